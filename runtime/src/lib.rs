@@ -1,0 +1,4 @@
+//! pillbox as a library: an OCI container runtime.
+
+pub mod error;
+pub mod spec;

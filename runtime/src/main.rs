@@ -1,0 +1,2 @@
+//! The `pillbox` command.
+fn main() {}

@@ -1,0 +1,25 @@
+//! `hooks`: programs that run at fixed points of the container's life.
+
+use super::json::{List, Text, object};
+
+object! {
+    /// The six kinds, in the order in which they come.
+    Hooks<'a> {
+        "prestart" => prestart: List<Hook<'a>>,
+        "createRuntime" => create_runtime: List<Hook<'a>>,
+        "createContainer" => create_container: List<Hook<'a>>,
+        "startContainer" => start_container: List<Hook<'a>>,
+        "poststart" => poststart: List<Hook<'a>>,
+        "poststop" => poststop: List<Hook<'a>>,
+    }
+}
+
+object! {
+    /// One program; `timeout` is in seconds.
+    Hook<'a> {
+        "path" => path: Text<'a>,
+        "args" => args: List<Text<'a>>,
+        "env" => env: List<Text<'a>>,
+        "timeout" => timeout: Option<i64>,
+    }
+}

@@ -1,0 +1,93 @@
+//! `process`: what runs, as whom, with which rights.
+
+use super::json::{List, Text, object};
+
+object! {
+    /// The container's process; also the document that `exec --process` takes.
+    Process<'a> {
+        "terminal" => terminal: bool,
+        "consoleSize" => console_size: Option<ConsoleSize>,
+        "user" => user: User<'a>,
+        "args" => args: List<Text<'a>>,
+        "commandLine" => command_line: Option<Text<'a>>,
+        "env" => env: List<Text<'a>>,
+        "cwd" => cwd: Text<'a>,
+        "capabilities" => capabilities: Option<Capabilities<'a>>,
+        "rlimits" => rlimits: List<Rlimit<'a>>,
+        "noNewPrivileges" => no_new_privileges: bool,
+        "apparmorProfile" => apparmor_profile: Option<Text<'a>>,
+        "oomScoreAdj" => oom_score_adj: Option<i32>,
+        "scheduler" => scheduler: Option<Scheduler<'a>>,
+        "selinuxLabel" => selinux_label: Option<Text<'a>>,
+        "ioPriority" => io_priority: Option<IoPriority<'a>>,
+        "execCPUAffinity" => exec_cpu_affinity: Option<CpuAffinity<'a>>,
+    }
+}
+
+object! {
+    /// The terminal's size in characters.
+    ConsoleSize {
+        "height" => height: u32,
+        "width" => width: u32,
+    }
+}
+
+object! {
+    /// Ids as the container sees them.
+    User<'a> {
+        "uid" => uid: u32,
+        "gid" => gid: u32,
+        "umask" => umask: Option<u32>,
+        "additionalGids" => additional_gids: List<u32>,
+        "username" => username: Option<Text<'a>>,
+    }
+}
+
+object! {
+    /// The five capability sets, by name (`CAP_CHOWN`).
+    Capabilities<'a> {
+        "bounding" => bounding: List<Text<'a>>,
+        "effective" => effective: List<Text<'a>>,
+        "inheritable" => inheritable: List<Text<'a>>,
+        "permitted" => permitted: List<Text<'a>>,
+        "ambient" => ambient: List<Text<'a>>,
+    }
+}
+
+object! {
+    /// One resource limit; `u64::MAX` is unlimited.
+    Rlimit<'a> {
+        "type" => kind: Text<'a>,
+        "soft" => soft: u64,
+        "hard" => hard: u64,
+    }
+}
+
+object! {
+    /// sched_setattr(2).
+    Scheduler<'a> {
+        "policy" => policy: Text<'a>,
+        "nice" => nice: Option<i32>,
+        "priority" => priority: Option<i32>,
+        "flags" => flags: List<Text<'a>>,
+        "runtime" => runtime: Option<u64>,
+        "deadline" => deadline: Option<u64>,
+        "period" => period: Option<u64>,
+    }
+}
+
+object! {
+    /// ioprio_set(2).
+    IoPriority<'a> {
+        "class" => class: Text<'a>,
+        "priority" => priority: i32,
+    }
+}
+
+object! {
+    /// CPU lists (`0-3,7`) for `exec`: before and after the process enters the cgroup.
+    CpuAffinity<'a> {
+        "initial" => initial: Option<Text<'a>>,
+        "final" => r#final: Option<Text<'a>>,
+    }
+}
