@@ -7,9 +7,8 @@ use std::env;
 use std::path::PathBuf;
 use std::process::Command;
 
-/// How init is linked. `_start` is its own; the musl target would bring another one.
+/// How init is linked: `_start` is its own.
 const LINK: &[&str] = &[
-    "-Clink-self-contained=no",
     "-Crelocation-model=static",
     "-Cpanic=abort",
     "-Clink-arg=-nostartfiles",
@@ -40,7 +39,12 @@ fn main() {
     for name in ["RUSTFLAGS", "RUSTC_WORKSPACE_WRAPPER", "CARGO_BUILD_TARGET", "CARGO_TARGET_DIR"] {
         cargo.env_remove(name);
     }
-    cargo.env("CARGO_ENCODED_RUSTFLAGS", LINK.join("\x1f"));
+    let mut flags = LINK.to_vec();
+    if target.ends_with("musl") {
+        // The musl target would bring a `_start` of its own along.
+        flags.push("-Clink-self-contained=no");
+    }
+    cargo.env("CARGO_ENCODED_RUSTFLAGS", flags.join("\x1f"));
     let status = cargo.status().unwrap_or_else(|error| panic!("run cargo for init: {error}"));
     assert!(status.success(), "building init for {target} failed");
 
