@@ -54,25 +54,24 @@ pub fn add(index: u32, address: Address) -> Result<Message<'static>> {
     if prefix > width {
         return Err(Error::Invalid(format!("address {ip}/{prefix}: the prefix must be at most {width}")));
     }
-    let mut attributes = Attributes::new();
-    push_ip(&mut attributes, Ifa::Local, ip)?;
-    push_ip(&mut attributes, Ifa::Address, ip)?;
+    let mut attributes = Attributes::default();
+    attributes.push_ip(Ifa::Local, ip)?;
+    attributes.push_ip(Ifa::Address, ip)?;
     if let IpAddr::V4(ip) = ip
         && prefix < 31
     {
-        attributes.push(Ifa::Broadcast, broadcast(ip, prefix).octets())?;
+        attributes.push_ip(Ifa::Broadcast, broadcast(ip, prefix).into())?;
     }
-    let payload = IfaddrmsgBuilder::default()
+    let fixed = IfaddrmsgBuilder::default()
         .ifa_family(family(ip))
         .ifa_prefixlen(prefix)
         .ifa_flags(if ip.is_ipv6() { IfaF::NODAD } else { IfaF::empty() })
         .ifa_scope(RtScope::Universe)
         .ifa_index(index)
-        .rtattrs(attributes.finish())
         .build()
         .map_err(|_| unencodable("address message"))?;
     let what = format!("add address {ip}/{prefix} to link {index}");
-    Message::new(Rtm::Newaddr, NlmF::CREATE | NlmF::EXCL, what, &payload)
+    Message::new(Rtm::Newaddr, NlmF::CREATE | NlmF::EXCL, what, &fixed, &attributes)
 }
 
 /// All addresses of the socket's namespace, of both families.
@@ -80,14 +79,15 @@ pub fn add(index: u32, address: Address) -> Result<Message<'static>> {
 /// # Errors
 /// A socket error, or what the kernel says against it.
 pub fn list(socket: &mut Socket) -> Result<Vec<Assigned>> {
-    let payload = IfaddrmsgBuilder::default()
+    let fixed = IfaddrmsgBuilder::default()
         .ifa_family(RtAddrFamily::Unspecified)
         .ifa_prefixlen(0)
         .ifa_scope(RtScope::Universe)
         .ifa_index(0)
         .build()
         .map_err(|_| unencodable("address message"))?;
-    let question = Message::new(Rtm::Getaddr, NlmF::DUMP, "list addresses".to_string(), &payload)?;
+    let none = Attributes::default();
+    let question = Message::new(Rtm::Getaddr, NlmF::DUMP, "list addresses".to_string(), &fixed, &none)?;
     socket.ask(&question, read_assigned)
 }
 
@@ -132,17 +132,6 @@ pub(crate) fn width(ip: IpAddr) -> u8 {
 
 pub(crate) fn family(ip: IpAddr) -> RtAddrFamily {
     if ip.is_ipv4() { RtAddrFamily::Inet } else { RtAddrFamily::Inet6 }
-}
-
-pub(crate) fn push_ip<T: neli::consts::rtnl::RtaType>(
-    attributes: &mut Attributes<T>,
-    kind: T,
-    ip: IpAddr,
-) -> Result<()> {
-    match ip {
-        IpAddr::V4(ip) => attributes.push(kind, ip.octets()),
-        IpAddr::V6(ip) => attributes.push(kind, ip.octets()),
-    }
 }
 
 #[cfg(test)]

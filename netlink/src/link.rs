@@ -128,7 +128,7 @@ pub struct Peer<'fd, 'a> {
 /// The name is not one that a link can have.
 pub fn set_up<'a>(which: impl Into<Which<'a>>) -> Result<Message<'static>> {
     let which = which.into();
-    change(Rtm::Setlink, NlmF::empty(), format!("set link {which} up"), which, true, Attributes::new())
+    change(Rtm::Setlink, NlmF::empty(), format!("set link {which} up"), which, true, Attributes::default())
 }
 
 /// Sets the largest packet, in bytes.
@@ -137,8 +137,8 @@ pub fn set_up<'a>(which: impl Into<Which<'a>>) -> Result<Message<'static>> {
 /// The name is not one that a link can have.
 pub fn set_mtu<'a>(which: impl Into<Which<'a>>, mtu: u32) -> Result<Message<'static>> {
     let which = which.into();
-    let mut attributes = Attributes::new();
-    attributes.push(Ifla::Mtu, mtu)?;
+    let mut attributes = Attributes::default();
+    attributes.push_u32(Ifla::Mtu, mtu)?;
     change(
         Rtm::Setlink,
         NlmF::empty(),
@@ -155,13 +155,17 @@ pub fn set_mtu<'a>(which: impl Into<Which<'a>>, mtu: u32) -> Result<Message<'sta
 /// The name is not one that a link can have.
 pub fn add_bridge(bridge: &Bridge<'_>) -> Result<Message<'static>> {
     let Bridge { name, index, address, mtu } = *bridge;
-    let mut attributes = Attributes::new();
-    attributes.push(Ifla::Ifname, check_name(name)?)?;
-    attributes.push_some(Ifla::Address, address)?;
-    attributes.push_some(Ifla::Mtu, mtu)?;
-    let mut info = Attributes::new();
-    info.push(IflaInfo::Kind, "bridge")?;
-    attributes.nest(Ifla::Linkinfo, info)?;
+    let mut attributes = Attributes::default();
+    attributes.push_text(Ifla::Ifname, check_name(name)?)?;
+    if let Some(address) = address {
+        attributes.push(Ifla::Address, &address)?;
+    }
+    if let Some(mtu) = mtu {
+        attributes.push_u32(Ifla::Mtu, mtu)?;
+    }
+    let mut info = Attributes::default();
+    info.push_text(IflaInfo::Kind, "bridge")?;
+    attributes.nest(Ifla::Linkinfo, &info)?;
     let which = Which::Index(index.unwrap_or(0));
     change(Rtm::Newlink, NlmF::CREATE | NlmF::EXCL, format!("add bridge {name}"), which, true, attributes)
 }
@@ -172,30 +176,45 @@ pub fn add_bridge(bridge: &Bridge<'_>) -> Result<Message<'static>> {
 /// A name is not one that a link can have.
 pub fn add_veth<'fd>(veth: &Veth<'fd, '_>) -> Result<Message<'fd>> {
     let Veth { name, index, mtu, master, peer } = *veth;
-    let mut data = Attributes::new();
-    data.push(VETH_INFO_PEER, peer_message(&peer, mtu)?)?;
-    let mut info = Attributes::new();
-    info.push(IflaInfo::Kind, "veth")?;
-    info.nest(IflaInfo::Data, data)?;
+    let mut data = Attributes::default();
+    data.nest_message(
+        VETH_INFO_PEER,
+        &link_message(peer.index.unwrap_or(0), false)?,
+        &peer_attributes(&peer, mtu)?,
+    )?;
+    let mut info = Attributes::default();
+    info.push_text(IflaInfo::Kind, "veth")?;
+    info.nest(IflaInfo::Data, &data)?;
 
-    let mut attributes = Attributes::new();
-    attributes.push(Ifla::Ifname, check_name(name)?)?;
-    attributes.push_some(Ifla::Mtu, mtu)?;
-    attributes.push_some(Ifla::Master, master)?;
-    attributes.nest(Ifla::Linkinfo, info)?;
+    let mut attributes = Attributes::default();
+    attributes.push_text(Ifla::Ifname, check_name(name)?)?;
+    if let Some(mtu) = mtu {
+        attributes.push_u32(Ifla::Mtu, mtu)?;
+    }
+    if let Some(master) = master {
+        attributes.push_u32(Ifla::Master, master)?;
+    }
+    attributes.nest(Ifla::Linkinfo, &info)?;
     let which = Which::Index(index.unwrap_or(0));
     let what = format!("add veth {name} with peer {}", peer.name);
     change(Rtm::Newlink, NlmF::CREATE | NlmF::EXCL, what, which, true, attributes)
 }
 
-fn peer_message(peer: &Peer<'_, '_>, mtu: Option<u32>) -> Result<Ifinfomsg> {
-    let Peer { name, index, address, namespace } = *peer;
-    let mut attributes = Attributes::new();
-    attributes.push(Ifla::Ifname, check_name(name)?)?;
-    attributes.push_some(Ifla::Mtu, mtu)?;
-    attributes.push_some(Ifla::Address, address)?;
-    attributes.push_some(Ifla::NetNsFd, namespace.map(|fd| fd.as_raw_fd()))?;
-    link_message(index.unwrap_or(0), false, attributes)
+fn peer_attributes(peer: &Peer<'_, '_>, mtu: Option<u32>) -> Result<Attributes> {
+    // The index stands in the fixed part.
+    let Peer { name, index: _, address, namespace } = *peer;
+    let mut attributes = Attributes::default();
+    attributes.push_text(Ifla::Ifname, check_name(name)?)?;
+    if let Some(mtu) = mtu {
+        attributes.push_u32(Ifla::Mtu, mtu)?;
+    }
+    if let Some(address) = address {
+        attributes.push(Ifla::Address, &address)?;
+    }
+    if let Some(namespace) = namespace {
+        attributes.push(Ifla::NetNsFd, &namespace.as_raw_fd().to_ne_bytes())?;
+    }
+    Ok(attributes)
 }
 
 /// Lets a bridge's port send packets back to where they came from (hairpin mode): what a container needs to reach
@@ -205,12 +224,12 @@ fn peer_message(peer: &Peer<'_, '_>, mtu: Option<u32>) -> Result<Ifinfomsg> {
 /// The name is not one that a link can have.
 pub fn set_hairpin<'a>(port: impl Into<Which<'a>>) -> Result<Message<'static>> {
     let port = port.into();
-    let mut data = Attributes::<u16>::new();
-    data.push(BRPORT_MODE, 1u8)?;
-    let mut info = Attributes::new();
-    info.nest(IflaInfo::SlaveData, data)?;
-    let mut attributes = Attributes::new();
-    attributes.nest(Ifla::Linkinfo, info)?;
+    let mut data = Attributes::default();
+    data.push(BRPORT_MODE, &[1])?;
+    let mut info = Attributes::default();
+    info.nest(IflaInfo::SlaveData, &data)?;
+    let mut attributes = Attributes::default();
+    attributes.nest(Ifla::Linkinfo, &info)?;
     change(Rtm::Newlink, NlmF::empty(), format!("set hairpin mode of link {port}"), port, false, attributes)
 }
 
@@ -224,9 +243,11 @@ pub fn move_to_namespace<'fd>(
     namespace: BorrowedFd<'fd>,
     name: Option<&str>,
 ) -> Result<Message<'fd>> {
-    let mut attributes = Attributes::new();
-    attributes.push(Ifla::NetNsFd, namespace.as_raw_fd())?;
-    attributes.push_some(Ifla::Ifname, name.map(check_name).transpose()?)?;
+    let mut attributes = Attributes::default();
+    attributes.push(Ifla::NetNsFd, &namespace.as_raw_fd().to_ne_bytes())?;
+    if let Some(name) = name {
+        attributes.push_text(Ifla::Ifname, check_name(name)?)?;
+    }
     let what = match name {
         Some(name) => format!("move link {index} to another network namespace as {name}"),
         None => format!("move link {index} to another network namespace"),
@@ -240,7 +261,7 @@ pub fn move_to_namespace<'fd>(
 /// The name is not one that a link can have.
 pub fn delete<'a>(which: impl Into<Which<'a>>) -> Result<Message<'static>> {
     let which = which.into();
-    change(Rtm::Dellink, NlmF::empty(), format!("delete link {which}"), which, false, Attributes::new())
+    change(Rtm::Dellink, NlmF::empty(), format!("delete link {which}"), which, false, Attributes::default())
 }
 
 /// The index of the link with that name.
@@ -258,7 +279,7 @@ pub fn index_of(socket: &mut Socket, name: &str) -> Result<u32> {
 pub fn get<'a>(socket: &mut Socket, which: impl Into<Which<'a>>) -> Result<Link> {
     let which = which.into();
     let what = format!("look up link {which}");
-    let question = change(Rtm::Getlink, NlmF::empty(), what.clone(), which, false, Attributes::new())?;
+    let question = change(Rtm::Getlink, NlmF::empty(), what.clone(), which, false, Attributes::default())?;
     socket.ask(&question, read_link)?.pop().ok_or(Error::Unanswered(what))
 }
 
@@ -267,8 +288,8 @@ pub fn get<'a>(socket: &mut Socket, which: impl Into<Which<'a>>) -> Result<Link>
 /// # Errors
 /// A socket error, or what the kernel says against it.
 pub fn list(socket: &mut Socket) -> Result<Vec<Link>> {
-    let payload = link_message(0, false, Attributes::new())?;
-    let question = Message::new(Rtm::Getlink, NlmF::DUMP, "list links".to_string(), &payload)?;
+    let (fixed, none) = (link_message(0, false)?, Attributes::default());
+    let question = Message::new(Rtm::Getlink, NlmF::DUMP, "list links".to_string(), &fixed, &none)?;
     socket.ask(&question, read_link)
 }
 
@@ -278,23 +299,21 @@ fn change<'fd>(
     what: String,
     which: Which<'_>,
     up: bool,
-    mut attributes: Attributes<Ifla>,
+    mut attributes: Attributes,
 ) -> Result<Message<'fd>> {
     let index = match which {
         Which::Index(index) => index,
         Which::Name(name) => {
-            attributes.push(Ifla::Ifname, check_name(name)?)?;
+            attributes.push_text(Ifla::Ifname, check_name(name)?)?;
             0
         }
     };
-    Message::new(kind, flags, what, &link_message(index, up, attributes)?)
+    Message::new(kind, flags, what, &link_message(index, up)?, &attributes)
 }
 
-fn link_message(index: u32, up: bool, attributes: Attributes<Ifla>) -> Result<Ifinfomsg> {
-    let message = IfinfomsgBuilder::default()
-        .ifi_family(RtAddrFamily::Unspecified)
-        .ifi_index(index.cast_signed())
-        .rtattrs(attributes.finish());
+fn link_message(index: u32, up: bool) -> Result<Ifinfomsg> {
+    let message =
+        IfinfomsgBuilder::default().ifi_family(RtAddrFamily::Unspecified).ifi_index(index.cast_signed());
     let message = if up { message.up() } else { message };
     message.build().map_err(|_| unencodable("link message"))
 }

@@ -2,22 +2,22 @@
 
 use std::io::Cursor;
 use std::marker::PhantomData;
+use std::net::IpAddr;
 use std::os::fd::BorrowedFd;
 
+use neli::ToBytes;
 use neli::consts::nl::NlmF;
-use neli::consts::rtnl::{RtaType, Rtm};
+use neli::consts::rtnl::Rtm;
 use neli::nl::{NlPayload, NlmsghdrBuilder};
-use neli::rtnl::RtattrBuilder;
-use neli::types::{Buffer, RtBuffer};
-use neli::{Size, ToBytes};
+use neli::types::Buffer;
 
 use crate::error::{Error, Result};
 
 /// The longest name of a link in bytes: `IFNAMSIZ` without its NUL (linux/if.h).
 const MAX_NAME: usize = 15;
 
-/// The longest payload that an attribute's 16-bit length can state: the header's four bytes are counted in.
-const MAX_PAYLOAD: usize = u16::MAX as usize - 4;
+/// `sizeof(struct nlattr)`: length and type, both counted in the length.
+const ATTRIBUTE_HEADER: usize = 4;
 
 /// One request to the kernel. It may name descriptors (a network namespace), which stay open as long as it lives.
 #[derive(Debug, Clone)]
@@ -30,9 +30,17 @@ pub struct Message<'fd> {
 }
 
 impl Message<'_> {
-    /// `what` says in words what the message is to do; it opens the text of a refusal.
-    pub(crate) fn new(kind: Rtm, flags: NlmF, what: String, payload: &(impl Size + ToBytes)) -> Result<Self> {
-        Ok(Message { kind, flags, body: encode(payload)?, what, descriptors: PhantomData })
+    /// `fixed` is the part in front of the attributes; `what` says in words what the message is to do; it opens the text of a refusal.
+    pub(crate) fn new(
+        kind: Rtm,
+        flags: NlmF,
+        what: String,
+        fixed: &impl ToBytes,
+        attributes: &Attributes,
+    ) -> Result<Self> {
+        let mut body = encode(fixed)?;
+        body.extend_from_slice(&attributes.0);
+        Ok(Message { kind, flags, body, what, descriptors: PhantomData })
     }
 
     /// What the message is to do, in words.
@@ -54,34 +62,51 @@ impl Message<'_> {
     }
 }
 
-/// The attributes of one message or of one nest, in order.
-pub(crate) struct Attributes<T>(RtBuffer<T, Buffer>);
+/// The attributes of one message or of one nest, in order, as they go over the wire.
+#[derive(Debug, Default)]
+pub(crate) struct Attributes(Vec<u8>);
 
-impl<T: RtaType> Attributes<T> {
-    pub(crate) fn new() -> Self {
-        Attributes(RtBuffer::new())
+impl Attributes {
+    pub(crate) fn push(&mut self, kind: impl Into<u16>, payload: &[u8]) -> Result<()> {
+        self.push_number(kind.into(), payload)
     }
 
-    pub(crate) fn push<P: Size + ToBytes>(&mut self, kind: T, payload: P) -> Result<()> {
-        if payload.padded_size() > MAX_PAYLOAD {
-            return Err(Error::Invalid(format!("netlink attribute: more than {MAX_PAYLOAD} bytes")));
-        }
-        let attribute = RtattrBuilder::default().rta_type(kind).rta_payload(payload).build();
-        self.0.push(attribute.map_err(|_| unencodable("attribute"))?);
+    // Apart from push(), so that there is one copy of it and not one for each type of `kind`.
+    fn push_number(&mut self, kind: u16, payload: &[u8]) -> Result<()> {
+        let length = u16::try_from(ATTRIBUTE_HEADER + payload.len())
+            .map_err(|_| Error::Invalid(format!("netlink attribute {kind}: more than 65531 bytes")))?;
+        self.0.extend_from_slice(&length.to_ne_bytes());
+        self.0.extend_from_slice(&kind.to_ne_bytes());
+        self.0.extend_from_slice(payload);
+        self.0.resize(self.0.len().next_multiple_of(4), 0);
         Ok(())
     }
 
-    /// Pushes nothing when there is no payload.
-    pub(crate) fn push_some<P: Size + ToBytes>(&mut self, kind: T, payload: Option<P>) -> Result<()> {
-        payload.map_or(Ok(()), |payload| self.push(kind, payload))
+    pub(crate) fn push_u32(&mut self, kind: impl Into<u16>, payload: u32) -> Result<()> {
+        self.push_number(kind.into(), &payload.to_ne_bytes())
     }
 
-    pub(crate) fn nest<U: RtaType>(&mut self, kind: T, inner: Attributes<U>) -> Result<()> {
-        self.push(kind, inner.0)
+    /// Pushes `text` with the NUL that the kernel wants.
+    pub(crate) fn push_text(&mut self, kind: impl Into<u16>, text: &str) -> Result<()> {
+        self.push_number(kind.into(), &[text.as_bytes(), &[0]].concat())
     }
 
-    pub(crate) fn finish(self) -> RtBuffer<T, Buffer> {
-        self.0
+    pub(crate) fn push_ip(&mut self, kind: impl Into<u16>, ip: IpAddr) -> Result<()> {
+        match ip {
+            IpAddr::V4(ip) => self.push_number(kind.into(), &ip.octets()),
+            IpAddr::V6(ip) => self.push_number(kind.into(), &ip.octets()),
+        }
+    }
+
+    pub(crate) fn nest(&mut self, kind: impl Into<u16>, inner: &Attributes) -> Result<()> {
+        self.push_number(kind.into(), &inner.0)
+    }
+
+    /// Nests a message's fixed part and its attributes (a veth's peer).
+    pub(crate) fn nest_message(&mut self, kind: u16, fixed: &impl ToBytes, inner: &Attributes) -> Result<()> {
+        let mut payload = encode(fixed)?;
+        payload.extend_from_slice(&inner.0);
+        self.push_number(kind, &payload)
     }
 }
 
@@ -124,11 +149,11 @@ mod tests {
 
     #[test]
     fn nested_attributes_are_padded_and_counted() {
-        let mut inner = Attributes::<u16>::new();
-        inner.push(1, "veth").unwrap();
-        let mut outer = Attributes::<u16>::new();
-        outer.nest(18, inner).unwrap();
-        outer.push(3, 0x0102_0304_u32).unwrap();
+        let mut inner = Attributes::default();
+        inner.push_text(1u16, "veth").unwrap();
+        let mut outer = Attributes::default();
+        outer.nest(18u16, &inner).unwrap();
+        outer.push_u32(3u16, 0x0102_0304).unwrap();
         let mut expected = Vec::new();
         for word in [16u16, 18, 9, 1] {
             expected.extend(word.to_ne_bytes());
@@ -138,12 +163,13 @@ mod tests {
             expected.extend(word.to_ne_bytes());
         }
         expected.extend(0x0102_0304_u32.to_ne_bytes());
-        assert_eq!(encode(&outer.finish()).unwrap(), expected);
+        assert_eq!(outer.0, expected);
     }
 
     #[test]
     fn an_attribute_that_is_too_long_is_refused() {
-        let mut attributes = Attributes::<u16>::new();
-        assert!(attributes.push(1, Buffer::from(vec![0; MAX_PAYLOAD + 1])).is_err());
+        let mut attributes = Attributes::default();
+        assert!(attributes.push(1u16, &vec![0; 65532]).is_err());
+        assert!(attributes.push(1u16, &vec![0; 65531]).is_ok());
     }
 }

@@ -6,7 +6,7 @@ use neli::consts::nl::NlmF;
 use neli::consts::rtnl::{RtScope, RtTable, Rta, Rtm, Rtn, Rtprot};
 use neli::rtnl::RtmsgBuilder;
 
-use crate::address::{Address, family, push_ip, width};
+use crate::address::{Address, family, width};
 use crate::error::{Error, Result};
 use crate::message::{Attributes, Message, unencodable};
 
@@ -28,15 +28,17 @@ pub struct Route {
 pub fn add(route: Route) -> Result<Message<'static>> {
     let Route { destination: Address { ip, prefix }, gateway, index } = route;
     check(&route)?;
-    let mut attributes = Attributes::new();
+    let mut attributes = Attributes::default();
     if prefix > 0 {
-        push_ip(&mut attributes, Rta::Dst, ip)?;
+        attributes.push_ip(Rta::Dst, ip)?;
     }
     if let Some(gateway) = gateway {
-        push_ip(&mut attributes, Rta::Gateway, gateway)?;
+        attributes.push_ip(Rta::Gateway, gateway)?;
     }
-    attributes.push_some(Rta::Oif, index)?;
-    let payload = RtmsgBuilder::default()
+    if let Some(index) = index {
+        attributes.push_u32(Rta::Oif, index)?;
+    }
+    let fixed = RtmsgBuilder::default()
         .rtm_family(family(ip))
         .rtm_dst_len(prefix)
         .rtm_src_len(0)
@@ -45,12 +47,11 @@ pub fn add(route: Route) -> Result<Message<'static>> {
         .rtm_protocol(Rtprot::Static)
         .rtm_scope(if gateway.is_some() { RtScope::Universe } else { RtScope::Link })
         .rtm_type(Rtn::Unicast)
-        .rtattrs(attributes.finish())
         .build()
         .map_err(|_| unencodable("route message"))?;
     let via = gateway.map(|gateway| format!(" via {gateway}")).unwrap_or_default();
     let what = format!("add route to {ip}/{prefix}{via}");
-    Message::new(Rtm::Newroute, NlmF::CREATE | NlmF::EXCL, what, &payload)
+    Message::new(Rtm::Newroute, NlmF::CREATE | NlmF::EXCL, what, &fixed, &attributes)
 }
 
 fn check(route: &Route) -> Result<()> {

@@ -86,7 +86,7 @@ impl Socket {
         let mut verdicts: Vec<Option<Verdict>> = batch.iter().map(|_| None).collect();
         let mut open = batch.len();
         while open > 0 {
-            self.receive(|reply| {
+            self.receive(&mut |reply| {
                 let Some(verdict) = position(first, reply.sequence).and_then(|at| verdicts.get_mut(at))
                 else {
                     return Ok(());
@@ -115,8 +115,14 @@ impl Socket {
         question: &Message<'_>,
         read: impl Fn(&Reply<'_>) -> Result<Option<T>>,
     ) -> Result<Vec<T>> {
+        let mut answers = Vec::new();
         for _ in 0..DUMP_ATTEMPTS {
-            if let Some(answers) = self.ask_once(question, &read)? {
+            answers.clear();
+            let consistent = self.ask_once(question, &mut |reply| {
+                answers.extend(read(reply)?);
+                Ok(())
+            })?;
+            if consistent {
                 return Ok(answers);
             }
         }
@@ -126,23 +132,23 @@ impl Socket {
         )))
     }
 
-    /// `None`: what was listed changed meanwhile (NLM_F_DUMP_INTR), so the list may be inconsistent.
-    fn ask_once<T>(
+    /// False: what was listed changed meanwhile (NLM_F_DUMP_INTR), so the list may be inconsistent.
+    fn ask_once(
         &mut self,
         question: &Message<'_>,
-        read: impl Fn(&Reply<'_>) -> Result<Option<T>>,
-    ) -> Result<Option<Vec<T>>> {
+        each: &mut dyn FnMut(&Reply<'_>) -> Result<()>,
+    ) -> Result<bool> {
         let sequence = self.send(std::slice::from_ref(question))?;
-        let (mut answers, mut verdict, mut interrupted) = (Vec::new(), None, false);
+        let (mut verdict, mut consistent) = (None, true);
         while verdict.is_none() {
-            self.receive(|reply| {
+            self.receive(&mut |reply| {
                 if reply.sequence != sequence {
                     return Ok(());
                 }
-                interrupted |= reply.flags & NlmF::DUMP_INTR.bits() != 0;
+                consistent &= reply.flags & NlmF::DUMP_INTR.bits() == 0;
                 match Nlmsg::from(reply.kind) {
                     Nlmsg::Error | Nlmsg::Done => verdict = Some(read_verdict(reply)?),
-                    _ => answers.extend(read(reply)?),
+                    _ => each(reply)?,
                 }
                 Ok(())
             })
@@ -152,8 +158,7 @@ impl Socket {
             Some(Verdict::Refused(errno, text)) => {
                 Err(Error::Refused(Refusal { message: 0, what: question.what().to_string(), errno, text }))
             }
-            _ if interrupted => Ok(None),
-            _ => Ok(Some(answers)),
+            _ => Ok(consistent),
         }
     }
 
@@ -176,7 +181,7 @@ impl Socket {
     }
 
     /// Receives one datagram and hands its messages on.
-    fn receive(&mut self, mut each: impl FnMut(&Reply<'_>) -> Result<()>) -> Result<()> {
+    fn receive(&mut self, each: &mut dyn FnMut(&Reply<'_>) -> Result<()>) -> Result<()> {
         let flags = RecvFlags::DONTWAIT | RecvFlags::TRUNC;
         let (_, length, sender) =
             rustix::io::retry_on_intr(|| net::recvfrom(&self.fd, self.buffer.as_mut_slice(), flags))
