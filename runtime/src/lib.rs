@@ -1,4 +1,5 @@
 //! pillbox as a library: an OCI container runtime.
 
 pub mod error;
+pub mod seccomp;
 pub mod spec;
