@@ -3,6 +3,7 @@
 
 pub mod cgroup;
 pub mod error;
+pub mod seccomp;
 pub mod spec;
 #[allow(unsafe_code)]
 mod sys;
