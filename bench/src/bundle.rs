@@ -10,11 +10,10 @@ use crate::{host, program};
 /// What `runc spec` writes, without a terminal and with `/bin/true`.
 const CONFIG: &str = include_str!("../config.json");
 
-/// All that a benchmark writes, removed with it.
+/// All that a benchmark writes, removed with it. It lies under /run, in the benchmark's own tmpfs: state folders are in
+/// one in real life too, and it is gone with the benchmark even if that is killed.
 pub struct Scratch {
     folder: PathBuf,
-    /// Bundles, state folders, in tmpfs where /run is one, as runtimes' own state folders are.
-    state: PathBuf,
     prefix: String,
 }
 
@@ -22,12 +21,7 @@ impl Scratch {
     /// Makes the folders and the bundles.
     pub fn new() -> Result<Self> {
         let prefix = format!("pillbox-bench-{}", std::process::id());
-        let scratch = Scratch {
-            folder: std::env::temp_dir().join(&prefix),
-            state: Path::new("/run").join(&prefix),
-            prefix,
-        };
-        fs::create_dir_all(&scratch.state).context(|| format!("mkdir {}", scratch.state.display()))?;
+        let scratch = Scratch { folder: Path::new("/run").join(&prefix), prefix };
         scratch.write_bundle("true", CONFIG)?;
         scratch.write_bundle("pause", &CONFIG.replace("/bin/true", "/bin/pause"))?;
         Ok(scratch)
@@ -55,7 +49,7 @@ impl Scratch {
 
     /// A runtime's own state folder.
     pub fn state(&self, runtime: &str) -> PathBuf {
-        self.state.join(runtime)
+        self.folder.join("state").join(runtime)
     }
 
     /// A file beside the bundles.
@@ -72,12 +66,8 @@ impl Scratch {
 impl Drop for Scratch {
     fn drop(&mut self) {
         host::remove_cgroups(&self.prefix);
-        for folder in [&self.folder, &self.state] {
-            if let Err(error) = fs::remove_dir_all(folder)
-                && error.kind() != std::io::ErrorKind::NotFound
-            {
-                eprintln!("bench: {} is left: {error}", folder.display());
-            }
+        if let Err(error) = fs::remove_dir_all(&self.folder) {
+            eprintln!("bench: {} is left: {error}", self.folder.display());
         }
     }
 }

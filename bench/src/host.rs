@@ -4,8 +4,10 @@ use std::fs;
 use std::os::unix::process::CommandExt;
 use std::path::Path;
 use std::process::Command;
+use std::time::Duration;
 
 use rustix::mount::{MountFlags, mount};
+use rustix::process::{WaitOptions, waitpid};
 
 use crate::error::{Context, Result, error};
 
@@ -42,6 +44,9 @@ pub fn prepare() -> Result<()> {
 fn has_cgroup2() -> bool {
     rustix::fs::statfs(CGROUP).is_ok_and(|found| found.f_type == CGROUP2)
 }
+
+/// How often removing a cgroup is tried, 5 ms apart.
+const REMOVE_ATTEMPTS: usize = 400;
 
 /// What the figures were measured on.
 pub struct Machine {
@@ -89,7 +94,20 @@ fn remove_cgroups_below(folder: &Path, prefix: &str, ours: bool, depth: usize) {
             remove_cgroups_below(&entry.path(), prefix, ours, depth - 1);
         }
         if ours {
-            let _ = fs::remove_dir(entry.path());
+            remove_cgroup(&entry.path());
         }
     }
+}
+
+/// A cgroup can be removed when the last of its processes is not only dead but reaped; orphans are ours to reap.
+fn remove_cgroup(cgroup: &Path) {
+    for _ in 0..REMOVE_ATTEMPTS {
+        match fs::remove_dir(cgroup) {
+            Err(error) if error.kind() == std::io::ErrorKind::ResourceBusy => {}
+            _ => return,
+        }
+        while let Ok(Some(_)) = waitpid(None, WaitOptions::NOHANG) {}
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    eprintln!("bench: {} is left: it is still busy", cgroup.display());
 }

@@ -46,6 +46,8 @@ impl Runtime {
         let version =
             version.ok_or_else(|| error(format!("{} --version failed", program.display())))?.to_string();
         let size = fs::metadata(&program).context(|| format!("stat {}", program.display()))?.len();
+        // The last folder of --root is the runtime's to make.
+        fs::create_dir_all(scratch.state("")).context(|| "make the state folder")?;
         let (state, errors) = (scratch.state(name), scratch.file("stderr"));
         Ok(Runtime { name: name.to_string(), program, version, size, state, errors })
     }
