@@ -81,7 +81,7 @@ pub enum Descriptor {
 }
 
 /// The container as data: what the runtime prepares, and what init does.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Default)]
 pub struct Plan {
     /// Namespaces to make and to join.
     pub namespaces: Namespaces,
