@@ -314,11 +314,11 @@ impl StateDirectory {
         rustix::fs::renameat(&self.directory, NEW, &self.directory, STATE).context(step)
     }
 
-    /// Reads state.json.
+    /// The text of state.json.
     ///
     /// # Errors
-    /// It is not there (`create` was killed), not whole, or not pillbox's.
-    pub fn load(&self) -> Result<Record> {
+    /// It is not there (`create` was killed), or larger than any.
+    pub fn read_document(&self) -> Result<Vec<u8>> {
         let step = || format!("read {}/{STATE}", self.path.display());
         let flags = OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NOFOLLOW | OFlags::NONBLOCK;
         let file = match rustix::fs::openat(&self.directory, STATE, flags, Mode::empty()) {
@@ -332,7 +332,16 @@ impl StateDirectory {
         if size > STATE_MAX {
             return Err(Error::new(format!("{}: {size} bytes are more than a state can have", step())));
         }
-        let document = read_all(&file, size as usize).context(step)?;
+        read_all(&file, size as usize).context(step)
+    }
+
+    /// What was recorded of the container.
+    ///
+    /// # Errors
+    /// As for [`Self::read_document`]; it is not whole, or not this container's.
+    pub fn load(&self) -> Result<Record> {
+        let step = || format!("read {}/{STATE}", self.path.display());
+        let document = self.read_document()?;
         let stored: StoredRecord<'_> =
             crate::spec::json::parse(&document).map_err(|error| Error::new(format!("{}: {error}", step())))?;
         if *stored.id != *self.id.as_str() || stored.pid <= 0 {
@@ -495,7 +504,7 @@ fn write_all(file: &OwnedFd, mut bytes: &[u8]) -> rustix::io::Result<()> {
 }
 
 /// Reads up to the end; `size` is a guess.
-pub fn read_all(file: &OwnedFd, size: usize) -> rustix::io::Result<Vec<u8>> {
+fn read_all(file: &OwnedFd, size: usize) -> rustix::io::Result<Vec<u8>> {
     let mut document = Vec::with_capacity(size + 1);
     while rustix::io::read(file, rustix::buffer::spare_capacity(&mut document))? > 0 {
         if document.len() == document.capacity() {
