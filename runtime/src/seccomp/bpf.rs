@@ -226,13 +226,16 @@ impl Assembler<'_> {
 
     fn fits(&self) -> Result<()> {
         match self.reversed.len() > uapi::BPF_MAXINSNS as usize {
-            true => Err(Error::new(format!(
-                "the rules need more than {} BPF instructions, the most that the kernel takes",
-                uapi::BPF_MAXINSNS
-            ))),
+            true => Err(too_long()),
             false => Ok(()),
         }
     }
+}
+
+/// The kernel refuses longer programs.
+pub(super) fn too_long() -> Error {
+    let limit = uapi::BPF_MAXINSNS;
+    Error::new(format!("the rules need more than {limit} BPF instructions, the most that the kernel takes"))
 }
 
 /// Offsets of an argument's lower and upper half.

@@ -2,7 +2,7 @@
 
 use super::bpf::{Range, Verdict};
 use super::names::{ABIS, ABSENT, Abi, COLUMNS, MULTIPLEXERS, Multiplexer, NUMBERS, Numbers, numbers};
-use super::rule::{Applies, Branch, Condition, arrange};
+use super::rule::{Applies, Branch, Condition, insert};
 use super::{Entry, uapi};
 use crate::error::{Context, Result};
 
@@ -168,13 +168,13 @@ impl<'p> Tables<'p> {
         let mut branches = Vec::new();
         for &index in entries {
             let entry = &self.entries[index];
-            if let Applies::When(alternatives) = if wide { &entry.wide } else { &entry.narrow } {
-                let branch =
-                    |conditions: &Vec<_>| Branch { conditions: conditions.clone(), action: entry.action };
-                branches.extend(alternatives.iter().map(branch));
+            let applies = if wide { &entry.wide } else { &entry.narrow };
+            if let Applies::When(alternatives) = applies {
+                for conditions in alternatives {
+                    insert(&mut branches, Branch { conditions: conditions.clone(), action: entry.action })?;
+                }
             }
         }
-        arrange(&mut branches)?;
         branches.extend(multiplexed.iter().cloned());
         Ok(branches)
     }
