@@ -302,3 +302,70 @@ fn limits_and_their_exceptions() {
     apply(&[depth("9").with(not_below())]).unwrap();
     assert_eq!(read(), "9\n");
 }
+
+/// Limits of each controller, one after the other on the same cgroup, and what the files say then.
+const LIMITS: [(&str, &[&str], &[(&str, &str)]); 5] = [
+    ("pids", &[r#"{"pids":{"limit":50}}"#, r#"{"pids":{"limit":-1}}"#], &[("pids.max", "max")]),
+    ("pids", &[r#"{"pids":{"limit":50}}"#], &[("pids.max", "50")]),
+    (
+        "memory",
+        &[r#"{"memory":{"limit":67108864,"reservation":33554432,"swap":67108864,"checkBeforeUpdate":true}}"#],
+        &[("memory.max", "67108864"), ("memory.low", "33554432")],
+    ),
+    (
+        "cpu",
+        &[
+            r#"{"cpu":{"shares":512,"quota":20000,"burst":10000}}"#,
+            // The burst is larger than the quota that it finds.
+            r#"{"cpu":{"shares":1024,"quota":50000,"burst":40000}}"#,
+        ],
+        &[("cpu.weight", "100"), ("cpu.max", "50000 100000"), ("cpu.max.burst", "40000")],
+    ),
+    ("cpuset", &[r#"{"cpu":{"cpus":"0","mems":"0"}}"#], &[("cpuset.cpus", "0"), ("cpuset.mems", "0")]),
+];
+
+#[test]
+fn limits_turn_on_their_controllers() {
+    for (index, (controller, updates, expected)) in LIMITS.into_iter().enumerate() {
+        let test = format!("controllers{index}");
+        let Some(scratch) = Scratch::new(&test) else { return };
+        // Turning it on in the root would change the machine.
+        let enabled = file::read_file(scratch.hierarchy.root(), "cgroup.subtree_control").unwrap();
+        if !enabled.split_whitespace().any(|name| name == controller) {
+            skip(&test, &format!("{controller} is not enabled in the root cgroup"));
+            continue;
+        }
+        let cgroup = Cgroup::create(&scratch.hierarchy, &scratch.below("a/b"), &[]).unwrap();
+        for json in updates {
+            let (resources, _): (Resources, _) = serde_json_core::from_str(json).unwrap();
+            let limits = compile_limits(&resources).unwrap();
+            cgroup.enable_controllers(&scratch.hierarchy, &limits).unwrap();
+            cgroup.apply(&limits).unwrap();
+        }
+        for (name, value) in expected {
+            assert_eq!(file::read_file(cgroup.fd(), *name).unwrap().trim_end(), *value, "{name}");
+        }
+    }
+}
+
+#[test]
+fn a_parent_with_processes_can_not_pass_on_controllers() {
+    let Some(scratch) = Scratch::new("busy-parent") else { return };
+    let enabled = file::read_file(scratch.hierarchy.root(), "cgroup.subtree_control").unwrap();
+    if !enabled.split_whitespace().any(|name| name == "memory") {
+        return skip("busy-parent", "memory is not enabled in the root cgroup");
+    }
+    let cgroup = scratch.create();
+    let _process = scratch.run(&scratch.path, "exec sleep 60");
+    settle(&cgroup, 1);
+    let limit = FileWrite::new("memory", "memory.max", "1000000", "the.field");
+    let message = Cgroup::create(&scratch.hierarchy, &scratch.below("a"), &[limit]).unwrap_err().to_string();
+    assert_eq!(
+        message,
+        format!(
+            "the.field: write '+memory' to cgroup.subtree_control of cgroup {}: \
+             it has processes of its own, and such a cgroup can't have children with limits",
+            scratch.path
+        )
+    );
+}
