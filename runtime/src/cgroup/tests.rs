@@ -8,7 +8,7 @@ use crate::spec::linux::{DeviceRule, Resources};
 
 /// Says so where the test harness does not swallow it.
 pub fn skip(test: &str, why: &str) {
-    let _ = writeln!(std::io::stderr(), "test {test} is SKIPPED: {why}");
+    let _ = std::io::stderr().write_all(format!("test {test} is SKIPPED: {why}\n").as_bytes());
 }
 
 /// A cgroup path of a test's own.
@@ -253,6 +253,29 @@ fn device_filter_is_in_force() {
     cgroup.remove().unwrap();
 }
 
+#[test]
+fn refused_device_filter_is_left_only_for_the_unprivileged() {
+    use rustix::thread::{CapabilitySet, CapabilitySets, set_capabilities};
+    let Some(scratch) = Scratch::new("unprivileged") else { return };
+    let cgroup = scratch.create();
+    let program = compile_devices(&[]).unwrap();
+    let attach = |control| cgroup.attach_devices(program.as_ref(), control);
+    // Capabilities are a thread's own.
+    let (left, refused) = std::thread::scope(|threads| {
+        let attach = || {
+            let none = CapabilitySet::empty();
+            set_capabilities(None, CapabilitySets { effective: none, permitted: none, inheritable: none })
+                .unwrap();
+            (attach(DeviceControl::WhereAllowed), attach(DeviceControl::Required))
+        };
+        threads.spawn(attach).join().unwrap()
+    });
+    assert!(!left.unwrap());
+    let message = refused.unwrap_err().to_string();
+    assert!(message.starts_with("linux.resources.devices: bpf(2) for cgroup "), "{message}");
+    assert!(message.ends_with("operation not permitted"), "{message}");
+}
+
 /// A write into a core file, which every cgroup has.
 fn depth(value: &'static str) -> FileWrite<'static> {
     let write = FileWrite::new("", "cgroup.max.depth", value, "the.field");
@@ -303,8 +326,10 @@ fn limits_and_their_exceptions() {
     assert_eq!(read(), "9\n");
 }
 
-/// Limits of each controller, one after the other on the same cgroup, and what the files say then.
-const LIMITS: [(&str, &[&str], &[(&str, &str)]); 5] = [
+/// A controller, limits that are applied one after the other, and what the files say then.
+type Case = (&'static str, &'static [&'static str], &'static [(&'static str, &'static str)]);
+
+const LIMITS: [Case; 5] = [
     ("pids", &[r#"{"pids":{"limit":50}}"#, r#"{"pids":{"limit":-1}}"#], &[("pids.max", "max")]),
     ("pids", &[r#"{"pids":{"limit":50}}"#], &[("pids.max", "50")]),
     (
