@@ -70,7 +70,7 @@ impl Drop for Made<'_> {
 impl Cgroup {
     /// Makes the cgroup and what is missing above it, with the controllers that `limits` need.
     ///
-    /// Three system calls for a cgroup with one parent and no limits. An existing cgroup without processes is
+    /// Four system calls for a cgroup with one parent and no limits. An existing cgroup without processes is
     /// taken as it is, but thawed. On failure all cgroups made here are removed again; controllers that were
     /// turned on stay on.
     ///
