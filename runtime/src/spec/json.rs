@@ -196,7 +196,7 @@ macro_rules! object {
                 &mut self,
                 key: &str,
                 reader: &mut $crate::spec::reader::Reader<'de>,
-            ) -> Result<(), $crate::spec::reader::Failed> {
+            ) -> std::result::Result<(), $crate::spec::reader::Failed> {
                 match key {
                     $($key => $crate::spec::json::read_member(&mut self.$field, reader),)*
                     _ => reader.skip_value(),
@@ -208,7 +208,7 @@ macro_rules! object {
             fn read(
                 &mut self,
                 reader: &mut $crate::spec::reader::Reader<'de>,
-            ) -> Result<(), $crate::spec::reader::Failed> {
+            ) -> std::result::Result<(), $crate::spec::reader::Failed> {
                 reader.object(self)
             }
         }
