@@ -1,7 +1,7 @@
 //! Device nodes: mknod(2).
 
-use super::reject;
 use super::text::check_absolute;
+use super::text::reject;
 use crate::error::Result;
 use crate::spec::json::{List, Text};
 use crate::spec::linux::Device;
@@ -41,7 +41,7 @@ pub(super) fn validate_devices(devices: List<Device<'_>>) -> Result<Vec<ValidDev
 
 fn validate_device(index: usize, device: Device<'_>) -> Result<ValidDevice<'_>> {
     let Device { kind, path, major, minor, file_mode, uid, gid } = device;
-    let field = format!("linux.devices[{index}]");
+    let field = format_args!("linux.devices[{index}]");
     check_absolute(format_args!("{field}.path"), &path)?;
     let kind = match &*kind {
         "c" | "u" => DeviceKind::Character,

@@ -19,6 +19,8 @@ mod sysctl;
 mod tests;
 mod text;
 
+use std::fmt;
+
 use crate::error::Result;
 use crate::spec::json::{List, Map, Text};
 use crate::spec::linux::{
@@ -26,7 +28,7 @@ use crate::spec::linux::{
 };
 use crate::spec::{Hook, Hooks, IdMapping, Mount, Root, Spec};
 
-use text::{check_absolute, check_text, check_texts, optional};
+use text::{check_absolute, check_text, check_texts, optional, reject};
 
 pub use device::{DeviceKind, ValidDevice};
 pub use mount::RootfsPropagation;
@@ -79,12 +81,6 @@ impl<'a> ValidSpec<'a> {
     }
 }
 
-/// Leaves the function with an error.
-macro_rules! reject {
-    ($($message:tt)*) => { return Err($crate::error::Error::new(format!($($message)*))) };
-}
-use reject;
-
 /// Checks a whole configuration.
 ///
 /// # Errors
@@ -133,8 +129,8 @@ pub fn validate<'a>(spec: Spec<'a>) -> Result<ValidSpec<'a>> {
     namespace::validate_time_offsets(&time_offsets, &namespaces)?;
     namespace::validate_net_devices(&net_devices, &namespaces)?;
     sysctl::validate_sysctl(&sysctl, &namespaces)?;
-    mount::validate_restricted_paths("linux.maskedPaths", &masked_paths, &namespaces)?;
-    mount::validate_restricted_paths("linux.readonlyPaths", &readonly_paths, &namespaces)?;
+    mount::validate_restricted_paths(format_args!("linux.maskedPaths"), &masked_paths, &namespaces)?;
+    mount::validate_restricted_paths(format_args!("linux.readonlyPaths"), &readonly_paths, &namespaces)?;
     linux::validate_seccomp_listener(seccomp.as_ref())?;
     linux::validate_intel_rdt(intel_rdt.as_ref())?;
     linux::validate_memory_policy(memory_policy.as_ref())?;
@@ -144,8 +140,8 @@ pub fn validate<'a>(spec: Spec<'a>) -> Result<ValidSpec<'a>> {
         oci_version,
         root,
         process,
-        hostname: validate_host_name("hostname", hostname, &namespaces)?,
-        domainname: validate_host_name("domainname", domainname, &namespaces)?,
+        hostname: validate_host_name(format_args!("hostname"), hostname, &namespaces)?,
+        domainname: validate_host_name(format_args!("domainname"), domainname, &namespaces)?,
         mounts,
         hooks,
         annotations,
@@ -160,7 +156,7 @@ pub fn validate<'a>(spec: Spec<'a>) -> Result<ValidSpec<'a>> {
         rootfs_propagation: mount::parse_propagation(rootfs_propagation)?,
         masked_paths,
         readonly_paths,
-        mount_label: optional("linux.mountLabel", mount_label)?,
+        mount_label: optional(format_args!("linux.mountLabel"), mount_label)?,
         intel_rdt,
         memory_policy,
         personality,
@@ -201,7 +197,7 @@ fn validate_root(root: Option<Root<'_>>) -> Result<Root<'_>> {
 }
 
 fn validate_host_name<'a>(
-    field: &str,
+    field: fmt::Arguments<'_>,
     name: Option<Text<'a>>,
     namespaces: &[ValidNamespace<'_>],
 ) -> Result<Option<Text<'a>>> {
@@ -227,10 +223,10 @@ fn validate_hooks(hooks: &Hooks<'_>) -> Result<()> {
         ("poststop", poststop),
     ] {
         for (index, Hook { path, args, env, timeout }) in hooks.iter().enumerate() {
-            let field = format!("hooks.{kind}[{index}]");
+            let field = format_args!("hooks.{kind}[{index}]");
             check_absolute(format_args!("{field}.path"), path)?;
-            check_texts(&format!("{field}.args"), args)?;
-            check_texts(&format!("{field}.env"), env)?;
+            check_texts(format_args!("{field}.args"), args)?;
+            check_texts(format_args!("{field}.env"), env)?;
             if let Some(timeout @ ..=0) = timeout {
                 reject!("{field}.timeout: {timeout} is not a number of seconds above 0");
             }

@@ -1,9 +1,10 @@
 //! Mounts, and what is done with mounts: masked and read-only paths, propagation.
 
+use std::fmt;
+
 use super::id_mapping::validate_mappings;
 use super::namespace::{NamespaceKind, ValidNamespace, find};
-use super::reject;
-use super::text::{check_absolute, check_text, check_texts, optional};
+use super::text::{check_absolute, check_text, check_texts, optional, reject};
 use crate::error::Result;
 use crate::spec::Mount;
 use crate::spec::json::Text;
@@ -28,7 +29,7 @@ pub(super) fn validate_mount<'a>(
     warnings: &mut Vec<String>,
 ) -> Result<Mount<'a>> {
     let Mount { mut destination, kind, source, options, uid_mappings, gid_mappings } = mount;
-    let field = format!("mounts[{index}]");
+    let field = format_args!("mounts[{index}]");
     check_text(format_args!("{field}.destination"), &destination)?;
     if destination.is_empty() {
         reject!("{field}.destination: missing: write a path inside the container");
@@ -38,11 +39,11 @@ pub(super) fn validate_mount<'a>(
         warnings.push(format!("{field}.destination: {:?} is relative: taken as {absolute:?}", &*destination));
         destination = Text(absolute.into());
     }
-    let kind = optional(&format!("{field}.type"), kind)?;
-    let source = optional(&format!("{field}.source"), source)?;
-    check_texts(&format!("{field}.options"), &options)?;
-    validate_mappings(&format!("{field}.uidMappings"), &uid_mappings)?;
-    validate_mappings(&format!("{field}.gidMappings"), &gid_mappings)?;
+    let kind = optional(format_args!("{field}.type"), kind)?;
+    let source = optional(format_args!("{field}.source"), source)?;
+    check_texts(format_args!("{field}.options"), &options)?;
+    validate_mappings(format_args!("{field}.uidMappings"), &uid_mappings)?;
+    validate_mappings(format_args!("{field}.gidMappings"), &gid_mappings)?;
     let (is_mapped, has_gids) = (!uid_mappings.is_empty(), !gid_mappings.is_empty());
     if is_mapped != has_gids {
         let (there, missing) =
@@ -63,7 +64,7 @@ pub(super) fn validate_mount<'a>(
 
 /// Masked and read-only paths are mounts: without a mount namespace they would show on the host.
 pub(super) fn validate_restricted_paths(
-    field: &str,
+    field: fmt::Arguments<'_>,
     paths: &[Text<'_>],
     namespaces: &[ValidNamespace<'_>],
 ) -> Result<()> {

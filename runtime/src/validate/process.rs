@@ -1,8 +1,9 @@
 //! `process`: of `config.json`, and of the document that `exec --process` takes.
 
+use std::fmt;
+
 use super::number_list::parse_number_list;
-use super::reject;
-use super::text::{check_absolute, check_name, check_names, check_texts, optional};
+use super::text::{check_absolute, check_name, check_names, check_texts, optional, reject};
 use crate::capability::{self, CapabilitySets};
 use crate::error::Result;
 use crate::rlimit;
@@ -69,7 +70,7 @@ pub fn validate_process<'a>(process: Process<'a>, warnings: &mut Vec<String>) ->
         exec_cpu_affinity,
     } = process;
     validate_user(&user)?;
-    check_texts("process.args", &args)?;
+    check_texts(format_args!("process.args"), &args)?;
     match args.first() {
         None => reject!("process.args: missing: write at least the program to run"),
         Some(program) if program.is_empty() => reject!("process.args[0]: empty: write the program to run"),
@@ -91,10 +92,10 @@ pub fn validate_process<'a>(process: Process<'a>, warnings: &mut Vec<String>) ->
         capabilities: capabilities.map(|capabilities| capability_sets(&capabilities, warnings)),
         rlimits: validate_rlimits(&rlimits)?,
         no_new_privileges,
-        apparmor_profile: optional("process.apparmorProfile", apparmor_profile)?,
+        apparmor_profile: optional(format_args!("process.apparmorProfile"), apparmor_profile)?,
         oom_score_adj,
         scheduler,
-        selinux_label: optional("process.selinuxLabel", selinux_label)?,
+        selinux_label: optional(format_args!("process.selinuxLabel"), selinux_label)?,
         io_priority,
         exec_cpu_affinity: exec_cpu_affinity.map(validate_affinity).transpose()?,
     })
@@ -102,16 +103,16 @@ pub fn validate_process<'a>(process: Process<'a>, warnings: &mut Vec<String>) ->
 
 fn validate_user(user: &User<'_>) -> Result<()> {
     let User { uid, gid, umask, additional_gids, username: _ } = user;
-    let check_id = |field: &str, id: u32| {
+    let check_id = |field: fmt::Arguments<'_>, id: u32| {
         if id == u32::MAX {
             reject!("{field}: 4294967295 is no id: the kernel keeps it for \"none\"");
         }
         Ok(())
     };
-    check_id("process.user.uid", *uid)?;
-    check_id("process.user.gid", *gid)?;
+    check_id(format_args!("process.user.uid"), *uid)?;
+    check_id(format_args!("process.user.gid"), *gid)?;
     for (index, gid) in additional_gids.iter().enumerate() {
-        check_id(&format!("process.user.additionalGids[{index}]"), *gid)?;
+        check_id(format_args!("process.user.additionalGids[{index}]"), *gid)?;
     }
     match umask {
         Some(umask) if *umask > 0o7777 => {
@@ -123,7 +124,7 @@ fn validate_user(user: &User<'_>) -> Result<()> {
 
 /// Of repeated names the last counts, as shells and glibc's setenv(3) would have it.
 fn validate_env(env: List<Text<'_>>) -> Result<List<Text<'_>>> {
-    check_texts("process.env", &env)?;
+    check_texts(format_args!("process.env"), &env)?;
     let mut names = Vec::with_capacity(env.len());
     for (index, entry) in env.iter().enumerate() {
         match entry.split_once('=') {
@@ -140,7 +141,7 @@ fn validate_env(env: List<Text<'_>>) -> Result<List<Text<'_>>> {
 fn validate_rlimits(rlimits: &[Rlimit<'_>]) -> Result<Vec<ValidRlimit>> {
     let mut valid: Vec<ValidRlimit> = Vec::with_capacity(rlimits.len());
     for (index, &Rlimit { ref kind, soft, hard }) in rlimits.iter().enumerate() {
-        let field = format!("process.rlimits[{index}]");
+        let field = format_args!("process.rlimits[{index}]");
         let Some(resource) = rlimit::number(kind) else {
             reject!("{field}.type: {:?} is not a resource such as \"RLIMIT_NOFILE\"", &**kind);
         };
@@ -159,7 +160,7 @@ fn validate_rlimits(rlimits: &[Rlimit<'_>]) -> Result<Vec<ValidRlimit>> {
 /// wants no failure there.
 fn capability_sets(capabilities: &Capabilities<'_>, warnings: &mut Vec<String>) -> CapabilitySets {
     let Capabilities { bounding, effective, inheritable, permitted, ambient } = capabilities;
-    let mut set = |field: &str, names: &[Text<'_>], limit: u64, why: &str| {
+    let mut set = |field: fmt::Arguments<'_>, names: &[Text<'_>], limit: u64, why: &str| {
         let mut set = 0;
         for (index, name) in names.iter().enumerate() {
             match capability::number(name) {
@@ -176,11 +177,12 @@ fn capability_sets(capabilities: &Capabilities<'_>, warnings: &mut Vec<String>) 
         set
     };
     // capabilities(7), "Programmatically adjusting capability sets".
-    let bounding = set("bounding", bounding, u64::MAX, "");
-    let permitted = set("permitted", permitted, u64::MAX, "");
-    let inheritable = set("inheritable", inheritable, bounding, "in bounding");
-    let effective = set("effective", effective, permitted, "in permitted");
-    let ambient = set("ambient", ambient, permitted & inheritable, "in permitted and inheritable");
+    let bounding = set(format_args!("bounding"), bounding, u64::MAX, "");
+    let permitted = set(format_args!("permitted"), permitted, u64::MAX, "");
+    let inheritable = set(format_args!("inheritable"), inheritable, bounding, "in bounding");
+    let effective = set(format_args!("effective"), effective, permitted, "in permitted");
+    let ambient =
+        set(format_args!("ambient"), ambient, permitted & inheritable, "in permitted and inheritable");
     CapabilitySets { bounding, effective, inheritable, permitted, ambient }
 }
 
@@ -191,7 +193,7 @@ fn validate_scheduler(scheduler: Option<&Scheduler<'_>>) -> Result<()> {
     };
     let field = "process.scheduler";
     let known = ["SCHED_OTHER", "SCHED_FIFO", "SCHED_RR", "SCHED_BATCH", "SCHED_IDLE", "SCHED_DEADLINE"];
-    check_name(&format!("{field}.policy"), policy, &known)?;
+    check_name(format_args!("{field}.policy"), policy, &known)?;
     let (nice, priority) = (nice.unwrap_or(0), priority.unwrap_or(0));
     match &**policy {
         "SCHED_OTHER" | "SCHED_BATCH" if !(-20..=19).contains(&nice) => {
@@ -231,13 +233,13 @@ fn validate_scheduler(scheduler: Option<&Scheduler<'_>>) -> Result<()> {
         "SCHED_FLAG_UTIL_CLAMP_MIN",
         "SCHED_FLAG_UTIL_CLAMP_MAX",
     ];
-    check_names(&format!("{field}.flags"), flags, &known)
+    check_names(format_args!("{field}.flags"), flags, &known)
 }
 
 fn validate_io_priority(io_priority: Option<&IoPriority<'_>>) -> Result<()> {
     let Some(IoPriority { class, priority }) = io_priority else { return Ok(()) };
     let known = ["IOPRIO_CLASS_RT", "IOPRIO_CLASS_BE", "IOPRIO_CLASS_IDLE"];
-    check_name("process.ioPriority.class", class, &known)?;
+    check_name(format_args!("process.ioPriority.class"), class, &known)?;
     if !(0..=7).contains(priority) {
         reject!("process.ioPriority.priority: {priority} is not a number from 0 to 7");
     }
@@ -246,7 +248,7 @@ fn validate_io_priority(io_priority: Option<&IoPriority<'_>>) -> Result<()> {
 
 fn validate_affinity(affinity: CpuAffinity<'_>) -> Result<CpuAffinity<'_>> {
     let CpuAffinity { initial, r#final } = affinity;
-    let check = |field: &str, list| {
+    let check = |field: fmt::Arguments<'_>, list| {
         let list = optional(field, list)?;
         if let Some(list) = &list
             && parse_number_list(list).is_none()
@@ -256,7 +258,7 @@ fn validate_affinity(affinity: CpuAffinity<'_>) -> Result<CpuAffinity<'_>> {
         Ok(list)
     };
     Ok(CpuAffinity {
-        initial: check("process.execCPUAffinity.initial", initial)?,
-        r#final: check("process.execCPUAffinity.final", r#final)?,
+        initial: check(format_args!("process.execCPUAffinity.initial"), initial)?,
+        r#final: check(format_args!("process.execCPUAffinity.final"), r#final)?,
     })
 }
