@@ -3,19 +3,19 @@
 use std::fmt;
 
 use super::number_list::parse_number_list;
-use super::text::{check_name, check_names, check_text, optional, reject};
+use super::text::{check_name, check_names, check_optional, check_text, reject};
 use crate::error::Result;
 use crate::spec::json::Text;
 use crate::spec::linux::{IntelRdt, MemoryPolicy, Personality, Seccomp};
 
-pub(super) fn validate_cgroups_path(path: Option<Text<'_>>) -> Result<Option<Text<'_>>> {
-    let path = optional(format_args!("linux.cgroupsPath"), path)?;
-    if let Some(path) = &path
-        && path.split('/').any(|component| component == "..")
-    {
-        reject!("linux.cgroupsPath: {:?} contains \"..\": write the path that is meant", &**path);
+pub(super) fn validate_cgroups_path(path: &mut Option<Text<'_>>) -> Result<()> {
+    check_optional(format_args!("linux.cgroupsPath"), path)?;
+    match path.as_deref() {
+        Some(path) if path.split('/').any(|component| component == "..") => {
+            reject!("linux.cgroupsPath: {path:?} contains \"..\": write the path that is meant")
+        }
+        _ => Ok(()),
     }
-    Ok(path)
 }
 
 /// The profile itself is the seccomp compiler's to judge.

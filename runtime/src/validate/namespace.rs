@@ -4,7 +4,7 @@ use std::fmt;
 
 use linux_raw_sys::general as kernel;
 
-use super::text::{check_absolute, check_text, optional, reject};
+use super::text::{check_absolute, check_text, reject};
 use crate::error::Result;
 use crate::spec::json::{Map, Text};
 use crate::spec::linux::{Namespace, NetDevice, TimeOffset};
@@ -92,7 +92,7 @@ pub(super) fn validate_namespaces<'a>(namespaces: &[Namespace<'a>]) -> Result<Ve
         if find(&valid, kind).is_some() {
             reject!("{field}.type: {:?} is there twice", &**name);
         }
-        let path = optional(format_args!("{field}.path"), path.clone())?;
+        let path = path.clone().filter(|path| !path.is_empty());
         if let Some(path) = &path {
             check_absolute(format_args!("{field}.path"), path)?;
         }

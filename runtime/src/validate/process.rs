@@ -3,7 +3,7 @@
 use std::fmt;
 
 use super::number_list::parse_number_list;
-use super::text::{check_absolute, check_name, check_names, check_texts, optional, reject};
+use super::text::{check_absolute, check_name, check_names, check_optional, check_texts, reject};
 use crate::capability::{self, CapabilitySets};
 use crate::error::Result;
 use crate::rlimit;
@@ -50,13 +50,34 @@ pub struct ValidRlimit {
 ///
 /// # Errors
 /// The first rule that is broken; the text begins with the field.
-pub fn validate_process<'a>(process: Process<'a>, warnings: &mut Vec<String>) -> Result<ValidProcess<'a>> {
+pub fn validate_process<'a>(
+    mut process: Process<'a>,
+    warnings: &mut Vec<String>,
+) -> Result<ValidProcess<'a>> {
+    let (capabilities, rlimits) = check_process(&mut process, warnings)?;
     let Process {
         terminal,
         console_size,
         user,
         args,
         command_line: _, // Windows
+        env,
+        cwd,
+        capabilities: _,
+        rlimits: _,
+        no_new_privileges,
+        apparmor_profile,
+        oom_score_adj,
+        scheduler,
+        selinux_label,
+        io_priority,
+        exec_cpu_affinity,
+    } = process;
+    Ok(ValidProcess {
+        terminal,
+        console_size: console_size.filter(|_| terminal),
+        user,
+        args,
         env,
         cwd,
         capabilities,
@@ -68,37 +89,51 @@ pub fn validate_process<'a>(process: Process<'a>, warnings: &mut Vec<String>) ->
         selinux_label,
         io_priority,
         exec_cpu_affinity,
+    })
+}
+
+/// Empty strings become absent, and of equal environment variables one is left.
+fn check_process(
+    process: &mut Process<'_>,
+    warnings: &mut Vec<String>,
+) -> Result<(Option<CapabilitySets>, Vec<ValidRlimit>)> {
+    let Process {
+        terminal: _,
+        console_size: _,
+        user,
+        args,
+        command_line: _,
+        env,
+        cwd,
+        capabilities,
+        rlimits,
+        no_new_privileges: _,
+        apparmor_profile,
+        oom_score_adj,
+        scheduler,
+        selinux_label,
+        io_priority,
+        exec_cpu_affinity,
     } = process;
-    validate_user(&user)?;
-    check_texts(format_args!("process.args"), &args)?;
+    validate_user(user)?;
+    check_texts(format_args!("process.args"), args)?;
     match args.first() {
         None => reject!("process.args: missing: write at least the program to run"),
         Some(program) if program.is_empty() => reject!("process.args[0]: empty: write the program to run"),
         Some(_) => {}
     }
-    check_absolute(format_args!("process.cwd"), &cwd)?;
+    validate_env(env)?;
+    check_absolute(format_args!("process.cwd"), cwd)?;
     if let Some(adjustment) = oom_score_adj.filter(|adjustment| !(-1000..=1000).contains(adjustment)) {
         reject!("process.oomScoreAdj: {adjustment} is not a number from -1000 to 1000");
     }
+    check_optional(format_args!("process.apparmorProfile"), apparmor_profile)?;
+    check_optional(format_args!("process.selinuxLabel"), selinux_label)?;
     validate_scheduler(scheduler.as_ref())?;
     validate_io_priority(io_priority.as_ref())?;
-    Ok(ValidProcess {
-        terminal,
-        console_size: console_size.filter(|_| terminal),
-        user,
-        args,
-        env: validate_env(env)?,
-        cwd,
-        capabilities: capabilities.map(|capabilities| capability_sets(&capabilities, warnings)),
-        rlimits: validate_rlimits(&rlimits)?,
-        no_new_privileges,
-        apparmor_profile: optional(format_args!("process.apparmorProfile"), apparmor_profile)?,
-        oom_score_adj,
-        scheduler,
-        selinux_label: optional(format_args!("process.selinuxLabel"), selinux_label)?,
-        io_priority,
-        exec_cpu_affinity: exec_cpu_affinity.map(validate_affinity).transpose()?,
-    })
+    validate_affinity(exec_cpu_affinity.as_mut())?;
+    let rlimits = validate_rlimits(rlimits)?;
+    Ok((capabilities.as_ref().map(|capabilities| capability_sets(capabilities, warnings)), rlimits))
 }
 
 fn validate_user(user: &User<'_>) -> Result<()> {
@@ -123,8 +158,8 @@ fn validate_user(user: &User<'_>) -> Result<()> {
 }
 
 /// Of repeated names the last counts, as shells and glibc's setenv(3) would have it.
-fn validate_env(env: List<Text<'_>>) -> Result<List<Text<'_>>> {
-    check_texts(format_args!("process.env"), &env)?;
+fn validate_env(env: &mut List<Text<'_>>) -> Result<()> {
+    check_texts(format_args!("process.env"), env)?;
     let mut names = Vec::with_capacity(env.len());
     for (index, entry) in env.iter().enumerate() {
         match entry.split_once('=') {
@@ -132,10 +167,10 @@ fn validate_env(env: List<Text<'_>>) -> Result<List<Text<'_>>> {
             _ => reject!("process.env[{index}]: {:?} is not of the form NAME=value", &**entry),
         }
     }
-    Ok(match latest_of_each(&names) {
-        Some(latest) => List(pick(env.0, &latest)),
-        None => env,
-    })
+    if let Some(latest) = latest_of_each(&names) {
+        env.0 = pick(std::mem::take(&mut env.0), &latest);
+    }
+    Ok(())
 }
 
 fn validate_rlimits(rlimits: &[Rlimit<'_>]) -> Result<Vec<ValidRlimit>> {
@@ -246,19 +281,16 @@ fn validate_io_priority(io_priority: Option<&IoPriority<'_>>) -> Result<()> {
     Ok(())
 }
 
-fn validate_affinity(affinity: CpuAffinity<'_>) -> Result<CpuAffinity<'_>> {
-    let CpuAffinity { initial, r#final } = affinity;
-    let check = |field: fmt::Arguments<'_>, list| {
-        let list = optional(field, list)?;
-        if let Some(list) = &list
+fn validate_affinity(affinity: Option<&mut CpuAffinity<'_>>) -> Result<()> {
+    let Some(CpuAffinity { initial, r#final }) = affinity else { return Ok(()) };
+    for (name, list) in [("initial", initial), ("final", r#final)] {
+        let field = format_args!("process.execCPUAffinity.{name}");
+        check_optional(field, list)?;
+        if let Some(list) = list.as_deref()
             && parse_number_list(list).is_none()
         {
-            reject!("{field}: {:?} is not a list of CPUs such as \"0-3,7\"", &**list);
+            reject!("{field}: {list:?} is not a list of CPUs such as \"0-3,7\"");
         }
-        Ok(list)
-    };
-    Ok(CpuAffinity {
-        initial: check(format_args!("process.execCPUAffinity.initial"), initial)?,
-        r#final: check(format_args!("process.execCPUAffinity.final"), r#final)?,
-    })
+    }
+    Ok(())
 }

@@ -40,11 +40,12 @@ pub(super) fn check_absolute(field: fmt::Arguments<'_>, path: &str) -> Result<()
     Ok(())
 }
 
-/// A string that may be absent; callers write an empty one for that, too.
-pub(super) fn optional<'a>(field: fmt::Arguments<'_>, text: Option<Text<'a>>) -> Result<Option<Text<'a>>> {
-    let text = text.filter(|text| !text.is_empty());
-    check_text(field, text.as_deref().unwrap_or_default())?;
-    Ok(text)
+/// A string that may be absent, which callers also say with an empty one.
+pub(super) fn check_optional(field: fmt::Arguments<'_>, text: &mut Option<Text<'_>>) -> Result<()> {
+    if text.as_ref().is_some_and(|text| text.is_empty()) {
+        *text = None;
+    }
+    check_text(field, text.as_deref().unwrap_or_default())
 }
 
 pub(super) fn check_name(field: fmt::Arguments<'_>, name: &str, known: &[&str]) -> Result<()> {
