@@ -95,7 +95,8 @@ impl Machine {
             ["-m", "1024"],
             ["-display", "none"],
             ["-serial", "chardev:console"],
-            ["-chardev", "stdio,id=report,signal=off"],
+            // Not the stdio device: it stalls the guest when stdin is at its end.
+            ["-chardev", "file,id=report,path=/proc/self/fd/1"],
             ["-device", "virtio-serial-pci"],
             ["-device", &port],
             ["-append", &kernel],

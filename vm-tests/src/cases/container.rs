@@ -54,9 +54,14 @@ impl Guest {
         Ok(container)
     }
 
+    /// Makes a bundle for a container with an id of its own.
+    pub fn next_container(&self, config: Config) -> Result<Container<'_>, String> {
+        self.container(&format!("c{}", self.calls.get()), config)
+    }
+
     /// A container's whole life in the foreground: makes the bundle, runs it.
     pub fn run(&self, config: Config) -> Result<Finished, String> {
-        self.container(&format!("c{}", self.calls.get()), config)?.run()
+        self.next_container(config)?.run()
     }
 
     /// Runs the runtime to its end.

@@ -50,7 +50,7 @@ fn check(guest: &Guest, resources: Value, files: &[(&str, &str)]) -> Result<(), 
     for (name, value) in resources.as_object().into_iter().flatten() {
         config = config.set(&format!("/linux/resources/{name}"), value.clone());
     }
-    let container = guest.container("limited", config)?;
+    let container = guest.next_container(config)?;
     container.launch()?;
     for (file, expected) in files {
         equal(file, container.cgroup_file(file)?.as_str(), *expected)?;
