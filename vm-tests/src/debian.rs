@@ -2,13 +2,14 @@
 
 use std::ffi::OsStr;
 use std::fs;
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
 /// The unpacked tree of `package` in the version that the distribution offers. The network is used once for each version.
 pub fn unpacked(package: &str) -> Result<PathBuf, String> {
     let cache = cache()?;
-    let Some(version) = offered_version(package) else {
+    let Some(version) = offered_version(package)? else {
         return cached(&cache, package).ok_or_else(|| {
             format!(
                 "{package}: apt does not know this package (run `apt-get update`), and none is in {}",
@@ -29,11 +30,14 @@ pub fn unpacked(package: &str) -> Result<PathBuf, String> {
     Ok(tree)
 }
 
-/// The packages that `package` depends on and whose names start with one of `prefixes`.
-pub fn dependencies(package: &str, prefixes: &[&str]) -> Vec<String> {
-    let listing = output("apt-cache", &["depends", "--important", package]).unwrap_or_default();
+/// The packages that `package` depends on and whose names start with one of `prefixes`; none where apt does not know it.
+pub fn dependencies(package: &str, prefixes: &[&str]) -> Result<Vec<String>, String> {
+    let listing = apt_cache(&["depends", "--important", package])?.unwrap_or_default();
     let names = listing.lines().filter_map(|line| line.trim().strip_prefix("Depends: "));
-    names.filter(|name| prefixes.iter().any(|prefix| name.starts_with(prefix))).map(str::to_owned).collect()
+    Ok(names
+        .filter(|name| prefixes.iter().any(|prefix| name.starts_with(prefix)))
+        .map(str::to_owned)
+        .collect())
 }
 
 /// The newest unpacked package whose name starts with `prefix`: what is used when apt knows nothing.
@@ -59,9 +63,23 @@ fn cache() -> Result<PathBuf, String> {
     Ok(cache)
 }
 
-fn offered_version(package: &str) -> Option<String> {
-    let record = output("apt-cache", &["show", "--no-all-versions", package]).ok()?;
-    record.lines().find_map(|line| line.strip_prefix("Version: ")).map(str::to_owned)
+fn offered_version(package: &str) -> Result<Option<String>, String> {
+    let record = apt_cache(&["show", "--no-all-versions", package])?.unwrap_or_default();
+    Ok(record.lines().find_map(|line| line.strip_prefix("Version: ")).map(str::to_owned))
+}
+
+/// What apt-cache prints; none where there is no apt, or where it does not know the package.
+fn apt_cache(arguments: &[&str]) -> Result<Option<String>, String> {
+    match Command::new("apt-cache").args(arguments).output() {
+        Ok(output) if output.status.success() => {
+            Ok(Some(String::from_utf8_lossy(&output.stdout).into_owned()))
+        }
+        // One that was killed has not answered: taking that for a no would boot another kernel than was meant.
+        Ok(output) if output.status.code().is_none() => Err(format!("apt-cache: {}", output.status)),
+        Ok(_) => Ok(None),
+        Err(e) if e.kind() == ErrorKind::NotFound => Ok(None),
+        Err(e) => Err(format!("apt-cache: {e}")),
+    }
 }
 
 fn download(package: &str, version: &str, folder: &Path) -> Result<PathBuf, String> {
@@ -80,16 +98,12 @@ fn download(package: &str, version: &str, folder: &Path) -> Result<PathBuf, Stri
     Ok(tree)
 }
 
-fn output(program: &str, arguments: &[&str]) -> Result<String, String> {
-    run(Command::new(program).args(arguments))
-}
-
-/// Runs `command` to its end. Returns: its standard output; an error with its standard error.
-pub fn run(command: &mut Command) -> Result<String, String> {
+/// Runs `command` to its end; an error has its standard error.
+fn run(command: &mut Command) -> Result<(), String> {
     let name = command.get_program().to_string_lossy().into_owned();
     let output = command.output().map_err(|e| format!("{name}: {e} (is it installed?)"))?;
     if output.status.success() {
-        return Ok(String::from_utf8_lossy(&output.stdout).into_owned());
+        return Ok(());
     }
     Err(format!("{name}: {}: {}", output.status, String::from_utf8_lossy(&output.stderr).trim()))
 }

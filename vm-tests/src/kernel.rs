@@ -41,13 +41,16 @@ pub fn given(image: PathBuf, modules: Option<PathBuf>) -> Result<Kernel, String>
 pub fn from_debian(arch: &Arch) -> Result<Kernel, String> {
     let suffix = arch.kernel_suffix;
     let metas = [format!("linux-image-6.12-{suffix}"), format!("linux-image-{suffix}")];
-    let images = metas.iter().flat_map(|meta| debian::dependencies(meta, &["linux-image-"]));
+    let mut images = Vec::new();
+    for meta in &metas {
+        images.extend(debian::dependencies(meta, &["linux-image-"])?);
+    }
     let mut trees = Vec::new();
     match images.into_iter().next() {
         Some(package) => {
             trees.push(debian::unpacked(&package)?);
             // Newer Debian releases ship the modules apart.
-            for package in debian::dependencies(&package, &["linux-modules-"]) {
+            for package in debian::dependencies(&package, &["linux-modules-"])? {
                 trees.push(debian::unpacked(&package)?);
             }
         }

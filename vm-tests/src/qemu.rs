@@ -137,11 +137,14 @@ pub struct Running {
 }
 
 impl Running {
-    /// The last `count` lines of the guest's console.
-    pub fn console_tail(&self, count: usize) -> String {
+    /// The console's last words: from a kernel panic on, else the last lines.
+    pub fn last_words(&self) -> Vec<String> {
+        const LINES: usize = 30;
         let text = self.console_text().replace('\r', "");
-        let lines: Vec<_> = text.lines().filter(|line| !line.trim().is_empty()).collect();
-        lines[lines.len().saturating_sub(count)..].join("\n")
+        let lines: Vec<_> = text.lines().filter(|line| !line.trim().is_empty()).map(str::to_owned).collect();
+        let panic = lines.iter().position(|line| line.contains("Kernel panic"));
+        let start = panic.unwrap_or_else(|| lines.len().saturating_sub(LINES));
+        lines.into_iter().skip(start).take(LINES).collect()
     }
 
     /// Everything that the guest's console has shown.

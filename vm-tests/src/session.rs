@@ -160,7 +160,7 @@ fn describe_death(guest: &Running, reason: &str, stderr: &str) {
         println!("    QEMU: {stderr}");
     }
     println!("its console's last lines:");
-    guest.console_tail(30).lines().for_each(|line| println!("    {line}"));
+    guest.last_words().iter().for_each(|line| println!("    {line}"));
 }
 
 /// Reads the report. Cases leave `left` when they have ended.

@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 use serde_json::json;
 
 use super::config::Config;
+use super::container::wait_until;
 use super::expectation::{equal, holds};
 use super::{Case, Guest};
 
@@ -42,6 +43,7 @@ fn create_killed(guest: &Guest) -> Result<(), String> {
         holds(&format!("{at}: the cgroup is gone"), !container.cgroup().exists())?;
     }
     container.launch()?;
+    equal("status", &container.state()?["status"], "running")?;
     container.remove()
 }
 
@@ -92,14 +94,16 @@ fn processes_outlive_init(guest: &Guest) -> Result<(), String> {
     let config = Config::shell(script).without("/linux/namespaces", "type", "pid");
     let container = guest.container("orphans", config)?;
     container.launch()?;
+    wait_until("all four run", || Ok(container.cgroup_file("cgroup.procs")?.lines().count() == 4))?;
     container.remove()?;
     holds("the cgroup is gone", !container.cgroup().exists())
 }
 
 fn hundred_runs(guest: &Guest) -> Result<(), String> {
-    let container = guest.container("again", Config::new(&["true"]))?;
+    let container = guest.container("again", Config::new(&["echo", "again"]))?;
     for number in 1..=100 {
-        container.run()?.exits(0).map_err(|e| format!("run {number}: {e}"))?;
+        let finished = container.run()?.exits(0).map_err(|e| format!("run {number}: {e}"))?;
+        equal("stdout", finished.stdout.as_str(), "again\n")?;
     }
     Ok(())
 }
