@@ -90,7 +90,7 @@ fn create_of_one_id_at_once(guest: &Guest) -> Result<(), String> {
 
 /// Without a pid namespace nothing dies with init: the runtime has to kill the rest.
 fn processes_outlive_init(guest: &Guest) -> Result<(), String> {
-    let script = "sleep 100 & sleep 100 & sleep 100";
+    let script = "sleep 100 & sleep 100 & sleep 100; true";
     let config = Config::shell(script).without("/linux/namespaces", "type", "pid");
     let container = guest.container("orphans", config)?;
     container.launch()?;

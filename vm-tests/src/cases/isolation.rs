@@ -62,23 +62,19 @@ fn namespaces_shared(guest: &Guest) -> Result<(), String> {
 fn namespace_by_path(guest: &Guest) -> Result<(), String> {
     let first = guest.container("first", Config::new(&["sleep", "100"]))?;
     first.launch()?;
-    let path = |kind: &str| Ok::<_, String>(format!("/proc/{}/ns/{kind}", first.pid()?));
+    let one = first.pid()?;
+    let path = |kind: &str| format!("/proc/{one}/ns/{kind}");
     let config = ["network", "ipc"].iter().fold(Config::new(&["sleep", "100"]), |config, kind| {
         config.without("/linux/namespaces", "type", kind)
     });
-    let config = config.push("/linux/namespaces", json!({"type": "network", "path": path("net")?}));
-    let second = guest.container(
-        "second",
-        config.push("/linux/namespaces", json!({"type": "ipc", "path": path("ipc")?})),
-    )?;
+    let config = config.push("/linux/namespaces", json!({"type": "network", "path": path("net")}));
+    let second = guest
+        .container("second", config.push("/linux/namespaces", json!({"type": "ipc", "path": path("ipc")})))?;
     second.launch()?;
+    let two = second.pid()?;
     for (kind, same) in [("net", true), ("ipc", true), ("uts", false), ("pid", false)] {
         let link = |pid| fs::read_link(format!("/proc/{pid}/ns/{kind}")).map_err(|e| format!("{kind}: {e}"));
-        equal(
-            &format!("{kind} namespace is the first's"),
-            link(first.pid()?)? == link(second.pid()?)?,
-            same,
-        )?;
+        equal(&format!("{kind} namespace is the first's"), link(one)? == link(two)?, same)?;
     }
     second.remove()?;
     first.remove()
