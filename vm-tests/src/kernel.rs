@@ -54,7 +54,9 @@ pub fn from_debian(arch: &Arch) -> Result<Kernel, String> {
                 trees.push(debian::unpacked(&package)?);
             }
         }
-        None => trees.extend(debian::newest_cached("linux-image-")),
+        None => trees.extend(
+            debian::newest_cached("linux-image-6.12.").or_else(|| debian::newest_cached("linux-image-")),
+        ),
     }
     let Some(tree) = trees.first() else {
         return Err(format!(

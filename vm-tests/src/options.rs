@@ -18,7 +18,7 @@ Boots Linux 6.12 under QEMU and runs the runtime's cases in it.
   --busybox PATH   a static busybox (default: /bin/busybox, else Debian's package)
   --timeout SECS   for the whole guest (default 900)
   --no-kvm         do not try KVM
-  --keep           leave console and initramfs in the folder vm-tests-kept
+  --keep           leave console and initramfs in target/vm-tests
 
 Exit status: 0 all passed or skipped, 1 a case failed or the guest died, 2 nothing could be tested.
 ";

@@ -224,8 +224,7 @@ impl Follower<'_> {
 }
 
 fn keep(name: &str, bytes: &[u8]) -> Result<(), String> {
-    let path = Path::new("vm-tests-kept").join(name);
-    fs::create_dir_all("vm-tests-kept")
-        .and_then(|()| fs::write(&path, bytes))
-        .map_err(|e| format!("{path:?}: {e}"))
+    let folder = Path::new("target/vm-tests");
+    let path = folder.join(name);
+    fs::create_dir_all(folder).and_then(|()| fs::write(&path, bytes)).map_err(|e| format!("{path:?}: {e}"))
 }
