@@ -1,2 +1,69 @@
-//! Placeholder, replaced in the next commits.
-fn main() {}
+//! Boots a Linux kernel under QEMU and runs the runtime's cases in it: what needs rights, limits or a kernel that the
+//! development machine does not have. One boot, many cases. The same program is the host's tool and the guest's /init.
+
+mod arch;
+mod cases;
+mod debian;
+mod guest;
+mod image;
+mod kernel;
+mod options;
+mod program;
+mod qemu;
+mod remains;
+mod report;
+mod session;
+
+use std::env;
+use std::process::ExitCode;
+
+use options::Options;
+
+fn main() -> ExitCode {
+    let mut arguments = env::args_os();
+    let name = arguments.next().unwrap_or_default();
+    if name == "/init" {
+        return guest::main(arguments);
+    }
+    let mut rest = arguments.skip_while(|argument| argument == qemu::HYPERVISOR);
+    if env::args_os().nth(1).is_some_and(|first| first == qemu::HYPERVISOR) {
+        let parent = rest.next().unwrap_or_default();
+        return failure(&qemu::become_hypervisor(&parent.to_string_lossy(), rest));
+    }
+    match Options::parse().and_then(run) {
+        Ok(status) => status,
+        Err(e) => failure(&e),
+    }
+}
+
+fn run(options: Options) -> Result<ExitCode, String> {
+    let chosen = cases::chosen(&options.filters);
+    if options.list {
+        chosen.iter().for_each(|case| println!("{}", case.name));
+        return Ok(ExitCode::SUCCESS);
+    }
+    if chosen.is_empty() {
+        return Err(format!("no case is named like {}", options.filters.join(" or ")));
+    }
+    let arch = arch::own()?;
+    let mut machine = qemu::Machine::find(arch)?;
+    let kernel = match options.kernel.clone() {
+        Some(image) => kernel::given(image, options.modules.clone())?,
+        None => kernel::from_debian(arch)?,
+    };
+    let image = session::image(arch, &kernel, &options, &chosen)?;
+    let execution = match options.kvm {
+        true => machine.try_kvm(&kernel.image, &session::probe_image(arch)?)?,
+        false => "TCG (--no-kvm)".into(),
+    };
+    println!("kernel {}, {execution}, {} cases", kernel.version, chosen.len());
+    let summary = session::run(&machine, &kernel, &image, &options, &chosen)?;
+    println!("{summary}");
+    Ok(if summary.failed == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+/// Status 2: nothing was tested.
+fn failure(text: &str) -> ExitCode {
+    eprintln!("vm-tests: {text}");
+    ExitCode::from(2)
+}

@@ -1,0 +1,43 @@
+//! What differs between the architectures: names, nothing else. The guest has the architecture of this program.
+
+/// An architecture's names at QEMU, the kernel and Debian.
+pub struct Arch {
+    /// The emulator.
+    pub qemu: &'static str,
+    /// QEMU's machine type.
+    pub machine: &'static str,
+    /// The kernel's name for the first serial port.
+    pub console: &'static str,
+    /// Ends the names of Debian's kernel packages.
+    pub kernel_suffix: &'static str,
+    /// Where Debian keeps libraries, below lib and usr/lib.
+    pub libraries: &'static str,
+}
+
+/// This program's own architecture; an error where the table has none.
+pub fn own() -> Result<&'static Arch, String> {
+    match std::env::consts::ARCH {
+        "x86_64" => Ok(&Arch {
+            qemu: "qemu-system-x86_64",
+            machine: "q35",
+            console: "ttyS0",
+            kernel_suffix: "cloud-amd64",
+            libraries: "x86_64-linux-gnu",
+        }),
+        "aarch64" => Ok(&Arch {
+            qemu: "qemu-system-aarch64",
+            machine: "virt",
+            console: "ttyAMA0",
+            kernel_suffix: "cloud-arm64",
+            libraries: "aarch64-linux-gnu",
+        }),
+        "riscv64" => Ok(&Arch {
+            qemu: "qemu-system-riscv64",
+            machine: "virt",
+            console: "ttyS0",
+            kernel_suffix: "riscv64",
+            libraries: "riscv64-linux-gnu",
+        }),
+        other => Err(format!("no guest is described for {other} (src/arch.rs)")),
+    }
+}

@@ -1,0 +1,135 @@
+//! cgroup v2: membership, and limits that hold.
+
+use std::fs;
+
+use serde_json::{Value, json};
+
+use super::config::Config;
+use super::expectation::{contains, equal, holds};
+use super::{Case, Guest, Need};
+
+pub const CASES: &[Case] = &[
+    Case::new("cgroup_membership", cgroup_membership),
+    Case::new("cgroup_namespace", cgroup_namespace),
+    Case::new("memory_limits", memory_limits).needs(&[Need::Controller("memory")]),
+    Case::new("memory_limit_kills", memory_limit_kills).needs(&[Need::Controller("memory")]),
+    Case::new("cpu_limits", cpu_limits).needs(&[Need::Controller("cpu"), Need::Controller("cpuset")]),
+    Case::new("pids_limit", pids_limit).needs(&[Need::Controller("pids")]),
+    Case::new("io_limit", io_limit).needs(&[Need::Controller("io"), Need::Module("brd")]),
+    Case::new("hugepage_limit", hugepage_limit).needs(&[Need::Controller("hugetlb")]),
+    Case::new("unified", unified).needs(&[Need::Controller("memory"), Need::Controller("pids")]),
+    Case::new("update", update).needs(&[Need::Controller("memory"), Need::Controller("pids")]),
+];
+
+fn cgroup_membership(guest: &Guest) -> Result<(), String> {
+    let config =
+        Config::shell("cat /proc/self/cgroup; sleep 100").without("/linux/namespaces", "type", "cgroup");
+    let container = guest.container("member", config)?;
+    let call = container.launch()?;
+    super::container::wait_until("it has written", || Ok(call.stdout().ends_with('\n')))?;
+    equal("/proc/self/cgroup", call.stdout().as_str(), "0::/member\n")?;
+    let members = container.cgroup_file("cgroup.procs")?;
+    holds(
+        "init is in the cgroup",
+        members.lines().any(|line| Ok(line.to_owned()) == container.pid().map(|pid| pid.to_string())),
+    )?;
+    container.remove()?;
+    holds("the cgroup is gone", !container.cgroup().exists())
+}
+
+fn cgroup_namespace(guest: &Guest) -> Result<(), String> {
+    let script = "cat /proc/self/cgroup; mkdir /sys/fs/cgroup/x 2>&1; grep -c . /sys/fs/cgroup/cgroup.procs";
+    let finished = guest.run(Config::shell(script))?.exits(0)?;
+    contains("its own cgroup is the root", &finished.stdout, "0::/\n")?;
+    contains("and read-only", &finished.stdout, "Read-only file system")
+}
+
+/// Launches a container with these resources and compares files of its cgroup.
+fn check(guest: &Guest, resources: Value, files: &[(&str, &str)]) -> Result<(), String> {
+    let mut config = Config::new(&["sleep", "100"]);
+    for (name, value) in resources.as_object().into_iter().flatten() {
+        config = config.set(&format!("/linux/resources/{name}"), value.clone());
+    }
+    let container = guest.next_container(config)?;
+    container.launch()?;
+    for (file, expected) in files {
+        equal(file, container.cgroup_file(file)?.as_str(), *expected)?;
+    }
+    container.remove()
+}
+
+fn memory_limits(guest: &Guest) -> Result<(), String> {
+    let memory = json!({"limit": 67_108_864, "reservation": 33_554_432, "swap": 100_663_296});
+    let files = [("memory.max", "67108864"), ("memory.low", "33554432"), ("memory.swap.max", "33554432")];
+    check(guest, json!({"memory": memory}), &files)?;
+    let unlimited = json!({"memory": {"limit": -1, "swap": -1}});
+    check(guest, unlimited, &[("memory.max", "max"), ("memory.swap.max", "max")])
+}
+
+fn memory_limit_kills(guest: &Guest) -> Result<(), String> {
+    let config = Config::new(&["dd", "if=/dev/zero", "of=/dev/null", "bs=64M", "count=1"]);
+    let limit = json!({"limit": 16_777_216, "swap": 16_777_216});
+    guest.run(config.set("/linux/resources/memory", limit))?.exits(137).map(drop)
+}
+
+fn cpu_limits(guest: &Guest) -> Result<(), String> {
+    let cpu = json!({"shares": 1024, "quota": 50_000, "period": 200_000, "cpus": "0", "mems": "0"});
+    let files =
+        [("cpu.max", "50000 200000"), ("cpu.weight", "100"), ("cpuset.cpus", "0"), ("cpuset.mems", "0")];
+    check(guest, json!({"cpu": cpu}), &files)?;
+    check(guest, json!({"cpu": {"idle": 1}}), &[("cpu.idle", "1")])?;
+    check(
+        guest,
+        json!({"cpu": {"quota": 20_000, "burst": 10_000}}),
+        &[("cpu.max", "20000 100000"), ("cpu.max.burst", "10000")],
+    )
+}
+
+/// A shell that forks without end is stopped.
+fn pids_limit(guest: &Guest) -> Result<(), String> {
+    let script = "i=0; while [ $i -lt 64 ]; do sleep 100 & i=$((i+1)); echo $i; done; echo unlimited";
+    let container =
+        guest.container("bomb", Config::shell(script).set("/linux/resources/pids/limit", json!(16)))?;
+    let call = container.start_run()?;
+    let finished = guest.finish(call)?.fails()?;
+    contains("stderr", &finished.stderr, "can't fork")?;
+    let forks = finished.stdout.lines().count();
+    holds(&format!("{forks} forks fit into 16"), (8..16).contains(&forks))?;
+    check(guest, json!({"pids": {"limit": 16}}), &[("pids.max", "16")])?;
+    check(guest, json!({"pids": {"limit": -1}}), &[("pids.max", "max")])
+}
+
+fn io_limit(guest: &Guest) -> Result<(), String> {
+    let rate = |rate: u64| json!([{"major": 1, "minor": 0, "rate": rate}]);
+    let limits = json!({"throttleReadBpsDevice": rate(1_048_576), "throttleWriteIOPSDevice": rate(100)});
+    check(guest, json!({"blockIO": limits}), &[("io.max", "1:0 rbps=1048576 wbps=max riops=max wiops=100")])
+}
+
+fn hugepage_limit(guest: &Guest) -> Result<(), String> {
+    let limits = json!([{"pageSize": "2MB", "limit": 4_194_304}]);
+    check(guest, json!({"hugepageLimits": limits}), &[("hugetlb.2MB.max", "4194304")])
+}
+
+fn unified(guest: &Guest) -> Result<(), String> {
+    let limits = json!({"memory.high": "50331648", "pids.max": "33"});
+    // It is written last and wins.
+    let resources = json!({"unified": limits, "pids": {"limit": 5}});
+    check(guest, resources, &[("memory.high", "50331648"), ("pids.max", "33")])
+}
+
+fn update(guest: &Guest) -> Result<(), String> {
+    let config = Config::new(&["sleep", "100"]).set("/linux/resources/pids/limit", json!(20));
+    let container =
+        guest.container("updated", config.set("/linux/resources/memory/limit", json!(67_108_864)))?;
+    container.launch()?;
+    let file = container.bundle.join("resources.json");
+    let resources = json!({"memory": {"limit": 134_217_728}, "cpu": {"quota": 30_000, "period": 100_000}});
+    fs::write(&file, resources.to_string()).map_err(|e| e.to_string())?;
+    container.call(&["update", "--resources", &file.to_string_lossy()])?.exits(0)?;
+    equal("memory.max", container.cgroup_file("memory.max")?.as_str(), "134217728")?;
+    equal("cpu.max", container.cgroup_file("cpu.max")?.as_str(), "30000 100000")?;
+    equal("pids.max", container.cgroup_file("pids.max")?.as_str(), "20")?;
+    container.call(&["update", "--pids-limit", "40"])?.exits(0)?;
+    equal("pids.max", container.cgroup_file("pids.max")?.as_str(), "40")?;
+    container.remove()
+}

@@ -1,0 +1,109 @@
+//! Debian packages, downloaded and unpacked into a cache, never installed.
+
+use std::ffi::OsStr;
+use std::fs;
+use std::io::ErrorKind;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+/// The unpacked tree of `package` in the version that the distribution offers. The network is used once for each version.
+pub fn unpacked(package: &str) -> Result<PathBuf, String> {
+    let cache = cache()?;
+    let Some(version) = offered_version(package)? else {
+        return cached(&cache, package).ok_or_else(|| {
+            format!(
+                "{package}: apt does not know this package (run `apt-get update`), and none is in {}",
+                cache.display()
+            )
+        });
+    };
+    let tree = cache.join(format!("{package}_{version}"));
+    if !tree.exists() {
+        let partial = cache.join(format!(".{package}.{}", std::process::id()));
+        let result = download(package, &version, &partial).and_then(|unpacked| {
+            // Another run may have put the same tree there meanwhile.
+            fs::rename(unpacked, &tree).or_else(|e| if tree.exists() { Ok(()) } else { Err(e.to_string()) })
+        });
+        let _ = fs::remove_dir_all(&partial);
+        result?;
+    }
+    Ok(tree)
+}
+
+/// The packages that `package` depends on and whose names start with one of `prefixes`; none where apt does not know it.
+pub fn dependencies(package: &str, prefixes: &[&str]) -> Result<Vec<String>, String> {
+    let listing = apt_cache(&["depends", "--important", package])?.unwrap_or_default();
+    let names = listing.lines().filter_map(|line| line.trim().strip_prefix("Depends: "));
+    Ok(names
+        .filter(|name| prefixes.iter().any(|prefix| name.starts_with(prefix)))
+        .map(str::to_owned)
+        .collect())
+}
+
+/// The newest unpacked package whose name starts with `prefix`: what is used when apt knows nothing.
+pub fn newest_cached(prefix: &str) -> Option<PathBuf> {
+    let mut found: Vec<_> = fs::read_dir(cache().ok()?).ok()?.flatten().map(|entry| entry.path()).collect();
+    found.retain(|path| path.file_name().is_some_and(|name| name.to_string_lossy().starts_with(prefix)));
+    found.sort_by_key(|path| fs::metadata(path).and_then(|metadata| metadata.modified()).ok());
+    found.pop()
+}
+
+fn cached(cache: &Path, package: &str) -> Option<PathBuf> {
+    newest_cached(&format!("{package}_")).filter(|path| path.starts_with(cache))
+}
+
+fn cache() -> Result<PathBuf, String> {
+    let base = match (std::env::var_os("XDG_CACHE_HOME"), std::env::var_os("HOME")) {
+        (Some(cache), _) if !cache.is_empty() => PathBuf::from(cache),
+        (_, Some(home)) => PathBuf::from(home).join(".cache"),
+        _ => return Err("neither XDG_CACHE_HOME nor HOME says where to keep the kernel".into()),
+    };
+    let cache = base.join("pillbox-vm-tests");
+    fs::create_dir_all(&cache).map_err(|e| format!("{}: {e}", cache.display()))?;
+    Ok(cache)
+}
+
+fn offered_version(package: &str) -> Result<Option<String>, String> {
+    let record = apt_cache(&["show", "--no-all-versions", package])?.unwrap_or_default();
+    Ok(record.lines().find_map(|line| line.strip_prefix("Version: ")).map(str::to_owned))
+}
+
+/// What apt-cache prints; none where there is no apt, or where it does not know the package.
+fn apt_cache(arguments: &[&str]) -> Result<Option<String>, String> {
+    match Command::new("apt-cache").args(arguments).output() {
+        Ok(output) if output.status.success() => {
+            Ok(Some(String::from_utf8_lossy(&output.stdout).into_owned()))
+        }
+        // One that was killed has not answered: taking that for a no would boot another kernel than was meant.
+        Ok(output) if output.status.code().is_none() => Err(format!("apt-cache: {}", output.status)),
+        Ok(_) => Ok(None),
+        Err(e) if e.kind() == ErrorKind::NotFound => Ok(None),
+        Err(e) => Err(format!("apt-cache: {e}")),
+    }
+}
+
+fn download(package: &str, version: &str, folder: &Path) -> Result<PathBuf, String> {
+    eprintln!("vm-tests: downloading {package} {version}");
+    fs::create_dir_all(folder).map_err(|e| format!("{}: {e}", folder.display()))?;
+    // As root, apt would download as a user that cannot write here, and warn about it.
+    let mut apt = Command::new("apt-get");
+    apt.args(["-q", "-o", "APT::Sandbox::User=root", "download", &format!("{package}={version}")]);
+    run(apt.current_dir(folder))?;
+    let mut files = fs::read_dir(folder).map_err(|e| e.to_string())?.flatten().map(|entry| entry.path());
+    let archive = files
+        .find(|path| path.extension() == Some(OsStr::new("deb")))
+        .ok_or_else(|| format!("apt-get download {package} left no .deb in {}", folder.display()))?;
+    let tree = folder.join("tree");
+    run(Command::new("dpkg-deb").arg("-x").arg(archive).arg(&tree))?;
+    Ok(tree)
+}
+
+/// Runs `command` to its end; an error has its standard error.
+fn run(command: &mut Command) -> Result<(), String> {
+    let name = command.get_program().to_string_lossy().into_owned();
+    let output = command.output().map_err(|e| format!("{name}: {e} (is it installed?)"))?;
+    if output.status.success() {
+        return Ok(());
+    }
+    Err(format!("{name}: {}: {}", output.status, String::from_utf8_lossy(&output.stderr).trim()))
+}

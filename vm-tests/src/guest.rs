@@ -1,0 +1,299 @@
+//! pid 1 of the guest: sets the machine up, runs the cases one after the other, reports, powers off.
+
+use std::ffi::OsString;
+use std::fs::{self, File};
+use std::io::Write;
+use std::os::unix::process::ExitStatusExt;
+use std::path::{Path, PathBuf};
+use std::process::{Command, ExitCode, ExitStatus, Stdio};
+use std::sync::mpsc::{RecvTimeoutError, channel};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use rustix::io::Errno;
+use rustix::mount::{MountFlags, mount, mount_bind, mount_move};
+use rustix::process::{Pid, Signal, WaitOptions, chroot, kill_process, wait};
+use rustix::system::{RebootCommand, finit_module, reboot};
+use serde_json::Value;
+
+use crate::cases::{self, Case, Guest, Need};
+use crate::remains::{self, Snapshot};
+use crate::report::{Event, Outcome};
+
+/// The name of the virtio port that the report goes to.
+pub const REPORT_PORT: &str = "vm-tests.report";
+/// What to do: a JSON object. An image without it is the probe's.
+pub const ORDERS: &str = "/orders.json";
+/// Where the modules are.
+pub const MODULES: &str = "/modules";
+/// What the probe guest writes on its console.
+pub const PROBE_ANSWER: &str = "vm-tests: the probe is up";
+
+/// The cgroup that a case's own processes are in: all of them die by one write.
+const CASE_CGROUP: &str = "/sys/fs/cgroup/vm-tests";
+const CASE: &str = "case";
+/// Enough of a failed case's words for its cause.
+const DETAIL_LIMIT: usize = 8000;
+
+/// /init: pid 1, or, with `case NAME`, the process of one case.
+pub fn main(mut arguments: impl Iterator<Item = OsString>) -> ExitCode {
+    if arguments.next().is_some_and(|argument| argument == CASE) {
+        return run_case(&arguments.next().unwrap_or_default().to_string_lossy());
+    }
+    if !Path::new(ORDERS).exists() {
+        println!("{PROBE_ANSWER}");
+    } else if let Err(e) = serve() {
+        eprintln!("vm-tests: {e}");
+    }
+    // Where this fails, pid 1's end is a panic, and QEMU ends with that.
+    if let Err(e) = reboot(RebootCommand::PowerOff) {
+        eprintln!("vm-tests: power off: {e}");
+    }
+    ExitCode::FAILURE
+}
+
+fn serve() -> Result<(), String> {
+    leave_initial_root().map_err(|e| format!("leaving the initial root: {e}"))?;
+    mount_all()?;
+    let orders = Orders::read()?;
+    for name in texts(&orders.0["first"]) {
+        orders.load(&name)?;
+    }
+    let mut report = open_report()?;
+    let mut tell = |event: Event| {
+        report.write_all(format!("{}\n", event.line()).as_bytes()).map_err(|e| format!("report: {e}"))
+    };
+    set_up_cgroups()?;
+    // What the runtime sets up once for all containers must not count as the first case's remains.
+    supervise(&cases::WARM_UP, &orders);
+    let help = runtime_help(&orders);
+    tell(Event::Up { kernel: line("/proc/sys/kernel/osrelease")?, seconds: uptime()? })?;
+    for name in texts(&orders.0["cases"]) {
+        let case = cases::named(&name).ok_or_else(|| format!("no case is called {name}"))?;
+        tell(Event::Begin { case: name.clone() })?;
+        let started = Instant::now();
+        let outcome = match missing(case, &orders, &help) {
+            Ok(None) => supervise(case, &orders),
+            Ok(Some(what)) => Outcome::Skipped(what),
+            Err(e) => Outcome::Failed(e),
+        };
+        tell(Event::End { case: name, outcome, seconds: started.elapsed().as_secs_f64() })?;
+    }
+    tell(Event::Down)
+}
+
+/// pivot_root refuses to leave the initial root, and containers start from here: it has to be covered, as switch_root does.
+fn leave_initial_root() -> Result<(), Errno> {
+    rustix::fs::mkdir("/covered", rustix::fs::Mode::from_raw_mode(0o755))?;
+    mount_bind("/", "/covered")?;
+    rustix::process::chdir("/covered")?;
+    mount_move(".", "/")?;
+    chroot(".")?;
+    rustix::process::chdir("/")
+}
+
+fn mount_all() -> Result<(), String> {
+    let hardened = MountFlags::NOSUID | MountFlags::NOEXEC | MountFlags::NODEV;
+    let mounts = [
+        ("proc", "/proc", hardened),
+        ("sysfs", "/sys", hardened),
+        ("devtmpfs", "/dev", MountFlags::NOSUID),
+        ("devpts", "/dev/pts", MountFlags::NOSUID | MountFlags::NOEXEC),
+        ("tmpfs", "/dev/shm", MountFlags::NOSUID | MountFlags::NODEV),
+        ("mqueue", "/dev/mqueue", hardened),
+        ("cgroup2", "/sys/fs/cgroup", hardened),
+        ("tmpfs", "/run", MountFlags::NOSUID | MountFlags::NODEV),
+        ("tmpfs", "/tmp", MountFlags::NOSUID | MountFlags::NODEV),
+    ];
+    for (kind, place, flags) in mounts {
+        // /sys/fs/cgroup comes with sysfs, where folders cannot be made.
+        let _ = fs::create_dir(place);
+        mount(kind, place, kind, flags, None).map_err(|e| format!("mounting {kind} on {place}: {e}"))?;
+    }
+    Ok(())
+}
+
+/// Every controller for every cgroup below the root, as a service manager delegates them.
+fn set_up_cgroups() -> Result<(), String> {
+    let controllers = line("/sys/fs/cgroup/cgroup.controllers")?;
+    for controller in controllers.split_whitespace() {
+        fs::write("/sys/fs/cgroup/cgroup.subtree_control", format!("+{controller}"))
+            .map_err(|e| format!("controller {controller}: {e}"))?;
+    }
+    fs::create_dir(CASE_CGROUP).map_err(|e| format!("{CASE_CGROUP}: {e}"))
+}
+
+fn open_report() -> Result<File, String> {
+    let folder = Path::new("/sys/class/virtio-ports");
+    let end = Instant::now() + Duration::from_secs(5);
+    while Instant::now() < end {
+        for port in fs::read_dir(folder).into_iter().flatten().flatten() {
+            // A port's name arrives after the port, and so does its node.
+            let name = fs::read_to_string(port.path().join("name")).unwrap_or_default();
+            let node = Path::new("/dev").join(port.file_name());
+            if name.trim() == REPORT_PORT && node.exists() {
+                return File::options()
+                    .write(true)
+                    .open(&node)
+                    .map_err(|e| format!("{}: {e}", node.display()));
+            }
+        }
+        thread::sleep(Duration::from_millis(10));
+    }
+    Err(format!(
+        "no virtio port is called {REPORT_PORT} (are virtio_pci and virtio_console among the modules?)"
+    ))
+}
+
+/// What the host wants: see `session::image`, which writes it.
+struct Orders(Value);
+
+impl Orders {
+    fn read() -> Result<Orders, String> {
+        let text = fs::read_to_string(ORDERS).map_err(|e| format!("{ORDERS}: {e}"))?;
+        Ok(Orders(serde_json::from_str(&text).map_err(|e| format!("{ORDERS}: {e}"))?))
+    }
+
+    fn runtime(&self) -> PathBuf {
+        PathBuf::from(self.0["runtime"].as_str().unwrap_or_default())
+    }
+
+    /// Loads a module with what it needs. Returns: whether the image has it, or the kernel.
+    fn load(&self, name: &str) -> Result<bool, String> {
+        let Some(order) = self.0["modules"].get(name) else { return Ok(false) };
+        for module in texts(order) {
+            let file =
+                File::open(format!("{MODULES}/{module}.ko")).map_err(|e| format!("module {module}: {e}"))?;
+            match finit_module(file, c"", 0) {
+                Ok(()) | Err(Errno::EXIST) => {}
+                Err(e) => return Err(format!("loading the module {module}: {e}")),
+            }
+        }
+        Ok(true)
+    }
+}
+
+fn texts(array: &Value) -> Vec<String> {
+    array.as_array().into_iter().flatten().filter_map(Value::as_str).map(str::to_owned).collect()
+}
+
+fn runtime_help(orders: &Orders) -> String {
+    let output = Command::new(orders.runtime()).arg("--help").stdin(Stdio::null()).output();
+    output.map(|output| String::from_utf8_lossy(&output.stdout).into_owned()).unwrap_or_default()
+}
+
+/// What a case needs and this guest or runtime does not have.
+fn missing(case: &Case, orders: &Orders, help: &str) -> Result<Option<String>, String> {
+    let controllers = line("/sys/fs/cgroup/cgroup.controllers")?;
+    for need in case.needs {
+        match need {
+            Need::Module(name) if !orders.load(name)? => return Ok(Some(format!("no module {name}"))),
+            Need::Controller(name) if !controllers.split_whitespace().any(|word| word == *name) => {
+                return Ok(Some(format!("no cgroup controller {name}")));
+            }
+            Need::Command(name) if !help.split_whitespace().any(|word| word == *name) => {
+                return Ok(Some(format!("the runtime's --help does not list {name}")));
+            }
+            Need::Module(_) | Need::Controller(_) | Need::Command(_) => {}
+        }
+    }
+    Ok(None)
+}
+
+/// Runs a case in a process of its own, ends it at its limit, and clears up behind it.
+fn supervise(case: &Case, orders: &Orders) -> Outcome {
+    let state = Path::new("/run").join(orders.runtime().file_name().unwrap_or_default());
+    let before = Snapshot::take(&state);
+    let log = format!("/run/vm-tests.{}", case.name);
+    let result = watch(case, &log);
+    let left = remains::wait_until_gone(&before, &state, reap);
+    let _ = fs::remove_dir_all(cases::folder(case.name));
+    let words = fs::read(&log).map(|bytes| String::from_utf8_lossy(&bytes).into_owned()).unwrap_or_default();
+    let _ = fs::remove_file(&log);
+    let mut reasons: Vec<String> = result.err().into_iter().collect();
+    if !left.is_empty() {
+        reasons.push(format!("left behind: {}", left.join("; ")));
+        remains::clear(&before, &state, reap);
+    }
+    if reasons.is_empty() {
+        return Outcome::Passed;
+    }
+    let start = words.len().saturating_sub(DETAIL_LIMIT);
+    let start = words.ceil_char_boundary(start);
+    Outcome::Failed(format!("{}{}", &words[start..], reasons.join("\n")))
+}
+
+fn watch(case: &Case, log: &str) -> Result<(), String> {
+    let file = File::create(log).map_err(|e| format!("{log}: {e}"))?;
+    let error = file.try_clone().map_err(|e| format!("{log}: {e}"))?;
+    let mut command = Command::new("/init");
+    command.args([CASE, case.name]).stdin(Stdio::null()).stdout(file).stderr(error);
+    let child = command.env("PATH", "/usr/bin:/bin").spawn().map_err(|e| format!("/init: {e}"))?;
+    let pid = Pid::from_child(&child);
+    let limit = Duration::from_secs(case.limit);
+    let (ended, watched) = channel::<()>();
+    let watchdog = thread::spawn(move || {
+        let hung = watched.recv_timeout(limit) == Err(RecvTimeoutError::Timeout);
+        if hung {
+            let _ = kill_process(pid, Signal::KILL);
+            remains::kill_cgroups();
+        }
+        hung
+    });
+    let status = wait_for(pid);
+    drop(ended);
+    if watchdog.join().unwrap_or(false) {
+        return Err(format!("killed at its limit of {} s", case.limit));
+    }
+    match status? {
+        status if status.success() => Ok(()),
+        status if status.code() == Some(1) => Err(String::new()),
+        status => Err(format!("the case's process ended with {status}")),
+    }
+}
+
+/// Waits for one child and reaps every orphan that ends meanwhile, which is what containers expect of pid 1.
+fn wait_for(pid: Pid) -> Result<ExitStatus, String> {
+    loop {
+        match wait(WaitOptions::empty()) {
+            Ok(Some((ended, status))) if ended == pid => return Ok(ExitStatus::from_raw(status.as_raw())),
+            Ok(_) | Err(Errno::INTR) => {}
+            Err(e) => return Err(format!("wait: {e}")),
+        }
+    }
+}
+
+/// Reaps what has ended.
+fn reap() {
+    while let Ok(Some(_)) = wait(WaitOptions::NOHANG) {}
+}
+
+/// The process of one case: its log is its stdout and stderr, its status the result.
+fn run_case(name: &str) -> ExitCode {
+    let result =
+        fs::write(format!("{CASE_CGROUP}/cgroup.procs"), "0").map_err(|e| format!("{CASE_CGROUP}: {e}"));
+    let result = result.and_then(|()| {
+        let case = cases::named(name).ok_or_else(|| format!("no case is called {name}"))?;
+        (case.run)(&Guest::new(case, Orders::read()?.runtime())?)
+    });
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(e) => {
+            eprintln!("{e}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn line(path: &str) -> Result<String, String> {
+    let text = fs::read_to_string(path).map_err(|e| format!("{path}: {e}"))?;
+    Ok(text.trim().to_owned())
+}
+
+fn uptime() -> Result<f64, String> {
+    let text = line("/proc/uptime")?;
+    text.split(' ')
+        .next()
+        .and_then(|number| number.parse().ok())
+        .ok_or_else(|| format!("/proc/uptime: {text}"))
+}

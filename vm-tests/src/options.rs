@@ -1,0 +1,87 @@
+//! The command line.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use lexopt::prelude::*;
+
+const HELP: &str = "\
+usage: vm-tests [--pillbox PATH] [options]
+Boots Linux 6.12 under QEMU and runs the runtime's cases in it.
+
+  --pillbox PATH   the runtime to test (default: pillbox beside this program)
+  --runtime PATH   the same, for another runtime: a dynamic one is taken along with its libraries
+  --filter NAME    only cases whose names contain NAME; may be given again for more
+  --list           print the cases' names and end
+  --kernel PATH    boot this kernel instead of Debian's 6.12
+  --modules DIR    its modules, as in /lib/modules/RELEASE
+  --busybox PATH   a static busybox (default: /bin/busybox, else Debian's package)
+  --timeout SECS   for the whole guest (default 900)
+  --no-kvm         do not try KVM
+  --keep           leave console and initramfs in target/vm-tests
+
+Exit status: 0 all passed or skipped, 1 a case failed or the guest died, 2 nothing could be tested.
+";
+
+/// What was asked for.
+pub struct Options {
+    /// The runtime under test, on the host.
+    pub runtime: PathBuf,
+    /// Parts of names; none means every case.
+    pub filters: Vec<String>,
+    /// Print names only.
+    pub list: bool,
+    /// A kernel image of the caller's.
+    pub kernel: Option<PathBuf>,
+    /// Its modules.
+    pub modules: Option<PathBuf>,
+    /// A static busybox of the caller's.
+    pub busybox: Option<PathBuf>,
+    /// For the whole guest.
+    pub timeout: Duration,
+    /// Whether KVM may be tried.
+    pub kvm: bool,
+    /// Whether console and initramfs are written to a folder.
+    pub keep: bool,
+}
+
+impl Options {
+    /// Reads the command line. `--help` ends the process.
+    pub fn parse() -> Result<Options, String> {
+        Options::read(lexopt::Parser::from_env()).map_err(|e| e.to_string())
+    }
+
+    fn read(mut parser: lexopt::Parser) -> Result<Options, lexopt::Error> {
+        let beside = std::env::current_exe().unwrap_or_default().with_file_name("pillbox");
+        let mut options = Options {
+            runtime: beside,
+            filters: Vec::new(),
+            list: false,
+            kernel: None,
+            modules: None,
+            busybox: None,
+            timeout: Duration::from_secs(900),
+            kvm: true,
+            keep: false,
+        };
+        while let Some(argument) = parser.next()? {
+            match argument {
+                Long("pillbox" | "runtime") => options.runtime = parser.value()?.into(),
+                Long("filter") => options.filters.push(parser.value()?.string()?),
+                Long("list") => options.list = true,
+                Long("kernel") => options.kernel = Some(parser.value()?.into()),
+                Long("modules") => options.modules = Some(parser.value()?.into()),
+                Long("busybox") => options.busybox = Some(parser.value()?.into()),
+                Long("timeout") => options.timeout = Duration::from_secs(parser.value()?.parse()?),
+                Long("no-kvm") => options.kvm = false,
+                Long("keep") => options.keep = true,
+                Short('h') | Long("help") => {
+                    print!("{HELP}");
+                    std::process::exit(0);
+                }
+                _ => return Err(argument.unexpected()),
+            }
+        }
+        Ok(options)
+    }
+}

@@ -1,0 +1,90 @@
+//! What the guest tells the host: one JSON object in each line of a virtio port, so that no kernel message gets between.
+
+use serde_json::{Value, json};
+
+/// A line of the report.
+#[derive(Debug, PartialEq)]
+pub enum Event {
+    /// The guest is ready to run cases.
+    Up { kernel: String, seconds: f64 },
+    /// A case starts.
+    Begin { case: String },
+    /// A case has ended.
+    End { case: String, outcome: Outcome, seconds: f64 },
+    /// All cases have ended.
+    Down,
+}
+
+/// How a case ended.
+#[derive(Debug, PartialEq)]
+pub enum Outcome {
+    /// As it should.
+    Passed,
+    /// Otherwise: what it said.
+    Failed(String),
+    /// It needs what is not there: what.
+    Skipped(String),
+}
+
+impl Event {
+    /// The event as one line, without its end.
+    pub fn line(&self) -> String {
+        match self {
+            Event::Up { kernel, seconds } => json!({"event": "up", "kernel": kernel, "seconds": seconds}),
+            Event::Begin { case } => json!({"event": "begin", "case": case}),
+            Event::End { case, outcome, seconds } => {
+                let (outcome, detail) = match outcome {
+                    Outcome::Passed => ("passed", ""),
+                    Outcome::Failed(detail) => ("failed", detail.as_str()),
+                    Outcome::Skipped(detail) => ("skipped", detail.as_str()),
+                };
+                json!({"event": "end", "case": case, "outcome": outcome, "detail": detail, "seconds": seconds})
+            }
+            Event::Down => json!({"event": "down"}),
+        }
+        .to_string()
+    }
+
+    /// Reads a line; none where it is no event.
+    pub fn parse(line: &str) -> Option<Event> {
+        let value: Value = serde_json::from_str(line).ok()?;
+        let text = |key: &str| Some(value.get(key)?.as_str()?.to_owned());
+        let seconds = || value.get("seconds")?.as_f64();
+        Some(match value.get("event")?.as_str()? {
+            "up" => Event::Up { kernel: text("kernel")?, seconds: seconds()? },
+            "begin" => Event::Begin { case: text("case")? },
+            "end" => {
+                let outcome = match value.get("outcome")?.as_str()? {
+                    "passed" => Outcome::Passed,
+                    "failed" => Outcome::Failed(text("detail")?),
+                    "skipped" => Outcome::Skipped(text("detail")?),
+                    _ => return None,
+                };
+                Event::End { case: text("case")?, outcome, seconds: seconds()? }
+            }
+            "down" => Event::Down,
+            _ => return None,
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn events_survive_the_way() {
+        let outcome = Outcome::Failed("line\nanother \"line\"".into());
+        for event in [
+            Event::Up { kernel: "6.12.1".into(), seconds: 2.5 },
+            Event::Begin { case: "a".into() },
+            Event::End { case: "a".into(), outcome, seconds: 0.25 },
+            Event::Down,
+        ] {
+            let line = event.line();
+            assert!(!line.contains('\n'));
+            assert_eq!(Event::parse(&line), Some(event));
+        }
+        assert_eq!(Event::parse("[    1.0] a kernel message"), None);
+    }
+}

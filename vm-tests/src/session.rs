@@ -1,0 +1,230 @@
+//! One boot as the host sees it: what goes into the guest, and what comes out of it.
+
+use std::collections::BTreeSet;
+use std::fmt;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::sync::mpsc::RecvTimeoutError;
+use std::time::{Duration, Instant};
+
+use serde_json::{Map, Value, json};
+
+use crate::arch::Arch;
+use crate::cases::{Case, Need};
+use crate::guest::{MODULES, ORDERS};
+use crate::image::Image;
+use crate::kernel::Kernel;
+use crate::options::Options;
+use crate::qemu::{Machine, Running};
+use crate::report::{Event, Outcome};
+use crate::{debian, program};
+
+const BOOT_LIMIT: Duration = Duration::from_secs(90);
+/// What the guest may need for clearing up behind a case, beyond the case's own limit.
+const SLACK: Duration = Duration::from_secs(30);
+/// The report's way out of the guest: not every kernel has it built in.
+const REPORT_MODULES: [&str; 2] = ["virtio_pci", "virtio_console"];
+
+/// The guest's file system: /init, the runtime, busybox, the modules that the chosen cases need, and the orders.
+pub fn image(arch: &Arch, kernel: &Kernel, options: &Options, chosen: &[&Case]) -> Result<Vec<u8>, String> {
+    let mut image = base(arch)?;
+    let name = options.runtime.file_name().unwrap_or_default().to_string_lossy();
+    let runtime = format!("/usr/bin/{name}");
+    program::add(&mut image, arch, &options.runtime, &runtime).map_err(|e| format!("the runtime: {e}"))?;
+    let busybox = busybox(options)?;
+    image.file(
+        "/bin/busybox",
+        0o755,
+        &fs::read(&busybox).map_err(|e| format!("{}: {e}", busybox.display()))?,
+    );
+    image.symlink("/bin/sh", "busybox");
+    let modules = add_modules(&mut image, kernel, chosen)?;
+    let cases: Vec<_> = chosen.iter().map(|case| case.name).collect();
+    let orders = json!({"runtime": runtime, "cases": cases, "modules": modules, "first": REPORT_MODULES});
+    image.file(ORDERS, 0o644, orders.to_string().as_bytes());
+    let bytes = image.finish();
+    if options.keep {
+        keep("initramfs.cpio", &bytes)?;
+    }
+    Ok(bytes)
+}
+
+/// A file system without orders: its /init answers and powers off.
+pub fn probe_image(arch: &Arch) -> Result<Vec<u8>, String> {
+    Ok(base(arch)?.finish())
+}
+
+fn base(arch: &Arch) -> Result<Image, String> {
+    let mut image = Image::default();
+    image.character_device("/dev/console", (5, 1));
+    program::add(&mut image, arch, Path::new("/proc/self/exe"), "/init")?;
+    Ok(image)
+}
+
+fn busybox(options: &Options) -> Result<PathBuf, String> {
+    match &options.busybox {
+        Some(path) => Ok(path.clone()),
+        None => Ok(debian::unpacked("busybox-static")
+            .map_err(|e| format!("{e} (elsewhere: --busybox PATH, a static one)"))?
+            .join("bin/busybox")),
+    }
+}
+
+/// Adds what the cases need. Returns: for each module its load order; a module that is missing is not in it.
+fn add_modules(image: &mut Image, kernel: &Kernel, chosen: &[&Case]) -> Result<Value, String> {
+    let needs = chosen.iter().flat_map(|case| case.needs);
+    let mut names: BTreeSet<&str> =
+        needs.filter_map(|need| if let Need::Module(name) = need { Some(*name) } else { None }).collect();
+    names.extend(REPORT_MODULES);
+    let mut orders = Map::new();
+    let mut added = BTreeSet::new();
+    for name in names {
+        let Some(order) = kernel.load_order(name)? else { continue };
+        for module in &order {
+            if added.insert(module.clone()) {
+                image.file(&format!("{MODULES}/{module}.ko"), 0o644, &kernel.module(module)?);
+            }
+        }
+        orders.insert(name.to_owned(), json!(order));
+    }
+    Ok(Value::Object(orders))
+}
+
+/// Counts of outcomes; its text is the last line of a run.
+#[derive(Default)]
+pub struct Summary {
+    /// As they should.
+    pub passed: usize,
+    /// Otherwise, or not at all because the guest had died.
+    pub failed: usize,
+    /// What they need is not there.
+    pub skipped: usize,
+}
+
+impl fmt::Display for Summary {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Summary { passed, failed, skipped } = self;
+        write!(f, "{passed} passed, {failed} failed, {skipped} skipped")
+    }
+}
+
+impl Summary {
+    fn count(&mut self, name: &str, outcome: &Outcome, seconds: f64) {
+        match outcome {
+            Outcome::Passed => {
+                self.passed += 1;
+                println!("ok {name} {seconds:.2} s");
+            }
+            Outcome::Failed(detail) => {
+                self.failed += 1;
+                println!("FAIL {name} {seconds:.2} s");
+                detail.lines().for_each(|line| println!("    {line}"));
+            }
+            Outcome::Skipped(reason) => {
+                self.skipped += 1;
+                println!("SKIP {name}: {reason}");
+            }
+        }
+    }
+}
+
+/// Boots, prints each case's line as it ends, and counts.
+pub fn run(
+    machine: &Machine,
+    kernel: &Kernel,
+    image: &[u8],
+    options: &Options,
+    chosen: &[&Case],
+) -> Result<Summary, String> {
+    // Under emulation the defences against side channels cost time and defend nothing.
+    let mut guest = machine.boot(&kernel.image, image, "quiet mitigations=off")?;
+    let mut follower = Follower { summary: Summary::default(), open: None, left: chosen.to_vec() };
+    let death = follower.follow(&guest, options.timeout);
+    let ended = if death.is_ok() { guest.finish(SLACK) } else { guest.finish(Duration::from_secs(1)) };
+    if options.keep {
+        keep("console.log", guest.console_text().as_bytes())?;
+    }
+    if let Err(reason) = death {
+        describe_death(&guest, &reason, ended.map(|(_, stderr)| stderr).unwrap_or_default().trim());
+        follower.bury();
+    } else if ended.is_none() {
+        println!("the guest reported everything but did not power off within {} s", SLACK.as_secs());
+        follower.summary.failed += 1;
+    }
+    Ok(follower.summary)
+}
+
+fn describe_death(guest: &Running, reason: &str, stderr: &str) {
+    println!("the guest died: {reason}");
+    if !stderr.is_empty() {
+        println!("    QEMU: {stderr}");
+    }
+    println!("its console's last lines:");
+    guest.last_words().iter().for_each(|line| println!("    {line}"));
+}
+
+/// Reads the report. Cases leave `left` when they have ended.
+struct Follower<'a> {
+    summary: Summary,
+    open: Option<String>,
+    left: Vec<&'a Case>,
+}
+
+impl Follower<'_> {
+    /// Until the guest says that it is done; otherwise the reason why it must be dead.
+    fn follow(&mut self, guest: &Running, timeout: Duration) -> Result<(), String> {
+        let end = Instant::now() + timeout;
+        let mut limit = BOOT_LIMIT;
+        loop {
+            let wait = limit.min(end.saturating_duration_since(Instant::now()));
+            let line = match guest.lines.recv_timeout(wait) {
+                Ok(line) => line,
+                Err(RecvTimeoutError::Disconnected) => return Err("QEMU ended before the last case".into()),
+                Err(RecvTimeoutError::Timeout) if wait == limit => {
+                    return Err(format!("nothing was heard of it for {} s", limit.as_secs()));
+                }
+                Err(RecvTimeoutError::Timeout) => {
+                    return Err(format!(
+                        "the time limit of {} s for all cases (--timeout)",
+                        timeout.as_secs()
+                    ));
+                }
+            };
+            limit = match Event::parse(&line).ok_or_else(|| format!("no event: {line}"))? {
+                Event::Up { kernel, seconds } => {
+                    println!("Linux {kernel} up after {seconds:.1} s");
+                    SLACK
+                }
+                Event::Begin { case } => {
+                    let own =
+                        self.left.iter().find(|known| known.name == case).map_or(0, |known| known.limit);
+                    self.open = Some(case);
+                    SLACK + Duration::from_secs(own)
+                }
+                Event::End { case, outcome, seconds } => {
+                    self.open = None;
+                    self.left.retain(|known| known.name != case);
+                    self.summary.count(&case, &outcome, seconds);
+                    SLACK
+                }
+                Event::Down if self.left.is_empty() => return Ok(()),
+                Event::Down => return Err("it stopped before the last case".into()),
+            };
+        }
+    }
+
+    /// Counts the case that ran when the guest died, and those that never ran, as failed.
+    fn bury(&mut self) {
+        for case in std::mem::take(&mut self.left) {
+            let open = self.open.as_deref() == Some(case.name);
+            let reason = if open { "the guest died in it" } else { "not run: the guest had died" };
+            self.summary.count(case.name, &Outcome::Failed(reason.into()), 0.0);
+        }
+    }
+}
+
+fn keep(name: &str, bytes: &[u8]) -> Result<(), String> {
+    let folder = Path::new("target/vm-tests");
+    let path = folder.join(name);
+    fs::create_dir_all(folder).and_then(|()| fs::write(&path, bytes)).map_err(|e| format!("{path:?}: {e}"))
+}
