@@ -1,0 +1,9 @@
+//! Black-box tests: the built `pillbox` on real bundles, on this kernel; the same cases run against crun and runc where
+//! they are installed, so that every expectation is itself tested.
+//!
+//! Environment: `PILLBOX_TEST_RUNTIME` (comma-separated paths) replaces the list of runtimes under test;
+//! `PILLBOX_TEST_NO_SKIP=1` turns every `skipped: …` into a failure.
+
+mod harness;
+
+mod lifecycle;
