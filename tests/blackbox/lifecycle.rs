@@ -10,10 +10,11 @@ use crate::harness::{Container, each_runtime, each_runtime_but, wait_for};
 fn create_start_kill_delete() {
     each_runtime(|runtime| {
         let container = Container::sleeping(runtime);
-        container.create().ok();
+        let created = container.create().ok();
         assert_eq!(container.status(), "created");
         container.start().ok();
         assert_eq!(container.status(), "running");
+        created.wait_for("ready");
         container.kill("TERM").ok();
         container.wait_status("stopped");
         container.delete().ok();
@@ -38,7 +39,7 @@ fn state_has_all_fields() {
     each_runtime(|runtime| {
         let mut container = Container::sleeping(runtime);
         container.spec["annotations"] = json!({"org.example.key": "a \"value\"\nof two lines"});
-        container.create_and_start();
+        container.create_and_start().wait_for("ready");
         let state = container.state();
         assert!(state["ociVersion"].as_str().expect("ociVersion").starts_with("1."));
         assert_eq!(state["id"], json!(container.id));

@@ -2,8 +2,12 @@
 //! they are installed, so that every expectation is itself tested.
 //!
 //! Environment: `PILLBOX_TEST_RUNTIME` (comma-separated paths) replaces the list of runtimes under test;
-//! `PILLBOX_TEST_NO_SKIP=1` turns every `skipped: …` into a failure.
+//! `PILLBOX_TEST_NO_SKIP=1` turns every `skipped: …` into a failure; `PILLBOX_TEST_EXCEPTIONS=1` runs peers where they are left
+//! out as well, and demands that they fail there.
 
 mod harness;
 
+mod command_line;
+mod descriptors;
+mod foreground;
 mod lifecycle;

@@ -45,9 +45,9 @@ impl<'r> Container<'r> {
         container
     }
 
-    /// One that lives until it is killed; TERM ends it.
+    /// One that lives until it is killed; TERM ends it once it has said `ready`.
     pub fn sleeping(runtime: &'r Runtime) -> Self {
-        Container::sh(runtime, "trap 'exit 0' TERM; while :; do sleep 0.05; done")
+        Container::sh(runtime, "trap 'exit 0' TERM; echo ready; while :; do sleep 0.05; done")
     }
 
     pub fn bundle(&self) -> PathBuf {

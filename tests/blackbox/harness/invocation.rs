@@ -11,7 +11,7 @@ use std::time::Duration;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::process::{Pid, PidfdFlags, Signal, kill_process, pidfd_open};
 
-use super::LIMIT;
+use super::{LIMIT, wait_for};
 
 /// What a finished call left.
 #[derive(Debug)]
@@ -42,6 +42,12 @@ impl Output {
     /// The standard output as it is by now: a created container goes on writing to it.
     pub fn stdout_now(&self) -> String {
         fs::read_to_string(&self.stdout_file).expect("stdout file")
+    }
+
+    /// Waits until `text` is in the standard output.
+    #[track_caller]
+    pub fn wait_for(&self, text: &str) {
+        wait_for(text, || self.stdout_now().contains(text).then_some(()));
     }
 
     /// Lines on stderr.
