@@ -9,5 +9,9 @@ mod harness;
 
 mod command_line;
 mod descriptors;
+mod filesystem;
 mod foreground;
 mod lifecycle;
+mod mounts;
+mod namespaces;
+mod process;
