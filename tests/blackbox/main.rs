@@ -7,8 +7,11 @@
 
 mod harness;
 
+mod bad_input;
+mod cgroup;
 mod command_line;
 mod descriptors;
+mod faults;
 mod filesystem;
 mod foreground;
 mod lifecycle;
