@@ -2,10 +2,11 @@
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use serde_json::{Value, json};
 
-use crate::harness::{Container, Output, each_runtime, each_runtime_but, pillbox_only};
+use crate::harness::{Container, Output, Runtime, each_runtime, each_runtime_but, pillbox_only};
 
 /// Asserts that `output` is an error of one line that has `named` in it, and that nothing was left. The peers have messages of
 /// several lines and name other things: for them only the failure itself and its traces count.
@@ -90,8 +91,11 @@ fn set(spec: &mut Value, pointer: &str, value: &Value) {
     }
 }
 
-/// (Where, what stands there instead, what the error names) of configurations that every runtime refuses.
-fn refused_everywhere() -> Vec<(&'static str, Value, &'static str)> {
+/// Where, what stands there instead, what the error names.
+type Change = (&'static str, Value, &'static str);
+
+/// Configurations that every runtime refuses.
+fn refused_everywhere() -> Vec<Change> {
     vec![
         ("/process", json!("text"), "process"),
         ("/process/args", json!("text"), "args"),
@@ -119,7 +123,7 @@ fn refused_everywhere() -> Vec<(&'static str, Value, &'static str)> {
 }
 
 /// Those that a peer takes: it ignores the field, or corrects it silently.
-fn refused_by_pillbox() -> Vec<(&'static str, Value, &'static str)> {
+fn refused_by_pillbox() -> Vec<Change> {
     vec![
         ("/ociVersion", Value::Null, "ociVersion"),
         ("/process/user", json!({"uid": -1, "gid": 0}), "uid"),
@@ -145,32 +149,35 @@ fn refused_by_pillbox() -> Vec<(&'static str, Value, &'static str)> {
     ]
 }
 
+/// Tries every change on a bundle of its own, and fails with the list of those that were not refused properly.
 #[track_caller]
-fn refused_changes(container: &Container, pointer: &str, value: &Value, named: &str) {
-    let mut changed = Container::new(container.runtime);
-    set(&mut changed.spec, pointer, value);
-    changed.write_spec();
-    eprintln!("{pointer} = {value}");
-    refused_both(&changed, named);
+fn all_refused(runtime: &Runtime, changes: Vec<Change>) {
+    let mut failed = Vec::new();
+    for (pointer, value, named) in changes {
+        let case = || {
+            let mut container = Container::new(runtime);
+            set(&mut container.spec, pointer, &value);
+            container.write_spec();
+            refused_both(&container, named);
+        };
+        if catch_unwind(AssertUnwindSafe(case)).is_err() {
+            failed.push(format!("{pointer} = {value:.60}"));
+        }
+    }
+    assert!(failed.is_empty(), "{} with {failed:#?}", runtime.name);
 }
 
 #[test]
 fn values_that_no_runtime_takes() {
     each_runtime(|runtime| {
-        let container = Container::new(runtime);
-        for (pointer, value, named) in refused_everywhere() {
-            refused_changes(&container, pointer, &value, named);
-        }
+        all_refused(runtime, refused_everywhere());
     });
 }
 
 #[test]
 fn values_that_pillbox_refuses() {
     pillbox_only(|runtime| {
-        let container = Container::new(runtime);
-        for (pointer, value, named) in refused_by_pillbox() {
-            refused_changes(&container, pointer, &value, named);
-        }
+        all_refused(runtime, refused_by_pillbox());
     });
 }
 
@@ -223,8 +230,7 @@ fn ids_that_are_some() {
         let container = Container::sh(runtime, "echo ran");
         container.write_spec();
         let bundle = container.bundle();
-        for id in
-            ["a", "A_b+c.d-1", "0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef", "_", "..."]
+        for id in ["a", "A_b+c.d-1", "0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef", "_"]
         {
             let output = container.call(&["run", "--bundle", bundle.to_str().expect("path"), id]);
             assert_eq!(output.ok().stdout, "ran\n");
