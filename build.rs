@@ -1,1 +1,53 @@
-fn main() {}
+//! Builds init for the target and hands the path of its binary to the runtime, which embeds it.
+//!
+//! A nested cargo in a target directory of its own: init is another kind of program (no start files, no C
+//! library, a fixed address), and the outer build's flags must not reach it.
+
+use std::env;
+use std::path::PathBuf;
+use std::process::Command;
+
+/// How init is linked: `_start` is its own.
+const LINK: &[&str] = &[
+    "-Crelocation-model=static",
+    "-Cpanic=abort",
+    "-Clink-arg=-nostartfiles",
+    "-Clink-arg=-nostdlib",
+    "-Clink-arg=-static",
+    "-Clink-arg=-Wl,--build-id=none,-z,noseparate-code,-z,norelro",
+];
+
+fn main() {
+    for watched in ["init", "Cargo.lock", "build.rs"] {
+        println!("cargo::rerun-if-changed={watched}");
+    }
+    let variable = |name: &str| env::var(name).unwrap_or_else(|_| panic!("cargo sets {name}"));
+    let target = variable("TARGET");
+    let directory = PathBuf::from(variable("OUT_DIR")).join("init");
+
+    let mut cargo = Command::new(variable("CARGO"));
+    cargo.args(["build", "--profile", "init", "--package", "pillbox-init", "--bin", "pillbox-init"]);
+    cargo.args(["--features", "binary", "--target", &target]).arg("--target-dir").arg(&directory);
+    cargo.current_dir(variable("CARGO_MANIFEST_DIR"));
+    for (name, _) in env::vars_os() {
+        let name_text = name.to_string_lossy();
+        // RUSTC_WRAPPER stays: clippy-driver must not, since it would only check.
+        if name_text.starts_with("CARGO_ENCODED_") || name_text.starts_with("CARGO_FEATURE_") || name_text.starts_with("CARGO_CFG_") {
+            cargo.env_remove(&name);
+        }
+    }
+    for name in ["RUSTFLAGS", "RUSTC_WORKSPACE_WRAPPER", "CARGO_BUILD_TARGET", "CARGO_TARGET_DIR"] {
+        cargo.env_remove(name);
+    }
+    let mut flags = LINK.to_vec();
+    if target.ends_with("musl") {
+        // The musl target would bring a `_start` of its own along.
+        flags.push("-Clink-self-contained=no");
+    }
+    cargo.env("CARGO_ENCODED_RUSTFLAGS", flags.join("\x1f"));
+    let status = cargo.status().unwrap_or_else(|error| panic!("run cargo for init: {error}"));
+    assert!(status.success(), "building init for {target} failed");
+
+    let binary = directory.join(&target).join("init/pillbox-init");
+    println!("cargo::rustc-env=PILLBOX_INIT={}", binary.display());
+}

@@ -1,1 +1,74 @@
-fn main() {}
+//! The first process of every container: reads a plan, runs it, becomes the container's program.
+//!
+//! Static, without a C library, without an allocator. The runtime executes it from a sealed memfd; its one
+//! argument is the number of the descriptor that holds the plan.
+
+#![no_std]
+#![no_main]
+#![deny(unsafe_code)]
+
+mod device;
+mod exec;
+mod execute;
+mod identity;
+#[allow(unsafe_code)]
+mod mem;
+mod mount;
+mod root;
+#[allow(unsafe_code)]
+mod start {
+    use core::arch::global_asm;
+    use core::ffi::{CStr, c_char};
+
+    use pillbox_init::sys;
+    use rustix::fd::{FromRawFd, OwnedFd};
+    use rustix::mm::{MapFlags, ProtFlags};
+
+    // The kernel enters here with argc, argv and envp on the stack, which C would have taken from registers.
+    #[cfg(target_arch = "x86_64")]
+    global_asm!(".globl _start", "_start:", "xor ebp, ebp", "mov rdi, rsp", "and rsp, -16", "call {main}", "ud2", main = sym main);
+    #[cfg(target_arch = "aarch64")]
+    global_asm!(".globl _start", "_start:", "mov x29, xzr", "mov x0, sp", "bl {main}", "brk 1", main = sym main);
+    #[cfg(target_arch = "riscv64")]
+    global_asm!(".globl _start", "_start:", ".option push", ".option norelax", "la gp, __global_pointer$",
+        ".option pop", "mv a0, sp", "call {main}", "unimp", main = sym main);
+
+    /// # Safety
+    /// `stack` is what the kernel prepared for a new program.
+    unsafe extern "C" fn main(stack: *const usize) -> ! {
+        // SAFETY: argc stands first, the pointers to the arguments after it.
+        let plan = unsafe { if stack.read() == 2 { number(stack.add(2).read() as *const c_char) } else { None } };
+        let Some(plan) = plan else { sys::exit(super::execute::NOT_STARTED) };
+        // SAFETY: the runtime opened the descriptor for this process, and nothing else here uses the number.
+        let plan = unsafe { OwnedFd::from_raw_fd(plan) };
+        match map(&plan) {
+            Some(bytes) => {
+                drop(plan);
+                super::execute::run(bytes)
+            }
+            None => sys::exit(super::execute::NOT_STARTED),
+        }
+    }
+
+    /// # Safety
+    /// `argument` must be a C string.
+    unsafe fn number(argument: *const c_char) -> Option<i32> {
+        // SAFETY: the kernel ends every argument with a NUL.
+        unsafe { CStr::from_ptr(argument) }.to_str().ok()?.parse().ok().filter(|&number| number > 2)
+    }
+
+    fn map(plan: &OwnedFd) -> Option<&'static [u8]> {
+        let length = usize::try_from(rustix::fs::fstat(plan).ok()?.st_size).ok().filter(|&length| length > 0)?;
+        // SAFETY: a new private mapping overlays nothing; it is never unmapped, and the file is sealed, so
+        // neither its length nor its content can change.
+        unsafe {
+            let start = rustix::mm::mmap(core::ptr::null_mut(), length, ProtFlags::READ, MapFlags::PRIVATE, plan, 0).ok()?;
+            Some(core::slice::from_raw_parts(start.cast::<u8>(), length))
+        }
+    }
+}
+
+#[panic_handler]
+fn panic(_: &core::panic::PanicInfo<'_>) -> ! {
+    pillbox_init::sys::exit(execute::NOT_STARTED)
+}

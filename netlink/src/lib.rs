@@ -1,1 +1,29 @@
-//! rtnetlink for pillbox.
+//! rtnetlink(7): links, addresses and routes, several changes in one round trip.
+//!
+//! Functions that change something build a [`Message`]; [`Socket::request`] sends a batch of them with one system
+//! call. Functions that ask something take the socket. The socket may have been opened in another network
+//! namespace, by another process: it keeps working on the namespace that it was opened in.
+//!
+//! ```no_run
+//! use pillbox_netlink::{LOOPBACK_INDEX, Socket, link};
+//!
+//! let mut socket = Socket::open()?;
+//! socket.request(&[link::set_up(LOOPBACK_INDEX)?])?;
+//! # Ok::<(), pillbox_netlink::Error>(())
+//! ```
+#![forbid(unsafe_code)]
+
+pub mod address;
+mod error;
+pub mod link;
+mod message;
+mod reply;
+pub mod route;
+mod socket;
+
+pub use error::{Error, Refusal, Result};
+pub use message::Message;
+pub use socket::{MAX_BATCH, Socket};
+
+/// The loopback link's index: the kernel gives it to `lo` in every network namespace (include/net/flow.h).
+pub const LOOPBACK_INDEX: u32 = 1;

@@ -7,13 +7,18 @@ pub mod hooks;
 pub mod json;
 pub mod linux;
 pub mod mounts;
+mod parse_error;
 pub mod process;
+pub mod reader;
+#[cfg(test)]
+pub(crate) mod tests;
 
 use json::{List, Map, Text, object};
 
 pub use hooks::{Hook, Hooks};
 pub use linux::Linux;
 pub use mounts::{IdMapping, Mount};
+pub use parse_error::ParseError;
 pub use process::Process;
 
 object! {
@@ -38,4 +43,12 @@ object! {
         "path" => path: Text<'a>,
         "readonly" => readonly: bool,
     }
+}
+
+/// Reads a config.json.
+///
+/// # Errors
+/// Anything that is not JSON, with line and column; a value of the wrong type, with its path.
+pub fn parse(document: &[u8]) -> Result<Spec<'_>, ParseError> {
+    json::parse(document)
 }

@@ -1,0 +1,111 @@
+//! Device nodes, their symlinks, and the container's console.
+
+use core::ffi::CStr;
+
+use pillbox_init::plan::{NodeKind, Operation};
+use pillbox_init::report::Stage;
+use pillbox_init::sys;
+use rustix::fd::{AsFd, OwnedFd};
+use rustix::fs::{AtFlags, FileType, Mode, OFlags, ResolveFlags};
+use rustix::io::Errno;
+use rustix::process::{Gid, Uid};
+use rustix::pty::OpenptFlags;
+
+use crate::execute::{At, Failure, Init, c_str};
+use crate::{mount, root};
+
+pub fn make_node(container: &OwnedFd, operation: Operation<'_>) -> Result<(), Failure> {
+    let Operation::MakeNode { path, kind, major, minor, mode, uid, gid } = operation else {
+        return Err(Errno::INVAL.into());
+    };
+    let kind = match kind {
+        NodeKind::Character => FileType::CharacterDevice,
+        NodeKind::Block => FileType::BlockDevice,
+        NodeKind::Fifo => FileType::Fifo,
+    };
+    let (folder, name) = root::open_parent(container, path).at(Stage::Target)?;
+    let name = c_str(&name)?;
+    let device = rustix::fs::makedev(major, minor);
+    match rustix::fs::mknodat(&folder, name, kind, mode, device) {
+        Ok(()) => {}
+        Err(Errno::EXIST) => {
+            let status = rustix::fs::statat(&folder, name, AtFlags::SYMLINK_NOFOLLOW)?;
+            let same_kind = FileType::from_raw_mode(status.st_mode) == kind;
+            let same = same_kind && (kind == FileType::Fifo || status.st_rdev as u64 == device as u64);
+            return if same { Ok(()) } else { Err(Errno::EXIST).at(Stage::Verify) };
+        }
+        Err(errno) => return Err(errno.into()),
+    }
+    if (uid, gid) != (0, 0) {
+        let (uid, gid) = (Some(Uid::from_raw(uid)), Some(Gid::from_raw(gid)));
+        rustix::fs::chownat(&folder, name, uid, gid, AtFlags::SYMLINK_NOFOLLOW)?;
+    }
+    Ok(())
+}
+
+pub fn make_symlink(container: &OwnedFd, path: &CStr, target: &CStr, replace: bool) -> Result<(), Failure> {
+    let (folder, name) = root::open_parent(container, path).at(Stage::Target)?;
+    let name = c_str(&name)?;
+    match rustix::fs::symlinkat(target, &folder, name) {
+        Err(Errno::EXIST) if replace => {
+            rustix::fs::unlinkat(&folder, name, AtFlags::empty())?;
+            Ok(rustix::fs::symlinkat(target, &folder, name)?)
+        }
+        Err(Errno::EXIST) => Ok(()),
+        result => Ok(result?),
+    }
+}
+
+/// Opens a pty of the container's own devpts and makes its slave the controlling terminal and stdio.
+pub fn open_console(
+    init: &Init<'_>,
+    rows: u16,
+    columns: u16,
+    uid: u32,
+    mount_console: bool,
+) -> Result<OwnedFd, Failure> {
+    const DEVPTS_SUPER_MAGIC: u32 = 0x1cd1;
+    let container = init.root()?;
+    let master = root::open_with(container, c"/dev/pts/ptmx", OFlags::RDWR | OFlags::NOCTTY, ResolveFlags::empty())
+        .at(Stage::Source)?;
+    if rustix::fs::fstatfs(&master)?.f_type as u32 != DEVPTS_SUPER_MAGIC {
+        return Err(Errno::NODEV).at(Stage::Verify);
+    }
+    rustix::pty::unlockpt(&master)?;
+    let slave = rustix::pty::ioctl_tiocgptpeer(
+        &master,
+        OpenptFlags::RDWR | OpenptFlags::NOCTTY | OpenptFlags::CLOEXEC,
+    )?;
+    if rows != 0 && columns != 0 {
+        let size = rustix::termios::Winsize { ws_row: rows, ws_col: columns, ws_xpixel: 0, ws_ypixel: 0 };
+        rustix::termios::tcsetwinsize(&slave, size)?;
+    }
+    if uid != 0 {
+        rustix::fs::fchown(&slave, Some(Uid::from_raw(uid)), None)?;
+    }
+    if mount_console {
+        bind_console(container, &slave)?;
+    }
+    for number in 0..3 {
+        sys::dup_onto(slave.as_fd(), number)?;
+    }
+    rustix::process::ioctl_tiocsctty(&slave)?;
+    Ok(master)
+}
+
+fn bind_console(container: &OwnedFd, slave: &OwnedFd) -> Result<(), Failure> {
+    let (folder, name) = root::open_parent(container, c"/dev/console").at(Stage::Target)?;
+    match rustix::fs::mknodat(&folder, c_str(&name)?, FileType::RegularFile, Mode::from_raw_mode(0o600), 0) {
+        Ok(()) | Err(Errno::EXIST) => {}
+        Err(errno) => return Err(errno).at(Stage::Target),
+    }
+    let target = rustix::fs::openat(
+        &folder,
+        c_str(&name)?,
+        OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC,
+        Mode::empty(),
+    )
+    .at(Stage::Target)?;
+    let tree = mount::clone_tree(slave, false).at(Stage::Source)?;
+    mount::attach(&tree, &target)
+}

@@ -1,0 +1,146 @@
+//! The last steps: the working folder, the user's home, the executable, execve(2).
+
+use core::ffi::CStr;
+
+use heapless::Vec;
+use pillbox_init::report::Stage;
+use pillbox_init::sys;
+use pillbox_init::wire::Strings;
+use rustix::fd::OwnedFd;
+use rustix::fs::{Access, AtFlags, CWD, FileType, Mode, OFlags, ResolveFlags};
+use rustix::io::Errno;
+
+use crate::execute::{At, Failure, Init, c_str};
+use crate::mem::PointerTable;
+use crate::root;
+
+/// The kernel's limit, the NUL included.
+pub const PATH_MAX: usize = 4096;
+
+/// Makes the folder if need be and enters it while init still has its rights.
+pub fn set_cwd(init: &mut Init<'_>, path: &CStr) -> Result<(), Failure> {
+    match rustix::process::chdir(path) {
+        Err(Errno::NOENT) => {
+            root::make_directory(init.root()?, path, Mode::from_raw_mode(0o755)).at(Stage::Target)?;
+            rustix::process::chdir(path)?;
+        }
+        // A folder of the user's on a file system where root has no rights (NFS, FUSE).
+        Err(Errno::ACCESS | Errno::PERM) => init.cwd_refused = true,
+        result => result?,
+    }
+    Ok(())
+}
+
+pub fn retry_cwd(init: &Init<'_>, path: &CStr) -> Result<(), Failure> {
+    if init.cwd_refused {
+        rustix::process::chdir(path)?;
+    }
+    // A folder outside the root (/proc/self/fd/N of something leaked) has no path: the kernel says "(unreachable)".
+    let mut buffer = [0u8; PATH_MAX];
+    let path = sys::getcwd(&mut buffer).at(Stage::Verify)?;
+    if path.to_bytes().first() == Some(&b'/') { Ok(()) } else { Err(Errno::NOENT).at(Stage::Verify) }
+}
+
+/// HOME as login(1) sets it: the sixth field of the user's line in the container's /etc/passwd, else `/`.
+pub fn read_home(init: &mut Init<'_>, uid: u32) -> Result<(), Failure> {
+    const NO_HOME: &[u8] = b"HOME=/\0";
+    init.home = Vec::from_slice(NO_HOME).map_err(|_| Errno::NAMETOOLONG)?;
+    let Ok(file) = root::open_with(init.root()?, c"/etc/passwd", OFlags::RDONLY | OFlags::NONBLOCK, ResolveFlags::empty())
+    else {
+        return Ok(());
+    };
+    if let Some(home) = find_home(&file, uid)? {
+        init.home = home;
+    }
+    Ok(())
+}
+
+/// Reads line by line through a fixed buffer; a line that does not fit is no user's.
+fn find_home(file: &OwnedFd, uid: u32) -> Result<Option<Vec<u8, 512>>, Errno> {
+    let mut buffer = [0u8; 1024];
+    let mut line = Vec::<u8, 1024>::new();
+    let mut too_long = false;
+    loop {
+        let length = rustix::io::read(file, &mut buffer)?;
+        let bytes = if length == 0 { &b"\n"[..] } else { &buffer[..length] };
+        for &byte in bytes {
+            if byte != b'\n' {
+                too_long |= line.push(byte).is_err();
+                continue;
+            }
+            if !too_long && let Some(home) = home_of_line(&line, uid) {
+                return Ok(Some(home));
+            }
+            line.clear();
+            too_long = false;
+        }
+        if length == 0 {
+            return Ok(None);
+        }
+    }
+}
+
+fn home_of_line(line: &[u8], uid: u32) -> Option<Vec<u8, 512>> {
+    let mut fields = line.split(|&byte| byte == b':');
+    let number = fields.nth(2)?;
+    let number: u32 = core::str::from_utf8(number).ok()?.parse().ok()?;
+    let home = fields.nth(2)?;
+    if number != uid || home.is_empty() {
+        return None;
+    }
+    let mut variable = Vec::from_slice(b"HOME=").ok()?;
+    variable.extend_from_slice(home).ok()?;
+    variable.push(0).ok()?;
+    Some(variable)
+}
+
+/// Like execvp(3), but only looks: what it finds is executed later.
+pub fn find_executable(init: &mut Init<'_>, name: &CStr, search: &CStr) -> Result<(), Failure> {
+    let name = name.to_bytes();
+    if name.contains(&b'/') {
+        init.executable = candidate(b"", name)?;
+        return check_executable(c_str(&init.executable)?).map_err(Failure::from);
+    }
+    let mut refused = Errno::NOENT;
+    for folder in search.to_bytes().split(|&byte| byte == b':') {
+        let folder = if folder.is_empty() { b"." } else { folder };
+        let Ok(path) = candidate(folder, name) else { continue };
+        match check_executable(c_str(&path)?) {
+            Ok(()) => {
+                init.executable = path;
+                return Ok(());
+            }
+            Err(errno @ (Errno::ACCESS | Errno::PERM)) => refused = errno,
+            Err(_) => {}
+        }
+    }
+    Err(refused.into())
+}
+
+fn candidate(folder: &[u8], name: &[u8]) -> Result<Vec<u8, PATH_MAX>, Errno> {
+    let mut path = Vec::new();
+    let mut push = |bytes: &[u8]| path.extend_from_slice(bytes).map_err(|_| Errno::NAMETOOLONG);
+    if !folder.is_empty() {
+        push(folder)?;
+        push(b"/")?;
+    }
+    push(name)?;
+    push(b"\0")?;
+    Ok(path)
+}
+
+fn check_executable(path: &CStr) -> Result<(), Errno> {
+    let status = rustix::fs::stat(path)?;
+    if FileType::from_raw_mode(status.st_mode) == FileType::Directory {
+        return Err(Errno::ISDIR);
+    }
+    rustix::fs::accessat(CWD, path, Access::EXEC_OK, AtFlags::EACCESS)
+}
+
+/// Does not return unless execve(2) fails.
+pub fn exec(init: &Init<'_>, arguments: Strings<'_>, environment: Strings<'_>) -> Result<(), Failure> {
+    let home = if init.home.is_empty() { None } else { Some(c_str(&init.home)?) };
+    let arguments = PointerTable::new(arguments.len(), arguments.iter())?;
+    let environment = PointerTable::new(environment.len() + 1, environment.iter().chain(home))?;
+    Err(arguments.exec(c_str(&init.executable)?, &environment).into())
+}

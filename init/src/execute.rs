@@ -1,0 +1,265 @@
+//! What a container is: a plan's operations, one after the other.
+
+use core::ffi::CStr;
+
+use heapless::Vec;
+use pillbox_init::plan::{Header, Operation, Operations, Tree, Turn};
+use pillbox_init::report::{MESSAGE_MAX, Report, Stage};
+use pillbox_init::sys;
+use pillbox_init::wire::Reader;
+use rustix::fd::{BorrowedFd, OwnedFd};
+use rustix::fs::CWD;
+use rustix::io::Errno;
+use rustix::net::{AddressFamily, RecvFlags, SendFlags, SocketFlags, SocketType};
+
+use crate::{device, exec, identity, mount, root};
+
+/// The status of an init that could not begin or could not go on; the report says why.
+pub const NOT_STARTED: i32 = 125;
+
+/// Why an operation failed, as numbers.
+pub struct Failure {
+    pub errno: Errno,
+    pub stage: Stage,
+    pub detail: u32,
+}
+
+impl From<Errno> for Failure {
+    fn from(errno: Errno) -> Self {
+        Failure { errno, stage: Stage::Call, detail: 0 }
+    }
+}
+
+/// Says how far an operation had come.
+pub trait At<T> {
+    fn at(self, stage: Stage) -> Result<T, Failure>;
+}
+
+impl<T> At<T> for Result<T, Errno> {
+    fn at(self, stage: Stage) -> Result<T, Failure> {
+        self.map_err(|errno| Failure { errno, stage, detail: 0 })
+    }
+}
+
+/// What operations leave for later ones.
+pub struct Init<'p> {
+    header: Header<'p>,
+    /// Who hears of a failure: the runtime that created, then the one that starts.
+    channel: Channel<'p>,
+    /// The container's root, in which every target is resolved.
+    pub root: Option<OwnedFd>,
+    pub mount: mount::State,
+    pub cwd_refused: bool,
+    pub home: Vec<u8, 512>,
+    pub executable: Vec<u8, { exec::PATH_MAX }>,
+}
+
+enum Channel<'p> {
+    Creator(BorrowedFd<'p>),
+    Starter(OwnedFd),
+}
+
+/// Runs the plan; the last operation does not return.
+pub fn run(plan: &'static [u8]) -> ! {
+    sys::reset_signals();
+    let mut reader = Reader::new(plan);
+    let Ok(header) = Header::decode(&mut reader) else { sys::exit(NOT_STARTED) };
+    let mut init = Init {
+        channel: Channel::Creator(descriptor_number(header.channel)),
+        header,
+        root: None,
+        mount: mount::State::default(),
+        cwd_refused: false,
+        home: Vec::new(),
+        executable: Vec::new(),
+    };
+    for (index, operation) in Operations(reader).enumerate() {
+        let report = match operation {
+            Ok(operation) => match init.execute(operation) {
+                Ok(()) => continue,
+                Err(Failure { errno, stage, detail }) => {
+                    Report::Failed { operation: index as u32, errno: errno.raw_os_error(), stage, detail }
+                }
+            },
+            Err(_) => Report::Malformed { operation: index as u32 },
+        };
+        let _ = init.report(report, None);
+        break;
+    }
+    sys::exit(NOT_STARTED)
+}
+
+impl<'p> Init<'p> {
+    fn execute(&mut self, operation: Operation<'p>) -> Result<(), Failure> {
+        match operation {
+            Operation::DieWithRuntime { enabled } => identity::die_with_parent(enabled)?,
+            Operation::Await { turn } => self.await_runtime(turn)?,
+            Operation::SetUndumpable {} => identity::set_undumpable()?,
+            Operation::NewSession {} => {
+                rustix::process::setsid()?;
+            }
+            Operation::NewKeyring { name } => identity::new_keyring(name)?,
+            Operation::Unshare { flags } => sys::unshare_namespaces(flags)?,
+            Operation::SetPropagation { propagation } => rustix::mount::mount_change(c"/", propagation)?,
+            Operation::AttachRoot { tree, at, propagation } => mount::attach_root(self, tree, at, propagation)?,
+            Operation::Mount { .. } => mount::mount(self, operation)?,
+            Operation::MountWithData { .. } => mount::mount_with_data(self, operation)?,
+            Operation::BindMount { .. } => mount::bind(self, operation)?,
+            Operation::SetMountAttributes { target, set, propagation, recursive } => {
+                mount::set_attributes(self, target, set, propagation, recursive)?;
+            }
+            Operation::MakeNode { .. } => device::make_node(self.root()?, operation)?,
+            Operation::MakeSymlink { path, target, replace } => {
+                device::make_symlink(self.root()?, path, target, replace)?;
+            }
+            Operation::MakeDirectory { path, mode } => {
+                root::make_directory(self.root()?, path, mode).at(Stage::Target)?;
+            }
+            Operation::SendNetlinkSocket {} => self.send_netlink_socket()?,
+            Operation::PivotRoot {} => mount::pivot_root(self)?,
+            Operation::Chroot {} => {
+                rustix::process::fchdir(self.root()?)?;
+                rustix::process::chroot(c".")?;
+            }
+            Operation::OpenConsole { rows, columns, uid, mount } => {
+                let console = device::open_console(self, rows, columns, uid, mount)?;
+                self.report(Report::Console, Some(&console))?;
+            }
+            Operation::SetHostname { name } => rustix::system::sethostname(name.to_bytes())?,
+            Operation::SetDomainname { name } => rustix::system::setdomainname(name.to_bytes())?,
+            Operation::WriteSysctl { path, value } => mount::write_sysctl(self, path, value)?,
+            Operation::MakePathReadonly { path } => mount::make_path_readonly(self, path)?,
+            Operation::MaskPath { path } => mount::mask_path(self, path)?,
+            Operation::OwnStdio { uid } => identity::own_stdio(uid)?,
+            Operation::SetUmask { mask } => {
+                sys::umask(mask.bits());
+            }
+            Operation::SetRlimit { resource, soft, hard } => sys::set_rlimit(resource, soft, hard)?,
+            Operation::SetNoNewPrivileges {} => rustix::thread::set_no_new_privs(true)?,
+            Operation::InstallSeccomp { flags, program } => {
+                sys::install_seccomp(flags, program)?;
+            }
+            Operation::DropBounding { keep } => identity::drop_bounding(keep)?,
+            Operation::SetGroups { groups } => identity::set_groups(groups)?,
+            Operation::SetUser { uid, gid } => identity::set_user(uid, gid)?,
+            Operation::SetCapabilities { effective, permitted, inheritable, ambient } => {
+                identity::set_capabilities(effective, permitted, inheritable, ambient)?;
+            }
+            Operation::SetCwd { path } => exec::set_cwd(self, path)?,
+            Operation::RetryCwd { path } => exec::retry_cwd(self, path)?,
+            Operation::ReadHome { uid } => exec::read_home(self, uid)?,
+            Operation::FindExecutable { name, search } => exec::find_executable(self, name, search)?,
+            Operation::Ready {} => {
+                self.report(Report::Ready, None)?;
+            }
+            Operation::AwaitStart { listener } => self.await_start(listener)?,
+            Operation::KeepDescriptors { count } => sys::close_on_exec_from(3 + count)?,
+            Operation::Exec { arguments, environment } => exec::exec(self, arguments, environment)?,
+        }
+        Ok(())
+    }
+
+    /// The container's root; a plan that needs it before `AttachRoot` is refused.
+    pub fn root(&self) -> Result<&OwnedFd, Errno> {
+        self.root.as_ref().ok_or(Errno::BADF)
+    }
+
+    /// A descriptor that the runtime opened before the clone.
+    pub fn descriptor(&self, index: u32) -> Result<BorrowedFd<'p>, Errno> {
+        self.header.descriptors.iter().nth(index as usize).map(descriptor_number).ok_or(Errno::BADF)
+    }
+
+    /// A detached mount tree, opened now if the runtime has not.
+    pub fn tree(&self, tree: Tree<'_>) -> Result<TreeFd<'p>, Errno> {
+        use rustix::mount::{OpenTreeFlags, open_tree};
+        match tree {
+            Tree::Descriptor(index) => self.descriptor(index).map(TreeFd::Borrowed),
+            Tree::Path { path, recursive } => {
+                let mut flags = OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::OPEN_TREE_CLOEXEC;
+                flags.set(OpenTreeFlags::AT_RECURSIVE, recursive);
+                open_tree(CWD, path, flags).map(TreeFd::Owned)
+            }
+        }
+    }
+
+    fn report(&self, report: Report, descriptor: Option<&OwnedFd>) -> Result<(), Errno> {
+        let mut message = Vec::<u8, MESSAGE_MAX>::new();
+        report.encode(&mut message);
+        // The kernel's own words about a mount that it refused: the runtime has no other way to learn them.
+        let _ = message.extend_from_slice(&self.mount.kernel_text);
+        let channel = match &self.channel {
+            Channel::Creator(fd) => *fd,
+            Channel::Starter(fd) => rustix::fd::AsFd::as_fd(fd),
+        };
+        match descriptor {
+            None => rustix::net::send(channel, &message, SendFlags::NOSIGNAL).map(drop),
+            Some(descriptor) => send_descriptor(channel, &message, descriptor),
+        }
+    }
+
+    fn await_runtime(&self, turn: Turn) -> Result<(), Errno> {
+        let Channel::Creator(channel) = &self.channel else { return Err(Errno::BADF) };
+        let mut answer = [0u8; 1];
+        let (_, length) = rustix::net::recv(channel, &mut answer, RecvFlags::empty())?;
+        // End of file: the runtime is gone, and nobody knows of this container.
+        if length == 1 && answer[0] == turn as u8 { Ok(()) } else { sys::exit(NOT_STARTED) }
+    }
+
+    fn send_netlink_socket(&self) -> Result<(), Errno> {
+        // Protocol 0 is NETLINK_ROUTE.
+        let socket =
+            rustix::net::socket_with(AddressFamily::NETLINK, SocketType::RAW, SocketFlags::CLOEXEC, None)?;
+        self.report(Report::NetlinkSocket, Some(&socket))
+    }
+
+    /// Whoever connects without sending the start byte only looked whether somebody listens.
+    fn await_start(&mut self, listener: u32) -> Result<(), Errno> {
+        let listener = self.descriptor(listener)?;
+        loop {
+            let connection = match rustix::net::accept_with(listener, SocketFlags::CLOEXEC) {
+                Err(Errno::INTR | Errno::CONNABORTED) => continue,
+                connection => connection?,
+            };
+            let mut byte = [0u8; 1];
+            if let Ok((_, 1)) = rustix::net::recv(&connection, &mut byte, RecvFlags::empty()) {
+                self.channel = Channel::Starter(connection);
+                return Ok(());
+            }
+        }
+    }
+}
+
+/// A tree that init opened, or one that it was given.
+pub enum TreeFd<'p> {
+    Owned(OwnedFd),
+    Borrowed(BorrowedFd<'p>),
+}
+
+impl rustix::fd::AsFd for TreeFd<'_> {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        match self {
+            TreeFd::Owned(fd) => fd.as_fd(),
+            TreeFd::Borrowed(fd) => *fd,
+        }
+    }
+}
+
+fn descriptor_number<'p>(number: u32) -> BorrowedFd<'p> {
+    sys::inherited_fd(number)
+}
+
+fn send_descriptor(channel: BorrowedFd<'_>, message: &[u8], descriptor: &OwnedFd) -> Result<(), Errno> {
+    use core::mem::MaybeUninit;
+    use rustix::net::{SendAncillaryBuffer, SendAncillaryMessage};
+    let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
+    let mut control = SendAncillaryBuffer::new(&mut space);
+    let descriptors = [rustix::fd::AsFd::as_fd(descriptor)];
+    control.push(SendAncillaryMessage::ScmRights(&descriptors));
+    rustix::net::sendmsg(channel, &[rustix::io::IoSlice::new(message)], &mut control, SendFlags::NOSIGNAL)?;
+    Ok(())
+}
+
+/// A path of at most `PATH_MAX` bytes whose separators can be made ends, one after the other.
+pub fn c_str(bytes: &[u8]) -> Result<&CStr, Errno> {
+    CStr::from_bytes_until_nul(bytes).map_err(|_| Errno::NAMETOOLONG)
+}

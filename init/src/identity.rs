@@ -1,0 +1,104 @@
+//! Who the process is and what it may do: ids, groups, capabilities, session, keyring.
+
+use core::ffi::CStr;
+
+use heapless::Vec;
+use pillbox_init::sys;
+use pillbox_init::wire::{Capabilities, Numbers};
+use rustix::fs::FileType;
+use rustix::io::Errno;
+use rustix::process::{DumpableBehavior, Gid, Signal, Uid};
+use rustix::thread::{CapabilitySet, CapabilitySets};
+
+/// The kernel's NGROUPS_MAX is 65,536; callers send a handful.
+const GROUPS_MAX: usize = 1024;
+
+pub fn die_with_parent(enabled: bool) -> Result<(), Errno> {
+    rustix::process::set_parent_process_death_signal(enabled.then_some(Signal::KILL))
+}
+
+pub fn set_undumpable() -> Result<(), Errno> {
+    rustix::process::set_dumpable_behavior(DumpableBehavior::NotDumpable)
+}
+
+/// A kernel without keyrings, or an outer sandbox that forbids them, leaves nothing to separate.
+pub fn new_keyring(name: &CStr) -> Result<(), Errno> {
+    match sys::join_session_keyring(name) {
+        Err(Errno::NOSYS | Errno::PERM) => Ok(()),
+        result => result,
+    }
+}
+
+pub fn set_groups(groups: Numbers<'_>) -> Result<(), Errno> {
+    let mut ids = Vec::<Gid, GROUPS_MAX>::new();
+    for group in groups.iter() {
+        ids.push(Gid::from_raw(group)).map_err(|_| Errno::INVAL)?;
+    }
+    rustix::thread::set_thread_groups(&ids)
+}
+
+/// Permitted capabilities are kept over the change, for `set_capabilities` to choose from.
+pub fn set_user(uid: u32, gid: u32) -> Result<(), Errno> {
+    rustix::thread::set_keep_capabilities(true)?;
+    let (uid, gid) = (Uid::from_raw(uid), Gid::from_raw(gid));
+    rustix::thread::set_thread_res_gid(gid, gid, gid)?;
+    rustix::thread::set_thread_res_uid(uid, uid, uid)
+}
+
+pub fn drop_bounding(keep: Capabilities) -> Result<(), Errno> {
+    for number in 0..u64::BITS {
+        let capability = CapabilitySet::from_bits_retain(1 << number);
+        if keep.0 & capability.bits() != 0 {
+            continue;
+        }
+        match rustix::thread::remove_capability_from_bounding_set(capability) {
+            Ok(()) => {}
+            // Beyond the last capability that this kernel knows.
+            Err(Errno::INVAL) => return Ok(()),
+            // Without the right to drop: nothing is lost if it is not there to begin with.
+            Err(Errno::PERM) if !rustix::thread::capability_is_in_bounding_set(capability)? => {}
+            Err(errno) => return Err(errno),
+        }
+    }
+    Ok(())
+}
+
+/// What cannot be granted has been left out by the runtime, so whatever differs afterwards is an error.
+pub fn set_capabilities(
+    effective: Capabilities,
+    permitted: Capabilities,
+    inheritable: Capabilities,
+    ambient: Capabilities,
+) -> Result<(), Errno> {
+    let wanted = CapabilitySets {
+        effective: CapabilitySet::from_bits_retain(effective.0),
+        permitted: CapabilitySet::from_bits_retain(permitted.0),
+        inheritable: CapabilitySet::from_bits_retain(inheritable.0),
+    };
+    rustix::thread::clear_ambient_capability_set()?;
+    rustix::thread::set_capabilities(None, wanted)?;
+    rustix::thread::set_keep_capabilities(false)?;
+    for number in (0..u64::BITS).filter(|number| ambient.0 & (1 << number) != 0) {
+        rustix::thread::configure_capability_in_ambient_set(CapabilitySet::from_bits_retain(1 << number), true)?;
+    }
+    if rustix::thread::capabilities(None)? == wanted { Ok(()) } else { Err(Errno::PERM) }
+}
+
+/// A pipe that the caller made belongs to its user; a program that opens /dev/stdout anew needs it to be its own.
+pub fn own_stdio(uid: u32) -> Result<(), Errno> {
+    const NULL_DEVICE: (u32, u32) = (1, 3);
+    for number in 0..3 {
+        let fd = sys::inherited_fd(number);
+        let Ok(status) = rustix::fs::fstat(fd) else { continue };
+        let device = (rustix::fs::major(status.st_rdev as _), rustix::fs::minor(status.st_rdev as _));
+        let is_null = FileType::from_raw_mode(status.st_mode) == FileType::CharacterDevice && device == NULL_DEVICE;
+        if status.st_uid == uid || is_null {
+            continue;
+        }
+        match rustix::fs::fchown(fd, Some(Uid::from_raw(uid)), None) {
+            Ok(()) | Err(Errno::INVAL | Errno::PERM | Errno::ROFS | Errno::NOSYS) => {}
+            Err(errno) => return Err(errno),
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,270 @@
+//! Mounts: made or cloned detached, given their attributes, then attached to a target inside the root.
+
+use core::ffi::CStr;
+
+use heapless::Vec;
+use pillbox_init::plan::{Operation, TargetRule, Tree};
+use pillbox_init::report::{MESSAGE_MAX, Stage};
+use pillbox_init::sys;
+use pillbox_init::wire::Strings;
+use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
+use rustix::fs::{CWD, FileType, Mode, OFlags, ResolveFlags};
+use rustix::io::Errno;
+use rustix::mount::{
+    FsMountFlags, FsOpenFlags, MountAttrFlags, MountFlags, MountPropagationFlags, MoveMountFlags, OpenTreeFlags,
+    UnmountFlags,
+};
+
+use crate::execute::{At, Failure, Init};
+use crate::root;
+
+const NOTHING: MountAttrFlags = MountAttrFlags::empty();
+const AS_IT_IS: MountPropagationFlags = MountPropagationFlags::empty();
+
+/// The kernel's text is cut to what fits into a report beside the numbers.
+const TEXT_MAX: usize = MESSAGE_MAX - 32;
+
+/// What mounts share: each is opened once, when first needed.
+#[derive(Default)]
+pub struct State {
+    /// The container's null device, verified.
+    null: Option<OwnedFd>,
+    /// A detached read-only tmpfs without content.
+    empty: Option<OwnedFd>,
+    /// A procfs that nothing of the container can cover.
+    procfs: Option<OwnedFd>,
+    /// What the kernel said about the mount that failed.
+    pub kernel_text: Vec<u8, TEXT_MAX>,
+}
+
+pub fn attach_root(
+    init: &mut Init<'_>,
+    tree: Tree<'_>,
+    at: &CStr,
+    propagation: MountPropagationFlags,
+) -> Result<(), Failure> {
+    let tree = init.tree(tree).at(Stage::Source)?;
+    sys::mount_setattr(&tree, NOTHING, NOTHING, propagation, true).at(Stage::Attributes)?;
+    rustix::mount::move_mount(&tree, c"", CWD, at, MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH).at(Stage::Attach)?;
+    // A descriptor of our own: the tree's may be one that the runtime lent.
+    let root = rustix::fs::openat(&tree, c".", OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())?;
+    rustix::process::fchdir(&root)?;
+    init.root = Some(root);
+    Ok(())
+}
+
+pub fn mount(init: &mut Init<'_>, operation: Operation<'_>) -> Result<(), Failure> {
+    let Operation::Mount { kind, source, target, rule, flags, parameters, attributes, propagation, otherwise } =
+        operation
+    else {
+        return Err(Errno::INVAL.into());
+    };
+    let target = open_target(init, target, rule, false)?;
+    let mount = match new_file_system(init, kind, source, flags, parameters, attributes) {
+        Ok(mount) => mount,
+        Err(Failure { errno: Errno::PERM | Errno::BUSY, .. }) if otherwise.is_some() => {
+            init.mount.kernel_text.clear();
+            let tree = init.tree(otherwise.unwrap_or(Tree::Descriptor(u32::MAX))).at(Stage::Source)?;
+            sys::mount_setattr(&tree, attributes, NOTHING, propagation, true).at(Stage::Attributes)?;
+            return attach(&tree, &target);
+        }
+        Err(failure) => return Err(failure),
+    };
+    if propagation != AS_IT_IS {
+        sys::mount_setattr(&mount, NOTHING, NOTHING, propagation, false).at(Stage::Attributes)?;
+    }
+    attach(&mount, &target)
+}
+
+fn new_file_system(
+    init: &mut Init<'_>,
+    kind: &CStr,
+    source: &CStr,
+    flags: Strings<'_>,
+    parameters: Strings<'_>,
+    attributes: MountAttrFlags,
+) -> Result<OwnedFd, Failure> {
+    use rustix::mount::{fsconfig_create, fsconfig_set_flag, fsconfig_set_string, fsmount, fsopen};
+    let context = fsopen(kind, FsOpenFlags::FSOPEN_CLOEXEC).at(Stage::Source)?;
+    let made = (|| {
+        if !source.is_empty() {
+            fsconfig_set_string(&context, c"source", source).at(Stage::Source)?;
+        }
+        let option = |index: usize| move |errno| Failure { errno, stage: Stage::Option, detail: index as u32 };
+        for (index, flag) in flags.iter().enumerate() {
+            fsconfig_set_flag(&context, flag).map_err(option(index))?;
+        }
+        let mut rest = parameters.iter();
+        let mut index = flags.len();
+        while let (Some(key), Some(value)) = (rest.next(), rest.next()) {
+            fsconfig_set_string(&context, key, value).map_err(option(index))?;
+            index += 1;
+        }
+        fsconfig_create(&context).at(Stage::Create)?;
+        fsmount(&context, FsMountFlags::FSMOUNT_CLOEXEC, attributes).at(Stage::Create)
+    })();
+    if made.is_err() {
+        read_kernel_text(&context, &mut init.mount.kernel_text);
+    }
+    made
+}
+
+/// Reading a failed file system context gives one line for each complaint, `e ` before an error.
+fn read_kernel_text(context: &OwnedFd, text: &mut Vec<u8, TEXT_MAX>) {
+    let mut line = [0u8; TEXT_MAX];
+    while let Ok(length @ 1..) = rustix::io::read(context, &mut line) {
+        if let Some(complaint) = line[..length].strip_prefix(b"e ") {
+            text.clear();
+            let _ = text.extend_from_slice(complaint);
+        }
+    }
+}
+
+pub fn mount_with_data(init: &mut Init<'_>, operation: Operation<'_>) -> Result<(), Failure> {
+    let Operation::MountWithData { kind, source, target, data, attributes, propagation } = operation else {
+        return Err(Errno::INVAL.into());
+    };
+    let target = open_target(init, target, TargetRule::Ordinary, false)?;
+    // mount(2) takes a path, and the current folder is one that nothing can redirect.
+    rustix::process::fchdir(&target).at(Stage::Target)?;
+    let mounted = rustix::mount::mount(source, c".", kind, MountFlags::empty(), data).at(Stage::Create);
+    rustix::process::fchdir(init.root()?)?;
+    mounted?;
+    let Operation::MountWithData { target, .. } = operation else { return Err(Errno::INVAL.into()) };
+    set_attributes(init, target, attributes, propagation, false)
+}
+
+pub fn bind(init: &mut Init<'_>, operation: Operation<'_>) -> Result<(), Failure> {
+    let Operation::BindMount {
+        tree,
+        target,
+        rule,
+        set,
+        clear,
+        recursive_set,
+        recursive_clear,
+        propagation,
+        recursive_propagation,
+    } = operation
+    else {
+        return Err(Errno::INVAL.into());
+    };
+    let tree = init.tree(tree).at(Stage::Source)?;
+    let status = rustix::fs::fstat(&tree).at(Stage::Source)?;
+    let file = FileType::from_raw_mode(status.st_mode) != FileType::Directory;
+    let target = open_target(init, target, rule, file)?;
+    if propagation != AS_IT_IS {
+        sys::mount_setattr(&tree, NOTHING, NOTHING, propagation, recursive_propagation).at(Stage::Attributes)?;
+    }
+    if !(set | clear).is_empty() {
+        sys::mount_setattr(&tree, set, clear, AS_IT_IS, false).at(Stage::Attributes)?;
+    }
+    if !(recursive_set | recursive_clear).is_empty() {
+        sys::mount_setattr(&tree, recursive_set, recursive_clear, AS_IT_IS, true).at(Stage::Attributes)?;
+    }
+    attach(&tree, &target)
+}
+
+pub fn set_attributes(
+    init: &Init<'_>,
+    target: &CStr,
+    set: MountAttrFlags,
+    propagation: MountPropagationFlags,
+    recursive: bool,
+) -> Result<(), Failure> {
+    let mount = root::open(init.root()?, target).at(Stage::Target)?;
+    sys::mount_setattr(mount, set, NOTHING, propagation, recursive)?;
+    Ok(())
+}
+
+/// The old root comes to lie on the new one, and goes: after that no path leads to the host.
+pub fn pivot_root(init: &mut Init<'_>) -> Result<(), Failure> {
+    rustix::process::fchdir(init.root()?)?;
+    rustix::process::pivot_root(c".", c".")?;
+    rustix::mount::unmount(c".", UnmountFlags::DETACH).at(Stage::Verify)?;
+    rustix::process::chdir(c"/")?;
+    Ok(())
+}
+
+pub fn make_path_readonly(init: &Init<'_>, path: &CStr) -> Result<(), Failure> {
+    let Some(target) = open_existing(init, path)? else { return Ok(()) };
+    let tree = clone_tree(&target, true).at(Stage::Source)?;
+    sys::mount_setattr(&tree, MountAttrFlags::MOUNT_ATTR_RDONLY, NOTHING, MountPropagationFlags::PRIVATE, false)
+        .at(Stage::Attributes)?;
+    attach(&tree, &target)
+}
+
+pub fn mask_path(init: &mut Init<'_>, path: &CStr) -> Result<(), Failure> {
+    let Some(target) = open_existing(init, path)? else { return Ok(()) };
+    let folder = FileType::from_raw_mode(rustix::fs::fstat(&target)?.st_mode) == FileType::Directory;
+    if folder && init.mount.empty.is_none() {
+        let none = Strings::default();
+        let mount = new_file_system(init, c"tmpfs", c"tmpfs", none, none, MountAttrFlags::MOUNT_ATTR_RDONLY)?;
+        init.mount.empty = Some(mount);
+    }
+    if !folder && init.mount.null.is_none() {
+        init.mount.null = Some(open_null(init.root()?)?);
+    }
+    let mask = if folder { &init.mount.empty } else { &init.mount.null };
+    let tree = clone_tree(mask.as_ref().ok_or(Errno::BADF)?, false).at(Stage::Source)?;
+    attach(&tree, &target)
+}
+
+/// The image may have anything at /dev/null: only the null device itself will do.
+fn open_null(root: &OwnedFd) -> Result<OwnedFd, Failure> {
+    let null = root::open(root, c"/dev/null").at(Stage::Source)?;
+    let status = rustix::fs::fstat(&null)?;
+    let device = (rustix::fs::major(status.st_rdev as _), rustix::fs::minor(status.st_rdev as _));
+    if FileType::from_raw_mode(status.st_mode) == FileType::CharacterDevice && device == (1, 3) {
+        Ok(null)
+    } else {
+        Err(Errno::NODEV).at(Stage::Verify)
+    }
+}
+
+pub fn write_sysctl(init: &mut Init<'_>, path: &CStr, value: &CStr) -> Result<(), Failure> {
+    if init.mount.procfs.is_none() {
+        let none = Strings::default();
+        init.mount.procfs = Some(new_file_system(init, c"proc", c"proc", none, none, NOTHING)?);
+    }
+    let procfs = init.mount.procfs.as_ref().ok_or(Errno::BADF)?;
+    let only_here = ResolveFlags::NO_XDEV | ResolveFlags::NO_SYMLINKS;
+    let file = root::open_with(procfs, path, OFlags::WRONLY, only_here).at(Stage::Target)?;
+    rustix::io::write(&file, value.to_bytes())?;
+    Ok(())
+}
+
+/// Resolves a mount's target, made if missing, and makes sure that it is where mounts are allowed.
+fn open_target(init: &Init<'_>, path: &CStr, rule: TargetRule, file: bool) -> Result<OwnedFd, Failure> {
+    const PROC_SUPER_MAGIC: u32 = 0x9fa0;
+    let resolve = if rule == TargetRule::NoSymlinks { ResolveFlags::NO_SYMLINKS } else { ResolveFlags::empty() };
+    let target = root::open_or_make(init.root()?, path, file, resolve).at(Stage::Target)?;
+    if rule != TargetRule::InsideProc {
+        let inside_proc = rustix::fs::fstatfs(&target).at(Stage::Target)?.f_type as u32 == PROC_SUPER_MAGIC;
+        if inside_proc {
+            return Err(Errno::PERM).at(Stage::Verify);
+        }
+    }
+    Ok(target)
+}
+
+fn open_existing(init: &Init<'_>, path: &CStr) -> Result<Option<OwnedFd>, Failure> {
+    match root::open(init.root()?, path) {
+        Ok(target) => Ok(Some(target)),
+        Err(Errno::NOENT | Errno::NOTDIR) => Ok(None),
+        Err(errno) => Err(errno).at(Stage::Target),
+    }
+}
+
+pub fn clone_tree(of: impl AsFd, recursive: bool) -> Result<OwnedFd, Errno> {
+    let mut flags =
+        OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::OPEN_TREE_CLOEXEC | OpenTreeFlags::AT_EMPTY_PATH;
+    flags.set(OpenTreeFlags::AT_RECURSIVE, recursive);
+    rustix::mount::open_tree(of, c"", flags)
+}
+
+pub fn attach(tree: &impl AsFd, target: &OwnedFd) -> Result<(), Failure> {
+    let tree: BorrowedFd<'_> = tree.as_fd();
+    let by_descriptor = MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH | MoveMountFlags::MOVE_MOUNT_T_EMPTY_PATH;
+    rustix::mount::move_mount(tree, c"", target, c"", by_descriptor).at(Stage::Attach)
+}

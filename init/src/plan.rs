@@ -1,0 +1,320 @@
+//! The operations of a plan, in the kernel's terms. `execute.rs` runs them, the runtime's `plan/` writes them.
+
+use core::ffi::CStr;
+
+use rustix::fs::Mode;
+use rustix::mount::{MountAttrFlags, MountPropagationFlags};
+
+use crate::wire::{Capabilities, Malformed, Numbers, Reader, Sink, Strings, Value, Wire};
+
+/// Stands at the start of a plan; the last digit changes with the format.
+const MAGIC: &[u8; 8] = b"pillbox1";
+
+/// What stands before the operations.
+#[derive(Debug, Clone, Copy)]
+pub struct Header<'a> {
+    /// The socket to the runtime.
+    pub channel: u32,
+    /// Descriptor numbers in init, indexed by what operations call a descriptor.
+    pub descriptors: Numbers<'a>,
+}
+
+impl<'a> Header<'a> {
+    /// Appends the header to `out`; the operations follow.
+    pub fn encode(&self, out: &mut impl Sink) {
+        out.extend(MAGIC);
+        self.channel.encode(out);
+        self.descriptors.encode(out);
+    }
+
+    /// Reads the header; `input` then stands at the first operation.
+    pub fn decode(input: &mut Reader<'a>) -> Result<Self, Malformed> {
+        if input.take(MAGIC.len())? != MAGIC {
+            return Err(Malformed);
+        }
+        Ok(Header { channel: u32::decode(input)?, descriptors: Numbers::decode(input)? })
+    }
+}
+
+/// Defines an enum of fixed words that stands in a plan as one byte.
+macro_rules! words {
+    ($(#[$meta:meta])* $name:ident { $($(#[$doc:meta])* $number:literal $word:ident $text:literal,)* }) => {
+        $(#[$meta])*
+        #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+        #[repr(u8)]
+        pub enum $name { $($(#[$doc])* $word = $number,)* }
+
+        impl<'a> Wire<'a> for $name {
+            fn encode(&self, out: &mut impl Sink) {
+                (*self as u8).encode(out);
+            }
+            fn decode(input: &mut Reader<'a>) -> Result<Self, Malformed> {
+                match u8::decode(input)? {
+                    $($number => Ok($name::$word),)*
+                    _ => Err(Malformed),
+                }
+            }
+            fn value(&self) -> Value<'a> {
+                Value::Word(match self { $($name::$word => $text,)* })
+            }
+        }
+    };
+}
+
+words! {
+    /// The kind of a device node.
+    NodeKind {
+        /// A character device.
+        1 Character "char",
+        /// A block device.
+        2 Block "block",
+        /// A named pipe.
+        3 Fifo "fifo",
+    }
+}
+
+words! {
+    /// What init waits for.
+    Turn {
+        /// The runtime has written the uid and gid maps.
+        1 Mappings "id mappings",
+        /// The runtime has run its hooks.
+        2 RuntimeHooks "runtime hooks",
+        /// The runtime has recorded the container.
+        3 Record "record",
+    }
+}
+
+words! {
+    /// What a mount's target must be like.
+    TargetRule {
+        /// Anything but procfs.
+        1 Ordinary "ordinary",
+        /// A folder that no symbolic link leads to: /proc and /sys.
+        2 NoSymlinks "no symlinks",
+        /// A file of procfs, as lxcfs replaces them.
+        3 InsideProc "inside proc",
+    }
+}
+
+/// Where a detached mount tree comes from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Tree<'a> {
+    /// The runtime opened it before the clone.
+    Descriptor(u32),
+    /// Init clones it from a path of the namespace it starts in, with what is mounted below when `recursive`.
+    Path {
+        /// An absolute path.
+        path: &'a CStr,
+        /// Whether mounts below come along.
+        recursive: bool,
+    },
+}
+
+impl<'a> Wire<'a> for Tree<'a> {
+    fn encode(&self, out: &mut impl Sink) {
+        match *self {
+            Tree::Descriptor(index) => {
+                1u8.encode(out);
+                index.encode(out);
+            }
+            Tree::Path { path, recursive } => {
+                2u8.encode(out);
+                path.encode(out);
+                recursive.encode(out);
+            }
+        }
+    }
+    fn decode(input: &mut Reader<'a>) -> Result<Self, Malformed> {
+        match u8::decode(input)? {
+            1 => Ok(Tree::Descriptor(u32::decode(input)?)),
+            2 => Ok(Tree::Path { path: Wire::decode(input)?, recursive: Wire::decode(input)? }),
+            _ => Err(Malformed),
+        }
+    }
+    fn value(&self) -> Value<'a> {
+        Value::Tree(*self)
+    }
+}
+
+impl<'a> Wire<'a> for Option<Tree<'a>> {
+    fn encode(&self, out: &mut impl Sink) {
+        self.is_some().encode(out);
+        if let Some(tree) = self {
+            tree.encode(out);
+        }
+    }
+    fn decode(input: &mut Reader<'a>) -> Result<Self, Malformed> {
+        Ok(if bool::decode(input)? { Some(Tree::decode(input)?) } else { None })
+    }
+    fn value(&self) -> Value<'a> {
+        self.map_or(Value::Word("none"), Value::Tree)
+    }
+}
+
+/// Defines [`Operation`] with its encoding, its decoding and its view for `explain`.
+macro_rules! operations {
+    ($($(#[$doc:meta])* $number:literal $name:ident { $($(#[$fdoc:meta])* $field:ident: $type:ty),* $(,)? })*) => {
+        /// One step of a plan, named for what the kernel does.
+        #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+        #[allow(missing_docs)]
+        pub enum Operation<'a> {
+            $($(#[$doc])* $name { $($(#[$fdoc])* $field: $type),* },)*
+        }
+
+        impl<'a> Operation<'a> {
+            /// Appends the operation to `out`.
+            pub fn encode(&self, out: &mut impl Sink) {
+                match *self {
+                    $(Operation::$name { $($field),* } => {
+                        <u8 as Wire>::encode(&$number, out);
+                        $($field.encode(out);)*
+                    })*
+                }
+            }
+
+            /// Reads the next operation.
+            pub fn decode(input: &mut Reader<'a>) -> Result<Self, Malformed> {
+                match u8::decode(input)? {
+                    $($number => Ok(Operation::$name { $($field: Wire::decode(input)?),* }),)*
+                    _ => Err(Malformed),
+                }
+            }
+
+            /// The operation's name, as in this file.
+            pub fn name(&self) -> &'static str {
+                match self { $(Operation::$name { .. } => stringify!($name),)* }
+            }
+
+            /// Shows each field with its name, in the order of this file.
+            pub fn visit_fields(&self, visit: &mut dyn FnMut(&'static str, Value<'a>)) {
+                match *self {
+                    $(Operation::$name { $($field),* } => { $(visit(stringify!($field), $field.value());)* let _ = visit; })*
+                }
+            }
+        }
+    };
+}
+
+operations! {
+    /// prctl(PR_SET_PDEATHSIG): while `enabled`, init dies with the runtime that made it.
+    1 DieWithRuntime { enabled: bool }
+    /// Waits until the runtime has done its part.
+    2 Await { turn: Turn }
+    /// prctl(PR_SET_DUMPABLE, 0): nothing may look into init before it has become the container's process.
+    3 SetUndumpable {}
+    /// setsid(2).
+    4 NewSession {}
+    /// keyctl(KEYCTL_JOIN_SESSION_KEYRING).
+    5 NewKeyring { name: &'a CStr }
+    /// unshare(2), with the kernel's CLONE_NEW* bits.
+    6 Unshare { flags: u32 }
+    /// mount(2) with propagation flags on `/`, all mounts below included.
+    7 SetPropagation { propagation: MountPropagationFlags }
+    /// Attaches the container's root to the namespace and makes it the root that later targets resolve in.
+    8 AttachRoot { tree: Tree<'a>, at: &'a CStr, propagation: MountPropagationFlags }
+    /// fsopen(2), fsconfig(2), fsmount(2), move_mount(2) of a new file system; `parameters` are key, value, key, value.
+    /// Where the kernel refuses a new instance (EPERM, EBUSY), `otherwise` is bound instead, if there is one.
+    9 Mount {
+        kind: &'a CStr,
+        source: &'a CStr,
+        target: &'a CStr,
+        rule: TargetRule,
+        flags: Strings<'a>,
+        parameters: Strings<'a>,
+        attributes: MountAttrFlags,
+        propagation: MountPropagationFlags,
+        otherwise: Option<Tree<'a>>,
+    }
+    /// mount(2) of a new file system with its options as one string: for those too long for fsconfig(2).
+    10 MountWithData { kind: &'a CStr, source: &'a CStr, target: &'a CStr, data: &'a CStr, attributes: MountAttrFlags, propagation: MountPropagationFlags }
+    /// open_tree(2), mount_setattr(2), move_mount(2) of an existing tree.
+    11 BindMount {
+        tree: Tree<'a>,
+        target: &'a CStr,
+        rule: TargetRule,
+        set: MountAttrFlags,
+        clear: MountAttrFlags,
+        recursive_set: MountAttrFlags,
+        recursive_clear: MountAttrFlags,
+        propagation: MountPropagationFlags,
+        recursive_propagation: bool,
+    }
+    /// mount_setattr(2) on what is mounted at `target`.
+    12 SetMountAttributes { target: &'a CStr, set: MountAttrFlags, propagation: MountPropagationFlags, recursive: bool }
+    /// mknod(2), chown(2); an existing node must be the same.
+    13 MakeNode { path: &'a CStr, kind: NodeKind, major: u32, minor: u32, mode: Mode, uid: u32, gid: u32 }
+    /// symlink(2); what exists already stays.
+    14 MakeSymlink { path: &'a CStr, target: &'a CStr, replace: bool }
+    /// mkdir(2) of a folder and its parents.
+    15 MakeDirectory { path: &'a CStr, mode: Mode }
+    /// Opens a netlink socket in the network namespace and hands it to the runtime, which sets the loopback up.
+    16 SendNetlinkSocket {}
+    /// pivot_root(2), umount2(2) of what was there before.
+    17 PivotRoot {}
+    /// chroot(2), for a container without a mount namespace of its own.
+    18 Chroot {}
+    /// Opens a pty of the container, hands its master to the runtime, makes the slave stdio and /dev/console.
+    19 OpenConsole { rows: u16, columns: u16, uid: u32, mount: bool }
+    /// sethostname(2).
+    20 SetHostname { name: &'a CStr }
+    /// setdomainname(2).
+    21 SetDomainname { name: &'a CStr }
+    /// Writes a file below /proc/sys, through a procfs of init's own.
+    22 WriteSysctl { path: &'a CStr, value: &'a CStr }
+    /// Binds a path on itself, read-only; a missing one is skipped.
+    23 MakePathReadonly { path: &'a CStr }
+    /// Covers a file with the null device, a folder with an empty read-only tmpfs; a missing one is skipped.
+    24 MaskPath { path: &'a CStr }
+    /// fchown(2) of stdio to the user, except where it is the null device; a refusal is no error.
+    25 OwnStdio { uid: u32 }
+    /// umask(2).
+    26 SetUmask { mask: Mode }
+    /// prlimit(2); `u64::MAX` is unlimited.
+    27 SetRlimit { resource: u32, soft: u64, hard: u64 }
+    /// prctl(PR_SET_NO_NEW_PRIVS).
+    28 SetNoNewPrivileges {}
+    /// seccomp(SECCOMP_SET_MODE_FILTER) with `struct sock_filter`s.
+    29 InstallSeccomp { flags: u32, program: &'a [u8] }
+    /// prctl(PR_CAPBSET_DROP) of all that is not kept.
+    30 DropBounding { keep: Capabilities }
+    /// setgroups(2).
+    31 SetGroups { groups: Numbers<'a> }
+    /// setresgid(2), setresuid(2); permitted capabilities survive.
+    32 SetUser { uid: u32, gid: u32 }
+    /// capset(2), prctl(PR_CAP_AMBIENT); read back and compared.
+    33 SetCapabilities { effective: Capabilities, permitted: Capabilities, inheritable: Capabilities, ambient: Capabilities }
+    /// chdir(2). Where the right to enter comes only with the user, `RetryCwd` follows.
+    34 SetCwd { path: &'a CStr }
+    /// chdir(2) again if `SetCwd` was refused; then makes sure that the folder lies inside the root.
+    35 RetryCwd { path: &'a CStr }
+    /// Looks the user's home up in the container's /etc/passwd, for `Exec`.
+    36 ReadHome { uid: u32 }
+    /// Looks the executable up as execvp(3) does, `search` being the value of PATH.
+    37 FindExecutable { name: &'a CStr, search: &'a CStr }
+    /// Tells the runtime that everything is in place.
+    38 Ready {}
+    /// Waits on a listening socket for `start`; what follows is reported to it.
+    39 AwaitStart { listener: u32 }
+    /// Descriptors 3 to 2 + `count` survive the exec, all others close.
+    40 KeepDescriptors { count: u32 }
+    /// execve(2).
+    41 Exec { arguments: Strings<'a>, environment: Strings<'a> }
+}
+
+/// Iterates over the operations that follow a header.
+pub struct Operations<'a>(pub Reader<'a>);
+
+impl<'a> Iterator for Operations<'a> {
+    type Item = Result<Operation<'a>, Malformed>;
+    fn next(&mut self) -> Option<Self::Item> {
+        if self.0.is_empty() {
+            return None;
+        }
+        let next = Operation::decode(&mut self.0);
+        if next.is_err() {
+            self.0 = Reader::new(&[]);
+        }
+        Some(next)
+    }
+}

@@ -1,0 +1,104 @@
+//! What init tells the runtime: numbers, which the runtime puts into words.
+
+use crate::wire::{Malformed, Reader, Sink, Wire};
+
+/// How far an operation had come when it failed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[repr(u8)]
+pub enum Stage {
+    /// The operation's own system call.
+    Call = 1,
+    /// Resolving or making the target inside the container's root.
+    Target = 2,
+    /// Opening the source.
+    Source = 3,
+    /// The option with this number, flags first.
+    Option = 4,
+    /// Making the file system.
+    Create = 5,
+    /// Setting mount attributes or propagation.
+    Attributes = 6,
+    /// Attaching the mount.
+    Attach = 7,
+    /// The object is not what it must be.
+    Verify = 8,
+}
+
+/// One message on the channel.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Report {
+    /// Operation number `operation` failed; the kernel's own text may follow in the same message.
+    Failed {
+        /// Index into the plan.
+        operation: u32,
+        /// The errno.
+        errno: i32,
+        /// How far it had come.
+        stage: Stage,
+        /// With [`Stage::Option`], which one.
+        detail: u32,
+    },
+    /// The plan itself could not be read, up to this operation.
+    Malformed {
+        /// Index into the plan.
+        operation: u32,
+    },
+    /// A netlink socket comes with this message.
+    NetlinkSocket,
+    /// A pty master comes with this message.
+    Console,
+    /// The plan has been run up to the start.
+    Ready,
+}
+
+/// The most that a message can be, the kernel's text included.
+pub const MESSAGE_MAX: usize = 256;
+
+impl Report {
+    /// Appends the message to `out`.
+    pub fn encode(&self, out: &mut impl Sink) {
+        match *self {
+            Report::Failed { operation, errno, stage, detail } => {
+                1u8.encode(out);
+                operation.encode(out);
+                errno.encode(out);
+                (stage as u8).encode(out);
+                detail.encode(out);
+            }
+            Report::Malformed { operation } => {
+                2u8.encode(out);
+                operation.encode(out);
+            }
+            Report::NetlinkSocket => 3u8.encode(out),
+            Report::Console => 4u8.encode(out),
+            Report::Ready => 5u8.encode(out),
+        }
+    }
+
+    /// Reads a message; what is left in `input` is the kernel's text.
+    pub fn decode(input: &mut Reader<'_>) -> Result<Self, Malformed> {
+        Ok(match u8::decode(input)? {
+            1 => Report::Failed {
+                operation: u32::decode(input)?,
+                errno: i32::decode(input)?,
+                stage: match u8::decode(input)? {
+                    1 => Stage::Call,
+                    2 => Stage::Target,
+                    3 => Stage::Source,
+                    4 => Stage::Option,
+                    5 => Stage::Create,
+                    6 => Stage::Attributes,
+                    7 => Stage::Attach,
+                    8 => Stage::Verify,
+                    _ => return Err(Malformed),
+                },
+                detail: u32::decode(input)?,
+            },
+            2 => Report::Malformed { operation: u32::decode(input)? },
+            3 => Report::NetlinkSocket,
+            4 => Report::Console,
+            5 => Report::Ready,
+            _ => return Err(Malformed),
+        })
+    }
+}

@@ -1,0 +1,161 @@
+//! Paths of the container: resolved inside its root by openat2(2), on descriptors, whatever its symlinks say.
+
+use core::ffi::CStr;
+
+use heapless::Vec;
+use rustix::fd::{AsFd, OwnedFd};
+use rustix::fs::{FileType, Mode, OFlags, ResolveFlags};
+use rustix::io::Errno;
+
+use crate::exec::PATH_MAX;
+use crate::execute::c_str;
+
+/// Nothing inside may lead out: not `..`, not an absolute link, not a magic link.
+const INSIDE: ResolveFlags = ResolveFlags::IN_ROOT.union(ResolveFlags::NO_MAGICLINKS);
+
+/// Symlinks that lead to where nothing is are followed this often while their target is made.
+const LINKS_MAX: usize = 16;
+
+/// Opens what is at `path` as a place (O_PATH).
+pub fn open(root: impl AsFd, path: &CStr) -> Result<OwnedFd, Errno> {
+    open_with(root, path, OFlags::PATH, ResolveFlags::empty())
+}
+
+/// Opens `path` inside the root with further flags.
+pub fn open_with(root: impl AsFd, path: &CStr, flags: OFlags, resolve: ResolveFlags) -> Result<OwnedFd, Errno> {
+    loop {
+        match rustix::fs::openat2(&root, path, flags | OFlags::CLOEXEC, Mode::empty(), INSIDE | resolve) {
+            // A rename somewhere raced with `..`: the kernel asks to try again.
+            Err(Errno::AGAIN | Errno::INTR) => {}
+            result => return result,
+        }
+    }
+}
+
+/// Opens `path`, making it first if it is missing: a folder, or an empty file below its folder.
+pub fn open_or_make(root: impl AsFd, path: &CStr, file: bool, resolve: ResolveFlags) -> Result<OwnedFd, Errno> {
+    match open_with(&root, path, OFlags::PATH, resolve) {
+        Err(Errno::NOENT) => {}
+        result => return result,
+    }
+    if file {
+        let (parent, name) = open_parent(&root, path)?;
+        match rustix::fs::mknodat(&parent, c_str(&name)?, FileType::RegularFile, Mode::from_raw_mode(0o644), 0) {
+            Ok(()) | Err(Errno::EXIST) => {}
+            Err(errno) => return Err(errno),
+        }
+    } else {
+        make_directory(&root, path, Mode::from_raw_mode(0o755))?;
+    }
+    open_with(&root, path, OFlags::PATH, resolve)
+}
+
+/// The folder that `path` lies in, made if it is missing, and the last component with its NUL.
+pub fn open_parent(root: impl AsFd, path: &CStr) -> Result<(OwnedFd, Vec<u8, PATH_MAX>), Errno> {
+    let path = path.to_bytes();
+    let end = path.iter().rposition(|&byte| byte != b'/').ok_or(Errno::INVAL)? + 1;
+    let start = path[..end].iter().rposition(|&byte| byte == b'/').map_or(0, |slash| slash + 1);
+    let name = &path[start..end];
+    if name == b"." || name == b".." {
+        return Err(Errno::INVAL);
+    }
+    let parent = terminated(&path[..start])?;
+    let parent = c_str(&parent)?;
+    let parent = if parent.is_empty() { c"/" } else { parent };
+    let folder = match open_with(&root, parent, OFlags::PATH | OFlags::DIRECTORY, ResolveFlags::empty()) {
+        Err(Errno::NOENT) => {
+            make_directory(&root, parent, Mode::from_raw_mode(0o755))?;
+            open_with(&root, parent, OFlags::PATH | OFlags::DIRECTORY, ResolveFlags::empty())?
+        }
+        result => result?,
+    };
+    Ok((folder, terminated(name)?))
+}
+
+/// mkdir(2) of `path` and of what is missing above it. A symlink to nothing is followed, inside the root.
+pub fn make_directory(root: impl AsFd, path: &CStr, mode: Mode) -> Result<(), Errno> {
+    let mut wanted = terminated(path.to_bytes())?;
+    for _ in 0..LINKS_MAX {
+        match make_components(&root, &mut wanted, mode)? {
+            None => return Ok(()),
+            Some(redirected) => wanted = redirected,
+        }
+    }
+    Err(Errno::LOOP)
+}
+
+/// One pass over the components; the result is the path to go on with where a dangling symlink was met.
+fn make_components(
+    root: impl AsFd,
+    path: &mut Vec<u8, PATH_MAX>,
+    mode: Mode,
+) -> Result<Option<Vec<u8, PATH_MAX>>, Errno> {
+    let mut parent = open(&root, c"/")?;
+    let mut start = 0;
+    let length = path.len() - 1;
+    while start < length {
+        if path[start] == b'/' {
+            start += 1;
+            continue;
+        }
+        let end = path[start..length].iter().position(|&byte| byte == b'/').map_or(length, |offset| start + offset);
+        let separator = core::mem::replace(&mut path[end], 0);
+        let folder = open_with(&root, c_str(path)?, OFlags::PATH | OFlags::DIRECTORY, ResolveFlags::empty());
+        parent = match folder {
+            Ok(folder) => folder,
+            Err(Errno::NOENT) => {
+                let name = c_str(&path[start..])?;
+                match rustix::fs::mkdirat(&parent, name, mode) {
+                    Ok(()) => {}
+                    Err(Errno::EXIST) => match redirect(&parent, &path[..start], name, separator, &path[end + 1..])? {
+                        Some(redirected) => return Ok(Some(redirected)),
+                        // Somebody else made it meanwhile.
+                        None => {}
+                    },
+                    Err(errno) => return Err(errno),
+                }
+                let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+                rustix::fs::openat(&parent, name, flags, Mode::empty())?
+            }
+            Err(errno) => return Err(errno),
+        };
+        path[end] = separator;
+        start = end + 1;
+    }
+    Ok(None)
+}
+
+/// Where `name` is a symlink to nothing: the path with the link's text in its place.
+fn redirect(
+    parent: &OwnedFd,
+    before: &[u8],
+    name: &CStr,
+    separator: u8,
+    after: &[u8],
+) -> Result<Option<Vec<u8, PATH_MAX>>, Errno> {
+    let mut buffer = [0u8; PATH_MAX];
+    let link = match rustix::fs::readlinkat_raw(parent, name, &mut buffer[..]) {
+        Ok(length) => &buffer[..length],
+        Err(Errno::INVAL) => return Ok(None),
+        Err(errno) => return Err(errno),
+    };
+    let mut path = Vec::new();
+    let mut push = |bytes: &[u8]| path.extend_from_slice(bytes).map_err(|_| Errno::NAMETOOLONG);
+    if link.first() != Some(&b'/') {
+        push(before)?;
+    }
+    push(link)?;
+    if separator == 0 {
+        push(b"\0")?;
+    } else {
+        push(b"/")?;
+        push(after)?;
+    }
+    Ok(Some(path))
+}
+
+fn terminated(bytes: &[u8]) -> Result<Vec<u8, PATH_MAX>, Errno> {
+    let mut path = Vec::from_slice(bytes).map_err(|_| Errno::NAMETOOLONG)?;
+    path.push(0).map_err(|_| Errno::NAMETOOLONG)?;
+    Ok(path)
+}

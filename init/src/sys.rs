@@ -1,0 +1,233 @@
+//! The system calls that rustix has no public function for, on linux-raw-sys; the only unsafe code of the library.
+
+use core::arch::asm;
+use core::ffi::{CStr, c_char};
+
+use linux_raw_sys::general as raw;
+use rustix::fd::{AsFd, AsRawFd, BorrowedFd, RawFd};
+use rustix::io::Errno;
+use rustix::mount::{MountAttrFlags, MountPropagationFlags};
+
+/// A system call with the kernel's own convention: a result, or a negative errno.
+///
+/// # Safety
+/// As the call itself: pointers must be valid for what the kernel does with them.
+#[inline(always)]
+unsafe fn syscall(number: u32, arguments: [usize; 6]) -> Result<usize, Errno> {
+    let [a, b, c, d, e, f] = arguments;
+    let result: isize;
+    // SAFETY: the registers are those of the kernel's convention; the caller answers for the arguments.
+    unsafe {
+        #[cfg(target_arch = "x86_64")]
+        asm!("syscall", inlateout("rax") number as isize => result, in("rdi") a, in("rsi") b, in("rdx") c,
+            in("r10") d, in("r8") e, in("r9") f, lateout("rcx") _, lateout("r11") _, options(nostack, preserves_flags));
+        #[cfg(target_arch = "aarch64")]
+        asm!("svc 0", in("x8") number as usize, inlateout("x0") a => result, in("x1") b, in("x2") c,
+            in("x3") d, in("x4") e, in("x5") f, options(nostack, preserves_flags));
+        #[cfg(target_arch = "riscv64")]
+        asm!("ecall", in("a7") number as usize, inlateout("a0") a => result, in("a1") b, in("a2") c,
+            in("a3") d, in("a4") e, in("a5") f, options(nostack, preserves_flags));
+    }
+    if result < 0 { Err(Errno::from_raw_os_error(-(result as i32))) } else { Ok(result as usize) }
+}
+
+/// The number of a descriptor as a system call's argument; negative ones (`AT_FDCWD`) keep their sign.
+fn number(fd: impl AsFd) -> usize {
+    fd.as_fd().as_raw_fd() as isize as usize
+}
+
+/// mount_setattr(2) on the mount that `fd` stands for.
+pub fn mount_setattr(
+    fd: impl AsFd,
+    set: MountAttrFlags,
+    clear: MountAttrFlags,
+    propagation: MountPropagationFlags,
+    recursive: bool,
+) -> Result<(), Errno> {
+    let mut clear = u64::from(clear.bits());
+    let atime = u64::from(raw::MOUNT_ATTR__ATIME);
+    // The three access-time modes are one field: to set one, the kernel wants the whole field cleared.
+    if u64::from(set.bits()) & atime != 0 || clear & atime != 0 {
+        clear |= atime;
+    }
+    let attributes = raw::mount_attr {
+        attr_set: u64::from(set.bits()),
+        attr_clr: clear,
+        propagation: u64::from(propagation.bits() & !raw::MS_REC),
+        userns_fd: 0,
+    };
+    let flags = raw::AT_EMPTY_PATH | if recursive { raw::AT_RECURSIVE } else { 0 };
+    // SAFETY: the path is an empty C string and the structure has the size that is given; both outlive the call.
+    unsafe {
+        syscall(
+            raw::__NR_mount_setattr,
+            [
+                number(fd),
+                c"".as_ptr() as usize,
+                flags as usize,
+                &raw const attributes as usize,
+                size_of::<raw::mount_attr>(),
+                0,
+            ],
+        )?;
+    }
+    Ok(())
+}
+
+/// close_range(2) with CLOSE_RANGE_CLOEXEC: all descriptors from `first` on close at the next exec.
+pub fn close_on_exec_from(first: u32) -> Result<(), Errno> {
+    const CLOSE_RANGE_CLOEXEC: usize = 1 << 2;
+    // SAFETY: no memory is passed; descriptors only gain a flag.
+    unsafe {
+        syscall(raw::__NR_close_range, [first as usize, u32::MAX as usize, CLOSE_RANGE_CLOEXEC, 0, 0, 0])?;
+    }
+    Ok(())
+}
+
+/// keyctl(2): joins a new session keyring of that name.
+pub fn join_session_keyring(name: &CStr) -> Result<(), Errno> {
+    const KEYCTL_JOIN_SESSION_KEYRING: usize = 1;
+    // SAFETY: the name is a C string that outlives the call.
+    unsafe { syscall(raw::__NR_keyctl, [KEYCTL_JOIN_SESSION_KEYRING, name.as_ptr() as usize, 0, 0, 0, 0])? };
+    Ok(())
+}
+
+/// seccomp(SECCOMP_SET_MODE_FILTER): `program` is an array of `struct sock_filter`. With
+/// SECCOMP_FILTER_FLAG_NEW_LISTENER the result is the listener's descriptor, else 0.
+pub fn install_seccomp(flags: u32, program: &[u8]) -> Result<usize, Errno> {
+    const SECCOMP_SET_MODE_FILTER: usize = 1;
+    const INSTRUCTION: usize = 8;
+    #[repr(C)]
+    struct Program {
+        length: u16,
+        instructions: *const u8,
+    }
+    if program.len() % INSTRUCTION != 0 {
+        return Err(Errno::INVAL);
+    }
+    let length = u16::try_from(program.len() / INSTRUCTION).map_err(|_| Errno::INVAL)?;
+    let program = Program { length, instructions: program.as_ptr() };
+    // SAFETY: the kernel copies `length` instructions of 8 bytes, which is what the slice holds.
+    unsafe {
+        syscall(raw::__NR_seccomp, [SECCOMP_SET_MODE_FILTER, flags as usize, &raw const program as usize, 0, 0, 0])
+    }
+}
+
+/// rt_sigaction(2) and rt_sigprocmask(2): every signal gets its default disposition, none stays blocked.
+pub fn reset_signals() {
+    const SIGNAL_MAX: usize = 64;
+    // A zeroed `struct kernel_sigaction` is SIG_DFL without flags; it is at most this large everywhere.
+    let default_action = [0usize; 4];
+    let empty_mask = 0u64;
+    for signal in 1..=SIGNAL_MAX {
+        // SAFETY: the kernel reads a sigaction of zeroes and writes nothing; SIGKILL and SIGSTOP refuse, which is right.
+        let _ = unsafe { syscall(raw::__NR_rt_sigaction, [signal, default_action.as_ptr() as usize, 0, 8, 0, 0]) };
+    }
+    // SAFETY: the kernel reads an eight-byte mask.
+    let _ = unsafe {
+        syscall(raw::__NR_rt_sigprocmask, [raw::SIG_SETMASK as usize, &raw const empty_mask as usize, 0, 8, 0, 0])
+    };
+}
+
+/// execve(2); returns only with an error.
+///
+/// # Safety
+/// Both tables must be NULL-terminated arrays of pointers to C strings.
+pub unsafe fn execve(path: &CStr, arguments: *const *const c_char, environment: *const *const c_char) -> Errno {
+    // SAFETY: the caller vouches for the tables; on success there is nothing left to be unsound.
+    let result = unsafe {
+        syscall(raw::__NR_execve, [path.as_ptr() as usize, arguments as usize, environment as usize, 0, 0, 0])
+    };
+    result.err().unwrap_or(Errno::NOSYS)
+}
+
+/// execveat(2) of the file that `fd` stands for; returns only with an error.
+///
+/// # Safety
+/// As [`execve`].
+pub unsafe fn execveat(fd: RawFd, arguments: *const *const c_char, environment: *const *const c_char) -> Errno {
+    // SAFETY: the caller vouches for the tables; the path is empty.
+    let result = unsafe {
+        syscall(
+            raw::__NR_execveat,
+            [
+                fd as usize,
+                c"".as_ptr() as usize,
+                arguments as usize,
+                environment as usize,
+                raw::AT_EMPTY_PATH as usize,
+                0,
+            ],
+        )
+    };
+    result.err().unwrap_or(Errno::NOSYS)
+}
+
+/// unshare(2) of CLONE_NEW* namespaces; the caller's descriptors stay its own.
+pub fn unshare_namespaces(flags: u32) -> Result<(), Errno> {
+    const NAMESPACES: u32 = raw::CLONE_NEWNS
+        | raw::CLONE_NEWCGROUP
+        | raw::CLONE_NEWUTS
+        | raw::CLONE_NEWIPC
+        | raw::CLONE_NEWUSER
+        | raw::CLONE_NEWPID
+        | raw::CLONE_NEWNET
+        | raw::CLONE_NEWTIME;
+    if flags & !NAMESPACES != 0 {
+        return Err(Errno::INVAL);
+    }
+    // SAFETY: CLONE_FILES, which would invalidate borrowed descriptors, is not among the flags.
+    unsafe { syscall(raw::__NR_unshare, [flags as usize, 0, 0, 0, 0, 0])? };
+    Ok(())
+}
+
+/// setns(2) into the one namespace that `fd` stands for, which must be of the kind `flag` (a CLONE_NEW* bit).
+pub fn setns(fd: impl AsFd, flag: u32) -> Result<(), Errno> {
+    // SAFETY: no memory is passed.
+    unsafe { syscall(raw::__NR_setns, [number(fd), flag as usize, 0, 0, 0, 0])? };
+    Ok(())
+}
+
+/// umask(2).
+pub fn umask(mask: u32) -> u32 {
+    // SAFETY: no memory is passed; the call cannot fail.
+    unsafe { syscall(raw::__NR_umask, [mask as usize, 0, 0, 0, 0, 0]) }.unwrap_or(0) as u32
+}
+
+/// dup3(2) onto `target`, which keeps open over exec.
+pub fn dup_onto(fd: BorrowedFd<'_>, target: RawFd) -> Result<(), Errno> {
+    // SAFETY: no memory is passed; only stdio numbers are replaced, which nobody owns as an OwnedFd.
+    unsafe { syscall(raw::__NR_dup3, [number(fd), target as usize, 0, 0, 0, 0])? };
+    Ok(())
+}
+
+/// A descriptor that init inherited, by its number. Init owns none of these as an `OwnedFd` and closes none.
+pub fn inherited_fd<'a>(number: u32) -> BorrowedFd<'a> {
+    // -1 is the one number that must not be borrowed; no plan of the runtime's has it.
+    let number = i32::try_from(number).unwrap_or(i32::MAX);
+    // SAFETY: inherited descriptors stay open until exec; one that is not open makes calls fail with EBADF.
+    unsafe { BorrowedFd::borrow_raw(number) }
+}
+
+/// getcwd(2), as the kernel words it: a folder outside the root begins with `(unreachable)`.
+pub fn getcwd(buffer: &mut [u8]) -> Result<&CStr, Errno> {
+    // SAFETY: the kernel writes at most as many bytes as the slice has.
+    let length = unsafe { syscall(raw::__NR_getcwd, [buffer.as_mut_ptr() as usize, buffer.len(), 0, 0, 0, 0])? };
+    CStr::from_bytes_with_nul(&buffer[..length]).map_err(|_| Errno::RANGE)
+}
+
+/// prlimit(2) on the calling process; `u64::MAX` is unlimited.
+pub fn set_rlimit(resource: u32, soft: u64, hard: u64) -> Result<(), Errno> {
+    let limit = raw::rlimit64 { rlim_cur: soft, rlim_max: hard };
+    // SAFETY: the kernel reads one rlimit64 and writes nothing.
+    unsafe { syscall(raw::__NR_prlimit64, [0, resource as usize, &raw const limit as usize, 0, 0, 0])? };
+    Ok(())
+}
+
+/// Ends the process at once, without any of the C library's doings.
+pub fn exit(status: i32) -> ! {
+    loop {
+        // SAFETY: exit_group does not return.
+        let _ = unsafe { syscall(raw::__NR_exit_group, [status as usize, 0, 0, 0, 0, 0]) };
+    }
+}

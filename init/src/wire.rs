@@ -1,0 +1,252 @@
+//! How values stand in a plan's bytes: little more than their memory, with lengths before what varies.
+//!
+//! Decoding borrows from the bytes and never trusts them: whatever they hold, the result is a value or
+//! [`Malformed`].
+
+use core::ffi::CStr;
+
+use rustix::fs::Mode;
+use rustix::mount::{MountAttrFlags, MountPropagationFlags};
+
+/// The bytes are no plan of this version.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Malformed;
+
+/// Where encoded bytes go: a `Vec<u8>` in the runtime.
+pub trait Sink: for<'x> Extend<&'x u8> {}
+impl<T: for<'x> Extend<&'x u8>> Sink for T {}
+
+/// Bytes that are still to be decoded.
+#[derive(Debug, Clone, Copy)]
+pub struct Reader<'a> {
+    rest: &'a [u8],
+}
+
+impl<'a> Reader<'a> {
+    /// Starts at the first of `bytes`.
+    pub fn new(bytes: &'a [u8]) -> Self {
+        Reader { rest: bytes }
+    }
+
+    /// Whether everything has been read.
+    pub fn is_empty(&self) -> bool {
+        self.rest.is_empty()
+    }
+
+    /// The next `count` bytes.
+    pub fn take(&mut self, count: usize) -> Result<&'a [u8], Malformed> {
+        let (taken, rest) = self.rest.split_at_checked(count).ok_or(Malformed)?;
+        self.rest = rest;
+        Ok(taken)
+    }
+}
+
+/// A value as a person may see it in `explain`.
+#[derive(Debug, Clone, Copy)]
+pub enum Value<'a> {
+    /// A number.
+    Number(i128),
+    /// A file mode or a umask.
+    Octal(u32),
+    /// A bit set, most naturally hexadecimal.
+    Bits(u64),
+    /// Yes or no.
+    Flag(bool),
+    /// A string.
+    Text(&'a CStr),
+    /// A list of strings.
+    Texts(Strings<'a>),
+    /// Opaque bytes: a filter program.
+    Bytes(&'a [u8]),
+    /// A list of numbers.
+    Numbers(Numbers<'a>),
+    /// Mount attributes.
+    Attributes(MountAttrFlags),
+    /// Mount propagation.
+    Propagation(MountPropagationFlags),
+    /// A mount tree.
+    Tree(crate::plan::Tree<'a>),
+    /// One word of a fixed vocabulary.
+    Word(&'static str),
+}
+
+/// A value that can stand in a plan.
+pub trait Wire<'a>: Sized {
+    /// Appends the value to `out`.
+    fn encode(&self, out: &mut impl Sink);
+    /// Reads a value back.
+    fn decode(input: &mut Reader<'a>) -> Result<Self, Malformed>;
+    /// The value for a reader's eyes.
+    fn value(&self) -> Value<'a>;
+}
+
+macro_rules! wire_number {
+    ($($number:ty),*) => {$(
+        impl<'a> Wire<'a> for $number {
+            fn encode(&self, out: &mut impl Sink) {
+                out.extend(&self.to_le_bytes());
+            }
+            fn decode(input: &mut Reader<'a>) -> Result<Self, Malformed> {
+                let bytes = input.take(size_of::<$number>())?;
+                Ok(<$number>::from_le_bytes(bytes.try_into().map_err(|_| Malformed)?))
+            }
+            fn value(&self) -> Value<'a> {
+                Value::Number(i128::from(*self))
+            }
+        }
+    )*};
+}
+wire_number!(u8, u16, u32, i32, u64, i64);
+
+macro_rules! wire_flags {
+    ($($flags:ty, $bits:ty => $value:expr;)*) => {$(
+        impl<'a> Wire<'a> for $flags {
+            fn encode(&self, out: &mut impl Sink) {
+                out.extend(&(self.bits() as $bits).to_le_bytes());
+            }
+            fn decode(input: &mut Reader<'a>) -> Result<Self, Malformed> {
+                Ok(Self::from_bits_retain(<$bits as Wire>::decode(input)? as _))
+            }
+            fn value(&self) -> Value<'a> {
+                $value(*self)
+            }
+        }
+    )*};
+}
+wire_flags! {
+    MountAttrFlags, u64 => Value::Attributes;
+    MountPropagationFlags, u32 => Value::Propagation;
+    Mode, u32 => |mode: Mode| Value::Octal(mode.bits());
+}
+
+impl<'a> Wire<'a> for bool {
+    fn encode(&self, out: &mut impl Sink) {
+        u8::from(*self).encode(out);
+    }
+    fn decode(input: &mut Reader<'a>) -> Result<Self, Malformed> {
+        match u8::decode(input)? {
+            0 => Ok(false),
+            1 => Ok(true),
+            _ => Err(Malformed),
+        }
+    }
+    fn value(&self) -> Value<'a> {
+        Value::Flag(*self)
+    }
+}
+
+/// A set of capabilities, bit n for capability number n.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Capabilities(pub u64);
+
+impl<'a> Wire<'a> for Capabilities {
+    fn encode(&self, out: &mut impl Sink) {
+        self.0.encode(out);
+    }
+    fn decode(input: &mut Reader<'a>) -> Result<Self, Malformed> {
+        u64::decode(input).map(Capabilities)
+    }
+    fn value(&self) -> Value<'a> {
+        Value::Bits(self.0)
+    }
+}
+
+impl<'a> Wire<'a> for &'a [u8] {
+    fn encode(&self, out: &mut impl Sink) {
+        (self.len() as u32).encode(out);
+        out.extend(*self);
+    }
+    fn decode(input: &mut Reader<'a>) -> Result<Self, Malformed> {
+        let length = u32::decode(input)?;
+        input.take(length as usize)
+    }
+    fn value(&self) -> Value<'a> {
+        Value::Bytes(self)
+    }
+}
+
+impl<'a> Wire<'a> for &'a CStr {
+    fn encode(&self, out: &mut impl Sink) {
+        self.to_bytes_with_nul().encode(out);
+    }
+    fn decode(input: &mut Reader<'a>) -> Result<Self, Malformed> {
+        CStr::from_bytes_with_nul(<&[u8]>::decode(input)?).map_err(|_| Malformed)
+    }
+    fn value(&self) -> Value<'a> {
+        Value::Text(self)
+    }
+}
+
+/// A list of strings: `count` of them, each with its NUL, one after the other.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Strings<'a> {
+    count: u32,
+    bytes: &'a [u8],
+}
+
+impl<'a> Strings<'a> {
+    /// The strings that stand in `bytes`, each ended by a NUL.
+    pub fn new(bytes: &'a [u8]) -> Result<Self, Malformed> {
+        if bytes.last().is_some_and(|&last| last != 0) {
+            return Err(Malformed);
+        }
+        let count = bytes.iter().filter(|&&byte| byte == 0).count();
+        Ok(Strings { count: count.try_into().map_err(|_| Malformed)?, bytes })
+    }
+
+    /// How many there are.
+    pub fn len(&self) -> usize {
+        self.count as usize
+    }
+
+    /// Whether there is none.
+    pub fn is_empty(&self) -> bool {
+        self.count == 0
+    }
+
+    /// One after the other.
+    pub fn iter(&self) -> impl Iterator<Item = &'a CStr> + use<'a> {
+        let mut rest = self.bytes;
+        core::iter::from_fn(move || {
+            let string = CStr::from_bytes_until_nul(rest).ok()?;
+            rest = &rest[string.count_bytes() + 1..];
+            Some(string)
+        })
+    }
+}
+
+impl<'a> Wire<'a> for Strings<'a> {
+    fn encode(&self, out: &mut impl Sink) {
+        self.bytes.encode(out);
+    }
+    fn decode(input: &mut Reader<'a>) -> Result<Self, Malformed> {
+        Strings::new(<&[u8]>::decode(input)?)
+    }
+    fn value(&self) -> Value<'a> {
+        Value::Texts(*self)
+    }
+}
+
+/// A list of 32-bit numbers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Numbers<'a>(pub &'a [u8]);
+
+impl<'a> Numbers<'a> {
+    /// One after the other.
+    pub fn iter(&self) -> impl Iterator<Item = u32> + use<'a> {
+        self.0.as_chunks::<4>().0.iter().map(|bytes| u32::from_le_bytes(*bytes))
+    }
+}
+
+impl<'a> Wire<'a> for Numbers<'a> {
+    fn encode(&self, out: &mut impl Sink) {
+        self.0.encode(out);
+    }
+    fn decode(input: &mut Reader<'a>) -> Result<Self, Malformed> {
+        let bytes = <&[u8]>::decode(input)?;
+        if bytes.len() % 4 == 0 { Ok(Numbers(bytes)) } else { Err(Malformed) }
+    }
+    fn value(&self) -> Value<'a> {
+        Value::Numbers(*self)
+    }
+}

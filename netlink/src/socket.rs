@@ -1,0 +1,245 @@
+//! The socket: batches out, acknowledgements and dumps in.
+
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use neli::consts::nl::{NlmF, Nlmsg};
+use neli::consts::socket::NlFamily;
+use neli::socket::NlSocket;
+use neli::utils::Groups;
+use rustix::io::Errno;
+use rustix::net::netlink::SocketAddrNetlink;
+use rustix::net::{self, AddressFamily, RecvFlags, SendFlags, SocketFlags, SocketType, sockopt};
+use rustix::process::{PidfdFlags, PidfdGetfdFlags, getpid, pidfd_getfd, pidfd_open};
+
+use crate::error::{Error, Refusal, Result};
+use crate::message::Message;
+use crate::reply::{Replies, Reply, Verdict, read_verdict};
+
+/// The most messages of one batch: their acknowledgements fit a receive buffer of the default size.
+pub const MAX_BATCH: usize = 64;
+
+/// The kernel fills no more into one datagram of a dump (af_netlink.c, `max_recvmsg_len`).
+const RECEIVE_BUFFER: usize = 32 * 1024;
+
+/// How often a dump is begun again when the tables changed under it.
+const DUMP_ATTEMPTS: usize = 8;
+
+/// An rtnetlink socket; it works on the network namespace that it was opened in.
+///
+/// It never blocks: the kernel handles requests inside the system call that sends them, so an answer that is not
+/// there at once never comes.
+#[derive(Debug)]
+pub struct Socket {
+    fd: OwnedFd,
+    sequence: u32,
+    buffer: Vec<u8>,
+}
+
+impl Socket {
+    /// Opens a socket in this thread's network namespace, close-on-exec, with the kernel's own words in refusals.
+    ///
+    /// # Errors
+    /// The system call that failed.
+    pub fn open() -> Result<Self> {
+        Self::from_fd(open_with_texts().or_else(|_| open_plain())?)
+    }
+
+    /// Takes a socket that was opened elsewhere: in another network namespace, by another process.
+    ///
+    /// Whether refusals carry the kernel's own words was decided where it was opened: [`Socket::open`] does so,
+    /// others set `NETLINK_EXT_ACK` (netlink(7)).
+    ///
+    /// # Errors
+    /// The descriptor is not an rtnetlink socket.
+    pub fn from_fd(fd: OwnedFd) -> Result<Self> {
+        let domain = sockopt::socket_domain(&fd).map_err(failed("getsockopt"))?;
+        let protocol = sockopt::socket_protocol(&fd).map_err(failed("getsockopt"))?;
+        // NETLINK_ROUTE is protocol 0.
+        if domain != AddressFamily::NETLINK || protocol.is_some() {
+            return Err(Error::Invalid("the descriptor is not an rtnetlink socket".to_string()));
+        }
+        // Not from 0: a predecessor's late answers on a socket that was handed on must not pass for ours.
+        let clock = SystemTime::now().duration_since(UNIX_EPOCH).map_or(1, |time| time.subsec_nanos());
+        Ok(Socket { fd, sequence: clock, buffer: vec![0; RECEIVE_BUFFER] })
+    }
+
+    /// Sends all messages with one system call. The kernel handles them in order, each by itself: it goes on behind
+    /// one that it refuses.
+    ///
+    /// # Errors
+    /// The first message that was refused; a socket error; more than [`MAX_BATCH`] messages.
+    pub fn request(&mut self, batch: &[Message<'_>]) -> Result<()> {
+        match self.exchange(batch)?.into_iter().next() {
+            Some(refusal) => Err(Error::Refused(refusal)),
+            None => Ok(()),
+        }
+    }
+
+    /// As [`Socket::request`], but hands out every refusal, in order, for callers that expect some
+    /// ([`Errno::EXIST`] when something is made again).
+    ///
+    /// # Errors
+    /// A socket error; more than [`MAX_BATCH`] messages.
+    pub fn exchange(&mut self, batch: &[Message<'_>]) -> Result<Vec<Refusal>> {
+        let first = self.send(batch)?;
+        let mut verdicts: Vec<Option<Verdict>> = batch.iter().map(|_| None).collect();
+        let mut open = batch.len();
+        while open > 0 {
+            self.receive(&mut |reply| {
+                let Some(verdict) = position(first, reply.sequence).and_then(|at| verdicts.get_mut(at))
+                else {
+                    return Ok(());
+                };
+                if reply.kind == u16::from(Nlmsg::Error) && verdict.is_none() {
+                    *verdict = Some(read_verdict(reply)?);
+                    open -= 1;
+                }
+                Ok(())
+            })
+            .map_err(|error| unanswered(error, &batch[0]))?;
+        }
+        let refused = |(message, verdict)| match verdict {
+            Some(Verdict::Refused(errno, text)) => {
+                Some(Refusal { message, what: batch[message].what().to_string(), errno, text })
+            }
+            _ => None,
+        };
+        Ok(verdicts.into_iter().enumerate().filter_map(refused).collect())
+    }
+
+    /// Asks with one message and reads one `T` from each message of the answer, until the kernel has acknowledged
+    /// or the dump is over.
+    pub(crate) fn ask<T>(
+        &mut self,
+        question: &Message<'_>,
+        read: impl Fn(&Reply<'_>) -> Result<Option<T>>,
+    ) -> Result<Vec<T>> {
+        let mut answers = Vec::new();
+        for _ in 0..DUMP_ATTEMPTS {
+            answers.clear();
+            let consistent = self.ask_once(question, &mut |reply| {
+                answers.extend(read(reply)?);
+                Ok(())
+            })?;
+            if consistent {
+                return Ok(answers);
+            }
+        }
+        Err(Error::Unanswered(format!(
+            "{}: changed {DUMP_ATTEMPTS} times while it was read",
+            question.what()
+        )))
+    }
+
+    /// False: what was listed changed meanwhile (NLM_F_DUMP_INTR), so the list may be inconsistent.
+    fn ask_once(
+        &mut self,
+        question: &Message<'_>,
+        each: &mut dyn FnMut(&Reply<'_>) -> Result<()>,
+    ) -> Result<bool> {
+        let sequence = self.send(std::slice::from_ref(question))?;
+        let (mut verdict, mut consistent) = (None, true);
+        while verdict.is_none() {
+            self.receive(&mut |reply| {
+                if reply.sequence != sequence {
+                    return Ok(());
+                }
+                consistent &= reply.flags & NlmF::DUMP_INTR.bits() == 0;
+                match Nlmsg::from(reply.kind) {
+                    Nlmsg::Error | Nlmsg::Done => verdict = Some(read_verdict(reply)?),
+                    _ => each(reply)?,
+                }
+                Ok(())
+            })
+            .map_err(|error| unanswered(error, question))?;
+        }
+        match verdict {
+            Some(Verdict::Refused(errno, text)) => {
+                Err(Error::Refused(Refusal { message: 0, what: question.what().to_string(), errno, text }))
+            }
+            _ => Ok(consistent),
+        }
+    }
+
+    /// Sends a batch; returns the first message's sequence number, the others follow it.
+    fn send(&mut self, batch: &[Message<'_>]) -> Result<u32> {
+        if batch.is_empty() || batch.len() > MAX_BATCH {
+            let text = format!("netlink batch: {} messages, must be 1 to {MAX_BATCH}", batch.len());
+            return Err(Error::Invalid(text));
+        }
+        let first = self.sequence;
+        let mut wire = Vec::with_capacity(512);
+        for message in batch {
+            message.append_to(&mut wire, self.sequence)?;
+            self.sequence = self.sequence.wrapping_add(1);
+        }
+        let kernel = SocketAddrNetlink::new(0, 0);
+        rustix::io::retry_on_intr(|| net::sendto(&self.fd, &wire, SendFlags::empty(), &kernel))
+            .map_err(failed("sendto"))?;
+        Ok(first)
+    }
+
+    /// Receives one datagram and hands its messages on.
+    fn receive(&mut self, each: &mut dyn FnMut(&Reply<'_>) -> Result<()>) -> Result<()> {
+        let flags = RecvFlags::DONTWAIT | RecvFlags::TRUNC;
+        let (_, length, sender) =
+            rustix::io::retry_on_intr(|| net::recvfrom(&self.fd, self.buffer.as_mut_slice(), flags))
+                .map_err(failed("recvfrom"))?;
+        // Whoever is privileged in the namespace can send here too: port 0 is the kernel's alone.
+        let sender = sender.and_then(|sender| SocketAddrNetlink::try_from(sender).ok());
+        if sender.is_none_or(|sender| sender.pid() != 0) {
+            return Ok(());
+        }
+        let datagram = self.buffer.get(..length).ok_or(Error::Malformed("longer than the receive buffer"))?;
+        Replies(datagram).try_for_each(|reply| each(&reply?))
+    }
+}
+
+impl AsFd for Socket {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.fd.as_fd()
+    }
+}
+
+impl From<Socket> for OwnedFd {
+    fn from(socket: Socket) -> Self {
+        socket.fd
+    }
+}
+
+/// neli can ask for the kernel's words, rustix can't; pidfd_getfd(2) makes neli's socket an owned descriptor
+/// without unsafe code. The texts are a courtesy: where that call is blocked, [`open_plain`] does without.
+fn open_with_texts() -> Result<OwnedFd> {
+    let socket = NlSocket::connect(NlFamily::Route, None, Groups::empty()).map_err(failed_io("socket"))?;
+    socket.enable_ext_ack(true).map_err(failed_io("setsockopt NETLINK_EXT_ACK"))?;
+    let this = pidfd_open(getpid(), PidfdFlags::empty()).map_err(failed("pidfd_open"))?;
+    pidfd_getfd(this, socket.as_raw_fd(), PidfdGetfdFlags::empty()).map_err(failed("pidfd_getfd"))
+}
+
+fn open_plain() -> Result<OwnedFd> {
+    let socket = net::socket_with(AddressFamily::NETLINK, SocketType::RAW, SocketFlags::CLOEXEC, None)
+        .map_err(failed("socket"))?;
+    net::bind(&socket, &SocketAddrNetlink::new(0, 0)).map_err(failed("bind"))?;
+    Ok(socket)
+}
+
+/// How far behind `first` a sequence number lies.
+fn position(first: u32, sequence: u32) -> Option<usize> {
+    usize::try_from(sequence.wrapping_sub(first)).ok()
+}
+
+fn unanswered(error: Error, message: &Message<'_>) -> Error {
+    match error {
+        Error::System { errno: Errno::AGAIN, .. } => Error::Unanswered(message.what().to_string()),
+        other => other,
+    }
+}
+
+fn failed(call: &'static str) -> impl Fn(Errno) -> Error {
+    move |errno| Error::System { call, errno }
+}
+
+fn failed_io(call: &'static str) -> impl Fn(std::io::Error) -> Error {
+    move |error| Error::System { call, errno: Errno::from_io_error(&error).unwrap_or(Errno::IO) }
+}

@@ -1,0 +1,81 @@
+//! cgroup.events: waiting for a cgroup to become empty or frozen.
+
+use std::os::fd::{AsFd, OwnedFd};
+use std::time::{Duration, Instant};
+
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::fs::OFlags;
+use rustix::io::{Errno, pread};
+
+use super::file::open_file;
+
+/// What the file says; both count the cgroups below as well.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct State {
+    /// There are processes.
+    pub populated: bool,
+    /// All of them stand still.
+    pub frozen: bool,
+}
+
+/// An open cgroup.events.
+pub struct Events(OwnedFd);
+
+impl Events {
+    /// Opens the file of a cgroup.
+    pub fn open(cgroup: impl AsFd) -> Result<Events, Errno> {
+        open_file(cgroup, "cgroup.events", OFlags::RDONLY).map(Events)
+    }
+
+    /// The state now; a cgroup that is gone has no processes.
+    pub fn state(&self) -> Result<State, Errno> {
+        let mut content = [0; 256];
+        match pread(&self.0, &mut content, 0) {
+            Ok(length) => Ok(parse(&content[..length])),
+            Err(Errno::NODEV) => Ok(State::default()),
+            Err(errno) => Err(errno),
+        }
+    }
+
+    /// Waits until `reached` holds; false when it still does not at the deadline.
+    pub fn wait(&self, deadline: Instant, reached: impl Fn(State) -> bool) -> Result<bool, Errno> {
+        loop {
+            // Reading arms the notification: a change from here on ends the poll.
+            if reached(self.state()?) {
+                return Ok(true);
+            }
+            let left = deadline.saturating_duration_since(Instant::now());
+            if left.is_zero() {
+                return Ok(false);
+            }
+            self.poll(left)?;
+        }
+    }
+
+    /// Sleeps until the file changes, or for this long.
+    pub fn poll(&self, at_most: Duration) -> Result<(), Errno> {
+        let timeout =
+            Timespec { tv_sec: at_most.as_secs() as i64, tv_nsec: i64::from(at_most.subsec_nanos()) };
+        match poll(&mut [PollFd::new(&self.0, PollFlags::PRI)], Some(&timeout)) {
+            Ok(_) | Err(Errno::INTR) => Ok(()),
+            Err(errno) => Err(errno),
+        }
+    }
+}
+
+fn parse(content: &[u8]) -> State {
+    let says = |line: &[u8]| content.split(|byte| *byte == b'\n').any(|found| found == line);
+    State { populated: says(b"populated 1"), frozen: says(b"frozen 1") }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn both_keys_in_any_order() {
+        assert_eq!(parse(b"populated 1\nfrozen 0\n"), State { populated: true, frozen: false });
+        assert_eq!(parse(b"frozen 1\nnew 1\npopulated 0\n"), State { populated: false, frozen: true });
+        assert_eq!(parse(b""), State::default());
+    }
+}

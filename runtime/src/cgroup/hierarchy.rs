@@ -1,0 +1,188 @@
+//! The host's cgroup v2 hierarchy: where it is mounted, and where in it the runtime itself is.
+
+use std::ffi::OsString;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::unix::ffi::OsStringExt;
+use std::path::{Path, PathBuf};
+
+use rustix::fs::{CWD, Mode, OFlags, fstatfs, openat};
+use rustix::io::Errno;
+
+use crate::error::{Context, Error, Result};
+
+/// Of `include/uapi/linux/magic.h`.
+const CGROUP2_SUPER_MAGIC: u64 = 0x6367_7270;
+
+/// The unified place, and the one that systemd gives it beside v1.
+const USUAL_MOUNTS: [&str; 2] = ["/sys/fs/cgroup", "/sys/fs/cgroup/unified"];
+
+/// A mounted cgroup v2 hierarchy.
+#[derive(Debug)]
+pub struct Hierarchy {
+    root: OwnedFd,
+    mount: PathBuf,
+}
+
+impl Hierarchy {
+    /// Finds the cgroup2 mount: two system calls where it is at the usual place, else in /proc/self/mountinfo.
+    ///
+    /// `None` on a host without one (cgroup v1 only, or none at all).
+    pub fn find() -> Result<Option<Hierarchy>> {
+        for mount in USUAL_MOUNTS {
+            if let Some(hierarchy) = Hierarchy::at(Path::new(mount))? {
+                return Ok(Some(hierarchy));
+            }
+        }
+        for mount in parse_mountinfo(&read_mountinfo()?) {
+            // What is mounted over it may hide it: the file system itself has the last word.
+            if let Some(hierarchy) = Hierarchy::at(&mount.point)? {
+                return Ok(Some(hierarchy));
+            }
+        }
+        Ok(None)
+    }
+
+    /// The hierarchy mounted at `mount`, if cgroup2 is.
+    fn at(mount: &Path) -> Result<Option<Hierarchy>> {
+        let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+        let root = match openat(CWD, mount, flags, Mode::empty()) {
+            Ok(root) => root,
+            Err(Errno::NOENT | Errno::NOTDIR | Errno::ACCESS) => return Ok(None),
+            Err(errno) => return Err(errno).context(|| format!("open {}", mount.display())),
+        };
+        let file_system = fstatfs(&root).context(|| format!("statfs {}", mount.display()))?;
+        let found = file_system.f_type as u64 == CGROUP2_SUPER_MAGIC;
+        Ok(found.then(|| Hierarchy { root, mount: mount.to_path_buf() }))
+    }
+
+    /// The mount's root directory.
+    pub fn root(&self) -> BorrowedFd<'_> {
+        self.root.as_fd()
+    }
+
+    /// Where it is mounted.
+    pub fn mount(&self) -> &Path {
+        &self.mount
+    }
+
+    /// The runtime's own cgroup, as a path below the mount (`0::` of /proc/self/cgroup, see cgroups(7)).
+    ///
+    /// # Errors
+    /// The mount shows only a part of the hierarchy, and the runtime is outside it.
+    pub fn own_cgroup(&self) -> Result<String> {
+        let lines = std::fs::read_to_string("/proc/self/cgroup").context(|| "read /proc/self/cgroup")?;
+        let own = lines
+            .lines()
+            .find_map(|line| line.strip_prefix("0::"))
+            .ok_or_else(|| Error::new("/proc/self/cgroup: no line of cgroup v2 ('0::')"))?;
+        let mounts = parse_mountinfo(&read_mountinfo()?);
+        let root = mounts.iter().find(|mount| mount.point == self.mount).map(|mount| &mount.root);
+        match root.and_then(|root| Path::new(own).strip_prefix(root).ok()) {
+            Some(below) if !own.starts_with("/..") => Ok(format!("/{}", below.display())),
+            _ => Err(Error::new(format!(
+                "/proc/self/cgroup: {own} is outside of what is mounted at {}",
+                self.mount.display()
+            ))),
+        }
+    }
+}
+
+/// A line of mountinfo about cgroup2.
+#[derive(Debug, PartialEq, Eq)]
+struct Cgroup2Mount {
+    /// What part of the file system is mounted.
+    root: PathBuf,
+    point: PathBuf,
+}
+
+fn read_mountinfo() -> Result<Vec<u8>> {
+    std::fs::read("/proc/self/mountinfo").context(|| "read /proc/self/mountinfo")
+}
+
+/// The cgroup2 mounts, those of the whole hierarchy first, the unified place before others; see
+/// proc_pid_mountinfo(5).
+fn parse_mountinfo(text: &[u8]) -> Vec<Cgroup2Mount> {
+    let mut mounts: Vec<_> = text.split(|byte| *byte == b'\n').filter_map(parse_line).collect();
+    mounts.sort_by_key(|mount| (mount.root != Path::new("/"), mount.point != Path::new(USUAL_MOUNTS[0])));
+    mounts
+}
+
+fn parse_line(line: &[u8]) -> Option<Cgroup2Mount> {
+    let mut fields = line.split(|byte| *byte == b' ');
+    let root = fields.nth(3)?;
+    let point = fields.next()?;
+    // Optional fields (`shared:1`) end with a lone hyphen.
+    fields.find(|field| *field == b"-")?;
+    (fields.next()? == b"cgroup2").then(|| Cgroup2Mount { root: unescape(root), point: unescape(point) })
+}
+
+/// Turns the kernel's `\040` and its like back into the byte.
+fn unescape(field: &[u8]) -> PathBuf {
+    let mut bytes = Vec::with_capacity(field.len());
+    let mut rest = field;
+    while let [first, tail @ ..] = rest {
+        match rest {
+            [b'\\', a @ b'0'..=b'3', b @ b'0'..=b'7', c @ b'0'..=b'7', tail @ ..] => {
+                bytes.push((a - b'0') << 6 | (b - b'0') << 3 | (c - b'0'));
+                rest = tail;
+            }
+            _ => {
+                bytes.push(*first);
+                rest = tail;
+            }
+        }
+    }
+    PathBuf::from(OsString::from_vec(bytes))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const HYBRID: &[u8] = b"\
+23 27 0:22 / /sys rw,relatime - sysfs sysfs rw
+31 23 0:28 / /sys/fs/cgroup rw,relatime shared:4 - tmpfs tmpfs rw,mode=755
+32 31 0:29 / /sys/fs/cgroup/cpu rw,relatime - cgroup cgroup rw,cpu
+41 31 0:38 / /sys/fs/cgroup/unified rw,relatime shared:9 master:2 - cgroup2 cgroup2 rw
+";
+
+    fn mount(root: &str, point: &str) -> Cgroup2Mount {
+        Cgroup2Mount { root: root.into(), point: point.into() }
+    }
+
+    #[test]
+    fn hybrid_host() {
+        assert_eq!(parse_mountinfo(HYBRID), [mount("/", "/sys/fs/cgroup/unified")]);
+    }
+
+    #[test]
+    fn whole_hierarchies_and_the_usual_place_come_first() {
+        let text = b"\
+1 0 0:1 /part /a rw - cgroup2 none rw
+2 0 0:1 / /b\\040c\\134d rw - cgroup2 none rw
+3 0 0:1 / /sys/fs/cgroup rw - cgroup2 none rw
+4 0 0:1 / /e - f rw
+";
+        assert_eq!(
+            parse_mountinfo(text),
+            [mount("/", "/sys/fs/cgroup"), mount("/", "/b c\\d"), mount("/part", "/a")]
+        );
+    }
+
+    #[test]
+    fn truncated_lines_are_no_mounts() {
+        for end in 0..HYBRID.len() - 3 {
+            assert!(parse_mountinfo(&HYBRID[..end]).len() <= 1);
+        }
+        assert_eq!(unescape(b"\\04\\9990"), Path::new("\\04\\9990"));
+    }
+
+    #[test]
+    fn this_host() {
+        let Some(hierarchy) = Hierarchy::find().unwrap() else {
+            return eprintln!("skipped: no cgroup v2 is mounted here");
+        };
+        assert!(hierarchy.mount().join("cgroup.controllers").exists());
+        assert!(hierarchy.own_cgroup().unwrap().starts_with('/'));
+    }
+}

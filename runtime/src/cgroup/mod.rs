@@ -1,0 +1,238 @@
+//! cgroup v2: a container's cgroup, from mkdir to rmdir.
+//!
+//! What is written is decided before, by pure functions: [`CgroupPath::resolve`], [`compile_limits`],
+//! [`compile_devices`]. All here works on any v2 hierarchy, also on one without controllers; only limits need
+//! theirs. Source: the kernel's `Documentation/admin-guide/cgroup-v2.rst`.
+
+mod apply;
+mod blockio;
+mod controllers;
+mod devices;
+mod events;
+mod file;
+mod hierarchy;
+mod limits;
+mod path;
+mod processes;
+mod tree;
+
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::time::{Duration, Instant};
+
+use rustix::fs::{AtFlags, Mode, mkdirat, unlinkat};
+use rustix::io::Errno;
+
+use crate::error::{Context, Error, Result};
+use crate::sys;
+use events::{Events, State};
+use file::open_directory;
+
+pub use devices::{DeviceProgram, Instruction, compile_devices};
+pub use hierarchy::Hierarchy;
+pub use limits::{Exception, FileWrite, compile_limits};
+pub use path::CgroupPath;
+
+/// How long removing, freezing and thawing wait for the kernel.
+const PATIENCE: Duration = Duration::from_secs(5);
+
+/// A cgroup of a container.
+#[derive(Debug)]
+pub struct Cgroup {
+    path: CgroupPath,
+    parent: OwnedFd,
+    directory: OwnedFd,
+}
+
+/// What a refused bpf(2) means.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum DeviceControl {
+    /// An error.
+    Required,
+    /// It is left: the caller is unprivileged, and so can't make device nodes anyway.
+    WhereAllowed,
+}
+
+/// Directories made so far, as paths below the root; dropping it removes them again.
+struct Made<'a> {
+    root: BorrowedFd<'a>,
+    paths: Vec<&'a str>,
+}
+
+impl Drop for Made<'_> {
+    fn drop(&mut self) {
+        for path in self.paths.drain(..).rev() {
+            // The error that led here is the one to report.
+            let _ = unlinkat(self.root, path, AtFlags::REMOVEDIR);
+        }
+    }
+}
+
+impl Cgroup {
+    /// Makes the cgroup and what is missing above it, with the controllers that `limits` need.
+    ///
+    /// Three system calls for a cgroup with one parent and no limits. An existing cgroup without processes is
+    /// taken as it is, but thawed. On failure all cgroups made here are removed again; controllers that were
+    /// turned on stay on.
+    ///
+    /// # Errors
+    /// The cgroup has processes; a controller that a limit needs is not to be had, which names the field.
+    pub fn create(hierarchy: &Hierarchy, path: &CgroupPath, limits: &[FileWrite<'_>]) -> Result<Cgroup> {
+        let step = || format!("create cgroup {path}");
+        let mut made = Made { root: hierarchy.root(), paths: Vec::new() };
+        let mut parent = open_directory(hierarchy.root(), ".").context(step)?;
+        let mut length = 0;
+        for name in path.parents() {
+            length += name.len();
+            parent = match open_directory(&parent, name) {
+                Err(Errno::NOENT) => {
+                    if make(parent.as_fd(), name).context(step)? {
+                        made.paths.push(&path.below_root()[..length]);
+                    }
+                    open_directory(&parent, name)
+                }
+                opened => opened,
+            }
+            .context(step)?;
+            // The slash before the next name.
+            length += 1;
+        }
+        controllers::enable(hierarchy, path, parent.as_fd(), limits)?;
+        let fresh = make(parent.as_fd(), path.name()).context(step)?;
+        if fresh {
+            made.paths.push(path.below_root());
+        }
+        let directory = open_directory(&parent, path.name()).context(step)?;
+        let cgroup = Cgroup { path: path.clone(), parent, directory };
+        if !fresh {
+            cgroup.take_over().context(step)?;
+        }
+        made.paths.clear();
+        Ok(cgroup)
+    }
+
+    /// Checks that an existing cgroup can be a new container's.
+    fn take_over(&self) -> Result<()> {
+        match self.state()? {
+            State { populated: true, .. } => Err(Error::new("it exists already and has processes")),
+            State { frozen: true, .. } => self.thaw(),
+            State { .. } => Ok(()),
+        }
+    }
+
+    /// Opens a cgroup that exists; `None` when it, or one above, does not.
+    pub fn open(hierarchy: &Hierarchy, path: &CgroupPath) -> Result<Option<Cgroup>> {
+        let open = || {
+            let mut parent = open_directory(hierarchy.root(), ".")?;
+            for name in path.parents() {
+                parent = open_directory(&parent, name)?;
+            }
+            let directory = open_directory(&parent, path.name())?;
+            Ok(Cgroup { path: path.clone(), parent, directory })
+        };
+        match open() {
+            Err(Errno::NOENT) => Ok(None),
+            opened => opened.map(Some).context(|| format!("open cgroup {path}")),
+        }
+    }
+
+    /// The cgroup's directory (`O_PATH`), as `CLONE_INTO_CGROUP` takes it.
+    pub fn fd(&self) -> BorrowedFd<'_> {
+        self.directory.as_fd()
+    }
+
+    /// The path below the hierarchy's mount.
+    pub fn path(&self) -> &CgroupPath {
+        &self.path
+    }
+
+    /// Turns on the controllers that `limits` need: for limits that come after [`Cgroup::create`].
+    ///
+    /// # Errors
+    /// As for [`Cgroup::create`].
+    pub fn enable_controllers(&self, hierarchy: &Hierarchy, limits: &[FileWrite<'_>]) -> Result<()> {
+        controllers::enable(hierarchy, &self.path, self.parent.as_fd(), limits)
+    }
+
+    /// Loads the device filter and attaches it; returns whether it was (see [`DeviceControl`]).
+    ///
+    /// `None`, a filter that allows all, is no work.
+    pub fn attach_devices(&self, program: Option<&DeviceProgram>, control: DeviceControl) -> Result<bool> {
+        let Some(program) = program else { return Ok(true) };
+        let attached = sys::load_device_program(program.instructions())
+            .and_then(|loaded| sys::attach_device_program(self.fd(), loaded.as_fd()));
+        match attached {
+            Ok(()) => Ok(true),
+            Err(Errno::PERM) if control == DeviceControl::WhereAllowed => Ok(false),
+            Err(errno) => {
+                let hint = match errno {
+                    Errno::PERM => " (it needs CAP_BPF or CAP_SYS_ADMIN and CAP_NET_ADMIN)",
+                    Errno::NOSYS | Errno::INVAL => " (the kernel needs CONFIG_CGROUP_BPF)",
+                    _ => "",
+                };
+                Err(errno)
+                    .context(|| format!("linux.resources.devices: bpf(2) for cgroup {}{hint}", self.path))
+            }
+        }
+    }
+
+    /// Removes it and all cgroups below; that it is gone already is fine.
+    ///
+    /// One system call where the processes are gone and nothing is below. Else it waits until the last one is.
+    ///
+    /// # Errors
+    /// There are processes after 5 seconds: names them.
+    pub fn remove(&self) -> Result<()> {
+        if self.remove_directory()? {
+            return Ok(());
+        }
+        let step = || format!("remove cgroup {}", self.path);
+        let deadline = Instant::now() + PATIENCE;
+        let events = match Events::open(self.fd()) {
+            Err(Errno::NOENT | Errno::NODEV) => return Ok(()),
+            events => events.context(step)?,
+        };
+        loop {
+            if !events.wait(deadline, |state| !state.populated).context(step)? {
+                let pids: Vec<_> = self.pids()?.iter().map(|pid| pid.as_raw_pid().to_string()).collect();
+                return Err(Error::new(format!(
+                    "remove cgroup {}: it still has processes after {} s: {}",
+                    self.path,
+                    PATIENCE.as_secs(),
+                    pids.join(", ")
+                )));
+            }
+            match tree::remove_below(self.fd()) {
+                Ok(()) | Err(Errno::NOENT | Errno::NODEV) => {}
+                Err(errno) => return Err(errno).context(step),
+            }
+            if self.remove_directory()? {
+                return Ok(());
+            }
+            if Instant::now() > deadline {
+                return Err(Error::new(format!("remove cgroup {}: it stays busy", self.path)));
+            }
+            events.poll(Duration::from_millis(10)).context(step)?;
+        }
+    }
+
+    /// One rmdir; false when it is busy.
+    fn remove_directory(&self) -> Result<bool> {
+        match unlinkat(&self.parent, self.path.name(), AtFlags::REMOVEDIR) {
+            Ok(()) | Err(Errno::NOENT | Errno::NODEV) => Ok(true),
+            Err(Errno::BUSY) => Ok(false),
+            Err(errno) => Err(errno).context(|| format!("remove cgroup {}", self.path)),
+        }
+    }
+}
+
+/// mkdir; false when it exists.
+fn make(parent: BorrowedFd<'_>, name: &str) -> rustix::io::Result<bool> {
+    match mkdirat(parent, name, Mode::from_raw_mode(0o755)) {
+        Ok(()) => Ok(true),
+        Err(Errno::EXIST) => Ok(false),
+        Err(errno) => Err(errno),
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,93 @@
+//! /dev: the nodes that every container has, those that it asks for, the links.
+
+use pillbox_init::plan::{NodeKind, Operation, TargetRule};
+use rustix::fs::Mode;
+use rustix::mount::{MountAttrFlags, MountPropagationFlags};
+
+use super::{Builder, c_string};
+use crate::error::Result;
+use crate::validate::{DeviceKind, ValidDevice, ValidSpec};
+
+/// Linux default devices of the runtime specification: character devices, mode 0666.
+const DEFAULT_DEVICES: [(&str, u32, u32); 6] = [
+    ("/dev/null", 1, 3),
+    ("/dev/zero", 1, 5),
+    ("/dev/full", 1, 7),
+    ("/dev/random", 1, 8),
+    ("/dev/urandom", 1, 9),
+    ("/dev/tty", 5, 0),
+];
+
+/// Default links, and what each leads to.
+const LINKS: [(&str, &str); 5] = [
+    ("/dev/fd", "/proc/self/fd"),
+    ("/dev/stdin", "/proc/self/fd/0"),
+    ("/dev/stdout", "/proc/self/fd/1"),
+    ("/dev/stderr", "/proc/self/fd/2"),
+    ("/dev/core", "/proc/kcore"),
+];
+
+pub fn compile(builder: &mut Builder<'_>, spec: &ValidSpec<'_>, own_user_namespace: bool) -> Result<()> {
+    // Who binds a /dev of their own has filled it, and it may be the host's.
+    let bound = spec.mounts.iter().any(|mount| {
+        mount.destination.trim_end_matches('/') == "/dev"
+            && mount.options.iter().any(|option| matches!(&**option, "bind" | "rbind"))
+    });
+    if !bound {
+        for (path, major, minor) in DEFAULT_DEVICES {
+            if spec.devices.iter().any(|device| &*device.path == path) {
+                continue;
+            }
+            let kind = DeviceKind::Character;
+            let device = ValidDevice { path: path.into(), kind, major, minor, mode: 0o666, uid: 0, gid: 0 };
+            make(builder, &device, own_user_namespace)?;
+        }
+    }
+    for device in &spec.devices {
+        make(builder, device, own_user_namespace)?;
+    }
+    if !bound {
+        for (path, target) in LINKS {
+            let (path, target) = (c_string("/dev", path)?, c_string("/dev", target)?);
+            builder.push(Operation::MakeSymlink { path: &path, target: &target, replace: false });
+        }
+        builder.push(Operation::MakeSymlink { path: c"/dev/ptmx", target: c"pts/ptmx", replace: true });
+    }
+    Ok(())
+}
+
+/// mknod(2) is for the initial user namespace only: elsewhere the host's node is bound.
+fn make(builder: &mut Builder<'_>, device: &ValidDevice<'_>, own_user_namespace: bool) -> Result<()> {
+    let ValidDevice { path, kind, major, minor, mode, uid, gid } = device;
+    let path = c_string("linux.devices", path)?;
+    if own_user_namespace && *kind != DeviceKind::Fifo {
+        let tree = builder.tree(&path, false, "linux.devices", false, false);
+        let none = MountAttrFlags::empty();
+        builder.push(Operation::BindMount {
+            tree,
+            target: &path,
+            rule: TargetRule::Ordinary,
+            set: none,
+            clear: none,
+            recursive_set: none,
+            recursive_clear: none,
+            propagation: MountPropagationFlags::PRIVATE,
+            recursive_propagation: false,
+        });
+        return Ok(());
+    }
+    builder.push(Operation::MakeNode {
+        path: &path,
+        kind: match kind {
+            DeviceKind::Character => NodeKind::Character,
+            DeviceKind::Block => NodeKind::Block,
+            DeviceKind::Fifo => NodeKind::Fifo,
+        },
+        major: *major,
+        minor: *minor,
+        mode: Mode::from_raw_mode(*mode & 0o7777),
+        uid: *uid,
+        gid: *gid,
+    });
+    Ok(())
+}

@@ -1,0 +1,71 @@
+//! Who the program is and what it may do, in the order in which rights are needed and given up.
+
+use pillbox_init::plan::Operation;
+use pillbox_init::wire::Numbers;
+use rustix::fs::Mode;
+
+use super::{Builder, Mappings, Method, c_string, capabilities, compile_seccomp};
+use crate::capability::CapabilitySets;
+use crate::error::Result;
+use crate::validate::ValidSpec;
+
+/// What login programs set when nobody says otherwise.
+const DEFAULT_UMASK: u32 = 0o022;
+
+pub fn compile(
+    builder: &mut Builder<'_>,
+    spec: &ValidSpec<'_>,
+    mappings: Option<&Mappings>,
+    own_user_namespace: bool,
+) -> Result<()> {
+    let process = &spec.process;
+    for rlimit in &process.rlimits {
+        builder.push(Operation::SetRlimit { resource: rlimit.resource, soft: rlimit.soft, hard: rlimit.hard });
+    }
+    let umask = process.user.umask.unwrap_or(DEFAULT_UMASK);
+    builder.push(Operation::SetUmask { mask: Mode::from_raw_mode(umask) });
+    if process.no_new_privileges {
+        builder.push(Operation::SetNoNewPrivileges {});
+    } else {
+        // Without no_new_privs a filter needs CAP_SYS_ADMIN, which goes with what follows.
+        compile_seccomp(builder, spec)?;
+    }
+
+    let sets = grantable(builder, process.capabilities.clone().unwrap_or_default(), own_user_namespace);
+    builder.push(Operation::DropBounding { keep: capabilities(sets.bounding) });
+    let cwd = c_string("process.cwd", &process.cwd)?;
+    builder.push(Operation::SetCwd { path: &cwd });
+    if !mappings.is_some_and(|mappings| mappings.method == Method::Own) {
+        let groups: Vec<u8> = process.user.additional_gids.iter().flat_map(|gid| gid.to_le_bytes()).collect();
+        builder.push(Operation::SetGroups { groups: Numbers(&groups) });
+    }
+    builder.push(Operation::SetUser { uid: process.user.uid, gid: process.user.gid });
+    builder.push(Operation::SetCapabilities {
+        effective: capabilities(sets.effective),
+        permitted: capabilities(sets.permitted),
+        inheritable: capabilities(sets.inheritable),
+        ambient: capabilities(sets.ambient),
+    });
+    builder.push(Operation::RetryCwd { path: &cwd });
+    Ok(())
+}
+
+/// A capability that the runtime does not have it cannot give: a warning, as in the other runtimes. In a user
+/// namespace of its own a container has them all.
+fn grantable(builder: &mut Builder<'_>, wanted: CapabilitySets, own_user_namespace: bool) -> CapabilitySets {
+    let available = if own_user_namespace { u64::MAX } else { builder.host.capabilities };
+    let asked = wanted.bounding | wanted.effective | wanted.inheritable | wanted.permitted | wanted.ambient;
+    let missing = asked & !available;
+    if missing != 0 {
+        let names = crate::capability::names(missing).join(", ");
+        builder.warnings.push(format!("process.capabilities: {names}: left out, pillbox itself does not have it"));
+    }
+    CapabilitySets {
+        bounding: wanted.bounding & available,
+        effective: wanted.effective & available & wanted.permitted,
+        inheritable: wanted.inheritable & available,
+        permitted: wanted.permitted & available,
+        // The kernel lets only those be ambient that are permitted and inheritable.
+        ambient: wanted.ambient & available & wanted.permitted & wanted.inheritable,
+    }
+}

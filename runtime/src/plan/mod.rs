@@ -1,0 +1,425 @@
+//! Spec → plan: pure functions that decide everything before anything happens.
+//!
+//! [`compile`] writes init's operations in their order, which is the order in which callers have come to rely
+//! on the effects, and lists what the runtime must open, make and join before the clone. It asks the kernel
+//! nothing: what it must know of the machine stands in [`Host`].
+
+mod device;
+mod identity;
+mod mount;
+mod namespace;
+#[cfg(test)]
+mod tests;
+
+use std::ffi::{CStr, CString};
+
+use pillbox_init::plan::{Header, Operation, Operations, Tree, Turn};
+use pillbox_init::wire::{Capabilities, Numbers, Reader, Strings};
+use rustix::fs::Mode;
+use rustix::mount::{MountAttrFlags, MountPropagationFlags};
+
+use crate::error::{Error, Result};
+use crate::seccomp;
+use crate::validate::{NamespaceKind, RootfsPropagation, ValidSpec};
+
+pub use namespace::{Mappings, Method, Namespaces};
+
+/// What the plan depends on besides the specification.
+#[derive(Debug, Clone)]
+pub struct Host {
+    /// Whether the runtime may mount in its own namespace: then it opens all trees itself.
+    pub privileged: bool,
+    /// Whether the container may start from the seed mount namespace.
+    pub seed: bool,
+    /// The capabilities that the runtime could pass on, bit n for capability n.
+    pub capabilities: u64,
+    /// The runtime's effective ids.
+    pub uid: u32,
+    /// See `uid`.
+    pub gid: u32,
+}
+
+/// How the container is wanted, beyond its config.json.
+#[derive(Debug, Clone, Default)]
+pub struct Intent {
+    /// The container's id.
+    pub id: String,
+    /// Absolute path of the root file system.
+    pub rootfs: String,
+    /// Where the container's cgroup lies, for a cgroup mount that the kernel refuses.
+    pub cgroup: Option<String>,
+    /// Whether init waits for `start`; `run` does not.
+    pub wait_for_start: bool,
+    /// How many descriptors from 3 on the program gets.
+    pub preserve_fds: u32,
+    /// `--no-pivot`: chroot instead of pivot_root.
+    pub no_pivot: bool,
+    /// `--no-new-keyring`.
+    pub no_new_keyring: bool,
+    /// More variables for the environment (`LISTEN_FDS`).
+    pub environment: Vec<String>,
+}
+
+/// What the runtime opens before the clone, and init knows by its index.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Descriptor {
+    /// A detached copy of the mounts at a path.
+    Tree {
+        /// The path.
+        path: CString,
+        /// Whether the mounts below come along.
+        recursive: bool,
+        /// For errors: which field asks for it.
+        field: String,
+        /// Whether it must be a procfs: nothing else may lie over /proc.
+        procfs: bool,
+        /// Whether a missing one is no error.
+        optional: bool,
+    },
+    /// The listening socket that `start` connects to.
+    Listener,
+}
+
+/// The container as data: what the runtime prepares, and what init does.
+#[derive(Debug, Clone)]
+pub struct Plan {
+    /// Namespaces to make and to join.
+    pub namespaces: Namespaces,
+    /// Id maps of a new user namespace.
+    pub mappings: Option<Mappings>,
+    /// What is opened before the clone.
+    pub descriptors: Vec<Descriptor>,
+    /// Written to /proc/PID/oom_score_adj after the clone.
+    pub oom_score_adj: Option<i32>,
+    /// Whether init starts from the seed namespace.
+    pub from_seed: bool,
+    /// Whether the program gets a terminal.
+    pub terminal: bool,
+    /// How many descriptors from 3 on the program gets.
+    pub preserve_fds: u32,
+    /// What had to be left out.
+    pub warnings: Vec<String>,
+    /// The encoded operations.
+    operations: Vec<u8>,
+}
+
+impl Plan {
+    /// The operations, as init will see them.
+    pub fn operations(&self) -> impl Iterator<Item = Operation<'_>> {
+        // Encoded by `Builder::push` and untouched since: every one decodes.
+        Operations(Reader::new(&self.operations)).map_while(std::result::Result::ok)
+    }
+
+    /// The bytes for init, given the numbers of the descriptors there.
+    pub fn encode(&self, channel: u32, descriptors: &[u32]) -> Vec<u8> {
+        let numbers: Vec<u8> = descriptors.iter().flat_map(|number| number.to_le_bytes()).collect();
+        let mut bytes = Vec::with_capacity(self.operations.len() + numbers.len() + 32);
+        Header { channel, descriptors: Numbers(&numbers) }.encode(&mut bytes);
+        bytes.extend_from_slice(&self.operations);
+        bytes
+    }
+}
+
+/// Collects operations and descriptors.
+struct Builder<'h> {
+    host: &'h Host,
+    operations: Vec<u8>,
+    descriptors: Vec<Descriptor>,
+    warnings: Vec<String>,
+}
+
+impl Builder<'_> {
+    fn push(&mut self, operation: Operation<'_>) {
+        operation.encode(&mut self.operations);
+    }
+
+    fn descriptor(&mut self, descriptor: Descriptor) -> u32 {
+        self.descriptors.push(descriptor);
+        self.descriptors.len() as u32 - 1
+    }
+
+    /// A tree of the host's: opened by the runtime where it may, by init where only init may.
+    fn tree<'p>(&mut self, path: &'p CStr, recursive: bool, field: &str, procfs: bool, optional: bool) -> Tree<'p> {
+        if self.host.privileged {
+            let path = path.to_owned();
+            Tree::Descriptor(self.descriptor(Descriptor::Tree {
+                path,
+                recursive,
+                field: field.to_string(),
+                procfs,
+                optional,
+            }))
+        } else {
+            Tree::Path { path, recursive }
+        }
+    }
+}
+
+/// A string for the kernel; validation has refused the NULs that make this fail.
+fn c_string(field: &str, text: &str) -> Result<CString> {
+    CString::new(text).map_err(|_| Error::new(format!("{field}: {text:?} has a NUL character in it")))
+}
+
+/// Strings one after the other, each with its NUL.
+fn string_bytes<'s>(strings: impl Iterator<Item = &'s str>) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    for string in strings {
+        bytes.extend_from_slice(string.as_bytes());
+        bytes.push(0);
+    }
+    bytes
+}
+
+fn strings(bytes: &[u8]) -> Result<Strings<'_>> {
+    Strings::new(bytes).map_err(|_| Error::new("a list of strings is too long"))
+}
+
+/// Compiles a container's plan.
+///
+/// # Errors
+/// What cannot be done on this host or is not supported is named by its field; nothing has happened then.
+pub fn compile(spec: ValidSpec<'_>, host: &Host, intent: &Intent) -> Result<Plan> {
+    refuse_unsupported(&spec)?;
+    let namespaces = namespace::compile(&spec)?;
+    let mappings = namespace::compile_mappings(&spec, &namespaces, host)?;
+    let own_user_namespace = namespaces.makes(NamespaceKind::User) || namespaces.joins(NamespaceKind::User);
+    // A new procfs or sysfs in a user namespace wants to see one already there, which the seed has not.
+    let from_seed = host.seed && namespaces.makes(NamespaceKind::Mount) && !own_user_namespace;
+    let warnings = spec.warnings.clone();
+    let mut builder = Builder { host, operations: Vec::with_capacity(8192), descriptors: Vec::new(), warnings };
+
+    compile_beginning(&mut builder, &namespaces, &mappings, intent)?;
+    if namespaces.makes(NamespaceKind::Network) {
+        builder.push(Operation::SendNetlinkSocket {});
+    }
+    let read_only_later = compile_file_system(&mut builder, &spec, &namespaces, from_seed, own_user_namespace, intent)?;
+    compile_surroundings(&mut builder, &spec, read_only_later)?;
+    identity::compile(&mut builder, &spec, mappings.as_ref(), own_user_namespace)?;
+    compile_end(&mut builder, &spec, intent)?;
+
+    let Builder { operations, descriptors, warnings, .. } = builder;
+    Ok(Plan {
+        namespaces,
+        mappings,
+        descriptors,
+        oom_score_adj: spec.process.oom_score_adj,
+        from_seed,
+        terminal: spec.process.terminal,
+        preserve_fds: intent.preserve_fds,
+        warnings,
+        operations,
+    })
+}
+
+/// Until each of these has its operation, asking for one is an error: nothing is ignored in silence.
+fn refuse_unsupported(spec: &ValidSpec<'_>) -> Result<()> {
+    let hooks = &spec.hooks;
+    let process = &spec.process;
+    let seccomp = spec.seccomp.as_ref();
+    let asked = [
+        ("hooks.prestart", !hooks.prestart.is_empty()),
+        ("hooks.createRuntime", !hooks.create_runtime.is_empty()),
+        ("hooks.createContainer", !hooks.create_container.is_empty()),
+        ("hooks.startContainer", !hooks.start_container.is_empty()),
+        ("hooks.poststart", !hooks.poststart.is_empty()),
+        ("hooks.poststop", !hooks.poststop.is_empty()),
+        ("process.apparmorProfile", process.apparmor_profile.as_ref().is_some_and(|label| !label.is_empty())),
+        ("process.selinuxLabel", process.selinux_label.as_ref().is_some_and(|label| !label.is_empty())),
+        ("process.scheduler", process.scheduler.is_some()),
+        ("process.ioPriority", process.io_priority.is_some()),
+        ("linux.netDevices", !spec.net_devices.is_empty()),
+        ("linux.mountLabel", spec.mount_label.as_ref().is_some_and(|label| !label.is_empty())),
+        ("linux.intelRdt", spec.intel_rdt.is_some()),
+        ("linux.memoryPolicy", spec.memory_policy.is_some()),
+        ("linux.personality", spec.personality.is_some()),
+        ("linux.timeOffsets", !spec.time_offsets.is_empty()),
+        ("linux.seccomp.listenerPath", seccomp.is_some_and(|seccomp| seccomp.listener_path.is_some())),
+    ];
+    match asked.iter().find(|(_, asked)| *asked) {
+        Some((field, _)) => Err(Error::new(format!("{field}: not supported by this version of pillbox: leave it out"))),
+        None => Ok(()),
+    }
+}
+
+/// First init makes sure that it cannot outlive a failed start, and that nobody looks in.
+fn compile_beginning(
+    builder: &mut Builder<'_>,
+    namespaces: &Namespaces,
+    mappings: &Option<Mappings>,
+    intent: &Intent,
+) -> Result<()> {
+    builder.push(Operation::DieWithRuntime { enabled: true });
+    if let Some(mappings) = mappings {
+        builder.push(Operation::Await { turn: Turn::Mappings });
+        // Until the maps are there init has no id of its own: it takes root's, or the first that there is.
+        let (uid, gid) = mappings.first_ids();
+        builder.push(Operation::SetUser { uid, gid });
+    } else if namespaces.joins(NamespaceKind::User) {
+        builder.push(Operation::SetUser { uid: 0, gid: 0 });
+    }
+    builder.push(Operation::SetUndumpable {});
+    builder.push(Operation::SetUmask { mask: Mode::empty() });
+    builder.push(Operation::NewSession {});
+    if !intent.no_new_keyring {
+        let name = c_string("id", &format!("_ses.{}", intent.id))?;
+        builder.push(Operation::NewKeyring { name: &name });
+    }
+    // Not in the clone: there the new namespace's root would be the runtime's cgroup.
+    let late = namespaces.made_by_init();
+    if late != 0 {
+        builder.push(Operation::Unshare { flags: late });
+    }
+    Ok(())
+}
+
+/// The root, the mounts, the devices, and the change into it all.
+fn compile_file_system(
+    builder: &mut Builder<'_>,
+    spec: &ValidSpec<'_>,
+    namespaces: &Namespaces,
+    from_seed: bool,
+    own_user_namespace: bool,
+    intent: &Intent,
+) -> Result<Vec<CString>> {
+    if namespaces.makes(NamespaceKind::Mount) && !from_seed {
+        let propagation = MountPropagationFlags::REC
+            | match spec.rootfs_propagation {
+                RootfsPropagation::Private => MountPropagationFlags::PRIVATE,
+                // Even a shared root is pivoted to from a slave: pivot_root refuses a shared parent.
+                _ => MountPropagationFlags::DOWNSTREAM,
+            };
+        builder.push(Operation::SetPropagation { propagation });
+    }
+    let rootfs = c_string("root.path", &intent.rootfs)?;
+    let tree = builder.tree(&rootfs, true, "root.path", false, false);
+    let at: &CStr = if from_seed { crate::seed::ROOT_IN_SEED } else { &rootfs };
+    let propagation = match spec.rootfs_propagation {
+        RootfsPropagation::Private => MountPropagationFlags::PRIVATE,
+        _ => MountPropagationFlags::DOWNSTREAM,
+    };
+    builder.push(Operation::AttachRoot { tree, at, propagation });
+
+    let read_only_later = mount::compile(builder, spec, own_user_namespace, intent.cgroup.as_deref())?;
+    device::compile(builder, spec, own_user_namespace)?;
+    if intent.no_pivot || !namespaces.makes(NamespaceKind::Mount) {
+        builder.push(Operation::Chroot {});
+    } else {
+        builder.push(Operation::PivotRoot {});
+    }
+    let after = match spec.rootfs_propagation {
+        RootfsPropagation::Shared => MountPropagationFlags::SHARED,
+        RootfsPropagation::Unbindable => MountPropagationFlags::UNBINDABLE,
+        _ => MountPropagationFlags::empty(),
+    };
+    if !after.is_empty() {
+        set_attributes(builder, c"/", MountAttrFlags::empty(), after);
+    }
+    Ok(read_only_later)
+}
+
+/// What needs the finished file system: console, read-only parts, names, sysctls, masks.
+fn compile_surroundings(
+    builder: &mut Builder<'_>,
+    spec: &ValidSpec<'_>,
+    read_only_later: Vec<CString>,
+) -> Result<()> {
+    let process = &spec.process;
+    if process.terminal {
+        let (rows, columns) = process.console_size.as_ref().map_or((0, 0), |size| (size.height, size.width));
+        builder.push(Operation::OpenConsole {
+            rows: u16::try_from(rows).unwrap_or(u16::MAX),
+            columns: u16::try_from(columns).unwrap_or(u16::MAX),
+            uid: process.user.uid,
+            mount: true,
+        });
+    } else if process.user.uid != 0 {
+        builder.push(Operation::OwnStdio { uid: process.user.uid });
+    }
+    if &*process.cwd != "/" {
+        let path = c_string("process.cwd", &process.cwd)?;
+        builder.push(Operation::MakeDirectory { path: &path, mode: Mode::from_raw_mode(0o755) });
+    }
+    for target in &read_only_later {
+        set_attributes(builder, target, MountAttrFlags::MOUNT_ATTR_RDONLY, MountPropagationFlags::empty());
+    }
+    if spec.root.readonly {
+        set_attributes(builder, c"/", MountAttrFlags::MOUNT_ATTR_RDONLY, MountPropagationFlags::empty());
+    }
+    if let Some(hostname) = &spec.hostname {
+        builder.push(Operation::SetHostname { name: &c_string("hostname", hostname)? });
+    }
+    if let Some(domainname) = &spec.domainname {
+        builder.push(Operation::SetDomainname { name: &c_string("domainname", domainname)? });
+    }
+    for (key, value) in &*spec.sysctl {
+        // A key with slashes has dots inside its components (an interface's name); else dots separate.
+        let path = if key.contains('/') { key.to_string() } else { key.replace('.', "/") };
+        let path = c_string("linux.sysctl", &format!("sys/{path}"))?;
+        builder.push(Operation::WriteSysctl { path: &path, value: &c_string("linux.sysctl", value)? });
+    }
+    for path in &spec.readonly_paths {
+        builder.push(Operation::MakePathReadonly { path: &c_string("linux.readonlyPaths", path)? });
+    }
+    for path in &spec.masked_paths {
+        builder.push(Operation::MaskPath { path: &c_string("linux.maskedPaths", path)? });
+    }
+    Ok(())
+}
+
+fn set_attributes(
+    builder: &mut Builder<'_>,
+    target: &CStr,
+    set: MountAttrFlags,
+    propagation: MountPropagationFlags,
+) {
+    builder.push(Operation::SetMountAttributes { target, set, propagation, recursive: false });
+}
+
+/// The executable, the handshake, the filter, the exec.
+fn compile_end(builder: &mut Builder<'_>, spec: &ValidSpec<'_>, intent: &Intent) -> Result<()> {
+    let process = &spec.process;
+    let variables: Vec<&str> = process
+        .env
+        .iter()
+        .map(|variable| &**variable)
+        .filter(|variable| *variable != "HOME=")
+        .chain(intent.environment.iter().map(String::as_str))
+        .collect();
+    if !variables.iter().any(|variable| variable.starts_with("HOME=")) {
+        builder.push(Operation::ReadHome { uid: process.user.uid });
+    }
+    let search = variables.iter().find_map(|variable| variable.strip_prefix("PATH=")).unwrap_or(DEFAULT_PATH);
+    let name = c_string("process.args[0]", &process.args[0])?;
+    builder.push(Operation::FindExecutable { name: &name, search: &c_string("process.env", search)? });
+    builder.push(Operation::DieWithRuntime { enabled: false });
+    builder.push(Operation::Ready {});
+    builder.push(Operation::Await { turn: Turn::Record });
+    if intent.wait_for_start {
+        let listener = builder.descriptor(Descriptor::Listener);
+        builder.push(Operation::AwaitStart { listener });
+    }
+    builder.push(Operation::KeepDescriptors { count: intent.preserve_fds });
+    // As late as can be: what the filter forbids is then forbidden to the program alone.
+    if process.no_new_privileges {
+        compile_seccomp(builder, spec)?;
+    }
+    let arguments = string_bytes(process.args.iter().map(|argument| &**argument));
+    let environment = string_bytes(variables.into_iter());
+    builder.push(Operation::Exec { arguments: strings(&arguments)?, environment: strings(&environment)? });
+    Ok(())
+}
+
+/// Where execvp(3) looks when there is no PATH.
+const DEFAULT_PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
+
+fn compile_seccomp(builder: &mut Builder<'_>, spec: &ValidSpec<'_>) -> Result<()> {
+    if let Some(profile) = &spec.seccomp {
+        let program = seccomp::compile(profile)?;
+        builder.push(Operation::InstallSeccomp { flags: program.flags, program: &program.instructions });
+    }
+    Ok(())
+}
+
+fn capabilities(bits: u64) -> Capabilities {
+    Capabilities(bits)
+}

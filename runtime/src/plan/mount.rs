@@ -1,0 +1,338 @@
+//! `mounts[]`: what each option means, and one operation for each mount.
+
+use std::ffi::{CStr, CString};
+
+use pillbox_init::plan::{Operation, TargetRule, Tree};
+use rustix::mount::{MountAttrFlags, MountPropagationFlags};
+
+use super::{Builder, c_string, string_bytes, strings};
+use crate::error::{Error, Result};
+use crate::spec::Mount;
+use crate::validate::{RootfsPropagation, ValidSpec};
+
+/// fsconfig(2) takes strings up to this length; longer data goes through mount(2).
+const PARAMETER_MAX: usize = 255;
+
+/// Files of procfs that lxcfs and others may replace; nothing else is mounted inside /proc.
+const REPLACEABLE_IN_PROC: [&str; 10] = [
+    "/proc/cpuinfo",
+    "/proc/diskstats",
+    "/proc/meminfo",
+    "/proc/stat",
+    "/proc/swaps",
+    "/proc/uptime",
+    "/proc/loadavg",
+    "/proc/slabinfo",
+    "/proc/net/dev",
+    "/proc/sys/kernel/ns_last_pid",
+];
+
+/// What a mount's options come to.
+#[derive(Debug, Default, PartialEq)]
+struct Options<'a> {
+    bind: bool,
+    recursive: bool,
+    set: MountAttrFlags,
+    clear: MountAttrFlags,
+    recursive_set: MountAttrFlags,
+    recursive_clear: MountAttrFlags,
+    propagation: MountPropagationFlags,
+    recursive_propagation: bool,
+    /// Flags of the file system itself (`sync`).
+    flags: Vec<&'a str>,
+    /// The rest, which only the file system understands.
+    data: Vec<&'a str>,
+}
+
+/// The mount attribute that an option names, and whether it sets it.
+fn attribute(option: &str) -> Option<(MountAttrFlags, bool)> {
+    type Attribute = MountAttrFlags;
+    Some(match option {
+        "ro" => (Attribute::MOUNT_ATTR_RDONLY, true),
+        "rw" => (Attribute::MOUNT_ATTR_RDONLY, false),
+        "nosuid" => (Attribute::MOUNT_ATTR_NOSUID, true),
+        "suid" => (Attribute::MOUNT_ATTR_NOSUID, false),
+        "nodev" => (Attribute::MOUNT_ATTR_NODEV, true),
+        "dev" => (Attribute::MOUNT_ATTR_NODEV, false),
+        "noexec" => (Attribute::MOUNT_ATTR_NOEXEC, true),
+        "exec" => (Attribute::MOUNT_ATTR_NOEXEC, false),
+        "noatime" => (Attribute::MOUNT_ATTR_NOATIME, true),
+        "atime" => (Attribute::MOUNT_ATTR_NOATIME, false),
+        "strictatime" => (Attribute::MOUNT_ATTR_STRICTATIME, true),
+        "nostrictatime" => (Attribute::MOUNT_ATTR_STRICTATIME, false),
+        // Relative access times are the kernel's default, an attribute without a bit.
+        "relatime" => (Attribute::MOUNT_ATTR_RELATIME, true),
+        "norelatime" => (Attribute::MOUNT_ATTR_RELATIME, false),
+        "nodiratime" => (Attribute::MOUNT_ATTR_NODIRATIME, true),
+        "diratime" => (Attribute::MOUNT_ATTR_NODIRATIME, false),
+        "nosymfollow" => (Attribute::MOUNT_ATTR_NOSYMFOLLOW, true),
+        "symfollow" => (Attribute::MOUNT_ATTR_NOSYMFOLLOW, false),
+        _ => return None,
+    })
+}
+
+fn propagation(option: &str) -> Option<(MountPropagationFlags, bool)> {
+    let (word, recursive) = match option {
+        "rprivate" | "rshared" | "rslave" | "runbindable" => (&option[1..], true),
+        word => (word, false),
+    };
+    Some((
+        match word {
+            "private" => MountPropagationFlags::PRIVATE,
+            "shared" => MountPropagationFlags::SHARED,
+            "slave" => MountPropagationFlags::DOWNSTREAM,
+            "unbindable" => MountPropagationFlags::UNBINDABLE,
+            _ => return None,
+        },
+        recursive,
+    ))
+}
+
+fn parse_options<'a>(field: &str, mount: &'a Mount<'_>) -> Result<Options<'a>> {
+    let mut options = Options { bind: mount.kind.as_deref() == Some("bind"), ..Options::default() };
+    // `bind` as a type comes with a recursive bind unless an option says which.
+    for option in &mount.options {
+        if let Some((attribute, set)) = attribute(option) {
+            options.set.set(attribute, set);
+        } else if let Some((propagation, recursive)) = propagation(option) {
+            options.propagation = propagation;
+            options.recursive_propagation |= recursive;
+        } else if let Some((attribute, set)) = option.strip_prefix('r').and_then(attribute) {
+            options.recursive_set.set(attribute, set);
+            options.recursive_clear.set(attribute, !set);
+        } else {
+            match &**option {
+                "" | "defaults" | "async" | "nomand" | "silent" | "loud" | "noiversion" | "nolazytime" => {}
+                "bind" => options.bind = true,
+                "rbind" => (options.bind, options.recursive) = (true, true),
+                "sync" | "dirsync" | "mand" | "lazytime" | "iversion" => options.flags.push(option),
+                "remount" | "tmpcopyup" | "copy-symlink" | "idmap" | "ridmap" => {
+                    return Err(Error::new(format!(
+                        "{field}.options: {:?}: not supported by this version of pillbox: leave it out",
+                        &**option
+                    )));
+                }
+                data => options.data.push(data),
+            }
+        }
+    }
+    Ok(options)
+}
+
+/// Appends an operation for each mount; the result are the targets that become read-only only at the end,
+/// because something is still to be made below them.
+pub fn compile(
+    builder: &mut Builder<'_>,
+    spec: &ValidSpec<'_>,
+    own_user_namespace: bool,
+    cgroup: Option<&str>,
+) -> Result<Vec<CString>> {
+    let mut read_only_later = Vec::new();
+    for (index, mount) in spec.mounts.iter().enumerate() {
+        let field = format!("mounts[{index}]");
+        let mut options = parse_options(&field, mount)?;
+        let destination = normalize(&mount.destination);
+        if !(mount.uid_mappings.is_empty() && mount.gid_mappings.is_empty()) {
+            return Err(Error::new(format!(
+                "{field}.uidMappings: not supported by this version of pillbox: leave them out"
+            )));
+        }
+        let rule = target_rule(&field, &destination, mount, &options)?;
+        let target = c_string(&field, &destination)?;
+        let later = spec.mounts[index + 1..].iter().map(|later| normalize(&later.destination));
+        if !options.bind
+            && options.set.contains(MountAttrFlags::MOUNT_ATTR_RDONLY)
+            && (destination == "/dev" || later.into_iter().any(|later| is_below(&later, &destination)))
+        {
+            options.set.remove(MountAttrFlags::MOUNT_ATTR_RDONLY);
+            read_only_later.push(target.clone());
+        }
+        if options.bind {
+            compile_bind(builder, spec, &field, mount, &target, rule, &options)?;
+        } else {
+            compile_new(builder, &field, mount, &target, rule, &options, own_user_namespace, cgroup)?;
+        }
+    }
+    Ok(read_only_later)
+}
+
+/// An absolute path without doubled or trailing slashes; a relative one is taken from the root.
+fn normalize(path: &str) -> String {
+    let mut normal = String::with_capacity(path.len() + 1);
+    for component in path.split('/').filter(|component| !component.is_empty() && *component != ".") {
+        normal.push('/');
+        normal.push_str(component);
+    }
+    if normal.is_empty() { "/".to_string() } else { normal }
+}
+
+fn is_below(path: &str, folder: &str) -> bool {
+    folder == "/" || path.strip_prefix(folder).is_some_and(|rest| rest.starts_with('/'))
+}
+
+/// Nothing may cover procfs or parts of it: what init and the program write there must arrive.
+fn target_rule(field: &str, destination: &str, mount: &Mount<'_>, options: &Options<'_>) -> Result<TargetRule> {
+    let kind = mount.kind.as_deref().unwrap_or_default();
+    if REPLACEABLE_IN_PROC.contains(&destination) && options.bind {
+        return Ok(TargetRule::InsideProc);
+    }
+    if is_below(destination, "/proc") || (destination == "/proc" && kind != "proc" && !options.bind) {
+        return Err(Error::new(format!(
+            "{field}.destination: {destination:?} lies in /proc: only procfs itself may be mounted there, and single files such as /proc/cpuinfo"
+        )));
+    }
+    let kernel_file_system = !options.bind && matches!(kind, "proc" | "sysfs");
+    Ok(if kernel_file_system { TargetRule::NoSymlinks } else { TargetRule::Ordinary })
+}
+
+fn compile_bind(
+    builder: &mut Builder<'_>,
+    spec: &ValidSpec<'_>,
+    field: &str,
+    mount: &Mount<'_>,
+    target: &CStr,
+    rule: TargetRule,
+    options: &Options<'_>,
+) -> Result<()> {
+    if let Some(data) = options.data.first() {
+        return Err(Error::new(format!("{field}.options: {data:?} is no option of a bind mount")));
+    }
+    let source = mount.source.as_deref().unwrap_or_default();
+    if source.is_empty() {
+        return Err(Error::new(format!("{field}.source: a bind mount needs one")));
+    }
+    let source = c_string(field, source)?;
+    let procfs = target == c"/proc";
+    let tree = builder.tree(&source, options.recursive, &format!("{field}.source"), procfs, false);
+    let shared = spec.rootfs_propagation == RootfsPropagation::Shared;
+    let asked = options.propagation;
+    // A peer of the host's mount would carry the container's mounts out: only who asks for a shared root gets one.
+    let (first, second) = if asked.is_empty() {
+        (if shared { MountPropagationFlags::empty() } else { MountPropagationFlags::PRIVATE }, None)
+    } else if asked == MountPropagationFlags::SHARED && !shared {
+        (MountPropagationFlags::DOWNSTREAM, Some(asked))
+    } else {
+        (asked, None)
+    };
+    builder.push(Operation::BindMount {
+        tree,
+        target,
+        rule,
+        set: options.set,
+        clear: options.clear,
+        recursive_set: options.recursive_set,
+        recursive_clear: options.recursive_clear,
+        propagation: first,
+        recursive_propagation: options.recursive_propagation || asked.is_empty() || second.is_some(),
+    });
+    if let Some(propagation) = second {
+        builder.push(Operation::SetMountAttributes {
+            target,
+            set: MountAttrFlags::empty(),
+            propagation,
+            recursive: options.recursive_propagation,
+        });
+    }
+    Ok(())
+}
+
+#[allow(clippy::too_many_arguments)]
+fn compile_new(
+    builder: &mut Builder<'_>,
+    field: &str,
+    mount: &Mount<'_>,
+    target: &CStr,
+    rule: TargetRule,
+    options: &Options<'_>,
+    own_user_namespace: bool,
+    cgroup: Option<&str>,
+) -> Result<()> {
+    let kind = match mount.kind.as_deref().unwrap_or_default() {
+        "" => return Err(Error::new(format!("{field}.type: missing: name a file system, or add the option \"bind\""))),
+        "cgroup" => "cgroup2",
+        kind => kind,
+    };
+    if !(options.recursive_set | options.recursive_clear).is_empty() {
+        return Err(Error::new(format!(
+            "{field}.options: recursive options (rro, rnosuid …) are for bind mounts: a new file system has nothing below"
+        )));
+    }
+    let kind_text = c_string(field, kind)?;
+    let source = c_string(field, mount.source.as_deref().unwrap_or(kind))?;
+    // A terminal group or a label is the file system's business, and so is everything that is no mount option.
+    if options.data.iter().any(|data| data.len() > PARAMETER_MAX) {
+        let data = c_string(field, &options.data.join(","))?;
+        builder.push(Operation::MountWithData {
+            kind: &kind_text,
+            source: &source,
+            target,
+            data: &data,
+            attributes: options.set,
+            propagation: options.propagation,
+        });
+        return Ok(());
+    }
+    let (parameters, flags): (Vec<&str>, Vec<&str>) = options.data.iter().partition(|data| data.contains('='));
+    let flags = string_bytes(options.flags.iter().copied().chain(flags));
+    let parameters = string_bytes(parameters.iter().filter_map(|pair| pair.split_once('=')).flat_map(<[&str; 2]>::from));
+    let substitute = match kind {
+        // Without a cgroup namespace of its own, or in a user namespace that may not: the container's own part.
+        "cgroup2" => Some(c_string(field, cgroup.unwrap_or("/sys/fs/cgroup"))?),
+        "sysfs" if own_user_namespace => Some(c"/sys".to_owned()),
+        _ => None,
+    };
+    let otherwise = substitute
+        .as_deref()
+        .map(|path| builder.tree(path, kind == "sysfs" || cgroup.is_none(), &format!("{field}.source"), false, true));
+    builder.push(Operation::Mount {
+        kind: &kind_text,
+        source: &source,
+        target,
+        rule,
+        flags: strings(&flags)?,
+        parameters: strings(&parameters)?,
+        attributes: options.set,
+        propagation: options.propagation,
+        otherwise: otherwise as Option<Tree<'_>>,
+    });
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::spec::json::List;
+
+    fn options(list: &[&'static str]) -> Options<'static> {
+        let mount = Box::leak(Box::new(Mount { options: List(list.iter().map(|o| (*o).into()).collect()), ..Mount::default() }));
+        parse_options("mounts[0]", mount).unwrap()
+    }
+
+    #[test]
+    fn the_last_of_opposite_options_counts() {
+        assert_eq!(options(&["ro", "rw"]).set, MountAttrFlags::empty());
+        assert_eq!(options(&["rw", "ro"]).set, MountAttrFlags::MOUNT_ATTR_RDONLY);
+    }
+
+    #[test]
+    fn recursive_options_are_told_from_propagation() {
+        let parsed = options(&["rbind", "rslave", "rro", "relatime"]);
+        assert!(parsed.bind && parsed.recursive && parsed.recursive_propagation);
+        assert_eq!(parsed.propagation, MountPropagationFlags::DOWNSTREAM);
+        assert_eq!(parsed.recursive_set, MountAttrFlags::MOUNT_ATTR_RDONLY);
+        assert_eq!(parsed.set, MountAttrFlags::empty());
+    }
+
+    #[test]
+    fn what_no_table_knows_is_the_file_systems() {
+        assert_eq!(options(&["size=64k", "newinstance", "nosuid"]).data, ["size=64k", "newinstance"]);
+    }
+
+    #[test]
+    fn paths_are_normal() {
+        assert_eq!(normalize("//dev///pts/"), "/dev/pts");
+        assert_eq!(normalize("tmp"), "/tmp");
+        assert_eq!(normalize("/"), "/");
+        assert!(is_below("/dev/pts", "/dev") && !is_below("/device", "/dev") && !is_below("/dev", "/dev"));
+    }
+}

@@ -1,0 +1,124 @@
+//! Namespaces: which are made in the clone, which by init, which are joined; and the id maps.
+
+use super::Host;
+use crate::error::{Error, Result};
+use crate::spec::IdMapping;
+use crate::validate::{NamespaceKind, ValidSpec};
+
+/// Namespaces to make and to join; what is in neither is the runtime's own.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Namespaces {
+    /// Made for the container.
+    pub new: Vec<NamespaceKind>,
+    /// Joined, with the path of each.
+    pub joined: Vec<(NamespaceKind, String)>,
+}
+
+impl Namespaces {
+    /// Whether the container gets a new one of this kind.
+    pub fn makes(&self, kind: NamespaceKind) -> bool {
+        self.new.contains(&kind)
+    }
+
+    /// Whether the container joins one of this kind.
+    pub fn joins(&self, kind: NamespaceKind) -> bool {
+        self.joined.iter().any(|(joined, _)| *joined == kind)
+    }
+
+    /// CLONE_NEW* bits for the clone itself.
+    pub fn made_by_clone(&self) -> u32 {
+        self.bits(|kind| !by_init(kind))
+    }
+
+    /// CLONE_NEW* bits that init unshares once it stands in its cgroup.
+    pub fn made_by_init(&self) -> u32 {
+        self.bits(by_init)
+    }
+
+    fn bits(&self, wanted: impl Fn(NamespaceKind) -> bool) -> u32 {
+        self.new.iter().filter(|kind| wanted(**kind)).fold(0, |bits, kind| bits | kind.clone_flag())
+    }
+}
+
+fn by_init(kind: NamespaceKind) -> bool {
+    matches!(kind, NamespaceKind::Cgroup | NamespaceKind::Time)
+}
+
+/// How id maps get written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Method {
+    /// By the runtime, which has the rights for any map.
+    Privileged,
+    /// By an ordinary user for the one own id; setgroups must be given up.
+    Own,
+    /// By newuidmap(1) and newgidmap(1), for ranges that the administrator granted.
+    Helpers,
+}
+
+/// The id maps of a new user namespace.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Mappings {
+    /// uid_map, line by line.
+    pub uid: Vec<IdMapping>,
+    /// gid_map, line by line.
+    pub gid: Vec<IdMapping>,
+    /// Who writes them.
+    pub method: Method,
+}
+
+impl Mappings {
+    /// The ids that init takes: root's if they are mapped, else the first.
+    pub fn first_ids(&self) -> (u32, u32) {
+        let first = |map: &[IdMapping]| {
+            let root = map.iter().any(|mapping| mapping.container_id == 0);
+            if root { 0 } else { map.first().map_or(0, |mapping| mapping.container_id) }
+        };
+        (first(&self.uid), first(&self.gid))
+    }
+}
+
+pub fn compile(spec: &ValidSpec<'_>) -> Result<Namespaces> {
+    let mut namespaces = Namespaces::default();
+    for namespace in &spec.namespaces {
+        match &namespace.path {
+            Some(path) => namespaces.joined.push((namespace.kind, path.to_string())),
+            None => namespaces.new.push(namespace.kind),
+        }
+    }
+    if !namespaces.makes(NamespaceKind::Mount) {
+        return Err(Error::new(
+            "linux.namespaces: a container without a mount namespace of its own is not supported: add {\"type\": \"mount\"}",
+        ));
+    }
+    let time = NamespaceKind::Time;
+    if namespaces.makes(time) {
+        return Err(Error::new("linux.namespaces: time: not supported by this version of pillbox: leave it out"));
+    }
+    Ok(namespaces)
+}
+
+pub fn compile_mappings(spec: &ValidSpec<'_>, namespaces: &Namespaces, host: &Host) -> Result<Option<Mappings>> {
+    if !namespaces.makes(NamespaceKind::User) {
+        if !host.privileged && !namespaces.joins(NamespaceKind::User) {
+            return Err(Error::new(
+                "linux.namespaces: an ordinary user needs a user namespace: `pillbox spec --rootless` writes such a config.json",
+            ));
+        }
+        return Ok(None);
+    }
+    let own = |map: &[IdMapping], id: u32| matches!(map, [one] if one.size == 1 && one.host_id == id);
+    let method = if host.privileged {
+        Method::Privileged
+    } else if own(&spec.uid_mappings, host.uid) && own(&spec.gid_mappings, host.gid) {
+        Method::Own
+    } else {
+        Method::Helpers
+    };
+    if method == Method::Own && !spec.process.user.additional_gids.is_empty() {
+        return Err(Error::new(
+            "process.user.additionalGids: an ordinary user may not set groups with a single gid mapped: \
+             map a range (linux.gidMappings) or leave them out",
+        ));
+    }
+    Ok(Some(Mappings { uid: spec.uid_mappings.to_vec(), gid: spec.gid_mappings.to_vec(), method }))
+}

@@ -1,0 +1,240 @@
+//! The seccomp compiler: an OCI profile (config-linux.md, `seccomp`) becomes a classic BPF program (seccomp(2)).
+//!
+//! A profile means here what runc and crun, by way of libseccomp, take it to mean:
+//!
+//! - **Architectures.** The machine's own is always included. A call from one that is not included kills the process;
+//!   so does an x32 call where only x86_64 is included.
+//! - **Which rule decides.** Rules with the default action are skipped. The first rule without conditions decides
+//!   alone, wherever it stands. Else the conditional rules are asked in libseccomp's order, which the profile's order
+//!   does not change: lists of conditions, sorted by argument, are compared element by element: the higher argument
+//!   first; equality (`EQ`, `NE`, `MASKED_EQ`) by descending value, then `LT` and `LE` by ascending, then `GT` and
+//!   `GE` by descending value; of two lists the one that is the other's beginning first. The first whose conditions
+//!   are all met decides. The same conditions with two actions are an error.
+//! - **Conditions** are ANDed, but if an argument occurs twice in a rule, each is an alternative of its own. In ABIs
+//!   with 32-bit arguments (x86, x32, arm) only the lower half of argument and value is compared.
+//! - **Multiplexed calls** (socketcall, ipc on 32-bit x86) get the rules of what they multiplex. Their arguments can't
+//!   be seen: where those decide, the strictest of the possible actions is taken.
+//! - **Calls newer than the profile.** If the default action denies (`ERRNO`, `TRAP`, `KILL…`), a call with a higher
+//!   number than any that the profile names for the ABI gets `ENOSYS`: its author can't have known it, and the C
+//!   library then falls back to what it did before there was that call, which it does not for `EPERM`. runc does this;
+//!   an ABI for which the profile names nothing is left alone.
+
+mod bpf;
+mod names;
+mod rule;
+mod table;
+#[cfg(test)]
+mod tests;
+
+use linux_raw_sys::errno::{ENOSYS, EPERM};
+use linux_raw_sys::ptrace as uapi;
+
+use crate::error::{Context, Error, Result};
+use crate::spec::json::{List, Text};
+use crate::spec::linux::{Seccomp, Syscall};
+use bpf::{Range, Verdict, assemble};
+use names::{ABIS, ARCHITECTURES, Abi};
+use rule::{Applies, Branch};
+use table::{Tables, push};
+
+/// A compiled profile, as seccomp(2) with `SECCOMP_SET_MODE_FILTER` takes it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Program {
+    /// An array of `struct sock_filter`, in the machine's byte order; at most 4096 of 8 bytes.
+    pub instructions: Vec<u8>,
+    /// `SECCOMP_FILTER_FLAG_*`.
+    pub flags: u32,
+    /// The profile uses `SCMP_ACT_NOTIFY`: `flags` has `SECCOMP_FILTER_FLAG_NEW_LISTENER`, and the listener's
+    /// descriptor has to go to `listenerPath`.
+    pub listener: bool,
+}
+
+/// One element of `syscalls`: what happens, and when, with 64-bit and with 32-bit arguments.
+struct Entry {
+    action: u32,
+    wide: Applies,
+    narrow: Applies,
+}
+
+/// The actions by their names in a profile; those that take an `errnoRet` carry it in their lower half.
+const ACTIONS: [(&str, u32); 9] = [
+    ("SCMP_ACT_KILL", uapi::SECCOMP_RET_KILL_THREAD),
+    ("SCMP_ACT_KILL_THREAD", uapi::SECCOMP_RET_KILL_THREAD),
+    ("SCMP_ACT_KILL_PROCESS", uapi::SECCOMP_RET_KILL_PROCESS),
+    ("SCMP_ACT_TRAP", uapi::SECCOMP_RET_TRAP),
+    ("SCMP_ACT_ERRNO", uapi::SECCOMP_RET_ERRNO),
+    ("SCMP_ACT_TRACE", uapi::SECCOMP_RET_TRACE),
+    ("SCMP_ACT_ALLOW", uapi::SECCOMP_RET_ALLOW),
+    ("SCMP_ACT_LOG", uapi::SECCOMP_RET_LOG),
+    ("SCMP_ACT_NOTIFY", uapi::SECCOMP_RET_USER_NOTIF),
+];
+
+/// Compiles a profile. Fails on anything in it that the specification does not define, on contradictory rules and on
+/// a program that the kernel would not take; system calls and architectures that this machine lacks are skipped.
+pub fn compile(profile: &Seccomp<'_>) -> Result<Program> {
+    compile_profile(profile).context(|| "linux.seccomp")
+}
+
+fn compile_profile(profile: &Seccomp<'_>) -> Result<Program> {
+    let Seccomp {
+        default_action,
+        default_errno_ret,
+        architectures,
+        flags,
+        listener_path,
+        listener_metadata,
+        syscalls,
+    } = profile;
+    let default = parse_action(default_action, *default_errno_ret, ["defaultAction", "defaultErrnoRet"])?;
+    if default == uapi::SECCOMP_RET_USER_NOTIF {
+        return Err(Error::new(
+            "defaultAction: SCMP_ACT_NOTIFY would stop init before it can hand over the listener",
+        ));
+    }
+    let included = parse_architectures(architectures)?;
+    let mut entries = Vec::with_capacity(syscalls.len());
+    for (index, syscall) in syscalls.iter().enumerate() {
+        entries.push(parse_syscall(syscall).context(|| format!("syscalls[{index}]"))?);
+    }
+    let listener = entries.iter().any(|entry| entry.action == uapi::SECCOMP_RET_USER_NOTIF);
+    check_listener(listener, listener_path, listener_metadata)?;
+    let flags = parse_flags(flags, listener)?;
+
+    let mut tables = Tables::new(&entries, default);
+    for (index, Syscall { names, action: _, errno_ret: _, args: _ }) in syscalls.iter().enumerate() {
+        names.iter().for_each(|name| tables.add(name, index));
+    }
+    tables.multiplex();
+    let mut checks = Vec::new();
+    let programs = ranges_by_architecture(&tables, included, default, &mut checks)?;
+    let instructions = assemble(&programs, &checks, default, uapi::SECCOMP_RET_KILL_PROCESS)?;
+    Ok(Program { instructions, flags, listener })
+}
+
+/// ABIs that share an `AUDIT_ARCH_*` share the space of numbers, one above the other.
+fn ranges_by_architecture(
+    tables: &Tables<'_>,
+    included: [bool; ABIS.len()],
+    default: u32,
+    checks: &mut Vec<Vec<Branch>>,
+) -> Result<Vec<(u32, Vec<Range>)>> {
+    let denies = !matches!(
+        default & uapi::SECCOMP_RET_ACTION_FULL,
+        uapi::SECCOMP_RET_ALLOW | uapi::SECCOMP_RET_LOG | uapi::SECCOMP_RET_TRACE
+    );
+    let newer = if denies { uapi::SECCOMP_RET_ERRNO | ENOSYS } else { default };
+    let mut architectures: Vec<(u32, Vec<Range>)> = Vec::with_capacity(ABIS.len());
+    for (column, Abi { audit, first, .. }) in ABIS.iter().enumerate() {
+        let known = architectures.iter().position(|(of, _)| of == audit);
+        match (included[column], known) {
+            (true, Some(index)) => tables.ranges(column, newer, checks, &mut architectures[index].1)?,
+            (true, None) => {
+                let mut ranges = Vec::with_capacity(256);
+                tables.ranges(column, newer, checks, &mut ranges)?;
+                architectures.push((*audit, ranges));
+            }
+            (false, Some(index)) => {
+                let ranges = &mut architectures[index].1;
+                push(ranges, *first, Verdict::Action(uapi::SECCOMP_RET_KILL_PROCESS));
+                // A tracer that skips a call sets its number to -1: that is no call of the other ABI.
+                push(ranges, u32::MAX, Verdict::Action(default));
+            }
+            (false, None) => {}
+        }
+    }
+    Ok(architectures)
+}
+
+fn parse_syscall(syscall: &Syscall<'_>) -> Result<Entry> {
+    let Syscall { names, action: action_name, errno_ret, args } = syscall;
+    let action = parse_action(action_name, *errno_ret, ["action", "errnoRet"])?;
+    if names.iter().any(|name| name.is_empty()) {
+        return Err(Error::new("names: a system call without a name"));
+    }
+    if action == uapi::SECCOMP_RET_USER_NOTIF && names.iter().any(|name| &**name == "write") {
+        // The agent gets its descriptor from the runtime, which hears of it through a write.
+        return Err(Error::new(
+            "names: SCMP_ACT_NOTIFY on write would stop init before it can hand over the listener",
+        ));
+    }
+    let wide = Applies::parse(args, u64::MAX)?;
+    let narrow = Applies::parse(args, u64::from(u32::MAX))?;
+    Ok(Entry { action, wide, narrow })
+}
+
+/// `fields` are the names of the two fields, for the error.
+fn parse_action(name: &str, errno_ret: Option<u32>, fields: [&str; 2]) -> Result<u32> {
+    let [action_field, errno_field] = fields;
+    let Some((_, action)) = ACTIONS.iter().find(|(known, _)| *known == name) else {
+        let known = ACTIONS.map(|(known, _)| known).join(", ");
+        return Err(Error::new(format!("{action_field}: {name:?}: must be one of {known}")));
+    };
+    let limit = match *action {
+        // The kernel's MAX_ERRNO; it would cut a higher one to that.
+        uapi::SECCOMP_RET_ERRNO => 4095,
+        uapi::SECCOMP_RET_TRACE => uapi::SECCOMP_RET_DATA,
+        _ if errno_ret.is_none() => return Ok(*action),
+        _ => {
+            return Err(Error::new(format!(
+                "{errno_field}: only SCMP_ACT_ERRNO and SCMP_ACT_TRACE have one, not {name}"
+            )));
+        }
+    };
+    match errno_ret.unwrap_or(EPERM) {
+        errno if errno <= limit => Ok(action | errno),
+        errno => Err(Error::new(format!("{errno_field}: {errno}: {name} takes 0 to {limit}"))),
+    }
+}
+
+/// Which of the machine's ABIs the profile includes.
+fn parse_architectures(architectures: &List<Text<'_>>) -> Result<[bool; ABIS.len()]> {
+    for (index, name) in architectures.iter().enumerate() {
+        let name = &**name;
+        if !ARCHITECTURES.contains(&name) {
+            let own = ABIS[0].architecture;
+            return Err(Error::new(format!(
+                "architectures[{index}]: {name:?}: no architecture; this one's is {own}"
+            )));
+        }
+    }
+    let native = ABIS[0].architecture;
+    Ok(ABIS.map(|abi| {
+        abi.architecture == native || architectures.iter().any(|name| **name == *abi.architecture)
+    }))
+}
+
+/// The specification wants a place for the listener. A path without `SCMP_ACT_NOTIFY` does nothing, as in runc.
+fn check_listener(listener: bool, path: &Option<Text<'_>>, metadata: &Option<Text<'_>>) -> Result<()> {
+    let given = |text: &Option<Text<'_>>| text.as_ref().is_some_and(|text| !text.is_empty());
+    match () {
+        _ if listener && !given(path) => {
+            Err(Error::new("listenerPath: missing: SCMP_ACT_NOTIFY needs a socket for the listener"))
+        }
+        _ if given(metadata) && !given(path) => Err(Error::new("listenerMetadata: needs a listenerPath")),
+        _ => Ok(()),
+    }
+}
+
+fn parse_flags(flags: &Option<List<Text<'_>>>, listener: bool) -> Result<u32> {
+    let mut bits = if listener { uapi::SECCOMP_FILTER_FLAG_NEW_LISTENER } else { 0 };
+    let Some(flags) = flags else { return Ok(bits | uapi::SECCOMP_FILTER_FLAG_SPEC_ALLOW) };
+    for (index, flag) in flags.iter().enumerate() {
+        bits |= match &**flag {
+            // init has one thread; with a listener the kernel would refuse the flag.
+            "SECCOMP_FILTER_FLAG_TSYNC" => 0,
+            "SECCOMP_FILTER_FLAG_LOG" => uapi::SECCOMP_FILTER_FLAG_LOG,
+            "SECCOMP_FILTER_FLAG_SPEC_ALLOW" => uapi::SECCOMP_FILTER_FLAG_SPEC_ALLOW,
+            "SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV" if !listener => {
+                return Err(Error::new(format!("flags[{index}]: {flag}: only with SCMP_ACT_NOTIFY")));
+            }
+            "SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV" => uapi::SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV,
+            unknown => {
+                return Err(Error::new(format!(
+                    "flags[{index}]: {unknown:?}: must be SECCOMP_FILTER_FLAG_TSYNC, LOG, SPEC_ALLOW or \
+                     WAIT_KILLABLE_RECV with that prefix"
+                )));
+            }
+        };
+    }
+    Ok(bits)
+}

@@ -1,0 +1,159 @@
+//! Rules: conditions on arguments, and which rule decides where several match.
+
+use std::cmp::Ordering;
+
+use crate::error::{Error, Result};
+use crate::spec::linux::SyscallArg;
+
+/// A test of one argument; all values have been cut to what the ABI passes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Condition {
+    /// Which argument, 0 to 5.
+    pub index: u32,
+    pub comparison: Comparison,
+    /// The comparison has to come out like this.
+    pub holds: bool,
+    /// Bits of the argument that are compared.
+    pub mask: u64,
+    pub value: u64,
+}
+
+/// The comparisons that BPF has; the other operators are their negations.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Comparison {
+    Equal,
+    Greater,
+    GreaterOrEqual,
+}
+
+/// Conditions that must all be met, and what happens then.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Branch {
+    pub conditions: Vec<Condition>,
+    /// A `SECCOMP_RET_*` with its data.
+    pub action: u32,
+}
+
+/// When an entry of the profile applies: always, or if one of several lists of conditions is met.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Applies {
+    Always,
+    When(Vec<Vec<Condition>>),
+}
+
+impl Condition {
+    /// The first argument, masked, is `value`.
+    pub fn selects(mask: u64, value: u64) -> Self {
+        Condition { index: 0, comparison: Comparison::Equal, holds: true, mask, value }
+    }
+
+    fn parse(arg: &SyscallArg<'_>) -> Result<Self> {
+        let SyscallArg { index, value, value_two, op } = arg;
+        if *index > 5 {
+            return Err(Error::new(format!("index: {index}: a system call has arguments 0 to 5")));
+        }
+        let (comparison, holds) = match &**op {
+            "SCMP_CMP_EQ" => (Comparison::Equal, true),
+            "SCMP_CMP_NE" => (Comparison::Equal, false),
+            "SCMP_CMP_GT" => (Comparison::Greater, true),
+            "SCMP_CMP_LE" => (Comparison::Greater, false),
+            "SCMP_CMP_GE" => (Comparison::GreaterOrEqual, true),
+            "SCMP_CMP_LT" => (Comparison::GreaterOrEqual, false),
+            "SCMP_CMP_MASKED_EQ" => {
+                // Bits outside the mask are cut from the comparand too, as libseccomp does it.
+                let (mask, value) = (*value, *value & *value_two);
+                return Ok(Condition {
+                    index: *index,
+                    comparison: Comparison::Equal,
+                    holds: true,
+                    mask,
+                    value,
+                });
+            }
+            unknown => {
+                return Err(Error::new(format!(
+                    "op: {unknown:?}: must be SCMP_CMP_NE, LT, LE, EQ, GE, GT or MASKED_EQ with that prefix"
+                )));
+            }
+        };
+        Ok(Condition { index: *index, comparison, holds, mask: u64::MAX, value: *value })
+    }
+
+    fn narrowed(self, width: u64) -> Self {
+        Condition { mask: self.mask & width, value: self.value & width, ..self }
+    }
+
+    /// libseccomp's classes of operators: equality, then upper limits, then lower limits.
+    fn class(&self) -> u8 {
+        match (self.comparison, self.holds) {
+            (Comparison::Equal, _) => 0,
+            (_, false) => 1,
+            (_, true) => 2,
+        }
+    }
+}
+
+impl Ord for Condition {
+    /// Who comes first is asked first. As in libseccomp: the higher argument; equality, then upper limits, the lower
+    /// one first, then lower limits, the higher one first. Where that leaves a tie, the tighter test.
+    fn cmp(&self, other: &Self) -> Ordering {
+        let by_value = match self.class() {
+            1 => self.value.cmp(&other.value),
+            _ => other.value.cmp(&self.value),
+        };
+        let tightness = |c: &Condition| (c.comparison == Comparison::Greater) != c.holds;
+        (other.index.cmp(&self.index))
+            .then(self.class().cmp(&other.class()))
+            .then(by_value)
+            .then(other.mask.cmp(&self.mask))
+            .then(tightness(self).cmp(&tightness(other)))
+    }
+}
+
+impl PartialOrd for Condition {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl Applies {
+    /// Reads `args` for an ABI whose arguments are cut to `width`. Conditions are ANDed; but if an argument occurs
+    /// twice, each condition is an alternative of its own, as in runc and crun.
+    pub fn parse(args: &[SyscallArg<'_>], width: u64) -> Result<Self> {
+        if args.is_empty() {
+            return Ok(Applies::Always);
+        }
+        let mut conditions = Vec::with_capacity(args.len());
+        let (mut seen, mut repeated) = (0u8, false);
+        for (position, arg) in args.iter().enumerate() {
+            let condition = Condition::parse(arg).map_err(|e| e.context(format_args!("args[{position}]")))?;
+            repeated |= seen & (1 << condition.index) != 0;
+            seen |= 1 << condition.index;
+            conditions.push(condition.narrowed(width));
+        }
+        let mut alternatives: Vec<Vec<Condition>> = match repeated {
+            true => conditions.into_iter().map(|condition| vec![condition]).collect(),
+            false => vec![conditions],
+        };
+        for alternative in &mut alternatives {
+            // Nothing is compared, so it always holds.
+            alternative.retain(|condition| condition.mask != 0);
+            alternative.sort_by_key(|condition| condition.index);
+        }
+        match alternatives.iter().any(Vec::is_empty) {
+            true => Ok(Applies::Always),
+            false => Ok(Applies::When(alternatives)),
+        }
+    }
+}
+
+/// Puts branches into the order in which they are asked; the same conditions can't have two actions.
+pub(super) fn arrange(branches: &mut Vec<Branch>) -> Result<()> {
+    // Slices compare element by element, a prefix first: the wider rule hides the narrower, as in libseccomp.
+    branches.sort_by(|a, b| a.conditions.cmp(&b.conditions));
+    branches.dedup();
+    match branches.windows(2).any(|pair| pair[0].conditions == pair[1].conditions) {
+        true => Err(Error::new("two rules with the same conditions have different actions")),
+        false => Ok(()),
+    }
+}

@@ -1,0 +1,212 @@
+//! What each system call number of an ABI gets, and from that the ranges of numbers with the same verdict.
+
+use super::bpf::{Range, Verdict};
+use super::names::{ABIS, ABSENT, Abi, COLUMNS, MULTIPLEXERS, Multiplexer, Numbers, numbers};
+use super::rule::{Applies, Branch, Condition, arrange};
+use super::{Entry, uapi};
+use crate::error::{Context, Result};
+
+/// What one number gets.
+#[derive(Debug, Clone, Copy)]
+enum Slot {
+    /// No rule names it.
+    Default,
+    Always(u32),
+    /// Index into [`Table::conditionals`].
+    When(usize),
+}
+
+/// The rules for a number that has only conditional ones.
+struct Conditional<'p> {
+    name: &'p str,
+    /// Indices of the profile's entries.
+    entries: Vec<usize>,
+    /// From what is multiplexed over it; the profile's own rules go first.
+    multiplexed: Vec<Branch>,
+}
+
+/// The rules of one ABI, or of one multiplexer, by number.
+#[derive(Default)]
+struct Table<'p> {
+    slots: Vec<Slot>,
+    conditionals: Vec<Conditional<'p>>,
+    /// The highest number that the profile names, whatever it says about it.
+    newest: Option<u16>,
+}
+
+/// The rules of all ABIs.
+pub(super) struct Tables<'p> {
+    entries: &'p [Entry],
+    default: u32,
+    columns: [Table<'p>; COLUMNS],
+}
+
+impl<'p> Table<'p> {
+    fn slot(&mut self, number: u16) -> &mut Slot {
+        let number = usize::from(number);
+        if number >= self.slots.len() {
+            self.slots.resize(number + 1, Slot::Default);
+        }
+        &mut self.slots[number]
+    }
+
+    /// The first rule without conditions decides alone, wherever it stands in the profile.
+    fn add(&mut self, number: u16, name: &'p str, index: usize, action: u32, applies: &Applies) {
+        match (*self.slot(number), applies) {
+            (Slot::Always(_), _) => {}
+            (_, Applies::Always) => *self.slot(number) = Slot::Always(action),
+            (_, Applies::When(_)) => {
+                if let Some(conditional) = self.conditional(number, name)
+                    && conditional.entries.last() != Some(&index)
+                {
+                    conditional.entries.push(index);
+                }
+            }
+        }
+    }
+
+    /// The conditional rules of a number, `None` if it has an unconditional one.
+    fn conditional(&mut self, number: u16, name: &'p str) -> Option<&mut Conditional<'p>> {
+        let list = match *self.slot(number) {
+            Slot::Always(_) => return None,
+            Slot::When(list) => list,
+            Slot::Default => {
+                let list = self.conditionals.len();
+                self.conditionals.push(Conditional { name, entries: Vec::new(), multiplexed: Vec::new() });
+                *self.slot(number) = Slot::When(list);
+                list
+            }
+        };
+        Some(&mut self.conditionals[list])
+    }
+}
+
+impl<'p> Tables<'p> {
+    /// Empty tables for a profile with these entries and this default action.
+    pub fn new(entries: &'p [Entry], default: u32) -> Self {
+        Tables { entries, default, columns: Default::default() }
+    }
+
+    /// Adds the rule that the profile's entry `index` has for `name`. A name that no ABI knows is skipped: profiles
+    /// are written for all machines and for kernels to come.
+    pub fn add(&mut self, name: &'p str, index: usize) {
+        let Some(numbers) = numbers(name) else { return };
+        let Entry { action, wide, narrow } = &self.entries[index];
+        for (column, &number) in numbers.iter().enumerate() {
+            if number == ABSENT {
+                continue;
+            }
+            let table = &mut self.columns[column];
+            table.newest = table.newest.max(Some(number));
+            // The default needs no rule; one would hide other rules for the same call.
+            if *action != self.default {
+                let applies = if ABIS.get(column).is_some_and(|abi| abi.wide) { wide } else { narrow };
+                table.add(number, name, index, *action, applies);
+            }
+        }
+    }
+
+    /// Carries the rules for multiplexed calls over to the calls that multiplex them. What stands behind those calls'
+    /// pointer can't be seen: the selected call gets the strictest of what it could get with any arguments.
+    pub fn multiplex(&mut self) {
+        for (index, multiplexer) in MULTIPLEXERS.iter().enumerate() {
+            let Multiplexer { abi, name, mask } = *multiplexer;
+            let number = numbers(name).map_or(ABSENT, |numbers: &Numbers| numbers[abi]);
+            let selected = std::mem::take(&mut self.columns[ABIS.len() + index]);
+            let table = &mut self.columns[abi];
+            if selected.newest.is_some() {
+                table.newest = table.newest.max(Some(number));
+            }
+            for (selector, slot) in selected.slots.iter().enumerate() {
+                let action = match *slot {
+                    Slot::Default => continue,
+                    Slot::Always(action) => action,
+                    Slot::When(list) => strictest(
+                        self.default,
+                        selected.conditionals[list].entries.iter().map(|&index| self.entries[index].action),
+                    ),
+                };
+                if action == self.default {
+                    continue;
+                }
+                if let Some(conditional) = table.conditional(number, name) {
+                    let conditions = vec![Condition::selects(mask, selector as u64)];
+                    conditional.multiplexed.push(Branch { conditions, action });
+                }
+            }
+        }
+    }
+
+    /// Appends the ranges of an ABI. Calls behind the newest that the profile names get `newer`.
+    pub fn ranges(
+        &self,
+        column: usize,
+        newer: u32,
+        checks: &mut Vec<Vec<Branch>>,
+        ranges: &mut Vec<Range>,
+    ) -> Result<()> {
+        let Abi { first, wide, .. } = ABIS[column];
+        let table = &self.columns[column];
+        let mut verdicts = Vec::with_capacity(table.conditionals.len());
+        for conditional in &table.conditionals {
+            let branches = self.branches(conditional, wide).context(|| conditional.name)?;
+            let known = checks.iter().position(|check| *check == branches);
+            verdicts.push(Verdict::Check(known.unwrap_or(checks.len())));
+            if known.is_none() {
+                checks.push(branches);
+            }
+        }
+        let mut number = first;
+        for slot in &table.slots {
+            push(
+                ranges,
+                number,
+                match *slot {
+                    Slot::Default => Verdict::Action(self.default),
+                    Slot::Always(action) => Verdict::Action(action),
+                    Slot::When(list) => verdicts[list],
+                },
+            );
+            number += 1;
+        }
+        push(ranges, number, Verdict::Action(self.default));
+        if let Some(newest) = table.newest {
+            push(ranges, first + u32::from(newest) + 1, Verdict::Action(newer));
+        }
+        Ok(())
+    }
+
+    fn branches(&self, conditional: &Conditional<'_>, wide: bool) -> Result<Vec<Branch>> {
+        let Conditional { name: _, entries, multiplexed } = conditional;
+        let mut branches = Vec::new();
+        for &index in entries {
+            let entry = &self.entries[index];
+            if let Applies::When(alternatives) = if wide { &entry.wide } else { &entry.narrow } {
+                let branch =
+                    |conditions: &Vec<_>| Branch { conditions: conditions.clone(), action: entry.action };
+                branches.extend(alternatives.iter().map(branch));
+            }
+        }
+        arrange(&mut branches)?;
+        branches.extend(multiplexed.iter().cloned());
+        Ok(branches)
+    }
+}
+
+/// Appends a range, unless the one before it says the same; replaces one that would be empty.
+pub(super) fn push(ranges: &mut Vec<Range>, first: u32, verdict: Verdict) {
+    if ranges.last().is_some_and(|last| last.first == first) {
+        ranges.pop();
+    }
+    if ranges.last().is_none_or(|last| last.verdict != verdict) {
+        ranges.push(Range { first, verdict });
+    }
+}
+
+/// The action that the kernel itself would take of several (seccomp(2)): it compares them as signed numbers.
+fn strictest(default: u32, actions: impl Iterator<Item = u32>) -> u32 {
+    actions
+        .chain([default])
+        .min_by_key(|action| (action & uapi::SECCOMP_RET_ACTION_FULL) as i32)
+        .unwrap_or(default)
+}

@@ -1,0 +1,105 @@
+//! The seed mount namespace: one empty read-only tmpfs, from which containers start.
+//!
+//! A new mount namespace is a copy of the one it starts from, which on a server with thousands of mounts is most
+//! of a container's cost, only to be thrown away. The seed is made once, pinned below /run, and checked before
+//! use. There is one for the machine, not one for each `--root`: it holds nothing of any container, and a folder
+//! of state can then be removed without unmounting anything.
+
+use std::ffi::CStr;
+use std::os::fd::{AsFd, OwnedFd};
+
+use linux_raw_sys::general::CLONE_NEWNS;
+use rustix::fs::{CWD, FlockOperation, Mode, OFlags};
+use rustix::io::Errno;
+use rustix::mount::{
+    FsMountFlags, FsOpenFlags, MountAttrFlags, MountPropagationFlags, MoveMountFlags, OpenTreeFlags, UnmountFlags,
+};
+
+use crate::sys;
+
+/// Where the container's root is attached in a copy of the seed.
+pub const ROOT_IN_SEED: &CStr = c"/root";
+
+const FOLDER: &CStr = c"/run/pillbox";
+const PIN: &CStr = c"/run/pillbox/.seed";
+
+/// The pinned namespace, made now if there is none. `None` where it cannot be had: the ordinary copy serves then.
+pub fn open() -> Option<OwnedFd> {
+    match open_pinned() {
+        Some(seed) => Some(seed),
+        None => make().ok(),
+    }
+}
+
+fn open_pinned() -> Option<OwnedFd> {
+    let seed = rustix::fs::openat(CWD, PIN, OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NOFOLLOW, Mode::empty()).ok()?;
+    (sys::namespace_type(seed.as_fd()) == Ok(CLONE_NEWNS)).then_some(seed)
+}
+
+/// Makes and pins the namespace; the calling thread leaves its own for the time.
+fn make() -> Result<OwnedFd, Errno> {
+    match rustix::fs::mkdir(FOLDER, Mode::from_raw_mode(0o711)) {
+        Ok(()) | Err(Errno::EXIST) => {}
+        Err(errno) => return Err(errno),
+    }
+    // Whoever may replace the pin could choose where containers start.
+    let folder = rustix::fs::openat(CWD, FOLDER, OFlags::DIRECTORY | OFlags::CLOEXEC | OFlags::NOFOLLOW, Mode::empty())?;
+    let status = rustix::fs::fstat(&folder)?;
+    if status.st_uid != 0 || status.st_mode & 0o022 != 0 {
+        return Err(Errno::PERM);
+    }
+    let pin = rustix::fs::openat(
+        &folder,
+        c".seed",
+        OFlags::CREATE | OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NOFOLLOW,
+        Mode::from_raw_mode(0o600),
+    )?;
+    rustix::fs::flock(&folder, FlockOperation::LockExclusive)?;
+    if let Some(seed) = open_pinned() {
+        return Ok(seed);
+    }
+    let here = rustix::fs::openat(CWD, c".", OFlags::PATH | OFlags::CLOEXEC, Mode::empty())?;
+    let home = open_own_namespace()?;
+    pillbox_init::sys::unshare_namespaces(CLONE_NEWNS)?;
+    let seed = empty_namespace();
+    // From here on a failure would leave the caller in another namespace than it was: there is no going on.
+    pillbox_init::sys::setns(&home, CLONE_NEWNS)?;
+    rustix::process::fchdir(&here)?;
+    let seed = seed?;
+    pin_namespace(&seed, &pin)?;
+    Ok(seed)
+}
+
+/// Turns the copy that the thread stands in into one that holds an empty tmpfs and nothing else.
+fn empty_namespace() -> Result<OwnedFd, Errno> {
+    let namespace = open_own_namespace()?;
+    rustix::mount::mount_change(c"/", MountPropagationFlags::PRIVATE | MountPropagationFlags::REC)?;
+    let context = rustix::mount::fsopen(c"tmpfs", FsOpenFlags::FSOPEN_CLOEXEC)?;
+    rustix::mount::fsconfig_set_string(&context, c"source", c"pillbox")?;
+    rustix::mount::fsconfig_set_string(&context, c"mode", c"755")?;
+    rustix::mount::fsconfig_create(&context)?;
+    let tmpfs = rustix::mount::fsmount(&context, FsMountFlags::FSMOUNT_CLOEXEC, MountAttrFlags::empty())?;
+    rustix::fs::mkdirat(&tmpfs, c"root", Mode::from_raw_mode(0o755))?;
+    let none = MountPropagationFlags::empty();
+    pillbox_init::sys::mount_setattr(&tmpfs, MountAttrFlags::MOUNT_ATTR_RDONLY, MountAttrFlags::empty(), none, false)?;
+    rustix::mount::move_mount(&tmpfs, c"", CWD, FOLDER, MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH)?;
+    rustix::process::fchdir(&tmpfs)?;
+    rustix::process::pivot_root(c".", c".")?;
+    rustix::mount::unmount(c".", UnmountFlags::DETACH)?;
+    Ok(namespace)
+}
+
+fn open_own_namespace() -> Result<OwnedFd, Errno> {
+    rustix::fs::openat(CWD, c"/proc/thread-self/ns/mnt", OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty())
+}
+
+/// A namespace lives as long as something mounts its file.
+fn pin_namespace(seed: &OwnedFd, pin: &OwnedFd) -> Result<(), Errno> {
+    let flags = OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::OPEN_TREE_CLOEXEC | OpenTreeFlags::AT_EMPTY_PATH;
+    let tree = rustix::mount::open_tree(seed, c"", flags)?;
+    let none = MountAttrFlags::empty();
+    // Containers that get /run as a slave must not get, and keep, a mount of the seed.
+    pillbox_init::sys::mount_setattr(&tree, none, none, MountPropagationFlags::PRIVATE, false)?;
+    let by_descriptor = MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH | MoveMountFlags::MOVE_MOUNT_T_EMPTY_PATH;
+    rustix::mount::move_mount(&tree, c"", pin, c"", by_descriptor)
+}

@@ -1,0 +1,131 @@
+//! Why a document could not be read: place, value, and what would be right.
+
+use std::fmt::{self, Write};
+
+use super::reader::{Fault, Reader};
+use crate::error::Error;
+
+/// The largest document in bytes: configurations have some ten KiB, and what is larger is none.
+const SIZE_LIMIT: usize = 16 << 20;
+
+/// How many characters of an offending value a message shows.
+const SHOWN: usize = 40;
+
+/// Why a document could not be read; it reads on after the file's name: `config.json: …`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ParseError(String);
+
+impl fmt::Display for ParseError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl std::error::Error for ParseError {}
+
+impl From<ParseError> for Error {
+    fn from(error: ParseError) -> Self {
+        Error::new(error.0)
+    }
+}
+
+/// Checks size and encoding of the whole document.
+pub(super) fn check_text(document: &[u8]) -> Result<&str, ParseError> {
+    let size = document.len();
+    if size > SIZE_LIMIT {
+        return Err(ParseError(format!("has {size} bytes, more than the limit of {SIZE_LIMIT} (16 MiB)")));
+    }
+    match str::from_utf8(document) {
+        Ok(text) if text.trim_ascii().is_empty() => Err(ParseError("is empty, not JSON".to_string())),
+        Ok(text) => Ok(text),
+        Err(error) => {
+            let (before, after) = document.split_at(error.valid_up_to());
+            let place = end_of(str::from_utf8(before).unwrap_or_default());
+            Err(ParseError(format!("{place}: byte 0x{:02x} is not UTF-8", after[0])))
+        }
+    }
+}
+
+/// Line and column of the place behind `text`, both from 1, the column in characters.
+fn end_of(text: &str) -> String {
+    let line = text.matches('\n').count() + 1;
+    let column = text.rsplit('\n').next().unwrap_or_default().chars().count() + 1;
+    format!("line {line}, column {column}")
+}
+
+/// The words for what the reader ran into.
+#[cold]
+pub(super) fn describe(document: &str, fault: Fault) -> ParseError {
+    let Fault { at, expected, is_mistyped } = fault;
+    if is_mistyped {
+        return describe_mistyped(document, at, expected);
+    }
+    let (before, after) = document.split_at_checked(at).unwrap_or((document, ""));
+    let place = end_of(before);
+    ParseError(match after.chars().next() {
+        None => format!("{place}: the document ends too early: expected {expected}"),
+        Some(found) if found.is_control() => {
+            format!("{place}: expected {expected}, found character 0x{:02x}", u32::from(found))
+        }
+        Some(found) => format!("{place}: expected {expected}, found '{found}'"),
+    })
+}
+
+fn describe_mistyped(document: &str, at: usize, expected: &str) -> ParseError {
+    let mut field = find_path(document, at).unwrap_or_default();
+    if !field.is_empty() {
+        field += ": ";
+    }
+    let mut reader = Reader::new(&document[at..]);
+    // It has been skipped before, so it can be skipped again.
+    let end = at + reader.skip_value().map_or(0, |()| reader.at());
+    ParseError(format!("{field}{} is not {expected}", shorten(&document[at..end])))
+}
+
+/// The path to the value that begins at `at`, such as `mounts[3].options[1]`.
+fn find_path(document: &str, at: usize) -> Option<String> {
+    let mut path = String::new();
+    let mut reader = Reader::new(document);
+    while reader.peek().is_some() && reader.at() < at {
+        let opening = reader.peek()?;
+        let bracket = if opening == b'{' { b'}' } else { b']' };
+        reader.open(opening, "").ok()?;
+        for position in 0.. {
+            if !reader.next(bracket, position == 0).ok()? {
+                return None;
+            }
+            let key = if bracket == b'}' { Some(reader.key().ok()?) } else { None };
+            // The value is this one or inside of it if it does not end before.
+            let mut behind = reader;
+            if behind.skip_value().is_ok() && behind.at() <= at {
+                reader = behind;
+                continue;
+            }
+            match key {
+                Some(key) if path.is_empty() => path += &key,
+                Some(key) => drop(write!(path, ".{key}")),
+                None => drop(write!(path, "[{position}]")),
+            }
+            break;
+        }
+    }
+    Some(path)
+}
+
+/// On one line and not too long.
+fn shorten(value: &str) -> String {
+    let mut shown = String::new();
+    for character in value.chars() {
+        match character {
+            ' ' | '\n' | '\t' | '\r' if shown.ends_with(' ') => continue,
+            '\n' | '\t' | '\r' => shown.push(' '),
+            character => shown.push(character),
+        }
+        if shown.chars().count() > SHOWN {
+            shown.pop();
+            shown.push('…');
+            break;
+        }
+    }
+    shown
+}

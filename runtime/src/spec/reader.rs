@@ -1,0 +1,389 @@
+//! JSON's grammar (RFC 8259), strictly: one pass over the document, without recursion where nobody looks.
+//!
+//! Nothing here has a type parameter, so that the spec's forty structs share one copy of the code.
+
+use std::borrow::Cow;
+
+use super::json::Object;
+
+/// How deep objects and lists may be nested; the specification needs eight levels.
+const DEPTH_LIMIT: u32 = 128;
+
+/// Reading has failed; the reader knows where and why.
+#[derive(Debug)]
+pub struct Failed;
+
+/// Where reading failed, and what would have been right there.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Fault {
+    /// Offset in bytes: of the offending byte, or of the beginning of the offending value.
+    pub at: usize,
+    /// Such as "a string".
+    pub expected: &'static str,
+    /// A well-formed value of the wrong type, as opposed to what is not JSON at all.
+    pub is_mistyped: bool,
+}
+
+/// Stands somewhere in a document.
+#[derive(Clone, Copy)]
+pub struct Reader<'de> {
+    document: &'de str,
+    at: usize,
+    /// Objects and lists that are open.
+    depth: u32,
+    fault: Fault,
+}
+
+impl<'de> Reader<'de> {
+    pub(super) fn new(document: &'de str) -> Self {
+        Reader { document, at: 0, depth: 0, fault: Fault { at: 0, expected: "", is_mistyped: false } }
+    }
+
+    pub(super) fn fault(&self) -> Fault {
+        self.fault
+    }
+
+    /// The current place, in bytes.
+    pub(super) fn at(&self) -> usize {
+        self.at
+    }
+
+    #[cold]
+    fn malformed(&mut self, expected: &'static str) -> Failed {
+        self.fault = Fault { at: self.at, expected, is_mistyped: false };
+        Failed
+    }
+
+    /// The value here is not what was `expected`, unless it is not JSON in the first place.
+    #[cold]
+    pub fn mistyped(&mut self, expected: &'static str) -> Failed {
+        let at = self.at;
+        if self.skip_value().is_ok() {
+            self.fault = Fault { at, expected, is_mistyped: true };
+        }
+        Failed
+    }
+
+    fn byte(&self) -> Option<u8> {
+        self.document.as_bytes().get(self.at).copied()
+    }
+
+    /// The byte at the current place, behind any white space.
+    pub(super) fn peek(&mut self) -> Option<u8> {
+        loop {
+            match self.byte() {
+                Some(b' ' | b'\n' | b'\t' | b'\r') => self.at += 1,
+                other => return other,
+            }
+        }
+    }
+
+    /// Makes sure that nothing but white space follows.
+    pub(super) fn finish(&mut self) -> Result<(), Failed> {
+        match self.peek() {
+            None => Ok(()),
+            Some(_) => Err(self.malformed("nothing after the end of the document")),
+        }
+    }
+
+    /// Passes over `null`, if it stands here.
+    pub(super) fn take_null(&mut self) -> Result<bool, Failed> {
+        match self.peek() {
+            Some(b'n') => self.skip_word("null").map(|()| true),
+            _ => Ok(false),
+        }
+    }
+
+    /// `true` or `false`.
+    pub(super) fn boolean(&mut self, expected: &'static str) -> Result<bool, Failed> {
+        match self.byte() {
+            Some(b't') => self.skip_word("true").map(|()| true),
+            Some(b'f') => self.skip_word("false").map(|()| false),
+            _ => Err(self.mistyped(expected)),
+        }
+    }
+
+    /// A whole number from `min` to `max`, in two's complement.
+    pub(super) fn integer(&mut self, min: i64, max: u64, expected: &'static str) -> Result<u64, Failed> {
+        let start = self.at;
+        if !matches!(self.byte(), Some(b'-' | b'0'..=b'9')) {
+            return Err(self.mistyped(expected));
+        }
+        self.skip_number()?;
+        let digits = &self.document[start..self.at];
+        let (is_negative, digits) = match digits.strip_prefix('-') {
+            Some(digits) => (true, digits),
+            None => (false, digits),
+        };
+        let limit = if is_negative { min.unsigned_abs() } else { max };
+        let magnitude = digits.bytes().try_fold(0u64, |number, byte| {
+            let digit = byte.is_ascii_digit().then_some(u64::from(byte & 15))?;
+            number.checked_mul(10)?.checked_add(digit).filter(|&number| number <= limit)
+        });
+        match magnitude {
+            Some(magnitude) if is_negative => Ok(magnitude.wrapping_neg()),
+            Some(magnitude) => Ok(magnitude),
+            None => {
+                self.at = start;
+                Err(self.mistyped(expected))
+            }
+        }
+    }
+
+    /// A string, its escapes resolved.
+    pub(super) fn string(&mut self, expected: &'static str) -> Result<Cow<'de, str>, Failed> {
+        if self.byte() != Some(b'"') {
+            return Err(self.mistyped(expected));
+        }
+        let start = self.at + 1;
+        let has_escapes = self.skip_string()?;
+        let text = &self.document[start..self.at - 1];
+        Ok(if has_escapes { Cow::Owned(unescape(text)) } else { Cow::Borrowed(text) })
+    }
+
+    /// A member's name and the colon after it.
+    pub(super) fn key(&mut self) -> Result<Cow<'de, str>, Failed> {
+        if self.peek() != Some(b'"') {
+            return Err(self.malformed("a name in double quotes"));
+        }
+        let key = self.string("")?;
+        match self.peek() {
+            Some(b':') => {
+                self.at += 1;
+                self.peek();
+                Ok(key)
+            }
+            _ => Err(self.malformed("\":\"")),
+        }
+    }
+
+    /// Goes into the object (`{`) or list (`[`) that begins here.
+    pub(super) fn open(&mut self, bracket: u8, expected: &'static str) -> Result<(), Failed> {
+        if self.byte() != Some(bracket) {
+            return Err(self.mistyped(expected));
+        }
+        self.deepen()
+    }
+
+    fn deepen(&mut self) -> Result<(), Failed> {
+        if self.depth == DEPTH_LIMIT {
+            return Err(self.malformed("no more than 128 levels of objects and lists"));
+        }
+        self.depth += 1;
+        self.at += 1;
+        Ok(())
+    }
+
+    /// Goes to the next member or element, or behind the closing `bracket`.
+    pub(super) fn next(&mut self, bracket: u8, is_first: bool) -> Result<bool, Failed> {
+        match self.peek() {
+            Some(byte) if byte == bracket => {
+                self.at += 1;
+                self.depth -= 1;
+                Ok(false)
+            }
+            Some(b',') if !is_first => {
+                self.at += 1;
+                self.peek();
+                Ok(true)
+            }
+            _ if is_first => Ok(true),
+            _ => Err(self.malformed(if bracket == b'}' { "\",\" or \"}\"" } else { "\",\" or \"]\"" })),
+        }
+    }
+
+    /// Reads every member of the object that begins here.
+    pub fn object(&mut self, object: &mut dyn Object<'de>) -> Result<(), Failed> {
+        self.open(b'{', "an object")?;
+        let mut is_first = true;
+        while self.next(b'}', is_first)? {
+            let key = self.key()?;
+            object.read_member(&key, self)?;
+            is_first = false;
+        }
+        Ok(())
+    }
+
+    /// Passes over one value; deep nesting costs no stack.
+    pub fn skip_value(&mut self) -> Result<(), Failed> {
+        // A bit for each level that this value opens, innermost lowest: 1 is an object, 0 a list.
+        let mut objects: u128 = 0;
+        let outside = self.depth;
+        loop {
+            match self.peek() {
+                Some(bracket @ (b'{' | b'[')) => {
+                    self.deepen()?;
+                    objects = objects << 1 | u128::from(bracket == b'{');
+                    if self.next(closing(objects), true)? {
+                        if bracket == b'{' {
+                            self.key()?;
+                        }
+                        continue;
+                    }
+                    objects >>= 1;
+                }
+                Some(b'"') => drop(self.skip_string()?),
+                Some(b'-' | b'0'..=b'9') => self.skip_number()?,
+                Some(b't') => self.skip_word("true")?,
+                Some(b'f') => self.skip_word("false")?,
+                Some(b'n') => self.skip_word("null")?,
+                _ => return Err(self.malformed("a value")),
+            }
+            // A value has ended: leave every level that ends with it.
+            loop {
+                if self.depth == outside {
+                    return Ok(());
+                }
+                if self.next(closing(objects), false)? {
+                    if objects & 1 == 1 {
+                        self.key()?;
+                    }
+                    break;
+                }
+                objects >>= 1;
+            }
+        }
+    }
+
+    /// Passes over a string; true if it has escapes.
+    fn skip_string(&mut self) -> Result<bool, Failed> {
+        let bytes = self.document.as_bytes();
+        let mut has_escapes = false;
+        self.at += 1;
+        loop {
+            while bytes.get(self.at).is_some_and(|&byte| PLAIN[usize::from(byte)]) {
+                self.at += 1;
+            }
+            match self.byte() {
+                Some(b'"') => {
+                    self.at += 1;
+                    return Ok(has_escapes);
+                }
+                Some(b'\\') => {
+                    has_escapes = true;
+                    self.skip_escape()?;
+                }
+                Some(_) => return Err(self.malformed("no control character inside a string")),
+                None => return Err(self.malformed("the closing quote of a string")),
+            }
+        }
+    }
+
+    fn skip_escape(&mut self) -> Result<(), Failed> {
+        self.at += 1;
+        match self.byte() {
+            Some(b'"' | b'\\' | b'/' | b'b' | b'f' | b'n' | b'r' | b't') => self.at += 1,
+            Some(b'u') => {
+                for _ in 0..4 {
+                    self.at += 1;
+                    if !self.byte().is_some_and(|byte| byte.is_ascii_hexdigit()) {
+                        return Err(self.malformed("four hexadecimal digits"));
+                    }
+                }
+                self.at += 1;
+            }
+            _ => return Err(self.malformed("one of \" \\ / b f n r t u after a backslash")),
+        }
+        Ok(())
+    }
+
+    fn skip_number(&mut self) -> Result<(), Failed> {
+        self.at += usize::from(self.byte() == Some(b'-'));
+        if self.byte() == Some(b'0') {
+            self.at += 1;
+            if self.byte().is_some_and(|byte| byte.is_ascii_digit()) {
+                return Err(self.malformed("no digit after a leading zero"));
+            }
+        } else {
+            self.skip_digits()?;
+        }
+        if self.byte() == Some(b'.') {
+            self.at += 1;
+            self.skip_digits()?;
+        }
+        if let Some(b'e' | b'E') = self.byte() {
+            self.at += 1;
+            self.at += usize::from(matches!(self.byte(), Some(b'+' | b'-')));
+            self.skip_digits()?;
+        }
+        Ok(())
+    }
+
+    fn skip_digits(&mut self) -> Result<(), Failed> {
+        let start = self.at;
+        while self.byte().is_some_and(|byte| byte.is_ascii_digit()) {
+            self.at += 1;
+        }
+        if self.at > start { Ok(()) } else { Err(self.malformed("a digit")) }
+    }
+
+    fn skip_word(&mut self, word: &str) -> Result<(), Failed> {
+        if self.document.as_bytes()[self.at..].starts_with(word.as_bytes()) {
+            self.at += word.len();
+            Ok(())
+        } else {
+            Err(self.malformed("a value"))
+        }
+    }
+}
+
+/// What closes the innermost level.
+fn closing(objects: u128) -> u8 {
+    if objects & 1 == 1 { b'}' } else { b']' }
+}
+
+/// The bytes that stand for themselves in a string.
+static PLAIN: [bool; 256] = {
+    let mut plain = [true; 256];
+    let mut byte = 0;
+    while byte < 0x20 {
+        plain[byte] = false;
+        byte += 1;
+    }
+    plain[b'"' as usize] = false;
+    plain[b'\\' as usize] = false;
+    plain
+};
+
+/// Resolves the escapes of a string whose grammar has been checked.
+fn unescape(escaped: &str) -> String {
+    let mut text = String::with_capacity(escaped.len());
+    let mut rest = escaped;
+    while let Some((plain, escape)) = rest.split_once('\\') {
+        text.push_str(plain);
+        let mut characters = escape.chars();
+        text.push(match characters.next() {
+            Some('b') => '\u{8}',
+            Some('f') => '\u{c}',
+            Some('n') => '\n',
+            Some('r') => '\r',
+            Some('t') => '\t',
+            Some('u') => {
+                let (character, behind) = unescape_utf16(characters.as_str());
+                characters = behind.chars();
+                character
+            }
+            Some(itself) => itself,
+            None => break,
+        });
+        rest = characters.as_str();
+    }
+    text.push_str(rest);
+    text
+}
+
+/// The four digits after `\u`, and the escape of the low surrogate that has to follow a high one.
+fn unescape_utf16(digits: &str) -> (char, &str) {
+    let unit = |digits: &str| u32::from_str_radix(digits.get(..4)?, 16).ok();
+    let high = unit(digits).unwrap_or(0xfffd);
+    let behind = digits.get(4..).unwrap_or_default();
+    if let 0xd800..0xdc00 = high
+        && let Some(escape) = behind.strip_prefix("\\u")
+        && let Some(low @ 0xdc00..0xe000) = unit(escape)
+    {
+        let code = 0x10000 + ((high - 0xd800) << 10) + (low - 0xdc00);
+        return (char::from_u32(code).unwrap_or(char::REPLACEMENT_CHARACTER), &escape[4..]);
+    }
+    // A surrogate on its own is no character: Go's decoder, which callers use, puts U+FFFD there too.
+    (char::from_u32(high).unwrap_or(char::REPLACEMENT_CHARACTER), behind)
+}

@@ -1,0 +1,422 @@
+//! The parser against serde_json and against the specification's own schema.
+
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
+
+use serde_json::{Value, json};
+
+use super::json::{List, Map, Text, parse};
+use super::linux::Resources;
+use super::{Process, Spec};
+
+/// A parsed value back as JSON with every member that the struct has, to compare it with the document.
+pub(crate) trait Reflect {
+    fn reflect(&self) -> Value;
+}
+
+macro_rules! reflect_as_is {
+    ($($type:ty)*) => { $(impl Reflect for $type { fn reflect(&self) -> Value { json!(*self) } })* };
+}
+reflect_as_is! { bool u16 u32 u64 i32 i64 }
+
+impl Reflect for Text<'_> {
+    fn reflect(&self) -> Value {
+        json!(**self)
+    }
+}
+
+impl<T: Reflect> Reflect for Option<T> {
+    fn reflect(&self) -> Value {
+        self.as_ref().map_or(Value::Null, Reflect::reflect)
+    }
+}
+
+impl<T: Reflect> Reflect for List<T> {
+    fn reflect(&self) -> Value {
+        self.iter().map(Reflect::reflect).collect()
+    }
+}
+
+impl<T: Reflect> Reflect for Map<'_, T> {
+    fn reflect(&self) -> Value {
+        Value::Object(self.iter().map(|(key, value)| (key.to_string(), value.reflect())).collect())
+    }
+}
+
+pub(crate) fn fixtures_folder() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures")
+}
+
+/// The recorded documents and the specification's good examples whose names end with `suffix`.
+pub(crate) fn fixtures(suffix: &str) -> Vec<(String, Vec<u8>)> {
+    let folders = [fixtures_folder(), fixtures_folder().join("oci-spec/test/config/good")];
+    let mut documents: Vec<_> = folders
+        .iter()
+        .flat_map(|folder| std::fs::read_dir(folder).expect("fixtures are there"))
+        .map(|entry| entry.expect("fixtures are readable").path())
+        .filter(|path| path.to_string_lossy().ends_with(suffix))
+        .map(|path| (path.display().to_string(), std::fs::read(&path).expect("fixtures are readable")))
+        .collect();
+    documents.sort();
+    assert!(documents.len() > 3, "{suffix}");
+    documents
+}
+
+/// Members that documents in the wild carry and the specification does not know for Linux.
+const UNKNOWN: [&str; 6] = ["zos", "freebsd", "solaris", "windows", "vm", "oomScoreAdj"];
+
+/// Asserts that `parsed` says what `document` says, and nothing else.
+fn assert_same(document: &Value, parsed: &Value, path: &str) {
+    match (document, parsed) {
+        (Value::Object(document), Value::Object(parsed)) => {
+            for (key, value) in document {
+                match parsed.get(key) {
+                    Some(parsed) if !value.is_null() => assert_same(value, parsed, &format!("{path}.{key}")),
+                    Some(_) => {}
+                    None => assert!(UNKNOWN.contains(&key.as_str()), "{path}.{key} is not read"),
+                }
+            }
+            for (key, value) in parsed {
+                let empty = [json!(null), json!(false), json!(0), json!(""), json!([]), json!({})];
+                let is_default = |value: &Value| {
+                    empty.contains(value)
+                        || value.as_object().is_some_and(|object| object.values().all(|v| empty.contains(v)))
+                };
+                assert!(document.contains_key(key) || is_default(value), "{path}.{key} is {value}");
+            }
+        }
+        (Value::Array(document), Value::Array(parsed)) => {
+            assert_eq!(document.len(), parsed.len(), "{path}");
+            for (index, (document, parsed)) in document.iter().zip(parsed).enumerate() {
+                assert_same(document, parsed, &format!("{path}[{index}]"));
+            }
+        }
+        _ => assert_eq!(document, parsed, "{path}"),
+    }
+}
+
+#[test]
+fn fixtures_are_read_as_serde_json_reads_them() {
+    for (name, document) in fixtures(".json") {
+        let expected: Value = serde_json::from_slice(&document).expect("serde_json reads it");
+        let parsed = if name.ends_with(".process.json") {
+            parse::<Process>(&document).map(|process| process.reflect())
+        } else {
+            super::parse(&document).map(|spec| spec.reflect())
+        };
+        assert_same(&expected, &parsed.unwrap_or_else(|error| panic!("{name}: {error}")), &name);
+    }
+}
+
+/// Every member that the schema has for Linux is read, by its right name.
+#[test]
+fn schema_members_are_all_read() {
+    let schema = |name: &str| -> Value {
+        let file = std::fs::read(fixtures_folder().join("oci-spec").join(name)).expect("the schema is there");
+        serde_json::from_slice(&file).expect("the schema is JSON")
+    };
+    let keys = |value: &Value| -> BTreeSet<String> {
+        value.as_object().into_iter().flatten().map(|(key, _)| key.clone()).collect()
+    };
+    let root = schema("config-schema.json");
+    let linux = schema("config-linux.json");
+    let spec = Spec { root: Some(Default::default()), process: Some(Default::default()), ..Spec::default() };
+    let spec = spec.reflect();
+    let resources = &linux["linux"]["properties"]["resources"]["properties"];
+    let pairs = [
+        (keys(&root["properties"]), keys(&spec)),
+        (keys(&root["properties"]["process"]["properties"]), keys(&spec["process"])),
+        (keys(&root["properties"]["hooks"]["properties"]), keys(&super::Hooks::default().reflect())),
+        (keys(&linux["linux"]["properties"]), keys(&super::Linux::default().reflect())),
+        (keys(resources), keys(&Resources::default().reflect())),
+        (keys(&resources["cpu"]["properties"]), keys(&super::linux::Cpu::default().reflect())),
+        (keys(&resources["memory"]["properties"]), keys(&super::linux::Memory::default().reflect())),
+        (keys(&resources["blockIO"]["properties"]), keys(&super::linux::BlockIo::default().reflect())),
+        (
+            keys(&linux["linux"]["properties"]["intelRdt"]["properties"]),
+            keys(&super::linux::IntelRdt::default().reflect()),
+        ),
+    ];
+    for (schema, read) in pairs {
+        assert!(!schema.is_empty());
+        let missing: Vec<_> = schema
+            .difference(&read)
+            .filter(|key| {
+                !UNKNOWN.contains(&key.as_str()) && !["enableCMT", "enableMBM"].contains(&key.as_str())
+            })
+            .collect();
+        assert!(missing.is_empty(), "{missing:?}");
+    }
+}
+
+fn error_of(document: &str) -> String {
+    super::parse(document.as_bytes()).expect_err(document).to_string()
+}
+
+#[test]
+fn specification_examples_that_are_bad() {
+    let bad = |name: &str| -> String {
+        let path = fixtures_folder().join("oci-spec/test/config/bad").join(name);
+        error_of(&std::fs::read_to_string(path).expect("the example is there"))
+    };
+    assert_eq!(bad("invalid-json.json"), "line 1, column 2: expected a name in double quotes, found ']'");
+    assert_eq!(bad("linux-netdevice.json"), "linux.netDevices.eth0.name: 23 is not a string");
+    assert_eq!(
+        bad("linux-rdma.json"),
+        "linux.resources.rdma.mlx5_1.hcaHandles: \"not a uint32\" is not a whole number from 0 to 4294967295"
+    );
+}
+
+#[test]
+fn wrong_types_are_named_with_path_and_value() {
+    let u32_range = "a whole number from 0 to 4294967295";
+    for (document, message) in [
+        (r#"[1]"#, "[1] is not an object".to_string()),
+        (r#"7"#, "7 is not an object".to_string()),
+        (r#"{"process":{"user":{"uid":"abc"}}}"#, format!("process.user.uid: \"abc\" is not {u32_range}")),
+        (r#"{"process":{"user":{"uid":-1}}}"#, format!("process.user.uid: -1 is not {u32_range}")),
+        (
+            r#"{"process":{"user":{"uid":4294967296}}}"#,
+            format!("process.user.uid: 4294967296 is not {u32_range}"),
+        ),
+        (r#"{"process":{"user":{"umask": 1.5 }}}"#, format!("process.user.umask: 1.5 is not {u32_range}")),
+        (
+            r#"{"process":{"user":{"additionalGids":[1,2e3,"x"]}}}"#,
+            format!("process.user.additionalGids[1]: 2e3 is not {u32_range}"),
+        ),
+        (r#"{"mounts":[{},{"options":["ro", null]}]}"#, "mounts[1].options[1]: null is not a string".into()),
+        (r#"{"mounts":{"a":[1,2]}}"#, r#"mounts: {"a":[1,2]} is not a list"#.into()),
+        (r#"{"hooks":[]}"#, "hooks: [] is not an object".into()),
+        (r#"{"root":{"readonly":"yes"}}"#, "root.readonly: \"yes\" is not true or false".into()),
+        (r#"{"linux":{"sysctl":{"a\u0062c":1}}}"#, "linux.sysctl.abc: 1 is not a string".into()),
+        (
+            "{\"hostname\":[\n\t1,\r\n  2, \"äöüäöüäöüäöüäöüäöüäöüäöüäöüäöüäöüäöüäöüäöü\"]}",
+            "hostname: [ 1, 2, \"äöüäöüäöüäöüäöüäöüäöüäöüäöüäöüä… is not a string".into(),
+        ),
+        (
+            r#"{"process":{"oomScoreAdj":2147483648}}"#,
+            "process.oomScoreAdj: 2147483648 is not a whole number from -2147483648 to 2147483647".into(),
+        ),
+    ] {
+        assert_eq!(error_of(document), message, "{document}");
+    }
+}
+
+#[test]
+fn malformed_documents_are_named_with_line_and_column() {
+    for (document, message) in [
+        ("", "is empty, not JSON"),
+        (" \n\t", "is empty, not JSON"),
+        (
+            "{\n \"root\": {\n",
+            "line 3, column 1: the document ends too early: expected a name in double quotes",
+        ),
+        ("{\"root\": ", "line 1, column 10: the document ends too early: expected a value"),
+        (
+            "{\"hostname\": \"ab",
+            "line 1, column 17: the document ends too early: expected the closing quote of a string",
+        ),
+        ("{}\n{}", "line 2, column 1: expected nothing after the end of the document, found '{'"),
+        ("{} x", "line 1, column 4: expected nothing after the end of the document, found 'x'"),
+        ("{\"ä\":1,}", "line 1, column 8: expected a name in double quotes, found '}'"),
+        ("{\"a\":[1,]}", "line 1, column 9: expected a value, found ']'"),
+        ("{\"a\":[1 2]}", "line 1, column 9: expected \",\" or \"]\", found '2'"),
+        ("{\"a\" 1}", "line 1, column 6: expected \":\", found '1'"),
+        ("{\"a\":01}", "line 1, column 7: expected no digit after a leading zero, found '1'"),
+        ("{\"a\":tru}", "line 1, column 6: expected a value, found 't'"),
+        (
+            "{\"a\":\"\t\"}",
+            "line 1, column 7: expected no control character inside a string, found character 0x09",
+        ),
+        (
+            "{\"a\":\"\\x\"}",
+            "line 1, column 8: expected one of \" \\ / b f n r t u after a backslash, found 'x'",
+        ),
+        ("{\"mounts\":[1,}", "mounts[0]: 1 is not an object"),
+        ("{\"hostname\":[1,}", "line 1, column 16: expected a value, found '}'"),
+    ] {
+        assert_eq!(error_of(document), message, "{document}");
+    }
+    let broken = super::parse(b"{\"a\":\n\"\xff\"}").expect_err("not UTF-8").to_string();
+    assert_eq!(broken, "line 2, column 2: byte 0xff is not UTF-8");
+    let large = super::parse(&vec![b' '; (16 << 20) + 1]).expect_err("too large").to_string();
+    assert_eq!(large, "has 16777217 bytes, more than the limit of 16777216 (16 MiB)");
+}
+
+#[test]
+fn deep_nesting_is_an_error_and_not_a_stack_overflow() {
+    let nested =
+        |depth: usize, key: &str| format!("{{\"{key}\":{}{}}}", "[".repeat(depth - 1), "]".repeat(depth - 1));
+    assert!(super::parse(nested(128, "x").as_bytes()).is_ok());
+    let message = "line 1, column 133: expected no more than 128 levels of objects and lists, found '['";
+    assert_eq!(error_of(&nested(129, "x")), message);
+    for depth in [130, 200_000] {
+        assert_eq!(error_of(&nested(depth, "x")), message);
+        error_of(&nested(depth, "mounts"));
+        error_of(&"{\"a\":".repeat(depth));
+        error_of(&"[".repeat(depth));
+    }
+}
+
+#[test]
+fn escapes_are_resolved_in_values_and_in_keys() {
+    let text = |json: &str| parse::<Text>(json.as_bytes()).expect(json).to_string();
+    assert_eq!(text(r#""\"\\\/\b\f\n\r\t""#), "\"\\/\u{8}\u{c}\n\r\t");
+    assert_eq!(text(r#""a\u00e4\u20ac\ud83d\ude00z""#), "aä€😀z");
+    for alone in [r"\ud83d", r"\ude00", r"\ud83dx", r"\ud83d\n", r"\ud83d\ud83d\ude00", r"\ude00\ud83d"] {
+        let go = alone.replace(r"\ud83d\ude00", "😀").replace(r"\n", "\n");
+        let go = go.replace(r"\ud83d", "\u{fffd}").replace(r"\ude00", "\u{fffd}");
+        assert_eq!(text(&format!("\"{alone}\"")), go, "{alone}");
+    }
+    let spec =
+        super::parse(br#"{"\u0068ostname":"h\u006fst","annotations":{"a\/b":"\u0000"}}"#).expect("parses");
+    assert_eq!(spec.hostname.as_deref(), Some("host"));
+    assert_eq!((&*spec.annotations[0].0, &*spec.annotations[0].1), ("a/b", "\0"));
+}
+
+#[test]
+fn of_equal_keys_the_last_counts_and_null_is_absent() {
+    let document = br#"{"hostname":"a","process":{"cwd":"/a"},"process":{"user":{"uid":1}},"hostname":"b",
+        "annotations":{"x":"1","y":"2","x":"3"},"root":null,"linux":{"maskedPaths":null,"resources":null}}"#;
+    let spec = super::parse(document).expect("parses");
+    assert_eq!(spec.hostname.as_deref(), Some("b"));
+    let process = spec.process.expect("is there");
+    assert_eq!((&*process.cwd, process.user.uid), ("", 1));
+    let annotations: Vec<_> = spec.annotations.iter().map(|(key, value)| (&**key, &**value)).collect();
+    assert_eq!(annotations, [("x", "3"), ("y", "2")]);
+    assert_eq!(spec.root, None);
+    assert_eq!(spec.linux.expect("is there").resources, None);
+}
+
+#[test]
+fn borrowed_unless_escaped() {
+    let spec = super::parse(br#"{"hostname":"plain","domainname":"esc\/aped"}"#).expect("parses");
+    assert!(matches!(spec.hostname, Some(Text(std::borrow::Cow::Borrowed("plain")))));
+    assert!(matches!(spec.domainname, Some(Text(std::borrow::Cow::Owned(_)))));
+}
+
+/// xorshift64: the same numbers on every run.
+struct Random(u64);
+
+impl Random {
+    fn below(&mut self, limit: usize) -> usize {
+        self.0 ^= self.0 << 13;
+        self.0 ^= self.0 >> 7;
+        self.0 ^= self.0 << 17;
+        usize::try_from(self.0 % limit as u64).expect("fits")
+    }
+}
+
+fn mutate(document: &mut Vec<u8>, random: &mut Random) {
+    const SPICE: &[&[u8]] = &[
+        b"null",
+        b"true",
+        b"-0",
+        b"1e5",
+        b"0.5",
+        b"18446744073709551616",
+        b"-9223372036854775808",
+        b"\"\"",
+        b"{",
+        b"}",
+        b"[",
+        b"]",
+        b",",
+        b":",
+        b"\"",
+        b"\\",
+        b"\\u0000",
+        b"\\ud800",
+        b"\\uDFFF",
+        b"\x00",
+        b"\xff",
+        "ü".as_bytes(),
+        b"{\"a\":[{}]}",
+        b" ",
+        b"//",
+        b"'",
+        b"NaN",
+        b"\x7f",
+    ];
+    let at = random.below(document.len() + 1);
+    match random.below(5) {
+        0 => document.truncate(at),
+        1 if at < document.len() => document[at] ^= 1 << random.below(8),
+        2 if at < document.len() => drop(document.remove(at)),
+        3 => {
+            let end = (at + random.below(40)).min(document.len());
+            let piece = document[at..end].to_vec();
+            let to = random.below(document.len() + 1);
+            document.splice(to..to, piece);
+        }
+        _ => drop(document.splice(at..at, SPICE[random.below(SPICE.len())].iter().copied())),
+    }
+}
+
+/// A document that is read says what serde_json reads; one that is not is malformed for serde_json too, or
+/// has a value of the wrong type at the place that the message names.
+#[test]
+fn mutated_documents_agree_with_serde_json() {
+    let mut random = Random(0x9e37_79b9_7f4a_7c15);
+    let (mut read, mut malformed, mut mistyped) = (0, 0, 0);
+    for (name, original) in fixtures(".json").into_iter().filter(|(name, _)| !name.ends_with("process.json"))
+    {
+        // Without most of the seccomp names, which are all alike, mutations hit what differs.
+        let mut compact: Value = serde_json::from_slice(&original).expect("serde_json reads it");
+        if let Some(Value::Array(rules)) = compact.pointer_mut("/linux/seccomp/syscalls") {
+            rules.truncate(3);
+            rules.iter_mut().for_each(|rule| rule["names"] = json!(["read", "write"]));
+        }
+        let compact = compact.to_string().into_bytes();
+        for _ in 0..400 {
+            let mut document = compact.clone();
+            for _ in 0..=random.below(3) {
+                mutate(&mut document, &mut random);
+            }
+            let is_json = str::from_utf8(&document).is_ok()
+                && serde_json::from_slice::<serde::de::IgnoredAny>(&document).is_ok();
+            let shown = String::from_utf8_lossy(&document);
+            match super::parse(&document).map_err(|error| error.to_string()) {
+                Ok(spec) => {
+                    assert!(is_json, "{name}: accepted {shown}");
+                    read += 1;
+                    // A lone surrogate is an error there; mutated keys may be unknown, or twice there.
+                    if let Ok(expected) = serde_json::from_slice::<Value>(&document) {
+                        assert_no_contradiction(&expected, &spec.reflect(), &shown);
+                    }
+                }
+                Err(error) if error.contains(" is not a") || error.contains(" is not true or false") => {
+                    mistyped += 1;
+                    let path = error.split(": ").next().unwrap_or_default();
+                    assert!(!path.is_empty(), "{error}");
+                }
+                Err(error) => {
+                    malformed += 1;
+                    assert!(!is_json, "{name}: {error}: {shown}");
+                }
+            }
+        }
+    }
+    assert!(read > 1000 && malformed > 1000 && mistyped > 50, "{read} {malformed} {mistyped}");
+}
+
+fn assert_no_contradiction(document: &Value, parsed: &Value, shown: &str) {
+    match (document, parsed) {
+        (Value::Object(document), Value::Object(parsed)) => {
+            for (key, value) in parsed {
+                if let Some(expected) = document.get(key).filter(|expected| !expected.is_null()) {
+                    assert_no_contradiction(expected, value, shown);
+                }
+            }
+        }
+        (Value::Array(document), Value::Array(parsed)) => {
+            assert_eq!(document.len(), parsed.len(), "{shown}");
+            document.iter().zip(parsed).for_each(|(d, p)| assert_no_contradiction(d, p, shown));
+        }
+        // serde_json takes -0 for a float.
+        (Value::Number(document), _) if document.as_f64() == Some(0.0) => {
+            assert_eq!(*parsed, json!(0), "{shown}")
+        }
+        _ => assert_eq!(document, parsed, "{shown}"),
+    }
+}

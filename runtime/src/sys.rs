@@ -1,0 +1,457 @@
+//! The unsafe rim: the system calls that no safe wrapper offers, each behind a function that can't be misused.
+//!
+//! bpf(2): loading and attaching the device filter of a cgroup. Numbers and layouts are those of
+//! `include/uapi/linux/bpf.h`. clone3(2): from the runtime to init without a copy of the runtime in between.
+
+use std::cell::Cell;
+use std::ffi::{c_char, c_void};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
+
+use rustix::io::Errno;
+use rustix::process::{Pid, PidfdFlags, WaitId, WaitIdOptions};
+use syscalls::{Sysno, syscall3, syscall4};
+
+use crate::cgroup::Instruction;
+
+const BPF_PROG_LOAD: usize = 5;
+const BPF_PROG_ATTACH: usize = 8;
+const BPF_PROG_TYPE_CGROUP_DEVICE: u32 = 15;
+const BPF_CGROUP_DEVICE: u32 = 6;
+const BPF_F_ALLOW_MULTI: u32 = 2;
+
+/// How often a load that a signal interrupted is tried.
+const LOAD_ATTEMPTS: usize = 5;
+
+/// `union bpf_attr` as BPF_PROG_LOAD reads it, up to the last member that is set here.
+#[repr(C)]
+struct ProgramLoad {
+    kind: u32,
+    instruction_count: u32,
+    instructions: u64,
+    license: u64,
+    log_level: u32,
+    log_size: u32,
+    log_buffer: u64,
+    kernel_version: u32,
+    flags: u32,
+    name: [u8; 16],
+}
+
+/// `union bpf_attr` as BPF_PROG_ATTACH reads it.
+#[repr(C)]
+struct ProgramAttach {
+    target_fd: u32,
+    program_fd: u32,
+    attach_type: u32,
+    attach_flags: u32,
+}
+
+/// Loads a program of type `BPF_PROG_TYPE_CGROUP_DEVICE`; the descriptor is close-on-exec. See bpf(2).
+///
+/// # Errors
+/// `EPERM` without CAP_BPF (CAP_SYS_ADMIN before Linux 5.8), `EINVAL` and `EACCES` from the verifier, `E2BIG`
+/// for too many instructions.
+pub fn load_device_program(instructions: &[Instruction]) -> Result<OwnedFd, Errno> {
+    const { assert!(size_of::<Instruction>() == 8) };
+    let attributes = ProgramLoad {
+        kind: BPF_PROG_TYPE_CGROUP_DEVICE,
+        instruction_count: instructions.len().try_into().map_err(|_| Errno::TOOBIG)?,
+        instructions: instructions.as_ptr() as usize as u64,
+        // No helper is called, so that any license will do.
+        license: c"Dual MIT/GPL".as_ptr() as usize as u64,
+        log_level: 0,
+        log_size: 0,
+        log_buffer: 0,
+        kernel_version: 0,
+        flags: 0,
+        name: *b"pillbox_devices\0",
+    };
+    let mut attempts = 1;
+    loop {
+        let arguments = (&raw const attributes) as usize;
+        // SAFETY: `attributes` is a properly padded bpf_attr of the size given, and its two pointers are to a
+        // slice of 8-byte instructions with its true count and to a NUL-terminated string; all three outlive
+        // the call, which only reads them.
+        let loaded = unsafe { syscall3(Sysno::bpf, BPF_PROG_LOAD, arguments, size_of::<ProgramLoad>()) };
+        match loaded.map_err(errno) {
+            // SAFETY: a successful BPF_PROG_LOAD returns a new descriptor, which nothing else owns.
+            Ok(fd) => return Ok(unsafe { OwnedFd::from_raw_fd(fd as i32) }),
+            // The verifier gives up when a signal is pending.
+            Err(Errno::AGAIN) if attempts < LOAD_ATTEMPTS => attempts += 1,
+            Err(errno) => return Err(errno),
+        }
+    }
+}
+
+/// Attaches a device program to a cgroup, beside those of others (`BPF_F_ALLOW_MULTI`: all must agree).
+///
+/// It stays until the cgroup is removed. See bpf(2).
+pub fn attach_device_program(cgroup: BorrowedFd<'_>, program: BorrowedFd<'_>) -> Result<(), Errno> {
+    let attributes = ProgramAttach {
+        target_fd: cgroup.as_raw_fd() as u32,
+        program_fd: program.as_raw_fd() as u32,
+        attach_type: BPF_CGROUP_DEVICE,
+        attach_flags: BPF_F_ALLOW_MULTI,
+    };
+    let arguments = (&raw const attributes) as usize;
+    // SAFETY: `attributes` is a bpf_attr of the size given, which the call only reads; it has no pointers, and
+    // both descriptors are borrowed for the whole call.
+    let attached = unsafe { syscall3(Sysno::bpf, BPF_PROG_ATTACH, arguments, size_of::<ProgramAttach>()) };
+    attached.map(drop).map_err(errno)
+}
+
+fn errno(errno: syscalls::Errno) -> Errno {
+    Errno::from_raw_os_error(errno.into_raw())
+}
+
+/// Where a child was on its way to init when it failed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[repr(u32)]
+pub enum ChildStep {
+    /// Everything up to execveat(2) worked.
+    None = 0,
+    /// setns(2) into a namespace that the container joins.
+    Join = 1,
+    /// The second clone, out of the joined namespaces.
+    Clone = 2,
+    /// setns(2) into the seed namespace, or unshare(2) there.
+    Seed = 3,
+    /// Making the capabilities of the new user namespace survive the exec.
+    Capabilities = 4,
+    /// Sorting out the descriptors.
+    Descriptors = 5,
+    /// execveat(2) of init.
+    Exec = 6,
+}
+
+/// What a child does between clone and exec, in memory that it shares with its waiting parent.
+pub struct Child<'a> {
+    /// The file that is executed.
+    pub init: BorrowedFd<'a>,
+    /// argv of init.
+    pub arguments: &'a [*const c_char],
+    /// Namespaces to join first, with their CLONE_NEW* bits.
+    pub join: &'a [(BorrowedFd<'a>, u32)],
+    /// CLONE_NEW* bits: of the clone itself, or where namespaces were joined of a second one behind them.
+    pub namespaces: u32,
+    /// Whether there is a second clone.
+    pub nested: bool,
+    /// The seed mount namespace, to be copied.
+    pub seed: Option<BorrowedFd<'a>>,
+    /// Whether the program of a new user namespace keeps its capabilities over the exec of init.
+    pub ambient: bool,
+    /// How many descriptors from 3 on are the container's.
+    pub preserve: u32,
+    /// Descriptors that init inherits.
+    pub keep: &'a [RawFd],
+    /// Where and why it failed.
+    failed: Cell<(ChildStep, i32)>,
+    /// The second child, and what it runs on.
+    nested_pid: Cell<i32>,
+    nested_stack: Cell<*mut c_void>,
+}
+
+/// What [`spawn`] made.
+pub struct Spawned {
+    /// The process that became init.
+    pub pid: Pid,
+    /// A pidfd for it.
+    pub pidfd: OwnedFd,
+}
+
+/// The child needs a few frames and one small buffer.
+const STACK: usize = 64 * 1024;
+
+#[repr(align(16))]
+struct Stack([std::mem::MaybeUninit<u8>; STACK]);
+
+impl<'a> Child<'a> {
+    /// A child that executes `init`, with nothing special.
+    pub fn new(init: BorrowedFd<'a>, arguments: &'a [*const c_char], keep: &'a [RawFd]) -> Self {
+        Child {
+            init,
+            arguments,
+            join: &[],
+            namespaces: 0,
+            nested: false,
+            seed: None,
+            ambient: false,
+            preserve: 0,
+            keep,
+            failed: Cell::new((ChildStep::None, 0)),
+            nested_pid: Cell::new(0),
+            nested_stack: Cell::new(std::ptr::null_mut()),
+        }
+    }
+
+    fn fail(&self, step: ChildStep, errno: Errno) -> ! {
+        self.failed.set((step, errno.raw_os_error()));
+        pillbox_init::sys::exit(1)
+    }
+
+    fn enter(&self) {
+        for (namespace, flag) in self.join {
+            if let Err(errno) = pillbox_init::sys::setns(namespace, *flag) {
+                self.fail(ChildStep::Join, errno);
+            }
+        }
+    }
+
+    /// The last steps before init; runs on a stack of its own, in the parent's memory, while the parent waits.
+    fn become_init(&self) -> ! {
+        if let Some(seed) = self.seed {
+            const NEWNS: u32 = linux_raw_sys::general::CLONE_NEWNS;
+            let entered = pillbox_init::sys::setns(seed, NEWNS);
+            if let Err(errno) = entered.and_then(|()| pillbox_init::sys::unshare_namespaces(NEWNS)) {
+                self.fail(ChildStep::Seed, errno);
+            }
+        }
+        if self.ambient
+            && let Err(errno) = keep_capabilities_over_exec()
+        {
+            self.fail(ChildStep::Capabilities, errno);
+        }
+        if let Err(errno) = self.sort_descriptors() {
+            self.fail(ChildStep::Descriptors, errno);
+        }
+        let environment = [std::ptr::null::<c_char>()];
+        // SAFETY: `arguments` ends with NULL (checked by `spawn`), and so does the empty environment.
+        let errno = unsafe {
+            pillbox_init::sys::execveat(self.init.as_raw_fd(), self.arguments.as_ptr(), environment.as_ptr())
+        };
+        self.fail(ChildStep::Exec, errno)
+    }
+
+    /// Everything closes at the exec but stdio, what the caller preserves, and what init needs.
+    fn sort_descriptors(&self) -> Result<(), Errno> {
+        pillbox_init::sys::close_on_exec_from(3 + self.preserve)?;
+        for &fd in self.keep {
+            rustix::io::fcntl_setfd(pillbox_init::sys::inherited_fd(fd as u32), rustix::io::FdFlags::empty())?;
+        }
+        Ok(())
+    }
+}
+
+/// A new user namespace gives its first process all capabilities, and execve(2) takes them from whoever is not
+/// root there, which without id maps nobody is. Ambient ones stay.
+fn keep_capabilities_over_exec() -> Result<(), Errno> {
+    use rustix::thread::{CapabilitySet, capabilities, configure_capability_in_ambient_set, set_capabilities};
+    let mut sets = capabilities(None)?;
+    sets.inheritable = sets.permitted;
+    set_capabilities(None, sets)?;
+    for number in (0..u64::BITS).filter(|number| sets.permitted.bits() & (1 << number) != 0) {
+        configure_capability_in_ambient_set(CapabilitySet::from_bits_retain(1 << number), true)?;
+    }
+    Ok(())
+}
+
+/// clone3(2), twice where namespaces are joined, and init in the child. Returns when init runs.
+///
+/// The child borrows the parent's memory until it executes (CLONE_VM, CLONE_VFORK): no page table is copied.
+///
+/// # Errors
+/// The step that failed and its errno; no child is left then.
+pub fn spawn(child: &Child<'_>, cgroup: Option<BorrowedFd<'_>>) -> Result<Spawned, (ChildStep, Errno)> {
+    if child.arguments.last().is_none_or(|last| !last.is_null()) {
+        return Err((ChildStep::Exec, Errno::INVAL));
+    }
+    let blocked = SignalsBlocked::new();
+    let flags = if child.nested { 0 } else { child.namespaces };
+    let entry = if child.nested { clone_again } else { begin };
+    let mut stacks = [Box::<Stack>::new_uninit(), Box::<Stack>::new_uninit()];
+    let [stack, nested_stack] = stacks.each_mut().map(|stack| stack.as_mut_ptr().cast::<c_void>());
+    child.nested_stack.set(nested_stack);
+    let (pid, pidfd) = clone_vfork(u64::from(flags), cgroup, stack, entry, std::ptr::from_ref(child).cast())
+            .map_err(|errno| (ChildStep::Clone, errno))?;
+    drop(blocked);
+    let (step, errno) = child.failed.get();
+    if child.nested || step != ChildStep::None {
+        // The go-between, or the child that failed: gone already, or about to be.
+        let _ = rustix::process::waitid(WaitId::PidFd(pidfd.as_fd()), WaitIdOptions::EXITED);
+    }
+    if step != ChildStep::None {
+        if let Some(nested) = Pid::from_raw(child.nested_pid.get()) {
+            let _ = rustix::process::waitid(WaitId::Pid(nested), WaitIdOptions::EXITED);
+        }
+        return Err((step, Errno::from_raw_os_error(errno)));
+    }
+    if !child.nested {
+        return Ok(Spawned { pid, pidfd });
+    }
+    // CLONE_PARENT made it this process's child: its number cannot be reused before it is waited for.
+    let pid = Pid::from_raw(child.nested_pid.get()).ok_or((ChildStep::Clone, Errno::CHILD))?;
+    let pidfd = rustix::process::pidfd_open(pid, PidfdFlags::empty()).map_err(|errno| (ChildStep::Clone, errno))?;
+    Ok(Spawned { pid, pidfd })
+}
+
+/// The child's first function.
+unsafe extern "C" fn begin(child: *const c_void) -> ! {
+    // SAFETY: `spawn` passes a `Child` and waits for this process, which alone uses it meanwhile.
+    let child = unsafe { &*child.cast::<Child<'_>>() };
+    child.enter();
+    child.become_init()
+}
+
+/// The go-between's first function: joins, and clones from there. Namespaces that are made after joining a user
+/// namespace belong to it, and a joined pid namespace only takes children.
+unsafe extern "C" fn clone_again(child: *const c_void) -> ! {
+    // SAFETY: as in `begin`.
+    let state = unsafe { &*child.cast::<Child<'_>>() };
+    state.enter();
+    let flags = u64::from(state.namespaces) | u64::from(linux_raw_sys::general::CLONE_PARENT);
+    match clone_vfork(flags, None, state.nested_stack.get(), nested_begin, child) {
+        Ok((pid, pidfd)) => {
+            state.nested_pid.set(pid.as_raw_pid());
+            // Closes with this process; the runtime opens its own.
+            std::mem::forget(pidfd);
+            pillbox_init::sys::exit(0)
+        }
+        Err(errno) => state.fail(ChildStep::Clone, errno),
+    }
+}
+
+unsafe extern "C" fn nested_begin(child: *const c_void) -> ! {
+    // SAFETY: as in `begin`.
+    unsafe { &*child.cast::<Child<'_>>() }.become_init()
+}
+
+/// clone3(2) with CLONE_VM, CLONE_VFORK and CLONE_PIDFD. `entry` runs in the child on `stack` (of `STACK` bytes).
+fn clone_vfork(
+    flags: u64,
+    cgroup: Option<BorrowedFd<'_>>,
+    stack: *mut c_void,
+    entry: unsafe extern "C" fn(*const c_void) -> !,
+    argument: *const c_void,
+) -> Result<(Pid, OwnedFd), Errno> {
+    use linux_raw_sys::general as raw;
+    const CLONE_INTO_CGROUP: u64 = 1 << 33;
+    let mut pidfd: i32 = -1;
+    let mut arguments = raw::clone_args {
+        flags: flags | u64::from(raw::CLONE_VM | raw::CLONE_VFORK | raw::CLONE_PIDFD),
+        pidfd: &raw mut pidfd as u64,
+        child_tid: 0,
+        parent_tid: 0,
+        // With CLONE_PARENT the kernel takes the parent's own, and insists on 0 here.
+        exit_signal: if flags & u64::from(raw::CLONE_PARENT) == 0 { u64::from(raw::SIGCHLD) } else { 0 },
+        stack: stack as u64,
+        stack_size: STACK as u64,
+        tls: 0,
+        set_tid: 0,
+        set_tid_size: 0,
+        cgroup: 0,
+    };
+    if let Some(cgroup) = cgroup {
+        arguments.flags |= CLONE_INTO_CGROUP;
+        arguments.cgroup = cgroup.as_raw_fd() as u64;
+    }
+    // SAFETY: the child starts on a stack of its own with `entry`, which does not return, so nothing of the
+    // parent's frames is popped twice; the parent is suspended until the child has executed or exited, and so
+    // what they share is used by one at a time. The thread pointer is shared as well: `entry` only makes system
+    // calls. Signals are blocked, so that no handler of the parent's runs in the child.
+    let result = unsafe { clone3(&raw const arguments, size_of::<raw::clone_args>(), entry, argument) };
+    if result < 0 {
+        return Err(Errno::from_raw_os_error(-(result as i32)));
+    }
+    let pid = Pid::from_raw(result as i32).ok_or(Errno::CHILD)?;
+    // SAFETY: CLONE_PIDFD stored a new descriptor, which nothing else owns.
+    Ok((pid, unsafe { OwnedFd::from_raw_fd(pidfd) }))
+}
+
+/// The system call, and in the child the call of `entry(argument)` on the new stack.
+///
+/// # Safety
+/// `arguments` must name a stack that is large enough for `entry`, and the flags must suspend the caller.
+unsafe fn clone3(
+    arguments: *const linux_raw_sys::general::clone_args,
+    size: usize,
+    entry: unsafe extern "C" fn(*const c_void) -> !,
+    argument: *const c_void,
+) -> isize {
+    use std::arch::asm;
+    let number = linux_raw_sys::general::__NR_clone3 as isize;
+    let result: isize;
+    // SAFETY: the caller answers for the call. In the parent only the result register changes; the child never
+    // comes out of the block.
+    unsafe {
+        #[cfg(target_arch = "x86_64")]
+        asm!(
+            "syscall", "test rax, rax", "jnz 2f", "xor ebp, ebp", "mov rdi, r8", "call r9", "ud2", "2:",
+            inlateout("rax") number => result, in("rdi") arguments, in("rsi") size, in("r8") argument,
+            in("r9") entry, lateout("rcx") _, lateout("r11") _,
+        );
+        #[cfg(target_arch = "aarch64")]
+        asm!(
+            "svc 0", "cbnz x0, 2f", "mov x29, xzr", "mov x0, x3", "blr x4", "brk 1", "2:",
+            in("x8") number, inlateout("x0") arguments => result, in("x1") size, in("x3") argument, in("x4") entry,
+        );
+        #[cfg(target_arch = "riscv64")]
+        asm!(
+            "ecall", "bnez a0, 2f", "mv a0, a3", "jalr a4", "unimp", "2:",
+            in("a7") number, inlateout("a0") arguments => result, in("a1") size, in("a3") argument, in("a4") entry,
+        );
+    }
+    result
+}
+
+/// All signals blocked for the calling thread, until dropped.
+struct SignalsBlocked(u64);
+
+impl SignalsBlocked {
+    fn new() -> Self {
+        SignalsBlocked(set_signal_mask(u64::MAX))
+    }
+}
+
+impl Drop for SignalsBlocked {
+    fn drop(&mut self) {
+        set_signal_mask(self.0);
+    }
+}
+
+/// rt_sigprocmask(SIG_SETMASK); the result is the mask before. Bit n stands for signal n + 1.
+pub fn set_signal_mask(mask: u64) -> u64 {
+    let mut before = 0u64;
+    // SAFETY: both masks have the eight bytes that the kernel is told of.
+    let _ = unsafe {
+        syscall4(
+            Sysno::rt_sigprocmask,
+            linux_raw_sys::general::SIG_SETMASK as usize,
+            (&raw const mask) as usize,
+            (&raw mut before) as usize,
+            size_of::<u64>(),
+        )
+    };
+    before
+}
+
+/// signalfd4(2) for the signals in `mask`: non-blocking, close-on-exec. Each read gives 128 bytes, the signal's
+/// number in the first four.
+pub fn signalfd(mask: u64) -> Result<OwnedFd, Errno> {
+    let flags = rustix::fs::OFlags::CLOEXEC | rustix::fs::OFlags::NONBLOCK;
+    // SAFETY: the kernel reads a mask of eight bytes; the descriptor that it returns is new.
+    unsafe {
+        let mask = (&raw const mask) as usize;
+        let fd = syscall4(Sysno::signalfd4, usize::MAX, mask, size_of::<u64>(), flags.bits() as usize).map_err(errno)?;
+        Ok(OwnedFd::from_raw_fd(fd as i32))
+    }
+}
+
+/// ioctl(NS_GET_NSTYPE): the CLONE_NEW* bit of the namespace that `fd` stands for. See ioctl_ns(2).
+///
+/// # Errors
+/// `ENOTTY` when it stands for something else.
+pub fn namespace_type(fd: BorrowedFd<'_>) -> Result<u32, Errno> {
+    const NS_GET_NSTYPE: usize = 0xb703;
+    // SAFETY: the request takes no argument.
+    let kind = unsafe { syscall3(Sysno::ioctl, fd.as_raw_fd() as usize, NS_GET_NSTYPE, 0) };
+    kind.map(|kind| kind as u32).map_err(errno)
+}
+
+/// The descriptor with this number, taken over: one that the caller of the program passed on.
+///
+/// # Errors
+/// `EBADF` when it is not open.
+pub fn inherited_descriptor(number: u32) -> Result<BorrowedFd<'static>, Errno> {
+    let fd = pillbox_init::sys::inherited_fd(number);
+    rustix::io::fcntl_getfd(fd).map(|_| fd)
+}
