@@ -21,6 +21,9 @@ impl Cgroup {
                 self.write_limit(limit, false)?;
             }
         }
+        if let Some(limit) = postponed {
+            self.write_limit(limit, false)?;
+        }
         Ok(())
     }
 

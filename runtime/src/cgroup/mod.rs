@@ -70,7 +70,7 @@ impl Drop for Made<'_> {
 impl Cgroup {
     /// Makes the cgroup and what is missing above it, with the controllers that `limits` need.
     ///
-    /// Three system calls for a cgroup with one parent and no limits. An existing cgroup without processes is
+    /// Four system calls for a cgroup with one parent and no limits. An existing cgroup without processes is
     /// taken as it is, but thawed. On failure all cgroups made here are removed again; controllers that were
     /// turned on stay on.
     ///
@@ -182,11 +182,15 @@ impl Cgroup {
     /// # Errors
     /// There are processes after 5 seconds: names them.
     pub fn remove(&self) -> Result<()> {
+        self.remove_within(PATIENCE)
+    }
+
+    fn remove_within(&self, patience: Duration) -> Result<()> {
         if self.remove_directory()? {
             return Ok(());
         }
         let step = || format!("remove cgroup {}", self.path);
-        let deadline = Instant::now() + PATIENCE;
+        let deadline = Instant::now() + patience;
         let events = match Events::open(self.fd()) {
             Err(Errno::NOENT | Errno::NODEV) => return Ok(()),
             events => events.context(step)?,
@@ -197,7 +201,7 @@ impl Cgroup {
                 return Err(Error::new(format!(
                     "remove cgroup {}: it still has processes after {} s: {}",
                     self.path,
-                    PATIENCE.as_secs(),
+                    patience.as_secs_f32(),
                     pids.join(", ")
                 )));
             }

@@ -105,19 +105,19 @@ impl Cgroup {
     /// The processes in it and below, as the caller's pid namespace numbers them.
     pub fn pids(&self) -> Result<Vec<Pid>> {
         let mut pids = Vec::new();
-        let read = |cgroup: BorrowedFd<'_>| match read_file(cgroup, "cgroup.procs") {
-            Ok(list) => {
+        let read = |cgroup: BorrowedFd<'_>| {
+            match read_file(cgroup, "cgroup.procs") {
                 // Those of another pid namespace are 0, which kill(2) would take for the caller's own group.
-                pids.extend(list.lines().filter_map(|line| Pid::from_raw(line.parse().ok()?)));
-                Ok(())
+                Ok(list) => pids.extend(list.lines().filter_map(|line| Pid::from_raw(line.parse().ok()?))),
+                // Removed in between; or threaded, so that its processes are those of a cgroup above.
+                Err(Errno::NOENT | Errno::NODEV | Errno::OPNOTSUPP) => {}
+                Err(errno) => return Err(errno),
             }
-            // Removed in between; or threaded: its processes stand in a cgroup above.
-            Err(Errno::NOENT | Errno::NODEV | Errno::OPNOTSUPP) => Ok(()),
-            Err(errno) => Err(errno),
+            Ok(())
         };
-        tree::for_each(self.fd(), read)
-            .or_else(|errno| if errno == Errno::NOENT { Ok(()) } else { Err(errno) })
-            .context(|| format!("read cgroup.procs of cgroup {}", self.path))?;
-        Ok(pids)
+        match tree::for_each(self.fd(), read) {
+            Ok(()) | Err(Errno::NOENT | Errno::NODEV) => Ok(pids),
+            Err(errno) => Err(errno).context(|| format!("read cgroup.procs of cgroup {}", self.path)),
+        }
     }
 }

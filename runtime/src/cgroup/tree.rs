@@ -3,10 +3,10 @@
 use std::ffi::{CStr, CString};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
-use rustix::fs::{AtFlags, Dir, FileType, unlinkat};
+use rustix::fs::{AtFlags, Dir, FileType, OFlags, unlinkat};
 use rustix::io::Errno;
 
-use super::file::open_directory;
+use super::file::{open_directory, open_file};
 
 /// Walks a cgroup and all below: `enter` sees each from the top, `leave` each but the top, by parent and name,
 /// after all that is below it.
@@ -44,7 +44,8 @@ fn walk(
 
 fn children(cgroup: &OwnedFd) -> Result<Vec<CString>, Errno> {
     let mut names = Vec::new();
-    for entry in Dir::read_from(cgroup)? {
+    // The descriptor at hand is only a path (O_PATH), which can't be read.
+    for entry in Dir::new(open_file(cgroup, ".", OFlags::RDONLY | OFlags::DIRECTORY)?)? {
         let entry = entry?;
         let name = entry.file_name();
         if entry.file_type() == FileType::Directory && name != c"." && name != c".." {

@@ -81,7 +81,7 @@ pub enum Descriptor {
 }
 
 /// The container as data: what the runtime prepares, and what init does.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Default)]
 pub struct Plan {
     /// Namespaces to make and to join.
     pub namespaces: Namespaces,
@@ -108,6 +108,11 @@ impl Plan {
     pub fn operations(&self) -> impl Iterator<Item = Operation<'_>> {
         // Encoded by `Builder::push` and untouched since: every one decodes.
         Operations(Reader::new(&self.operations)).map_while(std::result::Result::ok)
+    }
+
+    /// Whether init waits for `start`, for which it needs a listening socket.
+    pub fn waits_for_start(&self) -> bool {
+        self.descriptors.contains(&Descriptor::Listener)
     }
 
     /// The bytes for init, given the numbers of the descriptors there.
@@ -178,10 +183,10 @@ fn strings(bytes: &[u8]) -> Result<Strings<'_>> {
 ///
 /// # Errors
 /// What cannot be done on this host or is not supported is named by its field; nothing has happened then.
-pub fn compile(spec: ValidSpec<'_>, host: &Host, intent: &Intent) -> Result<Plan> {
-    refuse_unsupported(&spec)?;
-    let namespaces = namespace::compile(&spec)?;
-    let mappings = namespace::compile_mappings(&spec, &namespaces, host)?;
+pub fn compile(spec: &ValidSpec<'_>, host: &Host, intent: &Intent) -> Result<Plan> {
+    refuse_unsupported(spec)?;
+    let namespaces = namespace::compile(spec)?;
+    let mappings = namespace::compile_mappings(spec, &namespaces, host)?;
     let own_user_namespace = namespaces.makes(NamespaceKind::User) || namespaces.joins(NamespaceKind::User);
     // A new procfs or sysfs in a user namespace wants to see one already there, which the seed has not.
     let from_seed = host.seed && namespaces.makes(NamespaceKind::Mount) && !own_user_namespace;
@@ -192,10 +197,10 @@ pub fn compile(spec: ValidSpec<'_>, host: &Host, intent: &Intent) -> Result<Plan
     if namespaces.makes(NamespaceKind::Network) {
         builder.push(Operation::SendNetlinkSocket {});
     }
-    let read_only_later = compile_file_system(&mut builder, &spec, &namespaces, from_seed, own_user_namespace, intent)?;
-    compile_surroundings(&mut builder, &spec, read_only_later)?;
-    identity::compile(&mut builder, &spec, mappings.as_ref(), own_user_namespace)?;
-    compile_end(&mut builder, &spec, intent)?;
+    let read_only_later = compile_file_system(&mut builder, spec, &namespaces, from_seed, own_user_namespace, intent)?;
+    compile_surroundings(&mut builder, spec, read_only_later)?;
+    identity::compile(&mut builder, spec, mappings.as_ref(), own_user_namespace)?;
+    compile_end(&mut builder, spec, intent)?;
 
     let Builder { operations, descriptors, warnings, .. } = builder;
     Ok(Plan {

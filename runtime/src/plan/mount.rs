@@ -27,6 +27,9 @@ const REPLACEABLE_IN_PROC: [&str; 10] = [
     "/proc/sys/kernel/ns_last_pid",
 ];
 
+/// Options that set the one field for access times.
+const ACCESS_TIMES: [&str; 3] = ["noatime", "strictatime", "relatime"];
+
 /// What a mount's options come to.
 #[derive(Debug, Default, PartialEq)]
 struct Options<'a> {
@@ -93,6 +96,11 @@ fn parse_options<'a>(field: &str, mount: &'a Mount<'_>) -> Result<Options<'a>> {
     // `bind` as a type comes with a recursive bind unless an option says which.
     for option in &mount.options {
         if let Some((attribute, set)) = attribute(option) {
+            // The access-time modes are one field: the last one named counts, and replaces a bind source's.
+            if ACCESS_TIMES.contains(&&**option) {
+                options.set.remove(MountAttrFlags::MOUNT_ATTR__ATIME);
+                options.clear.set(MountAttrFlags::MOUNT_ATTR__ATIME, set);
+            }
             options.set.set(attribute, set);
         } else if let Some((propagation, recursive)) = propagation(option) {
             options.propagation = propagation;
@@ -321,6 +329,13 @@ mod tests {
         assert_eq!(parsed.propagation, MountPropagationFlags::DOWNSTREAM);
         assert_eq!(parsed.recursive_set, MountAttrFlags::MOUNT_ATTR_RDONLY);
         assert_eq!(parsed.set, MountAttrFlags::empty());
+        assert_eq!(parsed.clear, MountAttrFlags::MOUNT_ATTR__ATIME);
+    }
+
+    #[test]
+    fn access_times_exclude_each_other() {
+        assert_eq!(options(&["noatime", "strictatime"]).set, MountAttrFlags::MOUNT_ATTR_STRICTATIME);
+        assert_eq!(options(&["strictatime", "relatime"]).set, MountAttrFlags::empty());
     }
 
     #[test]

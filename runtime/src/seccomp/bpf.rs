@@ -21,17 +21,11 @@ pub(super) enum Verdict {
     /// A `SECCOMP_RET_*` with its data.
     Action(u32),
     /// Index into the list of checks.
-    Check(usize),
+    Check(u32),
 }
 
-/// `struct sock_filter` of linux/filter.h.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-struct Instruction {
-    code: u16,
-    jt: u8,
-    jf: u8,
-    k: u32,
-}
+/// The bytes of a `struct sock_filter` (linux/filter.h): code, two jump offsets, operand.
+type Instruction = [u8; 8];
 
 /// An instruction that is there already: how many stood behind it when it was written.
 type Label = usize;
@@ -90,7 +84,8 @@ pub(super) fn assemble(
     }
     program.load(ARCH);
     program.fits()?;
-    Ok(program.bytes())
+    program.reversed.reverse();
+    Ok(program.reversed.into_flattened())
 }
 
 impl Assembler<'_> {
@@ -120,6 +115,7 @@ impl Assembler<'_> {
         match verdict {
             Verdict::Action(action) => Ok(self.action(action)),
             Verdict::Check(index) => {
+                let index = index as usize;
                 if let Some(label) = self.written[index] {
                     return Ok(label);
                 }
@@ -210,8 +206,9 @@ impl Assembler<'_> {
     }
 
     fn bridge(&mut self, target: Label) -> Label {
-        match self.reversed[target] {
-            Instruction { code: RETURN, k, .. } => self.action(k),
+        let [c0, c1, _, _, k @ ..] = self.reversed[target];
+        match u16::from_ne_bytes([c0, c1]) {
+            RETURN => self.action(u32::from_ne_bytes(k)),
             _ => self.push(JUMP, 0, 0, self.distance(target) as u32),
         }
     }
@@ -222,29 +219,23 @@ impl Assembler<'_> {
     }
 
     fn push(&mut self, code: u16, jt: u8, jf: u8, k: u32) -> Label {
-        self.reversed.push(Instruction { code, jt, jf, k });
+        let ([c0, c1], [k0, k1, k2, k3]) = (code.to_ne_bytes(), k.to_ne_bytes());
+        self.reversed.push([c0, c1, jt, jf, k0, k1, k2, k3]);
         self.reversed.len() - 1
     }
 
     fn fits(&self) -> Result<()> {
         match self.reversed.len() > uapi::BPF_MAXINSNS as usize {
-            true => Err(Error::new(format!(
-                "the rules need more than {} BPF instructions, the most that the kernel takes",
-                uapi::BPF_MAXINSNS
-            ))),
+            true => Err(too_long()),
             false => Ok(()),
         }
     }
+}
 
-    fn bytes(&self) -> Vec<u8> {
-        let mut bytes = Vec::with_capacity(self.reversed.len() * 8);
-        for Instruction { code, jt, jf, k } in self.reversed.iter().rev() {
-            let [c0, c1] = code.to_ne_bytes();
-            let [k0, k1, k2, k3] = k.to_ne_bytes();
-            bytes.extend([c0, c1, *jt, *jf, k0, k1, k2, k3]);
-        }
-        bytes
-    }
+/// The kernel refuses longer programs.
+pub(super) fn too_long() -> Error {
+    let limit = uapi::BPF_MAXINSNS;
+    Error::new(format!("the rules need more than {limit} BPF instructions, the most that the kernel takes"))
 }
 
 /// Offsets of an argument's lower and upper half.

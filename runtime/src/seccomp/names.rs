@@ -36,6 +36,23 @@ pub(super) const ABSENT: u16 = u16::MAX;
 /// Numbers and selectors.
 pub(super) const COLUMNS: usize = ABIS.len() + MULTIPLEXERS.len();
 
+/// One more than the highest number, of all columns.
+pub(super) const NUMBERS: usize = {
+    let (mut highest, mut row) = (0, 0);
+    while row < BUILT.count {
+        let mut column = 0;
+        while column < COLUMNS {
+            let number = BUILT.rows[row].numbers[column];
+            if number != ABSENT && number > highest {
+                highest = number;
+            }
+            column += 1;
+        }
+        row += 1;
+    }
+    highest as usize + 1
+};
+
 /// All architectures that the specification names (config-linux.md, `architectures`).
 pub(super) const ARCHITECTURES: [&str; 23] = [
     "SCMP_ARCH_X86",

@@ -2,6 +2,8 @@
 
 use std::cmp::Ordering;
 
+use super::bpf::too_long;
+use super::uapi;
 use crate::error::{Error, Result};
 use crate::spec::linux::SyscallArg;
 
@@ -123,23 +125,25 @@ impl Applies {
         if args.is_empty() {
             return Ok(Applies::Always);
         }
+        if args.len() > uapi::BPF_MAXINSNS as usize {
+            return Err(too_long());
+        }
         let mut conditions = Vec::with_capacity(args.len());
         let (mut seen, mut repeated) = (0u8, false);
         for (position, arg) in args.iter().enumerate() {
             let condition = Condition::parse(arg).map_err(|e| e.context(format_args!("args[{position}]")))?;
             repeated |= seen & (1 << condition.index) != 0;
             seen |= 1 << condition.index;
-            conditions.push(condition.narrowed(width));
+            // By argument: without repetitions there are six at most.
+            let place = conditions.partition_point(|other: &Condition| other.index < condition.index);
+            conditions.insert(place, condition.narrowed(width));
         }
         let mut alternatives: Vec<Vec<Condition>> = match repeated {
             true => conditions.into_iter().map(|condition| vec![condition]).collect(),
             false => vec![conditions],
         };
-        for alternative in &mut alternatives {
-            // Nothing is compared, so it always holds.
-            alternative.retain(|condition| condition.mask != 0);
-            alternative.sort_by_key(|condition| condition.index);
-        }
+        // What compares nothing always holds.
+        alternatives.iter_mut().for_each(|alternative| alternative.retain(|condition| condition.mask != 0));
         match alternatives.iter().any(Vec::is_empty) {
             true => Ok(Applies::Always),
             false => Ok(Applies::When(alternatives)),
@@ -147,13 +151,20 @@ impl Applies {
     }
 }
 
-/// Puts branches into the order in which they are asked; the same conditions can't have two actions.
-pub(super) fn arrange(branches: &mut Vec<Branch>) -> Result<()> {
+/// Adds a branch where it is to be asked; the same conditions can't have two actions.
+pub(super) fn insert(branches: &mut Vec<Branch>, branch: Branch) -> Result<()> {
     // Slices compare element by element, a prefix first: the wider rule hides the narrower, as in libseccomp.
-    branches.sort_by(|a, b| a.conditions.cmp(&b.conditions));
-    branches.dedup();
-    match branches.windows(2).any(|pair| pair[0].conditions == pair[1].conditions) {
-        true => Err(Error::new("two rules with the same conditions have different actions")),
-        false => Ok(()),
+    let position = branches.partition_point(|other| other.conditions < branch.conditions);
+    match branches.get(position) {
+        Some(same) if *same == branch => Ok(()),
+        Some(other) if other.conditions == branch.conditions => {
+            Err(Error::new("two rules with the same conditions have different actions"))
+        }
+        // Each takes several instructions: far too many would only take long to put in order.
+        _ if branches.len() >= uapi::BPF_MAXINSNS as usize => Err(too_long()),
+        _ => {
+            branches.insert(position, branch);
+            Ok(())
+        }
     }
 }

@@ -1,8 +1,8 @@
 //! What each system call number of an ABI gets, and from that the ranges of numbers with the same verdict.
 
 use super::bpf::{Range, Verdict};
-use super::names::{ABIS, ABSENT, Abi, COLUMNS, MULTIPLEXERS, Multiplexer, Numbers, numbers};
-use super::rule::{Applies, Branch, Condition, arrange};
+use super::names::{ABIS, ABSENT, Abi, COLUMNS, MULTIPLEXERS, Multiplexer, NUMBERS, Numbers, numbers};
+use super::rule::{Applies, Branch, Condition, insert};
 use super::{Entry, uapi};
 use crate::error::{Context, Result};
 
@@ -13,7 +13,7 @@ enum Slot {
     Default,
     Always(u32),
     /// Index into [`Table::conditionals`].
-    When(usize),
+    When(u32),
 }
 
 /// The rules for a number that has only conditional ones.
@@ -26,9 +26,8 @@ struct Conditional<'p> {
 }
 
 /// The rules of one ABI, or of one multiplexer, by number.
-#[derive(Default)]
 struct Table<'p> {
-    slots: Vec<Slot>,
+    slots: [Slot; NUMBERS],
     conditionals: Vec<Conditional<'p>>,
     /// The highest number that the profile names, whatever it says about it.
     newest: Option<u16>,
@@ -42,19 +41,11 @@ pub(super) struct Tables<'p> {
 }
 
 impl<'p> Table<'p> {
-    fn slot(&mut self, number: u16) -> &mut Slot {
-        let number = usize::from(number);
-        if number >= self.slots.len() {
-            self.slots.resize(number + 1, Slot::Default);
-        }
-        &mut self.slots[number]
-    }
-
     /// The first rule without conditions decides alone, wherever it stands in the profile.
     fn add(&mut self, number: u16, name: &'p str, index: usize, action: u32, applies: &Applies) {
-        match (*self.slot(number), applies) {
+        match (self.slots[usize::from(number)], applies) {
             (Slot::Always(_), _) => {}
-            (_, Applies::Always) => *self.slot(number) = Slot::Always(action),
+            (_, Applies::Always) => self.slots[usize::from(number)] = Slot::Always(action),
             (_, Applies::When(_)) => {
                 if let Some(conditional) = self.conditional(number, name)
                     && conditional.entries.last() != Some(&index)
@@ -67,24 +58,25 @@ impl<'p> Table<'p> {
 
     /// The conditional rules of a number, `None` if it has an unconditional one.
     fn conditional(&mut self, number: u16, name: &'p str) -> Option<&mut Conditional<'p>> {
-        let list = match *self.slot(number) {
+        let list = match self.slots[usize::from(number)] {
             Slot::Always(_) => return None,
             Slot::When(list) => list,
             Slot::Default => {
-                let list = self.conditionals.len();
+                let list = self.conditionals.len() as u32;
                 self.conditionals.push(Conditional { name, entries: Vec::new(), multiplexed: Vec::new() });
-                *self.slot(number) = Slot::When(list);
+                self.slots[usize::from(number)] = Slot::When(list);
                 list
             }
         };
-        Some(&mut self.conditionals[list])
+        Some(&mut self.conditionals[list as usize])
     }
 }
 
 impl<'p> Tables<'p> {
     /// Empty tables for a profile with these entries and this default action.
     pub fn new(entries: &'p [Entry], default: u32) -> Self {
-        Tables { entries, default, columns: Default::default() }
+        let table = |_| Table { slots: [Slot::Default; NUMBERS], conditionals: Vec::new(), newest: None };
+        Tables { entries, default, columns: std::array::from_fn(table) }
     }
 
     /// Adds the rule that the profile's entry `index` has for `name`. A name that no ABI knows is skipped: profiles
@@ -109,28 +101,26 @@ impl<'p> Tables<'p> {
     /// Carries the rules for multiplexed calls over to the calls that multiplex them. What stands behind those calls'
     /// pointer can't be seen: the selected call gets the strictest of what it could get with any arguments.
     pub fn multiplex(&mut self) {
-        for (index, multiplexer) in MULTIPLEXERS.iter().enumerate() {
+        let (entries, default) = (self.entries, self.default);
+        let (tables, selections) = self.columns.split_at_mut(ABIS.len());
+        for (multiplexer, selection) in MULTIPLEXERS.iter().zip(selections) {
             let Multiplexer { abi, name, mask } = *multiplexer;
             let number = numbers(name).map_or(ABSENT, |numbers: &Numbers| numbers[abi]);
-            let selected = std::mem::take(&mut self.columns[ABIS.len() + index]);
-            let table = &mut self.columns[abi];
-            if selected.newest.is_some() {
-                table.newest = table.newest.max(Some(number));
-            }
-            for (selector, slot) in selected.slots.iter().enumerate() {
-                let action = match *slot {
+            let (Some(highest), table) = (selection.newest, &mut tables[abi]) else { continue };
+            table.newest = table.newest.max(Some(number));
+            for selector in 0..=highest {
+                let action = match selection.slots[usize::from(selector)] {
                     Slot::Default => continue,
                     Slot::Always(action) => action,
-                    Slot::When(list) => strictest(
-                        self.default,
-                        selected.conditionals[list].entries.iter().map(|&index| self.entries[index].action),
-                    ),
+                    Slot::When(list) => {
+                        let rules = &selection.conditionals[list as usize].entries;
+                        strictest(default, rules.iter().map(|&index| entries[index].action))
+                    }
                 };
-                if action == self.default {
-                    continue;
-                }
-                if let Some(conditional) = table.conditional(number, name) {
-                    let conditions = vec![Condition::selects(mask, selector as u64)];
+                if action != default
+                    && let Some(conditional) = table.conditional(number, name)
+                {
+                    let conditions = vec![Condition::selects(mask, u64::from(selector))];
                     conditional.multiplexed.push(Branch { conditions, action });
                 }
             }
@@ -151,28 +141,25 @@ impl<'p> Tables<'p> {
         for conditional in &table.conditionals {
             let branches = self.branches(conditional, wide).context(|| conditional.name)?;
             let known = checks.iter().position(|check| *check == branches);
-            verdicts.push(Verdict::Check(known.unwrap_or(checks.len())));
+            verdicts.push(Verdict::Check(known.unwrap_or(checks.len()) as u32));
             if known.is_none() {
                 checks.push(branches);
             }
         }
-        let mut number = first;
-        for slot in &table.slots {
+        push(ranges, first, Verdict::Action(self.default));
+        let Some(newest) = table.newest else { return Ok(()) };
+        for (number, slot) in (first..).zip(&table.slots[..=usize::from(newest)]) {
             push(
                 ranges,
                 number,
                 match *slot {
                     Slot::Default => Verdict::Action(self.default),
                     Slot::Always(action) => Verdict::Action(action),
-                    Slot::When(list) => verdicts[list],
+                    Slot::When(list) => verdicts[list as usize],
                 },
             );
-            number += 1;
         }
-        push(ranges, number, Verdict::Action(self.default));
-        if let Some(newest) = table.newest {
-            push(ranges, first + u32::from(newest) + 1, Verdict::Action(newer));
-        }
+        push(ranges, first + u32::from(newest) + 1, Verdict::Action(newer));
         Ok(())
     }
 
@@ -181,13 +168,13 @@ impl<'p> Tables<'p> {
         let mut branches = Vec::new();
         for &index in entries {
             let entry = &self.entries[index];
-            if let Applies::When(alternatives) = if wide { &entry.wide } else { &entry.narrow } {
-                let branch =
-                    |conditions: &Vec<_>| Branch { conditions: conditions.clone(), action: entry.action };
-                branches.extend(alternatives.iter().map(branch));
+            let applies = if wide { &entry.wide } else { &entry.narrow };
+            if let Applies::When(alternatives) = applies {
+                for conditions in alternatives {
+                    insert(&mut branches, Branch { conditions: conditions.clone(), action: entry.action })?;
+                }
             }
         }
-        arrange(&mut branches)?;
         branches.extend(multiplexed.iter().cloned());
         Ok(branches)
     }

@@ -3,10 +3,13 @@
 //! Sources: `config.md` and `config-linux.md` of opencontainers/runtime-spec. Ids are `u32`, sizes are bytes
 //! (`i64`, -1 means unlimited), times are microseconds unless a field says otherwise.
 
+pub mod default;
 pub mod hooks;
 pub mod json;
 pub mod linux;
 pub mod mounts;
+#[cfg(test)]
+mod mutation_tests;
 mod parse_error;
 pub mod process;
 pub mod reader;
@@ -15,6 +18,7 @@ pub(crate) mod tests;
 
 use json::{List, Map, Text, object};
 
+pub use default::{default_spec, rootless_spec};
 pub use hooks::{Hook, Hooks};
 pub use linux::Linux;
 pub use mounts::{IdMapping, Mount};

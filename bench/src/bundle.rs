@@ -1,0 +1,73 @@
+//! The bundles that every runtime runs, and the folder that holds all that a benchmark writes.
+
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+
+use crate::error::{Context, Result};
+use crate::{host, program};
+
+/// What `runc spec` writes, without a terminal and with `/bin/true`.
+const CONFIG: &str = include_str!("../config.json");
+
+/// All that a benchmark writes, removed with it. It lies under /run, in the benchmark's own tmpfs: state folders are in
+/// one in real life too, and it is gone with the benchmark even if that is killed.
+pub struct Scratch {
+    folder: PathBuf,
+    prefix: String,
+}
+
+impl Scratch {
+    /// Makes the folders and the bundles.
+    pub fn new() -> Result<Self> {
+        let prefix = format!("pillbox-bench-{}", std::process::id());
+        let scratch = Scratch { folder: Path::new("/run").join(&prefix), prefix };
+        scratch.write_bundle("true", CONFIG)?;
+        scratch.write_bundle("pause", &CONFIG.replace("/bin/true", "/bin/pause"))?;
+        Ok(scratch)
+    }
+
+    fn write_bundle(&self, name: &str, config: &str) -> Result<()> {
+        let bundle = self.bundle(name);
+        for folder in ["bin", "proc", "sys", "dev"] {
+            let folder = bundle.join("rootfs").join(folder);
+            fs::create_dir_all(&folder).context(|| format!("mkdir {}", folder.display()))?;
+        }
+        for (name, bytes) in [("true", program::exit()), ("pause", program::pause())] {
+            let path = bundle.join("rootfs/bin").join(name);
+            fs::write(&path, bytes).context(|| format!("write {}", path.display()))?;
+            fs::set_permissions(&path, fs::Permissions::from_mode(0o755))
+                .context(|| format!("chmod {}", path.display()))?;
+        }
+        fs::write(bundle.join("config.json"), config).context(|| "write config.json")
+    }
+
+    /// The bundle whose program is `true` or `pause`.
+    pub fn bundle(&self, name: &str) -> PathBuf {
+        self.folder.join(name)
+    }
+
+    /// A runtime's own state folder.
+    pub fn state(&self, runtime: &str) -> PathBuf {
+        self.folder.join("state").join(runtime)
+    }
+
+    /// A file beside the bundles.
+    pub fn file(&self, name: &str) -> PathBuf {
+        self.folder.join(name)
+    }
+
+    /// What all container ids and cgroups of this benchmark begin with.
+    pub fn prefix(&self) -> &str {
+        &self.prefix
+    }
+}
+
+impl Drop for Scratch {
+    fn drop(&mut self) {
+        host::remove_cgroups(&self.prefix);
+        if let Err(error) = fs::remove_dir_all(&self.folder) {
+            eprintln!("bench: {} is left: {error}", self.folder.display());
+        }
+    }
+}

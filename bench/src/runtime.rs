@@ -1,0 +1,100 @@
+//! A runtime under measurement: found, asked its version, timed one command at a time.
+
+use std::ffi::OsStr;
+use std::fs::{self, File};
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
+
+use crate::bundle::Scratch;
+use crate::error::{Context, Result, error};
+use crate::sys;
+
+/// An OCI runtime with runc's command line.
+pub struct Runtime {
+    /// What it is called in the report.
+    pub name: String,
+    /// Its program.
+    pub program: PathBuf,
+    /// The first line of `--version`.
+    pub version: String,
+    /// The program's size in bytes, without the shared libraries that it loads.
+    pub size: u64,
+    state: PathBuf,
+    errors: PathBuf,
+}
+
+/// What one command took.
+#[derive(Debug, Clone, Copy)]
+pub struct Cost {
+    /// From before the spawn until it was reaped.
+    pub time: Duration,
+    /// Peak memory in KiB, see [`sys::Ended::peak_kib`].
+    pub peak_kib: u64,
+}
+
+impl Runtime {
+    /// The runtime of that program, if it answers `--version`.
+    pub fn new(name: &str, program: PathBuf, scratch: &Scratch) -> Result<Self> {
+        let output = Command::new(&program)
+            .arg("--version")
+            .output()
+            .context(|| format!("{} --version", program.display()))?;
+        let text = String::from_utf8_lossy(&output.stdout);
+        let version = text.lines().next().filter(|_| output.status.success());
+        let version =
+            version.ok_or_else(|| error(format!("{} --version failed", program.display())))?.to_string();
+        let size = fs::metadata(&program).context(|| format!("stat {}", program.display()))?.len();
+        // The last folder of --root is the runtime's to make.
+        fs::create_dir_all(scratch.state("")).context(|| "make the state folder")?;
+        let (state, errors) = (scratch.state(name), scratch.file("stderr"));
+        Ok(Runtime { name: name.to_string(), program, version, size, state, errors })
+    }
+
+    /// Runs the runtime with its own `--root` and these arguments; an error holds what it wrote to stderr.
+    pub fn time<A: AsRef<OsStr>>(&self, arguments: &[A]) -> Result<Cost> {
+        let mut command = Command::new(&self.program);
+        command.arg("--root").arg(&self.state).args(arguments);
+        time(&mut command, &self.errors)
+    }
+
+    /// Deletes what is left of a container, if anything is.
+    pub fn discard(&self, id: &str) {
+        let _ = self.time(&["delete", "--force", id]);
+    }
+
+    /// Deletes what is left of all containers.
+    pub fn discard_all(&self) {
+        for entry in fs::read_dir(&self.state).into_iter().flatten().flatten() {
+            self.discard(&entry.file_name().to_string_lossy());
+        }
+    }
+}
+
+/// Times one command from spawn to reaped. Its stdout is dropped, its stderr goes to the file `errors`.
+pub fn time(command: &mut Command, errors: &Path) -> Result<Cost> {
+    let stderr = File::create(errors).context(|| format!("create {}", errors.display()))?;
+    command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(stderr);
+    let begin = Instant::now();
+    let child = command.spawn().context(|| format!("spawn {command:?}"))?;
+    let pid = i32::try_from(child.id()).context(|| "pid")?;
+    let ended = sys::wait(pid).context(|| "wait4")?;
+    let time = begin.elapsed();
+    if ended.success {
+        return Ok(Cost { time, peak_kib: ended.peak_kib });
+    }
+    let said = fs::read_to_string(errors).unwrap_or_default();
+    Err(error(format!("{command:?} failed: {}", said.trim())))
+}
+
+/// Finds a program on PATH.
+pub fn find(name: &str) -> Option<PathBuf> {
+    let path = std::env::var_os("PATH")?;
+    std::env::split_paths(&path).map(|folder| folder.join(name)).find(|program| is_executable(program))
+}
+
+/// Whether this is a file that may be executed.
+pub fn is_executable(program: &Path) -> bool {
+    fs::metadata(program).is_ok_and(|found| found.is_file() && found.permissions().mode() & 0o111 != 0)
+}

@@ -1,0 +1,71 @@
+//! The two calls that no safe crate offers: clone3 into a cgroup, and wait4 with its resource usage.
+
+use std::io;
+use std::os::fd::{AsRawFd, BorrowedFd};
+
+use linux_raw_sys::general::{CLONE_INTO_CGROUP, clone_args};
+
+/// Which side of the clone this is.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Side {
+    /// The original process, with the new one's pid.
+    Parent(i32),
+    /// The new process.
+    Child,
+}
+
+/// A process like fork(2)'s, with new namespaces of its own and born inside `cgroup` (clone3(2)).
+///
+/// Only for a process of one thread, as bench is: the child then is a whole program that may do anything.
+pub fn clone_into(cgroup: BorrowedFd<'_>, namespaces: u32) -> io::Result<Side> {
+    let arguments = clone_args {
+        flags: u64::from(namespaces) | CLONE_INTO_CGROUP,
+        pidfd: 0,
+        child_tid: 0,
+        parent_tid: 0,
+        exit_signal: u64::try_from(libc::SIGCHLD).map_err(io::Error::other)?,
+        stack: 0,
+        stack_size: 0,
+        tls: 0,
+        set_tid: 0,
+        set_tid_size: 0,
+        cgroup: u64::try_from(cgroup.as_raw_fd()).map_err(io::Error::other)?,
+    };
+    // SAFETY: `arguments` lives through the call and its size is the one passed; it holds no pointer. Without
+    // CLONE_VM and without a stack the child runs on a copy of this stack, as after fork(2); the process has one
+    // thread, so no lock can be left held in the copy.
+    let pid = unsafe { libc::syscall(libc::SYS_clone3, &raw const arguments, size_of_val(&arguments)) };
+    match pid {
+        -1 => Err(io::Error::last_os_error()),
+        0 => Ok(Side::Child),
+        pid => Ok(Side::Parent(i32::try_from(pid).map_err(io::Error::other)?)),
+    }
+}
+
+/// How a child ended.
+#[derive(Debug, Clone, Copy)]
+pub struct Ended {
+    /// Whether it exited with status 0.
+    pub success: bool,
+    /// The most memory in KiB that it held at once, or any child that it waited for, whichever is more
+    /// (getrusage(2)). The kernel counts in what the process held before execve: the caller's own memory.
+    pub peak_kib: u64,
+}
+
+/// Waits for one child.
+pub fn wait(pid: i32) -> io::Result<Ended> {
+    let mut status = 0;
+    // SAFETY: rusage is plain numbers, for which all zeroes is a value.
+    let mut usage: libc::rusage = unsafe { std::mem::zeroed() };
+    loop {
+        // SAFETY: both pointers are to live locals of the types that wait4(2) writes.
+        if unsafe { libc::wait4(pid, &raw mut status, 0, &raw mut usage) } == pid {
+            let success = libc::WIFEXITED(status) && libc::WEXITSTATUS(status) == 0;
+            return Ok(Ended { success, peak_kib: u64::try_from(usage.ru_maxrss).unwrap_or(0) });
+        }
+        let error = io::Error::last_os_error();
+        if error.kind() != io::ErrorKind::Interrupted {
+            return Err(error);
+        }
+    }
+}

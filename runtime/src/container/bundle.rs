@@ -1,0 +1,187 @@
+//! A bundle on its way to a plan: read, checked, compiled; the host is only looked at.
+
+use std::path::{Path, PathBuf};
+
+use crate::cgroup::{
+    CgroupPath, DeviceProgram, FileWrite, Hierarchy, compile_devices, compile_limits,
+};
+use crate::container_id::ContainerId;
+use crate::error::{Context, Error, Result};
+use crate::plan::{self, Host, Intent, Plan};
+use crate::spec::{self, linux::Resources};
+use crate::validate::{ValidSpec, validate};
+use crate::{capability, seed};
+
+/// Where a container's configuration comes from.
+#[derive(Debug, Clone)]
+pub struct Bundle {
+    /// Absolute path of the bundle.
+    pub path: PathBuf,
+    /// The text of its config.json.
+    pub config: String,
+    /// What the text is called in errors.
+    pub config_name: String,
+}
+
+impl Bundle {
+    /// Reads `config.json` of the bundle at `path`, or the file that `config` names instead.
+    ///
+    /// # Errors
+    /// A folder or file that is missing or unreadable, by its name.
+    pub fn read(path: &Path, config: Option<&Path>) -> Result<Bundle> {
+        let absolute = std::fs::canonicalize(path).context(|| format!("bundle {}", path.display()))?;
+        let config = match config {
+            Some(config) => config.to_path_buf(),
+            None => absolute.join("config.json"),
+        };
+        let text = std::fs::read(&config).context(|| format!("read {}", config.display()))?;
+        let config_name = config.display().to_string();
+        let config = String::from_utf8(text).map_err(|error| {
+            let offset = error.utf8_error().valid_up_to();
+            Error::new(format!("{config_name}: not UTF-8 at byte {offset}"))
+        })?;
+        Ok(Bundle { path: absolute, config, config_name })
+    }
+}
+
+/// Everything decided, nothing done.
+pub struct Prepared<'b> {
+    /// What init and the runtime will do.
+    pub plan: Plan,
+    /// Where the cgroup goes; `None` where there can be none.
+    pub cgroup: Option<(Hierarchy, CgroupPath)>,
+    /// What is written into the cgroup, with the resources it comes from.
+    pub resources: Resources<'b>,
+    /// The device filter; `None` allows everything.
+    pub devices: Option<DeviceProgram>,
+    /// Absolute path of the root file system.
+    pub rootfs: String,
+    /// From the config.json.
+    pub oci_version: String,
+    /// From the config.json.
+    pub annotations: Vec<(String, String)>,
+    spec: ValidSpec<'b>,
+    intent: Intent,
+    host: Host,
+}
+
+/// What the caller wants beyond the bundle.
+#[derive(Debug, Clone, Default)]
+pub struct Wishes {
+    /// Whether init waits for `start`.
+    pub wait_for_start: bool,
+    /// See [`Intent`].
+    pub preserve_fds: u32,
+    /// See [`Intent`].
+    pub no_pivot: bool,
+    /// See [`Intent`].
+    pub no_new_keyring: bool,
+    /// See [`Intent`].
+    pub environment: Vec<String>,
+    /// Whether to go without a cgroup.
+    pub no_cgroup: bool,
+}
+
+impl<'b> Prepared<'b> {
+    /// Compiles the bundle's plan for this host.
+    ///
+    /// # Errors
+    /// Everything that is wrong with the configuration, by field.
+    pub fn new(bundle: &'b Bundle, id: &ContainerId, wishes: Wishes) -> Result<Prepared<'b>> {
+        let Wishes { wait_for_start, preserve_fds, no_pivot, no_new_keyring, environment, no_cgroup } = wishes;
+        let named = |error: Error| error.context(&bundle.config_name);
+        let spec = spec::parse(bundle.config.as_bytes())
+            .map_err(|error| Error::new(format!("{}: {error}", bundle.config_name)))?;
+        let spec = validate(spec).map_err(named)?;
+        let rootfs = bundle.path.join(&*spec.root.path);
+        let kind = std::fs::metadata(&rootfs).context(|| format!("root.path: {}", rootfs.display())).map_err(named)?;
+        if !kind.is_dir() {
+            return Err(named(Error::new(format!("root.path: {}: not a folder", rootfs.display()))));
+        }
+        let rootfs = std::fs::canonicalize(&rootfs).context(|| format!("root.path: {}", rootfs.display()))?;
+        let rootfs = rootfs
+            .into_os_string()
+            .into_string()
+            .map_err(|path| named(Error::new(format!("root.path: {}: not UTF-8", path.display()))))?;
+
+        let devices = compile_devices(&spec.resources.devices).map_err(named)?;
+        compile_limits(&spec.resources).map_err(named)?;
+        let cgroup = if no_cgroup { None } else { find_cgroup(&spec, id).map_err(named)? };
+        let host = Host::look();
+        let cgroup_path = cgroup.as_ref().map(|(hierarchy, path)| {
+            format!("{}{}", hierarchy.mount().display(), path.as_str())
+        });
+        let intent = Intent {
+            id: id.to_string(),
+            rootfs: rootfs.clone(),
+            cgroup: cgroup_path,
+            wait_for_start,
+            preserve_fds,
+            no_pivot,
+            no_new_keyring,
+            environment,
+        };
+        let plan = plan::compile(&spec, &host, &intent).map_err(named)?;
+        Ok(Prepared {
+            plan,
+            cgroup,
+            resources: spec.resources.clone(),
+            devices,
+            rootfs,
+            oci_version: spec.oci_version.to_string(),
+            annotations: spec.annotations.iter().map(|(key, value)| (key.to_string(), value.to_string())).collect(),
+            spec,
+            intent,
+            host,
+        })
+    }
+
+    /// The limits, in the order in which they are written.
+    pub fn limits(&self) -> Result<Vec<FileWrite<'_>>> {
+        compile_limits(&self.resources)
+    }
+
+    /// The checked configuration.
+    pub fn spec(&self) -> &ValidSpec<'b> {
+        &self.spec
+    }
+
+    /// Whether the runtime may do everything itself.
+    pub fn is_privileged(&self) -> bool {
+        self.host.privileged
+    }
+
+    /// Compiles the plan anew for a host whose seed namespace cannot be used.
+    pub fn without_seed(&mut self) -> Result<()> {
+        self.host.seed = false;
+        self.plan = plan::compile(&self.spec, &self.host, &self.intent)?;
+        Ok(())
+    }
+}
+
+/// Where there is no hierarchy, or only one that the user may not write to, a container without limits goes without.
+fn find_cgroup(spec: &ValidSpec<'_>, id: &ContainerId) -> Result<Option<(Hierarchy, CgroupPath)>> {
+    let Some(hierarchy) = Hierarchy::find()? else {
+        if let Some(limit) = compile_limits(&spec.resources)?.first() {
+            return Err(Error::new(format!("{}: no cgroup v2 hierarchy is mounted", limit.field)));
+        }
+        return Ok(None);
+    };
+    let path = CgroupPath::resolve(spec.cgroups_path.as_deref(), id.as_str(), || hierarchy.own_cgroup())?;
+    Ok(Some((hierarchy, path)))
+}
+
+impl Host {
+    /// Asks the kernel what the plan depends on.
+    pub fn look() -> Host {
+        let capabilities = rustix::thread::capabilities(None).map_or(0, |sets| sets.permitted.bits());
+        let privileged = capabilities & capability::CAP_SYS_ADMIN != 0 && rustix::process::geteuid().is_root();
+        Host {
+            privileged,
+            seed: privileged && seed::open().is_some(),
+            capabilities,
+            uid: rustix::process::geteuid().as_raw(),
+            gid: rustix::process::getegid().as_raw(),
+        }
+    }
+}

@@ -1,0 +1,253 @@
+//! Creating a container: state directory, cgroup, init, record; and all of it away again if anything fails.
+
+use std::os::fd::OwnedFd;
+use std::path::{Path, PathBuf};
+use std::time::SystemTime;
+
+use pillbox_init::plan::Turn;
+use rustix::io::Errno;
+
+use super::bundle::{Bundle, Prepared, Wishes};
+use crate::cgroup::{Cgroup, DeviceControl};
+use crate::container_id::ContainerId;
+use crate::error::{Context, Error, Result};
+use crate::json::Members;
+use crate::spawn::{self, Init, SpawnError};
+use crate::state::{Record, Root, StateDirectory, boot_id, process_start};
+use crate::{console, seed, sys, time};
+
+/// How a container is wanted.
+#[derive(Debug, Clone, Default)]
+pub struct CreateOptions {
+    /// Where the master of the container's terminal is sent.
+    pub console_socket: Option<PathBuf>,
+    /// Gets init's pid, last of all.
+    pub pid_file: Option<PathBuf>,
+    /// Gets a pidfd for init, by SCM_RIGHTS.
+    pub pidfd_socket: Option<PathBuf>,
+    /// Descriptors from 3 on that the program inherits.
+    pub preserve_fds: u32,
+    /// Descriptors after stdio that came by socket activation; they come first.
+    pub listen_fds: u32,
+    /// chroot instead of pivot_root.
+    pub no_pivot: bool,
+    /// The program keeps the caller's session keyring.
+    pub no_new_keyring: bool,
+    /// No cgroup is made.
+    pub no_cgroup: bool,
+}
+
+/// A container whose init waits: at the gate, or for the last word of [`super::run`].
+pub(super) struct Created {
+    pub init: Init,
+    pub directory: StateDirectory,
+    pub cgroup: Option<Cgroup>,
+    pub plan: crate::plan::Plan,
+    pub record: Record,
+}
+
+/// Creates a container; `start` runs its program. The result are warnings.
+///
+/// # Errors
+/// What went wrong; nothing is left then.
+pub fn create(root: &Root, id: &ContainerId, bundle: &Bundle, options: &CreateOptions) -> Result<Vec<String>> {
+    let prepared = prepare(bundle, id, options, true)?;
+    if prepared.plan.terminal && options.console_socket.is_none() {
+        return Err(Error::new(
+            "process.terminal: a detached container with a terminal needs --console-socket, where the terminal is sent",
+        ));
+    }
+    let mut created = set_up(root, id, bundle, prepared, options)?;
+    let finished = hand_over_console(&mut created, options).and_then(|()| finish(&created, bundle, options));
+    match finished {
+        Ok(()) => Ok(created.plan.warnings),
+        Err(error) => {
+            take_back(created);
+            Err(error)
+        }
+    }
+}
+
+pub(super) fn prepare<'b>(
+    bundle: &'b Bundle,
+    id: &ContainerId,
+    options: &CreateOptions,
+    wait_for_start: bool,
+) -> Result<Prepared<'b>> {
+    let preserve_fds = options.preserve_fds + options.listen_fds;
+    for number in 3..3 + preserve_fds {
+        sys::inherited_descriptor(number)
+            .map_err(|_| Error::new(format!("--preserve-fds {}: descriptor {number} is not open", options.preserve_fds)))?;
+    }
+    let mut environment = Vec::new();
+    if options.listen_fds > 0 {
+        environment.push(format!("LISTEN_FDS={}", options.listen_fds));
+        environment.push("LISTEN_PID=1".to_string());
+    }
+    let wishes = Wishes {
+        wait_for_start,
+        preserve_fds,
+        no_pivot: options.no_pivot,
+        no_new_keyring: options.no_new_keyring,
+        environment,
+        no_cgroup: options.no_cgroup,
+    };
+    let prepared = Prepared::new(bundle, id, wishes)?;
+    if !prepared.plan.terminal && options.console_socket.is_some() {
+        return Err(Error::new("--console-socket: the container has no terminal: set process.terminal in its config.json"));
+    }
+    Ok(prepared)
+}
+
+/// Makes state directory, cgroup and init, and brings init to where it is ready.
+pub(super) fn set_up(
+    root: &Root,
+    id: &ContainerId,
+    bundle: &Bundle,
+    mut prepared: Prepared<'_>,
+    options: &CreateOptions,
+) -> Result<Created> {
+    // A source that is missing shows here, before anything has been made.
+    let opened = spawn::open(&prepared.plan).context(|| &bundle.config_name)?;
+    let directory = root.reserve(id)?;
+    let mut undo = Undo { directory: Some(directory), cgroup: None, init: None };
+    let directory = undo.directory.as_ref().ok_or_else(|| Error::new("no state directory"))?;
+    undo.cgroup = make_cgroup(&prepared, directory)?;
+    let gate = if prepared.plan.waits_for_start() { Some(directory.open_gate()?) } else { None };
+
+    let init = loop {
+        let seed = if prepared.plan.from_seed { seed::open() } else { None };
+        let cgroup = undo.cgroup.as_ref();
+        match spawn::spawn(&prepared.plan, &opened, seed.as_ref(), gate.as_ref(), cgroup) {
+            Ok(init) => break init,
+            Err(SpawnError::Seed) if prepared.plan.from_seed => prepared.without_seed()?,
+            Err(SpawnError::Seed) => return Err(Error::new("clone into a mount namespace: refused")),
+            Err(SpawnError::Other(error)) => return Err(error),
+        }
+    };
+    undo.init = Some(init);
+    let init = undo.init.as_mut().ok_or_else(|| Error::new("no init"))?;
+    init.bring_up(&prepared.plan)?;
+
+    let process = process_start(init.pid.as_raw_pid())?.ok_or_else(|| Error::new("init ended during the set-up"))?;
+    let record = Record {
+        oci_version: prepared.oci_version.clone(),
+        id: id.to_string(),
+        pid: init.pid.as_raw_pid(),
+        start_time: process.start_time,
+        boot_id: boot_id()?,
+        bundle: bundle.path.display().to_string(),
+        rootfs: prepared.rootfs.clone(),
+        created: time::rfc3339(SystemTime::now()),
+        owner: rustix::process::geteuid().as_raw().to_string(),
+        cgroup: undo.cgroup.as_ref().map(|cgroup| cgroup.path().as_str().to_string()),
+        annotations: Members(std::mem::take(&mut prepared.annotations)),
+    };
+    undo.directory.as_ref().map_or(Ok(()), |directory| directory.store(&record, &bundle.config))?;
+    if let Some(socket) = &options.pidfd_socket {
+        console::send_descriptor(socket, &init.process, "pidfd").context(|| "--pidfd-socket")?;
+    }
+    match (undo.init.take(), undo.directory.take()) {
+        (Some(init), Some(directory)) => {
+            Ok(Created { init, directory, cgroup: undo.cgroup.take(), plan: prepared.plan, record })
+        }
+        _ => Err(Error::new("no init")),
+    }
+}
+
+/// The cgroup with its limits and its device filter, before anything runs in it.
+fn make_cgroup(prepared: &Prepared<'_>, directory: &StateDirectory) -> Result<Option<Cgroup>> {
+    let Some((hierarchy, path)) = &prepared.cgroup else { return Ok(None) };
+    let limits = prepared.limits()?;
+    directory.note_cgroup(path)?;
+    let control = if prepared.is_privileged() { DeviceControl::Required } else { DeviceControl::WhereAllowed };
+    let cgroup = match Cgroup::create(hierarchy, path, &limits) {
+        Ok(cgroup) => cgroup,
+        // A login session owns no part of the hierarchy; without limits a container needs none.
+        Err(_) if !prepared.is_privileged() && limits.is_empty() => return Ok(None),
+        Err(error) => return Err(error),
+    };
+    let filled = cgroup.apply(&limits).and_then(|()| cgroup.attach_devices(prepared.devices.as_ref(), control));
+    match filled {
+        Ok(_) => Ok(Some(cgroup)),
+        Err(error) => {
+            // The first error is the one to report.
+            let _ = cgroup.remove();
+            Err(error)
+        }
+    }
+}
+
+/// Sends the terminal to whoever asked for it, without waiting for an answer.
+fn hand_over_console(created: &mut Created, options: &CreateOptions) -> Result<()> {
+    match (&options.console_socket, created.init.console.take()) {
+        (Some(socket), Some(master)) => {
+            console::send_descriptor(socket, &master, "/dev/ptmx").context(|| "--console-socket")
+        }
+        (_, console) => {
+            created.init.console = console;
+            Ok(())
+        }
+    }
+}
+
+/// The last steps: the pid file, and init may go on. After that the container stands without the runtime.
+pub(super) fn finish(created: &Created, _bundle: &Bundle, options: &CreateOptions) -> Result<()> {
+    if let Some(path) = &options.pid_file {
+        write_pid_file(path, created.record.pid)?;
+    }
+    created.init.answer(Turn::Record)
+}
+
+/// Digits only, by rename: who sees the file sees the number.
+fn write_pid_file(path: &Path, pid: i32) -> Result<()> {
+    let step = || format!("--pid-file {}", path.display());
+    let name = path.file_name().ok_or_else(|| Error::new(format!("{}: not a file name", step())))?;
+    let temporary = path.with_file_name(format!(".{}.{pid}", name.to_string_lossy()));
+    std::fs::write(&temporary, pid.to_string()).context(step)?;
+    std::fs::rename(&temporary, path).context(step).inspect_err(|_| {
+        let _ = std::fs::remove_file(&temporary);
+    })
+}
+
+/// Undoes what stands, when a step after the set-up fails.
+pub(super) fn take_back(created: Created) {
+    let Created { init, directory, cgroup, .. } = created;
+    drop(Undo { directory: Some(directory), cgroup, init: Some(init) });
+}
+
+/// What was made so far; dropping it removes it again, in the order in which that works.
+struct Undo {
+    directory: Option<StateDirectory>,
+    cgroup: Option<Cgroup>,
+    init: Option<Init>,
+}
+
+impl Drop for Undo {
+    fn drop(&mut self) {
+        // The error that led here is the one to report; `delete --force` finds what could not be removed.
+        if let Some(init) = self.init.take() {
+            init.kill();
+        }
+        let cgroup_gone = match self.cgroup.take() {
+            Some(cgroup) => cgroup.kill().and_then(|()| cgroup.remove()).is_ok(),
+            None => true,
+        };
+        if let (true, Some(directory)) = (cgroup_gone, self.directory.take()) {
+            let _ = directory.remove();
+        }
+    }
+}
+
+/// Waits until a process is gone, at most for `milliseconds`.
+pub(super) fn wait_until_gone(process: &OwnedFd, milliseconds: i64) -> Result<bool> {
+    use rustix::event::{PollFd, PollFlags, Timespec, poll};
+    let timeout = Timespec { tv_sec: milliseconds / 1000, tv_nsec: milliseconds % 1000 * 1_000_000 };
+    loop {
+        let mut polled = [PollFd::new(process, PollFlags::IN)];
+        match poll(&mut polled, Some(&timeout)) {
+            Err(Errno::INTR) => {}
+            ready => return ready.map(|count| count > 0).context(|| "wait for init"),
+        }
+    }
+}

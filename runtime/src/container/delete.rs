@@ -1,0 +1,92 @@
+//! Deleting a container, whatever state it was left in.
+
+use rustix::process::Signal;
+
+use super::create::wait_until_gone;
+use crate::cgroup::{Cgroup, Hierarchy};
+use crate::container_id::ContainerId;
+use crate::error::{Error, Result};
+use crate::state::{Record, Root, StateDirectory, Status, send_signal};
+
+/// How long a killed process may take to go.
+const PATIENCE_MS: i64 = 10_000;
+
+/// Removes a container that has stopped or was never started; with `force` any, and none is no error.
+///
+/// # Errors
+/// It runs; it could not be killed within ten seconds (its state is kept then).
+pub fn delete(root: &Root, id: &ContainerId, force: bool) -> Result<()> {
+    let directory = match root.find(id) {
+        Err(_) if force && !root.path().join(id.as_str()).exists() => return Ok(()),
+        directory => directory?,
+    };
+    if force {
+        // A `create` that hangs holds the lock: without its processes it fails, and lets go.
+        if directory.lock(std::time::Duration::ZERO).is_err() {
+            kill_noted_cgroup(&directory)?;
+        }
+    }
+    match directory.lock_patiently() {
+        // Somebody else deleted it while this one waited.
+        Err(_) if force && !root.path().join(id.as_str()).exists() => return Ok(()),
+        locked => locked?,
+    }
+    match directory.load() {
+        Ok(record) => {
+            if !force {
+                check_deletable(&directory, &record)?;
+            }
+            kill_processes(id, &record)?;
+            if let Some(cgroup) = record.open_cgroup()? {
+                cgroup.remove()?;
+            }
+        }
+        Err(error) if !force => return Err(error),
+        // What `create` leaves when it is killed: init dies with it, the cgroup's name stands beside.
+        Err(_) => {
+            if let Some(cgroup) = noted_cgroup(&directory)? {
+                cgroup.kill()?;
+                cgroup.remove()?;
+            }
+        }
+    }
+    directory.remove()
+}
+
+fn check_deletable(directory: &StateDirectory, record: &Record) -> Result<()> {
+    match directory.status(record)? {
+        Status::Stopped | Status::Created => Ok(()),
+        status => Err(Error::new(format!(
+            "cannot delete container {}: it is {}: stop it first, or use --force",
+            record.id,
+            status.as_str()
+        ))),
+    }
+}
+
+fn kill_processes(id: &ContainerId, record: &Record) -> Result<()> {
+    let process = record.open_process()?;
+    if let Some(cgroup) = record.open_cgroup()? {
+        cgroup.kill()?;
+    }
+    let Some(process) = process else { return Ok(()) };
+    match send_signal(&process, Signal::KILL) {
+        // Dead by the cgroup's kill already.
+        Ok(()) | Err(_) if wait_until_gone(&process, PATIENCE_MS)? => Ok(()),
+        _ => Err(Error::new(format!(
+            "container {id}: process {} does not die: its state is kept, try again later",
+            record.pid
+        ))),
+    }
+}
+
+fn noted_cgroup(directory: &StateDirectory) -> Result<Option<Cgroup>> {
+    match (directory.noted_cgroup(), Hierarchy::find()?) {
+        (Some(path), Some(hierarchy)) => Cgroup::open(&hierarchy, &path),
+        _ => Ok(None),
+    }
+}
+
+fn kill_noted_cgroup(directory: &StateDirectory) -> Result<()> {
+    noted_cgroup(directory)?.map_or(Ok(()), |cgroup| cgroup.kill())
+}

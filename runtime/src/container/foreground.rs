@@ -1,0 +1,264 @@
+//! A container in the foreground: create, start and wait in one process.
+
+use std::os::fd::{AsFd, OwnedFd};
+
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::io::Errno;
+use rustix::process::{Signal, WaitId, WaitIdOptions};
+
+use super::bundle::Bundle;
+use super::create::{CreateOptions, Created, finish, prepare, set_up, take_back};
+use crate::console::{self, RawTerminal};
+use crate::container_id::ContainerId;
+use crate::error::{Context, Result};
+use crate::spawn::{Message, word_report};
+use crate::state::Root;
+use crate::sys;
+
+/// How a foreground container ended, and what had to be left out of it.
+#[derive(Debug)]
+pub struct Ended {
+    /// The program's status, or 128 + the signal that ended it.
+    pub status: u8,
+}
+
+/// Runs a container until its program ends, passing signals on; `keep` leaves it behind, stopped.
+///
+/// # Errors
+/// As for [`super::create`]; the program could not be executed. Nothing is left then.
+pub fn run(
+    root: &Root,
+    id: &ContainerId,
+    bundle: &Bundle,
+    options: &CreateOptions,
+    keep: bool,
+    warn: &mut dyn FnMut(&str),
+) -> Result<Ended> {
+    let prepared = prepare(bundle, id, options, false)?;
+    // From here on: a signal that comes while the container is being made must reach it, not end the runtime.
+    let signals = ForwardedSignals::block()?;
+    let mut created = set_up(root, id, bundle, prepared, options)?;
+    created.plan.warnings.iter().for_each(|warning| warn(warning));
+    let ended = match finish(&created, bundle, options) {
+        Ok(()) => supervise(&mut created, &signals, options),
+        Err(error) => Err(error),
+    };
+    match ended {
+        Ok(status) => {
+            clean_up(created, keep)?;
+            Ok(Ended { status })
+        }
+        Err(error) => {
+            take_back(created);
+            Err(error)
+        }
+    }
+}
+
+/// Until init is gone: its report if the exec fails, signals, the terminal.
+fn supervise(created: &mut Created, signals: &ForwardedSignals, options: &CreateOptions) -> Result<u8> {
+    let console = created.init.console.take();
+    let proxy = match (&options.console_socket, console) {
+        (Some(socket), Some(master)) => {
+            console::send_descriptor(socket, &master, "/dev/ptmx").context(|| "--console-socket")?;
+            None
+        }
+        (_, master) => master.map(Proxy::new),
+    };
+    let mut exec_pending = true;
+    let mut proxy = proxy;
+    loop {
+        let ready = wait(created, signals, exec_pending, proxy.as_ref())?;
+        if ready.signal {
+            signals.forward(&created.init.process, proxy.as_ref())?;
+        }
+        if let Some(active) = proxy.as_mut() {
+            active.pass_on(ready.input, ready.output);
+        }
+        if ready.channel && exec_pending {
+            match created.init.receive()? {
+                Message::Closed => exec_pending = false,
+                Message::Report(report, _, text) => return Err(word_report(&created.plan, report, &text)),
+            }
+        }
+        if ready.ended {
+            if exec_pending
+                && let Message::Report(report, _, text) = created.init.receive()?
+            {
+                return Err(word_report(&created.plan, report, &text));
+            }
+            if let Some(active) = proxy.take() {
+                active.drain();
+            }
+            return reap(&created.init.process);
+        }
+    }
+}
+
+#[derive(Default)]
+struct Ready {
+    ended: bool,
+    channel: bool,
+    signal: bool,
+    input: bool,
+    output: bool,
+}
+
+fn wait(
+    created: &Created,
+    signals: &ForwardedSignals,
+    exec_pending: bool,
+    proxy: Option<&Proxy>,
+) -> Result<Ready> {
+    let stdin = console::stdin();
+    let mut polled = vec![
+        PollFd::new(&created.init.process, PollFlags::IN),
+        PollFd::new(&signals.descriptor, PollFlags::IN),
+    ];
+    if exec_pending {
+        polled.push(PollFd::from_borrowed_fd(created.init.channel(), PollFlags::IN));
+    }
+    let first_of_proxy = polled.len();
+    if let Some(proxy) = proxy {
+        polled.push(PollFd::new(&proxy.master, PollFlags::IN));
+        if proxy.input_open {
+            polled.push(PollFd::from_borrowed_fd(stdin, PollFlags::IN));
+        }
+    }
+    loop {
+        match poll(&mut polled, None) {
+            Err(Errno::INTR) => {}
+            result => break result.context(|| "wait for the container")?,
+        };
+    }
+    let ready = |index: usize| polled.get(index).is_some_and(|polled| !polled.revents().is_empty());
+    Ok(Ready {
+        ended: ready(0),
+        signal: ready(1),
+        channel: exec_pending && ready(2),
+        output: proxy.is_some() && ready(first_of_proxy),
+        input: proxy.is_some_and(|proxy| proxy.input_open) && ready(first_of_proxy + 1),
+    })
+}
+
+/// Waits for init, which has ended.
+fn reap(process: &OwnedFd) -> Result<u8> {
+    let status = rustix::process::waitid(WaitId::PidFd(process.as_fd()), WaitIdOptions::EXITED)
+        .context(|| "wait for init")?;
+    let status = status.map_or(0, |status| {
+        status.exit_status().unwrap_or_else(|| 128 + status.terminating_signal().unwrap_or_default())
+    });
+    Ok(u8::try_from(status).unwrap_or(u8::MAX))
+}
+
+/// Processes that outlived the program (without a pid namespace they can), the cgroup, the state.
+fn clean_up(created: Created, keep: bool) -> Result<()> {
+    let Created { directory, cgroup, .. } = created;
+    if let Some(cgroup) = &cgroup {
+        if cgroup.is_populated()? {
+            cgroup.kill()?;
+        }
+        if !keep {
+            cgroup.remove()?;
+        }
+    }
+    if keep { Ok(()) } else { directory.remove() }
+}
+
+/// The signals that a foreground container gets in the runtime's stead.
+struct ForwardedSignals {
+    descriptor: OwnedFd,
+    before: u64,
+}
+
+impl ForwardedSignals {
+    const SIGNALS: [Signal; 12] = [
+        Signal::HUP,
+        Signal::INT,
+        Signal::QUIT,
+        Signal::TERM,
+        Signal::USR1,
+        Signal::USR2,
+        Signal::ALARM,
+        Signal::CONT,
+        Signal::WINCH,
+        Signal::IO,
+        Signal::POWER,
+        Signal::SYS,
+    ];
+
+    fn block() -> Result<ForwardedSignals> {
+        let mask = Self::SIGNALS.iter().fold(0u64, |mask, signal| mask | 1 << (signal.as_raw() - 1));
+        let descriptor = sys::signalfd(mask).context(|| "signalfd")?;
+        let before = sys::set_signal_mask(mask);
+        sys::set_signal_mask(before | mask);
+        Ok(ForwardedSignals { descriptor, before })
+    }
+
+    fn forward(&self, process: &OwnedFd, proxy: Option<&Proxy>) -> Result<()> {
+        const RECORD: usize = 128;
+        let mut records = [0u8; RECORD * 8];
+        let length = match rustix::io::read(&self.descriptor, &mut records) {
+            Err(Errno::AGAIN | Errno::INTR) => return Ok(()),
+            length => length.context(|| "read signals")?,
+        };
+        for record in records[..length].as_chunks::<RECORD>().0 {
+            let number = i32::from_ne_bytes([record[0], record[1], record[2], record[3]]);
+            let Some(signal) = Signal::from_named_raw(number) else { continue };
+            match proxy {
+                Some(proxy) if signal == Signal::WINCH => console::copy_size(&proxy.master),
+                // One that comes when init has just ended has nobody to go to.
+                _ => drop(rustix::process::pidfd_send_signal(process.as_fd(), signal)),
+            }
+        }
+        Ok(())
+    }
+}
+
+impl Drop for ForwardedSignals {
+    fn drop(&mut self) {
+        sys::set_signal_mask(self.before);
+    }
+}
+
+/// The runtime between the user's terminal and the container's.
+struct Proxy {
+    master: OwnedFd,
+    input_open: bool,
+    output_open: bool,
+    _raw: Option<RawTerminal>,
+}
+
+impl Proxy {
+    fn new(master: OwnedFd) -> Proxy {
+        console::copy_size(&master);
+        Proxy { master, input_open: true, output_open: true, _raw: RawTerminal::enter() }
+    }
+
+    fn pass_on(&mut self, input: bool, output: bool) {
+        if input && !console::pass_on(console::stdin(), self.master.as_fd()) {
+            self.input_open = false;
+            self.end_input();
+        }
+        if output && self.output_open {
+            self.output_open = console::pass_on(self.master.as_fd(), console::stdout());
+        }
+    }
+
+    /// End of a piped stdin becomes what a person would type: Ctrl-D.
+    fn end_input(&self) {
+        const END_OF_TRANSMISSION: u8 = 4;
+        let _ = rustix::io::write(&self.master, &[END_OF_TRANSMISSION]);
+    }
+
+    /// What the program wrote before it ended still stands in the terminal.
+    fn drain(mut self) {
+        while self.output_open {
+            let mut polled = [PollFd::new(&self.master, PollFlags::IN)];
+            match poll(&mut polled, Some(&Timespec { tv_sec: 0, tv_nsec: 0 })) {
+                Ok(1..) => self.pass_on(false, true),
+                _ => break,
+            }
+        }
+    }
+}

@@ -1,0 +1,47 @@
+//! Signals to a container.
+
+use rustix::process::Signal;
+
+use crate::container_id::ContainerId;
+use crate::error::{Error, Result};
+use crate::state::{Root, send_signal};
+
+/// Who gets the signal.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Target {
+    /// Init alone.
+    Init,
+    /// Every process of the container.
+    All,
+}
+
+/// Sends a signal.
+///
+/// # Errors
+/// There is no such container; it is not running (with [`Target::All`] that is none).
+pub fn kill(root: &Root, id: &ContainerId, signal: Signal, target: Target) -> Result<()> {
+    let directory = root.find(id)?;
+    let record = directory.load()?;
+    let process = record.open_process()?;
+    match target {
+        Target::Init => match process {
+            Some(process) => send_signal(&process, signal),
+            None => Err(Error::new(format!("cannot kill container {id}: container not running"))),
+        },
+        Target::All => {
+            let cgroup = record.open_cgroup()?;
+            match (cgroup, process) {
+                (Some(cgroup), _) if signal == Signal::KILL => cgroup.kill(),
+                (Some(cgroup), _) => {
+                    for pid in cgroup.pids()? {
+                        // One that has ended meanwhile needs no signal.
+                        let _ = rustix::process::kill_process(pid, signal);
+                    }
+                    Ok(())
+                }
+                (None, Some(process)) => send_signal(&process, signal),
+                (None, None) => Ok(()),
+            }
+        }
+    }
+}

@@ -1,0 +1,15 @@
+//! Containers, for the commands and for programs that embed pillbox: nothing here prints or exits.
+
+mod bundle;
+mod create;
+mod delete;
+mod foreground;
+mod kill;
+mod start;
+
+pub use bundle::{Bundle, Prepared};
+pub use create::{CreateOptions, create};
+pub use delete::delete;
+pub use foreground::run;
+pub use kill::{Target, kill};
+pub use start::start;

@@ -1,0 +1,91 @@
+//! Container ids: they become folder, cgroup and unit names, so that what is in them matters.
+
+use std::fmt;
+use std::ops::Deref;
+
+use crate::error::{Error, Result};
+
+/// An id's greatest length in bytes.
+const LENGTH_LIMIT: usize = 1024;
+
+/// An id that is safe as a file name.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct ContainerId(String);
+
+impl ContainerId {
+    /// Takes an id as callers give it.
+    ///
+    /// # Errors
+    /// As [`validate_id`].
+    pub fn new(id: impl Into<String>) -> Result<Self> {
+        let id = id.into();
+        validate_id(&id)?;
+        Ok(ContainerId(id))
+    }
+}
+
+impl Deref for ContainerId {
+    type Target = str;
+    fn deref(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Display for ContainerId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+/// Checks that an id consists of letters, digits and `_+.-`, and is neither `.` nor `..`.
+///
+/// # Errors
+/// An id that is empty, longer than 1024 bytes or has other characters.
+pub fn validate_id(id: &str) -> Result<()> {
+    if id.is_empty() {
+        return Err(Error::new("container id: empty"));
+    }
+    if id.len() > LENGTH_LIMIT {
+        return Err(Error::new(format!(
+            "container id: has {} bytes, more than the limit of {LENGTH_LIMIT}",
+            id.len()
+        )));
+    }
+    if id == "." || id == ".." {
+        return Err(Error::new(format!("container id: {id:?} names a folder of every file system")));
+    }
+    match id.chars().find(|&c| !(c.is_ascii_alphanumeric() || "_+.-".contains(c))) {
+        None => Ok(()),
+        Some(wrong) => Err(Error::new(format!(
+            "container id: {id:?} contains {wrong:?}: only letters, digits and _ + . - are allowed"
+        ))),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ids_that_are_right() {
+        for id in ["a", "A-b_c+d.e", "...", "0", "-x", &"x".repeat(1024)] {
+            assert_eq!(&*ContainerId::new(id).expect(id), id);
+        }
+    }
+
+    #[test]
+    fn ids_that_are_wrong() {
+        for (id, message) in [
+            ("", "container id: empty"),
+            (".", "container id: \".\" names a folder of every file system"),
+            ("..", "container id: \"..\" names a folder of every file system"),
+            ("a/b", "container id: \"a/b\" contains '/': only letters, digits and _ + . - are allowed"),
+            ("ä", "container id: \"ä\" contains 'ä': only letters, digits and _ + . - are allowed"),
+            ("a\0", "container id: \"a\\0\" contains '\\0': only letters, digits and _ + . - are allowed"),
+        ] {
+            assert_eq!(validate_id(id).expect_err(id).to_string(), message);
+        }
+        let message = "container id: has 1025 bytes, more than the limit of 1024";
+        assert_eq!(validate_id(&"x".repeat(1025)).expect_err("too long").to_string(), message);
+    }
+}

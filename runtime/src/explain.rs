@@ -1,0 +1,403 @@
+//! A plan in words: the lines of `explain`, and the errors of operations that failed.
+
+use std::ffi::CStr;
+use std::fmt::Write as _;
+
+use pillbox_init::plan::{Operation, TargetRule, Tree};
+use pillbox_init::report::Stage;
+use pillbox_init::wire::{Capabilities, Strings, Value};
+use rustix::io::Errno;
+use rustix::mount::{MountAttrFlags, MountPropagationFlags};
+use serde::ser::{SerializeMap, SerializeSeq};
+use serde::{Serialize, Serializer};
+
+use crate::error::{Error, describe_errno};
+use crate::plan::{Descriptor, Plan};
+use crate::{capability, rlimit};
+
+/// One line for an operation: its name, then what it is about.
+pub fn describe(operation: &Operation<'_>, plan: &Plan) -> String {
+    format!("{:<22} {}", operation.name(), details(operation, plan)).trim_end().to_string()
+}
+
+fn details(operation: &Operation<'_>, plan: &Plan) -> String {
+    match *operation {
+        Operation::DieWithRuntime { enabled } => if enabled { "until the container is recorded" } else { "no longer" }.into(),
+        Operation::Await { turn } => word(turn_value(turn)),
+        Operation::NewKeyring { name } => text(name),
+        Operation::Unshare { flags } => namespace_names(flags),
+        Operation::SetPropagation { propagation } => format!("/ {}", propagation_names(propagation)),
+        Operation::AttachRoot { tree, at, propagation } => {
+            format!("{} at {} ({})", tree_name(tree, plan), text(at), propagation_names(propagation))
+        }
+        Operation::Mount { kind, source, target, rule, flags, parameters, attributes, propagation, otherwise } => {
+            let mut options = attribute_names(attributes);
+            options.extend(flags.iter().map(text));
+            options.extend(pairs(parameters));
+            options.extend(some_propagation(propagation));
+            let mut line = format!("{} {} on {}{}", text(kind), text(source), text(target), in_parentheses(&options));
+            if rule == TargetRule::NoSymlinks {
+                line.push_str(", a folder of its own name only");
+            }
+            if let Some(tree) = otherwise {
+                let _ = write!(line, ", or if refused {}", tree_name(tree, plan));
+            }
+            line
+        }
+        Operation::MountWithData { kind, source, target, data, attributes, propagation } => {
+            let mut options = attribute_names(attributes);
+            options.push(text(data));
+            options.extend(some_propagation(propagation));
+            format!("{} {} on {}{}", text(kind), text(source), text(target), in_parentheses(&options))
+        }
+        Operation::BindMount {
+            tree,
+            target,
+            rule,
+            set,
+            clear,
+            recursive_set,
+            recursive_clear,
+            propagation,
+            recursive_propagation,
+        } => {
+            let mut options = attribute_names(set);
+            options.extend(attribute_names(clear).into_iter().map(|name| format!("not {name}")));
+            options.extend(attribute_names(recursive_set).into_iter().map(|name| format!("r{name}")));
+            options.extend(attribute_names(recursive_clear).into_iter().map(|name| format!("not r{name}")));
+            let prefix = if recursive_propagation { "r" } else { "" };
+            options.extend(some_propagation(propagation).map(|name| format!("{prefix}{name}")));
+            let inside = if rule == TargetRule::InsideProc { " inside procfs" } else { "" };
+            format!("{} on {}{}{inside}", tree_name(tree, plan), text(target), in_parentheses(&options))
+        }
+        Operation::SetMountAttributes { target, set, propagation, recursive } => {
+            let mut options = attribute_names(set);
+            options.extend(some_propagation(propagation));
+            format!("{}{}{}", text(target), in_parentheses(&options), if recursive { " recursively" } else { "" })
+        }
+        Operation::MakeNode { path, kind, major, minor, mode, uid, gid } => {
+            let kind = word(pillbox_init::wire::Wire::value(&kind));
+            format!("{} {kind} {major}:{minor} mode {:04o} owner {uid}:{gid}", text(path), mode.bits())
+        }
+        Operation::MakeSymlink { path, target, replace } => {
+            format!("{} -> {}{}", text(path), text(target), if replace { ", whatever was there" } else { "" })
+        }
+        Operation::MakeDirectory { path, mode } => format!("{} mode {:04o}, if missing", text(path), mode.bits()),
+        Operation::OpenConsole { rows, columns, uid, mount } => {
+            let mut line = format!("owner {uid}");
+            if rows != 0 && columns != 0 {
+                let _ = write!(line, ", {rows} rows, {columns} columns");
+            }
+            line + if mount { ", also at /dev/console" } else { "" }
+        }
+        Operation::SetHostname { name } | Operation::SetDomainname { name } => text(name),
+        Operation::WriteSysctl { path, value } => format!("/proc/{} = {}", text(path), text(value)),
+        Operation::MakePathReadonly { path } | Operation::MaskPath { path } => text(path),
+        Operation::OwnStdio { uid } => format!("owner {uid}"),
+        Operation::SetUmask { mask } => format!("{:04o}", mask.bits()),
+        Operation::SetRlimit { resource, soft, hard } => {
+            format!("{} soft {} hard {}", rlimit_name(resource), limit(soft), limit(hard))
+        }
+        Operation::InstallSeccomp { flags, program } => {
+            format!("{} instructions{}", program.len() / 8, in_parentheses(&seccomp_flags(flags)))
+        }
+        Operation::DropBounding { keep } => format!("all but {}", capability_names(keep)),
+        Operation::SetGroups { groups } => list(groups.iter().map(|gid| gid.to_string())),
+        Operation::SetUser { uid, gid } => format!("uid {uid} gid {gid}"),
+        Operation::SetCapabilities { effective, permitted, inheritable, ambient } => format!(
+            "effective {}; permitted {}; inheritable {}; ambient {}",
+            capability_names(effective),
+            capability_names(permitted),
+            capability_names(inheritable),
+            capability_names(ambient)
+        ),
+        Operation::SetCwd { path } => text(path),
+        Operation::RetryCwd { path } => format!("{}, if it was refused; it must lie inside the root", text(path)),
+        Operation::ReadHome { uid } => format!("of uid {uid} from /etc/passwd"),
+        Operation::FindExecutable { name, search } => format!("{} in {}", text(name), text(search)),
+        Operation::AwaitStart { .. } => "from pillbox start".into(),
+        Operation::KeepDescriptors { count: 0 } => "stdio only".into(),
+        Operation::KeepDescriptors { count } => format!("stdio and 3 to {}", 2 + count),
+        Operation::Exec { arguments, environment } => {
+            format!("{} with {}", list(arguments.iter().map(quoted)), list(environment.iter().map(quoted)))
+        }
+        Operation::SetUndumpable {}
+        | Operation::NewSession {}
+        | Operation::SendNetlinkSocket {}
+        | Operation::PivotRoot {}
+        | Operation::Chroot {}
+        | Operation::SetNoNewPrivileges {}
+        | Operation::Ready {} => String::new(),
+    }
+}
+
+fn turn_value(turn: pillbox_init::plan::Turn) -> Value<'static> {
+    pillbox_init::wire::Wire::value(&turn)
+}
+
+fn word(value: Value<'_>) -> String {
+    if let Value::Word(word) = value { word.to_string() } else { String::new() }
+}
+
+fn text(text: &CStr) -> String {
+    text.to_string_lossy().into_owned()
+}
+
+fn quoted(text: &CStr) -> String {
+    format!("{:?}", text.to_string_lossy())
+}
+
+fn list(items: impl Iterator<Item = String>) -> String {
+    let items: Vec<_> = items.collect();
+    if items.is_empty() { "none".to_string() } else { items.join(" ") }
+}
+
+fn in_parentheses(options: &[String]) -> String {
+    if options.is_empty() { String::new() } else { format!(" ({})", options.join(", ")) }
+}
+
+fn pairs(parameters: Strings<'_>) -> Vec<String> {
+    let all: Vec<_> = parameters.iter().map(text).collect();
+    all.chunks(2).map(|pair| pair.join("=")).collect()
+}
+
+fn limit(value: u64) -> String {
+    if value == u64::MAX { "unlimited".to_string() } else { value.to_string() }
+}
+
+fn rlimit_name(resource: u32) -> String {
+    rlimit::name(resource).map_or_else(|| resource.to_string(), str::to_string)
+}
+
+fn capability_names(set: Capabilities) -> String {
+    let names = capability::names(set.0);
+    if names.is_empty() { "none".to_string() } else { names.join(" ") }
+}
+
+fn tree_name(tree: Tree<'_>, plan: &Plan) -> String {
+    let (path, recursive) = match tree {
+        Tree::Path { path, recursive } => (text(path), recursive),
+        Tree::Descriptor(index) => match plan.descriptors.get(index as usize) {
+            Some(Descriptor::Tree { path, recursive, .. }) => (text(path), *recursive),
+            _ => (format!("descriptor {index}"), false),
+        },
+    };
+    if recursive { format!("{path} and what is mounted below") } else { path }
+}
+
+fn attribute_names(attributes: MountAttrFlags) -> Vec<String> {
+    const NAMES: [(MountAttrFlags, &str); 8] = [
+        (MountAttrFlags::MOUNT_ATTR_RDONLY, "ro"),
+        (MountAttrFlags::MOUNT_ATTR_NOSUID, "nosuid"),
+        (MountAttrFlags::MOUNT_ATTR_NODEV, "nodev"),
+        (MountAttrFlags::MOUNT_ATTR_NOEXEC, "noexec"),
+        (MountAttrFlags::MOUNT_ATTR_NOATIME, "noatime"),
+        (MountAttrFlags::MOUNT_ATTR_STRICTATIME, "strictatime"),
+        (MountAttrFlags::MOUNT_ATTR_NODIRATIME, "nodiratime"),
+        (MountAttrFlags::MOUNT_ATTR_NOSYMFOLLOW, "nosymfollow"),
+    ];
+    NAMES.iter().filter(|(flag, _)| attributes.contains(*flag)).map(|(_, name)| (*name).to_string()).collect()
+}
+
+fn some_propagation(propagation: MountPropagationFlags) -> Option<String> {
+    (!propagation.is_empty()).then(|| propagation_names(propagation))
+}
+
+fn propagation_names(propagation: MountPropagationFlags) -> String {
+    const NAMES: [(MountPropagationFlags, &str); 4] = [
+        (MountPropagationFlags::PRIVATE, "private"),
+        (MountPropagationFlags::SHARED, "shared"),
+        (MountPropagationFlags::DOWNSTREAM, "slave"),
+        (MountPropagationFlags::UNBINDABLE, "unbindable"),
+    ];
+    let name = NAMES.iter().find(|(flag, _)| propagation.contains(*flag)).map_or("as it is", |(_, name)| *name);
+    if propagation.contains(MountPropagationFlags::REC) { format!("r{name}") } else { name.to_string() }
+}
+
+fn namespace_names(flags: u32) -> String {
+    use crate::validate::NamespaceKind as Kind;
+    let all = [Kind::Mount, Kind::Network, Kind::Uts, Kind::Ipc, Kind::Pid, Kind::Cgroup, Kind::User, Kind::Time];
+    let names: Vec<_> = all.iter().filter(|kind| flags & kind.clone_flag() != 0).map(|kind| kind.name()).collect();
+    names.join(", ")
+}
+
+fn seccomp_flags(flags: u32) -> Vec<String> {
+    const NAMES: [(u32, &str); 5] =
+        [(1, "tsync"), (2, "log"), (4, "spec allow"), (8, "new listener"), (32, "wait killable")];
+    NAMES.iter().filter(|(bit, _)| flags & bit != 0).map(|(_, name)| (*name).to_string()).collect()
+}
+
+/// An operation for `explain --format json`: its name, then its fields as they stand in the plan.
+pub struct OperationDocument<'p>(pub Operation<'p>);
+
+impl Serialize for OperationDocument<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let mut fields = Vec::new();
+        self.0.visit_fields(&mut |name, value| fields.push((name, value)));
+        let mut map = serializer.serialize_map(None)?;
+        map.serialize_entry("operation", self.0.name())?;
+        for (name, value) in fields {
+            map.serialize_entry(name, &ValueDocument(value))?;
+        }
+        map.end()
+    }
+}
+
+struct ValueDocument<'p>(Value<'p>);
+
+impl Serialize for ValueDocument<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        match self.0 {
+            Value::Number(number) => match u64::try_from(number) {
+                Ok(number) => serializer.serialize_u64(number),
+                Err(_) => serializer.serialize_i64(number as i64),
+            },
+            Value::Octal(mode) => serializer.serialize_str(&format!("{mode:04o}")),
+            Value::Bits(bits) => serialize_list(serializer, capability::names(bits).into_iter()),
+            Value::Flag(flag) => serializer.serialize_bool(flag),
+            Value::Text(string) => serializer.serialize_str(&string.to_string_lossy()),
+            Value::Texts(strings) => serialize_list(serializer, strings.iter().map(CStr::to_string_lossy)),
+            Value::Numbers(numbers) => serialize_list(serializer, numbers.iter()),
+            // A filter: one number for each instruction, as they stand in memory.
+            Value::Bytes(bytes) => serialize_list(
+                serializer,
+                bytes.as_chunks::<8>().0.iter().map(|instruction| u64::from_ne_bytes(*instruction)),
+            ),
+            Value::Attributes(attributes) => serialize_list(serializer, attribute_names(attributes).into_iter()),
+            Value::Propagation(propagation) => match some_propagation(propagation) {
+                Some(name) => serializer.serialize_str(&name),
+                None => serializer.serialize_none(),
+            },
+            Value::Tree(Tree::Descriptor(index)) => {
+                let mut map = serializer.serialize_map(Some(1))?;
+                map.serialize_entry("descriptor", &index)?;
+                map.end()
+            }
+            Value::Tree(Tree::Path { path, recursive }) => {
+                let mut map = serializer.serialize_map(Some(2))?;
+                map.serialize_entry("path", &path.to_string_lossy())?;
+                map.serialize_entry("recursive", &recursive)?;
+                map.end()
+            }
+            Value::Word(word) => serializer.serialize_str(word),
+        }
+    }
+}
+
+fn serialize_list<S: Serializer, T: Serialize>(
+    serializer: S,
+    items: impl Iterator<Item = T>,
+) -> Result<S::Ok, S::Error> {
+    let mut sequence = serializer.serialize_seq(None)?;
+    for item in items {
+        sequence.serialize_element(&item)?;
+    }
+    sequence.end()
+}
+
+/// The error for an operation that init could not run: step, object, cause, and what to do where that is known.
+pub fn describe_failure(operation: &Operation<'_>, errno: Errno, stage: Stage, detail: u32, kernel_text: &str) -> Error {
+    let cause = describe_errno(errno);
+    let said = if kernel_text.is_empty() { String::new() } else { format!(" ({kernel_text})") };
+    match *operation {
+        Operation::FindExecutable { name, .. } => describe_exec_failure(&text(name), errno),
+        Operation::Exec { arguments, .. } => {
+            describe_exec_failure(&arguments.iter().next().map(text).unwrap_or_default(), errno)
+        }
+        Operation::Mount { kind, target, flags, parameters, .. } => {
+            let (kind, target) = (text(kind), text(target));
+            let step = match stage {
+                Stage::Target => "make or open the mount point".to_string(),
+                Stage::Option => {
+                    let options: Vec<_> = flags.iter().map(text).chain(pairs(parameters)).collect();
+                    format!("option {:?}", options.get(detail as usize).map_or("", String::as_str))
+                }
+                Stage::Source if errno == Errno::NODEV => "the kernel has no such file system".to_string(),
+                Stage::Source => "open the file system".to_string(),
+                Stage::Verify => "the target lies in procfs, where nothing may be mounted".to_string(),
+                Stage::Attach => "attach".to_string(),
+                Stage::Call | Stage::Create | Stage::Attributes => "make the file system".to_string(),
+            };
+            Error::new(format!("mount {kind} on {target}: {step}: {cause}{said}"))
+        }
+        Operation::MountWithData { kind, target, .. } => {
+            Error::new(format!("mount {} on {}: {cause}{said}", text(kind), text(target)))
+        }
+        Operation::BindMount { target, tree, .. } => {
+            let target = text(target);
+            let step = match (stage, tree) {
+                (Stage::Target, _) => "make or open the mount point".to_string(),
+                (Stage::Source, Tree::Path { path, .. }) => format!("source {}", text(path)),
+                (Stage::Source, _) => "source".to_string(),
+                (Stage::Attributes, _) => "set mount options".to_string(),
+                (Stage::Verify, _) => "the target lies in procfs, where nothing may be mounted".to_string(),
+                _ => "attach".to_string(),
+            };
+            Error::new(format!("bind mount on {target}: {step}: {cause}"))
+        }
+        Operation::AttachRoot { tree, .. } => {
+            let path = if let Tree::Path { path, .. } = tree { format!(" {}", text(path)) } else { String::new() };
+            Error::new(format!("attach the root file system{path}: {cause}"))
+        }
+        Operation::MaskPath { path } if stage == Stage::Verify || stage == Stage::Source => Error::new(format!(
+            "mask {}: the container's /dev/null is not the null device: {cause}",
+            text(path)
+        )),
+        Operation::MakeNode { path, major, minor, .. } if stage == Stage::Verify => Error::new(format!(
+            "device {}: something else than {major}:{minor} is there already",
+            text(path)
+        )),
+        Operation::OpenConsole { .. } if stage == Stage::Source => Error::new(format!(
+            "process.terminal: open /dev/pts/ptmx in the container: {cause}: mounts needs a devpts on /dev/pts"
+        )),
+        Operation::SetRlimit { resource, hard, .. } if errno == Errno::PERM => Error::new(format!(
+            "process.rlimits: {}: raising the hard limit to {} needs CAP_SYS_RESOURCE, which pillbox does not have",
+            rlimit_name(resource),
+            limit(hard)
+        )),
+        Operation::RetryCwd { path } if stage == Stage::Verify => {
+            Error::new(format!("process.cwd: {} lies outside of the root file system", text(path)))
+        }
+        Operation::SetCwd { path } | Operation::RetryCwd { path } => {
+            Error::new(format!("process.cwd: enter {}: {cause}", text(path)))
+        }
+        Operation::WriteSysctl { path, value } => {
+            Error::new(format!("linux.sysctl: write {:?} to /proc/{}: {cause}", text(value), text(path)))
+        }
+        Operation::SetUser { uid, gid } => {
+            Error::new(format!("process.user: become {uid}:{gid}: {cause}{}", unmapped_hint(errno)))
+        }
+        Operation::SetGroups { .. } => {
+            Error::new(format!("process.user.additionalGids: {cause}{}", unmapped_hint(errno)))
+        }
+        Operation::InstallSeccomp { .. } => Error::new(format!("linux.seccomp: install the filter: {cause}")),
+        ref other => Error::new(format!("init: {}: {cause}", phrase(other))),
+    }
+}
+
+fn unmapped_hint(errno: Errno) -> &'static str {
+    if errno == Errno::INVAL { ": the id is not mapped in the user namespace" } else { "" }
+}
+
+/// The operation and its object, for errors that need no words of their own.
+fn phrase(operation: &Operation<'_>) -> String {
+    let empty = Plan::default();
+    describe(operation, &empty).split_whitespace().collect::<Vec<_>>().join(" ")
+}
+
+/// Callers match these strings, and take the status for a shell's: 127 not found, 126 found but not executable.
+pub fn describe_exec_failure(name: &str, errno: Errno) -> Error {
+    match errno {
+        Errno::NOENT if !name.contains('/') => {
+            Error::new(format!("exec: {name:?}: executable file not found in $PATH")).with_status(127)
+        }
+        Errno::NOENT | Errno::NOTDIR => {
+            Error::new(format!("exec: {name:?}: {}: it, or the interpreter that it names, is missing", describe_errno(errno)))
+                .with_status(127)
+        }
+        Errno::ACCESS | Errno::PERM => Error::new(format!("exec: {name:?}: permission denied")).with_status(126),
+        Errno::ISDIR => Error::new(format!("exec: {name:?}: is a directory")).with_status(126),
+        Errno::NOEXEC => Error::new(format!("exec: {name:?}: exec format error: not a program for this machine")).with_status(126),
+        _ => Error::new(format!("exec: {name:?}: {}", describe_errno(errno))).with_status(126),
+    }
+}

@@ -1,0 +1,337 @@
+//! From a plan to a running init: open what it needs, clone, talk to it until it is ready.
+
+use std::ffi::{CString, c_char};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+
+use linux_raw_sys::general::{CLONE_NEWPID, CLONE_NEWUSER};
+use pillbox_init::plan::{Operation, Turn};
+use pillbox_init::report::{MESSAGE_MAX, Report};
+use pillbox_init::wire::Reader;
+use pillbox_netlink::{LOOPBACK_INDEX, Socket, link};
+use rustix::fs::{CWD, MemfdFlags, Mode, OFlags, SealFlags};
+use rustix::io::Errno;
+use rustix::mount::OpenTreeFlags;
+use rustix::net::{AddressFamily, RecvFlags, SendFlags, SocketFlags, SocketType};
+use rustix::process::{Pid, WaitId, WaitIdOptions};
+
+use crate::cgroup::Cgroup;
+use crate::error::{Context, Error, Result, describe_errno};
+use crate::plan::{Descriptor, Plan};
+use crate::sys::{self, Child, ChildStep};
+use crate::validate::NamespaceKind;
+use crate::{explain, idmap};
+
+/// Init's binary, built for this target.
+static INIT: &[u8] = include_bytes!(env!("PILLBOX_INIT"));
+
+/// What the plan wants open, opened; nothing has changed by that.
+pub struct Opened {
+    descriptors: Vec<Option<OwnedFd>>,
+    joined: Vec<(OwnedFd, u32)>,
+}
+
+/// Opens the trees and namespaces that the plan names.
+///
+/// # Errors
+/// What is missing or of the wrong kind, named by its field.
+pub fn open(plan: &Plan) -> Result<Opened> {
+    let mut joined = Vec::new();
+    for (kind, path) in &plan.namespaces.joined {
+        joined.push((open_namespace(*kind, path)?, kind.clone_flag()));
+    }
+    let descriptors = plan.descriptors.iter().map(open_descriptor).collect::<Result<_>>()?;
+    Ok(Opened { descriptors, joined })
+}
+
+fn open_namespace(kind: NamespaceKind, path: &str) -> Result<OwnedFd> {
+    let step = || format!("linux.namespaces: {}: open {path}", kind.name());
+    let file = rustix::fs::openat(CWD, path, OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty()).context(step)?;
+    match sys::namespace_type(file.as_fd()) {
+        Ok(flag) if flag == kind.clone_flag() => Ok(file),
+        Ok(_) => Err(Error::new(format!("{}: it is a namespace of another type", step()))),
+        Err(_) => Err(Error::new(format!("{}: it is no namespace", step()))),
+    }
+}
+
+fn open_descriptor(descriptor: &Descriptor) -> Result<Option<OwnedFd>> {
+    const PROC_SUPER_MAGIC: u64 = 0x9fa0;
+    let Descriptor::Tree { path, recursive, field, procfs, optional } = descriptor else { return Ok(None) };
+    let step = || format!("{field}: {}", path.to_string_lossy());
+    let mut flags = OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::OPEN_TREE_CLOEXEC;
+    flags.set(OpenTreeFlags::AT_RECURSIVE, *recursive);
+    let tree = match rustix::mount::open_tree(CWD, path, flags) {
+        Err(_) if *optional => return Ok(None),
+        tree => tree.context(step)?,
+    };
+    if *procfs && rustix::fs::fstatfs(&tree).context(step)?.f_type as u64 != PROC_SUPER_MAGIC {
+        return Err(Error::new(format!("{}: only procfs may be mounted on /proc", step())));
+    }
+    Ok(Some(tree))
+}
+
+/// An init that runs its plan, and the socket to it.
+pub struct Init {
+    /// Its number in the runtime's pid namespace.
+    pub pid: Pid,
+    /// A pidfd.
+    pub process: OwnedFd,
+    channel: OwnedFd,
+    /// The master of the container's terminal, once init has sent it.
+    pub console: Option<OwnedFd>,
+}
+
+/// Why there is no init.
+pub enum SpawnError {
+    /// The seed namespace could not be entered: the ordinary copy may serve.
+    Seed,
+    /// Anything else.
+    Other(Error),
+}
+
+impl From<Error> for SpawnError {
+    fn from(error: Error) -> Self {
+        SpawnError::Other(error)
+    }
+}
+
+/// Clones init into its namespaces and its cgroup. It runs the plan up to the first answer that it waits for.
+pub fn spawn(
+    plan: &Plan,
+    opened: &Opened,
+    seed: Option<&OwnedFd>,
+    listener: Option<&OwnedFd>,
+    cgroup: Option<&Cgroup>,
+) -> std::result::Result<Init, SpawnError> {
+    let (channel, theirs) = rustix::net::socketpair(
+        AddressFamily::UNIX,
+        SocketType::SEQPACKET,
+        SocketFlags::CLOEXEC,
+        None,
+    )
+    .context(|| "socketpair")?;
+    let mut numbers = Vec::with_capacity(opened.descriptors.len());
+    for (descriptor, fd) in plan.descriptors.iter().zip(&opened.descriptors) {
+        let fd = if *descriptor == Descriptor::Listener { listener } else { fd.as_ref() };
+        // An optional tree that is not there: init gets a number that is never open.
+        numbers.push(fd.map_or(u32::MAX >> 1, |fd| fd.as_raw_fd() as u32));
+    }
+    let init = memfd("pillbox-init", MemfdFlags::from_bits_retain(MFD_EXEC), INIT)?;
+    let bytes = plan.encode(theirs.as_raw_fd() as u32, &numbers);
+    let plan_file = memfd("pillbox-plan", MemfdFlags::from_bits_retain(MFD_NOEXEC_SEAL), &bytes)?;
+
+    let mut keep: Vec<i32> = vec![theirs.as_raw_fd(), plan_file.as_raw_fd()];
+    keep.extend(opened.descriptors.iter().flatten().map(AsRawFd::as_raw_fd));
+    keep.extend(listener.map(AsRawFd::as_raw_fd));
+    let number = CString::new(plan_file.as_raw_fd().to_string()).unwrap_or_default();
+    let arguments: [*const c_char; 3] = [c"pillbox-init".as_ptr(), number.as_ptr(), std::ptr::null()];
+    let join = order_of_joining(opened);
+    let namespaces = plan.namespaces.made_by_clone();
+    let joins_user = plan.namespaces.joins(NamespaceKind::User);
+    let mut child = Child::new(init.as_fd(), &arguments, &keep);
+    child.nested =
+        joins_user || plan.namespaces.joins(NamespaceKind::Pid) || (namespaces & CLONE_NEWUSER != 0 && !join.is_empty());
+    child.join = &join;
+    child.seed = if plan.from_seed { seed.map(AsFd::as_fd) } else { None };
+    // What the child makes from the seed it must not make in the clone as well.
+    child.namespaces =
+        if child.seed.is_some() { namespaces & !linux_raw_sys::general::CLONE_NEWNS } else { namespaces };
+    child.ambient = namespaces & CLONE_NEWUSER != 0 || joins_user;
+    child.preserve = plan.preserve_fds;
+    let spawned = sys::spawn(&child, cgroup.map(Cgroup::fd))
+        .map_err(|(step, errno)| word_child_failure(step, errno, child.namespaces))?;
+    Ok(Init { pid: spawned.pid, process: spawned.pidfd, channel, console: None })
+}
+
+const MFD_EXEC: u32 = 0x10;
+const MFD_NOEXEC_SEAL: u32 = 0x8;
+
+/// A privileged runtime may enter anything from outside; an ordinary user gets its rights over the other
+/// namespaces by entering the user namespace first.
+fn order_of_joining(opened: &Opened) -> Vec<(BorrowedFd<'_>, u32)> {
+    let mut join: Vec<_> = opened.joined.iter().map(|(fd, flag)| (fd.as_fd(), *flag)).collect();
+    let user_first = !rustix::process::geteuid().is_root();
+    join.sort_by_key(|(_, flag)| (*flag == CLONE_NEWUSER) != user_first);
+    join
+}
+
+/// A file in memory that nobody can change any more.
+fn memfd(name: &str, executable: MemfdFlags, content: &[u8]) -> Result<OwnedFd> {
+    let step = || format!("memfd {name}");
+    let flags = MemfdFlags::CLOEXEC | MemfdFlags::ALLOW_SEALING;
+    let file = match rustix::fs::memfd_create(name, flags | executable) {
+        // Before Linux 6.3 there was nothing to say about execution.
+        Err(Errno::INVAL) => rustix::fs::memfd_create(name, flags),
+        file => file,
+    }
+    .context(step)?;
+    let mut rest = content;
+    while !rest.is_empty() {
+        let written = rustix::io::write(&file, rest).context(step)?;
+        rest = &rest[written..];
+    }
+    let seals = SealFlags::SEAL | SealFlags::SHRINK | SealFlags::GROW | SealFlags::WRITE;
+    rustix::fs::fcntl_add_seals(&file, seals).context(step)?;
+    Ok(file)
+}
+
+fn word_child_failure(step: ChildStep, errno: Errno, namespaces: u32) -> SpawnError {
+    let cause = describe_errno(errno);
+    SpawnError::Other(Error::new(match step {
+        ChildStep::Seed => return SpawnError::Seed,
+        ChildStep::None | ChildStep::Clone => {
+            let hint = match errno {
+                Errno::NOSPC => ": a limit below /proc/sys/user is reached (max_user_namespaces and its like)",
+                Errno::PERM if namespaces & CLONE_NEWUSER != 0 => {
+                    ": user namespaces may be disabled (sysctl kernel.unprivileged_userns_clone, kernel.apparmor_restrict_unprivileged_userns)"
+                }
+                Errno::NOSYS => ": the kernel needs clone3 (Linux 5.7), or an outer sandbox forbids it",
+                Errno::AGAIN if namespaces & CLONE_NEWPID != 0 => ": too many processes (RLIMIT_NPROC, pids.max)",
+                _ => "",
+            };
+            format!("clone into new namespaces: {cause}{hint}")
+        }
+        ChildStep::Join => format!("join namespaces: {cause}"),
+        ChildStep::Capabilities => format!("keep capabilities over the exec of init: {cause}"),
+        ChildStep::Descriptors => format!("sort descriptors for init: {cause}"),
+        ChildStep::Exec => format!("execute init from its memfd: {cause}"),
+    }))
+}
+
+/// What init said.
+pub enum Message {
+    /// A report, with a descriptor where one belongs to it.
+    Report(Report, Option<OwnedFd>, String),
+    /// The channel is closed: init has executed the program, or is gone.
+    Closed,
+}
+
+impl Init {
+    /// The runtime's part of the set-up, then init's, until init says that it is ready.
+    ///
+    /// # Errors
+    /// What failed in init, in words; init is gone then.
+    pub fn bring_up(&mut self, plan: &Plan) -> Result<()> {
+        if let Some(value) = plan.oom_score_adj {
+            let path = format!("/proc/{}/oom_score_adj", self.pid.as_raw_nonzero());
+            std::fs::write(&path, value.to_string()).context(|| format!("process.oomScoreAdj: write {value}"))?;
+        }
+        if let Some(mappings) = &plan.mappings {
+            idmap::write(self.pid, mappings)?;
+            self.answer(Turn::Mappings)?;
+        }
+        loop {
+            match self.receive()? {
+                Message::Report(Report::Ready, ..) => return Ok(()),
+                Message::Report(Report::NetlinkSocket, Some(socket), _) => set_loopback_up(socket)?,
+                Message::Report(Report::Console, Some(master), _) => self.console = Some(master),
+                Message::Report(report, _, text) => return Err(word_report(plan, report, &text)),
+                Message::Closed => return Err(self.describe_death()),
+            }
+        }
+    }
+
+    /// Lets init go on.
+    pub fn answer(&self, turn: Turn) -> Result<()> {
+        rustix::net::send(&self.channel, &[turn as u8], SendFlags::NOSIGNAL).map(drop).context(|| "answer init")
+    }
+
+    /// The next message, waited for.
+    pub fn receive(&self) -> Result<Message> {
+        receive(&self.channel)
+    }
+
+    /// The socket, to poll for [`Self::receive`].
+    pub fn channel(&self) -> BorrowedFd<'_> {
+        self.channel.as_fd()
+    }
+
+    /// Kills it and waits until it is gone.
+    pub fn kill(&self) {
+        // Both fail only when it is gone already.
+        let _ = rustix::process::pidfd_send_signal(&self.process, rustix::process::Signal::KILL);
+        let _ = rustix::process::waitid(WaitId::PidFd(self.process.as_fd()), WaitIdOptions::EXITED);
+    }
+
+    fn describe_death(&self) -> Error {
+        let status = rustix::process::waitid(WaitId::PidFd(self.process.as_fd()), WaitIdOptions::EXITED);
+        let how = match status {
+            Ok(Some(status)) => match (status.terminating_signal(), status.exit_status()) {
+                (Some(signal), _) => format!("it was killed by signal {signal}"),
+                (_, Some(code)) => format!("it exited with status {code}"),
+                _ => "it is gone".to_string(),
+            },
+            _ => "it is gone".to_string(),
+        };
+        Error::new(format!("init ended during the set-up: {how}"))
+    }
+}
+
+/// Reads a message of init's from its channel or its gate connection.
+pub fn receive(channel: impl AsFd) -> Result<Message> {
+    use rustix::net::{RecvAncillaryBuffer, RecvAncillaryMessage};
+    let mut space = [std::mem::MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
+    let mut control = RecvAncillaryBuffer::new(&mut space);
+    let mut bytes = [0u8; MESSAGE_MAX];
+    let received = loop {
+        let mut parts = [rustix::io::IoSliceMut::new(&mut bytes)];
+        match rustix::net::recvmsg(&channel, &mut parts, &mut control, RecvFlags::CMSG_CLOEXEC) {
+            Err(Errno::INTR) => {}
+            Err(Errno::CONNRESET) => return Ok(Message::Closed),
+            result => break result.context(|| "hear from init")?.bytes,
+        }
+    };
+    if received == 0 {
+        return Ok(Message::Closed);
+    }
+    let mut descriptor = None;
+    for message in control.drain() {
+        if let RecvAncillaryMessage::ScmRights(rights) = message {
+            descriptor = rights.last();
+        }
+    }
+    let mut reader = Reader::new(&bytes[..received]);
+    let report = Report::decode(&mut reader).map_err(|_| Error::new("init said what this runtime does not know"))?;
+    let text = String::from_utf8_lossy(reader.rest()).trim_end().to_string();
+    Ok(Message::Report(report, descriptor, text))
+}
+
+/// Puts a failure report into words, with the plan at hand.
+pub fn word_report(plan: &Plan, report: Report, kernel_text: &str) -> Error {
+    match report {
+        Report::Failed { operation, errno, stage, detail } => {
+            let errno = Errno::from_raw_os_error(errno);
+            match plan.operations().nth(operation as usize) {
+                Some(operation) => explain::describe_failure(&operation, errno, stage, detail, kernel_text),
+                None => Error::new(format!("init: operation {operation}: {}", describe_errno(errno))),
+            }
+        }
+        Report::Malformed { operation } => {
+            Error::new(format!("init cannot read operation {operation} of its plan: runtime and init do not match"))
+        }
+        Report::NetlinkSocket | Report::Console | Report::Ready => {
+            Error::new("init said something at the wrong time: runtime and init do not match")
+        }
+    }
+}
+
+/// How `start` words the failure of what comes after the gate: it no longer has the plan, only these two.
+pub fn word_late_report(arguments: &[String], report: Report) -> Error {
+    match report {
+        Report::Failed { errno, .. } => {
+            let name = arguments.first().map_or("", String::as_str);
+            explain::describe_exec_failure(name, Errno::from_raw_os_error(errno))
+        }
+        _ => Error::new("init could not go on after start"),
+    }
+}
+
+/// Which operation starts the program; its failure has words of its own.
+pub fn is_exec(operation: &Operation<'_>) -> bool {
+    matches!(operation, Operation::Exec { .. } | Operation::FindExecutable { .. })
+}
+
+fn set_loopback_up(socket: OwnedFd) -> Result<()> {
+    let failed = |error: pillbox_netlink::Error| Error::new(format!("set the loopback interface up: {error}"));
+    let mut socket = Socket::from_fd(socket).map_err(failed)?;
+    socket.request(&[link::set_up(LOOPBACK_INDEX).map_err(failed)?]).map_err(failed)
+}

@@ -1,0 +1,515 @@
+//! The state directory: what is known of a container when the runtime is gone, and what its status is.
+//!
+//! `ROOT/ID/` is made by mkdir, which is the lock on the id, and holds `state.json` (written once, by rename),
+//! `cgroup` (a link whose text is the cgroup's path, made before the cgroup) and `gate` (the socket that `start`
+//! connects to, there until it did). Nothing in it says what the status is: that is asked of the kernel.
+
+use std::os::fd::{AsFd, OwnedFd};
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use rustix::fs::{AtFlags, CWD, FlockOperation, Mode, OFlags};
+use rustix::io::Errno;
+use rustix::net::{AddressFamily, SendFlags, SocketAddrUnix, SocketFlags, SocketType};
+use rustix::process::{Pid, PidfdFlags, Signal};
+use serde::Serialize;
+
+use crate::cgroup::{Cgroup, CgroupPath, Hierarchy};
+use crate::container_id::ContainerId;
+use crate::error::{Context, Error, Result};
+use crate::json::{self, Members};
+use crate::spec::json::{Map, Text, object};
+
+const STATE: &str = "state.json";
+const CGROUP: &str = "cgroup";
+const GATE: &str = "gate";
+
+/// How long a command waits for another one on the same container.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// More than any state.json has: a config.json may have 16 MiB.
+const STATE_MAX: u64 = 17 << 20;
+
+/// What `pillbox state` says (runtime.md, "State").
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Status {
+    /// `create` has not finished.
+    Creating,
+    /// Init waits for `start`.
+    Created,
+    /// The program runs.
+    Running,
+    /// The program runs, but its cgroup is frozen.
+    Paused,
+    /// There is no process any more.
+    Stopped,
+}
+
+impl Status {
+    /// The specification's word.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Status::Creating => "creating",
+            Status::Created => "created",
+            Status::Running => "running",
+            Status::Paused => "paused",
+            Status::Stopped => "stopped",
+        }
+    }
+}
+
+/// What is kept of a container.
+#[derive(Debug, Clone, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Record {
+    /// From the config.json.
+    pub oci_version: String,
+    /// The container's id.
+    pub id: String,
+    /// Init, as the runtime's pid namespace numbers it.
+    pub pid: i32,
+    /// When init started, in clock ticks after boot: tells it from a later process with the same number.
+    pub start_time: u64,
+    /// Which boot that was.
+    pub boot_id: String,
+    /// Absolute path of the bundle.
+    pub bundle: String,
+    /// Absolute path of the root file system.
+    pub rootfs: String,
+    /// RFC 3339, nanoseconds.
+    pub created: String,
+    /// The user who made it.
+    pub owner: String,
+    /// The cgroup below the hierarchy's mount, if it has one.
+    pub cgroup: Option<String>,
+    /// From the config.json.
+    pub annotations: Members,
+}
+
+object! {
+    /// state.json as it is read back.
+    StoredRecord<'a> {
+        "ociVersion" => oci_version: Text<'a>,
+        "id" => id: Text<'a>,
+        "pid" => pid: i32,
+        "startTime" => start_time: u64,
+        "bootId" => boot_id: Text<'a>,
+        "bundle" => bundle: Text<'a>,
+        "rootfs" => rootfs: Text<'a>,
+        "created" => created: Text<'a>,
+        "owner" => owner: Text<'a>,
+        "cgroup" => cgroup: Option<Text<'a>>,
+        "annotations" => annotations: Map<'a, Text<'a>>,
+    }
+}
+
+impl From<StoredRecord<'_>> for Record {
+    fn from(stored: StoredRecord<'_>) -> Self {
+        let StoredRecord {
+            oci_version,
+            id,
+            pid,
+            start_time,
+            boot_id,
+            bundle,
+            rootfs,
+            created,
+            owner,
+            cgroup,
+            annotations,
+        } = stored;
+        Record {
+            oci_version: oci_version.to_string(),
+            id: id.to_string(),
+            pid,
+            start_time,
+            boot_id: boot_id.to_string(),
+            bundle: bundle.to_string(),
+            rootfs: rootfs.to_string(),
+            created: created.to_string(),
+            owner: owner.to_string(),
+            cgroup: cgroup.map(|cgroup| cgroup.to_string()),
+            annotations: Members(annotations.iter().map(|(k, v)| (k.to_string(), v.to_string())).collect()),
+        }
+    }
+}
+
+/// The folder that holds a folder for each container (`--root`).
+#[derive(Debug)]
+pub struct Root {
+    path: PathBuf,
+}
+
+impl Root {
+    /// The folder at `path`, or by default `/run/pillbox` for root and `$XDG_RUNTIME_DIR/pillbox` for others.
+    pub fn new(path: Option<PathBuf>) -> Root {
+        let user = rustix::process::geteuid();
+        let path = path.unwrap_or_else(|| match std::env::var_os("XDG_RUNTIME_DIR") {
+            _ if user.is_root() => PathBuf::from("/run/pillbox"),
+            Some(folder) if !folder.is_empty() => Path::new(&folder).join("pillbox"),
+            _ => PathBuf::from(format!("/tmp/pillbox-{}", user.as_raw())),
+        });
+        Root { path }
+    }
+
+    /// Where it is.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Makes the folder for a new container: exactly one caller gets it.
+    ///
+    /// # Errors
+    /// The id is taken; the root folder is somebody else's.
+    pub fn reserve(&self, id: &ContainerId) -> Result<StateDirectory> {
+        let root = match self.open() {
+            Err(_) if !self.path.exists() => {
+                let mut builder = std::fs::DirBuilder::new();
+                std::os::unix::fs::DirBuilderExt::mode(builder.recursive(true), 0o711);
+                builder.create(&self.path).context(|| format!("make the state folder {}", self.path.display()))?;
+                self.open()?
+            }
+            root => root?,
+        };
+        match rustix::fs::mkdirat(&root, id.as_str(), Mode::from_raw_mode(0o700)) {
+            Ok(()) => {}
+            Err(Errno::EXIST) => return Err(Error::new(format!("container {id} exists already"))),
+            Err(errno) => return Err(errno).context(|| format!("make the state folder {}/{id}", self.path.display())),
+        }
+        let directory = self.enter(root, id)?;
+        match directory.lock(Duration::ZERO) {
+            Ok(()) => Ok(directory),
+            Err(error) => {
+                directory.remove()?;
+                Err(error)
+            }
+        }
+    }
+
+    /// The folder of a container that exists.
+    ///
+    /// # Errors
+    /// `container does not exist`.
+    pub fn find(&self, id: &ContainerId) -> Result<StateDirectory> {
+        let root = self.open().map_err(|error| if self.path.exists() { error } else { missing(id) })?;
+        self.enter(root, id)
+    }
+
+    fn enter(&self, root: OwnedFd, id: &ContainerId) -> Result<StateDirectory> {
+        let flags = OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC | OFlags::RDONLY;
+        match rustix::fs::openat(&root, id.as_str(), flags, Mode::empty()) {
+            Ok(directory) => Ok(StateDirectory { root, directory, id: id.clone(), path: self.path.join(id.as_str()) }),
+            Err(Errno::NOENT) => Err(missing(id)),
+            Err(errno) => Err(errno).context(|| format!("open the state folder {}/{id}", self.path.display())),
+        }
+    }
+
+    /// Whoever may write here decides which processes get killed: only the user's own folder will do.
+    fn open(&self) -> Result<OwnedFd> {
+        let step = || format!("state folder {}", self.path.display());
+        let flags = OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC | OFlags::RDONLY;
+        let root = rustix::fs::openat(CWD, &self.path, flags, Mode::empty()).context(step)?;
+        let status = rustix::fs::fstat(&root).context(step)?;
+        if status.st_uid != rustix::process::geteuid().as_raw() && status.st_uid != 0 {
+            return Err(Error::new(format!("{}: belongs to user {}: choose another with --root", step(), status.st_uid)));
+        }
+        if status.st_mode & 0o022 != 0 {
+            return Err(Error::new(format!("{}: others may write to it: chmod go-w, or choose another with --root", step())));
+        }
+        Ok(root)
+    }
+
+    /// The ids of all containers, sorted.
+    pub fn ids(&self) -> Result<Vec<ContainerId>> {
+        if !self.path.exists() {
+            return Ok(Vec::new());
+        }
+        let root = self.open()?;
+        let step = || format!("list {}", self.path.display());
+        let mut ids = Vec::new();
+        for entry in rustix::fs::Dir::read_from(&root).context(step)? {
+            let entry = entry.context(step)?;
+            // The seed's pin and other strangers are no containers.
+            if let Ok(id) = entry.file_name().to_string_lossy().parse::<ContainerId>()
+                && !id.as_str().starts_with('.')
+                && entry.file_type() != rustix::fs::FileType::RegularFile
+            {
+                ids.push(id);
+            }
+        }
+        ids.sort_by(|left, right| left.as_str().cmp(right.as_str()));
+        Ok(ids)
+    }
+}
+
+fn missing(id: &ContainerId) -> Error {
+    Error::new(format!("{id}: container does not exist"))
+}
+
+/// A container's folder, open.
+#[derive(Debug)]
+pub struct StateDirectory {
+    root: OwnedFd,
+    directory: OwnedFd,
+    id: ContainerId,
+    path: PathBuf,
+}
+
+impl StateDirectory {
+    /// One command at a time: flock(2) on the folder, until it is dropped.
+    ///
+    /// # Errors
+    /// Another command has had it for `patience`; the folder was removed meanwhile.
+    pub fn lock(&self, patience: Duration) -> Result<()> {
+        let deadline = Instant::now() + patience;
+        loop {
+            match rustix::fs::flock(&self.directory, FlockOperation::NonBlockingLockExclusive) {
+                Ok(()) => break,
+                Err(Errno::AGAIN) if Instant::now() < deadline => std::thread::sleep(Duration::from_millis(2)),
+                Err(Errno::AGAIN) => {
+                    return Err(Error::new(format!("container {}: another command is working on it", self.id)));
+                }
+                Err(errno) => return Err(errno).context(|| format!("lock {}", self.path.display())),
+            }
+        }
+        // Whoever had the lock before may have deleted the container.
+        match rustix::fs::fstat(&self.directory) {
+            Ok(status) if status.st_nlink > 0 => Ok(()),
+            _ => Err(missing(&self.id)),
+        }
+    }
+
+    /// [`Self::lock`], with the ordinary patience.
+    pub fn lock_patiently(&self) -> Result<()> {
+        self.lock(PATIENCE)
+    }
+
+    /// The container's id.
+    pub fn id(&self) -> &ContainerId {
+        &self.id
+    }
+
+    /// Notes where the cgroup will be, before it is made: `delete` finds it even if nothing else gets written.
+    pub fn note_cgroup(&self, path: &CgroupPath) -> Result<()> {
+        rustix::fs::symlinkat(path.as_str(), &self.directory, CGROUP)
+            .context(|| format!("write {}/{CGROUP}", self.path.display()))
+    }
+
+    /// The cgroup that was noted.
+    pub fn noted_cgroup(&self) -> Option<CgroupPath> {
+        let text = rustix::fs::readlinkat(&self.directory, CGROUP, Vec::new()).ok()?;
+        CgroupPath::parse(text.to_str().ok()?).ok()
+    }
+
+    /// Writes state.json with the container's configuration as the last member, in one step.
+    pub fn store(&self, record: &Record, config: &str) -> Result<()> {
+        const NEW: &str = "state.json.new";
+        let step = || format!("write {}/{STATE}", self.path.display());
+        let record = json::to_string(record)?;
+        let Some(record) = record.strip_suffix('}') else { return Err(Error::new("state.json: not an object")) };
+        let document = format!("{record},\"config\":{}}}\n", config.trim());
+        let flags = OFlags::CREATE | OFlags::WRONLY | OFlags::TRUNC | OFlags::CLOEXEC | OFlags::NOFOLLOW;
+        let file = rustix::fs::openat(&self.directory, NEW, flags, Mode::from_raw_mode(0o600)).context(step)?;
+        write_all(&file, document.as_bytes()).context(step)?;
+        rustix::fs::renameat(&self.directory, NEW, &self.directory, STATE).context(step)
+    }
+
+    /// The text of state.json.
+    ///
+    /// # Errors
+    /// It is not there (`create` was killed), or larger than any.
+    pub fn read_document(&self) -> Result<Vec<u8>> {
+        let step = || format!("read {}/{STATE}", self.path.display());
+        let flags = OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NOFOLLOW | OFlags::NONBLOCK;
+        let file = match rustix::fs::openat(&self.directory, STATE, flags, Mode::empty()) {
+            Ok(file) => file,
+            Err(Errno::NOENT) => {
+                return Err(Error::new(format!("{}: container does not exist: its creation was not finished", self.id)));
+            }
+            Err(errno) => return Err(errno).context(step),
+        };
+        let size = rustix::fs::fstat(&file).context(step)?.st_size as u64;
+        if size > STATE_MAX {
+            return Err(Error::new(format!("{}: {size} bytes are more than a state can have", step())));
+        }
+        read_all(&file, size as usize).context(step)
+    }
+
+    /// What was recorded of the container.
+    ///
+    /// # Errors
+    /// As for [`Self::read_document`]; it is not whole, or not this container's.
+    pub fn load(&self) -> Result<Record> {
+        let step = || format!("read {}/{STATE}", self.path.display());
+        let document = self.read_document()?;
+        let stored: StoredRecord<'_> =
+            crate::spec::json::parse(&document).map_err(|error| Error::new(format!("{}: {error}", step())))?;
+        if *stored.id != *self.id.as_str() || stored.pid <= 0 {
+            return Err(Error::new(format!("{}: not the state of container {}", step(), self.id)));
+        }
+        Ok(stored.into())
+    }
+
+    /// A listening socket at `gate`, for init.
+    pub fn open_gate(&self) -> Result<OwnedFd> {
+        let step = || format!("listen on {}/{GATE}", self.path.display());
+        let gate = rustix::net::socket_with(AddressFamily::UNIX, SocketType::STREAM, SocketFlags::CLOEXEC, None)
+            .context(step)?;
+        let address = self.gate_address().context(step)?;
+        rustix::net::bind(&gate, &address).context(step)?;
+        rustix::net::listen(&gate, 8).context(step)?;
+        Ok(gate)
+    }
+
+    /// Socket paths end at 107 bytes, and a container's folder alone may have more: the descriptor leads there.
+    fn gate_address(&self) -> rustix::io::Result<SocketAddrUnix> {
+        use std::os::fd::AsRawFd;
+        SocketAddrUnix::new(format!("/proc/self/fd/{}/{GATE}", self.directory.as_raw_fd()))
+    }
+
+    /// Connects to init's gate; `None` when init does not wait there (any more).
+    pub fn connect_gate(&self) -> Result<Option<OwnedFd>> {
+        let step = || format!("connect to {}/{GATE}", self.path.display());
+        match rustix::fs::statat(&self.directory, GATE, AtFlags::SYMLINK_NOFOLLOW) {
+            Ok(_) => {}
+            Err(Errno::NOENT) => return Ok(None),
+            Err(errno) => return Err(errno).context(step),
+        }
+        let socket = rustix::net::socket_with(AddressFamily::UNIX, SocketType::STREAM, SocketFlags::CLOEXEC, None)
+            .context(step)?;
+        match rustix::net::connect(&socket, &self.gate_address().context(step)?) {
+            Ok(()) => Ok(Some(socket)),
+            Err(Errno::CONNREFUSED | Errno::NOENT) => Ok(None),
+            Err(errno) => Err(errno).context(step),
+        }
+    }
+
+    /// Opens the gate: the byte that init waits for.
+    pub fn send_start(gate: &OwnedFd) -> rustix::io::Result<()> {
+        rustix::net::send(gate, b"s", SendFlags::NOSIGNAL).map(drop)
+    }
+
+    /// The gate has served.
+    pub fn remove_gate(&self) {
+        // Left behind it costs a connect at the next look, nothing else.
+        let _ = rustix::fs::unlinkat(&self.directory, GATE, AtFlags::empty());
+    }
+
+    /// Removes the folder with what pillbox puts there.
+    pub fn remove(&self) -> Result<()> {
+        for name in [GATE, CGROUP, "state.json.new", STATE] {
+            match rustix::fs::unlinkat(&self.directory, name, AtFlags::empty()) {
+                Ok(()) | Err(Errno::NOENT) => {}
+                Err(errno) => return Err(errno).context(|| format!("remove {}/{name}", self.path.display())),
+            }
+        }
+        match rustix::fs::unlinkat(&self.root, self.id.as_str(), AtFlags::REMOVEDIR) {
+            Ok(()) | Err(Errno::NOENT) => Ok(()),
+            Err(errno) => Err(errno).context(|| format!("remove {}", self.path.display())),
+        }
+    }
+
+    /// What the kernel says about the container.
+    pub fn status(&self, record: &Record) -> Result<Status> {
+        if !record.is_alive()? {
+            return Ok(Status::Stopped);
+        }
+        if self.connect_gate()?.is_some() {
+            return Ok(Status::Created);
+        }
+        let frozen = match record.open_cgroup()? {
+            Some(cgroup) => cgroup.is_frozen()?,
+            None => false,
+        };
+        Ok(if frozen { Status::Paused } else { Status::Running })
+    }
+}
+
+impl Record {
+    /// Whether init still lives: the process with that number, if it started when init did, in this boot.
+    pub fn is_alive(&self) -> Result<bool> {
+        match process_start(self.pid)? {
+            Some(Process { start_time, ended: false }) if start_time == self.start_time => {
+                Ok(boot_id()? == self.boot_id)
+            }
+            _ => Ok(false),
+        }
+    }
+
+    /// A pidfd for init; `None` when it is gone. A process that got its number since is never meant.
+    pub fn open_process(&self) -> Result<Option<OwnedFd>> {
+        let pid = Pid::from_raw(self.pid).ok_or_else(|| Error::new("state.json: pid 0"))?;
+        match rustix::process::pidfd_open(pid, PidfdFlags::empty()) {
+            // The descriptor stands for one process; whether it is init is asked after that.
+            Ok(pidfd) => Ok(if self.is_alive()? { Some(pidfd) } else { None }),
+            Err(Errno::SRCH) => Ok(None),
+            Err(errno) => Err(errno).context(|| format!("open process {pid:?}", pid = self.pid)),
+        }
+    }
+
+    /// The cgroup, if there is (still) one.
+    pub fn open_cgroup(&self) -> Result<Option<Cgroup>> {
+        let (Some(path), Some(hierarchy)) = (&self.cgroup, Hierarchy::find()?) else { return Ok(None) };
+        Cgroup::open(&hierarchy, &CgroupPath::parse(path)?)
+    }
+}
+
+/// What /proc/PID/stat says.
+pub struct Process {
+    /// Clock ticks after boot.
+    pub start_time: u64,
+    /// A zombie, or nearly gone.
+    pub ended: bool,
+}
+
+/// Reads fields 3 and 22 of /proc/PID/stat; `None` when there is no such process. See proc_pid_stat(5).
+pub fn process_start(pid: i32) -> Result<Option<Process>> {
+    let path = format!("/proc/{pid}/stat");
+    let text = match std::fs::read(&path) {
+        Ok(text) => text,
+        Err(error) if matches!(error.raw_os_error(), Some(2 | 3)) => return Ok(None),
+        Err(error) => return Err(error).context(|| format!("read {path}")),
+    };
+    // The second field is the name, in parentheses, and may hold anything: the last one closes it.
+    let parsed = text.iter().rposition(|&byte| byte == b')').and_then(|end| {
+        let rest = std::str::from_utf8(&text[end + 1..]).ok()?;
+        let mut fields = rest.split_ascii_whitespace();
+        let state = fields.next()?;
+        let start_time = fields.nth(18)?.parse().ok()?;
+        Some(Process { start_time, ended: matches!(state, "Z" | "X" | "x") })
+    });
+    parsed.map(Some).ok_or_else(|| Error::new(format!("{path}: not what proc_pid_stat(5) says")))
+}
+
+/// /proc/sys/kernel/random/boot_id.
+pub fn boot_id() -> Result<String> {
+    const PATH: &str = "/proc/sys/kernel/random/boot_id";
+    std::fs::read_to_string(PATH).map(|id| id.trim_end().to_string()).context(|| format!("read {PATH}"))
+}
+
+/// Sends a signal through a pidfd.
+pub fn send_signal(process: &OwnedFd, signal: Signal) -> Result<()> {
+    match rustix::process::pidfd_send_signal(process.as_fd(), signal) {
+        Err(Errno::SRCH) => Err(Error::new("process already finished")),
+        result => result.context(|| format!("send signal {}", signal.as_raw())),
+    }
+}
+
+fn write_all(file: &OwnedFd, mut bytes: &[u8]) -> rustix::io::Result<()> {
+    while !bytes.is_empty() {
+        let written = rustix::io::write(file, bytes)?;
+        bytes = &bytes[written..];
+    }
+    Ok(())
+}
+
+/// Reads up to the end; `size` is a guess.
+fn read_all(file: &OwnedFd, size: usize) -> rustix::io::Result<Vec<u8>> {
+    let mut document = Vec::with_capacity(size + 1);
+    while rustix::io::read(file, rustix::buffer::spare_capacity(&mut document))? > 0 {
+        if document.len() == document.capacity() {
+            document.reserve(document.len());
+        }
+    }
+    Ok(document)
+}

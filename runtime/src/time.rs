@@ -1,0 +1,46 @@
+//! Timestamps as RFC 3339 has them.
+
+use std::time::{SystemTime, UNIX_EPOCH};
+
+/// The time in UTC, with nanoseconds: `2026-01-31T23:59:59.123456789Z`.
+pub fn rfc3339(time: SystemTime) -> String {
+    let since = time.duration_since(UNIX_EPOCH).unwrap_or_default();
+    let (days, second) = (since.as_secs() / 86_400, since.as_secs() % 86_400);
+    let (year, month, day) = civil_from_days(days as i64);
+    format!(
+        "{year:04}-{month:02}-{day:02}T{:02}:{:02}:{:02}.{:09}Z",
+        second / 3600,
+        second / 60 % 60,
+        second % 60,
+        since.subsec_nanos()
+    )
+}
+
+/// Gregorian date of a day counted from 1970-01-01. Years begin in March here, so that leap days come last.
+fn civil_from_days(days: i64) -> (i64, u32, u32) {
+    const DAYS_IN_ERA: i64 = 146_097;
+    let days = days + 719_468;
+    let era = days.div_euclid(DAYS_IN_ERA);
+    let day_of_era = days.rem_euclid(DAYS_IN_ERA);
+    let year_of_era = (day_of_era - day_of_era / 1460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;
+    let day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
+    let month_from_march = (5 * day_of_year + 2) / 153;
+    let day = day_of_year - (153 * month_from_march + 2) / 5 + 1;
+    let month = if month_from_march < 10 { month_from_march + 3 } else { month_from_march - 9 };
+    (era * 400 + year_of_era + i64::from(month <= 2), month as u32, day as u32)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::time::Duration;
+
+    #[test]
+    fn dates_of_the_calendar() {
+        let at = |seconds| rfc3339(UNIX_EPOCH + Duration::new(seconds, 5));
+        assert_eq!(at(0), "1970-01-01T00:00:00.000000005Z");
+        assert_eq!(at(951_782_400), "2000-02-29T00:00:00.000000005Z");
+        assert_eq!(at(1_767_225_599), "2025-12-31T23:59:59.000000005Z");
+        assert_eq!(at(1_772_323_200), "2026-03-01T00:00:00.000000005Z");
+    }
+}

@@ -1,0 +1,73 @@
+//! Device nodes: mknod(2).
+
+use super::reject;
+use super::text::check_absolute;
+use crate::error::Result;
+use crate::spec::json::{List, Text};
+use crate::spec::linux::Device;
+
+/// What a node is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[allow(missing_docs)] // mknod(2)'s words
+pub enum DeviceKind {
+    Character,
+    Block,
+    Fifo,
+}
+
+/// A device node to make.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ValidDevice<'a> {
+    /// Absolute, inside the container.
+    pub path: Text<'a>,
+    /// What it is.
+    pub kind: DeviceKind,
+    /// 0 for a FIFO.
+    pub major: u32,
+    /// 0 for a FIFO.
+    pub minor: u32,
+    /// Permissions, without the file's type.
+    pub mode: u32,
+    /// The owner inside the container.
+    pub uid: u32,
+    /// The group inside the container.
+    pub gid: u32,
+}
+
+pub(super) fn validate_devices(devices: List<Device<'_>>) -> Result<Vec<ValidDevice<'_>>> {
+    let devices = devices.0.into_iter().enumerate();
+    devices.map(|(index, device)| validate_device(index, device)).collect()
+}
+
+fn validate_device(index: usize, device: Device<'_>) -> Result<ValidDevice<'_>> {
+    let Device { kind, path, major, minor, file_mode, uid, gid } = device;
+    let field = format!("linux.devices[{index}]");
+    check_absolute(format_args!("{field}.path"), &path)?;
+    let kind = match &*kind {
+        "c" | "u" => DeviceKind::Character,
+        "b" => DeviceKind::Block,
+        "p" => DeviceKind::Fifo,
+        other => reject!("{field}.type: {other:?} is not one of c, u, b, p"),
+    };
+    let number = |member: &str, number: Option<i64>, limit: u32| match number {
+        _ if kind == DeviceKind::Fifo => Ok(0),
+        None => reject!("{field}.{member}: missing: {path} needs a device number"),
+        Some(number) => match u32::try_from(number) {
+            Ok(number) if number <= limit => Ok(number),
+            _ => reject!("{field}.{member}: {number} is not a number from 0 to {limit}"),
+        },
+    };
+    // dev_t has 12 bits for the major and 20 for the minor number.
+    let (major, minor) = (number("major", major, 0xfff)?, number("minor", minor, 0xf_ffff)?);
+    // Podman writes st_mode, type and all.
+    let mode = file_mode.unwrap_or(0o666) & !0o170000;
+    if mode > 0o7777 {
+        reject!("{field}.fileMode: {mode} is not a mode: write at most 4095 (octal 7777)");
+    }
+    let id = |member: &str, id: Option<u32>| match id.unwrap_or(0) {
+        u32::MAX => reject!("{field}.{member}: 4294967295 is no id: the kernel keeps it for \"none\""),
+        id => Ok(id),
+    };
+    let (uid, gid) = (id("uid", uid)?, id("gid", gid)?);
+    Ok(ValidDevice { path, kind, major, minor, mode, uid, gid })
+}

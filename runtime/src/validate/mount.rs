@@ -1,0 +1,88 @@
+//! Mounts, and what is done with mounts: masked and read-only paths, propagation.
+
+use super::id_mapping::validate_mappings;
+use super::namespace::{NamespaceKind, ValidNamespace, find};
+use super::reject;
+use super::text::{check_absolute, check_text, check_texts, optional};
+use crate::error::Result;
+use crate::spec::Mount;
+use crate::spec::json::Text;
+
+/// How mounts and the container's root tell each other: mount_namespaces(7).
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[allow(missing_docs)] // mount(2)'s words
+pub enum RootfsPropagation {
+    /// The configuration says nothing.
+    #[default]
+    Default,
+    Private,
+    Slave,
+    Shared,
+    Unbindable,
+}
+
+pub(super) fn validate_mount<'a>(
+    index: usize,
+    mount: Mount<'a>,
+    has_user_namespace: bool,
+    warnings: &mut Vec<String>,
+) -> Result<Mount<'a>> {
+    let Mount { mut destination, kind, source, options, uid_mappings, gid_mappings } = mount;
+    let field = format!("mounts[{index}]");
+    check_text(format_args!("{field}.destination"), &destination)?;
+    if destination.is_empty() {
+        reject!("{field}.destination: missing: write a path inside the container");
+    }
+    if !destination.starts_with('/') {
+        let absolute = format!("/{destination}");
+        warnings.push(format!("{field}.destination: {:?} is relative: taken as {absolute:?}", &*destination));
+        destination = Text(absolute.into());
+    }
+    let kind = optional(&format!("{field}.type"), kind)?;
+    let source = optional(&format!("{field}.source"), source)?;
+    check_texts(&format!("{field}.options"), &options)?;
+    validate_mappings(&format!("{field}.uidMappings"), &uid_mappings)?;
+    validate_mappings(&format!("{field}.gidMappings"), &gid_mappings)?;
+    let (is_mapped, has_gids) = (!uid_mappings.is_empty(), !gid_mappings.is_empty());
+    if is_mapped != has_gids {
+        let (there, missing) =
+            if is_mapped { ("uidMappings", "gidMappings") } else { ("gidMappings", "uidMappings") };
+        reject!("{field}.{missing}: missing: {there} needs it");
+    }
+    if let Some(option) = options.iter().find(|option| ["idmap", "ridmap"].contains(&&***option))
+        && !is_mapped
+        && !has_user_namespace
+    {
+        reject!(
+            "{field}.options: {option:?} needs uidMappings and gidMappings or a user namespace",
+            option = &**option
+        );
+    }
+    Ok(Mount { destination, kind, source, options, uid_mappings, gid_mappings })
+}
+
+/// Masked and read-only paths are mounts: without a mount namespace they would show on the host.
+pub(super) fn validate_restricted_paths(
+    field: &str,
+    paths: &[Text<'_>],
+    namespaces: &[ValidNamespace<'_>],
+) -> Result<()> {
+    if !paths.is_empty() && find(namespaces, NamespaceKind::Mount).is_none() {
+        reject!("{field}: needs a mount namespace: add \"mount\" to linux.namespaces");
+    }
+    let mut paths = paths.iter().enumerate();
+    paths.try_for_each(|(index, path)| check_absolute(format_args!("{field}[{index}]"), path))
+}
+
+pub(super) fn parse_propagation(propagation: Option<Text<'_>>) -> Result<RootfsPropagation> {
+    Ok(match propagation.as_deref().unwrap_or_default() {
+        "" => RootfsPropagation::Default,
+        "private" | "rprivate" => RootfsPropagation::Private,
+        "slave" | "rslave" => RootfsPropagation::Slave,
+        "shared" | "rshared" => RootfsPropagation::Shared,
+        "unbindable" | "runbindable" => RootfsPropagation::Unbindable,
+        other => {
+            reject!("linux.rootfsPropagation: {other:?} is not one of private, slave, shared, unbindable")
+        }
+    })
+}

@@ -1,0 +1,262 @@
+//! `process`: of `config.json`, and of the document that `exec --process` takes.
+
+use super::number_list::parse_number_list;
+use super::reject;
+use super::text::{check_absolute, check_name, check_names, check_texts, optional};
+use crate::capability::{self, CapabilitySets};
+use crate::error::Result;
+use crate::rlimit;
+use crate::spec::Process;
+use crate::spec::json::{List, Text, latest_of_each, pick};
+use crate::spec::process::{Capabilities, ConsoleSize, CpuAffinity, IoPriority, Rlimit, Scheduler, User};
+
+/// A process that keeps all of the specification's rules.
+#[derive(Debug, Clone, Default, PartialEq)]
+#[allow(missing_docs)] // the fields are the specification's
+pub struct ValidProcess<'a> {
+    pub terminal: bool,
+    /// Only with a terminal.
+    pub console_size: Option<ConsoleSize>,
+    pub user: User<'a>,
+    /// At least one.
+    pub args: List<Text<'a>>,
+    /// Every name once: the last value counts, at the place of the first.
+    pub env: List<Text<'a>>,
+    pub cwd: Text<'a>,
+    pub capabilities: Option<CapabilitySets>,
+    pub rlimits: Vec<ValidRlimit>,
+    pub no_new_privileges: bool,
+    pub apparmor_profile: Option<Text<'a>>,
+    pub oom_score_adj: Option<i32>,
+    pub scheduler: Option<Scheduler<'a>>,
+    pub selinux_label: Option<Text<'a>>,
+    pub io_priority: Option<IoPriority<'a>>,
+    pub exec_cpu_affinity: Option<CpuAffinity<'a>>,
+}
+
+/// A resource limit: setrlimit(2).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ValidRlimit {
+    /// The kernel's number, `RLIMIT_*`.
+    pub resource: u32,
+    /// `u64::MAX` is unlimited.
+    pub soft: u64,
+    /// At least `soft`.
+    pub hard: u64,
+}
+
+/// Checks a process; what is dubious goes to `warnings`.
+///
+/// # Errors
+/// The first rule that is broken; the text begins with the field.
+pub fn validate_process<'a>(process: Process<'a>, warnings: &mut Vec<String>) -> Result<ValidProcess<'a>> {
+    let Process {
+        terminal,
+        console_size,
+        user,
+        args,
+        command_line: _, // Windows
+        env,
+        cwd,
+        capabilities,
+        rlimits,
+        no_new_privileges,
+        apparmor_profile,
+        oom_score_adj,
+        scheduler,
+        selinux_label,
+        io_priority,
+        exec_cpu_affinity,
+    } = process;
+    validate_user(&user)?;
+    check_texts("process.args", &args)?;
+    match args.first() {
+        None => reject!("process.args: missing: write at least the program to run"),
+        Some(program) if program.is_empty() => reject!("process.args[0]: empty: write the program to run"),
+        Some(_) => {}
+    }
+    check_absolute(format_args!("process.cwd"), &cwd)?;
+    if let Some(adjustment) = oom_score_adj.filter(|adjustment| !(-1000..=1000).contains(adjustment)) {
+        reject!("process.oomScoreAdj: {adjustment} is not a number from -1000 to 1000");
+    }
+    validate_scheduler(scheduler.as_ref())?;
+    validate_io_priority(io_priority.as_ref())?;
+    Ok(ValidProcess {
+        terminal,
+        console_size: console_size.filter(|_| terminal),
+        user,
+        args,
+        env: validate_env(env)?,
+        cwd,
+        capabilities: capabilities.map(|capabilities| capability_sets(&capabilities, warnings)),
+        rlimits: validate_rlimits(&rlimits)?,
+        no_new_privileges,
+        apparmor_profile: optional("process.apparmorProfile", apparmor_profile)?,
+        oom_score_adj,
+        scheduler,
+        selinux_label: optional("process.selinuxLabel", selinux_label)?,
+        io_priority,
+        exec_cpu_affinity: exec_cpu_affinity.map(validate_affinity).transpose()?,
+    })
+}
+
+fn validate_user(user: &User<'_>) -> Result<()> {
+    let User { uid, gid, umask, additional_gids, username: _ } = user;
+    let check_id = |field: &str, id: u32| {
+        if id == u32::MAX {
+            reject!("{field}: 4294967295 is no id: the kernel keeps it for \"none\"");
+        }
+        Ok(())
+    };
+    check_id("process.user.uid", *uid)?;
+    check_id("process.user.gid", *gid)?;
+    for (index, gid) in additional_gids.iter().enumerate() {
+        check_id(&format!("process.user.additionalGids[{index}]"), *gid)?;
+    }
+    match umask {
+        Some(umask) if *umask > 0o7777 => {
+            reject!("process.user.umask: {umask} is not a mask: write at most 4095 (octal 7777)")
+        }
+        _ => Ok(()),
+    }
+}
+
+/// Of repeated names the last counts, as shells and glibc's setenv(3) would have it.
+fn validate_env(env: List<Text<'_>>) -> Result<List<Text<'_>>> {
+    check_texts("process.env", &env)?;
+    let mut names = Vec::with_capacity(env.len());
+    for (index, entry) in env.iter().enumerate() {
+        match entry.split_once('=') {
+            Some((name, _)) if !name.is_empty() => names.push(name),
+            _ => reject!("process.env[{index}]: {:?} is not of the form NAME=value", &**entry),
+        }
+    }
+    Ok(match latest_of_each(&names) {
+        Some(latest) => List(pick(env.0, &latest)),
+        None => env,
+    })
+}
+
+fn validate_rlimits(rlimits: &[Rlimit<'_>]) -> Result<Vec<ValidRlimit>> {
+    let mut valid: Vec<ValidRlimit> = Vec::with_capacity(rlimits.len());
+    for (index, &Rlimit { ref kind, soft, hard }) in rlimits.iter().enumerate() {
+        let field = format!("process.rlimits[{index}]");
+        let Some(resource) = rlimit::number(kind) else {
+            reject!("{field}.type: {:?} is not a resource such as \"RLIMIT_NOFILE\"", &**kind);
+        };
+        if valid.iter().any(|earlier| earlier.resource == resource) {
+            reject!("{field}.type: {:?} is there twice", &**kind);
+        }
+        if soft > hard {
+            reject!("{field}.soft: {soft} is above the hard limit {hard}");
+        }
+        valid.push(ValidRlimit { resource, soft, hard });
+    }
+    Ok(valid)
+}
+
+/// Names become bits. What the kernel would refuse to grant is left out, with a warning: the specification
+/// wants no failure there.
+fn capability_sets(capabilities: &Capabilities<'_>, warnings: &mut Vec<String>) -> CapabilitySets {
+    let Capabilities { bounding, effective, inheritable, permitted, ambient } = capabilities;
+    let mut set = |field: &str, names: &[Text<'_>], limit: u64, why: &str| {
+        let mut set = 0;
+        for (index, name) in names.iter().enumerate() {
+            match capability::number(name) {
+                Some(number) if limit >> number & 1 == 1 => set |= 1 << number,
+                Some(_) => warnings.push(format!(
+                    "process.capabilities.{field}[{index}]: {name} is left out: it is not {why}"
+                )),
+                None => warnings.push(format!(
+                    "process.capabilities.{field}[{index}]: {:?} is left out: it is not known",
+                    &**name
+                )),
+            }
+        }
+        set
+    };
+    // capabilities(7), "Programmatically adjusting capability sets".
+    let bounding = set("bounding", bounding, u64::MAX, "");
+    let permitted = set("permitted", permitted, u64::MAX, "");
+    let inheritable = set("inheritable", inheritable, bounding, "in bounding");
+    let effective = set("effective", effective, permitted, "in permitted");
+    let ambient = set("ambient", ambient, permitted & inheritable, "in permitted and inheritable");
+    CapabilitySets { bounding, effective, inheritable, permitted, ambient }
+}
+
+/// sched_setattr(2), sched(7).
+fn validate_scheduler(scheduler: Option<&Scheduler<'_>>) -> Result<()> {
+    let Some(Scheduler { policy, nice, priority, flags, runtime, deadline, period }) = scheduler else {
+        return Ok(());
+    };
+    let field = "process.scheduler";
+    let known = ["SCHED_OTHER", "SCHED_FIFO", "SCHED_RR", "SCHED_BATCH", "SCHED_IDLE", "SCHED_DEADLINE"];
+    check_name(&format!("{field}.policy"), policy, &known)?;
+    let (nice, priority) = (nice.unwrap_or(0), priority.unwrap_or(0));
+    match &**policy {
+        "SCHED_OTHER" | "SCHED_BATCH" if !(-20..=19).contains(&nice) => {
+            reject!("{field}.nice: {nice} is not a number from -20 to 19");
+        }
+        "SCHED_OTHER" | "SCHED_BATCH" => {}
+        _ if nice != 0 => reject!("{field}.nice: is for SCHED_OTHER and SCHED_BATCH, not for {policy}"),
+        _ => {}
+    }
+    match &**policy {
+        "SCHED_FIFO" | "SCHED_RR" if !(1..=99).contains(&priority) => {
+            reject!("{field}.priority: {priority} is not a number from 1 to 99, as {policy} needs it");
+        }
+        "SCHED_FIFO" | "SCHED_RR" => {}
+        _ if priority != 0 => reject!("{field}.priority: is for SCHED_FIFO and SCHED_RR, not for {policy}"),
+        _ => {}
+    }
+    let times = [("runtime", runtime), ("deadline", deadline), ("period", period)];
+    let [runtime, deadline, period] = times.map(|(_, time)| time.unwrap_or(0));
+    if &**policy != "SCHED_DEADLINE" {
+        if let Some((name, _)) = times.iter().find(|(_, time)| time.is_some_and(|time| time != 0)) {
+            reject!("{field}.{name}: is for SCHED_DEADLINE, not for {policy}");
+        }
+    } else if runtime == 0 || runtime > deadline || (period != 0 && deadline > period) {
+        // A period of 0 stands for the deadline.
+        reject!(
+            "{field}: runtime {runtime}, deadline {deadline}, period {period}: \
+             each must be at least the one before, and runtime above 0"
+        );
+    }
+    let known = [
+        "SCHED_FLAG_RESET_ON_FORK",
+        "SCHED_FLAG_RECLAIM",
+        "SCHED_FLAG_DL_OVERRUN",
+        "SCHED_FLAG_KEEP_POLICY",
+        "SCHED_FLAG_KEEP_PARAMS",
+        "SCHED_FLAG_UTIL_CLAMP_MIN",
+        "SCHED_FLAG_UTIL_CLAMP_MAX",
+    ];
+    check_names(&format!("{field}.flags"), flags, &known)
+}
+
+fn validate_io_priority(io_priority: Option<&IoPriority<'_>>) -> Result<()> {
+    let Some(IoPriority { class, priority }) = io_priority else { return Ok(()) };
+    let known = ["IOPRIO_CLASS_RT", "IOPRIO_CLASS_BE", "IOPRIO_CLASS_IDLE"];
+    check_name("process.ioPriority.class", class, &known)?;
+    if !(0..=7).contains(priority) {
+        reject!("process.ioPriority.priority: {priority} is not a number from 0 to 7");
+    }
+    Ok(())
+}
+
+fn validate_affinity(affinity: CpuAffinity<'_>) -> Result<CpuAffinity<'_>> {
+    let CpuAffinity { initial, r#final } = affinity;
+    let check = |field: &str, list| {
+        let list = optional(field, list)?;
+        if let Some(list) = &list
+            && parse_number_list(list).is_none()
+        {
+            reject!("{field}: {:?} is not a list of CPUs such as \"0-3,7\"", &**list);
+        }
+        Ok(list)
+    };
+    Ok(CpuAffinity {
+        initial: check("process.execCPUAffinity.initial", initial)?,
+        r#final: check("process.execCPUAffinity.final", r#final)?,
+    })
+}

@@ -1,0 +1,72 @@
+//! Kernel parameters: only those that belong to a namespace of the container's own.
+
+use super::namespace::{NamespaceKind, ValidNamespace, find};
+use super::reject;
+use super::text::check_text;
+use crate::error::Result;
+use crate::spec::json::{Map, Text};
+
+/// The IPC namespace's parameters, as `ipc/ipc_sysctl.c` has them.
+const IPC: [&str; 12] = [
+    "kernel/auto_msgmni",
+    "kernel/msg_next_id",
+    "kernel/msgmax",
+    "kernel/msgmnb",
+    "kernel/msgmni",
+    "kernel/sem",
+    "kernel/sem_next_id",
+    "kernel/shm_next_id",
+    "kernel/shm_rmid_forced",
+    "kernel/shmall",
+    "kernel/shmmax",
+    "kernel/shmmni",
+];
+
+/// The path below `/proc/sys` of a parameter: the first separator says which one the key is written with,
+/// and the other one stands for a character of a name (`net.ipv4.conf.eno2/100.rp_filter`): sysctl.d(5).
+pub fn sysctl_path(key: &str) -> String {
+    match key.find(['.', '/']) {
+        Some(first) if key.as_bytes()[first] == b'.' => {
+            let swap = |c| match c {
+                '.' => '/',
+                '/' => '.',
+                other => other,
+            };
+            key.chars().map(swap).collect()
+        }
+        _ => key.to_string(),
+    }
+}
+
+pub(super) fn validate_sysctl(
+    parameters: &Map<'_, Text<'_>>,
+    namespaces: &[ValidNamespace<'_>],
+) -> Result<()> {
+    for (key, value) in parameters.iter() {
+        check_text(format_args!("linux.sysctl"), key)?;
+        check_text(format_args!("linux.sysctl.{key}"), value)?;
+        let path = sysctl_path(key);
+        if path.split('/').any(|component| ["", ".", ".."].contains(&component)) {
+            reject!("linux.sysctl: {:?} is not the name of a kernel parameter", &**key);
+        }
+        let owner = if IPC.contains(&&*path) || path.starts_with("fs/mqueue/") {
+            NamespaceKind::Ipc
+        } else if path.starts_with("net/") {
+            NamespaceKind::Network
+        } else if path == "kernel/domainname" || path == "kernel/hostname" {
+            NamespaceKind::Uts
+        } else if path.starts_with("user/") {
+            NamespaceKind::User
+        } else {
+            reject!("linux.sysctl: {:?} belongs to no namespace: it would change the host", &**key);
+        };
+        if find(namespaces, owner).is_none() {
+            let owner = owner.name();
+            reject!("linux.sysctl: {:?} needs a namespace: add {owner:?} to linux.namespaces", &**key);
+        }
+        if path == "kernel/hostname" {
+            reject!("linux.sysctl: {:?} has a field of its own: write hostname", &**key);
+        }
+    }
+    Ok(())
+}
