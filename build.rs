@@ -32,10 +32,7 @@ fn main() {
     for (name, _) in env::vars_os() {
         let name_text = name.to_string_lossy();
         // RUSTC_WRAPPER stays: clippy-driver must not, since it would only check.
-        if name_text.starts_with("CARGO_ENCODED_")
-            || name_text.starts_with("CARGO_FEATURE_")
-            || name_text.starts_with("CARGO_CFG_")
-        {
+        if name_text.starts_with("CARGO_ENCODED_") || name_text.starts_with("CARGO_FEATURE_") || name_text.starts_with("CARGO_CFG_") {
             cargo.env_remove(&name);
         }
     }

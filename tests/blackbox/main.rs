@@ -22,3 +22,4 @@ mod namespaces;
 mod process;
 mod recorded;
 mod rootless;
+mod security;
