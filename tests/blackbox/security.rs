@@ -27,18 +27,16 @@ fn the_runtime_cannot_be_overwritten_through_proc_exe() {
         let container = Container::new(runtime);
         container.create().ok();
         let program = fs::File::open(format!("/proc/{}/exe", container.pid())).expect("exe");
-        let (seen, own) =
-            (program.metadata().expect("metadata"), fs::metadata(&runtime.path).expect("runtime"));
-        assert_ne!((seen.dev(), seen.ino()), (own.dev(), own.ino()));
         container.start().ok();
         container.wait_status("stopped");
         let again = format!("/proc/self/fd/{}", std::os::fd::AsRawFd::as_raw_fd(&program));
-        // Nobody executes it any more, so ETXTBSY is not what protects it.
-        let written = fs::OpenOptions::new()
-            .write(true)
-            .open(again)
-            .and_then(|mut file| std::io::Write::write_all(&mut file, b"overwritten"));
-        assert!(written.is_err());
+        // Nobody executes it any more, so ETXTBSY is not what protects it; opening alone changes nothing if it is not.
+        assert!(fs::OpenOptions::new().write(true).open(again).is_err());
+        if runtime.is("pillbox") {
+            let (seen, own) =
+                (program.metadata().expect("metadata"), fs::metadata(&runtime.path).expect("runtime"));
+            assert_ne!((seen.dev(), seen.ino()), (own.dev(), own.ino()));
+        }
     });
 }
 
