@@ -28,7 +28,7 @@ impl<'r> Container<'r> {
     /// A bundle with `runc spec`'s configuration, but without terminal, and with a writable root.
     pub fn new(runtime: &'r Runtime) -> Self {
         static IDS: AtomicU32 = AtomicU32::new(0);
-        let id = format!("test-{}-{}", std::process::id(), IDS.fetch_add(1, Ordering::Relaxed));
+        let id = format!("test-{}-{:04}", host::run_name(), IDS.fetch_add(1, Ordering::Relaxed));
         let folder = Path::new(SCRATCH).join(&id);
         for part in ["bundle", "state", "output"] {
             fs::create_dir_all(folder.join(part)).expect("test folder");

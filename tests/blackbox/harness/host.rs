@@ -6,9 +6,10 @@ use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::OnceLock;
+use std::time::{SystemTime, UNIX_EPOCH};
 use std::{env, fs};
 
-/// Set in the re-executed test program.
+/// Set in the re-executed test program, to a word that no other run of the tests has.
 const ISOLATED: &str = "PILLBOX_TEST_ISOLATED";
 
 /// Everything the tests write lies here, on a tmpfs that goes away with the mount namespace.
@@ -22,7 +23,11 @@ mount -t tmpfs -o mode=755 tmpfs /run
 mkdir /run/pillbox-test
 set +e
 "$@"
-exit $?"#;
+status=$?
+for cgroup in /sys/fs/cgroup/test-$PILLBOX_TEST_ISOLATED-*; do
+    [ -d "$cgroup" ] && echo 1 > "$cgroup/cgroup.kill" && find "$cgroup" -depth -type d -exec rmdir {} + 2>/dev/null
+done
+exit $status"#;
 
 /// Whether the tests can run here; the first call re-executes the program in namespaces of its own and does not return.
 pub fn isolated() -> bool {
@@ -55,9 +60,18 @@ fn isolate() -> Result<(), String> {
         .args(["--mount-proc", "sh", "-ec", PREPARE, "sh"])
         .arg(program)
         .args(env::args_os().skip(1))
-        .env(ISOLATED, "1")
+        .env(ISOLATED, format!("{:x}", nanoseconds() & 0xff_ffff_ffff))
         .exec();
     Err(format!("unshare: {error}"))
+}
+
+fn nanoseconds() -> u128 {
+    SystemTime::now().duration_since(UNIX_EPOCH).expect("clock").as_nanos()
+}
+
+/// The word of this run, for names that other runs on this machine could meet: those of cgroups.
+pub fn run_name() -> String {
+    env::var(ISOLATED).expect("isolated")
 }
 
 /// Says visibly (past libtest's capture) that a test, or a part of it, did not run; a failure where skips are not allowed.
