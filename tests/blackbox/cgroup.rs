@@ -78,8 +78,9 @@ fn pause_freezes_and_resume_thaws() {
         wait_for("output", || (!created.stdout_now().is_empty()).then_some(()));
         container.call(&["pause", &container.id]).ok();
         assert_eq!(container.status(), "paused");
-        let frozen = fs::read_to_string(container.cgroup().join("cgroup.events")).expect("cgroup.events");
-        assert!(frozen.contains("frozen 1"), "{frozen}");
+        // crun does not wait for it.
+        let events = || fs::read_to_string(container.cgroup().join("cgroup.events")).expect("cgroup.events");
+        wait_for("the freezer", || events().contains("frozen 1").then_some(()));
         let before = created.stdout_now().len();
         std::thread::sleep(std::time::Duration::from_millis(100));
         assert_eq!(created.stdout_now().len(), before);
