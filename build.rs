@@ -48,6 +48,12 @@ fn main() {
     let status = cargo.status().unwrap_or_else(|error| panic!("run cargo for init: {error}"));
     assert!(status.success(), "building init for {target} failed");
 
+    // A source tree without git has no commit to name.
+    let commit = Command::new("git").args(["rev-parse", "--short=12", "HEAD"]).output().ok();
+    let commit = commit.filter(|output| output.status.success()).and_then(|output| String::from_utf8(output.stdout).ok());
+    println!("cargo::rustc-env=PILLBOX_COMMIT={}", commit.as_deref().map_or("unknown", str::trim));
+    println!("cargo::rerun-if-changed=.git/logs/HEAD");
+
     let binary = directory.join(&target).join("init/pillbox-init");
     println!("cargo::rustc-env=PILLBOX_INIT={}", binary.display());
 }

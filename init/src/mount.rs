@@ -53,6 +53,59 @@ pub fn attach_root(
     Ok(())
 }
 
+pub fn attach_scratch_root(
+    init: &mut Init<'_>,
+    lowers: Strings<'_>,
+    scratch: &CStr,
+    user_xattr: bool,
+) -> Result<(), Failure> {
+    let none = Strings::default();
+    let tmpfs = new_file_system(init, c"tmpfs", c"scratch", none, none, NOTHING)?;
+    rustix::mount::move_mount(&tmpfs, c"", CWD, scratch, MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH).at(Stage::Attach)?;
+    rustix::mount::mount_change(scratch, MountPropagationFlags::PRIVATE).at(Stage::Attributes)?;
+    for (index, lower) in lowers.iter().enumerate() {
+        let overlay = new_overlay(init, &tmpfs, lower, index, user_xattr)?;
+        if init.root.is_some() {
+            let target = open_target(init, lower, TargetRule::Ordinary, false)?;
+            attach(&overlay, &target)?;
+            continue;
+        }
+        // The tmpfs is found by descriptor, so that what lies at its path below does not matter.
+        rustix::fs::mkdirat(&tmpfs, c"root", Mode::from_raw_mode(0o755)).at(Stage::Target)?;
+        let place = root::open(&tmpfs, c"root").at(Stage::Target)?;
+        attach(&overlay, &place)?;
+        let place = rustix::fs::openat(&overlay, c".", OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())?;
+        rustix::process::fchdir(&place)?;
+        init.root = Some(place);
+    }
+    Ok(())
+}
+
+/// overlayfs over `lower`; its layers' names are given relative to the tmpfs, which is the current folder for that.
+fn new_overlay(
+    init: &mut Init<'_>,
+    tmpfs: &OwnedFd,
+    lower: &CStr,
+    index: usize,
+    user_xattr: bool,
+) -> Result<OwnedFd, Failure> {
+    const OPTIONS_MAX: usize = 4096 + 128;
+    let layer = [b'a' + (index as u8) % 26, b'a' + (index as u8) / 26, 0];
+    let folder = Mode::from_raw_mode(0o755);
+    rustix::fs::mkdirat(tmpfs, &layer[..2], folder).at(Stage::Target)?;
+    let layer = root::open(tmpfs, crate::execute::c_str(&layer)?).at(Stage::Target)?;
+    rustix::fs::mkdirat(&layer, c"upper", folder).at(Stage::Target)?;
+    rustix::fs::mkdirat(&layer, c"work", folder).at(Stage::Target)?;
+    rustix::process::fchdir(&layer)?;
+    let mut parameters = Vec::<u8, OPTIONS_MAX>::new();
+    for part in [b"lowerdir\0", lower.to_bytes_with_nul(), b"upperdir\0upper\0workdir\0work\0"] {
+        parameters.extend_from_slice(part).map_err(|_| Errno::NAMETOOLONG)?;
+    }
+    let parameters = Strings::new(&parameters).map_err(|_| Errno::INVAL)?;
+    let flags = Strings::new(if user_xattr { b"userxattr\0" } else { b"" }).map_err(|_| Errno::INVAL)?;
+    new_file_system(init, c"overlay", c"overlay", flags, parameters, NOTHING)
+}
+
 pub fn mount(init: &mut Init<'_>, operation: Operation<'_>) -> Result<(), Failure> {
     let Operation::Mount { kind, source, target, rule, flags, parameters, attributes, propagation, otherwise } =
         operation

@@ -22,6 +22,11 @@ impl ContainerId {
         validate_id(&id)?;
         Ok(ContainerId(id))
     }
+
+    /// The id as text.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
 }
 
 impl Deref for ContainerId {

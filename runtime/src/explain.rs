@@ -30,6 +30,12 @@ fn details(operation: &Operation<'_>, plan: &Plan) -> String {
         Operation::AttachRoot { tree, at, propagation } => {
             format!("{} at {} ({})", tree_name(tree, plan), text(at), propagation_names(propagation))
         }
+        Operation::AttachScratchRoot { lowers, scratch, user_xattr } => format!(
+            "overlays over {}, changes in a tmpfs on {}{}",
+            list(lowers.iter().map(text)),
+            text(scratch),
+            if user_xattr { " (userxattr)" } else { "" }
+        ),
         Operation::Mount { kind, source, target, rule, flags, parameters, attributes, propagation, otherwise } => {
             let mut options = attribute_names(attributes);
             options.extend(flags.iter().map(text));
@@ -170,7 +176,7 @@ fn rlimit_name(resource: u32) -> String {
 }
 
 fn capability_names(set: Capabilities) -> String {
-    let names = capability::names(set.0);
+    let names: Vec<_> = capability::names(set.0).collect();
     if names.is_empty() { "none".to_string() } else { names.join(" ") }
 }
 
@@ -253,7 +259,7 @@ impl Serialize for ValueDocument<'_> {
                 Err(_) => serializer.serialize_i64(number as i64),
             },
             Value::Octal(mode) => serializer.serialize_str(&format!("{mode:04o}")),
-            Value::Bits(bits) => serialize_list(serializer, capability::names(bits).into_iter()),
+            Value::Bits(bits) => serialize_list(serializer, capability::names(bits)),
             Value::Flag(flag) => serializer.serialize_bool(flag),
             Value::Text(string) => serializer.serialize_str(&string.to_string_lossy()),
             Value::Texts(strings) => serialize_list(serializer, strings.iter().map(CStr::to_string_lossy)),
@@ -339,6 +345,10 @@ pub fn describe_failure(operation: &Operation<'_>, errno: Errno, stage: Stage, d
             let path = if let Tree::Path { path, .. } = tree { format!(" {}", text(path)) } else { String::new() };
             Error::new(format!("attach the root file system{path}: {cause}"))
         }
+        Operation::AttachScratchRoot { lowers, .. } => Error::new(format!(
+            "make overlays over {}: {cause}{said}: the kernel needs overlayfs (in user namespaces since Linux 5.11)",
+            list(lowers.iter().map(text))
+        )),
         Operation::MaskPath { path } if stage == Stage::Verify || stage == Stage::Source => Error::new(format!(
             "mask {}: the container's /dev/null is not the null device: {cause}",
             text(path)

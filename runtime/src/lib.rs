@@ -16,12 +16,14 @@ mod idmap;
 pub mod json;
 pub mod plan;
 pub mod rlimit;
+pub mod scratch;
 pub mod seccomp;
 mod seed;
+pub mod signal;
 mod spawn;
 pub mod spec;
 pub mod state;
 #[allow(unsafe_code)]
 mod sys;
-mod time;
+pub mod time;
 pub mod validate;

@@ -25,6 +25,11 @@ pub fn number(name: &str) -> Option<u32> {
     (0..).zip(NAMES).find(|(_, known)| *known == name).map(|(number, _)| number)
 }
 
+/// The name of a limit's number.
+pub fn name(resource: u32) -> Option<&'static str> {
+    NAMES.get(resource as usize).copied()
+}
+
 #[cfg(test)]
 mod tests {
     use linux_raw_sys::general as kernel;

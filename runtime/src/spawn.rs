@@ -4,7 +4,7 @@ use std::ffi::{CString, c_char};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 
 use linux_raw_sys::general::{CLONE_NEWPID, CLONE_NEWUSER};
-use pillbox_init::plan::{Operation, Turn};
+use pillbox_init::plan::Turn;
 use pillbox_init::report::{MESSAGE_MAX, Report};
 use pillbox_init::wire::Reader;
 use pillbox_netlink::{LOOPBACK_INDEX, Socket, link};
@@ -323,11 +323,6 @@ pub fn word_late_report(arguments: &[String], report: Report) -> Error {
         }
         _ => Error::new("init could not go on after start"),
     }
-}
-
-/// Which operation starts the program; its failure has words of its own.
-pub fn is_exec(operation: &Operation<'_>) -> bool {
-    matches!(operation, Operation::Exec { .. } | Operation::FindExecutable { .. })
 }
 
 fn set_loopback_up(socket: OwnedFd) -> Result<()> {

@@ -230,8 +230,7 @@ impl Root {
         for entry in rustix::fs::Dir::read_from(&root).context(step)? {
             let entry = entry.context(step)?;
             // The seed's pin and other strangers are no containers.
-            if let Ok(id) = entry.file_name().to_string_lossy().parse::<ContainerId>()
-                && !id.as_str().starts_with('.')
+            if let Ok(id) = ContainerId::new(entry.file_name().to_string_lossy())
                 && entry.file_type() != rustix::fs::FileType::RegularFile
             {
                 ids.push(id);

@@ -162,7 +162,9 @@ pub struct Spawned {
 /// The child needs a few frames and one small buffer.
 const STACK: usize = 64 * 1024;
 
+/// Only its address is used.
 #[repr(align(16))]
+#[allow(dead_code)]
 struct Stack([std::mem::MaybeUninit<u8>; STACK]);
 
 impl<'a> Child<'a> {
@@ -454,4 +456,10 @@ pub fn namespace_type(fd: BorrowedFd<'_>) -> Result<u32, Errno> {
 pub fn inherited_descriptor(number: u32) -> Result<BorrowedFd<'static>, Errno> {
     let fd = pillbox_init::sys::inherited_fd(number);
     rustix::io::fcntl_getfd(fd).map(|_| fd)
+}
+
+/// A realtime signal (32 to 64) by its number; the C libraries' use of the first ones is no concern of the kernel's.
+pub fn realtime_signal(number: i32) -> Option<rustix::process::Signal> {
+    // SAFETY: the number is one that the kernel knows; pillbox sets no handlers that could depend on it.
+    (32..=64).contains(&number).then(|| unsafe { rustix::process::Signal::from_raw_unchecked(number) })
 }

@@ -10,7 +10,7 @@ use crate::error::{Context, Error, Result};
 use crate::plan::{self, Host, Intent, Plan};
 use crate::spec::{self, linux::Resources};
 use crate::validate::{ValidSpec, validate};
-use crate::{capability, seed};
+use crate::seed;
 
 /// Where a container's configuration comes from.
 #[derive(Debug, Clone)]
@@ -80,6 +80,8 @@ pub struct Wishes {
     pub environment: Vec<String>,
     /// Whether to go without a cgroup.
     pub no_cgroup: bool,
+    /// See [`Intent`].
+    pub scratch_over: Vec<String>,
 }
 
 impl<'b> Prepared<'b> {
@@ -88,7 +90,7 @@ impl<'b> Prepared<'b> {
     /// # Errors
     /// Everything that is wrong with the configuration, by field.
     pub fn new(bundle: &'b Bundle, id: &ContainerId, wishes: Wishes) -> Result<Prepared<'b>> {
-        let Wishes { wait_for_start, preserve_fds, no_pivot, no_new_keyring, environment, no_cgroup } = wishes;
+        let Wishes { wait_for_start, preserve_fds, no_pivot, no_new_keyring, environment, no_cgroup, scratch_over } = wishes;
         let named = |error: Error| error.context(&bundle.config_name);
         let spec = spec::parse(bundle.config.as_bytes())
             .map_err(|error| Error::new(format!("{}: {error}", bundle.config_name)))?;
@@ -119,6 +121,7 @@ impl<'b> Prepared<'b> {
             preserve_fds,
             no_pivot,
             no_new_keyring,
+            scratch_over,
             environment,
         };
         let plan = plan::compile(&spec, &host, &intent).map_err(named)?;
@@ -144,6 +147,45 @@ impl<'b> Prepared<'b> {
     /// The checked configuration.
     pub fn spec(&self) -> &ValidSpec<'b> {
         &self.spec
+    }
+
+    /// The device rules in words, in their order.
+    pub fn device_rules(&self) -> Vec<String> {
+        let number = |number: Option<i64>| number.map_or("*".to_string(), |number| number.to_string());
+        self.resources
+            .devices
+            .iter()
+            .map(|rule| {
+                let verb = if rule.allow { "allow" } else { "deny" };
+                let kind = rule.kind.as_deref().unwrap_or("a");
+                let access = rule.access.as_deref().unwrap_or("rwm");
+                format!("{verb} {kind} {}:{} {access}", number(rule.major), number(rule.minor))
+            })
+            .collect()
+    }
+
+    /// The seccomp profile in a line: the default, and how many calls get which action.
+    pub fn seccomp_summary(&self) -> Option<String> {
+        let profile = self.spec.seccomp.as_ref()?;
+        let mut counts: Vec<(String, usize)> = Vec::new();
+        for rule in &profile.syscalls {
+            let errno = rule.errno_ret.map_or(String::new(), |errno| format!("({errno})"));
+            let conditional = if rule.args.is_empty() { "" } else { " under conditions" };
+            let action = format!("{}{errno}{conditional}", &*rule.action);
+            match counts.iter_mut().find(|(known, _)| *known == action) {
+                Some((_, count)) => *count += rule.names.len(),
+                None => counts.push((action, rule.names.len())),
+            }
+        }
+        let rules: Vec<_> = counts.iter().map(|(action, count)| format!("{count} calls {action}")).collect();
+        let errno = profile.default_errno_ret.map_or(String::new(), |errno| format!("({errno})"));
+        let architectures: Vec<_> = profile.architectures.iter().map(|name| name.to_string()).collect();
+        Some(format!(
+            "default {}{errno}; {}; {}",
+            &*profile.default_action,
+            rules.join(", "),
+            architectures.join(" ")
+        ))
     }
 
     /// Whether the runtime may do everything itself.
@@ -175,7 +217,7 @@ impl Host {
     /// Asks the kernel what the plan depends on.
     pub fn look() -> Host {
         let capabilities = rustix::thread::capabilities(None).map_or(0, |sets| sets.permitted.bits());
-        let privileged = capabilities & capability::CAP_SYS_ADMIN != 0 && rustix::process::geteuid().is_root();
+        let privileged = capabilities >> linux_raw_sys::general::CAP_SYS_ADMIN & 1 == 1 && rustix::process::geteuid().is_root();
         Host {
             privileged,
             seed: privileged && seed::open().is_some(),

@@ -35,6 +35,8 @@ pub struct CreateOptions {
     pub no_new_keyring: bool,
     /// No cgroup is made.
     pub no_cgroup: bool,
+    /// The container sees these folders of the host through overlays; the bundle's root file system is not used.
+    pub scratch_over: Vec<String>,
 }
 
 /// A container whose init waits: at the gate, or for the last word of [`super::run`].
@@ -91,6 +93,7 @@ pub(super) fn prepare<'b>(
         no_new_keyring: options.no_new_keyring,
         environment,
         no_cgroup: options.no_cgroup,
+        scratch_over: options.scratch_over.clone(),
     };
     let prepared = Prepared::new(bundle, id, wishes)?;
     if !prepared.plan.terminal && options.console_socket.is_some() {

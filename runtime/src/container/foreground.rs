@@ -128,8 +128,11 @@ fn wait(
     loop {
         match poll(&mut polled, None) {
             Err(Errno::INTR) => {}
-            result => break result.context(|| "wait for the container")?,
-        };
+            result => {
+                result.context(|| "wait for the container")?;
+                break;
+            }
+        }
     }
     let ready = |index: usize| polled.get(index).is_some_and(|polled| !polled.revents().is_empty());
     Ok(Ready {

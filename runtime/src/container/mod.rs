@@ -7,7 +7,7 @@ mod foreground;
 mod kill;
 mod start;
 
-pub use bundle::{Bundle, Prepared};
+pub use bundle::{Bundle, Prepared, Wishes};
 pub use create::{CreateOptions, create};
 pub use delete::delete;
 pub use foreground::run;

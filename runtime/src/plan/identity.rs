@@ -57,7 +57,7 @@ fn grantable(builder: &mut Builder<'_>, wanted: CapabilitySets, own_user_namespa
     let asked = wanted.bounding | wanted.effective | wanted.inheritable | wanted.permitted | wanted.ambient;
     let missing = asked & !available;
     if missing != 0 {
-        let names = crate::capability::names(missing).join(", ");
+        let names = crate::capability::names(missing).collect::<Vec<_>>().join(", ");
         builder.warnings.push(format!("process.capabilities: {names}: left out, pillbox itself does not have it"));
     }
     CapabilitySets {

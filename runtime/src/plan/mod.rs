@@ -56,6 +56,9 @@ pub struct Intent {
     pub no_pivot: bool,
     /// `--no-new-keyring`.
     pub no_new_keyring: bool,
+    /// Folders of the host that the container sees through overlays instead of a root file system of its own: the
+    /// first is its root, the others lie below. Changes go to memory and vanish.
+    pub scratch_over: Vec<String>,
     /// More variables for the environment (`LISTEN_FDS`).
     pub environment: Vec<String>,
 }
@@ -189,7 +192,11 @@ pub fn compile(spec: &ValidSpec<'_>, host: &Host, intent: &Intent) -> Result<Pla
     let mappings = namespace::compile_mappings(spec, &namespaces, host)?;
     let own_user_namespace = namespaces.makes(NamespaceKind::User) || namespaces.joins(NamespaceKind::User);
     // A new procfs or sysfs in a user namespace wants to see one already there, which the seed has not.
-    let from_seed = host.seed && namespaces.makes(NamespaceKind::Mount) && !own_user_namespace;
+    // Overlays name their layers by paths, which the seed has not either.
+    let from_seed = host.seed
+        && namespaces.makes(NamespaceKind::Mount)
+        && !own_user_namespace
+        && intent.scratch_over.is_empty();
     let warnings = spec.warnings.clone();
     let mut builder = Builder { host, operations: Vec::with_capacity(8192), descriptors: Vec::new(), warnings };
 
@@ -295,14 +302,7 @@ fn compile_file_system(
             };
         builder.push(Operation::SetPropagation { propagation });
     }
-    let rootfs = c_string("root.path", &intent.rootfs)?;
-    let tree = builder.tree(&rootfs, true, "root.path", false, false);
-    let at: &CStr = if from_seed { crate::seed::ROOT_IN_SEED } else { &rootfs };
-    let propagation = match spec.rootfs_propagation {
-        RootfsPropagation::Private => MountPropagationFlags::PRIVATE,
-        _ => MountPropagationFlags::DOWNSTREAM,
-    };
-    builder.push(Operation::AttachRoot { tree, at, propagation });
+    compile_root(builder, spec, from_seed, own_user_namespace, intent)?;
 
     let read_only_later = mount::compile(builder, spec, own_user_namespace, intent.cgroup.as_deref())?;
     device::compile(builder, spec, own_user_namespace)?;
@@ -320,6 +320,34 @@ fn compile_file_system(
         set_attributes(builder, c"/", MountAttrFlags::empty(), after);
     }
     Ok(read_only_later)
+}
+
+/// The tree that becomes the root, attached where init can pivot to it.
+fn compile_root(
+    builder: &mut Builder<'_>,
+    spec: &ValidSpec<'_>,
+    from_seed: bool,
+    own_user_namespace: bool,
+    intent: &Intent,
+) -> Result<()> {
+    if !intent.scratch_over.is_empty() {
+        let lowers = string_bytes(intent.scratch_over.iter().map(String::as_str));
+        builder.push(Operation::AttachScratchRoot {
+            lowers: strings(&lowers)?,
+            scratch: c"/tmp",
+            user_xattr: own_user_namespace,
+        });
+        return Ok(());
+    }
+    let rootfs = c_string("root.path", &intent.rootfs)?;
+    let tree = builder.tree(&rootfs, true, "root.path", false, false);
+    let at: &CStr = if from_seed { crate::seed::ROOT_IN_SEED } else { &rootfs };
+    let propagation = match spec.rootfs_propagation {
+        RootfsPropagation::Private => MountPropagationFlags::PRIVATE,
+        _ => MountPropagationFlags::DOWNSTREAM,
+    };
+    builder.push(Operation::AttachRoot { tree, at, propagation });
+    Ok(())
 }
 
 /// What needs the finished file system: console, read-only parts, names, sysctls, masks.

@@ -31,7 +31,7 @@ const REPLACEABLE_IN_PROC: [&str; 10] = [
 const ACCESS_TIMES: [&str; 3] = ["noatime", "strictatime", "relatime"];
 
 /// What a mount's options come to.
-#[derive(Debug, Default, PartialEq)]
+#[derive(Debug, PartialEq)]
 struct Options<'a> {
     bind: bool,
     recursive: bool,
@@ -92,8 +92,19 @@ fn propagation(option: &str) -> Option<(MountPropagationFlags, bool)> {
 }
 
 fn parse_options<'a>(field: &str, mount: &'a Mount<'_>) -> Result<Options<'a>> {
-    let mut options = Options { bind: mount.kind.as_deref() == Some("bind"), ..Options::default() };
-    // `bind` as a type comes with a recursive bind unless an option says which.
+    let none = MountAttrFlags::empty();
+    let mut options = Options {
+        bind: mount.kind.as_deref() == Some("bind"),
+        recursive: false,
+        set: none,
+        clear: none,
+        recursive_set: none,
+        recursive_clear: none,
+        propagation: MountPropagationFlags::empty(),
+        recursive_propagation: false,
+        flags: Vec::new(),
+        data: Vec::new(),
+    };
     for option in &mount.options {
         if let Some((attribute, set)) = attribute(option) {
             // The access-time modes are one field: the last one named counts, and replaces a bind source's.

@@ -67,7 +67,7 @@ fn mutate(document: &mut Vec<u8>, random: &mut Random) {
 #[test]
 fn mutated_documents_agree_with_serde_json() {
     let mut random = Random(0x9e37_79b9_7f4a_7c15);
-    let (mut read, mut malformed, mut mistyped) = (0, 0, 0);
+    let (mut read, mut valid, mut malformed, mut mistyped) = (0, 0, 0, 0);
     for (name, original) in fixtures(".json").into_iter().filter(|(name, _)| !name.ends_with("process.json"))
     {
         // Without most of the seccomp names, which are all alike, mutations hit what differs.
@@ -89,9 +89,12 @@ fn mutated_documents_agree_with_serde_json() {
                 Ok(spec) => {
                     assert!(is_json, "{name}: accepted {shown}");
                     read += 1;
+                    let reflected = spec.reflect();
+                    // Valid or not: it must come to an end.
+                    valid += usize::from(crate::validate::validate(spec).is_ok());
                     // A lone surrogate is an error there; mutated keys may be unknown, or twice there.
                     if let Ok(expected) = serde_json::from_slice::<Value>(&document) {
-                        assert_no_contradiction(&expected, &spec.reflect(), &shown);
+                        assert_no_contradiction(&expected, &reflected, &shown);
                     }
                 }
                 Err(error) if error.contains(" is not a") || error.contains(" is not true or false") => {
@@ -106,7 +109,8 @@ fn mutated_documents_agree_with_serde_json() {
             }
         }
     }
-    assert!(read > 1000 && malformed > 1000 && mistyped > 50, "{read} {malformed} {mistyped}");
+    let enough = read > 1000 && valid > 1000 && malformed > 1000 && mistyped > 50;
+    assert!(enough, "{read} {valid} {malformed} {mistyped}");
 }
 
 fn assert_no_contradiction(document: &Value, parsed: &Value, shown: &str) {

@@ -1,9 +1,9 @@
 //! Device nodes: mknod(2).
 
-use super::reject;
 use super::text::check_absolute;
+use super::text::reject;
 use crate::error::Result;
-use crate::spec::json::{List, Text};
+use crate::spec::json::Text;
 use crate::spec::linux::Device;
 
 /// What a node is.
@@ -34,16 +34,16 @@ pub struct ValidDevice<'a> {
     pub gid: u32,
 }
 
-pub(super) fn validate_devices(devices: List<Device<'_>>) -> Result<Vec<ValidDevice<'_>>> {
-    let devices = devices.0.into_iter().enumerate();
+pub(super) fn validate_devices<'a>(devices: &[Device<'a>]) -> Result<Vec<ValidDevice<'a>>> {
+    let devices = devices.iter().enumerate();
     devices.map(|(index, device)| validate_device(index, device)).collect()
 }
 
-fn validate_device(index: usize, device: Device<'_>) -> Result<ValidDevice<'_>> {
-    let Device { kind, path, major, minor, file_mode, uid, gid } = device;
-    let field = format!("linux.devices[{index}]");
-    check_absolute(format_args!("{field}.path"), &path)?;
-    let kind = match &*kind {
+fn validate_device<'a>(index: usize, device: &Device<'a>) -> Result<ValidDevice<'a>> {
+    let &Device { ref kind, ref path, major, minor, file_mode, uid, gid } = device;
+    let field = format_args!("linux.devices[{index}]");
+    check_absolute(format_args!("{field}.path"), path)?;
+    let kind = match &**kind {
         "c" | "u" => DeviceKind::Character,
         "b" => DeviceKind::Block,
         "p" => DeviceKind::Fifo,
@@ -69,5 +69,5 @@ fn validate_device(index: usize, device: Device<'_>) -> Result<ValidDevice<'_>> 
         id => Ok(id),
     };
     let (uid, gid) = (id("uid", uid)?, id("gid", gid)?);
-    Ok(ValidDevice { path, kind, major, minor, mode, uid, gid })
+    Ok(ValidDevice { path: path.clone(), kind, major, minor, mode, uid, gid })
 }

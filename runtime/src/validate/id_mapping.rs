@@ -1,7 +1,9 @@
 //! Id mappings: user_namespaces(7), "Defining user and group ID mappings".
 
+use std::fmt;
+
 use super::namespace::{NamespaceKind, ValidNamespace, find};
-use super::reject;
+use super::text::reject;
 use crate::error::Result;
 use crate::spec::IdMapping;
 
@@ -16,7 +18,7 @@ pub(super) fn validate_user_namespace(
 ) -> Result<()> {
     let user = find(namespaces, NamespaceKind::User);
     for (field, mappings) in [("linux.uidMappings", uid_mappings), ("linux.gidMappings", gid_mappings)] {
-        validate_mappings(field, mappings)?;
+        validate_mappings(format_args!("{field}"), mappings)?;
         match user {
             None if !mappings.is_empty() => {
                 reject!("{field}: needs a user namespace: add \"user\" to linux.namespaces");
@@ -32,7 +34,7 @@ pub(super) fn validate_user_namespace(
 }
 
 /// Checks what the kernel checks when a map is written: no empty range, no overflow, no overlap.
-pub(super) fn validate_mappings(field: &str, mappings: &[IdMapping]) -> Result<()> {
+pub(super) fn validate_mappings(field: fmt::Arguments<'_>, mappings: &[IdMapping]) -> Result<()> {
     if mappings.len() > LINES {
         reject!("{field}: has {} mappings, more than the kernel's limit of {LINES}", mappings.len());
     }

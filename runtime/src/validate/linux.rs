@@ -3,20 +3,19 @@
 use std::fmt;
 
 use super::number_list::parse_number_list;
-use super::reject;
-use super::text::{check_name, check_names, check_text, optional};
+use super::text::{check_name, check_names, check_optional, check_text, reject};
 use crate::error::Result;
 use crate::spec::json::Text;
 use crate::spec::linux::{IntelRdt, MemoryPolicy, Personality, Seccomp};
 
-pub(super) fn validate_cgroups_path(path: Option<Text<'_>>) -> Result<Option<Text<'_>>> {
-    let path = optional("linux.cgroupsPath", path)?;
-    if let Some(path) = &path
-        && path.split('/').any(|component| component == "..")
-    {
-        reject!("linux.cgroupsPath: {:?} contains \"..\": write the path that is meant", &**path);
+pub(super) fn validate_cgroups_path(path: &mut Option<Text<'_>>) -> Result<()> {
+    check_optional(format_args!("linux.cgroupsPath"), path)?;
+    match path.as_deref() {
+        Some(path) if path.split('/').any(|component| component == "..") => {
+            reject!("linux.cgroupsPath: {path:?} contains \"..\": write the path that is meant")
+        }
+        _ => Ok(()),
     }
-    Ok(path)
 }
 
 /// The profile itself is the seccomp compiler's to judge.
@@ -91,12 +90,12 @@ pub(super) fn validate_memory_policy(policy: Option<&MemoryPolicy<'_>>) -> Resul
         reject!("{field}.nodes: {:?} is not a list such as \"0-3,7\"", &**nodes);
     }
     let known = ["MPOL_F_NUMA_BALANCING", "MPOL_F_RELATIVE_NODES", "MPOL_F_STATIC_NODES"];
-    check_names(&format!("{field}.flags"), flags, &known)
+    check_names(format_args!("{field}.flags"), flags, &known)
 }
 
 pub(super) fn validate_personality(personality: Option<&Personality<'_>>) -> Result<()> {
     let Some(Personality { domain, flags }) = personality else { return Ok(()) };
-    check_name("linux.personality.domain", domain, &["LINUX", "LINUX32"])?;
+    check_name(format_args!("linux.personality.domain"), domain, &["LINUX", "LINUX32"])?;
     if let Some(flag) = flags.first() {
         reject!("linux.personality.flags[0]: {:?} is not known: there are no flags", &**flag);
     }

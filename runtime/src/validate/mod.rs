@@ -19,6 +19,8 @@ mod sysctl;
 mod tests;
 mod text;
 
+use std::fmt;
+
 use crate::error::Result;
 use crate::spec::json::{List, Map, Text};
 use crate::spec::linux::{
@@ -26,7 +28,7 @@ use crate::spec::linux::{
 };
 use crate::spec::{Hook, Hooks, IdMapping, Mount, Root, Spec};
 
-use text::{check_absolute, check_text, check_texts, optional};
+use text::{check_absolute, check_optional, check_text, check_texts, reject};
 
 pub use device::{DeviceKind, ValidDevice};
 pub use mount::RootfsPropagation;
@@ -79,18 +81,81 @@ impl<'a> ValidSpec<'a> {
     }
 }
 
-/// Leaves the function with an error.
-macro_rules! reject {
-    ($($message:tt)*) => { return Err($crate::error::Error::new(format!($($message)*))) };
-}
-use reject;
-
 /// Checks a whole configuration.
 ///
 /// # Errors
 /// The first rule that is broken; the text begins with the field.
-pub fn validate<'a>(spec: Spec<'a>) -> Result<ValidSpec<'a>> {
-    let Spec { oci_version, root, process, hostname, domainname, mounts, hooks, annotations, linux } = spec;
+pub fn validate<'a>(mut spec: Spec<'a>) -> Result<ValidSpec<'a>> {
+    let mut warnings = Vec::new();
+    let Some(process) = spec.process.take() else {
+        reject!("process: missing: a container needs a process to run");
+    };
+    let process = validate_process(process, &mut warnings)?;
+    // Checked where it lies and then taken apart: the other way round each error has two dozen values to drop.
+    let Checked { namespaces, devices, rootfs_propagation } = check(&mut spec, &mut warnings)?;
+
+    let Spec { oci_version, root, process: _, hostname, domainname, mounts, hooks, annotations, linux } =
+        spec;
+    let Linux {
+        uid_mappings,
+        gid_mappings,
+        sysctl,
+        resources,
+        cgroups_path,
+        namespaces: _,
+        devices: _,
+        net_devices,
+        seccomp,
+        rootfs_propagation: _,
+        masked_paths,
+        readonly_paths,
+        mount_label,
+        intel_rdt,
+        memory_policy,
+        personality,
+        time_offsets,
+    } = linux.unwrap_or_default();
+    Ok(ValidSpec {
+        oci_version,
+        root: root.unwrap_or_default(),
+        process,
+        hostname,
+        domainname,
+        mounts,
+        hooks: hooks.unwrap_or_default(),
+        annotations,
+        namespaces,
+        uid_mappings,
+        gid_mappings,
+        sysctl,
+        resources: resources.unwrap_or_default(),
+        cgroups_path,
+        devices,
+        net_devices,
+        seccomp,
+        rootfs_propagation,
+        masked_paths,
+        readonly_paths,
+        mount_label,
+        intel_rdt,
+        memory_policy,
+        personality,
+        time_offsets,
+        warnings,
+    })
+}
+
+/// What has another type once it is checked.
+struct Checked<'a> {
+    namespaces: Vec<ValidNamespace<'a>>,
+    devices: Vec<ValidDevice<'a>>,
+    rootfs_propagation: RootfsPropagation,
+}
+
+/// Checks all but the process; empty strings become absent, relative destinations absolute.
+fn check<'a>(spec: &mut Spec<'a>, warnings: &mut Vec<String>) -> Result<Checked<'a>> {
+    let Spec { oci_version, root, process: _, hostname, domainname, mounts, hooks, annotations, linux } =
+        spec;
     let Linux {
         uid_mappings,
         gid_mappings,
@@ -109,64 +174,37 @@ pub fn validate<'a>(spec: Spec<'a>) -> Result<ValidSpec<'a>> {
         memory_policy,
         personality,
         time_offsets,
-    } = linux.unwrap_or_default();
-    let mut warnings = Vec::new();
+    } = linux.get_or_insert_default();
 
-    validate_version(&oci_version)?;
-    let root = validate_root(root)?;
-    let Some(process) = process else { reject!("process: missing: a container needs a process to run") };
-    let process = validate_process(process, &mut warnings)?;
-    let namespaces = namespace::validate_namespaces(&namespaces)?;
-    id_mapping::validate_user_namespace(&namespaces, &uid_mappings, &gid_mappings)?;
-    let has_user_namespace = namespace::find(&namespaces, NamespaceKind::User).is_some();
-    let mounts = mounts.0.into_iter().enumerate();
-    let mounts =
-        mounts.map(|(index, mount)| mount::validate_mount(index, mount, has_user_namespace, &mut warnings));
-    let mounts = List(mounts.collect::<Result<_>>()?);
-    let hooks = hooks.unwrap_or_default();
-    validate_hooks(&hooks)?;
+    validate_version(oci_version)?;
+    validate_root(root.as_ref())?;
+    let namespaces = namespace::validate_namespaces(namespaces)?;
+    id_mapping::validate_user_namespace(&namespaces, uid_mappings, gid_mappings)?;
+    validate_host_name(format_args!("hostname"), hostname, &namespaces)?;
+    validate_host_name(format_args!("domainname"), domainname, &namespaces)?;
+    for (index, mount) in mounts.0.iter_mut().enumerate() {
+        mount::validate_mount(index, mount, &namespaces, warnings)?;
+    }
+    validate_hooks(hooks.as_ref())?;
     if annotations.iter().any(|(key, _)| key.is_empty()) {
         reject!("annotations: a key is empty");
     }
-    let resources = resources.unwrap_or_default();
-    validate_resources(&resources)?;
-    namespace::validate_time_offsets(&time_offsets, &namespaces)?;
-    namespace::validate_net_devices(&net_devices, &namespaces)?;
-    sysctl::validate_sysctl(&sysctl, &namespaces)?;
-    mount::validate_restricted_paths("linux.maskedPaths", &masked_paths, &namespaces)?;
-    mount::validate_restricted_paths("linux.readonlyPaths", &readonly_paths, &namespaces)?;
+    validate_resources(resources.get_or_insert_default())?;
+    linux::validate_cgroups_path(cgroups_path)?;
+    namespace::validate_time_offsets(time_offsets, &namespaces)?;
+    namespace::validate_net_devices(net_devices, &namespaces)?;
+    sysctl::validate_sysctl(sysctl, &namespaces)?;
+    mount::validate_restricted_paths(format_args!("linux.maskedPaths"), masked_paths, &namespaces)?;
+    mount::validate_restricted_paths(format_args!("linux.readonlyPaths"), readonly_paths, &namespaces)?;
+    check_optional(format_args!("linux.mountLabel"), mount_label)?;
     linux::validate_seccomp_listener(seccomp.as_ref())?;
     linux::validate_intel_rdt(intel_rdt.as_ref())?;
     linux::validate_memory_policy(memory_policy.as_ref())?;
     linux::validate_personality(personality.as_ref())?;
-
-    Ok(ValidSpec {
-        oci_version,
-        root,
-        process,
-        hostname: validate_host_name("hostname", hostname, &namespaces)?,
-        domainname: validate_host_name("domainname", domainname, &namespaces)?,
-        mounts,
-        hooks,
-        annotations,
-        uid_mappings,
-        gid_mappings,
-        sysctl,
-        resources,
-        cgroups_path: linux::validate_cgroups_path(cgroups_path)?,
+    Ok(Checked {
         devices: device::validate_devices(devices)?,
-        net_devices,
-        seccomp,
-        rootfs_propagation: mount::parse_propagation(rootfs_propagation)?,
-        masked_paths,
-        readonly_paths,
-        mount_label: optional("linux.mountLabel", mount_label)?,
-        intel_rdt,
-        memory_policy,
-        personality,
-        time_offsets,
+        rootfs_propagation: mount::parse_propagation(rootfs_propagation.as_deref())?,
         namespaces,
-        warnings,
     })
 }
 
@@ -190,33 +228,36 @@ fn validate_version(version: &str) -> Result<()> {
     Ok(())
 }
 
-fn validate_root(root: Option<Root<'_>>) -> Result<Root<'_>> {
-    let Some(root) = root else { reject!("root: missing: a container needs a root file system") };
-    let Root { path, readonly: _ } = &root;
+fn validate_root(root: Option<&Root<'_>>) -> Result<()> {
+    let Some(Root { path, readonly: _ }) = root else {
+        reject!("root: missing: a container needs a root file system");
+    };
     check_text(format_args!("root.path"), path)?;
     if path.is_empty() {
         reject!("root.path: missing: write a folder, such as \"rootfs\"");
     }
-    Ok(root)
+    Ok(())
 }
 
-fn validate_host_name<'a>(
-    field: &str,
-    name: Option<Text<'a>>,
+fn validate_host_name(
+    field: fmt::Arguments<'_>,
+    name: &mut Option<Text<'_>>,
     namespaces: &[ValidNamespace<'_>],
-) -> Result<Option<Text<'a>>> {
-    let Some(name) = optional(field, name)? else { return Ok(None) };
+) -> Result<()> {
+    check_optional(field, name)?;
+    let Some(name) = name.as_deref() else { return Ok(()) };
     if namespace::find(namespaces, NamespaceKind::Uts).is_none() {
-        reject!("{field}: {:?} needs a UTS namespace: add \"uts\" to linux.namespaces", &*name);
+        reject!("{field}: {name:?} needs a UTS namespace: add \"uts\" to linux.namespaces");
     }
     // sethostname(2): __NEW_UTS_LEN.
     if name.len() > 64 {
-        reject!("{field}: {:?} has {} bytes, more than the limit of 64", &*name, name.len());
+        reject!("{field}: {name:?} has {} bytes, more than the limit of 64", name.len());
     }
-    Ok(Some(name))
+    Ok(())
 }
 
-fn validate_hooks(hooks: &Hooks<'_>) -> Result<()> {
+fn validate_hooks(hooks: Option<&Hooks<'_>>) -> Result<()> {
+    let Some(hooks) = hooks else { return Ok(()) };
     let Hooks { prestart, create_runtime, create_container, start_container, poststart, poststop } = hooks;
     for (kind, hooks) in [
         ("prestart", prestart),
@@ -227,10 +268,10 @@ fn validate_hooks(hooks: &Hooks<'_>) -> Result<()> {
         ("poststop", poststop),
     ] {
         for (index, Hook { path, args, env, timeout }) in hooks.iter().enumerate() {
-            let field = format!("hooks.{kind}[{index}]");
+            let field = format_args!("hooks.{kind}[{index}]");
             check_absolute(format_args!("{field}.path"), path)?;
-            check_texts(&format!("{field}.args"), args)?;
-            check_texts(&format!("{field}.env"), env)?;
+            check_texts(format_args!("{field}.args"), args)?;
+            check_texts(format_args!("{field}.env"), env)?;
             if let Some(timeout @ ..=0) = timeout {
                 reject!("{field}.timeout: {timeout} is not a number of seconds above 0");
             }

@@ -1,9 +1,10 @@
 //! Mounts, and what is done with mounts: masked and read-only paths, propagation.
 
+use std::fmt;
+
 use super::id_mapping::validate_mappings;
 use super::namespace::{NamespaceKind, ValidNamespace, find};
-use super::reject;
-use super::text::{check_absolute, check_text, check_texts, optional};
+use super::text::{check_absolute, check_optional, check_text, check_texts, reject};
 use crate::error::Result;
 use crate::spec::Mount;
 use crate::spec::json::Text;
@@ -21,28 +22,29 @@ pub enum RootfsPropagation {
     Unbindable,
 }
 
-pub(super) fn validate_mount<'a>(
+pub(super) fn validate_mount(
     index: usize,
-    mount: Mount<'a>,
-    has_user_namespace: bool,
+    mount: &mut Mount<'_>,
+    namespaces: &[ValidNamespace<'_>],
     warnings: &mut Vec<String>,
-) -> Result<Mount<'a>> {
-    let Mount { mut destination, kind, source, options, uid_mappings, gid_mappings } = mount;
-    let field = format!("mounts[{index}]");
-    check_text(format_args!("{field}.destination"), &destination)?;
+) -> Result<()> {
+    let Mount { destination, kind, source, options, uid_mappings, gid_mappings } = mount;
+    let field = format_args!("mounts[{index}]");
+    check_text(format_args!("{field}.destination"), destination)?;
     if destination.is_empty() {
         reject!("{field}.destination: missing: write a path inside the container");
     }
     if !destination.starts_with('/') {
         let absolute = format!("/{destination}");
-        warnings.push(format!("{field}.destination: {:?} is relative: taken as {absolute:?}", &*destination));
-        destination = Text(absolute.into());
+        warnings
+            .push(format!("{field}.destination: {:?} is relative: taken as {absolute:?}", &**destination));
+        *destination = Text(absolute.into());
     }
-    let kind = optional(&format!("{field}.type"), kind)?;
-    let source = optional(&format!("{field}.source"), source)?;
-    check_texts(&format!("{field}.options"), &options)?;
-    validate_mappings(&format!("{field}.uidMappings"), &uid_mappings)?;
-    validate_mappings(&format!("{field}.gidMappings"), &gid_mappings)?;
+    check_optional(format_args!("{field}.type"), kind)?;
+    check_optional(format_args!("{field}.source"), source)?;
+    check_texts(format_args!("{field}.options"), options)?;
+    validate_mappings(format_args!("{field}.uidMappings"), uid_mappings)?;
+    validate_mappings(format_args!("{field}.gidMappings"), gid_mappings)?;
     let (is_mapped, has_gids) = (!uid_mappings.is_empty(), !gid_mappings.is_empty());
     if is_mapped != has_gids {
         let (there, missing) =
@@ -51,19 +53,19 @@ pub(super) fn validate_mount<'a>(
     }
     if let Some(option) = options.iter().find(|option| ["idmap", "ridmap"].contains(&&***option))
         && !is_mapped
-        && !has_user_namespace
+        && find(namespaces, NamespaceKind::User).is_none()
     {
         reject!(
             "{field}.options: {option:?} needs uidMappings and gidMappings or a user namespace",
             option = &**option
         );
     }
-    Ok(Mount { destination, kind, source, options, uid_mappings, gid_mappings })
+    Ok(())
 }
 
 /// Masked and read-only paths are mounts: without a mount namespace they would show on the host.
 pub(super) fn validate_restricted_paths(
-    field: &str,
+    field: fmt::Arguments<'_>,
     paths: &[Text<'_>],
     namespaces: &[ValidNamespace<'_>],
 ) -> Result<()> {
@@ -74,8 +76,8 @@ pub(super) fn validate_restricted_paths(
     paths.try_for_each(|(index, path)| check_absolute(format_args!("{field}[{index}]"), path))
 }
 
-pub(super) fn parse_propagation(propagation: Option<Text<'_>>) -> Result<RootfsPropagation> {
-    Ok(match propagation.as_deref().unwrap_or_default() {
+pub(super) fn parse_propagation(propagation: Option<&str>) -> Result<RootfsPropagation> {
+    Ok(match propagation.unwrap_or_default() {
         "" => RootfsPropagation::Default,
         "private" | "rprivate" => RootfsPropagation::Private,
         "slave" | "rslave" => RootfsPropagation::Slave,

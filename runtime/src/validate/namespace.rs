@@ -1,9 +1,10 @@
 //! Namespaces, and what can only be set in a namespace of the container's own.
 
+use std::fmt;
+
 use linux_raw_sys::general as kernel;
 
-use super::reject;
-use super::text::{check_absolute, check_text, optional};
+use super::text::{check_absolute, check_text, reject};
 use crate::error::Result;
 use crate::spec::json::{Map, Text};
 use crate::spec::linux::{Namespace, NetDevice, TimeOffset};
@@ -83,7 +84,7 @@ pub(super) fn find<'n, 'a>(
 pub(super) fn validate_namespaces<'a>(namespaces: &[Namespace<'a>]) -> Result<Vec<ValidNamespace<'a>>> {
     let mut valid: Vec<ValidNamespace<'a>> = Vec::with_capacity(namespaces.len());
     for (index, Namespace { kind: name, path }) in namespaces.iter().enumerate() {
-        let field = format!("linux.namespaces[{index}]");
+        let field = format_args!("linux.namespaces[{index}]");
         let Some(kind) = NamespaceKind::ALL.into_iter().find(|kind| kind.name() == &**name) else {
             let known = NamespaceKind::ALL.map(NamespaceKind::name).join(", ");
             reject!("{field}.type: {:?} is not one of {known}", &**name);
@@ -91,7 +92,7 @@ pub(super) fn validate_namespaces<'a>(namespaces: &[Namespace<'a>]) -> Result<Ve
         if find(&valid, kind).is_some() {
             reject!("{field}.type: {:?} is there twice", &**name);
         }
-        let path = optional(&format!("{field}.path"), path.clone())?;
+        let path = path.clone().filter(|path| !path.is_empty());
         if let Some(path) = &path {
             check_absolute(format_args!("{field}.path"), path)?;
         }
@@ -135,10 +136,10 @@ pub(super) fn validate_net_devices(
     }
     let mut names: Vec<&str> = Vec::with_capacity(devices.len());
     for (device, NetDevice { name }) in devices.iter() {
-        check_interface_name("linux.netDevices", device)?;
+        check_interface_name(format_args!("linux.netDevices"), device)?;
         let name = match name.as_deref().filter(|name| !name.is_empty()) {
             Some(name) => {
-                check_interface_name(&format!("linux.netDevices.{device}.name"), name)?;
+                check_interface_name(format_args!("linux.netDevices.{device}.name"), name)?;
                 name
             }
             None => device,
@@ -153,8 +154,8 @@ pub(super) fn validate_net_devices(
 }
 
 /// The kernel's dev_valid_name(); the specification allows `%d` for a number that the kernel chooses.
-fn check_interface_name(field: &str, name: &str) -> Result<()> {
-    check_text(format_args!("{field}"), name)?;
+fn check_interface_name(field: fmt::Arguments<'_>, name: &str) -> Result<()> {
+    check_text(field, name)?;
     let is_valid = !name.is_empty()
         && name.len() < 16
         && name != "."

@@ -1,8 +1,9 @@
 //! `process`: of `config.json`, and of the document that `exec --process` takes.
 
+use std::fmt;
+
 use super::number_list::parse_number_list;
-use super::reject;
-use super::text::{check_absolute, check_name, check_names, check_texts, optional};
+use super::text::{check_absolute, check_name, check_names, check_optional, check_texts, reject};
 use crate::capability::{self, CapabilitySets};
 use crate::error::Result;
 use crate::rlimit;
@@ -49,13 +50,34 @@ pub struct ValidRlimit {
 ///
 /// # Errors
 /// The first rule that is broken; the text begins with the field.
-pub fn validate_process<'a>(process: Process<'a>, warnings: &mut Vec<String>) -> Result<ValidProcess<'a>> {
+pub fn validate_process<'a>(
+    mut process: Process<'a>,
+    warnings: &mut Vec<String>,
+) -> Result<ValidProcess<'a>> {
+    let (capabilities, rlimits) = check_process(&mut process, warnings)?;
     let Process {
         terminal,
         console_size,
         user,
         args,
         command_line: _, // Windows
+        env,
+        cwd,
+        capabilities: _,
+        rlimits: _,
+        no_new_privileges,
+        apparmor_profile,
+        oom_score_adj,
+        scheduler,
+        selinux_label,
+        io_priority,
+        exec_cpu_affinity,
+    } = process;
+    Ok(ValidProcess {
+        terminal,
+        console_size: console_size.filter(|_| terminal),
+        user,
+        args,
         env,
         cwd,
         capabilities,
@@ -67,51 +89,65 @@ pub fn validate_process<'a>(process: Process<'a>, warnings: &mut Vec<String>) ->
         selinux_label,
         io_priority,
         exec_cpu_affinity,
+    })
+}
+
+/// Empty strings become absent, and of equal environment variables one is left.
+fn check_process(
+    process: &mut Process<'_>,
+    warnings: &mut Vec<String>,
+) -> Result<(Option<CapabilitySets>, Vec<ValidRlimit>)> {
+    let Process {
+        terminal: _,
+        console_size: _,
+        user,
+        args,
+        command_line: _,
+        env,
+        cwd,
+        capabilities,
+        rlimits,
+        no_new_privileges: _,
+        apparmor_profile,
+        oom_score_adj,
+        scheduler,
+        selinux_label,
+        io_priority,
+        exec_cpu_affinity,
     } = process;
-    validate_user(&user)?;
-    check_texts("process.args", &args)?;
+    validate_user(user)?;
+    check_texts(format_args!("process.args"), args)?;
     match args.first() {
         None => reject!("process.args: missing: write at least the program to run"),
         Some(program) if program.is_empty() => reject!("process.args[0]: empty: write the program to run"),
         Some(_) => {}
     }
-    check_absolute(format_args!("process.cwd"), &cwd)?;
+    validate_env(env)?;
+    check_absolute(format_args!("process.cwd"), cwd)?;
     if let Some(adjustment) = oom_score_adj.filter(|adjustment| !(-1000..=1000).contains(adjustment)) {
         reject!("process.oomScoreAdj: {adjustment} is not a number from -1000 to 1000");
     }
+    check_optional(format_args!("process.apparmorProfile"), apparmor_profile)?;
+    check_optional(format_args!("process.selinuxLabel"), selinux_label)?;
     validate_scheduler(scheduler.as_ref())?;
     validate_io_priority(io_priority.as_ref())?;
-    Ok(ValidProcess {
-        terminal,
-        console_size: console_size.filter(|_| terminal),
-        user,
-        args,
-        env: validate_env(env)?,
-        cwd,
-        capabilities: capabilities.map(|capabilities| capability_sets(&capabilities, warnings)),
-        rlimits: validate_rlimits(&rlimits)?,
-        no_new_privileges,
-        apparmor_profile: optional("process.apparmorProfile", apparmor_profile)?,
-        oom_score_adj,
-        scheduler,
-        selinux_label: optional("process.selinuxLabel", selinux_label)?,
-        io_priority,
-        exec_cpu_affinity: exec_cpu_affinity.map(validate_affinity).transpose()?,
-    })
+    validate_affinity(exec_cpu_affinity.as_mut())?;
+    let rlimits = validate_rlimits(rlimits)?;
+    Ok((capabilities.as_ref().map(|capabilities| capability_sets(capabilities, warnings)), rlimits))
 }
 
 fn validate_user(user: &User<'_>) -> Result<()> {
     let User { uid, gid, umask, additional_gids, username: _ } = user;
-    let check_id = |field: &str, id: u32| {
+    let check_id = |field: fmt::Arguments<'_>, id: u32| {
         if id == u32::MAX {
             reject!("{field}: 4294967295 is no id: the kernel keeps it for \"none\"");
         }
         Ok(())
     };
-    check_id("process.user.uid", *uid)?;
-    check_id("process.user.gid", *gid)?;
+    check_id(format_args!("process.user.uid"), *uid)?;
+    check_id(format_args!("process.user.gid"), *gid)?;
     for (index, gid) in additional_gids.iter().enumerate() {
-        check_id(&format!("process.user.additionalGids[{index}]"), *gid)?;
+        check_id(format_args!("process.user.additionalGids[{index}]"), *gid)?;
     }
     match umask {
         Some(umask) if *umask > 0o7777 => {
@@ -122,8 +158,8 @@ fn validate_user(user: &User<'_>) -> Result<()> {
 }
 
 /// Of repeated names the last counts, as shells and glibc's setenv(3) would have it.
-fn validate_env(env: List<Text<'_>>) -> Result<List<Text<'_>>> {
-    check_texts("process.env", &env)?;
+fn validate_env(env: &mut List<Text<'_>>) -> Result<()> {
+    check_texts(format_args!("process.env"), env)?;
     let mut names = Vec::with_capacity(env.len());
     for (index, entry) in env.iter().enumerate() {
         match entry.split_once('=') {
@@ -131,16 +167,16 @@ fn validate_env(env: List<Text<'_>>) -> Result<List<Text<'_>>> {
             _ => reject!("process.env[{index}]: {:?} is not of the form NAME=value", &**entry),
         }
     }
-    Ok(match latest_of_each(&names) {
-        Some(latest) => List(pick(env.0, &latest)),
-        None => env,
-    })
+    if let Some(latest) = latest_of_each(&names) {
+        env.0 = pick(std::mem::take(&mut env.0), &latest);
+    }
+    Ok(())
 }
 
 fn validate_rlimits(rlimits: &[Rlimit<'_>]) -> Result<Vec<ValidRlimit>> {
     let mut valid: Vec<ValidRlimit> = Vec::with_capacity(rlimits.len());
     for (index, &Rlimit { ref kind, soft, hard }) in rlimits.iter().enumerate() {
-        let field = format!("process.rlimits[{index}]");
+        let field = format_args!("process.rlimits[{index}]");
         let Some(resource) = rlimit::number(kind) else {
             reject!("{field}.type: {:?} is not a resource such as \"RLIMIT_NOFILE\"", &**kind);
         };
@@ -159,7 +195,7 @@ fn validate_rlimits(rlimits: &[Rlimit<'_>]) -> Result<Vec<ValidRlimit>> {
 /// wants no failure there.
 fn capability_sets(capabilities: &Capabilities<'_>, warnings: &mut Vec<String>) -> CapabilitySets {
     let Capabilities { bounding, effective, inheritable, permitted, ambient } = capabilities;
-    let mut set = |field: &str, names: &[Text<'_>], limit: u64, why: &str| {
+    let mut set = |field: fmt::Arguments<'_>, names: &[Text<'_>], limit: u64, why: &str| {
         let mut set = 0;
         for (index, name) in names.iter().enumerate() {
             match capability::number(name) {
@@ -176,11 +212,12 @@ fn capability_sets(capabilities: &Capabilities<'_>, warnings: &mut Vec<String>) 
         set
     };
     // capabilities(7), "Programmatically adjusting capability sets".
-    let bounding = set("bounding", bounding, u64::MAX, "");
-    let permitted = set("permitted", permitted, u64::MAX, "");
-    let inheritable = set("inheritable", inheritable, bounding, "in bounding");
-    let effective = set("effective", effective, permitted, "in permitted");
-    let ambient = set("ambient", ambient, permitted & inheritable, "in permitted and inheritable");
+    let bounding = set(format_args!("bounding"), bounding, u64::MAX, "");
+    let permitted = set(format_args!("permitted"), permitted, u64::MAX, "");
+    let inheritable = set(format_args!("inheritable"), inheritable, bounding, "in bounding");
+    let effective = set(format_args!("effective"), effective, permitted, "in permitted");
+    let ambient =
+        set(format_args!("ambient"), ambient, permitted & inheritable, "in permitted and inheritable");
     CapabilitySets { bounding, effective, inheritable, permitted, ambient }
 }
 
@@ -191,7 +228,7 @@ fn validate_scheduler(scheduler: Option<&Scheduler<'_>>) -> Result<()> {
     };
     let field = "process.scheduler";
     let known = ["SCHED_OTHER", "SCHED_FIFO", "SCHED_RR", "SCHED_BATCH", "SCHED_IDLE", "SCHED_DEADLINE"];
-    check_name(&format!("{field}.policy"), policy, &known)?;
+    check_name(format_args!("{field}.policy"), policy, &known)?;
     let (nice, priority) = (nice.unwrap_or(0), priority.unwrap_or(0));
     match &**policy {
         "SCHED_OTHER" | "SCHED_BATCH" if !(-20..=19).contains(&nice) => {
@@ -231,32 +268,29 @@ fn validate_scheduler(scheduler: Option<&Scheduler<'_>>) -> Result<()> {
         "SCHED_FLAG_UTIL_CLAMP_MIN",
         "SCHED_FLAG_UTIL_CLAMP_MAX",
     ];
-    check_names(&format!("{field}.flags"), flags, &known)
+    check_names(format_args!("{field}.flags"), flags, &known)
 }
 
 fn validate_io_priority(io_priority: Option<&IoPriority<'_>>) -> Result<()> {
     let Some(IoPriority { class, priority }) = io_priority else { return Ok(()) };
     let known = ["IOPRIO_CLASS_RT", "IOPRIO_CLASS_BE", "IOPRIO_CLASS_IDLE"];
-    check_name("process.ioPriority.class", class, &known)?;
+    check_name(format_args!("process.ioPriority.class"), class, &known)?;
     if !(0..=7).contains(priority) {
         reject!("process.ioPriority.priority: {priority} is not a number from 0 to 7");
     }
     Ok(())
 }
 
-fn validate_affinity(affinity: CpuAffinity<'_>) -> Result<CpuAffinity<'_>> {
-    let CpuAffinity { initial, r#final } = affinity;
-    let check = |field: &str, list| {
-        let list = optional(field, list)?;
-        if let Some(list) = &list
+fn validate_affinity(affinity: Option<&mut CpuAffinity<'_>>) -> Result<()> {
+    let Some(CpuAffinity { initial, r#final }) = affinity else { return Ok(()) };
+    for (name, list) in [("initial", initial), ("final", r#final)] {
+        let field = format_args!("process.execCPUAffinity.{name}");
+        check_optional(field, list)?;
+        if let Some(list) = list.as_deref()
             && parse_number_list(list).is_none()
         {
-            reject!("{field}: {:?} is not a list of CPUs such as \"0-3,7\"", &**list);
+            reject!("{field}: {list:?} is not a list of CPUs such as \"0-3,7\"");
         }
-        Ok(list)
-    };
-    Ok(CpuAffinity {
-        initial: check("process.execCPUAffinity.initial", initial)?,
-        r#final: check("process.execCPUAffinity.final", r#final)?,
-    })
+    }
+    Ok(())
 }

@@ -1,7 +1,9 @@
 //! `linux.resources`, as far as it can be judged without a cgroup: `update` checks its document here, too.
 
-use super::reject;
+use std::fmt;
+
 use super::text::check_text;
+use super::text::reject;
 use crate::error::Result;
 use crate::spec::linux::{BlockIo, Cpu, DeviceRule, HugepageLimit, Rdma, Resources, WeightDevice};
 
@@ -14,7 +16,7 @@ pub fn validate_resources(resources: &Resources<'_>) -> Result<()> {
     let Resources { devices, memory: _, cpu, pids: _, block_io, hugepage_limits, network: _, rdma, unified } =
         resources;
     for (index, rule) in devices.iter().enumerate() {
-        validate_device_rule(&format!("linux.resources.devices[{index}]"), rule)?;
+        validate_device_rule(format_args!("linux.resources.devices[{index}]"), rule)?;
     }
     if let Some(cpu) = cpu {
         let Cpu {
@@ -76,7 +78,7 @@ pub fn validate_resources(resources: &Resources<'_>) -> Result<()> {
     Ok(())
 }
 
-fn validate_device_rule(field: &str, rule: &DeviceRule<'_>) -> Result<()> {
+fn validate_device_rule(field: fmt::Arguments<'_>, rule: &DeviceRule<'_>) -> Result<()> {
     let DeviceRule { allow: _, kind, major, minor, access } = rule;
     if !["", "a", "b", "c"].contains(&kind.as_deref().unwrap_or_default()) {
         reject!("{field}.type: {:?} is not one of a, b, c", kind.as_deref().unwrap_or_default());

@@ -1,8 +1,8 @@
 //! Kernel parameters: only those that belong to a namespace of the container's own.
 
 use super::namespace::{NamespaceKind, ValidNamespace, find};
-use super::reject;
 use super::text::check_text;
+use super::text::reject;
 use crate::error::Result;
 use crate::spec::json::{Map, Text};
 

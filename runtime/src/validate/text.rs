@@ -2,9 +2,19 @@
 
 use std::fmt;
 
-use super::reject;
 use crate::error::{Error, Result};
 use crate::spec::json::Text;
+
+/// Leaves the function with an error.
+macro_rules! reject {
+    ($($message:tt)*) => { return Err($crate::validate::text::rejected(format_args!($($message)*))) };
+}
+pub(super) use reject;
+
+#[cold]
+pub(super) fn rejected(message: fmt::Arguments<'_>) -> Error {
+    Error::new(message.to_string())
+}
 
 /// A string for the kernel: it ends at the first NUL there.
 pub(super) fn check_text(field: fmt::Arguments<'_>, text: &str) -> Result<()> {
@@ -14,7 +24,7 @@ pub(super) fn check_text(field: fmt::Arguments<'_>, text: &str) -> Result<()> {
     Ok(())
 }
 
-pub(super) fn check_texts(field: &str, texts: &[Text<'_>]) -> Result<()> {
+pub(super) fn check_texts(field: fmt::Arguments<'_>, texts: &[Text<'_>]) -> Result<()> {
     let mut texts = texts.iter().enumerate();
     texts.try_for_each(|(index, text)| check_text(format_args!("{field}[{index}]"), text))
 }
@@ -30,21 +40,22 @@ pub(super) fn check_absolute(field: fmt::Arguments<'_>, path: &str) -> Result<()
     Ok(())
 }
 
-/// A string that may be absent; callers write an empty one for that, too.
-pub(super) fn optional<'a>(field: &str, text: Option<Text<'a>>) -> Result<Option<Text<'a>>> {
-    let text = text.filter(|text| !text.is_empty());
-    check_text(format_args!("{field}"), text.as_deref().unwrap_or_default())?;
-    Ok(text)
+/// A string that may be absent, which callers also say with an empty one.
+pub(super) fn check_optional(field: fmt::Arguments<'_>, text: &mut Option<Text<'_>>) -> Result<()> {
+    if text.as_ref().is_some_and(|text| text.is_empty()) {
+        *text = None;
+    }
+    check_text(field, text.as_deref().unwrap_or_default())
 }
 
-pub(super) fn check_name(field: &str, name: &str, known: &[&str]) -> Result<()> {
+pub(super) fn check_name(field: fmt::Arguments<'_>, name: &str, known: &[&str]) -> Result<()> {
     if known.contains(&name) {
         return Ok(());
     }
-    Err(Error::new(format!("{field}: {name:?} is not one of {}", known.join(", "))))
+    reject!("{field}: {name:?} is not one of {}", known.join(", "))
 }
 
-pub(super) fn check_names(field: &str, names: &[Text<'_>], known: &[&str]) -> Result<()> {
+pub(super) fn check_names(field: fmt::Arguments<'_>, names: &[Text<'_>], known: &[&str]) -> Result<()> {
     let mut names = names.iter().enumerate();
-    names.try_for_each(|(index, name)| check_name(&format!("{field}[{index}]"), name, known))
+    names.try_for_each(|(index, name)| check_name(format_args!("{field}[{index}]"), name, known))
 }

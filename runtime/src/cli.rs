@@ -1,0 +1,289 @@
+//! The command line: one table of commands and flags, from which parsing and help come.
+//!
+//! Flags are written as callers of runc and crun write them: `--x v`, `--x=v`, `-x v`, and Go's `-long`.
+
+use std::ffi::{OsStr, OsString};
+
+use lexopt::Arg;
+use pillbox::error::{Error, Result};
+
+/// A flag of the program or of a command.
+pub struct Flag {
+    /// Without the dashes.
+    pub long: &'static str,
+    /// One letter, if it has one.
+    pub short: Option<char>,
+    /// What its value is called; `None` for a switch.
+    pub value: Option<&'static str>,
+    /// One line.
+    pub help: &'static str,
+}
+
+/// A command.
+pub struct Command {
+    /// Its name.
+    pub name: &'static str,
+    /// What stands after the flags.
+    pub operands: &'static str,
+    /// How many operands there may be.
+    pub operand_count: std::ops::RangeInclusive<usize>,
+    /// One line.
+    pub help: &'static str,
+    /// Its flags.
+    pub flags: &'static [Flag],
+    /// Whether what follows the first operand belongs to the container's program.
+    pub ends_at_operand: bool,
+    /// What it does; the result is the exit status.
+    pub run: fn(&Global, Arguments) -> Result<u8>,
+}
+
+/// What stands before the command.
+#[derive(Debug, Default)]
+pub struct Global {
+    /// `--root`.
+    pub root: Option<OsString>,
+    /// `--cgroup-manager=disabled`.
+    pub no_cgroup: bool,
+    /// `--debug`: warnings are shown.
+    pub debug: bool,
+    /// `--log`.
+    pub log: crate::log::Log,
+}
+
+/// The flags and operands of a command.
+#[derive(Debug, Default)]
+pub struct Arguments {
+    flags: Vec<(&'static str, OsString)>,
+    /// What is no flag.
+    pub operands: Vec<OsString>,
+}
+
+impl Arguments {
+    /// The value of a flag; the last one counts.
+    pub fn value(&self, long: &str) -> Option<&OsStr> {
+        self.flags.iter().rev().find(|(name, _)| *name == long).map(|(_, value)| value.as_os_str())
+    }
+
+    /// Whether a switch is on.
+    pub fn is_set(&self, long: &str) -> bool {
+        self.value(long).is_some_and(|value| value == "true")
+    }
+
+    /// A flag's value as a number.
+    pub fn number(&self, long: &str) -> Result<u32> {
+        match self.value(long) {
+            None => Ok(0),
+            Some(value) => value
+                .to_str()
+                .and_then(|text| text.parse().ok())
+                .ok_or_else(|| Error::new(format!("--{long} {}: not a whole number", value.display()))),
+        }
+    }
+
+    /// The operand at `index` as text.
+    pub fn operand(&self, index: usize) -> Result<&str> {
+        let operand = self.operands.get(index).ok_or_else(|| Error::new("an operand is missing"))?;
+        operand.to_str().ok_or_else(|| Error::new(format!("{}: not UTF-8", operand.display())))
+    }
+}
+
+/// What a command line asks for.
+pub enum Request {
+    /// Run a command.
+    Run(&'static Command, Global, Arguments),
+    /// Show the help of the program or of one command.
+    Help(Option<&'static Command>),
+    /// Show the version.
+    Version,
+}
+
+/// Flags before the command.
+pub const GLOBAL_FLAGS: &[Flag] = &[
+    Flag { long: "root", short: None, value: Some("DIR"), help: "where the state of containers is kept" },
+    Flag { long: "log", short: None, value: Some("FILE"), help: "append errors to FILE as well" },
+    Flag { long: "log-format", short: None, value: Some("FORMAT"), help: "text (default) or json" },
+    Flag { long: "log-level", short: None, value: Some("LEVEL"), help: "error (default), warning, info or debug" },
+    Flag { long: "debug", short: None, value: None, help: "the same as --log-level debug" },
+    Flag {
+        long: "cgroup-manager",
+        short: None,
+        value: Some("MANAGER"),
+        help: "cgroupfs (default) or disabled",
+    },
+    Flag { long: "rootless", short: None, value: Some("BOOL"), help: "accepted: what may be done is found out" },
+    Flag { long: "help", short: Some('h'), value: None, help: "show this help" },
+    Flag { long: "version", short: Some('v'), value: None, help: "show the version" },
+];
+
+const HELP: Flag = Flag { long: "help", short: Some('h'), value: None, help: "show this help" };
+
+/// Reads a command line.
+///
+/// # Errors
+/// An unknown command or flag, a value that is missing or wrong, by its name. The log is set up as far as it was read.
+pub fn parse(arguments: Vec<OsString>, commands: &'static [Command], log: &mut crate::log::Log) -> Result<Request> {
+    let mut global = Global::default();
+    let mut parser = lexopt::Parser::from_args(undash(arguments, commands));
+    let command = loop {
+        match parser.next().map_err(|error| word(&error))? {
+            None => return Ok(Request::Help(None)),
+            Some(Arg::Value(name)) => {
+                if name == "help" {
+                    return Ok(Request::Help(None));
+                }
+                break commands.iter().find(|command| name == command.name).ok_or_else(|| {
+                    let names: Vec<_> = commands.iter().map(|command| command.name).collect();
+                    Error::new(format!("unknown command {:?}: there are {}", name.display(), names.join(", ")))
+                })?;
+            }
+            Some(flag) => {
+                let flag = find(&flag, GLOBAL_FLAGS, "pillbox")?;
+                match flag.long {
+                    "help" => return Ok(Request::Help(None)),
+                    "version" => return Ok(Request::Version),
+                    _ => {}
+                }
+                let value = read_value(&mut parser, flag)?;
+                global.set(flag.long, value)?;
+                *log = global.log.clone();
+            }
+        }
+    };
+    let mut read = Arguments::default();
+    while let Some(argument) = parser.next().map_err(|error| word(&error))? {
+        match argument {
+            Arg::Value(operand) => {
+                read.operands.push(operand);
+                if command.ends_at_operand {
+                    read.operands.extend(parser.raw_args().map_err(|error| word(&error))?);
+                }
+            }
+            flag => {
+                let flag = find(&flag, command.flags, command.name)?;
+                if flag.long == "help" {
+                    return Ok(Request::Help(Some(command)));
+                }
+                let value = read_value(&mut parser, flag)?;
+                read.flags.push((flag.long, value));
+            }
+        }
+    }
+    let (least, most) = (*command.operand_count.start(), *command.operand_count.end());
+    if read.operands.len() < least {
+        return Err(Error::new(format!("{}: {} is missing: see pillbox {0} --help", command.name, command.operands)));
+    }
+    if read.operands.len() > most {
+        return Err(Error::new(format!("{}: {:?} is one operand too many", command.name, read.operands[most].display())));
+    }
+    Ok(Request::Run(command, global, read))
+}
+
+impl Global {
+    fn set(&mut self, long: &str, value: OsString) -> Result<()> {
+        let text = value.to_string_lossy();
+        match long {
+            "root" => self.root = Some(value),
+            "log" => self.log.file = Some(value.into()),
+            "log-format" => match &*text {
+                "json" => self.log.json = true,
+                "text" => self.log.json = false,
+                _ => return Err(Error::new(format!("--log-format {text}: must be text or json"))),
+            },
+            "log-level" => match &*text.to_ascii_lowercase() {
+                "debug" | "info" | "warn" | "warning" => self.debug = true,
+                "error" | "fatal" | "panic" => self.debug = false,
+                _ => return Err(Error::new(format!("--log-level {text}: must be error, warning, info or debug"))),
+            },
+            "debug" => self.debug = text == "true",
+            "cgroup-manager" => match &*text {
+                "cgroupfs" => self.no_cgroup = false,
+                "disabled" => self.no_cgroup = true,
+                "systemd" => {
+                    return Err(Error::new("--cgroup-manager systemd: not supported by this version of pillbox: use cgroupfs"));
+                }
+                _ => return Err(Error::new(format!("--cgroup-manager {text}: must be cgroupfs or disabled"))),
+            },
+            "rootless" if matches!(&*text, "true" | "false" | "auto") => {}
+            "rootless" => return Err(Error::new(format!("--rootless {text}: must be true, false or auto"))),
+            _ => {}
+        }
+        Ok(())
+    }
+}
+
+fn find(argument: &Arg<'_>, flags: &'static [Flag], owner: &str) -> Result<&'static Flag> {
+    let found = flags.iter().chain([&HELP]).find(|flag| match argument {
+        Arg::Long(long) => *long == flag.long,
+        Arg::Short(short) => Some(*short) == flag.short,
+        Arg::Value(_) => false,
+    });
+    found.ok_or_else(|| {
+        let name = match argument {
+            Arg::Long(long) => format!("--{long}"),
+            Arg::Short(short) => format!("-{short}"),
+            Arg::Value(value) => value.display().to_string(),
+        };
+        let help = if owner == "pillbox" { "pillbox --help".to_string() } else { format!("pillbox {owner} --help") };
+        Error::new(format!("{owner}: unknown flag {name}: see {help}"))
+    })
+}
+
+/// A switch may say `=true` or `=false`, as Go's may.
+fn read_value(parser: &mut lexopt::Parser, flag: &Flag) -> Result<OsString> {
+    if flag.value.is_some() {
+        return parser.value().map_err(|_| Error::new(format!("flag needs an argument: --{}", flag.long)));
+    }
+    match parser.optional_value() {
+        None => Ok("true".into()),
+        Some(value) if value == "true" || value == "false" => Ok(value),
+        Some(value) => Err(Error::new(format!("--{}={}: must be true or false", flag.long, value.display()))),
+    }
+}
+
+fn word(error: &lexopt::Error) -> Error {
+    Error::new(error.to_string())
+}
+
+/// Go's programs take `-long` for `--long`; what is neither a long flag's name nor followed by `=` stays.
+fn undash(arguments: Vec<OsString>, commands: &'static [Command]) -> Vec<OsString> {
+    let known = |name: &str| {
+        let flags = commands.iter().flat_map(|command| command.flags).chain(GLOBAL_FLAGS);
+        flags.into_iter().any(|flag| flag.long == name)
+    };
+    let mut for_program = false;
+    arguments
+        .into_iter()
+        .map(|argument| {
+            for_program |= argument == "--"
+                || commands.iter().any(|command| command.ends_at_operand && argument == command.name);
+            let Some(text) = argument.to_str().filter(|_| !for_program) else { return argument };
+            let name = text.split('=').next().and_then(|name| name.strip_prefix('-')).unwrap_or_default();
+            if name.len() > 1 && !name.starts_with('-') && known(name) { format!("-{text}").into() } else { argument }
+        })
+        .collect()
+}
+
+/// The help of a command, or of the program.
+pub fn help(command: Option<&Command>, commands: &[Command]) -> String {
+    let mut text = match command {
+        Some(command) => {
+            format!("pillbox {} [FLAGS] {}\n\n{}\n", command.name, command.operands, command.help)
+        }
+        None => {
+            let mut text = "pillbox [FLAGS] COMMAND\n\nA container runtime in one small static binary.\n\nCommands:\n".to_string();
+            for command in commands {
+                text += &format!("  {:<10} {}\n", command.name, command.help);
+            }
+            text
+        }
+    };
+    text += "\nFlags:\n";
+    let own = command.map_or(GLOBAL_FLAGS, |command| command.flags);
+    let help = command.is_some().then_some(&HELP);
+    for flag in own.iter().chain(help) {
+        let short = flag.short.map_or("    ".to_string(), |short| format!("-{short}, "));
+        let value = flag.value.map_or(String::new(), |value| format!(" {value}"));
+        text += &format!("  {short}{:<28} {}\n", format!("--{}{value}", flag.long), flag.help);
+    }
+    text
+}

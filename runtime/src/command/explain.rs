@@ -1,0 +1,122 @@
+//! explain: the plan of a bundle, without running it.
+
+use std::fmt::Write as _;
+
+use pillbox::container::{Prepared, Wishes};
+use pillbox::container_id::ContainerId;
+use pillbox::error::{Error, Result};
+use pillbox::explain::{OperationDocument, describe};
+use pillbox::json::{self, Members};
+use pillbox::plan::{Descriptor, Plan};
+use pillbox::validate::NamespaceKind;
+use serde::Serialize;
+
+use super::{bundle, print};
+use crate::cli::{Arguments, Global};
+
+pub fn explain(global: &Global, arguments: Arguments) -> Result<u8> {
+    let format = arguments.value("format").map_or("text".into(), |format| format.to_string_lossy());
+    let bundle = bundle(&arguments)?;
+    // Only the default cgroup path depends on the id, and the keyring's name.
+    let id = ContainerId::new("ID")?;
+    let wishes = Wishes { wait_for_start: true, no_cgroup: global.no_cgroup, ..Wishes::default() };
+    let prepared = Prepared::new(&bundle, &id, wishes)?;
+    let text = match &*format {
+        "text" => text(&prepared)?,
+        "json" => json::pretty(&json::to_string(&document(&prepared)?)?) + "\n",
+        other => return Err(Error::new(format!("--format {other}: must be text or json"))),
+    };
+    print(&text)?;
+    Ok(0)
+}
+
+/// What the runtime does before init runs, one line each: what, then its object.
+fn runtime_steps(prepared: &Prepared<'_>) -> Result<Vec<(&'static str, String)>> {
+    let plan = &prepared.plan;
+    let mut steps = Vec::new();
+    for (kind, path) in &plan.namespaces.joined {
+        steps.push(("OpenNamespace", format!("{} {path}", kind.name())));
+    }
+    for descriptor in &plan.descriptors {
+        if let Descriptor::Tree { path, recursive, field, .. } = descriptor {
+            let below = if *recursive { " and what is mounted below" } else { "" };
+            steps.push(("OpenTree", format!("{}{below} ({field})", path.to_string_lossy())));
+        }
+    }
+    if let Some((hierarchy, path)) = &prepared.cgroup {
+        steps.push(("MakeCgroup", format!("{}{path}", hierarchy.mount().display())));
+    }
+    for limit in prepared.limits()? {
+        steps.push(("WriteLimit", format!("{} = {} ({})", limit.file, limit.value.trim_end(), limit.field)));
+    }
+    let rules = prepared.device_rules();
+    if prepared.devices.is_some() {
+        for rule in rules {
+            steps.push(("DeviceRule", rule));
+        }
+    } else {
+        steps.push(("DeviceRule", "allow all".to_string()));
+    }
+    steps.push(("Clone", clone_line(plan)));
+    if let Some(mappings) = &plan.mappings {
+        for (name, map) in [("uid_map", &mappings.uid), ("gid_map", &mappings.gid)] {
+            for mapping in map.iter() {
+                let (inside, outside, size) = (mapping.container_id, mapping.host_id, mapping.size);
+                steps.push(("WriteMapping", format!("{name} {inside} is {outside}, {size} ids ({:?})", mappings.method)));
+            }
+        }
+    }
+    if let Some(value) = plan.oom_score_adj {
+        steps.push(("WriteOomScoreAdj", value.to_string()));
+    }
+    if let Some(summary) = prepared.seccomp_summary() {
+        steps.push(("CompileSeccomp", summary));
+    }
+    for (key, value) in &prepared.annotations {
+        steps.push(("Annotate", format!("{key} = {value}")));
+    }
+    Ok(steps)
+}
+
+fn clone_line(plan: &Plan) -> String {
+    let names: Vec<_> = plan.namespaces.new.iter().map(|kind| kind.name()).collect();
+    let late = plan.namespaces.new.iter().any(|kind| matches!(kind, NamespaceKind::Cgroup | NamespaceKind::Time));
+    let start = if plan.from_seed { ", mounts from the seed" } else { "" };
+    let after = if late { "; cgroup by init" } else { "" };
+    format!("init into its cgroup, new namespaces: {}{start}{after}", names.join(" "))
+}
+
+fn text(prepared: &Prepared<'_>) -> Result<String> {
+    let mut text = "runtime:\n".to_string();
+    for (number, (step, object)) in runtime_steps(prepared)?.iter().enumerate() {
+        // Writing to a String cannot fail.
+        let _ = writeln!(text, "{:>4}  {step:<22} {object}", number + 1);
+    }
+    text += "init:\n";
+    for (number, operation) in prepared.plan.operations().enumerate() {
+        let _ = writeln!(text, "{:>4}  {}", number + 1, describe(&operation, &prepared.plan));
+    }
+    for warning in &prepared.plan.warnings {
+        let _ = writeln!(text, "warning: {warning}");
+    }
+    Ok(text)
+}
+
+#[derive(Serialize)]
+struct Document<'p> {
+    runtime: Vec<Members>,
+    init: Vec<OperationDocument<'p>>,
+    warnings: &'p [String],
+}
+
+fn document<'p>(prepared: &'p Prepared<'_>) -> Result<Document<'p>> {
+    let steps = runtime_steps(prepared)?;
+    let member = |(step, object): (&str, String)| {
+        Members(vec![("operation".to_string(), step.to_string()), ("object".to_string(), object)])
+    };
+    Ok(Document {
+        runtime: steps.into_iter().map(member).collect(),
+        init: prepared.plan.operations().map(OperationDocument).collect(),
+        warnings: &prepared.plan.warnings,
+    })
+}

@@ -1,0 +1,55 @@
+//! create, start, run, kill, delete.
+
+use pillbox::container::{self, Target};
+use pillbox::error::Result;
+use pillbox::signal;
+
+use super::{bundle, container_id, create_options, root, warn};
+use crate::cli::{Arguments, Global};
+
+pub fn create(global: &Global, arguments: Arguments) -> Result<u8> {
+    let id = container_id(&arguments)?;
+    let options = create_options(global, &arguments)?;
+    let warnings = container::create(&root(global), &id, &bundle(&arguments)?, &options)?;
+    warnings.iter().for_each(|warning| warn(global, warning));
+    Ok(0)
+}
+
+pub fn start(global: &Global, arguments: Arguments) -> Result<u8> {
+    container::start(&root(global), &container_id(&arguments)?)?;
+    Ok(0)
+}
+
+pub fn run(global: &Global, arguments: Arguments) -> Result<u8> {
+    let (root, id) = (root(global), container_id(&arguments)?);
+    let options = create_options(global, &arguments)?;
+    let bundle = bundle(&arguments)?;
+    if arguments.is_set("detach") {
+        let warnings = container::create(&root, &id, &bundle, &options)?;
+        warnings.iter().for_each(|warning| warn(global, warning));
+        return match container::start(&root, &id) {
+            Ok(()) => Ok(0),
+            Err(error) => {
+                // The first error is the one to report.
+                let _ = container::delete(&root, &id, true);
+                Err(error)
+            }
+        };
+    }
+    let keep = arguments.is_set("keep");
+    let ended = container::run(&root, &id, &bundle, &options, keep, &mut |warning| warn(global, warning))?;
+    Ok(ended.status)
+}
+
+pub fn kill(global: &Global, arguments: Arguments) -> Result<u8> {
+    let id = container_id(&arguments)?;
+    let name = if arguments.operands.len() > 1 { arguments.operand(1)? } else { "TERM" };
+    let target = if arguments.is_set("all") { Target::All } else { Target::Init };
+    container::kill(&root(global), &id, signal::parse(name)?, target)?;
+    Ok(0)
+}
+
+pub fn delete(global: &Global, arguments: Arguments) -> Result<u8> {
+    container::delete(&root(global), &container_id(&arguments)?, arguments.is_set("force"))?;
+    Ok(0)
+}

@@ -1,0 +1,204 @@
+//! The commands: each reads its flags, calls the library and prints what there is to print.
+
+mod explain;
+mod lifecycle;
+mod list;
+mod spec;
+mod r#try;
+
+use std::io::Write as _;
+use std::path::Path;
+
+use pillbox::container::{Bundle, CreateOptions};
+use pillbox::container_id::ContainerId;
+use pillbox::error::{Context, Error, Result};
+use pillbox::state::Root;
+
+use crate::cli::{Arguments, Command, Flag, Global};
+
+/// What `--version` says: name, commit, specification, features.
+pub const VERSION: &str = concat!(
+    "pillbox version ",
+    env!("CARGO_PKG_VERSION"),
+    "\ncommit: ",
+    env!("PILLBOX_COMMIT"),
+    "\nspec: 1.3.0\n+CAP +SECCOMP +EBPF\n"
+);
+
+const fn switch(long: &'static str, short: Option<char>, help: &'static str) -> Flag {
+    Flag { long, short, value: None, help }
+}
+
+const fn valued(long: &'static str, short: Option<char>, value: &'static str, help: &'static str) -> Flag {
+    Flag { long, short, value: Some(value), help }
+}
+
+const BUNDLE: Flag = valued("bundle", Some('b'), "DIR", "the bundle (default: the current folder)");
+const CONFIG: Flag = valued("config", Some('f'), "FILE", "the configuration, instead of the bundle's config.json");
+const SPEC: Flag = valued("spec", None, "FILE", "the same as --config");
+const CONSOLE_SOCKET: Flag = valued("console-socket", None, "PATH", "send the terminal to this socket");
+const PID_FILE: Flag = valued("pid-file", None, "FILE", "write the pid of the container's first process");
+const PIDFD_SOCKET: Flag = valued("pidfd-socket", None, "PATH", "send a pidfd of the first process to this socket");
+const NO_PIVOT: Flag = switch("no-pivot", None, "chroot instead of pivot_root (for root file systems in ramfs)");
+const NO_NEW_KEYRING: Flag = switch("no-new-keyring", None, "keep the caller's session keyring");
+const PRESERVE_FDS: Flag = valued("preserve-fds", None, "N", "pass on descriptors 3 to 2 + N");
+const NO_SUBREAPER: Flag = switch("no-subreaper", None, "accepted: pillbox never becomes a subreaper");
+
+/// All commands.
+pub const COMMANDS: &[Command] = &[
+    Command {
+        name: "create",
+        operands: "ID",
+        operand_count: 1..=1,
+        help: "make a container; start runs its program",
+        flags: &[BUNDLE, CONFIG, SPEC, CONSOLE_SOCKET, PID_FILE, PIDFD_SOCKET, NO_PIVOT, NO_NEW_KEYRING, PRESERVE_FDS],
+        ends_at_operand: false,
+        run: lifecycle::create,
+    },
+    Command {
+        name: "start",
+        operands: "ID",
+        operand_count: 1..=1,
+        help: "run the program of a created container",
+        flags: &[],
+        ends_at_operand: false,
+        run: lifecycle::start,
+    },
+    Command {
+        name: "run",
+        operands: "ID",
+        operand_count: 1..=1,
+        help: "create, start and wait; the exit status is the program's",
+        flags: &[
+            BUNDLE,
+            CONFIG,
+            SPEC,
+            CONSOLE_SOCKET,
+            PID_FILE,
+            PIDFD_SOCKET,
+            NO_PIVOT,
+            NO_NEW_KEYRING,
+            PRESERVE_FDS,
+            NO_SUBREAPER,
+            switch("detach", Some('d'), "do not wait"),
+            switch("keep", None, "leave the container when its program has ended"),
+        ],
+        ends_at_operand: false,
+        run: lifecycle::run,
+    },
+    Command {
+        name: "state",
+        operands: "ID",
+        operand_count: 1..=1,
+        help: "show a container's state as JSON",
+        flags: &[],
+        ends_at_operand: false,
+        run: list::state,
+    },
+    Command {
+        name: "list",
+        operands: "",
+        operand_count: 0..=0,
+        help: "list the containers",
+        flags: &[
+            switch("quiet", Some('q'), "ids only"),
+            valued("format", Some('f'), "FORMAT", "table (default) or json"),
+        ],
+        ends_at_operand: false,
+        run: list::list,
+    },
+    Command {
+        name: "kill",
+        operands: "ID [SIGNAL]",
+        operand_count: 1..=2,
+        help: "send a signal (default: TERM) to the container's first process",
+        flags: &[switch("all", Some('a'), "send it to all of its processes")],
+        ends_at_operand: false,
+        run: lifecycle::kill,
+    },
+    Command {
+        name: "delete",
+        operands: "ID",
+        operand_count: 1..=1,
+        help: "remove a container that has stopped or was never started",
+        flags: &[switch("force", Some('f'), "kill it first if it runs; no error if there is none")],
+        ends_at_operand: false,
+        run: lifecycle::delete,
+    },
+    Command {
+        name: "spec",
+        operands: "",
+        operand_count: 0..=0,
+        help: "write a config.json to start from",
+        flags: &[BUNDLE, switch("rootless", None, "for an ordinary user, with a user namespace")],
+        ends_at_operand: false,
+        run: spec::spec,
+    },
+    Command {
+        name: "explain",
+        operands: "",
+        operand_count: 0..=0,
+        help: "show what create would do with a bundle, step by step, and do nothing",
+        flags: &[BUNDLE, CONFIG, SPEC, valued("format", None, "FORMAT", "text (default) or json")],
+        ends_at_operand: false,
+        run: explain::explain,
+    },
+    Command {
+        name: "try",
+        operands: "[COMMAND [ARGUMENT…]]",
+        operand_count: 0..=usize::MAX,
+        help: "run a command, or a shell, in a throwaway container over this system's files",
+        flags: &[],
+        ends_at_operand: true,
+        run: r#try::r#try,
+    },
+];
+
+/// Writes to stdout; a reader that has gone away is no error worth a panic.
+pub fn print(text: &str) -> Result<()> {
+    let mut stdout = std::io::stdout().lock();
+    stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush()).context(|| "write to stdout")
+}
+
+/// The folder of the containers' state.
+fn root(global: &Global) -> Root {
+    Root::new(global.root.as_ref().map(Into::into))
+}
+
+fn container_id(arguments: &Arguments) -> Result<ContainerId> {
+    ContainerId::new(arguments.operand(0)?)
+}
+
+fn bundle(arguments: &Arguments) -> Result<Bundle> {
+    let folder = arguments.value("bundle").unwrap_or(".".as_ref());
+    let config = arguments.value("config").or(arguments.value("spec"));
+    Bundle::read(Path::new(folder), config.map(Path::new))
+}
+
+fn create_options(global: &Global, arguments: &Arguments) -> Result<CreateOptions> {
+    let path = |flag: &str| arguments.value(flag).map(Into::into);
+    let listen_fds = match std::env::var("LISTEN_FDS") {
+        // The number is meant for the process that LISTEN_PID names, which execve has made this one.
+        Ok(text) => text.parse().map_err(|_| Error::new(format!("LISTEN_FDS={text}: not a whole number")))?,
+        Err(_) => 0,
+    };
+    Ok(CreateOptions {
+        console_socket: path("console-socket"),
+        pid_file: path("pid-file"),
+        pidfd_socket: path("pidfd-socket"),
+        preserve_fds: arguments.number("preserve-fds")?,
+        listen_fds,
+        no_pivot: arguments.is_set("no-pivot"),
+        no_new_keyring: arguments.is_set("no-new-keyring"),
+        no_cgroup: global.no_cgroup,
+        scratch_over: Vec::new(),
+    })
+}
+
+/// Warnings go to the log, and to stderr only when asked for: callers take any stderr for a failure.
+fn warn(global: &Global, warning: &str) {
+    if global.debug {
+        global.log.write("warning", warning);
+        eprintln!("pillbox: warning: {warning}");
+    }
+}
