@@ -32,7 +32,7 @@ unsafe fn syscall(number: u32, arguments: [usize; 6]) -> Result<usize, Errno> {
 }
 
 /// The number of a descriptor as a system call's argument; negative ones (`AT_FDCWD`) keep their sign.
-fn number(fd: impl AsFd) -> usize {
+fn number(fd: &impl AsFd) -> usize {
     fd.as_fd().as_raw_fd() as isize as usize
 }
 
@@ -62,7 +62,7 @@ pub fn mount_setattr(
         syscall(
             raw::__NR_mount_setattr,
             [
-                number(fd),
+                number(&fd),
                 c"".as_ptr() as usize,
                 flags as usize,
                 &raw const attributes as usize,
@@ -184,7 +184,7 @@ pub fn unshare_namespaces(flags: u32) -> Result<(), Errno> {
 /// setns(2) into the one namespace that `fd` stands for, which must be of the kind `flag` (a CLONE_NEW* bit).
 pub fn setns(fd: impl AsFd, flag: u32) -> Result<(), Errno> {
     // SAFETY: no memory is passed.
-    unsafe { syscall(raw::__NR_setns, [number(fd), flag as usize, 0, 0, 0, 0])? };
+    unsafe { syscall(raw::__NR_setns, [number(&fd), flag as usize, 0, 0, 0, 0])? };
     Ok(())
 }
 
@@ -197,7 +197,7 @@ pub fn umask(mask: u32) -> u32 {
 /// dup3(2) onto `target`, which keeps open over exec.
 pub fn dup_onto(fd: BorrowedFd<'_>, target: RawFd) -> Result<(), Errno> {
     // SAFETY: no memory is passed; only stdio numbers are replaced, which nobody owns as an OwnedFd.
-    unsafe { syscall(raw::__NR_dup3, [number(fd), target as usize, 0, 0, 0, 0])? };
+    unsafe { syscall(raw::__NR_dup3, [number(&fd), target as usize, 0, 0, 0, 0])? };
     Ok(())
 }
 
