@@ -174,6 +174,7 @@ fn the_caller_may_ignore_sigchld() {
         let mut shell = std::process::Command::new("bash");
         shell.arg("-c").arg("trap '' CHLD; exec \"$@\"").arg("bash");
         shell.arg(inner.get_program()).args(inner.get_args()).stdin(Stdio::null());
-        assert_eq!(container.finish(&mut shell).code, 5);
+        let output = container.finish(&mut shell);
+        assert_eq!((output.code, output.stderr.as_str()), (5, ""));
     });
 }
