@@ -1,0 +1,142 @@
+//! The container's cgroup: made, joined from the first moment, frozen, removed.
+
+use std::fs;
+
+use serde_json::json;
+
+use crate::harness::{Container, each_runtime, each_runtime_but, wait_for};
+
+#[test]
+fn the_container_is_in_its_cgroup() {
+    each_runtime(|runtime| {
+        let container = Container::sleeping(runtime);
+        container.create().ok();
+        // Already when created; the runtime itself never was in there.
+        let processes = fs::read_to_string(container.cgroup().join("cgroup.procs")).expect("cgroup.procs");
+        assert_eq!(processes, format!("{}\n", container.pid()));
+        container.start().ok();
+        let own = fs::read_to_string(format!("/proc/{}/cgroup", container.pid())).expect("cgroup");
+        assert!(own.lines().any(|line| line == format!("0::/{}", container.id)), "{own}");
+        container.delete_force().ok();
+        container.assert_gone();
+    });
+}
+
+#[test]
+fn nested_cgroups_go_with_the_container() {
+    each_runtime(|runtime| {
+        let container = Container::sleeping(runtime);
+        container.create_and_start();
+        // As a container with a writable cgroup, or systemd in it, would leave them.
+        fs::create_dir_all(container.cgroup().join("inner/most")).expect("cgroup");
+        fs::write(container.cgroup().join("inner/most/cgroup.procs"), container.pid().to_string())
+            .expect("moved");
+        container.delete_force().ok();
+        container.assert_gone();
+    });
+}
+
+#[test]
+fn a_path_of_several_parts_is_made() {
+    each_runtime(|runtime| {
+        let mut container = Container::sleeping(runtime);
+        let path = format!("/{}/middle/leaf", container.id);
+        container.spec["linux"]["cgroupsPath"] = json!(path);
+        container.create_and_start();
+        let own = fs::read_to_string(format!("/proc/{}/cgroup", container.pid())).expect("cgroup");
+        assert!(own.lines().any(|line| line == format!("0::{path}")), "{own}");
+        container.delete_force().ok();
+        assert!(!container.cgroup().join("middle/leaf").exists());
+        for part in ["middle", ""] {
+            // The leaf is the container's; its parents may be shared with others, so they may stay.
+            fs::remove_dir(container.cgroup().join(part)).ok();
+        }
+    });
+}
+
+#[test]
+fn without_a_path_there_is_still_one_for_the_container_alone() {
+    each_runtime(|runtime| {
+        let mut container = Container::sleeping(runtime);
+        container.spec["linux"].as_object_mut().expect("linux").remove("cgroupsPath");
+        container.create_and_start();
+        let text = fs::read_to_string(format!("/proc/{}/cgroup", container.pid())).expect("cgroup");
+        let path = text.lines().find_map(|line| line.strip_prefix("0::")).expect("cgroup v2").to_string();
+        assert!(path.contains(&container.id), "{path}");
+        container.delete_force().ok();
+        wait_for("the cgroup to go", || {
+            (!fs::exists(format!("/sys/fs/cgroup{path}")).expect("cgroup")).then_some(())
+        });
+    });
+}
+
+#[test]
+fn pause_freezes_and_resume_thaws() {
+    each_runtime(|runtime| {
+        let container = Container::sh(runtime, "while :; do echo; sleep 0.01; done");
+        let created = container.create_and_start();
+        wait_for("output", || (!created.stdout_now().is_empty()).then_some(()));
+        container.call(&["pause", &container.id]).ok();
+        assert_eq!(container.status(), "paused");
+        // crun does not wait for it.
+        let events = || fs::read_to_string(container.cgroup().join("cgroup.events")).expect("cgroup.events");
+        wait_for("the freezer", || events().contains("frozen 1").then_some(()));
+        let before = created.stdout_now().len();
+        std::thread::sleep(std::time::Duration::from_millis(100));
+        assert_eq!(created.stdout_now().len(), before);
+        container.call(&["resume", &container.id]).ok();
+        assert_eq!(container.status(), "running");
+        wait_for("more output", || (created.stdout_now().len() > before).then_some(()));
+    });
+}
+
+#[test]
+fn a_paused_container_can_be_killed_and_deleted() {
+    each_runtime(|runtime| {
+        let container = Container::sleeping(runtime);
+        container.create_and_start();
+        container.call(&["pause", &container.id]).ok();
+        container.kill("KILL").ok();
+        container.delete_force().ok();
+        container.assert_gone();
+    });
+}
+
+#[test]
+fn ps_lists_the_cgroups_processes() {
+    each_runtime(|runtime| {
+        let container = Container::sh(runtime, "sleep 1000 & echo ready; wait");
+        container.create_and_start().wait_for("ready");
+        let listed = container.call(&["ps", "--format", "json", &container.id]).ok().stdout;
+        let mut pids: Vec<u32> = serde_json::from_str(&listed).expect("an array of pids");
+        let processes = fs::read_to_string(container.cgroup().join("cgroup.procs")).expect("cgroup.procs");
+        let mut expected: Vec<u32> = processes.lines().map(|line| line.parse().expect("pid")).collect();
+        pids.sort();
+        expected.sort();
+        assert_eq!((pids.len(), pids), (2, expected));
+    });
+}
+
+#[test]
+fn a_limit_without_its_controller_is_an_error() {
+    each_runtime_but(&[("crun", "leaves the cgroup behind")], |runtime| {
+        let controllers = fs::read_to_string("/sys/fs/cgroup/cgroup.controllers").expect("controllers");
+        if controllers.contains("pids") {
+            return; // This machine can honour it; that it does is tested in the guest.
+        }
+        let mut container = Container::new(runtime);
+        container.spec["linux"]["resources"]["pids"] = json!({"limit": 10});
+        container.run().fails_with("pids");
+        container.assert_gone();
+    });
+}
+
+#[test]
+fn limits_that_limit_nothing_need_no_controller() {
+    each_runtime_but(&[("crun", "opens memory.max regardless")], |runtime| {
+        let mut container = Container::sh(runtime, "echo ran");
+        container.spec["linux"]["resources"]["memory"] = json!({"limit": 0, "swap": 0});
+        container.spec["linux"]["resources"]["cpu"] = json!({"shares": 0, "quota": 0, "period": 0});
+        assert_eq!(container.run_ok(), "ran\n");
+    });
+}

@@ -1,0 +1,211 @@
+//! exec: a second process in a running container, in all the forms that shims, conmon and people use.
+
+use std::fs;
+
+use serde_json::json;
+
+use crate::harness::{Container, Output, Runtime, each_runtime, each_runtime_but, status_field, wait_for};
+
+/// A container that runs.
+fn running(runtime: &Runtime) -> Container<'_> {
+    let container = Container::sleeping(runtime);
+    container.create_and_start().wait_for("ready");
+    container
+}
+
+/// `exec FLAGS ID WORDS`.
+#[track_caller]
+fn exec(container: &Container, flags: &[&str], words: &[&str]) -> Output {
+    let mut command = container.command(&["exec"]);
+    container.finish(command.args(flags).arg(&container.id).args(words))
+}
+
+#[test]
+fn it_is_in_the_containers_namespaces() {
+    each_runtime(|runtime| {
+        let container = running(runtime);
+        let script =
+            "for ns in pid net ipc uts mnt cgroup; do readlink /proc/self/ns/$ns; done; hostname; pwd";
+        let output = exec(&container, &[], &["sh", "-c", script]).ok().stdout;
+        let mut lines = output.lines();
+        for name in ["pid", "net", "ipc", "uts", "mnt", "cgroup"] {
+            let link = fs::read_link(format!("/proc/{}/ns/{name}", container.pid())).expect("namespace");
+            assert_eq!(lines.next(), link.to_str());
+        }
+        assert_eq!(lines.collect::<Vec<_>>(), ["box", "/"]);
+    });
+}
+
+#[test]
+fn the_exit_status_is_the_commands() {
+    each_runtime(|runtime| {
+        let container = running(runtime);
+        for code in [0, 1, 7, 255] {
+            let output = exec(&container, &[], &["sh", "-c", &format!("exit {code}")]);
+            assert_eq!((output.code, output.stderr.as_str()), (code, ""));
+        }
+        assert_eq!(exec(&container, &[], &["sh", "-c", "kill -9 $$"]).code, 137);
+        assert_eq!(container.status(), "running");
+    });
+}
+
+#[test]
+fn what_follows_the_id_is_no_flag() {
+    each_runtime(|runtime| {
+        let container = running(runtime);
+        assert_eq!(
+            exec(&container, &[], &["echo", "--detach", "-t", "--", "-e"]).ok().stdout,
+            "--detach -t -- -e\n"
+        );
+    });
+}
+
+#[test]
+fn flags() {
+    each_runtime_but(&[("crun", "has no --additional-gids")], |runtime| {
+        let container = running(runtime);
+        let flags =
+            ["--cwd", "/etc", "-e", "A=b c", "-e", "D=e", "--user", "1000:1001", "--additional-gids", "7"];
+        let output =
+            exec(&container, &flags, &["sh", "-c", "pwd; echo $A $D; id -u; id -g; cat /proc/self/status"])
+                .ok();
+        assert!(output.stdout.starts_with("/etc\nb c e\n1000\n1001\n"), "{output:?}");
+        assert!(status_field(&output.stdout, "Groups").split(' ').all(|group| group == "7"), "{output:?}");
+    });
+}
+
+#[test]
+fn a_process_document() {
+    each_runtime(|runtime| {
+        let container = running(runtime);
+        let file = container.folder.join("process.json");
+        let process = json!({
+            "args": ["/bin/sh", "-c", "pwd; echo $A; cat /proc/self/status; exit 3"], "cwd": "/tmp",
+            "env": ["PATH=/bin", "A=from the file"], "user": {"uid": 5, "gid": 6},
+            "capabilities": {"bounding": ["CAP_KILL"]}, "noNewPrivileges": true
+        });
+        fs::write(&file, process.to_string()).expect("file");
+        let output = exec(&container, &["--process", file.to_str().expect("path")], &[]);
+        assert_eq!((output.code, output.stderr.as_str()), (3, ""), "{output:?}");
+        assert!(output.stdout.starts_with("/tmp\nfrom the file\n"), "{output:?}");
+        assert_eq!(status_field(&output.stdout, "Uid"), "5\t5\t5\t5");
+        assert_eq!(status_field(&output.stdout, "CapBnd"), "0000000000000020");
+        assert_eq!(status_field(&output.stdout, "NoNewPrivs"), "1");
+    });
+}
+
+#[test]
+fn detached_with_a_pid_file() {
+    each_runtime(|runtime| {
+        let container = running(runtime);
+        let file = container.folder.join("pid");
+        let flags = ["--detach", "--pid-file", file.to_str().expect("path")];
+        exec(&container, &flags, &["sleep", "1000"]).ok();
+        let pid = fs::read_to_string(&file).expect("pid file");
+        assert!(pid.bytes().all(|byte| byte.is_ascii_digit()), "{pid:?}");
+        let command_line = || fs::read_to_string(format!("/proc/{pid}/cmdline")).expect("process");
+        wait_for("the command", || (command_line() == "sleep\x001000\x00").then_some(()));
+        let cgroup = fs::read_to_string(container.cgroup().join("cgroup.procs")).expect("cgroup");
+        assert!(cgroup.lines().any(|line| line == pid), "{cgroup}");
+        container.delete_force().ok();
+        container.assert_gone();
+    });
+}
+
+#[test]
+fn a_command_that_is_missing() {
+    each_runtime_but(&[("crun", "answers 1"), ("runc", "answers 255 in words of its own")], |runtime| {
+        let container = running(runtime);
+        let file = container.folder.join("pid");
+        let flags = ["--pid-file", file.to_str().expect("path")];
+        let output = exec(&container, &flags, &["nonesuch"]);
+        assert_eq!(output.code, 255, "{output:?}");
+        assert!(
+            output.stderr.contains("exec: \"nonesuch\": executable file not found in $PATH"),
+            "{output:?}"
+        );
+        assert_eq!(output.error_lines().len(), 1, "{output:?}");
+        // A missing pid file is conmon's only sign of failure.
+        assert!(!file.exists());
+    });
+}
+
+#[test]
+fn it_needs_a_running_container() {
+    each_runtime(|runtime| {
+        let container = Container::new(runtime);
+        container.create_and_start();
+        container.wait_status("stopped");
+        let output = exec(&container, &[], &["true"]);
+        assert!(output.code > 0 && !output.stderr.is_empty(), "{output:?}");
+    });
+}
+
+#[test]
+fn stdin_and_stdout_are_the_callers() {
+    each_runtime(|runtime| {
+        let container = running(runtime);
+        let mut command = container.command(&["exec", &container.id, "cat"]);
+        let mut run = container.spawn(command.stdin(std::process::Stdio::piped()));
+        std::io::Write::write_all(&mut run.stdin(), b"through\n").expect("stdin");
+        assert_eq!(run.finish().ok().stdout, "through\n");
+    });
+}
+
+#[test]
+fn an_added_capability_is_not_inheritable() {
+    each_runtime(|runtime| {
+        let container = running(runtime);
+        let output =
+            exec(&container, &["--cap", "CAP_SYS_CHROOT"], &["cat", "/proc/self/status"]).ok().stdout;
+        let of = |name: &str| u64::from_str_radix(&status_field(&output, name), 16).expect("hex");
+        assert_eq!((of("CapEff") >> 18) & 1, 1);
+        assert_eq!(of("CapAmb"), 0);
+        // CVE-2022-27650, CVE-2022-29162.
+        assert!(runtime.is("runc") || of("CapInh") == 0, "{output}");
+    });
+}
+
+#[test]
+fn strict_user_ids() {
+    each_runtime_but(
+        &[("crun", "wraps -1 and 2^32 around"), ("runc", "wraps 2^32 around to root")],
+        |runtime| {
+            let container = running(runtime);
+            fs::write(container.rootfs().join("etc/passwd"), "1000:x:0:0::/:/bin/sh\n").expect("passwd");
+            assert_eq!(exec(&container, &["--user", "1000"], &["id", "-u"]).ok().stdout, "1000\n");
+            for user in ["4294967296", "-1", "99999999999999999999"] {
+                let output = exec(&container, &[&format!("--user={user}")], &["id", "-u"]);
+                assert!(output.code > 0, "{user}: {output:?}");
+            }
+        },
+    );
+}
+
+#[test]
+fn leaked_descriptors_do_not_reach_it() {
+    each_runtime(|runtime| {
+        let container = running(runtime);
+        let inner = container.command(&["exec", &container.id, "ls", "/proc/self/fd"]);
+        let mut shell = std::process::Command::new("bash");
+        shell
+            .args(["-c", "exec \"$@\" 77</ 9</ 3</", "bash"])
+            .arg(inner.get_program())
+            .args(inner.get_args());
+        assert_eq!(container.finish(&mut shell).ok().stdout, "0\n1\n2\n3\n");
+    });
+}
+
+#[test]
+fn a_hundred_in_a_row() {
+    each_runtime(|runtime| {
+        let container = running(runtime);
+        for n in 0..if runtime.is("pillbox") { 100 } else { 10 } {
+            assert_eq!(exec(&container, &[], &["echo", &n.to_string()]).ok().stdout, format!("{n}\n"));
+        }
+        let processes =
+            || fs::read_to_string(container.cgroup().join("cgroup.procs")).expect("cgroup").lines().count();
+        // The container's shell and at most its current sleep.
+        wait_for("nothing to be left", || (processes() <= 2).then_some(()));
+    });
+}

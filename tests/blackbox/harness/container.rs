@@ -1,0 +1,324 @@
+//! A bundle and the container made from it; both are gone when the value is dropped, also after a panic.
+
+use std::os::unix::fs::symlink;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::sync::OnceLock;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::Duration;
+use std::{fs, io};
+
+use rustix::mount::{UnmountFlags, unmount};
+use serde_json::{Value, json};
+
+use super::host::{self, SCRATCH};
+use super::{Output, Running, Runtime, mountpoints, processes_naming, start_limited, wait_for};
+
+/// A bundle with a busybox root, a state folder of its own, and the container of that id.
+pub struct Container<'r> {
+    pub runtime: &'r Runtime,
+    pub id: String,
+    /// What config.json will hold.
+    pub spec: Value,
+    /// Everything of this container's lies below.
+    pub folder: PathBuf,
+}
+
+impl<'r> Container<'r> {
+    /// A bundle with `runc spec`'s configuration, but without terminal, and with a writable root.
+    pub fn new(runtime: &'r Runtime) -> Self {
+        static IDS: AtomicU32 = AtomicU32::new(0);
+        let id = format!("test-{}-{:04}", host::run_name(), IDS.fetch_add(1, Ordering::Relaxed));
+        let folder = Path::new(SCRATCH).join(&id);
+        for part in ["bundle", "state", "output"] {
+            fs::create_dir_all(folder.join(part)).expect("test folder");
+        }
+        let container = Container { runtime, spec: base_spec(&id), id, folder };
+        make_rootfs(&container.rootfs()).expect("root file system");
+        container
+    }
+
+    /// The same with `script` as its command.
+    pub fn sh(runtime: &'r Runtime, script: &str) -> Self {
+        let mut container = Container::new(runtime);
+        container.spec["process"]["args"] = json!(["/bin/sh", "-c", script]);
+        container
+    }
+
+    /// One that lives until it is killed; TERM ends it once it has said `ready`.
+    pub fn sleeping(runtime: &'r Runtime) -> Self {
+        Container::sh(runtime, "trap 'exit 0' TERM; echo ready; while :; do sleep 0.05; done")
+    }
+
+    pub fn bundle(&self) -> PathBuf {
+        self.folder.join("bundle")
+    }
+
+    pub fn rootfs(&self) -> PathBuf {
+        self.bundle().join("rootfs")
+    }
+
+    /// The runtime's `--root`.
+    pub fn state_folder(&self) -> PathBuf {
+        self.folder.join("state")
+    }
+
+    pub fn cgroup(&self) -> PathBuf {
+        Path::new("/sys/fs/cgroup").join(&self.id)
+    }
+
+    /// Adds a mount.
+    pub fn mount(
+        &mut self,
+        kind: &str,
+        source: impl AsRef<Path>,
+        destination: &str,
+        options: &[&str],
+    ) -> &mut Self {
+        let source = source.as_ref().to_str().expect("source");
+        let mount = json!({"type": kind, "source": source, "destination": destination, "options": options});
+        self.spec["mounts"].as_array_mut().expect("mounts").push(mount);
+        self
+    }
+
+    /// Leaves out the namespace of that type.
+    pub fn without_namespace(&mut self, kind: &str) -> &mut Self {
+        let namespaces = self.spec["linux"]["namespaces"].as_array_mut().expect("namespaces");
+        namespaces.retain(|namespace| namespace["type"] != kind);
+        self
+    }
+
+    /// Adds a namespace, new or, with a path, to be joined.
+    pub fn with_namespace(&mut self, kind: &str, path: Option<&str>) -> &mut Self {
+        self.without_namespace(kind);
+        let namespace = path.map_or(json!({"type": kind}), |path| json!({"type": kind, "path": path}));
+        self.spec["linux"]["namespaces"].as_array_mut().expect("namespaces").push(namespace);
+        self
+    }
+
+    pub fn write_spec(&self) {
+        let text = serde_json::to_vec_pretty(&self.spec).expect("spec");
+        fs::write(self.bundle().join("config.json"), text).expect("config.json");
+    }
+
+    /// `RUNTIME --root STATE`, to be completed.
+    pub fn command(&self, arguments: &[&str]) -> Command {
+        let mut command = self.runtime.command();
+        command.arg("--root").arg(self.state_folder()).args(arguments);
+        command
+    }
+
+    /// Starts a command; its output files lie with this container.
+    pub fn spawn(&self, command: &mut Command) -> Running {
+        start_limited(command, &self.folder.join("output"))
+    }
+
+    /// Runs a command to its end.
+    #[track_caller]
+    pub fn finish(&self, command: &mut Command) -> Output {
+        self.spawn(command).finish()
+    }
+
+    /// `RUNTIME --root STATE ARGUMENTS`, to its end.
+    #[track_caller]
+    pub fn call(&self, arguments: &[&str]) -> Output {
+        self.finish(&mut self.command(arguments))
+    }
+
+    /// `VERB [FLAGS] --bundle BUNDLE ID` on the spec as it is now.
+    pub fn bundle_command(&self, verb: &str, flags: &[&str]) -> Command {
+        self.write_spec();
+        let mut command = self.command(&[verb]);
+        command.args(flags).arg("--bundle").arg(self.bundle()).arg(&self.id);
+        command
+    }
+
+    /// Foreground `run`.
+    #[track_caller]
+    pub fn run(&self) -> Output {
+        self.finish(&mut self.bundle_command("run", &[]))
+    }
+
+    /// Foreground `run` that has to succeed silently; what it wrote.
+    #[track_caller]
+    pub fn run_ok(&self) -> String {
+        self.run().ok().stdout
+    }
+
+    /// Foreground `run`, not waited for, stdin a pipe.
+    pub fn run_in_background(&self) -> Running {
+        self.spawn(self.bundle_command("run", &[]).stdin(Stdio::piped()))
+    }
+
+    #[track_caller]
+    pub fn create(&self) -> Output {
+        self.finish(&mut self.bundle_command("create", &[]))
+    }
+
+    /// `create` and `start`, which have to succeed; `create`'s output, which the container writes to.
+    #[track_caller]
+    pub fn create_and_start(&self) -> Output {
+        let created = self.create().ok();
+        self.start().ok();
+        created
+    }
+
+    #[track_caller]
+    pub fn start(&self) -> Output {
+        self.call(&["start", &self.id])
+    }
+
+    #[track_caller]
+    pub fn kill(&self, signal: &str) -> Output {
+        self.call(&["kill", &self.id, signal])
+    }
+
+    #[track_caller]
+    pub fn delete(&self) -> Output {
+        self.call(&["delete", &self.id])
+    }
+
+    #[track_caller]
+    pub fn delete_force(&self) -> Output {
+        self.call(&["delete", "--force", &self.id])
+    }
+
+    /// The state document; an error is a failure.
+    #[track_caller]
+    pub fn state(&self) -> Value {
+        let output = self.call(&["state", &self.id]).ok();
+        serde_json::from_str(&output.stdout).unwrap_or_else(|error| panic!("state: {error}: {output:?}"))
+    }
+
+    #[track_caller]
+    pub fn status(&self) -> String {
+        self.state()["status"].as_str().expect("status").to_string()
+    }
+
+    #[track_caller]
+    pub fn pid(&self) -> u32 {
+        self.state()["pid"].as_u64().expect("pid") as u32
+    }
+
+    #[track_caller]
+    pub fn wait_status(&self, status: &str) {
+        wait_for(status, || (self.status() == status).then_some(()));
+    }
+
+    /// Asserts that nothing is left: state, cgroup, mounts, processes (some may be on their way out for a moment).
+    #[track_caller]
+    pub fn assert_gone(&self) {
+        for _ in 0..200 {
+            if self.leftovers().is_empty() {
+                return;
+            }
+            std::thread::sleep(Duration::from_millis(10));
+        }
+        panic!("left behind by {}: {:?}", self.runtime.name, self.leftovers());
+    }
+
+    /// What the container left behind on the host.
+    pub fn leftovers(&self) -> Vec<String> {
+        let states = fs::read_dir(self.state_folder()).expect("state folder").flatten();
+        let states = states.filter(|entry| entry.file_name().to_string_lossy().contains(&self.id));
+        let mut left: Vec<_> = states.map(|entry| format!("state {:?}", entry.path())).collect();
+        left.extend(self.cgroup().exists().then(|| format!("cgroup {:?}", self.cgroup())));
+        let folder = self.folder.to_str().expect("folder");
+        left.extend(
+            mountpoints()
+                .into_iter()
+                .filter(|path| path.contains(folder))
+                .map(|path| format!("mount {path}")),
+        );
+        left.extend(processes_naming(&self.id).into_iter().map(|pid| format!("process {pid}")));
+        left
+    }
+}
+
+impl Drop for Container<'_> {
+    fn drop(&mut self) {
+        let mut delete = self.command(&["delete", "--force", &self.id]);
+        delete.stdout(Stdio::null()).stderr(Stdio::null()).status().ok();
+        fs::write(self.cgroup().join("cgroup.kill"), "1").ok();
+        let folder = self.folder.to_str().expect("folder");
+        let mounts = fs::read_to_string("/proc/self/mountinfo").unwrap_or_default();
+        let points =
+            mounts.lines().filter_map(|line| line.split(' ').nth(4)).filter(|path| path.contains(folder));
+        for point in points.collect::<Vec<_>>().into_iter().rev() {
+            unmount(point, UnmountFlags::DETACH).ok();
+        }
+        for _ in 0..100 {
+            match fs::remove_dir(self.cgroup()) {
+                Err(error) if error.kind() == io::ErrorKind::ResourceBusy => {
+                    std::thread::sleep(Duration::from_millis(10));
+                }
+                _ => break,
+            }
+        }
+        fs::remove_dir_all(&self.folder).ok();
+    }
+}
+
+/// A root of hard links to one busybox, with its applets, /etc/passwd and /etc/group.
+fn make_rootfs(rootfs: &Path) -> io::Result<()> {
+    static BUSYBOX: OnceLock<(PathBuf, Vec<String>)> = OnceLock::new();
+    let (busybox, applets) = BUSYBOX.get_or_init(|| {
+        let copy = Path::new(SCRATCH).join("busybox");
+        fs::copy(host::busybox(), &copy).expect("busybox");
+        let list = Command::new(&copy).arg("--list").output().expect("busybox --list");
+        let applets = String::from_utf8(list.stdout).expect("applets").lines().map(String::from).collect();
+        (copy, applets)
+    });
+    for folder in ["bin", "etc", "proc", "sys", "dev", "tmp", "root"] {
+        fs::create_dir_all(rootfs.join(folder))?;
+    }
+    fs::hard_link(busybox, rootfs.join("bin/busybox"))?;
+    for applet in applets.iter().filter(|applet| *applet != "busybox") {
+        symlink("busybox", rootfs.join("bin").join(applet))?;
+    }
+    fs::write(
+        rootfs.join("etc/passwd"),
+        "root:x:0:0:root:/root:/bin/sh\nuser:x:1000:1000::/home/user:/bin/sh\n",
+    )?;
+    fs::write(rootfs.join("etc/group"), "root:x:0:\nuser:x:1000:\n")
+}
+
+fn base_spec(id: &str) -> Value {
+    let capabilities = ["CAP_AUDIT_WRITE", "CAP_KILL", "CAP_NET_BIND_SERVICE"];
+    json!({
+        "ociVersion": "1.0.2",
+        "process": {
+            "user": {"uid": 0, "gid": 0},
+            "args": ["/bin/true"],
+            "env": ["PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", "TERM=xterm"],
+            "cwd": "/",
+            "capabilities": {"bounding": capabilities, "effective": capabilities, "permitted": capabilities},
+            "rlimits": [{"type": "RLIMIT_NOFILE", "hard": 1024, "soft": 1024}],
+            "noNewPrivileges": true
+        },
+        "root": {"path": "rootfs"},
+        "hostname": "box",
+        "mounts": [
+            {"destination": "/proc", "type": "proc", "source": "proc"},
+            {"destination": "/dev", "type": "tmpfs", "source": "tmpfs",
+             "options": ["nosuid", "strictatime", "mode=755", "size=65536k"]},
+            {"destination": "/dev/pts", "type": "devpts", "source": "devpts",
+             "options": ["nosuid", "noexec", "newinstance", "ptmxmode=0666", "mode=0620", "gid=5"]},
+            {"destination": "/dev/shm", "type": "tmpfs", "source": "shm",
+             "options": ["nosuid", "noexec", "nodev", "mode=1777", "size=65536k"]},
+            {"destination": "/dev/mqueue", "type": "mqueue", "source": "mqueue", "options": ["nosuid", "noexec", "nodev"]},
+            {"destination": "/sys", "type": "sysfs", "source": "sysfs", "options": ["nosuid", "noexec", "nodev", "ro"]},
+            {"destination": "/sys/fs/cgroup", "type": "cgroup", "source": "cgroup",
+             "options": ["nosuid", "noexec", "nodev", "relatime", "ro"]}
+        ],
+        "linux": {
+            "cgroupsPath": format!("/{id}"),
+            "resources": {"devices": [{"allow": false, "access": "rwm"}]},
+            "namespaces": [
+                {"type": "pid"}, {"type": "network"}, {"type": "ipc"}, {"type": "uts"}, {"type": "mount"}, {"type": "cgroup"}
+            ],
+            "maskedPaths": ["/proc/acpi", "/proc/kcore", "/proc/keys", "/proc/timer_list", "/sys/firmware"],
+            "readonlyPaths": ["/proc/bus", "/proc/fs", "/proc/irq", "/proc/sys", "/proc/sysrq-trigger"]
+        }
+    })
+}

@@ -1,0 +1,128 @@
+//! The machine: namespaces of the tests' own, so that its mounts, cgroups and processes stay as they were.
+
+use std::collections::BTreeSet;
+use std::io::Write;
+use std::os::unix::process::CommandExt;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::sync::OnceLock;
+use std::time::{SystemTime, UNIX_EPOCH};
+use std::{env, fs};
+
+/// Set in the re-executed test program, to a word that no other run of the tests has.
+const ISOLATED: &str = "PILLBOX_TEST_ISOLATED";
+
+/// Everything the tests write lies here, on a tmpfs that goes away with the mount namespace.
+pub const SCRATCH: &str = "/run/pillbox-test";
+
+/// A pid namespace takes every process with it when the tests end, however they end; sh, as its init, reaps orphans.
+const UNSHARE: [&str; 7] = ["-m", "-p", "-f", "-n", "-i", "-u", "--kill-child"];
+const PREPARE: &str = r#"
+[ "$(stat -f -c %T /sys/fs/cgroup)" = cgroup2fs ] || mount -t cgroup2 cgroup2 /sys/fs/cgroup
+mount -t tmpfs -o mode=755 tmpfs /run
+mkdir /run/pillbox-test
+set +e
+"$@"
+status=$?
+for cgroup in /sys/fs/cgroup/test-$PILLBOX_TEST_ISOLATED-*; do
+    [ -d "$cgroup" ] && echo 1 > "$cgroup/cgroup.kill" && find "$cgroup" -depth -type d -exec rmdir {} + 2>/dev/null
+done
+exit $status"#;
+
+/// Whether the tests can run here; the first call re-executes the program in namespaces of its own and does not return.
+pub fn isolated() -> bool {
+    static ISOLATION: OnceLock<Result<(), String>> = OnceLock::new();
+    match ISOLATION.get_or_init(isolate) {
+        Ok(()) => true,
+        Err(reason) => {
+            skip(reason);
+            false
+        }
+    }
+}
+
+fn isolate() -> Result<(), String> {
+    if !rustix::process::getuid().is_root() {
+        return Err("needs root".into());
+    }
+    if env::var_os(ISOLATED).is_some() {
+        return Ok(());
+    }
+    let probe = Command::new("unshare").args(UNSHARE).args(["--mount-proc", "true"]).output();
+    match probe {
+        Ok(output) if output.status.success() => {}
+        Ok(output) => return Err(format!("unshare: {}", String::from_utf8_lossy(&output.stderr).trim())),
+        Err(error) => return Err(format!("unshare: {error}")),
+    }
+    let program = env::current_exe().map_err(|error| error.to_string())?;
+    let error = Command::new("unshare")
+        .args(UNSHARE)
+        .args(["--mount-proc", "sh", "-ec", PREPARE, "sh"])
+        .arg(program)
+        .args(env::args_os().skip(1))
+        .env(ISOLATED, format!("{:x}", nanoseconds() & 0xff_ffff_ffff))
+        .exec();
+    Err(format!("unshare: {error}"))
+}
+
+fn nanoseconds() -> u128 {
+    SystemTime::now().duration_since(UNIX_EPOCH).expect("clock").as_nanos()
+}
+
+/// The word of this run, for names that other runs on this machine could meet: those of cgroups.
+pub fn run_name() -> String {
+    env::var(ISOLATED).expect("isolated")
+}
+
+/// Says visibly (past libtest's capture) that a test, or a part of it, did not run; a failure where skips are not allowed.
+#[track_caller]
+pub fn skip(reason: &str) {
+    let thread = std::thread::current();
+    let test = thread.name().unwrap_or("?").to_string();
+    assert!(env::var_os("PILLBOX_TEST_NO_SKIP").is_none(), "skipped: {test}: {reason}");
+    writeln!(std::io::stderr(), "skipped: {test}: {reason}").ok();
+}
+
+/// The statically linked busybox that the root file systems are made of.
+pub fn busybox() -> PathBuf {
+    let found =
+        ["/bin/busybox", "/usr/bin/busybox"].into_iter().map(PathBuf::from).find(|path| path.exists());
+    found.expect("no /bin/busybox: apt-get install busybox-static")
+}
+
+/// The mount points of the tests' mount namespace, with the tests' own pins of namespaces (nsfs) left out.
+pub fn mountpoints() -> BTreeSet<String> {
+    let text = fs::read_to_string("/proc/self/mountinfo").expect("mountinfo");
+    text.lines()
+        .filter(|line| !line.contains(" - nsfs "))
+        .filter_map(|line| line.split(' ').nth(4))
+        .map(String::from)
+        .collect()
+}
+
+/// Pids of the processes with `word` in their command line, this one not counted.
+pub fn processes_naming(word: &str) -> Vec<u32> {
+    let own = std::process::id();
+    let pids = fs::read_dir("/proc").expect("/proc").flatten();
+    pids.filter_map(|entry| entry.file_name().to_str()?.parse().ok())
+        .filter(|pid| *pid != own)
+        .filter(|pid| {
+            let line = fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
+            line.windows(word.len()).any(|part| part == word.as_bytes())
+        })
+        .collect()
+}
+
+/// The value of a field of a /proc/PID/status text, without the white space around it.
+pub fn status_field(status: &str, name: &str) -> String {
+    let line = status.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':'));
+    line.unwrap_or_else(|| panic!("no field {name} in {status}")).trim().to_string()
+}
+
+/// A folder of the host with a marker file in it, at which a hostile image points: it has to stay as it is.
+pub fn decoy(parent: &Path) -> PathBuf {
+    let folder = parent.join("decoy");
+    fs::create_dir(&folder).expect("decoy");
+    fs::write(folder.join("marker"), "untouched").expect("marker");
+    folder
+}

@@ -1,0 +1,29 @@
+//! What the cases stand on: isolation from the machine, the runtimes under test, bundles that clean up behind themselves.
+
+mod container;
+mod host;
+mod invocation;
+mod runtime;
+
+pub use container::Container;
+pub use host::{decoy, mountpoints, processes_naming, skip, status_field};
+pub use invocation::{Output, Running, start_limited};
+pub use runtime::{Runtime, each_runtime, each_runtime_but, pillbox_only};
+
+use std::time::{Duration, Instant};
+
+/// How long anything may take before it counts as hanging.
+pub const LIMIT: Duration = Duration::from_secs(20);
+
+/// Asks every 10 ms until `ready` answers something, and panics with `what` after [`LIMIT`].
+#[track_caller]
+pub fn wait_for<T>(what: &str, mut ready: impl FnMut() -> Option<T>) -> T {
+    let begun = Instant::now();
+    loop {
+        if let Some(answer) = ready() {
+            return answer;
+        }
+        assert!(begun.elapsed() < LIMIT, "waited {LIMIT:?} in vain for {what}");
+        std::thread::sleep(Duration::from_millis(10));
+    }
+}

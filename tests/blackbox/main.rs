@@ -1,0 +1,25 @@
+//! Black-box tests: the built `pillbox` on real bundles, on this kernel; the same cases run against crun and runc where
+//! they are installed, so that every expectation is itself tested.
+//!
+//! Environment: `PILLBOX_TEST_RUNTIME` (comma-separated paths) replaces the list of runtimes under test;
+//! `PILLBOX_TEST_NO_SKIP=1` turns every `skipped: …` into a failure; `PILLBOX_TEST_EXCEPTIONS=1` runs peers where they are left
+//! out as well, and demands that they fail there.
+
+mod harness;
+
+mod bad_input;
+mod cgroup;
+mod command_line;
+mod descriptors;
+mod exec;
+mod faults;
+mod filesystem;
+mod foreground;
+mod hooks;
+mod lifecycle;
+mod mounts;
+mod namespaces;
+mod process;
+mod recorded;
+mod rootless;
+mod security;

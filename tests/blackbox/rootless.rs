@@ -1,0 +1,153 @@
+//! An ordinary user without any privilege: `spec --rootless` and everything that follows from it.
+
+use std::os::unix::fs::{PermissionsExt, chown};
+use std::process::Command;
+use std::{fs, io};
+
+use serde_json::json;
+
+use crate::harness::{Container, Output, Runtime, pillbox_only};
+
+const USER: u32 = 65534;
+
+/// A bundle that belongs to [`USER`], with the configuration that `spec --rootless` writes for them.
+fn rootless(runtime: &Runtime) -> Container<'_> {
+    let mut container = Container::new(runtime);
+    for path in [&container.folder, &container.bundle(), &container.rootfs(), &container.state_folder()] {
+        chown(path, Some(USER), Some(USER)).expect("chown");
+    }
+    for entry in fs::read_dir(container.rootfs()).expect("rootfs").flatten() {
+        chown(entry.path(), Some(USER), Some(USER)).expect("chown");
+    }
+    let mut spec = as_user(&container, &["spec", "--rootless"]);
+    container.finish(spec.current_dir(container.bundle())).ok();
+    let written = fs::read(container.bundle().join("config.json")).expect("config.json");
+    container.spec = serde_json::from_slice(&written).expect("JSON");
+    container.spec["process"]["terminal"] = json!(false);
+    container.spec["root"]["readonly"] = json!(false);
+    container
+}
+
+/// The runtime as [`USER`], with a copy of its program where they can read it.
+fn as_user(container: &Container, arguments: &[&str]) -> Command {
+    let program = container.folder.join("runtime");
+    copy_once(container, &program).expect("copy");
+    let mut command = Command::new("setpriv");
+    let user = USER.to_string();
+    command.args([
+        "--reuid",
+        &user,
+        "--regid",
+        &user,
+        "--clear-groups",
+        "--inh-caps=-all",
+        "--bounding-set=-all",
+    ]);
+    command.arg(program).arg("--root").arg(container.state_folder()).args(arguments);
+    command.env_clear().env("PATH", "/usr/bin:/bin").env("XDG_RUNTIME_DIR", &container.folder);
+    command.stdin(std::process::Stdio::null());
+    command
+}
+
+fn copy_once(container: &Container, program: &std::path::Path) -> io::Result<()> {
+    if !program.exists() {
+        fs::copy(&container.runtime.path, program)?;
+        fs::set_permissions(program, fs::Permissions::from_mode(0o755))?;
+    }
+    Ok(())
+}
+
+#[track_caller]
+fn call(container: &Container, arguments: &[&str]) -> Output {
+    container.finish(&mut as_user(container, arguments))
+}
+
+#[track_caller]
+fn run(container: &Container) -> Output {
+    container.write_spec();
+    let bundle = container.bundle();
+    call(container, &["run", "--bundle", bundle.to_str().expect("path"), &container.id])
+}
+
+#[test]
+fn spec_rootless_maps_the_caller() {
+    pillbox_only(|runtime| {
+        let container = rootless(runtime);
+        let linux = &container.spec["linux"];
+        assert_eq!(linux["uidMappings"], json!([{"containerID": 0, "hostID": USER, "size": 1}]));
+        assert_eq!(linux["gidMappings"], json!([{"containerID": 0, "hostID": USER, "size": 1}]));
+        let kinds: Vec<_> =
+            linux["namespaces"].as_array().expect("namespaces").iter().map(|ns| &ns["type"]).collect();
+        assert!(kinds.contains(&&json!("user")), "{kinds:?}");
+    });
+}
+
+#[test]
+fn a_user_runs_a_container() {
+    pillbox_only(|runtime| {
+        let mut container = rootless(runtime);
+        let script = "id -u; cat /proc/self/uid_map; touch /tmp/file; echo > /dev/null && echo null; exit 3";
+        container.spec["process"]["args"] = json!(["sh", "-c", script]);
+        let output = run(&container);
+        assert_eq!((output.code, output.stderr.as_str()), (3, ""), "{output:?}");
+        let words: Vec<_> = output.stdout.split_whitespace().collect();
+        assert_eq!(words, ["0", "0", &USER.to_string(), "1", "null"]);
+        let made = fs::metadata(container.rootfs().join("tmp/file")).expect("file");
+        assert_eq!(std::os::unix::fs::MetadataExt::uid(&made), USER);
+        container.assert_gone();
+    });
+}
+
+#[test]
+fn a_user_creates_starts_kills_deletes() {
+    pillbox_only(|runtime| {
+        let mut container = rootless(runtime);
+        container.spec["process"]["args"] = json!(["sleep", "1000"]);
+        container.write_spec();
+        let bundle = container.bundle();
+        call(&container, &["create", "--bundle", bundle.to_str().expect("path"), &container.id]).ok();
+        call(&container, &["start", &container.id]).ok();
+        assert!(call(&container, &["state", &container.id]).ok().stdout.contains("\"running\""));
+        call(&container, &["exec", &container.id, "true"]).ok();
+        call(&container, &["kill", &container.id, "KILL"]).ok();
+        call(&container, &["delete", "--force", &container.id]).ok();
+        container.assert_gone();
+    });
+}
+
+#[test]
+fn the_default_root_of_a_user_is_in_xdg_runtime_dir() {
+    pillbox_only(|runtime| {
+        let container = rootless(runtime);
+        container.write_spec();
+        let bundle = container.bundle();
+        let own = as_user(&container, &["create", "--bundle", bundle.to_str().expect("path"), &container.id]);
+        // The same call without --root STATE.
+        let arguments: Vec<_> =
+            own.get_args().filter(|word| *word != "--root" && *word != container.state_folder()).collect();
+        let mut command = Command::new(own.get_program());
+        command
+            .args(arguments)
+            .env_clear()
+            .env("PATH", "/usr/bin:/bin")
+            .env("XDG_RUNTIME_DIR", &container.folder);
+        container.finish(command.stdin(std::process::Stdio::null())).ok();
+        let folder = container.folder.join("pillbox");
+        assert!(folder.join(&container.id).is_dir());
+        // Another --root after the first: the last counts.
+        let root = folder.to_str().expect("path");
+        call(&container, &["--root", root, "delete", "--force", &container.id]).ok();
+    });
+}
+
+#[test]
+fn a_host_id_that_is_not_the_users_is_refused() {
+    pillbox_only(|runtime| {
+        let mut container = rootless(runtime);
+        container.spec["linux"]["uidMappings"] = json!([{"containerID": 0, "hostID": 0, "size": 1}]);
+        let output = run(&container);
+        assert!(output.code == 1 && output.error_lines().len() == 1, "{output:?}");
+        assert!(output.stderr.contains("uid"), "{output:?}");
+        container.assert_gone();
+    });
+}

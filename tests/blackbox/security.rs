@@ -1,0 +1,154 @@
+//! Regressions of the runtimes' own security advisories, as far as no other module has them.
+
+use std::fs;
+use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
+use std::path::Path;
+use std::process::Command;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use rustix::fs::{CWD, RenameFlags, renameat_with};
+use serde_json::json;
+
+use crate::harness::{Container, decoy, each_runtime, pillbox_only};
+
+/// The decoy has its marker, as it was, and nothing else.
+#[track_caller]
+fn assert_untouched(decoy: &Path) {
+    let names: Vec<_> =
+        fs::read_dir(decoy).expect("decoy").flatten().map(|entry| entry.file_name()).collect();
+    assert_eq!(names, ["marker"]);
+    assert_eq!(fs::read_to_string(decoy.join("marker")).expect("marker"), "untouched");
+}
+
+/// CVE-2019-5736: the program behind /proc/PID/exe of a created container is not the runtime's file, nor writable.
+#[test]
+fn the_runtime_cannot_be_overwritten_through_proc_exe() {
+    each_runtime(|runtime| {
+        let container = Container::new(runtime);
+        container.create().ok();
+        let program = fs::File::open(format!("/proc/{}/exe", container.pid())).expect("exe");
+        container.start().ok();
+        container.wait_status("stopped");
+        let again = format!("/proc/self/fd/{}", std::os::fd::AsRawFd::as_raw_fd(&program));
+        // Nobody executes it any more, so ETXTBSY is not what protects it.
+        let again = fs::OpenOptions::new().write(true).open(again);
+        let (seen, own) =
+            (program.metadata().expect("metadata"), fs::metadata(&runtime.path).expect("runtime"));
+        if (seen.dev(), seen.ino()) == (own.dev(), own.ino()) {
+            // crun's own file behind a read-only mount: it must not even open.
+            assert!(again.is_err());
+            return;
+        }
+        let written = again.and_then(|mut file| std::io::Write::write_all(&mut file, b"overwritten"));
+        assert!(written.is_err());
+    });
+}
+
+/// CVE-2021-30465, CVE-2024-45310: a folder of a shared volume swapped with a symlink while it is mounted on.
+#[test]
+fn a_target_swapped_for_a_symlink() {
+    each_runtime(|runtime| {
+        let mut container = Container::sh(runtime, "true");
+        let outside = decoy(&container.folder);
+        let volume = container.folder.join("volume");
+        fs::create_dir_all(volume.join("a")).expect("volume");
+        // Seen from the host and from the container's root alike, the link leads to the host's decoy.
+        symlink(&outside, volume.join("b")).expect("symlink");
+        container.mount("none", &volume, "/volume", &["rbind"]).mount("tmpfs", "tmpfs", "/volume/a/n", &[]);
+        container.mount("none", outside.join("marker"), "/volume/a/file", &["bind"]);
+        let over = AtomicBool::new(false);
+        std::thread::scope(|scope| {
+            scope.spawn(|| {
+                while !over.load(Ordering::Relaxed) {
+                    let (a, b) = (volume.join("a"), volume.join("b"));
+                    renameat_with(CWD, a, CWD, b, RenameFlags::EXCHANGE).expect("exchange");
+                    std::thread::sleep(std::time::Duration::from_micros(50));
+                }
+            });
+            for _ in 0..if runtime.is("pillbox") { 150 } else { 15 } {
+                // Success or an error, as the race goes: never a trace outside.
+                container.run();
+                assert_untouched(&outside);
+                container.assert_gone();
+            }
+            over.store(true, Ordering::Relaxed);
+        });
+    });
+}
+
+/// CVE-2025-31133: the image's own /dev/null, which is none, as the source of masks.
+#[test]
+fn a_null_device_that_is_none_masks_nothing_wrongly() {
+    each_runtime(|runtime| {
+        for kind in ["symlink", "file", "missing"] {
+            let mut container = Container::sh(runtime, "cat /etc/secret; echo written > /etc/secret");
+            let outside = decoy(&container.folder);
+            let null = container.rootfs().join("dev/null");
+            match kind {
+                "symlink" => symlink(outside.join("marker"), &null).expect("symlink"),
+                "file" => fs::write(&null, "").expect("file"),
+                _ => {}
+            }
+            fs::write(container.rootfs().join("etc/secret"), "secret\n").expect("file");
+            let mounts = container.spec["mounts"].as_array_mut().expect("mounts");
+            mounts.retain(|mount| !mount["destination"].as_str().expect("destination").starts_with("/dev"));
+            container.spec["linux"]["maskedPaths"] = json!(["/etc/secret"]);
+            let output = container.run();
+            assert!(!output.stdout.contains("secret"), "{kind}: {output:?}");
+            assert_eq!(fs::read_to_string(container.rootfs().join("etc/secret")).expect("file"), "secret\n");
+            assert_untouched(&outside);
+            container.assert_gone();
+        }
+    });
+}
+
+/// CVE-2021-43784: more id mappings than fit into 64 KiB are an error or exactly those, never others.
+#[test]
+fn more_mappings_than_the_kernel_takes() {
+    each_runtime(|runtime| {
+        let mut container = Container::sh(runtime, "wc -l < /proc/self/uid_map");
+        let lines = |count: u32| -> Vec<_> {
+            (0..count).map(|n| json!({"containerID": n, "hostID": 100_000 + 2 * n, "size": 1})).collect()
+        };
+        container.with_namespace("user", None);
+        container.spec["linux"]["uidMappings"] = json!(lines(9000));
+        container.spec["linux"]["gidMappings"] = json!(lines(1));
+        let output = container.run();
+        assert!(output.code > 0 && !output.stderr.is_empty(), "{output:?}");
+    });
+}
+
+/// CVE-2020-5291's class: nobody should install it setuid root, and if somebody does, it refuses.
+#[test]
+fn a_setuid_copy_refuses() {
+    pillbox_only(|runtime| {
+        let container = Container::new(runtime);
+        container.write_spec();
+        let program = container.folder.join("setuid");
+        fs::copy(&runtime.path, &program).expect("copy");
+        fs::set_permissions(&program, fs::Permissions::from_mode(0o4755)).expect("chmod");
+        let mut setpriv = Command::new("setpriv");
+        setpriv.args(["--reuid", "65534", "--regid", "65534", "--clear-groups"]).arg(&program);
+        let output =
+            container.finish(setpriv.args(["run", "--bundle"]).arg(container.bundle()).arg(&container.id));
+        output.fails_with("setuid");
+        container.assert_gone();
+    });
+}
+
+/// The state folder decides what a privileged runtime does: one that others can write to is none.
+#[test]
+fn a_state_folder_of_somebody_else_is_refused() {
+    pillbox_only(|runtime| {
+        let container = Container::new(runtime);
+        container.write_spec();
+        let state = container.state_folder();
+        let create = || container.finish(&mut container.bundle_command("create", &[]));
+        std::os::unix::fs::chown(&state, Some(65534), None).expect("chown");
+        create().fails_with(state.to_str().expect("path"));
+        std::os::unix::fs::chown(&state, Some(0), None).expect("chown");
+        fs::set_permissions(&state, fs::Permissions::from_mode(0o777)).expect("chmod");
+        create().fails_with(state.to_str().expect("path"));
+        container.assert_gone();
+    });
+}
