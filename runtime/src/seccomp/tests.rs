@@ -123,7 +123,7 @@ fn expected(profile: &Seccomp<'_>, call: &Call) -> u32 {
     };
     if !included(column) {
         // -1 is what a tracer puts in to skip a call.
-        let skipped = ABIS[column].first > 0 && call.number == u32::MAX;
+        let skipped = call.arch == ABIS[0].audit && call.number == u32::MAX;
         return if skipped { default } else { KILL_PROCESS };
     }
     let number = call.number - ABIS[column].first;
@@ -351,11 +351,11 @@ fn random_profile(random: &mut Random) -> Seccomp<'static> {
 fn random_profiles_compile_to_what_they_say() {
     let mut random = Random(0x5eed);
     let mut contradictions = 0;
-    for _ in 0..3000 {
+    for _ in 0..2000 {
         let profile = random_profile(&mut random);
         match compile(&profile) {
             Ok(program) => {
-                (0..60).for_each(|_| compare(&profile, &program, &likely_call(&mut random, &profile)))
+                (0..40).for_each(|_| compare(&profile, &program, &likely_call(&mut random, &profile)))
             }
             Err(error) => {
                 assert!(error.to_string().contains("same conditions"), "{error}");
@@ -363,7 +363,7 @@ fn random_profiles_compile_to_what_they_say() {
             }
         }
     }
-    assert!(contradictions < 600, "{contradictions}");
+    assert!(contradictions < 400, "{contradictions}");
 }
 
 fn recorded(config: &str, check: impl Fn(&Seccomp<'_>)) {
