@@ -5,7 +5,6 @@ use std::cmp::Reverse;
 
 use super::names::{ABIS, ABSENT, MULTIPLEXERS, numbers};
 use super::{Program, compile, uapi};
-use crate::spec::Spec;
 use crate::spec::json::{List, Text};
 use crate::spec::linux::{Seccomp, Syscall, SyscallArg};
 
