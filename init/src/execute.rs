@@ -155,7 +155,7 @@ impl<'p> Init<'p> {
                 self.report(Report::Ready, None)?;
             }
             Operation::AwaitStart { listener } => self.await_start(listener)?,
-            Operation::KeepDescriptors { count } => sys::close_on_exec_from(3 + count)?,
+            Operation::KeepDescriptors { count } => sys::close_on_exec_from(count.saturating_add(3))?,
             Operation::Exec { arguments, environment } => exec::exec(self, arguments, environment)?,
         }
         Ok(())

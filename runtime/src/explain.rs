@@ -121,7 +121,7 @@ fn details(operation: &Operation<'_>, plan: &Plan) -> String {
         Operation::FindExecutable { name, search } => format!("{} in {}", text(name), text(search)),
         Operation::AwaitStart { .. } => "from pillbox start".into(),
         Operation::KeepDescriptors { count: 0 } => "stdio only".into(),
-        Operation::KeepDescriptors { count } => format!("stdio and 3 to {}", 2 + count),
+        Operation::KeepDescriptors { count } => format!("stdio and 3 to {}", count.saturating_add(2)),
         Operation::Exec { arguments, environment } => {
             format!("{} with {}", list(arguments.iter().map(quoted)), list(environment.iter().map(quoted)))
         }

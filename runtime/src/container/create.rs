@@ -71,13 +71,20 @@ pub fn create(root: &Root, id: &ContainerId, bundle: &Bundle, options: &CreateOp
     }
 }
 
+/// The kernel's own limit for RLIMIT_NOFILE (fs.nr_open) is far below.
+const DESCRIPTORS_MAX: u32 = i32::MAX as u32 - 3;
+
 pub(super) fn prepare<'b>(
     bundle: &'b Bundle,
     id: &ContainerId,
     options: &CreateOptions,
     wait_for_start: bool,
 ) -> Result<Prepared<'b>> {
-    let preserve_fds = options.preserve_fds + options.listen_fds;
+    let (asked, listening) = (options.preserve_fds, options.listen_fds);
+    let preserve_fds = asked
+        .checked_add(listening)
+        .filter(|count| *count <= DESCRIPTORS_MAX)
+        .ok_or_else(|| Error::new(format!("--preserve-fds {asked}, LISTEN_FDS={listening}: more than there can be")))?;
     for number in 3..3 + preserve_fds {
         sys::inherited_descriptor(number)
             .map_err(|_| Error::new(format!("--preserve-fds {}: descriptor {number} is not open", options.preserve_fds)))?;
