@@ -59,7 +59,7 @@ impl<'p> Decoded<'p> {
             Tree::Path { path, recursive } => (string(path), recursive),
             Tree::Descriptor(index) => match &self.plan.descriptors[index as usize] {
                 Descriptor::Tree { path, recursive, .. } => (string(path), *recursive),
-                Descriptor::Listener => panic!("{}: the gate is no tree", self.name),
+                other => panic!("{}: {other:?} is no tree", self.name),
             },
         }
     }

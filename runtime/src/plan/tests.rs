@@ -106,6 +106,7 @@ fn describe_plan(plan: &Plan) -> String {
                 line
             }
             Descriptor::Listener => format!("descriptor {index}: gate"),
+            Descriptor::Given => format!("descriptor {index}: given"),
         });
     }
     line(&format!(

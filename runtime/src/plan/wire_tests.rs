@@ -168,6 +168,9 @@ fn examples() -> Vec<Operation<'static>> {
         Operation::Ready {},
         Operation::AwaitStart { listener: 7 },
         Operation::KeepDescriptors { count: 1 },
+        Operation::ReportHooks {},
+        Operation::ReplaceStdio { input: 0, output: u32::MAX },
+        Operation::EnterRoot {},
         Operation::Exec { arguments: of(b"sh\0-c\0\0"), environment: Strings::default() },
     ]
 }
@@ -395,7 +398,13 @@ const STAGES: [Stage; 8] = [
 fn reports_read_back_with_the_kernels_text_behind() {
     let failed =
         STAGES.map(|stage| Report::Failed { operation: u32::MAX, errno: i32::MIN, stage, detail: 3 });
-    let others = [Report::Malformed { operation: 5 }, Report::NetlinkSocket, Report::Console, Report::Ready];
+    let others = [
+        Report::Malformed { operation: 5 },
+        Report::NetlinkSocket,
+        Report::Console,
+        Report::Ready,
+        Report::AtHooks,
+    ];
     for report in failed.into_iter().chain(others) {
         let mut bytes = Vec::new();
         report.encode(&mut bytes);
