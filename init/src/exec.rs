@@ -48,23 +48,29 @@ pub fn read_home(init: &mut Init<'_>, uid: u32) -> Result<(), Failure> {
     let Ok(file) = root::open_with(
         init.root()?,
         c"/etc/passwd",
-        OFlags::RDONLY | OFlags::NONBLOCK,
+        OFlags::RDONLY | OFlags::NONBLOCK | OFlags::NOCTTY,
         ResolveFlags::empty(),
     ) else {
         return Ok(());
     };
+    // An image may have a link to /dev/zero there.
+    if FileType::from_raw_mode(rustix::fs::fstat(&file)?.st_mode) != FileType::RegularFile {
+        return Ok(());
+    }
     if let Some(home) = find_home(&file, uid)? {
         init.home = home;
     }
     Ok(())
 }
 
-/// Reads line by line through a fixed buffer; a line that does not fit is no user's.
+/// Reads line by line through a fixed buffer; a line that does not fit is no user's, and what stands behind the
+/// first mebibytes nobody has looked at.
 fn find_home(file: &OwnedFd, uid: u32) -> Result<Option<Vec<u8, 512>>, Errno> {
+    const READS_MAX: usize = 4096;
     let mut buffer = [0u8; 1024];
     let mut line = Vec::<u8, 1024>::new();
     let mut too_long = false;
-    loop {
+    for _ in 0..READS_MAX {
         let length = rustix::io::read(file, &mut buffer)?;
         let bytes = if length == 0 { &b"\n"[..] } else { &buffer[..length] };
         for &byte in bytes {
@@ -79,9 +85,10 @@ fn find_home(file: &OwnedFd, uid: u32) -> Result<Option<Vec<u8, 512>>, Errno> {
             too_long = false;
         }
         if length == 0 {
-            return Ok(None);
+            break;
         }
     }
+    Ok(None)
 }
 
 fn home_of_line(line: &[u8], uid: u32) -> Option<Vec<u8, 512>> {

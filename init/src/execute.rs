@@ -121,10 +121,7 @@ impl<'p> Init<'p> {
             }
             Operation::SendNetlinkSocket {} => self.send_netlink_socket()?,
             Operation::PivotRoot {} => mount::pivot_root(self)?,
-            Operation::Chroot {} => {
-                rustix::process::fchdir(self.root()?)?;
-                rustix::process::chroot(c".")?;
-            }
+            Operation::Chroot {} => mount::chroot(self)?,
             Operation::OpenConsole { rows, columns, uid, mount } => {
                 let console = device::open_console(self, rows, columns, uid, mount)?;
                 self.report(Report::Console, Some(&console))?;

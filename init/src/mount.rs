@@ -227,6 +227,9 @@ pub fn bind(init: &mut Init<'_>, operation: Operation<'_>) -> Result<(), Failure
     let tree = init.tree(tree).at(Stage::Source)?;
     let status = rustix::fs::fstat(&tree).at(Stage::Source)?;
     let file = FileType::from_raw_mode(status.st_mode) != FileType::Directory;
+    if rule == TargetRule::Procfs && !is_procfs(&tree).at(Stage::Source)? {
+        return Err(Errno::PERM).at(Stage::Source);
+    }
     let target = open_target(init, target, rule, file)?;
     if propagation != AS_IT_IS {
         sys::mount_setattr(&tree, NOTHING, NOTHING, propagation, recursive_propagation)
@@ -258,6 +261,18 @@ pub fn pivot_root(init: &mut Init<'_>) -> Result<(), Failure> {
     rustix::process::fchdir(init.root()?)?;
     rustix::process::pivot_root(c".", c".")?;
     rustix::mount::unmount(c".", UnmountFlags::DETACH).at(Stage::Verify)?;
+    rustix::process::chdir(c"/")?;
+    Ok(())
+}
+
+/// A chroot alone can be left by whoever may chroot(2) again, and exec(8) of another process would not know of it:
+/// moved over the old root, the new one is where every way up ends.
+pub fn chroot(init: &mut Init<'_>) -> Result<(), Failure> {
+    let root = init.root()?;
+    rustix::process::fchdir(root)?;
+    rustix::mount::move_mount(root, c"", CWD, c"/", MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH)
+        .at(Stage::Attach)?;
+    rustix::process::chroot(c".")?;
     rustix::process::chdir(c"/")?;
     Ok(())
 }
@@ -318,17 +333,22 @@ pub fn write_sysctl(init: &mut Init<'_>, path: &CStr, value: &CStr) -> Result<()
 
 /// Resolves a mount's target, made if missing, and makes sure that it is where mounts are allowed.
 fn open_target(init: &Init<'_>, path: &CStr, rule: TargetRule, file: bool) -> Result<OwnedFd, Failure> {
-    const PROC_SUPER_MAGIC: u32 = 0x9fa0;
-    let resolve =
-        if rule == TargetRule::NoSymlinks { ResolveFlags::NO_SYMLINKS } else { ResolveFlags::empty() };
+    let resolve = match rule {
+        TargetRule::NoSymlinks | TargetRule::Procfs => ResolveFlags::NO_SYMLINKS,
+        TargetRule::Ordinary | TargetRule::InsideProc => ResolveFlags::empty(),
+    };
     let target = root::open_or_make(init.root()?, path, file, resolve).at(Stage::Target)?;
     if rule != TargetRule::InsideProc {
-        let inside_proc = rustix::fs::fstatfs(&target).at(Stage::Target)?.f_type as u32 == PROC_SUPER_MAGIC;
-        if inside_proc {
+        if is_procfs(&target).at(Stage::Target)? {
             return Err(Errno::PERM).at(Stage::Verify);
         }
     }
     Ok(target)
+}
+
+fn is_procfs(file: impl AsFd) -> Result<bool, Errno> {
+    const PROC_SUPER_MAGIC: u32 = 0x9fa0;
+    Ok(rustix::fs::fstatfs(file)?.f_type as u32 == PROC_SUPER_MAGIC)
 }
 
 fn open_existing(init: &Init<'_>, path: &CStr) -> Result<Option<OwnedFd>, Failure> {

@@ -94,6 +94,8 @@ words! {
         2 NoSymlinks "no symlinks",
         /// A file of procfs, as lxcfs replaces them.
         3 InsideProc "inside proc",
+        /// As `NoSymlinks`, and only a procfs may come there.
+        4 Procfs "procfs",
     }
 }
 
@@ -260,7 +262,7 @@ operations! {
     16 SendNetlinkSocket {}
     /// pivot_root(2), umount2(2) of what was there before.
     17 PivotRoot {}
-    /// chroot(2), for a container without a mount namespace of its own.
+    /// move_mount(2) of the root over the old one, chroot(2): where pivot_root(2) is impossible (a root in ramfs).
     18 Chroot {}
     /// Opens a pty of the container, hands its master to the runtime, makes the slave stdio and /dev/console.
     19 OpenConsole { rows: u16, columns: u16, uid: u32, mount: bool }

@@ -4,8 +4,8 @@ use pillbox_init::plan::{Operation, Turn};
 use rustix::fs::Mode;
 
 use super::{
-    Builder, Descriptor, Host, Intent, Namespaces, Plan, c_string, compile_console, compile_end, identity,
-    string_bytes, strings,
+    Builder, Descriptor, Host, Intent, Namespaces, Plan, c_string, compile_console, compile_end,
+    compile_seccomp, identity, string_bytes, strings,
 };
 use crate::error::Result;
 use crate::spec::Hook;
@@ -44,6 +44,7 @@ pub fn compile_hook(
     builder.push(Operation::DieWithRuntime { enabled: true });
     if enters & NamespaceKind::User.clone_flag() != 0 {
         builder.push(Operation::SetUser { uid: 0, gid: 0 });
+        builder.push(Operation::DieWithRuntime { enabled: true });
     }
     if enters != 0 {
         builder.push(Operation::SetUndumpable {});
@@ -59,6 +60,10 @@ pub fn compile_hook(
     builder.push(Operation::Ready {});
     builder.push(Operation::Await { turn: Turn::Record });
     builder.push(Operation::KeepDescriptors { count: 0 });
+    // Without no_new_privs the filter is in force already.
+    if let Some(spec) = spec.filter(|spec| spec.process.no_new_privileges) {
+        compile_seccomp(&mut builder, spec)?;
+    }
     let first = if hook.args.is_empty() { Some(&*hook.path) } else { None };
     let arguments = string_bytes(first.into_iter().chain(hook.args.iter().map(|argument| &**argument)));
     let environment = string_bytes(hook.env.iter().map(|variable| &**variable));
@@ -74,6 +79,7 @@ fn compile_entering(builder: &mut Builder<'_>, spec: &ValidSpec<'_>, intent: &In
     builder.push(Operation::DieWithRuntime { enabled: true });
     if has_user_namespace(spec) {
         builder.push(Operation::SetUser { uid: 0, gid: 0 });
+        builder.push(Operation::DieWithRuntime { enabled: true });
     }
     builder.push(Operation::SetUndumpable {});
     builder.push(Operation::SetUmask { mask: Mode::empty() });

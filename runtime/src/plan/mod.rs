@@ -25,7 +25,7 @@ use rustix::mount::{MountAttrFlags, MountPropagationFlags};
 
 use crate::error::{Error, Result};
 use crate::seccomp;
-use crate::validate::{NamespaceKind, RootfsPropagation, ValidSpec};
+use crate::validate::{NamespaceKind, RootfsPropagation, ValidSpec, sysctl_path};
 
 pub use exec::{compile_exec, compile_hook};
 pub use namespace::{Mappings, Method, Namespaces};
@@ -307,6 +307,10 @@ fn compile_beginning(
     } else if namespaces.joins(NamespaceKind::User) {
         builder.push(Operation::SetUser { uid: 0, gid: 0 });
     }
+    if mappings.is_some() || namespaces.joins(NamespaceKind::User) {
+        // The kernel forgets the death signal of whoever becomes another user.
+        builder.push(Operation::DieWithRuntime { enabled: true });
+    }
     builder.push(Operation::SetUndumpable {});
     builder.push(Operation::SetUmask { mask: Mode::empty() });
     builder.push(Operation::NewSession {});
@@ -416,9 +420,7 @@ fn compile_surroundings(
         builder.push(Operation::SetDomainname { name: &c_string("domainname", domainname)? });
     }
     for (key, value) in &*spec.sysctl {
-        // A key with slashes has dots inside its components (an interface's name); else dots separate.
-        let path = if key.contains('/') { key.to_string() } else { key.replace('.', "/") };
-        let path = c_string("linux.sysctl", &format!("sys/{path}"))?;
+        let path = c_string("linux.sysctl", &format!("sys/{}", sysctl_path(key)))?;
         builder.push(Operation::WriteSysctl { path: &path, value: &c_string("linux.sysctl", value)? });
     }
     for path in &spec.readonly_paths {

@@ -205,7 +205,10 @@ fn target_rule(
             "{field}.destination: {destination:?} lies in /proc: only procfs itself may be mounted there, and single files such as /proc/cpuinfo"
         )));
     }
-    let kernel_file_system = !options.bind && matches!(kind, "proc" | "sysfs");
+    if destination == "/proc" && options.bind {
+        return Ok(TargetRule::Procfs);
+    }
+    let kernel_file_system = destination == "/sys" || (!options.bind && matches!(kind, "proc" | "sysfs"));
     Ok(if kernel_file_system { TargetRule::NoSymlinks } else { TargetRule::Ordinary })
 }
 
@@ -320,7 +323,8 @@ fn compile_new(
     let source = c_string(field, mount.source.as_deref().unwrap_or(kind))?;
     // A terminal group or a label is the file system's business, and so is everything that is no mount option.
     if options.data.iter().any(|data| data.len() > PARAMETER_MAX) {
-        let data = c_string(field, &options.data.join(","))?;
+        let data: Vec<_> = options.flags.iter().chain(&options.data).copied().collect();
+        let data = c_string(field, &data.join(","))?;
         builder.push(Operation::MountWithData {
             kind: &kind_text,
             source: &source,
@@ -345,6 +349,8 @@ fn compile_new(
     let otherwise = substitute.as_deref().map(|path| {
         builder.tree(path, kind == "sysfs" || cgroup.is_none(), &format!("{field}.source"), false, true)
     });
+    // A substitute of the host's that stayed a peer would carry the container's mounts out.
+    let private = otherwise.is_some() && options.propagation.is_empty();
     builder.push(Operation::Mount {
         kind: &kind_text,
         source: &source,
@@ -353,7 +359,7 @@ fn compile_new(
         flags: strings(&flags)?,
         parameters: strings(&parameters)?,
         attributes: options.set,
-        propagation: options.propagation,
+        propagation: if private { MountPropagationFlags::PRIVATE } else { options.propagation },
         otherwise: otherwise as Option<Tree<'_>>,
     });
     Ok(())
