@@ -142,6 +142,11 @@ pub fn spawn(
         if child.seed.is_some() { namespaces & !linux_raw_sys::general::CLONE_NEWNS } else { namespaces };
     child.ambient = (namespaces | joined) & CLONE_NEWUSER != 0;
     child.preserve = plan.preserve_fds;
+    if !join.is_empty() {
+        // From before a process enters until it has executed init it shares the runtime's memory: nothing inside
+        // may look into that. A failure is none: it only happens with a value that the kernel does not know.
+        let _ = rustix::process::set_dumpable_behavior(rustix::process::DumpableBehavior::NotDumpable);
+    }
     let spawned = sys::spawn(&child, cgroup.map(Cgroup::fd))
         .map_err(|(step, errno)| word_child_failure(step, errno, child.namespaces))?;
     Ok(Init { pid: spawned.pid, process: spawned.pidfd, channel, console: None })

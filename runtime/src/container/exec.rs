@@ -193,8 +193,6 @@ fn enter(record: &Record, spec: &ValidSpec<'_>, plan: &plan::Plan, options: &Exe
     let target = record.open_process()?.ok_or_else(not_running)?;
     let flags = namespace_flags(spec);
     let opened = Opened::inside(Vec::new(), Some((target, flags)));
-    // From before it enters until it has executed, nothing inside may look into the process.
-    let _ = rustix::process::set_dumpable_behavior(rustix::process::DumpableBehavior::NotDumpable);
     let cgroup = open_cgroup(record, options)?;
     match spawn::spawn(plan, &opened, None, None, cgroup.as_ref()) {
         Ok(process) => Ok(process),
