@@ -66,12 +66,16 @@ fn make() -> Result<OwnedFd, Errno> {
     if let Some(seed) = open_pinned() {
         return Ok(seed);
     }
-    let here = rustix::fs::openat(CWD, c".", OFlags::PATH | OFlags::CLOEXEC, Mode::empty())?;
+    let place = |path| rustix::fs::openat(CWD, path, OFlags::PATH | OFlags::CLOEXEC, Mode::empty());
+    let (here, root) = (place(c".")?, place(c"/")?);
     let home = open_own_namespace()?;
     pillbox_init::sys::unshare_namespaces(CLONE_NEWNS)?;
     let seed = empty_namespace();
     // From here on a failure would leave the caller in another namespace than it was: there is no going on.
     pillbox_init::sys::setns(&home, CLONE_NEWNS)?;
+    // setns(2) leads to the namespace's root, which is not the runtime's where that stands in a chroot.
+    rustix::process::fchdir(&root)?;
+    rustix::process::chroot(c".")?;
     rustix::process::fchdir(&here)?;
     let seed = seed?;
     pin_namespace(&seed, &pin)?;
