@@ -124,12 +124,15 @@ fn wait(init: &Init, signals: &ForwardedSignals, exec_pending: bool, proxy: Opti
     if exec_pending {
         polled.push(PollFd::from_borrowed_fd(init.channel(), PollFlags::IN));
     }
-    let first_of_proxy = polled.len();
-    if let Some(proxy) = proxy {
+    // Whoever has hung up stays ready for ever.
+    let (output, input) = proxy.map_or((false, false), |proxy| (proxy.output_open, proxy.input_open));
+    let output_index = polled.len();
+    if let Some(proxy) = proxy.filter(|_| output) {
         polled.push(PollFd::new(&proxy.master, PollFlags::IN));
-        if proxy.input_open {
-            polled.push(PollFd::from_borrowed_fd(stdin, PollFlags::IN));
-        }
+    }
+    let input_index = polled.len();
+    if input {
+        polled.push(PollFd::from_borrowed_fd(stdin, PollFlags::IN));
     }
     loop {
         match poll(&mut polled, None) {
@@ -145,8 +148,8 @@ fn wait(init: &Init, signals: &ForwardedSignals, exec_pending: bool, proxy: Opti
         ended: ready(0),
         signal: ready(1),
         channel: exec_pending && ready(2),
-        output: proxy.is_some() && ready(first_of_proxy),
-        input: proxy.is_some_and(|proxy| proxy.input_open) && ready(first_of_proxy + 1),
+        output: output && ready(output_index),
+        input: input && ready(input_index),
     })
 }
 
