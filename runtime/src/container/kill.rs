@@ -1,7 +1,10 @@
 //! Signals to a container.
 
-use rustix::process::Signal;
+use std::collections::HashSet;
 
+use rustix::process::{PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
+
+use crate::cgroup::Cgroup;
 use crate::container_id::ContainerId;
 use crate::error::{Error, Result};
 use crate::state::{Root, send_signal};
@@ -32,16 +35,26 @@ pub fn kill(root: &Root, id: &ContainerId, signal: Signal, target: Target) -> Re
             let cgroup = record.open_cgroup()?;
             match (cgroup, process) {
                 (Some(cgroup), _) if signal == Signal::KILL => cgroup.kill(),
-                (Some(cgroup), _) => {
-                    for pid in cgroup.pids()? {
-                        // One that has ended meanwhile needs no signal.
-                        let _ = rustix::process::kill_process(pid, signal);
-                    }
-                    Ok(())
-                }
+                (Some(cgroup), _) => signal_each(&cgroup, signal),
                 (None, Some(process)) => send_signal(&process, signal),
                 (None, None) => Ok(()),
             }
         }
     }
+}
+
+/// By pidfds of processes that are in the cgroup after the pidfd was opened: a number may have passed to a stranger
+/// since it was read.
+fn signal_each(cgroup: &Cgroup, signal: Signal) -> Result<()> {
+    let opened: Vec<_> = cgroup
+        .pids()?
+        .into_iter()
+        .filter_map(|pid| Some((pid, pidfd_open(pid, PidfdFlags::empty()).ok()?)))
+        .collect();
+    let still: HashSet<_> = cgroup.pids()?.into_iter().collect();
+    for (_, process) in opened.iter().filter(|(pid, _)| still.contains(pid)) {
+        // One that has ended meanwhile needs no signal.
+        let _ = pidfd_send_signal(process, signal);
+    }
+    Ok(())
 }
