@@ -186,13 +186,9 @@ impl Root {
             }
         }
         let directory = self.enter(root, id)?;
-        match directory.lock(Duration::ZERO) {
-            Ok(()) => Ok(directory),
-            Err(error) => {
-                directory.remove()?;
-                Err(error)
-            }
-        }
+        // Who saw the folder first and locked it finds nothing there and lets go, or has removed it.
+        directory.lock_patiently()?;
+        Ok(directory)
     }
 
     /// The folder of a container that exists.
@@ -392,6 +388,16 @@ impl StateDirectory {
         Ok(gate)
     }
 
+    /// Whether init waits at the gate. A queue that is full of those who looked before (init is frozen) says so, too.
+    fn is_gate_watched(&self) -> Result<bool> {
+        match self.connect(SocketFlags::NONBLOCK) {
+            Err(Errno::AGAIN) => Ok(true),
+            connected => connected
+                .map(|gate| gate.is_some())
+                .context(|| format!("connect to {}/{GATE}", self.path.display())),
+        }
+    }
+
     /// Socket paths end at 107 bytes, and a container's folder alone may have more: the descriptor leads there.
     fn gate_address(&self) -> rustix::io::Result<SocketAddrUnix> {
         use std::os::fd::AsRawFd;
@@ -400,19 +406,21 @@ impl StateDirectory {
 
     /// Connects to init's gate; `None` when init does not wait there (any more).
     pub fn connect_gate(&self) -> Result<Option<OwnedFd>> {
-        let step = || format!("connect to {}/{GATE}", self.path.display());
+        self.connect(SocketFlags::empty()).context(|| format!("connect to {}/{GATE}", self.path.display()))
+    }
+
+    fn connect(&self, flags: SocketFlags) -> rustix::io::Result<Option<OwnedFd>> {
         match rustix::fs::statat(&self.directory, GATE, AtFlags::SYMLINK_NOFOLLOW) {
             Ok(_) => {}
             Err(Errno::NOENT) => return Ok(None),
-            Err(errno) => return Err(errno).context(step),
+            Err(errno) => return Err(errno),
         }
-        let socket =
-            rustix::net::socket_with(AddressFamily::UNIX, SocketType::STREAM, SocketFlags::CLOEXEC, None)
-                .context(step)?;
-        match rustix::net::connect(&socket, &self.gate_address().context(step)?) {
+        let flags = SocketFlags::CLOEXEC | flags;
+        let socket = rustix::net::socket_with(AddressFamily::UNIX, SocketType::STREAM, flags, None)?;
+        match rustix::net::connect(&socket, &self.gate_address()?) {
             Ok(()) => Ok(Some(socket)),
             Err(Errno::CONNREFUSED | Errno::NOENT) => Ok(None),
-            Err(errno) => Err(errno).context(step),
+            Err(errno) => Err(errno),
         }
     }
 
@@ -446,7 +454,7 @@ impl StateDirectory {
         if !record.is_alive()? {
             return Ok(Status::Stopped);
         }
-        if self.connect_gate()?.is_some() {
+        if self.is_gate_watched()? {
             return Ok(Status::Created);
         }
         let frozen = match record.open_cgroup()? {
