@@ -1,5 +1,6 @@
 //! Creating a container: state directory, cgroup, init, record; and all of it away again if anything fails.
 
+use std::io::Write as _;
 use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
@@ -153,6 +154,9 @@ pub(super) fn set_up(
 
     let init = loop {
         let seed = if prepared.plan.from_seed { seed::open() } else { None };
+        if seed.is_none() && prepared.plan.from_seed {
+            prepared.without_seed()?;
+        }
         let cgroup = undo.cgroup.as_ref();
         match spawn::spawn(&prepared.plan, &opened, seed.as_ref(), gate.as_ref(), cgroup) {
             Ok(init) => break init,
@@ -268,7 +272,11 @@ pub(super) fn write_pid_file(path: &Path, pid: i32) -> Result<()> {
     let step = || format!("--pid-file {}", path.display());
     let name = path.file_name().ok_or_else(|| Error::new(format!("{}: not a file name", step())))?;
     let temporary = path.with_file_name(format!(".{}.{pid}", name.to_string_lossy()));
-    std::fs::write(&temporary, pid.to_string()).context(step)?;
+    // What lies there already (a link, in a folder of others') is not written to.
+    let _ = std::fs::remove_file(&temporary);
+    std::fs::File::create_new(&temporary)
+        .and_then(|mut file| file.write_all(pid.to_string().as_bytes()))
+        .context(step)?;
     std::fs::rename(&temporary, path).context(step).inspect_err(|_| {
         let _ = std::fs::remove_file(&temporary);
     })
