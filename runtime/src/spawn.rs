@@ -121,6 +121,11 @@ pub fn spawn(
         numbers.push(fd.map_or(u32::MAX >> 1, |fd| fd.as_raw_fd() as u32));
     }
     let init = memfd("pillbox-init", MemfdFlags::from_bits_retain(MFD_EXEC), INIT)?;
+    if !opened.joined.is_empty() && rustix::process::geteuid().is_root() {
+        // Who executes what it may not read cannot be looked into, from the first instruction on and whatever it may
+        // do in its user namespace: execve(2), "effect on dumpable".
+        rustix::fs::fchmod(&init, Mode::XUSR | Mode::XGRP | Mode::XOTH).context(|| "chmod of init's memfd")?;
+    }
     let bytes = plan.encode(theirs.as_raw_fd() as u32, &numbers);
     let plan_file = memfd("pillbox-plan", MemfdFlags::from_bits_retain(MFD_NOEXEC_SEAL), &bytes)?;
 
