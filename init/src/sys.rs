@@ -84,6 +84,16 @@ pub fn close_on_exec_from(first: u32) -> Result<(), Errno> {
     Ok(())
 }
 
+/// close_range(2): closes the descriptors from `first` to `last`, both included.
+///
+/// # Safety
+/// Nothing of the calling process may use or own any of them.
+pub unsafe fn close_range(first: u32, last: u32) -> Result<(), Errno> {
+    // SAFETY: no memory is passed; the caller vouches for the descriptors.
+    unsafe { syscall(raw::__NR_close_range, [first as usize, last as usize, 0, 0, 0, 0])? };
+    Ok(())
+}
+
 /// keyctl(2): joins a new session keyring of that name.
 pub fn join_session_keyring(name: &CStr) -> Result<(), Errno> {
     const KEYCTL_JOIN_SESSION_KEYRING: usize = 1;

@@ -124,7 +124,8 @@ pub fn spawn(
     if !opened.joined.is_empty() && rustix::process::geteuid().is_root() {
         // Who executes what it may not read cannot be looked into, from the first instruction on and whatever it may
         // do in its user namespace: execve(2), "effect on dumpable".
-        rustix::fs::fchmod(&init, Mode::XUSR | Mode::XGRP | Mode::XOTH).context(|| "chmod of init's memfd")?;
+        rustix::fs::fchmod(&init, Mode::XUSR | Mode::XGRP | Mode::XOTH)
+            .context(|| "chmod of init's memfd")?;
     }
     let bytes = plan.encode(theirs.as_raw_fd() as u32, &numbers);
     let plan_file = memfd("pillbox-plan", MemfdFlags::from_bits_retain(MFD_NOEXEC_SEAL), &bytes)?;
@@ -148,11 +149,11 @@ pub fn spawn(
     child.ambient = (namespaces | joined) & CLONE_NEWUSER != 0;
     child.preserve = plan.preserve_fds;
     if !join.is_empty() {
-        // From before a process enters until it has executed init it shares the runtime's memory: nothing inside
+        // From before a process enters until it has executed init it has the runtime's memory: nothing inside
         // may look into that. A failure is none: it only happens with a value that the kernel does not know.
         let _ = rustix::process::set_dumpable_behavior(rustix::process::DumpableBehavior::NotDumpable);
     }
-    let spawned = sys::spawn(&child, cgroup.map(Cgroup::fd))
+    let spawned = sys::spawn(&mut child, cgroup.map(Cgroup::fd))
         .map_err(|(step, errno)| word_child_failure(step, errno, child.namespaces))?;
     Ok(Init { pid: spawned.pid, process: spawned.pidfd, channel, console: None })
 }

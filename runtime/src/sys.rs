@@ -144,8 +144,9 @@ pub struct Child<'a> {
     pub preserve: u32,
     /// Descriptors that init inherits.
     pub keep: &'a [RawFd],
-    /// Where and why it failed.
+    /// Where and why it failed; the second child, which has memory of its own, says it on a pipe.
     failed: Cell<(ChildStep, i32)>,
+    failures: Option<OwnedFd>,
     /// The second child, and what it runs on.
     nested_pid: Cell<i32>,
     nested_stack: Cell<*mut c_void>,
@@ -161,6 +162,9 @@ pub struct Spawned {
 
 /// The child needs a few frames and one small buffer.
 const STACK: usize = 64 * 1024;
+
+/// The message of a second child that failed: its step, and an errno.
+const FAILURE: usize = 5;
 
 /// Only its address is used.
 #[repr(align(16))]
@@ -181,6 +185,7 @@ impl<'a> Child<'a> {
             preserve: 0,
             keep,
             failed: Cell::new((ChildStep::None, 0)),
+            failures: None,
             nested_pid: Cell::new(0),
             nested_stack: Cell::new(std::ptr::null_mut()),
         }
@@ -188,6 +193,13 @@ impl<'a> Child<'a> {
 
     fn fail(&self, step: ChildStep, errno: Errno) -> ! {
         self.failed.set((step, errno.raw_os_error()));
+        if let Some(failures) = &self.failures {
+            let mut message = [0; FAILURE];
+            message[0] = step as u8;
+            message[1..].copy_from_slice(&errno.raw_os_error().to_ne_bytes());
+            // There is nobody else to tell.
+            let _ = rustix::io::write(failures, &message);
+        }
         pillbox_init::sys::exit(1)
     }
 
@@ -199,7 +211,29 @@ impl<'a> Child<'a> {
         }
     }
 
-    /// The last steps before init; runs on a stack of its own, in the parent's memory, while the parent waits.
+    /// Closes what the second child does not need. It may already be seen from inside the container: no descriptor
+    /// of the host's is to be found there.
+    ///
+    /// # Safety
+    /// The calling process must have a descriptor table of its own and must not return to code that owns any.
+    unsafe fn close_others(&self) -> Result<(), Errno> {
+        let mut first = self.preserve.saturating_add(3);
+        loop {
+            let kept = self.keep.iter().copied().chain([self.init.as_raw_fd()]);
+            let kept = kept.chain(self.failures.as_ref().map(AsRawFd::as_raw_fd));
+            let next = kept.map(|fd| fd as u32).filter(|fd| *fd >= first).min();
+            match next {
+                // SAFETY: the caller's promise.
+                Some(next) if next > first => unsafe { pillbox_init::sys::close_range(first, next - 1)? },
+                Some(_) => {}
+                // SAFETY: as above.
+                None => return unsafe { pillbox_init::sys::close_range(first, u32::MAX) },
+            }
+            first = next.map_or(first, |next| next + 1);
+        }
+    }
+
+    /// The last steps before init; runs while the parent waits, in its memory or in a copy of it.
     fn become_init(&self) -> ! {
         if let Some(seed) = self.seed {
             const NEWNS: u32 = linux_raw_sys::general::CLONE_NEWNS;
@@ -254,24 +288,41 @@ fn keep_capabilities_over_exec() -> Result<(), Errno> {
 
 /// clone3(2), twice where namespaces are joined, and init in the child. Returns when init runs.
 ///
-/// The child borrows the parent's memory until it executes (CLONE_VM, CLONE_VFORK): no page table is copied.
+/// The child borrows the parent's memory until it executes (CLONE_VM, CLONE_VFORK): no page table is copied. A second
+/// child, which those inside the container may see, gets a copy.
 ///
 /// # Errors
 /// The step that failed and its errno; no child is left then.
-pub fn spawn(child: &Child<'_>, cgroup: Option<BorrowedFd<'_>>) -> Result<Spawned, (ChildStep, Errno)> {
+pub fn spawn(child: &mut Child<'_>, cgroup: Option<BorrowedFd<'_>>) -> Result<Spawned, (ChildStep, Errno)> {
     if child.arguments.last().is_none_or(|last| !last.is_null()) {
         return Err((ChildStep::Exec, Errno::INVAL));
     }
+    let failures = if child.nested {
+        let pipe = rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC);
+        let (read, write) = pipe.map_err(|errno| (ChildStep::Descriptors, errno))?;
+        child.failures = Some(write);
+        Some(read)
+    } else {
+        None
+    };
     let blocked = SignalsBlocked::new();
     let flags = if child.nested { 0 } else { child.namespaces };
     let entry = if child.nested { clone_again } else { begin };
     let mut stacks = [Box::<Stack>::new_uninit(), Box::<Stack>::new_uninit()];
     let [stack, nested_stack] = stacks.each_mut().map(|stack| stack.as_mut_ptr().cast::<c_void>());
     child.nested_stack.set(nested_stack);
-    let (pid, pidfd) = clone_vfork(u64::from(flags), cgroup, stack, entry, std::ptr::from_ref(child).cast())
-        .map_err(|errno| (ChildStep::Clone, errno))?;
+    let flags = u64::from(flags | linux_raw_sys::general::CLONE_VM);
+    let (pid, pidfd) =
+        clone_vfork(flags, cgroup, stack, entry, std::ptr::from_ref::<Child<'_>>(child).cast())
+            .map_err(|errno| (ChildStep::Clone, errno))?;
     drop(blocked);
-    let (step, errno) = child.failed.get();
+    let (step, errno) = match failures {
+        Some(failures) => {
+            child.failures = None;
+            read_failure(&failures)
+        }
+        None => child.failed.get(),
+    };
     if child.nested || step != ChildStep::None {
         // The go-between, or the child that failed: gone already, or about to be.
         let _ = rustix::process::waitid(WaitId::PidFd(pidfd.as_fd()), WaitIdOptions::EXITED);
@@ -292,6 +343,26 @@ pub fn spawn(child: &Child<'_>, cgroup: Option<BorrowedFd<'_>>) -> Result<Spawne
     Ok(Spawned { pid, pidfd })
 }
 
+/// What a second child said; nothing once it has executed.
+fn read_failure(failures: &OwnedFd) -> (ChildStep, i32) {
+    const STEPS: [ChildStep; 6] = [
+        ChildStep::Join,
+        ChildStep::Clone,
+        ChildStep::Seed,
+        ChildStep::Capabilities,
+        ChildStep::Descriptors,
+        ChildStep::Exec,
+    ];
+    let mut message = [0; FAILURE];
+    match rustix::io::read(failures, &mut message) {
+        Ok(FAILURE) => {
+            let step = STEPS.into_iter().find(|step| *step as u8 == message[0]).unwrap_or(ChildStep::Exec);
+            (step, i32::from_ne_bytes([message[1], message[2], message[3], message[4]]))
+        }
+        _ => (ChildStep::None, 0),
+    }
+}
+
 /// The child's first function.
 unsafe extern "C" fn begin(child: *const c_void) -> ! {
     // SAFETY: `spawn` passes a `Child` and waits for this process, which alone uses it meanwhile.
@@ -306,6 +377,11 @@ unsafe extern "C" fn clone_again(child: *const c_void) -> ! {
     // SAFETY: as in `begin`.
     let state = unsafe { &*child.cast::<Child<'_>>() };
     state.enter();
+    // SAFETY: this process has a table of its own (no CLONE_FILES) and never returns.
+    if let Err(errno) = unsafe { state.close_others() } {
+        state.fail(ChildStep::Descriptors, errno);
+    }
+    // A copy of the memory, not the memory itself: in a pid namespace that is joined, others may trace the child.
     let flags = u64::from(state.namespaces) | u64::from(linux_raw_sys::general::CLONE_PARENT);
     match clone_vfork(flags, None, state.nested_stack.get(), nested_begin, child) {
         Ok((pid, pidfd)) => {
@@ -323,7 +399,7 @@ unsafe extern "C" fn nested_begin(child: *const c_void) -> ! {
     unsafe { &*child.cast::<Child<'_>>() }.become_init()
 }
 
-/// clone3(2) with CLONE_VM, CLONE_VFORK and CLONE_PIDFD. `entry` runs in the child on `stack` (of `STACK` bytes).
+/// clone3(2) with CLONE_VFORK and CLONE_PIDFD. `entry` runs in the child on `stack` (of `STACK` bytes).
 fn clone_vfork(
     flags: u64,
     cgroup: Option<BorrowedFd<'_>>,
@@ -335,7 +411,7 @@ fn clone_vfork(
     const CLONE_INTO_CGROUP: u64 = 1 << 33;
     let mut pidfd: i32 = -1;
     let mut arguments = raw::clone_args {
-        flags: flags | u64::from(raw::CLONE_VM | raw::CLONE_VFORK | raw::CLONE_PIDFD),
+        flags: flags | u64::from(raw::CLONE_VFORK | raw::CLONE_PIDFD),
         pidfd: &raw mut pidfd as u64,
         child_tid: 0,
         parent_tid: 0,
@@ -354,7 +430,7 @@ fn clone_vfork(
     }
     // SAFETY: the child starts on a stack of its own with `entry`, which does not return, so nothing of the
     // parent's frames is popped twice; the parent is suspended until the child has executed or exited, and so
-    // what they share is used by one at a time. The thread pointer is shared as well: `entry` only makes system
+    // what they share, if they do, is used by one at a time. The thread pointer is shared as well: `entry` only makes system
     // calls. Signals are blocked, so that no handler of the parent's runs in the child.
     let result = unsafe { clone3(&raw const arguments, size_of::<raw::clone_args>(), entry, argument) };
     if result < 0 {
