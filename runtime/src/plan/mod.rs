@@ -4,6 +4,8 @@
 //! on the effects, and lists what the runtime must open, make and join before the clone. It asks the kernel
 //! nothing: what it must know of the machine stands in [`Host`].
 
+#[cfg(test)]
+mod completeness_tests;
 mod device;
 mod exec;
 mod identity;
@@ -11,6 +13,8 @@ mod mount;
 mod namespace;
 #[cfg(test)]
 mod tests;
+#[cfg(test)]
+mod wire_tests;
 
 use std::ffi::{CStr, CString};
 
