@@ -3,6 +3,8 @@
 mod cli;
 mod command;
 mod log;
+#[cfg(all(target_env = "musl", panic = "abort"))]
+mod unwind;
 
 use std::process::ExitCode;
 
