@@ -102,9 +102,8 @@ impl<'p> Init<'p> {
             Operation::Unshare { flags } => sys::unshare_namespaces(flags)?,
             Operation::SetPropagation { propagation } => rustix::mount::mount_change(c"/", propagation)?,
             Operation::AttachRoot { tree, at, propagation } => mount::attach_root(self, tree, at, propagation)?,
-            Operation::AttachScratchRoot { lowers, scratch, user_xattr } => {
-                mount::attach_scratch_root(self, lowers, scratch, user_xattr)?;
-            }
+            Operation::AttachScratchRoot { at } => mount::attach_scratch_root(self, at)?,
+            Operation::MountOverlay { lower, user_xattr } => mount::mount_overlay(self, lower, user_xattr)?,
             Operation::Mount { .. } => mount::mount(self, operation)?,
             Operation::MountWithData { .. } => mount::mount_with_data(self, operation)?,
             Operation::BindMount { .. } => mount::bind(self, operation)?,

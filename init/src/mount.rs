@@ -8,8 +8,9 @@ use pillbox_init::report::{MESSAGE_MAX, Stage};
 use pillbox_init::sys;
 use pillbox_init::wire::Strings;
 use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
-use rustix::fs::{CWD, FileType, Mode, OFlags, ResolveFlags};
+use rustix::fs::{AtFlags, CWD, FileType, Mode, OFlags, ResolveFlags};
 use rustix::io::Errno;
+use rustix::process::{Gid, Uid};
 use rustix::mount::{
     FsMountFlags, FsOpenFlags, MountAttrFlags, MountFlags, MountPropagationFlags, MoveMountFlags, OpenTreeFlags,
     UnmountFlags,
@@ -20,6 +21,9 @@ use crate::root;
 
 const NOTHING: MountAttrFlags = MountAttrFlags::empty();
 const AS_IT_IS: MountPropagationFlags = MountPropagationFlags::empty();
+
+/// What folders get that nobody asked a mode for.
+const FOLDER: Mode = Mode::from_raw_mode(0o755);
 
 /// The kernel's text is cut to what fits into a report beside the numbers.
 const TEXT_MAX: usize = MESSAGE_MAX - 32;
@@ -33,6 +37,9 @@ pub struct State {
     empty: Option<OwnedFd>,
     /// A procfs that nothing of the container can cover.
     procfs: Option<OwnedFd>,
+    /// Where overlays keep changes, and how many there are.
+    layers: Option<OwnedFd>,
+    overlays: u8,
     /// What the kernel said about the mount that failed.
     pub kernel_text: Vec<u8, TEXT_MAX>,
 }
@@ -46,56 +53,44 @@ pub fn attach_root(
     let tree = init.tree(tree).at(Stage::Source)?;
     sys::mount_setattr(&tree, NOTHING, NOTHING, propagation, true).at(Stage::Attributes)?;
     rustix::mount::move_mount(&tree, c"", CWD, at, MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH).at(Stage::Attach)?;
-    // A descriptor of our own: the tree's may be one that the runtime lent.
-    let root = rustix::fs::openat(&tree, c".", OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())?;
-    rustix::process::fchdir(&root)?;
-    init.root = Some(root);
+    init.root = Some(open_root_of(&tree)?);
     Ok(())
 }
 
-pub fn attach_scratch_root(
-    init: &mut Init<'_>,
-    lowers: Strings<'_>,
-    scratch: &CStr,
-    user_xattr: bool,
-) -> Result<(), Failure> {
+pub fn attach_scratch_root(init: &mut Init<'_>, at: &CStr) -> Result<(), Failure> {
     let none = Strings::default();
-    let tmpfs = new_file_system(init, c"tmpfs", c"scratch", none, none, NOTHING)?;
-    rustix::mount::move_mount(&tmpfs, c"", CWD, scratch, MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH).at(Stage::Attach)?;
-    rustix::mount::mount_change(scratch, MountPropagationFlags::PRIVATE).at(Stage::Attributes)?;
-    for (index, lower) in lowers.iter().enumerate() {
-        let overlay = new_overlay(init, &tmpfs, lower, index, user_xattr)?;
-        if init.root.is_some() {
-            let target = open_target(init, lower, TargetRule::Ordinary, false)?;
-            attach(&overlay, &target)?;
-            continue;
-        }
-        // The tmpfs is found by descriptor, so that what lies at its path below does not matter.
-        rustix::fs::mkdirat(&tmpfs, c"root", Mode::from_raw_mode(0o755)).at(Stage::Target)?;
-        let place = root::open(&tmpfs, c"root").at(Stage::Target)?;
-        attach(&overlay, &place)?;
-        let place = rustix::fs::openat(&overlay, c".", OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())?;
-        rustix::process::fchdir(&place)?;
-        init.root = Some(place);
-    }
+    let layers = new_file_system(init, c"tmpfs", c"layers", none, none, NOTHING)?;
+    rustix::mount::move_mount(&layers, c"", CWD, at, MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH).at(Stage::Attach)?;
+    rustix::fs::mkdirat(&layers, c"root", FOLDER).at(Stage::Target)?;
+    let place = root::open(&layers, c"root").at(Stage::Target)?;
+    let parameters = Strings::new(b"mode\0755\0").map_err(|_| Errno::INVAL)?;
+    let tmpfs = new_file_system(init, c"tmpfs", c"root", none, parameters, NOTHING)?;
+    attach(&tmpfs, &place)?;
+    init.root = Some(open_root_of(&tmpfs)?);
+    init.mount.layers = Some(layers);
     Ok(())
 }
 
-/// overlayfs over `lower`; its layers' names are given relative to the tmpfs, which is the current folder for that.
-fn new_overlay(
-    init: &mut Init<'_>,
-    tmpfs: &OwnedFd,
-    lower: &CStr,
-    index: usize,
-    user_xattr: bool,
-) -> Result<OwnedFd, Failure> {
-    const OPTIONS_MAX: usize = 4096 + 128;
-    let layer = [b'a' + (index as u8) % 26, b'a' + (index as u8) / 26, 0];
-    let folder = Mode::from_raw_mode(0o755);
-    rustix::fs::mkdirat(tmpfs, &layer[..2], folder).at(Stage::Target)?;
-    let layer = root::open(tmpfs, crate::execute::c_str(&layer)?).at(Stage::Target)?;
-    rustix::fs::mkdirat(&layer, c"upper", folder).at(Stage::Target)?;
-    rustix::fs::mkdirat(&layer, c"work", folder).at(Stage::Target)?;
+/// The layers for changes are given by names relative to the current folder, which nothing can redirect.
+pub fn mount_overlay(init: &mut Init<'_>, lower: &CStr, user_xattr: bool) -> Result<(), Failure> {
+    const OPTIONS_MAX: usize = 4096 + 64;
+    let number = init.mount.overlays;
+    init.mount.overlays += 1;
+    let name = [b'a' + (number / 26) % 26, b'a' + number % 26, 0];
+    let name = crate::execute::c_str(&name)?;
+    let layers = init.mount.layers.as_ref().ok_or(Errno::BADF)?;
+    rustix::fs::mkdirat(layers, name, FOLDER).at(Stage::Target)?;
+    let layer = root::open(layers, name).at(Stage::Target)?;
+    // An overlay's own root has the owner and the mode of its upper layer.
+    let status = rustix::fs::stat(lower).at(Stage::Source)?;
+    rustix::fs::mkdirat(&layer, c"upper", Mode::from_raw_mode(status.st_mode & 0o7777)).at(Stage::Target)?;
+    let (uid, gid) = (Uid::from_raw(status.st_uid), Gid::from_raw(status.st_gid));
+    match rustix::fs::chownat(&layer, c"upper", Some(uid), Some(gid), AtFlags::SYMLINK_NOFOLLOW) {
+        // Somebody who has no number in this user namespace: root of it will do.
+        Ok(()) | Err(Errno::INVAL | Errno::PERM) => {}
+        Err(errno) => return Err(errno).at(Stage::Target),
+    }
+    rustix::fs::mkdirat(&layer, c"work", FOLDER).at(Stage::Target)?;
     rustix::process::fchdir(&layer)?;
     let mut parameters = Vec::<u8, OPTIONS_MAX>::new();
     for part in [b"lowerdir\0", lower.to_bytes_with_nul(), b"upperdir\0upper\0workdir\0work\0"] {
@@ -103,7 +98,16 @@ fn new_overlay(
     }
     let parameters = Strings::new(&parameters).map_err(|_| Errno::INVAL)?;
     let flags = Strings::new(if user_xattr { b"userxattr\0" } else { b"" }).map_err(|_| Errno::INVAL)?;
-    new_file_system(init, c"overlay", c"overlay", flags, parameters, NOTHING)
+    let overlay = new_file_system(init, c"overlay", c"overlay", flags, parameters, NOTHING)?;
+    let target = open_target(init, lower, TargetRule::Ordinary, false)?;
+    attach(&overlay, &target)
+}
+
+/// A descriptor of the mount itself: what a tree's own descriptor stands for may be only lent.
+fn open_root_of(tree: &impl AsFd) -> Result<OwnedFd, Errno> {
+    let root = rustix::fs::openat(tree, c".", OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())?;
+    rustix::process::fchdir(&root)?;
+    Ok(root)
 }
 
 pub fn mount(init: &mut Init<'_>, operation: Operation<'_>) -> Result<(), Failure> {

@@ -213,9 +213,11 @@ operations! {
     7 SetPropagation { propagation: MountPropagationFlags }
     /// Attaches the container's root to the namespace and makes it the root that later targets resolve in.
     8 AttachRoot { tree: Tree<'a>, at: &'a CStr, propagation: MountPropagationFlags }
-    /// Makes a root of overlays over folders of the namespace init starts in, all changes going to a tmpfs of its
-    /// own that is mounted on `scratch` for the time; the first of `lowers` becomes the root, the others lie below.
-    42 AttachScratchRoot { lowers: Strings<'a>, scratch: &'a CStr, user_xattr: bool }
+    /// Makes an empty tmpfs the root, and another one for what `MountOverlay` changes; both lie below `at` until the
+    /// old root goes.
+    42 AttachScratchRoot { at: &'a CStr }
+    /// overlayfs over a folder of the namespace that init starts in, at the same path inside the root.
+    43 MountOverlay { lower: &'a CStr, user_xattr: bool }
     /// fsopen(2), fsconfig(2), fsmount(2), move_mount(2) of a new file system; `parameters` are key, value, key, value.
     /// Where the kernel refuses a new instance (EPERM, EBUSY), `otherwise` is bound instead, if there is one.
     9 Mount {

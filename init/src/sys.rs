@@ -115,18 +115,25 @@ pub fn install_seccomp(flags: u32, program: &[u8]) -> Result<usize, Errno> {
 
 /// rt_sigaction(2) and rt_sigprocmask(2): every signal gets its default disposition, none stays blocked.
 pub fn reset_signals() {
-    const SIGNAL_MAX: usize = 64;
-    // A zeroed `struct kernel_sigaction` is SIG_DFL without flags; it is at most this large everywhere.
-    let default_action = [0usize; 4];
+    const SIGNAL_MAX: u32 = 64;
     let empty_mask = 0u64;
     for signal in 1..=SIGNAL_MAX {
-        // SAFETY: the kernel reads a sigaction of zeroes and writes nothing; SIGKILL and SIGSTOP refuse, which is right.
-        let _ = unsafe { syscall(raw::__NR_rt_sigaction, [signal, default_action.as_ptr() as usize, 0, 8, 0, 0]) };
+        // SIGKILL and SIGSTOP refuse, which is right.
+        let _ = default_signal(signal);
     }
     // SAFETY: the kernel reads an eight-byte mask.
     let _ = unsafe {
         syscall(raw::__NR_rt_sigprocmask, [raw::SIG_SETMASK as usize, &raw const empty_mask as usize, 0, 8, 0, 0])
     };
+}
+
+/// rt_sigaction(2): the signal gets its default disposition.
+pub fn default_signal(signal: u32) -> Result<(), Errno> {
+    // A zeroed `struct kernel_sigaction` is SIG_DFL without flags; it is at most this large everywhere.
+    let default_action = [0usize; 4];
+    // SAFETY: the kernel reads a sigaction of zeroes and writes nothing.
+    unsafe { syscall(raw::__NR_rt_sigaction, [signal as usize, default_action.as_ptr() as usize, 0, 8, 0, 0])? };
+    Ok(())
 }
 
 /// execve(2); returns only with an error.

@@ -30,12 +30,10 @@ fn details(operation: &Operation<'_>, plan: &Plan) -> String {
         Operation::AttachRoot { tree, at, propagation } => {
             format!("{} at {} ({})", tree_name(tree, plan), text(at), propagation_names(propagation))
         }
-        Operation::AttachScratchRoot { lowers, scratch, user_xattr } => format!(
-            "overlays over {}, changes in a tmpfs on {}{}",
-            list(lowers.iter().map(text)),
-            text(scratch),
-            if user_xattr { " (userxattr)" } else { "" }
-        ),
+        Operation::AttachScratchRoot { at } => format!("an empty tmpfs, below {} for the time", text(at)),
+        Operation::MountOverlay { lower, user_xattr } => {
+            format!("over {}, changes in memory{}", text(lower), if user_xattr { " (userxattr)" } else { "" })
+        }
         Operation::Mount { kind, source, target, rule, flags, parameters, attributes, propagation, otherwise } => {
             let mut options = attribute_names(attributes);
             options.extend(flags.iter().map(text));
@@ -345,9 +343,9 @@ pub fn describe_failure(operation: &Operation<'_>, errno: Errno, stage: Stage, d
             let path = if let Tree::Path { path, .. } = tree { format!(" {}", text(path)) } else { String::new() };
             Error::new(format!("attach the root file system{path}: {cause}"))
         }
-        Operation::AttachScratchRoot { lowers, .. } => Error::new(format!(
-            "make overlays over {}: {cause}{said}: the kernel needs overlayfs (in user namespaces since Linux 5.11)",
-            list(lowers.iter().map(text))
+        Operation::MountOverlay { lower, .. } => Error::new(format!(
+            "overlay over {}: {cause}{said}: the kernel needs overlayfs (in user namespaces since Linux 5.11)",
+            text(lower)
         )),
         Operation::MaskPath { path } if stage == Stage::Verify || stage == Stage::Source => Error::new(format!(
             "mask {}: the container's /dev/null is not the null device: {cause}",

@@ -27,6 +27,8 @@ fn main() -> ExitCode {
 
 fn run(log: &mut Log) -> Result<u8> {
     refuse_setuid()?;
+    // A caller may ignore its children; their statuses would be lost to this process as well.
+    let _ = pillbox_init::sys::default_signal(linux_raw_sys::general::SIGCHLD);
     match cli::parse(std::env::args_os().skip(1).collect(), command::COMMANDS, log)? {
         Request::Run(command, global, arguments) => (command.run)(&global, arguments),
         Request::Help(command) => print(&cli::help(command, command::COMMANDS)),

@@ -2,6 +2,7 @@
 
 use crate::error::{Context, Result};
 use crate::json;
+use crate::plan::Layer;
 
 /// What runs in the throwaway container.
 #[derive(Debug, Clone)]
@@ -18,7 +19,7 @@ pub struct Wish {
     pub user: (u32, u32),
 }
 
-/// A config.json for [`Wish`], to be run with [`lowers`] as `scratch_over`.
+/// A config.json for [`Wish`], to be run with [`layers`] as `scratch_over`.
 pub fn config(wish: &Wish) -> Result<String> {
     let Wish { arguments, environment, cwd, terminal, user: (uid, gid) } = wish;
     let text = |value: &str| json::to_string(&value);
@@ -61,47 +62,53 @@ const CAPABILITIES: &[&str] = &[
 
 const TEMPLATE: &str = include_str!("scratch.json");
 
-/// File systems that overlayfs takes as a lower layer and that hold people's files.
-const LAYERS: [&str; 11] =
-    ["ext2", "ext3", "ext4", "xfs", "btrfs", "zfs", "f2fs", "erofs", "squashfs", "overlay", "virtiofs"];
+/// Folders that are not the system's files but its state, sockets and devices: the container gets its own.
+const LEFT_OUT: [&str; 6] = ["/proc", "/sys", "/dev", "/run", "/tmp", "/lost+found"];
 
-/// Folders that are not the system's files but its state, sockets and devices.
-const LEFT_OUT: [&str; 5] = ["/proc", "/sys", "/dev", "/run", "/tmp"];
-
-/// More than this many mounts are not worth an overlay each.
-const LAYERS_MAX: usize = 64;
-
-/// The root and the other file systems that hold the system's files, each to be covered by an overlay.
+/// What of the host's root folder a throwaway container sees, and how: folders through overlays, those with mounts
+/// below read-only (a user namespace may not look under what is mounted), links as they are.
 ///
 /// # Errors
-/// /proc/self/mountinfo cannot be read.
-pub fn lowers() -> Result<Vec<String>> {
+/// The root folder or /proc/self/mountinfo cannot be read.
+pub fn layers() -> Result<Vec<Layer>> {
     const MOUNTINFO: &str = "/proc/self/mountinfo";
-    let text = std::fs::read_to_string(MOUNTINFO).context(|| format!("read {MOUNTINFO}"))?;
-    Ok(choose_lowers(&text, &|path| {
-        std::fs::metadata(path).is_ok_and(|kind| kind.is_dir()) && std::fs::read_dir(path).is_ok()
-    }))
-}
-
-fn choose_lowers(mountinfo: &str, is_open_folder: &dyn Fn(&str) -> bool) -> Vec<String> {
-    let mut lowers = vec!["/".to_string()];
-    for line in mountinfo.lines() {
-        let Some((place, file_system)) = line.split_once(" - ") else { continue };
-        let (Some(point), Some(kind)) = (place.split(' ').nth(4), file_system.split(' ').next()) else { continue };
-        let below = |folder: &str| point.strip_prefix(folder).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'));
-        // A name with an escape in it (a space) would have to be unescaped twice over: once here, once by overlayfs.
-        let plain = !point.contains(['\\', ':', ',']);
-        if plain
-            && LAYERS.contains(&kind)
-            && !LEFT_OUT.iter().any(|folder| below(folder))
-            && !lowers.iter().any(|known| known == point)
-            && lowers.len() < LAYERS_MAX
-            && is_open_folder(point)
-        {
-            lowers.push(point.to_string());
+    let mountinfo = std::fs::read_to_string(MOUNTINFO).context(|| format!("read {MOUNTINFO}"))?;
+    let mut layers = Vec::new();
+    for entry in std::fs::read_dir("/").context(|| "read /")? {
+        let path = entry.context(|| "read /")?.path();
+        // Names that are no text, and what the user may not even look at, are left out.
+        let (Some(path), Ok(kind)) = (path.to_str(), std::fs::symlink_metadata(&path)) else { continue };
+        if LEFT_OUT.contains(&path) {
+            continue;
+        }
+        if kind.is_symlink() {
+            let target = std::fs::read_link(path).ok().and_then(|target| target.to_str().map(str::to_string));
+            layers.extend(target.map(|target| Layer::Link(path.to_string(), target)));
+        } else if kind.is_dir() && std::fs::read_dir(path).is_ok() {
+            layers.push(layer_of(path, &mountinfo));
+        } else if kind.is_file() {
+            layers.push(Layer::ReadOnly(path.to_string()));
         }
     }
-    lowers
+    layers.sort_by(|left, right| path_of(left).cmp(path_of(right)));
+    Ok(layers)
+}
+
+fn layer_of(path: &str, mountinfo: &str) -> Layer {
+    let below = |point: &str| point.strip_prefix(path).is_some_and(|rest| rest.starts_with('/'));
+    let covered = mountinfo.lines().filter_map(|line| line.split(' ').nth(4)).any(below);
+    // These stand for something else in overlayfs's options, where the path goes.
+    if covered || path.contains([':', ',', '\\']) {
+        Layer::ReadOnly(path.to_string())
+    } else {
+        Layer::Overlay(path.to_string())
+    }
+}
+
+fn path_of(layer: &Layer) -> &str {
+    match layer {
+        Layer::Overlay(path) | Layer::ReadOnly(path) | Layer::Link(path, _) => path,
+    }
 }
 
 #[cfg(test)]
@@ -109,17 +116,16 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_systems_files_are_covered() {
+    fn what_has_mounts_below_is_not_covered() {
         let mountinfo = "\
 22 1 254:0 / / rw,relatime shared:1 - ext4 /dev/vda rw
-23 22 0:20 / /proc rw - proc proc rw
 24 22 254:1 / /home rw shared:2 - xfs /dev/vdb rw
-25 22 254:1 / /mnt/with\\040space rw - xfs /dev/vdb rw
-26 22 254:2 /x /etc/hosts rw - ext4 /dev/vda rw
-27 22 254:3 / /run/media rw - ext4 /dev/vdc rw
 28 22 0:30 / /var/cache rw - tmpfs tmpfs rw
 ";
-        assert_eq!(choose_lowers(mountinfo, &|path| path != "/etc/hosts"), ["/", "/home"]);
+        assert_eq!(layer_of("/home", mountinfo), Layer::Overlay("/home".into()));
+        assert_eq!(layer_of("/var", mountinfo), Layer::ReadOnly("/var".into()));
+        assert_eq!(layer_of("/va", mountinfo), Layer::Overlay("/va".into()));
+        assert_eq!(layer_of("/odd:name", mountinfo), Layer::ReadOnly("/odd:name".into()));
     }
 
     #[test]

@@ -1,5 +1,7 @@
 //! state and list.
 
+use std::borrow::Cow;
+
 use pillbox::container_id::ContainerId;
 use pillbox::error::{Error, Result};
 use pillbox::json::{self, Members};
@@ -21,15 +23,30 @@ struct StateDocument<'a> {
     rootfs: &'a str,
     created: &'a str,
     annotations: &'a Members,
-    owner: &'a str,
+    owner: Cow<'a, str>,
 }
 
 impl<'a> StateDocument<'a> {
     fn new(record: &'a Record, status: Status) -> Self {
         let Record { oci_version, id, pid, bundle, rootfs, created, annotations, owner, .. } = record;
+        let owner = user_name(owner);
         let pid = if status == Status::Stopped { 0 } else { *pid };
         StateDocument { oci_version, id, pid, status: status.as_str(), bundle, rootfs, created, annotations, owner }
     }
+}
+
+/// The user's name in /etc/passwd, else the number.
+fn user_name(uid: &str) -> Cow<'_, str> {
+    if uid == "0" {
+        return "root".into();
+    }
+    let passwd = std::fs::read_to_string("/etc/passwd").unwrap_or_default();
+    let name = passwd.lines().find_map(|line| {
+        let mut fields = line.split(':');
+        let name = fields.next()?;
+        (fields.nth(1)? == uid).then(|| name.to_string())
+    });
+    name.map_or(uid.into(), Cow::Owned)
 }
 
 pub fn state(global: &Global, arguments: Arguments) -> Result<u8> {
@@ -73,7 +90,7 @@ fn table(found: &[(Record, Status)]) -> String {
     let rows: Vec<[String; 6]> = std::iter::once(head)
         .chain(found.iter().map(|(record, status)| {
             let document = StateDocument::new(record, *status);
-            [document.id, &document.pid.to_string(), document.status, document.bundle, document.created, document.owner]
+            [document.id, &document.pid.to_string(), document.status, document.bundle, document.created, &document.owner]
                 .map(str::to_string)
         }))
         .collect();

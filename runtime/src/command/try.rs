@@ -34,7 +34,7 @@ pub fn r#try(global: &Global, arguments: Arguments) -> Result<u8> {
         config_name: "pillbox try".to_string(),
     };
     let mut options = create_options(global, &arguments)?;
-    options.scratch_over = scratch::lowers()?;
+    options.scratch_over = scratch::layers()?;
     let id = ContainerId::new(format!("try-{}", std::process::id()))?;
     let ended =
         container::run(&root(global), &id, &bundle, &options, false, &mut |warning| warn(global, warning))?;

@@ -7,7 +7,7 @@ use crate::cgroup::{
 };
 use crate::container_id::ContainerId;
 use crate::error::{Context, Error, Result};
-use crate::plan::{self, Host, Intent, Plan};
+use crate::plan::{self, Host, Intent, Layer, Plan};
 use crate::spec::{self, linux::Resources};
 use crate::validate::{ValidSpec, validate};
 use crate::seed;
@@ -81,7 +81,7 @@ pub struct Wishes {
     /// Whether to go without a cgroup.
     pub no_cgroup: bool,
     /// See [`Intent`].
-    pub scratch_over: Vec<String>,
+    pub scratch_over: Vec<Layer>,
 }
 
 impl<'b> Prepared<'b> {

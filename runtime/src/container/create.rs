@@ -12,6 +12,7 @@ use crate::cgroup::{Cgroup, DeviceControl};
 use crate::container_id::ContainerId;
 use crate::error::{Context, Error, Result};
 use crate::json::Members;
+use crate::plan::Layer;
 use crate::spawn::{self, Init, SpawnError};
 use crate::state::{Record, Root, StateDirectory, boot_id, process_start};
 use crate::{console, seed, sys, time};
@@ -35,8 +36,8 @@ pub struct CreateOptions {
     pub no_new_keyring: bool,
     /// No cgroup is made.
     pub no_cgroup: bool,
-    /// The container sees these folders of the host through overlays; the bundle's root file system is not used.
-    pub scratch_over: Vec<String>,
+    /// The container sees these parts of the host; the bundle's root file system is not used.
+    pub scratch_over: Vec<Layer>,
 }
 
 /// A container whose init waits: at the gate, or for the last word of [`super::run`].

@@ -56,11 +56,21 @@ pub struct Intent {
     pub no_pivot: bool,
     /// `--no-new-keyring`.
     pub no_new_keyring: bool,
-    /// Folders of the host that the container sees through overlays instead of a root file system of its own: the
-    /// first is its root, the others lie below. Changes go to memory and vanish.
-    pub scratch_over: Vec<String>,
+    /// What of the host the container sees instead of a root file system of its own; changes go to memory and vanish.
+    pub scratch_over: Vec<Layer>,
     /// More variables for the environment (`LISTEN_FDS`).
     pub environment: Vec<String>,
+}
+
+/// A part of the host's file system, seen from a throwaway container at the same path.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Layer {
+    /// A folder without mounts below, through an overlay.
+    Overlay(String),
+    /// A folder with mounts below, or a file: as it is, but read-only.
+    ReadOnly(String),
+    /// A symbolic link, made anew: its path and its text.
+    Link(String, String),
 }
 
 /// What the runtime opens before the clone, and init knows by its index.
@@ -331,12 +341,10 @@ fn compile_root(
     intent: &Intent,
 ) -> Result<()> {
     if !intent.scratch_over.is_empty() {
-        let lowers = string_bytes(intent.scratch_over.iter().map(String::as_str));
-        builder.push(Operation::AttachScratchRoot {
-            lowers: strings(&lowers)?,
-            scratch: c"/tmp",
-            user_xattr: own_user_namespace,
-        });
+        builder.push(Operation::AttachScratchRoot { at: c"/tmp" });
+        for layer in &intent.scratch_over {
+            mount::compile_layer(builder, layer, own_user_namespace)?;
+        }
         return Ok(());
     }
     let rootfs = c_string("root.path", &intent.rootfs)?;

@@ -5,7 +5,7 @@ use std::ffi::{CStr, CString};
 use pillbox_init::plan::{Operation, TargetRule, Tree};
 use rustix::mount::{MountAttrFlags, MountPropagationFlags};
 
-use super::{Builder, c_string, string_bytes, strings};
+use super::{Builder, Layer, c_string, string_bytes, strings};
 use crate::error::{Error, Result};
 use crate::spec::Mount;
 use crate::validate::{RootfsPropagation, ValidSpec};
@@ -251,6 +251,37 @@ fn compile_bind(
             propagation,
             recursive: options.recursive_propagation,
         });
+    }
+    Ok(())
+}
+
+/// One part of the host's file system for a throwaway container.
+pub fn compile_layer(builder: &mut Builder<'_>, layer: &Layer, own_user_namespace: bool) -> Result<()> {
+    match layer {
+        Layer::Overlay(path) => {
+            let lower = c_string("try", path)?;
+            builder.push(Operation::MountOverlay { lower: &lower, user_xattr: own_user_namespace });
+        }
+        Layer::ReadOnly(path) => {
+            let path = c_string("try", path)?;
+            let tree = builder.tree(&path, true, "try", false, false);
+            let none = MountAttrFlags::empty();
+            builder.push(Operation::BindMount {
+                tree,
+                target: &path,
+                rule: TargetRule::Ordinary,
+                set: none,
+                clear: none,
+                recursive_set: MountAttrFlags::MOUNT_ATTR_RDONLY,
+                recursive_clear: none,
+                propagation: MountPropagationFlags::PRIVATE,
+                recursive_propagation: true,
+            });
+        }
+        Layer::Link(path, target) => {
+            let (path, target) = (c_string("try", path)?, c_string("try", target)?);
+            builder.push(Operation::MakeSymlink { path: &path, target: &target, replace: false });
+        }
     }
     Ok(())
 }
