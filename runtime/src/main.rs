@@ -1,5 +1,6 @@
 //! The `pillbox` command.
 
+mod allocator;
 mod cli;
 mod command;
 mod log;
@@ -11,6 +12,9 @@ use std::process::ExitCode;
 use cli::Request;
 use log::Log;
 use pillbox::error::{Error, Result};
+
+#[global_allocator]
+static HEAP: allocator::Heap = allocator::Heap::new();
 
 fn main() -> ExitCode {
     let mut log = Log::default();
