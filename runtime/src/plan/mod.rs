@@ -250,7 +250,8 @@ pub fn compile(spec: &ValidSpec<'_>, host: &Host, intent: &Intent) -> Result<Pla
         && !own_user_namespace
         && intent.scratch_over.is_empty()
         // These find their programs in the host's files.
-        && spec.hooks.create_container.is_empty();
+        && spec.hooks.create_container.is_empty()
+        && !mount::needs_host_paths(spec);
     let mut builder = Builder::new(host);
 
     compile_beginning(&mut builder, &namespaces, &mappings, intent)?;
