@@ -3,7 +3,7 @@
 use std::ffi::CStr;
 use std::fmt::Write as _;
 
-use pillbox_init::plan::{Operation, TargetRule, Tree};
+use pillbox_init::plan::{Operation, TargetRule, Tree, Turn};
 use pillbox_init::report::Stage;
 use pillbox_init::wire::{Capabilities, Strings, Value};
 use rustix::io::Errno;
@@ -22,15 +22,19 @@ pub fn describe(operation: &Operation<'_>, plan: &Plan) -> String {
 
 fn details(operation: &Operation<'_>, plan: &Plan) -> String {
     match *operation {
-        Operation::DieWithRuntime { enabled } => {
-            if enabled { "until the container is recorded" } else { "no longer" }.into()
+        Operation::DieWithRuntime { enabled } => if enabled { "from now on" } else { "no longer" }.into(),
+        Operation::Await { turn } => match turn {
+            Turn::Mappings => "until the runtime has written the id maps",
+            Turn::RuntimeHooks => "until the runtime's hooks have run",
+            Turn::Record => "until the runtime has recorded the container",
         }
-        Operation::Await { turn } => word(turn_value(turn)),
+        .into(),
         Operation::NewKeyring { name } => text(name),
         Operation::Unshare { flags } => namespace_names(flags),
         Operation::SetPropagation { propagation } => format!("/ {}", propagation_names(propagation)),
         Operation::AttachRoot { tree, at, propagation } => {
-            format!("{} at {} ({})", tree_name(tree, plan), text(at), propagation_names(propagation))
+            let place = if plan.from_seed { " of the seed" } else { "" };
+            format!("{} at {}{place} (r{})", tree_name(tree, plan), text(at), propagation_names(propagation))
         }
         Operation::AttachScratchRoot { at } => format!("an empty tmpfs, below {} for the time", text(at)),
         Operation::MountOverlay { lower, user_xattr } => {
@@ -51,13 +55,10 @@ fn details(operation: &Operation<'_>, plan: &Plan) -> String {
             options.extend(flags.iter().map(text));
             options.extend(pairs(parameters));
             options.extend(some_propagation(propagation));
-            let mut line =
-                format!("{} {} on {}{}", text(kind), text(source), text(target), in_parentheses(&options));
-            if rule == TargetRule::NoSymlinks {
-                line.push_str(", a folder of its own name only");
-            }
+            let mut line = new_mount(kind, source, target, &options);
+            line.push_str(rule_words(rule));
             if let Some(tree) = otherwise {
-                let _ = write!(line, ", or if refused {}", tree_name(tree, plan));
+                let _ = write!(line, "; where that is refused, {} is bound", tree_name(tree, plan));
             }
             line
         }
@@ -65,7 +66,7 @@ fn details(operation: &Operation<'_>, plan: &Plan) -> String {
             let mut options = attribute_names(attributes);
             options.push(text(data));
             options.extend(some_propagation(propagation));
-            format!("{} {} on {}{}", text(kind), text(source), text(target), in_parentheses(&options))
+            new_mount(kind, source, target, &options)
         }
         Operation::BindMount {
             tree,
@@ -84,8 +85,8 @@ fn details(operation: &Operation<'_>, plan: &Plan) -> String {
             options.extend(attribute_names(recursive_clear).into_iter().map(|name| format!("not r{name}")));
             let prefix = if recursive_propagation { "r" } else { "" };
             options.extend(some_propagation(propagation).map(|name| format!("{prefix}{name}")));
-            let inside = if rule == TargetRule::InsideProc { " inside procfs" } else { "" };
-            format!("{} on {}{}{inside}", tree_name(tree, plan), text(target), in_parentheses(&options))
+            let rule = rule_words(rule);
+            format!("{} on {}{}{rule}", tree_name(tree, plan), text(target), in_parentheses(&options))
         }
         Operation::SetMountAttributes { target, set, propagation, recursive } => {
             let mut options = attribute_names(set);
@@ -139,14 +140,16 @@ fn details(operation: &Operation<'_>, plan: &Plan) -> String {
         Operation::RetryCwd { path } => {
             format!("{}, if it was refused; it must lie inside the root", text(path))
         }
-        Operation::ReadHome { uid } => format!("of uid {uid} from /etc/passwd"),
+        Operation::ReadHome { uid } => format!("HOME: uid {uid}'s in the container's /etc/passwd, else /"),
+        Operation::FindExecutable { name, search: _ } if name.to_bytes().contains(&b'/') => text(name),
         Operation::FindExecutable { name, search } => format!("{} in {}", text(name), text(search)),
         Operation::AwaitStart { .. } => "from pillbox start".into(),
         Operation::ReplaceStdio { .. } => "by pipes of the runtime's".into(),
         Operation::KeepDescriptors { count: 0 } => "stdio only".into(),
         Operation::KeepDescriptors { count } => format!("stdio and 3 to {}", count.saturating_add(2)),
         Operation::Exec { arguments, environment } => {
-            format!("{} with {}", list(arguments.iter().map(quoted)), list(environment.iter().map(quoted)))
+            let environment = list(environment.iter().map(quoted));
+            format!("{}; environment: {environment}", list(arguments.iter().map(quoted)))
         }
         Operation::SetUndumpable {}
         | Operation::NewSession {}
@@ -160,8 +163,20 @@ fn details(operation: &Operation<'_>, plan: &Plan) -> String {
     }
 }
 
-fn turn_value(turn: pillbox_init::plan::Turn) -> Value<'static> {
-    pillbox_init::wire::Wire::value(&turn)
+/// The kind of file system, and what it is made from where that says more.
+fn new_mount(kind: &CStr, source: &CStr, target: &CStr, options: &[String]) -> String {
+    let source =
+        if source == kind || source.is_empty() { String::new() } else { format!(" {}", text(source)) };
+    format!("{}{source} on {}{}", text(kind), text(target), in_parentheses(options))
+}
+
+fn rule_words(rule: TargetRule) -> &'static str {
+    match rule {
+        TargetRule::Ordinary => "",
+        TargetRule::NoSymlinks => ", through no symbolic link",
+        TargetRule::InsideProc => ", a file of procfs",
+        TargetRule::Procfs => ", through no symbolic link, and only a procfs",
+    }
 }
 
 fn word(value: Value<'_>) -> String {
@@ -169,7 +184,17 @@ fn word(value: Value<'_>) -> String {
 }
 
 fn text(text: &CStr) -> String {
-    text.to_string_lossy().into_owned()
+    one_line(&text.to_string_lossy())
+}
+
+/// A text in which nothing can end the line or speak to a terminal.
+pub fn one_line(text: &str) -> String {
+    let escape = |character: char| {
+        let escaped = if character.is_control() { Some(character.escape_default()) } else { None };
+        let plain = if escaped.is_some() { None } else { Some(character) };
+        escaped.into_iter().flatten().chain(plain)
+    };
+    text.chars().flat_map(escape).collect()
 }
 
 fn quoted(text: &CStr) -> String {
@@ -204,14 +229,22 @@ fn capability_names(set: Capabilities) -> String {
 }
 
 fn tree_name(tree: Tree<'_>, plan: &Plan) -> String {
-    let (path, recursive) = match tree {
-        Tree::Path { path, recursive } => (text(path), recursive),
+    match tree_path(tree, plan) {
+        Some((path, true)) => format!("{} with submounts", text(path)),
+        Some((path, false)) => text(path),
+        None => "a descriptor".to_string(),
+    }
+}
+
+/// Where a tree comes from, and whether mounts below come along.
+fn tree_path<'t>(tree: Tree<'t>, plan: &'t Plan) -> Option<(&'t CStr, bool)> {
+    match tree {
+        Tree::Path { path, recursive } => Some((path, recursive)),
         Tree::Descriptor(index) => match plan.descriptors.get(index as usize) {
-            Some(Descriptor::Tree { path, recursive, .. }) => (text(path), *recursive),
-            _ => (format!("descriptor {index}"), false),
+            Some(Descriptor::Tree { path, recursive, .. }) => Some((path, *recursive)),
+            _ => None,
         },
-    };
-    if recursive { format!("{path} and what is mounted below") } else { path }
+    }
 }
 
 fn attribute_names(attributes: MountAttrFlags) -> Vec<String> {
@@ -250,7 +283,7 @@ fn namespace_names(flags: u32) -> String {
         [Kind::Mount, Kind::Network, Kind::Uts, Kind::Ipc, Kind::Pid, Kind::Cgroup, Kind::User, Kind::Time];
     let names: Vec<_> =
         all.iter().filter(|kind| flags & kind.clone_flag() != 0).map(|kind| kind.name()).collect();
-    names.join(", ")
+    names.join(" ")
 }
 
 fn seccomp_flags(flags: u32) -> Vec<String> {
@@ -259,23 +292,53 @@ fn seccomp_flags(flags: u32) -> Vec<String> {
     NAMES.iter().filter(|(bit, _)| flags & bit != 0).map(|(_, name)| (*name).to_string()).collect()
 }
 
-/// An operation for `explain --format json`: its name, then its fields as they stand in the plan.
-pub struct OperationDocument<'p>(pub Operation<'p>);
+/// An operation for `explain --format json`: its name, then its fields as they stand in the plan, with names for
+/// the kernel's numbers and paths for descriptors.
+pub struct OperationDocument<'p> {
+    /// The operation.
+    pub operation: Operation<'p>,
+    /// The plan that it belongs to.
+    pub plan: &'p Plan,
+}
 
 impl Serialize for OperationDocument<'_> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         let mut fields = Vec::new();
-        self.0.visit_fields(&mut |name, value| fields.push((name, value)));
+        self.operation.visit_fields(&mut |name, value| fields.push((name, value)));
         let mut map = serializer.serialize_map(None)?;
-        map.serialize_entry("operation", self.0.name())?;
+        map.serialize_entry("operation", self.operation.name())?;
         for (name, value) in fields {
-            map.serialize_entry(name, &ValueDocument(value))?;
+            match (self.operation, name) {
+                (Operation::Unshare { flags }, "flags") => {
+                    map.serialize_entry(
+                        "namespaces",
+                        &namespace_names(flags).split(' ').collect::<Vec<_>>(),
+                    )?;
+                }
+                (Operation::InstallSeccomp { flags, .. }, "flags") => {
+                    map.serialize_entry(name, &seccomp_flags(flags))?;
+                }
+                (Operation::SetRlimit { resource, .. }, "resource") => {
+                    map.serialize_entry(name, &rlimit_name(resource))?;
+                }
+                (Operation::SetRlimit { .. }, "soft" | "hard") if matches!(value, Value::Number(number) if number == i128::from(u64::MAX)) =>
+                {
+                    map.serialize_entry(name, "unlimited")?;
+                }
+                (Operation::Mount { parameters, .. }, "parameters") => {
+                    map.serialize_entry(name, &pairs(parameters))?;
+                }
+                (Operation::Mount { otherwise: None, .. }, "otherwise") => {
+                    map.serialize_entry(name, &None::<()>)?;
+                }
+                _ => map.serialize_entry(name, &ValueDocument(value, self.plan))?,
+            }
         }
         map.end()
     }
 }
 
-struct ValueDocument<'p>(Value<'p>);
+struct ValueDocument<'p>(Value<'p>, &'p Plan);
 
 impl Serialize for ValueDocument<'_> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
@@ -302,15 +365,14 @@ impl Serialize for ValueDocument<'_> {
                 Some(name) => serializer.serialize_str(&name),
                 None => serializer.serialize_none(),
             },
-            Value::Tree(Tree::Descriptor(index)) => {
-                let mut map = serializer.serialize_map(Some(1))?;
-                map.serialize_entry("descriptor", &index)?;
-                map.end()
-            }
-            Value::Tree(Tree::Path { path, recursive }) => {
-                let mut map = serializer.serialize_map(Some(2))?;
-                map.serialize_entry("path", &path.to_string_lossy())?;
-                map.serialize_entry("recursive", &recursive)?;
+            Value::Tree(tree) => {
+                let mut map = serializer.serialize_map(None)?;
+                if let Some((path, recursive)) = tree_path(tree, self.1) {
+                    map.serialize_entry("path", &path.to_string_lossy())?;
+                    map.serialize_entry("recursive", &recursive)?;
+                }
+                let opened_by = if matches!(tree, Tree::Descriptor(_)) { "runtime" } else { "init" };
+                map.serialize_entry("openedBy", opened_by)?;
                 map.end()
             }
             Value::Word(word) => serializer.serialize_str(word),
@@ -332,6 +394,7 @@ fn serialize_list<S: Serializer, T: Serialize>(
 /// The error for an operation that init could not run: step, object, cause, and what to do where that is known.
 pub fn describe_failure(
     operation: &Operation<'_>,
+    plan: &Plan,
     errno: Errno,
     stage: Stage,
     detail: u32,
@@ -344,9 +407,10 @@ pub fn describe_failure(
         Operation::Exec { arguments, .. } => {
             describe_exec_failure(&arguments.iter().next().map(text).unwrap_or_default(), errno)
         }
-        Operation::Mount { kind, target, flags, parameters, .. } => {
+        Operation::Mount { kind, target, flags, parameters, rule, .. } => {
             let (kind, target) = (text(kind), text(target));
             let step = match stage {
+                Stage::Target if is_link(rule, errno) => LINK.to_string(),
                 Stage::Target => "make or open the mount point".to_string(),
                 Stage::Option => {
                     let options: Vec<_> = flags.iter().map(text).chain(pairs(parameters)).collect();
@@ -363,30 +427,37 @@ pub fn describe_failure(
         Operation::MountWithData { kind, target, .. } => {
             Error::new(format!("mount {} on {}: {cause}{said}", text(kind), text(target)))
         }
-        Operation::BindMount { target, tree, .. } => {
-            let target = text(target);
-            let step = match (stage, tree) {
-                (Stage::Target, _) => "make or open the mount point".to_string(),
-                (Stage::Source, Tree::Path { path, .. }) => format!("source {}", text(path)),
-                (Stage::Source, _) => "source".to_string(),
-                (Stage::Attributes, _) => "set mount options".to_string(),
-                (Stage::Verify, _) => "the target lies in procfs, where nothing may be mounted".to_string(),
-                _ => "attach".to_string(),
+        Operation::BindMount { target, tree, rule, .. } => {
+            let (source, target) = (tree_name(tree, plan), text(target));
+            let step = match stage {
+                Stage::Target if is_link(rule, errno) => LINK,
+                Stage::Target => "make or open the mount point",
+                Stage::Source if rule == TargetRule::Procfs && errno == Errno::PERM => {
+                    "only procfs may be mounted on /proc"
+                }
+                Stage::Source => "open the source",
+                Stage::Attributes => "set mount options",
+                Stage::Verify => "the target lies in procfs, where nothing may be mounted",
+                Stage::Call | Stage::Option | Stage::Create | Stage::Attach => "attach",
             };
-            Error::new(format!("bind mount on {target}: {step}: {cause}"))
+            Error::new(format!("bind {source} on {target}: {step}: {cause}"))
         }
         Operation::AttachRoot { tree, .. } => {
-            let path =
-                if let Tree::Path { path, .. } = tree { format!(" {}", text(path)) } else { String::new() };
-            Error::new(format!("attach the root file system{path}: {cause}"))
+            Error::new(format!("attach the root file system {}: {cause}", tree_name(tree, plan)))
         }
         Operation::MountOverlay { lower, .. } => Error::new(format!(
             "overlay over {}: {cause}{said}: the kernel needs overlayfs (in user namespaces since Linux 5.11)",
             text(lower)
         )),
-        Operation::MaskPath { path } if stage == Stage::Verify || stage == Stage::Source => Error::new(
-            format!("mask {}: the container's /dev/null is not the null device: {cause}", text(path)),
-        ),
+        Operation::MaskPath { path } if stage == Stage::Verify => {
+            Error::new(format!("mask {}: the container's /dev/null is not the null device", text(path)))
+        }
+        Operation::MaskPath { path } if matches!(stage, Stage::Source | Stage::Create) => {
+            Error::new(format!(
+                "mask {}: open what covers it, for a file the container's /dev/null, for a folder a tmpfs: {cause}",
+                text(path)
+            ))
+        }
         Operation::MakeNode { path, major, minor, .. } if stage == Stage::Verify => {
             Error::new(format!("device {}: something else than {major}:{minor} is there already", text(path)))
         }
@@ -414,8 +485,14 @@ pub fn describe_failure(
             Error::new(format!("process.user.additionalGids: {cause}{}", unmapped_hint(errno)))
         }
         Operation::InstallSeccomp { .. } => Error::new(format!("linux.seccomp: install the filter: {cause}")),
-        ref other => Error::new(format!("init: {}: {cause}", phrase(other))),
+        ref other => Error::new(format!("init: {}: {cause}", phrase(other, plan))),
     }
+}
+
+const LINK: &str = "a symbolic link is on the way to the mount point, or it is one";
+
+fn is_link(rule: TargetRule, errno: Errno) -> bool {
+    matches!(rule, TargetRule::NoSymlinks | TargetRule::Procfs) && errno == Errno::LOOP
 }
 
 fn unmapped_hint(errno: Errno) -> &'static str {
@@ -423,9 +500,8 @@ fn unmapped_hint(errno: Errno) -> &'static str {
 }
 
 /// The operation and its object, for errors that need no words of their own.
-fn phrase(operation: &Operation<'_>) -> String {
-    let empty = Plan::default();
-    describe(operation, &empty).split_whitespace().collect::<Vec<_>>().join(" ")
+fn phrase(operation: &Operation<'_>, plan: &Plan) -> String {
+    describe(operation, plan).split_whitespace().collect::<Vec<_>>().join(" ")
 }
 
 /// Callers match these strings, and take the status for a shell's: 127 not found, 126 found but not executable.

@@ -345,7 +345,9 @@ pub fn word_report(plan: &Plan, report: Report, kernel_text: &str) -> Error {
         Report::Failed { operation, errno, stage, detail } => {
             let errno = Errno::from_raw_os_error(errno);
             match plan.operations().nth(operation as usize) {
-                Some(operation) => explain::describe_failure(&operation, errno, stage, detail, kernel_text),
+                Some(operation) => {
+                    explain::describe_failure(&operation, plan, errno, stage, detail, kernel_text)
+                }
                 None => Error::new(format!("init: operation {operation}: {}", describe_errno(errno))),
             }
         }

@@ -273,3 +273,35 @@ fn the_default_root_of_root_is_below_run() {
         assert!(!state.exists());
     });
 }
+
+/// explain says all and does nothing.
+#[test]
+fn explain_shows_the_configuration_and_leaves_nothing() {
+    pillbox_only(|runtime| {
+        let mut container = Container::sh(runtime, "true");
+        container.mount("none", "/no/such/source", "/data", &["rbind", "ro"]);
+        container.spec["annotations"] = json!({"some.key": "some\nvalue"});
+        container.spec["hooks"] =
+            json!({"poststop": [{"path": "/some/hook", "args": ["a b"], "timeout": 7}]});
+        let text = container.finish(&mut container.explain(&[])).ok().stdout;
+        for part in [
+            "/no/such/source with submounts on /data (ro, rprivate)",
+            "some.key = some\\nvalue",
+            "poststop /some/hook, arguments \"a b\", killed after 7 s",
+            "\"/bin/sh\" \"-c\" \"true\"",
+            "shared with the host: user time",
+        ] {
+            assert!(text.contains(part), "{part}: {text}");
+        }
+        let json = container.finish(&mut container.explain(&["--format", "json"])).ok().stdout;
+        let document: Value = serde_json::from_str(&json).expect("JSON");
+        let init = document["init"].as_array().expect("operations");
+        let bind = init.iter().find(|operation| operation["target"] == "/data").expect("the mount");
+        assert_eq!(
+            bind["tree"],
+            json!({"path": "/no/such/source", "recursive": true, "openedBy": "runtime"})
+        );
+        assert_eq!(init.last().expect("exec")["arguments"], json!(["/bin/sh", "-c", "true"]));
+        container.assert_gone();
+    });
+}

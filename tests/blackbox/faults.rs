@@ -1,11 +1,12 @@
 //! Reliability: killed in the middle, raced, repeated.
 
+use std::fs;
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
 use rustix::process::Signal;
 
-use crate::harness::{Container, each_runtime, each_runtime_but, mountpoints};
+use crate::harness::{Container, each_runtime, each_runtime_but, mountpoints, pillbox_only};
 
 /// Durations spread over `longest`, the same in every run (a golden ratio sequence).
 fn moments(count: u32, longest: Duration) -> impl Iterator<Item = Duration> {
@@ -193,5 +194,21 @@ fn many_containers_at_once() {
             assert_eq!(run.finish().code, n as i32);
         }
         containers.iter().for_each(Container::assert_gone);
+    });
+}
+
+/// Everybody who asks for the status knocks at the gate; an init that stands still answers none of them.
+#[test]
+fn the_status_of_a_frozen_created_container_is_no_wait() {
+    pillbox_only(|runtime| {
+        let container = Container::sleeping(runtime);
+        container.create().ok();
+        let freeze = container.cgroup().join("cgroup.freeze");
+        fs::write(&freeze, "1").expect("freeze");
+        for _ in 0..20 {
+            assert_eq!(container.status(), "created");
+        }
+        container.delete_force().ok();
+        container.assert_gone();
     });
 }

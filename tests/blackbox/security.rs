@@ -152,3 +152,37 @@ fn a_state_folder_of_somebody_else_is_refused() {
         container.assert_gone();
     });
 }
+
+/// A chroot is left by whoever may chroot again, and knows nothing of exec: --no-pivot must not mean the host's root.
+#[test]
+fn no_pivot_does_not_lead_to_the_hosts_root() {
+    pillbox_only(|runtime| {
+        let mut container = Container::sleeping(runtime);
+        let outside = decoy(&container.folder);
+        fs::set_permissions(&container.folder, fs::Permissions::from_mode(0o755)).expect("chmod");
+        let map = json!([{"containerID": 0, "hostID": 0, "size": 65536}]);
+        container.with_namespace("user", None);
+        container.spec["linux"]["uidMappings"] = map.clone();
+        container.spec["linux"]["gidMappings"] = map;
+        container.finish(&mut container.bundle_command("create", &["--no-pivot"])).ok();
+        container.start().ok();
+        let marker = outside.join("marker");
+        let script = format!("cat {}; cd /../../..; ls -d bin", marker.display());
+        let output = container.call(&["exec", &container.id, "sh", "-c", &script]);
+        assert!(!output.stdout.contains("untouched"), "{output:?}");
+        container.delete_force().ok();
+    });
+}
+
+/// An image's /etc/passwd that never ends must not hold `create` up, nor decide anything.
+#[test]
+fn a_passwd_without_end_is_none() {
+    pillbox_only(|runtime| {
+        let mut container = Container::sh(runtime, "echo $HOME");
+        container.spec["process"]["env"] = json!(["PATH=/bin"]);
+        fs::create_dir_all(container.rootfs().join("etc")).expect("etc");
+        let _ = fs::remove_file(container.rootfs().join("etc/passwd"));
+        symlink("/dev/zero", container.rootfs().join("etc/passwd")).expect("symlink");
+        assert_eq!(container.run_ok(), "/\n");
+    });
+}

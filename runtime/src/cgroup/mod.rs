@@ -27,7 +27,7 @@ use crate::sys;
 use events::{Events, State};
 use file::open_directory;
 
-pub use devices::{DeviceProgram, Instruction, compile_devices};
+pub use devices::{DeviceProgram, Instruction, always_allowed, compile_devices};
 pub use hierarchy::Hierarchy;
 pub use limits::{Exception, FileWrite, compile_limits};
 pub use path::CgroupPath;

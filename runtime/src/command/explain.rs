@@ -2,12 +2,16 @@
 
 use std::fmt::Write as _;
 
+use pillbox::cgroup;
 use pillbox::container::{Prepared, Wishes};
 use pillbox::container_id::ContainerId;
 use pillbox::error::{Error, Result};
-use pillbox::explain::{OperationDocument, describe};
+use pillbox::explain::{OperationDocument, describe, one_line};
 use pillbox::json::{self, Members};
-use pillbox::plan::{Descriptor, Plan};
+use pillbox::plan::{Descriptor, Method};
+use pillbox::spec::json::Text;
+use pillbox::spec::linux::{DeviceRule, Seccomp, Syscall, SyscallArg};
+use pillbox::spec::{Hook, Hooks, IdMapping};
 use pillbox::validate::NamespaceKind;
 use serde::Serialize;
 
@@ -30,78 +34,198 @@ pub fn explain(global: &Global, arguments: Arguments) -> Result<u8> {
     Ok(0)
 }
 
-/// What the runtime does before init runs, one line each: what, then its object.
-fn runtime_steps(prepared: &Prepared<'_>) -> Result<Vec<(&'static str, String)>> {
+/// A step of the runtime's: what, then its object.
+type Step = (&'static str, String);
+
+/// What the runtime does around init.
+fn runtime_steps(prepared: &Prepared<'_>) -> Result<Vec<Step>> {
     let plan = &prepared.plan;
     let mut steps = Vec::new();
     for (kind, path) in &plan.namespaces.joined {
         steps.push(("OpenNamespace", format!("{} {path}", kind.name())));
     }
     for descriptor in &plan.descriptors {
-        if let Descriptor::Tree { path, recursive, field, .. } = descriptor {
-            let below = if *recursive { " and what is mounted below" } else { "" };
-            steps.push(("OpenTree", format!("{}{below} ({field})", path.to_string_lossy())));
+        if let Descriptor::Tree { path, recursive, field, procfs, optional } = descriptor {
+            let mut line = path.to_string_lossy().into_owned();
+            for (words, is_so) in [
+                (" with submounts", recursive),
+                (", which must be a procfs", procfs),
+                (", if it is there", optional),
+            ] {
+                line += if *is_so { words } else { "" };
+            }
+            steps.push(("OpenTree", format!("{line} ({field})")));
         }
     }
-    if let Some((hierarchy, path)) = &prepared.cgroup {
-        steps.push(("MakeCgroup", format!("{}{path}", hierarchy.mount().display())));
-    }
-    for limit in prepared.limits()? {
-        steps.push(("WriteLimit", format!("{} = {} ({})", limit.file, limit.value.trim_end(), limit.field)));
-    }
-    let rules = prepared.device_rules();
-    if prepared.devices.is_some() {
-        for rule in rules {
-            steps.push(("DeviceRule", rule));
-        }
-    } else {
-        steps.push(("DeviceRule", "allow all".to_string()));
-    }
-    steps.push(("Clone", clone_line(plan)));
+    cgroup_steps(prepared, &mut steps)?;
+    steps.push(("Clone", clone_line(prepared)));
     if let Some(mappings) = &plan.mappings {
         for (name, map) in [("uid_map", &mappings.uid), ("gid_map", &mappings.gid)] {
-            for mapping in map.iter() {
-                let (inside, outside, size) = (mapping.container_id, mapping.host_id, mapping.size);
-                steps.push((
-                    "WriteMapping",
-                    format!("{name} {inside} is {outside}, {size} ids ({:?})", mappings.method),
-                ));
-            }
+            steps.extend(map.iter().map(|line| ("WriteMapping", mapping_line(name, line, mappings.method))));
         }
     }
     if let Some(value) = plan.oom_score_adj {
         steps.push(("WriteOomScoreAdj", value.to_string()));
     }
-    if let Some(summary) = prepared.seccomp_summary() {
-        steps.push(("CompileSeccomp", summary));
-    }
+    seccomp_steps(prepared, &mut steps);
+    hook_steps(prepared, &mut steps);
+    steps.push(("WriteState", format!("OCI version {}", prepared.oci_version)));
     for (key, value) in &prepared.annotations {
         steps.push(("Annotate", format!("{key} = {value}")));
     }
     Ok(steps)
 }
 
-fn clone_line(plan: &Plan) -> String {
-    let names: Vec<_> = plan.namespaces.new.iter().map(|kind| kind.name()).collect();
-    let late =
-        plan.namespaces.new.iter().any(|kind| matches!(kind, NamespaceKind::Cgroup | NamespaceKind::Time));
-    let start = if plan.from_seed { ", mounts from the seed" } else { "" };
-    let after = if late { "; cgroup by init" } else { "" };
-    format!("init into its cgroup, new namespaces: {}{start}{after}", names.join(" "))
+fn cgroup_steps(prepared: &Prepared<'_>, steps: &mut Vec<Step>) -> Result<()> {
+    let Some((hierarchy, path)) = &prepared.cgroup else { return Ok(()) };
+    steps.push(("MakeCgroup", format!("{}{path}", hierarchy.mount().display())));
+    for limit in prepared.limits()? {
+        steps.push(("WriteLimit", format!("{} = {} ({})", limit.file, limit.value.trim_end(), limit.field)));
+    }
+    if prepared.devices.is_none() {
+        steps.push(("DeviceRule", "allow a *:* rwm".to_string()));
+        return Ok(());
+    }
+    let number = |number: Option<i64>| {
+        number.filter(|number| *number >= 0).map_or("*".to_string(), |number| number.to_string())
+    };
+    for rule in &prepared.resources.devices {
+        let DeviceRule { allow, kind, major, minor, access } = rule;
+        let verb = if *allow { "allow" } else { "deny" };
+        let (kind, access) = (kind.as_deref().unwrap_or("a"), access.as_deref().unwrap_or("rwm"));
+        steps.push(("DeviceRule", format!("{verb} {kind} {}:{} {access}", number(*major), number(*minor))));
+    }
+    let always = cgroup::always_allowed().into_iter();
+    steps.extend(always.map(|rule| ("DeviceRule", format!("allow {rule}, whatever stands above"))));
+    steps.push(("DeviceRule", "deny what no rule speaks of".to_string()));
+    Ok(())
+}
+
+fn clone_line(prepared: &Prepared<'_>) -> String {
+    let namespaces = &prepared.plan.namespaces;
+    let names = |wanted: &dyn Fn(NamespaceKind) -> bool| {
+        let names: Vec<_> =
+            NamespaceKind::ALL.into_iter().filter(|kind| wanted(*kind)).map(NamespaceKind::name).collect();
+        if names.is_empty() { "none".to_string() } else { names.join(" ") }
+    };
+    let cgroup = if prepared.cgroup.is_some() { "into its cgroup" } else { "into the runtime's cgroup" };
+    let late = |kind| matches!(kind, NamespaceKind::Cgroup | NamespaceKind::Time);
+    let seed = if prepared.plan.from_seed { " (from the seed)" } else { "" };
+    let mut line = format!(
+        "init {cgroup}; new namespaces: {}{seed}",
+        names(&|kind| namespaces.makes(kind) && !late(kind))
+    );
+    for (words, list) in [
+        ("made by init", names(&|kind| namespaces.makes(kind) && late(kind))),
+        ("joined", names(&|kind| namespaces.joins(kind))),
+        ("shared with the host", names(&|kind| !namespaces.makes(kind) && !namespaces.joins(kind))),
+    ] {
+        if list != "none" {
+            line = format!("{line}; {words}: {list}");
+        }
+    }
+    line
+}
+
+fn mapping_line(name: &str, mapping: &IdMapping, method: Method) -> String {
+    let IdMapping { container_id, host_id, size } = *mapping;
+    let last = |first: u32| u64::from(first) + u64::from(size).saturating_sub(1);
+    let by = match method {
+        Method::Privileged => "",
+        Method::Own => ", after setgroups is denied",
+        Method::Helpers => ", by newuidmap and newgidmap",
+    };
+    format!(
+        "{name}: {container_id} to {} inside are {host_id} to {} outside{by}",
+        last(container_id),
+        last(host_id)
+    )
+}
+
+fn seccomp_steps(prepared: &Prepared<'_>, steps: &mut Vec<Step>) {
+    let Some(profile) = &prepared.spec().seccomp else { return };
+    // The rest is refused, or init's.
+    let Seccomp {
+        default_action,
+        default_errno_ret,
+        architectures,
+        flags: _,
+        listener_path: _,
+        listener_metadata: _,
+        syscalls,
+    } = profile;
+    let action = |action: &str, errno: Option<u32>| match errno {
+        Some(errno) => format!("{action}({errno})"),
+        None => action.to_string(),
+    };
+    let words = |words: &[Text<'_>]| words.iter().map(|word| word.to_string()).collect::<Vec<_>>().join(" ");
+    let otherwise = action(default_action, *default_errno_ret);
+    steps.push(("CompileSeccomp", format!("{otherwise} by default; {}", words(architectures))));
+    for Syscall { names, action: name, errno_ret, args } in syscalls {
+        let conditions: Vec<_> = args.iter().map(condition).collect();
+        let when = if conditions.is_empty() { "" } else { " if " };
+        let rule =
+            format!("{}: {}{when}{}", action(name, *errno_ret), words(names), conditions.join(" and "));
+        steps.push(("SeccompRule", rule));
+    }
+}
+
+fn condition(argument: &SyscallArg<'_>) -> String {
+    let SyscallArg { index, value, value_two, op } = argument;
+    let operator = match &**op {
+        "SCMP_CMP_NE" => "!=",
+        "SCMP_CMP_LT" => "<",
+        "SCMP_CMP_LE" => "<=",
+        "SCMP_CMP_EQ" => "==",
+        "SCMP_CMP_GE" => ">=",
+        "SCMP_CMP_GT" => ">",
+        "SCMP_CMP_MASKED_EQ" => return format!("argument {index} & {value:#x} == {value_two:#x}"),
+        other => other,
+    };
+    format!("argument {index} {operator} {value:#x}")
+}
+
+fn hook_steps(prepared: &Prepared<'_>, steps: &mut Vec<Step>) {
+    let Hooks { prestart, create_runtime, create_container, start_container, poststart, poststop } =
+        &prepared.spec().hooks;
+    for (kind, hooks) in [
+        ("prestart", prestart),
+        ("createRuntime", create_runtime),
+        ("createContainer", create_container),
+        ("startContainer", start_container),
+        ("poststart", poststart),
+        ("poststop", poststop),
+    ] {
+        for Hook { path, args, env, timeout } in hooks {
+            let quoted =
+                |words: &[Text<'_>]| words.iter().map(|word| format!(" {:?}", &**word)).collect::<String>();
+            let mut line = format!("{kind} {path}");
+            if !args.is_empty() {
+                line += &format!(", arguments{}", quoted(args));
+            }
+            if !env.is_empty() {
+                line += &format!(", environment{}", quoted(env));
+            }
+            if let Some(seconds) = timeout {
+                line += &format!(", killed after {seconds} s");
+            }
+            steps.push(("RunHook", line));
+        }
+    }
 }
 
 fn text(prepared: &Prepared<'_>) -> Result<String> {
     let mut text = "runtime:\n".to_string();
     for (number, (step, object)) in runtime_steps(prepared)?.iter().enumerate() {
         // Writing to a String cannot fail.
-        let _ = writeln!(text, "{:>4}  {step:<22} {object}", number + 1);
+        let _ = writeln!(text, "{:>4}  {step:<22} {}", number + 1, one_line(object));
     }
     text += "init:\n";
     for (number, operation) in prepared.plan.operations().enumerate() {
         let _ = writeln!(text, "{:>4}  {}", number + 1, describe(&operation, &prepared.plan));
     }
     for warning in &prepared.plan.warnings {
-        let _ = writeln!(text, "warning: {warning}");
+        let _ = writeln!(text, "warning: {}", one_line(warning));
     }
     Ok(text)
 }
@@ -114,13 +238,14 @@ struct Document<'p> {
 }
 
 fn document<'p>(prepared: &'p Prepared<'_>) -> Result<Document<'p>> {
+    let plan = &prepared.plan;
     let steps = runtime_steps(prepared)?;
     let member = |(step, object): (&str, String)| {
         Members(vec![("operation".to_string(), step.to_string()), ("object".to_string(), object)])
     };
     Ok(Document {
         runtime: steps.into_iter().map(member).collect(),
-        init: prepared.plan.operations().map(OperationDocument).collect(),
-        warnings: &prepared.plan.warnings,
+        init: prepared.plan.operations().map(|operation| OperationDocument { operation, plan }).collect(),
+        warnings: &plan.warnings,
     })
 }

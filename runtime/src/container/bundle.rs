@@ -160,45 +160,6 @@ impl<'b> Prepared<'b> {
         &self.spec
     }
 
-    /// The device rules in words, in their order.
-    pub fn device_rules(&self) -> Vec<String> {
-        let number = |number: Option<i64>| number.map_or("*".to_string(), |number| number.to_string());
-        self.resources
-            .devices
-            .iter()
-            .map(|rule| {
-                let verb = if rule.allow { "allow" } else { "deny" };
-                let kind = rule.kind.as_deref().unwrap_or("a");
-                let access = rule.access.as_deref().unwrap_or("rwm");
-                format!("{verb} {kind} {}:{} {access}", number(rule.major), number(rule.minor))
-            })
-            .collect()
-    }
-
-    /// The seccomp profile in a line: the default, and how many calls get which action.
-    pub fn seccomp_summary(&self) -> Option<String> {
-        let profile = self.spec.seccomp.as_ref()?;
-        let mut counts: Vec<(String, usize)> = Vec::new();
-        for rule in &profile.syscalls {
-            let errno = rule.errno_ret.map_or(String::new(), |errno| format!("({errno})"));
-            let conditional = if rule.args.is_empty() { "" } else { " under conditions" };
-            let action = format!("{}{errno}{conditional}", &*rule.action);
-            match counts.iter_mut().find(|(known, _)| *known == action) {
-                Some((_, count)) => *count += rule.names.len(),
-                None => counts.push((action, rule.names.len())),
-            }
-        }
-        let rules: Vec<_> = counts.iter().map(|(action, count)| format!("{count} calls {action}")).collect();
-        let errno = profile.default_errno_ret.map_or(String::new(), |errno| format!("({errno})"));
-        let architectures: Vec<_> = profile.architectures.iter().map(|name| name.to_string()).collect();
-        Some(format!(
-            "default {}{errno}; {}; {}",
-            &*profile.default_action,
-            rules.join(", "),
-            architectures.join(" ")
-        ))
-    }
-
     /// Whether the runtime may do everything itself.
     pub fn is_privileged(&self) -> bool {
         self.host.privileged

@@ -133,6 +133,14 @@ impl<'r> Container<'r> {
         command
     }
 
+    /// `explain FLAGS --bundle BUNDLE`, which takes no id.
+    pub fn explain(&self, flags: &[&str]) -> Command {
+        self.write_spec();
+        let mut command = self.command(&["explain"]);
+        command.args(flags).arg("--bundle").arg(self.bundle());
+        command
+    }
+
     /// Foreground `run`.
     #[track_caller]
     pub fn run(&self) -> Output {
