@@ -49,6 +49,12 @@ pub enum Report {
     Console,
     /// The plan has been run up to the start.
     Ready,
+    /// The filter that init installs next has its listener at this descriptor number. The runtime fetches it from
+    /// there: whatever init sent afterwards the filter could hold up.
+    SeccompListener {
+        /// In init.
+        descriptor: u32,
+    },
 }
 
 /// The most that a message can be, the kernel's text included.
@@ -72,6 +78,10 @@ impl Report {
             Report::NetlinkSocket => 3u8.encode(out),
             Report::Console => 4u8.encode(out),
             Report::Ready => 5u8.encode(out),
+            Report::SeccompListener { descriptor } => {
+                40u8.encode(out);
+                descriptor.encode(out);
+            }
         }
     }
 
@@ -98,6 +108,7 @@ impl Report {
             3 => Report::NetlinkSocket,
             4 => Report::Console,
             5 => Report::Ready,
+            40 => Report::SeccompListener { descriptor: u32::decode(input)? },
             _ => return Err(Malformed),
         })
     }

@@ -115,6 +115,7 @@ impl<'b> Prepared<'b> {
         });
         let intent = Intent {
             id: id.to_string(),
+            bundle: bundle.path.display().to_string(),
             rootfs: rootfs.clone(),
             cgroup: cgroup_path,
             wait_for_start,

@@ -2,6 +2,7 @@
 
 use std::os::fd::{AsFd, OwnedFd};
 
+use pillbox_init::report::Report;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
 use rustix::process::{Signal, WaitId, WaitIdOptions};
@@ -78,6 +79,9 @@ fn supervise(created: &mut Created, signals: &ForwardedSignals, options: &Create
         if ready.channel && exec_pending {
             match created.init.receive()? {
                 Message::Closed => exec_pending = false,
+                Message::Report(Report::SeccompListener { descriptor }, ..) => {
+                    created.init.hand_over_listener(created.plan.seccomp_agent.as_ref(), descriptor)?;
+                }
                 Message::Report(report, _, text) => return Err(word_report(&created.plan, report, &text)),
             }
         }
