@@ -223,8 +223,11 @@ impl<'p> Init<'p> {
         let descriptor = rustix::fd::AsRawFd::as_raw_fd(&copy) as u32;
         drop(copy);
         self.report(Report::SeccompListener { descriptor }, None)?;
-        sys::install_seccomp(flags, program)?;
-        self.await_runtime(Turn::Listener)
+        let listener = sys::install_seccomp(flags, program)?;
+        self.await_runtime(Turn::Listener)?;
+        // While init had it too, calls would wait for ever when the agent is gone.
+        drop(listener);
+        Ok(())
     }
 
     fn await_runtime(&self, turn: Turn) -> Result<(), Errno> {

@@ -4,7 +4,7 @@ use core::arch::asm;
 use core::ffi::{CStr, c_char};
 
 use linux_raw_sys::general as raw;
-use rustix::fd::{AsFd, AsRawFd, BorrowedFd, RawFd};
+use rustix::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
 use rustix::io::Errno;
 use rustix::mount::{MountAttrFlags, MountPropagationFlags};
 
@@ -93,9 +93,10 @@ pub fn join_session_keyring(name: &CStr) -> Result<(), Errno> {
 }
 
 /// seccomp(SECCOMP_SET_MODE_FILTER): `program` is an array of `struct sock_filter`. With
-/// SECCOMP_FILTER_FLAG_NEW_LISTENER the result is the listener's descriptor, else 0.
-pub fn install_seccomp(flags: u32, program: &[u8]) -> Result<usize, Errno> {
+/// SECCOMP_FILTER_FLAG_NEW_LISTENER the result is the listener.
+pub fn install_seccomp(flags: u32, program: &[u8]) -> Result<Option<OwnedFd>, Errno> {
     const SECCOMP_SET_MODE_FILTER: usize = 1;
+    const NEW_LISTENER: u32 = 8;
     const INSTRUCTION: usize = 8;
     #[repr(C)]
     struct Program {
@@ -108,9 +109,11 @@ pub fn install_seccomp(flags: u32, program: &[u8]) -> Result<usize, Errno> {
     let length = u16::try_from(program.len() / INSTRUCTION).map_err(|_| Errno::INVAL)?;
     let program = Program { length, instructions: program.as_ptr() };
     // SAFETY: the kernel copies `length` instructions of 8 bytes, which is what the slice holds.
-    unsafe {
+    let result = unsafe {
         syscall(raw::__NR_seccomp, [SECCOMP_SET_MODE_FILTER, flags as usize, &raw const program as usize, 0, 0, 0])
-    }
+    }?;
+    // SAFETY: with this flag the result is a new descriptor, which nothing else owns.
+    Ok((flags & NEW_LISTENER != 0).then(|| unsafe { OwnedFd::from_raw_fd(result as RawFd) }))
 }
 
 /// rt_sigaction(2) and rt_sigprocmask(2): every signal gets its default disposition, none stays blocked.
