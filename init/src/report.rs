@@ -49,6 +49,8 @@ pub enum Report {
     Console,
     /// The plan has been run up to the start.
     Ready,
+    /// Mounts and devices are there, the old root still is: the moment for hooks.
+    AtHooks,
     /// The filter that init installs next has its listener at this descriptor number. The runtime fetches it from
     /// there: whatever init sent afterwards the filter could hold up.
     SeccompListener {
@@ -78,6 +80,7 @@ impl Report {
             Report::NetlinkSocket => 3u8.encode(out),
             Report::Console => 4u8.encode(out),
             Report::Ready => 5u8.encode(out),
+            Report::AtHooks => 6u8.encode(out),
             Report::SeccompListener { descriptor } => {
                 40u8.encode(out);
                 descriptor.encode(out);
@@ -108,6 +111,7 @@ impl Report {
             3 => Report::NetlinkSocket,
             4 => Report::Console,
             5 => Report::Ready,
+            6 => Report::AtHooks,
             40 => Report::SeccompListener { descriptor: u32::decode(input)? },
             _ => return Err(Malformed),
         })

@@ -12,9 +12,8 @@ use serde::Serialize;
 use crate::console::send_descriptor;
 use crate::error::{Context, Error, Result};
 use crate::json::{self, Members};
-use crate::spec::json::{Map, Text};
-use crate::spec::linux::Seccomp;
 use crate::state::Status;
+use crate::validate::ValidSpec;
 
 /// How long init is left to install its filter between two looks.
 const PAUSE: Timespec = Timespec { tv_sec: 0, tv_nsec: 100_000 };
@@ -60,19 +59,14 @@ struct State<'a> {
 }
 
 impl Agent {
-    /// The agent that a profile names; None if it names none.
-    pub fn of(
-        profile: &Seccomp<'_>,
-        oci_version: &str,
-        annotations: &Map<'_, Text<'_>>,
-        id: &str,
-        bundle: &str,
-    ) -> Option<Agent> {
-        let annotations = annotations.iter().map(|(key, value)| (key.to_string(), value.to_string()));
+    /// The agent that a configuration names; None if it names none.
+    pub fn of(spec: &ValidSpec<'_>, id: &str, bundle: &str) -> Option<Agent> {
+        let profile = spec.seccomp.as_ref()?;
+        let annotations = spec.annotations.iter().map(|(key, value)| (key.to_string(), value.to_string()));
         Some(Agent {
             path: PathBuf::from(&**profile.listener_path.as_ref()?),
             metadata: profile.listener_metadata.as_ref().map_or(String::new(), |metadata| metadata.to_string()),
-            oci_version: oci_version.to_string(),
+            oci_version: spec.oci_version.to_string(),
             id: id.to_string(),
             bundle: bundle.to_string(),
             annotations: Members(annotations.collect()),

@@ -62,7 +62,10 @@ fn runtime_steps(prepared: &Prepared<'_>) -> Result<Vec<(&'static str, String)>>
         for (name, map) in [("uid_map", &mappings.uid), ("gid_map", &mappings.gid)] {
             for mapping in map.iter() {
                 let (inside, outside, size) = (mapping.container_id, mapping.host_id, mapping.size);
-                steps.push(("WriteMapping", format!("{name} {inside} is {outside}, {size} ids ({:?})", mappings.method)));
+                steps.push((
+                    "WriteMapping",
+                    format!("{name} {inside} is {outside}, {size} ids ({:?})", mappings.method),
+                ));
             }
         }
     }

@@ -3,6 +3,7 @@
 mod bundle;
 mod create;
 mod delete;
+mod exec;
 mod foreground;
 mod kill;
 mod start;
@@ -10,6 +11,8 @@ mod start;
 pub use bundle::{Bundle, Prepared, Wishes};
 pub use create::{CreateOptions, create};
 pub use delete::delete;
+pub(crate) use exec::time_namespace_of;
+pub use exec::{ExecOptions, exec};
 pub use foreground::run;
 pub use kill::{Target, kill};
 pub use start::start;

@@ -6,13 +6,18 @@ use pillbox_init::plan::Turn;
 use pillbox_init::report::Report;
 use rustix::net::SendFlags;
 
+use super::delete::{destroy, run_poststop};
+use super::exec::namespace_flags;
+use crate::cgroup::Cgroup;
 use crate::container_id::ContainerId;
 use crate::error::{Context, Error, Result};
+use crate::hooks::{self, Place};
 use crate::seccomp_agent::{Agent, Handed};
-use crate::spawn::{self, Message};
+use crate::spawn::{self, Init, Message};
 use crate::spec::Spec;
 use crate::spec::json::{object, parse};
 use crate::state::{Record, Root, StateDirectory, Status};
+use crate::validate::{NamespaceKind, ValidSpec, validate};
 
 object! {
     /// The part of state.json that words an error.
@@ -24,23 +29,51 @@ object! {
 /// Opens the gate and learns whether the program runs.
 ///
 /// # Errors
-/// There is no such container, or it is not a created one; the program could not be executed.
-pub fn start(root: &Root, id: &ContainerId) -> Result<()> {
+/// There is no such container, or it is not a created one; the program could not be executed; a hook failed (the
+/// container is gone then).
+pub fn start(root: &Root, id: &ContainerId, warn: &mut dyn FnMut(&str)) -> Result<()> {
     let directory = root.find(id)?;
     directory.lock_patiently()?;
     let record = directory.load()?;
     let Some(gate) = (if record.is_alive()? { directory.connect_gate()? } else { None }) else {
         let status = directory.status(&record)?;
         return Err(match status {
-            Status::Stopped => Error::new(format!("cannot start container {id}: it is stopped: process already finished")),
-            status => Error::new(format!("cannot start container {id}: it is {}, not created", status.as_str())),
+            Status::Stopped => {
+                Error::new(format!("cannot start container {id}: it is stopped: process already finished"))
+            }
+            status => {
+                Error::new(format!("cannot start container {id}: it is {}, not created", status.as_str()))
+            }
         });
     };
-    StateDirectory::send_start(&gate).context(|| format!("start container {id}"))?;
-    let said = match spawn::receive(&gate)? {
+    if !record.hooks {
+        return open_gate(&directory, &record, &gate);
+    }
+    let document = directory.read_document()?;
+    let spec = stored_spec(&document)?;
+    let started = run_start_container(&spec, &record)
+        .and_then(|()| open_gate(&directory, &record, &gate))
+        .and_then(|()| {
+            hooks::run(
+                &spec.hooks.poststart,
+                &record,
+                &Place::outside("poststart", Status::Running, record.pid),
+            )
+        });
+    if started.is_err() {
+        drop(gate);
+        destroy(&directory, &record)?;
+        run_poststop(&spec.hooks, &record, warn);
+    }
+    started
+}
+
+fn open_gate(directory: &StateDirectory, record: &Record, gate: &OwnedFd) -> Result<()> {
+    StateDirectory::send_start(gate).context(|| format!("start container {}", directory.id()))?;
+    let said = match spawn::receive(gate)? {
         Message::Report(Report::SeccompListener { descriptor }, ..) => {
-            hand_over_listener(&directory, &record, &gate, descriptor)?;
-            spawn::receive(&gate)?
+            hand_over_listener(directory, record, gate, descriptor)?;
+            spawn::receive(gate)?
         }
         said => said,
     };
@@ -50,20 +83,21 @@ pub fn start(root: &Root, id: &ContainerId) -> Result<()> {
             directory.remove_gate();
             Ok(())
         }
-        Message::Report(report, ..) => Err(describe(&directory, report)),
+        Message::Report(report, ..) => Err(describe(directory, report)),
     }
 }
 
 /// Init waits at the other end of the gate; it ends if this fails and the gate closes.
-fn hand_over_listener(directory: &StateDirectory, record: &Record, gate: &OwnedFd, descriptor: u32) -> Result<()> {
+fn hand_over_listener(
+    directory: &StateDirectory,
+    record: &Record,
+    gate: &OwnedFd,
+    descriptor: u32,
+) -> Result<()> {
     let document = directory.read_document()?;
-    let stored: StoredConfig<'_> =
-        parse(&document).map_err(|error| Error::new(format!("container {}: state.json: {error}", record.id)))?;
-    let agent = stored.config.as_ref().and_then(|spec| {
-        let profile = spec.linux.as_ref()?.seccomp.as_ref()?;
-        Agent::of(profile, &spec.oci_version, &spec.annotations, &record.id, &record.bundle)
-    });
-    let agent = agent.ok_or_else(|| Error::new("linux.seccomp.listenerPath: missing"))?;
+    let spec = stored_spec(&document)?;
+    let agent = Agent::of(&spec, &record.id, &record.bundle)
+        .ok_or_else(|| Error::new("linux.seccomp.listenerPath: missing"))?;
     let process = record.open_process()?.ok_or_else(|| Error::new("init is gone"))?;
     match agent.hand_over(process.as_fd(), record.pid, gate.as_fd(), descriptor, Status::Created)? {
         Handed::Over => {
@@ -73,6 +107,51 @@ fn hand_over_listener(directory: &StateDirectory, record: &Record, gate: &OwnedF
         // Init says why next.
         Handed::NotInstalled => Ok(()),
     }
+}
+
+/// The configuration that was stored with the container, checked again.
+///
+/// # Errors
+/// state.json has none, or it has been changed.
+pub(super) fn stored_spec(document: &[u8]) -> Result<ValidSpec<'_>> {
+    let stored: StoredConfig<'_> =
+        parse(document).map_err(|error| Error::new(format!("state.json: {error}")))?;
+    validate(stored.config.ok_or_else(|| Error::new("state.json: it has no configuration"))?)
+}
+
+fn run_start_container(spec: &ValidSpec<'_>, record: &Record) -> Result<()> {
+    if spec.hooks.start_container.is_empty() {
+        return Ok(());
+    }
+    let process = record.open_process()?.ok_or_else(|| Error::new("process already finished"))?;
+    let cgroup = record.open_cgroup()?;
+    inside(spec, process, record, cgroup.as_ref())
+}
+
+/// The startContainer hooks of a container whose init waits.
+pub(super) fn start_hooks(
+    spec: &ValidSpec<'_>,
+    init: &Init,
+    record: &Record,
+    cgroup: Option<&Cgroup>,
+) -> Result<()> {
+    if spec.hooks.start_container.is_empty() {
+        Ok(())
+    } else {
+        inside(spec, init.duplicate()?, record, cgroup)
+    }
+}
+
+/// They are the container's programs: with its rights, in its namespaces, told the pid that they see.
+fn inside(spec: &ValidSpec<'_>, process: OwnedFd, record: &Record, cgroup: Option<&Cgroup>) -> Result<()> {
+    let own_pids = spec.namespace(NamespaceKind::Pid).is_some_and(|namespace| namespace.path.is_none());
+    let place = Place {
+        enter: Some((process, namespace_flags(spec))),
+        cgroup,
+        rights: Some(spec),
+        ..Place::outside("startContainer", Status::Created, if own_pids { 1 } else { record.pid })
+    };
+    hooks::run(&spec.hooks.start_container, record, &place)
 }
 
 fn describe(directory: &StateDirectory, report: Report) -> Error {
