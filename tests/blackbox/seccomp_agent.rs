@@ -106,6 +106,30 @@ fn an_agent_gets_the_listener_of_create_and_start() {
     });
 }
 
+#[test]
+fn an_agent_gets_the_listener_of_exec() {
+    each_runtime(|runtime| {
+        for no_new_privileges in [true, false] {
+            let (mut container, socket) = container(runtime, no_new_privileges);
+            container.spec["process"]["args"] = json!(["/bin/sleep", "100"]);
+            let first = agent(&socket);
+            container.create_and_start();
+            fs::remove_file(&socket).expect("socket");
+            let second = agent(&socket);
+            let mut exec = container.command(&["exec", &container.id]);
+            let output = container.finish(exec.args(["sh", "-c", "mkdir /tmp/made 2>&1"]));
+            assert!(output.stdout.contains("Function not implemented"), "{output:?}");
+            let seen = second.join().expect("agent");
+            assert_eq!((seen.descriptors, seen.notified), (1, true));
+            assert_eq!(seen.document["state"]["id"], container.id.as_str());
+            assert_ne!(seen.document["pid"], container.pid());
+            container.delete_force().ok();
+            first.join().expect("agent");
+            container.assert_gone();
+        }
+    });
+}
+
 /// Calls that init itself makes after the filter are held up as well, until the agent is gone.
 #[test]
 fn no_call_of_init_s_holds_the_listener_up() {

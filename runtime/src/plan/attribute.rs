@@ -145,7 +145,95 @@ pub(super) fn time_offsets(spec: &ValidSpec<'_>) -> String {
 
 #[cfg(test)]
 mod tests {
+    use super::super::tests::{intent, privileged_host, valid};
     use super::*;
+    use crate::validate::NamespaceKind;
+
+    const ALL: &str = r#"{
+        "ociVersion": "1.3.0", "root": {"path": "rootfs"},
+        "process": {
+            "args": ["true"], "cwd": "/", "noNewPrivileges": true,
+            "scheduler": {"policy": "SCHED_BATCH", "nice": 5, "flags": ["SCHED_FLAG_RESET_ON_FORK"]},
+            "ioPriority": {"class": "IOPRIO_CLASS_IDLE", "priority": 0},
+            "apparmorProfile": "profile", "selinuxLabel": "u:r:t:s0"
+        },
+        "mounts": [
+            {"destination": "/proc", "type": "proc"},
+            {"destination": "/a", "type": "tmpfs"},
+            {"destination": "/b", "type": "tmpfs", "options": ["context=\"own\""]}
+        ],
+        "linux": {
+            "namespaces": [{"type": "mount"}, {"type": "network"}, {"type": "time"}, {"type": "cgroup"}],
+            "timeOffsets": {"monotonic": {"secs": -7, "nanosecs": 5}, "boottime": {"secs": 9}},
+            "personality": {"domain": "LINUX32"}, "sysctl": {"net.ipv4.ip_forward": "1"},
+            "memoryPolicy": {"mode": "MPOL_BIND", "nodes": "1", "flags": ["MPOL_F_STATIC_NODES"]},
+            "mountLabel": "u:r:t:s0:c1,c2",
+            "seccomp": {
+                "defaultAction": "SCMP_ACT_ALLOW", "listenerPath": "/agent", "listenerMetadata": "m",
+                "syscalls": [{"names": ["mkdir"], "action": "SCMP_ACT_NOTIFY"}]
+            }
+        }
+    }"#;
+
+    #[test]
+    fn everything_has_its_operation_in_the_order_that_callers_rely_on() {
+        let plan = super::super::compile(&valid(ALL), &privileged_host(), &intent()).unwrap();
+        let operations: Vec<_> = plan.operations().collect();
+        let mut place = 0;
+        for wanted in [
+            Operation::Unshare { flags: NamespaceKind::Time.clone_flag() },
+            Operation::WriteTimeOffsets { offsets: c"monotonic -7 5\nboottime 9 0\n" },
+            Operation::EnterTimeNamespace {},
+            Operation::PivotRoot {},
+            Operation::SetExecLabel { module: SecurityModule::AppArmor, label: c"profile" },
+            Operation::WriteSysctl { path: c"sys/net/ipv4/ip_forward", value: c"1" },
+            Operation::SetNoNewPrivileges {},
+            Operation::SetScheduler { policy: 3, flags: 1, nice: 5, priority: 0, runtime: 0, deadline: 0, period: 0 },
+            Operation::SetIoPriority { class: IoClass::Idle, level: 0 },
+            Operation::SetPersonality { domain: 8 },
+            Operation::SetMemoryPolicy { mode: 2 | 1 << 15, nodes: &2u64.to_ne_bytes() },
+            Operation::SetExecLabel { module: SecurityModule::SeLinux, label: c"u:r:t:s0" },
+        ] {
+            let found = operations[place..].iter().position(|operation| *operation == wanted);
+            place += found.unwrap_or_else(|| panic!("{wanted:?} is missing, or too early"));
+        }
+        assert_eq!(plan.seccomp_agent.unwrap().metadata, "m");
+    }
+
+    #[test]
+    fn new_file_systems_get_the_mount_label() {
+        let plan = super::super::compile(&valid(ALL), &privileged_host(), &intent()).unwrap();
+        let labels: Vec<_> = plan
+            .operations()
+            .filter_map(|operation| match operation {
+                Operation::Mount { target, parameters, .. } => {
+                    let all: Vec<_> = parameters.iter().map(|text| text.to_str().unwrap().to_string()).collect();
+                    Some((target.to_str().unwrap().to_string(), all.join("=")))
+                }
+                _ => None,
+            })
+            .collect();
+        let expected = [("/proc", ""), ("/a", "context=u:r:t:s0:c1,c2"), ("/b", "context=own")];
+        assert_eq!(labels, expected.map(|(target, label)| (target.to_string(), label.to_string())));
+    }
+
+    #[test]
+    fn a_joined_time_namespace_is_inits_to_enter() {
+        let config = r#"{
+            "ociVersion": "1.3.0", "root": {"path": "rootfs"}, "process": {"args": ["true"], "cwd": "/"},
+            "linux": {"namespaces": [{"type": "mount"}, {"type": "time", "path": "/run/time"}]}
+        }"#;
+        let plan = super::super::compile(&valid(config), &privileged_host(), &intent()).unwrap();
+        let time = NamespaceKind::Time;
+        let index = plan
+            .operations()
+            .find_map(|operation| match operation {
+                Operation::JoinNamespace { namespace, flag } if flag == time.clone_flag() => Some(namespace),
+                _ => None,
+            })
+            .unwrap();
+        assert_eq!(plan.descriptors[index as usize], super::super::Descriptor::Namespace(time, "/run/time".into()));
+    }
 
     #[test]
     fn node_masks() {
