@@ -144,14 +144,14 @@ fn mapping_line(name: &str, mapping: &IdMapping, method: Method) -> String {
 
 fn seccomp_steps(prepared: &Prepared<'_>, steps: &mut Vec<Step>) {
     let Some(profile) = &prepared.spec().seccomp else { return };
-    // The rest is refused, or init's.
+    // Its flags stand where init installs it.
     let Seccomp {
         default_action,
         default_errno_ret,
         architectures,
         flags: _,
-        listener_path: _,
-        listener_metadata: _,
+        listener_path,
+        listener_metadata,
         syscalls,
     } = profile;
     let action = |action: &str, errno: Option<u32>| match errno {
@@ -161,6 +161,10 @@ fn seccomp_steps(prepared: &Prepared<'_>, steps: &mut Vec<Step>) {
     let words = |words: &[Text<'_>]| words.iter().map(|word| word.to_string()).collect::<Vec<_>>().join(" ");
     let otherwise = action(default_action, *default_errno_ret);
     steps.push(("CompileSeccomp", format!("{otherwise} by default; {}", words(architectures))));
+    if let Some(path) = listener_path {
+        let metadata = listener_metadata.as_deref().map_or(String::new(), |text| format!(", metadata {text:?}"));
+        steps.push(("SendSeccompListener", format!("to {path}{metadata}")));
+    }
     for Syscall { names, action: name, errno_ret, args } in syscalls {
         let conditions: Vec<_> = args.iter().map(condition).collect();
         let when = if conditions.is_empty() { "" } else { " if " };

@@ -547,9 +547,11 @@ fn check_order(decoded: &Decoded<'_>, config: &Value) {
     );
     in_order(
         decoded,
-        &["SetRlimit", "DropBounding", "SetCwd", "SetCapabilities", "ReadHome", "FindExecutable"],
+        &["SetRlimit", "DropBounding", "SetCwd", "SetCapabilities", "FindExecutable", "Ready"],
     );
-    in_order(decoded, &["Ready", "AwaitStart", "KeepDescriptors", "Exec"]);
+    in_order(decoded, &["PivotRoot", "ReadHome", "FindExecutable"]);
+    in_order(decoded, &["KeepDescriptors", "DropBounding"]);
+    in_order(decoded, &["Ready", "AwaitStart", "Exec"]);
     for place in decoded.all(|operation| {
         matches!(
             operation,
