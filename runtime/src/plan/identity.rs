@@ -31,7 +31,7 @@ pub fn compile(builder: &mut Builder<'_>, spec: &ValidSpec<'_>, own_user_namespa
         compile_seccomp(builder, spec)?;
     }
 
-    let sets = grantable(builder, process.capabilities.clone().unwrap_or_default(), own_user_namespace);
+    let sets = grantable(builder, process.capabilities.unwrap_or_default(), own_user_namespace);
     builder.push(Operation::DropBounding { keep: capabilities(sets.bounding) });
     let cwd = c_string("process.cwd", &process.cwd)?;
     builder.push(Operation::SetCwd { path: &cwd });
