@@ -121,7 +121,7 @@ impl<'p> Init<'p> {
             }
             Operation::SendNetlinkSocket {} => self.send_netlink_socket()?,
             Operation::PivotRoot {} => mount::pivot_root(self)?,
-            Operation::Chroot {} => mount::chroot(self)?,
+            Operation::Chroot { cover } => mount::chroot(self, cover)?,
             Operation::OpenConsole { rows, columns, uid, mount } => {
                 let console = device::open_console(self, rows, columns, uid, mount)?;
                 self.report(Report::Console, Some(&console))?;
@@ -153,6 +153,11 @@ impl<'p> Init<'p> {
             }
             Operation::ReportHooks {} => self.report(Report::AtHooks, None)?,
             Operation::ReplaceStdio { input, output } => self.replace_stdio(input, output)?,
+            Operation::EnterChroot { root } => {
+                rustix::process::fchdir(self.descriptor(root)?)?;
+                rustix::process::chroot(c".")?;
+                self.root = Some(mount::open_root()?);
+            }
             Operation::EnterRoot {} => self.root = Some(mount::open_root()?),
             Operation::AwaitStart { listener } => self.await_start(listener)?,
             Operation::KeepDescriptors { count } => sys::close_on_exec_from(count.saturating_add(3))?,

@@ -70,7 +70,7 @@ pub fn attach_scratch_root(init: &mut Init<'_>, at: &CStr) -> Result<(), Failure
         .at(Stage::Attach)?;
     rustix::fs::mkdirat(&layers, c"root", FOLDER).at(Stage::Target)?;
     let place = root::open(&layers, c"root").at(Stage::Target)?;
-    let parameters = Strings::new(b"mode\0755\0").map_err(|_| Errno::INVAL)?;
+    let parameters = Strings::new(b"mode\x00755\0").map_err(|_| Errno::INVAL)?;
     let tmpfs = new_file_system(init, c"tmpfs", c"root", none, parameters, NOTHING)?;
     attach(&tmpfs, &place)?;
     init.root = Some(open_root_of(&tmpfs)?);
@@ -267,9 +267,13 @@ pub fn pivot_root(init: &mut Init<'_>) -> Result<(), Failure> {
 
 /// A chroot alone can be left by whoever may chroot(2) again, and exec(8) of another process would not know of it:
 /// moved over the old root, the new one is where every way up ends.
-pub fn chroot(init: &mut Init<'_>) -> Result<(), Failure> {
+pub fn chroot(init: &mut Init<'_>, cover: bool) -> Result<(), Failure> {
     let root = init.root()?;
     rustix::process::fchdir(root)?;
+    if !cover {
+        rustix::process::chroot(c".")?;
+        return Ok(rustix::process::chdir(c"/")?);
+    }
     rustix::mount::move_mount(root, c"", CWD, c"/", MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH)
         .at(Stage::Attach)?;
     rustix::process::chroot(c".")?;

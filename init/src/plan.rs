@@ -286,8 +286,9 @@ operations! {
     16 SendNetlinkSocket {}
     /// pivot_root(2), umount2(2) of what was there before.
     17 PivotRoot {}
-    /// move_mount(2) of the root over the old one, chroot(2): where pivot_root(2) is impossible (a root in ramfs).
-    18 Chroot {}
+    /// chroot(2): where pivot_root(2) is impossible (a root in ramfs), or the mount namespace is not the container's.
+    /// With `cover`, which wants a namespace of the container's own, move_mount(2) of the root over the old one first.
+    18 Chroot { cover: bool }
     /// Opens a pty of the container, hands its master to the runtime, makes the slave stdio and /dev/console.
     19 OpenConsole { rows: u16, columns: u16, uid: u32, mount: bool }
     /// sethostname(2).
@@ -338,6 +339,8 @@ operations! {
     45 ReplaceStdio { input: u32, output: u32 }
     /// Takes the root of the mount namespace that init joined for the container's root.
     46 EnterRoot {}
+    /// chroot(2) into the root of a container that has only that, which the runtime opened.
+    47 EnterChroot { root: u32 }
     /// execve(2).
     41 Exec { arguments: Strings<'a>, environment: Strings<'a> }
     /// setns(2) into the namespace that the runtime opened; `flag` is its CLONE_NEW* bit. Only for namespaces that a

@@ -109,6 +109,9 @@ fn details(operation: &Operation<'_>, plan: &Plan) -> String {
         Operation::MakeDirectory { path, mode } => {
             format!("{} mode {:04o}, if missing", text(path), mode.bits())
         }
+        Operation::Chroot { cover } => {
+            if cover { "after the root has been moved over the old one" } else { "" }.into()
+        }
         Operation::OpenConsole { rows, columns, uid, mount } => {
             let mut line = format!("owner {uid}");
             if rows != 0 && columns != 0 {
@@ -185,10 +188,10 @@ fn details(operation: &Operation<'_>, plan: &Plan) -> String {
         | Operation::NewSession {}
         | Operation::SendNetlinkSocket {}
         | Operation::PivotRoot {}
-        | Operation::Chroot {}
         | Operation::SetNoNewPrivileges {}
         | Operation::ReportHooks {}
         | Operation::EnterRoot {}
+        | Operation::EnterChroot { .. }
         | Operation::Ready {} => String::new(),
     }
 }

@@ -162,7 +162,8 @@ fn seccomp_steps(prepared: &Prepared<'_>, steps: &mut Vec<Step>) {
     let otherwise = action(default_action, *default_errno_ret);
     steps.push(("CompileSeccomp", format!("{otherwise} by default; {}", words(architectures))));
     if let Some(path) = listener_path {
-        let metadata = listener_metadata.as_deref().map_or(String::new(), |text| format!(", metadata {text:?}"));
+        let metadata =
+            listener_metadata.as_deref().map_or(String::new(), |text| format!(", metadata {text:?}"));
         steps.push(("SendSeccompListener", format!("to {path}{metadata}")));
     }
     for Syscall { names, action: name, errno_ret, args } in syscalls {

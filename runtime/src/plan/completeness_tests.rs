@@ -547,10 +547,17 @@ fn check_order(decoded: &Decoded<'_>, config: &Value) {
     );
     in_order(
         decoded,
-        &["SetRlimit", "DropBounding", "SetCwd", "SetCapabilities", "FindExecutable", "Ready"],
+        &[
+            "ReadHome",
+            "KeepDescriptors",
+            "SetCwd",
+            "SetRlimit",
+            "DropBounding",
+            "SetCapabilities",
+            "FindExecutable",
+        ],
     );
-    in_order(decoded, &["PivotRoot", "ReadHome", "FindExecutable"]);
-    in_order(decoded, &["KeepDescriptors", "DropBounding"]);
+    in_order(decoded, &["PivotRoot", "ReadHome"]);
     in_order(decoded, &["Ready", "AwaitStart", "Exec"]);
     for place in decoded.all(|operation| {
         matches!(
