@@ -199,3 +199,61 @@ fn compiling_is_repeatable() {
         assert_eq!(first.encode(3, &[]), second.encode(3, &[]), "{name}");
     }
 }
+
+/// A plan of `rootless_spec` or `default_spec` with a change, decoded far enough to look at.
+fn described(config: &str, host: &Host, intent: &Intent) -> Vec<String> {
+    let plan = compile(&valid(config), host, intent).expect("compiles");
+    plan.operations().map(|operation| describe(&operation, &plan)).collect()
+}
+
+#[test]
+fn only_a_namespace_of_its_own_is_covered_by_the_root() {
+    let pivots = |lines: &[String]| lines.iter().any(|line| line == "PivotRoot");
+    let covers =
+        |lines: &[String]| lines.iter().any(|line| line.starts_with("Chroot ") && line.contains("over"));
+    let own = described(default_spec(), &privileged_host(), &intent());
+    assert!(pivots(&own) && !covers(&own));
+    let no_pivot = Intent { no_pivot: true, ..intent() };
+    let chroot = described(default_spec(), &privileged_host(), &no_pivot);
+    assert!(!pivots(&chroot) && covers(&chroot));
+
+    let mut config: serde_json::Value = serde_json::from_str(default_spec()).expect("is JSON");
+    let linux = config["linux"].as_object_mut().expect("is an object");
+    linux.remove("maskedPaths");
+    linux.remove("readonlyPaths");
+    linux["namespaces"].as_array_mut().expect("is a list").retain(|namespace| namespace["type"] != "mount");
+    let config = config.to_string();
+    // Here it would be the host's root.
+    for intent in [intent(), no_pivot] {
+        let inherited = described(&config, &privileged_host(), &intent);
+        assert!(!pivots(&inherited) && !covers(&inherited));
+        assert!(inherited.iter().any(|line| line == "Chroot"));
+    }
+}
+
+#[test]
+fn only_a_procfs_comes_to_proc_whoever_binds_it() {
+    let config = rootless_spec(1000, 1000).replace(
+        r#""mounts": ["#,
+        r#""mounts": [{"destination": "//proc/", "source": "/some/folder", "options": ["rbind"]},"#,
+    );
+    for host in [user_host(), privileged_host()] {
+        let lines = described(&config, &host, &intent());
+        let line = lines.iter().find(|line| line.contains("/some/folder")).expect("is bound");
+        assert!(line.ends_with("on /proc (rprivate), through no symbolic link, and only a procfs"), "{line}");
+    }
+}
+
+/// A peer of the host's mount would carry out what the container mounts below it.
+#[test]
+fn a_substitute_is_private() {
+    for host in [user_host(), privileged_host()] {
+        let lines = described(&rootless_spec(1000, 1000), &host, &intent());
+        let substitutes: Vec<_> =
+            lines.iter().filter(|line| line.contains("where that is refused")).collect();
+        assert!(
+            !substitutes.is_empty() && substitutes.iter().all(|line| line.contains("private)")),
+            "{substitutes:?}"
+        );
+    }
+}
