@@ -156,6 +156,9 @@ pub(super) fn set_up(
 
     let init = loop {
         let seed = if prepared.plan.from_seed { seed::open() } else { None };
+        if prepared.plan.from_seed && seed.is_none() {
+            prepared.without_seed()?;
+        }
         let cgroup = undo.cgroup.as_ref();
         match spawn::spawn(&prepared.plan, &opened, seed.as_ref(), gate.as_ref(), cgroup) {
             Ok(init) => break init,
