@@ -1,5 +1,6 @@
 //! The commands: each reads its flags, calls the library and prints what there is to print.
 
+mod check;
 mod explain;
 mod lifecycle;
 mod list;
@@ -142,6 +143,15 @@ pub const COMMANDS: &[Command] = &[
         flags: &[BUNDLE, CONFIG, SPEC, valued("format", None, "FORMAT", "text (default) or json")],
         ends_at_operand: false,
         run: explain::explain,
+    },
+    Command {
+        name: "check",
+        operands: "",
+        operand_count: 0..=0,
+        help: "show what this machine offers to containers, what lacks, and what helps",
+        flags: &[valued("format", None, "FORMAT", "table (default) or json")],
+        ends_at_operand: false,
+        run: check::check,
     },
     Command {
         name: "try",
