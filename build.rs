@@ -32,7 +32,10 @@ fn main() {
     for (name, _) in env::vars_os() {
         let name_text = name.to_string_lossy();
         // RUSTC_WRAPPER stays: clippy-driver must not, since it would only check.
-        if name_text.starts_with("CARGO_ENCODED_") || name_text.starts_with("CARGO_FEATURE_") || name_text.starts_with("CARGO_CFG_") {
+        if name_text.starts_with("CARGO_ENCODED_")
+            || name_text.starts_with("CARGO_FEATURE_")
+            || name_text.starts_with("CARGO_CFG_")
+        {
             cargo.env_remove(&name);
         }
     }
@@ -50,7 +53,9 @@ fn main() {
 
     // A source tree without git has no commit to name.
     let commit = Command::new("git").args(["rev-parse", "--short=12", "HEAD"]).output().ok();
-    let commit = commit.filter(|output| output.status.success()).and_then(|output| String::from_utf8(output.stdout).ok());
+    let commit = commit
+        .filter(|output| output.status.success())
+        .and_then(|output| String::from_utf8(output.stdout).ok());
     println!("cargo::rustc-env=PILLBOX_COMMIT={}", commit.as_deref().map_or("unknown", str::trim));
     println!("cargo::rerun-if-changed=.git/logs/HEAD");
 

@@ -190,7 +190,12 @@ fn is_below(path: &str, folder: &str) -> bool {
 }
 
 /// Nothing may cover procfs or parts of it: what init and the program write there must arrive.
-fn target_rule(field: &str, destination: &str, mount: &Mount<'_>, options: &Options<'_>) -> Result<TargetRule> {
+fn target_rule(
+    field: &str,
+    destination: &str,
+    mount: &Mount<'_>,
+    options: &Options<'_>,
+) -> Result<TargetRule> {
     let kind = mount.kind.as_deref().unwrap_or_default();
     if REPLACEABLE_IN_PROC.contains(&destination) && options.bind {
         return Ok(TargetRule::InsideProc);
@@ -298,7 +303,11 @@ fn compile_new(
     cgroup: Option<&str>,
 ) -> Result<()> {
     let kind = match mount.kind.as_deref().unwrap_or_default() {
-        "" => return Err(Error::new(format!("{field}.type: missing: name a file system, or add the option \"bind\""))),
+        "" => {
+            return Err(Error::new(format!(
+                "{field}.type: missing: name a file system, or add the option \"bind\""
+            )));
+        }
         "cgroup" => "cgroup2",
         kind => kind,
     };
@@ -322,18 +331,20 @@ fn compile_new(
         });
         return Ok(());
     }
-    let (parameters, flags): (Vec<&str>, Vec<&str>) = options.data.iter().partition(|data| data.contains('='));
+    let (parameters, flags): (Vec<&str>, Vec<&str>) =
+        options.data.iter().partition(|data| data.contains('='));
     let flags = string_bytes(options.flags.iter().copied().chain(flags));
-    let parameters = string_bytes(parameters.iter().filter_map(|pair| pair.split_once('=')).flat_map(<[&str; 2]>::from));
+    let parameters =
+        string_bytes(parameters.iter().filter_map(|pair| pair.split_once('=')).flat_map(<[&str; 2]>::from));
     let substitute = match kind {
         // Without a cgroup namespace of its own, or in a user namespace that may not: the container's own part.
         "cgroup2" => Some(c_string(field, cgroup.unwrap_or("/sys/fs/cgroup"))?),
         "sysfs" if own_user_namespace => Some(c"/sys".to_owned()),
         _ => None,
     };
-    let otherwise = substitute
-        .as_deref()
-        .map(|path| builder.tree(path, kind == "sysfs" || cgroup.is_none(), &format!("{field}.source"), false, true));
+    let otherwise = substitute.as_deref().map(|path| {
+        builder.tree(path, kind == "sysfs" || cgroup.is_none(), &format!("{field}.source"), false, true)
+    });
     builder.push(Operation::Mount {
         kind: &kind_text,
         source: &source,
@@ -354,7 +365,10 @@ mod tests {
     use crate::spec::json::List;
 
     fn options(list: &[&'static str]) -> Options<'static> {
-        let mount = Box::leak(Box::new(Mount { options: List(list.iter().map(|o| (*o).into()).collect()), ..Mount::default() }));
+        let mount = Box::leak(Box::new(Mount {
+            options: List(list.iter().map(|o| (*o).into()).collect()),
+            ..Mount::default()
+        }));
         parse_options("mounts[0]", mount).unwrap()
     }
 
