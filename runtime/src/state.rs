@@ -82,6 +82,8 @@ pub struct Record {
     pub owner: String,
     /// The cgroup below the hierarchy's mount, if it has one.
     pub cgroup: Option<String>,
+    /// The unit whose cgroup that is, if systemd made it.
+    pub systemd_unit: Option<String>,
     /// From the config.json.
     pub annotations: Members,
     /// Whether the config.json has hooks for what comes after `create`.
@@ -101,6 +103,7 @@ object! {
         "created" => created: Text<'a>,
         "owner" => owner: Text<'a>,
         "cgroup" => cgroup: Option<Text<'a>>,
+        "systemdUnit" => systemd_unit: Option<Text<'a>>,
         "annotations" => annotations: Map<'a, Text<'a>>,
         "hooks" => hooks: bool,
     }
@@ -119,6 +122,7 @@ impl From<StoredRecord<'_>> for Record {
             created,
             owner,
             cgroup,
+            systemd_unit,
             annotations,
             hooks,
         } = stored;
@@ -133,6 +137,7 @@ impl From<StoredRecord<'_>> for Record {
             created: created.to_string(),
             owner: owner.to_string(),
             cgroup: cgroup.map(|cgroup| cgroup.to_string()),
+            systemd_unit: systemd_unit.map(|unit| unit.to_string()),
             annotations: Members(annotations.iter().map(|(k, v)| (k.to_string(), v.to_string())).collect()),
             hooks,
         }

@@ -241,7 +241,7 @@ fn create_options(global: &Global, arguments: &Arguments) -> Result<CreateOption
         listen_fds,
         no_pivot: arguments.is_set("no-pivot"),
         no_new_keyring: arguments.is_set("no-new-keyring"),
-        no_cgroup: global.no_cgroup,
+        driver: global.driver,
         scratch_over: Vec::new(),
     })
 }
