@@ -17,8 +17,11 @@ const LINK: &[&str] = &[
     "-Clink-arg=-Wl,--build-id=none,-z,noseparate-code,-z,norelro",
 ];
 
+/// The linker script that leaves unwind tables out.
+const UNWIND_TABLES: &str = "runtime/unwind-tables.ld";
+
 fn main() {
-    for watched in ["init", "Cargo.lock", "build.rs"] {
+    for watched in ["init", "Cargo.lock", "build.rs", UNWIND_TABLES] {
         println!("cargo::rerun-if-changed={watched}");
     }
     let variable = |name: &str| env::var(name).unwrap_or_else(|_| panic!("cargo sets {name}"));
@@ -50,6 +53,15 @@ fn main() {
     cargo.env("CARGO_ENCODED_RUSTFLAGS", flags.join("\x1f"));
     let status = cargo.status().unwrap_or_else(|error| panic!("run cargo for init: {error}"));
     assert!(status.success(), "building init for {target} failed");
+
+    // What Cargo.toml's release profile makes possible: it aborts on a panic. Panicking tests unwind.
+    if target.contains("-musl") && variable("PROFILE") == "release" {
+        println!("cargo::rustc-link-arg-bin=pillbox=-Wl,--no-eh-frame-hdr");
+        println!(
+            "cargo::rustc-link-arg-bin=pillbox=-Wl,-T,{}/{UNWIND_TABLES}",
+            variable("CARGO_MANIFEST_DIR")
+        );
+    }
 
     // A source tree without git has no commit to name.
     let commit = Command::new("git").args(["rev-parse", "--short=12", "HEAD"]).output().ok();
