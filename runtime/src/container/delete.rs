@@ -2,8 +2,8 @@
 
 use rustix::process::Signal;
 
-use super::scope;
 use super::create::wait_until_gone;
+use super::scope;
 use super::start::stored_spec;
 use crate::cgroup::{Cgroup, Hierarchy};
 use crate::container_id::ContainerId;

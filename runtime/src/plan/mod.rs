@@ -134,7 +134,9 @@ impl Plan {
     /// A process that does nothing: it waits for a word that never comes, or its end.
     pub fn waiting() -> Plan {
         let mut operations = Vec::new();
-        for operation in [Operation::DieWithRuntime { enabled: true }, Operation::Await { turn: Turn::Record }] {
+        for operation in
+            [Operation::DieWithRuntime { enabled: true }, Operation::Await { turn: Turn::Record }]
+        {
             operation.encode(&mut operations);
         }
         Plan { operations, ..Plan::default() }
