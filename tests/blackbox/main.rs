@@ -24,3 +24,4 @@ mod process;
 mod recorded;
 mod rootless;
 mod security;
+mod systemd;

@@ -9,10 +9,10 @@ use super::{Finding, User, read, word};
 use crate::cgroup::compile_devices;
 use crate::sys;
 
-/// CLONE_INTO_CGROUP, the newest that nothing stands in for.
-const OLDEST: (u32, u32) = (5, 7);
-/// mount_setattr, which read-only and id-mapped mounts need.
-const COMPLETE: (u32, u32) = (5, 12);
+/// mount_setattr, the newest that nothing stands in for.
+const OLDEST: (u32, u32) = (5, 12);
+/// What pillbox is made for: cgroup.kill.
+const COMPLETE: (u32, u32) = (5, 14);
 
 pub fn look(user: User, findings: &mut Vec<Finding>) {
     let release = rustix::system::uname().release().to_string_lossy().into_owned();
@@ -25,14 +25,15 @@ pub fn look(user: User, findings: &mut Vec<Finding>) {
 
 fn judge_release(release: &str) -> Finding {
     let finding = Finding::yes("kernel", format!("Linux {release}"));
-    let upgrade = "Boot a newer kernel: Linux 5.12 has all that is required, 6.1 or later is recommended.";
+    let upgrade = "Boot a newer kernel: Linux 5.14 has all that is required, 6.1 or later is recommended.";
     match parse_release(release) {
-        Some(version) if version >= COMPLETE => finding,
-        Some(version) if version >= OLDEST => {
-            finding.lacking(Partly, "Mounts cannot be made read-only recursively or id-mapped.", upgrade)
+        Some(version) if version < OLDEST => {
+            finding.lacking(No, "System calls are missing without which no container can be made.", upgrade)
         }
-        Some(_) => finding.lacking(No, "Processes cannot be cloned into a cgroup.", upgrade),
-        None => finding,
+        Some(version) if version < COMPLETE => {
+            finding.lacking(Partly, "Killing a container takes a signal to each of its processes.", upgrade)
+        }
+        _ => finding,
     }
 }
 

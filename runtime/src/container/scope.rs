@@ -54,13 +54,8 @@ impl Scope {
 
     /// The limits while the holder is in the cgroup as well: init's place must not be taken.
     pub(super) fn make_room<'a>(&self, limits: &[FileWrite<'a>]) -> Vec<FileWrite<'a>> {
-        let one_more = |limit: &FileWrite<'a>| match limit.value.parse::<u64>() {
-            Ok(number) if limit.file == "pids.max" && self.holder.is_some() => {
-                FileWrite { value: number.saturating_add(1).to_string().into(), ..limit.clone() }
-            }
-            _ => limit.clone(),
-        };
-        limits.iter().map(one_more).collect()
+        let held = self.holder.is_some();
+        limits.iter().map(|limit| if held { with_one_more(limit) } else { limit.clone() }).collect()
     }
 
     /// Init is in the cgroup: the holder goes, and its room with it.
@@ -69,6 +64,16 @@ impl Scope {
         holder.kill();
         let limits: Vec<_> = limits.iter().filter(|limit| limit.file == "pids.max").cloned().collect();
         cgroup.apply(&limits)
+    }
+}
+
+/// pids.max for one process more, any other limit as it is.
+fn with_one_more<'a>(limit: &FileWrite<'a>) -> FileWrite<'a> {
+    match limit.value.parse::<u64>() {
+        Ok(number) if limit.file == "pids.max" => {
+            FileWrite { value: number.saturating_add(1).to_string().into(), ..limit.clone() }
+        }
+        _ => limit.clone(),
     }
 }
 
@@ -99,4 +104,24 @@ fn open(unit: &Unit, hierarchy: &Hierarchy, path: &CgroupPath) -> Result<Cgroup>
 pub(super) fn stop(unit: &str) -> Result<()> {
     let stopped = Systemd::connect(Manager::of_caller()).and_then(|mut systemd| systemd.stop(unit));
     if unit.ends_with(".slice") { stopped } else { Ok(()) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::cgroup::compile_limits;
+    use crate::spec::linux::Resources;
+
+    #[test]
+    fn a_limit_of_processes_leaves_room_for_the_holder() {
+        let resources: Resources<'_> =
+            crate::spec::json::parse(br#"{"pids": {"limit": 1}, "memory": {"limit": 1}}"#).unwrap();
+        let limits = compile_limits(&resources).unwrap();
+        let values: Vec<_> = limits.iter().map(|limit| with_one_more(limit).value.into_owned()).collect();
+        let written: Vec<_> =
+            limits.iter().map(|limit| &*limit.file).zip(values.iter().map(String::as_str)).collect();
+        assert_eq!(written, [("memory.max", "1"), ("pids.max", "2")]);
+        let unlimited: Resources<'_> = crate::spec::json::parse(br#"{"pids": {"limit": -1}}"#).unwrap();
+        assert_eq!(with_one_more(&compile_limits(&unlimited).unwrap()[0]).value, "max");
+    }
 }
