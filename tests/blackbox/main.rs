@@ -23,5 +23,6 @@ mod namespaces;
 mod process;
 mod recorded;
 mod rootless;
+mod seccomp_agent;
 mod security;
 mod systemd;
