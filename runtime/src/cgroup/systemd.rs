@@ -175,6 +175,13 @@ impl Systemd {
         Ok(())
     }
 
+    /// Moves a process of the caller's into the unit, also out of a part of the hierarchy that is not the manager's.
+    pub fn attach(&mut self, unit: &str, process: u32) -> Result<()> {
+        let processes = Value::Array("u".into(), vec![Value::Uint32(process)]);
+        let moved = self.call("AttachProcessesToUnit", &[Value::text(unit), Value::text(""), processes]);
+        moved.map(drop).map_err(|error| error.into_error(&format!("AttachProcessesToUnit {unit}")))
+    }
+
     /// Changes limits of a unit that runs, until it ends.
     pub fn set_limits(&mut self, unit: &str, limits: &[FileWrite<'_>]) -> Result<()> {
         let properties = of_limits(limits).iter().map(marshal).collect();

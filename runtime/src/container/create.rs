@@ -159,18 +159,25 @@ pub(super) fn set_up(
     }
     let gate = if prepared.plan.waits_for_start() { Some(directory.open_gate()?) } else { None };
 
+    let mut attach = false;
     let init = loop {
         let seed = if prepared.plan.from_seed { seed::open() } else { None };
-        let cgroup = undo.cgroup.as_ref();
+        let cgroup = undo.cgroup.as_ref().filter(|_| !attach);
         match spawn::spawn(&prepared.plan, &opened, seed.as_ref(), gate.as_ref(), cgroup) {
             Ok(init) => break init,
             Err(SpawnError::Seed) if prepared.plan.from_seed => prepared.without_seed()?,
             Err(SpawnError::Seed) => return Err(Error::new("clone into a mount namespace: refused")),
-            Err(SpawnError::Other(error)) => return Err(error),
+            Err(SpawnError::Cgroup(_)) if !attach && scope.is_some() && prepared.plan.mappings.is_some() => {
+                attach = true;
+            }
+            Err(SpawnError::Cgroup(error) | SpawnError::Other(error)) => return Err(error),
         }
     };
     undo.init = Some(init);
     if let (Some(scope), Some(cgroup)) = (&mut scope, &undo.cgroup) {
+        if let (true, Some(init)) = (attach, &undo.init) {
+            scope.attach(init)?;
+        }
         scope.release(cgroup, &prepared.limits()?)?;
     }
     let init = undo.init.as_mut().ok_or_else(|| Error::new("no init"))?;

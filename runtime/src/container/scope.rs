@@ -10,13 +10,13 @@ use crate::spawn::{self, Init, SpawnError};
 /// A unit that stands; dropping it ends the process that holds it, not the unit.
 pub(super) struct Scope {
     holder: Option<Init>,
+    systemd: Systemd,
+    name: String,
 }
 
 impl Drop for Scope {
     fn drop(&mut self) {
-        if let Some(holder) = self.holder.take() {
-            holder.kill();
-        }
+        self.end_holder();
     }
 }
 
@@ -33,10 +33,11 @@ impl Scope {
         limits: &[FileWrite<'_>],
     ) -> Result<(Scope, Cgroup)> {
         // Before anything is made that a missing systemd would leave behind.
-        let mut systemd = Systemd::connect(Manager::of_caller())?;
-        let scope = Scope { holder: if unit.is_slice() { None } else { Some(spawn_holder()?) } };
+        let systemd = Systemd::connect(Manager::of_caller())?;
+        let holder = if unit.is_slice() { None } else { Some(spawn_holder()?) };
+        let mut scope = Scope { holder, systemd, name: unit.name.clone() };
         let process = scope.holder.as_ref().map(|holder| holder.pid.as_raw_nonzero().get().cast_unsigned());
-        systemd.start(unit, &compile_properties(unit, process, limits, &prepared.annotations)?)?;
+        scope.systemd.start(unit, &compile_properties(unit, process, limits, &prepared.annotations)?)?;
         let opened = open(unit, hierarchy, path).and_then(|cgroup| {
             cgroup.enable_controllers(hierarchy, limits)?;
             Ok(cgroup)
@@ -44,9 +45,9 @@ impl Scope {
         match opened {
             Ok(cgroup) => Ok((scope, cgroup)),
             Err(error) => {
-                drop(scope);
+                scope.end_holder();
                 // The first error is the one to report.
-                let _ = systemd.stop(&unit.name);
+                let _ = scope.systemd.stop(&unit.name);
                 Err(error)
             }
         }
@@ -58,10 +59,23 @@ impl Scope {
         limits.iter().map(|limit| if held { with_one_more(limit) } else { limit.clone() }).collect()
     }
 
+    /// Has systemd move init in, for a user who may not start it there: it waits for its id maps and has done nothing.
+    pub(super) fn attach(&mut self, init: &Init) -> Result<()> {
+        self.systemd.attach(&self.name, init.pid.as_raw_nonzero().get().cast_unsigned())
+    }
+
+    fn end_holder(&mut self) {
+        if let Some(holder) = self.holder.take() {
+            holder.kill();
+        }
+    }
+
     /// Init is in the cgroup: the holder goes, and its room with it.
     pub(super) fn release(&mut self, cgroup: &Cgroup, limits: &[FileWrite<'_>]) -> Result<()> {
-        let Some(holder) = self.holder.take() else { return Ok(()) };
-        holder.kill();
+        if self.holder.is_none() {
+            return Ok(());
+        }
+        self.end_holder();
         let limits: Vec<_> = limits.iter().filter(|limit| limit.file == "pids.max").cloned().collect();
         cgroup.apply(&limits)
     }
@@ -83,7 +97,9 @@ fn spawn_holder() -> Result<Init> {
     match spawn::spawn(&plan, &spawn::open(&plan)?, None, None, None) {
         Ok(holder) => Ok(holder),
         Err(SpawnError::Seed) => Err(Error::new("clone the process that holds the scope: refused")),
-        Err(SpawnError::Other(error)) => Err(error.context("the process that holds the scope")),
+        Err(SpawnError::Cgroup(error) | SpawnError::Other(error)) => {
+            Err(error.context("the process that holds the scope"))
+        }
     }
 }
 
