@@ -1,12 +1,13 @@
 //! `--cgroup-manager=systemd` with a real systemd: process 1 of namespaces of its own, which knows only the units below.
 
 use std::fs;
+use std::os::unix::fs::{PermissionsExt, chown};
 use std::path::Path;
 use std::process::Command;
 
 use serde_json::json;
 
-use crate::harness::{Container, each_runtime_but, skip};
+use crate::harness::{Container, each_runtime_but, pillbox_only, skip};
 
 /// Runs $3 as a service of a systemd that has no other, with a message bus; in the cgroup $1, with its files in $2.
 const BOOT: &str = r#"
@@ -17,6 +18,9 @@ set -e
         umount /sys/fs/cgroup
         mount -t cgroup2 cgroup2 /sys/fs/cgroup
         mount -t proc proc /proc
+        # One that nothing is mounted over, or the kernel gives no other to user namespaces.
+        mkdir "$1/proc"
+        mount -t proc proc "$1/proc"
         # It would change settings of the machine there.
         mount --bind /proc/sys /proc/sys
         mount -o remount,bind,ro /proc/sys
@@ -34,6 +38,8 @@ find "$1" -mindepth 1 -depth -type d -exec rmdir {} +
 exit $status
 "#;
 
+const USER: u32 = 65534;
+
 const SYSTEMD: &str = "/usr/lib/systemd/systemd";
 
 /// What `script` writes to its stdout and stderr as a service of systemd; `$1` is the runtime with its `--root`.
@@ -47,10 +53,39 @@ fn with_systemd(container: &Container, script: &str) -> String {
     unit("test.target", "Wants=case.service\n");
     unit("dbus.socket", "[Socket]\nListenStream=/run/dbus/system_bus_socket\n");
     let bus = "dbus-daemon --system --address=systemd: --nofork --nopidfile --systemd-activation";
-    unit("dbus.service", &format!("[Service]\nExecStart=/usr/bin/{bus}\n"));
+    unit(
+        "dbus.service",
+        &format!("Requires=dbus.socket\nAfter=dbus.socket\n[Service]\nExecStart=/usr/bin/{bus}\n"),
+    );
     for name in ["sysinit", "basic", "shutdown", "umount", "final", "exit"] {
         unit(&format!("{name}.target"), "");
     }
+    // The same for the systemd of an ordinary user.
+    let own = folder.join("user");
+    fs::create_dir_all(own.join("units")).expect("user's folder");
+    for name in
+        ["dbus.socket", "dbus.service", "default.target", "shutdown.target", "exit.target", "basic.target"]
+    {
+        let of_user = |text: String| {
+            text.replace("/run/dbus/system_bus_socket", "%t/bus")
+                .replace("--system ", "--session ")
+                .replace("case.", "dbus.")
+        };
+        let text =
+            fs::read_to_string(units.join(name)).or_else(|_| fs::read_to_string(units.join("test.target")));
+        fs::write(own.join("units").join(name), of_user(text.expect("unit"))).expect("unit");
+    }
+    chown(&own, Some(USER), Some(USER)).expect("chown");
+    let environment = format!(
+        "XDG_RUNTIME_DIR={0} HOME={0} SYSTEMD_UNIT_PATH={0}/units SYSTEMD_GENERATOR_PATH=/nonexistent",
+        own.display()
+    );
+    unit(
+        "user.service",
+        &format!(
+            "[Service]\nType=notify\nUser={USER}\nDelegate=yes\nEnvironment={environment}\nExecStart={SYSTEMD} --user\n"
+        ),
+    );
     fs::write(folder.join("script"), script).expect("script");
     let runtime =
         format!("{} --root {}", container.runtime.path.display(), container.state_folder().display());
@@ -58,7 +93,7 @@ fn with_systemd(container: &Container, script: &str) -> String {
         "case.service",
         &format!(
             "Requires=dbus.socket dbus.service\nAfter=dbus.socket dbus.service\nSuccessAction=exit-force\nFailureAction=exit-force\n\
-             [Service]\nType=oneshot\nWorkingDirectory={}\nStandardOutput=file:{}\nStandardError=inherit\n\
+             [Service]\nType=oneshot\nTimeoutStartSec=15\nWorkingDirectory={}\nStandardOutput=file:{}\nStandardError=inherit\n\
              ExecStart=/bin/sh {}/script \"{runtime}\" {}\n",
             container.bundle().display(),
             output.display(),
@@ -150,6 +185,54 @@ fn a_unit_that_runs_is_not_taken_over() {
         );
         for line in ["run 5", "create 0", "again 1", "delete 0", "run anew 5", "left"] {
             assert!(said.lines().any(|said| said.trim_end() == line), "{line:?}: {said}");
+        }
+    });
+}
+
+/// Both from a process in the user's part of the hierarchy, and from one in the system's.
+#[test]
+fn a_users_container_is_a_scope_of_their_systemds() {
+    pillbox_only(|runtime| {
+        if !has_systemd() {
+            return;
+        }
+        let container = Container::new(runtime);
+        for path in [&container.bundle(), &container.rootfs(), &container.state_folder()] {
+            chown(path, Some(USER), Some(USER)).expect("chown");
+        }
+        let program = container.folder.join("runtime");
+        fs::copy(&container.runtime.path, &program).expect("copy");
+        fs::set_permissions(&program, fs::Permissions::from_mode(0o755)).expect("chmod");
+        let said = with_systemd(
+            &container,
+            r#"
+            systemctl start user.service; echo "manager $?"
+            folder=$(dirname "$PWD")
+            export XDG_RUNTIME_DIR=$folder/systemd/user
+            pillbox="$folder/runtime --root $folder/state --cgroup-manager=systemd"
+            as_user="setpriv --reuid 65534 --regid 65534 --clear-groups"
+            cat > use <<END
+            $pillbox create --pid-file pid $2 < /dev/null; echo "\$1 create \$?"
+            $pillbox start $2; echo "\$1 start \$?"
+            echo "\$1 in \$(grep ^0:: /proc/\$(cat pid)/cgroup)"
+            $pillbox delete --force $2; echo "\$1 delete \$?"
+            echo "\$1 left \$(systemctl --user list-units --all --no-legend pillbox-$2.scope)"
+END
+            $as_user $pillbox spec --rootless
+            sed -i 's/"terminal": true/"terminal": false/; s/"sh"/"sleep", "1000"/' config.json
+            $as_user systemd-run --quiet --user --scope sh use within
+            $as_user sh use outside
+            # It would wait for units that it does not know.
+            systemctl kill --signal=KILL user.service
+            "#,
+        );
+        assert!(said.contains("manager 0\n"), "{said}");
+        let cgroup = format!("0::/system.slice/user.service/user.slice/pillbox-{}.scope", container.id);
+        for place in ["within", "outside"] {
+            for line in ["create 0", "start 0", &format!("in {cgroup}"), "delete 0", "left"] {
+                let line = format!("{place} {line}");
+                assert!(said.lines().any(|said| said.trim_end() == line), "{line:?}: {said}");
+            }
         }
     });
 }
