@@ -7,7 +7,7 @@ use std::process::Command;
 
 use serde_json::json;
 
-use crate::harness::{Container, each_runtime_but, pillbox_only, skip};
+use crate::harness::{Container, pillbox_only, skip};
 
 /// Runs $3 as a service of a systemd that has no other, with a message bus; in the cgroup $1, with its files in $2.
 const BOOT: &str = r#"
@@ -119,7 +119,7 @@ fn has_systemd() -> bool {
 
 #[test]
 fn a_container_is_a_scope_of_systemds() {
-    each_runtime_but(&[("crun", "needs dbus at its build's place")], |runtime| {
+    pillbox_only(|runtime| {
         if !has_systemd() {
             return;
         }
@@ -164,7 +164,7 @@ fn a_container_is_a_scope_of_systemds() {
 
 #[test]
 fn a_unit_that_runs_is_not_taken_over() {
-    each_runtime_but(&[("crun", "needs dbus at its build's place")], |runtime| {
+    pillbox_only(|runtime| {
         if !has_systemd() {
             return;
         }
@@ -239,7 +239,7 @@ END
 
 #[test]
 fn without_a_bus_nothing_is_made() {
-    each_runtime_but(&[("crun", "another text"), ("runc", "another text")], |runtime| {
+    pillbox_only(|runtime| {
         let mut container = Container::new(runtime);
         container.spec["linux"]["cgroupsPath"] = json!(format!(":p:{}", container.id));
         container.write_spec();
@@ -269,7 +269,7 @@ fn without_a_bus_nothing_is_made() {
 
 #[test]
 fn a_cgroups_path_for_cgroupfs_is_refused() {
-    each_runtime_but(&[("crun", "takes it as a name"), ("runc", "another text")], |runtime| {
+    pillbox_only(|runtime| {
         let container = Container::new(runtime);
         container.write_spec();
         let bundle = container.bundle().to_str().expect("path").to_string();
