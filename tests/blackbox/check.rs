@@ -1,18 +1,15 @@
 //! `check`: what the machine offers, as root and as an ordinary user see it, and where something is missing.
 
-use std::fs;
-use std::os::unix::fs::PermissionsExt;
 use std::process::Command;
 
 use serde_json::Value;
 
-use crate::harness::{Container, Output, pillbox_only};
+use crate::harness::{Container, Output, copy_program, pillbox_only};
 
 /// `pillbox check ARGUMENTS` as the last words of `prefix`, with a copy of the program that every user can read.
 fn check(container: &Container, prefix: &[&str], arguments: &[&str]) -> Output {
     let program = container.folder.join("runtime");
-    fs::copy(&container.runtime.path, &program).expect("copy");
-    fs::set_permissions(&program, fs::Permissions::from_mode(0o755)).expect("chmod");
+    copy_program(&container.runtime.path, &program);
     let mut command = Command::new(prefix[0]);
     command.args(&prefix[1..]).arg(program).arg("check").args(arguments);
     container.finish(command.env_clear().env("PATH", "/usr/sbin:/usr/bin:/sbin:/bin"))

@@ -1,13 +1,13 @@
 //! `--cgroup-manager=systemd` with a real systemd: process 1 of namespaces of its own, which knows only the units below.
 
 use std::fs;
-use std::os::unix::fs::{PermissionsExt, chown};
+use std::os::unix::fs::chown;
 use std::path::Path;
 use std::process::Command;
 
 use serde_json::json;
 
-use crate::harness::{Container, pillbox_only, skip};
+use crate::harness::{Container, copy_program, pillbox_only, skip};
 
 /// Runs $3 as a service of a systemd that has no other, with a message bus; in the cgroup $1, with its files in $2.
 const BOOT: &str = r#"
@@ -201,8 +201,7 @@ fn a_users_container_is_a_scope_of_their_systemds() {
             chown(path, Some(USER), Some(USER)).expect("chown");
         }
         let program = container.folder.join("runtime");
-        fs::copy(&container.runtime.path, &program).expect("copy");
-        fs::set_permissions(&program, fs::Permissions::from_mode(0o755)).expect("chmod");
+        copy_program(&container.runtime.path, &program);
         let said = with_systemd(
             &container,
             r#"
