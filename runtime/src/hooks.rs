@@ -110,7 +110,7 @@ fn run_one(hook: &Hook<'_>, state: &str, record: &Record, place: &Place<'_>) -> 
     let mut process =
         spawn::spawn(&plan, &opened, None, None, place.cgroup).map_err(|error| match error {
             SpawnError::Seed => Error::new("refused"),
-            SpawnError::Other(error) => error,
+            SpawnError::Cgroup(error) | SpawnError::Other(error) => error,
         })?;
     // The other ends are the hook's alone: what it closes is then closed.
     drop(opened);

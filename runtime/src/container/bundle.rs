@@ -2,7 +2,10 @@
 
 use std::path::{Path, PathBuf};
 
-use crate::cgroup::{CgroupPath, DeviceProgram, FileWrite, Hierarchy, compile_devices, compile_limits};
+use crate::cgroup::systemd::{Manager, Systemd, Unit};
+use crate::cgroup::{
+    CgroupPath, DeviceProgram, Driver, FileWrite, Hierarchy, compile_devices, compile_limits,
+};
 use crate::container_id::ContainerId;
 use crate::error::{Context, Error, Result};
 use crate::plan::{self, Host, Intent, Layer, Plan};
@@ -47,6 +50,8 @@ pub struct Prepared<'b> {
     pub plan: Plan,
     /// Where the cgroup goes; `None` where there can be none.
     pub cgroup: Option<(Hierarchy, CgroupPath)>,
+    /// The unit whose cgroup that is, if systemd makes it.
+    pub unit: Option<Unit>,
     /// What is written into the cgroup, with the resources it comes from.
     pub resources: Resources<'b>,
     /// The device filter; `None` allows everything.
@@ -75,8 +80,8 @@ pub struct Wishes {
     pub no_new_keyring: bool,
     /// See [`Intent`].
     pub environment: Vec<String>,
-    /// Whether to go without a cgroup.
-    pub no_cgroup: bool,
+    /// Who makes the cgroup.
+    pub driver: Driver,
     /// See [`Intent`].
     pub scratch_over: Vec<Layer>,
 }
@@ -93,7 +98,7 @@ impl<'b> Prepared<'b> {
             no_pivot,
             no_new_keyring,
             environment,
-            no_cgroup,
+            driver,
             scratch_over,
         } = wishes;
         let named = |error: Error| error.context(&bundle.config_name);
@@ -115,7 +120,14 @@ impl<'b> Prepared<'b> {
 
         let devices = compile_devices(&spec.resources.devices).map_err(named)?;
         compile_limits(&spec.resources).map_err(named)?;
-        let cgroup = if no_cgroup { None } else { find_cgroup(&spec, id).map_err(named)? };
+        let (cgroup, unit) = match driver {
+            Driver::Disabled => (None, None),
+            Driver::Cgroupfs => (find_cgroup(&spec, id).map_err(named)?, None),
+            Driver::Systemd => {
+                let (hierarchy, path, unit) = find_unit(&spec, id).map_err(named)?;
+                (Some((hierarchy, path)), Some(unit))
+            }
+        };
         let host = Host::look();
         let cgroup_path = cgroup
             .as_ref()
@@ -137,6 +149,7 @@ impl<'b> Prepared<'b> {
         Ok(Prepared {
             plan,
             cgroup,
+            unit,
             resources: spec.resources.clone(),
             devices,
             rootfs,
@@ -224,6 +237,16 @@ fn find_cgroup(spec: &ValidSpec<'_>, id: &ContainerId) -> Result<Option<(Hierarc
     };
     let path = CgroupPath::resolve(spec.cgroups_path.as_deref(), id.as_str(), || hierarchy.own_cgroup())?;
     Ok(Some((hierarchy, path)))
+}
+
+/// The unit, and the cgroup that it will have below the manager's, which only systemd knows.
+fn find_unit(spec: &ValidSpec<'_>, id: &ContainerId) -> Result<(Hierarchy, CgroupPath, Unit)> {
+    let manager = Manager::of_caller();
+    let unit = Unit::resolve(spec.cgroups_path.as_deref(), id.as_str(), manager.default_slice())?;
+    let hierarchy = Hierarchy::find()?
+        .ok_or_else(|| Error::new("--cgroup-manager=systemd: no cgroup v2 hierarchy is mounted"))?;
+    let path = Systemd::connect(manager)?.cgroup(&unit)?;
+    Ok((hierarchy, path, unit))
 }
 
 impl Host {
