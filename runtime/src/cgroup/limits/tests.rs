@@ -84,6 +84,16 @@ fn weights_of_shares() {
     assert!(weights.is_sorted() && weights.iter().all(|weight| (1..=10_000).contains(weight)));
 }
 
+/// The same as with floating point, which other runtimes use, for all shares that there are.
+#[test]
+fn weights_are_those_of_the_formula() {
+    for shares in 2..=262_144 {
+        let log = (shares as f64).log2();
+        let weight = 10f64.powf((log * log + 125.0 * log) / 612.0 - 7.0 / 34.0).ceil() as u64;
+        assert_eq!(weight_of_shares(shares), weight, "{shares}");
+    }
+}
+
 #[test]
 fn cpu_time() {
     assert_eq!(compiled(r#"{"cpu":{"quota":50000}}"#), ["cpu.max=50000 100000"]);
