@@ -160,7 +160,7 @@ impl<'p> Init<'p> {
             Operation::ReplaceStdio { input, output } => self.replace_stdio(input, output)?,
             Operation::EnterRoot {} => self.root = Some(mount::open_root()?),
             Operation::AwaitStart { listener } => self.await_start(listener)?,
-            Operation::KeepDescriptors { count } => sys::close_on_exec_from(3 + count)?,
+            Operation::KeepDescriptors { count } => sys::close_on_exec_from(count.saturating_add(3))?,
             Operation::Exec { arguments, environment } => exec::exec(self, arguments, environment)?,
         }
         Ok(())

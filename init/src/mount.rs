@@ -33,7 +33,7 @@ const TEXT_MAX: usize = MESSAGE_MAX - 32;
 pub struct State {
     /// The container's null device, verified.
     null: Option<OwnedFd>,
-    /// A detached read-only tmpfs without content.
+    /// A read-only tmpfs without content, where it was first needed: before Linux 6.15 only what is attached can be cloned.
     empty: Option<OwnedFd>,
     /// A procfs that nothing of the container can cover.
     procfs: Option<OwnedFd>,
@@ -282,13 +282,15 @@ pub fn mask_path(init: &mut Init<'_>, path: &CStr) -> Result<(), Failure> {
     if folder && init.mount.empty.is_none() {
         let none = Strings::default();
         let mount = new_file_system(init, c"tmpfs", c"tmpfs", none, none, MountAttrFlags::MOUNT_ATTR_RDONLY)?;
+        attach(&mount, &target)?;
         init.mount.empty = Some(mount);
+        return Ok(());
     }
     if !folder && init.mount.null.is_none() {
         init.mount.null = Some(open_null(init.root()?)?);
     }
     let mask = if folder { &init.mount.empty } else { &init.mount.null };
-    let tree = clone_tree(mask.as_ref().ok_or(Errno::BADF)?, false).at(Stage::Source)?;
+    let tree = clone_tree(mask.as_ref().ok_or(Errno::BADF)?, false)?;
     attach(&tree, &target)
 }
 

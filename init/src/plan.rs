@@ -163,6 +163,9 @@ macro_rules! operations {
         }
 
         impl<'a> Operation<'a> {
+            /// The names of all operations.
+            pub const NAMES: &'static [&'static str] = &[$(stringify!($name)),*];
+
             /// Appends the operation to `out`.
             pub fn encode(&self, out: &mut impl Sink) {
                 match *self {

@@ -144,7 +144,7 @@ fn details(operation: &Operation<'_>, plan: &Plan) -> String {
         Operation::AwaitStart { .. } => "from pillbox start".into(),
         Operation::ReplaceStdio { .. } => "by pipes of the runtime's".into(),
         Operation::KeepDescriptors { count: 0 } => "stdio only".into(),
-        Operation::KeepDescriptors { count } => format!("stdio and 3 to {}", 2 + count),
+        Operation::KeepDescriptors { count } => format!("stdio and 3 to {}", count.saturating_add(2)),
         Operation::Exec { arguments, environment } => {
             format!("{} with {}", list(arguments.iter().map(quoted)), list(environment.iter().map(quoted)))
         }

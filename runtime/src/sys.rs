@@ -226,7 +226,7 @@ impl<'a> Child<'a> {
 
     /// Everything closes at the exec but stdio, what the caller preserves, and what init needs.
     fn sort_descriptors(&self) -> Result<(), Errno> {
-        pillbox_init::sys::close_on_exec_from(3 + self.preserve)?;
+        pillbox_init::sys::close_on_exec_from(self.preserve.saturating_add(3))?;
         for &fd in self.keep {
             rustix::io::fcntl_setfd(
                 pillbox_init::sys::inherited_fd(fd as u32),

@@ -44,10 +44,17 @@ pub struct CreateOptions {
     pub scratch_over: Vec<Layer>,
 }
 
+/// fs.nr_open can't be more.
+const DESCRIPTORS_MAX: u32 = i32::MAX as u32 - 3;
+
 impl CreateOptions {
     /// How many descriptors from 3 on the program gets, and the variables that tell it of them.
     pub(super) fn passed_on(&self) -> Result<(u32, Vec<String>)> {
-        let count = self.preserve_fds + self.listen_fds;
+        let (asked, listening) = (self.preserve_fds, self.listen_fds);
+        let count =
+            asked.checked_add(listening).filter(|count| *count <= DESCRIPTORS_MAX).ok_or_else(|| {
+                Error::new(format!("--preserve-fds {asked}, LISTEN_FDS={listening}: more than there can be"))
+            })?;
         for number in 3..3 + count {
             sys::inherited_descriptor(number).map_err(|_| {
                 Error::new(format!("--preserve-fds {}: descriptor {number} is not open", self.preserve_fds))

@@ -4,6 +4,8 @@
 //! on the effects, and lists what the runtime must open, make and join before the clone. It asks the kernel
 //! nothing: what it must know of the machine stands in [`Host`].
 
+#[cfg(test)]
+mod completeness_tests;
 mod device;
 mod exec;
 mod identity;
@@ -11,6 +13,8 @@ mod mount;
 mod namespace;
 #[cfg(test)]
 mod tests;
+#[cfg(test)]
+mod wire_tests;
 
 use std::ffi::{CStr, CString};
 
@@ -246,7 +250,8 @@ pub fn compile(spec: &ValidSpec<'_>, host: &Host, intent: &Intent) -> Result<Pla
         && !own_user_namespace
         && intent.scratch_over.is_empty()
         // These find their programs in the host's files.
-        && spec.hooks.create_container.is_empty();
+        && spec.hooks.create_container.is_empty()
+        && !mount::needs_host_paths(spec);
     let mut builder = Builder::new(host);
 
     compile_beginning(&mut builder, &namespaces, &mappings, intent)?;

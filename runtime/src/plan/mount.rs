@@ -175,6 +175,16 @@ pub fn compile(
     Ok(read_only_later)
 }
 
+/// Whether a new file system is made from something that has a path on the host: a block device, overlay layers.
+pub fn needs_host_paths(spec: &ValidSpec<'_>) -> bool {
+    const OF_THE_KERNEL: [&str; 9] =
+        ["proc", "sysfs", "tmpfs", "ramfs", "devpts", "mqueue", "cgroup", "cgroup2", "bind"];
+    spec.mounts.iter().any(|mount| {
+        let bind = mount.options.iter().any(|option| matches!(&**option, "bind" | "rbind"));
+        !bind && !OF_THE_KERNEL.contains(&mount.kind.as_deref().unwrap_or_default())
+    })
+}
+
 /// An absolute path without doubled or trailing slashes; a relative one is taken from the root.
 fn normalize(path: &str) -> String {
     let mut normal = String::with_capacity(path.len() + 1);
