@@ -90,7 +90,7 @@ pub fn layers() -> Result<Vec<Layer>> {
             layers.push(Layer::ReadOnly(path.to_string()));
         }
     }
-    layers.sort_by(|left, right| path_of(left).cmp(path_of(right)));
+    layers.sort_unstable_by(|left, right| path_of(left).cmp(path_of(right)));
     Ok(layers)
 }
 

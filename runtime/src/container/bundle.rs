@@ -7,7 +7,7 @@ use crate::container_id::ContainerId;
 use crate::error::{Context, Error, Result};
 use crate::plan::{self, Host, Intent, Layer, Plan};
 use crate::seed;
-use crate::spec::{self, linux::Resources};
+use crate::spec;
 use crate::validate::{ValidSpec, validate};
 
 /// Where a container's configuration comes from.
@@ -48,8 +48,6 @@ pub struct Prepared<'b> {
     pub plan: Plan,
     /// Where the cgroup goes; `None` where there can be none.
     pub cgroup: Option<(Hierarchy, CgroupPath)>,
-    /// What is written into the cgroup, with the resources it comes from.
-    pub resources: Resources<'b>,
     /// The device filter; `None` allows everything.
     pub devices: Option<DeviceProgram>,
     /// Absolute path of the root file system.
@@ -137,7 +135,6 @@ impl<'b> Prepared<'b> {
         Ok(Prepared {
             plan,
             cgroup,
-            resources: spec.resources.clone(),
             devices,
             rootfs,
             oci_version: spec.oci_version.to_string(),
@@ -154,7 +151,7 @@ impl<'b> Prepared<'b> {
 
     /// The limits, in the order in which they are written.
     pub fn limits(&self) -> Result<Vec<FileWrite<'_>>> {
-        compile_limits(&self.resources)
+        compile_limits(&self.spec.resources)
     }
 
     /// The checked configuration.
@@ -165,7 +162,8 @@ impl<'b> Prepared<'b> {
     /// The device rules in words, in their order.
     pub fn device_rules(&self) -> Vec<String> {
         let number = |number: Option<i64>| number.map_or("*".to_string(), |number| number.to_string());
-        self.resources
+        self.spec
+            .resources
             .devices
             .iter()
             .map(|rule| {
