@@ -1,6 +1,11 @@
 //! A bundle on its way to a plan: read, checked, compiled; the host is only looked at.
 
+use std::ffi::OsString;
+use std::os::fd::AsRawFd;
+use std::os::unix::ffi::OsStringExt;
 use std::path::{Path, PathBuf};
+
+use rustix::fs::{Mode, OFlags};
 
 use crate::cgroup::{CgroupPath, DeviceProgram, FileWrite, Hierarchy, compile_devices, compile_limits};
 use crate::container_id::ContainerId;
@@ -27,7 +32,7 @@ impl Bundle {
     /// # Errors
     /// A folder or file that is missing or unreadable, by its name.
     pub fn read(path: &Path, config: Option<&Path>) -> Result<Bundle> {
-        let absolute = std::fs::canonicalize(path).context(|| format!("bundle {}", path.display()))?;
+        let absolute = resolve(path).context(|| format!("bundle {}", path.display()))?;
         let config = match config {
             Some(config) => config.to_path_buf(),
             None => absolute.join("config.json"),
@@ -40,6 +45,13 @@ impl Bundle {
         })?;
         Ok(Bundle { path: absolute, config, config_name })
     }
+}
+
+/// The absolute path without symbolic links, as the kernel has it.
+fn resolve(path: &Path) -> rustix::io::Result<PathBuf> {
+    let place = rustix::fs::open(path, OFlags::PATH | OFlags::CLOEXEC, Mode::empty())?;
+    let link = rustix::fs::readlink(format!("/proc/self/fd/{}", place.as_raw_fd()), Vec::new())?;
+    Ok(PathBuf::from(OsString::from_vec(link.into_bytes())))
 }
 
 /// Everything decided, nothing done.
@@ -106,7 +118,7 @@ impl<'b> Prepared<'b> {
         if !kind.is_dir() {
             return Err(named(Error::new(format!("root.path: {}: not a folder", rootfs.display()))));
         }
-        let rootfs = std::fs::canonicalize(&rootfs).context(|| format!("root.path: {}", rootfs.display()))?;
+        let rootfs = resolve(&rootfs).context(|| format!("root.path: {}", rootfs.display()))?;
         let rootfs = rootfs
             .into_os_string()
             .into_string()
