@@ -164,10 +164,13 @@ const MFD_NOEXEC_SEAL: u32 = 0x8;
 /// A privileged runtime may enter anything from outside; an ordinary user gets its rights over the other
 /// namespaces by entering the user namespace first.
 fn order_of_joining(opened: &Opened) -> Vec<(BorrowedFd<'_>, u32)> {
-    let mut join: Vec<_> = opened.joined.iter().map(|(fd, flag)| (fd.as_fd(), *flag)).collect();
-    let user_first = !rustix::process::geteuid().is_root();
-    join.sort_by_key(|(_, flag)| (*flag == CLONE_NEWUSER) != user_first);
-    join
+    let joined = opened.joined.iter().map(|(fd, flag)| (fd.as_fd(), *flag));
+    let (mut first, mut last): (Vec<_>, Vec<_>) = joined.partition(|(_, flag)| *flag == CLONE_NEWUSER);
+    if rustix::process::geteuid().is_root() {
+        std::mem::swap(&mut first, &mut last);
+    }
+    first.append(&mut last);
+    first
 }
 
 /// A file in memory that nobody can change any more.

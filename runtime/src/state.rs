@@ -273,7 +273,7 @@ impl Root {
                 ids.push(id);
             }
         }
-        ids.sort_by(|left, right| left.as_str().cmp(right.as_str()));
+        ids.sort_unstable_by(|left, right| left.as_str().cmp(right.as_str()));
         Ok(ids)
     }
 }

@@ -215,7 +215,7 @@ impl Cgroup {
                 return Err(Error::new(format!(
                     "remove cgroup {}: it still has processes after {} s: {}",
                     self.path,
-                    patience.as_secs_f32(),
+                    patience.as_secs(),
                     pids.join(", ")
                 )));
             }
