@@ -23,7 +23,7 @@ pub fn explain(global: &Global, arguments: Arguments) -> Result<u8> {
     let bundle = bundle(&arguments)?;
     // Only the default cgroup path depends on the id, and the keyring's name.
     let id = ContainerId::new("ID")?;
-    let wishes = Wishes { wait_for_start: true, no_cgroup: global.no_cgroup, ..Wishes::default() };
+    let wishes = Wishes { wait_for_start: true, driver: global.driver, ..Wishes::default() };
     let prepared = Prepared::new(&bundle, &id, wishes)?;
     let text = match &*format {
         "text" => text(&prepared)?,
@@ -77,8 +77,13 @@ fn runtime_steps(prepared: &Prepared<'_>) -> Result<Vec<Step>> {
 }
 
 fn cgroup_steps(prepared: &Prepared<'_>, steps: &mut Vec<Step>) -> Result<()> {
-    let Some((hierarchy, path)) = &prepared.cgroup else { return Ok(()) };
-    steps.push(("MakeCgroup", format!("{}{path}", hierarchy.mount().display())));
+    match (&prepared.unit, &prepared.cgroup) {
+        (Some(unit), _) => steps.push(("StartTransientUnit", format!("{} in {}", unit.name, unit.slice))),
+        (None, Some((hierarchy, path))) => {
+            steps.push(("MakeCgroup", format!("{}{path}", hierarchy.mount().display())));
+        }
+        (None, None) => return Ok(()),
+    }
     for limit in prepared.limits()? {
         steps.push(("WriteLimit", format!("{} = {} ({})", limit.file, limit.value.trim_end(), limit.field)));
     }
@@ -89,7 +94,7 @@ fn cgroup_steps(prepared: &Prepared<'_>, steps: &mut Vec<Step>) -> Result<()> {
     let number = |number: Option<i64>| {
         number.filter(|number| *number >= 0).map_or("*".to_string(), |number| number.to_string())
     };
-    for rule in &prepared.resources.devices {
+    for rule in &prepared.spec().resources.devices {
         let DeviceRule { allow, kind, major, minor, access } = rule;
         let verb = if *allow { "allow" } else { "deny" };
         let (kind, access) = (kind.as_deref().unwrap_or("a"), access.as_deref().unwrap_or("rwm"));
@@ -108,7 +113,11 @@ fn clone_line(prepared: &Prepared<'_>) -> String {
             NamespaceKind::ALL.into_iter().filter(|kind| wanted(*kind)).map(NamespaceKind::name).collect();
         if names.is_empty() { "none".to_string() } else { names.join(" ") }
     };
-    let cgroup = if prepared.cgroup.is_some() { "into its cgroup" } else { "into the runtime's cgroup" };
+    let cgroup = if prepared.cgroup.is_some() || prepared.unit.is_some() {
+        "into its cgroup"
+    } else {
+        "into the runtime's cgroup"
+    };
     let late = |kind| matches!(kind, NamespaceKind::Cgroup | NamespaceKind::Time);
     let seed = if prepared.plan.from_seed { " (from the seed)" } else { "" };
     let mut line = format!(

@@ -203,7 +203,7 @@ fn enter(record: &Record, spec: &ValidSpec<'_>, plan: &plan::Plan, options: &Exe
     let cgroup = open_cgroup(record, options)?;
     match spawn::spawn(plan, &opened, None, None, cgroup.as_ref()) {
         Ok(process) => Ok(process),
-        Err(SpawnError::Other(error)) => Err(error),
+        Err(SpawnError::Cgroup(error) | SpawnError::Other(error)) => Err(error),
         Err(SpawnError::Seed) => Err(not_running()),
     }
 }
