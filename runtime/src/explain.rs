@@ -34,7 +34,7 @@ fn details(operation: &Operation<'_>, plan: &Plan) -> String {
         Operation::MountOverlay { lower, user_xattr } => {
             format!("over {}, changes in memory{}", text(lower), if user_xattr { " (userxattr)" } else { "" })
         }
-        Operation::Mount { kind, source, target, rule, flags, parameters, attributes, propagation, otherwise } => {
+        Operation::Mount { kind, source, target, rule, flags, parameters, attributes, propagation, take_mode, copy_up, otherwise } => {
             let mut options = attribute_names(attributes);
             options.extend(flags.iter().map(text));
             options.extend(pairs(parameters));
@@ -42,6 +42,12 @@ fn details(operation: &Operation<'_>, plan: &Plan) -> String {
             let mut line = format!("{} {} on {}{}", text(kind), text(source), text(target), in_parentheses(&options));
             if rule == TargetRule::NoSymlinks {
                 line.push_str(", a folder of its own name only");
+            }
+            if take_mode {
+                line.push_str(", with the mode of what it covers");
+            }
+            if copy_up {
+                line.push_str(", seeded with what it covers");
             }
             if let Some(tree) = otherwise {
                 let _ = write!(line, ", or if refused {}", tree_name(tree, plan));
@@ -71,7 +77,11 @@ fn details(operation: &Operation<'_>, plan: &Plan) -> String {
             options.extend(attribute_names(recursive_clear).into_iter().map(|name| format!("not r{name}")));
             let prefix = if recursive_propagation { "r" } else { "" };
             options.extend(some_propagation(propagation).map(|name| format!("{prefix}{name}")));
-            let inside = if rule == TargetRule::InsideProc { " inside procfs" } else { "" };
+            let inside = match rule {
+                TargetRule::InsideProc => " inside procfs",
+                TargetRule::NoFollow => ", even on a symbolic link",
+                TargetRule::Ordinary | TargetRule::NoSymlinks => "",
+            };
             format!("{} on {}{}{inside}", tree_name(tree, plan), text(target), in_parentheses(&options))
         }
         Operation::SetMountAttributes { target, set, propagation, recursive } => {
@@ -79,6 +89,17 @@ fn details(operation: &Operation<'_>, plan: &Plan) -> String {
             options.extend(some_propagation(propagation));
             format!("{}{}{}", text(target), in_parentheses(&options), if recursive { " recursively" } else { "" })
         }
+        Operation::Remount { target, set, clear: _, reconfigure, flags, parameters, propagation } => {
+            let mut options = attribute_names(set);
+            if reconfigure {
+                options.extend(flags.iter().map(text).filter(|flag| flag != "ro"));
+                options.extend(pairs(parameters));
+            }
+            options.extend(some_propagation(propagation));
+            let what = if reconfigure { "the file system at " } else { "" };
+            format!("{what}{}{}", text(target), in_parentheses(&options))
+        }
+        Operation::CopySymlink { path, target } => format!("{} -> {}", text(path), text(target)),
         Operation::MakeNode { path, kind, major, minor, mode, uid, gid } => {
             let kind = word(pillbox_init::wire::Wire::value(&kind));
             format!("{} {kind} {major}:{minor} mode {:04o} owner {uid}:{gid}", text(path), mode.bits())
@@ -179,14 +200,16 @@ fn capability_names(set: Capabilities) -> String {
 }
 
 fn tree_name(tree: Tree<'_>, plan: &Plan) -> String {
-    let (path, recursive) = match tree {
-        Tree::Path { path, recursive } => (text(path), recursive),
+    let (path, recursive, mapped) = match tree {
+        Tree::Path { path, recursive, nofollow: _ } => (text(path), recursive, false),
         Tree::Descriptor(index) => match plan.descriptors.get(index as usize) {
-            Some(Descriptor::Tree { path, recursive, .. }) => (text(path), *recursive),
-            _ => (format!("descriptor {index}"), false),
+            Some(Descriptor::Tree { path, recursive, idmap, .. }) => (text(path), *recursive, idmap.is_some()),
+            _ => (format!("descriptor {index}"), false, false),
         },
     };
-    if recursive { format!("{path} and what is mounted below") } else { path }
+    let below = if recursive { " and what is mounted below" } else { "" };
+    let mapped = if mapped { ", id-mapped," } else { "" };
+    format!("{path}{below}{mapped}")
 }
 
 fn attribute_names(attributes: MountAttrFlags) -> Vec<String> {
@@ -277,10 +300,11 @@ impl Serialize for ValueDocument<'_> {
                 map.serialize_entry("descriptor", &index)?;
                 map.end()
             }
-            Value::Tree(Tree::Path { path, recursive }) => {
-                let mut map = serializer.serialize_map(Some(2))?;
+            Value::Tree(Tree::Path { path, recursive, nofollow }) => {
+                let mut map = serializer.serialize_map(Some(3))?;
                 map.serialize_entry("path", &path.to_string_lossy())?;
                 map.serialize_entry("recursive", &recursive)?;
+                map.serialize_entry("nofollow", &nofollow)?;
                 map.end()
             }
             Value::Word(word) => serializer.serialize_str(word),
@@ -320,8 +344,13 @@ pub fn describe_failure(operation: &Operation<'_>, errno: Errno, stage: Stage, d
                 Stage::Source => "open the file system".to_string(),
                 Stage::Verify => "the target lies in procfs, where nothing may be mounted".to_string(),
                 Stage::Attach => "attach".to_string(),
+                Stage::Copy if errno == Errno::LOOP => {
+                    return Error::new(format!("mount {kind} on {target}: tmpcopyup: more than 64 folders in each other"));
+                }
+                Stage::Copy => format!("tmpcopyup: copy {kernel_text:?}"),
                 Stage::Call | Stage::Create | Stage::Attributes => "make the file system".to_string(),
             };
+            let said = if stage == Stage::Copy { "" } else { &said };
             Error::new(format!("mount {kind} on {target}: {step}: {cause}{said}"))
         }
         Operation::MountWithData { kind, target, .. } => {
@@ -339,6 +368,18 @@ pub fn describe_failure(operation: &Operation<'_>, errno: Errno, stage: Stage, d
             };
             Error::new(format!("bind mount on {target}: {step}: {cause}"))
         }
+        Operation::Remount { target, .. } => {
+            let hint = match (stage, errno) {
+                (_, Errno::INVAL) if stage != Stage::Option => ": nothing is mounted there, or an option does not fit it",
+                _ => "",
+            };
+            Error::new(format!("remount {}: {cause}{said}{hint}", text(target)))
+        }
+        Operation::CopySymlink { path, target } if stage == Stage::Verify => Error::new(format!(
+            "copy-symlink: {}: something else than a symbolic link to {} is there already",
+            text(path),
+            text(target)
+        )),
         Operation::AttachRoot { tree, .. } => {
             let path = if let Tree::Path { path, .. } = tree { format!(" {}", text(path)) } else { String::new() };
             Error::new(format!("attach the root file system{path}: {cause}"))

@@ -39,11 +39,13 @@ pub fn open(plan: &Plan) -> Result<Opened> {
     for (kind, path) in &plan.namespaces.joined {
         joined.push((open_namespace(*kind, path)?, kind.clone_flag()));
     }
-    let descriptors = plan.descriptors.iter().map(open_descriptor).collect::<Result<_>>()?;
+    let mut owners = idmap::OwnerNamespaces::default();
+    let descriptors =
+        plan.descriptors.iter().map(|descriptor| open_descriptor(descriptor, &mut owners)).collect::<Result<_>>()?;
     Ok(Opened { descriptors, joined })
 }
 
-fn open_namespace(kind: NamespaceKind, path: &str) -> Result<OwnedFd> {
+pub(crate) fn open_namespace(kind: NamespaceKind, path: &str) -> Result<OwnedFd> {
     let step = || format!("linux.namespaces: {}: open {path}", kind.name());
     let file = rustix::fs::openat(CWD, path, OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty()).context(step)?;
     match sys::namespace_type(file.as_fd()) {
@@ -53,18 +55,25 @@ fn open_namespace(kind: NamespaceKind, path: &str) -> Result<OwnedFd> {
     }
 }
 
-fn open_descriptor(descriptor: &Descriptor) -> Result<Option<OwnedFd>> {
+fn open_descriptor(descriptor: &Descriptor, owners: &mut idmap::OwnerNamespaces) -> Result<Option<OwnedFd>> {
     const PROC_SUPER_MAGIC: u64 = 0x9fa0;
-    let Descriptor::Tree { path, recursive, field, procfs, optional } = descriptor else { return Ok(None) };
+    let Descriptor::Tree { path, recursive, field, procfs, optional, nofollow, idmap } = descriptor else {
+        return Ok(None);
+    };
     let step = || format!("{field}: {}", path.to_string_lossy());
     let mut flags = OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::OPEN_TREE_CLOEXEC;
     flags.set(OpenTreeFlags::AT_RECURSIVE, *recursive);
+    flags.set(OpenTreeFlags::AT_SYMLINK_NOFOLLOW, *nofollow);
     let tree = match rustix::mount::open_tree(CWD, path, flags) {
         Err(_) if *optional => return Ok(None),
         tree => tree.context(step)?,
     };
     if *procfs && rustix::fs::fstatfs(&tree).context(step)?.f_type as u64 != PROC_SUPER_MAGIC {
         return Err(Error::new(format!("{}: only procfs may be mounted on /proc", step())));
+    }
+    if let Some(idmap) = idmap {
+        // Only as long as nothing else sees the mount may it get its maps.
+        owners.map_mount(&tree, idmap).context(step)?;
     }
     Ok(Some(tree))
 }

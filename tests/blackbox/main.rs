@@ -17,6 +17,7 @@ mod filesystem;
 mod foreground;
 mod hooks;
 mod lifecycle;
+mod mount_options;
 mod mounts;
 mod namespaces;
 mod process;

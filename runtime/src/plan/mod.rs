@@ -7,6 +7,7 @@
 mod device;
 mod identity;
 mod mount;
+mod mount_idmap;
 mod namespace;
 #[cfg(test)]
 mod tests;
@@ -20,6 +21,7 @@ use rustix::mount::{MountAttrFlags, MountPropagationFlags};
 
 use crate::error::{Error, Result};
 use crate::seccomp;
+use crate::spec::IdMapping;
 use crate::validate::{NamespaceKind, RootfsPropagation, ValidSpec};
 
 pub use namespace::{Mappings, Method, Namespaces};
@@ -52,6 +54,8 @@ pub struct Intent {
     pub wait_for_start: bool,
     /// How many descriptors from 3 on the program gets.
     pub preserve_fds: u32,
+    /// Texts of the symbolic links that mounts with `copy-symlink` have as their sources, with the mounts' indexes.
+    pub source_links: Vec<(usize, String)>,
     /// `--no-pivot`: chroot instead of pivot_root.
     pub no_pivot: bool,
     /// `--no-new-keyring`.
@@ -74,7 +78,7 @@ pub enum Layer {
 }
 
 /// What the runtime opens before the clone, and init knows by its index.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq)]
 pub enum Descriptor {
     /// A detached copy of the mounts at a path.
     Tree {
@@ -88,9 +92,36 @@ pub enum Descriptor {
         procfs: bool,
         /// Whether a missing one is no error.
         optional: bool,
+        /// Whether a symbolic link at the end of the path is meant itself.
+        nofollow: bool,
+        /// Whose maps the owners on it go through.
+        idmap: Option<MountIdmap>,
     },
     /// The listening socket that `start` connects to.
     Listener,
+}
+
+/// How the owners on a mount are mapped: mount_setattr(2), MOUNT_ATTR_IDMAP.
+#[derive(Debug, Clone, PartialEq)]
+pub struct MountIdmap {
+    /// The maps.
+    pub owners: MountOwners,
+    /// Whether the mounts below are mapped as well.
+    pub recursive: bool,
+}
+
+/// Where a mount's maps come from.
+#[derive(Debug, Clone, PartialEq)]
+pub enum MountOwners {
+    /// A user namespace is made for them: ids on disk are those inside.
+    Maps {
+        /// uid_map, line by line.
+        uid: Vec<IdMapping>,
+        /// gid_map, line by line.
+        gid: Vec<IdMapping>,
+    },
+    /// The user namespace at a path.
+    Namespace(String),
 }
 
 /// The container as data: what the runtime prepares, and what init does.
@@ -166,9 +197,11 @@ impl Builder<'_> {
                 field: field.to_string(),
                 procfs,
                 optional,
+                nofollow: false,
+                idmap: None,
             }))
         } else {
-            Tree::Path { path, recursive }
+            Tree::Path { path, recursive, nofollow: false }
         }
     }
 }
@@ -314,7 +347,7 @@ fn compile_file_system(
     }
     compile_root(builder, spec, from_seed, own_user_namespace, intent)?;
 
-    let read_only_later = mount::compile(builder, spec, own_user_namespace, intent.cgroup.as_deref())?;
+    let read_only_later = mount::compile(builder, spec, namespaces, own_user_namespace, intent)?;
     device::compile(builder, spec, own_user_namespace)?;
     if intent.no_pivot || !namespaces.makes(NamespaceKind::Mount) {
         builder.push(Operation::Chroot {});
