@@ -52,6 +52,8 @@ pub fn attach_root(
 ) -> Result<(), Failure> {
     let tree = init.tree(tree).at(Stage::Source)?;
     sys::mount_setattr(&tree, NOTHING, NOTHING, propagation, true).at(Stage::Attributes)?;
+    // What the host mounts where the image lies is no part of the container, whatever else it may hear of.
+    sys::mount_setattr(&tree, NOTHING, NOTHING, MountPropagationFlags::PRIVATE, false).at(Stage::Attributes)?;
     rustix::mount::move_mount(&tree, c"", CWD, at, MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH).at(Stage::Attach)?;
     init.root = Some(open_root_of(&tree)?);
     Ok(())

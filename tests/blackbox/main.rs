@@ -21,6 +21,7 @@ mod mount_options;
 mod mounts;
 mod namespaces;
 mod process;
+mod propagation;
 mod recorded;
 mod rootless;
 mod security;

@@ -354,13 +354,8 @@ fn compile_file_system(
     } else {
         builder.push(Operation::PivotRoot {});
     }
-    let after = match spec.rootfs_propagation {
-        RootfsPropagation::Shared => MountPropagationFlags::SHARED,
-        RootfsPropagation::Unbindable => MountPropagationFlags::UNBINDABLE,
-        _ => MountPropagationFlags::empty(),
-    };
-    if !after.is_empty() {
-        set_attributes(builder, c"/", MountAttrFlags::empty(), after);
+    if spec.rootfs_propagation == RootfsPropagation::Shared {
+        set_propagation(builder, spec, MountPropagationFlags::SHARED);
     }
     Ok(read_only_later)
 }
@@ -437,7 +432,21 @@ fn compile_surroundings(
     for path in &spec.masked_paths {
         builder.push(Operation::MaskPath { path: &c_string("linux.maskedPaths", path)? });
     }
+    // Masks and read-only paths are binds: they come before nothing can be bound any more.
+    if spec.rootfs_propagation == RootfsPropagation::Unbindable {
+        set_propagation(builder, spec, MountPropagationFlags::UNBINDABLE);
+    }
     Ok(())
+}
+
+/// What the root, and with `r…` every mount, is in the end.
+fn set_propagation(builder: &mut Builder<'_>, spec: &ValidSpec<'_>, propagation: MountPropagationFlags) {
+    builder.push(Operation::SetMountAttributes {
+        target: c"/",
+        set: MountAttrFlags::empty(),
+        propagation,
+        recursive: spec.rootfs_propagation_recursive,
+    });
 }
 
 fn set_attributes(

@@ -308,16 +308,7 @@ fn compile_bind(
     } else if let Some(Descriptor::Tree { nofollow, .. }) = builder.descriptors.last_mut() {
         *nofollow = options.source_nofollow;
     }
-    let shared = spec.rootfs_propagation == RootfsPropagation::Shared;
-    let asked = options.propagation;
-    // A peer of the host's mount would carry the container's mounts out: only who asks for a shared root gets one.
-    let (first, second) = if asked.is_empty() {
-        (if shared { MountPropagationFlags::empty() } else { MountPropagationFlags::PRIVATE }, None)
-    } else if asked == MountPropagationFlags::SHARED && !shared {
-        (MountPropagationFlags::DOWNSTREAM, Some(asked))
-    } else {
-        (asked, None)
-    };
+    let (first, recursive, second) = compile_propagation(spec, options);
     builder.push(Operation::BindMount {
         tree,
         target,
@@ -327,7 +318,7 @@ fn compile_bind(
         recursive_set: options.recursive_set,
         recursive_clear: options.recursive_clear,
         propagation: first,
-        recursive_propagation: options.recursive_propagation || asked.is_empty() || second.is_some(),
+        recursive_propagation: recursive,
     });
     if let Some(propagation) = second {
         builder.push(Operation::SetMountAttributes {
@@ -338,6 +329,27 @@ fn compile_bind(
         });
     }
     Ok(())
+}
+
+/// What a bind mount becomes before it is attached, whether with the mounts below, and what it becomes then.
+fn compile_propagation(
+    spec: &ValidSpec<'_>,
+    options: &Options<'_>,
+) -> (MountPropagationFlags, bool, Option<MountPropagationFlags>) {
+    type Propagation = MountPropagationFlags;
+    let asked = options.propagation;
+    let recursive = options.recursive_propagation;
+    // A peer of the host's mount would carry the container's mounts out: only who asks for a shared root gets one.
+    match spec.rootfs_propagation {
+        RootfsPropagation::Shared => (asked, recursive, None),
+        RootfsPropagation::Slave if asked.is_empty() => (Propagation::DOWNSTREAM, true, None),
+        _ if asked.is_empty() => (Propagation::PRIVATE, true, None),
+        // rprivate: nothing of the host's mounts is ever heard, so that there is nothing to be a slave of.
+        RootfsPropagation::Private if spec.rootfs_propagation_recursive => (Propagation::PRIVATE, true, Some(asked)),
+        _ if recursive && asked != Propagation::SHARED => (asked, true, None),
+        // What is said of the top alone leaves the mounts below as they are, which is peers of the host's.
+        _ => (Propagation::DOWNSTREAM, true, Some(asked)),
+    }
 }
 
 /// One part of the host's file system for a throwaway container.
