@@ -14,6 +14,7 @@ pub mod error;
 pub mod explain;
 mod idmap;
 pub mod json;
+pub mod net_device;
 pub mod plan;
 pub mod rlimit;
 pub mod scratch;

@@ -19,7 +19,7 @@ use crate::error::{Context, Error, Result, describe_errno};
 use crate::plan::{Descriptor, Plan};
 use crate::sys::{self, Child, ChildStep};
 use crate::validate::NamespaceKind;
-use crate::{explain, idmap};
+use crate::{explain, idmap, net_device};
 
 /// Init's binary, built for this target.
 static INIT: &[u8] = include_bytes!(env!("PILLBOX_INIT"));
@@ -231,7 +231,7 @@ impl Init {
         loop {
             match self.receive()? {
                 Message::Report(Report::Ready, ..) => return Ok(()),
-                Message::Report(Report::NetlinkSocket, Some(socket), _) => set_loopback_up(socket)?,
+                Message::Report(Report::NetlinkSocket, Some(socket), _) => set_network_up(socket, plan, self.pid)?,
                 Message::Report(Report::Console, Some(master), _) => self.console = Some(master),
                 Message::Report(report, _, text) => return Err(word_report(plan, report, &text)),
                 Message::Closed => return Err(self.describe_death()),
@@ -334,8 +334,12 @@ pub fn word_late_report(arguments: &[String], report: Report) -> Error {
     }
 }
 
-fn set_loopback_up(socket: OwnedFd) -> Result<()> {
+/// A new network namespace gets its loopback; one that is joined has what it needs, but for the container's devices.
+fn set_network_up(socket: OwnedFd, plan: &Plan, pid: Pid) -> Result<()> {
     let failed = |error: pillbox_netlink::Error| Error::new(format!("set the loopback interface up: {error}"));
     let mut socket = Socket::from_fd(socket).map_err(failed)?;
-    socket.request(&[link::set_up(LOOPBACK_INDEX).map_err(failed)?]).map_err(failed)
+    if plan.namespaces.makes(NamespaceKind::Network) {
+        socket.request(&[link::set_up(LOOPBACK_INDEX).map_err(failed)?]).map_err(failed)?;
+    }
+    if plan.net_devices.is_empty() { Ok(()) } else { net_device::move_into(&plan.net_devices, pid, &mut socket) }
 }

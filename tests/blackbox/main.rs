@@ -20,6 +20,7 @@ mod lifecycle;
 mod mount_options;
 mod mounts;
 mod namespaces;
+mod net_devices;
 mod process;
 mod propagation;
 mod recorded;

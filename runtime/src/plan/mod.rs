@@ -20,6 +20,7 @@ use rustix::fs::Mode;
 use rustix::mount::{MountAttrFlags, MountPropagationFlags};
 
 use crate::error::{Error, Result};
+use crate::net_device::NetDevice;
 use crate::seccomp;
 use crate::spec::IdMapping;
 use crate::validate::{NamespaceKind, RootfsPropagation, ValidSpec};
@@ -135,6 +136,8 @@ pub struct Plan {
     pub descriptors: Vec<Descriptor>,
     /// Written to /proc/PID/oom_score_adj after the clone.
     pub oom_score_adj: Option<i32>,
+    /// Interfaces that move into the network namespace.
+    pub net_devices: Vec<NetDevice>,
     /// Whether init starts from the seed namespace.
     pub from_seed: bool,
     /// Whether the program gets a terminal.
@@ -244,7 +247,8 @@ pub fn compile(spec: &ValidSpec<'_>, host: &Host, intent: &Intent) -> Result<Pla
     let mut builder = Builder { host, operations: Vec::with_capacity(8192), descriptors: Vec::new(), warnings };
 
     compile_beginning(&mut builder, &namespaces, &mappings, intent)?;
-    if namespaces.makes(NamespaceKind::Network) {
+    let net_devices = compile_net_devices(spec, host)?;
+    if namespaces.makes(NamespaceKind::Network) || !net_devices.is_empty() {
         builder.push(Operation::SendNetlinkSocket {});
     }
     let read_only_later = compile_file_system(&mut builder, spec, &namespaces, from_seed, own_user_namespace, intent)?;
@@ -258,6 +262,7 @@ pub fn compile(spec: &ValidSpec<'_>, host: &Host, intent: &Intent) -> Result<Pla
         mappings,
         descriptors,
         oom_score_adj: spec.process.oom_score_adj,
+        net_devices,
         from_seed,
         terminal: spec.process.terminal,
         preserve_fds: intent.preserve_fds,
@@ -282,7 +287,6 @@ fn refuse_unsupported(spec: &ValidSpec<'_>) -> Result<()> {
         ("process.selinuxLabel", process.selinux_label.as_ref().is_some_and(|label| !label.is_empty())),
         ("process.scheduler", process.scheduler.is_some()),
         ("process.ioPriority", process.io_priority.is_some()),
-        ("linux.netDevices", !spec.net_devices.is_empty()),
         ("linux.mountLabel", spec.mount_label.as_ref().is_some_and(|label| !label.is_empty())),
         ("linux.intelRdt", spec.intel_rdt.is_some()),
         ("linux.memoryPolicy", spec.memory_policy.is_some()),
@@ -294,6 +298,19 @@ fn refuse_unsupported(spec: &ValidSpec<'_>) -> Result<()> {
         Some((field, _)) => Err(Error::new(format!("{field}: not supported by this version of pillbox: leave it out"))),
         None => Ok(()),
     }
+}
+
+fn compile_net_devices(spec: &ValidSpec<'_>, host: &Host) -> Result<Vec<NetDevice>> {
+    if !spec.net_devices.is_empty() && !host.privileged {
+        return Err(Error::new(
+            "linux.netDevices: only a privileged runtime can move the host's interfaces: run pillbox as root, or leave it out",
+        ));
+    }
+    let devices = spec.net_devices.iter().map(|(device, crate::spec::linux::NetDevice { name })| NetDevice {
+        name: device.to_string(),
+        new_name: name.as_deref().filter(|name| !name.is_empty()).map(str::to_string),
+    });
+    Ok(devices.collect())
 }
 
 /// First init makes sure that it cannot outlive a failed start, and that nobody looks in.
