@@ -10,11 +10,11 @@ use pillbox_init::wire::Strings;
 use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
 use rustix::fs::{AtFlags, CWD, FileType, Mode, OFlags, RawMode, ResolveFlags};
 use rustix::io::Errno;
-use rustix::process::{Gid, Uid};
 use rustix::mount::{
-    FsMountFlags, FsOpenFlags, MountAttrFlags, MountFlags, MountPropagationFlags, MoveMountFlags, OpenTreeFlags,
-    UnmountFlags,
+    FsMountFlags, FsOpenFlags, MountAttrFlags, MountFlags, MountPropagationFlags, MoveMountFlags,
+    OpenTreeFlags, UnmountFlags,
 };
+use rustix::process::{Gid, Uid};
 
 use crate::execute::{At, Failure, Init};
 use crate::root;
@@ -33,7 +33,7 @@ pub const TEXT_MAX: usize = MESSAGE_MAX - 32;
 pub struct State {
     /// The container's null device, verified.
     null: Option<OwnedFd>,
-    /// A detached read-only tmpfs without content.
+    /// A read-only tmpfs without content, where it was first needed: before Linux 6.15 only what is attached can be cloned.
     empty: Option<OwnedFd>,
     /// A procfs that nothing of the container can cover.
     procfs: Option<OwnedFd>,
@@ -53,16 +53,24 @@ pub fn attach_root(
     let tree = init.tree(tree).at(Stage::Source)?;
     sys::mount_setattr(&tree, NOTHING, NOTHING, propagation, true).at(Stage::Attributes)?;
     // What the host mounts where the image lies is no part of the container, whatever else it may hear of.
-    sys::mount_setattr(&tree, NOTHING, NOTHING, MountPropagationFlags::PRIVATE, false).at(Stage::Attributes)?;
-    rustix::mount::move_mount(&tree, c"", CWD, at, MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH).at(Stage::Attach)?;
+    sys::mount_setattr(&tree, NOTHING, NOTHING, MountPropagationFlags::PRIVATE, false)
+        .at(Stage::Attributes)?;
+    rustix::mount::move_mount(&tree, c"", CWD, at, MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH)
+        .at(Stage::Attach)?;
     init.root = Some(open_root_of(&tree)?);
     Ok(())
+}
+
+/// The root of the namespace and of the process, which setns(2) has made the same.
+pub fn open_root() -> Result<OwnedFd, Errno> {
+    rustix::fs::openat(CWD, c"/", OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())
 }
 
 pub fn attach_scratch_root(init: &mut Init<'_>, at: &CStr) -> Result<(), Failure> {
     let none = Strings::default();
     let layers = new_file_system(init, c"tmpfs", c"layers", none, none, None, NOTHING)?;
-    rustix::mount::move_mount(&layers, c"", CWD, at, MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH).at(Stage::Attach)?;
+    rustix::mount::move_mount(&layers, c"", CWD, at, MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH)
+        .at(Stage::Attach)?;
     rustix::fs::mkdirat(&layers, c"root", FOLDER).at(Stage::Target)?;
     let place = root::open(&layers, c"root").at(Stage::Target)?;
     let parameters = Strings::new(b"mode\0755\0").map_err(|_| Errno::INVAL)?;
@@ -107,7 +115,8 @@ pub fn mount_overlay(init: &mut Init<'_>, lower: &CStr, user_xattr: bool) -> Res
 
 /// A descriptor of the mount itself: what a tree's own descriptor stands for may be only lent.
 fn open_root_of(tree: &impl AsFd) -> Result<OwnedFd, Errno> {
-    let root = rustix::fs::openat(tree, c".", OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())?;
+    let root =
+        rustix::fs::openat(tree, c".", OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())?;
     rustix::process::fchdir(&root)?;
     Ok(root)
 }
@@ -204,7 +213,8 @@ fn configure(context: &OwnedFd, flags: Strings<'_>, parameters: Strings<'_>) -> 
 /// What mount(2) with MS_REMOUNT does, on a descriptor: the path is resolved once, inside the root.
 pub fn remount(init: &mut Init<'_>, operation: Operation<'_>) -> Result<(), Failure> {
     use rustix::mount::{FsPickFlags, fsconfig_reconfigure, fspick};
-    let Operation::Remount { target, set, clear, reconfigure, flags, parameters, propagation } = operation else {
+    let Operation::Remount { target, set, clear, reconfigure, flags, parameters, propagation } = operation
+    else {
         return Err(Errno::INVAL.into());
     };
     let mount = root::open(init.root()?, target).at(Stage::Target)?;
@@ -266,7 +276,8 @@ pub fn bind(init: &mut Init<'_>, operation: Operation<'_>) -> Result<(), Failure
     let file = FileType::from_raw_mode(status.st_mode) != FileType::Directory;
     let target = open_target(init, target, rule, file)?;
     if propagation != AS_IT_IS {
-        sys::mount_setattr(&tree, NOTHING, NOTHING, propagation, recursive_propagation).at(Stage::Attributes)?;
+        sys::mount_setattr(&tree, NOTHING, NOTHING, propagation, recursive_propagation)
+            .at(Stage::Attributes)?;
     }
     if !(set | clear).is_empty() {
         sys::mount_setattr(&tree, set, clear, AS_IT_IS, false).at(Stage::Attributes)?;
@@ -301,8 +312,14 @@ pub fn pivot_root(init: &mut Init<'_>) -> Result<(), Failure> {
 pub fn make_path_readonly(init: &Init<'_>, path: &CStr) -> Result<(), Failure> {
     let Some(target) = open_existing(init, path)? else { return Ok(()) };
     let tree = clone_tree(&target, true).at(Stage::Source)?;
-    sys::mount_setattr(&tree, MountAttrFlags::MOUNT_ATTR_RDONLY, NOTHING, MountPropagationFlags::PRIVATE, false)
-        .at(Stage::Attributes)?;
+    sys::mount_setattr(
+        &tree,
+        MountAttrFlags::MOUNT_ATTR_RDONLY,
+        NOTHING,
+        MountPropagationFlags::PRIVATE,
+        false,
+    )
+    .at(Stage::Attributes)?;
     attach(&tree, &target)
 }
 
@@ -311,14 +328,17 @@ pub fn mask_path(init: &mut Init<'_>, path: &CStr) -> Result<(), Failure> {
     let folder = FileType::from_raw_mode(rustix::fs::fstat(&target)?.st_mode) == FileType::Directory;
     if folder && init.mount.empty.is_none() {
         let none = Strings::default();
-        let mount = new_file_system(init, c"tmpfs", c"tmpfs", none, none, None, MountAttrFlags::MOUNT_ATTR_RDONLY)?;
+        let mount =
+            new_file_system(init, c"tmpfs", c"tmpfs", none, none, None, MountAttrFlags::MOUNT_ATTR_RDONLY)?;
+        attach(&mount, &target)?;
         init.mount.empty = Some(mount);
+        return Ok(());
     }
     if !folder && init.mount.null.is_none() {
         init.mount.null = Some(open_null(init.root()?)?);
     }
     let mask = if folder { &init.mount.empty } else { &init.mount.null };
-    let tree = clone_tree(mask.as_ref().ok_or(Errno::BADF)?, false).at(Stage::Source)?;
+    let tree = clone_tree(mask.as_ref().ok_or(Errno::BADF)?, false)?;
     attach(&tree, &target)
 }
 
@@ -349,7 +369,8 @@ pub fn write_sysctl(init: &mut Init<'_>, path: &CStr, value: &CStr) -> Result<()
 /// Resolves a mount's target, made if missing, and makes sure that it is where mounts are allowed.
 fn open_target(init: &Init<'_>, path: &CStr, rule: TargetRule, file: bool) -> Result<OwnedFd, Failure> {
     const PROC_SUPER_MAGIC: u32 = 0x9fa0;
-    let resolve = if rule == TargetRule::NoSymlinks { ResolveFlags::NO_SYMLINKS } else { ResolveFlags::empty() };
+    let resolve =
+        if rule == TargetRule::NoSymlinks { ResolveFlags::NO_SYMLINKS } else { ResolveFlags::empty() };
     let root = init.root()?;
     let link = match rule {
         TargetRule::NoFollow => root::open_with(root, path, OFlags::PATH | OFlags::NOFOLLOW, resolve).ok(),

@@ -22,7 +22,9 @@ pub fn describe(operation: &Operation<'_>, plan: &Plan) -> String {
 
 fn details(operation: &Operation<'_>, plan: &Plan) -> String {
     match *operation {
-        Operation::DieWithRuntime { enabled } => if enabled { "until the container is recorded" } else { "no longer" }.into(),
+        Operation::DieWithRuntime { enabled } => {
+            if enabled { "until the container is recorded" } else { "no longer" }.into()
+        }
         Operation::Await { turn } => word(turn_value(turn)),
         Operation::NewKeyring { name } => text(name),
         Operation::Unshare { flags } => namespace_names(flags),
@@ -34,12 +36,25 @@ fn details(operation: &Operation<'_>, plan: &Plan) -> String {
         Operation::MountOverlay { lower, user_xattr } => {
             format!("over {}, changes in memory{}", text(lower), if user_xattr { " (userxattr)" } else { "" })
         }
-        Operation::Mount { kind, source, target, rule, flags, parameters, attributes, propagation, take_mode, copy_up, otherwise } => {
+        Operation::Mount {
+            kind,
+            source,
+            target,
+            rule,
+            flags,
+            parameters,
+            attributes,
+            propagation,
+            take_mode,
+            copy_up,
+            otherwise,
+        } => {
             let mut options = attribute_names(attributes);
             options.extend(flags.iter().map(text));
             options.extend(pairs(parameters));
             options.extend(some_propagation(propagation));
-            let mut line = format!("{} {} on {}{}", text(kind), text(source), text(target), in_parentheses(&options));
+            let mut line =
+                format!("{} {} on {}{}", text(kind), text(source), text(target), in_parentheses(&options));
             if rule == TargetRule::NoSymlinks {
                 line.push_str(", a folder of its own name only");
             }
@@ -87,7 +102,12 @@ fn details(operation: &Operation<'_>, plan: &Plan) -> String {
         Operation::SetMountAttributes { target, set, propagation, recursive } => {
             let mut options = attribute_names(set);
             options.extend(some_propagation(propagation));
-            format!("{}{}{}", text(target), in_parentheses(&options), if recursive { " recursively" } else { "" })
+            format!(
+                "{}{}{}",
+                text(target),
+                in_parentheses(&options),
+                if recursive { " recursively" } else { "" }
+            )
         }
         Operation::Remount { target, set, clear: _, reconfigure, flags, parameters, propagation } => {
             let mut options = attribute_names(set);
@@ -107,7 +127,9 @@ fn details(operation: &Operation<'_>, plan: &Plan) -> String {
         Operation::MakeSymlink { path, target, replace } => {
             format!("{} -> {}{}", text(path), text(target), if replace { ", whatever was there" } else { "" })
         }
-        Operation::MakeDirectory { path, mode } => format!("{} mode {:04o}, if missing", text(path), mode.bits()),
+        Operation::MakeDirectory { path, mode } => {
+            format!("{} mode {:04o}, if missing", text(path), mode.bits())
+        }
         Operation::OpenConsole { rows, columns, uid, mount } => {
             let mut line = format!("owner {uid}");
             if rows != 0 && columns != 0 {
@@ -137,12 +159,15 @@ fn details(operation: &Operation<'_>, plan: &Plan) -> String {
             capability_names(ambient)
         ),
         Operation::SetCwd { path } => text(path),
-        Operation::RetryCwd { path } => format!("{}, if it was refused; it must lie inside the root", text(path)),
+        Operation::RetryCwd { path } => {
+            format!("{}, if it was refused; it must lie inside the root", text(path))
+        }
         Operation::ReadHome { uid } => format!("of uid {uid} from /etc/passwd"),
         Operation::FindExecutable { name, search } => format!("{} in {}", text(name), text(search)),
         Operation::AwaitStart { .. } => "from pillbox start".into(),
+        Operation::ReplaceStdio { .. } => "by pipes of the runtime's".into(),
         Operation::KeepDescriptors { count: 0 } => "stdio only".into(),
-        Operation::KeepDescriptors { count } => format!("stdio and 3 to {}", 2 + count),
+        Operation::KeepDescriptors { count } => format!("stdio and 3 to {}", count.saturating_add(2)),
         Operation::Exec { arguments, environment } => {
             format!("{} with {}", list(arguments.iter().map(quoted)), list(environment.iter().map(quoted)))
         }
@@ -152,6 +177,8 @@ fn details(operation: &Operation<'_>, plan: &Plan) -> String {
         | Operation::PivotRoot {}
         | Operation::Chroot {}
         | Operation::SetNoNewPrivileges {}
+        | Operation::ReportHooks {}
+        | Operation::EnterRoot {}
         | Operation::Ready {} => String::new(),
     }
 }
@@ -203,7 +230,9 @@ fn tree_name(tree: Tree<'_>, plan: &Plan) -> String {
     let (path, recursive, mapped) = match tree {
         Tree::Path { path, recursive, nofollow: _ } => (text(path), recursive, false),
         Tree::Descriptor(index) => match plan.descriptors.get(index as usize) {
-            Some(Descriptor::Tree { path, recursive, idmap, .. }) => (text(path), *recursive, idmap.is_some()),
+            Some(Descriptor::Tree { path, recursive, idmap, .. }) => {
+                (text(path), *recursive, idmap.is_some())
+            }
             _ => (format!("descriptor {index}"), false, false),
         },
     };
@@ -237,14 +266,17 @@ fn propagation_names(propagation: MountPropagationFlags) -> String {
         (MountPropagationFlags::DOWNSTREAM, "slave"),
         (MountPropagationFlags::UNBINDABLE, "unbindable"),
     ];
-    let name = NAMES.iter().find(|(flag, _)| propagation.contains(*flag)).map_or("as it is", |(_, name)| *name);
+    let name =
+        NAMES.iter().find(|(flag, _)| propagation.contains(*flag)).map_or("as it is", |(_, name)| *name);
     if propagation.contains(MountPropagationFlags::REC) { format!("r{name}") } else { name.to_string() }
 }
 
 fn namespace_names(flags: u32) -> String {
     use crate::validate::NamespaceKind as Kind;
-    let all = [Kind::Mount, Kind::Network, Kind::Uts, Kind::Ipc, Kind::Pid, Kind::Cgroup, Kind::User, Kind::Time];
-    let names: Vec<_> = all.iter().filter(|kind| flags & kind.clone_flag() != 0).map(|kind| kind.name()).collect();
+    let all =
+        [Kind::Mount, Kind::Network, Kind::Uts, Kind::Ipc, Kind::Pid, Kind::Cgroup, Kind::User, Kind::Time];
+    let names: Vec<_> =
+        all.iter().filter(|kind| flags & kind.clone_flag() != 0).map(|kind| kind.name()).collect();
     names.join(", ")
 }
 
@@ -290,7 +322,9 @@ impl Serialize for ValueDocument<'_> {
                 serializer,
                 bytes.as_chunks::<8>().0.iter().map(|instruction| u64::from_ne_bytes(*instruction)),
             ),
-            Value::Attributes(attributes) => serialize_list(serializer, attribute_names(attributes).into_iter()),
+            Value::Attributes(attributes) => {
+                serialize_list(serializer, attribute_names(attributes).into_iter())
+            }
             Value::Propagation(propagation) => match some_propagation(propagation) {
                 Some(name) => serializer.serialize_str(&name),
                 None => serializer.serialize_none(),
@@ -324,7 +358,13 @@ fn serialize_list<S: Serializer, T: Serialize>(
 }
 
 /// The error for an operation that init could not run: step, object, cause, and what to do where that is known.
-pub fn describe_failure(operation: &Operation<'_>, errno: Errno, stage: Stage, detail: u32, kernel_text: &str) -> Error {
+pub fn describe_failure(
+    operation: &Operation<'_>,
+    errno: Errno,
+    stage: Stage,
+    detail: u32,
+    kernel_text: &str,
+) -> Error {
     let cause = describe_errno(errno);
     let said = if kernel_text.is_empty() { String::new() } else { format!(" ({kernel_text})") };
     match *operation {
@@ -345,7 +385,9 @@ pub fn describe_failure(operation: &Operation<'_>, errno: Errno, stage: Stage, d
                 Stage::Verify => "the target lies in procfs, where nothing may be mounted".to_string(),
                 Stage::Attach => "attach".to_string(),
                 Stage::Copy if errno == Errno::LOOP => {
-                    return Error::new(format!("mount {kind} on {target}: tmpcopyup: more than 64 folders in each other"));
+                    return Error::new(format!(
+                        "mount {kind} on {target}: tmpcopyup: more than 64 folders in each other"
+                    ));
                 }
                 Stage::Copy => format!("tmpcopyup: copy {kernel_text:?}"),
                 Stage::Call | Stage::Create | Stage::Attributes => "make the file system".to_string(),
@@ -370,7 +412,9 @@ pub fn describe_failure(operation: &Operation<'_>, errno: Errno, stage: Stage, d
         }
         Operation::Remount { target, .. } => {
             let hint = match (stage, errno) {
-                (_, Errno::INVAL) if stage != Stage::Option => ": nothing is mounted there, or an option does not fit it",
+                (_, Errno::INVAL) if stage != Stage::Option => {
+                    ": nothing is mounted there, or an option does not fit it"
+                }
                 _ => "",
             };
             Error::new(format!("remount {}: {cause}{said}{hint}", text(target)))
@@ -381,21 +425,20 @@ pub fn describe_failure(operation: &Operation<'_>, errno: Errno, stage: Stage, d
             text(target)
         )),
         Operation::AttachRoot { tree, .. } => {
-            let path = if let Tree::Path { path, .. } = tree { format!(" {}", text(path)) } else { String::new() };
+            let path =
+                if let Tree::Path { path, .. } = tree { format!(" {}", text(path)) } else { String::new() };
             Error::new(format!("attach the root file system{path}: {cause}"))
         }
         Operation::MountOverlay { lower, .. } => Error::new(format!(
             "overlay over {}: {cause}{said}: the kernel needs overlayfs (in user namespaces since Linux 5.11)",
             text(lower)
         )),
-        Operation::MaskPath { path } if stage == Stage::Verify || stage == Stage::Source => Error::new(format!(
-            "mask {}: the container's /dev/null is not the null device: {cause}",
-            text(path)
-        )),
-        Operation::MakeNode { path, major, minor, .. } if stage == Stage::Verify => Error::new(format!(
-            "device {}: something else than {major}:{minor} is there already",
-            text(path)
-        )),
+        Operation::MaskPath { path } if stage == Stage::Verify || stage == Stage::Source => Error::new(
+            format!("mask {}: the container's /dev/null is not the null device: {cause}", text(path)),
+        ),
+        Operation::MakeNode { path, major, minor, .. } if stage == Stage::Verify => {
+            Error::new(format!("device {}: something else than {major}:{minor} is there already", text(path)))
+        }
         Operation::OpenConsole { .. } if stage == Stage::Source => Error::new(format!(
             "process.terminal: open /dev/pts/ptmx in the container: {cause}: mounts needs a devpts on /dev/pts"
         )),
@@ -440,13 +483,19 @@ pub fn describe_exec_failure(name: &str, errno: Errno) -> Error {
         Errno::NOENT if !name.contains('/') => {
             Error::new(format!("exec: {name:?}: executable file not found in $PATH")).with_status(127)
         }
-        Errno::NOENT | Errno::NOTDIR => {
-            Error::new(format!("exec: {name:?}: {}: it, or the interpreter that it names, is missing", describe_errno(errno)))
-                .with_status(127)
+        Errno::NOENT | Errno::NOTDIR => Error::new(format!(
+            "exec: {name:?}: {}: it, or the interpreter that it names, is missing",
+            describe_errno(errno)
+        ))
+        .with_status(127),
+        Errno::ACCESS | Errno::PERM => {
+            Error::new(format!("exec: {name:?}: permission denied")).with_status(126)
         }
-        Errno::ACCESS | Errno::PERM => Error::new(format!("exec: {name:?}: permission denied")).with_status(126),
         Errno::ISDIR => Error::new(format!("exec: {name:?}: is a directory")).with_status(126),
-        Errno::NOEXEC => Error::new(format!("exec: {name:?}: exec format error: not a program for this machine")).with_status(126),
+        Errno::NOEXEC => {
+            Error::new(format!("exec: {name:?}: exec format error: not a program for this machine"))
+                .with_status(126)
+        }
         _ => Error::new(format!("exec: {name:?}: {}", describe_errno(errno))).with_status(126),
     }
 }

@@ -10,8 +10,8 @@ use rustix::process::{Pid, WaitId, WaitIdOptions};
 
 use crate::error::{Context, Error, Result};
 use crate::plan::{Mappings, Method, MountIdmap, MountOwners};
-use crate::spec::IdMapping;
 use crate::spawn::open_namespace;
+use crate::spec::IdMapping;
 use crate::sys;
 use crate::validate::NamespaceKind;
 
@@ -87,7 +87,8 @@ impl OwnerNamespaces {
 
 /// A user namespace with these maps and no process: its only one has ended when it gets them.
 fn make_namespace(uid: &[IdMapping], gid: &[IdMapping]) -> Result<OwnedFd> {
-    let process = sys::spawn_ended(linux_raw_sys::general::CLONE_NEWUSER).context(|| "make a user namespace for its maps")?;
+    let process = sys::spawn_ended(linux_raw_sys::general::CLONE_NEWUSER)
+        .context(|| "make a user namespace for its maps")?;
     let folder = format!("/proc/{}", process.pid.as_raw_nonzero());
     let made = write_map(&format!("{folder}/uid_map"), "uidMappings", uid)
         .and_then(|()| write_map(&format!("{folder}/gid_map"), "gidMappings", gid))
@@ -108,11 +109,16 @@ fn run_helper(program: &str, granted_in: &str, pid: i32, map: &[IdMapping]) -> R
         command.args([container_id, host_id, size].map(u32::to_string));
     }
     let output = command.output().map_err(|error| {
-        Error::new(format!("{program}: {error}: mapping more than your own id needs it (Debian: package uidmap)"))
+        Error::new(format!(
+            "{program}: {error}: mapping more than your own id needs it (Debian: package uidmap)"
+        ))
     })?;
     if output.status.success() {
         return Ok(());
     }
     let said = String::from_utf8_lossy(&output.stderr);
-    Err(Error::new(format!("{program}: {}: ranges are granted in {granted_in}", said.trim().replace('\n', "; "))))
+    Err(Error::new(format!(
+        "{program}: {}: ranges are granted in {granted_in}",
+        said.trim().replace('\n', "; ")
+    )))
 }

@@ -67,7 +67,10 @@ fn runtime_steps(prepared: &Prepared<'_>) -> Result<Vec<(&'static str, String)>>
         for (name, map) in [("uid_map", &mappings.uid), ("gid_map", &mappings.gid)] {
             for mapping in map.iter() {
                 let (inside, outside, size) = (mapping.container_id, mapping.host_id, mapping.size);
-                steps.push(("WriteMapping", format!("{name} {inside} is {outside}, {size} ids ({:?})", mappings.method)));
+                steps.push((
+                    "WriteMapping",
+                    format!("{name} {inside} is {outside}, {size} ids ({:?})", mappings.method),
+                ));
             }
         }
     }
@@ -95,7 +98,8 @@ fn map_line(idmap: &MountIdmap) -> String {
         MountOwners::Namespace(path) => format!("through the user namespace {path}{below}"),
         MountOwners::Maps { uid, gid } => {
             let map = |name: &str, map: &[IdMapping]| {
-                let lines = map.iter().map(|m| format!(" {} is {}, {} ids", m.container_id, m.host_id, m.size));
+                let lines =
+                    map.iter().map(|m| format!(" {} is {}, {} ids", m.container_id, m.host_id, m.size));
                 format!("{name}{}", lines.collect::<Vec<_>>().join(","))
             };
             format!("{}; {}{below}", map("uid", uid), map("gid", gid))
@@ -105,7 +109,8 @@ fn map_line(idmap: &MountIdmap) -> String {
 
 fn clone_line(plan: &Plan) -> String {
     let names: Vec<_> = plan.namespaces.new.iter().map(|kind| kind.name()).collect();
-    let late = plan.namespaces.new.iter().any(|kind| matches!(kind, NamespaceKind::Cgroup | NamespaceKind::Time));
+    let late =
+        plan.namespaces.new.iter().any(|kind| matches!(kind, NamespaceKind::Cgroup | NamespaceKind::Time));
     let start = if plan.from_seed { ", mounts from the seed" } else { "" };
     let after = if late { "; cgroup by init" } else { "" };
     format!("init into its cgroup, new namespaces: {}{start}{after}", names.join(" "))

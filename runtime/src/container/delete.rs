@@ -3,9 +3,13 @@
 use rustix::process::Signal;
 
 use super::create::wait_until_gone;
+use super::start::stored_spec;
 use crate::cgroup::{Cgroup, Hierarchy};
 use crate::container_id::ContainerId;
 use crate::error::{Error, Result};
+use crate::hooks::{self, Place};
+use crate::spec::Hooks;
+use crate::spec::json::List;
 use crate::state::{Record, Root, StateDirectory, Status, send_signal};
 
 /// How long a killed process may take to go.
@@ -15,7 +19,7 @@ const PATIENCE_MS: i64 = 10_000;
 ///
 /// # Errors
 /// It runs; it could not be killed within ten seconds (its state is kept then).
-pub fn delete(root: &Root, id: &ContainerId, force: bool) -> Result<()> {
+pub fn delete(root: &Root, id: &ContainerId, force: bool, warn: &mut dyn FnMut(&str)) -> Result<()> {
     let directory = match root.find(id) {
         Err(_) if force && !root.path().join(id.as_str()).exists() => return Ok(()),
         directory => directory?,
@@ -31,16 +35,8 @@ pub fn delete(root: &Root, id: &ContainerId, force: bool) -> Result<()> {
         Err(_) if force && !root.path().join(id.as_str()).exists() => return Ok(()),
         locked => locked?,
     }
-    match directory.load() {
-        Ok(record) => {
-            if !force {
-                check_deletable(&directory, &record)?;
-            }
-            kill_processes(id, &record)?;
-            if let Some(cgroup) = record.open_cgroup()? {
-                cgroup.remove()?;
-            }
-        }
+    let record = match directory.load() {
+        Ok(record) => record,
         Err(error) if !force => return Err(error),
         // What `create` leaves when it is killed: init dies with it, the cgroup's name stands beside.
         Err(_) => {
@@ -48,9 +44,42 @@ pub fn delete(root: &Root, id: &ContainerId, force: bool) -> Result<()> {
                 cgroup.kill()?;
                 cgroup.remove()?;
             }
+            return directory.remove();
         }
+    };
+    if !force {
+        check_deletable(&directory, &record)?;
+    }
+    if !record.hooks {
+        return destroy(&directory, &record);
+    }
+    let document = directory.read_document()?;
+    destroy(&directory, &record)?;
+    match stored_spec(&document) {
+        Ok(spec) => run_poststop(&spec.hooks, &record, warn),
+        Err(error) => warn(&error.to_string()),
+    }
+    Ok(())
+}
+
+/// Ends what is left of a container and forgets it.
+pub(super) fn destroy(directory: &StateDirectory, record: &Record) -> Result<()> {
+    kill_processes(directory.id(), record)?;
+    if let Some(cgroup) = record.open_cgroup()? {
+        cgroup.remove()?;
     }
     directory.remove()
+}
+
+/// The container is gone whatever these hooks do: their failures are warnings.
+pub(super) fn run_poststop(hooks: &Hooks<'_>, record: &Record, warn: &mut dyn FnMut(&str)) {
+    // One that fails must not keep the next from running.
+    for hook in &hooks.poststop {
+        let one = List(vec![hook.clone()]);
+        if let Err(error) = hooks::run(&one, record, &Place::outside("poststop", Status::Stopped, 0)) {
+            warn(&error.to_string());
+        }
+    }
 }
 
 fn check_deletable(directory: &StateDirectory, record: &Record) -> Result<()> {

@@ -3,6 +3,7 @@
 mod bundle;
 mod create;
 mod delete;
+mod exec;
 mod foreground;
 mod kill;
 mod start;
@@ -10,6 +11,7 @@ mod start;
 pub use bundle::{Bundle, Prepared, Wishes};
 pub use create::{CreateOptions, create};
 pub use delete::delete;
+pub use exec::{ExecOptions, exec};
 pub use foreground::run;
 pub use kill::{Target, kill};
 pub use start::start;

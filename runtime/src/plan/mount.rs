@@ -10,7 +10,7 @@ use super::namespace::Namespaces;
 use super::{Builder, Descriptor, Intent, Layer, c_string, string_bytes, strings};
 use crate::error::{Error, Result};
 use crate::spec::Mount;
-use crate::validate::{RootfsPropagation, ValidSpec};
+use crate::validate::{NamespaceKind, RootfsPropagation, ValidSpec};
 
 /// fsconfig(2) takes strings up to this length; longer data goes through mount(2).
 const PARAMETER_MAX: usize = 255;
@@ -154,7 +154,9 @@ fn parse_options<'a>(field: &str, mount: &'a Mount<'_>) -> Result<Options<'a>> {
         }
     }
     if options.copy_up && (options.bind || options.remount || mount.kind.as_deref() != Some("tmpfs")) {
-        return Err(Error::new(format!("{field}.options: \"tmpcopyup\" is for a mount of type \"tmpfs\" only")));
+        return Err(Error::new(format!(
+            "{field}.options: \"tmpcopyup\" is for a mount of type \"tmpfs\" only"
+        )));
     }
     if !options.bind {
         // A new file system has nothing below: there recursive options are plain ones.
@@ -185,8 +187,10 @@ pub fn compile(
             continue;
         }
         let rule = target_rule(&field, &destination, mount, &options)?;
-        let idmap = mount_idmap::compile(builder, spec, namespaces, &field, mount, options.idmap, options.bind)?;
-        let link = intent.source_links.iter().find(|(of, _)| *of == index && options.copy_symlink && options.bind);
+        let idmap =
+            mount_idmap::compile(builder, spec, namespaces, &field, mount, options.idmap, options.bind)?;
+        let link =
+            intent.source_links.iter().find(|(of, _)| *of == index && options.copy_symlink && options.bind);
         if let Some((_, link)) = link {
             let link = c_string(&field, link)?;
             builder.push(Operation::CopySymlink { path: &target, target: &link });
@@ -206,11 +210,22 @@ pub fn compile(
                 *of_source = idmap;
             }
         } else {
-            let cgroup = intent.cgroup.as_deref();
+            let own_view = namespaces.makes(NamespaceKind::Cgroup) || namespaces.joins(NamespaceKind::Cgroup);
+            let cgroup = if own_view { &intent.cgroup } else { &intent.cgroup_mount }.as_deref();
             compile_new(builder, &field, mount, &target, rule, &options, own_user_namespace, cgroup)?;
         }
     }
     Ok(read_only_later)
+}
+
+/// Whether a new file system is made from something that has a path on the host: a block device, overlay layers.
+pub fn needs_host_paths(spec: &ValidSpec<'_>) -> bool {
+    const OF_THE_KERNEL: [&str; 9] =
+        ["proc", "sysfs", "tmpfs", "ramfs", "devpts", "mqueue", "cgroup", "cgroup2", "bind"];
+    spec.mounts.iter().any(|mount| {
+        let bind = mount.options.iter().any(|option| matches!(&**option, "bind" | "rbind"));
+        !bind && !OF_THE_KERNEL.contains(&mount.kind.as_deref().unwrap_or_default())
+    })
 }
 
 /// An absolute path without doubled or trailing slashes; a relative one is taken from the root.
@@ -228,7 +243,12 @@ fn is_below(path: &str, folder: &str) -> bool {
 }
 
 /// Nothing may cover procfs or parts of it: what init and the program write there must arrive.
-fn target_rule(field: &str, destination: &str, mount: &Mount<'_>, options: &Options<'_>) -> Result<TargetRule> {
+fn target_rule(
+    field: &str,
+    destination: &str,
+    mount: &Mount<'_>,
+    options: &Options<'_>,
+) -> Result<TargetRule> {
     let kind = mount.kind.as_deref().unwrap_or_default();
     if REPLACEABLE_IN_PROC.contains(&destination) && options.bind {
         return Ok(TargetRule::InsideProc);
@@ -261,16 +281,20 @@ fn compile_remount(
         | MountAttrFlags::MOUNT_ATTR_NODIRATIME
         | MountAttrFlags::MOUNT_ATTR_NOSYMFOLLOW;
     if !(mount.uid_mappings.is_empty() && options.idmap.is_none()) {
-        return Err(Error::new(format!("{field}.options: \"remount\": a mount that is there already cannot be id-mapped")));
+        return Err(Error::new(format!(
+            "{field}.options: \"remount\": a mount that is there already cannot be id-mapped"
+        )));
     }
     if let (true, Some(data)) = (options.bind, options.data.first()) {
         return Err(Error::new(format!("{field}.options: {data:?} is no option of a bind mount")));
     }
-    let (parameters, flags): (Vec<&str>, Vec<&str>) = options.data.iter().partition(|data| data.contains('='));
+    let (parameters, flags): (Vec<&str>, Vec<&str>) =
+        options.data.iter().partition(|data| data.contains('='));
     // As with mount(2), the file system becomes writable unless "ro" is said again.
     let read_only = if options.set.contains(MountAttrFlags::MOUNT_ATTR_RDONLY) { "ro" } else { "rw" };
     let flags = string_bytes([read_only].into_iter().chain(options.flags.iter().copied()).chain(flags));
-    let parameters = string_bytes(parameters.iter().filter_map(|pair| pair.split_once('=')).flat_map(<[&str; 2]>::from));
+    let parameters =
+        string_bytes(parameters.iter().filter_map(|pair| pair.split_once('=')).flat_map(<[&str; 2]>::from));
     builder.push(Operation::Remount {
         target,
         set: options.set,
@@ -345,8 +369,10 @@ fn compile_propagation(
         RootfsPropagation::Slave if asked.is_empty() => (Propagation::DOWNSTREAM, true, None),
         _ if asked.is_empty() => (Propagation::PRIVATE, true, None),
         // rprivate: nothing of the host's mounts is ever heard, so that there is nothing to be a slave of.
-        RootfsPropagation::Private if spec.rootfs_propagation_recursive => (Propagation::PRIVATE, true, Some(asked)),
-        _ if recursive && asked != Propagation::SHARED => (asked, true, None),
+        RootfsPropagation::Private if spec.rootfs_propagation_recursive => {
+            (Propagation::PRIVATE, true, Some(asked))
+        }
+        _ if (recursive || !options.recursive) && asked != Propagation::SHARED => (asked, recursive, None),
         // What is said of the top alone leaves the mounts below as they are, which is peers of the host's.
         _ => (Propagation::DOWNSTREAM, true, Some(asked)),
     }
@@ -395,7 +421,11 @@ fn compile_new(
     cgroup: Option<&str>,
 ) -> Result<()> {
     let kind = match mount.kind.as_deref().unwrap_or_default() {
-        "" => return Err(Error::new(format!("{field}.type: missing: name a file system, or add the option \"bind\""))),
+        "" => {
+            return Err(Error::new(format!(
+                "{field}.type: missing: name a file system, or add the option \"bind\""
+            )));
+        }
         "cgroup" => "cgroup2",
         kind => kind,
     };
@@ -414,18 +444,20 @@ fn compile_new(
         });
         return Ok(());
     }
-    let (parameters, flags): (Vec<&str>, Vec<&str>) = options.data.iter().partition(|data| data.contains('='));
+    let (parameters, flags): (Vec<&str>, Vec<&str>) =
+        options.data.iter().partition(|data| data.contains('='));
     let flags = string_bytes(options.flags.iter().copied().chain(flags));
-    let parameters = string_bytes(parameters.iter().filter_map(|pair| pair.split_once('=')).flat_map(<[&str; 2]>::from));
+    let parameters =
+        string_bytes(parameters.iter().filter_map(|pair| pair.split_once('=')).flat_map(<[&str; 2]>::from));
     let substitute = match kind {
-        // Without a cgroup namespace of its own, or in a user namespace that may not: the container's own part.
+        // What a user namespace may not mount is bound: with a cgroup namespace the container's own part.
         "cgroup2" => Some(c_string(field, cgroup.unwrap_or("/sys/fs/cgroup"))?),
         "sysfs" if own_user_namespace => Some(c"/sys".to_owned()),
         _ => None,
     };
-    let otherwise = substitute
-        .as_deref()
-        .map(|path| builder.tree(path, kind == "sysfs" || cgroup.is_none(), &format!("{field}.source"), false, true));
+    let otherwise = substitute.as_deref().map(|path| {
+        builder.tree(path, kind == "sysfs" || cgroup.is_none(), &format!("{field}.source"), false, true)
+    });
     builder.push(Operation::Mount {
         kind: &kind_text,
         source: &source,
@@ -448,7 +480,10 @@ mod tests {
     use crate::spec::json::List;
 
     fn options(list: &[&'static str]) -> Options<'static> {
-        let mount = Box::leak(Box::new(Mount { options: List(list.iter().map(|o| (*o).into()).collect()), ..Mount::default() }));
+        let mount = Box::leak(Box::new(Mount {
+            options: List(list.iter().map(|o| (*o).into()).collect()),
+            ..Mount::default()
+        }));
         parse_options("mounts[0]", mount).unwrap()
     }
 

@@ -94,7 +94,8 @@ pub fn validate<'a>(mut spec: Spec<'a>) -> Result<ValidSpec<'a>> {
     };
     let process = validate_process(process, &mut warnings)?;
     // Checked where it lies and then taken apart: the other way round each error has two dozen values to drop.
-    let Checked { namespaces, devices, rootfs_propagation, rootfs_propagation_recursive } = check(&mut spec, &mut warnings)?;
+    let Checked { namespaces, devices, rootfs_propagation, rootfs_propagation_recursive } =
+        check(&mut spec, &mut warnings)?;
 
     let Spec { oci_version, root, process: _, hostname, domainname, mounts, hooks, annotations, linux } =
         spec;
