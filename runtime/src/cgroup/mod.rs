@@ -7,6 +7,7 @@
 mod apply;
 mod blockio;
 mod controllers;
+mod delegate;
 mod devices;
 mod events;
 mod file;
@@ -27,6 +28,7 @@ use crate::sys;
 use events::{Events, State};
 use file::open_directory;
 
+pub use delegate::delegate_of;
 pub use devices::{DeviceProgram, Instruction, compile_devices};
 pub use hierarchy::Hierarchy;
 pub use limits::{Exception, FileWrite, compile_limits};

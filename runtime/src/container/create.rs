@@ -10,7 +10,7 @@ use rustix::io::Errno;
 use super::bundle::{Bundle, Prepared, Wishes};
 use super::delete::run_poststop;
 use super::exec::namespace_flags;
-use crate::cgroup::{Cgroup, DeviceControl};
+use crate::cgroup::{Cgroup, DeviceControl, delegate_of};
 use crate::container_id::ContainerId;
 use crate::error::{Context, Error, Result};
 use crate::hooks::{self, Place};
@@ -216,8 +216,9 @@ fn make_cgroup(prepared: &Prepared<'_>, directory: &StateDirectory) -> Result<Op
     };
     let filled =
         cgroup.apply(&limits).and_then(|()| cgroup.attach_devices(prepared.devices.as_ref(), control));
-    match filled {
-        Ok(_) => Ok(Some(cgroup)),
+    let delegate = delegate_of(prepared.spec()).filter(|_| prepared.is_privileged());
+    match filled.and_then(|_| delegate.map_or(Ok(()), |uid| cgroup.delegate(uid))) {
+        Ok(()) => Ok(Some(cgroup)),
         Err(error) => {
             // The first error is the one to report.
             let _ = cgroup.remove();
