@@ -17,6 +17,7 @@ mod idmap;
 pub mod json;
 pub mod net_device;
 pub mod plan;
+pub mod resctrl;
 pub mod rlimit;
 pub mod scratch;
 pub mod seccomp;

@@ -4,7 +4,7 @@ use std::fs;
 
 use serde_json::json;
 
-use crate::harness::{Container, each_runtime, each_runtime_but, wait_for};
+use crate::harness::{Container, each_runtime, each_runtime_but, skip, wait_for};
 
 #[test]
 fn the_container_is_in_its_cgroup() {
@@ -184,5 +184,19 @@ fn without_a_cgroup_namespace_a_user_namespace_sees_the_hierarchy() {
             assert!(output.contains(&format!(" {}", options.join(","))), "{output}");
             container.assert_gone();
         }
+    });
+}
+
+#[test]
+fn cache_allocation_needs_a_mounted_resctrl() {
+    if fs::read_to_string("/proc/self/mountinfo").expect("mountinfo").contains(" - resctrl ") {
+        return skip("resctrl is mounted here");
+    }
+    each_runtime(|runtime| {
+        let mut container = Container::new(runtime);
+        container.spec["linux"]["intelRdt"] = json!({"closID": "gold", "l3CacheSchema": "L3:0=f"});
+        let output = container.run().fails_with("");
+        assert!(runtime.is("runc") || output.stderr.contains("resctrl"), "{output:?}");
+        container.assert_gone();
     });
 }

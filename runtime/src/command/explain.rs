@@ -62,6 +62,10 @@ fn runtime_steps(prepared: &Prepared<'_>) -> Result<Vec<(&'static str, String)>>
     } else {
         steps.push(("DeviceRule", "allow all".to_string()));
     }
+    if let Some(intel_rdt) = &prepared.spec().intel_rdt {
+        let class = intel_rdt.clos_id.as_deref().filter(|class| !class.is_empty());
+        steps.push(("JoinResctrl", format!("class {}", class.unwrap_or("of the container's id"))));
+    }
     steps.push(("Clone", clone_line(plan)));
     if let Some(mappings) = &plan.mappings {
         for (name, map) in [("uid_map", &mappings.uid), ("gid_map", &mappings.gid)] {

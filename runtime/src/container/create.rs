@@ -19,7 +19,7 @@ use crate::plan::Layer;
 use crate::spawn::{self, Init, SpawnError};
 use crate::state::{Record, Root, StateDirectory, Status, boot_id, process_start};
 use crate::validate::ValidSpec;
-use crate::{console, seed, sys, time};
+use crate::{console, resctrl, seed, sys, time};
 
 /// How a container is wanted.
 #[derive(Debug, Clone, Default)]
@@ -150,6 +150,10 @@ pub(super) fn set_up(
     let directory = undo.directory.as_ref().ok_or_else(|| Error::new("no state directory"))?;
     undo.cgroup = make_cgroup(prepared, directory)?;
     opened.open_cgroup(&prepared.plan)?;
+    let resctrl = match &prepared.spec().intel_rdt {
+        Some(intel_rdt) => Some(resctrl::prepare(intel_rdt, id, directory)?),
+        None => None,
+    };
     let gate = if prepared.plan.waits_for_start() { Some(directory.open_gate()?) } else { None };
 
     let init = loop {
@@ -164,6 +168,9 @@ pub(super) fn set_up(
     };
     undo.init = Some(init);
     let init = undo.init.as_mut().ok_or_else(|| Error::new("no init"))?;
+    if let Some(group) = &resctrl {
+        group.add(init.pid)?;
+    }
     let process =
         process_start(init.pid.as_raw_pid())?.ok_or_else(|| Error::new("init ended during the set-up"))?;
     let record = Record {

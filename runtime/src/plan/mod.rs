@@ -317,7 +317,6 @@ fn refuse_unsupported(spec: &ValidSpec<'_>) -> Result<()> {
         ("process.scheduler", process.scheduler.is_some()),
         ("process.ioPriority", process.io_priority.is_some()),
         ("linux.mountLabel", spec.mount_label.as_ref().is_some_and(|label| !label.is_empty())),
-        ("linux.intelRdt", spec.intel_rdt.is_some()),
         ("linux.memoryPolicy", spec.memory_policy.is_some()),
         ("linux.personality", spec.personality.is_some()),
         ("linux.timeOffsets", !spec.time_offsets.is_empty()),
