@@ -155,8 +155,8 @@ fn copy_attributes(from: &OwnedFd, to: &OwnedFd, status: &Stat) -> Result<(), Er
     rustix::fs::fchmod(to, Mode::from_raw_mode(mode))?;
     let time = |seconds: i64, nanoseconds: i64| Timespec { tv_sec: seconds, tv_nsec: nanoseconds as _ };
     let times = Timestamps {
-        last_access: time(status.st_atime as i64, status.st_atime_nsec as i64),
-        last_modification: time(status.st_mtime as i64, status.st_mtime_nsec as i64),
+        last_access: time(status.st_atime, status.st_atime_nsec as i64),
+        last_modification: time(status.st_mtime, status.st_mtime_nsec as i64),
     };
     rustix::fs::futimens(to, &times)
 }

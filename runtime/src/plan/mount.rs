@@ -515,6 +515,48 @@ mod tests {
     }
 
     #[test]
+    fn recursive_options_of_a_new_file_system_are_plain() {
+        let parsed = options(&["nodev", "rro", "rdev"]);
+        assert_eq!(parsed.set, MountAttrFlags::MOUNT_ATTR_RDONLY);
+        assert!((parsed.recursive_set | parsed.recursive_clear).is_empty());
+    }
+
+    #[test]
+    fn tmpcopyup_is_refused_where_nothing_can_be_copied() {
+        for (kind, list) in [
+            ("tmpfs", &["bind", "tmpcopyup"][..]),
+            ("tmpfs", &["remount", "tmpcopyup"]),
+            ("proc", &["tmpcopyup"]),
+        ] {
+            let options = List(list.iter().map(|option| (*option).into()).collect());
+            let mount = Mount { kind: Some(kind.into()), options, ..Mount::default() };
+            assert!(parse_options("mounts[0]", &mount).is_err(), "{kind} {list:?}");
+        }
+    }
+
+    #[test]
+    fn a_bind_is_a_peer_of_the_hosts_mount_only_with_a_shared_root() {
+        let words =
+            ["", "private", "rprivate", "slave", "rslave", "shared", "rshared", "unbindable", "runbindable"];
+        for root in [
+            RootfsPropagation::Default,
+            RootfsPropagation::Private,
+            RootfsPropagation::Slave,
+            RootfsPropagation::Unbindable,
+        ] {
+            for word in words {
+                let spec = ValidSpec { rootfs_propagation: root, ..ValidSpec::default() };
+                let (first, recursive, _) = compile_propagation(&spec, &options(&["rbind", word]));
+                // What is no peer any more cannot become one of the same again.
+                assert!(
+                    recursive && !first.is_empty() && first != MountPropagationFlags::SHARED,
+                    "{root:?} {word}"
+                );
+            }
+        }
+    }
+
+    #[test]
     fn paths_are_normal() {
         assert_eq!(normalize("//dev///pts/"), "/dev/pts");
         assert_eq!(normalize("tmp"), "/tmp");
