@@ -7,6 +7,7 @@
 #![no_main]
 #![deny(unsafe_code)]
 
+mod attribute;
 mod copy_up;
 mod device;
 mod exec;

@@ -21,6 +21,7 @@ pub mod resctrl;
 pub mod rlimit;
 pub mod scratch;
 pub mod seccomp;
+pub mod seccomp_agent;
 mod seed;
 pub mod signal;
 mod spawn;

@@ -25,4 +25,5 @@ mod process;
 mod propagation;
 mod recorded;
 mod rootless;
+mod seccomp_agent;
 mod security;

@@ -124,6 +124,7 @@ impl<'b> Prepared<'b> {
         let intent = Intent {
             id: id.to_string(),
             source_links: source_links(&spec),
+            bundle: bundle.path.display().to_string(),
             rootfs: rootfs.clone(),
             cgroup: cgroup_path,
             cgroup_mount: cgroup.as_ref().map(|(hierarchy, _)| hierarchy.mount().display().to_string()),

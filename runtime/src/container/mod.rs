@@ -11,6 +11,7 @@ mod start;
 pub use bundle::{Bundle, Prepared, Wishes};
 pub use create::{CreateOptions, create};
 pub use delete::delete;
+pub(crate) use exec::time_namespace_of;
 pub use exec::{ExecOptions, exec};
 pub use foreground::run;
 pub use kill::{Target, kill};

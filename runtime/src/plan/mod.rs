@@ -4,6 +4,7 @@
 //! on the effects, and lists what the runtime must open, make and join before the clone. It asks the kernel
 //! nothing: what it must know of the machine stands in [`Host`].
 
+pub(crate) mod attribute;
 #[cfg(test)]
 mod completeness_tests;
 mod device;
@@ -27,6 +28,7 @@ use rustix::mount::{MountAttrFlags, MountPropagationFlags};
 use crate::error::{Error, Result};
 use crate::net_device::NetDevice;
 use crate::seccomp;
+use crate::seccomp_agent::Agent;
 use crate::spec::IdMapping;
 use crate::validate::{NamespaceKind, RootfsPropagation, ValidSpec};
 
@@ -53,6 +55,8 @@ pub struct Host {
 pub struct Intent {
     /// The container's id.
     pub id: String,
+    /// Absolute path of the bundle.
+    pub bundle: String,
     /// Absolute path of the root file system.
     pub rootfs: String,
     /// Where the container's cgroup lies, for a cgroup mount that the kernel refuses.
@@ -110,6 +114,8 @@ pub enum Descriptor {
     Listener,
     /// One that whoever runs the plan hands over.
     Given,
+    /// A namespace that only init can join, by its path.
+    Namespace(NamespaceKind, String),
 }
 
 /// How the owners on a mount are mapped: mount_setattr(2), MOUNT_ATTR_IDMAP.
@@ -154,6 +160,8 @@ pub struct Plan {
     pub terminal: bool,
     /// How many descriptors from 3 on the program gets.
     pub preserve_fds: u32,
+    /// Who gets the listener of the seccomp filter.
+    pub seccomp_agent: Option<Agent>,
     /// What had to be left out.
     pub warnings: Vec<String>,
     /// The encoded operations.
@@ -214,6 +222,7 @@ impl<'h> Builder<'h> {
             from_seed,
             terminal: spec.process.terminal,
             preserve_fds: intent.preserve_fds,
+            seccomp_agent: Agent::of(spec, &intent.id, &intent.bundle),
             warnings,
             operations,
         }
@@ -278,7 +287,6 @@ fn strings(bytes: &[u8]) -> Result<Strings<'_>> {
 /// # Errors
 /// What cannot be done on this host or is not supported is named by its field; nothing has happened then.
 pub fn compile(spec: &ValidSpec<'_>, host: &Host, intent: &Intent) -> Result<Plan> {
-    refuse_unsupported(spec)?;
     let namespaces = namespace::compile(spec)?;
     let mappings = namespace::compile_mappings(spec, &namespaces, host)?;
     let own_user_namespace = namespaces.makes(NamespaceKind::User) || namespaces.joins(NamespaceKind::User);
@@ -295,39 +303,18 @@ pub fn compile(spec: &ValidSpec<'_>, host: &Host, intent: &Intent) -> Result<Pla
 
     compile_beginning(&mut builder, &namespaces, &mappings, intent)?;
     let net_devices = compile_net_devices(spec, host)?;
+    compile_late_namespaces(&mut builder, spec, &namespaces)?;
     if namespaces.makes(NamespaceKind::Network) || !net_devices.is_empty() {
         builder.push(Operation::SendNetlinkSocket {});
     }
     let read_only_later =
         compile_file_system(&mut builder, spec, &namespaces, from_seed, own_user_namespace, intent)?;
     compile_surroundings(&mut builder, spec, read_only_later)?;
+    compile_before_rights(&mut builder, spec, intent);
     identity::compile(&mut builder, spec, own_user_namespace)?;
     compile_end(&mut builder, spec, intent)?;
 
     Ok(Plan { net_devices, ..builder.finish(spec, namespaces, mappings, from_seed, intent) })
-}
-
-/// Until each of these has its operation, asking for one is an error: nothing is ignored in silence.
-fn refuse_unsupported(spec: &ValidSpec<'_>) -> Result<()> {
-    let process = &spec.process;
-    let seccomp = spec.seccomp.as_ref();
-    let asked = [
-        ("process.apparmorProfile", process.apparmor_profile.as_ref().is_some_and(|label| !label.is_empty())),
-        ("process.selinuxLabel", process.selinux_label.as_ref().is_some_and(|label| !label.is_empty())),
-        ("process.scheduler", process.scheduler.is_some()),
-        ("process.ioPriority", process.io_priority.is_some()),
-        ("linux.mountLabel", spec.mount_label.as_ref().is_some_and(|label| !label.is_empty())),
-        ("linux.memoryPolicy", spec.memory_policy.is_some()),
-        ("linux.personality", spec.personality.is_some()),
-        ("linux.timeOffsets", !spec.time_offsets.is_empty()),
-        ("linux.seccomp.listenerPath", seccomp.is_some_and(|seccomp| seccomp.listener_path.is_some())),
-    ];
-    match asked.iter().find(|(_, asked)| *asked) {
-        Some((field, _)) => {
-            Err(Error::new(format!("{field}: not supported by this version of pillbox: leave it out")))
-        }
-        None => Ok(()),
-    }
 }
 
 fn compile_net_devices(spec: &ValidSpec<'_>, host: &Host) -> Result<Vec<NetDevice>> {
@@ -366,10 +353,30 @@ fn compile_beginning(
         let name = c_string("id", &format!("_ses.{}", intent.id))?;
         builder.push(Operation::NewKeyring { name: &name });
     }
-    // Not in the clone: there the new namespace's root would be the runtime's cgroup.
-    let late = namespaces.made_by_init();
-    if late != 0 {
-        builder.push(Operation::Unshare { flags: late });
+    Ok(())
+}
+
+/// The namespaces that the clone can neither make nor join.
+fn compile_late_namespaces(
+    builder: &mut Builder<'_>,
+    spec: &ValidSpec<'_>,
+    namespaces: &Namespaces,
+) -> Result<()> {
+    for kind in namespaces.made_by_init() {
+        builder.push(Operation::Unshare { flags: kind.clone_flag() });
+    }
+    let time = NamespaceKind::Time;
+    if namespaces.makes(time) {
+        let offsets = attribute::time_offsets(spec);
+        if !offsets.is_empty() {
+            builder.push(Operation::WriteTimeOffsets { offsets: &c_string("linux.timeOffsets", &offsets)? });
+        }
+        builder.push(Operation::EnterTimeNamespace {});
+    }
+    // The kernel lets nobody in who shares memory, as the clone does with the runtime.
+    if let Some((_, path)) = namespaces.joined.iter().find(|(kind, _)| *kind == time) {
+        let namespace = builder.descriptor(Descriptor::Namespace(time, path.clone()));
+        builder.push(Operation::JoinNamespace { namespace, flag: time.clone_flag() });
     }
     Ok(())
 }
@@ -462,6 +469,7 @@ fn compile_surroundings(
     if let Some(domainname) = &spec.domainname {
         builder.push(Operation::SetDomainname { name: &c_string("domainname", domainname)? });
     }
+    attribute::compile_apparmor(builder, spec)?;
     for (key, value) in &*spec.sysctl {
         // A key with slashes has dots inside its components (an interface's name); else dots separate.
         let path = if key.contains('/') { key.to_string() } else { key.replace('.', "/") };
@@ -513,19 +521,24 @@ fn set_attributes(
     builder.push(Operation::SetMountAttributes { target, set, propagation, recursive: false });
 }
 
+/// The program's environment; a HOME without a value counts as none.
+fn variables<'s>(spec: &'s ValidSpec<'_>, intent: &'s Intent) -> Vec<&'s str> {
+    let own = spec.process.env.iter().map(|variable| &**variable).filter(|variable| *variable != "HOME=");
+    own.chain(intent.environment.iter().map(String::as_str)).collect()
+}
+
+/// What needs system calls that a filter may not know: without no_new_privs it is installed before rights are dropped.
+fn compile_before_rights(builder: &mut Builder<'_>, spec: &ValidSpec<'_>, intent: &Intent) {
+    if !variables(spec, intent).iter().any(|variable| variable.starts_with("HOME=")) {
+        builder.push(Operation::ReadHome { uid: spec.process.user.uid });
+    }
+    builder.push(Operation::KeepDescriptors { count: intent.preserve_fds });
+}
+
 /// The executable, the handshake, the filter, the exec.
 fn compile_end(builder: &mut Builder<'_>, spec: &ValidSpec<'_>, intent: &Intent) -> Result<()> {
     let process = &spec.process;
-    let variables: Vec<&str> = process
-        .env
-        .iter()
-        .map(|variable| &**variable)
-        .filter(|variable| *variable != "HOME=")
-        .chain(intent.environment.iter().map(String::as_str))
-        .collect();
-    if !variables.iter().any(|variable| variable.starts_with("HOME=")) {
-        builder.push(Operation::ReadHome { uid: process.user.uid });
-    }
+    let variables = variables(spec, intent);
     let search = variables.iter().find_map(|variable| variable.strip_prefix("PATH=")).unwrap_or(DEFAULT_PATH);
     let name = c_string("process.args[0]", &process.args[0])?;
     builder.push(Operation::FindExecutable { name: &name, search: &c_string("process.env", search)? });
@@ -536,7 +549,6 @@ fn compile_end(builder: &mut Builder<'_>, spec: &ValidSpec<'_>, intent: &Intent)
         let listener = builder.descriptor(Descriptor::Listener);
         builder.push(Operation::AwaitStart { listener });
     }
-    builder.push(Operation::KeepDescriptors { count: intent.preserve_fds });
     // As late as can be: what the filter forbids is then forbidden to the program alone.
     if process.no_new_privileges {
         compile_seccomp(builder, spec)?;
