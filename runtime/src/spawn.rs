@@ -62,6 +62,10 @@ pub fn open(plan: &Plan) -> Result<Opened> {
 impl Opened {
     /// Opens what was not there before the container's cgroup was made: that cgroup, for a mount that is refused.
     pub fn open_cgroup(&mut self, plan: &Plan) -> Result<()> {
+        // Only in user namespaces is it refused, and a tree that nobody attaches costs more than an attached one.
+        if !(plan.namespaces.makes(NamespaceKind::User) || plan.namespaces.joins(NamespaceKind::User)) {
+            return Ok(());
+        }
         for (descriptor, opened) in plan.descriptors.iter().zip(&mut self.descriptors) {
             if let (Descriptor::Tree { optional: true, .. }, None) = (descriptor, &opened) {
                 *opened = open_descriptor(descriptor, &mut idmap::OwnerNamespaces::default())?;
