@@ -130,6 +130,7 @@ impl<'b> Prepared<'b> {
             cgroup_mount: cgroup.as_ref().map(|(hierarchy, _)| hierarchy.mount().display().to_string()),
             wait_for_start,
             preserve_fds,
+            chrooted: false,
             no_pivot,
             no_new_keyring,
             scratch_over,

@@ -76,6 +76,7 @@ fn describe_plan(plan: &Plan) -> String {
         oom_score_adj,
         net_devices,
         from_seed,
+        mounts_at,
         terminal,
         preserve_fds,
         seccomp_agent,
@@ -125,6 +126,9 @@ fn describe_plan(plan: &Plan) -> String {
         "oom_score_adj: {oom_score_adj:?}, from seed: {from_seed}, terminal: {terminal}, preserved: {preserve_fds}"
     ));
     net_devices.iter().for_each(|device| line(&format!("network device: {device:?}")));
+    if let Some(path) = mounts_at {
+        line(&format!("mounts at {path} of the runtime's namespace"));
+    }
     if let Some(agent) = seccomp_agent {
         line(&format!("seccomp agent: {}", agent.path.display()));
     }
