@@ -50,6 +50,8 @@ fn details(operation: &Operation<'_>, plan: &Plan) -> String {
             parameters,
             attributes,
             propagation,
+            take_mode,
+            copy_up,
             otherwise,
         } => {
             let mut options = attribute_names(attributes);
@@ -58,6 +60,12 @@ fn details(operation: &Operation<'_>, plan: &Plan) -> String {
             options.extend(some_propagation(propagation));
             let mut line = new_mount(kind, source, target, &options);
             line.push_str(rule_words(rule));
+            if take_mode {
+                line.push_str(", with the mode of what it covers");
+            }
+            if copy_up {
+                line.push_str(", seeded with what it covers");
+            }
             if let Some(tree) = otherwise {
                 let _ = write!(line, "; where that is refused, {} is bound", tree_name(tree, plan));
             }
@@ -99,6 +107,17 @@ fn details(operation: &Operation<'_>, plan: &Plan) -> String {
                 if recursive { " recursively" } else { "" }
             )
         }
+        Operation::Remount { target, set, clear: _, reconfigure, flags, parameters, propagation } => {
+            let mut options = attribute_names(set);
+            if reconfigure {
+                options.extend(flags.iter().map(text).filter(|flag| flag != "ro"));
+                options.extend(pairs(parameters));
+            }
+            options.extend(some_propagation(propagation));
+            let what = if reconfigure { "the file system at " } else { "" };
+            format!("{what}{}{}", text(target), in_parentheses(&options))
+        }
+        Operation::CopySymlink { path, target } => format!("{} -> {}", text(path), text(target)),
         Operation::MakeNode { path, kind, major, minor, mode, uid, gid } => {
             let kind = word(pillbox_init::wire::Wire::value(&kind));
             format!("{} {kind} {major}:{minor} mode {:04o} owner {uid}:{gid}", text(path), mode.bits())
@@ -208,6 +227,7 @@ fn rule_words(rule: TargetRule) -> &'static str {
         TargetRule::Ordinary => "",
         TargetRule::NoSymlinks => ", through no symbolic link",
         TargetRule::InsideProc => ", a file of procfs",
+        TargetRule::NoFollow => ", even on a symbolic link",
         TargetRule::Procfs => ", through no symbolic link, and only a procfs",
     }
 }
@@ -269,22 +289,26 @@ fn capability_names(set: Capabilities) -> String {
 }
 
 fn tree_name(tree: Tree<'_>, plan: &Plan) -> String {
-    match tree_path(tree, plan) {
-        Some((path, true)) => format!("{} with submounts", text(path)),
-        Some((path, false)) => text(path),
-        None => "a descriptor".to_string(),
-    }
+    let Some((path, recursive)) = tree_path(tree, plan) else { return "a descriptor".to_string() };
+    let below = if recursive { " with submounts" } else { "" };
+    let mapped = if tree_idmap(tree, plan) { ", id-mapped," } else { "" };
+    format!("{}{below}{mapped}", text(path))
 }
 
 /// Where a tree comes from, and whether mounts below come along.
 fn tree_path<'t>(tree: Tree<'t>, plan: &'t Plan) -> Option<(&'t CStr, bool)> {
     match tree {
-        Tree::Path { path, recursive } => Some((path, recursive)),
+        Tree::Path { path, recursive, nofollow: _ } => Some((path, recursive)),
         Tree::Descriptor(index) => match plan.descriptors.get(index as usize) {
             Some(Descriptor::Tree { path, recursive, .. }) => Some((path, *recursive)),
             _ => None,
         },
     }
+}
+
+fn tree_idmap(tree: Tree<'_>, plan: &Plan) -> bool {
+    let Tree::Descriptor(index) = tree else { return false };
+    matches!(plan.descriptors.get(index as usize), Some(Descriptor::Tree { idmap: Some(_), .. }))
 }
 
 fn attribute_names(attributes: MountAttrFlags) -> Vec<String> {
@@ -411,6 +435,7 @@ impl Serialize for ValueDocument<'_> {
                     map.serialize_entry("path", &path.to_string_lossy())?;
                     map.serialize_entry("recursive", &recursive)?;
                 }
+                map.serialize_entry("idMapped", &tree_idmap(tree, self.1))?;
                 let opened_by = if matches!(tree, Tree::Descriptor(_)) { "runtime" } else { "init" };
                 map.serialize_entry("openedBy", opened_by)?;
                 map.end()
@@ -460,8 +485,15 @@ pub fn describe_failure(
                 Stage::Source => "open the file system".to_string(),
                 Stage::Verify => "the target lies in procfs, where nothing may be mounted".to_string(),
                 Stage::Attach => "attach".to_string(),
+                Stage::Copy if errno == Errno::LOOP => {
+                    return Error::new(format!(
+                        "mount {kind} on {target}: tmpcopyup: more than 64 folders in each other"
+                    ));
+                }
+                Stage::Copy => format!("tmpcopyup: copy {kernel_text:?}"),
                 Stage::Call | Stage::Create | Stage::Attributes => "make the file system".to_string(),
             };
+            let said = if stage == Stage::Copy { "" } else { &said };
             let label = stage == Stage::Option && step.starts_with("option \"context=");
             let hint = if label { ": linux.mountLabel needs a kernel with SELinux" } else { "" };
             Error::new(format!("mount {kind} on {target}: {step}: {cause}{said}{hint}"))
@@ -480,10 +512,24 @@ pub fn describe_failure(
                 Stage::Source => "open the source",
                 Stage::Attributes => "set mount options",
                 Stage::Verify => "the target lies in procfs, where nothing may be mounted",
-                Stage::Call | Stage::Option | Stage::Create | Stage::Attach => "attach",
+                Stage::Call | Stage::Option | Stage::Create | Stage::Attach | Stage::Copy => "attach",
             };
             Error::new(format!("bind {source} on {target}: {step}: {cause}"))
         }
+        Operation::Remount { target, .. } => {
+            let hint = match (stage, errno) {
+                (_, Errno::INVAL) if stage != Stage::Option => {
+                    ": nothing is mounted there, or an option does not fit it"
+                }
+                _ => "",
+            };
+            Error::new(format!("remount {}: {cause}{said}{hint}", text(target)))
+        }
+        Operation::CopySymlink { path, target } if stage == Stage::Verify => Error::new(format!(
+            "copy-symlink: {}: something else than a symbolic link to {} is there already",
+            text(path),
+            text(target)
+        )),
         Operation::AttachRoot { tree, .. } => {
             Error::new(format!("attach the root file system {}: {cause}", tree_name(tree, plan)))
         }

@@ -311,10 +311,16 @@ pub fn spawn(child: &mut Child<'_>, cgroup: Option<BorrowedFd<'_>>) -> Result<Sp
     let mut stacks = [Box::<Stack>::new_uninit(), Box::<Stack>::new_uninit()];
     let [stack, nested_stack] = stacks.each_mut().map(|stack| stack.as_mut_ptr().cast::<c_void>());
     child.nested_stack.set(nested_stack);
-    let flags = u64::from(flags | linux_raw_sys::general::CLONE_VM);
-    let (pid, pidfd) =
-        clone_vfork(flags, cgroup, stack, entry, std::ptr::from_ref::<Child<'_>>(child).cast())
-            .map_err(|errno| (ChildStep::Clone, errno))?;
+    let flags = u64::from(flags);
+    let (pid, pidfd) = clone_vfork(
+        flags,
+        Memory::Shared,
+        cgroup,
+        stack,
+        entry,
+        std::ptr::from_ref::<Child<'_>>(child).cast(),
+    )
+    .map_err(|errno| (ChildStep::Clone, errno))?;
     drop(blocked);
     let (step, errno) = match failures {
         Some(failures) => {
@@ -383,7 +389,7 @@ unsafe extern "C" fn clone_again(child: *const c_void) -> ! {
     }
     // A copy of the memory, not the memory itself: in a pid namespace that is joined, others may trace the child.
     let flags = u64::from(state.namespaces) | u64::from(linux_raw_sys::general::CLONE_PARENT);
-    match clone_vfork(flags, None, state.nested_stack.get(), nested_begin, child) {
+    match clone_vfork(flags, Memory::Copied, None, state.nested_stack.get(), nested_begin, child) {
         Ok((pid, pidfd)) => {
             state.nested_pid.set(pid.as_raw_pid());
             // Closes with this process; the runtime opens its own.
@@ -399,9 +405,40 @@ unsafe extern "C" fn nested_begin(child: *const c_void) -> ! {
     unsafe { &*child.cast::<Child<'_>>() }.become_init()
 }
 
+/// A process in new namespaces that has ended already, and whose number stays its own until it is waited for:
+/// /proc/PID leads to its namespaces.
+pub fn spawn_ended(namespaces: u32) -> Result<Spawned, Errno> {
+    let blocked = SignalsBlocked::new();
+    let mut stack = Box::<Stack>::new_uninit();
+    let (pid, pidfd) = clone_vfork(
+        u64::from(namespaces),
+        Memory::Shared,
+        None,
+        stack.as_mut_ptr().cast(),
+        end,
+        std::ptr::null(),
+    )?;
+    drop(blocked);
+    Ok(Spawned { pid, pidfd })
+}
+
+unsafe extern "C" fn end(_: *const c_void) -> ! {
+    pillbox_init::sys::exit(0)
+}
+
+/// What a child has of its parent's memory until it executes.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Memory {
+    /// All of it (CLONE_VM): no page table is copied, and the parent sees what the child writes.
+    Shared,
+    /// A copy.
+    Copied,
+}
+
 /// clone3(2) with CLONE_VFORK and CLONE_PIDFD. `entry` runs in the child on `stack` (of `STACK` bytes).
 fn clone_vfork(
     flags: u64,
+    memory: Memory,
     cgroup: Option<BorrowedFd<'_>>,
     stack: *mut c_void,
     entry: unsafe extern "C" fn(*const c_void) -> !,
@@ -411,7 +448,9 @@ fn clone_vfork(
     const CLONE_INTO_CGROUP: u64 = 1 << 33;
     let mut pidfd: i32 = -1;
     let mut arguments = raw::clone_args {
-        flags: flags | u64::from(raw::CLONE_VFORK | raw::CLONE_PIDFD),
+        flags: flags
+            | u64::from(raw::CLONE_VFORK | raw::CLONE_PIDFD)
+            | if memory == Memory::Shared { u64::from(raw::CLONE_VM) } else { 0 },
         pidfd: &raw mut pidfd as u64,
         child_tid: 0,
         parent_tid: 0,
@@ -560,6 +599,7 @@ pub fn probe(namespaces: u32, probe: fn() -> Result<(), Errno>) -> Result<(), Er
     let mut stack = Box::<Stack>::new_uninit();
     let (_, pidfd) = clone_vfork(
         u64::from(namespaces),
+        Memory::Shared,
         None,
         stack.as_mut_ptr().cast(),
         begin_probe,

@@ -8,6 +8,7 @@ mod apply;
 mod blockio;
 mod controllers;
 mod dbus;
+mod delegate;
 mod devices;
 mod events;
 mod file;
@@ -29,6 +30,7 @@ use crate::sys;
 use events::{Events, State};
 use file::open_directory;
 
+pub use delegate::delegate_of;
 pub use devices::{DeviceProgram, Instruction, always_allowed, compile_devices};
 pub use hierarchy::Hierarchy;
 pub use limits::{Exception, FileWrite, compile_limits};

@@ -8,7 +8,8 @@ use pillbox::container_id::ContainerId;
 use pillbox::error::{Error, Result};
 use pillbox::explain::{OperationDocument, describe, one_line};
 use pillbox::json::{self, Members};
-use pillbox::plan::{Descriptor, Method};
+use pillbox::net_device::NetDevice;
+use pillbox::plan::{Descriptor, Method, MountIdmap, MountOwners};
 use pillbox::spec::json::Text;
 use pillbox::spec::linux::{DeviceRule, Seccomp, Syscall, SyscallArg};
 use pillbox::spec::{Hook, Hooks, IdMapping};
@@ -45,7 +46,7 @@ fn runtime_steps(prepared: &Prepared<'_>) -> Result<Vec<Step>> {
         steps.push(("OpenNamespace", format!("{} {path}", kind.name())));
     }
     for descriptor in &plan.descriptors {
-        if let Descriptor::Tree { path, recursive, field, procfs, optional } = descriptor {
+        if let Descriptor::Tree { path, recursive, field, procfs, optional, idmap, .. } = descriptor {
             let mut line = path.to_string_lossy().into_owned();
             for (words, is_so) in [
                 (" with submounts", recursive),
@@ -55,9 +56,14 @@ fn runtime_steps(prepared: &Prepared<'_>) -> Result<Vec<Step>> {
                 line += if *is_so { words } else { "" };
             }
             steps.push(("OpenTree", format!("{line} ({field})")));
+            steps.extend(idmap.iter().map(|idmap| ("MapOwners", map_line(idmap))));
         }
     }
     cgroup_steps(prepared, &mut steps)?;
+    if let Some(intel_rdt) = &prepared.spec().intel_rdt {
+        let class = intel_rdt.clos_id.as_deref().filter(|class| !class.is_empty());
+        steps.push(("JoinResctrl", format!("class {}", class.unwrap_or("of the container's id"))));
+    }
     steps.push(("Clone", clone_line(prepared)));
     if let Some(mappings) = &plan.mappings {
         for (name, map) in [("uid_map", &mappings.uid), ("gid_map", &mappings.gid)] {
@@ -66,6 +72,10 @@ fn runtime_steps(prepared: &Prepared<'_>) -> Result<Vec<Step>> {
     }
     if let Some(value) = plan.oom_score_adj {
         steps.push(("WriteOomScoreAdj", value.to_string()));
+    }
+    for NetDevice { name, new_name } in &plan.net_devices {
+        let new_name = new_name.as_ref().map_or(String::new(), |name| format!(" as {name}"));
+        steps.push(("MoveNetDevice", format!("{name}{new_name}, with its permanent global addresses")));
     }
     seccomp_steps(prepared, &mut steps);
     hook_steps(prepared, &mut steps);
@@ -224,6 +234,23 @@ fn hook_steps(prepared: &Prepared<'_>, steps: &mut Vec<Step>) {
                 line += &format!(", killed after {seconds} s");
             }
             steps.push(("RunHook", line));
+        }
+    }
+}
+
+/// Whose maps a mount's owners go through.
+fn map_line(idmap: &MountIdmap) -> String {
+    let MountIdmap { owners, recursive } = idmap;
+    let below = if *recursive { ", also on what is mounted below" } else { "" };
+    match owners {
+        MountOwners::Namespace(path) => format!("through the user namespace {path}{below}"),
+        MountOwners::Maps { uid, gid } => {
+            let map = |name: &str, map: &[IdMapping]| {
+                let lines =
+                    map.iter().map(|m| format!(" {} is {}, {} ids", m.container_id, m.host_id, m.size));
+                format!("{name}{}", lines.collect::<Vec<_>>().join(","))
+            };
+            format!("{}; {}{below}", map("uid", uid), map("gid", gid))
         }
     }
 }

@@ -144,9 +144,11 @@ impl<'b> Prepared<'b> {
             .map(|(hierarchy, path)| format!("{}{}", hierarchy.mount().display(), path.as_str()));
         let intent = Intent {
             id: id.to_string(),
+            source_links: source_links(&spec),
             bundle: bundle.path.display().to_string(),
             rootfs: rootfs.clone(),
             cgroup: cgroup_path,
+            cgroup_mount: cgroup.as_ref().map(|(hierarchy, _)| hierarchy.mount().display().to_string()),
             wait_for_start,
             preserve_fds,
             chrooted: false,
@@ -195,6 +197,18 @@ impl<'b> Prepared<'b> {
         self.plan = plan::compile(&self.spec, &self.host, &self.intent)?;
         Ok(())
     }
+}
+
+/// What the symbolic links say that crun's `copy-symlink` wants made anew; another source is bound as ever.
+fn source_links(spec: &ValidSpec<'_>) -> Vec<(usize, String)> {
+    let mounts = spec.mounts.iter().enumerate();
+    mounts
+        .filter(|(_, mount)| mount.options.iter().any(|option| &**option == "copy-symlink"))
+        .filter_map(|(index, mount)| {
+            let link = std::fs::read_link(mount.source.as_deref()?).ok()?;
+            Some((index, link.into_os_string().into_string().ok()?))
+        })
+        .collect()
 }
 
 /// Where there is no hierarchy, or only one that the user may not write to, a container without limits goes without.
