@@ -27,7 +27,8 @@ pub fn write_time_offsets(init: &mut Init<'_>, offsets: &CStr) -> Result<(), Fai
 
 /// Kernels before 6.3 change the time namespace at a fork, but not at an exec.
 pub fn enter_time_namespace(init: &mut Init<'_>) -> Result<(), Failure> {
-    let namespace = open_own(init, c"self/ns/time_for_children", c"/proc/self/ns/time_for_children", OFlags::RDONLY)?;
+    let namespace =
+        open_own(init, c"self/ns/time_for_children", c"/proc/self/ns/time_for_children", OFlags::RDONLY)?;
     sys::setns(&namespace, NEW_TIME)?;
     Ok(())
 }
@@ -91,7 +92,9 @@ fn open_attribute(init: &mut Init<'_>, path: &CStr) -> Result<OwnedFd, Failure> 
     };
     init.mount.kernel_text.clear();
     let Ok(mounted) = root::open(init.root()?, c"/proc") else { return Err(refused) };
-    if rustix::fs::fstatfs(&mounted)?.f_type as u32 != PROC_SUPER_MAGIC || rustix::fs::fstat(&mounted)?.st_ino != 1 {
+    if rustix::fs::fstatfs(&mounted)?.f_type as u32 != PROC_SUPER_MAGIC
+        || rustix::fs::fstat(&mounted)?.st_ino != 1
+    {
         return Err(Errno::PERM).at(Stage::Verify);
     }
     let file = root::open_with(&mounted, path, OFlags::RDWR, only_here).at(Stage::Target)?;

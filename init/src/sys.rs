@@ -252,7 +252,13 @@ pub fn set_rlimit(resource: u32, soft: u64, hard: u64) -> Result<(), Errno> {
 }
 
 /// sched_setattr(2) on the calling thread; `times` are runtime, deadline and period in nanoseconds.
-pub fn set_scheduler(policy: u32, flags: u64, nice: i32, priority: u32, times: [u64; 3]) -> Result<(), Errno> {
+pub fn set_scheduler(
+    policy: u32,
+    flags: u64,
+    nice: i32,
+    priority: u32,
+    times: [u64; 3],
+) -> Result<(), Errno> {
     /// `struct sched_attr` of SCHED_ATTR_SIZE_VER1.
     #[repr(C)]
     struct Attributes {

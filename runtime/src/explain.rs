@@ -154,7 +154,8 @@ fn details(operation: &Operation<'_>, plan: &Plan) -> String {
         },
         Operation::WriteTimeOffsets { offsets } => text(offsets).trim_end().replace('\n', ", "),
         Operation::SetScheduler { policy, flags, nice, priority, runtime, deadline, period } => {
-            let mut line = format!("{} nice {nice} priority {priority}", name_of(policy, &attribute::POLICIES));
+            let mut line =
+                format!("{} nice {nice} priority {priority}", name_of(policy, &attribute::POLICIES));
             if deadline != 0 {
                 let _ = write!(line, " runtime {runtime} ns of {deadline} ns, every {period} ns");
             }
@@ -165,7 +166,8 @@ fn details(operation: &Operation<'_>, plan: &Plan) -> String {
         }
         Operation::SetPersonality { domain } => name_of(domain, &attribute::DOMAINS),
         Operation::SetMemoryPolicy { mode, nodes } => {
-            let flags = attribute::MEMORY_FLAGS.iter().filter(|(_, bit)| mode & bit != 0).map(|(name, _)| *name);
+            let flags =
+                attribute::MEMORY_FLAGS.iter().filter(|(_, bit)| mode & bit != 0).map(|(name, _)| *name);
             let names: Vec<_> = flags.collect();
             let mode = mode & !attribute::MEMORY_FLAGS.iter().fold(0, |bits, (_, bit)| bits | bit);
             let nodes = list(attribute::nodes_of(nodes).iter().map(usize::to_string));
@@ -188,7 +190,10 @@ fn details(operation: &Operation<'_>, plan: &Plan) -> String {
 }
 
 fn name_of(number: u32, known: &[(&str, u32)]) -> String {
-    known.iter().find(|(_, known)| *known == number).map_or_else(|| number.to_string(), |(name, _)| (*name).to_string())
+    known
+        .iter()
+        .find(|(_, known)| *known == number)
+        .map_or_else(|| number.to_string(), |(name, _)| (*name).to_string())
 }
 
 fn turn_value(turn: pillbox_init::plan::Turn) -> Value<'static> {
@@ -452,14 +457,21 @@ pub fn describe_failure(
             if errno == Errno::PERM { ": it must belong to the container's own user namespace" } else { "" }
         )),
         Operation::Unshare { flags } if flags == linux_raw_sys::general::CLONE_NEWTIME => {
-            let hint = if errno == Errno::INVAL { ": the kernel has no time namespaces (Linux 5.6, CONFIG_TIME_NS)" } else { "" };
+            let hint = if errno == Errno::INVAL {
+                ": the kernel has no time namespaces (Linux 5.6, CONFIG_TIME_NS)"
+            } else {
+                ""
+            };
             Error::new(format!("linux.namespaces: time: {cause}{hint}"))
         }
         Operation::WriteTimeOffsets { offsets } => {
-            let hint = if errno == Errno::RANGE { ": a clock would be negative, or beyond 146 years" } else { "" };
+            let hint =
+                if errno == Errno::RANGE { ": a clock would be negative, or beyond 146 years" } else { "" };
             Error::new(format!("linux.timeOffsets: write {:?}: {cause}{hint}", text(offsets).trim_end()))
         }
-        Operation::EnterTimeNamespace {} => Error::new(format!("linux.namespaces: time: enter the new one: {cause}")),
+        Operation::EnterTimeNamespace {} => {
+            Error::new(format!("linux.namespaces: time: enter the new one: {cause}"))
+        }
         Operation::SetScheduler { policy, .. } => {
             let hint = match errno {
                 Errno::PERM => ": it needs CAP_SYS_NICE, or RLIMIT_NICE and RLIMIT_RTPRIO that allow it",
@@ -469,7 +481,8 @@ pub fn describe_failure(
             Error::new(format!("process.scheduler: {}: {cause}{hint}", name_of(policy, &attribute::POLICIES)))
         }
         Operation::SetIoPriority { .. } => {
-            let hint = if errno == Errno::PERM { ": the class needs CAP_SYS_NICE or CAP_SYS_ADMIN" } else { "" };
+            let hint =
+                if errno == Errno::PERM { ": the class needs CAP_SYS_NICE or CAP_SYS_ADMIN" } else { "" };
             Error::new(format!("process.ioPriority: {cause}{hint}"))
         }
         Operation::SetPersonality { .. } => Error::new(format!("linux.personality: {cause}")),
@@ -482,7 +495,9 @@ pub fn describe_failure(
             let nodes = list(attribute::nodes_of(nodes).iter().map(usize::to_string));
             Error::new(format!("linux.memoryPolicy: nodes {nodes}: {cause}{hint}"))
         }
-        Operation::SetExecLabel { module, label } => describe_label_failure(module, &text(label), errno, stage),
+        Operation::SetExecLabel { module, label } => {
+            describe_label_failure(module, &text(label), errno, stage)
+        }
         ref other => Error::new(format!("init: {}: {cause}", phrase(other))),
     }
 }
@@ -494,7 +509,9 @@ fn describe_label_failure(module: SecurityModule, label: &str, errno: Errno, sta
         SecurityModule::SeLinux => ("process.selinuxLabel", "SELinux"),
     };
     let what = match (stage, errno) {
-        (Stage::Verify, _) => format!("it did not take effect ({cause}): something covers the container's /proc"),
+        (Stage::Verify, _) => {
+            format!("it did not take effect ({cause}): something covers the container's /proc")
+        }
         (Stage::Target, Errno::NOENT) => format!("{module} is not enabled in this kernel: leave it out"),
         (Stage::Call, Errno::INVAL) => {
             format!("{module} is not enabled in this kernel, or takes no such label: leave it out ({cause})")

@@ -65,7 +65,10 @@ impl Agent {
         let annotations = spec.annotations.iter().map(|(key, value)| (key.to_string(), value.to_string()));
         Some(Agent {
             path: PathBuf::from(&**profile.listener_path.as_ref()?),
-            metadata: profile.listener_metadata.as_ref().map_or(String::new(), |metadata| metadata.to_string()),
+            metadata: profile
+                .listener_metadata
+                .as_ref()
+                .map_or(String::new(), |metadata| metadata.to_string()),
             oci_version: spec.oci_version.to_string(),
             id: id.to_string(),
             bundle: bundle.to_string(),
@@ -91,7 +94,8 @@ impl Agent {
         let Agent { path, metadata, oci_version, id, bundle, annotations } = self;
         let state = State { oci_version, id, status: status.as_str(), pid, bundle, annotations };
         let document = ProcessState { oci_version, fds: ["seccompFd"], pid, metadata, state };
-        send_descriptor(path, &listener, &json::to_string(&document)?).context(|| "linux.seccomp.listenerPath")?;
+        send_descriptor(path, &listener, &json::to_string(&document)?)
+            .context(|| "linux.seccomp.listenerPath")?;
         Ok(Handed::Over)
     }
 }

@@ -68,7 +68,9 @@ fn open_namespace(kind: NamespaceKind, path: &str) -> Result<OwnedFd> {
 fn open_descriptor(descriptor: &Descriptor) -> Result<Option<OwnedFd>> {
     const PROC_SUPER_MAGIC: u64 = 0x9fa0;
     let (path, recursive, field, procfs, optional) = match descriptor {
-        Descriptor::Tree { path, recursive, field, procfs, optional } => (path, recursive, field, procfs, optional),
+        Descriptor::Tree { path, recursive, field, procfs, optional } => {
+            (path, recursive, field, procfs, optional)
+        }
         Descriptor::Namespace(kind, path) => return open_namespace(*kind, path).map(Some),
         Descriptor::Listener | Descriptor::Given => return Ok(None),
     };

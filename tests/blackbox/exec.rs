@@ -4,7 +4,9 @@ use std::fs;
 
 use serde_json::json;
 
-use crate::harness::{Container, Output, Runtime, each_runtime, each_runtime_but, skip, status_field, wait_for};
+use crate::harness::{
+    Container, Output, Runtime, each_runtime, each_runtime_but, skip, status_field, wait_for,
+};
 
 /// A container that runs.
 fn running(runtime: &Runtime) -> Container<'_> {
@@ -46,7 +48,8 @@ fn it_is_in_the_containers_time_namespace() {
         container.with_namespace("time", None);
         container.spec["linux"]["timeOffsets"] = json!({"boottime": {"secs": 1_000_000, "nanosecs": 0}});
         container.create_and_start().wait_for("ready");
-        let output = exec(&container, &[], &["sh", "-c", "cut -d. -f1 /proc/uptime; readlink /proc/self/ns/time"]);
+        let output =
+            exec(&container, &[], &["sh", "-c", "cut -d. -f1 /proc/uptime; readlink /proc/self/ns/time"]);
         let output = output.ok().stdout;
         let lines: Vec<_> = output.lines().collect();
         assert!(lines[0].parse::<u64>().expect("uptime") > 1_000_000, "{output}");

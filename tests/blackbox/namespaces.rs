@@ -281,7 +281,8 @@ fn a_time_namespace_is_joined_by_path() {
     each_runtime_but(&[("crun", "ends in the middle of it")], |runtime| {
         let helper = Helper::new(&["-T", "--boottime", "1000000", "-f"]);
         // Its only child is the one inside.
-        let children = fs::read_to_string(format!("/proc/{0}/task/{0}/children", helper.0.id())).expect("children");
+        let children =
+            fs::read_to_string(format!("/proc/{0}/task/{0}/children", helper.0.id())).expect("children");
         let path = format!("/proc/{}/ns/time", children.trim());
         let link = fs::read_link(&path).expect("namespace").display().to_string();
         assert_ne!(link, own("time"));

@@ -352,8 +352,7 @@ fn realtime_and_idle_scheduling() {
         assert_eq!(scheduling(runtime, fifo), [7, 1]);
         assert_eq!(scheduling(runtime, json!({"policy": "SCHED_RR", "priority": 1})), [1, 2]);
         assert_eq!(scheduling(runtime, json!({"policy": "SCHED_IDLE"})), [0, 5]);
-        let deadline =
-            json!({"policy": "SCHED_DEADLINE", "runtime": 1_000_000, "deadline": 9_000_000, "period": 9_000_000});
+        let deadline = json!({"policy": "SCHED_DEADLINE", "runtime": 1_000_000, "deadline": 9_000_000, "period": 9_000_000});
         assert_eq!(scheduling(runtime, deadline), [0, 6]);
     });
 }
@@ -395,7 +394,10 @@ fn memory_policies() {
     each_runtime_but(&[("runc", "has it since 1.4 only")], |runtime| {
         for (policy, shown) in [
             (json!({"mode": "MPOL_BIND", "nodes": "0"}), "bind:0"),
-            (json!({"mode": "MPOL_INTERLEAVE", "nodes": "0-0", "flags": ["MPOL_F_STATIC_NODES"]}), "interleave=static:0"),
+            (
+                json!({"mode": "MPOL_INTERLEAVE", "nodes": "0-0", "flags": ["MPOL_F_STATIC_NODES"]}),
+                "interleave=static:0",
+            ),
             (json!({"mode": "MPOL_PREFERRED", "nodes": "0"}), "prefer:0"),
             (json!({"mode": "MPOL_LOCAL"}), "local"),
             (json!({"mode": "MPOL_DEFAULT"}), "default"),

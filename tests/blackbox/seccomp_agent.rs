@@ -31,10 +31,13 @@ fn agent(path: &PathBuf) -> JoinHandle<Seen> {
         let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(4))];
         let mut control = RecvAncillaryBuffer::new(&mut space);
         let mut parts = [IoSliceMut::new(&mut bytes)];
-        let length = recvmsg(&connection, &mut parts, &mut control, RecvFlags::CMSG_CLOEXEC).expect("recvmsg").bytes;
+        let length =
+            recvmsg(&connection, &mut parts, &mut control, RecvFlags::CMSG_CLOEXEC).expect("recvmsg").bytes;
         let descriptors: Vec<OwnedFd> = control
             .drain()
-            .filter_map(|message| if let RecvAncillaryMessage::ScmRights(rights) = message { Some(rights) } else { None })
+            .filter_map(|message| {
+                if let RecvAncillaryMessage::ScmRights(rights) = message { Some(rights) } else { None }
+            })
             .flatten()
             .collect();
         let listener = descriptors.first().expect("a descriptor");

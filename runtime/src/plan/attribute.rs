@@ -49,8 +49,11 @@ pub const MEMORY_MODES: [(&str, u32); 7] = [
 ];
 
 /// Flags that set_mempolicy(2) takes together with the mode.
-pub const MEMORY_FLAGS: [(&str, u32); 3] =
-    [("MPOL_F_NUMA_BALANCING", 1 << 13), ("MPOL_F_RELATIVE_NODES", 1 << 14), ("MPOL_F_STATIC_NODES", 1 << 15)];
+pub const MEMORY_FLAGS: [(&str, u32); 3] = [
+    ("MPOL_F_NUMA_BALANCING", 1 << 13),
+    ("MPOL_F_RELATIVE_NODES", 1 << 14),
+    ("MPOL_F_STATIC_NODES", 1 << 15),
+];
 
 /// Execution domains, personality(2).
 pub const DOMAINS: [(&str, u32); 2] = [("LINUX", 0), ("LINUX32", 8)];
@@ -81,7 +84,12 @@ pub(super) fn compile(builder: &mut Builder<'_>, spec: &ValidSpec<'_>) -> Result
     if let Some(policy) = &spec.memory_policy {
         compile_memory_policy(builder, policy)?;
     }
-    compile_label(builder, SecurityModule::SeLinux, "process.selinuxLabel", spec.process.selinux_label.as_deref())
+    compile_label(
+        builder,
+        SecurityModule::SeLinux,
+        "process.selinuxLabel",
+        spec.process.selinux_label.as_deref(),
+    )
 }
 
 /// Appends AppArmor's profile, which stands where /proc is still writable.
@@ -90,7 +98,12 @@ pub(super) fn compile_apparmor(builder: &mut Builder<'_>, spec: &ValidSpec<'_>) 
     compile_label(builder, SecurityModule::AppArmor, "process.apparmorProfile", profile)
 }
 
-fn compile_label(builder: &mut Builder<'_>, module: SecurityModule, field: &str, label: Option<&str>) -> Result<()> {
+fn compile_label(
+    builder: &mut Builder<'_>,
+    module: SecurityModule,
+    field: &str,
+    label: Option<&str>,
+) -> Result<()> {
     if let Some(label) = label.filter(|label| !label.is_empty()) {
         builder.push(Operation::SetExecLabel { module, label: &c_string(field, label)? });
     }
@@ -133,13 +146,17 @@ fn node_mask(list: &str) -> Vec<u8> {
 /// The nodes of a bit set, for `explain`.
 pub fn nodes_of(mask: &[u8]) -> Vec<usize> {
     let words = mask.as_chunks::<8>().0.iter().map(|bytes| u64::from_ne_bytes(*bytes));
-    let nodes = |(index, word): (usize, u64)| (0..64).filter(move |bit| word >> bit & 1 == 1).map(move |bit| index * 64 + bit);
+    let nodes = |(index, word): (usize, u64)| {
+        (0..64).filter(move |bit| word >> bit & 1 == 1).map(move |bit| index * 64 + bit)
+    };
     words.enumerate().flat_map(nodes).collect()
 }
 
 /// The lines that /proc/PID/timens_offsets takes: time_namespaces(7).
 pub(super) fn time_offsets(spec: &ValidSpec<'_>) -> String {
-    let line = |(clock, TimeOffset { secs, nanosecs }): (&Text<'_>, &TimeOffset)| format!("{} {secs} {nanosecs}\n", &**clock);
+    let line = |(clock, TimeOffset { secs, nanosecs }): (&Text<'_>, &TimeOffset)| {
+        format!("{} {secs} {nanosecs}\n", &**clock)
+    };
     spec.time_offsets.iter().map(|(clock, offset)| line((clock, offset))).collect()
 }
 
@@ -188,7 +205,15 @@ mod tests {
             Operation::SetExecLabel { module: SecurityModule::AppArmor, label: c"profile" },
             Operation::WriteSysctl { path: c"sys/net/ipv4/ip_forward", value: c"1" },
             Operation::SetNoNewPrivileges {},
-            Operation::SetScheduler { policy: 3, flags: 1, nice: 5, priority: 0, runtime: 0, deadline: 0, period: 0 },
+            Operation::SetScheduler {
+                policy: 3,
+                flags: 1,
+                nice: 5,
+                priority: 0,
+                runtime: 0,
+                deadline: 0,
+                period: 0,
+            },
             Operation::SetIoPriority { class: IoClass::Idle, level: 0 },
             Operation::SetPersonality { domain: 8 },
             Operation::SetMemoryPolicy { mode: 2 | 1 << 15, nodes: &2u64.to_ne_bytes() },
@@ -207,7 +232,8 @@ mod tests {
             .operations()
             .filter_map(|operation| match operation {
                 Operation::Mount { target, parameters, .. } => {
-                    let all: Vec<_> = parameters.iter().map(|text| text.to_str().unwrap().to_string()).collect();
+                    let all: Vec<_> =
+                        parameters.iter().map(|text| text.to_str().unwrap().to_string()).collect();
                     Some((target.to_str().unwrap().to_string(), all.join("=")))
                 }
                 _ => None,
@@ -232,7 +258,10 @@ mod tests {
                 _ => None,
             })
             .unwrap();
-        assert_eq!(plan.descriptors[index as usize], super::super::Descriptor::Namespace(time, "/run/time".into()));
+        assert_eq!(
+            plan.descriptors[index as usize],
+            super::super::Descriptor::Namespace(time, "/run/time".into())
+        );
     }
 
     #[test]
@@ -247,7 +276,11 @@ mod tests {
     #[test]
     fn names_have_the_kernels_numbers() {
         assert_eq!(value("f", "SCHED_IDLE", &POLICIES).unwrap(), 5);
-        assert_eq!(bits("f", &["MPOL_F_STATIC_NODES".into(), "MPOL_F_RELATIVE_NODES".into()], &MEMORY_FLAGS).unwrap(), 0xc000);
+        assert_eq!(
+            bits("f", &["MPOL_F_STATIC_NODES".into(), "MPOL_F_RELATIVE_NODES".into()], &MEMORY_FLAGS)
+                .unwrap(),
+            0xc000
+        );
         assert!(value("f", "SCHED_NONE", &POLICIES).is_err());
     }
 }

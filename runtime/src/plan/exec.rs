@@ -4,8 +4,8 @@ use pillbox_init::plan::{Operation, Turn};
 use rustix::fs::Mode;
 
 use super::{
-    Builder, Descriptor, Host, Intent, Namespaces, Plan, attribute, c_string, compile_console, compile_end, identity,
-    string_bytes, strings,
+    Builder, Descriptor, Host, Intent, Namespaces, Plan, attribute, c_string, compile_before_rights,
+    compile_console, compile_end, identity, string_bytes, strings,
 };
 use crate::error::Result;
 use crate::seccomp_agent::Agent;
@@ -23,6 +23,7 @@ pub fn compile_exec(spec: &ValidSpec<'_>, host: &Host, intent: &Intent) -> Resul
     compile_console(&mut builder, spec, false);
     attribute::compile_apparmor(&mut builder, spec)?;
     let own_user_namespace = has_user_namespace(spec);
+    compile_before_rights(&mut builder, spec, intent);
     identity::compile(&mut builder, spec, own_user_namespace)?;
     compile_end(&mut builder, spec, intent)?;
     Ok(builder.finish(spec, Namespaces::default(), None, false, intent))
@@ -52,6 +53,7 @@ pub fn compile_hook(
     }
     builder.push(Operation::NewSession {});
     builder.push(Operation::ReplaceStdio { input, output });
+    builder.push(Operation::KeepDescriptors { count: 0 });
     if let Some(spec) = spec {
         compile_time_namespace(&mut builder, spec);
         builder.push(Operation::EnterRoot {});
@@ -61,7 +63,6 @@ pub fn compile_hook(
     builder.push(Operation::FindExecutable { name: &path, search: c"" });
     builder.push(Operation::Ready {});
     builder.push(Operation::Await { turn: Turn::Record });
-    builder.push(Operation::KeepDescriptors { count: 0 });
     let first = if hook.args.is_empty() { Some(&*hook.path) } else { None };
     let arguments = string_bytes(first.into_iter().chain(hook.args.iter().map(|argument| &**argument)));
     let environment = string_bytes(hook.env.iter().map(|variable| &**variable));

@@ -271,6 +271,7 @@ pub fn compile(spec: &ValidSpec<'_>, host: &Host, intent: &Intent) -> Result<Pla
     let read_only_later =
         compile_file_system(&mut builder, spec, &namespaces, from_seed, own_user_namespace, intent)?;
     compile_surroundings(&mut builder, spec, read_only_later)?;
+    compile_before_rights(&mut builder, spec, intent);
     identity::compile(&mut builder, spec, own_user_namespace)?;
     compile_end(&mut builder, spec, intent)?;
 
@@ -279,10 +280,8 @@ pub fn compile(spec: &ValidSpec<'_>, host: &Host, intent: &Intent) -> Result<Pla
 
 /// Until each of these has its operation, asking for one is an error: nothing is ignored in silence.
 fn refuse_unsupported(spec: &ValidSpec<'_>) -> Result<()> {
-    let asked = [
-        ("linux.netDevices", !spec.net_devices.is_empty()),
-        ("linux.intelRdt", spec.intel_rdt.is_some()),
-    ];
+    let asked =
+        [("linux.netDevices", !spec.net_devices.is_empty()), ("linux.intelRdt", spec.intel_rdt.is_some())];
     match asked.iter().find(|(_, asked)| *asked) {
         Some((field, _)) => {
             Err(Error::new(format!("{field}: not supported by this version of pillbox: leave it out")))
@@ -473,19 +472,24 @@ fn set_attributes(
     builder.push(Operation::SetMountAttributes { target, set, propagation, recursive: false });
 }
 
+/// The program's environment; a HOME without a value counts as none.
+fn variables<'s>(spec: &'s ValidSpec<'_>, intent: &'s Intent) -> Vec<&'s str> {
+    let own = spec.process.env.iter().map(|variable| &**variable).filter(|variable| *variable != "HOME=");
+    own.chain(intent.environment.iter().map(String::as_str)).collect()
+}
+
+/// What needs system calls that a filter may not know: without no_new_privs it is installed before rights are dropped.
+fn compile_before_rights(builder: &mut Builder<'_>, spec: &ValidSpec<'_>, intent: &Intent) {
+    if !variables(spec, intent).iter().any(|variable| variable.starts_with("HOME=")) {
+        builder.push(Operation::ReadHome { uid: spec.process.user.uid });
+    }
+    builder.push(Operation::KeepDescriptors { count: intent.preserve_fds });
+}
+
 /// The executable, the handshake, the filter, the exec.
 fn compile_end(builder: &mut Builder<'_>, spec: &ValidSpec<'_>, intent: &Intent) -> Result<()> {
     let process = &spec.process;
-    let variables: Vec<&str> = process
-        .env
-        .iter()
-        .map(|variable| &**variable)
-        .filter(|variable| *variable != "HOME=")
-        .chain(intent.environment.iter().map(String::as_str))
-        .collect();
-    if !variables.iter().any(|variable| variable.starts_with("HOME=")) {
-        builder.push(Operation::ReadHome { uid: process.user.uid });
-    }
+    let variables = variables(spec, intent);
     let search = variables.iter().find_map(|variable| variable.strip_prefix("PATH=")).unwrap_or(DEFAULT_PATH);
     let name = c_string("process.args[0]", &process.args[0])?;
     builder.push(Operation::FindExecutable { name: &name, search: &c_string("process.env", search)? });
@@ -496,7 +500,6 @@ fn compile_end(builder: &mut Builder<'_>, spec: &ValidSpec<'_>, intent: &Intent)
         let listener = builder.descriptor(Descriptor::Listener);
         builder.push(Operation::AwaitStart { listener });
     }
-    builder.push(Operation::KeepDescriptors { count: intent.preserve_fds });
     // As late as can be: what the filter forbids is then forbidden to the program alone.
     if process.no_new_privileges {
         compile_seccomp(builder, spec)?;

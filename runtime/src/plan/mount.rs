@@ -147,7 +147,11 @@ pub fn compile(
     cgroup: Option<&str>,
 ) -> Result<Vec<CString>> {
     let mut read_only_later = Vec::new();
-    let label = spec.mount_label.as_deref().filter(|label| !label.is_empty()).map(|label| format!("context=\"{label}\""));
+    let label = spec
+        .mount_label
+        .as_deref()
+        .filter(|label| !label.is_empty())
+        .map(|label| format!("context=\"{label}\""));
     for (index, mount) in spec.mounts.iter().enumerate() {
         let field = format!("mounts[{index}]");
         let mut options = parse_options(&field, mount)?;
@@ -170,7 +174,9 @@ pub fn compile(
         if options.bind {
             compile_bind(builder, spec, &field, mount, &target, rule, &options)?;
         } else {
-            if let (Some(label), false) = (&label, options.data.iter().any(|data| data.starts_with("context="))) {
+            if let (Some(label), false) =
+                (&label, options.data.iter().any(|data| data.starts_with("context=")))
+            {
                 options.data.extend(label_for(mount, label));
             }
             compile_new(builder, &field, mount, &target, rule, &options, own_user_namespace, cgroup)?;

@@ -108,7 +108,9 @@ fn describe_plan(plan: &Plan) -> String {
             }
             Descriptor::Listener => format!("descriptor {index}: gate"),
             Descriptor::Given => format!("descriptor {index}: given"),
-            Descriptor::Namespace(kind, path) => format!("descriptor {index}: {} namespace {path}", kind.name()),
+            Descriptor::Namespace(kind, path) => {
+                format!("descriptor {index}: {} namespace {path}", kind.name())
+            }
         });
     }
     line(&format!(

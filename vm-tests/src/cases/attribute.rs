@@ -24,7 +24,10 @@ pub const CASES: &[Case] = &[
 fn time_offsets(guest: &Guest) -> Result<(), String> {
     let config = Config::shell("cut -d. -f1 /proc/uptime; tr -s ' \n' , < /proc/self/timens_offsets")
         .push("/linux/namespaces", json!({"type": "time"}))
-        .set("/linux/timeOffsets", json!({"boottime": {"secs": 1_000_000}, "monotonic": {"secs": 77, "nanosecs": 5}}));
+        .set(
+            "/linux/timeOffsets",
+            json!({"boottime": {"secs": 1_000_000}, "monotonic": {"secs": 77, "nanosecs": 5}}),
+        );
     for config in [config.clone(), config.mapped(100_000)] {
         let finished = guest.run(config)?.exits(0)?;
         let uptime = finished.stdout.lines().next().and_then(|line| line.parse::<u64>().ok()).unwrap_or(0);
