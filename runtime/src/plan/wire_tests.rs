@@ -174,6 +174,7 @@ fn examples() -> Vec<Operation<'static>> {
         Operation::ReportHooks {},
         Operation::ReplaceStdio { input: 0, output: u32::MAX },
         Operation::EnterRoot {},
+        Operation::EnterChroot { root: 1 },
         Operation::JoinNamespace { namespace: 1, flag: u32::MAX },
         Operation::WriteTimeOffsets { offsets: c"monotonic -1 5\n" },
         Operation::EnterTimeNamespace {},
