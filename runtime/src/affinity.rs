@@ -44,7 +44,9 @@ pub fn restrict_process(pid: Pid, list: &str) -> Result<()> {
 
 fn restrict(field: &str, list: &str, pid: Option<Pid>, set: &CpuSet) -> Result<()> {
     match sched_setaffinity(pid, set) {
-        Err(Errno::INVAL) => Err(Error::new(format!("{field}: {list:?}: the process may use none of these CPUs"))),
+        Err(Errno::INVAL) => {
+            Err(Error::new(format!("{field}: {list:?}: the process may use none of these CPUs")))
+        }
         result => result.context(|| format!("{field}: {list:?}")),
     }
 }

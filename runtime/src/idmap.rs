@@ -54,13 +54,16 @@ fn check_map(path: &str, field: &str, wanted: &[IdMapping]) -> Result<()> {
         return Ok(());
     }
     let text = std::fs::read_to_string(path).context(|| format!("{field}: read {path}"))?;
-    let mut wanted: Vec<_> =
-        wanted.iter().map(|&IdMapping { container_id, host_id, size }| [container_id, host_id, size]).collect();
+    let mut wanted: Vec<_> = wanted
+        .iter()
+        .map(|&IdMapping { container_id, host_id, size }| [container_id, host_id, size])
+        .collect();
     wanted.sort_unstable();
     if parse_map(&text).is_some_and(|map| map == wanted) {
         return Ok(());
     }
-    let lines: Vec<_> = text.lines().map(|line| line.split_ascii_whitespace().collect::<Vec<_>>().join(" ")).collect();
+    let lines: Vec<_> =
+        text.lines().map(|line| line.split_ascii_whitespace().collect::<Vec<_>>().join(" ")).collect();
     Err(Error::new(format!(
         "{field}: the user namespace that is joined has other ones ({}): write these, or leave them out",
         lines.join(", ")
@@ -70,7 +73,8 @@ fn check_map(path: &str, field: &str, wanted: &[IdMapping]) -> Result<()> {
 /// The lines of a map, sorted.
 fn parse_map(text: &str) -> Option<Vec<[u32; 3]>> {
     let line = |line: &str| {
-        let numbers: Vec<u32> = line.split_ascii_whitespace().map(|number| number.parse().ok()).collect::<Option<_>>()?;
+        let numbers: Vec<u32> =
+            line.split_ascii_whitespace().map(|number| number.parse().ok()).collect::<Option<_>>()?;
         numbers.try_into().ok()
     };
     let mut map: Vec<[u32; 3]> = text.lines().map(line).collect::<Option<_>>()?;

@@ -7,7 +7,7 @@ use pillbox::container_id::ContainerId;
 use pillbox::error::{Error, Result};
 use pillbox::explain::{OperationDocument, describe};
 use pillbox::json::{self, Members};
-use pillbox::plan::{Descriptor, Plan};
+use pillbox::plan::{Descriptor, Method, Plan};
 use pillbox::validate::NamespaceKind;
 use serde::Serialize;
 
@@ -62,8 +62,9 @@ fn runtime_steps(prepared: &Prepared<'_>) -> Result<Vec<(&'static str, String)>>
         for (name, map) in [("uid_map", &mappings.uid), ("gid_map", &mappings.gid)] {
             for mapping in map.iter() {
                 let (inside, outside, size) = (mapping.container_id, mapping.host_id, mapping.size);
+                let joined = mappings.method == Method::Joined;
                 steps.push((
-                    "WriteMapping",
+                    if joined { "CheckMapping" } else { "WriteMapping" },
                     format!("{name} {inside} is {outside}, {size} ids ({:?})", mappings.method),
                 ));
             }

@@ -211,7 +211,8 @@ fn enter(record: &Record, spec: &ValidSpec<'_>, plan: &plan::Plan, options: &Exe
     match spawned {
         Ok(process) => {
             let list = affinity.and_then(|affinity| affinity.r#final.as_deref());
-            list.map_or(Ok(()), |list| restrict_process(process.pid, list)).inspect_err(|_| process.kill())?;
+            list.map_or(Ok(()), |list| restrict_process(process.pid, list))
+                .inspect_err(|_| process.kill())?;
             Ok(process)
         }
         Err(SpawnError::Other(error)) => Err(error),
