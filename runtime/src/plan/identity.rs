@@ -33,7 +33,7 @@ pub fn compile(builder: &mut Builder<'_>, spec: &ValidSpec<'_>, own_user_namespa
         compile_seccomp(builder, spec)?;
     }
 
-    let sets = grantable(builder, process.capabilities.clone().unwrap_or_default(), own_user_namespace);
+    let sets = grantable(builder, process.capabilities.unwrap_or_default(), own_user_namespace);
     builder.push(Operation::DropBounding { keep: capabilities(sets.bounding) });
     let cwd = c_string("process.cwd", &process.cwd)?;
     // An ordinary user's own map comes at the price of setgroups(2).

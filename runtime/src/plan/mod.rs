@@ -27,6 +27,7 @@ use rustix::mount::{MountAttrFlags, MountPropagationFlags};
 use crate::error::{Error, Result};
 use crate::seccomp;
 use crate::seccomp_agent::Agent;
+use crate::state::Status;
 use crate::validate::{NamespaceKind, RootfsPropagation, ValidSpec};
 
 pub use exec::{compile_exec, compile_hook};
@@ -190,7 +191,7 @@ impl<'h> Builder<'h> {
             mounts_at: None,
             terminal: spec.process.terminal,
             preserve_fds: intent.preserve_fds,
-            seccomp_agent: Agent::of(spec, &intent.id, &intent.bundle),
+            seccomp_agent: Agent::of(spec, &intent.id, &intent.bundle, Status::Creating),
             warnings,
             operations,
         }

@@ -53,7 +53,7 @@ fn examples() -> Vec<Operation<'static>> {
     let path = Tree::Path { path: c"/a b", recursive: true };
     let all = Capabilities(u64::MAX);
     let flags = of(b"newinstance\0\0sync\0");
-    let parameters = of(b"mode\0755\0size\0\0");
+    let parameters = of(b"mode\x00755\0size\0\0");
     vec![
         Operation::DieWithRuntime { enabled: true },
         Operation::DieWithRuntime { enabled: false },
