@@ -1,11 +1,12 @@
 //! uid_map and gid_map of a new user namespace: user_namespaces(7).
 
 use std::fmt::Write as _;
-use std::process::Command;
 
+use rustix::fs::Access;
 use rustix::process::Pid;
 
 use crate::error::{Context, Error, Result};
+use crate::hooks;
 use crate::plan::{Mappings, Method};
 use crate::spec::IdMapping;
 
@@ -83,24 +84,26 @@ fn parse_map(text: &str) -> Option<Vec<[u32; 3]>> {
 }
 
 fn run_helper(program: &str, granted_in: &str, pid: i32, map: &[IdMapping]) -> Result<()> {
-    let mut command = Command::new(program);
-    command.arg(pid.to_string());
-    for IdMapping { container_id, host_id, size } in map {
-        command.args([container_id, host_id, size].map(u32::to_string));
-    }
-    let output = command.output().map_err(|error| {
+    let path = find_program(program).ok_or_else(|| {
         Error::new(format!(
-            "{program}: {error}: mapping more than your own id needs it (Debian: package uidmap)"
+            "{program}: not found: mapping more than your own id needs it (Debian: package uidmap)"
         ))
     })?;
-    if output.status.success() {
-        return Ok(());
+    let mut arguments = vec![pid.to_string()];
+    for IdMapping { container_id, host_id, size } in map {
+        arguments.extend([container_id, host_id, size].map(u32::to_string));
     }
-    let said = String::from_utf8_lossy(&output.stderr);
-    Err(Error::new(format!(
-        "{program}: {}: ranges are granted in {granted_in}",
-        said.trim().replace('\n', "; ")
-    )))
+    hooks::run_program(&path, &arguments)
+        .map_err(|error| Error::new(format!("{program}: {error}: ranges are granted in {granted_in}")))
+}
+
+/// Where a program is, along PATH.
+fn find_program(name: &str) -> Option<String> {
+    let path = std::env::var("PATH").unwrap_or_else(|_| "/usr/bin:/bin".to_string());
+    path.split(':')
+        .filter(|folder| folder.starts_with('/'))
+        .map(|folder| format!("{folder}/{name}"))
+        .find(|path| rustix::fs::access(path.as_str(), Access::EXEC_OK).is_ok())
 }
 
 #[cfg(test)]

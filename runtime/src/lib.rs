@@ -8,6 +8,7 @@
 pub mod affinity;
 pub mod capability;
 pub mod cgroup;
+pub mod check;
 mod console;
 pub mod container;
 pub mod container_id;

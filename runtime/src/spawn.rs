@@ -101,6 +101,8 @@ pub struct Init {
 pub enum SpawnError {
     /// The seed namespace could not be entered: the ordinary copy may serve.
     Seed,
+    /// The caller may not start processes in the cgroup from where it is itself: clone(2), `EACCES`.
+    Cgroup(Error),
     /// Anything else.
     Other(Error),
 }
@@ -161,10 +163,13 @@ const MFD_NOEXEC_SEAL: u32 = 0x8;
 /// A privileged runtime may enter anything from outside; an ordinary user gets its rights over the other
 /// namespaces by entering the user namespace first.
 fn order_of_joining(opened: &Opened) -> Vec<(BorrowedFd<'_>, u32)> {
-    let mut join: Vec<_> = opened.joined.iter().map(|(fd, flag)| (fd.as_fd(), *flag)).collect();
-    let user_first = !rustix::process::geteuid().is_root();
-    join.sort_by_key(|(_, flag)| (*flag == CLONE_NEWUSER) != user_first);
-    join
+    let joined = opened.joined.iter().map(|(fd, flag)| (fd.as_fd(), *flag));
+    let (mut first, mut last): (Vec<_>, Vec<_>) = joined.partition(|(_, flag)| *flag == CLONE_NEWUSER);
+    if rustix::process::geteuid().is_root() {
+        std::mem::swap(&mut first, &mut last);
+    }
+    first.append(&mut last);
+    first
 }
 
 /// A file in memory that nobody can change any more.
@@ -191,6 +196,12 @@ fn word_child_failure(step: ChildStep, errno: Errno, namespaces: u32) -> SpawnEr
     let cause = describe_errno(errno);
     SpawnError::Other(Error::new(match step {
         ChildStep::Seed => return SpawnError::Seed,
+        ChildStep::None | ChildStep::Clone if errno == Errno::ACCESS => {
+            return SpawnError::Cgroup(Error::new(format!(
+                "clone into the container's cgroup: {cause}: no cgroup above both it and this process's own may be written \
+                 to by this user: start it in `systemd-run --user --scope`, or below the same delegated cgroup"
+            )));
+        }
         ChildStep::None | ChildStep::Clone => {
             let hint = match errno {
                 Errno::NOSPC => {

@@ -84,6 +84,8 @@ pub struct Record {
     pub owner: String,
     /// The cgroup below the hierarchy's mount, if it has one.
     pub cgroup: Option<String>,
+    /// The unit whose cgroup that is, if systemd made it.
+    pub systemd_unit: Option<String>,
     /// From the config.json.
     pub annotations: Members,
     /// Whether its root is made with chroot(2) alone: its namespaces do not lead there.
@@ -107,6 +109,7 @@ object! {
         "created" => created: Text<'a>,
         "owner" => owner: Text<'a>,
         "cgroup" => cgroup: Option<Text<'a>>,
+        "systemdUnit" => systemd_unit: Option<Text<'a>>,
         "annotations" => annotations: Map<'a, Text<'a>>,
         "chrooted" => chrooted: bool,
         "startable" => startable: bool,
@@ -127,6 +130,7 @@ impl From<StoredRecord<'_>> for Record {
             created,
             owner,
             cgroup,
+            systemd_unit,
             annotations,
             chrooted,
             startable,
@@ -143,6 +147,7 @@ impl From<StoredRecord<'_>> for Record {
             created: created.to_string(),
             owner: owner.to_string(),
             cgroup: cgroup.map(|cgroup| cgroup.to_string()),
+            systemd_unit: systemd_unit.map(|unit| unit.to_string()),
             annotations: Members(annotations.iter().map(|(k, v)| (k.to_string(), v.to_string())).collect()),
             chrooted,
             startable,
@@ -268,7 +273,7 @@ impl Root {
                 ids.push(id);
             }
         }
-        ids.sort_by(|left, right| left.as_str().cmp(right.as_str()));
+        ids.sort_unstable_by(|left, right| left.as_str().cmp(right.as_str()));
         Ok(ids)
     }
 }

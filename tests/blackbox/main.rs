@@ -9,6 +9,7 @@ mod harness;
 
 mod bad_input;
 mod cgroup;
+mod check;
 mod command_line;
 mod descriptors;
 mod exec;
@@ -24,3 +25,4 @@ mod recorded;
 mod rootless;
 mod seccomp_agent;
 mod security;
+mod systemd;

@@ -7,6 +7,7 @@
 mod apply;
 mod blockio;
 mod controllers;
+mod dbus;
 mod devices;
 mod events;
 mod file;
@@ -14,6 +15,7 @@ mod hierarchy;
 mod limits;
 mod path;
 mod processes;
+pub mod systemd;
 mod tree;
 
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -34,6 +36,18 @@ pub use path::CgroupPath;
 
 /// How long removing, freezing and thawing wait for the kernel.
 const PATIENCE: Duration = Duration::from_secs(5);
+
+/// Who makes the cgroups of containers.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Driver {
+    /// The runtime, by mkdir.
+    #[default]
+    Cgroupfs,
+    /// Systemd, as scopes and slices.
+    Systemd,
+    /// Nobody: containers have none of their own.
+    Disabled,
+}
 
 /// A cgroup of a container.
 #[derive(Debug)]
@@ -201,7 +215,7 @@ impl Cgroup {
                 return Err(Error::new(format!(
                     "remove cgroup {}: it still has processes after {} s: {}",
                     self.path,
-                    patience.as_secs_f32(),
+                    patience.as_secs(),
                     pids.join(", ")
                 )));
             }

@@ -1,13 +1,20 @@
 //! A bundle on its way to a plan: read, checked, compiled; the host is only looked at.
 
+use std::ffi::OsString;
+use std::os::fd::AsRawFd;
+use std::os::unix::ffi::OsStringExt;
 use std::path::{Path, PathBuf};
 
-use crate::cgroup::{CgroupPath, DeviceProgram, FileWrite, Hierarchy, compile_devices, compile_limits};
+use rustix::fs::{Mode, OFlags};
+
+use crate::cgroup::systemd::{Manager, Systemd, Unit};
+use crate::cgroup::{
+    CgroupPath, DeviceProgram, Driver, FileWrite, Hierarchy, compile_devices, compile_limits,
+};
 use crate::container_id::ContainerId;
 use crate::error::{Context, Error, Result};
 use crate::plan::{self, Host, Intent, Layer, Plan};
-use crate::seed;
-use crate::spec::{self, linux::Resources};
+use crate::spec;
 use crate::validate::{ValidSpec, validate};
 
 /// Where a container's configuration comes from.
@@ -27,7 +34,7 @@ impl Bundle {
     /// # Errors
     /// A folder or file that is missing or unreadable, by its name.
     pub fn read(path: &Path, config: Option<&Path>) -> Result<Bundle> {
-        let absolute = std::fs::canonicalize(path).context(|| format!("bundle {}", path.display()))?;
+        let absolute = resolve(path).context(|| format!("bundle {}", path.display()))?;
         let config = match config {
             Some(config) => config.to_path_buf(),
             None => absolute.join("config.json"),
@@ -42,14 +49,21 @@ impl Bundle {
     }
 }
 
+/// The absolute path without symbolic links, as the kernel has it.
+fn resolve(path: &Path) -> rustix::io::Result<PathBuf> {
+    let place = rustix::fs::open(path, OFlags::PATH | OFlags::CLOEXEC, Mode::empty())?;
+    let link = rustix::fs::readlink(format!("/proc/self/fd/{}", place.as_raw_fd()), Vec::new())?;
+    Ok(PathBuf::from(OsString::from_vec(link.into_bytes())))
+}
+
 /// Everything decided, nothing done.
 pub struct Prepared<'b> {
     /// What init and the runtime will do.
     pub plan: Plan,
     /// Where the cgroup goes; `None` where there can be none.
     pub cgroup: Option<(Hierarchy, CgroupPath)>,
-    /// What is written into the cgroup, with the resources it comes from.
-    pub resources: Resources<'b>,
+    /// The unit whose cgroup that is, if systemd makes it.
+    pub unit: Option<Unit>,
     /// The device filter; `None` allows everything.
     pub devices: Option<DeviceProgram>,
     /// Absolute path of the root file system.
@@ -76,8 +90,8 @@ pub struct Wishes {
     pub no_new_keyring: bool,
     /// See [`Intent`].
     pub environment: Vec<String>,
-    /// Whether to go without a cgroup.
-    pub no_cgroup: bool,
+    /// Who makes the cgroup.
+    pub driver: Driver,
     /// See [`Intent`].
     pub scratch_over: Vec<Layer>,
 }
@@ -94,7 +108,7 @@ impl<'b> Prepared<'b> {
             no_pivot,
             no_new_keyring,
             environment,
-            no_cgroup,
+            driver,
             scratch_over,
         } = wishes;
         let named = |error: Error| error.context(&bundle.config_name);
@@ -108,7 +122,7 @@ impl<'b> Prepared<'b> {
         if !kind.is_dir() {
             return Err(named(Error::new(format!("root.path: {}: not a folder", rootfs.display()))));
         }
-        let rootfs = std::fs::canonicalize(&rootfs).context(|| format!("root.path: {}", rootfs.display()))?;
+        let rootfs = resolve(&rootfs).context(|| format!("root.path: {}", rootfs.display()))?;
         let rootfs = rootfs
             .into_os_string()
             .into_string()
@@ -116,7 +130,14 @@ impl<'b> Prepared<'b> {
 
         let devices = compile_devices(&spec.resources.devices).map_err(named)?;
         compile_limits(&spec.resources).map_err(named)?;
-        let cgroup = if no_cgroup { None } else { find_cgroup(&spec, id).map_err(named)? };
+        let (cgroup, unit) = match driver {
+            Driver::Disabled => (None, None),
+            Driver::Cgroupfs => (find_cgroup(&spec, id).map_err(named)?, None),
+            Driver::Systemd => {
+                let (hierarchy, path, unit) = find_unit(&spec, id).map_err(named)?;
+                (Some((hierarchy, path)), Some(unit))
+            }
+        };
         let host = Host::look();
         let cgroup_path = cgroup
             .as_ref()
@@ -138,7 +159,7 @@ impl<'b> Prepared<'b> {
         Ok(Prepared {
             plan,
             cgroup,
-            resources: spec.resources.clone(),
+            unit,
             devices,
             rootfs,
             oci_version: spec.oci_version.to_string(),
@@ -155,7 +176,7 @@ impl<'b> Prepared<'b> {
 
     /// The limits, in the order in which they are written.
     pub fn limits(&self) -> Result<Vec<FileWrite<'_>>> {
-        compile_limits(&self.resources)
+        compile_limits(&self.spec.resources)
     }
 
     /// The checked configuration.
@@ -166,7 +187,8 @@ impl<'b> Prepared<'b> {
     /// The device rules in words, in their order.
     pub fn device_rules(&self) -> Vec<String> {
         let number = |number: Option<i64>| number.map_or("*".to_string(), |number| number.to_string());
-        self.resources
+        self.spec
+            .resources
             .devices
             .iter()
             .map(|rule| {
@@ -227,6 +249,16 @@ fn find_cgroup(spec: &ValidSpec<'_>, id: &ContainerId) -> Result<Option<(Hierarc
     Ok(Some((hierarchy, path)))
 }
 
+/// The unit, and the cgroup that it will have below the manager's, which only systemd knows.
+fn find_unit(spec: &ValidSpec<'_>, id: &ContainerId) -> Result<(Hierarchy, CgroupPath, Unit)> {
+    let manager = Manager::of_caller();
+    let unit = Unit::resolve(spec.cgroups_path.as_deref(), id.as_str(), manager.default_slice())?;
+    let hierarchy = Hierarchy::find()?
+        .ok_or_else(|| Error::new("--cgroup-manager=systemd: no cgroup v2 hierarchy is mounted"))?;
+    let path = Systemd::connect(manager)?.cgroup(&unit)?;
+    Ok((hierarchy, path, unit))
+}
+
 impl Host {
     /// Asks the kernel what the plan depends on.
     pub fn look() -> Host {
@@ -235,7 +267,8 @@ impl Host {
             && rustix::process::geteuid().is_root();
         Host {
             privileged,
-            seed: privileged && seed::open().is_some(),
+            // Whether it can be had shows when it is entered; until then there is the ordinary copy to fall back on.
+            seed: privileged,
             capabilities,
             uid: rustix::process::geteuid().as_raw(),
             gid: rustix::process::getegid().as_raw(),

@@ -215,7 +215,7 @@ fn enter(record: &Record, spec: &ValidSpec<'_>, plan: &plan::Plan, options: &Exe
                 .inspect_err(|_| process.kill())?;
             Ok(process)
         }
-        Err(SpawnError::Other(error)) => Err(error),
+        Err(SpawnError::Cgroup(error) | SpawnError::Other(error)) => Err(error),
         Err(SpawnError::Seed) => Err(not_running()),
     }
 }

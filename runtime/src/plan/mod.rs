@@ -144,6 +144,17 @@ impl Plan {
         Operations(Reader::new(&self.operations)).map_while(std::result::Result::ok)
     }
 
+    /// A process that does nothing: it waits for a word that never comes, or its end.
+    pub fn waiting() -> Plan {
+        let mut operations = Vec::new();
+        for operation in
+            [Operation::DieWithRuntime { enabled: true }, Operation::Await { turn: Turn::Record }]
+        {
+            operation.encode(&mut operations);
+        }
+        Plan { operations, ..Plan::default() }
+    }
+
     /// Whether init waits for `start`, for which it needs a listening socket.
     pub fn waits_for_start(&self) -> bool {
         self.descriptors.contains(&Descriptor::Listener)
