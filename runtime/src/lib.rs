@@ -5,6 +5,7 @@
 
 #![deny(unsafe_code)]
 
+pub mod affinity;
 pub mod capability;
 pub mod cgroup;
 pub mod check;

@@ -7,9 +7,13 @@ use pillbox::container_id::ContainerId;
 use pillbox::error::{Error, Result};
 use pillbox::explain::{OperationDocument, describe};
 use pillbox::json::{self, Members};
+<<<<<<< HEAD
 use pillbox::net_device::NetDevice;
 use pillbox::plan::{Descriptor, MountIdmap, MountOwners, Plan};
 use pillbox::spec::IdMapping;
+=======
+use pillbox::plan::{Descriptor, Method, Plan};
+>>>>>>> attributes
 use pillbox::validate::NamespaceKind;
 use serde::Serialize;
 
@@ -74,8 +78,9 @@ fn runtime_steps(prepared: &Prepared<'_>) -> Result<Vec<(&'static str, String)>>
         for (name, map) in [("uid_map", &mappings.uid), ("gid_map", &mappings.gid)] {
             for mapping in map.iter() {
                 let (inside, outside, size) = (mapping.container_id, mapping.host_id, mapping.size);
+                let joined = mappings.method == Method::Joined;
                 steps.push((
-                    "WriteMapping",
+                    if joined { "CheckMapping" } else { "WriteMapping" },
                     format!("{name} {inside} is {outside}, {size} ids ({:?})", mappings.method),
                 ));
             }

@@ -29,7 +29,11 @@ use crate::error::{Error, Result};
 use crate::net_device::NetDevice;
 use crate::seccomp;
 use crate::seccomp_agent::Agent;
+<<<<<<< HEAD
 use crate::spec::IdMapping;
+=======
+use crate::state::Status;
+>>>>>>> attributes
 use crate::validate::{NamespaceKind, RootfsPropagation, ValidSpec};
 
 pub use exec::{compile_exec, compile_hook};
@@ -238,7 +242,7 @@ impl<'h> Builder<'h> {
             mounts_at: None,
             terminal: spec.process.terminal,
             preserve_fds: intent.preserve_fds,
-            seccomp_agent: Agent::of(spec, &intent.id, &intent.bundle),
+            seccomp_agent: Agent::of(spec, &intent.id, &intent.bundle, Status::Creating),
             warnings,
             operations,
         }
