@@ -54,7 +54,6 @@ fn write_map(path: &str, field: &str, map: &[IdMapping]) -> Result<()> {
     std::fs::write(path, &text).context(|| format!("{field}: write {path}"))
 }
 
-<<<<<<< HEAD
 /// User namespaces that only stand for maps, each made once.
 #[derive(Default)]
 pub struct OwnerNamespaces {
@@ -105,7 +104,8 @@ fn make_namespace(uid: &[IdMapping], gid: &[IdMapping]) -> Result<OwnedFd> {
     // Only now may its number go to another process.
     let _ = rustix::process::waitid(WaitId::Pid(process.pid), WaitIdOptions::EXITED);
     made
-=======
+}
+
 /// The kernel may have sorted the lines.
 fn check_map(path: &str, field: &str, wanted: &[IdMapping]) -> Result<()> {
     if wanted.is_empty() {
@@ -138,7 +138,6 @@ fn parse_map(text: &str) -> Option<Vec<[u32; 3]>> {
     let mut map: Vec<[u32; 3]> = text.lines().map(line).collect::<Option<_>>()?;
     map.sort_unstable();
     Some(map)
->>>>>>> attributes
 }
 
 fn run_helper(program: &str, granted_in: &str, pid: i32, map: &[IdMapping]) -> Result<()> {

@@ -7,13 +7,9 @@ use pillbox::container_id::ContainerId;
 use pillbox::error::{Error, Result};
 use pillbox::explain::{OperationDocument, describe};
 use pillbox::json::{self, Members};
-<<<<<<< HEAD
 use pillbox::net_device::NetDevice;
-use pillbox::plan::{Descriptor, MountIdmap, MountOwners, Plan};
+use pillbox::plan::{Descriptor, Method, MountIdmap, MountOwners, Plan};
 use pillbox::spec::IdMapping;
-=======
-use pillbox::plan::{Descriptor, Method, Plan};
->>>>>>> attributes
 use pillbox::validate::NamespaceKind;
 use serde::Serialize;
 

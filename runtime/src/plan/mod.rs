@@ -29,11 +29,8 @@ use crate::error::{Error, Result};
 use crate::net_device::NetDevice;
 use crate::seccomp;
 use crate::seccomp_agent::Agent;
-<<<<<<< HEAD
 use crate::spec::IdMapping;
-=======
 use crate::state::Status;
->>>>>>> attributes
 use crate::validate::{NamespaceKind, RootfsPropagation, ValidSpec};
 
 pub use exec::{compile_exec, compile_hook};
