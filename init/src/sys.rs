@@ -103,7 +103,7 @@ pub fn install_seccomp(flags: u32, program: &[u8]) -> Result<Option<OwnedFd>, Er
         length: u16,
         instructions: *const u8,
     }
-    if program.len() % INSTRUCTION != 0 {
+    if !program.len().is_multiple_of(INSTRUCTION) {
         return Err(Errno::INVAL);
     }
     let length = u16::try_from(program.len() / INSTRUCTION).map_err(|_| Errno::INVAL)?;

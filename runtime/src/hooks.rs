@@ -77,9 +77,13 @@ pub fn run(hooks: &List<Hook<'_>>, record: &Record, place: &Place<'_>) -> Result
         bundle: &record.bundle,
         annotations: &record.annotations,
     })?;
-    let intent = Intent { id: record.id.clone(), bundle: record.bundle.clone(), ..Intent::default() };
+    // Those that come before the change of the root are not in it, and have no configuration's rights.
+    let chrooted = record.chrooted && place.rights.is_some();
+    let intent =
+        Intent { id: record.id.clone(), bundle: record.bundle.clone(), chrooted, ..Intent::default() };
     for (index, hook) in hooks.iter().enumerate() {
-        run_one(hook, &state, &intent, place)
+        let root = if chrooted { record.open_chroot() } else { Ok(None) };
+        root.and_then(|root| run_one(hook, &state, &intent, root, place))
             .map_err(|error| error.with_status(1))
             .context(|| format!("hooks.{}[{index}]: {}", place.kind, &*hook.path))?;
     }
@@ -94,10 +98,16 @@ pub fn run_program(path: &str, arguments: &[String]) -> Result<()> {
     let arguments = [path].into_iter().chain(arguments.iter().map(String::as_str));
     let program =
         Hook { path: path.into(), args: List(arguments.map(Text::from).collect()), ..Hook::default() };
-    run_one(&program, "", &Intent::default(), &Place::outside("", Status::Creating, 0))
+    run_one(&program, "", &Intent::default(), None, &Place::outside("", Status::Creating, 0))
 }
 
-fn run_one(hook: &Hook<'_>, state: &str, intent: &Intent, place: &Place<'_>) -> Result<()> {
+fn run_one(
+    hook: &Hook<'_>,
+    state: &str,
+    intent: &Intent,
+    root: Option<OwnedFd>,
+    place: &Place<'_>,
+) -> Result<()> {
     let pipe = || rustix::pipe::pipe_with(PipeFlags::CLOEXEC).context(|| "pipe");
     let (input, state_end) = pipe()?;
     let (output_end, output) = pipe()?;
@@ -113,7 +123,7 @@ fn run_one(hook: &Hook<'_>, state: &str, intent: &Intent, place: &Place<'_>) -> 
     };
     let flags = enter.as_ref().map_or(0, |(_, flags)| *flags);
     let plan = plan::compile_hook(hook, place.rights, flags, &Host::look(), intent)?;
-    let descriptors = [input, output].into_iter().chain(time).map(Some).collect();
+    let descriptors = [input, output].into_iter().chain(time).chain(root).map(Some).collect();
     let opened = Opened::inside(descriptors, enter);
     let mut process =
         spawn::spawn(&plan, &opened, None, None, place.cgroup).map_err(|error| match error {

@@ -138,6 +138,7 @@ impl<'b> Prepared<'b> {
             cgroup: cgroup_path,
             wait_for_start,
             preserve_fds,
+            chrooted: false,
             no_pivot,
             no_new_keyring,
             scratch_over,

@@ -18,7 +18,7 @@ use crate::json::Members;
 use crate::plan::Layer;
 use crate::spawn::{self, Init, SpawnError};
 use crate::state::{Record, Root, StateDirectory, Status, boot_id, process_start};
-use crate::validate::ValidSpec;
+use crate::validate::{NamespaceKind, ValidSpec};
 use crate::{console, seed, sys, time};
 
 /// How a container is wanted.
@@ -148,6 +148,9 @@ pub(super) fn set_up(
     let directory = root.reserve(id)?;
     let mut undo = Undo { directory: Some(directory), cgroup: None, init: None };
     let directory = undo.directory.as_ref().ok_or_else(|| Error::new("no state directory"))?;
+    if let Some(path) = &prepared.plan.mounts_at {
+        directory.note_mount(path)?;
+    }
     undo.cgroup = make_cgroup(prepared, directory)?;
     let gate = if prepared.plan.waits_for_start() { Some(directory.open_gate()?) } else { None };
 
@@ -177,6 +180,10 @@ pub(super) fn set_up(
         owner: rustix::process::geteuid().as_raw().to_string(),
         cgroup: undo.cgroup.as_ref().map(|cgroup| cgroup.path().as_str().to_string()),
         annotations: Members(std::mem::take(&mut prepared.annotations)),
+        chrooted: prepared.plan.mounts_at.is_some()
+            || options.no_pivot
+            || prepared.plan.namespaces.joins(NamespaceKind::Mount),
+        startable: !prepared.spec().process.args.is_empty(),
         hooks: has_later_hooks(prepared.spec()),
     };
     let cgroup = undo.cgroup.as_ref();
@@ -249,7 +256,8 @@ pub(super) fn finish(init: &Init, record: &Record, options: &CreateOptions) -> R
 /// The hooks of `create`: those of the runtime's namespaces, then those that look from inside.
 fn create_hooks(spec: &ValidSpec<'_>, init: &Init, record: &Record, cgroup: Option<&Cgroup>) -> Result<()> {
     let outside = |kind| Place::outside(kind, Status::Creating, record.pid);
-    hooks::run(&spec.hooks.prestart, record, &outside("prestart"))?;
+    // The oldest kind is told what it was told before the others came, as crun does it.
+    hooks::run(&spec.hooks.prestart, record, &Place { status: Status::Created, ..outside("prestart") })?;
     hooks::run(&spec.hooks.create_runtime, record, &outside("createRuntime"))?;
     if spec.hooks.create_container.is_empty() {
         return Ok(());
