@@ -128,7 +128,7 @@ fn run_one(
     let mut process =
         spawn::spawn(&plan, &opened, None, None, place.cgroup).map_err(|error| match error {
             SpawnError::Seed => Error::new("refused"),
-            SpawnError::Other(error) => error,
+            SpawnError::Cgroup(error) | SpawnError::Other(error) => error,
         })?;
     // The other ends are the hook's alone: what it closes is then closed.
     drop(opened);

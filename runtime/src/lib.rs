@@ -5,8 +5,10 @@
 
 #![deny(unsafe_code)]
 
+pub mod affinity;
 pub mod capability;
 pub mod cgroup;
+pub mod check;
 mod console;
 pub mod container;
 pub mod container_id;
@@ -15,7 +17,9 @@ pub mod explain;
 mod hooks;
 mod idmap;
 pub mod json;
+pub mod net_device;
 pub mod plan;
+pub mod resctrl;
 pub mod rlimit;
 pub mod scratch;
 pub mod seccomp;

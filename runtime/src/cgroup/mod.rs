@@ -7,6 +7,8 @@
 mod apply;
 mod blockio;
 mod controllers;
+mod dbus;
+mod delegate;
 mod devices;
 mod events;
 mod file;
@@ -14,6 +16,7 @@ mod hierarchy;
 mod limits;
 mod path;
 mod processes;
+pub mod systemd;
 mod tree;
 
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -27,6 +30,7 @@ use crate::sys;
 use events::{Events, State};
 use file::open_directory;
 
+pub use delegate::delegate_of;
 pub use devices::{DeviceProgram, Instruction, compile_devices};
 pub use hierarchy::Hierarchy;
 pub use limits::{Exception, FileWrite, compile_limits};
@@ -34,6 +38,18 @@ pub use path::CgroupPath;
 
 /// How long removing, freezing and thawing wait for the kernel.
 const PATIENCE: Duration = Duration::from_secs(5);
+
+/// Who makes the cgroups of containers.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Driver {
+    /// The runtime, by mkdir.
+    #[default]
+    Cgroupfs,
+    /// Systemd, as scopes and slices.
+    Systemd,
+    /// Nobody: containers have none of their own.
+    Disabled,
+}
 
 /// A cgroup of a container.
 #[derive(Debug)]

@@ -7,11 +7,13 @@ use std::path::{Path, PathBuf};
 
 use rustix::fs::{Mode, OFlags};
 
-use crate::cgroup::{CgroupPath, DeviceProgram, FileWrite, Hierarchy, compile_devices, compile_limits};
+use crate::cgroup::systemd::{Manager, Systemd, Unit};
+use crate::cgroup::{
+    CgroupPath, DeviceProgram, Driver, FileWrite, Hierarchy, compile_devices, compile_limits,
+};
 use crate::container_id::ContainerId;
 use crate::error::{Context, Error, Result};
 use crate::plan::{self, Host, Intent, Layer, Plan};
-use crate::seed;
 use crate::spec;
 use crate::validate::{ValidSpec, validate};
 
@@ -60,6 +62,8 @@ pub struct Prepared<'b> {
     pub plan: Plan,
     /// Where the cgroup goes; `None` where there can be none.
     pub cgroup: Option<(Hierarchy, CgroupPath)>,
+    /// The unit whose cgroup that is, if systemd makes it.
+    pub unit: Option<Unit>,
     /// The device filter; `None` allows everything.
     pub devices: Option<DeviceProgram>,
     /// Absolute path of the root file system.
@@ -86,8 +90,8 @@ pub struct Wishes {
     pub no_new_keyring: bool,
     /// See [`Intent`].
     pub environment: Vec<String>,
-    /// Whether to go without a cgroup.
-    pub no_cgroup: bool,
+    /// Who makes the cgroup.
+    pub driver: Driver,
     /// See [`Intent`].
     pub scratch_over: Vec<Layer>,
 }
@@ -104,7 +108,7 @@ impl<'b> Prepared<'b> {
             no_pivot,
             no_new_keyring,
             environment,
-            no_cgroup,
+            driver,
             scratch_over,
         } = wishes;
         let named = |error: Error| error.context(&bundle.config_name);
@@ -126,16 +130,25 @@ impl<'b> Prepared<'b> {
 
         let devices = compile_devices(&spec.resources.devices).map_err(named)?;
         compile_limits(&spec.resources).map_err(named)?;
-        let cgroup = if no_cgroup { None } else { find_cgroup(&spec, id).map_err(named)? };
+        let (cgroup, unit) = match driver {
+            Driver::Disabled => (None, None),
+            Driver::Cgroupfs => (find_cgroup(&spec, id).map_err(named)?, None),
+            Driver::Systemd => {
+                let (hierarchy, path, unit) = find_unit(&spec, id).map_err(named)?;
+                (Some((hierarchy, path)), Some(unit))
+            }
+        };
         let host = Host::look();
         let cgroup_path = cgroup
             .as_ref()
             .map(|(hierarchy, path)| format!("{}{}", hierarchy.mount().display(), path.as_str()));
         let intent = Intent {
             id: id.to_string(),
+            source_links: source_links(&spec),
             bundle: bundle.path.display().to_string(),
             rootfs: rootfs.clone(),
             cgroup: cgroup_path,
+            cgroup_mount: cgroup.as_ref().map(|(hierarchy, _)| hierarchy.mount().display().to_string()),
             wait_for_start,
             preserve_fds,
             chrooted: false,
@@ -148,6 +161,7 @@ impl<'b> Prepared<'b> {
         Ok(Prepared {
             plan,
             cgroup,
+            unit,
             devices,
             rootfs,
             oci_version: spec.oci_version.to_string(),
@@ -225,6 +239,18 @@ impl<'b> Prepared<'b> {
     }
 }
 
+/// What the symbolic links say that crun's `copy-symlink` wants made anew; another source is bound as ever.
+fn source_links(spec: &ValidSpec<'_>) -> Vec<(usize, String)> {
+    let mounts = spec.mounts.iter().enumerate();
+    mounts
+        .filter(|(_, mount)| mount.options.iter().any(|option| &**option == "copy-symlink"))
+        .filter_map(|(index, mount)| {
+            let link = std::fs::read_link(mount.source.as_deref()?).ok()?;
+            Some((index, link.into_os_string().into_string().ok()?))
+        })
+        .collect()
+}
+
 /// Where there is no hierarchy, or only one that the user may not write to, a container without limits goes without.
 fn find_cgroup(spec: &ValidSpec<'_>, id: &ContainerId) -> Result<Option<(Hierarchy, CgroupPath)>> {
     let Some(hierarchy) = Hierarchy::find()? else {
@@ -237,6 +263,16 @@ fn find_cgroup(spec: &ValidSpec<'_>, id: &ContainerId) -> Result<Option<(Hierarc
     Ok(Some((hierarchy, path)))
 }
 
+/// The unit, and the cgroup that it will have below the manager's, which only systemd knows.
+fn find_unit(spec: &ValidSpec<'_>, id: &ContainerId) -> Result<(Hierarchy, CgroupPath, Unit)> {
+    let manager = Manager::of_caller();
+    let unit = Unit::resolve(spec.cgroups_path.as_deref(), id.as_str(), manager.default_slice())?;
+    let hierarchy = Hierarchy::find()?
+        .ok_or_else(|| Error::new("--cgroup-manager=systemd: no cgroup v2 hierarchy is mounted"))?;
+    let path = Systemd::connect(manager)?.cgroup(&unit)?;
+    Ok((hierarchy, path, unit))
+}
+
 impl Host {
     /// Asks the kernel what the plan depends on.
     pub fn look() -> Host {
@@ -245,7 +281,8 @@ impl Host {
             && rustix::process::geteuid().is_root();
         Host {
             privileged,
-            seed: privileged && seed::open().is_some(),
+            // Whether it can be had shows when it is entered; until then there is the ordinary copy to fall back on.
+            seed: privileged,
             capabilities,
             uid: rustix::process::geteuid().as_raw(),
             gid: rustix::process::getegid().as_raw(),

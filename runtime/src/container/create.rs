@@ -10,7 +10,9 @@ use rustix::io::Errno;
 use super::bundle::{Bundle, Prepared, Wishes};
 use super::delete::run_poststop;
 use super::exec::namespace_flags;
-use crate::cgroup::{Cgroup, DeviceControl};
+use super::scope::{self, Scope};
+use crate::cgroup::systemd::Unit;
+use crate::cgroup::{Cgroup, DeviceControl, Driver, delegate_of};
 use crate::container_id::ContainerId;
 use crate::error::{Context, Error, Result};
 use crate::hooks::{self, Place};
@@ -19,7 +21,7 @@ use crate::plan::Layer;
 use crate::spawn::{self, Init, SpawnError};
 use crate::state::{Record, Root, StateDirectory, Status, boot_id, process_start};
 use crate::validate::{NamespaceKind, ValidSpec};
-use crate::{console, seed, sys, time};
+use crate::{console, resctrl, seed, sys, time};
 
 /// How a container is wanted.
 #[derive(Debug, Clone, Default)]
@@ -38,8 +40,8 @@ pub struct CreateOptions {
     pub no_pivot: bool,
     /// The program keeps the caller's session keyring.
     pub no_new_keyring: bool,
-    /// No cgroup is made.
-    pub no_cgroup: bool,
+    /// Who makes the cgroup.
+    pub driver: Driver,
     /// The container sees these parts of the host; the bundle's root file system is not used.
     pub scratch_over: Vec<Layer>,
 }
@@ -122,7 +124,7 @@ pub(super) fn prepare<'b>(
         no_pivot: options.no_pivot,
         no_new_keyring: options.no_new_keyring,
         environment,
-        no_cgroup: options.no_cgroup,
+        driver: options.driver,
         scratch_over: options.scratch_over.clone(),
     };
     let prepared = Prepared::new(bundle, id, wishes)?;
@@ -144,28 +146,55 @@ pub(super) fn set_up(
     warn: &mut dyn FnMut(&str),
 ) -> Result<Created> {
     // A source that is missing shows here, before anything has been made.
-    let opened = spawn::open(&prepared.plan).context(|| &bundle.config_name)?;
+    let mut opened = spawn::open(&prepared.plan).context(|| &bundle.config_name)?;
     let directory = root.reserve(id)?;
-    let mut undo = Undo { directory: Some(directory), cgroup: None, init: None };
+    let mut undo = Undo { directory: Some(directory), unit: None, cgroup: None, init: None };
     let directory = undo.directory.as_ref().ok_or_else(|| Error::new("no state directory"))?;
     if let Some(path) = &prepared.plan.mounts_at {
         directory.note_mount(path)?;
     }
-    undo.cgroup = make_cgroup(prepared, directory)?;
+    let mut scope = None;
+    if let Some(unit) = &prepared.unit {
+        let (made, cgroup) = make_unit(prepared, unit, directory)?;
+        (scope, undo.cgroup, undo.unit) = (Some(made), Some(cgroup), Some(unit.name.clone()));
+    } else {
+        undo.cgroup = make_cgroup(prepared, directory)?;
+    }
+    opened.open_cgroup(&prepared.plan)?;
+    let resctrl = match &prepared.spec().intel_rdt {
+        Some(intel_rdt) => Some(resctrl::prepare(intel_rdt, id, directory)?),
+        None => None,
+    };
     let gate = if prepared.plan.waits_for_start() { Some(directory.open_gate()?) } else { None };
 
+    let mut attach = false;
     let init = loop {
         let seed = if prepared.plan.from_seed { seed::open() } else { None };
-        let cgroup = undo.cgroup.as_ref();
+        if prepared.plan.from_seed && seed.is_none() {
+            prepared.without_seed()?;
+        }
+        let cgroup = undo.cgroup.as_ref().filter(|_| !attach);
         match spawn::spawn(&prepared.plan, &opened, seed.as_ref(), gate.as_ref(), cgroup) {
             Ok(init) => break init,
             Err(SpawnError::Seed) if prepared.plan.from_seed => prepared.without_seed()?,
             Err(SpawnError::Seed) => return Err(Error::new("clone into a mount namespace: refused")),
-            Err(SpawnError::Other(error)) => return Err(error),
+            Err(SpawnError::Cgroup(_)) if !attach && scope.is_some() && prepared.plan.mappings.is_some() => {
+                attach = true;
+            }
+            Err(SpawnError::Cgroup(error) | SpawnError::Other(error)) => return Err(error),
         }
     };
     undo.init = Some(init);
+    if let (Some(scope), Some(cgroup)) = (&mut scope, &undo.cgroup) {
+        if let (true, Some(init)) = (attach, &undo.init) {
+            scope.attach(init)?;
+        }
+        scope.release(cgroup, &prepared.limits()?)?;
+    }
     let init = undo.init.as_mut().ok_or_else(|| Error::new("no init"))?;
+    if let Some(group) = &resctrl {
+        group.add(init.pid)?;
+    }
     let process =
         process_start(init.pid.as_raw_pid())?.ok_or_else(|| Error::new("init ended during the set-up"))?;
     let record = Record {
@@ -179,6 +208,7 @@ pub(super) fn set_up(
         created: time::rfc3339(SystemTime::now()),
         owner: rustix::process::geteuid().as_raw().to_string(),
         cgroup: undo.cgroup.as_ref().map(|cgroup| cgroup.path().as_str().to_string()),
+        systemd_unit: undo.unit.clone(),
         annotations: Members(std::mem::take(&mut prepared.annotations)),
         chrooted: prepared.plan.mounts_at.is_some()
             || options.no_pivot
@@ -200,6 +230,7 @@ pub(super) fn set_up(
     }
     match (undo.init.take(), undo.directory.take()) {
         (Some(init), Some(directory)) => {
+            undo.unit = None;
             let plan = std::mem::take(&mut prepared.plan);
             Ok(Created { init, directory, cgroup: undo.cgroup.take(), plan, record })
         }
@@ -212,8 +243,7 @@ fn make_cgroup(prepared: &Prepared<'_>, directory: &StateDirectory) -> Result<Op
     let Some((hierarchy, path)) = &prepared.cgroup else { return Ok(None) };
     let limits = prepared.limits()?;
     directory.note_cgroup(path)?;
-    let control =
-        if prepared.is_privileged() { DeviceControl::Required } else { DeviceControl::WhereAllowed };
+    let control = device_control(prepared);
     let cgroup = match Cgroup::create(hierarchy, path, &limits) {
         Ok(cgroup) => cgroup,
         // A login session owns no part of the hierarchy; without limits a container needs none.
@@ -222,14 +252,39 @@ fn make_cgroup(prepared: &Prepared<'_>, directory: &StateDirectory) -> Result<Op
     };
     let filled =
         cgroup.apply(&limits).and_then(|()| cgroup.attach_devices(prepared.devices.as_ref(), control));
-    match filled {
-        Ok(_) => Ok(Some(cgroup)),
+    let delegate = delegate_of(prepared.spec()).filter(|_| prepared.is_privileged());
+    match filled.and_then(|_| delegate.map_or(Ok(()), |uid| cgroup.delegate(uid))) {
+        Ok(()) => Ok(Some(cgroup)),
         Err(error) => {
             // The first error is the one to report.
             let _ = cgroup.remove();
             Err(error)
         }
     }
+}
+
+/// The same by way of systemd. The holder of a scope is in it already.
+fn make_unit(prepared: &Prepared<'_>, unit: &Unit, directory: &StateDirectory) -> Result<(Scope, Cgroup)> {
+    let (hierarchy, path) = prepared.cgroup.as_ref().ok_or_else(|| Error::new("no cgroup"))?;
+    let limits = prepared.limits()?;
+    directory.note_cgroup(path)?;
+    let (scope, cgroup) = Scope::create(prepared, unit, hierarchy, path, &limits)?;
+    let filled = cgroup
+        .apply(&scope.make_room(&limits))
+        .and_then(|()| cgroup.attach_devices(prepared.devices.as_ref(), device_control(prepared)));
+    match filled {
+        Ok(_) => Ok((scope, cgroup)),
+        Err(error) => {
+            drop(scope);
+            // The first error is the one to report.
+            let _ = cgroup.remove().and_then(|()| scope::stop(&unit.name));
+            Err(error)
+        }
+    }
+}
+
+fn device_control(prepared: &Prepared<'_>) -> DeviceControl {
+    if prepared.is_privileged() { DeviceControl::Required } else { DeviceControl::WhereAllowed }
 }
 
 /// Sends the terminal to whoever asked for it, without waiting for an answer.
@@ -284,13 +339,14 @@ pub(super) fn write_pid_file(path: &Path, pid: i32) -> Result<()> {
 
 /// Undoes what stands, when a step after the set-up fails.
 pub(super) fn take_back(created: Created) {
-    let Created { init, directory, cgroup, .. } = created;
-    drop(Undo { directory: Some(directory), cgroup, init: Some(init) });
+    let Created { init, directory, cgroup, record, .. } = created;
+    drop(Undo { directory: Some(directory), unit: record.systemd_unit, cgroup, init: Some(init) });
 }
 
 /// What was made so far; dropping it removes it again, in the order in which that works.
 struct Undo {
     directory: Option<StateDirectory>,
+    unit: Option<String>,
     cgroup: Option<Cgroup>,
     init: Option<Init>,
 }
@@ -305,6 +361,9 @@ impl Drop for Undo {
             Some(cgroup) => cgroup.kill().and_then(|()| cgroup.remove()).is_ok(),
             None => true,
         };
+        if let Some(unit) = self.unit.take() {
+            let _ = scope::stop(&unit);
+        }
         if let (true, Some(directory)) = (cgroup_gone, self.directory.take()) {
             let _ = directory.remove();
         }

@@ -3,6 +3,7 @@
 use rustix::process::Signal;
 
 use super::create::wait_until_gone;
+use super::scope;
 use super::start::stored_spec;
 use crate::cgroup::{Cgroup, Hierarchy};
 use crate::container_id::ContainerId;
@@ -68,7 +69,8 @@ pub(super) fn destroy(directory: &StateDirectory, record: &Record) -> Result<()>
     if let Some(cgroup) = record.open_cgroup()? {
         cgroup.remove()?;
     }
-    directory.remove()
+    directory.remove()?;
+    record.systemd_unit.as_deref().map_or(Ok(()), scope::stop)
 }
 
 /// The container is gone whatever these hooks do: their failures are warnings.

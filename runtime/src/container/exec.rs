@@ -6,6 +6,7 @@ use pillbox_init::plan::Turn;
 
 use super::create::{CreateOptions, write_pid_file};
 use super::foreground::{ForwardedSignals, supervise};
+use crate::affinity::{Held, restrict_process};
 use crate::cgroup::{Cgroup, CgroupPath, Hierarchy};
 use crate::console;
 use crate::container_id::ContainerId;
@@ -92,7 +93,8 @@ pub fn exec(root: &Root, id: &ContainerId, options: &ExecOptions, warn: &mut dyn
     plan.warnings.iter().for_each(|warning| warn(warning));
     let signals = if options.detach { None } else { Some(ForwardedSignals::block()?) };
     let mut process = enter(&record, &spec, &plan, options)?;
-    let started = process.bring_up(&plan, &mut |_| Ok(())).and_then(|()| {
+    let grouped = directory.noted_resctrl().map_or(Ok(()), |group| group.add(process.pid));
+    let started = grouped.and_then(|()| process.bring_up(&plan, &mut |_| Ok(()))).and_then(|()| {
         if options.detach
             && let (Some(socket), Some(master)) = (&options.create.console_socket, process.console.take())
         {
@@ -203,9 +205,18 @@ fn enter(record: &Record, spec: &ValidSpec<'_>, plan: &plan::Plan, options: &Exe
     // From before it enters until it has executed, nothing inside may look into the process.
     let _ = rustix::process::set_dumpable_behavior(rustix::process::DumpableBehavior::NotDumpable);
     let cgroup = open_cgroup(record, options)?;
-    match spawn::spawn(plan, &opened, None, None, cgroup.as_ref()) {
-        Ok(process) => Ok(process),
-        Err(SpawnError::Other(error)) => Err(error),
+    let affinity = spec.process.exec_cpu_affinity.as_ref();
+    let held = affinity.and_then(|affinity| affinity.initial.as_deref()).map(Held::to).transpose()?;
+    let spawned = spawn::spawn(plan, &opened, None, None, cgroup.as_ref());
+    drop(held);
+    match spawned {
+        Ok(process) => {
+            let list = affinity.and_then(|affinity| affinity.r#final.as_deref());
+            list.map_or(Ok(()), |list| restrict_process(process.pid, list))
+                .inspect_err(|_| process.kill())?;
+            Ok(process)
+        }
+        Err(SpawnError::Cgroup(error) | SpawnError::Other(error)) => Err(error),
         Err(SpawnError::Seed) => Err(not_running()),
     }
 }

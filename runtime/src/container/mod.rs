@@ -6,6 +6,7 @@ mod delete;
 mod exec;
 mod foreground;
 mod kill;
+mod scope;
 mod start;
 
 pub use bundle::{Bundle, Prepared, Wishes};

@@ -99,10 +99,10 @@ fn hand_over_listener(
 ) -> Result<()> {
     let document = directory.read_document()?;
     let spec = stored_spec(&document)?;
-    let agent = Agent::of(&spec, &record.id, &record.bundle)
+    let agent = Agent::of(&spec, &record.id, &record.bundle, Status::Created)
         .ok_or_else(|| Error::new("linux.seccomp.listenerPath: missing"))?;
     let process = record.open_process()?.ok_or_else(|| Error::new("init is gone"))?;
-    match agent.hand_over(process.as_fd(), record.pid, gate.as_fd(), descriptor, Status::Created)? {
+    match agent.hand_over(process.as_fd(), record.pid, gate.as_fd(), descriptor)? {
         Handed::Over => {
             let go_on = [Turn::Listener as u8];
             rustix::net::send(gate, &go_on, SendFlags::NOSIGNAL).map(drop).context(|| "answer init")
