@@ -12,6 +12,7 @@ pub mod container;
 pub mod container_id;
 pub mod error;
 pub mod explain;
+pub mod features;
 mod idmap;
 pub mod json;
 pub mod plan;

@@ -14,6 +14,7 @@ mod hierarchy;
 mod limits;
 mod path;
 mod processes;
+mod stats;
 mod tree;
 
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -28,6 +29,7 @@ use events::{Events, State};
 use file::open_directory;
 
 pub use devices::{DeviceProgram, Instruction, compile_devices};
+pub use events::MemoryEvents;
 pub use hierarchy::Hierarchy;
 pub use limits::{Exception, FileWrite, compile_limits};
 pub use path::CgroupPath;

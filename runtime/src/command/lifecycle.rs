@@ -1,4 +1,4 @@
-//! create, start, run, kill, delete.
+//! create, start, run, pause, resume, kill, delete.
 
 use pillbox::container::{self, Target};
 use pillbox::error::Result;
@@ -49,7 +49,27 @@ pub fn kill(global: &Global, arguments: Arguments) -> Result<u8> {
     Ok(0)
 }
 
+pub fn pause(global: &Global, arguments: Arguments) -> Result<u8> {
+    container::pause(&root(global), &container_id(&arguments)?)?;
+    Ok(0)
+}
+
+pub fn resume(global: &Global, arguments: Arguments) -> Result<u8> {
+    container::resume(&root(global), &container_id(&arguments)?)?;
+    Ok(0)
+}
+
 pub fn delete(global: &Global, arguments: Arguments) -> Result<u8> {
-    container::delete(&root(global), &container_id(&arguments)?, arguments.is_set("force"))?;
+    let (root, force) = (root(global), arguments.is_set("force"));
+    if arguments.is_set("regex") {
+        container::delete_matching(&root, arguments.operand(0)?, force)?;
+    } else {
+        container::delete(&root, &container_id(&arguments)?, force)?;
+    }
+    Ok(0)
+}
+
+pub fn destroy(global: &Global, arguments: Arguments) -> Result<u8> {
+    container::delete(&root(global), &container_id(&arguments)?, true)?;
     Ok(0)
 }

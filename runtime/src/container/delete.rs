@@ -1,5 +1,7 @@
 //! Deleting a container, whatever state it was left in.
 
+use std::ffi::CString;
+
 use rustix::process::Signal;
 
 use super::create::wait_until_gone;
@@ -7,6 +9,7 @@ use crate::cgroup::{Cgroup, Hierarchy};
 use crate::container_id::ContainerId;
 use crate::error::{Error, Result};
 use crate::state::{Record, Root, StateDirectory, Status, send_signal};
+use crate::sys::Regex;
 
 /// How long a killed process may take to go.
 const PATIENCE_MS: i64 = 10_000;
@@ -51,6 +54,26 @@ pub fn delete(root: &Root, id: &ContainerId, force: bool) -> Result<()> {
         }
     }
     directory.remove()
+}
+
+/// [`delete`]s every container whose id matches `pattern`, a POSIX extended regular expression that need not match all
+/// of it.
+///
+/// # Errors
+/// Not such an expression; the first container that could not be removed, when all the others are.
+pub fn delete_matching(root: &Root, pattern: &str, force: bool) -> Result<()> {
+    let text = |text: &str| {
+        CString::new(text).map_err(|_| Error::new(format!("{text:?} has a NUL character in it")))
+    };
+    let regex = Regex::new(&text(pattern)?)
+        .ok_or_else(|| Error::new(format!("--regex {pattern:?}: not an extended regular expression")))?;
+    let mut first_error = Ok(());
+    for id in root.ids()? {
+        if regex.is_match(&text(&id)?) {
+            first_error = first_error.and(delete(root, &id, force));
+        }
+    }
+    first_error
 }
 
 fn check_deletable(directory: &StateDirectory, record: &Record) -> Result<()> {

@@ -3,13 +3,23 @@
 mod bundle;
 mod create;
 mod delete;
+mod events;
 mod foreground;
+mod freeze;
 mod kill;
+mod processes;
 mod start;
+mod update;
+mod wait;
 
 pub use bundle::{Bundle, Prepared, Wishes};
 pub use create::{CreateOptions, create};
-pub use delete::delete;
+pub use delete::{delete, delete_matching};
+pub use events::{Event, Watch};
 pub use foreground::run;
+pub use freeze::{pause, resume};
 pub use kill::{Target, kill};
+pub use processes::pids;
 pub use start::start;
+pub use update::update;
+pub use wait::wait;

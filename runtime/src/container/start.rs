@@ -31,6 +31,9 @@ pub fn start(root: &Root, id: &ContainerId) -> Result<()> {
             status => Error::new(format!("cannot start container {id}: it is {}, not created", status.as_str())),
         });
     };
+    if record.open_cgroup()?.map_or(Ok(false), |cgroup| cgroup.is_frozen())? {
+        return Err(Error::new(format!("cannot start container {id}: it is paused: resume it first")));
+    }
     StateDirectory::send_start(&gate).context(|| format!("start container {id}"))?;
     match spawn::receive(&gate)? {
         // Closed by a successful exec, or by init's end before one.

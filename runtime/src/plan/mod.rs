@@ -22,10 +22,11 @@ use crate::error::{Error, Result};
 use crate::seccomp;
 use crate::validate::{NamespaceKind, RootfsPropagation, ValidSpec};
 
+pub use mount::knows_option as knows_mount_option;
 pub use namespace::{Mappings, Method, Namespaces};
 
 /// What the plan depends on besides the specification.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Default)]
 pub struct Host {
     /// Whether the runtime may mount in its own namespace: then it opens all trees itself.
     pub privileged: bool,
