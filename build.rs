@@ -17,8 +17,11 @@ const LINK: &[&str] = &[
     "-Clink-arg=-Wl,--build-id=none,-z,noseparate-code,-z,norelro",
 ];
 
+/// The linker script that leaves unwind tables out.
+const UNWIND_TABLES: &str = "runtime/unwind-tables.ld";
+
 fn main() {
-    for watched in ["init", "Cargo.lock", "build.rs"] {
+    for watched in ["init", "Cargo.lock", "build.rs", UNWIND_TABLES] {
         println!("cargo::rerun-if-changed={watched}");
     }
     let variable = |name: &str| env::var(name).unwrap_or_else(|_| panic!("cargo sets {name}"));
@@ -32,7 +35,10 @@ fn main() {
     for (name, _) in env::vars_os() {
         let name_text = name.to_string_lossy();
         // RUSTC_WRAPPER stays: clippy-driver must not, since it would only check.
-        if name_text.starts_with("CARGO_ENCODED_") || name_text.starts_with("CARGO_FEATURE_") || name_text.starts_with("CARGO_CFG_") {
+        if name_text.starts_with("CARGO_ENCODED_")
+            || name_text.starts_with("CARGO_FEATURE_")
+            || name_text.starts_with("CARGO_CFG_")
+        {
             cargo.env_remove(&name);
         }
     }
@@ -48,9 +54,20 @@ fn main() {
     let status = cargo.status().unwrap_or_else(|error| panic!("run cargo for init: {error}"));
     assert!(status.success(), "building init for {target} failed");
 
+    // What Cargo.toml's release profile makes possible: it aborts on a panic. Panicking tests unwind.
+    if target.contains("-musl") && variable("PROFILE") == "release" {
+        println!("cargo::rustc-link-arg-bin=pillbox=-Wl,--no-eh-frame-hdr");
+        println!(
+            "cargo::rustc-link-arg-bin=pillbox=-Wl,-T,{}/{UNWIND_TABLES}",
+            variable("CARGO_MANIFEST_DIR")
+        );
+    }
+
     // A source tree without git has no commit to name.
     let commit = Command::new("git").args(["rev-parse", "--short=12", "HEAD"]).output().ok();
-    let commit = commit.filter(|output| output.status.success()).and_then(|output| String::from_utf8(output.stdout).ok());
+    let commit = commit
+        .filter(|output| output.status.success())
+        .and_then(|output| String::from_utf8(output.stdout).ok());
     println!("cargo::rustc-env=PILLBOX_COMMIT={}", commit.as_deref().map_or("unknown", str::trim));
     println!("cargo::rerun-if-changed=.git/logs/HEAD");
 

@@ -66,8 +66,9 @@ pub fn open_console(
 ) -> Result<OwnedFd, Failure> {
     const DEVPTS_SUPER_MAGIC: u32 = 0x1cd1;
     let container = init.root()?;
-    let master = root::open_with(container, c"/dev/pts/ptmx", OFlags::RDWR | OFlags::NOCTTY, ResolveFlags::empty())
-        .at(Stage::Source)?;
+    let master =
+        root::open_with(container, c"/dev/pts/ptmx", OFlags::RDWR | OFlags::NOCTTY, ResolveFlags::empty())
+            .at(Stage::Source)?;
     if rustix::fs::fstatfs(&master)?.f_type as u32 != DEVPTS_SUPER_MAGIC {
         return Err(Errno::NODEV).at(Stage::Verify);
     }

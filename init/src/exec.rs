@@ -45,8 +45,12 @@ pub fn retry_cwd(init: &Init<'_>, path: &CStr) -> Result<(), Failure> {
 pub fn read_home(init: &mut Init<'_>, uid: u32) -> Result<(), Failure> {
     const NO_HOME: &[u8] = b"HOME=/\0";
     init.home = Vec::from_slice(NO_HOME).map_err(|_| Errno::NAMETOOLONG)?;
-    let Ok(file) = root::open_with(init.root()?, c"/etc/passwd", OFlags::RDONLY | OFlags::NONBLOCK, ResolveFlags::empty())
-    else {
+    let Ok(file) = root::open_with(
+        init.root()?,
+        c"/etc/passwd",
+        OFlags::RDONLY | OFlags::NONBLOCK,
+        ResolveFlags::empty(),
+    ) else {
         return Ok(());
     };
     if let Some(home) = find_home(&file, uid)? {

@@ -101,7 +101,9 @@ impl<'p> Init<'p> {
             Operation::NewKeyring { name } => identity::new_keyring(name)?,
             Operation::Unshare { flags } => sys::unshare_namespaces(flags)?,
             Operation::SetPropagation { propagation } => rustix::mount::mount_change(c"/", propagation)?,
-            Operation::AttachRoot { tree, at, propagation } => mount::attach_root(self, tree, at, propagation)?,
+            Operation::AttachRoot { tree, at, propagation } => {
+                mount::attach_root(self, tree, at, propagation)?
+            }
             Operation::AttachScratchRoot { at } => mount::attach_scratch_root(self, at)?,
             Operation::MountOverlay { lower, user_xattr } => mount::mount_overlay(self, lower, user_xattr)?,
             Operation::Mount { .. } => mount::mount(self, operation)?,
@@ -154,8 +156,11 @@ impl<'p> Init<'p> {
             Operation::Ready {} => {
                 self.report(Report::Ready, None)?;
             }
+            Operation::ReportHooks {} => self.report(Report::AtHooks, None)?,
+            Operation::ReplaceStdio { input, output } => self.replace_stdio(input, output)?,
+            Operation::EnterRoot {} => self.root = Some(mount::open_root()?),
             Operation::AwaitStart { listener } => self.await_start(listener)?,
-            Operation::KeepDescriptors { count } => sys::close_on_exec_from(3 + count)?,
+            Operation::KeepDescriptors { count } => sys::close_on_exec_from(count.saturating_add(3))?,
             Operation::Exec { arguments, environment } => exec::exec(self, arguments, environment)?,
         }
         Ok(())
@@ -212,6 +217,13 @@ impl<'p> Init<'p> {
         let socket =
             rustix::net::socket_with(AddressFamily::NETLINK, SocketType::RAW, SocketFlags::CLOEXEC, None)?;
         self.report(Report::NetlinkSocket, Some(&socket))
+    }
+
+    fn replace_stdio(&self, input: u32, output: u32) -> Result<(), Errno> {
+        let (input, output) = (self.descriptor(input)?, self.descriptor(output)?);
+        sys::dup_onto(input, 0)?;
+        sys::dup_onto(output, 1)?;
+        sys::dup_onto(output, 2)
     }
 
     /// Whoever connects without sending the start byte only looked whether somebody listens.

@@ -79,7 +79,10 @@ pub fn set_capabilities(
     rustix::thread::set_capabilities(None, wanted)?;
     rustix::thread::set_keep_capabilities(false)?;
     for number in (0..u64::BITS).filter(|number| ambient.0 & (1 << number) != 0) {
-        rustix::thread::configure_capability_in_ambient_set(CapabilitySet::from_bits_retain(1 << number), true)?;
+        rustix::thread::configure_capability_in_ambient_set(
+            CapabilitySet::from_bits_retain(1 << number),
+            true,
+        )?;
     }
     if rustix::thread::capabilities(None)? == wanted { Ok(()) } else { Err(Errno::PERM) }
 }
@@ -91,7 +94,8 @@ pub fn own_stdio(uid: u32) -> Result<(), Errno> {
         let fd = sys::inherited_fd(number);
         let Ok(status) = rustix::fs::fstat(fd) else { continue };
         let device = (rustix::fs::major(status.st_rdev as _), rustix::fs::minor(status.st_rdev as _));
-        let is_null = FileType::from_raw_mode(status.st_mode) == FileType::CharacterDevice && device == NULL_DEVICE;
+        let is_null =
+            FileType::from_raw_mode(status.st_mode) == FileType::CharacterDevice && device == NULL_DEVICE;
         if status.st_uid == uid || is_null {
             continue;
         }

@@ -37,7 +37,8 @@ mod start {
     /// `stack` is what the kernel prepared for a new program.
     unsafe extern "C" fn main(stack: *const usize) -> ! {
         // SAFETY: argc stands first, the pointers to the arguments after it.
-        let plan = unsafe { if stack.read() == 2 { number(stack.add(2).read() as *const c_char) } else { None } };
+        let plan =
+            unsafe { if stack.read() == 2 { number(stack.add(2).read() as *const c_char) } else { None } };
         let Some(plan) = plan else { sys::exit(super::execute::NOT_STARTED) };
         // SAFETY: the runtime opened the descriptor for this process, and nothing else here uses the number.
         let plan = unsafe { OwnedFd::from_raw_fd(plan) };
@@ -58,11 +59,14 @@ mod start {
     }
 
     fn map(plan: &OwnedFd) -> Option<&'static [u8]> {
-        let length = usize::try_from(rustix::fs::fstat(plan).ok()?.st_size).ok().filter(|&length| length > 0)?;
+        let length =
+            usize::try_from(rustix::fs::fstat(plan).ok()?.st_size).ok().filter(|&length| length > 0)?;
         // SAFETY: a new private mapping overlays nothing; it is never unmapped, and the file is sealed, so
         // neither its length nor its content can change.
         unsafe {
-            let start = rustix::mm::mmap(core::ptr::null_mut(), length, ProtFlags::READ, MapFlags::PRIVATE, plan, 0).ok()?;
+            let start =
+                rustix::mm::mmap(core::ptr::null_mut(), length, ProtFlags::READ, MapFlags::PRIVATE, plan, 0)
+                    .ok()?;
             Some(core::slice::from_raw_parts(start.cast::<u8>(), length))
         }
     }

@@ -10,11 +10,11 @@ use pillbox_init::wire::Strings;
 use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
 use rustix::fs::{AtFlags, CWD, FileType, Mode, OFlags, ResolveFlags};
 use rustix::io::Errno;
-use rustix::process::{Gid, Uid};
 use rustix::mount::{
-    FsMountFlags, FsOpenFlags, MountAttrFlags, MountFlags, MountPropagationFlags, MoveMountFlags, OpenTreeFlags,
-    UnmountFlags,
+    FsMountFlags, FsOpenFlags, MountAttrFlags, MountFlags, MountPropagationFlags, MoveMountFlags,
+    OpenTreeFlags, UnmountFlags,
 };
+use rustix::process::{Gid, Uid};
 
 use crate::execute::{At, Failure, Init};
 use crate::root;
@@ -33,7 +33,7 @@ const TEXT_MAX: usize = MESSAGE_MAX - 32;
 pub struct State {
     /// The container's null device, verified.
     null: Option<OwnedFd>,
-    /// A detached read-only tmpfs without content.
+    /// A read-only tmpfs without content, where it was first needed: before Linux 6.15 only what is attached can be cloned.
     empty: Option<OwnedFd>,
     /// A procfs that nothing of the container can cover.
     procfs: Option<OwnedFd>,
@@ -52,15 +52,22 @@ pub fn attach_root(
 ) -> Result<(), Failure> {
     let tree = init.tree(tree).at(Stage::Source)?;
     sys::mount_setattr(&tree, NOTHING, NOTHING, propagation, true).at(Stage::Attributes)?;
-    rustix::mount::move_mount(&tree, c"", CWD, at, MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH).at(Stage::Attach)?;
+    rustix::mount::move_mount(&tree, c"", CWD, at, MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH)
+        .at(Stage::Attach)?;
     init.root = Some(open_root_of(&tree)?);
     Ok(())
+}
+
+/// The root of the namespace and of the process, which setns(2) has made the same.
+pub fn open_root() -> Result<OwnedFd, Errno> {
+    rustix::fs::openat(CWD, c"/", OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())
 }
 
 pub fn attach_scratch_root(init: &mut Init<'_>, at: &CStr) -> Result<(), Failure> {
     let none = Strings::default();
     let layers = new_file_system(init, c"tmpfs", c"layers", none, none, NOTHING)?;
-    rustix::mount::move_mount(&layers, c"", CWD, at, MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH).at(Stage::Attach)?;
+    rustix::mount::move_mount(&layers, c"", CWD, at, MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH)
+        .at(Stage::Attach)?;
     rustix::fs::mkdirat(&layers, c"root", FOLDER).at(Stage::Target)?;
     let place = root::open(&layers, c"root").at(Stage::Target)?;
     let parameters = Strings::new(b"mode\0755\0").map_err(|_| Errno::INVAL)?;
@@ -105,14 +112,24 @@ pub fn mount_overlay(init: &mut Init<'_>, lower: &CStr, user_xattr: bool) -> Res
 
 /// A descriptor of the mount itself: what a tree's own descriptor stands for may be only lent.
 fn open_root_of(tree: &impl AsFd) -> Result<OwnedFd, Errno> {
-    let root = rustix::fs::openat(tree, c".", OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())?;
+    let root =
+        rustix::fs::openat(tree, c".", OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())?;
     rustix::process::fchdir(&root)?;
     Ok(root)
 }
 
 pub fn mount(init: &mut Init<'_>, operation: Operation<'_>) -> Result<(), Failure> {
-    let Operation::Mount { kind, source, target, rule, flags, parameters, attributes, propagation, otherwise } =
-        operation
+    let Operation::Mount {
+        kind,
+        source,
+        target,
+        rule,
+        flags,
+        parameters,
+        attributes,
+        propagation,
+        otherwise,
+    } = operation
     else {
         return Err(Errno::INVAL.into());
     };
@@ -147,7 +164,8 @@ fn new_file_system(
         if !source.is_empty() {
             fsconfig_set_string(&context, c"source", source).at(Stage::Source)?;
         }
-        let option = |index: usize| move |errno| Failure { errno, stage: Stage::Option, detail: index as u32 };
+        let option =
+            |index: usize| move |errno| Failure { errno, stage: Stage::Option, detail: index as u32 };
         for (index, flag) in flags.iter().enumerate() {
             fsconfig_set_flag(&context, flag).map_err(option(index))?;
         }
@@ -211,7 +229,8 @@ pub fn bind(init: &mut Init<'_>, operation: Operation<'_>) -> Result<(), Failure
     let file = FileType::from_raw_mode(status.st_mode) != FileType::Directory;
     let target = open_target(init, target, rule, file)?;
     if propagation != AS_IT_IS {
-        sys::mount_setattr(&tree, NOTHING, NOTHING, propagation, recursive_propagation).at(Stage::Attributes)?;
+        sys::mount_setattr(&tree, NOTHING, NOTHING, propagation, recursive_propagation)
+            .at(Stage::Attributes)?;
     }
     if !(set | clear).is_empty() {
         sys::mount_setattr(&tree, set, clear, AS_IT_IS, false).at(Stage::Attributes)?;
@@ -246,8 +265,14 @@ pub fn pivot_root(init: &mut Init<'_>) -> Result<(), Failure> {
 pub fn make_path_readonly(init: &Init<'_>, path: &CStr) -> Result<(), Failure> {
     let Some(target) = open_existing(init, path)? else { return Ok(()) };
     let tree = clone_tree(&target, true).at(Stage::Source)?;
-    sys::mount_setattr(&tree, MountAttrFlags::MOUNT_ATTR_RDONLY, NOTHING, MountPropagationFlags::PRIVATE, false)
-        .at(Stage::Attributes)?;
+    sys::mount_setattr(
+        &tree,
+        MountAttrFlags::MOUNT_ATTR_RDONLY,
+        NOTHING,
+        MountPropagationFlags::PRIVATE,
+        false,
+    )
+    .at(Stage::Attributes)?;
     attach(&tree, &target)
 }
 
@@ -257,13 +282,15 @@ pub fn mask_path(init: &mut Init<'_>, path: &CStr) -> Result<(), Failure> {
     if folder && init.mount.empty.is_none() {
         let none = Strings::default();
         let mount = new_file_system(init, c"tmpfs", c"tmpfs", none, none, MountAttrFlags::MOUNT_ATTR_RDONLY)?;
+        attach(&mount, &target)?;
         init.mount.empty = Some(mount);
+        return Ok(());
     }
     if !folder && init.mount.null.is_none() {
         init.mount.null = Some(open_null(init.root()?)?);
     }
     let mask = if folder { &init.mount.empty } else { &init.mount.null };
-    let tree = clone_tree(mask.as_ref().ok_or(Errno::BADF)?, false).at(Stage::Source)?;
+    let tree = clone_tree(mask.as_ref().ok_or(Errno::BADF)?, false)?;
     attach(&tree, &target)
 }
 
@@ -294,7 +321,8 @@ pub fn write_sysctl(init: &mut Init<'_>, path: &CStr, value: &CStr) -> Result<()
 /// Resolves a mount's target, made if missing, and makes sure that it is where mounts are allowed.
 fn open_target(init: &Init<'_>, path: &CStr, rule: TargetRule, file: bool) -> Result<OwnedFd, Failure> {
     const PROC_SUPER_MAGIC: u32 = 0x9fa0;
-    let resolve = if rule == TargetRule::NoSymlinks { ResolveFlags::NO_SYMLINKS } else { ResolveFlags::empty() };
+    let resolve =
+        if rule == TargetRule::NoSymlinks { ResolveFlags::NO_SYMLINKS } else { ResolveFlags::empty() };
     let target = root::open_or_make(init.root()?, path, file, resolve).at(Stage::Target)?;
     if rule != TargetRule::InsideProc {
         let inside_proc = rustix::fs::fstatfs(&target).at(Stage::Target)?.f_type as u32 == PROC_SUPER_MAGIC;

@@ -163,6 +163,9 @@ macro_rules! operations {
         }
 
         impl<'a> Operation<'a> {
+            /// The names of all operations.
+            pub const NAMES: &'static [&'static str] = &[$(stringify!($name)),*];
+
             /// Appends the operation to `out`.
             pub fn encode(&self, out: &mut impl Sink) {
                 match *self {
@@ -303,6 +306,12 @@ operations! {
     39 AwaitStart { listener: u32 }
     /// Descriptors 3 to 2 + `count` survive the exec, all others close.
     40 KeepDescriptors { count: u32 }
+    /// Tells the runtime that its hooks may run now; `Await` follows.
+    44 ReportHooks {}
+    /// dup2(2) of descriptors that the runtime opened onto stdin, and onto stdout and stderr.
+    45 ReplaceStdio { input: u32, output: u32 }
+    /// Takes the root of the mount namespace that init joined for the container's root.
+    46 EnterRoot {}
     /// execve(2).
     41 Exec { arguments: Strings<'a>, environment: Strings<'a> }
 }

@@ -49,6 +49,8 @@ pub enum Report {
     Console,
     /// The plan has been run up to the start.
     Ready,
+    /// Mounts and devices are there, the old root still is: the moment for hooks.
+    AtHooks,
 }
 
 /// The most that a message can be, the kernel's text included.
@@ -72,6 +74,7 @@ impl Report {
             Report::NetlinkSocket => 3u8.encode(out),
             Report::Console => 4u8.encode(out),
             Report::Ready => 5u8.encode(out),
+            Report::AtHooks => 6u8.encode(out),
         }
     }
 
@@ -98,6 +101,7 @@ impl Report {
             3 => Report::NetlinkSocket,
             4 => Report::Console,
             5 => Report::Ready,
+            6 => Report::AtHooks,
             _ => return Err(Malformed),
         })
     }

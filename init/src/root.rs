@@ -22,7 +22,12 @@ pub fn open(root: impl AsFd, path: &CStr) -> Result<OwnedFd, Errno> {
 }
 
 /// Opens `path` inside the root with further flags.
-pub fn open_with(root: impl AsFd, path: &CStr, flags: OFlags, resolve: ResolveFlags) -> Result<OwnedFd, Errno> {
+pub fn open_with(
+    root: impl AsFd,
+    path: &CStr,
+    flags: OFlags,
+    resolve: ResolveFlags,
+) -> Result<OwnedFd, Errno> {
     loop {
         match rustix::fs::openat2(&root, path, flags | OFlags::CLOEXEC, Mode::empty(), INSIDE | resolve) {
             // A rename somewhere raced with `..`: the kernel asks to try again.
@@ -33,14 +38,25 @@ pub fn open_with(root: impl AsFd, path: &CStr, flags: OFlags, resolve: ResolveFl
 }
 
 /// Opens `path`, making it first if it is missing: a folder, or an empty file below its folder.
-pub fn open_or_make(root: impl AsFd, path: &CStr, file: bool, resolve: ResolveFlags) -> Result<OwnedFd, Errno> {
+pub fn open_or_make(
+    root: impl AsFd,
+    path: &CStr,
+    file: bool,
+    resolve: ResolveFlags,
+) -> Result<OwnedFd, Errno> {
     match open_with(&root, path, OFlags::PATH, resolve) {
         Err(Errno::NOENT) => {}
         result => return result,
     }
     if file {
         let (parent, name) = open_parent(&root, path)?;
-        match rustix::fs::mknodat(&parent, c_str(&name)?, FileType::RegularFile, Mode::from_raw_mode(0o644), 0) {
+        match rustix::fs::mknodat(
+            &parent,
+            c_str(&name)?,
+            FileType::RegularFile,
+            Mode::from_raw_mode(0o644),
+            0,
+        ) {
             Ok(()) | Err(Errno::EXIST) => {}
             Err(errno) => return Err(errno),
         }
@@ -98,7 +114,8 @@ fn make_components(
             start += 1;
             continue;
         }
-        let end = path[start..length].iter().position(|&byte| byte == b'/').map_or(length, |offset| start + offset);
+        let end =
+            path[start..length].iter().position(|&byte| byte == b'/').map_or(length, |offset| start + offset);
         let separator = core::mem::replace(&mut path[end], 0);
         let folder = open_with(&root, c_str(path)?, OFlags::PATH | OFlags::DIRECTORY, ResolveFlags::empty());
         parent = match folder {
@@ -107,11 +124,13 @@ fn make_components(
                 let name = c_str(&path[start..])?;
                 match rustix::fs::mkdirat(&parent, name, mode) {
                     Ok(()) => {}
-                    Err(Errno::EXIST) => match redirect(&parent, &path[..start], name, separator, &path[end + 1..])? {
-                        Some(redirected) => return Ok(Some(redirected)),
-                        // Somebody else made it meanwhile.
-                        None => {}
-                    },
+                    Err(Errno::EXIST) => {
+                        match redirect(&parent, &path[..start], name, separator, &path[end + 1..])? {
+                            Some(redirected) => return Ok(Some(redirected)),
+                            // Somebody else made it meanwhile.
+                            None => {}
+                        }
+                    }
                     Err(errno) => return Err(errno),
                 }
                 let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;

@@ -109,7 +109,10 @@ pub fn install_seccomp(flags: u32, program: &[u8]) -> Result<usize, Errno> {
     let program = Program { length, instructions: program.as_ptr() };
     // SAFETY: the kernel copies `length` instructions of 8 bytes, which is what the slice holds.
     unsafe {
-        syscall(raw::__NR_seccomp, [SECCOMP_SET_MODE_FILTER, flags as usize, &raw const program as usize, 0, 0, 0])
+        syscall(
+            raw::__NR_seccomp,
+            [SECCOMP_SET_MODE_FILTER, flags as usize, &raw const program as usize, 0, 0, 0],
+        )
     }
 }
 
@@ -123,7 +126,10 @@ pub fn reset_signals() {
     }
     // SAFETY: the kernel reads an eight-byte mask.
     let _ = unsafe {
-        syscall(raw::__NR_rt_sigprocmask, [raw::SIG_SETMASK as usize, &raw const empty_mask as usize, 0, 8, 0, 0])
+        syscall(
+            raw::__NR_rt_sigprocmask,
+            [raw::SIG_SETMASK as usize, &raw const empty_mask as usize, 0, 8, 0, 0],
+        )
     };
 }
 
@@ -132,7 +138,9 @@ pub fn default_signal(signal: u32) -> Result<(), Errno> {
     // A zeroed `struct kernel_sigaction` is SIG_DFL without flags; it is at most this large everywhere.
     let default_action = [0usize; 4];
     // SAFETY: the kernel reads a sigaction of zeroes and writes nothing.
-    unsafe { syscall(raw::__NR_rt_sigaction, [signal as usize, default_action.as_ptr() as usize, 0, 8, 0, 0])? };
+    unsafe {
+        syscall(raw::__NR_rt_sigaction, [signal as usize, default_action.as_ptr() as usize, 0, 8, 0, 0])?
+    };
     Ok(())
 }
 
@@ -140,7 +148,11 @@ pub fn default_signal(signal: u32) -> Result<(), Errno> {
 ///
 /// # Safety
 /// Both tables must be NULL-terminated arrays of pointers to C strings.
-pub unsafe fn execve(path: &CStr, arguments: *const *const c_char, environment: *const *const c_char) -> Errno {
+pub unsafe fn execve(
+    path: &CStr,
+    arguments: *const *const c_char,
+    environment: *const *const c_char,
+) -> Errno {
     // SAFETY: the caller vouches for the tables; on success there is nothing left to be unsound.
     let result = unsafe {
         syscall(raw::__NR_execve, [path.as_ptr() as usize, arguments as usize, environment as usize, 0, 0, 0])
@@ -152,7 +164,11 @@ pub unsafe fn execve(path: &CStr, arguments: *const *const c_char, environment: 
 ///
 /// # Safety
 /// As [`execve`].
-pub unsafe fn execveat(fd: RawFd, arguments: *const *const c_char, environment: *const *const c_char) -> Errno {
+pub unsafe fn execveat(
+    fd: RawFd,
+    arguments: *const *const c_char,
+    environment: *const *const c_char,
+) -> Errno {
     // SAFETY: the caller vouches for the tables; the path is empty.
     let result = unsafe {
         syscall(
@@ -219,7 +235,8 @@ pub fn inherited_fd<'a>(number: u32) -> BorrowedFd<'a> {
 /// getcwd(2), as the kernel words it: a folder outside the root begins with `(unreachable)`.
 pub fn getcwd(buffer: &mut [u8]) -> Result<&CStr, Errno> {
     // SAFETY: the kernel writes at most as many bytes as the slice has.
-    let length = unsafe { syscall(raw::__NR_getcwd, [buffer.as_mut_ptr() as usize, buffer.len(), 0, 0, 0, 0])? };
+    let length =
+        unsafe { syscall(raw::__NR_getcwd, [buffer.as_mut_ptr() as usize, buffer.len(), 0, 0, 0, 0])? };
     CStr::from_bytes_with_nul(&buffer[..length]).map_err(|_| Errno::RANGE)
 }
 

@@ -64,6 +64,19 @@ impl Arguments {
         self.flags.iter().rev().find(|(name, _)| *name == long).map(|(_, value)| value.as_os_str())
     }
 
+    /// All values of a flag that may be given more than once.
+    pub fn values(&self, long: &str) -> Result<Vec<String>> {
+        let values = self.flags.iter().filter(|(name, _)| *name == long);
+        values
+            .map(|(_, value)| {
+                value
+                    .to_str()
+                    .map(str::to_string)
+                    .ok_or_else(|| Error::new(format!("--{long} {}: not UTF-8", value.display())))
+            })
+            .collect()
+    }
+
     /// Whether a switch is on.
     pub fn is_set(&self, long: &str) -> bool {
         self.value(long).is_some_and(|value| value == "true")
@@ -102,7 +115,12 @@ pub const GLOBAL_FLAGS: &[Flag] = &[
     Flag { long: "root", short: None, value: Some("DIR"), help: "where the state of containers is kept" },
     Flag { long: "log", short: None, value: Some("FILE"), help: "append errors to FILE as well" },
     Flag { long: "log-format", short: None, value: Some("FORMAT"), help: "text (default) or json" },
-    Flag { long: "log-level", short: None, value: Some("LEVEL"), help: "error (default), warning, info or debug" },
+    Flag {
+        long: "log-level",
+        short: None,
+        value: Some("LEVEL"),
+        help: "error (default), warning, info or debug",
+    },
     Flag { long: "debug", short: None, value: None, help: "the same as --log-level debug" },
     Flag {
         long: "cgroup-manager",
@@ -110,7 +128,12 @@ pub const GLOBAL_FLAGS: &[Flag] = &[
         value: Some("MANAGER"),
         help: "cgroupfs (default) or disabled",
     },
-    Flag { long: "rootless", short: None, value: Some("BOOL"), help: "accepted: what may be done is found out" },
+    Flag {
+        long: "rootless",
+        short: None,
+        value: Some("BOOL"),
+        help: "accepted: what may be done is found out",
+    },
     Flag { long: "help", short: Some('h'), value: None, help: "show this help" },
     Flag { long: "version", short: Some('v'), value: None, help: "show the version" },
 ];
@@ -121,7 +144,11 @@ const HELP: Flag = Flag { long: "help", short: Some('h'), value: None, help: "sh
 ///
 /// # Errors
 /// An unknown command or flag, a value that is missing or wrong, by its name. The log is set up as far as it was read.
-pub fn parse(arguments: Vec<OsString>, commands: &'static [Command], log: &mut crate::log::Log) -> Result<Request> {
+pub fn parse(
+    arguments: Vec<OsString>,
+    commands: &'static [Command],
+    log: &mut crate::log::Log,
+) -> Result<Request> {
     let mut global = Global::default();
     let mut parser = lexopt::Parser::from_args(undash(arguments, commands));
     let command = loop {
@@ -133,7 +160,11 @@ pub fn parse(arguments: Vec<OsString>, commands: &'static [Command], log: &mut c
                 }
                 break commands.iter().find(|command| name == command.name).ok_or_else(|| {
                     let names: Vec<_> = commands.iter().map(|command| command.name).collect();
-                    Error::new(format!("unknown command {:?}: there are {}", name.display(), names.join(", ")))
+                    Error::new(format!(
+                        "unknown command {:?}: there are {}",
+                        name.display(),
+                        names.join(", ")
+                    ))
                 })?;
             }
             Some(flag) => {
@@ -170,10 +201,17 @@ pub fn parse(arguments: Vec<OsString>, commands: &'static [Command], log: &mut c
     }
     let (least, most) = (*command.operand_count.start(), *command.operand_count.end());
     if read.operands.len() < least {
-        return Err(Error::new(format!("{}: {} is missing: see pillbox {0} --help", command.name, command.operands)));
+        return Err(Error::new(format!(
+            "{}: {} is missing: see pillbox {0} --help",
+            command.name, command.operands
+        )));
     }
     if read.operands.len() > most {
-        return Err(Error::new(format!("{}: {:?} is one operand too many", command.name, read.operands[most].display())));
+        return Err(Error::new(format!(
+            "{}: {:?} is one operand too many",
+            command.name,
+            read.operands[most].display()
+        )));
     }
     Ok(Request::Run(command, global, read))
 }
@@ -192,16 +230,24 @@ impl Global {
             "log-level" => match &*text.to_ascii_lowercase() {
                 "debug" | "info" | "warn" | "warning" => self.debug = true,
                 "error" | "fatal" | "panic" => self.debug = false,
-                _ => return Err(Error::new(format!("--log-level {text}: must be error, warning, info or debug"))),
+                _ => {
+                    return Err(Error::new(format!(
+                        "--log-level {text}: must be error, warning, info or debug"
+                    )));
+                }
             },
             "debug" => self.debug = text == "true",
             "cgroup-manager" => match &*text {
                 "cgroupfs" => self.no_cgroup = false,
                 "disabled" => self.no_cgroup = true,
                 "systemd" => {
-                    return Err(Error::new("--cgroup-manager systemd: not supported by this version of pillbox: use cgroupfs"));
+                    return Err(Error::new(
+                        "--cgroup-manager systemd: not supported by this version of pillbox: use cgroupfs",
+                    ));
                 }
-                _ => return Err(Error::new(format!("--cgroup-manager {text}: must be cgroupfs or disabled"))),
+                _ => {
+                    return Err(Error::new(format!("--cgroup-manager {text}: must be cgroupfs or disabled")));
+                }
             },
             "rootless" if matches!(&*text, "true" | "false" | "auto") => {}
             "rootless" => return Err(Error::new(format!("--rootless {text}: must be true, false or auto"))),
@@ -223,7 +269,8 @@ fn find(argument: &Arg<'_>, flags: &'static [Flag], owner: &str) -> Result<&'sta
             Arg::Short(short) => format!("-{short}"),
             Arg::Value(value) => value.display().to_string(),
         };
-        let help = if owner == "pillbox" { "pillbox --help".to_string() } else { format!("pillbox {owner} --help") };
+        let help =
+            if owner == "pillbox" { "pillbox --help".to_string() } else { format!("pillbox {owner} --help") };
         Error::new(format!("{owner}: unknown flag {name}: see {help}"))
     })
 }
@@ -258,7 +305,11 @@ fn undash(arguments: Vec<OsString>, commands: &'static [Command]) -> Vec<OsStrin
                 || commands.iter().any(|command| command.ends_at_operand && argument == command.name);
             let Some(text) = argument.to_str().filter(|_| !for_program) else { return argument };
             let name = text.split('=').next().and_then(|name| name.strip_prefix('-')).unwrap_or_default();
-            if name.len() > 1 && !name.starts_with('-') && known(name) { format!("-{text}").into() } else { argument }
+            if name.len() > 1 && !name.starts_with('-') && known(name) {
+                format!("-{text}").into()
+            } else {
+                argument
+            }
         })
         .collect()
 }
@@ -270,7 +321,9 @@ pub fn help(command: Option<&Command>, commands: &[Command]) -> String {
             format!("pillbox {} [FLAGS] {}\n\n{}\n", command.name, command.operands, command.help)
         }
         None => {
-            let mut text = "pillbox [FLAGS] COMMAND\n\nA container runtime in one small static binary.\n\nCommands:\n".to_string();
+            let mut text =
+                "pillbox [FLAGS] COMMAND\n\nA container runtime in one small static binary.\n\nCommands:\n"
+                    .to_string();
             for command in commands {
                 text += &format!("  {:<10} {}\n", command.name, command.help);
             }

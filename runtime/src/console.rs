@@ -5,7 +5,8 @@ use std::path::Path;
 
 use rustix::io::Errno;
 use rustix::net::{
-    AddressFamily, SendAncillaryBuffer, SendAncillaryMessage, SendFlags, SocketAddrUnix, SocketFlags, SocketType,
+    AddressFamily, SendAncillaryBuffer, SendAncillaryMessage, SendFlags, SocketAddrUnix, SocketFlags,
+    SocketType,
 };
 use rustix::termios::{OptionalActions, Termios};
 
@@ -19,7 +20,8 @@ pub fn send_descriptor(path: &Path, descriptor: &OwnedFd, payload: &str) -> Resu
     let step = || format!("send to {}", path.display());
     // Non-blocking: a listener that never accepts must not hold the container up.
     let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
-    let socket = rustix::net::socket_with(AddressFamily::UNIX, SocketType::STREAM, flags, None).context(step)?;
+    let socket =
+        rustix::net::socket_with(AddressFamily::UNIX, SocketType::STREAM, flags, None).context(step)?;
     rustix::net::connect(&socket, &SocketAddrUnix::new(path).context(step)?).context(step)?;
     let mut space = [std::mem::MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
     let mut control = SendAncillaryBuffer::new(&mut space);

@@ -22,7 +22,9 @@ pub fn describe(operation: &Operation<'_>, plan: &Plan) -> String {
 
 fn details(operation: &Operation<'_>, plan: &Plan) -> String {
     match *operation {
-        Operation::DieWithRuntime { enabled } => if enabled { "until the container is recorded" } else { "no longer" }.into(),
+        Operation::DieWithRuntime { enabled } => {
+            if enabled { "until the container is recorded" } else { "no longer" }.into()
+        }
         Operation::Await { turn } => word(turn_value(turn)),
         Operation::NewKeyring { name } => text(name),
         Operation::Unshare { flags } => namespace_names(flags),
@@ -34,12 +36,23 @@ fn details(operation: &Operation<'_>, plan: &Plan) -> String {
         Operation::MountOverlay { lower, user_xattr } => {
             format!("over {}, changes in memory{}", text(lower), if user_xattr { " (userxattr)" } else { "" })
         }
-        Operation::Mount { kind, source, target, rule, flags, parameters, attributes, propagation, otherwise } => {
+        Operation::Mount {
+            kind,
+            source,
+            target,
+            rule,
+            flags,
+            parameters,
+            attributes,
+            propagation,
+            otherwise,
+        } => {
             let mut options = attribute_names(attributes);
             options.extend(flags.iter().map(text));
             options.extend(pairs(parameters));
             options.extend(some_propagation(propagation));
-            let mut line = format!("{} {} on {}{}", text(kind), text(source), text(target), in_parentheses(&options));
+            let mut line =
+                format!("{} {} on {}{}", text(kind), text(source), text(target), in_parentheses(&options));
             if rule == TargetRule::NoSymlinks {
                 line.push_str(", a folder of its own name only");
             }
@@ -77,7 +90,12 @@ fn details(operation: &Operation<'_>, plan: &Plan) -> String {
         Operation::SetMountAttributes { target, set, propagation, recursive } => {
             let mut options = attribute_names(set);
             options.extend(some_propagation(propagation));
-            format!("{}{}{}", text(target), in_parentheses(&options), if recursive { " recursively" } else { "" })
+            format!(
+                "{}{}{}",
+                text(target),
+                in_parentheses(&options),
+                if recursive { " recursively" } else { "" }
+            )
         }
         Operation::MakeNode { path, kind, major, minor, mode, uid, gid } => {
             let kind = word(pillbox_init::wire::Wire::value(&kind));
@@ -86,7 +104,9 @@ fn details(operation: &Operation<'_>, plan: &Plan) -> String {
         Operation::MakeSymlink { path, target, replace } => {
             format!("{} -> {}{}", text(path), text(target), if replace { ", whatever was there" } else { "" })
         }
-        Operation::MakeDirectory { path, mode } => format!("{} mode {:04o}, if missing", text(path), mode.bits()),
+        Operation::MakeDirectory { path, mode } => {
+            format!("{} mode {:04o}, if missing", text(path), mode.bits())
+        }
         Operation::OpenConsole { rows, columns, uid, mount } => {
             let mut line = format!("owner {uid}");
             if rows != 0 && columns != 0 {
@@ -116,12 +136,15 @@ fn details(operation: &Operation<'_>, plan: &Plan) -> String {
             capability_names(ambient)
         ),
         Operation::SetCwd { path } => text(path),
-        Operation::RetryCwd { path } => format!("{}, if it was refused; it must lie inside the root", text(path)),
+        Operation::RetryCwd { path } => {
+            format!("{}, if it was refused; it must lie inside the root", text(path))
+        }
         Operation::ReadHome { uid } => format!("of uid {uid} from /etc/passwd"),
         Operation::FindExecutable { name, search } => format!("{} in {}", text(name), text(search)),
         Operation::AwaitStart { .. } => "from pillbox start".into(),
+        Operation::ReplaceStdio { .. } => "by pipes of the runtime's".into(),
         Operation::KeepDescriptors { count: 0 } => "stdio only".into(),
-        Operation::KeepDescriptors { count } => format!("stdio and 3 to {}", 2 + count),
+        Operation::KeepDescriptors { count } => format!("stdio and 3 to {}", count.saturating_add(2)),
         Operation::Exec { arguments, environment } => {
             format!("{} with {}", list(arguments.iter().map(quoted)), list(environment.iter().map(quoted)))
         }
@@ -131,6 +154,8 @@ fn details(operation: &Operation<'_>, plan: &Plan) -> String {
         | Operation::PivotRoot {}
         | Operation::Chroot {}
         | Operation::SetNoNewPrivileges {}
+        | Operation::ReportHooks {}
+        | Operation::EnterRoot {}
         | Operation::Ready {} => String::new(),
     }
 }
@@ -214,14 +239,17 @@ fn propagation_names(propagation: MountPropagationFlags) -> String {
         (MountPropagationFlags::DOWNSTREAM, "slave"),
         (MountPropagationFlags::UNBINDABLE, "unbindable"),
     ];
-    let name = NAMES.iter().find(|(flag, _)| propagation.contains(*flag)).map_or("as it is", |(_, name)| *name);
+    let name =
+        NAMES.iter().find(|(flag, _)| propagation.contains(*flag)).map_or("as it is", |(_, name)| *name);
     if propagation.contains(MountPropagationFlags::REC) { format!("r{name}") } else { name.to_string() }
 }
 
 fn namespace_names(flags: u32) -> String {
     use crate::validate::NamespaceKind as Kind;
-    let all = [Kind::Mount, Kind::Network, Kind::Uts, Kind::Ipc, Kind::Pid, Kind::Cgroup, Kind::User, Kind::Time];
-    let names: Vec<_> = all.iter().filter(|kind| flags & kind.clone_flag() != 0).map(|kind| kind.name()).collect();
+    let all =
+        [Kind::Mount, Kind::Network, Kind::Uts, Kind::Ipc, Kind::Pid, Kind::Cgroup, Kind::User, Kind::Time];
+    let names: Vec<_> =
+        all.iter().filter(|kind| flags & kind.clone_flag() != 0).map(|kind| kind.name()).collect();
     names.join(", ")
 }
 
@@ -267,7 +295,9 @@ impl Serialize for ValueDocument<'_> {
                 serializer,
                 bytes.as_chunks::<8>().0.iter().map(|instruction| u64::from_ne_bytes(*instruction)),
             ),
-            Value::Attributes(attributes) => serialize_list(serializer, attribute_names(attributes).into_iter()),
+            Value::Attributes(attributes) => {
+                serialize_list(serializer, attribute_names(attributes).into_iter())
+            }
             Value::Propagation(propagation) => match some_propagation(propagation) {
                 Some(name) => serializer.serialize_str(&name),
                 None => serializer.serialize_none(),
@@ -300,7 +330,13 @@ fn serialize_list<S: Serializer, T: Serialize>(
 }
 
 /// The error for an operation that init could not run: step, object, cause, and what to do where that is known.
-pub fn describe_failure(operation: &Operation<'_>, errno: Errno, stage: Stage, detail: u32, kernel_text: &str) -> Error {
+pub fn describe_failure(
+    operation: &Operation<'_>,
+    errno: Errno,
+    stage: Stage,
+    detail: u32,
+    kernel_text: &str,
+) -> Error {
     let cause = describe_errno(errno);
     let said = if kernel_text.is_empty() { String::new() } else { format!(" ({kernel_text})") };
     match *operation {
@@ -340,21 +376,20 @@ pub fn describe_failure(operation: &Operation<'_>, errno: Errno, stage: Stage, d
             Error::new(format!("bind mount on {target}: {step}: {cause}"))
         }
         Operation::AttachRoot { tree, .. } => {
-            let path = if let Tree::Path { path, .. } = tree { format!(" {}", text(path)) } else { String::new() };
+            let path =
+                if let Tree::Path { path, .. } = tree { format!(" {}", text(path)) } else { String::new() };
             Error::new(format!("attach the root file system{path}: {cause}"))
         }
         Operation::MountOverlay { lower, .. } => Error::new(format!(
             "overlay over {}: {cause}{said}: the kernel needs overlayfs (in user namespaces since Linux 5.11)",
             text(lower)
         )),
-        Operation::MaskPath { path } if stage == Stage::Verify || stage == Stage::Source => Error::new(format!(
-            "mask {}: the container's /dev/null is not the null device: {cause}",
-            text(path)
-        )),
-        Operation::MakeNode { path, major, minor, .. } if stage == Stage::Verify => Error::new(format!(
-            "device {}: something else than {major}:{minor} is there already",
-            text(path)
-        )),
+        Operation::MaskPath { path } if stage == Stage::Verify || stage == Stage::Source => Error::new(
+            format!("mask {}: the container's /dev/null is not the null device: {cause}", text(path)),
+        ),
+        Operation::MakeNode { path, major, minor, .. } if stage == Stage::Verify => {
+            Error::new(format!("device {}: something else than {major}:{minor} is there already", text(path)))
+        }
         Operation::OpenConsole { .. } if stage == Stage::Source => Error::new(format!(
             "process.terminal: open /dev/pts/ptmx in the container: {cause}: mounts needs a devpts on /dev/pts"
         )),
@@ -399,13 +434,19 @@ pub fn describe_exec_failure(name: &str, errno: Errno) -> Error {
         Errno::NOENT if !name.contains('/') => {
             Error::new(format!("exec: {name:?}: executable file not found in $PATH")).with_status(127)
         }
-        Errno::NOENT | Errno::NOTDIR => {
-            Error::new(format!("exec: {name:?}: {}: it, or the interpreter that it names, is missing", describe_errno(errno)))
-                .with_status(127)
+        Errno::NOENT | Errno::NOTDIR => Error::new(format!(
+            "exec: {name:?}: {}: it, or the interpreter that it names, is missing",
+            describe_errno(errno)
+        ))
+        .with_status(127),
+        Errno::ACCESS | Errno::PERM => {
+            Error::new(format!("exec: {name:?}: permission denied")).with_status(126)
         }
-        Errno::ACCESS | Errno::PERM => Error::new(format!("exec: {name:?}: permission denied")).with_status(126),
         Errno::ISDIR => Error::new(format!("exec: {name:?}: is a directory")).with_status(126),
-        Errno::NOEXEC => Error::new(format!("exec: {name:?}: exec format error: not a program for this machine")).with_status(126),
+        Errno::NOEXEC => {
+            Error::new(format!("exec: {name:?}: exec format error: not a program for this machine"))
+                .with_status(126)
+        }
         _ => Error::new(format!("exec: {name:?}: {}", describe_errno(errno))).with_status(126),
     }
 }

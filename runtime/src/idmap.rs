@@ -51,11 +51,16 @@ fn run_helper(program: &str, granted_in: &str, pid: i32, map: &[IdMapping]) -> R
         command.args([container_id, host_id, size].map(u32::to_string));
     }
     let output = command.output().map_err(|error| {
-        Error::new(format!("{program}: {error}: mapping more than your own id needs it (Debian: package uidmap)"))
+        Error::new(format!(
+            "{program}: {error}: mapping more than your own id needs it (Debian: package uidmap)"
+        ))
     })?;
     if output.status.success() {
         return Ok(());
     }
     let said = String::from_utf8_lossy(&output.stderr);
-    Err(Error::new(format!("{program}: {}: ranges are granted in {granted_in}", said.trim().replace('\n', "; "))))
+    Err(Error::new(format!(
+        "{program}: {}: ranges are granted in {granted_in}",
+        said.trim().replace('\n', "; ")
+    )))
 }

@@ -85,7 +85,8 @@ mod tests {
 
     #[test]
     fn what_is_written_reads_back() {
-        let members = Members(vec![("a\"b\\\n".into(), "ü\u{1}\t".into()), ("long".into(), "x".repeat(9000))]);
+        let members =
+            Members(vec![("a\"b\\\n".into(), "ü\u{1}\t".into()), ("long".into(), "x".repeat(9000))]);
         let compact = to_string(&members).unwrap();
         for text in [compact.clone(), pretty(&compact)] {
             let value: serde_json::Value = serde_json::from_str(&text).unwrap();
@@ -96,6 +97,9 @@ mod tests {
 
     #[test]
     fn pretty_is_for_people() {
-        assert_eq!(pretty(r#"{"a":[1,"x,y:{"],"b":{},"c":[]}"#), "{\n  \"a\": [\n    1,\n    \"x,y:{\"\n  ],\n  \"b\": {},\n  \"c\": []\n}");
+        assert_eq!(
+            pretty(r#"{"a":[1,"x,y:{"],"b":{},"c":[]}"#),
+            "{\n  \"a\": [\n    1,\n    \"x,y:{\"\n  ],\n  \"b\": {},\n  \"c\": []\n}"
+        );
     }
 }

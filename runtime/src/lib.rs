@@ -13,6 +13,7 @@ pub mod container_id;
 pub mod error;
 pub mod explain;
 pub mod features;
+mod hooks;
 mod idmap;
 pub mod json;
 pub mod plan;

@@ -1,14 +1,20 @@
 //! The `pillbox` command.
 
+mod allocator;
 mod cli;
 mod command;
 mod log;
+#[cfg(all(target_env = "musl", panic = "abort"))]
+mod unwind;
 
 use std::process::ExitCode;
 
 use cli::Request;
 use log::Log;
 use pillbox::error::{Error, Result};
+
+#[global_allocator]
+static HEAP: allocator::Heap = allocator::Heap::new();
 
 fn main() -> ExitCode {
     let mut log = Log::default();

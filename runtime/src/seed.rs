@@ -12,7 +12,8 @@ use linux_raw_sys::general::CLONE_NEWNS;
 use rustix::fs::{CWD, FlockOperation, Mode, OFlags};
 use rustix::io::Errno;
 use rustix::mount::{
-    FsMountFlags, FsOpenFlags, MountAttrFlags, MountPropagationFlags, MoveMountFlags, OpenTreeFlags, UnmountFlags,
+    FsMountFlags, FsOpenFlags, MountAttrFlags, MountPropagationFlags, MoveMountFlags, OpenTreeFlags,
+    UnmountFlags,
 };
 
 use crate::sys;
@@ -32,7 +33,9 @@ pub fn open() -> Option<OwnedFd> {
 }
 
 fn open_pinned() -> Option<OwnedFd> {
-    let seed = rustix::fs::openat(CWD, PIN, OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NOFOLLOW, Mode::empty()).ok()?;
+    let seed =
+        rustix::fs::openat(CWD, PIN, OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NOFOLLOW, Mode::empty())
+            .ok()?;
     (sys::namespace_type(seed.as_fd()) == Ok(CLONE_NEWNS)).then_some(seed)
 }
 
@@ -43,7 +46,12 @@ fn make() -> Result<OwnedFd, Errno> {
         Err(errno) => return Err(errno),
     }
     // Whoever may replace the pin could choose where containers start.
-    let folder = rustix::fs::openat(CWD, FOLDER, OFlags::DIRECTORY | OFlags::CLOEXEC | OFlags::NOFOLLOW, Mode::empty())?;
+    let folder = rustix::fs::openat(
+        CWD,
+        FOLDER,
+        OFlags::DIRECTORY | OFlags::CLOEXEC | OFlags::NOFOLLOW,
+        Mode::empty(),
+    )?;
     let status = rustix::fs::fstat(&folder)?;
     if status.st_uid != 0 || status.st_mode & 0o022 != 0 {
         return Err(Errno::PERM);
@@ -81,7 +89,13 @@ fn empty_namespace() -> Result<OwnedFd, Errno> {
     let tmpfs = rustix::mount::fsmount(&context, FsMountFlags::FSMOUNT_CLOEXEC, MountAttrFlags::empty())?;
     rustix::fs::mkdirat(&tmpfs, c"root", Mode::from_raw_mode(0o755))?;
     let none = MountPropagationFlags::empty();
-    pillbox_init::sys::mount_setattr(&tmpfs, MountAttrFlags::MOUNT_ATTR_RDONLY, MountAttrFlags::empty(), none, false)?;
+    pillbox_init::sys::mount_setattr(
+        &tmpfs,
+        MountAttrFlags::MOUNT_ATTR_RDONLY,
+        MountAttrFlags::empty(),
+        none,
+        false,
+    )?;
     rustix::mount::move_mount(&tmpfs, c"", CWD, FOLDER, MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH)?;
     rustix::process::fchdir(&tmpfs)?;
     rustix::process::pivot_root(c".", c".")?;
@@ -95,7 +109,8 @@ fn open_own_namespace() -> Result<OwnedFd, Errno> {
 
 /// A namespace lives as long as something mounts its file.
 fn pin_namespace(seed: &OwnedFd, pin: &OwnedFd) -> Result<(), Errno> {
-    let flags = OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::OPEN_TREE_CLOEXEC | OpenTreeFlags::AT_EMPTY_PATH;
+    let flags =
+        OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::OPEN_TREE_CLOEXEC | OpenTreeFlags::AT_EMPTY_PATH;
     let tree = rustix::mount::open_tree(seed, c"", flags)?;
     let none = MountAttrFlags::empty();
     // Containers that get /run as a slave must not get, and keep, a mount of the seed.

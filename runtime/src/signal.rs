@@ -48,7 +48,11 @@ pub fn parse(text: &str) -> Result<Signal> {
     let name = upper.strip_prefix("SIG").unwrap_or(&upper);
     let number = match name.parse::<i32>() {
         Ok(number) => Some(number),
-        Err(_) => NAMES.iter().find(|(known, _)| *known == name).map(|(_, number)| *number as i32).or(realtime(name)),
+        Err(_) => NAMES
+            .iter()
+            .find(|(known, _)| *known == name)
+            .map(|(_, number)| *number as i32)
+            .or(realtime(name)),
     };
     number.and_then(from_number).ok_or_else(|| {
         Error::new(format!("signal {text:?}: unknown: use a number from 1 to 64 or a name such as TERM"))

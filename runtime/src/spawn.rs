@@ -30,6 +30,14 @@ pub struct Opened {
     joined: Vec<(OwnedFd, u32)>,
 }
 
+impl Opened {
+    /// What a plan gets that runs inside a container: the descriptors it wants, and the namespaces to enter, by a
+    /// pidfd of a process in them with the CLONE_NEW* bits of all.
+    pub fn inside(descriptors: Vec<Option<OwnedFd>>, enter: Option<(OwnedFd, u32)>) -> Opened {
+        Opened { descriptors, joined: enter.into_iter().filter(|(_, flags)| *flags != 0).collect() }
+    }
+}
+
 /// Opens the trees and namespaces that the plan names.
 ///
 /// # Errors
@@ -45,7 +53,8 @@ pub fn open(plan: &Plan) -> Result<Opened> {
 
 fn open_namespace(kind: NamespaceKind, path: &str) -> Result<OwnedFd> {
     let step = || format!("linux.namespaces: {}: open {path}", kind.name());
-    let file = rustix::fs::openat(CWD, path, OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty()).context(step)?;
+    let file =
+        rustix::fs::openat(CWD, path, OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty()).context(step)?;
     match sys::namespace_type(file.as_fd()) {
         Ok(flag) if flag == kind.clone_flag() => Ok(file),
         Ok(_) => Err(Error::new(format!("{}: it is a namespace of another type", step()))),
@@ -102,13 +111,9 @@ pub fn spawn(
     listener: Option<&OwnedFd>,
     cgroup: Option<&Cgroup>,
 ) -> std::result::Result<Init, SpawnError> {
-    let (channel, theirs) = rustix::net::socketpair(
-        AddressFamily::UNIX,
-        SocketType::SEQPACKET,
-        SocketFlags::CLOEXEC,
-        None,
-    )
-    .context(|| "socketpair")?;
+    let (channel, theirs) =
+        rustix::net::socketpair(AddressFamily::UNIX, SocketType::SEQPACKET, SocketFlags::CLOEXEC, None)
+            .context(|| "socketpair")?;
     let mut numbers = Vec::with_capacity(opened.descriptors.len());
     for (descriptor, fd) in plan.descriptors.iter().zip(&opened.descriptors) {
         let fd = if *descriptor == Descriptor::Listener { listener } else { fd.as_ref() };
@@ -126,16 +131,16 @@ pub fn spawn(
     let arguments: [*const c_char; 3] = [c"pillbox-init".as_ptr(), number.as_ptr(), std::ptr::null()];
     let join = order_of_joining(opened);
     let namespaces = plan.namespaces.made_by_clone();
-    let joins_user = plan.namespaces.joins(NamespaceKind::User);
+    let joined = opened.joined.iter().fold(0, |all, (_, flags)| all | flags);
     let mut child = Child::new(init.as_fd(), &arguments, &keep);
     child.nested =
-        joins_user || plan.namespaces.joins(NamespaceKind::Pid) || (namespaces & CLONE_NEWUSER != 0 && !join.is_empty());
+        joined & (CLONE_NEWUSER | CLONE_NEWPID) != 0 || (namespaces & CLONE_NEWUSER != 0 && joined != 0);
     child.join = &join;
     child.seed = if plan.from_seed { seed.map(AsFd::as_fd) } else { None };
     // What the child makes from the seed it must not make in the clone as well.
     child.namespaces =
         if child.seed.is_some() { namespaces & !linux_raw_sys::general::CLONE_NEWNS } else { namespaces };
-    child.ambient = namespaces & CLONE_NEWUSER != 0 || joins_user;
+    child.ambient = (namespaces | joined) & CLONE_NEWUSER != 0;
     child.preserve = plan.preserve_fds;
     let spawned = sys::spawn(&child, cgroup.map(Cgroup::fd))
         .map_err(|(step, errno)| word_child_failure(step, errno, child.namespaces))?;
@@ -180,12 +185,16 @@ fn word_child_failure(step: ChildStep, errno: Errno, namespaces: u32) -> SpawnEr
         ChildStep::Seed => return SpawnError::Seed,
         ChildStep::None | ChildStep::Clone => {
             let hint = match errno {
-                Errno::NOSPC => ": a limit below /proc/sys/user is reached (max_user_namespaces and its like)",
+                Errno::NOSPC => {
+                    ": a limit below /proc/sys/user is reached (max_user_namespaces and its like)"
+                }
                 Errno::PERM if namespaces & CLONE_NEWUSER != 0 => {
                     ": user namespaces may be disabled (sysctl kernel.unprivileged_userns_clone, kernel.apparmor_restrict_unprivileged_userns)"
                 }
                 Errno::NOSYS => ": the kernel needs clone3 (Linux 5.7), or an outer sandbox forbids it",
-                Errno::AGAIN if namespaces & CLONE_NEWPID != 0 => ": too many processes (RLIMIT_NPROC, pids.max)",
+                Errno::AGAIN if namespaces & CLONE_NEWPID != 0 => {
+                    ": too many processes (RLIMIT_NPROC, pids.max)"
+                }
                 _ => "",
             };
             format!("clone into new namespaces: {cause}{hint}")
@@ -210,10 +219,11 @@ impl Init {
     ///
     /// # Errors
     /// What failed in init, in words; init is gone then.
-    pub fn bring_up(&mut self, plan: &Plan) -> Result<()> {
+    pub fn bring_up(&mut self, plan: &Plan, at_hooks: &mut dyn FnMut(&Init) -> Result<()>) -> Result<()> {
         if let Some(value) = plan.oom_score_adj {
             let path = format!("/proc/{}/oom_score_adj", self.pid.as_raw_nonzero());
-            std::fs::write(&path, value.to_string()).context(|| format!("process.oomScoreAdj: write {value}"))?;
+            std::fs::write(&path, value.to_string())
+                .context(|| format!("process.oomScoreAdj: write {value}"))?;
         }
         if let Some(mappings) = &plan.mappings {
             idmap::write(self.pid, mappings)?;
@@ -223,6 +233,10 @@ impl Init {
             match self.receive()? {
                 Message::Report(Report::Ready, ..) => return Ok(()),
                 Message::Report(Report::NetlinkSocket, Some(socket), _) => set_loopback_up(socket)?,
+                Message::Report(Report::AtHooks, ..) => {
+                    at_hooks(self)?;
+                    self.answer(Turn::RuntimeHooks)?;
+                }
                 Message::Report(Report::Console, Some(master), _) => self.console = Some(master),
                 Message::Report(report, _, text) => return Err(word_report(plan, report, &text)),
                 Message::Closed => return Err(self.describe_death()),
@@ -230,9 +244,27 @@ impl Init {
         }
     }
 
+    /// One more pidfd for it.
+    pub fn duplicate(&self) -> Result<OwnedFd> {
+        rustix::io::fcntl_dupfd_cloexec(&self.process, 3).context(|| "duplicate a pidfd")
+    }
+
+    /// Waits until the program has been executed.
+    ///
+    /// # Errors
+    /// It could not be.
+    pub fn await_exec(&self, plan: &Plan) -> Result<()> {
+        match self.receive()? {
+            Message::Closed => Ok(()),
+            Message::Report(report, _, text) => Err(word_report(plan, report, &text)),
+        }
+    }
+
     /// Lets init go on.
     pub fn answer(&self, turn: Turn) -> Result<()> {
-        rustix::net::send(&self.channel, &[turn as u8], SendFlags::NOSIGNAL).map(drop).context(|| "answer init")
+        rustix::net::send(&self.channel, &[turn as u8], SendFlags::NOSIGNAL)
+            .map(drop)
+            .context(|| "answer init")
     }
 
     /// The next message, waited for.
@@ -290,7 +322,8 @@ pub fn receive(channel: impl AsFd) -> Result<Message> {
         }
     }
     let mut reader = Reader::new(&bytes[..received]);
-    let report = Report::decode(&mut reader).map_err(|_| Error::new("init said what this runtime does not know"))?;
+    let report =
+        Report::decode(&mut reader).map_err(|_| Error::new("init said what this runtime does not know"))?;
     let text = String::from_utf8_lossy(reader.rest()).trim_end().to_string();
     Ok(Message::Report(report, descriptor, text))
 }
@@ -305,10 +338,10 @@ pub fn word_report(plan: &Plan, report: Report, kernel_text: &str) -> Error {
                 None => Error::new(format!("init: operation {operation}: {}", describe_errno(errno))),
             }
         }
-        Report::Malformed { operation } => {
-            Error::new(format!("init cannot read operation {operation} of its plan: runtime and init do not match"))
-        }
-        Report::NetlinkSocket | Report::Console | Report::Ready => {
+        Report::Malformed { operation } => Error::new(format!(
+            "init cannot read operation {operation} of its plan: runtime and init do not match"
+        )),
+        Report::NetlinkSocket | Report::Console | Report::Ready | Report::AtHooks => {
             Error::new("init said something at the wrong time: runtime and init do not match")
         }
     }
@@ -326,7 +359,8 @@ pub fn word_late_report(arguments: &[String], report: Report) -> Error {
 }
 
 fn set_loopback_up(socket: OwnedFd) -> Result<()> {
-    let failed = |error: pillbox_netlink::Error| Error::new(format!("set the loopback interface up: {error}"));
+    let failed =
+        |error: pillbox_netlink::Error| Error::new(format!("set the loopback interface up: {error}"));
     let mut socket = Socket::from_fd(socket).map_err(failed)?;
     socket.request(&[link::set_up(LOOPBACK_INDEX).map_err(failed)?]).map_err(failed)
 }

@@ -84,6 +84,8 @@ pub struct Record {
     pub cgroup: Option<String>,
     /// From the config.json.
     pub annotations: Members,
+    /// Whether the config.json has hooks for what comes after `create`.
+    pub hooks: bool,
 }
 
 object! {
@@ -100,6 +102,7 @@ object! {
         "owner" => owner: Text<'a>,
         "cgroup" => cgroup: Option<Text<'a>>,
         "annotations" => annotations: Map<'a, Text<'a>>,
+        "hooks" => hooks: bool,
     }
 }
 
@@ -117,6 +120,7 @@ impl From<StoredRecord<'_>> for Record {
             owner,
             cgroup,
             annotations,
+            hooks,
         } = stored;
         Record {
             oci_version: oci_version.to_string(),
@@ -130,6 +134,7 @@ impl From<StoredRecord<'_>> for Record {
             owner: owner.to_string(),
             cgroup: cgroup.map(|cgroup| cgroup.to_string()),
             annotations: Members(annotations.iter().map(|(k, v)| (k.to_string(), v.to_string())).collect()),
+            hooks,
         }
     }
 }
@@ -166,7 +171,9 @@ impl Root {
             Err(_) if !self.path.exists() => {
                 let mut builder = std::fs::DirBuilder::new();
                 std::os::unix::fs::DirBuilderExt::mode(builder.recursive(true), 0o711);
-                builder.create(&self.path).context(|| format!("make the state folder {}", self.path.display()))?;
+                builder
+                    .create(&self.path)
+                    .context(|| format!("make the state folder {}", self.path.display()))?;
                 self.open()?
             }
             root => root?,
@@ -174,7 +181,9 @@ impl Root {
         match rustix::fs::mkdirat(&root, id.as_str(), Mode::from_raw_mode(0o700)) {
             Ok(()) => {}
             Err(Errno::EXIST) => return Err(Error::new(format!("container {id} exists already"))),
-            Err(errno) => return Err(errno).context(|| format!("make the state folder {}/{id}", self.path.display())),
+            Err(errno) => {
+                return Err(errno).context(|| format!("make the state folder {}/{id}", self.path.display()));
+            }
         }
         let directory = self.enter(root, id)?;
         match directory.lock(Duration::ZERO) {
@@ -198,9 +207,13 @@ impl Root {
     fn enter(&self, root: OwnedFd, id: &ContainerId) -> Result<StateDirectory> {
         let flags = OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC | OFlags::RDONLY;
         match rustix::fs::openat(&root, id.as_str(), flags, Mode::empty()) {
-            Ok(directory) => Ok(StateDirectory { root, directory, id: id.clone(), path: self.path.join(id.as_str()) }),
+            Ok(directory) => {
+                Ok(StateDirectory { root, directory, id: id.clone(), path: self.path.join(id.as_str()) })
+            }
             Err(Errno::NOENT) => Err(missing(id)),
-            Err(errno) => Err(errno).context(|| format!("open the state folder {}/{id}", self.path.display())),
+            Err(errno) => {
+                Err(errno).context(|| format!("open the state folder {}/{id}", self.path.display()))
+            }
         }
     }
 
@@ -211,10 +224,17 @@ impl Root {
         let root = rustix::fs::openat(CWD, &self.path, flags, Mode::empty()).context(step)?;
         let status = rustix::fs::fstat(&root).context(step)?;
         if status.st_uid != rustix::process::geteuid().as_raw() && status.st_uid != 0 {
-            return Err(Error::new(format!("{}: belongs to user {}: choose another with --root", step(), status.st_uid)));
+            return Err(Error::new(format!(
+                "{}: belongs to user {}: choose another with --root",
+                step(),
+                status.st_uid
+            )));
         }
         if status.st_mode & 0o022 != 0 {
-            return Err(Error::new(format!("{}: others may write to it: chmod go-w, or choose another with --root", step())));
+            return Err(Error::new(format!(
+                "{}: others may write to it: chmod go-w, or choose another with --root",
+                step()
+            )));
         }
         Ok(root)
     }
@@ -264,9 +284,14 @@ impl StateDirectory {
         loop {
             match rustix::fs::flock(&self.directory, FlockOperation::NonBlockingLockExclusive) {
                 Ok(()) => break,
-                Err(Errno::AGAIN) if Instant::now() < deadline => std::thread::sleep(Duration::from_millis(2)),
+                Err(Errno::AGAIN) if Instant::now() < deadline => {
+                    std::thread::sleep(Duration::from_millis(2))
+                }
                 Err(Errno::AGAIN) => {
-                    return Err(Error::new(format!("container {}: another command is working on it", self.id)));
+                    return Err(Error::new(format!(
+                        "container {}: another command is working on it",
+                        self.id
+                    )));
                 }
                 Err(errno) => return Err(errno).context(|| format!("lock {}", self.path.display())),
             }
@@ -303,7 +328,9 @@ impl StateDirectory {
     /// Writes state.json with the container's configuration as the last member, in one step.
     pub fn store(&self, record: &Record, config: &str) -> Result<()> {
         let record = json::to_string(record)?;
-        let Some(record) = record.strip_suffix('}') else { return Err(Error::new("state.json: not an object")) };
+        let Some(record) = record.strip_suffix('}') else {
+            return Err(Error::new("state.json: not an object"));
+        };
         self.replace_document(&format!("{record},\"config\":{}}}\n", config.trim()))
     }
 
@@ -312,7 +339,8 @@ impl StateDirectory {
         const NEW: &str = "state.json.new";
         let step = || format!("write {}/{STATE}", self.path.display());
         let flags = OFlags::CREATE | OFlags::WRONLY | OFlags::TRUNC | OFlags::CLOEXEC | OFlags::NOFOLLOW;
-        let file = rustix::fs::openat(&self.directory, NEW, flags, Mode::from_raw_mode(0o600)).context(step)?;
+        let file =
+            rustix::fs::openat(&self.directory, NEW, flags, Mode::from_raw_mode(0o600)).context(step)?;
         write_all(&file, document.as_bytes()).context(step)?;
         rustix::fs::renameat(&self.directory, NEW, &self.directory, STATE).context(step)
     }
@@ -327,7 +355,10 @@ impl StateDirectory {
         let file = match rustix::fs::openat(&self.directory, STATE, flags, Mode::empty()) {
             Ok(file) => file,
             Err(Errno::NOENT) => {
-                return Err(Error::new(format!("{}: container does not exist: its creation was not finished", self.id)));
+                return Err(Error::new(format!(
+                    "{}: container does not exist: its creation was not finished",
+                    self.id
+                )));
             }
             Err(errno) => return Err(errno).context(step),
         };
@@ -345,8 +376,8 @@ impl StateDirectory {
     pub fn load(&self) -> Result<Record> {
         let step = || format!("read {}/{STATE}", self.path.display());
         let document = self.read_document()?;
-        let stored: StoredRecord<'_> =
-            crate::spec::json::parse(&document).map_err(|error| Error::new(format!("{}: {error}", step())))?;
+        let stored: StoredRecord<'_> = crate::spec::json::parse(&document)
+            .map_err(|error| Error::new(format!("{}: {error}", step())))?;
         if *stored.id != *self.id.as_str() || stored.pid <= 0 {
             return Err(Error::new(format!("{}: not the state of container {}", step(), self.id)));
         }
@@ -356,8 +387,9 @@ impl StateDirectory {
     /// A listening socket at `gate`, for init.
     pub fn open_gate(&self) -> Result<OwnedFd> {
         let step = || format!("listen on {}/{GATE}", self.path.display());
-        let gate = rustix::net::socket_with(AddressFamily::UNIX, SocketType::STREAM, SocketFlags::CLOEXEC, None)
-            .context(step)?;
+        let gate =
+            rustix::net::socket_with(AddressFamily::UNIX, SocketType::STREAM, SocketFlags::CLOEXEC, None)
+                .context(step)?;
         let address = self.gate_address().context(step)?;
         rustix::net::bind(&gate, &address).context(step)?;
         rustix::net::listen(&gate, 8).context(step)?;
@@ -378,8 +410,9 @@ impl StateDirectory {
             Err(Errno::NOENT) => return Ok(None),
             Err(errno) => return Err(errno).context(step),
         }
-        let socket = rustix::net::socket_with(AddressFamily::UNIX, SocketType::STREAM, SocketFlags::CLOEXEC, None)
-            .context(step)?;
+        let socket =
+            rustix::net::socket_with(AddressFamily::UNIX, SocketType::STREAM, SocketFlags::CLOEXEC, None)
+                .context(step)?;
         match rustix::net::connect(&socket, &self.gate_address().context(step)?) {
             Ok(()) => Ok(Some(socket)),
             Err(Errno::CONNREFUSED | Errno::NOENT) => Ok(None),

@@ -226,9 +226,12 @@ impl<'a> Child<'a> {
 
     /// Everything closes at the exec but stdio, what the caller preserves, and what init needs.
     fn sort_descriptors(&self) -> Result<(), Errno> {
-        pillbox_init::sys::close_on_exec_from(3 + self.preserve)?;
+        pillbox_init::sys::close_on_exec_from(self.preserve.saturating_add(3))?;
         for &fd in self.keep {
-            rustix::io::fcntl_setfd(pillbox_init::sys::inherited_fd(fd as u32), rustix::io::FdFlags::empty())?;
+            rustix::io::fcntl_setfd(
+                pillbox_init::sys::inherited_fd(fd as u32),
+                rustix::io::FdFlags::empty(),
+            )?;
         }
         Ok(())
     }
@@ -237,7 +240,9 @@ impl<'a> Child<'a> {
 /// A new user namespace gives its first process all capabilities, and execve(2) takes them from whoever is not
 /// root there, which without id maps nobody is. Ambient ones stay.
 fn keep_capabilities_over_exec() -> Result<(), Errno> {
-    use rustix::thread::{CapabilitySet, capabilities, configure_capability_in_ambient_set, set_capabilities};
+    use rustix::thread::{
+        CapabilitySet, capabilities, configure_capability_in_ambient_set, set_capabilities,
+    };
     let mut sets = capabilities(None)?;
     sets.inheritable = sets.permitted;
     set_capabilities(None, sets)?;
@@ -264,7 +269,7 @@ pub fn spawn(child: &Child<'_>, cgroup: Option<BorrowedFd<'_>>) -> Result<Spawne
     let [stack, nested_stack] = stacks.each_mut().map(|stack| stack.as_mut_ptr().cast::<c_void>());
     child.nested_stack.set(nested_stack);
     let (pid, pidfd) = clone_vfork(u64::from(flags), cgroup, stack, entry, std::ptr::from_ref(child).cast())
-            .map_err(|errno| (ChildStep::Clone, errno))?;
+        .map_err(|errno| (ChildStep::Clone, errno))?;
     drop(blocked);
     let (step, errno) = child.failed.get();
     if child.nested || step != ChildStep::None {
@@ -282,7 +287,8 @@ pub fn spawn(child: &Child<'_>, cgroup: Option<BorrowedFd<'_>>) -> Result<Spawne
     }
     // CLONE_PARENT made it this process's child: its number cannot be reused before it is waited for.
     let pid = Pid::from_raw(child.nested_pid.get()).ok_or((ChildStep::Clone, Errno::CHILD))?;
-    let pidfd = rustix::process::pidfd_open(pid, PidfdFlags::empty()).map_err(|errno| (ChildStep::Clone, errno))?;
+    let pidfd =
+        rustix::process::pidfd_open(pid, PidfdFlags::empty()).map_err(|errno| (ChildStep::Clone, errno))?;
     Ok(Spawned { pid, pidfd })
 }
 
@@ -433,7 +439,8 @@ pub fn signalfd(mask: u64) -> Result<OwnedFd, Errno> {
     // SAFETY: the kernel reads a mask of eight bytes; the descriptor that it returns is new.
     unsafe {
         let mask = (&raw const mask) as usize;
-        let fd = syscall4(Sysno::signalfd4, usize::MAX, mask, size_of::<u64>(), flags.bits() as usize).map_err(errno)?;
+        let fd = syscall4(Sysno::signalfd4, usize::MAX, mask, size_of::<u64>(), flags.bits() as usize)
+            .map_err(errno)?;
         Ok(OwnedFd::from_raw_fd(fd as i32))
     }
 }

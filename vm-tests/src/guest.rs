@@ -64,8 +64,11 @@ fn serve() -> Result<(), String> {
         report.write_all(format!("{}\n", event.line()).as_bytes()).map_err(|e| format!("report: {e}"))
     };
     set_up_cgroups()?;
-    // What the runtime sets up once for all containers must not count as the first case's remains.
-    supervise(&cases::WARM_UP, &orders);
+    // What the runtime sets up once for all containers must not count as a case's remains: nothing is cleared here.
+    let log = "/run/vm-tests.warm_up";
+    let _ = watch(&cases::WARM_UP, log);
+    let _ = fs::remove_file(log);
+    let _ = fs::remove_dir_all(cases::folder(cases::WARM_UP.name));
     let help = runtime_help(&orders);
     tell(Event::Up { kernel: line("/proc/sys/kernel/osrelease")?, seconds: uptime()? })?;
     for name in texts(&orders.0["cases"]) {

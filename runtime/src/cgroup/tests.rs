@@ -127,7 +127,7 @@ fn removing_a_deep_and_wide_tree() {
 fn a_failed_create_leaves_nothing() {
     let Some(scratch) = Scratch::new("failed") else { return };
     let json = r#"{"unified":{"nosuch.max":"1"}}"#;
-    let (resources, _): (Resources, _) = serde_json_core::from_str(json).unwrap();
+    let resources: Resources = crate::spec::json::parse(json.as_bytes()).unwrap();
     let limits = compile_limits(&resources).unwrap();
     let error = Cgroup::create(&scratch.hierarchy, &scratch.below("a/b"), &limits).unwrap_err();
     let message = error.to_string();
@@ -362,7 +362,7 @@ fn limits_turn_on_their_controllers() {
         }
         let cgroup = Cgroup::create(&scratch.hierarchy, &scratch.below("a/b"), &[]).unwrap();
         for json in updates {
-            let (resources, _): (Resources, _) = serde_json_core::from_str(json).unwrap();
+            let resources: Resources = crate::spec::json::parse(json.as_bytes()).unwrap();
             let limits = compile_limits(&resources).unwrap();
             cgroup.enable_controllers(&scratch.hierarchy, &limits).unwrap();
             cgroup.apply(&limits).unwrap();

@@ -62,7 +62,10 @@ fn runtime_steps(prepared: &Prepared<'_>) -> Result<Vec<(&'static str, String)>>
         for (name, map) in [("uid_map", &mappings.uid), ("gid_map", &mappings.gid)] {
             for mapping in map.iter() {
                 let (inside, outside, size) = (mapping.container_id, mapping.host_id, mapping.size);
-                steps.push(("WriteMapping", format!("{name} {inside} is {outside}, {size} ids ({:?})", mappings.method)));
+                steps.push((
+                    "WriteMapping",
+                    format!("{name} {inside} is {outside}, {size} ids ({:?})", mappings.method),
+                ));
             }
         }
     }
@@ -80,7 +83,8 @@ fn runtime_steps(prepared: &Prepared<'_>) -> Result<Vec<(&'static str, String)>>
 
 fn clone_line(plan: &Plan) -> String {
     let names: Vec<_> = plan.namespaces.new.iter().map(|kind| kind.name()).collect();
-    let late = plan.namespaces.new.iter().any(|kind| matches!(kind, NamespaceKind::Cgroup | NamespaceKind::Time));
+    let late =
+        plan.namespaces.new.iter().any(|kind| matches!(kind, NamespaceKind::Cgroup | NamespaceKind::Time));
     let start = if plan.from_seed { ", mounts from the seed" } else { "" };
     let after = if late { "; cgroup by init" } else { "" };
     format!("init into its cgroup, new namespaces: {}{start}{after}", names.join(" "))

@@ -10,13 +10,14 @@ use crate::cli::{Arguments, Global};
 pub fn create(global: &Global, arguments: Arguments) -> Result<u8> {
     let id = container_id(&arguments)?;
     let options = create_options(global, &arguments)?;
-    let warnings = container::create(&root(global), &id, &bundle(&arguments)?, &options)?;
-    warnings.iter().for_each(|warning| warn(global, warning));
+    container::create(&root(global), &id, &bundle(&arguments)?, &options, &mut |warning| {
+        warn(global, warning)
+    })?;
     Ok(0)
 }
 
 pub fn start(global: &Global, arguments: Arguments) -> Result<u8> {
-    container::start(&root(global), &container_id(&arguments)?)?;
+    container::start(&root(global), &container_id(&arguments)?, &mut |warning| warn(global, warning))?;
     Ok(0)
 }
 
@@ -25,13 +26,13 @@ pub fn run(global: &Global, arguments: Arguments) -> Result<u8> {
     let options = create_options(global, &arguments)?;
     let bundle = bundle(&arguments)?;
     if arguments.is_set("detach") {
-        let warnings = container::create(&root, &id, &bundle, &options)?;
-        warnings.iter().for_each(|warning| warn(global, warning));
-        return match container::start(&root, &id) {
+        let mut note = |warning: &str| warn(global, warning);
+        container::create(&root, &id, &bundle, &options, &mut note)?;
+        return match container::start(&root, &id, &mut note) {
             Ok(()) => Ok(0),
             Err(error) => {
                 // The first error is the one to report.
-                let _ = container::delete(&root, &id, true);
+                let _ = container::delete(&root, &id, true, &mut note);
                 Err(error)
             }
         };
@@ -61,15 +62,16 @@ pub fn resume(global: &Global, arguments: Arguments) -> Result<u8> {
 
 pub fn delete(global: &Global, arguments: Arguments) -> Result<u8> {
     let (root, force) = (root(global), arguments.is_set("force"));
+    let warn = &mut |warning: &str| warn(global, warning);
     if arguments.is_set("regex") {
-        container::delete_matching(&root, arguments.operand(0)?, force)?;
+        container::delete_matching(&root, arguments.operand(0)?, force, warn)?;
     } else {
-        container::delete(&root, &container_id(&arguments)?, force)?;
+        container::delete(&root, &container_id(&arguments)?, force, warn)?;
     }
     Ok(0)
 }
 
 pub fn destroy(global: &Global, arguments: Arguments) -> Result<u8> {
-    container::delete(&root(global), &container_id(&arguments)?, true)?;
+    container::delete(&root(global), &container_id(&arguments)?, true, &mut |warning| warn(global, warning))?;
     Ok(0)
 }

@@ -31,7 +31,17 @@ impl<'a> StateDocument<'a> {
         let Record { oci_version, id, pid, bundle, rootfs, created, annotations, owner, .. } = record;
         let owner = user_name(owner);
         let pid = if status == Status::Stopped { 0 } else { *pid };
-        StateDocument { oci_version, id, pid, status: status.as_str(), bundle, rootfs, created, annotations, owner }
+        StateDocument {
+            oci_version,
+            id,
+            pid,
+            status: status.as_str(),
+            bundle,
+            rootfs,
+            created,
+            annotations,
+            owner,
+        }
     }
 }
 
@@ -90,15 +100,23 @@ fn table(found: &[(Record, Status)]) -> String {
     let rows: Vec<[String; 6]> = std::iter::once(head)
         .chain(found.iter().map(|(record, status)| {
             let document = StateDocument::new(record, *status);
-            [document.id, &document.pid.to_string(), document.status, document.bundle, document.created, &document.owner]
-                .map(str::to_string)
+            [
+                document.id,
+                &document.pid.to_string(),
+                document.status,
+                document.bundle,
+                document.created,
+                &document.owner,
+            ]
+            .map(str::to_string)
         }))
         .collect();
     let width = |column: usize| rows.iter().map(|row| row[column].chars().count()).max().unwrap_or_default();
     let widths: Vec<_> = (0..6).map(width).collect();
     rows.iter()
         .map(|row| {
-            let cells: Vec<_> = row.iter().zip(&widths).map(|(cell, width)| format!("{cell:<width$}")).collect();
+            let cells: Vec<_> =
+                row.iter().zip(&widths).map(|(cell, width)| format!("{cell:<width$}")).collect();
             cells.join("  ").trim_end().to_string() + "\n"
         })
         .collect()

@@ -1,6 +1,7 @@
 //! The commands: each reads its flags, calls the library and prints what there is to print.
 
 mod completion;
+mod exec;
 mod explain;
 mod features;
 mod lifecycle;
@@ -40,12 +41,15 @@ const fn valued(long: &'static str, short: Option<char>, value: &'static str, he
 }
 
 const BUNDLE: Flag = valued("bundle", Some('b'), "DIR", "the bundle (default: the current folder)");
-const CONFIG: Flag = valued("config", Some('f'), "FILE", "the configuration, instead of the bundle's config.json");
+const CONFIG: Flag =
+    valued("config", Some('f'), "FILE", "the configuration, instead of the bundle's config.json");
 const SPEC: Flag = valued("spec", None, "FILE", "the same as --config");
 const CONSOLE_SOCKET: Flag = valued("console-socket", None, "PATH", "send the terminal to this socket");
 const PID_FILE: Flag = valued("pid-file", None, "FILE", "write the pid of the container's first process");
-const PIDFD_SOCKET: Flag = valued("pidfd-socket", None, "PATH", "send a pidfd of the first process to this socket");
-const NO_PIVOT: Flag = switch("no-pivot", None, "chroot instead of pivot_root (for root file systems in ramfs)");
+const PIDFD_SOCKET: Flag =
+    valued("pidfd-socket", None, "PATH", "send a pidfd of the first process to this socket");
+const NO_PIVOT: Flag =
+    switch("no-pivot", None, "chroot instead of pivot_root (for root file systems in ramfs)");
 const NO_NEW_KEYRING: Flag = switch("no-new-keyring", None, "keep the caller's session keyring");
 const PRESERVE_FDS: Flag = valued("preserve-fds", None, "N", "pass on descriptors 3 to 2 + N");
 const NO_SUBREAPER: Flag = switch("no-subreaper", None, "accepted: pillbox never becomes a subreaper");
@@ -57,7 +61,17 @@ pub const COMMANDS: &[Command] = &[
         operands: "ID",
         operand_count: 1..=1,
         help: "make a container; start runs its program",
-        flags: &[BUNDLE, CONFIG, SPEC, CONSOLE_SOCKET, PID_FILE, PIDFD_SOCKET, NO_PIVOT, NO_NEW_KEYRING, PRESERVE_FDS],
+        flags: &[
+            BUNDLE,
+            CONFIG,
+            SPEC,
+            CONSOLE_SOCKET,
+            PID_FILE,
+            PIDFD_SOCKET,
+            NO_PIVOT,
+            NO_NEW_KEYRING,
+            PRESERVE_FDS,
+        ],
         ends_at_operand: false,
         run: lifecycle::create,
     },
@@ -91,6 +105,33 @@ pub const COMMANDS: &[Command] = &[
         ],
         ends_at_operand: false,
         run: lifecycle::run,
+    },
+    Command {
+        name: "exec",
+        operands: "ID [COMMAND [ARGUMENT…]]",
+        operand_count: 1..=usize::MAX,
+        help: "run one more program in a container",
+        flags: &[
+            CONSOLE_SOCKET,
+            PID_FILE,
+            PRESERVE_FDS,
+            valued("process", Some('p'), "FILE", "the program as a process.json says"),
+            valued("cwd", None, "DIR", "its working folder"),
+            valued("env", Some('e'), "NAME=VALUE", "one more variable; may be repeated"),
+            switch("tty", Some('t'), "give it a terminal"),
+            valued("user", Some('u'), "UID[:GID]", "its user"),
+            valued("additional-gids", Some('g'), "GID", "one more group; may be repeated"),
+            switch("detach", Some('d'), "do not wait"),
+            valued("process-label", None, "LABEL", "its SELinux label"),
+            valued("apparmor", None, "PROFILE", "its AppArmor profile"),
+            switch("no-new-privs", None, "set no_new_privs"),
+            valued("cap", Some('c'), "CAPABILITY", "one more capability; may be repeated"),
+            valued("cgroup", None, "PATH", "a cgroup below the container's"),
+            switch("ignore-paused", None, "go ahead in a paused container"),
+            NO_SUBREAPER,
+        ],
+        ends_at_operand: true,
+        run: exec::exec,
     },
     Command {
         name: "state",

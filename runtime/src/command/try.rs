@@ -16,7 +16,11 @@ pub fn r#try(global: &Global, arguments: Arguments) -> Result<u8> {
     let command = arguments
         .operands
         .iter()
-        .map(|word| word.to_str().map(str::to_string).ok_or_else(|| Error::new(format!("{}: not UTF-8", word.display()))))
+        .map(|word| {
+            word.to_str()
+                .map(str::to_string)
+                .ok_or_else(|| Error::new(format!("{}: not UTF-8", word.display())))
+        })
         .collect::<Result<Vec<_>>>()?;
     let interactive = rustix::termios::isatty(stdio::stdin()) && rustix::termios::isatty(stdio::stdout());
     let command = if command.is_empty() { vec![shell()] } else { command };
@@ -28,11 +32,7 @@ pub fn r#try(global: &Global, arguments: Arguments) -> Result<u8> {
         terminal: interactive,
         user: (uid, gid),
     })?;
-    let bundle = Bundle {
-        path: PathBuf::from("/"),
-        config,
-        config_name: "pillbox try".to_string(),
-    };
+    let bundle = Bundle { path: PathBuf::from("/"), config, config_name: "pillbox try".to_string() };
     let mut options = create_options(global, &arguments)?;
     options.scratch_over = scratch::layers()?;
     let id = ContainerId::new(format!("try-{}", std::process::id()))?;
@@ -43,7 +43,11 @@ pub fn r#try(global: &Global, arguments: Arguments) -> Result<u8> {
 
 fn shell() -> String {
     let wanted = std::env::var("SHELL").unwrap_or_default();
-    if wanted.starts_with('/') && std::path::Path::new(&wanted).exists() { wanted } else { "/bin/sh".to_string() }
+    if wanted.starts_with('/') && std::path::Path::new(&wanted).exists() {
+        wanted
+    } else {
+        "/bin/sh".to_string()
+    }
 }
 
 /// What a shell needs to feel at home; nothing that could name a socket or a secret of the user's.

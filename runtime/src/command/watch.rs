@@ -27,7 +27,7 @@ pub fn events(global: &Global, arguments: Arguments) -> Result<u8> {
         print(&stats(watch.stats()?))?;
         return Ok(0);
     }
-    while let Some(event) = watch.next()? {
+    while let Some(event) = watch.next_event()? {
         match event {
             Event::Stats(data) => print(&stats(data))?,
             Event::OutOfMemory => print(&format!("{{\"type\":\"oom\",\"id\":\"{id}\"}}\n"))?,

@@ -2,15 +2,13 @@
 
 use std::path::{Path, PathBuf};
 
-use crate::cgroup::{
-    CgroupPath, DeviceProgram, FileWrite, Hierarchy, compile_devices, compile_limits,
-};
+use crate::cgroup::{CgroupPath, DeviceProgram, FileWrite, Hierarchy, compile_devices, compile_limits};
 use crate::container_id::ContainerId;
 use crate::error::{Context, Error, Result};
 use crate::plan::{self, Host, Intent, Layer, Plan};
+use crate::seed;
 use crate::spec::{self, linux::Resources};
 use crate::validate::{ValidSpec, validate};
-use crate::seed;
 
 /// Where a container's configuration comes from.
 #[derive(Debug, Clone)]
@@ -90,13 +88,23 @@ impl<'b> Prepared<'b> {
     /// # Errors
     /// Everything that is wrong with the configuration, by field.
     pub fn new(bundle: &'b Bundle, id: &ContainerId, wishes: Wishes) -> Result<Prepared<'b>> {
-        let Wishes { wait_for_start, preserve_fds, no_pivot, no_new_keyring, environment, no_cgroup, scratch_over } = wishes;
+        let Wishes {
+            wait_for_start,
+            preserve_fds,
+            no_pivot,
+            no_new_keyring,
+            environment,
+            no_cgroup,
+            scratch_over,
+        } = wishes;
         let named = |error: Error| error.context(&bundle.config_name);
         let spec = spec::parse(bundle.config.as_bytes())
             .map_err(|error| Error::new(format!("{}: {error}", bundle.config_name)))?;
         let spec = validate(spec).map_err(named)?;
         let rootfs = bundle.path.join(&*spec.root.path);
-        let kind = std::fs::metadata(&rootfs).context(|| format!("root.path: {}", rootfs.display())).map_err(named)?;
+        let kind = std::fs::metadata(&rootfs)
+            .context(|| format!("root.path: {}", rootfs.display()))
+            .map_err(named)?;
         if !kind.is_dir() {
             return Err(named(Error::new(format!("root.path: {}: not a folder", rootfs.display()))));
         }
@@ -110,9 +118,9 @@ impl<'b> Prepared<'b> {
         compile_limits(&spec.resources).map_err(named)?;
         let cgroup = if no_cgroup { None } else { find_cgroup(&spec, id).map_err(named)? };
         let host = Host::look();
-        let cgroup_path = cgroup.as_ref().map(|(hierarchy, path)| {
-            format!("{}{}", hierarchy.mount().display(), path.as_str())
-        });
+        let cgroup_path = cgroup
+            .as_ref()
+            .map(|(hierarchy, path)| format!("{}{}", hierarchy.mount().display(), path.as_str()));
         let intent = Intent {
             id: id.to_string(),
             rootfs: rootfs.clone(),
@@ -132,7 +140,11 @@ impl<'b> Prepared<'b> {
             devices,
             rootfs,
             oci_version: spec.oci_version.to_string(),
-            annotations: spec.annotations.iter().map(|(key, value)| (key.to_string(), value.to_string())).collect(),
+            annotations: spec
+                .annotations
+                .iter()
+                .map(|(key, value)| (key.to_string(), value.to_string()))
+                .collect(),
             spec,
             intent,
             host,
@@ -217,7 +229,8 @@ impl Host {
     /// Asks the kernel what the plan depends on.
     pub fn look() -> Host {
         let capabilities = rustix::thread::capabilities(None).map_or(0, |sets| sets.permitted.bits());
-        let privileged = capabilities >> linux_raw_sys::general::CAP_SYS_ADMIN & 1 == 1 && rustix::process::geteuid().is_root();
+        let privileged = capabilities >> linux_raw_sys::general::CAP_SYS_ADMIN & 1 == 1
+            && rustix::process::geteuid().is_root();
         Host {
             privileged,
             seed: privileged && seed::open().is_some(),

@@ -8,13 +8,17 @@ use pillbox_init::plan::Turn;
 use rustix::io::Errno;
 
 use super::bundle::{Bundle, Prepared, Wishes};
+use super::delete::run_poststop;
+use super::exec::namespace_flags;
 use crate::cgroup::{Cgroup, DeviceControl};
 use crate::container_id::ContainerId;
 use crate::error::{Context, Error, Result};
+use crate::hooks::{self, Place};
 use crate::json::Members;
 use crate::plan::Layer;
 use crate::spawn::{self, Init, SpawnError};
-use crate::state::{Record, Root, StateDirectory, boot_id, process_start};
+use crate::state::{Record, Root, StateDirectory, Status, boot_id, process_start};
+use crate::validate::ValidSpec;
 use crate::{console, seed, sys, time};
 
 /// How a container is wanted.
@@ -40,6 +44,31 @@ pub struct CreateOptions {
     pub scratch_over: Vec<Layer>,
 }
 
+/// fs.nr_open can't be more.
+const DESCRIPTORS_MAX: u32 = i32::MAX as u32 - 3;
+
+impl CreateOptions {
+    /// How many descriptors from 3 on the program gets, and the variables that tell it of them.
+    pub(super) fn passed_on(&self) -> Result<(u32, Vec<String>)> {
+        let (asked, listening) = (self.preserve_fds, self.listen_fds);
+        let count =
+            asked.checked_add(listening).filter(|count| *count <= DESCRIPTORS_MAX).ok_or_else(|| {
+                Error::new(format!("--preserve-fds {asked}, LISTEN_FDS={listening}: more than there can be"))
+            })?;
+        for number in 3..3 + count {
+            sys::inherited_descriptor(number).map_err(|_| {
+                Error::new(format!("--preserve-fds {}: descriptor {number} is not open", self.preserve_fds))
+            })?;
+        }
+        let mut environment = Vec::new();
+        if self.listen_fds > 0 {
+            environment.push(format!("LISTEN_FDS={}", self.listen_fds));
+            environment.push("LISTEN_PID=1".to_string());
+        }
+        Ok((count, environment))
+    }
+}
+
 /// A container whose init waits: at the gate, or for the last word of [`super::run`].
 pub(super) struct Created {
     pub init: Init,
@@ -49,23 +78,32 @@ pub(super) struct Created {
     pub record: Record,
 }
 
-/// Creates a container; `start` runs its program. The result are warnings.
+/// Creates a container; `start` runs its program.
 ///
 /// # Errors
 /// What went wrong; nothing is left then.
-pub fn create(root: &Root, id: &ContainerId, bundle: &Bundle, options: &CreateOptions) -> Result<Vec<String>> {
-    let prepared = prepare(bundle, id, options, true)?;
+pub fn create(
+    root: &Root,
+    id: &ContainerId,
+    bundle: &Bundle,
+    options: &CreateOptions,
+    warn: &mut dyn FnMut(&str),
+) -> Result<()> {
+    let mut prepared = prepare(bundle, id, options, true)?;
     if prepared.plan.terminal && options.console_socket.is_none() {
         return Err(Error::new(
             "process.terminal: a detached container with a terminal needs --console-socket, where the terminal is sent",
         ));
     }
-    let mut created = set_up(root, id, bundle, prepared, options)?;
-    let finished = hand_over_console(&mut created, options).and_then(|()| finish(&created, bundle, options));
-    match finished {
-        Ok(()) => Ok(created.plan.warnings),
+    let mut created = set_up(root, id, bundle, &mut prepared, options, warn)?;
+    created.plan.warnings.iter().for_each(|warning| warn(warning));
+    let Created { init, record, .. } = &mut created;
+    match hand_over_console(init, options).and_then(|()| finish(init, record, options)) {
+        Ok(()) => Ok(()),
         Err(error) => {
+            let record = created.record.clone();
             take_back(created);
+            run_poststop(&prepared.spec().hooks, &record, warn);
             Err(error)
         }
     }
@@ -77,16 +115,7 @@ pub(super) fn prepare<'b>(
     options: &CreateOptions,
     wait_for_start: bool,
 ) -> Result<Prepared<'b>> {
-    let preserve_fds = options.preserve_fds + options.listen_fds;
-    for number in 3..3 + preserve_fds {
-        sys::inherited_descriptor(number)
-            .map_err(|_| Error::new(format!("--preserve-fds {}: descriptor {number} is not open", options.preserve_fds)))?;
-    }
-    let mut environment = Vec::new();
-    if options.listen_fds > 0 {
-        environment.push(format!("LISTEN_FDS={}", options.listen_fds));
-        environment.push("LISTEN_PID=1".to_string());
-    }
+    let (preserve_fds, environment) = options.passed_on()?;
     let wishes = Wishes {
         wait_for_start,
         preserve_fds,
@@ -98,7 +127,9 @@ pub(super) fn prepare<'b>(
     };
     let prepared = Prepared::new(bundle, id, wishes)?;
     if !prepared.plan.terminal && options.console_socket.is_some() {
-        return Err(Error::new("--console-socket: the container has no terminal: set process.terminal in its config.json"));
+        return Err(Error::new(
+            "--console-socket: the container has no terminal: set process.terminal in its config.json",
+        ));
     }
     Ok(prepared)
 }
@@ -108,15 +139,16 @@ pub(super) fn set_up(
     root: &Root,
     id: &ContainerId,
     bundle: &Bundle,
-    mut prepared: Prepared<'_>,
+    prepared: &mut Prepared<'_>,
     options: &CreateOptions,
+    warn: &mut dyn FnMut(&str),
 ) -> Result<Created> {
     // A source that is missing shows here, before anything has been made.
     let opened = spawn::open(&prepared.plan).context(|| &bundle.config_name)?;
     let directory = root.reserve(id)?;
     let mut undo = Undo { directory: Some(directory), cgroup: None, init: None };
     let directory = undo.directory.as_ref().ok_or_else(|| Error::new("no state directory"))?;
-    undo.cgroup = make_cgroup(&prepared, directory)?;
+    undo.cgroup = make_cgroup(prepared, directory)?;
     let gate = if prepared.plan.waits_for_start() { Some(directory.open_gate()?) } else { None };
 
     let init = loop {
@@ -131,9 +163,8 @@ pub(super) fn set_up(
     };
     undo.init = Some(init);
     let init = undo.init.as_mut().ok_or_else(|| Error::new("no init"))?;
-    init.bring_up(&prepared.plan)?;
-
-    let process = process_start(init.pid.as_raw_pid())?.ok_or_else(|| Error::new("init ended during the set-up"))?;
+    let process =
+        process_start(init.pid.as_raw_pid())?.ok_or_else(|| Error::new("init ended during the set-up"))?;
     let record = Record {
         oci_version: prepared.oci_version.clone(),
         id: id.to_string(),
@@ -146,14 +177,24 @@ pub(super) fn set_up(
         owner: rustix::process::geteuid().as_raw().to_string(),
         cgroup: undo.cgroup.as_ref().map(|cgroup| cgroup.path().as_str().to_string()),
         annotations: Members(std::mem::take(&mut prepared.annotations)),
+        hooks: has_later_hooks(prepared.spec()),
     };
+    let cgroup = undo.cgroup.as_ref();
+    let brought_up =
+        init.bring_up(&prepared.plan, &mut |init| create_hooks(prepared.spec(), init, &record, cgroup));
+    if let Err(error) = brought_up {
+        drop(undo);
+        run_poststop(&prepared.spec().hooks, &record, warn);
+        return Err(error);
+    }
     undo.directory.as_ref().map_or(Ok(()), |directory| directory.store(&record, &bundle.config))?;
     if let Some(socket) = &options.pidfd_socket {
         console::send_descriptor(socket, &init.process, "pidfd").context(|| "--pidfd-socket")?;
     }
     match (undo.init.take(), undo.directory.take()) {
         (Some(init), Some(directory)) => {
-            Ok(Created { init, directory, cgroup: undo.cgroup.take(), plan: prepared.plan, record })
+            let plan = std::mem::take(&mut prepared.plan);
+            Ok(Created { init, directory, cgroup: undo.cgroup.take(), plan, record })
         }
         _ => Err(Error::new("no init")),
     }
@@ -164,14 +205,16 @@ fn make_cgroup(prepared: &Prepared<'_>, directory: &StateDirectory) -> Result<Op
     let Some((hierarchy, path)) = &prepared.cgroup else { return Ok(None) };
     let limits = prepared.limits()?;
     directory.note_cgroup(path)?;
-    let control = if prepared.is_privileged() { DeviceControl::Required } else { DeviceControl::WhereAllowed };
+    let control =
+        if prepared.is_privileged() { DeviceControl::Required } else { DeviceControl::WhereAllowed };
     let cgroup = match Cgroup::create(hierarchy, path, &limits) {
         Ok(cgroup) => cgroup,
         // A login session owns no part of the hierarchy; without limits a container needs none.
         Err(_) if !prepared.is_privileged() && limits.is_empty() => return Ok(None),
         Err(error) => return Err(error),
     };
-    let filled = cgroup.apply(&limits).and_then(|()| cgroup.attach_devices(prepared.devices.as_ref(), control));
+    let filled =
+        cgroup.apply(&limits).and_then(|()| cgroup.attach_devices(prepared.devices.as_ref(), control));
     match filled {
         Ok(_) => Ok(Some(cgroup)),
         Err(error) => {
@@ -183,28 +226,45 @@ fn make_cgroup(prepared: &Prepared<'_>, directory: &StateDirectory) -> Result<Op
 }
 
 /// Sends the terminal to whoever asked for it, without waiting for an answer.
-fn hand_over_console(created: &mut Created, options: &CreateOptions) -> Result<()> {
-    match (&options.console_socket, created.init.console.take()) {
+fn hand_over_console(init: &mut Init, options: &CreateOptions) -> Result<()> {
+    match (&options.console_socket, init.console.take()) {
         (Some(socket), Some(master)) => {
             console::send_descriptor(socket, &master, "/dev/ptmx").context(|| "--console-socket")
         }
         (_, console) => {
-            created.init.console = console;
+            init.console = console;
             Ok(())
         }
     }
 }
 
 /// The last steps: the pid file, and init may go on. After that the container stands without the runtime.
-pub(super) fn finish(created: &Created, _bundle: &Bundle, options: &CreateOptions) -> Result<()> {
+pub(super) fn finish(init: &Init, record: &Record, options: &CreateOptions) -> Result<()> {
     if let Some(path) = &options.pid_file {
-        write_pid_file(path, created.record.pid)?;
+        write_pid_file(path, record.pid)?;
     }
-    created.init.answer(Turn::Record)
+    init.answer(Turn::Record)
+}
+
+/// The hooks of `create`: those of the runtime's namespaces, then those that look from inside.
+fn create_hooks(spec: &ValidSpec<'_>, init: &Init, record: &Record, cgroup: Option<&Cgroup>) -> Result<()> {
+    let outside = |kind| Place::outside(kind, Status::Creating, record.pid);
+    hooks::run(&spec.hooks.prestart, record, &outside("prestart"))?;
+    hooks::run(&spec.hooks.create_runtime, record, &outside("createRuntime"))?;
+    if spec.hooks.create_container.is_empty() {
+        return Ok(());
+    }
+    let enter = Some((init.duplicate()?, namespace_flags(spec)));
+    hooks::run(&spec.hooks.create_container, record, &Place { enter, cgroup, ..outside("createContainer") })
+}
+
+fn has_later_hooks(spec: &ValidSpec<'_>) -> bool {
+    let hooks = &spec.hooks;
+    !(hooks.start_container.is_empty() && hooks.poststart.is_empty() && hooks.poststop.is_empty())
 }
 
 /// Digits only, by rename: who sees the file sees the number.
-fn write_pid_file(path: &Path, pid: i32) -> Result<()> {
+pub(super) fn write_pid_file(path: &Path, pid: i32) -> Result<()> {
     let step = || format!("--pid-file {}", path.display());
     let name = path.file_name().ok_or_else(|| Error::new(format!("{}: not a file name", step())))?;
     let temporary = path.with_file_name(format!(".{}.{pid}", name.to_string_lossy()));

@@ -5,9 +5,13 @@ use std::ffi::CString;
 use rustix::process::Signal;
 
 use super::create::wait_until_gone;
+use super::start::stored_spec;
 use crate::cgroup::{Cgroup, Hierarchy};
 use crate::container_id::ContainerId;
 use crate::error::{Error, Result};
+use crate::hooks::{self, Place};
+use crate::spec::Hooks;
+use crate::spec::json::List;
 use crate::state::{Record, Root, StateDirectory, Status, send_signal};
 use crate::sys::Regex;
 
@@ -18,7 +22,7 @@ const PATIENCE_MS: i64 = 10_000;
 ///
 /// # Errors
 /// It runs; it could not be killed within ten seconds (its state is kept then).
-pub fn delete(root: &Root, id: &ContainerId, force: bool) -> Result<()> {
+pub fn delete(root: &Root, id: &ContainerId, force: bool, warn: &mut dyn FnMut(&str)) -> Result<()> {
     let directory = match root.find(id) {
         Err(_) if force && !root.path().join(id.as_str()).exists() => return Ok(()),
         directory => directory?,
@@ -34,16 +38,8 @@ pub fn delete(root: &Root, id: &ContainerId, force: bool) -> Result<()> {
         Err(_) if force && !root.path().join(id.as_str()).exists() => return Ok(()),
         locked => locked?,
     }
-    match directory.load() {
-        Ok(record) => {
-            if !force {
-                check_deletable(&directory, &record)?;
-            }
-            kill_processes(id, &record)?;
-            if let Some(cgroup) = record.open_cgroup()? {
-                cgroup.remove()?;
-            }
-        }
+    let record = match directory.load() {
+        Ok(record) => record,
         Err(error) if !force => return Err(error),
         // What `create` leaves when it is killed: init dies with it, the cgroup's name stands beside.
         Err(_) => {
@@ -51,7 +47,29 @@ pub fn delete(root: &Root, id: &ContainerId, force: bool) -> Result<()> {
                 cgroup.kill()?;
                 cgroup.remove()?;
             }
+            return directory.remove();
         }
+    };
+    if !force {
+        check_deletable(&directory, &record)?;
+    }
+    if !record.hooks {
+        return destroy(&directory, &record);
+    }
+    let document = directory.read_document()?;
+    destroy(&directory, &record)?;
+    match stored_spec(&document) {
+        Ok(spec) => run_poststop(&spec.hooks, &record, warn),
+        Err(error) => warn(&error.to_string()),
+    }
+    Ok(())
+}
+
+/// Ends what is left of a container and forgets it.
+pub(super) fn destroy(directory: &StateDirectory, record: &Record) -> Result<()> {
+    kill_processes(directory.id(), record)?;
+    if let Some(cgroup) = record.open_cgroup()? {
+        cgroup.remove()?;
     }
     directory.remove()
 }
@@ -61,7 +79,12 @@ pub fn delete(root: &Root, id: &ContainerId, force: bool) -> Result<()> {
 ///
 /// # Errors
 /// Not such an expression; the first container that could not be removed, when all the others are.
-pub fn delete_matching(root: &Root, pattern: &str, force: bool) -> Result<()> {
+pub fn delete_matching(
+    root: &Root,
+    pattern: &str,
+    force: bool,
+    warn: &mut dyn FnMut(&str),
+) -> Result<()> {
     let text = |text: &str| {
         CString::new(text).map_err(|_| Error::new(format!("{text:?} has a NUL character in it")))
     };
@@ -70,10 +93,21 @@ pub fn delete_matching(root: &Root, pattern: &str, force: bool) -> Result<()> {
     let mut first_error = Ok(());
     for id in root.ids()? {
         if regex.is_match(&text(&id)?) {
-            first_error = first_error.and(delete(root, &id, force));
+            first_error = first_error.and(delete(root, &id, force, warn));
         }
     }
     first_error
+}
+
+/// The container is gone whatever these hooks do: their failures are warnings.
+pub(super) fn run_poststop(hooks: &Hooks<'_>, record: &Record, warn: &mut dyn FnMut(&str)) {
+    // One that fails must not keep the next from running.
+    for hook in &hooks.poststop {
+        let one = List(vec![hook.clone()]);
+        if let Err(error) = hooks::run(&one, record, &Place::outside("poststop", Status::Stopped, 0)) {
+            warn(&error.to_string());
+        }
+    }
 }
 
 fn check_deletable(directory: &StateDirectory, record: &Record) -> Result<()> {

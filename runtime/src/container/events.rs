@@ -53,7 +53,7 @@ impl Watch {
     }
 
     /// Waits for the next event; `None` when the container has ended.
-    pub fn next(&mut self) -> Result<Option<Event>> {
+    pub fn next_event(&mut self) -> Result<Option<Event>> {
         loop {
             let left = self.next.saturating_duration_since(Instant::now());
             let has_ended = self.sleep(left)?;

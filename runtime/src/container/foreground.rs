@@ -8,11 +8,15 @@ use rustix::process::{Signal, WaitId, WaitIdOptions};
 
 use super::bundle::Bundle;
 use super::create::{CreateOptions, Created, finish, prepare, set_up, take_back};
+use super::delete::run_poststop;
+use super::start::start_hooks;
 use crate::console::{self, RawTerminal};
 use crate::container_id::ContainerId;
 use crate::error::{Context, Result};
-use crate::spawn::{Message, word_report};
-use crate::state::Root;
+use crate::hooks::{self, Place};
+use crate::plan::Plan;
+use crate::spawn::Init;
+use crate::state::{Root, Status};
 use crate::sys;
 
 /// How a foreground container ended, and what had to be left out of it.
@@ -34,31 +38,47 @@ pub fn run(
     keep: bool,
     warn: &mut dyn FnMut(&str),
 ) -> Result<Ended> {
-    let prepared = prepare(bundle, id, options, false)?;
+    let mut prepared = prepare(bundle, id, options, false)?;
     // From here on: a signal that comes while the container is being made must reach it, not end the runtime.
     let signals = ForwardedSignals::block()?;
-    let mut created = set_up(root, id, bundle, prepared, options)?;
+    let mut created = set_up(root, id, bundle, &mut prepared, options, warn)?;
+    let spec = prepared.spec();
     created.plan.warnings.iter().for_each(|warning| warn(warning));
-    let ended = match finish(&created, bundle, options) {
-        Ok(()) => supervise(&mut created, &signals, options),
-        Err(error) => Err(error),
-    };
-    match ended {
-        Ok(status) => {
-            clean_up(created, keep)?;
-            Ok(Ended { status })
-        }
+    let Created { init, plan, record, cgroup, .. } = &mut created;
+    let hooks = &spec.hooks;
+    let ended = start_hooks(spec, init, record, cgroup.as_ref())
+        .and_then(|()| finish(init, record, options))
+        .and_then(|()| {
+            let mut started = || {
+                let place = Place::outside("poststart", Status::Running, record.pid);
+                hooks::run(&hooks.poststart, record, &place)
+            };
+            supervise(init, plan, &signals, options, &mut started)
+        });
+    let record = created.record.clone();
+    let ended = match ended {
+        Ok(status) => clean_up(created, keep).map(|()| Ended { status }),
         Err(error) => {
             take_back(created);
             Err(error)
         }
+    };
+    if !keep || ended.is_err() {
+        run_poststop(hooks, &record, warn);
     }
+    ended
 }
 
-/// Until init is gone: its report if the exec fails, signals, the terminal.
-fn supervise(created: &mut Created, signals: &ForwardedSignals, options: &CreateOptions) -> Result<u8> {
-    let console = created.init.console.take();
-    let proxy = match (&options.console_socket, console) {
+/// Until init is gone: its report if the exec fails, signals, the terminal. `started` is called once the program
+/// runs, and ends it all with its error.
+pub(super) fn supervise(
+    init: &mut Init,
+    plan: &Plan,
+    signals: &ForwardedSignals,
+    options: &CreateOptions,
+    started: &mut dyn FnMut() -> Result<()>,
+) -> Result<u8> {
+    let mut proxy = match (&options.console_socket, init.console.take()) {
         (Some(socket), Some(master)) => {
             console::send_descriptor(socket, &master, "/dev/ptmx").context(|| "--console-socket")?;
             None
@@ -66,31 +86,24 @@ fn supervise(created: &mut Created, signals: &ForwardedSignals, options: &Create
         (_, master) => master.map(Proxy::new),
     };
     let mut exec_pending = true;
-    let mut proxy = proxy;
     loop {
-        let ready = wait(created, signals, exec_pending, proxy.as_ref())?;
+        let ready = wait(init, signals, exec_pending, proxy.as_ref())?;
         if ready.signal {
-            signals.forward(&created.init.process, proxy.as_ref())?;
+            signals.forward(&init.process, proxy.as_ref())?;
         }
         if let Some(active) = proxy.as_mut() {
             active.pass_on(ready.input, ready.output);
         }
-        if ready.channel && exec_pending {
-            match created.init.receive()? {
-                Message::Closed => exec_pending = false,
-                Message::Report(report, _, text) => return Err(word_report(&created.plan, report, &text)),
-            }
+        if exec_pending && (ready.channel || ready.ended) {
+            init.await_exec(plan)?;
+            exec_pending = false;
+            started()?;
         }
         if ready.ended {
-            if exec_pending
-                && let Message::Report(report, _, text) = created.init.receive()?
-            {
-                return Err(word_report(&created.plan, report, &text));
-            }
             if let Some(active) = proxy.take() {
                 active.drain();
             }
-            return reap(&created.init.process);
+            return reap(&init.process);
         }
     }
 }
@@ -104,19 +117,12 @@ struct Ready {
     output: bool,
 }
 
-fn wait(
-    created: &Created,
-    signals: &ForwardedSignals,
-    exec_pending: bool,
-    proxy: Option<&Proxy>,
-) -> Result<Ready> {
+fn wait(init: &Init, signals: &ForwardedSignals, exec_pending: bool, proxy: Option<&Proxy>) -> Result<Ready> {
     let stdin = console::stdin();
-    let mut polled = vec![
-        PollFd::new(&created.init.process, PollFlags::IN),
-        PollFd::new(&signals.descriptor, PollFlags::IN),
-    ];
+    let mut polled =
+        vec![PollFd::new(&init.process, PollFlags::IN), PollFd::new(&signals.descriptor, PollFlags::IN)];
     if exec_pending {
-        polled.push(PollFd::from_borrowed_fd(created.init.channel(), PollFlags::IN));
+        polled.push(PollFd::from_borrowed_fd(init.channel(), PollFlags::IN));
     }
     let first_of_proxy = polled.len();
     if let Some(proxy) = proxy {
@@ -169,7 +175,7 @@ fn clean_up(created: Created, keep: bool) -> Result<()> {
 }
 
 /// The signals that a foreground container gets in the runtime's stead.
-struct ForwardedSignals {
+pub(super) struct ForwardedSignals {
     descriptor: OwnedFd,
     before: u64,
 }
@@ -190,7 +196,7 @@ impl ForwardedSignals {
         Signal::SYS,
     ];
 
-    fn block() -> Result<ForwardedSignals> {
+    pub(super) fn block() -> Result<ForwardedSignals> {
         let mask = Self::SIGNALS.iter().fold(0u64, |mask, signal| mask | 1 << (signal.as_raw() - 1));
         let descriptor = sys::signalfd(mask).context(|| "signalfd")?;
         let before = sys::set_signal_mask(mask);

@@ -1,13 +1,20 @@
 //! Starting a created container.
 
+use std::os::fd::OwnedFd;
+
 use pillbox_init::report::Report;
 
+use super::delete::{destroy, run_poststop};
+use super::exec::namespace_flags;
+use crate::cgroup::Cgroup;
+use crate::container_id::ContainerId;
 use crate::error::{Context, Error, Result};
-use crate::spawn::{self, Message};
+use crate::hooks::{self, Place};
+use crate::spawn::{self, Init, Message};
 use crate::spec::Spec;
 use crate::spec::json::object;
-use crate::state::{Root, StateDirectory, Status};
-use crate::container_id::ContainerId;
+use crate::state::{Record, Root, StateDirectory, Status};
+use crate::validate::{NamespaceKind, ValidSpec, validate};
 
 object! {
     /// The part of state.json that words an error.
@@ -19,30 +26,103 @@ object! {
 /// Opens the gate and learns whether the program runs.
 ///
 /// # Errors
-/// There is no such container, or it is not a created one; the program could not be executed.
-pub fn start(root: &Root, id: &ContainerId) -> Result<()> {
+/// There is no such container, or it is not a created one; the program could not be executed; a hook failed (the
+/// container is gone then).
+pub fn start(root: &Root, id: &ContainerId, warn: &mut dyn FnMut(&str)) -> Result<()> {
     let directory = root.find(id)?;
     directory.lock_patiently()?;
     let record = directory.load()?;
-    let Some(gate) = (if record.is_alive()? { directory.connect_gate()? } else { None }) else {
-        let status = directory.status(&record)?;
-        return Err(match status {
-            Status::Stopped => Error::new(format!("cannot start container {id}: it is stopped: process already finished")),
-            status => Error::new(format!("cannot start container {id}: it is {}, not created", status.as_str())),
-        });
-    };
+    // Before the gate is looked at: a frozen init takes nobody in.
     if record.open_cgroup()?.map_or(Ok(false), |cgroup| cgroup.is_frozen())? {
         return Err(Error::new(format!("cannot start container {id}: it is paused: resume it first")));
     }
-    StateDirectory::send_start(&gate).context(|| format!("start container {id}"))?;
-    match spawn::receive(&gate)? {
+    let Some(gate) = (if record.is_alive()? { directory.connect_gate()? } else { None }) else {
+        let status = directory.status(&record)?;
+        return Err(match status {
+            Status::Stopped => {
+                Error::new(format!("cannot start container {id}: it is stopped: process already finished"))
+            }
+            status => {
+                Error::new(format!("cannot start container {id}: it is {}, not created", status.as_str()))
+            }
+        });
+    };
+    if !record.hooks {
+        return open_gate(&directory, &gate);
+    }
+    let document = directory.read_document()?;
+    let spec = stored_spec(&document)?;
+    let started =
+        run_start_container(&spec, &record).and_then(|()| open_gate(&directory, &gate)).and_then(|()| {
+            hooks::run(
+                &spec.hooks.poststart,
+                &record,
+                &Place::outside("poststart", Status::Running, record.pid),
+            )
+        });
+    if started.is_err() {
+        drop(gate);
+        destroy(&directory, &record)?;
+        run_poststop(&spec.hooks, &record, warn);
+    }
+    started
+}
+
+fn open_gate(directory: &StateDirectory, gate: &OwnedFd) -> Result<()> {
+    StateDirectory::send_start(gate).context(|| format!("start container {}", directory.id()))?;
+    match spawn::receive(gate)? {
         // Closed by a successful exec, or by init's end before one.
         Message::Closed => {
             directory.remove_gate();
             Ok(())
         }
-        Message::Report(report, ..) => Err(describe(&directory, report)),
+        Message::Report(report, ..) => Err(describe(directory, report)),
     }
+}
+
+/// The configuration that was stored with the container, checked again.
+///
+/// # Errors
+/// state.json has none, or it has been changed.
+pub(super) fn stored_spec(document: &[u8]) -> Result<ValidSpec<'_>> {
+    let stored: StoredConfig<'_> =
+        crate::spec::json::parse(document).map_err(|error| Error::new(format!("state.json: {error}")))?;
+    validate(stored.config.ok_or_else(|| Error::new("state.json: it has no configuration"))?)
+}
+
+fn run_start_container(spec: &ValidSpec<'_>, record: &Record) -> Result<()> {
+    if spec.hooks.start_container.is_empty() {
+        return Ok(());
+    }
+    let process = record.open_process()?.ok_or_else(|| Error::new("process already finished"))?;
+    let cgroup = record.open_cgroup()?;
+    inside(spec, process, record, cgroup.as_ref())
+}
+
+/// The startContainer hooks of a container whose init waits.
+pub(super) fn start_hooks(
+    spec: &ValidSpec<'_>,
+    init: &Init,
+    record: &Record,
+    cgroup: Option<&Cgroup>,
+) -> Result<()> {
+    if spec.hooks.start_container.is_empty() {
+        Ok(())
+    } else {
+        inside(spec, init.duplicate()?, record, cgroup)
+    }
+}
+
+/// They are the container's programs: with its rights, in its namespaces, told the pid that they see.
+fn inside(spec: &ValidSpec<'_>, process: OwnedFd, record: &Record, cgroup: Option<&Cgroup>) -> Result<()> {
+    let own_pids = spec.namespace(NamespaceKind::Pid).is_some_and(|namespace| namespace.path.is_none());
+    let place = Place {
+        enter: Some((process, namespace_flags(spec))),
+        cgroup,
+        rights: Some(spec),
+        ..Place::outside("startContainer", Status::Created, if own_pids { 1 } else { record.pid })
+    };
+    hooks::run(&spec.hooks.start_container, record, &place)
 }
 
 fn describe(directory: &StateDirectory, report: Report) -> Error {

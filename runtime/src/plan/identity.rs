@@ -4,7 +4,8 @@ use pillbox_init::plan::Operation;
 use pillbox_init::wire::Numbers;
 use rustix::fs::Mode;
 
-use super::{Builder, Mappings, Method, c_string, capabilities, compile_seccomp};
+use super::namespace::{Method, choose_method};
+use super::{Builder, c_string, capabilities, compile_seccomp};
 use crate::capability::CapabilitySets;
 use crate::error::Result;
 use crate::validate::ValidSpec;
@@ -12,15 +13,14 @@ use crate::validate::ValidSpec;
 /// What login programs set when nobody says otherwise.
 const DEFAULT_UMASK: u32 = 0o022;
 
-pub fn compile(
-    builder: &mut Builder<'_>,
-    spec: &ValidSpec<'_>,
-    mappings: Option<&Mappings>,
-    own_user_namespace: bool,
-) -> Result<()> {
+pub fn compile(builder: &mut Builder<'_>, spec: &ValidSpec<'_>, own_user_namespace: bool) -> Result<()> {
     let process = &spec.process;
     for rlimit in &process.rlimits {
-        builder.push(Operation::SetRlimit { resource: rlimit.resource, soft: rlimit.soft, hard: rlimit.hard });
+        builder.push(Operation::SetRlimit {
+            resource: rlimit.resource,
+            soft: rlimit.soft,
+            hard: rlimit.hard,
+        });
     }
     let umask = process.user.umask.unwrap_or(DEFAULT_UMASK);
     builder.push(Operation::SetUmask { mask: Mode::from_raw_mode(umask) });
@@ -35,7 +35,8 @@ pub fn compile(
     builder.push(Operation::DropBounding { keep: capabilities(sets.bounding) });
     let cwd = c_string("process.cwd", &process.cwd)?;
     builder.push(Operation::SetCwd { path: &cwd });
-    if !mappings.is_some_and(|mappings| mappings.method == Method::Own) {
+    // An ordinary user's own map comes at the price of setgroups(2).
+    if !(own_user_namespace && choose_method(spec, builder.host) == Method::Own) {
         let groups: Vec<u8> = process.user.additional_gids.iter().flat_map(|gid| gid.to_le_bytes()).collect();
         builder.push(Operation::SetGroups { groups: Numbers(&groups) });
     }
@@ -58,7 +59,9 @@ fn grantable(builder: &mut Builder<'_>, wanted: CapabilitySets, own_user_namespa
     let missing = asked & !available;
     if missing != 0 {
         let names = crate::capability::names(missing).collect::<Vec<_>>().join(", ");
-        builder.warnings.push(format!("process.capabilities: {names}: left out, pillbox itself does not have it"));
+        builder
+            .warnings
+            .push(format!("process.capabilities: {names}: left out, pillbox itself does not have it"));
     }
     CapabilitySets {
         bounding: wanted.bounding & available,

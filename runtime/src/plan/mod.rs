@@ -4,12 +4,17 @@
 //! on the effects, and lists what the runtime must open, make and join before the clone. It asks the kernel
 //! nothing: what it must know of the machine stands in [`Host`].
 
+#[cfg(test)]
+mod completeness_tests;
 mod device;
+mod exec;
 mod identity;
 mod mount;
 mod namespace;
 #[cfg(test)]
 mod tests;
+#[cfg(test)]
+mod wire_tests;
 
 use std::ffi::{CStr, CString};
 
@@ -22,6 +27,7 @@ use crate::error::{Error, Result};
 use crate::seccomp;
 use crate::validate::{NamespaceKind, RootfsPropagation, ValidSpec};
 
+pub use exec::{compile_exec, compile_hook};
 pub use mount::knows_option as knows_mount_option;
 pub use namespace::{Mappings, Method, Namespaces};
 
@@ -92,6 +98,8 @@ pub enum Descriptor {
     },
     /// The listening socket that `start` connects to.
     Listener,
+    /// One that whoever runs the plan hands over.
+    Given,
 }
 
 /// The container as data: what the runtime prepares, and what init does.
@@ -147,7 +155,34 @@ struct Builder<'h> {
     warnings: Vec<String>,
 }
 
-impl Builder<'_> {
+impl<'h> Builder<'h> {
+    fn new(host: &'h Host) -> Self {
+        Builder { host, operations: Vec::with_capacity(8192), descriptors: Vec::new(), warnings: Vec::new() }
+    }
+
+    fn finish(
+        self,
+        spec: &ValidSpec<'_>,
+        namespaces: Namespaces,
+        mappings: Option<Mappings>,
+        from_seed: bool,
+        intent: &Intent,
+    ) -> Plan {
+        let Builder { operations, descriptors, mut warnings, .. } = self;
+        warnings.extend_from_slice(&spec.warnings);
+        Plan {
+            namespaces,
+            mappings,
+            descriptors,
+            oom_score_adj: spec.process.oom_score_adj,
+            from_seed,
+            terminal: spec.process.terminal,
+            preserve_fds: intent.preserve_fds,
+            warnings,
+            operations,
+        }
+    }
+
     fn push(&mut self, operation: Operation<'_>) {
         operation.encode(&mut self.operations);
     }
@@ -158,7 +193,14 @@ impl Builder<'_> {
     }
 
     /// A tree of the host's: opened by the runtime where it may, by init where only init may.
-    fn tree<'p>(&mut self, path: &'p CStr, recursive: bool, field: &str, procfs: bool, optional: bool) -> Tree<'p> {
+    fn tree<'p>(
+        &mut self,
+        path: &'p CStr,
+        recursive: bool,
+        field: &str,
+        procfs: bool,
+        optional: bool,
+    ) -> Tree<'p> {
         if self.host.privileged {
             let path = path.to_owned();
             Tree::Descriptor(self.descriptor(Descriptor::Tree {
@@ -207,45 +249,30 @@ pub fn compile(spec: &ValidSpec<'_>, host: &Host, intent: &Intent) -> Result<Pla
     let from_seed = host.seed
         && namespaces.makes(NamespaceKind::Mount)
         && !own_user_namespace
-        && intent.scratch_over.is_empty();
-    let warnings = spec.warnings.clone();
-    let mut builder = Builder { host, operations: Vec::with_capacity(8192), descriptors: Vec::new(), warnings };
+        && intent.scratch_over.is_empty()
+        // These find their programs in the host's files.
+        && spec.hooks.create_container.is_empty()
+        && !mount::needs_host_paths(spec);
+    let mut builder = Builder::new(host);
 
     compile_beginning(&mut builder, &namespaces, &mappings, intent)?;
     if namespaces.makes(NamespaceKind::Network) {
         builder.push(Operation::SendNetlinkSocket {});
     }
-    let read_only_later = compile_file_system(&mut builder, spec, &namespaces, from_seed, own_user_namespace, intent)?;
+    let read_only_later =
+        compile_file_system(&mut builder, spec, &namespaces, from_seed, own_user_namespace, intent)?;
     compile_surroundings(&mut builder, spec, read_only_later)?;
-    identity::compile(&mut builder, spec, mappings.as_ref(), own_user_namespace)?;
+    identity::compile(&mut builder, spec, own_user_namespace)?;
     compile_end(&mut builder, spec, intent)?;
 
-    let Builder { operations, descriptors, warnings, .. } = builder;
-    Ok(Plan {
-        namespaces,
-        mappings,
-        descriptors,
-        oom_score_adj: spec.process.oom_score_adj,
-        from_seed,
-        terminal: spec.process.terminal,
-        preserve_fds: intent.preserve_fds,
-        warnings,
-        operations,
-    })
+    Ok(builder.finish(spec, namespaces, mappings, from_seed, intent))
 }
 
 /// Until each of these has its operation, asking for one is an error: nothing is ignored in silence.
 fn refuse_unsupported(spec: &ValidSpec<'_>) -> Result<()> {
-    let hooks = &spec.hooks;
     let process = &spec.process;
     let seccomp = spec.seccomp.as_ref();
     let asked = [
-        ("hooks.prestart", !hooks.prestart.is_empty()),
-        ("hooks.createRuntime", !hooks.create_runtime.is_empty()),
-        ("hooks.createContainer", !hooks.create_container.is_empty()),
-        ("hooks.startContainer", !hooks.start_container.is_empty()),
-        ("hooks.poststart", !hooks.poststart.is_empty()),
-        ("hooks.poststop", !hooks.poststop.is_empty()),
         ("process.apparmorProfile", process.apparmor_profile.as_ref().is_some_and(|label| !label.is_empty())),
         ("process.selinuxLabel", process.selinux_label.as_ref().is_some_and(|label| !label.is_empty())),
         ("process.scheduler", process.scheduler.is_some()),
@@ -259,7 +286,9 @@ fn refuse_unsupported(spec: &ValidSpec<'_>) -> Result<()> {
         ("linux.seccomp.listenerPath", seccomp.is_some_and(|seccomp| seccomp.listener_path.is_some())),
     ];
     match asked.iter().find(|(_, asked)| *asked) {
-        Some((field, _)) => Err(Error::new(format!("{field}: not supported by this version of pillbox: leave it out"))),
+        Some((field, _)) => {
+            Err(Error::new(format!("{field}: not supported by this version of pillbox: leave it out")))
+        }
         None => Ok(()),
     }
 }
@@ -317,6 +346,11 @@ fn compile_file_system(
 
     let read_only_later = mount::compile(builder, spec, own_user_namespace, intent.cgroup.as_deref())?;
     device::compile(builder, spec, own_user_namespace)?;
+    let hooks = &spec.hooks;
+    if !(hooks.prestart.is_empty() && hooks.create_runtime.is_empty() && hooks.create_container.is_empty()) {
+        builder.push(Operation::ReportHooks {});
+        builder.push(Operation::Await { turn: Turn::RuntimeHooks });
+    }
     if intent.no_pivot || !namespaces.makes(NamespaceKind::Mount) {
         builder.push(Operation::Chroot {});
     } else {
@@ -366,17 +400,7 @@ fn compile_surroundings(
     read_only_later: Vec<CString>,
 ) -> Result<()> {
     let process = &spec.process;
-    if process.terminal {
-        let (rows, columns) = process.console_size.as_ref().map_or((0, 0), |size| (size.height, size.width));
-        builder.push(Operation::OpenConsole {
-            rows: u16::try_from(rows).unwrap_or(u16::MAX),
-            columns: u16::try_from(columns).unwrap_or(u16::MAX),
-            uid: process.user.uid,
-            mount: true,
-        });
-    } else if process.user.uid != 0 {
-        builder.push(Operation::OwnStdio { uid: process.user.uid });
-    }
+    compile_console(builder, spec, true);
     if &*process.cwd != "/" {
         let path = c_string("process.cwd", &process.cwd)?;
         builder.push(Operation::MakeDirectory { path: &path, mode: Mode::from_raw_mode(0o755) });
@@ -406,6 +430,19 @@ fn compile_surroundings(
         builder.push(Operation::MaskPath { path: &c_string("linux.maskedPaths", path)? });
     }
     Ok(())
+}
+
+/// The program's stdio: a terminal of its own, or what the caller gave.
+fn compile_console(builder: &mut Builder<'_>, spec: &ValidSpec<'_>, mount: bool) {
+    let process = &spec.process;
+    let uid = process.user.uid;
+    if process.terminal {
+        let (rows, columns) = process.console_size.as_ref().map_or((0, 0), |size| (size.height, size.width));
+        let [rows, columns] = [rows, columns].map(|size| u16::try_from(size).unwrap_or(u16::MAX));
+        builder.push(Operation::OpenConsole { rows, columns, uid, mount });
+    } else if uid != 0 {
+        builder.push(Operation::OwnStdio { uid });
+    }
 }
 
 fn set_attributes(

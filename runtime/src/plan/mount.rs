@@ -185,6 +185,16 @@ pub fn compile(
     Ok(read_only_later)
 }
 
+/// Whether a new file system is made from something that has a path on the host: a block device, overlay layers.
+pub fn needs_host_paths(spec: &ValidSpec<'_>) -> bool {
+    const OF_THE_KERNEL: [&str; 9] =
+        ["proc", "sysfs", "tmpfs", "ramfs", "devpts", "mqueue", "cgroup", "cgroup2", "bind"];
+    spec.mounts.iter().any(|mount| {
+        let bind = mount.options.iter().any(|option| matches!(&**option, "bind" | "rbind"));
+        !bind && !OF_THE_KERNEL.contains(&mount.kind.as_deref().unwrap_or_default())
+    })
+}
+
 /// An absolute path without doubled or trailing slashes; a relative one is taken from the root.
 fn normalize(path: &str) -> String {
     let mut normal = String::with_capacity(path.len() + 1);
@@ -200,7 +210,12 @@ fn is_below(path: &str, folder: &str) -> bool {
 }
 
 /// Nothing may cover procfs or parts of it: what init and the program write there must arrive.
-fn target_rule(field: &str, destination: &str, mount: &Mount<'_>, options: &Options<'_>) -> Result<TargetRule> {
+fn target_rule(
+    field: &str,
+    destination: &str,
+    mount: &Mount<'_>,
+    options: &Options<'_>,
+) -> Result<TargetRule> {
     let kind = mount.kind.as_deref().unwrap_or_default();
     if REPLACEABLE_IN_PROC.contains(&destination) && options.bind {
         return Ok(TargetRule::InsideProc);
@@ -308,7 +323,11 @@ fn compile_new(
     cgroup: Option<&str>,
 ) -> Result<()> {
     let kind = match mount.kind.as_deref().unwrap_or_default() {
-        "" => return Err(Error::new(format!("{field}.type: missing: name a file system, or add the option \"bind\""))),
+        "" => {
+            return Err(Error::new(format!(
+                "{field}.type: missing: name a file system, or add the option \"bind\""
+            )));
+        }
         "cgroup" => "cgroup2",
         kind => kind,
     };
@@ -332,18 +351,20 @@ fn compile_new(
         });
         return Ok(());
     }
-    let (parameters, flags): (Vec<&str>, Vec<&str>) = options.data.iter().partition(|data| data.contains('='));
+    let (parameters, flags): (Vec<&str>, Vec<&str>) =
+        options.data.iter().partition(|data| data.contains('='));
     let flags = string_bytes(options.flags.iter().copied().chain(flags));
-    let parameters = string_bytes(parameters.iter().filter_map(|pair| pair.split_once('=')).flat_map(<[&str; 2]>::from));
+    let parameters =
+        string_bytes(parameters.iter().filter_map(|pair| pair.split_once('=')).flat_map(<[&str; 2]>::from));
     let substitute = match kind {
         // Without a cgroup namespace of its own, or in a user namespace that may not: the container's own part.
         "cgroup2" => Some(c_string(field, cgroup.unwrap_or("/sys/fs/cgroup"))?),
         "sysfs" if own_user_namespace => Some(c"/sys".to_owned()),
         _ => None,
     };
-    let otherwise = substitute
-        .as_deref()
-        .map(|path| builder.tree(path, kind == "sysfs" || cgroup.is_none(), &format!("{field}.source"), false, true));
+    let otherwise = substitute.as_deref().map(|path| {
+        builder.tree(path, kind == "sysfs" || cgroup.is_none(), &format!("{field}.source"), false, true)
+    });
     builder.push(Operation::Mount {
         kind: &kind_text,
         source: &source,
@@ -363,7 +384,10 @@ mod tests {
     use super::*;
 
     fn options(list: &[&'static str]) -> Options<'static> {
-        let mount = Box::leak(Box::new(Mount { options: List(list.iter().map(|o| (*o).into()).collect()), ..Mount::default() }));
+        let mount = Box::leak(Box::new(Mount {
+            options: List(list.iter().map(|o| (*o).into()).collect()),
+            ..Mount::default()
+        }));
         parse_options("mounts[0]", mount).unwrap()
     }
 

@@ -92,12 +92,30 @@ pub fn compile(spec: &ValidSpec<'_>) -> Result<Namespaces> {
     }
     let time = NamespaceKind::Time;
     if namespaces.makes(time) {
-        return Err(Error::new("linux.namespaces: time: not supported by this version of pillbox: leave it out"));
+        return Err(Error::new(
+            "linux.namespaces: time: not supported by this version of pillbox: leave it out",
+        ));
     }
     Ok(namespaces)
 }
 
-pub fn compile_mappings(spec: &ValidSpec<'_>, namespaces: &Namespaces, host: &Host) -> Result<Option<Mappings>> {
+/// Who can write the maps of the container's user namespace.
+pub fn choose_method(spec: &ValidSpec<'_>, host: &Host) -> Method {
+    let own = |map: &[IdMapping], id: u32| matches!(map, [one] if one.size == 1 && one.host_id == id);
+    if host.privileged {
+        Method::Privileged
+    } else if own(&spec.uid_mappings, host.uid) && own(&spec.gid_mappings, host.gid) {
+        Method::Own
+    } else {
+        Method::Helpers
+    }
+}
+
+pub fn compile_mappings(
+    spec: &ValidSpec<'_>,
+    namespaces: &Namespaces,
+    host: &Host,
+) -> Result<Option<Mappings>> {
     if !namespaces.makes(NamespaceKind::User) {
         if !host.privileged && !namespaces.joins(NamespaceKind::User) {
             return Err(Error::new(
@@ -106,14 +124,7 @@ pub fn compile_mappings(spec: &ValidSpec<'_>, namespaces: &Namespaces, host: &Ho
         }
         return Ok(None);
     }
-    let own = |map: &[IdMapping], id: u32| matches!(map, [one] if one.size == 1 && one.host_id == id);
-    let method = if host.privileged {
-        Method::Privileged
-    } else if own(&spec.uid_mappings, host.uid) && own(&spec.gid_mappings, host.gid) {
-        Method::Own
-    } else {
-        Method::Helpers
-    };
+    let method = choose_method(spec, host);
     if method == Method::Own && !spec.process.user.additional_gids.is_empty() {
         return Err(Error::new(
             "process.user.additionalGids: an ordinary user may not set groups with a single gid mapped: \

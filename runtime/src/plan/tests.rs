@@ -1,1 +1,190 @@
-//! Golden plans.
+//! Golden plans: what recorded configurations compile to, in words. `PILLBOX_BLESS=1 cargo test` writes them anew.
+
+use std::path::{Path, PathBuf};
+
+use super::{Descriptor, Host, Intent, Plan, compile};
+use crate::explain::describe;
+use crate::spec::default::{default_spec, rootless_spec};
+use crate::spec::tests::fixtures_folder;
+use crate::validate::{ValidSpec, validate};
+
+const ALL_CAPABILITIES: u64 = (1 << crate::capability::NAMES.len()) - 1;
+
+/// Root on a machine whose seed namespace is there.
+pub(super) fn privileged_host() -> Host {
+    Host { privileged: true, seed: true, capabilities: ALL_CAPABILITIES, uid: 0, gid: 0 }
+}
+
+/// Root on a machine where there is no seed namespace to be had.
+pub(super) fn seedless_host() -> Host {
+    Host { seed: false, ..privileged_host() }
+}
+
+/// The user for whom `rootless_spec(1000, 1000)` is meant.
+pub(super) fn user_host() -> Host {
+    Host { privileged: false, seed: false, capabilities: 0, uid: 1000, gid: 1000 }
+}
+
+pub(super) fn intent() -> Intent {
+    Intent {
+        id: "golden".into(),
+        rootfs: "/bundle/rootfs".into(),
+        cgroup: Some("/sys/fs/cgroup/golden".into()),
+        wait_for_start: true,
+        ..Intent::default()
+    }
+}
+
+pub(super) fn valid(config: &str) -> ValidSpec<'_> {
+    validate(crate::spec::parse(config.as_bytes()).expect("parses")).expect("is valid")
+}
+
+/// Name and text of every configuration that a caller of runtimes was seen to write.
+pub(super) fn recorded() -> Vec<(String, String)> {
+    let mut recorded: Vec<_> = std::fs::read_dir(fixtures_folder())
+        .expect("fixtures are there")
+        .filter_map(|entry| {
+            let path = entry.expect("is readable").path();
+            let name = path.file_name()?.to_str()?.strip_suffix(".config.json")?.to_string();
+            Some((name, std::fs::read_to_string(&path).expect("is text")))
+        })
+        .collect();
+    recorded.sort();
+    assert!(recorded.len() >= 17, "fixtures are missing");
+    recorded
+}
+
+/// Every configuration with the host that it is compiled for.
+pub(super) fn cases() -> Vec<(String, String, Host)> {
+    let mut cases = Vec::new();
+    for (name, config) in recorded().into_iter().chain([("default".to_string(), default_spec().to_string())])
+    {
+        cases.push((format!("{name}.seedless"), config.clone(), seedless_host()));
+        cases.push((name, config, privileged_host()));
+    }
+    cases.push(("rootless".into(), rootless_spec(1000, 1000), user_host()));
+    cases
+}
+
+/// The whole plan in lines, operations last.
+fn describe_plan(plan: &Plan) -> String {
+    let Plan {
+        namespaces,
+        mappings,
+        descriptors,
+        oom_score_adj,
+        from_seed,
+        terminal,
+        preserve_fds,
+        warnings,
+        operations: _,
+    } = plan;
+    let mut text = String::new();
+    let mut line = |line: &str| text.extend([line, "\n"]);
+    let new: Vec<_> = namespaces.new.iter().map(|kind| kind.name()).collect();
+    line(&format!("new namespaces: {}", new.join(" ")));
+    for (kind, path) in &namespaces.joined {
+        line(&format!("joined namespace: {} {path}", kind.name()));
+    }
+    if let Some(mappings) = mappings {
+        for (name, map) in [("uid", &mappings.uid), ("gid", &mappings.gid)] {
+            for mapping in map {
+                let (inside, outside, size) = (mapping.container_id, mapping.host_id, mapping.size);
+                line(&format!("{name} map: {inside} {outside} {size} ({:?})", mappings.method));
+            }
+        }
+    }
+    for (index, descriptor) in descriptors.iter().enumerate() {
+        line(&match descriptor {
+            Descriptor::Tree { path, recursive, field, procfs, optional } => {
+                let mut line = format!("descriptor {index}: {} for {field}", path.to_string_lossy());
+                for (word, is_set) in [("recursive", recursive), ("procfs", procfs), ("optional", optional)] {
+                    if *is_set {
+                        line = format!("{line}, {word}");
+                    }
+                }
+                line
+            }
+            Descriptor::Listener => format!("descriptor {index}: gate"),
+            Descriptor::Given => format!("descriptor {index}: given"),
+        });
+    }
+    line(&format!(
+        "oom_score_adj: {oom_score_adj:?}, from seed: {from_seed}, terminal: {terminal}, preserved: {preserve_fds}"
+    ));
+    warnings.iter().for_each(|warning| line(&format!("warning: {warning}")));
+    for operation in plan.operations() {
+        let described = describe(&operation, plan);
+        // A filter's length depends on the machine.
+        line(match described.split_once(" instructions") {
+            Some(_) => "InstallSeccomp",
+            None => &described,
+        });
+    }
+    text
+}
+
+fn golden_folder() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("runtime/src/plan/golden")
+}
+
+/// Which line differs first, with the one before it.
+fn first_difference(expected: &str, actual: &str) -> Option<String> {
+    let (mut expected, mut actual) = (expected.lines(), actual.lines());
+    let mut before = "";
+    for number in 1.. {
+        match (expected.next(), actual.next()) {
+            (None, None) => break,
+            (Some(expected), Some(actual)) if expected == actual => before = actual,
+            (expected, actual) => {
+                let shown = |line: Option<&str>| line.unwrap_or("(end)").to_string();
+                return Some(format!(
+                    "line {number}\n    {before}\n  - {}\n  + {}",
+                    shown(expected),
+                    shown(actual)
+                ));
+            }
+        }
+    }
+    None
+}
+
+#[test]
+fn plans_are_the_golden_ones() {
+    let bless = std::env::var_os("PILLBOX_BLESS").is_some_and(|value| value == "1");
+    let mut differences = Vec::new();
+    for (name, config, host) in cases() {
+        let plan = compile(&valid(&config), &host, &intent());
+        let actual = plan.map_or_else(|error| format!("error: {error}\n"), |plan| describe_plan(&plan));
+        let path = golden_folder().join(format!("{name}.txt"));
+        if bless {
+            std::fs::create_dir_all(golden_folder()).expect("can be made");
+            std::fs::write(&path, &actual).expect("can be written");
+            continue;
+        }
+        let expected = std::fs::read_to_string(&path).unwrap_or_default();
+        if let Some(difference) = first_difference(&expected, &actual) {
+            differences.push(format!("{name}: {difference}"));
+        }
+    }
+    let hint = "PILLBOX_BLESS=1 cargo test writes them anew";
+    assert!(differences.is_empty(), "plans have changed ({hint}):\n{}", differences.join("\n"));
+}
+
+#[test]
+fn every_golden_plan_has_its_configuration() {
+    let names: Vec<_> = cases().into_iter().map(|(name, ..)| format!("{name}.txt")).collect();
+    for entry in std::fs::read_dir(golden_folder()).expect("is there") {
+        let name = entry.expect("is readable").file_name().into_string().expect("is text");
+        assert!(names.contains(&name), "{name} belongs to no configuration: remove it");
+    }
+}
+
+#[test]
+fn compiling_is_repeatable() {
+    for (name, config, host) in cases() {
+        let [first, second] = [0, 1].map(|_| compile(&valid(&config), &host, &intent()));
+        let (Ok(first), Ok(second)) = (first, second) else { continue };
+        assert_eq!(first.encode(3, &[]), second.encode(3, &[]), "{name}");
+    }
+}

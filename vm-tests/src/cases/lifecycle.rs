@@ -18,7 +18,7 @@ pub const CASES: &[Case] = &[
     Case::new("exec", exec),
     Case::new("pause_resume", pause_resume),
     Case::new("hooks", hooks),
-    Case::new("try_command", try_command).needs(&[Need::Command("try")]),
+    Case::new("try_command", try_command).needs(&[Need::Command("try"), Need::Module("overlay")]),
 ];
 
 /// Success means that nothing but the container's own output is to be seen.

@@ -1,7 +1,7 @@
 use super::*;
 
 fn parse(json: &str) -> Resources<'_> {
-    serde_json_core::from_str(json).unwrap().0
+    crate::spec::json::parse(json.as_bytes()).unwrap()
 }
 
 /// `file=value` for each write.

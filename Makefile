@@ -1,0 +1,178 @@
+# What people and CI call. Each target sets up what it needs: the Rust toolchain and its musl target by rustup, and,
+# as root on a Debian system, packages by apt-get; elsewhere it says what to install and stops.
+
+SHELL := bash
+.SHELLFLAGS := -euo pipefail -c
+.ONESHELL:
+.NOTPARALLEL:
+.DEFAULT_GOAL := help
+
+PREFIX ?= /usr/local
+DESTDIR ?=
+
+ARCH := $(shell uname -m)
+# The kernel's name for the machine is Rust's, but for one.
+TARGET := $(subst riscv64-,riscv64gc-,$(ARCH)-unknown-linux-musl)
+TARGET_DIR := $(or $(CARGO_TARGET_DIR),target)
+RELEASE := $(TARGET_DIR)/$(TARGET)/release
+BINARY := $(RELEASE)/pillbox
+SOURCES := $(shell find Cargo.toml Cargo.lock build.rs rust-toolchain.toml init netlink runtime -type f)
+TOOLCHAIN := $(shell sed -n 's/^channel = "\(.*\)"/\1/p' rust-toolchain.toml)
+RUST_VERSION := $(shell sed -n 's/^rust-version = "\(.*\)"/\1/p' Cargo.toml)
+WORKSPACE := --workspace
+ifeq ($(ARCH),riscv64)
+# The programs that bench runs in containers are machine code, written for the other two machines.
+WORKSPACE += --exclude bench
+endif
+
+QEMU_x86_64 := qemu-system-x86
+QEMU_aarch64 := qemu-system-arm
+QEMU_riscv64 := qemu-system-misc
+
+# program:package, as Debian calls it.
+BUILD_PROGRAMS := cc:gcc cc:libc6-dev
+TEST_PROGRAMS := bash:bash unshare:util-linux setpriv:util-linux script:bsdutils busybox:busybox-static
+GUEST_PROGRAMS := qemu-system-$(ARCH):$(QEMU_$(ARCH)) xz:xz-utils dpkg-deb:dpkg
+BENCH_PROGRAMS := unshare:util-linux
+# program:the oldest version whose behaviour the black-box tests know (tests/blackbox/harness/runtime.rs).
+TEST_PEERS := crun:1.28 runc:1.3
+BENCH_PEERS := crun:0 runc:0
+
+AS_ROOT := $(filter 0,$(shell id -u))
+
+.PHONY: help build run test test-native test-guest lint bench install clean toolchain programs peers package-index
+
+help: ## show this list
+	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' Makefile | while IFS=$$'\t' read -r name text; do printf '%-12s %s\n' "$$name" "$$text"; done
+
+build: $(BINARY) ## build the static binary
+
+$(BINARY): $(SOURCES)
+	@$(MAKE) --no-print-directory toolchain
+	cargo build --locked --release --target $(TARGET) --package pillbox
+	# Cargo leaves a binary that did not change as it is; make compares times.
+	touch $@
+
+# Shows what a process can tell of its surroundings.
+define LOOK
+row() { printf '  %-12s %s\n' "$$1" "$$2"; }
+row 'process id' $$$$
+row 'host name' "$$(uname -n)"
+row processes "$$(ls -d /proc/[0-9]* | wc -l)"
+row mounts "$$(wc -l </proc/self/mountinfo)"
+row 'user ids' "$$(while read -r inside outside count; do echo "$$count from $$inside, outside from $$outside"; done </proc/self/uid_map)"
+row cgroup "$$(sed -n 's/^0:://p' /proc/self/cgroup)"
+row interfaces "$$(sed -n 's/^ *\([^ :]*\):.*/\1/p' /proc/net/dev | tr '\n' ' ')"
+endef
+
+define WRITE
+echo hello >/etc/written-in-the-container
+row wrote /etc/written-in-the-container
+endef
+export LOOK WRITE
+
+run: build ## run a command in a throwaway container over this system's files
+	@echo
+	echo 'on this machine:'
+	sh -c "$$LOOK" </dev/null
+	echo 'in the container:'
+	$(BINARY) try sh -ec "$$LOOK"$$'\n'"$$WRITE" </dev/null
+	echo 'on this machine, afterwards:'
+	if [ -e /etc/written-in-the-container ]; then
+	    echo '  /etc/written-in-the-container is there, which must not be' >&2
+	    exit 1
+	fi
+	echo '  no /etc/written-in-the-container'
+	echo
+	echo 'a shell in such a container:  $(BINARY) try'
+
+test: lint test-native test-guest ## run everything: lint, unit tests, black-box tests, the guest's cases
+	@$(if $(AS_ROOT),true,echo 'LEFT OUT, because they need root: the black-box tests, and parts of the unit tests of cgroup and netlink')
+
+test-native: toolchain ## run the unit tests and, as root, the black-box tests on this kernel
+	@$(if $(AS_ROOT),$(MAKE) --no-print-directory programs PROGRAMS='$(TEST_PROGRAMS)',echo 'not root: the black-box tests are left out')
+	$(if $(AS_ROOT),$(MAKE) --no-print-directory peers PEERS='$(TEST_PEERS)')
+	if [ "$${CI:-}" = true ]; then export PILLBOX_TEST_NO_SKIP=1; fi
+	cargo test --locked $(WORKSPACE) --target $(TARGET) --no-fail-fast </dev/null
+
+test-guest: toolchain package-index ## boot a kernel under QEMU and run the cases in it
+	@$(MAKE) --no-print-directory programs PROGRAMS='$(GUEST_PROGRAMS)'
+	cargo build --locked --release --target $(TARGET) --package pillbox --package vm-tests
+	$(RELEASE)/vm-tests --pillbox $(BINARY) $(VM_FLAGS) </dev/null
+
+lint: toolchain ## check format and lints
+	cargo fmt --all --check
+	cargo clippy --locked $(WORKSPACE) --all-targets --target $(TARGET) -- -D warnings
+	# init's binary is no part of an ordinary build, and cannot unwind.
+	cargo clippy --locked --package pillbox-init --features binary --profile init --target $(TARGET) -- -D warnings
+
+bench: toolchain ## measure pillbox beside crun and runc (as root); writes bench/RESULTS.md
+	@$(MAKE) --no-print-directory programs PROGRAMS='$(BENCH_PROGRAMS)'
+	$(if $(AS_ROOT),$(MAKE) --no-print-directory peers PEERS='$(BENCH_PEERS)')
+	cargo build --locked --release --target $(TARGET) --package pillbox --package bench
+	$(RELEASE)/bench --pillbox $(BINARY) --markdown bench/RESULTS.md $(BENCH_FLAGS)
+
+install: $(BINARY) ## copy the binary to PREFIX/bin (PREFIX is /usr/local); DESTDIR stands before it
+	install -D -m 755 $(BINARY) $(DESTDIR)$(PREFIX)/bin/pillbox
+
+clean: ## remove what was built
+	cargo clean
+
+toolchain:
+	@$(MAKE) --no-print-directory programs PROGRAMS='$(BUILD_PROGRAMS)'
+	if ! command -v cargo >/dev/null; then
+	    echo 'cargo is missing: install Rust $(RUST_VERSION) or newer with rustup (https://rustup.rs)' >&2
+	    exit 1
+	fi
+	version() { rustc --version 2>/dev/null | cut -d ' ' -f 2; }
+	is_enough() { [ -n "$$1" ] && [ "$$(printf '%s\n' $(RUST_VERSION) "$$1" | sort -V | head -n 1)" = $(RUST_VERSION) ]; }
+	has_target() { [ -d "$$(rustc --print target-libdir --target $(TARGET) 2>/dev/null)" ]; }
+	if command -v rustup >/dev/null; then
+	    is_enough "$$(version)" || rustup toolchain install $(TOOLCHAIN) --profile minimal
+	    cargo fmt --version >/dev/null 2>&1 && cargo clippy --version >/dev/null 2>&1 || rustup component add rustfmt clippy
+	    has_target || rustup target add $(TARGET)
+	fi
+	if ! is_enough "$$(version)"; then
+	    echo "rustc is $$(version): Rust $(RUST_VERSION) or newer is needed (https://rustup.rs)" >&2
+	    exit 1
+	fi
+	if ! has_target; then
+	    echo 'the standard library for $(TARGET) is missing: install it (rustup target add $(TARGET))' >&2
+	    exit 1
+	fi
+
+# PROGRAMS: program:package …
+programs:
+	@missing=()
+	for pair in $(PROGRAMS); do
+	    command -v "$${pair%%:*}" >/dev/null || missing+=("$${pair#*:}")
+	done
+	if [ $${#missing[@]} -gt 0 ]; then
+	    if [ -z '$(AS_ROOT)' ] || ! command -v apt-get >/dev/null; then
+	        echo "missing, by the names of Debian's packages: $${missing[*]}: install them (apt-get install --no-install-recommends $${missing[*]})" >&2
+	        exit 1
+	    fi
+	    apt-get update -q
+	    DEBIAN_FRONTEND=noninteractive apt-get install -y -q --no-install-recommends "$${missing[@]}"
+	fi
+
+# Other runtimes, which the same tests and measurements are run on. Nothing fails without them. PEERS: program:version …
+peers:
+	@for pair in $(PEERS); do
+	    name=$${pair%%:*}
+	    if command -v "$$name" >/dev/null; then continue; fi
+	    offered=$$(apt-cache policy "$$name" 2>/dev/null | sed -n 's/^  Candidate: //p' || true)
+	    if [ -z "$$offered" ] || [ "$$offered" = '(none)' ] || ! dpkg --compare-versions "$$offered" ge "$${pair#*:}"; then
+	        echo "peer $$name: not installed, and apt offers $${offered:-none}, where $${pair#*:} or newer is wanted: going on without it"
+	    elif ! DEBIAN_FRONTEND=noninteractive apt-get install -y -q --no-install-recommends "$$name"; then
+	        echo "peer $$name: could not be installed: going on without it"
+	    fi
+	done
+
+# The guest's kernel and busybox are downloaded as packages: apt must know the present ones.
+package-index:
+	@if [ -n '$(AS_ROOT)' ] && command -v apt-get >/dev/null; then
+	    if ! apt-cache show busybox-static >/dev/null 2>&1 || [ -z "$$(find /var/lib/apt/lists -maxdepth 0 -mtime -1)" ]; then
+	        apt-get update -q || echo 'apt-get update failed: going on with what is known'
+	    fi
+	fi

@@ -1,0 +1,240 @@
+//! The heap of a program that ends soon: memory is handed out in order, and the end of the process gives it back.
+//!
+//! A command of pillbox takes a few hundred KB for a few milliseconds. A general allocator maps and unmaps pages
+//! meanwhile, and faults each of them in again: half of the time that reading a configuration took. Here the
+//! block that was handed out last can grow in place and is taken back when it is freed, so that loops that free
+//! what they allocate use the same memory; other small blocks stay taken. Large ones are mappings of their own.
+
+use std::alloc::{GlobalAlloc, Layout};
+use std::cell::UnsafeCell;
+use std::ffi::c_void;
+use std::ptr;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use rustix::mm::{MapFlags, MremapFlags, ProtFlags, mmap_anonymous, mremap, munmap};
+
+/// What is mapped at once, in bytes; the kernel gives a page when it is touched.
+const CHUNK: usize = 1 << 20;
+
+/// The size in bytes from which a block is a mapping of its own.
+const LARGE: usize = CHUNK / 4;
+
+/// What every mapping is aligned to at least.
+const PAGE: usize = 4096;
+
+/// The allocator.
+pub struct Heap {
+    locked: AtomicBool,
+    chunk: UnsafeCell<Chunk>,
+}
+
+// SAFETY: `with` lets one thread at a time at the chunk.
+unsafe impl Sync for Heap {}
+
+impl Heap {
+    /// A heap that maps its first chunk when it is asked for memory.
+    pub const fn new() -> Self {
+        Heap { locked: AtomicBool::new(false), chunk: UnsafeCell::new(Chunk::NONE) }
+    }
+
+    fn with<T>(&self, act: impl FnOnce(&mut Chunk) -> T) -> T {
+        // pillbox has one thread; the lock is for whoever will start a second.
+        while self.locked.swap(true, Ordering::Acquire) {
+            std::thread::yield_now();
+        }
+        // SAFETY: the lock is held, and `act`, which cannot reach the heap, has no way to another reference.
+        let result = act(unsafe { &mut *self.chunk.get() });
+        self.locked.store(false, Ordering::Release);
+        result
+    }
+}
+
+// SAFETY: blocks are disjoint, because a chunk hands out each byte once unless it was freed, and mappings don't
+// overlap; they are aligned as asked and stay until freed. Nothing here panics. Not inlined: there are hundreds
+// of callers.
+unsafe impl GlobalAlloc for Heap {
+    #[inline(never)]
+    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
+        if is_mapping(layout) { map(layout.size()) } else { self.with(|chunk| chunk.take(layout).0) }
+    }
+
+    #[inline(never)]
+    unsafe fn alloc_zeroed(&self, layout: Layout) -> *mut u8 {
+        if is_mapping(layout) {
+            return map(layout.size());
+        }
+        let (block, used) = self.with(|chunk| chunk.take(layout));
+        if !block.is_null() {
+            // SAFETY: the block has at least `used` bytes; those after it are as the kernel gave them, zero.
+            unsafe { block.write_bytes(0, used) };
+        }
+        block
+    }
+
+    #[inline(never)]
+    unsafe fn dealloc(&self, block: *mut u8, layout: Layout) {
+        if is_mapping(layout) {
+            // SAFETY: such a block is a mapping of this size, which its owner has given up.
+            let _ = unsafe { munmap(block.cast(), layout.size()) };
+        } else {
+            self.with(|chunk| chunk.resize(block, layout.size(), 0));
+        }
+    }
+
+    #[inline(never)]
+    unsafe fn realloc(&self, block: *mut u8, old: Layout, size: usize) -> *mut u8 {
+        // SAFETY: the caller keeps the rules of `GlobalAlloc::realloc`: `size` is not zero and does not overflow.
+        let new = unsafe { Layout::from_size_align_unchecked(size, old.align()) };
+        match (is_mapping(old), is_mapping(new)) {
+            (true, true) => {
+                // SAFETY: the block is a mapping of the old size, and its owner uses the result from now on.
+                let moved = unsafe { mremap(block.cast(), old.size(), size, MremapFlags::MAYMOVE) };
+                return moved.map_or(ptr::null_mut(), <*mut c_void>::cast);
+            }
+            (false, false)
+                if self.with(|chunk| chunk.resize(block, old.size(), size)) || size <= old.size() =>
+            {
+                return block;
+            }
+            _ => {}
+        }
+        // SAFETY: `new` is as valid as the caller's arguments; the blocks are different ones, of at least the
+        // bytes copied; the old one is given up.
+        unsafe {
+            let other = self.alloc(new);
+            if !other.is_null() {
+                ptr::copy_nonoverlapping(block, other, old.size().min(size));
+                self.dealloc(block, old);
+            }
+            other
+        }
+    }
+}
+
+/// The one rule for where a block lies, so that freeing it knows.
+fn is_mapping(layout: Layout) -> bool {
+    layout.size() >= LARGE && layout.align() <= PAGE
+}
+
+/// Private memory, zero; null when there is none.
+fn map(size: usize) -> *mut u8 {
+    // SAFETY: a new mapping at an address of the kernel's choice touches nothing that is there.
+    let start = unsafe {
+        mmap_anonymous(ptr::null_mut(), size, ProtFlags::READ | ProtFlags::WRITE, MapFlags::PRIVATE)
+    };
+    start.map_or(ptr::null_mut(), <*mut c_void>::cast)
+}
+
+/// A mapping from which blocks are taken: `taken` bytes of it are blocks, `used` bytes were at any time.
+struct Chunk {
+    start: *mut u8,
+    size: usize,
+    taken: usize,
+    used: usize,
+}
+
+impl Chunk {
+    const NONE: Chunk = Chunk { start: ptr::null_mut(), size: 0, taken: 0, used: 0 };
+
+    /// A block, or null, and how many of its first bytes may not be zero.
+    fn take(&mut self, layout: Layout) -> (*mut u8, usize) {
+        loop {
+            let padding = self.start.wrapping_add(self.taken).align_offset(layout.align());
+            let place = self.taken.saturating_add(padding);
+            let end = place.saturating_add(layout.size());
+            if end <= self.size {
+                let before = self.used.saturating_sub(place).min(layout.size());
+                self.taken = end;
+                self.used = self.used.max(end);
+                return (self.start.wrapping_add(place), before);
+            }
+            // What is left of this chunk is given up; there is room for any alignment in the next.
+            let size = CHUNK.max(layout.size().saturating_add(layout.align()));
+            let start = map(size);
+            if start.is_null() {
+                return (start, 0);
+            }
+            *self = Chunk { start, size, ..Chunk::NONE };
+        }
+    }
+
+    /// Changes the size of the block that was taken last; `false` for any other, or when there is no room.
+    fn resize(&mut self, block: *mut u8, old: usize, new: usize) -> bool {
+        let place = block.addr().wrapping_sub(self.start.addr());
+        let last = place.checked_add(old) == Some(self.taken);
+        let end = place.saturating_add(new);
+        if !last || end > self.size {
+            return false;
+        }
+        self.taken = end;
+        self.used = self.used.max(end);
+        true
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn layout(size: usize, align: usize) -> Layout {
+        Layout::from_size_align(size, align).expect("a valid layout")
+    }
+
+    #[test]
+    fn the_last_block_grows_in_place_and_is_used_again() {
+        let heap = Heap::new();
+        let small = layout(100, 8);
+        // SAFETY: every block is used within its size, with the layout that it has, until it is freed.
+        unsafe {
+            let first = heap.alloc(small);
+            let second = heap.alloc(small);
+            assert_eq!(heap.realloc(second, small, 5000), second, "grows where it is");
+            assert_ne!(heap.realloc(first, small, 101), first, "not the last: moves");
+            let third = heap.alloc(small);
+            heap.dealloc(third, small);
+            assert_eq!(heap.alloc(small), third);
+        }
+    }
+
+    #[test]
+    fn zeroed_blocks_are_zero_where_memory_was_used_before() {
+        let heap = Heap::new();
+        let size = 3000;
+        // SAFETY: as above.
+        unsafe {
+            let block = heap.alloc(layout(size, 1));
+            block.write_bytes(0xff, size);
+            heap.dealloc(block, layout(size, 1));
+            let again = heap.alloc_zeroed(layout(2 * size, 1));
+            assert_eq!(again, block);
+            assert!(std::slice::from_raw_parts(again, 2 * size).iter().all(|&byte| byte == 0));
+        }
+    }
+
+    #[test]
+    fn blocks_are_aligned_and_keep_their_content() {
+        let heap = Heap::new();
+        for align in [1, 8, 64, PAGE, 4 * PAGE] {
+            for size in [1, 1000, LARGE - 1, LARGE, CHUNK, 3 * CHUNK] {
+                let old = layout(size, align);
+                // SAFETY: as above.
+                unsafe {
+                    let block = heap.alloc(old);
+                    assert_eq!(block.addr() % align, 0);
+                    block.write_bytes(7, size);
+                    let mut size = size;
+                    let mut block = block;
+                    for next in [size + 1, 2 * size, LARGE, CHUNK + 1, 10] {
+                        block = heap.realloc(block, layout(size, align), next);
+                        assert_eq!(block.addr() % align.min(PAGE), 0);
+                        let kept = std::slice::from_raw_parts(block, size.min(next));
+                        assert!(kept.iter().all(|&byte| byte == 7), "{align} {size} {next}");
+                        block.write_bytes(7, next);
+                        size = next;
+                    }
+                    heap.dealloc(block, layout(size, align));
+                }
+            }
+        }
+    }
+}

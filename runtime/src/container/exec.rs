@@ -1,0 +1,220 @@
+//! One more process in a container.
+
+use pillbox_init::plan::Turn;
+
+use super::create::{CreateOptions, write_pid_file};
+use super::foreground::{ForwardedSignals, supervise};
+use crate::cgroup::{Cgroup, CgroupPath, Hierarchy};
+use crate::console;
+use crate::container_id::ContainerId;
+use crate::error::{Context, Error, Result};
+use crate::plan::{self, Host, Intent};
+use crate::spawn::{self, Init, Opened, SpawnError};
+use crate::spec::json::{List, Text, object};
+use crate::spec::{Process, Spec};
+use crate::state::{Record, Root, StateDirectory, Status};
+use crate::validate::{ValidSpec, validate};
+
+/// What is to run.
+#[derive(Debug, Clone, Default)]
+pub struct ExecOptions {
+    /// The text of a process.json; what is below then does not count.
+    pub process: Option<String>,
+    /// argv.
+    pub arguments: Vec<String>,
+    /// Variables besides the container's.
+    pub environment: Vec<String>,
+    /// Instead of the container's.
+    pub cwd: Option<String>,
+    /// `UID[:GID]` instead of the container's.
+    pub user: Option<(u32, Option<u32>)>,
+    /// Groups besides the container's.
+    pub additional_gids: Vec<u32>,
+    /// Capabilities besides the container's, by name.
+    pub capabilities: Vec<String>,
+    /// Sets no_new_privs.
+    pub no_new_privileges: bool,
+    /// Gives it a terminal.
+    pub terminal: bool,
+    /// AppArmor profile instead of the container's.
+    pub apparmor: Option<String>,
+    /// SELinux label instead of the container's.
+    pub process_label: Option<String>,
+    /// A cgroup below the container's.
+    pub cgroup: Option<String>,
+    /// Goes ahead in a paused container.
+    pub ignore_paused: bool,
+    /// Does not wait for the end.
+    pub detach: bool,
+    /// Console socket, pid file, preserved descriptors; the rest does not matter here.
+    pub create: CreateOptions,
+}
+
+object! {
+    /// The part of state.json that a process is made from.
+    StoredConfig<'a> {
+        "config" => config: Option<Spec<'a>>,
+    }
+}
+
+/// Runs a process in a container. The result is its status, or 0 for a detached one that has started.
+///
+/// # Errors
+/// The container is not there or does not run; the process could not be started.
+pub fn exec(root: &Root, id: &ContainerId, options: &ExecOptions, warn: &mut dyn FnMut(&str)) -> Result<u8> {
+    let directory = root.find(id)?;
+    let record = directory.load()?;
+    check_status(&directory, &record, options)?;
+    let document = directory.read_document()?;
+    let stored: StoredConfig<'_> =
+        crate::spec::json::parse(&document).map_err(|error| Error::new(format!("state.json: {error}")))?;
+    let spec = stored.config.ok_or_else(|| Error::new("state.json: it has no configuration"))?;
+    let spec = with_process(spec, options)?;
+    if spec.process.terminal && options.detach && options.create.console_socket.is_none() {
+        return Err(Error::new("a detached process with a terminal needs --console-socket"));
+    }
+    if !spec.process.terminal && options.create.console_socket.is_some() {
+        return Err(Error::new("--console-socket: the process has no terminal: use --tty"));
+    }
+    let (preserve_fds, environment) = options.create.passed_on()?;
+    let intent = Intent {
+        id: id.to_string(),
+        preserve_fds,
+        environment,
+        no_new_keyring: options.create.no_new_keyring,
+        ..Intent::default()
+    };
+    let plan = plan::compile_exec(&spec, &Host::look(), &intent)?;
+    plan.warnings.iter().for_each(|warning| warn(warning));
+    let signals = if options.detach { None } else { Some(ForwardedSignals::block()?) };
+    let mut process = enter(&record, &spec, &plan, options)?;
+    let started = process.bring_up(&plan, &mut |_| Ok(())).and_then(|()| {
+        if options.detach
+            && let (Some(socket), Some(master)) = (&options.create.console_socket, process.console.take())
+        {
+            console::send_descriptor(socket, &master, "/dev/ptmx").context(|| "--console-socket")?;
+        }
+        process.answer(Turn::Record)?;
+        match &signals {
+            Some(signals) => {
+                write_pid(options, &process)?;
+                supervise(&mut process, &plan, signals, &options.create, &mut || Ok(()))
+            }
+            None => {
+                process.await_exec(&plan)?;
+                // Last: a pid file is how callers learn that the process runs.
+                write_pid(options, &process)?;
+                Ok(0)
+            }
+        }
+    });
+    started.inspect_err(|_| process.kill())
+}
+
+fn write_pid(options: &ExecOptions, process: &Init) -> Result<()> {
+    let pid = process.pid.as_raw_pid();
+    options.create.pid_file.as_ref().map_or(Ok(()), |path| write_pid_file(path, pid))
+}
+
+fn check_status(directory: &StateDirectory, record: &Record, options: &ExecOptions) -> Result<()> {
+    let id = &record.id;
+    match directory.status(record)? {
+        Status::Running | Status::Created => Ok(()),
+        Status::Paused if options.ignore_paused => Ok(()),
+        Status::Paused => Err(Error::new(format!(
+            "cannot exec in container {id}: it is paused: resume it first, or use --ignore-paused"
+        ))),
+        Status::Stopped | Status::Creating => {
+            Err(Error::new(format!("cannot exec in container {id}: container not running")))
+        }
+    }
+}
+
+/// The container's configuration with the wanted process in the place of its own.
+fn with_process<'a>(mut spec: Spec<'a>, options: &'a ExecOptions) -> Result<ValidSpec<'a>> {
+    let own = spec.process.take().unwrap_or_default();
+    let process = match &options.process {
+        Some(document) => {
+            let mut process: Process<'a> = crate::spec::json::parse(document.as_bytes())
+                .map_err(|error| Error::new(format!("--process: {error}")))?;
+            // What callers leave out is the container's.
+            if process.capabilities.is_none() {
+                process.capabilities = own.capabilities;
+            }
+            if process.rlimits.is_empty() {
+                process.rlimits = own.rlimits;
+            }
+            process
+        }
+        None => from_options(own, options)?,
+    };
+    spec.process = Some(process);
+    validate(spec).context(|| "exec")
+}
+
+fn from_options<'a>(mut process: Process<'a>, options: &'a ExecOptions) -> Result<Process<'a>> {
+    let texts = |words: &'a [String]| words.iter().map(|word| Text::from(word.as_str()));
+    if options.arguments.is_empty() {
+        return Err(Error::new("exec: a command is missing: pillbox exec ID COMMAND, or --process FILE"));
+    }
+    process.args = List(texts(&options.arguments).collect());
+    process.env.0.extend(texts(&options.environment));
+    process.terminal = options.terminal;
+    process.console_size = None;
+    process.no_new_privileges |= options.no_new_privileges;
+    if let Some(cwd) = &options.cwd {
+        process.cwd = cwd.as_str().into();
+    }
+    if let Some((uid, gid)) = options.user {
+        process.user.uid = uid;
+        process.user.gid = gid.unwrap_or(process.user.gid);
+        // HOME is another user's now.
+        process.env.0.retain(|variable| !variable.starts_with("HOME="));
+    }
+    process.user.additional_gids.0.extend(&options.additional_gids);
+    if let Some(profile) = &options.apparmor {
+        process.apparmor_profile = Some(profile.as_str().into());
+    }
+    if let Some(label) = &options.process_label {
+        process.selinux_label = Some(label.as_str().into());
+    }
+    if !options.capabilities.is_empty() {
+        let sets = process.capabilities.get_or_insert_default();
+        for set in [&mut sets.bounding, &mut sets.effective, &mut sets.permitted] {
+            set.0.extend(texts(&options.capabilities));
+        }
+    }
+    Ok(process)
+}
+
+/// Clones into the container's cgroup and all of its namespaces.
+fn enter(record: &Record, spec: &ValidSpec<'_>, plan: &plan::Plan, options: &ExecOptions) -> Result<Init> {
+    let not_running = || Error::new(format!("cannot exec in container {}: container not running", record.id));
+    let target = record.open_process()?.ok_or_else(not_running)?;
+    let flags = namespace_flags(spec);
+    let opened = Opened::inside(Vec::new(), Some((target, flags)));
+    // From before it enters until it has executed, nothing inside may look into the process.
+    let _ = rustix::process::set_dumpable_behavior(rustix::process::DumpableBehavior::NotDumpable);
+    let cgroup = open_cgroup(record, options)?;
+    match spawn::spawn(plan, &opened, None, None, cgroup.as_ref()) {
+        Ok(process) => Ok(process),
+        Err(SpawnError::Other(error)) => Err(error),
+        Err(SpawnError::Seed) => Err(not_running()),
+    }
+}
+
+/// CLONE_NEW* bits of the namespaces that the container has of its own.
+pub(super) fn namespace_flags(spec: &ValidSpec<'_>) -> u32 {
+    spec.namespaces.iter().fold(0, |flags, namespace| flags | namespace.kind.clone_flag())
+}
+
+fn open_cgroup(record: &Record, options: &ExecOptions) -> Result<Option<Cgroup>> {
+    let Some(below) = &options.cgroup else { return record.open_cgroup() };
+    let (Some(path), Some(hierarchy)) = (&record.cgroup, Hierarchy::find()?) else {
+        return Err(Error::new("--cgroup: the container has no cgroup"));
+    };
+    let path = CgroupPath::parse(&format!("{path}/{below}")).context(|| "--cgroup")?;
+    Cgroup::open(&hierarchy, &path)?
+        .map(Some)
+        .ok_or_else(|| Error::new(format!("--cgroup {below}: there is no such cgroup")))
+}

@@ -1,0 +1,207 @@
+//! Hooks: programs of the configuration, run at fixed points with the container's state on stdin (config.md,
+//! "POSIX-platform Hooks").
+
+use std::os::fd::{AsFd, OwnedFd};
+use std::time::{Duration, Instant};
+
+use pillbox_init::plan::Turn;
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::io::Errno;
+use rustix::pipe::PipeFlags;
+use rustix::process::{Signal, WaitId, WaitIdOptions};
+use serde::Serialize;
+
+use crate::cgroup::Cgroup;
+use crate::error::{Context, Error, Result};
+use crate::json::{self, Members};
+use crate::plan::{self, Host, Intent};
+use crate::spawn::{self, Opened, SpawnError};
+use crate::spec::{Hook, json::List};
+use crate::state::{Record, Status};
+use crate::validate::ValidSpec;
+
+/// The end of a hook's output that its error quotes.
+const OUTPUT_MAX: usize = 1024;
+
+/// What hooks get on stdin: the state as the specification has it.
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct HookState<'a> {
+    oci_version: &'a str,
+    id: &'a str,
+    status: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pid: Option<i32>,
+    bundle: &'a str,
+    annotations: &'a Members,
+}
+
+/// Where and with which rights hooks of a kind run.
+pub struct Place<'a> {
+    /// The member of `hooks` that lists them.
+    pub kind: &'static str,
+    /// The status that they are told.
+    pub status: Status,
+    /// The pid that they are told; 0 for none.
+    pub pid: i32,
+    /// A pidfd of the container with the CLONE_NEW* bits of the namespaces to enter; `None` for the runtime's own.
+    pub enter: Option<(OwnedFd, u32)>,
+    /// The container's cgroup, for those that run inside.
+    pub cgroup: Option<&'a Cgroup>,
+    /// The configuration whose user and rights a hook gets that belongs to the container.
+    pub rights: Option<&'a ValidSpec<'a>>,
+}
+
+impl<'a> Place<'a> {
+    /// In the runtime's own namespaces.
+    pub fn outside(kind: &'static str, status: Status, pid: i32) -> Self {
+        Place { kind, status, pid, enter: None, cgroup: None, rights: None }
+    }
+}
+
+/// Runs hooks, one after the other.
+///
+/// # Errors
+/// The first that could not be run, failed or took too long, with what it wrote; those after it do not run.
+pub fn run(hooks: &List<Hook<'_>>, record: &Record, place: &Place<'_>) -> Result<()> {
+    if hooks.is_empty() {
+        return Ok(());
+    }
+    let state = json::to_string(&HookState {
+        oci_version: &record.oci_version,
+        id: &record.id,
+        status: place.status.as_str(),
+        pid: (place.pid != 0).then_some(place.pid),
+        bundle: &record.bundle,
+        annotations: &record.annotations,
+    })?;
+    for (index, hook) in hooks.iter().enumerate() {
+        run_one(hook, &state, record, place)
+            .map_err(|error| error.with_status(1))
+            .context(|| format!("hooks.{}[{index}]: {}", place.kind, &*hook.path))?;
+    }
+    Ok(())
+}
+
+fn run_one(hook: &Hook<'_>, state: &str, record: &Record, place: &Place<'_>) -> Result<()> {
+    let pipe = || rustix::pipe::pipe_with(PipeFlags::CLOEXEC).context(|| "pipe");
+    let (input, state_end) = pipe()?;
+    let (output_end, output) = pipe()?;
+    let enter = match &place.enter {
+        Some((process, flags)) => {
+            Some((rustix::io::fcntl_dupfd_cloexec(process, 3).context(|| "duplicate a descriptor")?, *flags))
+        }
+        None => None,
+    };
+    let intent = Intent { id: record.id.clone(), ..Intent::default() };
+    let flags = enter.as_ref().map_or(0, |(_, flags)| *flags);
+    let plan = plan::compile_hook(hook, place.rights, flags, &Host::look(), &intent)?;
+    let opened = Opened::inside(vec![Some(input), Some(output)], enter);
+    let mut process =
+        spawn::spawn(&plan, &opened, None, None, place.cgroup).map_err(|error| match error {
+            SpawnError::Seed => Error::new("refused"),
+            SpawnError::Other(error) => error,
+        })?;
+    // The other ends are the hook's alone: what it closes is then closed.
+    drop(opened);
+    if let Err(error) = process.bring_up(&plan, &mut |_| Ok(())).and_then(|()| process.answer(Turn::Record)) {
+        process.kill();
+        return Err(error);
+    }
+    let deadline = hook.timeout.map(|seconds| Instant::now() + Duration::from_secs(seconds.max(0) as u64));
+    let said = converse(&process.process, state_end, &output_end, state, deadline);
+    let timed_out = matches!(said, Ok(None));
+    if timed_out || said.is_err() {
+        // It leads a session of its own: what it started dies with it.
+        let _ = rustix::process::kill_process_group(process.pid, Signal::KILL);
+        process.kill();
+    }
+    let output = said?;
+    if timed_out {
+        let seconds = hook.timeout.unwrap_or_default();
+        return Err(Error::new(format!("killed: it took longer than its timeout of {seconds} s")));
+    }
+    let status = rustix::process::waitid(WaitId::PidFd(process.process.as_fd()), WaitIdOptions::EXITED)
+        .context(|| "wait")?
+        .ok_or_else(|| Error::new("wait: no status"))?;
+    let how = match (status.exit_status(), status.terminating_signal()) {
+        (Some(0), _) => return Ok(()),
+        (Some(code), _) => format!("exited with status {code}"),
+        (None, signal) => format!("was killed by signal {}", signal.unwrap_or_default()),
+    };
+    let output = String::from_utf8_lossy(&output.unwrap_or_default()).trim().replace('\n', "; ");
+    Err(Error::new(if output.is_empty() { how } else { format!("{how}: {output}") }))
+}
+
+/// Writes the state, reads what the hook says, until it has ended; `None` when its time is up first. A daemon that it
+/// leaves behind may keep the pipes open: they do not matter then.
+fn converse(
+    process: &OwnedFd,
+    state_end: OwnedFd,
+    output: &OwnedFd,
+    state: &str,
+    deadline: Option<Instant>,
+) -> Result<Option<Vec<u8>>> {
+    for end in [state_end.as_fd(), output.as_fd()] {
+        rustix::io::ioctl_fionbio(end, true).context(|| "make a pipe non-blocking")?;
+    }
+    let mut said = Vec::new();
+    let mut rest = state.as_bytes();
+    let mut state_end = Some(state_end);
+    let mut output_open = true;
+    loop {
+        let left = deadline.map(|deadline| deadline.saturating_duration_since(Instant::now()));
+        let timeout = left
+            .map(|left| Timespec { tv_sec: left.as_secs() as i64, tv_nsec: i64::from(left.subsec_nanos()) });
+        let mut polled = vec![PollFd::new(process, PollFlags::IN)];
+        if output_open {
+            polled.push(PollFd::new(output, PollFlags::IN));
+        }
+        if let Some(end) = &state_end {
+            polled.push(PollFd::new(end, PollFlags::OUT));
+        }
+        match poll(&mut polled, timeout.as_ref()) {
+            Ok(0) => return Ok(None),
+            Err(Errno::INTR) => continue,
+            ready => ready.context(|| "wait for it")?,
+        };
+        let ended = !polled[0].revents().is_empty();
+        drop(polled);
+        if let Some(end) = &state_end {
+            match rustix::io::write(end, rest) {
+                Ok(written) => rest = &rest[written..],
+                Err(Errno::AGAIN) => {}
+                // It does not want to know.
+                Err(_) => rest = &[],
+            }
+            if rest.is_empty() {
+                state_end = None;
+            }
+        }
+        output_open = output_open && read_output(output, &mut said);
+        if ended {
+            return Ok(Some(said));
+        }
+    }
+}
+
+/// Keeps the end of what is said; `false` when nobody can say anything more.
+fn read_output(output: &OwnedFd, said: &mut Vec<u8>) -> bool {
+    let mut buffer = [0u8; 4096];
+    loop {
+        match rustix::io::read(output, &mut buffer) {
+            Ok(0) => return false,
+            Ok(length) => {
+                said.extend_from_slice(&buffer[..length]);
+                let excess = said.len().saturating_sub(OUTPUT_MAX);
+                said.drain(..excess);
+                if length < buffer.len() {
+                    return true;
+                }
+            }
+            Err(Errno::INTR) => {}
+            Err(Errno::AGAIN) => return true,
+            Err(_) => return false,
+        }
+    }
+}

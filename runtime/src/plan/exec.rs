@@ -1,0 +1,87 @@
+//! Plans of processes that come into a container which is there already: `exec`, and hooks.
+
+use pillbox_init::plan::{Operation, Turn};
+use rustix::fs::Mode;
+
+use super::{
+    Builder, Descriptor, Host, Intent, Namespaces, Plan, c_string, compile_console, compile_end, identity,
+    string_bytes, strings,
+};
+use crate::error::Result;
+use crate::spec::Hook;
+use crate::validate::{NamespaceKind, ValidSpec};
+
+/// One more process for a container: `spec` is the container's, with that process in it.
+///
+/// # Errors
+/// As for [`super::compile`].
+pub fn compile_exec(spec: &ValidSpec<'_>, host: &Host, intent: &Intent) -> Result<Plan> {
+    super::refuse_unsupported(spec)?;
+    let mut builder = Builder::new(host);
+    compile_entering(&mut builder, spec, intent)?;
+    compile_console(&mut builder, spec, false);
+    let own_user_namespace = has_user_namespace(spec);
+    identity::compile(&mut builder, spec, own_user_namespace)?;
+    compile_end(&mut builder, spec, intent)?;
+    Ok(builder.finish(spec, Namespaces::default(), None, false, intent))
+}
+
+/// What a hook's process does: with `spec`, as the container's own process would; else with the runtime's rights.
+/// `enters` are the CLONE_NEW* bits of the namespaces that it enters. The first descriptor is its stdin, the second its stdout and stderr.
+///
+/// # Errors
+/// A string with a NUL.
+pub fn compile_hook(
+    hook: &Hook<'_>,
+    spec: Option<&ValidSpec<'_>>,
+    enters: u32,
+    host: &Host,
+    intent: &Intent,
+) -> Result<Plan> {
+    let mut builder = Builder::new(host);
+    let input = builder.descriptor(Descriptor::Given);
+    let output = builder.descriptor(Descriptor::Given);
+    builder.push(Operation::DieWithRuntime { enabled: true });
+    if enters & NamespaceKind::User.clone_flag() != 0 {
+        builder.push(Operation::SetUser { uid: 0, gid: 0 });
+    }
+    if enters != 0 {
+        builder.push(Operation::SetUndumpable {});
+    }
+    builder.push(Operation::NewSession {});
+    builder.push(Operation::ReplaceStdio { input, output });
+    if let Some(spec) = spec {
+        builder.push(Operation::EnterRoot {});
+        identity::compile(&mut builder, spec, has_user_namespace(spec))?;
+    }
+    let path = c_string("hooks", &hook.path)?;
+    builder.push(Operation::FindExecutable { name: &path, search: c"" });
+    builder.push(Operation::Ready {});
+    builder.push(Operation::Await { turn: Turn::Record });
+    builder.push(Operation::KeepDescriptors { count: 0 });
+    let first = if hook.args.is_empty() { Some(&*hook.path) } else { None };
+    let arguments = string_bytes(first.into_iter().chain(hook.args.iter().map(|argument| &**argument)));
+    let environment = string_bytes(hook.env.iter().map(|variable| &**variable));
+    builder.push(Operation::Exec { arguments: strings(&arguments)?, environment: strings(&environment)? });
+    Ok(builder.finish(&ValidSpec::default(), Namespaces::default(), None, false, intent))
+}
+
+fn has_user_namespace(spec: &ValidSpec<'_>) -> bool {
+    spec.namespaces.iter().any(|namespace| namespace.kind == NamespaceKind::User)
+}
+
+fn compile_entering(builder: &mut Builder<'_>, spec: &ValidSpec<'_>, intent: &Intent) -> Result<()> {
+    builder.push(Operation::DieWithRuntime { enabled: true });
+    if has_user_namespace(spec) {
+        builder.push(Operation::SetUser { uid: 0, gid: 0 });
+    }
+    builder.push(Operation::SetUndumpable {});
+    builder.push(Operation::SetUmask { mask: Mode::empty() });
+    builder.push(Operation::NewSession {});
+    if !intent.no_new_keyring {
+        let name = c_string("id", &format!("_ses.{}", intent.id))?;
+        builder.push(Operation::NewKeyring { name: &name });
+    }
+    builder.push(Operation::EnterRoot {});
+    Ok(())
+}
