@@ -219,6 +219,31 @@ fn events_go_on_until_the_container_ends() {
 }
 
 #[test]
+fn events_takes_no_more_memory_as_time_goes_by() {
+    pillbox_only(|runtime| {
+        let container = Container::sleeping(runtime);
+        container.create_and_start().wait_for("ready");
+        let watching =
+            container.spawn(&mut container.command(&["events", "--interval", "1ms", &container.id]));
+        let data_size = || {
+            let status =
+                fs::read_to_string(format!("/proc/{}/status", watching.pid().as_raw_pid())).expect("status");
+            let line =
+                status.lines().find_map(|line| line.strip_prefix("VmRSS:")).expect("VmRSS").to_string();
+            line.trim().trim_end_matches(" kB").parse::<u32>().expect("size")
+        };
+        let count = || watching.stdout_now().lines().count();
+        wait_for("a hundred lines", || (count() > 100).then_some(()));
+        let before = data_size();
+        wait_for("five hundred lines more", || (count() > 600).then_some(()));
+        let after = data_size();
+        assert!(after < before + 100, "{before} KB, then {after} KB");
+        container.kill("KILL").ok();
+        watching.finish().ok();
+    });
+}
+
+#[test]
 fn wait_tells_the_status() {
     pillbox_only(|runtime| {
         for (script, status) in [("sleep 0.3; exit 7", 7), ("sleep 0.3", 0)] {

@@ -33,6 +33,7 @@ pub use events::MemoryEvents;
 pub use hierarchy::Hierarchy;
 pub use limits::{Exception, FileWrite, compile_limits};
 pub use path::CgroupPath;
+pub use stats::Statistics;
 
 /// How long removing, freezing and thawing wait for the kernel.
 const PATIENCE: Duration = Duration::from_secs(5);

@@ -2,185 +2,249 @@
 //!
 //! Its members are those of runc's `types/events.go`; times are nanoseconds, sizes bytes. Sources of the numbers: the
 //! kernel's `Documentation/admin-guide/cgroup-v2.rst`; a controller that is off leaves its part empty.
+//!
+//! Who watches a container lives as long as it, and this program's heap takes little back: one buffer is read into
+//! and one written, again and again.
 
-use std::fmt::Write as _;
+use std::fmt::{Display, Write as _};
 
 use rustix::fs::{Dir, OFlags};
-use rustix::io::Errno;
+use rustix::io::{Errno, read};
 
 use super::Cgroup;
-use super::file::{open_file, read_file};
+use super::file::open_file;
 use crate::error::{Context, Result};
 
-/// Members of a JSON object on their way to text; names and values here never need an escape.
-struct Object(String);
+/// JSON on its way to text; names and values here never need an escape.
+#[derive(Debug, Default)]
+struct Document(String);
 
-impl Object {
-    fn new() -> Self {
-        Object(String::new())
-    }
-
-    /// `value` is JSON already.
-    fn add(&mut self, name: &str, value: impl std::fmt::Display) {
-        let comma = if self.0.is_empty() { "" } else { "," };
+impl Document {
+    /// A member whose value is JSON already.
+    fn add(&mut self, name: impl Display, value: impl Display) {
+        self.name(name);
         // Writing to a String cannot fail.
-        let _ = write!(self.0, "{comma}\"{name}\":{value}");
+        let _ = write!(self.0, "{value}");
     }
 
-    fn add_if<D: std::fmt::Display>(&mut self, name: &str, value: Option<D>) {
+    fn add_if<D: Display>(&mut self, name: &str, value: Option<D>) {
         if let Some(value) = value {
             self.add(name, value);
         }
     }
 
-    fn end(self) -> String {
-        format!("{{{}}}", self.0)
+    fn name(&mut self, name: impl Display) {
+        self.separate();
+        let _ = write!(self.0, "\"{name}\":");
+    }
+
+    fn separate(&mut self) {
+        if !self.0.is_empty() && !self.0.ends_with(['{', '[', ':']) {
+            self.0.push(',');
+        }
+    }
+
+    fn open(&mut self, bracket: char) {
+        self.separate();
+        self.0.push(bracket);
+    }
+
+    fn close(&mut self, bracket: char) {
+        self.0.push(bracket);
+    }
+
+    /// A member that is an object; what `fill` adds is in it.
+    fn object(&mut self, name: impl Display, fill: impl FnOnce(&mut Document) -> Result<()>) -> Result<()> {
+        self.name(name);
+        self.open('{');
+        fill(self)?;
+        self.close('}');
+        Ok(())
     }
 }
 
-impl Cgroup {
+/// Reads the numbers of a cgroup, as often as they are wanted.
+#[derive(Debug, Default)]
+pub struct Statistics {
+    content: Content,
+    document: Document,
+    /// The sizes of huge pages there are, with the files that count them.
+    huge_pages: Vec<HugePages>,
+}
+
+#[derive(Debug)]
+struct HugePages {
+    size: String,
+    current: String,
+    events: String,
+}
+
+impl Statistics {
+    /// Finds out what there is to read.
+    ///
+    /// # Errors
+    /// The cgroup cannot be listed.
+    pub fn new(cgroup: &Cgroup) -> Result<Statistics> {
+        let step = || format!("list cgroup {}", cgroup.path());
+        let mut huge_pages = Vec::new();
+        // The descriptor at hand is only a path (O_PATH), which can't be read.
+        let directory = open_file(cgroup.fd(), ".", OFlags::RDONLY | OFlags::DIRECTORY)
+            .and_then(Dir::new)
+            .context(step)?;
+        for entry in directory {
+            let entry = entry.context(step)?;
+            let current = entry.file_name().to_string_lossy().into_owned();
+            let size = current.strip_prefix("hugetlb.").and_then(|rest| rest.strip_suffix(".current"));
+            if let Some(size) = size.filter(|size| !size.ends_with(".rsvd")).map(str::to_string) {
+                let events = format!("hugetlb.{size}.events");
+                huge_pages.push(HugePages { size, current, events });
+            }
+        }
+        huge_pages.sort_by(|left, right| left.size.cmp(&right.size));
+        Ok(Statistics { huge_pages, ..Statistics::default() })
+    }
+
     /// The document, on one line.
     ///
     /// # Errors
     /// A file that is there but cannot be read.
-    pub fn stats(&self) -> Result<String> {
-        let mut stats = Object::new();
-        stats.add("cpu", self.cpu()?);
-        stats.add("cpuset", "{}");
-        stats.add("memory", self.memory()?);
-        stats.add("pids", self.pids_stats()?);
-        stats.add("blkio", self.block_io()?);
-        stats.add("hugetlb", self.huge_pages()?);
-        stats.add("intel_rdt", "{}");
-        stats.add("network_interfaces", "null");
-        Ok(stats.end())
+    pub fn read(&mut self, cgroup: &Cgroup) -> Result<&str> {
+        let Statistics { content, document, huge_pages } = self;
+        document.0.clear();
+        document.open('{');
+        document.object("cpu", |cpu| add_cpu(content, cgroup, cpu))?;
+        document.add("cpuset", "{}");
+        document.object("memory", |memory| add_memory(content, cgroup, memory))?;
+        document.object("pids", |pids| {
+            pids.add_if("current", content.number(cgroup, "pids.current")?);
+            // 0 is runc's word for no limit here.
+            let limit = content.number(cgroup, "pids.max")?;
+            pids.add_if("limit", limit.map(|limit| if limit == u64::MAX { 0 } else { limit }));
+            Ok(())
+        })?;
+        document.object("blkio", |io| add_block_io(content, cgroup, io))?;
+        document.object("hugetlb", |hugetlb| {
+            for HugePages { size, current, events } in huge_pages.iter() {
+                let failures = content.value(cgroup, events, "max")?.unwrap_or(0);
+                let usage = content.number(cgroup, current)?;
+                hugetlb.object(size, |pages| {
+                    pages.add_if("usage", usage);
+                    pages.add("failcnt", failures);
+                    Ok(())
+                })?;
+            }
+            Ok(())
+        })?;
+        document.add("intel_rdt", "{}");
+        document.add("network_interfaces", "null");
+        document.close('}');
+        Ok(&document.0)
     }
 
     /// How often processes of it, or below, were killed for want of memory; `None` without the memory controller.
-    pub fn oom_kills(&self) -> Result<Option<u64>> {
-        Ok(self.content("memory.events")?.as_deref().and_then(|text| value(text, "oom_kill")))
+    pub fn oom_kills(&mut self, cgroup: &Cgroup) -> Result<Option<u64>> {
+        self.content.value(cgroup, "memory.events", "oom_kill")
     }
+}
 
-    /// A file of the cgroup; `None` when there is none, because its controller is off or the cgroup gone.
-    fn content(&self, name: &str) -> Result<Option<String>> {
-        match read_file(self.fd(), name) {
+/// The text of the file that was read last.
+#[derive(Debug, Default)]
+struct Content(Vec<u8>);
+
+impl Content {
+    /// Reads a file of the cgroup; `None` when there is none, because its controller is off or the cgroup gone.
+    fn read(&mut self, cgroup: &Cgroup, name: &str) -> Result<Option<&str>> {
+        self.0.clear();
+        match self.fill(cgroup, name) {
             // EOPNOTSUPP: pressure is accounted, but was turned off at boot.
             Err(Errno::NOENT | Errno::NODEV | Errno::OPNOTSUPP) => Ok(None),
-            content => content.map(Some).context(|| format!("read {name} of cgroup {}", self.path)),
+            filled => {
+                filled.context(|| format!("read {name} of cgroup {}", cgroup.path()))?;
+                Ok(Some(str::from_utf8(&self.0).unwrap_or_default()))
+            }
         }
     }
 
+    fn fill(&mut self, cgroup: &Cgroup, name: &str) -> rustix::io::Result<()> {
+        let file = open_file(cgroup.fd(), name, OFlags::RDONLY)?;
+        self.0.reserve(4096);
+        while read(&file, rustix::buffer::spare_capacity(&mut self.0))? > 0 {
+            self.0.reserve(1024);
+        }
+        Ok(())
+    }
+
     /// A file with one number; `max` is none, which runc writes as the highest there is.
-    fn number(&self, name: &str) -> Result<Option<u64>> {
-        let content = self.content(name)?;
-        Ok(content.and_then(|text| match text.trim_end() {
+    fn number(&mut self, cgroup: &Cgroup, name: &str) -> Result<Option<u64>> {
+        Ok(self.read(cgroup, name)?.and_then(|text| match text.trim_end() {
             "max" => Some(u64::MAX),
             number => number.parse().ok(),
         }))
     }
 
-    fn cpu(&self) -> Result<String> {
-        let text = self.content("cpu.stat")?.unwrap_or_default();
-        let nanoseconds = |key| value(&text, key).map_or(0, |microseconds| microseconds.saturating_mul(1000));
-        let mut usage = Object::new();
-        usage.add("total", nanoseconds("usage_usec"));
-        usage.add("kernel", nanoseconds("system_usec"));
-        usage.add("user", nanoseconds("user_usec"));
-        let mut throttling = Object::new();
-        throttling.add_if("periods", value(&text, "nr_periods"));
-        throttling.add_if("throttledPeriods", value(&text, "nr_throttled"));
-        throttling.add("throttledTime", nanoseconds("throttled_usec"));
-        let mut cpu = Object::new();
-        cpu.add("usage", usage.end());
-        cpu.add("throttling", throttling.end());
-        cpu.add_if("psi", self.pressure("cpu.pressure")?);
-        Ok(cpu.end())
-    }
-
-    fn memory(&self) -> Result<String> {
-        let mut memory = Object::new();
-        if let Some(current) = self.number("memory.current")? {
-            let stat = self.content("memory.stat")?.unwrap_or_default();
-            let events = self.content("memory.events")?.unwrap_or_default();
-            let limit = self.number("memory.max")?.unwrap_or(u64::MAX);
-            memory.add_if("cache", value(&stat, "file"));
-            memory.add("usage", entry(limit, current, self.number("memory.peak")?, value(&events, "max")));
-            if let Some(swap) = self.number("memory.swap.current")? {
-                // The document counts memory along with swap, as cgroup v1 did.
-                let limit = self.number("memory.swap.max")?.unwrap_or(u64::MAX).saturating_add(limit);
-                memory.add("swap", entry(limit, swap.saturating_add(current), None, None));
-            }
-            let mut raw = Object::new();
-            for (key, number) in pairs(&stat) {
-                raw.add(key, number);
-            }
-            memory.add("raw", raw.end());
-        }
-        memory.add_if("psi", self.pressure("memory.pressure")?);
-        Ok(memory.end())
-    }
-
-    fn pids_stats(&self) -> Result<String> {
-        let mut pids = Object::new();
-        pids.add_if("current", self.number("pids.current")?);
-        // 0 is runc's word for no limit here.
-        pids.add_if("limit", self.number("pids.max")?.map(|limit| if limit == u64::MAX { 0 } else { limit }));
-        Ok(pids.end())
-    }
-
-    fn block_io(&self) -> Result<String> {
-        let text = self.content("io.stat")?.unwrap_or_default();
-        let mut io = Object::new();
-        for (name, keys) in [
-            ("ioServiceBytesRecursive", [("rbytes", "Read"), ("wbytes", "Write")]),
-            ("ioServicedRecursive", [("rios", "Read"), ("wios", "Write")]),
-        ] {
-            let entries = io_entries(&text, keys);
-            if !entries.is_empty() {
-                io.add(name, format!("[{}]", entries.join(",")));
-            }
-        }
-        io.add_if("psi", self.pressure("io.pressure")?);
-        Ok(io.end())
-    }
-
-    fn huge_pages(&self) -> Result<String> {
-        let step = || format!("list cgroup {}", self.path);
-        let mut sizes = Vec::new();
-        // The descriptor at hand is only a path (O_PATH), which can't be read.
-        let directory =
-            open_file(self.fd(), ".", OFlags::RDONLY | OFlags::DIRECTORY).and_then(Dir::new).context(step)?;
-        for entry in directory {
-            let entry = entry.context(step)?;
-            let name = entry.file_name().to_string_lossy();
-            let size = name.strip_prefix("hugetlb.").and_then(|rest| rest.strip_suffix(".current"));
-            sizes.extend(size.filter(|size| !size.ends_with(".rsvd")).map(str::to_string));
-        }
-        sizes.sort();
-        let mut hugetlb = Object::new();
-        for size in sizes {
-            let events = self.content(&format!("hugetlb.{size}.events"))?.unwrap_or_default();
-            let mut pages = Object::new();
-            pages.add_if("usage", self.number(&format!("hugetlb.{size}.current"))?);
-            pages.add("failcnt", value(&events, "max").unwrap_or(0));
-            hugetlb.add(&size, pages.end());
-        }
-        Ok(hugetlb.end())
-    }
-
-    fn pressure(&self, file: &str) -> Result<Option<String>> {
-        Ok(self.content(file)?.map(|text| parse_pressure(&text)).filter(|pressure| pressure != "{}"))
+    /// The number behind a key.
+    fn value(&mut self, cgroup: &Cgroup, name: &str, key: &str) -> Result<Option<u64>> {
+        Ok(self.read(cgroup, name)?.and_then(|text| value(text, key)))
     }
 }
 
+fn add_cpu(content: &mut Content, cgroup: &Cgroup, cpu: &mut Document) -> Result<()> {
+    let text = content.read(cgroup, "cpu.stat")?.unwrap_or_default();
+    let nanoseconds = |key| value(text, key).map_or(0, |microseconds| microseconds.saturating_mul(1000));
+    cpu.object("usage", |usage| {
+        usage.add("total", nanoseconds("usage_usec"));
+        usage.add("kernel", nanoseconds("system_usec"));
+        usage.add("user", nanoseconds("user_usec"));
+        Ok(())
+    })?;
+    cpu.object("throttling", |throttling| {
+        throttling.add_if("periods", value(text, "nr_periods"));
+        throttling.add_if("throttledPeriods", value(text, "nr_throttled"));
+        throttling.add("throttledTime", nanoseconds("throttled_usec"));
+        Ok(())
+    })?;
+    add_pressure(content, cgroup, "cpu.pressure", cpu)
+}
+
+fn add_memory(content: &mut Content, cgroup: &Cgroup, memory: &mut Document) -> Result<()> {
+    if let Some(current) = content.number(cgroup, "memory.current")? {
+        let limit = content.number(cgroup, "memory.max")?.unwrap_or(u64::MAX);
+        let peak = content.number(cgroup, "memory.peak")?;
+        let failures = content.value(cgroup, "memory.events", "max")?;
+        add_entry(memory, "usage", [limit, current, failures.unwrap_or(0)], peak)?;
+        if let Some(swap) = content.number(cgroup, "memory.swap.current")? {
+            // The document counts memory along with swap, as cgroup v1 did.
+            let swap_limit = content.number(cgroup, "memory.swap.max")?.unwrap_or(u64::MAX);
+            let sums = [swap_limit.saturating_add(limit), swap.saturating_add(current), 0];
+            add_entry(memory, "swap", sums, None)?;
+        }
+        let stat = content.read(cgroup, "memory.stat")?.unwrap_or_default();
+        memory.add_if("cache", value(stat, "file"));
+        memory.object("raw", |raw| {
+            pairs(stat).for_each(|(key, number)| raw.add(key, number));
+            Ok(())
+        })?;
+    }
+    add_pressure(content, cgroup, "memory.pressure", memory)
+}
+
 /// One kind of memory.
-fn entry(limit: u64, usage: u64, peak: Option<u64>, failures: Option<u64>) -> String {
-    let mut entry = Object::new();
-    entry.add("limit", limit);
-    entry.add("usage", usage);
-    entry.add_if("max", peak);
-    entry.add("failcnt", failures.unwrap_or(0));
-    entry.end()
+fn add_entry(memory: &mut Document, name: &str, numbers: [u64; 3], peak: Option<u64>) -> Result<()> {
+    let [limit, usage, failures] = numbers;
+    memory.object(name, |entry| {
+        entry.add("limit", limit);
+        entry.add("usage", usage);
+        entry.add_if("max", peak);
+        entry.add("failcnt", failures);
+        Ok(())
+    })
+}
+
+fn add_block_io(content: &mut Content, cgroup: &Cgroup, io: &mut Document) -> Result<()> {
+    let text = content.read(cgroup, "io.stat")?.unwrap_or_default();
+    add_operations(io, "ioServiceBytesRecursive", text, [("rbytes", "Read"), ("wbytes", "Write")]);
+    add_operations(io, "ioServicedRecursive", text, [("rios", "Read"), ("wios", "Write")]);
+    add_pressure(content, cgroup, "io.pressure", io)
 }
 
 /// The lines of a flat-keyed file that have a number.
@@ -196,50 +260,57 @@ fn value(text: &str, key: &str) -> Option<u64> {
 }
 
 /// Of io.stat (`8:0 rbytes=1 wbytes=2 …`), the values under two keys, which the document calls operations.
-fn io_entries(text: &str, keys: [(&str, &str); 2]) -> Vec<String> {
-    let mut entries = Vec::new();
+fn add_operations(io: &mut Document, name: &str, text: &str, keys: [(&str, &str); 2]) {
+    io.name(name);
+    io.open('[');
     for line in text.lines() {
         let mut fields = line.split(' ');
         let Some((major, minor)) = fields.next().and_then(|device| device.split_once(':')) else { continue };
         let (Ok(major), Ok(minor)) = (major.parse::<u32>(), minor.parse::<u32>()) else { continue };
-        for field in fields {
-            let Some((key, number)) = field.split_once('=') else { continue };
+        for (key, number) in fields.filter_map(|field| field.split_once('=')) {
             let operation = keys.iter().find(|(known, _)| *known == key);
             if let (Some((_, operation)), Ok(number)) = (operation, number.parse::<u64>()) {
-                let mut entry = Object::new();
-                entry.add("major", major);
-                entry.add("minor", minor);
-                entry.add("op", format_args!("\"{operation}\""));
-                entry.add("value", number);
-                entries.push(entry.end());
+                io.open('{');
+                io.add("major", major);
+                io.add("minor", minor);
+                io.add("op", format_args!("\"{operation}\""));
+                io.add("value", number);
+                io.close('}');
             }
         }
     }
-    entries
+    io.close(']');
+}
+
+fn add_pressure(content: &mut Content, cgroup: &Cgroup, file: &str, into: &mut Document) -> Result<()> {
+    match content.read(cgroup, file)? {
+        Some(text) => into.object("psi", |pressure| parse_pressure(text, pressure)),
+        None => Ok(()),
+    }
 }
 
 /// `some avg10=0.00 avg60=0.00 avg300=0.00 total=0`, and the same for `full`.
-fn parse_pressure(text: &str) -> String {
-    let mut pressure = Object::new();
+fn parse_pressure(text: &str, pressure: &mut Document) -> Result<()> {
     for line in text.lines() {
         let mut fields = line.split(' ');
         let Some(kind @ ("some" | "full")) = fields.next() else { continue };
-        let mut numbers = Object::new();
-        for (key, number) in fields.filter_map(|field| field.split_once('=')) {
-            if matches!(key, "avg10" | "avg60" | "avg300" | "total") && is_number(number) {
-                numbers.add(key, number);
+        pressure.object(kind, |numbers| {
+            for (key, number) in fields.filter_map(|field| field.split_once('=')) {
+                if matches!(key, "avg10" | "avg60" | "avg300" | "total") && is_number(number) {
+                    numbers.add(key, number);
+                }
             }
-        }
-        pressure.add(kind, numbers.end());
+            Ok(())
+        })?;
     }
-    pressure.end()
+    Ok(())
 }
 
 /// What JSON takes as a number, too.
 fn is_number(text: &str) -> bool {
+    let is_digits = |part: &str| !part.is_empty() && part.bytes().all(|byte| byte.is_ascii_digit());
     let (whole, fraction) = text.split_once('.').unwrap_or((text, "0"));
-    [whole, fraction].iter().all(|part| !part.is_empty() && part.bytes().all(|byte| byte.is_ascii_digit()))
-        && (whole.len() == 1 || !whole.starts_with('0'))
+    is_digits(whole) && is_digits(fraction) && (whole.len() == 1 || !whole.starts_with('0'))
 }
 
 #[cfg(test)]
@@ -247,29 +318,38 @@ mod tests {
     use super::*;
     use serde_json::{Value, json};
 
-    fn read(text: &str) -> Value {
-        serde_json::from_str(text).unwrap()
+    fn written(fill: impl FnOnce(&mut Document)) -> Value {
+        let mut document = Document::default();
+        document.open('{');
+        fill(&mut document);
+        document.close('}');
+        serde_json::from_str(&document.0).unwrap()
     }
 
     #[test]
     fn pressure_is_numbers() {
+        let pressure = |text: &str| written(|document| parse_pressure(text, document).unwrap());
         let text = "some avg10=0.12 avg60=10.00 avg300=0.00 total=57\nfull avg10=0.00 avg60=0.00 avg300=0.00 total=0\n";
         assert_eq!(
-            read(&parse_pressure(text)),
+            pressure(text),
             json!({"some": {"avg10": 0.12, "avg60": 10.0, "avg300": 0.0, "total": 57},
                    "full": {"avg10": 0.0, "avg60": 0.0, "avg300": 0.0, "total": 0}})
         );
-        assert_eq!(parse_pressure("some avg10=x avg60=1. total=007\n"), r#"{"some":{}}"#);
-        assert_eq!(parse_pressure(""), "{}");
+        assert_eq!(pressure("some avg10=x avg60=1. total=007\n"), json!({"some": {}}));
+        assert_eq!(pressure(""), json!({}));
     }
 
     #[test]
     fn io_is_told_by_device_and_operation() {
-        let text = "8:16 rbytes=1 wbytes=2 rios=3 wios=4 dbytes=5 dios=6\n(unknown) rbytes=1\n";
-        let entries = io_entries(text, [("rios", "Read"), ("wios", "Write")]);
+        let text = "8:16 rbytes=1 wbytes=2 rios=3 wios=4 dbytes=5 dios=6\n(unknown) rbytes=1\n8:0 \n";
+        let io = |document: &mut Document| {
+            add_operations(document, "io", text, [("rios", "Read"), ("wios", "Write")]);
+            add_operations(document, "none", "", [("rios", "Read"), ("wios", "Write")]);
+        };
         assert_eq!(
-            read(&format!("[{}]", entries.join(","))),
-            json!([{"major": 8, "minor": 16, "op": "Read", "value": 3}, {"major": 8, "minor": 16, "op": "Write", "value": 4}])
+            written(io),
+            json!({"io": [{"major": 8, "minor": 16, "op": "Read", "value": 3},
+                          {"major": 8, "minor": 16, "op": "Write", "value": 4}], "none": []})
         );
     }
 

@@ -21,19 +21,28 @@ pub fn events(global: &Global, arguments: Arguments) -> Result<u8> {
         }
     };
     let mut watch = Watch::new(&root(global), &id, interval)?;
-    // Ids have no character that JSON would escape.
-    let stats = |data: String| format!("{{\"type\":\"stats\",\"id\":\"{id}\",\"data\":{data}}}\n");
+    // Ids have no character that JSON would escape. One line's text serves them all: see `Statistics`.
+    let mut line = String::new();
     if arguments.is_set("stats") {
-        print(&stats(watch.stats()?))?;
+        stats_line(&mut line, &id, watch.stats()?);
+        print(&line)?;
         return Ok(0);
     }
     while let Some(event) = watch.next_event()? {
         match event {
-            Event::Stats(data) => print(&stats(data))?,
-            Event::OutOfMemory => print(&format!("{{\"type\":\"oom\",\"id\":\"{id}\"}}\n"))?,
+            Event::Stats(data) => stats_line(&mut line, &id, data),
+            Event::OutOfMemory => line = format!("{{\"type\":\"oom\",\"id\":\"{id}\"}}\n"),
         }
+        print(&line)?;
     }
     Ok(0)
+}
+
+fn stats_line(line: &mut String, id: &str, data: &str) {
+    line.clear();
+    for part in ["{\"type\":\"stats\",\"id\":\"", id, "\",\"data\":", data, "}\n"] {
+        line.push_str(part);
+    }
 }
 
 pub fn wait(global: &Global, arguments: Arguments) -> Result<u8> {

@@ -79,12 +79,7 @@ pub(super) fn destroy(directory: &StateDirectory, record: &Record) -> Result<()>
 ///
 /// # Errors
 /// Not such an expression; the first container that could not be removed, when all the others are.
-pub fn delete_matching(
-    root: &Root,
-    pattern: &str,
-    force: bool,
-    warn: &mut dyn FnMut(&str),
-) -> Result<()> {
+pub fn delete_matching(root: &Root, pattern: &str, force: bool, warn: &mut dyn FnMut(&str)) -> Result<()> {
     let text = |text: &str| {
         CString::new(text).map_err(|_| Error::new(format!("{text:?} has a NUL character in it")))
     };
