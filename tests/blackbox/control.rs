@@ -10,7 +10,7 @@ use crate::harness::{Container, each_runtime, each_runtime_but, pillbox_only, wa
 
 #[test]
 fn a_created_container_can_be_paused_too() {
-    each_runtime_but(&[("crun", "pauses what runs only"), ("runc", "starts it, and hangs")], |runtime| {
+    each_runtime_but(&[("crun", "says that it is created all the same")], |runtime| {
         let container = Container::sh(runtime, "echo ran");
         let created = container.create().ok();
         container.call(&["pause", &container.id]).ok();
@@ -33,7 +33,11 @@ fn pause_and_resume_want_the_right_state() {
         container.create_and_start().wait_for("ready");
         container.call(&["resume", &container.id]).fails_with("not paused");
         container.call(&["pause", &container.id]).ok();
-        container.call(&["pause", &container.id]).fails_with("paused");
+        container.call(&["pause", &container.id]).fails_with(if runtime.is("runc") {
+            "not running"
+        } else {
+            "paused"
+        });
         container.call(&["resume", &container.id]).ok();
         container.kill("KILL").ok();
         container.wait_status("stopped");
@@ -315,7 +319,10 @@ fn delete_takes_a_regular_expression() {
         // An expression, found anywhere in the id.
         container.call(&["delete", "--force", "--regex", "(-one|-t[a-z]o)$"]).ok();
         assert_eq!(ids(), ["", "-other"]);
-        container.call(&["delete", "--regex", "("]).fails_with("");
+        if !runtime.is("crun") {
+            // It crashes.
+            container.call(&["delete", "--regex", "("]).fails_with("regular expression");
+        }
         container.call(&["delete", "--force", "--regex", "nonesuch"]).ok();
         assert_eq!(ids(), ["", "-other"]);
         container.call(&["delete", "--force", "--regex", &format!("^{}", container.id)]).ok();
@@ -325,7 +332,7 @@ fn delete_takes_a_regular_expression() {
 
 #[test]
 fn kill_all_of_what_has_stopped_is_no_error() {
-    each_runtime_but(&[("runc", "only for a container without a pid namespace")], |runtime| {
+    each_runtime(|runtime| {
         let container = Container::new(runtime);
         container.create_and_start();
         container.wait_status("stopped");
