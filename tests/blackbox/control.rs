@@ -297,7 +297,7 @@ fn destroy_is_delete_by_force() {
 }
 
 #[test]
-fn delete_takes_a_regular_expression() {
+fn delete_and_kill_take_a_regular_expression() {
     each_runtime_but(&[("runc", "has no --regex")], |runtime| {
         let mut container = Container::new(runtime);
         container.create().ok();
@@ -316,6 +316,13 @@ fn delete_takes_a_regular_expression() {
             ids
         };
         assert_eq!(ids(), ["", "-one", "-other", "-two"]);
+        container.call(&["kill", "--regex", "[-]one$", "KILL"]).ok();
+        let status = |suffix: &str| {
+            let state = container.call(&["state", &format!("{}{suffix}", container.id)]).ok().stdout;
+            serde_json::from_str::<Value>(&state).expect("state")["status"].clone()
+        };
+        wait_for("the end", || (status("-one") == "stopped").then_some(()));
+        assert_eq!(status("-two"), "created");
         // An expression, found anywhere in the id.
         container.call(&["delete", "--force", "--regex", "(-one|-t[a-z]o)$"]).ok();
         assert_eq!(ids(), ["", "-other"]);

@@ -43,10 +43,14 @@ pub fn run(global: &Global, arguments: Arguments) -> Result<u8> {
 }
 
 pub fn kill(global: &Global, arguments: Arguments) -> Result<u8> {
-    let id = container_id(&arguments)?;
     let name = if arguments.operands.len() > 1 { arguments.operand(1)? } else { "TERM" };
+    let signal = signal::parse(name)?;
     let target = if arguments.is_set("all") { Target::All } else { Target::Init };
-    container::kill(&root(global), &id, signal::parse(name)?, target)?;
+    if arguments.is_set("regex") {
+        container::kill_matching(&root(global), arguments.operand(0)?, signal, target)?;
+    } else {
+        container::kill(&root(global), &container_id(&arguments)?, signal, target)?;
+    }
     Ok(0)
 }
 

@@ -159,7 +159,10 @@ pub const COMMANDS: &[Command] = &[
         operands: "ID [SIGNAL]",
         operand_count: 1..=2,
         help: "send a signal (default: TERM) to the container's first process",
-        flags: &[switch("all", Some('a'), "send it to all of its processes")],
+        flags: &[
+            switch("all", Some('a'), "send it to all of its processes"),
+            switch("regex", Some('r'), "ID is a regular expression: all that match"),
+        ],
         ends_at_operand: false,
         run: lifecycle::kill,
     },

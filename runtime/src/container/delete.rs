@@ -80,18 +80,22 @@ pub(super) fn destroy(directory: &StateDirectory, record: &Record) -> Result<()>
 /// # Errors
 /// Not such an expression; the first container that could not be removed, when all the others are.
 pub fn delete_matching(root: &Root, pattern: &str, force: bool, warn: &mut dyn FnMut(&str)) -> Result<()> {
-    let text = |text: &str| {
-        CString::new(text).map_err(|_| Error::new(format!("{text:?} has a NUL character in it")))
-    };
-    let regex = Regex::new(&text(pattern)?)
-        .ok_or_else(|| Error::new(format!("--regex {pattern:?}: not an extended regular expression")))?;
     let mut first_error = Ok(());
-    for id in root.ids()? {
-        if regex.is_match(&text(&id)?) {
-            first_error = first_error.and(delete(root, &id, force, warn));
-        }
+    for id in matching(root, pattern)? {
+        first_error = first_error.and(delete(root, &id, force, warn));
     }
     first_error
+}
+
+/// The ids that match a POSIX extended regular expression.
+pub(super) fn matching(root: &Root, pattern: &str) -> Result<Vec<ContainerId>> {
+    let text = |text: &str| CString::new(text).map_err(|_| Error::new(format!("{text:?} has a NUL in it")));
+    let regex = Regex::new(&text(pattern)?)
+        .ok_or_else(|| Error::new(format!("--regex {pattern:?}: not an extended regular expression")))?;
+    let mut ids = root.ids()?;
+    // An id has no NUL; an error here would only hide the others.
+    ids.retain(|id| text(id).is_ok_and(|id| regex.is_match(&id)));
+    Ok(ids)
 }
 
 /// The container is gone whatever these hooks do: their failures are warnings.

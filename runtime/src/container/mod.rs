@@ -20,7 +20,7 @@ pub use events::{Event, Watch};
 pub use exec::{ExecOptions, exec};
 pub use foreground::run;
 pub use freeze::{pause, resume};
-pub use kill::{Target, kill};
+pub use kill::{Target, kill, kill_matching};
 pub use processes::pids;
 pub use start::start;
 pub use update::update;
