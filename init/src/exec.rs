@@ -138,7 +138,8 @@ fn check_executable(path: &CStr) -> Result<(), Errno> {
     if FileType::from_raw_mode(status.st_mode) == FileType::Directory {
         return Err(Errno::ISDIR);
     }
-    rustix::fs::accessat(CWD, path, Access::EXEC_OK, AtFlags::EACCESS)
+    // Real and effective ids are the same here, and a filter that is older than faccessat2(2) may be in force.
+    rustix::fs::accessat(CWD, path, Access::EXEC_OK, AtFlags::empty())
 }
 
 /// Does not return unless execve(2) fails.

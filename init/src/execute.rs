@@ -12,7 +12,7 @@ use rustix::fs::CWD;
 use rustix::io::Errno;
 use rustix::net::{AddressFamily, RecvFlags, SendFlags, SocketFlags, SocketType};
 
-use crate::{device, exec, identity, mount, root};
+use crate::{attribute, device, exec, identity, mount, root};
 
 /// The status of an init that could not begin or could not go on; the report says why.
 pub const NOT_STARTED: i32 = 125;
@@ -140,9 +140,7 @@ impl<'p> Init<'p> {
             }
             Operation::SetRlimit { resource, soft, hard } => sys::set_rlimit(resource, soft, hard)?,
             Operation::SetNoNewPrivileges {} => rustix::thread::set_no_new_privs(true)?,
-            Operation::InstallSeccomp { flags, program } => {
-                sys::install_seccomp(flags, program)?;
-            }
+            Operation::InstallSeccomp { flags, program } => self.install_seccomp(flags, program)?,
             Operation::DropBounding { keep } => identity::drop_bounding(keep)?,
             Operation::SetGroups { groups } => identity::set_groups(groups)?,
             Operation::SetUser { uid, gid } => identity::set_user(uid, gid)?,
@@ -162,6 +160,16 @@ impl<'p> Init<'p> {
             Operation::AwaitStart { listener } => self.await_start(listener)?,
             Operation::KeepDescriptors { count } => sys::close_on_exec_from(count.saturating_add(3))?,
             Operation::Exec { arguments, environment } => exec::exec(self, arguments, environment)?,
+            Operation::JoinNamespace { namespace, flag } => sys::setns(self.descriptor(namespace)?, flag)?,
+            Operation::WriteTimeOffsets { offsets } => attribute::write_time_offsets(self, offsets)?,
+            Operation::EnterTimeNamespace {} => attribute::enter_time_namespace(self)?,
+            Operation::SetScheduler { policy, flags, nice, priority, runtime, deadline, period } => {
+                sys::set_scheduler(policy, flags, nice, priority, [runtime, deadline, period])?;
+            }
+            Operation::SetIoPriority { class, level } => sys::set_io_priority(class as u32, level)?,
+            Operation::SetPersonality { domain } => sys::set_personality(domain)?,
+            Operation::SetMemoryPolicy { mode, nodes } => sys::set_memory_policy(mode, nodes)?,
+            Operation::SetExecLabel { module, label } => attribute::set_exec_label(self, module, label)?,
         }
         Ok(())
     }
@@ -194,18 +202,41 @@ impl<'p> Init<'p> {
         report.encode(&mut message);
         // The kernel's own words about a mount that it refused: the runtime has no other way to learn them.
         let _ = message.extend_from_slice(&self.mount.kernel_text);
-        let channel = match &self.channel {
-            Channel::Creator(fd) => *fd,
-            Channel::Starter(fd) => rustix::fd::AsFd::as_fd(fd),
-        };
+        let channel = self.channel();
         match descriptor {
             None => rustix::net::send(channel, &message, SendFlags::NOSIGNAL).map(drop),
             Some(descriptor) => send_descriptor(channel, &message, descriptor),
         }
     }
 
+    fn channel(&self) -> BorrowedFd<'_> {
+        match &self.channel {
+            Channel::Creator(fd) => *fd,
+            Channel::Starter(fd) => rustix::fd::AsFd::as_fd(fd),
+        }
+    }
+
+    /// Installs the filter. If somebody listens, the runtime fetches the listener while init waits: every call from
+    /// here on may be one that the filter holds up until it is answered, and so init may have to be sent nothing.
+    fn install_seccomp(&self, flags: u32, program: &[u8]) -> Result<(), Errno> {
+        const NEW_LISTENER: u32 = 8;
+        if flags & NEW_LISTENER == 0 {
+            return sys::install_seccomp(flags, program).map(drop);
+        }
+        // The kernel takes the lowest free number, as it does for this copy.
+        let copy = rustix::io::fcntl_dupfd_cloexec(self.channel(), 0)?;
+        let descriptor = rustix::fd::AsRawFd::as_raw_fd(&copy) as u32;
+        drop(copy);
+        self.report(Report::SeccompListener { descriptor }, None)?;
+        let listener = sys::install_seccomp(flags, program)?;
+        self.await_runtime(Turn::Listener)?;
+        // While init had it too, calls would wait for ever when the agent is gone.
+        drop(listener);
+        Ok(())
+    }
+
     fn await_runtime(&self, turn: Turn) -> Result<(), Errno> {
-        let Channel::Creator(channel) = &self.channel else { return Err(Errno::BADF) };
+        let channel = self.channel();
         let mut answer = [0u8; 1];
         let (_, length) = rustix::net::recv(channel, &mut answer, RecvFlags::empty())?;
         // End of file: the runtime is gone, and nobody knows of this container.

@@ -7,6 +7,7 @@
 #![no_main]
 #![deny(unsafe_code)]
 
+mod attribute;
 mod device;
 mod exec;
 mod execute;

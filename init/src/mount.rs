@@ -306,12 +306,17 @@ fn open_null(root: &OwnedFd) -> Result<OwnedFd, Failure> {
     }
 }
 
-pub fn write_sysctl(init: &mut Init<'_>, path: &CStr, value: &CStr) -> Result<(), Failure> {
+/// A procfs of init's own, which nothing of the container can cover.
+pub fn procfs<'i>(init: &'i mut Init<'_>) -> Result<&'i OwnedFd, Failure> {
     if init.mount.procfs.is_none() {
         let none = Strings::default();
         init.mount.procfs = Some(new_file_system(init, c"proc", c"proc", none, none, NOTHING)?);
     }
-    let procfs = init.mount.procfs.as_ref().ok_or(Errno::BADF)?;
+    Ok(init.mount.procfs.as_ref().ok_or(Errno::BADF)?)
+}
+
+pub fn write_sysctl(init: &mut Init<'_>, path: &CStr, value: &CStr) -> Result<(), Failure> {
+    let procfs = procfs(init)?;
     let only_here = ResolveFlags::NO_XDEV | ResolveFlags::NO_SYMLINKS;
     let file = root::open_with(procfs, path, OFlags::WRONLY, only_here).at(Stage::Target)?;
     rustix::io::write(&file, value.to_bytes())?;

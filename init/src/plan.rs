@@ -82,6 +82,30 @@ words! {
         2 RuntimeHooks "runtime hooks",
         /// The runtime has recorded the container.
         3 Record "record",
+        /// The runtime has taken the listener of the seccomp filter.
+        40 Listener "seccomp listener",
+    }
+}
+
+words! {
+    /// ioprio_set(2)'s classes, by the kernel's numbers.
+    IoClass {
+        /// Before all others.
+        1 Realtime "realtime",
+        /// The ordinary one.
+        2 BestEffort "best-effort",
+        /// When nobody else wants the disk.
+        3 Idle "idle",
+    }
+}
+
+words! {
+    /// Who decides about a label of the executed program.
+    SecurityModule {
+        /// AppArmor: the label is a profile.
+        1 AppArmor "AppArmor",
+        /// SELinux: the label is a context.
+        2 SeLinux "SELinux",
     }
 }
 
@@ -314,6 +338,23 @@ operations! {
     46 EnterRoot {}
     /// execve(2).
     41 Exec { arguments: Strings<'a>, environment: Strings<'a> }
+    /// setns(2) into the namespace that the runtime opened; `flag` is its CLONE_NEW* bit. Only for namespaces that a
+    /// process cannot enter while it shares its memory with the runtime.
+    60 JoinNamespace { namespace: u32, flag: u32 }
+    /// Writes /proc/self/timens_offsets: lines of clock, seconds, nanoseconds.
+    61 WriteTimeOffsets { offsets: &'a CStr }
+    /// setns(2) into the time namespace that `Unshare` made for children.
+    62 EnterTimeNamespace {}
+    /// sched_setattr(2); times in nanoseconds.
+    63 SetScheduler { policy: u32, flags: u64, nice: i32, priority: u32, runtime: u64, deadline: u64, period: u64 }
+    /// ioprio_set(2).
+    64 SetIoPriority { class: IoClass, level: u32 }
+    /// personality(2).
+    65 SetPersonality { domain: u32 }
+    /// set_mempolicy(2); `nodes` is a bit set, of whole words of the kernel's.
+    66 SetMemoryPolicy { mode: u32, nodes: &'a [u8] }
+    /// Writes the security module's exec attribute of init, which execve(2) heeds; read back and compared.
+    67 SetExecLabel { module: SecurityModule, label: &'a CStr }
 }
 
 /// Iterates over the operations that follow a header.

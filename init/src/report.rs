@@ -51,6 +51,12 @@ pub enum Report {
     Ready,
     /// Mounts and devices are there, the old root still is: the moment for hooks.
     AtHooks,
+    /// The filter that init installs next has its listener at this descriptor number. The runtime fetches it from
+    /// there: whatever init sent afterwards the filter could hold up.
+    SeccompListener {
+        /// In init.
+        descriptor: u32,
+    },
 }
 
 /// The most that a message can be, the kernel's text included.
@@ -75,6 +81,10 @@ impl Report {
             Report::Console => 4u8.encode(out),
             Report::Ready => 5u8.encode(out),
             Report::AtHooks => 6u8.encode(out),
+            Report::SeccompListener { descriptor } => {
+                40u8.encode(out);
+                descriptor.encode(out);
+            }
         }
     }
 
@@ -102,6 +112,7 @@ impl Report {
             4 => Report::Console,
             5 => Report::Ready,
             6 => Report::AtHooks,
+            40 => Report::SeccompListener { descriptor: u32::decode(input)? },
             _ => return Err(Malformed),
         })
     }

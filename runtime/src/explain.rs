@@ -3,7 +3,7 @@
 use std::ffi::CStr;
 use std::fmt::Write as _;
 
-use pillbox_init::plan::{Operation, TargetRule, Tree};
+use pillbox_init::plan::{Operation, SecurityModule, TargetRule, Tree};
 use pillbox_init::report::Stage;
 use pillbox_init::wire::{Capabilities, Strings, Value};
 use rustix::io::Errno;
@@ -12,7 +12,7 @@ use serde::ser::{SerializeMap, SerializeSeq};
 use serde::{Serialize, Serializer};
 
 use crate::error::{Error, describe_errno};
-use crate::plan::{Descriptor, Plan};
+use crate::plan::{Descriptor, Plan, attribute};
 use crate::{capability, rlimit};
 
 /// One line for an operation: its name, then what it is about.
@@ -148,7 +148,36 @@ fn details(operation: &Operation<'_>, plan: &Plan) -> String {
         Operation::Exec { arguments, environment } => {
             format!("{} with {}", list(arguments.iter().map(quoted)), list(environment.iter().map(quoted)))
         }
+        Operation::JoinNamespace { namespace, flag } => match plan.descriptors.get(namespace as usize) {
+            Some(Descriptor::Namespace(kind, path)) => format!("{} {path}", kind.name()),
+            _ => namespace_names(flag),
+        },
+        Operation::WriteTimeOffsets { offsets } => text(offsets).trim_end().replace('\n', ", "),
+        Operation::SetScheduler { policy, flags, nice, priority, runtime, deadline, period } => {
+            let mut line =
+                format!("{} nice {nice} priority {priority}", name_of(policy, &attribute::POLICIES));
+            if deadline != 0 {
+                let _ = write!(line, " runtime {runtime} ns of {deadline} ns, every {period} ns");
+            }
+            if flags != 0 { line + &format!(" flags {flags:#x}") } else { line }
+        }
+        Operation::SetIoPriority { class, level } => {
+            format!("{} level {level}", word(pillbox_init::wire::Wire::value(&class)))
+        }
+        Operation::SetPersonality { domain } => name_of(domain, &attribute::DOMAINS),
+        Operation::SetMemoryPolicy { mode, nodes } => {
+            let flags =
+                attribute::MEMORY_FLAGS.iter().filter(|(_, bit)| mode & bit != 0).map(|(name, _)| *name);
+            let names: Vec<_> = flags.collect();
+            let mode = mode & !attribute::MEMORY_FLAGS.iter().fold(0, |bits, (_, bit)| bits | bit);
+            let nodes = list(attribute::nodes_of(nodes).iter().map(usize::to_string));
+            format!("{} nodes {nodes} {}", name_of(mode, &attribute::MEMORY_MODES), names.join(" "))
+        }
+        Operation::SetExecLabel { module, label } => {
+            format!("{} {}", word(pillbox_init::wire::Wire::value(&module)), text(label))
+        }
         Operation::SetUndumpable {}
+        | Operation::EnterTimeNamespace {}
         | Operation::NewSession {}
         | Operation::SendNetlinkSocket {}
         | Operation::PivotRoot {}
@@ -158,6 +187,13 @@ fn details(operation: &Operation<'_>, plan: &Plan) -> String {
         | Operation::EnterRoot {}
         | Operation::Ready {} => String::new(),
     }
+}
+
+fn name_of(number: u32, known: &[(&str, u32)]) -> String {
+    known
+        .iter()
+        .find(|(_, known)| *known == number)
+        .map_or_else(|| number.to_string(), |(name, _)| (*name).to_string())
 }
 
 fn turn_value(turn: pillbox_init::plan::Turn) -> Value<'static> {
@@ -358,7 +394,9 @@ pub fn describe_failure(
                 Stage::Attach => "attach".to_string(),
                 Stage::Call | Stage::Create | Stage::Attributes => "make the file system".to_string(),
             };
-            Error::new(format!("mount {kind} on {target}: {step}: {cause}{said}"))
+            let label = stage == Stage::Option && step.starts_with("option \"context=");
+            let hint = if label { ": linux.mountLabel needs a kernel with SELinux" } else { "" };
+            Error::new(format!("mount {kind} on {target}: {step}: {cause}{said}{hint}"))
         }
         Operation::MountWithData { kind, target, .. } => {
             Error::new(format!("mount {} on {}: {cause}{said}", text(kind), text(target)))
@@ -414,8 +452,74 @@ pub fn describe_failure(
             Error::new(format!("process.user.additionalGids: {cause}{}", unmapped_hint(errno)))
         }
         Operation::InstallSeccomp { .. } => Error::new(format!("linux.seccomp: install the filter: {cause}")),
+        Operation::JoinNamespace { .. } => Error::new(format!(
+            "linux.namespaces: time: join: {cause}{}",
+            if errno == Errno::PERM { ": it must belong to the container's own user namespace" } else { "" }
+        )),
+        Operation::Unshare { flags } if flags == linux_raw_sys::general::CLONE_NEWTIME => {
+            let hint = if errno == Errno::INVAL {
+                ": the kernel has no time namespaces (Linux 5.6, CONFIG_TIME_NS)"
+            } else {
+                ""
+            };
+            Error::new(format!("linux.namespaces: time: {cause}{hint}"))
+        }
+        Operation::WriteTimeOffsets { offsets } => {
+            let hint =
+                if errno == Errno::RANGE { ": a clock would be negative, or beyond 146 years" } else { "" };
+            Error::new(format!("linux.timeOffsets: write {:?}: {cause}{hint}", text(offsets).trim_end()))
+        }
+        Operation::EnterTimeNamespace {} => {
+            Error::new(format!("linux.namespaces: time: enter the new one: {cause}"))
+        }
+        Operation::SetScheduler { policy, .. } => {
+            let hint = match errno {
+                Errno::PERM => ": it needs CAP_SYS_NICE, or RLIMIT_NICE and RLIMIT_RTPRIO that allow it",
+                Errno::BUSY => ": there is not enough CPU time left for SCHED_DEADLINE",
+                _ => "",
+            };
+            Error::new(format!("process.scheduler: {}: {cause}{hint}", name_of(policy, &attribute::POLICIES)))
+        }
+        Operation::SetIoPriority { .. } => {
+            let hint =
+                if errno == Errno::PERM { ": the class needs CAP_SYS_NICE or CAP_SYS_ADMIN" } else { "" };
+            Error::new(format!("process.ioPriority: {cause}{hint}"))
+        }
+        Operation::SetPersonality { .. } => Error::new(format!("linux.personality: {cause}")),
+        Operation::SetMemoryPolicy { nodes, .. } => {
+            let hint = match errno {
+                Errno::NOSYS => ": the kernel knows of no memory nodes (CONFIG_NUMA)",
+                Errno::INVAL => ": no such node with memory, or this kernel lacks the mode or flag",
+                _ => "",
+            };
+            let nodes = list(attribute::nodes_of(nodes).iter().map(usize::to_string));
+            Error::new(format!("linux.memoryPolicy: nodes {nodes}: {cause}{hint}"))
+        }
+        Operation::SetExecLabel { module, label } => {
+            describe_label_failure(module, &text(label), errno, stage)
+        }
         ref other => Error::new(format!("init: {}: {cause}", phrase(other))),
     }
+}
+
+fn describe_label_failure(module: SecurityModule, label: &str, errno: Errno, stage: Stage) -> Error {
+    let cause = describe_errno(errno);
+    let (field, module) = match module {
+        SecurityModule::AppArmor => ("process.apparmorProfile", "AppArmor"),
+        SecurityModule::SeLinux => ("process.selinuxLabel", "SELinux"),
+    };
+    let what = match (stage, errno) {
+        (Stage::Verify, _) => {
+            format!("it did not take effect ({cause}): something covers the container's /proc")
+        }
+        (Stage::Target, Errno::NOENT) => format!("{module} is not enabled in this kernel: leave it out"),
+        (Stage::Call, Errno::INVAL) => {
+            format!("{module} is not enabled in this kernel, or takes no such label: leave it out ({cause})")
+        }
+        (Stage::Call, Errno::NOENT) => "no such profile is loaded".to_string(),
+        _ => cause.to_string(),
+    };
+    Error::new(format!("{field}: {label:?}: {what}"))
 }
 
 fn unmapped_hint(errno: Errno) -> &'static str {

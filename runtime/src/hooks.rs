@@ -12,6 +12,7 @@ use rustix::process::{Signal, WaitId, WaitIdOptions};
 use serde::Serialize;
 
 use crate::cgroup::Cgroup;
+use crate::container::time_namespace_of;
 use crate::error::{Context, Error, Result};
 use crate::json::{self, Members};
 use crate::plan::{self, Host, Intent};
@@ -93,10 +94,15 @@ fn run_one(hook: &Hook<'_>, state: &str, record: &Record, place: &Place<'_>) -> 
         }
         None => None,
     };
-    let intent = Intent { id: record.id.clone(), ..Intent::default() };
+    let time = match (&enter, place.rights) {
+        (Some((process, _)), Some(spec)) => time_namespace_of(spec, process)?,
+        _ => None,
+    };
+    let intent = Intent { id: record.id.clone(), bundle: record.bundle.clone(), ..Intent::default() };
     let flags = enter.as_ref().map_or(0, |(_, flags)| *flags);
     let plan = plan::compile_hook(hook, place.rights, flags, &Host::look(), &intent)?;
-    let opened = Opened::inside(vec![Some(input), Some(output)], enter);
+    let descriptors = [input, output].into_iter().chain(time).map(Some).collect();
+    let opened = Opened::inside(descriptors, enter);
     let mut process =
         spawn::spawn(&plan, &opened, None, None, place.cgroup).map_err(|error| match error {
             SpawnError::Seed => Error::new("refused"),

@@ -20,6 +20,7 @@ pub mod plan;
 pub mod rlimit;
 pub mod scratch;
 pub mod seccomp;
+pub mod seccomp_agent;
 mod seed;
 pub mod signal;
 mod spawn;

@@ -17,6 +17,8 @@ use rustix::process::{Pid, WaitId, WaitIdOptions};
 use crate::cgroup::Cgroup;
 use crate::error::{Context, Error, Result, describe_errno};
 use crate::plan::{Descriptor, Plan};
+use crate::seccomp_agent::{Agent, Handed};
+use crate::state::Status;
 use crate::sys::{self, Child, ChildStep};
 use crate::validate::NamespaceKind;
 use crate::{explain, idmap};
@@ -44,7 +46,8 @@ impl Opened {
 /// What is missing or of the wrong kind, named by its field.
 pub fn open(plan: &Plan) -> Result<Opened> {
     let mut joined = Vec::new();
-    for (kind, path) in &plan.namespaces.joined {
+    // A time namespace is init's to join: it is among the descriptors.
+    for (kind, path) in plan.namespaces.joined.iter().filter(|(kind, _)| *kind != NamespaceKind::Time) {
         joined.push((open_namespace(*kind, path)?, kind.clone_flag()));
     }
     let descriptors = plan.descriptors.iter().map(open_descriptor).collect::<Result<_>>()?;
@@ -64,7 +67,13 @@ fn open_namespace(kind: NamespaceKind, path: &str) -> Result<OwnedFd> {
 
 fn open_descriptor(descriptor: &Descriptor) -> Result<Option<OwnedFd>> {
     const PROC_SUPER_MAGIC: u64 = 0x9fa0;
-    let Descriptor::Tree { path, recursive, field, procfs, optional } = descriptor else { return Ok(None) };
+    let (path, recursive, field, procfs, optional) = match descriptor {
+        Descriptor::Tree { path, recursive, field, procfs, optional } => {
+            (path, recursive, field, procfs, optional)
+        }
+        Descriptor::Namespace(kind, path) => return open_namespace(*kind, path).map(Some),
+        Descriptor::Listener | Descriptor::Given => return Ok(None),
+    };
     let step = || format!("{field}: {}", path.to_string_lossy());
     let mut flags = OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::OPEN_TREE_CLOEXEC;
     flags.set(OpenTreeFlags::AT_RECURSIVE, *recursive);
@@ -238,9 +247,23 @@ impl Init {
                     self.answer(Turn::RuntimeHooks)?;
                 }
                 Message::Report(Report::Console, Some(master), _) => self.console = Some(master),
+                Message::Report(Report::SeccompListener { descriptor }, ..) => {
+                    self.hand_over_listener(plan.seccomp_agent.as_ref(), descriptor)?;
+                }
                 Message::Report(report, _, text) => return Err(word_report(plan, report, &text)),
                 Message::Closed => return Err(self.describe_death()),
             }
+        }
+    }
+
+    /// Sends the listener of init's seccomp filter to the agent, and lets init go on.
+    fn hand_over_listener(&self, agent: Option<&Agent>, descriptor: u32) -> Result<()> {
+        let agent = agent.ok_or_else(|| Error::new("linux.seccomp.listenerPath: missing"))?;
+        let pid = self.pid.as_raw_pid();
+        match agent.hand_over(self.process.as_fd(), pid, self.channel(), descriptor, Status::Creating)? {
+            Handed::Over => self.answer(Turn::Listener),
+            // Init says why next.
+            Handed::NotInstalled => Ok(()),
         }
     }
 
@@ -249,14 +272,19 @@ impl Init {
         rustix::io::fcntl_dupfd_cloexec(&self.process, 3).context(|| "duplicate a pidfd")
     }
 
-    /// Waits until the program has been executed.
+    /// Waits until the program has been executed, after its filter's listener has gone to the agent.
     ///
     /// # Errors
     /// It could not be.
     pub fn await_exec(&self, plan: &Plan) -> Result<()> {
-        match self.receive()? {
-            Message::Closed => Ok(()),
-            Message::Report(report, _, text) => Err(word_report(plan, report, &text)),
+        loop {
+            match self.receive()? {
+                Message::Closed => return Ok(()),
+                Message::Report(Report::SeccompListener { descriptor }, ..) => {
+                    self.hand_over_listener(plan.seccomp_agent.as_ref(), descriptor)?;
+                }
+                Message::Report(report, _, text) => return Err(word_report(plan, report, &text)),
+            }
         }
     }
 
@@ -341,7 +369,11 @@ pub fn word_report(plan: &Plan, report: Report, kernel_text: &str) -> Error {
         Report::Malformed { operation } => Error::new(format!(
             "init cannot read operation {operation} of its plan: runtime and init do not match"
         )),
-        Report::NetlinkSocket | Report::Console | Report::Ready | Report::AtHooks => {
+        Report::NetlinkSocket
+        | Report::Console
+        | Report::Ready
+        | Report::AtHooks
+        | Report::SeccompListener { .. } => {
             Error::new("init said something at the wrong time: runtime and init do not match")
         }
     }

@@ -4,7 +4,9 @@ use std::fs;
 
 use serde_json::json;
 
-use crate::harness::{Container, Output, Runtime, each_runtime, each_runtime_but, status_field, wait_for};
+use crate::harness::{
+    Container, Output, Runtime, each_runtime, each_runtime_but, skip, status_field, wait_for,
+};
 
 /// A container that runs.
 fn running(runtime: &Runtime) -> Container<'_> {
@@ -33,6 +35,43 @@ fn it_is_in_the_containers_namespaces() {
             assert_eq!(lines.next(), link.to_str());
         }
         assert_eq!(lines.collect::<Vec<_>>(), ["box", "/"]);
+    });
+}
+
+#[test]
+fn it_is_in_the_containers_time_namespace() {
+    if !fs::exists("/proc/self/ns/time").expect("/proc") {
+        return skip("this kernel has no time namespaces");
+    }
+    each_runtime(|runtime| {
+        let mut container = Container::sleeping(runtime);
+        container.with_namespace("time", None);
+        container.spec["linux"]["timeOffsets"] = json!({"boottime": {"secs": 1_000_000, "nanosecs": 0}});
+        container.create_and_start().wait_for("ready");
+        let output =
+            exec(&container, &[], &["sh", "-c", "cut -d. -f1 /proc/uptime; readlink /proc/self/ns/time"]);
+        let output = output.ok().stdout;
+        let lines: Vec<_> = output.lines().collect();
+        assert!(lines[0].parse::<u64>().expect("uptime") > 1_000_000, "{output}");
+        let link = fs::read_link(format!("/proc/{}/ns/time", container.pid())).expect("namespace");
+        assert_eq!(lines[1], link.to_str().expect("link"));
+    });
+}
+
+#[test]
+fn scheduling_of_a_process_document() {
+    each_runtime_but(&[("crun", "leaves the scheduler as it is")], |runtime| {
+        let container = running(runtime);
+        let file = container.folder.join("process.json");
+        let process = json!({
+            "args": ["/bin/sh", "-c", "cut -d' ' -f19,41 /proc/self/stat; ionice"], "cwd": "/",
+            "env": ["PATH=/bin"], "user": {"uid": 0, "gid": 0},
+            "scheduler": {"policy": "SCHED_BATCH", "nice": 5},
+            "ioPriority": {"class": "IOPRIO_CLASS_BE", "priority": 6}
+        });
+        fs::write(&file, process.to_string()).expect("file");
+        let output = exec(&container, &["--process", file.to_str().expect("path")], &[]).ok().stdout;
+        assert_eq!(output, "5 3\nbest-effort: prio 6\n");
     });
 }
 

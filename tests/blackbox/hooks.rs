@@ -6,7 +6,7 @@ use std::path::Path;
 
 use serde_json::{Value, json};
 
-use crate::harness::{Container, each_runtime, each_runtime_but, wait_for};
+use crate::harness::{Container, each_runtime, each_runtime_but, skip, wait_for};
 
 /// A hook that appends `name` to `log`, after what `script` does.
 fn hook(container: &Container, name: &str, script: &str) -> Value {
@@ -100,6 +100,23 @@ fn container_hooks_run_inside() {
         assert!(!container.rootfs().join("tmp/order").exists(), "startContainer runs with start");
         container.start().ok();
         created.wait_for("startContainer box\ncommand\n");
+    });
+}
+
+#[test]
+fn container_hooks_run_in_the_time_namespace() {
+    if !fs::exists("/proc/self/ns/time").expect("/proc") {
+        return skip("this kernel has no time namespaces");
+    }
+    each_runtime(|runtime| {
+        let mut container = Container::sh(runtime, "cat /tmp/uptime");
+        let file = container.rootfs().join("hook");
+        fs::write(&file, "#!/bin/sh\ncut -d. -f1 /proc/uptime > /tmp/uptime\n").expect("hook");
+        fs::set_permissions(&file, fs::Permissions::from_mode(0o755)).expect("chmod");
+        container.spec["hooks"]["startContainer"] = json!([{"path": "/hook"}]);
+        container.with_namespace("time", None);
+        container.spec["linux"]["timeOffsets"] = json!({"boottime": {"secs": 1_000_000, "nanosecs": 0}});
+        assert!(container.run_ok().trim().parse::<u64>().expect("uptime") > 1_000_000);
     });
 }
 

@@ -24,4 +24,5 @@ mod namespaces;
 mod process;
 mod recorded;
 mod rootless;
+mod seccomp_agent;
 mod security;

@@ -5,7 +5,7 @@ use std::process::{Child, Command, Stdio};
 
 use serde_json::json;
 
-use crate::harness::{Container, each_runtime, each_runtime_but, skip, wait_for};
+use crate::harness::{Container, each_runtime, each_runtime_but, pillbox_only, skip, wait_for};
 
 /// Type in config.json and name in /proc/PID/ns.
 const NAMESPACES: [(&str, &str); 6] = [
@@ -239,6 +239,82 @@ fn time_offsets() {
         let uptime: u64 = output.lines().next().and_then(|line| line.parse().ok()).expect("uptime");
         assert!(uptime > 1_000_000, "{output}");
         assert!(output.contains("monotonic,77,5,boottime,1000000,0"), "{output}");
+    });
+}
+
+#[test]
+fn a_time_namespace_without_offsets() {
+    if !fs::exists("/proc/self/ns/time").expect("/proc") {
+        return skip("this kernel has no time namespaces");
+    }
+    each_runtime(|runtime| {
+        let mut container =
+            Container::sh(runtime, "readlink /proc/self/ns/time; tr -s ' \\n' , < /proc/self/timens_offsets");
+        container.with_namespace("time", None);
+        let output = container.run_ok();
+        assert_ne!(output.lines().next(), Some(own("time").as_str()));
+        assert!(output.ends_with("monotonic,0,0,boottime,0,0,"), "{output}");
+        container.without_namespace("time");
+        assert_eq!(container.run_ok().lines().next(), Some(own("time").as_str()));
+    });
+}
+
+#[test]
+fn time_offsets_out_of_range_are_an_error() {
+    if !fs::exists("/proc/self/ns/time").expect("/proc") {
+        return skip("this kernel has no time namespaces");
+    }
+    pillbox_only(|runtime| {
+        let mut container = Container::new(runtime);
+        container.with_namespace("time", None);
+        container.spec["linux"]["timeOffsets"] = json!({"boottime": {"secs": -1_000_000_000_000i64}});
+        container.run().fails_with("linux.timeOffsets").fails_with("-1000000000000");
+        container.assert_gone();
+    });
+}
+
+#[test]
+fn a_time_namespace_is_joined_by_path() {
+    if !fs::exists("/proc/self/ns/time").expect("/proc") {
+        return skip("this kernel has no time namespaces");
+    }
+    each_runtime_but(&[("crun", "ends in the middle of it")], |runtime| {
+        let helper = Helper::new(&["-T", "--boottime", "1000000", "-f"]);
+        // Its only child is the one inside.
+        let children =
+            fs::read_to_string(format!("/proc/{0}/task/{0}/children", helper.0.id())).expect("children");
+        let path = format!("/proc/{}/ns/time", children.trim());
+        let link = fs::read_link(&path).expect("namespace").display().to_string();
+        assert_ne!(link, own("time"));
+        let mut container = Container::sh(runtime, "readlink /proc/self/ns/time; cut -d. -f1 /proc/uptime");
+        container.with_namespace("time", Some(&path));
+        let output = container.run_ok();
+        let lines: Vec<_> = output.lines().collect();
+        assert_eq!(lines[0], link);
+        assert!(lines[1].parse::<u64>().expect("uptime") > 1_000_000, "{output}");
+        rustix::process::kill_process(
+            rustix::process::Pid::from_raw(children.trim().parse().expect("pid")).expect("pid"),
+            rustix::process::Signal::KILL,
+        )
+        .expect("kill");
+    });
+}
+
+#[test]
+fn a_time_namespace_within_a_user_namespace() {
+    if !fs::exists("/proc/self/ns/time").expect("/proc") {
+        return skip("this kernel has no time namespaces");
+    }
+    each_runtime_but(&[("crun", "may not write the offsets")], |runtime| {
+        let mut container = Container::sh(runtime, "cut -d. -f1 /proc/uptime; id -u");
+        with_user_namespace(&mut container);
+        container.with_namespace("time", None);
+        container.spec["linux"]["timeOffsets"] = json!({"boottime": {"secs": 1_000_000, "nanosecs": 0}});
+        let output = container.run_ok();
+        let lines: Vec<_> = output.lines().collect();
+        assert!(lines[0].parse::<u64>().expect("uptime") > 1_000_000, "{output}");
+        assert_eq!(lines[1], "0");
+        container.assert_gone();
     });
 }
 

@@ -4,7 +4,7 @@ use std::fs;
 
 use serde_json::{Value, json};
 
-use crate::harness::{Container, each_runtime, each_runtime_but, skip, status_field};
+use crate::harness::{Container, Runtime, each_runtime, each_runtime_but, pillbox_only, skip, status_field};
 
 /// /proc/self/status of the command of `container`, which becomes that.
 #[track_caller]
@@ -330,6 +330,132 @@ fn the_command_leads_a_session() {
         // Fields 5 and 6 of /proc/self/stat: process group and session.
         let output = Container::sh(runtime, "cut -d' ' -f5,6 /proc/1/stat").run_ok();
         assert_eq!(output, "1 1\n");
+    });
+}
+
+/// Fields 40 and 41 of /proc/PID/stat: realtime priority and policy, of the container's own process.
+#[track_caller]
+fn scheduling(runtime: &Runtime, scheduler: Value) -> [u32; 2] {
+    let mut container = Container::new(runtime);
+    container.spec["process"]["args"] = json!(["/bin/cat", "/proc/self/stat"]);
+    container.spec["process"]["scheduler"] = scheduler;
+    let stat = container.run_ok();
+    let fields: Vec<_> = stat.split_whitespace().collect();
+    [fields[39], fields[40]].map(|field| field.parse().expect("number"))
+}
+
+#[test]
+fn realtime_and_idle_scheduling() {
+    each_runtime(|runtime| {
+        let flags = json!(["SCHED_FLAG_RESET_ON_FORK"]);
+        let fifo = json!({"policy": "SCHED_FIFO", "priority": 7, "flags": flags});
+        assert_eq!(scheduling(runtime, fifo), [7, 1]);
+        assert_eq!(scheduling(runtime, json!({"policy": "SCHED_RR", "priority": 1})), [1, 2]);
+        assert_eq!(scheduling(runtime, json!({"policy": "SCHED_IDLE"})), [0, 5]);
+        let deadline = json!({"policy": "SCHED_DEADLINE", "runtime": 1_000_000, "deadline": 9_000_000, "period": 9_000_000});
+        assert_eq!(scheduling(runtime, deadline), [0, 6]);
+    });
+}
+
+#[test]
+fn io_priorities() {
+    each_runtime(|runtime| {
+        for (class, priority, shown) in [
+            ("IOPRIO_CLASS_BE", 6, "best-effort: prio 6\n"),
+            ("IOPRIO_CLASS_RT", 2, "realtime: prio 2\n"),
+            ("IOPRIO_CLASS_IDLE", 0, "idle"),
+        ] {
+            let mut container = Container::sh(runtime, "ionice");
+            container.spec["process"]["ioPriority"] = json!({"class": class, "priority": priority});
+            assert!(container.run_ok().starts_with(shown), "{class}");
+        }
+    });
+}
+
+#[test]
+fn personalities() {
+    if !cfg!(target_arch = "x86_64") {
+        return skip("the names are those of x86_64");
+    }
+    each_runtime(|runtime| {
+        let mut container = Container::sh(runtime, "uname -m");
+        container.spec["linux"]["personality"] = json!({"domain": "LINUX32"});
+        assert_eq!(container.run_ok(), "i686\n");
+        container.spec["linux"]["personality"] = json!({"domain": "LINUX"});
+        assert_eq!(container.run_ok(), "x86_64\n");
+    });
+}
+
+#[test]
+fn memory_policies() {
+    if !fs::exists("/proc/self/numa_maps").expect("/proc") {
+        return skip("this kernel knows of no memory nodes");
+    }
+    each_runtime_but(&[("runc", "has it since 1.4 only")], |runtime| {
+        for (policy, shown) in [
+            (json!({"mode": "MPOL_BIND", "nodes": "0"}), "bind:0"),
+            (
+                json!({"mode": "MPOL_INTERLEAVE", "nodes": "0-0", "flags": ["MPOL_F_STATIC_NODES"]}),
+                "interleave=static:0",
+            ),
+            (json!({"mode": "MPOL_PREFERRED", "nodes": "0"}), "prefer:0"),
+            (json!({"mode": "MPOL_LOCAL"}), "local"),
+            (json!({"mode": "MPOL_DEFAULT"}), "default"),
+        ] {
+            let mut container = Container::sh(runtime, "cut -d' ' -f2 /proc/self/numa_maps");
+            container.spec["linux"]["memoryPolicy"] = policy;
+            assert_eq!(container.run_ok().lines().next(), Some(shown));
+        }
+    });
+}
+
+#[test]
+fn a_memory_node_that_is_not_there_is_an_error() {
+    if !fs::exists("/proc/self/numa_maps").expect("/proc") {
+        return skip("this kernel knows of no memory nodes");
+    }
+    pillbox_only(|runtime| {
+        let mut container = Container::new(runtime);
+        container.spec["linux"]["memoryPolicy"] = json!({"mode": "MPOL_BIND", "nodes": "63"});
+        container.run().fails_with("linux.memoryPolicy: nodes 63");
+        container.assert_gone();
+    });
+}
+
+#[test]
+fn scheduling_without_the_right_is_an_error() {
+    pillbox_only(|runtime| {
+        let mut container = Container::new(runtime);
+        container.spec["process"]["scheduler"] = json!({"policy": "SCHED_FIFO", "priority": 7});
+        let inner = container.bundle_command("run", &[]);
+        let mut setpriv = std::process::Command::new("setpriv");
+        setpriv.arg("--bounding-set=-sys_nice").arg(inner.get_program()).args(inner.get_args());
+        container.finish(&mut setpriv).fails_with("process.scheduler: SCHED_FIFO").fails_with("CAP_SYS_NICE");
+        container.assert_gone();
+    });
+}
+
+#[test]
+fn labels_need_their_security_module() {
+    if fs::exists("/sys/module/apparmor").expect("/sys") || fs::exists("/sys/fs/selinux").expect("/sys") {
+        return skip("this kernel has AppArmor or SELinux");
+    }
+    pillbox_only(|runtime| {
+        for (pointer, label) in [
+            ("/process/apparmorProfile", "no-such-profile"),
+            ("/process/selinuxLabel", "system_u:system_r:container_t:s0"),
+            ("/linux/mountLabel", "system_u:object_r:container_file_t:s0:c1,c2"),
+        ] {
+            let mut container = Container::sh(runtime, "echo ran");
+            let (object, field) = pointer[1..].split_once('/').expect("pointer");
+            container.spec[object][field] = json!(label);
+            let output = container.run().fails_with(field);
+            assert_eq!(output.stdout, "");
+            container.assert_gone();
+        }
+        let mut container = Container::sh(runtime, "echo ran");
+        container.spec["process"]["apparmorProfile"] = json!("unconfined");
+        assert_eq!(container.run_ok(), "ran\n");
     });
 }
 

@@ -83,10 +83,9 @@ fn runtime_steps(prepared: &Prepared<'_>) -> Result<Vec<(&'static str, String)>>
 
 fn clone_line(plan: &Plan) -> String {
     let names: Vec<_> = plan.namespaces.new.iter().map(|kind| kind.name()).collect();
-    let late =
-        plan.namespaces.new.iter().any(|kind| matches!(kind, NamespaceKind::Cgroup | NamespaceKind::Time));
+    let late: Vec<_> = plan.namespaces.made_by_init().map(NamespaceKind::name).collect();
     let start = if plan.from_seed { ", mounts from the seed" } else { "" };
-    let after = if late { "; cgroup by init" } else { "" };
+    let after = if late.is_empty() { String::new() } else { format!("; {} by init", late.join(" and ")) };
     format!("init into its cgroup, new namespaces: {}{start}{after}", names.join(" "))
 }
 

@@ -123,6 +123,7 @@ impl<'b> Prepared<'b> {
             .map(|(hierarchy, path)| format!("{}{}", hierarchy.mount().display(), path.as_str()));
         let intent = Intent {
             id: id.to_string(),
+            bundle: bundle.path.display().to_string(),
             rootfs: rootfs.clone(),
             cgroup: cgroup_path,
             wait_for_start,

@@ -1,5 +1,7 @@
 //! One more process in a container.
 
+use std::os::fd::OwnedFd;
+
 use pillbox_init::plan::Turn;
 
 use super::create::{CreateOptions, write_pid_file};
@@ -13,7 +15,7 @@ use crate::spawn::{self, Init, Opened, SpawnError};
 use crate::spec::json::{List, Text, object};
 use crate::spec::{Process, Spec};
 use crate::state::{Record, Root, StateDirectory, Status};
-use crate::validate::{ValidSpec, validate};
+use crate::validate::{NamespaceKind, ValidSpec, validate};
 
 /// What is to run.
 #[derive(Debug, Clone, Default)]
@@ -79,6 +81,7 @@ pub fn exec(root: &Root, id: &ContainerId, options: &ExecOptions, warn: &mut dyn
     let (preserve_fds, environment) = options.create.passed_on()?;
     let intent = Intent {
         id: id.to_string(),
+        bundle: record.bundle.clone(),
         preserve_fds,
         environment,
         no_new_keyring: options.create.no_new_keyring,
@@ -192,7 +195,8 @@ fn enter(record: &Record, spec: &ValidSpec<'_>, plan: &plan::Plan, options: &Exe
     let not_running = || Error::new(format!("cannot exec in container {}: container not running", record.id));
     let target = record.open_process()?.ok_or_else(not_running)?;
     let flags = namespace_flags(spec);
-    let opened = Opened::inside(Vec::new(), Some((target, flags)));
+    let time = time_namespace_of(spec, &target)?;
+    let opened = Opened::inside(time.into_iter().map(Some).collect(), Some((target, flags)));
     // From before it enters until it has executed, nothing inside may look into the process.
     let _ = rustix::process::set_dumpable_behavior(rustix::process::DumpableBehavior::NotDumpable);
     let cgroup = open_cgroup(record, options)?;
@@ -203,9 +207,18 @@ fn enter(record: &Record, spec: &ValidSpec<'_>, plan: &plan::Plan, options: &Exe
     }
 }
 
-/// CLONE_NEW* bits of the namespaces that the container has of its own.
+/// CLONE_NEW* bits of the namespaces that a process enters before it becomes init: those that the container has of
+/// its own, but for the time namespace.
 pub(super) fn namespace_flags(spec: &ValidSpec<'_>) -> u32 {
-    spec.namespaces.iter().fold(0, |flags, namespace| flags | namespace.kind.clone_flag())
+    let early = spec.namespaces.iter().filter(|namespace| namespace.kind != NamespaceKind::Time);
+    early.fold(0, |flags, namespace| flags | namespace.kind.clone_flag())
+}
+
+/// The pidfd again, for a plan that enters the container's time namespace.
+pub(crate) fn time_namespace_of(spec: &ValidSpec<'_>, process: &OwnedFd) -> Result<Option<OwnedFd>> {
+    spec.namespace(NamespaceKind::Time)
+        .map(|_| rustix::io::fcntl_dupfd_cloexec(process, 3).context(|| "duplicate a pidfd"))
+        .transpose()
 }
 
 fn open_cgroup(record: &Record, options: &ExecOptions) -> Result<Option<Cgroup>> {

@@ -17,6 +17,7 @@ pub use bundle::{Bundle, Prepared, Wishes};
 pub use create::{CreateOptions, create};
 pub use delete::{delete, delete_matching};
 pub use events::{Event, Watch};
+pub(crate) use exec::time_namespace_of;
 pub use exec::{ExecOptions, exec};
 pub use foreground::run;
 pub use freeze::{pause, resume};

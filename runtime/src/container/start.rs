@@ -1,8 +1,10 @@
 //! Starting a created container.
 
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsFd, OwnedFd};
 
+use pillbox_init::plan::Turn;
 use pillbox_init::report::Report;
+use rustix::net::SendFlags;
 
 use super::delete::{destroy, run_poststop};
 use super::exec::namespace_flags;
@@ -10,9 +12,10 @@ use crate::cgroup::Cgroup;
 use crate::container_id::ContainerId;
 use crate::error::{Context, Error, Result};
 use crate::hooks::{self, Place};
+use crate::seccomp_agent::{Agent, Handed};
 use crate::spawn::{self, Init, Message};
 use crate::spec::Spec;
-use crate::spec::json::object;
+use crate::spec::json::{object, parse};
 use crate::state::{Record, Root, StateDirectory, Status};
 use crate::validate::{NamespaceKind, ValidSpec, validate};
 
@@ -48,12 +51,13 @@ pub fn start(root: &Root, id: &ContainerId, warn: &mut dyn FnMut(&str)) -> Resul
         });
     };
     if !record.hooks {
-        return open_gate(&directory, &gate);
+        return open_gate(&directory, &record, &gate);
     }
     let document = directory.read_document()?;
     let spec = stored_spec(&document)?;
-    let started =
-        run_start_container(&spec, &record).and_then(|()| open_gate(&directory, &gate)).and_then(|()| {
+    let started = run_start_container(&spec, &record)
+        .and_then(|()| open_gate(&directory, &record, &gate))
+        .and_then(|()| {
             hooks::run(
                 &spec.hooks.poststart,
                 &record,
@@ -68,9 +72,16 @@ pub fn start(root: &Root, id: &ContainerId, warn: &mut dyn FnMut(&str)) -> Resul
     started
 }
 
-fn open_gate(directory: &StateDirectory, gate: &OwnedFd) -> Result<()> {
+fn open_gate(directory: &StateDirectory, record: &Record, gate: &OwnedFd) -> Result<()> {
     StateDirectory::send_start(gate).context(|| format!("start container {}", directory.id()))?;
-    match spawn::receive(gate)? {
+    let said = match spawn::receive(gate)? {
+        Message::Report(Report::SeccompListener { descriptor }, ..) => {
+            hand_over_listener(directory, record, gate, descriptor)?;
+            spawn::receive(gate)?
+        }
+        said => said,
+    };
+    match said {
         // Closed by a successful exec, or by init's end before one.
         Message::Closed => {
             directory.remove_gate();
@@ -80,13 +91,35 @@ fn open_gate(directory: &StateDirectory, gate: &OwnedFd) -> Result<()> {
     }
 }
 
+/// Init waits at the other end of the gate; it ends if this fails and the gate closes.
+fn hand_over_listener(
+    directory: &StateDirectory,
+    record: &Record,
+    gate: &OwnedFd,
+    descriptor: u32,
+) -> Result<()> {
+    let document = directory.read_document()?;
+    let spec = stored_spec(&document)?;
+    let agent = Agent::of(&spec, &record.id, &record.bundle)
+        .ok_or_else(|| Error::new("linux.seccomp.listenerPath: missing"))?;
+    let process = record.open_process()?.ok_or_else(|| Error::new("init is gone"))?;
+    match agent.hand_over(process.as_fd(), record.pid, gate.as_fd(), descriptor, Status::Created)? {
+        Handed::Over => {
+            let go_on = [Turn::Listener as u8];
+            rustix::net::send(gate, &go_on, SendFlags::NOSIGNAL).map(drop).context(|| "answer init")
+        }
+        // Init says why next.
+        Handed::NotInstalled => Ok(()),
+    }
+}
+
 /// The configuration that was stored with the container, checked again.
 ///
 /// # Errors
 /// state.json has none, or it has been changed.
 pub(super) fn stored_spec(document: &[u8]) -> Result<ValidSpec<'_>> {
     let stored: StoredConfig<'_> =
-        crate::spec::json::parse(document).map_err(|error| Error::new(format!("state.json: {error}")))?;
+        parse(document).map_err(|error| Error::new(format!("state.json: {error}")))?;
     validate(stored.config.ok_or_else(|| Error::new("state.json: it has no configuration"))?)
 }
 
@@ -127,7 +160,7 @@ fn inside(spec: &ValidSpec<'_>, process: OwnedFd, record: &Record, cgroup: Optio
 
 fn describe(directory: &StateDirectory, report: Report) -> Error {
     let arguments = directory.read_document().ok().and_then(|document| {
-        let stored: StoredConfig<'_> = crate::spec::json::parse(&document).ok()?;
+        let stored: StoredConfig<'_> = parse(&document).ok()?;
         Some(stored.config?.process?.args.iter().map(|argument| argument.to_string()).collect::<Vec<_>>())
     });
     spawn::word_late_report(&arguments.unwrap_or_default(), report)

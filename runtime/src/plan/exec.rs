@@ -4,10 +4,11 @@ use pillbox_init::plan::{Operation, Turn};
 use rustix::fs::Mode;
 
 use super::{
-    Builder, Descriptor, Host, Intent, Namespaces, Plan, c_string, compile_console, compile_end, identity,
-    string_bytes, strings,
+    Builder, Descriptor, Host, Intent, Namespaces, Plan, attribute, c_string, compile_before_rights,
+    compile_console, compile_end, identity, string_bytes, strings,
 };
 use crate::error::Result;
+use crate::seccomp_agent::Agent;
 use crate::spec::Hook;
 use crate::validate::{NamespaceKind, ValidSpec};
 
@@ -20,7 +21,9 @@ pub fn compile_exec(spec: &ValidSpec<'_>, host: &Host, intent: &Intent) -> Resul
     let mut builder = Builder::new(host);
     compile_entering(&mut builder, spec, intent)?;
     compile_console(&mut builder, spec, false);
+    attribute::compile_apparmor(&mut builder, spec)?;
     let own_user_namespace = has_user_namespace(spec);
+    compile_before_rights(&mut builder, spec, intent);
     identity::compile(&mut builder, spec, own_user_namespace)?;
     compile_end(&mut builder, spec, intent)?;
     Ok(builder.finish(spec, Namespaces::default(), None, false, intent))
@@ -50,7 +53,9 @@ pub fn compile_hook(
     }
     builder.push(Operation::NewSession {});
     builder.push(Operation::ReplaceStdio { input, output });
+    builder.push(Operation::KeepDescriptors { count: 0 });
     if let Some(spec) = spec {
+        compile_time_namespace(&mut builder, spec);
         builder.push(Operation::EnterRoot {});
         identity::compile(&mut builder, spec, has_user_namespace(spec))?;
     }
@@ -58,12 +63,13 @@ pub fn compile_hook(
     builder.push(Operation::FindExecutable { name: &path, search: c"" });
     builder.push(Operation::Ready {});
     builder.push(Operation::Await { turn: Turn::Record });
-    builder.push(Operation::KeepDescriptors { count: 0 });
     let first = if hook.args.is_empty() { Some(&*hook.path) } else { None };
     let arguments = string_bytes(first.into_iter().chain(hook.args.iter().map(|argument| &**argument)));
     let environment = string_bytes(hook.env.iter().map(|variable| &**variable));
     builder.push(Operation::Exec { arguments: strings(&arguments)?, environment: strings(&environment)? });
-    Ok(builder.finish(&ValidSpec::default(), Namespaces::default(), None, false, intent))
+    let mut plan = builder.finish(&ValidSpec::default(), Namespaces::default(), None, false, intent);
+    plan.seccomp_agent = spec.and_then(|spec| Agent::of(spec, &intent.id, &intent.bundle));
+    Ok(plan)
 }
 
 fn has_user_namespace(spec: &ValidSpec<'_>) -> bool {
@@ -82,6 +88,17 @@ fn compile_entering(builder: &mut Builder<'_>, spec: &ValidSpec<'_>, intent: &In
         let name = c_string("id", &format!("_ses.{}", intent.id))?;
         builder.push(Operation::NewKeyring { name: &name });
     }
+    compile_time_namespace(builder, spec);
     builder.push(Operation::EnterRoot {});
     Ok(())
+}
+
+/// The kernel lets nobody into a time namespace who shares memory, as the clone does with the runtime: the pidfd of
+/// the container's process is handed over for it, as the last descriptor.
+fn compile_time_namespace(builder: &mut Builder<'_>, spec: &ValidSpec<'_>) {
+    let time = NamespaceKind::Time;
+    if spec.namespace(time).is_some() {
+        let namespace = builder.descriptor(Descriptor::Given);
+        builder.push(Operation::JoinNamespace { namespace, flag: time.clone_flag() });
+    }
 }

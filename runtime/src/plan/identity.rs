@@ -5,7 +5,7 @@ use pillbox_init::wire::Numbers;
 use rustix::fs::Mode;
 
 use super::namespace::{Method, choose_method};
-use super::{Builder, c_string, capabilities, compile_seccomp};
+use super::{Builder, attribute, c_string, capabilities, compile_seccomp};
 use crate::capability::CapabilitySets;
 use crate::error::Result;
 use crate::validate::ValidSpec;
@@ -26,7 +26,9 @@ pub fn compile(builder: &mut Builder<'_>, spec: &ValidSpec<'_>, own_user_namespa
     builder.push(Operation::SetUmask { mask: Mode::from_raw_mode(umask) });
     if process.no_new_privileges {
         builder.push(Operation::SetNoNewPrivileges {});
-    } else {
+    }
+    attribute::compile(builder, spec)?;
+    if !process.no_new_privileges {
         // Without no_new_privs a filter needs CAP_SYS_ADMIN, which goes with what follows.
         compile_seccomp(builder, spec)?;
     }

@@ -4,6 +4,7 @@
 //! on the effects, and lists what the runtime must open, make and join before the clone. It asks the kernel
 //! nothing: what it must know of the machine stands in [`Host`].
 
+pub(crate) mod attribute;
 #[cfg(test)]
 mod completeness_tests;
 mod device;
@@ -25,6 +26,7 @@ use rustix::mount::{MountAttrFlags, MountPropagationFlags};
 
 use crate::error::{Error, Result};
 use crate::seccomp;
+use crate::seccomp_agent::Agent;
 use crate::validate::{NamespaceKind, RootfsPropagation, ValidSpec};
 
 pub use exec::{compile_exec, compile_hook};
@@ -51,6 +53,8 @@ pub struct Host {
 pub struct Intent {
     /// The container's id.
     pub id: String,
+    /// Absolute path of the bundle.
+    pub bundle: String,
     /// Absolute path of the root file system.
     pub rootfs: String,
     /// Where the container's cgroup lies, for a cgroup mount that the kernel refuses.
@@ -100,6 +104,8 @@ pub enum Descriptor {
     Listener,
     /// One that whoever runs the plan hands over.
     Given,
+    /// A namespace that only init can join, by its path.
+    Namespace(NamespaceKind, String),
 }
 
 /// The container as data: what the runtime prepares, and what init does.
@@ -119,6 +125,8 @@ pub struct Plan {
     pub terminal: bool,
     /// How many descriptors from 3 on the program gets.
     pub preserve_fds: u32,
+    /// Who gets the listener of the seccomp filter.
+    pub seccomp_agent: Option<Agent>,
     /// What had to be left out.
     pub warnings: Vec<String>,
     /// The encoded operations.
@@ -178,6 +186,7 @@ impl<'h> Builder<'h> {
             from_seed,
             terminal: spec.process.terminal,
             preserve_fds: intent.preserve_fds,
+            seccomp_agent: Agent::of(spec, &intent.id, &intent.bundle),
             warnings,
             operations,
         }
@@ -256,12 +265,14 @@ pub fn compile(spec: &ValidSpec<'_>, host: &Host, intent: &Intent) -> Result<Pla
     let mut builder = Builder::new(host);
 
     compile_beginning(&mut builder, &namespaces, &mappings, intent)?;
+    compile_late_namespaces(&mut builder, spec, &namespaces)?;
     if namespaces.makes(NamespaceKind::Network) {
         builder.push(Operation::SendNetlinkSocket {});
     }
     let read_only_later =
         compile_file_system(&mut builder, spec, &namespaces, from_seed, own_user_namespace, intent)?;
     compile_surroundings(&mut builder, spec, read_only_later)?;
+    compile_before_rights(&mut builder, spec, intent);
     identity::compile(&mut builder, spec, own_user_namespace)?;
     compile_end(&mut builder, spec, intent)?;
 
@@ -270,21 +281,8 @@ pub fn compile(spec: &ValidSpec<'_>, host: &Host, intent: &Intent) -> Result<Pla
 
 /// Until each of these has its operation, asking for one is an error: nothing is ignored in silence.
 fn refuse_unsupported(spec: &ValidSpec<'_>) -> Result<()> {
-    let process = &spec.process;
-    let seccomp = spec.seccomp.as_ref();
-    let asked = [
-        ("process.apparmorProfile", process.apparmor_profile.as_ref().is_some_and(|label| !label.is_empty())),
-        ("process.selinuxLabel", process.selinux_label.as_ref().is_some_and(|label| !label.is_empty())),
-        ("process.scheduler", process.scheduler.is_some()),
-        ("process.ioPriority", process.io_priority.is_some()),
-        ("linux.netDevices", !spec.net_devices.is_empty()),
-        ("linux.mountLabel", spec.mount_label.as_ref().is_some_and(|label| !label.is_empty())),
-        ("linux.intelRdt", spec.intel_rdt.is_some()),
-        ("linux.memoryPolicy", spec.memory_policy.is_some()),
-        ("linux.personality", spec.personality.is_some()),
-        ("linux.timeOffsets", !spec.time_offsets.is_empty()),
-        ("linux.seccomp.listenerPath", seccomp.is_some_and(|seccomp| seccomp.listener_path.is_some())),
-    ];
+    let asked =
+        [("linux.netDevices", !spec.net_devices.is_empty()), ("linux.intelRdt", spec.intel_rdt.is_some())];
     match asked.iter().find(|(_, asked)| *asked) {
         Some((field, _)) => {
             Err(Error::new(format!("{field}: not supported by this version of pillbox: leave it out")))
@@ -316,10 +314,30 @@ fn compile_beginning(
         let name = c_string("id", &format!("_ses.{}", intent.id))?;
         builder.push(Operation::NewKeyring { name: &name });
     }
-    // Not in the clone: there the new namespace's root would be the runtime's cgroup.
-    let late = namespaces.made_by_init();
-    if late != 0 {
-        builder.push(Operation::Unshare { flags: late });
+    Ok(())
+}
+
+/// The namespaces that the clone can neither make nor join.
+fn compile_late_namespaces(
+    builder: &mut Builder<'_>,
+    spec: &ValidSpec<'_>,
+    namespaces: &Namespaces,
+) -> Result<()> {
+    for kind in namespaces.made_by_init() {
+        builder.push(Operation::Unshare { flags: kind.clone_flag() });
+    }
+    let time = NamespaceKind::Time;
+    if namespaces.makes(time) {
+        let offsets = attribute::time_offsets(spec);
+        if !offsets.is_empty() {
+            builder.push(Operation::WriteTimeOffsets { offsets: &c_string("linux.timeOffsets", &offsets)? });
+        }
+        builder.push(Operation::EnterTimeNamespace {});
+    }
+    // The kernel lets nobody in who shares memory, as the clone does with the runtime.
+    if let Some((_, path)) = namespaces.joined.iter().find(|(kind, _)| *kind == time) {
+        let namespace = builder.descriptor(Descriptor::Namespace(time, path.clone()));
+        builder.push(Operation::JoinNamespace { namespace, flag: time.clone_flag() });
     }
     Ok(())
 }
@@ -417,6 +435,7 @@ fn compile_surroundings(
     if let Some(domainname) = &spec.domainname {
         builder.push(Operation::SetDomainname { name: &c_string("domainname", domainname)? });
     }
+    attribute::compile_apparmor(builder, spec)?;
     for (key, value) in &*spec.sysctl {
         // A key with slashes has dots inside its components (an interface's name); else dots separate.
         let path = if key.contains('/') { key.to_string() } else { key.replace('.', "/") };
@@ -454,19 +473,24 @@ fn set_attributes(
     builder.push(Operation::SetMountAttributes { target, set, propagation, recursive: false });
 }
 
+/// The program's environment; a HOME without a value counts as none.
+fn variables<'s>(spec: &'s ValidSpec<'_>, intent: &'s Intent) -> Vec<&'s str> {
+    let own = spec.process.env.iter().map(|variable| &**variable).filter(|variable| *variable != "HOME=");
+    own.chain(intent.environment.iter().map(String::as_str)).collect()
+}
+
+/// What needs system calls that a filter may not know: without no_new_privs it is installed before rights are dropped.
+fn compile_before_rights(builder: &mut Builder<'_>, spec: &ValidSpec<'_>, intent: &Intent) {
+    if !variables(spec, intent).iter().any(|variable| variable.starts_with("HOME=")) {
+        builder.push(Operation::ReadHome { uid: spec.process.user.uid });
+    }
+    builder.push(Operation::KeepDescriptors { count: intent.preserve_fds });
+}
+
 /// The executable, the handshake, the filter, the exec.
 fn compile_end(builder: &mut Builder<'_>, spec: &ValidSpec<'_>, intent: &Intent) -> Result<()> {
     let process = &spec.process;
-    let variables: Vec<&str> = process
-        .env
-        .iter()
-        .map(|variable| &**variable)
-        .filter(|variable| *variable != "HOME=")
-        .chain(intent.environment.iter().map(String::as_str))
-        .collect();
-    if !variables.iter().any(|variable| variable.starts_with("HOME=")) {
-        builder.push(Operation::ReadHome { uid: process.user.uid });
-    }
+    let variables = variables(spec, intent);
     let search = variables.iter().find_map(|variable| variable.strip_prefix("PATH=")).unwrap_or(DEFAULT_PATH);
     let name = c_string("process.args[0]", &process.args[0])?;
     builder.push(Operation::FindExecutable { name: &name, search: &c_string("process.env", search)? });
@@ -477,7 +501,6 @@ fn compile_end(builder: &mut Builder<'_>, spec: &ValidSpec<'_>, intent: &Intent)
         let listener = builder.descriptor(Descriptor::Listener);
         builder.push(Operation::AwaitStart { listener });
     }
-    builder.push(Operation::KeepDescriptors { count: intent.preserve_fds });
     // As late as can be: what the filter forbids is then forbidden to the program alone.
     if process.no_new_privileges {
         compile_seccomp(builder, spec)?;

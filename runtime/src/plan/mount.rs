@@ -157,6 +157,11 @@ pub fn compile(
     cgroup: Option<&str>,
 ) -> Result<Vec<CString>> {
     let mut read_only_later = Vec::new();
+    let label = spec
+        .mount_label
+        .as_deref()
+        .filter(|label| !label.is_empty())
+        .map(|label| format!("context=\"{label}\""));
     for (index, mount) in spec.mounts.iter().enumerate() {
         let field = format!("mounts[{index}]");
         let mut options = parse_options(&field, mount)?;
@@ -179,10 +184,29 @@ pub fn compile(
         if options.bind {
             compile_bind(builder, spec, &field, mount, &target, rule, &options)?;
         } else {
+            if let (Some(label), false) =
+                (&label, options.data.iter().any(|data| data.starts_with("context=")))
+            {
+                options.data.extend(label_for(mount, label));
+            }
             compile_new(builder, &field, mount, &target, rule, &options, own_user_namespace, cgroup)?;
         }
     }
     Ok(read_only_later)
+}
+
+/// Labels have commas, and so quotes around them in mount(2)'s string; fsconfig(2) wants them bare.
+fn unquoted<'o>((key, value): (&'o str, &'o str)) -> (&'o str, &'o str) {
+    if !key.ends_with("context") {
+        return (key, value);
+    }
+    (key, value.strip_prefix('"').and_then(|value| value.strip_suffix('"')).unwrap_or(value))
+}
+
+/// The option that labels a new file system, where the kernel takes one: those that label by themselves do not.
+fn label_for<'l>(mount: &Mount<'_>, label: &'l str) -> Option<&'l str> {
+    let kind = mount.kind.as_deref().unwrap_or_default();
+    (!matches!(kind, "proc" | "sysfs" | "cgroup" | "cgroup2" | "mqueue")).then_some(label)
 }
 
 /// Whether a new file system is made from something that has a path on the host: a block device, overlay layers.
@@ -354,8 +378,8 @@ fn compile_new(
     let (parameters, flags): (Vec<&str>, Vec<&str>) =
         options.data.iter().partition(|data| data.contains('='));
     let flags = string_bytes(options.flags.iter().copied().chain(flags));
-    let parameters =
-        string_bytes(parameters.iter().filter_map(|pair| pair.split_once('=')).flat_map(<[&str; 2]>::from));
+    let parameters = parameters.iter().filter_map(|pair| pair.split_once('=')).map(unquoted);
+    let parameters = string_bytes(parameters.flat_map(<[&str; 2]>::from));
     let substitute = match kind {
         // Without a cgroup namespace of its own, or in a user namespace that may not: the container's own part.
         "cgroup2" => Some(c_string(field, cgroup.unwrap_or("/sys/fs/cgroup"))?),
@@ -416,6 +440,13 @@ mod tests {
     #[test]
     fn what_no_table_knows_is_the_file_systems() {
         assert_eq!(options(&["size=64k", "newinstance", "nosuid"]).data, ["size=64k", "newinstance"]);
+    }
+
+    #[test]
+    fn labels_are_bare_for_fsconfig() {
+        assert_eq!(unquoted(("context", "\"u:r:t:s0:c1,c2\"")), ("context", "u:r:t:s0:c1,c2"));
+        assert_eq!(unquoted(("rootcontext", "u:r:t:s0")), ("rootcontext", "u:r:t:s0"));
+        assert_eq!(unquoted(("size", "\"1\"")), ("size", "\"1\""));
     }
 
     #[test]

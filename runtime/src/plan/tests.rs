@@ -76,6 +76,7 @@ fn describe_plan(plan: &Plan) -> String {
         from_seed,
         terminal,
         preserve_fds,
+        seccomp_agent,
         warnings,
         operations: _,
     } = plan;
@@ -107,11 +108,17 @@ fn describe_plan(plan: &Plan) -> String {
             }
             Descriptor::Listener => format!("descriptor {index}: gate"),
             Descriptor::Given => format!("descriptor {index}: given"),
+            Descriptor::Namespace(kind, path) => {
+                format!("descriptor {index}: {} namespace {path}", kind.name())
+            }
         });
     }
     line(&format!(
         "oom_score_adj: {oom_score_adj:?}, from seed: {from_seed}, terminal: {terminal}, preserved: {preserve_fds}"
     ));
+    if let Some(agent) = seccomp_agent {
+        line(&format!("seccomp agent: {}", agent.path.display()));
+    }
     warnings.iter().for_each(|warning| line(&format!("warning: {warning}")));
     for operation in plan.operations() {
         let described = describe(&operation, plan);

@@ -3,7 +3,9 @@
 use std::collections::BTreeSet;
 use std::ffi::CStr;
 
-use pillbox_init::plan::{Header, NodeKind, Operation, Operations, TargetRule, Tree, Turn};
+use pillbox_init::plan::{
+    Header, IoClass, NodeKind, Operation, Operations, SecurityModule, TargetRule, Tree, Turn,
+};
 use pillbox_init::report::{MESSAGE_MAX, Report, Stage};
 use pillbox_init::wire::{Capabilities, Malformed, Numbers, Reader, Strings, Wire};
 use rustix::fs::Mode;
@@ -58,6 +60,7 @@ fn examples() -> Vec<Operation<'static>> {
         Operation::Await { turn: Turn::Mappings },
         Operation::Await { turn: Turn::RuntimeHooks },
         Operation::Await { turn: Turn::Record },
+        Operation::Await { turn: Turn::Listener },
         Operation::SetUndumpable {},
         Operation::NewSession {},
         Operation::NewKeyring { name: c"_ses.x" },
@@ -171,6 +174,26 @@ fn examples() -> Vec<Operation<'static>> {
         Operation::ReportHooks {},
         Operation::ReplaceStdio { input: 0, output: u32::MAX },
         Operation::EnterRoot {},
+        Operation::JoinNamespace { namespace: 1, flag: u32::MAX },
+        Operation::WriteTimeOffsets { offsets: c"monotonic -1 5\n" },
+        Operation::EnterTimeNamespace {},
+        Operation::SetScheduler {
+            policy: 6,
+            flags: u64::MAX,
+            nice: -20,
+            priority: 99,
+            runtime: 1,
+            deadline: u64::MAX,
+            period: 0,
+        },
+        Operation::SetIoPriority { class: IoClass::Realtime, level: 0 },
+        Operation::SetIoPriority { class: IoClass::BestEffort, level: 7 },
+        Operation::SetIoPriority { class: IoClass::Idle, level: u32::MAX },
+        Operation::SetPersonality { domain: 8 },
+        Operation::SetMemoryPolicy { mode: u32::MAX, nodes: &[0xff; 16] },
+        Operation::SetMemoryPolicy { mode: 0, nodes: &[] },
+        Operation::SetExecLabel { module: SecurityModule::AppArmor, label: c"unconfined" },
+        Operation::SetExecLabel { module: SecurityModule::SeLinux, label: c"u:r:t:s0" },
         Operation::Exec { arguments: of(b"sh\0-c\0\0"), environment: Strings::default() },
     ]
 }
@@ -404,6 +427,7 @@ fn reports_read_back_with_the_kernels_text_behind() {
         Report::Console,
         Report::Ready,
         Report::AtHooks,
+        Report::SeccompListener { descriptor: u32::MAX },
     ];
     for report in failed.into_iter().chain(others) {
         let mut bytes = Vec::new();

@@ -118,17 +118,13 @@ fn compile_profile(profile: &Seccomp<'_>) -> Result<Program> {
         syscalls,
     } = profile;
     let default = parse_action(default_action, *default_errno_ret, ["defaultAction", "defaultErrnoRet"])?;
-    if default == uapi::SECCOMP_RET_USER_NOTIF {
-        return Err(Error::new(
-            "defaultAction: SCMP_ACT_NOTIFY would stop init before it can hand over the listener",
-        ));
-    }
     let included = parse_architectures(architectures)?;
     let mut entries = Vec::with_capacity(syscalls.len());
     for (index, syscall) in syscalls.iter().enumerate() {
         entries.push(parse_syscall(syscall).context(|| format!("syscalls[{index}]"))?);
     }
-    let listener = entries.iter().any(|entry| entry.action == uapi::SECCOMP_RET_USER_NOTIF);
+    let notifies = |action: u32| action == uapi::SECCOMP_RET_USER_NOTIF;
+    let listener = notifies(default) || entries.iter().any(|entry| notifies(entry.action));
     check_listener(listener, listener_path, listener_metadata)?;
     let flags = parse_flags(flags, listener)?;
 
@@ -152,7 +148,10 @@ fn ranges_by_architecture(
 ) -> Result<Vec<(u32, Vec<Range>)>> {
     let denies = !matches!(
         default & uapi::SECCOMP_RET_ACTION_FULL,
-        uapi::SECCOMP_RET_ALLOW | uapi::SECCOMP_RET_LOG | uapi::SECCOMP_RET_TRACE
+        uapi::SECCOMP_RET_ALLOW
+            | uapi::SECCOMP_RET_LOG
+            | uapi::SECCOMP_RET_TRACE
+            | uapi::SECCOMP_RET_USER_NOTIF
     );
     let newer = if denies { uapi::SECCOMP_RET_ERRNO | ENOSYS } else { default };
     let mut architectures: Vec<(u32, Vec<Range>)> = Vec::with_capacity(ABIS.len());
@@ -182,12 +181,6 @@ fn parse_syscall(syscall: &Syscall<'_>) -> Result<Entry> {
     let action = parse_action(action_name, *errno_ret, ["action", "errnoRet"])?;
     if names.iter().any(|name| name.is_empty()) {
         return Err(Error::new("names: a system call without a name"));
-    }
-    if action == uapi::SECCOMP_RET_USER_NOTIF && names.iter().any(|name| &**name == "write") {
-        // The agent gets its descriptor from the runtime, which hears of it through a write.
-        return Err(Error::new(
-            "names: SCMP_ACT_NOTIFY on write would stop init before it can hand over the listener",
-        ));
     }
     let wide = Applies::parse(args, u64::MAX)?;
     let narrow = Applies::parse(args, u64::from(u32::MAX))?;

@@ -1,5 +1,6 @@
 //! The cases. Each runs in a process of its own in the guest, against the runc-compatible command line.
 
+mod attribute;
 mod config;
 mod container;
 mod devices;
@@ -54,11 +55,12 @@ impl Case {
 /// Run before all others and not reported.
 pub const WARM_UP: Case = Case::new("warm_up", lifecycle::run_output);
 
-const TABLES: [&[Case]; 8] = [
+const TABLES: [&[Case]; 9] = [
     lifecycle::CASES,
     isolation::CASES,
     mounts::CASES,
     identity::CASES,
+    attribute::CASES,
     seccomp::CASES,
     devices::CASES,
     limits::CASES,

@@ -1,0 +1,101 @@
+//! What init writes of itself below /proc/self: offsets of clocks, labels for the execve(2) to come.
+
+use core::ffi::CStr;
+
+use heapless::Vec;
+use pillbox_init::plan::SecurityModule;
+use pillbox_init::report::Stage;
+use pillbox_init::sys;
+use rustix::fd::OwnedFd;
+use rustix::fs::{CWD, Mode, OFlags, ResolveFlags};
+use rustix::io::Errno;
+
+use crate::execute::{At, Failure, Init};
+use crate::{mount, root};
+
+/// CLONE_NEWTIME.
+const NEW_TIME: u32 = 0x80;
+
+/// The kernel's limit for what is written to an attribute is a page.
+const LABEL_MAX: usize = 4096;
+
+pub fn write_time_offsets(init: &mut Init<'_>, offsets: &CStr) -> Result<(), Failure> {
+    let file = open_own(init, c"self/timens_offsets", c"/proc/self/timens_offsets", OFlags::WRONLY)?;
+    rustix::io::write(&file, offsets.to_bytes())?;
+    Ok(())
+}
+
+/// Kernels before 6.3 change the time namespace at a fork, but not at an exec.
+pub fn enter_time_namespace(init: &mut Init<'_>) -> Result<(), Failure> {
+    let namespace =
+        open_own(init, c"self/ns/time_for_children", c"/proc/self/ns/time_for_children", OFlags::RDONLY)?;
+    sys::setns(&namespace, NEW_TIME)?;
+    Ok(())
+}
+
+/// Opens a file of init's own while the container's root is not there yet. In a user namespace a new procfs may be
+/// refused: there the one that is mounted is still the runtime's.
+fn open_own(init: &mut Init<'_>, path: &CStr, mounted: &CStr, flags: OFlags) -> Result<OwnedFd, Failure> {
+    let flags = flags | OFlags::CLOEXEC;
+    let file = match mount::procfs(init) {
+        Ok(procfs) => rustix::fs::openat(procfs, path, flags, Mode::empty()),
+        Err(_) => rustix::fs::openat(CWD, mounted, flags, Mode::empty()),
+    };
+    init.mount.kernel_text.clear();
+    file.at(Stage::Target)
+}
+
+/// AppArmor's attribute lies in a folder of its own since Linux 5.8; before that, and for SELinux, all share one.
+pub fn set_exec_label(init: &mut Init<'_>, module: SecurityModule, label: &CStr) -> Result<(), Failure> {
+    let (path, prefix): (&CStr, &[u8]) = match module {
+        SecurityModule::AppArmor => (c"thread-self/attr/apparmor/exec", b"exec "),
+        SecurityModule::SeLinux => (c"thread-self/attr/exec", b""),
+    };
+    let shared = c"thread-self/attr/exec";
+    let file = match open_attribute(init, path) {
+        Err(Failure { errno: Errno::NOENT, .. }) => open_attribute(init, shared)?,
+        file => file?,
+    };
+    let label = label.to_bytes();
+    let mut text = Vec::<u8, LABEL_MAX>::new();
+    for part in [prefix, label] {
+        text.extend_from_slice(part).map_err(|_| Errno::NAMETOOLONG)?;
+    }
+    // Where the module is not there its attribute may be, but takes nothing.
+    match rustix::io::write(&file, &text) {
+        Err(Errno::INVAL) if module == SecurityModule::AppArmor && label == b"unconfined" => return Ok(()),
+        written => written?,
+    };
+    verify_label(&file, label)
+}
+
+/// What came between init and its attribute shows here: reading gives the label, and AppArmor's mode after it.
+fn verify_label(file: &OwnedFd, label: &[u8]) -> Result<(), Failure> {
+    let mut text = [0u8; LABEL_MAX];
+    let length = rustix::io::pread(file, &mut text, 0).at(Stage::Verify)?;
+    let rest = text[..length].strip_prefix(label);
+    let same = rest.is_some_and(|rest| matches!(rest.first(), None | Some(0 | b'\n' | b' ')));
+    if same { Ok(()) } else { Err(Errno::PERM).at(Stage::Verify) }
+}
+
+/// The container's own /proc serves where init may have none: it must be a procfs, and nothing may cover the way.
+fn open_attribute(init: &mut Init<'_>, path: &CStr) -> Result<OwnedFd, Failure> {
+    const PROC_SUPER_MAGIC: u32 = 0x9fa0;
+    let only_here = ResolveFlags::NO_XDEV;
+    let refused = match mount::procfs(init) {
+        Ok(procfs) => return root::open_with(procfs, path, OFlags::RDWR, only_here).at(Stage::Target),
+        Err(failure) => failure,
+    };
+    init.mount.kernel_text.clear();
+    let Ok(mounted) = root::open(init.root()?, c"/proc") else { return Err(refused) };
+    if rustix::fs::fstatfs(&mounted)?.f_type as u32 != PROC_SUPER_MAGIC
+        || rustix::fs::fstat(&mounted)?.st_ino != 1
+    {
+        return Err(Errno::PERM).at(Stage::Verify);
+    }
+    let file = root::open_with(&mounted, path, OFlags::RDWR, only_here).at(Stage::Target)?;
+    if rustix::fs::fstatfs(&file)?.f_type as u32 != PROC_SUPER_MAGIC {
+        return Err(Errno::PERM).at(Stage::Verify);
+    }
+    Ok(file)
+}

@@ -1,0 +1,172 @@
+//! SCMP_ACT_NOTIFY: the listener of the filter goes to an agent, with a document about the container.
+
+use std::fs;
+use std::mem::MaybeUninit;
+use std::os::fd::OwnedFd;
+use std::os::unix::net::UnixListener;
+use std::path::PathBuf;
+use std::thread::{JoinHandle, spawn};
+
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::io::IoSliceMut;
+use rustix::net::{RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, recvmsg};
+use serde_json::{Value, json};
+
+use crate::harness::{Container, Runtime, each_runtime, pillbox_only};
+
+/// What an agent has seen.
+struct Seen {
+    document: Value,
+    descriptors: usize,
+    /// A call was waiting for an answer.
+    notified: bool,
+}
+
+/// An agent that takes one listener, waits for the first notification, and goes away: calls then fail with ENOSYS.
+fn agent(path: &PathBuf) -> JoinHandle<Seen> {
+    let socket = UnixListener::bind(path).expect("bind");
+    spawn(move || {
+        let (connection, _) = socket.accept().expect("accept");
+        let mut bytes = [0; 8192];
+        let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(4))];
+        let mut control = RecvAncillaryBuffer::new(&mut space);
+        let mut parts = [IoSliceMut::new(&mut bytes)];
+        let length =
+            recvmsg(&connection, &mut parts, &mut control, RecvFlags::CMSG_CLOEXEC).expect("recvmsg").bytes;
+        let descriptors: Vec<OwnedFd> = control
+            .drain()
+            .filter_map(|message| {
+                if let RecvAncillaryMessage::ScmRights(rights) = message { Some(rights) } else { None }
+            })
+            .flatten()
+            .collect();
+        let listener = descriptors.first().expect("a descriptor");
+        let limit = Timespec { tv_sec: 10, tv_nsec: 0 };
+        let ready = poll(&mut [PollFd::new(listener, PollFlags::IN)], Some(&limit)).expect("poll");
+        let document = serde_json::from_slice(&bytes[..length]).expect("one message with the whole document");
+        Seen { document, descriptors: descriptors.len(), notified: ready > 0 }
+    })
+}
+
+/// A container whose mkdir waits for an agent's answer; no_new_privs decides when the filter goes in.
+fn container<'r>(runtime: &'r Runtime, no_new_privileges: bool) -> (Container<'r>, PathBuf) {
+    let mut container = Container::sh(runtime, "mkdir /tmp/made 2>&1; echo after");
+    let socket = container.folder.join("agent.sock");
+    container.spec["process"]["noNewPrivileges"] = json!(no_new_privileges);
+    container.spec["annotations"] = json!({"org.example.key": "value"});
+    container.spec["linux"]["seccomp"] = json!({
+        "defaultAction": "SCMP_ACT_ALLOW",
+        "listenerPath": socket,
+        "listenerMetadata": "for the \"agent\"",
+        "syscalls": [{"names": ["mkdir", "mkdirat"], "action": "SCMP_ACT_NOTIFY"}]
+    });
+    (container, socket)
+}
+
+#[track_caller]
+fn check(container: &Container<'_>, seen: &Seen) {
+    let Seen { document, descriptors, notified } = seen;
+    assert_eq!((*descriptors, *notified), (1, true), "{document}");
+    assert_eq!(document["fds"], json!(["seccompFd"]));
+    assert_eq!(document["metadata"], "for the \"agent\"");
+    assert!(document["pid"].as_u64().expect("pid") > 1, "{document}");
+    let state = &document["state"];
+    assert_eq!(state["id"], container.id.as_str());
+    assert_eq!(state["pid"], document["pid"]);
+    assert_eq!(state["bundle"], container.bundle().to_str().expect("path"));
+    assert_eq!(state["annotations"]["org.example.key"], "value");
+    assert!(["creating", "created"].contains(&state["status"].as_str().expect("status")), "{document}");
+}
+
+#[test]
+fn an_agent_gets_the_listener_of_run() {
+    each_runtime(|runtime| {
+        for no_new_privileges in [true, false] {
+            let (container, socket) = container(runtime, no_new_privileges);
+            let agent = agent(&socket);
+            let output = container.run_ok();
+            assert!(output.contains("Function not implemented") && output.ends_with("after\n"), "{output}");
+            check(&container, &agent.join().expect("agent"));
+            container.assert_gone();
+        }
+    });
+}
+
+#[test]
+fn an_agent_gets_the_listener_of_create_and_start() {
+    each_runtime(|runtime| {
+        for no_new_privileges in [true, false] {
+            let (container, socket) = container(runtime, no_new_privileges);
+            let agent = agent(&socket);
+            let output = container.create_and_start();
+            output.wait_for("after");
+            assert!(output.stdout_now().contains("Function not implemented"));
+            check(&container, &agent.join().expect("agent"));
+            container.wait_status("stopped");
+            container.delete().ok();
+            container.assert_gone();
+        }
+    });
+}
+
+#[test]
+fn an_agent_gets_the_listener_of_exec() {
+    each_runtime(|runtime| {
+        for no_new_privileges in [true, false] {
+            let (mut container, socket) = container(runtime, no_new_privileges);
+            container.spec["process"]["args"] = json!(["/bin/sleep", "100"]);
+            let first = agent(&socket);
+            container.create_and_start();
+            fs::remove_file(&socket).expect("socket");
+            let second = agent(&socket);
+            let mut exec = container.command(&["exec", &container.id]);
+            let output = container.finish(exec.args(["sh", "-c", "mkdir /tmp/made 2>&1"]));
+            assert!(output.stdout.contains("Function not implemented"), "{output:?}");
+            let seen = second.join().expect("agent");
+            assert_eq!((seen.descriptors, seen.notified), (1, true));
+            assert_eq!(seen.document["state"]["id"], container.id.as_str());
+            assert_ne!(seen.document["pid"], container.pid());
+            container.delete_force().ok();
+            first.join().expect("agent");
+            container.assert_gone();
+        }
+    });
+}
+
+/// Calls that init itself makes after the filter are held up as well, until the agent is gone.
+#[test]
+fn no_call_of_init_s_holds_the_listener_up() {
+    pillbox_only(|runtime| {
+        for no_new_privileges in [true, false] {
+            let (mut container, socket) = container(runtime, no_new_privileges);
+            container.spec["linux"]["seccomp"]["syscalls"][0]["names"] =
+                json!(["sendto", "sendmsg", "write", "fcntl", "poll", "mkdir", "mkdirat"]);
+            let agent = agent(&socket);
+            container.run();
+            check(&container, &agent.join().expect("agent"));
+            container.assert_gone();
+        }
+    });
+}
+
+#[test]
+fn without_an_agent_there_is_no_container() {
+    pillbox_only(|runtime| {
+        for no_new_privileges in [true, false] {
+            let (container, socket) = container(runtime, no_new_privileges);
+            let socket = socket.to_str().expect("path").to_string();
+            container.run().fails_with(&socket).fails_with("listenerPath");
+            container.assert_gone();
+            let created = container.create();
+            if created.code == 0 {
+                container.start().fails_with(&socket);
+                container.wait_status("stopped");
+                container.delete().ok();
+            } else {
+                created.fails_with(&socket);
+            }
+            assert!(!fs::exists(container.rootfs().join("tmp/made")).expect("exists"));
+            container.assert_gone();
+        }
+    });
+}
