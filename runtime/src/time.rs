@@ -33,30 +33,33 @@ fn civil_from_days(days: i64) -> (i64, u32, u32) {
 /// A duration as callers of runc write it: `5s`, `1m30s`, `1.5h`, `250ms`; `None` when it is none.
 pub fn parse_duration(text: &str) -> Option<Duration> {
     /// In nanoseconds; a unit that begins like another comes first.
-    const UNITS: [(&str, f64); 8] = [
-        ("ns", 1.0),
-        ("us", 1e3),
-        ("µs", 1e3),
-        ("μs", 1e3),
-        ("ms", 1e6),
-        ("s", 1e9),
-        ("m", 60e9),
-        ("h", 3600e9),
+    const UNITS: [(&str, u64); 8] = [
+        ("ns", 1),
+        ("us", 1_000),
+        ("µs", 1_000),
+        ("μs", 1_000),
+        ("ms", 1_000_000),
+        ("s", 1_000_000_000),
+        ("m", 60_000_000_000),
+        ("h", 3_600_000_000_000),
     ];
-    if text == "0" {
-        return Some(Duration::ZERO);
+    if text.is_empty() {
+        return None;
     }
-    let mut rest = text;
-    let mut nanoseconds = 0.0;
+    let mut rest = if text == "0" { "" } else { text };
+    let mut nanoseconds = 0u64;
     while !rest.is_empty() {
         let end = rest.find(|character: char| !character.is_ascii_digit() && character != '.')?;
-        let number: f64 = rest[..end].parse().ok()?;
         let (unit, factor) = UNITS.iter().find(|(unit, _)| rest[end..].starts_with(unit))?;
-        nanoseconds += number * factor;
+        let (whole, fraction) = rest[..end].split_once('.').unwrap_or((&rest[..end], "0"));
+        // Nine digits are nanoseconds of a second: more would say nothing.
+        let digits = &fraction[..fraction.len().min(9)];
+        let parts = digits.parse::<u64>().ok()?.checked_mul(factor / 1_000)? / 10u64.pow(digits.len() as u32);
+        nanoseconds = whole.parse::<u64>().ok()?.checked_mul(*factor)?.checked_add(nanoseconds)?;
+        nanoseconds = nanoseconds.checked_add(parts.checked_mul(1_000)?)?;
         rest = &rest[end + unit.len()..];
     }
-    // A century is more than anybody means, and fits wherever it is put.
-    (!text.is_empty() && nanoseconds < 3.2e18).then(|| Duration::from_nanos(nanoseconds as u64))
+    Some(Duration::from_nanos(nanoseconds))
 }
 
 #[cfg(test)]
