@@ -16,7 +16,7 @@ TARGET := $(subst riscv64-,riscv64gc-,$(ARCH)-unknown-linux-musl)
 TARGET_DIR := $(or $(CARGO_TARGET_DIR),target)
 RELEASE := $(TARGET_DIR)/$(TARGET)/release
 BINARY := $(RELEASE)/pillbox
-SOURCES := $(shell find Cargo.toml Cargo.lock build.rs rust-toolchain.toml init netlink runtime -type f)
+SOURCES := $(shell find .cargo Cargo.toml Cargo.lock build.rs rust-toolchain.toml init netlink runtime -type f)
 TOOLCHAIN := $(shell sed -n 's/^channel = "\(.*\)"/\1/p' rust-toolchain.toml)
 RUST_VERSION := $(shell sed -n 's/^rust-version = "\(.*\)"/\1/p' Cargo.toml)
 WORKSPACE := --workspace
@@ -31,7 +31,7 @@ QEMU_riscv64 := qemu-system-misc
 
 # program:package, as Debian calls it.
 BUILD_PROGRAMS := cc:gcc cc:libc6-dev
-TEST_PROGRAMS := bash:bash unshare:util-linux setpriv:util-linux script:bsdutils busybox:busybox-static
+TEST_PROGRAMS := bash:bash unshare:util-linux setpriv:util-linux script:bsdutils busybox:busybox-static systemctl:systemd dbus-daemon:dbus
 GUEST_PROGRAMS := qemu-system-$(ARCH):$(QEMU_$(ARCH)) xz:xz-utils dpkg-deb:dpkg
 BENCH_PROGRAMS := unshare:util-linux
 # program:the oldest version whose behaviour the black-box tests know (tests/blackbox/harness/runtime.rs).

@@ -20,22 +20,31 @@ pub const PATH_MAX: usize = 4096;
 /// Makes the folder if need be and enters it while init still has its rights.
 pub fn set_cwd(init: &mut Init<'_>, path: &CStr) -> Result<(), Failure> {
     match rustix::process::chdir(path) {
+        Ok(()) => check_cwd(),
         Err(Errno::NOENT) => {
             root::make_directory(init.root()?, path, Mode::from_raw_mode(0o755)).at(Stage::Target)?;
             rustix::process::chdir(path)?;
+            check_cwd()
         }
         // A folder of the user's on a file system where root has no rights (NFS, FUSE).
-        Err(Errno::ACCESS | Errno::PERM) => init.cwd_refused = true,
-        result => result?,
+        Err(Errno::ACCESS | Errno::PERM) => {
+            init.cwd_refused = true;
+            Ok(())
+        }
+        Err(errno) => Err(errno.into()),
     }
-    Ok(())
 }
 
 pub fn retry_cwd(init: &Init<'_>, path: &CStr) -> Result<(), Failure> {
     if init.cwd_refused {
         rustix::process::chdir(path)?;
+        check_cwd()?;
     }
-    // A folder outside the root (/proc/self/fd/N of something leaked) has no path: the kernel says "(unreachable)".
+    Ok(())
+}
+
+/// A folder outside the root (/proc/self/fd/N of something leaked) has no path: the kernel says "(unreachable)".
+fn check_cwd() -> Result<(), Failure> {
     let mut buffer = [0u8; PATH_MAX];
     let path = sys::getcwd(&mut buffer).at(Stage::Verify)?;
     if path.to_bytes().first() == Some(&b'/') { Ok(()) } else { Err(Errno::NOENT).at(Stage::Verify) }

@@ -156,6 +156,11 @@ impl<'p> Init<'p> {
             }
             Operation::ReportHooks {} => self.report(Report::AtHooks, None)?,
             Operation::ReplaceStdio { input, output } => self.replace_stdio(input, output)?,
+            Operation::EnterChroot { root } => {
+                rustix::process::fchdir(self.descriptor(root)?)?;
+                rustix::process::chroot(c".")?;
+                self.root = Some(mount::open_root()?);
+            }
             Operation::EnterRoot {} => self.root = Some(mount::open_root()?),
             Operation::AwaitStart { listener } => self.await_start(listener)?,
             Operation::KeepDescriptors { count } => sys::close_on_exec_from(count.saturating_add(3))?,

@@ -70,7 +70,7 @@ pub fn attach_scratch_root(init: &mut Init<'_>, at: &CStr) -> Result<(), Failure
         .at(Stage::Attach)?;
     rustix::fs::mkdirat(&layers, c"root", FOLDER).at(Stage::Target)?;
     let place = root::open(&layers, c"root").at(Stage::Target)?;
-    let parameters = Strings::new(b"mode\0755\0").map_err(|_| Errno::INVAL)?;
+    let parameters = Strings::new(b"mode\x00755\0").map_err(|_| Errno::INVAL)?;
     let tmpfs = new_file_system(init, c"tmpfs", c"root", none, parameters, NOTHING)?;
     attach(&tmpfs, &place)?;
     init.root = Some(open_root_of(&tmpfs)?);

@@ -336,6 +336,8 @@ operations! {
     45 ReplaceStdio { input: u32, output: u32 }
     /// Takes the root of the mount namespace that init joined for the container's root.
     46 EnterRoot {}
+    /// chroot(2) into the root of a container that has only that, which the runtime opened.
+    47 EnterChroot { root: u32 }
     /// execve(2).
     41 Exec { arguments: Strings<'a>, environment: Strings<'a> }
     /// setns(2) into the namespace that the runtime opened; `flag` is its CLONE_NEW* bit. Only for namespaces that a

@@ -125,10 +125,11 @@ fn make_components(
                 match rustix::fs::mkdirat(&parent, name, mode) {
                     Ok(()) => {}
                     Err(Errno::EXIST) => {
-                        match redirect(&parent, &path[..start], name, separator, &path[end + 1..])? {
-                            Some(redirected) => return Ok(Some(redirected)),
-                            // Somebody else made it meanwhile.
-                            None => {}
+                        let redirected =
+                            redirect(&parent, &path[..start], name, separator, &path[end + 1..])?;
+                        // Without one, somebody else made it meanwhile.
+                        if redirected.is_some() {
+                            return Ok(redirected);
                         }
                     }
                     Err(errno) => return Err(errno),

@@ -103,7 +103,7 @@ pub fn install_seccomp(flags: u32, program: &[u8]) -> Result<Option<OwnedFd>, Er
         length: u16,
         instructions: *const u8,
     }
-    if program.len() % INSTRUCTION != 0 {
+    if !program.len().is_multiple_of(INSTRUCTION) {
         return Err(Errno::INVAL);
     }
     let length = u16::try_from(program.len() / INSTRUCTION).map_err(|_| Errno::INVAL)?;
@@ -313,7 +313,7 @@ pub fn set_personality(domain: u32) -> Result<(), Errno> {
 /// # Errors
 /// `EINVAL` also when `nodes` is not made of whole `unsigned long`s.
 pub fn set_memory_policy(mode: u32, nodes: &[u8]) -> Result<(), Errno> {
-    if nodes.len() % size_of::<usize>() != 0 {
+    if !nodes.len().is_multiple_of(size_of::<usize>()) {
         return Err(Errno::INVAL);
     }
     let (mask, bits) = match nodes.len() {

@@ -5,6 +5,7 @@
 use std::ffi::{OsStr, OsString};
 
 use lexopt::Arg;
+use pillbox::cgroup::Driver;
 use pillbox::error::{Error, Result};
 
 /// A flag of the program or of a command.
@@ -42,8 +43,8 @@ pub struct Command {
 pub struct Global {
     /// `--root`.
     pub root: Option<OsString>,
-    /// `--cgroup-manager=disabled`.
-    pub no_cgroup: bool,
+    /// `--cgroup-manager`, `--systemd-cgroup`.
+    pub driver: Driver,
     /// `--debug`: warnings are shown.
     pub debug: bool,
     /// `--log`.
@@ -126,8 +127,9 @@ pub const GLOBAL_FLAGS: &[Flag] = &[
         long: "cgroup-manager",
         short: None,
         value: Some("MANAGER"),
-        help: "cgroupfs (default) or disabled",
+        help: "cgroupfs (default), systemd or disabled",
     },
+    Flag { long: "systemd-cgroup", short: None, value: None, help: "the same as --cgroup-manager systemd" },
     Flag {
         long: "rootless",
         short: None,
@@ -238,17 +240,17 @@ impl Global {
             },
             "debug" => self.debug = text == "true",
             "cgroup-manager" => match &*text {
-                "cgroupfs" => self.no_cgroup = false,
-                "disabled" => self.no_cgroup = true,
-                "systemd" => {
-                    return Err(Error::new(
-                        "--cgroup-manager systemd: not supported by this version of pillbox: use cgroupfs",
-                    ));
-                }
+                "cgroupfs" => self.driver = Driver::Cgroupfs,
+                "systemd" => self.driver = Driver::Systemd,
+                "disabled" => self.driver = Driver::Disabled,
                 _ => {
-                    return Err(Error::new(format!("--cgroup-manager {text}: must be cgroupfs or disabled")));
+                    return Err(Error::new(format!(
+                        "--cgroup-manager {text}: must be cgroupfs, systemd or disabled"
+                    )));
                 }
             },
+            // runc's flag; callers that turn it off say nothing about what else.
+            "systemd-cgroup" if text == "true" => self.driver = Driver::Systemd,
             "rootless" if matches!(&*text, "true" | "false" | "auto") => {}
             "rootless" => return Err(Error::new(format!("--rootless {text}: must be true, false or auto"))),
             _ => {}

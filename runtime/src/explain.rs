@@ -185,6 +185,7 @@ fn details(operation: &Operation<'_>, plan: &Plan) -> String {
         | Operation::SetNoNewPrivileges {}
         | Operation::ReportHooks {}
         | Operation::EnterRoot {}
+        | Operation::EnterChroot { .. }
         | Operation::Ready {} => String::new(),
     }
 }

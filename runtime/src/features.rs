@@ -19,7 +19,7 @@ pub struct Features {
     hooks: Vec<&'static str>,
     mount_options: Vec<&'static str>,
     linux: Linux,
-    potentially_unsafe_config_annotations: [&'static str; 0],
+    potentially_unsafe_config_annotations: [&'static str; 1],
 }
 
 #[derive(Debug, Serialize)]
@@ -190,7 +190,7 @@ pub fn features() -> Features {
         linux: Linux {
             namespaces: supported(&namespaces, namespace),
             capabilities: &capability::NAMES,
-            cgroup: CgroupManagers { v1: false, v2: true, systemd: false, systemd_user: false, rdma: true },
+            cgroup: CgroupManagers { v1: false, v2: true, systemd: true, systemd_user: true, rdma: true },
             seccomp: look_at_seccomp(),
             apparmor: Enabled { enabled: Probe::process(r#""apparmorProfile":"x""#).compiles() },
             selinux: Enabled { enabled: Probe::process(r#""selinuxLabel":"x""#).compiles() },
@@ -206,7 +206,8 @@ pub fn features() -> Features {
             mount_extensions: MountExtensions { idmap: Enabled { enabled: id_mapped_mount().compiles() } },
             net_devices: Enabled { enabled: net_device().compiles() },
         },
-        potentially_unsafe_config_annotations: [],
+        // A prefix: any property of the unit.
+        potentially_unsafe_config_annotations: ["org.systemd.property."],
     }
 }
 

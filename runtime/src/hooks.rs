@@ -98,15 +98,19 @@ fn run_one(hook: &Hook<'_>, state: &str, record: &Record, place: &Place<'_>) -> 
         (Some((process, _)), Some(spec)) => time_namespace_of(spec, process)?,
         _ => None,
     };
-    let intent = Intent { id: record.id.clone(), bundle: record.bundle.clone(), ..Intent::default() };
+    // Those that come before the change of the root are not in it, and have no configuration's rights.
+    let chrooted = record.chrooted && place.rights.is_some();
+    let intent =
+        Intent { id: record.id.clone(), bundle: record.bundle.clone(), chrooted, ..Intent::default() };
     let flags = enter.as_ref().map_or(0, |(_, flags)| *flags);
     let plan = plan::compile_hook(hook, place.rights, flags, &Host::look(), &intent)?;
-    let descriptors = [input, output].into_iter().chain(time).map(Some).collect();
+    let root = if chrooted { record.open_chroot()? } else { None };
+    let descriptors = [input, output].into_iter().chain(time).chain(root).map(Some).collect();
     let opened = Opened::inside(descriptors, enter);
     let mut process =
         spawn::spawn(&plan, &opened, None, None, place.cgroup).map_err(|error| match error {
             SpawnError::Seed => Error::new("refused"),
-            SpawnError::Other(error) => error,
+            SpawnError::Cgroup(error) | SpawnError::Other(error) => error,
         })?;
     // The other ends are the hook's alone: what it closes is then closed.
     drop(opened);

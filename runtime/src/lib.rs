@@ -7,6 +7,7 @@
 
 pub mod capability;
 pub mod cgroup;
+pub mod check;
 mod console;
 pub mod container;
 pub mod container_id;

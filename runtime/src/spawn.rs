@@ -102,6 +102,8 @@ pub struct Init {
 pub enum SpawnError {
     /// The seed namespace could not be entered: the ordinary copy may serve.
     Seed,
+    /// The caller may not start processes in the cgroup from where it is itself: clone(2), `EACCES`.
+    Cgroup(Error),
     /// Anything else.
     Other(Error),
 }
@@ -192,6 +194,12 @@ fn word_child_failure(step: ChildStep, errno: Errno, namespaces: u32) -> SpawnEr
     let cause = describe_errno(errno);
     SpawnError::Other(Error::new(match step {
         ChildStep::Seed => return SpawnError::Seed,
+        ChildStep::None | ChildStep::Clone if errno == Errno::ACCESS => {
+            return SpawnError::Cgroup(Error::new(format!(
+                "clone into the container's cgroup: {cause}: no cgroup above both it and this process's own may be written \
+                 to by this user: start it in `systemd-run --user --scope`, or below the same delegated cgroup"
+            )));
+        }
         ChildStep::None | ChildStep::Clone => {
             let hint = match errno {
                 Errno::NOSPC => {

@@ -1,7 +1,8 @@
 //! The state directory: what is known of a container when the runtime is gone, and what its status is.
 //!
 //! `ROOT/ID/` is made by mkdir, which is the lock on the id, and holds `state.json` (written by rename),
-//! `cgroup` (a link whose text is the cgroup's path, made before the cgroup) and `gate` (the socket that `start`
+//! `cgroup` (a link whose text is the cgroup's path, made before the cgroup), `mounted` (likewise the path of a root
+//! that is mounted in the host's namespace, for a container without one of its own) and `gate` (the socket that `start`
 //! connects to, there until it did). Nothing in it says what the status is: that is asked of the kernel.
 
 use std::os::fd::{AsFd, OwnedFd};
@@ -23,6 +24,7 @@ use crate::spec::json::{Map, Text, object};
 const STATE: &str = "state.json";
 const CGROUP: &str = "cgroup";
 const GATE: &str = "gate";
+const MOUNTED: &str = "mounted";
 
 /// How long a command waits for another one on the same container.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -82,8 +84,14 @@ pub struct Record {
     pub owner: String,
     /// The cgroup below the hierarchy's mount, if it has one.
     pub cgroup: Option<String>,
+    /// The unit whose cgroup that is, if systemd made it.
+    pub systemd_unit: Option<String>,
     /// From the config.json.
     pub annotations: Members,
+    /// Whether its root is made with chroot(2) alone: its namespaces do not lead there.
+    pub chrooted: bool,
+    /// Whether the config.json has a process, without which there is nothing to start.
+    pub startable: bool,
     /// Whether the config.json has hooks for what comes after `create`.
     pub hooks: bool,
 }
@@ -101,7 +109,10 @@ object! {
         "created" => created: Text<'a>,
         "owner" => owner: Text<'a>,
         "cgroup" => cgroup: Option<Text<'a>>,
+        "systemdUnit" => systemd_unit: Option<Text<'a>>,
         "annotations" => annotations: Map<'a, Text<'a>>,
+        "chrooted" => chrooted: bool,
+        "startable" => startable: bool,
         "hooks" => hooks: bool,
     }
 }
@@ -119,7 +130,10 @@ impl From<StoredRecord<'_>> for Record {
             created,
             owner,
             cgroup,
+            systemd_unit,
             annotations,
+            chrooted,
+            startable,
             hooks,
         } = stored;
         Record {
@@ -133,7 +147,10 @@ impl From<StoredRecord<'_>> for Record {
             created: created.to_string(),
             owner: owner.to_string(),
             cgroup: cgroup.map(|cgroup| cgroup.to_string()),
+            systemd_unit: systemd_unit.map(|unit| unit.to_string()),
             annotations: Members(annotations.iter().map(|(k, v)| (k.to_string(), v.to_string())).collect()),
+            chrooted,
+            startable,
             hooks,
         }
     }
@@ -319,6 +336,23 @@ impl StateDirectory {
             .context(|| format!("write {}/{CGROUP}", self.path.display()))
     }
 
+    /// Notes where the container's root gets mounted when it has no mount namespace of its own.
+    pub fn note_mount(&self, path: &str) -> Result<()> {
+        rustix::fs::symlinkat(path, &self.directory, MOUNTED)
+            .context(|| format!("write {}/{MOUNTED}", self.path.display()))
+    }
+
+    /// Unmounts what was noted, with everything below: no namespace takes it along when the container is gone.
+    pub fn unmount_noted(&self) -> Result<()> {
+        use rustix::mount::{UnmountFlags, unmount};
+        let Ok(path) = rustix::fs::readlinkat(&self.directory, MOUNTED, Vec::new()) else { return Ok(()) };
+        match unmount(&path, UnmountFlags::DETACH | UnmountFlags::NOFOLLOW) {
+            // Never mounted, or no longer.
+            Ok(()) | Err(Errno::INVAL | Errno::NOENT) => Ok(()),
+            Err(errno) => Err(errno).context(|| format!("unmount {}", path.to_string_lossy())),
+        }
+    }
+
     /// The cgroup that was noted.
     pub fn noted_cgroup(&self) -> Option<CgroupPath> {
         let text = rustix::fs::readlinkat(&self.directory, CGROUP, Vec::new()).ok()?;
@@ -433,7 +467,8 @@ impl StateDirectory {
 
     /// Removes the folder with what pillbox puts there.
     pub fn remove(&self) -> Result<()> {
-        for name in [GATE, CGROUP, "state.json.new", STATE] {
+        self.unmount_noted()?;
+        for name in [GATE, MOUNTED, CGROUP, "state.json.new", STATE] {
             match rustix::fs::unlinkat(&self.directory, name, AtFlags::empty()) {
                 Ok(()) | Err(Errno::NOENT) => {}
                 Err(errno) => return Err(errno).context(|| format!("remove {}/{name}", self.path.display())),
@@ -488,6 +523,21 @@ impl Record {
     pub fn open_cgroup(&self) -> Result<Option<Cgroup>> {
         let (Some(path), Some(hierarchy)) = (&self.cgroup, Hierarchy::find()?) else { return Ok(None) };
         Cgroup::open(&hierarchy, &CgroupPath::parse(path)?)
+    }
+}
+
+impl Record {
+    /// The root of the container's process, for those that can't reach it by its namespaces.
+    ///
+    /// # Errors
+    /// The process is gone.
+    pub fn open_chroot(&self) -> Result<Option<OwnedFd>> {
+        if !self.chrooted {
+            return Ok(None);
+        }
+        let path = format!("/proc/{}/root", self.pid);
+        let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+        rustix::fs::openat(CWD, &path, flags, Mode::empty()).map(Some).context(|| format!("open {path}"))
     }
 }
 

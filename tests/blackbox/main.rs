@@ -9,6 +9,7 @@ mod harness;
 
 mod bad_input;
 mod cgroup;
+mod check;
 mod command_line;
 mod control;
 mod descriptors;
@@ -26,3 +27,4 @@ mod recorded;
 mod rootless;
 mod seccomp_agent;
 mod security;
+mod systemd;

@@ -1,12 +1,12 @@
 //! An ordinary user without any privilege: `spec --rootless` and everything that follows from it.
 
-use std::os::unix::fs::{PermissionsExt, chown};
+use std::fs;
+use std::os::unix::fs::chown;
 use std::process::Command;
-use std::{fs, io};
 
 use serde_json::json;
 
-use crate::harness::{Container, Output, Runtime, pillbox_only};
+use crate::harness::{Container, Output, Runtime, copy_program, pillbox_only};
 
 const USER: u32 = 65534;
 
@@ -31,7 +31,9 @@ fn rootless(runtime: &Runtime) -> Container<'_> {
 /// The runtime as [`USER`], with a copy of its program where they can read it.
 fn as_user(container: &Container, arguments: &[&str]) -> Command {
     let program = container.folder.join("runtime");
-    copy_once(container, &program).expect("copy");
+    if !program.exists() {
+        copy_program(&container.runtime.path, &program);
+    }
     let mut command = Command::new("setpriv");
     let user = USER.to_string();
     command.args([
@@ -47,14 +49,6 @@ fn as_user(container: &Container, arguments: &[&str]) -> Command {
     command.env_clear().env("PATH", "/usr/bin:/bin").env("XDG_RUNTIME_DIR", &container.folder);
     command.stdin(std::process::Stdio::null());
     command
-}
-
-fn copy_once(container: &Container, program: &std::path::Path) -> io::Result<()> {
-    if !program.exists() {
-        fs::copy(&container.runtime.path, program)?;
-        fs::set_permissions(program, fs::Permissions::from_mode(0o755))?;
-    }
-    Ok(())
 }
 
 #[track_caller]

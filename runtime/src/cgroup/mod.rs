@@ -7,6 +7,7 @@
 mod apply;
 mod blockio;
 mod controllers;
+mod dbus;
 mod devices;
 mod events;
 mod file;
@@ -15,6 +16,7 @@ mod limits;
 mod path;
 mod processes;
 mod stats;
+pub mod systemd;
 mod tree;
 
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -37,6 +39,18 @@ pub use stats::Statistics;
 
 /// How long removing, freezing and thawing wait for the kernel.
 const PATIENCE: Duration = Duration::from_secs(5);
+
+/// Who makes the cgroups of containers.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Driver {
+    /// The runtime, by mkdir.
+    #[default]
+    Cgroupfs,
+    /// Systemd, as scopes and slices.
+    Systemd,
+    /// Nobody: containers have none of their own.
+    Disabled,
+}
 
 /// A cgroup of a container.
 #[derive(Debug)]

@@ -19,7 +19,7 @@ pub fn explain(global: &Global, arguments: Arguments) -> Result<u8> {
     let bundle = bundle(&arguments)?;
     // Only the default cgroup path depends on the id, and the keyring's name.
     let id = ContainerId::new("ID")?;
-    let wishes = Wishes { wait_for_start: true, no_cgroup: global.no_cgroup, ..Wishes::default() };
+    let wishes = Wishes { wait_for_start: true, driver: global.driver, ..Wishes::default() };
     let prepared = Prepared::new(&bundle, &id, wishes)?;
     let text = match &*format {
         "text" => text(&prepared)?,
@@ -43,7 +43,10 @@ fn runtime_steps(prepared: &Prepared<'_>) -> Result<Vec<(&'static str, String)>>
             steps.push(("OpenTree", format!("{}{below} ({field})", path.to_string_lossy())));
         }
     }
-    if let Some((hierarchy, path)) = &prepared.cgroup {
+    if let Some(unit) = &prepared.unit {
+        steps.push(("StartTransientUnit", format!("{} in {}", unit.name, unit.slice)));
+    }
+    if let Some((hierarchy, path)) = prepared.cgroup.as_ref().filter(|_| prepared.unit.is_none()) {
         steps.push(("MakeCgroup", format!("{}{path}", hierarchy.mount().display())));
     }
     for limit in prepared.limits()? {

@@ -1,5 +1,6 @@
 //! The commands: each reads its flags, calls the library and prints what there is to print.
 
+mod check;
 mod completion;
 mod exec;
 mod explain;
@@ -272,6 +273,15 @@ pub const COMMANDS: &[Command] = &[
         run: explain::explain,
     },
     Command {
+        name: "check",
+        operands: "",
+        operand_count: 0..=0,
+        help: "show what this machine offers to containers, what lacks, and what helps",
+        flags: &[valued("format", None, "FORMAT", "table (default) or json")],
+        ends_at_operand: false,
+        run: check::check,
+    },
+    Command {
         name: "try",
         operands: "[COMMAND [ARGUMENT…]]",
         operand_count: 0..=usize::MAX,
@@ -336,7 +346,7 @@ fn create_options(global: &Global, arguments: &Arguments) -> Result<CreateOption
         listen_fds,
         no_pivot: arguments.is_set("no-pivot"),
         no_new_keyring: arguments.is_set("no-new-keyring"),
-        no_cgroup: global.no_cgroup,
+        driver: global.driver,
         scratch_over: Vec::new(),
     })
 }

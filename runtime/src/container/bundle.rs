@@ -2,11 +2,13 @@
 
 use std::path::{Path, PathBuf};
 
-use crate::cgroup::{CgroupPath, DeviceProgram, FileWrite, Hierarchy, compile_devices, compile_limits};
+use crate::cgroup::systemd::{Manager, Systemd, Unit};
+use crate::cgroup::{
+    CgroupPath, DeviceProgram, Driver, FileWrite, Hierarchy, compile_devices, compile_limits,
+};
 use crate::container_id::ContainerId;
 use crate::error::{Context, Error, Result};
 use crate::plan::{self, Host, Intent, Layer, Plan};
-use crate::seed;
 use crate::spec::{self, linux::Resources};
 use crate::validate::{ValidSpec, validate};
 
@@ -48,6 +50,8 @@ pub struct Prepared<'b> {
     pub plan: Plan,
     /// Where the cgroup goes; `None` where there can be none.
     pub cgroup: Option<(Hierarchy, CgroupPath)>,
+    /// The unit whose cgroup that is, if systemd makes it.
+    pub unit: Option<Unit>,
     /// What is written into the cgroup, with the resources it comes from.
     pub resources: Resources<'b>,
     /// The device filter; `None` allows everything.
@@ -76,8 +80,8 @@ pub struct Wishes {
     pub no_new_keyring: bool,
     /// See [`Intent`].
     pub environment: Vec<String>,
-    /// Whether to go without a cgroup.
-    pub no_cgroup: bool,
+    /// Who makes the cgroup.
+    pub driver: Driver,
     /// See [`Intent`].
     pub scratch_over: Vec<Layer>,
 }
@@ -94,7 +98,7 @@ impl<'b> Prepared<'b> {
             no_pivot,
             no_new_keyring,
             environment,
-            no_cgroup,
+            driver,
             scratch_over,
         } = wishes;
         let named = |error: Error| error.context(&bundle.config_name);
@@ -116,7 +120,14 @@ impl<'b> Prepared<'b> {
 
         let devices = compile_devices(&spec.resources.devices).map_err(named)?;
         compile_limits(&spec.resources).map_err(named)?;
-        let cgroup = if no_cgroup { None } else { find_cgroup(&spec, id).map_err(named)? };
+        let (cgroup, unit) = match driver {
+            Driver::Disabled => (None, None),
+            Driver::Cgroupfs => (find_cgroup(&spec, id).map_err(named)?, None),
+            Driver::Systemd => {
+                let (hierarchy, path, unit) = find_unit(&spec, id).map_err(named)?;
+                (Some((hierarchy, path)), Some(unit))
+            }
+        };
         let host = Host::look();
         let cgroup_path = cgroup
             .as_ref()
@@ -128,6 +139,7 @@ impl<'b> Prepared<'b> {
             cgroup: cgroup_path,
             wait_for_start,
             preserve_fds,
+            chrooted: false,
             no_pivot,
             no_new_keyring,
             scratch_over,
@@ -137,6 +149,7 @@ impl<'b> Prepared<'b> {
         Ok(Prepared {
             plan,
             cgroup,
+            unit,
             resources: spec.resources.clone(),
             devices,
             rootfs,
@@ -226,6 +239,16 @@ fn find_cgroup(spec: &ValidSpec<'_>, id: &ContainerId) -> Result<Option<(Hierarc
     Ok(Some((hierarchy, path)))
 }
 
+/// The unit, and the cgroup that it will have below the manager's, which only systemd knows.
+fn find_unit(spec: &ValidSpec<'_>, id: &ContainerId) -> Result<(Hierarchy, CgroupPath, Unit)> {
+    let manager = Manager::of_caller();
+    let unit = Unit::resolve(spec.cgroups_path.as_deref(), id.as_str(), manager.default_slice())?;
+    let hierarchy = Hierarchy::find()?
+        .ok_or_else(|| Error::new("--cgroup-manager=systemd: no cgroup v2 hierarchy is mounted"))?;
+    let path = Systemd::connect(manager)?.cgroup(&unit)?;
+    Ok((hierarchy, path, unit))
+}
+
 impl Host {
     /// Asks the kernel what the plan depends on.
     pub fn look() -> Host {
@@ -234,7 +257,8 @@ impl Host {
             && rustix::process::geteuid().is_root();
         Host {
             privileged,
-            seed: privileged && seed::open().is_some(),
+            // Whether it can be had shows when it is entered; until then there is the ordinary copy to fall back on.
+            seed: privileged,
             capabilities,
             uid: rustix::process::geteuid().as_raw(),
             gid: rustix::process::getegid().as_raw(),

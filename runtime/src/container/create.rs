@@ -10,7 +10,9 @@ use rustix::io::Errno;
 use super::bundle::{Bundle, Prepared, Wishes};
 use super::delete::run_poststop;
 use super::exec::namespace_flags;
-use crate::cgroup::{Cgroup, DeviceControl};
+use super::scope::{self, Scope};
+use crate::cgroup::systemd::Unit;
+use crate::cgroup::{Cgroup, DeviceControl, Driver};
 use crate::container_id::ContainerId;
 use crate::error::{Context, Error, Result};
 use crate::hooks::{self, Place};
@@ -18,7 +20,7 @@ use crate::json::Members;
 use crate::plan::Layer;
 use crate::spawn::{self, Init, SpawnError};
 use crate::state::{Record, Root, StateDirectory, Status, boot_id, process_start};
-use crate::validate::ValidSpec;
+use crate::validate::{NamespaceKind, ValidSpec};
 use crate::{console, seed, sys, time};
 
 /// How a container is wanted.
@@ -38,8 +40,8 @@ pub struct CreateOptions {
     pub no_pivot: bool,
     /// The program keeps the caller's session keyring.
     pub no_new_keyring: bool,
-    /// No cgroup is made.
-    pub no_cgroup: bool,
+    /// Who makes the cgroup.
+    pub driver: Driver,
     /// The container sees these parts of the host; the bundle's root file system is not used.
     pub scratch_over: Vec<Layer>,
 }
@@ -122,7 +124,7 @@ pub(super) fn prepare<'b>(
         no_pivot: options.no_pivot,
         no_new_keyring: options.no_new_keyring,
         environment,
-        no_cgroup: options.no_cgroup,
+        driver: options.driver,
         scratch_over: options.scratch_over.clone(),
     };
     let prepared = Prepared::new(bundle, id, wishes)?;
@@ -146,22 +148,44 @@ pub(super) fn set_up(
     // A source that is missing shows here, before anything has been made.
     let opened = spawn::open(&prepared.plan).context(|| &bundle.config_name)?;
     let directory = root.reserve(id)?;
-    let mut undo = Undo { directory: Some(directory), cgroup: None, init: None };
+    let mut undo = Undo { directory: Some(directory), unit: None, cgroup: None, init: None };
     let directory = undo.directory.as_ref().ok_or_else(|| Error::new("no state directory"))?;
-    undo.cgroup = make_cgroup(prepared, directory)?;
+    if let Some(path) = &prepared.plan.mounts_at {
+        directory.note_mount(path)?;
+    }
+    let mut scope = None;
+    if let Some(unit) = &prepared.unit {
+        let (made, cgroup) = make_unit(prepared, unit, directory)?;
+        (scope, undo.cgroup, undo.unit) = (Some(made), Some(cgroup), Some(unit.name.clone()));
+    } else {
+        undo.cgroup = make_cgroup(prepared, directory)?;
+    }
     let gate = if prepared.plan.waits_for_start() { Some(directory.open_gate()?) } else { None };
 
+    let mut attach = false;
     let init = loop {
         let seed = if prepared.plan.from_seed { seed::open() } else { None };
-        let cgroup = undo.cgroup.as_ref();
+        if prepared.plan.from_seed && seed.is_none() {
+            prepared.without_seed()?;
+        }
+        let cgroup = undo.cgroup.as_ref().filter(|_| !attach);
         match spawn::spawn(&prepared.plan, &opened, seed.as_ref(), gate.as_ref(), cgroup) {
             Ok(init) => break init,
             Err(SpawnError::Seed) if prepared.plan.from_seed => prepared.without_seed()?,
             Err(SpawnError::Seed) => return Err(Error::new("clone into a mount namespace: refused")),
-            Err(SpawnError::Other(error)) => return Err(error),
+            Err(SpawnError::Cgroup(_)) if !attach && scope.is_some() && prepared.plan.mappings.is_some() => {
+                attach = true;
+            }
+            Err(SpawnError::Cgroup(error) | SpawnError::Other(error)) => return Err(error),
         }
     };
     undo.init = Some(init);
+    if let (Some(scope), Some(cgroup)) = (&mut scope, &undo.cgroup) {
+        if let (true, Some(init)) = (attach, &undo.init) {
+            scope.attach(init)?;
+        }
+        scope.release(cgroup, &prepared.limits()?)?;
+    }
     let init = undo.init.as_mut().ok_or_else(|| Error::new("no init"))?;
     let process =
         process_start(init.pid.as_raw_pid())?.ok_or_else(|| Error::new("init ended during the set-up"))?;
@@ -176,7 +200,12 @@ pub(super) fn set_up(
         created: time::rfc3339(SystemTime::now()),
         owner: rustix::process::geteuid().as_raw().to_string(),
         cgroup: undo.cgroup.as_ref().map(|cgroup| cgroup.path().as_str().to_string()),
+        systemd_unit: undo.unit.clone(),
         annotations: Members(std::mem::take(&mut prepared.annotations)),
+        chrooted: prepared.plan.mounts_at.is_some()
+            || options.no_pivot
+            || prepared.plan.namespaces.joins(NamespaceKind::Mount),
+        startable: !prepared.spec().process.args.is_empty(),
         hooks: has_later_hooks(prepared.spec()),
     };
     let cgroup = undo.cgroup.as_ref();
@@ -193,6 +222,7 @@ pub(super) fn set_up(
     }
     match (undo.init.take(), undo.directory.take()) {
         (Some(init), Some(directory)) => {
+            undo.unit = None;
             let plan = std::mem::take(&mut prepared.plan);
             Ok(Created { init, directory, cgroup: undo.cgroup.take(), plan, record })
         }
@@ -205,8 +235,7 @@ fn make_cgroup(prepared: &Prepared<'_>, directory: &StateDirectory) -> Result<Op
     let Some((hierarchy, path)) = &prepared.cgroup else { return Ok(None) };
     let limits = prepared.limits()?;
     directory.note_cgroup(path)?;
-    let control =
-        if prepared.is_privileged() { DeviceControl::Required } else { DeviceControl::WhereAllowed };
+    let control = device_control(prepared);
     let cgroup = match Cgroup::create(hierarchy, path, &limits) {
         Ok(cgroup) => cgroup,
         // A login session owns no part of the hierarchy; without limits a container needs none.
@@ -223,6 +252,30 @@ fn make_cgroup(prepared: &Prepared<'_>, directory: &StateDirectory) -> Result<Op
             Err(error)
         }
     }
+}
+
+/// The same by way of systemd. The holder of a scope is in it already.
+fn make_unit(prepared: &Prepared<'_>, unit: &Unit, directory: &StateDirectory) -> Result<(Scope, Cgroup)> {
+    let (hierarchy, path) = prepared.cgroup.as_ref().ok_or_else(|| Error::new("no cgroup"))?;
+    let limits = prepared.limits()?;
+    directory.note_cgroup(path)?;
+    let (scope, cgroup) = Scope::create(prepared, unit, hierarchy, path, &limits)?;
+    let filled = cgroup
+        .apply(&scope.make_room(&limits))
+        .and_then(|()| cgroup.attach_devices(prepared.devices.as_ref(), device_control(prepared)));
+    match filled {
+        Ok(_) => Ok((scope, cgroup)),
+        Err(error) => {
+            drop(scope);
+            // The first error is the one to report.
+            let _ = cgroup.remove().and_then(|()| scope::stop(&unit.name));
+            Err(error)
+        }
+    }
+}
+
+fn device_control(prepared: &Prepared<'_>) -> DeviceControl {
+    if prepared.is_privileged() { DeviceControl::Required } else { DeviceControl::WhereAllowed }
 }
 
 /// Sends the terminal to whoever asked for it, without waiting for an answer.
@@ -249,7 +302,8 @@ pub(super) fn finish(init: &Init, record: &Record, options: &CreateOptions) -> R
 /// The hooks of `create`: those of the runtime's namespaces, then those that look from inside.
 fn create_hooks(spec: &ValidSpec<'_>, init: &Init, record: &Record, cgroup: Option<&Cgroup>) -> Result<()> {
     let outside = |kind| Place::outside(kind, Status::Creating, record.pid);
-    hooks::run(&spec.hooks.prestart, record, &outside("prestart"))?;
+    // The oldest kind is told what it was told before the others came, as crun does it.
+    hooks::run(&spec.hooks.prestart, record, &Place { status: Status::Created, ..outside("prestart") })?;
     hooks::run(&spec.hooks.create_runtime, record, &outside("createRuntime"))?;
     if spec.hooks.create_container.is_empty() {
         return Ok(());
@@ -276,13 +330,14 @@ pub(super) fn write_pid_file(path: &Path, pid: i32) -> Result<()> {
 
 /// Undoes what stands, when a step after the set-up fails.
 pub(super) fn take_back(created: Created) {
-    let Created { init, directory, cgroup, .. } = created;
-    drop(Undo { directory: Some(directory), cgroup, init: Some(init) });
+    let Created { init, directory, cgroup, record, .. } = created;
+    drop(Undo { directory: Some(directory), unit: record.systemd_unit, cgroup, init: Some(init) });
 }
 
 /// What was made so far; dropping it removes it again, in the order in which that works.
 struct Undo {
     directory: Option<StateDirectory>,
+    unit: Option<String>,
     cgroup: Option<Cgroup>,
     init: Option<Init>,
 }
@@ -297,6 +352,9 @@ impl Drop for Undo {
             Some(cgroup) => cgroup.kill().and_then(|()| cgroup.remove()).is_ok(),
             None => true,
         };
+        if let Some(unit) = self.unit.take() {
+            let _ = scope::stop(&unit);
+        }
         if let (true, Some(directory)) = (cgroup_gone, self.directory.take()) {
             let _ = directory.remove();
         }

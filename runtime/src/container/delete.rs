@@ -5,6 +5,7 @@ use std::ffi::CString;
 use rustix::process::Signal;
 
 use super::create::wait_until_gone;
+use super::scope;
 use super::start::stored_spec;
 use crate::cgroup::{Cgroup, Hierarchy};
 use crate::container_id::ContainerId;
@@ -71,7 +72,8 @@ pub(super) fn destroy(directory: &StateDirectory, record: &Record) -> Result<()>
     if let Some(cgroup) = record.open_cgroup()? {
         cgroup.remove()?;
     }
-    directory.remove()
+    directory.remove()?;
+    record.systemd_unit.as_deref().map_or(Ok(()), scope::stop)
 }
 
 /// [`delete`]s every container whose id matches `pattern`, a POSIX extended regular expression that need not match all

@@ -85,6 +85,7 @@ pub fn exec(root: &Root, id: &ContainerId, options: &ExecOptions, warn: &mut dyn
         preserve_fds,
         environment,
         no_new_keyring: options.create.no_new_keyring,
+        chrooted: record.chrooted,
         ..Intent::default()
     };
     let plan = plan::compile_exec(&spec, &Host::look(), &intent)?;
@@ -196,13 +197,15 @@ fn enter(record: &Record, spec: &ValidSpec<'_>, plan: &plan::Plan, options: &Exe
     let target = record.open_process()?.ok_or_else(not_running)?;
     let flags = namespace_flags(spec);
     let time = time_namespace_of(spec, &target)?;
-    let opened = Opened::inside(time.into_iter().map(Some).collect(), Some((target, flags)));
+    // In the order in which the plan names them.
+    let descriptors = time.into_iter().chain(record.open_chroot()?).map(Some).collect();
+    let opened = Opened::inside(descriptors, Some((target, flags)));
     // From before it enters until it has executed, nothing inside may look into the process.
     let _ = rustix::process::set_dumpable_behavior(rustix::process::DumpableBehavior::NotDumpable);
     let cgroup = open_cgroup(record, options)?;
     match spawn::spawn(plan, &opened, None, None, cgroup.as_ref()) {
         Ok(process) => Ok(process),
-        Err(SpawnError::Other(error)) => Err(error),
+        Err(SpawnError::Cgroup(error) | SpawnError::Other(error)) => Err(error),
         Err(SpawnError::Seed) => Err(not_running()),
     }
 }

@@ -9,6 +9,7 @@ use rustix::process::{Signal, WaitId, WaitIdOptions};
 use super::bundle::Bundle;
 use super::create::{CreateOptions, Created, finish, prepare, set_up, take_back};
 use super::delete::run_poststop;
+use super::scope;
 use super::start::start_hooks;
 use crate::console::{self, RawTerminal};
 use crate::container_id::ContainerId;
@@ -162,7 +163,7 @@ fn reap(process: &OwnedFd) -> Result<u8> {
 
 /// Processes that outlived the program (without a pid namespace they can), the cgroup, the state.
 fn clean_up(created: Created, keep: bool) -> Result<()> {
-    let Created { directory, cgroup, .. } = created;
+    let Created { directory, cgroup, record, .. } = created;
     if let Some(cgroup) = &cgroup {
         if cgroup.is_populated()? {
             cgroup.kill()?;
@@ -171,7 +172,11 @@ fn clean_up(created: Created, keep: bool) -> Result<()> {
             cgroup.remove()?;
         }
     }
-    if keep { Ok(()) } else { directory.remove() }
+    if keep {
+        return Ok(());
+    }
+    directory.remove()?;
+    record.systemd_unit.as_deref().map_or(Ok(()), scope::stop)
 }
 
 /// The signals that a foreground container gets in the runtime's stead.

@@ -9,6 +9,7 @@ mod foreground;
 mod freeze;
 mod kill;
 mod processes;
+mod scope;
 mod start;
 mod update;
 mod wait;

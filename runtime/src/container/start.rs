@@ -50,6 +50,9 @@ pub fn start(root: &Root, id: &ContainerId, warn: &mut dyn FnMut(&str)) -> Resul
             }
         });
     };
+    if !record.startable {
+        return Err(Error::new(format!("cannot start container {id}: its config.json has no process")));
+    }
     if !record.hooks {
         return open_gate(&directory, &record, &gate);
     }

@@ -1,7 +1,8 @@
 //! Changing the limits of a container that exists.
 
 use super::processes::live_cgroup;
-use crate::cgroup::{Cgroup, Hierarchy, compile_limits};
+use crate::cgroup::systemd::{Manager, Systemd};
+use crate::cgroup::{Cgroup, FileWrite, Hierarchy, compile_limits};
 use crate::container_id::ContainerId;
 use crate::error::{Context, Error, Result};
 use crate::spec::json::object;
@@ -41,9 +42,10 @@ pub fn update(root: &Root, id: &ContainerId, resources: &str) -> Result<()> {
     let merged = merge(&document, &format!("{{\"config\":{{\"linux\":{{\"resources\":{changes}}}}}}}"))?;
 
     let (before, after) = (parse(&document)?, parse(&merged)?);
-    apply(&cgroup, &after).inspect_err(|_| {
+    let unit = record.systemd_unit.as_deref();
+    apply(&cgroup, unit, &after).inspect_err(|_| {
         // The error that led here is the one to report.
-        let _ = compile_limits(&before).and_then(|limits| cgroup.apply(&limits));
+        let _ = compile_limits(&before).and_then(|limits| write(&cgroup, unit, &limits));
     })?;
     directory.replace_document(&merged)
 }
@@ -55,11 +57,19 @@ fn parse(document: &str) -> Result<Resources<'_>> {
     Ok(stored.config.and_then(|config| config.linux).and_then(|linux| linux.resources).unwrap_or_default())
 }
 
-fn apply(cgroup: &Cgroup, resources: &Resources<'_>) -> Result<()> {
+fn apply(cgroup: &Cgroup, unit: Option<&str>, resources: &Resources<'_>) -> Result<()> {
     validate_resources(resources)?;
     let limits = compile_limits(resources)?;
     if let Some(hierarchy) = Hierarchy::find()? {
         cgroup.enable_controllers(&hierarchy, &limits)?;
     }
-    cgroup.apply(&limits)
+    write(cgroup, unit, &limits)
+}
+
+/// Systemd has to know as well: it writes the files of its units anew when it reloads.
+fn write(cgroup: &Cgroup, unit: Option<&str>, limits: &[FileWrite<'_>]) -> Result<()> {
+    if let Some(unit) = unit {
+        Systemd::connect(Manager::of_caller())?.set_limits(unit, limits)?;
+    }
+    cgroup.apply(limits)
 }

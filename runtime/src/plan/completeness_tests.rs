@@ -547,9 +547,17 @@ fn check_order(decoded: &Decoded<'_>, config: &Value) {
     );
     in_order(
         decoded,
-        &["SetRlimit", "DropBounding", "SetCwd", "SetCapabilities", "ReadHome", "FindExecutable"],
+        &[
+            "ReadHome",
+            "KeepDescriptors",
+            "SetCwd",
+            "SetRlimit",
+            "DropBounding",
+            "SetCapabilities",
+            "FindExecutable",
+        ],
     );
-    in_order(decoded, &["Ready", "AwaitStart", "KeepDescriptors", "Exec"]);
+    in_order(decoded, &["Ready", "AwaitStart", "Exec"]);
     for place in decoded.all(|operation| {
         matches!(
             operation,

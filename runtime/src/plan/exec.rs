@@ -23,7 +23,7 @@ pub fn compile_exec(spec: &ValidSpec<'_>, host: &Host, intent: &Intent) -> Resul
     compile_console(&mut builder, spec, false);
     attribute::compile_apparmor(&mut builder, spec)?;
     let own_user_namespace = has_user_namespace(spec);
-    compile_before_rights(&mut builder, spec, intent);
+    compile_before_rights(&mut builder, spec, intent)?;
     identity::compile(&mut builder, spec, own_user_namespace)?;
     compile_end(&mut builder, spec, intent)?;
     Ok(builder.finish(spec, Namespaces::default(), None, false, intent))
@@ -56,7 +56,8 @@ pub fn compile_hook(
     builder.push(Operation::KeepDescriptors { count: 0 });
     if let Some(spec) = spec {
         compile_time_namespace(&mut builder, spec);
-        builder.push(Operation::EnterRoot {});
+        enter_root(&mut builder, intent);
+        builder.push(Operation::SetCwd { path: &c_string("process.cwd", &spec.process.cwd)? });
         identity::compile(&mut builder, spec, has_user_namespace(spec))?;
     }
     let path = c_string("hooks", &hook.path)?;
@@ -89,12 +90,23 @@ fn compile_entering(builder: &mut Builder<'_>, spec: &ValidSpec<'_>, intent: &In
         builder.push(Operation::NewKeyring { name: &name });
     }
     compile_time_namespace(builder, spec);
-    builder.push(Operation::EnterRoot {});
+    enter_root(builder, intent);
     Ok(())
 }
 
+/// The root of the joined mount namespace is the container's, unless it was made with chroot(2): then the last
+/// descriptor is the root of the container's process.
+fn enter_root(builder: &mut Builder<'_>, intent: &Intent) {
+    if intent.chrooted {
+        let root = builder.descriptor(Descriptor::Given);
+        builder.push(Operation::EnterChroot { root });
+    } else {
+        builder.push(Operation::EnterRoot {});
+    }
+}
+
 /// The kernel lets nobody into a time namespace who shares memory, as the clone does with the runtime: the pidfd of
-/// the container's process is handed over for it, as the last descriptor.
+/// the container's process is handed over for it, as a descriptor.
 fn compile_time_namespace(builder: &mut Builder<'_>, spec: &ValidSpec<'_>) {
     let time = NamespaceKind::Time;
     if spec.namespace(time).is_some() {

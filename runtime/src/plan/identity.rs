@@ -33,10 +33,9 @@ pub fn compile(builder: &mut Builder<'_>, spec: &ValidSpec<'_>, own_user_namespa
         compile_seccomp(builder, spec)?;
     }
 
-    let sets = grantable(builder, process.capabilities.clone().unwrap_or_default(), own_user_namespace);
+    let sets = grantable(builder, process.capabilities.unwrap_or_default(), own_user_namespace);
     builder.push(Operation::DropBounding { keep: capabilities(sets.bounding) });
     let cwd = c_string("process.cwd", &process.cwd)?;
-    builder.push(Operation::SetCwd { path: &cwd });
     // An ordinary user's own map comes at the price of setgroups(2).
     if !(own_user_namespace && choose_method(spec, builder.host) == Method::Own) {
         let groups: Vec<u8> = process.user.additional_gids.iter().flat_map(|gid| gid.to_le_bytes()).collect();

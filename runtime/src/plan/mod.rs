@@ -63,6 +63,8 @@ pub struct Intent {
     pub wait_for_start: bool,
     /// How many descriptors from 3 on the program gets.
     pub preserve_fds: u32,
+    /// Whether the container that is entered is only a chroot, so that its namespaces do not lead to its root.
+    pub chrooted: bool,
     /// `--no-pivot`: chroot instead of pivot_root.
     pub no_pivot: bool,
     /// `--no-new-keyring`.
@@ -121,6 +123,8 @@ pub struct Plan {
     pub oom_score_adj: Option<i32>,
     /// Whether init starts from the seed namespace.
     pub from_seed: bool,
+    /// Where the root gets mounted in the runtime's own namespace, to be unmounted when the container goes.
+    pub mounts_at: Option<String>,
     /// Whether the program gets a terminal.
     pub terminal: bool,
     /// How many descriptors from 3 on the program gets.
@@ -138,6 +142,17 @@ impl Plan {
     pub fn operations(&self) -> impl Iterator<Item = Operation<'_>> {
         // Encoded by `Builder::push` and untouched since: every one decodes.
         Operations(Reader::new(&self.operations)).map_while(std::result::Result::ok)
+    }
+
+    /// A process that does nothing: it waits for a word that never comes, or its end.
+    pub fn waiting() -> Plan {
+        let mut operations = Vec::new();
+        for operation in
+            [Operation::DieWithRuntime { enabled: true }, Operation::Await { turn: Turn::Record }]
+        {
+            operation.encode(&mut operations);
+        }
+        Plan { operations, ..Plan::default() }
     }
 
     /// Whether init waits for `start`, for which it needs a listening socket.
@@ -184,6 +199,7 @@ impl<'h> Builder<'h> {
             descriptors,
             oom_score_adj: spec.process.oom_score_adj,
             from_seed,
+            mounts_at: None,
             terminal: spec.process.terminal,
             preserve_fds: intent.preserve_fds,
             seccomp_agent: Agent::of(spec, &intent.id, &intent.bundle),
@@ -272,11 +288,13 @@ pub fn compile(spec: &ValidSpec<'_>, host: &Host, intent: &Intent) -> Result<Pla
     let read_only_later =
         compile_file_system(&mut builder, spec, &namespaces, from_seed, own_user_namespace, intent)?;
     compile_surroundings(&mut builder, spec, read_only_later)?;
-    compile_before_rights(&mut builder, spec, intent);
+    compile_before_rights(&mut builder, spec, intent)?;
     identity::compile(&mut builder, spec, own_user_namespace)?;
     compile_end(&mut builder, spec, intent)?;
 
-    Ok(builder.finish(spec, namespaces, mappings, from_seed, intent))
+    let inherits = !namespaces.makes(NamespaceKind::Mount) && !namespaces.joins(NamespaceKind::Mount);
+    let mounts_at = inherits.then(|| intent.rootfs.clone());
+    Ok(Plan { mounts_at, ..builder.finish(spec, namespaces, mappings, from_seed, intent) })
 }
 
 /// Until each of these has its operation, asking for one is an error: nothing is ignored in silence.
@@ -479,12 +497,15 @@ fn variables<'s>(spec: &'s ValidSpec<'_>, intent: &'s Intent) -> Vec<&'s str> {
     own.chain(intent.environment.iter().map(String::as_str)).collect()
 }
 
-/// What needs system calls that a filter may not know: without no_new_privs it is installed before rights are dropped.
-fn compile_before_rights(builder: &mut Builder<'_>, spec: &ValidSpec<'_>, intent: &Intent) {
+/// What needs system calls that a filter may forbid or not know: without no_new_privs it is installed before rights
+/// are dropped.
+fn compile_before_rights(builder: &mut Builder<'_>, spec: &ValidSpec<'_>, intent: &Intent) -> Result<()> {
     if !variables(spec, intent).iter().any(|variable| variable.starts_with("HOME=")) {
         builder.push(Operation::ReadHome { uid: spec.process.user.uid });
     }
     builder.push(Operation::KeepDescriptors { count: intent.preserve_fds });
+    builder.push(Operation::SetCwd { path: &c_string("process.cwd", &spec.process.cwd)? });
+    Ok(())
 }
 
 /// The executable, the handshake, the filter, the exec.
@@ -492,8 +513,12 @@ fn compile_end(builder: &mut Builder<'_>, spec: &ValidSpec<'_>, intent: &Intent)
     let process = &spec.process;
     let variables = variables(spec, intent);
     let search = variables.iter().find_map(|variable| variable.strip_prefix("PATH=")).unwrap_or(DEFAULT_PATH);
-    let name = c_string("process.args[0]", &process.args[0])?;
-    builder.push(Operation::FindExecutable { name: &name, search: &c_string("process.env", search)? });
+    if let Some(name) = process.args.first() {
+        let name = c_string("process.args[0]", name)?;
+        builder.push(Operation::FindExecutable { name: &name, search: &c_string("process.env", search)? });
+    } else if !intent.wait_for_start {
+        return Err(Error::new("process: missing: a container needs a process to run"));
+    }
     builder.push(Operation::DieWithRuntime { enabled: false });
     builder.push(Operation::Ready {});
     builder.push(Operation::Await { turn: Turn::Record });

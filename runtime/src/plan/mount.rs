@@ -262,8 +262,9 @@ fn compile_bind(
     rule: TargetRule,
     options: &Options<'_>,
 ) -> Result<()> {
-    if let Some(data) = options.data.first() {
-        return Err(Error::new(format!("{field}.options: {data:?} is no option of a bind mount")));
+    for data in &options.data {
+        // The kernel never looks at the data of a bind mount; callers send it all the same.
+        builder.warnings.push(format!("{field}.options: {data:?} means nothing for a bind mount"));
     }
     let source = mount.source.as_deref().unwrap_or_default();
     if source.is_empty() {

@@ -87,11 +87,6 @@ pub fn compile(spec: &ValidSpec<'_>) -> Result<Namespaces> {
             None => namespaces.new.push(namespace.kind),
         }
     }
-    if !namespaces.makes(NamespaceKind::Mount) {
-        return Err(Error::new(
-            "linux.namespaces: a container without a mount namespace of its own is not supported: add {\"type\": \"mount\"}",
-        ));
-    }
     Ok(namespaces)
 }
 

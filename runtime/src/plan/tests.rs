@@ -74,6 +74,7 @@ fn describe_plan(plan: &Plan) -> String {
         descriptors,
         oom_score_adj,
         from_seed,
+        mounts_at,
         terminal,
         preserve_fds,
         seccomp_agent,
@@ -116,6 +117,9 @@ fn describe_plan(plan: &Plan) -> String {
     line(&format!(
         "oom_score_adj: {oom_score_adj:?}, from seed: {from_seed}, terminal: {terminal}, preserved: {preserve_fds}"
     ));
+    if let Some(path) = mounts_at {
+        line(&format!("mounts at {path} of the runtime's namespace"));
+    }
     if let Some(agent) = seccomp_agent {
         line(&format!("seccomp agent: {}", agent.path.display()));
     }

@@ -53,7 +53,7 @@ fn examples() -> Vec<Operation<'static>> {
     let path = Tree::Path { path: c"/a b", recursive: true };
     let all = Capabilities(u64::MAX);
     let flags = of(b"newinstance\0\0sync\0");
-    let parameters = of(b"mode\0755\0size\0\0");
+    let parameters = of(b"mode\x00755\0size\0\0");
     vec![
         Operation::DieWithRuntime { enabled: true },
         Operation::DieWithRuntime { enabled: false },
@@ -174,6 +174,7 @@ fn examples() -> Vec<Operation<'static>> {
         Operation::ReportHooks {},
         Operation::ReplaceStdio { input: 0, output: u32::MAX },
         Operation::EnterRoot {},
+        Operation::EnterChroot { root: 1 },
         Operation::JoinNamespace { namespace: 1, flag: u32::MAX },
         Operation::WriteTimeOffsets { offsets: c"monotonic -1 5\n" },
         Operation::EnterTimeNamespace {},

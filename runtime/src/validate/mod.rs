@@ -87,10 +87,11 @@ impl<'a> ValidSpec<'a> {
 /// The first rule that is broken; the text begins with the field.
 pub fn validate<'a>(mut spec: Spec<'a>) -> Result<ValidSpec<'a>> {
     let mut warnings = Vec::new();
-    let Some(process) = spec.process.take() else {
-        reject!("process: missing: a container needs a process to run");
+    // Only `start` needs a process (config.md): without one there are no arguments.
+    let process = match spec.process.take() {
+        Some(process) => validate_process(process, &mut warnings)?,
+        None => ValidProcess { cwd: "/".into(), ..ValidProcess::default() },
     };
-    let process = validate_process(process, &mut warnings)?;
     // Checked where it lies and then taken apart: the other way round each error has two dozen values to drop.
     let Checked { namespaces, devices, rootfs_propagation } = check(&mut spec, &mut warnings)?;
 

@@ -119,6 +119,14 @@ pub fn status_field(status: &str, name: &str) -> String {
     line.unwrap_or_else(|| panic!("no field {name} in {status}")).trim().to_string()
 }
 
+/// Copies a program to where every user can execute it.
+///
+/// Not by this process: what another test forks meanwhile would hold the copy open for writing, and nobody could execute it.
+pub fn copy_program(from: &Path, to: &Path) {
+    let status = Command::new("install").args(["-m", "755"]).arg(from).arg(to).status().expect("install");
+    assert!(status.success(), "install {from:?} {to:?}");
+}
+
 /// A folder of the host with a marker file in it, at which a hostile image points: it has to stay as it is.
 pub fn decoy(parent: &Path) -> PathBuf {
     let folder = parent.join("decoy");

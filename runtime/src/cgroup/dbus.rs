@@ -1,0 +1,295 @@
+//! A D-Bus client for the few calls that systemd takes: a socket, the EXTERNAL authentication, calls and their replies.
+//!
+//! Source: the D-Bus specification 0.43. Every step is bounded in time, and what the other side says is checked.
+
+mod message;
+#[cfg(test)]
+pub(super) mod tests;
+mod value;
+
+use std::os::fd::OwnedFd;
+use std::time::{Duration, Instant};
+
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::io::Errno;
+use rustix::net::{AddressFamily, RecvFlags, SendFlags, SocketAddrUnix, SocketFlags, SocketType};
+
+use crate::error::{Context, Error, Result, describe_errno};
+use message::{Message, whole_length};
+
+pub use message::{Call, Kind};
+pub use value::{Value, complete_type};
+
+/// How long a call, or the wait for a signal, may take.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// How many signals are kept that nobody has asked for yet.
+const SIGNALS_MAX: usize = 4096;
+
+const BUS: &str = "org.freedesktop.DBus";
+const BUS_PATH: &str = "/org/freedesktop/DBus";
+
+/// A connection to a message bus.
+#[derive(Debug)]
+pub struct Bus {
+    socket: OwnedFd,
+    /// For errors.
+    address: String,
+    serial: u32,
+    received: Vec<u8>,
+    /// (interface, member, body)
+    signals: Vec<(String, String, Vec<Value>)>,
+    patience: Duration,
+}
+
+/// What a method call failed with.
+#[derive(Debug)]
+pub enum CallError {
+    /// The method's own error: its name and its words.
+    Method(String, String),
+    /// The way there or back.
+    Transport(Error),
+}
+
+impl From<Error> for CallError {
+    fn from(error: Error) -> Self {
+        CallError::Transport(error)
+    }
+}
+
+impl CallError {
+    /// As an error, under the name of what was called.
+    pub fn into_error(self, member: &str) -> Error {
+        match self {
+            CallError::Method(name, text) => Error::new(format!("systemd: {member}: {text} ({name})")),
+            CallError::Transport(error) => error.context(format!("systemd: {member}")),
+        }
+    }
+}
+
+impl Bus {
+    /// Connects to the first address of a list that answers (`unix:path=…`, `unix:abstract=…`), and says hello.
+    ///
+    /// # Errors
+    /// Nobody answers there, or not as a message bus does.
+    pub fn connect(addresses: &str) -> Result<Bus> {
+        Bus::connect_within(addresses, PATIENCE)
+    }
+
+    pub(super) fn connect_within(addresses: &str, patience: Duration) -> Result<Bus> {
+        let mut failed = Error::new(format!(
+            "D-Bus address {addresses:?}: not of the form unix:path=… or unix:abstract=…"
+        ));
+        for address in addresses.split(';') {
+            let Some(socket_address) = parse_address(address) else { continue };
+            match open(&socket_address) {
+                Ok(socket) => {
+                    let address = address.to_string();
+                    let mut bus = Bus {
+                        socket,
+                        address,
+                        serial: 0,
+                        received: Vec::new(),
+                        signals: Vec::new(),
+                        patience,
+                    };
+                    bus.authenticate()?;
+                    bus.call(&bus_call("Hello", &[])).map_err(|error| error.into_error("Hello"))?;
+                    return Ok(bus);
+                }
+                Err(errno) => {
+                    failed = Error::new(format!("D-Bus: connect to {address}: {}", describe_errno(errno)))
+                }
+            }
+        }
+        Err(failed)
+    }
+
+    /// EXTERNAL without an identity: the bus takes the one that the kernel vouches for, also of a user namespace.
+    fn authenticate(&mut self) -> Result<()> {
+        let deadline = Instant::now() + self.patience;
+        for (say, expected) in [("\0AUTH EXTERNAL\r\n", "DATA"), ("DATA\r\n", "OK")] {
+            self.send(say.as_bytes(), deadline)?;
+            let line = self.receive_line(deadline)?;
+            if line.split_ascii_whitespace().next() != Some(expected) {
+                return Err(Error::new(format!("D-Bus: {}: authentication: it says {line:?}", self.address)));
+            }
+        }
+        self.send(b"BEGIN\r\n", deadline)
+    }
+
+    fn receive_line(&mut self, deadline: Instant) -> Result<String> {
+        const LINE_MAX: usize = 1024;
+        loop {
+            if let Some(end) = self.received.windows(2).position(|pair| pair == b"\r\n") {
+                let line = String::from_utf8_lossy(&self.received[..end]).into_owned();
+                self.received.drain(..end + 2);
+                return Ok(line);
+            }
+            if self.received.len() > LINE_MAX {
+                return Err(Error::new(format!(
+                    "D-Bus: {}: authentication: a line without end",
+                    self.address
+                )));
+            }
+            self.receive_more(deadline)?;
+        }
+    }
+
+    /// Calls a method and waits for its answer: the values that it returns.
+    pub fn call(&mut self, call: &Call<'_>) -> std::result::Result<Vec<Value>, CallError> {
+        let deadline = Instant::now() + self.patience;
+        // 0 is no serial.
+        self.serial = self.serial.checked_add(1).unwrap_or(1);
+        let serial = self.serial;
+        self.send(&call.encode(serial), deadline)?;
+        loop {
+            let message = self.receive(deadline)?;
+            if message.reply_serial != Some(serial) {
+                self.keep_signal(message);
+                continue;
+            }
+            if message.kind == Kind::Return as u8 {
+                return Ok(message.body);
+            }
+            if message.kind == Kind::Error as u8 {
+                let text = match message.body.first() {
+                    Some(Value::Text(text)) => text.clone(),
+                    _ => "it failed".to_string(),
+                };
+                return Err(CallError::Method(message.error_name.unwrap_or_default(), text));
+            }
+        }
+    }
+
+    /// Asks the bus for the signals that match a rule: "Match Rules" in the specification.
+    pub fn add_match(&mut self, rule: &str) -> Result<()> {
+        let call = self.call(&bus_call("AddMatch", &[Value::text(rule)]));
+        call.map(drop).map_err(|error| error.into_error("AddMatch"))
+    }
+
+    /// Waits for a signal whose body `wanted` takes; those that came before count as well.
+    ///
+    /// # Errors
+    /// There is none within ten seconds.
+    pub fn wait_for_signal<T>(
+        &mut self,
+        interface: &str,
+        member: &str,
+        wanted: impl Fn(&[Value]) -> Option<T>,
+    ) -> Result<T> {
+        let deadline = Instant::now() + self.patience;
+        loop {
+            for (from, name, body) in std::mem::take(&mut self.signals) {
+                if let Some(found) = (from == interface && name == member).then(|| wanted(&body)).flatten() {
+                    return Ok(found);
+                }
+            }
+            let message = self.receive(deadline)?;
+            self.keep_signal(message);
+        }
+    }
+
+    fn keep_signal(&mut self, message: Message) {
+        let Message { kind, interface, member, body, .. } = message;
+        if let (true, Some(interface), Some(member)) = (kind == Kind::Signal as u8, interface, member)
+            && self.signals.len() < SIGNALS_MAX
+        {
+            self.signals.push((interface, member, body));
+        }
+    }
+
+    fn receive(&mut self, deadline: Instant) -> Result<Message> {
+        loop {
+            if let Some(length) = whole_length(&self.received)?
+                && self.received.len() >= length
+            {
+                let message = Message::decode(&self.received[..length]);
+                self.received.drain(..length);
+                return message;
+            }
+            self.receive_more(deadline)?;
+        }
+    }
+
+    fn receive_more(&mut self, deadline: Instant) -> Result<()> {
+        let mut buffer = [0; 4096];
+        loop {
+            match rustix::net::recv(&self.socket, &mut buffer, RecvFlags::DONTWAIT) {
+                Ok((0, _)) => {
+                    return Err(Error::new(format!("D-Bus: {}: it closed the connection", self.address)));
+                }
+                Ok((count, _)) => {
+                    self.received.extend_from_slice(&buffer[..count]);
+                    return Ok(());
+                }
+                Err(Errno::AGAIN) => self.wait(PollFlags::IN, deadline)?,
+                Err(Errno::INTR) => {}
+                Err(errno) => return Err(errno).context(|| format!("D-Bus: {}: receive", self.address)),
+            }
+        }
+    }
+
+    fn send(&self, mut bytes: &[u8], deadline: Instant) -> Result<()> {
+        while !bytes.is_empty() {
+            match rustix::net::send(&self.socket, bytes, SendFlags::NOSIGNAL | SendFlags::DONTWAIT) {
+                Ok(count) => bytes = &bytes[count..],
+                Err(Errno::AGAIN) => self.wait(PollFlags::OUT, deadline)?,
+                Err(Errno::INTR) => {}
+                Err(errno) => return Err(errno).context(|| format!("D-Bus: {}: send", self.address)),
+            }
+        }
+        Ok(())
+    }
+
+    fn wait(&self, events: PollFlags, deadline: Instant) -> Result<()> {
+        let left = deadline.saturating_duration_since(Instant::now());
+        let timeout = Timespec { tv_sec: left.as_secs() as i64, tv_nsec: i64::from(left.subsec_nanos()) };
+        match poll(&mut [PollFd::new(&self.socket, events)], Some(&timeout)) {
+            Ok(0) => {
+                let seconds = self.patience.as_secs_f32();
+                Err(Error::new(format!("D-Bus: {}: no answer within {seconds} s", self.address)))
+            }
+            Ok(_) | Err(Errno::INTR) => Ok(()),
+            Err(errno) => Err(errno).context(|| format!("D-Bus: {}: wait", self.address)),
+        }
+    }
+}
+
+fn bus_call<'a>(member: &'a str, body: &'a [Value]) -> Call<'a> {
+    Call { destination: BUS, path: BUS_PATH, interface: BUS, member, body }
+}
+
+fn open(address: &SocketAddrUnix) -> std::result::Result<OwnedFd, Errno> {
+    let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
+    let socket = rustix::net::socket_with(AddressFamily::UNIX, SocketType::STREAM, flags, None)?;
+    rustix::net::connect(&socket, address)?;
+    Ok(socket)
+}
+
+/// One address of a list: "Server Addresses" in the specification; `None` for what is no UNIX socket.
+fn parse_address(address: &str) -> Option<SocketAddrUnix> {
+    let pairs = address.strip_prefix("unix:")?;
+    pairs.split(',').find_map(|pair| match pair.split_once('=')? {
+        ("path", path) => SocketAddrUnix::new(unescape(path)?).ok(),
+        ("abstract", name) => SocketAddrUnix::new_abstract_name(&unescape(name)?).ok(),
+        // A guid, for example.
+        _ => None,
+    })
+}
+
+/// `%2f` and its like stand for bytes.
+fn unescape(text: &str) -> Option<Vec<u8>> {
+    let mut bytes = text.bytes();
+    let mut plain = Vec::with_capacity(text.len());
+    while let Some(byte) = bytes.next() {
+        plain.push(match byte {
+            b'%' => {
+                let digit = |byte: u8| char::from(byte).to_digit(16);
+                (digit(bytes.next()?)? * 16 + digit(bytes.next()?)?) as u8
+            }
+            byte => byte,
+        });
+    }
+    Some(plain)
+}

@@ -1,0 +1,212 @@
+//! cgroups through systemd: a container's cgroup is a transient scope, or slice, that systemd makes and knows of.
+//!
+//! A scope needs a process to begin with. It gets one that only waits: init is then cloned into the scope's cgroup
+//! like into any other, after limits and device filter, and never has to be moved. Moving init itself would come
+//! after the clone, and so would limits and filter; giving the runtime's own pid would move the runtime.
+//!
+//! Source: org.freedesktop.systemd1(5).
+
+mod properties;
+#[cfg(test)]
+mod tests;
+mod unit;
+mod variant;
+
+use std::path::Path;
+
+use super::dbus::{Bus, Call, CallError, Value};
+use super::{CgroupPath, FileWrite};
+use crate::error::{Context, Error, Result};
+
+pub use properties::{Property, compile as compile_properties, of_limits};
+pub use unit::Unit;
+
+const DESTINATION: &str = "org.freedesktop.systemd1";
+const PATH: &str = "/org/freedesktop/systemd1";
+const MANAGER: &str = "org.freedesktop.systemd1.Manager";
+const JOB_REMOVED: &str = "type='signal',sender='org.freedesktop.systemd1',path='/org/freedesktop/systemd1',\
+                           interface='org.freedesktop.systemd1.Manager',member='JobRemoved'";
+
+/// Whose systemd it is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Manager {
+    /// Process 1.
+    System,
+    /// The calling user's.
+    User,
+}
+
+impl Manager {
+    /// Process 1 for root, the user's own for others: also for who is root only in a user namespace.
+    pub fn of_caller() -> Manager {
+        let own_namespace = std::fs::read_to_string("/proc/self/uid_map").is_ok_and(|map| !is_initial(&map));
+        if !rustix::process::geteuid().is_root() || own_namespace && user_bus().is_some() {
+            Manager::User
+        } else {
+            Manager::System
+        }
+    }
+
+    /// Where units go by default.
+    pub fn default_slice(self) -> &'static str {
+        match self {
+            Manager::System => "system.slice",
+            Manager::User => "user.slice",
+        }
+    }
+
+    fn bus(self) -> Result<String> {
+        match self {
+            Manager::System => Ok(variable("DBUS_SYSTEM_BUS_ADDRESS")
+                .unwrap_or_else(|| "unix:path=/run/dbus/system_bus_socket".to_string())),
+            Manager::User => user_bus().ok_or_else(|| {
+                Error::new(
+                    "the user's D-Bus is unknown: set DBUS_SESSION_BUS_ADDRESS, or XDG_RUNTIME_DIR to the folder of its socket `bus`",
+                )
+            }),
+        }
+    }
+}
+
+/// The map of the first user namespace maps all ids to themselves: user_namespaces(7).
+fn is_initial(map: &str) -> bool {
+    map.split_ascii_whitespace().eq(["0", "0", "4294967295"])
+}
+
+fn user_bus() -> Option<String> {
+    variable("DBUS_SESSION_BUS_ADDRESS").or_else(|| {
+        let socket = Path::new(&variable("XDG_RUNTIME_DIR")?).join("bus");
+        Some(format!("unix:path={}", escape(socket.to_str()?)))
+    })
+}
+
+fn variable(name: &str) -> Option<String> {
+    std::env::var(name).ok().filter(|value| !value.is_empty())
+}
+
+/// A value in a server address: "Server Addresses" in the D-Bus specification.
+fn escape(path: &str) -> String {
+    let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-_/.\\*".contains(&byte);
+    let escaped = path
+        .bytes()
+        .map(|byte| if plain(byte) { char::from(byte).to_string() } else { format!("%{byte:02x}") });
+    escaped.collect()
+}
+
+/// A connection to systemd.
+#[derive(Debug)]
+pub struct Systemd {
+    bus: Bus,
+}
+
+impl Systemd {
+    /// Connects to the manager through its bus.
+    ///
+    /// # Errors
+    /// Nobody answers; with what may help.
+    pub fn connect(manager: Manager) -> Result<Systemd> {
+        let bus = manager.bus().and_then(|address| Bus::connect(&address));
+        let bus =
+            bus.context(|| "--cgroup-manager=systemd: systemd cannot be reached (cgroupfs needs none)")?;
+        Ok(Systemd { bus })
+    }
+
+    fn call(&mut self, member: &str, body: &[Value]) -> std::result::Result<Vec<Value>, CallError> {
+        self.bus.call(&Call { destination: DESTINATION, path: PATH, interface: MANAGER, member, body })
+    }
+
+    /// The manager's own cgroup, below which its units are; empty for the root.
+    pub fn control_group(&mut self) -> Result<String> {
+        let body = [Value::text(MANAGER), Value::text("ControlGroup")];
+        let interface = "org.freedesktop.DBus.Properties";
+        let call = Call { destination: DESTINATION, path: PATH, interface, member: "Get", body: &body };
+        match self.bus.call(&call).map_err(|error| error.into_error("Get ControlGroup"))?.into_iter().next() {
+            Some(Value::Variant(value)) => match *value {
+                Value::Text(path) => Ok(path),
+                other => Err(Error::new(format!("systemd: ControlGroup is {other:?}, not a path"))),
+            },
+            other => Err(Error::new(format!("systemd: Get ControlGroup answers {other:?}"))),
+        }
+    }
+
+    /// Where the unit's cgroup will be.
+    pub fn cgroup(&mut self, unit: &Unit) -> Result<CgroupPath> {
+        unit.cgroup(&self.control_group()?)
+    }
+
+    /// Makes the unit, and waits until it is there.
+    ///
+    /// # Errors
+    /// Systemd's own words; the unit exists and runs.
+    pub fn start(&mut self, unit: &Unit, properties: &[Property]) -> Result<()> {
+        self.bus.add_match(JOB_REMOVED)?;
+        self.call("Subscribe", &[]).map_err(|error| error.into_error("Subscribe"))?;
+        let step = || format!("StartTransientUnit {}", unit.name);
+        let body = [
+            Value::text(&unit.name),
+            Value::text("fail"),
+            Value::Array("(sv)".into(), properties.iter().map(marshal).collect()),
+            Value::Array("(sa(sv))".into(), Vec::new()),
+        ];
+        let job = match self.call("StartTransientUnit", &body) {
+            // What is left of an earlier unit that failed has still the name.
+            Err(CallError::Method(name, _)) if name.ends_with(".UnitExists") => {
+                let _ = self.call("ResetFailedUnit", &[Value::text(&unit.name)]);
+                self.call("StartTransientUnit", &body)
+            }
+            answer => answer,
+        };
+        self.wait_for_job(job.map_err(|error| error.into_error(&step()))?).context(step)
+    }
+
+    /// Ends the unit and forgets it; that there is none any more is fine.
+    pub fn stop(&mut self, unit: &str) -> Result<()> {
+        let gone =
+            |error: &CallError| matches!(error, CallError::Method(name, _) if name.ends_with(".NoSuchUnit"));
+        self.bus.add_match(JOB_REMOVED)?;
+        self.call("Subscribe", &[]).map_err(|error| error.into_error("Subscribe"))?;
+        match self.call("StopUnit", &[Value::text(unit), Value::text("replace")]) {
+            Ok(job) => self.wait_for_job(job).context(|| format!("StopUnit {unit}"))?,
+            Err(error) if gone(&error) => return Ok(()),
+            Err(error) => return Err(error.into_error(&format!("StopUnit {unit}"))),
+        }
+        // Only one that failed needs it; the others are forgotten by now.
+        let _ = self.call("ResetFailedUnit", &[Value::text(unit)]);
+        Ok(())
+    }
+
+    /// Moves a process of the caller's into the unit, also out of a part of the hierarchy that is not the manager's.
+    pub fn attach(&mut self, unit: &str, process: u32) -> Result<()> {
+        let processes = Value::Array("u".into(), vec![Value::Uint32(process)]);
+        let moved = self.call("AttachProcessesToUnit", &[Value::text(unit), Value::text(""), processes]);
+        moved.map(drop).map_err(|error| error.into_error(&format!("AttachProcessesToUnit {unit}")))
+    }
+
+    /// Changes limits of a unit that runs, until it ends.
+    pub fn set_limits(&mut self, unit: &str, limits: &[FileWrite<'_>]) -> Result<()> {
+        let properties = of_limits(limits).iter().map(marshal).collect();
+        let body = [Value::text(unit), Value::Boolean(true), Value::Array("(sv)".into(), properties)];
+        let set = self.call("SetUnitProperties", &body);
+        set.map(drop).map_err(|error| error.into_error(&format!("SetUnitProperties {unit}")))
+    }
+
+    /// JobRemoved is (id, job, unit, result).
+    fn wait_for_job(&mut self, answer: Vec<Value>) -> Result<()> {
+        let Some(Value::ObjectPath(job)) = answer.into_iter().next() else {
+            return Err(Error::new("systemd: it answers without a job"));
+        };
+        let result = self.bus.wait_for_signal(MANAGER, "JobRemoved", |body| match body {
+            [_, Value::ObjectPath(path), _, Value::Text(result)] if *path == job => Some(result.clone()),
+            _ => None,
+        })?;
+        if result == "done" {
+            Ok(())
+        } else {
+            Err(Error::new(format!("systemd: the job's result is {result}")))
+        }
+    }
+}
+
+fn marshal((name, value): &Property) -> Value {
+    Value::Structure(vec![Value::text(name), value.clone().variant()])
+}

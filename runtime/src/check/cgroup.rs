@@ -1,0 +1,112 @@
+//! cgroup v2: where it is, what it can limit, and whether the caller may make cgroups.
+
+use std::path::Path;
+
+use rustix::fs::{Access, AtFlags, CWD, accessat};
+
+use super::Availability::{No, Partly};
+use super::{Finding, User, read};
+use crate::cgroup::Hierarchy;
+
+/// The controllers that `linux.resources` has fields for.
+const CONTROLLERS: [&str; 7] = ["cpu", "cpuset", "memory", "pids", "io", "hugetlb", "rdma"];
+
+pub fn look(user: User, findings: &mut Vec<Finding>) {
+    let mountinfo = read("/proc/self/mountinfo").unwrap_or_default();
+    let v1 = count_v1(&mountinfo);
+    let hierarchy = match Hierarchy::find() {
+        Ok(Some(hierarchy)) => hierarchy,
+        Ok(None) | Err(_) => {
+            findings.push(absent(v1));
+            return;
+        }
+    };
+    let mount = hierarchy.mount().display().to_string();
+    findings.push(mounted(&mount, v1));
+    let file = |cgroup: &str, name: &str| read(&format!("{mount}{cgroup}/{name}"));
+    findings.push(controllers(&file("", "cgroup.controllers").unwrap_or_default(), v1));
+    findings.push(writable(user, &mount, hierarchy.own_cgroup().ok().as_deref(), file));
+}
+
+/// How many hierarchies of cgroup v1 are in the text of mountinfo.
+pub(super) fn count_v1(mountinfo: &str) -> usize {
+    let types = mountinfo.lines().filter_map(|line| line.split_once(" - ")?.1.split(' ').next());
+    types.filter(|kind| *kind == "cgroup").count()
+}
+
+fn absent(v1: usize) -> Finding {
+    let detail = if v1 > 0 { "not mounted: this machine has cgroup v1 only" } else { "not mounted" };
+    Finding::yes("cgroup v2", detail).lacking(
+        No,
+        "Containers run without limits, and those that ask for limits do not run.",
+        "Mount it (mount -t cgroup2 none /sys/fs/cgroup), or boot with systemd.unified_cgroup_hierarchy=1.",
+    )
+}
+
+fn mounted(mount: &str, v1: usize) -> Finding {
+    if v1 == 0 {
+        return Finding::yes("cgroup v2", format!("mounted at {mount}"));
+    }
+    Finding::yes("cgroup v2", format!("mounted at {mount}, beside {v1} hierarchies of cgroup v1 (hybrid)"))
+        .lacking(
+            Partly,
+            "Controllers that cgroup v1 uses cannot limit containers.",
+            "Boot with systemd.unified_cgroup_hierarchy=1 (systemd), or without mounting cgroup v1.",
+        )
+}
+
+pub(super) fn controllers(available: &str, v1: usize) -> Finding {
+    let has = |name: &str| available.split_whitespace().any(|controller| controller == name);
+    let missing: Vec<_> = CONTROLLERS.into_iter().filter(|name| !has(name)).collect();
+    let list = if available.is_empty() { "none" } else { available };
+    if missing.is_empty() {
+        return Finding::yes("cgroup controllers", list.to_string());
+    }
+    let availability = if missing.len() == CONTROLLERS.len() { No } else { Partly };
+    let remedy = if v1 > 0 {
+        "Boot with systemd.unified_cgroup_hierarchy=1 (systemd), or without mounting cgroup v1, which may use them."
+    } else {
+        "Use a kernel that has them compiled in, without cgroup_disable= on its command line."
+    };
+    Finding::yes("cgroup controllers", format!("{list}; missing: {}", missing.join(", "))).lacking(
+        availability,
+        "A configuration whose limits need a missing controller does not run.",
+        remedy,
+    )
+}
+
+/// Root makes cgroups at the top; a user beside the own cgroup, where somebody has delegated its parent.
+fn writable(
+    user: User,
+    mount: &str,
+    own: Option<&str>,
+    file: impl Fn(&str, &str) -> Option<String>,
+) -> Finding {
+    const WHAT: &str = "making cgroups";
+    let may_write = |path: &str| accessat(CWD, Path::new(path), Access::WRITE_OK, AtFlags::EACCESS).is_ok();
+    if may_write(mount) {
+        return Finding::yes(WHAT, format!("below {mount}"));
+    }
+    let parent = own.map(|own| own.rsplit_once('/').unwrap_or_default().0);
+    if let Some(parent) = parent.filter(|parent| may_write(&format!("{mount}{parent}"))) {
+        let delegated = file(parent, "cgroup.controllers").unwrap_or_default();
+        let delegated = if delegated.is_empty() { "no controllers".to_string() } else { delegated };
+        return Finding::yes(
+            WHAT,
+            format!("below {mount}{parent}, with {delegated} (a relative linux.cgroupsPath)"),
+        );
+    }
+    let finding = Finding::yes(WHAT, format!("{mount} is read-only for this user"));
+    if user.privileged {
+        return finding.lacking(
+            No,
+            "Containers need --cgroup-manager=disabled, and have no limits.",
+            "Mount it read-write: mount -o remount,rw on its mount point.",
+        );
+    }
+    finding.lacking(
+        No,
+        "Containers of this user run without a cgroup and cannot have limits.",
+        "Run in a delegated cgroup, for example: systemd-run --user --scope -p Delegate=yes pillbox ….",
+    )
+}

@@ -1,0 +1,147 @@
+//! The kernel: its version, system calls, seccomp, device filters, memfd.
+
+use linux_raw_sys::ptrace as uapi;
+use rustix::fs::{MemfdFlags, memfd_create};
+use rustix::io::Errno;
+
+use super::Availability::{No, Partly};
+use super::{Finding, User, read, word};
+use crate::cgroup::compile_devices;
+use crate::sys;
+
+/// mount_setattr, the newest that nothing stands in for.
+const OLDEST: (u32, u32) = (5, 12);
+/// What pillbox is made for: cgroup.kill.
+const COMPLETE: (u32, u32) = (5, 14);
+
+pub fn look(user: User, findings: &mut Vec<Finding>) {
+    let release = rustix::system::uname().release().to_string_lossy().into_owned();
+    findings.push(judge_release(&release));
+    findings.push(system_calls());
+    findings.push(seccomp());
+    findings.push(device_filters(user));
+    findings.push(memfd());
+}
+
+fn judge_release(release: &str) -> Finding {
+    let finding = Finding::yes("kernel", format!("Linux {release}"));
+    let upgrade = "Boot a newer kernel: Linux 5.14 has all that is required, 6.1 or later is recommended.";
+    match parse_release(release) {
+        Some(version) if version < OLDEST => {
+            finding.lacking(No, "System calls are missing without which no container can be made.", upgrade)
+        }
+        Some(version) if version < COMPLETE => {
+            finding.lacking(Partly, "Killing a container takes a signal to each of its processes.", upgrade)
+        }
+        _ => finding,
+    }
+}
+
+/// Major and minor version of a release such as `6.12.5-amd64`.
+pub(super) fn parse_release(release: &str) -> Option<(u32, u32)> {
+    let mut numbers = release.split(|character: char| !character.is_ascii_digit());
+    Some((numbers.next()?.parse().ok()?, numbers.next()?.parse().ok()?))
+}
+
+fn system_calls() -> Finding {
+    let mut missing = Vec::new();
+    for (name, call, since) in sys::PROBEABLE {
+        match sys::refusal(call) {
+            Errno::NOSYS => missing.push(format!("{name} (Linux {since})")),
+            // The mount calls ask for the right first: the rows about mounts have them. The others have no reason to.
+            Errno::PERM if !matches!(name, "fsopen" | "move_mount" | "open_tree") => {
+                missing.push(format!("{name} (forbidden)"));
+            }
+            _ => {}
+        }
+    }
+    if missing.is_empty() {
+        let names: Vec<_> = sys::PROBEABLE.iter().map(|(name, ..)| *name).collect();
+        return Finding::yes("system calls", names.join(", ")).required();
+    }
+    Finding::yes("system calls", format!("missing: {}", missing.join(", ")))
+        .lacking(
+            No,
+            "Containers cannot be made without them.",
+            "Boot a newer kernel, or let the sandbox around this shell (its seccomp profile) pass them on.",
+        )
+        .required()
+}
+
+const ACTIONS: [(&str, u32); 8] = [
+    ("KILL_PROCESS", uapi::SECCOMP_RET_KILL_PROCESS),
+    ("KILL_THREAD", uapi::SECCOMP_RET_KILL_THREAD),
+    ("TRAP", uapi::SECCOMP_RET_TRAP),
+    ("ERRNO", uapi::SECCOMP_RET_ERRNO),
+    ("NOTIFY", uapi::SECCOMP_RET_USER_NOTIF),
+    ("TRACE", uapi::SECCOMP_RET_TRACE),
+    ("LOG", uapi::SECCOMP_RET_LOG),
+    ("ALLOW", uapi::SECCOMP_RET_ALLOW),
+];
+
+fn seccomp() -> Finding {
+    let (has, lacks): (Vec<_>, Vec<_>) =
+        ACTIONS.into_iter().partition(|(_, action)| sys::seccomp_action_available(*action).is_ok());
+    let names = |list: &[(&str, u32)]| list.iter().map(|(name, _)| *name).collect::<Vec<_>>().join(", ");
+    if lacks.is_empty() {
+        return Finding::yes("seccomp", names(&has));
+    }
+    let finding = Finding::yes("seccomp", format!("missing: {}", names(&lacks)));
+    if has.is_empty() {
+        return finding.lacking(
+            No,
+            "A configuration with linux.seccomp cannot run.",
+            "Use a kernel with CONFIG_SECCOMP_FILTER, or leave linux.seccomp out.",
+        );
+    }
+    finding.lacking(
+        Partly,
+        "A profile that uses these actions cannot run.",
+        "Boot a newer kernel (Linux 5.0 has all).",
+    )
+}
+
+fn device_filters(user: User) -> Finding {
+    const WHAT: &str = "device filters";
+    // An empty list denies all, which is a program like any other.
+    let loaded = match compile_devices(&[]) {
+        Ok(Some(program)) => sys::load_device_program(program.instructions()),
+        _ => Err(Errno::INVAL),
+    };
+    match loaded {
+        Ok(_) => Finding::yes(WHAT, "eBPF programs of type cgroup_device load"),
+        Err(errno) if !user.privileged => Finding::yes(WHAT, format!("bpf: {}", word(errno))).lacking(
+            No,
+            "linux.resources.devices has no effect, which is safe: an ordinary user cannot make device nodes.",
+            "Run as root if devices must be filtered.",
+        ),
+        Err(errno) => Finding::yes(WHAT, format!("bpf: {}", word(errno))).lacking(
+            No,
+            "A container with a cgroup cannot have its devices filtered, and its creation fails.",
+            "Use a kernel with CONFIG_CGROUP_BPF and grant CAP_BPF, or run with --cgroup-manager=disabled.",
+        ),
+    }
+}
+
+/// The way that init takes: a file in memory that may be executed.
+fn memfd() -> Finding {
+    const MFD_EXEC: u32 = 0x10;
+    let policy = read("/proc/sys/vm/memfd_noexec");
+    let detail =
+        policy.map_or("no vm.memfd_noexec".to_string(), |policy| format!("vm.memfd_noexec is {policy}"));
+    let flags = MemfdFlags::CLOEXEC | MemfdFlags::ALLOW_SEALING;
+    let made = match memfd_create(c"pillbox-check", flags | MemfdFlags::from_bits_retain(MFD_EXEC)) {
+        // Before Linux 6.3 there was nothing to say about execution.
+        Err(Errno::INVAL) => memfd_create(c"pillbox-check", flags),
+        made => made,
+    };
+    let finding = Finding::yes("executable memfd", detail).required();
+    match made {
+        Ok(_) => finding,
+        Err(errno) => finding.lacking(
+            No,
+            format!("Init cannot be started, because it is executed from memory ({}).", word(errno)),
+            "Set it to 0 or 1: sysctl vm.memfd_noexec=1.",
+        ),
+    }
+}

@@ -1,0 +1,134 @@
+//! What this machine offers to containers, asked of the kernel by trying where that leaves nothing behind.
+
+mod cgroup;
+mod kernel;
+mod namespace;
+mod privilege;
+#[cfg(test)]
+mod tests;
+
+use std::borrow::Cow;
+
+use rustix::io::Errno;
+use serde::Serialize;
+
+/// Whether something is to be had.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Availability {
+    /// It is.
+    Yes,
+    /// Less than all of it.
+    Partly,
+    /// It is not.
+    No,
+}
+
+impl Availability {
+    /// `yes`, `partly`, `no`.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Availability::Yes => "yes",
+            Availability::Partly => "partly",
+            Availability::No => "no",
+        }
+    }
+}
+
+/// One thing that containers use, and what was found of it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Finding {
+    /// The thing.
+    pub what: Cow<'static, str>,
+    /// Whether it is to be had.
+    pub available: Availability,
+    /// What was found, in a few words; may be empty.
+    pub detail: Cow<'static, str>,
+    /// What its lack means, in a sentence; empty where nothing lacks.
+    pub consequence: Cow<'static, str>,
+    /// What helps, in a sentence; empty where nothing lacks.
+    pub remedy: Cow<'static, str>,
+    /// Whether no container runs without it.
+    pub required: bool,
+}
+
+impl Finding {
+    fn yes(what: impl Into<Cow<'static, str>>, detail: impl Into<Cow<'static, str>>) -> Finding {
+        Finding {
+            what: what.into(),
+            available: Availability::Yes,
+            detail: detail.into(),
+            consequence: "".into(),
+            remedy: "".into(),
+            required: false,
+        }
+    }
+
+    /// Turns it into a lack; `consequence` and `remedy` are sentences.
+    fn lacking(
+        self,
+        available: Availability,
+        consequence: impl Into<Cow<'static, str>>,
+        remedy: impl Into<Cow<'static, str>>,
+    ) -> Finding {
+        Finding { available, consequence: consequence.into(), remedy: remedy.into(), ..self }
+    }
+
+    fn required(self) -> Finding {
+        Finding { required: true, ..self }
+    }
+}
+
+/// Looks at everything, as the calling user sees it.
+///
+/// Namespaces are made in children that are gone at once; what stays is the seed namespace, as after any container
+/// of root's.
+pub fn look() -> Vec<Finding> {
+    let user = User::current();
+    let mut findings = Vec::new();
+    kernel::look(user, &mut findings);
+    namespace::look(user, &mut findings);
+    cgroup::look(user, &mut findings);
+    privilege::look(user, &mut findings);
+    findings
+}
+
+/// Whether containers can run: nothing that is required lacks.
+pub fn can_run(findings: &[Finding]) -> bool {
+    findings.iter().all(|finding| !finding.required || finding.available != Availability::No)
+}
+
+/// Who asks.
+#[derive(Debug, Clone, Copy)]
+struct User {
+    uid: u32,
+    gid: u32,
+    /// The permitted capabilities.
+    capabilities: u64,
+    /// Whether no user namespace is needed for anything.
+    privileged: bool,
+}
+
+impl User {
+    fn current() -> User {
+        let capabilities = rustix::thread::capabilities(None).map_or(0, |sets| sets.permitted.bits());
+        let uid = rustix::process::geteuid();
+        let admin = capabilities >> linux_raw_sys::general::CAP_SYS_ADMIN & 1 == 1;
+        User {
+            uid: uid.as_raw(),
+            gid: rustix::process::getegid().as_raw(),
+            capabilities,
+            privileged: admin && uid.is_root(),
+        }
+    }
+}
+
+/// The content of a file in /proc or /sys without the newline; `None` where there is no such file.
+fn read(path: &str) -> Option<String> {
+    std::fs::read_to_string(path).ok().map(|text| text.trim_end().to_string())
+}
+
+/// An errno as a detail.
+fn word(errno: Errno) -> String {
+    crate::error::describe_errno(errno)
+}

@@ -1,0 +1,143 @@
+//! A container's cgroup by way of systemd: the unit, and the process that holds a scope until init is in it.
+
+use super::bundle::Prepared;
+use crate::cgroup::systemd::{Manager, Systemd, Unit, compile_properties};
+use crate::cgroup::{Cgroup, CgroupPath, FileWrite, Hierarchy};
+use crate::error::{Error, Result};
+use crate::plan::Plan;
+use crate::spawn::{self, Init, SpawnError};
+
+/// A unit that stands; dropping it ends the process that holds it, not the unit.
+pub(super) struct Scope {
+    holder: Option<Init>,
+    systemd: Systemd,
+    name: String,
+}
+
+impl Drop for Scope {
+    fn drop(&mut self) {
+        self.end_holder();
+    }
+}
+
+impl Scope {
+    /// Has systemd make the unit, and opens its cgroup, in which `limits` may be written.
+    ///
+    /// # Errors
+    /// Systemd cannot be reached or refuses; nothing is left then.
+    pub(super) fn create(
+        prepared: &Prepared<'_>,
+        unit: &Unit,
+        hierarchy: &Hierarchy,
+        path: &CgroupPath,
+        limits: &[FileWrite<'_>],
+    ) -> Result<(Scope, Cgroup)> {
+        // Before anything is made that a missing systemd would leave behind.
+        let systemd = Systemd::connect(Manager::of_caller())?;
+        let holder = if unit.is_slice() { None } else { Some(spawn_holder()?) };
+        let mut scope = Scope { holder, systemd, name: unit.name.clone() };
+        let process = scope.holder.as_ref().map(|holder| holder.pid.as_raw_nonzero().get().cast_unsigned());
+        scope.systemd.start(unit, &compile_properties(unit, process, limits, &prepared.annotations)?)?;
+        let opened = open(unit, hierarchy, path).and_then(|cgroup| {
+            cgroup.enable_controllers(hierarchy, limits)?;
+            Ok(cgroup)
+        });
+        match opened {
+            Ok(cgroup) => Ok((scope, cgroup)),
+            Err(error) => {
+                scope.end_holder();
+                // The first error is the one to report.
+                let _ = scope.systemd.stop(&unit.name);
+                Err(error)
+            }
+        }
+    }
+
+    /// The limits while the holder is in the cgroup as well: init's place must not be taken.
+    pub(super) fn make_room<'a>(&self, limits: &[FileWrite<'a>]) -> Vec<FileWrite<'a>> {
+        let held = self.holder.is_some();
+        limits.iter().map(|limit| if held { with_one_more(limit) } else { limit.clone() }).collect()
+    }
+
+    /// Has systemd move init in, for a user who may not start it there: it waits for its id maps and has done nothing.
+    pub(super) fn attach(&mut self, init: &Init) -> Result<()> {
+        self.systemd.attach(&self.name, init.pid.as_raw_nonzero().get().cast_unsigned())
+    }
+
+    fn end_holder(&mut self) {
+        if let Some(holder) = self.holder.take() {
+            holder.kill();
+        }
+    }
+
+    /// Init is in the cgroup: the holder goes, and its room with it.
+    pub(super) fn release(&mut self, cgroup: &Cgroup, limits: &[FileWrite<'_>]) -> Result<()> {
+        if self.holder.is_none() {
+            return Ok(());
+        }
+        self.end_holder();
+        let limits: Vec<_> = limits.iter().filter(|limit| limit.file == "pids.max").cloned().collect();
+        cgroup.apply(&limits)
+    }
+}
+
+/// pids.max for one process more, any other limit as it is.
+fn with_one_more<'a>(limit: &FileWrite<'a>) -> FileWrite<'a> {
+    match limit.value.parse::<u64>() {
+        Ok(number) if limit.file == "pids.max" => {
+            FileWrite { value: number.saturating_add(1).to_string().into(), ..limit.clone() }
+        }
+        _ => limit.clone(),
+    }
+}
+
+/// Init itself, in no namespace of its own and with nothing to do but to wait; it ends with the runtime.
+fn spawn_holder() -> Result<Init> {
+    let plan = Plan::waiting();
+    match spawn::spawn(&plan, &spawn::open(&plan)?, None, None, None) {
+        Ok(holder) => Ok(holder),
+        Err(SpawnError::Seed) => Err(Error::new("clone the process that holds the scope: refused")),
+        Err(SpawnError::Cgroup(error) | SpawnError::Other(error)) => {
+            Err(error.context("the process that holds the scope"))
+        }
+    }
+}
+
+fn open(unit: &Unit, hierarchy: &Hierarchy, path: &CgroupPath) -> Result<Cgroup> {
+    Cgroup::open(hierarchy, path)?.ok_or_else(|| {
+        Error::new(format!(
+            "systemd has started {}, but there is no cgroup {path} below {}: is it the cgroup v2 that systemd uses?",
+            unit.name,
+            hierarchy.mount().display()
+        ))
+    })
+}
+
+/// Ends a unit whose processes are gone.
+///
+/// # Errors
+/// A slice stays; a scope without processes ends by itself, whoever can be reached.
+pub(super) fn stop(unit: &str) -> Result<()> {
+    let stopped = Systemd::connect(Manager::of_caller()).and_then(|mut systemd| systemd.stop(unit));
+    if unit.ends_with(".slice") { stopped } else { Ok(()) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::cgroup::compile_limits;
+    use crate::spec::linux::Resources;
+
+    #[test]
+    fn a_limit_of_processes_leaves_room_for_the_holder() {
+        let resources: Resources<'_> =
+            crate::spec::json::parse(br#"{"pids": {"limit": 1}, "memory": {"limit": 1}}"#).unwrap();
+        let limits = compile_limits(&resources).unwrap();
+        let values: Vec<_> = limits.iter().map(|limit| with_one_more(limit).value.into_owned()).collect();
+        let written: Vec<_> =
+            limits.iter().map(|limit| &*limit.file).zip(values.iter().map(String::as_str)).collect();
+        assert_eq!(written, [("memory.max", "1"), ("pids.max", "2")]);
+        let unlimited: Resources<'_> = crate::spec::json::parse(br#"{"pids": {"limit": -1}}"#).unwrap();
+        assert_eq!(with_one_more(&compile_limits(&unlimited).unwrap()[0]).value, "max");
+    }
+}
