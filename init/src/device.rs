@@ -12,7 +12,7 @@ use rustix::process::{Gid, Uid};
 use rustix::pty::OpenptFlags;
 
 use crate::execute::{At, Failure, Init, c_str};
-use crate::{mount, root};
+use crate::{exec, mount, root};
 
 pub fn make_node(container: &OwnedFd, operation: Operation<'_>) -> Result<(), Failure> {
     let Operation::MakeNode { path, kind, major, minor, mode, uid, gid } = operation else {
@@ -52,6 +52,20 @@ pub fn make_symlink(container: &OwnedFd, path: &CStr, target: &CStr, replace: bo
             Ok(rustix::fs::symlinkat(target, &folder, name)?)
         }
         Err(Errno::EXIST) => Ok(()),
+        result => Ok(result?),
+    }
+}
+
+pub fn copy_symlink(container: &OwnedFd, path: &CStr, target: &CStr) -> Result<(), Failure> {
+    let (folder, name) = root::open_parent(container, path).at(Stage::Target)?;
+    let name = c_str(&name)?;
+    match rustix::fs::symlinkat(target, &folder, name) {
+        Err(Errno::EXIST) => {
+            let mut text = [0u8; exec::PATH_MAX];
+            // What is no symbolic link has no text (EINVAL).
+            let length = rustix::fs::readlinkat_raw(&folder, name, &mut text[..]).unwrap_or(0);
+            if text[..length] == *target.to_bytes() { Ok(()) } else { Err(Errno::EXIST).at(Stage::Verify) }
+        }
         result => Ok(result?),
     }
 }

@@ -112,6 +112,8 @@ impl<'p> Init<'p> {
             Operation::SetMountAttributes { target, set, propagation, recursive } => {
                 mount::set_attributes(self, target, set, propagation, recursive)?;
             }
+            Operation::Remount { .. } => mount::remount(self, operation)?,
+            Operation::CopySymlink { path, target } => device::copy_symlink(self.root()?, path, target)?,
             Operation::MakeNode { .. } => device::make_node(self.root()?, operation)?,
             Operation::MakeSymlink { path, target, replace } => {
                 device::make_symlink(self.root()?, path, target, replace)?;
@@ -194,9 +196,10 @@ impl<'p> Init<'p> {
         use rustix::mount::{OpenTreeFlags, open_tree};
         match tree {
             Tree::Descriptor(index) => self.descriptor(index).map(TreeFd::Borrowed),
-            Tree::Path { path, recursive } => {
+            Tree::Path { path, recursive, nofollow } => {
                 let mut flags = OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::OPEN_TREE_CLOEXEC;
                 flags.set(OpenTreeFlags::AT_RECURSIVE, recursive);
+                flags.set(OpenTreeFlags::AT_SYMLINK_NOFOLLOW, nofollow);
                 open_tree(CWD, path, flags).map(TreeFd::Owned)
             }
         }

@@ -8,6 +8,7 @@
 #![deny(unsafe_code)]
 
 mod attribute;
+mod copy_up;
 mod device;
 mod exec;
 mod execute;

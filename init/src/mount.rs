@@ -8,7 +8,7 @@ use pillbox_init::report::{MESSAGE_MAX, Stage};
 use pillbox_init::sys;
 use pillbox_init::wire::Strings;
 use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
-use rustix::fs::{AtFlags, CWD, FileType, Mode, OFlags, ResolveFlags};
+use rustix::fs::{AtFlags, CWD, FileType, Mode, OFlags, RawMode, ResolveFlags};
 use rustix::io::Errno;
 use rustix::mount::{
     FsMountFlags, FsOpenFlags, MountAttrFlags, MountFlags, MountPropagationFlags, MoveMountFlags,
@@ -26,7 +26,7 @@ const AS_IT_IS: MountPropagationFlags = MountPropagationFlags::empty();
 const FOLDER: Mode = Mode::from_raw_mode(0o755);
 
 /// The kernel's text is cut to what fits into a report beside the numbers.
-const TEXT_MAX: usize = MESSAGE_MAX - 32;
+pub const TEXT_MAX: usize = MESSAGE_MAX - 32;
 
 /// What mounts share: each is opened once, when first needed.
 #[derive(Default)]
@@ -52,6 +52,9 @@ pub fn attach_root(
 ) -> Result<(), Failure> {
     let tree = init.tree(tree).at(Stage::Source)?;
     sys::mount_setattr(&tree, NOTHING, NOTHING, propagation, true).at(Stage::Attributes)?;
+    // What the host mounts where the image lies is no part of the container, whatever else it may hear of.
+    sys::mount_setattr(&tree, NOTHING, NOTHING, MountPropagationFlags::PRIVATE, false)
+        .at(Stage::Attributes)?;
     rustix::mount::move_mount(&tree, c"", CWD, at, MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH)
         .at(Stage::Attach)?;
     init.root = Some(open_root_of(&tree)?);
@@ -65,13 +68,13 @@ pub fn open_root() -> Result<OwnedFd, Errno> {
 
 pub fn attach_scratch_root(init: &mut Init<'_>, at: &CStr) -> Result<(), Failure> {
     let none = Strings::default();
-    let layers = new_file_system(init, c"tmpfs", c"layers", none, none, NOTHING)?;
+    let layers = new_file_system(init, c"tmpfs", c"layers", none, none, None, NOTHING)?;
     rustix::mount::move_mount(&layers, c"", CWD, at, MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH)
         .at(Stage::Attach)?;
     rustix::fs::mkdirat(&layers, c"root", FOLDER).at(Stage::Target)?;
     let place = root::open(&layers, c"root").at(Stage::Target)?;
     let parameters = Strings::new(b"mode\x00755\0").map_err(|_| Errno::INVAL)?;
-    let tmpfs = new_file_system(init, c"tmpfs", c"root", none, parameters, NOTHING)?;
+    let tmpfs = new_file_system(init, c"tmpfs", c"root", none, parameters, None, NOTHING)?;
     attach(&tmpfs, &place)?;
     init.root = Some(open_root_of(&tmpfs)?);
     init.mount.layers = Some(layers);
@@ -105,7 +108,7 @@ pub fn mount_overlay(init: &mut Init<'_>, lower: &CStr, user_xattr: bool) -> Res
     }
     let parameters = Strings::new(&parameters).map_err(|_| Errno::INVAL)?;
     let flags = Strings::new(if user_xattr { b"userxattr\0" } else { b"" }).map_err(|_| Errno::INVAL)?;
-    let overlay = new_file_system(init, c"overlay", c"overlay", flags, parameters, NOTHING)?;
+    let overlay = new_file_system(init, c"overlay", c"overlay", flags, parameters, None, NOTHING)?;
     let target = open_target(init, lower, TargetRule::Ordinary, false)?;
     attach(&overlay, &target)
 }
@@ -128,13 +131,22 @@ pub fn mount(init: &mut Init<'_>, operation: Operation<'_>) -> Result<(), Failur
         parameters,
         attributes,
         propagation,
+        take_mode,
+        copy_up,
         otherwise,
     } = operation
     else {
         return Err(Errno::INVAL.into());
     };
+    // A folder that is only made now has no mode that anybody chose.
+    let covered = if take_mode { open_existing(init, target)? } else { None };
     let target = open_target(init, target, rule, false)?;
-    let mount = match new_file_system(init, kind, source, flags, parameters, attributes) {
+    let mode = match covered {
+        Some(covered) => Some(rustix::fs::fstat(&covered).at(Stage::Target)?.st_mode & 0o7777),
+        None => None,
+    };
+    let later = if copy_up { attributes & MountAttrFlags::MOUNT_ATTR_RDONLY } else { NOTHING };
+    let mount = match new_file_system(init, kind, source, flags, parameters, mode, attributes - later) {
         Ok(mount) => mount,
         Err(Failure { errno: Errno::PERM | Errno::BUSY, .. }) if otherwise.is_some() => {
             init.mount.kernel_text.clear();
@@ -144,8 +156,11 @@ pub fn mount(init: &mut Init<'_>, operation: Operation<'_>) -> Result<(), Failur
         }
         Err(failure) => return Err(failure),
     };
-    if propagation != AS_IT_IS {
-        sys::mount_setattr(&mount, NOTHING, NOTHING, propagation, false).at(Stage::Attributes)?;
+    if copy_up {
+        crate::copy_up::copy(&target, &mount, &mut init.mount.kernel_text).at(Stage::Copy)?;
+    }
+    if propagation != AS_IT_IS || later != NOTHING {
+        sys::mount_setattr(&mount, later, NOTHING, propagation, false).at(Stage::Attributes)?;
     }
     attach(&mount, &target)
 }
@@ -156,24 +171,20 @@ fn new_file_system(
     source: &CStr,
     flags: Strings<'_>,
     parameters: Strings<'_>,
+    mode: Option<RawMode>,
     attributes: MountAttrFlags,
 ) -> Result<OwnedFd, Failure> {
-    use rustix::mount::{fsconfig_create, fsconfig_set_flag, fsconfig_set_string, fsmount, fsopen};
+    use rustix::mount::{fsconfig_create, fsconfig_set_string, fsmount, fsopen};
     let context = fsopen(kind, FsOpenFlags::FSOPEN_CLOEXEC).at(Stage::Source)?;
     let made = (|| {
         if !source.is_empty() {
             fsconfig_set_string(&context, c"source", source).at(Stage::Source)?;
         }
-        let option =
-            |index: usize| move |errno| Failure { errno, stage: Stage::Option, detail: index as u32 };
-        for (index, flag) in flags.iter().enumerate() {
-            fsconfig_set_flag(&context, flag).map_err(option(index))?;
-        }
-        let mut rest = parameters.iter();
-        let mut index = flags.len();
-        while let (Some(key), Some(value)) = (rest.next(), rest.next()) {
-            fsconfig_set_string(&context, key, value).map_err(option(index))?;
-            index += 1;
+        configure(&context, flags, parameters)?;
+        if let Some(mode) = mode {
+            let digit = |shift: u32| b'0' + (mode >> shift & 7) as u8;
+            let text = [digit(9), digit(6), digit(3), digit(0), 0];
+            fsconfig_set_string(&context, c"mode", crate::execute::c_str(&text)?).at(Stage::Create)?;
         }
         fsconfig_create(&context).at(Stage::Create)?;
         fsmount(&context, FsMountFlags::FSMOUNT_CLOEXEC, attributes).at(Stage::Create)
@@ -182,6 +193,42 @@ fn new_file_system(
         read_kernel_text(&context, &mut init.mount.kernel_text);
     }
     made
+}
+
+fn configure(context: &OwnedFd, flags: Strings<'_>, parameters: Strings<'_>) -> Result<(), Failure> {
+    use rustix::mount::{fsconfig_set_flag, fsconfig_set_string};
+    let option = |index: usize| move |errno| Failure { errno, stage: Stage::Option, detail: index as u32 };
+    for (index, flag) in flags.iter().enumerate() {
+        fsconfig_set_flag(context, flag).map_err(option(index))?;
+    }
+    let mut rest = parameters.iter();
+    let mut index = flags.len();
+    while let (Some(key), Some(value)) = (rest.next(), rest.next()) {
+        fsconfig_set_string(context, key, value).map_err(option(index))?;
+        index += 1;
+    }
+    Ok(())
+}
+
+/// What mount(2) with MS_REMOUNT does, on a descriptor: the path is resolved once, inside the root.
+pub fn remount(init: &mut Init<'_>, operation: Operation<'_>) -> Result<(), Failure> {
+    use rustix::mount::{FsPickFlags, fsconfig_reconfigure, fspick};
+    let Operation::Remount { target, set, clear, reconfigure, flags, parameters, propagation } = operation
+    else {
+        return Err(Errno::INVAL.into());
+    };
+    let mount = root::open(init.root()?, target).at(Stage::Target)?;
+    if reconfigure {
+        let by_descriptor = FsPickFlags::FSPICK_CLOEXEC | FsPickFlags::FSPICK_EMPTY_PATH;
+        let context = fspick(&mount, c"", by_descriptor).at(Stage::Source)?;
+        let changed = configure(&context, flags, parameters)
+            .and_then(|()| fsconfig_reconfigure(&context).at(Stage::Create));
+        if changed.is_err() {
+            read_kernel_text(&context, &mut init.mount.kernel_text);
+        }
+        changed?;
+    }
+    sys::mount_setattr(&mount, set, clear, propagation, false).at(Stage::Attributes)
 }
 
 /// Reading a failed file system context gives one line for each complaint, `e ` before an error.
@@ -281,7 +328,8 @@ pub fn mask_path(init: &mut Init<'_>, path: &CStr) -> Result<(), Failure> {
     let folder = FileType::from_raw_mode(rustix::fs::fstat(&target)?.st_mode) == FileType::Directory;
     if folder && init.mount.empty.is_none() {
         let none = Strings::default();
-        let mount = new_file_system(init, c"tmpfs", c"tmpfs", none, none, MountAttrFlags::MOUNT_ATTR_RDONLY)?;
+        let mount =
+            new_file_system(init, c"tmpfs", c"tmpfs", none, none, None, MountAttrFlags::MOUNT_ATTR_RDONLY)?;
         attach(&mount, &target)?;
         init.mount.empty = Some(mount);
         return Ok(());
@@ -310,7 +358,7 @@ fn open_null(root: &OwnedFd) -> Result<OwnedFd, Failure> {
 pub fn procfs<'i>(init: &'i mut Init<'_>) -> Result<&'i OwnedFd, Failure> {
     if init.mount.procfs.is_none() {
         let none = Strings::default();
-        init.mount.procfs = Some(new_file_system(init, c"proc", c"proc", none, none, NOTHING)?);
+        init.mount.procfs = Some(new_file_system(init, c"proc", c"proc", none, none, None, NOTHING)?);
     }
     Ok(init.mount.procfs.as_ref().ok_or(Errno::BADF)?)
 }
@@ -328,7 +376,15 @@ fn open_target(init: &Init<'_>, path: &CStr, rule: TargetRule, file: bool) -> Re
     const PROC_SUPER_MAGIC: u32 = 0x9fa0;
     let resolve =
         if rule == TargetRule::NoSymlinks { ResolveFlags::NO_SYMLINKS } else { ResolveFlags::empty() };
-    let target = root::open_or_make(init.root()?, path, file, resolve).at(Stage::Target)?;
+    let root = init.root()?;
+    let link = match rule {
+        TargetRule::NoFollow => root::open_with(root, path, OFlags::PATH | OFlags::NOFOLLOW, resolve).ok(),
+        _ => None,
+    };
+    let target = match link {
+        Some(target) => target,
+        None => root::open_or_make(root, path, file, resolve).at(Stage::Target)?,
+    };
     if rule != TargetRule::InsideProc {
         let inside_proc = rustix::fs::fstatfs(&target).at(Stage::Target)?.f_type as u32 == PROC_SUPER_MAGIC;
         if inside_proc {

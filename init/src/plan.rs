@@ -118,6 +118,8 @@ words! {
         2 NoSymlinks "no symlinks",
         /// A file of procfs, as lxcfs replaces them.
         3 InsideProc "inside proc",
+        /// A symbolic link at the very end is the target itself.
+        4 NoFollow "no follow",
     }
 }
 
@@ -132,6 +134,8 @@ pub enum Tree<'a> {
         path: &'a CStr,
         /// Whether mounts below come along.
         recursive: bool,
+        /// Whether a symbolic link at the end is the source itself.
+        nofollow: bool,
     },
 }
 
@@ -142,17 +146,22 @@ impl<'a> Wire<'a> for Tree<'a> {
                 1u8.encode(out);
                 index.encode(out);
             }
-            Tree::Path { path, recursive } => {
+            Tree::Path { path, recursive, nofollow } => {
                 2u8.encode(out);
                 path.encode(out);
                 recursive.encode(out);
+                nofollow.encode(out);
             }
         }
     }
     fn decode(input: &mut Reader<'a>) -> Result<Self, Malformed> {
         match u8::decode(input)? {
             1 => Ok(Tree::Descriptor(u32::decode(input)?)),
-            2 => Ok(Tree::Path { path: Wire::decode(input)?, recursive: Wire::decode(input)? }),
+            2 => Ok(Tree::Path {
+                path: Wire::decode(input)?,
+                recursive: Wire::decode(input)?,
+                nofollow: Wire::decode(input)?,
+            }),
             _ => Err(Malformed),
         }
     }
@@ -246,7 +255,8 @@ operations! {
     /// overlayfs over a folder of the namespace that init starts in, at the same path inside the root.
     43 MountOverlay { lower: &'a CStr, user_xattr: bool }
     /// fsopen(2), fsconfig(2), fsmount(2), move_mount(2) of a new file system; `parameters` are key, value, key, value.
-    /// Where the kernel refuses a new instance (EPERM, EBUSY), `otherwise` is bound instead, if there is one.
+    /// Where the kernel refuses a new instance (EPERM, EBUSY), `otherwise` is bound instead, if there is one. From
+    /// what it covers a tmpfs may take the root's mode (`take_mode`) and everything inside (`copy_up`).
     9 Mount {
         kind: &'a CStr,
         source: &'a CStr,
@@ -256,6 +266,8 @@ operations! {
         parameters: Strings<'a>,
         attributes: MountAttrFlags,
         propagation: MountPropagationFlags,
+        take_mode: bool,
+        copy_up: bool,
         otherwise: Option<Tree<'a>>,
     }
     /// mount(2) of a new file system with its options as one string: for those too long for fsconfig(2).
@@ -274,6 +286,19 @@ operations! {
     }
     /// mount_setattr(2) on what is mounted at `target`.
     12 SetMountAttributes { target: &'a CStr, set: MountAttrFlags, propagation: MountPropagationFlags, recursive: bool }
+    /// mount_setattr(2) on the mount at `target`; before that, with `reconfigure`, fspick(2) and fsconfig(2) of its
+    /// file system.
+    80 Remount {
+        target: &'a CStr,
+        set: MountAttrFlags,
+        clear: MountAttrFlags,
+        reconfigure: bool,
+        flags: Strings<'a>,
+        parameters: Strings<'a>,
+        propagation: MountPropagationFlags,
+    }
+    /// symlink(2); what exists already must be a symbolic link with the same text.
+    81 CopySymlink { path: &'a CStr, target: &'a CStr }
     /// mknod(2), chown(2); an existing node must be the same.
     13 MakeNode { path: &'a CStr, kind: NodeKind, major: u32, minor: u32, mode: Mode, uid: u32, gid: u32 }
     /// symlink(2); what exists already stays.

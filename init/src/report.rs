@@ -22,6 +22,8 @@ pub enum Stage {
     Attach = 7,
     /// The object is not what it must be.
     Verify = 8,
+    /// Copying what the mount covers.
+    Copy = 9,
 }
 
 /// One message on the channel.
@@ -103,6 +105,7 @@ impl Report {
                     6 => Stage::Attributes,
                     7 => Stage::Attach,
                     8 => Stage::Verify,
+                    9 => Stage::Copy,
                     _ => return Err(Malformed),
                 },
                 detail: u32::decode(input)?,

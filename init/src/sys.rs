@@ -56,16 +56,31 @@ pub fn mount_setattr(
         propagation: u64::from(propagation.bits() & !raw::MS_REC),
         userns_fd: 0,
     };
+    set_mount_attributes(&fd, &attributes, recursive)
+}
+
+/// mount_setattr(2) with MOUNT_ATTR_IDMAP: owners on the detached mount go through the maps of a user namespace.
+pub fn map_mount_owners(fd: impl AsFd, user_namespace: impl AsFd, recursive: bool) -> Result<(), Errno> {
+    let attributes = raw::mount_attr {
+        attr_set: u64::from(raw::MOUNT_ATTR_IDMAP),
+        attr_clr: 0,
+        propagation: 0,
+        userns_fd: number(&user_namespace) as u64,
+    };
+    set_mount_attributes(&fd, &attributes, recursive)
+}
+
+fn set_mount_attributes(fd: &impl AsFd, attributes: &raw::mount_attr, recursive: bool) -> Result<(), Errno> {
     let flags = raw::AT_EMPTY_PATH | if recursive { raw::AT_RECURSIVE } else { 0 };
     // SAFETY: the path is an empty C string and the structure has the size that is given; both outlive the call.
     unsafe {
         syscall(
             raw::__NR_mount_setattr,
             [
-                number(&fd),
+                number(fd),
                 c"".as_ptr() as usize,
                 flags as usize,
-                &raw const attributes as usize,
+                &raw const *attributes as usize,
                 size_of::<raw::mount_attr>(),
                 0,
             ],

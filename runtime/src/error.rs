@@ -4,7 +4,11 @@ use std::fmt;
 
 /// What went wrong, in the words a user sees: `step: object: cause`.
 #[derive(Debug)]
-pub struct Error {
+// One pointer: it travels up through every `Result`.
+pub struct Error(Box<Inner>);
+
+#[derive(Debug)]
+struct Inner {
     text: String,
     status: u8,
 }
@@ -14,29 +18,44 @@ pub type Result<T> = std::result::Result<T, Error>;
 
 impl Error {
     /// An error with the ordinary exit status 1.
+    #[cold]
     pub fn new(text: impl Into<String>) -> Self {
-        Error { text: text.into(), status: 1 }
+        Error::with_text(text.into())
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn with_text(text: String) -> Self {
+        Error(Box::new(Inner { text, status: 1 }))
     }
 
     /// The same error, but the process exits with `status` (126 and 127 for executables, as shells do).
-    pub fn with_status(self, status: u8) -> Self {
-        Error { status, ..self }
+    pub fn with_status(mut self, status: u8) -> Self {
+        self.0.status = status;
+        self
     }
 
     /// Puts what was being done before what went wrong.
     pub fn context(self, step: impl fmt::Display) -> Self {
-        Error { text: format!("{step}: {}", self.text), ..self }
+        self.after(&step)
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn after(mut self, step: &dyn fmt::Display) -> Self {
+        self.0.text = format!("{step}: {}", self.0.text);
+        self
     }
 
     /// The status that the process exits with.
     pub fn status(&self) -> u8 {
-        self.status
+        self.0.status
     }
 }
 
 impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.text)
+        f.write_str(&self.0.text)
     }
 }
 
@@ -50,39 +69,47 @@ pub trait Context<T> {
 
 impl<T> Context<T> for std::result::Result<T, rustix::io::Errno> {
     fn context<D: fmt::Display>(self, what: impl FnOnce() -> D) -> Result<T> {
-        self.map_err(|errno| Error::new(format!("{}: {}", what(), describe_errno(errno))))
+        self.map_err(|errno| errno_after(&what(), errno))
     }
 }
 
 impl<T> Context<T> for std::io::Result<T> {
     fn context<D: fmt::Display>(self, what: impl FnOnce() -> D) -> Result<T> {
-        self.map_err(|error| match error.raw_os_error() {
-            Some(code) => Error::new(format!(
-                "{}: {}",
-                what(),
-                describe_errno(rustix::io::Errno::from_raw_os_error(code))
-            )),
-            None => Error::new(format!("{}: {error}", what())),
-        })
+        self.map_err(|error| io_error_after(&what(), &error))
     }
 }
 
 impl<T> Context<T> for Result<T> {
     fn context<D: fmt::Display>(self, what: impl FnOnce() -> D) -> Result<T> {
-        self.map_err(|error| error.context(what()))
+        self.map_err(|error| error.after(&what()))
+    }
+}
+
+// Once, and not at each of the hundreds of places where something can fail.
+#[cold]
+#[inline(never)]
+fn errno_after(step: &dyn fmt::Display, errno: rustix::io::Errno) -> Error {
+    Error::with_text(format!("{step}: {}", describe_errno(errno)))
+}
+
+#[cold]
+#[inline(never)]
+fn io_error_after(step: &dyn fmt::Display, error: &std::io::Error) -> Error {
+    match error.raw_os_error() {
+        Some(code) => errno_after(step, rustix::io::Errno::from_raw_os_error(code)),
+        None => Error::with_text(format!("{step}: {error}")),
     }
 }
 
 /// The kernel's words for an errno, lower case, without Rust's `(os error N)`.
 pub fn describe_errno(errno: rustix::io::Errno) -> String {
     let text = std::io::Error::from_raw_os_error(errno.raw_os_error()).to_string();
-    let text = text.split(" (os error").next().unwrap_or(&text);
-    let mut characters = text.chars();
-    match characters.next() {
-        // "No such file" reads better inside a sentence; "I/O error" and the like keep their capitals.
-        Some(first) if characters.clone().next().is_some_and(char::is_lowercase) => {
-            first.to_lowercase().chain(characters).collect()
-        }
-        _ => text.to_string(),
+    let mut text = text.split(" (os error").next().unwrap_or(&text).to_string();
+    // "No such file" reads better inside a sentence; "I/O error" and the like keep their capitals.
+    if text.as_bytes().get(1).is_some_and(u8::is_ascii_lowercase)
+        && let Some(first) = text.get_mut(..1)
+    {
+        first.make_ascii_lowercase();
     }
+    text
 }

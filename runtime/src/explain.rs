@@ -45,6 +45,8 @@ fn details(operation: &Operation<'_>, plan: &Plan) -> String {
             parameters,
             attributes,
             propagation,
+            take_mode,
+            copy_up,
             otherwise,
         } => {
             let mut options = attribute_names(attributes);
@@ -55,6 +57,12 @@ fn details(operation: &Operation<'_>, plan: &Plan) -> String {
                 format!("{} {} on {}{}", text(kind), text(source), text(target), in_parentheses(&options));
             if rule == TargetRule::NoSymlinks {
                 line.push_str(", a folder of its own name only");
+            }
+            if take_mode {
+                line.push_str(", with the mode of what it covers");
+            }
+            if copy_up {
+                line.push_str(", seeded with what it covers");
             }
             if let Some(tree) = otherwise {
                 let _ = write!(line, ", or if refused {}", tree_name(tree, plan));
@@ -84,7 +92,11 @@ fn details(operation: &Operation<'_>, plan: &Plan) -> String {
             options.extend(attribute_names(recursive_clear).into_iter().map(|name| format!("not r{name}")));
             let prefix = if recursive_propagation { "r" } else { "" };
             options.extend(some_propagation(propagation).map(|name| format!("{prefix}{name}")));
-            let inside = if rule == TargetRule::InsideProc { " inside procfs" } else { "" };
+            let inside = match rule {
+                TargetRule::InsideProc => " inside procfs",
+                TargetRule::NoFollow => ", even on a symbolic link",
+                TargetRule::Ordinary | TargetRule::NoSymlinks => "",
+            };
             format!("{} on {}{}{inside}", tree_name(tree, plan), text(target), in_parentheses(&options))
         }
         Operation::SetMountAttributes { target, set, propagation, recursive } => {
@@ -97,6 +109,17 @@ fn details(operation: &Operation<'_>, plan: &Plan) -> String {
                 if recursive { " recursively" } else { "" }
             )
         }
+        Operation::Remount { target, set, clear: _, reconfigure, flags, parameters, propagation } => {
+            let mut options = attribute_names(set);
+            if reconfigure {
+                options.extend(flags.iter().map(text).filter(|flag| flag != "ro"));
+                options.extend(pairs(parameters));
+            }
+            options.extend(some_propagation(propagation));
+            let what = if reconfigure { "the file system at " } else { "" };
+            format!("{what}{}{}", text(target), in_parentheses(&options))
+        }
+        Operation::CopySymlink { path, target } => format!("{} -> {}", text(path), text(target)),
         Operation::MakeNode { path, kind, major, minor, mode, uid, gid } => {
             let kind = word(pillbox_init::wire::Wire::value(&kind));
             format!("{} {kind} {major}:{minor} mode {:04o} owner {uid}:{gid}", text(path), mode.bits())
@@ -241,14 +264,18 @@ fn capability_names(set: Capabilities) -> String {
 }
 
 fn tree_name(tree: Tree<'_>, plan: &Plan) -> String {
-    let (path, recursive) = match tree {
-        Tree::Path { path, recursive } => (text(path), recursive),
+    let (path, recursive, mapped) = match tree {
+        Tree::Path { path, recursive, nofollow: _ } => (text(path), recursive, false),
         Tree::Descriptor(index) => match plan.descriptors.get(index as usize) {
-            Some(Descriptor::Tree { path, recursive, .. }) => (text(path), *recursive),
-            _ => (format!("descriptor {index}"), false),
+            Some(Descriptor::Tree { path, recursive, idmap, .. }) => {
+                (text(path), *recursive, idmap.is_some())
+            }
+            _ => (format!("descriptor {index}"), false, false),
         },
     };
-    if recursive { format!("{path} and what is mounted below") } else { path }
+    let below = if recursive { " and what is mounted below" } else { "" };
+    let mapped = if mapped { ", id-mapped," } else { "" };
+    format!("{path}{below}{mapped}")
 }
 
 fn attribute_names(attributes: MountAttrFlags) -> Vec<String> {
@@ -344,10 +371,11 @@ impl Serialize for ValueDocument<'_> {
                 map.serialize_entry("descriptor", &index)?;
                 map.end()
             }
-            Value::Tree(Tree::Path { path, recursive }) => {
-                let mut map = serializer.serialize_map(Some(2))?;
+            Value::Tree(Tree::Path { path, recursive, nofollow }) => {
+                let mut map = serializer.serialize_map(Some(3))?;
                 map.serialize_entry("path", &path.to_string_lossy())?;
                 map.serialize_entry("recursive", &recursive)?;
+                map.serialize_entry("nofollow", &nofollow)?;
                 map.end()
             }
             Value::Word(word) => serializer.serialize_str(word),
@@ -393,8 +421,15 @@ pub fn describe_failure(
                 Stage::Source => "open the file system".to_string(),
                 Stage::Verify => "the target lies in procfs, where nothing may be mounted".to_string(),
                 Stage::Attach => "attach".to_string(),
+                Stage::Copy if errno == Errno::LOOP => {
+                    return Error::new(format!(
+                        "mount {kind} on {target}: tmpcopyup: more than 64 folders in each other"
+                    ));
+                }
+                Stage::Copy => format!("tmpcopyup: copy {kernel_text:?}"),
                 Stage::Call | Stage::Create | Stage::Attributes => "make the file system".to_string(),
             };
+            let said = if stage == Stage::Copy { "" } else { &said };
             let label = stage == Stage::Option && step.starts_with("option \"context=");
             let hint = if label { ": linux.mountLabel needs a kernel with SELinux" } else { "" };
             Error::new(format!("mount {kind} on {target}: {step}: {cause}{said}{hint}"))
@@ -414,6 +449,20 @@ pub fn describe_failure(
             };
             Error::new(format!("bind mount on {target}: {step}: {cause}"))
         }
+        Operation::Remount { target, .. } => {
+            let hint = match (stage, errno) {
+                (_, Errno::INVAL) if stage != Stage::Option => {
+                    ": nothing is mounted there, or an option does not fit it"
+                }
+                _ => "",
+            };
+            Error::new(format!("remount {}: {cause}{said}{hint}", text(target)))
+        }
+        Operation::CopySymlink { path, target } if stage == Stage::Verify => Error::new(format!(
+            "copy-symlink: {}: something else than a symbolic link to {} is there already",
+            text(path),
+            text(target)
+        )),
         Operation::AttachRoot { tree, .. } => {
             let path =
                 if let Tree::Path { path, .. } = tree { format!(" {}", text(path)) } else { String::new() };

@@ -17,7 +17,8 @@ use crate::error::{Context, Error, Result};
 use crate::json::{self, Members};
 use crate::plan::{self, Host, Intent};
 use crate::spawn::{self, Opened, SpawnError};
-use crate::spec::{Hook, json::List};
+use crate::spec::Hook;
+use crate::spec::json::{List, Text};
 use crate::state::{Record, Status};
 use crate::validate::ValidSpec;
 
@@ -76,15 +77,37 @@ pub fn run(hooks: &List<Hook<'_>>, record: &Record, place: &Place<'_>) -> Result
         bundle: &record.bundle,
         annotations: &record.annotations,
     })?;
+    // Those that come before the change of the root are not in it, and have no configuration's rights.
+    let chrooted = record.chrooted && place.rights.is_some();
+    let intent =
+        Intent { id: record.id.clone(), bundle: record.bundle.clone(), chrooted, ..Intent::default() };
     for (index, hook) in hooks.iter().enumerate() {
-        run_one(hook, &state, record, place)
+        let root = if chrooted { record.open_chroot()? } else { None };
+        run_one(hook, &state, &intent, root, place)
             .map_err(|error| error.with_status(1))
             .context(|| format!("hooks.{}[{index}]: {}", place.kind, &*hook.path))?;
     }
     Ok(())
 }
 
-fn run_one(hook: &Hook<'_>, state: &str, record: &Record, place: &Place<'_>) -> Result<()> {
+/// Runs a program of the host with the runtime's rights, with nothing in its environment and on its stdin.
+///
+/// # Errors
+/// As for a hook.
+pub fn run_program(path: &str, arguments: &[String]) -> Result<()> {
+    let arguments = [path].into_iter().chain(arguments.iter().map(String::as_str));
+    let program =
+        Hook { path: path.into(), args: List(arguments.map(Text::from).collect()), ..Hook::default() };
+    run_one(&program, "", &Intent::default(), None, &Place::outside("", Status::Creating, 0))
+}
+
+fn run_one(
+    hook: &Hook<'_>,
+    state: &str,
+    intent: &Intent,
+    root: Option<OwnedFd>,
+    place: &Place<'_>,
+) -> Result<()> {
     let pipe = || rustix::pipe::pipe_with(PipeFlags::CLOEXEC).context(|| "pipe");
     let (input, state_end) = pipe()?;
     let (output_end, output) = pipe()?;
@@ -98,13 +121,8 @@ fn run_one(hook: &Hook<'_>, state: &str, record: &Record, place: &Place<'_>) -> 
         (Some((process, _)), Some(spec)) => time_namespace_of(spec, process)?,
         _ => None,
     };
-    // Those that come before the change of the root are not in it, and have no configuration's rights.
-    let chrooted = record.chrooted && place.rights.is_some();
-    let intent =
-        Intent { id: record.id.clone(), bundle: record.bundle.clone(), chrooted, ..Intent::default() };
     let flags = enter.as_ref().map_or(0, |(_, flags)| *flags);
-    let plan = plan::compile_hook(hook, place.rights, flags, &Host::look(), &intent)?;
-    let root = if chrooted { record.open_chroot()? } else { None };
+    let plan = plan::compile_hook(hook, place.rights, flags, &Host::look(), intent)?;
     let descriptors = [input, output].into_iter().chain(time).chain(root).map(Some).collect();
     let opened = Opened::inside(descriptors, enter);
     let mut process =

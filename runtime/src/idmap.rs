@@ -1,13 +1,19 @@
-//! uid_map and gid_map of a new user namespace: user_namespaces(7).
+//! uid_map and gid_map of a new user namespace: user_namespaces(7); and those that mounts are given.
 
 use std::fmt::Write as _;
-use std::process::Command;
+use std::os::fd::OwnedFd;
 
-use rustix::process::Pid;
+use rustix::fs::{Access, CWD, Mode, OFlags};
+use rustix::io::Errno;
+use rustix::process::{Pid, WaitId, WaitIdOptions};
 
 use crate::error::{Context, Error, Result};
-use crate::plan::{Mappings, Method};
+use crate::hooks;
+use crate::plan::{Mappings, Method, MountIdmap, MountOwners};
+use crate::spawn::open_namespace;
 use crate::spec::IdMapping;
+use crate::sys;
+use crate::validate::NamespaceKind;
 
 /// Writes the maps for init, while it waits.
 ///
@@ -44,23 +50,77 @@ fn write_map(path: &str, field: &str, map: &[IdMapping]) -> Result<()> {
     std::fs::write(path, &text).context(|| format!("{field}: write {path}"))
 }
 
-fn run_helper(program: &str, granted_in: &str, pid: i32, map: &[IdMapping]) -> Result<()> {
-    let mut command = Command::new(program);
-    command.arg(pid.to_string());
-    for IdMapping { container_id, host_id, size } in map {
-        command.args([container_id, host_id, size].map(u32::to_string));
+/// User namespaces that only stand for maps, each made once.
+#[derive(Default)]
+pub struct OwnerNamespaces {
+    made: Vec<(MountOwners, OwnedFd)>,
+}
+
+impl OwnerNamespaces {
+    /// Lets the owners on a detached mount go through the maps.
+    ///
+    /// # Errors
+    /// The namespace cannot be had; the file system of the mount (or of one below) cannot do it.
+    pub fn map_mount(&mut self, tree: &OwnedFd, idmap: &MountIdmap) -> Result<()> {
+        let MountIdmap { owners, recursive } = idmap;
+        let position = match self.made.iter().position(|(known, _)| known == owners) {
+            Some(position) => position,
+            None => {
+                let namespace = match owners {
+                    MountOwners::Maps { uid, gid } => make_namespace(uid, gid)?,
+                    MountOwners::Namespace(path) => open_namespace(NamespaceKind::User, path)?,
+                };
+                self.made.push((owners.clone(), namespace));
+                self.made.len() - 1
+            }
+        };
+        pillbox_init::sys::map_mount_owners(tree, &self.made[position].1, *recursive).map_err(|errno| {
+            let hint = match errno {
+                Errno::INVAL => ": its file system cannot be id-mapped, or is already",
+                Errno::PERM => ": it was mounted by another user namespace, which alone may map it, or the maps are the initial ones",
+                _ => "",
+            };
+            Error::new(format!("map its owners: {}{hint}", crate::error::describe_errno(errno)))
+        })
     }
-    let output = command.output().map_err(|error| {
+}
+
+/// A user namespace with these maps and no process: its only one has ended when it gets them.
+fn make_namespace(uid: &[IdMapping], gid: &[IdMapping]) -> Result<OwnedFd> {
+    let process = sys::spawn_ended(linux_raw_sys::general::CLONE_NEWUSER)
+        .context(|| "make a user namespace for its maps")?;
+    let folder = format!("/proc/{}", process.pid.as_raw_nonzero());
+    let made = write_map(&format!("{folder}/uid_map"), "uidMappings", uid)
+        .and_then(|()| write_map(&format!("{folder}/gid_map"), "gidMappings", gid))
+        .and_then(|()| {
+            let path = format!("{folder}/ns/user");
+            let opened = rustix::fs::openat(CWD, &*path, OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty());
+            opened.context(|| format!("open {path}"))
+        });
+    // Only now may its number go to another process.
+    let _ = rustix::process::waitid(WaitId::Pid(process.pid), WaitIdOptions::EXITED);
+    made
+}
+
+fn run_helper(program: &str, granted_in: &str, pid: i32, map: &[IdMapping]) -> Result<()> {
+    let path = find_program(program).ok_or_else(|| {
         Error::new(format!(
-            "{program}: {error}: mapping more than your own id needs it (Debian: package uidmap)"
+            "{program}: not found: mapping more than your own id needs it (Debian: package uidmap)"
         ))
     })?;
-    if output.status.success() {
-        return Ok(());
+    let mut arguments = vec![pid.to_string()];
+    for IdMapping { container_id, host_id, size } in map {
+        arguments.extend([container_id, host_id, size].map(u32::to_string));
     }
-    let said = String::from_utf8_lossy(&output.stderr);
-    Err(Error::new(format!(
-        "{program}: {}: ranges are granted in {granted_in}",
-        said.trim().replace('\n', "; ")
-    )))
+    hooks::run_program(&path, &arguments)
+        .map_err(|error| Error::new(format!("{program}: {error}: ranges are granted in {granted_in}")))
+}
+
+/// Where a program is, along PATH.
+fn find_program(name: &str) -> Option<String> {
+    let path = std::env::var("PATH").unwrap_or_else(|_| "/usr/bin:/bin".to_string());
+    path.split(':')
+        .filter(|folder| folder.starts_with('/'))
+        .map(|folder| format!("{folder}/{name}"))
+        .find(|path| rustix::fs::access(path.as_str(), Access::EXEC_OK).is_ok())
 }

@@ -1,5 +1,9 @@
 //! Throwaway containers over the host's own files: overlays whose changes go to memory.
 
+use std::os::fd::OwnedFd;
+
+use rustix::fs::{Dir, Mode, OFlags};
+
 use crate::error::{Context, Result};
 use crate::json;
 use crate::plan::Layer;
@@ -63,7 +67,7 @@ const CAPABILITIES: &[&str] = &[
 const TEMPLATE: &str = include_str!("scratch.json");
 
 /// Folders that are not the system's files but its state, sockets and devices: the container gets its own.
-const LEFT_OUT: [&str; 6] = ["/proc", "/sys", "/dev", "/run", "/tmp", "/lost+found"];
+const LEFT_OUT: [&str; 8] = ["/.", "/..", "/proc", "/sys", "/dev", "/run", "/tmp", "/lost+found"];
 
 /// What of the host's root folder a throwaway container sees, and how: folders through overlays, those with mounts
 /// below read-only (a user namespace may not look under what is mounted), links as they are.
@@ -74,24 +78,30 @@ pub fn layers() -> Result<Vec<Layer>> {
     const MOUNTINFO: &str = "/proc/self/mountinfo";
     let mountinfo = std::fs::read_to_string(MOUNTINFO).context(|| format!("read {MOUNTINFO}"))?;
     let mut layers = Vec::new();
-    for entry in std::fs::read_dir("/").context(|| "read /")? {
-        let path = entry.context(|| "read /")?.path();
+    for entry in open_folder("/").and_then(Dir::new).context(|| "read /")? {
+        let entry = entry.context(|| "read /")?;
         // Names that are no text, and what the user may not even look at, are left out.
-        let (Some(path), Ok(kind)) = (path.to_str(), std::fs::symlink_metadata(&path)) else { continue };
+        let Ok(path) = entry.file_name().to_str().map(|name| format!("/{name}")) else { continue };
+        let path = path.as_str();
         if LEFT_OUT.contains(&path) {
             continue;
         }
+        let Ok(kind) = std::fs::symlink_metadata(path) else { continue };
         if kind.is_symlink() {
             let target = std::fs::read_link(path).ok().and_then(|target| target.to_str().map(str::to_string));
             layers.extend(target.map(|target| Layer::Link(path.to_string(), target)));
-        } else if kind.is_dir() && std::fs::read_dir(path).is_ok() {
+        } else if kind.is_dir() && open_folder(path).is_ok() {
             layers.push(layer_of(path, &mountinfo));
         } else if kind.is_file() {
             layers.push(Layer::ReadOnly(path.to_string()));
         }
     }
-    layers.sort_by(|left, right| path_of(left).cmp(path_of(right)));
+    layers.sort_unstable_by(|left, right| path_of(left).cmp(path_of(right)));
     Ok(layers)
+}
+
+fn open_folder(path: &str) -> rustix::io::Result<OwnedFd> {
+    rustix::fs::open(path, OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())
 }
 
 fn layer_of(path: &str, mountinfo: &str) -> Layer {

@@ -21,7 +21,7 @@ use crate::seccomp_agent::{Agent, Handed};
 use crate::state::Status;
 use crate::sys::{self, Child, ChildStep};
 use crate::validate::NamespaceKind;
-use crate::{explain, idmap};
+use crate::{explain, idmap, net_device};
 
 /// Init's binary, built for this target.
 static INIT: &[u8] = include_bytes!(env!("PILLBOX_INIT"));
@@ -50,11 +50,32 @@ pub fn open(plan: &Plan) -> Result<Opened> {
     for (kind, path) in plan.namespaces.joined.iter().filter(|(kind, _)| *kind != NamespaceKind::Time) {
         joined.push((open_namespace(*kind, path)?, kind.clone_flag()));
     }
-    let descriptors = plan.descriptors.iter().map(open_descriptor).collect::<Result<_>>()?;
+    let mut owners = idmap::OwnerNamespaces::default();
+    let descriptors = plan
+        .descriptors
+        .iter()
+        .map(|descriptor| open_descriptor(descriptor, &mut owners))
+        .collect::<Result<_>>()?;
     Ok(Opened { descriptors, joined })
 }
 
-fn open_namespace(kind: NamespaceKind, path: &str) -> Result<OwnedFd> {
+impl Opened {
+    /// Opens what was not there before the container's cgroup was made: that cgroup, for a mount that is refused.
+    pub fn open_cgroup(&mut self, plan: &Plan) -> Result<()> {
+        // Only in user namespaces is it refused, and a tree that nobody attaches costs more than an attached one.
+        if !(plan.namespaces.makes(NamespaceKind::User) || plan.namespaces.joins(NamespaceKind::User)) {
+            return Ok(());
+        }
+        for (descriptor, opened) in plan.descriptors.iter().zip(&mut self.descriptors) {
+            if let (Descriptor::Tree { optional: true, .. }, None) = (descriptor, &opened) {
+                *opened = open_descriptor(descriptor, &mut idmap::OwnerNamespaces::default())?;
+            }
+        }
+        Ok(())
+    }
+}
+
+pub(crate) fn open_namespace(kind: NamespaceKind, path: &str) -> Result<OwnedFd> {
     let step = || format!("linux.namespaces: {}: open {path}", kind.name());
     let file =
         rustix::fs::openat(CWD, path, OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty()).context(step)?;
@@ -65,11 +86,11 @@ fn open_namespace(kind: NamespaceKind, path: &str) -> Result<OwnedFd> {
     }
 }
 
-fn open_descriptor(descriptor: &Descriptor) -> Result<Option<OwnedFd>> {
+fn open_descriptor(descriptor: &Descriptor, owners: &mut idmap::OwnerNamespaces) -> Result<Option<OwnedFd>> {
     const PROC_SUPER_MAGIC: u64 = 0x9fa0;
-    let (path, recursive, field, procfs, optional) = match descriptor {
-        Descriptor::Tree { path, recursive, field, procfs, optional } => {
-            (path, recursive, field, procfs, optional)
+    let (path, recursive, field, procfs, optional, nofollow, idmap) = match descriptor {
+        Descriptor::Tree { path, recursive, field, procfs, optional, nofollow, idmap } => {
+            (path, recursive, field, procfs, optional, nofollow, idmap)
         }
         Descriptor::Namespace(kind, path) => return open_namespace(*kind, path).map(Some),
         Descriptor::Listener | Descriptor::Given => return Ok(None),
@@ -77,12 +98,17 @@ fn open_descriptor(descriptor: &Descriptor) -> Result<Option<OwnedFd>> {
     let step = || format!("{field}: {}", path.to_string_lossy());
     let mut flags = OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::OPEN_TREE_CLOEXEC;
     flags.set(OpenTreeFlags::AT_RECURSIVE, *recursive);
+    flags.set(OpenTreeFlags::AT_SYMLINK_NOFOLLOW, *nofollow);
     let tree = match rustix::mount::open_tree(CWD, path, flags) {
         Err(_) if *optional => return Ok(None),
         tree => tree.context(step)?,
     };
     if *procfs && rustix::fs::fstatfs(&tree).context(step)?.f_type as u64 != PROC_SUPER_MAGIC {
         return Err(Error::new(format!("{}: only procfs may be mounted on /proc", step())));
+    }
+    if let Some(idmap) = idmap {
+        // Only as long as nothing else sees the mount may it get its maps.
+        owners.map_mount(&tree, idmap).context(step)?;
     }
     Ok(Some(tree))
 }
@@ -164,10 +190,13 @@ const MFD_NOEXEC_SEAL: u32 = 0x8;
 /// A privileged runtime may enter anything from outside; an ordinary user gets its rights over the other
 /// namespaces by entering the user namespace first.
 fn order_of_joining(opened: &Opened) -> Vec<(BorrowedFd<'_>, u32)> {
-    let mut join: Vec<_> = opened.joined.iter().map(|(fd, flag)| (fd.as_fd(), *flag)).collect();
-    let user_first = !rustix::process::geteuid().is_root();
-    join.sort_by_key(|(_, flag)| (*flag == CLONE_NEWUSER) != user_first);
-    join
+    let joined = opened.joined.iter().map(|(fd, flag)| (fd.as_fd(), *flag));
+    let (mut first, mut last): (Vec<_>, Vec<_>) = joined.partition(|(_, flag)| *flag == CLONE_NEWUSER);
+    if rustix::process::geteuid().is_root() {
+        std::mem::swap(&mut first, &mut last);
+    }
+    first.append(&mut last);
+    first
 }
 
 /// A file in memory that nobody can change any more.
@@ -249,7 +278,9 @@ impl Init {
         loop {
             match self.receive()? {
                 Message::Report(Report::Ready, ..) => return Ok(()),
-                Message::Report(Report::NetlinkSocket, Some(socket), _) => set_loopback_up(socket)?,
+                Message::Report(Report::NetlinkSocket, Some(socket), _) => {
+                    set_network_up(socket, plan, self.pid)?
+                }
                 Message::Report(Report::AtHooks, ..) => {
                     at_hooks(self)?;
                     self.answer(Turn::RuntimeHooks)?;
@@ -398,9 +429,17 @@ pub fn word_late_report(arguments: &[String], report: Report) -> Error {
     }
 }
 
-fn set_loopback_up(socket: OwnedFd) -> Result<()> {
+/// A new network namespace gets its loopback; one that is joined has what it needs, but for the container's devices.
+fn set_network_up(socket: OwnedFd, plan: &Plan, pid: Pid) -> Result<()> {
     let failed =
         |error: pillbox_netlink::Error| Error::new(format!("set the loopback interface up: {error}"));
     let mut socket = Socket::from_fd(socket).map_err(failed)?;
-    socket.request(&[link::set_up(LOOPBACK_INDEX).map_err(failed)?]).map_err(failed)
+    if plan.namespaces.makes(NamespaceKind::Network) {
+        socket.request(&[link::set_up(LOOPBACK_INDEX).map_err(failed)?]).map_err(failed)?;
+    }
+    if plan.net_devices.is_empty() {
+        Ok(())
+    } else {
+        net_device::move_into(&plan.net_devices, pid, &mut socket)
+    }
 }

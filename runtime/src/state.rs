@@ -6,6 +6,7 @@
 //! connects to, there until it did). Nothing in it says what the status is: that is asked of the kernel.
 
 use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::ffi::OsStringExt;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
@@ -19,10 +20,15 @@ use crate::cgroup::{Cgroup, CgroupPath, Hierarchy};
 use crate::container_id::ContainerId;
 use crate::error::{Context, Error, Result};
 use crate::json::{self, Members};
+use crate::resctrl::Group;
 use crate::spec::json::{Map, Text, object};
 
 const STATE: &str = "state.json";
 const CGROUP: &str = "cgroup";
+/// The class that the processes are in; the folders that were made for the container.
+const RESCTRL: &str = "resctrl";
+const RESCTRL_CLASS: &str = "resctrl.class";
+const RESCTRL_MONITOR: &str = "resctrl.monitor";
 const GATE: &str = "gate";
 const MOUNTED: &str = "mounted";
 
@@ -273,7 +279,7 @@ impl Root {
                 ids.push(id);
             }
         }
-        ids.sort_by(|left, right| left.as_str().cmp(right.as_str()));
+        ids.sort_unstable_by(|left, right| left.as_str().cmp(right.as_str()));
         Ok(ids)
     }
 }
@@ -357,6 +363,52 @@ impl StateDirectory {
     pub fn noted_cgroup(&self) -> Option<CgroupPath> {
         let text = rustix::fs::readlinkat(&self.directory, CGROUP, Vec::new()).ok()?;
         CgroupPath::parse(text.to_str().ok()?).ok()
+    }
+
+    /// Notes the class of service that the container's processes are in.
+    pub fn note_resctrl(&self, class: &Path) -> Result<()> {
+        self.note(RESCTRL, class)
+    }
+
+    /// Notes a class that was made for the container: [`Self::remove`] removes it.
+    pub fn note_resctrl_class(&self, folder: &Path) -> Result<()> {
+        self.note(RESCTRL_CLASS, folder)
+    }
+
+    /// Notes a monitoring group that was made for the container: [`Self::remove`] removes it.
+    pub fn note_resctrl_monitor(&self, folder: &Path) -> Result<()> {
+        self.note(RESCTRL_MONITOR, folder)
+    }
+
+    /// Where further processes of the container belong in resctrl.
+    pub fn noted_resctrl(&self) -> Option<Group> {
+        let class = self.noted(RESCTRL)?;
+        Some(Group { class, monitor: self.noted(RESCTRL_MONITOR) })
+    }
+
+    /// A link whose text is the note; one that says the same already will do.
+    fn note(&self, name: &str, folder: &Path) -> Result<()> {
+        match rustix::fs::symlinkat(folder, &self.directory, name) {
+            Err(Errno::EXIST) if self.noted(name).as_deref() == Some(folder) => Ok(()),
+            result => result.context(|| format!("write {}/{name}", self.path.display())),
+        }
+    }
+
+    fn noted(&self, name: &str) -> Option<PathBuf> {
+        let text = rustix::fs::readlinkat(&self.directory, name, Vec::new()).ok()?;
+        Some(std::ffi::OsString::from_vec(text.into_bytes()).into())
+    }
+
+    /// Removes what was made in resctrl for the container; its processes are gone.
+    fn remove_resctrl(&self) -> Result<()> {
+        // A class takes the monitoring groups in it along.
+        for folder in [RESCTRL_MONITOR, RESCTRL_CLASS].into_iter().filter_map(|name| self.noted(name)) {
+            match rustix::fs::rmdir(&folder) {
+                Ok(()) | Err(Errno::NOENT) => {}
+                Err(errno) => return Err(errno).context(|| format!("remove {}", folder.display())),
+            }
+        }
+        Ok(())
     }
 
     /// Writes state.json with the container's configuration as the last member, in one step.
@@ -468,7 +520,9 @@ impl StateDirectory {
     /// Removes the folder with what pillbox puts there.
     pub fn remove(&self) -> Result<()> {
         self.unmount_noted()?;
-        for name in [GATE, MOUNTED, CGROUP, "state.json.new", STATE] {
+        self.remove_resctrl()?;
+        for name in [GATE, MOUNTED, CGROUP, RESCTRL, RESCTRL_MONITOR, RESCTRL_CLASS, "state.json.new", STATE]
+        {
             match rustix::fs::unlinkat(&self.directory, name, AtFlags::empty()) {
                 Ok(()) | Err(Errno::NOENT) => {}
                 Err(errno) => return Err(errno).context(|| format!("remove {}/{name}", self.path.display())),

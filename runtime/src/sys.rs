@@ -323,6 +323,21 @@ unsafe extern "C" fn nested_begin(child: *const c_void) -> ! {
     unsafe { &*child.cast::<Child<'_>>() }.become_init()
 }
 
+/// A process in new namespaces that has ended already, and whose number stays its own until it is waited for:
+/// /proc/PID leads to its namespaces.
+pub fn spawn_ended(namespaces: u32) -> Result<Spawned, Errno> {
+    let blocked = SignalsBlocked::new();
+    let mut stack = Box::<Stack>::new_uninit();
+    let (pid, pidfd) =
+        clone_vfork(u64::from(namespaces), None, stack.as_mut_ptr().cast(), end, std::ptr::null())?;
+    drop(blocked);
+    Ok(Spawned { pid, pidfd })
+}
+
+unsafe extern "C" fn end(_: *const c_void) -> ! {
+    pillbox_init::sys::exit(0)
+}
+
 /// clone3(2) with CLONE_VM, CLONE_VFORK and CLONE_PIDFD. `entry` runs in the child on `stack` (of `STACK` bytes).
 fn clone_vfork(
     flags: u64,

@@ -4,7 +4,7 @@ use std::fs;
 
 use serde_json::json;
 
-use crate::harness::{Container, each_runtime, each_runtime_but, wait_for};
+use crate::harness::{Container, each_runtime, each_runtime_but, skip, wait_for};
 
 #[test]
 fn the_container_is_in_its_cgroup() {
@@ -138,5 +138,65 @@ fn limits_that_limit_nothing_need_no_controller() {
         container.spec["linux"]["resources"]["memory"] = json!({"limit": 0, "swap": 0});
         container.spec["linux"]["resources"]["cpu"] = json!({"shares": 0, "quota": 0, "period": 0});
         assert_eq!(container.run_ok(), "ran\n");
+    });
+}
+
+/// A user namespace whose root is the host's 100000, with a cgroup mount that has these options.
+fn in_user_namespace(container: &mut Container, options: &[&str]) {
+    let namespaces = container.spec["linux"]["namespaces"].as_array_mut().expect("namespaces");
+    namespaces.push(json!({"type": "user"}));
+    for field in ["uidMappings", "gidMappings"] {
+        container.spec["linux"][field] = json!([{"containerID": 0, "hostID": 100_000, "size": 65_536}]);
+    }
+    for path in [container.folder.clone(), container.bundle(), container.rootfs()] {
+        std::os::unix::fs::chown(path, Some(100_000), Some(100_000)).expect("chown");
+    }
+    let mounts = container.spec["mounts"].as_array_mut().expect("mounts");
+    let mount = mounts.iter_mut().find(|mount| mount["type"] == "cgroup").expect("a cgroup mount");
+    mount["options"] = json!(options);
+}
+
+#[test]
+fn a_writable_cgroup_belongs_to_the_user_namespaces_root() {
+    // crun gives a read-only one away too.
+    each_runtime_but(&[("runc", "only with systemd"), ("crun", "see above")], |runtime| {
+        for (options, expected) in [(&["rw"][..], "0 0 65534\nmade\n"), (&["ro"], "65534 65534 65534\n")] {
+            let script = "cd /sys/fs/cgroup; echo $(stat -c %u . cgroup.procs cgroup.freeze)
+                          mkdir sub 2>/dev/null && echo made; true";
+            let mut container = Container::sh(runtime, script);
+            in_user_namespace(&mut container, options);
+            assert_eq!(container.run_ok(), expected);
+            container.assert_gone();
+        }
+    });
+}
+
+#[test]
+fn without_a_cgroup_namespace_a_user_namespace_sees_the_hierarchy() {
+    each_runtime(|runtime| {
+        for options in [&["rw"][..], &["ro", "nosuid"]] {
+            let script = "ls -d /sys/fs/cgroup$(sed -n 's/^0:://p' /proc/self/cgroup); grep ' /sys/fs/cgroup ' /proc/self/mountinfo";
+            let mut container = Container::sh(runtime, script);
+            in_user_namespace(&mut container, options);
+            container.without_namespace("cgroup");
+            let output = container.run_ok();
+            assert!(output.starts_with(&format!("/sys/fs/cgroup/{}\n", container.id)), "{output}");
+            assert!(output.contains(&format!(" {}", options.join(","))), "{output}");
+            container.assert_gone();
+        }
+    });
+}
+
+#[test]
+fn cache_allocation_needs_a_mounted_resctrl() {
+    if fs::read_to_string("/proc/self/mountinfo").expect("mountinfo").contains(" - resctrl ") {
+        return skip("resctrl is mounted here");
+    }
+    each_runtime(|runtime| {
+        let mut container = Container::new(runtime);
+        container.spec["linux"]["intelRdt"] = json!({"closID": "gold", "l3CacheSchema": "L3:0=f"});
+        let output = container.run().fails_with("");
+        assert!(runtime.is("runc") || output.stderr.contains("resctrl"), "{output:?}");
+        container.assert_gone();
     });
 }

@@ -1,7 +1,7 @@
 //! An ordinary user without any privilege: `spec --rootless` and everything that follows from it.
 
 use std::fs;
-use std::os::unix::fs::chown;
+use std::os::unix::fs::{PermissionsExt, chown};
 use std::process::Command;
 
 use serde_json::json;
@@ -143,5 +143,43 @@ fn a_host_id_that_is_not_the_users_is_refused() {
         assert!(output.code == 1 && output.error_lines().len() == 1, "{output:?}");
         assert!(output.stderr.contains("uid"), "{output:?}");
         container.assert_gone();
+    });
+}
+
+#[test]
+fn a_users_tmpfs_copies_up_what_belongs_to_nobody() {
+    pillbox_only(|runtime| {
+        let mut container = rootless(runtime);
+        container.spec["process"]["args"] = json!(["stat", "-c", "%n %a %u", "/seed/own", "/seed/setuid"]);
+        let seed = container.rootfs().join("seed");
+        fs::create_dir(&seed).expect("folder");
+        chown(&seed, Some(USER), Some(USER)).expect("chown");
+        for (name, mode, owner) in [("own", 0o4755, USER), ("setuid", 0o4755, 1234)] {
+            fs::write(seed.join(name), "").expect("file");
+            chown(seed.join(name), Some(owner), Some(owner)).expect("chown");
+            fs::set_permissions(seed.join(name), fs::Permissions::from_mode(mode)).expect("chmod");
+        }
+        container.mount("tmpfs", "tmpfs", "/seed", &["tmpcopyup", "mode=755"]);
+        // Somebody without a number here becomes root, but their program does not run as root.
+        assert_eq!(run(&container).ok().stdout, "/seed/own 4755 0\n/seed/setuid 755 0\n");
+    });
+}
+
+#[test]
+fn what_only_root_can_give_is_refused_by_name() {
+    pillbox_only(|runtime| {
+        let mut mapped = rootless(runtime);
+        let source = mapped.folder.clone();
+        mapped.mount("none", source, "/mapped", &["bind", "idmap"]);
+        run(&mapped).fails_with("\"idmap\": mapping a mount's owners needs CAP_SYS_ADMIN");
+        mapped.assert_gone();
+        let mut moved = rootless(runtime);
+        let namespaces = moved.spec["linux"]["namespaces"].as_array_mut().expect("namespaces");
+        if !namespaces.iter().any(|namespace| namespace["type"] == "network") {
+            namespaces.push(json!({"type": "network"}));
+        }
+        moved.spec["linux"]["netDevices"] = json!({"lo": {}});
+        run(&moved).fails_with("linux.netDevices: only a privileged runtime");
+        moved.assert_gone();
     });
 }

@@ -103,8 +103,21 @@ fn read_mountinfo() -> Result<Vec<u8>> {
 /// proc_pid_mountinfo(5).
 fn parse_mountinfo(text: &[u8]) -> Vec<Cgroup2Mount> {
     let mut mounts: Vec<_> = text.split(|byte| *byte == b'\n').filter_map(parse_line).collect();
-    mounts.sort_by_key(|mount| (mount.root != Path::new("/"), mount.point != Path::new(USUAL_MOUNTS[0])));
+    put_first(&mut mounts, |mount| mount.point == Path::new(USUAL_MOUNTS[0]));
+    put_first(&mut mounts, |mount| mount.root == Path::new("/"));
     mounts
+}
+
+/// Moves those to the front, and else keeps the order.
+fn put_first(mounts: &mut Vec<Cgroup2Mount>, which: fn(&Cgroup2Mount) -> bool) {
+    let mut place = 0;
+    for index in 0..mounts.len() {
+        if which(&mounts[index]) {
+            let mount = mounts.remove(index);
+            mounts.insert(place, mount);
+            place += 1;
+        }
+    }
 }
 
 fn parse_line(line: &[u8]) -> Option<Cgroup2Mount> {

@@ -129,17 +129,47 @@ fn count_or_max(field: &str, value: i64) -> Result<Cow<'static, str>> {
     }
 }
 
-/// cpu.weight for cpu.shares: through 1, 100 and 10000 for 2, 1024 and 262144, on a curve in between.
+/// cpu.weight for cpu.shares: through 1, 100 and 10000 for 2, 1024 and 262144, on a curve in between, which is
+/// 10^((l² + 125 l) / 612 - 7 / 34) rounded up, for l = log2(shares).
+// In integers: pow(3) and its tables are 12 KB, and this is their one use.
 fn weight_of_shares(shares: u64) -> u64 {
-    match shares {
-        0..=2 => 1,
-        262_144.. => 10_000,
-        _ => {
-            let log = (shares as f64).log2();
-            let exponent = (log * log + 125.0 * log) / 612.0 - 7.0 / 34.0;
-            10f64.powf(exponent).ceil() as u64
+    // Rounding errors of the logarithms are below it; no weight but 100 is nearer than that to the curve.
+    const MARGIN: u128 = 1 << (FRACTION + 13);
+    let log = match shares {
+        0..=2 => return 1,
+        262_144.. => return 10_000,
+        _ => log2(shares),
+    };
+    let curve = ((log * (log + (125 << FRACTION))) >> FRACTION) - (126 << FRACTION);
+    // The logarithms of both sides, times 612.
+    let wanted = curve * log2(10);
+    let (mut low, mut high) = (1, 10_000);
+    while low < high {
+        let middle = u64::midpoint(low, high);
+        if ((612 * log2(middle)) << FRACTION) + MARGIN >= wanted {
+            high = middle;
+        } else {
+            low = middle + 1;
         }
     }
+    low
+}
+
+/// The binary digits after the point in what [`log2`] returns.
+const FRACTION: u32 = 50;
+
+/// The binary logarithm in fixed point, rounded down, of a number that is not 0: each squaring gives one more digit.
+fn log2(number: u64) -> u128 {
+    let whole = number.ilog2();
+    let mut power = number << (63 - whole);
+    let mut log = u128::from(whole);
+    for _ in 0..FRACTION {
+        let square = u128::from(power) * u128::from(power);
+        let digit = square >> 127;
+        power = (square >> (63 + digit)) as u64;
+        log = log << 1 | digit;
+    }
+    log
 }
 
 /// What the kernel uses when nothing is written, in microseconds.

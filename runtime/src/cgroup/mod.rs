@@ -8,6 +8,7 @@ mod apply;
 mod blockio;
 mod controllers;
 mod dbus;
+mod delegate;
 mod devices;
 mod events;
 mod file;
@@ -30,6 +31,7 @@ use crate::sys;
 use events::{Events, State};
 use file::open_directory;
 
+pub use delegate::delegate_of;
 pub use devices::{DeviceProgram, Instruction, compile_devices};
 pub use events::MemoryEvents;
 pub use hierarchy::Hierarchy;
@@ -218,7 +220,7 @@ impl Cgroup {
                 return Err(Error::new(format!(
                     "remove cgroup {}: it still has processes after {} s: {}",
                     self.path,
-                    patience.as_secs_f32(),
+                    patience.as_secs(),
                     pids.join(", ")
                 )));
             }

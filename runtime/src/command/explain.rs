@@ -7,7 +7,9 @@ use pillbox::container_id::ContainerId;
 use pillbox::error::{Error, Result};
 use pillbox::explain::{OperationDocument, describe};
 use pillbox::json::{self, Members};
-use pillbox::plan::{Descriptor, Plan};
+use pillbox::net_device::NetDevice;
+use pillbox::plan::{Descriptor, MountIdmap, MountOwners, Plan};
+use pillbox::spec::IdMapping;
 use pillbox::validate::NamespaceKind;
 use serde::Serialize;
 
@@ -38,9 +40,12 @@ fn runtime_steps(prepared: &Prepared<'_>) -> Result<Vec<(&'static str, String)>>
         steps.push(("OpenNamespace", format!("{} {path}", kind.name())));
     }
     for descriptor in &plan.descriptors {
-        if let Descriptor::Tree { path, recursive, field, .. } = descriptor {
+        if let Descriptor::Tree { path, recursive, field, idmap, .. } = descriptor {
             let below = if *recursive { " and what is mounted below" } else { "" };
             steps.push(("OpenTree", format!("{}{below} ({field})", path.to_string_lossy())));
+            if let Some(idmap) = idmap {
+                steps.push(("MapOwners", map_line(idmap)));
+            }
         }
     }
     if let Some(unit) = &prepared.unit {
@@ -60,6 +65,10 @@ fn runtime_steps(prepared: &Prepared<'_>) -> Result<Vec<(&'static str, String)>>
     } else {
         steps.push(("DeviceRule", "allow all".to_string()));
     }
+    if let Some(intel_rdt) = &prepared.spec().intel_rdt {
+        let class = intel_rdt.clos_id.as_deref().filter(|class| !class.is_empty());
+        steps.push(("JoinResctrl", format!("class {}", class.unwrap_or("of the container's id"))));
+    }
     steps.push(("Clone", clone_line(plan)));
     if let Some(mappings) = &plan.mappings {
         for (name, map) in [("uid_map", &mappings.uid), ("gid_map", &mappings.gid)] {
@@ -75,6 +84,10 @@ fn runtime_steps(prepared: &Prepared<'_>) -> Result<Vec<(&'static str, String)>>
     if let Some(value) = plan.oom_score_adj {
         steps.push(("WriteOomScoreAdj", value.to_string()));
     }
+    for NetDevice { name, new_name } in &plan.net_devices {
+        let new_name = new_name.as_ref().map_or(String::new(), |name| format!(" as {name}"));
+        steps.push(("MoveNetDevice", format!("{name}{new_name}, with its permanent global addresses")));
+    }
     if let Some(summary) = prepared.seccomp_summary() {
         steps.push(("CompileSeccomp", summary));
     }
@@ -82,6 +95,23 @@ fn runtime_steps(prepared: &Prepared<'_>) -> Result<Vec<(&'static str, String)>>
         steps.push(("Annotate", format!("{key} = {value}")));
     }
     Ok(steps)
+}
+
+/// Whose maps a mount's owners go through.
+fn map_line(idmap: &MountIdmap) -> String {
+    let MountIdmap { owners, recursive } = idmap;
+    let below = if *recursive { ", also on what is mounted below" } else { "" };
+    match owners {
+        MountOwners::Namespace(path) => format!("through the user namespace {path}{below}"),
+        MountOwners::Maps { uid, gid } => {
+            let map = |name: &str, map: &[IdMapping]| {
+                let lines =
+                    map.iter().map(|m| format!(" {} is {}, {} ids", m.container_id, m.host_id, m.size));
+                format!("{name}{}", lines.collect::<Vec<_>>().join(","))
+            };
+            format!("{}; {}{below}", map("uid", uid), map("gid", gid))
+        }
+    }
 }
 
 fn clone_line(plan: &Plan) -> String {

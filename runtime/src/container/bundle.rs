@@ -1,6 +1,11 @@
 //! A bundle on its way to a plan: read, checked, compiled; the host is only looked at.
 
+use std::ffi::OsString;
+use std::os::fd::AsRawFd;
+use std::os::unix::ffi::OsStringExt;
 use std::path::{Path, PathBuf};
+
+use rustix::fs::{Mode, OFlags};
 
 use crate::cgroup::systemd::{Manager, Systemd, Unit};
 use crate::cgroup::{
@@ -9,7 +14,7 @@ use crate::cgroup::{
 use crate::container_id::ContainerId;
 use crate::error::{Context, Error, Result};
 use crate::plan::{self, Host, Intent, Layer, Plan};
-use crate::spec::{self, linux::Resources};
+use crate::spec;
 use crate::validate::{ValidSpec, validate};
 
 /// Where a container's configuration comes from.
@@ -29,7 +34,7 @@ impl Bundle {
     /// # Errors
     /// A folder or file that is missing or unreadable, by its name.
     pub fn read(path: &Path, config: Option<&Path>) -> Result<Bundle> {
-        let absolute = std::fs::canonicalize(path).context(|| format!("bundle {}", path.display()))?;
+        let absolute = resolve(path).context(|| format!("bundle {}", path.display()))?;
         let config = match config {
             Some(config) => config.to_path_buf(),
             None => absolute.join("config.json"),
@@ -44,6 +49,13 @@ impl Bundle {
     }
 }
 
+/// The absolute path without symbolic links, as the kernel has it.
+fn resolve(path: &Path) -> rustix::io::Result<PathBuf> {
+    let place = rustix::fs::open(path, OFlags::PATH | OFlags::CLOEXEC, Mode::empty())?;
+    let link = rustix::fs::readlink(format!("/proc/self/fd/{}", place.as_raw_fd()), Vec::new())?;
+    Ok(PathBuf::from(OsString::from_vec(link.into_bytes())))
+}
+
 /// Everything decided, nothing done.
 pub struct Prepared<'b> {
     /// What init and the runtime will do.
@@ -52,8 +64,6 @@ pub struct Prepared<'b> {
     pub cgroup: Option<(Hierarchy, CgroupPath)>,
     /// The unit whose cgroup that is, if systemd makes it.
     pub unit: Option<Unit>,
-    /// What is written into the cgroup, with the resources it comes from.
-    pub resources: Resources<'b>,
     /// The device filter; `None` allows everything.
     pub devices: Option<DeviceProgram>,
     /// Absolute path of the root file system.
@@ -112,7 +122,7 @@ impl<'b> Prepared<'b> {
         if !kind.is_dir() {
             return Err(named(Error::new(format!("root.path: {}: not a folder", rootfs.display()))));
         }
-        let rootfs = std::fs::canonicalize(&rootfs).context(|| format!("root.path: {}", rootfs.display()))?;
+        let rootfs = resolve(&rootfs).context(|| format!("root.path: {}", rootfs.display()))?;
         let rootfs = rootfs
             .into_os_string()
             .into_string()
@@ -134,9 +144,11 @@ impl<'b> Prepared<'b> {
             .map(|(hierarchy, path)| format!("{}{}", hierarchy.mount().display(), path.as_str()));
         let intent = Intent {
             id: id.to_string(),
+            source_links: source_links(&spec),
             bundle: bundle.path.display().to_string(),
             rootfs: rootfs.clone(),
             cgroup: cgroup_path,
+            cgroup_mount: cgroup.as_ref().map(|(hierarchy, _)| hierarchy.mount().display().to_string()),
             wait_for_start,
             preserve_fds,
             chrooted: false,
@@ -150,7 +162,6 @@ impl<'b> Prepared<'b> {
             plan,
             cgroup,
             unit,
-            resources: spec.resources.clone(),
             devices,
             rootfs,
             oci_version: spec.oci_version.to_string(),
@@ -167,7 +178,7 @@ impl<'b> Prepared<'b> {
 
     /// The limits, in the order in which they are written.
     pub fn limits(&self) -> Result<Vec<FileWrite<'_>>> {
-        compile_limits(&self.resources)
+        compile_limits(&self.spec.resources)
     }
 
     /// The checked configuration.
@@ -178,7 +189,8 @@ impl<'b> Prepared<'b> {
     /// The device rules in words, in their order.
     pub fn device_rules(&self) -> Vec<String> {
         let number = |number: Option<i64>| number.map_or("*".to_string(), |number| number.to_string());
-        self.resources
+        self.spec
+            .resources
             .devices
             .iter()
             .map(|rule| {
@@ -225,6 +237,18 @@ impl<'b> Prepared<'b> {
         self.plan = plan::compile(&self.spec, &self.host, &self.intent)?;
         Ok(())
     }
+}
+
+/// What the symbolic links say that crun's `copy-symlink` wants made anew; another source is bound as ever.
+fn source_links(spec: &ValidSpec<'_>) -> Vec<(usize, String)> {
+    let mounts = spec.mounts.iter().enumerate();
+    mounts
+        .filter(|(_, mount)| mount.options.iter().any(|option| &**option == "copy-symlink"))
+        .filter_map(|(index, mount)| {
+            let link = std::fs::read_link(mount.source.as_deref()?).ok()?;
+            Some((index, link.into_os_string().into_string().ok()?))
+        })
+        .collect()
 }
 
 /// Where there is no hierarchy, or only one that the user may not write to, a container without limits goes without.

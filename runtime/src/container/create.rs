@@ -12,7 +12,7 @@ use super::delete::run_poststop;
 use super::exec::namespace_flags;
 use super::scope::{self, Scope};
 use crate::cgroup::systemd::Unit;
-use crate::cgroup::{Cgroup, DeviceControl, Driver};
+use crate::cgroup::{Cgroup, DeviceControl, Driver, delegate_of};
 use crate::container_id::ContainerId;
 use crate::error::{Context, Error, Result};
 use crate::hooks::{self, Place};
@@ -21,7 +21,7 @@ use crate::plan::Layer;
 use crate::spawn::{self, Init, SpawnError};
 use crate::state::{Record, Root, StateDirectory, Status, boot_id, process_start};
 use crate::validate::{NamespaceKind, ValidSpec};
-use crate::{console, seed, sys, time};
+use crate::{console, resctrl, seed, sys, time};
 
 /// How a container is wanted.
 #[derive(Debug, Clone, Default)]
@@ -146,7 +146,7 @@ pub(super) fn set_up(
     warn: &mut dyn FnMut(&str),
 ) -> Result<Created> {
     // A source that is missing shows here, before anything has been made.
-    let opened = spawn::open(&prepared.plan).context(|| &bundle.config_name)?;
+    let mut opened = spawn::open(&prepared.plan).context(|| &bundle.config_name)?;
     let directory = root.reserve(id)?;
     let mut undo = Undo { directory: Some(directory), unit: None, cgroup: None, init: None };
     let directory = undo.directory.as_ref().ok_or_else(|| Error::new("no state directory"))?;
@@ -160,6 +160,11 @@ pub(super) fn set_up(
     } else {
         undo.cgroup = make_cgroup(prepared, directory)?;
     }
+    opened.open_cgroup(&prepared.plan)?;
+    let resctrl = match &prepared.spec().intel_rdt {
+        Some(intel_rdt) => Some(resctrl::prepare(intel_rdt, id, directory)?),
+        None => None,
+    };
     let gate = if prepared.plan.waits_for_start() { Some(directory.open_gate()?) } else { None };
 
     let mut attach = false;
@@ -187,6 +192,9 @@ pub(super) fn set_up(
         scope.release(cgroup, &prepared.limits()?)?;
     }
     let init = undo.init.as_mut().ok_or_else(|| Error::new("no init"))?;
+    if let Some(group) = &resctrl {
+        group.add(init.pid)?;
+    }
     let process =
         process_start(init.pid.as_raw_pid())?.ok_or_else(|| Error::new("init ended during the set-up"))?;
     let record = Record {
@@ -244,8 +252,9 @@ fn make_cgroup(prepared: &Prepared<'_>, directory: &StateDirectory) -> Result<Op
     };
     let filled =
         cgroup.apply(&limits).and_then(|()| cgroup.attach_devices(prepared.devices.as_ref(), control));
-    match filled {
-        Ok(_) => Ok(Some(cgroup)),
+    let delegate = delegate_of(prepared.spec()).filter(|_| prepared.is_privileged());
+    match filled.and_then(|_| delegate.map_or(Ok(()), |uid| cgroup.delegate(uid))) {
+        Ok(()) => Ok(Some(cgroup)),
         Err(error) => {
             // The first error is the one to report.
             let _ = cgroup.remove();

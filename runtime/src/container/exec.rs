@@ -92,7 +92,8 @@ pub fn exec(root: &Root, id: &ContainerId, options: &ExecOptions, warn: &mut dyn
     plan.warnings.iter().for_each(|warning| warn(warning));
     let signals = if options.detach { None } else { Some(ForwardedSignals::block()?) };
     let mut process = enter(&record, &spec, &plan, options)?;
-    let started = process.bring_up(&plan, &mut |_| Ok(())).and_then(|()| {
+    let grouped = directory.noted_resctrl().map_or(Ok(()), |group| group.add(process.pid));
+    let started = grouped.and_then(|()| process.bring_up(&plan, &mut |_| Ok(()))).and_then(|()| {
         if options.detach
             && let (Some(socket), Some(master)) = (&options.create.console_socket, process.console.take())
         {

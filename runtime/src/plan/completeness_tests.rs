@@ -56,7 +56,7 @@ impl<'p> Decoded<'p> {
     /// Path of a tree, and whether what is mounted below comes along.
     fn source(&self, tree: Tree<'p>) -> (String, bool) {
         match tree {
-            Tree::Path { path, recursive } => (string(path), recursive),
+            Tree::Path { path, recursive, nofollow: _ } => (string(path), recursive),
             Tree::Descriptor(index) => match &self.plan.descriptors[index as usize] {
                 Descriptor::Tree { path, recursive, .. } => (string(path), *recursive),
                 other => panic!("{}: {other:?} is no tree", self.name),
@@ -323,7 +323,17 @@ fn check_mount(decoded: &Decoded<'_>, index: usize, mount: &Value, place: usize)
                 );
             }
         }
-        Operation::Mount { kind, source, target, flags, parameters, attributes, propagation, .. } => {
+        Operation::Mount {
+            kind,
+            source,
+            target,
+            flags,
+            parameters,
+            attributes,
+            propagation,
+            copy_up,
+            ..
+        } => {
             assert!(!is_bind, "{field}");
             assert_eq!(string(target), destination, "{field}");
             assert_eq!(string(kind), text(&mount["type"]).replace("cgroup", "cgroup2"), "{field}");
@@ -333,7 +343,9 @@ fn check_mount(decoded: &Decoded<'_>, index: usize, mount: &Value, place: usize)
             let words: Vec<_> = strings(flags.iter()).into_iter().chain(pairs).collect();
             for option in &options {
                 let later = option == "ro" && !read_only_later.is_empty();
-                if !later {
+                if option == "tmpcopyup" {
+                    assert!(copy_up, "{field}");
+                } else if !later {
                     check_option(&field, option, attributes, propagation, &words);
                 }
             }

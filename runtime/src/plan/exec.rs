@@ -17,7 +17,6 @@ use crate::validate::{NamespaceKind, ValidSpec};
 /// # Errors
 /// As for [`super::compile`].
 pub fn compile_exec(spec: &ValidSpec<'_>, host: &Host, intent: &Intent) -> Result<Plan> {
-    super::refuse_unsupported(spec)?;
     let mut builder = Builder::new(host);
     compile_entering(&mut builder, spec, intent)?;
     compile_console(&mut builder, spec, false);

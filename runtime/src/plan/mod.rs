@@ -11,6 +11,7 @@ mod device;
 mod exec;
 mod identity;
 mod mount;
+mod mount_idmap;
 mod namespace;
 #[cfg(test)]
 mod tests;
@@ -25,8 +26,10 @@ use rustix::fs::Mode;
 use rustix::mount::{MountAttrFlags, MountPropagationFlags};
 
 use crate::error::{Error, Result};
+use crate::net_device::NetDevice;
 use crate::seccomp;
 use crate::seccomp_agent::Agent;
+use crate::spec::IdMapping;
 use crate::validate::{NamespaceKind, RootfsPropagation, ValidSpec};
 
 pub use exec::{compile_exec, compile_hook};
@@ -59,10 +62,14 @@ pub struct Intent {
     pub rootfs: String,
     /// Where the container's cgroup lies, for a cgroup mount that the kernel refuses.
     pub cgroup: Option<String>,
+    /// Where the whole hierarchy lies: what a container without a cgroup namespace sees.
+    pub cgroup_mount: Option<String>,
     /// Whether init waits for `start`; `run` does not.
     pub wait_for_start: bool,
     /// How many descriptors from 3 on the program gets.
     pub preserve_fds: u32,
+    /// Texts of the symbolic links that mounts with `copy-symlink` have as their sources, with the mounts' indexes.
+    pub source_links: Vec<(usize, String)>,
     /// Whether the container that is entered is only a chroot, so that its namespaces do not lead to its root.
     pub chrooted: bool,
     /// `--no-pivot`: chroot instead of pivot_root.
@@ -87,7 +94,7 @@ pub enum Layer {
 }
 
 /// What the runtime opens before the clone, and init knows by its index.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq)]
 pub enum Descriptor {
     /// A detached copy of the mounts at a path.
     Tree {
@@ -101,6 +108,10 @@ pub enum Descriptor {
         procfs: bool,
         /// Whether a missing one is no error.
         optional: bool,
+        /// Whether a symbolic link at the end of the path is meant itself.
+        nofollow: bool,
+        /// Whose maps the owners on it go through.
+        idmap: Option<MountIdmap>,
     },
     /// The listening socket that `start` connects to.
     Listener,
@@ -108,6 +119,29 @@ pub enum Descriptor {
     Given,
     /// A namespace that only init can join, by its path.
     Namespace(NamespaceKind, String),
+}
+
+/// How the owners on a mount are mapped: mount_setattr(2), MOUNT_ATTR_IDMAP.
+#[derive(Debug, Clone, PartialEq)]
+pub struct MountIdmap {
+    /// The maps.
+    pub owners: MountOwners,
+    /// Whether the mounts below are mapped as well.
+    pub recursive: bool,
+}
+
+/// Where a mount's maps come from.
+#[derive(Debug, Clone, PartialEq)]
+pub enum MountOwners {
+    /// A user namespace is made for them: ids on disk are those inside.
+    Maps {
+        /// uid_map, line by line.
+        uid: Vec<IdMapping>,
+        /// gid_map, line by line.
+        gid: Vec<IdMapping>,
+    },
+    /// The user namespace at a path.
+    Namespace(String),
 }
 
 /// The container as data: what the runtime prepares, and what init does.
@@ -121,6 +155,8 @@ pub struct Plan {
     pub descriptors: Vec<Descriptor>,
     /// Written to /proc/PID/oom_score_adj after the clone.
     pub oom_score_adj: Option<i32>,
+    /// Interfaces that move into the network namespace.
+    pub net_devices: Vec<NetDevice>,
     /// Whether init starts from the seed namespace.
     pub from_seed: bool,
     /// Where the root gets mounted in the runtime's own namespace, to be unmounted when the container goes.
@@ -198,6 +234,7 @@ impl<'h> Builder<'h> {
             mappings,
             descriptors,
             oom_score_adj: spec.process.oom_score_adj,
+            net_devices: Vec::new(),
             from_seed,
             mounts_at: None,
             terminal: spec.process.terminal,
@@ -234,9 +271,11 @@ impl<'h> Builder<'h> {
                 field: field.to_string(),
                 procfs,
                 optional,
+                nofollow: false,
+                idmap: None,
             }))
         } else {
-            Tree::Path { path, recursive }
+            Tree::Path { path, recursive, nofollow: false }
         }
     }
 }
@@ -265,7 +304,6 @@ fn strings(bytes: &[u8]) -> Result<Strings<'_>> {
 /// # Errors
 /// What cannot be done on this host or is not supported is named by its field; nothing has happened then.
 pub fn compile(spec: &ValidSpec<'_>, host: &Host, intent: &Intent) -> Result<Plan> {
-    refuse_unsupported(spec)?;
     let namespaces = namespace::compile(spec)?;
     let mappings = namespace::compile_mappings(spec, &namespaces, host)?;
     let own_user_namespace = namespaces.makes(NamespaceKind::User) || namespaces.joins(NamespaceKind::User);
@@ -281,8 +319,9 @@ pub fn compile(spec: &ValidSpec<'_>, host: &Host, intent: &Intent) -> Result<Pla
     let mut builder = Builder::new(host);
 
     compile_beginning(&mut builder, &namespaces, &mappings, intent)?;
+    let net_devices = compile_net_devices(spec, host)?;
     compile_late_namespaces(&mut builder, spec, &namespaces)?;
-    if namespaces.makes(NamespaceKind::Network) {
+    if namespaces.makes(NamespaceKind::Network) || !net_devices.is_empty() {
         builder.push(Operation::SendNetlinkSocket {});
     }
     let read_only_later =
@@ -294,19 +333,20 @@ pub fn compile(spec: &ValidSpec<'_>, host: &Host, intent: &Intent) -> Result<Pla
 
     let inherits = !namespaces.makes(NamespaceKind::Mount) && !namespaces.joins(NamespaceKind::Mount);
     let mounts_at = inherits.then(|| intent.rootfs.clone());
-    Ok(Plan { mounts_at, ..builder.finish(spec, namespaces, mappings, from_seed, intent) })
+    Ok(Plan { mounts_at, net_devices, ..builder.finish(spec, namespaces, mappings, from_seed, intent) })
 }
 
-/// Until each of these has its operation, asking for one is an error: nothing is ignored in silence.
-fn refuse_unsupported(spec: &ValidSpec<'_>) -> Result<()> {
-    let asked =
-        [("linux.netDevices", !spec.net_devices.is_empty()), ("linux.intelRdt", spec.intel_rdt.is_some())];
-    match asked.iter().find(|(_, asked)| *asked) {
-        Some((field, _)) => {
-            Err(Error::new(format!("{field}: not supported by this version of pillbox: leave it out")))
-        }
-        None => Ok(()),
+fn compile_net_devices(spec: &ValidSpec<'_>, host: &Host) -> Result<Vec<NetDevice>> {
+    if !spec.net_devices.is_empty() && !host.privileged {
+        return Err(Error::new(
+            "linux.netDevices: only a privileged runtime can move the host's interfaces: run pillbox as root, or leave it out",
+        ));
     }
+    let devices = spec.net_devices.iter().map(|(device, crate::spec::linux::NetDevice { name })| NetDevice {
+        name: device.to_string(),
+        new_name: name.as_deref().filter(|name| !name.is_empty()).map(str::to_string),
+    });
+    Ok(devices.collect())
 }
 
 /// First init makes sure that it cannot outlive a failed start, and that nobody looks in.
@@ -380,7 +420,7 @@ fn compile_file_system(
     }
     compile_root(builder, spec, from_seed, own_user_namespace, intent)?;
 
-    let read_only_later = mount::compile(builder, spec, own_user_namespace, intent.cgroup.as_deref())?;
+    let read_only_later = mount::compile(builder, spec, namespaces, own_user_namespace, intent)?;
     device::compile(builder, spec, own_user_namespace)?;
     let hooks = &spec.hooks;
     if !(hooks.prestart.is_empty() && hooks.create_runtime.is_empty() && hooks.create_container.is_empty()) {
@@ -392,13 +432,8 @@ fn compile_file_system(
     } else {
         builder.push(Operation::PivotRoot {});
     }
-    let after = match spec.rootfs_propagation {
-        RootfsPropagation::Shared => MountPropagationFlags::SHARED,
-        RootfsPropagation::Unbindable => MountPropagationFlags::UNBINDABLE,
-        _ => MountPropagationFlags::empty(),
-    };
-    if !after.is_empty() {
-        set_attributes(builder, c"/", MountAttrFlags::empty(), after);
+    if spec.rootfs_propagation == RootfsPropagation::Shared {
+        set_propagation(builder, spec, MountPropagationFlags::SHARED);
     }
     Ok(read_only_later)
 }
@@ -466,7 +501,21 @@ fn compile_surroundings(
     for path in &spec.masked_paths {
         builder.push(Operation::MaskPath { path: &c_string("linux.maskedPaths", path)? });
     }
+    // Masks and read-only paths are binds: they come before nothing can be bound any more.
+    if spec.rootfs_propagation == RootfsPropagation::Unbindable {
+        set_propagation(builder, spec, MountPropagationFlags::UNBINDABLE);
+    }
     Ok(())
+}
+
+/// What the root, and with `r…` every mount, is in the end.
+fn set_propagation(builder: &mut Builder<'_>, spec: &ValidSpec<'_>, propagation: MountPropagationFlags) {
+    builder.push(Operation::SetMountAttributes {
+        target: c"/",
+        set: MountAttrFlags::empty(),
+        propagation,
+        recursive: spec.rootfs_propagation_recursive,
+    });
 }
 
 /// The program's stdio: a terminal of its own, or what the caller gave.

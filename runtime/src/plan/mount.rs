@@ -5,11 +5,13 @@ use std::ffi::{CStr, CString};
 use pillbox_init::plan::{Operation, TargetRule, Tree};
 use rustix::mount::{MountAttrFlags, MountPropagationFlags};
 
-use super::{Builder, Layer, c_string, string_bytes, strings};
+use super::mount_idmap::{self, IdmapOption};
+use super::namespace::Namespaces;
+use super::{Builder, Descriptor, Intent, Layer, c_string, string_bytes, strings};
 use crate::error::{Error, Result};
 use crate::spec::Mount;
 use crate::spec::json::List;
-use crate::validate::{RootfsPropagation, ValidSpec};
+use crate::validate::{NamespaceKind, RootfsPropagation, ValidSpec};
 
 /// fsconfig(2) takes strings up to this length; longer data goes through mount(2).
 const PARAMETER_MAX: usize = 255;
@@ -42,6 +44,15 @@ struct Options<'a> {
     recursive_clear: MountAttrFlags,
     propagation: MountPropagationFlags,
     recursive_propagation: bool,
+    remount: bool,
+    /// tmpcopyup: a tmpfs begins with what it covers.
+    copy_up: bool,
+    /// crun's: a source that is a symbolic link is made anew instead of bound.
+    copy_symlink: bool,
+    /// crun's `src-nofollow` and `dest-nofollow`: a symbolic link at the end is meant itself.
+    source_nofollow: bool,
+    target_nofollow: bool,
+    idmap: Option<IdmapOption<'a>>,
     /// Flags of the file system itself (`sync`).
     flags: Vec<&'a str>,
     /// The rest, which only the file system understands.
@@ -103,6 +114,12 @@ fn parse_options<'a>(field: &str, mount: &'a Mount<'_>) -> Result<Options<'a>> {
         recursive_clear: none,
         propagation: MountPropagationFlags::empty(),
         recursive_propagation: false,
+        remount: false,
+        copy_up: false,
+        copy_symlink: false,
+        source_nofollow: false,
+        target_nofollow: false,
+        idmap: None,
         flags: Vec::new(),
         data: Vec::new(),
     };
@@ -120,21 +137,33 @@ fn parse_options<'a>(field: &str, mount: &'a Mount<'_>) -> Result<Options<'a>> {
         } else if let Some((attribute, set)) = option.strip_prefix('r').and_then(attribute) {
             options.recursive_set.set(attribute, set);
             options.recursive_clear.set(attribute, !set);
+        } else if let Some(idmap) = IdmapOption::parse(option) {
+            options.idmap = Some(idmap);
         } else {
             match &**option {
                 "" | "defaults" | "async" | "nomand" | "silent" | "loud" | "noiversion" | "nolazytime" => {}
                 "bind" => options.bind = true,
                 "rbind" => (options.bind, options.recursive) = (true, true),
                 "sync" | "dirsync" | "mand" | "lazytime" | "iversion" => options.flags.push(option),
-                "remount" | "tmpcopyup" | "copy-symlink" | "idmap" | "ridmap" => {
-                    return Err(Error::new(format!(
-                        "{field}.options: {:?}: not supported by this version of pillbox: leave it out",
-                        &**option
-                    )));
-                }
+                "remount" => options.remount = true,
+                "tmpcopyup" => options.copy_up = true,
+                "copy-symlink" => options.copy_symlink = true,
+                "src-nofollow" => options.source_nofollow = true,
+                "dest-nofollow" => options.target_nofollow = true,
                 data => options.data.push(data),
             }
         }
+    }
+    if options.copy_up && (options.bind || options.remount || mount.kind.as_deref() != Some("tmpfs")) {
+        return Err(Error::new(format!(
+            "{field}.options: \"tmpcopyup\" is for a mount of type \"tmpfs\" only"
+        )));
+    }
+    if !options.bind {
+        // A new file system has nothing below: there recursive options are plain ones.
+        options.set.remove(options.recursive_clear);
+        options.set.insert(options.recursive_set);
+        (options.recursive_set, options.recursive_clear) = (none, none);
     }
     Ok(options)
 }
@@ -153,8 +182,9 @@ pub fn knows_option(option: &str) -> bool {
 pub fn compile(
     builder: &mut Builder<'_>,
     spec: &ValidSpec<'_>,
+    namespaces: &Namespaces,
     own_user_namespace: bool,
-    cgroup: Option<&str>,
+    intent: &Intent,
 ) -> Result<Vec<CString>> {
     let mut read_only_later = Vec::new();
     let label = spec
@@ -166,13 +196,21 @@ pub fn compile(
         let field = format!("mounts[{index}]");
         let mut options = parse_options(&field, mount)?;
         let destination = normalize(&mount.destination);
-        if !(mount.uid_mappings.is_empty() && mount.gid_mappings.is_empty()) {
-            return Err(Error::new(format!(
-                "{field}.uidMappings: not supported by this version of pillbox: leave them out"
-            )));
+        let target = c_string(&field, &destination)?;
+        if options.remount {
+            compile_remount(builder, &field, mount, &target, &options)?;
+            continue;
         }
         let rule = target_rule(&field, &destination, mount, &options)?;
-        let target = c_string(&field, &destination)?;
+        let idmap =
+            mount_idmap::compile(builder, spec, namespaces, &field, mount, options.idmap, options.bind)?;
+        let link =
+            intent.source_links.iter().find(|(of, _)| *of == index && options.copy_symlink && options.bind);
+        if let Some((_, link)) = link {
+            let link = c_string(&field, link)?;
+            builder.push(Operation::CopySymlink { path: &target, target: &link });
+            continue;
+        }
         let later = spec.mounts[index + 1..].iter().map(|later| normalize(&later.destination));
         if !options.bind
             && options.set.contains(MountAttrFlags::MOUNT_ATTR_RDONLY)
@@ -183,7 +221,12 @@ pub fn compile(
         }
         if options.bind {
             compile_bind(builder, spec, &field, mount, &target, rule, &options)?;
+            if let Some(Descriptor::Tree { idmap: of_source, .. }) = builder.descriptors.last_mut() {
+                *of_source = idmap;
+            }
         } else {
+            let own_view = namespaces.makes(NamespaceKind::Cgroup) || namespaces.joins(NamespaceKind::Cgroup);
+            let cgroup = if own_view { &intent.cgroup } else { &intent.cgroup_mount }.as_deref();
             if let (Some(label), false) =
                 (&label, options.data.iter().any(|data| data.starts_with("context=")))
             {
@@ -250,7 +293,53 @@ fn target_rule(
         )));
     }
     let kernel_file_system = !options.bind && matches!(kind, "proc" | "sysfs");
-    Ok(if kernel_file_system { TargetRule::NoSymlinks } else { TargetRule::Ordinary })
+    Ok(match (kernel_file_system, options.target_nofollow && options.bind) {
+        (true, _) => TargetRule::NoSymlinks,
+        (_, true) => TargetRule::NoFollow,
+        _ => TargetRule::Ordinary,
+    })
+}
+
+/// `remount` changes what is mounted at the destination: with `bind` this mount, else its file system too.
+fn compile_remount(
+    builder: &mut Builder<'_>,
+    field: &str,
+    mount: &Mount<'_>,
+    target: &CStr,
+    options: &Options<'_>,
+) -> Result<()> {
+    let all = MountAttrFlags::MOUNT_ATTR_RDONLY
+        | MountAttrFlags::MOUNT_ATTR_NOSUID
+        | MountAttrFlags::MOUNT_ATTR_NODEV
+        | MountAttrFlags::MOUNT_ATTR_NOEXEC
+        | MountAttrFlags::MOUNT_ATTR_NODIRATIME
+        | MountAttrFlags::MOUNT_ATTR_NOSYMFOLLOW;
+    if !(mount.uid_mappings.is_empty() && options.idmap.is_none()) {
+        return Err(Error::new(format!(
+            "{field}.options: \"remount\": a mount that is there already cannot be id-mapped"
+        )));
+    }
+    if let (true, Some(data)) = (options.bind, options.data.first()) {
+        return Err(Error::new(format!("{field}.options: {data:?} is no option of a bind mount")));
+    }
+    let (parameters, flags): (Vec<&str>, Vec<&str>) =
+        options.data.iter().partition(|data| data.contains('='));
+    // As with mount(2), the file system becomes writable unless "ro" is said again.
+    let read_only = if options.set.contains(MountAttrFlags::MOUNT_ATTR_RDONLY) { "ro" } else { "rw" };
+    let flags = string_bytes([read_only].into_iter().chain(options.flags.iter().copied()).chain(flags));
+    let parameters =
+        string_bytes(parameters.iter().filter_map(|pair| pair.split_once('=')).flat_map(<[&str; 2]>::from));
+    builder.push(Operation::Remount {
+        target,
+        set: options.set,
+        // All attributes are stated anew, but access times only where they are named: mount(2), MS_REMOUNT.
+        clear: (all - options.set) | options.clear,
+        reconfigure: !options.bind,
+        flags: strings(&flags)?,
+        parameters: strings(&parameters)?,
+        propagation: options.propagation,
+    });
+    Ok(())
 }
 
 fn compile_bind(
@@ -272,17 +361,13 @@ fn compile_bind(
     }
     let source = c_string(field, source)?;
     let procfs = target == c"/proc";
-    let tree = builder.tree(&source, options.recursive, &format!("{field}.source"), procfs, false);
-    let shared = spec.rootfs_propagation == RootfsPropagation::Shared;
-    let asked = options.propagation;
-    // A peer of the host's mount would carry the container's mounts out: only who asks for a shared root gets one.
-    let (first, second) = if asked.is_empty() {
-        (if shared { MountPropagationFlags::empty() } else { MountPropagationFlags::PRIVATE }, None)
-    } else if asked == MountPropagationFlags::SHARED && !shared {
-        (MountPropagationFlags::DOWNSTREAM, Some(asked))
-    } else {
-        (asked, None)
-    };
+    let mut tree = builder.tree(&source, options.recursive, &format!("{field}.source"), procfs, false);
+    if let Tree::Path { nofollow, .. } = &mut tree {
+        *nofollow = options.source_nofollow;
+    } else if let Some(Descriptor::Tree { nofollow, .. }) = builder.descriptors.last_mut() {
+        *nofollow = options.source_nofollow;
+    }
+    let (first, recursive, second) = compile_propagation(spec, options);
     builder.push(Operation::BindMount {
         tree,
         target,
@@ -292,7 +377,7 @@ fn compile_bind(
         recursive_set: options.recursive_set,
         recursive_clear: options.recursive_clear,
         propagation: first,
-        recursive_propagation: options.recursive_propagation || asked.is_empty() || second.is_some(),
+        recursive_propagation: recursive,
     });
     if let Some(propagation) = second {
         builder.push(Operation::SetMountAttributes {
@@ -303,6 +388,29 @@ fn compile_bind(
         });
     }
     Ok(())
+}
+
+/// What a bind mount becomes before it is attached, whether with the mounts below, and what it becomes then.
+fn compile_propagation(
+    spec: &ValidSpec<'_>,
+    options: &Options<'_>,
+) -> (MountPropagationFlags, bool, Option<MountPropagationFlags>) {
+    type Propagation = MountPropagationFlags;
+    let asked = options.propagation;
+    let recursive = options.recursive_propagation;
+    // A peer of the host's mount would carry the container's mounts out: only who asks for a shared root gets one.
+    match spec.rootfs_propagation {
+        RootfsPropagation::Shared => (asked, recursive, None),
+        RootfsPropagation::Slave if asked.is_empty() => (Propagation::DOWNSTREAM, true, None),
+        _ if asked.is_empty() => (Propagation::PRIVATE, true, None),
+        // rprivate: nothing of the host's mounts is ever heard, so that there is nothing to be a slave of.
+        RootfsPropagation::Private if spec.rootfs_propagation_recursive => {
+            (Propagation::PRIVATE, true, Some(asked))
+        }
+        _ if (recursive || !options.recursive) && asked != Propagation::SHARED => (asked, recursive, None),
+        // What is said of the top alone leaves the mounts below as they are, which is peers of the host's.
+        _ => (Propagation::DOWNSTREAM, true, Some(asked)),
+    }
 }
 
 /// One part of the host's file system for a throwaway container.
@@ -356,15 +464,10 @@ fn compile_new(
         "cgroup" => "cgroup2",
         kind => kind,
     };
-    if !(options.recursive_set | options.recursive_clear).is_empty() {
-        return Err(Error::new(format!(
-            "{field}.options: recursive options (rro, rnosuid …) are for bind mounts: a new file system has nothing below"
-        )));
-    }
     let kind_text = c_string(field, kind)?;
     let source = c_string(field, mount.source.as_deref().unwrap_or(kind))?;
     // A terminal group or a label is the file system's business, and so is everything that is no mount option.
-    if options.data.iter().any(|data| data.len() > PARAMETER_MAX) {
+    if options.data.iter().any(|data| data.len() > PARAMETER_MAX) && !options.copy_up {
         let data = c_string(field, &options.data.join(","))?;
         builder.push(Operation::MountWithData {
             kind: &kind_text,
@@ -382,7 +485,7 @@ fn compile_new(
     let parameters = parameters.iter().filter_map(|pair| pair.split_once('=')).map(unquoted);
     let parameters = string_bytes(parameters.flat_map(<[&str; 2]>::from));
     let substitute = match kind {
-        // Without a cgroup namespace of its own, or in a user namespace that may not: the container's own part.
+        // What a user namespace may not mount is bound: with a cgroup namespace the container's own part.
         "cgroup2" => Some(c_string(field, cgroup.unwrap_or("/sys/fs/cgroup"))?),
         "sysfs" if own_user_namespace => Some(c"/sys".to_owned()),
         _ => None,
@@ -399,6 +502,8 @@ fn compile_new(
         parameters: strings(&parameters)?,
         attributes: options.set,
         propagation: options.propagation,
+        take_mode: kind == "tmpfs" && !options.data.iter().any(|data| data.starts_with("mode=")),
+        copy_up: options.copy_up,
         otherwise: otherwise as Option<Tree<'_>>,
     });
     Ok(())
@@ -441,6 +546,48 @@ mod tests {
     #[test]
     fn what_no_table_knows_is_the_file_systems() {
         assert_eq!(options(&["size=64k", "newinstance", "nosuid"]).data, ["size=64k", "newinstance"]);
+    }
+
+    #[test]
+    fn recursive_options_of_a_new_file_system_are_plain() {
+        let parsed = options(&["nodev", "rro", "rdev"]);
+        assert_eq!(parsed.set, MountAttrFlags::MOUNT_ATTR_RDONLY);
+        assert!((parsed.recursive_set | parsed.recursive_clear).is_empty());
+    }
+
+    #[test]
+    fn tmpcopyup_is_refused_where_nothing_can_be_copied() {
+        for (kind, list) in [
+            ("tmpfs", &["bind", "tmpcopyup"][..]),
+            ("tmpfs", &["remount", "tmpcopyup"]),
+            ("proc", &["tmpcopyup"]),
+        ] {
+            let options = List(list.iter().map(|option| (*option).into()).collect());
+            let mount = Mount { kind: Some(kind.into()), options, ..Mount::default() };
+            assert!(parse_options("mounts[0]", &mount).is_err(), "{kind} {list:?}");
+        }
+    }
+
+    #[test]
+    fn a_bind_is_a_peer_of_the_hosts_mount_only_with_a_shared_root() {
+        let words =
+            ["", "private", "rprivate", "slave", "rslave", "shared", "rshared", "unbindable", "runbindable"];
+        for root in [
+            RootfsPropagation::Default,
+            RootfsPropagation::Private,
+            RootfsPropagation::Slave,
+            RootfsPropagation::Unbindable,
+        ] {
+            for word in words {
+                let spec = ValidSpec { rootfs_propagation: root, ..ValidSpec::default() };
+                let (first, recursive, _) = compile_propagation(&spec, &options(&["rbind", word]));
+                // What is no peer any more cannot become one of the same again.
+                assert!(
+                    recursive && !first.is_empty() && first != MountPropagationFlags::SHARED,
+                    "{root:?} {word}"
+                );
+            }
+        }
     }
 
     #[test]

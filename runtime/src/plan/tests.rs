@@ -30,6 +30,7 @@ pub(super) fn intent() -> Intent {
         id: "golden".into(),
         rootfs: "/bundle/rootfs".into(),
         cgroup: Some("/sys/fs/cgroup/golden".into()),
+        cgroup_mount: Some("/sys/fs/cgroup".into()),
         wait_for_start: true,
         ..Intent::default()
     }
@@ -73,6 +74,7 @@ fn describe_plan(plan: &Plan) -> String {
         mappings,
         descriptors,
         oom_score_adj,
+        net_devices,
         from_seed,
         mounts_at,
         terminal,
@@ -98,9 +100,15 @@ fn describe_plan(plan: &Plan) -> String {
     }
     for (index, descriptor) in descriptors.iter().enumerate() {
         line(&match descriptor {
-            Descriptor::Tree { path, recursive, field, procfs, optional } => {
+            Descriptor::Tree { path, recursive, field, procfs, optional, nofollow, idmap } => {
                 let mut line = format!("descriptor {index}: {} for {field}", path.to_string_lossy());
-                for (word, is_set) in [("recursive", recursive), ("procfs", procfs), ("optional", optional)] {
+                for (word, is_set) in [
+                    ("recursive", recursive),
+                    ("procfs", procfs),
+                    ("optional", optional),
+                    ("nofollow", nofollow),
+                    ("id-mapped", &idmap.is_some()),
+                ] {
                     if *is_set {
                         line = format!("{line}, {word}");
                     }
@@ -117,6 +125,7 @@ fn describe_plan(plan: &Plan) -> String {
     line(&format!(
         "oom_score_adj: {oom_score_adj:?}, from seed: {from_seed}, terminal: {terminal}, preserved: {preserve_fds}"
     ));
+    net_devices.iter().for_each(|device| line(&format!("network device: {device:?}")));
     if let Some(path) = mounts_at {
         line(&format!("mounts at {path} of the runtime's namespace"));
     }

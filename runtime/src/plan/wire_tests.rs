@@ -50,7 +50,7 @@ fn examples() -> Vec<Operation<'static>> {
     let (set, none) = (MountAttrFlags::from_bits_retain(u32::MAX), MountAttrFlags::empty());
     let (slave, unset) =
         (MountPropagationFlags::DOWNSTREAM | MountPropagationFlags::REC, MountPropagationFlags::empty());
-    let path = Tree::Path { path: c"/a b", recursive: true };
+    let path = Tree::Path { path: c"/a b", recursive: true, nofollow: true };
     let all = Capabilities(u64::MAX);
     let flags = of(b"newinstance\0\0sync\0");
     let parameters = of(b"mode\x00755\0size\0\0");
@@ -78,6 +78,8 @@ fn examples() -> Vec<Operation<'static>> {
             parameters,
             attributes: set,
             propagation: slave,
+            take_mode: true,
+            copy_up: false,
             otherwise: Some(path),
         },
         Operation::Mount {
@@ -89,6 +91,8 @@ fn examples() -> Vec<Operation<'static>> {
             parameters: Strings::default(),
             attributes: none,
             propagation: unset,
+            take_mode: false,
+            copy_up: true,
             otherwise: None,
         },
         Operation::MountWithData {
@@ -111,6 +115,16 @@ fn examples() -> Vec<Operation<'static>> {
             recursive_propagation: true,
         },
         Operation::SetMountAttributes { target: c"/", set, propagation: unset, recursive: true },
+        Operation::Remount {
+            target: c"/proc",
+            set,
+            clear: none,
+            reconfigure: true,
+            flags,
+            parameters,
+            propagation: slave,
+        },
+        Operation::CopySymlink { path: c"/etc/mtab", target: c"../proc/mounts" },
         Operation::MakeNode {
             path: c"/dev/x",
             kind: NodeKind::Block,

@@ -4,7 +4,6 @@
 //! [`Reader`], compiled once: through serde's visitors the same structs took more than twice the code.
 
 use std::borrow::Cow;
-use std::collections::HashMap;
 use std::fmt;
 use std::ops::Deref;
 
@@ -227,16 +226,17 @@ pub(crate) use object;
 /// For keys with repetitions: which element stands where, when the last of equal keys counts and takes the
 /// place of the first. None when no key is repeated.
 pub(crate) fn latest_of_each(keys: &[&str]) -> Option<Vec<usize>> {
-    let mut places = HashMap::with_capacity(keys.len());
-    let mut latest = Vec::with_capacity(keys.len());
-    for (index, key) in keys.iter().enumerate() {
-        let place = *places.entry(*key).or_insert(latest.len());
-        match latest.get_mut(place) {
-            Some(earlier) => *earlier = index,
-            None => latest.push(index),
-        }
+    let mut order: Vec<usize> = (0..keys.len()).collect();
+    order.sort_unstable_by(|&left, &right| keys[left].cmp(keys[right]).then(left.cmp(&right)));
+    let same = |left: &usize, right: &usize| keys[*left] == keys[*right];
+    if !order.windows(2).any(|pair| same(&pair[0], &pair[1])) {
+        return None;
     }
-    (latest.len() < keys.len()).then_some(latest)
+    let mut latest = vec![None; keys.len()];
+    for equal in order.chunk_by(same) {
+        latest[equal[0]] = equal.last().copied();
+    }
+    Some(latest.into_iter().flatten().collect())
 }
 
 /// The elements at `places`, each of which occurs once.

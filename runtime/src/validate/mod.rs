@@ -63,6 +63,8 @@ pub struct ValidSpec<'a> {
     pub net_devices: Map<'a, NetDevice<'a>>,
     pub seccomp: Option<Seccomp<'a>>,
     pub rootfs_propagation: RootfsPropagation,
+    /// Whether that is said of all mounts (`rshared`), not of the root alone.
+    pub rootfs_propagation_recursive: bool,
     pub masked_paths: List<Text<'a>>,
     pub readonly_paths: List<Text<'a>>,
     pub mount_label: Option<Text<'a>>,
@@ -93,7 +95,8 @@ pub fn validate<'a>(mut spec: Spec<'a>) -> Result<ValidSpec<'a>> {
         None => ValidProcess { cwd: "/".into(), ..ValidProcess::default() },
     };
     // Checked where it lies and then taken apart: the other way round each error has two dozen values to drop.
-    let Checked { namespaces, devices, rootfs_propagation } = check(&mut spec, &mut warnings)?;
+    let Checked { namespaces, devices, rootfs_propagation, rootfs_propagation_recursive } =
+        check(&mut spec, &mut warnings)?;
 
     let Spec { oci_version, root, process: _, hostname, domainname, mounts, hooks, annotations, linux } =
         spec;
@@ -135,6 +138,7 @@ pub fn validate<'a>(mut spec: Spec<'a>) -> Result<ValidSpec<'a>> {
         net_devices,
         seccomp,
         rootfs_propagation,
+        rootfs_propagation_recursive,
         masked_paths,
         readonly_paths,
         mount_label,
@@ -151,6 +155,7 @@ struct Checked<'a> {
     namespaces: Vec<ValidNamespace<'a>>,
     devices: Vec<ValidDevice<'a>>,
     rootfs_propagation: RootfsPropagation,
+    rootfs_propagation_recursive: bool,
 }
 
 /// Checks all but the process; empty strings become absent, relative destinations absolute.
@@ -205,6 +210,7 @@ fn check<'a>(spec: &mut Spec<'a>, warnings: &mut Vec<String>) -> Result<Checked<
     Ok(Checked {
         devices: device::validate_devices(devices)?,
         rootfs_propagation: mount::parse_propagation(rootfs_propagation.as_deref())?,
+        rootfs_propagation_recursive: rootfs_propagation.as_ref().is_some_and(|word| word.starts_with('r')),
         namespaces,
     })
 }

@@ -80,8 +80,24 @@ fn weights_of_shares() {
     for (shares, weight) in expected {
         assert_eq!(weight_of_shares(shares), weight, "{shares}");
     }
-    let weights: Vec<_> = (1..=262_144).map(weight_of_shares).collect();
-    assert!(weights.is_sorted() && weights.iter().all(|weight| (1..=10_000).contains(weight)));
+}
+
+/// The same as with floating point, which other runtimes use, for all shares that there are: both grow with the
+/// shares, so that the ends of each weight's range say it.
+#[test]
+fn weights_are_those_of_the_formula() {
+    let formula = |shares: u64| {
+        let log = (shares as f64).log2();
+        10f64.powf((log * log + 125.0 * log) / 612.0 - 7.0 / 34.0).ceil() as u64
+    };
+    let mut next = formula(2);
+    for shares in 2..=262_144 {
+        let weight = next;
+        next = formula(shares + 1);
+        if next != weight || formula(shares - 1) != weight {
+            assert_eq!(weight_of_shares(shares), weight, "{shares}");
+        }
+    }
 }
 
 #[test]

@@ -1,0 +1,177 @@
+//! tmpcopyup: what a new tmpfs is going to cover, copied into it.
+//!
+//! Everything goes name by name on descriptors of folders, and no symbolic link is ever followed: wherever the
+//! image's links point to, and whoever changes the image meanwhile, only what lies in the folder is read.
+
+use core::ffi::CStr;
+use core::mem::MaybeUninit;
+
+use heapless::Vec;
+use rustix::fd::{AsFd, OwnedFd};
+use rustix::fs::{AtFlags, FileType, Mode, OFlags, RawDir, Stat, Timespec, Timestamps, XattrFlags};
+use rustix::io::Errno;
+use rustix::process::{Gid, Uid};
+
+use crate::exec::PATH_MAX;
+use crate::execute::c_str;
+
+/// Folders in folders; each level holds two descriptors and a few kilobytes of the stack.
+const DEPTH_MAX: u32 = 64;
+
+/// Room for the names of a file's extended attributes, and for one value; what is longer stays behind.
+const ATTRIBUTE_NAMES_MAX: usize = 1024;
+const ATTRIBUTE_MAX: usize = 4096;
+
+/// Copies what lies in `from` into `to`; the name of what could not be copied comes into `culprit`.
+pub fn copy<const N: usize>(from: &OwnedFd, to: &OwnedFd, culprit: &mut Vec<u8, N>) -> Result<(), Errno> {
+    // The target is only a place (O_PATH): to list it takes a descriptor of its own.
+    let from = open(from, c".", OFlags::RDONLY | OFlags::DIRECTORY)?;
+    let to = open(to, c".", OFlags::RDONLY | OFlags::DIRECTORY)?;
+    copy_folder(&from, &to, 0, culprit)
+}
+
+/// Opens one name in a folder, never through a link, never waiting.
+fn open(folder: &OwnedFd, name: &CStr, flags: OFlags) -> Result<OwnedFd, Errno> {
+    let flags = flags | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
+    rustix::fs::openat(folder, name, flags, Mode::empty())
+}
+
+fn copy_folder<const N: usize>(
+    from: &OwnedFd,
+    to: &OwnedFd,
+    depth: u32,
+    culprit: &mut Vec<u8, N>,
+) -> Result<(), Errno> {
+    if depth == DEPTH_MAX {
+        return Err(Errno::LOOP);
+    }
+    let mut space = [const { MaybeUninit::<u8>::uninit() }; 2048];
+    let mut entries = RawDir::new(from, &mut space);
+    while let Some(entry) = entries.next() {
+        let entry = entry?;
+        let name = entry.file_name();
+        if name == c"." || name == c".." {
+            continue;
+        }
+        if let Err(errno) = copy_entry(from, to, name, depth, culprit) {
+            // Set by whatever failed first, which lies deepest.
+            if culprit.is_empty() {
+                let _ = culprit.extend_from_slice(name.to_bytes());
+            }
+            return Err(errno);
+        }
+    }
+    Ok(())
+}
+
+fn copy_entry<const N: usize>(
+    from: &OwnedFd,
+    to: &OwnedFd,
+    name: &CStr,
+    depth: u32,
+    culprit: &mut Vec<u8, N>,
+) -> Result<(), Errno> {
+    let status = rustix::fs::statat(from, name, AtFlags::SYMLINK_NOFOLLOW)?;
+    match FileType::from_raw_mode(status.st_mode) {
+        FileType::Directory => {
+            let source = open(from, name, OFlags::RDONLY | OFlags::DIRECTORY)?;
+            rustix::fs::mkdirat(to, name, Mode::RWXU)?;
+            let made = open(to, name, OFlags::RDONLY | OFlags::DIRECTORY)?;
+            copy_folder(&source, &made, depth + 1, culprit)?;
+            copy_attributes(&source, &made, &status)
+        }
+        FileType::RegularFile => copy_file(from, to, name),
+        FileType::Symlink => copy_link(from, to, name, &status),
+        kind => copy_node(to, name, kind, &status),
+    }
+}
+
+#[inline(never)]
+fn copy_file(from: &OwnedFd, to: &OwnedFd, name: &CStr) -> Result<(), Errno> {
+    let source = open(from, name, OFlags::RDONLY)?;
+    // Asked again of what was opened: the name may stand for something else by now.
+    let status = rustix::fs::fstat(&source)?;
+    if FileType::from_raw_mode(status.st_mode) != FileType::RegularFile {
+        return Err(Errno::AGAIN);
+    }
+    let flags = OFlags::CREATE | OFlags::EXCL | OFlags::WRONLY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    let made = rustix::fs::openat(to, name, flags, Mode::RUSR | Mode::WUSR)?;
+    const AT_ONCE: usize = 1 << 30;
+    while rustix::fs::sendfile(&made, &source, None, AT_ONCE)? > 0 {}
+    copy_attributes(&source, &made, &status)
+}
+
+#[inline(never)]
+fn copy_link(from: &OwnedFd, to: &OwnedFd, name: &CStr, status: &Stat) -> Result<(), Errno> {
+    let mut text = [0u8; PATH_MAX];
+    // The last byte stays NUL: a text that fills the buffer was cut, and is longer than any path.
+    let length = rustix::fs::readlinkat_raw(from, name, &mut text[..PATH_MAX - 1])?;
+    if length == PATH_MAX - 1 {
+        return Err(Errno::NAMETOOLONG);
+    }
+    rustix::fs::symlinkat(c_str(&text)?, to, name)?;
+    own(rustix::fs::chownat(to, name, uid(status), gid(status), AtFlags::SYMLINK_NOFOLLOW)).map(drop)
+}
+
+/// A device, a pipe, a socket.
+#[inline(never)]
+fn copy_node(to: &OwnedFd, name: &CStr, kind: FileType, status: &Stat) -> Result<(), Errno> {
+    let mode = Mode::from_raw_mode(status.st_mode & 0o7777);
+    match rustix::fs::mknodat(to, name, kind, mode, status.st_rdev as _) {
+        Ok(()) => {}
+        // No devices are made in a user namespace: the copy goes without.
+        Err(Errno::PERM) => return Ok(()),
+        Err(errno) => return Err(errno),
+    }
+    own(rustix::fs::chownat(to, name, uid(status), gid(status), AtFlags::SYMLINK_NOFOLLOW))?;
+    // Nobody else reaches the tmpfs yet: the name is what was just made, and no link.
+    rustix::fs::chmodat(to, name, mode, AtFlags::empty())
+}
+
+fn uid(status: &Stat) -> Option<Uid> {
+    Some(Uid::from_raw(status.st_uid))
+}
+
+fn gid(status: &Stat) -> Option<Gid> {
+    Some(Gid::from_raw(status.st_gid))
+}
+
+/// Whether the owner could be set: somebody who has no number in this user namespace becomes its root.
+fn own(result: Result<(), Errno>) -> Result<bool, Errno> {
+    match result {
+        Ok(()) => Ok(true),
+        Err(Errno::INVAL | Errno::PERM) => Ok(false),
+        Err(errno) => Err(errno),
+    }
+}
+
+/// Owner, extended attributes, mode and times, in the order in which none undoes another.
+#[inline(never)]
+fn copy_attributes(from: &OwnedFd, to: &OwnedFd, status: &Stat) -> Result<(), Errno> {
+    let owned = own(rustix::fs::fchown(to, uid(status), gid(status)))?;
+    copy_extended_attributes(from, to);
+    // A stranger's set-id program must not become root's.
+    let mode = status.st_mode & if owned { 0o7777 } else { 0o1777 };
+    rustix::fs::fchmod(to, Mode::from_raw_mode(mode))?;
+    let time = |seconds: i64, nanoseconds: i64| Timespec { tv_sec: seconds, tv_nsec: nanoseconds as _ };
+    let times = Timestamps {
+        last_access: time(status.st_atime, status.st_atime_nsec as i64),
+        last_modification: time(status.st_mtime, status.st_mtime_nsec as i64),
+    };
+    rustix::fs::futimens(to, &times)
+}
+
+/// Those that the tmpfs takes, from this process.
+#[inline(never)]
+fn copy_extended_attributes(from: impl AsFd, to: impl AsFd) {
+    let mut names = [0u8; ATTRIBUTE_NAMES_MAX];
+    let mut value = [0u8; ATTRIBUTE_MAX];
+    let Ok(length) = rustix::fs::flistxattr(&from, &mut names) else { return };
+    let mut rest = &names[..length];
+    while let Ok(name) = CStr::from_bytes_until_nul(rest) {
+        rest = &rest[name.count_bytes() + 1..];
+        if let Ok(length) = rustix::fs::fgetxattr(&from, name, &mut value) {
+            let _ = rustix::fs::fsetxattr(&to, name, &value[..length], XattrFlags::empty());
+        }
+    }
+}

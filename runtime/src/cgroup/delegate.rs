@@ -1,0 +1,64 @@
+//! Delegation: the container's cgroup in the hands of its user, who may then make cgroups below. Sources:
+//! config-linux.md, "Cgroup ownership"; cgroups(7), "Cgroups delegation".
+
+use rustix::fs::{AtFlags, chownat};
+use rustix::io::Errno;
+use rustix::process::Uid;
+
+use super::Cgroup;
+use crate::error::{Context, Result};
+use crate::spec::IdMapping;
+use crate::validate::{NamespaceKind, ValidSpec};
+
+/// What a delegate gets, one name a line.
+const DELEGATED: &str = "/sys/kernel/cgroup/delegate";
+
+/// The same before Linux 4.15.
+const DELEGATED_ALWAYS: &str = "cgroup.procs\ncgroup.subtree_control\ncgroup.threads\n";
+
+/// The host's number of the user who gets the cgroup: the program's, if it sees its cgroup as a root of its own
+/// and may write to it.
+pub fn delegate_of(spec: &ValidSpec<'_>) -> Option<u32> {
+    let is_made = |kind| spec.namespace(kind).is_some_and(|namespace| namespace.path.is_none());
+    let writable = spec.mounts.iter().any(|mount| {
+        let is_cgroup = matches!(mount.kind.as_deref(), Some("cgroup" | "cgroup2"));
+        is_cgroup
+            && &*mount.destination == "/sys/fs/cgroup"
+            && !mount.options.iter().any(|option| &**option == "ro")
+    });
+    let uid = spec.process.user.uid;
+    let host_uid = match spec.namespace(NamespaceKind::User) {
+        None => Some(uid),
+        Some(_) => host_id(&spec.uid_mappings, uid),
+    };
+    host_uid.filter(|uid| *uid != 0 && writable && is_made(NamespaceKind::Cgroup))
+}
+
+fn host_id(map: &[IdMapping], id: u32) -> Option<u32> {
+    map.iter().find_map(|IdMapping { container_id, host_id, size }| {
+        let offset = id.checked_sub(*container_id).filter(|offset| offset < size)?;
+        host_id.checked_add(offset)
+    })
+}
+
+impl Cgroup {
+    /// Gives the cgroup to a user of the host: its directory, and the files that the kernel lists for that.
+    ///
+    /// # Errors
+    /// The directory's or a file's owner cannot be changed.
+    pub fn delegate(&self, uid: u32) -> Result<()> {
+        let listed = std::fs::read_to_string(DELEGATED).unwrap_or_else(|_| DELEGATED_ALWAYS.to_string());
+        for name in listed.lines().chain([""]) {
+            let owner = Some(Uid::from_raw(uid));
+            match chownat(self.fd(), name, owner, None, AtFlags::EMPTY_PATH | AtFlags::SYMLINK_NOFOLLOW) {
+                // Files of controllers that are not on.
+                Ok(()) | Err(Errno::NOENT) => {}
+                Err(errno) => {
+                    return Err(errno)
+                        .context(|| format!("give cgroup {} to user {uid}: chown {name:?}", self.path()));
+                }
+            }
+        }
+        Ok(())
+    }
+}

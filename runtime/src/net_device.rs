@@ -1,0 +1,79 @@
+//! `linux.netDevices`: network interfaces of the host that move into the container (config-linux.md, "Network
+//! Devices"). They keep their permanent global addresses, are set up, and are never moved back: what becomes of
+//! them when the container ends is the kernel's to decide.
+
+use std::os::fd::{AsFd, OwnedFd};
+
+use pillbox_netlink::address;
+use pillbox_netlink::{Error as NetlinkError, Socket, link};
+use rustix::fs::{CWD, Mode, OFlags};
+use rustix::io::Errno;
+use rustix::process::Pid;
+
+use crate::error::{Context, Error, Result};
+
+/// An interface that moves.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NetDevice {
+    /// Its name on the host.
+    pub name: String,
+    /// Its name in the container, if it is another; `eth%d` lets the kernel number it.
+    pub new_name: Option<String>,
+}
+
+/// Moves interfaces from the runtime's network namespace into that of `pid`, where `inside` was opened.
+///
+/// # Errors
+/// The interface that is missing, that may not be moved, or whose name is taken in the container. Those that were
+/// moved before it stay where they are.
+pub fn move_into(devices: &[NetDevice], pid: Pid, inside: &mut Socket) -> Result<()> {
+    let path = format!("/proc/{}/ns/net", pid.as_raw_nonzero());
+    let namespace = rustix::fs::openat(CWD, &*path, OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty())
+        .context(|| format!("linux.netDevices: open {path}"))?;
+    let mut outside = Socket::open().map_err(|error| Error::new(format!("linux.netDevices: {error}")))?;
+    for device in devices {
+        move_one(device, &namespace, &mut outside, inside).map_err(|error| {
+            Error::new(format!("linux.netDevices.{}: {error}{}", device.name, hint(&error)))
+        })?;
+    }
+    Ok(())
+}
+
+fn move_one(
+    device: &NetDevice,
+    namespace: &OwnedFd,
+    outside: &mut Socket,
+    inside: &mut Socket,
+) -> pillbox_netlink::Result<()> {
+    let NetDevice { name, new_name } = device;
+    let index = link::index_of(outside, name)?;
+    // The move loses them.
+    let addresses = address::list(outside)?;
+    let kept = addresses.iter().filter(|assigned| assigned.index == index && assigned.is_permanent_global());
+    let before = link::list(inside)?;
+    let wanted = new_name.as_ref().unwrap_or(name);
+    // The kernel would move it first and then refuse the name, and with a failed container's namespace it is gone.
+    if before.iter().any(|known| known.name == *wanted) {
+        return Err(NetlinkError::Invalid(format!("the container has an interface {wanted:?} already")));
+    }
+    outside.request(&[link::move_to_namespace(index, namespace.as_fd(), new_name.as_deref())?])?;
+    // Its index may be taken in there, and its name may be one that the kernel chose: it is the one that is new.
+    let after = link::list(inside)?;
+    let Some(moved) = after.iter().find(|link| before.iter().all(|known| known.index != link.index)) else {
+        return Err(NetlinkError::Unanswered(format!("move link {name}")));
+    };
+    let add = kept
+        .map(|assigned| address::add(moved.index, assigned.address))
+        .collect::<pillbox_netlink::Result<Vec<_>>>()?;
+    add.chunks(pillbox_netlink::MAX_BATCH).try_for_each(|batch| inside.request(batch))
+}
+
+fn hint(error: &NetlinkError) -> &'static str {
+    let NetlinkError::Refused(refusal) = error else { return "" };
+    match refusal.errno {
+        Errno::NODEV => ": there is no such interface where pillbox runs",
+        Errno::PERM => ": moving interfaces needs CAP_NET_ADMIN",
+        Errno::INVAL => ": it may be of a kind that cannot leave its network namespace",
+        _ => "",
+    }
+}
