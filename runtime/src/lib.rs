@@ -14,6 +14,7 @@ pub mod container;
 pub mod container_id;
 pub mod error;
 pub mod explain;
+pub mod features;
 mod hooks;
 mod idmap;
 pub mod json;

@@ -2,6 +2,7 @@
 
 use rustix::process::Signal;
 
+use super::delete::matching;
 use crate::container_id::ContainerId;
 use crate::error::{Error, Result};
 use crate::state::{Root, send_signal};
@@ -44,4 +45,17 @@ pub fn kill(root: &Root, id: &ContainerId, signal: Signal, target: Target) -> Re
             }
         }
     }
+}
+
+/// [`kill`]s every container whose id matches `pattern`, a POSIX extended regular expression that need not match all of
+/// it.
+///
+/// # Errors
+/// Not such an expression; the first container that could not be signalled, when all the others are.
+pub fn kill_matching(root: &Root, pattern: &str, signal: Signal, target: Target) -> Result<()> {
+    let mut first_error = Ok(());
+    for id in matching(root, pattern)? {
+        first_error = first_error.and(kill(root, &id, signal, target));
+    }
+    first_error
 }

@@ -35,6 +35,10 @@ pub fn start(root: &Root, id: &ContainerId, warn: &mut dyn FnMut(&str)) -> Resul
     let directory = root.find(id)?;
     directory.lock_patiently()?;
     let record = directory.load()?;
+    // Before the gate is looked at: a frozen init takes nobody in.
+    if record.open_cgroup()?.map_or(Ok(false), |cgroup| cgroup.is_frozen())? {
+        return Err(Error::new(format!("cannot start container {id}: it is paused: resume it first")));
+    }
     let Some(gate) = (if record.is_alive()? { directory.connect_gate()? } else { None }) else {
         let status = directory.status(&record)?;
         return Err(match status {

@@ -34,10 +34,11 @@ use crate::state::Status;
 use crate::validate::{NamespaceKind, RootfsPropagation, ValidSpec};
 
 pub use exec::{compile_exec, compile_hook};
+pub use mount::knows_option as knows_mount_option;
 pub use namespace::{Mappings, Method, Namespaces};
 
 /// What the plan depends on besides the specification.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Default)]
 pub struct Host {
     /// Whether the runtime may mount in its own namespace: then it opens all trees itself.
     pub privileged: bool,
