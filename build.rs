@@ -45,10 +45,13 @@ fn main() {
     for name in ["RUSTFLAGS", "RUSTC_WORKSPACE_WRAPPER", "CARGO_BUILD_TARGET", "CARGO_TARGET_DIR"] {
         cargo.env_remove(name);
     }
-    let mut flags = LINK.to_vec();
+    let root = variable("CARGO_MANIFEST_DIR");
+    let without_unwind_tables = ["-Wl,--no-eh-frame-hdr".to_string(), format!("-T{root}/{UNWIND_TABLES}")];
+    let mut flags: Vec<String> = LINK.iter().map(|flag| flag.to_string()).collect();
+    flags.extend(without_unwind_tables.iter().map(|argument| format!("-Clink-arg={argument}")));
     if target.ends_with("musl") {
         // The musl target would bring a `_start` of its own along.
-        flags.push("-Clink-self-contained=no");
+        flags.push("-Clink-self-contained=no".to_string());
     }
     cargo.env("CARGO_ENCODED_RUSTFLAGS", flags.join("\x1f"));
     let status = cargo.status().unwrap_or_else(|error| panic!("run cargo for init: {error}"));
@@ -56,11 +59,9 @@ fn main() {
 
     // What Cargo.toml's release profile makes possible: it aborts on a panic. Panicking tests unwind.
     if target.contains("-musl") && variable("PROFILE") == "release" {
-        println!("cargo::rustc-link-arg-bin=pillbox=-Wl,--no-eh-frame-hdr");
-        println!(
-            "cargo::rustc-link-arg-bin=pillbox=-Wl,-T,{}/{UNWIND_TABLES}",
-            variable("CARGO_MANIFEST_DIR")
-        );
+        for argument in &without_unwind_tables {
+            println!("cargo::rustc-link-arg-bin=pillbox={argument}");
+        }
     }
 
     // A source tree without git has no commit to name.

@@ -82,8 +82,8 @@ pub fn run(hooks: &List<Hook<'_>>, record: &Record, place: &Place<'_>) -> Result
     let intent =
         Intent { id: record.id.clone(), bundle: record.bundle.clone(), chrooted, ..Intent::default() };
     for (index, hook) in hooks.iter().enumerate() {
-        let root = if chrooted { record.open_chroot()? } else { None };
-        run_one(hook, &state, &intent, root, place)
+        let root = if chrooted { record.open_chroot() } else { Ok(None) };
+        root.and_then(|root| run_one(hook, &state, &intent, root, place))
             .map_err(|error| error.with_status(1))
             .context(|| format!("hooks.{}[{index}]: {}", place.kind, &*hook.path))?;
     }

@@ -15,7 +15,7 @@ use crate::spec::IdMapping;
 use crate::sys;
 use crate::validate::NamespaceKind;
 
-/// Writes the maps for init, while it waits.
+/// Writes the maps for init, while it waits; those of a namespace that it has joined are compared instead.
 ///
 /// # Errors
 /// The map that the kernel or the helper refused, and what it needs.
@@ -36,6 +36,10 @@ pub fn write(pid: Pid, mappings: &Mappings) -> Result<()> {
         Method::Helpers => {
             run_helper("newuidmap", "/etc/subuid", pid.get(), &mappings.uid)?;
             run_helper("newgidmap", "/etc/subgid", pid.get(), &mappings.gid)
+        }
+        Method::Joined => {
+            check_map(&format!("/proc/{pid}/uid_map"), "linux.uidMappings", &mappings.uid)?;
+            check_map(&format!("/proc/{pid}/gid_map"), "linux.gidMappings", &mappings.gid)
         }
     }
 }
@@ -102,6 +106,40 @@ fn make_namespace(uid: &[IdMapping], gid: &[IdMapping]) -> Result<OwnedFd> {
     made
 }
 
+/// The kernel may have sorted the lines.
+fn check_map(path: &str, field: &str, wanted: &[IdMapping]) -> Result<()> {
+    if wanted.is_empty() {
+        return Ok(());
+    }
+    let text = std::fs::read_to_string(path).context(|| format!("{field}: read {path}"))?;
+    let mut wanted: Vec<_> = wanted
+        .iter()
+        .map(|&IdMapping { container_id, host_id, size }| [container_id, host_id, size])
+        .collect();
+    wanted.sort_unstable();
+    if parse_map(&text).is_some_and(|map| map == wanted) {
+        return Ok(());
+    }
+    let lines: Vec<_> =
+        text.lines().map(|line| line.split_ascii_whitespace().collect::<Vec<_>>().join(" ")).collect();
+    Err(Error::new(format!(
+        "{field}: the user namespace that is joined has other ones ({}): write these, or leave them out",
+        lines.join(", ")
+    )))
+}
+
+/// The lines of a map, sorted.
+fn parse_map(text: &str) -> Option<Vec<[u32; 3]>> {
+    let line = |line: &str| {
+        let numbers: Vec<u32> =
+            line.split_ascii_whitespace().map(|number| number.parse().ok()).collect::<Option<_>>()?;
+        numbers.try_into().ok()
+    };
+    let mut map: Vec<[u32; 3]> = text.lines().map(line).collect::<Option<_>>()?;
+    map.sort_unstable();
+    Some(map)
+}
+
 fn run_helper(program: &str, granted_in: &str, pid: i32, map: &[IdMapping]) -> Result<()> {
     let path = find_program(program).ok_or_else(|| {
         Error::new(format!(
@@ -123,4 +161,17 @@ fn find_program(name: &str) -> Option<String> {
         .filter(|folder| folder.starts_with('/'))
         .map(|folder| format!("{folder}/{name}"))
         .find(|path| rustix::fs::access(path.as_str(), Access::EXEC_OK).is_ok())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn maps_as_the_kernel_writes_them() {
+        let text = "      1000     200000          1\n         0     100000       1000\n";
+        assert_eq!(parse_map(text), Some(vec![[0, 100_000, 1000], [1000, 200_000, 1]]));
+        assert_eq!(parse_map(""), Some(vec![]));
+        assert_eq!(parse_map("0 1\n"), None);
+    }
 }

@@ -5,6 +5,7 @@
 
 #![deny(unsafe_code)]
 
+pub mod affinity;
 pub mod capability;
 pub mod cgroup;
 pub mod check;
@@ -13,6 +14,7 @@ pub mod container;
 pub mod container_id;
 pub mod error;
 pub mod explain;
+pub mod features;
 mod hooks;
 mod idmap;
 pub mod json;

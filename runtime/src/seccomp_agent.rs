@@ -29,6 +29,8 @@ pub struct Agent {
     pub oci_version: String,
     /// The container's id.
     pub id: String,
+    /// The container's, when the filter is installed.
+    pub status: Status,
     /// Absolute path of the bundle.
     pub bundle: String,
     /// From the config.json.
@@ -60,7 +62,7 @@ struct State<'a> {
 
 impl Agent {
     /// The agent that a configuration names; None if it names none.
-    pub fn of(spec: &ValidSpec<'_>, id: &str, bundle: &str) -> Option<Agent> {
+    pub fn of(spec: &ValidSpec<'_>, id: &str, bundle: &str, status: Status) -> Option<Agent> {
         let profile = spec.seccomp.as_ref()?;
         let annotations = spec.annotations.iter().map(|(key, value)| (key.to_string(), value.to_string()));
         Some(Agent {
@@ -71,6 +73,7 @@ impl Agent {
                 .map_or(String::new(), |metadata| metadata.to_string()),
             oci_version: spec.oci_version.to_string(),
             id: id.to_string(),
+            status,
             bundle: bundle.to_string(),
             annotations: Members(annotations.collect()),
         })
@@ -88,10 +91,9 @@ impl Agent {
         pid: i32,
         channel: BorrowedFd<'_>,
         number: u32,
-        status: Status,
     ) -> Result<Handed> {
         let Some(listener) = fetch(process, channel, number)? else { return Ok(Handed::NotInstalled) };
-        let Agent { path, metadata, oci_version, id, bundle, annotations } = self;
+        let Agent { path, metadata, oci_version, id, status, bundle, annotations } = self;
         let state = State { oci_version, id, status: status.as_str(), pid, bundle, annotations };
         let document = ProcessState { oci_version, fds: ["seccompFd"], pid, metadata, state };
         send_descriptor(path, &listener, &json::to_string(&document)?)

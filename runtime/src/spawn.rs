@@ -18,7 +18,6 @@ use crate::cgroup::Cgroup;
 use crate::error::{Context, Error, Result, describe_errno};
 use crate::plan::{Descriptor, Plan};
 use crate::seccomp_agent::{Agent, Handed};
-use crate::state::Status;
 use crate::sys::{self, Child, ChildStep};
 use crate::validate::NamespaceKind;
 use crate::{explain, idmap, net_device};
@@ -310,7 +309,7 @@ impl Init {
     fn hand_over_listener(&self, agent: Option<&Agent>, descriptor: u32) -> Result<()> {
         let agent = agent.ok_or_else(|| Error::new("linux.seccomp.listenerPath: missing"))?;
         let pid = self.pid.as_raw_pid();
-        match agent.hand_over(self.process.as_fd(), pid, self.channel(), descriptor, Status::Creating)? {
+        match agent.hand_over(self.process.as_fd(), pid, self.channel(), descriptor)? {
             Handed::Over => self.answer(Turn::Listener),
             // Init says why next.
             Handed::NotInstalled => Ok(()),

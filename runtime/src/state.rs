@@ -1,6 +1,6 @@
 //! The state directory: what is known of a container when the runtime is gone, and what its status is.
 //!
-//! `ROOT/ID/` is made by mkdir, which is the lock on the id, and holds `state.json` (written once, by rename),
+//! `ROOT/ID/` is made by mkdir, which is the lock on the id, and holds `state.json` (written by rename),
 //! `cgroup` (a link whose text is the cgroup's path, made before the cgroup), `mounted` (likewise the path of a root
 //! that is mounted in the host's namespace, for a container without one of its own) and `gate` (the socket that `start`
 //! connects to, there until it did). Nothing in it says what the status is: that is asked of the kernel.
@@ -47,7 +47,7 @@ pub enum Status {
     Created,
     /// The program runs.
     Running,
-    /// The program runs, but its cgroup is frozen.
+    /// The program runs, or waits for `start`, but its cgroup is frozen.
     Paused,
     /// There is no process any more.
     Stopped,
@@ -409,13 +409,17 @@ impl StateDirectory {
 
     /// Writes state.json with the container's configuration as the last member, in one step.
     pub fn store(&self, record: &Record, config: &str) -> Result<()> {
-        const NEW: &str = "state.json.new";
-        let step = || format!("write {}/{STATE}", self.path.display());
         let record = json::to_string(record)?;
         let Some(record) = record.strip_suffix('}') else {
             return Err(Error::new("state.json: not an object"));
         };
-        let document = format!("{record},\"config\":{}}}\n", config.trim());
+        self.replace_document(&format!("{record},\"config\":{}}}\n", config.trim()))
+    }
+
+    /// Writes the text of state.json, in one step: whoever reads sees the former text or this.
+    pub fn replace_document(&self, document: &str) -> Result<()> {
+        const NEW: &str = "state.json.new";
+        let step = || format!("write {}/{STATE}", self.path.display());
         let flags = OFlags::CREATE | OFlags::WRONLY | OFlags::TRUNC | OFlags::CLOEXEC | OFlags::NOFOLLOW;
         let file =
             rustix::fs::openat(&self.directory, NEW, flags, Mode::from_raw_mode(0o600)).context(step)?;
@@ -543,14 +547,15 @@ impl StateDirectory {
         if !record.is_alive()? {
             return Ok(Status::Stopped);
         }
-        if self.is_gate_watched()? {
-            return Ok(Status::Created);
-        }
         let frozen = match record.open_cgroup()? {
             Some(cgroup) => cgroup.is_frozen()?,
             None => false,
         };
-        Ok(if frozen { Status::Paused } else { Status::Running })
+        // Before the gate is looked at: a created container can be paused, and its init answers nobody then.
+        if frozen {
+            return Ok(Status::Paused);
+        }
+        Ok(if self.is_gate_watched()? { Status::Created } else { Status::Running })
     }
 }
 
@@ -625,6 +630,19 @@ pub fn process_start(pid: i32) -> Result<Option<Process>> {
         Some(Process { start_time, ended: matches!(state, "Z" | "X" | "x") })
     });
     parsed.map(Some).ok_or_else(|| Error::new(format!("{path}: not what proc_pid_stat(5) says")))
+}
+
+/// The exit code, as wait(2) encodes it, of a process that has ended and whose parent has not asked yet: field 52 of
+/// /proc/PID/stat. `None` for any other, and where the kernel does not let this user see it.
+pub fn exit_code_of_zombie(pid: i32, start_time: u64) -> Result<Option<i32>> {
+    match process_start(pid)? {
+        Some(Process { start_time: found, ended: true }) if found == start_time => {}
+        _ => return Ok(None),
+    }
+    let Ok(text) = std::fs::read_to_string(format!("/proc/{pid}/stat")) else { return Ok(None) };
+    let code = text.rsplit(')').next().and_then(|rest| rest.split_ascii_whitespace().nth(49)?.parse().ok());
+    // Who may not look sees 0 here: that is an answer only for who may.
+    Ok(code.filter(|code| *code != 0 || rustix::process::geteuid().is_root()))
 }
 
 /// /proc/sys/kernel/random/boot_id.

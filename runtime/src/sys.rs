@@ -4,7 +4,7 @@
 //! `include/uapi/linux/bpf.h`. clone3(2): from the runtime to init without a copy of the runtime in between.
 
 use std::cell::Cell;
-use std::ffi::{c_char, c_void};
+use std::ffi::{CStr, c_char, c_void};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
 
 use rustix::io::Errno;
@@ -569,6 +569,86 @@ pub fn namespace_type(fd: BorrowedFd<'_>) -> Result<u32, Errno> {
     // SAFETY: the request takes no argument.
     let kind = unsafe { syscall3(Sysno::ioctl, fd.as_raw_fd() as usize, NS_GET_NSTYPE, 0) };
     kind.map(|kind| kind as u32).map_err(errno)
+}
+
+/// ioctl(PIDFD_GET_INFO) with `PIDFD_INFO_EXIT`: the exit code, as wait(2) encodes it, of the process that a pidfd stands
+/// for; `None` while it lives or its parent has not asked. See `include/uapi/linux/pidfd.h`.
+///
+/// # Errors
+/// `ENOTTY` or `EINVAL` where the kernel lacks the request; Linux 6.15 has it all.
+pub fn exit_code(process: BorrowedFd<'_>) -> Result<Option<i32>, Errno> {
+    /// `struct pidfd_info` in its first form (`PIDFD_INFO_SIZE_VER0`).
+    #[repr(C)]
+    struct PidfdInfo {
+        mask: u64,
+        cgroup_id: u64,
+        ids: [u32; 11],
+        exit_code: i32,
+    }
+    const { assert!(size_of::<PidfdInfo>() == 64) };
+    /// `_IOWR(0xff, 11, struct pidfd_info)`
+    const PIDFD_GET_INFO: usize = 0xc040_ff0b;
+    const PIDFD_INFO_EXIT: u64 = 1 << 3;
+    let mut info = PidfdInfo { mask: PIDFD_INFO_EXIT, cgroup_id: 0, ids: [0; 11], exit_code: 0 };
+    let argument = (&raw mut info) as usize;
+    // SAFETY: the kernel reads and writes no more than the 64 bytes whose size the request carries.
+    unsafe { syscall3(Sysno::ioctl, process.as_raw_fd() as usize, PIDFD_GET_INFO, argument) }
+        .map_err(errno)?;
+    Ok((info.mask & PIDFD_INFO_EXIT != 0).then_some(info.exit_code))
+}
+
+/// Whether the kernel knows these `SECCOMP_FILTER_FLAG_*`: asked with a filter at address 0, which it never gets to.
+pub fn knows_seccomp_flags(flags: u32) -> bool {
+    let operation = linux_raw_sys::ptrace::SECCOMP_SET_MODE_FILTER as usize;
+    // SAFETY: there is no filter at address 0, so that nothing is installed; the flags are judged before.
+    let answer = unsafe { syscall3(Sysno::seccomp, operation, flags as usize, 0) };
+    answer.map_err(errno) == Err(Errno::FAULT)
+}
+
+/// A POSIX extended regular expression (regex(7)), by the C library that is linked anyway.
+pub struct Regex(Box<RegexBuffer>);
+
+/// Room for a `regex_t`: 64 bytes in the C libraries of all our machines.
+#[repr(C, align(16))]
+struct RegexBuffer([u8; 256]);
+
+unsafe extern "C" {
+    fn regcomp(regex: *mut RegexBuffer, pattern: *const c_char, flags: i32) -> i32;
+    fn regexec(
+        regex: *const RegexBuffer,
+        text: *const c_char,
+        count: usize,
+        matches: *mut c_void,
+        flags: i32,
+    ) -> i32;
+    fn regfree(regex: *mut RegexBuffer);
+}
+
+impl Regex {
+    /// Compiles a pattern; `None` when it is none.
+    pub fn new(pattern: &CStr) -> Option<Regex> {
+        const REG_EXTENDED: i32 = 1;
+        const REG_NOSUB: i32 = 8;
+        let mut buffer = Box::new(RegexBuffer([0; 256]));
+        // SAFETY: the buffer is larger than any `regex_t` and aligned for it, the pattern ends with a NUL; both flags
+        // have these values in musl and glibc.
+        let result = unsafe { regcomp(&raw mut *buffer, pattern.as_ptr(), REG_EXTENDED | REG_NOSUB) };
+        (result == 0).then_some(Regex(buffer))
+    }
+
+    /// Whether it is found anywhere in `text`.
+    pub fn is_match(&self, text: &CStr) -> bool {
+        // SAFETY: the buffer holds a compiled pattern, which has not moved since; the text ends with a NUL; with a
+        // count of 0 no matches are written.
+        unsafe { regexec(&raw const *self.0, text.as_ptr(), 0, std::ptr::null_mut(), 0) == 0 }
+    }
+}
+
+impl Drop for Regex {
+    fn drop(&mut self) {
+        // SAFETY: the buffer holds a compiled pattern, and nobody uses it after this.
+        unsafe { regfree(&raw mut *self.0) }
+    }
 }
 
 /// The descriptor with this number, taken over: one that the caller of the program passed on.

@@ -1,6 +1,6 @@
-//! Timestamps as RFC 3339 has them.
+//! Timestamps as RFC 3339 has them, and durations as Go writes them.
 
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 /// The time in UTC, with nanoseconds: `2026-01-31T23:59:59.123456789Z`.
 pub fn rfc3339(time: SystemTime) -> String {
@@ -30,10 +30,59 @@ fn civil_from_days(days: i64) -> (i64, u32, u32) {
     (era * 400 + year_of_era + i64::from(month <= 2), month as u32, day as u32)
 }
 
+/// A duration as callers of runc write it: `5s`, `1m30s`, `1.5h`, `250ms`; `None` when it is none.
+pub fn parse_duration(text: &str) -> Option<Duration> {
+    /// In nanoseconds; a unit that begins like another comes first.
+    const UNITS: [(&str, u64); 8] = [
+        ("ns", 1),
+        ("us", 1_000),
+        ("µs", 1_000),
+        ("μs", 1_000),
+        ("ms", 1_000_000),
+        ("s", 1_000_000_000),
+        ("m", 60_000_000_000),
+        ("h", 3_600_000_000_000),
+    ];
+    if text.is_empty() {
+        return None;
+    }
+    let mut rest = if text == "0" { "" } else { text };
+    let mut nanoseconds = 0u64;
+    while !rest.is_empty() {
+        let end = rest.find(|character: char| !character.is_ascii_digit() && character != '.')?;
+        let (unit, factor) = UNITS.iter().find(|(unit, _)| rest[end..].starts_with(unit))?;
+        let (whole, fraction) = rest[..end].split_once('.').unwrap_or((&rest[..end], "0"));
+        // Nine digits are nanoseconds of a second: more would say nothing.
+        let digits = &fraction[..fraction.len().min(9)];
+        let parts = digits.parse::<u64>().ok()?.checked_mul(factor / 1_000)? / 10u64.pow(digits.len() as u32);
+        nanoseconds = whole.parse::<u64>().ok()?.checked_mul(*factor)?.checked_add(nanoseconds)?;
+        nanoseconds = nanoseconds.checked_add(parts.checked_mul(1_000)?)?;
+        rest = &rest[end + unit.len()..];
+    }
+    Some(Duration::from_nanos(nanoseconds))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::time::Duration;
+
+    #[test]
+    fn durations_are_gos() {
+        for (text, milliseconds) in [
+            ("5s", 5000),
+            ("1m30s", 90_000),
+            ("1.5h", 5_400_000),
+            ("250ms", 250),
+            ("2000us", 2),
+            ("2000µs", 2),
+            ("0", 0),
+        ] {
+            assert_eq!(parse_duration(text), Some(Duration::from_millis(milliseconds)), "{text}");
+        }
+        for text in ["", "5", "s", "5x", "-5s", "5s6", "1..5s", "99999999999h"] {
+            assert_eq!(parse_duration(text), None, "{text}");
+        }
+    }
 
     #[test]
     fn dates_of_the_calendar() {

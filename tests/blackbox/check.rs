@@ -42,14 +42,7 @@ fn available(rows: &[Value], what: &str) -> String {
 fn root_has_what_the_other_tests_need() {
     pillbox_only(|runtime| {
         let rows = rows(&check(&Container::new(runtime), &AS_ROOT, &["--format", "json"]).ok());
-        for what in [
-            "kernel",
-            "system calls",
-            "mounts of the host",
-            "mount namespace",
-            "user namespace",
-            "seed mount namespace",
-        ] {
+        for what in ["kernel", "system calls", "mounts of the host", "mount namespace", "user namespace"] {
             assert_eq!(available(&rows, what), "yes", "{what}");
         }
         for row in &rows {
@@ -84,10 +77,11 @@ fn the_table_has_a_line_for_each_row() {
         let rows = rows(&check(&container, &AS_ROOT, &["--format", "json"]).ok());
         let table = check(&container, &AS_ROOT, &[]).ok().stdout;
         for row in rows {
-            let (available, what) =
-                (row["available"].as_str().expect("text"), row["what"].as_str().expect("text"));
-            let line = table.lines().find(|line| line.starts_with(available) && line[8..].starts_with(what));
-            assert!(line.is_some(), "{what}: {table}");
+            let what = row["what"].as_str().expect("text");
+            assert!(
+                table.lines().any(|line| line.get(8..).is_some_and(|rest| rest.starts_with(what))),
+                "{what}: {table}"
+            );
         }
         assert!(table.ends_with("\nContainers can run here.\n"), "{table}");
     });

@@ -76,6 +76,30 @@ fn scheduling_of_a_process_document() {
 }
 
 #[test]
+fn the_affinity_of_a_process_document() {
+    let status = fs::read_to_string("/proc/self/status").expect("status");
+    let allowed = status_field(&status, "Cpus_allowed_list");
+    let first = allowed.split([',', '-']).next().expect("a CPU").to_string();
+    each_runtime(|runtime| {
+        let container = running(runtime);
+        let file = container.folder.join("process.json");
+        for (affinity, expected) in [
+            (json!({"initial": first}), first.clone()),
+            (json!({"final": first}), first.clone()),
+            (json!({"initial": first, "final": allowed}), allowed.clone()),
+        ] {
+            let process = json!({
+                "args": ["/bin/cat", "/proc/self/status"], "cwd": "/", "env": ["PATH=/bin"],
+                "user": {"uid": 0, "gid": 0}, "execCPUAffinity": affinity
+            });
+            fs::write(&file, process.to_string()).expect("file");
+            let output = exec(&container, &["--process", file.to_str().expect("path")], &[]).ok().stdout;
+            assert_eq!(status_field(&output, "Cpus_allowed_list"), expected, "{affinity}");
+        }
+    });
+}
+
+#[test]
 fn the_exit_status_is_the_commands() {
     each_runtime(|runtime| {
         let container = running(runtime);

@@ -1,6 +1,5 @@
 //! Reliability: killed in the middle, raced, repeated.
 
-use std::fs;
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
@@ -65,7 +64,9 @@ fn start_killed_at_any_moment_can_be_repeated() {
             start.signal(Signal::KILL);
             start.finish();
             if container.status() == "created" {
-                container.start().ok();
+                // The byte may have been sent: between the two looks the program then came to run.
+                let again = container.start();
+                assert!(again.code == 0 || again.stderr.contains("it is running"), "{again:?}");
             }
             created.wait_for("once\n");
             assert_eq!((created.stdout_now().as_str(), container.status().as_str()), ("once\n", "running"));
@@ -199,12 +200,11 @@ fn many_containers_at_once() {
 
 /// Everybody who asks for the status knocks at the gate; an init that stands still answers none of them.
 #[test]
-fn the_status_of_a_frozen_created_container_is_no_wait() {
+fn the_status_of_a_created_container_that_stands_still_is_no_wait() {
     pillbox_only(|runtime| {
         let container = Container::sleeping(runtime);
         container.create().ok();
-        let freeze = container.cgroup().join("cgroup.freeze");
-        fs::write(&freeze, "1").expect("freeze");
+        container.kill("STOP").ok();
         for _ in 0..20 {
             assert_eq!(container.status(), "created");
         }

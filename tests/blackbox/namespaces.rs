@@ -351,6 +351,26 @@ fn a_user_namespace_with_ranges() {
 }
 
 #[test]
+fn the_mappings_of_a_user_namespace_that_is_joined() {
+    pillbox_only(|runtime| {
+        let mut first = Container::sleeping(runtime);
+        with_user_namespace(&mut first);
+        first.create_and_start().wait_for("ready");
+        let path = format!("/proc/{}/ns/user", first.pid());
+        let mut second = Container::sh(runtime, "id -u; readlink /proc/self/ns/user");
+        with_user_namespace(&mut second);
+        second.with_namespace("user", Some(&path));
+        let link = fs::read_link(&path).expect("namespace").display().to_string();
+        assert_eq!(second.run_ok(), format!("0\n{link}\n"));
+        second.spec["linux"]["gidMappings"] = json!([]);
+        assert_eq!(second.run_ok(), format!("0\n{link}\n"));
+        second.spec["linux"]["uidMappings"] = json!([{"containerID": 0, "hostID": 100_000, "size": 999}]);
+        second.run().fails_with("linux.uidMappings").fails_with("0 100000 1000, 1000 200000 1");
+        second.assert_gone();
+    });
+}
+
+#[test]
 fn a_user_of_a_user_namespace() {
     each_runtime(|runtime| {
         let mut container =

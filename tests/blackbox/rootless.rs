@@ -1,7 +1,7 @@
 //! An ordinary user without any privilege: `spec --rootless` and everything that follows from it.
 
 use std::fs;
-use std::os::unix::fs::chown;
+use std::os::unix::fs::{PermissionsExt, chown};
 use std::process::Command;
 
 use serde_json::json;

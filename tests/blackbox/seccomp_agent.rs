@@ -125,6 +125,9 @@ fn an_agent_gets_the_listener_of_exec() {
             let seen = second.join().expect("agent");
             assert_eq!((seen.descriptors, seen.notified), (1, true));
             assert_eq!(seen.document["state"]["id"], container.id.as_str());
+            if runtime.is("pillbox") {
+                assert_eq!(seen.document["state"]["status"], "running");
+            }
             assert_ne!(seen.document["pid"], container.pid());
             container.delete_force().ok();
             first.join().expect("agent");

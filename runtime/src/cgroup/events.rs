@@ -1,13 +1,15 @@
-//! cgroup.events: waiting for a cgroup to become empty or frozen.
+//! cgroup.events: waiting for a cgroup to become empty or frozen; memory.events: for a kill.
 
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::time::{Duration, Instant};
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fs::OFlags;
 use rustix::io::{Errno, pread};
 
+use super::Cgroup;
 use super::file::open_file;
+use crate::error::{Context, Result as Outcome};
 
 /// What the file says; both count the cgroups below as well.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -59,6 +61,39 @@ impl Events {
         match poll(&mut [PollFd::new(&self.0, PollFlags::PRI)], Some(&timeout)) {
             Ok(_) | Err(Errno::INTR) => Ok(()),
             Err(errno) => Err(errno),
+        }
+    }
+}
+
+/// An open memory.events: polled for `PollFlags::PRI`, it tells that the counters changed.
+#[derive(Debug)]
+pub struct MemoryEvents(OwnedFd);
+
+impl MemoryEvents {
+    /// Makes the next change end a poll, and not one before.
+    pub fn rearm(&self) {
+        // When the cgroup is gone there is no next change.
+        let _ = pread(&self.0, &mut [0; 256], 0);
+    }
+}
+
+impl AsFd for MemoryEvents {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.0.as_fd()
+    }
+}
+
+impl Cgroup {
+    /// Opens memory.events, armed; `None` without the memory controller.
+    pub fn memory_events(&self) -> Outcome<Option<MemoryEvents>> {
+        match open_file(self.fd(), "memory.events", OFlags::RDONLY) {
+            Ok(file) => {
+                let events = MemoryEvents(file);
+                events.rearm();
+                Ok(Some(events))
+            }
+            Err(Errno::NOENT | Errno::NODEV) => Ok(None),
+            Err(errno) => Err(errno).context(|| format!("open memory.events of cgroup {}", self.path())),
         }
     }
 }

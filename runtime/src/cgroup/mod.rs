@@ -16,6 +16,7 @@ mod hierarchy;
 mod limits;
 mod path;
 mod processes;
+mod stats;
 pub mod systemd;
 mod tree;
 
@@ -32,9 +33,11 @@ use file::open_directory;
 
 pub use delegate::delegate_of;
 pub use devices::{DeviceProgram, Instruction, always_allowed, compile_devices};
+pub use events::MemoryEvents;
 pub use hierarchy::Hierarchy;
 pub use limits::{Exception, FileWrite, compile_limits};
 pub use path::CgroupPath;
+pub use stats::Statistics;
 
 /// How long removing, freezing and thawing wait for the kernel.
 const PATIENCE: Duration = Duration::from_secs(5);

@@ -90,6 +90,15 @@ impl Cgroup {
         Ok(self.state()?.frozen)
     }
 
+    /// Whether it is frozen or about to be: what was written to cgroup.freeze.
+    pub fn is_freezing(&self) -> Result<bool> {
+        match read_file(self.fd(), "cgroup.freeze") {
+            Ok(value) => Ok(value.trim_end() == "1"),
+            Err(Errno::NOENT | Errno::NODEV) => Ok(false),
+            Err(errno) => Err(errno).context(|| format!("read cgroup.freeze of cgroup {}", self.path)),
+        }
+    }
+
     /// Whether there are processes in it or below; not when it is gone.
     pub fn is_populated(&self) -> Result<bool> {
         Ok(self.state()?.populated)

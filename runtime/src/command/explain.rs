@@ -67,7 +67,8 @@ fn runtime_steps(prepared: &Prepared<'_>) -> Result<Vec<Step>> {
     steps.push(("Clone", clone_line(prepared)));
     if let Some(mappings) = &plan.mappings {
         for (name, map) in [("uid_map", &mappings.uid), ("gid_map", &mappings.gid)] {
-            steps.extend(map.iter().map(|line| ("WriteMapping", mapping_line(name, line, mappings.method))));
+            let step = if mappings.method == Method::Joined { "CheckMapping" } else { "WriteMapping" };
+            steps.extend(map.iter().map(|line| (step, mapping_line(name, line, mappings.method))));
         }
     }
     if let Some(value) = plan.oom_score_adj {
@@ -150,7 +151,7 @@ fn mapping_line(name: &str, mapping: &IdMapping, method: Method) -> String {
     let IdMapping { container_id, host_id, size } = *mapping;
     let last = |first: u32| u64::from(first) + u64::from(size).saturating_sub(1);
     let by = match method {
-        Method::Privileged => "",
+        Method::Privileged | Method::Joined => "",
         Method::Own => ", after setgroups is denied",
         Method::Helpers => ", by newuidmap and newgidmap",
     };

@@ -1,4 +1,4 @@
-//! create, start, run, kill, delete.
+//! create, start, run, pause, resume, kill, delete.
 
 use pillbox::container::{self, Target};
 use pillbox::error::Result;
@@ -43,17 +43,39 @@ pub fn run(global: &Global, arguments: Arguments) -> Result<u8> {
 }
 
 pub fn kill(global: &Global, arguments: Arguments) -> Result<u8> {
-    let id = container_id(&arguments)?;
     let name = if arguments.operands.len() > 1 { arguments.operand(1)? } else { "TERM" };
+    let signal = signal::parse(name)?;
     let target = if arguments.is_set("all") { Target::All } else { Target::Init };
-    container::kill(&root(global), &id, signal::parse(name)?, target)?;
+    if arguments.is_set("regex") {
+        container::kill_matching(&root(global), arguments.operand(0)?, signal, target)?;
+    } else {
+        container::kill(&root(global), &container_id(&arguments)?, signal, target)?;
+    }
+    Ok(0)
+}
+
+pub fn pause(global: &Global, arguments: Arguments) -> Result<u8> {
+    container::pause(&root(global), &container_id(&arguments)?)?;
+    Ok(0)
+}
+
+pub fn resume(global: &Global, arguments: Arguments) -> Result<u8> {
+    container::resume(&root(global), &container_id(&arguments)?)?;
     Ok(0)
 }
 
 pub fn delete(global: &Global, arguments: Arguments) -> Result<u8> {
-    let force = arguments.is_set("force");
-    container::delete(&root(global), &container_id(&arguments)?, force, &mut |warning| {
-        warn(global, warning)
-    })?;
+    let (root, force) = (root(global), arguments.is_set("force"));
+    let warn = &mut |warning: &str| warn(global, warning);
+    if arguments.is_set("regex") {
+        container::delete_matching(&root, arguments.operand(0)?, force, warn)?;
+    } else {
+        container::delete(&root, &container_id(&arguments)?, force, warn)?;
+    }
+    Ok(0)
+}
+
+pub fn destroy(global: &Global, arguments: Arguments) -> Result<u8> {
+    container::delete(&root(global), &container_id(&arguments)?, true, &mut |warning| warn(global, warning))?;
     Ok(0)
 }

@@ -1,12 +1,18 @@
 //! The commands: each reads its flags, calls the library and prints what there is to print.
 
 mod check;
+mod completion;
 mod exec;
 mod explain;
+mod features;
 mod lifecycle;
+mod limits;
 mod list;
+mod man;
+mod processes;
 mod spec;
 mod r#try;
+mod watch;
 
 use std::io::Write as _;
 use std::path::Path;
@@ -154,7 +160,10 @@ pub const COMMANDS: &[Command] = &[
         operands: "ID [SIGNAL]",
         operand_count: 1..=2,
         help: "send a signal (default: TERM) to the container's first process",
-        flags: &[switch("all", Some('a'), "send it to all of its processes")],
+        flags: &[
+            switch("all", Some('a'), "send it to all of its processes"),
+            switch("regex", Some('r'), "ID is a regular expression: all that match"),
+        ],
         ends_at_operand: false,
         run: lifecycle::kill,
     },
@@ -163,9 +172,87 @@ pub const COMMANDS: &[Command] = &[
         operands: "ID",
         operand_count: 1..=1,
         help: "remove a container that has stopped or was never started",
-        flags: &[switch("force", Some('f'), "kill it first if it runs; no error if there is none")],
+        flags: &[
+            switch("force", Some('f'), "kill it first if it runs; no error if there is none"),
+            switch("regex", Some('r'), "ID is a regular expression: remove all that match"),
+        ],
         ends_at_operand: false,
         run: lifecycle::delete,
+    },
+    Command {
+        name: "destroy",
+        operands: "ID",
+        operand_count: 1..=1,
+        help: "the same as delete --force",
+        flags: &[],
+        ends_at_operand: false,
+        run: lifecycle::destroy,
+    },
+    Command {
+        name: "pause",
+        operands: "ID",
+        operand_count: 1..=1,
+        help: "stop all processes of a container",
+        flags: &[],
+        ends_at_operand: false,
+        run: lifecycle::pause,
+    },
+    Command {
+        name: "resume",
+        operands: "ID",
+        operand_count: 1..=1,
+        help: "let a paused container go on",
+        flags: &[],
+        ends_at_operand: false,
+        run: lifecycle::resume,
+    },
+    Command {
+        name: "ps",
+        operands: "ID [PS-ARGUMENT…]",
+        operand_count: 1..=usize::MAX,
+        help: "show a container's processes, by ps(1) (default: ps -ef) or as a list of pids",
+        flags: &[valued("format", Some('f'), "FORMAT", "table (default) or json")],
+        ends_at_operand: true,
+        run: processes::ps,
+    },
+    Command {
+        name: "update",
+        operands: "ID",
+        operand_count: 1..=1,
+        help: "change a container's limits; what is not named stays",
+        flags: limits::FLAGS,
+        ends_at_operand: false,
+        run: limits::update,
+    },
+    Command {
+        name: "events",
+        operands: "ID",
+        operand_count: 1..=1,
+        help: "show what a container uses and when memory ran out, a line of JSON each, until it ends",
+        flags: &[
+            valued("interval", None, "TIME", "between two looks (default: 5s)"),
+            switch("stats", None, "look once"),
+        ],
+        ends_at_operand: false,
+        run: watch::events,
+    },
+    Command {
+        name: "wait",
+        operands: "ID",
+        operand_count: 1..=1,
+        help: "wait until a container ends; print its program's exit status, and exit with it",
+        flags: &[],
+        ends_at_operand: false,
+        run: watch::wait,
+    },
+    Command {
+        name: "features",
+        operands: "",
+        operand_count: 0..=0,
+        help: "show what this runtime supports, as JSON",
+        flags: &[],
+        ends_at_operand: false,
+        run: features::features,
     },
     Command {
         name: "spec",
@@ -202,6 +289,24 @@ pub const COMMANDS: &[Command] = &[
         flags: &[],
         ends_at_operand: true,
         run: r#try::r#try,
+    },
+    Command {
+        name: "completion",
+        operands: "bash|zsh|fish",
+        operand_count: 1..=1,
+        help: "print a script that completes pillbox's command line",
+        flags: &[],
+        ends_at_operand: false,
+        run: completion::completion,
+    },
+    Command {
+        name: "man",
+        operands: "",
+        operand_count: 0..=0,
+        help: "print the manual page: pillbox man | man -l -",
+        flags: &[],
+        ends_at_operand: false,
+        run: man::man,
     },
 ];
 

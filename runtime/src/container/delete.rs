@@ -1,5 +1,7 @@
 //! Deleting a container, whatever state it was left in.
 
+use std::ffi::CString;
+
 use rustix::process::Signal;
 
 use super::create::wait_until_gone;
@@ -12,6 +14,7 @@ use crate::hooks::{self, Place};
 use crate::spec::Hooks;
 use crate::spec::json::List;
 use crate::state::{Record, Root, StateDirectory, Status, send_signal};
+use crate::sys::Regex;
 
 /// How long a killed process may take to go.
 const PATIENCE_MS: i64 = 10_000;
@@ -71,6 +74,30 @@ pub(super) fn destroy(directory: &StateDirectory, record: &Record) -> Result<()>
     }
     directory.remove()?;
     record.systemd_unit.as_deref().map_or(Ok(()), scope::stop)
+}
+
+/// [`delete`]s every container whose id matches `pattern`, a POSIX extended regular expression that need not match all
+/// of it.
+///
+/// # Errors
+/// Not such an expression; the first container that could not be removed, when all the others are.
+pub fn delete_matching(root: &Root, pattern: &str, force: bool, warn: &mut dyn FnMut(&str)) -> Result<()> {
+    let mut first_error = Ok(());
+    for id in matching(root, pattern)? {
+        first_error = first_error.and(delete(root, &id, force, warn));
+    }
+    first_error
+}
+
+/// The ids that match a POSIX extended regular expression.
+pub(super) fn matching(root: &Root, pattern: &str) -> Result<Vec<ContainerId>> {
+    let text = |text: &str| CString::new(text).map_err(|_| Error::new(format!("{text:?} has a NUL in it")));
+    let regex = Regex::new(&text(pattern)?)
+        .ok_or_else(|| Error::new(format!("--regex {pattern:?}: not an extended regular expression")))?;
+    let mut ids = root.ids()?;
+    // An id has no NUL; an error here would only hide the others.
+    ids.retain(|id| text(id).is_ok_and(|id| regex.is_match(&id)));
+    Ok(ids)
 }
 
 /// The container is gone whatever these hooks do: their failures are warnings.

@@ -6,6 +6,7 @@ use pillbox_init::plan::Turn;
 
 use super::create::{CreateOptions, write_pid_file};
 use super::foreground::{ForwardedSignals, supervise};
+use crate::affinity::{Held, restrict_process};
 use crate::cgroup::{Cgroup, CgroupPath, Hierarchy};
 use crate::console;
 use crate::container_id::ContainerId;
@@ -202,8 +203,17 @@ fn enter(record: &Record, spec: &ValidSpec<'_>, plan: &plan::Plan, options: &Exe
     let descriptors = time.into_iter().chain(record.open_chroot()?).map(Some).collect();
     let opened = Opened::inside(descriptors, Some((target, flags)));
     let cgroup = open_cgroup(record, options)?;
-    match spawn::spawn(plan, &opened, None, None, cgroup.as_ref()) {
-        Ok(process) => Ok(process),
+    let affinity = spec.process.exec_cpu_affinity.as_ref();
+    let held = affinity.and_then(|affinity| affinity.initial.as_deref()).map(Held::to).transpose()?;
+    let spawned = spawn::spawn(plan, &opened, None, None, cgroup.as_ref());
+    drop(held);
+    match spawned {
+        Ok(process) => {
+            let list = affinity.and_then(|affinity| affinity.r#final.as_deref());
+            list.map_or(Ok(()), |list| restrict_process(process.pid, list))
+                .inspect_err(|_| process.kill())?;
+            Ok(process)
+        }
         Err(SpawnError::Cgroup(error) | SpawnError::Other(error)) => Err(error),
         Err(SpawnError::Seed) => Err(not_running()),
     }

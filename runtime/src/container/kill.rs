@@ -4,6 +4,7 @@ use std::collections::HashSet;
 
 use rustix::process::{PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
 
+use super::delete::matching;
 use crate::cgroup::Cgroup;
 use crate::container_id::ContainerId;
 use crate::error::{Error, Result};
@@ -57,4 +58,17 @@ fn signal_each(cgroup: &Cgroup, signal: Signal) -> Result<()> {
         let _ = pidfd_send_signal(process, signal);
     }
     Ok(())
+}
+
+/// [`kill`]s every container whose id matches `pattern`, a POSIX extended regular expression that need not match all of
+/// it.
+///
+/// # Errors
+/// Not such an expression; the first container that could not be signalled, when all the others are.
+pub fn kill_matching(root: &Root, pattern: &str, signal: Signal, target: Target) -> Result<()> {
+    let mut first_error = Ok(());
+    for id in matching(root, pattern)? {
+        first_error = first_error.and(kill(root, &id, signal, target));
+    }
+    first_error
 }

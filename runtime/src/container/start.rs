@@ -35,6 +35,10 @@ pub fn start(root: &Root, id: &ContainerId, warn: &mut dyn FnMut(&str)) -> Resul
     let directory = root.find(id)?;
     directory.lock_patiently()?;
     let record = directory.load()?;
+    // Before the gate is looked at: a frozen init takes nobody in.
+    if record.open_cgroup()?.map_or(Ok(false), |cgroup| cgroup.is_frozen())? {
+        return Err(Error::new(format!("cannot start container {id}: it is paused: resume it first")));
+    }
     let Some(gate) = (if record.is_alive()? { directory.connect_gate()? } else { None }) else {
         let status = directory.status(&record)?;
         return Err(match status {
@@ -99,10 +103,10 @@ fn hand_over_listener(
 ) -> Result<()> {
     let document = directory.read_document()?;
     let spec = stored_spec(&document)?;
-    let agent = Agent::of(&spec, &record.id, &record.bundle)
+    let agent = Agent::of(&spec, &record.id, &record.bundle, Status::Created)
         .ok_or_else(|| Error::new("linux.seccomp.listenerPath: missing"))?;
     let process = record.open_process()?.ok_or_else(|| Error::new("init is gone"))?;
-    match agent.hand_over(process.as_fd(), record.pid, gate.as_fd(), descriptor, Status::Created)? {
+    match agent.hand_over(process.as_fd(), record.pid, gate.as_fd(), descriptor)? {
         Handed::Over => {
             let go_on = [Turn::Listener as u8];
             rustix::net::send(gate, &go_on, SendFlags::NOSIGNAL).map(drop).context(|| "answer init")

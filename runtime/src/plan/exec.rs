@@ -10,6 +10,7 @@ use super::{
 use crate::error::Result;
 use crate::seccomp_agent::Agent;
 use crate::spec::Hook;
+use crate::state::Status;
 use crate::validate::{NamespaceKind, ValidSpec};
 
 /// One more process for a container: `spec` is the container's, with that process in it.
@@ -25,7 +26,9 @@ pub fn compile_exec(spec: &ValidSpec<'_>, host: &Host, intent: &Intent) -> Resul
     compile_before_rights(&mut builder, spec, intent)?;
     identity::compile(&mut builder, spec, own_user_namespace)?;
     compile_end(&mut builder, spec, intent)?;
-    Ok(builder.finish(spec, Namespaces::default(), None, false, intent))
+    let mut plan = builder.finish(spec, Namespaces::default(), None, false, intent);
+    plan.seccomp_agent = Agent::of(spec, &intent.id, &intent.bundle, Status::Running);
+    Ok(plan)
 }
 
 /// What a hook's process does: with `spec`, as the container's own process would; else with the runtime's rights.
@@ -73,7 +76,7 @@ pub fn compile_hook(
     let environment = string_bytes(hook.env.iter().map(|variable| &**variable));
     builder.push(Operation::Exec { arguments: strings(&arguments)?, environment: strings(&environment)? });
     let mut plan = builder.finish(&ValidSpec::default(), Namespaces::default(), None, false, intent);
-    plan.seccomp_agent = spec.and_then(|spec| Agent::of(spec, &intent.id, &intent.bundle));
+    plan.seccomp_agent = spec.and_then(|spec| Agent::of(spec, &intent.id, &intent.bundle, Status::Created));
     Ok(plan)
 }
 

@@ -30,13 +30,15 @@ use crate::net_device::NetDevice;
 use crate::seccomp;
 use crate::seccomp_agent::Agent;
 use crate::spec::IdMapping;
+use crate::state::Status;
 use crate::validate::{NamespaceKind, RootfsPropagation, ValidSpec, sysctl_path};
 
 pub use exec::{compile_exec, compile_hook};
+pub use mount::knows_option as knows_mount_option;
 pub use namespace::{Mappings, Method, Namespaces};
 
 /// What the plan depends on besides the specification.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Default)]
 pub struct Host {
     /// Whether the runtime may mount in its own namespace: then it opens all trees itself.
     pub privileged: bool,
@@ -238,7 +240,7 @@ impl<'h> Builder<'h> {
             mounts_at: None,
             terminal: spec.process.terminal,
             preserve_fds: intent.preserve_fds,
-            seccomp_agent: Agent::of(spec, &intent.id, &intent.bundle),
+            seccomp_agent: Agent::of(spec, &intent.id, &intent.bundle, Status::Creating),
             warnings,
             operations,
         }

@@ -10,6 +10,7 @@ use super::namespace::Namespaces;
 use super::{Builder, Descriptor, Intent, Layer, c_string, string_bytes, strings};
 use crate::error::{Error, Result};
 use crate::spec::Mount;
+use crate::spec::json::List;
 use crate::validate::{NamespaceKind, RootfsPropagation, ValidSpec};
 
 /// fsconfig(2) takes strings up to this length; longer data goes through mount(2).
@@ -165,6 +166,15 @@ fn parse_options<'a>(field: &str, mount: &'a Mount<'_>) -> Result<Options<'a>> {
         (options.recursive_set, options.recursive_clear) = (none, none);
     }
     Ok(options)
+}
+
+/// Whether an option is known here, for one kind of mount or another; any other is the file system's.
+pub fn knows_option(option: &str) -> bool {
+    ["bind", "tmpfs"].into_iter().any(|kind| {
+        let options = List(vec![option.into()]);
+        let mount = Mount { kind: Some(kind.into()), options, ..Mount::default() };
+        parse_options("", &mount).is_ok_and(|options| options.data.is_empty())
+    })
 }
 
 /// Appends an operation for each mount; the result are the targets that become read-only only at the end,
@@ -508,7 +518,6 @@ fn compile_new(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::spec::json::List;
 
     fn options(list: &[&'static str]) -> Options<'static> {
         let mount = Box::leak(Box::new(Mount {

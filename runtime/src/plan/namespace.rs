@@ -55,12 +55,14 @@ pub enum Method {
     Own,
     /// By newuidmap(1) and newgidmap(1), for ranges that the administrator granted.
     Helpers,
+    /// By nobody: the user namespace is joined, and its maps must be these.
+    Joined,
 }
 
 /// The id maps of a new user namespace.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Mappings {
-    /// uid_map, line by line.
+    /// uid_map, line by line. Empty is "whatever it is", where the namespace is joined.
     pub uid: Vec<IdMapping>,
     /// gid_map, line by line.
     pub gid: Vec<IdMapping>,
@@ -113,7 +115,10 @@ pub fn compile_mappings(
                 "linux.namespaces: an ordinary user needs a user namespace: `pillbox spec --rootless` writes such a config.json",
             ));
         }
-        return Ok(None);
+        // Callers that give them rely on them: what they own outside has to be what the container owns inside.
+        let given = !spec.uid_mappings.is_empty() || !spec.gid_mappings.is_empty();
+        let (uid, gid) = (spec.uid_mappings.to_vec(), spec.gid_mappings.to_vec());
+        return Ok(given.then_some(Mappings { uid, gid, method: Method::Joined }));
     }
     let method = choose_method(spec, host);
     if method == Method::Own && !spec.process.user.additional_gids.is_empty() {

@@ -33,7 +33,8 @@ use crate::error::{Context, Error, Result};
 use crate::spec::json::{List, Text};
 use crate::spec::linux::{Seccomp, Syscall};
 use bpf::{Range, Verdict, assemble};
-use names::{ABIS, ARCHITECTURES, Abi};
+pub(crate) use names::ARCHITECTURES;
+use names::{ABIS, Abi};
 use rule::{Applies, Branch};
 use table::{Tables, push};
 
@@ -68,6 +69,41 @@ const ACTIONS: [(&str, u32); 9] = [
     ("SCMP_ACT_LOG", uapi::SECCOMP_RET_LOG),
     ("SCMP_ACT_NOTIFY", uapi::SECCOMP_RET_USER_NOTIF),
 ];
+
+/// The comparisons by their names in a profile.
+pub(crate) const OPERATORS: [&str; 7] = [
+    "SCMP_CMP_NE",
+    "SCMP_CMP_LT",
+    "SCMP_CMP_LE",
+    "SCMP_CMP_EQ",
+    "SCMP_CMP_GE",
+    "SCMP_CMP_GT",
+    "SCMP_CMP_MASKED_EQ",
+];
+
+/// The flags by their names in a profile.
+pub(crate) const FLAGS: [(&str, u32); 4] = [
+    ("SECCOMP_FILTER_FLAG_TSYNC", uapi::SECCOMP_FILTER_FLAG_TSYNC),
+    ("SECCOMP_FILTER_FLAG_LOG", uapi::SECCOMP_FILTER_FLAG_LOG),
+    ("SECCOMP_FILTER_FLAG_SPEC_ALLOW", uapi::SECCOMP_FILTER_FLAG_SPEC_ALLOW),
+    ("SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV", uapi::SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV),
+];
+
+/// The actions' names.
+pub(crate) fn action_names() -> impl Iterator<Item = &'static str> {
+    ACTIONS.into_iter().map(|(name, _)| name)
+}
+
+/// Whether the running kernel takes a flag.
+pub(crate) fn kernel_knows_flag(flag: u32) -> bool {
+    // This one is refused without a listener.
+    let wait = uapi::SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV;
+    crate::sys::knows_seccomp_flags(if flag == wait {
+        flag | uapi::SECCOMP_FILTER_FLAG_NEW_LISTENER
+    } else {
+        flag
+    })
+}
 
 /// Compiles a profile. Fails on anything in it that the specification does not define, on contradictory rules and on
 /// a program that the kernel would not take; system calls and architectures that this machine lacks are skipped.

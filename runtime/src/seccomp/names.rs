@@ -54,7 +54,7 @@ pub(super) const NUMBERS: usize = {
 };
 
 /// All architectures that the specification names (config-linux.md, `architectures`).
-pub(super) const ARCHITECTURES: [&str; 23] = [
+pub(crate) const ARCHITECTURES: [&str; 23] = [
     "SCMP_ARCH_X86",
     "SCMP_ARCH_X86_64",
     "SCMP_ARCH_X32",

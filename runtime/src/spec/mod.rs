@@ -7,6 +7,7 @@ pub mod default;
 pub mod hooks;
 pub mod json;
 pub mod linux;
+pub mod merge;
 pub mod mounts;
 #[cfg(test)]
 mod mutation_tests;

@@ -4,11 +4,13 @@ mod container;
 mod host;
 mod invocation;
 mod runtime;
+mod schema;
 
 pub use container::Container;
 pub use host::{copy_program, decoy, mountpoints, processes_naming, skip, status_field};
 pub use invocation::{Output, Running, start_limited};
 pub use runtime::{Runtime, each_runtime, each_runtime_but, pillbox_only};
+pub use schema::assert_matches;
 
 use std::time::{Duration, Instant};
 

@@ -2,9 +2,11 @@
 
 use std::fs;
 
+use rustix::mount::{MountFlags, UnmountFlags};
 use serde_json::json;
 
 use super::config::Config;
+use super::container::wait_until;
 use super::expectation::{contains, equal, holds};
 use super::{Case, Guest};
 
@@ -14,6 +16,7 @@ pub const CASES: &[Case] = &[
     Case::new("io_priority_and_personality", io_priority_and_personality),
     Case::new("memory_policy", memory_policy),
     Case::new("apparmor_unconfined", apparmor_unconfined),
+    Case::new("apparmor_profile", apparmor_profile),
     Case::new("apparmor_profile_missing", apparmor_profile_missing),
     Case::new("selinux_missing", selinux_missing),
 ];
@@ -72,6 +75,33 @@ fn apparmor_unconfined(guest: &Guest) -> Result<(), String> {
         equal("profile", finished.stdout.trim(), "unconfined")?;
     }
     Ok(())
+}
+
+/// A namespace of AppArmor's comes with a profile of its own: the one that can be had without a policy compiler.
+fn apparmor_profile(guest: &Guest) -> Result<(), String> {
+    const SECURITY: &str = "/sys/kernel/security";
+    const NAMESPACE: &str = "/sys/kernel/security/apparmor/policy/namespaces/vm-tests";
+    let profile = ":vm-tests://unconfined";
+    rustix::mount::mount("securityfs", SECURITY, "securityfs", MountFlags::empty(), None)
+        .map_err(|e| format!("mounting securityfs: {e}"))?;
+    fs::create_dir(NAMESPACE).map_err(|e| format!("{NAMESPACE}: {e}"))?;
+    let config = Config::shell("echo up; sleep 100").set("/process/apparmorProfile", json!(profile));
+    let seen = confined(guest, config);
+    let removed = fs::remove_dir(NAMESPACE).map_err(|e| format!("removing {NAMESPACE}: {e}"));
+    let unmounted = rustix::mount::unmount(SECURITY, UnmountFlags::DETACH).map_err(|e| e.to_string());
+    seen.and(removed).and(unmounted)
+}
+
+/// From outside: inside, the namespace's own view would hide its name.
+fn confined(guest: &Guest, config: Config) -> Result<(), String> {
+    let container = guest.container("confined", config)?;
+    let call = container.start_run()?;
+    wait_until("the container runs", || Ok(call.stdout() == "up\n"))?;
+    let current = format!("/proc/{}/attr/apparmor/current", container.pid()?);
+    let current = fs::read_to_string(&current).map_err(|e| format!("{current}: {e}"))?;
+    container.kill("KILL")?;
+    guest.finish(call)?.exits(137)?;
+    equal("profile", current.trim(), ":vm-tests:unconfined")
 }
 
 fn apparmor_profile_missing(guest: &Guest) -> Result<(), String> {

@@ -19,6 +19,15 @@ pub const CASES: &[Case] = &[
     Case::new("hugepage_limit", hugepage_limit).needs(&[Need::Controller("hugetlb")]),
     Case::new("unified", unified).needs(&[Need::Controller("memory"), Need::Controller("pids")]),
     Case::new("update", update).needs(&[Need::Controller("memory"), Need::Controller("pids")]),
+    Case::new("update_flags", update_flags).needs(&[Need::Controller("memory"), Need::Controller("cpu")]),
+    Case::new("update_fails_whole", update_fails_whole).needs(&[Need::Controller("memory")]),
+    Case::new("events_stats", events_stats).needs(&[
+        Need::Command("events"),
+        Need::Controller("memory"),
+        Need::Controller("pids"),
+    ]),
+    Case::new("events_out_of_memory", events_out_of_memory)
+        .needs(&[Need::Command("events"), Need::Controller("memory")]),
 ];
 
 fn cgroup_membership(guest: &Guest) -> Result<(), String> {
@@ -131,5 +140,91 @@ fn update(guest: &Guest) -> Result<(), String> {
     equal("pids.max", container.cgroup_file("pids.max")?.as_str(), "20")?;
     container.call(&["update", "--pids-limit", "40"])?.exits(0)?;
     equal("pids.max", container.cgroup_file("pids.max")?.as_str(), "40")?;
+    container.remove()
+}
+
+/// Each flag changes its file; those that are not given stay.
+fn update_flags(guest: &Guest) -> Result<(), String> {
+    let memory = json!({"limit": 67_108_864, "swap": 134_217_728});
+    let config = Config::new(&["sleep", "100"]).set("/linux/resources/memory", memory);
+    let container = guest.container("flags", config)?;
+    container.launch()?;
+    let files = |expected: &[(&str, &str)]| {
+        expected
+            .iter()
+            .try_for_each(|(file, value)| equal(file, container.cgroup_file(file)?.as_str(), *value))
+    };
+    files(&[("memory.max", "67108864"), ("memory.swap.max", "67108864")])?;
+    container.call(&["update", "--memory", "100663296", "--memory-reservation", "33554432"])?.exits(0)?;
+    // Swap counts along with memory: the sum stays.
+    files(&[("memory.max", "100663296"), ("memory.swap.max", "33554432"), ("memory.low", "33554432")])?;
+    container
+        .call(&["update", "--memory-swap", "-1", "--cpu-quota", "20000", "--cpu-share", "1024"])?
+        .exits(0)?;
+    files(&[("memory.swap.max", "max"), ("cpu.max", "20000 100000"), ("cpu.weight", "100")])?;
+    container.call(&["update", "--cpu-period", "50000", "--cpuset-cpus", "0"])?.exits(0)?;
+    files(&[("cpu.max", "20000 50000"), ("cpuset.cpus", "0"), ("memory.max", "100663296")])?;
+    container.remove()
+}
+
+/// A limit that the kernel refuses leaves no other changed.
+fn update_fails_whole(guest: &Guest) -> Result<(), String> {
+    let config = Config::new(&["sleep", "100"]).set("/linux/resources/memory/limit", json!(67_108_864));
+    let container = guest.container("whole", config)?;
+    container.launch()?;
+    let file = container.bundle.join("resources.json");
+    let resources = json!({"memory": {"limit": 134_217_728}, "unified": {"memory.nonesuch": "1"}});
+    fs::write(&file, resources.to_string()).map_err(|e| e.to_string())?;
+    let failed = container.call(&["update", "--resources", &file.to_string_lossy()])?.fails()?;
+    contains("stderr", &failed.stderr, "memory.nonesuch")?;
+    equal("memory.max", container.cgroup_file("memory.max")?.as_str(), "67108864")?;
+    container.call(&["update", "--pids-limit", "50"])?.exits(0)?;
+    equal("memory.max", container.cgroup_file("memory.max")?.as_str(), "67108864")?;
+    container.remove()
+}
+
+fn events_stats(guest: &Guest) -> Result<(), String> {
+    let config = Config::new(&["sleep", "100"]).set("/linux/resources/pids/limit", json!(20));
+    let container =
+        guest.container("watched", config.set("/linux/resources/memory/limit", json!(67_108_864)))?;
+    container.launch()?;
+    let finished = container.call(&["events", "--stats"])?.exits(0)?;
+    let event: Value = serde_json::from_str(&finished.stdout).map_err(|e| format!("events: {e}"))?;
+    equal("type", &event["type"], "stats")?;
+    equal("pids", &event["data"]["pids"], &json!({"current": 1, "limit": 20}))?;
+    let usage = &event["data"]["memory"]["usage"];
+    equal("limit", &usage["limit"], 67_108_864)?;
+    let used = usage["usage"].as_u64().unwrap_or_default();
+    holds(&format!("{used} bytes are in use"), (4096..67_108_864).contains(&used))?;
+    let raw = &event["data"]["memory"]["raw"];
+    holds("the kernel's own numbers are there", raw["anon"].is_u64() && raw["pgfault"].is_u64())?;
+    container.remove()
+}
+
+/// The kill is told while the container goes on, and so is one that ends it.
+fn events_out_of_memory(guest: &Guest) -> Result<(), String> {
+    let script = "echo up; read line </data/go; dd if=/dev/zero of=/dev/null bs=64M count=1; echo over; \
+                  read line </data/go; exec dd if=/dev/zero of=/dev/null bs=64M count=1";
+    let limit = json!({"limit": 16_777_216, "swap": 16_777_216});
+    let container =
+        guest.container("starving", Config::shell(script).set("/linux/resources/memory", limit))?;
+    let fifo = container.bundle.join("rootfs/data/go");
+    let made = std::process::Command::new("/bin/busybox").arg("mkfifo").arg(&fifo).status();
+    holds("there is a fifo", made.is_ok_and(|status| status.success()))?;
+    let call = container.launch()?;
+    super::container::wait_until("it is up", || Ok(call.stdout() == "up\n"))?;
+    let watching = guest.start(&["events", "--interval", "1h", &container.id])?;
+    // Only what happens after it has looked is an event.
+    std::thread::sleep(std::time::Duration::from_secs(1));
+    let go = || fs::write(&fifo, "go\n").map_err(|e| format!("{}: {e}", fifo.display()));
+    go()?;
+    super::container::wait_until("dd was killed", || Ok(call.stdout().ends_with("over\n")))?;
+    super::container::wait_until("the event", || Ok(watching.stdout().lines().count() == 1))?;
+    go()?;
+    container.becomes("stopped")?;
+    let told = guest.finish(watching)?.exits(0)?.stdout;
+    let oom = json!({"type": "oom", "id": "starving"}).to_string();
+    let lines: Vec<Value> = told.lines().filter_map(|line| serde_json::from_str(line).ok()).collect();
+    equal("events", json!(lines).to_string(), format!("[{oom},{oom}]"))?;
     container.remove()
 }

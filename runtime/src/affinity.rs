@@ -1,0 +1,87 @@
+//! CPU affinity: `process.execCPUAffinity`, for processes that come into a container which is there already.
+
+use rustix::io::Errno;
+use rustix::process::Pid;
+use rustix::thread::{CpuSet, sched_getaffinity, sched_setaffinity};
+
+use crate::error::{Context, Error, Result};
+use crate::validate::number_list::parse_number_list;
+
+/// Holds the calling thread to a list of CPUs (`0-3,7`), which its children inherit, until dropped.
+pub struct Held {
+    before: CpuSet,
+}
+
+impl Held {
+    /// Restricts the thread: from here on until the value is dropped.
+    ///
+    /// # Errors
+    /// The list has a CPU that this machine cannot have, or none that it has.
+    pub fn to(list: &str) -> Result<Held> {
+        const FIELD: &str = "process.execCPUAffinity.initial";
+        let set = parse(FIELD, list)?;
+        let before = sched_getaffinity(None).context(|| FIELD)?;
+        restrict(FIELD, list, None, &set)?;
+        Ok(Held { before })
+    }
+}
+
+impl Drop for Held {
+    fn drop(&mut self) {
+        // CPUs that were allowed a moment ago: at worst the kernel has taken some away, and keeps to the rest.
+        let _ = sched_setaffinity(None, &self.before);
+    }
+}
+
+/// Restricts a process that stands in its cgroup already.
+///
+/// # Errors
+/// As for [`Held::to`]; the cgroup has none of the CPUs.
+pub fn restrict_process(pid: Pid, list: &str) -> Result<()> {
+    const FIELD: &str = "process.execCPUAffinity.final";
+    restrict(FIELD, list, Some(pid), &parse(FIELD, list)?)
+}
+
+fn restrict(field: &str, list: &str, pid: Option<Pid>, set: &CpuSet) -> Result<()> {
+    match sched_setaffinity(pid, set) {
+        Err(Errno::INVAL) => {
+            Err(Error::new(format!("{field}: {list:?}: the process may use none of these CPUs")))
+        }
+        result => result.context(|| format!("{field}: {list:?}")),
+    }
+}
+
+fn parse(field: &str, list: &str) -> Result<CpuSet> {
+    let mut set = CpuSet::new();
+    for cpu in parse_number_list(list).unwrap_or_default().into_iter().flatten() {
+        let cpu = cpu as usize;
+        if cpu >= CpuSet::MAX_CPU {
+            return Err(Error::new(format!("{field}: {list:?}: CPU {cpu} is above {}", CpuSet::MAX_CPU - 1)));
+        }
+        set.set(cpu);
+    }
+    Ok(set)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn lists_become_sets() {
+        let set = parse("field", "0-1,5").unwrap();
+        let cpus: Vec<_> = (0..CpuSet::MAX_CPU).filter(|cpu| set.is_set(*cpu)).collect();
+        assert_eq!(cpus, [0, 1, 5]);
+        assert!(parse("field", "1024").is_err());
+    }
+
+    #[test]
+    fn a_thread_is_held_and_let_go() {
+        let before = sched_getaffinity(None).unwrap();
+        let first = (0..CpuSet::MAX_CPU).find(|cpu| before.is_set(*cpu)).unwrap();
+        let held = Held::to(&first.to_string()).unwrap();
+        assert_eq!(sched_getaffinity(None).unwrap().count(), 1);
+        drop(held);
+        assert_eq!(sched_getaffinity(None).unwrap().count(), before.count());
+    }
+}

@@ -1,0 +1,64 @@
+//! ps: the processes of a container.
+
+use std::process::{Command, Stdio};
+
+use pillbox::container;
+use pillbox::error::{Context, Error, Result};
+
+use super::{container_id, print, root};
+use crate::cli::{Arguments, Global};
+
+pub fn ps(global: &Global, arguments: Arguments) -> Result<u8> {
+    let format = arguments.value("format").map_or("table".into(), |format| format.to_string_lossy());
+    let pids = container::pids(&root(global), &container_id(&arguments)?)?;
+    let pids: Vec<i32> = pids.iter().map(|pid| pid.as_raw_pid()).collect();
+    match &*format {
+        "json" => {
+            let pids: Vec<_> = pids.iter().map(i32::to_string).collect();
+            print(&format!("[{}]\n", pids.join(",")))?;
+        }
+        "table" => {
+            let wanted = &arguments.operands[1..];
+            let mut ps = Command::new("ps");
+            if wanted.is_empty() {
+                ps.arg("-ef")
+            } else {
+                ps.args(wanted)
+            };
+            let output = ps.stdin(Stdio::null()).stderr(Stdio::piped()).output().context(|| "run ps(1)")?;
+            if !output.status.success() {
+                let said = String::from_utf8_lossy(&output.stderr);
+                return Err(Error::new(format!("ps(1) failed: {}", said.trim())));
+            }
+            print(&rows_of(&String::from_utf8_lossy(&output.stdout), &pids)?)?;
+        }
+        other => return Err(Error::new(format!("--format {other}: must be table or json"))),
+    }
+    Ok(0)
+}
+
+/// The header, and the lines whose PID column has one of `pids`.
+fn rows_of(table: &str, pids: &[i32]) -> Result<String> {
+    let header = table.lines().next().unwrap_or_default();
+    let column = header.split_whitespace().position(|title| title == "PID").ok_or_else(|| {
+        Error::new("ps(1): its table has no column PID, by which a container's processes are known")
+    })?;
+    let is_wanted = |line: &&str| {
+        let pid = line.split_whitespace().nth(column).and_then(|pid| pid.parse().ok());
+        pid.is_some_and(|pid: i32| pids.contains(&pid))
+    };
+    let rows = table.lines().skip(1).filter(is_wanted);
+    Ok(std::iter::once(header).chain(rows).map(|line| format!("{line}\n")).collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::rows_of;
+
+    #[test]
+    fn rows_are_told_by_their_pid() {
+        let table = "UID   PID  PPID CMD\nroot    1     0 init\nroot   12     1 sleep 1\nroot  121    12 x\n";
+        assert_eq!(rows_of(table, &[12, 7]).unwrap(), "UID   PID  PPID CMD\nroot   12     1 sleep 1\n");
+        assert!(rows_of("CMD\ninit\n", &[1]).unwrap_err().to_string().contains("PID"));
+    }
+}

@@ -1,0 +1,98 @@
+//! Watching a container: what it uses, and when the kernel kills for want of memory.
+
+use std::os::fd::OwnedFd;
+use std::time::{Duration, Instant};
+
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::io::Errno;
+
+use super::processes::live_cgroup;
+use crate::cgroup::{Cgroup, MemoryEvents, Statistics};
+use crate::container_id::ContainerId;
+use crate::error::{Context, Error, Result};
+use crate::state::Root;
+
+/// What happened.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Event<'w> {
+    /// The interval is over: the numbers, as a JSON document on one line.
+    Stats(&'w str),
+    /// The kernel has killed a process of the container for want of memory.
+    OutOfMemory,
+}
+
+/// A container that is being watched.
+pub struct Watch {
+    process: OwnedFd,
+    cgroup: Cgroup,
+    memory: Option<MemoryEvents>,
+    statistics: Statistics,
+    kills: u64,
+    interval: Duration,
+    next: Instant,
+}
+
+impl Watch {
+    /// Watches a container that has not ended; the first numbers come after `interval`.
+    ///
+    /// # Errors
+    /// There is no such container, it has ended or has no cgroup.
+    pub fn new(root: &Root, id: &ContainerId, interval: Duration) -> Result<Watch> {
+        let record = root.find(id)?.load()?;
+        let cgroup = live_cgroup(&record, "watch")?;
+        let process = record
+            .open_process()?
+            .ok_or_else(|| Error::new(format!("cannot watch container {id}: container not running")))?;
+        let memory = cgroup.memory_events()?;
+        let mut statistics = Statistics::new(&cgroup)?;
+        let kills = statistics.oom_kills(&cgroup)?.unwrap_or(0);
+        let next = Instant::now() + interval;
+        Ok(Watch { process, cgroup, memory, statistics, kills, interval, next })
+    }
+
+    /// The numbers now.
+    pub fn stats(&mut self) -> Result<&str> {
+        self.statistics.read(&self.cgroup)
+    }
+
+    /// Waits for the next event; `None` when the container has ended.
+    pub fn next_event(&mut self) -> Result<Option<Event<'_>>> {
+        loop {
+            let left = self.next.saturating_duration_since(Instant::now());
+            let has_ended = self.sleep(left)?;
+            // Also at the end: what the kernel killed last may have been init.
+            let kills = self.statistics.oom_kills(&self.cgroup)?.unwrap_or(self.kills);
+            if kills > self.kills {
+                self.kills = kills;
+                return Ok(Some(Event::OutOfMemory));
+            }
+            if has_ended {
+                return Ok(None);
+            }
+            if Instant::now() >= self.next {
+                self.next += self.interval;
+                return Ok(Some(Event::Stats(self.stats()?)));
+            }
+        }
+    }
+
+    /// Sleeps until something may have happened, or for this long; whether the container has ended.
+    fn sleep(&self, at_most: Duration) -> Result<bool> {
+        let timeout =
+            Timespec { tv_sec: at_most.as_secs() as i64, tv_nsec: i64::from(at_most.subsec_nanos()) };
+        let memory = self.memory.as_ref().map(|memory| PollFd::new(memory, PollFlags::PRI));
+        let process = PollFd::new(&self.process, PollFlags::IN);
+        let count = 1 + usize::from(memory.is_some());
+        let mut polled = [process.clone(), memory.unwrap_or(process)];
+        match poll(&mut polled[..count], Some(&timeout)) {
+            Ok(_) | Err(Errno::INTR) => {}
+            Err(errno) => return Err(errno).context(|| "wait for events"),
+        }
+        let has_ended = polled[0].revents().contains(PollFlags::IN);
+        if let Some(memory) = &self.memory {
+            // Reading arms the notification again.
+            memory.rearm();
+        }
+        Ok(has_ended)
+    }
+}

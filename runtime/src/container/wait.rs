@@ -1,0 +1,70 @@
+//! Waiting for the end of a container that another process has started.
+
+use std::os::fd::{AsFd, OwnedFd};
+
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::io::Errno;
+
+use crate::container_id::ContainerId;
+use crate::error::{Context, Error, Result};
+use crate::state::{Root, exit_code_of_zombie};
+use crate::sys;
+
+/// How long the parent may take to ask for the status, in milliseconds.
+const REAPED_WITHIN_MS: i64 = 200;
+
+/// Waits until the container has ended; its program's exit status, or 128 + the signal that ended it.
+///
+/// Who is not its parent learns it from Linux 6.15 on (`PIDFD_GET_INFO`), and before as long as the parent has not asked
+/// (/proc/PID/stat, which only root and the owner may read).
+///
+/// # Errors
+/// There is no such container; it ended before, or its status went to its parent alone.
+pub fn wait(root: &Root, id: &ContainerId) -> Result<u8> {
+    let record = root.find(id)?.load()?;
+    let unknown =
+        || Error::new(format!("container {id} has ended, with a status that only its parent was told"));
+    let Some(process) = record.open_process()? else {
+        return exit_code_of_zombie(record.pid, record.start_time)?.map(status).ok_or_else(unknown);
+    };
+    poll_for(&process, PollFlags::IN, None)?;
+    // The zombie can be asked until the parent has been told, the pidfd only then.
+    let code = match exit_code_of_zombie(record.pid, record.start_time)? {
+        None => {
+            poll_for(&process, PollFlags::HUP, Some(REAPED_WITHIN_MS))?;
+            sys::exit_code(process.as_fd()).unwrap_or(None)
+        }
+        code => code,
+    };
+    code.map(status).ok_or_else(unknown)
+}
+
+/// wait(2)'s encoding as shells have it.
+fn status(code: i32) -> u8 {
+    match code & 0x7f {
+        0 => (code >> 8 & 0xff) as u8,
+        signal => 128 + signal as u8,
+    }
+}
+
+fn poll_for(process: &OwnedFd, flags: PollFlags, milliseconds: Option<i64>) -> Result<()> {
+    let timeout = milliseconds.map(|time| Timespec { tv_sec: time / 1000, tv_nsec: time % 1000 * 1_000_000 });
+    loop {
+        // An end that was seen is reported at once: asking for nothing but the hang-up leaves that out.
+        let asked = if flags == PollFlags::HUP { PollFlags::empty() } else { flags };
+        match poll(&mut [PollFd::new(process, asked)], timeout.as_ref()) {
+            Err(Errno::INTR) => {}
+            ready => return ready.map(drop).context(|| "wait for init"),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::status;
+
+    #[test]
+    fn statuses_are_those_of_a_shell() {
+        assert_eq!([0, 0x300, 0xff00, 9, 0x80 | 11].map(status), [0, 3, 255, 137, 139]);
+    }
+}
