@@ -299,7 +299,7 @@ fn explain_shows_the_configuration_and_leaves_nothing() {
         let bind = init.iter().find(|operation| operation["target"] == "/data").expect("the mount");
         assert_eq!(
             bind["tree"],
-            json!({"path": "/no/such/source", "recursive": true, "openedBy": "runtime"})
+            json!({"path": "/no/such/source", "recursive": true, "idMapped": false, "openedBy": "runtime"})
         );
         assert_eq!(init.last().expect("exec")["arguments"], json!(["/bin/sh", "-c", "true"]));
         container.assert_gone();
