@@ -544,10 +544,7 @@ fn check_order(decoded: &Decoded<'_>, config: &Value) {
     let root = decoded.the("AttachRoot");
     let pivot = decoded.the("PivotRoot");
     let ready = decoded.the("Ready");
-    in_order(
-        decoded,
-        &["SetUndumpable", "NewSession", "NewKeyring", "Unshare", "SetPropagation", "AttachRoot"],
-    );
+    in_order(decoded, &["NewSession", "NewKeyring", "Unshare", "SetPropagation", "AttachRoot"]);
     in_order(
         decoded,
         &["AttachRoot", "MakeNode", "MakeSymlink", "PivotRoot", "OpenConsole", "SetHostname", "WriteSysctl"],
@@ -555,7 +552,15 @@ fn check_order(decoded: &Decoded<'_>, config: &Value) {
     in_order(decoded, &["WriteSysctl", "MakePathReadonly", "MaskPath", "SetNoNewPrivileges", "DropBounding"]);
     in_order(
         decoded,
-        &["DropBounding", "SetGroups", "SetCapabilities", "RetryCwd", "FindExecutable", "Ready"],
+        &[
+            "DropBounding",
+            "SetGroups",
+            "SetUndumpable",
+            "SetCapabilities",
+            "RetryCwd",
+            "FindExecutable",
+            "Ready",
+        ],
     );
     in_order(
         decoded,
