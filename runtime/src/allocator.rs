@@ -2,8 +2,9 @@
 //!
 //! A command of pillbox takes a few hundred KB for a few milliseconds. A general allocator maps and unmaps pages
 //! meanwhile, and faults each of them in again: half of the time that reading a configuration took. Here the
-//! block that was handed out last can grow in place and is taken back when it is freed, so that loops that free
-//! what they allocate use the same memory; other small blocks stay taken. Large ones are mappings of their own.
+//! block that was handed out last can grow in place and is taken back when it is freed; other small blocks are kept
+//! for the next of their size, so that a loop (`events`, a foreground container) does not grow. Large ones are
+//! mappings of their own.
 
 use std::alloc::{GlobalAlloc, Layout};
 use std::cell::UnsafeCell;
@@ -77,7 +78,8 @@ unsafe impl GlobalAlloc for Heap {
             // SAFETY: such a block is a mapping of this size, which its owner has given up.
             let _ = unsafe { munmap(block.cast(), layout.size()) };
         } else {
-            self.with(|chunk| chunk.resize(block, layout.size(), 0));
+            // SAFETY: such a block was taken with this layout, and its owner has given it up.
+            self.with(|chunk| unsafe { chunk.give_back(block, layout.size()) });
         }
     }
 
@@ -91,11 +93,7 @@ unsafe impl GlobalAlloc for Heap {
                 let moved = unsafe { mremap(block.cast(), old.size(), size, MremapFlags::MAYMOVE) };
                 return moved.map_or(ptr::null_mut(), <*mut c_void>::cast);
             }
-            (false, false)
-                if self.with(|chunk| chunk.resize(block, old.size(), size)) || size <= old.size() =>
-            {
-                return block;
-            }
+            (false, false) if self.with(|chunk| chunk.resize(block, old.size(), size)) => return block,
             _ => {}
         }
         // SAFETY: `new` is as valid as the caller's arguments; the blocks are different ones, of at least the
@@ -125,50 +123,95 @@ fn map(size: usize) -> *mut u8 {
     start.map_or(ptr::null_mut(), <*mut c_void>::cast)
 }
 
-/// A mapping from which blocks are taken: `taken` bytes of it are blocks, `used` bytes were at any time.
+/// How many sizes small blocks have: see [`class`].
+const CLASSES: usize = 52;
+
+/// The size that a small block really has, and its number among these sizes: multiples of 16 up to 128, then four
+/// for each doubling.
+fn class(size: usize) -> (usize, usize) {
+    if size <= 128 {
+        let number = size.saturating_sub(1) / 16;
+        return ((number + 1) * 16, number);
+    }
+    let doubling = (size - 1).ilog2() as usize;
+    let quarters = ((size - 1) >> (doubling - 2)) + 1;
+    (quarters << (doubling - 2), doubling * 4 + quarters - 25)
+}
+
+/// A mapping from which blocks are taken: `taken` bytes of it are blocks, `used` bytes were at any time. And, by
+/// class, the blocks of this and former chunks that are free: each begins with the address of the next.
 struct Chunk {
     start: *mut u8,
     size: usize,
     taken: usize,
     used: usize,
+    free: [*mut u8; CLASSES],
 }
 
 impl Chunk {
-    const NONE: Chunk = Chunk { start: ptr::null_mut(), size: 0, taken: 0, used: 0 };
+    const NONE: Chunk =
+        Chunk { start: ptr::null_mut(), size: 0, taken: 0, used: 0, free: [ptr::null_mut(); CLASSES] };
 
     /// A block, or null, and how many of its first bytes may not be zero.
     fn take(&mut self, layout: Layout) -> (*mut u8, usize) {
+        let (size, number) = class(layout.size());
+        // Blocks of a size that is no power of two may be aligned to 16 only; those for more are not looked for.
+        if let Some(free) = self.free.get_mut(number).filter(|free| !free.is_null() && layout.align() <= 16) {
+            let block = *free;
+            // SAFETY: a free block is nobody's, large enough for an address, and `give_back` wrote one.
+            *free = unsafe { block.cast::<*mut u8>().read() };
+            return (block, size);
+        }
         loop {
-            let padding = self.start.wrapping_add(self.taken).align_offset(layout.align());
+            let padding = self.start.wrapping_add(self.taken).align_offset(layout.align().max(16));
             let place = self.taken.saturating_add(padding);
-            let end = place.saturating_add(layout.size());
+            let end = place.saturating_add(size);
             if end <= self.size {
-                let before = self.used.saturating_sub(place).min(layout.size());
+                let before = self.used.saturating_sub(place).min(size);
                 self.taken = end;
                 self.used = self.used.max(end);
                 return (self.start.wrapping_add(place), before);
             }
             // What is left of this chunk is given up; there is room for any alignment in the next.
-            let size = CHUNK.max(layout.size().saturating_add(layout.align()));
-            let start = map(size);
+            let mapped = CHUNK.max(size.saturating_add(layout.align()));
+            let start = map(mapped);
             if start.is_null() {
                 return (start, 0);
             }
-            *self = Chunk { start, size, ..Chunk::NONE };
+            (self.start, self.size, self.taken, self.used) = (start, mapped, 0, 0);
         }
     }
 
-    /// Changes the size of the block that was taken last; `false` for any other, or when there is no room.
+    /// # Safety
+    /// The block must have been taken for `size` bytes, and be nobody's from now on.
+    unsafe fn give_back(&mut self, block: *mut u8, size: usize) {
+        let (size, number) = class(size);
+        if self.is_last(block, size) {
+            self.taken -= size;
+        } else if let Some(free) = self.free.get_mut(number) {
+            // SAFETY: the block has at least 16 bytes at a multiple of 16, and nobody else uses them.
+            unsafe { block.cast::<*mut u8>().write(*free) };
+            *free = block;
+        }
+    }
+
+    /// Makes a block larger or smaller where it is; `false` when it has to be another one.
     fn resize(&mut self, block: *mut u8, old: usize, new: usize) -> bool {
-        let place = block.addr().wrapping_sub(self.start.addr());
-        let last = place.checked_add(old) == Some(self.taken);
-        let end = place.saturating_add(new);
-        if !last || end > self.size {
+        let ((old, _), (new, _)) = (class(old), class(new));
+        if old == new {
+            return true;
+        }
+        let end = (self.taken - old.min(self.taken)).saturating_add(new);
+        if !self.is_last(block, old) || end > self.size {
             return false;
         }
         self.taken = end;
         self.used = self.used.max(end);
         true
+    }
+
+    fn is_last(&self, block: *mut u8, size: usize) -> bool {
+        block.addr().wrapping_sub(self.start.addr()).checked_add(size) == Some(self.taken)
     }
 }
 
@@ -189,10 +232,51 @@ mod tests {
             let first = heap.alloc(small);
             let second = heap.alloc(small);
             assert_eq!(heap.realloc(second, small, 5000), second, "grows where it is");
-            assert_ne!(heap.realloc(first, small, 101), first, "not the last: moves");
-            let third = heap.alloc(small);
-            heap.dealloc(third, small);
-            assert_eq!(heap.alloc(small), third);
+            assert_eq!(heap.realloc(first, small, 112), first, "has room");
+            assert_ne!(heap.realloc(first, layout(112, 8), 113), first, "not the last: moves");
+            let third = heap.alloc(layout(200, 8));
+            heap.dealloc(third, layout(200, 8));
+            assert_eq!(heap.alloc(layout(200, 8)), third);
+            assert_eq!(heap.alloc(small), first, "for another of its size");
+        }
+    }
+
+    #[test]
+    fn sizes_of_blocks() {
+        let (mut last, mut next) = (0, 0);
+        for asked in 1..LARGE {
+            let (size, number) = class(asked);
+            assert!(
+                asked <= size && size <= (asked + 15).max(asked + asked / 4) && size % 16 == 0,
+                "{asked}"
+            );
+            if size != last {
+                assert_eq!(number, next, "{asked}");
+                (last, next) = (size, next + 1);
+            }
+            assert_eq!(number + 1, next, "{asked}");
+        }
+        assert_eq!((last, next), (LARGE, CLASSES));
+    }
+
+    #[test]
+    fn a_loop_does_not_grow() {
+        let heap = Heap::new();
+        let mut before = 0;
+        for round in 0..100 {
+            // SAFETY: as above.
+            unsafe {
+                let sizes = [40, 3000, 100, 64, 17];
+                let mut blocks = sizes.map(|size| heap.alloc(layout(size, 8)));
+                blocks[2] = heap.realloc(blocks[2], layout(100, 8), 900);
+                blocks[1] = heap.realloc(blocks[1], layout(3000, 8), 10);
+                for (block, size) in blocks.into_iter().zip([40, 10, 900, 64, 17]) {
+                    heap.dealloc(block, layout(size, 8));
+                }
+            }
+            let taken = heap.with(|chunk| chunk.taken);
+            assert!(round < 3 || taken == before, "{taken} instead of {before} in round {round}");
+            before = taken;
         }
     }
 

@@ -22,7 +22,7 @@ use crate::spec::json::{List, Text};
 use crate::state::{Record, Status};
 use crate::validate::ValidSpec;
 
-/// The end of a hook's output that its error quotes.
+/// The end of a hook's output that is kept, and quoted by its error.
 const OUTPUT_MAX: usize = 1024;
 
 /// What hooks get on stdin: the state as the specification has it.
@@ -83,22 +83,24 @@ pub fn run(hooks: &List<Hook<'_>>, record: &Record, place: &Place<'_>) -> Result
         Intent { id: record.id.clone(), bundle: record.bundle.clone(), chrooted, ..Intent::default() };
     for (index, hook) in hooks.iter().enumerate() {
         let root = if chrooted { record.open_chroot() } else { Ok(None) };
-        root.and_then(|root| run_one(hook, &state, &intent, root, place))
+        root.and_then(|root| run_one(hook, &state, &intent, root, place, OUTPUT_MAX).map(drop))
             .map_err(|error| error.with_status(1))
             .context(|| format!("hooks.{}[{index}]: {}", place.kind, &*hook.path))?;
     }
     Ok(())
 }
 
-/// Runs a program of the host with the runtime's rights, with nothing in its environment and on its stdin.
-///
-/// # Errors
-/// As for a hook.
-pub fn run_program(path: &str, arguments: &[String]) -> Result<()> {
+/// Runs a program as a hook outside of the container, without a state: see [`crate::program::run`].
+pub fn run_program(path: &str, arguments: &[String], environment: &[String]) -> Result<Vec<u8>> {
+    const KEPT: usize = 1 << 24;
     let arguments = [path].into_iter().chain(arguments.iter().map(String::as_str));
-    let program =
-        Hook { path: path.into(), args: List(arguments.map(Text::from).collect()), ..Hook::default() };
-    run_one(&program, "", &Intent::default(), None, &Place::outside("", Status::Creating, 0))
+    let program = Hook {
+        path: path.into(),
+        args: List(arguments.map(Text::from).collect()),
+        env: List(environment.iter().map(|variable| variable.as_str().into()).collect()),
+        timeout: None,
+    };
+    run_one(&program, "", &Intent::default(), None, &Place::outside("", Status::Creating, 0), KEPT)
 }
 
 fn run_one(
@@ -107,7 +109,8 @@ fn run_one(
     intent: &Intent,
     root: Option<OwnedFd>,
     place: &Place<'_>,
-) -> Result<()> {
+    kept: usize,
+) -> Result<Vec<u8>> {
     let pipe = || rustix::pipe::pipe_with(PipeFlags::CLOEXEC).context(|| "pipe");
     let (input, state_end) = pipe()?;
     let (output_end, output) = pipe()?;
@@ -137,27 +140,27 @@ fn run_one(
         return Err(error);
     }
     let deadline = hook.timeout.map(|seconds| Instant::now() + Duration::from_secs(seconds.max(0) as u64));
-    let said = converse(&process.process, state_end, &output_end, state, deadline);
+    let said = converse(&process.process, state_end, &output_end, kept, state, deadline);
     let timed_out = matches!(said, Ok(None));
     if timed_out || said.is_err() {
         // It leads a session of its own: what it started dies with it.
         let _ = rustix::process::kill_process_group(process.pid, Signal::KILL);
         process.kill();
     }
-    let output = said?;
-    if timed_out {
+    let Some(output) = said? else {
         let seconds = hook.timeout.unwrap_or_default();
         return Err(Error::new(format!("killed: it took longer than its timeout of {seconds} s")));
-    }
+    };
     let status = rustix::process::waitid(WaitId::PidFd(process.process.as_fd()), WaitIdOptions::EXITED)
         .context(|| "wait")?
         .ok_or_else(|| Error::new("wait: no status"))?;
     let how = match (status.exit_status(), status.terminating_signal()) {
-        (Some(0), _) => return Ok(()),
+        (Some(0), _) => return Ok(output),
         (Some(code), _) => format!("exited with status {code}"),
         (None, signal) => format!("was killed by signal {}", signal.unwrap_or_default()),
     };
-    let output = String::from_utf8_lossy(&output.unwrap_or_default()).trim().replace('\n', "; ");
+    let end = &output[output.len().saturating_sub(OUTPUT_MAX)..];
+    let output = String::from_utf8_lossy(end).trim().replace('\n', "; ");
     Err(Error::new(if output.is_empty() { how } else { format!("{how}: {output}") }))
 }
 
@@ -167,6 +170,7 @@ fn converse(
     process: &OwnedFd,
     state_end: OwnedFd,
     output: &OwnedFd,
+    kept: usize,
     state: &str,
     deadline: Option<Instant>,
 ) -> Result<Option<Vec<u8>>> {
@@ -206,7 +210,7 @@ fn converse(
                 state_end = None;
             }
         }
-        output_open = output_open && read_output(output, &mut said);
+        output_open = output_open && read_output(output, kept, &mut said);
         if ended {
             return Ok(Some(said));
         }
@@ -214,14 +218,14 @@ fn converse(
 }
 
 /// Keeps the end of what is said; `false` when nobody can say anything more.
-fn read_output(output: &OwnedFd, said: &mut Vec<u8>) -> bool {
+fn read_output(output: &OwnedFd, kept: usize, said: &mut Vec<u8>) -> bool {
     let mut buffer = [0u8; 4096];
     loop {
         match rustix::io::read(output, &mut buffer) {
             Ok(0) => return false,
             Ok(length) => {
                 said.extend_from_slice(&buffer[..length]);
-                let excess = said.len().saturating_sub(OUTPUT_MAX);
+                let excess = said.len().saturating_sub(kept);
                 said.drain(..excess);
                 if length < buffer.len() {
                     return true;

@@ -3,13 +3,13 @@
 use std::fmt::Write as _;
 use std::os::fd::OwnedFd;
 
-use rustix::fs::{Access, CWD, Mode, OFlags};
+use rustix::fs::{CWD, Mode, OFlags};
 use rustix::io::Errno;
 use rustix::process::{Pid, WaitId, WaitIdOptions};
 
 use crate::error::{Context, Error, Result};
-use crate::hooks;
 use crate::plan::{Mappings, Method, MountIdmap, MountOwners};
+use crate::program;
 use crate::spawn::open_namespace;
 use crate::spec::IdMapping;
 use crate::sys;
@@ -140,27 +140,20 @@ fn parse_map(text: &str) -> Option<Vec<[u32; 3]>> {
     Some(map)
 }
 
-fn run_helper(program: &str, granted_in: &str, pid: i32, map: &[IdMapping]) -> Result<()> {
-    let path = find_program(program).ok_or_else(|| {
+fn run_helper(name: &str, granted_in: &str, pid: i32, map: &[IdMapping]) -> Result<()> {
+    let path = program::find(name).ok_or_else(|| {
         Error::new(format!(
-            "{program}: not found: mapping more than your own id needs it (Debian: package uidmap)"
+            "{name}: not found: mapping more than your own id needs it (Debian: package uidmap)"
         ))
     })?;
     let mut arguments = vec![pid.to_string()];
     for IdMapping { container_id, host_id, size } in map {
         arguments.extend([container_id, host_id, size].map(u32::to_string));
     }
-    hooks::run_program(&path, &arguments)
-        .map_err(|error| Error::new(format!("{program}: {error}: ranges are granted in {granted_in}")))
-}
-
-/// Where a program is, along PATH.
-fn find_program(name: &str) -> Option<String> {
-    let path = std::env::var("PATH").unwrap_or_else(|_| "/usr/bin:/bin".to_string());
-    path.split(':')
-        .filter(|folder| folder.starts_with('/'))
-        .map(|folder| format!("{folder}/{name}"))
-        .find(|path| rustix::fs::access(path.as_str(), Access::EXEC_OK).is_ok())
+    // With an empty environment: they are setuid.
+    program::run(&path, &arguments, &[])
+        .map(drop)
+        .map_err(|error| Error::new(format!("{name}: {error}: ranges are granted in {granted_in}")))
 }
 
 #[cfg(test)]

@@ -20,6 +20,7 @@ mod idmap;
 pub mod json;
 pub mod net_device;
 pub mod plan;
+pub mod program;
 pub mod resctrl;
 pub mod rlimit;
 pub mod scratch;

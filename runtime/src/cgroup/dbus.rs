@@ -247,7 +247,7 @@ impl Bus {
         let timeout = Timespec { tv_sec: left.as_secs() as i64, tv_nsec: i64::from(left.subsec_nanos()) };
         match poll(&mut [PollFd::new(&self.socket, events)], Some(&timeout)) {
             Ok(0) => {
-                let seconds = self.patience.as_secs_f32();
+                let seconds = self.patience.as_secs();
                 Err(Error::new(format!("D-Bus: {}: no answer within {seconds} s", self.address)))
             }
             Ok(_) | Err(Errno::INTR) => Ok(()),

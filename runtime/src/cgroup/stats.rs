@@ -100,7 +100,7 @@ impl Statistics {
                 huge_pages.push(HugePages { size, current, events });
             }
         }
-        huge_pages.sort_by(|left, right| left.size.cmp(&right.size));
+        huge_pages.sort_unstable_by(|left, right| left.size.cmp(&right.size));
         Ok(Statistics { huge_pages, ..Statistics::default() })
     }
 

@@ -1,9 +1,10 @@
 //! ps: the processes of a container.
 
-use std::process::{Command, Stdio};
+use std::ffi::OsString;
 
 use pillbox::container;
 use pillbox::error::{Context, Error, Result};
+use pillbox::program;
 
 use super::{container_id, print, root};
 use crate::cli::{Arguments, Global};
@@ -18,19 +19,18 @@ pub fn ps(global: &Global, arguments: Arguments) -> Result<u8> {
             print(&format!("[{}]\n", pids.join(",")))?;
         }
         "table" => {
-            let wanted = &arguments.operands[1..];
-            let mut ps = Command::new("ps");
+            let mut wanted: Vec<_> = arguments.operands[1..].to_vec();
             if wanted.is_empty() {
-                ps.arg("-ef")
-            } else {
-                ps.args(wanted)
-            };
-            let output = ps.stdin(Stdio::null()).stderr(Stdio::piped()).output().context(|| "run ps(1)")?;
-            if !output.status.success() {
-                let said = String::from_utf8_lossy(&output.stderr);
-                return Err(Error::new(format!("ps(1) failed: {}", said.trim())));
+                wanted.push("-ef".into());
             }
-            print(&rows_of(&String::from_utf8_lossy(&output.stdout), &pids)?)?;
+            let text = |text: OsString| text.to_string_lossy().into_owned();
+            let wanted: Vec<_> = wanted.into_iter().map(text).collect();
+            let environment: Vec<_> =
+                std::env::vars_os().map(|(name, value)| format!("{}={}", text(name), text(value))).collect();
+            let path =
+                program::find("ps").ok_or_else(|| Error::new("ps(1): not found: it lists processes"))?;
+            let output = program::run(&path, &wanted, &environment).context(|| "ps(1)")?;
+            print(&rows_of(&String::from_utf8_lossy(&output), &pids)?)?;
         }
         other => return Err(Error::new(format!("--format {other}: must be table or json"))),
     }

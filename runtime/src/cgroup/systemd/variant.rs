@@ -241,13 +241,34 @@ fn unescape(escaped: char, characters: &mut impl Iterator<Item = (usize, char)>)
     }
 }
 
+/// A decimal with at most 15 digits and a power of ten up to 22: both are exact as doubles, so that rounding once is right.
+// parse() does it for all numbers, with tables and big integers of 20 KB.
+fn read_double(word: &str) -> Option<f64> {
+    let (sign, word) = match word.strip_prefix('-') {
+        Some(word) => (-1.0, word),
+        None => (1.0, word.strip_prefix('+').unwrap_or(word)),
+    };
+    let (digits, exponent) = word.split_once(['e', 'E']).unwrap_or((word, "0"));
+    let (whole, fraction) = digits.split_once('.').unwrap_or((digits, ""));
+    let digits = format!("{whole}{fraction}");
+    if digits.is_empty() || digits.len() > 15 || !digits.bytes().all(|byte| byte.is_ascii_digit()) {
+        return None;
+    }
+    let exponent = exponent.parse::<i32>().ok()?.checked_sub(fraction.len() as i32)?;
+    if exponent.unsigned_abs() > 22 {
+        return None;
+    }
+    let power = (0..exponent.unsigned_abs()).fold(1.0, |power, _| power * 10.0);
+    let number = digits.parse::<u64>().ok()? as f64;
+    Some(sign * if exponent < 0 { number / power } else { number * power })
+}
+
 /// Decimal, `0x` or octal with a leading zero; with a point, or where one is wanted, a double.
 fn read_number(word: &str, wanted: Option<&str>) -> Option<Value> {
     let is_hexadecimal = word.trim_start_matches(['+', '-']).starts_with("0x");
     let has_fraction = !is_hexadecimal && word.contains(['.', 'e', 'E']);
     if wanted == Some("d") || wanted.is_none() && has_fraction {
-        let number = word.parse::<f64>().ok().filter(|_| word.bytes().any(|byte| byte.is_ascii_digit()));
-        return number.map(Value::Double);
+        return read_double(word).map(Value::Double);
     }
     let (negative, digits) = match word.as_bytes().first()? {
         b'-' => (true, &word[1..]),
