@@ -552,15 +552,7 @@ fn check_order(decoded: &Decoded<'_>, config: &Value) {
     in_order(decoded, &["WriteSysctl", "MakePathReadonly", "MaskPath", "SetNoNewPrivileges", "DropBounding"]);
     in_order(
         decoded,
-        &[
-            "DropBounding",
-            "SetGroups",
-            "SetUndumpable",
-            "SetCapabilities",
-            "RetryCwd",
-            "FindExecutable",
-            "Ready",
-        ],
+        &["DropBounding", "SetGroups", "SetCapabilities", "RetryCwd", "FindExecutable", "Ready"],
     );
     in_order(
         decoded,
