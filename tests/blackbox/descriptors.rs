@@ -10,7 +10,7 @@ use std::process::{Command, Stdio};
 use rustix::net::{RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, recvmsg};
 use serde_json::json;
 
-use crate::harness::{Container, LIMIT, each_runtime, each_runtime_but, skip, wait_for};
+use crate::harness::{Container, LIMIT, each_runtime, each_runtime_but, pillbox_only, skip, wait_for};
 
 /// Runs `command` through bash with these redirections added: the way to hand down a certain descriptor.
 fn redirected(command: &Command, redirections: &str) -> Command {
@@ -86,6 +86,16 @@ fn listen_fds_follow_the_standard_ones() {
         command.env("LISTEN_FDS", "1");
         let three = format!("3<{}/three 9</", container.folder.display());
         assert_eq!(container.finish(&mut redirected(&command, &three)).ok().stdout, "1 1\nthree\n");
+    });
+}
+
+#[test]
+fn listen_fds_of_another_process_are_not_the_containers() {
+    pillbox_only(|runtime| {
+        let container = Container::sh(runtime, "echo \"[$LISTEN_FDS]\"");
+        let mut command = container.bundle_command("run", &[]);
+        command.env("LISTEN_FDS", "1").env("LISTEN_PID", "1");
+        assert_eq!(container.finish(&mut command).ok().stdout, "[]\n");
     });
 }
 

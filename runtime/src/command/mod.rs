@@ -333,10 +333,13 @@ fn bundle(arguments: &Arguments) -> Result<Bundle> {
 
 fn create_options(global: &Global, arguments: &Arguments) -> Result<CreateOptions> {
     let path = |flag: &str| arguments.value(flag).map(Into::into);
+    // sd_listen_fds(3): the descriptors are meant for the process that LISTEN_PID names.
+    let meant = std::env::var("LISTEN_PID").is_ok_and(|pid| pid == std::process::id().to_string());
     let listen_fds = match std::env::var("LISTEN_FDS") {
-        // The number is meant for the process that LISTEN_PID names, which execve has made this one.
-        Ok(text) => text.parse().map_err(|_| Error::new(format!("LISTEN_FDS={text}: not a whole number")))?,
-        Err(_) => 0,
+        Ok(text) if meant => {
+            text.parse().map_err(|_| Error::new(format!("LISTEN_FDS={text}: not a whole number")))?
+        }
+        _ => 0,
     };
     Ok(CreateOptions {
         console_socket: path("console-socket"),
