@@ -405,10 +405,8 @@ fn open_target(init: &Init<'_>, path: &CStr, rule: TargetRule, file: bool) -> Re
         Some(target) => target,
         None => root::open_or_make(root, path, file, resolve).at(Stage::Target)?,
     };
-    if rule != TargetRule::InsideProc {
-        if is_procfs(&target).at(Stage::Target)? {
-            return Err(Errno::PERM).at(Stage::Verify);
-        }
+    if rule != TargetRule::InsideProc && is_procfs(&target).at(Stage::Target)? {
+        return Err(Errno::PERM).at(Stage::Verify);
     }
     Ok(target)
 }
