@@ -21,6 +21,7 @@ pub mod json;
 pub mod net_device;
 pub mod plan;
 pub mod program;
+mod regex;
 pub mod resctrl;
 pub mod rlimit;
 pub mod scratch;
