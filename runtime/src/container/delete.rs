@@ -1,6 +1,5 @@
 //! Deleting a container, whatever state it was left in.
 
-
 use rustix::process::Signal;
 
 use super::create::wait_until_gone;
@@ -10,9 +9,9 @@ use crate::cgroup::{Cgroup, Hierarchy};
 use crate::container_id::ContainerId;
 use crate::error::{Error, Result};
 use crate::hooks::{self, Place};
+use crate::regex::Regex;
 use crate::spec::Hooks;
 use crate::spec::json::List;
-use crate::regex::Regex;
 use crate::state::{Record, Root, StateDirectory, Status, send_signal};
 
 /// How long a killed process may take to go.
