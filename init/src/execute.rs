@@ -73,6 +73,10 @@ pub fn run(plan: &'static [u8]) -> ! {
         home: Vec::new(),
         executable: Vec::new(),
     };
+    if let Err(report) = init.enter() {
+        let _ = init.report(report, None);
+        sys::exit(NOT_STARTED)
+    }
     for (index, operation) in Operations(reader).enumerate() {
         let report = match operation {
             Ok(operation) => match init.execute(operation) {
@@ -90,6 +94,31 @@ pub fn run(plan: &'static [u8]) -> ! {
 }
 
 impl<'p> Init<'p> {
+    /// Goes where the plan's operations belong. Only init itself ever stands in a container, never the runtime:
+    /// what others see of it there is a sealed memfd and descriptors that they may have.
+    fn enter(&self) -> Result<(), Report> {
+        let mut numbers = self.header.enter.iter();
+        let failed = |index: u32, errno: Errno| Report::NotEntered { index, errno: errno.raw_os_error() };
+        let mut index = 0;
+        if self.header.fork.is_some() {
+            identity::set_undumpable().map_err(|errno| failed(index, errno))?;
+        }
+        while let (Some(number), Some(namespaces)) = (numbers.next(), numbers.next()) {
+            sys::setns(sys::inherited_fd(number), namespaces).map_err(|errno| failed(index, errno))?;
+            sys::close_inherited(number);
+            index += 1;
+        }
+        let Some(namespaces) = self.header.fork else { return Ok(()) };
+        match sys::fork(namespaces).map_err(|errno| failed(index, errno))? {
+            // The first to speak is who knows the number.
+            None => self.await_runtime(Turn::Fork).map_err(|errno| failed(index, errno)),
+            Some(pid) => {
+                let _ = self.report(Report::Forked { pid }, None);
+                sys::exit(0)
+            }
+        }
+    }
+
     fn execute(&mut self, operation: Operation<'p>) -> Result<(), Failure> {
         match operation {
             Operation::DieWithRuntime { enabled } => identity::die_with_parent(enabled)?,

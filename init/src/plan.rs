@@ -17,6 +17,12 @@ pub struct Header<'a> {
     pub channel: u32,
     /// Descriptor numbers in init, indexed by what operations call a descriptor.
     pub descriptors: Numbers<'a>,
+    /// What init enters before the first operation, in pairs: a descriptor's number and CLONE_NEW* bits for setns(2).
+    pub enter: Numbers<'a>,
+    /// With CLONE_NEW* bits: init then clones itself into new namespaces of those kinds, and its child goes on in
+    /// its stead. A joined pid namespace takes only children, and what is new in a joined user namespace has to be
+    /// made there.
+    pub fork: Option<u32>,
 }
 
 impl<'a> Header<'a> {
@@ -25,6 +31,9 @@ impl<'a> Header<'a> {
         out.extend(MAGIC);
         self.channel.encode(out);
         self.descriptors.encode(out);
+        self.enter.encode(out);
+        self.fork.is_some().encode(out);
+        self.fork.unwrap_or_default().encode(out);
     }
 
     /// Reads the header; `input` then stands at the first operation.
@@ -32,7 +41,10 @@ impl<'a> Header<'a> {
         if input.take(MAGIC.len())? != MAGIC {
             return Err(Malformed);
         }
-        Ok(Header { channel: u32::decode(input)?, descriptors: Numbers::decode(input)? })
+        let (channel, descriptors) = (u32::decode(input)?, Numbers::decode(input)?);
+        let enter = Numbers::decode(input)?;
+        let (forks, namespaces) = (bool::decode(input)?, u32::decode(input)?);
+        Ok(Header { channel, descriptors, enter, fork: forks.then_some(namespaces) })
     }
 }
 
@@ -84,6 +96,8 @@ words! {
         3 Record "record",
         /// The runtime has taken the listener of the seccomp filter.
         40 Listener "seccomp listener",
+        /// The runtime knows the process that goes on in init's stead.
+        4 Fork "fork",
     }
 }
 

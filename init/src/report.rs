@@ -53,6 +53,18 @@ pub enum Report {
     Ready,
     /// Mounts and devices are there, the old root still is: the moment for hooks.
     AtHooks,
+    /// Init has cloned itself: this process, in the runtime's numbers, goes on.
+    Forked {
+        /// Its number.
+        pid: i32,
+    },
+    /// Namespace number `index` of those to enter could not be entered, or if there is none the clone failed.
+    NotEntered {
+        /// Which.
+        index: u32,
+        /// The errno.
+        errno: i32,
+    },
     /// The filter that init installs next has its listener at this descriptor number. The runtime fetches it from
     /// there: whatever init sent afterwards the filter could hold up.
     SeccompListener {
@@ -83,6 +95,15 @@ impl Report {
             Report::Console => 4u8.encode(out),
             Report::Ready => 5u8.encode(out),
             Report::AtHooks => 6u8.encode(out),
+            Report::Forked { pid } => {
+                7u8.encode(out);
+                pid.encode(out);
+            }
+            Report::NotEntered { index, errno } => {
+                8u8.encode(out);
+                index.encode(out);
+                errno.encode(out);
+            }
             Report::SeccompListener { descriptor } => {
                 40u8.encode(out);
                 descriptor.encode(out);
@@ -115,6 +136,8 @@ impl Report {
             4 => Report::Console,
             5 => Report::Ready,
             6 => Report::AtHooks,
+            7 => Report::Forked { pid: i32::decode(input)? },
+            8 => Report::NotEntered { index: u32::decode(input)?, errno: i32::decode(input)? },
             40 => Report::SeccompListener { descriptor: u32::decode(input)? },
             _ => return Err(Malformed),
         })

@@ -239,6 +239,36 @@ pub fn setns(fd: impl AsFd, flag: u32) -> Result<(), Errno> {
     Ok(())
 }
 
+/// clone3(2) with a copy of everything, into new namespaces of these kinds (CLONE_NEW* bits); the child's parent is
+/// the caller's. `None` in the child, its number in the caller.
+pub fn fork(namespaces: u32) -> Result<Option<i32>, Errno> {
+    let arguments = raw::clone_args {
+        flags: u64::from(namespaces) | u64::from(raw::CLONE_PARENT),
+        pidfd: 0,
+        child_tid: 0,
+        parent_tid: 0,
+        exit_signal: 0,
+        stack: 0,
+        stack_size: 0,
+        tls: 0,
+        set_tid: 0,
+        set_tid_size: 0,
+        cgroup: 0,
+    };
+    // SAFETY: the child has a copy of the memory, its stack included, and the caller has one thread: both go on from
+    // here as if nothing had happened.
+    let pid = unsafe {
+        syscall(raw::__NR_clone3, [&raw const arguments as usize, size_of_val(&arguments), 0, 0, 0, 0])?
+    };
+    Ok((pid != 0).then_some(pid as i32))
+}
+
+/// close(2) of a descriptor that init inherited and will not use any more.
+pub fn close_inherited(number: u32) {
+    // SAFETY: nothing in init owns inherited descriptors. Whether it was open at all does not matter.
+    let _ = unsafe { syscall(raw::__NR_close, [number as usize, 0, 0, 0, 0, 0]) };
+}
+
 /// umask(2).
 pub fn umask(mask: u32) -> u32 {
     // SAFETY: no memory is passed; the call cannot fail.

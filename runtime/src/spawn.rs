@@ -12,11 +12,11 @@ use rustix::fs::{CWD, MemfdFlags, Mode, OFlags, SealFlags};
 use rustix::io::Errno;
 use rustix::mount::OpenTreeFlags;
 use rustix::net::{AddressFamily, RecvFlags, SendFlags, SocketFlags, SocketType};
-use rustix::process::{Pid, WaitId, WaitIdOptions};
+use rustix::process::{Pid, PidfdFlags, WaitId, WaitIdOptions};
 
 use crate::cgroup::Cgroup;
 use crate::error::{Context, Error, Result, describe_errno};
-use crate::plan::{Descriptor, Plan};
+use crate::plan::{Descriptor, Entry, Plan};
 use crate::seccomp_agent::{Agent, Handed};
 use crate::sys::{self, Child, ChildStep};
 use crate::validate::NamespaceKind;
@@ -157,56 +157,55 @@ pub fn spawn(
         numbers.push(fd.map_or(u32::MAX >> 1, |fd| fd.as_raw_fd() as u32));
     }
     let init = memfd("pillbox-init", MemfdFlags::from_bits_retain(MFD_EXEC), INIT)?;
-    if !opened.joined.is_empty() && rustix::process::geteuid().is_root() {
+    let entry = entry_of(plan, opened);
+    if !entry.enter.is_empty() && rustix::process::geteuid().is_root() {
         // Who executes what it may not read cannot be looked into, from the first instruction on and whatever it may
         // do in its user namespace: execve(2), "effect on dumpable".
         rustix::fs::fchmod(&init, Mode::XUSR | Mode::XGRP | Mode::XOTH)
             .context(|| "chmod of init's memfd")?;
     }
-    let bytes = plan.encode(theirs.as_raw_fd() as u32, &numbers);
+    let bytes = plan.encode(theirs.as_raw_fd() as u32, &numbers, &entry);
     let plan_file = memfd("pillbox-plan", MemfdFlags::from_bits_retain(MFD_NOEXEC_SEAL), &bytes)?;
 
     let mut keep: Vec<i32> = vec![theirs.as_raw_fd(), plan_file.as_raw_fd()];
     keep.extend(opened.descriptors.iter().flatten().map(AsRawFd::as_raw_fd));
+    keep.extend(opened.joined.iter().map(|(fd, _)| fd.as_raw_fd()));
     keep.extend(listener.map(AsRawFd::as_raw_fd));
     let number = CString::new(plan_file.as_raw_fd().to_string()).unwrap_or_default();
     let arguments: [*const c_char; 3] = [c"pillbox-init".as_ptr(), number.as_ptr(), std::ptr::null()];
-    let join = order_of_joining(opened);
-    let namespaces = plan.namespaces.made_by_clone();
-    let joined = opened.joined.iter().fold(0, |all, (_, flags)| all | flags);
+    let namespaces = if entry.fork.is_some() { 0 } else { plan.namespaces.made_by_clone() };
     let mut child = Child::new(init.as_fd(), &arguments, &keep);
-    child.nested =
-        joined & (CLONE_NEWUSER | CLONE_NEWPID) != 0 || (namespaces & CLONE_NEWUSER != 0 && joined != 0);
-    child.join = &join;
     child.seed = if plan.from_seed { seed.map(AsFd::as_fd) } else { None };
     // What the child makes from the seed it must not make in the clone as well.
     child.namespaces =
         if child.seed.is_some() { namespaces & !linux_raw_sys::general::CLONE_NEWNS } else { namespaces };
-    child.ambient = (namespaces | joined) & CLONE_NEWUSER != 0;
+    child.ambient = namespaces & CLONE_NEWUSER != 0;
     child.preserve = plan.preserve_fds;
-    if !join.is_empty() {
-        // From before a process enters until it has executed init it has the runtime's memory: nothing inside
-        // may look into that. A failure is none: it only happens with a value that the kernel does not know.
-        let _ = rustix::process::set_dumpable_behavior(rustix::process::DumpableBehavior::NotDumpable);
-    }
-    let spawned = sys::spawn(&mut child, cgroup.map(Cgroup::fd))
+    let spawned = sys::spawn(&child, cgroup.map(Cgroup::fd))
         .map_err(|(step, errno)| word_child_failure(step, errno, child.namespaces))?;
-    Ok(Init { pid: spawned.pid, process: spawned.pidfd, channel, console: None })
+    // Init's end must be init's alone: a message that never comes is then an end of file.
+    drop(theirs);
+    let mut init = Init { pid: spawned.pid, process: spawned.pidfd, channel, console: None };
+    if entry.fork.is_some() {
+        init.follow_fork(&entry)?;
+    }
+    Ok(init)
 }
 
 const MFD_EXEC: u32 = 0x10;
 const MFD_NOEXEC_SEAL: u32 = 0x8;
 
-/// A privileged runtime may enter anything from outside; an ordinary user gets its rights over the other
-/// namespaces by entering the user namespace first.
-fn order_of_joining(opened: &Opened) -> Vec<(BorrowedFd<'_>, u32)> {
-    let joined = opened.joined.iter().map(|(fd, flag)| (fd.as_fd(), *flag));
-    let (mut first, mut last): (Vec<_>, Vec<_>) = joined.partition(|(_, flag)| *flag == CLONE_NEWUSER);
-    if rustix::process::geteuid().is_root() {
-        std::mem::swap(&mut first, &mut last);
-    }
-    first.append(&mut last);
-    first
+/// What init enters. A privileged runtime may enter anything from outside; an ordinary user gets its rights over the
+/// other namespaces by entering the user namespace first.
+fn entry_of(plan: &Plan, opened: &Opened) -> Entry {
+    let user_first = !rustix::process::geteuid().is_root();
+    let mut enter: Vec<_> = opened.joined.iter().map(|(fd, flags)| [fd.as_raw_fd() as u32, *flags]).collect();
+    enter.sort_by_key(|[_, flags]| (*flags == CLONE_NEWUSER) != user_first);
+    let joined = enter.iter().fold(0, |all, [_, flags]| all | flags);
+    let namespaces = plan.namespaces.made_by_clone();
+    let forks =
+        joined & (CLONE_NEWUSER | CLONE_NEWPID) != 0 || (namespaces & CLONE_NEWUSER != 0 && joined != 0);
+    Entry { enter, fork: forks.then_some(namespaces) }
 }
 
 /// A file in memory that nobody can change any more.
@@ -255,11 +254,19 @@ fn word_child_failure(step: ChildStep, errno: Errno, namespaces: u32) -> SpawnEr
             };
             format!("clone into new namespaces: {cause}{hint}")
         }
-        ChildStep::Join => format!("join namespaces: {cause}"),
         ChildStep::Capabilities => format!("keep capabilities over the exec of init: {cause}"),
         ChildStep::Descriptors => format!("sort descriptors for init: {cause}"),
         ChildStep::Exec => format!("execute init from its memfd: {cause}"),
     }))
+}
+
+fn word_entry_failure(report: Report, namespaces: u32) -> Error {
+    let Report::NotEntered { index: _, errno } = report else {
+        return Error::new("init said something at the wrong time: runtime and init do not match");
+    };
+    let errno = Errno::from_raw_os_error(errno);
+    let hint = if namespaces & CLONE_NEWUSER != 0 { " or make new ones" } else { "" };
+    Error::new(format!("join namespaces{hint}: {}", describe_errno(errno)))
 }
 
 /// What init said.
@@ -271,6 +278,21 @@ pub enum Message {
 }
 
 impl Init {
+    /// Init's child takes its place; as a child of the runtime's its number stays its own until it is waited for.
+    fn follow_fork(&mut self, entry: &Entry) -> Result<()> {
+        let message = self.receive()?;
+        let Message::Report(report, ..) = message else { return Err(self.describe_death()) };
+        let _ = rustix::process::waitid(WaitId::PidFd(self.process.as_fd()), WaitIdOptions::EXITED);
+        let pid = match report {
+            Report::Forked { pid } => Pid::from_raw(pid),
+            other => return Err(word_entry_failure(other, entry.fork.unwrap_or_default())),
+        };
+        self.pid = pid.ok_or_else(|| Error::new("init cloned itself into nothing"))?;
+        self.process =
+            rustix::process::pidfd_open(self.pid, PidfdFlags::empty()).context(|| "open init's pidfd")?;
+        self.answer(Turn::Fork)
+    }
+
     /// The runtime's part of the set-up, then init's, until init says that it is ready.
     ///
     /// # Errors
@@ -417,6 +439,7 @@ pub fn word_report(plan: &Plan, report: Report, kernel_text: &str) -> Error {
                 None => Error::new(format!("init: operation {operation}: {}", describe_errno(errno))),
             }
         }
+        Report::NotEntered { .. } => word_entry_failure(report, 0),
         Report::Malformed { operation } => Error::new(format!(
             "init cannot read operation {operation} of its plan: runtime and init do not match"
         )),
@@ -424,6 +447,7 @@ pub fn word_report(plan: &Plan, report: Report, kernel_text: &str) -> Error {
         | Report::Console
         | Report::Ready
         | Report::AtHooks
+        | Report::Forked { .. }
         | Report::SeccompListener { .. } => {
             Error::new("init said something at the wrong time: runtime and init do not match")
         }

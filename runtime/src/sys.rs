@@ -8,7 +8,7 @@ use std::ffi::{c_char, c_void};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
 
 use rustix::io::Errno;
-use rustix::process::{Pid, PidfdFlags, WaitId, WaitIdOptions};
+use rustix::process::{Pid, WaitId, WaitIdOptions};
 use syscalls::{Sysno, syscall3, syscall4};
 
 use crate::cgroup::Instruction;
@@ -110,8 +110,6 @@ fn errno(errno: syscalls::Errno) -> Errno {
 pub enum ChildStep {
     /// Everything up to execveat(2) worked.
     None = 0,
-    /// setns(2) into a namespace that the container joins.
-    Join = 1,
     /// The second clone, out of the joined namespaces.
     Clone = 2,
     /// setns(2) into the seed namespace, or unshare(2) there.
@@ -130,12 +128,8 @@ pub struct Child<'a> {
     pub init: BorrowedFd<'a>,
     /// argv of init.
     pub arguments: &'a [*const c_char],
-    /// Namespaces to join first, with their CLONE_NEW* bits.
-    pub join: &'a [(BorrowedFd<'a>, u32)],
-    /// CLONE_NEW* bits: of the clone itself, or where namespaces were joined of a second one behind them.
+    /// CLONE_NEW* bits of the clone.
     pub namespaces: u32,
-    /// Whether there is a second clone.
-    pub nested: bool,
     /// The seed mount namespace, to be copied.
     pub seed: Option<BorrowedFd<'a>>,
     /// Whether the program of a new user namespace keeps its capabilities over the exec of init.
@@ -144,12 +138,8 @@ pub struct Child<'a> {
     pub preserve: u32,
     /// Descriptors that init inherits.
     pub keep: &'a [RawFd],
-    /// Where and why it failed; the second child, which has memory of its own, says it on a pipe.
+    /// Where and why it failed.
     failed: Cell<(ChildStep, i32)>,
-    failures: Option<OwnedFd>,
-    /// The second child, and what it runs on.
-    nested_pid: Cell<i32>,
-    nested_stack: Cell<*mut c_void>,
 }
 
 /// What [`spawn`] made.
@@ -163,9 +153,6 @@ pub struct Spawned {
 /// The child needs a few frames and one small buffer.
 const STACK: usize = 64 * 1024;
 
-/// The message of a second child that failed: its step, and an errno.
-const FAILURE: usize = 5;
-
 /// Only its address is used.
 #[repr(align(16))]
 #[allow(dead_code)]
@@ -177,63 +164,21 @@ impl<'a> Child<'a> {
         Child {
             init,
             arguments,
-            join: &[],
             namespaces: 0,
-            nested: false,
             seed: None,
             ambient: false,
             preserve: 0,
             keep,
             failed: Cell::new((ChildStep::None, 0)),
-            failures: None,
-            nested_pid: Cell::new(0),
-            nested_stack: Cell::new(std::ptr::null_mut()),
         }
     }
 
     fn fail(&self, step: ChildStep, errno: Errno) -> ! {
         self.failed.set((step, errno.raw_os_error()));
-        if let Some(failures) = &self.failures {
-            let mut message = [0; FAILURE];
-            message[0] = step as u8;
-            message[1..].copy_from_slice(&errno.raw_os_error().to_ne_bytes());
-            // There is nobody else to tell.
-            let _ = rustix::io::write(failures, &message);
-        }
         pillbox_init::sys::exit(1)
     }
 
-    fn enter(&self) {
-        for (namespace, flag) in self.join {
-            if let Err(errno) = pillbox_init::sys::setns(namespace, *flag) {
-                self.fail(ChildStep::Join, errno);
-            }
-        }
-    }
-
-    /// Closes what the second child does not need. It may already be seen from inside the container: no descriptor
-    /// of the host's is to be found there.
-    ///
-    /// # Safety
-    /// The calling process must have a descriptor table of its own and must not return to code that owns any.
-    unsafe fn close_others(&self) -> Result<(), Errno> {
-        let mut first = self.preserve.saturating_add(3);
-        loop {
-            let kept = self.keep.iter().copied().chain([self.init.as_raw_fd()]);
-            let kept = kept.chain(self.failures.as_ref().map(AsRawFd::as_raw_fd));
-            let next = kept.map(|fd| fd as u32).filter(|fd| *fd >= first).min();
-            match next {
-                // SAFETY: the caller's promise.
-                Some(next) if next > first => unsafe { pillbox_init::sys::close_range(first, next - 1)? },
-                Some(_) => {}
-                // SAFETY: as above.
-                None => return unsafe { pillbox_init::sys::close_range(first, u32::MAX) },
-            }
-            first = next.map_or(first, |next| next + 1);
-        }
-    }
-
-    /// The last steps before init; runs while the parent waits, in its memory or in a copy of it.
+    /// The last steps before init; runs on a stack of its own, in the parent's memory, while the parent waits.
     fn become_init(&self) -> ! {
         if let Some(seed) = self.seed {
             const NEWNS: u32 = linux_raw_sys::general::CLONE_NEWNS;
@@ -286,122 +231,40 @@ fn keep_capabilities_over_exec() -> Result<(), Errno> {
     Ok(())
 }
 
-/// clone3(2), twice where namespaces are joined, and init in the child. Returns when init runs.
+/// clone3(2), and init in the child. Returns when init runs.
 ///
-/// The child borrows the parent's memory until it executes (CLONE_VM, CLONE_VFORK): no page table is copied. A second
-/// child, which those inside the container may see, gets a copy.
+/// The child borrows the parent's memory until it executes (CLONE_VM, CLONE_VFORK): no page table is copied. It stands
+/// in new namespaces at most: those that others are in already are entered by init.
 ///
 /// # Errors
 /// The step that failed and its errno; no child is left then.
-pub fn spawn(child: &mut Child<'_>, cgroup: Option<BorrowedFd<'_>>) -> Result<Spawned, (ChildStep, Errno)> {
+pub fn spawn(child: &Child<'_>, cgroup: Option<BorrowedFd<'_>>) -> Result<Spawned, (ChildStep, Errno)> {
     if child.arguments.last().is_none_or(|last| !last.is_null()) {
         return Err((ChildStep::Exec, Errno::INVAL));
     }
-    let failures = if child.nested {
-        let pipe = rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC);
-        let (read, write) = pipe.map_err(|errno| (ChildStep::Descriptors, errno))?;
-        child.failures = Some(write);
-        Some(read)
-    } else {
-        None
-    };
     let blocked = SignalsBlocked::new();
-    let flags = if child.nested { 0 } else { child.namespaces };
-    let entry = if child.nested { clone_again } else { begin };
-    let mut stacks = [Box::<Stack>::new_uninit(), Box::<Stack>::new_uninit()];
-    let [stack, nested_stack] = stacks.each_mut().map(|stack| stack.as_mut_ptr().cast::<c_void>());
-    child.nested_stack.set(nested_stack);
-    let flags = u64::from(flags);
+    let mut stack = Box::<Stack>::new_uninit();
     let (pid, pidfd) = clone_vfork(
-        flags,
-        Memory::Shared,
+        u64::from(child.namespaces),
         cgroup,
-        stack,
-        entry,
+        stack.as_mut_ptr().cast(),
+        begin,
         std::ptr::from_ref::<Child<'_>>(child).cast(),
     )
     .map_err(|errno| (ChildStep::Clone, errno))?;
     drop(blocked);
-    let (step, errno) = match failures {
-        Some(failures) => {
-            child.failures = None;
-            read_failure(&failures)
-        }
-        None => child.failed.get(),
-    };
-    if child.nested || step != ChildStep::None {
-        // The go-between, or the child that failed: gone already, or about to be.
-        let _ = rustix::process::waitid(WaitId::PidFd(pidfd.as_fd()), WaitIdOptions::EXITED);
-    }
+    let (step, errno) = child.failed.get();
     if step != ChildStep::None {
-        if let Some(nested) = Pid::from_raw(child.nested_pid.get()) {
-            let _ = rustix::process::waitid(WaitId::Pid(nested), WaitIdOptions::EXITED);
-        }
+        // Gone already, or about to be.
+        let _ = rustix::process::waitid(WaitId::PidFd(pidfd.as_fd()), WaitIdOptions::EXITED);
         return Err((step, Errno::from_raw_os_error(errno)));
     }
-    if !child.nested {
-        return Ok(Spawned { pid, pidfd });
-    }
-    // CLONE_PARENT made it this process's child: its number cannot be reused before it is waited for.
-    let pid = Pid::from_raw(child.nested_pid.get()).ok_or((ChildStep::Clone, Errno::CHILD))?;
-    let pidfd =
-        rustix::process::pidfd_open(pid, PidfdFlags::empty()).map_err(|errno| (ChildStep::Clone, errno))?;
     Ok(Spawned { pid, pidfd })
-}
-
-/// What a second child said; nothing once it has executed.
-fn read_failure(failures: &OwnedFd) -> (ChildStep, i32) {
-    const STEPS: [ChildStep; 6] = [
-        ChildStep::Join,
-        ChildStep::Clone,
-        ChildStep::Seed,
-        ChildStep::Capabilities,
-        ChildStep::Descriptors,
-        ChildStep::Exec,
-    ];
-    let mut message = [0; FAILURE];
-    match rustix::io::read(failures, &mut message) {
-        Ok(FAILURE) => {
-            let step = STEPS.into_iter().find(|step| *step as u8 == message[0]).unwrap_or(ChildStep::Exec);
-            (step, i32::from_ne_bytes([message[1], message[2], message[3], message[4]]))
-        }
-        _ => (ChildStep::None, 0),
-    }
 }
 
 /// The child's first function.
 unsafe extern "C" fn begin(child: *const c_void) -> ! {
     // SAFETY: `spawn` passes a `Child` and waits for this process, which alone uses it meanwhile.
-    let child = unsafe { &*child.cast::<Child<'_>>() };
-    child.enter();
-    child.become_init()
-}
-
-/// The go-between's first function: joins, and clones from there. Namespaces that are made after joining a user
-/// namespace belong to it, and a joined pid namespace only takes children.
-unsafe extern "C" fn clone_again(child: *const c_void) -> ! {
-    // SAFETY: as in `begin`.
-    let state = unsafe { &*child.cast::<Child<'_>>() };
-    state.enter();
-    // SAFETY: this process has a table of its own (no CLONE_FILES) and never returns.
-    if let Err(errno) = unsafe { state.close_others() } {
-        state.fail(ChildStep::Descriptors, errno);
-    }
-    // A copy of the memory, not the memory itself: in a pid namespace that is joined, others may trace the child.
-    let flags = u64::from(state.namespaces) | u64::from(linux_raw_sys::general::CLONE_PARENT);
-    match clone_vfork(flags, Memory::Copied, None, state.nested_stack.get(), nested_begin, child) {
-        Ok((pid, pidfd)) => {
-            state.nested_pid.set(pid.as_raw_pid());
-            // Closes with this process; the runtime opens its own.
-            std::mem::forget(pidfd);
-            pillbox_init::sys::exit(0)
-        }
-        Err(errno) => state.fail(ChildStep::Clone, errno),
-    }
-}
-
-unsafe extern "C" fn nested_begin(child: *const c_void) -> ! {
-    // SAFETY: as in `begin`.
     unsafe { &*child.cast::<Child<'_>>() }.become_init()
 }
 
@@ -410,14 +273,8 @@ unsafe extern "C" fn nested_begin(child: *const c_void) -> ! {
 pub fn spawn_ended(namespaces: u32) -> Result<Spawned, Errno> {
     let blocked = SignalsBlocked::new();
     let mut stack = Box::<Stack>::new_uninit();
-    let (pid, pidfd) = clone_vfork(
-        u64::from(namespaces),
-        Memory::Shared,
-        None,
-        stack.as_mut_ptr().cast(),
-        end,
-        std::ptr::null(),
-    )?;
+    let (pid, pidfd) =
+        clone_vfork(u64::from(namespaces), None, stack.as_mut_ptr().cast(), end, std::ptr::null())?;
     drop(blocked);
     Ok(Spawned { pid, pidfd })
 }
@@ -426,19 +283,9 @@ unsafe extern "C" fn end(_: *const c_void) -> ! {
     pillbox_init::sys::exit(0)
 }
 
-/// What a child has of its parent's memory until it executes.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Memory {
-    /// All of it (CLONE_VM): no page table is copied, and the parent sees what the child writes.
-    Shared,
-    /// A copy.
-    Copied,
-}
-
-/// clone3(2) with CLONE_VFORK and CLONE_PIDFD. `entry` runs in the child on `stack` (of `STACK` bytes).
+/// clone3(2) with CLONE_VM, CLONE_VFORK and CLONE_PIDFD. `entry` runs in the child on `stack` (of `STACK` bytes).
 fn clone_vfork(
     flags: u64,
-    memory: Memory,
     cgroup: Option<BorrowedFd<'_>>,
     stack: *mut c_void,
     entry: unsafe extern "C" fn(*const c_void) -> !,
@@ -448,14 +295,11 @@ fn clone_vfork(
     const CLONE_INTO_CGROUP: u64 = 1 << 33;
     let mut pidfd: i32 = -1;
     let mut arguments = raw::clone_args {
-        flags: flags
-            | u64::from(raw::CLONE_VFORK | raw::CLONE_PIDFD)
-            | if memory == Memory::Shared { u64::from(raw::CLONE_VM) } else { 0 },
+        flags: flags | u64::from(raw::CLONE_VM | raw::CLONE_VFORK | raw::CLONE_PIDFD),
         pidfd: &raw mut pidfd as u64,
         child_tid: 0,
         parent_tid: 0,
-        // With CLONE_PARENT the kernel takes the parent's own, and insists on 0 here.
-        exit_signal: if flags & u64::from(raw::CLONE_PARENT) == 0 { u64::from(raw::SIGCHLD) } else { 0 },
+        exit_signal: u64::from(raw::SIGCHLD),
         stack: stack as u64,
         stack_size: STACK as u64,
         tls: 0,
@@ -469,8 +313,9 @@ fn clone_vfork(
     }
     // SAFETY: the child starts on a stack of its own with `entry`, which does not return, so nothing of the
     // parent's frames is popped twice; the parent is suspended until the child has executed or exited, and so
-    // what they share, if they do, is used by one at a time. The thread pointer is shared as well: `entry` only makes system
-    // calls. Signals are blocked, so that no handler of the parent's runs in the child.
+    // what they share is used by one at a time. The thread pointer is shared as well: `entry` only makes system
+    // calls. Nobody in a container can see the child: it is in no namespace with others before it executes.
+    // Signals are blocked, so that no handler of the parent's runs in the child.
     let result = unsafe { clone3(&raw const arguments, size_of::<raw::clone_args>(), entry, argument) };
     if result < 0 {
         return Err(Errno::from_raw_os_error(-(result as i32)));
@@ -633,7 +478,6 @@ pub fn probe(namespaces: u32, probe: fn() -> Result<(), Errno>) -> Result<(), Er
     let mut stack = Box::<Stack>::new_uninit();
     let (_, pidfd) = clone_vfork(
         u64::from(namespaces),
-        Memory::Shared,
         None,
         stack.as_mut_ptr().cast(),
         begin_probe,

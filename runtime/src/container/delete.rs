@@ -26,12 +26,6 @@ pub fn delete(root: &Root, id: &ContainerId, force: bool, warn: &mut dyn FnMut(&
         Err(_) if force && !root.path().join(id.as_str()).exists() => return Ok(()),
         directory => directory?,
     };
-    if force {
-        // A `create` that hangs holds the lock: without its processes it fails, and lets go.
-        if directory.lock(std::time::Duration::ZERO).is_err() {
-            kill_noted_cgroup(&directory)?;
-        }
-    }
     match directory.lock_patiently() {
         // Somebody else deleted it while this one waited.
         Err(_) if force && !root.path().join(id.as_str()).exists() => return Ok(()),
@@ -42,9 +36,11 @@ pub fn delete(root: &Root, id: &ContainerId, force: bool, warn: &mut dyn FnMut(&
         Err(error) if !force => return Err(error),
         // What `create` leaves when it is killed: init dies with it, the cgroup's name stands beside.
         Err(_) => {
-            if let Some(cgroup) = noted_cgroup(&directory)? {
-                cgroup.kill()?;
-                cgroup.remove()?;
+            // Whoever is still in it then is no container's: a cgroup that `create` was about to refuse.
+            if let Some(cgroup) = noted_cgroup(&directory)?
+                && let Err(error) = cgroup.remove()
+            {
+                warn(&error.to_string());
             }
             return directory.remove();
         }
@@ -139,8 +135,4 @@ fn noted_cgroup(directory: &StateDirectory) -> Result<Option<Cgroup>> {
         (Some(path), Some(hierarchy)) => Cgroup::open(&hierarchy, &path),
         _ => Ok(None),
     }
-}
-
-fn kill_noted_cgroup(directory: &StateDirectory) -> Result<()> {
-    noted_cgroup(directory)?.map_or(Ok(()), |cgroup| cgroup.kill())
 }

@@ -544,10 +544,7 @@ fn check_order(decoded: &Decoded<'_>, config: &Value) {
     let root = decoded.the("AttachRoot");
     let pivot = decoded.the("PivotRoot");
     let ready = decoded.the("Ready");
-    in_order(
-        decoded,
-        &["SetUndumpable", "NewSession", "NewKeyring", "Unshare", "SetPropagation", "AttachRoot"],
-    );
+    in_order(decoded, &["NewSession", "NewKeyring", "Unshare", "SetPropagation", "AttachRoot"]);
     in_order(
         decoded,
         &["AttachRoot", "MakeNode", "MakeSymlink", "PivotRoot", "OpenConsole", "SetHostname", "WriteSysctl"],

@@ -42,6 +42,8 @@ pub fn compile(builder: &mut Builder<'_>, spec: &ValidSpec<'_>, own_user_namespa
         builder.push(Operation::SetGroups { groups: Numbers(&groups) });
     }
     builder.push(Operation::SetUser { uid: process.user.uid, gid: process.user.gid });
+    // A change of user may undo it, by fs.suid_dumpable.
+    builder.push(Operation::SetUndumpable {});
     builder.push(Operation::SetCapabilities {
         effective: capabilities(sets.effective),
         permitted: capabilities(sets.permitted),

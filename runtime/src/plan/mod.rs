@@ -174,6 +174,15 @@ pub struct Plan {
     operations: Vec<u8>,
 }
 
+/// How init gets to where its operations belong: see [`Header`].
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Entry {
+    /// Descriptor numbers with CLONE_NEW* bits, in the order in which they are entered.
+    pub enter: Vec<[u32; 2]>,
+    /// Whether a child of init's goes on there, in new namespaces of these kinds.
+    pub fork: Option<u32>,
+}
+
 impl Plan {
     /// The operations, as init will see them.
     pub fn operations(&self) -> impl Iterator<Item = Operation<'_>> {
@@ -198,10 +207,14 @@ impl Plan {
     }
 
     /// The bytes for init, given the numbers of the descriptors there.
-    pub fn encode(&self, channel: u32, descriptors: &[u32]) -> Vec<u8> {
-        let numbers: Vec<u8> = descriptors.iter().flat_map(|number| number.to_le_bytes()).collect();
-        let mut bytes = Vec::with_capacity(self.operations.len() + numbers.len() + 32);
-        Header { channel, descriptors: Numbers(&numbers) }.encode(&mut bytes);
+    pub fn encode(&self, channel: u32, descriptors: &[u32], entry: &Entry) -> Vec<u8> {
+        let list =
+            |numbers: &[u32]| -> Vec<u8> { numbers.iter().flat_map(|number| number.to_le_bytes()).collect() };
+        let (numbers, enter) = (list(descriptors), list(entry.enter.as_flattened()));
+        let mut bytes = Vec::with_capacity(self.operations.len() + numbers.len() + enter.len() + 48);
+        let header =
+            Header { channel, descriptors: Numbers(&numbers), enter: Numbers(&enter), fork: entry.fork };
+        header.encode(&mut bytes);
         bytes.extend_from_slice(&self.operations);
         bytes
     }
@@ -313,6 +326,8 @@ pub fn compile(spec: &ValidSpec<'_>, host: &Host, intent: &Intent) -> Result<Pla
     let from_seed = host.seed
         && namespaces.makes(NamespaceKind::Mount)
         && !own_user_namespace
+        // What init clones itself into is copied from where init stands.
+        && !namespaces.joins(NamespaceKind::Pid)
         && intent.scratch_over.is_empty()
         // These find their programs in the host's files.
         && spec.hooks.create_container.is_empty()

@@ -252,10 +252,12 @@ fn label_for<'l>(mount: &Mount<'_>, label: &'l str) -> Option<&'l str> {
     (!matches!(kind, "proc" | "sysfs" | "cgroup" | "cgroup2" | "mqueue")).then_some(label)
 }
 
+/// File systems that are made from nothing, or from the kernel.
+const OF_THE_KERNEL: [&str; 9] =
+    ["proc", "sysfs", "tmpfs", "ramfs", "devpts", "mqueue", "cgroup", "cgroup2", "bind"];
+
 /// Whether a new file system is made from something that has a path on the host: a block device, overlay layers.
 pub fn needs_host_paths(spec: &ValidSpec<'_>) -> bool {
-    const OF_THE_KERNEL: [&str; 9] =
-        ["proc", "sysfs", "tmpfs", "ramfs", "devpts", "mqueue", "cgroup", "cgroup2", "bind"];
     spec.mounts.iter().any(|mount| {
         let bind = mount.options.iter().any(|option| matches!(&**option, "bind" | "rbind"));
         !bind && !OF_THE_KERNEL.contains(&mount.kind.as_deref().unwrap_or_default())
@@ -485,7 +487,10 @@ fn compile_new(
     }
     let (parameters, flags): (Vec<&str>, Vec<&str>) =
         options.data.iter().partition(|data| data.contains('='));
-    let flags = string_bytes(options.flags.iter().copied().chain(flags));
+    // A disk that is only to be read must not be opened for writing: its journal would be replayed.
+    let read_only = options.set.contains(MountAttrFlags::MOUNT_ATTR_RDONLY) && !OF_THE_KERNEL.contains(&kind);
+    let flags = read_only.then_some("ro").into_iter().chain(options.flags.iter().copied()).chain(flags);
+    let flags = string_bytes(flags);
     let parameters = parameters.iter().filter_map(|pair| pair.split_once('=')).map(unquoted);
     let parameters = string_bytes(parameters.flat_map(<[&str; 2]>::from));
     let substitute = match kind {

@@ -205,7 +205,8 @@ fn compiling_is_repeatable() {
     for (name, config, host) in cases() {
         let [first, second] = [0, 1].map(|_| compile(&valid(&config), &host, &intent()));
         let (Ok(first), Ok(second)) = (first, second) else { continue };
-        assert_eq!(first.encode(3, &[]), second.encode(3, &[]), "{name}");
+        let entry = super::Entry::default();
+        assert_eq!(first.encode(3, &[], &entry), second.encode(3, &[], &entry), "{name}");
     }
 }
 

@@ -304,7 +304,8 @@ fn mutated_plans_are_read_or_refused() {
     let examples = examples();
     for _ in 0..100_000 {
         let mut bytes = Vec::new();
-        Header { channel: 3, descriptors: Numbers(&[4, 0, 0, 0]) }.encode(&mut bytes);
+        Header { channel: 3, descriptors: Numbers(&[4, 0, 0, 0]), enter: Numbers(&[1; 8]), fork: Some(3) }
+            .encode(&mut bytes);
         let length = bytes.len();
         let count = 1 + random.below(4);
         for _ in 0..count {
@@ -329,7 +330,7 @@ fn mutated_plans_of_recorded_containers_are_read_or_refused() {
     for round in 0..1000 {
         let plan = &plans[round % plans.len()];
         let numbers: Vec<u32> = (10..).take(plan.descriptors.len()).collect();
-        let mut bytes = plan.encode(4, &numbers);
+        let mut bytes = plan.encode(4, &numbers, &super::Entry::default());
         let unchanged = read_all(&bytes, plan);
         assert_eq!(unchanged, plan.operations().count());
         mutate(&mut bytes, &mut random);
@@ -347,7 +348,8 @@ fn random_bytes_are_read_or_refused() {
         read_all(&bytes, &empty);
         // The same behind a header that is right.
         let mut plan = Vec::new();
-        Header { channel: 0, descriptors: Numbers::default() }.encode(&mut plan);
+        Header { channel: 0, descriptors: Numbers::default(), enter: Numbers::default(), fork: None }
+            .encode(&mut plan);
         if let Some(first) = bytes.first_mut() {
             *first %= 48;
         }
@@ -360,7 +362,13 @@ fn random_bytes_are_read_or_refused() {
 fn a_header_reads_back() {
     let descriptors = [9u32, u32::MAX >> 1, 0].map(u32::to_le_bytes).concat();
     let mut bytes = Vec::new();
-    Header { channel: u32::MAX, descriptors: Numbers(&descriptors) }.encode(&mut bytes);
+    Header {
+        channel: u32::MAX,
+        descriptors: Numbers(&descriptors),
+        enter: Numbers(&descriptors),
+        fork: None,
+    }
+    .encode(&mut bytes);
     bytes.push(7);
     let mut reader = Reader::new(&bytes);
     let header = Header::decode(&mut reader).expect("is whole");
@@ -442,6 +450,8 @@ fn reports_read_back_with_the_kernels_text_behind() {
         Report::Console,
         Report::Ready,
         Report::AtHooks,
+        Report::Forked { pid: 77 },
+        Report::NotEntered { index: 1, errno: 13 },
         Report::SeccompListener { descriptor: u32::MAX },
     ];
     for report in failed.into_iter().chain(others) {
