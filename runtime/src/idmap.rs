@@ -8,6 +8,7 @@ use rustix::io::Errno;
 use rustix::process::{Pid, WaitId, WaitIdOptions};
 
 use crate::error::{Context, Error, Result};
+use crate::order;
 use crate::plan::{Mappings, Method, MountIdmap, MountOwners};
 use crate::program;
 use crate::spawn::open_namespace;
@@ -116,7 +117,7 @@ fn check_map(path: &str, field: &str, wanted: &[IdMapping]) -> Result<()> {
         .iter()
         .map(|&IdMapping { container_id, host_id, size }| [container_id, host_id, size])
         .collect();
-    wanted.sort_unstable();
+    order::sort(&mut wanted, |left, right| left < right);
     if parse_map(&text).is_some_and(|map| map == wanted) {
         return Ok(());
     }
@@ -136,7 +137,7 @@ fn parse_map(text: &str) -> Option<Vec<[u32; 3]>> {
         numbers.try_into().ok()
     };
     let mut map: Vec<[u32; 3]> = text.lines().map(line).collect::<Option<_>>()?;
-    map.sort_unstable();
+    order::sort(&mut map, |left, right| left < right);
     Some(map)
 }
 

@@ -6,6 +6,7 @@ use rustix::fs::{Dir, Mode, OFlags};
 
 use crate::error::{Context, Result};
 use crate::json;
+use crate::order;
 use crate::plan::Layer;
 
 /// What runs in the throwaway container.
@@ -96,7 +97,7 @@ pub fn layers() -> Result<Vec<Layer>> {
             layers.push(Layer::ReadOnly(path.to_string()));
         }
     }
-    layers.sort_unstable_by(|left, right| path_of(left).cmp(path_of(right)));
+    order::sort(&mut layers, |left, right| path_of(left) < path_of(right));
     Ok(layers)
 }
 

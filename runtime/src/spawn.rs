@@ -199,8 +199,9 @@ const MFD_NOEXEC_SEAL: u32 = 0x8;
 /// other namespaces by entering the user namespace first.
 fn entry_of(plan: &Plan, opened: &Opened) -> Entry {
     let user_first = !rustix::process::geteuid().is_root();
-    let mut enter: Vec<_> = opened.joined.iter().map(|(fd, flags)| [fd.as_raw_fd() as u32, *flags]).collect();
-    enter.sort_by_key(|[_, flags]| (*flags == CLONE_NEWUSER) != user_first);
+    let joined = || opened.joined.iter().map(|(fd, flags)| [fd.as_raw_fd() as u32, *flags]);
+    let is_first = |[_, flags]: &[u32; 2]| (*flags == CLONE_NEWUSER) == user_first;
+    let enter: Vec<_> = joined().filter(is_first).chain(joined().filter(|entry| !is_first(entry))).collect();
     let joined = enter.iter().fold(0, |all, [_, flags]| all | flags);
     let namespaces = plan.namespaces.made_by_clone();
     let forks =

@@ -20,6 +20,7 @@ use crate::cgroup::{Cgroup, CgroupPath, Hierarchy};
 use crate::container_id::ContainerId;
 use crate::error::{Context, Error, Result};
 use crate::json::{self, Members};
+use crate::order;
 use crate::resctrl::Group;
 use crate::spec::json::{Map, Text, object};
 
@@ -275,7 +276,7 @@ impl Root {
                 ids.push(id);
             }
         }
-        ids.sort_unstable_by(|left, right| left.as_str().cmp(right.as_str()));
+        order::sort(&mut ids, |left, right| left.as_str() < right.as_str());
         Ok(ids)
     }
 }

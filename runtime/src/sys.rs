@@ -4,7 +4,7 @@
 //! `include/uapi/linux/bpf.h`. clone3(2): from the runtime to init without a copy of the runtime in between.
 
 use std::cell::Cell;
-use std::ffi::{CStr, c_char, c_void};
+use std::ffi::{c_char, c_void};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
 
 use rustix::io::Errno;
@@ -448,52 +448,6 @@ pub fn knows_seccomp_flags(flags: u32) -> bool {
     // SAFETY: there is no filter at address 0, so that nothing is installed; the flags are judged before.
     let answer = unsafe { syscall3(Sysno::seccomp, operation, flags as usize, 0) };
     answer.map_err(errno) == Err(Errno::FAULT)
-}
-
-/// A POSIX extended regular expression (regex(7)), by the C library that is linked anyway.
-pub struct Regex(Box<RegexBuffer>);
-
-/// Room for a `regex_t`: 64 bytes in the C libraries of all our machines.
-#[repr(C, align(16))]
-struct RegexBuffer([u8; 256]);
-
-unsafe extern "C" {
-    fn regcomp(regex: *mut RegexBuffer, pattern: *const c_char, flags: i32) -> i32;
-    fn regexec(
-        regex: *const RegexBuffer,
-        text: *const c_char,
-        count: usize,
-        matches: *mut c_void,
-        flags: i32,
-    ) -> i32;
-    fn regfree(regex: *mut RegexBuffer);
-}
-
-impl Regex {
-    /// Compiles a pattern; `None` when it is none.
-    pub fn new(pattern: &CStr) -> Option<Regex> {
-        const REG_EXTENDED: i32 = 1;
-        const REG_NOSUB: i32 = 8;
-        let mut buffer = Box::new(RegexBuffer([0; 256]));
-        // SAFETY: the buffer is larger than any `regex_t` and aligned for it, the pattern ends with a NUL; both flags
-        // have these values in musl and glibc.
-        let result = unsafe { regcomp(&raw mut *buffer, pattern.as_ptr(), REG_EXTENDED | REG_NOSUB) };
-        (result == 0).then_some(Regex(buffer))
-    }
-
-    /// Whether it is found anywhere in `text`.
-    pub fn is_match(&self, text: &CStr) -> bool {
-        // SAFETY: the buffer holds a compiled pattern, which has not moved since; the text ends with a NUL; with a
-        // count of 0 no matches are written.
-        unsafe { regexec(&raw const *self.0, text.as_ptr(), 0, std::ptr::null_mut(), 0) == 0 }
-    }
-}
-
-impl Drop for Regex {
-    fn drop(&mut self) {
-        // SAFETY: the buffer holds a compiled pattern, and nobody uses it after this.
-        unsafe { regfree(&raw mut *self.0) }
-    }
 }
 
 /// The descriptor with this number, taken over: one that the caller of the program passed on.

@@ -14,6 +14,7 @@ use rustix::io::{Errno, read};
 use super::Cgroup;
 use super::file::open_file;
 use crate::error::{Context, Result};
+use crate::order;
 
 /// JSON on its way to text; names and values here never need an escape.
 #[derive(Debug, Default)]
@@ -100,7 +101,7 @@ impl Statistics {
                 huge_pages.push(HugePages { size, current, events });
             }
         }
-        huge_pages.sort_unstable_by(|left, right| left.size.cmp(&right.size));
+        order::sort(&mut huge_pages, |left, right| left.size < right.size);
         Ok(Statistics { huge_pages, ..Statistics::default() })
     }
 

@@ -123,9 +123,12 @@ impl Systemd {
         match self.bus.call(&call).map_err(|error| error.into_error("Get ControlGroup"))?.into_iter().next() {
             Some(Value::Variant(value)) => match *value {
                 Value::Text(path) => Ok(path),
-                other => Err(Error::new(format!("systemd: ControlGroup is {other:?}, not a path"))),
+                other => Err(Error::new(format!(
+                    "systemd: ControlGroup is of type {}, not a path",
+                    other.signature()
+                ))),
             },
-            other => Err(Error::new(format!("systemd: Get ControlGroup answers {other:?}"))),
+            _ => Err(Error::new("systemd: Get ControlGroup does not answer with a variant")),
         }
     }
 

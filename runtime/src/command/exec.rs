@@ -3,7 +3,7 @@
 use pillbox::container::{self, ExecOptions};
 use pillbox::error::{Context, Error, Result};
 
-use super::{container_id, create_options, root, warn};
+use super::{container_id, create_options, read_file, root, warn};
 use crate::cli::{Arguments, Global};
 
 /// The status of an exec that could not start anything: callers of runc know it from the program's own.
@@ -17,12 +17,7 @@ fn run(global: &Global, arguments: &Arguments) -> Result<u8> {
     let id = container_id(arguments)?;
     let text = |flag: &str| Ok::<_, Error>(arguments.values(flag)?.pop());
     let process = match arguments.value("process") {
-        Some(path) if path == "-" => {
-            Some(std::io::read_to_string(std::io::stdin()).context(|| "--process: read stdin")?)
-        }
-        Some(path) => {
-            Some(std::fs::read_to_string(path).context(|| format!("--process {}", path.display()))?)
-        }
+        Some(path) => Some(read_file(path).context(|| format!("--process {}", path.display()))?),
         None => None,
     };
     let words = (1..arguments.operands.len()).map(|index| arguments.operand(index).map(str::to_string));

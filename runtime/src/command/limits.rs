@@ -1,12 +1,10 @@
 //! update: other limits for a container that exists.
 
-use std::io::Read as _;
-
 use pillbox::container;
 use pillbox::error::{Context, Error, Result};
 use pillbox::spec::merge::merge;
 
-use super::{container_id, root, valued};
+use super::{container_id, read_file, root, valued};
 use crate::cli::{Arguments, Flag, Global};
 
 /// What a flag's value is.
@@ -64,14 +62,7 @@ pub fn update(global: &Global, arguments: Arguments) -> Result<u8> {
         None => "{}".to_string(),
         Some(file) => {
             let name = file.display().to_string();
-            let mut text = String::new();
-            let read = if file == "-" {
-                std::io::stdin().read_to_string(&mut text)
-            } else {
-                std::fs::File::open(file).and_then(|mut file| file.read_to_string(&mut text))
-            };
-            read.context(|| format!("--resources {name}"))?;
-            text
+            read_file(file).context(|| format!("--resources {name}"))?
         }
     };
     for (flag, group, member, kind) in LIMITS {

@@ -14,13 +14,16 @@ mod spec;
 mod r#try;
 mod watch;
 
-use std::io::Write as _;
+use std::ffi::OsStr;
+use std::fs::File;
+use std::io::Read as _;
 use std::path::Path;
 
 use pillbox::container::{Bundle, CreateOptions};
 use pillbox::container_id::ContainerId;
 use pillbox::error::{Context, Error, Result};
 use pillbox::state::Root;
+use rustix::io::Errno;
 
 use crate::cli::{Arguments, Command, Flag, Global};
 
@@ -312,8 +315,26 @@ pub const COMMANDS: &[Command] = &[
 
 /// Writes to stdout; a reader that has gone away is no error worth a panic.
 pub fn print(text: &str) -> Result<()> {
-    let mut stdout = std::io::stdout().lock();
-    stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush()).context(|| "write to stdout")
+    let mut rest = text.as_bytes();
+    while !rest.is_empty() {
+        match rustix::io::write(rustix::stdio::stdout(), rest) {
+            Err(Errno::INTR) => {}
+            written => rest = &rest[written.context(|| "write to stdout")?..],
+        }
+    }
+    Ok(())
+}
+
+/// The text of a file; `-` is stdin.
+fn read_file(path: &OsStr) -> std::io::Result<String> {
+    let mut file = if path == "-" {
+        // 3: above stdio.
+        File::from(rustix::io::fcntl_dupfd_cloexec(rustix::stdio::stdin(), 3)?)
+    } else {
+        File::open(path)?
+    };
+    let mut text = String::new();
+    file.read_to_string(&mut text).map(|_| text)
 }
 
 /// The folder of the containers' state.

@@ -1,7 +1,5 @@
 //! Deleting a container, whatever state it was left in.
 
-use std::ffi::CString;
-
 use rustix::process::Signal;
 
 use super::create::wait_until_gone;
@@ -11,10 +9,10 @@ use crate::cgroup::{Cgroup, Hierarchy};
 use crate::container_id::ContainerId;
 use crate::error::{Error, Result};
 use crate::hooks::{self, Place};
+use crate::regex::Regex;
 use crate::spec::Hooks;
 use crate::spec::json::List;
 use crate::state::{Record, Root, StateDirectory, Status, send_signal};
-use crate::sys::Regex;
 
 /// How long a killed process may take to go.
 const PATIENCE_MS: i64 = 10_000;
@@ -87,12 +85,10 @@ pub fn delete_matching(root: &Root, pattern: &str, force: bool, warn: &mut dyn F
 
 /// The ids that match a POSIX extended regular expression.
 pub(super) fn matching(root: &Root, pattern: &str) -> Result<Vec<ContainerId>> {
-    let text = |text: &str| CString::new(text).map_err(|_| Error::new(format!("{text:?} has a NUL in it")));
-    let regex = Regex::new(&text(pattern)?)
+    let regex = Regex::new(pattern)
         .ok_or_else(|| Error::new(format!("--regex {pattern:?}: not an extended regular expression")))?;
     let mut ids = root.ids()?;
-    // An id has no NUL; an error here would only hide the others.
-    ids.retain(|id| text(id).is_ok_and(|id| regex.is_match(&id)));
+    ids.retain(|id| regex.is_match(id));
     Ok(ids)
 }
 

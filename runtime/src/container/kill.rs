@@ -1,13 +1,12 @@
 //! Signals to a container.
 
-use std::collections::HashSet;
-
-use rustix::process::{PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
+use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
 
 use super::delete::matching;
 use crate::cgroup::Cgroup;
 use crate::container_id::ContainerId;
 use crate::error::{Error, Result};
+use crate::order;
 use crate::state::{Root, send_signal};
 
 /// Who gets the signal.
@@ -52,8 +51,9 @@ fn signal_each(cgroup: &Cgroup, signal: Signal) -> Result<()> {
         .into_iter()
         .filter_map(|pid| Some((pid, pidfd_open(pid, PidfdFlags::empty()).ok()?)))
         .collect();
-    let still: HashSet<_> = cgroup.pids()?.into_iter().collect();
-    for (_, process) in opened.iter().filter(|(pid, _)| still.contains(pid)) {
+    let mut still: Vec<_> = cgroup.pids()?.into_iter().map(Pid::as_raw_pid).collect();
+    order::sort(&mut still, |left, right| left < right);
+    for (_, process) in opened.iter().filter(|(pid, _)| still.binary_search(&pid.as_raw_pid()).is_ok()) {
         // One that has ended meanwhile needs no signal.
         let _ = pidfd_send_signal(process, signal);
     }

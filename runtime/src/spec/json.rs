@@ -7,6 +7,8 @@ use std::borrow::Cow;
 use std::fmt;
 use std::ops::Deref;
 
+use crate::order;
+
 use super::parse_error::{self, ParseError};
 use super::reader::{Failed, Reader};
 
@@ -227,7 +229,7 @@ pub(crate) use object;
 /// place of the first. None when no key is repeated.
 pub(crate) fn latest_of_each(keys: &[&str]) -> Option<Vec<usize>> {
     let mut order: Vec<usize> = (0..keys.len()).collect();
-    order.sort_unstable_by(|&left, &right| keys[left].cmp(keys[right]).then(left.cmp(&right)));
+    order::sort(&mut order, |&left, &right| (keys[left], left) < (keys[right], right));
     let same = |left: &usize, right: &usize| keys[*left] == keys[*right];
     if !order.windows(2).any(|pair| same(&pair[0], &pair[1])) {
         return None;
