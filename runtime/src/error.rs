@@ -1,5 +1,6 @@
 //! The runtime's one error type: step, object, cause, and the status that a caller gets.
 
+use std::borrow::Cow;
 use std::fmt;
 
 /// What went wrong, in the words a user sees: `step: object: cause`.
@@ -64,37 +65,43 @@ impl std::error::Error for Error {}
 /// Adds step and object to a failed system call or a failed step.
 pub trait Context<T> {
     /// `what` names the step and its object: `open /etc/passwd`.
-    fn context<D: fmt::Display>(self, what: impl FnOnce() -> D) -> Result<T>;
+    fn context<'w, D: Into<Cow<'w, str>>>(self, what: impl FnOnce() -> D) -> Result<T>;
 }
 
 impl<T> Context<T> for std::result::Result<T, rustix::io::Errno> {
-    fn context<D: fmt::Display>(self, what: impl FnOnce() -> D) -> Result<T> {
-        self.map_err(|errno| errno_after(&what(), errno))
+    fn context<'w, D: Into<Cow<'w, str>>>(self, what: impl FnOnce() -> D) -> Result<T> {
+        self.map_err(|errno| errno_after(what().into(), errno))
     }
 }
 
 impl<T> Context<T> for std::io::Result<T> {
-    fn context<D: fmt::Display>(self, what: impl FnOnce() -> D) -> Result<T> {
-        self.map_err(|error| io_error_after(&what(), &error))
+    fn context<'w, D: Into<Cow<'w, str>>>(self, what: impl FnOnce() -> D) -> Result<T> {
+        self.map_err(|error| io_error_after(what().into(), error))
     }
 }
 
 impl<T> Context<T> for Result<T> {
-    fn context<D: fmt::Display>(self, what: impl FnOnce() -> D) -> Result<T> {
-        self.map_err(|error| error.after(&what()))
+    fn context<'w, D: Into<Cow<'w, str>>>(self, what: impl FnOnce() -> D) -> Result<T> {
+        self.map_err(|error| error_after(what().into(), error))
     }
 }
 
 // Once, and not at each of the hundreds of places where something can fail.
 #[cold]
 #[inline(never)]
-fn errno_after(step: &dyn fmt::Display, errno: rustix::io::Errno) -> Error {
+fn error_after(step: Cow<'_, str>, error: Error) -> Error {
+    error.after(&step)
+}
+
+#[cold]
+#[inline(never)]
+fn errno_after(step: Cow<'_, str>, errno: rustix::io::Errno) -> Error {
     Error::with_text(format!("{step}: {}", describe_errno(errno)))
 }
 
 #[cold]
 #[inline(never)]
-fn io_error_after(step: &dyn fmt::Display, error: &std::io::Error) -> Error {
+fn io_error_after(step: Cow<'_, str>, error: std::io::Error) -> Error {
     match error.raw_os_error() {
         Some(code) => errno_after(step, rustix::io::Errno::from_raw_os_error(code)),
         None => Error::with_text(format!("{step}: {error}")),
