@@ -102,6 +102,7 @@ test-guest: toolchain package-index ## boot a kernel under QEMU and run the case
 
 lint: toolchain ## check format and lints
 	cargo fmt --all --check
+	cargo clippy --locked --package pillbox --no-default-features --target $(TARGET) -- -D warnings
 	cargo clippy --locked $(WORKSPACE) --all-targets --target $(TARGET) -- -D warnings
 	# init's binary is no part of an ordinary build, and cannot unwind.
 	cargo clippy --locked --package pillbox-init --features binary --profile init --target $(TARGET) -- -D warnings

@@ -10,6 +10,9 @@ use crate::spec;
 use crate::validate::{NamespaceKind, validate};
 use crate::{capability, seccomp};
 
+/// Whether this build has the systemd cgroup manager.
+const SYSTEMD: bool = cfg!(feature = "systemd");
+
 /// The document.
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
@@ -190,7 +193,13 @@ pub fn features() -> Features {
         linux: Linux {
             namespaces: supported(&namespaces, namespace),
             capabilities: &capability::NAMES,
-            cgroup: CgroupManagers { v1: false, v2: true, systemd: true, systemd_user: true, rdma: true },
+            cgroup: CgroupManagers {
+                v1: false,
+                v2: true,
+                systemd: SYSTEMD,
+                systemd_user: SYSTEMD,
+                rdma: true,
+            },
             seccomp: look_at_seccomp(),
             apparmor: Enabled { enabled: Probe::process(r#""apparmorProfile":"x""#).compiles() },
             selinux: Enabled { enabled: Probe::process(r#""selinuxLabel":"x""#).compiles() },

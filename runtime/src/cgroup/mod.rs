@@ -7,6 +7,7 @@
 mod apply;
 mod blockio;
 mod controllers;
+#[cfg(feature = "systemd")]
 mod dbus;
 mod delegate;
 mod devices;
@@ -17,6 +18,10 @@ mod limits;
 mod path;
 mod processes;
 mod stats;
+#[cfg(feature = "systemd")]
+pub mod systemd;
+#[cfg(not(feature = "systemd"))]
+#[path = "systemd_absent.rs"]
 pub mod systemd;
 mod tree;
 
