@@ -119,22 +119,18 @@ struct Ready {
 }
 
 fn wait(init: &Init, signals: &ForwardedSignals, exec_pending: bool, proxy: Option<&Proxy>) -> Result<Ready> {
-    let stdin = console::stdin();
-    let mut polled =
-        vec![PollFd::new(&init.process, PollFlags::IN), PollFd::new(&signals.descriptor, PollFlags::IN)];
-    if exec_pending {
-        polled.push(PollFd::from_borrowed_fd(init.channel(), PollFlags::IN));
-    }
-    // Whoever has hung up stays ready for ever.
-    let (output, input) = proxy.map_or((false, false), |proxy| (proxy.output_open, proxy.input_open));
-    let output_index = polled.len();
-    if let Some(proxy) = proxy.filter(|_| output) {
-        polled.push(PollFd::new(&proxy.master, PollFlags::IN));
-    }
-    let input_index = polled.len();
-    if input {
-        polled.push(PollFd::from_borrowed_fd(stdin, PollFlags::IN));
-    }
+    // Whoever has hung up stays ready for ever, and is left out.
+    let watched = [
+        Some(init.process.as_fd()),
+        Some(signals.descriptor.as_fd()),
+        exec_pending.then(|| init.channel()),
+        proxy.filter(|proxy| proxy.output_open).map(|proxy| proxy.master.as_fd()),
+        proxy.filter(|proxy| proxy.input_open).map(|_| console::stdin()),
+    ];
+    // An array: waiting takes no memory, however often. In the place of what is left out init stands again.
+    let mut polled = watched.map(|descriptor| {
+        PollFd::from_borrowed_fd(descriptor.unwrap_or(init.process.as_fd()), PollFlags::IN)
+    });
     loop {
         match poll(&mut polled, None) {
             Err(Errno::INTR) => {}
@@ -144,14 +140,9 @@ fn wait(init: &Init, signals: &ForwardedSignals, exec_pending: bool, proxy: Opti
             }
         }
     }
-    let ready = |index: usize| polled.get(index).is_some_and(|polled| !polled.revents().is_empty());
-    Ok(Ready {
-        ended: ready(0),
-        signal: ready(1),
-        channel: exec_pending && ready(2),
-        output: output && ready(output_index),
-        input: input && ready(input_index),
-    })
+    let ready = |index: usize| watched[index].is_some() && !polled[index].revents().is_empty();
+    let [ended, signal, channel, output, input] = std::array::from_fn(ready);
+    Ok(Ready { ended, signal, channel, output, input })
 }
 
 /// Waits for init, which has ended.
