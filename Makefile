@@ -31,7 +31,7 @@ QEMU_riscv64 := qemu-system-misc
 
 # program:package, as Debian calls it.
 BUILD_PROGRAMS := cc:gcc cc:libc6-dev
-TEST_PROGRAMS := bash:bash unshare:util-linux setpriv:util-linux script:bsdutils busybox:busybox-static systemctl:systemd dbus-daemon:dbus
+TEST_PROGRAMS := bash:bash unshare:util-linux setpriv:util-linux newuidmap:uidmap script:bsdutils busybox:busybox-static systemctl:systemd dbus-daemon:dbus
 GUEST_PROGRAMS := qemu-system-$(ARCH):$(QEMU_$(ARCH)) xz:xz-utils dpkg-deb:dpkg
 BENCH_PROGRAMS := unshare:util-linux
 # program:the oldest version whose behaviour the black-box tests know (tests/blackbox/harness/runtime.rs).

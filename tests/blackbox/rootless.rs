@@ -6,7 +6,7 @@ use std::process::Command;
 
 use serde_json::json;
 
-use crate::harness::{Container, Output, Runtime, copy_program, pillbox_only};
+use crate::harness::{Container, Output, Runtime, copy_program, pillbox_only, skip};
 
 const USER: u32 = 65534;
 
@@ -181,5 +181,42 @@ fn what_only_root_can_give_is_refused_by_name() {
         moved.spec["linux"]["netDevices"] = json!({"lo": {}});
         run(&moved).fails_with("linux.netDevices: only a privileged runtime");
         moved.assert_gone();
+    });
+}
+
+/// newuidmap(1) and newgidmap(1) write what an administrator has granted; they are set-user-ID, so that the user keeps
+/// the bounding set, and what is granted is in files of this case's own.
+#[test]
+fn ranges_are_mapped_by_the_helpers() {
+    if Command::new("newuidmap").output().is_err() {
+        return skip("newuidmap(1) is not installed (package uidmap)");
+    }
+    pillbox_only(|runtime| {
+        let mut container = rootless(runtime);
+        let maps = json!([
+            {"containerID": 0, "hostID": USER, "size": 1},
+            {"containerID": 1, "hostID": 100_000, "size": 65_536}
+        ]);
+        container.spec["linux"]["uidMappings"] = maps.clone();
+        container.spec["linux"]["gidMappings"] = maps;
+        container.spec["process"]["user"] = json!({"uid": 7, "gid": 8, "additionalGids": [9]});
+        let program = "cat /proc/self/uid_map /proc/self/gid_map; id -u; id -g; id -G";
+        container.spec["process"]["args"] = json!(["/bin/sh", "-c", program]);
+        container.write_spec();
+        let granted = container.folder.join("granted");
+        fs::write(&granted, format!("{USER}:100000:65536\n")).expect("granted ranges");
+        let run =
+            as_user(&container, &["run", "--bundle", &container.bundle().to_string_lossy(), &container.id]);
+        let words: Vec<_> = run.get_args().filter(|word| *word != "--bounding-set=-all").collect();
+        let mut command = Command::new("unshare");
+        command.args(["-m", "sh", "-c"]);
+        command
+            .arg("mount --bind \"$0\" /etc/subuid && mount --bind \"$0\" /etc/subgid && exec setpriv \"$@\"");
+        command.arg(&granted).args(words).stdin(std::process::Stdio::null());
+        let output = container.finish(&mut command).ok();
+        let words: Vec<_> = output.stdout.split_whitespace().collect();
+        let map = ["0", &USER.to_string(), "1", "1", "100000", "65536"].map(str::to_string);
+        assert_eq!(words, [&map[..], &map[..], &["7", "8", "8", "9"].map(str::to_string)].concat());
+        container.assert_gone();
     });
 }
