@@ -19,6 +19,7 @@ mod hooks;
 mod idmap;
 pub mod json;
 pub mod net_device;
+mod oom_score;
 mod order;
 pub mod plan;
 pub mod program;

@@ -1,8 +1,8 @@
 //! The state directory: what is known of a container when the runtime is gone, and what its status is.
 //!
 //! `ROOT/ID/` is made by mkdir, which is the lock on the id, and holds `state.json` (written by rename),
-//! `cgroup` (a link whose text is the cgroup's path, made before the cgroup), `mounted` (likewise the path of a root
-//! that is mounted in the host's namespace, for a container without one of its own) and `gate` (the socket that `start`
+//! `cgroup` (a link whose text is the cgroup's path, made before the cgroup), `mounted` (likewise which mount of the
+//! host's namespace is the root of a container without one of its own, and where) and `gate` (the socket that `start`
 //! connects to, there until it did). Nothing in it says what the status is: that is asked of the kernel.
 
 use std::os::fd::{AsFd, OwnedFd};
@@ -281,6 +281,21 @@ impl Root {
     }
 }
 
+/// The kernel's number of a mount. Since Linux 6.8 no other mount gets it until the next boot.
+fn mount_id(mount: &OwnedFd) -> rustix::io::Result<u64> {
+    use rustix::fs::StatxFlags;
+    const STATX_MNT_ID_UNIQUE: u32 = 0x4000;
+    let wanted = StatxFlags::MNT_ID | StatxFlags::from_bits_retain(STATX_MNT_ID_UNIQUE);
+    rustix::fs::statx(mount, "", AtFlags::EMPTY_PATH, wanted).map(|found| found.stx_mnt_id)
+}
+
+/// Number, boot and path of a mount that was noted.
+fn parse_mount_note(note: &Path) -> Option<(u64, &str, &str)> {
+    let (id, rest) = note.to_str()?.split_once(' ')?;
+    let (boot, path) = rest.split_once(' ')?;
+    Some((id.parse().ok()?, boot, path))
+}
+
 fn missing(id: &ContainerId) -> Error {
     Error::new(format!("{id}: container does not exist"))
 }
@@ -339,21 +354,31 @@ impl StateDirectory {
             .context(|| format!("write {}/{CGROUP}", self.path.display()))
     }
 
-    /// Notes where the container's root gets mounted when it has no mount namespace of its own.
-    pub fn note_mount(&self, path: &str) -> Result<()> {
-        rustix::fs::symlinkat(path, &self.directory, MOUNTED)
-            .context(|| format!("write {}/{MOUNTED}", self.path.display()))
+    /// Notes where the container's root gets mounted when it has no mount namespace of its own, and which mount it is:
+    /// what else is mounted there is the caller's.
+    pub fn note_mount(&self, path: &str, root: &OwnedFd) -> Result<()> {
+        let step = || format!("write {}/{MOUNTED}", self.path.display());
+        let note = format!("{} {} {path}", mount_id(root).context(step)?, boot_id()?);
+        rustix::fs::symlinkat(note, &self.directory, MOUNTED).context(step)
     }
 
     /// Unmounts what was noted, with everything below: no namespace takes it along when the container is gone.
     pub fn unmount_noted(&self) -> Result<()> {
-        use rustix::mount::{UnmountFlags, unmount};
-        let Ok(path) = rustix::fs::readlinkat(&self.directory, MOUNTED, Vec::new()) else { return Ok(()) };
-        match unmount(&path, UnmountFlags::DETACH | UnmountFlags::NOFOLLOW) {
-            // Never mounted, or no longer.
-            Ok(()) | Err(Errno::INVAL | Errno::NOENT) => Ok(()),
-            Err(errno) => Err(errno).context(|| format!("unmount {}", path.to_string_lossy())),
+        use std::os::fd::AsRawFd;
+        let Some(note) = self.noted(MOUNTED) else { return Ok(()) };
+        let Some((id, boot, path)) = parse_mount_note(&note) else { return Ok(()) };
+        let flags = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        let mount = match rustix::fs::openat(CWD, path, flags, Mode::empty()) {
+            Err(Errno::NOENT) => return Ok(()),
+            mount => mount.context(|| format!("open {path}"))?,
+        };
+        // Never mounted, or no longer.
+        if boot != boot_id()? || mount_id(&mount) != Ok(id) {
+            return Ok(());
         }
+        let exactly = format!("/proc/self/fd/{}", mount.as_raw_fd());
+        rustix::mount::unmount(exactly, rustix::mount::UnmountFlags::DETACH)
+            .context(|| format!("unmount {path}"))
     }
 
     /// The cgroup that was noted.

@@ -66,7 +66,8 @@ impl Scope {
 
     fn end_holder(&mut self) {
         if let Some(holder) = self.holder.take() {
-            holder.kill();
+            // It is in a cgroup of its own unit, which systemd ends whole.
+            let _ = holder.kill();
         }
     }
 

@@ -85,11 +85,15 @@ fn open_gate(directory: &StateDirectory, record: &Record, gate: &OwnedFd) -> Res
         said => said,
     };
     match said {
-        // Closed by a successful exec, or by init's end before one.
+        // Closed by a successful exec.
         Message::Closed => {
             directory.remove_gate();
             Ok(())
         }
+        Message::Reset => Err(Error::new(format!(
+            "container {}: init ended before it executed the program: somebody killed it, or it ran out of memory",
+            directory.id()
+        ))),
         Message::Report(report, ..) => Err(describe(directory, report)),
     }
 }

@@ -286,6 +286,11 @@ fn target_rule(
     options: &Options<'_>,
 ) -> Result<TargetRule> {
     let kind = mount.kind.as_deref().unwrap_or_default();
+    if destination == "/" {
+        return Err(Error::new(format!(
+            "{field}.destination: \"/\" is the root itself, which root.path is for: mount below it"
+        )));
+    }
     if REPLACEABLE_IN_PROC.contains(&destination) && options.bind {
         return Ok(TargetRule::InsideProc);
     }
