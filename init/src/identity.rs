@@ -92,7 +92,8 @@ pub fn set_capabilities(
             true,
         )?;
     }
-    if rustix::thread::capabilities(None)? == wanted && rustix::thread::capabilities_secure_bits()?.is_empty() {
+    if rustix::thread::capabilities(None)? == wanted && rustix::thread::capabilities_secure_bits()?.is_empty()
+    {
         Ok(())
     } else {
         Err(Errno::PERM).at(Stage::Verify)

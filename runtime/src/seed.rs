@@ -95,17 +95,24 @@ fn make() -> Result<OwnedFd, Errno> {
 /// 6.18 each CPU gives out numbers of its own: where this one's are too low, another's may do.
 fn make_on_another_cpu(pin: &OwnedFd) -> Result<OwnedFd, Errno> {
     use rustix::thread::{CpuSet, sched_getaffinity, sched_setaffinity};
-    let allowed = sched_getaffinity(None)?;
+    const CPUS_MAX: usize = 32;
+    let before = sched_getaffinity(None)?;
+    let mut all = CpuSet::new();
+    (0..CpuSet::MAX_CPU).for_each(|cpu| all.set(cpu));
     let mut made = Err(Errno::LOOP);
-    for cpu in (0..CpuSet::MAX_CPU).filter(|cpu| allowed.is_set(*cpu)) {
-        let mut only = CpuSet::new();
-        only.set(cpu);
-        made = sched_setaffinity(None, &only).and_then(|()| make_and_pin(pin));
-        if made.is_ok() {
-            break;
+    // The kernel keeps to those that the cpuset has.
+    if sched_setaffinity(None, &all).is_ok() {
+        let allowed = sched_getaffinity(None)?;
+        for cpu in (0..CpuSet::MAX_CPU).filter(|cpu| allowed.is_set(*cpu)).take(CPUS_MAX) {
+            let mut only = CpuSet::new();
+            only.set(cpu);
+            made = sched_setaffinity(None, &only).and_then(|()| make_and_pin(pin));
+            if made.is_ok() {
+                break;
+            }
         }
     }
-    sched_setaffinity(None, &allowed)?;
+    sched_setaffinity(None, &before)?;
     made
 }
 
