@@ -1,7 +1,5 @@
 //! `process.oomScoreAdj`: whom the kernel kills first when memory runs out. proc_pid_oom_score_adj(5).
 
-use std::fmt::Display;
-
 use rustix::process::Pid;
 
 use crate::error::{Context, Result};
@@ -13,11 +11,11 @@ const OWN: &str = "/proc/self/oom_score_adj";
 /// # Errors
 /// A lower value than it has takes CAP_SYS_RESOURCE; of a process that is not dumpable the file is root's.
 pub fn write(pid: Pid, value: i32) -> Result<()> {
-    write_to(&format!("/proc/{pid}/oom_score_adj"), value)
+    write_to(&format!("/proc/{pid}/oom_score_adj"), &value.to_string())
 }
 
-fn write_to(path: &str, value: impl Display) -> Result<()> {
-    std::fs::write(path, value.to_string()).context(|| format!("process.oomScoreAdj: write {value}"))
+fn write_to(path: &str, value: &str) -> Result<()> {
+    std::fs::write(path, value).context(|| format!("process.oomScoreAdj: write {value}"))
 }
 
 /// The calling process has a value, which its children inherit, until this is dropped.
@@ -32,7 +30,7 @@ impl Held {
     /// As for [`write`].
     pub fn at(value: i32) -> Result<Held> {
         let before = std::fs::read_to_string(OWN).context(|| OWN)?;
-        write_to(OWN, value)?;
+        write_to(OWN, &value.to_string())?;
         Ok(Held { before })
     }
 }

@@ -17,6 +17,7 @@ use rustix::process::{Pid, PidfdFlags, WaitId, WaitIdOptions, WaitIdStatus};
 use crate::cgroup::Cgroup;
 use crate::error::{Context, Error, Result, describe_errno};
 use crate::plan::{Descriptor, Entry, Plan};
+use crate::process_end::{PATIENCE_MS, wait_until_gone};
 use crate::seccomp_agent::{Agent, Handed};
 use crate::sys::{self, Child, ChildStep};
 use crate::validate::NamespaceKind;
@@ -441,22 +442,6 @@ impl Init {
             _ => "it is gone".to_string(),
         };
         Error::new(format!("init ended {when}: {how}"))
-    }
-}
-
-/// How long a process may take to go that was killed, or has closed its channel, in milliseconds.
-pub const PATIENCE_MS: i64 = 10_000;
-
-/// Waits until a process is gone, at most for `milliseconds`.
-pub fn wait_until_gone(process: &OwnedFd, milliseconds: i64) -> Result<bool> {
-    use rustix::event::{PollFd, PollFlags, Timespec, poll};
-    let timeout = Timespec { tv_sec: milliseconds / 1000, tv_nsec: milliseconds % 1000 * 1_000_000 };
-    loop {
-        let mut polled = [PollFd::new(process, PollFlags::IN)];
-        match poll(&mut polled, Some(&timeout)) {
-            Err(Errno::INTR) => {}
-            ready => return ready.map(|count| count > 0).context(|| "wait for init"),
-        }
     }
 }
 

@@ -20,6 +20,7 @@ use crate::cgroup::{Cgroup, CgroupPath, Hierarchy};
 use crate::container_id::ContainerId;
 use crate::error::{Context, Error, Result};
 use crate::json::{self, Members};
+use crate::mount_note;
 use crate::order;
 use crate::resctrl::Group;
 use crate::spec::json::{Map, Text, object};
@@ -281,21 +282,6 @@ impl Root {
     }
 }
 
-/// The kernel's number of a mount. Since Linux 6.8 no other mount gets it until the next boot.
-fn mount_id(mount: &OwnedFd) -> rustix::io::Result<u64> {
-    use rustix::fs::StatxFlags;
-    const STATX_MNT_ID_UNIQUE: u32 = 0x4000;
-    let wanted = StatxFlags::MNT_ID | StatxFlags::from_bits_retain(STATX_MNT_ID_UNIQUE);
-    rustix::fs::statx(mount, "", AtFlags::EMPTY_PATH, wanted).map(|found| found.stx_mnt_id)
-}
-
-/// Number, boot and path of a mount that was noted.
-fn parse_mount_note(note: &Path) -> Option<(u64, &str, &str)> {
-    let (id, rest) = note.to_str()?.split_once(' ')?;
-    let (boot, path) = rest.split_once(' ')?;
-    Some((id.parse().ok()?, boot, path))
-}
-
 fn missing(id: &ContainerId) -> Error {
     Error::new(format!("{id}: container does not exist"))
 }
@@ -354,31 +340,17 @@ impl StateDirectory {
             .context(|| format!("write {}/{CGROUP}", self.path.display()))
     }
 
-    /// Notes where the container's root gets mounted when it has no mount namespace of its own, and which mount it is:
-    /// what else is mounted there is the caller's.
+    /// Notes which mount of the host's namespace the container's root is, when it has no namespace of its own.
     pub fn note_mount(&self, path: &str, root: &OwnedFd) -> Result<()> {
-        let step = || format!("write {}/{MOUNTED}", self.path.display());
-        let note = format!("{} {} {path}", mount_id(root).context(step)?, boot_id()?);
-        rustix::fs::symlinkat(note, &self.directory, MOUNTED).context(step)
+        let note = mount_note::of(root, path)?;
+        rustix::fs::symlinkat(note, &self.directory, MOUNTED)
+            .context(|| format!("write {}/{MOUNTED}", self.path.display()))
     }
 
     /// Unmounts what was noted, with everything below: no namespace takes it along when the container is gone.
     pub fn unmount_noted(&self) -> Result<()> {
-        use std::os::fd::AsRawFd;
-        let Some(note) = self.noted(MOUNTED) else { return Ok(()) };
-        let Some((id, boot, path)) = parse_mount_note(&note) else { return Ok(()) };
-        let flags = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-        let mount = match rustix::fs::openat(CWD, path, flags, Mode::empty()) {
-            Err(Errno::NOENT) => return Ok(()),
-            mount => mount.context(|| format!("open {path}"))?,
-        };
-        // Never mounted, or no longer.
-        if boot != boot_id()? || mount_id(&mount) != Ok(id) {
-            return Ok(());
-        }
-        let exactly = format!("/proc/self/fd/{}", mount.as_raw_fd());
-        rustix::mount::unmount(exactly, rustix::mount::UnmountFlags::DETACH)
-            .context(|| format!("unmount {path}"))
+        let note = self.noted(MOUNTED);
+        note.as_deref().and_then(Path::to_str).map_or(Ok(()), mount_note::unmount)
     }
 
     /// The cgroup that was noted.
