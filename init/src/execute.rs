@@ -142,6 +142,11 @@ impl<'p> Init<'p> {
                 mount::set_attributes(self, target, set, propagation, recursive)?;
             }
             Operation::Remount { .. } => mount::remount(self, operation)?,
+            Operation::EnterRootCover {} => {
+                let cover = root::open(self.root()?, c"..")?;
+                rustix::process::fchdir(&cover)?;
+                self.root = Some(cover);
+            }
             Operation::CopySymlink { path, target } => device::copy_symlink(self.root()?, path, target)?,
             Operation::MakeNode { .. } => device::make_node(self.root()?, operation)?,
             Operation::MakeSymlink { path, target, replace } => {

@@ -376,6 +376,8 @@ operations! {
     /// recv(2) of the word that init has waited for last, at which it only looked so far. Who ends with a word unread
     /// resets the connection: so whoever gave it tells a program that ran from an init that ended before.
     82 TakeWord {}
+    /// openat2(2) of `..` in the root, which leads to what was mounted over it: that is the root from here on.
+    83 EnterRootCover {}
     /// Descriptors 3 to 2 + `count` survive the exec, all others close. Those that the runtime opened close now, but for
     /// the one with the index `listener`.
     40 KeepDescriptors { count: u32, listener: u32 }

@@ -174,6 +174,7 @@ fn details(operation: &Operation<'_>, plan: &Plan) -> String {
             format!("stdio and 3 to {}", count.saturating_add(2))
         }
         Operation::TakeWord {} => "which says that init took it".into(),
+        Operation::EnterRootCover {} => "what was mounted over the root is the root from here on".into(),
         Operation::Exec { arguments, environment } => {
             let environment = list(environment.iter().map(quoted));
             format!("{}; environment: {environment}", list(arguments.iter().map(quoted)))
@@ -562,7 +563,7 @@ pub fn describe_failure(
             limit(hard)
         )),
         Operation::PivotRoot {} | Operation::Chroot { .. } if stage == Stage::Verify => Error::new(
-            "mounts: the destination of one leads to the root of the container, which it would cover: mount below it",
+            "mounts: the destination of one leads to the root of the container, which it would cover: name it as \"/\"",
         ),
         Operation::SetCapabilities { .. } if stage == Stage::Verify => Error::new(
             "process.capabilities: other ones are in force, or securebits of the caller's that need CAP_SETPCAP to be cleared",

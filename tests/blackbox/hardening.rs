@@ -193,19 +193,57 @@ fn delete_unmounts_only_what_create_mounted() {
     });
 }
 
+/// Hidden from the first process, it would be all that a process of exec sees, without masks.
 #[test]
 fn a_mount_that_covers_the_root_is_refused() {
-    each_runtime_but(&[("crun", "mounts it, and exec sees another root")], |runtime| {
-        for (destination, named) in [("/", "/"), ("/.", "/"), ("/etc/..", "root"), ("/link", "root")] {
+    each_runtime_but(&[("crun", "mounts it, and masks nothing in it")], |runtime| {
+        for destination in ["/etc/..", "/link", "/dev/../link/"] {
             for kind in ["tmpfs", "bind"] {
                 let mut container = Container::new(runtime);
                 symlink("/", container.rootfs().join("link")).expect("symlink");
                 let (source, options) =
                     (container.folder.clone(), if kind == "bind" { "bind" } else { "rw" });
                 container.mount(kind, source, destination, &[options]);
-                container.run().fails_with(named);
+                container.run().fails_with("root");
                 container.assert_gone();
             }
+        }
+    });
+}
+
+#[test]
+fn a_mount_at_the_root_is_the_root() {
+    each_runtime_but(&[("runc", "refuses it")], |runtime| {
+        let other = Container::new(runtime);
+        fs::write(other.rootfs().join("other"), "other\n").expect("file");
+        fs::write(other.rootfs().join("secret"), "secret\n").expect("file");
+        let mut container = Container::sh(
+            runtime,
+            "cat /other /secret /../other; trap 'exit 0' TERM; echo ready; while :; do sleep 0.05; done",
+        );
+        fs::create_dir(container.rootfs().join("below")).expect("folder");
+        // The first mount: those after it come to lie in it.
+        let source = other.rootfs().to_str().expect("path").to_string();
+        let mount = json!({"destination": "/", "type": "bind", "source": source, "options": ["bind"]});
+        container.spec["mounts"].as_array_mut().expect("mounts").insert(0, mount);
+        container.spec["linux"]["maskedPaths"] = json!(["/secret"]);
+        container.create_and_start().wait_for("other\nother\nready");
+        let output = container.call(&[
+            "exec",
+            &container.id,
+            "sh",
+            "-c",
+            "cat /other /secret; ls -d /below; cat /proc/1/comm",
+        ]);
+        assert_eq!(output.stdout, "other\nsh\n", "{output:?}");
+        container.delete_force().ok();
+        // crun copies, of older versions the whole image.
+        if runtime.is("pillbox") {
+            let options = ["tmpcopyup"];
+            container.spec["mounts"][0] =
+                json!({"destination": "/", "type": "tmpfs", "source": "tmpfs", "options": options});
+            container.run().fails_with("tmpcopyup");
+            container.assert_gone();
         }
     });
 }

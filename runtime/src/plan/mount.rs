@@ -234,6 +234,9 @@ pub fn compile(
             }
             compile_new(builder, &field, mount, &target, rule, &options, own_user_namespace, cgroup)?;
         }
+        if destination == "/" {
+            builder.push(Operation::EnterRootCover {});
+        }
     }
     Ok(read_only_later)
 }
@@ -286,9 +289,9 @@ fn target_rule(
     options: &Options<'_>,
 ) -> Result<TargetRule> {
     let kind = mount.kind.as_deref().unwrap_or_default();
-    if destination == "/" {
+    if destination == "/" && options.copy_up {
         return Err(Error::new(format!(
-            "{field}.destination: \"/\" is the root itself, which root.path is for: mount below it"
+            "{field}.options: \"tmpcopyup\" is not for \"/\": the whole root would be copied"
         )));
     }
     if REPLACEABLE_IN_PROC.contains(&destination) && options.bind {

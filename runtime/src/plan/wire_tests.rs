@@ -186,6 +186,7 @@ fn examples() -> Vec<Operation<'static>> {
         Operation::AwaitStart { listener: 7 },
         Operation::KeepDescriptors { count: 1, listener: 2 },
         Operation::TakeWord {},
+        Operation::EnterRootCover {},
         Operation::ReportHooks {},
         Operation::ReplaceStdio { input: 0, output: u32::MAX },
         Operation::EnterRoot {},
