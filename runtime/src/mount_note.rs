@@ -31,7 +31,7 @@ pub fn unmount(note: &str) -> Result<()> {
     }
     // By the descriptor: nobody has mounted something else there in between.
     let exactly = format!("/proc/self/fd/{}", mount.as_raw_fd());
-    rustix::mount::unmount(exactly, UnmountFlags::DETACH).context(|| format!("unmount {path}"))
+    rustix::mount::unmount(&*exactly, UnmountFlags::DETACH).context(|| format!("unmount {path}"))
 }
 
 /// Number, boot and path.
@@ -45,7 +45,7 @@ fn parse(note: &str) -> Option<(u64, &str, &str)> {
 fn mount_id(mount: &OwnedFd) -> rustix::io::Result<u64> {
     const STATX_MNT_ID_UNIQUE: u32 = 0x4000;
     let wanted = StatxFlags::MNT_ID | StatxFlags::from_bits_retain(STATX_MNT_ID_UNIQUE);
-    rustix::fs::statx(mount, "", AtFlags::EMPTY_PATH, wanted).map(|found| found.stx_mnt_id)
+    rustix::fs::statx(mount, c"", AtFlags::EMPTY_PATH, wanted).map(|found| found.stx_mnt_id)
 }
 
 #[cfg(test)]

@@ -86,7 +86,7 @@ fn make() -> Result<OwnedFd, Errno> {
         return Ok(seed);
     }
     match make_and_pin(&pin) {
-        Err(Errno::LOOP | Errno::INVAL) => make_on_another_cpu(&pin),
+        Err(Errno::LOOP) => make_on_another_cpu(&pin),
         made => made,
     }
 }
@@ -95,25 +95,15 @@ fn make() -> Result<OwnedFd, Errno> {
 /// 6.18 each CPU gives out numbers of its own: where this one's are too low, another's may do.
 fn make_on_another_cpu(pin: &OwnedFd) -> Result<OwnedFd, Errno> {
     use rustix::thread::{CpuSet, sched_getaffinity, sched_setaffinity};
-    const CPUS_MAX: usize = 32;
     let before = sched_getaffinity(None)?;
-    let mut all = CpuSet::new();
-    (0..CpuSet::MAX_CPU).for_each(|cpu| all.set(cpu));
-    let mut made = Err(Errno::LOOP);
-    // The kernel keeps to those that the cpuset has.
-    if sched_setaffinity(None, &all).is_ok() {
-        let allowed = sched_getaffinity(None)?;
-        for cpu in (0..CpuSet::MAX_CPU).filter(|cpu| allowed.is_set(*cpu)).take(CPUS_MAX) {
-            let mut only = CpuSet::new();
-            only.set(cpu);
-            made = sched_setaffinity(None, &only).and_then(|()| make_and_pin(pin));
-            if made.is_ok() {
-                break;
-            }
-        }
-    }
+    let made = (0..CpuSet::MAX_CPU).find_map(|cpu| {
+        let mut only = CpuSet::new();
+        only.set(cpu);
+        // Refused for a CPU that is not there, or not in the cpuset.
+        sched_setaffinity(None, &only).and_then(|()| make_and_pin(pin)).ok()
+    });
     sched_setaffinity(None, &before)?;
-    made
+    made.ok_or(Errno::LOOP)
 }
 
 fn make_and_pin(pin: &OwnedFd) -> Result<OwnedFd, Errno> {

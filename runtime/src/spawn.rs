@@ -4,7 +4,7 @@ use std::ffi::{CString, c_char};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 
 use linux_raw_sys::general::{CLONE_NEWPID, CLONE_NEWUSER};
-use pillbox_init::plan::{NEVER_OPEN, Operation, Tree, Turn};
+use pillbox_init::plan::{NEVER_OPEN, Turn};
 use pillbox_init::report::{MESSAGE_MAX, Report};
 use pillbox_init::wire::Reader;
 use pillbox_netlink::{LOOPBACK_INDEX, Socket, link};
@@ -43,12 +43,9 @@ impl Opened {
 impl Opened {
     /// The tree that becomes the container's root.
     pub fn root(&self, plan: &Plan) -> Option<&OwnedFd> {
-        let Operation::AttachRoot { tree: Tree::Descriptor(index), .. } =
-            plan.operations().find(|operation| matches!(operation, Operation::AttachRoot { .. }))?
-        else {
-            return None;
-        };
-        self.descriptors.get(index as usize)?.as_ref()
+        let is_root =
+            |wanted: &Descriptor| matches!(wanted, Descriptor::Tree { field, .. } if field == "root.path");
+        self.descriptors.get(plan.descriptors.iter().position(is_root)?)?.as_ref()
     }
 }
 

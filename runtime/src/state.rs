@@ -343,7 +343,7 @@ impl StateDirectory {
     /// Notes which mount of the host's namespace the container's root is, when it has no namespace of its own.
     pub fn note_mount(&self, path: &str, root: &OwnedFd) -> Result<()> {
         let note = mount_note::of(root, path)?;
-        rustix::fs::symlinkat(note, &self.directory, MOUNTED)
+        rustix::fs::symlinkat(&*note, &self.directory, MOUNTED)
             .context(|| format!("write {}/{MOUNTED}", self.path.display()))
     }
 
