@@ -18,6 +18,7 @@ pub mod features;
 mod hooks;
 mod idmap;
 pub mod json;
+mod lsm;
 pub mod net_device;
 mod order;
 pub mod plan;

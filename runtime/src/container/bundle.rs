@@ -138,7 +138,7 @@ impl<'b> Prepared<'b> {
                 (Some((hierarchy, path)), Some(unit))
             }
         };
-        let host = Host::look();
+        let host = Host::look_for(&spec);
         let cgroup_path = cgroup
             .as_ref()
             .map(|(hierarchy, path)| format!("{}{}", hierarchy.mount().display(), path.as_str()));
@@ -244,6 +244,8 @@ impl Host {
             // Whether it can be had shows when it is entered; until then there is the ordinary copy to fall back on.
             seed: privileged,
             capabilities,
+            lacks_apparmor: false,
+            lacks_selinux: false,
             uid: rustix::process::geteuid().as_raw(),
             gid: rustix::process::getegid().as_raw(),
         }
