@@ -32,6 +32,15 @@ pub fn open() -> Option<OwnedFd> {
     }
 }
 
+/// Makes the namespace if there is none and it may be had, on a thread that ends then: making it parts the thread's
+/// working folder and umask from those of the others, which a program with several threads would notice.
+pub fn prepare() {
+    if crate::plan::Host::look().privileged && open_pinned().is_none() {
+        // Where it cannot be made the ordinary copy serves.
+        let _ = std::thread::scope(|scope| scope.spawn(|| make().map(drop)).join());
+    }
+}
+
 fn open_pinned() -> Option<OwnedFd> {
     let seed =
         rustix::fs::openat(CWD, PIN, OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NOFOLLOW, Mode::empty())
