@@ -42,20 +42,14 @@ impl Error {
     /// An error with the ordinary exit status 1.
     #[cold]
     pub fn new(text: impl Into<String>) -> Self {
-        Error::with_text(text.into())
+        Error::of(Kind::Host, text.into())
     }
 
     /// The same, of a kind that callers tell apart.
     #[cold]
     #[inline(never)]
     pub(crate) fn of(kind: Kind, text: String) -> Self {
-        Error::with_text(text).with_kind(kind)
-    }
-
-    #[cold]
-    #[inline(never)]
-    fn with_text(text: String) -> Self {
-        Error(Box::new(Inner { text, status: 1, kind: Kind::Host }))
+        Error(Box::new(Inner { text, status: 1, kind }))
     }
 
     /// The same error, but the process exits with `status` (126 and 127 for executables, as shells do).
@@ -136,7 +130,7 @@ fn error_after(step: Cow<'_, str>, error: Error) -> Error {
 #[cold]
 #[inline(never)]
 fn errno_after(step: Cow<'_, str>, errno: rustix::io::Errno) -> Error {
-    Error::with_text(format!("{step}: {}", describe_errno(errno)))
+    Error::of(Kind::Host, format!("{step}: {}", describe_errno(errno)))
 }
 
 #[cold]
@@ -144,7 +138,7 @@ fn errno_after(step: Cow<'_, str>, errno: rustix::io::Errno) -> Error {
 fn io_error_after(step: Cow<'_, str>, error: std::io::Error) -> Error {
     match error.raw_os_error() {
         Some(code) => errno_after(step, rustix::io::Errno::from_raw_os_error(code)),
-        None => Error::with_text(format!("{step}: {error}")),
+        None => Error::of(Kind::Host, format!("{step}: {error}")),
     }
 }
 

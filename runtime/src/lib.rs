@@ -33,7 +33,7 @@
 //! socket [`container::exec`] and [`container::run`] pass bytes between the terminal and the caller's stdio: that is what they are for.)
 //! A container's first process is a child of the caller's: a caller that ignores `SIGCHLD` or waits for every child takes statuses
 //! away from [`Container::wait`]. Descriptors are close-on-exec, and only the container's three streams and
-//! [`CreateOptions::preserve_fds`] get into it. Root pins a mount namespace at `/run/pillbox/.seed` once.
+//! [`CreateOptions::preserve_fds`] get into it; the caller's own 0, 1 and 2 have to be open. Root pins a mount namespace at `/run/pillbox/.seed` once.
 //!
 //! # Errors
 //!

@@ -29,8 +29,8 @@ static INIT: &[u8] = include_bytes!(env!("PILLBOX_INIT"));
 pub struct Opened {
     descriptors: Vec<Option<OwnedFd>>,
     joined: Vec<(OwnedFd, u32)>,
-    /// What init gets as stdin, stdout and stderr, from numbers above 2; `None` for the runtime's own.
-    pub stdio: [Option<OwnedFd>; 3],
+    /// What init gets as stdin, stdout and stderr instead of the runtime's own, with those numbers.
+    pub stdio: Vec<(OwnedFd, u32)>,
 }
 
 impl Opened {
@@ -38,7 +38,7 @@ impl Opened {
     /// pidfd of a process in them with the CLONE_NEW* bits of all.
     pub fn inside(descriptors: Vec<Option<OwnedFd>>, enter: Option<(OwnedFd, u32)>) -> Opened {
         let joined = enter.into_iter().filter(|(_, flags)| *flags != 0).collect();
-        Opened { descriptors, joined, stdio: [None, None, None] }
+        Opened { descriptors, joined, stdio: Vec::new() }
     }
 }
 
@@ -58,7 +58,7 @@ pub fn open(plan: &Plan) -> Result<Opened> {
         .iter()
         .map(|descriptor| open_descriptor(descriptor, &mut owners))
         .collect::<Result<_>>()?;
-    Ok(Opened { descriptors, joined, stdio: [None, None, None] })
+    Ok(Opened { descriptors, joined, stdio: Vec::new() })
 }
 
 impl Opened {
@@ -184,7 +184,7 @@ pub fn spawn(
         if child.seed.is_some() { namespaces & !linux_raw_sys::general::CLONE_NEWNS } else { namespaces };
     child.ambient = namespaces & CLONE_NEWUSER != 0;
     child.preserve = plan.preserve_fds;
-    child.stdio = opened.stdio.each_ref().map(|fd| fd.as_ref().map(AsFd::as_fd));
+    child.stdio = &opened.stdio;
     let spawned = sys::spawn(&child, cgroup.map(Cgroup::fd))
         .map_err(|(step, errno)| word_child_failure(step, errno, child.namespaces))?;
     // Init's end must be init's alone: a message that never comes is then an end of file.

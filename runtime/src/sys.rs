@@ -136,8 +136,8 @@ pub struct Child<'a> {
     pub ambient: bool,
     /// How many descriptors from 3 on are the container's.
     pub preserve: u32,
-    /// What becomes its stdin, stdout and stderr, from numbers above 2; `None` for the parent's own.
-    pub stdio: [Option<BorrowedFd<'a>>; 3],
+    /// What becomes its stdin, stdout and stderr, from numbers above 2, with those numbers.
+    pub stdio: &'a [(OwnedFd, u32)],
     /// Descriptors that init inherits.
     pub keep: &'a [RawFd],
     /// Where and why it failed.
@@ -170,7 +170,7 @@ impl<'a> Child<'a> {
             seed: None,
             ambient: false,
             preserve: 0,
-            stdio: [None; 3],
+            stdio: &[],
             keep,
             failed: Cell::new((ChildStep::None, 0)),
         }
@@ -208,10 +208,8 @@ impl<'a> Child<'a> {
 
     /// Everything closes at the exec but stdio, what the caller preserves, and what init needs.
     fn sort_descriptors(&self) -> Result<(), Errno> {
-        for (number, fd) in self.stdio.iter().enumerate() {
-            if let Some(fd) = *fd {
-                pillbox_init::sys::dup_onto(fd, number as RawFd)?;
-            }
+        for (fd, number) in self.stdio {
+            pillbox_init::sys::dup_onto(fd.as_fd(), *number as RawFd)?;
         }
         pillbox_init::sys::close_on_exec_from(self.preserve.saturating_add(3))?;
         for &fd in self.keep {

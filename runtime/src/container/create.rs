@@ -58,11 +58,6 @@ pub struct CreateOptions {
 const DESCRIPTORS_MAX: u32 = i32::MAX as u32 - 3;
 
 impl CreateOptions {
-    /// Descriptors above 2 for what is not the caller's own of the three streams.
-    pub(super) fn open_stdio(&self) -> Result<[Option<OwnedFd>; 3]> {
-        Ok([self.stdin.open()?, self.stdout.open()?, self.stderr.open()?])
-    }
-
     /// How many descriptors from 3 on the program gets, and the variables that tell it of them.
     pub(super) fn passed_on(&self) -> Result<(u32, Vec<String>)> {
         let (asked, listening) = (self.preserve_fds, self.listen_fds);

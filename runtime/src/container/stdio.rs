@@ -4,6 +4,7 @@ use std::os::fd::OwnedFd;
 
 use rustix::fs::{CWD, Mode, OFlags};
 
+use super::create::CreateOptions;
 use crate::error::{Context, Result};
 
 /// One of the three streams that a program starts with. With `process.terminal` the terminal is all three.
@@ -24,20 +25,20 @@ impl<T: Into<OwnedFd>> From<T> for Stdio {
     }
 }
 
-impl Stdio {
-    /// A descriptor above 2 for it; `None` for the caller's own.
-    pub(super) fn open(&self) -> Result<Option<OwnedFd>> {
-        match self {
-            Stdio::Inherit => Ok(None),
-            Stdio::Null => {
-                let flags = OFlags::RDWR | OFlags::CLOEXEC;
-                rustix::fs::openat(CWD, c"/dev/null", flags, Mode::empty())
-                    .map(Some)
-                    .context(|| "open /dev/null")
-            }
-            Stdio::Descriptor(descriptor) => rustix::io::fcntl_dupfd_cloexec(descriptor, 3)
-                .map(Some)
-                .context(|| "duplicate a descriptor for stdio"),
+impl CreateOptions {
+    /// Descriptors above 2 for those of the three streams that are not the caller's own, with the streams' numbers.
+    pub(super) fn open_stdio(&self) -> Result<Vec<(OwnedFd, u32)>> {
+        let mut streams = Vec::new();
+        for (number, stream) in [&self.stdin, &self.stdout, &self.stderr].into_iter().enumerate() {
+            let opened = match stream {
+                Stdio::Inherit => continue,
+                Stdio::Null => {
+                    rustix::fs::openat(CWD, c"/dev/null", OFlags::RDWR | OFlags::CLOEXEC, Mode::empty())
+                }
+                Stdio::Descriptor(descriptor) => rustix::io::fcntl_dupfd_cloexec(descriptor, 3),
+            };
+            streams.push((opened.context(|| format!("open stdio {number}"))?, number as u32));
         }
+        Ok(streams)
     }
 }
