@@ -56,6 +56,8 @@
 //! leaves a container whose program waits, or nothing. ARCHITECTURE.md in the source tree tells how.
 
 #![deny(unsafe_code)]
+// The caller decides what is said, and when it ends.
+#![cfg_attr(not(test), deny(clippy::print_stdout, clippy::print_stderr, clippy::exit))]
 
 mod affinity;
 mod capability;

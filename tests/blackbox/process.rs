@@ -457,8 +457,8 @@ fn labels_of_absent_security_modules_are_warnings() {
             let log = container.folder.join("log");
             let mut command = container.command(&["--debug", "--log"]);
             command.arg(&log).args(["run", "--bundle"]).arg(container.bundle()).arg(&container.id);
-            let output = container.finish(&mut command).ok();
-            assert!(output.stderr.contains(&warning), "{output:?}");
+            let output = container.finish(&mut command);
+            assert!(output.code == 0 && output.stderr.contains(&warning), "{output:?}");
             assert!(fs::read_to_string(&log).expect("log").contains(&warning));
             let output = container.finish(&mut container.explain(&[])).ok();
             assert!(output.stdout.contains(&format!("warning: {warning}")), "{output:?}");
