@@ -163,7 +163,7 @@ impl Container {
     ///
     /// # Errors
     /// [`Kind::Status`] when nobody can tell the status any more: it went to another parent, or to another wait of this
-    /// process's. See [`super::wait`](crate::container::wait).
+    /// process's. See [`container::wait`](crate::container::wait).
     pub fn wait(&self) -> Result<u8> {
         let Some(child) = &self.child else { return wait(&self.root, &self.id) };
         // Whoever calls this meanwhile waits here, without the lock.
