@@ -58,7 +58,7 @@ pub fn enable(
         .context(|| format!("read {}/cgroup.controllers", hierarchy.mount().display()))?;
     if let Some(Need { controller, field }) = lacking(&needs, &available).first() {
         return Err(Error::new(format!(
-            "{field}: needs the cgroup controller '{controller}', which cgroup v2 at {} does not have (it has: {}); \
+            "{field}: the cgroup controller `{controller}` is not available under {} (there are: {}); \
              it may be compiled out, disabled or in use by cgroup v1",
             hierarchy.mount().display(),
             if available.trim().is_empty() { "none" } else { available.trim() }
