@@ -1,7 +1,7 @@
 //! A bundle on its way to a plan: read, checked, compiled; the host is only looked at.
 
 use std::ffi::OsString;
-use std::os::fd::AsRawFd;
+use std::os::fd::{AsRawFd, OwnedFd};
 use std::os::unix::ffi::OsStringExt;
 use std::path::{Path, PathBuf};
 
@@ -72,6 +72,8 @@ pub struct Prepared<'b> {
     pub oci_version: String,
     /// From the config.json.
     pub annotations: Vec<(String, String)>,
+    /// See [`super::passed_on::PassedOn`].
+    pub(super) gaps: Vec<OwnedFd>,
     spec: ValidSpec<'b>,
     intent: Intent,
     host: Host,
@@ -94,6 +96,8 @@ pub struct Wishes {
     pub driver: Driver,
     /// See [`Intent`].
     pub scratch_over: Vec<Layer>,
+    /// See [`Intent`].
+    pub notify: Option<[String; 2]>,
 }
 
 impl<'b> Prepared<'b> {
@@ -110,6 +114,7 @@ impl<'b> Prepared<'b> {
             environment,
             driver,
             scratch_over,
+            notify,
         } = wishes;
         let named = |error: Error| error.context(&bundle.config_name);
         let spec = spec::parse(bundle.config.as_bytes())
@@ -156,6 +161,7 @@ impl<'b> Prepared<'b> {
             no_new_keyring,
             scratch_over,
             environment,
+            notify,
         };
         let plan = plan::compile(&spec, &host, &intent).map_err(named)?;
         Ok(Prepared {
@@ -170,6 +176,7 @@ impl<'b> Prepared<'b> {
                 .iter()
                 .map(|(key, value)| (key.to_string(), value.to_string()))
                 .collect(),
+            gaps: Vec::new(),
             spec,
             intent,
             host,
