@@ -28,6 +28,11 @@ fn needs<'a>(writes: &'a [FileWrite<'_>]) -> Vec<Need<'a>> {
     needs
 }
 
+/// Whether what is written limits nothing.
+pub fn limit_nothing(writes: &[FileWrite<'_>]) -> bool {
+    needs(writes).is_empty()
+}
+
 /// Of `needs`, those that are not in a list as the kernel writes it (`cpu memory pids`).
 fn lacking<'n, 'a>(needs: &'n [Need<'a>], list: &str) -> Vec<&'n Need<'a>> {
     needs.iter().filter(|need| !list.split_whitespace().any(|has| has == need.controller)).collect()

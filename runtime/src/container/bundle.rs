@@ -195,7 +195,7 @@ impl<'b> Prepared<'b> {
 
     /// Whether the runtime may do everything itself.
     pub fn is_privileged(&self) -> bool {
-        self.host.privileged
+        self.host.privileged && !self.host.in_user_namespace
     }
 
     /// Compiles the plan anew for a host whose seed namespace cannot be used.
@@ -246,10 +246,16 @@ impl Host {
         let capabilities = rustix::thread::capabilities(None).map_or(0, |sets| sets.permitted.bits());
         let privileged = capabilities >> linux_raw_sys::general::CAP_SYS_ADMIN & 1 == 1
             && rustix::process::geteuid().is_root();
+        // Podman's, for an ordinary user. The first one's number is PROC_USER_INIT_INO.
+        let in_user_namespace = privileged
+            && rustix::fs::stat(c"/proc/self/ns/user").is_ok_and(|status| status.st_ino != 0xefff_fffd);
         Host {
             privileged,
+            in_user_namespace,
+            groups_fixed: in_user_namespace
+                && std::fs::read("/proc/self/setgroups").is_ok_and(|word| word.starts_with(b"deny")),
             // Whether it can be had shows when it is entered; until then there is the ordinary copy to fall back on.
-            seed: privileged,
+            seed: privileged && !in_user_namespace,
             capabilities,
             uid: rustix::process::geteuid().as_raw(),
             gid: rustix::process::getegid().as_raw(),

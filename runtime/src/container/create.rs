@@ -14,7 +14,7 @@ use super::exec::namespace_flags;
 use super::passed_on::PassedOn;
 use super::scope::{self, Scope};
 use crate::cgroup::systemd::Unit;
-use crate::cgroup::{Cgroup, DeviceControl, Driver, delegate_of};
+use crate::cgroup::{Cgroup, DeviceControl, Driver, delegate_of, limit_nothing};
 use crate::container_id::ContainerId;
 use crate::error::{Context, Error, Result};
 use crate::hooks::{self, Place};
@@ -244,7 +244,7 @@ fn make_cgroup(prepared: &Prepared<'_>, directory: &StateDirectory) -> Result<Op
     let cgroup = match Cgroup::create(hierarchy, path, &limits) {
         Ok(cgroup) => cgroup,
         // A login session owns no part of the hierarchy; without limits a container needs none.
-        Err(_) if !prepared.is_privileged() && limits.is_empty() => return Ok(None),
+        Err(_) if !prepared.is_privileged() && limit_nothing(&limits) => return Ok(None),
         Err(error) => return Err(error),
     };
     let filled =

@@ -45,6 +45,10 @@ pub struct Host {
     pub privileged: bool,
     /// Whether the container may start from the seed mount namespace.
     pub seed: bool,
+    /// Whether the runtime's own user namespace is not the first one: as there, devices cannot be made.
+    pub in_user_namespace: bool,
+    /// Whether nobody in the runtime's user namespace may set groups: user_namespaces(7), /proc/PID/setgroups.
+    pub groups_fixed: bool,
     /// The capabilities that the runtime could pass on, bit n for capability n.
     pub capabilities: u64,
     /// The runtime's effective ids.
@@ -339,6 +343,7 @@ pub fn compile(spec: &ValidSpec<'_>, host: &Host, intent: &Intent) -> Result<Pla
     let namespaces = namespace::compile(spec)?;
     let mappings = namespace::compile_mappings(spec, &namespaces, host)?;
     let own_user_namespace = namespaces.makes(NamespaceKind::User) || namespaces.joins(NamespaceKind::User);
+    let in_user_namespace = own_user_namespace || host.in_user_namespace;
     // A new procfs or sysfs in a user namespace wants to see one already there, which the seed has not.
     // Overlays name their layers by paths, which the seed has not either.
     let from_seed = host.seed
@@ -359,7 +364,7 @@ pub fn compile(spec: &ValidSpec<'_>, host: &Host, intent: &Intent) -> Result<Pla
         builder.push(Operation::SendNetlinkSocket {});
     }
     let read_only_later =
-        compile_file_system(&mut builder, spec, &namespaces, from_seed, own_user_namespace, intent)?;
+        compile_file_system(&mut builder, spec, &namespaces, from_seed, in_user_namespace, intent)?;
     compile_surroundings(&mut builder, spec, read_only_later)?;
     compile_before_rights(&mut builder, spec, intent)?;
     identity::compile(&mut builder, spec, own_user_namespace)?;
