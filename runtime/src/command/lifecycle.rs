@@ -1,7 +1,7 @@
 //! create, start, run, pause, resume, kill, delete.
 
+use pillbox::ContainerId;
 use pillbox::container::{self, Readiness, Target};
-use pillbox::container_id::ContainerId;
 use pillbox::error::Result;
 use pillbox::signal;
 use pillbox::state::Root;
