@@ -44,7 +44,7 @@ pub fn compile(builder: &mut Builder<'_>, spec: &ValidSpec<'_>, own_user_namespa
             let left_out = "process.user.additionalGids: left out, as the annotation run.oci.keep_original_groups has it";
             builder.warnings.push(left_out.to_string());
         }
-    } else if !own_map && !(builder.host.groups_fixed && process.user.additional_gids.is_empty()) {
+    } else if !own_map && (!builder.host.groups_fixed || !process.user.additional_gids.is_empty()) {
         let groups: Vec<u8> = process.user.additional_gids.iter().flat_map(|gid| gid.to_le_bytes()).collect();
         builder.push(Operation::SetGroups { groups: Numbers(&groups) });
     }
