@@ -23,7 +23,10 @@ pub fn make_node(container: &OwnedFd, operation: Operation<'_>) -> Result<(), Fa
         NodeKind::Block => FileType::BlockDevice,
         NodeKind::Fifo => FileType::Fifo,
     };
-    let (folder, name) = root::open_parent(container, path).at(Stage::Target)?;
+    // An image's link in the place of /dev means some other folder's files.
+    let in_dev = path.to_bytes().strip_prefix(b"/dev/").is_some_and(|name| !name.contains(&b'/'));
+    let resolve = if in_dev { ResolveFlags::NO_SYMLINKS } else { ResolveFlags::empty() };
+    let (folder, name) = root::open_parent_with(container, path, resolve).at(Stage::Target)?;
     let name = c_str(&name)?;
     let device = rustix::fs::makedev(major, minor);
     match rustix::fs::mknodat(&folder, name, kind, mode, device) {

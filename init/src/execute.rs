@@ -167,7 +167,7 @@ impl<'p> Init<'p> {
             Operation::WriteSysctl { path, value } => mount::write_sysctl(self, path, value)?,
             Operation::MakePathReadonly { path } => mount::make_path_readonly(self, path)?,
             Operation::MaskPath { path } => mount::mask_path(self, path)?,
-            Operation::OwnStdio { uid } => identity::own_stdio(uid)?,
+            Operation::OwnStdio { uid, gid } => identity::own_stdio(uid, gid)?,
             Operation::SetUmask { mask } => {
                 sys::umask(mask.bits());
             }
@@ -190,7 +190,7 @@ impl<'p> Init<'p> {
                 self.report(Report::Ready, None)?;
             }
             Operation::ReportHooks {} => self.report(Report::AtHooks, None)?,
-            Operation::ReplaceStdio { input, output } => self.replace_stdio(input, output)?,
+            Operation::ReplaceStdio { input, output, error } => self.replace_stdio([input, output, error])?,
             Operation::EnterChroot { root } => {
                 rustix::process::fchdir(self.descriptor(root)?)?;
                 rustix::process::chroot(c".")?;
@@ -310,11 +310,11 @@ impl<'p> Init<'p> {
         self.report(Report::NetlinkSocket, Some(&socket))
     }
 
-    fn replace_stdio(&self, input: u32, output: u32) -> Result<(), Errno> {
-        let (input, output) = (self.descriptor(input)?, self.descriptor(output)?);
-        sys::dup_onto(input, 0)?;
-        sys::dup_onto(output, 1)?;
-        sys::dup_onto(output, 2)
+    fn replace_stdio(&self, descriptors: [u32; 3]) -> Result<(), Errno> {
+        for (number, descriptor) in (0..).zip(descriptors) {
+            sys::dup_onto(self.descriptor(descriptor)?, number)?;
+        }
+        Ok(())
     }
 
     /// Whoever connects without sending the start byte only looked whether somebody listens.

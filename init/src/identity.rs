@@ -101,7 +101,7 @@ pub fn set_capabilities(
 }
 
 /// A pipe that the caller made belongs to its user; a program that opens /dev/stdout anew needs it to be its own.
-pub fn own_stdio(uid: u32) -> Result<(), Errno> {
+pub fn own_stdio(uid: u32, gid: u32) -> Result<(), Errno> {
     const NULL_DEVICE: (u32, u32) = (1, 3);
     for number in 0..3 {
         let fd = sys::inherited_fd(number);
@@ -109,12 +109,16 @@ pub fn own_stdio(uid: u32) -> Result<(), Errno> {
         let device = (rustix::fs::major(status.st_rdev as _), rustix::fs::minor(status.st_rdev as _));
         let is_null =
             FileType::from_raw_mode(status.st_mode) == FileType::CharacterDevice && device == NULL_DEVICE;
-        if status.st_uid == uid || is_null {
+        if (status.st_uid, status.st_gid) == (uid, gid) || is_null {
             continue;
         }
-        match rustix::fs::fchown(fd, Some(Uid::from_raw(uid)), None) {
-            Ok(()) | Err(Errno::INVAL | Errno::PERM | Errno::ROFS | Errno::NOSYS) => {}
-            Err(errno) => return Err(errno),
+        // A group that is not mapped must not keep the user from what is theirs.
+        for gid in [Some(Gid::from_raw(gid)), None] {
+            match rustix::fs::fchown(fd, Some(Uid::from_raw(uid)), gid) {
+                Ok(()) => break,
+                Err(Errno::INVAL | Errno::PERM | Errno::ROFS | Errno::NOSYS) => {}
+                Err(errno) => return Err(errno),
+            }
         }
     }
     Ok(())

@@ -343,8 +343,8 @@ operations! {
     23 MakePathReadonly { path: &'a CStr }
     /// Covers a file with the null device, a folder with an empty read-only tmpfs; a missing one is skipped.
     24 MaskPath { path: &'a CStr }
-    /// fchown(2) of stdio to the user, except where it is the null device; a refusal is no error.
-    25 OwnStdio { uid: u32 }
+    /// fchown(2) of stdio to user and group, except where it is the null device; a refusal is no error.
+    25 OwnStdio { uid: u32, gid: u32 }
     /// umask(2).
     26 SetUmask { mask: Mode }
     /// prlimit(2); `u64::MAX` is unlimited.
@@ -383,8 +383,8 @@ operations! {
     40 KeepDescriptors { count: u32, listener: u32 }
     /// Tells the runtime that its hooks may run now; `Await` follows.
     44 ReportHooks {}
-    /// dup2(2) of descriptors that the runtime opened onto stdin, and onto stdout and stderr.
-    45 ReplaceStdio { input: u32, output: u32 }
+    /// dup2(2) of descriptors that the runtime opened onto stdin, stdout and stderr.
+    45 ReplaceStdio { input: u32, output: u32, error: u32 }
     /// Takes the root of the mount namespace that init joined for the container's root.
     46 EnterRoot {}
     /// chroot(2) into the root of a container that has only that, which the runtime opened.

@@ -49,25 +49,45 @@ pub fn open_or_make(
         result => return result,
     }
     if file {
-        let (parent, name) = open_parent(&root, path)?;
-        match rustix::fs::mknodat(
-            &parent,
-            c_str(&name)?,
-            FileType::RegularFile,
-            Mode::from_raw_mode(0o644),
-            0,
-        ) {
-            Ok(()) | Err(Errno::EXIST) => {}
-            Err(errno) => return Err(errno),
-        }
+        make_file(&root, path)?;
     } else {
         make_directory(&root, path, Mode::from_raw_mode(0o755))?;
     }
     open_with(&root, path, OFlags::PATH, resolve)
 }
 
+/// An empty file at `path`, and the folders above. A symlink to nothing is followed, inside the root.
+fn make_file(root: impl AsFd, path: &CStr) -> Result<(), Errno> {
+    let mut wanted = terminated(path.to_bytes())?;
+    for _ in 0..LINKS_MAX {
+        let (parent, name) = open_parent(&root, c_str(&wanted)?)?;
+        let (name, mode) = (c_str(&name)?, Mode::from_raw_mode(0o644));
+        match rustix::fs::mknodat(&parent, name, FileType::RegularFile, mode, 0) {
+            Err(Errno::EXIST) => {}
+            result => return result,
+        }
+        let length = wanted.iter().rposition(|&byte| byte != b'/' && byte != 0).ok_or(Errno::INVAL)? + 1;
+        let above = wanted[..length].iter().rposition(|&byte| byte == b'/').map_or(0, |slash| slash + 1);
+        match redirect(&parent, &wanted[..above], name, 0, b"")? {
+            // Somebody else made it meanwhile.
+            None => return Ok(()),
+            Some(redirected) => wanted = redirected,
+        }
+    }
+    Err(Errno::LOOP)
+}
+
 /// The folder that `path` lies in, made if it is missing, and the last component with its NUL.
 pub fn open_parent(root: impl AsFd, path: &CStr) -> Result<(OwnedFd, Vec<u8, PATH_MAX>), Errno> {
+    open_parent_with(root, path, ResolveFlags::empty())
+}
+
+/// The same, with further rules for the way to the folder.
+pub fn open_parent_with(
+    root: impl AsFd,
+    path: &CStr,
+    resolve: ResolveFlags,
+) -> Result<(OwnedFd, Vec<u8, PATH_MAX>), Errno> {
     let path = path.to_bytes();
     let end = path.iter().rposition(|&byte| byte != b'/').ok_or(Errno::INVAL)? + 1;
     let start = path[..end].iter().rposition(|&byte| byte == b'/').map_or(0, |slash| slash + 1);
@@ -78,10 +98,10 @@ pub fn open_parent(root: impl AsFd, path: &CStr) -> Result<(OwnedFd, Vec<u8, PAT
     let parent = terminated(&path[..start])?;
     let parent = c_str(&parent)?;
     let parent = if parent.is_empty() { c"/" } else { parent };
-    let folder = match open_with(&root, parent, OFlags::PATH | OFlags::DIRECTORY, ResolveFlags::empty()) {
+    let folder = match open_with(&root, parent, OFlags::PATH | OFlags::DIRECTORY, resolve) {
         Err(Errno::NOENT) => {
             make_directory(&root, parent, Mode::from_raw_mode(0o755))?;
-            open_with(&root, parent, OFlags::PATH | OFlags::DIRECTORY, ResolveFlags::empty())?
+            open_with(&root, parent, OFlags::PATH | OFlags::DIRECTORY, resolve)?
         }
         result => result?,
     };

@@ -34,6 +34,8 @@ pub struct Assigned {
     pub scope: u8,
     /// The `IFA_F_` flags (linux/if_addr.h).
     pub flags: u32,
+    /// Its broadcast address, if it has one.
+    pub broadcast: Option<IpAddr>,
 }
 
 impl Assigned {
@@ -49,6 +51,22 @@ impl Assigned {
 /// # Errors
 /// The prefix is longer than the address.
 pub fn add(index: u32, address: Address) -> Result<Message<'static>> {
+    let broadcast = match address {
+        Address { ip: IpAddr::V4(ip), prefix } if prefix < 31 => Some(broadcast(ip, prefix).into()),
+        _ => None,
+    };
+    message(index, address, broadcast)
+}
+
+/// Gives a link an address that another has, or had, broadcast address or none included.
+///
+/// # Errors
+/// As [`add`].
+pub fn add_as_assigned(index: u32, assigned: &Assigned) -> Result<Message<'static>> {
+    message(index, assigned.address, assigned.broadcast)
+}
+
+fn message(index: u32, address: Address, broadcast: Option<IpAddr>) -> Result<Message<'static>> {
     let Address { ip, prefix } = address;
     let width = width(ip);
     if prefix > width {
@@ -57,10 +75,8 @@ pub fn add(index: u32, address: Address) -> Result<Message<'static>> {
     let mut attributes = Attributes::default();
     attributes.push_ip(Ifa::Local, ip)?;
     attributes.push_ip(Ifa::Address, ip)?;
-    if let IpAddr::V4(ip) = ip
-        && prefix < 31
-    {
-        attributes.push_ip(Ifa::Broadcast, broadcast(ip, prefix).into())?;
+    if let Some(broadcast) = broadcast {
+        attributes.push_ip(Ifa::Broadcast, broadcast)?;
     }
     let fixed = IfaddrmsgBuilder::default()
         .ifa_family(family(ip))
@@ -99,12 +115,13 @@ pub(crate) fn read_assigned(reply: &Reply<'_>) -> Result<Option<Assigned>> {
     let &[_, prefix, short_flags, scope, ..] = reply.body else {
         return Err(Error::Malformed("an address message is shorter than its fixed part"));
     };
-    let (mut flags, mut local, mut remote) = (u32::from(short_flags), None, None);
+    let (mut flags, mut local, mut remote, mut broadcast) = (u32::from(short_flags), None, None, None);
     for attribute in attributes {
         let (kind, payload) = attribute?;
         match Ifa::from(kind) {
             Ifa::Local => local = read_ip(payload),
             Ifa::Address => remote = read_ip(payload),
+            Ifa::Broadcast => broadcast = read_ip(payload),
             Ifa::Flags => flags = u32_at(payload, 0).unwrap_or(flags),
             _ => {}
         }
@@ -112,7 +129,7 @@ pub(crate) fn read_assigned(reply: &Reply<'_>) -> Result<Option<Assigned>> {
     // On a point-to-point link IFA_ADDRESS is the other side; IPv6 has no IFA_LOCAL (linux/if_addr.h).
     let Some(ip) = local.or(remote) else { return Ok(None) };
     let index = u32_at(reply.body, 4).unwrap_or(0);
-    Ok(Some(Assigned { index, address: Address { ip, prefix }, scope, flags }))
+    Ok(Some(Assigned { index, address: Address { ip, prefix }, scope, flags, broadcast }))
 }
 
 fn read_ip(payload: &[u8]) -> Option<IpAddr> {

@@ -223,7 +223,7 @@ impl Global {
         let text = value.to_string_lossy();
         match long {
             "root" => self.root = Some(value),
-            "log" => self.log.file = Some(value.into()),
+            "log" => self.log.open(value.into())?,
             "log-format" => match &*text {
                 "json" => self.log.json = true,
                 "text" => self.log.json = false,
@@ -320,11 +320,11 @@ fn undash(arguments: Vec<OsString>, commands: &'static [Command]) -> Vec<OsStrin
 pub fn help(command: Option<&Command>, commands: &[Command]) -> String {
     let mut text = match command {
         Some(command) => {
-            format!("pillbox {} [FLAGS] {}\n\n{}\n", command.name, command.operands, command.help)
+            format!("Usage: pillbox {} [FLAGS] {}\n\n{}\n", command.name, command.operands, command.help)
         }
         None => {
             let mut text =
-                "pillbox [FLAGS] COMMAND\n\nA container runtime in one small static binary.\n\nCommands:\n"
+                "Usage: pillbox [FLAGS] COMMAND\n\nA container runtime in one small static binary.\n\nCommands:\n"
                     .to_string();
             for command in commands {
                 text += &format!("  {:<10} {}\n", command.name, command.help);

@@ -42,27 +42,28 @@ impl fmt::Display for ContainerId {
     }
 }
 
-/// Checks that an id consists of letters, digits and `_+.-`, and is neither `.` nor `..`.
+/// Checks that an id consists of letters, digits and `_+.-`, and does not begin with a dot.
 ///
 /// # Errors
-/// An id that is empty, longer than 1024 bytes or has other characters.
+/// An id that is empty, longer than 1024 bytes, begins with a dot or has other characters.
 pub fn validate_id(id: &str) -> Result<()> {
     if id.is_empty() {
-        return Err(Error::new("container id: empty"));
+        return Err(Error::new("container ID \"\": invalid: empty"));
     }
     if id.len() > LENGTH_LIMIT {
         return Err(Error::new(format!(
-            "container id: has {} bytes, more than the limit of {LENGTH_LIMIT}",
+            "container ID: invalid: has {} bytes, more than the limit of {LENGTH_LIMIT}",
             id.len()
         )));
     }
-    if id == "." || id == ".." {
-        return Err(Error::new(format!("container id: {id:?} names a folder of every file system")));
+    // `.`, `..`, and what lies beside the containers' folders (`.seed`).
+    if id.starts_with('.') {
+        return Err(Error::new(format!("container ID {id:?}: invalid: begins with a dot")));
     }
     match id.chars().find(|&c| !(c.is_ascii_alphanumeric() || "_+.-".contains(c))) {
         None => Ok(()),
         Some(wrong) => Err(Error::new(format!(
-            "container id: {id:?} contains {wrong:?}: only letters, digits and _ + . - are allowed"
+            "container ID {id:?}: invalid character {wrong:?}: only letters, digits and _ + . - are allowed"
         ))),
     }
 }
@@ -73,7 +74,7 @@ mod tests {
 
     #[test]
     fn ids_that_are_right() {
-        for id in ["a", "A-b_c+d.e", "...", "0", "-x", &"x".repeat(1024)] {
+        for id in ["a", "A-b_c+d.e", "a..", "0", "-x", &"x".repeat(1024)] {
             assert_eq!(&*ContainerId::new(id).expect(id), id);
         }
     }
@@ -81,16 +82,23 @@ mod tests {
     #[test]
     fn ids_that_are_wrong() {
         for (id, message) in [
-            ("", "container id: empty"),
-            (".", "container id: \".\" names a folder of every file system"),
-            ("..", "container id: \"..\" names a folder of every file system"),
-            ("a/b", "container id: \"a/b\" contains '/': only letters, digits and _ + . - are allowed"),
-            ("ä", "container id: \"ä\" contains 'ä': only letters, digits and _ + . - are allowed"),
-            ("a\0", "container id: \"a\\0\" contains '\\0': only letters, digits and _ + . - are allowed"),
+            ("", "container ID \"\": invalid: empty"),
+            (".", "container ID \".\": invalid: begins with a dot"),
+            ("..", "container ID \"..\": invalid: begins with a dot"),
+            (".seed", "container ID \".seed\": invalid: begins with a dot"),
+            (
+                "a/b",
+                "container ID \"a/b\": invalid character '/': only letters, digits and _ + . - are allowed",
+            ),
+            ("ä", "container ID \"ä\": invalid character 'ä': only letters, digits and _ + . - are allowed"),
+            (
+                "a\0",
+                "container ID \"a\\0\": invalid character '\\0': only letters, digits and _ + . - are allowed",
+            ),
         ] {
             assert_eq!(validate_id(id).expect_err(id).to_string(), message);
         }
-        let message = "container id: has 1025 bytes, more than the limit of 1024";
+        let message = "container ID: invalid: has 1025 bytes, more than the limit of 1024";
         assert_eq!(validate_id(&"x".repeat(1025)).expect_err("too long").to_string(), message);
     }
 }

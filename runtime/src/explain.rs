@@ -142,7 +142,7 @@ fn details(operation: &Operation<'_>, plan: &Plan) -> String {
         Operation::SetHostname { name } | Operation::SetDomainname { name } => text(name),
         Operation::WriteSysctl { path, value } => format!("/proc/{} = {}", text(path), text(value)),
         Operation::MakePathReadonly { path } | Operation::MaskPath { path } => text(path),
-        Operation::OwnStdio { uid } => format!("owner {uid}"),
+        Operation::OwnStdio { uid, gid } => format!("owner {uid}:{gid}"),
         Operation::SetUmask { mask } => format!("{:04o}", mask.bits()),
         Operation::SetRlimit { resource, soft, hard } => {
             format!("{} soft {} hard {}", rlimit_name(resource), limit(soft), limit(hard))
@@ -554,6 +554,9 @@ pub fn describe_failure(
         Operation::MakeNode { path, major, minor, .. } if stage == Stage::Verify => {
             Error::new(format!("device {}: something else than {major}:{minor} is there already", text(path)))
         }
+        Operation::MakeNode { path, .. } if errno == Errno::LOOP => {
+            Error::new(format!("device {}: {LINK}", text(path)))
+        }
         Operation::OpenConsole { .. } if stage == Stage::Source => Error::new(format!(
             "process.terminal: open /dev/pts/ptmx in the container: {cause}: mounts needs a devpts on /dev/pts"
         )),
@@ -572,7 +575,7 @@ pub fn describe_failure(
             Error::new(format!("process.cwd: {} lies outside of the root file system", text(path)))
         }
         Operation::SetCwd { path } | Operation::RetryCwd { path } => {
-            Error::new(format!("process.cwd: enter {}: {cause}", text(path)))
+            Error::new(format!("process.cwd: chdir to {}: {cause}", text(path)))
         }
         Operation::WriteSysctl { path, value } => {
             Error::new(format!("linux.sysctl: write {:?} to /proc/{}: {cause}", text(value), text(path)))

@@ -22,7 +22,7 @@ pub struct Features {
     hooks: Vec<&'static str>,
     mount_options: Vec<&'static str>,
     linux: Linux,
-    potentially_unsafe_config_annotations: [&'static str; 1],
+    potentially_unsafe_config_annotations: [&'static str; 2],
 }
 
 #[derive(Debug, Serialize)]
@@ -216,7 +216,7 @@ pub fn features() -> Features {
             net_devices: Enabled { enabled: net_device().compiles() },
         },
         // A prefix: any property of the unit.
-        potentially_unsafe_config_annotations: ["org.systemd.property."],
+        potentially_unsafe_config_annotations: ["org.systemd.property.", "run.oci."],
     }
 }
 

@@ -2,10 +2,12 @@
 //! "POSIX-platform Hooks").
 
 use std::os::fd::{AsFd, OwnedFd};
+use std::path::Path;
 use std::time::{Duration, Instant};
 
 use pillbox_init::plan::Turn;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::fs::{Mode, OFlags};
 use rustix::io::Errno;
 use rustix::pipe::PipeFlags;
 use rustix::process::{Signal, WaitId, WaitIdOptions};
@@ -66,6 +68,19 @@ impl<'a> Place<'a> {
 /// # Errors
 /// The first that could not be run, failed or took too long, with what it wrote; those after it do not run.
 pub fn run(hooks: &List<Hook<'_>>, record: &Record, place: &Place<'_>) -> Result<()> {
+    run_each(hooks, record, place, &mut Err)
+}
+
+/// Runs hooks, one after the other; `failed` says of an error whether it is the end.
+///
+/// # Errors
+/// Those of `failed`.
+pub fn run_each(
+    hooks: &List<Hook<'_>>,
+    record: &Record,
+    place: &Place<'_>,
+    failed: &mut dyn FnMut(Error) -> Result<()>,
+) -> Result<()> {
     if hooks.is_empty() {
         return Ok(());
     }
@@ -79,15 +94,34 @@ pub fn run(hooks: &List<Hook<'_>>, record: &Record, place: &Place<'_>) -> Result
     })?;
     // Those that come before the change of the root are not in it, and have no configuration's rights.
     let chrooted = record.chrooted && place.rights.is_some();
-    let intent =
-        Intent { id: record.id.clone(), bundle: record.bundle.clone(), chrooted, ..Intent::default() };
+    // A bundle that is gone by then (poststop) must not keep a hook from its work.
+    let there = place.rights.is_some() || Path::new(&record.bundle).is_dir();
+    let bundle = if there { record.bundle.clone() } else { String::new() };
+    let intent = Intent { id: record.id.clone(), bundle, chrooted, ..Intent::default() };
     for (index, hook) in hooks.iter().enumerate() {
         let root = if chrooted { record.open_chroot() } else { Ok(None) };
-        root.and_then(|root| run_one(hook, &state, &intent, root, place, OUTPUT_MAX).map(drop))
-            .map_err(|error| error.with_status(1))
-            .context(|| format!("hooks.{}[{index}]: {}", place.kind, &*hook.path))?;
+        root.and_then(|root| {
+            let files = [output_file(record, "stdout")?, output_file(record, "stderr")?];
+            run_one(hook, &state, &intent, root, files, place, OUTPUT_MAX)
+        })
+        .map(drop)
+        .map_err(|error| error.with_status(1))
+        .context(|| format!("hooks.{}[{index}]: {}", place.kind, &*hook.path))
+        .or_else(&mut *failed)?;
     }
     Ok(())
+}
+
+/// Where an annotation (crun's `run.oci.hooks.stdout` and `.stderr`) wants it: what a hook says there.
+fn output_file(record: &Record, name: &str) -> Result<Option<OwnedFd>> {
+    let (prefix, mode) = ("run.oci.hooks.", Mode::RUSR | Mode::WUSR);
+    let mut annotations = record.annotations.0.iter();
+    let Some((key, path)) = annotations.find(|(key, _)| key.strip_prefix(prefix) == Some(name)) else {
+        return Ok(None);
+    };
+    let flags = OFlags::WRONLY | OFlags::APPEND | OFlags::CREATE | OFlags::CLOEXEC | OFlags::NOCTTY;
+    let file = rustix::fs::open(path.as_str(), flags, mode);
+    file.map(Some).context(|| format!("annotations: {key}: open {path}"))
 }
 
 /// Runs a program as a hook outside of the container, without a state: see [`crate::program::run`].
@@ -100,7 +134,15 @@ pub fn run_program(path: &str, arguments: &[String], environment: &[String]) -> 
         env: List(environment.iter().map(|variable| variable.as_str().into()).collect()),
         timeout: None,
     };
-    run_one(&program, "", &Intent::default(), None, &Place::outside("", Status::Creating, 0), KEPT)
+    run_one(
+        &program,
+        "",
+        &Intent::default(),
+        None,
+        [None, None],
+        &Place::outside("", Status::Creating, 0),
+        KEPT,
+    )
 }
 
 fn run_one(
@@ -108,16 +150,19 @@ fn run_one(
     state: &str,
     intent: &Intent,
     root: Option<OwnedFd>,
+    files: [Option<OwnedFd>; 2],
     place: &Place<'_>,
     kept: usize,
 ) -> Result<Vec<u8>> {
     let pipe = || rustix::pipe::pipe_with(PipeFlags::CLOEXEC).context(|| "pipe");
     let (input, state_end) = pipe()?;
     let (output_end, output) = pipe()?;
+    let copy = |fd: &OwnedFd| rustix::io::fcntl_dupfd_cloexec(fd, 3).context(|| "duplicate a descriptor");
+    let [stdout, stderr] = files;
+    let stdout = stdout.map_or_else(|| copy(&output), Ok)?;
+    let stderr = stderr.unwrap_or(output);
     let enter = match &place.enter {
-        Some((process, flags)) => {
-            Some((rustix::io::fcntl_dupfd_cloexec(process, 3).context(|| "duplicate a descriptor")?, *flags))
-        }
+        Some((process, flags)) => Some((copy(process)?, *flags)),
         None => None,
     };
     let time = match (&enter, place.rights) {
@@ -126,7 +171,7 @@ fn run_one(
     };
     let flags = enter.as_ref().map_or(0, |(_, flags)| *flags);
     let plan = plan::compile_hook(hook, place.rights, flags, &Host::look(), intent)?;
-    let descriptors = [input, output].into_iter().chain(time).chain(root).map(Some).collect();
+    let descriptors = [input, stdout, stderr].into_iter().chain(time).chain(root).map(Some).collect();
     let opened = Opened::inside(descriptors, enter);
     let mut process =
         spawn::spawn(&plan, &opened, None, None, place.cgroup).map_err(|error| match error {
@@ -153,10 +198,11 @@ fn run_one(
     let status = rustix::process::waitid(WaitId::PidFd(process.process.as_fd()), WaitIdOptions::EXITED)
         .context(|| "wait")?
         .ok_or_else(|| Error::new("wait: no status"))?;
+    let what = if place.kind.is_empty() { String::new() } else { format!("{} hook ", place.kind) };
     let how = match (status.exit_status(), status.terminating_signal()) {
         (Some(0), _) => return Ok(output),
-        (Some(code), _) => format!("exited with status {code}"),
-        (None, signal) => format!("was killed by signal {}", signal.unwrap_or_default()),
+        (Some(code), _) => format!("{what}failed with exit code {code}"),
+        (None, signal) => format!("{what}was killed by signal {}", signal.unwrap_or_default()),
     };
     let end = &output[output.len().saturating_sub(OUTPUT_MAX)..];
     let output = String::from_utf8_lossy(end).trim().replace('\n', "; ");

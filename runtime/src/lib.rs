@@ -68,6 +68,7 @@ pub mod check;
 mod console;
 pub mod container;
 mod container_id;
+mod device_node;
 pub mod error;
 #[doc(hidden)]
 pub mod explain;
@@ -80,6 +81,7 @@ mod lsm;
 mod mount_note;
 #[doc(hidden)]
 pub mod net_device;
+mod notify;
 mod oom_score;
 mod order;
 #[doc(hidden)]

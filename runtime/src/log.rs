@@ -1,9 +1,11 @@
 //! `--log`: what callers read when a command has failed.
 
+use std::fs::File;
 use std::io::Write as _;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
+use pillbox::error::{Context, Result};
 use serde::Serialize;
 
 /// Where errors go besides stderr.
@@ -15,6 +17,10 @@ pub struct Log {
     pub json: bool,
 }
 
+fn open(path: &Path) -> std::io::Result<File> {
+    File::options().append(true).create(true).open(path)
+}
+
 #[derive(Serialize)]
 struct Line<'a> {
     level: &'a str,
@@ -23,6 +29,16 @@ struct Line<'a> {
 }
 
 impl Log {
+    /// Takes a file for a log.
+    ///
+    /// # Errors
+    /// It cannot be written to: whoever reads it later would take that for silence.
+    pub fn open(&mut self, path: PathBuf) -> Result<()> {
+        open(&path).context(|| format!("--log {}", path.display()))?;
+        self.file = Some(path);
+        Ok(())
+    }
+
     /// Appends one line.
     pub fn write(&self, level: &str, message: &str) {
         let Some(path) = &self.file else { return };
@@ -33,9 +49,8 @@ impl Log {
         } else {
             format!("{time} {level}: {message}")
         };
-        let file = std::fs::OpenOptions::new().append(true).create(true).open(path);
-        // The same stands on stderr: a log that cannot be written must not hide it.
-        if let Ok(mut file) = file {
+        // The same stands on stderr: a log that cannot be written any more must not hide it.
+        if let Ok(mut file) = open(path) {
             let _ = file.write_all(format!("{line}\n").as_bytes());
         }
     }

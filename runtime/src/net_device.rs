@@ -63,7 +63,7 @@ fn move_one(
         return Err(NetlinkError::Unanswered(format!("move link {name}")));
     };
     let add = kept
-        .map(|assigned| address::add(moved.index, assigned.address))
+        .map(|assigned| address::add_as_assigned(moved.index, assigned))
         .collect::<pillbox_netlink::Result<Vec<_>>>()?;
     add.chunks(pillbox_netlink::MAX_BATCH).try_for_each(|batch| inside.request(batch))
 }

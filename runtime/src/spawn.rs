@@ -19,9 +19,10 @@ use crate::error::{Context, Error, Result, describe_errno};
 use crate::plan::{Descriptor, Entry, Plan};
 use crate::process_end::{PATIENCE_MS, wait_until_gone};
 use crate::seccomp_agent::{Agent, Handed};
+use crate::state::StateDirectory;
 use crate::sys::{self, Child, ChildStep};
 use crate::validate::NamespaceKind;
-use crate::{explain, idmap, net_device, oom_score};
+use crate::{device_node, explain, idmap, net_device, notify, oom_score};
 
 /// Init's binary, built for this target.
 static INIT: &[u8] = include_bytes!(env!("PILLBOX_INIT"));
@@ -72,18 +73,30 @@ pub fn open(plan: &Plan) -> Result<Opened> {
 }
 
 impl Opened {
-    /// Opens what was not there before the container's cgroup was made: that cgroup, for a mount that is refused.
-    pub fn open_cgroup(&mut self, plan: &Plan) -> Result<()> {
+    /// Opens what was not there before state folder and cgroup were made: that cgroup, for a mount that is refused, and
+    /// devices that the host does not have.
+    ///
+    /// Returns: how many devices.
+    pub fn open_made(&mut self, plan: &Plan, directory: &StateDirectory) -> Result<u32> {
         // Only in user namespaces is it refused, and a tree that nobody attaches costs more than an attached one.
-        if !(plan.namespaces.makes(NamespaceKind::User) || plan.namespaces.joins(NamespaceKind::User)) {
-            return Ok(());
-        }
+        let user = plan.namespaces.makes(NamespaceKind::User) || plan.namespaces.joins(NamespaceKind::User);
+        let mut made = 0;
         for (descriptor, opened) in plan.descriptors.iter().zip(&mut self.descriptors) {
-            if let (Descriptor::Tree { optional: true, .. }, None) = (descriptor, &opened) {
-                *opened = open_descriptor(descriptor, &mut idmap::OwnerNamespaces::default())?;
+            match (descriptor, &opened) {
+                (Descriptor::Tree { optional: true, field, .. }, None)
+                    if user || field == notify::VARIABLE =>
+                {
+                    *opened = open_descriptor(descriptor, &mut idmap::OwnerNamespaces::default())?;
+                }
+                (Descriptor::Tree { node: Some(node), path, .. }, None) => {
+                    let step = || format!("linux.devices: make {}", path.to_string_lossy());
+                    *opened = Some(device_node::make(directory.folder(), made, node).context(step)?);
+                    made += 1;
+                }
+                _ => {}
             }
         }
-        Ok(())
+        Ok(made)
     }
 }
 
@@ -100,9 +113,9 @@ pub(crate) fn open_namespace(kind: NamespaceKind, path: &str) -> Result<OwnedFd>
 
 fn open_descriptor(descriptor: &Descriptor, owners: &mut idmap::OwnerNamespaces) -> Result<Option<OwnedFd>> {
     const PROC_SUPER_MAGIC: u64 = 0x9fa0;
-    let (path, recursive, field, procfs, optional, nofollow, idmap) = match descriptor {
-        Descriptor::Tree { path, recursive, field, procfs, optional, nofollow, idmap } => {
-            (path, recursive, field, procfs, optional, nofollow, idmap)
+    let (path, recursive, field, procfs, optional, nofollow, idmap, node) = match descriptor {
+        Descriptor::Tree { path, recursive, field, procfs, optional, nofollow, idmap, node } => {
+            (path, recursive, field, procfs, optional, nofollow, idmap, node)
         }
         Descriptor::Namespace(kind, path) => return open_namespace(*kind, path).map(Some),
         Descriptor::Listener | Descriptor::Given => return Ok(None),
@@ -113,8 +126,14 @@ fn open_descriptor(descriptor: &Descriptor, owners: &mut idmap::OwnerNamespaces)
     flags.set(OpenTreeFlags::AT_SYMLINK_NOFOLLOW, *nofollow);
     let tree = match rustix::mount::open_tree(CWD, path, flags) {
         Err(_) if *optional => return Ok(None),
+        Err(Errno::NOENT) if node.is_some() => return Ok(None),
         tree => tree.context(step)?,
     };
+    if let Some(node) = node
+        && !device_node::is(&tree, node).context(step)?
+    {
+        return Ok(None);
+    }
     if *procfs && rustix::fs::fstatfs(&tree).context(step)?.f_type as u64 != PROC_SUPER_MAGIC {
         return Err(Error::new(format!("{}: only procfs may be mounted on /proc", step())));
     }
@@ -136,6 +155,8 @@ pub struct Init {
     has_oom_score: bool,
     /// The master of the container's terminal, once init has sent it.
     pub console: Option<OwnedFd>,
+    /// Where the program says that it is ready.
+    pub notify: Option<notify::Proxy>,
 }
 
 /// Why there is no init.
@@ -206,8 +227,9 @@ pub fn spawn(
     drop(held);
     // Init's end must be init's alone: a message that never comes is then an end of file.
     drop(theirs);
-    let has_oom_score = inherited.is_some();
-    let mut init = Init { pid: spawned.pid, process: spawned.pidfd, channel, has_oom_score, console: None };
+    let (has_oom_score, notify) = (inherited.is_some(), None);
+    let (pid, process) = (spawned.pid, spawned.pidfd);
+    let mut init = Init { pid, process, channel, has_oom_score, console: None, notify };
     if entry.fork.is_some() {
         init.follow_fork(&entry)?;
     }

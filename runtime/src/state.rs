@@ -5,7 +5,7 @@
 //! host's namespace is the root of a container without one of its own, and where) and `gate` (the socket that `start`
 //! connects to, there until it did). Nothing in it says what the status is: that is asked of the kernel.
 
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStringExt;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
@@ -20,12 +20,12 @@ use crate::cgroup::{Cgroup, CgroupPath, Hierarchy};
 use crate::container_id::ContainerId;
 use crate::error::{Context, Error, Kind, Result};
 use crate::json::{self, Members};
-use crate::mount_note;
-use crate::order;
 use crate::resctrl::Group;
 use crate::spec::json::{Map, Text, object};
+use crate::{device_node, mount_note, notify, order};
 
 const STATE: &str = "state.json";
+const NEW: &str = "state.json.new";
 const CGROUP: &str = "cgroup";
 /// The class that the processes are in; the folders that were made for the container.
 const RESCTRL: &str = "resctrl";
@@ -334,6 +334,11 @@ impl StateDirectory {
         &self.id
     }
 
+    /// The folder itself.
+    pub fn folder(&self) -> BorrowedFd<'_> {
+        self.directory.as_fd()
+    }
+
     /// Notes where the cgroup will be, before it is made: `delete` finds it even if nothing else gets written.
     pub fn note_cgroup(&self, path: &CgroupPath) -> Result<()> {
         rustix::fs::symlinkat(path.as_str(), &self.directory, CGROUP)
@@ -416,7 +421,6 @@ impl StateDirectory {
 
     /// Writes the text of state.json, in one step: whoever reads sees the former text or this.
     pub fn replace_document(&self, document: &str) -> Result<()> {
-        const NEW: &str = "state.json.new";
         let step = || format!("write {}/{STATE}", self.path.display());
         let flags = OFlags::CREATE | OFlags::WRONLY | OFlags::TRUNC | OFlags::CLOEXEC | OFlags::NOFOLLOW;
         let file =
@@ -527,14 +531,20 @@ impl StateDirectory {
     pub fn remove(&self) -> Result<()> {
         self.unmount_noted()?;
         self.remove_resctrl()?;
-        for name in [GATE, MOUNTED, CGROUP, RESCTRL, RESCTRL_MONITOR, RESCTRL_CLASS, "state.json.new", STATE]
-        {
+        for name in [GATE, MOUNTED, CGROUP, RESCTRL, RESCTRL_MONITOR, RESCTRL_CLASS, NEW, STATE] {
             match rustix::fs::unlinkat(&self.directory, name, AtFlags::empty()) {
                 Ok(()) | Err(Errno::NOENT) => {}
                 Err(errno) => return Err(errno).context(|| format!("remove {}/{name}", self.path.display())),
             }
         }
-        match rustix::fs::unlinkat(&self.root, self.id.as_str(), AtFlags::REMOVEDIR) {
+        let mut removed = rustix::fs::unlinkat(&self.root, self.id.as_str(), AtFlags::REMOVEDIR);
+        if removed == Err(Errno::NOTEMPTY) {
+            // From a `create` that was killed.
+            device_node::forget(self.folder());
+            notify::forget(self.folder());
+            removed = rustix::fs::unlinkat(&self.root, self.id.as_str(), AtFlags::REMOVEDIR);
+        }
+        match removed {
             Ok(()) | Err(Errno::NOENT) => Ok(()),
             Err(errno) => Err(errno).context(|| format!("remove {}", self.path.display())),
         }

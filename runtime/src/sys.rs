@@ -477,13 +477,11 @@ pub fn knows_seccomp_flags(flags: u32) -> bool {
     answer.map_err(errno) == Err(Errno::FAULT)
 }
 
-/// The descriptor with this number, taken over: one that the caller of the program passed on.
-///
-/// # Errors
-/// `EBADF` when it is not open.
-pub fn inherited_descriptor(number: u32) -> Result<BorrowedFd<'static>, Errno> {
+/// The descriptor with this number, if the caller of the program passed one on: it would survive an exec once more.
+pub fn inherited_descriptor(number: u32) -> Option<BorrowedFd<'static>> {
     let fd = pillbox_init::sys::inherited_fd(number);
-    rustix::io::fcntl_getfd(fd).map(|_| fd)
+    let flags = rustix::io::fcntl_getfd(fd).ok()?;
+    (!flags.contains(rustix::io::FdFlags::CLOEXEC)).then_some(fd)
 }
 
 /// A realtime signal (32 to 64) by its number; the C libraries' use of the first ones is no concern of the kernel's.

@@ -135,8 +135,9 @@ fn a_limit_without_its_controller_is_an_error() {
 fn limits_that_limit_nothing_need_no_controller() {
     each_runtime_but(&[("crun", "opens memory.max regardless")], |runtime| {
         let mut container = Container::sh(runtime, "echo ran");
-        container.spec["linux"]["resources"]["memory"] = json!({"limit": 0, "swap": 0});
+        container.spec["linux"]["resources"]["memory"] = json!({"limit": 0});
         container.spec["linux"]["resources"]["cpu"] = json!({"shares": 0, "quota": 0, "period": 0});
+        container.spec["linux"]["resources"]["pids"] = json!({"limit": 0});
         assert_eq!(container.run_ok(), "ran\n");
     });
 }
@@ -198,5 +199,20 @@ fn cache_allocation_needs_a_mounted_resctrl() {
         let output = container.run().fails_with("");
         assert!(runtime.is("runc") || output.stderr.contains("resctrl"), "{output:?}");
         container.assert_gone();
+    });
+}
+
+#[test]
+fn a_file_that_no_controller_has_is_an_error() {
+    each_runtime_but(&[("crun", "leaves the cgroup behind"), ("runc", "words it otherwise")], |runtime| {
+        for (file, said) in [
+            ("foo.bar", "controller `foo` is not available under"),
+            ("NOT-A-VALID-KEY", "the specified key has not the form CONTROLLER.VALUE `NOT-A-VALID-KEY`"),
+        ] {
+            let mut container = Container::new(runtime);
+            container.spec["linux"]["resources"]["unified"] = json!({file: "0"});
+            container.run().fails_with(said);
+            container.assert_gone();
+        }
     });
 }

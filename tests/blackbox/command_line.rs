@@ -184,6 +184,14 @@ fn an_error_in_the_command_line_is_logged_too() {
 }
 
 #[test]
+fn a_log_that_cannot_be_written_is_an_error() {
+    each_runtime(|runtime| {
+        let container = Container::new(runtime);
+        container.finish(runtime.command().args(["--log", "/nonesuch/log", "list"])).fails_with("/nonesuch");
+    });
+}
+
+#[test]
 fn an_unknown_flag_or_command_is_an_error() {
     each_runtime(|runtime| {
         let container = Container::new(runtime);
@@ -207,6 +215,7 @@ fn every_command_has_help() {
         for command in commands.iter().chain(&more) {
             let output = container.call(&[command, "--help"]).ok();
             assert!(output.stdout.contains(command), "{command}: {output:?}");
+            assert!(output.stdout.to_lowercase().contains("usage:"), "{command}: {output:?}");
         }
     });
 }

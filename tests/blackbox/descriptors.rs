@@ -79,12 +79,20 @@ fn preserve_fds_hands_down_exactly_those() {
 }
 
 #[test]
-fn a_missing_preserved_descriptor_is_an_error() {
-    let peers = [("crun", "hands down what is there"), ("runc", "finds descriptors of Go's own there")];
-    each_runtime_but(&peers, |runtime| {
-        let container = Container::new(runtime);
-        let command = container.bundle_command("run", &["--preserve-fds", "2"]);
-        container.finish(&mut redirected(&command, "3</dev/null 4<&- 5<&-")).fails_with("4");
+fn preserved_descriptors_that_are_not_there_are_left_out() {
+    each_runtime_but(&[("runc", "finds descriptors of Go's own there")], |runtime| {
+        let container = Container::sh(runtime, "for fd in /proc/1/fd/*; do readlink $fd; done; true");
+        for flags in [&["--preserve-fds", "100"][..], &["--preserve-fds", "3"]] {
+            let command = container.bundle_command("run", flags);
+            let folder = container.folder.display();
+            fs::write(container.folder.join("five"), "").expect("file");
+            let output =
+                container.finish(&mut redirected(&command, &format!("3<&- 4<&- 5<{folder}/five 6<&-"))).ok();
+            // Nothing of the runtime's in the gap or behind: stdio, the file, and what the shell has open itself.
+            let others =
+                output.stdout.lines().filter(|line| !line.contains("/output/std") && *line != "/dev/null");
+            assert_eq!(others.collect::<Vec<_>>(), [format!("{folder}/five")], "{flags:?}");
+        }
         container.assert_gone();
     });
 }
@@ -98,6 +106,22 @@ fn listen_fds_follow_the_standard_ones() {
         command.env("LISTEN_FDS", "1");
         let three = format!("3<{}/three 9</", container.folder.display());
         assert_eq!(container.finish(&mut redirected(&command, &three)).ok().stdout, "1 1\nthree\n");
+    });
+}
+
+#[test]
+fn listen_fds_without_a_pid_are_meant_for_the_container() {
+    each_runtime_but(&[("runc", "wants LISTEN_PID")], |runtime| {
+        let container = Container::sh(runtime, "cat <&3; cat <&4 2>/dev/null; true");
+        for name in ["three", "four"] {
+            fs::write(container.folder.join(name), format!("{name}\n")).expect("file");
+        }
+        let mut command = container.bundle_command("run", &[]);
+        command.env("LISTEN_FDS", "1");
+        let folder = container.folder.display();
+        let mut shell = redirected(&command, &format!("3<{folder}/three 4<{folder}/four 2>/dev/null"));
+        shell.env("BASH_FUNC_export%%", "() { unset LISTEN_PID; }");
+        assert_eq!(container.finish(&mut shell).ok().stdout, "three\n");
     });
 }
 

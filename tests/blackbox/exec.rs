@@ -176,6 +176,16 @@ fn detached_with_a_pid_file() {
 }
 
 #[test]
+fn a_working_folder_that_cannot_be_made() {
+    each_runtime(|runtime| {
+        let mut container = Container::sleeping(runtime);
+        container.spec["root"]["readonly"] = json!(true);
+        container.create_and_start().wait_for("ready");
+        exec(&container, &["--cwd", "/nonesuch/folder"], &["true"]).fails_with("chdir");
+    });
+}
+
+#[test]
 fn a_command_that_is_missing() {
     each_runtime_but(&[("crun", "answers 1"), ("runc", "answers 255 in words of its own")], |runtime| {
         let container = running(runtime);

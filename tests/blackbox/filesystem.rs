@@ -229,3 +229,30 @@ fn no_pivot_works_as_well() {
         assert_eq!(output.ok().stdout, "ran\n");
     });
 }
+
+#[test]
+fn devices_do_not_follow_a_dev_of_the_image_that_is_a_link() {
+    each_runtime_but(&[("crun", "follows it, inside the root"), ("runc", "so does it")], |runtime| {
+        let mut container = Container::new(runtime);
+        fs::remove_dir(container.rootfs().join("dev")).expect("rmdir");
+        symlink("/tmp", container.rootfs().join("dev")).expect("symlink");
+        let mounts = container.spec["mounts"].as_array_mut().expect("mounts");
+        mounts.retain(|mount| !mount["destination"].as_str().expect("destination").starts_with("/dev"));
+        container.run().fails_with("/dev");
+        assert_eq!(fs::read_dir(container.rootfs().join("tmp")).expect("tmp").count(), 0);
+        container.assert_gone();
+    });
+}
+
+#[test]
+fn a_file_is_bound_where_a_link_of_the_image_leads() {
+    each_runtime(|runtime| {
+        let mut container = Container::sh(runtime, "cat /etc/link; readlink /etc/link; cat /not/there");
+        fs::write(container.folder.join("file"), "bound\n").expect("file");
+        symlink("../not/there", container.rootfs().join("etc/link")).expect("symlink");
+        let source = container.folder.join("file");
+        container.mount("bind", source, "/etc/link", &["bind", "ro"]);
+        assert_eq!(container.run_ok(), "bound\n../not/there\nbound\n");
+        container.assert_gone();
+    });
+}

@@ -177,14 +177,53 @@ fn a_hook_that_takes_too_long_is_killed() {
 }
 
 #[test]
-fn a_failing_poststop_hook_does_not_stop_the_removal() {
+fn a_failing_poststop_hook_is_a_warning() {
     each_runtime_but(&[("runc", "answers 1, and a second delete is needed")], |runtime| {
         let mut container = Container::new(runtime);
-        container.spec["hooks"]["poststop"] = hook(&container, "poststop", "exit 9");
+        let mut hooks = hook(&container, "poststop", "exit 9");
+        hooks.as_array_mut().expect("hooks").push(json!({"path": "/bin/false"}));
+        container.spec["hooks"]["poststop"] = hooks;
         container.create().ok();
         let output = container.delete();
         assert_eq!(output.code, 0, "{output:?}");
+        let warnings = output
+            .error_lines()
+            .into_iter()
+            .filter(|line| line.contains("poststop hook failed with exit code"));
+        // crun leaves the others out.
+        assert_eq!(warnings.count(), if runtime.is("crun") { 1 } else { 2 }, "{output:?}");
         container.assert_gone();
+    });
+}
+
+#[test]
+fn they_begin_in_the_bundle_and_see_the_containers_mounts() {
+    each_runtime_but(&[("runc", "begins createContainer in the root file system")], |runtime| {
+        let mut container = Container::new(runtime);
+        let out = container.folder.join("out");
+        for name in ["createRuntime", "createContainer"] {
+            let script = format!("pwd >> {0}; test -e rootfs/proc/self && echo proc >> {0}", out.display());
+            container.spec["hooks"][name] = hook(&container, name, &script);
+        }
+        container.run_ok();
+        let bundle = container.bundle();
+        // The runtime's own namespaces have no procfs there.
+        assert_eq!(read(&out), format!("{0}\n{0}\nproc\n", bundle.display()));
+    });
+}
+
+#[test]
+fn annotations_say_where_their_output_goes() {
+    each_runtime_but(&[("runc", "does not know these annotations of crun's")], |runtime| {
+        let mut container = Container::new(runtime);
+        let [out, err] = ["out", "err"].map(|name| container.folder.join(name));
+        fs::write(&out, "before\n").expect("file");
+        container.spec["annotations"] =
+            json!({"run.oci.hooks.stdout": out.to_str(), "run.oci.hooks.stderr": err.to_str()});
+        container.spec["hooks"]["createRuntime"] =
+            hook(&container, "createRuntime", "echo said; echo why >&2");
+        container.run_ok();
+        assert_eq!((read(&out), read(&err)), ("before\nsaid\n".to_string(), "why\n".to_string()));
     });
 }
 

@@ -169,6 +169,19 @@ fn host_and_domain_name() {
 }
 
 #[test]
+fn a_domain_name_and_its_sysctl_must_be_the_same() {
+    each_runtime_but(&[("runc", "takes the sysctl")], |runtime| {
+        let mut container = Container::sh(runtime, "cat /proc/sys/kernel/domainname");
+        container.spec["domainname"] = json!("one");
+        container.spec["linux"]["sysctl"] = json!({"kernel.domainname": "one"});
+        assert_eq!(container.run_ok(), "one\n");
+        container.spec["linux"]["sysctl"] = json!({"kernel.domainname": "two"});
+        container.run().fails_with("domainname");
+        container.assert_gone();
+    });
+}
+
+#[test]
 fn a_host_name_needs_a_uts_namespace_of_its_own() {
     each_runtime(|runtime| {
         let before = fs::read_to_string("/proc/sys/kernel/hostname").expect("hostname");

@@ -75,6 +75,28 @@ fn a_device_moves_with_its_addresses() {
 }
 
 #[test]
+fn a_broadcast_address_is_kept_as_it_is() {
+    each_runtime_but(&[RUNC], |runtime| {
+        for broadcast in [Some("192.0.2.254"), None] {
+            let pair = Pair::new();
+            let mut socket = Socket::open().expect("netlink");
+            let index = link::index_of(&mut socket, &pair.name).expect("index");
+            let address = Address { ip: "192.0.2.99".parse().expect("ip"), prefix: 26 };
+            let broadcast = broadcast.map(|ip| ip.parse().expect("ip"));
+            let assigned = address::Assigned { index, address, scope: 0, flags: 0, broadcast };
+            let add = address::add_as_assigned(index, &assigned).expect("address");
+            socket.request(&[add]).expect("address");
+            let script = format!("ip addr show {} | grep 192.0.2.99", pair.name);
+            let mut container = Container::sh(runtime, &script);
+            move_device(&mut container, &pair.name, json!({}));
+            let output = container.run_ok();
+            assert_eq!(output.contains("brd 192.0.2.254"), broadcast.is_some(), "{output}");
+            assert_eq!(output.contains("brd"), broadcast.is_some(), "{output}");
+        }
+    });
+}
+
+#[test]
 fn a_device_gets_another_name() {
     each_runtime_but(&[RUNC], |runtime| {
         let pair = Pair::new();

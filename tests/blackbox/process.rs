@@ -118,6 +118,22 @@ fn the_callers_groups_are_dropped() {
 }
 
 #[test]
+fn an_annotation_keeps_the_callers_groups() {
+    each_runtime_but(&[("runc", "does not know this annotation of crun's")], |runtime| {
+        for (value, groups) in [("1", "77 78"), ("0", "")] {
+            let mut container = Container::new(runtime);
+            container.spec["process"]["args"] = json!(["/bin/cat", "/proc/self/status"]);
+            container.spec["annotations"] = json!({"run.oci.keep_original_groups": value});
+            let inner = container.bundle_command("run", &[]);
+            let mut setpriv = std::process::Command::new("setpriv");
+            setpriv.args(["--groups", "77,78"]).arg(inner.get_program()).args(inner.get_args());
+            let status = container.finish(&mut setpriv).ok().stdout;
+            assert_eq!(status_field(&status, "Groups"), groups);
+        }
+    });
+}
+
+#[test]
 fn the_umask_is_0022_by_default() {
     each_runtime(|runtime| {
         let mut container = Container::new(runtime);
@@ -293,6 +309,19 @@ fn seccomp_returns_the_errno_asked_for() {
             assert!(output.contains("sethostname: Operation not permitted"), "{output}");
             assert_eq!(status_field(&output, "Seccomp"), "2");
         }
+    });
+}
+
+#[test]
+fn an_annotation_makes_unknown_system_calls_an_error() {
+    each_runtime_but(&[("runc", "does not know this annotation of crun's")], |runtime| {
+        let mut container = Container::new(runtime);
+        container.spec["linux"]["seccomp"] =
+            filter(json!([{"names": ["mkdir", "no_such_call"], "action": "SCMP_ACT_ERRNO"}]));
+        container.run_ok();
+        container.spec["annotations"] = json!({"run.oci.seccomp_fail_unknown_syscall": "1"});
+        container.run().fails_with("no_such_call");
+        container.assert_gone();
     });
 }
 

@@ -47,7 +47,10 @@ impl Cgroup {
             (Err(errno), _) => (&**file, &**value, errno),
         };
         Err(match errno {
-            Errno::NOENT => Error::new(format!("{field}: cgroup {} has no {file} on this kernel", self.path)),
+            Errno::NOENT => Error::new(format!(
+                "{field}: write to {file} of cgroup {}: no such file or directory: this kernel does not have it",
+                self.path
+            )),
             errno => Error::new(format!(
                 "{field}: write '{}' to {file} of cgroup {}: {}",
                 value.trim_end(),

@@ -28,6 +28,11 @@ fn needs<'a>(writes: &'a [FileWrite<'_>]) -> Vec<Need<'a>> {
     needs
 }
 
+/// Whether what is written limits nothing.
+pub fn limit_nothing(writes: &[FileWrite<'_>]) -> bool {
+    needs(writes).is_empty()
+}
+
 /// Of `needs`, those that are not in a list as the kernel writes it (`cpu memory pids`).
 fn lacking<'n, 'a>(needs: &'n [Need<'a>], list: &str) -> Vec<&'n Need<'a>> {
     needs.iter().filter(|need| !list.split_whitespace().any(|has| has == need.controller)).collect()
@@ -58,7 +63,7 @@ pub fn enable(
         .context(|| format!("read {}/cgroup.controllers", hierarchy.mount().display()))?;
     if let Some(Need { controller, field }) = lacking(&needs, &available).first() {
         return Err(Error::new(format!(
-            "{field}: needs the cgroup controller '{controller}', which cgroup v2 at {} does not have (it has: {}); \
+            "{field}: the cgroup controller `{controller}` is not available under {} (there are: {}); \
              it may be compiled out, disabled or in use by cgroup v1",
             hierarchy.mount().display(),
             if available.trim().is_empty() { "none" } else { available.trim() }

@@ -102,7 +102,10 @@ pub fn compile_limits<'a>(resources: &'a Resources<'_>) -> Result<Vec<FileWrite<
     if let Some(memory) = memory {
         compile_memory(memory, &mut writes)?;
     }
-    if let Some(Pids { limit: Some(limit) }) = pids {
+    // 0 is what callers say who mean nothing by it; crun and runc take it for that as well.
+    if let Some(Pids { limit: Some(limit) }) = pids
+        && *limit != 0
+    {
         let value = count_or_max("pids.limit", *limit)?;
         let write = FileWrite::new("pids", "pids.max", value, "linux.resources.pids.limit");
         writes.push(write.default_if(*limit == -1));
@@ -256,7 +259,7 @@ fn compile_memory<'a>(memory: &Memory, writes: &mut Vec<FileWrite<'a>>) -> Resul
         return Err(without_v2_form("memory.disableOOMKiller", true));
     }
     let limit = limit.unwrap_or(0);
-    if let Some(value) = swap_value(limit, swap.unwrap_or(0))? {
+    if let Some(value) = swap_value(limit, *swap)? {
         // A kernel without swap has the file not; then neither of these values changes anything.
         let exception = match &*value {
             "max" => Exception::Default,
@@ -286,10 +289,11 @@ fn compile_memory<'a>(memory: &Memory, writes: &mut Vec<FileWrite<'a>>) -> Resul
     Ok(())
 }
 
-/// memory.swap.max for `swap`, which counts memory and swap together (0 is unset, -1 unlimited).
-fn swap_value(limit: i64, swap: i64) -> Result<Option<Cow<'static, str>>> {
+/// memory.swap.max for `swap`, which counts memory and swap together (-1 is unlimited, 0 no swap, as with crun).
+fn swap_value(limit: i64, swap: Option<i64>) -> Result<Option<Cow<'static, str>>> {
+    let Some(swap) = swap else { return Ok(None) };
     match (limit, swap) {
-        (_, 0) => Ok(None),
+        (_, 0) => Ok(Some("0".into())),
         (_, -1) => Ok(Some("max".into())),
         (_, ..-1) => Err(invalid("memory.swap", swap, "a limit in bytes (-1 is none)")),
         (..=0, _) => Err(invalid(

@@ -36,6 +36,7 @@ use crate::sys;
 use events::{Events, State};
 use file::open_directory;
 
+pub use controllers::limit_nothing;
 pub use delegate::delegate_of;
 pub use devices::{DeviceProgram, Instruction, always_allowed, compile_devices};
 pub use events::MemoryEvents;

@@ -131,8 +131,7 @@ fn a_failed_create_leaves_nothing() {
     let limits = compile_limits(&resources).unwrap();
     let error = Cgroup::create(&scratch.hierarchy, &scratch.below("a/b"), &limits).unwrap_err();
     let message = error.to_string();
-    let start =
-        "linux.resources.unified.nosuch.max: needs the cgroup controller 'nosuch', which cgroup v2 at ";
+    let start = "linux.resources.unified.nosuch.max: the cgroup controller `nosuch` is not available under ";
     assert!(message.starts_with(start), "{message}");
     assert!(!scratch.exists());
 }
@@ -307,7 +306,9 @@ fn limits_and_their_exceptions() {
     let path = &scratch.path;
     assert_eq!(
         apply(&[absent()]).unwrap_err(),
-        format!("the.field: cgroup {path} has no cgroup.absent on this kernel")
+        format!(
+            "the.field: write to cgroup.absent of cgroup {path}: no such file or directory: this kernel does not have it"
+        )
     );
     let refused = format!("the.field: write 'x' to cgroup.max.depth of cgroup {path}: invalid argument");
     assert_eq!(apply(&[depth("x"), depth("8")]).unwrap_err(), refused);

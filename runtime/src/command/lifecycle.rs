@@ -1,10 +1,12 @@
 //! create, start, run, pause, resume, kill, delete.
 
-use pillbox::container::{self, Target};
+use pillbox::ContainerId;
+use pillbox::container::{self, Readiness, Target};
 use pillbox::error::Result;
 use pillbox::signal;
+use pillbox::state::Root;
 
-use super::{bundle, container_id, create_options, root, warn};
+use super::{bundle, container_id, create_options, notify_socket, root, warn};
 use crate::cli::{Arguments, Global};
 
 pub fn create(global: &Global, arguments: Arguments) -> Result<u8> {
@@ -17,8 +19,16 @@ pub fn create(global: &Global, arguments: Arguments) -> Result<u8> {
 }
 
 pub fn start(global: &Global, arguments: Arguments) -> Result<u8> {
-    container::start(&root(global), &container_id(&arguments)?, &mut |warning| warn(global, warning))?;
+    let (root, id) = (root(global), container_id(&arguments)?);
+    start_and_wait(&root, &id, &mut |warning| warn(global, warning))?;
     Ok(0)
+}
+
+/// A container whose service manager wants to hear of it is started when it says that it is ready.
+fn start_and_wait(root: &Root, id: &ContainerId, warn: &mut dyn FnMut(&str)) -> Result<()> {
+    let readiness = notify_socket().map_or(Ok(None), |manager| Readiness::listen(root, id, &manager))?;
+    container::start(root, id, warn)?;
+    readiness.map_or(Ok(()), Readiness::wait)
 }
 
 pub fn run(global: &Global, arguments: Arguments) -> Result<u8> {
@@ -28,7 +38,7 @@ pub fn run(global: &Global, arguments: Arguments) -> Result<u8> {
     if arguments.is_set("detach") {
         let mut note = |warning: &str| warn(global, warning);
         container::create(&root, &id, &bundle, &options, &mut note)?;
-        return match container::start(&root, &id, &mut note) {
+        return match start_and_wait(&root, &id, &mut note) {
             Ok(()) => Ok(0),
             Err(error) => {
                 // The first error is the one to report.

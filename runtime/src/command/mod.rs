@@ -12,6 +12,7 @@ mod man;
 mod processes;
 mod spec;
 mod r#try;
+mod version;
 mod watch;
 
 use std::ffi::OsStr;
@@ -27,14 +28,7 @@ use rustix::io::Errno;
 
 use crate::cli::{Arguments, Command, Flag, Global};
 
-/// What `--version` says: name, commit, specification, features.
-pub const VERSION: &str = concat!(
-    "pillbox version ",
-    env!("CARGO_PKG_VERSION"),
-    "\ncommit: ",
-    env!("PILLBOX_COMMIT"),
-    "\nspec: 1.3.0\n+CAP +SECCOMP +EBPF\n"
-);
+pub use version::VERSION;
 
 const fn switch(long: &'static str, short: Option<char>, help: &'static str) -> Flag {
     Flag { long, short, value: None, help }
@@ -354,8 +348,9 @@ fn bundle(arguments: &Arguments) -> Result<Bundle> {
 
 fn create_options(global: &Global, arguments: &Arguments) -> Result<CreateOptions> {
     let path = |flag: &str| arguments.value(flag).map(Into::into);
-    // sd_listen_fds(3): the descriptors are meant for the process that LISTEN_PID names.
-    let meant = std::env::var("LISTEN_PID").is_ok_and(|pid| pid == std::process::id().to_string());
+    // sd_listen_fds(3): the descriptors are meant for the process that LISTEN_PID names. Where it names none, whoever
+    // started this one means it, as for crun and runc.
+    let meant = std::env::var("LISTEN_PID").map_or(true, |pid| pid == std::process::id().to_string());
     let listen_fds = match std::env::var("LISTEN_FDS") {
         Ok(text) if meant => {
             text.parse().map_err(|_| Error::new(format!("LISTEN_FDS={text}: not a whole number")))?
@@ -374,13 +369,20 @@ fn create_options(global: &Global, arguments: &Arguments) -> Result<CreateOption
         no_pivot: arguments.is_set("no-pivot"),
         no_new_keyring: arguments.is_set("no-new-keyring"),
         driver: global.driver,
+        notify: notify_socket(),
         scratch_over: Vec::new(),
     })
 }
 
-/// Warnings go to the log, and to stderr only when asked for: callers take any stderr for a failure.
+/// Where a service manager wants to hear that the container is ready: sd_notify(3).
+fn notify_socket() -> Option<String> {
+    std::env::var("NOTIFY_SOCKET").ok().filter(|socket| !socket.is_empty())
+}
+
+/// Warnings go to the log, and to stderr only when asked for: callers take any stderr for a failure. A hook's failure
+/// is one (config.md: the runtime "MUST log a warning").
 fn warn(global: &Global, warning: &str) {
-    if global.debug {
+    if global.debug || warning.starts_with("hooks.") {
         global.log.write("warning", warning);
         eprintln!("pillbox: warning: {warning}");
     }

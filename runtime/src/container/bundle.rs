@@ -1,7 +1,7 @@
 //! A bundle on its way to a plan: read, checked, compiled; the host is only looked at.
 
 use std::ffi::OsString;
-use std::os::fd::AsRawFd;
+use std::os::fd::{AsRawFd, OwnedFd};
 use std::os::unix::ffi::OsStringExt;
 use std::path::{Path, PathBuf};
 
@@ -106,6 +106,8 @@ pub struct Prepared<'b> {
     pub oci_version: String,
     /// From the config.json.
     pub annotations: Vec<(String, String)>,
+    /// See [`super::passed_on::PassedOn`].
+    pub(super) gaps: Vec<OwnedFd>,
     spec: ValidSpec<'b>,
     intent: Intent,
     host: Host,
@@ -128,6 +130,8 @@ pub struct Wishes {
     pub driver: Driver,
     /// See [`Intent`].
     pub scratch_over: Vec<Layer>,
+    /// See [`Intent`].
+    pub notify: Option<[String; 2]>,
 }
 
 impl<'b> Prepared<'b> {
@@ -144,6 +148,7 @@ impl<'b> Prepared<'b> {
             environment,
             driver,
             scratch_over,
+            notify,
         } = wishes;
         let named = |error: Error| error.context(&bundle.config_name);
         let spec = spec::parse(bundle.config.as_bytes())
@@ -190,6 +195,7 @@ impl<'b> Prepared<'b> {
             no_new_keyring,
             scratch_over,
             environment,
+            notify,
         };
         let plan = plan::compile(&spec, &host, &intent).map_err(named)?;
         Ok(Prepared {
@@ -204,6 +210,7 @@ impl<'b> Prepared<'b> {
                 .iter()
                 .map(|(key, value)| (key.to_string(), value.to_string()))
                 .collect(),
+            gaps: Vec::new(),
             spec,
             intent,
             host,
@@ -222,7 +229,7 @@ impl<'b> Prepared<'b> {
 
     /// Whether the runtime may do everything itself.
     pub fn is_privileged(&self) -> bool {
-        self.host.privileged
+        self.host.privileged && !self.host.in_user_namespace
     }
 
     /// Compiles the plan anew for a host whose seed namespace cannot be used.
@@ -273,10 +280,16 @@ impl Host {
         let capabilities = rustix::thread::capabilities(None).map_or(0, |sets| sets.permitted.bits());
         let privileged = capabilities >> linux_raw_sys::general::CAP_SYS_ADMIN & 1 == 1
             && rustix::process::geteuid().is_root();
+        // Podman's, for an ordinary user. The first one's number is PROC_USER_INIT_INO.
+        let in_user_namespace = privileged
+            && rustix::fs::stat(c"/proc/self/ns/user").is_ok_and(|status| status.st_ino != 0xefff_fffd);
         Host {
             privileged,
+            in_user_namespace,
+            groups_fixed: in_user_namespace
+                && std::fs::read("/proc/self/setgroups").is_ok_and(|word| word.starts_with(b"deny")),
             // Whether it can be had shows when it is entered; until then there is the ordinary copy to fall back on.
-            seed: privileged,
+            seed: privileged && !in_user_namespace,
             capabilities,
             lacks_apparmor: false,
             lacks_selinux: false,

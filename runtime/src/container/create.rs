@@ -10,10 +10,11 @@ use pillbox_init::plan::Turn;
 use super::bundle::{Bundle, Prepared, Wishes};
 use super::delete::run_poststop;
 use super::exec::namespace_flags;
+use super::passed_on::PassedOn;
 use super::scope::{self, Scope};
 use super::stdio::Stdio;
 use crate::cgroup::systemd::Unit;
-use crate::cgroup::{Cgroup, DeviceControl, Driver, delegate_of};
+use crate::cgroup::{Cgroup, DeviceControl, Driver, delegate_of, limit_nothing};
 use crate::container_id::ContainerId;
 use crate::error::{Context, Error, Kind, Result};
 use crate::hooks::{self, Place};
@@ -22,7 +23,7 @@ use crate::plan::Layer;
 use crate::spawn::{self, Init, SpawnError};
 use crate::state::{Record, Root, StateDirectory, Status, boot_id, process_start};
 use crate::validate::{NamespaceKind, ValidSpec};
-use crate::{console, resctrl, seed, sys, time};
+use crate::{console, device_node, notify, resctrl, seed, time};
 
 /// How a container is wanted.
 #[derive(Debug, Default)]
@@ -49,33 +50,10 @@ pub struct CreateOptions {
     pub no_new_keyring: bool,
     /// Who makes the cgroup.
     pub driver: Driver,
+    /// The service manager's socket (`NOTIFY_SOCKET`): the container gets one of its own, in a folder at that path.
+    pub notify: Option<String>,
     /// The container sees these parts of the host; the bundle's root file system is not used.
     pub scratch_over: Vec<Layer>,
-}
-
-/// fs.nr_open can't be more.
-const DESCRIPTORS_MAX: u32 = i32::MAX as u32 - 3;
-
-impl CreateOptions {
-    /// How many descriptors from 3 on the program gets, and the variables that tell it of them.
-    pub(super) fn passed_on(&self) -> Result<(u32, Vec<String>)> {
-        let (asked, listening) = (self.preserve_fds, self.listen_fds);
-        let count =
-            asked.checked_add(listening).filter(|count| *count <= DESCRIPTORS_MAX).ok_or_else(|| {
-                Error::new(format!("--preserve-fds {asked}, LISTEN_FDS={listening}: more than there can be"))
-            })?;
-        for number in 3..3 + count {
-            sys::inherited_descriptor(number).map_err(|_| {
-                Error::new(format!("--preserve-fds {}: descriptor {number} is not open", self.preserve_fds))
-            })?;
-        }
-        let mut environment = Vec::new();
-        if self.listen_fds > 0 {
-            environment.push(format!("LISTEN_FDS={}", self.listen_fds));
-            environment.push("LISTEN_PID=1".to_string());
-        }
-        Ok((count, environment))
-    }
 }
 
 /// A container whose init waits: at the gate, or for the last word of [`super::run`].
@@ -98,7 +76,7 @@ pub fn create(
     options: &CreateOptions,
     warn: &mut dyn FnMut(&str),
 ) -> Result<OwnedFd> {
-    let mut prepared = prepare(bundle, id, options, true)?;
+    let mut prepared = prepare(root, bundle, id, options, true)?;
     if prepared.plan.terminal && options.console_socket.is_none() {
         return Err(Error::of(
             Kind::Invalid,
@@ -120,31 +98,42 @@ pub fn create(
 }
 
 pub(super) fn prepare<'b>(
+    root: &Root,
     bundle: &'b Bundle,
     id: &ContainerId,
     options: &CreateOptions,
     wait_for_start: bool,
 ) -> Result<Prepared<'b>> {
-    compile(bundle, id, options, wait_for_start).map_err(|error| error.with_kind(Kind::Invalid))
+    compile(root, bundle, id, options, wait_for_start).map_err(|error| error.with_kind(Kind::Invalid))
 }
 
 fn compile<'b>(
+    root: &Root,
     bundle: &'b Bundle,
     id: &ContainerId,
     options: &CreateOptions,
     wait_for_start: bool,
 ) -> Result<Prepared<'b>> {
-    let (preserve_fds, environment) = options.passed_on()?;
+    let PassedOn { count, mut environment, gaps } = options.passed_on()?;
+    let notify = options.notify.as_deref().map(|manager| {
+        // The container has no names of the host's network namespace.
+        let inside = if manager.starts_with('/') { manager } else { "/run/notify" };
+        environment.push(format!("{}={inside}/notify", notify::VARIABLE));
+        let folder = root.path().join(id.as_str()).join(notify::FOLDER);
+        [folder.display().to_string(), inside.to_string()]
+    });
     let wishes = Wishes {
         wait_for_start,
-        preserve_fds,
+        preserve_fds: count,
         no_pivot: options.no_pivot,
         no_new_keyring: options.no_new_keyring,
         environment,
         driver: options.driver,
         scratch_over: options.scratch_over.clone(),
+        notify,
     };
-    let prepared = Prepared::new(bundle, id, wishes)?;
+    let mut prepared = Prepared::new(bundle, id, wishes)?;
+    prepared.gaps = gaps;
     if !prepared.plan.terminal && options.console_socket.is_some() {
         return Err(Error::new(
             "--console-socket: the container has no terminal: set process.terminal in its config.json",
@@ -179,7 +168,10 @@ pub(super) fn set_up(
     } else {
         undo.cgroup = make_cgroup(prepared, directory)?;
     }
-    opened.open_cgroup(&prepared.plan)?;
+    if options.notify.is_some() {
+        notify::make_folder(directory.folder())?;
+    }
+    let devices = opened.open_made(&prepared.plan, directory)?;
     let resctrl = match &prepared.spec().intel_rdt {
         Some(intel_rdt) => Some(resctrl::prepare(intel_rdt, id, directory)?),
         None => None,
@@ -243,7 +235,12 @@ pub(super) fn set_up(
         run_poststop(&prepared.spec().hooks, &record, warn);
         return Err(error);
     }
-    undo.directory.as_ref().map_or(Ok(()), |directory| directory.store(&record, &bundle.config))?;
+    if let Some(directory) = &undo.directory {
+        if devices > 0 {
+            device_node::forget(directory.folder());
+        }
+        directory.store(&record, &bundle.config)?;
+    }
     if let Some(socket) = &options.pidfd_socket {
         console::send_descriptor(socket, &init.process, "pidfd").context(|| "--pidfd-socket")?;
     }
@@ -266,7 +263,7 @@ fn make_cgroup(prepared: &Prepared<'_>, directory: &StateDirectory) -> Result<Op
     let cgroup = match Cgroup::create(hierarchy, path, &limits) {
         Ok(cgroup) => cgroup,
         // A login session owns no part of the hierarchy; without limits a container needs none.
-        Err(_) if !prepared.is_privileged() && limits.is_empty() => return Ok(None),
+        Err(_) if !prepared.is_privileged() && limit_nothing(&limits) => return Ok(None),
         Err(error) => return Err(error),
     };
     let filled =

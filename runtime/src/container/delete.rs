@@ -11,7 +11,6 @@ use crate::hooks::{self, Place};
 use crate::process_end::{PATIENCE_MS, wait_until_gone};
 use crate::regex::Regex;
 use crate::spec::Hooks;
-use crate::spec::json::List;
 use crate::state::{Record, Root, StateDirectory, Status, send_signal};
 
 /// Removes a container that has stopped or was never started; with `force` any, and none is no error.
@@ -92,12 +91,12 @@ pub(super) fn matching(root: &Root, pattern: &str) -> Result<Vec<ContainerId>> {
 /// The container is gone whatever these hooks do: their failures are warnings.
 pub(super) fn run_poststop(hooks: &Hooks<'_>, record: &Record, warn: &mut dyn FnMut(&str)) {
     // One that fails must not keep the next from running.
-    for hook in &hooks.poststop {
-        let one = List(vec![hook.clone()]);
-        if let Err(error) = hooks::run(&one, record, &Place::outside("poststop", Status::Stopped, 0)) {
-            warn(&error.to_string());
-        }
-    }
+    let mut failed = |error: Error| {
+        warn(&error.to_string());
+        Ok(())
+    };
+    let place = Place::outside("poststop", Status::Stopped, 0);
+    let _ = hooks::run_each(&hooks.poststop, record, &place, &mut failed);
 }
 
 fn check_deletable(directory: &StateDirectory, record: &Record) -> Result<()> {

@@ -6,6 +6,7 @@ use pillbox_init::plan::Turn;
 
 use super::create::{CreateOptions, write_pid_file};
 use super::foreground::{ForwardedSignals, supervise};
+use super::passed_on::PassedOn;
 use crate::affinity::{Held, restrict_process};
 use crate::cgroup::{Cgroup, CgroupPath, Hierarchy};
 use crate::console;
@@ -65,6 +66,7 @@ object! {
 /// # Errors
 /// The container is not there or does not run; the process could not be started.
 pub fn exec(root: &Root, id: &ContainerId, options: &ExecOptions, warn: &mut dyn FnMut(&str)) -> Result<u8> {
+    let PassedOn { count, environment, gaps: _gaps } = options.create.passed_on()?;
     let directory = root.find(id)?;
     let record = directory.load()?;
     check_status(&directory, &record, options)?;
@@ -79,11 +81,10 @@ pub fn exec(root: &Root, id: &ContainerId, options: &ExecOptions, warn: &mut dyn
     if !spec.process.terminal && options.create.console_socket.is_some() {
         return Err(Error::new("--console-socket: the process has no terminal: use --tty"));
     }
-    let (preserve_fds, environment) = options.create.passed_on()?;
     let intent = Intent {
         id: id.to_string(),
         bundle: record.bundle.clone(),
-        preserve_fds,
+        preserve_fds: count,
         environment,
         no_new_keyring: options.create.no_new_keyring,
         chrooted: record.chrooted,

@@ -15,6 +15,7 @@ use crate::console::{self, RawTerminal};
 use crate::container_id::ContainerId;
 use crate::error::{Context, Result};
 use crate::hooks::{self, Place};
+use crate::notify;
 use crate::plan::Plan;
 use crate::spawn::Init;
 use crate::state::{Root, Status};
@@ -39,15 +40,18 @@ pub fn run(
     keep: bool,
     warn: &mut dyn FnMut(&str),
 ) -> Result<Ended> {
-    let mut prepared = prepare(bundle, id, options, false)?;
+    let mut prepared = prepare(root, bundle, id, options, false)?;
     // From here on: a signal that comes while the container is being made must reach it, not end the runtime.
     let signals = ForwardedSignals::block()?;
     let mut created = set_up(root, id, bundle, &mut prepared, options, warn)?;
     let spec = prepared.spec();
     created.plan.warnings.iter().for_each(|warning| warn(warning));
-    let Created { init, plan, record, cgroup, .. } = &mut created;
+    let Created { init, plan, record, cgroup, directory } = &mut created;
     let hooks = &spec.hooks;
-    let ended = start_hooks(spec, init, record, cgroup.as_ref())
+    let listening = options.notify.as_ref().map_or(Ok(None), |to| notify::listen(directory.folder(), to));
+    let ended = listening
+        .map(|proxy| init.notify = proxy)
+        .and_then(|()| start_hooks(spec, init, record, cgroup.as_ref()))
         .and_then(|()| finish(init, record, options))
         .and_then(|()| {
             let mut started = || {
@@ -92,6 +96,10 @@ pub(super) fn supervise(
         if ready.signal {
             signals.forward(&init.process, proxy.as_ref())?;
         }
+        // A manager that cannot be told is no reason to end a container; it will miss the message itself.
+        if ready.said && init.notify.as_ref().is_some_and(|notify| notify.pass_on(None).unwrap_or(true)) {
+            init.notify = None;
+        }
         if let Some(active) = proxy.as_mut() {
             active.pass_on(ready.input, ready.output);
         }
@@ -114,6 +122,7 @@ struct Ready {
     ended: bool,
     channel: bool,
     signal: bool,
+    said: bool,
     input: bool,
     output: bool,
 }
@@ -126,6 +135,7 @@ fn wait(init: &Init, signals: &ForwardedSignals, exec_pending: bool, proxy: Opti
         exec_pending.then(|| init.channel()),
         proxy.filter(|proxy| proxy.output_open).map(|proxy| proxy.master.as_fd()),
         proxy.filter(|proxy| proxy.input_open).map(|_| console::stdin()),
+        init.notify.as_ref().map(|notify| notify.socket()),
     ];
     // An array: waiting takes no memory, however often. In the place of what is left out init stands again.
     let mut polled = watched.map(|descriptor| {
@@ -141,8 +151,8 @@ fn wait(init: &Init, signals: &ForwardedSignals, exec_pending: bool, proxy: Opti
         }
     }
     let ready = |index: usize| watched[index].is_some() && !polled[index].revents().is_empty();
-    let [ended, signal, channel, output, input] = std::array::from_fn(ready);
-    Ok(Ready { ended, signal, channel, output, input })
+    let [ended, signal, channel, output, input, said] = std::array::from_fn(ready);
+    Ok(Ready { ended, signal, channel, output, input, said })
 }
 
 /// Waits for init, which has ended.

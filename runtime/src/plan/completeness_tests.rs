@@ -216,7 +216,7 @@ fn check_user(decoded: &Decoded<'_>, user: &Value) {
             "uid" => {
                 assert_eq!(uid, number(value), "{}", decoded.name);
                 for operation in &decoded.operations {
-                    if let Operation::OwnStdio { uid } | Operation::OpenConsole { uid, .. } = operation {
+                    if let Operation::OwnStdio { uid, .. } | Operation::OpenConsole { uid, .. } = operation {
                         assert_eq!(*uid, number(value), "{}", decoded.name);
                     }
                 }

@@ -1,11 +1,12 @@
 //! /dev: the nodes that every container has, those that it asks for, the links.
 
-use pillbox_init::plan::{NodeKind, Operation, TargetRule};
-use rustix::fs::Mode;
+use pillbox_init::plan::{NodeKind, Operation, TargetRule, Tree};
+use rustix::fs::{FileType, Mode};
 use rustix::mount::{MountAttrFlags, MountPropagationFlags};
 
-use super::{Builder, c_string};
+use super::{Builder, Descriptor, DeviceNode, c_string};
 use crate::error::Result;
+use crate::spec::IdMapping;
 use crate::validate::{DeviceKind, ValidDevice, ValidSpec};
 
 /// Linux default devices of the runtime specification: character devices, mode 0666.
@@ -40,11 +41,11 @@ pub fn compile(builder: &mut Builder<'_>, spec: &ValidSpec<'_>, own_user_namespa
             }
             let kind = DeviceKind::Character;
             let device = ValidDevice { path: path.into(), kind, major, minor, mode: 0o666, uid: 0, gid: 0 };
-            make(builder, &device, own_user_namespace)?;
+            make(builder, spec, &device, own_user_namespace, TargetRule::NoSymlinks)?;
         }
     }
     for device in &spec.devices {
-        make(builder, device, own_user_namespace)?;
+        make(builder, spec, device, own_user_namespace, TargetRule::Ordinary)?;
     }
     if !bound {
         for (path, target) in LINKS {
@@ -56,19 +57,35 @@ pub fn compile(builder: &mut Builder<'_>, spec: &ValidSpec<'_>, own_user_namespa
     Ok(())
 }
 
-/// mknod(2) is for the initial user namespace only: elsewhere the host's node is bound.
-fn make(builder: &mut Builder<'_>, device: &ValidDevice<'_>, own_user_namespace: bool) -> Result<()> {
+/// mknod(2) is for the initial user namespace only: elsewhere the host's node is bound, or one that the runtime makes.
+fn make(
+    builder: &mut Builder<'_>,
+    spec: &ValidSpec<'_>,
+    device: &ValidDevice<'_>,
+    own_user_namespace: bool,
+    rule: TargetRule,
+) -> Result<()> {
     let ValidDevice { path, kind, major, minor, mode, uid, gid } = device;
     let path = c_string("linux.devices", path)?;
     if own_user_namespace && *kind != DeviceKind::Fifo {
         let tree = builder.tree(&path, false, "linux.devices", false, false);
+        let made = host_id(&spec.uid_mappings, *uid).zip(host_id(&spec.gid_mappings, *gid));
+        if let (Some((uid, gid)), Some(Descriptor::Tree { node, .. })) =
+            (made, builder.descriptors.last_mut())
+            && matches!(tree, Tree::Descriptor(_))
+        {
+            let block = *kind == DeviceKind::Block;
+            let kind = if block { FileType::BlockDevice } else { FileType::CharacterDevice };
+            *node = Some(DeviceNode { kind, major: *major, minor: *minor, mode: *mode, uid, gid });
+        }
         let none = MountAttrFlags::empty();
         builder.push(Operation::BindMount {
             tree,
             target: &path,
-            rule: TargetRule::Ordinary,
-            set: none,
-            clear: none,
+            rule,
+            set: MountAttrFlags::MOUNT_ATTR_NOSUID | MountAttrFlags::MOUNT_ATTR_NOEXEC,
+            // Where the runtime makes nodes (/run) devices mean nothing.
+            clear: MountAttrFlags::MOUNT_ATTR_NODEV,
             recursive_set: none,
             recursive_clear: none,
             propagation: MountPropagationFlags::PRIVATE,
@@ -90,4 +107,12 @@ fn make(builder: &mut Builder<'_>, device: &ValidDevice<'_>, own_user_namespace:
         gid: *gid,
     });
     Ok(())
+}
+
+/// What an id of the container's is outside; none where nobody says.
+fn host_id(mappings: &[IdMapping], id: u32) -> Option<u32> {
+    mappings.iter().find_map(|&IdMapping { container_id, host_id, size }| {
+        let offset = id.checked_sub(container_id).filter(|offset| *offset < size)?;
+        host_id.checked_add(offset)
+    })
 }

@@ -32,7 +32,7 @@ pub fn compile_exec(spec: &ValidSpec<'_>, host: &Host, intent: &Intent) -> Resul
 }
 
 /// What a hook's process does: with `spec`, as the container's own process would; else with the runtime's rights.
-/// `enters` are the CLONE_NEW* bits of the namespaces that it enters. The first descriptor is its stdin, the second its stdout and stderr.
+/// `enters` are the CLONE_NEW* bits of the namespaces that it enters. The first three descriptors are its stdio.
 ///
 /// # Errors
 /// A string with a NUL.
@@ -46,6 +46,7 @@ pub fn compile_hook(
     let mut builder = Builder::new(host);
     let input = builder.descriptor(Descriptor::Given);
     let output = builder.descriptor(Descriptor::Given);
+    let error = builder.descriptor(Descriptor::Given);
     builder.push(Operation::DieWithRuntime { enabled: true });
     if enters & NamespaceKind::User.clone_flag() != 0 {
         builder.push(Operation::SetUser { uid: 0, gid: 0 });
@@ -55,7 +56,7 @@ pub fn compile_hook(
         builder.push(Operation::SetUndumpable {});
     }
     builder.push(Operation::NewSession {});
-    builder.push(Operation::ReplaceStdio { input, output });
+    builder.push(Operation::ReplaceStdio { input, output, error });
     if let Some(spec) = spec {
         compile_time_namespace(&mut builder, spec);
         enter_root(&mut builder, intent);
@@ -64,6 +65,9 @@ pub fn compile_hook(
     if let Some(spec) = spec {
         builder.push(Operation::SetCwd { path: &c_string("process.cwd", &spec.process.cwd)? });
         identity::compile(&mut builder, spec, has_user_namespace(spec), 0)?;
+    } else if !intent.bundle.is_empty() {
+        // As the other runtimes have it.
+        builder.push(Operation::SetCwd { path: &c_string("bundle", &intent.bundle)? });
     }
     let path = c_string("hooks", &hook.path)?;
     builder.push(Operation::FindExecutable { name: &path, search: c"" });

@@ -50,7 +50,14 @@ pub fn compile(
     builder.push(Operation::DropBounding { keep: capabilities(sets.bounding) });
     let cwd = c_string("process.cwd", &process.cwd)?;
     // An ordinary user's own map comes at the price of setgroups(2).
-    if !(own_user_namespace && choose_method(spec, builder.host) == Method::Own) {
+    let own_map = own_user_namespace && choose_method(spec, builder.host) == Method::Own;
+    // Podman's `--group-add keep-groups`: files of the caller's groups stay accessible, whatever they are called inside.
+    if spec.is_annotated("run.oci.keep_original_groups") {
+        if !process.user.additional_gids.is_empty() {
+            let left_out = "process.user.additionalGids: left out, as the annotation run.oci.keep_original_groups has it";
+            builder.warnings.push(left_out.to_string());
+        }
+    } else if !own_map && (!builder.host.groups_fixed || !process.user.additional_gids.is_empty()) {
         let groups: Vec<u8> = process.user.additional_gids.iter().flat_map(|gid| gid.to_le_bytes()).collect();
         builder.push(Operation::SetGroups { groups: Numbers(&groups) });
     }

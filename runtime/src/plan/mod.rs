@@ -13,6 +13,7 @@ mod identity;
 mod mount;
 mod mount_idmap;
 mod namespace;
+mod notify;
 #[cfg(test)]
 mod tests;
 #[cfg(test)]
@@ -22,7 +23,7 @@ use std::ffi::{CStr, CString};
 
 use pillbox_init::plan::{Header, Operation, Operations, Tree, Turn};
 use pillbox_init::wire::{Capabilities, Numbers, Reader, Strings};
-use rustix::fs::Mode;
+use rustix::fs::{FileType, Mode};
 use rustix::mount::{MountAttrFlags, MountPropagationFlags};
 
 use crate::error::{Error, Result};
@@ -44,6 +45,10 @@ pub struct Host {
     pub privileged: bool,
     /// Whether the container may start from the seed mount namespace.
     pub seed: bool,
+    /// Whether the runtime's own user namespace is not the first one: as there, devices cannot be made.
+    pub in_user_namespace: bool,
+    /// Whether nobody in the runtime's user namespace may set groups: user_namespaces(7), /proc/PID/setgroups.
+    pub groups_fixed: bool,
     /// The capabilities that the runtime could pass on, bit n for capability n.
     pub capabilities: u64,
     /// Whether a label is wanted of a security module that the kernel certainly does not have.
@@ -85,6 +90,8 @@ pub struct Intent {
     pub scratch_over: Vec<Layer>,
     /// More variables for the environment (`LISTEN_FDS`).
     pub environment: Vec<String>,
+    /// A folder of the host's with the container's socket for sd_notify(3), and where it belongs inside.
+    pub notify: Option<[String; 2]>,
 }
 
 /// A part of the host's file system, seen from a throwaway container at the same path.
@@ -117,6 +124,8 @@ pub enum Descriptor {
         nofollow: bool,
         /// Whose maps the owners on it go through.
         idmap: Option<MountIdmap>,
+        /// The device that must be there; where the host has another or none, a node is made for the container.
+        node: Option<DeviceNode>,
     },
     /// The listening socket that `start` connects to.
     Listener,
@@ -124,6 +133,18 @@ pub enum Descriptor {
     Given,
     /// A namespace that only init can join, by its path.
     Namespace(NamespaceKind, String),
+}
+
+/// A device node for a container that may not make it itself; ids are the host's.
+#[derive(Debug, Clone, PartialEq)]
+#[allow(missing_docs)] // mknod(2)'s words
+pub struct DeviceNode {
+    pub kind: FileType,
+    pub major: u32,
+    pub minor: u32,
+    pub mode: u32,
+    pub uid: u32,
+    pub gid: u32,
 }
 
 /// How the owners on a mount are mapped: mount_setattr(2), MOUNT_ATTR_IDMAP.
@@ -300,6 +321,7 @@ impl<'h> Builder<'h> {
                 optional,
                 nofollow: false,
                 idmap: None,
+                node: None,
             }))
         } else {
             Tree::Path { path, recursive, nofollow: false }
@@ -334,6 +356,7 @@ pub fn compile(spec: &ValidSpec<'_>, host: &Host, intent: &Intent) -> Result<Pla
     let namespaces = namespace::compile(spec)?;
     let mappings = namespace::compile_mappings(spec, &namespaces, host)?;
     let own_user_namespace = namespaces.makes(NamespaceKind::User) || namespaces.joins(NamespaceKind::User);
+    let in_user_namespace = own_user_namespace || host.in_user_namespace;
     // A new procfs or sysfs in a user namespace wants to see one already there, which the seed has not.
     // Overlays name their layers by paths, which the seed has not either.
     let from_seed = host.seed
@@ -354,7 +377,7 @@ pub fn compile(spec: &ValidSpec<'_>, host: &Host, intent: &Intent) -> Result<Pla
         builder.push(Operation::SendNetlinkSocket {});
     }
     let read_only_later =
-        compile_file_system(&mut builder, spec, &namespaces, from_seed, own_user_namespace, intent)?;
+        compile_file_system(&mut builder, spec, &namespaces, from_seed, in_user_namespace, intent)?;
     compile_surroundings(&mut builder, spec, read_only_later)?;
     compile_before_rights(&mut builder, spec, intent)?;
     identity::compile(&mut builder, spec, own_user_namespace, intent.preserve_fds)?;
@@ -455,6 +478,9 @@ fn compile_file_system(
 
     let read_only_later = mount::compile(builder, spec, namespaces, own_user_namespace, intent)?;
     device::compile(builder, spec, own_user_namespace)?;
+    if let Some([folder, target]) = &intent.notify {
+        notify::compile(builder, folder, target)?;
+    }
     let hooks = &spec.hooks;
     if !(hooks.prestart.is_empty() && hooks.create_runtime.is_empty() && hooks.create_container.is_empty()) {
         builder.push(Operation::ReportHooks {});
@@ -552,13 +578,13 @@ fn set_propagation(builder: &mut Builder<'_>, spec: &ValidSpec<'_>, propagation:
 /// The program's stdio: a terminal of its own, or what the caller gave.
 fn compile_console(builder: &mut Builder<'_>, spec: &ValidSpec<'_>, mount: bool) {
     let process = &spec.process;
-    let uid = process.user.uid;
+    let (uid, gid) = (process.user.uid, process.user.gid);
     if process.terminal {
         let (rows, columns) = process.console_size.as_ref().map_or((0, 0), |size| (size.height, size.width));
         let [rows, columns] = [rows, columns].map(|size| u16::try_from(size).unwrap_or(u16::MAX));
         builder.push(Operation::OpenConsole { rows, columns, uid, mount });
-    } else if uid != 0 {
-        builder.push(Operation::OwnStdio { uid });
+    } else if (uid, gid) != (0, 0) {
+        builder.push(Operation::OwnStdio { uid, gid });
     }
 }
 
@@ -620,6 +646,16 @@ const DEFAULT_PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/s
 
 fn compile_seccomp(builder: &mut Builder<'_>, spec: &ValidSpec<'_>) -> Result<()> {
     if let Some(profile) = &spec.seccomp {
+        const STRICT: &str = "run.oci.seccomp_fail_unknown_syscall";
+        let names = profile.syscalls.iter().flat_map(|syscall| syscall.names.iter());
+        if spec.is_annotated(STRICT)
+            && let Some(name) = names.into_iter().find(|name| !seccomp::knows(name))
+        {
+            return Err(Error::new(format!(
+                "linux.seccomp: {:?} is no system call of this machine's, and the annotation {STRICT} wants an error then",
+                &**name
+            )));
+        }
         let program = seccomp::compile(profile)?;
         builder.push(Operation::InstallSeccomp { flags: program.flags, program: &program.instructions });
     }

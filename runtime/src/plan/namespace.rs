@@ -94,7 +94,12 @@ pub fn compile(spec: &ValidSpec<'_>) -> Result<Namespaces> {
 
 /// Who can write the maps of the container's user namespace.
 pub fn choose_method(spec: &ValidSpec<'_>, host: &Host) -> Method {
-    let own = |map: &[IdMapping], id: u32| matches!(map, [one] if one.size == 1 && one.host_id == id);
+    let made = spec.namespace(NamespaceKind::User).is_some_and(|namespace| namespace.path.is_none());
+    let own = |map: &[IdMapping], id: u32| match map {
+        [] => made,
+        [one] => one.size == 1 && one.host_id == id,
+        _ => false,
+    };
     if host.privileged {
         Method::Privileged
     } else if own(&spec.uid_mappings, host.uid) && own(&spec.gid_mappings, host.gid) {
@@ -127,5 +132,11 @@ pub fn compile_mappings(
              map a range (linux.gidMappings) or leave them out",
         ));
     }
-    Ok(Some(Mappings { uid: spec.uid_mappings.to_vec(), gid: spec.gid_mappings.to_vec(), method }))
+    // Where nobody says anything, the caller is the container's root.
+    let map = |given: &[IdMapping], host_id| match given {
+        [] => vec![IdMapping { container_id: 0, host_id, size: 1 }],
+        given => given.to_vec(),
+    };
+    let (uid, gid) = (map(&spec.uid_mappings, host.uid), map(&spec.gid_mappings, host.gid));
+    Ok(Some(Mappings { uid, gid, method }))
 }

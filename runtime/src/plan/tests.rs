@@ -100,7 +100,7 @@ fn describe_plan(plan: &Plan) -> String {
     }
     for (index, descriptor) in descriptors.iter().enumerate() {
         line(&match descriptor {
-            Descriptor::Tree { path, recursive, field, procfs, optional, nofollow, idmap } => {
+            Descriptor::Tree { path, recursive, field, procfs, optional, nofollow, idmap, node } => {
                 let mut line = format!("descriptor {index}: {} for {field}", path.to_string_lossy());
                 for (word, is_set) in [
                     ("recursive", recursive),
@@ -108,6 +108,7 @@ fn describe_plan(plan: &Plan) -> String {
                     ("optional", optional),
                     ("nofollow", nofollow),
                     ("id-mapped", &idmap.is_some()),
+                    ("or made", &node.is_some()),
                 ] {
                     if *is_set {
                         line = format!("{line}, {word}");

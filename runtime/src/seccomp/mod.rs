@@ -105,6 +105,11 @@ pub(crate) fn kernel_knows_flag(flag: u32) -> bool {
     })
 }
 
+/// Whether this machine, or one of its 32-bit kin, has a system call of that name.
+pub fn knows(name: &str) -> bool {
+    names::numbers(name).is_some()
+}
+
 /// Compiles a profile. Fails on anything in it that the specification does not define, on contradictory rules and on
 /// a program that the kernel would not take; system calls and architectures that this machine lacks are skipped.
 pub fn compile(profile: &Seccomp<'_>) -> Result<Program> {

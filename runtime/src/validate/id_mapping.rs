@@ -23,8 +23,12 @@ pub(super) fn validate_user_namespace(
             None if !mappings.is_empty() => {
                 reject!("{field}: needs a user namespace: add \"user\" to linux.namespaces");
             }
-            Some(ValidNamespace { path: None, .. }) if mappings.is_empty() => {
-                reject!("{field}: missing: a new user namespace needs at least one mapping");
+            Some(ValidNamespace { path: None, .. })
+                if mappings.is_empty() && uid_mappings.len() != gid_mappings.len() =>
+            {
+                reject!(
+                    "{field}: missing: the other ids are mapped, and these need at least one mapping as well"
+                );
             }
             // containerd and CRI-O give the mappings of the namespace that is joined.
             _ => {}

@@ -31,10 +31,13 @@ fn namespaces_and_what_needs_them() {
             &[("/hostname", json!("h".repeat(65)))],
             &format!("hostname: {:?} has 65 bytes, more than the limit of 64", "h".repeat(65)),
         ),
-        (&[namespaces(&user)], "linux.uidMappings: missing: a new user namespace needs at least one mapping"),
+        (
+            &[namespaces(&user), ("/linux/gidMappings", map.clone())],
+            "linux.uidMappings: missing: the other ids are mapped, and these need at least one mapping as well",
+        ),
         (
             &[namespaces(&user), ("/linux/uidMappings", map.clone())],
-            "linux.gidMappings: missing: a new user namespace needs at least one mapping",
+            "linux.gidMappings: missing: the other ids are mapped, and these need at least one mapping as well",
         ),
         (
             &[("/linux/gidMappings", map.clone())],
@@ -279,7 +282,7 @@ fn resources() {
         ),
         (
             &resources(json!({"unified": {"../memory.max": "1"}})),
-            "linux.resources.unified: \"../memory.max\" is not a file of a cgroup such as \"memory.high\"",
+            "linux.resources.unified: the specified key has not the form CONTROLLER.VALUE `../memory.max`, such as memory.high",
         ),
     ]);
     assert_accepted(&[&resources(json!({

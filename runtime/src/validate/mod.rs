@@ -81,6 +81,11 @@ impl<'a> ValidSpec<'a> {
     pub fn namespace(&self, kind: NamespaceKind) -> Option<&ValidNamespace<'a>> {
         self.namespaces.iter().find(|namespace| namespace.kind == kind)
     }
+
+    /// Whether one of crun's annotations is there, with another value than "0".
+    pub fn is_annotated(&self, name: &str) -> bool {
+        self.annotations.iter().any(|(key, value)| &**key == name && &**value != "0")
+    }
 }
 
 /// Checks a whole configuration.
@@ -199,7 +204,7 @@ fn check<'a>(spec: &mut Spec<'a>, warnings: &mut Vec<String>) -> Result<Checked<
     linux::validate_cgroups_path(cgroups_path)?;
     namespace::validate_time_offsets(time_offsets, &namespaces)?;
     namespace::validate_net_devices(net_devices, &namespaces)?;
-    sysctl::validate_sysctl(sysctl, &namespaces)?;
+    sysctl::validate_sysctl(sysctl, &namespaces, domainname.as_deref())?;
     mount::validate_restricted_paths(format_args!("linux.maskedPaths"), masked_paths, &namespaces)?;
     mount::validate_restricted_paths(format_args!("linux.readonlyPaths"), readonly_paths, &namespaces)?;
     check_optional(format_args!("linux.mountLabel"), mount_label)?;

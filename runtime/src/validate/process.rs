@@ -247,17 +247,12 @@ fn validate_scheduler(scheduler: Option<&Scheduler<'_>>) -> Result<()> {
         _ => {}
     }
     let times = [("runtime", runtime), ("deadline", deadline), ("period", period)];
-    let [runtime, deadline, period] = times.map(|(_, time)| time.unwrap_or(0));
     if &**policy != "SCHED_DEADLINE" {
         if let Some((name, _)) = times.iter().find(|(_, time)| time.is_some_and(|time| time != 0)) {
             reject!("{field}.{name}: is for SCHED_DEADLINE, not for {policy}");
         }
-    } else if runtime == 0 || runtime > deadline || (period != 0 && deadline > period) {
-        // A period of 0 stands for the deadline.
-        reject!(
-            "{field}: runtime {runtime}, deadline {deadline}, period {period}: \
-             each must be at least the one before, and runtime above 0"
-        );
+    } else {
+        validate_deadline(times.map(|(_, time)| *time))?;
     }
     let known = [
         "SCHED_FLAG_RESET_ON_FORK",
@@ -269,6 +264,33 @@ fn validate_scheduler(scheduler: Option<&Scheduler<'_>>) -> Result<()> {
         "SCHED_FLAG_UTIL_CLAMP_MAX",
     ];
     check_names(format_args!("{field}.flags"), flags, &known)
+}
+
+/// What the kernel would refuse with no more than EINVAL: __checkparam_dl in kernel/sched/deadline.c.
+fn validate_deadline(times: [Option<u64>; 3]) -> Result<()> {
+    const POLICY: &str = "process.scheduler: sched_setattr: `SCHED_DEADLINE`";
+    // The kernel counts in units of 1024 ns, and keeps the highest bit for itself.
+    const LEAST: u64 = 1 << 10;
+    const MOST: u64 = i64::MAX as u64;
+    let [runtime, deadline, period] = times;
+    let Some(runtime) = runtime else { reject!("{POLICY} requires `runtime`, in nanoseconds") };
+    let Some(deadline) = deadline else { reject!("{POLICY} requires `deadline`, in nanoseconds") };
+    if runtime == 0 {
+        reject!("{POLICY} runtime must be greater than 0");
+    }
+    if !(LEAST..=MOST).contains(&runtime) {
+        reject!("{POLICY} runtime {runtime} must be between {LEAST} and {MOST} nanoseconds");
+    }
+    if runtime > deadline {
+        reject!("{POLICY} runtime {runtime} must be <= deadline {deadline}");
+    }
+    match period {
+        // A period of 0 stands for the deadline.
+        Some(period @ 1..) if deadline > period => {
+            reject!("{POLICY} deadline {deadline} must be <= period {period}");
+        }
+        _ => Ok(()),
+    }
 }
 
 fn validate_io_priority(io_priority: Option<&IoPriority<'_>>) -> Result<()> {

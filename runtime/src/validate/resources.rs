@@ -70,8 +70,7 @@ pub fn validate_resources(resources: &Resources<'_>) -> Result<()> {
         check_text(format_args!("linux.resources.unified.{file}"), value)?;
         if file.contains('/') || !file.contains('.') {
             reject!(
-                "linux.resources.unified: {:?} is not a file of a cgroup such as \"memory.high\"",
-                &**file
+                "linux.resources.unified: the specified key has not the form CONTROLLER.VALUE `{file}`, such as memory.high"
             );
         }
     }

@@ -41,6 +41,7 @@ pub fn sysctl_path(key: &str) -> String {
 pub(super) fn validate_sysctl(
     parameters: &Map<'_, Text<'_>>,
     namespaces: &[ValidNamespace<'_>],
+    domainname: Option<&str>,
 ) -> Result<()> {
     for (key, value) in parameters.iter() {
         check_text(format_args!("linux.sysctl"), key)?;
@@ -66,6 +67,13 @@ pub(super) fn validate_sysctl(
         }
         if path == "kernel/hostname" {
             reject!("linux.sysctl: {:?} has a field of its own: write hostname", &**key);
+        }
+        if let Some(name) = domainname.filter(|name| path == "kernel/domainname" && name != &&**value) {
+            reject!(
+                "linux.sysctl: {:?} is {:?}, but domainname is {name:?}: leave one out",
+                &**key,
+                &**value
+            );
         }
     }
     Ok(())

@@ -227,9 +227,31 @@ fn scheduler() {
             "process.scheduler.period: is for SCHED_DEADLINE, not for SCHED_RR",
         ),
         (
-            &scheduler(json!({"policy": "SCHED_DEADLINE", "runtime": 3, "deadline": 2})),
-            "process.scheduler: runtime 3, deadline 2, period 0: \
-             each must be at least the one before, and runtime above 0",
+            &scheduler(json!({"policy": "SCHED_DEADLINE", "deadline": 2000})),
+            "process.scheduler: sched_setattr: `SCHED_DEADLINE` requires `runtime`, in nanoseconds",
+        ),
+        (
+            &scheduler(json!({"policy": "SCHED_DEADLINE", "runtime": 2000})),
+            "process.scheduler: sched_setattr: `SCHED_DEADLINE` requires `deadline`, in nanoseconds",
+        ),
+        (
+            &scheduler(json!({"policy": "SCHED_DEADLINE", "runtime": 0, "deadline": 2000})),
+            "process.scheduler: sched_setattr: `SCHED_DEADLINE` runtime must be greater than 0",
+        ),
+        (
+            &scheduler(json!({"policy": "SCHED_DEADLINE", "runtime": 1023, "deadline": 2000})),
+            "process.scheduler: sched_setattr: `SCHED_DEADLINE` runtime 1023 must be between 1024 and \
+             9223372036854775807 nanoseconds",
+        ),
+        (
+            &scheduler(json!({"policy": "SCHED_DEADLINE", "runtime": 3000, "deadline": 2000})),
+            "process.scheduler: sched_setattr: `SCHED_DEADLINE` runtime 3000 must be <= deadline 2000",
+        ),
+        (
+            &scheduler(
+                json!({"policy": "SCHED_DEADLINE", "runtime": 2000, "deadline": 3000, "period": 2500}),
+            ),
+            "process.scheduler: sched_setattr: `SCHED_DEADLINE` deadline 3000 must be <= period 2500",
         ),
         (
             &scheduler(json!({"policy": "SCHED_OTHER", "flags": ["SCHED_FLAG_X"]})),
@@ -241,7 +263,7 @@ fn scheduler() {
     assert_accepted(&[
         &scheduler(json!({"policy": "SCHED_OTHER", "nice": -20, "priority": 0, "runtime": 0})),
         &scheduler(json!({"policy": "SCHED_FIFO", "priority": 99, "nice": 0})),
-        &scheduler(json!({"policy": "SCHED_DEADLINE", "runtime": 1, "deadline": 2, "period": 2,
+        &scheduler(json!({"policy": "SCHED_DEADLINE", "runtime": 1024, "deadline": 2000, "period": 2000,
             "flags": ["SCHED_FLAG_RECLAIM"]})),
     ]);
 }

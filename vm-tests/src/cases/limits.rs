@@ -72,7 +72,8 @@ fn memory_limits(guest: &Guest) -> Result<(), String> {
     let files = [("memory.max", "67108864"), ("memory.low", "33554432"), ("memory.swap.max", "33554432")];
     check(guest, json!({"memory": memory}), &files)?;
     let unlimited = json!({"memory": {"limit": -1, "swap": -1}});
-    check(guest, unlimited, &[("memory.max", "max"), ("memory.swap.max", "max")])
+    check(guest, unlimited, &[("memory.max", "max"), ("memory.swap.max", "max")])?;
+    check(guest, json!({"memory": {"swap": 0}}), &[("memory.swap.max", "0")])
 }
 
 fn memory_limit_kills(guest: &Guest) -> Result<(), String> {

@@ -1,0 +1,66 @@
+//! Descriptors of the caller's that the program gets.
+
+use std::os::fd::OwnedFd;
+
+use rustix::fs::{Dir, Mode, OFlags};
+
+use super::create::CreateOptions;
+use crate::error::{Context, Error, Result};
+use crate::sys;
+
+/// fs.nr_open can't be more.
+const DESCRIPTORS_MAX: u32 = i32::MAX as u32 - 3;
+
+/// What the program gets of the caller's.
+pub(super) struct PassedOn {
+    /// Descriptors, from 3 on.
+    pub count: u32,
+    /// The variables that tell of them.
+    pub environment: Vec<String>,
+    /// In the place of those between them that are not there: what init is lent must not lie among them.
+    pub gaps: Vec<OwnedFd>,
+}
+
+impl CreateOptions {
+    /// Has to come before anything is opened that stays open.
+    pub(super) fn passed_on(&self) -> Result<PassedOn> {
+        let (asked, listening) = (self.preserve_fds, self.listen_fds);
+        let count =
+            asked.checked_add(listening).filter(|count| *count <= DESCRIPTORS_MAX).ok_or_else(|| {
+                Error::new(format!("--preserve-fds {asked}, LISTEN_FDS={listening}: more than there can be"))
+            })?;
+        let mut passed_on = PassedOn { count: 0, environment: Vec::new(), gaps: Vec::new() };
+        if count > 0 {
+            passed_on.find(count).context(|| format!("--preserve-fds {asked}"))?;
+        }
+        if listening > 0 {
+            passed_on.environment.push(format!("LISTEN_FDS={listening}"));
+            passed_on.environment.push("LISTEN_PID=1".to_string());
+        }
+        Ok(passed_on)
+    }
+}
+
+impl PassedOn {
+    /// Callers ask for more than there are; those are left out.
+    fn find(&mut self, count: u32) -> rustix::io::Result<()> {
+        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+        let folder = rustix::fs::open(c"/proc/self/fd", flags, Mode::empty())?;
+        let mut last = 2;
+        for entry in Dir::new(folder)? {
+            let number = entry?.file_name().to_str().ok().and_then(|name| name.parse::<u32>().ok());
+            let Some(number) = number.filter(|number| (3..3 + count).contains(number)) else { continue };
+            if sys::inherited_descriptor(number).is_some() {
+                last = last.max(number);
+            }
+        }
+        self.count = last - 2;
+        for number in 3..last {
+            if sys::inherited_descriptor(number).is_none() {
+                let any = pillbox_init::sys::inherited_fd(last);
+                self.gaps.push(rustix::io::fcntl_dupfd_cloexec(any, number as i32)?);
+            }
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,44 @@
+//! Device nodes for containers in a user namespace, where mknod(2) is not theirs to call.
+
+use std::os::fd::{BorrowedFd, OwnedFd};
+
+use rustix::fs::{AtFlags, FileType, Gid, Mode, Uid, makedev};
+use rustix::io::Result;
+use rustix::mount::OpenTreeFlags;
+
+use crate::plan::DeviceNode;
+
+/// Whether `tree` is that device.
+pub fn is(tree: &OwnedFd, node: &DeviceNode) -> Result<bool> {
+    let status = rustix::fs::fstat(tree)?;
+    Ok(FileType::from_raw_mode(status.st_mode) == node.kind
+        && status.st_rdev as u64 == makedev(node.major, node.minor) as u64)
+}
+
+/// Makes the `index`th node in the state folder `folder`, and a detached mount of it. It has to keep its name until
+/// that is attached: see [`forget`].
+///
+/// # Errors
+/// `EPERM`: the runtime is in a user namespace itself.
+pub fn make(folder: BorrowedFd<'_>, index: u32, node: &DeviceNode) -> Result<OwnedFd> {
+    let DeviceNode { kind, major, minor, mode, uid, gid } = *node;
+    let name = &*name(index);
+    rustix::fs::mknodat(folder, name, kind, Mode::empty(), makedev(major, minor))?;
+    let (uid, gid) = (Some(Uid::from_raw(uid)), Some(Gid::from_raw(gid)));
+    rustix::fs::chownat(folder, name, uid, gid, AtFlags::SYMLINK_NOFOLLOW)?;
+    rustix::fs::chmodat(folder, name, Mode::from_raw_mode(mode), AtFlags::empty())?;
+    let flags = OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::OPEN_TREE_CLOEXEC;
+    rustix::mount::open_tree(folder, name, flags)
+}
+
+/// Removes the names of all nodes that were made; what is mounted of them stays.
+pub fn forget(folder: BorrowedFd<'_>) {
+    (0..)
+        .map(name)
+        .take_while(|name| rustix::fs::unlinkat(folder, &**name, AtFlags::empty()).is_ok())
+        .count();
+}
+
+fn name(index: u32) -> String {
+    format!("device.{index}")
+}

@@ -1,0 +1,32 @@
+//! The container's own socket for sd_notify(3): see [`crate::notify`].
+
+use pillbox_init::plan::{Operation, TargetRule};
+use rustix::mount::{MountAttrFlags, MountPropagationFlags};
+
+use super::{Builder, c_string};
+use crate::error::Result;
+use crate::notify::VARIABLE;
+
+/// Binds the folder with the socket.
+pub fn compile(builder: &mut Builder<'_>, folder: &str, target: &str) -> Result<()> {
+    let (folder, target) = (c_string(VARIABLE, folder)?, c_string(VARIABLE, target)?);
+    let none = MountAttrFlags::empty();
+    // Optional: it is opened once the container has a state folder.
+    let tree = builder.tree(&folder, false, VARIABLE, false, true);
+    builder.push(Operation::BindMount {
+        tree,
+        target: &target,
+        rule: TargetRule::Ordinary,
+        // A socket takes messages on a read-only mount as well.
+        set: MountAttrFlags::MOUNT_ATTR_RDONLY
+            | MountAttrFlags::MOUNT_ATTR_NOSUID
+            | MountAttrFlags::MOUNT_ATTR_NODEV
+            | MountAttrFlags::MOUNT_ATTR_NOEXEC,
+        clear: none,
+        recursive_set: none,
+        recursive_clear: none,
+        propagation: MountPropagationFlags::PRIVATE,
+        recursive_propagation: false,
+    });
+    Ok(())
+}
