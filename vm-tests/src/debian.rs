@@ -17,10 +17,52 @@ pub fn unpacked(package: &str) -> Result<PathBuf, String> {
             )
         });
     };
+    unpacked_version(&cache, package, &version)
+}
+
+/// The unpacked trees of `packages` and of all that they depend on but what `is_left_out` takes. Apt decides, as on a
+/// system that has nothing yet; none where there is no apt.
+pub fn closure(
+    packages: &[&str],
+    is_left_out: impl Fn(&str) -> bool,
+) -> Result<Option<Vec<PathBuf>>, String> {
+    let mut apt = Command::new("apt-get");
+    apt.args([
+        "-q",
+        "--simulate",
+        "--no-install-recommends",
+        "-o",
+        "Dir::State::status=/dev/null",
+        "install",
+    ]);
+    let output = match apt.args(packages).output() {
+        Err(e) if e.kind() == ErrorKind::NotFound => return Ok(None),
+        output => output.map_err(|e| format!("apt-get: {e}"))?,
+    };
+    if !output.status.success() {
+        let said = String::from_utf8_lossy(&output.stderr);
+        return Err(format!("apt-get install {}: {}", packages.join(" "), said.trim()));
+    }
+    let cache = cache()?;
+    let plan = String::from_utf8_lossy(&output.stdout);
+    let wanted = plan.lines().filter_map(to_install).filter(|(package, _)| !is_left_out(package));
+    wanted
+        .map(|(package, version)| unpacked_version(&cache, package, version))
+        .collect::<Result<_, _>>()
+        .map(Some)
+}
+
+/// `Inst PACKAGE (VERSION ORIGIN [ARCHITECTURE])` in apt-get's simulation, as package and version.
+fn to_install(line: &str) -> Option<(&str, &str)> {
+    let (package, rest) = line.strip_prefix("Inst ")?.split_once(" (")?;
+    Some((package, rest.split(' ').next()?))
+}
+
+fn unpacked_version(cache: &Path, package: &str, version: &str) -> Result<PathBuf, String> {
     let tree = cache.join(format!("{package}_{version}"));
     if !tree.exists() {
         let partial = cache.join(format!(".{package}.{}", std::process::id()));
-        let result = download(package, &version, &partial).and_then(|unpacked| {
+        let result = download(package, version, &partial).and_then(|unpacked| {
             // Another run may have put the same tree there meanwhile.
             fs::rename(unpacked, &tree).or_else(|e| if tree.exists() { Ok(()) } else { Err(e.to_string()) })
         });
@@ -106,4 +148,16 @@ fn run(command: &mut Command) -> Result<(), String> {
         return Ok(());
     }
     Err(format!("{name}: {}: {}", output.status, String::from_utf8_lossy(&output.stderr).trim()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::to_install;
+
+    #[test]
+    fn what_apt_would_install_is_read() {
+        let line = "Inst libc6 (2.36-9+deb12u13 Debian:12.12/oldstable [amd64]) []";
+        assert_eq!(to_install(line), Some(("libc6", "2.36-9+deb12u13")));
+        assert_eq!(to_install("Conf libc6 (2.36-9+deb12u13 Debian:12.12/oldstable [amd64])"), None);
+    }
 }
