@@ -36,7 +36,7 @@ const SHOWN: &[(&str, &str)] = &[
     ("ControlGroup", CGROUP),
     ("MemoryMax", "67108864"),
     ("MemorySwapMax", "33554432"),
-    ("CPUWeight", "170"),
+    ("CPUWeight", "174"),
     ("CPUQuotaPerSecUSec", "500ms"),
     ("TasksMax", "31"),
 ];
@@ -44,7 +44,7 @@ const SHOWN: &[(&str, &str)] = &[
 const FILES: &[(&str, &str)] = &[
     ("memory.max", "67108864"),
     ("memory.swap.max", "33554432"),
-    ("cpu.weight", "170"),
+    ("cpu.weight", "174"),
     ("cpu.max", "50000 100000"),
     ("pids.max", "31"),
 ];
