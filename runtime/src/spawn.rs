@@ -121,6 +121,8 @@ pub struct Init {
     channel: OwnedFd,
     /// The master of the container's terminal, once init has sent it.
     pub console: Option<OwnedFd>,
+    /// Whether it has cloned itself, and waits before all else to be brought up.
+    pub forked: bool,
 }
 
 /// Why there is no init.
@@ -185,7 +187,7 @@ pub fn spawn(
         .map_err(|(step, errno)| word_child_failure(step, errno, child.namespaces))?;
     // Init's end must be init's alone: a message that never comes is then an end of file.
     drop(theirs);
-    let mut init = Init { pid: spawned.pid, process: spawned.pidfd, channel, console: None };
+    let mut init = Init { pid: spawned.pid, process: spawned.pidfd, channel, console: None, forked: false };
     if entry.fork.is_some() {
         init.follow_fork(&entry)?;
     }
@@ -291,7 +293,8 @@ impl Init {
         self.pid = pid.ok_or_else(|| Error::new("init cloned itself into nothing"))?;
         self.process =
             rustix::process::pidfd_open(self.pid, PidfdFlags::empty()).context(|| "open init's pidfd")?;
-        self.answer(Turn::Fork)
+        self.forked = true;
+        Ok(())
     }
 
     /// The runtime's part of the set-up, then init's, until init says that it is ready.
@@ -299,6 +302,9 @@ impl Init {
     /// # Errors
     /// What failed in init, in words; init is gone then.
     pub fn bring_up(&mut self, plan: &Plan, at_hooks: &mut dyn FnMut(&Init) -> Result<()>) -> Result<()> {
+        if self.forked {
+            self.answer(Turn::Fork)?;
+        }
         if let Some(value) = plan.oom_score_adj {
             let path = format!("/proc/{}/oom_score_adj", self.pid.as_raw_nonzero());
             std::fs::write(&path, value.to_string())

@@ -72,7 +72,7 @@ impl Systemd {
     }
 
     /// Moves a process.
-    pub fn attach(&mut self, _: &str, _: u32) -> Result<()> {
+    pub fn attach(&mut self, _: &str, _: &str, _: u32) -> Result<()> {
         match self.never {}
     }
 

@@ -319,7 +319,9 @@ fn create_hooks(spec: &ValidSpec<'_>, init: &Init, record: &Record, cgroup: Opti
         return Ok(());
     }
     let enter = Some((init.duplicate()?, namespace_flags(spec)));
-    hooks::run(&spec.hooks.create_container, record, &Place { enter, cgroup, ..outside("createContainer") })
+    let unit = record.systemd_unit.as_deref();
+    let place = Place { enter, cgroup, unit, ..outside("createContainer") };
+    hooks::run(&spec.hooks.create_container, record, &place)
 }
 
 fn has_later_hooks(spec: &ValidSpec<'_>) -> bool {

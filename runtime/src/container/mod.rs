@@ -24,6 +24,7 @@ pub use foreground::run;
 pub use freeze::{pause, resume};
 pub use kill::{Target, kill, kill_matching};
 pub use processes::pids;
+pub(crate) use scope::spawn_into;
 pub use start::start;
 pub use update::update;
 pub use wait::wait;

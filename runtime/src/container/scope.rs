@@ -5,7 +5,7 @@ use crate::cgroup::systemd::{Manager, Systemd, Unit, compile_properties};
 use crate::cgroup::{Cgroup, CgroupPath, FileWrite, Hierarchy};
 use crate::error::{Error, Result};
 use crate::plan::Plan;
-use crate::spawn::{self, Init, SpawnError};
+use crate::spawn::{self, Init, Opened, SpawnError};
 
 /// A unit that stands; dropping it ends the process that holds it, not the unit.
 pub(super) struct Scope {
@@ -36,7 +36,7 @@ impl Scope {
         let systemd = Systemd::connect(Manager::of_caller())?;
         let holder = if unit.is_slice() { None } else { Some(spawn_holder()?) };
         let mut scope = Scope { holder, systemd, name: unit.name.clone() };
-        let process = scope.holder.as_ref().map(|holder| holder.pid.as_raw_nonzero().get().cast_unsigned());
+        let process = scope.holder.as_ref().map(number);
         scope.systemd.start(unit, &compile_properties(unit, process, limits, &prepared.annotations)?)?;
         let opened = open(unit, hierarchy, path).and_then(|cgroup| {
             cgroup.enable_controllers(hierarchy, limits)?;
@@ -61,7 +61,7 @@ impl Scope {
 
     /// Has systemd move init in, for a user who may not start it there: it waits for its id maps and has done nothing.
     pub(super) fn attach(&mut self, init: &Init) -> Result<()> {
-        self.systemd.attach(&self.name, init.pid.as_raw_nonzero().get().cast_unsigned())
+        self.systemd.attach(&self.name, "", number(init))
     }
 
     fn end_holder(&mut self) {
@@ -101,6 +101,36 @@ fn spawn_holder() -> Result<Init> {
             Err(error.context("the process that holds the scope"))
         }
     }
+}
+
+fn number(init: &Init) -> u32 {
+    init.pid.as_raw_nonzero().get().cast_unsigned()
+}
+
+/// Spawns a process into a container's cgroup. Where the caller may not, it begins in the caller's own, and systemd
+/// moves it into the unit, or the cgroup `/below` there, before it does anything.
+///
+/// # Errors
+/// As those of [`spawn::spawn`]; systemd refuses, or there is no unit.
+pub(crate) fn spawn_into(
+    plan: &Plan,
+    opened: &Opened,
+    cgroup: Option<&Cgroup>,
+    unit: Option<&str>,
+    below: &str,
+) -> std::result::Result<Init, SpawnError> {
+    let (unit, error) = match (unit, spawn::spawn(plan, opened, None, None, cgroup)) {
+        (Some(unit), Err(SpawnError::Cgroup(error))) => (unit, error),
+        (_, spawned) => return spawned,
+    };
+    let init = spawn::spawn(plan, opened, None, None, None)?;
+    let moved = match init.forked {
+        true => Systemd::connect(Manager::of_caller())
+            .and_then(|mut systemd| systemd.attach(unit, below, number(&init))),
+        false => Err(error),
+    };
+    moved.inspect_err(|_| init.kill())?;
+    Ok(init)
 }
 
 fn open(unit: &Unit, hierarchy: &Hierarchy, path: &CgroupPath) -> Result<Cgroup> {

@@ -1,6 +1,8 @@
 //! Containers of an ordinary user as scopes of their own systemd, within what the system has delegated to it.
 
 use std::fs;
+use std::os::unix::fs::chown;
+use std::path::Path;
 
 use serde_json::json;
 
@@ -8,10 +10,12 @@ use super::config::Config;
 use super::expectation::{contains, equal};
 use super::unit::{cgroup_of, has_files, is_gone, shows, systemctl};
 use super::{Case, Guest, Manager, Need};
+use crate::systemd::USER;
 
 pub const CASES: &[Case] = &[
     of_user("user_scope", from_outside).needs(&[Need::Controller("memory")]),
     of_user("user_scope_from_within", from_within).needs(&[Need::Controller("memory")]),
+    of_user("user_scope_hooks", hooks),
     of_user("user_scope_not_delegated", not_delegated),
     of_user("user_scope_foreground", run_output),
 ];
@@ -69,10 +73,10 @@ fn from_outside(guest: &Guest) -> Result<(), String> {
         .exec(&["cat", "/proc/self/cgroup"])?
         .exits(0)
         .and_then(|cat| equal("cgroup of exec's process", cat.stdout, "0::/\n"))?;
-    container.call(&["update", "--memory", "134217728", "--pids-limit", "40"])?.exits(0)?;
+    container.call(&["update", "--memory", "83886080", "--pids-limit", "40"])?.exits(0)?;
     systemctl(guest, &["daemon-reload"])?;
-    shows(guest, &container.unit(), &[("MemoryMax", "134217728"), ("TasksMax", "40")])?;
-    has_files(&container, &[("memory.max", "134217728"), ("pids.max", "40")])?;
+    shows(guest, &container.unit(), &[("MemoryMax", "83886080"), ("TasksMax", "40")])?;
+    has_files(&container, &[("memory.max", "83886080"), ("pids.max", "40")])?;
     container.call(&["pause"])?.exits(0)?;
     equal("status", &container.state()?["status"], "paused")?;
     container.call(&["resume"])?.exits(0)?;
@@ -97,6 +101,27 @@ fn from_within(guest: &Guest) -> Result<(), String> {
     shows(guest, &container.unit(), SHOWN)?;
     has_files(&container, FILES)?;
     container.call(&["start"])?.exits(0)?;
+    container.remove()?;
+    is_gone(guest, &container)
+}
+
+/// Those that run in the container's cgroup get there although the caller may not clone into it.
+fn hooks(guest: &Guest) -> Result<(), String> {
+    let container = guest.container("hooked", Config::new(&["sleep", "100"]))?;
+    let log = container.bundle.join("rootfs/data/log");
+    fs::write(&log, "").and_then(|()| chown(&log, Some(USER), Some(USER))).map_err(|e| e.to_string())?;
+    let hook = |path: &Path| {
+        let script = format!("cat /proc/self/cgroup >>{}", path.display());
+        json!([{"path": "/bin/busybox", "args": ["sh", "-c", script]}])
+    };
+    let config = Config::new(&["sleep", "100"]).of_user().writable();
+    let config = config.set("/hooks/createContainer", hook(&log));
+    let config = config.set("/hooks/startContainer", hook(Path::new("/data/log")));
+    fs::write(container.bundle.join("config.json"), config.text(":vm:hooked")).map_err(|e| e.to_string())?;
+    container.launch()?;
+    let seen = fs::read_to_string(&log).map_err(|e| e.to_string())?;
+    // The root of the cgroup namespace that they are in by then is the scope.
+    equal("the hooks' cgroups", seen.as_str(), "0::/\n0::/\n")?;
     container.remove()?;
     is_gone(guest, &container)
 }
