@@ -87,7 +87,13 @@ pub fn clear(before: &Snapshot, states: &[PathBuf], case: &str, reap: fn()) {
         let _ = pid.map(|pid| kill_process(pid, Signal::KILL));
     }
     for mount in now.mounts_beyond(before).iter().rev() {
-        let _ = mount.split(' ').nth(1).map(|place| unmount(place, UnmountFlags::DETACH));
+        let place = place_of(mount);
+        let count =
+            |snapshot: &Snapshot| snapshot.mounts.iter().filter(|mount| place_of(mount) == place).count();
+        // One that only looks different now is the guest's own.
+        if count(&now) > count(before) {
+            let _ = unmount(place, UnmountFlags::DETACH);
+        }
     }
     for state in now.containers.difference(&before.containers) {
         let _ = fs::remove_dir_all(state);
@@ -133,6 +139,10 @@ fn processes() -> BTreeSet<String> {
 fn mounts() -> Vec<String> {
     let table = fs::read_to_string("/proc/self/mountinfo").unwrap_or_default();
     table.lines().filter_map(|line| Some(line.splitn(4, ' ').nth(3)?.to_owned())).collect()
+}
+
+fn place_of(mount: &str) -> &str {
+    mount.split(' ').nth(1).unwrap_or_default()
 }
 
 /// What is in the runtime's state folder; names with a dot are its own.

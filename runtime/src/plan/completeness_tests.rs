@@ -343,7 +343,8 @@ fn check_mount(decoded: &Decoded<'_>, index: usize, mount: &Value, place: usize)
             copy_up,
             ..
         } => {
-            assert!(!is_bind && !(string(kind) == "cgroup2" && decoded.shows_hierarchy()), "{field}");
+            assert!(!is_bind, "{field}");
+            assert!(string(kind) != "cgroup2" || !decoded.shows_hierarchy(), "{field}");
             assert_eq!(string(target), destination, "{field}");
             assert_eq!(string(kind), text(&mount["type"]).replace("cgroup", "cgroup2"), "{field}");
             assert_eq!(Some(string(source).as_str()), mount["source"].as_str(), "{field}");
