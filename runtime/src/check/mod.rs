@@ -54,10 +54,16 @@ pub struct Finding {
 
 impl Finding {
     fn yes(what: impl Into<Cow<'static, str>>, detail: impl Into<Cow<'static, str>>) -> Finding {
+        Finding::new(what.into(), detail.into())
+    }
+
+    // Not inlined, nor is `lack`: there are dozens of callers, and a finding is large.
+    #[inline(never)]
+    fn new(what: Cow<'static, str>, detail: Cow<'static, str>) -> Finding {
         Finding {
-            what: what.into(),
+            what,
             available: Availability::Yes,
-            detail: detail.into(),
+            detail,
             consequence: "".into(),
             remedy: "".into(),
             required: false,
@@ -66,12 +72,20 @@ impl Finding {
 
     /// Turns it into a lack; `consequence` and `remedy` are sentences.
     fn lacking(
-        self,
+        mut self,
         available: Availability,
         consequence: impl Into<Cow<'static, str>>,
         remedy: impl Into<Cow<'static, str>>,
     ) -> Finding {
-        Finding { available, consequence: consequence.into(), remedy: remedy.into(), ..self }
+        self.lack(available, consequence.into(), remedy.into());
+        self
+    }
+
+    #[inline(never)]
+    fn lack(&mut self, available: Availability, consequence: Cow<'static, str>, remedy: Cow<'static, str>) {
+        self.available = available;
+        self.consequence = consequence;
+        self.remedy = remedy;
     }
 
     fn required(self) -> Finding {
