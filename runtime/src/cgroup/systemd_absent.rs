@@ -87,6 +87,7 @@ pub fn compile_properties<A: ?Sized>(
     unit: &Unit,
     _: Option<u32>,
     _: &[FileWrite<'_>],
+    _: Option<&[(String, &str)]>,
     _: &A,
 ) -> Result<Vec<Infallible>> {
     match unit.never {}

@@ -243,7 +243,7 @@ pub(super) fn set_up(
 fn make_cgroup(prepared: &Prepared<'_>, directory: &StateDirectory) -> Result<Option<Cgroup>> {
     let Some((hierarchy, path)) = &prepared.cgroup else { return Ok(None) };
     let limits = prepared.limits()?;
-    directory.note_cgroup(path)?;
+    directory.note_cgroup(path, false)?;
     let control = device_control(prepared);
     let cgroup = match Cgroup::create(hierarchy, path, &limits) {
         Ok(cgroup) => cgroup,
@@ -268,7 +268,7 @@ fn make_cgroup(prepared: &Prepared<'_>, directory: &StateDirectory) -> Result<Op
 fn make_unit(prepared: &Prepared<'_>, unit: &Unit, directory: &StateDirectory) -> Result<(Scope, Cgroup)> {
     let (hierarchy, path) = prepared.cgroup.as_ref().ok_or_else(|| Error::new("no cgroup"))?;
     let limits = prepared.limits()?;
-    directory.note_cgroup(path)?;
+    directory.note_cgroup(path, true)?;
     let (scope, cgroup) = Scope::create(prepared, unit, hierarchy, path, &limits)?;
     let filled = cgroup
         .apply(&scope.make_room(&limits))
@@ -278,7 +278,7 @@ fn make_unit(prepared: &Prepared<'_>, unit: &Unit, directory: &StateDirectory) -
         Err(error) => {
             drop(scope);
             // The first error is the one to report.
-            let _ = cgroup.remove().and_then(|()| scope::stop(&unit.name));
+            let _ = scope::remove(Some(&cgroup), Some(&unit.name));
             Err(error)
         }
     }
@@ -364,14 +364,9 @@ impl Drop for Undo {
         if let Some(init) = self.init.take() {
             init.kill();
         }
-        let cgroup_gone = match self.cgroup.take() {
-            Some(cgroup) => cgroup.kill().and_then(|()| cgroup.remove()).is_ok(),
-            None => true,
-        };
-        if let Some(unit) = self.unit.take() {
-            let _ = scope::stop(&unit);
-        }
-        if let (true, Some(directory)) = (cgroup_gone, self.directory.take()) {
+        let killed = self.cgroup.as_ref().map_or(Ok(()), Cgroup::kill);
+        let removed = killed.and_then(|()| scope::remove(self.cgroup.as_ref(), self.unit.as_deref()));
+        if let (Ok(()), Some(directory)) = (removed, self.directory.take()) {
             let _ = directory.remove();
         }
     }

@@ -162,15 +162,12 @@ fn clean_up(created: Created, keep: bool) -> Result<()> {
         if cgroup.is_populated()? {
             cgroup.kill()?;
         }
-        if !keep {
-            cgroup.remove()?;
-        }
     }
     if keep {
         return Ok(());
     }
-    directory.remove()?;
-    record.systemd_unit.as_deref().map_or(Ok(()), scope::stop)
+    scope::remove(cgroup.as_ref(), record.systemd_unit.as_deref())?;
+    directory.remove()
 }
 
 /// The signals that a foreground container gets in the runtime's stead.

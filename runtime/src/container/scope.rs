@@ -1,11 +1,16 @@
 //! A container's cgroup by way of systemd: the unit, and the process that holds a scope until init is in it.
 
+use std::time::Duration;
+
 use super::bundle::Prepared;
 use crate::cgroup::systemd::{Manager, Systemd, Unit, compile_properties};
-use crate::cgroup::{Cgroup, CgroupPath, FileWrite, Hierarchy};
+use crate::cgroup::{Cgroup, CgroupPath, FileWrite, Hierarchy, device_allow};
 use crate::error::{Error, Result};
 use crate::plan::Plan;
 use crate::spawn::{self, Init, Opened, SpawnError};
+
+/// How long systemd may take to see that a scope has ended, when nobody can tell it.
+const NOTICE: Duration = Duration::from_secs(1);
 
 /// A unit that stands; dropping it ends the process that holds it, not the unit.
 pub(super) struct Scope {
@@ -37,7 +42,14 @@ impl Scope {
         let holder = if unit.is_slice() { None } else { Some(spawn_holder()?) };
         let mut scope = Scope { holder, systemd, name: unit.name.clone() };
         let process = scope.holder.as_ref().map(number);
-        scope.systemd.start(unit, &compile_properties(unit, process, limits, &prepared.annotations)?)?;
+        // An ordinary user's systemd may not filter either.
+        let devices = match prepared.is_privileged() {
+            true => device_allow(&prepared.spec().resources.devices)?,
+            false => None,
+        };
+        let annotations = &prepared.annotations;
+        let properties = compile_properties(unit, process, limits, devices.as_deref(), annotations)?;
+        scope.systemd.start(unit, &properties)?;
         let opened = open(unit, hierarchy, path).and_then(|cgroup| {
             cgroup.enable_controllers(hierarchy, limits)?;
             Ok(cgroup)
@@ -143,13 +155,22 @@ fn open(unit: &Unit, hierarchy: &Hierarchy, path: &CgroupPath) -> Result<Cgroup>
     })
 }
 
-/// Ends a unit whose processes are gone.
+/// Removes the cgroup of a container whose processes are gone or going, and with it its unit.
+///
+/// Systemd comes first: of a cgroup that vanishes before it has looked it never learns that nobody is in there, and the
+/// unit stays.
 ///
 /// # Errors
-/// A slice stays; a scope without processes ends by itself, whoever can be reached.
-pub(super) fn stop(unit: &str) -> Result<()> {
-    let stopped = Systemd::connect(Manager::of_caller()).and_then(|mut systemd| systemd.stop(unit));
-    if unit.ends_with(".slice") { stopped } else { Ok(()) }
+/// As those of [`Cgroup::remove`]; a slice whose systemd cannot be reached stays. A scope ends by itself.
+pub(super) fn remove(cgroup: Option<&Cgroup>, unit: Option<&str>) -> Result<()> {
+    if let Some(unit) = unit {
+        match Systemd::connect(Manager::of_caller()).and_then(|mut systemd| systemd.stop(unit)) {
+            Err(error) if unit.ends_with(".slice") => return Err(error),
+            Err(_) => cgroup.into_iter().for_each(|cgroup| cgroup.await_removal(NOTICE)),
+            Ok(()) => {}
+        }
+    }
+    cgroup.map_or(Ok(()), Cgroup::remove)
 }
 
 #[cfg(test)]
