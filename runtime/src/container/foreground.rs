@@ -158,10 +158,10 @@ fn reap(process: &OwnedFd) -> Result<u8> {
 /// Processes that outlived the program (without a pid namespace they can), the cgroup, the state.
 fn clean_up(created: Created, keep: bool) -> Result<()> {
     let Created { directory, cgroup, record, .. } = created;
-    if let Some(cgroup) = &cgroup {
-        if cgroup.is_populated()? {
-            cgroup.kill()?;
-        }
+    if let Some(cgroup) = &cgroup
+        && cgroup.is_populated()?
+    {
+        cgroup.kill()?;
     }
     if keep {
         return Ok(());
