@@ -345,10 +345,9 @@ fn stopped_by_systemd(guest: &Guest) -> Result<(), String> {
 }
 
 fn name_taken(guest: &Guest) -> Result<(), String> {
-    let place = json!(":vm:first");
     let first = guest.container("first", sleeping())?;
     first.launch()?;
-    let second = guest.container("second", sleeping().set("/linux/cgroupsPath", place))?;
+    let second = guest.container("second", sleeping().set("/linux/cgroupsPath", json!(":vm:first")))?;
     let failed = guest.finish(second.start_create()?)?.fails()?;
     contains("stderr", &failed.stderr, "vm-first.scope")?;
     second.call(&["state"])?.fails()?;
