@@ -3,7 +3,7 @@
 use core::ffi::CStr;
 
 use heapless::Vec;
-use pillbox_init::plan::{Header, Operation, Operations, Tree, Turn};
+use pillbox_init::plan::{Header, NEVER_OPEN, Operation, Operations, Tree, Turn};
 use pillbox_init::report::{MESSAGE_MAX, Report, Stage};
 use pillbox_init::sys;
 use pillbox_init::wire::Reader;
@@ -142,6 +142,11 @@ impl<'p> Init<'p> {
                 mount::set_attributes(self, target, set, propagation, recursive)?;
             }
             Operation::Remount { .. } => mount::remount(self, operation)?,
+            Operation::EnterRootCover {} => {
+                let cover = root::open(self.root()?, c"..")?;
+                rustix::process::fchdir(&cover)?;
+                self.root = Some(cover);
+            }
             Operation::CopySymlink { path, target } => device::copy_symlink(self.root()?, path, target)?,
             Operation::MakeNode { .. } => device::make_node(self.root()?, operation)?,
             Operation::MakeSymlink { path, target, replace } => {
@@ -180,6 +185,8 @@ impl<'p> Init<'p> {
             Operation::ReadHome { uid } => exec::read_home(self, uid)?,
             Operation::FindExecutable { name, search } => exec::find_executable(self, name, search)?,
             Operation::Ready {} => {
+                // Whoever waits has nothing open that it no longer needs.
+                (self.root, self.mount) = (None, mount::State::default());
                 self.report(Report::Ready, None)?;
             }
             Operation::ReportHooks {} => self.report(Report::AtHooks, None)?,
@@ -191,7 +198,11 @@ impl<'p> Init<'p> {
             }
             Operation::EnterRoot {} => self.root = Some(mount::open_root()?),
             Operation::AwaitStart { listener } => self.await_start(listener)?,
-            Operation::KeepDescriptors { count } => sys::close_on_exec_from(count.saturating_add(3))?,
+            Operation::TakeWord {} => self.take_word()?,
+            Operation::KeepDescriptors { count, listener } => {
+                self.close_descriptors(listener);
+                sys::close_on_exec_from(count.saturating_add(3))?;
+            }
             Operation::Exec { arguments, environment } => exec::exec(self, arguments, environment)?,
             Operation::JoinNamespace { namespace, flag } => sys::setns(self.descriptor(namespace)?, flag)?,
             Operation::WriteTimeOffsets { offsets } => attribute::write_time_offsets(self, offsets)?,
@@ -272,9 +283,24 @@ impl<'p> Init<'p> {
     fn await_runtime(&self, turn: Turn) -> Result<(), Errno> {
         let channel = self.channel();
         let mut answer = [0u8; 1];
-        let (_, length) = rustix::net::recv(channel, &mut answer, RecvFlags::empty())?;
+        let flags = if turn == Turn::Record { RecvFlags::PEEK } else { RecvFlags::empty() };
+        let (_, length) = rustix::net::recv(channel, &mut answer, flags)?;
         // End of file: the runtime is gone, and nobody knows of this container.
         if length == 1 && answer[0] == turn as u8 { Ok(()) } else { sys::exit(NOT_STARTED) }
+    }
+
+    fn take_word(&self) -> Result<(), Errno> {
+        rustix::net::recv(self.channel(), &mut [0u8; 1], RecvFlags::empty()).map(drop)
+    }
+
+    /// Closes what the runtime opened for operations that lie behind: a program's limits count it, and trees of the
+    /// host are not for a process that waits in a container.
+    fn close_descriptors(&self, listener: u32) {
+        for (index, number) in (0..).zip(self.header.descriptors.iter()) {
+            if index != listener && number != NEVER_OPEN {
+                sys::close_inherited(number);
+            }
+        }
     }
 
     fn send_netlink_socket(&self) -> Result<(), Errno> {
@@ -300,7 +326,7 @@ impl<'p> Init<'p> {
                 connection => connection?,
             };
             let mut byte = [0u8; 1];
-            if let Ok((_, 1)) = rustix::net::recv(&connection, &mut byte, RecvFlags::empty()) {
+            if let Ok((_, 1)) = rustix::net::recv(&connection, &mut byte, RecvFlags::PEEK) {
                 self.channel = Channel::Starter(connection);
                 return Ok(());
             }

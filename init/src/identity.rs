@@ -3,12 +3,15 @@
 use core::ffi::CStr;
 
 use heapless::Vec;
+use pillbox_init::report::Stage;
 use pillbox_init::sys;
 use pillbox_init::wire::{Capabilities, Numbers};
 use rustix::fs::FileType;
 use rustix::io::Errno;
 use rustix::process::{DumpableBehavior, Gid, Signal, Uid};
-use rustix::thread::{CapabilitySet, CapabilitySets};
+use rustix::thread::{CapabilitiesSecureBits, CapabilitySet, CapabilitySets};
+
+use crate::execute::{At, Failure};
 
 /// The kernel's NGROUPS_MAX is 65,536; callers send a handful.
 const GROUPS_MAX: usize = 1024;
@@ -37,9 +40,13 @@ pub fn set_groups(groups: Numbers<'_>) -> Result<(), Errno> {
     rustix::thread::set_thread_groups(&ids)
 }
 
-/// Permitted capabilities are kept over the change, for `set_capabilities` to choose from.
+/// Permitted capabilities are kept over the change, for `set_capabilities` to choose from. What the caller's securebits
+/// are is no matter of the container's: where init may, it sets them all anew.
 pub fn set_user(uid: u32, gid: u32) -> Result<(), Errno> {
-    rustix::thread::set_keep_capabilities(true)?;
+    match rustix::thread::set_capabilities_secure_bits(CapabilitiesSecureBits::KEEP_CAPS) {
+        Err(Errno::PERM) => rustix::thread::set_keep_capabilities(true)?,
+        result => result?,
+    }
     let (uid, gid) = (Uid::from_raw(uid), Gid::from_raw(gid));
     rustix::thread::set_thread_res_gid(gid, gid, gid)?;
     rustix::thread::set_thread_res_uid(uid, uid, uid)
@@ -63,13 +70,14 @@ pub fn drop_bounding(keep: Capabilities) -> Result<(), Errno> {
     Ok(())
 }
 
-/// What cannot be granted has been left out by the runtime, so whatever differs afterwards is an error.
+/// What cannot be granted has been left out by the runtime, so whatever differs afterwards is an error. Securebits that
+/// are left would decide what the program's capabilities are after its own exec and setuid.
 pub fn set_capabilities(
     effective: Capabilities,
     permitted: Capabilities,
     inheritable: Capabilities,
     ambient: Capabilities,
-) -> Result<(), Errno> {
+) -> Result<(), Failure> {
     let wanted = CapabilitySets {
         effective: CapabilitySet::from_bits_retain(effective.0),
         permitted: CapabilitySet::from_bits_retain(permitted.0),
@@ -84,7 +92,12 @@ pub fn set_capabilities(
             true,
         )?;
     }
-    if rustix::thread::capabilities(None)? == wanted { Ok(()) } else { Err(Errno::PERM) }
+    if rustix::thread::capabilities(None)? == wanted && rustix::thread::capabilities_secure_bits()?.is_empty()
+    {
+        Ok(())
+    } else {
+        Err(Errno::PERM).at(Stage::Verify)
+    }
 }
 
 /// A pipe that the caller made belongs to its user; a program that opens /dev/stdout anew needs it to be its own.

@@ -252,8 +252,10 @@ pub fn mount_with_data(init: &mut Init<'_>, operation: Operation<'_>) -> Result<
     let mounted = rustix::mount::mount(source, c".", kind, MountFlags::empty(), data).at(Stage::Create);
     rustix::process::fchdir(init.root()?)?;
     mounted?;
-    let Operation::MountWithData { target, .. } = operation else { return Err(Errno::INVAL.into()) };
-    set_attributes(init, target, attributes, propagation, false)
+    // The path is not resolved again, it may lead elsewhere by now: `..` of a root is that root, with what is mounted
+    // on it.
+    let mount = root::open(&target, c"..").at(Stage::Verify)?;
+    sys::mount_setattr(mount, attributes, NOTHING, propagation, false).at(Stage::Attributes)
 }
 
 pub fn bind(init: &mut Init<'_>, operation: Operation<'_>) -> Result<(), Failure> {
@@ -307,9 +309,20 @@ pub fn set_attributes(
 pub fn pivot_root(init: &mut Init<'_>) -> Result<(), Failure> {
     rustix::process::fchdir(init.root()?)?;
     rustix::process::pivot_root(c".", c".")?;
-    rustix::mount::unmount(c".", UnmountFlags::DETACH).at(Stage::Verify)?;
+    rustix::mount::unmount(c".", UnmountFlags::DETACH).at(Stage::Call)?;
+    enter_new_root()
+}
+
+/// A mount whose target has led to the root lies over it: init does not see it, but whoever enters the namespace later
+/// would see nothing else, without masks. `..` of the root leads to what lies over it.
+fn enter_new_root() -> Result<(), Failure> {
     rustix::process::chdir(c"/")?;
-    Ok(())
+    let [root, top] = [rustix::fs::stat(c"/")?, rustix::fs::stat(c"/..")?];
+    if (root.st_dev, root.st_ino) == (top.st_dev, top.st_ino) {
+        Ok(())
+    } else {
+        Err(Errno::BUSY).at(Stage::Verify)
+    }
 }
 
 /// A chroot alone can be left by whoever may chroot(2) again, and exec(8) of another process would not know of it:
@@ -317,15 +330,12 @@ pub fn pivot_root(init: &mut Init<'_>) -> Result<(), Failure> {
 pub fn chroot(init: &mut Init<'_>, cover: bool) -> Result<(), Failure> {
     let root = init.root()?;
     rustix::process::fchdir(root)?;
-    if !cover {
-        rustix::process::chroot(c".")?;
-        return Ok(rustix::process::chdir(c"/")?);
+    if cover {
+        rustix::mount::move_mount(root, c"", CWD, c"/", MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH)
+            .at(Stage::Attach)?;
     }
-    rustix::mount::move_mount(root, c"", CWD, c"/", MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH)
-        .at(Stage::Attach)?;
     rustix::process::chroot(c".")?;
-    rustix::process::chdir(c"/")?;
-    Ok(())
+    enter_new_root()
 }
 
 pub fn make_path_readonly(init: &Init<'_>, path: &CStr) -> Result<(), Failure> {

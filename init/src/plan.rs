@@ -7,6 +7,9 @@ use rustix::mount::{MountAttrFlags, MountPropagationFlags};
 
 use crate::wire::{Capabilities, Malformed, Numbers, Reader, Sink, Strings, Value, Wire};
 
+/// A descriptor's number that is never open: for an optional tree that is not there.
+pub const NEVER_OPEN: u32 = u32::MAX >> 1;
+
 /// Stands at the start of a plan; the last digit changes with the format.
 const MAGIC: &[u8; 8] = b"pillbox1";
 
@@ -370,8 +373,14 @@ operations! {
     38 Ready {}
     /// Waits on a listening socket for `start`; what follows is reported to it.
     39 AwaitStart { listener: u32 }
-    /// Descriptors 3 to 2 + `count` survive the exec, all others close.
-    40 KeepDescriptors { count: u32 }
+    /// recv(2) of the word that init has waited for last, at which it only looked so far. Who ends with a word unread
+    /// resets the connection: so whoever gave it tells a program that ran from an init that ended before.
+    82 TakeWord {}
+    /// openat2(2) of `..` in the root, which leads to what was mounted over it: that is the root from here on.
+    83 EnterRootCover {}
+    /// Descriptors 3 to 2 + `count` survive the exec, all others close. Those that the runtime opened close now, but for
+    /// the one with the index `listener`.
+    40 KeepDescriptors { count: u32, listener: u32 }
     /// Tells the runtime that its hooks may run now; `Await` follows.
     44 ReportHooks {}
     /// dup2(2) of descriptors that the runtime opened onto stdin, and onto stdout and stderr.

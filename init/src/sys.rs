@@ -291,11 +291,13 @@ pub fn dup_onto(fd: BorrowedFd<'_>, target: RawFd) -> Result<(), Errno> {
     Ok(())
 }
 
-/// A descriptor that init inherited, by its number. Init owns none of these as an `OwnedFd` and closes none.
+/// A descriptor that init inherited, by its number. Init owns none of these as an `OwnedFd`, and closes them only by
+/// [`close_inherited`], after the last operation that names them.
 pub fn inherited_fd<'a>(number: u32) -> BorrowedFd<'a> {
     // -1 is the one number that must not be borrowed; no plan of the runtime's has it.
     let number = i32::try_from(number).unwrap_or(i32::MAX);
-    // SAFETY: inherited descriptors stay open until exec; one that is not open makes calls fail with EBADF.
+    // SAFETY: inherited descriptors stay open for as long as operations name them; one that is not open makes calls
+    // fail with EBADF.
     unsafe { BorrowedFd::borrow_raw(number) }
 }
 

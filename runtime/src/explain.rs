@@ -169,8 +169,12 @@ fn details(operation: &Operation<'_>, plan: &Plan) -> String {
         Operation::FindExecutable { name, search } => format!("{} in {}", text(name), text(search)),
         Operation::AwaitStart { .. } => "from pillbox start".into(),
         Operation::ReplaceStdio { .. } => "by pipes of the runtime's".into(),
-        Operation::KeepDescriptors { count: 0 } => "stdio only".into(),
-        Operation::KeepDescriptors { count } => format!("stdio and 3 to {}", count.saturating_add(2)),
+        Operation::KeepDescriptors { count: 0, listener: _ } => "stdio only".into(),
+        Operation::KeepDescriptors { count, listener: _ } => {
+            format!("stdio and 3 to {}", count.saturating_add(2))
+        }
+        Operation::TakeWord {} => "which says that init took it".into(),
+        Operation::EnterRootCover {} => "what was mounted over the root is the root from here on".into(),
         Operation::Exec { arguments, environment } => {
             let environment = list(environment.iter().map(quoted));
             format!("{}; environment: {environment}", list(arguments.iter().map(quoted)))
@@ -558,6 +562,12 @@ pub fn describe_failure(
             rlimit_name(resource),
             limit(hard)
         )),
+        Operation::PivotRoot {} | Operation::Chroot { .. } if stage == Stage::Verify => Error::new(
+            "mounts: the destination of one leads to the root of the container, which it would cover: name it as \"/\"",
+        ),
+        Operation::SetCapabilities { .. } if stage == Stage::Verify => Error::new(
+            "process.capabilities: other ones are in force, or securebits of the caller's that need CAP_SETPCAP to be cleared",
+        ),
         Operation::RetryCwd { path } if stage == Stage::Verify => {
             Error::new(format!("process.cwd: {} lies outside of the root file system", text(path)))
         }

@@ -138,8 +138,7 @@ fn run_one(
     // The other ends are the hook's alone: what it closes is then closed.
     drop(opened);
     if let Err(error) = process.bring_up(&plan, &mut |_| Ok(())).and_then(|()| process.answer(Turn::Record)) {
-        process.kill();
-        return Err(error);
+        return Err(process.kill_after(error));
     }
     let deadline = hook.timeout.map(|seconds| Instant::now() + Duration::from_secs(seconds.max(0) as u64));
     let said = converse(&process.process, state_end, &output_end, kept, state, deadline);
@@ -147,7 +146,7 @@ fn run_one(
     if timed_out || said.is_err() {
         // It leads a session of its own: what it started dies with it.
         let _ = rustix::process::kill_process_group(process.pid, Signal::KILL);
-        process.kill();
+        process.kill()?;
     }
     let Some(output) = said? else {
         let seconds = hook.timeout.unwrap_or_default();

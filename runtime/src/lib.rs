@@ -77,11 +77,14 @@ mod idmap;
 #[doc(hidden)]
 pub mod json;
 mod lsm;
+mod mount_note;
 #[doc(hidden)]
 pub mod net_device;
+mod oom_score;
 mod order;
 #[doc(hidden)]
 pub mod plan;
+mod process_end;
 #[doc(hidden)]
 pub mod program;
 mod regex;

@@ -10,7 +10,7 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use linux_raw_sys::general::CLONE_NEWNS;
-use rustix::fs::{CWD, FlockOperation, Mode, OFlags};
+use rustix::fs::{Access, CWD, FileType, FlockOperation, Mode, OFlags, Stat};
 use rustix::io::Errno;
 use rustix::mount::{
     FsMountFlags, FsOpenFlags, MountAttrFlags, MountPropagationFlags, MoveMountFlags, OpenTreeFlags,
@@ -46,11 +46,34 @@ pub fn prepare() {
     }
 }
 
-fn open_pinned() -> Option<OwnedFd> {
-    let seed =
-        rustix::fs::openat(CWD, PIN, OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NOFOLLOW, Mode::empty())
-            .ok()?;
-    (sys::namespace_type(seed.as_fd()) == Ok(CLONE_NEWNS)).then_some(seed)
+/// The pinned namespace, if there is one: a mount namespace with the one mount that [`empty_namespace`] leaves. Who
+/// could put another one there is root where this process is.
+pub fn open_pinned() -> Option<OwnedFd> {
+    let flags = OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NOFOLLOW;
+    let seed = rustix::fs::openat(CWD, PIN, flags, Mode::empty()).ok()?;
+    let is_seed = match sys::mount_count(seed.as_fd()) {
+        // Before Linux 6.11 the kernel does not say.
+        Err(Errno::NOTTY) => sys::namespace_type(seed.as_fd()) == Ok(CLONE_NEWNS),
+        count => count == Ok(1),
+    };
+    is_seed.then_some(seed)
+}
+
+/// Whether [`open`] would get one, without making it: what it does is tried in a child.
+pub fn can_be_made() -> bool {
+    let folder = match rustix::fs::lstat(FOLDER) {
+        Err(Errno::NOENT) => rustix::fs::access(c"/run", Access::WRITE_OK),
+        status => status.and_then(|status| check_folder(&status)),
+    };
+    folder.is_ok() && sys::probe(CLONE_NEWNS, || empty_namespace(c"/run").map(drop)).is_ok()
+}
+
+/// Whoever may replace the pin could choose where containers start.
+fn check_folder(folder: &Stat) -> Result<(), Errno> {
+    let safe = folder.st_uid == 0
+        && folder.st_mode & 0o022 == 0
+        && FileType::from_raw_mode(folder.st_mode) == FileType::Directory;
+    if safe { Ok(()) } else { Err(Errno::PERM) }
 }
 
 /// Makes and pins the namespace; the calling thread leaves its own for the time.
@@ -59,17 +82,13 @@ fn make() -> Result<OwnedFd, Errno> {
         Ok(()) | Err(Errno::EXIST) => {}
         Err(errno) => return Err(errno),
     }
-    // Whoever may replace the pin could choose where containers start.
     let folder = rustix::fs::openat(
         CWD,
         FOLDER,
         OFlags::DIRECTORY | OFlags::CLOEXEC | OFlags::NOFOLLOW,
         Mode::empty(),
     )?;
-    let status = rustix::fs::fstat(&folder)?;
-    if status.st_uid != 0 || status.st_mode & 0o022 != 0 {
-        return Err(Errno::PERM);
-    }
+    check_folder(&rustix::fs::fstat(&folder)?)?;
     let pin = rustix::fs::openat(
         &folder,
         c".seed",
@@ -80,11 +99,33 @@ fn make() -> Result<OwnedFd, Errno> {
     if let Some(seed) = open_pinned() {
         return Ok(seed);
     }
+    match make_and_pin(&pin) {
+        Err(Errno::LOOP) => make_on_another_cpu(&pin),
+        made => made,
+    }
+}
+
+/// The kernel lets a mount namespace be pinned only in one with a lower number, so that none pins itself. Since Linux
+/// 6.18 each CPU gives out numbers of its own: where this one's are too low, another's may do.
+fn make_on_another_cpu(pin: &OwnedFd) -> Result<OwnedFd, Errno> {
+    use rustix::thread::{CpuSet, sched_getaffinity, sched_setaffinity};
+    let before = sched_getaffinity(None)?;
+    let made = (0..CpuSet::MAX_CPU).find_map(|cpu| {
+        let mut only = CpuSet::new();
+        only.set(cpu);
+        // Refused for a CPU that is not there, or not in the cpuset.
+        sched_setaffinity(None, &only).and_then(|()| make_and_pin(pin)).ok()
+    });
+    sched_setaffinity(None, &before)?;
+    made.ok_or(Errno::LOOP)
+}
+
+fn make_and_pin(pin: &OwnedFd) -> Result<OwnedFd, Errno> {
     let place = |path| rustix::fs::openat(CWD, path, OFlags::PATH | OFlags::CLOEXEC, Mode::empty());
     let (here, root) = (place(c".")?, place(c"/")?);
     let home = open_own_namespace()?;
     pillbox_init::sys::unshare_namespaces(CLONE_NEWNS)?;
-    let seed = empty_namespace();
+    let seed = empty_namespace(FOLDER);
     // From here on a failure would leave the caller in another namespace than it was: there is no going on.
     pillbox_init::sys::setns(&home, CLONE_NEWNS)?;
     // setns(2) leads to the namespace's root, which is not the runtime's where that stands in a chroot.
@@ -92,12 +133,13 @@ fn make() -> Result<OwnedFd, Errno> {
     rustix::process::chroot(c".")?;
     rustix::process::fchdir(&here)?;
     let seed = seed?;
-    pin_namespace(&seed, &pin)?;
+    pin_namespace(&seed, pin)?;
     Ok(seed)
 }
 
 /// Turns the copy that the thread stands in into one that holds an empty tmpfs and nothing else.
-fn empty_namespace() -> Result<OwnedFd, Errno> {
+/// `at` is a folder there.
+fn empty_namespace(at: &CStr) -> Result<OwnedFd, Errno> {
     let namespace = open_own_namespace()?;
     rustix::mount::mount_change(c"/", MountPropagationFlags::PRIVATE | MountPropagationFlags::REC)?;
     let context = rustix::mount::fsopen(c"tmpfs", FsOpenFlags::FSOPEN_CLOEXEC)?;
@@ -114,7 +156,7 @@ fn empty_namespace() -> Result<OwnedFd, Errno> {
         none,
         false,
     )?;
-    rustix::mount::move_mount(&tmpfs, c"", CWD, FOLDER, MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH)?;
+    rustix::mount::move_mount(&tmpfs, c"", CWD, at, MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH)?;
     rustix::process::fchdir(&tmpfs)?;
     rustix::process::pivot_root(c".", c".")?;
     rustix::mount::unmount(c".", UnmountFlags::DETACH)?;

@@ -4,7 +4,7 @@ use std::ffi::{CString, c_char};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 
 use linux_raw_sys::general::{CLONE_NEWPID, CLONE_NEWUSER};
-use pillbox_init::plan::Turn;
+use pillbox_init::plan::{NEVER_OPEN, Turn};
 use pillbox_init::report::{MESSAGE_MAX, Report};
 use pillbox_init::wire::Reader;
 use pillbox_netlink::{LOOPBACK_INDEX, Socket, link};
@@ -12,15 +12,16 @@ use rustix::fs::{CWD, MemfdFlags, Mode, OFlags, SealFlags};
 use rustix::io::Errno;
 use rustix::mount::OpenTreeFlags;
 use rustix::net::{AddressFamily, RecvFlags, SendFlags, SocketFlags, SocketType};
-use rustix::process::{Pid, PidfdFlags, WaitId, WaitIdOptions};
+use rustix::process::{Pid, PidfdFlags, WaitId, WaitIdOptions, WaitIdStatus};
 
 use crate::cgroup::Cgroup;
 use crate::error::{Context, Error, Result, describe_errno};
 use crate::plan::{Descriptor, Entry, Plan};
+use crate::process_end::{PATIENCE_MS, wait_until_gone};
 use crate::seccomp_agent::{Agent, Handed};
 use crate::sys::{self, Child, ChildStep};
 use crate::validate::NamespaceKind;
-use crate::{explain, idmap, net_device};
+use crate::{explain, idmap, net_device, oom_score};
 
 /// Init's binary, built for this target.
 static INIT: &[u8] = include_bytes!(env!("PILLBOX_INIT"));
@@ -39,6 +40,15 @@ impl Opened {
     pub fn inside(descriptors: Vec<Option<OwnedFd>>, enter: Option<(OwnedFd, u32)>) -> Opened {
         let joined = enter.into_iter().filter(|(_, flags)| *flags != 0).collect();
         Opened { descriptors, joined, stdio: Vec::new() }
+    }
+}
+
+impl Opened {
+    /// The tree that becomes the container's root.
+    pub fn root(&self, plan: &Plan) -> Option<&OwnedFd> {
+        let is_root =
+            |wanted: &Descriptor| matches!(wanted, Descriptor::Tree { field, .. } if field == "root.path");
+        self.descriptors.get(plan.descriptors.iter().position(is_root)?)?.as_ref()
     }
 }
 
@@ -122,6 +132,8 @@ pub struct Init {
     /// A pidfd.
     pub process: OwnedFd,
     channel: OwnedFd,
+    /// Whether it has inherited its `process.oomScoreAdj`.
+    has_oom_score: bool,
     /// The master of the container's terminal, once init has sent it.
     pub console: Option<OwnedFd>,
     /// Whether it has cloned itself, and waits before all else to be brought up.
@@ -159,7 +171,7 @@ pub fn spawn(
     for (descriptor, fd) in plan.descriptors.iter().zip(&opened.descriptors) {
         let fd = if *descriptor == Descriptor::Listener { listener } else { fd.as_ref() };
         // An optional tree that is not there: init gets a number that is never open.
-        numbers.push(fd.map_or(u32::MAX >> 1, |fd| fd.as_raw_fd() as u32));
+        numbers.push(fd.map_or(NEVER_OPEN, |fd| fd.as_raw_fd() as u32));
     }
     let init = memfd("pillbox-init", MemfdFlags::from_bits_retain(MFD_EXEC), INIT)?;
     let entry = entry_of(plan, opened);
@@ -187,11 +199,18 @@ pub fn spawn(
     child.ambient = namespaces & CLONE_NEWUSER != 0;
     child.preserve = plan.preserve_fds;
     child.stdio = &opened.stdio;
+    // On its way into a user namespace init is not dumpable, and only root may write to its files in /proc then.
+    let joins_user = entry.enter.iter().any(|[_, flags]| flags & CLONE_NEWUSER != 0);
+    let inherited = plan.oom_score_adj.filter(|_| joins_user && !rustix::process::geteuid().is_root());
+    let held = inherited.map(oom_score::Held::at).transpose()?;
     let spawned = sys::spawn(&child, cgroup.map(Cgroup::fd))
         .map_err(|(step, errno)| word_child_failure(step, errno, child.namespaces))?;
+    drop(held);
     // Init's end must be init's alone: a message that never comes is then an end of file.
     drop(theirs);
-    let mut init = Init { pid: spawned.pid, process: spawned.pidfd, channel, console: None, forked: false };
+    let has_oom_score = inherited.is_some();
+    let (pid, process) = (spawned.pid, spawned.pidfd);
+    let mut init = Init { pid, process, channel, has_oom_score, console: None, forked: false };
     if entry.fork.is_some() {
         init.follow_fork(&entry)?;
     }
@@ -282,13 +301,17 @@ pub enum Message {
     Report(Report, Option<OwnedFd>, String),
     /// The channel is closed: init has executed the program, or is gone.
     Closed,
+    /// Init is gone, and left a word unread that it would have taken before the program.
+    Reset,
 }
 
 impl Init {
     /// Init's child takes its place; as a child of the runtime's its number stays its own until it is waited for.
     fn follow_fork(&mut self, entry: &Entry) -> Result<()> {
         let message = self.receive()?;
-        let Message::Report(report, ..) = message else { return Err(self.describe_death()) };
+        let Message::Report(report, ..) = message else {
+            return Err(self.describe_death("during the set-up"));
+        };
         let _ = rustix::process::waitid(WaitId::PidFd(self.process.as_fd()), WaitIdOptions::EXITED);
         let pid = match report {
             Report::Forked { pid } => Pid::from_raw(pid),
@@ -309,10 +332,8 @@ impl Init {
         if self.forked {
             self.answer(Turn::Fork)?;
         }
-        if let Some(value) = plan.oom_score_adj {
-            let path = format!("/proc/{}/oom_score_adj", self.pid.as_raw_nonzero());
-            std::fs::write(&path, value.to_string())
-                .context(|| format!("process.oomScoreAdj: write {value}"))?;
+        if let Some(value) = plan.oom_score_adj.filter(|_| !self.has_oom_score) {
+            oom_score::write(self.pid, value)?;
         }
         if let Some(mappings) = &plan.mappings {
             idmap::write(self.pid, mappings)?;
@@ -333,7 +354,7 @@ impl Init {
                     self.hand_over_listener(plan.seccomp_agent.as_ref(), descriptor)?;
                 }
                 Message::Report(report, _, text) => return Err(word_report(plan, report, &text)),
-                Message::Closed => return Err(self.describe_death()),
+                Message::Closed | Message::Reset => return Err(self.describe_death("during the set-up")),
             }
         }
     }
@@ -362,6 +383,7 @@ impl Init {
         loop {
             match self.receive()? {
                 Message::Closed => return Ok(()),
+                Message::Reset => return Err(self.describe_death("before it executed the program")),
                 Message::Report(Report::SeccompListener { descriptor }, ..) => {
                     self.hand_over_listener(plan.seccomp_agent.as_ref(), descriptor)?;
                 }
@@ -388,14 +410,37 @@ impl Init {
     }
 
     /// Kills it and waits until it is gone.
-    pub fn kill(&self) {
-        // Both fail only when it is gone already.
+    ///
+    /// # Errors
+    /// It does not go within ten seconds: somebody traces it, or what it does in the kernel does not end.
+    pub fn kill(&self) -> Result<()> {
+        // Fails only when it is gone already.
         let _ = rustix::process::pidfd_send_signal(&self.process, rustix::process::Signal::KILL);
-        let _ = rustix::process::waitid(WaitId::PidFd(self.process.as_fd()), WaitIdOptions::EXITED);
+        self.reap().map(drop)
     }
 
-    fn describe_death(&self) -> Error {
-        let status = rustix::process::waitid(WaitId::PidFd(self.process.as_fd()), WaitIdOptions::EXITED);
+    /// [`Self::kill`] after an error, which is the one to report; what adds to it is put behind.
+    pub fn kill_after(&self, error: Error) -> Error {
+        match self.kill() {
+            Ok(()) => error,
+            Err(left) => Error::new(format!("{error}; {left}")).with_status(error.status()),
+        }
+    }
+
+    /// How it ended; it is about to.
+    fn reap(&self) -> Result<Option<WaitIdStatus>> {
+        if wait_until_gone(&self.process, PATIENCE_MS)? {
+            // Fails only for who is not its parent.
+            return Ok(rustix::process::waitid(WaitId::PidFd(self.process.as_fd()), WaitIdOptions::EXITED)
+                .ok()
+                .flatten());
+        }
+        let pid = self.pid;
+        Err(Error::new(format!("process {pid} does not die: it is left behind, and its cgroup with it")))
+    }
+
+    fn describe_death(&self, when: &str) -> Error {
+        let status = self.reap();
         let how = match status {
             Ok(Some(status)) => match (status.terminating_signal(), status.exit_status()) {
                 (Some(signal), _) => format!("it was killed by signal {signal}"),
@@ -404,7 +449,7 @@ impl Init {
             },
             _ => "it is gone".to_string(),
         };
-        Error::new(format!("init ended during the set-up: {how}"))
+        Error::new(format!("init ended {when}: {how}"))
     }
 }
 
@@ -414,16 +459,18 @@ pub fn receive(channel: impl AsFd) -> Result<Message> {
     let mut space = [std::mem::MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
     let mut control = RecvAncillaryBuffer::new(&mut space);
     let mut bytes = [0u8; MESSAGE_MAX];
+    let mut ended = Message::Closed;
     let received = loop {
         let mut parts = [rustix::io::IoSliceMut::new(&mut bytes)];
         match rustix::net::recvmsg(&channel, &mut parts, &mut control, RecvFlags::CMSG_CLOEXEC) {
             Err(Errno::INTR) => {}
-            Err(Errno::CONNRESET) => return Ok(Message::Closed),
+            // Said once; what init said before its end may still follow.
+            Err(Errno::CONNRESET) => ended = Message::Reset,
             result => break result.context(|| "hear from init")?.bytes,
         }
     };
     if received == 0 {
-        return Ok(Message::Closed);
+        return Ok(ended);
     }
     let mut descriptor = None;
     for message in control.drain() {

@@ -1,8 +1,8 @@
 //! The state directory: what is known of a container when the runtime is gone, and what its status is.
 //!
 //! `ROOT/ID/` is made by mkdir, which is the lock on the id, and holds `state.json` (written by rename),
-//! `cgroup` (a link whose text is the cgroup's path, made before the cgroup), `mounted` (likewise the path of a root
-//! that is mounted in the host's namespace, for a container without one of its own) and `gate` (the socket that `start`
+//! `cgroup` (a link whose text is the cgroup's path, made before the cgroup), `mounted` (likewise which mount of the
+//! host's namespace is the root of a container without one of its own, and where) and `gate` (the socket that `start`
 //! connects to, there until it did). Nothing in it says what the status is: that is asked of the kernel.
 
 use std::os::fd::{AsFd, OwnedFd};
@@ -20,6 +20,7 @@ use crate::cgroup::{Cgroup, CgroupPath, Hierarchy};
 use crate::container_id::ContainerId;
 use crate::error::{Context, Error, Kind, Result};
 use crate::json::{self, Members};
+use crate::mount_note;
 use crate::order;
 use crate::resctrl::Group;
 use crate::spec::json::{Map, Text, object};
@@ -343,21 +344,17 @@ impl StateDirectory {
             .context(|| format!("write {}/{CGROUP}", self.path.display()))
     }
 
-    /// Notes where the container's root gets mounted when it has no mount namespace of its own.
-    pub fn note_mount(&self, path: &str) -> Result<()> {
-        rustix::fs::symlinkat(path, &self.directory, MOUNTED)
+    /// Notes which mount of the host's namespace the container's root is, when it has no namespace of its own.
+    pub fn note_mount(&self, path: &str, root: &OwnedFd) -> Result<()> {
+        let note = mount_note::of(root, path)?;
+        rustix::fs::symlinkat(&*note, &self.directory, MOUNTED)
             .context(|| format!("write {}/{MOUNTED}", self.path.display()))
     }
 
     /// Unmounts what was noted, with everything below: no namespace takes it along when the container is gone.
     pub fn unmount_noted(&self) -> Result<()> {
-        use rustix::mount::{UnmountFlags, unmount};
-        let Ok(path) = rustix::fs::readlinkat(&self.directory, MOUNTED, Vec::new()) else { return Ok(()) };
-        match unmount(&path, UnmountFlags::DETACH | UnmountFlags::NOFOLLOW) {
-            // Never mounted, or no longer.
-            Ok(()) | Err(Errno::INVAL | Errno::NOENT) => Ok(()),
-            Err(errno) => Err(errno).context(|| format!("unmount {}", path.to_string_lossy())),
-        }
+        let note = self.noted(MOUNTED);
+        note.as_deref().and_then(Path::to_str).map_or(Ok(()), mount_note::unmount)
     }
 
     /// The cgroup that was noted, and whether it is of a unit, which has the name of its last part.

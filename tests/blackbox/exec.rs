@@ -215,6 +215,7 @@ fn stdin_and_stdout_are_the_callers() {
     });
 }
 
+/// CVE-2022-29162, CVE-2022-27650.
 #[test]
 fn an_added_capability_is_not_inheritable() {
     each_runtime(|runtime| {
@@ -224,11 +225,11 @@ fn an_added_capability_is_not_inheritable() {
         let of = |name: &str| u64::from_str_radix(&status_field(&output, name), 16).expect("hex");
         assert_eq!((of("CapEff") >> 18) & 1, 1);
         assert_eq!(of("CapAmb"), 0);
-        // CVE-2022-27650, CVE-2022-29162.
         assert!(runtime.is("runc") || of("CapInh") == 0, "{output}");
     });
 }
 
+/// CVE-2016-3697, crun's CVE-2026-30892: a number is that number, whatever the image's passwd calls it, or an error.
 #[test]
 fn strict_user_ids() {
     each_runtime_but(
@@ -236,8 +237,13 @@ fn strict_user_ids() {
         |runtime| {
             let container = running(runtime);
             fs::write(container.rootfs().join("etc/passwd"), "1000:x:0:0::/:/bin/sh\n").expect("passwd");
-            assert_eq!(exec(&container, &["--user", "1000"], &["id", "-u"]).ok().stdout, "1000\n");
-            for user in ["4294967296", "-1", "99999999999999999999"] {
+            for user in ["1", "1000", "4294967294"] {
+                let output = exec(&container, &["--user", user], &["id", "-u"]).ok();
+                assert_eq!(output.stdout, format!("{user}\n"));
+            }
+            for user in
+                ["4294967295", "4294967296", "-1", "99999999999999999999", "1000:-1", "1000:4294967295"]
+            {
                 let output = exec(&container, &[&format!("--user={user}")], &["id", "-u"]);
                 assert!(output.code > 0, "{user}: {output:?}");
             }

@@ -188,6 +188,7 @@ fn the_root_may_be_a_symlink() {
     });
 }
 
+/// runc's CVE-2026-41579, crun's CVE-2026-47766.
 #[test]
 fn a_dev_of_the_image_that_points_outside_is_harmless() {
     each_runtime(|runtime| {

@@ -18,6 +18,7 @@ mod exec;
 mod faults;
 mod filesystem;
 mod foreground;
+mod hardening;
 mod hooks;
 mod lifecycle;
 mod mount_options;

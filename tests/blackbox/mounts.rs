@@ -213,6 +213,7 @@ fn a_relative_destination_is_below_the_root() {
     });
 }
 
+/// CVE-2019-18837, LXC's CVE-2015-1335.
 #[test]
 fn a_destination_through_a_symlink_stays_inside() {
     each_runtime(|runtime| {
@@ -250,29 +251,42 @@ fn a_destination_that_is_a_symlink_is_followed_inside() {
     });
 }
 
+/// CVE-2019-19921, CVE-2023-27561, CVE-2023-28642: /proc and /sys are folders of the image's, or nothing is mounted.
 #[test]
-fn proc_as_a_symlink_is_refused() {
+fn proc_or_sys_as_a_symlink_is_refused() {
     each_runtime(|runtime| {
-        for target in ["/etc", "etc", "/nonesuch"] {
-            let container = Container::new(runtime);
-            fs::remove_dir(container.rootfs().join("proc")).expect("rmdir");
-            symlink(target, container.rootfs().join("proc")).expect("symlink");
-            container.run().fails_with("proc");
-            container.assert_gone();
+        for name in ["proc", "sys"] {
+            for target in ["/etc", "etc", "../etc", "/nonesuch"] {
+                let container = Container::new(runtime);
+                let outside = decoy(&container.folder);
+                fs::remove_dir(container.rootfs().join(name)).expect("rmdir");
+                symlink(target, container.rootfs().join(name)).expect("symlink");
+                container.run().fails_with(name);
+                container.assert_gone();
+                fs::remove_file(container.rootfs().join(name)).expect("symlink");
+                symlink(&outside, container.rootfs().join(name)).expect("symlink");
+                container.run().fails_with(name);
+                assert_eq!(fs::read_dir(&outside).expect("decoy").count(), 1);
+                container.assert_gone();
+            }
         }
     });
 }
 
+/// CVE-2019-16884: what lies over procfs would swallow labels and sysctls.
 #[test]
 fn mounts_over_proc_are_refused() {
     let peers = [("crun", "allows them")];
     each_runtime_but(&peers, |runtime| {
-        for point in ["/proc/sys", "/proc/self/attr", "/proc/1"] {
-            let mut container = Container::new(runtime);
-            let outside = decoy(&container.folder);
-            container.mount("none", &outside, point, &["bind"]);
-            container.run().fails_with(point);
-            container.assert_gone();
+        for kind in ["bind", "tmpfs"] {
+            for point in ["/proc", "/proc/sys", "/proc/self/attr", "/proc/1", "/link", "/dev/../proc/sys"] {
+                let mut container = Container::new(runtime);
+                symlink("/proc/sys", container.rootfs().join("link")).expect("symlink");
+                let outside = decoy(&container.folder);
+                container.mount(kind, &outside, point, &[if kind == "bind" { "bind" } else { "rw" }]);
+                container.run().fails_with("proc");
+                container.assert_gone();
+            }
         }
     });
 }

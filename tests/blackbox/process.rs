@@ -35,6 +35,7 @@ fn five_capability_sets() {
     });
 }
 
+/// CVE-2022-29162: nothing is inheritable or ambient that was not asked for.
 #[test]
 fn root_has_its_bounding_set() {
     each_runtime(|runtime| {
@@ -249,6 +250,7 @@ fn a_working_folder_that_only_the_user_may_enter() {
     });
 }
 
+/// CVE-2024-21626; `security.rs` tries them all.
 #[test]
 fn a_working_folder_is_never_outside() {
     each_runtime(|runtime| {

@@ -220,3 +220,28 @@ fn ranges_are_mapped_by_the_helpers() {
         container.assert_gone();
     });
 }
+
+/// Who joins a user namespace is not dumpable from its first moment on there, and its files in /proc are root's then.
+#[test]
+fn the_oom_score_of_a_user_who_joins_a_user_namespace() {
+    pillbox_only(|runtime| {
+        let mut first = rootless(runtime);
+        first.spec["process"]["args"] = json!(["sleep", "1000"]);
+        first.spec["process"]["oomScoreAdj"] = json!(345);
+        first.write_spec();
+        let bundle = first.bundle();
+        call(&first, &["run", "--detach", "--bundle", bundle.to_str().expect("path"), &first.id]).ok();
+        let state = call(&first, &["state", &first.id]).ok().stdout;
+        let state: serde_json::Value = serde_json::from_str(&state).expect("state");
+        let mut second = rootless(runtime);
+        second.with_namespace("user", Some(&format!("/proc/{}/ns/user", state["pid"])));
+        let cat = ["cat", "/proc/self/oom_score_adj"];
+        second.spec["process"]["oomScoreAdj"] = json!(345);
+        second.spec["process"]["args"] = json!(cat);
+        for _ in 0..10 {
+            assert_eq!(run(&second).ok().stdout, "345\n");
+            assert_eq!(call(&first, &["exec", &first.id, cat[0], cat[1]]).ok().stdout, "345\n");
+        }
+        call(&first, &["delete", "--force", &first.id]).ok();
+    });
+}

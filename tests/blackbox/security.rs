@@ -1,4 +1,19 @@
-//! Regressions of the runtimes' own security advisories, as far as no other module has them.
+//! Regressions of the runtimes' own security advisories, as far as no other module has them. Where each of them is tested:
+//!
+//! | advisory | what went wrong | test |
+//! |---|---|---|
+//! | 2016-3697, crun 2026-30892 | a user's number taken for a name | `exec::strict_user_ids` |
+//! | 2019-5736 | the runtime overwritten through /proc/PID/exe | here |
+//! | 2019-16884 | a mount over /proc | `mounts::mounts_over_proc_are_refused` |
+//! | 2019-19921, 2023-27561, 2023-28642 | /proc or /sys as a symlink | `mounts::proc_or_sys_as_a_symlink_is_refused` |
+//! | 2019-18837, LXC 2015-1335 | a mount's target behind a symlink | `mounts::a_destination_through_a_symlink_stays_inside` |
+//! | 2021-30465, 2024-45310 | a target swapped meanwhile | here |
+//! | 2021-43784 | too many id mappings | here |
+//! | 2022-29162, 2022-27650 | inheritable capabilities | `exec::an_added_capability_is_not_inheritable`, `process::root_has_its_bounding_set` |
+//! | 2024-21626 | a leaked descriptor as working folder | here |
+//! | 2025-31133 | a /dev/null that is none | here |
+//! | runc 2026-41579, crun 2026-47766 | /dev as a symlink | `filesystem::a_dev_of_the_image_that_points_outside_is_harmless` |
+//! | bubblewrap 2020-5291 | setuid | here |
 
 use std::fs;
 use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
@@ -41,6 +56,61 @@ fn the_runtime_cannot_be_overwritten_through_proc_exe() {
         }
         let written = again.and_then(|mut file| std::io::Write::write_all(&mut file, b"overwritten"));
         assert!(written.is_err());
+    });
+}
+
+/// CVE-2019-5736: the same by an image whose program is the runtime itself, while others of the image's wait to write.
+#[test]
+fn an_entrypoint_that_executes_the_runtime() {
+    each_runtime(|runtime| {
+        let before = fs::read(&runtime.path).expect("runtime");
+        let writer =
+            "echo ready; while :; do for exe in /proc/[0-9]*/exe; do (echo overwritten > $exe) 2>/dev/null
+            (echo overwritten >> $exe) 2>/dev/null; done; done";
+        let mut container = Container::sh(runtime, writer);
+        let entry = container.rootfs().join("bin/entry");
+        fs::write(&entry, "#!/proc/self/exe\n").expect("entry");
+        fs::set_permissions(&entry, fs::Permissions::from_mode(0o755)).expect("chmod");
+        container.create_and_start().wait_for("ready");
+        // Whether it ends well is no matter.
+        for _ in 0..20 {
+            container.call(&["exec", &container.id, "/bin/entry"]);
+        }
+        container.call(&["exec", &container.id, "/proc/self/exe", "spec"]);
+        container.delete_force().ok();
+        container.spec["process"]["args"] = json!(["/bin/entry"]);
+        container.run();
+        container.delete_force().ok();
+        assert!(before == fs::read(&runtime.path).expect("runtime"), "overwritten");
+        container.spec["process"]["args"] = json!(["/bin/echo", "ran"]);
+        assert_eq!(container.run_ok(), "ran\n");
+    });
+}
+
+/// CVE-2024-21626: whatever the caller leaves open, and whatever the runtime has open itself, is no way out.
+#[test]
+fn no_descriptor_is_a_working_folder() {
+    each_runtime(|runtime| {
+        let script =
+            "cat run/pillbox-test/busybox ../run/pillbox-test/busybox ../../../etc/hostname | wc -c; pwd";
+        let mut container = Container::sh(runtime, script);
+        let running = Container::sleeping(runtime);
+        running.create_and_start().wait_for("ready");
+        let step = if runtime.is("pillbox") { 1 } else { 8 };
+        for number in (3..100).step_by(step).chain([77]) {
+            let folder = format!("/proc/self/fd/{number}");
+            container.spec["process"]["cwd"] = json!(folder);
+            let run = container.bundle_command("run", &[]);
+            let exec = running.command(&["exec", "--cwd", &folder, &running.id, "/bin/sh", "-c", script]);
+            for call in [run, exec] {
+                let mut shell = Command::new("bash");
+                shell.args(["-c", "exec \"$@\" 77</ 3</ 10</", "bash"]);
+                let output = container.finish(shell.arg(call.get_program()).args(call.get_args()));
+                let inside = output.stdout.is_empty() || output.stdout.starts_with("0\n/");
+                assert!(inside && !output.stdout.contains("(unreachable)"), "{number}: {output:?}");
+            }
+            container.delete_force();
+        }
     });
 }
 

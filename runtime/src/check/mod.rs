@@ -95,8 +95,7 @@ impl Finding {
 
 /// Looks at everything, as the calling user sees it.
 ///
-/// Namespaces are made in children that are gone at once; what stays is the seed namespace, as after any container
-/// of root's.
+/// Namespaces are made in children that are gone at once: nothing stays.
 pub fn look() -> Vec<Finding> {
     let user = User::current();
     let mut findings = Vec::new();

@@ -153,8 +153,9 @@ fn seed_namespace(user: User) -> Finding {
             "Run as root if the host has thousands of mounts.",
         );
     }
-    match seed::open() {
+    match seed::open_pinned() {
         Some(_) => Finding::yes(WHAT, "pinned at /run/pillbox/.seed"),
+        None if seed::can_be_made() => Finding::yes(WHAT, "the first container makes it"),
         None => Finding::yes(WHAT, "it cannot be made or pinned").lacking(
             No,
             consequence,

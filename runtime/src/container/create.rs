@@ -6,7 +6,6 @@ use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
 use pillbox_init::plan::Turn;
-use rustix::io::Errno;
 
 use super::bundle::{Bundle, Prepared, Wishes};
 use super::delete::run_poststop;
@@ -170,8 +169,8 @@ pub(super) fn set_up(
     let directory = root.reserve(id)?;
     let mut undo = Undo { directory: Some(directory), unit: None, cgroup: None, init: None };
     let directory = undo.directory.as_ref().ok_or_else(|| Error::new("no state directory"))?;
-    if let Some(path) = &prepared.plan.mounts_at {
-        directory.note_mount(path)?;
+    if let (Some(path), Some(root)) = (&prepared.plan.mounts_at, opened.root(&prepared.plan)) {
+        directory.note_mount(path, root)?;
     }
     let mut scope = None;
     if let Some(unit) = &prepared.unit {
@@ -380,26 +379,11 @@ struct Undo {
 impl Drop for Undo {
     fn drop(&mut self) {
         // The error that led here is the one to report; `delete --force` finds what could not be removed.
-        if let Some(init) = self.init.take() {
-            init.kill();
-        }
+        let init_gone = self.init.take().is_none_or(|init| init.kill().is_ok());
         let killed = self.cgroup.as_ref().map_or(Ok(()), Cgroup::kill);
         let removed = killed.and_then(|()| scope::remove(self.cgroup.as_ref(), self.unit.as_deref()));
-        if let (Ok(()), Some(directory)) = (removed, self.directory.take()) {
+        if let (true, Some(directory)) = (init_gone && removed.is_ok(), self.directory.take()) {
             let _ = directory.remove();
-        }
-    }
-}
-
-/// Waits until a process is gone, at most for `milliseconds`.
-pub(super) fn wait_until_gone(process: &OwnedFd, milliseconds: i64) -> Result<bool> {
-    use rustix::event::{PollFd, PollFlags, Timespec, poll};
-    let timeout = Timespec { tv_sec: milliseconds / 1000, tv_nsec: milliseconds % 1000 * 1_000_000 };
-    loop {
-        let mut polled = [PollFd::new(process, PollFlags::IN)];
-        match poll(&mut polled, Some(&timeout)) {
-            Err(Errno::INTR) => {}
-            ready => return ready.map(|count| count > 0).context(|| "wait for init"),
         }
     }
 }

@@ -2,20 +2,17 @@
 
 use rustix::process::Signal;
 
-use super::create::wait_until_gone;
 use super::scope;
 use super::start::stored_spec;
 use crate::cgroup::{Cgroup, Hierarchy};
 use crate::container_id::ContainerId;
 use crate::error::{Error, Kind, Result};
 use crate::hooks::{self, Place};
+use crate::process_end::{PATIENCE_MS, wait_until_gone};
 use crate::regex::Regex;
 use crate::spec::Hooks;
 use crate::spec::json::List;
 use crate::state::{Record, Root, StateDirectory, Status, send_signal};
-
-/// How long a killed process may take to go.
-const PATIENCE_MS: i64 = 10_000;
 
 /// Removes a container that has stopped or was never started; with `force` any, and none is no error.
 ///

@@ -115,7 +115,7 @@ pub fn exec(root: &Root, id: &ContainerId, options: &ExecOptions, warn: &mut dyn
             }
         }
     });
-    started.inspect_err(|_| process.kill())
+    started.map_err(|error| process.kill_after(error))
 }
 
 fn write_pid(options: &ExecOptions, process: &Init) -> Result<()> {
@@ -217,7 +217,7 @@ fn enter(record: &Record, spec: &ValidSpec<'_>, plan: &plan::Plan, options: &Exe
         Ok(process) => {
             let list = affinity.and_then(|affinity| affinity.r#final.as_deref());
             list.map_or(Ok(()), |list| restrict_process(process.pid, list))
-                .inspect_err(|_| process.kill())?;
+                .map_err(|error| process.kill_after(error))?;
             Ok(process)
         }
         Err(SpawnError::Cgroup(error) | SpawnError::Other(error)) => Err(error),

@@ -78,7 +78,8 @@ impl Scope {
 
     fn end_holder(&mut self) {
         if let Some(holder) = self.holder.take() {
-            holder.kill();
+            // It is in a cgroup of its own unit, which systemd ends whole.
+            let _ = holder.kill();
         }
     }
 
@@ -141,7 +142,7 @@ pub(crate) fn spawn_into(
             .and_then(|mut systemd| systemd.attach(unit, below, number(&init))),
         false => Err(error),
     };
-    moved.inspect_err(|_| init.kill())?;
+    moved.inspect_err(|_| drop(init.kill()))?;
     Ok(init)
 }
 

@@ -12,12 +12,16 @@ use crate::cgroup::Cgroup;
 use crate::container_id::ContainerId;
 use crate::error::{Context, Error, Kind, Result};
 use crate::hooks::{self, Place};
+use crate::process_end::wait_until_gone;
 use crate::seccomp_agent::{Agent, Handed};
 use crate::spawn::{self, Init, Message};
 use crate::spec::Spec;
 use crate::spec::json::{object, parse};
 use crate::state::{Record, Root, StateDirectory, Status};
 use crate::validate::{NamespaceKind, ValidSpec, validate};
+
+/// How long an init that has closed its gate may take to be gone, in milliseconds.
+const ENDING_MS: i64 = 1000;
 
 object! {
     /// The part of state.json that words an error.
@@ -93,11 +97,22 @@ fn open_gate(directory: &StateDirectory, record: &Record, gate: &OwnedFd) -> Res
         said => said,
     };
     match said {
-        // Closed by a successful exec, or by init's end before one.
+        // Closed by a successful exec.
         Message::Closed => {
             directory.remove_gate();
             Ok(())
         }
+        Message::Reset => match record.open_process()? {
+            // It took the word of a start that was killed, and never looked at this one.
+            Some(process) if !wait_until_gone(&process, ENDING_MS)? => {
+                directory.remove_gate();
+                Ok(())
+            }
+            _ => Err(Error::new(format!(
+                "container {}: init ended before it executed the program: somebody killed it, or it ran out of memory",
+                directory.id()
+            ))),
+        },
         Message::Report(report, ..) => Err(describe(directory, report)),
     }
 }

@@ -612,7 +612,7 @@ fn check_order(decoded: &Decoded<'_>, config: &Value) {
             if no_new_privileges { decoded.the("Exec") - 1 } else { decoded.the("DropBounding") - 1 };
         assert_eq!(filter, expected, "{name}");
     }
-    let harmless = ["Await", "AwaitStart", "KeepDescriptors", "InstallSeccomp", "Exec"];
+    let harmless = ["Await", "AwaitStart", "TakeWord", "InstallSeccomp", "Exec"];
     for operation in &decoded.operations[ready + 1..] {
         assert!(
             harmless.contains(&operation.name()),
@@ -621,6 +621,9 @@ fn check_order(decoded: &Decoded<'_>, config: &Value) {
         );
     }
     assert_eq!(decoded.the("Exec") + 1, decoded.operations.len(), "{name}");
+    // Whatever can still go wrong after the word was taken is reported; before it, nothing can.
+    assert!(decoded.the("TakeWord") > ready + 1, "{name}");
+    assert!(decoded.the("KeepDescriptors") < user, "{name}");
     let deaths = decoded.operations.iter().filter_map(|operation| match operation {
         Operation::DieWithRuntime { enabled } => Some(*enabled),
         _ => None,

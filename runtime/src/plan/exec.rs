@@ -5,7 +5,7 @@ use rustix::fs::Mode;
 
 use super::{
     Builder, Descriptor, Host, Intent, Namespaces, Plan, attribute, c_string, compile_before_rights,
-    compile_console, compile_end, compile_seccomp, identity, string_bytes, strings,
+    compile_console, compile_end, identity, string_bytes, strings,
 };
 use crate::error::Result;
 use crate::seccomp_agent::Agent;
@@ -24,7 +24,7 @@ pub fn compile_exec(spec: &ValidSpec<'_>, host: &Host, intent: &Intent) -> Resul
     attribute::compile_apparmor(&mut builder, spec)?;
     let own_user_namespace = has_user_namespace(spec);
     compile_before_rights(&mut builder, spec, intent)?;
-    identity::compile(&mut builder, spec, own_user_namespace)?;
+    identity::compile(&mut builder, spec, own_user_namespace, intent.preserve_fds)?;
     compile_end(&mut builder, spec, intent)?;
     let mut plan = builder.finish(spec, Namespaces::default(), None, false, intent);
     plan.seccomp_agent = Agent::of(spec, &intent.id, &intent.bundle, Status::Running);
@@ -56,20 +56,22 @@ pub fn compile_hook(
     }
     builder.push(Operation::NewSession {});
     builder.push(Operation::ReplaceStdio { input, output });
-    builder.push(Operation::KeepDescriptors { count: 0 });
     if let Some(spec) = spec {
         compile_time_namespace(&mut builder, spec);
         enter_root(&mut builder, intent);
+    }
+    builder.push(Operation::KeepDescriptors { count: 0, listener: u32::MAX });
+    if let Some(spec) = spec {
         builder.push(Operation::SetCwd { path: &c_string("process.cwd", &spec.process.cwd)? });
-        identity::compile(&mut builder, spec, has_user_namespace(spec))?;
+        identity::compile(&mut builder, spec, has_user_namespace(spec), 0)?;
     }
     let path = c_string("hooks", &hook.path)?;
     builder.push(Operation::FindExecutable { name: &path, search: c"" });
     builder.push(Operation::Ready {});
     builder.push(Operation::Await { turn: Turn::Record });
-    // Without no_new_privs the filter is in force already.
-    if let Some(spec) = spec.filter(|spec| spec.process.no_new_privileges) {
-        compile_seccomp(&mut builder, spec)?;
+    builder.push(Operation::TakeWord {});
+    if let Some(spec) = spec {
+        identity::compile_late(&mut builder, spec, 0)?;
     }
     let first = if hook.args.is_empty() { Some(&*hook.path) } else { None };
     let arguments = string_bytes(first.into_iter().chain(hook.args.iter().map(|argument| &**argument)));

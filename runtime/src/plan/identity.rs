@@ -10,16 +10,29 @@ use crate::capability::CapabilitySets;
 use crate::error::Result;
 use crate::validate::ValidSpec;
 
+const NOFILE: u32 = linux_raw_sys::general::RLIMIT_NOFILE;
+
 /// What login programs set when nobody says otherwise.
 const DEFAULT_UMASK: u32 = 0o022;
 
-pub fn compile(builder: &mut Builder<'_>, spec: &ValidSpec<'_>, own_user_namespace: bool) -> Result<()> {
+/// How many descriptors init itself may need at once, stdio included, while it has the program's limits.
+const OWN_DESCRIPTORS: u64 = 16;
+
+pub fn compile(
+    builder: &mut Builder<'_>,
+    spec: &ValidSpec<'_>,
+    own_user_namespace: bool,
+    preserve_fds: u32,
+) -> Result<()> {
     let process = &spec.process;
     for rlimit in &process.rlimits {
+        // A limit that is too small for init comes in full right before the program; raising takes rights that are
+        // gone by then.
+        let least = if rlimit.resource == NOFILE { OWN_DESCRIPTORS + u64::from(preserve_fds) } else { 0 };
         builder.push(Operation::SetRlimit {
             resource: rlimit.resource,
-            soft: rlimit.soft,
-            hard: rlimit.hard,
+            soft: rlimit.soft.max(least),
+            hard: rlimit.hard.max(least),
         });
     }
     let umask = process.user.umask.unwrap_or(DEFAULT_UMASK);
@@ -51,6 +64,22 @@ pub fn compile(builder: &mut Builder<'_>, spec: &ValidSpec<'_>, own_user_namespa
         ambient: capabilities(sets.ambient),
     });
     builder.push(Operation::RetryCwd { path: &cwd });
+    Ok(())
+}
+
+/// What comes right before the program: a limit under which init itself could not open what it needs, and the filter
+/// wherever it can be as late as that, so that what it forbids is forbidden to the program alone.
+pub fn compile_late(builder: &mut Builder<'_>, spec: &ValidSpec<'_>, preserve_fds: u32) -> Result<()> {
+    let least = OWN_DESCRIPTORS + u64::from(preserve_fds);
+    for rlimit in spec.process.rlimits.iter().filter(|rlimit| rlimit.resource == NOFILE) {
+        if rlimit.soft < least {
+            let (soft, hard) = (rlimit.soft, rlimit.hard);
+            builder.push(Operation::SetRlimit { resource: NOFILE, soft, hard });
+        }
+    }
+    if spec.process.no_new_privileges {
+        compile_seccomp(builder, spec)?;
+    }
     Ok(())
 }
 

@@ -267,6 +267,15 @@ impl<'h> Builder<'h> {
         operation.encode(&mut self.operations);
     }
 
+    /// The index of the gate, for a container that waits there.
+    fn listener(&mut self, intent: &Intent) -> u32 {
+        if !intent.wait_for_start {
+            return u32::MAX;
+        }
+        let known = self.descriptors.iter().position(|descriptor| *descriptor == Descriptor::Listener);
+        known.map_or_else(|| self.descriptor(Descriptor::Listener), |index| index as u32)
+    }
+
     fn descriptor(&mut self, descriptor: Descriptor) -> u32 {
         self.descriptors.push(descriptor);
         self.descriptors.len() as u32 - 1
@@ -348,7 +357,7 @@ pub fn compile(spec: &ValidSpec<'_>, host: &Host, intent: &Intent) -> Result<Pla
         compile_file_system(&mut builder, spec, &namespaces, from_seed, own_user_namespace, intent)?;
     compile_surroundings(&mut builder, spec, read_only_later)?;
     compile_before_rights(&mut builder, spec, intent)?;
-    identity::compile(&mut builder, spec, own_user_namespace)?;
+    identity::compile(&mut builder, spec, own_user_namespace, intent.preserve_fds)?;
     compile_end(&mut builder, spec, intent)?;
 
     let inherits = !namespaces.makes(NamespaceKind::Mount) && !namespaces.joins(NamespaceKind::Mount);
@@ -574,7 +583,8 @@ fn compile_before_rights(builder: &mut Builder<'_>, spec: &ValidSpec<'_>, intent
     if !variables(spec, intent).iter().any(|variable| variable.starts_with("HOME=")) {
         builder.push(Operation::ReadHome { uid: spec.process.user.uid });
     }
-    builder.push(Operation::KeepDescriptors { count: intent.preserve_fds });
+    let listener = builder.listener(intent);
+    builder.push(Operation::KeepDescriptors { count: intent.preserve_fds, listener });
     builder.push(Operation::SetCwd { path: &c_string("process.cwd", &spec.process.cwd)? });
     Ok(())
 }
@@ -594,13 +604,11 @@ fn compile_end(builder: &mut Builder<'_>, spec: &ValidSpec<'_>, intent: &Intent)
     builder.push(Operation::Ready {});
     builder.push(Operation::Await { turn: Turn::Record });
     if intent.wait_for_start {
-        let listener = builder.descriptor(Descriptor::Listener);
+        let listener = builder.listener(intent);
         builder.push(Operation::AwaitStart { listener });
     }
-    // As late as can be: what the filter forbids is then forbidden to the program alone.
-    if process.no_new_privileges {
-        compile_seccomp(builder, spec)?;
-    }
+    builder.push(Operation::TakeWord {});
+    identity::compile_late(builder, spec, intent.preserve_fds)?;
     let arguments = string_bytes(process.args.iter().map(|argument| &**argument));
     let environment = string_bytes(variables.into_iter());
     builder.push(Operation::Exec { arguments: strings(&arguments)?, environment: strings(&environment)? });

@@ -244,6 +244,9 @@ pub fn compile(
             }
             compile_new(builder, &field, mount, &target, rule, &options, own_user_namespace, cgroup)?;
         }
+        if destination == "/" {
+            builder.push(Operation::EnterRootCover {});
+        }
     }
     Ok(read_only_later)
 }
@@ -296,6 +299,11 @@ fn target_rule(
     options: &Options<'_>,
 ) -> Result<TargetRule> {
     let kind = mount.kind.as_deref().unwrap_or_default();
+    if destination == "/" && options.copy_up {
+        return Err(Error::new(format!(
+            "{field}.options: \"tmpcopyup\" is not for \"/\": the whole root would be copied"
+        )));
+    }
     if REPLACEABLE_IN_PROC.contains(&destination) && options.bind {
         return Ok(TargetRule::InsideProc);
     }

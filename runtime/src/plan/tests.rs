@@ -267,3 +267,25 @@ fn a_substitute_is_private() {
         );
     }
 }
+
+/// Init itself could not take in whoever starts it, were the program's limit in force by then.
+#[test]
+fn a_small_limit_of_descriptors_comes_right_before_the_program() {
+    let with = |soft: u32, hard: u32, preserve_fds: u32| {
+        let mut config: serde_json::Value = serde_json::from_str(default_spec()).expect("is JSON");
+        config["process"]["rlimits"] =
+            serde_json::json!([{"type": "RLIMIT_NOFILE", "soft": soft, "hard": hard}]);
+        let intent = Intent { preserve_fds, ..intent() };
+        let lines = described(&config.to_string(), &privileged_host(), &intent);
+        let place = |name: &str| lines.iter().position(|line| line.starts_with(name)).expect("is there");
+        let (user, gate) = (place("SetUser "), place("AwaitStart "));
+        let limits = lines.iter().enumerate().filter(|(_, line)| line.starts_with("SetRlimit "));
+        limits.map(|(at, line)| (at < user, at > gate, line[23..].to_string())).collect::<Vec<_>>()
+    };
+    let limit = |text: &str| format!("RLIMIT_NOFILE {text}");
+    assert_eq!(with(1024, 4096, 0), [(true, false, limit("soft 1024 hard 4096"))]);
+    let late = |early: &str, last: &str| [(true, false, limit(early)), (false, true, limit(last))];
+    assert_eq!(with(3, 3, 0), late("soft 16 hard 16", "soft 3 hard 3"));
+    assert_eq!(with(3, 4096, 0), late("soft 16 hard 4096", "soft 3 hard 4096"));
+    assert_eq!(with(20, 20, 10), late("soft 26 hard 26", "soft 20 hard 20"));
+}

@@ -1,0 +1,426 @@
+//! Hardening that is always on: what init holds and is while it waits, what the caller's state can do to a container,
+//! and that a container which is killed half-way takes nothing of the host along.
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::os::unix::fs::{MetadataExt, symlink};
+use std::process::Command;
+use std::time::Duration;
+
+use rustix::mount::{MountFlags, mount};
+use rustix::process::{Pid, Signal, kill_process};
+use serde_json::json;
+
+use crate::harness::{Container, each_runtime, each_runtime_but, pillbox_only, skip, status_field, wait_for};
+
+/// What the descriptors of a process lead to.
+fn descriptors(pid: u32) -> Vec<String> {
+    let links = fs::read_dir(format!("/proc/{pid}/fd")).expect("descriptors").flatten();
+    let mut targets: Vec<_> = links
+        .filter_map(|link| Some(fs::read_link(link.path()).ok()?.to_string_lossy().into_owned()))
+        .collect();
+    targets.sort();
+    targets
+}
+
+fn kill(pid: u32, signal: Signal) {
+    kill_process(Pid::from_raw(pid as i32).expect("pid"), signal).expect("kill");
+}
+
+/// The trees that the runtime opened for it are attached, or of no use any more.
+#[test]
+fn init_waits_with_the_gate_and_stdio_alone() {
+    let peers = [("crun", "holds /proc/self/fd and the fifo"), ("runc", "holds the fifo and its log")];
+    each_runtime_but(&peers, |runtime| {
+        let mut container = Container::sleeping(runtime);
+        let file = container.folder.join("file");
+        fs::write(&file, "").expect("file");
+        for n in 0..20 {
+            let folder = container.folder.clone();
+            container.mount("none", folder, &format!("/bound/{n}"), &["rbind", "ro"]);
+            container.mount("none", &file, &format!("/files/{n}"), &["bind"]);
+        }
+        // With the host's cgroup namespace a tree of the host's hierarchy lies ready, and is not used.
+        container.without_namespace("cgroup");
+        container.spec["linux"]["maskedPaths"] = json!(["/proc/keys", "/sys/firmware", "/etc/passwd"]);
+        container.create().ok();
+        let open = descriptors(container.pid());
+        let (sockets, others): (Vec<_>, Vec<_>) =
+            open.iter().partition(|target| target.starts_with("socket:"));
+        assert_eq!((sockets.len(), others.len()), (2, 3), "{open:?}");
+        let stdio = |target: &str| target == "/dev/null" || target.contains("/output/std");
+        assert!(others.iter().all(|target| stdio(target)), "{open:?}");
+        container.start().ok();
+        container.delete_force().ok();
+    });
+}
+
+/// More mounts than the program may have descriptors: what the runtime opened for init does not count.
+#[test]
+fn mounts_do_not_use_up_the_programs_descriptors() {
+    pillbox_only(|runtime| {
+        let mut container = Container::sh(runtime, "ls /bound | wc -l");
+        for n in 0..60 {
+            let folder = container.folder.clone();
+            container.mount("none", folder, &format!("/bound/{n}"), &["bind", "ro"]);
+        }
+        container.spec["process"]["rlimits"] = json!([{"type": "RLIMIT_NOFILE", "soft": 20, "hard": 20}]);
+        assert_eq!(container.run_ok(), "60\n");
+        container.create_and_start().wait_for("60\n");
+    });
+}
+
+/// The gate's connection takes a descriptor: what the program may have comes after that.
+#[test]
+fn few_descriptors_are_the_programs_alone() {
+    // crun and runc need some twenty of their own.
+    pillbox_only(|runtime| {
+        for limit in [0, 3, 4, 5, 16] {
+            let mut container = Container::new(runtime);
+            container.spec["process"]["rlimits"] =
+                json!([{"type": "RLIMIT_NOFILE", "soft": limit, "hard": limit}]);
+            container.spec["process"]["args"] = json!(["/bin/echo", "ran"]);
+            assert_eq!(container.run_ok(), "ran\n", "{limit}");
+            let created = container.create_and_start();
+            created.wait_for("ran\n");
+            container.wait_status("stopped");
+            container.delete().ok();
+            if limit >= 4 {
+                container.spec["process"]["args"] = json!(["/bin/sh", "-c", "ulimit -n; ulimit -Hn"]);
+                assert_eq!(container.run_ok(), format!("{limit}\n{limit}\n"));
+            }
+        }
+        let mut container = Container::sleeping(runtime);
+        container.spec["process"]["rlimits"] = json!([{"type": "RLIMIT_NOFILE", "soft": 6, "hard": 40}]);
+        container.create_and_start().wait_for("ready");
+        let output = container.call(&["exec", &container.id, "sh", "-c", "ulimit -n; ulimit -Hn"]).ok();
+        assert_eq!(output.stdout, "6\n40\n");
+    });
+}
+
+/// Between the gate and execve(2) init is nobody's child: whether it got there is told by what it left unread.
+#[test]
+fn start_does_not_take_a_killed_init_for_a_program() {
+    let peers = [("crun", "takes it for one"), ("runc", "takes it for one, or waits for ever")];
+    each_runtime_but(&peers, |runtime| {
+        for _ in 0..5 {
+            let container = Container::sh(runtime, "echo ran");
+            let created = container.create().ok();
+            let pid = container.pid();
+            kill(pid, Signal::STOP);
+            let start = container.spawn(&mut container.command(&["start", &container.id]));
+            wait_for("start to wait for init", || {
+                let starting = start.pid().as_raw_pid() as u32;
+                let status = fs::read_to_string(format!("/proc/{starting}/status")).ok()?;
+                let connected = descriptors(starting).iter().any(|target| target.starts_with("socket:"));
+                (connected && status_field(&status, "State").starts_with('S')).then_some(())
+            });
+            kill(pid, Signal::KILL);
+            start.finish().fails_with("before it executed the program");
+            container.wait_status("stopped");
+            assert_eq!(created.stdout_now(), "");
+            container.delete().ok();
+            container.assert_gone();
+        }
+    });
+}
+
+/// The same for those that the runtime waits for itself, wherever they are when they are killed.
+#[test]
+fn an_exec_whose_process_is_killed_on_the_way_says_so() {
+    pillbox_only(|runtime| {
+        let container = Container::sleeping(runtime);
+        container.create_and_start().wait_for("ready");
+        // In a paused container nothing gets further.
+        container.call(&["pause", &container.id]).ok();
+        let listed = || -> BTreeSet<u32> {
+            let text = fs::read_to_string(container.cgroup().join("cgroup.procs")).expect("cgroup");
+            text.lines().map(|pid| pid.parse().expect("pid")).collect()
+        };
+        let before = listed();
+        let exec =
+            container.spawn(&mut container.command(&["exec", "--ignore-paused", &container.id, "true"]));
+        let newcomer = wait_for("one more process", || listed().difference(&before).next().copied());
+        kill(newcomer, Signal::KILL);
+        exec.finish().fails_with("it was killed by signal 9");
+        container.call(&["resume", &container.id]).ok();
+        assert_eq!(container.call(&["exec", &container.id, "echo", "ran"]).ok().stdout, "ran\n");
+    });
+}
+
+/// The caller's own mount at the root's place (the image, as engines have it) is not the container's to unmount.
+#[test]
+fn delete_unmounts_only_what_create_mounted() {
+    pillbox_only(|runtime| {
+        let mut container = Container::sleeping(runtime);
+        container.without_namespace("mount");
+        container.spec["mounts"] = json!([]);
+        for member in ["maskedPaths", "readonlyPaths"] {
+            container.spec["linux"].as_object_mut().expect("linux").remove(member);
+        }
+        let rootfs = container.rootfs();
+        mount(&rootfs, &rootfs, "", MountFlags::BIND | MountFlags::REC, None).expect("bind");
+        let mounts = || {
+            let text = fs::read_to_string("/proc/self/mountinfo").expect("mountinfo");
+            let at = |line: &&str| line.split(' ').nth(4) == rootfs.to_str();
+            text.lines().filter(at).map(String::from).collect::<Vec<_>>()
+        };
+        let before = mounts();
+        assert_eq!(before.len(), 1);
+        container.create_and_start();
+        assert_eq!(mounts().len(), 2);
+        container.delete_force().ok();
+        assert_eq!(mounts(), before);
+
+        // As `create` leaves it when it is killed before init has mounted anything.
+        container.create().ok();
+        let state = container.state_folder().join(&container.id);
+        let note = fs::read_link(state.join("mounted")).expect("note");
+        container.delete_force().ok();
+        fs::create_dir(&state).expect("state folder");
+        symlink(&note, state.join("mounted")).expect("note");
+        container.delete_force().ok();
+        assert_eq!(mounts(), before, "{note:?}");
+
+        for n in 0..40 {
+            let create = container.spawn(&mut container.bundle_command("create", &[]));
+            std::thread::sleep(Duration::from_micros(500 * n));
+            create.signal(Signal::KILL);
+            create.finish();
+            container.delete_force().ok();
+            assert_eq!(mounts(), before);
+        }
+    });
+}
+
+/// Hidden from the first process, it would be all that a process of exec sees, without masks.
+#[test]
+fn a_mount_that_covers_the_root_is_refused() {
+    each_runtime_but(&[("crun", "mounts it, and masks nothing in it")], |runtime| {
+        for destination in ["/etc/..", "/link", "/dev/../link/"] {
+            for kind in ["tmpfs", "bind"] {
+                let mut container = Container::new(runtime);
+                symlink("/", container.rootfs().join("link")).expect("symlink");
+                let (source, options) =
+                    (container.folder.clone(), if kind == "bind" { "bind" } else { "rw" });
+                container.mount(kind, source, destination, &[options]);
+                container.run().fails_with("root");
+                container.assert_gone();
+            }
+        }
+    });
+}
+
+#[test]
+fn a_mount_at_the_root_is_the_root() {
+    each_runtime_but(&[("runc", "refuses it")], |runtime| {
+        let other = Container::new(runtime);
+        fs::write(other.rootfs().join("other"), "other\n").expect("file");
+        fs::write(other.rootfs().join("secret"), "secret\n").expect("file");
+        let mut container = Container::sh(
+            runtime,
+            "cat /other /secret /../other; trap 'exit 0' TERM; echo ready; while :; do sleep 0.05; done",
+        );
+        fs::create_dir(container.rootfs().join("below")).expect("folder");
+        // The first mount: those after it come to lie in it.
+        let source = other.rootfs().to_str().expect("path").to_string();
+        let mount = json!({"destination": "/", "type": "bind", "source": source, "options": ["bind"]});
+        container.spec["mounts"].as_array_mut().expect("mounts").insert(0, mount);
+        container.spec["linux"]["maskedPaths"] = json!(["/secret"]);
+        container.create_and_start().wait_for("other\nother\nready");
+        let output = container.call(&[
+            "exec",
+            &container.id,
+            "sh",
+            "-c",
+            "cat /other /secret; ls -d /below; cat /proc/1/comm",
+        ]);
+        assert_eq!(output.stdout, "other\nsh\n", "{output:?}");
+        container.delete_force().ok();
+        // crun copies, of older versions the whole image.
+        if runtime.is("pillbox") {
+            let options = ["tmpcopyup"];
+            container.spec["mounts"][0] =
+                json!({"destination": "/", "type": "tmpfs", "source": "tmpfs", "options": options});
+            container.run().fails_with("tmpcopyup");
+            container.assert_gone();
+        }
+    });
+}
+
+/// Options that are too long for fsconfig(2): the same mount gets its flags that was made, wherever its path leads by then.
+#[test]
+fn a_mount_with_long_options_gets_its_flags() {
+    each_runtime(|runtime| {
+        let script =
+            "grep ' /merged/here ' /proc/self/mountinfo; cat /merged/here/file; (: > /merged/here/x) 2>&1";
+        let mut container = Container::sh(runtime, script);
+        let layers: Vec<_> =
+            (0..6).map(|n| container.folder.join(format!("{n}-{}", "x".repeat(60)))).collect();
+        for layer in &layers {
+            fs::create_dir(layer).expect("layer");
+        }
+        fs::write(layers[5].join("file"), "from below\n").expect("file");
+        let list: Vec<_> = layers.iter().map(|layer| layer.to_str().expect("path")).collect();
+        let option = format!("lowerdir={}", list.join(":"));
+        assert!(option.len() > 400);
+        container.mount("overlay", "overlay", "/merged/here", &[&option, "ro", "nodev", "nosuid"]);
+        let output = container.run();
+        for part in ["nodev", "nosuid", "from below\n", "Read-only file system"] {
+            assert!(output.stdout.contains(part), "{part}: {output:?}");
+        }
+        assert!(output.stdout.contains(" ro,"), "{output:?}");
+    });
+}
+
+/// Nobody else may look into it, or write into it, whatever its rights are: its files in /proc are root's.
+#[test]
+fn init_is_not_dumpable_until_it_is_the_program() {
+    each_runtime(|runtime| {
+        let mut container = Container::sleeping(runtime);
+        container.spec["process"]["user"] = json!({"uid": 1000, "gid": 1000});
+        let created = container.create().ok();
+        let owner = || fs::metadata(format!("/proc/{}/environ", container.pid())).expect("process").uid();
+        assert_eq!(owner(), 0);
+        container.start().ok();
+        created.wait_for("ready");
+        assert_eq!(owner(), 1000);
+        container.delete_force().ok();
+    });
+}
+
+#[test]
+fn stdio_that_is_closed_is_the_null_device() {
+    each_runtime_but(&[("crun", "crashes"), ("runc", "hands down pipes of its own")], |runtime| {
+        let script =
+            "for n in 0 1 2 3; do readlink /proc/self/fd/$n >> /said 2>/dev/null || echo none >> /said; done";
+        let container = Container::sh(runtime, script);
+        let inner = container.bundle_command("run", &[]);
+        let mut shell = Command::new("bash");
+        shell.args(["-c", "exec \"$@\" <&- >&- 2>&-", "bash"]);
+        let output = container.finish(shell.arg(inner.get_program()).args(inner.get_args()));
+        assert_eq!(output.code, 0, "{output:?}");
+        let said = fs::read_to_string(container.rootfs().join("said")).expect("said");
+        let said: Vec<_> = said.lines().collect();
+        // readlink's own stdout is the file; the descriptors themselves are nothing of the host's.
+        assert!(said[0] == "/dev/null" && said[2] == "/dev/null", "{said:?}");
+        assert!(!said.iter().any(|target| target.contains("pillbox-test")), "{said:?}");
+    });
+}
+
+/// SECBIT_NOROOT of the caller's would leave a container's root without capabilities, others with too many.
+#[test]
+fn the_callers_securebits_are_not_the_containers() {
+    each_runtime_but(&[("crun", "passes them on"), ("runc", "passes them on")], |runtime| {
+        let mut container = Container::new(runtime);
+        container.spec["process"]["args"] = json!(["/bin/cat", "/proc/self/status"]);
+        let expected = status_field(&container.run_ok(), "CapEff");
+        let inner = container.bundle_command("run", &[]);
+        let mut setpriv = Command::new("setpriv");
+        // Those that pillbox needs for this bundle, which root has no more by itself then.
+        let needed = "+sys_admin,+setpcap,+setuid,+setgid,+mknod,+chown,+dac_override,+fowner,+net_admin,+sys_chroot,+kill,\
+                      +audit_write,+net_bind_service";
+        setpriv.arg(format!("--inh-caps={needed}")).arg(format!("--ambient-caps={needed}"));
+        setpriv.arg("--securebits=+noroot,+no_setuid_fixup");
+        let status = container.finish(setpriv.arg(inner.get_program()).args(inner.get_args())).ok().stdout;
+        assert_eq!(status_field(&status, "CapEff"), expected);
+        assert_eq!(status_field(&status, "CapAmb"), "0000000000000000");
+        // Those that are locked stay, which has to be said.
+        let inner = container.bundle_command("run", &[]);
+        let mut setpriv = Command::new("setpriv");
+        setpriv.args(["--securebits=+no_setuid_fixup,+no_setuid_fixup_locked"]);
+        container.finish(setpriv.arg(inner.get_program()).args(inner.get_args())).fails_with("securebits");
+        container.assert_gone();
+    });
+}
+
+#[test]
+fn a_container_has_a_session_keyring_of_its_own() {
+    if !fs::exists("/proc/keys").expect("/proc") {
+        return skip("this kernel has no keyrings");
+    }
+    each_runtime(|runtime| {
+        let mut container = Container::sh(runtime, "cat /proc/keys");
+        container.spec["linux"]["maskedPaths"] = json!([]);
+        let keys = container.run_ok();
+        assert!(keys.contains(&container.id), "{keys}");
+    });
+}
+
+/// Runs `script` with a /run/pillbox of its own; the runtime's call follows as `"$@"`.
+fn with_own_seed(script: &str, call: &Command) -> Command {
+    let mut command = Command::new("unshare");
+    let prepare = "mkdir -p /run/pillbox; mount -t tmpfs -o mode=711 tmpfs /run/pillbox; ";
+    command.args(["-m", "--propagation", "private", "sh", "-ec", &format!("{prepare}{script}"), "sh"]);
+    command.arg(call.get_program()).args(call.get_args());
+    command
+}
+
+const IS_PINNED: &str = "; grep -c '/run/pillbox/.seed .* - nsfs ' /proc/self/mountinfo";
+
+/// Whatever lies where the seed is pinned: the container starts, and not from that.
+#[test]
+fn a_pin_that_is_no_seed_is_not_used() {
+    pillbox_only(|runtime| {
+        let container = Container::sh(runtime, "echo ran; grep -c . /proc/self/mountinfo");
+        let run = container.bundle_command("run", &[]);
+        let usual = container.finish(&mut with_own_seed("\"$@\"", &run)).ok().stdout;
+        assert!(usual.starts_with("ran\n"), "{usual}");
+        for pin in [
+            "touch /run/pillbox/.seed",
+            "touch /run/pillbox/.seed; mount --bind /proc/self/ns/net /run/pillbox/.seed",
+            "touch /run/pillbox/.seed; mount --bind /proc/self/ns/uts /run/pillbox/.seed",
+            "ln -s /proc/1/ns/mnt /run/pillbox/.seed",
+            "mkdir /run/pillbox/.seed",
+            // One with all the host's mounts: where the kernel lets it be pinned.
+            "touch /run/pillbox/.seed; unshare -m sh -c 'kill -STOP $$' & sleep 0.2;
+             mount --bind /proc/$!/ns/mnt /run/pillbox/.seed || true",
+        ] {
+            let output = container.finish(&mut with_own_seed(&format!("{pin}; \"$@\""), &run));
+            assert_eq!((output.code, output.stdout.as_str()), (0, usual.as_str()), "{pin}: {output:?}");
+        }
+    });
+}
+
+/// Each CPU numbers namespaces of its own (Linux 6.18), and none may be pinned in one with a higher number.
+#[test]
+fn the_seed_is_pinned_whatever_the_cpus() {
+    pillbox_only(|runtime| {
+        let status = fs::read_to_string("/proc/self/status").expect("status");
+        let allowed = status_field(&status, "Cpus_allowed_list");
+        let cpus: Vec<_> = allowed.split([',', '-']).take(4).collect();
+        let container = Container::new(runtime);
+        let run = container.bundle_command("run", &[]);
+        for outer in &cpus {
+            for inner in &cpus {
+                let script =
+                    format!("taskset -p -c {allowed} $$ >/dev/null; taskset -c {inner} \"$@\"{IS_PINNED}");
+                let own = with_own_seed(&script, &run);
+                let mut command = Command::new("taskset");
+                command.args(["-c", outer]).arg(own.get_program()).args(own.get_args());
+                let output = container.finish(&mut command).ok();
+                assert_eq!(output.stdout, "1\n", "made on CPU {inner}, in a namespace of CPU {outer}");
+            }
+        }
+    });
+}
+
+#[test]
+fn check_changes_nothing() {
+    pillbox_only(|runtime| {
+        let container = Container::new(runtime);
+        let check = container.command(&["check", "--format", "json"]);
+        let script = "before=$(cat /proc/self/mountinfo); \"$@\"
+            [ \"$before\" = \"$(cat /proc/self/mountinfo)\" ]; ls -A /run/pillbox";
+        let output = container.finish(&mut with_own_seed(script, &check)).ok().stdout;
+        let rows: Vec<serde_json::Value> = serde_json::from_str(&output).expect("nothing but JSON");
+        let seed = rows.iter().find(|row| row["what"] == "seed mount namespace").expect("row");
+        assert_eq!(seed["available"], "yes", "{seed}");
+        // Where it cannot be had, that is said without trying to make one.
+        let script = "chmod 777 /run/pillbox; \"$@\"; ls -A /run/pillbox";
+        let output = container.finish(&mut with_own_seed(script, &check)).ok().stdout;
+        let rows: Vec<serde_json::Value> = serde_json::from_str(&output).expect("nothing but JSON");
+        let seed = rows.iter().find(|row| row["what"] == "seed mount namespace").expect("row");
+        assert_eq!(seed["available"], "no", "{seed}");
+    });
+}
