@@ -95,7 +95,7 @@ test-native: toolchain ## run the unit tests and, as root, the black-box tests o
 	if [ "$${CI:-}" = true ]; then export PILLBOX_TEST_NO_SKIP=1; fi
 	cargo test --locked $(WORKSPACE) --target $(TARGET) --no-fail-fast </dev/null
 
-test-guest: toolchain package-index ## boot a kernel under QEMU and run the cases in it
+test-guest: toolchain package-index ## boot a kernel under QEMU, without and with systemd, and run the cases in it
 	@$(MAKE) --no-print-directory programs PROGRAMS='$(GUEST_PROGRAMS)'
 	cargo build --locked --release --target $(TARGET) --package pillbox --package vm-tests
 	$(RELEASE)/vm-tests --pillbox $(BINARY) $(VM_FLAGS) </dev/null
@@ -170,7 +170,7 @@ peers:
 	    fi
 	done
 
-# The guest's kernel and busybox are downloaded as packages: apt must know the present ones.
+# The guests' kernel, busybox and systemd are downloaded as packages: apt must know the present ones.
 package-index:
 	@if [ -n '$(AS_ROOT)' ] && command -v apt-get >/dev/null; then
 	    if ! apt-cache show busybox-static >/dev/null 2>&1 || [ -z "$$(find /var/lib/apt/lists -maxdepth 0 -mtime -1)" ]; then

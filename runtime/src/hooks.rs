@@ -14,11 +14,11 @@ use rustix::process::{Signal, WaitId, WaitIdOptions};
 use serde::Serialize;
 
 use crate::cgroup::Cgroup;
-use crate::container::time_namespace_of;
+use crate::container::{spawn_into, time_namespace_of};
 use crate::error::{Context, Error, Result};
 use crate::json::{self, Members};
 use crate::plan::{self, Host, Intent};
-use crate::spawn::{self, Opened, SpawnError};
+use crate::spawn::{Opened, SpawnError};
 use crate::spec::Hook;
 use crate::spec::json::{List, Text};
 use crate::state::{Record, Status};
@@ -52,6 +52,8 @@ pub struct Place<'a> {
     pub enter: Option<(OwnedFd, u32)>,
     /// The container's cgroup, for those that run inside.
     pub cgroup: Option<&'a Cgroup>,
+    /// Systemd's unit with that cgroup.
+    pub unit: Option<&'a str>,
     /// The configuration whose user and rights a hook gets that belongs to the container.
     pub rights: Option<&'a ValidSpec<'a>>,
 }
@@ -59,7 +61,7 @@ pub struct Place<'a> {
 impl<'a> Place<'a> {
     /// In the runtime's own namespaces.
     pub fn outside(kind: &'static str, status: Status, pid: i32) -> Self {
-        Place { kind, status, pid, enter: None, cgroup: None, rights: None }
+        Place { kind, status, pid, enter: None, cgroup: None, unit: None, rights: None }
     }
 }
 
@@ -174,7 +176,7 @@ fn run_one(
     let descriptors = [input, stdout, stderr].into_iter().chain(time).chain(root).map(Some).collect();
     let opened = Opened::inside(descriptors, enter);
     let mut process =
-        spawn::spawn(&plan, &opened, None, None, place.cgroup).map_err(|error| match error {
+        spawn_into(&plan, &opened, place.cgroup, place.unit, "").map_err(|error| match error {
             SpawnError::Seed => Error::new("refused"),
             SpawnError::Cgroup(error) | SpawnError::Other(error) => error,
         })?;

@@ -157,6 +157,8 @@ pub struct Init {
     pub console: Option<OwnedFd>,
     /// Where the program says that it is ready.
     pub notify: Option<notify::Proxy>,
+    /// Whether it has cloned itself, and waits before all else to be brought up.
+    pub forked: bool,
 }
 
 /// Why there is no init.
@@ -227,9 +229,8 @@ pub fn spawn(
     drop(held);
     // Init's end must be init's alone: a message that never comes is then an end of file.
     drop(theirs);
-    let (has_oom_score, notify) = (inherited.is_some(), None);
-    let (pid, process) = (spawned.pid, spawned.pidfd);
-    let mut init = Init { pid, process, channel, has_oom_score, console: None, notify };
+    let (has_oom_score, pid, process) = (inherited.is_some(), spawned.pid, spawned.pidfd);
+    let mut init = Init { pid, process, channel, has_oom_score, console: None, notify: None, forked: false };
     if entry.fork.is_some() {
         init.follow_fork(&entry)?;
     }
@@ -339,7 +340,8 @@ impl Init {
         self.pid = pid.ok_or_else(|| Error::new("init cloned itself into nothing"))?;
         self.process =
             rustix::process::pidfd_open(self.pid, PidfdFlags::empty()).context(|| "open init's pidfd")?;
-        self.answer(Turn::Fork)
+        self.forked = true;
+        Ok(())
     }
 
     /// The runtime's part of the set-up, then init's, until init says that it is ready.
@@ -347,6 +349,9 @@ impl Init {
     /// # Errors
     /// What failed in init, in words; init is gone then.
     pub fn bring_up(&mut self, plan: &Plan, at_hooks: &mut dyn FnMut(&Init) -> Result<()>) -> Result<()> {
+        if self.forked {
+            self.answer(Turn::Fork)?;
+        }
         if let Some(value) = plan.oom_score_adj.filter(|_| !self.has_oom_score) {
             oom_score::write(self.pid, value)?;
         }

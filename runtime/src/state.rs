@@ -27,6 +27,8 @@ use crate::{device_node, mount_note, notify, order};
 const STATE: &str = "state.json";
 const NEW: &str = "state.json.new";
 const CGROUP: &str = "cgroup";
+/// Before the path of a cgroup that systemd makes.
+const OF_UNIT: &str = "systemd:";
 /// The class that the processes are in; the folders that were made for the container.
 const RESCTRL: &str = "resctrl";
 const RESCTRL_CLASS: &str = "resctrl.class";
@@ -339,9 +341,11 @@ impl StateDirectory {
         self.directory.as_fd()
     }
 
-    /// Notes where the cgroup will be, before it is made: `delete` finds it even if nothing else gets written.
-    pub fn note_cgroup(&self, path: &CgroupPath) -> Result<()> {
-        rustix::fs::symlinkat(path.as_str(), &self.directory, CGROUP)
+    /// Notes where the cgroup will be, before it is made, and whether a unit of systemd's will: `delete` finds it even if
+    /// nothing else gets written.
+    pub fn note_cgroup(&self, path: &CgroupPath, of_unit: bool) -> Result<()> {
+        let text = [if of_unit { OF_UNIT } else { "" }, path.as_str()].concat();
+        rustix::fs::symlinkat(text, &self.directory, CGROUP)
             .context(|| format!("write {}/{CGROUP}", self.path.display()))
     }
 
@@ -358,10 +362,12 @@ impl StateDirectory {
         note.as_deref().and_then(Path::to_str).map_or(Ok(()), mount_note::unmount)
     }
 
-    /// The cgroup that was noted.
-    pub fn noted_cgroup(&self) -> Option<CgroupPath> {
+    /// The cgroup that was noted, and whether it is of a unit, which has the name of its last part.
+    pub fn noted_cgroup(&self) -> Option<(CgroupPath, bool)> {
         let text = rustix::fs::readlinkat(&self.directory, CGROUP, Vec::new()).ok()?;
-        CgroupPath::parse(text.to_str().ok()?).ok()
+        let text = text.to_str().ok()?;
+        let path = text.strip_prefix(OF_UNIT);
+        Some((CgroupPath::parse(path.unwrap_or(text)).ok()?, path.is_some()))
     }
 
     /// Notes the class of service that the container's processes are in.

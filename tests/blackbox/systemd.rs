@@ -2,8 +2,10 @@
 
 use std::fs;
 use std::os::unix::fs::chown;
+use std::os::unix::net::UnixListener;
 use std::path::Path;
 use std::process::Command;
+use std::time::{Duration, Instant};
 
 use serde_json::json;
 
@@ -263,6 +265,27 @@ fn without_a_bus_nothing_is_made() {
             &container.id,
         ]));
         output.ok();
+    });
+}
+
+/// One that takes the connection and never answers.
+#[test]
+fn a_silent_bus_is_not_waited_for_without_end() {
+    pillbox_only(|runtime| {
+        let mut container = Container::new(runtime);
+        container.spec["linux"]["cgroupsPath"] = json!(format!(":p:{}", container.id));
+        container.write_spec();
+        let bundle = container.bundle().to_str().expect("path").to_string();
+        let socket = container.folder.join("bus");
+        let _listener = UnixListener::bind(&socket).expect("socket");
+        let mut command =
+            container.command(&["--systemd-cgroup", "create", "--bundle", &bundle, &container.id]);
+        command.env("DBUS_SYSTEM_BUS_ADDRESS", format!("unix:path={}", socket.display()));
+        let started = Instant::now();
+        let output = container.finish(&mut command).fails_with("no answer within 10 s");
+        assert_eq!(output.error_lines().len(), 1, "{output:?}");
+        assert!(started.elapsed() < Duration::from_secs(20), "{output:?}");
+        container.assert_gone();
     });
 }
 

@@ -17,17 +17,62 @@ pub fn unpacked(package: &str) -> Result<PathBuf, String> {
             )
         });
     };
-    let tree = cache.join(format!("{package}_{version}"));
-    if !tree.exists() {
-        let partial = cache.join(format!(".{package}.{}", std::process::id()));
-        let result = download(package, &version, &partial).and_then(|unpacked| {
-            // Another run may have put the same tree there meanwhile.
-            fs::rename(unpacked, &tree).or_else(|e| if tree.exists() { Ok(()) } else { Err(e.to_string()) })
+    Ok(unpacked_versions(&cache, &[(package, &version)])?.remove(0))
+}
+
+/// The unpacked trees of `packages` and of all that they depend on but what `is_left_out` takes. Apt decides, as on a
+/// system that has nothing yet; none where there is no apt.
+pub fn closure(
+    packages: &[&str],
+    is_left_out: impl Fn(&str) -> bool,
+) -> Result<Option<Vec<PathBuf>>, String> {
+    let mut apt = Command::new("apt-get");
+    apt.args([
+        "-q",
+        "--simulate",
+        "--no-install-recommends",
+        "-o",
+        "Dir::State::status=/dev/null",
+        "install",
+    ]);
+    let output = match apt.args(packages).output() {
+        Err(e) if e.kind() == ErrorKind::NotFound => return Ok(None),
+        output => output.map_err(|e| format!("apt-get: {e}"))?,
+    };
+    if !output.status.success() {
+        let said = String::from_utf8_lossy(&output.stderr);
+        return Err(format!("apt-get install {}: {}", packages.join(" "), said.trim()));
+    }
+    let cache = cache()?;
+    let plan = String::from_utf8_lossy(&output.stdout);
+    let wanted = plan.lines().filter_map(to_install).filter(|(package, _)| !is_left_out(package));
+    unpacked_versions(&cache, &wanted.collect::<Vec<_>>()).map(Some)
+}
+
+/// `Inst PACKAGE (VERSION ORIGIN [ARCHITECTURE])` in apt-get's simulation, as package and version.
+fn to_install(line: &str) -> Option<(&str, &str)> {
+    let (package, rest) = line.strip_prefix("Inst ")?.split_once(" (")?;
+    Some((package, rest.split(' ').next()?))
+}
+
+/// The trees of packages with their versions; those that the cache does not have are downloaded together.
+fn unpacked_versions(cache: &Path, packages: &[(&str, &str)]) -> Result<Vec<PathBuf>, String> {
+    let tree = |(package, version): &(&str, &str)| cache.join(format!("{package}_{version}"));
+    let missing: Vec<_> = packages.iter().filter(|package| !tree(package).exists()).copied().collect();
+    if !missing.is_empty() {
+        let partial = cache.join(format!(".partial.{}", std::process::id()));
+        let result = download(&missing, &partial).and_then(|()| {
+            missing.iter().try_for_each(|package| {
+                let (unpacked, tree) = (partial.join(package.0), tree(package));
+                // Another run may have put the same tree there meanwhile.
+                fs::rename(unpacked, &tree)
+                    .or_else(|e| if tree.exists() { Ok(()) } else { Err(e.to_string()) })
+            })
         });
         let _ = fs::remove_dir_all(&partial);
         result?;
     }
-    Ok(tree)
+    Ok(packages.iter().map(tree).collect())
 }
 
 /// The packages that `package` depends on and whose names start with one of `prefixes`; none where apt does not know it.
@@ -82,20 +127,26 @@ fn apt_cache(arguments: &[&str]) -> Result<Option<String>, String> {
     }
 }
 
-fn download(package: &str, version: &str, folder: &Path) -> Result<PathBuf, String> {
-    eprintln!("vm-tests: downloading {package} {version}");
+/// Leaves the tree of each package in `folder`, under the package's name.
+fn download(packages: &[(&str, &str)], folder: &Path) -> Result<(), String> {
+    let pairs: Vec<_> = packages.iter().map(|(package, version)| format!("{package}={version}")).collect();
+    eprintln!("vm-tests: downloading {}", pairs.join(" "));
     fs::create_dir_all(folder).map_err(|e| format!("{}: {e}", folder.display()))?;
     // As root, apt would download as a user that cannot write here, and warn about it.
     let mut apt = Command::new("apt-get");
-    apt.args(["-q", "-o", "APT::Sandbox::User=root", "download", &format!("{package}={version}")]);
+    apt.args(["-q", "-o", "APT::Sandbox::User=root", "download"]).args(pairs);
     run(apt.current_dir(folder))?;
-    let mut files = fs::read_dir(folder).map_err(|e| e.to_string())?.flatten().map(|entry| entry.path());
-    let archive = files
-        .find(|path| path.extension() == Some(OsStr::new("deb")))
-        .ok_or_else(|| format!("apt-get download {package} left no .deb in {}", folder.display()))?;
-    let tree = folder.join("tree");
-    run(Command::new("dpkg-deb").arg("-x").arg(archive).arg(&tree))?;
-    Ok(tree)
+    let files = fs::read_dir(folder).map_err(|e| e.to_string())?.flatten().map(|entry| entry.path());
+    for archive in files.filter(|path| path.extension() == Some(OsStr::new("deb"))) {
+        // PACKAGE_VERSION_ARCHITECTURE.deb
+        let name = archive.file_name().unwrap_or_default().to_string_lossy().into_owned();
+        let tree = folder.join(name.split('_').next().unwrap_or_default());
+        run(Command::new("dpkg-deb").arg("-x").arg(archive).arg(&tree))?;
+    }
+    match packages.iter().find(|(package, _)| !folder.join(package).exists()) {
+        Some((package, _)) => Err(format!("apt-get download {package} left no .deb in {}", folder.display())),
+        None => Ok(()),
+    }
 }
 
 /// Runs `command` to its end; an error has its standard error.
@@ -106,4 +157,16 @@ fn run(command: &mut Command) -> Result<(), String> {
         return Ok(());
     }
     Err(format!("{name}: {}: {}", output.status, String::from_utf8_lossy(&output.stderr).trim()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::to_install;
+
+    #[test]
+    fn what_apt_would_install_is_read() {
+        let line = "Inst libc6 (2.36-9+deb12u13 Debian:12.12/oldstable [amd64]) []";
+        assert_eq!(to_install(line), Some(("libc6", "2.36-9+deb12u13")));
+        assert_eq!(to_install("Conf libc6 (2.36-9+deb12u13 Debian:12.12/oldstable [amd64])"), None);
+    }
 }

@@ -3,7 +3,7 @@
 use std::ffi::OsString;
 use std::fs::{self, File};
 use std::io::Write;
-use std::os::unix::process::ExitStatusExt;
+use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode, ExitStatus, Stdio};
 use std::sync::mpsc::{RecvTimeoutError, channel};
@@ -13,36 +13,41 @@ use std::time::{Duration, Instant};
 use rustix::io::Errno;
 use rustix::mount::{MountFlags, mount, mount_bind, mount_move};
 use rustix::process::{Pid, Signal, WaitOptions, chroot, kill_process, wait};
-use rustix::system::{RebootCommand, finit_module, reboot};
-use serde_json::Value;
+use rustix::system::{RebootCommand, reboot};
 
 use crate::cases::{self, Case, Guest, Need};
+use crate::orders::{ORDERS, Orders};
 use crate::remains::{self, Snapshot};
 use crate::report::{Event, Outcome};
+use crate::systemd;
 
 /// The name of the virtio port that the report goes to.
 pub const REPORT_PORT: &str = "vm-tests.report";
-/// What to do: a JSON object. An image without it is the probe's.
-pub const ORDERS: &str = "/orders.json";
-/// Where the modules are.
-pub const MODULES: &str = "/modules";
 /// What the probe guest writes on its console.
 pub const PROBE_ANSWER: &str = "vm-tests: the probe is up";
 
 /// The cgroup that a case's own processes are in: all of them die by one write.
 const CASE_CGROUP: &str = "/sys/fs/cgroup/vm-tests";
 const CASE: &str = "case";
+/// What the service of the guest with systemd is started with.
+const SERVE: &str = "serve";
 /// Enough of a failed case's words for its cause.
 const DETAIL_LIMIT: usize = 8000;
 
-/// /init: pid 1, or, with `case NAME`, the process of one case.
-pub fn main(mut arguments: impl Iterator<Item = OsString>) -> ExitCode {
-    if arguments.next().is_some_and(|argument| argument == CASE) {
-        return run_case(&arguments.next().unwrap_or_default().to_string_lossy());
-    }
-    if !Path::new(ORDERS).exists() {
-        println!("{PROBE_ANSWER}");
-    } else if let Err(e) = serve() {
+/// /init: pid 1 or the service that runs the cases, or, with `case NAME CGROUP`, the process of one case.
+pub fn main(arguments: impl Iterator<Item = OsString>) -> ExitCode {
+    let arguments: Vec<_> = arguments.map(|argument| argument.to_string_lossy().into_owned()).collect();
+    let arguments: Vec<_> = arguments.iter().map(String::as_str).collect();
+    let result = match arguments[..] {
+        [CASE, name, cgroup] => return run_case(name, cgroup),
+        [SERVE] => serve_within_systemd(),
+        _ if Path::new(ORDERS).exists() => boot(),
+        _ => {
+            println!("{PROBE_ANSWER}");
+            Ok(())
+        }
+    };
+    if let Err(e) = result {
         eprintln!("vm-tests: {e}");
     }
     // Where this fails, pid 1's end is a panic, and QEMU ends with that.
@@ -52,37 +57,69 @@ pub fn main(mut arguments: impl Iterator<Item = OsString>) -> ExitCode {
     ExitCode::FAILURE
 }
 
-fn serve() -> Result<(), String> {
+fn boot() -> Result<(), String> {
     leave_initial_root().map_err(|e| format!("leaving the initial root: {e}"))?;
-    mount_all()?;
     let orders = Orders::read()?;
-    for name in texts(&orders.0["first"]) {
-        orders.load(&name)?;
+    orders.load_first()?;
+    if orders.want_systemd() {
+        let error = Command::new(systemd::PROGRAM).exec();
+        return Err(format!("{}: {error}", systemd::PROGRAM));
     }
+    mount_all()?;
+    set_up_cgroups()?;
+    serve(&orders, CASE_CGROUP)
+}
+
+/// As a service whose cgroup is delegated: this process and the cases go below it.
+fn serve_within_systemd() -> Result<(), String> {
+    let own = line("/proc/self/cgroup")?.replacen("0::", "/sys/fs/cgroup", 1);
+    let [supervisor, case] = ["supervisor", "case"].map(|name| format!("{own}/{name}"));
+    for cgroup in [&supervisor, &case] {
+        fs::create_dir(cgroup).map_err(|e| format!("{cgroup}: {e}"))?;
+    }
+    join_cgroup(&supervisor)?;
+    serve(&Orders::read()?, &case)
+}
+
+fn join_cgroup(cgroup: &str) -> Result<(), String> {
+    fs::write(format!("{cgroup}/cgroup.procs"), "0").map_err(|e| format!("{cgroup}: {e}"))
+}
+
+/// Runs all cases, their processes in the cgroup `cgroup`.
+fn serve(orders: &Orders, cgroup: &str) -> Result<(), String> {
     let mut report = open_report()?;
     let mut tell = |event: Event| {
         report.write_all(format!("{}\n", event.line()).as_bytes()).map_err(|e| format!("report: {e}"))
     };
-    set_up_cgroups()?;
     // What the runtime sets up once for all containers must not count as a case's remains: nothing is cleared here.
-    let log = "/run/vm-tests.warm_up";
-    let _ = watch(&cases::WARM_UP, log);
-    let _ = fs::remove_file(log);
-    let _ = fs::remove_dir_all(cases::folder(cases::WARM_UP.name));
-    let help = runtime_help(&orders);
+    for case in cases::warm_ups(orders.want_systemd()) {
+        let log = "/run/vm-tests.warm_up";
+        if let Err(e) = watch(case, log, cgroup, &Snapshot::take(&states(orders))) {
+            eprintln!("vm-tests: {}: {}{e}", case.name, fs::read_to_string(log).unwrap_or_default());
+        }
+        let _ = fs::remove_file(log);
+        let _ = fs::remove_dir_all(cases::folder(case.name));
+    }
+    let help = runtime_help(orders);
     tell(Event::Up { kernel: line("/proc/sys/kernel/osrelease")?, seconds: uptime()? })?;
-    for name in texts(&orders.0["cases"]) {
+    for name in orders.cases() {
         let case = cases::named(&name).ok_or_else(|| format!("no case is called {name}"))?;
         tell(Event::Begin { case: name.clone() })?;
         let started = Instant::now();
-        let outcome = match missing(case, &orders, &help) {
-            Ok(None) => supervise(case, &orders),
+        let outcome = match missing(case, orders, &help) {
+            Ok(None) => supervise(case, orders, cgroup),
             Ok(Some(what)) => Outcome::Skipped(what),
             Err(e) => Outcome::Failed(e),
         };
         tell(Event::End { case: name, outcome, seconds: started.elapsed().as_secs_f64() })?;
     }
     tell(Event::Down)
+}
+
+/// The runtime's state folders: root's, and the user's.
+fn states(orders: &Orders) -> [PathBuf; 2] {
+    let runtime = orders.runtime();
+    ["/run", systemd::USER_RUNTIME].map(|run| Path::new(run).join(runtime.file_name().unwrap_or_default()))
 }
 
 /// pivot_root refuses to leave the initial root, and containers start from here: it has to be covered, as switch_root does.
@@ -148,38 +185,6 @@ fn open_report() -> Result<File, String> {
     ))
 }
 
-/// What the host wants: see `session::image`, which writes it.
-struct Orders(Value);
-
-impl Orders {
-    fn read() -> Result<Orders, String> {
-        let text = fs::read_to_string(ORDERS).map_err(|e| format!("{ORDERS}: {e}"))?;
-        Ok(Orders(serde_json::from_str(&text).map_err(|e| format!("{ORDERS}: {e}"))?))
-    }
-
-    fn runtime(&self) -> PathBuf {
-        PathBuf::from(self.0["runtime"].as_str().unwrap_or_default())
-    }
-
-    /// Loads a module with what it needs. Returns: whether the image has it, or the kernel.
-    fn load(&self, name: &str) -> Result<bool, String> {
-        let Some(order) = self.0["modules"].get(name) else { return Ok(false) };
-        for module in texts(order) {
-            let file =
-                File::open(format!("{MODULES}/{module}.ko")).map_err(|e| format!("module {module}: {e}"))?;
-            match finit_module(file, c"", 0) {
-                Ok(()) | Err(Errno::EXIST) => {}
-                Err(e) => return Err(format!("loading the module {module}: {e}")),
-            }
-        }
-        Ok(true)
-    }
-}
-
-fn texts(array: &Value) -> Vec<String> {
-    array.as_array().into_iter().flatten().filter_map(Value::as_str).map(str::to_owned).collect()
-}
-
 fn runtime_help(orders: &Orders) -> String {
     let output = Command::new(orders.runtime()).arg("--help").stdin(Stdio::null()).output();
     output.map(|output| String::from_utf8_lossy(&output.stdout).into_owned()).unwrap_or_default()
@@ -204,19 +209,19 @@ fn missing(case: &Case, orders: &Orders, help: &str) -> Result<Option<String>, S
 }
 
 /// Runs a case in a process of its own, ends it at its limit, and clears up behind it.
-fn supervise(case: &Case, orders: &Orders) -> Outcome {
-    let state = Path::new("/run").join(orders.runtime().file_name().unwrap_or_default());
-    let before = Snapshot::take(&state);
+fn supervise(case: &Case, orders: &Orders, cgroup: &str) -> Outcome {
+    let states = states(orders);
+    let before = Snapshot::take(&states);
     let log = format!("/run/vm-tests.{}", case.name);
-    let result = watch(case, &log);
-    let left = remains::wait_until_gone(&before, &state, reap);
+    let result = watch(case, &log, cgroup, &before);
+    let left = remains::wait_until_gone(&before, &states, reap);
     let _ = fs::remove_dir_all(cases::folder(case.name));
     let words = fs::read(&log).map(|bytes| String::from_utf8_lossy(&bytes).into_owned()).unwrap_or_default();
     let _ = fs::remove_file(&log);
     let mut reasons: Vec<String> = result.err().into_iter().collect();
     if !left.is_empty() {
         reasons.push(format!("left behind: {}", left.join("; ")));
-        remains::clear(&before, &state, reap);
+        remains::clear(&before, &states, cgroup, reap);
     }
     if reasons.is_empty() {
         return Outcome::Passed;
@@ -226,26 +231,29 @@ fn supervise(case: &Case, orders: &Orders) -> Outcome {
     Outcome::Failed(format!("{}{}", &words[start..], reasons.join("\n")))
 }
 
-fn watch(case: &Case, log: &str) -> Result<(), String> {
+fn watch(case: &Case, log: &str, cgroup: &str, before: &Snapshot) -> Result<(), String> {
     let file = File::create(log).map_err(|e| format!("{log}: {e}"))?;
     let error = file.try_clone().map_err(|e| format!("{log}: {e}"))?;
     let mut command = Command::new("/init");
-    command.args([CASE, case.name]).stdin(Stdio::null()).stdout(file).stderr(error);
+    command.args([CASE, case.name, cgroup]).stdin(Stdio::null()).stdout(file).stderr(error);
     let child = command.env("PATH", "/usr/bin:/bin").spawn().map_err(|e| format!("/init: {e}"))?;
     let pid = Pid::from_child(&child);
     let limit = Duration::from_secs(case.limit);
     let (ended, watched) = channel::<()>();
-    let watchdog = thread::spawn(move || {
-        let hung = watched.recv_timeout(limit) == Err(RecvTimeoutError::Timeout);
-        if hung {
-            let _ = kill_process(pid, Signal::KILL);
-            remains::kill_cgroups();
-        }
-        hung
+    let (status, hung) = thread::scope(|scope| {
+        let watchdog = scope.spawn(move || {
+            let hung = watched.recv_timeout(limit) == Err(RecvTimeoutError::Timeout);
+            if hung {
+                let _ = kill_process(pid, Signal::KILL);
+                remains::kill_cgroups(before, cgroup);
+            }
+            hung
+        });
+        let status = wait_for(pid);
+        drop(ended);
+        (status, watchdog.join().unwrap_or(false))
     });
-    let status = wait_for(pid);
-    drop(ended);
-    if watchdog.join().unwrap_or(false) {
+    if hung {
         return Err(format!("killed at its limit of {} s", case.limit));
     }
     match status? {
@@ -272,10 +280,8 @@ fn reap() {
 }
 
 /// The process of one case: its log is its stdout and stderr, its status the result.
-fn run_case(name: &str) -> ExitCode {
-    let result =
-        fs::write(format!("{CASE_CGROUP}/cgroup.procs"), "0").map_err(|e| format!("{CASE_CGROUP}: {e}"));
-    let result = result.and_then(|()| {
+fn run_case(name: &str, cgroup: &str) -> ExitCode {
+    let result = join_cgroup(cgroup).and_then(|()| {
         let case = cases::named(name).ok_or_else(|| format!("no case is called {name}"))?;
         (case.run)(&Guest::new(case, Orders::read()?.runtime())?)
     });

@@ -2,6 +2,10 @@
 //! Source: Documentation/driver-api/early-userspace/buffer-format.rst.
 
 use std::collections::BTreeSet;
+use std::fs;
+use std::io;
+use std::os::unix::fs::MetadataExt;
+use std::path::Path;
 
 const S_IFCHR: u32 = 0o020000;
 const S_IFDIR: u32 = 0o040000;
@@ -14,13 +18,35 @@ pub struct Image {
     bytes: Vec<u8>,
     folders: BTreeSet<String>,
     inodes: u32,
+    merged: bool,
 }
 
+/// What is below /usr on a merged system, and a link to there in the root.
+const MERGED: [&str; 4] = ["bin", "lib", "lib64", "sbin"];
+
 impl Image {
+    /// An archive whose /bin, /lib, /lib64 and /sbin are links to those of /usr: what is added there goes to /usr.
+    pub fn merged() -> Image {
+        let mut image = Image::default();
+        for name in MERGED {
+            image.folder(&format!("/usr/{name}"));
+            image.symlink(&format!("/{name}"), &format!("usr/{name}"));
+        }
+        image.merged = true;
+        image
+    }
+
+    /// Where a path really is.
+    fn place(&self, path: &str) -> String {
+        let first = path.trim_start_matches('/').split('/').next().unwrap_or_default();
+        let below_usr = if self.merged && MERGED.contains(&first) { "/usr" } else { "" };
+        format!("{below_usr}{path}")
+    }
+
     /// Adds a folder and those above it; one that is there already is left as it is.
     pub fn folder(&mut self, path: &str) {
         let mut above = String::new();
-        for name in path.split('/').filter(|name| !name.is_empty()) {
+        for name in self.place(path).split('/').filter(|name| !name.is_empty()) {
             above = format!("{above}/{name}");
             if self.folders.insert(above.clone()) {
                 self.entry(&above, S_IFDIR | 0o755, (0, 0), &[]);
@@ -31,19 +57,44 @@ impl Image {
     /// Adds a regular file with the permission bits `mode`.
     pub fn file(&mut self, path: &str, mode: u32, content: &[u8]) {
         self.parent(path);
-        self.entry(path, S_IFREG | mode, (0, 0), content);
+        self.entry(&self.place(path), S_IFREG | mode, (0, 0), content);
+    }
+
+    /// Adds what `tree` on this machine has, with its files' modes, but without the owners and without what `is_left_out`
+    /// takes by its path in the tree.
+    pub fn tree(&mut self, tree: &Path, is_left_out: &dyn Fn(&str) -> bool) -> Result<(), String> {
+        self.below(tree, "", is_left_out).map_err(|e| format!("{}: {e}", tree.display()))
+    }
+
+    fn below(&mut self, tree: &Path, place: &str, is_left_out: &dyn Fn(&str) -> bool) -> io::Result<()> {
+        for entry in fs::read_dir(tree.join(place.trim_start_matches('/')))? {
+            let entry = entry?;
+            let place = format!("{place}/{}", entry.file_name().to_string_lossy());
+            let kind = entry.file_type()?;
+            if is_left_out(&place) {
+                continue;
+            } else if kind.is_dir() {
+                self.folder(&place);
+                self.below(tree, &place, is_left_out)?;
+            } else if kind.is_symlink() {
+                self.symlink(&place, &fs::read_link(entry.path())?.to_string_lossy());
+            } else if kind.is_file() {
+                self.file(&place, entry.metadata()?.mode() & 0o7777, &fs::read(entry.path())?);
+            }
+        }
+        Ok(())
     }
 
     /// Adds a symbolic link.
     pub fn symlink(&mut self, path: &str, target: &str) {
         self.parent(path);
-        self.entry(path, S_IFLNK | 0o777, (0, 0), target.as_bytes());
+        self.entry(&self.place(path), S_IFLNK | 0o777, (0, 0), target.as_bytes());
     }
 
     /// Adds a character device. pid 1 has no stdio unless /dev/console is in the archive.
     pub fn character_device(&mut self, path: &str, device: (u32, u32)) {
         self.parent(path);
-        self.entry(path, S_IFCHR | 0o600, device, &[]);
+        self.entry(&self.place(path), S_IFCHR | 0o600, device, &[]);
     }
 
     /// The finished archive.
@@ -113,5 +164,18 @@ mod tests {
         assert!(text.contains("a/b/one\0") && text.ends_with("TRAILER!!!\0\0\0\0"), "{text:?}");
         // The second header starts behind "a" and its padding: 110 + 2 bytes.
         assert_eq!(&bytes[112..118], b"070701");
+    }
+
+    #[test]
+    fn a_merged_image_keeps_everything_below_usr() {
+        let mut image = Image::merged();
+        image.file("/lib/systemd/system/one", 0o644, b"");
+        image.file("/library/two", 0o644, b"");
+        let bytes = image.finish();
+        let text = String::from_utf8_lossy(&bytes);
+        assert!(text.contains("0usr/lib/systemd/system/one\0"), "{text:?}");
+        assert!(text.contains("0library/two\0"), "{text:?}");
+        // The folder, the link, and what the link says.
+        assert_eq!(text.matches("lib64\0").count(), 3, "{text:?}");
     }
 }

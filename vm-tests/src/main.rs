@@ -8,16 +8,19 @@ mod guest;
 mod image;
 mod kernel;
 mod options;
+mod orders;
 mod program;
 mod qemu;
 mod remains;
 mod report;
 mod session;
+mod systemd;
 
 use std::env;
 use std::process::ExitCode;
 
 use options::Options;
+use session::Summary;
 
 fn main() -> ExitCode {
     let mut arguments = env::args_os();
@@ -51,13 +54,25 @@ fn run(options: Options) -> Result<ExitCode, String> {
         Some(image) => kernel::given(image, options.modules.clone())?,
         None => kernel::from_debian(arch)?,
     };
-    let image = session::image(arch, &kernel, &options, &chosen)?;
     let execution = match options.kvm {
         true => machine.try_kvm(&kernel.image, &session::probe_image(arch)?)?,
         false => "TCG (--no-kvm)".into(),
     };
     println!("kernel {}, {execution}, {} cases", kernel.version, chosen.len());
-    let summary = session::run(&machine, &kernel, &image, &options, &chosen)?;
+    let mut summary = Summary::default();
+    // Two guests, one after the other: without a service manager, and with systemd.
+    let (with_systemd, bare): (Vec<_>, Vec<_>) = chosen.into_iter().partition(|case| case.wants_systemd());
+    for cases in [bare, with_systemd] {
+        let Some(first) = cases.first() else { continue };
+        let packages = if first.wants_systemd() { systemd::packages()? } else { Some(Vec::new()) };
+        let Some(packages) = packages else {
+            summary
+                .skip(&cases, "the guest with systemd is made of Debian's packages, and there is no apt-get");
+            continue;
+        };
+        let image = session::image(arch, &kernel, &options, &cases, &packages)?;
+        session::run(&machine, &kernel, &image, &options, &cases, &mut summary)?;
+    }
     println!("{summary}");
     Ok(if summary.failed == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }

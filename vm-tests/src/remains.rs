@@ -19,15 +19,14 @@ pub struct Snapshot {
     processes: BTreeSet<String>,
     cgroups: BTreeSet<PathBuf>,
     mounts: Vec<String>,
-    containers: BTreeSet<String>,
+    containers: BTreeSet<PathBuf>,
 }
 
 impl Snapshot {
-    /// Looks around; `state` is the runtime's state folder. What cannot be read counts as empty.
-    pub fn take(state: &Path) -> Snapshot {
-        let mut cgroups = BTreeSet::new();
-        collect_cgroups(Path::new(CGROUPS), &mut cgroups);
-        Snapshot { processes: processes(), cgroups, mounts: mounts(), containers: containers(state) }
+    /// Looks around; `states` are the runtime's state folders. What cannot be read counts as empty.
+    pub fn take(states: &[PathBuf]) -> Snapshot {
+        let containers = states.iter().flat_map(|state| containers(state)).collect();
+        Snapshot { processes: processes(), cgroups: cgroups(), mounts: mounts(), containers }
     }
 
     /// What is here now and was not there in `before`, in words.
@@ -36,7 +35,8 @@ impl Snapshot {
         let cgroups =
             self.cgroups.difference(&before.cgroups).map(|path| format!("cgroup {}", path.display()));
         let mounts = self.mounts_beyond(before).into_iter().map(|mount| format!("mount {mount}"));
-        let containers = self.containers.difference(&before.containers).map(|id| format!("state of {id}"));
+        let containers = self.containers.difference(&before.containers);
+        let containers = containers.map(|state| format!("state {}", state.display()));
         processes.chain(cgroups).chain(mounts).chain(containers).collect()
     }
 
@@ -56,11 +56,11 @@ impl Snapshot {
 }
 
 /// Waits a little for the state of `before`, calling `reap` meanwhile. Returns: what is still there, in words.
-pub fn wait_until_gone(before: &Snapshot, state: &Path, reap: fn()) -> Vec<String> {
+pub fn wait_until_gone(before: &Snapshot, states: &[PathBuf], reap: fn()) -> Vec<String> {
     let end = Instant::now() + GRACE;
     loop {
         reap();
-        let left = Snapshot::take(state).beyond(before);
+        let left = Snapshot::take(states).beyond(before);
         if left.is_empty() || Instant::now() >= end {
             return left;
         }
@@ -68,35 +68,47 @@ pub fn wait_until_gone(before: &Snapshot, state: &Path, reap: fn()) -> Vec<Strin
     }
 }
 
-/// Kills everything in every cgroup but the root, where pid 1 is.
-pub fn kill_cgroups() {
-    let mut cgroups = BTreeSet::new();
-    collect_cgroups(Path::new(CGROUPS), &mut cgroups);
-    for cgroup in cgroups {
-        // A frozen cgroup's processes die too.
-        let _ = fs::write(cgroup.join("cgroup.kill"), "1");
+/// Kills everything in the case's own cgroup and in those that are not in `before`.
+pub fn kill_cgroups(before: &Snapshot, case: &str) {
+    // A frozen cgroup's processes die too.
+    let kill = |cgroup: &Path| fs::write(cgroup.join("cgroup.kill"), "1");
+    let _ = kill(Path::new(case));
+    for cgroup in cgroups().difference(&before.cgroups) {
+        let _ = kill(cgroup);
     }
 }
 
 /// Removes what is not in `before`, as far as it can be removed: the next case starts clean.
-pub fn clear(before: &Snapshot, state: &Path, reap: fn()) {
-    let now = Snapshot::take(state);
-    kill_cgroups();
+pub fn clear(before: &Snapshot, states: &[PathBuf], case: &str, reap: fn()) {
+    let now = Snapshot::take(states);
+    kill_cgroups(before, case);
     for process in now.processes.difference(&before.processes) {
         let pid = process.split(' ').next().and_then(|pid| pid.parse().ok()).and_then(Pid::from_raw);
         let _ = pid.map(|pid| kill_process(pid, Signal::KILL));
     }
     for mount in now.mounts_beyond(before).iter().rev() {
-        let _ = mount.split(' ').nth(1).map(|place| unmount(place, UnmountFlags::DETACH));
+        let place = place_of(mount);
+        let count =
+            |snapshot: &Snapshot| snapshot.mounts.iter().filter(|mount| place_of(mount) == place).count();
+        // One that only looks different now is the guest's own.
+        if count(&now) > count(before) {
+            let _ = unmount(place, UnmountFlags::DETACH);
+        }
     }
-    for id in now.containers.difference(&before.containers) {
-        let _ = fs::remove_dir_all(state.join(id));
+    for state in now.containers.difference(&before.containers) {
+        let _ = fs::remove_dir_all(state);
     }
-    wait_until_gone(before, state, reap);
+    wait_until_gone(before, states, reap);
     // Children sort behind their parents.
     for cgroup in now.cgroups.difference(&before.cgroups).collect::<Vec<_>>().into_iter().rev() {
         let _ = fs::remove_dir(cgroup);
     }
+}
+
+fn cgroups() -> BTreeSet<PathBuf> {
+    let mut found = BTreeSet::new();
+    collect_cgroups(Path::new(CGROUPS), &mut found);
+    found
 }
 
 fn collect_cgroups(folder: &Path, found: &mut BTreeSet<PathBuf>) {
@@ -108,7 +120,7 @@ fn collect_cgroups(folder: &Path, found: &mut BTreeSet<PathBuf>) {
     }
 }
 
-/// "PID (NAME) STATE" of every process but pid 1 and the kernel's threads, whose parent is pid 2.
+/// "PID (NAME)" of every process but pid 1 and the kernel's threads, whose parent is pid 2; with Z for a zombie.
 fn processes() -> BTreeSet<String> {
     let mut found = BTreeSet::new();
     for entry in fs::read_dir("/proc").into_iter().flatten().flatten() {
@@ -117,7 +129,7 @@ fn processes() -> BTreeSet<String> {
         let mut fields = fields.split(' ');
         let (status, parent) = (fields.next().unwrap_or_default(), fields.next());
         if parent != Some("2") && !name.starts_with("1 ") && !name.starts_with("2 ") {
-            found.insert(format!("{name}) {status}"));
+            found.insert(format!("{name}){}", if status == "Z" { " Z" } else { "" }));
         }
     }
     found
@@ -129,9 +141,13 @@ fn mounts() -> Vec<String> {
     table.lines().filter_map(|line| Some(line.splitn(4, ' ').nth(3)?.to_owned())).collect()
 }
 
-/// Names in the runtime's state folder; those with a dot are its own.
-fn containers(state: &Path) -> BTreeSet<String> {
-    let entries = fs::read_dir(state).into_iter().flatten().flatten();
-    let names = entries.map(|entry| entry.file_name().to_string_lossy().into_owned());
-    names.filter(|name| !name.starts_with('.')).collect()
+fn place_of(mount: &str) -> &str {
+    mount.split(' ').nth(1).unwrap_or_default()
+}
+
+/// What is in the runtime's state folder; names with a dot are its own.
+fn containers(state: &Path) -> Vec<PathBuf> {
+    let mut entries: Vec<_> = fs::read_dir(state).into_iter().flatten().flatten().collect();
+    entries.retain(|entry| !entry.file_name().as_encoded_bytes().starts_with(b"."));
+    entries.iter().map(|entry| entry.path()).collect()
 }

@@ -11,23 +11,35 @@ use serde_json::{Map, Value, json};
 
 use crate::arch::Arch;
 use crate::cases::{Case, Need};
-use crate::guest::{MODULES, ORDERS};
 use crate::image::Image;
 use crate::kernel::Kernel;
 use crate::options::Options;
+use crate::orders::{MODULES, ORDERS};
 use crate::qemu::{Machine, Running};
 use crate::report::{Event, Outcome};
-use crate::{debian, program};
+use crate::{debian, program, systemd};
 
-const BOOT_LIMIT: Duration = Duration::from_secs(90);
+/// Systemd takes twenty seconds under emulation, on a machine that has nothing else to do.
+const BOOT_LIMIT: Duration = Duration::from_secs(180);
 /// What the guest may need for clearing up behind a case, beyond the case's own limit.
 const SLACK: Duration = Duration::from_secs(30);
 /// The report's way out of the guest: not every kernel has it built in.
 const REPORT_MODULES: [&str; 2] = ["virtio_pci", "virtio_console"];
 
-/// The guest's file system: /init, the runtime, busybox, the modules that the chosen cases need, and the orders.
-pub fn image(arch: &Arch, kernel: &Kernel, options: &Options, chosen: &[&Case]) -> Result<Vec<u8>, String> {
-    let mut image = base(arch)?;
+/// The guest's file system: /init, the runtime, busybox, the modules that the chosen cases need, and the orders; and
+/// with `packages` a system around it whose pid 1 is systemd.
+pub fn image(
+    arch: &Arch,
+    kernel: &Kernel,
+    options: &Options,
+    chosen: &[&Case],
+    packages: &[PathBuf],
+) -> Result<Vec<u8>, String> {
+    let mut image = if packages.is_empty() { Image::default() } else { Image::merged() };
+    base(&mut image, arch)?;
+    if !packages.is_empty() {
+        systemd::add(&mut image, packages)?;
+    }
     let name = options.runtime.file_name().unwrap_or_default().to_string_lossy();
     let runtime = format!("/usr/bin/{name}");
     program::add(&mut image, arch, &options.runtime, &runtime).map_err(|e| format!("the runtime: {e}"))?;
@@ -40,7 +52,10 @@ pub fn image(arch: &Arch, kernel: &Kernel, options: &Options, chosen: &[&Case]) 
     image.symlink("/bin/sh", "busybox");
     let modules = add_modules(&mut image, kernel, chosen)?;
     let cases: Vec<_> = chosen.iter().map(|case| case.name).collect();
-    let orders = json!({"runtime": runtime, "cases": cases, "modules": modules, "first": REPORT_MODULES});
+    let orders = json!({
+        "runtime": runtime, "cases": cases, "modules": modules, "first": REPORT_MODULES,
+        "systemd": !packages.is_empty(),
+    });
     image.file(ORDERS, 0o644, orders.to_string().as_bytes());
     let bytes = image.finish();
     if options.keep {
@@ -51,14 +66,14 @@ pub fn image(arch: &Arch, kernel: &Kernel, options: &Options, chosen: &[&Case]) 
 
 /// A file system without orders: its /init answers and powers off.
 pub fn probe_image(arch: &Arch) -> Result<Vec<u8>, String> {
-    Ok(base(arch)?.finish())
+    let mut image = Image::default();
+    base(&mut image, arch)?;
+    Ok(image.finish())
 }
 
-fn base(arch: &Arch) -> Result<Image, String> {
-    let mut image = Image::default();
+fn base(image: &mut Image, arch: &Arch) -> Result<(), String> {
     image.character_device("/dev/console", (5, 1));
-    program::add(&mut image, arch, Path::new("/proc/self/exe"), "/init")?;
-    Ok(image)
+    program::add(image, arch, Path::new("/proc/self/exe"), "/init")
 }
 
 fn busybox(options: &Options) -> Result<PathBuf, String> {
@@ -109,6 +124,11 @@ impl fmt::Display for Summary {
 }
 
 impl Summary {
+    /// Counts cases that cannot be run at all.
+    pub fn skip(&mut self, cases: &[&Case], reason: &str) {
+        cases.iter().for_each(|case| self.count(case.name, &Outcome::Skipped(reason.into()), 0.0));
+    }
+
     fn count(&mut self, name: &str, outcome: &Outcome, seconds: f64) {
         match outcome {
             Outcome::Passed => {
@@ -128,17 +148,20 @@ impl Summary {
     }
 }
 
-/// Boots, prints each case's line as it ends, and counts.
+/// Boots, prints each case's line as it ends, and counts into `summary`.
 pub fn run(
     machine: &Machine,
     kernel: &Kernel,
     image: &[u8],
     options: &Options,
     chosen: &[&Case],
-) -> Result<Summary, String> {
+    summary: &mut Summary,
+) -> Result<(), String> {
+    let unit = systemd::SERVICE;
     // Under emulation the defences against side channels cost time and defend nothing.
-    let mut guest = machine.boot(&kernel.image, image, "quiet mitigations=off")?;
-    let mut follower = Follower { summary: Summary::default(), open: None, left: chosen.to_vec() };
+    let parameters = format!("quiet mitigations=off systemd.unit={unit}");
+    let mut guest = machine.boot(&kernel.image, image, &parameters)?;
+    let mut follower = Follower { summary, open: None, left: chosen.to_vec() };
     let death = follower.follow(&guest, options.timeout);
     let ended = if death.is_ok() { guest.finish(SLACK) } else { guest.finish(Duration::from_secs(1)) };
     if options.keep {
@@ -151,7 +174,7 @@ pub fn run(
         println!("the guest reported everything but did not power off within {} s", SLACK.as_secs());
         follower.summary.failed += 1;
     }
-    Ok(follower.summary)
+    Ok(())
 }
 
 fn describe_death(guest: &Running, reason: &str, stderr: &str) {
@@ -165,7 +188,7 @@ fn describe_death(guest: &Running, reason: &str, stderr: &str) {
 
 /// Reads the report. Cases leave `left` when they have ended.
 struct Follower<'a> {
-    summary: Summary,
+    summary: &'a mut Summary,
     open: Option<String>,
     left: Vec<&'a Case>,
 }

@@ -166,12 +166,50 @@ impl DeviceProgram {
 /// # Errors
 /// A rule with a type, number or access that does not exist, named by its index.
 pub fn compile_devices(rules: &[DeviceRule]) -> Result<Option<DeviceProgram>> {
-    let rules = rules.iter().enumerate().map(|(index, rule)| Rule::parse(index, rule));
-    let checks = simplify(rules.collect::<Result<Vec<_>>>()?.into_iter());
-    match checks {
+    match parse(rules)? {
         Checks { rules, otherwise: true } if rules.is_empty() => Ok(None),
         checks => assemble(&checks).map(Some),
     }
+}
+
+fn parse(rules: &[DeviceRule]) -> Result<Checks> {
+    let rules = rules.iter().enumerate().map(|(index, rule)| Rule::parse(index, rule));
+    Ok(simplify(rules.collect::<Result<Vec<_>>>()?.into_iter()))
+}
+
+/// What is granted, as nodes with an access in the words of systemd's `DeviceAllow`; `None` where a list of what is
+/// open cannot say what the rules say. systemd.resource-control(5).
+///
+/// # Errors
+/// As those of [`compile_devices`].
+pub fn device_allow(rules: &[DeviceRule]) -> Result<Option<Vec<(String, &'static str)>>> {
+    let Checks { rules, otherwise: false } = parse(rules)? else { return Ok(None) };
+    let mut nodes = vec![("block-*".to_string(), "m"), ("char-*".to_string(), "m")];
+    for (index, rule) in rules.iter().enumerate() {
+        // An entry has to grant by itself all that an open asks for.
+        let splits = |other: &Rule| other.access != rule.access && other.overlaps(rule);
+        if !rule.allow || rules[..index].iter().any(splits) {
+            return Ok(None);
+        }
+        for (kind, name) in [(Kind::Block, "block"), (Kind::Char, "char")] {
+            let node = match (rule.major, rule.minor) {
+                _ if rule.kind != Kind::Any && rule.kind != kind => continue,
+                (Some(major), Some(minor)) => format!("/dev/{name}/{major}:{minor}"),
+                (Some(major), None) => format!("{name}-{major}"),
+                (None, None) => format!("{name}-*"),
+                (None, Some(_)) => return Ok(None),
+            };
+            let access = if rule.access == READ {
+                "r"
+            } else if rule.access == WRITE {
+                "w"
+            } else {
+                "rw"
+            };
+            nodes.push((node, access));
+        }
+    }
+    Ok(Some(nodes))
 }
 
 /// One eBPF instruction, `struct bpf_insn` of a little-endian machine.

@@ -28,7 +28,7 @@ mod tree;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::time::{Duration, Instant};
 
-use rustix::fs::{AtFlags, Mode, mkdirat, unlinkat};
+use rustix::fs::{Access, AtFlags, Mode, mkdirat, unlinkat};
 use rustix::io::Errno;
 
 use crate::error::{Context, Error, Result};
@@ -38,7 +38,7 @@ use file::open_directory;
 
 pub use controllers::limit_nothing;
 pub use delegate::delegate_of;
-pub use devices::{DeviceProgram, Instruction, always_allowed, compile_devices};
+pub use devices::{DeviceProgram, Instruction, always_allowed, compile_devices, device_allow};
 pub use events::MemoryEvents;
 pub use hierarchy::Hierarchy;
 pub use limits::{Exception, FileWrite, compile_limits};
@@ -197,6 +197,16 @@ impl Cgroup {
                 Err(errno)
                     .context(|| format!("linux.resources.devices: bpf(2) for cgroup {}{hint}", self.path))
             }
+        }
+    }
+
+    /// Waits until somebody else has removed it, at most for `limit`.
+    pub fn await_removal(&self, limit: Duration) {
+        let deadline = Instant::now() + limit;
+        while Instant::now() < deadline
+            && rustix::fs::accessat(&self.parent, self.path.name(), Access::EXISTS, AtFlags::empty()).is_ok()
+        {
+            std::thread::sleep(Duration::from_millis(10));
         }
     }
 

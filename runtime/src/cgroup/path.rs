@@ -79,7 +79,7 @@ impl CgroupPath {
     }
 
     /// The last component.
-    pub(super) fn name(&self) -> &str {
+    pub fn name(&self) -> &str {
         self.0.rsplit_once('/').unwrap_or_default().1
     }
 }

@@ -178,10 +178,11 @@ impl Systemd {
         Ok(())
     }
 
-    /// Moves a process of the caller's into the unit, also out of a part of the hierarchy that is not the manager's.
-    pub fn attach(&mut self, unit: &str, process: u32) -> Result<()> {
+    /// Moves a process of the caller's into the unit, or into the cgroup `/below` there, also out of a part of the
+    /// hierarchy that is not the manager's.
+    pub fn attach(&mut self, unit: &str, below: &str, process: u32) -> Result<()> {
         let processes = Value::Array("u".into(), vec![Value::Uint32(process)]);
-        let moved = self.call("AttachProcessesToUnit", &[Value::text(unit), Value::text(""), processes]);
+        let moved = self.call("AttachProcessesToUnit", &[Value::text(unit), Value::text(below), processes]);
         moved.map(drop).map_err(|error| error.into_error(&format!("AttachProcessesToUnit {unit}")))
     }
 

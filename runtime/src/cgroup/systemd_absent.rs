@@ -72,7 +72,7 @@ impl Systemd {
     }
 
     /// Moves a process.
-    pub fn attach(&mut self, _: &str, _: u32) -> Result<()> {
+    pub fn attach(&mut self, _: &str, _: &str, _: u32) -> Result<()> {
         match self.never {}
     }
 
@@ -87,6 +87,7 @@ pub fn compile_properties<A: ?Sized>(
     unit: &Unit,
     _: Option<u32>,
     _: &[FileWrite<'_>],
+    _: Option<&[(String, &str)]>,
     _: &A,
 ) -> Result<Vec<Infallible>> {
     match unit.never {}

@@ -258,7 +258,7 @@ pub(super) fn set_up(
 fn make_cgroup(prepared: &Prepared<'_>, directory: &StateDirectory) -> Result<Option<Cgroup>> {
     let Some((hierarchy, path)) = &prepared.cgroup else { return Ok(None) };
     let limits = prepared.limits()?;
-    directory.note_cgroup(path)?;
+    directory.note_cgroup(path, false)?;
     let control = device_control(prepared);
     let cgroup = match Cgroup::create(hierarchy, path, &limits) {
         Ok(cgroup) => cgroup,
@@ -283,7 +283,7 @@ fn make_cgroup(prepared: &Prepared<'_>, directory: &StateDirectory) -> Result<Op
 fn make_unit(prepared: &Prepared<'_>, unit: &Unit, directory: &StateDirectory) -> Result<(Scope, Cgroup)> {
     let (hierarchy, path) = prepared.cgroup.as_ref().ok_or_else(|| Error::new("no cgroup"))?;
     let limits = prepared.limits()?;
-    directory.note_cgroup(path)?;
+    directory.note_cgroup(path, true)?;
     let (scope, cgroup) = Scope::create(prepared, unit, hierarchy, path, &limits)?;
     let filled = cgroup
         .apply(&scope.make_room(&limits))
@@ -293,7 +293,7 @@ fn make_unit(prepared: &Prepared<'_>, unit: &Unit, directory: &StateDirectory) -
         Err(error) => {
             drop(scope);
             // The first error is the one to report.
-            let _ = cgroup.remove().and_then(|()| scope::stop(&unit.name));
+            let _ = scope::remove(Some(&cgroup), Some(&unit.name));
             Err(error)
         }
     }
@@ -334,7 +334,9 @@ fn create_hooks(spec: &ValidSpec<'_>, init: &Init, record: &Record, cgroup: Opti
         return Ok(());
     }
     let enter = Some((init.duplicate()?, namespace_flags(spec)));
-    hooks::run(&spec.hooks.create_container, record, &Place { enter, cgroup, ..outside("createContainer") })
+    let unit = record.systemd_unit.as_deref();
+    let place = Place { enter, cgroup, unit, ..outside("createContainer") };
+    hooks::run(&spec.hooks.create_container, record, &place)
 }
 
 fn has_later_hooks(spec: &ValidSpec<'_>) -> bool {
@@ -375,14 +377,9 @@ impl Drop for Undo {
     fn drop(&mut self) {
         // The error that led here is the one to report; `delete --force` finds what could not be removed.
         let init_gone = self.init.take().is_none_or(|init| init.kill().is_ok());
-        let cgroup_gone = match self.cgroup.take() {
-            Some(cgroup) => cgroup.kill().and_then(|()| cgroup.remove()).is_ok(),
-            None => true,
-        };
-        if let Some(unit) = self.unit.take() {
-            let _ = scope::stop(&unit);
-        }
-        if let (true, Some(directory)) = (init_gone && cgroup_gone, self.directory.take()) {
+        let killed = self.cgroup.as_ref().map_or(Ok(()), Cgroup::kill);
+        let removed = killed.and_then(|()| scope::remove(self.cgroup.as_ref(), self.unit.as_deref()));
+        if let (true, Some(directory)) = (init_gone && removed.is_ok(), self.directory.take()) {
             let _ = directory.remove();
         }
     }

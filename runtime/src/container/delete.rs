@@ -33,10 +33,13 @@ pub fn delete(root: &Root, id: &ContainerId, force: bool, warn: &mut dyn FnMut(&
         // What `create` leaves when it is killed: init dies with it, the cgroup's name stands beside.
         Err(_) => {
             // Whoever is still in it then is no container's: a cgroup that `create` was about to refuse.
-            if let Some(cgroup) = noted_cgroup(&directory)?
-                && let Err(error) = cgroup.remove()
-            {
-                warn(&error.to_string());
+            if let Some((cgroup, of_unit)) = noted_cgroup(&directory)? {
+                // It waits for init's end. Then nobody of another's unit can be in there either.
+                let removed = cgroup.remove();
+                let unit = of_unit.then(|| cgroup.path().name());
+                if let Err(error) = removed.and_then(|()| scope::remove(None, unit)) {
+                    warn(&error.to_string());
+                }
             }
             return directory.remove();
         }
@@ -59,11 +62,8 @@ pub fn delete(root: &Root, id: &ContainerId, force: bool, warn: &mut dyn FnMut(&
 /// Ends what is left of a container and forgets it.
 pub(super) fn destroy(directory: &StateDirectory, record: &Record) -> Result<()> {
     kill_processes(directory.id(), record)?;
-    if let Some(cgroup) = record.open_cgroup()? {
-        cgroup.remove()?;
-    }
-    directory.remove()?;
-    record.systemd_unit.as_deref().map_or(Ok(()), scope::stop)
+    scope::remove(record.open_cgroup()?.as_ref(), record.systemd_unit.as_deref())?;
+    directory.remove()
 }
 
 /// [`delete`]s every container whose id matches `pattern`, a POSIX extended regular expression that need not match all
@@ -126,9 +126,11 @@ fn kill_processes(id: &ContainerId, record: &Record) -> Result<()> {
     }
 }
 
-fn noted_cgroup(directory: &StateDirectory) -> Result<Option<Cgroup>> {
+fn noted_cgroup(directory: &StateDirectory) -> Result<Option<(Cgroup, bool)>> {
     match (directory.noted_cgroup(), Hierarchy::find()?) {
-        (Some(path), Some(hierarchy)) => Cgroup::open(&hierarchy, &path),
+        (Some((path, of_unit)), Some(hierarchy)) => {
+            Ok(Cgroup::open(&hierarchy, &path)?.map(|cgroup| (cgroup, of_unit)))
+        }
         _ => Ok(None),
     }
 }

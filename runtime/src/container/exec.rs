@@ -7,13 +7,14 @@ use pillbox_init::plan::Turn;
 use super::create::{CreateOptions, write_pid_file};
 use super::foreground::{ForwardedSignals, supervise};
 use super::passed_on::PassedOn;
+use super::scope::spawn_into;
 use crate::affinity::{Held, restrict_process};
 use crate::cgroup::{Cgroup, CgroupPath, Hierarchy};
 use crate::console;
 use crate::container_id::ContainerId;
 use crate::error::{Context, Error, Kind, Result};
 use crate::plan::{self, Host, Intent};
-use crate::spawn::{self, Init, Opened, SpawnError};
+use crate::spawn::{Init, Opened, SpawnError};
 use crate::spec::json::{List, Text, object};
 use crate::spec::{Process, Spec};
 use crate::state::{Record, Root, StateDirectory, Status};
@@ -209,7 +210,9 @@ fn enter(record: &Record, spec: &ValidSpec<'_>, plan: &plan::Plan, options: &Exe
     let cgroup = open_cgroup(record, options)?;
     let affinity = spec.process.exec_cpu_affinity.as_ref();
     let held = affinity.and_then(|affinity| affinity.initial.as_deref()).map(Held::to).transpose()?;
-    let spawned = spawn::spawn(plan, &opened, None, None, cgroup.as_ref());
+    let below = options.cgroup.as_ref().map_or(String::new(), |below| format!("/{below}"));
+    let unit = record.systemd_unit.as_deref();
+    let spawned = spawn_into(plan, &opened, cgroup.as_ref(), unit, &below);
     drop(held);
     match spawned {
         Ok(process) => {

@@ -172,19 +172,16 @@ pub(super) fn word_status(status: WaitIdStatus) -> u8 {
 /// Processes that outlived the program (without a pid namespace they can), the cgroup, the state.
 fn clean_up(created: Created, keep: bool) -> Result<()> {
     let Created { directory, cgroup, record, .. } = created;
-    if let Some(cgroup) = &cgroup {
-        if cgroup.is_populated()? {
-            cgroup.kill()?;
-        }
-        if !keep {
-            cgroup.remove()?;
-        }
+    if let Some(cgroup) = &cgroup
+        && cgroup.is_populated()?
+    {
+        cgroup.kill()?;
     }
     if keep {
         return Ok(());
     }
-    directory.remove()?;
-    record.systemd_unit.as_deref().map_or(Ok(()), scope::stop)
+    scope::remove(cgroup.as_ref(), record.systemd_unit.as_deref())?;
+    directory.remove()
 }
 
 /// The signals that a foreground container gets in the runtime's stead.

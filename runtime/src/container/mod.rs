@@ -30,6 +30,7 @@ pub use handle::Container;
 pub use kill::{Target, kill, kill_matching};
 pub use processes::pids;
 pub use readiness::Readiness;
+pub(crate) use scope::spawn_into;
 pub use start::start;
 pub use stdio::Stdio;
 pub use update::update;

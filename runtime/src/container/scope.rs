@@ -1,11 +1,16 @@
 //! A container's cgroup by way of systemd: the unit, and the process that holds a scope until init is in it.
 
+use std::time::Duration;
+
 use super::bundle::Prepared;
 use crate::cgroup::systemd::{Manager, Systemd, Unit, compile_properties};
-use crate::cgroup::{Cgroup, CgroupPath, FileWrite, Hierarchy};
+use crate::cgroup::{Cgroup, CgroupPath, FileWrite, Hierarchy, device_allow};
 use crate::error::{Error, Result};
 use crate::plan::Plan;
-use crate::spawn::{self, Init, SpawnError};
+use crate::spawn::{self, Init, Opened, SpawnError};
+
+/// How long systemd may take to see that a scope has ended, when nobody can tell it.
+const NOTICE: Duration = Duration::from_secs(1);
 
 /// A unit that stands; dropping it ends the process that holds it, not the unit.
 pub(super) struct Scope {
@@ -36,8 +41,15 @@ impl Scope {
         let systemd = Systemd::connect(Manager::of_caller())?;
         let holder = if unit.is_slice() { None } else { Some(spawn_holder()?) };
         let mut scope = Scope { holder, systemd, name: unit.name.clone() };
-        let process = scope.holder.as_ref().map(|holder| holder.pid.as_raw_nonzero().get().cast_unsigned());
-        scope.systemd.start(unit, &compile_properties(unit, process, limits, &prepared.annotations)?)?;
+        let process = scope.holder.as_ref().map(number);
+        // An ordinary user's systemd may not filter either.
+        let devices = match prepared.is_privileged() {
+            true => device_allow(&prepared.spec().resources.devices)?,
+            false => None,
+        };
+        let annotations = &prepared.annotations;
+        let properties = compile_properties(unit, process, limits, devices.as_deref(), annotations)?;
+        scope.systemd.start(unit, &properties)?;
         let opened = open(unit, hierarchy, path).and_then(|cgroup| {
             cgroup.enable_controllers(hierarchy, limits)?;
             Ok(cgroup)
@@ -61,7 +73,7 @@ impl Scope {
 
     /// Has systemd move init in, for a user who may not start it there: it waits for its id maps and has done nothing.
     pub(super) fn attach(&mut self, init: &Init) -> Result<()> {
-        self.systemd.attach(&self.name, init.pid.as_raw_nonzero().get().cast_unsigned())
+        self.systemd.attach(&self.name, "", number(init))
     }
 
     fn end_holder(&mut self) {
@@ -104,6 +116,36 @@ fn spawn_holder() -> Result<Init> {
     }
 }
 
+fn number(init: &Init) -> u32 {
+    init.pid.as_raw_nonzero().get().cast_unsigned()
+}
+
+/// Spawns a process into a container's cgroup. Where the caller may not, it begins in the caller's own, and systemd
+/// moves it into the unit, or the cgroup `/below` there, before it does anything.
+///
+/// # Errors
+/// As those of [`spawn::spawn`]; systemd refuses, or there is no unit.
+pub(crate) fn spawn_into(
+    plan: &Plan,
+    opened: &Opened,
+    cgroup: Option<&Cgroup>,
+    unit: Option<&str>,
+    below: &str,
+) -> std::result::Result<Init, SpawnError> {
+    let (unit, error) = match (unit, spawn::spawn(plan, opened, None, None, cgroup)) {
+        (Some(unit), Err(SpawnError::Cgroup(error))) => (unit, error),
+        (_, spawned) => return spawned,
+    };
+    let init = spawn::spawn(plan, opened, None, None, None)?;
+    let moved = match init.forked {
+        true => Systemd::connect(Manager::of_caller())
+            .and_then(|mut systemd| systemd.attach(unit, below, number(&init))),
+        false => Err(error),
+    };
+    moved.inspect_err(|_| drop(init.kill()))?;
+    Ok(init)
+}
+
 fn open(unit: &Unit, hierarchy: &Hierarchy, path: &CgroupPath) -> Result<Cgroup> {
     Cgroup::open(hierarchy, path)?.ok_or_else(|| {
         Error::new(format!(
@@ -114,13 +156,22 @@ fn open(unit: &Unit, hierarchy: &Hierarchy, path: &CgroupPath) -> Result<Cgroup>
     })
 }
 
-/// Ends a unit whose processes are gone.
+/// Removes the cgroup of a container whose processes are gone or going, and with it its unit.
+///
+/// Systemd comes first: of a cgroup that vanishes before it has looked it never learns that nobody is in there, and the
+/// unit stays.
 ///
 /// # Errors
-/// A slice stays; a scope without processes ends by itself, whoever can be reached.
-pub(super) fn stop(unit: &str) -> Result<()> {
-    let stopped = Systemd::connect(Manager::of_caller()).and_then(|mut systemd| systemd.stop(unit));
-    if unit.ends_with(".slice") { stopped } else { Ok(()) }
+/// As those of [`Cgroup::remove`]; a slice whose systemd cannot be reached stays. A scope ends by itself.
+pub(super) fn remove(cgroup: Option<&Cgroup>, unit: Option<&str>) -> Result<()> {
+    if let Some(unit) = unit {
+        match Systemd::connect(Manager::of_caller()).and_then(|mut systemd| systemd.stop(unit)) {
+            Err(error) if unit.ends_with(".slice") => return Err(error),
+            Err(_) => cgroup.into_iter().for_each(|cgroup| cgroup.await_removal(NOTICE)),
+            Ok(()) => {}
+        }
+    }
+    cgroup.map_or(Ok(()), Cgroup::remove)
 }
 
 #[cfg(test)]

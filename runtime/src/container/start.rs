@@ -179,6 +179,7 @@ fn inside(spec: &ValidSpec<'_>, process: OwnedFd, record: &Record, cgroup: Optio
     let place = Place {
         enter: Some((process, namespace_flags(spec))),
         cgroup,
+        unit: record.systemd_unit.as_deref(),
         rights: Some(spec),
         ..Place::outside("startContainer", Status::Created, if own_pids { 1 } else { record.pid })
     };

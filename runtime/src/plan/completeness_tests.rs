@@ -67,6 +67,13 @@ impl<'p> Decoded<'p> {
     fn makes_user_namespace(&self) -> bool {
         self.plan.namespaces.makes(NamespaceKind::User)
     }
+
+    /// Whether a mount of cgroups is one of the host's hierarchy.
+    fn shows_hierarchy(&self) -> bool {
+        let namespaces = &self.plan.namespaces;
+        let own = namespaces.makes(NamespaceKind::Cgroup) || namespaces.joins(NamespaceKind::Cgroup);
+        !own && !self.makes_user_namespace()
+    }
 }
 
 fn string(text: &CStr) -> String {
@@ -310,10 +317,12 @@ fn check_mount(decoded: &Decoded<'_>, index: usize, mount: &Value, place: usize)
             recursive_propagation,
             ..
         } => {
-            assert!(is_bind, "{field}");
+            let of_hierarchy = mount["type"] == "cgroup" && decoded.shows_hierarchy();
+            assert!(is_bind || of_hierarchy, "{field}");
             assert_eq!(string(target), destination, "{field}");
             let recursive = options.iter().any(|option| option == "rbind");
-            assert_eq!(decoded.source(tree), (text(&mount["source"]).to_string(), recursive), "{field}");
+            let source = if of_hierarchy { "/sys/fs/cgroup" } else { text(&mount["source"]) };
+            assert_eq!(decoded.source(tree), (source.to_string(), recursive), "{field}");
             for option in &options {
                 check_bind_option(
                     &field,
@@ -335,6 +344,7 @@ fn check_mount(decoded: &Decoded<'_>, index: usize, mount: &Value, place: usize)
             ..
         } => {
             assert!(!is_bind, "{field}");
+            assert!(string(kind) != "cgroup2" || !decoded.shows_hierarchy(), "{field}");
             assert_eq!(string(target), destination, "{field}");
             assert_eq!(string(kind), text(&mount["type"]).replace("cgroup", "cgroup2"), "{field}");
             assert_eq!(Some(string(source).as_str()), mount["source"].as_str(), "{field}");

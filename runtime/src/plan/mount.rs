@@ -230,6 +230,13 @@ pub fn compile(
         } else {
             let own_view = namespaces.makes(NamespaceKind::Cgroup) || namespaces.joins(NamespaceKind::Cgroup);
             let cgroup = if own_view { &intent.cgroup } else { &intent.cgroup_mount }.as_deref();
+            let of_cgroup = matches!(mount.kind.as_deref(), Some("cgroup" | "cgroup2"));
+            // A new mount from the host's cgroup namespace would turn off what the host's is mounted with (nsdelegate).
+            if let (true, false, false, Some(path)) = (of_cgroup, own_view, own_user_namespace, cgroup) {
+                let mount = Mount { source: Some(path.into()), ..mount.clone() };
+                compile_bind(builder, spec, &field, &mount, &target, rule, &options)?;
+                continue;
+            }
             if let (Some(label), false) =
                 (&label, options.data.iter().any(|data| data.starts_with("context=")))
             {

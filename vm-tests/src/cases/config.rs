@@ -2,6 +2,8 @@
 
 use serde_json::{Map, Value, json};
 
+use crate::systemd::{SUBORDINATE_IDS, USER};
+
 /// The capabilities of the default configuration.
 pub const CAPABILITIES: [&str; 3] = ["CAP_AUDIT_WRITE", "CAP_KILL", "CAP_NET_BIND_SERVICE"];
 
@@ -103,9 +105,21 @@ impl Config {
         config.set("/linux/uidMappings", map.clone()).set("/linux/gidMappings", map)
     }
 
-    /// The document, with the cgroup that the case will look for.
+    /// What an ordinary user may ask for: root is the user, the other ids are the user's subordinate ones.
+    pub fn of_user(self) -> Config {
+        let map = json!([
+            {"containerID": 0, "hostID": USER, "size": 1},
+            {"containerID": 1, "hostID": SUBORDINATE_IDS, "size": 65536},
+        ]);
+        let config = self.push("/linux/namespaces", json!({"type": "user"}));
+        config.set("/linux/uidMappings", map.clone()).set("/linux/gidMappings", map)
+    }
+
+    /// The document, with the cgroup that the case will look for, unless it has one.
     pub fn text(self, cgroup: &str) -> String {
-        self.set("/linux/cgroupsPath", json!(cgroup)).0.to_string()
+        let has_one = self.0["linux"]["cgroupsPath"].is_string();
+        let config = if has_one { self } else { self.set("/linux/cgroupsPath", json!(cgroup)) };
+        config.0.to_string()
     }
 }
 

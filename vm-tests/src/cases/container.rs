@@ -1,9 +1,10 @@
 //! A container under test: its bundle, and the runtime's commands on it.
 
 use std::cell::Cell;
+use std::ffi::OsStr;
 use std::fs::{self, File};
 use std::os::unix::fs::symlink;
-use std::os::unix::process::ExitStatusExt;
+use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::thread;
@@ -11,8 +12,9 @@ use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
-use super::Case;
 use super::config::Config;
+use super::{Case, Manager};
+use crate::systemd::{USER, USER_RUNTIME};
 
 const BUSYBOX: &str = "/bin/busybox";
 /// What the cases' scripts use.
@@ -35,6 +37,8 @@ pub fn folder(case: &str) -> PathBuf {
 /// What a case has: the runtime under test and a folder.
 pub struct Guest {
     runtime: PathBuf,
+    /// Who makes the containers' cgroups.
+    pub manager: Manager,
     folder: PathBuf,
     calls: Cell<u32>,
 }
@@ -44,7 +48,7 @@ impl Guest {
     pub fn new(case: &Case, runtime: PathBuf) -> Result<Guest, String> {
         let folder = folder(case.name);
         fs::create_dir_all(&folder).map_err(|e| format!("{}: {e}", folder.display()))?;
-        Ok(Guest { runtime, folder, calls: Cell::new(0) })
+        Ok(Guest { runtime, manager: case.manager, folder, calls: Cell::new(0) })
     }
 
     /// Makes a bundle for a container called `id`.
@@ -71,15 +75,37 @@ impl Guest {
 
     /// Starts the runtime. Its output goes to files: a pipe would end with the last process of the container only.
     pub fn start(&self, arguments: &[&str]) -> Result<Call, String> {
+        self.start_with(arguments, None)
+    }
+
+    /// The same with a variable in its environment.
+    pub fn start_with(&self, arguments: &[&str], variable: Option<(&str, &str)>) -> Result<Call, String> {
         let number = self.calls.replace(self.calls.get() + 1);
         println!("$ {} {}", self.runtime.display(), arguments.join(" "));
         let files = [self.folder.join(format!("{number}.out")), self.folder.join(format!("{number}.err"))];
         let [stdout, stderr] = files.each_ref().map(File::create);
-        let mut command = Command::new(&self.runtime);
-        command.args(arguments).stdin(Stdio::null());
+        let mut command = self.command(&self.runtime);
+        if self.manager != Manager::Cgroupfs {
+            command.arg("--systemd-cgroup");
+        }
+        command.args(arguments).envs(variable).stdin(Stdio::null());
         command.stdout(stdout.map_err(|e| e.to_string())?).stderr(stderr.map_err(|e| e.to_string())?);
         let child = command.spawn().map_err(|e| format!("{}: {e}", self.runtime.display()))?;
         Ok(Call { child, files })
+    }
+
+    /// The runtime under test.
+    pub fn runtime(&self) -> &Path {
+        &self.runtime
+    }
+
+    /// A program, for whoever calls the runtime in this case.
+    pub fn command(&self, program: impl AsRef<OsStr>) -> Command {
+        let mut command = Command::new(program);
+        if self.manager == Manager::User {
+            command.uid(USER).gid(USER).env("XDG_RUNTIME_DIR", USER_RUNTIME).env("HOME", "/home/user");
+        }
+        command
     }
 
     /// Waits for the end of a call.
@@ -158,12 +184,26 @@ impl Container<'_> {
             symlink("busybox", root.join("bin").join(applet))?;
         }
         fs::write(root.join("etc/passwd"), PASSWD)?;
-        fs::write(self.bundle.join("config.json"), config.text(&format!("/{}", self.id)))
+        let cgroup = match self.guest.manager {
+            Manager::Cgroupfs => format!("/{}", self.id),
+            Manager::Systemd | Manager::User => format!(":vm:{}", self.id),
+        };
+        fs::write(self.bundle.join("config.json"), config.text(&cgroup))
     }
 
     /// The container's cgroup, in the guest's tree.
     pub fn cgroup(&self) -> PathBuf {
-        Path::new("/sys/fs/cgroup").join(&self.id)
+        let place = match self.guest.manager {
+            Manager::Cgroupfs => return Path::new("/sys/fs/cgroup").join(&self.id),
+            Manager::Systemd => "system.slice",
+            Manager::User => "user.slice/user-1000.slice/user@1000.service/user.slice",
+        };
+        Path::new("/sys/fs/cgroup").join(place).join(self.unit())
+    }
+
+    /// The scope that systemd makes for it.
+    pub fn unit(&self) -> String {
+        format!("vm-{}.scope", self.id)
     }
 
     /// The value of a cgroup file, without the end of its line.
@@ -198,7 +238,12 @@ impl Container<'_> {
 
     /// `create`, not waited for.
     pub fn start_create(&self) -> Result<Call, String> {
-        self.guest.start(&["create", "--bundle", &self.bundle.to_string_lossy(), &self.id])
+        self.start_create_with(None)
+    }
+
+    /// The same with a variable in its environment.
+    pub fn start_create_with(&self, variable: Option<(&str, &str)>) -> Result<Call, String> {
+        self.guest.start_with(&["create", "--bundle", &self.bundle.to_string_lossy(), &self.id], variable)
     }
 
     /// Any command whose last argument is the id.

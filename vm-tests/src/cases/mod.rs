@@ -12,6 +12,9 @@ mod lifecycle;
 mod limits;
 mod mounts;
 mod seccomp;
+mod systemd;
+mod unit;
+mod user;
 
 pub use container::{Guest, folder};
 
@@ -21,10 +24,23 @@ pub struct Case {
     pub name: &'static str,
     /// Without these it is skipped.
     pub needs: &'static [Need],
+    /// Who makes its containers' cgroups.
+    pub manager: Manager,
     /// Seconds after which it is killed.
     pub limit: u64,
     /// The case itself; an error is a failure, in words.
     pub run: fn(&Guest) -> Result<(), String>,
+}
+
+/// Who makes the cgroups of a case's containers, and who calls the runtime.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum Manager {
+    /// The runtime, called by root, in the guest without a service manager.
+    Cgroupfs,
+    /// Systemd, called by root.
+    Systemd,
+    /// The systemd of an ordinary user, who calls.
+    User,
 }
 
 /// What a case may need beyond a runtime and a kernel.
@@ -40,11 +56,20 @@ pub enum Need {
 impl Case {
     const fn new(name: &'static str, run: fn(&Guest) -> Result<(), String>) -> Case {
         // Under emulation on a busy machine, crun takes ten seconds for the longest of these.
-        Case { name, needs: &[], limit: 40, run }
+        Case { name, needs: &[], manager: Manager::Cgroupfs, limit: 40, run }
     }
 
     const fn needs(self, needs: &'static [Need]) -> Case {
         Case { needs, ..self }
+    }
+
+    const fn manager(self, manager: Manager) -> Case {
+        Case { manager, ..self }
+    }
+
+    /// Whether it belongs into the guest with systemd.
+    pub fn wants_systemd(&self) -> bool {
+        self.manager != Manager::Cgroupfs
     }
 
     const fn limit(self, limit: u64) -> Case {
@@ -52,10 +77,13 @@ impl Case {
     }
 }
 
-/// Run before all others and not reported.
-pub const WARM_UP: Case = Case::new("warm_up", lifecycle::run_output);
+const WARM_UP: &[Case] = &[Case::new("warm_up", lifecycle::run_output)];
+const WARM_UP_SYSTEMD: &[Case] = &[
+    Case::new("warm_up_systemd", lifecycle::run_output).manager(Manager::Systemd),
+    Case::new("warm_up_user", user::run_output).manager(Manager::User),
+];
 
-const TABLES: [&[Case]; 9] = [
+const TABLES: [&[Case]; 11] = [
     lifecycle::CASES,
     isolation::CASES,
     mounts::CASES,
@@ -65,6 +93,8 @@ const TABLES: [&[Case]; 9] = [
     devices::CASES,
     limits::CASES,
     faults::CASES,
+    systemd::CASES,
+    user::CASES,
 ];
 
 /// The cases whose names contain one of `filters`; all when there are none.
@@ -76,11 +106,13 @@ pub fn chosen(filters: &[String]) -> Vec<&'static Case> {
 
 /// The case called `name`.
 pub fn named(name: &str) -> Option<&'static Case> {
-    if name == WARM_UP.name {
-        Some(&WARM_UP)
-    } else {
-        TABLES.into_iter().flatten().find(|case| case.name == name)
-    }
+    let all = TABLES.into_iter().chain([WARM_UP, WARM_UP_SYSTEMD]).flatten();
+    all.into_iter().find(|case| case.name == name)
+}
+
+/// Run before all others and not reported.
+pub fn warm_ups(with_systemd: bool) -> &'static [Case] {
+    if with_systemd { WARM_UP_SYSTEMD } else { WARM_UP }
 }
 
 #[cfg(test)]

@@ -237,3 +237,29 @@ fn invalid_rules_are_named() {
     );
     assert!(compile_devices(&[rule(true, "c", 1, 3, "")]).is_err());
 }
+
+#[test]
+fn lists_of_what_is_open_are_systemds_too() {
+    let list = [
+        rule(false, "a", -1, -1, "rwm"),
+        rule(true, "c", 10, 229, "rwm"),
+        rule(true, "b", 8, -1, "r"),
+        rule(true, "c", -1, -1, "m"),
+    ];
+    let nodes = device_allow(&list).unwrap().unwrap();
+    let own: Vec<_> = nodes.iter().filter(|(node, _)| !node.starts_with("/dev/char/1:")).collect();
+    let own: Vec<_> = own.iter().map(|(node, access)| format!("{node} {access}")).collect();
+    let always = ["block-* m", "char-* m", "char-136 rw", "/dev/char/5:0 rw", "/dev/char/5:2 rw"];
+    for entry in always.into_iter().chain(["block-8 r", "/dev/char/10:229 rw"]) {
+        assert!(own.iter().any(|own| own == entry), "{entry}: {own:?}");
+    }
+    assert_eq!((own.len(), nodes.len()), (7, 12), "{nodes:?}");
+    for unsayable in [
+        vec![rule(true, "a", -1, -1, "rwm")],
+        vec![rule(true, "b", -1, -1, "rwm"), rule(false, "b", 8, 0, "rwm")],
+        vec![rule(true, "b", -1, -1, "r"), rule(true, "b", 8, 0, "w")],
+        vec![rule(true, "b", -1, 3, "rwm")],
+    ] {
+        assert_eq!(device_allow(&unsayable).unwrap(), None, "{unsayable:?}");
+    }
+}

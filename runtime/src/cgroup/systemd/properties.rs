@@ -17,7 +17,8 @@ const UNLIMITED: u64 = u64::MAX;
 
 const MICROSECONDS: u64 = 1_000_000;
 
-/// What a unit is started with; `process` is one that a scope begins with.
+/// What a unit is started with; `process` is one that a scope begins with, `devices` the nodes that are open, with
+/// the access, where all others are closed.
 ///
 /// # Errors
 /// An annotation that is no property.
@@ -25,6 +26,7 @@ pub fn compile(
     unit: &Unit,
     process: Option<u32>,
     limits: &[FileWrite<'_>],
+    devices: Option<&[(String, &str)]>,
     annotations: &[(String, String)],
 ) -> Result<Vec<Property>> {
     let mut properties =
@@ -45,6 +47,13 @@ pub fn compile(
     // Its own end is its container's: nothing of the host's start or shutdown orders it.
     properties.push(property("DefaultDependencies", Value::Boolean(false)));
     properties.extend(of_limits(limits));
+    if let Some(nodes) = devices {
+        let entry =
+            |(node, access): &(String, &str)| Value::Structure(vec![Value::text(node), Value::text(*access)]);
+        properties.push(property("DevicePolicy", Value::text("strict")));
+        let entries = nodes.iter().map(entry).collect();
+        properties.push(property("DeviceAllow", Value::Array("(ss)".into(), entries)));
+    }
     for (key, text) in annotations {
         if let Some(name) = key.strip_prefix("org.systemd.property.") {
             properties.push(of_annotation(key, name, text)?);

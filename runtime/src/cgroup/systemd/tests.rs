@@ -102,7 +102,8 @@ fn limits_that_have_properties() {
 fn annotated(key: &str, value: &str) -> crate::error::Result<(String, Value)> {
     let annotations =
         [(format!("org.systemd.property.{key}"), value.to_string()), ("other".into(), "[".into())];
-    compile(&unit("::n"), Some(1), &[], &annotations).map(|properties| properties.last().unwrap().clone())
+    compile(&unit("::n"), Some(1), &[], None, &annotations)
+        .map(|properties| properties.last().unwrap().clone())
 }
 
 #[test]
@@ -210,7 +211,7 @@ fn variants_as_text() {
 #[test]
 fn scopes_hold_a_process_and_slices_do_not() {
     let names = |path: &str, process| {
-        let properties = compile(&unit(path), process, &[], &[]).unwrap();
+        let properties = compile(&unit(path), process, &[], None, &[]).unwrap();
         properties.into_iter().map(|(name, _)| name).collect::<Vec<_>>()
     };
     let scope = names("::n", Some(7));

@@ -1,0 +1,119 @@
+//! The second guest: a tree of Debian's packages with systemd as pid 1, a message bus, logind and a lingering user.
+//!
+//! No maintainer script runs: what those would make, as far as it is needed, is written here.
+
+use std::path::PathBuf;
+
+use crate::debian;
+use crate::image::Image;
+
+/// pid 1 and the manager of the user.
+pub const PROGRAM: &str = "/usr/lib/systemd/systemd";
+/// The service that runs the cases. Its cgroup is delegated to it.
+pub const SERVICE: &str = "vm-tests.service";
+/// The user who lingers; their ids below the first of [`SUBORDINATE_IDS`] are their own.
+pub const USER: u32 = 1000;
+/// Their XDG_RUNTIME_DIR.
+pub const USER_RUNTIME: &str = "/run/user/1000";
+/// The first of 65536 ids that the user may map: /etc/subuid and /etc/subgid.
+pub const SUBORDINATE_IDS: u32 = 100_000;
+
+const PACKAGES: [&str; 4] = ["systemd", "dbus-user-session", "libpam-systemd", "uidmap"];
+
+/// What only maintainer scripts use, by the beginnings of names.
+const PACKAGES_LEFT_OUT: [&str; 15] = [
+    "adduser",
+    "debconf",
+    "dmsetup",
+    "dpkg",
+    "gcc-",
+    "init-system-helpers",
+    "libfile-find",
+    "libgdbm",
+    "libnumber-",
+    "libpam-runtime",
+    "libperl",
+    "libtext-",
+    "perl",
+    "tar",
+    "usrmerge",
+];
+
+/// Documents, translations, and what would start by itself or run on every reload, by the ends of paths.
+const FOLDERS_LEFT_OUT: [&str; 11] = [
+    "/share/doc",
+    "/share/info",
+    "/share/lintian",
+    "/share/locale",
+    "/share/man",
+    "/share/zsh",
+    "/lib/udev",
+    "/gconv",
+    "/system-generators",
+    "/user-environment-generators",
+    "/user-generators",
+];
+
+/// What is wanted by these targets starts at boot: only the bus is to.
+const TARGETS: [&str; 4] = ["sysinit", "multi-user", "timers", "sockets"];
+
+const FILES: [(&str, &str); 14] = [
+    ("/etc/machine-id", "0123456789abcdef0123456789abcdef\n"),
+    ("/etc/hostname", "guest\n"),
+    (
+        "/etc/passwd",
+        "root:x:0:0:root:/root:/bin/sh\nmessagebus:x:100:100::/nonexistent:/usr/sbin/nologin\n\
+         user:x:1000:1000:user:/home/user:/bin/sh\nnobody:x:65534:65534:nobody:/nonexistent:/usr/sbin/nologin\n",
+    ),
+    ("/etc/group", "root:x:0:\ntty:x:5:\nmessagebus:x:100:\nuser:x:1000:\nnogroup:x:65534:\n"),
+    ("/etc/nsswitch.conf", "passwd: files\ngroup: files\nshadow: files\n"),
+    ("/etc/subuid", "user:100000:65536\n"),
+    ("/etc/subgid", "user:100000:65536\n"),
+    ("/etc/pam.d/systemd-user", "account required pam_permit.so\nsession required pam_systemd.so\n"),
+    (
+        "/etc/pam.d/other",
+        "auth required pam_deny.so\naccount required pam_deny.so\nsession required pam_deny.so\n",
+    ),
+    ("/var/lib/systemd/linger/user", ""),
+    (
+        "/etc/systemd/system.conf.d/vm-tests.conf",
+        "[Manager]\nLogLevel=notice\nLogTarget=console\nShowStatus=no\nDefaultStandardOutput=null\n\
+         DefaultTimeoutStartSec=80s\n",
+    ),
+    ("/etc/systemd/user.conf.d/vm-tests.conf", "[Manager]\nLogTarget=console\nDefaultStandardOutput=null\n"),
+    // Not cpuset and not io: what a container gets that asks for those has a case.
+    ("/etc/systemd/system/user@.service.d/vm-tests.conf", "[Service]\nDelegate=cpu memory pids\n"),
+    (
+        "/etc/systemd/system/vm-tests.service",
+        "[Unit]\nWants=user@1000.service systemd-logind.service\nRequires=dbus.socket\n\
+         After=user@1000.service systemd-logind.service dbus.socket\n\
+         SuccessAction=poweroff-immediate\nFailureAction=poweroff-immediate\n\
+         [Service]\nType=exec\nExecStart=/init serve\nDelegate=yes\nStandardOutput=file:/dev/console\n\
+         StandardError=inherit\n",
+    ),
+];
+
+/// The trees of the packages; none where there is no apt to ask.
+pub fn packages() -> Result<Option<Vec<PathBuf>>, String> {
+    debian::closure(&PACKAGES, |package| PACKAGES_LEFT_OUT.iter().any(|start| package.starts_with(start)))
+}
+
+/// Adds the packages and the files of its own to an image that is merged.
+pub fn add(image: &mut Image, packages: &[PathBuf]) -> Result<(), String> {
+    for tree in packages {
+        image.tree(tree, &is_left_out)?;
+    }
+    for (path, content) in FILES {
+        image.file(path, 0o644, content.as_bytes());
+    }
+    for folder in ["/proc", "/sys", "/dev", "/run", "/tmp", "/var/tmp", "/root", "/home/user"] {
+        image.folder(folder);
+    }
+    Ok(())
+}
+
+fn is_left_out(path: &str) -> bool {
+    let starts_at_boot =
+        TARGETS.iter().any(|target| path.contains(&format!("/system/{target}.target.wants/")));
+    starts_at_boot && !path.contains("dbus") || FOLDERS_LEFT_OUT.iter().any(|folder| path.ends_with(folder))
+}
