@@ -15,6 +15,7 @@ use rustix::mount::{
     FsMountFlags, FsOpenFlags, MountAttrFlags, MountPropagationFlags, MoveMountFlags, OpenTreeFlags,
     UnmountFlags,
 };
+use rustix::thread::{CpuSet, sched_getaffinity, sched_setaffinity};
 
 use crate::sys;
 
@@ -66,6 +67,32 @@ fn make() -> Result<OwnedFd, Errno> {
     if let Some(seed) = open_pinned() {
         return Ok(seed);
     }
+    match make_pinned(&pin) {
+        // Against loops the kernel mounts no namespace on one with a higher number, and Linux 6.18 hands numbers out by
+        // processor, so that a younger namespace's can be lower.
+        Err(Errno::LOOP) => on_each_processor(|| make_pinned(&pin)),
+        made => made,
+    }
+}
+
+/// Until one makes it.
+fn on_each_processor(make: impl Fn() -> Result<OwnedFd, Errno>) -> Result<OwnedFd, Errno> {
+    let before = sched_getaffinity(None)?;
+    let mut made = Err(Errno::LOOP);
+    for processor in (0..CpuSet::MAX_CPU).filter(|processor| before.is_set(*processor)) {
+        let mut one = CpuSet::new();
+        one.set(processor);
+        sched_setaffinity(None, &one)?;
+        made = make();
+        if made.is_ok() {
+            break;
+        }
+    }
+    sched_setaffinity(None, &before)?;
+    made
+}
+
+fn make_pinned(pin: &OwnedFd) -> Result<OwnedFd, Errno> {
     let place = |path| rustix::fs::openat(CWD, path, OFlags::PATH | OFlags::CLOEXEC, Mode::empty());
     let (here, root) = (place(c".")?, place(c"/")?);
     let home = open_own_namespace()?;
@@ -78,7 +105,7 @@ fn make() -> Result<OwnedFd, Errno> {
     rustix::process::chroot(c".")?;
     rustix::process::fchdir(&here)?;
     let seed = seed?;
-    pin_namespace(&seed, &pin)?;
+    pin_namespace(&seed, pin)?;
     Ok(seed)
 }
 
