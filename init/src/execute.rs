@@ -1,6 +1,7 @@
 //! What a container is: a plan's operations, one after the other.
 
 use core::ffi::CStr;
+use core::mem::MaybeUninit;
 
 use heapless::Vec;
 use pillbox_init::plan::{Header, Operation, Operations, Tree, Turn};
@@ -10,7 +11,9 @@ use pillbox_init::wire::Reader;
 use rustix::fd::{BorrowedFd, OwnedFd};
 use rustix::fs::CWD;
 use rustix::io::Errno;
-use rustix::net::{AddressFamily, RecvFlags, SendFlags, SocketFlags, SocketType};
+use rustix::net::{
+    AddressFamily, RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, SendFlags, SocketFlags, SocketType,
+};
 
 use crate::{attribute, device, exec, identity, mount, root};
 
@@ -151,6 +154,8 @@ impl<'p> Init<'p> {
                 root::make_directory(self.root()?, path, mode).at(Stage::Target)?;
             }
             Operation::SendNetlinkSocket {} => self.send_netlink_socket()?,
+            Operation::JoinNetwork {} => self.join_network()?,
+            Operation::SetLoopbackUp {} => sys::set_loopback_up()?,
             Operation::PivotRoot {} => mount::pivot_root(self)?,
             Operation::Chroot { cover } => mount::chroot(self, cover)?,
             Operation::OpenConsole { rows, columns, uid, mount } => {
@@ -284,6 +289,26 @@ impl<'p> Init<'p> {
         self.report(Report::NetlinkSocket, Some(&socket))
     }
 
+    fn join_network(&self) -> Result<(), Errno> {
+        const NEWNET: u32 = 0x4000_0000;
+        let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
+        let mut control = RecvAncillaryBuffer::new(&mut space);
+        let mut word = [0u8; 1];
+        let mut parts = [rustix::io::IoSliceMut::new(&mut word)];
+        let received =
+            rustix::net::recvmsg(self.channel(), &mut parts, &mut control, RecvFlags::CMSG_CLOEXEC)?;
+        let namespace = match control.drain().next() {
+            Some(RecvAncillaryMessage::ScmRights(mut descriptors)) => descriptors.next(),
+            _ => None,
+        };
+        match namespace {
+            Some(namespace) if received.bytes == 1 && word[0] == Turn::Network as u8 => {
+                sys::setns(namespace, NEWNET)
+            }
+            _ => sys::exit(NOT_STARTED),
+        }
+    }
+
     fn replace_stdio(&self, input: u32, output: u32) -> Result<(), Errno> {
         let (input, output) = (self.descriptor(input)?, self.descriptor(output)?);
         sys::dup_onto(input, 0)?;
@@ -328,7 +353,6 @@ fn descriptor_number<'p>(number: u32) -> BorrowedFd<'p> {
 }
 
 fn send_descriptor(channel: BorrowedFd<'_>, message: &[u8], descriptor: &OwnedFd) -> Result<(), Errno> {
-    use core::mem::MaybeUninit;
     use rustix::net::{SendAncillaryBuffer, SendAncillaryMessage};
     let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
     let mut control = SendAncillaryBuffer::new(&mut space);

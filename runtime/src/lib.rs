@@ -19,6 +19,7 @@ mod hooks;
 mod idmap;
 pub mod json;
 pub mod net_device;
+mod network;
 mod order;
 pub mod plan;
 pub mod program;

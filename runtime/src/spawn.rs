@@ -7,7 +7,7 @@ use linux_raw_sys::general::{CLONE_NEWPID, CLONE_NEWUSER};
 use pillbox_init::plan::Turn;
 use pillbox_init::report::{MESSAGE_MAX, Report};
 use pillbox_init::wire::Reader;
-use pillbox_netlink::{LOOPBACK_INDEX, Socket, link};
+use pillbox_netlink::Socket;
 use rustix::fs::{CWD, MemfdFlags, Mode, OFlags, SealFlags};
 use rustix::io::Errno;
 use rustix::mount::OpenTreeFlags;
@@ -20,7 +20,7 @@ use crate::plan::{Descriptor, Entry, Plan};
 use crate::seccomp_agent::{Agent, Handed};
 use crate::sys::{self, Child, ChildStep};
 use crate::validate::NamespaceKind;
-use crate::{explain, idmap, net_device};
+use crate::{console, explain, idmap, net_device, network};
 
 /// Init's binary, built for this target.
 static INIT: &[u8] = include_bytes!(env!("PILLBOX_INIT"));
@@ -294,6 +294,19 @@ impl Init {
         self.answer(Turn::Fork)
     }
 
+    /// Makes the network namespace that the plan leaves to the runtime, and hands it to init.
+    ///
+    /// # Errors
+    /// It could not be made.
+    pub fn make_network(&self, plan: &Plan) -> Result<()> {
+        if !plan.namespaces.network_meanwhile {
+            return Ok(());
+        }
+        let namespace = network::make()?;
+        console::send_with_descriptor(&self.channel, &[Turn::Network as u8], &namespace)
+            .context(|| "hand init its network namespace")
+    }
+
     /// The runtime's part of the set-up, then init's, until init says that it is ready.
     ///
     /// # Errors
@@ -312,7 +325,7 @@ impl Init {
             match self.receive()? {
                 Message::Report(Report::Ready, ..) => return Ok(()),
                 Message::Report(Report::NetlinkSocket, Some(socket), _) => {
-                    set_network_up(socket, plan, self.pid)?
+                    move_devices(socket, plan, self.pid)?
                 }
                 Message::Report(Report::AtHooks, ..) => {
                     at_hooks(self)?;
@@ -466,17 +479,8 @@ pub fn word_late_report(arguments: &[String], report: Report) -> Error {
     }
 }
 
-/// A new network namespace gets its loopback; one that is joined has what it needs, but for the container's devices.
-fn set_network_up(socket: OwnedFd, plan: &Plan, pid: Pid) -> Result<()> {
-    let failed =
-        |error: pillbox_netlink::Error| Error::new(format!("set the loopback interface up: {error}"));
-    let mut socket = Socket::from_fd(socket).map_err(failed)?;
-    if plan.namespaces.makes(NamespaceKind::Network) {
-        socket.request(&[link::set_up(LOOPBACK_INDEX).map_err(failed)?]).map_err(failed)?;
-    }
-    if plan.net_devices.is_empty() {
-        Ok(())
-    } else {
-        net_device::move_into(&plan.net_devices, pid, &mut socket)
-    }
+fn move_devices(socket: OwnedFd, plan: &Plan, pid: Pid) -> Result<()> {
+    let mut socket =
+        Socket::from_fd(socket).map_err(|error| Error::new(format!("linux.netDevices: {error}")))?;
+    net_device::move_into(&plan.net_devices, pid, &mut socket)
 }

@@ -186,6 +186,13 @@ pub(super) fn set_up(
         }
     };
     undo.init = Some(init);
+    // The rest of this goes on beside init, which mounts meanwhile and waits for the runtime before the program runs.
+    if let Some(init) = &undo.init {
+        init.make_network(&prepared.plan)?;
+    }
+    if let (None, Some(cgroup)) = (&scope, &undo.cgroup) {
+        cgroup.attach_devices(prepared.devices.as_ref(), device_control(prepared))?;
+    }
     if let (Some(scope), Some(cgroup)) = (&mut scope, &undo.cgroup) {
         if let (true, Some(init)) = (attach, &undo.init) {
             scope.attach(init)?;
@@ -239,22 +246,19 @@ pub(super) fn set_up(
     }
 }
 
-/// The cgroup with its limits and its device filter, before anything runs in it.
+/// The cgroup with its limits, before anything runs in it.
 fn make_cgroup(prepared: &Prepared<'_>, directory: &StateDirectory) -> Result<Option<Cgroup>> {
     let Some((hierarchy, path)) = &prepared.cgroup else { return Ok(None) };
     let limits = prepared.limits()?;
     directory.note_cgroup(path)?;
-    let control = device_control(prepared);
     let cgroup = match Cgroup::create(hierarchy, path, &limits) {
         Ok(cgroup) => cgroup,
         // A login session owns no part of the hierarchy; without limits a container needs none.
         Err(_) if !prepared.is_privileged() && limits.is_empty() => return Ok(None),
         Err(error) => return Err(error),
     };
-    let filled =
-        cgroup.apply(&limits).and_then(|()| cgroup.attach_devices(prepared.devices.as_ref(), control));
     let delegate = delegate_of(prepared.spec()).filter(|_| prepared.is_privileged());
-    match filled.and_then(|_| delegate.map_or(Ok(()), |uid| cgroup.delegate(uid))) {
+    match cgroup.apply(&limits).and_then(|()| delegate.map_or(Ok(()), |uid| cgroup.delegate(uid))) {
         Ok(()) => Ok(Some(cgroup)),
         Err(error) => {
             // The first error is the one to report.

@@ -495,12 +495,20 @@ fn check_namespaces(decoded: &Decoded<'_>, namespaces: &[Value]) {
                     matches!(operation, Operation::Unshare { flags } if flags & kind.clone_flag() != 0)
                 });
                 let in_clone = plan.made_by_clone() & kind.clone_flag() != 0;
-                assert!(late != in_clone, "{}: {kind:?}", decoded.name);
+                let meanwhile = kind == NamespaceKind::Network && plan.network_meanwhile;
+                assert_eq!(
+                    [late, in_clone, meanwhile].iter().filter(|made| **made).count(),
+                    1,
+                    "{}: {kind:?}",
+                    decoded.name
+                );
             }
         }
     }
     let network = plan.makes(NamespaceKind::Network);
-    assert_eq!(decoded.named("SendNetlinkSocket").len(), usize::from(network), "{}", decoded.name);
+    let by = |name| decoded.named(name).len();
+    assert_eq!(by("JoinNetwork"), usize::from(network && plan.network_meanwhile), "{}", decoded.name);
+    assert_eq!(by("SetLoopbackUp"), usize::from(network && !plan.network_meanwhile), "{}", decoded.name);
 }
 
 fn check_device(decoded: &Decoded<'_>, device: &Value) {
