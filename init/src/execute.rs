@@ -51,6 +51,7 @@ pub struct Init<'p> {
     channel: Channel<'p>,
     /// The container's root, in which every target is resolved.
     pub root: Option<OwnedFd>,
+    folder: root::Folder<'p>,
     pub mount: mount::State,
     pub cwd_refused: bool,
     pub home: Vec<u8, 512>,
@@ -71,6 +72,7 @@ pub fn run(plan: &'static [u8]) -> ! {
         channel: Channel::Creator(descriptor_number(header.channel)),
         header,
         root: None,
+        folder: root::Folder::default(),
         mount: mount::State::default(),
         cwd_refused: false,
         home: Vec::new(),
@@ -123,6 +125,9 @@ impl<'p> Init<'p> {
     }
 
     fn execute(&mut self, operation: Operation<'p>) -> Result<(), Failure> {
+        if !matches!(operation, Operation::MakeNode { .. } | Operation::MakeSymlink { .. }) {
+            self.folder = root::Folder::default();
+        }
         match operation {
             Operation::DieWithRuntime { enabled } => identity::die_with_parent(enabled)?,
             Operation::Await { turn } => self.await_runtime(turn)?,
@@ -146,9 +151,13 @@ impl<'p> Init<'p> {
             }
             Operation::Remount { .. } => mount::remount(self, operation)?,
             Operation::CopySymlink { path, target } => device::copy_symlink(self.root()?, path, target)?,
-            Operation::MakeNode { .. } => device::make_node(self.root()?, operation)?,
+            Operation::MakeNode { .. } => {
+                let root = self.root.as_ref().ok_or(Errno::BADF)?;
+                device::make_node(root, &mut self.folder, operation)?;
+            }
             Operation::MakeSymlink { path, target, replace } => {
-                device::make_symlink(self.root()?, path, target, replace)?;
+                let root = self.root.as_ref().ok_or(Errno::BADF)?;
+                device::make_symlink(root, &mut self.folder, path, target, replace)?;
             }
             Operation::MakeDirectory { path, mode } => {
                 root::make_directory(self.root()?, path, mode).at(Stage::Target)?;

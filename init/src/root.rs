@@ -3,7 +3,7 @@
 use core::ffi::CStr;
 
 use heapless::Vec;
-use rustix::fd::{AsFd, OwnedFd};
+use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
 use rustix::fs::{FileType, Mode, OFlags, ResolveFlags};
 use rustix::io::Errno;
 
@@ -48,44 +48,69 @@ pub fn open_or_make(
         Err(Errno::NOENT) => {}
         result => return result,
     }
-    if file {
-        let (parent, name) = open_parent(&root, path)?;
-        match rustix::fs::mknodat(
-            &parent,
-            c_str(&name)?,
-            FileType::RegularFile,
-            Mode::from_raw_mode(0o644),
-            0,
-        ) {
-            Ok(()) | Err(Errno::EXIST) => {}
-            Err(errno) => return Err(errno),
-        }
+    let (parent, name) = open_parent(&root, path)?;
+    let name = c_str(&name)?;
+    let folder_mode = Mode::from_raw_mode(0o755);
+    let made = if file {
+        rustix::fs::mknodat(&parent, name, FileType::RegularFile, Mode::from_raw_mode(0o644), 0)
     } else {
-        make_directory(&root, path, Mode::from_raw_mode(0o755))?;
+        rustix::fs::mkdirat(&parent, name, folder_mode)
+    };
+    match made {
+        // A symlink to nothing is there.
+        Err(Errno::EXIST) if !file => make_directory(&root, path, folder_mode)?,
+        Ok(()) | Err(Errno::EXIST) => {}
+        Err(errno) => return Err(errno),
     }
     open_with(&root, path, OFlags::PATH, resolve)
 }
 
 /// The folder that `path` lies in, made if it is missing, and the last component with its NUL.
 pub fn open_parent(root: impl AsFd, path: &CStr) -> Result<(OwnedFd, Vec<u8, PATH_MAX>), Errno> {
+    let (parent, name) = split(path)?;
+    Ok((open_folder(root, parent)?, terminated(name)?))
+}
+
+/// What stands before the last component of `path`, and that component.
+fn split(path: &CStr) -> Result<(&[u8], &[u8]), Errno> {
     let path = path.to_bytes();
     let end = path.iter().rposition(|&byte| byte != b'/').ok_or(Errno::INVAL)? + 1;
     let start = path[..end].iter().rposition(|&byte| byte == b'/').map_or(0, |slash| slash + 1);
     let name = &path[start..end];
-    if name == b"." || name == b".." {
-        return Err(Errno::INVAL);
-    }
-    let parent = terminated(&path[..start])?;
+    if name == b"." || name == b".." { Err(Errno::INVAL) } else { Ok((&path[..start], name)) }
+}
+
+fn open_folder(root: impl AsFd, parent: &[u8]) -> Result<OwnedFd, Errno> {
+    let parent = terminated(parent)?;
     let parent = c_str(&parent)?;
     let parent = if parent.is_empty() { c"/" } else { parent };
-    let folder = match open_with(&root, parent, OFlags::PATH | OFlags::DIRECTORY, ResolveFlags::empty()) {
+    match open_with(&root, parent, OFlags::PATH | OFlags::DIRECTORY, ResolveFlags::empty()) {
         Err(Errno::NOENT) => {
             make_directory(&root, parent, Mode::from_raw_mode(0o755))?;
-            open_with(&root, parent, OFlags::PATH | OFlags::DIRECTORY, ResolveFlags::empty())?
+            open_with(&root, parent, OFlags::PATH | OFlags::DIRECTORY, ResolveFlags::empty())
         }
-        result => result?,
-    };
-    Ok((folder, terminated(name)?))
+        result => result,
+    }
+}
+
+/// The folder of the last node: there are a dozen one after the other in /dev.
+#[derive(Default)]
+pub struct Folder<'p>(Option<(&'p [u8], OwnedFd)>);
+
+impl<'p> Folder<'p> {
+    /// As [`open_parent`].
+    pub fn of(
+        &mut self,
+        root: impl AsFd,
+        path: &'p CStr,
+    ) -> Result<(BorrowedFd<'_>, Vec<u8, PATH_MAX>), Errno> {
+        let (parent, name) = split(path)?;
+        if self.0.as_ref().is_none_or(|(known, _)| *known != parent) {
+            self.0 = Some((parent, open_folder(root, parent)?));
+        }
+        let (_, folder) = self.0.as_ref().ok_or(Errno::BADF)?;
+        Ok((folder.as_fd(), terminated(name)?))
+    }
 }
 
 /// mkdir(2) of `path` and of what is missing above it. A symlink to nothing is followed, inside the root.

@@ -25,6 +25,8 @@ use crate::resctrl::Group;
 use crate::spec::json::{Map, Text, object};
 
 const STATE: &str = "state.json";
+/// It is written under this name.
+const NEW_STATE: &str = "state.json.new";
 const CGROUP: &str = "cgroup";
 /// The class that the processes are in; the folders that were made for the container.
 const RESCTRL: &str = "resctrl";
@@ -408,24 +410,33 @@ impl StateDirectory {
         Ok(())
     }
 
-    /// Writes state.json with the container's configuration as the last member, in one step.
+    /// Writes what is to be state.json, with the container's configuration as the last member; [`Self::publish`] makes
+    /// it so.
     pub fn store(&self, record: &Record, config: &str) -> Result<()> {
         let record = json::to_string(record)?;
         let Some(record) = record.strip_suffix('}') else {
             return Err(Error::new("state.json: not an object"));
         };
-        self.replace_document(&format!("{record},\"config\":{}}}\n", config.trim()))
+        self.write_document(&format!("{record},\"config\":{}}}\n", config.trim()))
     }
 
     /// Writes the text of state.json, in one step: whoever reads sees the former text or this.
     pub fn replace_document(&self, document: &str) -> Result<()> {
-        const NEW: &str = "state.json.new";
+        self.write_document(document).and_then(|()| self.publish())
+    }
+
+    /// What was written is state.json from here on.
+    pub fn publish(&self) -> Result<()> {
+        rustix::fs::renameat(&self.directory, NEW_STATE, &self.directory, STATE)
+            .context(|| format!("write {}/{STATE}", self.path.display()))
+    }
+
+    fn write_document(&self, document: &str) -> Result<()> {
         let step = || format!("write {}/{STATE}", self.path.display());
         let flags = OFlags::CREATE | OFlags::WRONLY | OFlags::TRUNC | OFlags::CLOEXEC | OFlags::NOFOLLOW;
-        let file =
-            rustix::fs::openat(&self.directory, NEW, flags, Mode::from_raw_mode(0o600)).context(step)?;
-        write_all(&file, document.as_bytes()).context(step)?;
-        rustix::fs::renameat(&self.directory, NEW, &self.directory, STATE).context(step)
+        let file = rustix::fs::openat(&self.directory, NEW_STATE, flags, Mode::from_raw_mode(0o600))
+            .context(step)?;
+        write_all(&file, document.as_bytes()).context(step)
     }
 
     /// The text of state.json.
@@ -530,8 +541,7 @@ impl StateDirectory {
     pub fn remove(&self) -> Result<()> {
         self.unmount_noted()?;
         self.remove_resctrl()?;
-        for name in [GATE, MOUNTED, CGROUP, RESCTRL, RESCTRL_MONITOR, RESCTRL_CLASS, "state.json.new", STATE]
-        {
+        for name in [GATE, MOUNTED, CGROUP, RESCTRL, RESCTRL_MONITOR, RESCTRL_CLASS, NEW_STATE, STATE] {
             match rustix::fs::unlinkat(&self.directory, name, AtFlags::empty()) {
                 Ok(()) | Err(Errno::NOENT) => {}
                 Err(errno) => return Err(errno).context(|| format!("remove {}/{name}", self.path.display())),

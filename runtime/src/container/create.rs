@@ -224,6 +224,7 @@ pub(super) fn set_up(
         startable: !prepared.spec().process.args.is_empty(),
         hooks: has_later_hooks(prepared.spec()),
     };
+    undo.directory.as_ref().map_or(Ok(()), |directory| directory.store(&record, &bundle.config))?;
     let cgroup = undo.cgroup.as_ref();
     let brought_up =
         init.bring_up(&prepared.plan, &mut |init| create_hooks(prepared.spec(), init, &record, cgroup));
@@ -232,7 +233,7 @@ pub(super) fn set_up(
         run_poststop(&prepared.spec().hooks, &record, warn);
         return Err(error);
     }
-    undo.directory.as_ref().map_or(Ok(()), |directory| directory.store(&record, &bundle.config))?;
+    undo.directory.as_ref().map_or(Ok(()), StateDirectory::publish)?;
     if let Some(socket) = &options.pidfd_socket {
         console::send_descriptor(socket, &init.process, "pidfd").context(|| "--pidfd-socket")?;
     }
