@@ -303,8 +303,11 @@ impl Init {
             return Ok(());
         }
         let namespace = network::make()?;
-        console::send_with_descriptor(&self.channel, &[Turn::Network as u8], &namespace)
-            .context(|| "hand init its network namespace")
+        match console::send_with_descriptor(&self.channel, &[Turn::Network as u8], &namespace) {
+            // It has ended, and what it said before comes out in `bring_up`.
+            Err(Errno::PIPE) => Ok(()),
+            sent => sent.context(|| "hand init its network namespace"),
+        }
     }
 
     /// The runtime's part of the set-up, then init's, until init says that it is ready.
@@ -420,8 +423,8 @@ pub fn receive(channel: impl AsFd) -> Result<Message> {
     let received = loop {
         let mut parts = [rustix::io::IoSliceMut::new(&mut bytes)];
         match rustix::net::recvmsg(&channel, &mut parts, &mut control, RecvFlags::CMSG_CLOEXEC) {
-            Err(Errno::INTR) => {}
-            Err(Errno::CONNRESET) => return Ok(Message::Closed),
+            // Whoever ends without having read all is told of so, once, before what it said last.
+            Err(Errno::INTR | Errno::CONNRESET) => {}
             result => break result.context(|| "hear from init")?.bytes,
         }
     };

@@ -29,7 +29,8 @@ impl Namespaces {
 
     /// CLONE_NEW* bits for the clone itself.
     pub fn made_by_clone(&self) -> u32 {
-        self.bits(|kind| !by_init(kind) && !(kind == NamespaceKind::Network && self.network_meanwhile))
+        let meanwhile = |kind| kind == NamespaceKind::Network && self.network_meanwhile;
+        self.bits(|kind| !by_init(kind) && !meanwhile(kind))
     }
 
     /// The kinds that init unshares once it stands in its cgroup, one after the other.
