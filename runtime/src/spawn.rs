@@ -181,13 +181,20 @@ pub fn spawn(
         if child.seed.is_some() { namespaces & !linux_raw_sys::general::CLONE_NEWNS } else { namespaces };
     child.ambient = namespaces & CLONE_NEWUSER != 0;
     child.preserve = plan.preserve_fds;
-    let spawned = sys::spawn(&child, cgroup.map(Cgroup::fd))
+    let mut network = None;
+    let mut make_network = || network = Some(network::make());
+    let meanwhile: Option<&mut dyn FnMut()> =
+        if plan.namespaces.network_meanwhile { Some(&mut make_network) } else { None };
+    let spawned = sys::spawn(&child, cgroup.map(Cgroup::fd), meanwhile)
         .map_err(|(step, errno)| word_child_failure(step, errno, child.namespaces))?;
     // Init's end must be init's alone: a message that never comes is then an end of file.
     drop(theirs);
     let mut init = Init { pid: spawned.pid, process: spawned.pidfd, channel, console: None };
     if entry.fork.is_some() {
         init.follow_fork(&entry)?;
+    }
+    if let Some(network) = network {
+        network.and_then(|network| init.hand_over_network(&network)).inspect_err(|_| init.kill())?;
     }
     Ok(init)
 }
@@ -233,13 +240,13 @@ fn word_child_failure(step: ChildStep, errno: Errno, namespaces: u32) -> SpawnEr
     let cause = describe_errno(errno);
     SpawnError::Other(Error::new(match step {
         ChildStep::Seed => return SpawnError::Seed,
-        ChildStep::None | ChildStep::Clone if errno == Errno::ACCESS => {
+        ChildStep::Clone if errno == Errno::ACCESS => {
             return SpawnError::Cgroup(Error::new(format!(
                 "clone into the container's cgroup: {cause}: no cgroup above both it and this process's own may be written \
                  to by this user: start it in `systemd-run --user --scope`, or below the same delegated cgroup"
             )));
         }
-        ChildStep::None | ChildStep::Clone => {
+        ChildStep::Clone => {
             let hint = match errno {
                 Errno::NOSPC => {
                     ": a limit below /proc/sys/user is reached (max_user_namespaces and its like)"
@@ -294,16 +301,9 @@ impl Init {
         self.answer(Turn::Fork)
     }
 
-    /// Makes the network namespace that the plan leaves to the runtime, and hands it to init.
-    ///
-    /// # Errors
-    /// It could not be made.
-    pub fn make_network(&self, plan: &Plan) -> Result<()> {
-        if !plan.namespaces.network_meanwhile {
-            return Ok(());
-        }
-        let namespace = network::make()?;
-        match console::send_with_descriptor(&self.channel, &[Turn::Network as u8], &namespace) {
+    /// Hands init the network namespace that the plan leaves to the runtime to make.
+    fn hand_over_network(&self, namespace: &OwnedFd) -> Result<()> {
+        match console::send_with_descriptor(&self.channel, &[Turn::Network as u8], namespace) {
             // It has ended, and what it said before comes out in `bring_up`.
             Err(Errno::PIPE) => Ok(()),
             sent => sent.context(|| "hand init its network namespace"),

@@ -186,10 +186,7 @@ pub(super) fn set_up(
         }
     };
     undo.init = Some(init);
-    // The rest of this goes on beside init, which mounts meanwhile and waits for the runtime before the program runs.
-    if let Some(init) = &undo.init {
-        init.make_network(&prepared.plan)?;
-    }
+    // From here on this goes beside init, which mounts meanwhile and waits for the runtime before the program runs.
     if let (None, Some(cgroup)) = (&scope, &undo.cgroup) {
         cgroup.attach_devices(prepared.devices.as_ref(), device_control(prepared))?;
     }
