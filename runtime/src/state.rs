@@ -8,6 +8,7 @@
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::ffi::OsStringExt;
 use std::path::{Path, PathBuf};
+use std::sync::OnceLock;
 use std::time::{Duration, Instant};
 
 use rustix::fs::{AtFlags, CWD, FlockOperation, Mode, OFlags};
@@ -25,6 +26,8 @@ use crate::resctrl::Group;
 use crate::spec::json::{Map, Text, object};
 
 const STATE: &str = "state.json";
+/// What stands in it before the configuration.
+const CONFIG: &[u8] = b",\"config\":{";
 /// It is written under this name.
 const NEW_STATE: &str = "state.json.new";
 const CGROUP: &str = "cgroup";
@@ -469,7 +472,13 @@ impl StateDirectory {
     /// As for [`Self::read_document`]; it is not whole, or not this container's.
     pub fn load(&self) -> Result<Record> {
         let step = || format!("read {}/{STATE}", self.path.display());
-        let document = self.read_document()?;
+        let mut document = self.read_document()?;
+        // The configuration is most of it and comes last: what stands before it is all that is asked. An annotation
+        // has no object as its value.
+        if let Some(end) = document.windows(CONFIG.len()).position(|bytes| bytes == CONFIG) {
+            document.truncate(end);
+            document.push(b'}');
+        }
         let stored: StoredRecord<'_> = crate::spec::json::parse(&document)
             .map_err(|error| Error::new(format!("{}: {error}", step())))?;
         if *stored.id != *self.id.as_str() || stored.pid <= 0 {
@@ -627,10 +636,10 @@ pub struct Process {
 /// Reads fields 3 and 22 of /proc/PID/stat; `None` when there is no such process. See proc_pid_stat(5).
 pub fn process_start(pid: i32) -> Result<Option<Process>> {
     let path = format!("/proc/{pid}/stat");
-    let text = match std::fs::read(&path) {
+    let text = match read_small(&path) {
         Ok(text) => text,
-        Err(error) if matches!(error.raw_os_error(), Some(2 | 3)) => return Ok(None),
-        Err(error) => return Err(error).context(|| format!("read {path}")),
+        Err(Errno::NOENT | Errno::SRCH) => return Ok(None),
+        Err(errno) => return Err(errno).context(|| format!("read {path}")),
     };
     // The second field is the name, in parentheses, and may hold anything: the last one closes it.
     let parsed = text.iter().rposition(|&byte| byte == b')').and_then(|end| {
@@ -659,7 +668,21 @@ pub fn exit_code_of_zombie(pid: i32, start_time: u64) -> Result<Option<i32>> {
 /// /proc/sys/kernel/random/boot_id.
 pub fn boot_id() -> Result<String> {
     const PATH: &str = "/proc/sys/kernel/random/boot_id";
-    std::fs::read_to_string(PATH).map(|id| id.trim_end().to_string()).context(|| format!("read {PATH}"))
+    // It is asked for each container of a list.
+    static KNOWN: OnceLock<String> = OnceLock::new();
+    if let Some(known) = KNOWN.get() {
+        return Ok(known.clone());
+    }
+    let id = read_small(PATH).context(|| format!("read {PATH}"))?;
+    Ok(KNOWN.get_or_init(|| String::from_utf8_lossy(&id).trim_end().to_string()).clone())
+}
+
+/// A file of the kernel's that fits one read.
+fn read_small(path: &str) -> rustix::io::Result<Vec<u8>> {
+    let file = rustix::fs::openat(CWD, path, OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty())?;
+    let mut text = Vec::with_capacity(1024);
+    rustix::io::read(&file, rustix::buffer::spare_capacity(&mut text))?;
+    Ok(text)
 }
 
 /// Sends a signal through a pidfd.
