@@ -328,6 +328,8 @@ impl<'p> Init<'p> {
     /// Whoever connects without sending the start byte only looked whether somebody listens.
     fn await_start(&mut self, listener: u32) -> Result<(), Errno> {
         let listener = self.descriptor(listener)?;
+        // It may wait for long.
+        sys::release_stack();
         loop {
             let connection = match rustix::net::accept_with(listener, SocketFlags::CLOEXEC) {
                 Err(Errno::INTR | Errno::CONNABORTED) => continue,
