@@ -499,10 +499,11 @@ impl StateDirectory {
         Ok(gate)
     }
 
-    /// Whether init waits at the gate. A queue that is full of those who looked before (init is frozen) says so, too.
+    /// Whether init waits at the gate. A socket of another type is refused by a gate that is watched, without a word to
+    /// init, which need not wake for that.
     fn is_gate_watched(&self) -> Result<bool> {
-        match self.connect(SocketFlags::NONBLOCK) {
-            Err(Errno::AGAIN) => Ok(true),
+        match self.connect(SocketType::DGRAM) {
+            Err(Errno::PROTOTYPE) => Ok(true),
             connected => connected
                 .map(|gate| gate.is_some())
                 .context(|| format!("connect to {}/{GATE}", self.path.display())),
@@ -517,17 +518,16 @@ impl StateDirectory {
 
     /// Connects to init's gate; `None` when init does not wait there (any more).
     pub fn connect_gate(&self) -> Result<Option<OwnedFd>> {
-        self.connect(SocketFlags::empty()).context(|| format!("connect to {}/{GATE}", self.path.display()))
+        self.connect(SocketType::STREAM).context(|| format!("connect to {}/{GATE}", self.path.display()))
     }
 
-    fn connect(&self, flags: SocketFlags) -> rustix::io::Result<Option<OwnedFd>> {
+    fn connect(&self, kind: SocketType) -> rustix::io::Result<Option<OwnedFd>> {
         match rustix::fs::statat(&self.directory, GATE, AtFlags::SYMLINK_NOFOLLOW) {
             Ok(_) => {}
             Err(Errno::NOENT) => return Ok(None),
             Err(errno) => return Err(errno),
         }
-        let flags = SocketFlags::CLOEXEC | flags;
-        let socket = rustix::net::socket_with(AddressFamily::UNIX, SocketType::STREAM, flags, None)?;
+        let socket = rustix::net::socket_with(AddressFamily::UNIX, kind, SocketFlags::CLOEXEC, None)?;
         match rustix::net::connect(&socket, &self.gate_address()?) {
             Ok(()) => Ok(Some(socket)),
             Err(Errno::CONNREFUSED | Errno::NOENT) => Ok(None),
