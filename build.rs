@@ -60,7 +60,7 @@ fn main() {
     // What Cargo.toml's release profile makes possible: it aborts on a panic. Panicking tests unwind.
     if target.contains("-musl") && variable("PROFILE") == "release" {
         // Two segments instead of four: no padding to whole pages between code and constants.
-        let compact = "-Wl,-z,noseparate-code,-z,norelro".to_string();
+        let compact = "-Wl,--build-id=none,-z,noseparate-code,-z,norelro,-z,common-page-size=64".to_string();
         for argument in without_unwind_tables.iter().chain([&compact]) {
             println!("cargo::rustc-link-arg-bin=pillbox={argument}");
         }

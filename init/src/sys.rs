@@ -163,12 +163,21 @@ pub fn reset_signals() {
 
 /// rt_sigaction(2): the signal gets its default disposition.
 pub fn default_signal(signal: u32) -> Result<(), Errno> {
-    // A zeroed `struct kernel_sigaction` is SIG_DFL without flags; it is at most this large everywhere.
-    let default_action = [0usize; 4];
-    // SAFETY: the kernel reads a sigaction of zeroes and writes nothing.
-    unsafe {
-        syscall(raw::__NR_rt_sigaction, [signal as usize, default_action.as_ptr() as usize, 0, 8, 0, 0])?
-    };
+    const SIG_DFL: usize = 0;
+    set_disposition(signal, SIG_DFL)
+}
+
+/// rt_sigaction(2): the signal is ignored.
+pub fn ignore_signal(signal: u32) -> Result<(), Errno> {
+    const SIG_IGN: usize = 1;
+    set_disposition(signal, SIG_IGN)
+}
+
+fn set_disposition(signal: u32, handler: usize) -> Result<(), Errno> {
+    // A `struct kernel_sigaction` begins with the handler, has no flags here, and is at most this large everywhere.
+    let action = [handler, 0, 0, 0];
+    // SAFETY: the kernel reads a sigaction without a handler of ours and writes nothing.
+    unsafe { syscall(raw::__NR_rt_sigaction, [signal as usize, action.as_ptr() as usize, 0, 8, 0, 0])? };
     Ok(())
 }
 

@@ -1,13 +1,17 @@
 //! The `pillbox` command.
 
+#![cfg_attr(not(test), no_main)]
+
 mod allocator;
 mod cli;
 mod command;
+#[cfg(not(test))]
+mod entry;
 mod log;
 #[cfg(all(target_env = "musl", panic = "abort"))]
 mod unwind;
 
-use std::process::ExitCode;
+use std::ffi::OsString;
 
 use cli::Request;
 use log::Log;
@@ -16,24 +20,26 @@ use pillbox::error::{Error, Result};
 #[global_allocator]
 static HEAP: allocator::Heap = allocator::Heap::new();
 
-fn main() -> ExitCode {
+/// Parses, acts, and gives the status to exit with. `arguments` are those after the program's name.
+#[cfg_attr(test, expect(dead_code))]
+fn main_with(arguments: Vec<OsString>) -> u8 {
     let mut log = Log::default();
-    match run(&mut log) {
-        Ok(status) => ExitCode::from(status),
+    match run(arguments, &mut log) {
+        Ok(status) => status,
         Err(error) => {
             let message = error.to_string().replace('\n', " ");
             log.write("error", &message);
             eprintln!("pillbox: {message}");
-            ExitCode::from(error.status())
+            error.status()
         }
     }
 }
 
-fn run(log: &mut Log) -> Result<u8> {
+fn run(arguments: Vec<OsString>, log: &mut Log) -> Result<u8> {
     refuse_setuid()?;
     // A caller may ignore its children; their statuses would be lost to this process as well.
     let _ = pillbox_init::sys::default_signal(linux_raw_sys::general::SIGCHLD);
-    match cli::parse(std::env::args_os().skip(1).collect(), command::COMMANDS, log)? {
+    match cli::parse(arguments, command::COMMANDS, log)? {
         Request::Run(command, global, arguments) => (command.run)(&global, arguments),
         Request::Help(command) => print(&cli::help(command, command::COMMANDS)),
         Request::Version => print(command::VERSION),

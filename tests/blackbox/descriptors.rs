@@ -52,6 +52,18 @@ fn nothing_of_the_host_is_open_in_the_created_container() {
 }
 
 #[test]
+fn closed_standard_streams_are_dev_null() {
+    pillbox_only(|runtime| {
+        let container = Container::sh(runtime, "for fd in 0 1 2; do readlink /proc/self/fd/$fd; done >/seen");
+        let seen = container.bundle().join("rootfs/seen");
+        fs::write(&seen, "").expect("file");
+        let closed = redirected(&container.bundle_command("run", &[]), "<&- >&- 2>&-");
+        container.finish(&mut { closed }).ok();
+        assert_eq!(fs::read_to_string(&seen).expect("what it saw"), "/dev/null\n/seen\n/dev/null\n");
+    });
+}
+
+#[test]
 fn preserve_fds_hands_down_exactly_those() {
     each_runtime(|runtime| {
         let container = Container::sh(runtime, "cat <&3; cat <&4; ls /proc/self/fd");

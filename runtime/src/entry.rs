@@ -1,0 +1,52 @@
+//! Where the C library's start code calls the program.
+//!
+//! The standard library's own entry also makes a stack and handlers for a message about stack overflows: a dozen
+//! system calls in each command, for a program whose recursion is bounded. What is needed of it stands here.
+
+use std::ffi::{CStr, OsString, c_char, c_int};
+use std::os::unix::ffi::OsStrExt as _;
+
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::fs::{Mode, OFlags};
+use rustix::io::Errno;
+
+/// Called once, by the C library, in the one thread that there is.
+// SAFETY: the one definition of `main`, with the type that the start code calls it by.
+#[unsafe(no_mangle)]
+extern "C" fn main(count: c_int, arguments: *const *const c_char) -> c_int {
+    if occupy_stdio().is_err() {
+        return 1;
+    }
+    // A closed pipe is an error to report, or one to bear: not the end of a runtime amid its work.
+    let _ = pillbox_init::sys::ignore_signal(linux_raw_sys::general::SIGPIPE);
+    let arguments = (1..usize::try_from(count).unwrap_or_default()).map(|index| {
+        // SAFETY: `main` gets `count` pointers to C strings, which stay as long as the process.
+        let text = unsafe { CStr::from_ptr(*arguments.add(index)) };
+        std::ffi::OsStr::from_bytes(text.to_bytes()).to_os_string()
+    });
+    let status = crate::main_with(arguments.collect::<Vec<OsString>>());
+    // The C library's exit knows nothing of Rust's buffer.
+    let _ = std::io::Write::flush(&mut std::io::stdout());
+    status.into()
+}
+
+/// Opens /dev/null where stdin, stdout or stderr is closed: the next file that is opened would take the place,
+/// and get what is printed.
+fn occupy_stdio() -> Result<(), Errno> {
+    let stdio = [rustix::stdio::stdin(), rustix::stdio::stdout(), rustix::stdio::stderr()];
+    let mut polled = stdio.map(|stream| PollFd::from_borrowed_fd(stream, PollFlags::empty()));
+    loop {
+        match poll(&mut polled, Some(&Timespec { tv_sec: 0, tv_nsec: 0 })) {
+            Err(Errno::INTR) => {}
+            done => break done.map(drop)?,
+        }
+    }
+    for stream in &polled {
+        if stream.revents().contains(PollFlags::NVAL) {
+            // Descriptors are given in ascending order, so that this one is the closed one.
+            let null = rustix::fs::open("/dev/null", OFlags::RDWR, Mode::empty())?;
+            std::mem::forget(null);
+        }
+    }
+    Ok(())
+}
