@@ -49,6 +49,11 @@ impl<'p> Decoded<'p> {
         self.only(name, |operation| operation.name() == name)
     }
 
+    /// The operation that makes the container's root the root of its processes.
+    fn root_change(&self) -> &'static str {
+        if self.plan.from_seed { "Chroot" } else { "PivotRoot" }
+    }
+
     fn last(&self, name: &str) -> usize {
         *self.named(name).last().unwrap_or_else(|| panic!("{}: no {name}", self.name))
     }
@@ -123,7 +128,7 @@ fn check_root(decoded: &Decoded<'_>, root: &Value) {
                 assert_eq!(decoded.source(tree), (intent().rootfs, true), "{}", decoded.name);
             }
             "readonly" if value == true => {
-                assert!(decoded.only("root.readonly", fits) > decoded.the("PivotRoot"))
+                assert!(decoded.only("root.readonly", fits) > decoded.the(decoded.root_change()))
             }
             "readonly" => decoded.none("root.readonly", fits),
             other => panic!("{}: root.{other}", decoded.name),
@@ -550,12 +555,20 @@ fn in_order(decoded: &Decoded<'_>, names: &[&str]) {
 fn check_order(decoded: &Decoded<'_>, config: &Value) {
     let name = decoded.name;
     let root = decoded.the("AttachRoot");
-    let pivot = decoded.the("PivotRoot");
+    let pivot = decoded.the(decoded.root_change());
     let ready = decoded.the("Ready");
     in_order(decoded, &["NewSession", "NewKeyring", "Unshare", "SetPropagation", "AttachRoot"]);
     in_order(
         decoded,
-        &["AttachRoot", "MakeNode", "MakeSymlink", "PivotRoot", "OpenConsole", "SetHostname", "WriteSysctl"],
+        &[
+            "AttachRoot",
+            "MakeNode",
+            "MakeSymlink",
+            decoded.root_change(),
+            "OpenConsole",
+            "SetHostname",
+            "WriteSysctl",
+        ],
     );
     in_order(decoded, &["WriteSysctl", "MakePathReadonly", "MaskPath", "SetNoNewPrivileges", "DropBounding"]);
     in_order(
@@ -574,7 +587,7 @@ fn check_order(decoded: &Decoded<'_>, config: &Value) {
             "FindExecutable",
         ],
     );
-    in_order(decoded, &["PivotRoot", "ReadHome"]);
+    in_order(decoded, &[decoded.root_change(), "ReadHome"]);
     in_order(decoded, &["Ready", "AwaitStart", "Exec"]);
     for place in decoded.all(|operation| {
         matches!(

@@ -473,6 +473,9 @@ fn compile_file_system(
     }
     if intent.no_pivot || !namespaces.makes(NamespaceKind::Mount) {
         builder.push(Operation::Chroot { cover: namespaces.makes(NamespaceKind::Mount) });
+    } else if from_seed {
+        // pivot_root(2) looks at every process of the machine. What is covered here is the seed, which is empty.
+        builder.push(Operation::Chroot { cover: true });
     } else {
         builder.push(Operation::PivotRoot {});
     }
