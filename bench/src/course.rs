@@ -155,7 +155,7 @@ impl<'a> Course<'a> {
                 return time(&mut command, &self.scratch.file("stderr"));
             }
             Subject::FloorInProcess => floor::run(&bundle.join("rootfs"), &cgroup)?,
-            Subject::Library => library::once(&bundle, &self.scratch.state("library"), &id)?,
+            Subject::Library => library::once(&bundle, &self.scratch.state("library"))?,
         }
         Ok(Cost { time: begin.elapsed() })
     }

@@ -1,30 +1,32 @@
-//! A container's whole life in one process, through the library: no command is executed, as the floor is not.
+//! pillbox as a library: what is measured is one container's life in this process, without a program to start for it.
 
 use std::path::Path;
+use std::sync::atomic::{AtomicU32, Ordering};
 
-use pillbox::container::{self, Bundle, CreateOptions};
-use pillbox::container_id::ContainerId;
-use pillbox::state::Root;
-use rustix::process::{Pid, WaitOptions, waitpid};
+use pillbox::{Bundle, Container, CreateOptions, Root, Stdio};
 
-use crate::error::{Context, Result, error};
+use crate::error::{Result, error};
 
-/// Create, start, wait, delete of a container of `bundle`, whose program ends by itself, below the state folder `root`.
-pub fn once(bundle: &Path, root: &Path, id: &str) -> Result<()> {
-    let root = Root::new(Some(root.to_path_buf()));
-    let id = ContainerId::new(id).context(|| "id")?;
-    let bundle = Bundle::read(bundle, None).context(|| "read the bundle")?;
-    let mut silent = |_: &str| {};
-    container::create(&root, &id, &bundle, &CreateOptions::default(), &mut silent).context(|| "create")?;
-    let outcome = container::start(&root, &id, &mut silent).context(|| "start").and_then(|()| {
-        let record = root.find(&id).and_then(|directory| directory.load()).context(|| "read the state")?;
-        let pid = Pid::from_raw(record.pid).ok_or_else(|| error("pid 0"))?;
-        let status = waitpid(Some(pid), WaitOptions::empty()).context(|| "waitpid")?;
-        match status.and_then(|(_, status)| status.exit_status()) {
-            Some(0) => Ok(()),
-            _ => Err(error("the library's container failed")),
-        }
-    });
-    let deleted = container::delete(&root, &id, true, &mut silent).context(|| "delete");
-    outcome.and(deleted)
+/// Creates, starts, waits for and deletes one container of the bundle, whose state lies below `root`. Not for several
+/// processes at once on the same `root`: ids are numbered in this one.
+///
+/// # Errors
+/// What the library says; a status that is not 0.
+pub fn once(bundle: &Path, root: &Path) -> Result<()> {
+    static NUMBER: AtomicU32 = AtomicU32::new(0);
+    let id = format!("pillbox-bench-{}-{}", std::process::id(), NUMBER.fetch_add(1, Ordering::Relaxed));
+    let options = CreateOptions {
+        stdin: Stdio::Null,
+        stdout: Stdio::Null,
+        stderr: Stdio::Null,
+        ..CreateOptions::default()
+    };
+    let bundle = Bundle::read(bundle, None)?;
+    let container = Container::create(&Root::new(Some(root.into())), &id, &bundle, options)?;
+    let status = container.start().and_then(|()| container.wait());
+    container.delete(true)?;
+    match status? {
+        0 => Ok(()),
+        status => Err(error(format!("{id}: status {status}"))),
+    }
 }

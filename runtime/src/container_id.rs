@@ -3,7 +3,7 @@
 use std::fmt;
 use std::ops::Deref;
 
-use crate::error::{Error, Result};
+use crate::error::{Error, Kind, Result};
 
 /// An id's greatest length in bytes.
 const LENGTH_LIMIT: usize = 1024;
@@ -16,10 +16,10 @@ impl ContainerId {
     /// Takes an id as callers give it.
     ///
     /// # Errors
-    /// As [`validate_id`].
+    /// An id that is empty, `.` or `..`, is longer than 1024 bytes, or has other characters than letters, digits and `_+.-`.
     pub fn new(id: impl Into<String>) -> Result<Self> {
         let id = id.into();
-        validate_id(&id)?;
+        validate_id(&id).map_err(|error| error.with_kind(Kind::Invalid))?;
         Ok(ContainerId(id))
     }
 

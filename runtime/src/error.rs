@@ -12,6 +12,27 @@ pub struct Error(Box<Inner>);
 struct Inner {
     text: String,
     status: u8,
+    kind: Kind,
+}
+
+/// What kind of thing went wrong, for callers that go on differently then.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Kind {
+    /// There is no such container.
+    NotFound,
+    /// There is a container of that id already.
+    Exists,
+    /// The configuration, the id or an option is wrong, or asks for what is not supported or not there.
+    Invalid,
+    /// The container's status does not allow it: it does not run, it has ended, it is paused.
+    Status,
+    /// Another call has been working on the container for too long.
+    Busy,
+    /// The program is missing, or cannot be executed.
+    Program,
+    /// The kernel or the host refused a step.
+    Host,
 }
 
 /// The runtime's result.
@@ -21,19 +42,32 @@ impl Error {
     /// An error with the ordinary exit status 1.
     #[cold]
     pub fn new(text: impl Into<String>) -> Self {
-        Error::with_text(text.into())
+        Error::of(Kind::Host, text.into())
     }
 
+    /// The same, of a kind that callers tell apart.
     #[cold]
     #[inline(never)]
-    fn with_text(text: String) -> Self {
-        Error(Box::new(Inner { text, status: 1 }))
+    pub(crate) fn of(kind: Kind, text: String) -> Self {
+        Error(Box::new(Inner { text, status: 1, kind }))
     }
 
     /// The same error, but the process exits with `status` (126 and 127 for executables, as shells do).
     pub fn with_status(mut self, status: u8) -> Self {
         self.0.status = status;
         self
+    }
+
+    /// The same error, of another kind.
+    pub(crate) fn with_kind(mut self, kind: Kind) -> Self {
+        self.0.kind = kind;
+        self
+    }
+
+    /// What kind of thing went wrong.
+    pub fn kind(&self) -> Kind {
+        // These two mean the program wherever they come from.
+        if matches!(self.0.status, 126 | 127) { Kind::Program } else { self.0.kind }
     }
 
     /// Puts what was being done before what went wrong.
@@ -96,7 +130,7 @@ fn error_after(step: Cow<'_, str>, error: Error) -> Error {
 #[cold]
 #[inline(never)]
 fn errno_after(step: Cow<'_, str>, errno: rustix::io::Errno) -> Error {
-    Error::with_text(format!("{step}: {}", describe_errno(errno)))
+    Error::of(Kind::Host, format!("{step}: {}", describe_errno(errno)))
 }
 
 #[cold]
@@ -104,7 +138,7 @@ fn errno_after(step: Cow<'_, str>, errno: rustix::io::Errno) -> Error {
 fn io_error_after(step: Cow<'_, str>, error: std::io::Error) -> Error {
     match error.raw_os_error() {
         Some(code) => errno_after(step, rustix::io::Errno::from_raw_os_error(code)),
-        None => Error::with_text(format!("{step}: {error}")),
+        None => Error::of(Kind::Host, format!("{step}: {error}")),
     }
 }
 

@@ -1,40 +1,116 @@
-//! pillbox as a library: an OCI container runtime.
+//! pillbox as a library: OCI containers, run by the calling process.
 //!
-//! The way of a container: [`container::Bundle`] reads config.json, [`spec`] parses it, [`validate`] checks it,
-//! [`plan`] compiles it, [`container`] makes it run. Nothing here prints, and nothing exits.
+//! A [`Container`] is made from a [`Bundle`] (a folder with a config.json, or such a document in memory) below a [`Root`] (the
+//! folder that keeps what is known of containers), and stands for the life cycle of the OCI specification: create, start, kill,
+//! delete, and besides it wait, exec, pause and resume. [`CreateOptions`] say where its stdin, stdout and stderr lead.
+//! The command `pillbox` is made of the same parts, and sees the same containers.
+//!
+//! ```no_run
+//! use std::io::Read as _;
+//! use pillbox::{Bundle, Container, CreateOptions, Root, Stdio};
+//!
+//! fn main() -> Result<(), Box<dyn std::error::Error>> {
+//!     let (mut output, write_end) = std::io::pipe()?;
+//!     let options = CreateOptions { stdin: Stdio::Null, stdout: write_end.into(), ..CreateOptions::default() };
+//!     let bundle = Bundle::read("/srv/hello".as_ref(), None)?;
+//!
+//!     let container = Container::create(&Root::new(None), "hello", &bundle, options)?;
+//!     let ended = container.start().and_then(|()| {
+//!         let mut text = String::new();
+//!         // The end comes when nobody in the container has the pipe open any more.
+//!         output.read_to_string(&mut text).map(|_| print!("{text}")).unwrap_or_default();
+//!         container.wait()
+//!     });
+//!     container.delete(true)?;
+//!     println!("it ended with status {}", ended?);
+//!     Ok(())
+//! }
+//! ```
+//!
+//! # What it does to the calling process
+//!
+//! Nothing here prints, exits, installs signal handlers or starts threads that stay. (With `process.terminal` and without a console
+//! socket [`container::exec`] and [`container::run`] pass bytes between the terminal and the caller's stdio: that is what they are for.)
+//! A container's first process is a child of the caller's: a caller that ignores `SIGCHLD` or waits for every child takes statuses
+//! away from [`Container::wait`]. Descriptors are close-on-exec, and only the container's three streams and
+//! [`CreateOptions::preserve_fds`] get into it; the caller's own 0, 1 and 2 have to be open. Root pins a mount namespace at `/run/pillbox/.seed` once.
+//! While root creates a container, the calling thread stands in the network namespace that it makes for it, and only there: sockets that
+//! other threads open meanwhile are where they were.
+//!
+//! # Errors
+//!
+//! [`Error`] is a text in one line that names field or step, value and cause; [`Error::kind`] tells apart what callers go on
+//! from in different ways:
+//!
+//! ```
+//! use pillbox::{Container, Kind, Root};
+//!
+//! let root = Root::new(Some("/nonexistent".into()));
+//! let error = Container::open(&root, "web").unwrap_err();
+//! assert_eq!(error.kind(), Kind::NotFound);
+//! assert_eq!(error.to_string(), "web: container does not exist");
+//! assert_eq!(Container::open(&root, "a/b").unwrap_err().kind(), Kind::Invalid);
+//! ```
+//!
+//! # What is decided when
+//!
+//! Everything that can be found wrong with a configuration is found before anything is made; [`Container::create`] either
+//! leaves a container whose program waits, or nothing. ARCHITECTURE.md in the source tree tells how.
 
 #![deny(unsafe_code)]
+// The caller decides what is said, and when it ends.
+#![cfg_attr(not(test), deny(clippy::print_stdout, clippy::print_stderr, clippy::exit))]
 
-pub mod affinity;
-pub mod capability;
+mod affinity;
+mod capability;
+#[doc(hidden)]
 pub mod cgroup;
+#[doc(hidden)]
 pub mod check;
 mod console;
 pub mod container;
-pub mod container_id;
+mod container_id;
 pub mod error;
+#[doc(hidden)]
 pub mod explain;
 pub mod features;
 mod hooks;
 mod idmap;
+#[doc(hidden)]
 pub mod json;
+mod lsm;
+#[doc(hidden)]
 pub mod net_device;
 mod network;
 mod order;
+#[doc(hidden)]
 pub mod plan;
+#[doc(hidden)]
 pub mod program;
 mod regex;
-pub mod resctrl;
-pub mod rlimit;
+mod resctrl;
+mod rlimit;
+#[doc(hidden)]
 pub mod scratch;
+#[doc(hidden)]
 pub mod seccomp;
-pub mod seccomp_agent;
+mod seccomp_agent;
 mod seed;
 pub mod signal;
 mod spawn;
+#[doc(hidden)]
 pub mod spec;
 pub mod state;
 #[allow(unsafe_code)]
 mod sys;
+#[doc(hidden)]
 pub mod time;
+#[doc(hidden)]
 pub mod validate;
+
+pub use cgroup::Driver;
+pub use container::{Bundle, Container, CreateOptions, ExecOptions, Stdio};
+pub use container_id::ContainerId;
+pub use error::{Error, Kind, Result};
+pub use rustix::process::Signal;
+pub use state::{Root, Status};

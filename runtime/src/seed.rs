@@ -7,6 +7,7 @@
 
 use std::ffi::CStr;
 use std::os::fd::{AsFd, OwnedFd};
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use linux_raw_sys::general::CLONE_NEWNS;
 use rustix::fs::{CWD, FlockOperation, Mode, OFlags};
@@ -25,11 +26,24 @@ pub const ROOT_IN_SEED: &CStr = c"/root";
 const FOLDER: &CStr = c"/run/pillbox";
 const PIN: &CStr = c"/run/pillbox/.seed";
 
+/// Whether the namespace is made on threads of its own: see [`prepare`].
+static APART: AtomicBool = AtomicBool::new(false);
+
 /// The pinned namespace, made now if there is none. `None` where it cannot be had: the ordinary copy serves then.
 pub fn open() -> Option<OwnedFd> {
     match open_pinned() {
-        Some(seed) => Some(seed),
-        None => make().ok(),
+        None if !APART.load(Ordering::Relaxed) => make().ok(),
+        seed => seed,
+    }
+}
+
+/// Makes the namespace if there is none, on a thread that ends then, and keeps [`open`] from making it from now on: whoever
+/// makes it parts with the other threads' working folder and umask, which a program that has threads would notice.
+pub fn prepare() {
+    APART.store(true, Ordering::Relaxed);
+    if crate::plan::Host::look().privileged && open_pinned().is_none() {
+        // Where it cannot be made the ordinary copy serves.
+        std::thread::scope(|scope| drop(std::thread::Builder::new().spawn_scoped(scope, make)));
     }
 }
 

@@ -29,13 +29,16 @@ static INIT: &[u8] = include_bytes!(env!("PILLBOX_INIT"));
 pub struct Opened {
     descriptors: Vec<Option<OwnedFd>>,
     joined: Vec<(OwnedFd, u32)>,
+    /// What init gets as stdin, stdout and stderr instead of the runtime's own, with those numbers.
+    pub stdio: Vec<(OwnedFd, u32)>,
 }
 
 impl Opened {
     /// What a plan gets that runs inside a container: the descriptors it wants, and the namespaces to enter, by a
     /// pidfd of a process in them with the CLONE_NEW* bits of all.
     pub fn inside(descriptors: Vec<Option<OwnedFd>>, enter: Option<(OwnedFd, u32)>) -> Opened {
-        Opened { descriptors, joined: enter.into_iter().filter(|(_, flags)| *flags != 0).collect() }
+        let joined = enter.into_iter().filter(|(_, flags)| *flags != 0).collect();
+        Opened { descriptors, joined, stdio: Vec::new() }
     }
 }
 
@@ -55,7 +58,7 @@ pub fn open(plan: &Plan) -> Result<Opened> {
         .iter()
         .map(|descriptor| open_descriptor(descriptor, &mut owners))
         .collect::<Result<_>>()?;
-    Ok(Opened { descriptors, joined })
+    Ok(Opened { descriptors, joined, stdio: Vec::new() })
 }
 
 impl Opened {
@@ -181,6 +184,7 @@ pub fn spawn(
         if child.seed.is_some() { namespaces & !linux_raw_sys::general::CLONE_NEWNS } else { namespaces };
     child.ambient = namespaces & CLONE_NEWUSER != 0;
     child.preserve = plan.preserve_fds;
+    child.stdio = &opened.stdio;
     let mut network = None;
     let mut make_network = || network = Some(network::make());
     let meanwhile: Option<&mut dyn FnMut()> =

@@ -19,7 +19,7 @@ use serde::Serialize;
 
 use crate::cgroup::{Cgroup, CgroupPath, Hierarchy};
 use crate::container_id::ContainerId;
-use crate::error::{Context, Error, Result};
+use crate::error::{Context, Error, Kind, Result};
 use crate::json::{self, Members};
 use crate::order;
 use crate::resctrl::Group;
@@ -169,7 +169,7 @@ impl From<StoredRecord<'_>> for Record {
 }
 
 /// The folder that holds a folder for each container (`--root`).
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct Root {
     path: PathBuf,
 }
@@ -209,7 +209,9 @@ impl Root {
         };
         match rustix::fs::mkdirat(&root, id.as_str(), Mode::from_raw_mode(0o700)) {
             Ok(()) => {}
-            Err(Errno::EXIST) => return Err(Error::new(format!("container {id} exists already"))),
+            Err(Errno::EXIST) => {
+                return Err(Error::of(Kind::Exists, format!("container {id} exists already")));
+            }
             Err(errno) => {
                 return Err(errno).context(|| format!("make the state folder {}/{id}", self.path.display()));
             }
@@ -287,7 +289,7 @@ impl Root {
 }
 
 fn missing(id: &ContainerId) -> Error {
-    Error::new(format!("{id}: container does not exist"))
+    Error::of(Kind::NotFound, format!("{id}: container does not exist"))
 }
 
 /// A container's folder, open.
@@ -313,10 +315,8 @@ impl StateDirectory {
                     std::thread::sleep(Duration::from_millis(2))
                 }
                 Err(Errno::AGAIN) => {
-                    return Err(Error::new(format!(
-                        "container {}: another command is working on it",
-                        self.id
-                    )));
+                    let text = format!("container {}: another command is working on it", self.id);
+                    return Err(Error::of(Kind::Busy, text));
                 }
                 Err(errno) => return Err(errno).context(|| format!("lock {}", self.path.display())),
             }
@@ -452,10 +452,10 @@ impl StateDirectory {
         let file = match rustix::fs::openat(&self.directory, STATE, flags, Mode::empty()) {
             Ok(file) => file,
             Err(Errno::NOENT) => {
-                return Err(Error::new(format!(
-                    "{}: container does not exist: its creation was not finished",
-                    self.id
-                )));
+                return Err(Error::of(
+                    Kind::NotFound,
+                    format!("{}: container does not exist: its creation was not finished", self.id),
+                ));
             }
             Err(errno) => return Err(errno).context(step),
         };
@@ -621,7 +621,11 @@ impl Record {
         let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
         let root = rustix::fs::openat(CWD, &path, flags, Mode::empty()).context(|| format!("open {path}"))?;
         // Asked after that: a number may have passed to a stranger.
-        if self.is_alive()? { Ok(Some(root)) } else { Err(Error::new("container not running")) }
+        if self.is_alive()? {
+            Ok(Some(root))
+        } else {
+            Err(Error::of(Kind::Status, "container not running".into()))
+        }
     }
 }
 
@@ -688,7 +692,7 @@ fn read_small(path: &str) -> rustix::io::Result<Vec<u8>> {
 /// Sends a signal through a pidfd.
 pub fn send_signal(process: &OwnedFd, signal: Signal) -> Result<()> {
     match rustix::process::pidfd_send_signal(process.as_fd(), signal) {
-        Err(Errno::SRCH) => Err(Error::new("process already finished")),
+        Err(Errno::SRCH) => Err(Error::of(Kind::Status, "process already finished".into())),
         result => result.context(|| format!("send signal {}", signal.as_raw())),
     }
 }

@@ -141,6 +141,8 @@ pub struct Child<'a> {
     pub ambient: bool,
     /// How many descriptors from 3 on are the container's.
     pub preserve: u32,
+    /// What becomes its stdin, stdout and stderr, from numbers above 2, with those numbers.
+    pub stdio: &'a [(OwnedFd, u32)],
     /// Descriptors that init inherits.
     pub keep: &'a [RawFd],
     /// The step where it failed, and why.
@@ -173,6 +175,7 @@ impl<'a> Child<'a> {
             seed: None,
             ambient: false,
             preserve: 0,
+            stdio: &[],
             keep,
             failed: Default::default(),
         }
@@ -211,6 +214,9 @@ impl<'a> Child<'a> {
 
     /// Everything closes at the exec but stdio, what the caller preserves, and what init needs.
     fn sort_descriptors(&self) -> Result<(), Errno> {
+        for (fd, number) in self.stdio {
+            pillbox_init::sys::dup_onto(fd.as_fd(), *number as RawFd)?;
+        }
         pillbox_init::sys::close_on_exec_from(self.preserve.saturating_add(3))?;
         for &fd in self.keep {
             rustix::io::fcntl_setfd(

@@ -136,7 +136,7 @@ fn security_modules() -> Finding {
     let Some(list) = read("/sys/kernel/security/lsm") else {
         return Finding::yes(WHAT, "unknown: /sys/kernel/security/lsm cannot be read").lacking(
             Partly,
-            "A configuration with process.apparmorProfile or process.selinuxLabel runs only where that module is active.",
+            "A configuration with process.apparmorProfile or process.selinuxLabel is confined only where that module is active.",
             "Mount it: mount -t securityfs securityfs /sys/kernel/security.",
         );
     };

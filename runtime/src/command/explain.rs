@@ -2,9 +2,9 @@
 
 use std::fmt::Write as _;
 
+use pillbox::ContainerId;
 use pillbox::cgroup;
 use pillbox::container::{Prepared, Wishes};
-use pillbox::container_id::ContainerId;
 use pillbox::error::{Error, Result};
 use pillbox::explain::{OperationDocument, describe, one_line};
 use pillbox::json::{self, Members};

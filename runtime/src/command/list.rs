@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 
-use pillbox::container_id::ContainerId;
+use pillbox::ContainerId;
 use pillbox::error::{Error, Result};
 use pillbox::json::{self, Members};
 use pillbox::state::{Record, Root, Status};

@@ -19,8 +19,8 @@ use std::fs::File;
 use std::io::Read as _;
 use std::path::Path;
 
-use pillbox::container::{Bundle, CreateOptions};
-use pillbox::container_id::ContainerId;
+use pillbox::ContainerId;
+use pillbox::container::{Bundle, CreateOptions, Stdio};
 use pillbox::error::{Context, Error, Result};
 use pillbox::state::Root;
 use rustix::io::Errno;
@@ -363,6 +363,9 @@ fn create_options(global: &Global, arguments: &Arguments) -> Result<CreateOption
         _ => 0,
     };
     Ok(CreateOptions {
+        stdin: Stdio::Inherit,
+        stdout: Stdio::Inherit,
+        stderr: Stdio::Inherit,
         console_socket: path("console-socket"),
         pid_file: path("pid-file"),
         pidfd_socket: path("pidfd-socket"),

@@ -3,8 +3,8 @@
 use std::ffi::OsStr;
 use std::path::PathBuf;
 
+use pillbox::ContainerId;
 use pillbox::container::{self, Bundle};
-use pillbox::container_id::ContainerId;
 use pillbox::error::{Error, Result};
 use pillbox::scratch;
 use rustix::stdio;

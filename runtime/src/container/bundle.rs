@@ -12,7 +12,7 @@ use crate::cgroup::{
     CgroupPath, DeviceProgram, Driver, FileWrite, Hierarchy, compile_devices, compile_limits,
 };
 use crate::container_id::ContainerId;
-use crate::error::{Context, Error, Result};
+use crate::error::{Context, Error, Kind, Result};
 use crate::plan::{self, Host, Intent, Layer, Plan};
 use crate::spec;
 use crate::validate::{ValidSpec, validate};
@@ -34,7 +34,37 @@ impl Bundle {
     /// # Errors
     /// A folder or file that is missing or unreadable, by its name.
     pub fn read(path: &Path, config: Option<&Path>) -> Result<Bundle> {
-        let absolute = resolve(path).context(|| format!("bundle {}", path.display()))?;
+        Bundle::read_files(path, config).map_err(|error| error.with_kind(Kind::Invalid))
+    }
+
+    /// The bundle at `path` with the configuration in `config`, a config.json's text: nothing is read.
+    ///
+    /// ```no_run
+    /// # fn main() -> pillbox::Result<()> {
+    /// use pillbox::Bundle;
+    ///
+    /// // `root.path` is taken from the bundle's folder.
+    /// let config = r#"{
+    ///     "ociVersion": "1.3.0",
+    ///     "root": {"path": "rootfs"},
+    ///     "process": {"args": ["/bin/true"], "cwd": "/"},
+    ///     "mounts": [{"destination": "/proc", "type": "proc", "source": "proc"}],
+    ///     "linux": {"namespaces": [{"type": "mount"}, {"type": "pid"}, {"type": "network"}]}
+    /// }"#;
+    /// let bundle = Bundle::with_config("/srv/web".as_ref(), config.into())?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    /// [`Kind::Invalid`]: there is no such folder.
+    pub fn with_config(path: &Path, config: String) -> Result<Bundle> {
+        let path = find(path).map_err(|error| error.with_kind(Kind::Invalid))?;
+        Ok(Bundle { path, config, config_name: "configuration".to_string() })
+    }
+
+    fn read_files(path: &Path, config: Option<&Path>) -> Result<Bundle> {
+        let absolute = find(path)?;
         let config = match config {
             Some(config) => config.to_path_buf(),
             None => absolute.join("config.json"),
@@ -47,6 +77,10 @@ impl Bundle {
         })?;
         Ok(Bundle { path: absolute, config, config_name })
     }
+}
+
+fn find(bundle: &Path) -> Result<PathBuf> {
+    resolve(bundle).context(|| format!("bundle {}", bundle.display()))
 }
 
 /// The absolute path without symbolic links, as the kernel has it.
@@ -138,7 +172,7 @@ impl<'b> Prepared<'b> {
                 (Some((hierarchy, path)), Some(unit))
             }
         };
-        let host = Host::look();
+        let host = Host::look_for(&spec);
         let cgroup_path = cgroup
             .as_ref()
             .map(|(hierarchy, path)| format!("{}{}", hierarchy.mount().display(), path.as_str()));
@@ -244,6 +278,8 @@ impl Host {
             // Whether it can be had shows when it is entered; until then there is the ordinary copy to fall back on.
             seed: privileged,
             capabilities,
+            lacks_apparmor: false,
+            lacks_selinux: false,
             uid: rustix::process::geteuid().as_raw(),
             gid: rustix::process::getegid().as_raw(),
         }

@@ -12,10 +12,11 @@ use super::bundle::{Bundle, Prepared, Wishes};
 use super::delete::run_poststop;
 use super::exec::namespace_flags;
 use super::scope::{self, Scope};
+use super::stdio::Stdio;
 use crate::cgroup::systemd::Unit;
 use crate::cgroup::{Cgroup, DeviceControl, Driver, delegate_of};
 use crate::container_id::ContainerId;
-use crate::error::{Context, Error, Result};
+use crate::error::{Context, Error, Kind, Result};
 use crate::hooks::{self, Place};
 use crate::json::Members;
 use crate::plan::Layer;
@@ -25,8 +26,14 @@ use crate::validate::{NamespaceKind, ValidSpec};
 use crate::{console, resctrl, seed, sys, time};
 
 /// How a container is wanted.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Default)]
 pub struct CreateOptions {
+    /// Where the program reads from.
+    pub stdin: Stdio,
+    /// Where it writes to.
+    pub stdout: Stdio,
+    /// Where it complains to.
+    pub stderr: Stdio,
     /// Where the master of the container's terminal is sent.
     pub console_socket: Option<PathBuf>,
     /// Gets init's pid, last of all.
@@ -81,7 +88,7 @@ pub(super) struct Created {
     pub record: Record,
 }
 
-/// Creates a container; `start` runs its program.
+/// Creates a container; `start` runs its program. The result is a pidfd of its first process, a child of this one.
 ///
 /// # Errors
 /// What went wrong; nothing is left then.
@@ -91,18 +98,19 @@ pub fn create(
     bundle: &Bundle,
     options: &CreateOptions,
     warn: &mut dyn FnMut(&str),
-) -> Result<()> {
+) -> Result<OwnedFd> {
     let mut prepared = prepare(bundle, id, options, true)?;
     if prepared.plan.terminal && options.console_socket.is_none() {
-        return Err(Error::new(
-            "process.terminal: a detached container with a terminal needs --console-socket, where the terminal is sent",
+        return Err(Error::of(
+            Kind::Invalid,
+            "process.terminal: a detached container with a terminal needs --console-socket, where the terminal is sent".into(),
         ));
     }
     let mut created = set_up(root, id, bundle, &mut prepared, options, warn)?;
     created.plan.warnings.iter().for_each(|warning| warn(warning));
     let Created { init, record, .. } = &mut created;
     match hand_over_console(init, options).and_then(|()| finish(init, record, options)) {
-        Ok(()) => Ok(()),
+        Ok(()) => Ok(created.init.process),
         Err(error) => {
             let record = created.record.clone();
             take_back(created);
@@ -113,6 +121,15 @@ pub fn create(
 }
 
 pub(super) fn prepare<'b>(
+    bundle: &'b Bundle,
+    id: &ContainerId,
+    options: &CreateOptions,
+    wait_for_start: bool,
+) -> Result<Prepared<'b>> {
+    compile(bundle, id, options, wait_for_start).map_err(|error| error.with_kind(Kind::Invalid))
+}
+
+fn compile<'b>(
     bundle: &'b Bundle,
     id: &ContainerId,
     options: &CreateOptions,
@@ -147,7 +164,9 @@ pub(super) fn set_up(
     warn: &mut dyn FnMut(&str),
 ) -> Result<Created> {
     // A source that is missing shows here, before anything has been made.
-    let mut opened = spawn::open(&prepared.plan).context(|| &bundle.config_name)?;
+    let mut opened = spawn::open(&prepared.plan)
+        .map_err(|error| error.context(&bundle.config_name).with_kind(Kind::Invalid))?;
+    opened.stdio = options.open_stdio()?;
     let directory = root.reserve(id)?;
     let mut undo = Undo { directory: Some(directory), unit: None, cgroup: None, init: None };
     let directory = undo.directory.as_ref().ok_or_else(|| Error::new("no state directory"))?;

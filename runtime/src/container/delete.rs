@@ -7,7 +7,7 @@ use super::scope;
 use super::start::stored_spec;
 use crate::cgroup::{Cgroup, Hierarchy};
 use crate::container_id::ContainerId;
-use crate::error::{Error, Result};
+use crate::error::{Error, Kind, Result};
 use crate::hooks::{self, Place};
 use crate::regex::Regex;
 use crate::spec::Hooks;
@@ -106,11 +106,11 @@ pub(super) fn run_poststop(hooks: &Hooks<'_>, record: &Record, warn: &mut dyn Fn
 fn check_deletable(directory: &StateDirectory, record: &Record) -> Result<()> {
     match directory.status(record)? {
         Status::Stopped | Status::Created => Ok(()),
-        status => Err(Error::new(format!(
-            "cannot delete container {}: it is {}: stop it first, or use --force",
-            record.id,
-            status.as_str()
-        ))),
+        status => {
+            let (id, status) = (&record.id, status.as_str());
+            let text = format!("cannot delete container {id}: it is {status}: stop it first, or use --force");
+            Err(Error::of(Kind::Status, text))
+        }
     }
 }
 

@@ -10,7 +10,7 @@ use crate::affinity::{Held, restrict_process};
 use crate::cgroup::{Cgroup, CgroupPath, Hierarchy};
 use crate::console;
 use crate::container_id::ContainerId;
-use crate::error::{Context, Error, Result};
+use crate::error::{Context, Error, Kind, Result};
 use crate::plan::{self, Host, Intent};
 use crate::spawn::{self, Init, Opened, SpawnError};
 use crate::spec::json::{List, Text, object};
@@ -19,7 +19,7 @@ use crate::state::{Record, Root, StateDirectory, Status};
 use crate::validate::{NamespaceKind, ValidSpec, validate};
 
 /// What is to run.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Default)]
 pub struct ExecOptions {
     /// The text of a process.json; what is below then does not count.
     pub process: Option<String>,
@@ -89,7 +89,7 @@ pub fn exec(root: &Root, id: &ContainerId, options: &ExecOptions, warn: &mut dyn
         chrooted: record.chrooted,
         ..Intent::default()
     };
-    let plan = plan::compile_exec(&spec, &Host::look(), &intent)?;
+    let plan = plan::compile_exec(&spec, &Host::look_for(&spec), &intent)?;
     plan.warnings.iter().for_each(|warning| warn(warning));
     let signals = if options.detach { None } else { Some(ForwardedSignals::block()?) };
     let mut process = enter(&record, &spec, &plan, options)?;
@@ -127,11 +127,12 @@ fn check_status(directory: &StateDirectory, record: &Record, options: &ExecOptio
     match directory.status(record)? {
         Status::Running | Status::Created => Ok(()),
         Status::Paused if options.ignore_paused => Ok(()),
-        Status::Paused => Err(Error::new(format!(
-            "cannot exec in container {id}: it is paused: resume it first, or use --ignore-paused"
-        ))),
+        Status::Paused => Err(Error::of(
+            Kind::Status,
+            format!("cannot exec in container {id}: it is paused: resume it first, or use --ignore-paused"),
+        )),
         Status::Stopped | Status::Creating => {
-            Err(Error::new(format!("cannot exec in container {id}: container not running")))
+            Err(Error::of(Kind::Status, format!("cannot exec in container {id}: container not running")))
         }
     }
 }
@@ -195,13 +196,15 @@ fn from_options<'a>(mut process: Process<'a>, options: &'a ExecOptions) -> Resul
 
 /// Clones into the container's cgroup and all of its namespaces.
 fn enter(record: &Record, spec: &ValidSpec<'_>, plan: &plan::Plan, options: &ExecOptions) -> Result<Init> {
-    let not_running = || Error::new(format!("cannot exec in container {}: container not running", record.id));
+    let not_running =
+        || Error::of(Kind::Status, format!("cannot exec in container {}: container not running", record.id));
     let target = record.open_process()?.ok_or_else(not_running)?;
     let flags = namespace_flags(spec);
     let time = time_namespace_of(spec, &target)?;
     // In the order in which the plan names them.
     let descriptors = time.into_iter().chain(record.open_chroot()?).map(Some).collect();
-    let opened = Opened::inside(descriptors, Some((target, flags)));
+    let mut opened = Opened::inside(descriptors, Some((target, flags)));
+    opened.stdio = options.create.open_stdio()?;
     let cgroup = open_cgroup(record, options)?;
     let affinity = spec.process.exec_cpu_affinity.as_ref();
     let held = affinity.and_then(|affinity| affinity.initial.as_deref()).map(Held::to).transpose()?;

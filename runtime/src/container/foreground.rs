@@ -4,7 +4,7 @@ use std::os::fd::{AsFd, OwnedFd};
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
-use rustix::process::{Signal, WaitId, WaitIdOptions};
+use rustix::process::{Signal, WaitId, WaitIdOptions, WaitIdStatus};
 
 use super::bundle::Bundle;
 use super::create::{CreateOptions, Created, finish, prepare, set_up, take_back};
@@ -149,10 +149,14 @@ fn wait(init: &Init, signals: &ForwardedSignals, exec_pending: bool, proxy: Opti
 fn reap(process: &OwnedFd) -> Result<u8> {
     let status = rustix::process::waitid(WaitId::PidFd(process.as_fd()), WaitIdOptions::EXITED)
         .context(|| "wait for init")?;
-    let status = status.map_or(0, |status| {
-        status.exit_status().unwrap_or_else(|| 128 + status.terminating_signal().unwrap_or_default())
-    });
-    Ok(u8::try_from(status).unwrap_or(u8::MAX))
+    Ok(status.map_or(0, word_status))
+}
+
+/// A status as shells have it.
+pub(super) fn word_status(status: WaitIdStatus) -> u8 {
+    let status =
+        status.exit_status().unwrap_or_else(|| 128 + status.terminating_signal().unwrap_or_default());
+    u8::try_from(status).unwrap_or(u8::MAX)
 }
 
 /// Processes that outlived the program (without a pid namespace they can), the cgroup, the state.

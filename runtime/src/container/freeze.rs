@@ -2,7 +2,7 @@
 
 use super::processes::live_cgroup;
 use crate::container_id::ContainerId;
-use crate::error::{Error, Result};
+use crate::error::{Error, Kind, Result};
 use crate::state::Root;
 
 /// Stops every process of a created or running container, and returns when they stand still.
@@ -14,7 +14,7 @@ pub fn pause(root: &Root, id: &ContainerId) -> Result<()> {
     directory.lock_patiently()?;
     let cgroup = live_cgroup(&directory.load()?, "pause")?;
     if cgroup.is_frozen()? {
-        return Err(Error::new(format!("cannot pause container {id}: it is paused already")));
+        return Err(Error::of(Kind::Status, format!("cannot pause container {id}: it is paused already")));
     }
     cgroup.freeze()
 }
@@ -29,7 +29,7 @@ pub fn resume(root: &Root, id: &ContainerId) -> Result<()> {
     let cgroup = live_cgroup(&directory.load()?, "resume")?;
     // What `pause` wrote counts, not what the processes have come to: one may have been moved in since.
     if !cgroup.is_freezing()? {
-        return Err(Error::new(format!("cannot resume container {id}: it is not paused")));
+        return Err(Error::of(Kind::Status, format!("cannot resume container {id}: it is not paused")));
     }
     cgroup.thaw()
 }

@@ -5,7 +5,7 @@ use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
 use super::delete::matching;
 use crate::cgroup::Cgroup;
 use crate::container_id::ContainerId;
-use crate::error::{Error, Result};
+use crate::error::{Error, Kind, Result};
 use crate::order;
 use crate::state::{Root, send_signal};
 
@@ -29,7 +29,9 @@ pub fn kill(root: &Root, id: &ContainerId, signal: Signal, target: Target) -> Re
     match target {
         Target::Init => match process {
             Some(process) => send_signal(&process, signal),
-            None => Err(Error::new(format!("cannot kill container {id}: container not running"))),
+            None => {
+                Err(Error::of(Kind::Status, format!("cannot kill container {id}: container not running")))
+            }
         },
         Target::All => {
             let cgroup = record.open_cgroup()?;

@@ -4,7 +4,7 @@ use rustix::process::Pid;
 
 use crate::cgroup::Cgroup;
 use crate::container_id::ContainerId;
-use crate::error::{Error, Result};
+use crate::error::{Error, Kind, Result};
 use crate::state::{Record, Root};
 
 /// The processes of a container, those in cgroups of its own making as well, as the caller's pid namespace numbers
@@ -24,7 +24,10 @@ pub fn pids(root: &Root, id: &ContainerId) -> Result<Vec<Pid>> {
 /// The cgroup of a container that has not ended; `verb` is what is to be done, for the error.
 pub(super) fn live_cgroup(record: &Record, verb: &str) -> Result<Cgroup> {
     if !record.is_alive()? {
-        return Err(Error::new(format!("cannot {verb} container {}: container not running", record.id)));
+        return Err(Error::of(
+            Kind::Status,
+            format!("cannot {verb} container {}: container not running", record.id),
+        ));
     }
     record.open_cgroup()?.ok_or_else(|| without_cgroup(record, verb))
 }

@@ -10,7 +10,7 @@ use super::delete::{destroy, run_poststop};
 use super::exec::namespace_flags;
 use crate::cgroup::Cgroup;
 use crate::container_id::ContainerId;
-use crate::error::{Context, Error, Result};
+use crate::error::{Context, Error, Kind, Result};
 use crate::hooks::{self, Place};
 use crate::seccomp_agent::{Agent, Handed};
 use crate::spawn::{self, Init, Message};
@@ -37,21 +37,29 @@ pub fn start(root: &Root, id: &ContainerId, warn: &mut dyn FnMut(&str)) -> Resul
     let record = directory.load()?;
     // Before the gate is looked at: a frozen init takes nobody in.
     if record.open_cgroup()?.map_or(Ok(false), |cgroup| cgroup.is_frozen())? {
-        return Err(Error::new(format!("cannot start container {id}: it is paused: resume it first")));
+        return Err(Error::of(
+            Kind::Status,
+            format!("cannot start container {id}: it is paused: resume it first"),
+        ));
     }
     let Some(gate) = (if record.is_alive()? { directory.connect_gate()? } else { None }) else {
         let status = directory.status(&record)?;
         return Err(match status {
-            Status::Stopped => {
-                Error::new(format!("cannot start container {id}: it is stopped: process already finished"))
-            }
-            status => {
-                Error::new(format!("cannot start container {id}: it is {}, not created", status.as_str()))
-            }
+            Status::Stopped => Error::of(
+                Kind::Status,
+                format!("cannot start container {id}: it is stopped: process already finished"),
+            ),
+            status => Error::of(
+                Kind::Status,
+                format!("cannot start container {id}: it is {}, not created", status.as_str()),
+            ),
         });
     };
     if !record.startable {
-        return Err(Error::new(format!("cannot start container {id}: its config.json has no process")));
+        return Err(Error::of(
+            Kind::Invalid,
+            format!("cannot start container {id}: its config.json has no process"),
+        ));
     }
     if !record.hooks {
         return open_gate(&directory, &record, &gate);
@@ -130,7 +138,8 @@ fn run_start_container(spec: &ValidSpec<'_>, record: &Record) -> Result<()> {
     if spec.hooks.start_container.is_empty() {
         return Ok(());
     }
-    let process = record.open_process()?.ok_or_else(|| Error::new("process already finished"))?;
+    let process =
+        record.open_process()?.ok_or_else(|| Error::of(Kind::Status, "process already finished".into()))?;
     let cgroup = record.open_cgroup()?;
     inside(spec, process, record, cgroup.as_ref())
 }

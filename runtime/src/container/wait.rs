@@ -6,7 +6,7 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
 
 use crate::container_id::ContainerId;
-use crate::error::{Context, Error, Result};
+use crate::error::{Context, Error, Kind, Result};
 use crate::state::{Root, exit_code_of_zombie};
 use crate::sys;
 
@@ -22,12 +22,14 @@ const REAPED_WITHIN_MS: i64 = 200;
 /// There is no such container; it ended before, or its status went to its parent alone.
 pub fn wait(root: &Root, id: &ContainerId) -> Result<u8> {
     let record = root.find(id)?.load()?;
-    let unknown =
-        || Error::new(format!("container {id} has ended, with a status that only its parent was told"));
+    let unknown = || {
+        let text = format!("container {id} has ended, with a status that only its parent was told");
+        Error::of(Kind::Status, text)
+    };
     let Some(process) = record.open_process()? else {
         return exit_code_of_zombie(record.pid, record.start_time)?.map(status).ok_or_else(unknown);
     };
-    poll_for(&process, PollFlags::IN, None)?;
+    poll_for_end(&process)?;
     // The zombie can be asked until the parent has been told, the pidfd only then.
     let code = match exit_code_of_zombie(record.pid, record.start_time)? {
         None => {
@@ -40,11 +42,16 @@ pub fn wait(root: &Root, id: &ContainerId) -> Result<u8> {
 }
 
 /// wait(2)'s encoding as shells have it.
-fn status(code: i32) -> u8 {
+pub(super) fn status(code: i32) -> u8 {
     match code & 0x7f {
         0 => (code >> 8 & 0xff) as u8,
         signal => 128 + signal as u8,
     }
+}
+
+/// Returns when a process has ended.
+pub(super) fn poll_for_end(process: &OwnedFd) -> Result<()> {
+    poll_for(process, PollFlags::IN, None)
 }
 
 fn poll_for(process: &OwnedFd, flags: PollFlags, milliseconds: Option<i64>) -> Result<()> {

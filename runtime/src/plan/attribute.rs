@@ -104,10 +104,24 @@ fn compile_label(
     field: &str,
     label: Option<&str>,
 ) -> Result<()> {
-    if let Some(label) = label.filter(|label| !label.is_empty()) {
-        builder.push(Operation::SetExecLabel { module, label: &c_string(field, label)? });
+    let Some(label) = label.filter(|label| !label.is_empty()) else { return Ok(()) };
+    match module {
+        // Without the module everything is unconfined.
+        SecurityModule::AppArmor if builder.host.lacks_apparmor && label == "unconfined" => {}
+        SecurityModule::AppArmor if builder.host.lacks_apparmor => {
+            without_module(builder, field, label, "AppArmor: the container runs without the profile");
+        }
+        SecurityModule::SeLinux if builder.host.lacks_selinux => {
+            without_module(builder, field, label, "SELinux: the container runs without the label");
+        }
+        _ => builder.push(Operation::SetExecLabel { module, label: &c_string(field, label)? }),
     }
     Ok(())
+}
+
+/// Notes what a label comes to on a kernel without its module.
+pub(super) fn without_module(builder: &mut Builder<'_>, field: &str, label: &str, consequence: &str) {
+    builder.warnings.push(format!("{field}: {label:?}: this kernel has no {consequence}"));
 }
 
 fn compile_scheduler(builder: &mut Builder<'_>, scheduler: &Scheduler<'_>) -> Result<()> {
@@ -241,6 +255,35 @@ mod tests {
             .collect();
         let expected = [("/proc", ""), ("/a", "context=u:r:t:s0:c1,c2"), ("/b", "context=own")];
         assert_eq!(labels, expected.map(|(target, label)| (target.to_string(), label.to_string())));
+    }
+
+    #[test]
+    fn labels_of_modules_that_the_kernel_lacks_are_warnings() {
+        let host = super::super::Host { lacks_apparmor: true, lacks_selinux: true, ..privileged_host() };
+        let plan = super::super::compile(&valid(ALL), &host, &intent()).unwrap();
+        let without: Vec<_> =
+            plan.warnings.iter().filter(|warning| warning.contains("kernel has no")).collect();
+        assert_eq!(
+            without,
+            [
+                "linux.mountLabel: \"u:r:t:s0:c1,c2\": this kernel has no SELinux: the files of the container's mounts have no label",
+                "process.apparmorProfile: \"profile\": this kernel has no AppArmor: the container runs without the profile",
+                "process.selinuxLabel: \"u:r:t:s0\": this kernel has no SELinux: the container runs without the label",
+            ]
+        );
+        for operation in plan.operations() {
+            match operation {
+                Operation::SetExecLabel { .. } => panic!("{operation:?}"),
+                // What a mount asks for itself is its own.
+                Operation::Mount { target, parameters, .. } => {
+                    assert_eq!(parameters.iter().count() > 0, target == c"/b", "{target:?}");
+                }
+                _ => {}
+            }
+        }
+        let unconfined = ALL.replace("\"profile\"", "\"unconfined\"");
+        let plan = super::super::compile(&valid(&unconfined), &host, &intent()).unwrap();
+        assert!(!plan.warnings.iter().any(|warning| warning.contains("AppArmor")));
     }
 
     #[test]

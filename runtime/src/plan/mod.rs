@@ -46,6 +46,10 @@ pub struct Host {
     pub seed: bool,
     /// The capabilities that the runtime could pass on, bit n for capability n.
     pub capabilities: u64,
+    /// Whether a label is wanted of a security module that the kernel certainly does not have.
+    pub lacks_apparmor: bool,
+    /// See `lacks_apparmor`.
+    pub lacks_selinux: bool,
     /// The runtime's effective ids.
     pub uid: u32,
     /// See `uid`.

@@ -187,11 +187,14 @@ pub fn compile(
     intent: &Intent,
 ) -> Result<Vec<CString>> {
     let mut read_only_later = Vec::new();
-    let label = spec
-        .mount_label
-        .as_deref()
-        .filter(|label| !label.is_empty())
-        .map(|label| format!("context=\"{label}\""));
+    let mut label = spec.mount_label.as_deref().filter(|label| !label.is_empty());
+    if builder.host.lacks_selinux
+        && let Some(label) = label.take()
+    {
+        let consequence = "SELinux: the files of the container's mounts have no label";
+        super::attribute::without_module(builder, "linux.mountLabel", label, consequence);
+    }
+    let label = label.map(|label| format!("context=\"{label}\""));
     for (index, mount) in spec.mounts.iter().enumerate() {
         let field = format!("mounts[{index}]");
         let mut options = parse_options(&field, mount)?;

@@ -12,7 +12,7 @@ const ALL_CAPABILITIES: u64 = (1 << crate::capability::NAMES.len()) - 1;
 
 /// Root on a machine whose seed namespace is there.
 pub(super) fn privileged_host() -> Host {
-    Host { privileged: true, seed: true, capabilities: ALL_CAPABILITIES, uid: 0, gid: 0 }
+    Host { privileged: true, seed: true, capabilities: ALL_CAPABILITIES, ..Host::default() }
 }
 
 /// Root on a machine where there is no seed namespace to be had.
@@ -22,7 +22,7 @@ pub(super) fn seedless_host() -> Host {
 
 /// The user for whom `rootless_spec(1000, 1000)` is meant.
 pub(super) fn user_host() -> Host {
-    Host { privileged: false, seed: false, capabilities: 0, uid: 1000, gid: 1000 }
+    Host { uid: 1000, gid: 1000, ..Host::default() }
 }
 
 pub(super) fn intent() -> Intent {

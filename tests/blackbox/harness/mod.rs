@@ -10,7 +10,7 @@ pub use container::Container;
 pub use host::{copy_program, decoy, mountpoints, processes_naming, skip, status_field};
 pub use invocation::{Output, Running, start_limited};
 pub use runtime::{Runtime, each_runtime, each_runtime_but, pillbox_only};
-pub use schema::assert_matches;
+pub use schema::{assert_matches, faults};
 
 use std::time::{Duration, Instant};
 

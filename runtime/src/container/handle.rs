@@ -1,0 +1,293 @@
+//! Containers as values, for programs that embed pillbox: what the commands call, with one container's name filled in.
+
+use std::os::fd::{AsFd, OwnedFd};
+use std::sync::{Mutex, PoisonError};
+
+use rustix::io::Errno;
+use rustix::process::{Signal, WaitId, WaitIdOptions};
+
+use super::bundle::Bundle;
+use super::create::CreateOptions;
+use super::exec::ExecOptions;
+use super::foreground::word_status;
+use super::kill::Target;
+use super::wait;
+use crate::container_id::ContainerId;
+use crate::error::{Context, Error, Kind, Result};
+use crate::state::{Root, Status};
+use crate::{seed, sys};
+
+/// A container, by its name below a [`Root`].
+///
+/// The value is a handle: dropping it leaves the container as it is, and any number may stand for the same container, in
+/// this process and in others, the command `pillbox` included. All methods may be called from several threads at once.
+///
+/// Who creates a container is the parent of its first process. [`wait`](Self::wait) and [`delete`](Self::delete) on the
+/// value that [`create`](Self::create) returned collect its status; if neither is called it stays a zombie until this process
+/// ends, as with [`std::process::Child`].
+#[derive(Debug)]
+pub struct Container {
+    root: Root,
+    id: ContainerId,
+    /// A pidfd of the first process, where that is a child of this process.
+    child: Option<OwnedFd>,
+    /// How it ended, once the kernel has been asked: it can be asked once.
+    ended: Mutex<Option<u8>>,
+    warnings: Vec<String>,
+}
+
+impl Container {
+    /// Makes a container whose program waits for [`start`](Self::start). The options' descriptors are closed then:
+    /// what the container writes to can be read to its end.
+    ///
+    /// ```no_run
+    /// use pillbox::{Bundle, Container, CreateOptions, Root, Stdio};
+    ///
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// let (output, write_end) = std::io::pipe()?;
+    /// let options = CreateOptions { stdin: Stdio::Null, stdout: write_end.into(), ..CreateOptions::default() };
+    /// let bundle = Bundle::read("/srv/web".as_ref(), None)?;
+    /// let container = Container::create(&Root::new(None), "web", &bundle, options)?;
+    /// for warning in container.warnings() {
+    ///     eprintln!("{warning}");
+    /// }
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    /// What went wrong, by [`Kind`]; nothing is left then.
+    pub fn create(root: &Root, id: &str, bundle: &Bundle, options: CreateOptions) -> Result<Container> {
+        let id = ContainerId::new(id)?;
+        seed::prepare();
+        let mut warnings = Vec::new();
+        let child =
+            super::create(root, &id, bundle, &options, &mut |warning| warnings.push(warning.to_string()))?;
+        Ok(Container { root: root.clone(), id, child: Some(child), ended: Mutex::new(None), warnings })
+    }
+
+    /// A container that is there already, whoever made it.
+    ///
+    /// ```no_run
+    /// # fn main() -> pillbox::Result<()> {
+    /// use pillbox::{Container, Root, Status};
+    ///
+    /// let container = Container::open(&Root::new(None), "web")?;
+    /// if container.status()? == Status::Running {
+    ///     println!("process {}", container.pid()?);
+    /// }
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    /// [`Kind::NotFound`].
+    pub fn open(root: &Root, id: &str) -> Result<Container> {
+        let id = ContainerId::new(id)?;
+        root.find(&id)?.load()?;
+        Ok(Container { root: root.clone(), id, child: None, ended: Mutex::new(None), warnings: Vec::new() })
+    }
+
+    /// The container's id.
+    pub fn id(&self) -> &str {
+        self.id.as_str()
+    }
+
+    /// What of the configuration [`create`](Self::create) had to leave out.
+    pub fn warnings(&self) -> &[String] {
+        &self.warnings
+    }
+
+    /// What becomes of it at this moment, as the kernel says.
+    ///
+    /// # Errors
+    /// [`Kind::NotFound`].
+    pub fn status(&self) -> Result<Status> {
+        let directory = self.root.find(&self.id)?;
+        directory.status(&directory.load()?)
+    }
+
+    /// The pid of the first process, also when it has ended.
+    ///
+    /// # Errors
+    /// [`Kind::NotFound`].
+    pub fn pid(&self) -> Result<i32> {
+        Ok(self.root.find(&self.id)?.load()?.pid)
+    }
+
+    /// A pidfd of the first process, which polls readable when that has ended: pidfd_open(2).
+    ///
+    /// # Errors
+    /// [`Kind::NotFound`], [`Kind::Status`] when it is gone.
+    pub fn pidfd(&self) -> Result<OwnedFd> {
+        if let Some(child) = &self.child {
+            return rustix::io::fcntl_dupfd_cloexec(child, 3).context(|| "duplicate a pidfd");
+        }
+        let process = self.root.find(&self.id)?.load()?.open_process()?;
+        process.ok_or_else(|| Error::of(Kind::Status, format!("container {}: it has ended", self.id)))
+    }
+
+    /// Runs the program of a created container, and returns when it runs.
+    ///
+    /// ```no_run
+    /// # fn main() -> pillbox::Result<()> {
+    /// # let container = pillbox::Container::open(&pillbox::Root::new(None), "web")?;
+    /// if let Err(error) = container.start() {
+    ///     // A container whose program could not be executed has ended; it is still there.
+    ///     container.delete(true)?;
+    ///     return Err(error);
+    /// }
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    /// [`Kind::Program`], [`Kind::Status`] when it is not a created one; a hook failed (the container is gone then).
+    pub fn start(&self) -> Result<()> {
+        super::start(&self.root, &self.id, &mut |_| {}).inspect_err(|_| self.reap())
+    }
+
+    /// Waits until the program has ended; its exit status, or 128 + the signal that ended it.
+    ///
+    /// ```no_run
+    /// # fn main() -> pillbox::Result<()> {
+    /// # let container = pillbox::Container::open(&pillbox::Root::new(None), "web")?;
+    /// container.start()?;
+    /// match container.wait()? {
+    ///     0 => println!("well"),
+    ///     status => println!("status {status}"),
+    /// }
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    /// [`Kind::Status`] when nobody can tell the status any more: it went to another parent, or to another wait of this
+    /// process's. See [`container::wait`](crate::container::wait).
+    pub fn wait(&self) -> Result<u8> {
+        let Some(child) = &self.child else { return wait(&self.root, &self.id) };
+        // Whoever calls this meanwhile waits here, without the lock.
+        wait::poll_for_end(child)?;
+        self.collect(child, WaitIdOptions::EXITED)?.ok_or_else(|| {
+            Error::of(Kind::Status, format!("container {}: its status went to another", self.id))
+        })
+    }
+
+    /// Sends a signal to the first process; [`signal::parse`](crate::signal::parse) knows signals by name and number.
+    ///
+    /// ```no_run
+    /// # fn main() -> pillbox::Result<()> {
+    /// # let container = pillbox::Container::open(&pillbox::Root::new(None), "web")?;
+    /// use pillbox::{Kind, Signal};
+    ///
+    /// match container.kill(Signal::TERM) {
+    ///     Err(error) if error.kind() == Kind::Status => println!("it had ended already"),
+    ///     result => result?,
+    /// }
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    /// [`Kind::NotFound`], [`Kind::Status`] when it has ended.
+    pub fn kill(&self, signal: Signal) -> Result<()> {
+        super::kill(&self.root, &self.id, signal, Target::Init)
+    }
+
+    /// Sends a signal to every process of the container. It is no error when there is none left.
+    ///
+    /// # Errors
+    /// [`Kind::NotFound`].
+    pub fn kill_all(&self, signal: Signal) -> Result<()> {
+        super::kill(&self.root, &self.id, signal, Target::All)
+    }
+
+    /// Stops all processes, until [`resume`](Self::resume).
+    ///
+    /// ```no_run
+    /// # fn main() -> pillbox::Result<()> {
+    /// # let container = pillbox::Container::open(&pillbox::Root::new(None), "web")?;
+    /// container.pause()?;
+    /// assert_eq!(container.status()?, pillbox::Status::Paused);
+    /// container.resume()?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    /// [`Kind::Status`]; it has no cgroup.
+    pub fn pause(&self) -> Result<()> {
+        super::pause(&self.root, &self.id)
+    }
+
+    /// Lets all processes go on.
+    ///
+    /// # Errors
+    /// [`Kind::Status`]; it has no cgroup.
+    pub fn resume(&self) -> Result<()> {
+        super::resume(&self.root, &self.id)
+    }
+
+    /// Runs one more program in the container; its status, or 0 for a detached one that has started. Until the program ends
+    /// signals that come for the calling thread go to it: detach it where that is not wanted.
+    ///
+    /// ```no_run
+    /// # fn main() -> pillbox::Result<()> {
+    /// # let container = pillbox::Container::open(&pillbox::Root::new(None), "web")?;
+    /// use pillbox::{CreateOptions, ExecOptions, Stdio};
+    ///
+    /// let status = container.exec(ExecOptions {
+    ///     arguments: vec!["nginx".into(), "-s".into(), "reload".into()],
+    ///     create: CreateOptions { stdin: Stdio::Null, ..CreateOptions::default() },
+    ///     ..ExecOptions::default()
+    /// })?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    /// [`Kind::Status`] when the container does not run; [`Kind::Program`].
+    pub fn exec(&self, options: ExecOptions) -> Result<u8> {
+        super::exec(&self.root, &self.id, &options, &mut |_| {})
+    }
+
+    /// Removes a container that has stopped or was never started, with `force` any.
+    ///
+    /// ```no_run
+    /// # fn main() -> pillbox::Result<()> {
+    /// # let container = pillbox::Container::open(&pillbox::Root::new(None), "web")?;
+    /// container.delete(true)?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    /// [`Kind::Status`] when it runs; it could not be killed within ten seconds (it is still there then).
+    pub fn delete(&self, force: bool) -> Result<()> {
+        super::delete(&self.root, &self.id, force, &mut |_| {})?;
+        self.reap();
+        Ok(())
+    }
+
+    /// Collects the first process if it has ended.
+    fn reap(&self) {
+        if let Some(child) = &self.child {
+            // What fails here `wait` reports.
+            let _ = self.collect(child, WaitIdOptions::EXITED | WaitIdOptions::NOHANG);
+        }
+    }
+
+    /// Asks the kernel for the status, once; `None` where there is none, or it went to another.
+    fn collect(&self, child: &OwnedFd, options: WaitIdOptions) -> Result<Option<u8>> {
+        let mut ended = self.ended.lock().unwrap_or_else(PoisonError::into_inner);
+        if ended.is_none() {
+            *ended = match rustix::process::waitid(WaitId::PidFd(child.as_fd()), options) {
+                Ok(status) => status.map(word_status),
+                // Somebody in this process waits for all children, or has them ignored: the pidfd may still know.
+                Err(Errno::CHILD) => sys::exit_code(child.as_fd()).unwrap_or(None).map(wait::status),
+                Err(errno) => return Err(errno).context(|| "wait for init"),
+            };
+        }
+        Ok(*ended)
+    }
+}

@@ -1,0 +1,35 @@
+//! Security modules: whether this kernel has one that a configuration wants labels of.
+//!
+//! Only certainty counts: where the kernel cannot be asked, init tries to set the label, and fails.
+
+use crate::plan::Host;
+use crate::validate::ValidSpec;
+
+impl Host {
+    /// As [`Host::look`], and whether the kernel has the security modules that `spec` wants labels of.
+    pub fn look_for(spec: &ValidSpec<'_>) -> Host {
+        let is_set = |label: Option<&str>| label.is_some_and(|label| !label.is_empty());
+        let selinux = is_set(spec.process.selinux_label.as_deref()) || is_set(spec.mount_label.as_deref());
+        Host {
+            lacks_apparmor: is_set(spec.process.apparmor_profile.as_deref()) && lacks_apparmor(),
+            lacks_selinux: selinux && lacks_selinux(),
+            ..Host::look()
+        }
+    }
+}
+
+/// A module that the kernel was built without has no folder; one that is turned off says so.
+fn lacks_apparmor() -> bool {
+    match std::fs::read("/sys/module/apparmor/parameters/enabled") {
+        Ok(enabled) => enabled.first() == Some(&b'N'),
+        // Without sysfs this says nothing.
+        Err(error) => {
+            error.kind() == std::io::ErrorKind::NotFound && std::fs::metadata("/sys/module").is_ok()
+        }
+    }
+}
+
+/// SELinux registers its file system when it is enabled: filesystems(5).
+fn lacks_selinux() -> bool {
+    std::fs::read_to_string("/proc/filesystems").is_ok_and(|known| !known.contains("\tselinuxfs\n"))
+}

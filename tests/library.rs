@@ -1,0 +1,325 @@
+//! The library in one process: containers made, run, waited for and removed, several times and several at once. As root.
+
+#[allow(dead_code)]
+#[path = "blackbox/harness/host.rs"]
+mod host;
+
+use std::fs;
+use std::io::{PipeReader, Read, Write};
+use std::os::fd::AsFd;
+use std::path::{Path, PathBuf};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use pillbox::{Bundle, Container, CreateOptions, ExecOptions, Kind, Root, Signal, Status, Stdio, signal};
+use rustix::io::Errno;
+use rustix::process::{WaitId, WaitIdOptions};
+use serde_json::{Value, json};
+
+/// A folder with a busybox root, and what must be as it was when the value is dropped: open descriptors, children.
+struct Place {
+    folder: PathBuf,
+    descriptors: usize,
+    _alone: MutexGuard<'static, ()>,
+}
+
+impl Place {
+    /// `None` where these tests cannot run; otherwise this test has the process to itself.
+    fn new(name: &str) -> Option<Place> {
+        static ALONE: Mutex<()> = Mutex::new(());
+        if !host::isolated() {
+            return None;
+        }
+        let alone = ALONE.lock().unwrap_or_else(PoisonError::into_inner);
+        let folder = Path::new(host::SCRATCH).join(format!("library-{name}"));
+        let bin = folder.join("rootfs/bin");
+        fs::create_dir_all(&bin).expect("root file system");
+        fs::create_dir(folder.join("rootfs/proc")).expect("root file system");
+        host::copy_program(&host::busybox(), &bin.join("busybox"));
+        for applet in ["sh", "cat", "sleep"] {
+            std::os::unix::fs::symlink("busybox", bin.join(applet)).expect("applet");
+        }
+        Some(Place { folder, descriptors: open_descriptors(), _alone: alone })
+    }
+
+    fn root(&self) -> Root {
+        Root::new(Some(self.folder.join("state")))
+    }
+
+    fn bundle(&self, script: &str) -> Bundle {
+        self.bundle_of(json!(["/bin/sh", "-c", script]))
+    }
+
+    fn bundle_of(&self, arguments: Value) -> Bundle {
+        let config = json!({
+            "ociVersion": "1.3.0",
+            "process": {"args": arguments, "cwd": "/", "env": ["PATH=/bin"]},
+            "root": {"path": "rootfs"},
+            "mounts": [{"destination": "/proc", "type": "proc", "source": "proc"}],
+            "linux": {"namespaces": [{"type": "mount"}, {"type": "pid"}, {"type": "network"}, {"type": "ipc"}]}
+        });
+        Bundle::with_config(&self.folder, config.to_string()).expect("bundle")
+    }
+
+    /// A container that writes to a pipe, and the end to read from.
+    fn create(&self, id: &str, script: &str) -> (Container, PipeReader) {
+        let (output, write_end) = std::io::pipe().expect("pipe");
+        let options = CreateOptions { stdin: Stdio::Null, stdout: write_end.into(), ..Default::default() };
+        let container = Container::create(&self.root(), id, &self.bundle(script), options);
+        (container.unwrap_or_else(|error| panic!("{id}: {error}")), output)
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            return;
+        }
+        let left: Vec<_> = fs::read_dir("/proc/self/fd")
+            .expect("descriptors")
+            .flatten()
+            .map(|entry| (entry.file_name(), fs::read_link(entry.path()).unwrap_or_default()))
+            .collect();
+        assert_eq!(open_descriptors(), self.descriptors, "{left:?}");
+        let options = WaitIdOptions::EXITED | WaitIdOptions::NOHANG | WaitIdOptions::NOWAIT;
+        let children = rustix::process::waitid(WaitId::All, options);
+        assert!(matches!(children, Err(Errno::CHILD)), "a child is left: {children:?}");
+        let states = fs::read_dir(self.folder.join("state")).map_or(0, Iterator::count);
+        assert_eq!(states, 0, "states are left");
+    }
+}
+
+fn open_descriptors() -> usize {
+    fs::read_dir("/proc/self/fd").expect("descriptors").count()
+}
+
+fn text(mut output: impl Read) -> String {
+    let mut text = String::new();
+    output.read_to_string(&mut text).expect("output");
+    text
+}
+
+#[test]
+fn a_life_several_times() {
+    let Some(place) = Place::new("life") else { return };
+    for round in 0..5 {
+        let (container, output) = place.create("life", &format!("echo round {round}; exit {round}"));
+        assert_eq!(container.status().expect("status"), Status::Created);
+        container.start().expect("start");
+        assert_eq!(text(output), format!("round {round}\n"));
+        assert_eq!(container.wait().expect("wait"), round);
+        assert_eq!(container.wait().expect("again"), round);
+        assert_eq!(container.status().expect("status"), Status::Stopped);
+        container.delete(false).expect("delete");
+        assert_eq!(container.status().expect_err("gone").kind(), Kind::NotFound);
+        // Asked for before it went.
+        assert_eq!(container.wait().expect("still"), round);
+    }
+}
+
+#[test]
+fn several_at_once_from_threads() {
+    let Some(place) = Place::new("threads") else { return };
+    std::thread::scope(|scope| {
+        for thread in 0..4 {
+            let place = &place;
+            scope.spawn(move || {
+                for round in 0..5 {
+                    let id = format!("thread-{thread}");
+                    let (container, output) = place.create(&id, &format!("echo {thread} {round}; exit 7"));
+                    container.start().expect("start");
+                    assert_eq!(text(output), format!("{thread} {round}\n"));
+                    assert_eq!(container.wait().expect("wait"), 7);
+                    container.delete(false).expect("delete");
+                }
+            });
+        }
+    });
+}
+
+#[test]
+fn signals_end_it_and_the_wait() {
+    let Some(place) = Place::new("signals") else { return };
+    let script = "trap 'exit 5' TERM; echo ready; while :; do sleep 0.05; done";
+    for (signal, status) in [(Signal::TERM, 5), (signal::parse("KILL").expect("signal"), 137)] {
+        let (container, mut output) = place.create("signals", script);
+        container.start().expect("start");
+        let mut ready = [0; 6];
+        output.read_exact(&mut ready).expect("ready");
+        assert_eq!(container.status().expect("status"), Status::Running);
+        assert_eq!(container.delete(false).expect_err("it runs").kind(), Kind::Status);
+        // Another value for the same container, as another program would have it, and several that wait.
+        let other = Container::open(&place.root(), "signals").expect("open");
+        let pidfd = other.pidfd().expect("pidfd");
+        std::thread::scope(|scope| {
+            let waiting = [0, 1].map(|_| scope.spawn(|| container.wait()));
+            other.kill(signal).expect("kill");
+            for wait in waiting {
+                assert_eq!(wait.join().expect("thread").expect("wait"), status);
+            }
+        });
+        let mut polled = [rustix::event::PollFd::new(&pidfd, rustix::event::PollFlags::IN)];
+        assert_eq!(rustix::event::poll(&mut polled, Some(&rustix::event::Timespec::default())), Ok(1));
+        assert_eq!(other.kill(signal).expect_err("ended").kind(), Kind::Status);
+        assert_eq!(other.pidfd().expect_err("ended").kind(), Kind::Status);
+        other.delete(false).expect("delete");
+    }
+}
+
+#[test]
+fn stdio_is_the_callers() {
+    let Some(place) = Place::new("stdio") else { return };
+    let script = "cat; echo complaint >&2";
+    let (stdin, mut input) = std::io::pipe().expect("pipe");
+    let (output, stdout) = std::io::pipe().expect("pipe");
+    let complaints = place.folder.join("complaints");
+    let stderr = fs::File::create(&complaints).expect("file");
+    let options = CreateOptions {
+        stdin: stdin.into(),
+        stdout: stdout.into(),
+        stderr: stderr.into(),
+        ..CreateOptions::default()
+    };
+    let container =
+        Container::create(&place.root(), "stdio", &place.bundle(script), options).expect("create");
+    container.start().expect("start");
+    input.write_all(b"through\n").expect("input");
+    drop(input);
+    assert_eq!(text(output), "through\n");
+    assert_eq!(container.wait().expect("wait"), 0);
+    assert_eq!(fs::read_to_string(&complaints).expect("file"), "complaint\n");
+    container.delete(false).expect("delete");
+}
+
+#[test]
+fn nothing_else_of_the_callers_gets_in() {
+    let Some(place) = Place::new("inherit") else { return };
+    // Not close-on-exec, as careless programs have them.
+    let leaky = fs::File::open("/etc/passwd").expect("file");
+    rustix::io::fcntl_setfd(leaky.as_fd(), rustix::io::FdFlags::empty()).expect("fcntl");
+    let (container, output) = place.create("inherit", "cd /proc/self/fd; echo *");
+    container.start().expect("start");
+    // The shell's own descriptor of the folder that it reads may be among them.
+    let seen = text(output);
+    assert!(matches!(seen.trim(), "0 1 2" | "0 1 2 3"), "{seen}");
+    container.wait().expect("wait");
+    container.delete(false).expect("delete");
+}
+
+#[test]
+fn one_more_program() {
+    let Some(place) = Place::new("exec") else { return };
+    let (container, _output) = place.create("exec", "sleep 100");
+    container.start().expect("start");
+    let (output, stdout) = std::io::pipe().expect("pipe");
+    let exec = |script: &str, stdout: Stdio| {
+        container.exec(ExecOptions {
+            arguments: ["sh", "-c", script].map(String::from).to_vec(),
+            create: CreateOptions { stdin: Stdio::Null, stdout, ..CreateOptions::default() },
+            ..ExecOptions::default()
+        })
+    };
+    assert_eq!(exec("echo inside; exit 4", stdout.into()).expect("exec"), 4);
+    assert_eq!(text(output), "inside\n");
+    container.kill_all(Signal::KILL).expect("kill");
+    assert_eq!(container.wait().expect("wait"), 137);
+    assert_eq!(exec("true", Stdio::Null).expect_err("ended").kind(), Kind::Status);
+    container.delete(false).expect("delete");
+}
+
+#[test]
+fn errors_tell_what_they_are() {
+    let Some(place) = Place::new("errors") else { return };
+    let create = |bundle: &Bundle, id: &str| {
+        let options = CreateOptions { stdin: Stdio::Null, ..CreateOptions::default() };
+        Container::create(&place.root(), id, bundle, options)
+    };
+    let kind_of = |bundle: &Bundle, id: &str| create(bundle, id).expect_err(id).kind();
+    assert_eq!(Container::open(&place.root(), "none").expect_err("none").kind(), Kind::NotFound);
+    assert_eq!(Bundle::read("/nonexistent".as_ref(), None).expect_err("none").kind(), Kind::Invalid);
+    assert_eq!(kind_of(&place.bundle("true"), "a/b"), Kind::Invalid);
+    let with = |config: &str| Bundle::with_config(&place.folder, config.into()).expect("bundle");
+    assert_eq!(kind_of(&with("{"), "json"), Kind::Invalid);
+    assert_eq!(kind_of(&with(r#"{"ociVersion": "9.0.0"}"#), "version"), Kind::Invalid);
+    let missing = place.bundle_of(json!(["/bin/missing"]));
+    assert_eq!(kind_of(&missing, "program"), Kind::Program);
+
+    let container = create(&place.bundle("exit 0"), "there").expect("create");
+    assert_eq!(kind_of(&place.bundle("true"), "there"), Kind::Exists);
+    // Found by `create`, gone by `start`.
+    fs::rename(place.folder.join("rootfs/bin/sh"), place.folder.join("rootfs/bin/was-sh")).expect("rename");
+    assert_eq!(container.start().expect_err("no program").kind(), Kind::Program);
+    fs::rename(place.folder.join("rootfs/bin/was-sh"), place.folder.join("rootfs/bin/sh")).expect("rename");
+    container.delete(true).expect("delete");
+
+    let container = create(&place.bundle("exit 0"), "twice").expect("create");
+    container.start().expect("start");
+    assert_eq!(container.start().expect_err("started").kind(), Kind::Status);
+    container.wait().expect("wait");
+    assert_eq!(container.pause().expect_err("ended").kind(), Kind::Status);
+    container.delete(false).expect("delete");
+}
+
+/// What was never started, and what runs, goes with force, and is waited for.
+#[test]
+fn removed_in_any_state() {
+    let Some(place) = Place::new("force") else { return };
+    for starts in [false, true] {
+        let (container, _output) = place.create("force", "sleep 100");
+        if starts {
+            container.start().expect("start");
+        }
+        container.delete(true).expect("delete");
+        assert_eq!(container.wait().expect("it was killed"), 137);
+    }
+}
+
+/// A child whose parent did not wait with the value that `create` returned.
+#[test]
+fn status_by_another_value() {
+    let Some(place) = Place::new("other") else { return };
+    let (container, _output) = place.create("other", "exit 9");
+    container.start().expect("start");
+    let other = Container::open(&place.root(), "other").expect("open");
+    assert_eq!(other.wait().expect("wait"), 9);
+    assert_eq!(container.wait().expect("wait"), 9);
+    container.delete(false).expect("delete");
+}
+
+/// Making the seed namespace must not part this thread from the others.
+#[test]
+fn working_folder_stays_shared_by_threads() {
+    let Some(place) = Place::new("threads-fs") else { return };
+    let pin = Path::new("/run/pillbox/.seed");
+    rustix::mount::unmount(pin, rustix::mount::UnmountFlags::DETACH).ok();
+    let before = std::env::current_dir().expect("folder");
+    std::thread::scope(|scope| {
+        let (go, wait) = std::sync::mpsc::channel::<()>();
+        // A thread that is there before.
+        let other = scope.spawn(move || {
+            wait.recv().expect("go");
+            std::env::set_current_dir("/proc").expect("chdir");
+        });
+        let (container, _output) = place.create("threads-fs", "true");
+        container.delete(true).expect("delete");
+        go.send(()).expect("go");
+        other.join().expect("thread");
+    });
+    assert_eq!(std::env::current_dir().expect("folder"), Path::new("/proc"));
+    std::env::set_current_dir(before).expect("chdir");
+}
+
+#[test]
+fn a_cgroup_is_paused_and_resumed() {
+    let Some(place) = Place::new("pause") else { return };
+    let (container, _output) = place.create("pause", "sleep 100");
+    container.start().expect("start");
+    container.pause().expect("pause");
+    let patience = Instant::now() + Duration::from_secs(10);
+    while container.status().expect("status") != Status::Paused {
+        assert!(Instant::now() < patience);
+    }
+    container.resume().expect("resume");
+    assert_eq!(container.status().expect("status"), Status::Running);
+    container.delete(true).expect("delete");
+}
