@@ -8,29 +8,22 @@ use pillbox_init::sys::{set_loopback_up, setns, unshare_namespaces};
 use rustix::fs::{CWD, Mode, OFlags};
 use rustix::io::Errno;
 
-use crate::error::{Context, Error, Result, describe_errno};
+use crate::error::{Context, Result};
 
 /// Makes a network namespace with its loopback up. The calling thread stands in it for the time; others never do.
 ///
 /// # Errors
 /// The kernel refuses it, or lets the thread not back.
 pub fn make() -> Result<OwnedFd> {
-    let home = open_own().context(|| "linux.namespaces: network: look up the runtime's own")?;
-    let made = make_here();
-    setns(&home, CLONE_NEWNET).context(|| "linux.namespaces: network: go back to the runtime's own")?;
-    made.map_err(|errno| {
-        let hint = match errno {
-            Errno::NOSPC => ": a limit is reached (/proc/sys/user/max_net_namespaces)",
-            _ => "",
-        };
-        Error::new(format!("linux.namespaces: network: {}{hint}", describe_errno(errno)))
-    })
+    make_from_home()
+        .context(|| "linux.namespaces: make a network namespace (of user.max_net_namespaces at most)")
 }
 
-fn make_here() -> std::result::Result<OwnedFd, Errno> {
-    unshare_namespaces(CLONE_NEWNET)?;
-    set_loopback_up()?;
-    open_own()
+fn make_from_home() -> std::result::Result<OwnedFd, Errno> {
+    let home = open_own()?;
+    let made = unshare_namespaces(CLONE_NEWNET).and_then(|()| set_loopback_up()).and_then(|()| open_own());
+    setns(&home, CLONE_NEWNET)?;
+    made
 }
 
 fn open_own() -> std::result::Result<OwnedFd, Errno> {

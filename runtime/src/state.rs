@@ -8,7 +8,6 @@
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::ffi::OsStringExt;
 use std::path::{Path, PathBuf};
-use std::sync::OnceLock;
 use std::time::{Duration, Instant};
 
 use rustix::fs::{AtFlags, CWD, FlockOperation, Mode, OFlags};
@@ -475,7 +474,9 @@ impl StateDirectory {
         let mut document = self.read_document()?;
         // The configuration is most of it and comes last: what stands before it is all that is asked. An annotation
         // has no object as its value.
-        if let Some(end) = document.windows(CONFIG.len()).position(|bytes| bytes == CONFIG) {
+        if let Some(end) =
+            document.windows(CONFIG.len()).position(|bytes| bytes[0] == CONFIG[0] && bytes == CONFIG)
+        {
             document.truncate(end);
             document.push(b'}');
         }
@@ -663,7 +664,8 @@ pub fn exit_code_of_zombie(pid: i32, start_time: u64) -> Result<Option<i32>> {
         Some(Process { start_time: found, ended: true }) if found == start_time => {}
         _ => return Ok(None),
     }
-    let Ok(text) = std::fs::read_to_string(format!("/proc/{pid}/stat")) else { return Ok(None) };
+    let Ok(text) = read_small(&format!("/proc/{pid}/stat")) else { return Ok(None) };
+    let text = String::from_utf8_lossy(&text);
     let code = text.rsplit(')').next().and_then(|rest| rest.split_ascii_whitespace().nth(49)?.parse().ok());
     // Who may not look sees 0 here: that is an answer only for who may.
     Ok(code.filter(|code| *code != 0 || rustix::process::geteuid().is_root()))
@@ -672,13 +674,8 @@ pub fn exit_code_of_zombie(pid: i32, start_time: u64) -> Result<Option<i32>> {
 /// /proc/sys/kernel/random/boot_id.
 pub fn boot_id() -> Result<String> {
     const PATH: &str = "/proc/sys/kernel/random/boot_id";
-    // It is asked for each container of a list.
-    static KNOWN: OnceLock<String> = OnceLock::new();
-    if let Some(known) = KNOWN.get() {
-        return Ok(known.clone());
-    }
     let id = read_small(PATH).context(|| format!("read {PATH}"))?;
-    Ok(KNOWN.get_or_init(|| String::from_utf8_lossy(&id).trim_end().to_string()).clone())
+    Ok(String::from_utf8_lossy(&id).trim_end().to_string())
 }
 
 /// A file of the kernel's that fits one read.

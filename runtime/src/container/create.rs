@@ -206,7 +206,7 @@ pub(super) fn set_up(
     };
     undo.init = Some(init);
     // From here on this goes beside init, which mounts meanwhile and waits for the runtime before the program runs.
-    if let (None, Some(cgroup)) = (&scope, &undo.cgroup) {
+    if let Some(cgroup) = &undo.cgroup {
         cgroup.attach_devices(prepared.devices.as_ref(), device_control(prepared))?;
     }
     if let (Some(scope), Some(cgroup)) = (&mut scope, &undo.cgroup) {
@@ -291,11 +291,8 @@ fn make_unit(prepared: &Prepared<'_>, unit: &Unit, directory: &StateDirectory) -
     let limits = prepared.limits()?;
     directory.note_cgroup(path)?;
     let (scope, cgroup) = Scope::create(prepared, unit, hierarchy, path, &limits)?;
-    let filled = cgroup
-        .apply(&scope.make_room(&limits))
-        .and_then(|()| cgroup.attach_devices(prepared.devices.as_ref(), device_control(prepared)));
-    match filled {
-        Ok(_) => Ok((scope, cgroup)),
+    match cgroup.apply(&scope.make_room(&limits)) {
+        Ok(()) => Ok((scope, cgroup)),
         Err(error) => {
             drop(scope);
             // The first error is the one to report.
