@@ -34,16 +34,17 @@ BUILD_PROGRAMS := cc:gcc cc:libc6-dev
 TEST_PROGRAMS := bash:bash unshare:util-linux setpriv:util-linux newuidmap:uidmap script:bsdutils busybox:busybox-static systemctl:systemd dbus-daemon:dbus
 GUEST_PROGRAMS := qemu-system-$(ARCH):$(QEMU_$(ARCH)) xz:xz-utils dpkg-deb:dpkg
 BENCH_PROGRAMS := unshare:util-linux
+INSTRUCTIONS_PROGRAMS := unshare:util-linux valgrind:valgrind
 # program:the oldest version whose behaviour the black-box tests know (tests/blackbox/harness/runtime.rs).
 TEST_PEERS := crun:1.28 runc:1.3
 BENCH_PEERS := crun:0 runc:0
 
 AS_ROOT := $(filter 0,$(shell id -u))
 
-.PHONY: help build run test test-native test-guest lint bench install clean toolchain programs peers package-index
+.PHONY: help build run test test-native test-guest lint instructions instructions-update bench install clean toolchain programs peers package-index
 
 help: ## show this list
-	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' Makefile | while IFS=$$'\t' read -r name text; do printf '%-12s %s\n' "$$name" "$$text"; done
+	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' Makefile | while IFS=$$'\t' read -r name text; do printf '%-19s %s\n' "$$name" "$$text"; done
 
 build: $(BINARY) ## build the static binary
 
@@ -86,7 +87,7 @@ run: build ## run a command in a throwaway container over this system's files
 	echo
 	echo 'a shell in such a container:  $(BINARY) try'
 
-test: lint test-native test-guest ## run everything: lint, unit tests, black-box tests, the guest's cases
+test: lint test-native test-guest $(if $(AS_ROOT),instructions) ## run everything: lint, unit tests, black-box tests, the guest's cases, counted instructions
 	@$(if $(AS_ROOT),true,echo 'LEFT OUT, because they need root: the black-box tests, and parts of the unit tests of cgroup and netlink')
 
 test-native: toolchain ## run the unit tests and, as root, the black-box tests on this kernel
@@ -107,11 +108,22 @@ lint: toolchain ## check format and lints
 	# init's binary is no part of an ordinary build, and cannot unwind.
 	cargo clippy --locked --package pillbox-init --features binary --profile init --target $(TARGET) -- -D warnings
 
+instructions: COUNTED := bench/instructions.json
+instructions-update: COUNTED := bench/instructions.json --update
+instructions: ## compare the instructions of the main paths with bench/instructions.json (as root)
+instructions-update: ## write bench/instructions.json anew, for a change that means to make a path longer or shorter
+instructions instructions-update: toolchain
+	@$(MAKE) --no-print-directory programs PROGRAMS='$(INSTRUCTIONS_PROGRAMS)'
+	cargo build --locked --release --target $(TARGET) --package pillbox --package bench
+	$(RELEASE)/bench instructions $(COUNTED) --pillbox $(BINARY) </dev/null
+
 bench: toolchain ## measure pillbox beside crun and runc (as root); writes bench/RESULTS.md
 	@$(MAKE) --no-print-directory programs PROGRAMS='$(BENCH_PROGRAMS)'
 	$(if $(AS_ROOT),$(MAKE) --no-print-directory peers PEERS='$(BENCH_PEERS)')
 	cargo build --locked --release --target $(TARGET) --package pillbox --package bench
-	$(RELEASE)/bench --pillbox $(BINARY) --markdown bench/RESULTS.md $(BENCH_FLAGS)
+	# Without its optional parts, to tell its size.
+	cargo build --locked --release --target $(TARGET) --package pillbox --no-default-features --target-dir target/reduced
+	$(RELEASE)/bench --pillbox $(BINARY) --reduced target/reduced/$(TARGET)/release/pillbox --markdown bench/RESULTS.md $(BENCH_FLAGS)
 
 install: $(BINARY) ## copy the binary to PREFIX/bin (PREFIX is /usr/local); DESTDIR stands before it
 	install -D -m 755 $(BINARY) $(DESTDIR)$(PREFIX)/bin/pillbox

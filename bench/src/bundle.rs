@@ -5,7 +5,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
 use crate::error::{Context, Result};
-use crate::{host, program};
+use crate::{docker, host, program};
 
 /// What `runc spec` writes, without a terminal and with `/bin/true`.
 const CONFIG: &str = include_str!("../config.json");
@@ -24,7 +24,15 @@ impl Scratch {
         let scratch = Scratch { folder: Path::new("/run").join(&prefix), prefix };
         scratch.write_bundle("true", CONFIG)?;
         scratch.write_bundle("pause", &CONFIG.replace("/bin/true", "/bin/pause"))?;
+        scratch.write_docker_bundle("docker", &["/bin/true"], true)?;
         Ok(scratch)
+    }
+
+    /// A bundle with Docker's configuration.
+    pub fn write_docker_bundle(&self, name: &str, arguments: &[&str], seccomp: bool) -> Result<()> {
+        let bundle = self.bundle(name);
+        fs::create_dir_all(&bundle).context(|| format!("mkdir {}", bundle.display()))?;
+        self.write_bundle(name, &docker::config(&bundle, arguments, seccomp)?)
     }
 
     fn write_bundle(&self, name: &str, config: &str) -> Result<()> {

@@ -1,148 +1,59 @@
-//! The cases: `--version`, `run`, and the life of a container step by step.
+//! The cases of one container: `run`, its life step by step, `exec`, `--version`.
 
 use std::fs;
 use std::path::Path;
 use std::process::Command;
-use std::time::Instant;
 
 use rustix::process::{Pid, WaitOptions, waitpid};
 
-use crate::bundle::Scratch;
+use crate::course::{Course, FLOOR, Figure, Line, Subject};
 use crate::error::{Context, Result, error};
 use crate::figures::Samples;
-use crate::runtime::{Cost, Runtime, time};
-use crate::{floor, host};
+use crate::runtime::{Runtime, peak};
 
-/// The floor's names in the report.
-pub const FLOOR: &str = "floor";
-/// The floor without a process of its own for each container.
-pub const FLOOR_IN_PROCESS: &str = "floor, in one process";
+/// `run` of the default configuration.
+pub const RUN: &str = "run";
+/// `run` of Docker's.
+pub const RUN_DOCKER: &str = "run, Docker's config";
 
 /// The steps of a container's life, in order.
-const STEPS: [&str; 5] = ["create", "start", "state", "kill", "delete"];
+pub const STEPS: [&str; 5] = ["create", "start", "state", "kill", "delete"];
 
-/// One line of the report.
-pub struct Line {
-    /// What was run: `run`, `create` …
-    pub case: &'static str,
-    /// The runtime's name, or the floor's.
-    pub subject: String,
-    /// What was measured.
-    pub samples: Samples,
-}
+/// What init holds while it waits for `start`.
+pub const INIT_MEMORY: &str = "memory of a created container's process";
+/// The file that a created container's process executes.
+pub const INIT_SIZE: &str = "program of a created container's process";
 
-/// Who is measured in one round of a case.
-enum Subject<'a> {
-    Runtime(&'a Runtime),
-    Floor,
-    FloorInProcess,
-}
-
-impl Subject<'_> {
-    fn name(&self) -> &str {
-        match self {
-            Subject::Runtime(runtime) => &runtime.name,
-            Subject::Floor => FLOOR,
-            Subject::FloorInProcess => FLOOR_IN_PROCESS,
-        }
-    }
-}
-
-/// Runs all cases, `runs` times each, and tells on stderr which one is going on.
-pub fn measure(runtimes: &[Runtime], scratch: &Scratch, runs: usize) -> Result<Vec<Line>> {
-    let subjects = |floors: bool| {
-        let runtimes = runtimes.iter().map(Subject::Runtime);
-        let floors = floors.then_some([Subject::FloorInProcess, Subject::Floor]);
-        floors.into_iter().flatten().chain(runtimes).collect::<Vec<_>>()
-    };
-    let mut numbers = 0..;
-    let mut id = move || format!("{}-{}", scratch.prefix(), numbers.next().unwrap_or(0));
-
-    let mut lines = interleave(&["run"], &subjects(true), runs, |subject, samples| {
-        samples[0].add(run(subject, scratch, &id()));
+/// Runs them all.
+pub fn measure(course: &Course<'_>) -> Vec<Line> {
+    let mut lines = course.interleave(&[RUN], None, &course.everybody(), |subject, samples| {
+        samples[0].add(course.run(subject, "true"));
     });
-    lines.extend(interleave(&["--version"], &subjects(false), runs, |subject, samples| {
+    lines.extend(course.interleave(&[RUN_DOCKER], None, &course.runtimes(), |subject, samples| {
+        samples[0].add(course.run(subject, "docker"));
+    }));
+    lines.extend(course.interleave(&["--version"], None, &course.runtimes(), |subject, samples| {
         if let Subject::Runtime(runtime) = subject {
             samples[0].add(runtime.time(&["--version"]));
         }
     }));
-    lines.extend(interleave(&STEPS, &subjects(false), runs, |subject, samples| {
+    lines.extend(course.interleave(&STEPS, None, &course.runtimes(), |subject, samples| {
         if let Subject::Runtime(runtime) = subject {
-            let id = id();
-            live(runtime, scratch, &id, samples);
+            let id = course.id();
+            live(course, runtime, &id, samples);
             runtime.discard(&id);
         }
     }));
-    Ok(lines)
-}
-
-/// Rounds in the order ABBA: a machine that slows down or heats up slows everybody alike. One round ahead is not
-/// counted: it fills the caches.
-fn interleave(
-    cases: &[&'static str],
-    subjects: &[Subject<'_>],
-    runs: usize,
-    mut once: impl FnMut(&Subject<'_>, &mut [Samples]),
-) -> Vec<Line> {
-    eprintln!("bench: {} …", cases.join(", "));
-    let empty = || cases.iter().map(|_| Samples::default()).collect::<Vec<_>>();
-    let mut samples: Vec<Vec<Samples>> = subjects.iter().map(|_| empty()).collect();
-    subjects.iter().for_each(|subject| once(subject, &mut empty()));
-    for round in 0..runs {
-        let count = subjects.len();
-        for turn in 0..count {
-            let turn = if round % 2 == 0 { turn } else { count - 1 - turn };
-            once(&subjects[turn], &mut samples[turn]);
-        }
-    }
-    let named = subjects.iter().zip(samples).flat_map(|(subject, samples)| {
-        let line = |(&case, samples)| Line { case, subject: subject.name().to_string(), samples };
-        cases.iter().zip(samples).map(line)
-    });
-    let mut lines: Vec<Line> = named.collect();
-    lines.sort_by_key(|line| cases.iter().position(|case| *case == line.case));
+    lines.extend(exec(course));
     lines
 }
 
-fn run(subject: &Subject<'_>, scratch: &Scratch, id: &str) -> Result<Cost> {
-    let bundle = scratch.bundle("true");
-    let cgroup = Path::new(host::CGROUP).join(id);
-    match subject {
-        Subject::Runtime(runtime) => {
-            let arguments = ["run".as_ref(), "--bundle".as_ref(), bundle.as_os_str(), id.as_ref()];
-            let cost = runtime.time(&arguments);
-            if cost.is_err() {
-                runtime.discard(id);
-            }
-            cost
-        }
-        Subject::Floor => {
-            let this = std::env::current_exe().context(|| "find the benchmark's own program")?;
-            let mut command = Command::new(this);
-            command.arg("floor").arg(bundle.join("rootfs")).arg(cgroup);
-            time(&mut command, &scratch.file("stderr"))
-        }
-        Subject::FloorInProcess => {
-            let begin = Instant::now();
-            floor::run(&bundle.join("rootfs"), &cgroup)?;
-            Ok(Cost { time: begin.elapsed(), peak_kib: 0 })
-        }
-    }
-}
-
 /// Takes one container through its life; the step that fails is its last.
-fn live(runtime: &Runtime, scratch: &Scratch, id: &str, samples: &mut [Samples]) {
-    let (bundle, pid_file) = (scratch.bundle("pause"), scratch.file("pid"));
+fn live(course: &Course<'_>, runtime: &Runtime, id: &str, samples: &mut [Samples]) {
+    let pid_file = course.scratch.file("pid");
     for (step, samples) in STEPS.into_iter().zip(samples) {
         let outcome = match step {
-            "create" => runtime.time(&[
-                "create".as_ref(),
-                "--bundle".as_ref(),
-                bundle.as_os_str(),
-                "--pid-file".as_ref(),
-                pid_file.as_os_str(),
-                id.as_ref(),
-            ]),
+            "create" => runtime.create(&course.scratch.bundle("pause"), &pid_file, id),
             "kill" => runtime.time(&["kill", id, "KILL"]),
             step => runtime.time(&[step, id]),
         };
@@ -157,12 +68,109 @@ fn live(runtime: &Runtime, scratch: &Scratch, id: &str, samples: &mut [Samples])
     }
 }
 
-/// Waits for the container's process: its parent has gone, so it is the subreaper's, which the benchmark is.
-fn reap(pid_file: &Path) -> Result<()> {
+/// `exec` of a program that only exits, in a container that runs.
+fn exec(course: &Course<'_>) -> Vec<Line> {
+    let (bundle, pid_file) = (course.scratch.bundle("pause"), course.scratch.file("pid"));
+    let start = |runtime: &Runtime| {
+        let id = course.id();
+        let made = runtime.create(&bundle, &pid_file, &id).and_then(|_| runtime.time(&["start", &id]));
+        (id, made.map_err(|error| error.to_string()))
+    };
+    let containers: Vec<_> = course.runtimes.iter().map(start).collect();
+    let lines = course.interleave(&["exec"], None, &course.runtimes(), |subject, samples| {
+        let found =
+            course.runtimes.iter().zip(&containers).find(|(runtime, _)| runtime.name == subject.name());
+        if let Some((runtime, (id, made))) = found {
+            samples[0].add(match made {
+                Ok(_) => runtime.time(&["exec", id, "/bin/true"]),
+                Err(said) => Err(error(said.clone())),
+            });
+        }
+    });
+    course.runtimes.iter().zip(&containers).for_each(|(runtime, (id, _))| runtime.discard(id));
+    lines
+}
+
+/// The most that a command held.
+pub const PEAK_MEMORY: [&str; 3] = ["peak memory of create", "peak memory of run", "peak memory of exec"];
+
+/// The most that each runtime's commands hold, and [`FLOOR`]: what a program that holds next to nothing seems to hold;
+/// nothing below it can be seen.
+fn weigh_commands(course: &Course<'_>) -> Result<Vec<Figure>> {
+    let scratch = course.scratch;
+    let (pause, short) = (scratch.bundle("pause"), scratch.bundle("true"));
+    let least = peak(&mut Command::new(short.join("rootfs/bin/true")), &scratch.file("stderr"))?;
+    let mut figures = Vec::new();
+    for what in PEAK_MEMORY {
+        figures.push(Figure { what, subject: FLOOR.to_string(), kib: least as f64 });
+    }
+    for runtime in course.runtimes {
+        let (first, second) = (course.id(), course.id());
+        let create = ["create".as_ref(), "--bundle".as_ref(), pause.as_os_str(), first.as_ref()];
+        let run = ["run".as_ref(), "--bundle".as_ref(), short.as_os_str(), second.as_ref()];
+        let exec = ["exec".as_ref(), first.as_ref(), "/bin/true".as_ref()];
+        let peaks = runtime.peak(&create).and_then(|create| {
+            runtime.time(&["start", &first])?;
+            Ok([create, runtime.peak(&run)?, runtime.peak(&exec)?])
+        });
+        [first, second].iter().for_each(|id| runtime.discard(id));
+        match peaks {
+            Ok(peaks) => figures.extend(PEAK_MEMORY.iter().zip(peaks).map(|(what, peak)| Figure {
+                what,
+                subject: runtime.name.clone(),
+                kib: peak as f64,
+            })),
+            Err(error) => eprintln!("bench: {}: {error}", runtime.name),
+        }
+    }
+    Ok(figures)
+}
+
+/// What commands hold, and what the process of a container that waits for `start` holds and executes.
+pub fn weigh(course: &Course<'_>) -> Result<Vec<Figure>> {
+    let pid_file = course.scratch.file("pid");
+    let mut figures = weigh_commands(course)?;
+    for runtime in course.runtimes {
+        let id = course.id();
+        let weighed = runtime
+            .create(&course.scratch.bundle("pause"), &pid_file, &id)
+            .and_then(|_| read_pid(&pid_file))
+            .and_then(|pid| Ok((resident_kib(pid)?, executable_kib(pid)?)));
+        runtime.discard(&id);
+        match weighed {
+            Ok((memory, size)) => {
+                let figure = |what, kib| Figure { what, subject: runtime.name.clone(), kib };
+                figures.extend([figure(INIT_MEMORY, memory), figure(INIT_SIZE, size)]);
+            }
+            Err(error) => eprintln!("bench: {}: {error}", runtime.name),
+        }
+    }
+    Ok(figures)
+}
+
+/// VmRSS of /proc/PID/status (proc_pid_status(5)): all that it has touched, shared or not.
+fn resident_kib(pid: Pid) -> Result<f64> {
+    let path = format!("/proc/{}/status", pid.as_raw_nonzero());
+    let status = fs::read_to_string(&path).context(|| format!("read {path}"))?;
+    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
+    let kib = line.and_then(|line| line.split_whitespace().next()?.parse().ok());
+    kib.ok_or_else(|| error(format!("{path}: no VmRSS")))
+}
+
+fn executable_kib(pid: Pid) -> Result<f64> {
+    let path = format!("/proc/{}/exe", pid.as_raw_nonzero());
+    Ok(fs::metadata(&path).context(|| format!("stat {path}"))?.len() as f64 / 1024.0)
+}
+
+pub fn read_pid(pid_file: &Path) -> Result<Pid> {
     let text = fs::read_to_string(pid_file).context(|| "read the pid file")?;
     let pid = text.trim().parse().ok().and_then(Pid::from_raw);
-    let pid = pid.ok_or_else(|| error(format!("pid file: {text:?} is no pid")))?;
-    match waitpid(Some(pid), WaitOptions::empty()) {
+    pid.ok_or_else(|| error(format!("pid file: {text:?} is no pid")))
+}
+
+/// Waits for the container's process: its parent has gone, so it is the subreaper's, which the benchmark is.
+fn reap(pid_file: &Path) -> Result<()> {
+    match waitpid(Some(read_pid(pid_file)?), WaitOptions::empty()) {
         // ECHILD: it was reaped by somebody else already.
         Ok(_) | Err(rustix::io::Errno::CHILD) => Ok(()),
         Err(errno) => Err(errno).context(|| "waitpid"),

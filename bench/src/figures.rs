@@ -9,8 +9,6 @@ use crate::runtime::Cost;
 #[derive(Debug, Default)]
 pub struct Samples {
     times: Vec<Duration>,
-    /// The highest peak memory seen, in KiB.
-    pub peak_kib: u64,
     /// How many runs failed.
     pub failures: usize,
     /// What the first failure said.
@@ -21,10 +19,7 @@ impl Samples {
     /// Takes one run in.
     pub fn add(&mut self, outcome: Result<Cost>) {
         match outcome {
-            Ok(Cost { time, peak_kib }) => {
-                self.times.push(time);
-                self.peak_kib = self.peak_kib.max(peak_kib);
-            }
+            Ok(Cost { time }) => self.times.push(time),
             Err(error) => {
                 self.failures += 1;
                 self.first_failure.get_or_insert(error.to_string());
@@ -61,14 +56,14 @@ mod tests {
         let mut samples = Samples::default();
         assert_eq!(samples.median(), None);
         for ms in (1..=20).rev() {
-            samples.add(Ok(Cost { time: Duration::from_millis(ms), peak_kib: ms }));
+            samples.add(Ok(Cost { time: Duration::from_millis(ms) }));
         }
         samples.add(Err(error("no")));
         assert_eq!(
             [0, 50, 95, 100].map(|percent| samples.percentile(percent)),
             [1.0, 10.0, 19.0, 20.0].map(Some)
         );
-        assert_eq!((samples.runs(), samples.failures, samples.peak_kib), (20, 1, 20));
+        assert_eq!((samples.runs(), samples.failures), (20, 1));
         assert_eq!(samples.first_failure.as_deref(), Some("no"));
     }
 }

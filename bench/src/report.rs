@@ -1,15 +1,21 @@
-//! The result in three forms: a table for the terminal, JSON, and a page of Markdown.
+//! The result in three forms: a table for the terminal, JSON, and a page of Markdown with plots.
 
 use std::fmt::Write;
+use std::path::Path;
 
 use serde_json::{Value, json};
 
-use crate::cases::{FLOOR, Line};
+use crate::cases::RUN;
+use crate::course::{FLOOR, Figure, Line, Scale};
+use crate::error::{Context, Result};
 use crate::host::Machine;
+use crate::plot::{self, Curve};
 use crate::runtime::Runtime;
+use crate::scale::{RUN_BY_CONTAINERS, RUN_BY_MOUNTS};
+use crate::target::{Target, targets};
 
 /// The runtime that the others are compared with.
-const REFERENCE: &str = "crun";
+pub const REFERENCE: &str = "crun";
 
 /// All that was measured, and on what.
 pub struct Report<'a> {
@@ -17,72 +23,77 @@ pub struct Report<'a> {
     pub machine: Machine,
     /// The runtimes.
     pub runtimes: &'a [Runtime],
-    /// The figures.
+    /// Runtimes that were looked for in vain.
+    pub absent: Vec<String>,
+    /// The times.
     pub lines: &'a [Line],
-    /// Peak memory in KiB that a program which holds next to nothing seems to have: nothing below it can be seen.
-    pub memory_floor_kib: u64,
+    /// Other figures.
+    pub figures: &'a [Figure],
+    /// How many containers lived beside.
+    pub live: usize,
+    /// Bytes of pillbox without its optional parts.
+    pub reduced_size: Option<u64>,
 }
 
-const HEAD: [&str; 9] =
-    ["case", "runtime", "median ms", "p95 ms", "min ms", "× crun", "× floor", "peak KiB", "failed"];
+const HEAD: [&str; 8] = ["case", "runtime", "median ms", "p95 ms", "min ms", "× crun", "× floor", "failed"];
 
 impl Report<'_> {
-    fn median(&self, case: &str, subject: &str) -> Option<f64> {
-        let line = self.lines.iter().find(|line| line.case == case && line.subject == subject)?;
-        line.samples.median()
+    /// The median in ms of a case, if it was measured.
+    pub fn median(&self, case: &str, scale: Option<Scale>, subject: &str) -> Option<f64> {
+        self.line(case, scale, subject)?.samples.median()
+    }
+
+    /// A figure that is no time.
+    pub fn figure(&self, what: &str, subject: &str) -> Option<f64> {
+        let figure = self.figures.iter().find(|figure| figure.what == what && figure.subject == subject)?;
+        Some(figure.kib)
+    }
+
+    fn line(&self, case: &str, scale: Option<Scale>, subject: &str) -> Option<&Line> {
+        self.lines.iter().find(|line| line.case == case && line.scale == scale && line.subject == subject)
     }
 
     /// The case's median in units of crun's in the same case, and of the floor's `run`.
     fn ratios(&self, line: &Line) -> [Option<f64>; 2] {
         let ratio = |reference: Option<f64>| Some(line.samples.median()? / reference?);
-        [ratio(self.median(line.case, REFERENCE)), ratio(self.median("run", FLOOR))]
+        [ratio(self.median(&line.case, line.scale, REFERENCE)), ratio(self.median(RUN, None, FLOOR))]
     }
 
-    fn rows(&self) -> Vec<[String; 9]> {
-        let figure = |value: Option<f64>| value.map_or("–".to_string(), |value| format!("{value:.2}"));
+    fn rows(&self) -> Vec<[String; 8]> {
         let row = |line: &Line| {
             let [to_crun, to_floor] = self.ratios(line);
             let samples = &line.samples;
-            let peak = match samples.peak_kib {
-                0 => "–".to_string(),
-                peak if peak <= self.memory_floor_kib => format!("≤ {peak}"),
-                peak => peak.to_string(),
-            };
             [
-                line.case.to_string(),
+                case(line),
                 line.subject.clone(),
-                figure(samples.median()),
-                figure(samples.percentile(95)),
-                figure(samples.percentile(0)),
-                figure(to_crun),
-                figure(to_floor),
-                peak,
+                number(samples.median()),
+                number(samples.percentile(95)),
+                number(samples.percentile(0)),
+                number(to_crun),
+                number(to_floor),
                 format!("{}/{}", samples.failures, samples.runs() + samples.failures),
             ]
         };
         self.lines.iter().map(row).collect()
     }
 
-    /// A table in columns.
+    fn target_rows(&self) -> Vec<[String; 4]> {
+        let row = |target: &Target| {
+            let verdict = target.reached().map_or("not measured", |yes| if yes { "yes" } else { "NO" });
+            [target.what.clone(), target.bound_text(), number(target.measured), verdict.to_string()]
+        };
+        targets(self).iter().map(row).collect()
+    }
+
+    /// The tables in columns.
     pub fn table(&self) -> String {
-        let rows: Vec<[String; 9]> = std::iter::once(HEAD.map(str::to_string)).chain(self.rows()).collect();
-        let mut widths = [0; 9];
-        for row in &rows {
-            for (width, cell) in widths.iter_mut().zip(row) {
-                *width = cell.chars().count().max(*width);
-            }
+        let mut text = columns(&HEAD.map(str::to_string), &self.rows(), 2);
+        text.push('\n');
+        for Figure { what, subject, kib } in self.figures {
+            let _ = writeln!(text, "{what}: {subject} {kib:.0} KiB");
         }
-        let mut text = String::new();
-        for row in &rows {
-            for (column, (cell, width)) in row.iter().zip(widths).enumerate() {
-                let gap = " ".repeat(width - cell.chars().count());
-                // Words to the left, figures to the right.
-                let _ =
-                    if column < 2 { write!(text, "{cell}{gap}  ") } else { write!(text, "{gap}{cell}  ") };
-            }
-            text.truncate(text.trim_end().len());
-            text.push('\n');
-        }
+        text.push('\n');
+        text.push_str(&columns(&TARGET_HEAD.map(str::to_string), &self.target_rows(), 1));
         for (subject, failure) in self.failures() {
             let _ = writeln!(text, "{subject}: {failure}");
         }
@@ -92,7 +103,7 @@ impl Report<'_> {
     fn failures(&self) -> impl Iterator<Item = (String, &str)> {
         self.lines.iter().filter_map(|line| {
             let failure = line.samples.first_failure.as_deref()?;
-            Some((format!("{} {}", line.subject, line.case), failure))
+            Some((format!("{} {}", line.subject, case(line)), failure))
         })
     }
 
@@ -105,47 +116,152 @@ impl Report<'_> {
         };
         let line = |line: &Line| {
             let ([to_crun, to_floor], samples) = (self.ratios(line), &line.samples);
+            let (mounts, containers) = match line.scale {
+                Some(Scale::Mounts(count)) => (Some(count), None),
+                Some(Scale::Containers(count)) => (None, Some(count)),
+                None => (None, None),
+            };
             json!({
-                "case": line.case, "runtime": line.subject, "runs": samples.runs(), "failures": samples.failures,
-                "firstFailure": samples.first_failure, "median": samples.median(), "p95": samples.percentile(95),
-                "min": samples.percentile(0), "toCrun": to_crun, "toFloor": to_floor, "peakKiB": samples.peak_kib,
+                "case": line.case, "mounts": mounts, "containers": containers, "runtime": line.subject,
+                "runs": samples.runs(), "failures": samples.failures, "firstFailure": samples.first_failure,
+                "median": samples.median(), "p95": samples.percentile(95), "min": samples.percentile(0),
+                "toCrun": to_crun, "toFloor": to_floor,
+            })
+        };
+        let figure =
+            |figure: &Figure| json!({ "what": figure.what, "runtime": figure.subject, "KiB": figure.kib });
+        let target = |target: &Target| {
+            json!({
+                "what": target.what, "bound": target.bound_text(), "measured": target.measured,
+                "reached": target.reached(),
             })
         };
         json!({
             "machine": { "cpu": cpu, "cores": cores, "kernel": kernel, "mounts": mounts, "load": load },
-            "memoryFloorKiB": self.memory_floor_kib,
+            "bytesWithoutOptionalParts": self.reduced_size,
             "runtimes": self.runtimes.iter().map(runtime).collect::<Vec<_>>(),
+            "absent": self.absent,
             "lines": self.lines.iter().map(line).collect::<Vec<_>>(),
+            "figures": self.figures.iter().map(figure).collect::<Vec<_>>(),
+            "targets": targets(self).iter().map(target).collect::<Vec<_>>(),
         })
     }
 
-    /// The page that is kept in the project.
-    pub fn markdown(&self) -> String {
+    /// Writes the page that is kept in the project, and its plots beside it.
+    pub fn write_page(&self, file: &Path) -> Result<()> {
+        let mut plots = String::new();
+        let pictures = [
+            ("run-by-mounts.svg", RUN_BY_MOUNTS, "mounts on the host"),
+            ("run-by-containers.svg", RUN_BY_CONTAINERS, "containers that live beside"),
+        ];
+        for (name, case, axis) in pictures {
+            if let Some(svg) = plot::draw(&format!("run: median against {axis}"), axis, &self.curves(case)) {
+                let picture = file.with_file_name(name);
+                std::fs::write(&picture, svg).context(|| format!("write {}", picture.display()))?;
+                let _ = writeln!(plots, "![run against {axis}]({name})\n");
+            }
+        }
+        std::fs::write(file, self.markdown(&plots)).context(|| format!("write {}", file.display()))
+    }
+
+    fn curves(&self, case: &str) -> Vec<Curve> {
+        let mut curves: Vec<Curve> = Vec::new();
+        for line in self.lines.iter().filter(|line| line.case == case) {
+            let (Some(Scale::Mounts(count) | Scale::Containers(count)), Some(ms)) =
+                (line.scale, line.samples.median())
+            else {
+                continue;
+            };
+            let point = (count as f64, ms);
+            match curves.iter_mut().find(|curve| curve.name == line.subject) {
+                Some(curve) => curve.points.push(point),
+                None => curves.push(Curve { name: line.subject.clone(), points: vec![point] }),
+            }
+        }
+        curves
+    }
+
+    fn markdown(&self, plots: &str) -> String {
         let Machine { cpu, cores, kernel, mounts, load } = &self.machine;
-        let mut text =
-            String::from("# Measured side by side\n\nWritten by `bench --markdown`; see its `--help`.\n\n");
+        let mut text = String::from("# Measured side by side\n\nWritten by `make bench`.\n\n");
         let _ =
             writeln!(text, "{cpu}, {cores} cores; Linux {kernel}; {mounts} mounts; load before: {load}.\n");
         let _ = writeln!(text, "| runtime | version | program, KiB |\n|---|---|---|");
         for Runtime { name, version, size, .. } in self.runtimes {
             let _ = writeln!(text, "| {name} | {version} | {} |", size.div_ceil(1024));
         }
-        let _ = writeln!(text, "\n| {} |\n|---|---|{}", HEAD.join(" | "), "---:|".repeat(7));
+        if !self.absent.is_empty() {
+            let _ = writeln!(text, "\nNot installed: {}.", self.absent.join(", "));
+        }
+        let _ = writeln!(
+            text,
+            "\n## What is to be reached\n\n| {} |\n|---|---|---:|---|",
+            TARGET_HEAD.join(" | ")
+        );
+        for row in self.target_rows() {
+            let _ = writeln!(text, "| {} |", row.join(" | "));
+        }
+        let _ = writeln!(text, "\n## Times\n\n| {} |\n|---|---|{}", HEAD.join(" | "), "---:|".repeat(6));
         for row in self.rows() {
             let _ = writeln!(text, "| {} |", row.join(" | "));
         }
         for (subject, failure) in self.failures() {
             let _ = writeln!(text, "\n{subject} failed: {failure}");
         }
-        text.push_str(EXPLANATION);
+        let _ = writeln!(text, "\n## Memory and sizes\n\n| what | runtime | KiB |\n|---|---|---:|");
+        for Figure { what, subject, kib } in self.figures {
+            let _ = writeln!(text, "| {what} | {subject} | {kib:.0} |");
+        }
+        let _ = writeln!(text, "\n{plots}{EXPLANATION}");
         text
     }
 }
 
-const EXPLANATION: &str = "
+const TARGET_HEAD: [&str; 4] = ["what", "must be", "is", "reached"];
+
+fn case(line: &Line) -> String {
+    match line.scale {
+        None => line.case.clone(),
+        Some(Scale::Mounts(count) | Scale::Containers(count)) => format!("{}: {count}", line.case),
+    }
+}
+
+/// Two digits behind the point, or as many as show anything.
+fn number(value: Option<f64>) -> String {
+    match value {
+        None => "–".to_string(),
+        Some(value) if value < 0.1 => format!("{value:.4}"),
+        Some(value) => format!("{value:.2}"),
+    }
+}
+
+/// The first `words` columns to the left, figures to the right.
+fn columns<const N: usize>(head: &[String; N], rows: &[[String; N]], words: usize) -> String {
+    let rows = || std::iter::once(head).chain(rows);
+    let mut widths = [0; N];
+    for row in rows() {
+        for (width, cell) in widths.iter_mut().zip(row) {
+            *width = cell.chars().count().max(*width);
+        }
+    }
+    let mut text = String::new();
+    for row in rows() {
+        for (column, (cell, width)) in row.iter().zip(widths).enumerate() {
+            let gap = " ".repeat(width - cell.chars().count());
+            let _ =
+                if column < words { write!(text, "{cell}{gap}  ") } else { write!(text, "{gap}{cell}  ") };
+        }
+        text.truncate(text.trim_end().len());
+        text.push('\n');
+    }
+    text
+}
+
+const EXPLANATION: &str = "\
 `run` is the container of the default config with a program that only exits. `floor` is a program that makes only the
 system calls which this container needs (a cgroup, six namespaces, mounts, devices, pivot_root, execve, reaping), as a
-process of its own for each container; `floor, in one process` is the kernel's work alone. It reads no config and attaches
-no device filter. Rounds are interleaved (ABBA). Peak memory is wait4's: the runtime or a child that it waited for,
-whichever is more.
+process of its own for each container; `floor, in one process` is the kernel's work alone. It reads no config, attaches
+no device filter, and leaves the loopback down. Rounds are interleaved (ABBA), except where the machine is filled with
+containers: runtimes follow each other there. Peak memory is wait4's: the runtime or a child that it waited for,
+whichever is more; nothing below the floor's can be seen. Docker's config is the one that dockerd wrote for `docker run`, without limits.
 ";

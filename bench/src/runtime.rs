@@ -4,7 +4,7 @@ use std::ffi::OsStr;
 use std::fs::{self, File};
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use crate::bundle::Scratch;
@@ -30,8 +30,6 @@ pub struct Runtime {
 pub struct Cost {
     /// From before the spawn until it was reaped.
     pub time: Duration,
-    /// Peak memory in KiB, see [`sys::Ended::peak_kib`].
-    pub peak_kib: u64,
 }
 
 impl Runtime {
@@ -59,6 +57,46 @@ impl Runtime {
         time(&mut command, &self.errors)
     }
 
+    /// The peak memory in KiB of one command.
+    pub fn peak(&self, arguments: &[&OsStr]) -> Result<u64> {
+        let mut command = Command::new(&self.program);
+        command.arg("--root").arg(&self.state).args(arguments);
+        peak(&mut command, &self.errors)
+    }
+
+    /// Creates a container of a bundle.
+    pub fn create(&self, bundle: &Path, pid_file: &Path, id: &str) -> Result<Cost> {
+        self.time(&[
+            "create".as_ref(),
+            "--bundle".as_ref(),
+            bundle.as_os_str(),
+            "--pid-file".as_ref(),
+            pid_file.as_os_str(),
+            id.as_ref(),
+        ])
+    }
+
+    /// Starts `create` without waiting for it.
+    pub fn spawn_create(&self, bundle: &Path, id: &str) -> Result<Child> {
+        let mut command = Command::new(&self.program);
+        command.arg("--root").arg(&self.state).args(["create", "--bundle"]).arg(bundle).arg(id);
+        command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+        command.spawn().context(|| format!("spawn {command:?}"))
+    }
+
+    /// Runs a container of a bundle; the result is what its program wrote to stdout.
+    pub fn output_of(&self, bundle: &Path, id: &str) -> Result<String> {
+        let mut command = Command::new(&self.program);
+        command.arg("--root").arg(&self.state).args(["run", "--bundle"]).arg(bundle).arg(id);
+        let output = command.stdin(Stdio::null()).output().context(|| format!("spawn {command:?}"))?;
+        if !output.status.success() {
+            self.discard(id);
+            let said = String::from_utf8_lossy(&output.stderr);
+            return Err(error(format!("{command:?} failed: {}", said.trim())));
+        }
+        Ok(String::from_utf8_lossy(&output.stdout).into_owned())
+    }
+
     /// Deletes what is left of a container, if anything is.
     pub fn discard(&self, id: &str) {
         let _ = self.time(&["delete", "--force", id]);
@@ -74,15 +112,25 @@ impl Runtime {
 
 /// Times one command from spawn to reaped. Its stdout is dropped, its stderr goes to the file `errors`.
 pub fn time(command: &mut Command, errors: &Path) -> Result<Cost> {
+    let begin = Instant::now();
+    run(command, errors)?;
+    Ok(Cost { time: begin.elapsed() })
+}
+
+/// The peak memory of one command in KiB, see [`sys::Ended::peak_kib`].
+pub fn peak(command: &mut Command, errors: &Path) -> Result<u64> {
+    sys::fork_for(command);
+    Ok(run(command, errors)?.peak_kib)
+}
+
+fn run(command: &mut Command, errors: &Path) -> Result<sys::Ended> {
     let stderr = File::create(errors).context(|| format!("create {}", errors.display()))?;
     command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(stderr);
-    let begin = Instant::now();
     let child = command.spawn().context(|| format!("spawn {command:?}"))?;
     let pid = i32::try_from(child.id()).context(|| "pid")?;
     let ended = sys::wait(pid).context(|| "wait4")?;
-    let time = begin.elapsed();
     if ended.success {
-        return Ok(Cost { time, peak_kib: ended.peak_kib });
+        return Ok(ended);
     }
     let said = fs::read_to_string(errors).unwrap_or_default();
     Err(error(format!("{command:?} failed: {}", said.trim())))

@@ -2,6 +2,8 @@
 
 use std::io;
 use std::os::fd::{AsRawFd, BorrowedFd};
+use std::os::unix::process::CommandExt;
+use std::process::Command;
 
 use linux_raw_sys::general::{CLONE_INTO_CGROUP, clone_args};
 
@@ -40,6 +42,13 @@ pub fn clone_into(cgroup: BorrowedFd<'_>, namespaces: u32) -> io::Result<Side> {
         0 => Ok(Side::Child),
         pid => Ok(Side::Parent(i32::try_from(pid).map_err(io::Error::other)?)),
     }
+}
+
+/// Makes the command's process a copy of this one, as fork(2) does, where it would else borrow this one's memory, which
+/// would count as its own: see [`Ended::peak_kib`].
+pub fn fork_for(command: &mut Command) {
+    // SAFETY: nothing is done between fork and exec.
+    unsafe { command.pre_exec(|| Ok(())) };
 }
 
 /// How a child ended.

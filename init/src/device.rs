@@ -14,7 +14,11 @@ use rustix::pty::OpenptFlags;
 use crate::execute::{At, Failure, Init, c_str};
 use crate::{exec, mount, root};
 
-pub fn make_node(container: &OwnedFd, operation: Operation<'_>) -> Result<(), Failure> {
+pub fn make_node<'p>(
+    container: &OwnedFd,
+    folder: &mut root::Folder<'p>,
+    operation: Operation<'p>,
+) -> Result<(), Failure> {
     let Operation::MakeNode { path, kind, major, minor, mode, uid, gid } = operation else {
         return Err(Errno::INVAL.into());
     };
@@ -23,16 +27,13 @@ pub fn make_node(container: &OwnedFd, operation: Operation<'_>) -> Result<(), Fa
         NodeKind::Block => FileType::BlockDevice,
         NodeKind::Fifo => FileType::Fifo,
     };
-    // An image's link in the place of /dev means some other folder's files.
-    let in_dev = path.to_bytes().strip_prefix(b"/dev/").is_some_and(|name| !name.contains(&b'/'));
-    let resolve = if in_dev { ResolveFlags::NO_SYMLINKS } else { ResolveFlags::empty() };
-    let (folder, name) = root::open_parent_with(container, path, resolve).at(Stage::Target)?;
+    let (folder, name) = folder.of(container, path).at(Stage::Target)?;
     let name = c_str(&name)?;
     let device = rustix::fs::makedev(major, minor);
-    match rustix::fs::mknodat(&folder, name, kind, mode, device) {
+    match rustix::fs::mknodat(folder, name, kind, mode, device) {
         Ok(()) => {}
         Err(Errno::EXIST) => {
-            let status = rustix::fs::statat(&folder, name, AtFlags::SYMLINK_NOFOLLOW)?;
+            let status = rustix::fs::statat(folder, name, AtFlags::SYMLINK_NOFOLLOW)?;
             let same_kind = FileType::from_raw_mode(status.st_mode) == kind;
             let same = same_kind && (kind == FileType::Fifo || status.st_rdev as u64 == device as u64);
             return if same { Ok(()) } else { Err(Errno::EXIST).at(Stage::Verify) };
@@ -41,18 +42,24 @@ pub fn make_node(container: &OwnedFd, operation: Operation<'_>) -> Result<(), Fa
     }
     if (uid, gid) != (0, 0) {
         let (uid, gid) = (Some(Uid::from_raw(uid)), Some(Gid::from_raw(gid)));
-        rustix::fs::chownat(&folder, name, uid, gid, AtFlags::SYMLINK_NOFOLLOW)?;
+        rustix::fs::chownat(folder, name, uid, gid, AtFlags::SYMLINK_NOFOLLOW)?;
     }
     Ok(())
 }
 
-pub fn make_symlink(container: &OwnedFd, path: &CStr, target: &CStr, replace: bool) -> Result<(), Failure> {
-    let (folder, name) = root::open_parent(container, path).at(Stage::Target)?;
+pub fn make_symlink<'p>(
+    container: &OwnedFd,
+    folder: &mut root::Folder<'p>,
+    path: &'p CStr,
+    target: &CStr,
+    replace: bool,
+) -> Result<(), Failure> {
+    let (folder, name) = folder.of(container, path).at(Stage::Target)?;
     let name = c_str(&name)?;
-    match rustix::fs::symlinkat(target, &folder, name) {
+    match rustix::fs::symlinkat(target, folder, name) {
         Err(Errno::EXIST) if replace => {
-            rustix::fs::unlinkat(&folder, name, AtFlags::empty())?;
-            Ok(rustix::fs::symlinkat(target, &folder, name)?)
+            rustix::fs::unlinkat(folder, name, AtFlags::empty())?;
+            Ok(rustix::fs::symlinkat(target, folder, name)?)
         }
         Err(Errno::EXIST) => Ok(()),
         result => Ok(result?),

@@ -1,6 +1,7 @@
 //! What a container is: a plan's operations, one after the other.
 
 use core::ffi::CStr;
+use core::mem::MaybeUninit;
 
 use heapless::Vec;
 use pillbox_init::plan::{Header, NEVER_OPEN, Operation, Operations, Tree, Turn};
@@ -10,7 +11,9 @@ use pillbox_init::wire::Reader;
 use rustix::fd::{BorrowedFd, OwnedFd};
 use rustix::fs::CWD;
 use rustix::io::Errno;
-use rustix::net::{AddressFamily, RecvFlags, SendFlags, SocketFlags, SocketType};
+use rustix::net::{
+    AddressFamily, RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, SendFlags, SocketFlags, SocketType,
+};
 
 use crate::{attribute, device, exec, identity, mount, root};
 
@@ -48,6 +51,7 @@ pub struct Init<'p> {
     channel: Channel<'p>,
     /// The container's root, in which every target is resolved.
     pub root: Option<OwnedFd>,
+    folder: root::Folder<'p>,
     pub mount: mount::State,
     pub cwd_refused: bool,
     pub home: Vec<u8, 512>,
@@ -68,6 +72,7 @@ pub fn run(plan: &'static [u8]) -> ! {
         channel: Channel::Creator(descriptor_number(header.channel)),
         header,
         root: None,
+        folder: root::Folder::default(),
         mount: mount::State::default(),
         cwd_refused: false,
         home: Vec::new(),
@@ -120,6 +125,9 @@ impl<'p> Init<'p> {
     }
 
     fn execute(&mut self, operation: Operation<'p>) -> Result<(), Failure> {
+        if !matches!(operation, Operation::MakeNode { .. } | Operation::MakeSymlink { .. }) {
+            self.folder = root::Folder::default();
+        }
         match operation {
             Operation::DieWithRuntime { enabled } => identity::die_with_parent(enabled)?,
             Operation::Await { turn } => self.await_runtime(turn)?,
@@ -148,14 +156,20 @@ impl<'p> Init<'p> {
                 self.root = Some(cover);
             }
             Operation::CopySymlink { path, target } => device::copy_symlink(self.root()?, path, target)?,
-            Operation::MakeNode { .. } => device::make_node(self.root()?, operation)?,
+            Operation::MakeNode { .. } => {
+                let root = self.root.as_ref().ok_or(Errno::BADF)?;
+                device::make_node(root, &mut self.folder, operation)?;
+            }
             Operation::MakeSymlink { path, target, replace } => {
-                device::make_symlink(self.root()?, path, target, replace)?;
+                let root = self.root.as_ref().ok_or(Errno::BADF)?;
+                device::make_symlink(root, &mut self.folder, path, target, replace)?;
             }
             Operation::MakeDirectory { path, mode } => {
                 root::make_directory(self.root()?, path, mode).at(Stage::Target)?;
             }
             Operation::SendNetlinkSocket {} => self.send_netlink_socket()?,
+            Operation::JoinNetwork {} => self.join_network()?,
+            Operation::SetLoopbackUp {} => sys::set_loopback_up()?,
             Operation::PivotRoot {} => mount::pivot_root(self)?,
             Operation::Chroot { cover } => mount::chroot(self, cover)?,
             Operation::OpenConsole { rows, columns, uid, mount } => {
@@ -310,6 +324,26 @@ impl<'p> Init<'p> {
         self.report(Report::NetlinkSocket, Some(&socket))
     }
 
+    fn join_network(&self) -> Result<(), Errno> {
+        const NEWNET: u32 = 0x4000_0000;
+        let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
+        let mut control = RecvAncillaryBuffer::new(&mut space);
+        let mut word = [0u8; 1];
+        let mut parts = [rustix::io::IoSliceMut::new(&mut word)];
+        let received =
+            rustix::net::recvmsg(self.channel(), &mut parts, &mut control, RecvFlags::CMSG_CLOEXEC)?;
+        let namespace = match control.drain().next() {
+            Some(RecvAncillaryMessage::ScmRights(mut descriptors)) => descriptors.next(),
+            _ => None,
+        };
+        match namespace {
+            Some(namespace) if received.bytes == 1 && word[0] == Turn::Network as u8 => {
+                sys::setns(namespace, NEWNET)
+            }
+            _ => sys::exit(NOT_STARTED),
+        }
+    }
+
     fn replace_stdio(&self, descriptors: [u32; 3]) -> Result<(), Errno> {
         for (number, descriptor) in (0..).zip(descriptors) {
             sys::dup_onto(self.descriptor(descriptor)?, number)?;
@@ -320,6 +354,8 @@ impl<'p> Init<'p> {
     /// Whoever connects without sending the start byte only looked whether somebody listens.
     fn await_start(&mut self, listener: u32) -> Result<(), Errno> {
         let listener = self.descriptor(listener)?;
+        // It may wait for long.
+        sys::release_stack();
         loop {
             let connection = match rustix::net::accept_with(listener, SocketFlags::CLOEXEC) {
                 Err(Errno::INTR | Errno::CONNABORTED) => continue,
@@ -354,7 +390,6 @@ fn descriptor_number<'p>(number: u32) -> BorrowedFd<'p> {
 }
 
 fn send_descriptor(channel: BorrowedFd<'_>, message: &[u8], descriptor: &OwnedFd) -> Result<(), Errno> {
-    use core::mem::MaybeUninit;
     use rustix::net::{SendAncillaryBuffer, SendAncillaryMessage};
     let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
     let mut control = SendAncillaryBuffer::new(&mut space);

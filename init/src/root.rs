@@ -3,7 +3,7 @@
 use core::ffi::CStr;
 
 use heapless::Vec;
-use rustix::fd::{AsFd, OwnedFd};
+use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
 use rustix::fs::{FileType, Mode, OFlags, ResolveFlags};
 use rustix::io::Errno;
 
@@ -51,7 +51,13 @@ pub fn open_or_make(
     if file {
         make_file(&root, path)?;
     } else {
-        make_directory(&root, path, Mode::from_raw_mode(0o755))?;
+        let (parent, name) = open_parent(&root, path)?;
+        let mode = Mode::from_raw_mode(0o755);
+        match rustix::fs::mkdirat(&parent, c_str(&name)?, mode) {
+            // A symlink to nothing is there, or somebody else made it meanwhile.
+            Err(Errno::EXIST) => make_directory(&root, path, mode)?,
+            result => result?,
+        }
     }
     open_with(&root, path, OFlags::PATH, resolve)
 }
@@ -79,33 +85,52 @@ fn make_file(root: impl AsFd, path: &CStr) -> Result<(), Errno> {
 
 /// The folder that `path` lies in, made if it is missing, and the last component with its NUL.
 pub fn open_parent(root: impl AsFd, path: &CStr) -> Result<(OwnedFd, Vec<u8, PATH_MAX>), Errno> {
-    open_parent_with(root, path, ResolveFlags::empty())
+    let (parent, name) = split(path)?;
+    Ok((open_folder(root, parent, ResolveFlags::empty())?, terminated(name)?))
 }
 
-/// The same, with further rules for the way to the folder.
-pub fn open_parent_with(
-    root: impl AsFd,
-    path: &CStr,
-    resolve: ResolveFlags,
-) -> Result<(OwnedFd, Vec<u8, PATH_MAX>), Errno> {
+/// What stands before the last component of `path`, and that component.
+fn split(path: &CStr) -> Result<(&[u8], &[u8]), Errno> {
     let path = path.to_bytes();
     let end = path.iter().rposition(|&byte| byte != b'/').ok_or(Errno::INVAL)? + 1;
     let start = path[..end].iter().rposition(|&byte| byte == b'/').map_or(0, |slash| slash + 1);
     let name = &path[start..end];
-    if name == b"." || name == b".." {
-        return Err(Errno::INVAL);
-    }
-    let parent = terminated(&path[..start])?;
+    if name == b"." || name == b".." { Err(Errno::INVAL) } else { Ok((&path[..start], name)) }
+}
+
+fn open_folder(root: impl AsFd, parent: &[u8], resolve: ResolveFlags) -> Result<OwnedFd, Errno> {
+    let parent = terminated(parent)?;
     let parent = c_str(&parent)?;
     let parent = if parent.is_empty() { c"/" } else { parent };
-    let folder = match open_with(&root, parent, OFlags::PATH | OFlags::DIRECTORY, resolve) {
+    match open_with(&root, parent, OFlags::PATH | OFlags::DIRECTORY, resolve) {
         Err(Errno::NOENT) => {
             make_directory(&root, parent, Mode::from_raw_mode(0o755))?;
-            open_with(&root, parent, OFlags::PATH | OFlags::DIRECTORY, resolve)?
+            open_with(&root, parent, OFlags::PATH | OFlags::DIRECTORY, resolve)
         }
-        result => result?,
-    };
-    Ok((folder, terminated(name)?))
+        result => result,
+    }
+}
+
+/// The folder of the last node: there are a dozen one after the other in /dev.
+#[derive(Default)]
+pub struct Folder<'p>(Option<(&'p [u8], OwnedFd)>);
+
+impl<'p> Folder<'p> {
+    /// As [`open_parent`]; but an image's link in the place of /dev, which means some other folder's files, is refused.
+    pub fn of(
+        &mut self,
+        root: impl AsFd,
+        path: &'p CStr,
+    ) -> Result<(BorrowedFd<'_>, Vec<u8, PATH_MAX>), Errno> {
+        let (parent, name) = split(path)?;
+        if self.0.as_ref().is_none_or(|(known, _)| *known != parent) {
+            let in_dev = parent == b"/dev/";
+            let resolve = if in_dev { ResolveFlags::NO_SYMLINKS } else { ResolveFlags::empty() };
+            self.0 = Some((parent, open_folder(root, parent, resolve)?));
+        }
+        let (_, folder) = self.0.as_ref().ok_or(Errno::BADF)?;
+        Ok((folder.as_fd(), terminated(name)?))
+    }
 }
 
 /// mkdir(2) of `path` and of what is missing above it. A symlink to nothing is followed, inside the root.

@@ -248,6 +248,44 @@ pub fn setns(fd: impl AsFd, flag: u32) -> Result<(), Errno> {
     Ok(())
 }
 
+/// Sets the loopback interface of the caller's network namespace up: netdevice(7).
+pub fn set_loopback_up() -> Result<(), Errno> {
+    const IFF_UP: u16 = 1;
+    /// `struct ifreq`.
+    #[repr(C)]
+    struct Request {
+        name: [u8; 16],
+        flags: u16,
+        rest: [u8; 22],
+    }
+    use rustix::net::{AddressFamily, SocketFlags, SocketType};
+    let mut name = [0; 16];
+    name[..2].copy_from_slice(b"lo");
+    let request = Request { name, flags: IFF_UP, rest: [0; 22] };
+    let socket =
+        rustix::net::socket_with(AddressFamily::UNIX, SocketType::DGRAM, SocketFlags::CLOEXEC, None)?;
+    let address = (&raw const request) as usize;
+    // SAFETY: `request` is an ifreq, which lives through the call; the kernel reads name and flags.
+    unsafe { syscall(raw::__NR_ioctl, [number(&socket), SIOCSIFFLAGS, address, 0, 0, 0])? };
+    Ok(())
+}
+
+/// linux/sockios.h
+const SIOCSIFFLAGS: usize = 0x8914;
+
+/// Gives the memory of the stack back that deeper calls have used: madvise(2), `MADV_DONTNEED`.
+pub fn release_stack() {
+    const PAGE: usize = 4096;
+    const USED: usize = 28 * PAGE;
+    const DONTNEED: usize = 4;
+    let here = 0u8;
+    // A page is left to the call below.
+    let end = ((&raw const here) as usize & !(PAGE - 1)) - PAGE;
+    // SAFETY: what lies below the frames of the running calls is dead, and the stack's own: nothing else is mapped into
+    // the room that it may grow into. That a part was never touched does not matter.
+    let _ = unsafe { syscall(raw::__NR_madvise, [end - USED, USED, DONTNEED, 0, 0, 0]) };
+}
+
 /// clone3(2) with a copy of everything, into new namespaces of these kinds (CLONE_NEW* bits); the child's parent is
 /// the caller's. `None` in the child, its number in the caller.
 pub fn fork(namespaces: u32) -> Result<Option<i32>, Errno> {

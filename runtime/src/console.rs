@@ -23,12 +23,21 @@ pub fn send_descriptor(path: &Path, descriptor: &OwnedFd, payload: &str) -> Resu
     let socket =
         rustix::net::socket_with(AddressFamily::UNIX, SocketType::STREAM, flags, None).context(step)?;
     rustix::net::connect(&socket, &SocketAddrUnix::new(path).context(step)?).context(step)?;
+    send_with_descriptor(&socket, payload.as_bytes(), descriptor).context(step)
+}
+
+/// One message on a connected socket, with a descriptor.
+pub fn send_with_descriptor(
+    socket: &OwnedFd,
+    payload: &[u8],
+    descriptor: &OwnedFd,
+) -> std::result::Result<(), Errno> {
     let mut space = [std::mem::MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
     let mut control = SendAncillaryBuffer::new(&mut space);
     let descriptors = [descriptor.as_fd()];
     control.push(SendAncillaryMessage::ScmRights(&descriptors));
-    let parts = [rustix::io::IoSlice::new(payload.as_bytes())];
-    rustix::net::sendmsg(&socket, &parts, &mut control, SendFlags::NOSIGNAL).map(drop).context(step)
+    let parts = [rustix::io::IoSlice::new(payload)];
+    rustix::net::sendmsg(socket, &parts, &mut control, SendFlags::NOSIGNAL).map(drop)
 }
 
 /// The user's terminal in raw mode, as it was again when dropped.

@@ -29,6 +29,7 @@ fn details(operation: &Operation<'_>, plan: &Plan) -> String {
             Turn::Record => "until the runtime has recorded the container",
             Turn::Listener => "until the runtime has taken the seccomp listener",
             Turn::Fork => "until the runtime knows the process that goes on",
+            Turn::Network => "until the runtime has made the network namespace",
         }
         .into(),
         Operation::NewKeyring { name } => text(name),
@@ -211,6 +212,8 @@ fn details(operation: &Operation<'_>, plan: &Plan) -> String {
         | Operation::EnterTimeNamespace {}
         | Operation::NewSession {}
         | Operation::SendNetlinkSocket {}
+        | Operation::JoinNetwork {}
+        | Operation::SetLoopbackUp {}
         | Operation::PivotRoot {}
         | Operation::SetNoNewPrivileges {}
         | Operation::ReportHooks {}

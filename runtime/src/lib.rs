@@ -34,6 +34,8 @@
 //! A container's first process is a child of the caller's: a caller that ignores `SIGCHLD` or waits for every child takes statuses
 //! away from [`Container::wait`]. Descriptors are close-on-exec, and only the container's three streams and
 //! [`CreateOptions::preserve_fds`] get into it; the caller's own 0, 1 and 2 have to be open. Root pins a mount namespace at `/run/pillbox/.seed` once.
+//! While root creates a container, the calling thread stands in the network namespace that it makes for it, and only there: sockets that
+//! other threads open meanwhile are where they were.
 //!
 //! # Errors
 //!
@@ -81,6 +83,7 @@ mod lsm;
 mod mount_note;
 #[doc(hidden)]
 pub mod net_device;
+mod network;
 mod notify;
 mod oom_score;
 mod order;
@@ -94,7 +97,8 @@ mod resctrl;
 mod rlimit;
 #[doc(hidden)]
 pub mod scratch;
-mod seccomp;
+#[doc(hidden)]
+pub mod seccomp;
 mod seccomp_agent;
 mod seed;
 pub mod signal;

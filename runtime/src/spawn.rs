@@ -7,7 +7,7 @@ use linux_raw_sys::general::{CLONE_NEWPID, CLONE_NEWUSER};
 use pillbox_init::plan::{NEVER_OPEN, Turn};
 use pillbox_init::report::{MESSAGE_MAX, Report};
 use pillbox_init::wire::Reader;
-use pillbox_netlink::{LOOPBACK_INDEX, Socket, link};
+use pillbox_netlink::Socket;
 use rustix::fs::{CWD, MemfdFlags, Mode, OFlags, SealFlags};
 use rustix::io::Errno;
 use rustix::mount::OpenTreeFlags;
@@ -22,7 +22,7 @@ use crate::seccomp_agent::{Agent, Handed};
 use crate::state::StateDirectory;
 use crate::sys::{self, Child, ChildStep};
 use crate::validate::NamespaceKind;
-use crate::{device_node, explain, idmap, net_device, notify, oom_score};
+use crate::{console, device_node, explain, idmap, net_device, network, notify, oom_score};
 
 /// Init's binary, built for this target.
 static INIT: &[u8] = include_bytes!(env!("PILLBOX_INIT"));
@@ -159,6 +159,8 @@ pub struct Init {
     pub notify: Option<notify::Proxy>,
     /// Whether it has cloned itself, and waits before all else to be brought up.
     pub forked: bool,
+    /// The network namespace that it waits for, unless it has it already.
+    network: Option<OwnedFd>,
 }
 
 /// Why there is no init.
@@ -224,15 +226,30 @@ pub fn spawn(
     let joins_user = entry.enter.iter().any(|[_, flags]| flags & CLONE_NEWUSER != 0);
     let inherited = plan.oom_score_adj.filter(|_| joins_user && !rustix::process::geteuid().is_root());
     let held = inherited.map(oom_score::Held::at).transpose()?;
-    let spawned = sys::spawn(&child, cgroup.map(Cgroup::fd))
+    let mut network = None;
+    let mut make_network = || network = Some(network::make());
+    let meanwhile: Option<&mut dyn FnMut()> =
+        if plan.namespaces.network_meanwhile { Some(&mut make_network) } else { None };
+    let spawned = sys::spawn(&child, cgroup.map(Cgroup::fd), meanwhile)
         .map_err(|(step, errno)| word_child_failure(step, errno, child.namespaces))?;
     drop(held);
     // Init's end must be init's alone: a message that never comes is then an end of file.
     drop(theirs);
     let (has_oom_score, pid, process) = (inherited.is_some(), spawned.pid, spawned.pidfd);
-    let mut init = Init { pid, process, channel, has_oom_score, console: None, notify: None, forked: false };
+    let (console, notify, forked) = (None, None, false);
+    let mut init = Init { pid, process, channel, has_oom_score, console, notify, forked, network: None };
     if entry.fork.is_some() {
         init.follow_fork(&entry)?;
+    }
+    let handed = network.transpose().and_then(|network| {
+        init.network = network;
+        // What has cloned itself waits for another word first.
+        if init.forked { Ok(()) } else { init.hand_over_network() }
+    });
+    if let Err(error) = handed {
+        // The first error is the one to report.
+        let _ = init.kill();
+        return Err(error.into());
     }
     Ok(init)
 }
@@ -278,13 +295,13 @@ fn word_child_failure(step: ChildStep, errno: Errno, namespaces: u32) -> SpawnEr
     let cause = describe_errno(errno);
     SpawnError::Other(Error::new(match step {
         ChildStep::Seed => return SpawnError::Seed,
-        ChildStep::None | ChildStep::Clone if errno == Errno::ACCESS => {
+        ChildStep::Clone if errno == Errno::ACCESS => {
             return SpawnError::Cgroup(Error::new(format!(
                 "clone into the container's cgroup: {cause}: no cgroup above both it and this process's own may be written \
                  to by this user: start it in `systemd-run --user --scope`, or below the same delegated cgroup"
             )));
         }
-        ChildStep::None | ChildStep::Clone => {
+        ChildStep::Clone => {
             let hint = match errno {
                 Errno::NOSPC => {
                     ": a limit below /proc/sys/user is reached (max_user_namespaces and its like)"
@@ -344,6 +361,16 @@ impl Init {
         Ok(())
     }
 
+    /// Hands init the network namespace that the plan leaves to the runtime to make.
+    fn hand_over_network(&mut self) -> Result<()> {
+        let Some(namespace) = self.network.take() else { return Ok(()) };
+        match console::send_with_descriptor(&self.channel, &[Turn::Network as u8], &namespace) {
+            // It has ended, and what it said before comes out in `bring_up`.
+            Err(Errno::PIPE) => Ok(()),
+            sent => sent.context(|| "hand init its network namespace"),
+        }
+    }
+
     /// The runtime's part of the set-up, then init's, until init says that it is ready.
     ///
     /// # Errors
@@ -351,6 +378,7 @@ impl Init {
     pub fn bring_up(&mut self, plan: &Plan, at_hooks: &mut dyn FnMut(&Init) -> Result<()>) -> Result<()> {
         if self.forked {
             self.answer(Turn::Fork)?;
+            self.hand_over_network()?;
         }
         if let Some(value) = plan.oom_score_adj.filter(|_| !self.has_oom_score) {
             oom_score::write(self.pid, value)?;
@@ -363,7 +391,7 @@ impl Init {
             match self.receive()? {
                 Message::Report(Report::Ready, ..) => return Ok(()),
                 Message::Report(Report::NetlinkSocket, Some(socket), _) => {
-                    set_network_up(socket, plan, self.pid)?
+                    move_devices(socket, plan, self.pid)?
                 }
                 Message::Report(Report::AtHooks, ..) => {
                     at_hooks(self)?;
@@ -543,17 +571,8 @@ pub fn word_late_report(arguments: &[String], report: Report) -> Error {
     }
 }
 
-/// A new network namespace gets its loopback; one that is joined has what it needs, but for the container's devices.
-fn set_network_up(socket: OwnedFd, plan: &Plan, pid: Pid) -> Result<()> {
-    let failed =
-        |error: pillbox_netlink::Error| Error::new(format!("set the loopback interface up: {error}"));
-    let mut socket = Socket::from_fd(socket).map_err(failed)?;
-    if plan.namespaces.makes(NamespaceKind::Network) {
-        socket.request(&[link::set_up(LOOPBACK_INDEX).map_err(failed)?]).map_err(failed)?;
-    }
-    if plan.net_devices.is_empty() {
-        Ok(())
-    } else {
-        net_device::move_into(&plan.net_devices, pid, &mut socket)
-    }
+fn move_devices(socket: OwnedFd, plan: &Plan, pid: Pid) -> Result<()> {
+    let mut socket =
+        Socket::from_fd(socket).map_err(|error| Error::new(format!("linux.netDevices: {error}")))?;
+    net_device::move_into(&plan.net_devices, pid, &mut socket)
 }

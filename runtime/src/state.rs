@@ -25,6 +25,9 @@ use crate::spec::json::{Map, Text, object};
 use crate::{device_node, mount_note, notify, order};
 
 const STATE: &str = "state.json";
+/// What stands in it before the configuration.
+const CONFIG: &[u8] = b",\"config\":{";
+/// It is written under this name.
 const NEW: &str = "state.json.new";
 const CGROUP: &str = "cgroup";
 /// Before the path of a cgroup that systemd makes.
@@ -416,23 +419,33 @@ impl StateDirectory {
         Ok(())
     }
 
-    /// Writes state.json with the container's configuration as the last member, in one step.
+    /// Writes what is to be state.json, with the container's configuration as the last member; [`Self::publish`] makes
+    /// it so.
     pub fn store(&self, record: &Record, config: &str) -> Result<()> {
         let record = json::to_string(record)?;
         let Some(record) = record.strip_suffix('}') else {
             return Err(Error::new("state.json: not an object"));
         };
-        self.replace_document(&format!("{record},\"config\":{}}}\n", config.trim()))
+        self.write_document(&format!("{record},\"config\":{}}}\n", config.trim()))
     }
 
     /// Writes the text of state.json, in one step: whoever reads sees the former text or this.
     pub fn replace_document(&self, document: &str) -> Result<()> {
+        self.write_document(document).and_then(|()| self.publish())
+    }
+
+    /// What was written is state.json from here on.
+    pub fn publish(&self) -> Result<()> {
+        rustix::fs::renameat(&self.directory, NEW, &self.directory, STATE)
+            .context(|| format!("write {}/{STATE}", self.path.display()))
+    }
+
+    fn write_document(&self, document: &str) -> Result<()> {
         let step = || format!("write {}/{STATE}", self.path.display());
         let flags = OFlags::CREATE | OFlags::WRONLY | OFlags::TRUNC | OFlags::CLOEXEC | OFlags::NOFOLLOW;
         let file =
             rustix::fs::openat(&self.directory, NEW, flags, Mode::from_raw_mode(0o600)).context(step)?;
-        write_all(&file, document.as_bytes()).context(step)?;
-        rustix::fs::renameat(&self.directory, NEW, &self.directory, STATE).context(step)
+        write_all(&file, document.as_bytes()).context(step)
     }
 
     /// The text of state.json.
@@ -465,7 +478,15 @@ impl StateDirectory {
     /// As for [`Self::read_document`]; it is not whole, or not this container's.
     pub fn load(&self) -> Result<Record> {
         let step = || format!("read {}/{STATE}", self.path.display());
-        let document = self.read_document()?;
+        let mut document = self.read_document()?;
+        // The configuration is most of it and comes last: what stands before it is all that is asked. An annotation
+        // has no object as its value.
+        if let Some(end) =
+            document.windows(CONFIG.len()).position(|bytes| bytes[0] == CONFIG[0] && bytes == CONFIG)
+        {
+            document.truncate(end);
+            document.push(b'}');
+        }
         let stored: StoredRecord<'_> = crate::spec::json::parse(&document)
             .map_err(|error| Error::new(format!("{}: {error}", step())))?;
         if *stored.id != *self.id.as_str() || stored.pid <= 0 {
@@ -486,10 +507,11 @@ impl StateDirectory {
         Ok(gate)
     }
 
-    /// Whether init waits at the gate. A queue that is full of those who looked before (init is frozen) says so, too.
+    /// Whether init waits at the gate. A socket of another type is refused by a gate that is watched, without a word to
+    /// init, which need not wake for that.
     fn is_gate_watched(&self) -> Result<bool> {
-        match self.connect(SocketFlags::NONBLOCK) {
-            Err(Errno::AGAIN) => Ok(true),
+        match self.connect(SocketType::DGRAM) {
+            Err(Errno::PROTOTYPE) => Ok(true),
             connected => connected
                 .map(|gate| gate.is_some())
                 .context(|| format!("connect to {}/{GATE}", self.path.display())),
@@ -504,17 +526,16 @@ impl StateDirectory {
 
     /// Connects to init's gate; `None` when init does not wait there (any more).
     pub fn connect_gate(&self) -> Result<Option<OwnedFd>> {
-        self.connect(SocketFlags::empty()).context(|| format!("connect to {}/{GATE}", self.path.display()))
+        self.connect(SocketType::STREAM).context(|| format!("connect to {}/{GATE}", self.path.display()))
     }
 
-    fn connect(&self, flags: SocketFlags) -> rustix::io::Result<Option<OwnedFd>> {
+    fn connect(&self, kind: SocketType) -> rustix::io::Result<Option<OwnedFd>> {
         match rustix::fs::statat(&self.directory, GATE, AtFlags::SYMLINK_NOFOLLOW) {
             Ok(_) => {}
             Err(Errno::NOENT) => return Ok(None),
             Err(errno) => return Err(errno),
         }
-        let flags = SocketFlags::CLOEXEC | flags;
-        let socket = rustix::net::socket_with(AddressFamily::UNIX, SocketType::STREAM, flags, None)?;
+        let socket = rustix::net::socket_with(AddressFamily::UNIX, kind, SocketFlags::CLOEXEC, None)?;
         match rustix::net::connect(&socket, &self.gate_address()?) {
             Ok(()) => Ok(Some(socket)),
             Err(Errno::CONNREFUSED | Errno::NOENT) => Ok(None),
@@ -634,10 +655,10 @@ pub struct Process {
 /// Reads fields 3 and 22 of /proc/PID/stat; `None` when there is no such process. See proc_pid_stat(5).
 pub fn process_start(pid: i32) -> Result<Option<Process>> {
     let path = format!("/proc/{pid}/stat");
-    let text = match std::fs::read(&path) {
+    let text = match read_small(&path) {
         Ok(text) => text,
-        Err(error) if matches!(error.raw_os_error(), Some(2 | 3)) => return Ok(None),
-        Err(error) => return Err(error).context(|| format!("read {path}")),
+        Err(Errno::NOENT | Errno::SRCH) => return Ok(None),
+        Err(errno) => return Err(errno).context(|| format!("read {path}")),
     };
     // The second field is the name, in parentheses, and may hold anything: the last one closes it.
     let parsed = text.iter().rposition(|&byte| byte == b')').and_then(|end| {
@@ -657,7 +678,8 @@ pub fn exit_code_of_zombie(pid: i32, start_time: u64) -> Result<Option<i32>> {
         Some(Process { start_time: found, ended: true }) if found == start_time => {}
         _ => return Ok(None),
     }
-    let Ok(text) = std::fs::read_to_string(format!("/proc/{pid}/stat")) else { return Ok(None) };
+    let Ok(text) = read_small(&format!("/proc/{pid}/stat")) else { return Ok(None) };
+    let text = String::from_utf8_lossy(&text);
     let code = text.rsplit(')').next().and_then(|rest| rest.split_ascii_whitespace().nth(49)?.parse().ok());
     // Who may not look sees 0 here: that is an answer only for who may.
     Ok(code.filter(|code| *code != 0 || rustix::process::geteuid().is_root()))
@@ -666,7 +688,16 @@ pub fn exit_code_of_zombie(pid: i32, start_time: u64) -> Result<Option<i32>> {
 /// /proc/sys/kernel/random/boot_id.
 pub fn boot_id() -> Result<String> {
     const PATH: &str = "/proc/sys/kernel/random/boot_id";
-    std::fs::read_to_string(PATH).map(|id| id.trim_end().to_string()).context(|| format!("read {PATH}"))
+    let id = read_small(PATH).context(|| format!("read {PATH}"))?;
+    Ok(String::from_utf8_lossy(&id).trim_end().to_string())
+}
+
+/// A file of the kernel's that fits one read.
+fn read_small(path: &str) -> rustix::io::Result<Vec<u8>> {
+    let file = rustix::fs::openat(CWD, path, OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty())?;
+    let mut text = Vec::with_capacity(1024);
+    rustix::io::read(&file, rustix::buffer::spare_capacity(&mut text))?;
+    Ok(text)
 }
 
 /// Sends a signal through a pidfd.

@@ -6,6 +6,7 @@
 use std::cell::Cell;
 use std::ffi::{c_char, c_void};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
+use std::sync::atomic::{AtomicU32, Ordering};
 
 use rustix::io::Errno;
 use rustix::process::{Pid, WaitId, WaitIdOptions};
@@ -108,8 +109,6 @@ fn errno(errno: syscalls::Errno) -> Errno {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[repr(u32)]
 pub enum ChildStep {
-    /// Everything up to execveat(2) worked.
-    None = 0,
     /// The second clone, out of the joined namespaces.
     Clone = 2,
     /// setns(2) into the seed namespace, or unshare(2) there.
@@ -120,6 +119,12 @@ pub enum ChildStep {
     Descriptors = 5,
     /// execveat(2) of init.
     Exec = 6,
+}
+
+impl ChildStep {
+    /// Where the child itself can fail.
+    const FAILURES: [ChildStep; 4] =
+        [ChildStep::Seed, ChildStep::Capabilities, ChildStep::Descriptors, ChildStep::Exec];
 }
 
 /// What a child does between clone and exec, in memory that it shares with its waiting parent.
@@ -140,8 +145,8 @@ pub struct Child<'a> {
     pub stdio: &'a [(OwnedFd, u32)],
     /// Descriptors that init inherits.
     pub keep: &'a [RawFd],
-    /// Where and why it failed.
-    failed: Cell<(ChildStep, i32)>,
+    /// The step where it failed, and why.
+    failed: [AtomicU32; 2],
 }
 
 /// What [`spawn`] made.
@@ -172,16 +177,17 @@ impl<'a> Child<'a> {
             preserve: 0,
             stdio: &[],
             keep,
-            failed: Cell::new((ChildStep::None, 0)),
+            failed: Default::default(),
         }
     }
 
     fn fail(&self, step: ChildStep, errno: Errno) -> ! {
-        self.failed.set((step, errno.raw_os_error()));
+        self.failed[1].store(errno.raw_os_error() as u32, Ordering::Relaxed);
+        self.failed[0].store(step as u32, Ordering::Relaxed);
         pillbox_init::sys::exit(1)
     }
 
-    /// The last steps before init; runs on a stack of its own, in the parent's memory, while the parent waits.
+    /// The last steps before init; runs on a stack of its own, in the parent's memory. It only makes system calls.
     fn become_init(&self) -> ! {
         if let Some(seed) = self.seed {
             const NEWNS: u32 = linux_raw_sys::general::CLONE_NEWNS;
@@ -237,40 +243,47 @@ fn keep_capabilities_over_exec() -> Result<(), Errno> {
     Ok(())
 }
 
-/// clone3(2), and init in the child. Returns when init runs.
+/// clone3(2), and init in the child. Returns when init runs; what the runtime has to do `meanwhile` it does while the
+/// child is on its way there.
 ///
-/// The child borrows the parent's memory until it executes (CLONE_VM, CLONE_VFORK): no page table is copied. It stands
+/// The child borrows the parent's memory until it executes (CLONE_VM): no page table is copied. It stands
 /// in new namespaces at most: those that others are in already are entered by init.
 ///
 /// # Errors
 /// The step that failed and its errno; no child is left then.
-pub fn spawn(child: &Child<'_>, cgroup: Option<BorrowedFd<'_>>) -> Result<Spawned, (ChildStep, Errno)> {
+pub fn spawn(
+    child: &Child<'_>,
+    cgroup: Option<BorrowedFd<'_>>,
+    meanwhile: Option<&mut dyn FnMut()>,
+) -> Result<Spawned, (ChildStep, Errno)> {
     if child.arguments.last().is_none_or(|last| !last.is_null()) {
         return Err((ChildStep::Exec, Errno::INVAL));
     }
     let blocked = SignalsBlocked::new();
     let mut stack = Box::<Stack>::new_uninit();
-    let (pid, pidfd) = clone_vfork(
+    let (pid, pidfd) = clone_shared(
         u64::from(child.namespaces),
         cgroup,
         stack.as_mut_ptr().cast(),
         begin,
         std::ptr::from_ref::<Child<'_>>(child).cast(),
+        meanwhile,
     )
     .map_err(|errno| (ChildStep::Clone, errno))?;
     drop(blocked);
-    let (step, errno) = child.failed.get();
-    if step != ChildStep::None {
+    let [step, errno] = [0, 1].map(|index: usize| child.failed[index].load(Ordering::Relaxed));
+    if let Some(step) = ChildStep::FAILURES.into_iter().find(|failure| *failure as u32 == step) {
         // Gone already, or about to be.
         let _ = rustix::process::waitid(WaitId::PidFd(pidfd.as_fd()), WaitIdOptions::EXITED);
-        return Err((step, Errno::from_raw_os_error(errno)));
+        return Err((step, Errno::from_raw_os_error(errno as i32)));
     }
     Ok(Spawned { pid, pidfd })
 }
 
 /// The child's first function.
 unsafe extern "C" fn begin(child: *const c_void) -> ! {
-    // SAFETY: `spawn` passes a `Child` and waits for this process, which alone uses it meanwhile.
+    // SAFETY: `spawn` passes a `Child` and keeps it until this process has left its memory; what this process
+    // writes in it is atomic.
     unsafe { &*child.cast::<Child<'_>>() }.become_init()
 }
 
@@ -280,7 +293,7 @@ pub fn spawn_ended(namespaces: u32) -> Result<Spawned, Errno> {
     let blocked = SignalsBlocked::new();
     let mut stack = Box::<Stack>::new_uninit();
     let (pid, pidfd) =
-        clone_vfork(u64::from(namespaces), None, stack.as_mut_ptr().cast(), end, std::ptr::null())?;
+        clone_shared(u64::from(namespaces), None, stack.as_mut_ptr().cast(), end, std::ptr::null(), None)?;
     drop(blocked);
     Ok(Spawned { pid, pidfd })
 }
@@ -289,21 +302,26 @@ unsafe extern "C" fn end(_: *const c_void) -> ! {
     pillbox_init::sys::exit(0)
 }
 
-/// clone3(2) with CLONE_VM, CLONE_VFORK and CLONE_PIDFD. `entry` runs in the child on `stack` (of `STACK` bytes).
-fn clone_vfork(
+/// clone3(2) with CLONE_VM and CLONE_PIDFD. `entry` runs in the child on `stack` (of `STACK` bytes). Returns when the
+/// child has left the memory, which is when it executes or ends: suspended until then (CLONE_VFORK), or after `meanwhile`.
+fn clone_shared(
     flags: u64,
     cgroup: Option<BorrowedFd<'_>>,
     stack: *mut c_void,
     entry: unsafe extern "C" fn(*const c_void) -> !,
     argument: *const c_void,
+    meanwhile: Option<&mut dyn FnMut()>,
 ) -> Result<(Pid, OwnedFd), Errno> {
     use linux_raw_sys::general as raw;
     const CLONE_INTO_CGROUP: u64 = 1 << 33;
     let mut pidfd: i32 = -1;
+    // The kernel clears it, and wakes whoever waits, when the child leaves the memory (set_tid_address(2)).
+    let inside = AtomicU32::new(1);
+    let waits = if meanwhile.is_some() { raw::CLONE_CHILD_CLEARTID } else { raw::CLONE_VFORK };
     let mut arguments = raw::clone_args {
-        flags: flags | u64::from(raw::CLONE_VM | raw::CLONE_VFORK | raw::CLONE_PIDFD),
+        flags: flags | u64::from(raw::CLONE_VM | raw::CLONE_PIDFD | waits),
         pidfd: &raw mut pidfd as u64,
-        child_tid: 0,
+        child_tid: inside.as_ptr() as u64,
         parent_tid: 0,
         exit_signal: u64::from(raw::SIGCHLD),
         stack: stack as u64,
@@ -318,13 +336,20 @@ fn clone_vfork(
         arguments.cgroup = cgroup.as_raw_fd() as u64;
     }
     // SAFETY: the child starts on a stack of its own with `entry`, which does not return, so nothing of the
-    // parent's frames is popped twice; the parent is suspended until the child has executed or exited, and so
-    // what they share is used by one at a time. The thread pointer is shared as well: `entry` only makes system
-    // calls. Nobody in a container can see the child: it is in no namespace with others before it executes.
+    // parent's frames is popped twice; this function returns when the child has executed or exited, and so what it
+    // was given outlives it; it writes nothing there but atomics. The thread pointer is shared as well: `entry` only
+    // makes system calls. Nobody in a container can see the child: it is in no namespace with others before it executes.
     // Signals are blocked, so that no handler of the parent's runs in the child.
     let result = unsafe { clone3(&raw const arguments, size_of::<raw::clone_args>(), entry, argument) };
     if result < 0 {
         return Err(Errno::from_raw_os_error(-(result as i32)));
+    }
+    if let Some(meanwhile) = meanwhile {
+        meanwhile();
+        while inside.load(Ordering::Acquire) != 0 {
+            // Woken for nothing, interrupted, or too late: the loop looks again.
+            let _ = rustix::thread::futex::wait(&inside, rustix::thread::futex::Flags::empty(), 1, None);
+        }
     }
     let pid = Pid::from_raw(result as i32).ok_or(Errno::CHILD)?;
     // SAFETY: CLONE_PIDFD stored a new descriptor, which nothing else owns.
@@ -334,7 +359,8 @@ fn clone_vfork(
 /// The system call, and in the child the call of `entry(argument)` on the new stack.
 ///
 /// # Safety
-/// `arguments` must name a stack that is large enough for `entry`, and the flags must suspend the caller.
+/// `arguments` must name a stack that is large enough for `entry`, and what the child uses must stay until it leaves the
+/// memory.
 unsafe fn clone3(
     arguments: *const linux_raw_sys::general::clone_args,
     size: usize,
@@ -501,12 +527,13 @@ pub fn probe(namespaces: u32, probe: fn() -> Result<(), Errno>) -> Result<(), Er
     let state = Probe { run: probe, result: Cell::new(Errno::CANCELED.raw_os_error()) };
     let blocked = SignalsBlocked::new();
     let mut stack = Box::<Stack>::new_uninit();
-    let (_, pidfd) = clone_vfork(
+    let (_, pidfd) = clone_shared(
         u64::from(namespaces),
         None,
         stack.as_mut_ptr().cast(),
         begin_probe,
         std::ptr::from_ref(&state).cast(),
+        None,
     )?;
     drop(blocked);
     // It has ended: the clone returned after that.

@@ -196,6 +196,10 @@ pub(super) fn set_up(
         }
     };
     undo.init = Some(init);
+    // From here on this goes beside init, which mounts meanwhile and waits for the runtime before the program runs.
+    if let Some(cgroup) = &undo.cgroup {
+        cgroup.attach_devices(prepared.devices.as_ref(), device_control(prepared))?;
+    }
     if let (Some(scope), Some(cgroup)) = (&mut scope, &undo.cgroup) {
         if let (true, Some(init)) = (attach, &undo.init) {
             scope.attach(init)?;
@@ -227,6 +231,7 @@ pub(super) fn set_up(
         startable: !prepared.spec().process.args.is_empty(),
         hooks: has_later_hooks(prepared.spec()),
     };
+    undo.directory.as_ref().map_or(Ok(()), |directory| directory.store(&record, &bundle.config))?;
     let cgroup = undo.cgroup.as_ref();
     let brought_up =
         init.bring_up(&prepared.plan, &mut |init| create_hooks(prepared.spec(), init, &record, cgroup));
@@ -239,7 +244,7 @@ pub(super) fn set_up(
         if devices > 0 {
             device_node::forget(directory.folder());
         }
-        directory.store(&record, &bundle.config)?;
+        directory.publish()?;
     }
     if let Some(socket) = &options.pidfd_socket {
         console::send_descriptor(socket, &init.process, "pidfd").context(|| "--pidfd-socket")?;
@@ -254,22 +259,19 @@ pub(super) fn set_up(
     }
 }
 
-/// The cgroup with its limits and its device filter, before anything runs in it.
+/// The cgroup with its limits, before anything runs in it.
 fn make_cgroup(prepared: &Prepared<'_>, directory: &StateDirectory) -> Result<Option<Cgroup>> {
     let Some((hierarchy, path)) = &prepared.cgroup else { return Ok(None) };
     let limits = prepared.limits()?;
     directory.note_cgroup(path, false)?;
-    let control = device_control(prepared);
     let cgroup = match Cgroup::create(hierarchy, path, &limits) {
         Ok(cgroup) => cgroup,
         // A login session owns no part of the hierarchy; without limits a container needs none.
         Err(_) if !prepared.is_privileged() && limit_nothing(&limits) => return Ok(None),
         Err(error) => return Err(error),
     };
-    let filled =
-        cgroup.apply(&limits).and_then(|()| cgroup.attach_devices(prepared.devices.as_ref(), control));
     let delegate = delegate_of(prepared.spec()).filter(|_| prepared.is_privileged());
-    match filled.and_then(|_| delegate.map_or(Ok(()), |uid| cgroup.delegate(uid))) {
+    match cgroup.apply(&limits).and_then(|()| delegate.map_or(Ok(()), |uid| cgroup.delegate(uid))) {
         Ok(()) => Ok(Some(cgroup)),
         Err(error) => {
             // The first error is the one to report.
@@ -285,11 +287,8 @@ fn make_unit(prepared: &Prepared<'_>, unit: &Unit, directory: &StateDirectory) -
     let limits = prepared.limits()?;
     directory.note_cgroup(path, true)?;
     let (scope, cgroup) = Scope::create(prepared, unit, hierarchy, path, &limits)?;
-    let filled = cgroup
-        .apply(&scope.make_room(&limits))
-        .and_then(|()| cgroup.attach_devices(prepared.devices.as_ref(), device_control(prepared)));
-    match filled {
-        Ok(_) => Ok((scope, cgroup)),
+    match cgroup.apply(&scope.make_room(&limits)) {
+        Ok(()) => Ok((scope, cgroup)),
         Err(error) => {
             drop(scope);
             // The first error is the one to report.

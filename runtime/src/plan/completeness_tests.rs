@@ -49,6 +49,11 @@ impl<'p> Decoded<'p> {
         self.only(name, |operation| operation.name() == name)
     }
 
+    /// The operation that makes the container's root the root of its processes.
+    fn root_change(&self) -> &'static str {
+        if self.plan.from_seed { "Chroot" } else { "PivotRoot" }
+    }
+
     fn last(&self, name: &str) -> usize {
         *self.named(name).last().unwrap_or_else(|| panic!("{}: no {name}", self.name))
     }
@@ -130,7 +135,7 @@ fn check_root(decoded: &Decoded<'_>, root: &Value) {
                 assert_eq!(decoded.source(tree), (intent().rootfs, true), "{}", decoded.name);
             }
             "readonly" if value == true => {
-                assert!(decoded.only("root.readonly", fits) > decoded.the("PivotRoot"))
+                assert!(decoded.only("root.readonly", fits) > decoded.the(decoded.root_change()))
             }
             "readonly" => decoded.none("root.readonly", fits),
             other => panic!("{}: root.{other}", decoded.name),
@@ -505,12 +510,20 @@ fn check_namespaces(decoded: &Decoded<'_>, namespaces: &[Value]) {
                     matches!(operation, Operation::Unshare { flags } if flags & kind.clone_flag() != 0)
                 });
                 let in_clone = plan.made_by_clone() & kind.clone_flag() != 0;
-                assert!(late != in_clone, "{}: {kind:?}", decoded.name);
+                let meanwhile = kind == NamespaceKind::Network && plan.network_meanwhile;
+                assert_eq!(
+                    [late, in_clone, meanwhile].iter().filter(|made| **made).count(),
+                    1,
+                    "{}: {kind:?}",
+                    decoded.name
+                );
             }
         }
     }
     let network = plan.makes(NamespaceKind::Network);
-    assert_eq!(decoded.named("SendNetlinkSocket").len(), usize::from(network), "{}", decoded.name);
+    let by = |name| decoded.named(name).len();
+    assert_eq!(by("JoinNetwork"), usize::from(network && plan.network_meanwhile), "{}", decoded.name);
+    assert_eq!(by("SetLoopbackUp"), usize::from(network && !plan.network_meanwhile), "{}", decoded.name);
 }
 
 fn check_device(decoded: &Decoded<'_>, device: &Value) {
@@ -552,12 +565,20 @@ fn in_order(decoded: &Decoded<'_>, names: &[&str]) {
 fn check_order(decoded: &Decoded<'_>, config: &Value) {
     let name = decoded.name;
     let root = decoded.the("AttachRoot");
-    let pivot = decoded.the("PivotRoot");
+    let pivot = decoded.the(decoded.root_change());
     let ready = decoded.the("Ready");
     in_order(decoded, &["NewSession", "NewKeyring", "Unshare", "SetPropagation", "AttachRoot"]);
     in_order(
         decoded,
-        &["AttachRoot", "MakeNode", "MakeSymlink", "PivotRoot", "OpenConsole", "SetHostname", "WriteSysctl"],
+        &[
+            "AttachRoot",
+            "MakeNode",
+            "MakeSymlink",
+            decoded.root_change(),
+            "OpenConsole",
+            "SetHostname",
+            "WriteSysctl",
+        ],
     );
     in_order(decoded, &["WriteSysctl", "MakePathReadonly", "MaskPath", "SetNoNewPrivileges", "DropBounding"]);
     in_order(
@@ -576,7 +597,7 @@ fn check_order(decoded: &Decoded<'_>, config: &Value) {
             "FindExecutable",
         ],
     );
-    in_order(decoded, &["PivotRoot", "ReadHome"]);
+    in_order(decoded, &[decoded.root_change(), "ReadHome"]);
     in_order(decoded, &["Ready", "AwaitStart", "Exec"]);
     for place in decoded.all(|operation| {
         matches!(

@@ -251,11 +251,26 @@ struct Builder<'h> {
     operations: Vec<u8>,
     descriptors: Vec<Descriptor>,
     warnings: Vec<String>,
+    /// Whether init is still to join the network namespace that the runtime makes.
+    awaits_network: bool,
 }
 
 impl<'h> Builder<'h> {
     fn new(host: &'h Host) -> Self {
-        Builder { host, operations: Vec::with_capacity(8192), descriptors: Vec::new(), warnings: Vec::new() }
+        Builder {
+            host,
+            operations: Vec::with_capacity(8192),
+            descriptors: Vec::new(),
+            warnings: Vec::new(),
+            awaits_network: false,
+        }
+    }
+
+    /// Before the first operation that depends on the network namespace; as late as can be, for it takes its time.
+    fn join_network(&mut self) {
+        if std::mem::take(&mut self.awaits_network) {
+            self.push(Operation::JoinNetwork {});
+        }
     }
 
     fn finish(
@@ -353,10 +368,14 @@ fn strings(bytes: &[u8]) -> Result<Strings<'_>> {
 /// # Errors
 /// What cannot be done on this host or is not supported is named by its field; nothing has happened then.
 pub fn compile(spec: &ValidSpec<'_>, host: &Host, intent: &Intent) -> Result<Plan> {
-    let namespaces = namespace::compile(spec)?;
+    let mut namespaces = namespace::compile(spec)?;
     let mappings = namespace::compile_mappings(spec, &namespaces, host)?;
     let own_user_namespace = namespaces.makes(NamespaceKind::User) || namespaces.joins(NamespaceKind::User);
     let in_user_namespace = own_user_namespace || host.in_user_namespace;
+    let makes_network = namespaces.makes(NamespaceKind::Network);
+    // It would belong to the runtime's user namespace; and in one of others' the way back home is closed to the runtime.
+    namespaces.network_meanwhile =
+        makes_network && host.privileged && !in_user_namespace && spec.net_devices.is_empty();
     // A new procfs or sysfs in a user namespace wants to see one already there, which the seed has not.
     // Overlays name their layers by paths, which the seed has not either.
     let from_seed = host.seed
@@ -373,7 +392,11 @@ pub fn compile(spec: &ValidSpec<'_>, host: &Host, intent: &Intent) -> Result<Pla
     compile_beginning(&mut builder, &namespaces, &mappings, intent)?;
     let net_devices = compile_net_devices(spec, host)?;
     compile_late_namespaces(&mut builder, spec, &namespaces)?;
-    if namespaces.makes(NamespaceKind::Network) || !net_devices.is_empty() {
+    builder.awaits_network = namespaces.network_meanwhile;
+    if makes_network && !namespaces.network_meanwhile {
+        builder.push(Operation::SetLoopbackUp {});
+    }
+    if !net_devices.is_empty() {
         builder.push(Operation::SendNetlinkSocket {});
     }
     let read_only_later =
@@ -481,6 +504,7 @@ fn compile_file_system(
     if let Some([folder, target]) = &intent.notify {
         notify::compile(builder, folder, target)?;
     }
+    builder.join_network();
     let hooks = &spec.hooks;
     if !(hooks.prestart.is_empty() && hooks.create_runtime.is_empty() && hooks.create_container.is_empty()) {
         builder.push(Operation::ReportHooks {});
@@ -488,6 +512,9 @@ fn compile_file_system(
     }
     if intent.no_pivot || !namespaces.makes(NamespaceKind::Mount) {
         builder.push(Operation::Chroot { cover: namespaces.makes(NamespaceKind::Mount) });
+    } else if from_seed {
+        // pivot_root(2) looks at every process of the machine. What is covered here is the seed, which is empty.
+        builder.push(Operation::Chroot { cover: true });
     } else {
         builder.push(Operation::PivotRoot {});
     }

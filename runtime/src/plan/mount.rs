@@ -487,6 +487,10 @@ fn compile_new(
         "cgroup" => "cgroup2",
         kind => kind,
     };
+    // Others are made for the network namespace of whoever makes them: sysfs, and what mounts over a network.
+    if !matches!(kind, "proc" | "tmpfs" | "devpts" | "mqueue" | "cgroup2") {
+        builder.join_network();
+    }
     let kind_text = c_string(field, kind)?;
     let source = c_string(field, mount.source.as_deref().unwrap_or(kind))?;
     // A terminal group or a label is the file system's business, and so is everything that is no mount option.

@@ -12,6 +12,8 @@ pub struct Namespaces {
     pub new: Vec<NamespaceKind>,
     /// Joined, with the path of each.
     pub joined: Vec<(NamespaceKind, String)>,
+    /// Whether the network namespace is made by the runtime, while init mounts, and init then joins it.
+    pub network_meanwhile: bool,
 }
 
 impl Namespaces {
@@ -27,7 +29,8 @@ impl Namespaces {
 
     /// CLONE_NEW* bits for the clone itself.
     pub fn made_by_clone(&self) -> u32 {
-        self.bits(|kind| !by_init(kind))
+        let meanwhile = |kind| kind == NamespaceKind::Network && self.network_meanwhile;
+        self.bits(|kind| !by_init(kind) && !meanwhile(kind))
     }
 
     /// The kinds that init unshares once it stands in its cgroup, one after the other.

@@ -155,6 +155,8 @@ fn examples() -> Vec<Operation<'static>> {
         Operation::MakeSymlink { path: c"/dev/fd", target: c"/proc/self/fd", replace: true },
         Operation::MakeDirectory { path: c"/\xff\n", mode: Mode::from_raw_mode(0o755) },
         Operation::SendNetlinkSocket {},
+        Operation::JoinNetwork {},
+        Operation::SetLoopbackUp {},
         Operation::PivotRoot {},
         Operation::Chroot { cover: true },
         Operation::OpenConsole { rows: u16::MAX, columns: 0, uid: 5, mount: true },

@@ -116,6 +116,8 @@ pub fn compile(profile: &Seccomp<'_>) -> Result<Program> {
     compile_profile(profile).context(|| "linux.seccomp")
 }
 
+// Not inlined: its tables would take their room on the stack of containers without a profile, too.
+#[inline(never)]
 fn compile_profile(profile: &Seccomp<'_>) -> Result<Program> {
     let Seccomp {
         default_action,

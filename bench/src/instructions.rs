@@ -1,0 +1,152 @@
+//! Counted instructions: the same on every run, where times are not. They stand in a file in the project, so that a change
+//! that makes a path longer shows, and is meant.
+//!
+//! Only commands that valgrind can run are counted; it has no clone3(2) and no pidfd_open(2).
+
+use std::collections::BTreeMap;
+use std::ffi::OsString;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+use serde_json::{Value, json};
+
+use crate::bundle::Scratch;
+use crate::error::{Context, Result, error};
+use crate::host;
+use crate::runtime::Runtime;
+
+/// By how much of itself a count may differ.
+const TOLERANCE: f64 = 0.02;
+
+/// What is counted, by the command's name.
+type Counts = BTreeMap<String, u64>;
+
+/// `instructions FILE [--pillbox PATH] [--update]`
+pub fn command(arguments: &[OsString]) -> Result<()> {
+    use lexopt::prelude::{Long, Value as Word};
+    let (mut file, mut program, mut update) = (None, None, false);
+    let mut parser = lexopt::Parser::from_args(arguments);
+    while let Some(argument) = parser.next()? {
+        match argument {
+            Long("pillbox") => program = Some(PathBuf::from(parser.value()?)),
+            Long("update") => update = true,
+            Word(path) if file.is_none() => file = Some(PathBuf::from(path)),
+            other => return Err(other.unexpected().into()),
+        }
+    }
+    let file = file.ok_or_else(|| error("instructions: name the file with the counts"))?;
+    let beside = || Ok::<_, std::io::Error>(std::env::current_exe()?.with_file_name("pillbox"));
+    let program = program.map_or_else(beside, Ok).context(|| "find pillbox")?;
+    host::prepare()?;
+    let counted = count_all(&program)?;
+    let compiler = compiler()?;
+    if update {
+        let document = json!({ "compiler": compiler, "instructions": counted });
+        return fs::write(&file, format!("{document:#}\n")).context(|| format!("write {}", file.display()));
+    }
+    let text = fs::read_to_string(&file).context(|| format!("read {}", file.display()))?;
+    let recorded: Value = serde_json::from_str(&text).context(|| format!("parse {}", file.display()))?;
+    let deviating = compare(&recorded["instructions"], &counted);
+    let same = recorded["compiler"] == compiler.as_str();
+    match (deviating, same) {
+        (0, _) => Ok(()),
+        (deviating, true) => Err(error(format!(
+            "{deviating} counts differ from {} by more than {:.0} %: if that is meant, `make instructions-update`, and commit it",
+            file.display(),
+            TOLERANCE * 100.0
+        ))),
+        // Another compiler makes other code: nobody's change is to blame.
+        (deviating, false) => {
+            let than = recorded["compiler"].as_str().unwrap_or("nothing");
+            println!(
+                "note: {deviating} counts differ, but they were recorded with {than}, and this is {compiler}: `make instructions-update`"
+            );
+            Ok(())
+        }
+    }
+}
+
+/// Prints all counts; the result is how many deviate.
+fn compare(recorded: &Value, counted: &Counts) -> usize {
+    let mut deviating = 0;
+    for (name, now) in counted {
+        let before = recorded[name].as_u64().unwrap_or(0);
+        let change = (*now as f64 - before as f64) / (before as f64).max(1.0);
+        let deviates = change.abs() > TOLERANCE;
+        deviating += usize::from(deviates);
+        println!(
+            "{name:<28} {before:>9} -> {now:>9}  {:+6.2} %{}",
+            change * 100.0,
+            if deviates { "  !" } else { "" }
+        );
+    }
+    deviating
+}
+
+fn count_all(program: &Path) -> Result<Counts> {
+    let scratch = Scratch::new()?;
+    let runtime = Runtime::new("pillbox", program.to_path_buf(), &scratch)?;
+    let id = "counted";
+    runtime.create(&scratch.bundle("pause"), &scratch.file("pid"), id)?;
+    let counted = count_commands(program, &scratch, id);
+    runtime.discard(id);
+    counted
+}
+
+fn count_commands(program: &Path, scratch: &Scratch, id: &str) -> Result<Counts> {
+    let (default, docker, state) =
+        (scratch.bundle("true"), scratch.bundle("docker"), scratch.state("pillbox"));
+    let folder = scratch.file("spec");
+    fs::create_dir(&folder).context(|| format!("mkdir {}", folder.display()))?;
+    let plain = |name: &str| vec![OsString::from(name)];
+    let of_bundle = |bundle: &Path| vec!["explain".into(), "--bundle".into(), bundle.into()];
+    let of_container = |name: &str| vec!["--root".into(), state.clone().into(), name.into(), id.into()];
+    let commands: [(&str, Vec<OsString>); 7] = [
+        ("--version", plain("--version")),
+        ("spec", plain("spec")),
+        ("explain, default config", of_bundle(&default)),
+        ("explain, Docker's config", of_bundle(&docker)),
+        ("state", of_container("state")),
+        ("list", vec!["--root".into(), state.clone().into(), "list".into()]),
+        ("start", of_container("start")),
+    ];
+    commands
+        .into_iter()
+        .map(|(name, arguments)| Ok((name.to_string(), count(program, &arguments, &folder)?)))
+        .collect()
+}
+
+/// What callgrind collects of one command.
+fn count(program: &Path, arguments: &[OsString], folder: &Path) -> Result<u64> {
+    let mut command = Command::new("valgrind");
+    command.args(["--tool=callgrind", "--callgrind-out-file=/dev/null"]).arg(program).args(arguments);
+    // What the environment holds must not count.
+    command.env_clear().env("PATH", "/usr/local/bin:/usr/bin:/bin").current_dir(folder);
+    let output =
+        command.stdin(Stdio::null()).output().context(|| "execute valgrind (Debian's package valgrind)")?;
+    let said = String::from_utf8_lossy(&output.stderr);
+    let collected = said.lines().find_map(|line| line.split_once("Collected : ")?.1.trim().parse().ok());
+    collected
+        .filter(|_| output.status.success())
+        .ok_or_else(|| error(format!("{command:?} failed: {}", said.trim())))
+}
+
+/// The compiler, which is most of what a count depends on besides the source.
+fn compiler() -> Result<String> {
+    let output = Command::new("rustc").arg("--version").output().context(|| "execute rustc")?;
+    Ok(String::from_utf8_lossy(&output.stdout).trim().to_string())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn more_than_the_tolerance_deviates() {
+        let counted: Counts = [("a", 1020), ("b", 1021), ("c", 979), ("new", 5)]
+            .map(|(name, count)| (name.to_string(), count))
+            .into();
+        assert_eq!(compare(&json!({ "a": 1000, "b": 1000, "c": 1000 }), &counted), 3);
+    }
+}

@@ -1,0 +1,105 @@
+//! What pillbox is meant to reach, and whether it does.
+
+use crate::cases::{INIT_MEMORY, INIT_SIZE, PEAK_MEMORY, RUN, RUN_DOCKER, STEPS};
+use crate::course::{FLOOR, FLOOR_IN_PROCESS, LIBRARY, Scale};
+use crate::filter::{COMPILE, FILTERED};
+use crate::report::{REFERENCE, Report};
+use crate::scale::{AT_ONCE, CREATE_FIRST, CREATE_LAST, LIST, ONE_AT_A_TIME, RUN_BY_MOUNTS};
+
+/// The runtime that has the targets.
+const OURS: &str = "pillbox";
+
+/// One target.
+pub struct Target {
+    /// What is held against what.
+    pub what: String,
+    /// The bound.
+    pub bound: f64,
+    /// Whether less is better.
+    pub at_most: bool,
+    /// What was measured, if all of it was.
+    pub measured: Option<f64>,
+}
+
+impl Target {
+    /// Whether it is reached.
+    pub fn reached(&self) -> Option<bool> {
+        self.measured
+            .map(|measured| if self.at_most { measured <= self.bound } else { measured >= self.bound })
+    }
+
+    /// The bound as words.
+    pub fn bound_text(&self) -> String {
+        format!("{} {}", if self.at_most { '≤' } else { '≥' }, self.bound)
+    }
+}
+
+/// All targets, measured or not.
+pub fn targets(report: &Report<'_>) -> Vec<Target> {
+    let median = |case: &str, subject: &str| report.median(case, None, subject);
+    let ratio = |over: Option<f64>, under: Option<f64>| Some(over? / under?);
+    let at_most = |what: String, bound, measured| Target { what, bound, at_most: true, measured };
+    let at_least =
+        |what: &str, bound, measured| Target { what: what.into(), bound, at_most: false, measured };
+    let to_reference = |case: &str, bound| {
+        at_most(format!("{case}: × {REFERENCE}"), bound, ratio(median(case, OURS), median(case, REFERENCE)))
+    };
+    let mut targets = vec![
+        to_reference(RUN, 0.33),
+        at_most(format!("{RUN}: × {FLOOR}"), 1.5, ratio(median(RUN, OURS), median(RUN, FLOOR))),
+        to_reference(RUN_DOCKER, 0.30),
+    ];
+    targets.extend(STEPS.map(|step| to_reference(step, 0.25)));
+    targets.push(to_reference("exec", 0.25));
+    targets.push(at_most(
+        format!("create, start, wait, delete through the library: × {FLOOR_IN_PROCESS}"),
+        1.25,
+        ratio(median(RUN, LIBRARY), median(RUN, FLOOR_IN_PROCESS)),
+    ));
+    let by_mounts = |count| report.median(RUN_BY_MOUNTS, Some(Scale::Mounts(count)), OURS);
+    targets.push(at_most(
+        "run with 3,000 mounts: × with 30".to_string(),
+        1.25,
+        ratio(by_mounts(3000), by_mounts(30)),
+    ));
+    let filled = Some(Scale::Containers(report.live));
+    targets.push(at_most(
+        format!("create beside {} containers: × beside none", report.live),
+        1.2,
+        ratio(report.median(CREATE_LAST, filled, OURS), report.median(CREATE_FIRST, filled, OURS)),
+    ));
+    targets.push(at_most(format!("list of {}, ms", report.live), 10.0, report.median(LIST, filled, OURS)));
+    let at_once = median(AT_ONCE, OURS);
+    targets.push(at_least(
+        "creates a second, 8 at a time: × one at a time",
+        1.7,
+        ratio(median(ONE_AT_A_TIME, OURS), at_once),
+    ));
+    targets.push(at_least(
+        "creates a second, 8 at a time: × crun's",
+        3.0,
+        ratio(median(AT_ONCE, REFERENCE), at_once),
+    ));
+    for what in PEAK_MEMORY {
+        targets.push(at_most(format!("{what}, KiB"), 1024.0, report.figure(what, OURS)));
+    }
+    targets.push(at_most("memory of init, KiB".to_string(), 100.0, report.figure(INIT_MEMORY, OURS)));
+    targets.push(at_most("compiling Docker's seccomp profile, ms".to_string(), 0.1, median(COMPILE, OURS)));
+    targets.push(to_reference(FILTERED, 1.0));
+    let size = |name: &str| {
+        let runtime = report.runtimes.iter().find(|runtime| runtime.name == name)?;
+        Some(runtime.size as f64 / 1000.0)
+    };
+    targets.push(at_most("program, KB".to_string(), 900.0, size(OURS)));
+    targets.push(at_most(
+        "program without D-Bus, KB".to_string(),
+        600.0,
+        report.reduced_size.map(|size| size as f64 / 1000.0),
+    ));
+    targets.push(at_most(
+        "init, KB".to_string(),
+        48.0,
+        report.figure(INIT_SIZE, OURS).map(|kib| kib * 1.024),
+    ));
+    targets
+}
