@@ -45,7 +45,7 @@ pub fn restrict_process(pid: Pid, list: &str) -> Result<()> {
 fn restrict(field: &str, list: &str, pid: Option<Pid>, set: &CpuSet) -> Result<()> {
     match sched_setaffinity(pid, set) {
         Err(Errno::INVAL) => {
-            Err(Error::new(format!("{field}: {list:?}: the process may use none of these CPUs")))
+            Err(Error::formatted(format_args!("{field}: {list:?}: the process may use none of these CPUs")))
         }
         result => result.context(|| format!("{field}: {list:?}")),
     }
@@ -56,7 +56,10 @@ fn parse(field: &str, list: &str) -> Result<CpuSet> {
     for cpu in parse_number_list(list).unwrap_or_default().into_iter().flatten() {
         let cpu = cpu as usize;
         if cpu >= CpuSet::MAX_CPU {
-            return Err(Error::new(format!("{field}: {list:?}: CPU {cpu} is above {}", CpuSet::MAX_CPU - 1)));
+            return Err(Error::formatted(format_args!(
+                "{field}: {list:?}: CPU {cpu} is above {}",
+                CpuSet::MAX_CPU - 1
+            )));
         }
         set.set(cpu);
     }

@@ -73,7 +73,7 @@ impl Arguments {
                 value
                     .to_str()
                     .map(str::to_string)
-                    .ok_or_else(|| Error::new(format!("--{long} {}: not UTF-8", value.display())))
+                    .ok_or_else(|| Error::formatted(format_args!("--{long} {}: not UTF-8", value.display())))
             })
             .collect()
     }
@@ -87,17 +87,16 @@ impl Arguments {
     pub fn number(&self, long: &str) -> Result<u32> {
         match self.value(long) {
             None => Ok(0),
-            Some(value) => value
-                .to_str()
-                .and_then(|text| text.parse().ok())
-                .ok_or_else(|| Error::new(format!("--{long} {}: not a whole number", value.display()))),
+            Some(value) => value.to_str().and_then(|text| text.parse().ok()).ok_or_else(|| {
+                Error::formatted(format_args!("--{long} {}: not a whole number", value.display()))
+            }),
         }
     }
 
     /// The operand at `index` as text.
     pub fn operand(&self, index: usize) -> Result<&str> {
         let operand = self.operands.get(index).ok_or_else(|| Error::new("an operand is missing"))?;
-        operand.to_str().ok_or_else(|| Error::new(format!("{}: not UTF-8", operand.display())))
+        operand.to_str().ok_or_else(|| Error::formatted(format_args!("{}: not UTF-8", operand.display())))
     }
 }
 
@@ -162,7 +161,7 @@ pub fn parse(
                 }
                 break commands.iter().find(|command| name == command.name).ok_or_else(|| {
                     let names: Vec<_> = commands.iter().map(|command| command.name).collect();
-                    Error::new(format!(
+                    Error::formatted(format_args!(
                         "unknown command {:?}: there are {}",
                         name.display(),
                         names.join(", ")
@@ -203,13 +202,13 @@ pub fn parse(
     }
     let (least, most) = (*command.operand_count.start(), *command.operand_count.end());
     if read.operands.len() < least {
-        return Err(Error::new(format!(
+        return Err(Error::formatted(format_args!(
             "{}: {} is missing: see pillbox {0} --help",
             command.name, command.operands
         )));
     }
     if read.operands.len() > most {
-        return Err(Error::new(format!(
+        return Err(Error::formatted(format_args!(
             "{}: {:?} is one operand too many",
             command.name,
             read.operands[most].display()
@@ -227,13 +226,13 @@ impl Global {
             "log-format" => match &*text {
                 "json" => self.log.json = true,
                 "text" => self.log.json = false,
-                _ => return Err(Error::new(format!("--log-format {text}: must be text or json"))),
+                _ => return Err(Error::formatted(format_args!("--log-format {text}: must be text or json"))),
             },
             "log-level" => match &*text.to_ascii_lowercase() {
                 "debug" | "info" | "warn" | "warning" => self.debug = true,
                 "error" | "fatal" | "panic" => self.debug = false,
                 _ => {
-                    return Err(Error::new(format!(
+                    return Err(Error::formatted(format_args!(
                         "--log-level {text}: must be error, warning, info or debug"
                     )));
                 }
@@ -244,7 +243,7 @@ impl Global {
                 "systemd" => self.driver = Driver::Systemd,
                 "disabled" => self.driver = Driver::Disabled,
                 _ => {
-                    return Err(Error::new(format!(
+                    return Err(Error::formatted(format_args!(
                         "--cgroup-manager {text}: must be cgroupfs, systemd or disabled"
                     )));
                 }
@@ -252,7 +251,9 @@ impl Global {
             // runc's flag; callers that turn it off say nothing about what else.
             "systemd-cgroup" if text == "true" => self.driver = Driver::Systemd,
             "rootless" if matches!(&*text, "true" | "false" | "auto") => {}
-            "rootless" => return Err(Error::new(format!("--rootless {text}: must be true, false or auto"))),
+            "rootless" => {
+                return Err(Error::formatted(format_args!("--rootless {text}: must be true, false or auto")));
+            }
             _ => {}
         }
         Ok(())
@@ -273,19 +274,23 @@ fn find(argument: &Arg<'_>, flags: &'static [Flag], owner: &str) -> Result<&'sta
         };
         let help =
             if owner == "pillbox" { "pillbox --help".to_string() } else { format!("pillbox {owner} --help") };
-        Error::new(format!("{owner}: unknown flag {name}: see {help}"))
+        Error::formatted(format_args!("{owner}: unknown flag {name}: see {help}"))
     })
 }
 
 /// A switch may say `=true` or `=false`, as Go's may.
 fn read_value(parser: &mut lexopt::Parser, flag: &Flag) -> Result<OsString> {
     if flag.value.is_some() {
-        return parser.value().map_err(|_| Error::new(format!("flag needs an argument: --{}", flag.long)));
+        return parser
+            .value()
+            .map_err(|_| Error::formatted(format_args!("flag needs an argument: --{}", flag.long)));
     }
     match parser.optional_value() {
         None => Ok("true".into()),
         Some(value) if value == "true" || value == "false" => Ok(value),
-        Some(value) => Err(Error::new(format!("--{}={}: must be true or false", flag.long, value.display()))),
+        Some(value) => {
+            Err(Error::formatted(format_args!("--{}={}: must be true or false", flag.long, value.display())))
+        }
     }
 }
 

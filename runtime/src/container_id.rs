@@ -51,18 +51,18 @@ pub fn validate_id(id: &str) -> Result<()> {
         return Err(Error::new("container ID \"\": invalid: empty"));
     }
     if id.len() > LENGTH_LIMIT {
-        return Err(Error::new(format!(
+        return Err(Error::formatted(format_args!(
             "container ID: invalid: has {} bytes, more than the limit of {LENGTH_LIMIT}",
             id.len()
         )));
     }
     // `.`, `..`, and what lies beside the containers' folders (`.seed`).
     if id.starts_with('.') {
-        return Err(Error::new(format!("container ID {id:?}: invalid: begins with a dot")));
+        return Err(Error::formatted(format_args!("container ID {id:?}: invalid: begins with a dot")));
     }
     match id.chars().find(|&c| !(c.is_ascii_alphanumeric() || "_+.-".contains(c))) {
         None => Ok(()),
-        Some(wrong) => Err(Error::new(format!(
+        Some(wrong) => Err(Error::formatted(format_args!(
             "container ID {id:?}: invalid character {wrong:?}: only letters, digits and _ + . - are allowed"
         ))),
     }

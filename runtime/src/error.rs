@@ -42,7 +42,20 @@ impl Error {
     /// An error with the ordinary exit status 1.
     #[cold]
     pub fn new(text: impl Into<String>) -> Self {
-        Error::of(Kind::Host, text.into())
+        Error::with_text(text.into())
+    }
+
+    /// The same with the text still to be put together: at hundreds of places that is less code.
+    #[cold]
+    #[inline(never)]
+    pub fn formatted(text: fmt::Arguments<'_>) -> Self {
+        Error::of(Kind::Host, fmt::format(text))
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn with_text(text: String) -> Self {
+        Error::of(Kind::Host, text)
     }
 
     /// The same, of a kind that callers tell apart.

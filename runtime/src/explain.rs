@@ -494,7 +494,7 @@ pub fn describe_failure(
                 Stage::Verify => "the target lies in procfs, where nothing may be mounted".to_string(),
                 Stage::Attach => "attach".to_string(),
                 Stage::Copy if errno == Errno::LOOP => {
-                    return Error::new(format!(
+                    return Error::formatted(format_args!(
                         "mount {kind} on {target}: tmpcopyup: more than 64 folders in each other"
                     ));
                 }
@@ -504,10 +504,10 @@ pub fn describe_failure(
             let said = if stage == Stage::Copy { "" } else { &said };
             let label = stage == Stage::Option && step.starts_with("option \"context=");
             let hint = if label { ": linux.mountLabel needs a kernel with SELinux" } else { "" };
-            Error::new(format!("mount {kind} on {target}: {step}: {cause}{said}{hint}"))
+            Error::formatted(format_args!("mount {kind} on {target}: {step}: {cause}{said}{hint}"))
         }
         Operation::MountWithData { kind, target, .. } => {
-            Error::new(format!("mount {} on {}: {cause}{said}", text(kind), text(target)))
+            Error::formatted(format_args!("mount {} on {}: {cause}{said}", text(kind), text(target)))
         }
         Operation::BindMount { target, tree, rule, .. } => {
             let (source, target) = (tree_name(tree, plan), text(target));
@@ -522,7 +522,7 @@ pub fn describe_failure(
                 Stage::Verify => "the target lies in procfs, where nothing may be mounted",
                 Stage::Call | Stage::Option | Stage::Create | Stage::Attach | Stage::Copy => "attach",
             };
-            Error::new(format!("bind {source} on {target}: {step}: {cause}"))
+            Error::formatted(format_args!("bind {source} on {target}: {step}: {cause}"))
         }
         Operation::Remount { target, .. } => {
             let hint = match (stage, errno) {
@@ -531,43 +531,46 @@ pub fn describe_failure(
                 }
                 _ => "",
             };
-            Error::new(format!("remount {}: {cause}{said}{hint}", text(target)))
+            Error::formatted(format_args!("remount {}: {cause}{said}{hint}", text(target)))
         }
-        Operation::CopySymlink { path, target } if stage == Stage::Verify => Error::new(format!(
+        Operation::CopySymlink { path, target } if stage == Stage::Verify => Error::formatted(format_args!(
             "copy-symlink: {}: something else than a symbolic link to {} is there already",
             text(path),
             text(target)
         )),
         Operation::AttachRoot { tree, .. } => {
-            Error::new(format!("attach the root file system {}: {cause}", tree_name(tree, plan)))
+            Error::formatted(format_args!("attach the root file system {}: {cause}", tree_name(tree, plan)))
         }
-        Operation::MountOverlay { lower, .. } => Error::new(format!(
+        Operation::MountOverlay { lower, .. } => Error::formatted(format_args!(
             "overlay over {}: {cause}{said}: the kernel needs overlayfs (in user namespaces since Linux 5.11)",
             text(lower)
         )),
-        Operation::MaskPath { path } if stage == Stage::Verify => {
-            Error::new(format!("mask {}: the container's /dev/null is not the null device", text(path)))
-        }
+        Operation::MaskPath { path } if stage == Stage::Verify => Error::formatted(format_args!(
+            "mask {}: the container's /dev/null is not the null device",
+            text(path)
+        )),
         Operation::MaskPath { path } if matches!(stage, Stage::Source | Stage::Create) => {
-            Error::new(format!(
+            Error::formatted(format_args!(
                 "mask {}: open what covers it, for a file the container's /dev/null, for a folder a tmpfs: {cause}",
                 text(path)
             ))
         }
-        Operation::MakeNode { path, major, minor, .. } if stage == Stage::Verify => {
-            Error::new(format!("device {}: something else than {major}:{minor} is there already", text(path)))
-        }
+        Operation::MakeNode { path, major, minor, .. } if stage == Stage::Verify => Error::formatted(
+            format_args!("device {}: something else than {major}:{minor} is there already", text(path)),
+        ),
         Operation::MakeNode { path, .. } if errno == Errno::LOOP => {
-            Error::new(format!("device {}: {LINK}", text(path)))
+            Error::formatted(format_args!("device {}: {LINK}", text(path)))
         }
-        Operation::OpenConsole { .. } if stage == Stage::Source => Error::new(format!(
+        Operation::OpenConsole { .. } if stage == Stage::Source => Error::formatted(format_args!(
             "process.terminal: open /dev/pts/ptmx in the container: {cause}: mounts needs a devpts on /dev/pts"
         )),
-        Operation::SetRlimit { resource, hard, .. } if errno == Errno::PERM => Error::new(format!(
-            "process.rlimits: {}: raising the hard limit to {} needs CAP_SYS_RESOURCE, which pillbox does not have",
-            rlimit_name(resource),
-            limit(hard)
-        )),
+        Operation::SetRlimit { resource, hard, .. } if errno == Errno::PERM => {
+            Error::formatted(format_args!(
+                "process.rlimits: {}: raising the hard limit to {} needs CAP_SYS_RESOURCE, which pillbox does not have",
+                rlimit_name(resource),
+                limit(hard)
+            ))
+        }
         Operation::PivotRoot {} | Operation::Chroot { .. } if stage == Stage::Verify => Error::new(
             "mounts: the destination of one leads to the root of the container, which it would cover: name it as \"/\"",
         ),
@@ -575,22 +578,27 @@ pub fn describe_failure(
             "process.capabilities: other ones are in force, or securebits of the caller's that need CAP_SETPCAP to be cleared",
         ),
         Operation::RetryCwd { path } if stage == Stage::Verify => {
-            Error::new(format!("process.cwd: {} lies outside of the root file system", text(path)))
+            Error::formatted(format_args!("process.cwd: {} lies outside of the root file system", text(path)))
         }
         Operation::SetCwd { path } | Operation::RetryCwd { path } => {
-            Error::new(format!("process.cwd: chdir to {}: {cause}", text(path)))
+            Error::formatted(format_args!("process.cwd: chdir to {}: {cause}", text(path)))
         }
-        Operation::WriteSysctl { path, value } => {
-            Error::new(format!("linux.sysctl: write {:?} to /proc/{}: {cause}", text(value), text(path)))
-        }
-        Operation::SetUser { uid, gid } => {
-            Error::new(format!("process.user: become {uid}:{gid}: {cause}{}", unmapped_hint(errno)))
-        }
+        Operation::WriteSysctl { path, value } => Error::formatted(format_args!(
+            "linux.sysctl: write {:?} to /proc/{}: {cause}",
+            text(value),
+            text(path)
+        )),
+        Operation::SetUser { uid, gid } => Error::formatted(format_args!(
+            "process.user: become {uid}:{gid}: {cause}{}",
+            unmapped_hint(errno)
+        )),
         Operation::SetGroups { .. } => {
-            Error::new(format!("process.user.additionalGids: {cause}{}", unmapped_hint(errno)))
+            Error::formatted(format_args!("process.user.additionalGids: {cause}{}", unmapped_hint(errno)))
         }
-        Operation::InstallSeccomp { .. } => Error::new(format!("linux.seccomp: install the filter: {cause}")),
-        Operation::JoinNamespace { .. } => Error::new(format!(
+        Operation::InstallSeccomp { .. } => {
+            Error::formatted(format_args!("linux.seccomp: install the filter: {cause}"))
+        }
+        Operation::JoinNamespace { .. } => Error::formatted(format_args!(
             "linux.namespaces: time: join: {cause}{}",
             if errno == Errno::PERM { ": it must belong to the container's own user namespace" } else { "" }
         )),
@@ -600,15 +608,18 @@ pub fn describe_failure(
             } else {
                 ""
             };
-            Error::new(format!("linux.namespaces: time: {cause}{hint}"))
+            Error::formatted(format_args!("linux.namespaces: time: {cause}{hint}"))
         }
         Operation::WriteTimeOffsets { offsets } => {
             let hint =
                 if errno == Errno::RANGE { ": a clock would be negative, or beyond 146 years" } else { "" };
-            Error::new(format!("linux.timeOffsets: write {:?}: {cause}{hint}", text(offsets).trim_end()))
+            Error::formatted(format_args!(
+                "linux.timeOffsets: write {:?}: {cause}{hint}",
+                text(offsets).trim_end()
+            ))
         }
         Operation::EnterTimeNamespace {} => {
-            Error::new(format!("linux.namespaces: time: enter the new one: {cause}"))
+            Error::formatted(format_args!("linux.namespaces: time: enter the new one: {cause}"))
         }
         Operation::SetScheduler { policy, .. } => {
             let hint = match errno {
@@ -616,14 +627,17 @@ pub fn describe_failure(
                 Errno::BUSY => ": there is not enough CPU time left for SCHED_DEADLINE",
                 _ => "",
             };
-            Error::new(format!("process.scheduler: {}: {cause}{hint}", name_of(policy, &attribute::POLICIES)))
+            Error::formatted(format_args!(
+                "process.scheduler: {}: {cause}{hint}",
+                name_of(policy, &attribute::POLICIES)
+            ))
         }
         Operation::SetIoPriority { .. } => {
             let hint =
                 if errno == Errno::PERM { ": the class needs CAP_SYS_NICE or CAP_SYS_ADMIN" } else { "" };
-            Error::new(format!("process.ioPriority: {cause}{hint}"))
+            Error::formatted(format_args!("process.ioPriority: {cause}{hint}"))
         }
-        Operation::SetPersonality { .. } => Error::new(format!("linux.personality: {cause}")),
+        Operation::SetPersonality { .. } => Error::formatted(format_args!("linux.personality: {cause}")),
         Operation::SetMemoryPolicy { nodes, .. } => {
             let hint = match errno {
                 Errno::NOSYS => ": the kernel knows of no memory nodes (CONFIG_NUMA)",
@@ -631,12 +645,12 @@ pub fn describe_failure(
                 _ => "",
             };
             let nodes = list(attribute::nodes_of(nodes).iter().map(usize::to_string));
-            Error::new(format!("linux.memoryPolicy: nodes {nodes}: {cause}{hint}"))
+            Error::formatted(format_args!("linux.memoryPolicy: nodes {nodes}: {cause}{hint}"))
         }
         Operation::SetExecLabel { module, label } => {
             describe_label_failure(module, &text(label), errno, stage)
         }
-        ref other => Error::new(format!("init: {}: {cause}", phrase(other, plan))),
+        ref other => Error::formatted(format_args!("init: {}: {cause}", phrase(other, plan))),
     }
 }
 
@@ -657,7 +671,7 @@ fn describe_label_failure(module: SecurityModule, label: &str, errno: Errno, sta
         (Stage::Call, Errno::NOENT) => "no such profile is loaded".to_string(),
         _ => cause.to_string(),
     };
-    Error::new(format!("{field}: {label:?}: {what}"))
+    Error::formatted(format_args!("{field}: {label:?}: {what}"))
 }
 
 const LINK: &str = "a symbolic link is on the way to the mount point, or it is one";
@@ -679,21 +693,22 @@ fn phrase(operation: &Operation<'_>, plan: &Plan) -> String {
 pub fn describe_exec_failure(name: &str, errno: Errno) -> Error {
     match errno {
         Errno::NOENT if !name.contains('/') => {
-            Error::new(format!("exec: {name:?}: executable file not found in $PATH")).with_status(127)
+            Error::formatted(format_args!("exec: {name:?}: executable file not found in $PATH"))
+                .with_status(127)
         }
-        Errno::NOENT | Errno::NOTDIR => Error::new(format!(
+        Errno::NOENT | Errno::NOTDIR => Error::formatted(format_args!(
             "exec: {name:?}: {}: it, or the interpreter that it names, is missing",
             describe_errno(errno)
         ))
         .with_status(127),
         Errno::ACCESS | Errno::PERM => {
-            Error::new(format!("exec: {name:?}: permission denied")).with_status(126)
+            Error::formatted(format_args!("exec: {name:?}: permission denied")).with_status(126)
         }
-        Errno::ISDIR => Error::new(format!("exec: {name:?}: is a directory")).with_status(126),
-        Errno::NOEXEC => {
-            Error::new(format!("exec: {name:?}: exec format error: not a program for this machine"))
-                .with_status(126)
-        }
-        _ => Error::new(format!("exec: {name:?}: {}", describe_errno(errno))).with_status(126),
+        Errno::ISDIR => Error::formatted(format_args!("exec: {name:?}: is a directory")).with_status(126),
+        Errno::NOEXEC => Error::formatted(format_args!(
+            "exec: {name:?}: exec format error: not a program for this machine"
+        ))
+        .with_status(126),
+        _ => Error::formatted(format_args!("exec: {name:?}: {}", describe_errno(errno))).with_status(126),
     }
 }

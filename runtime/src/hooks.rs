@@ -195,7 +195,7 @@ fn run_one(
     }
     let Some(output) = said? else {
         let seconds = hook.timeout.unwrap_or_default();
-        return Err(Error::new(format!("killed: it took longer than its timeout of {seconds} s")));
+        return Err(Error::formatted(format_args!("killed: it took longer than its timeout of {seconds} s")));
     };
     let status = rustix::process::waitid(WaitId::PidFd(process.process.as_fd()), WaitIdOptions::EXITED)
         .context(|| "wait")?

@@ -85,7 +85,7 @@ impl OwnerNamespaces {
                 Errno::PERM => ": it was mounted by another user namespace, which alone may map it, or the maps are the initial ones",
                 _ => "",
             };
-            Error::new(format!("map its owners: {}{hint}", crate::error::describe_errno(errno)))
+            Error::formatted(format_args!("map its owners: {}{hint}", crate::error::describe_errno(errno)))
         })
     }
 }
@@ -123,7 +123,7 @@ fn check_map(path: &str, field: &str, wanted: &[IdMapping]) -> Result<()> {
     }
     let lines: Vec<_> =
         text.lines().map(|line| line.split_ascii_whitespace().collect::<Vec<_>>().join(" ")).collect();
-    Err(Error::new(format!(
+    Err(Error::formatted(format_args!(
         "{field}: the user namespace that is joined has other ones ({}): write these, or leave them out",
         lines.join(", ")
     )))
@@ -143,7 +143,7 @@ fn parse_map(text: &str) -> Option<Vec<[u32; 3]>> {
 
 fn run_helper(name: &str, granted_in: &str, pid: i32, map: &[IdMapping]) -> Result<()> {
     let path = program::find(name).ok_or_else(|| {
-        Error::new(format!(
+        Error::formatted(format_args!(
             "{name}: not found: mapping more than your own id needs it (Debian: package uidmap)"
         ))
     })?;
@@ -152,9 +152,9 @@ fn run_helper(name: &str, granted_in: &str, pid: i32, map: &[IdMapping]) -> Resu
         arguments.extend([container_id, host_id, size].map(u32::to_string));
     }
     // With an empty environment: they are setuid.
-    program::run(&path, &arguments, &[])
-        .map(drop)
-        .map_err(|error| Error::new(format!("{name}: {error}: ranges are granted in {granted_in}")))
+    program::run(&path, &arguments, &[]).map(drop).map_err(|error| {
+        Error::formatted(format_args!("{name}: {error}: ranges are granted in {granted_in}"))
+    })
 }
 
 #[cfg(test)]

@@ -15,7 +15,7 @@ pub fn to_string<T: Serialize>(value: &T) -> Result<String> {
                 return String::from_utf8(buffer).map_err(|_| Error::new("write JSON: not UTF-8"));
             }
             Err(serde_json_core::ser::Error::BufferFull) => buffer.resize(buffer.len() * 4, 0),
-            Err(error) => return Err(Error::new(format!("write JSON: {error}"))),
+            Err(error) => return Err(Error::formatted(format_args!("write JSON: {error}"))),
         }
     }
 }

@@ -30,10 +30,11 @@ pub fn move_into(devices: &[NetDevice], pid: Pid, inside: &mut Socket) -> Result
     let path = format!("/proc/{}/ns/net", pid.as_raw_nonzero());
     let namespace = rustix::fs::openat(CWD, &*path, OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty())
         .context(|| format!("linux.netDevices: open {path}"))?;
-    let mut outside = Socket::open().map_err(|error| Error::new(format!("linux.netDevices: {error}")))?;
+    let mut outside =
+        Socket::open().map_err(|error| Error::formatted(format_args!("linux.netDevices: {error}")))?;
     for device in devices {
         move_one(device, &namespace, &mut outside, inside).map_err(|error| {
-            Error::new(format!("linux.netDevices.{}: {error}{}", device.name, hint(&error)))
+            Error::formatted(format_args!("linux.netDevices.{}: {error}{}", device.name, hint(&error)))
         })?;
     }
     Ok(())

@@ -120,7 +120,11 @@ fn write_schema(mount: &Path, class: &Path, schema: &[String]) -> Result<()> {
     written.map_err(|error| {
         // The kernel says there what it did not like.
         let said = fs::read_to_string(mount.join("info/last_cmd_status")).unwrap_or_default();
-        Error::new(format!("linux.intelRdt: write {text:?} to {}: {error}: {}", path.display(), said.trim()))
+        Error::formatted(format_args!(
+            "linux.intelRdt: write {text:?} to {}: {error}: {}",
+            path.display(),
+            said.trim()
+        ))
     })
 }
 
@@ -133,7 +137,7 @@ fn check_schema(class: &Path, schema: &[String]) -> Result<()> {
     let there = fs::read_to_string(&path).context(|| format!("linux.intelRdt: read {}", path.display()))?;
     match schema.iter().find(|line| !is_said(line, &there)) {
         None => Ok(()),
-        Some(line) => Err(Error::new(format!(
+        Some(line) => Err(Error::formatted(format_args!(
             "linux.intelRdt: {} exists with another schema than {line:?}: {:?}",
             class.display(),
             there.trim()

@@ -55,7 +55,9 @@ pub fn parse(text: &str) -> Result<Signal> {
             .or(realtime(name)),
     };
     number.and_then(from_number).ok_or_else(|| {
-        Error::new(format!("signal {text:?}: unknown: use a number from 1 to 64 or a name such as TERM"))
+        Error::formatted(format_args!(
+            "signal {text:?}: unknown: use a number from 1 to 64 or a name such as TERM"
+        ))
     })
 }
 

@@ -106,8 +106,8 @@ pub(crate) fn open_namespace(kind: NamespaceKind, path: &str) -> Result<OwnedFd>
         rustix::fs::openat(CWD, path, OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty()).context(step)?;
     match sys::namespace_type(file.as_fd()) {
         Ok(flag) if flag == kind.clone_flag() => Ok(file),
-        Ok(_) => Err(Error::new(format!("{}: it is a namespace of another type", step()))),
-        Err(_) => Err(Error::new(format!("{}: it is no namespace", step()))),
+        Ok(_) => Err(Error::formatted(format_args!("{}: it is a namespace of another type", step()))),
+        Err(_) => Err(Error::formatted(format_args!("{}: it is no namespace", step()))),
     }
 }
 
@@ -135,7 +135,7 @@ fn open_descriptor(descriptor: &Descriptor, owners: &mut idmap::OwnerNamespaces)
         return Ok(None);
     }
     if *procfs && rustix::fs::fstatfs(&tree).context(step)?.f_type as u64 != PROC_SUPER_MAGIC {
-        return Err(Error::new(format!("{}: only procfs may be mounted on /proc", step())));
+        return Err(Error::formatted(format_args!("{}: only procfs may be mounted on /proc", step())));
     }
     if let Some(idmap) = idmap {
         // Only as long as nothing else sees the mount may it get its maps.
@@ -296,7 +296,7 @@ fn word_child_failure(step: ChildStep, errno: Errno, namespaces: u32) -> SpawnEr
     SpawnError::Other(Error::new(match step {
         ChildStep::Seed => return SpawnError::Seed,
         ChildStep::Clone if errno == Errno::ACCESS => {
-            return SpawnError::Cgroup(Error::new(format!(
+            return SpawnError::Cgroup(Error::formatted(format_args!(
                 "clone into the container's cgroup: {cause}: no cgroup above both it and this process's own may be written \
                  to by this user: start it in `systemd-run --user --scope`, or below the same delegated cgroup"
             )));
@@ -329,7 +329,7 @@ fn word_entry_failure(report: Report, namespaces: u32) -> Error {
     };
     let errno = Errno::from_raw_os_error(errno);
     let hint = if namespaces & CLONE_NEWUSER != 0 { " or make new ones" } else { "" };
-    Error::new(format!("join namespaces{hint}: {}", describe_errno(errno)))
+    Error::formatted(format_args!("join namespaces{hint}: {}", describe_errno(errno)))
 }
 
 /// What init said.
@@ -471,7 +471,7 @@ impl Init {
     pub fn kill_after(&self, error: Error) -> Error {
         match self.kill() {
             Ok(()) => error,
-            Err(left) => Error::new(format!("{error}; {left}")).with_status(error.status()),
+            Err(left) => Error::formatted(format_args!("{error}; {left}")).with_status(error.status()),
         }
     }
 
@@ -484,7 +484,9 @@ impl Init {
                 .flatten());
         }
         let pid = self.pid;
-        Err(Error::new(format!("process {pid} does not die: it is left behind, and its cgroup with it")))
+        Err(Error::formatted(format_args!(
+            "process {pid} does not die: it is left behind, and its cgroup with it"
+        )))
     }
 
     fn describe_death(&self, when: &str) -> Error {
@@ -497,7 +499,7 @@ impl Init {
             },
             _ => "it is gone".to_string(),
         };
-        Error::new(format!("init ended {when}: {how}"))
+        Error::formatted(format_args!("init ended {when}: {how}"))
     }
 }
 
@@ -542,11 +544,13 @@ pub fn word_report(plan: &Plan, report: Report, kernel_text: &str) -> Error {
                 Some(operation) => {
                     explain::describe_failure(&operation, plan, errno, stage, detail, kernel_text)
                 }
-                None => Error::new(format!("init: operation {operation}: {}", describe_errno(errno))),
+                None => {
+                    Error::formatted(format_args!("init: operation {operation}: {}", describe_errno(errno)))
+                }
             }
         }
         Report::NotEntered { .. } => word_entry_failure(report, 0),
-        Report::Malformed { operation } => Error::new(format!(
+        Report::Malformed { operation } => Error::formatted(format_args!(
             "init cannot read operation {operation} of its plan: runtime and init do not match"
         )),
         Report::NetlinkSocket
@@ -572,7 +576,7 @@ pub fn word_late_report(arguments: &[String], report: Report) -> Error {
 }
 
 fn move_devices(socket: OwnedFd, plan: &Plan, pid: Pid) -> Result<()> {
-    let mut socket =
-        Socket::from_fd(socket).map_err(|error| Error::new(format!("linux.netDevices: {error}")))?;
+    let mut socket = Socket::from_fd(socket)
+        .map_err(|error| Error::formatted(format_args!("linux.netDevices: {error}")))?;
     net_device::move_into(&plan.net_devices, pid, &mut socket)
 }

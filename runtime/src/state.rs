@@ -252,14 +252,14 @@ impl Root {
         let root = rustix::fs::openat(CWD, &self.path, flags, Mode::empty()).context(step)?;
         let status = rustix::fs::fstat(&root).context(step)?;
         if status.st_uid != rustix::process::geteuid().as_raw() && status.st_uid != 0 {
-            return Err(Error::new(format!(
+            return Err(Error::formatted(format_args!(
                 "{}: belongs to user {}: choose another with --root",
                 step(),
                 status.st_uid
             )));
         }
         if status.st_mode & 0o022 != 0 {
-            return Err(Error::new(format!(
+            return Err(Error::formatted(format_args!(
                 "{}: others may write to it: chmod go-w, or choose another with --root",
                 step()
             )));
@@ -467,7 +467,10 @@ impl StateDirectory {
         };
         let size = rustix::fs::fstat(&file).context(step)?.st_size as u64;
         if size > STATE_MAX {
-            return Err(Error::new(format!("{}: {size} bytes are more than a state can have", step())));
+            return Err(Error::formatted(format_args!(
+                "{}: {size} bytes are more than a state can have",
+                step()
+            )));
         }
         read_all(&file, size as usize).context(step)
     }
@@ -488,9 +491,9 @@ impl StateDirectory {
             document.push(b'}');
         }
         let stored: StoredRecord<'_> = crate::spec::json::parse(&document)
-            .map_err(|error| Error::new(format!("{}: {error}", step())))?;
+            .map_err(|error| Error::formatted(format_args!("{}: {error}", step())))?;
         if *stored.id != *self.id.as_str() || stored.pid <= 0 {
-            return Err(Error::new(format!("{}: not the state of container {}", step(), self.id)));
+            return Err(Error::formatted(format_args!("{}: not the state of container {}", step(), self.id)));
         }
         Ok(stored.into())
     }
@@ -668,7 +671,7 @@ pub fn process_start(pid: i32) -> Result<Option<Process>> {
         let start_time = fields.nth(18)?.parse().ok()?;
         Some(Process { start_time, ended: matches!(state, "Z" | "X" | "x") })
     });
-    parsed.map(Some).ok_or_else(|| Error::new(format!("{path}: not what proc_pid_stat(5) says")))
+    parsed.map(Some).ok_or_else(|| Error::formatted(format_args!("{path}: not what proc_pid_stat(5) says")))
 }
 
 /// The exit code, as wait(2) encodes it, of a process that has ended and whose parent has not asked yet: field 52 of

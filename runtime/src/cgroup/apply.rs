@@ -47,11 +47,11 @@ impl Cgroup {
             (Err(errno), _) => (&**file, &**value, errno),
         };
         Err(match errno {
-            Errno::NOENT => Error::new(format!(
+            Errno::NOENT => Error::formatted(format_args!(
                 "{field}: write to {file} of cgroup {}: no such file or directory: this kernel does not have it",
                 self.path
             )),
-            errno => Error::new(format!(
+            errno => Error::formatted(format_args!(
                 "{field}: write '{}' to {file} of cgroup {}: {}",
                 value.trim_end(),
                 self.path,
@@ -65,11 +65,11 @@ impl Cgroup {
         let (used, allowed) = (used.trim().parse::<u64>(), limit.value.parse::<u64>());
         match (used, allowed) {
             (Ok(used), Ok(allowed)) if used <= allowed => Ok(()),
-            (Ok(used), Ok(allowed)) => Err(Error::new(format!(
+            (Ok(used), Ok(allowed)) => Err(Error::formatted(format_args!(
                 "{}: {allowed} is less than what is in use ({used}), and checkBeforeUpdate is set",
                 limit.field
             ))),
-            _ => Err(Error::new(format!("{usage} of cgroup {}: not a number", self.path))),
+            _ => Err(Error::formatted(format_args!("{usage} of cgroup {}: not a number", self.path))),
         }
     }
 }

@@ -62,7 +62,7 @@ pub fn enable(
     let available = read_file(hierarchy.root(), "cgroup.controllers")
         .context(|| format!("read {}/cgroup.controllers", hierarchy.mount().display()))?;
     if let Some(Need { controller, field }) = lacking(&needs, &available).first() {
-        return Err(Error::new(format!(
+        return Err(Error::formatted(format_args!(
             "{field}: the cgroup controller `{controller}` is not available under {} (there are: {}); \
              it may be compiled out, disabled or in use by cgroup v1",
             hierarchy.mount().display(),
@@ -97,6 +97,6 @@ fn enable_in(cgroup: BorrowedFd<'_>, name: &str, needs: &[Need]) -> Result<()> {
             Errno::OPNOTSUPP => "it is threaded".into(),
             errno => crate::error::describe_errno(errno).into(),
         };
-        Error::new(format!("{}: write '{list}' to {}: {why}", first.field, file()))
+        Error::formatted(format_args!("{}: write '{list}' to {}: {why}", first.field, file()))
     })
 }

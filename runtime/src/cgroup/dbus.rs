@@ -61,7 +61,9 @@ impl CallError {
     /// As an error, under the name of what was called.
     pub fn into_error(self, member: &str) -> Error {
         match self {
-            CallError::Method(name, text) => Error::new(format!("systemd: {member}: {text} ({name})")),
+            CallError::Method(name, text) => {
+                Error::formatted(format_args!("systemd: {member}: {text} ({name})"))
+            }
             CallError::Transport(error) => error.context(format!("systemd: {member}")),
         }
     }
@@ -77,7 +79,7 @@ impl Bus {
     }
 
     pub(super) fn connect_within(addresses: &str, patience: Duration) -> Result<Bus> {
-        let mut failed = Error::new(format!(
+        let mut failed = Error::formatted(format_args!(
             "D-Bus address {addresses:?}: not of the form unix:path=… or unix:abstract=…"
         ));
         for address in addresses.split(';') {
@@ -98,7 +100,10 @@ impl Bus {
                     return Ok(bus);
                 }
                 Err(errno) => {
-                    failed = Error::new(format!("D-Bus: connect to {address}: {}", describe_errno(errno)))
+                    failed = Error::formatted(format_args!(
+                        "D-Bus: connect to {address}: {}",
+                        describe_errno(errno)
+                    ))
                 }
             }
         }
@@ -112,7 +117,10 @@ impl Bus {
             self.send(say.as_bytes(), deadline)?;
             let line = self.receive_line(deadline)?;
             if line.split_ascii_whitespace().next() != Some(expected) {
-                return Err(Error::new(format!("D-Bus: {}: authentication: it says {line:?}", self.address)));
+                return Err(Error::formatted(format_args!(
+                    "D-Bus: {}: authentication: it says {line:?}",
+                    self.address
+                )));
             }
         }
         self.send(b"BEGIN\r\n", deadline)
@@ -127,7 +135,7 @@ impl Bus {
                 return Ok(line);
             }
             if self.received.len() > LINE_MAX {
-                return Err(Error::new(format!(
+                return Err(Error::formatted(format_args!(
                     "D-Bus: {}: authentication: a line without end",
                     self.address
                 )));
@@ -217,7 +225,10 @@ impl Bus {
         loop {
             match rustix::net::recv(&self.socket, &mut buffer, RecvFlags::DONTWAIT) {
                 Ok((0, _)) => {
-                    return Err(Error::new(format!("D-Bus: {}: it closed the connection", self.address)));
+                    return Err(Error::formatted(format_args!(
+                        "D-Bus: {}: it closed the connection",
+                        self.address
+                    )));
                 }
                 Ok((count, _)) => {
                     self.received.extend_from_slice(&buffer[..count]);
@@ -248,7 +259,7 @@ impl Bus {
         match poll(&mut [PollFd::new(&self.socket, events)], Some(&timeout)) {
             Ok(0) => {
                 let seconds = self.patience.as_secs();
-                Err(Error::new(format!("D-Bus: {}: no answer within {seconds} s", self.address)))
+                Err(Error::formatted(format_args!("D-Bus: {}: no answer within {seconds} s", self.address)))
             }
             Ok(_) | Err(Errno::INTR) => Ok(()),
             Err(errno) => Err(errno).context(|| format!("D-Bus: {}: wait", self.address)),

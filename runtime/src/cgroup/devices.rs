@@ -66,7 +66,7 @@ impl Rule {
     fn parse(index: usize, rule: &DeviceRule) -> Result<Rule> {
         let DeviceRule { allow, kind, major, minor, access } = rule;
         let invalid = |field: &str, value: &dyn std::fmt::Display, right: &str| {
-            Error::new(format!("linux.resources.devices[{index}].{field}: {value} is not {right}"))
+            Error::formatted(format_args!("linux.resources.devices[{index}].{field}: {value} is not {right}"))
         };
         let number = |field: &str, value: Option<i64>, max: i64| match value {
             None | Some(-1) => Ok(None),

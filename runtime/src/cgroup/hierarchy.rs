@@ -79,7 +79,7 @@ impl Hierarchy {
         let root = mounts.iter().find(|mount| mount.point == self.mount).map(|mount| &mount.root);
         match root.and_then(|root| Path::new(own).strip_prefix(root).ok()) {
             Some(below) if !own.starts_with("/..") => Ok(format!("/{}", below.display())),
-            _ => Err(Error::new(format!(
+            _ => Err(Error::formatted(format_args!(
                 "/proc/self/cgroup: {own} is outside of what is mounted at {}",
                 self.mount.display()
             ))),

@@ -78,12 +78,12 @@ impl<'a> FileWrite<'a> {
 
 /// The error of a field whose value can't be right.
 pub(super) fn invalid(field: &str, value: impl Display, right: &str) -> Error {
-    Error::new(format!("linux.resources.{field}: {value} is not {right}"))
+    Error::formatted(format_args!("linux.resources.{field}: {value} is not {right}"))
 }
 
 /// The error of a field that asks for what only cgroup v1 could do.
 pub(super) fn without_v2_form(field: &str, value: impl Display) -> Error {
-    Error::new(format!("linux.resources.{field}: {value} has no equivalent in cgroup v2"))
+    Error::formatted(format_args!("linux.resources.{field}: {value} has no equivalent in cgroup v2"))
 }
 
 /// Compiles the limits into writes, in the order in which they have to be made.

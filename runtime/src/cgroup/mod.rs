@@ -233,7 +233,7 @@ impl Cgroup {
         loop {
             if !events.wait(deadline, |state| !state.populated).context(step)? {
                 let pids: Vec<_> = self.pids()?.iter().map(|pid| pid.as_raw_pid().to_string()).collect();
-                return Err(Error::new(format!(
+                return Err(Error::formatted(format_args!(
                     "remove cgroup {}: it still has processes after {} s: {}",
                     self.path,
                     patience.as_secs(),
@@ -248,7 +248,7 @@ impl Cgroup {
                 return Ok(());
             }
             if Instant::now() > deadline {
-                return Err(Error::new(format!("remove cgroup {}: it stays busy", self.path)));
+                return Err(Error::formatted(format_args!("remove cgroup {}: it stays busy", self.path)));
             }
             events.poll(Duration::from_millis(10)).context(step)?;
         }

@@ -38,7 +38,7 @@ impl CgroupPath {
 
     /// Checks an absolute path; double slashes and `.` are dropped.
     pub fn parse(path: &str) -> Result<CgroupPath> {
-        let invalid = |why: &str| Error::new(format!("linux.cgroupsPath: {path:?} {why}"));
+        let invalid = |why: &str| Error::formatted(format_args!("linux.cgroupsPath: {path:?} {why}"));
         if !path.starts_with('/') {
             return Err(invalid("is not absolute"));
         }

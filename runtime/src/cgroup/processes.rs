@@ -76,7 +76,7 @@ impl Cgroup {
         write_file(self.fd(), "cgroup.freeze", value).context(step)?;
         match events.wait(Instant::now() + PATIENCE, |state| state.frozen == frozen).context(step)? {
             true => Ok(()),
-            false => Err(Error::new(format!(
+            false => Err(Error::formatted(format_args!(
                 "cgroup {}: its processes did not {} within {} s",
                 self.path,
                 if frozen { "stop" } else { "continue" },

@@ -123,7 +123,7 @@ impl Systemd {
         match self.bus.call(&call).map_err(|error| error.into_error("Get ControlGroup"))?.into_iter().next() {
             Some(Value::Variant(value)) => match *value {
                 Value::Text(path) => Ok(path),
-                other => Err(Error::new(format!(
+                other => Err(Error::formatted(format_args!(
                     "systemd: ControlGroup is of type {}, not a path",
                     other.signature()
                 ))),
@@ -206,7 +206,7 @@ impl Systemd {
         if result == "done" {
             Ok(())
         } else {
-            Err(Error::new(format!("systemd: the job's result is {result}")))
+            Err(Error::formatted(format_args!("systemd: the job's result is {result}")))
         }
     }
 }

@@ -10,7 +10,7 @@ use crate::cli::{Arguments, Global};
 pub fn check(_: &Global, arguments: Arguments) -> Result<u8> {
     let format = arguments.value("format").map_or("table".into(), |format| format.to_string_lossy());
     if !matches!(&*format, "table" | "json") {
-        return Err(Error::new(format!("--format {format}: must be table or json")));
+        return Err(Error::formatted(format_args!("--format {format}: must be table or json")));
     }
     let findings = check::look();
     let can_run = check::can_run(&findings);

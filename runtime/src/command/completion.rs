@@ -13,7 +13,7 @@ pub fn completion(_: &Global, arguments: Arguments) -> Result<u8> {
         "zsh" => zsh(),
         "fish" => fish(),
         other => {
-            return Err(Error::new(format!(
+            return Err(Error::formatted(format_args!(
                 "completion: no script for {other:?}: there are bash, zsh and fish"
             )));
         }

@@ -57,6 +57,7 @@ fn parse_user(text: &str) -> Result<(u32, Option<u32>)> {
 fn parse_id(flag: &str, text: &str) -> Result<u32> {
     // u32::MAX is the kernel's "no id".
     let id = text.bytes().all(|byte| byte.is_ascii_digit()).then(|| text.parse().ok()).flatten();
-    id.filter(|&id| id != u32::MAX)
-        .ok_or_else(|| Error::new(format!("{flag} {text:?}: must be a number from 0 to {}", u32::MAX - 1)))
+    id.filter(|&id| id != u32::MAX).ok_or_else(|| {
+        Error::formatted(format_args!("{flag} {text:?}: must be a number from 0 to {}", u32::MAX - 1))
+    })
 }

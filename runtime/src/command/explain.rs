@@ -29,7 +29,7 @@ pub fn explain(global: &Global, arguments: Arguments) -> Result<u8> {
     let text = match &*format {
         "text" => text(&prepared)?,
         "json" => json::pretty(&json::to_string(&document(&prepared)?)?) + "\n",
-        other => return Err(Error::new(format!("--format {other}: must be text or json"))),
+        other => return Err(Error::formatted(format_args!("--format {other}: must be text or json"))),
     };
     print(&text)?;
     Ok(0)

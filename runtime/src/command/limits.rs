@@ -86,11 +86,13 @@ fn parse(text: &str, kind: Kind) -> Result<String> {
         Kind::Text if text.bytes().all(|byte| byte.is_ascii_digit() || b",-".contains(&byte)) => {
             return Ok(format!("\"{text}\""));
         }
-        Kind::Text => return Err(Error::new(format!("{text:?}: not a list such as 0-3,7"))),
+        Kind::Text => return Err(Error::formatted(format_args!("{text:?}: not a list such as 0-3,7"))),
     };
     let right =
         if matches!(kind, Kind::Bytes) { "a number of bytes such as 65536 or 64k" } else { "a whole number" };
-    number.map(|number| number.to_string()).ok_or_else(|| Error::new(format!("{text:?}: not {right}")))
+    number
+        .map(|number| number.to_string())
+        .ok_or_else(|| Error::formatted(format_args!("{text:?}: not {right}")))
 }
 
 /// `64`, `64k`, `64KiB`, `64kb`: all letters stand for powers of 1024, as in runc.

@@ -90,7 +90,7 @@ pub fn list(global: &Global, arguments: Arguments) -> Result<u8> {
             print(&(json::to_string(&documents)? + "\n"))?;
         }
         "table" => print(&table(&found))?,
-        other => return Err(Error::new(format!("--format {other}: must be table or json"))),
+        other => return Err(Error::formatted(format_args!("--format {other}: must be table or json"))),
     }
     Ok(0)
 }

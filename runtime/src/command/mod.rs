@@ -352,9 +352,9 @@ fn create_options(global: &Global, arguments: &Arguments) -> Result<CreateOption
     // started this one means it, as for crun and runc.
     let meant = std::env::var("LISTEN_PID").map_or(true, |pid| pid == std::process::id().to_string());
     let listen_fds = match std::env::var("LISTEN_FDS") {
-        Ok(text) if meant => {
-            text.parse().map_err(|_| Error::new(format!("LISTEN_FDS={text}: not a whole number")))?
-        }
+        Ok(text) if meant => text
+            .parse()
+            .map_err(|_| Error::formatted(format_args!("LISTEN_FDS={text}: not a whole number")))?,
         _ => 0,
     };
     Ok(CreateOptions {

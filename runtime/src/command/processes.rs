@@ -32,7 +32,7 @@ pub fn ps(global: &Global, arguments: Arguments) -> Result<u8> {
             let output = program::run(&path, &wanted, &environment).context(|| "ps(1)")?;
             print(&rows_of(&String::from_utf8_lossy(&output), &pids)?)?;
         }
-        other => return Err(Error::new(format!("--format {other}: must be table or json"))),
+        other => return Err(Error::formatted(format_args!("--format {other}: must be table or json"))),
     }
     Ok(0)
 }

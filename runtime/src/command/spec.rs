@@ -19,7 +19,7 @@ pub fn spec(_: &Global, arguments: Arguments) -> Result<u8> {
     let file = std::fs::OpenOptions::new().write(true).create_new(true).open(&path);
     let mut file = match file {
         Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => {
-            return Err(Error::new(format!("{} exists already: remove it first", path.display())));
+            return Err(Error::formatted(format_args!("{} exists already: remove it first", path.display())));
         }
         file => file.context(|| format!("write {}", path.display()))?,
     };

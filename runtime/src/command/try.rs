@@ -19,7 +19,7 @@ pub fn r#try(global: &Global, arguments: Arguments) -> Result<u8> {
         .map(|word| {
             word.to_str()
                 .map(str::to_string)
-                .ok_or_else(|| Error::new(format!("{}: not UTF-8", word.display())))
+                .ok_or_else(|| Error::formatted(format_args!("{}: not UTF-8", word.display())))
         })
         .collect::<Result<Vec<_>>>()?;
     let interactive = rustix::termios::isatty(stdio::stdin()) && rustix::termios::isatty(stdio::stdout());

@@ -16,7 +16,7 @@ pub fn events(global: &Global, arguments: Arguments) -> Result<u8> {
         Some(text) => {
             let text = text.to_string_lossy();
             parse_duration(&text).filter(|interval| !interval.is_zero()).ok_or_else(|| {
-                Error::new(format!("--interval {text}: not a time above 0, such as 5s or 1m30s"))
+                Error::formatted(format_args!("--interval {text}: not a time above 0, such as 5s or 1m30s"))
             })?
         }
     };

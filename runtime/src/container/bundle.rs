@@ -73,7 +73,7 @@ impl Bundle {
         let config_name = config.display().to_string();
         let config = String::from_utf8(text).map_err(|error| {
             let offset = error.utf8_error().valid_up_to();
-            Error::new(format!("{config_name}: not UTF-8 at byte {offset}"))
+            Error::formatted(format_args!("{config_name}: not UTF-8 at byte {offset}"))
         })?;
         Ok(Bundle { path: absolute, config, config_name })
     }
@@ -152,20 +152,22 @@ impl<'b> Prepared<'b> {
         } = wishes;
         let named = |error: Error| error.context(&bundle.config_name);
         let spec = spec::parse(bundle.config.as_bytes())
-            .map_err(|error| Error::new(format!("{}: {error}", bundle.config_name)))?;
+            .map_err(|error| Error::formatted(format_args!("{}: {error}", bundle.config_name)))?;
         let spec = validate(spec).map_err(named)?;
         let rootfs = bundle.path.join(&*spec.root.path);
         let kind = std::fs::metadata(&rootfs)
             .context(|| format!("root.path: {}", rootfs.display()))
             .map_err(named)?;
         if !kind.is_dir() {
-            return Err(named(Error::new(format!("root.path: {}: not a folder", rootfs.display()))));
+            return Err(named(Error::formatted(format_args!(
+                "root.path: {}: not a folder",
+                rootfs.display()
+            ))));
         }
         let rootfs = resolve(&rootfs).context(|| format!("root.path: {}", rootfs.display()))?;
-        let rootfs = rootfs
-            .into_os_string()
-            .into_string()
-            .map_err(|path| named(Error::new(format!("root.path: {}: not UTF-8", path.display()))))?;
+        let rootfs = rootfs.into_os_string().into_string().map_err(|path| {
+            named(Error::formatted(format_args!("root.path: {}: not UTF-8", path.display())))
+        })?;
 
         let devices = compile_devices(&spec.resources.devices).map_err(named)?;
         compile_limits(&spec.resources).map_err(named)?;
@@ -256,7 +258,7 @@ fn source_links(spec: &ValidSpec<'_>) -> Vec<(usize, String)> {
 fn find_cgroup(spec: &ValidSpec<'_>, id: &ContainerId) -> Result<Option<(Hierarchy, CgroupPath)>> {
     let Some(hierarchy) = Hierarchy::find()? else {
         if let Some(limit) = compile_limits(&spec.resources)?.first() {
-            return Err(Error::new(format!("{}: no cgroup v2 hierarchy is mounted", limit.field)));
+            return Err(Error::formatted(format_args!("{}: no cgroup v2 hierarchy is mounted", limit.field)));
         }
         return Ok(None);
     };

@@ -346,7 +346,8 @@ fn has_later_hooks(spec: &ValidSpec<'_>) -> bool {
 /// Digits only, by rename: who sees the file sees the number.
 pub(super) fn write_pid_file(path: &Path, pid: i32) -> Result<()> {
     let step = || format!("--pid-file {}", path.display());
-    let name = path.file_name().ok_or_else(|| Error::new(format!("{}: not a file name", step())))?;
+    let name =
+        path.file_name().ok_or_else(|| Error::formatted(format_args!("{}: not a file name", step())))?;
     let temporary = path.with_file_name(format!(".{}.{pid}", name.to_string_lossy()));
     // What lies there already (a link, in a folder of others') is not written to.
     let _ = std::fs::remove_file(&temporary);

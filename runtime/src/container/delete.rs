@@ -81,8 +81,9 @@ pub fn delete_matching(root: &Root, pattern: &str, force: bool, warn: &mut dyn F
 
 /// The ids that match a POSIX extended regular expression.
 pub(super) fn matching(root: &Root, pattern: &str) -> Result<Vec<ContainerId>> {
-    let regex = Regex::new(pattern)
-        .ok_or_else(|| Error::new(format!("--regex {pattern:?}: not an extended regular expression")))?;
+    let regex = Regex::new(pattern).ok_or_else(|| {
+        Error::formatted(format_args!("--regex {pattern:?}: not an extended regular expression"))
+    })?;
     let mut ids = root.ids()?;
     ids.retain(|id| regex.is_match(id));
     Ok(ids)
@@ -119,7 +120,7 @@ fn kill_processes(id: &ContainerId, record: &Record) -> Result<()> {
     match send_signal(&process, Signal::KILL) {
         // Dead by the cgroup's kill already.
         Ok(()) | Err(_) if wait_until_gone(&process, PATIENCE_MS)? => Ok(()),
-        _ => Err(Error::new(format!(
+        _ => Err(Error::formatted(format_args!(
             "container {id}: process {} does not die: its state is kept, try again later",
             record.pid
         ))),

@@ -72,8 +72,8 @@ pub fn exec(root: &Root, id: &ContainerId, options: &ExecOptions, warn: &mut dyn
     let record = directory.load()?;
     check_status(&directory, &record, options)?;
     let document = directory.read_document()?;
-    let stored: StoredConfig<'_> =
-        crate::spec::json::parse(&document).map_err(|error| Error::new(format!("state.json: {error}")))?;
+    let stored: StoredConfig<'_> = crate::spec::json::parse(&document)
+        .map_err(|error| Error::formatted(format_args!("state.json: {error}")))?;
     let spec = stored.config.ok_or_else(|| Error::new("state.json: it has no configuration"))?;
     let spec = with_process(spec, options)?;
     if spec.process.terminal && options.detach && options.create.console_socket.is_none() {
@@ -145,7 +145,7 @@ fn with_process<'a>(mut spec: Spec<'a>, options: &'a ExecOptions) -> Result<Vali
     let process = match &options.process {
         Some(document) => {
             let mut process: Process<'a> = crate::spec::json::parse(document.as_bytes())
-                .map_err(|error| Error::new(format!("--process: {error}")))?;
+                .map_err(|error| Error::formatted(format_args!("--process: {error}")))?;
             // What callers leave out is the container's.
             if process.capabilities.is_none() {
                 process.capabilities = own.capabilities;
@@ -248,5 +248,5 @@ fn open_cgroup(record: &Record, options: &ExecOptions) -> Result<Option<Cgroup>>
     let path = CgroupPath::parse(&format!("{path}/{below}")).context(|| "--cgroup")?;
     Cgroup::open(&hierarchy, &path)?
         .map(Some)
-        .ok_or_else(|| Error::new(format!("--cgroup {below}: there is no such cgroup")))
+        .ok_or_else(|| Error::formatted(format_args!("--cgroup {below}: there is no such cgroup")))
 }

@@ -27,7 +27,9 @@ impl CreateOptions {
         let (asked, listening) = (self.preserve_fds, self.listen_fds);
         let count =
             asked.checked_add(listening).filter(|count| *count <= DESCRIPTORS_MAX).ok_or_else(|| {
-                Error::new(format!("--preserve-fds {asked}, LISTEN_FDS={listening}: more than there can be"))
+                Error::formatted(format_args!(
+                    "--preserve-fds {asked}, LISTEN_FDS={listening}: more than there can be"
+                ))
             })?;
         let mut passed_on = PassedOn { count: 0, environment: Vec::new(), gaps: Vec::new() };
         if count > 0 {

@@ -33,7 +33,7 @@ pub(super) fn live_cgroup(record: &Record, verb: &str) -> Result<Cgroup> {
 }
 
 fn without_cgroup(record: &Record, verb: &str) -> Error {
-    Error::new(format!(
+    Error::formatted(format_args!(
         "cannot {verb} container {}: it has no cgroup (--cgroup-manager=disabled, or its user may not make one)",
         record.id
     ))

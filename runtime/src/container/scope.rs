@@ -148,7 +148,7 @@ pub(crate) fn spawn_into(
 
 fn open(unit: &Unit, hierarchy: &Hierarchy, path: &CgroupPath) -> Result<Cgroup> {
     Cgroup::open(hierarchy, path)?.ok_or_else(|| {
-        Error::new(format!(
+        Error::formatted(format_args!(
             "systemd has started {}, but there is no cgroup {path} below {}: is it the cgroup v2 that systemd uses?",
             unit.name,
             hierarchy.mount().display()

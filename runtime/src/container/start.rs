@@ -108,7 +108,7 @@ fn open_gate(directory: &StateDirectory, record: &Record, gate: &OwnedFd) -> Res
                 directory.remove_gate();
                 Ok(())
             }
-            _ => Err(Error::new(format!(
+            _ => Err(Error::formatted(format_args!(
                 "container {}: init ended before it executed the program: somebody killed it, or it ran out of memory",
                 directory.id()
             ))),
@@ -145,7 +145,7 @@ fn hand_over_listener(
 /// state.json has none, or it has been changed.
 pub(super) fn stored_spec(document: &[u8]) -> Result<ValidSpec<'_>> {
     let stored: StoredConfig<'_> =
-        parse(document).map_err(|error| Error::new(format!("state.json: {error}")))?;
+        parse(document).map_err(|error| Error::formatted(format_args!("state.json: {error}")))?;
     validate(stored.config.ok_or_else(|| Error::new("state.json: it has no configuration"))?)
 }
 

@@ -32,7 +32,7 @@ pub fn update(root: &Root, id: &ContainerId, resources: &str) -> Result<()> {
     let record = directory.load()?;
     let cgroup = live_cgroup(&record, "update")?;
     let document = String::from_utf8(directory.read_document()?)
-        .map_err(|_| Error::new(format!("state.json of container {id}: not UTF-8")))?;
+        .map_err(|_| Error::formatted(format_args!("state.json of container {id}: not UTF-8")))?;
 
     let step = || "resources";
     let changes: Resources<'_> = json::parse(resources.as_bytes()).map_err(Error::from).context(step)?;

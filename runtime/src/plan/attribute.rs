@@ -61,7 +61,9 @@ pub const DOMAINS: [(&str, u32); 2] = [("LINUX", 0), ("LINUX32", 8)];
 /// What a name stands for; validation has refused all others.
 fn value<T: Copy>(field: &str, name: &str, known: &[(&str, T)]) -> Result<T> {
     let found = known.iter().find(|(known, _)| *known == name);
-    found.map(|(_, value)| *value).ok_or_else(|| Error::new(format!("{field}: {name:?} is not known")))
+    found
+        .map(|(_, value)| *value)
+        .ok_or_else(|| Error::formatted(format_args!("{field}: {name:?} is not known")))
 }
 
 fn bits(field: &str, names: &[Text<'_>], known: &[(&str, u32)]) -> Result<u32> {

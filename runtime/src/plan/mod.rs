@@ -346,7 +346,8 @@ impl<'h> Builder<'h> {
 
 /// A string for the kernel; validation has refused the NULs that make this fail.
 fn c_string(field: &str, text: &str) -> Result<CString> {
-    CString::new(text).map_err(|_| Error::new(format!("{field}: {text:?} has a NUL character in it")))
+    CString::new(text)
+        .map_err(|_| Error::formatted(format_args!("{field}: {text:?} has a NUL character in it")))
 }
 
 /// Strings one after the other, each with its NUL.
@@ -678,7 +679,7 @@ fn compile_seccomp(builder: &mut Builder<'_>, spec: &ValidSpec<'_>) -> Result<()
         if spec.is_annotated(STRICT)
             && let Some(name) = names.into_iter().find(|name| !seccomp::knows(name))
         {
-            return Err(Error::new(format!(
+            return Err(Error::formatted(format_args!(
                 "linux.seccomp: {:?} is no system call of this machine's, and the annotation {STRICT} wants an error then",
                 &**name
             )));

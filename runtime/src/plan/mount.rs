@@ -155,7 +155,7 @@ fn parse_options<'a>(field: &str, mount: &'a Mount<'_>) -> Result<Options<'a>> {
         }
     }
     if options.copy_up && (options.bind || options.remount || mount.kind.as_deref() != Some("tmpfs")) {
-        return Err(Error::new(format!(
+        return Err(Error::formatted(format_args!(
             "{field}.options: \"tmpcopyup\" is for a mount of type \"tmpfs\" only"
         )));
     }
@@ -300,7 +300,7 @@ fn target_rule(
 ) -> Result<TargetRule> {
     let kind = mount.kind.as_deref().unwrap_or_default();
     if destination == "/" && options.copy_up {
-        return Err(Error::new(format!(
+        return Err(Error::formatted(format_args!(
             "{field}.options: \"tmpcopyup\" is not for \"/\": the whole root would be copied"
         )));
     }
@@ -308,7 +308,7 @@ fn target_rule(
         return Ok(TargetRule::InsideProc);
     }
     if is_below(destination, "/proc") || (destination == "/proc" && kind != "proc" && !options.bind) {
-        return Err(Error::new(format!(
+        return Err(Error::formatted(format_args!(
             "{field}.destination: {destination:?} lies in /proc: only procfs itself may be mounted there, and single files such as /proc/cpuinfo"
         )));
     }
@@ -338,12 +338,12 @@ fn compile_remount(
         | MountAttrFlags::MOUNT_ATTR_NODIRATIME
         | MountAttrFlags::MOUNT_ATTR_NOSYMFOLLOW;
     if !(mount.uid_mappings.is_empty() && options.idmap.is_none()) {
-        return Err(Error::new(format!(
+        return Err(Error::formatted(format_args!(
             "{field}.options: \"remount\": a mount that is there already cannot be id-mapped"
         )));
     }
     if let (true, Some(data)) = (options.bind, options.data.first()) {
-        return Err(Error::new(format!("{field}.options: {data:?} is no option of a bind mount")));
+        return Err(Error::formatted(format_args!("{field}.options: {data:?} is no option of a bind mount")));
     }
     let (parameters, flags): (Vec<&str>, Vec<&str>) =
         options.data.iter().partition(|data| data.contains('='));
@@ -380,7 +380,7 @@ fn compile_bind(
     }
     let source = mount.source.as_deref().unwrap_or_default();
     if source.is_empty() {
-        return Err(Error::new(format!("{field}.source: a bind mount needs one")));
+        return Err(Error::formatted(format_args!("{field}.source: a bind mount needs one")));
     }
     let source = c_string(field, source)?;
     let procfs = target == c"/proc";
@@ -480,7 +480,7 @@ fn compile_new(
 ) -> Result<()> {
     let kind = match mount.kind.as_deref().unwrap_or_default() {
         "" => {
-            return Err(Error::new(format!(
+            return Err(Error::formatted(format_args!(
                 "{field}.type: missing: name a file system, or add the option \"bind\""
             )));
         }

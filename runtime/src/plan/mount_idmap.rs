@@ -47,12 +47,12 @@ pub fn compile(
     }
     let asking = if option.is_some() { "options: \"idmap\"" } else { "uidMappings" };
     if !bind {
-        return Err(Error::new(format!(
+        return Err(Error::formatted(format_args!(
             "{field}.{asking}: only bind mounts can be id-mapped: add the option \"bind\""
         )));
     }
     if !builder.host.privileged {
-        return Err(Error::new(format!(
+        return Err(Error::formatted(format_args!(
             "{field}.{asking}: mapping a mount's owners needs CAP_SYS_ADMIN where its file system was mounted: \
              run pillbox as root, or leave it out"
         )));
@@ -75,7 +75,7 @@ pub fn compile(
 /// is one of the container's instead.
 fn parse_maps(field: &str, text: &str, spec: &ValidSpec<'_>) -> Result<MountOwners> {
     let wrong = |part: &str| {
-        Error::new(format!(
+        Error::formatted(format_args!(
             "{field}: idmap: {part:?} is not of the form uids=0-100000-65536;gids=0-100000-65536"
         ))
     };
@@ -100,7 +100,7 @@ fn parse_maps(field: &str, text: &str, spec: &ValidSpec<'_>) -> Result<MountOwne
             };
             if relative {
                 host_id = host_id_of(container, host_id).ok_or_else(|| {
-                    Error::new(format!(
+                    Error::formatted(format_args!(
                         "{field}: idmap: {triplet:?}: the container's user namespace does not map {host_id}"
                     ))
                 })?;

@@ -235,7 +235,9 @@ impl Assembler<'_> {
 /// The kernel refuses longer programs.
 pub(super) fn too_long() -> Error {
     let limit = uapi::BPF_MAXINSNS;
-    Error::new(format!("the rules need more than {limit} BPF instructions, the most that the kernel takes"))
+    Error::formatted(format_args!(
+        "the rules need more than {limit} BPF instructions, the most that the kernel takes"
+    ))
 }
 
 /// Offsets of an argument's lower and upper half.

@@ -203,7 +203,7 @@ fn parse_action(name: &str, errno_ret: Option<u32>, fields: [&str; 2]) -> Result
     let [action_field, errno_field] = fields;
     let Some((_, action)) = ACTIONS.iter().find(|(known, _)| *known == name) else {
         let known = ACTIONS.map(|(known, _)| known).join(", ");
-        return Err(Error::new(format!("{action_field}: {name:?}: must be one of {known}")));
+        return Err(Error::formatted(format_args!("{action_field}: {name:?}: must be one of {known}")));
     };
     let limit = match *action {
         // The kernel's MAX_ERRNO; it would cut a higher one to that.
@@ -211,14 +211,14 @@ fn parse_action(name: &str, errno_ret: Option<u32>, fields: [&str; 2]) -> Result
         uapi::SECCOMP_RET_TRACE => uapi::SECCOMP_RET_DATA,
         _ if errno_ret.is_none() => return Ok(*action),
         _ => {
-            return Err(Error::new(format!(
+            return Err(Error::formatted(format_args!(
                 "{errno_field}: only SCMP_ACT_ERRNO and SCMP_ACT_TRACE have one, not {name}"
             )));
         }
     };
     match errno_ret.unwrap_or(EPERM) {
         errno if errno <= limit => Ok(action | errno),
-        errno => Err(Error::new(format!("{errno_field}: {errno}: {name} takes 0 to {limit}"))),
+        errno => Err(Error::formatted(format_args!("{errno_field}: {errno}: {name} takes 0 to {limit}"))),
     }
 }
 
@@ -228,7 +228,7 @@ fn parse_architectures(architectures: &List<Text<'_>>) -> Result<[bool; ABIS.len
         let name = &**name;
         if !ARCHITECTURES.contains(&name) {
             let own = ABIS[0].architecture;
-            return Err(Error::new(format!(
+            return Err(Error::formatted(format_args!(
                 "architectures[{index}]: {name:?}: no architecture; this one's is {own}"
             )));
         }
@@ -261,11 +261,13 @@ fn parse_flags(flags: &Option<List<Text<'_>>>, listener: bool) -> Result<u32> {
             "SECCOMP_FILTER_FLAG_LOG" => uapi::SECCOMP_FILTER_FLAG_LOG,
             "SECCOMP_FILTER_FLAG_SPEC_ALLOW" => uapi::SECCOMP_FILTER_FLAG_SPEC_ALLOW,
             "SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV" if !listener => {
-                return Err(Error::new(format!("flags[{index}]: {flag}: only with SCMP_ACT_NOTIFY")));
+                return Err(Error::formatted(format_args!(
+                    "flags[{index}]: {flag}: only with SCMP_ACT_NOTIFY"
+                )));
             }
             "SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV" => uapi::SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV,
             unknown => {
-                return Err(Error::new(format!(
+                return Err(Error::formatted(format_args!(
                     "flags[{index}]: {unknown:?}: must be SECCOMP_FILTER_FLAG_TSYNC, LOG, SPEC_ALLOW or \
                      WAIT_KILLABLE_RECV with that prefix"
                 )));

@@ -52,7 +52,7 @@ impl Condition {
     fn parse(arg: &SyscallArg<'_>) -> Result<Self> {
         let SyscallArg { index, value, value_two, op } = arg;
         if *index > 5 {
-            return Err(Error::new(format!("index: {index}: a system call has arguments 0 to 5")));
+            return Err(Error::formatted(format_args!("index: {index}: a system call has arguments 0 to 5")));
         }
         let (comparison, holds) = match &**op {
             "SCMP_CMP_EQ" => (Comparison::Equal, true),
@@ -73,7 +73,7 @@ impl Condition {
                 });
             }
             unknown => {
-                return Err(Error::new(format!(
+                return Err(Error::formatted(format_args!(
                     "op: {unknown:?}: must be SCMP_CMP_NE, LT, LE, EQ, GE, GT or MASKED_EQ with that prefix"
                 )));
             }

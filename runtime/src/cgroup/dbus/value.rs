@@ -311,5 +311,5 @@ pub fn complete_type(signature: &str) -> Result<usize> {
 }
 
 pub(super) fn malformed(what: &str) -> Error {
-    Error::new(format!("D-Bus: a message that cannot be read: {what}"))
+    Error::formatted(format_args!("D-Bus: a message that cannot be read: {what}"))
 }

@@ -176,7 +176,7 @@ fn of_annotation(key: &str, name: &str, text: &str) -> Result<Property> {
         Value::Double(number) if (0.0..9e9).contains(&number) => Some((number * MICROSECONDS as f64) as u64),
         _ => None,
     };
-    let microseconds =
-        microseconds.ok_or_else(|| named(Error::new(format!("{text:?} is not a number of seconds"))))?;
+    let microseconds = microseconds
+        .ok_or_else(|| named(Error::formatted(format_args!("{text:?} is not a number of seconds"))))?;
     Ok(property(&format!("{stem}USec"), Value::Uint64(microseconds)))
 }

@@ -23,7 +23,7 @@ impl Unit {
         let path = cgroups_path.filter(|path| !path.is_empty());
         let parts: Vec<&str> = path.map_or(vec!["", "pillbox", id], |path| path.split(':').collect());
         let &[slice, prefix, name] = &parts[..] else {
-            return Err(Error::new(format!(
+            return Err(Error::formatted(format_args!(
                 "linux.cgroupsPath: {:?} must be SLICE:PREFIX:NAME for the cgroup manager systemd",
                 path.unwrap_or_default()
             )));
@@ -71,7 +71,9 @@ impl Unit {
 fn expand_slice(slice: &str) -> Result<String> {
     check_name(slice)?;
     let invalid = || {
-        Error::new(format!("linux.cgroupsPath: {slice:?} is not the name of a slice, such as system.slice"))
+        Error::formatted(format_args!(
+            "linux.cgroupsPath: {slice:?} is not the name of a slice, such as system.slice"
+        ))
     };
     let name = slice.strip_suffix(SLICE).ok_or_else(invalid)?;
     if name == "-" {
@@ -94,7 +96,7 @@ fn expand_slice(slice: &str) -> Result<String> {
 fn check_name(name: &str) -> Result<()> {
     let allowed = |character: char| character.is_ascii_alphanumeric() || ":-_.\\@".contains(character);
     if name.len() > 255 || !name.chars().all(allowed) {
-        return Err(Error::new(format!(
+        return Err(Error::formatted(format_args!(
             "linux.cgroupsPath: {name:?} is not the name of a unit: letters, digits and :-_.\\@ make one, at most 255"
         )));
     }

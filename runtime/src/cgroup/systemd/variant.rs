@@ -49,7 +49,7 @@ impl<'a> Parser<'a> {
     }
 
     fn error(&self, right: &str) -> Error {
-        Error::new(format!(
+        Error::formatted(format_args!(
             "{:?}: must be {right} in GVariant's text format, from byte {} on",
             self.text, self.position
         ))
