@@ -1,0 +1,116 @@
+//! state.json: the record, and the container's configuration as the last member; written by rename.
+
+use std::os::fd::OwnedFd;
+
+use rustix::fs::{Mode, OFlags};
+use rustix::io::Errno;
+
+use super::record::StoredRecord;
+use super::{NEW, Record, STATE, StateDirectory};
+use crate::error::{Context, Error, Kind, Result};
+use crate::json;
+
+/// What stands in it before the configuration.
+const CONFIG: &[u8] = b",\"config\":{";
+
+/// More than any state.json has: a config.json may have 16 MiB.
+const STATE_MAX: u64 = 17 << 20;
+
+impl StateDirectory {
+    /// Writes what is to be state.json, with the container's configuration as the last member; [`Self::publish`] makes
+    /// it so.
+    pub fn store(&self, record: &Record, config: &str) -> Result<()> {
+        let record = json::to_string(record)?;
+        let Some(record) = record.strip_suffix('}') else {
+            return Err(Error::new("state.json: not an object"));
+        };
+        self.write_document(&format!("{record},\"config\":{}}}\n", config.trim()))
+    }
+
+    /// Writes the text of state.json, in one step: whoever reads sees the former text or this.
+    pub fn replace_document(&self, document: &str) -> Result<()> {
+        self.write_document(document).and_then(|()| self.publish())
+    }
+
+    /// What was written is state.json from here on.
+    pub fn publish(&self) -> Result<()> {
+        rustix::fs::renameat(&self.directory, NEW, &self.directory, STATE)
+            .context(|| format!("write {}/{STATE}", self.path.display()))
+    }
+
+    fn write_document(&self, document: &str) -> Result<()> {
+        let step = || format!("write {}/{STATE}", self.path.display());
+        let flags = OFlags::CREATE | OFlags::WRONLY | OFlags::TRUNC | OFlags::CLOEXEC | OFlags::NOFOLLOW;
+        let file =
+            rustix::fs::openat(&self.directory, NEW, flags, Mode::from_raw_mode(0o600)).context(step)?;
+        write_all(&file, document.as_bytes()).context(step)
+    }
+
+    /// The text of state.json.
+    ///
+    /// # Errors
+    /// It is not there (`create` was killed), or larger than any.
+    pub fn read_document(&self) -> Result<Vec<u8>> {
+        let step = || format!("read {}/{STATE}", self.path.display());
+        let flags = OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NOFOLLOW | OFlags::NONBLOCK;
+        let file = match rustix::fs::openat(&self.directory, STATE, flags, Mode::empty()) {
+            Ok(file) => file,
+            Err(Errno::NOENT) => {
+                return Err(Error::of(
+                    Kind::NotFound,
+                    format!("{}: container does not exist: its creation was not finished", self.id),
+                ));
+            }
+            Err(errno) => return Err(errno).context(step),
+        };
+        let size = rustix::fs::fstat(&file).context(step)?.st_size as u64;
+        if size > STATE_MAX {
+            return Err(Error::formatted(format_args!(
+                "{}: {size} bytes are more than a state can have",
+                step()
+            )));
+        }
+        read_all(&file, size as usize).context(step)
+    }
+
+    /// What was recorded of the container.
+    ///
+    /// # Errors
+    /// As for [`Self::read_document`]; it is not whole, or not this container's.
+    pub fn load(&self) -> Result<Record> {
+        let step = || format!("read {}/{STATE}", self.path.display());
+        let mut document = self.read_document()?;
+        // The configuration is most of it and comes last: what stands before it is all that is asked. An annotation
+        // has no object as its value.
+        if let Some(end) =
+            document.windows(CONFIG.len()).position(|bytes| bytes[0] == CONFIG[0] && bytes == CONFIG)
+        {
+            document.truncate(end);
+            document.push(b'}');
+        }
+        let stored: StoredRecord<'_> = crate::spec::json::parse(&document)
+            .map_err(|error| Error::formatted(format_args!("{}: {error}", step())))?;
+        if *stored.id != *self.id.as_str() || stored.pid <= 0 {
+            return Err(Error::formatted(format_args!("{}: not the state of container {}", step(), self.id)));
+        }
+        Ok(stored.into())
+    }
+}
+fn write_all(file: &OwnedFd, mut bytes: &[u8]) -> rustix::io::Result<()> {
+    while !bytes.is_empty() {
+        let written = rustix::io::write(file, bytes)?;
+        bytes = &bytes[written..];
+    }
+    Ok(())
+}
+
+/// Reads up to the end; `size` is a guess.
+fn read_all(file: &OwnedFd, size: usize) -> rustix::io::Result<Vec<u8>> {
+    let mut document = Vec::with_capacity(size + 1);
+    while rustix::io::read(file, rustix::buffer::spare_capacity(&mut document))? > 0 {
+        if document.len() == document.capacity() {
+            document.reserve(document.len());
+        }
+    }
+    Ok(document)
+}

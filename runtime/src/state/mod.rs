@@ -1,0 +1,165 @@
+//! The state directory: what is known of a container when the runtime is gone, and what its status is.
+//!
+//! `ROOT/ID/` is made by mkdir, which is the lock on the id, and holds `state.json` (written by rename),
+//! `cgroup` (a link whose text is the cgroup's path, made before the cgroup), `mounted` (likewise which mount of the
+//! host's namespace is the root of a container without one of its own, and where) and `gate` (the socket that `start`
+//! connects to, there until it did). Nothing in it says what the status is: that is asked of the kernel.
+
+mod document;
+mod gate;
+mod note;
+mod process;
+mod record;
+mod root;
+
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::path::PathBuf;
+use std::time::{Duration, Instant};
+
+use rustix::fs::{AtFlags, FlockOperation};
+use rustix::io::Errno;
+
+use crate::container_id::ContainerId;
+use crate::error::{Context, Error, Kind, Result};
+use crate::{device_node, notify};
+
+pub use process::{Process, boot_id, exit_code_of_zombie, process_start, send_signal};
+pub use record::Record;
+pub use root::Root;
+
+const STATE: &str = "state.json";
+/// It is written under this name.
+const NEW: &str = "state.json.new";
+const CGROUP: &str = "cgroup";
+/// The class that the processes are in; the folders that were made for the container.
+const RESCTRL: &str = "resctrl";
+const RESCTRL_CLASS: &str = "resctrl.class";
+const RESCTRL_MONITOR: &str = "resctrl.monitor";
+const GATE: &str = "gate";
+const MOUNTED: &str = "mounted";
+
+/// How long a command waits for another one on the same container.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// What `pillbox state` says (runtime.md, "State").
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Status {
+    /// `create` has not finished.
+    Creating,
+    /// Init waits for `start`.
+    Created,
+    /// The program runs.
+    Running,
+    /// The program runs, or waits for `start`, but its cgroup is frozen.
+    Paused,
+    /// There is no process any more.
+    Stopped,
+}
+
+impl Status {
+    /// The specification's word.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Status::Creating => "creating",
+            Status::Created => "created",
+            Status::Running => "running",
+            Status::Paused => "paused",
+            Status::Stopped => "stopped",
+        }
+    }
+}
+
+fn missing(id: &ContainerId) -> Error {
+    Error::of(Kind::NotFound, format!("{id}: container does not exist"))
+}
+
+/// A container's folder, open.
+#[derive(Debug)]
+pub struct StateDirectory {
+    root: OwnedFd,
+    directory: OwnedFd,
+    id: ContainerId,
+    path: PathBuf,
+}
+
+impl StateDirectory {
+    /// One command at a time: flock(2) on the folder, until it is dropped.
+    ///
+    /// # Errors
+    /// Another command has had it for `patience`; the folder was removed meanwhile.
+    pub fn lock(&self, patience: Duration) -> Result<()> {
+        let deadline = Instant::now() + patience;
+        loop {
+            match rustix::fs::flock(&self.directory, FlockOperation::NonBlockingLockExclusive) {
+                Ok(()) => break,
+                Err(Errno::AGAIN) if Instant::now() < deadline => {
+                    std::thread::sleep(Duration::from_millis(2))
+                }
+                Err(Errno::AGAIN) => {
+                    let text = format!("container {}: another command is working on it", self.id);
+                    return Err(Error::of(Kind::Busy, text));
+                }
+                Err(errno) => return Err(errno).context(|| format!("lock {}", self.path.display())),
+            }
+        }
+        // Whoever had the lock before may have deleted the container.
+        match rustix::fs::fstat(&self.directory) {
+            Ok(status) if status.st_nlink > 0 => Ok(()),
+            _ => Err(missing(&self.id)),
+        }
+    }
+
+    /// [`Self::lock`], with the ordinary patience.
+    pub fn lock_patiently(&self) -> Result<()> {
+        self.lock(PATIENCE)
+    }
+
+    /// The container's id.
+    pub fn id(&self) -> &ContainerId {
+        &self.id
+    }
+
+    /// The folder itself.
+    pub fn folder(&self) -> BorrowedFd<'_> {
+        self.directory.as_fd()
+    }
+
+    /// Removes the folder with what pillbox puts there.
+    pub fn remove(&self) -> Result<()> {
+        self.unmount_noted()?;
+        self.remove_resctrl()?;
+        for name in [GATE, MOUNTED, CGROUP, RESCTRL, RESCTRL_MONITOR, RESCTRL_CLASS, NEW, STATE] {
+            match rustix::fs::unlinkat(&self.directory, name, AtFlags::empty()) {
+                Ok(()) | Err(Errno::NOENT) => {}
+                Err(errno) => return Err(errno).context(|| format!("remove {}/{name}", self.path.display())),
+            }
+        }
+        let mut removed = rustix::fs::unlinkat(&self.root, self.id.as_str(), AtFlags::REMOVEDIR);
+        if removed == Err(Errno::NOTEMPTY) {
+            // From a `create` that was killed.
+            device_node::forget(self.folder());
+            notify::forget(self.folder());
+            removed = rustix::fs::unlinkat(&self.root, self.id.as_str(), AtFlags::REMOVEDIR);
+        }
+        match removed {
+            Ok(()) | Err(Errno::NOENT) => Ok(()),
+            Err(errno) => Err(errno).context(|| format!("remove {}", self.path.display())),
+        }
+    }
+
+    /// What the kernel says about the container.
+    pub fn status(&self, record: &Record) -> Result<Status> {
+        if !record.is_alive()? {
+            return Ok(Status::Stopped);
+        }
+        let frozen = match record.open_cgroup()? {
+            Some(cgroup) => cgroup.is_frozen()?,
+            None => false,
+        };
+        // Before the gate is looked at: a created container can be paused, and its init answers nobody then.
+        if frozen {
+            return Ok(Status::Paused);
+        }
+        Ok(if self.is_gate_watched()? { Status::Created } else { Status::Running })
+    }
+}

@@ -1,0 +1,132 @@
+//! The folder of all containers (`--root`): it reserves ids and finds what has one.
+
+use std::os::fd::OwnedFd;
+use std::path::{Path, PathBuf};
+
+use rustix::fs::{CWD, Mode, OFlags};
+use rustix::io::Errno;
+
+use super::{StateDirectory, missing};
+use crate::container_id::ContainerId;
+use crate::error::{Context, Error, Kind, Result};
+use crate::order;
+
+/// The folder that holds a folder for each container (`--root`).
+#[derive(Debug, Clone)]
+pub struct Root {
+    path: PathBuf,
+}
+
+impl Root {
+    /// The folder at `path`, or by default `/run/pillbox` for root and `$XDG_RUNTIME_DIR/pillbox` for others.
+    pub fn new(path: Option<PathBuf>) -> Root {
+        let user = rustix::process::geteuid();
+        let path = path.unwrap_or_else(|| match std::env::var_os("XDG_RUNTIME_DIR") {
+            _ if user.is_root() => PathBuf::from("/run/pillbox"),
+            Some(folder) if !folder.is_empty() => Path::new(&folder).join("pillbox"),
+            _ => PathBuf::from(format!("/tmp/pillbox-{}", user.as_raw())),
+        });
+        Root { path }
+    }
+
+    /// Where it is.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Makes the folder for a new container: exactly one caller gets it.
+    ///
+    /// # Errors
+    /// The id is taken; the root folder is somebody else's.
+    pub fn reserve(&self, id: &ContainerId) -> Result<StateDirectory> {
+        let root = match self.open() {
+            Err(_) if !self.path.exists() => {
+                let mut builder = std::fs::DirBuilder::new();
+                std::os::unix::fs::DirBuilderExt::mode(builder.recursive(true), 0o711);
+                builder
+                    .create(&self.path)
+                    .context(|| format!("make the state folder {}", self.path.display()))?;
+                self.open()?
+            }
+            root => root?,
+        };
+        match rustix::fs::mkdirat(&root, id.as_str(), Mode::from_raw_mode(0o700)) {
+            Ok(()) => {}
+            Err(Errno::EXIST) => {
+                return Err(Error::of(Kind::Exists, format!("container {id} exists already")));
+            }
+            Err(errno) => {
+                return Err(errno).context(|| format!("make the state folder {}/{id}", self.path.display()));
+            }
+        }
+        let directory = self.enter(root, id)?;
+        // Who saw the folder first and locked it finds nothing there and lets go, or has removed it.
+        directory.lock_patiently()?;
+        Ok(directory)
+    }
+
+    /// The folder of a container that exists.
+    ///
+    /// # Errors
+    /// `container does not exist`.
+    pub fn find(&self, id: &ContainerId) -> Result<StateDirectory> {
+        let root = self.open().map_err(|error| if self.path.exists() { error } else { missing(id) })?;
+        self.enter(root, id)
+    }
+
+    fn enter(&self, root: OwnedFd, id: &ContainerId) -> Result<StateDirectory> {
+        let flags = OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC | OFlags::RDONLY;
+        match rustix::fs::openat(&root, id.as_str(), flags, Mode::empty()) {
+            Ok(directory) => {
+                Ok(StateDirectory { root, directory, id: id.clone(), path: self.path.join(id.as_str()) })
+            }
+            Err(Errno::NOENT) => Err(missing(id)),
+            Err(errno) => {
+                Err(errno).context(|| format!("open the state folder {}/{id}", self.path.display()))
+            }
+        }
+    }
+
+    /// Whoever may write here decides which processes get killed: only the user's own folder will do.
+    fn open(&self) -> Result<OwnedFd> {
+        let step = || format!("state folder {}", self.path.display());
+        let flags = OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC | OFlags::RDONLY;
+        let root = rustix::fs::openat(CWD, &self.path, flags, Mode::empty()).context(step)?;
+        let status = rustix::fs::fstat(&root).context(step)?;
+        if status.st_uid != rustix::process::geteuid().as_raw() && status.st_uid != 0 {
+            return Err(Error::formatted(format_args!(
+                "{}: belongs to user {}: choose another with --root",
+                step(),
+                status.st_uid
+            )));
+        }
+        if status.st_mode & 0o022 != 0 {
+            return Err(Error::formatted(format_args!(
+                "{}: others may write to it: chmod go-w, or choose another with --root",
+                step()
+            )));
+        }
+        Ok(root)
+    }
+
+    /// The ids of all containers, sorted.
+    pub fn ids(&self) -> Result<Vec<ContainerId>> {
+        if !self.path.exists() {
+            return Ok(Vec::new());
+        }
+        let root = self.open()?;
+        let step = || format!("list {}", self.path.display());
+        let mut ids = Vec::new();
+        for entry in rustix::fs::Dir::read_from(&root).context(step)? {
+            let entry = entry.context(step)?;
+            // The seed's pin and other strangers are no containers.
+            if let Ok(id) = ContainerId::new(entry.file_name().to_string_lossy())
+                && entry.file_type() != rustix::fs::FileType::RegularFile
+            {
+                ids.push(id);
+            }
+        }
+        order::sort(&mut ids, |left, right| left.as_str() < right.as_str());
+        Ok(ids)
+    }
+}
