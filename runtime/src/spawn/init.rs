@@ -1,0 +1,203 @@
+//! An init that runs its plan, from the clone until its program runs.
+
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+
+use pillbox_init::plan::Turn;
+use pillbox_init::report::Report;
+use pillbox_netlink::Socket;
+use rustix::io::Errno;
+use rustix::net::SendFlags;
+use rustix::process::{Pid, PidfdFlags, WaitId, WaitIdOptions, WaitIdStatus};
+
+use super::report::{Message, receive, word_entry_failure, word_report};
+use crate::error::{Context, Error, Result};
+use crate::plan::{Entry, Plan};
+use crate::process_end::{PATIENCE_MS, wait_until_gone};
+use crate::seccomp_agent::{Agent, Handed};
+use crate::{console, idmap, net_device, notify, oom_score};
+
+/// An init that runs its plan, and the socket to it.
+pub struct Init {
+    /// Its number in the runtime's pid namespace.
+    pub pid: Pid,
+    /// A pidfd.
+    pub process: OwnedFd,
+    pub(super) channel: OwnedFd,
+    /// Whether it has inherited its `process.oomScoreAdj`.
+    pub(super) has_oom_score: bool,
+    /// The master of the container's terminal, once init has sent it.
+    pub console: Option<OwnedFd>,
+    /// Where the program says that it is ready.
+    pub notify: Option<notify::Proxy>,
+    /// Whether it has cloned itself, and waits before all else to be brought up.
+    pub forked: bool,
+    /// The network namespace that it waits for, unless it has it already.
+    pub(super) network: Option<OwnedFd>,
+}
+
+impl Init {
+    /// Init's child takes its place; as a child of the runtime's its number stays its own until it is waited for.
+    pub(super) fn follow_fork(&mut self, entry: &Entry) -> Result<()> {
+        let message = self.receive()?;
+        let Message::Report(report, ..) = message else {
+            return Err(self.describe_death("during the set-up"));
+        };
+        let _ = rustix::process::waitid(WaitId::PidFd(self.process.as_fd()), WaitIdOptions::EXITED);
+        let pid = match report {
+            Report::Forked { pid } => Pid::from_raw(pid),
+            other => return Err(word_entry_failure(other, entry.fork.unwrap_or_default())),
+        };
+        self.pid = pid.ok_or_else(|| Error::new("init cloned itself into nothing"))?;
+        self.process =
+            rustix::process::pidfd_open(self.pid, PidfdFlags::empty()).context(|| "open init's pidfd")?;
+        self.forked = true;
+        Ok(())
+    }
+
+    /// Hands init the network namespace that the plan leaves to the runtime to make.
+    pub(super) fn hand_over_network(&mut self) -> Result<()> {
+        let Some(namespace) = self.network.take() else { return Ok(()) };
+        match console::send_with_descriptor(&self.channel, &[Turn::Network as u8], &namespace) {
+            // It has ended, and what it said before comes out in `bring_up`.
+            Err(Errno::PIPE) => Ok(()),
+            sent => sent.context(|| "hand init its network namespace"),
+        }
+    }
+
+    /// The runtime's part of the set-up, then init's, until init says that it is ready.
+    ///
+    /// # Errors
+    /// What failed in init, in words; init is gone then.
+    pub fn bring_up(&mut self, plan: &Plan, at_hooks: &mut dyn FnMut(&Init) -> Result<()>) -> Result<()> {
+        if self.forked {
+            self.answer(Turn::Fork)?;
+            self.hand_over_network()?;
+        }
+        if let Some(value) = plan.oom_score_adj.filter(|_| !self.has_oom_score) {
+            oom_score::write(self.pid, value)?;
+        }
+        if let Some(mappings) = &plan.mappings {
+            idmap::write(self.pid, mappings)?;
+            self.answer(Turn::Mappings)?;
+        }
+        loop {
+            match self.receive()? {
+                Message::Report(Report::Ready, ..) => return Ok(()),
+                Message::Report(Report::NetlinkSocket, Some(socket), _) => {
+                    move_devices(socket, plan, self.pid)?
+                }
+                Message::Report(Report::AtHooks, ..) => {
+                    at_hooks(self)?;
+                    self.answer(Turn::RuntimeHooks)?;
+                }
+                Message::Report(Report::Console, Some(master), _) => self.console = Some(master),
+                Message::Report(Report::SeccompListener { descriptor }, ..) => {
+                    self.hand_over_listener(plan.seccomp_agent.as_ref(), descriptor)?;
+                }
+                Message::Report(report, _, text) => return Err(word_report(plan, report, &text)),
+                Message::Closed | Message::Reset => return Err(self.describe_death("during the set-up")),
+            }
+        }
+    }
+
+    /// Sends the listener of init's seccomp filter to the agent, and lets init go on.
+    fn hand_over_listener(&self, agent: Option<&Agent>, descriptor: u32) -> Result<()> {
+        let agent = agent.ok_or_else(|| Error::new("linux.seccomp.listenerPath: missing"))?;
+        let pid = self.pid.as_raw_pid();
+        match agent.hand_over(self.process.as_fd(), pid, self.channel(), descriptor)? {
+            Handed::Over => self.answer(Turn::Listener),
+            // Init says why next.
+            Handed::NotInstalled => Ok(()),
+        }
+    }
+
+    /// One more pidfd for it.
+    pub fn duplicate(&self) -> Result<OwnedFd> {
+        rustix::io::fcntl_dupfd_cloexec(&self.process, 3).context(|| "duplicate a pidfd")
+    }
+
+    /// Waits until the program has been executed, after its filter's listener has gone to the agent.
+    ///
+    /// # Errors
+    /// It could not be.
+    pub fn await_exec(&self, plan: &Plan) -> Result<()> {
+        loop {
+            match self.receive()? {
+                Message::Closed => return Ok(()),
+                Message::Reset => return Err(self.describe_death("before it executed the program")),
+                Message::Report(Report::SeccompListener { descriptor }, ..) => {
+                    self.hand_over_listener(plan.seccomp_agent.as_ref(), descriptor)?;
+                }
+                Message::Report(report, _, text) => return Err(word_report(plan, report, &text)),
+            }
+        }
+    }
+
+    /// Lets init go on.
+    pub fn answer(&self, turn: Turn) -> Result<()> {
+        rustix::net::send(&self.channel, &[turn as u8], SendFlags::NOSIGNAL)
+            .map(drop)
+            .context(|| "answer init")
+    }
+
+    /// The next message, waited for.
+    pub fn receive(&self) -> Result<Message> {
+        receive(&self.channel)
+    }
+
+    /// The socket, to poll for [`Self::receive`].
+    pub fn channel(&self) -> BorrowedFd<'_> {
+        self.channel.as_fd()
+    }
+
+    /// Kills it and waits until it is gone.
+    ///
+    /// # Errors
+    /// It does not go within ten seconds: somebody traces it, or what it does in the kernel does not end.
+    pub fn kill(&self) -> Result<()> {
+        // Fails only when it is gone already.
+        let _ = rustix::process::pidfd_send_signal(&self.process, rustix::process::Signal::KILL);
+        self.reap().map(drop)
+    }
+
+    /// [`Self::kill`] after an error, which is the one to report; what adds to it is put behind.
+    pub fn kill_after(&self, error: Error) -> Error {
+        match self.kill() {
+            Ok(()) => error,
+            Err(left) => Error::formatted(format_args!("{error}; {left}")).with_status(error.status()),
+        }
+    }
+
+    /// How it ended; it is about to.
+    fn reap(&self) -> Result<Option<WaitIdStatus>> {
+        if wait_until_gone(&self.process, PATIENCE_MS)? {
+            // Fails only for who is not its parent.
+            return Ok(rustix::process::waitid(WaitId::PidFd(self.process.as_fd()), WaitIdOptions::EXITED)
+                .ok()
+                .flatten());
+        }
+        let pid = self.pid;
+        Err(Error::formatted(format_args!(
+            "process {pid} does not die: it is left behind, and its cgroup with it"
+        )))
+    }
+
+    fn describe_death(&self, when: &str) -> Error {
+        let status = self.reap();
+        let how = match status {
+            Ok(Some(status)) => match (status.terminating_signal(), status.exit_status()) {
+                (Some(signal), _) => format!("it was killed by signal {signal}"),
+                (_, Some(code)) => format!("it exited with status {code}"),
+                _ => "it is gone".to_string(),
+            },
+            _ => "it is gone".to_string(),
+        };
+        Error::formatted(format_args!("init ended {when}: {how}"))
+    }
+}
+
+fn move_devices(socket: OwnedFd, plan: &Plan, pid: Pid) -> Result<()> {
+    let mut socket = Socket::from_fd(socket)
+        .map_err(|error| Error::formatted(format_args!("linux.netDevices: {error}")))?;
+    net_device::move_into(&plan.net_devices, pid, &mut socket)
+}

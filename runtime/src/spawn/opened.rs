@@ -1,0 +1,128 @@
+//! What the plan wants open before the clone: mount trees and namespaces.
+
+use std::os::fd::{AsFd, OwnedFd};
+
+use rustix::fs::{CWD, Mode, OFlags};
+use rustix::io::Errno;
+use rustix::mount::OpenTreeFlags;
+
+use crate::error::{Context, Error, Result};
+use crate::plan::{Descriptor, Plan};
+use crate::state::StateDirectory;
+use crate::validate::NamespaceKind;
+use crate::{device_node, idmap, notify, sys};
+
+/// What the plan wants open, opened; nothing has changed by that.
+pub struct Opened {
+    pub(super) descriptors: Vec<Option<OwnedFd>>,
+    pub(super) joined: Vec<(OwnedFd, u32)>,
+    /// What init gets as stdin, stdout and stderr instead of the runtime's own, with those numbers.
+    pub stdio: Vec<(OwnedFd, u32)>,
+}
+
+impl Opened {
+    /// What a plan gets that runs inside a container: the descriptors it wants, and the namespaces to enter, by a
+    /// pidfd of a process in them with the CLONE_NEW* bits of all.
+    pub fn inside(descriptors: Vec<Option<OwnedFd>>, enter: Option<(OwnedFd, u32)>) -> Opened {
+        let joined = enter.into_iter().filter(|(_, flags)| *flags != 0).collect();
+        Opened { descriptors, joined, stdio: Vec::new() }
+    }
+
+    /// The tree that becomes the container's root.
+    pub fn root(&self, plan: &Plan) -> Option<&OwnedFd> {
+        let is_root =
+            |wanted: &Descriptor| matches!(wanted, Descriptor::Tree { field, .. } if field == "root.path");
+        self.descriptors.get(plan.descriptors.iter().position(is_root)?)?.as_ref()
+    }
+}
+
+/// Opens the trees and namespaces that the plan names.
+///
+/// # Errors
+/// What is missing or of the wrong kind, named by its field.
+pub fn open(plan: &Plan) -> Result<Opened> {
+    let mut joined = Vec::new();
+    // A time namespace is init's to join: it is among the descriptors.
+    for (kind, path) in plan.namespaces.joined.iter().filter(|(kind, _)| *kind != NamespaceKind::Time) {
+        joined.push((open_namespace(*kind, path)?, kind.clone_flag()));
+    }
+    let mut owners = idmap::OwnerNamespaces::default();
+    let descriptors = plan
+        .descriptors
+        .iter()
+        .map(|descriptor| open_descriptor(descriptor, &mut owners))
+        .collect::<Result<_>>()?;
+    Ok(Opened { descriptors, joined, stdio: Vec::new() })
+}
+
+impl Opened {
+    /// Opens what was not there before state folder and cgroup were made: that cgroup, for a mount that is refused, and
+    /// devices that the host does not have.
+    ///
+    /// Returns: how many devices.
+    pub fn open_made(&mut self, plan: &Plan, directory: &StateDirectory) -> Result<u32> {
+        // Only in user namespaces is it refused, and a tree that nobody attaches costs more than an attached one.
+        let user = plan.namespaces.makes(NamespaceKind::User) || plan.namespaces.joins(NamespaceKind::User);
+        let mut made = 0;
+        for (descriptor, opened) in plan.descriptors.iter().zip(&mut self.descriptors) {
+            match (descriptor, &opened) {
+                (Descriptor::Tree { optional: true, field, .. }, None)
+                    if user || field == notify::VARIABLE =>
+                {
+                    *opened = open_descriptor(descriptor, &mut idmap::OwnerNamespaces::default())?;
+                }
+                (Descriptor::Tree { node: Some(node), path, .. }, None) => {
+                    let step = || format!("linux.devices: make {}", path.to_string_lossy());
+                    *opened = Some(device_node::make(directory.folder(), made, node).context(step)?);
+                    made += 1;
+                }
+                _ => {}
+            }
+        }
+        Ok(made)
+    }
+}
+
+pub(crate) fn open_namespace(kind: NamespaceKind, path: &str) -> Result<OwnedFd> {
+    let step = || format!("linux.namespaces: {}: open {path}", kind.name());
+    let file =
+        rustix::fs::openat(CWD, path, OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty()).context(step)?;
+    match sys::namespace_type(file.as_fd()) {
+        Ok(flag) if flag == kind.clone_flag() => Ok(file),
+        Ok(_) => Err(Error::formatted(format_args!("{}: it is a namespace of another type", step()))),
+        Err(_) => Err(Error::formatted(format_args!("{}: it is no namespace", step()))),
+    }
+}
+
+fn open_descriptor(descriptor: &Descriptor, owners: &mut idmap::OwnerNamespaces) -> Result<Option<OwnedFd>> {
+    const PROC_SUPER_MAGIC: u64 = 0x9fa0;
+    let (path, recursive, field, procfs, optional, nofollow, idmap, node) = match descriptor {
+        Descriptor::Tree { path, recursive, field, procfs, optional, nofollow, idmap, node } => {
+            (path, recursive, field, procfs, optional, nofollow, idmap, node)
+        }
+        Descriptor::Namespace(kind, path) => return open_namespace(*kind, path).map(Some),
+        Descriptor::Listener | Descriptor::Given => return Ok(None),
+    };
+    let step = || format!("{field}: {}", path.to_string_lossy());
+    let mut flags = OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::OPEN_TREE_CLOEXEC;
+    flags.set(OpenTreeFlags::AT_RECURSIVE, *recursive);
+    flags.set(OpenTreeFlags::AT_SYMLINK_NOFOLLOW, *nofollow);
+    let tree = match rustix::mount::open_tree(CWD, path, flags) {
+        Err(_) if *optional => return Ok(None),
+        Err(Errno::NOENT) if node.is_some() => return Ok(None),
+        tree => tree.context(step)?,
+    };
+    if let Some(node) = node
+        && !device_node::is(&tree, node).context(step)?
+    {
+        return Ok(None);
+    }
+    if *procfs && rustix::fs::fstatfs(&tree).context(step)?.f_type as u64 != PROC_SUPER_MAGIC {
+        return Err(Error::formatted(format_args!("{}: only procfs may be mounted on /proc", step())));
+    }
+    if let Some(idmap) = idmap {
+        // Only as long as nothing else sees the mount may it get its maps.
+        owners.map_mount(&tree, idmap).context(step)?;
+    }
+    Ok(Some(tree))
+}

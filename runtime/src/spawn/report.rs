@@ -1,0 +1,104 @@
+//! What init says on its channel, and the words for it.
+
+use std::os::fd::{AsFd, OwnedFd};
+
+use linux_raw_sys::general::CLONE_NEWUSER;
+use pillbox_init::report::{MESSAGE_MAX, Report};
+use pillbox_init::wire::Reader;
+use rustix::io::Errno;
+use rustix::net::RecvFlags;
+
+use crate::error::{Context, Error, Result, describe_errno};
+use crate::explain;
+use crate::plan::Plan;
+
+pub(super) fn word_entry_failure(report: Report, namespaces: u32) -> Error {
+    let Report::NotEntered { index: _, errno } = report else {
+        return Error::new("init said something at the wrong time: runtime and init do not match");
+    };
+    let errno = Errno::from_raw_os_error(errno);
+    let hint = if namespaces & CLONE_NEWUSER != 0 { " or make new ones" } else { "" };
+    Error::formatted(format_args!("join namespaces{hint}: {}", describe_errno(errno)))
+}
+
+/// What init said.
+pub enum Message {
+    /// A report, with a descriptor where one belongs to it.
+    Report(Report, Option<OwnedFd>, String),
+    /// The channel is closed: init has executed the program, or is gone.
+    Closed,
+    /// Init is gone, and left a word unread that it would have taken before the program.
+    Reset,
+}
+
+/// Reads a message of init's from its channel or its gate connection.
+pub fn receive(channel: impl AsFd) -> Result<Message> {
+    use rustix::net::{RecvAncillaryBuffer, RecvAncillaryMessage};
+    let mut space = [std::mem::MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
+    let mut control = RecvAncillaryBuffer::new(&mut space);
+    let mut bytes = [0u8; MESSAGE_MAX];
+    let mut ended = Message::Closed;
+    let received = loop {
+        let mut parts = [rustix::io::IoSliceMut::new(&mut bytes)];
+        match rustix::net::recvmsg(&channel, &mut parts, &mut control, RecvFlags::CMSG_CLOEXEC) {
+            Err(Errno::INTR) => {}
+            // Said once; what init said before its end may still follow.
+            Err(Errno::CONNRESET) => ended = Message::Reset,
+            result => break result.context(|| "hear from init")?.bytes,
+        }
+    };
+    if received == 0 {
+        return Ok(ended);
+    }
+    let mut descriptor = None;
+    for message in control.drain() {
+        if let RecvAncillaryMessage::ScmRights(rights) = message {
+            descriptor = rights.last();
+        }
+    }
+    let mut reader = Reader::new(&bytes[..received]);
+    let report =
+        Report::decode(&mut reader).map_err(|_| Error::new("init said what this runtime does not know"))?;
+    let text = String::from_utf8_lossy(reader.rest()).trim_end().to_string();
+    Ok(Message::Report(report, descriptor, text))
+}
+
+/// Puts a failure report into words, with the plan at hand.
+pub fn word_report(plan: &Plan, report: Report, kernel_text: &str) -> Error {
+    match report {
+        Report::Failed { operation, errno, stage, detail } => {
+            let errno = Errno::from_raw_os_error(errno);
+            match plan.operations().nth(operation as usize) {
+                Some(operation) => {
+                    explain::describe_failure(&operation, plan, errno, stage, detail, kernel_text)
+                }
+                None => {
+                    Error::formatted(format_args!("init: operation {operation}: {}", describe_errno(errno)))
+                }
+            }
+        }
+        Report::NotEntered { .. } => word_entry_failure(report, 0),
+        Report::Malformed { operation } => Error::formatted(format_args!(
+            "init cannot read operation {operation} of its plan: runtime and init do not match"
+        )),
+        Report::NetlinkSocket
+        | Report::Console
+        | Report::Ready
+        | Report::AtHooks
+        | Report::Forked { .. }
+        | Report::SeccompListener { .. } => {
+            Error::new("init said something at the wrong time: runtime and init do not match")
+        }
+    }
+}
+
+/// How `start` words the failure of what comes after the gate: it no longer has the plan, only these two.
+pub fn word_late_report(arguments: &[String], report: Report) -> Error {
+    match report {
+        Report::Failed { errno, .. } => {
+            let name = arguments.first().map_or("", String::as_str);
+            explain::describe_exec_failure(name, Errno::from_raw_os_error(errno))
+        }
+        _ => Error::new("init could not go on after start"),
+    }
+}
