@@ -3,9 +3,11 @@
 use pillbox_init::plan::{Operation, Turn};
 use rustix::fs::Mode;
 
+use super::builder::Builder;
+use super::process::compile_console;
+use super::text::{c_string, string_bytes, strings};
 use super::{
-    Builder, Descriptor, Host, Intent, Namespaces, Plan, attribute, c_string, compile_before_rights,
-    compile_console, compile_end, identity, string_bytes, strings,
+    Descriptor, Host, Intent, Namespaces, Plan, attribute, compile_before_rights, compile_end, identity,
 };
 use crate::error::Result;
 use crate::seccomp_agent::Agent;

@@ -1,11 +1,12 @@
 //! Who the program is and what it may do, in the order in which rights are needed and given up.
 
 use pillbox_init::plan::Operation;
-use pillbox_init::wire::Numbers;
+use pillbox_init::wire::{Capabilities, Numbers};
 use rustix::fs::Mode;
 
 use super::namespace::{Method, choose_method};
-use super::{Builder, attribute, c_string, capabilities, compile_seccomp};
+use super::process::compile_seccomp;
+use super::{Builder, attribute, c_string};
 use crate::capability::CapabilitySets;
 use crate::error::Result;
 use crate::validate::ValidSpec;
@@ -110,4 +111,8 @@ fn grantable(builder: &mut Builder<'_>, wanted: CapabilitySets, own_user_namespa
         // The kernel lets only those be ambient that are permitted and inheritable.
         ambient: wanted.ambient & available & wanted.permitted & wanted.inheritable,
     }
+}
+
+fn capabilities(bits: u64) -> Capabilities {
+    Capabilities(bits)
 }

@@ -5,170 +5,49 @@
 //! nothing: what it must know of the machine stands in [`Host`].
 
 pub(crate) mod attribute;
+mod builder;
 #[cfg(test)]
 mod completeness_tests;
+mod descriptor;
 mod device;
 mod exec;
+mod host;
 mod identity;
+mod intent;
 mod mount;
 mod mount_idmap;
 mod namespace;
 mod notify;
+mod process;
+mod root;
 #[cfg(test)]
 mod tests;
+mod text;
 #[cfg(test)]
 mod wire_tests;
 
-use std::ffi::{CStr, CString};
+use std::ffi::CString;
 
-use pillbox_init::plan::{Header, Operation, Operations, Tree, Turn};
-use pillbox_init::wire::{Capabilities, Numbers, Reader, Strings};
-use rustix::fs::{FileType, Mode};
+use pillbox_init::plan::{Header, Operation, Operations, Turn};
+use pillbox_init::wire::{Numbers, Reader};
+use rustix::fs::Mode;
 use rustix::mount::{MountAttrFlags, MountPropagationFlags};
 
+use self::builder::Builder;
+use self::process::{DEFAULT_PATH, compile_console, variables};
+use self::root::{compile_root, set_attributes, set_propagation};
+use self::text::{c_string, string_bytes, strings};
 use crate::error::{Error, Result};
 use crate::net_device::NetDevice;
-use crate::seccomp;
 use crate::seccomp_agent::Agent;
-use crate::spec::IdMapping;
-use crate::state::Status;
 use crate::validate::{NamespaceKind, RootfsPropagation, ValidSpec, sysctl_path};
 
+pub use descriptor::{Descriptor, DeviceNode, MountIdmap, MountOwners};
 pub use exec::{compile_exec, compile_hook};
+pub use host::Host;
+pub use intent::{Intent, Layer};
 pub use mount::knows_option as knows_mount_option;
 pub use namespace::{Mappings, Method, Namespaces};
-
-/// What the plan depends on besides the specification.
-#[derive(Debug, Clone, Default)]
-pub struct Host {
-    /// Whether the runtime may mount in its own namespace: then it opens all trees itself.
-    pub privileged: bool,
-    /// Whether the container may start from the seed mount namespace.
-    pub seed: bool,
-    /// Whether the runtime's own user namespace is not the first one: as there, devices cannot be made.
-    pub in_user_namespace: bool,
-    /// Whether nobody in the runtime's user namespace may set groups: user_namespaces(7), /proc/PID/setgroups.
-    pub groups_fixed: bool,
-    /// The capabilities that the runtime could pass on, bit n for capability n.
-    pub capabilities: u64,
-    /// Whether a label is wanted of a security module that the kernel certainly does not have.
-    pub lacks_apparmor: bool,
-    /// See `lacks_apparmor`.
-    pub lacks_selinux: bool,
-    /// The runtime's effective ids.
-    pub uid: u32,
-    /// See `uid`.
-    pub gid: u32,
-}
-
-/// How the container is wanted, beyond its config.json.
-#[derive(Debug, Clone, Default)]
-pub struct Intent {
-    /// The container's id.
-    pub id: String,
-    /// Absolute path of the bundle.
-    pub bundle: String,
-    /// Absolute path of the root file system.
-    pub rootfs: String,
-    /// Where the container's cgroup lies, for a cgroup mount that the kernel refuses.
-    pub cgroup: Option<String>,
-    /// Where the whole hierarchy lies: what a container without a cgroup namespace sees.
-    pub cgroup_mount: Option<String>,
-    /// Whether init waits for `start`; `run` does not.
-    pub wait_for_start: bool,
-    /// How many descriptors from 3 on the program gets.
-    pub preserve_fds: u32,
-    /// Texts of the symbolic links that mounts with `copy-symlink` have as their sources, with the mounts' indexes.
-    pub source_links: Vec<(usize, String)>,
-    /// Whether the container that is entered is only a chroot, so that its namespaces do not lead to its root.
-    pub chrooted: bool,
-    /// `--no-pivot`: chroot instead of pivot_root.
-    pub no_pivot: bool,
-    /// `--no-new-keyring`.
-    pub no_new_keyring: bool,
-    /// What of the host the container sees instead of a root file system of its own; changes go to memory and vanish.
-    pub scratch_over: Vec<Layer>,
-    /// More variables for the environment (`LISTEN_FDS`).
-    pub environment: Vec<String>,
-    /// A folder of the host's with the container's socket for sd_notify(3), and where it belongs inside.
-    pub notify: Option<[String; 2]>,
-}
-
-/// A part of the host's file system, seen from a throwaway container at the same path.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Layer {
-    /// A folder without mounts below, through an overlay.
-    Overlay(String),
-    /// A folder with mounts below, or a file: as it is, but read-only.
-    ReadOnly(String),
-    /// A symbolic link, made anew: its path and its text.
-    Link(String, String),
-}
-
-/// What the runtime opens before the clone, and init knows by its index.
-#[derive(Debug, Clone, PartialEq)]
-pub enum Descriptor {
-    /// A detached copy of the mounts at a path.
-    Tree {
-        /// The path.
-        path: CString,
-        /// Whether the mounts below come along.
-        recursive: bool,
-        /// For errors: which field asks for it.
-        field: String,
-        /// Whether it must be a procfs: nothing else may lie over /proc.
-        procfs: bool,
-        /// Whether a missing one is no error.
-        optional: bool,
-        /// Whether a symbolic link at the end of the path is meant itself.
-        nofollow: bool,
-        /// Whose maps the owners on it go through.
-        idmap: Option<MountIdmap>,
-        /// The device that must be there; where the host has another or none, a node is made for the container.
-        node: Option<DeviceNode>,
-    },
-    /// The listening socket that `start` connects to.
-    Listener,
-    /// One that whoever runs the plan hands over.
-    Given,
-    /// A namespace that only init can join, by its path.
-    Namespace(NamespaceKind, String),
-}
-
-/// A device node for a container that may not make it itself; ids are the host's.
-#[derive(Debug, Clone, PartialEq)]
-#[allow(missing_docs)] // mknod(2)'s words
-pub struct DeviceNode {
-    pub kind: FileType,
-    pub major: u32,
-    pub minor: u32,
-    pub mode: u32,
-    pub uid: u32,
-    pub gid: u32,
-}
-
-/// How the owners on a mount are mapped: mount_setattr(2), MOUNT_ATTR_IDMAP.
-#[derive(Debug, Clone, PartialEq)]
-pub struct MountIdmap {
-    /// The maps.
-    pub owners: MountOwners,
-    /// Whether the mounts below are mapped as well.
-    pub recursive: bool,
-}
-
-/// Where a mount's maps come from.
-#[derive(Debug, Clone, PartialEq)]
-pub enum MountOwners {
-    /// A user namespace is made for them: ids on disk are those inside.
-    Maps {
-        /// uid_map, line by line.
-        uid: Vec<IdMapping>,
-        /// gid_map, line by line.
-        gid: Vec<IdMapping>,
-    },
-    /// The user namespace at a path.
-    Namespace(String),
-}
 
 /// The container as data: what the runtime prepares, and what init does.
 #[derive(Debug, Clone, Default)]
@@ -243,125 +122,6 @@ impl Plan {
         bytes.extend_from_slice(&self.operations);
         bytes
     }
-}
-
-/// Collects operations and descriptors.
-struct Builder<'h> {
-    host: &'h Host,
-    operations: Vec<u8>,
-    descriptors: Vec<Descriptor>,
-    warnings: Vec<String>,
-    /// Whether init is still to join the network namespace that the runtime makes.
-    awaits_network: bool,
-}
-
-impl<'h> Builder<'h> {
-    fn new(host: &'h Host) -> Self {
-        Builder {
-            host,
-            operations: Vec::with_capacity(8192),
-            descriptors: Vec::new(),
-            warnings: Vec::new(),
-            awaits_network: false,
-        }
-    }
-
-    /// Before the first operation that depends on the network namespace; as late as can be, for it takes its time.
-    fn join_network(&mut self) {
-        if std::mem::take(&mut self.awaits_network) {
-            self.push(Operation::JoinNetwork {});
-        }
-    }
-
-    fn finish(
-        self,
-        spec: &ValidSpec<'_>,
-        namespaces: Namespaces,
-        mappings: Option<Mappings>,
-        from_seed: bool,
-        intent: &Intent,
-    ) -> Plan {
-        let Builder { operations, descriptors, mut warnings, .. } = self;
-        warnings.extend_from_slice(&spec.warnings);
-        Plan {
-            namespaces,
-            mappings,
-            descriptors,
-            oom_score_adj: spec.process.oom_score_adj,
-            net_devices: Vec::new(),
-            from_seed,
-            mounts_at: None,
-            terminal: spec.process.terminal,
-            preserve_fds: intent.preserve_fds,
-            seccomp_agent: Agent::of(spec, &intent.id, &intent.bundle, Status::Creating),
-            warnings,
-            operations,
-        }
-    }
-
-    fn push(&mut self, operation: Operation<'_>) {
-        operation.encode(&mut self.operations);
-    }
-
-    /// The index of the gate, for a container that waits there.
-    fn listener(&mut self, intent: &Intent) -> u32 {
-        if !intent.wait_for_start {
-            return u32::MAX;
-        }
-        let known = self.descriptors.iter().position(|descriptor| *descriptor == Descriptor::Listener);
-        known.map_or_else(|| self.descriptor(Descriptor::Listener), |index| index as u32)
-    }
-
-    fn descriptor(&mut self, descriptor: Descriptor) -> u32 {
-        self.descriptors.push(descriptor);
-        self.descriptors.len() as u32 - 1
-    }
-
-    /// A tree of the host's: opened by the runtime where it may, by init where only init may.
-    fn tree<'p>(
-        &mut self,
-        path: &'p CStr,
-        recursive: bool,
-        field: &str,
-        procfs: bool,
-        optional: bool,
-    ) -> Tree<'p> {
-        if self.host.privileged {
-            let path = path.to_owned();
-            Tree::Descriptor(self.descriptor(Descriptor::Tree {
-                path,
-                recursive,
-                field: field.to_string(),
-                procfs,
-                optional,
-                nofollow: false,
-                idmap: None,
-                node: None,
-            }))
-        } else {
-            Tree::Path { path, recursive, nofollow: false }
-        }
-    }
-}
-
-/// A string for the kernel; validation has refused the NULs that make this fail.
-fn c_string(field: &str, text: &str) -> Result<CString> {
-    CString::new(text)
-        .map_err(|_| Error::formatted(format_args!("{field}: {text:?} has a NUL character in it")))
-}
-
-/// Strings one after the other, each with its NUL.
-fn string_bytes<'s>(strings: impl Iterator<Item = &'s str>) -> Vec<u8> {
-    let mut bytes = Vec::new();
-    for string in strings {
-        bytes.extend_from_slice(string.as_bytes());
-        bytes.push(0);
-    }
-    bytes
-}
-
-fn strings(bytes: &[u8]) -> Result<Strings<'_>> {
-    Strings::new(bytes).map_err(|_| Error::new("a list of strings is too long"))
 }
 
 /// Compiles a container's plan.
@@ -525,32 +285,6 @@ fn compile_file_system(
     Ok(read_only_later)
 }
 
-/// The tree that becomes the root, attached where init can pivot to it.
-fn compile_root(
-    builder: &mut Builder<'_>,
-    spec: &ValidSpec<'_>,
-    from_seed: bool,
-    own_user_namespace: bool,
-    intent: &Intent,
-) -> Result<()> {
-    if !intent.scratch_over.is_empty() {
-        builder.push(Operation::AttachScratchRoot { at: c"/tmp" });
-        for layer in &intent.scratch_over {
-            mount::compile_layer(builder, layer, own_user_namespace)?;
-        }
-        return Ok(());
-    }
-    let rootfs = c_string("root.path", &intent.rootfs)?;
-    let tree = builder.tree(&rootfs, true, "root.path", false, false);
-    let at: &CStr = if from_seed { crate::seed::ROOT_IN_SEED } else { &rootfs };
-    let propagation = match spec.rootfs_propagation {
-        RootfsPropagation::Private => MountPropagationFlags::PRIVATE,
-        _ => MountPropagationFlags::DOWNSTREAM,
-    };
-    builder.push(Operation::AttachRoot { tree, at, propagation });
-    Ok(())
-}
-
 /// What needs the finished file system: console, read-only parts, names, sysctls, masks.
 fn compile_surroundings(
     builder: &mut Builder<'_>,
@@ -593,44 +327,6 @@ fn compile_surroundings(
     Ok(())
 }
 
-/// What the root, and with `r…` every mount, is in the end.
-fn set_propagation(builder: &mut Builder<'_>, spec: &ValidSpec<'_>, propagation: MountPropagationFlags) {
-    builder.push(Operation::SetMountAttributes {
-        target: c"/",
-        set: MountAttrFlags::empty(),
-        propagation,
-        recursive: spec.rootfs_propagation_recursive,
-    });
-}
-
-/// The program's stdio: a terminal of its own, or what the caller gave.
-fn compile_console(builder: &mut Builder<'_>, spec: &ValidSpec<'_>, mount: bool) {
-    let process = &spec.process;
-    let (uid, gid) = (process.user.uid, process.user.gid);
-    if process.terminal {
-        let (rows, columns) = process.console_size.as_ref().map_or((0, 0), |size| (size.height, size.width));
-        let [rows, columns] = [rows, columns].map(|size| u16::try_from(size).unwrap_or(u16::MAX));
-        builder.push(Operation::OpenConsole { rows, columns, uid, mount });
-    } else if (uid, gid) != (0, 0) {
-        builder.push(Operation::OwnStdio { uid, gid });
-    }
-}
-
-fn set_attributes(
-    builder: &mut Builder<'_>,
-    target: &CStr,
-    set: MountAttrFlags,
-    propagation: MountPropagationFlags,
-) {
-    builder.push(Operation::SetMountAttributes { target, set, propagation, recursive: false });
-}
-
-/// The program's environment; a HOME without a value counts as none.
-fn variables<'s>(spec: &'s ValidSpec<'_>, intent: &'s Intent) -> Vec<&'s str> {
-    let own = spec.process.env.iter().map(|variable| &**variable).filter(|variable| *variable != "HOME=");
-    own.chain(intent.environment.iter().map(String::as_str)).collect()
-}
-
 /// What needs system calls that a filter may forbid or not know: without no_new_privs it is installed before rights
 /// are dropped.
 fn compile_before_rights(builder: &mut Builder<'_>, spec: &ValidSpec<'_>, intent: &Intent) -> Result<()> {
@@ -667,29 +363,4 @@ fn compile_end(builder: &mut Builder<'_>, spec: &ValidSpec<'_>, intent: &Intent)
     let environment = string_bytes(variables.into_iter());
     builder.push(Operation::Exec { arguments: strings(&arguments)?, environment: strings(&environment)? });
     Ok(())
-}
-
-/// Where execvp(3) looks when there is no PATH.
-const DEFAULT_PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
-
-fn compile_seccomp(builder: &mut Builder<'_>, spec: &ValidSpec<'_>) -> Result<()> {
-    if let Some(profile) = &spec.seccomp {
-        const STRICT: &str = "run.oci.seccomp_fail_unknown_syscall";
-        let names = profile.syscalls.iter().flat_map(|syscall| syscall.names.iter());
-        if spec.is_annotated(STRICT)
-            && let Some(name) = names.into_iter().find(|name| !seccomp::knows(name))
-        {
-            return Err(Error::formatted(format_args!(
-                "linux.seccomp: {:?} is no system call of this machine's, and the annotation {STRICT} wants an error then",
-                &**name
-            )));
-        }
-        let program = seccomp::compile(profile)?;
-        builder.push(Operation::InstallSeccomp { flags: program.flags, program: &program.instructions });
-    }
-    Ok(())
-}
-
-fn capabilities(bits: u64) -> Capabilities {
-    Capabilities(bits)
 }

@@ -1,0 +1,109 @@
+//! A plan while it is written: operations and descriptors so far.
+
+use std::ffi::CStr;
+
+use pillbox_init::plan::{Operation, Tree};
+
+use super::{Descriptor, Host, Intent, Mappings, Namespaces, Plan};
+use crate::seccomp_agent::Agent;
+use crate::state::Status;
+use crate::validate::ValidSpec;
+
+/// Collects operations and descriptors.
+pub(super) struct Builder<'h> {
+    pub(super) host: &'h Host,
+    pub(super) operations: Vec<u8>,
+    pub(super) descriptors: Vec<Descriptor>,
+    pub(super) warnings: Vec<String>,
+    /// Whether init is still to join the network namespace that the runtime makes.
+    pub(super) awaits_network: bool,
+}
+
+impl<'h> Builder<'h> {
+    pub(super) fn new(host: &'h Host) -> Self {
+        Builder {
+            host,
+            operations: Vec::with_capacity(8192),
+            descriptors: Vec::new(),
+            warnings: Vec::new(),
+            awaits_network: false,
+        }
+    }
+
+    /// Before the first operation that depends on the network namespace; as late as can be, for it takes its time.
+    pub(super) fn join_network(&mut self) {
+        if std::mem::take(&mut self.awaits_network) {
+            self.push(Operation::JoinNetwork {});
+        }
+    }
+
+    pub(super) fn finish(
+        self,
+        spec: &ValidSpec<'_>,
+        namespaces: Namespaces,
+        mappings: Option<Mappings>,
+        from_seed: bool,
+        intent: &Intent,
+    ) -> Plan {
+        let Builder { operations, descriptors, mut warnings, .. } = self;
+        warnings.extend_from_slice(&spec.warnings);
+        Plan {
+            namespaces,
+            mappings,
+            descriptors,
+            oom_score_adj: spec.process.oom_score_adj,
+            net_devices: Vec::new(),
+            from_seed,
+            mounts_at: None,
+            terminal: spec.process.terminal,
+            preserve_fds: intent.preserve_fds,
+            seccomp_agent: Agent::of(spec, &intent.id, &intent.bundle, Status::Creating),
+            warnings,
+            operations,
+        }
+    }
+
+    pub(super) fn push(&mut self, operation: Operation<'_>) {
+        operation.encode(&mut self.operations);
+    }
+
+    /// The index of the gate, for a container that waits there.
+    pub(super) fn listener(&mut self, intent: &Intent) -> u32 {
+        if !intent.wait_for_start {
+            return u32::MAX;
+        }
+        let known = self.descriptors.iter().position(|descriptor| *descriptor == Descriptor::Listener);
+        known.map_or_else(|| self.descriptor(Descriptor::Listener), |index| index as u32)
+    }
+
+    pub(super) fn descriptor(&mut self, descriptor: Descriptor) -> u32 {
+        self.descriptors.push(descriptor);
+        self.descriptors.len() as u32 - 1
+    }
+
+    /// A tree of the host's: opened by the runtime where it may, by init where only init may.
+    pub(super) fn tree<'p>(
+        &mut self,
+        path: &'p CStr,
+        recursive: bool,
+        field: &str,
+        procfs: bool,
+        optional: bool,
+    ) -> Tree<'p> {
+        if self.host.privileged {
+            let path = path.to_owned();
+            Tree::Descriptor(self.descriptor(Descriptor::Tree {
+                path,
+                recursive,
+                field: field.to_string(),
+                procfs,
+                optional,
+                nofollow: false,
+                idmap: None,
+                node: None,
+            }))
+        } else {
+            Tree::Path { path, recursive, nofollow: false }
+        }
+    }
+}

@@ -1,0 +1,49 @@
+//! The container's program: its stdio, its environment and its filter.
+
+use pillbox_init::plan::Operation;
+
+use super::Intent;
+use super::builder::Builder;
+use crate::error::{Error, Result};
+use crate::seccomp;
+use crate::validate::ValidSpec;
+
+/// The program's stdio: a terminal of its own, or what the caller gave.
+pub(super) fn compile_console(builder: &mut Builder<'_>, spec: &ValidSpec<'_>, mount: bool) {
+    let process = &spec.process;
+    let (uid, gid) = (process.user.uid, process.user.gid);
+    if process.terminal {
+        let (rows, columns) = process.console_size.as_ref().map_or((0, 0), |size| (size.height, size.width));
+        let [rows, columns] = [rows, columns].map(|size| u16::try_from(size).unwrap_or(u16::MAX));
+        builder.push(Operation::OpenConsole { rows, columns, uid, mount });
+    } else if (uid, gid) != (0, 0) {
+        builder.push(Operation::OwnStdio { uid, gid });
+    }
+}
+
+/// The program's environment; a HOME without a value counts as none.
+pub(super) fn variables<'s>(spec: &'s ValidSpec<'_>, intent: &'s Intent) -> Vec<&'s str> {
+    let own = spec.process.env.iter().map(|variable| &**variable).filter(|variable| *variable != "HOME=");
+    own.chain(intent.environment.iter().map(String::as_str)).collect()
+}
+
+/// Where execvp(3) looks when there is no PATH.
+pub(super) const DEFAULT_PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
+
+pub(super) fn compile_seccomp(builder: &mut Builder<'_>, spec: &ValidSpec<'_>) -> Result<()> {
+    if let Some(profile) = &spec.seccomp {
+        const STRICT: &str = "run.oci.seccomp_fail_unknown_syscall";
+        let names = profile.syscalls.iter().flat_map(|syscall| syscall.names.iter());
+        if spec.is_annotated(STRICT)
+            && let Some(name) = names.into_iter().find(|name| !seccomp::knows(name))
+        {
+            return Err(Error::formatted(format_args!(
+                "linux.seccomp: {:?} is no system call of this machine's, and the annotation {STRICT} wants an error then",
+                &**name
+            )));
+        }
+        let program = seccomp::compile(profile)?;
+        builder.push(Operation::InstallSeccomp { flags: program.flags, program: &program.instructions });
+    }
+    Ok(())
+}
