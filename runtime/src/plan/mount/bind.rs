@@ -1,0 +1,142 @@
+//! Bind mounts, and how they hear of the host's mounts.
+
+use std::ffi::CStr;
+
+use pillbox_init::plan::{Operation, TargetRule, Tree};
+use rustix::mount::{MountAttrFlags, MountPropagationFlags};
+
+use super::option::Options;
+use crate::error::{Error, Result};
+use crate::plan::{Builder, Descriptor, Layer, c_string};
+use crate::spec::Mount;
+use crate::validate::{RootfsPropagation, ValidSpec};
+
+pub(super) fn compile_bind(
+    builder: &mut Builder<'_>,
+    spec: &ValidSpec<'_>,
+    field: &str,
+    mount: &Mount<'_>,
+    target: &CStr,
+    rule: TargetRule,
+    options: &Options<'_>,
+) -> Result<()> {
+    for data in &options.data {
+        // The kernel never looks at the data of a bind mount; callers send it all the same.
+        builder.warnings.push(format!("{field}.options: {data:?} means nothing for a bind mount"));
+    }
+    let source = mount.source.as_deref().unwrap_or_default();
+    if source.is_empty() {
+        return Err(Error::formatted(format_args!("{field}.source: a bind mount needs one")));
+    }
+    let source = c_string(field, source)?;
+    let procfs = target == c"/proc";
+    let mut tree = builder.tree(&source, options.recursive, &format!("{field}.source"), procfs, false);
+    if let Tree::Path { nofollow, .. } = &mut tree {
+        *nofollow = options.source_nofollow;
+    } else if let Some(Descriptor::Tree { nofollow, .. }) = builder.descriptors.last_mut() {
+        *nofollow = options.source_nofollow;
+    }
+    let (first, recursive, second) = compile_propagation(spec, options);
+    builder.push(Operation::BindMount {
+        tree,
+        target,
+        rule,
+        set: options.set,
+        clear: options.clear,
+        recursive_set: options.recursive_set,
+        recursive_clear: options.recursive_clear,
+        propagation: first,
+        recursive_propagation: recursive,
+    });
+    if let Some(propagation) = second {
+        builder.push(Operation::SetMountAttributes {
+            target,
+            set: MountAttrFlags::empty(),
+            propagation,
+            recursive: options.recursive_propagation,
+        });
+    }
+    Ok(())
+}
+
+/// What a bind mount becomes before it is attached, whether with the mounts below, and what it becomes then.
+fn compile_propagation(
+    spec: &ValidSpec<'_>,
+    options: &Options<'_>,
+) -> (MountPropagationFlags, bool, Option<MountPropagationFlags>) {
+    type Propagation = MountPropagationFlags;
+    let asked = options.propagation;
+    let recursive = options.recursive_propagation;
+    // A peer of the host's mount would carry the container's mounts out: only who asks for a shared root gets one.
+    match spec.rootfs_propagation {
+        RootfsPropagation::Shared => (asked, recursive, None),
+        RootfsPropagation::Slave if asked.is_empty() => (Propagation::DOWNSTREAM, true, None),
+        _ if asked.is_empty() => (Propagation::PRIVATE, true, None),
+        // rprivate: nothing of the host's mounts is ever heard, so that there is nothing to be a slave of.
+        RootfsPropagation::Private if spec.rootfs_propagation_recursive => {
+            (Propagation::PRIVATE, true, Some(asked))
+        }
+        _ if (recursive || !options.recursive) && asked != Propagation::SHARED => (asked, recursive, None),
+        // What is said of the top alone leaves the mounts below as they are, which is peers of the host's.
+        _ => (Propagation::DOWNSTREAM, true, Some(asked)),
+    }
+}
+
+/// One part of the host's file system for a throwaway container.
+pub fn compile_layer(builder: &mut Builder<'_>, layer: &Layer, own_user_namespace: bool) -> Result<()> {
+    match layer {
+        Layer::Overlay(path) => {
+            let lower = c_string("try", path)?;
+            builder.push(Operation::MountOverlay { lower: &lower, user_xattr: own_user_namespace });
+        }
+        Layer::ReadOnly(path) => {
+            let path = c_string("try", path)?;
+            let tree = builder.tree(&path, true, "try", false, false);
+            let none = MountAttrFlags::empty();
+            builder.push(Operation::BindMount {
+                tree,
+                target: &path,
+                rule: TargetRule::Ordinary,
+                set: none,
+                clear: none,
+                recursive_set: MountAttrFlags::MOUNT_ATTR_RDONLY,
+                recursive_clear: none,
+                propagation: MountPropagationFlags::PRIVATE,
+                recursive_propagation: true,
+            });
+        }
+        Layer::Link(path, target) => {
+            let (path, target) = (c_string("try", path)?, c_string("try", target)?);
+            builder.push(Operation::MakeSymlink { path: &path, target: &target, replace: false });
+        }
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::option::tests::options;
+    use super::*;
+
+    #[test]
+    fn a_bind_is_a_peer_of_the_hosts_mount_only_with_a_shared_root() {
+        let words =
+            ["", "private", "rprivate", "slave", "rslave", "shared", "rshared", "unbindable", "runbindable"];
+        for root in [
+            RootfsPropagation::Default,
+            RootfsPropagation::Private,
+            RootfsPropagation::Slave,
+            RootfsPropagation::Unbindable,
+        ] {
+            for word in words {
+                let spec = ValidSpec { rootfs_propagation: root, ..ValidSpec::default() };
+                let (first, recursive, _) = compile_propagation(&spec, &options(&["rbind", word]));
+                // What is no peer any more cannot become one of the same again.
+                assert!(
+                    recursive && !first.is_empty() && first != MountPropagationFlags::SHARED,
+                    "{root:?} {word}"
+                );
+            }
+        }
+    }
+}

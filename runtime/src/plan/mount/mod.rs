@@ -1,0 +1,101 @@
+//! `mounts[]`: one operation for each mount.
+
+mod bind;
+mod new;
+mod option;
+mod remount;
+mod target;
+
+use std::ffi::CString;
+
+use pillbox_init::plan::Operation;
+use rustix::mount::MountAttrFlags;
+
+use self::bind::compile_bind;
+use self::new::{compile_new, label_for};
+use self::option::parse_options;
+use self::remount::compile_remount;
+use self::target::{is_below, normalize, target_rule};
+use super::namespace::Namespaces;
+use super::{Builder, Descriptor, Intent, c_string, mount_idmap};
+use crate::error::Result;
+use crate::spec::Mount;
+use crate::validate::{NamespaceKind, ValidSpec};
+
+pub use self::bind::compile_layer;
+pub use self::new::needs_host_paths;
+pub use self::option::knows_option;
+
+/// Appends an operation for each mount; the result are the targets that become read-only only at the end,
+/// because something is still to be made below them.
+pub fn compile(
+    builder: &mut Builder<'_>,
+    spec: &ValidSpec<'_>,
+    namespaces: &Namespaces,
+    own_user_namespace: bool,
+    intent: &Intent,
+) -> Result<Vec<CString>> {
+    let mut read_only_later = Vec::new();
+    let mut label = spec.mount_label.as_deref().filter(|label| !label.is_empty());
+    if builder.host.lacks_selinux
+        && let Some(label) = label.take()
+    {
+        let consequence = "SELinux: the files of the container's mounts have no label";
+        super::attribute::without_module(builder, "linux.mountLabel", label, consequence);
+    }
+    let label = label.map(|label| format!("context=\"{label}\""));
+    for (index, mount) in spec.mounts.iter().enumerate() {
+        let field = format!("mounts[{index}]");
+        let mut options = parse_options(&field, mount)?;
+        let destination = normalize(&mount.destination);
+        let target = c_string(&field, &destination)?;
+        if options.remount {
+            compile_remount(builder, &field, mount, &target, &options)?;
+            continue;
+        }
+        let rule = target_rule(&field, &destination, mount, &options)?;
+        let idmap =
+            mount_idmap::compile(builder, spec, namespaces, &field, mount, options.idmap, options.bind)?;
+        let link =
+            intent.source_links.iter().find(|(of, _)| *of == index && options.copy_symlink && options.bind);
+        if let Some((_, link)) = link {
+            let link = c_string(&field, link)?;
+            builder.push(Operation::CopySymlink { path: &target, target: &link });
+            continue;
+        }
+        let later = spec.mounts[index + 1..].iter().map(|later| normalize(&later.destination));
+        if !options.bind
+            && options.set.contains(MountAttrFlags::MOUNT_ATTR_RDONLY)
+            && (destination == "/dev" || later.into_iter().any(|later| is_below(&later, &destination)))
+        {
+            options.set.remove(MountAttrFlags::MOUNT_ATTR_RDONLY);
+            read_only_later.push(target.clone());
+        }
+        if options.bind {
+            compile_bind(builder, spec, &field, mount, &target, rule, &options)?;
+            if let Some(Descriptor::Tree { idmap: of_source, .. }) = builder.descriptors.last_mut() {
+                *of_source = idmap;
+            }
+        } else {
+            let own_view = namespaces.makes(NamespaceKind::Cgroup) || namespaces.joins(NamespaceKind::Cgroup);
+            let cgroup = if own_view { &intent.cgroup } else { &intent.cgroup_mount }.as_deref();
+            let of_cgroup = matches!(mount.kind.as_deref(), Some("cgroup" | "cgroup2"));
+            // A new mount from the host's cgroup namespace would turn off what the host's is mounted with (nsdelegate).
+            if let (true, false, false, Some(path)) = (of_cgroup, own_view, own_user_namespace, cgroup) {
+                let mount = Mount { source: Some(path.into()), ..mount.clone() };
+                compile_bind(builder, spec, &field, &mount, &target, rule, &options)?;
+                continue;
+            }
+            if let (Some(label), false) =
+                (&label, options.data.iter().any(|data| data.starts_with("context=")))
+            {
+                options.data.extend(label_for(mount, label));
+            }
+            compile_new(builder, &field, mount, &target, rule, &options, own_user_namespace, cgroup)?;
+        }
+        if destination == "/" {
+            builder.push(Operation::EnterRootCover {});
+        }
+    }
+    Ok(read_only_later)
+}

@@ -1,0 +1,129 @@
+//! New file systems.
+
+use std::ffi::CStr;
+
+use pillbox_init::plan::{Operation, TargetRule, Tree};
+use rustix::mount::{MountAttrFlags, MountPropagationFlags};
+
+use super::option::Options;
+use crate::error::{Error, Result};
+use crate::plan::Builder;
+use crate::plan::text::{c_string, string_bytes, strings};
+use crate::spec::Mount;
+use crate::validate::ValidSpec;
+
+/// fsconfig(2) takes strings up to this length; longer data goes through mount(2).
+const PARAMETER_MAX: usize = 255;
+
+/// Labels have commas, and so quotes around them in mount(2)'s string; fsconfig(2) wants them bare.
+fn unquoted<'o>((key, value): (&'o str, &'o str)) -> (&'o str, &'o str) {
+    if !key.ends_with("context") {
+        return (key, value);
+    }
+    (key, value.strip_prefix('"').and_then(|value| value.strip_suffix('"')).unwrap_or(value))
+}
+
+/// The option that labels a new file system, where the kernel takes one: those that label by themselves do not.
+pub(super) fn label_for<'l>(mount: &Mount<'_>, label: &'l str) -> Option<&'l str> {
+    let kind = mount.kind.as_deref().unwrap_or_default();
+    (!matches!(kind, "proc" | "sysfs" | "cgroup" | "cgroup2" | "mqueue")).then_some(label)
+}
+
+/// File systems that are made from nothing, or from the kernel.
+const OF_THE_KERNEL: [&str; 9] =
+    ["proc", "sysfs", "tmpfs", "ramfs", "devpts", "mqueue", "cgroup", "cgroup2", "bind"];
+
+/// Whether a new file system is made from something that has a path on the host: a block device, overlay layers.
+pub fn needs_host_paths(spec: &ValidSpec<'_>) -> bool {
+    spec.mounts.iter().any(|mount| {
+        let bind = mount.options.iter().any(|option| matches!(&**option, "bind" | "rbind"));
+        !bind && !OF_THE_KERNEL.contains(&mount.kind.as_deref().unwrap_or_default())
+    })
+}
+
+#[allow(clippy::too_many_arguments)]
+pub(super) fn compile_new(
+    builder: &mut Builder<'_>,
+    field: &str,
+    mount: &Mount<'_>,
+    target: &CStr,
+    rule: TargetRule,
+    options: &Options<'_>,
+    own_user_namespace: bool,
+    cgroup: Option<&str>,
+) -> Result<()> {
+    let kind = match mount.kind.as_deref().unwrap_or_default() {
+        "" => {
+            return Err(Error::formatted(format_args!(
+                "{field}.type: missing: name a file system, or add the option \"bind\""
+            )));
+        }
+        "cgroup" => "cgroup2",
+        kind => kind,
+    };
+    // Others are made for the network namespace of whoever makes them: sysfs, and what mounts over a network.
+    if !matches!(kind, "proc" | "tmpfs" | "devpts" | "mqueue" | "cgroup2") {
+        builder.join_network();
+    }
+    let kind_text = c_string(field, kind)?;
+    let source = c_string(field, mount.source.as_deref().unwrap_or(kind))?;
+    // A terminal group or a label is the file system's business, and so is everything that is no mount option.
+    if options.data.iter().any(|data| data.len() > PARAMETER_MAX) && !options.copy_up {
+        let data: Vec<_> = options.flags.iter().chain(&options.data).copied().collect();
+        let data = c_string(field, &data.join(","))?;
+        builder.push(Operation::MountWithData {
+            kind: &kind_text,
+            source: &source,
+            target,
+            data: &data,
+            attributes: options.set,
+            propagation: options.propagation,
+        });
+        return Ok(());
+    }
+    let (parameters, flags): (Vec<&str>, Vec<&str>) =
+        options.data.iter().partition(|data| data.contains('='));
+    // A disk that is only to be read must not be opened for writing: its journal would be replayed.
+    let read_only = options.set.contains(MountAttrFlags::MOUNT_ATTR_RDONLY) && !OF_THE_KERNEL.contains(&kind);
+    let flags = read_only.then_some("ro").into_iter().chain(options.flags.iter().copied()).chain(flags);
+    let flags = string_bytes(flags);
+    let parameters = parameters.iter().filter_map(|pair| pair.split_once('=')).map(unquoted);
+    let parameters = string_bytes(parameters.flat_map(<[&str; 2]>::from));
+    let substitute = match kind {
+        // What a user namespace may not mount is bound: with a cgroup namespace the container's own part.
+        "cgroup2" => Some(c_string(field, cgroup.unwrap_or("/sys/fs/cgroup"))?),
+        "sysfs" if own_user_namespace => Some(c"/sys".to_owned()),
+        _ => None,
+    };
+    let otherwise = substitute.as_deref().map(|path| {
+        builder.tree(path, kind == "sysfs" || cgroup.is_none(), &format!("{field}.source"), false, true)
+    });
+    // A substitute of the host's that stayed a peer would carry the container's mounts out.
+    let private = otherwise.is_some() && options.propagation.is_empty();
+    builder.push(Operation::Mount {
+        kind: &kind_text,
+        source: &source,
+        target,
+        rule,
+        flags: strings(&flags)?,
+        parameters: strings(&parameters)?,
+        attributes: options.set,
+        propagation: if private { MountPropagationFlags::PRIVATE } else { options.propagation },
+        take_mode: kind == "tmpfs" && !options.data.iter().any(|data| data.starts_with("mode=")),
+        copy_up: options.copy_up,
+        otherwise: otherwise as Option<Tree<'_>>,
+    });
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn labels_are_bare_for_fsconfig() {
+        assert_eq!(unquoted(("context", "\"u:r:t:s0:c1,c2\"")), ("context", "u:r:t:s0:c1,c2"));
+        assert_eq!(unquoted(("rootcontext", "u:r:t:s0")), ("rootcontext", "u:r:t:s0"));
+        assert_eq!(unquoted(("size", "\"1\"")), ("size", "\"1\""));
+    }
+}

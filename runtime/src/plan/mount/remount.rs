@@ -1,0 +1,54 @@
+//! The option `remount`: what is mounted already, changed.
+
+use std::ffi::CStr;
+
+use pillbox_init::plan::Operation;
+use rustix::mount::MountAttrFlags;
+
+use super::option::Options;
+use crate::error::{Error, Result};
+use crate::plan::Builder;
+use crate::plan::text::{string_bytes, strings};
+use crate::spec::Mount;
+
+/// `remount` changes what is mounted at the destination: with `bind` this mount, else its file system too.
+pub(super) fn compile_remount(
+    builder: &mut Builder<'_>,
+    field: &str,
+    mount: &Mount<'_>,
+    target: &CStr,
+    options: &Options<'_>,
+) -> Result<()> {
+    let all = MountAttrFlags::MOUNT_ATTR_RDONLY
+        | MountAttrFlags::MOUNT_ATTR_NOSUID
+        | MountAttrFlags::MOUNT_ATTR_NODEV
+        | MountAttrFlags::MOUNT_ATTR_NOEXEC
+        | MountAttrFlags::MOUNT_ATTR_NODIRATIME
+        | MountAttrFlags::MOUNT_ATTR_NOSYMFOLLOW;
+    if !(mount.uid_mappings.is_empty() && options.idmap.is_none()) {
+        return Err(Error::formatted(format_args!(
+            "{field}.options: \"remount\": a mount that is there already cannot be id-mapped"
+        )));
+    }
+    if let (true, Some(data)) = (options.bind, options.data.first()) {
+        return Err(Error::formatted(format_args!("{field}.options: {data:?} is no option of a bind mount")));
+    }
+    let (parameters, flags): (Vec<&str>, Vec<&str>) =
+        options.data.iter().partition(|data| data.contains('='));
+    // As with mount(2), the file system becomes writable unless "ro" is said again.
+    let read_only = if options.set.contains(MountAttrFlags::MOUNT_ATTR_RDONLY) { "ro" } else { "rw" };
+    let flags = string_bytes([read_only].into_iter().chain(options.flags.iter().copied()).chain(flags));
+    let parameters =
+        string_bytes(parameters.iter().filter_map(|pair| pair.split_once('=')).flat_map(<[&str; 2]>::from));
+    builder.push(Operation::Remount {
+        target,
+        set: options.set,
+        // All attributes are stated anew, but access times only where they are named: mount(2), MS_REMOUNT.
+        clear: (all - options.set) | options.clear,
+        reconfigure: !options.bind,
+        flags: strings(&flags)?,
+        parameters: strings(&parameters)?,
+        propagation: options.propagation,
+    });
+    Ok(())
+}
