@@ -1,0 +1,107 @@
+//! clone3(2) of a child that borrows the parent's memory.
+
+use std::ffi::c_void;
+use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
+use std::sync::atomic::{AtomicU32, Ordering};
+
+use rustix::io::Errno;
+use rustix::process::Pid;
+
+/// The child needs a few frames and one small buffer.
+const STACK: usize = 64 * 1024;
+
+/// Only its address is used.
+#[repr(align(16))]
+#[allow(dead_code)]
+pub(super) struct Stack([std::mem::MaybeUninit<u8>; STACK]);
+
+/// clone3(2) with CLONE_VM and CLONE_PIDFD. `entry` runs in the child on `stack` (of `STACK` bytes). Returns when the
+/// child has left the memory, which is when it executes or ends: suspended until then (CLONE_VFORK), or after `meanwhile`.
+pub(super) fn clone_shared(
+    flags: u64,
+    cgroup: Option<BorrowedFd<'_>>,
+    stack: *mut c_void,
+    entry: unsafe extern "C" fn(*const c_void) -> !,
+    argument: *const c_void,
+    meanwhile: Option<&mut dyn FnMut()>,
+) -> Result<(Pid, OwnedFd), Errno> {
+    use linux_raw_sys::general as raw;
+    const CLONE_INTO_CGROUP: u64 = 1 << 33;
+    let mut pidfd: i32 = -1;
+    // The kernel clears it, and wakes whoever waits, when the child leaves the memory (set_tid_address(2)).
+    let inside = AtomicU32::new(1);
+    let waits = if meanwhile.is_some() { raw::CLONE_CHILD_CLEARTID } else { raw::CLONE_VFORK };
+    let mut arguments = raw::clone_args {
+        flags: flags | u64::from(raw::CLONE_VM | raw::CLONE_PIDFD | waits),
+        pidfd: &raw mut pidfd as u64,
+        child_tid: inside.as_ptr() as u64,
+        parent_tid: 0,
+        exit_signal: u64::from(raw::SIGCHLD),
+        stack: stack as u64,
+        stack_size: STACK as u64,
+        tls: 0,
+        set_tid: 0,
+        set_tid_size: 0,
+        cgroup: 0,
+    };
+    if let Some(cgroup) = cgroup {
+        arguments.flags |= CLONE_INTO_CGROUP;
+        arguments.cgroup = cgroup.as_raw_fd() as u64;
+    }
+    // SAFETY: the child starts on a stack of its own with `entry`, which does not return, so nothing of the
+    // parent's frames is popped twice; this function returns when the child has executed or exited, and so what it
+    // was given outlives it; it writes nothing there but atomics. The thread pointer is shared as well: `entry` only
+    // makes system calls. Nobody in a container can see the child: it is in no namespace with others before it executes.
+    // Signals are blocked, so that no handler of the parent's runs in the child.
+    let result = unsafe { clone3(&raw const arguments, size_of::<raw::clone_args>(), entry, argument) };
+    if result < 0 {
+        return Err(Errno::from_raw_os_error(-(result as i32)));
+    }
+    if let Some(meanwhile) = meanwhile {
+        meanwhile();
+        while inside.load(Ordering::Acquire) != 0 {
+            // Woken for nothing, interrupted, or too late: the loop looks again.
+            let _ = rustix::thread::futex::wait(&inside, rustix::thread::futex::Flags::empty(), 1, None);
+        }
+    }
+    let pid = Pid::from_raw(result as i32).ok_or(Errno::CHILD)?;
+    // SAFETY: CLONE_PIDFD stored a new descriptor, which nothing else owns.
+    Ok((pid, unsafe { OwnedFd::from_raw_fd(pidfd) }))
+}
+
+/// The system call, and in the child the call of `entry(argument)` on the new stack.
+///
+/// # Safety
+/// `arguments` must name a stack that is large enough for `entry`, and what the child uses must stay until it leaves the
+/// memory.
+unsafe fn clone3(
+    arguments: *const linux_raw_sys::general::clone_args,
+    size: usize,
+    entry: unsafe extern "C" fn(*const c_void) -> !,
+    argument: *const c_void,
+) -> isize {
+    use std::arch::asm;
+    let number = linux_raw_sys::general::__NR_clone3 as isize;
+    let result: isize;
+    // SAFETY: the caller answers for the call. In the parent only the result register changes; the child never
+    // comes out of the block.
+    unsafe {
+        #[cfg(target_arch = "x86_64")]
+        asm!(
+            "syscall", "test rax, rax", "jnz 2f", "xor ebp, ebp", "mov rdi, r8", "call r9", "ud2", "2:",
+            inlateout("rax") number => result, in("rdi") arguments, in("rsi") size, in("r8") argument,
+            in("r9") entry, lateout("rcx") _, lateout("r11") _,
+        );
+        #[cfg(target_arch = "aarch64")]
+        asm!(
+            "svc 0", "cbnz x0, 2f", "mov x29, xzr", "mov x0, x3", "blr x4", "brk 1", "2:",
+            in("x8") number, inlateout("x0") arguments => result, in("x1") size, in("x3") argument, in("x4") entry,
+        );
+        #[cfg(target_arch = "riscv64")]
+        asm!(
+            "ecall", "bnez a0, 2f", "mv a0, a3", "jalr a4", "unimp", "2:",
+            in("a7") number, inlateout("a0") arguments => result, in("a1") size, in("a3") argument, in("a4") entry,
+        );
+    }
+    result
+}

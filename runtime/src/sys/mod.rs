@@ -1,0 +1,20 @@
+//! The unsafe rim: the system calls that no safe wrapper offers, each behind a function that can't be misused.
+
+mod bpf;
+mod clone;
+mod descriptor;
+mod probe;
+mod signal;
+mod spawn;
+
+use rustix::io::Errno;
+
+pub use bpf::{attach_device_program, load_device_program};
+pub use descriptor::{exit_code, inherited_descriptor, mount_count, namespace_type};
+pub use probe::{PROBEABLE, knows_seccomp_flags, probe, refusal, seccomp_action_available};
+pub use signal::{realtime_signal, set_signal_mask, signalfd};
+pub use spawn::{Child, ChildStep, spawn, spawn_ended};
+
+fn errno(errno: syscalls::Errno) -> Errno {
+    Errno::from_raw_os_error(errno.into_raw())
+}

@@ -1,0 +1,103 @@
+//! What the kernel knows and allows, asked without an effect.
+
+use std::cell::Cell;
+use std::ffi::c_void;
+use std::os::fd::AsFd;
+
+use rustix::io::Errno;
+use rustix::process::{WaitId, WaitIdOptions};
+use syscalls::{Sysno, syscall3};
+
+use super::clone::{Stack, clone_shared};
+use super::errno;
+use super::signal::SignalsBlocked;
+
+/// Whether the kernel knows these `SECCOMP_FILTER_FLAG_*`: asked with a filter at address 0, which it never gets to.
+pub fn knows_seccomp_flags(flags: u32) -> bool {
+    let operation = linux_raw_sys::ptrace::SECCOMP_SET_MODE_FILTER as usize;
+    // SAFETY: there is no filter at address 0, so that nothing is installed; the flags are judged before.
+    let answer = unsafe { syscall3(Sysno::seccomp, operation, flags as usize, 0) };
+    answer.map_err(errno) == Err(Errno::FAULT)
+}
+
+/// Runs `probe` in a child in new `namespaces` (CLONE_NEW* bits), which is gone when this returns.
+///
+/// The child shares this process's memory while the caller waits; `probe` has 64 KiB of stack and all capabilities
+/// over what was made for it.
+///
+/// # Errors
+/// That of the clone or of `probe`; `ECANCELED` when the child was killed.
+pub fn probe(namespaces: u32, probe: fn() -> Result<(), Errno>) -> Result<(), Errno> {
+    let state = Probe { run: probe, result: Cell::new(Errno::CANCELED.raw_os_error()) };
+    let blocked = SignalsBlocked::new();
+    let mut stack = Box::<Stack>::new_uninit();
+    let (_, pidfd) = clone_shared(
+        u64::from(namespaces),
+        None,
+        stack.as_mut_ptr().cast(),
+        begin_probe,
+        std::ptr::from_ref(&state).cast(),
+        None,
+    )?;
+    drop(blocked);
+    // It has ended: the clone returned after that.
+    let _ = rustix::process::waitid(WaitId::PidFd(pidfd.as_fd()), WaitIdOptions::EXITED);
+    match state.result.get() {
+        0 => Ok(()),
+        code => Err(Errno::from_raw_os_error(code)),
+    }
+}
+
+/// What a probing child does, and how it went: 0 or an errno.
+struct Probe {
+    run: fn() -> Result<(), Errno>,
+    result: Cell<i32>,
+}
+
+unsafe extern "C" fn begin_probe(state: *const c_void) -> ! {
+    // SAFETY: `probe` passes a `Probe` and waits for this process, which alone uses it meanwhile.
+    let state = unsafe { &*state.cast::<Probe>() };
+    state.result.set((state.run)().map_or_else(Errno::raw_os_error, |()| 0));
+    pillbox_init::sys::exit(0)
+}
+
+/// A call whose presence can be asked for by calling it with what it refuses.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Probeable(Sysno);
+
+/// The calls that pillbox rests on and the oldest kernel that has each. All ones for every argument means unknown
+/// flags, sizes beyond a page, closed descriptors or bad addresses to each of these: none can have an effect.
+pub const PROBEABLE: [(&str, Probeable, &str); 10] = [
+    ("clone3", Probeable(Sysno::clone3), "5.7"),
+    ("openat2", Probeable(Sysno::openat2), "5.6"),
+    ("open_tree", Probeable(Sysno::open_tree), "5.2"),
+    ("move_mount", Probeable(Sysno::move_mount), "5.2"),
+    ("fsopen", Probeable(Sysno::fsopen), "5.2"),
+    ("mount_setattr", Probeable(Sysno::mount_setattr), "5.12"),
+    ("pidfd_open", Probeable(Sysno::pidfd_open), "5.3"),
+    ("pidfd_send_signal", Probeable(Sysno::pidfd_send_signal), "5.1"),
+    ("close_range", Probeable(Sysno::close_range), "5.11"),
+    ("execveat", Probeable(Sysno::execveat), "3.19"),
+];
+
+/// What the call answers to arguments that it has to refuse: `ENOSYS` where there is none.
+pub fn refusal(call: Probeable) -> Errno {
+    let none = usize::MAX;
+    // SAFETY: `Probeable` is only made in `PROBEABLE`, whose calls refuse these arguments without an effect.
+    match unsafe { syscalls::syscall6(call.0, none, none, none, none, none, none) } {
+        Err(refused) => errno(refused),
+        Ok(_) => Errno::INVAL,
+    }
+}
+
+/// seccomp(SECCOMP_GET_ACTION_AVAIL): whether filters may return `action`.
+///
+/// # Errors
+/// `EOPNOTSUPP` when they may not, `ENOSYS` or `EINVAL` where there are no filters.
+pub fn seccomp_action_available(action: u32) -> Result<(), Errno> {
+    const SECCOMP_GET_ACTION_AVAIL: usize = 2;
+    // SAFETY: the kernel reads four bytes at the address, which outlive the call.
+    let asked =
+        unsafe { syscall3(Sysno::seccomp, SECCOMP_GET_ACTION_AVAIL, 0, (&raw const action) as usize) };
+    asked.map(drop).map_err(errno)
+}

@@ -1,0 +1,200 @@
+//! From the runtime to init without a copy of the runtime in between.
+
+use std::ffi::{c_char, c_void};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
+use std::sync::atomic::{AtomicU32, Ordering};
+
+use rustix::io::Errno;
+use rustix::process::{Pid, WaitId, WaitIdOptions};
+
+use super::clone::{Stack, clone_shared};
+use super::signal::SignalsBlocked;
+
+/// Where a child was on its way to init when it failed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[repr(u32)]
+pub enum ChildStep {
+    /// The second clone, out of the joined namespaces.
+    Clone = 2,
+    /// setns(2) into the seed namespace, or unshare(2) there.
+    Seed = 3,
+    /// Making the capabilities of the new user namespace survive the exec.
+    Capabilities = 4,
+    /// Sorting out the descriptors.
+    Descriptors = 5,
+    /// execveat(2) of init.
+    Exec = 6,
+}
+
+impl ChildStep {
+    /// Where the child itself can fail.
+    const FAILURES: [ChildStep; 4] =
+        [ChildStep::Seed, ChildStep::Capabilities, ChildStep::Descriptors, ChildStep::Exec];
+}
+
+/// What a child does between clone and exec, in memory that it shares with its waiting parent.
+pub struct Child<'a> {
+    /// The file that is executed.
+    pub init: BorrowedFd<'a>,
+    /// argv of init.
+    pub arguments: &'a [*const c_char],
+    /// CLONE_NEW* bits of the clone.
+    pub namespaces: u32,
+    /// The seed mount namespace, to be copied.
+    pub seed: Option<BorrowedFd<'a>>,
+    /// Whether the program of a new user namespace keeps its capabilities over the exec of init.
+    pub ambient: bool,
+    /// How many descriptors from 3 on are the container's.
+    pub preserve: u32,
+    /// What becomes its stdin, stdout and stderr, from numbers above 2, with those numbers.
+    pub stdio: &'a [(OwnedFd, u32)],
+    /// Descriptors that init inherits.
+    pub keep: &'a [RawFd],
+    /// The step where it failed, and why.
+    failed: [AtomicU32; 2],
+}
+
+/// What [`spawn`] made.
+pub struct Spawned {
+    /// The process that became init.
+    pub pid: Pid,
+    /// A pidfd for it.
+    pub pidfd: OwnedFd,
+}
+
+impl<'a> Child<'a> {
+    /// A child that executes `init`, with nothing special.
+    pub fn new(init: BorrowedFd<'a>, arguments: &'a [*const c_char], keep: &'a [RawFd]) -> Self {
+        Child {
+            init,
+            arguments,
+            namespaces: 0,
+            seed: None,
+            ambient: false,
+            preserve: 0,
+            stdio: &[],
+            keep,
+            failed: Default::default(),
+        }
+    }
+
+    fn fail(&self, step: ChildStep, errno: Errno) -> ! {
+        self.failed[1].store(errno.raw_os_error() as u32, Ordering::Relaxed);
+        self.failed[0].store(step as u32, Ordering::Relaxed);
+        pillbox_init::sys::exit(1)
+    }
+
+    /// The last steps before init; runs on a stack of its own, in the parent's memory. It only makes system calls.
+    fn become_init(&self) -> ! {
+        if let Some(seed) = self.seed {
+            const NEWNS: u32 = linux_raw_sys::general::CLONE_NEWNS;
+            let entered = pillbox_init::sys::setns(seed, NEWNS);
+            if let Err(errno) = entered.and_then(|()| pillbox_init::sys::unshare_namespaces(NEWNS)) {
+                self.fail(ChildStep::Seed, errno);
+            }
+        }
+        if self.ambient
+            && let Err(errno) = keep_capabilities_over_exec()
+        {
+            self.fail(ChildStep::Capabilities, errno);
+        }
+        if let Err(errno) = self.sort_descriptors() {
+            self.fail(ChildStep::Descriptors, errno);
+        }
+        let environment = [std::ptr::null::<c_char>()];
+        // SAFETY: `arguments` ends with NULL (checked by `spawn`), and so does the empty environment.
+        let errno = unsafe {
+            pillbox_init::sys::execveat(self.init.as_raw_fd(), self.arguments.as_ptr(), environment.as_ptr())
+        };
+        self.fail(ChildStep::Exec, errno)
+    }
+
+    /// Everything closes at the exec but stdio, what the caller preserves, and what init needs.
+    fn sort_descriptors(&self) -> Result<(), Errno> {
+        for (fd, number) in self.stdio {
+            pillbox_init::sys::dup_onto(fd.as_fd(), *number as RawFd)?;
+        }
+        pillbox_init::sys::close_on_exec_from(self.preserve.saturating_add(3))?;
+        for &fd in self.keep {
+            rustix::io::fcntl_setfd(
+                pillbox_init::sys::inherited_fd(fd as u32),
+                rustix::io::FdFlags::empty(),
+            )?;
+        }
+        Ok(())
+    }
+}
+
+/// A new user namespace gives its first process all capabilities, and execve(2) takes them from whoever is not
+/// root there, which without id maps nobody is. Ambient ones stay.
+fn keep_capabilities_over_exec() -> Result<(), Errno> {
+    use rustix::thread::{
+        CapabilitySet, capabilities, configure_capability_in_ambient_set, set_capabilities,
+    };
+    let mut sets = capabilities(None)?;
+    sets.inheritable = sets.permitted;
+    set_capabilities(None, sets)?;
+    for number in (0..u64::BITS).filter(|number| sets.permitted.bits() & (1 << number) != 0) {
+        configure_capability_in_ambient_set(CapabilitySet::from_bits_retain(1 << number), true)?;
+    }
+    Ok(())
+}
+
+/// clone3(2), and init in the child. Returns when init runs; what the runtime has to do `meanwhile` it does while the
+/// child is on its way there.
+///
+/// The child borrows the parent's memory until it executes (CLONE_VM): no page table is copied. It stands
+/// in new namespaces at most: those that others are in already are entered by init.
+///
+/// # Errors
+/// The step that failed and its errno; no child is left then.
+pub fn spawn(
+    child: &Child<'_>,
+    cgroup: Option<BorrowedFd<'_>>,
+    meanwhile: Option<&mut dyn FnMut()>,
+) -> Result<Spawned, (ChildStep, Errno)> {
+    if child.arguments.last().is_none_or(|last| !last.is_null()) {
+        return Err((ChildStep::Exec, Errno::INVAL));
+    }
+    let blocked = SignalsBlocked::new();
+    let mut stack = Box::<Stack>::new_uninit();
+    let (pid, pidfd) = clone_shared(
+        u64::from(child.namespaces),
+        cgroup,
+        stack.as_mut_ptr().cast(),
+        begin,
+        std::ptr::from_ref::<Child<'_>>(child).cast(),
+        meanwhile,
+    )
+    .map_err(|errno| (ChildStep::Clone, errno))?;
+    drop(blocked);
+    let [step, errno] = [0, 1].map(|index: usize| child.failed[index].load(Ordering::Relaxed));
+    if let Some(step) = ChildStep::FAILURES.into_iter().find(|failure| *failure as u32 == step) {
+        // Gone already, or about to be.
+        let _ = rustix::process::waitid(WaitId::PidFd(pidfd.as_fd()), WaitIdOptions::EXITED);
+        return Err((step, Errno::from_raw_os_error(errno as i32)));
+    }
+    Ok(Spawned { pid, pidfd })
+}
+
+/// The child's first function.
+unsafe extern "C" fn begin(child: *const c_void) -> ! {
+    // SAFETY: `spawn` passes a `Child` and keeps it until this process has left its memory; what this process
+    // writes in it is atomic.
+    unsafe { &*child.cast::<Child<'_>>() }.become_init()
+}
+
+/// A process in new namespaces that has ended already, and whose number stays its own until it is waited for:
+/// /proc/PID leads to its namespaces.
+pub fn spawn_ended(namespaces: u32) -> Result<Spawned, Errno> {
+    let blocked = SignalsBlocked::new();
+    let mut stack = Box::<Stack>::new_uninit();
+    let (pid, pidfd) =
+        clone_shared(u64::from(namespaces), None, stack.as_mut_ptr().cast(), end, std::ptr::null(), None)?;
+    drop(blocked);
+    Ok(Spawned { pid, pidfd })
+}
+
+unsafe extern "C" fn end(_: *const c_void) -> ! {
+    pillbox_init::sys::exit(0)
+}
