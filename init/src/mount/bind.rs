@@ -1,0 +1,70 @@
+//! Trees that are there already: bound, and given other attributes.
+
+use core::ffi::CStr;
+
+use pillbox_init::plan::{Operation, TargetRule};
+use pillbox_init::report::Stage;
+use pillbox_init::sys;
+use rustix::fd::{AsFd, OwnedFd};
+use rustix::fs::FileType;
+use rustix::io::Errno;
+use rustix::mount::{MountAttrFlags, MountPropagationFlags, OpenTreeFlags};
+
+use super::target::{attach, is_procfs, open_target};
+use super::{AS_IT_IS, NOTHING};
+use crate::execute::{At, Failure, Init};
+use crate::root;
+
+pub fn bind(init: &mut Init<'_>, operation: Operation<'_>) -> Result<(), Failure> {
+    let Operation::BindMount {
+        tree,
+        target,
+        rule,
+        set,
+        clear,
+        recursive_set,
+        recursive_clear,
+        propagation,
+        recursive_propagation,
+    } = operation
+    else {
+        return Err(Errno::INVAL.into());
+    };
+    let tree = init.tree(tree).at(Stage::Source)?;
+    let status = rustix::fs::fstat(&tree).at(Stage::Source)?;
+    let file = FileType::from_raw_mode(status.st_mode) != FileType::Directory;
+    if rule == TargetRule::Procfs && !is_procfs(&tree).at(Stage::Source)? {
+        return Err(Errno::PERM).at(Stage::Source);
+    }
+    let target = open_target(init, target, rule, file)?;
+    if propagation != AS_IT_IS {
+        sys::mount_setattr(&tree, NOTHING, NOTHING, propagation, recursive_propagation)
+            .at(Stage::Attributes)?;
+    }
+    if !(set | clear).is_empty() {
+        sys::mount_setattr(&tree, set, clear, AS_IT_IS, false).at(Stage::Attributes)?;
+    }
+    if !(recursive_set | recursive_clear).is_empty() {
+        sys::mount_setattr(&tree, recursive_set, recursive_clear, AS_IT_IS, true).at(Stage::Attributes)?;
+    }
+    attach(&tree, &target)
+}
+
+pub fn set_attributes(
+    init: &Init<'_>,
+    target: &CStr,
+    set: MountAttrFlags,
+    propagation: MountPropagationFlags,
+    recursive: bool,
+) -> Result<(), Failure> {
+    let mount = root::open(init.root()?, target).at(Stage::Target)?;
+    sys::mount_setattr(mount, set, NOTHING, propagation, recursive)?;
+    Ok(())
+}
+
+pub fn clone_tree(of: impl AsFd, recursive: bool) -> Result<OwnedFd, Errno> {
+    let mut flags =
+        OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::OPEN_TREE_CLOEXEC | OpenTreeFlags::AT_EMPTY_PATH;
+    flags.set(OpenTreeFlags::AT_RECURSIVE, recursive);
+    rustix::mount::open_tree(of, c"", flags)
+}

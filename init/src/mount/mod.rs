@@ -1,0 +1,65 @@
+//! Mounts: made or cloned detached, given their attributes, then attached to a target inside the root.
+
+mod bind;
+mod file_system;
+mod mask;
+mod root;
+mod target;
+
+use core::ffi::CStr;
+
+use heapless::Vec;
+use pillbox_init::report::{MESSAGE_MAX, Stage};
+use pillbox_init::wire::Strings;
+use rustix::fd::OwnedFd;
+use rustix::fs::{OFlags, ResolveFlags};
+use rustix::io::Errno;
+use rustix::mount::{MountAttrFlags, MountPropagationFlags};
+
+use self::file_system::new_file_system;
+use crate::execute::{At, Failure, Init};
+
+pub use bind::{bind, clone_tree, set_attributes};
+pub use file_system::{mount, mount_with_data, remount};
+pub use mask::{make_path_readonly, mask_path};
+pub use root::{attach_root, attach_scratch_root, chroot, mount_overlay, open_root, pivot_root};
+pub use target::attach;
+
+const NOTHING: MountAttrFlags = MountAttrFlags::empty();
+const AS_IT_IS: MountPropagationFlags = MountPropagationFlags::empty();
+
+/// The kernel's text is cut to what fits into a report beside the numbers.
+pub const TEXT_MAX: usize = MESSAGE_MAX - 32;
+
+/// What mounts share: each is opened once, when first needed.
+#[derive(Default)]
+pub struct State {
+    /// The container's null device, verified.
+    null: Option<OwnedFd>,
+    /// A read-only tmpfs without content, where it was first needed: before Linux 6.15 only what is attached can be cloned.
+    empty: Option<OwnedFd>,
+    /// A procfs that nothing of the container can cover.
+    procfs: Option<OwnedFd>,
+    /// Where overlays keep changes, and how many there are.
+    layers: Option<OwnedFd>,
+    overlays: u8,
+    /// What the kernel said about the mount that failed.
+    pub kernel_text: Vec<u8, TEXT_MAX>,
+}
+
+/// A procfs of init's own, which nothing of the container can cover.
+pub fn procfs<'i>(init: &'i mut Init<'_>) -> Result<&'i OwnedFd, Failure> {
+    if init.mount.procfs.is_none() {
+        let none = Strings::default();
+        init.mount.procfs = Some(new_file_system(init, c"proc", c"proc", none, none, None, NOTHING)?);
+    }
+    Ok(init.mount.procfs.as_ref().ok_or(Errno::BADF)?)
+}
+
+pub fn write_sysctl(init: &mut Init<'_>, path: &CStr, value: &CStr) -> Result<(), Failure> {
+    let procfs = procfs(init)?;
+    let only_here = ResolveFlags::NO_XDEV | ResolveFlags::NO_SYMLINKS;
+    let file = crate::root::open_with(procfs, path, OFlags::WRONLY, only_here).at(Stage::Target)?;
+    rustix::io::write(&file, value.to_bytes())?;
+    Ok(())
+}

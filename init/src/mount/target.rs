@@ -1,0 +1,58 @@
+//! Where a mount goes: resolved inside the root, once.
+
+use core::ffi::CStr;
+
+use pillbox_init::plan::TargetRule;
+use pillbox_init::report::Stage;
+use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
+use rustix::fs::{OFlags, ResolveFlags};
+use rustix::io::Errno;
+use rustix::mount::MoveMountFlags;
+
+use crate::execute::{At, Failure, Init};
+use crate::root;
+
+/// Resolves a mount's target, made if missing, and makes sure that it is where mounts are allowed.
+pub(super) fn open_target(
+    init: &Init<'_>,
+    path: &CStr,
+    rule: TargetRule,
+    file: bool,
+) -> Result<OwnedFd, Failure> {
+    let resolve = match rule {
+        TargetRule::NoSymlinks | TargetRule::Procfs => ResolveFlags::NO_SYMLINKS,
+        TargetRule::Ordinary | TargetRule::InsideProc | TargetRule::NoFollow => ResolveFlags::empty(),
+    };
+    let root = init.root()?;
+    let link = match rule {
+        TargetRule::NoFollow => root::open_with(root, path, OFlags::PATH | OFlags::NOFOLLOW, resolve).ok(),
+        _ => None,
+    };
+    let target = match link {
+        Some(target) => target,
+        None => root::open_or_make(root, path, file, resolve).at(Stage::Target)?,
+    };
+    if rule != TargetRule::InsideProc && is_procfs(&target).at(Stage::Target)? {
+        return Err(Errno::PERM).at(Stage::Verify);
+    }
+    Ok(target)
+}
+
+pub(super) fn is_procfs(file: impl AsFd) -> Result<bool, Errno> {
+    const PROC_SUPER_MAGIC: u32 = 0x9fa0;
+    Ok(rustix::fs::fstatfs(file)?.f_type as u32 == PROC_SUPER_MAGIC)
+}
+
+pub(super) fn open_existing(init: &Init<'_>, path: &CStr) -> Result<Option<OwnedFd>, Failure> {
+    match root::open(init.root()?, path) {
+        Ok(target) => Ok(Some(target)),
+        Err(Errno::NOENT | Errno::NOTDIR) => Ok(None),
+        Err(errno) => Err(errno).at(Stage::Target),
+    }
+}
+
+pub fn attach(tree: &impl AsFd, target: &OwnedFd) -> Result<(), Failure> {
+    let tree: BorrowedFd<'_> = tree.as_fd();
+    let by_descriptor = MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH | MoveMountFlags::MOVE_MOUNT_T_EMPTY_PATH;
+    rustix::mount::move_mount(tree, c"", target, c"", by_descriptor).at(Stage::Attach)
+}
