@@ -1,20 +1,17 @@
 //! What a container is: a plan's operations, one after the other.
 
 use core::ffi::CStr;
-use core::mem::MaybeUninit;
 
 use heapless::Vec;
 use pillbox_init::plan::{Header, NEVER_OPEN, Operation, Operations, Tree, Turn};
-use pillbox_init::report::{MESSAGE_MAX, Report, Stage};
+use pillbox_init::report::{Report, Stage};
 use pillbox_init::sys;
 use pillbox_init::wire::Reader;
 use rustix::fd::{BorrowedFd, OwnedFd};
 use rustix::fs::CWD;
 use rustix::io::Errno;
-use rustix::net::{
-    AddressFamily, RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, SendFlags, SocketFlags, SocketType,
-};
 
+use crate::channel::Channel;
 use crate::{attribute, device, exec, identity, mount, root};
 
 /// The status of an init that could not begin or could not go on; the report says why.
@@ -48,7 +45,7 @@ impl<T> At<T> for Result<T, Errno> {
 pub struct Init<'p> {
     header: Header<'p>,
     /// Who hears of a failure: the runtime that created, then the one that starts.
-    channel: Channel<'p>,
+    pub channel: Channel<'p>,
     /// The container's root, in which every target is resolved.
     pub root: Option<OwnedFd>,
     folder: root::Folder<'p>,
@@ -56,11 +53,6 @@ pub struct Init<'p> {
     pub cwd_refused: bool,
     pub home: Vec<u8, 512>,
     pub executable: Vec<u8, { exec::PATH_MAX }>,
-}
-
-enum Channel<'p> {
-    Creator(BorrowedFd<'p>),
-    Starter(OwnedFd),
 }
 
 /// Runs the plan; the last operation does not return.
@@ -256,57 +248,6 @@ impl<'p> Init<'p> {
         }
     }
 
-    fn report(&self, report: Report, descriptor: Option<&OwnedFd>) -> Result<(), Errno> {
-        let mut message = Vec::<u8, MESSAGE_MAX>::new();
-        report.encode(&mut message);
-        // The kernel's own words about a mount that it refused: the runtime has no other way to learn them.
-        let _ = message.extend_from_slice(&self.mount.kernel_text);
-        let channel = self.channel();
-        match descriptor {
-            None => rustix::net::send(channel, &message, SendFlags::NOSIGNAL).map(drop),
-            Some(descriptor) => send_descriptor(channel, &message, descriptor),
-        }
-    }
-
-    fn channel(&self) -> BorrowedFd<'_> {
-        match &self.channel {
-            Channel::Creator(fd) => *fd,
-            Channel::Starter(fd) => rustix::fd::AsFd::as_fd(fd),
-        }
-    }
-
-    /// Installs the filter. If somebody listens, the runtime fetches the listener while init waits: every call from
-    /// here on may be one that the filter holds up until it is answered, and so init may have to be sent nothing.
-    fn install_seccomp(&self, flags: u32, program: &[u8]) -> Result<(), Errno> {
-        const NEW_LISTENER: u32 = 8;
-        if flags & NEW_LISTENER == 0 {
-            return sys::install_seccomp(flags, program).map(drop);
-        }
-        // The kernel takes the lowest free number, as it does for this copy.
-        let copy = rustix::io::fcntl_dupfd_cloexec(self.channel(), 0)?;
-        let descriptor = rustix::fd::AsRawFd::as_raw_fd(&copy) as u32;
-        drop(copy);
-        self.report(Report::SeccompListener { descriptor }, None)?;
-        let listener = sys::install_seccomp(flags, program)?;
-        self.await_runtime(Turn::Listener)?;
-        // While init had it too, calls would wait for ever when the agent is gone.
-        drop(listener);
-        Ok(())
-    }
-
-    fn await_runtime(&self, turn: Turn) -> Result<(), Errno> {
-        let channel = self.channel();
-        let mut answer = [0u8; 1];
-        let flags = if turn == Turn::Record { RecvFlags::PEEK } else { RecvFlags::empty() };
-        let (_, length) = rustix::net::recv(channel, &mut answer, flags)?;
-        // End of file: the runtime is gone, and nobody knows of this container.
-        if length == 1 && answer[0] == turn as u8 { Ok(()) } else { sys::exit(NOT_STARTED) }
-    }
-
-    fn take_word(&self) -> Result<(), Errno> {
-        rustix::net::recv(self.channel(), &mut [0u8; 1], RecvFlags::empty()).map(drop)
-    }
-
     /// Closes what the runtime opened for operations that lie behind: a program's limits count it, and trees of the
     /// host are not for a process that waits in a container.
     fn close_descriptors(&self, listener: u32) {
@@ -317,56 +258,11 @@ impl<'p> Init<'p> {
         }
     }
 
-    fn send_netlink_socket(&self) -> Result<(), Errno> {
-        // Protocol 0 is NETLINK_ROUTE.
-        let socket =
-            rustix::net::socket_with(AddressFamily::NETLINK, SocketType::RAW, SocketFlags::CLOEXEC, None)?;
-        self.report(Report::NetlinkSocket, Some(&socket))
-    }
-
-    fn join_network(&self) -> Result<(), Errno> {
-        const NEWNET: u32 = 0x4000_0000;
-        let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
-        let mut control = RecvAncillaryBuffer::new(&mut space);
-        let mut word = [0u8; 1];
-        let mut parts = [rustix::io::IoSliceMut::new(&mut word)];
-        let received =
-            rustix::net::recvmsg(self.channel(), &mut parts, &mut control, RecvFlags::CMSG_CLOEXEC)?;
-        let namespace = match control.drain().next() {
-            Some(RecvAncillaryMessage::ScmRights(mut descriptors)) => descriptors.next(),
-            _ => None,
-        };
-        match namespace {
-            Some(namespace) if received.bytes == 1 && word[0] == Turn::Network as u8 => {
-                sys::setns(namespace, NEWNET)
-            }
-            _ => sys::exit(NOT_STARTED),
-        }
-    }
-
     fn replace_stdio(&self, descriptors: [u32; 3]) -> Result<(), Errno> {
         for (number, descriptor) in (0..).zip(descriptors) {
             sys::dup_onto(self.descriptor(descriptor)?, number)?;
         }
         Ok(())
-    }
-
-    /// Whoever connects without sending the start byte only looked whether somebody listens.
-    fn await_start(&mut self, listener: u32) -> Result<(), Errno> {
-        let listener = self.descriptor(listener)?;
-        // It may wait for long.
-        sys::release_stack();
-        loop {
-            let connection = match rustix::net::accept_with(listener, SocketFlags::CLOEXEC) {
-                Err(Errno::INTR | Errno::CONNABORTED) => continue,
-                connection => connection?,
-            };
-            let mut byte = [0u8; 1];
-            if let Ok((_, 1)) = rustix::net::recv(&connection, &mut byte, RecvFlags::PEEK) {
-                self.channel = Channel::Starter(connection);
-                return Ok(());
-            }
-        }
     }
 }
 
@@ -387,16 +283,6 @@ impl rustix::fd::AsFd for TreeFd<'_> {
 
 fn descriptor_number<'p>(number: u32) -> BorrowedFd<'p> {
     sys::inherited_fd(number)
-}
-
-fn send_descriptor(channel: BorrowedFd<'_>, message: &[u8], descriptor: &OwnedFd) -> Result<(), Errno> {
-    use rustix::net::{SendAncillaryBuffer, SendAncillaryMessage};
-    let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
-    let mut control = SendAncillaryBuffer::new(&mut space);
-    let descriptors = [rustix::fd::AsFd::as_fd(descriptor)];
-    control.push(SendAncillaryMessage::ScmRights(&descriptors));
-    rustix::net::sendmsg(channel, &[rustix::io::IoSlice::new(message)], &mut control, SendFlags::NOSIGNAL)?;
-    Ok(())
 }
 
 /// A path of at most `PATH_MAX` bytes whose separators can be made ends, one after the other.

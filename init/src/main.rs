@@ -8,6 +8,7 @@
 #![deny(unsafe_code)]
 
 mod attribute;
+mod channel;
 mod copy_up;
 mod device;
 mod exec;

@@ -1,0 +1,127 @@
+//! What init says to the runtime, and what it waits for.
+
+use core::mem::MaybeUninit;
+
+use heapless::Vec;
+use pillbox_init::plan::Turn;
+use pillbox_init::report::{MESSAGE_MAX, Report};
+use pillbox_init::sys;
+use rustix::fd::{BorrowedFd, OwnedFd};
+use rustix::io::Errno;
+use rustix::net::{
+    AddressFamily, RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, SendFlags, SocketFlags, SocketType,
+};
+
+use crate::execute::{Init, NOT_STARTED};
+
+pub enum Channel<'p> {
+    Creator(BorrowedFd<'p>),
+    Starter(OwnedFd),
+}
+
+impl Init<'_> {
+    pub fn report(&self, report: Report, descriptor: Option<&OwnedFd>) -> Result<(), Errno> {
+        let mut message = Vec::<u8, MESSAGE_MAX>::new();
+        report.encode(&mut message);
+        // The kernel's own words about a mount that it refused: the runtime has no other way to learn them.
+        let _ = message.extend_from_slice(&self.mount.kernel_text);
+        let channel = self.channel();
+        match descriptor {
+            None => rustix::net::send(channel, &message, SendFlags::NOSIGNAL).map(drop),
+            Some(descriptor) => send_descriptor(channel, &message, descriptor),
+        }
+    }
+
+    fn channel(&self) -> BorrowedFd<'_> {
+        match &self.channel {
+            Channel::Creator(fd) => *fd,
+            Channel::Starter(fd) => rustix::fd::AsFd::as_fd(fd),
+        }
+    }
+
+    /// Installs the filter. If somebody listens, the runtime fetches the listener while init waits: every call from
+    /// here on may be one that the filter holds up until it is answered, and so init may have to be sent nothing.
+    pub fn install_seccomp(&self, flags: u32, program: &[u8]) -> Result<(), Errno> {
+        const NEW_LISTENER: u32 = 8;
+        if flags & NEW_LISTENER == 0 {
+            return sys::install_seccomp(flags, program).map(drop);
+        }
+        // The kernel takes the lowest free number, as it does for this copy.
+        let copy = rustix::io::fcntl_dupfd_cloexec(self.channel(), 0)?;
+        let descriptor = rustix::fd::AsRawFd::as_raw_fd(&copy) as u32;
+        drop(copy);
+        self.report(Report::SeccompListener { descriptor }, None)?;
+        let listener = sys::install_seccomp(flags, program)?;
+        self.await_runtime(Turn::Listener)?;
+        // While init had it too, calls would wait for ever when the agent is gone.
+        drop(listener);
+        Ok(())
+    }
+
+    pub fn await_runtime(&self, turn: Turn) -> Result<(), Errno> {
+        let channel = self.channel();
+        let mut answer = [0u8; 1];
+        let flags = if turn == Turn::Record { RecvFlags::PEEK } else { RecvFlags::empty() };
+        let (_, length) = rustix::net::recv(channel, &mut answer, flags)?;
+        // End of file: the runtime is gone, and nobody knows of this container.
+        if length == 1 && answer[0] == turn as u8 { Ok(()) } else { sys::exit(NOT_STARTED) }
+    }
+
+    pub fn take_word(&self) -> Result<(), Errno> {
+        rustix::net::recv(self.channel(), &mut [0u8; 1], RecvFlags::empty()).map(drop)
+    }
+
+    pub fn send_netlink_socket(&self) -> Result<(), Errno> {
+        // Protocol 0 is NETLINK_ROUTE.
+        let socket =
+            rustix::net::socket_with(AddressFamily::NETLINK, SocketType::RAW, SocketFlags::CLOEXEC, None)?;
+        self.report(Report::NetlinkSocket, Some(&socket))
+    }
+
+    pub fn join_network(&self) -> Result<(), Errno> {
+        const NEWNET: u32 = 0x4000_0000;
+        let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
+        let mut control = RecvAncillaryBuffer::new(&mut space);
+        let mut word = [0u8; 1];
+        let mut parts = [rustix::io::IoSliceMut::new(&mut word)];
+        let received =
+            rustix::net::recvmsg(self.channel(), &mut parts, &mut control, RecvFlags::CMSG_CLOEXEC)?;
+        let namespace = match control.drain().next() {
+            Some(RecvAncillaryMessage::ScmRights(mut descriptors)) => descriptors.next(),
+            _ => None,
+        };
+        match namespace {
+            Some(namespace) if received.bytes == 1 && word[0] == Turn::Network as u8 => {
+                sys::setns(namespace, NEWNET)
+            }
+            _ => sys::exit(NOT_STARTED),
+        }
+    }
+
+    /// Whoever connects without sending the start byte only looked whether somebody listens.
+    pub fn await_start(&mut self, listener: u32) -> Result<(), Errno> {
+        let listener = self.descriptor(listener)?;
+        // It may wait for long.
+        sys::release_stack();
+        loop {
+            let connection = match rustix::net::accept_with(listener, SocketFlags::CLOEXEC) {
+                Err(Errno::INTR | Errno::CONNABORTED) => continue,
+                connection => connection?,
+            };
+            let mut byte = [0u8; 1];
+            if let Ok((_, 1)) = rustix::net::recv(&connection, &mut byte, RecvFlags::PEEK) {
+                self.channel = Channel::Starter(connection);
+                return Ok(());
+            }
+        }
+    }
+}
+fn send_descriptor(channel: BorrowedFd<'_>, message: &[u8], descriptor: &OwnedFd) -> Result<(), Errno> {
+    use rustix::net::{SendAncillaryBuffer, SendAncillaryMessage};
+    let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
+    let mut control = SendAncillaryBuffer::new(&mut space);
+    let descriptors = [rustix::fd::AsFd::as_fd(descriptor)];
+    control.push(SendAncillaryMessage::ScmRights(&descriptors));
+    rustix::net::sendmsg(channel, &[rustix::io::IoSlice::new(message)], &mut control, SendFlags::NOSIGNAL)?;
+    Ok(())
+}

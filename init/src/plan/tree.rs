@@ -1,0 +1,67 @@
+//! Mount trees, as operations name them.
+
+use core::ffi::CStr;
+
+use crate::wire::{Malformed, Reader, Sink, Value, Wire};
+
+/// Where a detached mount tree comes from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Tree<'a> {
+    /// The runtime opened it before the clone.
+    Descriptor(u32),
+    /// Init clones it from a path of the namespace it starts in, with what is mounted below when `recursive`.
+    Path {
+        /// An absolute path.
+        path: &'a CStr,
+        /// Whether mounts below come along.
+        recursive: bool,
+        /// Whether a symbolic link at the end is the source itself.
+        nofollow: bool,
+    },
+}
+
+impl<'a> Wire<'a> for Tree<'a> {
+    fn encode(&self, out: &mut impl Sink) {
+        match *self {
+            Tree::Descriptor(index) => {
+                1u8.encode(out);
+                index.encode(out);
+            }
+            Tree::Path { path, recursive, nofollow } => {
+                2u8.encode(out);
+                path.encode(out);
+                recursive.encode(out);
+                nofollow.encode(out);
+            }
+        }
+    }
+    fn decode(input: &mut Reader<'a>) -> Result<Self, Malformed> {
+        match u8::decode(input)? {
+            1 => Ok(Tree::Descriptor(u32::decode(input)?)),
+            2 => Ok(Tree::Path {
+                path: Wire::decode(input)?,
+                recursive: Wire::decode(input)?,
+                nofollow: Wire::decode(input)?,
+            }),
+            _ => Err(Malformed),
+        }
+    }
+    fn value(&self) -> Value<'a> {
+        Value::Tree(*self)
+    }
+}
+
+impl<'a> Wire<'a> for Option<Tree<'a>> {
+    fn encode(&self, out: &mut impl Sink) {
+        self.is_some().encode(out);
+        if let Some(tree) = self {
+            tree.encode(out);
+        }
+    }
+    fn decode(input: &mut Reader<'a>) -> Result<Self, Malformed> {
+        Ok(if bool::decode(input)? { Some(Tree::decode(input)?) } else { None })
+    }
+    fn value(&self) -> Value<'a> {
+        self.map_or(Value::Word("none"), Value::Tree)
+    }
+}

@@ -1,0 +1,96 @@
+//! Fixed words that stand in a plan as one byte each.
+
+use crate::wire::{Malformed, Reader, Sink, Value, Wire};
+
+/// Defines an enum of fixed words that stands in a plan as one byte.
+macro_rules! words {
+    ($(#[$meta:meta])* $name:ident { $($(#[$doc:meta])* $number:literal $word:ident $text:literal,)* }) => {
+        $(#[$meta])*
+        #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+        #[repr(u8)]
+        pub enum $name { $($(#[$doc])* $word = $number,)* }
+
+        impl<'a> Wire<'a> for $name {
+            fn encode(&self, out: &mut impl Sink) {
+                (*self as u8).encode(out);
+            }
+            fn decode(input: &mut Reader<'a>) -> Result<Self, Malformed> {
+                match u8::decode(input)? {
+                    $($number => Ok($name::$word),)*
+                    _ => Err(Malformed),
+                }
+            }
+            fn value(&self) -> Value<'a> {
+                Value::Word(match self { $($name::$word => $text,)* })
+            }
+        }
+    };
+}
+
+words! {
+    /// The kind of a device node.
+    NodeKind {
+        /// A character device.
+        1 Character "char",
+        /// A block device.
+        2 Block "block",
+        /// A named pipe.
+        3 Fifo "fifo",
+    }
+}
+
+words! {
+    /// What init waits for.
+    Turn {
+        /// The runtime has written the uid and gid maps.
+        1 Mappings "id mappings",
+        /// The runtime has run its hooks.
+        2 RuntimeHooks "runtime hooks",
+        /// The runtime has recorded the container.
+        3 Record "record",
+        /// The runtime has taken the listener of the seccomp filter.
+        40 Listener "seccomp listener",
+        /// The runtime knows the process that goes on in init's stead.
+        4 Fork "fork",
+        /// The runtime has made the network namespace, which comes with the word.
+        5 Network "network",
+    }
+}
+
+words! {
+    /// ioprio_set(2)'s classes, by the kernel's numbers.
+    IoClass {
+        /// Before all others.
+        1 Realtime "realtime",
+        /// The ordinary one.
+        2 BestEffort "best-effort",
+        /// When nobody else wants the disk.
+        3 Idle "idle",
+    }
+}
+
+words! {
+    /// Who decides about a label of the executed program.
+    SecurityModule {
+        /// AppArmor: the label is a profile.
+        1 AppArmor "AppArmor",
+        /// SELinux: the label is a context.
+        2 SeLinux "SELinux",
+    }
+}
+
+words! {
+    /// What a mount's target must be like.
+    TargetRule {
+        /// Anything but procfs.
+        1 Ordinary "ordinary",
+        /// A folder that no symbolic link leads to: /proc and /sys.
+        2 NoSymlinks "no symlinks",
+        /// A file of procfs, as lxcfs replaces them.
+        3 InsideProc "inside proc",
+        /// A symbolic link at the very end is the target itself.
+        4 NoFollow "no follow",
+        /// As `NoSymlinks`, and only a procfs may come there.
+        5 Procfs "procfs",
+    }
+}

@@ -1,0 +1,50 @@
+//! The system calls that rustix has no public function for, on linux-raw-sys; the only unsafe code of the library.
+
+mod descriptor;
+mod mount;
+mod namespace;
+mod process;
+mod scheduling;
+mod signal;
+
+use core::arch::asm;
+
+use rustix::fd::{AsFd, AsRawFd};
+use rustix::io::Errno;
+
+pub use descriptor::{close_inherited, close_on_exec_from, close_range, dup_onto, inherited_fd};
+pub use mount::{map_mount_owners, mount_setattr};
+pub use namespace::{fork, set_loopback_up, setns, unshare_namespaces};
+pub use process::{
+    execve, execveat, exit, getcwd, install_seccomp, join_session_keyring, release_stack, set_rlimit, umask,
+};
+pub use scheduling::{set_io_priority, set_memory_policy, set_personality, set_scheduler};
+pub use signal::{default_signal, ignore_signal, reset_signals};
+
+/// A system call with the kernel's own convention: a result, or a negative errno.
+///
+/// # Safety
+/// As the call itself: pointers must be valid for what the kernel does with them.
+#[inline(always)]
+unsafe fn syscall(number: u32, arguments: [usize; 6]) -> Result<usize, Errno> {
+    let [a, b, c, d, e, f] = arguments;
+    let result: isize;
+    // SAFETY: the registers are those of the kernel's convention; the caller answers for the arguments.
+    unsafe {
+        #[cfg(target_arch = "x86_64")]
+        asm!("syscall", inlateout("rax") number as isize => result, in("rdi") a, in("rsi") b, in("rdx") c,
+            in("r10") d, in("r8") e, in("r9") f, lateout("rcx") _, lateout("r11") _, options(nostack, preserves_flags));
+        #[cfg(target_arch = "aarch64")]
+        asm!("svc 0", in("x8") number as usize, inlateout("x0") a => result, in("x1") b, in("x2") c,
+            in("x3") d, in("x4") e, in("x5") f, options(nostack, preserves_flags));
+        #[cfg(target_arch = "riscv64")]
+        asm!("ecall", in("a7") number as usize, inlateout("a0") a => result, in("a1") b, in("a2") c,
+            in("a3") d, in("a4") e, in("a5") f, options(nostack, preserves_flags));
+    }
+    if result < 0 { Err(Errno::from_raw_os_error(-(result as i32))) } else { Ok(result as usize) }
+}
+
+/// The number of a descriptor as a system call's argument; negative ones (`AT_FDCWD`) keep their sign.
+fn number(fd: &impl AsFd) -> usize {
+    fd.as_fd().as_raw_fd() as isize as usize
+}

@@ -1,0 +1,129 @@
+//! What the calling process is and may do, what it executes, and how it ends.
+
+use core::ffi::{CStr, c_char};
+
+use linux_raw_sys::general as raw;
+use rustix::fd::{FromRawFd, OwnedFd, RawFd};
+use rustix::io::Errno;
+
+use super::syscall;
+
+/// keyctl(2): joins a new session keyring of that name.
+pub fn join_session_keyring(name: &CStr) -> Result<(), Errno> {
+    const KEYCTL_JOIN_SESSION_KEYRING: usize = 1;
+    // SAFETY: the name is a C string that outlives the call.
+    unsafe { syscall(raw::__NR_keyctl, [KEYCTL_JOIN_SESSION_KEYRING, name.as_ptr() as usize, 0, 0, 0, 0])? };
+    Ok(())
+}
+
+/// seccomp(SECCOMP_SET_MODE_FILTER): `program` is an array of `struct sock_filter`. With
+/// SECCOMP_FILTER_FLAG_NEW_LISTENER the result is the listener.
+pub fn install_seccomp(flags: u32, program: &[u8]) -> Result<Option<OwnedFd>, Errno> {
+    const SECCOMP_SET_MODE_FILTER: usize = 1;
+    const NEW_LISTENER: u32 = 8;
+    const INSTRUCTION: usize = 8;
+    #[repr(C)]
+    struct Program {
+        length: u16,
+        instructions: *const u8,
+    }
+    if !program.len().is_multiple_of(INSTRUCTION) {
+        return Err(Errno::INVAL);
+    }
+    let length = u16::try_from(program.len() / INSTRUCTION).map_err(|_| Errno::INVAL)?;
+    let program = Program { length, instructions: program.as_ptr() };
+    // SAFETY: the kernel copies `length` instructions of 8 bytes, which is what the slice holds.
+    let result = unsafe {
+        syscall(
+            raw::__NR_seccomp,
+            [SECCOMP_SET_MODE_FILTER, flags as usize, &raw const program as usize, 0, 0, 0],
+        )
+    }?;
+    // SAFETY: with this flag the result is a new descriptor, which nothing else owns.
+    Ok((flags & NEW_LISTENER != 0).then(|| unsafe { OwnedFd::from_raw_fd(result as RawFd) }))
+}
+
+/// execve(2); returns only with an error.
+///
+/// # Safety
+/// Both tables must be NULL-terminated arrays of pointers to C strings.
+pub unsafe fn execve(
+    path: &CStr,
+    arguments: *const *const c_char,
+    environment: *const *const c_char,
+) -> Errno {
+    // SAFETY: the caller vouches for the tables; on success there is nothing left to be unsound.
+    let result = unsafe {
+        syscall(raw::__NR_execve, [path.as_ptr() as usize, arguments as usize, environment as usize, 0, 0, 0])
+    };
+    result.err().unwrap_or(Errno::NOSYS)
+}
+
+/// execveat(2) of the file that `fd` stands for; returns only with an error.
+///
+/// # Safety
+/// As [`execve`].
+pub unsafe fn execveat(
+    fd: RawFd,
+    arguments: *const *const c_char,
+    environment: *const *const c_char,
+) -> Errno {
+    // SAFETY: the caller vouches for the tables; the path is empty.
+    let result = unsafe {
+        syscall(
+            raw::__NR_execveat,
+            [
+                fd as usize,
+                c"".as_ptr() as usize,
+                arguments as usize,
+                environment as usize,
+                raw::AT_EMPTY_PATH as usize,
+                0,
+            ],
+        )
+    };
+    result.err().unwrap_or(Errno::NOSYS)
+}
+
+/// Gives the memory of the stack back that deeper calls have used: madvise(2), `MADV_DONTNEED`.
+pub fn release_stack() {
+    const PAGE: usize = 4096;
+    const USED: usize = 28 * PAGE;
+    const DONTNEED: usize = 4;
+    let here = 0u8;
+    // A page is left to the call below.
+    let end = ((&raw const here) as usize & !(PAGE - 1)) - PAGE;
+    // SAFETY: what lies below the frames of the running calls is dead, and the stack's own: nothing else is mapped into
+    // the room that it may grow into. That a part was never touched does not matter.
+    let _ = unsafe { syscall(raw::__NR_madvise, [end - USED, USED, DONTNEED, 0, 0, 0]) };
+}
+
+/// umask(2).
+pub fn umask(mask: u32) -> u32 {
+    // SAFETY: no memory is passed; the call cannot fail.
+    unsafe { syscall(raw::__NR_umask, [mask as usize, 0, 0, 0, 0, 0]) }.unwrap_or(0) as u32
+}
+
+/// getcwd(2), as the kernel words it: a folder outside the root begins with `(unreachable)`.
+pub fn getcwd(buffer: &mut [u8]) -> Result<&CStr, Errno> {
+    // SAFETY: the kernel writes at most as many bytes as the slice has.
+    let length =
+        unsafe { syscall(raw::__NR_getcwd, [buffer.as_mut_ptr() as usize, buffer.len(), 0, 0, 0, 0])? };
+    CStr::from_bytes_with_nul(&buffer[..length]).map_err(|_| Errno::RANGE)
+}
+
+/// prlimit(2) on the calling process; `u64::MAX` is unlimited.
+pub fn set_rlimit(resource: u32, soft: u64, hard: u64) -> Result<(), Errno> {
+    let limit = raw::rlimit64 { rlim_cur: soft, rlim_max: hard };
+    // SAFETY: the kernel reads one rlimit64 and writes nothing.
+    unsafe { syscall(raw::__NR_prlimit64, [0, resource as usize, &raw const limit as usize, 0, 0, 0])? };
+    Ok(())
+}
+
+/// Ends the process at once, without any of the C library's doings.
+pub fn exit(status: i32) -> ! {
+    loop {
+        // SAFETY: exit_group does not return.
+        let _ = unsafe { syscall(raw::__NR_exit_group, [status as usize, 0, 0, 0, 0, 0]) };
+    }
+}
