@@ -17,19 +17,19 @@ const INSIDE: ResolveFlags = ResolveFlags::IN_ROOT.union(ResolveFlags::NO_MAGICL
 const LINKS_MAX: usize = 16;
 
 /// Opens what is at `path` as a place (O_PATH).
-pub fn open(root: impl AsFd, path: &CStr) -> Result<OwnedFd, Errno> {
+pub fn open(root: &OwnedFd, path: &CStr) -> Result<OwnedFd, Errno> {
     open_with(root, path, OFlags::PATH, ResolveFlags::empty())
 }
 
 /// Opens `path` inside the root with further flags.
 pub fn open_with(
-    root: impl AsFd,
+    root: &OwnedFd,
     path: &CStr,
     flags: OFlags,
     resolve: ResolveFlags,
 ) -> Result<OwnedFd, Errno> {
     loop {
-        match rustix::fs::openat2(&root, path, flags | OFlags::CLOEXEC, Mode::empty(), INSIDE | resolve) {
+        match rustix::fs::openat2(root, path, flags | OFlags::CLOEXEC, Mode::empty(), INSIDE | resolve) {
             // A rename somewhere raced with `..`: the kernel asks to try again.
             Err(Errno::AGAIN | Errno::INTR) => {}
             result => return result,
@@ -39,34 +39,34 @@ pub fn open_with(
 
 /// Opens `path`, making it first if it is missing: a folder, or an empty file below its folder.
 pub fn open_or_make(
-    root: impl AsFd,
+    root: &OwnedFd,
     path: &CStr,
     file: bool,
     resolve: ResolveFlags,
 ) -> Result<OwnedFd, Errno> {
-    match open_with(&root, path, OFlags::PATH, resolve) {
+    match open_with(root, path, OFlags::PATH, resolve) {
         Err(Errno::NOENT) => {}
         result => return result,
     }
     if file {
-        make_file(&root, path)?;
+        make_file(root, path)?;
     } else {
-        let (parent, name) = open_parent(&root, path)?;
+        let (parent, name) = open_parent(root, path)?;
         let mode = Mode::from_raw_mode(0o755);
         match rustix::fs::mkdirat(&parent, c_str(&name)?, mode) {
             // A symlink to nothing is there, or somebody else made it meanwhile.
-            Err(Errno::EXIST) => make_directory(&root, path, mode)?,
+            Err(Errno::EXIST) => make_directory(root, path, mode)?,
             result => result?,
         }
     }
-    open_with(&root, path, OFlags::PATH, resolve)
+    open_with(root, path, OFlags::PATH, resolve)
 }
 
 /// An empty file at `path`, and the folders above. A symlink to nothing is followed, inside the root.
-fn make_file(root: impl AsFd, path: &CStr) -> Result<(), Errno> {
+fn make_file(root: &OwnedFd, path: &CStr) -> Result<(), Errno> {
     let mut wanted = terminated(path.to_bytes())?;
     for _ in 0..LINKS_MAX {
-        let (parent, name) = open_parent(&root, c_str(&wanted)?)?;
+        let (parent, name) = open_parent(root, c_str(&wanted)?)?;
         let (name, mode) = (c_str(&name)?, Mode::from_raw_mode(0o644));
         match rustix::fs::mknodat(&parent, name, FileType::RegularFile, mode, 0) {
             Err(Errno::EXIST) => {}
@@ -84,7 +84,7 @@ fn make_file(root: impl AsFd, path: &CStr) -> Result<(), Errno> {
 }
 
 /// The folder that `path` lies in, made if it is missing, and the last component with its NUL.
-pub fn open_parent(root: impl AsFd, path: &CStr) -> Result<(OwnedFd, Vec<u8, PATH_MAX>), Errno> {
+pub fn open_parent(root: &OwnedFd, path: &CStr) -> Result<(OwnedFd, Vec<u8, PATH_MAX>), Errno> {
     let (parent, name) = split(path)?;
     Ok((open_folder(root, parent, ResolveFlags::empty())?, terminated(name)?))
 }
@@ -98,14 +98,14 @@ fn split(path: &CStr) -> Result<(&[u8], &[u8]), Errno> {
     if name == b"." || name == b".." { Err(Errno::INVAL) } else { Ok((&path[..start], name)) }
 }
 
-fn open_folder(root: impl AsFd, parent: &[u8], resolve: ResolveFlags) -> Result<OwnedFd, Errno> {
+fn open_folder(root: &OwnedFd, parent: &[u8], resolve: ResolveFlags) -> Result<OwnedFd, Errno> {
     let parent = terminated(parent)?;
     let parent = c_str(&parent)?;
     let parent = if parent.is_empty() { c"/" } else { parent };
-    match open_with(&root, parent, OFlags::PATH | OFlags::DIRECTORY, resolve) {
+    match open_with(root, parent, OFlags::PATH | OFlags::DIRECTORY, resolve) {
         Err(Errno::NOENT) => {
-            make_directory(&root, parent, Mode::from_raw_mode(0o755))?;
-            open_with(&root, parent, OFlags::PATH | OFlags::DIRECTORY, resolve)
+            make_directory(root, parent, Mode::from_raw_mode(0o755))?;
+            open_with(root, parent, OFlags::PATH | OFlags::DIRECTORY, resolve)
         }
         result => result,
     }
@@ -119,7 +119,7 @@ impl<'p> Folder<'p> {
     /// As [`open_parent`]; but an image's link in the place of /dev, which means some other folder's files, is refused.
     pub fn of(
         &mut self,
-        root: impl AsFd,
+        root: &OwnedFd,
         path: &'p CStr,
     ) -> Result<(BorrowedFd<'_>, Vec<u8, PATH_MAX>), Errno> {
         let (parent, name) = split(path)?;
@@ -134,10 +134,10 @@ impl<'p> Folder<'p> {
 }
 
 /// mkdir(2) of `path` and of what is missing above it. A symlink to nothing is followed, inside the root.
-pub fn make_directory(root: impl AsFd, path: &CStr, mode: Mode) -> Result<(), Errno> {
+pub fn make_directory(root: &OwnedFd, path: &CStr, mode: Mode) -> Result<(), Errno> {
     let mut wanted = terminated(path.to_bytes())?;
     for _ in 0..LINKS_MAX {
-        match make_components(&root, &mut wanted, mode)? {
+        match make_components(root, &mut wanted, mode)? {
             None => return Ok(()),
             Some(redirected) => wanted = redirected,
         }
@@ -147,11 +147,11 @@ pub fn make_directory(root: impl AsFd, path: &CStr, mode: Mode) -> Result<(), Er
 
 /// One pass over the components; the result is the path to go on with where a dangling symlink was met.
 fn make_components(
-    root: impl AsFd,
+    root: &OwnedFd,
     path: &mut Vec<u8, PATH_MAX>,
     mode: Mode,
 ) -> Result<Option<Vec<u8, PATH_MAX>>, Errno> {
-    let mut parent = open(&root, c"/")?;
+    let mut parent = open(root, c"/")?;
     let mut start = 0;
     let length = path.len() - 1;
     while start < length {
@@ -162,7 +162,7 @@ fn make_components(
         let end =
             path[start..length].iter().position(|&byte| byte == b'/').map_or(length, |offset| start + offset);
         let separator = core::mem::replace(&mut path[end], 0);
-        let folder = open_with(&root, c_str(path)?, OFlags::PATH | OFlags::DIRECTORY, ResolveFlags::empty());
+        let folder = open_with(root, c_str(path)?, OFlags::PATH | OFlags::DIRECTORY, ResolveFlags::empty());
         parent = match folder {
             Ok(folder) => folder,
             Err(Errno::NOENT) => {
