@@ -8,13 +8,14 @@ use std::os::fd::BorrowedFd;
 use neli::ToBytes;
 use neli::consts::nl::NlmF;
 use neli::consts::rtnl::Rtm;
-use neli::nl::{NlPayload, NlmsghdrBuilder};
-use neli::types::Buffer;
 
 use crate::error::{Error, Result};
 
 /// The longest name of a link in bytes: `IFNAMSIZ` without its NUL (linux/if.h).
 const MAX_NAME: usize = 15;
+
+/// `sizeof(struct nlmsghdr)`: netlink(7).
+const HEADER: usize = 16;
 
 /// `sizeof(struct nlattr)`: length and type, both counted in the length.
 const ATTRIBUTE_HEADER: usize = 4;
@@ -35,7 +36,7 @@ impl Message<'_> {
         kind: Rtm,
         flags: NlmF,
         what: String,
-        fixed: &impl ToBytes,
+        fixed: &dyn ToBytes,
         attributes: &Attributes,
     ) -> Result<Self> {
         let mut body = encode(fixed)?;
@@ -50,14 +51,16 @@ impl Message<'_> {
 
     /// Appends the message as it goes over the wire: header, body, padding.
     pub(crate) fn append_to(&self, wire: &mut Vec<u8>, sequence: u32) -> Result<()> {
-        let message = NlmsghdrBuilder::default()
-            .nl_type(self.kind)
-            .nl_flags(NlmF::REQUEST | NlmF::ACK | self.flags)
-            .nl_seq(sequence)
-            .nl_payload(NlPayload::Payload(Buffer::from(self.body.as_slice())))
-            .build()
-            .map_err(|_| unencodable("message"))?;
-        wire.extend_from_slice(&encode(&message)?);
+        let length = u32::try_from(HEADER + self.body.len()).map_err(|_| unencodable("message"))?;
+        let flags = NlmF::REQUEST | NlmF::ACK | self.flags;
+        wire.extend_from_slice(&length.to_ne_bytes());
+        wire.extend_from_slice(&u16::from(self.kind).to_ne_bytes());
+        wire.extend_from_slice(&flags.bits().to_ne_bytes());
+        wire.extend_from_slice(&sequence.to_ne_bytes());
+        // From the kernel's own number for the socket.
+        wire.extend_from_slice(&0u32.to_ne_bytes());
+        wire.extend_from_slice(&self.body);
+        wire.resize(wire.len().next_multiple_of(4), 0);
         Ok(())
     }
 }
@@ -103,7 +106,7 @@ impl Attributes {
     }
 
     /// Nests a message's fixed part and its attributes (a veth's peer).
-    pub(crate) fn nest_message(&mut self, kind: u16, fixed: &impl ToBytes, inner: &Attributes) -> Result<()> {
+    pub(crate) fn nest_message(&mut self, kind: u16, fixed: &dyn ToBytes, inner: &Attributes) -> Result<()> {
         let mut payload = encode(fixed)?;
         payload.extend_from_slice(&inner.0);
         self.push_number(kind, &payload)
@@ -122,7 +125,7 @@ pub(crate) fn check_name(name: &str) -> Result<&str> {
     )))
 }
 
-fn encode(payload: &impl ToBytes) -> Result<Vec<u8>> {
+fn encode(payload: &dyn ToBytes) -> Result<Vec<u8>> {
     let mut bytes = Cursor::new(Vec::with_capacity(128));
     payload.to_bytes(&mut bytes).map_err(|_| unencodable("payload"))?;
     Ok(bytes.into_inner())
