@@ -19,8 +19,9 @@ use rustix::mount::{
 
 use crate::sys;
 
-/// Where the container's root is attached in a copy of the seed.
-pub const ROOT_IN_SEED: &CStr = c"/root";
+/// Where the container's root is attached in a copy of the seed: over all that is there. Copies share the tmpfs, and
+/// who may unmount in a container reaches it: nothing in it may be needed.
+pub const ROOT_IN_SEED: &CStr = c"/";
 
 const FOLDER: &CStr = c"/run/pillbox";
 const PIN: &CStr = c"/run/pillbox/.seed";
@@ -145,9 +146,10 @@ fn empty_namespace(at: &CStr) -> Result<OwnedFd, Errno> {
     let context = rustix::mount::fsopen(c"tmpfs", FsOpenFlags::FSOPEN_CLOEXEC)?;
     rustix::mount::fsconfig_set_string(&context, c"source", c"pillbox")?;
     rustix::mount::fsconfig_set_string(&context, c"mode", c"755")?;
+    // Its root.
+    rustix::mount::fsconfig_set_string(&context, c"nr_inodes", c"1")?;
     rustix::mount::fsconfig_create(&context)?;
     let tmpfs = rustix::mount::fsmount(&context, FsMountFlags::FSMOUNT_CLOEXEC, MountAttrFlags::empty())?;
-    rustix::fs::mkdirat(&tmpfs, c"root", Mode::from_raw_mode(0o755))?;
     let none = MountPropagationFlags::empty();
     pillbox_init::sys::mount_setattr(
         &tmpfs,

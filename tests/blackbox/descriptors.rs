@@ -110,6 +110,20 @@ fn listen_fds_follow_the_standard_ones() {
 }
 
 #[test]
+fn no_more_listen_fds_are_promised_than_there_are() {
+    // The next file that the program opens would pass for one.
+    pillbox_only(|runtime| {
+        let container = Container::sh(runtime, "echo [$LISTEN_FDS]");
+        let mut command = container.bundle_command("run", &[]);
+        command.env("LISTEN_FDS", "3");
+        let some = container.finish(&mut redirected(&command, "3</dev/null 4<&- 5<&-"));
+        assert_eq!(some.ok().stdout, "[1]\n");
+        let none = container.finish(&mut redirected(&command, "3<&- 4<&- 5<&-"));
+        assert_eq!(none.ok().stdout, "[]\n");
+    });
+}
+
+#[test]
 fn listen_fds_without_a_pid_are_meant_for_the_container() {
     each_runtime_but(&[("runc", "wants LISTEN_PID")], |runtime| {
         let container = Container::sh(runtime, "cat <&3; cat <&4 2>/dev/null; true");

@@ -347,6 +347,18 @@ fn a_container_has_a_session_keyring_of_its_own() {
     });
 }
 
+/// All containers share what lies below their roots, and with CAP_SYS_ADMIN one can unmount its own.
+#[test]
+fn nothing_is_in_the_seed_and_nothing_fits() {
+    pillbox_only(|runtime| {
+        let container = Container::sh(runtime, "true");
+        let script = "\"$@\"; exec nsenter --mount=/run/pillbox/.seed --no-fork true 2>&1 || true";
+        let output = container.finish(&mut with_own_seed(script, &container.bundle_command("run", &[])));
+        // There is not even a program to execute.
+        assert!(output.stdout.contains("failed to execute true"), "{output:?}");
+    });
+}
+
 /// Runs `script` with a /run/pillbox of its own; the runtime's call follows as `"$@"`.
 fn with_own_seed(script: &str, call: &Command) -> Command {
     let mut command = Command::new("unshare");

@@ -57,6 +57,10 @@ fn start_waits_until_it_is_ready() {
         let created = container.finish(create.env("NOTIFY_SOCKET", &path)).ok();
         let start = container.spawn(container.command(&["start", &container.id]).env("NOTIFY_SOCKET", &path));
         created.wait_for("ready");
+        // Another start fails, and leaves the socket to the one that waits.
+        container
+            .finish(container.command(&["start", &container.id]).env("NOTIFY_SOCKET", &path))
+            .fails_with("not created");
         say(runtime, &container, "STATUS=soon");
         say(runtime, &container, "STATUS=here\nREADY=1\nMAINPID=1\n");
         assert_eq!(start.finish().ok().stdout, "");

@@ -66,6 +66,11 @@ fn runtime_steps(prepared: &Prepared<'_>) -> Result<Vec<Step>> {
         steps.push(("JoinResctrl", format!("class {}", class.unwrap_or("of the container's id"))));
     }
     steps.push(("Clone", clone_line(prepared)));
+    // Beside init, which has much to do until it asks.
+    if plan.namespaces.network_meanwhile {
+        steps.push(("Unshare", "network, with its loopback up, for init".to_string()));
+    }
+    device_steps(prepared, &mut steps);
     if let Some(mappings) = &plan.mappings {
         for (name, map) in [("uid_map", &mappings.uid), ("gid_map", &mappings.gid)] {
             let step = if mappings.method == Method::Joined { "CheckMapping" } else { "WriteMapping" };
@@ -99,9 +104,16 @@ fn cgroup_steps(prepared: &Prepared<'_>, steps: &mut Vec<Step>) -> Result<()> {
     for limit in prepared.limits()? {
         steps.push(("WriteLimit", format!("{} = {} ({})", limit.file, limit.value.trim_end(), limit.field)));
     }
+    Ok(())
+}
+
+fn device_steps(prepared: &Prepared<'_>, steps: &mut Vec<Step>) {
+    if prepared.cgroup.is_none() {
+        return;
+    }
     if prepared.devices.is_none() {
         steps.push(("DeviceRule", "allow a *:* rwm".to_string()));
-        return Ok(());
+        return;
     }
     let number = |number: Option<i64>| {
         number.filter(|number| *number >= 0).map_or("*".to_string(), |number| number.to_string())
@@ -115,7 +127,6 @@ fn cgroup_steps(prepared: &Prepared<'_>, steps: &mut Vec<Step>) -> Result<()> {
     let always = cgroup::always_allowed().into_iter();
     steps.extend(always.map(|rule| ("DeviceRule", format!("allow {rule}, whatever stands above"))));
     steps.push(("DeviceRule", "deny what no rule speaks of".to_string()));
-    Ok(())
 }
 
 fn clone_line(prepared: &Prepared<'_>) -> String {

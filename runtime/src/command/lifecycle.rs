@@ -26,8 +26,8 @@ pub fn start(global: &Global, arguments: Arguments) -> Result<u8> {
 
 /// A container whose service manager wants to hear of it is started when it says that it is ready.
 fn start_and_wait(root: &Root, id: &ContainerId, warn: &mut dyn FnMut(&str)) -> Result<()> {
-    let readiness = notify_socket().map_or(Ok(None), |manager| Readiness::listen(root, id, &manager))?;
-    container::start(root, id, warn)?;
+    let manager = notify_socket();
+    let readiness = container::start_heard(root, id, manager.as_deref(), warn)?;
     readiness.map_or(Ok(()), Readiness::wait)
 }
 

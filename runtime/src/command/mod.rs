@@ -376,13 +376,16 @@ fn create_options(global: &Global, arguments: &Arguments) -> Result<CreateOption
 
 /// Where a service manager wants to hear that the container is ready: sd_notify(3).
 fn notify_socket() -> Option<String> {
-    std::env::var("NOTIFY_SOCKET").ok().filter(|socket| !socket.is_empty())
+    std::env::var("NOTIFY_SOCKET").ok().filter(|socket| socket.starts_with(['/', '@']))
 }
 
-/// Warnings go to the log, and to stderr only when asked for: callers take any stderr for a failure. A hook's failure
-/// is one (config.md: the runtime "MUST log a warning").
+/// What has to be seen: a hook's failure (config.md: the runtime "MUST log a warning"), and a container that is less
+/// confined than was asked for.
+const SEEN: [&str; 4] = ["hooks.", "process.apparmorProfile", "process.selinuxLabel", "linux.mountLabel"];
+
+/// Warnings go to the log and to stderr, most only when asked for: callers take any stderr for a failure.
 fn warn(global: &Global, warning: &str) {
-    if global.debug || warning.starts_with("hooks.") {
+    if global.debug || SEEN.iter().any(|field| warning.starts_with(field)) {
         global.log.write("warning", warning);
         eprintln!("pillbox: warning: {warning}");
     }

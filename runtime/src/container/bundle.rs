@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 
 use rustix::fs::{Mode, OFlags};
 
+use crate::cgroup::limit_nothing;
 use crate::cgroup::systemd::{Manager, Systemd, Unit};
 use crate::cgroup::{
     CgroupPath, DeviceProgram, Driver, FileWrite, Hierarchy, compile_devices, compile_limits,
@@ -170,7 +171,7 @@ impl<'b> Prepared<'b> {
         })?;
 
         let devices = compile_devices(&spec.resources.devices).map_err(named)?;
-        compile_limits(&spec.resources).map_err(named)?;
+        let limits = compile_limits(&spec.resources).map_err(named)?;
         let (cgroup, unit) = match driver {
             Driver::Disabled => (None, None),
             Driver::Cgroupfs => (find_cgroup(&spec, id).map_err(named)?, None),
@@ -199,7 +200,10 @@ impl<'b> Prepared<'b> {
             environment,
             notify,
         };
-        let plan = plan::compile(&spec, &host, &intent).map_err(named)?;
+        let mut plan = plan::compile(&spec, &host, &intent).map_err(named)?;
+        if driver == Driver::Disabled && !limit_nothing(&limits) {
+            plan.warnings.push("linux.resources: --cgroup-manager=disabled: nothing is limited".to_string());
+        }
         Ok(Prepared {
             plan,
             cgroup,

@@ -31,7 +31,7 @@ pub use kill::{Target, kill, kill_matching};
 pub use processes::pids;
 pub use readiness::Readiness;
 pub(crate) use scope::spawn_into;
-pub use start::start;
+pub use start::{start, start_heard};
 pub use stdio::Stdio;
 pub use update::update;
 pub use wait::wait;

@@ -2,10 +2,9 @@
 
 use std::os::fd::OwnedFd;
 
-use crate::container_id::ContainerId;
 use crate::error::Result;
 use crate::notify::{self, Proxy};
-use crate::state::Root;
+use crate::state::{Record, StateDirectory};
 
 /// Listens for a created container, until it is ready.
 #[derive(Debug)]
@@ -16,14 +15,13 @@ pub struct Readiness {
 }
 
 impl Readiness {
-    /// Begins to listen, which has to be before `start`; `manager` is the value of `NOTIFY_SOCKET`. None if the
-    /// container was created without [`super::CreateOptions::notify`].
-    ///
-    /// # Errors
-    /// There is no such container.
-    pub fn listen(root: &Root, id: &ContainerId, manager: &str) -> Result<Option<Readiness>> {
-        let directory = root.find(id)?;
-        let record = directory.load()?;
+    /// Begins to listen, for one that has just been found to be a created one; its folder is locked. `manager` is the
+    /// value of `NOTIFY_SOCKET`. None if the container was created without [`super::CreateOptions::notify`].
+    pub(super) fn listen(
+        directory: &StateDirectory,
+        record: &Record,
+        manager: &str,
+    ) -> Result<Option<Readiness>> {
         let Some(process) = record.open_process()? else { return Ok(None) };
         let proxy = notify::listen(directory.folder(), manager)?;
         Ok(proxy.map(|proxy| Readiness { proxy, process, pid: record.pid }))

@@ -8,6 +8,7 @@ use rustix::net::SendFlags;
 
 use super::delete::{destroy, run_poststop};
 use super::exec::namespace_flags;
+use super::readiness::Readiness;
 use crate::cgroup::Cgroup;
 use crate::container_id::ContainerId;
 use crate::error::{Context, Error, Kind, Result};
@@ -36,6 +37,19 @@ object! {
 /// There is no such container, or it is not a created one; the program could not be executed; a hook failed (the
 /// container is gone then).
 pub fn start(root: &Root, id: &ContainerId, warn: &mut dyn FnMut(&str)) -> Result<()> {
+    start_heard(root, id, None, warn).map(drop)
+}
+
+/// As [`start`], for a service manager that wants to hear when the container is ready: `manager` is its `NOTIFY_SOCKET`.
+///
+/// # Errors
+/// As for [`start`].
+pub fn start_heard(
+    root: &Root,
+    id: &ContainerId,
+    manager: Option<&str>,
+    warn: &mut dyn FnMut(&str),
+) -> Result<Option<Readiness>> {
     let directory = root.find(id)?;
     directory.lock_patiently()?;
     let record = directory.load()?;
@@ -65,8 +79,9 @@ pub fn start(root: &Root, id: &ContainerId, warn: &mut dyn FnMut(&str)) -> Resul
             format!("cannot start container {id}: its config.json has no process"),
         ));
     }
+    let readiness = manager.map_or(Ok(None), |manager| Readiness::listen(&directory, &record, manager))?;
     if !record.hooks {
-        return open_gate(&directory, &record, &gate);
+        return open_gate(&directory, &record, &gate).map(|()| readiness);
     }
     let document = directory.read_document()?;
     let spec = stored_spec(&document)?;
@@ -84,7 +99,7 @@ pub fn start(root: &Root, id: &ContainerId, warn: &mut dyn FnMut(&str)) -> Resul
         destroy(&directory, &record)?;
         run_poststop(&spec.hooks, &record, warn);
     }
-    started
+    started.map(|()| readiness)
 }
 
 fn open_gate(directory: &StateDirectory, record: &Record, gate: &OwnedFd) -> Result<()> {

@@ -217,7 +217,7 @@ mod tests {
             Operation::Unshare { flags: NamespaceKind::Time.clone_flag() },
             Operation::WriteTimeOffsets { offsets: c"monotonic -7 5\nboottime 9 0\n" },
             Operation::EnterTimeNamespace {},
-            Operation::Chroot { cover: true },
+            Operation::Chroot { cover: false },
             Operation::SetExecLabel { module: SecurityModule::AppArmor, label: c"profile" },
             Operation::WriteSysctl { path: c"sys/net/ipv4/ip_forward", value: c"1" },
             Operation::SetNoNewPrivileges {},

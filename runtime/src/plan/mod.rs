@@ -271,11 +271,11 @@ fn compile_file_system(
         builder.push(Operation::ReportHooks {});
         builder.push(Operation::Await { turn: Turn::RuntimeHooks });
     }
-    if intent.no_pivot || !namespaces.makes(NamespaceKind::Mount) {
+    if from_seed {
+        // pivot_root(2) looks at every process of the machine. The root lies over the seed's, which is empty, already.
+        builder.push(Operation::Chroot { cover: false });
+    } else if intent.no_pivot || !namespaces.makes(NamespaceKind::Mount) {
         builder.push(Operation::Chroot { cover: namespaces.makes(NamespaceKind::Mount) });
-    } else if from_seed {
-        // pivot_root(2) looks at every process of the machine. What is covered here is the seed, which is empty.
-        builder.push(Operation::Chroot { cover: true });
     } else {
         builder.push(Operation::PivotRoot {});
     }

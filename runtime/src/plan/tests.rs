@@ -224,7 +224,10 @@ fn only_a_namespace_of_its_own_is_covered_by_the_root() {
         |lines: &[String]| lines.iter().any(|line| line.starts_with("Chroot ") && line.contains("over"));
     // Below there is the seed, or the host's mounts.
     let from_seed = described(default_spec(), &privileged_host(), &intent());
-    assert!(!pivots(&from_seed) && covers(&from_seed));
+    assert!(!pivots(&from_seed) && !covers(&from_seed));
+    assert!(
+        from_seed.iter().any(|line| line.starts_with("AttachRoot") && line.contains(" at / of the seed"))
+    );
     let own = described(default_spec(), &seedless_host(), &intent());
     assert!(pivots(&own) && !covers(&own));
     let no_pivot = Intent { no_pivot: true, ..intent() };

@@ -59,7 +59,7 @@ impl Init {
         let Some(namespace) = self.network.take() else { return Ok(()) };
         match console::send_with_descriptor(&self.channel, &[Turn::Network as u8], &namespace) {
             // It has ended, and what it said before comes out in `bring_up`.
-            Err(Errno::PIPE) => Ok(()),
+            Err(Errno::PIPE | Errno::CONNRESET) => Ok(()),
             sent => sent.context(|| "hand init its network namespace"),
         }
     }

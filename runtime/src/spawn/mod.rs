@@ -104,10 +104,8 @@ pub fn spawn(
     let (has_oom_score, pid, process) = (inherited.is_some(), spawned.pid, spawned.pidfd);
     let (console, notify, forked) = (None, None, false);
     let mut init = Init { pid, process, channel, has_oom_score, console, notify, forked, network: None };
-    if entry.fork.is_some() {
-        init.follow_fork(&entry)?;
-    }
-    let handed = network.transpose().and_then(|network| {
+    let forked = if entry.fork.is_some() { init.follow_fork(&entry) } else { Ok(()) };
+    let handed = forked.and_then(|()| network.transpose()).and_then(|network| {
         init.network = network;
         // What has cloned itself waits for another word first.
         if init.forked { Ok(()) } else { init.hand_over_network() }
