@@ -37,7 +37,8 @@ pub fn command(arguments: &[OsString]) -> Result<()> {
     }
     let file = file.ok_or_else(|| error("instructions: name the file with the counts"))?;
     let beside = || Ok::<_, std::io::Error>(std::env::current_exe()?.with_file_name("pillbox"));
-    let program = program.map_or_else(beside, Ok).context(|| "find pillbox")?;
+    // A case may run in a folder of its own.
+    let program = program.map_or_else(beside, std::path::absolute).context(|| "find pillbox")?;
     host::prepare()?;
     let counted = count_all(&program)?;
     let compiler = compiler()?;
