@@ -161,7 +161,6 @@ impl<'p> Init<'p> {
             }
             Operation::SendNetlinkSocket {} => self.send_netlink_socket()?,
             Operation::JoinNetwork {} => self.join_network()?,
-            Operation::SetLoopbackUp {} => sys::set_loopback_up()?,
             Operation::PivotRoot {} => mount::pivot_root(self)?,
             Operation::Chroot { cover } => mount::chroot(self, cover)?,
             Operation::OpenConsole { rows, columns, uid, mount } => {

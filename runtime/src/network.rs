@@ -4,26 +4,41 @@
 use std::os::fd::OwnedFd;
 
 use linux_raw_sys::general::CLONE_NEWNET;
-use pillbox_init::sys::{set_loopback_up, setns, unshare_namespaces};
+use pillbox_init::sys::{setns, unshare_namespaces};
+use pillbox_netlink::{LOOPBACK_INDEX, Socket, link};
 use rustix::fs::{CWD, Mode, OFlags};
 use rustix::io::Errno;
+use rustix::net::{AddressFamily, SocketFlags, SocketType};
 
-use crate::error::{Context, Result};
+use crate::error::{Context, Error, Result};
 
 /// Makes a network namespace with its loopback up. The calling thread stands in it for the time; others never do.
 ///
 /// # Errors
 /// The kernel refuses it, or lets the thread not back.
 pub fn make() -> Result<OwnedFd> {
-    make_from_home()
-        .context(|| "linux.namespaces: make a network namespace (of user.max_net_namespaces at most)")
+    let step = || "linux.namespaces: make a network namespace (of user.max_net_namespaces at most)";
+    let home = open_own().context(step)?;
+    unshare_namespaces(CLONE_NEWNET).context(step)?;
+    let made = open_own().context(step).and_then(|made| set_loopback_up(open_socket()?).map(|_| made));
+    setns(&home, CLONE_NEWNET).context(step)?;
+    made
 }
 
-fn make_from_home() -> std::result::Result<OwnedFd, Errno> {
-    let home = open_own()?;
-    let made = unshare_namespaces(CLONE_NEWNET).and_then(|()| set_loopback_up()).and_then(|()| open_own());
-    setns(&home, CLONE_NEWNET)?;
-    made
+fn open_socket() -> Result<OwnedFd> {
+    // Protocol 0 is NETLINK_ROUTE.
+    rustix::net::socket_with(AddressFamily::NETLINK, SocketType::RAW, SocketFlags::CLOEXEC, None)
+        .context(|| "linux.namespaces: open a netlink socket")
+}
+
+/// Sets the loopback of the socket's namespace up, and gives the connection back.
+pub fn set_loopback_up(socket: OwnedFd) -> Result<Socket> {
+    let failed = |error: pillbox_netlink::Error| {
+        Error::formatted(format_args!("set the loopback interface up: {error}"))
+    };
+    let mut socket = Socket::from_fd(socket).map_err(failed)?;
+    socket.request(&[link::set_up(LOOPBACK_INDEX).map_err(failed)?]).map_err(failed)?;
+    Ok(socket)
 }
 
 fn open_own() -> std::result::Result<OwnedFd, Errno> {

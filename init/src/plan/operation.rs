@@ -128,12 +128,11 @@ operations! {
     14 MakeSymlink { path: &'a CStr, target: &'a CStr, replace: bool }
     /// mkdir(2) of a folder and its parents.
     15 MakeDirectory { path: &'a CStr, mode: Mode }
-    /// Opens a netlink socket in the network namespace and hands it to the runtime, which moves interfaces there.
+    /// Opens a netlink socket in the network namespace and hands it to the runtime, which sets the loopback up and moves
+    /// interfaces there.
     16 SendNetlinkSocket {}
     /// setns(2) into the network namespace that the runtime has made meanwhile, with its loopback up; waits for it.
     68 JoinNetwork {}
-    /// ioctl(2) `SIOCSIFFLAGS` of the loopback interface.
-    69 SetLoopbackUp {}
     /// pivot_root(2), umount2(2) of what was there before.
     17 PivotRoot {}
     /// chroot(2): where pivot_root(2) is impossible (a root in ramfs), or the mount namespace is not the container's.

@@ -31,31 +31,6 @@ pub fn setns(fd: impl AsFd, flag: u32) -> Result<(), Errno> {
     Ok(())
 }
 
-/// Sets the loopback interface of the caller's network namespace up: netdevice(7).
-pub fn set_loopback_up() -> Result<(), Errno> {
-    const IFF_UP: u16 = 1;
-    /// `struct ifreq`.
-    #[repr(C)]
-    struct Request {
-        name: [u8; 16],
-        flags: u16,
-        rest: [u8; 22],
-    }
-    use rustix::net::{AddressFamily, SocketFlags, SocketType};
-    let mut name = [0; 16];
-    name[..2].copy_from_slice(b"lo");
-    let request = Request { name, flags: IFF_UP, rest: [0; 22] };
-    let socket =
-        rustix::net::socket_with(AddressFamily::UNIX, SocketType::DGRAM, SocketFlags::CLOEXEC, None)?;
-    let address = (&raw const request) as usize;
-    // SAFETY: `request` is an ifreq, which lives through the call; the kernel reads name and flags.
-    unsafe { syscall(raw::__NR_ioctl, [number(&socket), SIOCSIFFLAGS, address, 0, 0, 0])? };
-    Ok(())
-}
-
-/// linux/sockios.h
-const SIOCSIFFLAGS: usize = 0x8914;
-
 /// clone3(2) with a copy of everything, into new namespaces of these kinds (CLONE_NEW* bits); the child's parent is
 /// the caller's. `None` in the child, its number in the caller.
 pub fn fork(namespaces: u32) -> Result<Option<i32>, Errno> {

@@ -217,7 +217,6 @@ fn details(operation: &Operation<'_>, plan: &Plan) -> String {
         | Operation::NewSession {}
         | Operation::SendNetlinkSocket {}
         | Operation::JoinNetwork {}
-        | Operation::SetLoopbackUp {}
         | Operation::PivotRoot {}
         | Operation::SetNoNewPrivileges {}
         | Operation::ReportHooks {}

@@ -523,7 +523,7 @@ fn check_namespaces(decoded: &Decoded<'_>, namespaces: &[Value]) {
     let network = plan.makes(NamespaceKind::Network);
     let by = |name| decoded.named(name).len();
     assert_eq!(by("JoinNetwork"), usize::from(network && plan.network_meanwhile), "{}", decoded.name);
-    assert_eq!(by("SetLoopbackUp"), usize::from(network && !plan.network_meanwhile), "{}", decoded.name);
+    assert_eq!(by("SendNetlinkSocket"), usize::from(network && !plan.network_meanwhile), "{}", decoded.name);
 }
 
 fn check_device(decoded: &Decoded<'_>, device: &Value) {

@@ -154,10 +154,7 @@ pub fn compile(spec: &ValidSpec<'_>, host: &Host, intent: &Intent) -> Result<Pla
     let net_devices = compile_net_devices(spec, host)?;
     compile_late_namespaces(&mut builder, spec, &namespaces)?;
     builder.awaits_network = namespaces.network_meanwhile;
-    if makes_network && !namespaces.network_meanwhile {
-        builder.push(Operation::SetLoopbackUp {});
-    }
-    if !net_devices.is_empty() {
+    if makes_network && !namespaces.network_meanwhile || !net_devices.is_empty() {
         builder.push(Operation::SendNetlinkSocket {});
     }
     let read_only_later =

@@ -156,7 +156,6 @@ fn examples() -> Vec<Operation<'static>> {
         Operation::MakeDirectory { path: c"/\xff\n", mode: Mode::from_raw_mode(0o755) },
         Operation::SendNetlinkSocket {},
         Operation::JoinNetwork {},
-        Operation::SetLoopbackUp {},
         Operation::PivotRoot {},
         Operation::Chroot { cover: true },
         Operation::OpenConsole { rows: u16::MAX, columns: 0, uid: 5, mount: true },

@@ -14,7 +14,8 @@ use crate::error::{Context, Error, Result};
 use crate::plan::{Entry, Plan};
 use crate::process_end::{PATIENCE_MS, wait_until_gone};
 use crate::seccomp_agent::{Agent, Handed};
-use crate::{console, idmap, net_device, notify, oom_score};
+use crate::validate::NamespaceKind;
+use crate::{console, idmap, net_device, network, notify, oom_score};
 
 /// An init that runs its plan, and the socket to it.
 pub struct Init {
@@ -84,7 +85,7 @@ impl Init {
             match self.receive()? {
                 Message::Report(Report::Ready, ..) => return Ok(()),
                 Message::Report(Report::NetlinkSocket, Some(socket), _) => {
-                    move_devices(socket, plan, self.pid)?
+                    set_network_up(socket, plan, self.pid)?
                 }
                 Message::Report(Report::AtHooks, ..) => {
                     at_hooks(self)?;
@@ -196,8 +197,16 @@ impl Init {
     }
 }
 
-fn move_devices(socket: OwnedFd, plan: &Plan, pid: Pid) -> Result<()> {
-    let mut socket = Socket::from_fd(socket)
-        .map_err(|error| Error::formatted(format_args!("linux.netDevices: {error}")))?;
+/// A new network namespace gets its loopback; one that is joined has what it needs, but for the container's devices.
+fn set_network_up(socket: OwnedFd, plan: &Plan, pid: Pid) -> Result<()> {
+    let mut socket = if plan.namespaces.makes(NamespaceKind::Network) {
+        network::set_loopback_up(socket)?
+    } else {
+        Socket::from_fd(socket)
+            .map_err(|error| Error::formatted(format_args!("linux.netDevices: {error}")))?
+    };
+    if plan.net_devices.is_empty() {
+        return Ok(());
+    }
     net_device::move_into(&plan.net_devices, pid, &mut socket)
 }
