@@ -8,7 +8,6 @@ use pillbox_init::sys::{setns, unshare_namespaces};
 use pillbox_netlink::{LOOPBACK_INDEX, Socket, link};
 use rustix::fs::{CWD, Mode, OFlags};
 use rustix::io::Errno;
-use rustix::net::{AddressFamily, SocketFlags, SocketType};
 
 use crate::error::{Context, Error, Result};
 
@@ -20,25 +19,22 @@ pub fn make() -> Result<OwnedFd> {
     let step = || "linux.namespaces: make a network namespace (of user.max_net_namespaces at most)";
     let home = open_own().context(step)?;
     unshare_namespaces(CLONE_NEWNET).context(step)?;
-    let made = open_own().context(step).and_then(|made| set_loopback_up(open_socket()?).map(|_| made));
+    let made = open_own().context(step).and_then(|made| {
+        set_loopback_up(&mut Socket::open_plain().map_err(failed)?)?;
+        Ok(made)
+    });
     setns(&home, CLONE_NEWNET).context(step)?;
     made
 }
 
-fn open_socket() -> Result<OwnedFd> {
-    // Protocol 0 is NETLINK_ROUTE.
-    rustix::net::socket_with(AddressFamily::NETLINK, SocketType::RAW, SocketFlags::CLOEXEC, None)
-        .context(|| "linux.namespaces: open a netlink socket")
+/// Sets the loopback of the socket's namespace up.
+pub fn set_loopback_up(socket: &mut Socket) -> Result<()> {
+    let up = link::set_up(LOOPBACK_INDEX).and_then(|up| socket.request(&[up]));
+    up.map_err(failed)
 }
 
-/// Sets the loopback of the socket's namespace up, and gives the connection back.
-pub fn set_loopback_up(socket: OwnedFd) -> Result<Socket> {
-    let failed = |error: pillbox_netlink::Error| {
-        Error::formatted(format_args!("set the loopback interface up: {error}"))
-    };
-    let mut socket = Socket::from_fd(socket).map_err(failed)?;
-    socket.request(&[link::set_up(LOOPBACK_INDEX).map_err(failed)?]).map_err(failed)?;
-    Ok(socket)
+fn failed(error: pillbox_netlink::Error) -> Error {
+    Error::formatted(format_args!("set the loopback interface up: {error}"))
 }
 
 fn open_own() -> std::result::Result<OwnedFd, Errno> {

@@ -144,14 +144,7 @@ fn limits_that_limit_nothing_need_no_controller() {
 
 /// A user namespace whose root is the host's 100000, with a cgroup mount that has these options.
 fn in_user_namespace(container: &mut Container, options: &[&str]) {
-    let namespaces = container.spec["linux"]["namespaces"].as_array_mut().expect("namespaces");
-    namespaces.push(json!({"type": "user"}));
-    for field in ["uidMappings", "gidMappings"] {
-        container.spec["linux"][field] = json!([{"containerID": 0, "hostID": 100_000, "size": 65_536}]);
-    }
-    for path in [container.folder.clone(), container.bundle(), container.rootfs()] {
-        std::os::unix::fs::chown(path, Some(100_000), Some(100_000)).expect("chown");
-    }
+    container.in_user_namespace();
     let mounts = container.spec["mounts"].as_array_mut().expect("mounts");
     let mount = mounts.iter_mut().find(|mount| mount["type"] == "cgroup").expect("a cgroup mount");
     mount["options"] = json!(options);

@@ -305,16 +305,6 @@ fn mount_mapped(container: &mut Container, source: &Path, maps: Option<&Value>, 
     }
 }
 
-fn in_user_namespace(container: &mut Container) {
-    let namespaces = container.spec["linux"]["namespaces"].as_array_mut().expect("namespaces");
-    namespaces.push(json!({"type": "user"}));
-    container.spec["linux"]["uidMappings"] = map(0, 100_000, 65_536);
-    container.spec["linux"]["gidMappings"] = map(0, 100_000, 65_536);
-    for path in [container.folder.clone(), container.bundle(), container.rootfs()] {
-        chown(path, Some(100_000), Some(100_000)).expect("chown");
-    }
-}
-
 #[test]
 fn a_mount_with_maps_shows_other_owners() {
     each_runtime(|runtime| {
@@ -339,7 +329,7 @@ fn idmap_alone_takes_the_containers_maps() {
         for (option, below) in [("idmap", "65534:65534"), ("ridmap", "0:0")] {
             let mut container = Container::sh(runtime, &format!("{OWNERS}; echo > new"));
             let source = owned_files(&container);
-            in_user_namespace(&mut container);
+            container.in_user_namespace();
             mount_mapped(&mut container, &source, None, &["rbind", option]);
             assert_eq!(container.run_ok(), format!("0:0\n1000:2000\n{below}\n"));
             // What the container's root makes belongs to root on disk.
@@ -358,7 +348,7 @@ fn idmap_with_maps_in_the_option() {
         for (option, expected) in cases {
             let mut container = Container::sh(runtime, "cd /m; stat -c %u:%g root user");
             let source = owned_files(&container);
-            in_user_namespace(&mut container);
+            container.in_user_namespace();
             mount_mapped(&mut container, &source, None, &["rbind", option]);
             assert_eq!(container.run_ok(), expected, "{option}");
         }

@@ -191,14 +191,7 @@ fn a_device_moves_into_a_user_namespaces_network() {
     each_runtime_but(&[RUNC], |runtime| {
         let pair = Pair::new();
         let mut container = Container::sh(runtime, &format!("ip -o addr show {}", pair.name));
-        let namespaces = container.spec["linux"]["namespaces"].as_array_mut().expect("namespaces");
-        namespaces.push(json!({"type": "user"}));
-        for field in ["uidMappings", "gidMappings"] {
-            container.spec["linux"][field] = json!([{"containerID": 0, "hostID": 100_000, "size": 65_536}]);
-        }
-        for path in [container.folder.clone(), container.bundle(), container.rootfs()] {
-            std::os::unix::fs::chown(path, Some(100_000), Some(100_000)).expect("chown");
-        }
+        container.in_user_namespace();
         move_device(&mut container, &pair.name, json!({}));
         let output = container.run_ok();
         assert!(output.contains("192.0.2.77/24") && output.contains("fd00:77::1/64"), "{output}");

@@ -12,7 +12,7 @@ use pillbox::net_device::NetDevice;
 use pillbox::plan::{Descriptor, Method, MountIdmap, MountOwners};
 use pillbox::spec::json::Text;
 use pillbox::spec::linux::{DeviceRule, Seccomp, Syscall, SyscallArg};
-use pillbox::spec::{Hook, Hooks, IdMapping};
+use pillbox::spec::{Hook, IdMapping};
 use pillbox::validate::NamespaceKind;
 use serde::Serialize;
 
@@ -223,16 +223,7 @@ fn condition(argument: &SyscallArg<'_>) -> String {
 }
 
 fn hook_steps(prepared: &Prepared<'_>, steps: &mut Vec<Step>) {
-    let Hooks { prestart, create_runtime, create_container, start_container, poststart, poststop } =
-        &prepared.spec().hooks;
-    for (kind, hooks) in [
-        ("prestart", prestart),
-        ("createRuntime", create_runtime),
-        ("createContainer", create_container),
-        ("startContainer", start_container),
-        ("poststart", poststart),
-        ("poststop", poststop),
-    ] {
+    for (kind, hooks) in prepared.spec().hooks.by_kind() {
         for Hook { path, args, env, timeout } in hooks {
             let quoted =
                 |words: &[Text<'_>]| words.iter().map(|word| format!(" {:?}", &**word)).collect::<String>();

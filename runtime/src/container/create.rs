@@ -104,17 +104,8 @@ pub(super) fn prepare<'b>(
     options: &CreateOptions,
     wait_for_start: bool,
 ) -> Result<Prepared<'b>> {
-    compile(root, bundle, id, options, wait_for_start).map_err(|error| error.with_kind(Kind::Invalid))
-}
-
-fn compile<'b>(
-    root: &Root,
-    bundle: &'b Bundle,
-    id: &ContainerId,
-    options: &CreateOptions,
-    wait_for_start: bool,
-) -> Result<Prepared<'b>> {
-    let PassedOn { count, mut environment, gaps } = options.passed_on()?;
+    let invalid = |error: Error| error.with_kind(Kind::Invalid);
+    let PassedOn { count, mut environment, gaps } = options.passed_on().map_err(invalid)?;
     let notify = options.notify.as_deref().map(|manager| {
         // The container has no names of the host's network namespace.
         let inside = if manager.starts_with('/') { manager } else { "/run/notify" };
@@ -132,11 +123,12 @@ fn compile<'b>(
         scratch_over: options.scratch_over.clone(),
         notify,
     };
-    let mut prepared = Prepared::new(bundle, id, wishes)?;
+    let mut prepared = Prepared::new(bundle, id, wishes).map_err(invalid)?;
     prepared.gaps = gaps;
     if !prepared.plan.terminal && options.console_socket.is_some() {
-        return Err(Error::new(
-            "--console-socket: the container has no terminal: set process.terminal in its config.json",
+        return Err(Error::of(
+            Kind::Invalid,
+            "--console-socket: the container has no terminal: set process.terminal in its config.json".into(),
         ));
     }
     Ok(prepared)

@@ -15,9 +15,9 @@ use crate::container_id::ContainerId;
 use crate::error::{Context, Error, Kind, Result};
 use crate::plan::{self, Host, Intent};
 use crate::spawn::{Init, Opened, SpawnError};
-use crate::spec::json::{List, Text, object};
+use crate::spec::json::{List, Text};
 use crate::spec::{Process, Spec};
-use crate::state::{Record, Root, StateDirectory, Status};
+use crate::state::{Record, Root, StateDirectory, Status, stored_config};
 use crate::validate::{NamespaceKind, ValidSpec, validate};
 
 /// What is to run.
@@ -55,13 +55,6 @@ pub struct ExecOptions {
     pub create: CreateOptions,
 }
 
-object! {
-    /// The part of state.json that a process is made from.
-    StoredConfig<'a> {
-        "config" => config: Option<Spec<'a>>,
-    }
-}
-
 /// Runs a process in a container. The result is its status, or 0 for a detached one that has started.
 ///
 /// # Errors
@@ -69,13 +62,9 @@ object! {
 pub fn exec(root: &Root, id: &ContainerId, options: &ExecOptions, warn: &mut dyn FnMut(&str)) -> Result<u8> {
     let PassedOn { count, environment, gaps: _gaps } = options.create.passed_on()?;
     let directory = root.find(id)?;
-    let record = directory.load()?;
+    let (record, document) = directory.load_whole()?;
     check_status(&directory, &record, options)?;
-    let document = directory.read_document()?;
-    let stored: StoredConfig<'_> = crate::spec::json::parse(&document)
-        .map_err(|error| Error::formatted(format_args!("state.json: {error}")))?;
-    let spec = stored.config.ok_or_else(|| Error::new("state.json: it has no configuration"))?;
-    let spec = with_process(spec, options)?;
+    let spec = with_process(stored_config(&document)?, options)?;
     if spec.process.terminal && options.detach && options.create.console_socket.is_none() {
         return Err(Error::new("a detached process with a terminal needs --console-socket"));
     }

@@ -16,20 +16,11 @@ use crate::hooks::{self, Place};
 use crate::process_end::wait_until_gone;
 use crate::seccomp_agent::{Agent, Handed};
 use crate::spawn::{self, Init, Message};
-use crate::spec::Spec;
-use crate::spec::json::{object, parse};
-use crate::state::{Record, Root, StateDirectory, Status};
+use crate::state::{Record, Root, StateDirectory, Status, stored_config};
 use crate::validate::{NamespaceKind, ValidSpec, validate};
 
 /// How long an init that has closed its gate may take to be gone, in milliseconds.
 const ENDING_MS: i64 = 1000;
-
-object! {
-    /// The part of state.json that words an error.
-    StoredConfig<'a> {
-        "config" => config: Option<Spec<'a>>,
-    }
-}
 
 /// Opens the gate and learns whether the program runs.
 ///
@@ -159,9 +150,7 @@ fn hand_over_listener(
 /// # Errors
 /// state.json has none, or it has been changed.
 pub(super) fn stored_spec(document: &[u8]) -> Result<ValidSpec<'_>> {
-    let stored: StoredConfig<'_> =
-        parse(document).map_err(|error| Error::formatted(format_args!("state.json: {error}")))?;
-    validate(stored.config.ok_or_else(|| Error::new("state.json: it has no configuration"))?)
+    validate(stored_config(document)?)
 }
 
 fn run_start_container(spec: &ValidSpec<'_>, record: &Record) -> Result<()> {
@@ -203,8 +192,8 @@ fn inside(spec: &ValidSpec<'_>, process: OwnedFd, record: &Record, cgroup: Optio
 
 fn describe(directory: &StateDirectory, report: Report) -> Error {
     let arguments = directory.read_document().ok().and_then(|document| {
-        let stored: StoredConfig<'_> = parse(&document).ok()?;
-        Some(stored.config?.process?.args.iter().map(|argument| argument.to_string()).collect::<Vec<_>>())
+        let config = stored_config(&document).ok()?;
+        Some(config.process?.args.iter().map(|argument| argument.to_string()).collect::<Vec<_>>())
     });
     spawn::word_late_report(&arguments.unwrap_or_default(), report)
 }

@@ -5,19 +5,11 @@ use crate::cgroup::systemd::{Manager, Systemd};
 use crate::cgroup::{Cgroup, FileWrite, Hierarchy, compile_limits};
 use crate::container_id::ContainerId;
 use crate::error::{Context, Error, Result};
-use crate::spec::json::object;
+use crate::spec::json;
 use crate::spec::linux::Resources;
 use crate::spec::merge::{merge, without};
-use crate::spec::{Spec, json};
-use crate::state::Root;
+use crate::state::{Root, stored_config};
 use crate::validate::validate_resources;
-
-object! {
-    /// The part of state.json that says what the limits are.
-    StoredConfig<'a> {
-        "config" => config: Option<Spec<'a>>,
-    }
-}
 
 /// Puts `resources`, a document such as config.json has under `linux.resources`, over the container's, and applies the
 /// result; members that are absent stay as they are, and so does the device filter. The stored configuration changes
@@ -29,9 +21,9 @@ object! {
 pub fn update(root: &Root, id: &ContainerId, resources: &str) -> Result<()> {
     let directory = root.find(id)?;
     directory.lock_patiently()?;
-    let record = directory.load()?;
+    let (record, document) = directory.load_whole()?;
     let cgroup = live_cgroup(&record, "update")?;
-    let document = String::from_utf8(directory.read_document()?)
+    let document = String::from_utf8(document)
         .map_err(|_| Error::formatted(format_args!("state.json of container {id}: not UTF-8")))?;
 
     let step = || "resources";
@@ -52,9 +44,8 @@ pub fn update(root: &Root, id: &ContainerId, resources: &str) -> Result<()> {
 
 /// The limits that a state.json stores.
 fn parse(document: &str) -> Result<Resources<'_>> {
-    let stored: StoredConfig<'_> =
-        json::parse(document.as_bytes()).map_err(Error::from).context(|| "state.json")?;
-    Ok(stored.config.and_then(|config| config.linux).and_then(|linux| linux.resources).unwrap_or_default())
+    let config = stored_config(document.as_bytes())?;
+    Ok(config.linux.and_then(|linux| linux.resources).unwrap_or_default())
 }
 
 fn apply(cgroup: &Cgroup, unit: Option<&str>, resources: &Resources<'_>) -> Result<()> {

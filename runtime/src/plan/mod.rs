@@ -243,7 +243,7 @@ fn compile_file_system(
     spec: &ValidSpec<'_>,
     namespaces: &Namespaces,
     from_seed: bool,
-    own_user_namespace: bool,
+    in_user_namespace: bool,
     intent: &Intent,
 ) -> Result<Vec<CString>> {
     if namespaces.makes(NamespaceKind::Mount) && !from_seed {
@@ -255,10 +255,10 @@ fn compile_file_system(
             };
         builder.push(Operation::SetPropagation { propagation });
     }
-    compile_root(builder, spec, from_seed, own_user_namespace, intent)?;
+    compile_root(builder, spec, from_seed, in_user_namespace, intent)?;
 
-    let read_only_later = mount::compile(builder, spec, namespaces, own_user_namespace, intent)?;
-    device::compile(builder, spec, own_user_namespace)?;
+    let read_only_later = mount::compile(builder, spec, namespaces, in_user_namespace, intent)?;
+    device::compile(builder, spec, in_user_namespace)?;
     if let Some([folder, target]) = &intent.notify {
         notify::compile(builder, folder, target)?;
     }

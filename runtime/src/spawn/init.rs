@@ -199,12 +199,11 @@ impl Init {
 
 /// A new network namespace gets its loopback; one that is joined has what it needs, but for the container's devices.
 fn set_network_up(socket: OwnedFd, plan: &Plan, pid: Pid) -> Result<()> {
-    let mut socket = if plan.namespaces.makes(NamespaceKind::Network) {
-        network::set_loopback_up(socket)?
-    } else {
-        Socket::from_fd(socket)
-            .map_err(|error| Error::formatted(format_args!("linux.netDevices: {error}")))?
-    };
+    let mut socket = Socket::from_fd(socket)
+        .map_err(|error| Error::formatted(format_args!("init's netlink socket: {error}")))?;
+    if plan.namespaces.makes(NamespaceKind::Network) {
+        network::set_loopback_up(&mut socket)?;
+    }
     if plan.net_devices.is_empty() {
         return Ok(());
     }

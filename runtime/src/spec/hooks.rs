@@ -14,6 +14,21 @@ object! {
     }
 }
 
+impl<'a> Hooks<'a> {
+    /// All of them, each kind by its name, in the order in which they come.
+    pub fn by_kind(&self) -> [(&'static str, &[Hook<'a>]); 6] {
+        let Hooks { prestart, create_runtime, create_container, start_container, poststart, poststop } = self;
+        [
+            ("prestart", prestart),
+            ("createRuntime", create_runtime),
+            ("createContainer", create_container),
+            ("startContainer", start_container),
+            ("poststart", poststart),
+            ("poststop", poststop),
+        ]
+    }
+}
+
 object! {
     /// One program; `timeout` is in seconds.
     Hook<'a> {

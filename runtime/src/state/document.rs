@@ -9,12 +9,21 @@ use super::record::StoredRecord;
 use super::{NEW, Record, STATE, StateDirectory};
 use crate::error::{Context, Error, Kind, Result};
 use crate::json;
+use crate::spec::Spec;
+use crate::spec::json::{object, parse};
 
 /// What stands in it before the configuration.
 const CONFIG: &[u8] = b",\"config\":{";
 
 /// More than any state.json has: a config.json may have 16 MiB.
 const STATE_MAX: u64 = 17 << 20;
+
+object! {
+    /// The part of it that is the container's configuration.
+    StoredConfig<'a> {
+        "config" => config: Option<Spec<'a>>,
+    }
+}
 
 impl StateDirectory {
     /// Writes what is to be state.json, with the container's configuration as the last member; [`Self::publish`] makes
@@ -78,24 +87,44 @@ impl StateDirectory {
     /// # Errors
     /// As for [`Self::read_document`]; it is not whole, or not this container's.
     pub fn load(&self) -> Result<Record> {
+        self.record_in(&self.read_document()?)
+    }
+
+    /// The same, and the whole text with the configuration: see [`stored_config`].
+    ///
+    /// # Errors
+    /// As for [`Self::load`].
+    pub fn load_whole(&self) -> Result<(Record, Vec<u8>)> {
+        let document = self.read_document()?;
+        Ok((self.record_in(&document)?, document))
+    }
+
+    fn record_in(&self, document: &[u8]) -> Result<Record> {
         let step = || format!("read {}/{STATE}", self.path.display());
-        let mut document = self.read_document()?;
         // The configuration is most of it and comes last: what stands before it is all that is asked. An annotation
         // has no object as its value.
-        if let Some(end) =
-            document.windows(CONFIG.len()).position(|bytes| bytes[0] == CONFIG[0] && bytes == CONFIG)
-        {
-            document.truncate(end);
-            document.push(b'}');
-        }
-        let stored: StoredRecord<'_> = crate::spec::json::parse(&document)
-            .map_err(|error| Error::formatted(format_args!("{}: {error}", step())))?;
+        let config =
+            document.windows(CONFIG.len()).position(|bytes| bytes[0] == CONFIG[0] && bytes == CONFIG);
+        let record = config.map_or_else(|| document.to_vec(), |config| [&document[..config], b"}"].concat());
+        let stored: StoredRecord<'_> =
+            parse(&record).map_err(|error| Error::formatted(format_args!("{}: {error}", step())))?;
         if *stored.id != *self.id.as_str() || stored.pid <= 0 {
             return Err(Error::formatted(format_args!("{}: not the state of container {}", step(), self.id)));
         }
         Ok(stored.into())
     }
 }
+
+/// The configuration in the text of a state.json.
+///
+/// # Errors
+/// It has none, or is no state.json.
+pub fn stored_config(document: &[u8]) -> Result<Spec<'_>> {
+    let stored: StoredConfig<'_> =
+        parse(document).map_err(|error| Error::formatted(format_args!("{STATE}: {error}")))?;
+    stored.config.ok_or_else(|| Error::new("state.json: it has no configuration"))
+}
+
 fn write_all(file: &OwnedFd, mut bytes: &[u8]) -> rustix::io::Result<()> {
     while !bytes.is_empty() {
         let written = rustix::io::write(file, bytes)?;

@@ -23,6 +23,7 @@ use crate::container_id::ContainerId;
 use crate::error::{Context, Error, Kind, Result};
 use crate::{device_node, notify};
 
+pub use document::stored_config;
 pub use process::{Process, boot_id, exit_code_of_zombie, process_start, send_signal};
 pub use record::Record;
 pub use root::Root;

@@ -270,15 +270,7 @@ fn validate_host_name(
 
 fn validate_hooks(hooks: Option<&Hooks<'_>>) -> Result<()> {
     let Some(hooks) = hooks else { return Ok(()) };
-    let Hooks { prestart, create_runtime, create_container, start_container, poststart, poststop } = hooks;
-    for (kind, hooks) in [
-        ("prestart", prestart),
-        ("createRuntime", create_runtime),
-        ("createContainer", create_container),
-        ("startContainer", start_container),
-        ("poststart", poststart),
-        ("poststop", poststop),
-    ] {
+    for (kind, hooks) in hooks.by_kind() {
         for (index, Hook { path, args, env, timeout }) in hooks.iter().enumerate() {
             let field = format_args!("hooks.{kind}[{index}]");
             check_absolute(format_args!("{field}.path"), path)?;

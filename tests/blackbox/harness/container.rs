@@ -96,6 +96,17 @@ impl<'r> Container<'r> {
         self
     }
 
+    /// Gives it a user namespace whose root is the host's 100000, who owns the bundle then.
+    pub fn in_user_namespace(&mut self) -> &mut Self {
+        for field in ["uidMappings", "gidMappings"] {
+            self.spec["linux"][field] = json!([{"containerID": 0, "hostID": 100_000, "size": 65_536}]);
+        }
+        for path in [self.folder.clone(), self.bundle(), self.rootfs()] {
+            std::os::unix::fs::chown(path, Some(100_000), Some(100_000)).expect("chown");
+        }
+        self.with_namespace("user", None)
+    }
+
     pub fn write_spec(&self) {
         let text = serde_json::to_vec_pretty(&self.spec).expect("spec");
         fs::write(self.bundle().join("config.json"), text).expect("config.json");

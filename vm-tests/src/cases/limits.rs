@@ -5,6 +5,7 @@ use std::fs;
 use serde_json::{Value, json};
 
 use super::config::Config;
+use super::container::Container;
 use super::expectation::{contains, equal, holds};
 use super::{Case, Guest, Need};
 
@@ -173,15 +174,20 @@ fn update_fails_whole(guest: &Guest) -> Result<(), String> {
     let config = Config::new(&["sleep", "100"]).set("/linux/resources/memory/limit", json!(67_108_864));
     let container = guest.container("whole", config)?;
     container.launch()?;
-    let file = container.bundle.join("resources.json");
-    let resources = json!({"memory": {"limit": 134_217_728}, "unified": {"memory.nonesuch": "1"}});
-    fs::write(&file, resources.to_string()).map_err(|e| e.to_string())?;
-    let failed = container.call(&["update", "--resources", &file.to_string_lossy()])?.fails()?;
-    contains("stderr", &failed.stderr, "memory.nonesuch")?;
+    refuse_update(&container)?;
     equal("memory.max", container.cgroup_file("memory.max")?.as_str(), "67108864")?;
     container.call(&["update", "--pids-limit", "50"])?.exits(0)?;
     equal("memory.max", container.cgroup_file("memory.max")?.as_str(), "67108864")?;
     container.remove()
+}
+
+/// An update of which the kernel takes the first part only.
+pub fn refuse_update(container: &Container<'_>) -> Result<(), String> {
+    let file = container.bundle.join("resources.json");
+    let resources = json!({"memory": {"limit": 134_217_728}, "unified": {"memory.nonesuch": "1"}});
+    fs::write(&file, resources.to_string()).map_err(|e| e.to_string())?;
+    let failed = container.call(&["update", "--resources", &file.to_string_lossy()])?.fails()?;
+    contains("stderr", &failed.stderr, "memory.nonesuch")
 }
 
 fn events_stats(guest: &Guest) -> Result<(), String> {

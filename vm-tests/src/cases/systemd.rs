@@ -9,6 +9,7 @@ use serde_json::{Value, json};
 use super::config::Config;
 use super::container::wait_until;
 use super::expectation::{contains, equal, holds};
+use super::limits::refuse_update;
 use super::unit::{cgroup_of, has_files, is_gone, shows, systemctl};
 use super::{Case, Guest, Manager, Need};
 
@@ -222,11 +223,7 @@ fn update_fails_whole(guest: &Guest) -> Result<(), String> {
     let config = sleeping().set("/linux/resources/memory/limit", json!(67_108_864));
     let container = guest.container("whole", config)?;
     container.launch()?;
-    let file = container.bundle.join("resources.json");
-    let resources = json!({"memory": {"limit": 134_217_728}, "unified": {"memory.nonesuch": "1"}});
-    fs::write(&file, resources.to_string()).map_err(|e| e.to_string())?;
-    let failed = container.call(&["update", "--resources", &file.to_string_lossy()])?.fails()?;
-    contains("stderr", &failed.stderr, "memory.nonesuch")?;
+    refuse_update(&container)?;
     shows(guest, &container.unit(), &[("MemoryMax", "67108864")])?;
     has_files(&container, &[("memory.max", "67108864")])?;
     container.remove()?;
