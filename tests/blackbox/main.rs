@@ -33,4 +33,5 @@ mod rootless;
 mod seccomp_agent;
 mod security;
 mod systemd;
+mod throwaway;
 mod user_devices;
