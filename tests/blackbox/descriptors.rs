@@ -150,7 +150,7 @@ fn listen_fds_of_another_process_are_not_the_containers() {
 }
 
 /// Accepts one connection and receives one message: its bytes and the descriptors that came along.
-fn receive(listener: &UnixListener) -> (Vec<u8>, Vec<OwnedFd>) {
+pub fn receive(listener: &UnixListener) -> (Vec<u8>, Vec<OwnedFd>) {
     let (connection, _) = listener.accept().expect("accept");
     let (bytes, descriptors) = receive_message(&connection);
     // Exactly one message: nothing may follow.

@@ -11,6 +11,7 @@ mod bad_input;
 mod cgroup;
 mod check;
 mod command_line;
+mod compatibility;
 mod control;
 mod descriptors;
 mod documents;

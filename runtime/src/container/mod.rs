@@ -33,5 +33,5 @@ pub use readiness::Readiness;
 pub(crate) use scope::spawn_into;
 pub use start::{start, start_heard};
 pub use stdio::Stdio;
-pub use update::update;
+pub use update::{Changes, update};
 pub use wait::wait;

@@ -28,6 +28,23 @@ impl Opened {
         Opened { descriptors, joined, stdio: Vec::new() }
     }
 
+    /// Adds what whoever runs a plan inside a container hands over, in the plan's order, and the namespaces to enter, as
+    /// for [`Self::inside`].
+    pub fn and_given(
+        mut self,
+        plan: &Plan,
+        mut given: impl Iterator<Item = OwnedFd>,
+        enter: (OwnedFd, u32),
+    ) -> Opened {
+        for (descriptor, opened) in plan.descriptors.iter().zip(&mut self.descriptors) {
+            if *descriptor == Descriptor::Given {
+                *opened = given.next();
+            }
+        }
+        self.joined.extend(Some(enter).filter(|(_, flags)| *flags != 0));
+        self
+    }
+
     /// The tree that becomes the container's root.
     pub fn root(&self, plan: &Plan) -> Option<&OwnedFd> {
         let is_root =
