@@ -12,7 +12,7 @@ use rustix::fs::CWD;
 use rustix::io::Errno;
 
 use crate::channel::Channel;
-use crate::{attribute, device, exec, identity, mount, root};
+use crate::{attribute, device, exec, identity, mount, root, unmount};
 
 /// The status of an init that could not begin or could not go on; the report says why.
 pub const NOT_STARTED: i32 = 125;
@@ -84,6 +84,7 @@ pub fn run(plan: &'static [u8]) -> ! {
             },
             Err(_) => Report::Malformed { operation: index as u32 },
         };
+        unmount::take_back(&mut init);
         let _ = init.report(report, None);
         break;
     }
@@ -142,6 +143,8 @@ impl<'p> Init<'p> {
                 mount::set_attributes(self, target, set, propagation, recursive)?;
             }
             Operation::Remount { .. } => mount::remount(self, operation)?,
+            Operation::TakeBackOnFailure {} => self.mount.attached = Some(Vec::new()),
+            Operation::Unmount { folder, name, rehearse } => unmount::unmount(self, folder, name, rehearse)?,
             Operation::EnterRootCover {} => {
                 let cover = root::open(self.root()?, c"..")?;
                 rustix::process::fchdir(&cover)?;

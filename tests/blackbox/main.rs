@@ -22,6 +22,7 @@ mod foreground;
 mod hardening;
 mod hooks;
 mod lifecycle;
+mod live_mounts;
 mod mount_options;
 mod mounts;
 mod namespaces;

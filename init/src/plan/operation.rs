@@ -122,6 +122,11 @@ operations! {
     }
     /// symlink(2); what exists already must be a symbolic link with the same text.
     81 CopySymlink { path: &'a CStr, target: &'a CStr }
+    /// From here on a failure unmounts again what the plan has attached by then.
+    84 TakeBackOnFailure {}
+    /// umount2(2) of what is mounted at `name` in `folder`, which no symbolic link leads to. With `rehearse` it is only
+    /// made sure that something is mounted there.
+    85 Unmount { folder: &'a CStr, name: &'a CStr, rehearse: bool }
     /// mknod(2), chown(2); an existing node must be the same.
     13 MakeNode { path: &'a CStr, kind: NodeKind, major: u32, minor: u32, mode: Mode, uid: u32, gid: u32 }
     /// symlink(2); what exists already stays.

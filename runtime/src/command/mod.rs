@@ -10,6 +10,7 @@ mod lifecycle;
 mod limits;
 mod list;
 mod man;
+mod mounts;
 mod processes;
 mod spec;
 mod r#try;
@@ -222,6 +223,15 @@ pub const COMMANDS: &[Command] = &[
         flags: limits::FLAGS,
         ends_at_operand: false,
         run: limits::update,
+    },
+    Command {
+        name: "mounts",
+        operands: "add|remove ID FILE",
+        operand_count: 3..=3,
+        help: "make or unmount what FILE, a JSON array of mounts as in config.json, lists (- is stdin)",
+        flags: &[],
+        ends_at_operand: false,
+        run: mounts::mounts,
     },
     Command {
         name: "events",

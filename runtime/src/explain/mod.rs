@@ -10,7 +10,7 @@ use std::fmt::Write as _;
 use pillbox_init::plan::{Operation, TargetRule, Turn};
 
 use self::name::{
-    attribute_names, capability_names, in_parentheses, limit, list, name_of, namespace_names, pairs,
+    attribute_names, below, capability_names, in_parentheses, limit, list, name_of, namespace_names, pairs,
     propagation_names, quoted, rlimit_name, seccomp_flags, some_propagation, text, tree_name, word,
 };
 use crate::plan::{Descriptor, Plan, attribute};
@@ -123,6 +123,9 @@ fn details(operation: &Operation<'_>, plan: &Plan) -> String {
             let what = if reconfigure { "the file system at " } else { "" };
             format!("{what}{}{}", text(target), in_parentheses(&options))
         }
+        Operation::Unmount { folder, name, rehearse } => {
+            below(folder, name) + if rehearse { ", tried first" } else { "" }
+        }
         Operation::CopySymlink { path, target } => format!("{} -> {}", text(path), text(target)),
         Operation::MakeNode { path, kind, major, minor, mode, uid, gid } => {
             let kind = word(pillbox_init::wire::Wire::value(&kind));
@@ -213,6 +216,7 @@ fn details(operation: &Operation<'_>, plan: &Plan) -> String {
             format!("{} {}", word(pillbox_init::wire::Wire::value(&module)), text(label))
         }
         Operation::SetUndumpable {}
+        | Operation::TakeBackOnFailure {}
         | Operation::EnterTimeNamespace {}
         | Operation::NewSession {}
         | Operation::SendNetlinkSocket {}

@@ -124,6 +124,9 @@ fn examples() -> Vec<Operation<'static>> {
             parameters,
             propagation: slave,
         },
+        Operation::TakeBackOnFailure {},
+        Operation::Unmount { folder: c"/", name: c"data", rehearse: true },
+        Operation::Unmount { folder: c"/srv", name: c"data", rehearse: false },
         Operation::CopySymlink { path: c"/etc/mtab", target: c"../proc/mounts" },
         Operation::MakeNode {
             path: c"/dev/x",
