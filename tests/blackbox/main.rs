@@ -34,6 +34,7 @@ mod recorded;
 mod rootless;
 mod seccomp_agent;
 mod security;
+mod statuses;
 mod systemd;
 mod throwaway;
 mod user_devices;

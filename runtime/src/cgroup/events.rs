@@ -26,7 +26,12 @@ pub struct Events(OwnedFd);
 impl Events {
     /// Opens the file of a cgroup.
     pub fn open(cgroup: impl AsFd) -> Result<Events, Errno> {
-        open_file(cgroup, "cgroup.events", OFlags::RDONLY).map(Events)
+        Events::open_at(cgroup, "cgroup.events")
+    }
+
+    /// Opens such a file by its path below a cgroup.
+    pub fn open_at(cgroup: impl AsFd, path: &str) -> Result<Events, Errno> {
+        open_file(cgroup, path, OFlags::RDONLY).map(Events)
     }
 
     /// The state now; a cgroup that is gone has no processes.

@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use rustix::fs::{CWD, Mode, OFlags, fstatfs, openat};
 use rustix::io::Errno;
 
+use super::events::Events;
 use crate::error::{Context, Error, Result};
 
 /// Of `include/uapi/linux/magic.h`.
@@ -63,6 +64,16 @@ impl Hierarchy {
     /// Where it is mounted.
     pub fn mount(&self) -> &Path {
         &self.mount
+    }
+
+    /// Whether all processes of the cgroup at a path of [`CgroupPath`](super::CgroupPath)'s stand still; not when it is
+    /// gone. One walk from the root, where [`Cgroup::open`](super::Cgroup::open) opens all that is between.
+    pub fn is_frozen(&self, path: &str) -> Result<bool> {
+        let events = [path.trim_start_matches('/'), "/cgroup.events"].concat();
+        match Events::open_at(self.root(), &events).and_then(|events| events.state()) {
+            Err(Errno::NOENT | Errno::NODEV) => Ok(false),
+            state => Ok(state.context(|| format!("read {events}"))?.frozen),
+        }
     }
 
     /// The runtime's own cgroup, as a path below the mount (`0::` of /proc/self/cgroup, see cgroups(7)).

@@ -1,14 +1,17 @@
 //! state and list.
 
 use std::borrow::Cow;
+use std::sync::OnceLock;
 
 use pillbox::ContainerId;
 use pillbox::error::{Error, Result};
-use pillbox::json::{self, Members};
-use pillbox::state::{Record, Root, Status};
+use pillbox::json;
+use pillbox::spec::json::{Map, Text};
+use pillbox::state::{Root, Status, StoredRecord};
 use serde::Serialize;
 
 use super::{container_id, print, root};
+use crate::allocator::work_beside;
 use crate::cli::{Arguments, Global};
 
 /// What the specification calls the state, with what callers of runc and crun expect besides.
@@ -22,13 +25,13 @@ struct StateDocument<'a> {
     bundle: &'a str,
     rootfs: &'a str,
     created: &'a str,
-    annotations: &'a Members,
+    annotations: &'a Map<'a, Text<'a>>,
     owner: Cow<'a, str>,
 }
 
 impl<'a> StateDocument<'a> {
-    fn new(record: &'a Record, status: Status) -> Self {
-        let Record { oci_version, id, pid, bundle, rootfs, created, annotations, owner, .. } = record;
+    fn new(record: &'a StoredRecord<'_>, status: Status) -> Self {
+        let StoredRecord { oci_version, id, pid, bundle, rootfs, created, annotations, owner, .. } = record;
         let owner = user_name(owner);
         let pid = if status == Status::Stopped { 0 } else { *pid };
         StateDocument {
@@ -50,27 +53,29 @@ fn user_name(uid: &str) -> Cow<'_, str> {
     if uid == "0" {
         return "root".into();
     }
+    // Most of a list's containers have the same owner.
+    static FIRST: OnceLock<(String, String)> = OnceLock::new();
+    let (first, name) = FIRST.get_or_init(|| (uid.to_string(), find_name(uid)));
+    if first == uid { name.into() } else { find_name(uid).into() }
+}
+
+fn find_name(uid: &str) -> String {
     let passwd = std::fs::read_to_string("/etc/passwd").unwrap_or_default();
     let name = passwd.lines().find_map(|line| {
         let mut fields = line.split(':');
         let name = fields.next()?;
-        (fields.nth(1)? == uid).then(|| name.to_string())
+        (fields.nth(1)? == uid).then_some(name)
     });
-    name.map_or(uid.into(), Cow::Owned)
+    name.unwrap_or(uid).to_string()
 }
 
 pub fn state(global: &Global, arguments: Arguments) -> Result<u8> {
-    let (record, status) = look(&root(global), &container_id(&arguments)?)?;
+    let mut head = Vec::new();
+    let directory = root(global).find(&container_id(&arguments)?)?;
+    let (record, status) = directory.look(&mut head)?;
     let text = json::to_string(&StateDocument::new(&record, status))?;
     print(&(json::pretty(&text) + "\n"))?;
     Ok(0)
-}
-
-fn look(root: &Root, id: &ContainerId) -> Result<(Record, Status)> {
-    let directory = root.find(id)?;
-    let record = directory.load()?;
-    let status = directory.status(&record)?;
-    Ok((record, status))
 }
 
 pub fn list(global: &Global, arguments: Arguments) -> Result<u8> {
@@ -81,43 +86,51 @@ pub fn list(global: &Global, arguments: Arguments) -> Result<u8> {
         print(&ids.iter().map(|id| format!("{id}\n")).collect::<String>())?;
         return Ok(0);
     }
-    // One that is being made or was just deleted is no container; one that cannot be read must not hide the others.
-    let found: Vec<_> = ids.iter().filter_map(|id| look(&root, id).ok()).collect();
     match &*format {
-        "json" => {
-            let documents: Vec<_> =
-                found.iter().map(|(record, status)| StateDocument::new(record, *status)).collect();
-            print(&(json::to_string(&documents)? + "\n"))?;
-        }
-        "table" => print(&table(&found))?,
+        "json" => print(&documents(&root, &ids)?),
+        "table" => print(&table(&root, &ids)?),
         other => return Err(Error::formatted(format_args!("--format {other}: must be table or json"))),
-    }
+    }?;
     Ok(0)
 }
 
-fn table(found: &[(Record, Status)]) -> String {
-    let head = ["ID", "PID", "STATUS", "BUNDLE", "CREATED", "OWNER"].map(str::to_string);
-    let rows: Vec<[String; 6]> = std::iter::once(head)
-        .chain(found.iter().map(|(record, status)| {
-            let document = StateDocument::new(record, *status);
-            [
-                document.id,
-                &document.pid.to_string(),
-                document.status,
-                document.bundle,
-                document.created,
-                &document.owner,
-            ]
-            .map(str::to_string)
-        }))
-        .collect();
-    let width = |column: usize| rows.iter().map(|row| row[column].chars().count()).max().unwrap_or_default();
-    let widths: Vec<_> = (0..6).map(width).collect();
-    rows.iter()
-        .map(|row| {
-            let cells: Vec<_> =
-                row.iter().zip(&widths).map(|(cell, width)| format!("{cell:<width$}")).collect();
-            cells.join("  ").trim_end().to_string() + "\n"
-        })
-        .collect()
+/// The list as JSON.
+fn documents(root: &Root, ids: &[ContainerId]) -> Result<String> {
+    let write = |record: &StoredRecord<'_>, status, text: &mut String| {
+        let document = json::to_string(&StateDocument::new(record, status));
+        text.extend([document.as_deref().unwrap_or("null"), ","]);
+    };
+    let documents = root.survey(ids, &write, work_beside)?;
+    Ok(["[", documents.strip_suffix(',').unwrap_or_default(), "]\n"].concat())
+}
+
+/// The list as a table.
+fn table(root: &Root, ids: &[ContainerId]) -> Result<String> {
+    const COLUMNS: usize = 6;
+    const HEAD: &str = "ID\0PID\0STATUS\0BUNDLE\0CREATED\0OWNER\0";
+    let write = |record: &StoredRecord<'_>, status, cells: &mut String| {
+        let StateDocument { id, pid, status, bundle, created, owner, .. } =
+            StateDocument::new(record, status);
+        // Nothing of that can have a NUL in it.
+        for cell in [id, &pid.to_string(), status, bundle, created, &owner] {
+            cells.extend([cell, "\0"]);
+        }
+    };
+    let cells = root.survey(ids, &write, work_beside)?;
+    let cells = [HEAD, &cells].concat();
+    let rows = || cells.split_terminator('\0').map(|cell| (cell, cell.chars().count())).enumerate();
+    let mut widths = [0; COLUMNS];
+    rows().for_each(|(index, (_, length))| widths[index % COLUMNS] = length.max(widths[index % COLUMNS]));
+    let mut table =
+        String::with_capacity(rows().count() / COLUMNS * (widths.iter().sum::<usize>() + 2 * COLUMNS));
+    for (index, (cell, length)) in rows() {
+        table.push_str(cell);
+        match index % COLUMNS {
+            column if column < COLUMNS - 1 => {
+                table.extend(std::iter::repeat_n(' ', widths[column] + 2 - length))
+            }
+            _ => table.push('\n'),
+        }
+    }
+    Ok(table)
 }

@@ -21,7 +21,7 @@ use crate::hooks::{self, Place};
 use crate::json::Members;
 use crate::plan::Layer;
 use crate::spawn::{self, Init, SpawnError};
-use crate::state::{Record, Root, StateDirectory, Status, boot_id, process_start};
+use crate::state::{ProcessId, Record, Root, StateDirectory, Status, boot_id};
 use crate::validate::{NamespaceKind, ValidSpec};
 use crate::{console, device_node, notify, resctrl, seed, time};
 
@@ -202,13 +202,13 @@ pub(super) fn set_up(
     if let Some(group) = &resctrl {
         group.add(init.pid)?;
     }
-    let process =
-        process_start(init.pid.as_raw_pid())?.ok_or_else(|| Error::new("init ended during the set-up"))?;
+    let ProcessId { pid, pidfd_inode, start_time } = ProcessId::of(init.pid, &init.process)?;
     let record = Record {
         oci_version: prepared.oci_version.clone(),
         id: id.to_string(),
-        pid: init.pid.as_raw_pid(),
-        start_time: process.start_time,
+        pid,
+        pidfd_inode,
+        start_time,
         boot_id: boot_id()?,
         bundle: bundle.path.display().to_string(),
         rootfs: prepared.rootfs.clone(),

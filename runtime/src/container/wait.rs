@@ -7,7 +7,7 @@ use rustix::io::Errno;
 
 use crate::container_id::ContainerId;
 use crate::error::{Context, Error, Kind, Result};
-use crate::state::{Root, exit_code_of_zombie};
+use crate::state::Root;
 use crate::sys;
 
 /// How long the parent may take to ask for the status, in milliseconds.
@@ -27,11 +27,11 @@ pub fn wait(root: &Root, id: &ContainerId) -> Result<u8> {
         Error::of(Kind::Status, text)
     };
     let Some(process) = record.open_process()? else {
-        return exit_code_of_zombie(record.pid, record.start_time)?.map(status).ok_or_else(unknown);
+        return record.exit_code_of_zombie()?.map(status).ok_or_else(unknown);
     };
     poll_for_end(&process)?;
     // The zombie can be asked until the parent has been told, the pidfd only then.
-    let code = match exit_code_of_zombie(record.pid, record.start_time)? {
+    let code = match record.exit_code_of_zombie()? {
         None => {
             poll_for(&process, PollFlags::HUP, Some(REAPED_WITHIN_MS))?;
             sys::exit_code(process.as_fd()).unwrap_or(None)

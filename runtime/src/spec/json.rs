@@ -7,6 +7,8 @@ use std::borrow::Cow;
 use std::fmt;
 use std::ops::Deref;
 
+use serde::Serialize;
+
 use crate::order;
 
 use super::parse_error::{self, ParseError};
@@ -163,6 +165,12 @@ impl<'a, T> Deref for Map<'a, T> {
     type Target = [(Text<'a>, T)];
     fn deref(&self) -> &[(Text<'a>, T)] {
         &self.0
+    }
+}
+
+impl Serialize for Map<'_, Text<'_>> {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_map(self.iter().map(|(key, value)| (&**key, &**value)))
     }
 }
 

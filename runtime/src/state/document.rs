@@ -1,12 +1,13 @@
 //! state.json: the record, and the container's configuration as the last member; written by rename.
 
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsFd, OwnedFd};
 
 use rustix::fs::{Mode, OFlags};
 use rustix::io::Errno;
 
 use super::record::StoredRecord;
-use super::{NEW, Record, STATE, StateDirectory};
+use super::{NEW, Record, STATE, StateDirectory, Status};
+use crate::container_id::ContainerId;
 use crate::error::{Context, Error, Kind, Result};
 use crate::json;
 use crate::spec::Spec;
@@ -17,6 +18,9 @@ const CONFIG: &[u8] = b",\"config\":{";
 
 /// More than any state.json has: a config.json may have 16 MiB.
 const STATE_MAX: u64 = 17 << 20;
+
+/// What is usually enough of it to have all that stands before the configuration, in bytes.
+const HEAD: usize = 1024;
 
 object! {
     /// The part of it that is the container's configuration.
@@ -61,17 +65,7 @@ impl StateDirectory {
     /// It is not there (`create` was killed), or larger than any.
     pub fn read_document(&self) -> Result<Vec<u8>> {
         let step = || format!("read {}/{STATE}", self.path.display());
-        let flags = OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NOFOLLOW | OFlags::NONBLOCK;
-        let file = match rustix::fs::openat(&self.directory, STATE, flags, Mode::empty()) {
-            Ok(file) => file,
-            Err(Errno::NOENT) => {
-                return Err(Error::of(
-                    Kind::NotFound,
-                    format!("{}: container does not exist: its creation was not finished", self.id),
-                ));
-            }
-            Err(errno) => return Err(errno).context(step),
-        };
+        let file = self.open_document()?;
         let size = rustix::fs::fstat(&file).context(step)?.st_size as u64;
         if size > STATE_MAX {
             return Err(Error::formatted(format_args!(
@@ -80,6 +74,28 @@ impl StateDirectory {
             )));
         }
         read_all(&file, size as usize).context(step)
+    }
+
+    fn open_document(&self) -> Result<OwnedFd> {
+        match open_document(&self.directory, STATE) {
+            Err(Errno::NOENT) => Err(Error::of(
+                Kind::NotFound,
+                format!("{}: container does not exist: its creation was not finished", self.id),
+            )),
+            file => file.context(|| format!("read {}/{STATE}", self.path.display())),
+        }
+    }
+
+    /// What was recorded of the container, and what the kernel says about it; `head` holds the text.
+    ///
+    /// # Errors
+    /// As for [`Self::load`].
+    pub fn look<'a>(&self, head: &'a mut Vec<u8>) -> Result<(StoredRecord<'a>, Status)> {
+        let step = || format!("read {}/{STATE}", self.path.display());
+        read_head(&self.open_document()?, head).context(step)?;
+        let record = parse_head(head, &self.id).context(step)?;
+        let status = self.status_of(record.init(), &record.boot_id, record.cgroup.as_deref())?;
+        Ok((record, status))
     }
 
     /// What was recorded of the container.
@@ -100,19 +116,53 @@ impl StateDirectory {
     }
 
     fn record_in(&self, document: &[u8]) -> Result<Record> {
-        let step = || format!("read {}/{STATE}", self.path.display());
-        // The configuration is most of it and comes last: what stands before it is all that is asked. An annotation
-        // has no object as its value.
-        let config =
-            document.windows(CONFIG.len()).position(|bytes| bytes[0] == CONFIG[0] && bytes == CONFIG);
-        let record = config.map_or_else(|| document.to_vec(), |config| [&document[..config], b"}"].concat());
-        let stored: StoredRecord<'_> =
-            parse(&record).map_err(|error| Error::formatted(format_args!("{}: {error}", step())))?;
-        if *stored.id != *self.id.as_str() || stored.pid <= 0 {
-            return Err(Error::formatted(format_args!("{}: not the state of container {}", step(), self.id)));
-        }
-        Ok(stored.into())
+        let head = find_config(document)
+            .map_or_else(|| document.to_vec(), |config| [&document[..config], b"}"].concat());
+        parse_head(&head, &self.id)
+            .map(Record::from)
+            .context(|| format!("read {}/{STATE}", self.path.display()))
     }
+}
+
+/// Opens a state.json, which is nothing that could make this wait.
+pub(super) fn open_document(folder: impl AsFd, path: &str) -> rustix::io::Result<OwnedFd> {
+    let flags = OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NOFOLLOW | OFlags::NONBLOCK;
+    rustix::fs::openat(folder, path, flags, Mode::empty())
+}
+
+/// Where the configuration begins. It is most of a state.json and comes last: what stands before it is all that is
+/// usually asked. An annotation has no object as its value.
+fn find_config(document: &[u8]) -> Option<usize> {
+    document.windows(CONFIG.len()).position(|bytes| bytes[0] == CONFIG[0] && bytes == CONFIG)
+}
+
+/// Reads what stands before the configuration, as an object, into a buffer that is kept from one to the next.
+pub(super) fn read_head(file: &OwnedFd, head: &mut Vec<u8>) -> rustix::io::Result<()> {
+    head.clear();
+    while head.len() < STATE_MAX as usize {
+        head.reserve(HEAD);
+        if rustix::io::read(file, rustix::buffer::spare_capacity(head))? == 0 {
+            break;
+        }
+        if let Some(config) = find_config(head) {
+            head.truncate(config);
+            head.push(b'}');
+            break;
+        }
+    }
+    Ok(())
+}
+
+/// The record in the text of a state.json that ends where the configuration begins.
+///
+/// # Errors
+/// It is not whole, or not that container's.
+pub(super) fn parse_head<'a>(head: &'a [u8], id: &ContainerId) -> Result<StoredRecord<'a>> {
+    let stored: StoredRecord<'_> = parse(head)?;
+    if *stored.id != *id.as_str() || stored.pid <= 0 {
+        return Err(Error::formatted(format_args!("not the state of container {id}")));
+    }
+    Ok(stored)
 }
 
 /// The configuration in the text of a state.json.

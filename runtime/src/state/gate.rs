@@ -13,44 +13,45 @@ impl StateDirectory {
     /// A listening socket at `gate`, for init.
     pub fn open_gate(&self) -> Result<OwnedFd> {
         let step = || format!("listen on {}/{GATE}", self.path.display());
-        let gate =
-            rustix::net::socket_with(AddressFamily::UNIX, SocketType::STREAM, SocketFlags::CLOEXEC, None)
-                .context(step)?;
+        let gate = socket(SocketType::STREAM).context(step)?;
         let address = self.gate_address().context(step)?;
         rustix::net::bind(&gate, &address).context(step)?;
         rustix::net::listen(&gate, 8).context(step)?;
         Ok(gate)
     }
 
-    /// Whether init waits at the gate. A socket of another type is refused by a gate that is watched, without a word to
-    /// init, which need not wake for that.
+    /// Whether init waits at the gate.
     pub(super) fn is_gate_watched(&self) -> Result<bool> {
-        match self.connect(SocketType::DGRAM) {
-            Err(Errno::PROTOTYPE) => Ok(true),
-            connected => connected
-                .map(|gate| gate.is_some())
-                .context(|| format!("connect to {}/{GATE}", self.path.display())),
+        if !self.has_gate().context(|| format!("stat {}/{GATE}", self.path.display()))? {
+            return Ok(false);
+        }
+        self.gate_address()
+            .and_then(|gate| is_watched(&probe()?, &gate))
+            .context(|| format!("connect to {}/{GATE}", self.path.display()))
+    }
+
+    fn has_gate(&self) -> rustix::io::Result<bool> {
+        match rustix::fs::statat(&self.directory, GATE, AtFlags::SYMLINK_NOFOLLOW) {
+            Ok(_) => Ok(true),
+            Err(Errno::NOENT) => Ok(false),
+            Err(errno) => Err(errno),
         }
     }
 
-    /// Socket paths end at 107 bytes, and a container's folder alone may have more: the descriptor leads there.
     fn gate_address(&self) -> rustix::io::Result<SocketAddrUnix> {
-        use std::os::fd::AsRawFd;
-        SocketAddrUnix::new(format!("/proc/self/fd/{}/{GATE}", self.directory.as_raw_fd()))
+        gate_address(&self.directory)
     }
 
     /// Connects to init's gate; `None` when init does not wait there (any more).
     pub fn connect_gate(&self) -> Result<Option<OwnedFd>> {
-        self.connect(SocketType::STREAM).context(|| format!("connect to {}/{GATE}", self.path.display()))
+        self.connect().context(|| format!("connect to {}/{GATE}", self.path.display()))
     }
 
-    fn connect(&self, kind: SocketType) -> rustix::io::Result<Option<OwnedFd>> {
-        match rustix::fs::statat(&self.directory, GATE, AtFlags::SYMLINK_NOFOLLOW) {
-            Ok(_) => {}
-            Err(Errno::NOENT) => return Ok(None),
-            Err(errno) => return Err(errno),
+    fn connect(&self) -> rustix::io::Result<Option<OwnedFd>> {
+        if !self.has_gate()? {
+            return Ok(None);
         }
-        let socket = rustix::net::socket_with(AddressFamily::UNIX, kind, SocketFlags::CLOEXEC, None)?;
+        let socket = socket(SocketType::STREAM)?;
         match rustix::net::connect(&socket, &self.gate_address()?) {
             Ok(()) => Ok(Some(socket)),
             Err(Errno::CONNREFUSED | Errno::NOENT) => Ok(None),
@@ -67,5 +68,31 @@ impl StateDirectory {
     pub fn remove_gate(&self) {
         // Left behind it costs a connect at the next look, nothing else.
         let _ = rustix::fs::unlinkat(&self.directory, GATE, AtFlags::empty());
+    }
+}
+
+/// The gate in a container's folder. Socket paths end at 107 bytes, and the folder's alone may have more: the descriptor
+/// leads there.
+pub(super) fn gate_address(folder: &OwnedFd) -> rustix::io::Result<SocketAddrUnix> {
+    use std::os::fd::AsRawFd;
+    SocketAddrUnix::new(format!("/proc/self/fd/{}/{GATE}", folder.as_raw_fd()))
+}
+
+fn socket(kind: SocketType) -> rustix::io::Result<OwnedFd> {
+    rustix::net::socket_with(AddressFamily::UNIX, kind, SocketFlags::CLOEXEC, None)
+}
+
+/// A socket to ask gates with, one after the other, for it never gets connected.
+pub(super) fn probe() -> rustix::io::Result<OwnedFd> {
+    socket(SocketType::DGRAM)
+}
+
+/// Whether init waits at that gate. A socket of another type is refused by a gate that is watched, without a word to
+/// init, which need not wake for that. Nobody but init has the gate, so that who watches is alive.
+pub(super) fn is_watched(probe: &OwnedFd, gate: &SocketAddrUnix) -> rustix::io::Result<bool> {
+    match rustix::net::connect(probe, gate) {
+        Err(Errno::PROTOTYPE) => Ok(true),
+        Err(Errno::CONNREFUSED | Errno::NOENT) => Ok(false),
+        connected => connected.map(|()| true),
     }
 }

@@ -11,6 +11,7 @@ mod note;
 mod process;
 mod record;
 mod root;
+mod survey;
 
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::PathBuf;
@@ -24,9 +25,11 @@ use crate::error::{Context, Error, Kind, Result};
 use crate::{device_node, notify};
 
 pub use document::stored_config;
-pub use process::{Process, boot_id, exit_code_of_zombie, process_start, send_signal};
-pub use record::Record;
+pub use process::{ProcessId, boot_id, send_signal};
+pub use record::{Record, StoredRecord};
 pub use root::Root;
+
+use survey::Survey;
 
 const STATE: &str = "state.json";
 /// It is written under this name.
@@ -150,17 +153,10 @@ impl StateDirectory {
 
     /// What the kernel says about the container.
     pub fn status(&self, record: &Record) -> Result<Status> {
-        if !record.is_alive()? {
-            return Ok(Status::Stopped);
-        }
-        let frozen = match record.open_cgroup()? {
-            Some(cgroup) => cgroup.is_frozen()?,
-            None => false,
-        };
-        // Before the gate is looked at: a created container can be paused, and its init answers nobody then.
-        if frozen {
-            return Ok(Status::Paused);
-        }
-        Ok(if self.is_gate_watched()? { Status::Created } else { Status::Running })
+        self.status_of(record.init(), &record.boot_id, record.cgroup.as_deref())
+    }
+
+    fn status_of(&self, init: ProcessId, boot_id: &str, cgroup: Option<&str>) -> Result<Status> {
+        Survey::default().status(self.is_gate_watched()?, init, boot_id, cgroup)
     }
 }

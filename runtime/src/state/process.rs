@@ -1,23 +1,91 @@
-//! What procfs says of a process, and signals through its pidfd.
+//! Which process is a container's init, whether it lives, and signals through its pidfd.
 
 use std::os::fd::{AsFd, OwnedFd};
 
 use rustix::fs::{CWD, Mode, OFlags};
 use rustix::io::Errno;
-use rustix::process::Signal;
+use rustix::process::{Pid, PidfdFlags, Signal};
 
 use crate::error::{Context, Error, Kind, Result};
+use crate::process_end::wait_until_gone;
 
-/// What /proc/PID/stat says.
-pub struct Process {
-    /// Clock ticks after boot.
+/// Which process is meant: its number, and what tells it from a later one that got the same in this boot.
+#[derive(Debug, Clone, Copy)]
+pub struct ProcessId {
+    /// As the runtime's pid namespace numbers it.
+    pub pid: i32,
+    /// The inode of its pidfds, which no other process gets before the next boot; 0 where all pidfds share one.
+    pub pidfd_inode: u64,
+    /// When it started, in clock ticks after boot; 0 where the inode tells.
     pub start_time: u64,
-    /// A zombie, or nearly gone.
-    pub ended: bool,
 }
 
-/// Reads fields 3 and 22 of /proc/PID/stat; `None` when there is no such process. See proc_pid_stat(5).
-pub fn process_start(pid: i32) -> Result<Option<Process>> {
+impl ProcessId {
+    /// That of a process whose number is its own still: a child that nobody has waited for.
+    pub fn of(pid: Pid, pidfd: &OwnedFd) -> Result<ProcessId> {
+        let (pid, pidfd_inode) = (pid.as_raw_pid(), pidfd_inode(pidfd)?);
+        let start_time = match pidfd_inode {
+            0 => read_stat(pid)?.ok_or_else(|| Error::new("init ended during the set-up"))?.start_time,
+            _ => 0,
+        };
+        Ok(ProcessId { pid, pidfd_inode, start_time })
+    }
+
+    /// A pidfd for it; `None` when it has ended, be it that nobody has waited for it yet.
+    pub fn open(&self) -> Result<Option<OwnedFd>> {
+        let Some(pidfd) = self.open_number()? else { return Ok(None) };
+        // The descriptor stands for one process; whether it is this one is asked after that.
+        let lives = match self.pidfd_inode {
+            0 => read_stat(self.pid)?.is_some_and(|stat| !stat.ended && stat.start_time == self.start_time),
+            inode => pidfd_inode(&pidfd)? == inode && !wait_until_gone(&pidfd, 0)?,
+        };
+        Ok(lives.then_some(pidfd))
+    }
+
+    /// The exit code, as wait(2) encodes it, when it has ended and its parent has not asked yet. `None` else, and where
+    /// the kernel does not let this user see it.
+    pub fn exit_code_of_zombie(&self) -> Result<Option<i32>> {
+        let Some(stat) = read_stat(self.pid)?.filter(|stat| stat.ended) else { return Ok(None) };
+        // Whose that was is asked after it was read: a number that is its own still was so before.
+        let is_own = match self.pidfd_inode {
+            0 => stat.start_time == self.start_time,
+            inode => self.open_number()?.map_or(Ok(0), |pidfd| pidfd_inode(&pidfd))? == inode,
+        };
+        // Who may not look sees 0 here: that is an answer only for who may.
+        let may_look = || rustix::process::geteuid().is_root();
+        Ok(stat.exit_code.filter(|code| is_own && (*code != 0 || may_look())))
+    }
+
+    /// A pidfd for the process that has the number now.
+    fn open_number(&self) -> Result<Option<OwnedFd>> {
+        let pid = Pid::from_raw(self.pid).ok_or_else(|| Error::new("state.json: pid 0"))?;
+        match rustix::process::pidfd_open(pid, PidfdFlags::empty()) {
+            Ok(pidfd) => Ok(Some(pidfd)),
+            // Nobody's, or that of another's thread, for which older and newer kernels have errors of their own.
+            Err(Errno::SRCH | Errno::INVAL | Errno::NOENT) => Ok(None),
+            Err(errno) => Err(errno).context(|| format!("open process {}", self.pid)),
+        }
+    }
+}
+
+/// The inode of a pidfd, unique in this boot (Linux 6.9 with 64 bits); 0 where it stands for nothing.
+fn pidfd_inode(pidfd: &OwnedFd) -> Result<u64> {
+    let status = rustix::fs::fstat(pidfd).context(|| "stat of a pidfd")?;
+    // Those of pidfs are executable by their owner. The one that all pidfds shared before is not.
+    let is_own = cfg!(target_pointer_width = "64") && status.st_mode & 0o100 != 0;
+    Ok(if is_own { status.st_ino } else { 0 })
+}
+
+/// What /proc/PID/stat says.
+struct Stat {
+    /// A zombie, or nearly gone.
+    ended: bool,
+    start_time: u64,
+    exit_code: Option<i32>,
+}
+
+/// Reads fields 3, 22 and 52 of /proc/PID/stat; `None` when there is no such process. See proc_pid_stat(5).
+fn read_stat(pid: i32) -> Result<Option<Stat>> {
     let path = format!("/proc/{pid}/stat");
     let text = match read_small(&path) {
         Ok(text) => text,
@@ -28,25 +96,11 @@ pub fn process_start(pid: i32) -> Result<Option<Process>> {
     let parsed = text.iter().rposition(|&byte| byte == b')').and_then(|end| {
         let rest = std::str::from_utf8(&text[end + 1..]).ok()?;
         let mut fields = rest.split_ascii_whitespace();
-        let state = fields.next()?;
+        let ended = matches!(fields.next()?, "Z" | "X" | "x");
         let start_time = fields.nth(18)?.parse().ok()?;
-        Some(Process { start_time, ended: matches!(state, "Z" | "X" | "x") })
+        Some(Stat { ended, start_time, exit_code: fields.nth(29).and_then(|code| code.parse().ok()) })
     });
     parsed.map(Some).ok_or_else(|| Error::formatted(format_args!("{path}: not what proc_pid_stat(5) says")))
-}
-
-/// The exit code, as wait(2) encodes it, of a process that has ended and whose parent has not asked yet: field 52 of
-/// /proc/PID/stat. `None` for any other, and where the kernel does not let this user see it.
-pub fn exit_code_of_zombie(pid: i32, start_time: u64) -> Result<Option<i32>> {
-    match process_start(pid)? {
-        Some(Process { start_time: found, ended: true }) if found == start_time => {}
-        _ => return Ok(None),
-    }
-    let Ok(text) = read_small(&format!("/proc/{pid}/stat")) else { return Ok(None) };
-    let text = String::from_utf8_lossy(&text);
-    let code = text.rsplit(')').next().and_then(|rest| rest.split_ascii_whitespace().nth(49)?.parse().ok());
-    // Who may not look sees 0 here: that is an answer only for who may.
-    Ok(code.filter(|code| *code != 0 || rustix::process::geteuid().is_root()))
 }
 
 /// /proc/sys/kernel/random/boot_id.
@@ -69,5 +123,72 @@ pub fn send_signal(process: &OwnedFd, signal: Signal) -> Result<()> {
     match rustix::process::pidfd_send_signal(process.as_fd(), signal) {
         Err(Errno::SRCH) => Err(Error::of(Kind::Status, "process already finished".into())),
         result => result.context(|| format!("send signal {}", signal.as_raw())),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// As it is recorded here, and as before Linux 6.9.
+    fn both(id: ProcessId) -> [ProcessId; 2] {
+        let start_time = read_stat(id.pid).expect("stat").expect("a process").start_time;
+        [id, ProcessId { pidfd_inode: 0, start_time, ..id }]
+    }
+
+    #[test]
+    fn a_process_lives_until_it_is_a_zombie_and_tells_its_status_until_it_is_reaped() {
+        let mut child = std::process::Command::new("sleep").arg("1000").spawn().expect("sleep");
+        let pid = Pid::from_child(&child);
+        let pidfd = rustix::process::pidfd_open(pid, PidfdFlags::empty()).expect("pidfd");
+        let ids = both(ProcessId::of(pid, &pidfd).expect("id"));
+        for id in ids {
+            assert!(id.open().expect("open").is_some(), "{id:?}");
+            assert_eq!(id.exit_code_of_zombie().expect("stat"), None);
+        }
+        child.kill().expect("kill");
+        assert!(wait_until_gone(&pidfd, 10_000).expect("poll"));
+        for id in ids {
+            assert!(id.open().expect("open").is_none(), "{id:?}");
+            assert_eq!(id.exit_code_of_zombie().expect("stat"), Some(9));
+        }
+        child.wait().expect("wait");
+        for id in ids {
+            assert!(id.open().expect("open").is_none(), "{id:?}");
+            assert_eq!(id.exit_code_of_zombie().expect("stat"), None);
+        }
+    }
+
+    #[test]
+    fn another_with_the_number_is_another() {
+        let own = rustix::process::getpid();
+        let pidfd = rustix::process::pidfd_open(own, PidfdFlags::empty()).expect("pidfd");
+        let [id, old] = both(ProcessId::of(own, &pidfd).expect("id"));
+        assert!(id.open().expect("open").is_some() && old.open().expect("open").is_some());
+        let others = [
+            ProcessId { pidfd_inode: id.pidfd_inode ^ 1 << 40, start_time: 0, ..id },
+            ProcessId { start_time: old.start_time + 1, ..old },
+        ];
+        for other in others {
+            assert!(other.open().expect("open").is_none(), "{other:?}");
+        }
+    }
+
+    #[test]
+    fn a_number_that_is_a_threads_now_is_nobodys() {
+        let (answer, answered) = std::sync::mpsc::channel();
+        let (end, ended) = std::sync::mpsc::channel::<()>();
+        let thread = std::thread::spawn(move || {
+            answer.send(rustix::thread::gettid().as_raw_pid()).expect("send");
+            let _ = ended.recv();
+        });
+        let pid = answered.recv().expect("a number");
+        for pidfd_inode in [0, 77] {
+            let id = ProcessId { pid, pidfd_inode, start_time: 1 };
+            assert!(id.open().expect("open").is_none());
+            assert_eq!(id.exit_code_of_zombie().expect("stat"), None);
+        }
+        drop(end);
+        thread.join().expect("join");
     }
 }

@@ -3,11 +3,9 @@
 use std::os::fd::OwnedFd;
 
 use rustix::fs::{CWD, Mode, OFlags};
-use rustix::io::Errno;
-use rustix::process::{Pid, PidfdFlags};
 use serde::Serialize;
 
-use super::process::{Process, boot_id, process_start};
+use super::process::{ProcessId, boot_id};
 use crate::cgroup::{Cgroup, CgroupPath, Hierarchy};
 use crate::error::{Context, Error, Kind, Result};
 use crate::json::Members;
@@ -23,7 +21,9 @@ pub struct Record {
     pub id: String,
     /// Init, as the runtime's pid namespace numbers it.
     pub pid: i32,
-    /// When init started, in clock ticks after boot: tells it from a later process with the same number.
+    /// The inode of init's pidfds, see [`ProcessId`].
+    pub pidfd_inode: u64,
+    /// When init started, in clock ticks after boot, see [`ProcessId`].
     pub start_time: u64,
     /// Which boot that was.
     pub boot_id: String,
@@ -55,6 +55,7 @@ object! {
         "ociVersion" => oci_version: Text<'a>,
         "id" => id: Text<'a>,
         "pid" => pid: i32,
+        "pidfdInode" => pidfd_inode: u64,
         "startTime" => start_time: u64,
         "bootId" => boot_id: Text<'a>,
         "bundle" => bundle: Text<'a>,
@@ -76,6 +77,7 @@ impl From<StoredRecord<'_>> for Record {
             oci_version,
             id,
             pid,
+            pidfd_inode,
             start_time,
             boot_id,
             bundle,
@@ -93,6 +95,7 @@ impl From<StoredRecord<'_>> for Record {
             oci_version: oci_version.to_string(),
             id: id.to_string(),
             pid,
+            pidfd_inode,
             start_time,
             boot_id: boot_id.to_string(),
             bundle: bundle.to_string(),
@@ -109,26 +112,33 @@ impl From<StoredRecord<'_>> for Record {
     }
 }
 
+impl StoredRecord<'_> {
+    /// Init, in the boot of the record.
+    pub(super) fn init(&self) -> ProcessId {
+        ProcessId { pid: self.pid, pidfd_inode: self.pidfd_inode, start_time: self.start_time }
+    }
+}
+
 impl Record {
-    /// Whether init still lives: the process with that number, if it started when init did, in this boot.
+    /// Init, in the boot of the record.
+    pub(super) fn init(&self) -> ProcessId {
+        ProcessId { pid: self.pid, pidfd_inode: self.pidfd_inode, start_time: self.start_time }
+    }
+
+    /// Whether init still lives: the process that had its number when it was created, in this boot.
     pub fn is_alive(&self) -> Result<bool> {
-        match process_start(self.pid)? {
-            Some(Process { start_time, ended: false }) if start_time == self.start_time => {
-                Ok(boot_id()? == self.boot_id)
-            }
-            _ => Ok(false),
-        }
+        self.open_process().map(|process| process.is_some())
     }
 
     /// A pidfd for init; `None` when it is gone. A process that got its number since is never meant.
     pub fn open_process(&self) -> Result<Option<OwnedFd>> {
-        let pid = Pid::from_raw(self.pid).ok_or_else(|| Error::new("state.json: pid 0"))?;
-        match rustix::process::pidfd_open(pid, PidfdFlags::empty()) {
-            // The descriptor stands for one process; whether it is init is asked after that.
-            Ok(pidfd) => Ok(if self.is_alive()? { Some(pidfd) } else { None }),
-            Err(Errno::SRCH) => Ok(None),
-            Err(errno) => Err(errno).context(|| format!("open process {pid:?}", pid = self.pid)),
-        }
+        let process = self.init().open()?;
+        Ok(if process.is_some() && boot_id()? == self.boot_id { process } else { None })
+    }
+
+    /// See [`ProcessId::exit_code_of_zombie`].
+    pub fn exit_code_of_zombie(&self) -> Result<Option<i32>> {
+        if boot_id()? == self.boot_id { self.init().exit_code_of_zombie() } else { Ok(None) }
     }
 
     /// The cgroup, if there is (still) one.

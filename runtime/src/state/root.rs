@@ -3,13 +3,17 @@
 use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 
-use rustix::fs::{CWD, Mode, OFlags};
+use rustix::fs::{CWD, FileType, Mode, OFlags};
 use rustix::io::Errno;
 
 use super::{StateDirectory, missing};
 use crate::container_id::ContainerId;
 use crate::error::{Context, Error, Kind, Result};
 use crate::order;
+
+/// How folders are opened here.
+pub(super) const FOLDER: OFlags =
+    OFlags::DIRECTORY.union(OFlags::NOFOLLOW).union(OFlags::CLOEXEC).union(OFlags::RDONLY);
 
 /// The folder that holds a folder for each container (`--root`).
 #[derive(Debug, Clone)]
@@ -75,8 +79,7 @@ impl Root {
     }
 
     fn enter(&self, root: OwnedFd, id: &ContainerId) -> Result<StateDirectory> {
-        let flags = OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC | OFlags::RDONLY;
-        match rustix::fs::openat(&root, id.as_str(), flags, Mode::empty()) {
+        match rustix::fs::openat(&root, id.as_str(), FOLDER, Mode::empty()) {
             Ok(directory) => {
                 Ok(StateDirectory { root, directory, id: id.clone(), path: self.path.join(id.as_str()) })
             }
@@ -88,10 +91,9 @@ impl Root {
     }
 
     /// Whoever may write here decides which processes get killed: only the user's own folder will do.
-    fn open(&self) -> Result<OwnedFd> {
+    pub(super) fn open(&self) -> Result<OwnedFd> {
         let step = || format!("state folder {}", self.path.display());
-        let flags = OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC | OFlags::RDONLY;
-        let root = rustix::fs::openat(CWD, &self.path, flags, Mode::empty()).context(step)?;
+        let root = rustix::fs::openat(CWD, &self.path, FOLDER, Mode::empty()).context(step)?;
         let status = rustix::fs::fstat(&root).context(step)?;
         if status.st_uid != rustix::process::geteuid().as_raw() && status.st_uid != 0 {
             return Err(Error::formatted(format_args!(
@@ -119,9 +121,9 @@ impl Root {
         let mut ids = Vec::new();
         for entry in rustix::fs::Dir::read_from(&root).context(step)? {
             let entry = entry.context(step)?;
-            // The seed's pin and other strangers are no containers.
-            if let Ok(id) = ContainerId::new(entry.file_name().to_string_lossy())
-                && entry.file_type() != rustix::fs::FileType::RegularFile
+            // The seed's pin and other strangers are no containers. Some file systems do not say what is a folder.
+            if let FileType::Directory | FileType::Unknown = entry.file_type()
+                && let Ok(id) = ContainerId::new(entry.file_name().to_string_lossy())
             {
                 ids.push(id);
             }
