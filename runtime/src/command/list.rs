@@ -118,19 +118,20 @@ fn table(root: &Root, ids: &[ContainerId]) -> Result<String> {
     };
     let cells = root.survey(ids, &write, work_beside)?;
     let cells = [HEAD, &cells].concat();
-    let rows = || cells.split_terminator('\0').map(|cell| (cell, cell.chars().count())).enumerate();
+    let cells: Vec<_> = cells.split_terminator('\0').map(|cell| (cell, cell.chars().count())).collect();
     let mut widths = [0; COLUMNS];
-    rows().for_each(|(index, (_, length))| widths[index % COLUMNS] = length.max(widths[index % COLUMNS]));
+    for row in cells.chunks(COLUMNS) {
+        row.iter().zip(&mut widths).for_each(|((_, length), width)| *width = *length.max(width));
+    }
+    let padding = " ".repeat(widths.iter().max().map_or(0, |width| width + 2));
     let mut table =
-        String::with_capacity(rows().count() / COLUMNS * (widths.iter().sum::<usize>() + 2 * COLUMNS));
-    for (index, (cell, length)) in rows() {
-        table.push_str(cell);
-        match index % COLUMNS {
-            column if column < COLUMNS - 1 => {
-                table.extend(std::iter::repeat_n(' ', widths[column] + 2 - length))
-            }
-            _ => table.push('\n'),
+        String::with_capacity((widths.iter().sum::<usize>() + 2 * COLUMNS) * cells.len() / COLUMNS);
+    for row in cells.chunks(COLUMNS) {
+        for ((cell, length), width) in row.iter().zip(widths) {
+            table.extend([cell, &padding[..width + 2 - length]]);
         }
+        table.truncate(table.trim_end_matches(' ').len());
+        table.push('\n');
     }
     Ok(table)
 }

@@ -133,7 +133,14 @@ pub(super) fn open_document(folder: impl AsFd, path: &str) -> rustix::io::Result
 /// Where the configuration begins. It is most of a state.json and comes last: what stands before it is all that is
 /// usually asked. An annotation has no object as its value.
 fn find_config(document: &[u8]) -> Option<usize> {
-    document.windows(CONFIG.len()).position(|bytes| bytes[0] == CONFIG[0] && bytes == CONFIG)
+    let mut behind = 0;
+    loop {
+        // Before it there is hardly another one of these.
+        behind += document[behind..].iter().position(|&byte| byte == CONFIG[CONFIG.len() - 1])? + 1;
+        if document[..behind].ends_with(CONFIG) {
+            return Some(behind - CONFIG.len());
+        }
+    }
 }
 
 /// Reads what stands before the configuration, as an object, into a buffer that is kept from one to the next.
