@@ -201,8 +201,11 @@ impl<'b> Prepared<'b> {
             notify,
         };
         let mut plan = plan::compile(&spec, &host, &intent).map_err(named)?;
-        if driver == Driver::Disabled && !limit_nothing(&limits) {
-            plan.warnings.push("linux.resources: --cgroup-manager=disabled: nothing is limited".to_string());
+        if driver == Driver::Disabled && !(limit_nothing(&limits) && devices.is_none()) {
+            plan.warnings.push(
+                "linux.resources: --cgroup-manager=disabled: nothing is limited, no device is refused"
+                    .to_string(),
+            );
         }
         Ok(Prepared {
             plan,
