@@ -14,9 +14,10 @@ use crate::cgroup::{
 };
 use crate::container_id::ContainerId;
 use crate::error::{Context, Error, Kind, Result};
+use crate::initial_root;
 use crate::plan::{self, Host, Intent, Layer, Plan};
 use crate::spec;
-use crate::validate::{ValidSpec, validate};
+use crate::validate::{NamespaceKind, ValidSpec, validate};
 
 /// Where a container's configuration comes from.
 #[derive(Debug, Clone)]
@@ -194,7 +195,7 @@ impl<'b> Prepared<'b> {
             wait_for_start,
             preserve_fds,
             chrooted: false,
-            no_pivot,
+            no_pivot: no_pivot || host.initial_root,
             no_new_keyring,
             scratch_over,
             environment,
@@ -239,6 +240,13 @@ impl<'b> Prepared<'b> {
     /// Whether the runtime may do everything itself.
     pub fn is_privileged(&self) -> bool {
         self.host.privileged && !self.host.in_user_namespace
+    }
+
+    /// Whether the container's root is not that of its mount namespace.
+    pub fn is_chrooted(&self) -> bool {
+        self.plan.mounts_at.is_some()
+            || self.intent.no_pivot
+            || self.plan.namespaces.joins(NamespaceKind::Mount)
     }
 
     /// Compiles the plan anew for a host whose seed namespace cannot be used.
@@ -299,6 +307,7 @@ impl Host {
                 && std::fs::read("/proc/self/setgroups").is_ok_and(|word| word.starts_with(b"deny")),
             // Whether it can be had shows when it is entered; until then there is the ordinary copy to fall back on.
             seed: privileged && !in_user_namespace,
+            initial_root: initial_root::is_root(),
             capabilities,
             lacks_apparmor: false,
             lacks_selinux: false,
