@@ -223,8 +223,8 @@ pub(super) fn set_up(
     };
     undo.directory.as_ref().map_or(Ok(()), |directory| directory.store(&record, &bundle.config))?;
     let cgroup = undo.cgroup.as_ref();
-    let brought_up =
-        init.bring_up(&prepared.plan, &mut |init| create_hooks(prepared.spec(), init, &record, cgroup));
+    let brought_up = init
+        .bring_up(&prepared.plan, &opened, &mut |init| create_hooks(prepared.spec(), init, &record, cgroup));
     if let Err(error) = brought_up {
         drop(undo);
         run_poststop(&prepared.spec().hooks, &record, warn);
