@@ -210,7 +210,7 @@ fn a_relative_destination_is_below_the_root() {
         if output.code == 0 {
             line_of(&output.stdout, "/relative/folder");
         }
-        assert!(!std::path::Path::new("/relative").exists());
+        assert!(!Path::new("/relative").exists());
     });
 }
 
