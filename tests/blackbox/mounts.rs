@@ -433,7 +433,7 @@ fn mountinfo_lists_mounts_in_their_order() {
         let folder = source(&container);
         container.mount("tmpfs", Path::new("tmpfs"), "/data/a", &[]);
         container.mount("none", &folder, "/data/b", &["rbind", "rprivate"]);
-        container.mount("none", &folder.join("file"), "/data/c", &["bind"]);
+        container.mount("none", folder.join("file"), "/data/c", &["bind"]);
         container.mount("tmpfs", Path::new("tmpfs"), "/data/d", &[]);
         container.mount("none", &folder, "/data/e", &["bind", "ro"]);
         let mountinfo = container.run_ok();
