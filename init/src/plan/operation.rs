@@ -95,6 +95,9 @@ operations! {
     }
     /// mount(2) of a new file system with its options as one string: for those too long for fsconfig(2).
     10 MountWithData { kind: &'a CStr, source: &'a CStr, target: &'a CStr, data: &'a CStr, attributes: MountAttrFlags, propagation: MountPropagationFlags }
+    /// Has the runtime clone the next trees, which become the descriptors with these indices: mountinfo lists mounts in
+    /// the order in which they came to be, and those come after others that init has made.
+    86 TakeTrees { trees: Numbers<'a> }
     /// open_tree(2), mount_setattr(2), move_mount(2) of an existing tree.
     11 BindMount {
         tree: Tree<'a>,

@@ -46,13 +46,16 @@ fn runtime_steps(prepared: &Prepared<'_>) -> Result<Vec<Step>> {
         steps.push(("OpenNamespace", format!("{} {path}", kind.name())));
     }
     for descriptor in &plan.descriptors {
-        if let Descriptor::Tree { path, recursive, field, procfs, optional, idmap, node, .. } = descriptor {
+        if let Descriptor::Tree { path, recursive, field, late, procfs, optional, idmap, node, .. } =
+            descriptor
+        {
             let mut line = path.to_string_lossy().into_owned();
             for (words, is_so) in [
                 (" with submounts", recursive),
                 (", which must be a procfs", procfs),
                 (", if it is there", optional),
                 (", or a node made for it", &node.is_some()),
+                (", cloned when init has come that far", &late.is_some()),
             ] {
                 line += if *is_so { words } else { "" };
             }

@@ -14,7 +14,7 @@ use crate::console;
 use crate::container_id::ContainerId;
 use crate::error::{Context, Error, Kind, Result};
 use crate::plan::{self, Host, Intent};
-use crate::spawn::{self, Init, SpawnError};
+use crate::spawn::{self, Init, Opened, SpawnError};
 use crate::spec::json::{List, Text};
 use crate::spec::{Process, Spec};
 use crate::state::{Record, Root, StateDirectory, Status, stored_config};
@@ -86,29 +86,30 @@ pub fn exec(root: &Root, id: &ContainerId, options: &ExecOptions, warn: &mut dyn
     let stdio = options.create.open_stdio()?;
     let mut process = enter(&record, &spec, &plan, options.cgroup.as_deref(), stdio)?;
     let grouped = directory.noted_resctrl().map_or(Ok(()), |group| group.add(process.pid));
-    let started = grouped.and_then(|()| process.bring_up(&plan, &mut |_| Ok(()))).and_then(|()| {
-        if options.detach
-            && let (Some(socket), Some(master)) = (&options.create.console_socket, process.console.take())
-        {
-            console::send_descriptor(socket, &master, "/dev/ptmx").context(|| "--console-socket")?;
-        }
-        if let Some(socket) = &options.create.pidfd_socket {
-            console::send_descriptor(socket, &process.process, "pidfd").context(|| "--pidfd-socket")?;
-        }
-        process.answer(Turn::Record)?;
-        match &signals {
-            Some(signals) => {
-                write_pid(options, &process)?;
-                supervise(&mut process, &plan, signals, &options.create, &mut || Ok(()))
+    let started =
+        grouped.and_then(|()| process.bring_up(&plan, &Opened::default(), &mut |_| Ok(()))).and_then(|()| {
+            if options.detach
+                && let (Some(socket), Some(master)) = (&options.create.console_socket, process.console.take())
+            {
+                console::send_descriptor(socket, &master, "/dev/ptmx").context(|| "--console-socket")?;
             }
-            None => {
-                process.await_exec(&plan)?;
-                // Last: a pid file is how callers learn that the process runs.
-                write_pid(options, &process)?;
-                Ok(0)
+            if let Some(socket) = &options.create.pidfd_socket {
+                console::send_descriptor(socket, &process.process, "pidfd").context(|| "--pidfd-socket")?;
             }
-        }
-    });
+            process.answer(Turn::Record)?;
+            match &signals {
+                Some(signals) => {
+                    write_pid(options, &process)?;
+                    supervise(&mut process, &plan, signals, &options.create, &mut || Ok(()))
+                }
+                None => {
+                    process.await_exec(&plan)?;
+                    // Last: a pid file is how callers learn that the process runs.
+                    write_pid(options, &process)?;
+                    Ok(0)
+                }
+            }
+        });
     started.map_err(|error| process.kill_after(error))
 }
 

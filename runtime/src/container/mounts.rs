@@ -5,6 +5,7 @@ use crate::cgroup::Hierarchy;
 use crate::container_id::ContainerId;
 use crate::error::{Error, Kind, Result};
 use crate::plan::{self, Host, Intent};
+use crate::spawn::Opened;
 use crate::spec::json::{self, List};
 use crate::state::{Root, Status, stored_config};
 use crate::validate::validate;
@@ -64,7 +65,7 @@ pub fn change_mounts(
     let plan = compile(&spec, &Host::look_for(&spec), &intent)?;
     plan.warnings.iter().for_each(|warning| warn(warning));
     let mut init = enter(&record, &spec, &plan, None, Vec::new())?;
-    let changed = init.bring_up(&plan, &mut |_| Ok(()));
+    let changed = init.bring_up(&plan, &Opened::default(), &mut |_| Ok(()));
     // It has done what it was for.
     match changed {
         Ok(()) => init.kill(),

@@ -7,7 +7,7 @@ mod name;
 use std::ffi::CStr;
 use std::fmt::Write as _;
 
-use pillbox_init::plan::{Operation, TargetRule, Turn};
+use pillbox_init::plan::{Operation, TargetRule, Tree, Turn};
 
 use self::name::{
     attribute_names, below, capability_names, in_parentheses, limit, list, name_of, namespace_names, pairs,
@@ -159,6 +159,9 @@ fn details(operation: &Operation<'_>, plan: &Plan) -> String {
             format!("{} instructions{}", program.len() / 8, in_parentheses(&seccomp_flags(flags)))
         }
         Operation::DropBounding { keep } => format!("all but {}", capability_names(keep)),
+        Operation::TakeTrees { trees } => {
+            list(trees.iter().map(|index| tree_name(Tree::Descriptor(index), plan)))
+        }
         Operation::SetGroups { groups } => list(groups.iter().map(|gid| gid.to_string())),
         Operation::SetUser { uid, gid } => format!("uid {uid} gid {gid}"),
         Operation::SetCapabilities { effective, permitted, inheritable, ambient } => format!(

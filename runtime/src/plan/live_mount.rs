@@ -15,6 +15,7 @@ use crate::validate::ValidSpec;
 pub fn compile_added_mounts(spec: &ValidSpec<'_>, host: &Host, intent: &Intent) -> Result<Plan> {
     let mut builder = begin(spec, host, intent)?;
     builder.push(Operation::TakeBackOnFailure {});
+    builder.clones_all_before();
     for (index, mount) in spec.mounts.iter().enumerate() {
         let field = format!("mounts[{index}]");
         check_destination(&field, &mount::normalize(&mount.destination))?;

@@ -103,6 +103,7 @@ fn examples() -> Vec<Operation<'static>> {
             attributes: set,
             propagation: unset,
         },
+        Operation::TakeTrees { trees: Numbers(&[1, 0, 0, 0, 2, 0, 0, 0]) },
         Operation::BindMount {
             tree: path,
             target: c"/proc/cpuinfo",

@@ -92,11 +92,13 @@ pub fn compile(
             {
                 options.data.extend(label_for(mount, label));
             }
+            builder.makes_mount();
             compile_new(builder, &field, mount, &target, rule, &options, own_user_namespace, cgroup)?;
         }
         if destination == "/" {
             builder.push(Operation::EnterRootCover {});
         }
     }
+    builder.ask_for_trees();
     Ok(read_only_later)
 }
