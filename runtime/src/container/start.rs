@@ -51,7 +51,8 @@ pub fn start_heard(
             format!("cannot start container {id}: it is paused: resume it first"),
         ));
     }
-    let Some(gate) = (if record.is_alive()? { directory.connect_gate()? } else { None }) else {
+    // Who takes the connection lives: nobody but init has the gate.
+    let Some(gate) = directory.connect_gate()? else {
         let status = directory.status(&record)?;
         return Err(match status {
             Status::Stopped => Error::of(

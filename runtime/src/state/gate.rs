@@ -44,19 +44,15 @@ impl StateDirectory {
 
     /// Connects to init's gate; `None` when init does not wait there (any more).
     pub fn connect_gate(&self) -> Result<Option<OwnedFd>> {
-        self.connect().context(|| format!("connect to {}/{GATE}", self.path.display()))
-    }
-
-    fn connect(&self) -> rustix::io::Result<Option<OwnedFd>> {
-        if !self.has_gate()? {
-            return Ok(None);
-        }
-        let socket = socket(SocketType::STREAM)?;
-        match rustix::net::connect(&socket, &self.gate_address()?) {
-            Ok(()) => Ok(Some(socket)),
-            Err(Errno::CONNREFUSED | Errno::NOENT) => Ok(None),
-            Err(errno) => Err(errno),
-        }
+        let connect = || {
+            let socket = socket(SocketType::STREAM)?;
+            match rustix::net::connect(&socket, &self.gate_address()?) {
+                Ok(()) => Ok(Some(socket)),
+                Err(Errno::CONNREFUSED | Errno::NOENT) => Ok(None),
+                Err(errno) => Err(errno),
+            }
+        };
+        connect().context(|| format!("connect to {}/{GATE}", self.path.display()))
     }
 
     /// Opens the gate: the byte that init waits for.
