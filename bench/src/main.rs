@@ -16,6 +16,7 @@ mod program;
 mod report;
 mod runtime;
 mod scale;
+mod stepping;
 mod sys;
 mod target;
 
