@@ -61,7 +61,10 @@ fn main() {
     if target.contains("-musl") && variable("PROFILE") == "release" {
         // Two segments instead of four: no padding to whole pages between code and constants.
         let compact = "-Wl,--build-id=none,-z,noseparate-code,-z,norelro,-z,common-page-size=64".to_string();
-        for argument in without_unwind_tables.iter().chain([&compact]) {
+        // compiler-rt asks for the CPU's features with it on AArch64, but stands behind the C library.
+        let wanted = "-Wl,--undefined=getauxval".to_string();
+        let wanted = target.starts_with("aarch64").then_some(&wanted);
+        for argument in without_unwind_tables.iter().chain([&compact]).chain(wanted) {
             println!("cargo::rustc-link-arg-bin=pillbox={argument}");
         }
     }

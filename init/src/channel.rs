@@ -3,9 +3,10 @@
 use core::mem::MaybeUninit;
 
 use heapless::Vec;
-use pillbox_init::plan::Turn;
+use pillbox_init::plan::{TAKEN_TREES_MAX, Turn};
 use pillbox_init::report::{MESSAGE_MAX, Report};
 use pillbox_init::sys;
+use pillbox_init::wire::Numbers;
 use rustix::fd::{BorrowedFd, OwnedFd};
 use rustix::io::Errno;
 use rustix::net::{
@@ -100,6 +101,23 @@ impl Init<'_> {
             }
             _ => sys::exit(NOT_STARTED),
         }
+    }
+
+    pub fn take_trees(&mut self, trees: Numbers<'_>) -> Result<(), Errno> {
+        self.report(Report::AtTrees, None)?;
+        let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(TAKEN_TREES_MAX))];
+        let mut control = RecvAncillaryBuffer::new(&mut space);
+        let mut word = [0u8; 1];
+        let mut parts = [rustix::io::IoSliceMut::new(&mut word)];
+        rustix::net::recvmsg(self.channel(), &mut parts, &mut control, RecvFlags::CMSG_CLOEXEC)?;
+        let Some(RecvAncillaryMessage::ScmRights(descriptors)) = control.drain().next() else {
+            sys::exit(NOT_STARTED)
+        };
+        for (index, tree) in trees.iter().zip(descriptors) {
+            let number = rustix::fd::IntoRawFd::into_raw_fd(tree) as u32;
+            self.taken.push([index, number]).map_err(|_| Errno::MFILE)?;
+        }
+        Ok(())
     }
 
     /// Whoever connects without sending the start byte only looked whether somebody listens.

@@ -3,7 +3,7 @@
 use core::ffi::CStr;
 
 use heapless::Vec;
-use pillbox_init::plan::{Header, NEVER_OPEN, Operation, Operations, Tree, Turn};
+use pillbox_init::plan::{Header, NEVER_OPEN, Operation, Operations, TAKEN_TREES_MAX, Tree, Turn};
 use pillbox_init::report::{Report, Stage};
 use pillbox_init::sys;
 use pillbox_init::wire::Reader;
@@ -12,7 +12,7 @@ use rustix::fs::CWD;
 use rustix::io::Errno;
 
 use crate::channel::Channel;
-use crate::{attribute, device, exec, identity, mount, root};
+use crate::{attribute, device, exec, identity, mount, root, unmount};
 
 /// The status of an init that could not begin or could not go on; the report says why.
 pub const NOT_STARTED: i32 = 125;
@@ -50,6 +50,8 @@ pub struct Init<'p> {
     pub root: Option<OwnedFd>,
     folder: root::Folder<'p>,
     pub mount: mount::State,
+    /// Trees that the runtime has cloned meanwhile: which descriptor each is, and its number.
+    pub taken: Vec<[u32; 2], TAKEN_TREES_MAX>,
     pub cwd_refused: bool,
     pub home: Vec<u8, 512>,
     pub executable: Vec<u8, { exec::PATH_MAX }>,
@@ -66,6 +68,7 @@ pub fn run(plan: &'static [u8]) -> ! {
         root: None,
         folder: root::Folder::default(),
         mount: mount::State::default(),
+        taken: Vec::new(),
         cwd_refused: false,
         home: Vec::new(),
         executable: Vec::new(),
@@ -84,6 +87,7 @@ pub fn run(plan: &'static [u8]) -> ! {
             },
             Err(_) => Report::Malformed { operation: index as u32 },
         };
+        unmount::take_back(&mut init);
         let _ = init.report(report, None);
         break;
     }
@@ -142,6 +146,8 @@ impl<'p> Init<'p> {
                 mount::set_attributes(self, target, set, propagation, recursive)?;
             }
             Operation::Remount { .. } => mount::remount(self, operation)?,
+            Operation::TakeBackOnFailure {} => self.mount.attached = Some(Vec::new()),
+            Operation::Unmount { folder, name, rehearse } => unmount::unmount(self, folder, name, rehearse)?,
             Operation::EnterRootCover {} => {
                 let cover = root::open(self.root()?, c"..")?;
                 rustix::process::fchdir(&cover)?;
@@ -160,6 +166,7 @@ impl<'p> Init<'p> {
                 root::make_directory(self.root()?, path, mode).at(Stage::Target)?;
             }
             Operation::SendNetlinkSocket {} => self.send_netlink_socket()?,
+            Operation::TakeTrees { trees } => self.take_trees(trees)?,
             Operation::JoinNetwork {} => self.join_network()?,
             Operation::PivotRoot {} => mount::pivot_root(self)?,
             Operation::Chroot { cover } => mount::chroot(self, cover)?,
@@ -228,8 +235,11 @@ impl<'p> Init<'p> {
         self.root.as_ref().ok_or(Errno::BADF)
     }
 
-    /// A descriptor that the runtime opened before the clone.
+    /// A descriptor that the runtime opened before the clone, or meanwhile.
     pub fn descriptor(&self, index: u32) -> Result<BorrowedFd<'p>, Errno> {
+        if let Some([_, number]) = self.taken.iter().find(|[of, _]| *of == index) {
+            return Ok(descriptor_number(*number));
+        }
         self.header.descriptors.iter().nth(index as usize).map(descriptor_number).ok_or(Errno::BADF)
     }
 
@@ -254,6 +264,9 @@ impl<'p> Init<'p> {
             if index != listener && number != NEVER_OPEN {
                 sys::close_inherited(number);
             }
+        }
+        for [_, number] in &self.taken {
+            sys::close_inherited(*number);
         }
     }
 

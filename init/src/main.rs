@@ -18,6 +18,7 @@ mod identity;
 mod mem;
 mod mount;
 mod root;
+mod unmount;
 #[allow(unsafe_code)]
 mod start {
     use core::arch::global_asm;

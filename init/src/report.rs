@@ -53,6 +53,8 @@ pub enum Report {
     Ready,
     /// Mounts and devices are there, the old root still is: the moment for hooks.
     AtHooks,
+    /// Init wants the next trees.
+    AtTrees,
     /// Init has cloned itself: this process, in the runtime's numbers, goes on.
     Forked {
         /// Its number.
@@ -95,6 +97,7 @@ impl Report {
             Report::Console => 4u8.encode(out),
             Report::Ready => 5u8.encode(out),
             Report::AtHooks => 6u8.encode(out),
+            Report::AtTrees => 9u8.encode(out),
             Report::Forked { pid } => {
                 7u8.encode(out);
                 pid.encode(out);
@@ -136,6 +139,7 @@ impl Report {
             4 => Report::Console,
             5 => Report::Ready,
             6 => Report::AtHooks,
+            9 => Report::AtTrees,
             7 => Report::Forked { pid: i32::decode(input)? },
             8 => Report::NotEntered { index: u32::decode(input)?, errno: i32::decode(input)? },
             40 => Report::SeccompListener { descriptor: u32::decode(input)? },

@@ -47,6 +47,8 @@ pub struct Global {
     pub driver: Driver,
     /// `--debug`: warnings are shown.
     pub debug: bool,
+    /// `--spec`: the configuration, instead of the bundle's config.json.
+    pub spec: Option<OsString>,
     /// `--log`.
     pub log: crate::log::Log,
 }
@@ -113,6 +115,13 @@ pub enum Request {
 /// Flags before the command.
 pub const GLOBAL_FLAGS: &[Flag] = &[
     Flag { long: "root", short: None, value: Some("DIR"), help: "where the state of containers is kept" },
+    Flag { long: "workdir", short: None, value: Some("DIR"), help: "the same as --root" },
+    Flag {
+        long: "spec",
+        short: None,
+        value: Some("FILE"),
+        help: "the configuration, for commands that take one",
+    },
     Flag { long: "log", short: None, value: Some("FILE"), help: "append errors to FILE as well" },
     Flag { long: "log-format", short: None, value: Some("FORMAT"), help: "text (default) or json" },
     Flag {
@@ -156,18 +165,14 @@ pub fn parse(
         match parser.next().map_err(|error| word(&error))? {
             None => return Ok(Request::Help(None)),
             Some(Arg::Value(name)) => {
-                if name == "help" {
-                    return Ok(Request::Help(None));
+                if name != "help" && name != "h" {
+                    break find_command(&name, commands)?;
                 }
-                break commands.iter().find(|command| name == command.name).ok_or_else(|| {
-                    let names: Vec<_> = commands.iter().map(|command| command.name).collect();
-                    Error::formatted(format_args!(
-                        "unknown command {:?}: there are {}",
-                        name.display(),
-                        names.join(", ")
-                    ))
-                })?;
+                let of = parser.value().ok().map(|name| find_command(&name, commands)).transpose()?;
+                return Ok(Request::Help(of));
             }
+            // crun's.
+            Some(Arg::Short('V')) => return Ok(Request::Version),
             Some(flag) => {
                 let flag = find(&flag, GLOBAL_FLAGS, "pillbox")?;
                 match flag.long {
@@ -221,8 +226,14 @@ impl Global {
     fn set(&mut self, long: &str, value: OsString) -> Result<()> {
         let text = value.to_string_lossy();
         match long {
-            "root" => self.root = Some(value),
-            "log" => self.log.open(value.into())?,
+            "root" | "workdir" => self.root = Some(value),
+            "spec" => self.spec = Some(value),
+            "log" if text.starts_with("journald:") || text.starts_with("syslog:") => {
+                return Err(Error::formatted(format_args!(
+                    "--log {text}: must be a file: other logs are not written"
+                )));
+            }
+            "log" => self.log.open(text.strip_prefix("file:").map_or(value.clone(), Into::into).into())?,
             "log-format" => match &*text {
                 "json" => self.log.json = true,
                 "text" => self.log.json = false,
@@ -260,10 +271,18 @@ impl Global {
     }
 }
 
+fn find_command(name: &OsStr, commands: &'static [Command]) -> Result<&'static Command> {
+    commands.iter().find(|command| name == command.name).ok_or_else(|| {
+        let names: Vec<_> = commands.iter().map(|command| command.name).collect();
+        Error::formatted(format_args!("unknown command {:?}: there are {}", name.display(), names.join(", ")))
+    })
+}
+
 fn find(argument: &Arg<'_>, flags: &'static [Flag], owner: &str) -> Result<&'static Flag> {
     let found = flags.iter().chain([&HELP]).find(|flag| match argument {
-        Arg::Long(long) => *long == flag.long,
-        Arg::Short(short) => Some(*short) == flag.short,
+        // crun's --usage and -?.
+        Arg::Long(long) => *long == flag.long || (*long == "usage" && flag.long == HELP.long),
+        Arg::Short(short) => Some(*short) == flag.short || (*short == '?' && flag.long == HELP.long),
         Arg::Value(_) => false,
     });
     found.ok_or_else(|| {

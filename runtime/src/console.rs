@@ -1,6 +1,8 @@
 //! Terminals: sending a master to the caller, or standing between it and the user's terminal.
 
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+
+use pillbox_init::plan::TAKEN_TREES_MAX;
 use std::path::Path;
 
 use rustix::io::Errno;
@@ -32,10 +34,18 @@ pub fn send_with_descriptor(
     payload: &[u8],
     descriptor: &OwnedFd,
 ) -> std::result::Result<(), Errno> {
-    let mut space = [std::mem::MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
+    send_with_descriptors(socket, payload, &[descriptor.as_fd()])
+}
+
+/// The same with up to 253 of them: SCM_MAX_FD, unix(7).
+pub fn send_with_descriptors(
+    socket: &OwnedFd,
+    payload: &[u8],
+    descriptors: &[BorrowedFd<'_>],
+) -> std::result::Result<(), Errno> {
+    let mut space = [std::mem::MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(TAKEN_TREES_MAX))];
     let mut control = SendAncillaryBuffer::new(&mut space);
-    let descriptors = [descriptor.as_fd()];
-    control.push(SendAncillaryMessage::ScmRights(&descriptors));
+    control.push(SendAncillaryMessage::ScmRights(descriptors));
     let parts = [rustix::io::IoSlice::new(payload)];
     rustix::net::sendmsg(socket, &parts, &mut control, SendFlags::NOSIGNAL).map(drop)
 }

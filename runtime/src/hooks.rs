@@ -182,7 +182,10 @@ fn run_one(
         })?;
     // The other ends are the hook's alone: what it closes is then closed.
     drop(opened);
-    if let Err(error) = process.bring_up(&plan, &mut |_| Ok(())).and_then(|()| process.answer(Turn::Record)) {
+    if let Err(error) = process
+        .bring_up(&plan, &Opened::default(), &mut |_| Ok(()))
+        .and_then(|()| process.answer(Turn::Record))
+    {
         return Err(process.kill_after(error));
     }
     let deadline = hook.timeout.map(|seconds| Instant::now() + Duration::from_secs(seconds.max(0) as u64));

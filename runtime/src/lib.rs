@@ -77,6 +77,7 @@ pub mod explain;
 pub mod features;
 mod hooks;
 mod idmap;
+mod initial_root;
 #[doc(hidden)]
 pub mod json;
 mod lsm;

@@ -13,6 +13,7 @@ use crate::container_id::ContainerId;
 use crate::error::{Context, Error, Result};
 use crate::spec::linux::IntelRdt;
 use crate::state::StateDirectory;
+use crate::validate::validate_intel_rdt;
 
 /// Where a container's processes belong.
 #[derive(Debug, PartialEq, Eq)]
@@ -37,6 +38,46 @@ pub fn prepare(intel_rdt: &IntelRdt<'_>, id: &ContainerId, directory: &StateDire
         ));
     };
     prepare_in(Path::new(mount), intel_rdt, id, directory)
+}
+
+/// The schema that a class had before it was changed.
+pub struct FormerSchema {
+    class: PathBuf,
+    lines: Vec<String>,
+}
+
+impl FormerSchema {
+    /// Writes it back, as far as the kernel lets it.
+    pub fn restore(&self) {
+        let _ = write_schema(&self.class, &self.lines);
+    }
+}
+
+/// Writes other lines to the schema of a container's class of service, which may be that of other containers too.
+///
+/// # Errors
+/// The container has none; the kernel refuses the schema.
+pub fn change(
+    directory: &StateDirectory,
+    l3_cache_schema: &str,
+    mem_bw_schema: &str,
+) -> Result<FormerSchema> {
+    let Some(Group { class, .. }) = directory.noted_resctrl() else {
+        return Err(Error::new(
+            "linux.intelRdt: the container was created without a class of service, whose schema could be changed",
+        ));
+    };
+    let change = IntelRdt {
+        l3_cache_schema: Some(l3_cache_schema.into()),
+        mem_bw_schema: Some(mem_bw_schema.into()),
+        ..IntelRdt::default()
+    };
+    validate_intel_rdt(Some(&change))?;
+    let path = class.join("schemata");
+    let there = fs::read_to_string(&path)
+        .context(|| format!("linux.intelRdt: read {}: is the resctrl file system mounted", path.display()))?;
+    write_schema(&class, &schema(&change))?;
+    Ok(FormerSchema { class, lines: there.lines().map(|line| line.trim().to_string()).collect() })
 }
 
 /// The mount point of the last resctrl in the text of a mountinfo.
@@ -64,7 +105,7 @@ fn prepare_in(
         fs::metadata(&class).context(|| format!("linux.intelRdt.closID: {}", class.display()))?;
     } else if make(&class)? {
         directory.note_resctrl_class(&class)?;
-        write_schema(mount, &class, &schema)?;
+        write_schema(&class, &schema)?;
     } else {
         check_schema(&class, &schema)?;
     }
@@ -109,7 +150,7 @@ fn make(folder: &Path) -> Result<bool> {
 }
 
 /// One write(2) for all lines: the kernel takes them together, or none.
-fn write_schema(mount: &Path, class: &Path, schema: &[String]) -> Result<()> {
+fn write_schema(class: &Path, schema: &[String]) -> Result<()> {
     if schema.is_empty() {
         return Ok(());
     }
@@ -118,8 +159,10 @@ fn write_schema(mount: &Path, class: &Path, schema: &[String]) -> Result<()> {
     let written =
         File::options().write(true).open(&path).and_then(|mut file| file.write_all(text.as_bytes()));
     written.map_err(|error| {
-        // The kernel says there what it did not like.
-        let said = fs::read_to_string(mount.join("info/last_cmd_status")).unwrap_or_default();
+        // The kernel says there what it did not like: in the class itself if that is the default one.
+        let folders = [class, class.parent().unwrap_or(class)].into_iter();
+        let said = folders.map(|folder| fs::read_to_string(folder.join("info/last_cmd_status")));
+        let said = said.flatten().next().unwrap_or_default();
         Error::formatted(format_args!(
             "linux.intelRdt: write {text:?} to {}: {error}: {}",
             path.display(),
@@ -247,6 +290,26 @@ mod tests {
         assert!(prepare_in(&mount, &missing, &id, &directory).is_err() && !mount.join("silver").exists());
         directory.remove().expect("removed");
         assert!(mount.join("gold").exists());
+        fs::remove_dir_all(folder).expect("rm");
+    }
+
+    #[test]
+    fn a_class_is_changed_and_changed_back() {
+        let (folder, id, directory) = fake("changed");
+        let class = folder.join("resctrl/gold/schemata");
+        let Err(error) = change(&directory, "L3:0=3", "") else { panic!("a class from nowhere") };
+        assert!(error.to_string().contains("without a class of service"), "{error}");
+        let gold = IntelRdt { clos_id: Some("gold".into()), ..asked("L3:0=f", "", &[]) };
+        prepare_in(&folder.join("resctrl"), &gold, &id, &directory).expect("group");
+        let former = change(&directory, "L3:0=3", "MB:0=70").expect("changed");
+        // A file takes what is written over its beginning; the kernel takes lines.
+        assert!(fs::read_to_string(&class).expect("schemata").starts_with("L3:0=3\nMB:0=70\n"));
+        assert!(
+            change(&directory, "", "L3:0=1").is_err() && change(&directory, "L3:0=1\nMB:0=1", "").is_err()
+        );
+        former.restore();
+        assert!(fs::read_to_string(&class).expect("schemata").starts_with("MB:0= 50\nL3:0=00f\n"));
+        directory.remove().expect("removed");
         fs::remove_dir_all(folder).expect("rm");
     }
 

@@ -55,7 +55,8 @@ pub fn open_pinned() -> Option<OwnedFd> {
     let is_seed = match sys::mount_count(seed.as_fd()) {
         // Before Linux 6.11 the kernel does not say.
         Err(Errno::NOTTY) => sys::namespace_type(seed.as_fd()) == Ok(CLONE_NEWNS),
-        count => count == Ok(1),
+        // With the kernel's first root below it there are two.
+        count => matches!(count, Ok(1 | 2)),
     };
     is_seed.then_some(seed)
 }
@@ -160,9 +161,25 @@ fn empty_namespace(at: &CStr) -> Result<OwnedFd, Errno> {
     )?;
     rustix::mount::move_mount(&tmpfs, c"", CWD, at, MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH)?;
     rustix::process::fchdir(&tmpfs)?;
-    rustix::process::pivot_root(c".", c".")?;
-    rustix::mount::unmount(c".", UnmountFlags::DETACH)?;
+    match rustix::process::pivot_root(c".", c".") {
+        Err(Errno::INVAL) => cover_initial_root(&tmpfs)?,
+        pivoted => {
+            pivoted?;
+            rustix::mount::unmount(c".", UnmountFlags::DETACH)?;
+        }
+    }
     Ok(namespace)
+}
+
+/// The kernel's first root cannot be left, but everything else can go, and the tmpfs lie over it: as switch_root(8) does.
+fn cover_initial_root(tmpfs: &OwnedFd) -> Result<(), Errno> {
+    let mountinfo = std::fs::read_to_string("/proc/self/mountinfo").map_err(|_| Errno::INVAL)?;
+    rustix::mount::move_mount(tmpfs, c"", CWD, c"/", MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH)?;
+    for point in mountinfo.lines().filter_map(|line| line.split(' ').nth(4)).filter(|point| *point != "/") {
+        // What lies below another one is gone with it.
+        let _ = rustix::mount::unmount(point, UnmountFlags::DETACH);
+    }
+    rustix::process::chroot(c".")
 }
 
 fn open_own_namespace() -> Result<OwnedFd, Errno> {

@@ -66,6 +66,9 @@ fn without_a_cgroup_there_is_nothing_to_pause_by() {
         let container = Container::sleeping(runtime);
         container.write_spec();
         let bundle = container.bundle().to_str().expect("path").to_string();
+        let explained =
+            container.call(&["--cgroup-manager=disabled", "explain", "--bundle", &bundle]).ok().stdout;
+        assert!(explained.contains("nothing is limited, no device is refused"), "{explained}");
         container.call(&["--cgroup-manager=disabled", "create", "--bundle", &bundle, &container.id]).ok();
         for command in ["pause", "resume", "ps", "update", "events"] {
             container.call(&[command, &container.id]).fails_with("no cgroup");

@@ -60,7 +60,7 @@ fn it_is_in_the_containers_time_namespace() {
 
 #[test]
 fn scheduling_of_a_process_document() {
-    each_runtime_but(&[("crun", "leaves the scheduler as it is")], |runtime| {
+    each_runtime(|runtime| {
         let container = running(runtime);
         let file = container.folder.join("process.json");
         let process = json!({

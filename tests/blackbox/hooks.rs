@@ -30,7 +30,8 @@ fn the_runtimes_hooks_run_in_order() {
     each_runtime_but(&[("runc", "runs poststart with create")], |runtime| {
         let mut container = Container::sleeping(runtime);
         for name in ["prestart", "createRuntime", "poststart", "poststop"] {
-            let hooks = hook(&container, name, "");
+            // crun ends with SIGPIPE when a hook is gone before it has the whole state.
+            let hooks = hook(&container, name, "cat > /dev/null");
             container.spec["hooks"][name] = hooks;
         }
         container.create().ok();

@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::os::unix::fs::symlink;
+use std::path::Path;
 
 use serde_json::json;
 
@@ -420,5 +421,38 @@ fn idmapped_binds() {
         mount["uidMappings"] = map(5000);
         mount["gidMappings"] = map(6000);
         assert_eq!(container.run_ok(), "5003:6004\n");
+    });
+}
+
+/// Since Linux 6.8 mountinfo is sorted by when mounts came to be, not by when they were attached; who reads it takes a later
+/// line for what lies above.
+#[test]
+fn mountinfo_lists_mounts_in_their_order() {
+    each_runtime(|runtime| {
+        let mut container = Container::sh(runtime, MOUNTINFO);
+        let folder = source(&container);
+        container.mount("tmpfs", Path::new("tmpfs"), "/data/a", &[]);
+        container.mount("none", &folder, "/data/b", &["rbind", "rprivate"]);
+        container.mount("none", &folder.join("file"), "/data/c", &["bind"]);
+        container.mount("tmpfs", Path::new("tmpfs"), "/data/d", &[]);
+        container.mount("none", &folder, "/data/e", &["bind", "ro"]);
+        let mountinfo = container.run_ok();
+        let points = mountinfo.lines().filter_map(|line| line.split(' ').nth(4));
+        let points: Vec<_> = points.filter(|point| point.starts_with("/data/")).collect();
+        assert_eq!(points, ["/data/a", "/data/b", "/data/b/below", "/data/c", "/data/d", "/data/e"]);
+    });
+}
+
+/// One message takes 253 descriptors.
+#[test]
+fn more_bind_mounts_than_fit_into_a_message() {
+    each_runtime(|runtime| {
+        let mut container = Container::sh(runtime, "grep -c ' /data/' /proc/self/mountinfo");
+        let folder = container.folder.join("source");
+        fs::create_dir_all(&folder).expect("folder");
+        for number in 0..300 {
+            container.mount("none", &folder, &format!("/data/{number}"), &["bind"]);
+        }
+        assert_eq!(container.run_ok(), "300\n");
     });
 }

@@ -187,6 +187,33 @@ fn what_only_root_can_give_is_refused_by_name() {
 /// newuidmap(1) and newgidmap(1) write what an administrator has granted; they are set-user-ID, so that the user keeps
 /// the bounding set, and what is granted is in files of this case's own.
 #[test]
+fn a_user_adds_and_removes_mounts() {
+    pillbox_only(|runtime| {
+        let mut container = rootless(runtime);
+        container.spec["process"]["args"] = json!(["sleep", "1000"]);
+        container.write_spec();
+        let (bundle, id) = (container.bundle(), container.id.clone());
+        call(&container, &["run", "--detach", "--bundle", bundle.to_str().expect("path"), &id]).ok();
+        let list = container.folder.join("list");
+        let change = |verb: &str, text: serde_json::Value| {
+            fs::write(&list, text.to_string()).expect("list");
+            call(&container, &["mounts", verb, &id, list.to_str().expect("path")])
+        };
+        let tmpfs = json!([{"destination": "/data", "type": "tmpfs", "options": ["size=64k"]}]);
+        change("add", tmpfs.clone()).ok();
+        let mounted =
+            || call(&container, &["exec", &id, "grep", "-c", " /data ", "/proc/self/mountinfo"]).stdout;
+        assert_eq!(mounted(), "1\n");
+        change("remove", tmpfs).ok();
+        assert_eq!(mounted(), "0\n");
+        let bind = json!([{"destination": "/data", "type": "bind", "source": "/etc", "options": ["bind"]}]);
+        change("add", bind).fails_with("a bind mount into a container that runs needs CAP_SYS_ADMIN");
+        call(&container, &["delete", "--force", &id]).ok();
+        container.assert_gone();
+    });
+}
+
+#[test]
 fn ranges_are_mapped_by_the_helpers() {
     if Command::new("newuidmap").output().is_err() {
         return skip("newuidmap(1) is not installed (package uidmap)");

@@ -58,9 +58,12 @@ pub fn main(arguments: impl Iterator<Item = OsString>) -> ExitCode {
 }
 
 fn boot() -> Result<(), String> {
-    leave_initial_root().map_err(|e| format!("leaving the initial root: {e}"))?;
     let orders = Orders::read()?;
     orders.load_first()?;
+    // pillbox is meant for initramfs images as well: the guest without systemd stays in one.
+    if orders.want_systemd() || !orders.runtime().ends_with("pillbox") {
+        leave_initial_root().map_err(|e| format!("leaving the initial root: {e}"))?;
+    }
     if orders.want_systemd() {
         let error = Command::new(systemd::PROGRAM).exec();
         return Err(format!("{}: {error}", systemd::PROGRAM));
@@ -122,7 +125,7 @@ fn states(orders: &Orders) -> [PathBuf; 2] {
     ["/run", systemd::USER_RUNTIME].map(|run| Path::new(run).join(runtime.file_name().unwrap_or_default()))
 }
 
-/// pivot_root refuses to leave the initial root, and containers start from here: it has to be covered, as switch_root does.
+/// pivot_root refuses to leave the initial root, and other runtimes insist on it: it has to be covered, as switch_root does.
 fn leave_initial_root() -> Result<(), Errno> {
     rustix::fs::mkdir("/covered", rustix::fs::Mode::from_raw_mode(0o755))?;
     mount_bind("/", "/covered")?;

@@ -10,7 +10,7 @@ use rustix::fs::FileType;
 use rustix::io::Errno;
 use rustix::mount::{MountAttrFlags, MountPropagationFlags, OpenTreeFlags};
 
-use super::target::{attach, is_procfs, open_target};
+use super::target::{attach_noted, is_procfs, open_target};
 use super::{AS_IT_IS, NOTHING};
 use crate::execute::{At, Failure, Init};
 use crate::root;
@@ -47,7 +47,7 @@ pub fn bind(init: &mut Init<'_>, operation: Operation<'_>) -> Result<(), Failure
     if !(recursive_set | recursive_clear).is_empty() {
         sys::mount_setattr(&tree, recursive_set, recursive_clear, AS_IT_IS, true).at(Stage::Attributes)?;
     }
-    attach(&tree, &target)
+    attach_noted(init, &tree, &target)
 }
 
 pub fn set_attributes(
@@ -57,6 +57,10 @@ pub fn set_attributes(
     propagation: MountPropagationFlags,
     recursive: bool,
 ) -> Result<(), Failure> {
+    // In a container that runs somebody may have changed the path since: what was just attached is meant.
+    if let Some(mount) = init.mount.attached.as_ref().and_then(|attached| attached.last()) {
+        return Ok(sys::mount_setattr(mount, set, NOTHING, propagation, recursive)?);
+    }
     let mount = root::open(init.root()?, target).at(Stage::Target)?;
     sys::mount_setattr(mount, set, NOTHING, propagation, recursive)?;
     Ok(())

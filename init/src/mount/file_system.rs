@@ -12,7 +12,7 @@ use rustix::fs::RawMode;
 use rustix::io::Errno;
 use rustix::mount::{FsMountFlags, FsOpenFlags, MountAttrFlags, MountFlags};
 
-use super::target::{attach, open_existing, open_target};
+use super::target::{attach_noted, open_existing, open_target};
 use super::{AS_IT_IS, NOTHING, TEXT_MAX};
 use crate::execute::{At, Failure, Init};
 use crate::root;
@@ -48,7 +48,7 @@ pub fn mount(init: &mut Init<'_>, operation: Operation<'_>) -> Result<(), Failur
             init.mount.kernel_text.clear();
             let tree = init.tree(otherwise.unwrap_or(Tree::Descriptor(u32::MAX))).at(Stage::Source)?;
             sys::mount_setattr(&tree, attributes, NOTHING, propagation, true).at(Stage::Attributes)?;
-            return attach(&tree, &target);
+            return attach_noted(init, &tree, &target);
         }
         Err(failure) => return Err(failure),
     };
@@ -58,7 +58,7 @@ pub fn mount(init: &mut Init<'_>, operation: Operation<'_>) -> Result<(), Failur
     if propagation != AS_IT_IS || later != NOTHING {
         sys::mount_setattr(&mount, later, NOTHING, propagation, false).at(Stage::Attributes)?;
     }
-    attach(&mount, &target)
+    attach_noted(init, &mount, &target)
 }
 
 pub(super) fn new_file_system(

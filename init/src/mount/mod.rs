@@ -9,6 +9,7 @@ mod target;
 use core::ffi::CStr;
 
 use heapless::Vec;
+use pillbox_init::plan::TAKEN_BACK_MAX;
 use pillbox_init::report::{MESSAGE_MAX, Stage};
 use pillbox_init::wire::Strings;
 use rustix::fd::OwnedFd;
@@ -23,7 +24,7 @@ pub use bind::{bind, clone_tree, set_attributes};
 pub use file_system::{mount, mount_with_data, remount};
 pub use mask::{make_path_readonly, mask_path};
 pub use root::{attach_root, attach_scratch_root, chroot, mount_overlay, open_root, pivot_root};
-pub use target::attach;
+pub use target::{attach, is_procfs};
 
 const NOTHING: MountAttrFlags = MountAttrFlags::empty();
 const AS_IT_IS: MountPropagationFlags = MountPropagationFlags::empty();
@@ -43,6 +44,8 @@ pub struct State {
     /// Where overlays keep changes, and how many there are.
     layers: Option<OwnedFd>,
     overlays: u8,
+    /// What was attached so far, where a failure takes it back.
+    pub attached: Option<Vec<OwnedFd, TAKEN_BACK_MAX>>,
     /// What the kernel said about the mount that failed.
     pub kernel_text: Vec<u8, TEXT_MAX>,
 }

@@ -38,7 +38,7 @@ pub(super) fn open_target(
     Ok(target)
 }
 
-pub(super) fn is_procfs(file: impl AsFd) -> Result<bool, Errno> {
+pub fn is_procfs(file: impl AsFd) -> Result<bool, Errno> {
     const PROC_SUPER_MAGIC: u32 = 0x9fa0;
     Ok(rustix::fs::fstatfs(file)?.f_type as u32 == PROC_SUPER_MAGIC)
 }
@@ -49,6 +49,15 @@ pub(super) fn open_existing(init: &Init<'_>, path: &CStr) -> Result<Option<Owned
         Err(Errno::NOENT | Errno::NOTDIR) => Ok(None),
         Err(errno) => Err(errno).at(Stage::Target),
     }
+}
+
+/// [`attach`] of what a later failure may have to take back.
+pub(super) fn attach_noted(init: &mut Init<'_>, tree: &impl AsFd, target: &OwnedFd) -> Result<(), Failure> {
+    if let Some(attached) = &mut init.mount.attached {
+        let mount = rustix::io::fcntl_dupfd_cloexec(tree, 3)?;
+        attached.push(mount).map_err(|_| Errno::MFILE)?;
+    }
+    attach(tree, target)
 }
 
 pub fn attach(tree: &impl AsFd, target: &OwnedFd) -> Result<(), Failure> {

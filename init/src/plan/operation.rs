@@ -95,6 +95,9 @@ operations! {
     }
     /// mount(2) of a new file system with its options as one string: for those too long for fsconfig(2).
     10 MountWithData { kind: &'a CStr, source: &'a CStr, target: &'a CStr, data: &'a CStr, attributes: MountAttrFlags, propagation: MountPropagationFlags }
+    /// Has the runtime clone the next trees, which become the descriptors with these indices: mountinfo lists mounts in
+    /// the order in which they came to be, and those come after others that init has made.
+    86 TakeTrees { trees: Numbers<'a> }
     /// open_tree(2), mount_setattr(2), move_mount(2) of an existing tree.
     11 BindMount {
         tree: Tree<'a>,
@@ -122,6 +125,11 @@ operations! {
     }
     /// symlink(2); what exists already must be a symbolic link with the same text.
     81 CopySymlink { path: &'a CStr, target: &'a CStr }
+    /// From here on a failure unmounts again what the plan has attached by then.
+    84 TakeBackOnFailure {}
+    /// umount2(2) of what is mounted at `name` in `folder`, which no symbolic link leads to. With `rehearse` it is only
+    /// made sure that something is mounted there.
+    85 Unmount { folder: &'a CStr, name: &'a CStr, rehearse: bool }
     /// mknod(2), chown(2); an existing node must be the same.
     13 MakeNode { path: &'a CStr, kind: NodeKind, major: u32, minor: u32, mode: Mode, uid: u32, gid: u32 }
     /// symlink(2); what exists already stays.

@@ -21,7 +21,7 @@ use crate::cli::{Arguments, Global};
 
 pub fn explain(global: &Global, arguments: Arguments) -> Result<u8> {
     let format = arguments.value("format").map_or("text".into(), |format| format.to_string_lossy());
-    let bundle = bundle(&arguments)?;
+    let bundle = bundle(global, &arguments)?;
     // Only the default cgroup path depends on the id, and the keyring's name.
     let id = ContainerId::new("ID")?;
     let wishes = Wishes { wait_for_start: true, driver: global.driver, ..Wishes::default() };
@@ -46,13 +46,16 @@ fn runtime_steps(prepared: &Prepared<'_>) -> Result<Vec<Step>> {
         steps.push(("OpenNamespace", format!("{} {path}", kind.name())));
     }
     for descriptor in &plan.descriptors {
-        if let Descriptor::Tree { path, recursive, field, procfs, optional, idmap, node, .. } = descriptor {
+        if let Descriptor::Tree { path, recursive, field, late, procfs, optional, idmap, node, .. } =
+            descriptor
+        {
             let mut line = path.to_string_lossy().into_owned();
             for (words, is_so) in [
                 (" with submounts", recursive),
                 (", which must be a procfs", procfs),
                 (", if it is there", optional),
                 (", or a node made for it", &node.is_some()),
+                (", cloned when init has come that far", &late.is_some()),
             ] {
                 line += if *is_so { words } else { "" };
             }

@@ -2,7 +2,7 @@
 
 use pillbox::ContainerId;
 use pillbox::container::{self, Readiness, Target};
-use pillbox::error::Result;
+use pillbox::error::{Error, Result};
 use pillbox::signal;
 use pillbox::state::Root;
 
@@ -12,7 +12,7 @@ use crate::cli::{Arguments, Global};
 pub fn create(global: &Global, arguments: Arguments) -> Result<u8> {
     let id = container_id(&arguments)?;
     let options = create_options(global, &arguments)?;
-    container::create(&root(global), &id, &bundle(&arguments)?, &options, &mut |warning| {
+    container::create(&root(global), &id, &bundle(global, &arguments)?, &options, &mut |warning| {
         warn(global, warning)
     })?;
     Ok(0)
@@ -34,7 +34,7 @@ fn start_and_wait(root: &Root, id: &ContainerId, warn: &mut dyn FnMut(&str)) -> 
 pub fn run(global: &Global, arguments: Arguments) -> Result<u8> {
     let (root, id) = (root(global), container_id(&arguments)?);
     let options = create_options(global, &arguments)?;
-    let bundle = bundle(&arguments)?;
+    let bundle = bundle(global, &arguments)?;
     if arguments.is_set("detach") {
         let mut note = |warning: &str| warn(global, warning);
         container::create(&root, &id, &bundle, &options, &mut note)?;
@@ -54,6 +54,13 @@ pub fn run(global: &Global, arguments: Arguments) -> Result<u8> {
 
 pub fn kill(global: &Global, arguments: Arguments) -> Result<u8> {
     let name = if arguments.operands.len() > 1 { arguments.operand(1)? } else { "TERM" };
+    if name == "0" {
+        // kill(2): no signal, but the question whether there is somebody.
+        let id = container_id(&arguments)?;
+        let alive = root(global).find(&id)?.load()?.is_alive()?;
+        let not_running = || format!("cannot kill container {id}: container not running");
+        return if alive { Ok(0) } else { Err(Error::new(not_running())) };
+    }
     let signal = signal::parse(name)?;
     let target = if arguments.is_set("all") { Target::All } else { Target::Init };
     if arguments.is_set("regex") {

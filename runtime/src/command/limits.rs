@@ -1,6 +1,8 @@
 //! update: other limits for a container that exists.
 
-use pillbox::container;
+use std::ffi::OsStr;
+
+use pillbox::container::{self, Changes};
 use pillbox::error::{Context, Error, Result};
 use pillbox::spec::merge::merge;
 
@@ -50,6 +52,13 @@ pub const FLAGS: &[Flag] = &[
     valued("cpuset-mems", None, "LIST", "memory nodes to use"),
     valued("kernel-memory", None, "BYTES", "cgroup v1 only: refused"),
     valued("kernel-memory-tcp", None, "BYTES", "cgroup v1 only: refused"),
+    valued(
+        "l3-cache-schema",
+        None,
+        "LINES",
+        "the schema of its class of service in resctrl (linux.intelRdt)",
+    ),
+    valued("mem-bw-schema", None, "LINE", "the same for memory bandwidth"),
     valued("memory", None, "BYTES", "memory limit; -1 is none; k, m, g, t multiply"),
     valued("memory-reservation", None, "BYTES", "memory that is kept for the container"),
     valued("memory-swap", None, "BYTES", "memory and swap together; -1 is no limit"),
@@ -74,7 +83,10 @@ pub fn update(global: &Global, arguments: Arguments) -> Result<u8> {
                 merge(&resources, &change).map_err(|error| Error::from(error).context("--resources"))?;
         }
     }
-    container::update(&root(global), &id, &resources)?;
+    let text = |flag: &str| arguments.value(flag).map_or("".into(), OsStr::to_string_lossy);
+    let (l3, bandwidth) = (text("l3-cache-schema"), text("mem-bw-schema"));
+    let changes = Changes { resources: &resources, l3_cache_schema: &l3, mem_bw_schema: &bandwidth };
+    container::update(&root(global), &id, changes)?;
     Ok(0)
 }
 
@@ -131,7 +143,7 @@ mod tests {
         for (flag, ..) in LIMITS {
             assert!(FLAGS.iter().any(|known| known.long == flag), "{flag}");
         }
-        assert_eq!(LIMITS.len() + 1, FLAGS.len());
+        assert_eq!(LIMITS.len() + 3, FLAGS.len());
     }
 
     #[test]

@@ -1,6 +1,7 @@
 //! The commands: each reads its flags, calls the library and prints what there is to print.
 
 mod check;
+mod checkpoint;
 mod completion;
 mod exec;
 mod explain;
@@ -9,6 +10,7 @@ mod lifecycle;
 mod limits;
 mod list;
 mod man;
+mod mounts;
 mod processes;
 mod spec;
 mod r#try;
@@ -44,8 +46,7 @@ const CONFIG: Flag =
 const SPEC: Flag = valued("spec", None, "FILE", "the same as --config");
 const CONSOLE_SOCKET: Flag = valued("console-socket", None, "PATH", "send the terminal to this socket");
 const PID_FILE: Flag = valued("pid-file", None, "FILE", "write the pid of the container's first process");
-const PIDFD_SOCKET: Flag =
-    valued("pidfd-socket", None, "PATH", "send a pidfd of the first process to this socket");
+const PIDFD_SOCKET: Flag = valued("pidfd-socket", None, "PATH", "send a pidfd of the process to this socket");
 const NO_PIVOT: Flag =
     switch("no-pivot", None, "chroot instead of pivot_root (for root file systems in ramfs)");
 const NO_NEW_KEYRING: Flag = switch("no-new-keyring", None, "keep the caller's session keyring");
@@ -69,6 +70,7 @@ pub const COMMANDS: &[Command] = &[
             NO_PIVOT,
             NO_NEW_KEYRING,
             PRESERVE_FDS,
+            NO_SUBREAPER,
         ],
         ends_at_operand: false,
         run: lifecycle::create,
@@ -112,6 +114,7 @@ pub const COMMANDS: &[Command] = &[
         flags: &[
             CONSOLE_SOCKET,
             PID_FILE,
+            PIDFD_SOCKET,
             PRESERVE_FDS,
             valued("process", Some('p'), "FILE", "the program as a process.json says"),
             valued("cwd", None, "DIR", "its working folder"),
@@ -222,6 +225,15 @@ pub const COMMANDS: &[Command] = &[
         run: limits::update,
     },
     Command {
+        name: "mounts",
+        operands: "add|remove ID FILE",
+        operand_count: 3..=3,
+        help: "make or unmount what FILE, a JSON array of mounts as in config.json, lists (- is stdin)",
+        flags: &[],
+        ends_at_operand: false,
+        run: mounts::mounts,
+    },
+    Command {
         name: "events",
         operands: "ID",
         operand_count: 1..=1,
@@ -243,6 +255,24 @@ pub const COMMANDS: &[Command] = &[
         run: watch::wait,
     },
     Command {
+        name: "checkpoint",
+        operands: "ID",
+        operand_count: 0..=usize::MAX,
+        help: "not supported: always an error",
+        flags: checkpoint::FLAGS,
+        ends_at_operand: false,
+        run: checkpoint::refuse,
+    },
+    Command {
+        name: "restore",
+        operands: "ID",
+        operand_count: 0..=usize::MAX,
+        help: "not supported: always an error",
+        flags: checkpoint::FLAGS,
+        ends_at_operand: false,
+        run: checkpoint::refuse,
+    },
+    Command {
         name: "features",
         operands: "",
         operand_count: 0..=0,
@@ -256,7 +286,11 @@ pub const COMMANDS: &[Command] = &[
         operands: "",
         operand_count: 0..=0,
         help: "write a config.json to start from",
-        flags: &[BUNDLE, switch("rootless", None, "for an ordinary user, with a user namespace")],
+        flags: &[
+            BUNDLE,
+            valued("file", Some('f'), "FILE", "what to write (default: config.json in the bundle)"),
+            switch("rootless", None, "for an ordinary user, with a user namespace"),
+        ],
         ends_at_operand: false,
         run: spec::spec,
     },
@@ -340,9 +374,9 @@ fn container_id(arguments: &Arguments) -> Result<ContainerId> {
     ContainerId::new(arguments.operand(0)?)
 }
 
-fn bundle(arguments: &Arguments) -> Result<Bundle> {
+fn bundle(global: &Global, arguments: &Arguments) -> Result<Bundle> {
     let folder = arguments.value("bundle").unwrap_or(".".as_ref());
-    let config = arguments.value("config").or(arguments.value("spec"));
+    let config = arguments.value("config").or(arguments.value("spec")).or(global.spec.as_deref());
     Bundle::read(Path::new(folder), config.map(Path::new))
 }
 

@@ -10,7 +10,7 @@ use crate::cli::{Arguments, Global};
 
 pub fn spec(_: &Global, arguments: Arguments) -> Result<u8> {
     let folder = arguments.value("bundle").unwrap_or(".".as_ref());
-    let path = Path::new(folder).join("config.json");
+    let path = Path::new(folder).join(arguments.value("file").unwrap_or("config.json".as_ref()));
     let text = if arguments.is_set("rootless") {
         default::rootless_spec(rustix::process::geteuid().as_raw(), rustix::process::getegid().as_raw())
     } else {

@@ -14,9 +14,10 @@ use crate::cgroup::{
 };
 use crate::container_id::ContainerId;
 use crate::error::{Context, Error, Kind, Result};
+use crate::initial_root;
 use crate::plan::{self, Host, Intent, Layer, Plan};
 use crate::spec;
-use crate::validate::{ValidSpec, validate};
+use crate::validate::{NamespaceKind, ValidSpec, validate};
 
 /// Where a container's configuration comes from.
 #[derive(Debug, Clone)]
@@ -194,15 +195,18 @@ impl<'b> Prepared<'b> {
             wait_for_start,
             preserve_fds,
             chrooted: false,
-            no_pivot,
+            no_pivot: no_pivot || host.initial_root,
             no_new_keyring,
             scratch_over,
             environment,
             notify,
         };
         let mut plan = plan::compile(&spec, &host, &intent).map_err(named)?;
-        if driver == Driver::Disabled && !limit_nothing(&limits) {
-            plan.warnings.push("linux.resources: --cgroup-manager=disabled: nothing is limited".to_string());
+        if driver == Driver::Disabled && !(limit_nothing(&limits) && devices.is_none()) {
+            plan.warnings.push(
+                "linux.resources: --cgroup-manager=disabled: nothing is limited, no device is refused"
+                    .to_string(),
+            );
         }
         Ok(Prepared {
             plan,
@@ -236,6 +240,13 @@ impl<'b> Prepared<'b> {
     /// Whether the runtime may do everything itself.
     pub fn is_privileged(&self) -> bool {
         self.host.privileged && !self.host.in_user_namespace
+    }
+
+    /// Whether the container's root is not that of its mount namespace.
+    pub fn is_chrooted(&self) -> bool {
+        self.plan.mounts_at.is_some()
+            || self.intent.no_pivot
+            || self.plan.namespaces.joins(NamespaceKind::Mount)
     }
 
     /// Compiles the plan anew for a host whose seed namespace cannot be used.
@@ -296,6 +307,7 @@ impl Host {
                 && std::fs::read("/proc/self/setgroups").is_ok_and(|word| word.starts_with(b"deny")),
             // Whether it can be had shows when it is entered; until then there is the ordinary copy to fall back on.
             seed: privileged && !in_user_namespace,
+            initial_root: initial_root::is_root(),
             capabilities,
             lacks_apparmor: false,
             lacks_selinux: false,

@@ -22,7 +22,7 @@ use crate::json::Members;
 use crate::plan::Layer;
 use crate::spawn::{self, Init, SpawnError};
 use crate::state::{Record, Root, StateDirectory, Status, boot_id, process_start};
-use crate::validate::{NamespaceKind, ValidSpec};
+use crate::validate::ValidSpec;
 use crate::{console, device_node, notify, resctrl, seed, time};
 
 /// How a container is wanted.
@@ -217,16 +217,14 @@ pub(super) fn set_up(
         cgroup: undo.cgroup.as_ref().map(|cgroup| cgroup.path().as_str().to_string()),
         systemd_unit: undo.unit.clone(),
         annotations: Members(std::mem::take(&mut prepared.annotations)),
-        chrooted: prepared.plan.mounts_at.is_some()
-            || options.no_pivot
-            || prepared.plan.namespaces.joins(NamespaceKind::Mount),
+        chrooted: prepared.is_chrooted(),
         startable: !prepared.spec().process.args.is_empty(),
         hooks: has_later_hooks(prepared.spec()),
     };
     undo.directory.as_ref().map_or(Ok(()), |directory| directory.store(&record, &bundle.config))?;
     let cgroup = undo.cgroup.as_ref();
-    let brought_up =
-        init.bring_up(&prepared.plan, &mut |init| create_hooks(prepared.spec(), init, &record, cgroup));
+    let brought_up = init
+        .bring_up(&prepared.plan, &opened, &mut |init| create_hooks(prepared.spec(), init, &record, cgroup));
     if let Err(error) = brought_up {
         drop(undo);
         run_poststop(&prepared.spec().hooks, &record, warn);

@@ -14,7 +14,7 @@ use crate::console;
 use crate::container_id::ContainerId;
 use crate::error::{Context, Error, Kind, Result};
 use crate::plan::{self, Host, Intent};
-use crate::spawn::{Init, Opened, SpawnError};
+use crate::spawn::{self, Init, Opened, SpawnError};
 use crate::spec::json::{List, Text};
 use crate::spec::{Process, Spec};
 use crate::state::{Record, Root, StateDirectory, Status, stored_config};
@@ -83,28 +83,33 @@ pub fn exec(root: &Root, id: &ContainerId, options: &ExecOptions, warn: &mut dyn
     let plan = plan::compile_exec(&spec, &Host::look_for(&spec), &intent)?;
     plan.warnings.iter().for_each(|warning| warn(warning));
     let signals = if options.detach { None } else { Some(ForwardedSignals::block()?) };
-    let mut process = enter(&record, &spec, &plan, options)?;
+    let stdio = options.create.open_stdio()?;
+    let mut process = enter(&record, &spec, &plan, options.cgroup.as_deref(), stdio)?;
     let grouped = directory.noted_resctrl().map_or(Ok(()), |group| group.add(process.pid));
-    let started = grouped.and_then(|()| process.bring_up(&plan, &mut |_| Ok(()))).and_then(|()| {
-        if options.detach
-            && let (Some(socket), Some(master)) = (&options.create.console_socket, process.console.take())
-        {
-            console::send_descriptor(socket, &master, "/dev/ptmx").context(|| "--console-socket")?;
-        }
-        process.answer(Turn::Record)?;
-        match &signals {
-            Some(signals) => {
-                write_pid(options, &process)?;
-                supervise(&mut process, &plan, signals, &options.create, &mut || Ok(()))
+    let started =
+        grouped.and_then(|()| process.bring_up(&plan, &Opened::default(), &mut |_| Ok(()))).and_then(|()| {
+            if options.detach
+                && let (Some(socket), Some(master)) = (&options.create.console_socket, process.console.take())
+            {
+                console::send_descriptor(socket, &master, "/dev/ptmx").context(|| "--console-socket")?;
             }
-            None => {
-                process.await_exec(&plan)?;
-                // Last: a pid file is how callers learn that the process runs.
-                write_pid(options, &process)?;
-                Ok(0)
+            if let Some(socket) = &options.create.pidfd_socket {
+                console::send_descriptor(socket, &process.process, "pidfd").context(|| "--pidfd-socket")?;
             }
-        }
-    });
+            process.answer(Turn::Record)?;
+            match &signals {
+                Some(signals) => {
+                    write_pid(options, &process)?;
+                    supervise(&mut process, &plan, signals, &options.create, &mut || Ok(()))
+                }
+                None => {
+                    process.await_exec(&plan)?;
+                    // Last: a pid file is how callers learn that the process runs.
+                    write_pid(options, &process)?;
+                    Ok(0)
+                }
+            }
+        });
     started.map_err(|error| process.kill_after(error))
 }
 
@@ -185,21 +190,27 @@ fn from_options<'a>(mut process: Process<'a>, options: &'a ExecOptions) -> Resul
     Ok(process)
 }
 
-/// Clones into the container's cgroup and all of its namespaces.
-fn enter(record: &Record, spec: &ValidSpec<'_>, plan: &plan::Plan, options: &ExecOptions) -> Result<Init> {
+/// Clones into the container's cgroup, or the one `below` it, and into all of its namespaces.
+pub(super) fn enter(
+    record: &Record,
+    spec: &ValidSpec<'_>,
+    plan: &plan::Plan,
+    below: Option<&str>,
+    stdio: Vec<(OwnedFd, u32)>,
+) -> Result<Init> {
     let not_running =
-        || Error::of(Kind::Status, format!("cannot exec in container {}: container not running", record.id));
+        || Error::of(Kind::Status, format!("cannot enter container {}: container not running", record.id));
     let target = record.open_process()?.ok_or_else(not_running)?;
     let flags = namespace_flags(spec);
     let time = time_namespace_of(spec, &target)?;
     // In the order in which the plan names them.
-    let descriptors = time.into_iter().chain(record.open_chroot()?).map(Some).collect();
-    let mut opened = Opened::inside(descriptors, Some((target, flags)));
-    opened.stdio = options.create.open_stdio()?;
-    let cgroup = open_cgroup(record, options)?;
+    let given = time.into_iter().chain(record.open_chroot()?);
+    let mut opened = spawn::open(plan)?.and_given(plan, given, (target, flags));
+    opened.stdio = stdio;
+    let cgroup = open_cgroup(record, below)?;
     let affinity = spec.process.exec_cpu_affinity.as_ref();
     let held = affinity.and_then(|affinity| affinity.initial.as_deref()).map(Held::to).transpose()?;
-    let below = options.cgroup.as_ref().map_or(String::new(), |below| format!("/{below}"));
+    let below = below.map_or(String::new(), |below| format!("/{below}"));
     let unit = record.systemd_unit.as_deref();
     let spawned = spawn_into(plan, &opened, cgroup.as_ref(), unit, &below);
     drop(held);
@@ -229,8 +240,13 @@ pub(crate) fn time_namespace_of(spec: &ValidSpec<'_>, process: &OwnedFd) -> Resu
         .transpose()
 }
 
-fn open_cgroup(record: &Record, options: &ExecOptions) -> Result<Option<Cgroup>> {
-    let Some(below) = &options.cgroup else { return record.open_cgroup() };
+fn open_cgroup(record: &Record, below: Option<&str>) -> Result<Option<Cgroup>> {
+    let Some(below) = below else { return record.open_cgroup() };
+    if below.contains(':') {
+        return Err(Error::formatted(format_args!(
+            "--cgroup {below}: a controller has no hierarchy of its own in cgroup v2: name the cgroup alone"
+        )));
+    }
     let (Some(path), Some(hierarchy)) = (&record.cgroup, Hierarchy::find()?) else {
         return Err(Error::new("--cgroup: the container has no cgroup"));
     };

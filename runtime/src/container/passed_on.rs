@@ -36,9 +36,8 @@ impl CreateOptions {
             passed_on.find(count).context(|| format!("--preserve-fds {asked}"))?;
         }
         // What is promised must be the caller's: the next file that the program opens would pass for it.
-        let listening = listening.min(passed_on.count);
         if listening > 0 {
-            passed_on.environment.push(format!("LISTEN_FDS={listening}"));
+            passed_on.environment.push(format!("LISTEN_FDS={}", listening.min(passed_on.count)));
             passed_on.environment.push("LISTEN_PID=1".to_string());
         }
         Ok(passed_on)

@@ -4,42 +4,86 @@ use super::processes::live_cgroup;
 use crate::cgroup::systemd::{Manager, Systemd};
 use crate::cgroup::{Cgroup, FileWrite, Hierarchy, compile_limits};
 use crate::container_id::ContainerId;
-use crate::error::{Context, Error, Result};
+use crate::error::{Context, Error, Kind, Result};
+use crate::resctrl;
 use crate::spec::json;
 use crate::spec::linux::Resources;
 use crate::spec::merge::{merge, without};
-use crate::state::{Root, stored_config};
+use crate::state::{Record, Root, stored_config};
 use crate::validate::validate_resources;
 
-/// Puts `resources`, a document such as config.json has under `linux.resources`, over the container's, and applies the
-/// result; members that are absent stay as they are, and so does the device filter. The stored configuration changes
-/// with it, in one step.
+/// What is to be different.
+#[derive(Debug, Clone, Copy)]
+pub struct Changes<'c> {
+    /// A document such as config.json has under `linux.resources`; members that are absent stay as they are.
+    pub resources: &'c str,
+    /// `linux.intelRdt.l3CacheSchema`; nothing changes with an empty text.
+    pub l3_cache_schema: &'c str,
+    /// `linux.intelRdt.memBwSchema`; nothing changes with an empty text.
+    pub mem_bw_schema: &'c str,
+}
+
+/// Puts changes over a container's limits, and applies the result; the device filter stays as it is. The stored
+/// configuration changes with it, in one step.
 ///
 /// # Errors
-/// There is no such container, it has ended or has no cgroup; a limit is wrong or cannot be had, by its field. The
-/// former limits are put back then.
-pub fn update(root: &Root, id: &ContainerId, resources: &str) -> Result<()> {
+/// There is no such container, it has ended, has no cgroup or no class of service; a limit is wrong or cannot be had, by
+/// its field. The former limits are put back then.
+pub fn update(root: &Root, id: &ContainerId, changes: Changes<'_>) -> Result<()> {
+    let Changes { resources, l3_cache_schema, mem_bw_schema } = changes;
     let directory = root.find(id)?;
     directory.lock_patiently()?;
     let (record, document) = directory.load_whole()?;
-    let cgroup = live_cgroup(&record, "update")?;
     let document = String::from_utf8(document)
         .map_err(|_| Error::formatted(format_args!("state.json of container {id}: not UTF-8")))?;
+    let mut merged = document.clone();
+    let mut former_class = None;
+    if !(l3_cache_schema.is_empty() && mem_bw_schema.is_empty()) {
+        if !record.is_alive()? {
+            return Err(Error::of(
+                Kind::Status,
+                format!("cannot update container {id}: container not running"),
+            ));
+        }
+        former_class = Some(resctrl::change(&directory, l3_cache_schema, mem_bw_schema)?);
+        for (name, schema) in [("l3CacheSchema", l3_cache_schema), ("memBwSchema", mem_bw_schema)] {
+            if !schema.is_empty() {
+                // What the kernel has taken has nothing in it that JSON would escape.
+                merged = change(&merged, "intelRdt", &format!("{{\"{name}\":\"{schema}\"}}"))?;
+            }
+        }
+        if resources == "{}" {
+            return directory.replace_document(&merged);
+        }
+    }
+    update_limits(&record, &document, &mut merged, resources).inspect_err(|_| {
+        // The error that led here is the one to report.
+        if let Some(former) = &former_class {
+            former.restore();
+        }
+    })?;
+    directory.replace_document(&merged)
+}
 
+/// The document of a state with another member of its configuration's `linux`.
+fn change(document: &str, member: &str, value: &str) -> Result<String> {
+    Ok(merge(document, &format!("{{\"config\":{{\"linux\":{{\"{member}\":{value}}}}}}}"))?)
+}
+
+fn update_limits(record: &Record, document: &str, merged: &mut String, resources: &str) -> Result<()> {
+    let cgroup = live_cgroup(record, "update")?;
     let step = || "resources";
     let changes: Resources<'_> = json::parse(resources.as_bytes()).map_err(Error::from).context(step)?;
     validate_resources(&changes)?;
     // The filter that runs stays the one that state.json names.
-    let changes = without(resources, "devices")?;
-    let merged = merge(&document, &format!("{{\"config\":{{\"linux\":{{\"resources\":{changes}}}}}}}"))?;
+    *merged = change(merged, "resources", &without(resources, "devices")?)?;
 
-    let (before, after) = (parse(&document)?, parse(&merged)?);
+    let (before, after) = (parse(document)?, parse(merged)?);
     let unit = record.systemd_unit.as_deref();
     apply(&cgroup, unit, &after).inspect_err(|_| {
         // The error that led here is the one to report.
         let _ = compile_limits(&before).and_then(|limits| write(&cgroup, unit, &limits));
-    })?;
-    directory.replace_document(&merged)
+    })
 }
 
 /// The limits that a state.json stores.

@@ -5,7 +5,7 @@ use pillbox_init::report::Stage;
 use rustix::io::Errno;
 
 use super::describe;
-use super::name::{limit, list, name_of, pairs, rlimit_name, text, tree_name};
+use super::name::{below, limit, list, name_of, pairs, rlimit_name, text, tree_name};
 use crate::error::{Error, describe_errno};
 use crate::plan::{Plan, attribute};
 
@@ -77,6 +77,16 @@ pub fn describe_failure(
                 _ => "",
             };
             Error::formatted(format_args!("remount {}: {cause}{said}{hint}", text(target)))
+        }
+        Operation::Unmount { folder, name, .. } => {
+            let why = match (stage, errno) {
+                (Stage::Target, Errno::LOOP) => {
+                    ": a symbolic link is on the way: name the place that it leads to"
+                }
+                (Stage::Verify, _) => ": nothing is mounted there",
+                _ => "",
+            };
+            Error::formatted(format_args!("unmount {}: {cause}{why}", below(folder, name)))
         }
         Operation::CopySymlink { path, target } if stage == Stage::Verify => Error::formatted(format_args!(
             "copy-symlink: {}: something else than a symbolic link to {} is there already",

@@ -7,10 +7,10 @@ mod name;
 use std::ffi::CStr;
 use std::fmt::Write as _;
 
-use pillbox_init::plan::{Operation, TargetRule, Turn};
+use pillbox_init::plan::{Operation, TargetRule, Tree, Turn};
 
 use self::name::{
-    attribute_names, capability_names, in_parentheses, limit, list, name_of, namespace_names, pairs,
+    attribute_names, below, capability_names, in_parentheses, limit, list, name_of, namespace_names, pairs,
     propagation_names, quoted, rlimit_name, seccomp_flags, some_propagation, text, tree_name, word,
 };
 use crate::plan::{Descriptor, Plan, attribute};
@@ -123,6 +123,9 @@ fn details(operation: &Operation<'_>, plan: &Plan) -> String {
             let what = if reconfigure { "the file system at " } else { "" };
             format!("{what}{}{}", text(target), in_parentheses(&options))
         }
+        Operation::Unmount { folder, name, rehearse } => {
+            below(folder, name) + if rehearse { ", tried first" } else { "" }
+        }
         Operation::CopySymlink { path, target } => format!("{} -> {}", text(path), text(target)),
         Operation::MakeNode { path, kind, major, minor, mode, uid, gid } => {
             let kind = word(pillbox_init::wire::Wire::value(&kind));
@@ -156,6 +159,9 @@ fn details(operation: &Operation<'_>, plan: &Plan) -> String {
             format!("{} instructions{}", program.len() / 8, in_parentheses(&seccomp_flags(flags)))
         }
         Operation::DropBounding { keep } => format!("all but {}", capability_names(keep)),
+        Operation::TakeTrees { trees } => {
+            list(trees.iter().map(|index| tree_name(Tree::Descriptor(index), plan)))
+        }
         Operation::SetGroups { groups } => list(groups.iter().map(|gid| gid.to_string())),
         Operation::SetUser { uid, gid } => format!("uid {uid} gid {gid}"),
         Operation::SetCapabilities { effective, permitted, inheritable, ambient } => format!(
@@ -213,6 +219,7 @@ fn details(operation: &Operation<'_>, plan: &Plan) -> String {
             format!("{} {}", word(pillbox_init::wire::Wire::value(&module)), text(label))
         }
         Operation::SetUndumpable {}
+        | Operation::TakeBackOnFailure {}
         | Operation::EnterTimeNamespace {}
         | Operation::NewSession {}
         | Operation::SendNetlinkSocket {}

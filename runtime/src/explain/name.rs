@@ -34,6 +34,11 @@ pub fn one_line(text: &str) -> String {
     text.chars().flat_map(escape).collect()
 }
 
+/// The path of a name in a folder.
+pub(super) fn below(folder: &CStr, name: &CStr) -> String {
+    format!("{}/{}", text(folder).trim_end_matches('/'), text(name))
+}
+
 pub(super) fn quoted(text: &CStr) -> String {
     format!("{:?}", text.to_string_lossy())
 }

@@ -2,7 +2,8 @@
 
 use std::ffi::CStr;
 
-use pillbox_init::plan::{Operation, Tree};
+use pillbox_init::plan::{Operation, TAKEN_TREES_MAX, Tree};
+use pillbox_init::wire::Numbers;
 
 use super::{Descriptor, Host, Intent, Mappings, Namespaces, Plan};
 use crate::seccomp_agent::Agent;
@@ -17,6 +18,20 @@ pub(super) struct Builder<'h> {
     pub(super) warnings: Vec<String>,
     /// Whether init is still to join the network namespace that the runtime makes.
     pub(super) awaits_network: bool,
+    /// What bind mounts come after in the list of mounts.
+    pub(super) late: Late,
+}
+
+/// The trees that are cloned when init asks for them.
+#[derive(Default)]
+pub(super) struct Late {
+    /// Whether init has made a mount, so that those are listed in their order only if they are cloned after it.
+    wanted: bool,
+    /// How many times init asks before.
+    turn: u32,
+    taken: usize,
+    /// Where init asks for the next ones, and their indices.
+    open: Option<(usize, Vec<u8>)>,
 }
 
 impl<'h> Builder<'h> {
@@ -27,6 +42,7 @@ impl<'h> Builder<'h> {
             descriptors: Vec::new(),
             warnings: Vec::new(),
             awaits_network: false,
+            late: Late::default(),
         }
     }
 
@@ -34,6 +50,40 @@ impl<'h> Builder<'h> {
     pub(super) fn join_network(&mut self) {
         if std::mem::take(&mut self.awaits_network) {
             self.push(Operation::JoinNetwork {});
+        }
+    }
+
+    /// Init makes a mount: what it asks for later is cloned later.
+    pub(super) fn makes_mount(&mut self) {
+        self.ask_for_trees();
+        self.late.wanted = true;
+    }
+
+    /// Has the tree that was wanted last cloned when it is its turn, if that matters.
+    pub(super) fn clone_in_turn(&mut self) {
+        let index = self.descriptors.len().wrapping_sub(1) as u32;
+        let Some(Descriptor::Tree { late, .. }) = self.descriptors.last_mut() else { return };
+        if self.late.wanted && self.late.taken < TAKEN_TREES_MAX {
+            *late = Some(self.late.turn);
+            self.late.taken += 1;
+            let at = self.operations.len();
+            let (_, indices) = self.late.open.get_or_insert((at, Vec::new()));
+            indices.extend(index.to_le_bytes());
+        }
+    }
+
+    /// For a plan that has nobody to ask.
+    pub(super) fn clones_all_before(&mut self) {
+        self.late.taken = TAKEN_TREES_MAX;
+    }
+
+    /// Writes where init asks for trees, once it is known for which.
+    pub(super) fn ask_for_trees(&mut self) {
+        if let Some((at, indices)) = self.late.open.take() {
+            self.late.turn += 1;
+            let mut ask = Vec::new();
+            Operation::TakeTrees { trees: Numbers(&indices) }.encode(&mut ask);
+            self.operations.splice(at..at, ask);
         }
     }
 
@@ -99,6 +149,7 @@ impl<'h> Builder<'h> {
                 procfs,
                 optional,
                 nofollow: false,
+                late: None,
                 idmap: None,
                 node: None,
             }))

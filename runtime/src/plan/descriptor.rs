@@ -18,6 +18,8 @@ pub enum Descriptor {
         recursive: bool,
         /// For errors: which field asks for it.
         field: String,
+        /// Whether it is only looked up before the clone, and cloned when init asks: the how many-eth time.
+        late: Option<u32>,
         /// Whether it must be a procfs: nothing else may lie over /proc.
         procfs: bool,
         /// Whether a missing one is no error.

@@ -88,11 +88,11 @@ pub fn compile_hook(
     Ok(plan)
 }
 
-fn has_user_namespace(spec: &ValidSpec<'_>) -> bool {
+pub fn has_user_namespace(spec: &ValidSpec<'_>) -> bool {
     spec.namespaces.iter().any(|namespace| namespace.kind == NamespaceKind::User)
 }
 
-fn compile_entering(builder: &mut Builder<'_>, spec: &ValidSpec<'_>, intent: &Intent) -> Result<()> {
+pub fn compile_entering(builder: &mut Builder<'_>, spec: &ValidSpec<'_>, intent: &Intent) -> Result<()> {
     builder.push(Operation::DieWithRuntime { enabled: true });
     if has_user_namespace(spec) {
         builder.push(Operation::SetUser { uid: 0, gid: 0 });

@@ -14,6 +14,7 @@ mod exec;
 mod host;
 mod identity;
 mod intent;
+mod live_mount;
 mod mount;
 mod mount_idmap;
 mod namespace;
@@ -46,6 +47,7 @@ pub use descriptor::{Descriptor, DeviceNode, MountIdmap, MountOwners};
 pub use exec::{compile_exec, compile_hook};
 pub use host::Host;
 pub use intent::{Intent, Layer};
+pub use live_mount::{compile_added_mounts, compile_removed_mounts};
 pub use mount::knows_option as knows_mount_option;
 pub use namespace::{Mappings, Method, Namespaces};
 
@@ -147,7 +149,7 @@ pub fn compile(spec: &ValidSpec<'_>, host: &Host, intent: &Intent) -> Result<Pla
         && intent.scratch_over.is_empty()
         // These find their programs in the host's files.
         && spec.hooks.create_container.is_empty()
-        && !mount::needs_host_paths(spec);
+        && !spec.mounts.iter().any(mount::needs_host_paths);
     let mut builder = Builder::new(host);
 
     compile_beginning(&mut builder, &namespaces, &mappings, intent)?;

@@ -100,7 +100,7 @@ fn describe_plan(plan: &Plan) -> String {
     }
     for (index, descriptor) in descriptors.iter().enumerate() {
         line(&match descriptor {
-            Descriptor::Tree { path, recursive, field, procfs, optional, nofollow, idmap, node } => {
+            Descriptor::Tree { path, recursive, field, procfs, optional, nofollow, idmap, node, late } => {
                 let mut line = format!("descriptor {index}: {} for {field}", path.to_string_lossy());
                 for (word, is_set) in [
                     ("recursive", recursive),
@@ -109,6 +109,7 @@ fn describe_plan(plan: &Plan) -> String {
                     ("nofollow", nofollow),
                     ("id-mapped", &idmap.is_some()),
                     ("or made", &node.is_some()),
+                    ("when init asks", &late.is_some()),
                 ] {
                     if *is_set {
                         line = format!("{line}, {word}");

@@ -103,6 +103,7 @@ fn examples() -> Vec<Operation<'static>> {
             attributes: set,
             propagation: unset,
         },
+        Operation::TakeTrees { trees: Numbers(&[1, 0, 0, 0, 2, 0, 0, 0]) },
         Operation::BindMount {
             tree: path,
             target: c"/proc/cpuinfo",
@@ -124,6 +125,9 @@ fn examples() -> Vec<Operation<'static>> {
             parameters,
             propagation: slave,
         },
+        Operation::TakeBackOnFailure {},
+        Operation::Unmount { folder: c"/", name: c"data", rehearse: true },
+        Operation::Unmount { folder: c"/srv", name: c"data", rehearse: false },
         Operation::CopySymlink { path: c"/etc/mtab", target: c"../proc/mounts" },
         Operation::MakeNode {
             path: c"/dev/x",

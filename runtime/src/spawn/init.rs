@@ -9,6 +9,7 @@ use rustix::io::Errno;
 use rustix::net::SendFlags;
 use rustix::process::{Pid, PidfdFlags, WaitId, WaitIdOptions, WaitIdStatus};
 
+use super::Opened;
 use super::report::{Message, receive, word_entry_failure, word_report};
 use crate::error::{Context, Error, Result};
 use crate::plan::{Entry, Plan};
@@ -65,11 +66,21 @@ impl Init {
         }
     }
 
+    fn hand_over_trees(&self, trees: &[OwnedFd]) -> Result<()> {
+        let trees: Vec<_> = trees.iter().map(AsFd::as_fd).collect();
+        console::send_with_descriptors(&self.channel, &[0], &trees).context(|| "hand init mount trees")
+    }
+
     /// The runtime's part of the set-up, then init's, until init says that it is ready.
     ///
     /// # Errors
     /// What failed in init, in words; init is gone then.
-    pub fn bring_up(&mut self, plan: &Plan, at_hooks: &mut dyn FnMut(&Init) -> Result<()>) -> Result<()> {
+    pub fn bring_up(
+        &mut self,
+        plan: &Plan,
+        opened: &Opened,
+        at_hooks: &mut dyn FnMut(&Init) -> Result<()>,
+    ) -> Result<()> {
         if self.forked {
             self.answer(Turn::Fork)?;
             self.hand_over_network()?;
@@ -81,9 +92,13 @@ impl Init {
             idmap::write(self.pid, mappings)?;
             self.answer(Turn::Mappings)?;
         }
+        let mut turns = 0..;
         loop {
             match self.receive()? {
                 Message::Report(Report::Ready, ..) => return Ok(()),
+                Message::Report(Report::AtTrees, ..) => {
+                    self.hand_over_trees(&opened.clone_late(plan, turns.next().unwrap_or_default())?)?;
+                }
                 Message::Report(Report::NetlinkSocket, Some(socket), _) => {
                     set_network_up(socket, plan, self.pid)?
                 }

@@ -58,7 +58,12 @@ pub fn spawn(
             .context(|| "socketpair")?;
     let mut numbers = Vec::with_capacity(opened.descriptors.len());
     for (descriptor, fd) in plan.descriptors.iter().zip(&opened.descriptors) {
-        let fd = if *descriptor == Descriptor::Listener { listener } else { fd.as_ref() };
+        let fd = match descriptor {
+            Descriptor::Listener => listener,
+            // Init gets the tree, never the place.
+            Descriptor::Tree { late: Some(_), .. } => None,
+            _ => fd.as_ref(),
+        };
         // An optional tree that is not there: init gets a number that is never open.
         numbers.push(fd.map_or(NEVER_OPEN, |fd| fd.as_raw_fd() as u32));
     }
@@ -74,7 +79,7 @@ pub fn spawn(
     let plan_file = memfd("pillbox-plan", MemfdFlags::from_bits_retain(MFD_NOEXEC_SEAL), &bytes)?;
 
     let mut keep: Vec<i32> = vec![theirs.as_raw_fd(), plan_file.as_raw_fd()];
-    keep.extend(opened.descriptors.iter().flatten().map(AsRawFd::as_raw_fd));
+    keep.extend(numbers.iter().filter(|number| **number != NEVER_OPEN).map(|number| *number as i32));
     keep.extend(opened.joined.iter().map(|(fd, _)| fd.as_raw_fd()));
     keep.extend(listener.map(AsRawFd::as_raw_fd));
     let number = CString::new(plan_file.as_raw_fd().to_string()).unwrap_or_default();

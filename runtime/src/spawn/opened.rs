@@ -13,6 +13,7 @@ use crate::validate::NamespaceKind;
 use crate::{device_node, idmap, notify, sys};
 
 /// What the plan wants open, opened; nothing has changed by that.
+#[derive(Default)]
 pub struct Opened {
     pub(super) descriptors: Vec<Option<OwnedFd>>,
     pub(super) joined: Vec<(OwnedFd, u32)>,
@@ -26,6 +27,23 @@ impl Opened {
     pub fn inside(descriptors: Vec<Option<OwnedFd>>, enter: Option<(OwnedFd, u32)>) -> Opened {
         let joined = enter.into_iter().filter(|(_, flags)| *flags != 0).collect();
         Opened { descriptors, joined, stdio: Vec::new() }
+    }
+
+    /// Adds what whoever runs a plan inside a container hands over, in the plan's order, and the namespaces to enter, as
+    /// for [`Self::inside`].
+    pub fn and_given(
+        mut self,
+        plan: &Plan,
+        mut given: impl Iterator<Item = OwnedFd>,
+        enter: (OwnedFd, u32),
+    ) -> Opened {
+        for (descriptor, opened) in plan.descriptors.iter().zip(&mut self.descriptors) {
+            if *descriptor == Descriptor::Given {
+                *opened = given.next();
+            }
+        }
+        self.joined.extend(Some(enter).filter(|(_, flags)| *flags != 0));
+        self
     }
 
     /// The tree that becomes the container's root.
@@ -81,6 +99,36 @@ impl Opened {
         }
         Ok(made)
     }
+
+    /// Clones the trees that init asks for, and has asked for others `turn` times before.
+    ///
+    /// # Errors
+    /// A mount that cannot be cloned, or not get its maps, by its field.
+    pub(super) fn clone_late(&self, plan: &Plan, turn: u32) -> Result<Vec<OwnedFd>> {
+        let mut owners = idmap::OwnerNamespaces::default();
+        let mut trees = Vec::new();
+        for (descriptor, place) in plan.descriptors.iter().zip(&self.descriptors) {
+            let (Descriptor::Tree { path, recursive, field, late, idmap, .. }, Some(place)) =
+                (descriptor, place)
+            else {
+                continue;
+            };
+            if *late != Some(turn) {
+                continue;
+            }
+            let step = || format!("{field}: {}", path.to_string_lossy());
+            let mut flags = OpenTreeFlags::OPEN_TREE_CLONE
+                | OpenTreeFlags::OPEN_TREE_CLOEXEC
+                | OpenTreeFlags::AT_EMPTY_PATH;
+            flags.set(OpenTreeFlags::AT_RECURSIVE, *recursive);
+            let tree = rustix::mount::open_tree(place, c"", flags).context(step)?;
+            if let Some(idmap) = idmap {
+                owners.map_mount(&tree, idmap).context(step)?;
+            }
+            trees.push(tree);
+        }
+        Ok(trees)
+    }
 }
 
 pub(crate) fn open_namespace(kind: NamespaceKind, path: &str) -> Result<OwnedFd> {
@@ -96,16 +144,17 @@ pub(crate) fn open_namespace(kind: NamespaceKind, path: &str) -> Result<OwnedFd>
 
 fn open_descriptor(descriptor: &Descriptor, owners: &mut idmap::OwnerNamespaces) -> Result<Option<OwnedFd>> {
     const PROC_SUPER_MAGIC: u64 = 0x9fa0;
-    let (path, recursive, field, procfs, optional, nofollow, idmap, node) = match descriptor {
-        Descriptor::Tree { path, recursive, field, procfs, optional, nofollow, idmap, node } => {
-            (path, recursive, field, procfs, optional, nofollow, idmap, node)
+    let (path, recursive, field, late, procfs, optional, nofollow, idmap, node) = match descriptor {
+        Descriptor::Tree { path, recursive, field, late, procfs, optional, nofollow, idmap, node } => {
+            (path, recursive, field, late, procfs, optional, nofollow, idmap, node)
         }
         Descriptor::Namespace(kind, path) => return open_namespace(*kind, path).map(Some),
         Descriptor::Listener | Descriptor::Given => return Ok(None),
     };
     let step = || format!("{field}: {}", path.to_string_lossy());
-    let mut flags = OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::OPEN_TREE_CLOEXEC;
-    flags.set(OpenTreeFlags::AT_RECURSIVE, *recursive);
+    let mut flags = OpenTreeFlags::OPEN_TREE_CLOEXEC;
+    flags.set(OpenTreeFlags::OPEN_TREE_CLONE, late.is_none());
+    flags.set(OpenTreeFlags::AT_RECURSIVE, *recursive && late.is_none());
     flags.set(OpenTreeFlags::AT_SYMLINK_NOFOLLOW, *nofollow);
     let tree = match rustix::mount::open_tree(CWD, path, flags) {
         Err(_) if *optional => return Ok(None),
@@ -120,7 +169,7 @@ fn open_descriptor(descriptor: &Descriptor, owners: &mut idmap::OwnerNamespaces)
     if *procfs && rustix::fs::fstatfs(&tree).context(step)?.f_type as u64 != PROC_SUPER_MAGIC {
         return Err(Error::formatted(format_args!("{}: only procfs may be mounted on /proc", step())));
     }
-    if let Some(idmap) = idmap {
+    if let (Some(idmap), None) = (idmap, late) {
         // Only as long as nothing else sees the mount may it get its maps.
         owners.map_mount(&tree, idmap).context(step)?;
     }

@@ -85,6 +85,7 @@ pub fn word_report(plan: &Plan, report: Report, kernel_text: &str) -> Error {
         | Report::Console
         | Report::Ready
         | Report::AtHooks
+        | Report::AtTrees
         | Report::Forked { .. }
         | Report::SeccompListener { .. } => {
             Error::new("init said something at the wrong time: runtime and init do not match")

@@ -38,7 +38,7 @@ pub(super) fn validate_seccomp_listener(seccomp: Option<&Seccomp<'_>>) -> Result
     Ok(())
 }
 
-pub(super) fn validate_intel_rdt(intel_rdt: Option<&IntelRdt<'_>>) -> Result<()> {
+pub(crate) fn validate_intel_rdt(intel_rdt: Option<&IntelRdt<'_>>) -> Result<()> {
     let Some(IntelRdt { clos_id, l3_cache_schema, mem_bw_schema, schemata, enable_monitoring: _ }) =
         intel_rdt
     else {

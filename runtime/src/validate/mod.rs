@@ -31,6 +31,7 @@ use crate::spec::{Hook, Hooks, IdMapping, Mount, Root, Spec};
 use text::{check_absolute, check_optional, check_text, check_texts, reject};
 
 pub use device::{DeviceKind, ValidDevice};
+pub(crate) use linux::validate_intel_rdt;
 pub use mount::RootfsPropagation;
 pub use namespace::{NamespaceKind, ValidNamespace};
 pub use process::{ValidProcess, ValidRlimit, validate_process};
@@ -209,7 +210,7 @@ fn check<'a>(spec: &mut Spec<'a>, warnings: &mut Vec<String>) -> Result<Checked<
     mount::validate_restricted_paths(format_args!("linux.readonlyPaths"), readonly_paths, &namespaces)?;
     check_optional(format_args!("linux.mountLabel"), mount_label)?;
     linux::validate_seccomp_listener(seccomp.as_ref())?;
-    linux::validate_intel_rdt(intel_rdt.as_ref())?;
+    validate_intel_rdt(intel_rdt.as_ref())?;
     linux::validate_memory_policy(memory_policy.as_ref())?;
     linux::validate_personality(personality.as_ref())?;
     Ok(Checked {

@@ -15,7 +15,7 @@ use self::bind::compile_bind;
 use self::new::{compile_new, label_for};
 use self::option::parse_options;
 use self::remount::compile_remount;
-use self::target::{is_below, normalize, target_rule};
+use self::target::{is_below, target_rule};
 use super::namespace::Namespaces;
 use super::{Builder, Descriptor, Intent, c_string, mount_idmap};
 use crate::error::Result;
@@ -23,8 +23,9 @@ use crate::spec::Mount;
 use crate::validate::{NamespaceKind, ValidSpec};
 
 pub use self::bind::compile_layer;
-pub use self::new::needs_host_paths;
+pub use self::new::{PARAMETER_MAX, is_bind, needs_host_paths};
 pub use self::option::knows_option;
+pub use self::target::normalize;
 
 /// Appends an operation for each mount; the result are the targets that become read-only only at the end,
 /// because something is still to be made below them.
@@ -91,11 +92,13 @@ pub fn compile(
             {
                 options.data.extend(label_for(mount, label));
             }
+            builder.makes_mount();
             compile_new(builder, &field, mount, &target, rule, &options, own_user_namespace, cgroup)?;
         }
         if destination == "/" {
             builder.push(Operation::EnterRootCover {});
         }
     }
+    builder.ask_for_trees();
     Ok(read_only_later)
 }

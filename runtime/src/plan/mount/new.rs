@@ -10,10 +10,10 @@ use crate::error::{Error, Result};
 use crate::plan::Builder;
 use crate::plan::text::{c_string, string_bytes, strings};
 use crate::spec::Mount;
-use crate::validate::ValidSpec;
+use crate::spec::json::Text;
 
 /// fsconfig(2) takes strings up to this length; longer data goes through mount(2).
-const PARAMETER_MAX: usize = 255;
+pub const PARAMETER_MAX: usize = 255;
 
 /// Labels have commas, and so quotes around them in mount(2)'s string; fsconfig(2) wants them bare.
 fn unquoted<'o>((key, value): (&'o str, &'o str)) -> (&'o str, &'o str) {
@@ -34,11 +34,14 @@ const OF_THE_KERNEL: [&str; 9] =
     ["proc", "sysfs", "tmpfs", "ramfs", "devpts", "mqueue", "cgroup", "cgroup2", "bind"];
 
 /// Whether a new file system is made from something that has a path on the host: a block device, overlay layers.
-pub fn needs_host_paths(spec: &ValidSpec<'_>) -> bool {
-    spec.mounts.iter().any(|mount| {
-        let bind = mount.options.iter().any(|option| matches!(&**option, "bind" | "rbind"));
-        !bind && !OF_THE_KERNEL.contains(&mount.kind.as_deref().unwrap_or_default())
-    })
+pub fn needs_host_paths(mount: &Mount<'_>) -> bool {
+    !is_bind(mount) && !OF_THE_KERNEL.contains(&mount.kind.as_deref().unwrap_or_default())
+}
+
+/// Whether it shows what is mounted elsewhere.
+pub fn is_bind(mount: &Mount<'_>) -> bool {
+    let bind = |option: &Text<'_>| matches!(&**option, "bind" | "rbind");
+    mount.kind.as_deref() == Some("bind") || mount.options.iter().any(bind)
 }
 
 #[allow(clippy::too_many_arguments)]

@@ -21,7 +21,7 @@ const REPLACEABLE_IN_PROC: [&str; 10] = [
 ];
 
 /// An absolute path without doubled or trailing slashes; a relative one is taken from the root.
-pub(super) fn normalize(path: &str) -> String {
+pub fn normalize(path: &str) -> String {
     let mut normal = String::with_capacity(path.len() + 1);
     for component in path.split('/').filter(|component| !component.is_empty() && *component != ".") {
         normal.push('/');

@@ -1,0 +1,51 @@
+//! What goes again from the mounts of a container that runs.
+
+use core::ffi::CStr;
+
+use pillbox_init::report::Stage;
+use rustix::fd::OwnedFd;
+use rustix::fs::{AtFlags, OFlags, ResolveFlags, StatxAttributes, StatxFlags};
+use rustix::io::Errno;
+use rustix::mount::UnmountFlags;
+use rustix::path::DecInt;
+
+use crate::execute::{At, Failure, Init};
+use crate::{mount, root};
+
+/// The container's programs may swap links for folders meanwhile: the folder is opened once, through none of them, and
+/// the name in it is not followed.
+pub fn unmount(init: &Init<'_>, folder: &CStr, name: &CStr, rehearse: bool) -> Result<(), Failure> {
+    let place = OFlags::PATH | OFlags::DIRECTORY;
+    let folder = root::open_with(init.root()?, folder, place, ResolveFlags::NO_SYMLINKS).at(Stage::Target)?;
+    if rehearse {
+        let status = rustix::fs::statx(&folder, name, AtFlags::SYMLINK_NOFOLLOW, StatxFlags::empty())
+            .at(Stage::Target)?;
+        let mounted = status.stx_attributes.contains(StatxAttributes::MOUNT_ROOT);
+        return if mounted { Ok(()) } else { Err(Errno::INVAL).at(Stage::Verify) };
+    }
+    rustix::process::fchdir(&folder)?;
+    Ok(rustix::mount::unmount(name, UnmountFlags::DETACH | UnmountFlags::NOFOLLOW)?)
+}
+
+/// Unmounts what was attached, the last first. The failure that led here is the one to report.
+pub fn take_back(init: &mut Init<'_>) {
+    let mut attached = init.mount.attached.take().unwrap_or_default();
+    while let (Some(mount), Ok(root)) = (attached.pop(), init.root()) {
+        let _ = unmount_this(root, &mount);
+    }
+}
+
+/// By the descriptor, whatever the path leads to by now: a folder by standing in it, a file by its number in procfs.
+fn unmount_this(root: &OwnedFd, mount: &OwnedFd) -> Result<(), Errno> {
+    if rustix::process::fchdir(mount).is_ok() {
+        return rustix::mount::unmount(c".", UnmountFlags::DETACH);
+    }
+    let procfs = root::open(root, c"/proc")?;
+    if !mount::is_procfs(&procfs)? {
+        return Err(Errno::PERM);
+    }
+    let place = OFlags::PATH | OFlags::DIRECTORY;
+    let numbers = root::open_with(&procfs, c"self/fd", place, ResolveFlags::NO_XDEV)?;
+    rustix::process::fchdir(&numbers)?;
+    rustix::mount::unmount(DecInt::from_fd(mount).as_c_str(), UnmountFlags::DETACH)
+}

@@ -1,0 +1,74 @@
+//! Mounts that come and go while a container runs.
+
+use super::exec::enter;
+use crate::cgroup::Hierarchy;
+use crate::container_id::ContainerId;
+use crate::error::{Error, Kind, Result};
+use crate::plan::{self, Host, Intent};
+use crate::spawn::Opened;
+use crate::spec::json::{self, List};
+use crate::state::{Root, Status, stored_config};
+use crate::validate::validate;
+
+/// What becomes of the mounts in a list.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum MountsChange {
+    /// They are made.
+    Add,
+    /// What is mounted at their destinations is unmounted; nothing else of them counts.
+    Remove,
+}
+
+/// Changes the mounts of a created or running container, all or none. `list` is a JSON array of what config.json has under
+/// `mounts`. The configuration stays what it was, and so do mount points that had to be made.
+///
+/// # Errors
+/// There is no such container, it has ended or is paused; a mount is wrong or cannot be had, by its field.
+pub fn change_mounts(
+    root: &Root,
+    id: &ContainerId,
+    list: &str,
+    change: MountsChange,
+    warn: &mut dyn FnMut(&str),
+) -> Result<()> {
+    let directory = root.find(id)?;
+    directory.lock_patiently()?;
+    let (record, document) = directory.load_whole()?;
+    let why = match directory.status(&record)? {
+        Status::Running | Status::Created => "",
+        Status::Paused => "it is paused: resume it first",
+        Status::Stopped | Status::Creating => "container not running",
+    };
+    if !why.is_empty() {
+        return Err(Error::of(Kind::Status, format!("cannot change the mounts of container {id}: {why}")));
+    }
+    let mut spec = stored_config(&document)?;
+    spec.mounts = json::parse::<List<_>>(list.as_bytes())
+        .map_err(|error| Error::formatted(format_args!("mounts: {error}")))?;
+    // Nothing of the program's matters here.
+    spec.process = None;
+    let spec = validate(spec)?;
+    let hierarchy = if record.cgroup.is_some() { Hierarchy::find()? } else { None };
+    let mount = hierarchy.map(|hierarchy| hierarchy.mount().display().to_string());
+    let intent = Intent {
+        id: id.to_string(),
+        no_new_keyring: true,
+        chrooted: record.chrooted,
+        cgroup: mount.as_ref().zip(record.cgroup.as_ref()).map(|(mount, path)| format!("{mount}{path}")),
+        cgroup_mount: mount,
+        ..Intent::default()
+    };
+    let compile = match change {
+        MountsChange::Add => plan::compile_added_mounts,
+        MountsChange::Remove => plan::compile_removed_mounts,
+    };
+    let plan = compile(&spec, &Host::look_for(&spec), &intent)?;
+    plan.warnings.iter().for_each(|warning| warn(warning));
+    let mut init = enter(&record, &spec, &plan, None, Vec::new())?;
+    let changed = init.bring_up(&plan, &Opened::default(), &mut |_| Ok(()));
+    // It has done what it was for.
+    match changed {
+        Ok(()) => init.kill(),
+        Err(error) => Err(init.kill_after(error)),
+    }
+}

@@ -1,0 +1,169 @@
+//! Plans that change the mounts of a container that runs: what is hostile there does not stand still.
+
+use pillbox_init::plan::{Operation, TAKEN_BACK_MAX};
+
+use super::exec::{compile_entering, has_user_namespace};
+use super::{Builder, Host, Intent, Namespaces, Plan, c_string, mount, namespace};
+use crate::error::{Error, Result};
+use crate::spec::Mount;
+use crate::validate::ValidSpec;
+
+/// Mounts what `spec`, which is the container's otherwise, has for mounts; where one fails the others go again.
+///
+/// # Errors
+/// As for [`super::compile`]; what cannot be added to a container that runs, by its field.
+pub fn compile_added_mounts(spec: &ValidSpec<'_>, host: &Host, intent: &Intent) -> Result<Plan> {
+    let mut builder = begin(spec, host, intent)?;
+    builder.push(Operation::TakeBackOnFailure {});
+    builder.clones_all_before();
+    for (index, mount) in spec.mounts.iter().enumerate() {
+        let field = format!("mounts[{index}]");
+        check_destination(&field, &mount::normalize(&mount.destination))?;
+        check_addition(&field, mount, host)?;
+    }
+    let namespaces = namespace::compile(spec)?;
+    let later = mount::compile(&mut builder, spec, &namespaces, has_user_namespace(spec), intent)?;
+    if let Some(target) = later.first() {
+        return Err(Error::formatted(format_args!(
+            "mounts: {}: it is read-only, and another mount lies below it: leave \"ro\" out",
+            target.to_string_lossy()
+        )));
+    }
+    Ok(end(builder, intent))
+}
+
+/// Unmounts what lies at the destinations of `spec`'s mounts, the last one first. Nothing goes if one is not there.
+///
+/// # Errors
+/// A destination from which nothing may be unmounted, by its field.
+pub fn compile_removed_mounts(spec: &ValidSpec<'_>, host: &Host, intent: &Intent) -> Result<Plan> {
+    let mut builder = begin(spec, host, intent)?;
+    for rehearse in [true, false] {
+        for (index, mount) in spec.mounts.iter().enumerate().rev() {
+            let (field, destination) = (format!("mounts[{index}]"), mount::normalize(&mount.destination));
+            check_destination(&field, &destination)?;
+            let (folder, name) = destination.rsplit_once('/').unwrap_or_default();
+            let folder = if folder.is_empty() { "/" } else { folder };
+            let (folder, name) = (c_string(&field, folder)?, c_string(&field, name)?);
+            builder.push(Operation::Unmount { folder: &folder, name: &name, rehearse });
+        }
+    }
+    Ok(end(builder, intent))
+}
+
+fn begin<'h>(spec: &ValidSpec<'_>, host: &'h Host, intent: &Intent) -> Result<Builder<'h>> {
+    if spec.mounts.len() > TAKEN_BACK_MAX {
+        return Err(Error::formatted(format_args!(
+            "mounts: {} are too many at once: {TAKEN_BACK_MAX} at most",
+            spec.mounts.len()
+        )));
+    }
+    let mut builder = Builder::new(host);
+    compile_entering(&mut builder, spec, intent)?;
+    Ok(builder)
+}
+
+fn end(mut builder: Builder<'_>, intent: &Intent) -> Plan {
+    builder.push(Operation::Ready {});
+    builder.finish(&ValidSpec::default(), Namespaces::default(), None, false, intent)
+}
+
+/// Over and under procfs nothing changes: its masks hold, and what the runtime writes there arrives.
+fn check_destination(field: &str, destination: &str) -> Result<()> {
+    let why = if destination == "/" {
+        "the container's processes stand in its root already"
+    } else if destination.split('/').any(|component| component == "..") {
+        "write it without \"..\""
+    } else if destination == "/proc" || destination.starts_with("/proc/") {
+        "nothing may change in /proc while the container runs"
+    } else {
+        return Ok(());
+    };
+    Err(Error::formatted(format_args!("{field}.destination: {destination:?}: {why}")))
+}
+
+fn check_addition(field: &str, mount: &Mount<'_>, host: &Host) -> Result<()> {
+    let has = |word: &str| mount.options.iter().any(|option| &**option == word);
+    if let Some(word) = ["remount", "copy-symlink"].into_iter().find(|word| has(word)) {
+        return Err(Error::formatted(format_args!(
+            "{field}.options: {word:?}: only new mounts can be added, which a failure can take back"
+        )));
+    }
+    if mount::needs_host_paths(mount) {
+        return Err(Error::formatted(format_args!(
+            "{field}.type: {:?}: its source would be looked up inside the container: mount it on the host, and add a bind mount",
+            mount.kind.as_deref().unwrap_or_default()
+        )));
+    }
+    if mount::is_bind(mount) && !host.privileged {
+        return Err(Error::formatted(format_args!(
+            "{field}: a bind mount into a container that runs needs CAP_SYS_ADMIN on the host: run pillbox as root, or \
+             have the mount in config.json"
+        )));
+    }
+    match mount.options.iter().find(|option| option.len() > mount::PARAMETER_MAX) {
+        Some(_) => Err(Error::formatted(format_args!(
+            "{field}.options: one is longer than {} bytes, which cannot be added",
+            mount::PARAMETER_MAX
+        ))),
+        None => Ok(()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::spec::json::{List, parse};
+
+    fn plan(privileged: bool, add: bool, mounts: &str) -> Result<Vec<String>> {
+        let mounts: List<Mount<'_>> = parse(mounts.as_bytes()).expect("mounts");
+        let (spec, intent) = (ValidSpec { mounts, ..ValidSpec::default() }, Intent::default());
+        let host = Host { privileged, ..Host::default() };
+        let compile = if add { compile_added_mounts } else { compile_removed_mounts };
+        let plan = compile(&spec, &host, &intent)?;
+        let lines = plan.operations().map(|operation| crate::explain::describe(&operation, &plan));
+        let lines: Vec<_> = lines.map(|line| line.split_whitespace().collect::<Vec<_>>().join(" ")).collect();
+        let entered = lines.iter().position(|line| line == "EnterRoot").expect("EnterRoot");
+        Ok(lines[entered + 1..].to_vec())
+    }
+
+    #[test]
+    fn what_is_added_can_be_taken_back() {
+        let mounts = r#"[{"destination": "/a", "type": "bind", "source": "/b", "options": ["ro"]},
+                         {"destination": "a/c", "type": "tmpfs", "options": ["size=1k"]}]"#;
+        let expected = [
+            "TakeBackOnFailure",
+            "BindMount /b on /a (ro, rprivate)",
+            "Mount tmpfs on /a/c (size=1k), with the mode of what it covers",
+            "Ready",
+        ];
+        assert_eq!(plan(true, true, mounts).expect("plan"), expected);
+    }
+
+    #[test]
+    fn what_goes_is_looked_at_first_and_goes_from_the_last_to_the_first() {
+        let mounts = r#"[{"destination": "/a"}, {"destination": "//a/c/"}]"#;
+        let expected =
+            ["Unmount /a/c, tried first", "Unmount /a, tried first", "Unmount /a/c", "Unmount /a", "Ready"];
+        assert_eq!(plan(false, false, mounts).expect("plan"), expected);
+    }
+
+    #[test]
+    fn what_cannot_be_added_is_named() {
+        for (mount, part) in [
+            (r#"{"destination": "/a", "type": "bind", "source": "/b"}"#, "needs CAP_SYS_ADMIN on the host"),
+            (r#"{"destination": "/a", "type": "ext4", "source": "/dev/x"}"#, "mounts[0].type: \"ext4\""),
+            (r#"{"destination": "/./proc/", "type": "proc"}"#, "nothing may change in /proc"),
+            (
+                r#"{"destination": "/a", "type": "tmpfs", "options": ["ro"]}, {"destination": "/a/b", "type": "tmpfs"}"#,
+                "/a: it is read-only",
+            ),
+        ] {
+            let error = plan(false, true, &format!("[{mount}]")).expect_err(part).to_string();
+            assert!(error.contains(part), "{error}");
+        }
+        let long = "x".repeat(300);
+        let mounts = format!(r#"[{{"destination": "/a", "type": "tmpfs", "options": ["{long}"]}}]"#);
+        assert!(plan(true, true, &mounts).is_err());
+    }
+}
