@@ -4,6 +4,8 @@ use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
+use serde_json::{Value, json};
+
 use crate::error::{Context, Result};
 use crate::{docker, host, program};
 
@@ -20,12 +22,26 @@ pub struct Scratch {
 impl Scratch {
     /// Makes the folders and the bundles.
     pub fn new() -> Result<Self> {
-        let prefix = format!("pillbox-bench-{}", std::process::id());
+        // As long for every pid: a path's length shows in counted instructions.
+        let prefix = format!("pillbox-bench-{:07}", std::process::id());
         let scratch = Scratch { folder: Path::new("/run").join(&prefix), prefix };
         scratch.write_bundle("true", CONFIG)?;
         scratch.write_bundle("pause", &CONFIG.replace("/bin/true", "/bin/pause"))?;
         scratch.write_docker_bundle("docker", &["/bin/true"], true)?;
         Ok(scratch)
+    }
+
+    /// Bundles for counting what init does: `pause` and `docker` again, as `pause-counted` and `docker-counted`, without
+    /// paths that some kernels have and others don't.
+    pub fn write_counted_bundles(&self) -> Result<()> {
+        for name in ["pause", "docker"] {
+            let text = fs::read(self.bundle(name).join("config.json")).context(|| "read config.json")?;
+            let mut config: Value = serde_json::from_slice(&text).context(|| "parse config.json")?;
+            config["linux"]["maskedPaths"] = json!(["/proc/cmdline", "/proc/irq"]);
+            config["linux"]["readonlyPaths"] = json!(["/proc/sys"]);
+            self.write_bundle(&format!("{name}-counted"), &config.to_string())?;
+        }
+        Ok(())
     }
 
     /// A bundle with Docker's configuration.

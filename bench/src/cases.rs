@@ -169,7 +169,7 @@ pub fn read_pid(pid_file: &Path) -> Result<Pid> {
 }
 
 /// Waits for the container's process: its parent has gone, so it is the subreaper's, which the benchmark is.
-fn reap(pid_file: &Path) -> Result<()> {
+pub fn reap(pid_file: &Path) -> Result<()> {
     match waitpid(Some(read_pid(pid_file)?), WaitOptions::empty()) {
         // ECHILD: it was reaped by somebody else already.
         Ok(_) | Err(rustix::io::Errno::CHILD) => Ok(()),

@@ -1,7 +1,7 @@
 //! Counted instructions: the same on every run, where times are not. They stand in a file in the project, so that a change
 //! that makes a path longer shows, and is meant.
 //!
-//! Only commands that valgrind can run are counted; it has no clone3(2) and no pidfd_open(2).
+//! Commands that valgrind can run are counted by callgrind, those that it cannot by [`crate::stepping`].
 
 use std::collections::BTreeMap;
 use std::ffi::OsString;
@@ -9,12 +9,15 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
+use rustix::process::{getpid, set_child_subreaper};
 use serde_json::{Value, json};
 
 use crate::bundle::Scratch;
+use crate::cases::{RUN_DOCKER, reap};
 use crate::error::{Context, Result, error};
 use crate::host;
 use crate::runtime::Runtime;
+use crate::stepping::Counter;
 
 /// By how much of itself a count may differ.
 const TOLERANCE: f64 = 0.02;
@@ -85,14 +88,62 @@ fn compare(recorded: &Value, counted: &Counts) -> usize {
     deviating
 }
 
+/// Containers are made, used and removed under a [`Counter`]; valgrind, which is faster, counts what changes nothing.
 fn count_all(program: &Path) -> Result<Counts> {
+    // Orphaned containers become ours: a container can be deleted when its process has been waited for.
+    set_child_subreaper(Some(getpid())).context(|| "become subreaper")?;
     let scratch = Scratch::new()?;
     let runtime = Runtime::new("pillbox", program.to_path_buf(), &scratch)?;
-    let id = "counted";
-    runtime.create(&scratch.bundle("pause"), &scratch.file("pid"), id)?;
-    let counted = count_commands(program, &scratch, id);
-    runtime.discard(id);
-    counted
+    let id = format!("{}-counted", scratch.prefix());
+    // The first container makes what all others find.
+    runtime.create(&scratch.bundle("pause"), &scratch.file("pid"), &id)?;
+    let counted = count_commands(program, &scratch, &id);
+    runtime.discard(&id);
+    let mut counted = counted?;
+    let stepped = step_commands(program, &scratch, &id);
+    runtime.discard(&id);
+    counted.extend(stepped?);
+    Ok(counted)
+}
+
+/// The rest of what makes, uses and ends a container, from the first system call on that valgrind does not run (what
+/// comes before, reading and compiling, is in `explain` and `state`), and what init does until it executes the
+/// container's program.
+fn step_commands(program: &Path, scratch: &Scratch, id: &str) -> Result<Counts> {
+    scratch.write_counted_bundles()?;
+    let (state, pid_file, mut counter) =
+        (scratch.state("pillbox"), scratch.file("pid"), Counter::new(scratch.file("stderr"))?);
+    let words = |words: &[&str]| words.iter().map(OsString::from).collect::<Vec<_>>();
+    let with_bundle = |command: &str, bundle: &str| {
+        vec![command.into(), "--bundle".into(), scratch.bundle(bundle).into(), id.into()]
+    };
+    let pid = vec!["--pid-file".into(), pid_file.clone().into()];
+    let commands = [
+        ("create", [with_bundle("create", "pause-counted"), pid].concat()),
+        ("start", words(&["start", id])),
+        ("exec", words(&["exec", id, "/bin/true"])),
+        ("kill", words(&["kill", id, "KILL"])),
+        ("delete", words(&["delete", id])),
+        (RUN_DOCKER, with_bundle("run", "docker-counted")),
+    ];
+    let mut counted = Counts::new();
+    for (name, arguments) in commands {
+        let mut command = bare(program, &scratch.file(""));
+        command.arg("--root").arg(&state).args(arguments);
+        // Valgrind runs all of `start`.
+        let rest = counter.count(&mut command, name != "start")?;
+        if name != "start" {
+            counted.insert(format!("{name}: rest"), rest);
+        }
+        match name {
+            // Init waits at the gate.
+            "create" | "delete" => {}
+            "start" => drop(counted.insert("create and start: init".to_string(), counter.take_init())),
+            "kill" => reap(&pid_file)?,
+            _ => drop(counted.insert(format!("{name}: init"), counter.take_init())),
+        }
+    }
+    Ok(counted)
 }
 
 fn count_commands(program: &Path, scratch: &Scratch, id: &str) -> Result<Counts> {
@@ -102,15 +153,15 @@ fn count_commands(program: &Path, scratch: &Scratch, id: &str) -> Result<Counts>
     fs::create_dir(&folder).context(|| format!("mkdir {}", folder.display()))?;
     let plain = |name: &str| vec![OsString::from(name)];
     let of_bundle = |bundle: &Path| vec!["explain".into(), "--bundle".into(), bundle.into()];
-    let of_container = |name: &str| vec!["--root".into(), state.clone().into(), name.into(), id.into()];
+    let root = || vec!["--root".into(), state.clone().into()];
     let commands: [(&str, Vec<OsString>); 7] = [
         ("--version", plain("--version")),
         ("spec", plain("spec")),
         ("explain, default config", of_bundle(&default)),
         ("explain, Docker's config", of_bundle(&docker)),
-        ("state", of_container("state")),
-        ("list", vec!["--root".into(), state.clone().into(), "list".into()]),
-        ("start", of_container("start")),
+        ("state", [root(), vec!["state".into(), id.into()]].concat()),
+        ("list", [root(), plain("list")].concat()),
+        ("start", [root(), vec!["start".into(), id.into()]].concat()),
     ];
     commands
         .into_iter()
@@ -120,10 +171,8 @@ fn count_commands(program: &Path, scratch: &Scratch, id: &str) -> Result<Counts>
 
 /// What callgrind collects of one command.
 fn count(program: &Path, arguments: &[OsString], folder: &Path) -> Result<u64> {
-    let mut command = Command::new("valgrind");
+    let mut command = bare("valgrind".as_ref(), folder);
     command.args(["--tool=callgrind", "--callgrind-out-file=/dev/null"]).arg(program).args(arguments);
-    // What the environment holds must not count.
-    command.env_clear().env("PATH", "/usr/local/bin:/usr/bin:/bin").current_dir(folder);
     let output =
         command.stdin(Stdio::null()).output().context(|| "execute valgrind (Debian's package valgrind)")?;
     let said = String::from_utf8_lossy(&output.stderr);
@@ -131,6 +180,13 @@ fn count(program: &Path, arguments: &[OsString], folder: &Path) -> Result<u64> {
     collected
         .filter(|_| output.status.success())
         .ok_or_else(|| error(format!("{command:?} failed: {}", said.trim())))
+}
+
+/// A command without what the environment holds, which must not count.
+fn bare(program: &Path, folder: &Path) -> Command {
+    let mut command = Command::new(program);
+    command.env_clear().env("PATH", "/usr/local/bin:/usr/bin:/bin").current_dir(folder);
+    command
 }
 
 /// The compiler, which is most of what a count depends on besides the source.

@@ -11,11 +11,13 @@ mod floor;
 mod host;
 mod instructions;
 mod library;
+mod memory;
 mod plot;
 mod program;
 mod report;
 mod runtime;
 mod scale;
+mod stepping;
 mod sys;
 mod target;
 
@@ -38,6 +40,7 @@ bench [OPTIONS]: measures pillbox, crun, runc and youki side by side. Needs root
   --runs N           runs of each case, default 60
   --live N           how many containers fill the machine, default 1000
   --quick            10 runs, 60 containers
+  --memory FILE      show what `make bench-memory` has written
   --json FILE        write everything measured
   --markdown FILE    write a page, as bench/RESULTS.md, and plots beside it
 
@@ -54,6 +57,7 @@ struct Options {
     runs: usize,
     live: usize,
     reduced: Option<PathBuf>,
+    memory: Option<PathBuf>,
     json: Option<PathBuf>,
     markdown: Option<PathBuf>,
 }
@@ -85,6 +89,7 @@ fn parse(arguments: Vec<OsString>) -> Result<Option<Options>> {
         runs: 60,
         live: 1000,
         reduced: None,
+        memory: None,
         json: None,
         markdown: None,
     };
@@ -101,6 +106,7 @@ fn parse(arguments: Vec<OsString>) -> Result<Option<Options>> {
             Long("runs") => options.runs = parser.value()?.parse()?,
             Long("live") => options.live = parser.value()?.parse()?,
             Long("reduced") => options.reduced = Some(parser.value()?.into()),
+            Long("memory") => options.memory = Some(parser.value()?.into()),
             Long("quick") => (options.runs, options.live) = (10, 60),
             Long("json") => options.json = Some(parser.value()?.into()),
             Long("markdown") => options.markdown = Some(parser.value()?.into()),
@@ -129,7 +135,10 @@ fn bench(options: &Options) -> Result<()> {
     let measured = measure(&course);
     let figures = cases::weigh(&course);
     runtimes.iter().for_each(Runtime::discard_all);
-    let figures = figures?;
+    let mut figures = figures?;
+    if let Some(file) = &options.memory {
+        figures.extend(memory::read(file)?);
+    }
     let size = |path: &PathBuf| std::fs::metadata(path).map(|found| found.len());
     let reduced_size = options.reduced.as_ref().map(size).transpose().context(|| "--reduced")?;
     let report = Report {

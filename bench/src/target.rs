@@ -3,6 +3,7 @@
 use crate::cases::{INIT_MEMORY, INIT_SIZE, PEAK_MEMORY, RUN, RUN_DOCKER, STEPS};
 use crate::course::{FLOOR, FLOOR_IN_PROCESS, LIBRARY, Scale};
 use crate::filter::{COMPILE, FILTERED};
+use crate::memory::SMALLEST;
 use crate::report::{REFERENCE, Report};
 use crate::scale::{AT_ONCE, CREATE_FIRST, CREATE_LAST, LIST, ONE_AT_A_TIME, RUN_BY_MOUNTS};
 
@@ -84,6 +85,10 @@ pub fn targets(report: &Report<'_>) -> Vec<Target> {
         targets.push(at_most(format!("{what}, KiB"), 1024.0, report.figure(what, OURS)));
     }
     targets.push(at_most("memory of init, KiB".to_string(), 100.0, report.figure(INIT_MEMORY, OURS)));
+    let smallest = |subject: &str| report.figure(SMALLEST, subject);
+    targets.push(at_most(format!("{SMALLEST}, KiB"), 256.0, smallest(OURS)));
+    let to_reference_memory = ratio(smallest(OURS), smallest(REFERENCE));
+    targets.push(at_most(format!("{SMALLEST}: × {REFERENCE}"), 0.99, to_reference_memory));
     targets.push(at_most("compiling Docker's seccomp profile, ms".to_string(), 0.1, median(COMPILE, OURS)));
     targets.push(to_reference(FILTERED, 1.0));
     let size = |name: &str| {

@@ -61,6 +61,10 @@ impl Init<'_> {
 
     pub fn await_runtime(&self, turn: Turn) -> Result<(), Errno> {
         let channel = self.channel();
+        if turn == Turn::Record {
+            // It may wait for long behind this, and execve(2) needs memory for another stack beside this one.
+            sys::release_stack();
+        }
         let mut answer = [0u8; 1];
         let flags = if turn == Turn::Record { RecvFlags::PEEK } else { RecvFlags::empty() };
         let (_, length) = rustix::net::recv(channel, &mut answer, flags)?;
@@ -119,8 +123,6 @@ impl Init<'_> {
     /// Whoever connects without sending the start byte only looked whether somebody listens.
     pub fn await_start(&mut self, listener: u32) -> Result<(), Errno> {
         let listener = self.descriptor(listener)?;
-        // It may wait for long.
-        sys::release_stack();
         loop {
             let connection = match rustix::net::accept_with(listener, SocketFlags::CLOEXEC) {
                 Err(Errno::INTR | Errno::CONNABORTED) => continue,

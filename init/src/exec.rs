@@ -11,7 +11,7 @@ use rustix::fs::{Access, AtFlags, CWD, FileType, Mode, OFlags, ResolveFlags};
 use rustix::io::Errno;
 
 use crate::execute::{At, Failure, Init, c_str};
-use crate::mem::PointerTable;
+use crate::mem::{Place, PointerTable};
 use crate::root;
 
 /// The kernel's limit, the NUL included.
@@ -161,7 +161,8 @@ fn check_executable(path: &CStr) -> Result<(), Errno> {
 /// Does not return unless execve(2) fails.
 pub fn exec(init: &Init<'_>, arguments: Strings<'_>, environment: Strings<'_>) -> Result<(), Failure> {
     let home = if init.home.is_empty() { None } else { Some(c_str(&init.home)?) };
-    let arguments = PointerTable::new(arguments.len(), arguments.iter())?;
-    let environment = PointerTable::new(environment.len() + 1, environment.iter().chain(home))?;
+    let arguments = PointerTable::new(Place::Arguments, arguments.len(), arguments.iter())?;
+    let environment =
+        PointerTable::new(Place::Environment, environment.len() + 1, environment.iter().chain(home))?;
     Err(arguments.exec(c_str(&init.executable)?, &environment).into())
 }

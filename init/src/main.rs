@@ -25,6 +25,8 @@ mod start {
     use core::ffi::{CStr, c_char};
 
     use pillbox_init::sys;
+
+    use super::mem::Place;
     use rustix::fd::{FromRawFd, OwnedFd};
     use rustix::mm::{MapFlags, ProtFlags};
 
@@ -69,7 +71,7 @@ mod start {
         // neither its length nor its content can change.
         unsafe {
             let start =
-                rustix::mm::mmap(core::ptr::null_mut(), length, ProtFlags::READ, MapFlags::PRIVATE, plan, 0)
+                rustix::mm::mmap(Place::Plan.hint(), length, ProtFlags::READ, MapFlags::PRIVATE, plan, 0)
                     .ok()?;
             Some(core::slice::from_raw_parts(start.cast::<u8>(), length))
         }

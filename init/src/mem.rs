@@ -1,6 +1,6 @@
 //! What the compiler expects of a C library, and the one table that must be built in memory.
 
-use core::ffi::{CStr, c_char};
+use core::ffi::{CStr, c_char, c_void};
 use core::marker::PhantomData;
 
 use rustix::io::Errno;
@@ -96,17 +96,37 @@ unsafe extern "C" fn strlen(string: *const u8) -> usize {
     length
 }
 
+/// Where what is mapped lies: in the same 2 MiB as the program, whose page tables then serve for it too. Elsewhere it would
+/// take three of its own, 12 KiB that the container's memory limit counts.
+#[derive(Clone, Copy)]
+pub enum Place {
+    /// The plan.
+    Plan = 0x10_0000,
+    /// The arguments of the container's program.
+    Arguments = 0x1c_0000,
+    /// Its environment.
+    Environment = 0x1e_0000,
+}
+
+impl Place {
+    /// The address, to mmap(2) a hint: what does not fit there goes elsewhere.
+    pub fn hint(self) -> *mut c_void {
+        const COVERED: usize = 2 << 20;
+        core::ptr::without_provenance_mut((memcmp as *const () as usize & !(COVERED - 1)) + self as usize)
+    }
+}
+
 /// A NULL-terminated table of pointers to C strings, in pages of its own: there may be many thousand.
 pub struct PointerTable<'a>(*const *const c_char, PhantomData<&'a CStr>);
 
 impl<'a> PointerTable<'a> {
     /// Points to each of `strings`, of which there are at most `count`.
-    pub fn new(count: usize, strings: impl Iterator<Item = &'a CStr>) -> Result<Self, Errno> {
+    pub fn new(place: Place, count: usize, strings: impl Iterator<Item = &'a CStr>) -> Result<Self, Errno> {
         let size = (count + 1) * size_of::<*const c_char>();
         // SAFETY: a new private mapping overlays nothing.
         let table = unsafe {
             rustix::mm::mmap_anonymous(
-                core::ptr::null_mut(),
+                place.hint(),
                 size,
                 rustix::mm::ProtFlags::READ | rustix::mm::ProtFlags::WRITE,
                 rustix::mm::MapFlags::PRIVATE,

@@ -2,11 +2,10 @@
 
 use std::fs;
 use std::process::Stdio;
-use std::time::Duration;
 
 use serde_json::{Value, json};
 
-use crate::harness::{Container, each_runtime, each_runtime_but, pillbox_only, wait_for};
+use crate::harness::{Container, Running, each_runtime, each_runtime_but, pillbox_only, wait_for};
 
 #[test]
 fn a_created_container_can_be_paused_too() {
@@ -250,20 +249,35 @@ fn events_takes_no_more_memory_as_time_goes_by() {
     });
 }
 
+/// `wait`, once it has hold of the container's process: what ends before that is not its business.
+fn waits(container: &Container) -> Running {
+    let waiting = container.spawn(&mut container.command(&["wait", &container.id]));
+    let folder = format!("/proc/{}/fd", waiting.pid().as_raw_nonzero());
+    wait_for("wait", || {
+        let links =
+            fs::read_dir(&folder).ok()?.flatten().filter_map(|entry| fs::read_link(entry.path()).ok());
+        links.into_iter().any(|link| link.to_string_lossy().contains("pidfd")).then_some(())
+    });
+    waiting
+}
+
 #[test]
 fn wait_tells_the_status() {
     pillbox_only(|runtime| {
-        for (script, status) in [("sleep 0.3; exit 7", 7), ("sleep 0.3", 0)] {
-            let container = Container::sh(runtime, script);
+        for status in [7, 0] {
+            let script = format!("until [ -e /go ]; do sleep 0.02; done; exit {status}");
+            let container = Container::sh(runtime, &script);
             container.create_and_start();
-            let waited = container.call(&["wait", &container.id]);
+            let waiting = waits(&container);
+            fs::write(container.rootfs().join("go"), "").expect("go");
+            let waited = waiting.finish();
             assert_eq!((waited.code, waited.stdout), (status, format!("{status}\n")), "{}", waited.stderr);
             assert_eq!(container.status(), "stopped");
         }
         let container = Container::sleeping(runtime);
         container.call(&["wait", &container.id]).fails_with("container does not exist");
         container.create_and_start();
-        let waiting = container.spawn(&mut container.command(&["wait", &container.id]));
+        let waiting = waits(&container);
         container.kill("KILL").ok();
         let waited = waiting.finish();
         assert_eq!((waited.code, waited.stdout.as_str()), (137, "137\n"), "{}", waited.stderr);
@@ -277,8 +291,7 @@ fn wait_knows_also_what_another_process_has_asked_for() {
         let container = Container::sh(runtime, "echo up; read line; exit 9");
         let mut running = container.run_in_background();
         wait_for("the container", || (running.stdout_now() == "up\n").then_some(()));
-        let waiting = container.spawn(&mut container.command(&["wait", &container.id]));
-        std::thread::sleep(Duration::from_millis(100));
+        let waiting = waits(&container);
         drop(running.stdin());
         assert_eq!(running.finish().code, 9);
         let waited = waiting.finish();

@@ -16,10 +16,13 @@ mod report;
 mod session;
 mod systemd;
 
-use std::env;
+use std::path::Path;
 use std::process::ExitCode;
+use std::{env, fs};
 
+use cases::Case;
 use options::Options;
+use serde_json::json;
 use session::Summary;
 
 fn main() -> ExitCode {
@@ -39,7 +42,10 @@ fn main() -> ExitCode {
     }
 }
 
-fn run(options: Options) -> Result<ExitCode, String> {
+fn run(mut options: Options) -> Result<ExitCode, String> {
+    if let Some(file) = options.measure.take() {
+        return measure(options, &file);
+    }
     let chosen = cases::chosen(&options.filters);
     if options.list {
         chosen.iter().for_each(|case| println!("{}", case.name));
@@ -48,6 +54,35 @@ fn run(options: Options) -> Result<ExitCode, String> {
     if chosen.is_empty() {
         return Err(format!("no case is named like {}", options.filters.join(" or ")));
     }
+    let (machine, kernel) = prepare(&options, chosen.len())?;
+    let summary = run_cases(&machine, &kernel, &options, chosen)?;
+    println!("{summary}");
+    Ok(if summary.failed == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+/// The same measurements for one runtime after the other. The file gets, for each figure, the runtimes' values.
+fn measure(mut options: Options, file: &Path) -> Result<ExitCode, String> {
+    let chosen = cases::measurements();
+    let (machine, kernel) = prepare(&options, chosen.len())?;
+    let mut document = json!({ "kernel": kernel.version });
+    let own = ("pillbox".to_owned(), options.runtime.clone());
+    for (name, program) in std::iter::once(own).chain(std::mem::take(&mut options.peers)) {
+        if !program.exists() {
+            println!("{name}: no {}, passed over", program.display());
+            continue;
+        }
+        println!("{name}:");
+        options.runtime = program;
+        for (what, figure) in run_cases(&machine, &kernel, &options, chosen.clone())?.figures {
+            document[what][&name] = json!(figure);
+        }
+    }
+    fs::write(file, format!("{document:#}\n")).map_err(|e| format!("{}: {e}", file.display()))?;
+    Ok(ExitCode::SUCCESS)
+}
+
+/// The emulator and what it boots.
+fn prepare(options: &Options, cases: usize) -> Result<(qemu::Machine, kernel::Kernel), String> {
     let arch = arch::own()?;
     let mut machine = qemu::Machine::find(arch)?;
     let kernel = match options.kernel.clone() {
@@ -58,9 +93,19 @@ fn run(options: Options) -> Result<ExitCode, String> {
         true => machine.try_kvm(&kernel.image, &session::probe_image(arch)?)?,
         false => "TCG (--no-kvm)".into(),
     };
-    println!("kernel {}, {execution}, {} cases", kernel.version, chosen.len());
+    println!("kernel {}, {execution}, {cases} cases", kernel.version);
+    Ok((machine, kernel))
+}
+
+/// Two guests, one after the other: without a service manager, and with systemd.
+fn run_cases(
+    machine: &qemu::Machine,
+    kernel: &kernel::Kernel,
+    options: &Options,
+    chosen: Vec<&'static Case>,
+) -> Result<Summary, String> {
+    let arch = arch::own()?;
     let mut summary = Summary::default();
-    // Two guests, one after the other: without a service manager, and with systemd.
     let (with_systemd, bare): (Vec<_>, Vec<_>) = chosen.into_iter().partition(|case| case.wants_systemd());
     for cases in [bare, with_systemd] {
         let Some(first) = cases.first() else { continue };
@@ -70,11 +115,10 @@ fn run(options: Options) -> Result<ExitCode, String> {
                 .skip(&cases, "the guest with systemd is made of Debian's packages, and there is no apt-get");
             continue;
         };
-        let image = session::image(arch, &kernel, &options, &cases, &packages)?;
-        session::run(&machine, &kernel, &image, &options, &cases, &mut summary)?;
+        let image = session::image(arch, kernel, options, &cases, &packages)?;
+        session::run(machine, kernel, &image, options, &cases, &mut summary)?;
     }
-    println!("{summary}");
-    Ok(if summary.failed == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+    Ok(summary)
 }
 
 /// Status 2: nothing was tested.

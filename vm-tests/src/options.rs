@@ -11,6 +11,8 @@ Boots Linux 6.12 under QEMU and runs the runtime's cases in it.
 
   --pillbox PATH   the runtime to test (default: pillbox beside this program)
   --runtime PATH   the same, for another runtime: a dynamic one is taken along with its libraries
+  --measure FILE   measure instead of testing, for the runtime and each --peer: writes the figures as JSON
+  --peer NAME=PATH another runtime to measure; may be given again; one that is not there is passed over
   --filter NAME    only cases whose names contain NAME; may be given again for more
   --list           print the cases' names and end
   --kernel PATH    boot this kernel instead of Debian's 6.12
@@ -27,6 +29,10 @@ Exit status: 0 all passed or skipped, 1 a case failed or the guest died, 2 nothi
 pub struct Options {
     /// The runtime under test, on the host.
     pub runtime: PathBuf,
+    /// Where to write what was measured, if that is what is wanted.
+    pub measure: Option<PathBuf>,
+    /// Names and programs of other runtimes to measure.
+    pub peers: Vec<(String, PathBuf)>,
     /// Parts of names; none means every case.
     pub filters: Vec<String>,
     /// Print names only.
@@ -55,6 +61,8 @@ impl Options {
         let beside = std::env::current_exe().unwrap_or_default().with_file_name("pillbox");
         let mut options = Options {
             runtime: beside,
+            measure: None,
+            peers: Vec::new(),
             filters: Vec::new(),
             list: false,
             kernel: None,
@@ -67,6 +75,12 @@ impl Options {
         while let Some(argument) = parser.next()? {
             match argument {
                 Long("pillbox" | "runtime") => options.runtime = parser.value()?.into(),
+                Long("measure") => options.measure = Some(parser.value()?.into()),
+                Long("peer") => {
+                    let text = parser.value()?.string()?;
+                    let (name, path) = text.split_once('=').ok_or("--peer: must be NAME=PATH")?;
+                    options.peers.push((name.to_owned(), path.into()));
+                }
                 Long("filter") => options.filters.push(parser.value()?.string()?),
                 Long("list") => options.list = true,
                 Long("kernel") => options.kernel = Some(parser.value()?.into()),

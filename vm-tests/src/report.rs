@@ -20,6 +20,8 @@ pub enum Event {
 pub enum Outcome {
     /// As it should.
     Passed,
+    /// With this figure: it was a measurement.
+    Measured(u64),
     /// Otherwise: what it said.
     Failed(String),
     /// It needs what is not there: what.
@@ -34,9 +36,10 @@ impl Event {
             Event::Begin { case } => json!({"event": "begin", "case": case}),
             Event::End { case, outcome, seconds } => {
                 let (outcome, detail) = match outcome {
-                    Outcome::Passed => ("passed", ""),
-                    Outcome::Failed(detail) => ("failed", detail.as_str()),
-                    Outcome::Skipped(detail) => ("skipped", detail.as_str()),
+                    Outcome::Passed => ("passed", json!("")),
+                    Outcome::Measured(figure) => ("measured", json!(figure)),
+                    Outcome::Failed(detail) => ("failed", json!(detail)),
+                    Outcome::Skipped(detail) => ("skipped", json!(detail)),
                 };
                 json!({"event": "end", "case": case, "outcome": outcome, "detail": detail, "seconds": seconds})
             }
@@ -56,6 +59,7 @@ impl Event {
             "end" => {
                 let outcome = match value.get("outcome")?.as_str()? {
                     "passed" => Outcome::Passed,
+                    "measured" => Outcome::Measured(value.get("detail")?.as_u64()?),
                     "failed" => Outcome::Failed(text("detail")?),
                     "skipped" => Outcome::Skipped(text("detail")?),
                     _ => return None,
@@ -79,6 +83,7 @@ mod tests {
             Event::Up { kernel: "6.12.1".into(), seconds: 2.5 },
             Event::Begin { case: "a".into() },
             Event::End { case: "a".into(), outcome, seconds: 0.25 },
+            Event::End { case: "a".into(), outcome: Outcome::Measured(7), seconds: 0.25 },
             Event::Down,
         ] {
             let line = event.line();

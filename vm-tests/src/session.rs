@@ -114,11 +114,13 @@ pub struct Summary {
     pub failed: usize,
     /// What they need is not there.
     pub skipped: usize,
+    /// What was measured, by its name.
+    pub figures: Vec<(String, u64)>,
 }
 
 impl fmt::Display for Summary {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Summary { passed, failed, skipped } = self;
+        let Summary { passed, failed, skipped, figures: _ } = self;
         write!(f, "{passed} passed, {failed} failed, {skipped} skipped")
     }
 }
@@ -134,6 +136,11 @@ impl Summary {
             Outcome::Passed => {
                 self.passed += 1;
                 println!("ok {name} {seconds:.2} s");
+            }
+            Outcome::Measured(figure) => {
+                self.passed += 1;
+                println!("ok {name} {seconds:.2} s: {figure}");
+                self.figures.push((name.to_owned(), *figure));
             }
             Outcome::Failed(detail) => {
                 self.failed += 1;

@@ -10,6 +10,7 @@ mod identity;
 mod isolation;
 mod lifecycle;
 mod limits;
+mod memory;
 mod mounts;
 mod seccomp;
 mod systemd;
@@ -104,9 +105,27 @@ pub fn chosen(filters: &[String]) -> Vec<&'static Case> {
         .collect()
 }
 
+/// What is measured instead of tested.
+pub fn measurements() -> Vec<&'static Case> {
+    memory::MEASUREMENTS.iter().collect()
+}
+
+/// What stands before the figure in the log of a measurement.
+const FIGURE: &str = "measured: ";
+
+/// Writes what was measured to the log.
+fn tell_figure(figure: u64) {
+    println!("{FIGURE}{figure}");
+}
+
+/// What a measurement's log says was measured.
+pub fn figure_in(log: &str) -> Option<u64> {
+    log.lines().rev().find_map(|line| line.strip_prefix(FIGURE)?.parse().ok())
+}
+
 /// The case called `name`.
 pub fn named(name: &str) -> Option<&'static Case> {
-    let all = TABLES.into_iter().chain([WARM_UP, WARM_UP_SYSTEMD]).flatten();
+    let all = TABLES.into_iter().chain([WARM_UP, WARM_UP_SYSTEMD, memory::MEASUREMENTS]).flatten();
     all.into_iter().find(|case| case.name == name)
 }
 

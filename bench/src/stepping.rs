@@ -1,0 +1,194 @@
+//! Instructions counted by ptrace(2), one after the other: what valgrind cannot run, because it has no clone3(2) into
+//! namespaces, no pidfd_open(2), no open_tree(2). A step costs thousands of times what the instruction does, most of all
+//! in a virtual machine: only that part of a command is stepped.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs::{self, File};
+use std::io;
+use std::path::PathBuf;
+use std::process::{Command, Stdio};
+
+use rustix::process::Signal;
+use rustix::thread::{CpuSet, sched_getaffinity, sched_setaffinity};
+
+use crate::error::{Context, Result, error};
+use crate::sys::{self, Stop};
+
+/// Whose program a process executes.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Program {
+    /// The runtime's. The child that it clones for init is the runtime until it executes init.
+    Runtime,
+    /// Init's, until it executes the container's program.
+    Init,
+}
+
+/// The first of the system calls that valgrind does not run, or did not for years: pidfd_send_signal(2). From here on
+/// the numbers are the same on all machines.
+const FIRST_NEW_CALL: i64 = 424;
+
+/// How it shows that the process did not stop where it should.
+const NO_BREAKPOINTS: &str = "the processor's breakpoints (debug registers) do not work";
+
+/// A process that is traced.
+struct Traced {
+    program: Program,
+    /// Whether its instructions are counted now.
+    steps: bool,
+    /// Where it stood after the last step.
+    at: i64,
+    /// Where it will stop next: behind an instruction that repeats itself.
+    behind: Option<i64>,
+}
+
+/// Counts the instructions of one command after the other, and of the containers' inits on the way, which may go on
+/// when the command has ended.
+pub struct Counter {
+    traced: BTreeMap<i32, Traced>,
+    /// Clones that have stopped before their makers told of them.
+    early: BTreeSet<i32>,
+    /// What all inits have executed until now.
+    init: u64,
+    errors: PathBuf,
+}
+
+impl Counter {
+    /// Puts this process, and what it starts from now on, on one processor: who runs when then does not depend on how
+    /// many there are. What the commands write to stderr goes to the file `errors`.
+    ///
+    /// # Errors
+    /// Another machine than x86-64.
+    pub fn new(errors: PathBuf) -> Result<Self> {
+        if !cfg!(target_arch = "x86_64") {
+            return Err(error("instructions are counted on x86-64 only"));
+        }
+        let all = sched_getaffinity(None).context(|| "sched_getaffinity")?;
+        let last = (0..CpuSet::MAX_CPU).rev().find(|&cpu| all.is_set(cpu)).unwrap_or(0);
+        let mut one = CpuSet::new();
+        one.set(last);
+        sched_setaffinity(None, &one).context(|| "sched_setaffinity")?;
+        Ok(Counter { traced: BTreeMap::new(), early: BTreeSet::new(), init: 0, errors })
+    }
+
+    /// Runs a command to its end. The result is what the runtime executed from the first system call on that valgrind
+    /// does not run; without `runtime` that is not counted. What init executes is counted either way.
+    ///
+    /// # Errors
+    /// It failed; or this machine does not allow to trace it.
+    pub fn count(&mut self, command: &mut Command, runtime: bool) -> Result<u64> {
+        let stderr = File::create(&self.errors).context(|| format!("create {}", self.errors.display()))?;
+        command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(stderr);
+        sys::trace(command);
+        let refused = "is ptrace(2) forbidden here, by a sandbox or by kernel.yama.ptrace_scope?";
+        let child = command.spawn().context(|| format!("trace {command:?} ({refused})"))?;
+        let root = i32::try_from(child.id()).context(|| "pid")?;
+        let mut count = 0;
+        loop {
+            let (pid, stop) = sys::wait_for_stop().context(|| "wait for a traced process")?;
+            if let (Stop::End(success), true) = (stop, pid == root) {
+                self.traced.remove(&root);
+                return if success { Ok(count) } else { Err(self.failure(command)) };
+            }
+            let gone_on = match self.traced.get(&pid) {
+                None if pid == root => {
+                    sys::follow(pid).and_then(|()| self.begin(pid, Program::Runtime, false))
+                }
+                _ => self.go_on(pid, stop, runtime, &mut count),
+            };
+            match gone_on {
+                // Killed meanwhile: its end is told next.
+                Err(error) if error.raw_os_error() == Some(libc::ESRCH) => {}
+                gone_on => gone_on.context(|| format!("step {command:?} ({refused})"))?,
+            }
+        }
+    }
+
+    /// What all inits have executed since the last call.
+    pub fn take_init(&mut self) -> u64 {
+        std::mem::take(&mut self.init)
+    }
+
+    fn failure(&self, command: &Command) -> crate::error::Error {
+        let said = fs::read_to_string(&self.errors).unwrap_or_default();
+        error(format!("{command:?} failed: {}", said.trim()))
+    }
+
+    /// From the first stop of a process on.
+    fn begin(&mut self, pid: i32, program: Program, steps: bool) -> io::Result<()> {
+        self.traced.insert(pid, Traced { program, steps, at: sys::instruction_pointer(pid)?, behind: None });
+        resume(pid, steps, 0)
+    }
+
+    fn go_on(&mut self, pid: i32, stop: Stop, runtime: bool, count: &mut u64) -> io::Result<()> {
+        let Some(process) = self.traced.get_mut(&pid) else {
+            // A clone whose maker has not told of it, or the end of a process that is not traced any more.
+            if !matches!(stop, Stop::End(_)) {
+                self.early.insert(pid);
+            }
+            return Ok(());
+        };
+        let mut signal = 0;
+        match stop {
+            Stop::Step => {
+                let at = sys::instruction_pointer(pid)?;
+                match process.behind.take() {
+                    Some(behind) if behind != at => return Err(io::Error::other(NO_BREAKPOINTS)),
+                    Some(_) => sys::forget_address(pid)?,
+                    None => {}
+                }
+                let count = if process.program == Program::Init { &mut self.init } else { count };
+                *count += u64::from(at != process.at);
+                process.at = at;
+                process.behind = behind_repeated(pid, at)?;
+                if let Some(behind) = process.behind {
+                    return sys::run_to(pid, behind);
+                }
+            }
+            // It has run past the address.
+            _ if process.behind.is_some() => {
+                return Err(io::Error::other(NO_BREAKPOINTS));
+            }
+            Stop::Call(number) => process.steps |= runtime && number >= FIRST_NEW_CALL,
+            Stop::Exec if process.program == Program::Init => {
+                self.traced.remove(&pid);
+                return sys::detach(pid);
+            }
+            Stop::Exec => (process.program, process.steps) = (Program::Init, true),
+            Stop::Clone(child) => {
+                let (program, steps) = (process.program, process.steps);
+                if self.early.remove(&child) {
+                    self.begin(child, program, steps)?;
+                } else {
+                    // Its first stop sets it going.
+                    self.traced.insert(child, Traced { program, steps, at: 0, behind: None });
+                }
+                return resume(pid, steps, 0);
+            }
+            // What every clone begins with; nobody else sends it here.
+            Stop::Signal(number) if number == Signal::STOP.as_raw() => {
+                process.at = sys::instruction_pointer(pid)?;
+            }
+            Stop::Signal(number) => signal = number,
+            Stop::End(_) => {
+                self.traced.remove(&pid);
+                return Ok(());
+            }
+        }
+        resume(pid, process.steps, signal)
+    }
+}
+
+/// Where the instruction at `at` ends if it is one that repeats itself, as copies and fills do: the processor traps each
+/// time, whether that shows as a stop or not.
+fn behind_repeated(pid: i32, at: i64) -> io::Result<Option<i64>> {
+    Ok(match sys::instruction(pid, at)? {
+        // REP or REPNE; with a REX prefix; the instruction itself has one byte.
+        [0xf2 | 0xf3, 0x40..=0x4f, ..] => Some(at + 3),
+        [0xf2 | 0xf3, ..] => Some(at + 2),
+        _ => None,
+    })
+}
+
+fn resume(pid: i32, steps: bool, signal: i32) -> io::Result<()> {
+    if steps { sys::step(pid, signal) } else { sys::go_on(pid, signal) }
+}
