@@ -56,13 +56,16 @@ pub fn make_symlink<'p>(
 ) -> Result<(), Failure> {
     let (folder, name) = folder.of(container, path).at(Stage::Target)?;
     let name = c_str(&name)?;
-    match rustix::fs::symlinkat(target, folder, name) {
-        Err(Errno::EXIST) if replace => {
-            rustix::fs::unlinkat(folder, name, AtFlags::empty())?;
-            Ok(rustix::fs::symlinkat(target, folder, name)?)
+    loop {
+        match rustix::fs::symlinkat(target, folder, name) {
+            // Another container with the same root file system may do the same at this moment.
+            Err(Errno::EXIST) if replace => match rustix::fs::unlinkat(folder, name, AtFlags::empty()) {
+                Ok(()) | Err(Errno::NOENT) => {}
+                Err(errno) => return Err(errno.into()),
+            },
+            Err(Errno::EXIST) => return Ok(()),
+            result => return Ok(result?),
         }
-        Err(Errno::EXIST) => Ok(()),
-        result => Ok(result?),
     }
 }
 

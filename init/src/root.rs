@@ -13,6 +13,9 @@ use crate::execute::c_str;
 /// Nothing inside may lead out: not `..`, not an absolute link, not a magic link.
 const INSIDE: ResolveFlags = ResolveFlags::IN_ROOT.union(ResolveFlags::NO_MAGICLINKS);
 
+/// One component with its NUL: the kernel knows none longer than NAME_MAX.
+pub type Name = Vec<u8, 256>;
+
 /// Symlinks that lead to where nothing is are followed this often while their target is made.
 const LINKS_MAX: usize = 16;
 
@@ -63,8 +66,9 @@ pub fn open_or_make(
 }
 
 /// An empty file at `path`, and the folders above. A symlink to nothing is followed, inside the root.
+#[inline(never)]
 fn make_file(root: &OwnedFd, path: &CStr) -> Result<(), Errno> {
-    let mut wanted = terminated(path.to_bytes())?;
+    let mut wanted: Vec<u8, PATH_MAX> = terminated(path.to_bytes())?;
     for _ in 0..LINKS_MAX {
         let (parent, name) = open_parent(root, c_str(&wanted)?)?;
         let (name, mode) = (c_str(&name)?, Mode::from_raw_mode(0o644));
@@ -84,7 +88,7 @@ fn make_file(root: &OwnedFd, path: &CStr) -> Result<(), Errno> {
 }
 
 /// The folder that `path` lies in, made if it is missing, and the last component with its NUL.
-pub fn open_parent(root: &OwnedFd, path: &CStr) -> Result<(OwnedFd, Vec<u8, PATH_MAX>), Errno> {
+pub fn open_parent(root: &OwnedFd, path: &CStr) -> Result<(OwnedFd, Name), Errno> {
     let (parent, name) = split(path)?;
     Ok((open_folder(root, parent, ResolveFlags::empty())?, terminated(name)?))
 }
@@ -99,7 +103,7 @@ fn split(path: &CStr) -> Result<(&[u8], &[u8]), Errno> {
 }
 
 fn open_folder(root: &OwnedFd, parent: &[u8], resolve: ResolveFlags) -> Result<OwnedFd, Errno> {
-    let parent = terminated(parent)?;
+    let parent: Vec<u8, PATH_MAX> = terminated(parent)?;
     let parent = c_str(&parent)?;
     let parent = if parent.is_empty() { c"/" } else { parent };
     match open_with(root, parent, OFlags::PATH | OFlags::DIRECTORY, resolve) {
@@ -117,11 +121,7 @@ pub struct Folder<'p>(Option<(&'p [u8], OwnedFd)>);
 
 impl<'p> Folder<'p> {
     /// As [`open_parent`]; but an image's link in the place of /dev, which means some other folder's files, is refused.
-    pub fn of(
-        &mut self,
-        root: &OwnedFd,
-        path: &'p CStr,
-    ) -> Result<(BorrowedFd<'_>, Vec<u8, PATH_MAX>), Errno> {
+    pub fn of(&mut self, root: &OwnedFd, path: &'p CStr) -> Result<(BorrowedFd<'_>, Name), Errno> {
         let (parent, name) = split(path)?;
         if self.0.as_ref().is_none_or(|(known, _)| *known != parent) {
             let in_dev = parent == b"/dev/";
@@ -134,8 +134,9 @@ impl<'p> Folder<'p> {
 }
 
 /// mkdir(2) of `path` and of what is missing above it. A symlink to nothing is followed, inside the root.
+#[inline(never)]
 pub fn make_directory(root: &OwnedFd, path: &CStr, mode: Mode) -> Result<(), Errno> {
-    let mut wanted = terminated(path.to_bytes())?;
+    let mut wanted: Vec<u8, PATH_MAX> = terminated(path.to_bytes())?;
     for _ in 0..LINKS_MAX {
         match make_components(root, &mut wanted, mode)? {
             None => return Ok(()),
@@ -146,6 +147,7 @@ pub fn make_directory(root: &OwnedFd, path: &CStr, mode: Mode) -> Result<(), Err
 }
 
 /// One pass over the components; the result is the path to go on with where a dangling symlink was met.
+#[inline(never)]
 fn make_components(
     root: &OwnedFd,
     path: &mut Vec<u8, PATH_MAX>,
@@ -191,6 +193,7 @@ fn make_components(
 }
 
 /// Where `name` is a symlink to nothing: the path with the link's text in its place.
+#[inline(never)]
 fn redirect(
     parent: &OwnedFd,
     before: &[u8],
@@ -219,7 +222,7 @@ fn redirect(
     Ok(Some(path))
 }
 
-fn terminated(bytes: &[u8]) -> Result<Vec<u8, PATH_MAX>, Errno> {
+fn terminated<const SIZE: usize>(bytes: &[u8]) -> Result<Vec<u8, SIZE>, Errno> {
     let mut path = Vec::from_slice(bytes).map_err(|_| Errno::NAMETOOLONG)?;
     path.push(0).map_err(|_| Errno::NAMETOOLONG)?;
     Ok(path)

@@ -49,6 +49,16 @@ impl Message<'_> {
         &self.what
     }
 
+    /// The message as it goes over the wire, for whoever has a socket of their own and no memory to make it in then.
+    ///
+    /// # Errors
+    /// It is too long.
+    pub fn encode(&self, sequence: u32) -> Result<Vec<u8>> {
+        let mut wire = Vec::new();
+        self.append_to(&mut wire, sequence)?;
+        Ok(wire)
+    }
+
     /// Appends the message as it goes over the wire: header, body, padding.
     pub(crate) fn append_to(&self, wire: &mut Vec<u8>, sequence: u32) -> Result<()> {
         let length = u32::try_from(HEADER + self.body.len()).map_err(|_| unencodable("message"))?;

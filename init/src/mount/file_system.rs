@@ -58,7 +58,9 @@ pub fn mount(init: &mut Init<'_>, operation: Operation<'_>) -> Result<(), Failur
     if propagation != AS_IT_IS || later != NOTHING {
         sys::mount_setattr(&mount, later, NOTHING, propagation, false).at(Stage::Attributes)?;
     }
-    attach_noted(init, &mount, &target)
+    let attached = attach_noted(init, &mount, &target);
+    init.mount.keep_procfs(kind, attributes, parameters, mount);
+    attached
 }
 
 pub(super) fn new_file_system(

@@ -39,7 +39,7 @@ pub struct State {
     null: Option<OwnedFd>,
     /// A read-only tmpfs without content, where it was first needed: before Linux 6.15 only what is attached can be cloned.
     empty: Option<OwnedFd>,
-    /// A procfs that nothing of the container can cover.
+    /// A procfs, by a descriptor of its root: what covers parts of it (`RESOLVE_NO_XDEV`) is refused.
     procfs: Option<OwnedFd>,
     /// Where overlays keep changes, and how many there are.
     layers: Option<OwnedFd>,
@@ -50,7 +50,25 @@ pub struct State {
     pub kernel_text: Vec<u8, TEXT_MAX>,
 }
 
-/// A procfs of init's own, which nothing of the container can cover.
+impl State {
+    /// One more procfs, only for init, would cost the kernel a grace period when it goes: the container's will do if it is
+    /// a whole one that may be written to.
+    #[inline(never)]
+    fn keep_procfs(
+        &mut self,
+        kind: &CStr,
+        attributes: MountAttrFlags,
+        parameters: Strings<'_>,
+        mount: OwnedFd,
+    ) {
+        let read_only = attributes.contains(MountAttrFlags::MOUNT_ATTR_RDONLY);
+        if kind.to_bytes() == b"proc" && parameters.is_empty() && !read_only && self.procfs.is_none() {
+            self.procfs = Some(mount);
+        }
+    }
+}
+
+/// A procfs that is one whatever lies at /proc: the one that init mounted there, or one of its own.
 pub fn procfs<'i>(init: &'i mut Init<'_>) -> Result<&'i OwnedFd, Failure> {
     if init.mount.procfs.is_none() {
         let none = Strings::default();
