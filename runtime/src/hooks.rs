@@ -5,7 +5,6 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use pillbox_init::plan::Turn;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fs::{Mode, OFlags};
 use rustix::io::Errno;
@@ -174,18 +173,15 @@ fn run_one(
     let flags = enter.as_ref().map_or(0, |(_, flags)| *flags);
     let plan = plan::compile_hook(hook, place.rights, flags, &Host::look(), intent)?;
     let descriptors = [input, stdout, stderr].into_iter().chain(time).chain(root).map(Some).collect();
-    let opened = Opened::inside(descriptors, enter);
+    let mut opened = Opened::inside(descriptors, enter);
     let mut process =
-        spawn_into(&plan, &opened, place.cgroup, place.unit, "").map_err(|error| match error {
+        spawn_into(&plan, &mut opened, place.cgroup, place.unit, "").map_err(|error| match error {
             SpawnError::Seed => Error::new("refused"),
             SpawnError::Cgroup(error) | SpawnError::Other(error) => error,
         })?;
     // The other ends are the hook's alone: what it closes is then closed.
     drop(opened);
-    if let Err(error) = process
-        .bring_up(&plan, &Opened::default(), &mut |_| Ok(()))
-        .and_then(|()| process.answer(Turn::Record))
-    {
+    if let Err(error) = process.bring_up_unrecorded(&plan).and_then(|()| process.release()) {
         return Err(process.kill_after(error));
     }
     let deadline = hook.timeout.map(|seconds| Instant::now() + Duration::from_secs(seconds.max(0) as u64));

@@ -1,30 +1,42 @@
-//! A container's network namespace, made by the runtime while init mounts: nothing of a container takes the kernel as
-//! long.
+//! A container's network namespace, made beside everything else: nothing of a container takes the kernel as long.
 
 use std::os::fd::OwnedFd;
 
-use linux_raw_sys::general::CLONE_NEWNET;
-use pillbox_init::sys::{setns, unshare_namespaces};
+use pillbox_init::plan::Turn;
 use pillbox_netlink::{LOOPBACK_INDEX, Socket, link};
-use rustix::fs::{CWD, Mode, OFlags};
-use rustix::io::Errno;
 
 use crate::error::{Context, Error, Result};
+use crate::sys::{NetworkStep, NetworkThread};
 
-/// Makes a network namespace with its loopback up. The calling thread stands in it for the time; others never do.
-///
-/// # Errors
-/// The kernel refuses it, or lets the thread not back.
-pub fn make() -> Result<OwnedFd> {
-    let step = || "linux.namespaces: make a network namespace (of user.max_net_namespaces at most)";
-    let home = open_own().context(step)?;
-    unshare_namespaces(CLONE_NEWNET).context(step)?;
-    let made = open_own().context(step).and_then(|made| {
-        set_loopback_up(&mut Socket::open_plain().map_err(failed)?)?;
-        Ok(made)
-    });
-    setns(&home, CLONE_NEWNET).context(step)?;
-    made
+const MAKE: &str = "linux.namespaces: make a network namespace (of user.max_net_namespaces at most)";
+
+/// A network namespace with its loopback up, on its way to init: [`Turn::Network`]. Only the thread that makes it, and
+/// goes, ever stands in it.
+pub struct Making(NetworkThread);
+
+impl Making {
+    /// Begins to make it; the namespace comes out at the other end of `channel`, or the end of file.
+    ///
+    /// # Errors
+    /// There can be no thread.
+    pub fn begin(channel: &OwnedFd) -> Result<Making> {
+        let request = link::set_up(LOOPBACK_INDEX).and_then(|up| up.encode(1)).map_err(failed)?;
+        NetworkThread::begin(channel, Turn::Network as u8, request).map(Making).context(|| MAKE)
+    }
+
+    /// Waits until it is made and sent.
+    ///
+    /// # Errors
+    /// What the kernel refuses.
+    pub fn finish(self) -> Result<()> {
+        self.0.finish().or_else(|(step, errno)| {
+            Err(errno).context(|| match step {
+                NetworkStep::Make => MAKE,
+                NetworkStep::Loopback => "set the loopback interface up",
+                NetworkStep::Send => "hand init its network namespace",
+            })
+        })
+    }
 }
 
 /// Sets the loopback of the socket's namespace up.
@@ -35,8 +47,4 @@ pub fn set_loopback_up(socket: &mut Socket) -> Result<()> {
 
 fn failed(error: pillbox_netlink::Error) -> Error {
     Error::formatted(format_args!("set the loopback interface up: {error}"))
-}
-
-fn open_own() -> std::result::Result<OwnedFd, Errno> {
-    rustix::fs::openat(CWD, c"/proc/thread-self/ns/net", OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty())
 }

@@ -26,25 +26,24 @@ pub const ROOT_IN_SEED: &CStr = c"/";
 const FOLDER: &CStr = c"/run/pillbox";
 const PIN: &CStr = c"/run/pillbox/.seed";
 
-/// Whether the namespace is made on threads of its own: see [`prepare`].
+/// Whether the namespace is made on threads of its own: see [`make_apart`].
 static APART: AtomicBool = AtomicBool::new(false);
 
 /// The pinned namespace, made now if there is none. `None` where it cannot be had: the ordinary copy serves then.
 pub fn open() -> Option<OwnedFd> {
     match open_pinned() {
         None if !APART.load(Ordering::Relaxed) => make().ok(),
+        None => std::thread::scope(|scope| {
+            std::thread::Builder::new().spawn_scoped(scope, make).ok()?.join().ok()?.ok()
+        }),
         seed => seed,
     }
 }
 
-/// Makes the namespace if there is none, on a thread that ends then, and keeps [`open`] from making it from now on: whoever
-/// makes it parts with the other threads' working folder and umask, which a program that has threads would notice.
-pub fn prepare() {
+/// From now on [`open`] makes the namespace on a thread that ends then: whoever makes it parts with the other threads'
+/// working folder and umask, which a program that has threads would notice.
+pub fn make_apart() {
     APART.store(true, Ordering::Relaxed);
-    if crate::plan::Host::look().privileged && open_pinned().is_none() {
-        // Where it cannot be made the ordinary copy serves.
-        std::thread::scope(|scope| drop(std::thread::Builder::new().spawn_scoped(scope, make)));
-    }
 }
 
 /// The pinned namespace, if there is one: a mount namespace with the one mount that [`empty_namespace`] leaves. Who

@@ -456,3 +456,17 @@ fn more_bind_mounts_than_fit_into_a_message() {
         assert_eq!(container.run_ok(), "300\n");
     });
 }
+
+/// Bind sources that are cloned late and the network namespace, which sysfs depends on, come to init through one channel.
+#[test]
+fn a_bind_between_new_file_systems() {
+    each_runtime(|runtime| {
+        let mut container = Container::sh(runtime, "cat /data/b/file; ls /data/c/class/net");
+        let folder = source(&container);
+        fs::write(folder.join("file"), "bound\n").expect("file");
+        container.mount("tmpfs", Path::new("tmpfs"), "/data/a", &[]);
+        container.mount("none", &folder, "/data/b", &["bind"]);
+        container.mount("sysfs", Path::new("sysfs"), "/data/c", &["nosuid", "noexec", "nodev", "ro"]);
+        assert_eq!(container.run_ok(), "bound\nlo\n");
+    });
+}

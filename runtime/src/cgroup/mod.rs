@@ -221,7 +221,7 @@ impl Cgroup {
     }
 
     fn remove_within(&self, patience: Duration) -> Result<()> {
-        if self.remove_directory()? {
+        if self.remove_if_empty()? {
             return Ok(());
         }
         let step = || format!("remove cgroup {}", self.path);
@@ -244,7 +244,7 @@ impl Cgroup {
                 Ok(()) | Err(Errno::NOENT | Errno::NODEV) => {}
                 Err(errno) => return Err(errno).context(step),
             }
-            if self.remove_directory()? {
+            if self.remove_if_empty()? {
                 return Ok(());
             }
             if Instant::now() > deadline {
@@ -254,8 +254,8 @@ impl Cgroup {
         }
     }
 
-    /// One rmdir; false when it is busy.
-    fn remove_directory(&self) -> Result<bool> {
+    /// One rmdir; false when there are processes in it, or cgroups below.
+    pub fn remove_if_empty(&self) -> Result<bool> {
         match unlinkat(&self.parent, self.path.name(), AtFlags::REMOVEDIR) {
             Ok(()) | Err(Errno::NOENT | Errno::NODEV) => Ok(true),
             Err(Errno::BUSY) => Ok(false),

@@ -42,6 +42,10 @@ type Step = (&'static str, String);
 fn runtime_steps(prepared: &Prepared<'_>) -> Result<Vec<Step>> {
     let plan = &prepared.plan;
     let mut steps = Vec::new();
+    // In a thread, beside all that follows.
+    if plan.namespaces.network_meanwhile {
+        steps.push(("Unshare", "network, with its loopback up, for init".to_string()));
+    }
     for (kind, path) in &plan.namespaces.joined {
         steps.push(("OpenNamespace", format!("{} {path}", kind.name())));
     }
@@ -69,10 +73,6 @@ fn runtime_steps(prepared: &Prepared<'_>) -> Result<Vec<Step>> {
         steps.push(("JoinResctrl", format!("class {}", class.unwrap_or("of the container's id"))));
     }
     steps.push(("Clone", clone_line(prepared)));
-    // Beside init, which has much to do until it asks.
-    if plan.namespaces.network_meanwhile {
-        steps.push(("Unshare", "network, with its loopback up, for init".to_string()));
-    }
     device_steps(prepared, &mut steps);
     if let Some(mappings) = &plan.mappings {
         for (name, map) in [("uid_map", &mappings.uid), ("gid_map", &mappings.gid)] {

@@ -6,6 +6,7 @@ use std::os::unix::ffi::OsStringExt;
 use std::path::{Path, PathBuf};
 
 use rustix::fs::{Mode, OFlags};
+use rustix::io::Errno;
 
 use crate::cgroup::limit_nothing;
 use crate::cgroup::systemd::{Manager, Systemd, Unit};
@@ -87,9 +88,24 @@ fn find(bundle: &Path) -> Result<PathBuf> {
 
 /// The absolute path without symbolic links, as the kernel has it.
 fn resolve(path: &Path) -> rustix::io::Result<PathBuf> {
+    if is_resolved(path) {
+        return Ok(path.to_path_buf());
+    }
     let place = rustix::fs::open(path, OFlags::PATH | OFlags::CLOEXEC, Mode::empty())?;
     let link = rustix::fs::readlink(format!("/proc/self/fd/{}", place.as_raw_fd()), Vec::new())?;
     Ok(PathBuf::from(OsString::from_vec(link.into_bytes())))
+}
+
+/// Whether there is nothing to resolve in a path, which is cheaper to see than to have the kernel tell it through procfs.
+fn is_resolved(path: &Path) -> bool {
+    let text = path.as_os_str().as_encoded_bytes();
+    let plain = |part: &[u8]| !matches!(part, b"" | b"." | b"..");
+    // What is no symbolic link has no text.
+    let is_link = |end: usize| rustix::fs::readlink(&text[..end], Vec::new()) != Err(Errno::INVAL);
+    text.len() > 1
+        && text[0] == b'/'
+        && text[1..].split(|&byte| byte == b'/').all(plain)
+        && !(2..=text.len()).any(|end| text.get(end).is_none_or(|&byte| byte == b'/') && is_link(end))
 }
 
 /// Everything decided, nothing done.

@@ -168,7 +168,7 @@ pub(super) fn set_up(
         Some(intel_rdt) => Some(resctrl::prepare(intel_rdt, id, directory)?),
         None => None,
     };
-    let gate = if prepared.plan.waits_for_start() { Some(directory.open_gate()?) } else { None };
+    let gate = if prepared.plan.waits_for_start() { Some(StateDirectory::make_gate()?) } else { None };
 
     let mut attach = false;
     let init = loop {
@@ -177,7 +177,7 @@ pub(super) fn set_up(
             prepared.without_seed()?;
         }
         let cgroup = undo.cgroup.as_ref().filter(|_| !attach);
-        match spawn::spawn(&prepared.plan, &opened, seed.as_ref(), gate.as_ref(), cgroup) {
+        match spawn::spawn(&prepared.plan, &mut opened, seed.as_ref(), gate.as_ref(), cgroup) {
             Ok(init) => break init,
             Err(SpawnError::Seed) if prepared.plan.from_seed => prepared.without_seed()?,
             Err(SpawnError::Seed) => return Err(Error::new("clone into a mount namespace: refused")),
@@ -189,6 +189,9 @@ pub(super) fn set_up(
     };
     undo.init = Some(init);
     // From here on this goes beside init, which mounts meanwhile and waits for the runtime before the program runs.
+    if let (Some(gate), Some(directory)) = (&gate, &undo.directory) {
+        directory.open_gate(gate)?;
+    }
     if let Some(cgroup) = &undo.cgroup {
         cgroup.attach_devices(prepared.devices.as_ref(), device_control(prepared))?;
     }

@@ -1,5 +1,7 @@
 //! Deleting a container, whatever state it was left in.
 
+use std::os::fd::OwnedFd;
+
 use rustix::process::Signal;
 
 use super::scope;
@@ -61,8 +63,17 @@ pub fn delete(root: &Root, id: &ContainerId, force: bool, warn: &mut dyn FnMut(&
 
 /// Ends what is left of a container and forgets it.
 pub(super) fn destroy(directory: &StateDirectory, record: &Record) -> Result<()> {
-    kill_processes(directory.id(), record)?;
-    scope::remove(record.open_cgroup()?.as_ref(), record.systemd_unit.as_deref())?;
+    let (process, cgroup) = (record.open_process()?, record.open_cgroup()?);
+    let unit = record.systemd_unit.as_deref();
+    // A cgroup that can be removed has nobody in it. Systemd is to see its own go.
+    let gone = match &cgroup {
+        Some(cgroup) if process.is_none() && unit.is_none() => cgroup.remove_if_empty()?,
+        _ => false,
+    };
+    if !gone {
+        kill_processes(directory.id(), record, process, cgroup.as_ref())?;
+        scope::remove(cgroup.as_ref(), unit)?;
+    }
     directory.remove()
 }
 
@@ -111,11 +122,13 @@ fn check_deletable(directory: &StateDirectory, record: &Record) -> Result<()> {
     }
 }
 
-fn kill_processes(id: &ContainerId, record: &Record) -> Result<()> {
-    let process = record.open_process()?;
-    if let Some(cgroup) = record.open_cgroup()? {
-        cgroup.kill()?;
-    }
+fn kill_processes(
+    id: &ContainerId,
+    record: &Record,
+    process: Option<OwnedFd>,
+    cgroup: Option<&Cgroup>,
+) -> Result<()> {
+    cgroup.map_or(Ok(()), Cgroup::kill)?;
     let Some(process) = process else { return Ok(()) };
     match send_signal(&process, Signal::KILL) {
         // Dead by the cgroup's kill already.

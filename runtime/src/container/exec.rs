@@ -2,8 +2,6 @@
 
 use std::os::fd::OwnedFd;
 
-use pillbox_init::plan::Turn;
-
 use super::create::{CreateOptions, write_pid_file};
 use super::foreground::{ForwardedSignals, supervise};
 use super::passed_on::PassedOn;
@@ -17,7 +15,7 @@ use crate::plan::{self, Host, Intent};
 use crate::spawn::{self, Init, Opened, SpawnError};
 use crate::spec::json::{List, Text};
 use crate::spec::{Process, Spec};
-use crate::state::{Record, Root, StateDirectory, Status, stored_config};
+use crate::state::{Record, Root, stored_config};
 use crate::validate::{NamespaceKind, ValidSpec, validate};
 
 /// What is to run.
@@ -63,7 +61,14 @@ pub fn exec(root: &Root, id: &ContainerId, options: &ExecOptions, warn: &mut dyn
     let PassedOn { count, environment, gaps: _gaps } = options.create.passed_on()?;
     let directory = root.find(id)?;
     let (record, document) = directory.load_whole()?;
-    check_status(&directory, &record, options)?;
+    let target = Target::open(&record)?;
+    let cgroup = target.cgroup.as_ref();
+    if !options.ignore_paused && cgroup.map_or(Ok(false), Cgroup::is_frozen)? {
+        return Err(Error::of(
+            Kind::Status,
+            format!("cannot exec in container {id}: it is paused: resume it first, or use --ignore-paused"),
+        ));
+    }
     let spec = with_process(stored_config(&document)?, options)?;
     if spec.process.terminal && options.detach && options.create.console_socket.is_none() {
         return Err(Error::new("a detached process with a terminal needs --console-socket"));
@@ -84,32 +89,35 @@ pub fn exec(root: &Root, id: &ContainerId, options: &ExecOptions, warn: &mut dyn
     plan.warnings.iter().for_each(|warning| warn(warning));
     let signals = if options.detach { None } else { Some(ForwardedSignals::block()?) };
     let stdio = options.create.open_stdio()?;
-    let mut process = enter(&record, &spec, &plan, options.cgroup.as_deref(), stdio)?;
+    let mut process = enter(&record, target, &spec, &plan, options.cgroup.as_deref(), stdio)?;
     let grouped = directory.noted_resctrl().map_or(Ok(()), |group| group.add(process.pid));
-    let started =
-        grouped.and_then(|()| process.bring_up(&plan, &Opened::default(), &mut |_| Ok(()))).and_then(|()| {
-            if options.detach
-                && let (Some(socket), Some(master)) = (&options.create.console_socket, process.console.take())
-            {
-                console::send_descriptor(socket, &master, "/dev/ptmx").context(|| "--console-socket")?;
+    let started = grouped.and_then(|()| match &options.create.pidfd_socket {
+        None => process.bring_up_unrecorded(&plan),
+        Some(_) => process.bring_up(&plan, &Opened::default(), &mut |_| Ok(())),
+    });
+    let started = started.and_then(|()| {
+        if options.detach
+            && let (Some(socket), Some(master)) = (&options.create.console_socket, process.console.take())
+        {
+            console::send_descriptor(socket, &master, "/dev/ptmx").context(|| "--console-socket")?;
+        }
+        if let Some(socket) = &options.create.pidfd_socket {
+            console::send_descriptor(socket, &process.process, "pidfd").context(|| "--pidfd-socket")?;
+        }
+        process.release()?;
+        match &signals {
+            Some(signals) => {
+                write_pid(options, &process)?;
+                supervise(&mut process, &plan, signals, &options.create, &mut || Ok(()))
             }
-            if let Some(socket) = &options.create.pidfd_socket {
-                console::send_descriptor(socket, &process.process, "pidfd").context(|| "--pidfd-socket")?;
+            None => {
+                process.await_exec(&plan)?;
+                // Last: a pid file is how callers learn that the process runs.
+                write_pid(options, &process)?;
+                Ok(0)
             }
-            process.answer(Turn::Record)?;
-            match &signals {
-                Some(signals) => {
-                    write_pid(options, &process)?;
-                    supervise(&mut process, &plan, signals, &options.create, &mut || Ok(()))
-                }
-                None => {
-                    process.await_exec(&plan)?;
-                    // Last: a pid file is how callers learn that the process runs.
-                    write_pid(options, &process)?;
-                    Ok(0)
-                }
-            }
-        });
+        }
+    });
     started.map_err(|error| process.kill_after(error))
 }
 
@@ -118,19 +126,23 @@ fn write_pid(options: &ExecOptions, process: &Init) -> Result<()> {
     options.create.pid_file.as_ref().map_or(Ok(()), |path| write_pid_file(path, pid))
 }
 
-fn check_status(directory: &StateDirectory, record: &Record, options: &ExecOptions) -> Result<()> {
-    let id = &record.id;
-    match directory.status(record)? {
-        Status::Running | Status::Created => Ok(()),
-        Status::Paused if options.ignore_paused => Ok(()),
-        Status::Paused => Err(Error::of(
-            Kind::Status,
-            format!("cannot exec in container {id}: it is paused: resume it first, or use --ignore-paused"),
-        )),
-        Status::Stopped | Status::Creating => {
-            Err(Error::of(Kind::Status, format!("cannot exec in container {id}: container not running")))
-        }
+/// What is entered: a container that lives.
+pub(super) struct Target {
+    process: OwnedFd,
+    /// Its cgroup, if it has one.
+    pub cgroup: Option<Cgroup>,
+}
+
+impl Target {
+    /// Asks for each once.
+    pub(super) fn open(record: &Record) -> Result<Target> {
+        let process = record.open_process()?.ok_or_else(|| not_running(record))?;
+        Ok(Target { process, cgroup: record.open_cgroup()? })
     }
+}
+
+fn not_running(record: &Record) -> Error {
+    Error::of(Kind::Status, format!("cannot exec in container {}: container not running", record.id))
 }
 
 /// The container's configuration with the wanted process in the place of its own.
@@ -193,26 +205,25 @@ fn from_options<'a>(mut process: Process<'a>, options: &'a ExecOptions) -> Resul
 /// Clones into the container's cgroup, or the one `below` it, and into all of its namespaces.
 pub(super) fn enter(
     record: &Record,
+    target: Target,
     spec: &ValidSpec<'_>,
     plan: &plan::Plan,
     below: Option<&str>,
     stdio: Vec<(OwnedFd, u32)>,
 ) -> Result<Init> {
-    let not_running =
-        || Error::of(Kind::Status, format!("cannot enter container {}: container not running", record.id));
-    let target = record.open_process()?.ok_or_else(not_running)?;
+    let Target { process: target, cgroup } = target;
     let flags = namespace_flags(spec);
     let time = time_namespace_of(spec, &target)?;
     // In the order in which the plan names them.
     let given = time.into_iter().chain(record.open_chroot()?);
     let mut opened = spawn::open(plan)?.and_given(plan, given, (target, flags));
     opened.stdio = stdio;
-    let cgroup = open_cgroup(record, below)?;
+    let cgroup = below.map_or(Ok(cgroup), |below| open_cgroup(record, below).map(Some))?;
     let affinity = spec.process.exec_cpu_affinity.as_ref();
     let held = affinity.and_then(|affinity| affinity.initial.as_deref()).map(Held::to).transpose()?;
     let below = below.map_or(String::new(), |below| format!("/{below}"));
     let unit = record.systemd_unit.as_deref();
-    let spawned = spawn_into(plan, &opened, cgroup.as_ref(), unit, &below);
+    let spawned = spawn_into(plan, &mut opened, cgroup.as_ref(), unit, &below);
     drop(held);
     match spawned {
         Ok(process) => {
@@ -222,7 +233,7 @@ pub(super) fn enter(
             Ok(process)
         }
         Err(SpawnError::Cgroup(error) | SpawnError::Other(error)) => Err(error),
-        Err(SpawnError::Seed) => Err(not_running()),
+        Err(SpawnError::Seed) => Err(not_running(record)),
     }
 }
 
@@ -240,8 +251,7 @@ pub(crate) fn time_namespace_of(spec: &ValidSpec<'_>, process: &OwnedFd) -> Resu
         .transpose()
 }
 
-fn open_cgroup(record: &Record, below: Option<&str>) -> Result<Option<Cgroup>> {
-    let Some(below) = below else { return record.open_cgroup() };
+fn open_cgroup(record: &Record, below: &str) -> Result<Cgroup> {
     if below.contains(':') {
         return Err(Error::formatted(format_args!(
             "--cgroup {below}: a controller has no hierarchy of its own in cgroup v2: name the cgroup alone"
@@ -252,6 +262,5 @@ fn open_cgroup(record: &Record, below: Option<&str>) -> Result<Option<Cgroup>> {
     };
     let path = CgroupPath::parse(&format!("{path}/{below}")).context(|| "--cgroup")?;
     Cgroup::open(&hierarchy, &path)?
-        .map(Some)
         .ok_or_else(|| Error::formatted(format_args!("--cgroup {below}: there is no such cgroup")))
 }

@@ -172,7 +172,14 @@ pub(super) fn word_status(status: WaitIdStatus) -> u8 {
 /// Processes that outlived the program (without a pid namespace they can), the cgroup, the state.
 fn clean_up(created: Created, keep: bool) -> Result<()> {
     let Created { directory, cgroup, record, .. } = created;
+    let unit = record.systemd_unit.as_deref();
+    // A cgroup that can be removed has nobody in it. Systemd is to see its own go.
+    let gone = match &cgroup {
+        Some(cgroup) if !keep && unit.is_none() => cgroup.remove_if_empty()?,
+        _ => false,
+    };
     if let Some(cgroup) = &cgroup
+        && !gone
         && cgroup.is_populated()?
     {
         cgroup.kill()?;
@@ -180,7 +187,9 @@ fn clean_up(created: Created, keep: bool) -> Result<()> {
     if keep {
         return Ok(());
     }
-    scope::remove(cgroup.as_ref(), record.systemd_unit.as_deref())?;
+    if !gone {
+        scope::remove(cgroup.as_ref(), unit)?;
+    }
     directory.remove()
 }
 

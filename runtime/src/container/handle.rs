@@ -59,7 +59,7 @@ impl Container {
     /// What went wrong, by [`Kind`]; nothing is left then.
     pub fn create(root: &Root, id: &str, bundle: &Bundle, options: CreateOptions) -> Result<Container> {
         let id = ContainerId::new(id)?;
-        seed::prepare();
+        seed::make_apart();
         let mut warnings = Vec::new();
         let child =
             super::create(root, &id, bundle, &options, &mut |warning| warnings.push(warning.to_string()))?;

@@ -1,6 +1,6 @@
 //! Mounts that come and go while a container runs.
 
-use super::exec::enter;
+use super::exec::{Target, enter};
 use crate::cgroup::Hierarchy;
 use crate::container_id::ContainerId;
 use crate::error::{Error, Kind, Result};
@@ -64,7 +64,7 @@ pub fn change_mounts(
     };
     let plan = compile(&spec, &Host::look_for(&spec), &intent)?;
     plan.warnings.iter().for_each(|warning| warn(warning));
-    let mut init = enter(&record, &spec, &plan, None, Vec::new())?;
+    let mut init = enter(&record, Target::open(&record)?, &spec, &plan, None, Vec::new())?;
     let changed = init.bring_up(&plan, &Opened::default(), &mut |_| Ok(()));
     // It has done what it was for.
     match changed {

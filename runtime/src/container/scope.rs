@@ -107,7 +107,7 @@ fn with_one_more<'a>(limit: &FileWrite<'a>) -> FileWrite<'a> {
 /// Init itself, in no namespace of its own and with nothing to do but to wait; it ends with the runtime.
 fn spawn_holder() -> Result<Init> {
     let plan = Plan::waiting();
-    match spawn::spawn(&plan, &spawn::open(&plan)?, None, None, None) {
+    match spawn::spawn(&plan, &mut spawn::open(&plan)?, None, None, None) {
         Ok(holder) => Ok(holder),
         Err(SpawnError::Seed) => Err(Error::new("clone the process that holds the scope: refused")),
         Err(SpawnError::Cgroup(error) | SpawnError::Other(error)) => {
@@ -127,7 +127,7 @@ fn number(init: &Init) -> u32 {
 /// As those of [`spawn::spawn`]; systemd refuses, or there is no unit.
 pub(crate) fn spawn_into(
     plan: &Plan,
-    opened: &Opened,
+    opened: &mut Opened,
     cgroup: Option<&Cgroup>,
     unit: Option<&str>,
     below: &str,
@@ -137,7 +137,7 @@ pub(crate) fn spawn_into(
         (_, spawned) => return spawned,
     };
     let init = spawn::spawn(plan, opened, None, None, None)?;
-    let moved = match init.forked {
+    let moved = match init.forked.is_some() {
         true => Systemd::connect(Manager::of_caller())
             .and_then(|mut systemd| systemd.attach(unit, below, number(&init))),
         false => Err(error),

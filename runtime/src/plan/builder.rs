@@ -64,6 +64,10 @@ impl<'h> Builder<'h> {
         let index = self.descriptors.len().wrapping_sub(1) as u32;
         let Some(Descriptor::Tree { late, .. }) = self.descriptors.last_mut() else { return };
         if self.late.wanted && self.late.taken < TAKEN_TREES_MAX {
+            // What comes through the channel comes in this order.
+            if std::mem::take(&mut self.awaits_network) {
+                Operation::JoinNetwork {}.encode(&mut self.operations);
+            }
             *late = Some(self.late.turn);
             self.late.taken += 1;
             let at = self.operations.len();

@@ -136,9 +136,14 @@ pub fn compile(spec: &ValidSpec<'_>, host: &Host, intent: &Intent) -> Result<Pla
     let own_user_namespace = namespaces.makes(NamespaceKind::User) || namespaces.joins(NamespaceKind::User);
     let in_user_namespace = own_user_namespace || host.in_user_namespace;
     let makes_network = namespaces.makes(NamespaceKind::Network);
-    // It would belong to the runtime's user namespace; and in one of others' the way back home is closed to the runtime.
-    namespaces.network_meanwhile =
-        makes_network && host.privileged && !in_user_namespace && spec.net_devices.is_empty();
+    // It would belong to the runtime's user namespace, which in one of others' has no rights.
+    // Who waits for another word first (for id maps, in another pid namespace) would take it for that.
+    namespaces.network_meanwhile = makes_network
+        && host.privileged
+        && !in_user_namespace
+        && mappings.is_none()
+        && !namespaces.joins(NamespaceKind::Pid)
+        && spec.net_devices.is_empty();
     // A new procfs or sysfs in a user namespace wants to see one already there, which the seed has not.
     // Overlays name their layers by paths, which the seed has not either.
     let from_seed = host.seed

@@ -31,10 +31,10 @@ pub struct Init {
     pub console: Option<OwnedFd>,
     /// Where the program says that it is ready.
     pub notify: Option<notify::Proxy>,
-    /// Whether it has cloned itself, and waits before all else to be brought up.
-    pub forked: bool,
-    /// The network namespace that it waits for, unless it has it already.
-    pub(super) network: Option<OwnedFd>,
+    /// The process that it has cloned itself from: it waits before all else to be brought up.
+    pub forked: Option<OwnedFd>,
+    /// Whether it has been told to go on to the program.
+    pub(super) released: bool,
 }
 
 impl Init {
@@ -44,25 +44,21 @@ impl Init {
         let Message::Report(report, ..) = message else {
             return Err(self.describe_death("during the set-up"));
         };
-        let _ = rustix::process::waitid(WaitId::PidFd(self.process.as_fd()), WaitIdOptions::EXITED);
         let pid = match report {
             Report::Forked { pid } => Pid::from_raw(pid),
             other => return Err(word_entry_failure(other, entry.fork.unwrap_or_default())),
         };
         self.pid = pid.ok_or_else(|| Error::new("init cloned itself into nothing"))?;
-        self.process =
+        let process =
             rustix::process::pidfd_open(self.pid, PidfdFlags::empty()).context(|| "open init's pidfd")?;
-        self.forked = true;
+        self.forked = Some(std::mem::replace(&mut self.process, process));
         Ok(())
     }
 
-    /// Hands init the network namespace that the plan leaves to the runtime to make.
-    pub(super) fn hand_over_network(&mut self) -> Result<()> {
-        let Some(namespace) = self.network.take() else { return Ok(()) };
-        match console::send_with_descriptor(&self.channel, &[Turn::Network as u8], &namespace) {
-            // It has ended, and what it said before comes out in `bring_up`.
-            Err(Errno::PIPE | Errno::CONNRESET) => Ok(()),
-            sent => sent.context(|| "hand init its network namespace"),
+    /// Collects the process that init has cloned itself from, which ends then.
+    fn reap_first(&self) {
+        if let Some(first) = &self.forked {
+            let _ = rustix::process::waitid(WaitId::PidFd(first.as_fd()), WaitIdOptions::EXITED);
         }
     }
 
@@ -81,9 +77,33 @@ impl Init {
         opened: &Opened,
         at_hooks: &mut dyn FnMut(&Init) -> Result<()>,
     ) -> Result<()> {
-        if self.forked {
+        self.set_going(plan)?;
+        self.await_ready(plan, opened, at_hooks)
+    }
+
+    /// [`Self::bring_up`] of an init that nobody has to record before its program runs: it is told to go on before it asks,
+    /// unless there is more to say or to fetch first. [`Self::release`] is called all the same.
+    pub fn bring_up_unrecorded(&mut self, plan: &Plan) -> Result<()> {
+        self.set_going(plan)?;
+        if plan.seccomp_agent.is_none() && !plan.terminal {
+            match self.say(Turn::Record) {
+                // It has ended already, and what it said before comes out below.
+                Err(Errno::PIPE | Errno::CONNRESET) => {}
+                said => said.context(|| "answer init")?,
+            }
+            self.released = true;
+        }
+        self.await_ready(plan, &Opened::default(), &mut |_| Ok(()))
+    }
+
+    /// Lets init go on to the program; once.
+    pub fn release(&mut self) -> Result<()> {
+        if std::mem::replace(&mut self.released, true) { Ok(()) } else { self.answer(Turn::Record) }
+    }
+
+    fn set_going(&mut self, plan: &Plan) -> Result<()> {
+        if self.forked.is_some() {
             self.answer(Turn::Fork)?;
-            self.hand_over_network()?;
         }
         if let Some(value) = plan.oom_score_adj.filter(|_| !self.has_oom_score) {
             oom_score::write(self.pid, value)?;
@@ -92,6 +112,17 @@ impl Init {
             idmap::write(self.pid, mappings)?;
             self.answer(Turn::Mappings)?;
         }
+        Ok(())
+    }
+
+    fn await_ready(
+        &mut self,
+        plan: &Plan,
+        opened: &Opened,
+        at_hooks: &mut dyn FnMut(&Init) -> Result<()>,
+    ) -> Result<()> {
+        // Init is on its way meanwhile.
+        self.reap_first();
         let mut turns = 0..;
         loop {
             match self.receive()? {
@@ -151,9 +182,11 @@ impl Init {
 
     /// Lets init go on.
     pub fn answer(&self, turn: Turn) -> Result<()> {
-        rustix::net::send(&self.channel, &[turn as u8], SendFlags::NOSIGNAL)
-            .map(drop)
-            .context(|| "answer init")
+        self.say(turn).context(|| "answer init")
+    }
+
+    fn say(&self, turn: Turn) -> std::result::Result<(), Errno> {
+        rustix::net::send(&self.channel, &[turn as u8], SendFlags::NOSIGNAL).map(drop)
     }
 
     /// The next message, waited for.
@@ -186,6 +219,7 @@ impl Init {
 
     /// How it ended; it is about to.
     fn reap(&self) -> Result<Option<WaitIdStatus>> {
+        self.reap_first();
         if wait_until_gone(&self.process, PATIENCE_MS)? {
             // Fails only for who is not its parent.
             return Ok(rustix::process::waitid(WaitId::PidFd(self.process.as_fd()), WaitIdOptions::EXITED)

@@ -10,13 +10,12 @@ use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 
 use linux_raw_sys::general::{CLONE_NEWPID, CLONE_NEWUSER};
 use pillbox_init::plan::NEVER_OPEN;
-use rustix::fs::{MemfdFlags, Mode};
 use rustix::io::Errno;
-use rustix::net::{AddressFamily, SocketFlags, SocketType};
 
-use self::memfd::{MFD_EXEC, MFD_NOEXEC_SEAL, memfd};
+use self::memfd::{InitFile, plan_file};
+use self::opened::Channel;
 use crate::cgroup::Cgroup;
-use crate::error::{Context, Error, describe_errno};
+use crate::error::{Error, describe_errno};
 use crate::plan::{Descriptor, Entry, Plan};
 use crate::sys::{self, Child, ChildStep};
 use crate::{network, oom_score};
@@ -25,9 +24,6 @@ pub use init::Init;
 pub(crate) use opened::open_namespace;
 pub use opened::{Opened, open};
 pub use report::{Message, receive, word_late_report};
-
-/// Init's binary, built for this target.
-static INIT: &[u8] = include_bytes!(env!("PILLBOX_INIT"));
 
 /// Why there is no init.
 pub enum SpawnError {
@@ -48,14 +44,17 @@ impl From<Error> for SpawnError {
 /// Clones init into its namespaces and its cgroup. It runs the plan up to the first answer that it waits for.
 pub fn spawn(
     plan: &Plan,
-    opened: &Opened,
+    opened: &mut Opened,
     seed: Option<&OwnedFd>,
     listener: Option<&OwnedFd>,
     cgroup: Option<&Cgroup>,
 ) -> Result<Init, SpawnError> {
-    let (channel, theirs) =
-        rustix::net::socketpair(AddressFamily::UNIX, SocketType::SEQPACKET, SocketFlags::CLOEXEC, None)
-            .context(|| "socketpair")?;
+    opened.begin_network(plan)?;
+    let (mut network, channel) = match opened.network.take() {
+        Some((network, channel)) => (Some(network), channel),
+        None => (None, Channel::open()?),
+    };
+    let Channel { ours: channel, theirs } = channel;
     let mut numbers = Vec::with_capacity(opened.descriptors.len());
     for (descriptor, fd) in plan.descriptors.iter().zip(&opened.descriptors) {
         let fd = match descriptor {
@@ -67,16 +66,10 @@ pub fn spawn(
         // An optional tree that is not there: init gets a number that is never open.
         numbers.push(fd.map_or(NEVER_OPEN, |fd| fd.as_raw_fd() as u32));
     }
-    let init = memfd("pillbox-init", MemfdFlags::from_bits_retain(MFD_EXEC), INIT)?;
     let entry = entry_of(plan, opened);
-    if !entry.enter.is_empty() && rustix::process::geteuid().is_root() {
-        // Who executes what it may not read cannot be looked into, from the first instruction on and whatever it may
-        // do in its user namespace: execve(2), "effect on dumpable".
-        rustix::fs::fchmod(&init, Mode::XUSR | Mode::XGRP | Mode::XOTH)
-            .context(|| "chmod of init's memfd")?;
-    }
+    let init = InitFile::open(entry.enter.is_empty() || !rustix::process::geteuid().is_root())?;
     let bytes = plan.encode(theirs.as_raw_fd() as u32, &numbers, &entry);
-    let plan_file = memfd("pillbox-plan", MemfdFlags::from_bits_retain(MFD_NOEXEC_SEAL), &bytes)?;
+    let plan_file = plan_file(&bytes)?;
 
     let mut keep: Vec<i32> = vec![theirs.as_raw_fd(), plan_file.as_raw_fd()];
     keep.extend(numbers.iter().filter(|number| **number != NEVER_OPEN).map(|number| *number as i32));
@@ -97,25 +90,21 @@ pub fn spawn(
     let joins_user = entry.enter.iter().any(|[_, flags]| flags & CLONE_NEWUSER != 0);
     let inherited = plan.oom_score_adj.filter(|_| joins_user && !rustix::process::geteuid().is_root());
     let held = inherited.map(oom_score::Held::at).transpose()?;
-    let mut network = None;
-    let mut make_network = || network = Some(network::make());
+    // Until then init and that thread are to have two processors for themselves: both take longer than what is left to do.
+    let mut made = Ok(());
+    let mut wait = || made = network.take().map_or(Ok(()), network::Making::finish);
     let meanwhile: Option<&mut dyn FnMut()> =
-        if plan.namespaces.network_meanwhile { Some(&mut make_network) } else { None };
+        if plan.namespaces.network_meanwhile { Some(&mut wait) } else { None };
     let spawned = sys::spawn(&child, cgroup.map(Cgroup::fd), meanwhile)
         .map_err(|(step, errno)| word_child_failure(step, errno, child.namespaces))?;
     drop(held);
     // Init's end must be init's alone: a message that never comes is then an end of file.
     drop(theirs);
     let (has_oom_score, pid, process) = (inherited.is_some(), spawned.pid, spawned.pidfd);
-    let (console, notify, forked) = (None, None, false);
-    let mut init = Init { pid, process, channel, has_oom_score, console, notify, forked, network: None };
+    let (console, notify, forked) = (None, None, None);
+    let mut init = Init { pid, process, channel, has_oom_score, console, notify, forked, released: false };
     let forked = if entry.fork.is_some() { init.follow_fork(&entry) } else { Ok(()) };
-    let handed = forked.and_then(|()| network.transpose()).and_then(|network| {
-        init.network = network;
-        // What has cloned itself waits for another word first.
-        if init.forked { Ok(()) } else { init.hand_over_network() }
-    });
-    if let Err(error) = handed {
+    if let Err(error) = forked.and(made) {
         // The first error is the one to report.
         let _ = init.kill();
         return Err(error.into());

@@ -5,12 +5,13 @@ use std::os::fd::{AsFd, OwnedFd};
 use rustix::fs::{CWD, Mode, OFlags};
 use rustix::io::Errno;
 use rustix::mount::OpenTreeFlags;
+use rustix::net::{AddressFamily, SocketFlags, SocketType};
 
 use crate::error::{Context, Error, Result};
 use crate::plan::{Descriptor, Plan};
 use crate::state::StateDirectory;
 use crate::validate::NamespaceKind;
-use crate::{device_node, idmap, notify, sys};
+use crate::{device_node, idmap, network, notify, sys};
 
 /// What the plan wants open, opened; nothing has changed by that.
 #[derive(Default)]
@@ -19,6 +20,23 @@ pub struct Opened {
     pub(super) joined: Vec<(OwnedFd, u32)>,
     /// What init gets as stdin, stdout and stderr instead of the runtime's own, with those numbers.
     pub stdio: Vec<(OwnedFd, u32)>,
+    /// The network namespace that is being made, and the channel that it comes through.
+    pub(super) network: Option<(network::Making, Channel)>,
+}
+
+/// The runtime's end of init's socket, and init's.
+pub(super) struct Channel {
+    pub ours: OwnedFd,
+    pub theirs: OwnedFd,
+}
+
+impl Channel {
+    pub(super) fn open() -> Result<Channel> {
+        let (ours, theirs) =
+            rustix::net::socketpair(AddressFamily::UNIX, SocketType::SEQPACKET, SocketFlags::CLOEXEC, None)
+                .context(|| "socketpair")?;
+        Ok(Channel { ours, theirs })
+    }
 }
 
 impl Opened {
@@ -26,7 +44,16 @@ impl Opened {
     /// pidfd of a process in them with the CLONE_NEW* bits of all.
     pub fn inside(descriptors: Vec<Option<OwnedFd>>, enter: Option<(OwnedFd, u32)>) -> Opened {
         let joined = enter.into_iter().filter(|(_, flags)| *flags != 0).collect();
-        Opened { descriptors, joined, stdio: Vec::new() }
+        Opened { descriptors, joined, stdio: Vec::new(), network: None }
+    }
+
+    /// Begins to make the network namespace, where the plan leaves that to the runtime; once.
+    pub(super) fn begin_network(&mut self, plan: &Plan) -> Result<()> {
+        if plan.namespaces.network_meanwhile && self.network.is_none() {
+            let channel = Channel::open()?;
+            self.network = Some((network::Making::begin(&channel.ours)?, channel));
+        }
+        Ok(())
     }
 
     /// Adds what whoever runs a plan inside a container hands over, in the plan's order, and the namespaces to enter, as
@@ -54,23 +81,28 @@ impl Opened {
     }
 }
 
-/// Opens the trees and namespaces that the plan names.
+/// Opens the trees and namespaces that the plan names, and begins to make the network namespace.
 ///
 /// # Errors
 /// What is missing or of the wrong kind, named by its field.
 pub fn open(plan: &Plan) -> Result<Opened> {
-    let mut joined = Vec::new();
+    let mut opened = Opened::inside(Vec::new(), None);
+    opened.begin_network(plan)?;
     // A time namespace is init's to join: it is among the descriptors.
     for (kind, path) in plan.namespaces.joined.iter().filter(|(kind, _)| *kind != NamespaceKind::Time) {
-        joined.push((open_namespace(*kind, path)?, kind.clone_flag()));
+        opened.joined.push((open_namespace(*kind, path)?, kind.clone_flag()));
     }
     let mut owners = idmap::OwnerNamespaces::default();
-    let descriptors = plan
+    opened.descriptors = plan
         .descriptors
         .iter()
-        .map(|descriptor| open_descriptor(descriptor, &mut owners))
+        .map(|descriptor| match descriptor {
+            // What it is for is only made: see `open_made`.
+            Descriptor::Tree { optional: true, .. } if !plan.namespaces.new.is_empty() => Ok(None),
+            descriptor => open_descriptor(descriptor, &mut owners),
+        })
         .collect::<Result<_>>()?;
-    Ok(Opened { descriptors, joined, stdio: Vec::new() })
+    Ok(opened)
 }
 
 impl Opened {

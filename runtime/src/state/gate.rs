@@ -11,13 +11,16 @@ use crate::error::{Context, Result};
 
 impl StateDirectory {
     /// A listening socket at `gate`, for init.
-    pub fn open_gate(&self) -> Result<OwnedFd> {
+    pub fn make_gate() -> Result<OwnedFd> {
+        socket(SocketType::STREAM).context(|| "make the gate")
+    }
+
+    /// Gives the gate its name, and lets others come: init, which has inherited it, takes nobody in before it is ready.
+    pub fn open_gate(&self, gate: &OwnedFd) -> Result<()> {
         let step = || format!("listen on {}/{GATE}", self.path.display());
-        let gate = socket(SocketType::STREAM).context(step)?;
         let address = self.gate_address().context(step)?;
-        rustix::net::bind(&gate, &address).context(step)?;
-        rustix::net::listen(&gate, 8).context(step)?;
-        Ok(gate)
+        rustix::net::bind(gate, &address).context(step)?;
+        rustix::net::listen(gate, 8).context(step)
     }
 
     /// Whether init waits at the gate.

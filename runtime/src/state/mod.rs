@@ -92,11 +92,14 @@ impl StateDirectory {
     /// # Errors
     /// Another command has had it for `patience`; the folder was removed meanwhile.
     pub fn lock(&self, patience: Duration) -> Result<()> {
-        let deadline = Instant::now() + patience;
+        // The clock is not looked at for a lock that is free.
+        let mut deadline = None;
         loop {
             match rustix::fs::flock(&self.directory, FlockOperation::NonBlockingLockExclusive) {
                 Ok(()) => break,
-                Err(Errno::AGAIN) if Instant::now() < deadline => {
+                Err(Errno::AGAIN)
+                    if Instant::now() < *deadline.get_or_insert_with(|| Instant::now() + patience) =>
+                {
                     std::thread::sleep(Duration::from_millis(2))
                 }
                 Err(Errno::AGAIN) => {

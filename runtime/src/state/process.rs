@@ -1,6 +1,7 @@
 //! Which process is a container's init, whether it lives, and signals through its pidfd.
 
 use std::os::fd::{AsFd, OwnedFd};
+use std::sync::OnceLock;
 
 use rustix::fs::{CWD, Mode, OFlags};
 use rustix::io::Errno;
@@ -106,8 +107,13 @@ fn read_stat(pid: i32) -> Result<Option<Stat>> {
 /// /proc/sys/kernel/random/boot_id.
 pub fn boot_id() -> Result<String> {
     const PATH: &str = "/proc/sys/kernel/random/boot_id";
+    // No process outlives a boot.
+    static KNOWN: OnceLock<String> = OnceLock::new();
+    if let Some(id) = KNOWN.get() {
+        return Ok(id.clone());
+    }
     let id = read_small(PATH).context(|| format!("read {PATH}"))?;
-    Ok(String::from_utf8_lossy(&id).trim_end().to_string())
+    Ok(KNOWN.get_or_init(|| String::from_utf8_lossy(&id).trim_end().to_string()).clone())
 }
 
 /// A file of the kernel's that fits one read.

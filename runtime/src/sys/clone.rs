@@ -1,4 +1,4 @@
-//! clone3(2) of a child that borrows the parent's memory.
+//! clone3(2) of a child that borrows the parent's memory, and of a thread without a C library's knowledge.
 
 use std::ffi::c_void;
 use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
@@ -59,14 +59,55 @@ pub(super) fn clone_shared(
     }
     if let Some(meanwhile) = meanwhile {
         meanwhile();
-        while inside.load(Ordering::Acquire) != 0 {
-            // Woken for nothing, interrupted, or too late: the loop looks again.
-            let _ = rustix::thread::futex::wait(&inside, rustix::thread::futex::Flags::empty(), 1, None);
-        }
+        wait_until_left(&inside);
     }
     let pid = Pid::from_raw(result as i32).ok_or(Errno::CHILD)?;
     // SAFETY: CLONE_PIDFD stored a new descriptor, which nothing else owns.
     Ok((pid, unsafe { OwnedFd::from_raw_fd(pidfd) }))
+}
+
+/// clone3(2) of a thread, whose number is returned, that runs `entry` on `stack` (of `STACK` bytes). The kernel clears `inside`, and wakes whoever
+/// waits there, when the thread has left the memory. It has descriptors, mask of signals and namespaces of its own, as
+/// copies, but not thread-local storage.
+///
+/// # Safety
+/// `entry` makes system calls and nothing else; stack, `argument` and `inside` stay until `inside` is 0.
+pub(super) unsafe fn clone_thread(
+    stack: *mut c_void,
+    entry: unsafe extern "C" fn(*const c_void) -> !,
+    argument: *const c_void,
+    inside: &AtomicU32,
+) -> Result<Option<Pid>, Errno> {
+    use linux_raw_sys::general as raw;
+    let flags = raw::CLONE_VM | raw::CLONE_SIGHAND | raw::CLONE_THREAD | raw::CLONE_CHILD_CLEARTID;
+    let arguments = raw::clone_args {
+        flags: u64::from(flags),
+        pidfd: 0,
+        child_tid: inside.as_ptr() as u64,
+        parent_tid: 0,
+        exit_signal: 0,
+        stack: stack as u64,
+        stack_size: STACK as u64,
+        tls: 0,
+        set_tid: 0,
+        set_tid_size: 0,
+        cgroup: 0,
+    };
+    // SAFETY: as for `clone_shared`; the caller vouches for `entry` and for what it uses.
+    let result = unsafe { clone3(&raw const arguments, size_of::<raw::clone_args>(), entry, argument) };
+    if result < 0 {
+        Err(Errno::from_raw_os_error(-(result as i32)))
+    } else {
+        Ok(Pid::from_raw(result as i32))
+    }
+}
+
+/// Waits until the kernel has cleared `inside`.
+pub(super) fn wait_until_left(inside: &AtomicU32) {
+    while inside.load(Ordering::Acquire) != 0 {
+        // Woken for nothing, interrupted, or too late: the loop looks again.
+        let _ = rustix::thread::futex::wait(inside, rustix::thread::futex::Flags::empty(), 1, None);
+    }
 }
 
 /// The system call, and in the child the call of `entry(argument)` on the new stack.

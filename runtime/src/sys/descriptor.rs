@@ -1,6 +1,6 @@
 //! What descriptors stand for: namespaces, processes, what the caller passed on.
 
-use std::os::fd::{AsRawFd, BorrowedFd};
+use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
 
 use rustix::io::Errno;
 use syscalls::{Sysno, syscall3};
@@ -16,6 +16,19 @@ pub fn namespace_type(fd: BorrowedFd<'_>) -> Result<u32, Errno> {
     // SAFETY: the request takes no argument.
     let kind = unsafe { syscall3(Sysno::ioctl, fd.as_raw_fd() as usize, NS_GET_NSTYPE, 0) };
     kind.map(|kind| kind as u32).map_err(errno)
+}
+
+/// ioctl(SIOCGSKNS): the network namespace of a socket. See netdevice(7) and linux/sockios.h.
+///
+/// # Errors
+/// `EPERM` without CAP_NET_ADMIN there.
+pub fn network_of(socket: BorrowedFd<'_>) -> Result<OwnedFd, Errno> {
+    const SIOCGSKNS: usize = 0x894c;
+    // SAFETY: the request takes no argument; its result is a new descriptor, which nothing else owns.
+    unsafe {
+        let fd = syscall3(Sysno::ioctl, socket.as_raw_fd() as usize, SIOCGSKNS, 0).map_err(errno)?;
+        Ok(OwnedFd::from_raw_fd(fd as i32))
+    }
 }
 
 /// ioctl(NS_MNT_GET_INFO): how many mounts are in the mount namespace that `fd` stands for. See ioctl_nsfs(2).

@@ -1,0 +1,152 @@
+//! A thread that makes a network namespace, beside the caller and on another processor if there is one.
+
+use std::ffi::c_void;
+use std::mem::MaybeUninit;
+use std::os::fd::{AsFd, OwnedFd, RawFd};
+use std::sync::atomic::{AtomicU32, Ordering};
+
+use linux_raw_sys::general::CLONE_NEWNET;
+use pillbox_init::sys::{inherited_fd, unshare_namespaces};
+use rustix::io::Errno;
+use rustix::net::{
+    AddressFamily, RecvFlags, SendAncillaryBuffer, SendAncillaryMessage, SendFlags, Shutdown, SocketFlags,
+    SocketType,
+};
+use syscalls::{Sysno, syscall1};
+
+use super::clone::{Stack, clone_thread, wait_until_left};
+use super::descriptor::network_of;
+use super::signal::SignalsBlocked;
+
+/// Where making a network namespace failed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum NetworkStep {
+    /// unshare(2), or the thread itself.
+    Make,
+    /// Setting its loopback up.
+    Loopback,
+    /// Handing it over.
+    Send,
+}
+
+/// A thread that makes a network namespace; dropping it waits for its end.
+pub struct NetworkThread(Box<Shared>);
+
+struct Shared {
+    /// Cleared by the kernel when the thread has left the memory.
+    inside: AtomicU32,
+    /// Where it failed, and why.
+    failed: [AtomicU32; 2],
+    channel: RawFd,
+    word: u8,
+    request: Vec<u8>,
+    stack: Box<MaybeUninit<Stack>>,
+}
+
+impl NetworkThread {
+    /// Begins: unshare(2), then `request` to the namespace's rtnetlink, then `word` with the namespace through `channel`,
+    /// which is shut down for writing if any of it fails. The thread has copies of the caller's descriptors.
+    pub fn begin(channel: &OwnedFd, word: u8, request: Vec<u8>) -> Result<NetworkThread, Errno> {
+        let channel = std::os::fd::AsRawFd::as_raw_fd(channel);
+        let (inside, failed, stack) = (AtomicU32::new(1), Default::default(), Box::<Stack>::new_uninit());
+        let mut shared = Box::new(Shared { inside, failed, channel, word, request, stack });
+        let stack: *mut c_void = shared.stack.as_mut_ptr().cast();
+        let argument = std::ptr::from_ref::<Shared>(&shared).cast();
+        // A handler of the process's must not run on that stack.
+        let blocked = SignalsBlocked::new();
+        // SAFETY: `run` makes system calls alone; what it uses is in the box, which is not freed before `finish` has
+        // seen the thread gone.
+        let begun = unsafe { clone_thread(stack, run, argument, &shared.inside) };
+        drop(blocked);
+        let thread = NetworkThread(shared);
+        let number = begun.inspect_err(|_| thread.0.inside.store(0, Ordering::Relaxed))?;
+        // Else it may be queued behind this thread, which has enough to do.
+        if let Ok(mut others) = rustix::thread::sched_getaffinity(None) {
+            others.unset(rustix::thread::sched_getcpu());
+            if others.count() > 0 {
+                let _ = rustix::thread::sched_setaffinity(number, &others);
+            }
+        }
+        Ok(thread)
+    }
+
+    /// Waits for its end.
+    ///
+    /// # Errors
+    /// Where it failed, and why.
+    pub fn finish(&self) -> Result<(), (NetworkStep, Errno)> {
+        wait_until_left(&self.0.inside);
+        let [step, errno] = [0, 1].map(|index: usize| self.0.failed[index].load(Ordering::Relaxed));
+        let steps = [NetworkStep::Make, NetworkStep::Loopback, NetworkStep::Send];
+        match steps.get(step as usize) {
+            Some(step) if errno != 0 => Err((*step, Errno::from_raw_os_error(errno as i32))),
+            _ => Ok(()),
+        }
+    }
+}
+
+impl Drop for NetworkThread {
+    fn drop(&mut self) {
+        wait_until_left(&self.0.inside);
+    }
+}
+
+/// The thread. Its thread-local storage is that of its maker, and the C library does not know of it: no memory may be
+/// allocated here, and nothing may panic.
+unsafe extern "C" fn run(shared: *const c_void) -> ! {
+    // SAFETY: `begin` passes a `Shared`, which stays until this thread has left the memory; what is written is atomic.
+    unsafe { &*shared.cast::<Shared>() }.work();
+    loop {
+        // SAFETY: exit(2) ends this thread alone, and closes its copies of the descriptors.
+        let _ = unsafe { syscall1(Sysno::exit, 0) };
+    }
+}
+
+impl Shared {
+    fn work(&self) {
+        if let Err((step, errno)) = self.make() {
+            self.failed[0].store(step as u32, Ordering::Relaxed);
+            self.failed[1].store(errno.raw_os_error() as u32, Ordering::Relaxed);
+            // Whoever waits at the other end learns that nothing comes.
+            let _ = rustix::net::shutdown(inherited_fd(self.channel as u32), Shutdown::Write);
+        }
+    }
+
+    fn make(&self) -> Result<(), (NetworkStep, Errno)> {
+        let at = |step| move |errno| (step, errno);
+        unshare_namespaces(CLONE_NEWNET).map_err(at(NetworkStep::Make))?;
+        let socket = self.set_loopback_up().map_err(at(NetworkStep::Loopback))?;
+        match network_of(socket.as_fd()).and_then(|namespace| self.send(&namespace)) {
+            // It has ended, and what it said before comes out elsewhere.
+            Err(Errno::PIPE | Errno::CONNRESET) => Ok(()),
+            sent => sent.map_err(at(NetworkStep::Send)),
+        }
+    }
+
+    fn set_loopback_up(&self) -> Result<OwnedFd, Errno> {
+        /// `struct nlmsghdr` and the error in `struct nlmsgerr` behind it.
+        const ACKNOWLEDGEMENT: usize = 20;
+        // Protocol 0 is NETLINK_ROUTE.
+        let socket =
+            rustix::net::socket_with(AddressFamily::NETLINK, SocketType::RAW, SocketFlags::CLOEXEC, None)?;
+        rustix::net::send(&socket, &self.request, SendFlags::empty())?;
+        // The kernel answers before it returns from that.
+        let mut answer = [0u8; ACKNOWLEDGEMENT];
+        rustix::net::recv(&socket, &mut answer, RecvFlags::DONTWAIT)?;
+        match i32::from_ne_bytes([answer[16], answer[17], answer[18], answer[19]]) {
+            0 => Ok(socket),
+            errno => Err(Errno::from_raw_os_error(-errno)),
+        }
+    }
+
+    fn send(&self, namespace: &OwnedFd) -> Result<(), Errno> {
+        let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
+        let mut control = SendAncillaryBuffer::new(&mut space);
+        let descriptors = [namespace.as_fd()];
+        control.push(SendAncillaryMessage::ScmRights(&descriptors));
+        let word = [self.word];
+        let parts = [rustix::io::IoSlice::new(&word)];
+        let channel = inherited_fd(self.channel as u32);
+        rustix::net::sendmsg(channel, &parts, &mut control, SendFlags::NOSIGNAL).map(drop)
+    }
+}
