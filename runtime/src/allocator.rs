@@ -12,7 +12,6 @@ use std::ffi::c_void;
 use std::ptr;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use pillbox::Work;
 use rustix::mm::{MapFlags, MremapFlags, ProtFlags, mmap_anonymous, mremap, munmap};
 
 /// What is mapped at once, in bytes; the kernel gives a page when it is touched.
@@ -49,12 +48,6 @@ impl Heap {
         self.locked.store(false, Ordering::Release);
         result
     }
-}
-
-/// See [`pillbox::work_beside`].
-pub fn work_beside(work: &Work<'_>) {
-    // SAFETY: the program's heap is this one, which has a lock and nothing of a thread's own.
-    unsafe { pillbox::work_beside(work) }
 }
 
 // SAFETY: blocks are disjoint, because a chunk hands out each byte once unless it was freed, and mappings don't

@@ -120,5 +120,3 @@ pub use container_id::ContainerId;
 pub use error::{Error, Kind, Result};
 pub use rustix::process::Signal;
 pub use state::{Root, Status};
-#[doc(hidden)]
-pub use sys::{Work, work_beside};

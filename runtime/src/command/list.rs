@@ -11,7 +11,6 @@ use pillbox::state::{Root, Status, StoredRecord};
 use serde::Serialize;
 
 use super::{container_id, print, root};
-use crate::allocator::work_beside;
 use crate::cli::{Arguments, Global};
 
 /// What the specification calls the state, with what callers of runc and crun expect besides.
@@ -96,11 +95,11 @@ pub fn list(global: &Global, arguments: Arguments) -> Result<u8> {
 
 /// The list as JSON.
 fn documents(root: &Root, ids: &[ContainerId]) -> Result<String> {
-    let write = |record: &StoredRecord<'_>, status, text: &mut String| {
+    let mut write = |record: &StoredRecord<'_>, status, text: &mut String| {
         let document = json::to_string(&StateDocument::new(record, status));
         text.extend([document.as_deref().unwrap_or("null"), ","]);
     };
-    let documents = root.survey(ids, &write, work_beside)?;
+    let documents = root.survey(ids, &mut write)?;
     Ok(["[", documents.strip_suffix(',').unwrap_or_default(), "]\n"].concat())
 }
 
@@ -108,7 +107,7 @@ fn documents(root: &Root, ids: &[ContainerId]) -> Result<String> {
 fn table(root: &Root, ids: &[ContainerId]) -> Result<String> {
     const COLUMNS: usize = 6;
     const HEAD: &str = "ID\0PID\0STATUS\0BUNDLE\0CREATED\0OWNER\0";
-    let write = |record: &StoredRecord<'_>, status, cells: &mut String| {
+    let mut write = |record: &StoredRecord<'_>, status, cells: &mut String| {
         let StateDocument { id, pid, status, bundle, created, owner, .. } =
             StateDocument::new(record, status);
         // Nothing of that can have a NUL in it.
@@ -116,7 +115,7 @@ fn table(root: &Root, ids: &[ContainerId]) -> Result<String> {
             cells.extend([cell, "\0"]);
         }
     };
-    let cells = root.survey(ids, &write, work_beside)?;
+    let cells = root.survey(ids, &mut write)?;
     let cells = [HEAD, &cells].concat();
     let cells: Vec<_> = cells.split_terminator('\0').map(|cell| (cell, cell.chars().count())).collect();
     let mut widths = [0; COLUMNS];

@@ -1,8 +1,6 @@
 //! The statuses of containers: what those of one machine have in common is looked up once.
 
 use std::os::fd::OwnedFd;
-use std::sync::OnceLock;
-use std::sync::atomic::{AtomicUsize, Ordering};
 
 use rustix::fs::{CWD, Mode};
 use rustix::net::SocketAddrUnix;
@@ -16,10 +14,6 @@ use super::{GATE, Root, STATE, Status};
 use crate::cgroup::Hierarchy;
 use crate::container_id::ContainerId;
 use crate::error::{Context, Result};
-use crate::sys::Work;
-
-/// How many containers a thread looks at before it takes the next; so few are nothing for two.
-const BLOCK: usize = 32;
 
 /// What is usually written of a container, in bytes.
 const USUAL_TEXT: usize = 320;
@@ -77,68 +71,40 @@ impl Survey {
     }
 }
 
-/// What is kept from one container to the next.
-#[derive(Default)]
-struct Round {
-    survey: Survey,
-    /// The text of a state.json up to the configuration.
-    head: Vec<u8>,
-}
-
-/// What is done with a container that was looked at: what it writes comes in the order of the ids.
-pub type Write<'a> = dyn Fn(&StoredRecord<'_>, Status, &mut String) + Sync + 'a;
+/// What is done with a container that was looked at.
+pub type Write<'a> = dyn FnMut(&StoredRecord<'_>, Status, &mut String) + 'a;
 
 impl Root {
     /// What `write` writes of the containers with these ids, one after the other. One that is being made or was just
     /// deleted is passed over, and so is one that cannot be read.
     ///
-    /// The root becomes the working folder of the process: from there paths are shortest. What there is to do for many is
-    /// given to `beside`, which may let two do it at once: nearly all is the kernel's work, most of that for cgroup.events.
+    /// The root becomes the working folder of the process: from there paths are shortest.
     ///
     /// # Errors
     /// The root cannot be entered.
     #[doc(hidden)]
-    pub fn survey(&self, ids: &[ContainerId], write: &Write<'_>, beside: fn(&Work<'_>)) -> Result<String> {
+    pub fn survey(&self, ids: &[ContainerId], write: &mut Write<'_>) -> Result<String> {
         if ids.is_empty() {
             return Ok(String::new());
         }
         rustix::process::fchdir(self.open()?).context(|| format!("enter {}", self.path().display()))?;
-        let blocks: Vec<_> = ids.chunks(BLOCK).map(|ids| (ids, OnceLock::new())).collect();
-        let next = AtomicUsize::new(0);
-        let work = || {
-            let mut round = Round::default();
-            while let Some((ids, text)) = blocks.get(next.fetch_add(1, Ordering::Relaxed)) {
-                // Taken by one alone.
-                let _ = text.set(write_block(ids, &mut round, write));
-            }
-        };
-        if blocks.len() > 1 {
-            beside(&work)
-        } else {
-            work()
+        let (mut survey, mut head) = (Survey::default(), Vec::new());
+        let mut text = String::with_capacity(ids.len() * USUAL_TEXT);
+        for id in ids {
+            // Why it can't be read says `state`.
+            let _ = look(id, &mut survey, &mut head, &mut |record, status| write(record, status, &mut text));
         }
-        let mut all = String::new();
-        for (ids, text) in blocks {
-            // Whoever was killed at a block has left it open.
-            let text = text.into_inner();
-            all.push_str(&text.unwrap_or_else(|| write_block(ids, &mut Round::default(), write)));
-        }
-        Ok(all)
+        Ok(text)
     }
 }
 
-fn write_block(ids: &[ContainerId], round: &mut Round, write: &Write<'_>) -> String {
-    let mut text = String::with_capacity(ids.len() * USUAL_TEXT);
-    for id in ids {
-        // Why it can't be read says `state`.
-        let _ = look(id, round, &mut |record, status| write(record, status, &mut text));
-    }
-    text
-}
-
-/// Looks at a container in the working folder.
-fn look(id: &ContainerId, round: &mut Round, visit: &mut dyn FnMut(&StoredRecord<'_>, Status)) -> Result<()> {
-    let Round { survey, head } = round;
+/// Looks at a container in the working folder; `head` is for the text of its state.json up to the configuration.
+fn look(
+    id: &ContainerId,
+    survey: &mut Survey,
+    head: &mut Vec<u8>,
+    visit: &mut dyn FnMut(&StoredRecord<'_>, Status),
+) -> Result<()> {
     let file = open_document(CWD, &[id, "/", STATE].concat()).context(|| STATE)?;
     read_head(&file, head).context(|| STATE)?;
     let record = parse_head(head, id)?;

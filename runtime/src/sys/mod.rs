@@ -1,6 +1,5 @@
 //! The unsafe rim: the system calls that no safe wrapper offers, each behind a function that can't be misused.
 
-mod beside;
 mod bpf;
 mod clone;
 mod descriptor;
@@ -11,7 +10,6 @@ mod spawn;
 
 use rustix::io::Errno;
 
-pub use beside::{Work, work_beside};
 pub use bpf::{attach_device_program, load_device_program};
 pub use descriptor::{exit_code, inherited_descriptor, mount_count, namespace_type};
 pub use network::{NetworkStep, NetworkThread};
