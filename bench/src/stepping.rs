@@ -181,10 +181,12 @@ impl Counter {
 /// Where the instruction at `at` ends if it is one that repeats itself, as copies and fills do: the processor traps each
 /// time, whether that shows as a stop or not.
 fn behind_repeated(pid: i32, at: i64) -> io::Result<Option<i64>> {
+    // MOVS, CMPS, STOS, LODS, SCAS: of others REP is a part of the name (ENDBR64, RDPID, PAUSE).
+    const STRINGS: [u8; 10] = [0xa4, 0xa5, 0xa6, 0xa7, 0xaa, 0xab, 0xac, 0xad, 0xae, 0xaf];
     Ok(match sys::instruction(pid, at)? {
         // REP or REPNE; with a REX prefix; the instruction itself has one byte.
-        [0xf2 | 0xf3, 0x40..=0x4f, ..] => Some(at + 3),
-        [0xf2 | 0xf3, ..] => Some(at + 2),
+        [0xf2 | 0xf3, 0x40..=0x4f, opcode, ..] if STRINGS.contains(&opcode) => Some(at + 3),
+        [0xf2 | 0xf3, opcode, ..] if STRINGS.contains(&opcode) => Some(at + 2),
         _ => None,
     })
 }
