@@ -4,12 +4,10 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::os::unix::fs::{chown, symlink};
 use std::path::Path;
-use std::sync::atomic::{AtomicBool, Ordering};
 
-use rustix::fs::{CWD, RenameFlags, renameat_with};
 use serde_json::{Value, json};
 
-use crate::harness::{Container, Output, decoy, each_runtime_but, mountpoints, pillbox_only};
+use crate::harness::{Container, Output, decoy, each_runtime_but, mountpoints, pillbox_only, while_swapped};
 
 const RUNC: (&str, &str) = ("runc", "has no such command");
 
@@ -264,22 +262,13 @@ fn targets_are_resolved_inside() {
             {"destination": "/volume/a/n", "type": "tmpfs", "source": "tmpfs"},
             {"destination": "/volume/a/file", "type": "bind", "source": outside.join("marker"), "options": ["bind"]},
         ]);
-        let over = AtomicBool::new(false);
-        std::thread::scope(|scope| {
-            scope.spawn(|| {
-                while !over.load(Ordering::Relaxed) {
-                    let (a, b) = (volume.join("a"), volume.join("b"));
-                    renameat_with(CWD, a, CWD, b, RenameFlags::EXCHANGE).expect("exchange");
-                    std::thread::sleep(std::time::Duration::from_micros(50));
-                }
-            });
+        while_swapped(&volume.join("a"), &volume.join("b"), || {
             for _ in 0..if runtime.is("pillbox") { 100 } else { 10 } {
                 for verb in ["add", "remove"] {
                     // Success or an error, as the race goes: never a trace outside.
                     mounts(&container, verb, list.clone());
                 }
             }
-            over.store(true, Ordering::Relaxed);
         });
         let names = fs::read_dir(&outside).expect("decoy").flatten().map(|entry| entry.file_name());
         assert_eq!(names.collect::<Vec<_>>(), ["marker"]);

@@ -19,12 +19,10 @@ use std::fs;
 use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
 use std::path::Path;
 use std::process::Command;
-use std::sync::atomic::{AtomicBool, Ordering};
 
-use rustix::fs::{CWD, RenameFlags, renameat_with};
 use serde_json::json;
 
-use crate::harness::{Container, decoy, each_runtime, pillbox_only};
+use crate::harness::{Container, decoy, each_runtime, pillbox_only, while_swapped};
 
 /// The decoy has its marker, as it was, and nothing else.
 #[track_caller]
@@ -126,22 +124,13 @@ fn a_target_swapped_for_a_symlink() {
         symlink(&outside, volume.join("b")).expect("symlink");
         container.mount("none", &volume, "/volume", &["rbind"]).mount("tmpfs", "tmpfs", "/volume/a/n", &[]);
         container.mount("none", outside.join("marker"), "/volume/a/file", &["bind"]);
-        let over = AtomicBool::new(false);
-        std::thread::scope(|scope| {
-            scope.spawn(|| {
-                while !over.load(Ordering::Relaxed) {
-                    let (a, b) = (volume.join("a"), volume.join("b"));
-                    renameat_with(CWD, a, CWD, b, RenameFlags::EXCHANGE).expect("exchange");
-                    std::thread::sleep(std::time::Duration::from_micros(50));
-                }
-            });
+        while_swapped(&volume.join("a"), &volume.join("b"), || {
             for _ in 0..if runtime.is("pillbox") { 150 } else { 15 } {
                 // Success or an error, as the race goes: never a trace outside.
                 container.run();
                 assert_untouched(&outside);
                 container.assert_gone();
             }
-            over.store(true, Ordering::Relaxed);
         });
     });
 }

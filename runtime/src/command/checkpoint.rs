@@ -2,7 +2,7 @@
 
 use pillbox::error::{Error, Result};
 
-use super::{BUNDLE, CONSOLE_SOCKET, NO_PIVOT, NO_SUBREAPER, PID_FILE, switch, valued};
+use super::flag::{BUNDLE, CONSOLE_SOCKET, NO_PIVOT, NO_SUBREAPER, PID_FILE, switch, valued};
 use crate::cli::{Arguments, Flag, Global};
 
 const REFUSED: &str = "read, and refused with the command";

@@ -6,7 +6,8 @@ use pillbox::container::{self, Changes};
 use pillbox::error::{Context, Error, Result};
 use pillbox::spec::merge::merge;
 
-use super::{container_id, read_file, root, valued};
+use super::flag::valued;
+use super::{container_id, read_file, root};
 use crate::cli::{Arguments, Flag, Global};
 
 /// What a flag's value is.

@@ -6,6 +6,7 @@ mod completion;
 mod exec;
 mod explain;
 mod features;
+mod flag;
 mod lifecycle;
 mod limits;
 mod list;
@@ -13,45 +14,29 @@ mod man;
 mod mounts;
 mod processes;
 mod spec;
+mod stream;
 mod r#try;
 mod version;
 mod watch;
 
-use std::ffi::OsStr;
-use std::fs::File;
-use std::io::Read as _;
 use std::path::Path;
 
 use pillbox::ContainerId;
 use pillbox::container::{Bundle, CreateOptions, Stdio};
-use pillbox::error::{Context, Error, Result};
+use pillbox::error::{Error, Result};
 use pillbox::state::Root;
-use rustix::io::Errno;
 
-use crate::cli::{Arguments, Command, Flag, Global};
+use crate::cli::{Arguments, Command, Global};
 
+use flag::{
+    BUNDLE, CONFIG, CONSOLE_SOCKET, NO_NEW_KEYRING, NO_PIVOT, NO_SUBREAPER, PID_FILE, PIDFD_SOCKET,
+    PRESERVE_FDS, SPEC, switch, valued,
+};
+
+use stream::read_file;
+
+pub use stream::print;
 pub use version::VERSION;
-
-const fn switch(long: &'static str, short: Option<char>, help: &'static str) -> Flag {
-    Flag { long, short, value: None, help }
-}
-
-const fn valued(long: &'static str, short: Option<char>, value: &'static str, help: &'static str) -> Flag {
-    Flag { long, short, value: Some(value), help }
-}
-
-const BUNDLE: Flag = valued("bundle", Some('b'), "DIR", "the bundle (default: the current folder)");
-const CONFIG: Flag =
-    valued("config", Some('f'), "FILE", "the configuration, instead of the bundle's config.json");
-const SPEC: Flag = valued("spec", None, "FILE", "the same as --config");
-const CONSOLE_SOCKET: Flag = valued("console-socket", None, "PATH", "send the terminal to this socket");
-const PID_FILE: Flag = valued("pid-file", None, "FILE", "write the pid of the container's first process");
-const PIDFD_SOCKET: Flag = valued("pidfd-socket", None, "PATH", "send a pidfd of the process to this socket");
-const NO_PIVOT: Flag =
-    switch("no-pivot", None, "chroot instead of pivot_root (for root file systems in ramfs)");
-const NO_NEW_KEYRING: Flag = switch("no-new-keyring", None, "keep the caller's session keyring");
-const PRESERVE_FDS: Flag = valued("preserve-fds", None, "N", "pass on descriptors 3 to 2 + N");
-const NO_SUBREAPER: Flag = switch("no-subreaper", None, "accepted: pillbox never becomes a subreaper");
 
 /// All commands.
 pub const COMMANDS: &[Command] = &[
@@ -340,30 +325,6 @@ pub const COMMANDS: &[Command] = &[
         run: man::man,
     },
 ];
-
-/// Writes to stdout; a reader that has gone away is no error worth a panic.
-pub fn print(text: &str) -> Result<()> {
-    let mut rest = text.as_bytes();
-    while !rest.is_empty() {
-        match rustix::io::write(rustix::stdio::stdout(), rest) {
-            Err(Errno::INTR) => {}
-            written => rest = &rest[written.context(|| "write to stdout")?..],
-        }
-    }
-    Ok(())
-}
-
-/// The text of a file; `-` is stdin.
-fn read_file(path: &OsStr) -> std::io::Result<String> {
-    let mut file = if path == "-" {
-        // 3: above stdio.
-        File::from(rustix::io::fcntl_dupfd_cloexec(rustix::stdio::stdin(), 3)?)
-    } else {
-        File::open(path)?
-    };
-    let mut text = String::new();
-    file.read_to_string(&mut text).map(|_| text)
-}
 
 /// The folder of the containers' state.
 fn root(global: &Global) -> Root {

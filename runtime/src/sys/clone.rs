@@ -32,17 +32,9 @@ pub(super) fn clone_shared(
     let inside = AtomicU32::new(1);
     let waits = if meanwhile.is_some() { raw::CLONE_CHILD_CLEARTID } else { raw::CLONE_VFORK };
     let mut arguments = raw::clone_args {
-        flags: flags | u64::from(raw::CLONE_VM | raw::CLONE_PIDFD | waits),
         pidfd: &raw mut pidfd as u64,
-        child_tid: inside.as_ptr() as u64,
-        parent_tid: 0,
         exit_signal: u64::from(raw::SIGCHLD),
-        stack: stack as u64,
-        stack_size: STACK as u64,
-        tls: 0,
-        set_tid: 0,
-        set_tid_size: 0,
-        cgroup: 0,
+        ..arguments(flags | u64::from(raw::CLONE_VM | raw::CLONE_PIDFD | waits), stack, &inside)
     };
     if let Some(cgroup) = cgroup {
         arguments.flags |= CLONE_INTO_CGROUP;
@@ -80,8 +72,19 @@ pub(super) unsafe fn clone_thread(
 ) -> Result<Option<Pid>, Errno> {
     use linux_raw_sys::general as raw;
     let flags = raw::CLONE_VM | raw::CLONE_SIGHAND | raw::CLONE_THREAD | raw::CLONE_CHILD_CLEARTID;
-    let arguments = raw::clone_args {
-        flags: u64::from(flags),
+    let arguments = arguments(u64::from(flags), stack, inside);
+    // SAFETY: as for `clone_shared`; the caller vouches for `entry` and for what it uses.
+    let result = unsafe { clone3(&raw const arguments, size_of::<raw::clone_args>(), entry, argument) };
+    if result < 0 {
+        Err(Errno::from_raw_os_error(-(result as i32)))
+    } else {
+        Ok(Pid::from_raw(result as i32))
+    }
+}
+
+fn arguments(flags: u64, stack: *mut c_void, inside: &AtomicU32) -> linux_raw_sys::general::clone_args {
+    linux_raw_sys::general::clone_args {
+        flags,
         pidfd: 0,
         child_tid: inside.as_ptr() as u64,
         parent_tid: 0,
@@ -92,13 +95,6 @@ pub(super) unsafe fn clone_thread(
         set_tid: 0,
         set_tid_size: 0,
         cgroup: 0,
-    };
-    // SAFETY: as for `clone_shared`; the caller vouches for `entry` and for what it uses.
-    let result = unsafe { clone3(&raw const arguments, size_of::<raw::clone_args>(), entry, argument) };
-    if result < 0 {
-        Err(Errno::from_raw_os_error(-(result as i32)))
-    } else {
-        Ok(Pid::from_raw(result as i32))
     }
 }
 

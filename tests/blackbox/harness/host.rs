@@ -6,8 +6,11 @@ use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::OnceLock;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{SystemTime, UNIX_EPOCH};
 use std::{env, fs};
+
+use rustix::fs::{CWD, RenameFlags, renameat_with};
 
 /// Set in the re-executed test program, to a word that no other run of the tests has.
 const ISOLATED: &str = "PILLBOX_TEST_ISOLATED";
@@ -133,4 +136,19 @@ pub fn decoy(parent: &Path) -> PathBuf {
     fs::create_dir(&folder).expect("decoy");
     fs::write(folder.join("marker"), "untouched").expect("marker");
     folder
+}
+
+/// Does `work` while two names change places again and again.
+pub fn while_swapped(one: &Path, other: &Path, work: impl FnOnce()) {
+    let over = AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            while !over.load(Ordering::Relaxed) {
+                renameat_with(CWD, one, CWD, other, RenameFlags::EXCHANGE).expect("exchange");
+                std::thread::sleep(std::time::Duration::from_micros(50));
+            }
+        });
+        work();
+        over.store(true, Ordering::Relaxed);
+    });
 }

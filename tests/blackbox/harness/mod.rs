@@ -7,7 +7,7 @@ mod runtime;
 mod schema;
 
 pub use container::Container;
-pub use host::{copy_program, decoy, mountpoints, processes_naming, skip, status_field};
+pub use host::{copy_program, decoy, mountpoints, processes_naming, skip, status_field, while_swapped};
 pub use invocation::{Output, Running, start_limited};
 pub use runtime::{Runtime, each_runtime, each_runtime_but, pillbox_only};
 pub use schema::{assert_matches, faults};
