@@ -23,7 +23,7 @@ impl Scratch {
     /// Makes the folders and the bundles.
     pub fn new() -> Result<Self> {
         // As long for every pid: a path's length shows in counted instructions.
-        let prefix = format!("pillbox-bench-{:07}", std::process::id());
+        let prefix = format!("pillbox-bench-{}", host::run_name());
         let scratch = Scratch { folder: Path::new("/run").join(&prefix), prefix };
         scratch.write_bundle("true", CONFIG)?;
         scratch.write_bundle("pause", &CONFIG.replace("/bin/true", "/bin/pause"))?;

@@ -14,22 +14,28 @@ use crate::error::{Context, Result, error};
 /// Where every peer looks for cgroups.
 pub const CGROUP: &str = "/sys/fs/cgroup";
 
-/// Set in the process that already stands in a mount namespace of its own.
+/// Set in the process that already stands in a mount namespace of its own: to the number that it has outside.
 const ISOLATED: &str = "PILLBOX_BENCH_ISOLATED";
 
 /// `CGROUP2_SUPER_MAGIC` (linux/magic.h).
 const CGROUP2: i64 = 0x6367_7270;
 
 /// Makes sure of root, then executes the benchmark again in a mount namespace of its own: /run is an empty tmpfs there,
-/// and on a host with cgroup v1 at the usual place cgroup v2 is mounted over it. The host sees none of it.
-pub fn prepare() -> Result<()> {
+/// and on a host with cgroup v1 at the usual place cgroup v2 is mounted over it. The host sees none of it. With
+/// `own_processes` it is also in a pid namespace of its own, with which all its processes end, and has to collect orphans.
+pub fn prepare(own_processes: bool) -> Result<()> {
     if !rustix::process::geteuid().is_root() {
         return Err(error("it makes namespaces, mounts and cgroups: run it as root"));
     }
     if std::env::var_os(ISOLATED).is_none() {
         let this = std::env::current_exe().context(|| "find the benchmark's own program")?;
         let arguments = std::env::args_os().skip(1);
-        let cause = Command::new("unshare").arg("-m").arg(this).args(arguments).env(ISOLATED, "1").exec();
+        let mut unshare = Command::new("unshare");
+        unshare.arg("-m");
+        if own_processes {
+            unshare.args(["-p", "-f", "--kill-child", "--mount-proc"]);
+        }
+        let cause = unshare.arg(this).args(arguments).env(ISOLATED, std::process::id().to_string()).exec();
         return Err(cause).context(|| "execute unshare (util-linux)");
     }
     let flags = MountFlags::NOSUID | MountFlags::NODEV;
@@ -39,6 +45,11 @@ pub fn prepare() -> Result<()> {
     }
     let flags = flags | MountFlags::NOEXEC;
     mount("cgroup2", CGROUP, "cgroup2", flags, c"").context(|| format!("mount cgroup2 at {CGROUP}"))
+}
+
+/// What tells this benchmark's cgroups from another one's, always as long.
+pub fn run_name() -> String {
+    format!("{:0>7}", std::env::var(ISOLATED).unwrap_or_default())
 }
 
 fn has_cgroup2() -> bool {

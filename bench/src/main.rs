@@ -125,7 +125,7 @@ fn parse(arguments: Vec<OsString>) -> Result<Option<Options>> {
 }
 
 fn bench(options: &Options) -> Result<()> {
-    host::prepare()?;
+    host::prepare(false)?;
     let machine = host::Machine::look();
     // Orphaned containers become ours: we can wait for their end.
     rustix::process::set_child_subreaper(Some(rustix::process::getpid())).context(|| "become subreaper")?;
