@@ -65,11 +65,7 @@ pub fn delete(root: &Root, id: &ContainerId, force: bool, warn: &mut dyn FnMut(&
 pub(super) fn destroy(directory: &StateDirectory, record: &Record) -> Result<()> {
     let (process, cgroup) = (record.open_process()?, record.open_cgroup()?);
     let unit = record.systemd_unit.as_deref();
-    // A cgroup that can be removed has nobody in it. Systemd is to see its own go.
-    let gone = match &cgroup {
-        Some(cgroup) if process.is_none() && unit.is_none() => cgroup.remove_if_empty()?,
-        _ => false,
-    };
+    let gone = process.is_none() && scope::remove_if_empty(cgroup.as_ref(), unit)?;
     if !gone {
         kill_processes(directory.id(), record, process, cgroup.as_ref())?;
         scope::remove(cgroup.as_ref(), unit)?;

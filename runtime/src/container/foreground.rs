@@ -173,11 +173,7 @@ pub(super) fn word_status(status: WaitIdStatus) -> u8 {
 fn clean_up(created: Created, keep: bool) -> Result<()> {
     let Created { directory, cgroup, record, .. } = created;
     let unit = record.systemd_unit.as_deref();
-    // A cgroup that can be removed has nobody in it. Systemd is to see its own go.
-    let gone = match &cgroup {
-        Some(cgroup) if !keep && unit.is_none() => cgroup.remove_if_empty()?,
-        _ => false,
-    };
+    let gone = !keep && scope::remove_if_empty(cgroup.as_ref(), unit)?;
     if let Some(cgroup) = &cgroup
         && !gone
         && cgroup.is_populated()?

@@ -156,6 +156,16 @@ fn open(unit: &Unit, hierarchy: &Hierarchy, path: &CgroupPath) -> Result<Cgroup>
     })
 }
 
+/// Removes a cgroup at once if nobody is in it; systemd is to see its own go.
+///
+/// Returns: whether it is gone.
+pub(super) fn remove_if_empty(cgroup: Option<&Cgroup>, unit: Option<&str>) -> Result<bool> {
+    match cgroup {
+        Some(cgroup) if unit.is_none() => cgroup.remove_if_empty(),
+        _ => Ok(false),
+    }
+}
+
 /// Removes the cgroup of a container whose processes are gone or going, and with it its unit.
 ///
 /// Systemd comes first: of a cgroup that vanishes before it has looked it never learns that nobody is in there, and the
