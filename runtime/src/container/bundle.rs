@@ -211,7 +211,7 @@ impl<'b> Prepared<'b> {
             wait_for_start,
             preserve_fds,
             chrooted: false,
-            no_pivot: no_pivot || host.initial_root,
+            no_pivot: no_pivot || initial_root::is_root(),
             no_new_keyring,
             scratch_over,
             environment,
@@ -323,7 +323,6 @@ impl Host {
                 && std::fs::read("/proc/self/setgroups").is_ok_and(|word| word.starts_with(b"deny")),
             // Whether it can be had shows when it is entered; until then there is the ordinary copy to fall back on.
             seed: privileged && !in_user_namespace,
-            initial_root: initial_root::is_root(),
             capabilities,
             lacks_apparmor: false,
             lacks_selinux: false,

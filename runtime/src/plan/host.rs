@@ -7,8 +7,6 @@ pub struct Host {
     pub privileged: bool,
     /// Whether the container may start from the seed mount namespace.
     pub seed: bool,
-    /// Whether the runtime's root is the kernel's first one, which pivot_root(2) cannot leave.
-    pub initial_root: bool,
     /// Whether the runtime's own user namespace is not the first one: as there, devices cannot be made.
     pub in_user_namespace: bool,
     /// Whether nobody in the runtime's user namespace may set groups: user_namespaces(7), /proc/PID/setgroups.
