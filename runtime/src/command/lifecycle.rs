@@ -2,7 +2,7 @@
 
 use pillbox::ContainerId;
 use pillbox::container::{self, Readiness, Target};
-use pillbox::error::{Error, Result};
+use pillbox::error::Result;
 use pillbox::signal;
 use pillbox::state::Root;
 
@@ -55,11 +55,8 @@ pub fn run(global: &Global, arguments: Arguments) -> Result<u8> {
 pub fn kill(global: &Global, arguments: Arguments) -> Result<u8> {
     let name = if arguments.operands.len() > 1 { arguments.operand(1)? } else { "TERM" };
     if name == "0" {
-        // kill(2): no signal, but the question whether there is somebody.
-        let id = container_id(&arguments)?;
-        let alive = root(global).find(&id)?.load()?.is_alive()?;
-        let not_running = || format!("cannot kill container {id}: container not running");
-        return if alive { Ok(0) } else { Err(Error::new(not_running())) };
+        container::ask(&root(global), &container_id(&arguments)?)?;
+        return Ok(0);
     }
     let signal = signal::parse(name)?;
     let target = if arguments.is_set("all") { Target::All } else { Target::Init };

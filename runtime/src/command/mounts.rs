@@ -11,7 +11,7 @@ pub fn mounts(global: &Global, arguments: Arguments) -> Result<u8> {
     let change = match arguments.operand(0)? {
         "add" => MountsChange::Add,
         "remove" => MountsChange::Remove,
-        other => return Err(Error::new(format!("mounts: {other:?}: must be add or remove"))),
+        other => return Err(Error::formatted(format_args!("mounts: {other:?}: must be add or remove"))),
     };
     let id = ContainerId::new(arguments.operand(1)?)?;
     let file = &arguments.operands[2];

@@ -6,10 +6,10 @@ use std::time::{Duration, Instant};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
 
-use super::processes::live_cgroup;
+use super::processes::{live_cgroup, not_running};
 use crate::cgroup::{Cgroup, MemoryEvents, Statistics};
 use crate::container_id::ContainerId;
-use crate::error::{Context, Error, Kind, Result};
+use crate::error::{Context, Result};
 use crate::state::Root;
 
 /// What happened.
@@ -40,9 +40,7 @@ impl Watch {
     pub fn new(root: &Root, id: &ContainerId, interval: Duration) -> Result<Watch> {
         let record = root.find(id)?.load()?;
         let cgroup = live_cgroup(&record, "watch")?;
-        let process = record.open_process()?.ok_or_else(|| {
-            Error::of(Kind::Status, format!("cannot watch container {id}: container not running"))
-        })?;
+        let process = record.open_process()?.ok_or_else(|| not_running("watch", &record.id))?;
         let memory = cgroup.memory_events()?;
         let mut statistics = Statistics::new(&cgroup)?;
         let kills = statistics.oom_kills(&cgroup)?.unwrap_or(0);

@@ -5,6 +5,7 @@ use std::os::fd::OwnedFd;
 use super::create::{CreateOptions, write_pid_file};
 use super::foreground::{ForwardedSignals, supervise};
 use super::passed_on::PassedOn;
+use super::processes::not_running;
 use super::scope::spawn_into;
 use crate::affinity::{Held, restrict_process};
 use crate::cgroup::{Cgroup, CgroupPath, Hierarchy};
@@ -61,9 +62,8 @@ pub fn exec(root: &Root, id: &ContainerId, options: &ExecOptions, warn: &mut dyn
     let PassedOn { count, environment, gaps: _gaps } = options.create.passed_on()?;
     let directory = root.find(id)?;
     let (record, document) = directory.load_whole()?;
-    let target = Target::open(&record)?;
-    let cgroup = target.cgroup.as_ref();
-    if !options.ignore_paused && cgroup.map_or(Ok(false), Cgroup::is_frozen)? {
+    let target = Target::open(&record, "exec in")?;
+    if !options.ignore_paused && target.is_paused()? {
         return Err(Error::of(
             Kind::Status,
             format!("cannot exec in container {id}: it is paused: resume it first, or use --ignore-paused"),
@@ -130,19 +130,22 @@ fn write_pid(options: &ExecOptions, process: &Init) -> Result<()> {
 pub(super) struct Target {
     process: OwnedFd,
     /// Its cgroup, if it has one.
-    pub cgroup: Option<Cgroup>,
+    cgroup: Option<Cgroup>,
+    /// What is to be done, for errors.
+    verb: &'static str,
 }
 
 impl Target {
     /// Asks for each once.
-    pub(super) fn open(record: &Record) -> Result<Target> {
-        let process = record.open_process()?.ok_or_else(|| not_running(record))?;
-        Ok(Target { process, cgroup: record.open_cgroup()? })
+    pub(super) fn open(record: &Record, verb: &'static str) -> Result<Target> {
+        let process = record.open_process()?.ok_or_else(|| not_running(verb, &record.id))?;
+        Ok(Target { process, cgroup: record.open_cgroup()?, verb })
     }
-}
 
-fn not_running(record: &Record) -> Error {
-    Error::of(Kind::Status, format!("cannot exec in container {}: container not running", record.id))
+    /// Whether all that is in it stands still, and what enters would too.
+    pub(super) fn is_paused(&self) -> Result<bool> {
+        self.cgroup.as_ref().map_or(Ok(false), Cgroup::is_frozen)
+    }
 }
 
 /// The container's configuration with the wanted process in the place of its own.
@@ -211,7 +214,7 @@ pub(super) fn enter(
     below: Option<&str>,
     stdio: Vec<(OwnedFd, u32)>,
 ) -> Result<Init> {
-    let Target { process: target, cgroup } = target;
+    let Target { process: target, cgroup, verb } = target;
     let flags = namespace_flags(spec);
     let time = time_namespace_of(spec, &target)?;
     // In the order in which the plan names them.
@@ -233,7 +236,7 @@ pub(super) fn enter(
             Ok(process)
         }
         Err(SpawnError::Cgroup(error) | SpawnError::Other(error)) => Err(error),
-        Err(SpawnError::Seed) => Err(not_running(record)),
+        Err(SpawnError::Seed) => Err(not_running(verb, &record.id)),
     }
 }
 

@@ -3,9 +3,10 @@
 use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
 
 use super::delete::matching;
+use super::processes::not_running;
 use crate::cgroup::Cgroup;
 use crate::container_id::ContainerId;
-use crate::error::{Error, Kind, Result};
+use crate::error::Result;
 use crate::order;
 use crate::state::{Root, send_signal};
 
@@ -29,9 +30,7 @@ pub fn kill(root: &Root, id: &ContainerId, signal: Signal, target: Target) -> Re
     match target {
         Target::Init => match process {
             Some(process) => send_signal(&process, signal),
-            None => {
-                Err(Error::of(Kind::Status, format!("cannot kill container {id}: container not running")))
-            }
+            None => Err(not_running("kill", &record.id)),
         },
         Target::All => {
             let cgroup = record.open_cgroup()?;
@@ -43,6 +42,15 @@ pub fn kill(root: &Root, id: &ContainerId, signal: Signal, target: Target) -> Re
             }
         }
     }
+}
+
+/// What signal 0 is in kill(2): no signal, but the question whether there is somebody.
+///
+/// # Errors
+/// There is no such container; it is not running.
+pub fn ask(root: &Root, id: &ContainerId) -> Result<()> {
+    let record = root.find(id)?.load()?;
+    if record.is_alive()? { Ok(()) } else { Err(not_running("kill", &record.id)) }
 }
 
 /// By pidfds of processes that are in the cgroup after the pidfd was opened: a number may have passed to a stranger

@@ -7,7 +7,7 @@ use crate::error::{Error, Kind, Result};
 use crate::plan::{self, Host, Intent};
 use crate::spawn::Opened;
 use crate::spec::json::{self, List};
-use crate::state::{Root, Status, stored_config};
+use crate::state::{Root, stored_config};
 use crate::validate::validate;
 
 /// What becomes of the mounts in a list.
@@ -34,13 +34,12 @@ pub fn change_mounts(
     let directory = root.find(id)?;
     directory.lock_patiently()?;
     let (record, document) = directory.load_whole()?;
-    let why = match directory.status(&record)? {
-        Status::Running | Status::Created => "",
-        Status::Paused => "it is paused: resume it first",
-        Status::Stopped | Status::Creating => "container not running",
-    };
-    if !why.is_empty() {
-        return Err(Error::of(Kind::Status, format!("cannot change the mounts of container {id}: {why}")));
+    let target = Target::open(&record, "change the mounts of")?;
+    if target.is_paused()? {
+        return Err(Error::of(
+            Kind::Status,
+            format!("cannot change the mounts of container {id}: it is paused: resume it first"),
+        ));
     }
     let mut spec = stored_config(&document)?;
     spec.mounts = json::parse::<List<_>>(list.as_bytes())
@@ -64,7 +63,7 @@ pub fn change_mounts(
     };
     let plan = compile(&spec, &Host::look_for(&spec), &intent)?;
     plan.warnings.iter().for_each(|warning| warn(warning));
-    let mut init = enter(&record, Target::open(&record)?, &spec, &plan, None, Vec::new())?;
+    let mut init = enter(&record, target, &spec, &plan, None, Vec::new())?;
     let changed = init.bring_up(&plan, &Opened::default(), &mut |_| Ok(()));
     // It has done what it was for.
     match changed {

@@ -24,12 +24,14 @@ pub fn pids(root: &Root, id: &ContainerId) -> Result<Vec<Pid>> {
 /// The cgroup of a container that has not ended; `verb` is what is to be done, for the error.
 pub(super) fn live_cgroup(record: &Record, verb: &str) -> Result<Cgroup> {
     if !record.is_alive()? {
-        return Err(Error::of(
-            Kind::Status,
-            format!("cannot {verb} container {}: container not running", record.id),
-        ));
+        return Err(not_running(verb, &record.id));
     }
     record.open_cgroup()?.ok_or_else(|| without_cgroup(record, verb))
+}
+
+/// What callers look for when a container has ended; `verb` is what was to be done.
+pub(super) fn not_running(verb: &str, id: &str) -> Error {
+    Error::of(Kind::Status, format!("cannot {verb} container {id}: container not running"))
 }
 
 fn without_cgroup(record: &Record, verb: &str) -> Error {

@@ -1,10 +1,10 @@
 //! Changing the limits of a container that exists.
 
-use super::processes::live_cgroup;
+use super::processes::{live_cgroup, not_running};
 use crate::cgroup::systemd::{Manager, Systemd};
 use crate::cgroup::{Cgroup, FileWrite, Hierarchy, compile_limits};
 use crate::container_id::ContainerId;
-use crate::error::{Context, Error, Kind, Result};
+use crate::error::{Context, Error, Result};
 use crate::resctrl;
 use crate::spec::json;
 use crate::spec::linux::Resources;
@@ -40,10 +40,7 @@ pub fn update(root: &Root, id: &ContainerId, changes: Changes<'_>) -> Result<()>
     let mut former_class = None;
     if !(l3_cache_schema.is_empty() && mem_bw_schema.is_empty()) {
         if !record.is_alive()? {
-            return Err(Error::of(
-                Kind::Status,
-                format!("cannot update container {id}: container not running"),
-            ));
+            return Err(not_running("update", &record.id));
         }
         former_class = Some(resctrl::change(&directory, l3_cache_schema, mem_bw_schema)?);
         for (name, schema) in [("l3CacheSchema", l3_cache_schema), ("memBwSchema", mem_bw_schema)] {
@@ -56,7 +53,7 @@ pub fn update(root: &Root, id: &ContainerId, changes: Changes<'_>) -> Result<()>
             return directory.replace_document(&merged);
         }
     }
-    update_limits(&record, &document, &mut merged, resources).inspect_err(|_| {
+    let merged = update_limits(&record, &document, &merged, resources).inspect_err(|_| {
         // The error that led here is the one to report.
         if let Some(former) = &former_class {
             former.restore();
@@ -70,20 +67,23 @@ fn change(document: &str, member: &str, value: &str) -> Result<String> {
     Ok(merge(document, &format!("{{\"config\":{{\"linux\":{{\"{member}\":{value}}}}}}}"))?)
 }
 
-fn update_limits(record: &Record, document: &str, merged: &mut String, resources: &str) -> Result<()> {
+/// Puts `resources` over the limits in `merged` and applies them. The result is that document with them; a failure leaves
+/// those in `document`.
+fn update_limits(record: &Record, document: &str, merged: &str, resources: &str) -> Result<String> {
     let cgroup = live_cgroup(record, "update")?;
     let step = || "resources";
     let changes: Resources<'_> = json::parse(resources.as_bytes()).map_err(Error::from).context(step)?;
     validate_resources(&changes)?;
     // The filter that runs stays the one that state.json names.
-    *merged = change(merged, "resources", &without(resources, "devices")?)?;
+    let merged = change(merged, "resources", &without(resources, "devices")?)?;
 
-    let (before, after) = (parse(document)?, parse(merged)?);
+    let (before, after) = (parse(document)?, parse(&merged)?);
     let unit = record.systemd_unit.as_deref();
     apply(&cgroup, unit, &after).inspect_err(|_| {
         // The error that led here is the one to report.
         let _ = compile_limits(&before).and_then(|limits| write(&cgroup, unit, &limits));
-    })
+    })?;
+    Ok(merged)
 }
 
 /// The limits that a state.json stores.
