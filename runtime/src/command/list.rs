@@ -95,11 +95,15 @@ pub fn list(global: &Global, arguments: Arguments) -> Result<u8> {
 
 /// The list as JSON.
 fn documents(root: &Root, ids: &[ContainerId]) -> Result<String> {
-    let mut write = |record: &StoredRecord<'_>, status, text: &mut String| {
-        let document = json::to_string(&StateDocument::new(record, status));
-        text.extend([document.as_deref().unwrap_or("null"), ","]);
+    let mut written = Ok(());
+    let mut write = |record: &StoredRecord<'_>, status, text: &mut String| match json::to_string(
+        &StateDocument::new(record, status),
+    ) {
+        Ok(document) => text.extend([&*document, ","]),
+        Err(error) => written = Err(error),
     };
     let documents = root.survey(ids, &mut write)?;
+    written?;
     Ok(["[", documents.strip_suffix(',').unwrap_or_default(), "]\n"].concat())
 }
 
