@@ -25,10 +25,10 @@ mod start {
     use core::ffi::{CStr, c_char};
 
     use pillbox_init::sys;
-
-    use super::mem::Place;
     use rustix::fd::{FromRawFd, OwnedFd};
     use rustix::mm::{MapFlags, ProtFlags};
+
+    use super::mem::Place;
 
     // The kernel enters here with argc, argv and envp on the stack, which C would have taken from registers.
     #[cfg(target_arch = "x86_64")]

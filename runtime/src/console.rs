@@ -1,10 +1,9 @@
 //! Terminals: sending a master to the caller, or standing between it and the user's terminal.
 
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-
-use pillbox_init::plan::TAKEN_TREES_MAX;
 use std::path::Path;
 
+use pillbox_init::plan::TAKEN_TREES_MAX;
 use rustix::io::Errno;
 use rustix::net::{
     AddressFamily, SendAncillaryBuffer, SendAncillaryMessage, SendFlags, SocketAddrUnix, SocketFlags,

@@ -3,12 +3,12 @@
 use pillbox::error::{Error, Result};
 
 use super::flag::{BUNDLE, CONSOLE_SOCKET, NO_PIVOT, NO_SUBREAPER, PID_FILE, switch, valued};
-use crate::cli::{Arguments, Flag, Global};
+use crate::cli::{Arguments, Command, Flag, Global};
 
 const REFUSED: &str = "read, and refused with the command";
 
 /// Those of runc and crun, of both commands: Podman probes for some.
-pub const FLAGS: &[Flag] = &[
+const FLAGS: &[Flag] = &[
     BUNDLE,
     CONSOLE_SOCKET,
     PID_FILE,
@@ -38,7 +38,20 @@ pub const FLAGS: &[Flag] = &[
     switch("auto-dedup", None, REFUSED),
 ];
 
-pub fn refuse(_: &Global, _: Arguments) -> Result<u8> {
+/// A command of this name.
+pub const fn refused(name: &'static str) -> Command {
+    Command {
+        name,
+        operands: "ID",
+        operand_count: 0..=usize::MAX,
+        help: "not supported: always an error",
+        flags: FLAGS,
+        ends_at_operand: false,
+        run: refuse,
+    }
+}
+
+fn refuse(_: &Global, _: Arguments) -> Result<u8> {
     Err(Error::new(
         "checkpoint and restore are not supported: pillbox cannot save containers; nothing has changed",
     ))

@@ -59,15 +59,14 @@ impl<'h> Builder<'h> {
         self.late.wanted = true;
     }
 
-    /// Has the tree that was wanted last cloned when it is its turn, if that matters.
-    pub(super) fn clone_in_turn(&mut self) {
-        let index = self.descriptors.len().wrapping_sub(1) as u32;
-        let Some(Descriptor::Tree { late, .. }) = self.descriptors.last_mut() else { return };
-        if self.late.wanted && self.late.taken < TAKEN_TREES_MAX {
-            // What comes through the channel comes in this order.
-            if std::mem::take(&mut self.awaits_network) {
-                Operation::JoinNetwork {}.encode(&mut self.operations);
-            }
+    /// Has the tree with this index cloned when it is its turn, if that matters.
+    pub(super) fn clone_in_turn(&mut self, index: u32) {
+        if !self.late.wanted || self.late.taken == TAKEN_TREES_MAX {
+            return;
+        }
+        // What comes through the channel comes in this order.
+        self.join_network();
+        if let Some(Descriptor::Tree { late, .. }) = self.descriptors.get_mut(index as usize) {
             *late = Some(self.late.turn);
             self.late.taken += 1;
             let at = self.operations.len();

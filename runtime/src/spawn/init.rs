@@ -123,12 +123,13 @@ impl Init {
     ) -> Result<()> {
         // Init is on its way meanwhile.
         self.reap_first();
-        let mut turns = 0..;
+        let mut turn = 0;
         loop {
             match self.receive()? {
                 Message::Report(Report::Ready, ..) => return Ok(()),
                 Message::Report(Report::AtTrees, ..) => {
-                    self.hand_over_trees(&opened.clone_late(plan, turns.next().unwrap_or_default())?)?;
+                    self.hand_over_trees(&opened.clone_late(plan, turn)?)?;
+                    turn += 1;
                 }
                 Message::Report(Report::NetlinkSocket, Some(socket), _) => {
                     set_network_up(socket, plan, self.pid)?

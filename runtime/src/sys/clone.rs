@@ -58,9 +58,9 @@ pub(super) fn clone_shared(
     Ok((pid, unsafe { OwnedFd::from_raw_fd(pidfd) }))
 }
 
-/// clone3(2) of a thread, whose number is returned, that runs `entry` on `stack` (of `STACK` bytes). The kernel clears `inside`, and wakes whoever
-/// waits there, when the thread has left the memory. It has descriptors, mask of signals and namespaces of its own, as
-/// copies, but not thread-local storage.
+/// clone3(2) of a thread, whose number is returned, that runs `entry` on `stack` (of `STACK` bytes). The kernel clears
+/// `inside`, and wakes whoever waits there, when the thread has left the memory. It has descriptors, mask of signals and
+/// namespaces of its own, as copies, but not thread-local storage.
 ///
 /// # Safety
 /// `entry` makes system calls and nothing else; stack, `argument` and `inside` stay until `inside` is 0.
@@ -82,6 +82,7 @@ pub(super) unsafe fn clone_thread(
     }
 }
 
+/// What both of them ask for: a stack, and to hear when it is free again.
 fn arguments(flags: u64, stack: *mut c_void, inside: &AtomicU32) -> linux_raw_sys::general::clone_args {
     linux_raw_sys::general::clone_args {
         flags,

@@ -36,8 +36,8 @@ pub(super) fn compile_bind(
     } else if let Some(Descriptor::Tree { nofollow, .. }) = builder.descriptors.last_mut() {
         *nofollow = options.source_nofollow;
     }
-    if matches!(tree, Tree::Descriptor(_)) {
-        builder.clone_in_turn();
+    if let Tree::Descriptor(index) = tree {
+        builder.clone_in_turn(index);
     }
     let (first, recursive, second) = compile_propagation(spec, options);
     builder.push(Operation::BindMount {
