@@ -44,7 +44,10 @@ impl Root {
     /// The id is taken; the root folder is somebody else's.
     pub fn reserve(&self, id: &ContainerId) -> Result<StateDirectory> {
         let root = match self.open() {
-            Err(_) if !self.path.exists() => {
+            Ok(root) => root,
+            // Somebody else may have made it since.
+            Err(_) if self.path.exists() => self.open()?,
+            Err(_) => {
                 let mut builder = std::fs::DirBuilder::new();
                 std::os::unix::fs::DirBuilderExt::mode(builder.recursive(true), 0o711);
                 builder
@@ -52,7 +55,6 @@ impl Root {
                     .context(|| format!("make the state folder {}", self.path.display()))?;
                 self.open()?
             }
-            root => root?,
         };
         match rustix::fs::mkdirat(&root, id.as_str(), Mode::from_raw_mode(0o700)) {
             Ok(()) => {}
@@ -74,7 +76,9 @@ impl Root {
     /// # Errors
     /// `container does not exist`.
     pub fn find(&self, id: &ContainerId) -> Result<StateDirectory> {
-        let root = self.open().map_err(|error| if self.path.exists() { error } else { missing(id) })?;
+        // As in `reserve`.
+        let again = |_| if self.path.exists() { self.open() } else { Err(missing(id)) };
+        let root = self.open().or_else(again)?;
         self.enter(root, id)
     }
 
@@ -130,5 +134,34 @@ impl Root {
         }
         order::sort(&mut ids, |left, right| left.as_str() < right.as_str());
         Ok(ids)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Barrier;
+
+    use super::*;
+
+    #[test]
+    fn several_may_make_the_root_at_once() {
+        let folder = std::env::temp_dir().join(format!("pillbox-root-{}", std::process::id()));
+        for round in 0..200 {
+            let root = Root::new(Some(folder.join(round.to_string())));
+            let barrier = Barrier::new(4);
+            std::thread::scope(|scope| {
+                for thread in 0..4 {
+                    let (root, barrier) = (&root, &barrier);
+                    scope.spawn(move || {
+                        let id = ContainerId::new(format!("c{thread}")).expect("id");
+                        barrier.wait();
+                        let missing = root.find(&id).map(drop).expect_err("nothing is there");
+                        assert_eq!(missing.kind(), Kind::NotFound, "{missing}");
+                        root.reserve(&id).expect("reserved").remove().expect("removed");
+                    });
+                }
+            });
+        }
+        std::fs::remove_dir_all(folder).expect("rm");
     }
 }
