@@ -84,7 +84,8 @@ impl Machine {
     }
 
     fn arguments(&self, parameters: &str) -> Vec<String> {
-        let accelerator = if self.kvm { "kvm" } else { "tcg,thread=multi" };
+        // With a thread for each processor one may execute what another is just patching: the guest panics once in a while.
+        let accelerator = if self.kvm { "kvm" } else { "tcg,thread=single" };
         let kernel = format!("console={} panic=-1 {parameters}", self.arch.console);
         let port = format!("virtserialport,chardev=report,name={REPORT_PORT}");
         let arguments = [
