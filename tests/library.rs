@@ -121,6 +121,23 @@ fn a_life_several_times() {
     }
 }
 
+/// While a container is made, the thread that makes it may change its processor, several times since it is a race.
+#[test]
+fn the_callers_processors_are_left_alone() {
+    let Some(place) = Place::new("processors") else { return };
+    let before = rustix::thread::sched_getaffinity(None).expect("affinity");
+    let own = fs::read_to_string("/proc/thread-self/status").expect("status");
+    for _ in 0..20 {
+        let (container, output) = place.create("processors", "cat /proc/self/status");
+        assert_eq!(rustix::thread::sched_getaffinity(None).expect("affinity"), before);
+        container.start().expect("start");
+        let field = "Cpus_allowed_list";
+        assert_eq!(host::status_field(&text(output), field), host::status_field(&own, field));
+        container.wait().expect("wait");
+        container.delete(false).expect("delete");
+    }
+}
+
 #[test]
 fn several_at_once_from_threads() {
     let Some(place) = Place::new("threads") else { return };

@@ -24,11 +24,16 @@ impl Making {
         NetworkThread::begin(channel, Turn::Network as u8, request).map(Making).context(|| MAKE)
     }
 
+    /// The thread, for whoever is cloned meanwhile.
+    pub fn thread(&self) -> &NetworkThread {
+        &self.0
+    }
+
     /// Waits until it is made and sent.
     ///
     /// # Errors
     /// What the kernel refuses.
-    pub fn finish(self) -> Result<()> {
+    pub fn finish(&self) -> Result<()> {
         self.0.finish().or_else(|(step, errno)| {
             Err(errno).context(|| match step {
                 NetworkStep::Make => MAKE,

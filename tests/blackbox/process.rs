@@ -35,6 +35,19 @@ fn five_capability_sets() {
     });
 }
 
+/// Whatever the runtime does about its own processors while it makes a container, several times since it is a race.
+#[test]
+fn the_callers_processors() {
+    let own = fs::read_to_string("/proc/thread-self/status").expect("status");
+    let processors = status_field(&own, "Cpus_allowed_list");
+    each_runtime(|runtime| {
+        let mut container = Container::new(runtime);
+        for _ in 0..20 {
+            assert_eq!(status_field(&status_of(&mut container), "Cpus_allowed_list"), processors);
+        }
+    });
+}
+
 /// CVE-2022-29162: nothing is inheritable or ambient that was not asked for.
 #[test]
 fn root_has_its_bounding_set() {

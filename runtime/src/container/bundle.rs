@@ -1,12 +1,13 @@
 //! A bundle on its way to a plan: read, checked, compiled; the host is only looked at.
 
 use std::ffi::OsString;
-use std::os::fd::{AsRawFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::os::unix::ffi::OsStringExt;
 use std::path::{Path, PathBuf};
 
 use rustix::fs::{Mode, OFlags};
 use rustix::io::Errno;
+use rustix::process::PidfdFlags;
 
 use crate::cgroup::limit_nothing;
 use crate::cgroup::systemd::{Manager, Systemd, Unit};
@@ -17,7 +18,9 @@ use crate::container_id::ContainerId;
 use crate::error::{Context, Error, Kind, Result};
 use crate::initial_root;
 use crate::plan::{self, Host, Intent, Layer, Plan};
+use crate::spawn::NewNetwork;
 use crate::spec;
+use crate::sys;
 use crate::validate::{NamespaceKind, ValidSpec, validate};
 
 /// Where a container's configuration comes from.
@@ -126,6 +129,8 @@ pub struct Prepared<'b> {
     pub annotations: Vec<(String, String)>,
     /// See [`super::passed_on::PassedOn`].
     pub(super) gaps: Vec<OwnedFd>,
+    /// The network namespace, if it is being made already.
+    pub(super) network: Option<NewNetwork>,
     spec: ValidSpec<'b>,
     intent: Intent,
     host: Host,
@@ -158,6 +163,21 @@ impl<'b> Prepared<'b> {
     /// # Errors
     /// Everything that is wrong with the configuration, by field.
     pub fn new(bundle: &'b Bundle, id: &ContainerId, wishes: Wishes) -> Result<Prepared<'b>> {
+        Self::compile(bundle, id, wishes, &mut || Ok(None))
+    }
+
+    /// The same for a container that will be made: what takes longest begins beside it.
+    pub(super) fn beginning(bundle: &'b Bundle, id: &ContainerId, wishes: Wishes) -> Result<Prepared<'b>> {
+        Self::compile(bundle, id, wishes, &mut || NewNetwork::begin().map(Some))
+    }
+
+    /// `make_network` is called as soon as the configuration is known to be valid, if a network namespace is to be made.
+    fn compile(
+        bundle: &'b Bundle,
+        id: &ContainerId,
+        wishes: Wishes,
+        make_network: &mut dyn FnMut() -> Result<Option<NewNetwork>>,
+    ) -> Result<Prepared<'b>> {
         let Wishes {
             wait_for_start,
             preserve_fds,
@@ -172,6 +192,8 @@ impl<'b> Prepared<'b> {
         let spec = spec::parse(bundle.config.as_bytes())
             .map_err(|error| Error::formatted(format_args!("{}: {error}", bundle.config_name)))?;
         let spec = validate(spec).map_err(named)?;
+        let host = Host::look_for(&spec);
+        let network = if plan::makes_network_meanwhile(&spec, &host) { make_network()? } else { None };
         let rootfs = bundle.path.join(&*spec.root.path);
         let kind = std::fs::metadata(&rootfs)
             .context(|| format!("root.path: {}", rootfs.display()))
@@ -197,7 +219,6 @@ impl<'b> Prepared<'b> {
                 (Some((hierarchy, path)), Some(unit))
             }
         };
-        let host = Host::look_for(&spec);
         let cgroup_path = cgroup
             .as_ref()
             .map(|(hierarchy, path)| format!("{}{}", hierarchy.mount().display(), path.as_str()));
@@ -237,6 +258,7 @@ impl<'b> Prepared<'b> {
                 .map(|(key, value)| (key.to_string(), value.to_string()))
                 .collect(),
             gaps: Vec::new(),
+            network,
             spec,
             intent,
             host,
@@ -313,9 +335,8 @@ impl Host {
         let capabilities = rustix::thread::capabilities(None).map_or(0, |sets| sets.permitted.bits());
         let privileged = capabilities >> linux_raw_sys::general::CAP_SYS_ADMIN & 1 == 1
             && rustix::process::geteuid().is_root();
-        // Podman's, for an ordinary user. The first one's number is PROC_USER_INIT_INO.
-        let in_user_namespace = privileged
-            && rustix::fs::stat(c"/proc/self/ns/user").is_ok_and(|status| status.st_ino != 0xefff_fffd);
+        // Podman's, for an ordinary user.
+        let in_user_namespace = privileged && is_in_user_namespace();
         Host {
             privileged,
             in_user_namespace,
@@ -330,4 +351,17 @@ impl Host {
             gid: rustix::process::getegid().as_raw(),
         }
     }
+}
+
+/// Whether this process stands in another one than the first, as far as can be seen.
+fn is_in_user_namespace() -> bool {
+    const PROC_USER_INIT_INO: u64 = 0xefff_fffd;
+    let process = rustix::process::pidfd_open(rustix::process::getpid(), PidfdFlags::empty());
+    let asked = process.and_then(|process| sys::user_namespace_of(process.as_fd()));
+    // Looking below /proc takes ten times as long, but works before Linux 6.11, too.
+    let status = match asked {
+        Ok(namespace) => rustix::fs::fstat(namespace),
+        Err(_) => rustix::fs::stat(c"/proc/self/ns/user"),
+    };
+    status.is_ok_and(|status| status.st_ino != PROC_USER_INIT_INO)
 }

@@ -123,7 +123,7 @@ pub(super) fn prepare<'b>(
         scratch_over: options.scratch_over.clone(),
         notify,
     };
-    let mut prepared = Prepared::new(bundle, id, wishes).map_err(invalid)?;
+    let mut prepared = Prepared::beginning(bundle, id, wishes).map_err(invalid)?;
     prepared.gaps = gaps;
     if !prepared.plan.terminal && options.console_socket.is_some() {
         return Err(Error::of(
@@ -144,7 +144,7 @@ pub(super) fn set_up(
     warn: &mut dyn FnMut(&str),
 ) -> Result<Created> {
     // A source that is missing shows here, before anything has been made.
-    let mut opened = spawn::open(&prepared.plan)
+    let mut opened = spawn::open(&prepared.plan, prepared.network.take())
         .map_err(|error| error.context(&bundle.config_name).with_kind(Kind::Invalid))?;
     opened.stdio = options.open_stdio()?;
     let directory = root.reserve(id)?;

@@ -219,7 +219,7 @@ pub(super) fn enter(
     let time = time_namespace_of(spec, &target)?;
     // In the order in which the plan names them.
     let given = time.into_iter().chain(record.open_chroot()?);
-    let mut opened = spawn::open(plan)?.and_given(plan, given, (target, flags));
+    let mut opened = spawn::open(plan, None)?.and_given(plan, given, (target, flags));
     opened.stdio = stdio;
     let cgroup = below.map_or(Ok(cgroup), |below| open_cgroup(record, below).map(Some))?;
     let affinity = spec.process.exec_cpu_affinity.as_ref();

@@ -107,7 +107,7 @@ fn with_one_more<'a>(limit: &FileWrite<'a>) -> FileWrite<'a> {
 /// Init itself, in no namespace of its own and with nothing to do but to wait; it ends with the runtime.
 fn spawn_holder() -> Result<Init> {
     let plan = Plan::waiting();
-    match spawn::spawn(&plan, &mut spawn::open(&plan)?, None, None, None) {
+    match spawn::spawn(&plan, &mut spawn::open(&plan, None)?, None, None, None) {
         Ok(holder) => Ok(holder),
         Err(SpawnError::Seed) => Err(Error::new("clone the process that holds the scope: refused")),
         Err(SpawnError::Cgroup(error) | SpawnError::Other(error)) => {

@@ -41,7 +41,7 @@ use self::text::{c_string, string_bytes, strings};
 use crate::error::{Error, Result};
 use crate::net_device::NetDevice;
 use crate::seccomp_agent::Agent;
-use crate::validate::{NamespaceKind, RootfsPropagation, ValidSpec, sysctl_path};
+use crate::validate::{NamespaceKind, RootfsPropagation, ValidNamespace, ValidSpec, sysctl_path};
 
 pub use descriptor::{Descriptor, DeviceNode, MountIdmap, MountOwners};
 pub use exec::{compile_exec, compile_hook};
@@ -136,14 +136,7 @@ pub fn compile(spec: &ValidSpec<'_>, host: &Host, intent: &Intent) -> Result<Pla
     let own_user_namespace = namespaces.makes(NamespaceKind::User) || namespaces.joins(NamespaceKind::User);
     let in_user_namespace = own_user_namespace || host.in_user_namespace;
     let makes_network = namespaces.makes(NamespaceKind::Network);
-    // It would belong to the runtime's user namespace, which in one of others' has no rights.
-    // Who waits for another word first (for id maps, in another pid namespace) would take it for that.
-    namespaces.network_meanwhile = makes_network
-        && host.privileged
-        && !in_user_namespace
-        && mappings.is_none()
-        && !namespaces.joins(NamespaceKind::Pid)
-        && spec.net_devices.is_empty();
+    namespaces.network_meanwhile = makes_network_meanwhile(spec, host);
     // A new procfs or sysfs in a user namespace wants to see one already there, which the seed has not.
     // Overlays name their layers by paths, which the seed has not either.
     let from_seed = host.seed
@@ -174,6 +167,21 @@ pub fn compile(spec: &ValidSpec<'_>, host: &Host, intent: &Intent) -> Result<Pla
     let inherits = !namespaces.makes(NamespaceKind::Mount) && !namespaces.joins(NamespaceKind::Mount);
     let mounts_at = inherits.then(|| intent.rootfs.clone());
     Ok(Plan { mounts_at, net_devices, ..builder.finish(spec, namespaces, mappings, from_seed, intent) })
+}
+
+/// Whether the plan will leave it to the runtime to make the network namespace, which can begin as soon as this is known.
+pub fn makes_network_meanwhile(spec: &ValidSpec<'_>, host: &Host) -> bool {
+    let is_made = |namespace: &ValidNamespace<'_>| namespace.path.is_none();
+    // It would belong to the runtime's user namespace, which in one of others' has no rights.
+    // Who waits for another word first (for id maps, in another pid namespace) would take it for that.
+    spec.namespace(NamespaceKind::Network).is_some_and(is_made)
+        && host.privileged
+        && !host.in_user_namespace
+        && spec.namespace(NamespaceKind::User).is_none()
+        && spec.uid_mappings.is_empty()
+        && spec.gid_mappings.is_empty()
+        && spec.namespace(NamespaceKind::Pid).is_none_or(is_made)
+        && spec.net_devices.is_empty()
 }
 
 fn compile_net_devices(spec: &ValidSpec<'_>, host: &Host) -> Result<Vec<NetDevice>> {

@@ -22,7 +22,7 @@ use crate::{network, oom_score};
 
 pub use init::Init;
 pub(crate) use opened::open_namespace;
-pub use opened::{Opened, open};
+pub use opened::{NewNetwork, Opened, open};
 pub use report::{Message, receive, word_late_report};
 
 /// Why there is no init.
@@ -49,9 +49,13 @@ pub fn spawn(
     listener: Option<&OwnedFd>,
     cgroup: Option<&Cgroup>,
 ) -> Result<Init, SpawnError> {
-    opened.begin_network(plan)?;
-    let (mut network, channel) = match opened.network.take() {
-        Some((network, channel)) => (Some(network), channel),
+    let (network, channel) = match opened.network.take() {
+        Some(NewNetwork { making, channel }) => (Some(making), channel),
+        // It has been made for an init that there is not.
+        None if plan.namespaces.network_meanwhile => {
+            let NewNetwork { making, channel } = NewNetwork::begin()?;
+            (Some(making), channel)
+        }
         None => (None, Channel::open()?),
     };
     let Channel { ours: channel, theirs } = channel;
@@ -91,13 +95,15 @@ pub fn spawn(
     let inherited = plan.oom_score_adj.filter(|_| joins_user && !rustix::process::geteuid().is_root());
     let held = inherited.map(oom_score::Held::at).transpose()?;
     // Until then init and that thread are to have two processors for themselves: both take longer than what is left to do.
+    child.network = network.as_ref().map(network::Making::thread);
     let mut made = Ok(());
-    let mut wait = || made = network.take().map_or(Ok(()), network::Making::finish);
+    let mut wait = || made = network.as_ref().map_or(Ok(()), network::Making::finish);
     let meanwhile: Option<&mut dyn FnMut()> =
         if plan.namespaces.network_meanwhile { Some(&mut wait) } else { None };
     let spawned = sys::spawn(&child, cgroup.map(Cgroup::fd), meanwhile)
         .map_err(|(step, errno)| word_child_failure(step, errno, child.namespaces))?;
     drop(held);
+    drop(network);
     // Init's end must be init's alone: a message that never comes is then an end of file.
     drop(theirs);
     let (has_oom_score, pid, process) = (inherited.is_some(), spawned.pid, spawned.pidfd);

@@ -20,8 +20,25 @@ pub struct Opened {
     pub(super) joined: Vec<(OwnedFd, u32)>,
     /// What init gets as stdin, stdout and stderr instead of the runtime's own, with those numbers.
     pub stdio: Vec<(OwnedFd, u32)>,
-    /// The network namespace that is being made, and the channel that it comes through.
-    pub(super) network: Option<(network::Making, Channel)>,
+    /// The network namespace, if it is being made already.
+    pub(super) network: Option<NewNetwork>,
+}
+
+/// A network namespace that is being made, and the channel that it comes through.
+pub struct NewNetwork {
+    pub(super) making: network::Making,
+    pub(super) channel: Channel,
+}
+
+impl NewNetwork {
+    /// Begins to make one.
+    ///
+    /// # Errors
+    /// There can be no thread, or no socket.
+    pub fn begin() -> Result<NewNetwork> {
+        let channel = Channel::open()?;
+        Ok(NewNetwork { making: network::Making::begin(&channel.ours)?, channel })
+    }
 }
 
 /// The runtime's end of init's socket, and init's.
@@ -45,15 +62,6 @@ impl Opened {
     pub fn inside(descriptors: Vec<Option<OwnedFd>>, enter: Option<(OwnedFd, u32)>) -> Opened {
         let joined = enter.into_iter().filter(|(_, flags)| *flags != 0).collect();
         Opened { descriptors, joined, stdio: Vec::new(), network: None }
-    }
-
-    /// Begins to make the network namespace, where the plan leaves that to the runtime; once.
-    pub(super) fn begin_network(&mut self, plan: &Plan) -> Result<()> {
-        if plan.namespaces.network_meanwhile && self.network.is_none() {
-            let channel = Channel::open()?;
-            self.network = Some((network::Making::begin(&channel.ours)?, channel));
-        }
-        Ok(())
     }
 
     /// Adds what whoever runs a plan inside a container hands over, in the plan's order, and the namespaces to enter, as
@@ -81,13 +89,12 @@ impl Opened {
     }
 }
 
-/// Opens the trees and namespaces that the plan names, and begins to make the network namespace.
+/// Opens the trees and namespaces that the plan names.
 ///
 /// # Errors
 /// What is missing or of the wrong kind, named by its field.
-pub fn open(plan: &Plan) -> Result<Opened> {
-    let mut opened = Opened::inside(Vec::new(), None);
-    opened.begin_network(plan)?;
+pub fn open(plan: &Plan, network: Option<NewNetwork>) -> Result<Opened> {
+    let mut opened = Opened { network, ..Opened::inside(Vec::new(), None) };
     // A time namespace is init's to join: it is among the descriptors.
     for (kind, path) in plan.namespaces.joined.iter().filter(|(kind, _)| *kind != NamespaceKind::Time) {
         opened.joined.push((open_namespace(*kind, path)?, kind.clone_flag()));

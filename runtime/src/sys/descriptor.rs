@@ -18,16 +18,31 @@ pub fn namespace_type(fd: BorrowedFd<'_>) -> Result<u32, Errno> {
     kind.map(|kind| kind as u32).map_err(errno)
 }
 
+/// ioctl(PIDFD_GET_USER_NAMESPACE): the user namespace of the process that a pidfd stands for. See
+/// `include/uapi/linux/pidfd.h`.
+///
+/// # Errors
+/// `ENOTTY` or `EINVAL` where the kernel lacks the request; Linux 6.11 has it.
+pub fn user_namespace_of(process: BorrowedFd<'_>) -> Result<OwnedFd, Errno> {
+    const PIDFD_GET_USER_NAMESPACE: usize = 0xff09;
+    descriptor_for(process, PIDFD_GET_USER_NAMESPACE)
+}
+
 /// ioctl(SIOCGSKNS): the network namespace of a socket. See netdevice(7) and linux/sockios.h.
 ///
 /// # Errors
 /// `EPERM` without CAP_NET_ADMIN there.
 pub fn network_of(socket: BorrowedFd<'_>) -> Result<OwnedFd, Errno> {
     const SIOCGSKNS: usize = 0x894c;
+    descriptor_for(socket, SIOCGSKNS)
+}
+
+/// One of the requests of ioctl(2) that take no argument and give a new descriptor.
+fn descriptor_for(fd: BorrowedFd<'_>, request: usize) -> Result<OwnedFd, Errno> {
     // SAFETY: the request takes no argument; its result is a new descriptor, which nothing else owns.
     unsafe {
-        let fd = syscall3(Sysno::ioctl, socket.as_raw_fd() as usize, SIOCGSKNS, 0).map_err(errno)?;
-        Ok(OwnedFd::from_raw_fd(fd as i32))
+        let new = syscall3(Sysno::ioctl, fd.as_raw_fd() as usize, request, 0).map_err(errno)?;
+        Ok(OwnedFd::from_raw_fd(new as i32))
     }
 }
 

@@ -11,7 +11,7 @@ mod spawn;
 use rustix::io::Errno;
 
 pub use bpf::{attach_device_program, load_device_program};
-pub use descriptor::{exit_code, inherited_descriptor, mount_count, namespace_type};
+pub use descriptor::{exit_code, inherited_descriptor, mount_count, namespace_type, user_namespace_of};
 pub use network::{NetworkStep, NetworkThread};
 pub use probe::{PROBEABLE, knows_seccomp_flags, probe, refusal, seccomp_action_available};
 pub use signal::{realtime_signal, set_signal_mask, signalfd};

@@ -12,6 +12,8 @@ use rustix::net::{
     AddressFamily, RecvFlags, SendAncillaryBuffer, SendAncillaryMessage, SendFlags, Shutdown, SocketFlags,
     SocketType,
 };
+use rustix::process::Pid;
+use rustix::thread::{CpuSet, futex, sched_getaffinity, sched_getcpu, sched_setaffinity};
 use syscalls::{Sysno, syscall1};
 
 use super::clone::{Stack, clone_thread, wait_until_left};
@@ -32,7 +34,21 @@ pub enum NetworkStep {
 /// A thread that makes a network namespace; dropping it waits for its end.
 pub struct NetworkThread(Box<Shared>);
 
+const NOT_MADE: u32 = 0;
+/// Not made, and the maker waits for it, or will.
+const AWAITED: u32 = 1;
+/// Made, or failed.
+const MADE: u32 = 2;
+
 struct Shared {
+    /// Who waits for it.
+    maker: Pid,
+    /// Where the two of them may run, if that is more than one processor.
+    processors: Option<CpuSet>,
+    /// [`NOT_MADE`], [`AWAITED`] or [`MADE`].
+    made: AtomicU32,
+    /// Not 0 when the maker may run on this thread's processor alone.
+    moved: AtomicU32,
     /// Cleared by the kernel when the thread has left the memory.
     inside: AtomicU32,
     /// Where it failed, and why.
@@ -47,9 +63,18 @@ impl NetworkThread {
     /// Begins: unshare(2), then `request` to the namespace's rtnetlink, then `word` with the namespace through `channel`,
     /// which is shut down for writing if any of it fails. The thread has copies of the caller's descriptors.
     pub fn begin(channel: &OwnedFd, word: u8, request: Vec<u8>) -> Result<NetworkThread, Errno> {
-        let channel = std::os::fd::AsRawFd::as_raw_fd(channel);
-        let (inside, failed, stack) = (AtomicU32::new(1), Default::default(), Box::<Stack>::new_uninit());
-        let mut shared = Box::new(Shared { inside, failed, channel, word, request, stack });
+        let mut shared = Box::new(Shared {
+            maker: rustix::thread::gettid(),
+            processors: sched_getaffinity(None).ok().filter(|all| all.count() > 1),
+            made: AtomicU32::new(NOT_MADE),
+            moved: AtomicU32::new(0),
+            inside: AtomicU32::new(1),
+            failed: Default::default(),
+            channel: std::os::fd::AsRawFd::as_raw_fd(channel),
+            word,
+            request,
+            stack: Box::<Stack>::new_uninit(),
+        });
         let stack: *mut c_void = shared.stack.as_mut_ptr().cast();
         let argument = std::ptr::from_ref::<Shared>(&shared).cast();
         // A handler of the process's must not run on that stack.
@@ -61,13 +86,19 @@ impl NetworkThread {
         let thread = NetworkThread(shared);
         let number = begun.inspect_err(|_| thread.0.inside.store(0, Ordering::Relaxed))?;
         // Else it may be queued behind this thread, which has enough to do.
-        if let Ok(mut others) = rustix::thread::sched_getaffinity(None) {
-            others.unset(rustix::thread::sched_getcpu());
-            if others.count() > 0 {
-                let _ = rustix::thread::sched_setaffinity(number, &others);
-            }
+        if let Some(mut others) = thread.0.processors {
+            others.unset(sched_getcpu());
+            let _ = sched_setaffinity(number, &others);
         }
         Ok(thread)
+    }
+
+    /// From now on the maker is better off where this thread ends: a process that it has cloned is to have its processor.
+    /// To be called in that process, or after the clone: it would get the maker's place otherwise, and keep it. Writes an
+    /// atomic and does nothing else.
+    pub(super) fn make_way(&self) {
+        let made = &self.0.made;
+        let _ = made.compare_exchange(NOT_MADE, AWAITED, Ordering::AcqRel, Ordering::Acquire);
     }
 
     /// Waits for its end.
@@ -75,6 +106,12 @@ impl NetworkThread {
     /// # Errors
     /// Where it failed, and why.
     pub fn finish(&self) -> Result<(), (NetworkStep, Errno)> {
+        self.make_way();
+        let made = &self.0.made;
+        while made.load(Ordering::Acquire) == AWAITED {
+            // Interrupted, or too late: the loop looks again.
+            let _ = futex::wait(made, futex::Flags::PRIVATE, AWAITED, None);
+        }
         wait_until_left(&self.0.inside);
         let [step, errno] = [0, 1].map(|index: usize| self.0.failed[index].load(Ordering::Relaxed));
         let steps = [NetworkStep::Make, NetworkStep::Loopback, NetworkStep::Send];
@@ -88,6 +125,9 @@ impl NetworkThread {
 impl Drop for NetworkThread {
     fn drop(&mut self) {
         wait_until_left(&self.0.inside);
+        if let Some(processors) = self.0.processors.filter(|_| self.0.moved.load(Ordering::Acquire) != 0) {
+            let _ = sched_setaffinity(None, &processors);
+        }
     }
 }
 
@@ -104,7 +144,9 @@ unsafe extern "C" fn run(shared: *const c_void) -> ! {
 
 impl Shared {
     fn work(&self) {
-        if let Err((step, errno)) = self.make() {
+        let made = self.make();
+        self.let_maker_follow();
+        if let Err((step, errno)) = made.and_then(|socket| self.hand_over(&socket)) {
             self.failed[0].store(step as u32, Ordering::Relaxed);
             self.failed[1].store(errno.raw_os_error() as u32, Ordering::Relaxed);
             // Whoever waits at the other end learns that nothing comes.
@@ -112,14 +154,33 @@ impl Shared {
         }
     }
 
-    fn make(&self) -> Result<(), (NetworkStep, Errno)> {
-        let at = |step| move |errno| (step, errno);
-        unshare_namespaces(CLONE_NEWNET).map_err(at(NetworkStep::Make))?;
-        let socket = self.set_loopback_up().map_err(at(NetworkStep::Loopback))?;
+    fn make(&self) -> Result<OwnedFd, (NetworkStep, Errno)> {
+        unshare_namespaces(CLONE_NEWNET).map_err(|errno| (NetworkStep::Make, errno))?;
+        self.set_loopback_up().map_err(|errno| (NetworkStep::Loopback, errno))
+    }
+
+    /// Lets the maker go on where this thread is about to leave a processor free: it would go on where it has run last,
+    /// which is where init runs now. Init is woken after it, and so where it has run last, too: the
+    /// kernel brings whoever is woken by a message to its sender, if that is alone there.
+    fn let_maker_follow(&self) {
+        if self.made.compare_exchange(NOT_MADE, MADE, Ordering::AcqRel, Ordering::Acquire).is_ok() {
+            return;
+        }
+        if self.processors.is_some() {
+            let mut here = CpuSet::new();
+            here.set(sched_getcpu());
+            self.moved.store(1, Ordering::Release);
+            let _ = sched_setaffinity(Some(self.maker), &here);
+        }
+        self.made.store(MADE, Ordering::Release);
+        let _ = futex::wake(&self.made, futex::Flags::PRIVATE, 1);
+    }
+
+    fn hand_over(&self, socket: &OwnedFd) -> Result<(), (NetworkStep, Errno)> {
         match network_of(socket.as_fd()).and_then(|namespace| self.send(&namespace)) {
             // It has ended, and what it said before comes out elsewhere.
             Err(Errno::PIPE | Errno::CONNRESET) => Ok(()),
-            sent => sent.map_err(at(NetworkStep::Send)),
+            sent => sent.map_err(|errno| (NetworkStep::Send, errno)),
         }
     }
 

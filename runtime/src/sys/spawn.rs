@@ -8,6 +8,7 @@ use rustix::io::Errno;
 use rustix::process::{Pid, WaitId, WaitIdOptions};
 
 use super::clone::{Stack, clone_shared};
+use super::network::NetworkThread;
 use super::signal::SignalsBlocked;
 
 /// Where a child was on its way to init when it failed.
@@ -50,6 +51,8 @@ pub struct Child<'a> {
     pub stdio: &'a [(OwnedFd, u32)],
     /// Descriptors that init inherits.
     pub keep: &'a [RawFd],
+    /// The thread that makes its network namespace.
+    pub network: Option<&'a NetworkThread>,
     /// The step where it failed, and why.
     failed: [AtomicU32; 2],
 }
@@ -74,6 +77,7 @@ impl<'a> Child<'a> {
             preserve: 0,
             stdio: &[],
             keep,
+            network: None,
             failed: Default::default(),
         }
     }
@@ -86,6 +90,9 @@ impl<'a> Child<'a> {
 
     /// The last steps before init; runs on a stack of its own, in the parent's memory. It only makes system calls.
     fn become_init(&self) -> ! {
+        if let Some(network) = self.network {
+            network.make_way();
+        }
         if let Some(seed) = self.seed {
             const NEWNS: u32 = linux_raw_sys::general::CLONE_NEWNS;
             let entered = pillbox_init::sys::setns(seed, NEWNS);
