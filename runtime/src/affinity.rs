@@ -2,9 +2,10 @@
 
 use rustix::io::Errno;
 use rustix::process::Pid;
-use rustix::thread::{CpuSet, sched_getaffinity, sched_setaffinity};
+use rustix::thread::{CpuSet, sched_getaffinity, sched_getcpu, sched_setaffinity};
 
 use crate::error::{Context, Error, Result};
+use crate::sys::{every_processor, lift_restriction};
 use crate::validate::number_list::parse_number_list;
 
 /// Holds the calling thread to a list of CPUs (`0-3,7`), which its children inherit, until dropped.
@@ -23,6 +24,45 @@ impl Held {
         let before = sched_getaffinity(None).context(|| FIELD)?;
         restrict(FIELD, list, None, &set)?;
         Ok(Held { before })
+    }
+}
+
+/// A thread that is held to the processor where it runs, with what it clones: for those that take turns. Whoever sleeps
+/// meanwhile on another processor takes longer to wake than its turn.
+///
+/// Only a thread that may use all its cgroup has is held: the others, and who is cloned by it, could not be let go as if
+/// nothing had been.
+pub struct HeldHere {
+    every: CpuSet,
+}
+
+impl HeldHere {
+    /// Holds the calling thread, until the value is dropped.
+    pub fn begin() -> Option<HeldHere> {
+        let allowed = sched_getaffinity(None).ok().filter(|allowed| allowed.count() > 1)?;
+        let every = every_processor();
+        if !lift_restriction(&every, &allowed) {
+            let _ = sched_setaffinity(None, &allowed);
+            return None;
+        }
+        let mut here = CpuSet::new();
+        here.set(sched_getcpu());
+        let _ = sched_setaffinity(None, &here);
+        Some(HeldHere { every })
+    }
+
+    /// Lets a process go that was cloned meanwhile.
+    ///
+    /// # Errors
+    /// `EPERM`: it is another user's.
+    pub fn let_go(&self, process: Pid) -> rustix::io::Result<()> {
+        sched_setaffinity(Some(process), &self.every)
+    }
+}
+
+impl Drop for HeldHere {
+    fn drop(&mut self) {
+        let _ = sched_setaffinity(None, &self.every);
     }
 }
 
@@ -86,5 +126,24 @@ mod tests {
         assert_eq!(sched_getaffinity(None).unwrap().count(), 1);
         drop(held);
         assert_eq!(sched_getaffinity(None).unwrap().count(), before.count());
+    }
+
+    #[test]
+    fn only_a_free_thread_is_held_here() {
+        let before = sched_getaffinity(None).unwrap();
+        if before.count() == 1 {
+            assert!(HeldHere::begin().is_none());
+            return;
+        }
+        let here = HeldHere::begin().unwrap();
+        assert_eq!(sched_getaffinity(None).unwrap().count(), 1);
+        drop(here);
+        assert_eq!(sched_getaffinity(None).unwrap(), before);
+
+        let first = (0..CpuSet::MAX_CPU).find(|cpu| before.is_set(*cpu)).unwrap();
+        let held = Held::to(&first.to_string()).unwrap();
+        assert!(HeldHere::begin().is_none());
+        assert_eq!(sched_getaffinity(None).unwrap().count(), 1);
+        drop(held);
     }
 }

@@ -1,6 +1,7 @@
 //! exec: a second process in a running container, in all the forms that shims, conmon and people use.
 
 use std::fs;
+use std::process::Command;
 
 use serde_json::json;
 
@@ -72,6 +73,25 @@ fn scheduling_of_a_process_document() {
         fs::write(&file, process.to_string()).expect("file");
         let output = exec(&container, &["--process", file.to_str().expect("path")], &[]).ok().stdout;
         assert_eq!(output, "5 3\nbest-effort: prio 6\n");
+    });
+}
+
+/// Whatever the runtime does about its own processors meanwhile.
+#[test]
+fn the_callers_processors() {
+    let status = fs::read_to_string("/proc/thread-self/status").expect("status");
+    let allowed = status_field(&status, "Cpus_allowed_list");
+    let first = allowed.split([',', '-']).next().expect("a CPU").to_string();
+    each_runtime(|runtime| {
+        let container = running(runtime);
+        let show = ["/bin/cat", "/proc/self/status"];
+        let output = exec(&container, &[], &show).ok().stdout;
+        assert_eq!(status_field(&output, "Cpus_allowed_list"), allowed);
+        let own = container.command(&["exec", &container.id, "/bin/cat", "/proc/self/status"]);
+        let mut command = Command::new("taskset");
+        command.args(["-c", &first]).arg(own.get_program()).args(own.get_args());
+        let output = container.finish(&mut command).ok().stdout;
+        assert_eq!(status_field(&output, "Cpus_allowed_list"), first);
     });
 }
 

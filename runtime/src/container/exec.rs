@@ -2,12 +2,14 @@
 
 use std::os::fd::OwnedFd;
 
+use linux_raw_sys::general::CAP_SYS_NICE;
+
 use super::create::{CreateOptions, write_pid_file};
 use super::foreground::{ForwardedSignals, supervise};
 use super::passed_on::PassedOn;
 use super::processes::not_running;
 use super::scope::spawn_into;
-use crate::affinity::{Held, restrict_process};
+use crate::affinity::{Held, HeldHere, restrict_process};
 use crate::cgroup::{Cgroup, CgroupPath, Hierarchy};
 use crate::console;
 use crate::container_id::ContainerId;
@@ -85,10 +87,15 @@ pub fn exec(root: &Root, id: &ContainerId, options: &ExecOptions, warn: &mut dyn
         chrooted: record.chrooted,
         ..Intent::default()
     };
-    let plan = plan::compile_exec(&spec, &Host::look_for(&spec), &intent)?;
+    let host = Host::look_for(&spec);
+    let plan = plan::compile_exec(&spec, &host, &intent)?;
     plan.warnings.iter().for_each(|warning| warn(warning));
     let signals = if options.detach { None } else { Some(ForwardedSignals::block()?) };
     let stdio = options.create.open_stdio()?;
+    // Who may not let the process go must not hold it.
+    let may_let_go = host.capabilities >> CAP_SYS_NICE & 1 == 1;
+    let here = may_let_go && spec.process.exec_cpu_affinity.is_none();
+    let here = here.then(HeldHere::begin).flatten();
     let mut process = enter(&record, target, &spec, &plan, options.cgroup.as_deref(), stdio)?;
     let grouped = directory.noted_resctrl().map_or(Ok(()), |group| group.add(process.pid));
     let started = grouped.and_then(|()| match &options.create.pidfd_socket {
@@ -103,6 +110,9 @@ pub fn exec(root: &Root, id: &ContainerId, options: &ExecOptions, warn: &mut dyn
         }
         if let Some(socket) = &options.create.pidfd_socket {
             console::send_descriptor(socket, &process.process, "pidfd").context(|| "--pidfd-socket")?;
+        }
+        if let Some(here) = here {
+            here.let_go(process.pid).context(|| "sched_setaffinity")?;
         }
         process.release()?;
         match &signals {

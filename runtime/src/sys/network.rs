@@ -18,6 +18,7 @@ use syscalls::{Sysno, syscall1};
 
 use super::clone::{Stack, clone_thread, wait_until_left};
 use super::descriptor::network_of;
+use super::processor::{every_processor, lift_restriction};
 use super::signal::SignalsBlocked;
 
 /// Where making a network namespace failed.
@@ -47,7 +48,7 @@ struct Shared {
     processors: Option<CpuSet>,
     /// [`NOT_MADE`], [`AWAITED`] or [`MADE`].
     made: AtomicU32,
-    /// Not 0 when the maker may run on this thread's processor alone.
+    /// Not 0 when the maker, which might run anywhere, may run on this thread's processor alone.
     moved: AtomicU32,
     /// Cleared by the kernel when the thread has left the memory.
     inside: AtomicU32,
@@ -125,8 +126,8 @@ impl NetworkThread {
 impl Drop for NetworkThread {
     fn drop(&mut self) {
         wait_until_left(&self.0.inside);
-        if let Some(processors) = self.0.processors.filter(|_| self.0.moved.load(Ordering::Acquire) != 0) {
-            let _ = sched_setaffinity(None, &processors);
+        if self.0.moved.load(Ordering::Acquire) != 0 {
+            let _ = sched_setaffinity(None, &every_processor());
         }
     }
 }
@@ -166,7 +167,7 @@ impl Shared {
         if self.made.compare_exchange(NOT_MADE, MADE, Ordering::AcqRel, Ordering::Acquire).is_ok() {
             return;
         }
-        if self.processors.is_some() {
+        if self.processors.is_some_and(|allowed| lift_restriction(&every_processor(), &allowed)) {
             let mut here = CpuSet::new();
             here.set(sched_getcpu());
             self.moved.store(1, Ordering::Release);
