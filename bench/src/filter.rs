@@ -56,7 +56,7 @@ pub fn calls(course: &Course<'_>) -> Result<Vec<Line>> {
         copied.context(|| format!("copy the benchmark to {}", program.display()))?;
         fs::set_permissions(&program, fs::Permissions::from_mode(0o755)).context(|| "chmod")?;
     }
-    let course = &Course::new(course.runtimes, course.scratch, (course.runs / 6).max(3), course.live);
+    let course = &Course::new(course.runtimes, course.scratch, (course.runs / 3).max(3), course.live);
     Ok(course.interleave(&[FILTERED, UNFILTERED], None, &course.runtimes(), |subject, samples| {
         if let Subject::Runtime(runtime) = subject {
             for (samples, bundle) in samples.iter_mut().zip(["filtered", "unfiltered"]) {

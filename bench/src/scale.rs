@@ -35,6 +35,9 @@ const WIDTH: usize = 8;
 /// Containers that a batch of creates makes.
 const BATCH: usize = 48;
 
+/// How often the first and the last of many containers are made.
+const ROUNDS: usize = 4;
+
 /// How long the kernel gets to take away what deleted containers leave, before others are timed.
 const SETTLE: Duration = Duration::from_millis(300);
 
@@ -76,7 +79,7 @@ fn fill(course: &Course<'_>, runtime: &Runtime) -> Vec<Line> {
     eprintln!("bench: {} containers of {} …", course.live, runtime.name);
     let (bundle, pid_file) = (course.scratch.bundle("pause"), course.scratch.file("pid"));
     let ids: Vec<String> = (0..course.live).map(|_| course.id()).collect();
-    // A single create says little: the first and the last 2 %.
+    // A single create says little: the first and the last 2 %, made several times.
     let edge = (course.live / 50).max(5);
     let (mut first, mut last, mut list) = (Samples::default(), Samples::default(), Samples::default());
     let mut lines = vec![run_beside(course, runtime, 0)];
@@ -86,12 +89,20 @@ fn fill(course: &Course<'_>, runtime: &Runtime) -> Vec<Line> {
             last.add(outcome);
             break;
         }
+        let there = number + 1;
+        let again = |samples: &mut Samples| {
+            create_again(runtime, &bundle, &pid_file, &ids[there - edge..there], samples)
+        };
         match number {
             _ if number < edge => first.add(outcome),
             _ if number >= course.live - edge => last.add(outcome),
             _ => {}
         }
-        let there = number + 1;
+        if there == edge {
+            again(&mut first);
+        } else if there == course.live {
+            again(&mut last);
+        }
         if there * 4 % course.live == 0 && there * 4 != course.live * 3 {
             lines.push(run_beside(course, runtime, there));
         }
@@ -106,6 +117,15 @@ fn fill(course: &Course<'_>, runtime: &Runtime) -> Vec<Line> {
     lines
 }
 
+/// Removes some of the containers and makes them anew, several times: a machine may have other things to do for a moment.
+fn create_again(runtime: &Runtime, bundle: &Path, pid_file: &Path, ids: &[String], samples: &mut Samples) {
+    for _ in 1..ROUNDS {
+        ids.iter().for_each(|id| runtime.discard(id));
+        std::thread::sleep(SETTLE);
+        ids.iter().for_each(|id| samples.add(runtime.create(bundle, pid_file, id)));
+    }
+}
+
 fn run_beside(course: &Course<'_>, runtime: &Runtime, there: usize) -> Line {
     let mut samples = Samples::default();
     for _ in 0..course.runs.min(40) {
@@ -117,7 +137,7 @@ fn run_beside(course: &Course<'_>, runtime: &Runtime, there: usize) -> Line {
 
 /// The same number of containers created one after the other and several at a time.
 pub fn at_once(course: &Course<'_>) -> Vec<Line> {
-    let course = &Course::new(course.runtimes, course.scratch, (course.runs / 10).max(3), course.live);
+    let course = &Course::new(course.runtimes, course.scratch, (course.runs / 5).max(3), course.live);
     course.interleave(&[ONE_AT_A_TIME, AT_ONCE], None, &course.runtimes(), |subject, samples| {
         if let crate::course::Subject::Runtime(runtime) = subject {
             for (samples, width) in samples.iter_mut().zip([1, WIDTH]) {

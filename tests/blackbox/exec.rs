@@ -286,7 +286,7 @@ fn leaked_descriptors_do_not_reach_it() {
     each_runtime(|runtime| {
         let container = running(runtime);
         let inner = container.command(&["exec", &container.id, "ls", "/proc/self/fd"]);
-        let mut shell = std::process::Command::new("bash");
+        let mut shell = Command::new("bash");
         shell
             .args(["-c", "exec \"$@\" 77</ 9</ 3</", "bash"])
             .arg(inner.get_program())
