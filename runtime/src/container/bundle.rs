@@ -5,8 +5,7 @@ use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::os::unix::ffi::OsStringExt;
 use std::path::{Path, PathBuf};
 
-use rustix::fs::{Mode, OFlags};
-use rustix::io::Errno;
+use rustix::fs::{CWD, Mode, OFlags, ResolveFlags, openat2};
 use rustix::process::PidfdFlags;
 
 use crate::cgroup::limit_nothing;
@@ -103,12 +102,11 @@ fn resolve(path: &Path) -> rustix::io::Result<PathBuf> {
 fn is_resolved(path: &Path) -> bool {
     let text = path.as_os_str().as_encoded_bytes();
     let plain = |part: &[u8]| !matches!(part, b"" | b"." | b"..");
-    // What is no symbolic link has no text.
-    let is_link = |end: usize| rustix::fs::readlink(&text[..end], Vec::new()) != Err(Errno::INVAL);
+    let flags = OFlags::PATH | OFlags::CLOEXEC;
     text.len() > 1
         && text[0] == b'/'
         && text[1..].split(|&byte| byte == b'/').all(plain)
-        && !(2..=text.len()).any(|end| text.get(end).is_none_or(|&byte| byte == b'/') && is_link(end))
+        && openat2(CWD, path, flags, Mode::empty(), ResolveFlags::NO_SYMLINKS).is_ok()
 }
 
 /// Everything decided, nothing done.
