@@ -9,6 +9,7 @@
 use std::alloc::{GlobalAlloc, Layout};
 use std::cell::UnsafeCell;
 use std::ffi::c_void;
+use std::mem::MaybeUninit;
 use std::ptr;
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -32,8 +33,29 @@ pub struct Heap {
 // SAFETY: `with` lets one thread at a time at the chunk.
 unsafe impl Sync for Heap {}
 
+/// A heap's first chunk, in the program's own zeroed memory: there the page tables are that lead to its code as well.
+#[repr(align(16))]
+pub struct FirstChunk(UnsafeCell<[MaybeUninit<u8>; CHUNK]>);
+
+// SAFETY: only the heap that has it touches it, with its lock held or in blocks that it has handed out.
+unsafe impl Sync for FirstChunk {}
+
+impl FirstChunk {
+    /// For one heap.
+    pub const fn new() -> Self {
+        FirstChunk(UnsafeCell::new([const { MaybeUninit::zeroed() }; CHUNK]))
+    }
+}
+
 impl Heap {
+    /// A heap with its first chunk, which no other heap has.
+    pub const fn beginning_with(chunk: &'static FirstChunk) -> Self {
+        let chunk = Chunk { start: chunk.0.get().cast(), size: CHUNK, ..Chunk::NONE };
+        Heap { locked: AtomicBool::new(false), chunk: UnsafeCell::new(chunk) }
+    }
+
     /// A heap that maps its first chunk when it is asked for memory.
+    #[cfg(test)]
     pub const fn new() -> Self {
         Heap { locked: AtomicBool::new(false), chunk: UnsafeCell::new(Chunk::NONE) }
     }

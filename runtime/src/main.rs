@@ -18,7 +18,8 @@ use log::Log;
 use pillbox::error::{Error, Result};
 
 #[global_allocator]
-static HEAP: allocator::Heap = allocator::Heap::new();
+static HEAP: allocator::Heap = allocator::Heap::beginning_with(&FIRST_CHUNK);
+static FIRST_CHUNK: allocator::FirstChunk = allocator::FirstChunk::new();
 
 /// Parses, acts, and gives the status to exit with. `arguments` are those after the program's name.
 #[cfg_attr(test, expect(dead_code))]
