@@ -68,7 +68,8 @@ pub fn open_or_make(
 /// An empty file at `path`, and the folders above. A symlink to nothing is followed, inside the root.
 #[inline(never)]
 fn make_file(root: &OwnedFd, path: &CStr) -> Result<(), Errno> {
-    let mut wanted: Vec<u8, PATH_MAX> = terminated(path.to_bytes())?;
+    let mut wanted: Vec<u8, PATH_MAX> = Vec::new();
+    terminate(&mut wanted, path.to_bytes())?;
     for _ in 0..LINKS_MAX {
         let (parent, name) = open_parent(root, c_str(&wanted)?)?;
         let (name, mode) = (c_str(&name)?, Mode::from_raw_mode(0o644));
@@ -103,8 +104,8 @@ fn split(path: &CStr) -> Result<(&[u8], &[u8]), Errno> {
 }
 
 fn open_folder(root: &OwnedFd, parent: &[u8], resolve: ResolveFlags) -> Result<OwnedFd, Errno> {
-    let parent: Vec<u8, PATH_MAX> = terminated(parent)?;
-    let parent = c_str(&parent)?;
+    let mut buffer: Vec<u8, PATH_MAX> = Vec::new();
+    let parent = terminate(&mut buffer, parent)?;
     let parent = if parent.is_empty() { c"/" } else { parent };
     match open_with(root, parent, OFlags::PATH | OFlags::DIRECTORY, resolve) {
         Err(Errno::NOENT) => {
@@ -136,7 +137,8 @@ impl<'p> Folder<'p> {
 /// mkdir(2) of `path` and of what is missing above it. A symlink to nothing is followed, inside the root.
 #[inline(never)]
 pub fn make_directory(root: &OwnedFd, path: &CStr, mode: Mode) -> Result<(), Errno> {
-    let mut wanted: Vec<u8, PATH_MAX> = terminated(path.to_bytes())?;
+    let mut wanted: Vec<u8, PATH_MAX> = Vec::new();
+    terminate(&mut wanted, path.to_bytes())?;
     for _ in 0..LINKS_MAX {
         match make_components(root, &mut wanted, mode)? {
             None => return Ok(()),
@@ -222,8 +224,15 @@ fn redirect(
     Ok(Some(path))
 }
 
-fn terminated<const SIZE: usize>(bytes: &[u8]) -> Result<Vec<u8, SIZE>, Errno> {
-    let mut path = Vec::from_slice(bytes).map_err(|_| Errno::NAMETOOLONG)?;
+fn terminated(bytes: &[u8]) -> Result<Name, Errno> {
+    let mut name = Name::new();
+    terminate(&mut name, bytes)?;
+    Ok(name)
+}
+
+/// Into memory of the caller's: moving a whole path takes as much of the stack again, and init's is small.
+fn terminate<'v, const SIZE: usize>(path: &'v mut Vec<u8, SIZE>, bytes: &[u8]) -> Result<&'v CStr, Errno> {
+    path.extend_from_slice(bytes).map_err(|_| Errno::NAMETOOLONG)?;
     path.push(0).map_err(|_| Errno::NAMETOOLONG)?;
-    Ok(path)
+    c_str(path)
 }
