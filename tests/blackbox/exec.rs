@@ -76,6 +76,23 @@ fn scheduling_of_a_process_document() {
     });
 }
 
+/// The kernel gives a deadline to those alone that may use every processor.
+#[test]
+fn a_deadline_of_a_process_document() {
+    each_runtime(|runtime| {
+        let container = running(runtime);
+        let file = container.folder.join("process.json");
+        let process = json!({
+            "args": ["/bin/cut", "-d ", "-f41", "/proc/self/stat"], "cwd": "/", "env": ["PATH=/bin"],
+            "user": {"uid": 0, "gid": 0},
+            "scheduler": {"policy": "SCHED_DEADLINE", "runtime": 5_000_000, "deadline": 50_000_000, "period": 50_000_000}
+        });
+        fs::write(&file, process.to_string()).expect("file");
+        let output = exec(&container, &["--process", file.to_str().expect("path")], &[]).ok().stdout;
+        assert_eq!(output, "6\n");
+    });
+}
+
 /// Whatever the runtime does about its own processors meanwhile.
 #[test]
 fn the_callers_processors() {

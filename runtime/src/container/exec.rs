@@ -92,9 +92,9 @@ pub fn exec(root: &Root, id: &ContainerId, options: &ExecOptions, warn: &mut dyn
     plan.warnings.iter().for_each(|warning| warn(warning));
     let signals = if options.detach { None } else { Some(ForwardedSignals::block()?) };
     let stdio = options.create.open_stdio()?;
-    // Who may not let the process go must not hold it.
+    // Who may not let the process go must not hold it, and one that is held gets no deadline from the kernel.
     let may_let_go = host.capabilities >> CAP_SYS_NICE & 1 == 1;
-    let here = may_let_go && spec.process.exec_cpu_affinity.is_none();
+    let here = may_let_go && spec.process.exec_cpu_affinity.is_none() && spec.process.scheduler.is_none();
     let here = here.then(HeldHere::begin).flatten();
     let mut process = enter(&record, target, &spec, &plan, options.cgroup.as_deref(), stdio)?;
     let grouped = directory.noted_resctrl().map_or(Ok(()), |group| group.add(process.pid));
