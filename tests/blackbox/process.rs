@@ -1,10 +1,14 @@
 //! The process: identity, capabilities, limits, environment, working folder, seccomp.
 
 use std::fs;
+use std::process::Command;
 
 use serde_json::{Value, json};
 
-use crate::harness::{Container, Runtime, each_runtime, each_runtime_but, pillbox_only, skip, status_field};
+use crate::harness::{
+    Container, Runtime, all_processors_of_the_cgroup, each_runtime, each_runtime_but, pillbox_only, skip,
+    status_field,
+};
 
 /// /proc/self/status of the command of `container`, which becomes that.
 #[track_caller]
@@ -35,16 +39,21 @@ fn five_capability_sets() {
     });
 }
 
-/// Whatever the runtime does about its own processors while it makes a container, several times since it is a race.
+/// Whatever the runtime may use, and does about it while it makes a container, several times since it is a race.
 #[test]
-fn the_callers_processors() {
-    let own = fs::read_to_string("/proc/thread-self/status").expect("status");
-    let processors = status_field(&own, "Cpus_allowed_list");
+fn all_processors() {
+    let allowed = all_processors_of_the_cgroup();
+    let first = allowed.split([',', '-']).next().expect("a CPU").to_string();
     each_runtime(|runtime| {
         let mut container = Container::new(runtime);
         for _ in 0..20 {
-            assert_eq!(status_field(&status_of(&mut container), "Cpus_allowed_list"), processors);
+            assert_eq!(status_field(&status_of(&mut container), "Cpus_allowed_list"), allowed);
         }
+        let own = container.bundle_command("run", &[]);
+        let mut command = Command::new("taskset");
+        command.args(["-c", &first]).arg(own.get_program()).args(own.get_args());
+        let output = container.finish(&mut command).ok().stdout;
+        assert_eq!(status_field(&output, "Cpus_allowed_list"), allowed);
     });
 }
 
@@ -123,7 +132,7 @@ fn the_callers_groups_are_dropped() {
         let mut container = Container::new(runtime);
         container.spec["process"]["args"] = json!(["/bin/cat", "/proc/self/status"]);
         let inner = container.bundle_command("run", &[]);
-        let mut setpriv = std::process::Command::new("setpriv");
+        let mut setpriv = Command::new("setpriv");
         setpriv.args(["--groups", "77,78"]).arg(inner.get_program()).args(inner.get_args());
         let status = container.finish(&mut setpriv).ok().stdout;
         assert_eq!(status_field(&status, "Groups"), "");
@@ -138,7 +147,7 @@ fn an_annotation_keeps_the_callers_groups() {
             container.spec["process"]["args"] = json!(["/bin/cat", "/proc/self/status"]);
             container.spec["annotations"] = json!({"run.oci.keep_original_groups": value});
             let inner = container.bundle_command("run", &[]);
-            let mut setpriv = std::process::Command::new("setpriv");
+            let mut setpriv = Command::new("setpriv");
             setpriv.args(["--groups", "77,78"]).arg(inner.get_program()).args(inner.get_args());
             let status = container.finish(&mut setpriv).ok().stdout;
             assert_eq!(status_field(&status, "Groups"), groups);
@@ -152,7 +161,7 @@ fn the_umask_is_0022_by_default() {
         let mut container = Container::new(runtime);
         container.spec["process"]["args"] = json!(["/bin/cat", "/proc/self/status"]);
         let inner = container.bundle_command("run", &[]);
-        let mut shell = std::process::Command::new("bash");
+        let mut shell = Command::new("bash");
         shell.args(["-c", "umask 0077; exec \"$@\"", "bash"]).arg(inner.get_program()).args(inner.get_args());
         assert_eq!(status_field(&container.finish(&mut shell).ok().stdout, "Umask"), "0022");
     });
@@ -287,7 +296,7 @@ fn a_working_folder_is_never_outside() {
             let mut container = Container::sh(runtime, "pwd; ls -d ../../../run/pillbox-test");
             container.spec["process"]["cwd"] = json!(format!("/proc/self/fd/{descriptor}"));
             let inner = container.bundle_command("run", &[]);
-            let mut shell = std::process::Command::new("bash");
+            let mut shell = Command::new("bash");
             shell
                 .args(["-c", "exec \"$@\" 3</ 7</ 9</", "bash"])
                 .arg(inner.get_program())
@@ -472,7 +481,7 @@ fn scheduling_without_the_right_is_an_error() {
         let mut container = Container::new(runtime);
         container.spec["process"]["scheduler"] = json!({"policy": "SCHED_FIFO", "priority": 7});
         let inner = container.bundle_command("run", &[]);
-        let mut setpriv = std::process::Command::new("setpriv");
+        let mut setpriv = Command::new("setpriv");
         setpriv.arg("--bounding-set=-sys_nice").arg(inner.get_program()).args(inner.get_args());
         container.finish(&mut setpriv).fails_with("process.scheduler: SCHED_FIFO").fails_with("CAP_SYS_NICE");
         container.assert_gone();

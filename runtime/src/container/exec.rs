@@ -88,7 +88,7 @@ pub fn exec(root: &Root, id: &ContainerId, options: &ExecOptions, warn: &mut dyn
         ..Intent::default()
     };
     let host = Host::look_for(&spec);
-    let plan = plan::compile_exec(&spec, &host, &intent)?;
+    let mut plan = plan::compile_exec(&spec, &host, &intent)?;
     plan.warnings.iter().for_each(|warning| warn(warning));
     let signals = if options.detach { None } else { Some(ForwardedSignals::block()?) };
     let stdio = options.create.open_stdio()?;
@@ -96,6 +96,7 @@ pub fn exec(root: &Root, id: &ContainerId, options: &ExecOptions, warn: &mut dyn
     let may_let_go = host.capabilities >> CAP_SYS_NICE & 1 == 1;
     let here = may_let_go && spec.process.exec_cpu_affinity.is_none() && spec.process.scheduler.is_none();
     let here = here.then(HeldHere::begin).flatten();
+    plan.every_processor &= here.is_none();
     let mut process = enter(&record, target, &spec, &plan, options.cgroup.as_deref(), stdio)?;
     let grouped = directory.noted_resctrl().map_or(Ok(()), |group| group.add(process.pid));
     let started = grouped.and_then(|()| match &options.create.pidfd_socket {

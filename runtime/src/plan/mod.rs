@@ -72,6 +72,9 @@ pub struct Plan {
     pub terminal: bool,
     /// How many descriptors from 3 on the program gets.
     pub preserve_fds: u32,
+    /// Whether the program may use every processor that its cgroup has, whatever the runtime may: a service manager that holds
+    /// the caller to some of them means the caller.
+    pub every_processor: bool,
     /// Who gets the listener of the seccomp filter.
     pub seccomp_agent: Option<Agent>,
     /// What had to be left out.

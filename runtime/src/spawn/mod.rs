@@ -89,6 +89,7 @@ pub fn spawn(
         if child.seed.is_some() { namespaces & !linux_raw_sys::general::CLONE_NEWNS } else { namespaces };
     child.ambient = namespaces & CLONE_NEWUSER != 0;
     child.preserve = plan.preserve_fds;
+    child.processors = plan.every_processor.then(sys::every_processor);
     child.stdio = &opened.stdio;
     // On its way into a user namespace init is not dumpable, and only root may write to its files in /proc then.
     let joins_user = entry.enter.iter().any(|[_, flags]| flags & CLONE_NEWUSER != 0);

@@ -122,6 +122,13 @@ pub fn status_field(status: &str, name: &str) -> String {
     line.unwrap_or_else(|| panic!("no field {name} in {status}")).trim().to_string()
 }
 
+/// What a process may use whom nobody holds to less: a list as in /proc/PID/status.
+pub fn all_processors_of_the_cgroup() -> String {
+    let show = ["-c", "0-1023", "cat", "/proc/self/status"];
+    let output = Command::new("taskset").args(show).output().expect("taskset");
+    status_field(&String::from_utf8_lossy(&output.stdout), "Cpus_allowed_list")
+}
+
 /// Copies a program to where every user can execute it.
 ///
 /// Not by this process: what another test forks meanwhile would hold the copy open for writing, and nobody could execute it.

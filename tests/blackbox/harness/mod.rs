@@ -7,7 +7,10 @@ mod runtime;
 mod schema;
 
 pub use container::Container;
-pub use host::{copy_program, decoy, mountpoints, processes_naming, skip, status_field, while_swapped};
+pub use host::{
+    all_processors_of_the_cgroup, copy_program, decoy, mountpoints, processes_naming, skip, status_field,
+    while_swapped,
+};
 pub use invocation::{Output, Running, start_limited};
 pub use runtime::{Runtime, each_runtime, each_runtime_but, pillbox_only};
 pub use schema::{assert_matches, faults};
