@@ -131,6 +131,7 @@ impl<'p> Init<'p> {
             Operation::NewSession {} => {
                 rustix::process::setsid()?;
             }
+            Operation::UseEveryProcessor {} => identity::use_every_processor(),
             Operation::NewKeyring { name } => identity::new_keyring(name)?,
             Operation::Unshare { flags } => sys::unshare_namespaces(flags)?,
             Operation::SetPropagation { propagation } => rustix::mount::mount_change(c"/", propagation)?,

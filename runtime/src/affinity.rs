@@ -27,11 +27,10 @@ impl Held {
     }
 }
 
-/// A thread that is held to the processor where it runs, with what it clones: for those that take turns. Whoever sleeps
-/// meanwhile on another processor takes longer to wake than its turn.
+/// A thread that is held to the processor where it runs, and what it clones until that lets itself go: for those that take
+/// turns. Whoever sleeps meanwhile on another processor takes longer to wake than its turn.
 ///
-/// Only a thread that may use all its cgroup has is held: the others, and who is cloned by it, could not be let go as if
-/// nothing had been.
+/// Only a thread that may use all that its cgroup has is held, which then may again.
 pub struct HeldHere {
     every: CpuSet,
 }
@@ -49,14 +48,6 @@ impl HeldHere {
         here.set(sched_getcpu());
         let _ = sched_setaffinity(None, &here);
         Some(HeldHere { every })
-    }
-
-    /// Lets a process go that was cloned meanwhile.
-    ///
-    /// # Errors
-    /// `EPERM`: it is another user's.
-    pub fn let_go(&self, process: Pid) -> rustix::io::Result<()> {
-        sched_setaffinity(Some(process), &self.every)
     }
 }
 

@@ -160,7 +160,7 @@ fn class(size: usize) -> (usize, usize) {
     (quarters << (doubling - 2), doubling * 4 + quarters - 25)
 }
 
-/// A mapping from which blocks are taken: `taken` bytes of it are blocks, `used` bytes were at any time. And, by
+/// Memory from which blocks are taken: `taken` bytes of it are blocks, `used` bytes were at any time. And, by
 /// class, the blocks of this and former chunks that are free: each begins with the address of the next.
 struct Chunk {
     start: *mut u8,

@@ -64,6 +64,8 @@ operations! {
     3 SetUndumpable {}
     /// setsid(2).
     4 NewSession {}
+    /// sched_setaffinity(2): every processor of the cgroup. What the caller is held to means the caller.
+    87 UseEveryProcessor {}
     /// keyctl(KEYCTL_JOIN_SESSION_KEYRING).
     5 NewKeyring { name: &'a CStr }
     /// unshare(2), with the kernel's CLONE_NEW* bits.

@@ -2,8 +2,6 @@
 
 use std::os::fd::OwnedFd;
 
-use linux_raw_sys::general::CAP_SYS_NICE;
-
 use super::create::{CreateOptions, write_pid_file};
 use super::foreground::{ForwardedSignals, supervise};
 use super::passed_on::PassedOn;
@@ -88,15 +86,11 @@ pub fn exec(root: &Root, id: &ContainerId, options: &ExecOptions, warn: &mut dyn
         ..Intent::default()
     };
     let host = Host::look_for(&spec);
-    let mut plan = plan::compile_exec(&spec, &host, &intent)?;
+    let plan = plan::compile_exec(&spec, &host, &intent)?;
     plan.warnings.iter().for_each(|warning| warn(warning));
     let signals = if options.detach { None } else { Some(ForwardedSignals::block()?) };
     let stdio = options.create.open_stdio()?;
-    // Who may not let the process go must not hold it, and one that is held gets no deadline from the kernel.
-    let may_let_go = host.capabilities >> CAP_SYS_NICE & 1 == 1;
-    let here = may_let_go && spec.process.exec_cpu_affinity.is_none() && spec.process.scheduler.is_none();
-    let here = here.then(HeldHere::begin).flatten();
-    plan.every_processor &= here.is_none();
+    let here = if spec.process.exec_cpu_affinity.is_none() { HeldHere::begin() } else { None };
     let mut process = enter(&record, target, &spec, &plan, options.cgroup.as_deref(), stdio)?;
     let grouped = directory.noted_resctrl().map_or(Ok(()), |group| group.add(process.pid));
     let started = grouped.and_then(|()| match &options.create.pidfd_socket {
@@ -112,9 +106,7 @@ pub fn exec(root: &Root, id: &ContainerId, options: &ExecOptions, warn: &mut dyn
         if let Some(socket) = &options.create.pidfd_socket {
             console::send_descriptor(socket, &process.process, "pidfd").context(|| "--pidfd-socket")?;
         }
-        if let Some(here) = here {
-            here.let_go(process.pid).context(|| "sched_setaffinity")?;
-        }
+        drop(here);
         process.release()?;
         match &signals {
             Some(signals) => {

@@ -36,6 +36,7 @@ fn details(operation: &Operation<'_>, plan: &Plan) -> String {
             Turn::Network => "until the runtime has made the network namespace",
         }
         .into(),
+        Operation::UseEveryProcessor {} => "of the cgroup".into(),
         Operation::NewKeyring { name } => text(name),
         Operation::Unshare { flags } => namespace_names(flags),
         Operation::SetPropagation { propagation } => format!("/ {}", propagation_names(propagation)),

@@ -110,7 +110,6 @@ impl<'h> Builder<'h> {
             mounts_at: None,
             terminal: spec.process.terminal,
             preserve_fds: intent.preserve_fds,
-            every_processor: true,
             seccomp_agent: Agent::of(spec, &intent.id, &intent.bundle, Status::Creating),
             warnings,
             operations,

@@ -618,6 +618,9 @@ fn check_order(decoded: &Decoded<'_>, config: &Value) {
     );
 
     let user = decoded.last("SetUser");
+    // A scheduler's deadline is for those alone that may use every processor.
+    let processors = decoded.the("UseEveryProcessor");
+    assert!(decoded.named("SetScheduler").iter().all(|scheduler| processors < *scheduler), "{name}");
     assert!(decoded.the("DropBounding") < user && user < decoded.the("SetCapabilities"), "{name}");
     assert!(decoded.named("SetGroups").iter().all(|groups| *groups < user), "{name}");
     if decoded.makes_user_namespace() {

@@ -26,11 +26,14 @@ pub fn compile_exec(spec: &ValidSpec<'_>, host: &Host, intent: &Intent) -> Resul
     attribute::compile_apparmor(&mut builder, spec)?;
     let own_user_namespace = has_user_namespace(spec);
     compile_before_rights(&mut builder, spec, intent)?;
+    // As late as can be: until then it may be held to the processor of the runtime, with which it takes turns.
+    // What execCPUAffinity says the runtime does.
+    if spec.process.exec_cpu_affinity.is_none() {
+        builder.push(Operation::UseEveryProcessor {});
+    }
     identity::compile(&mut builder, spec, own_user_namespace, intent.preserve_fds)?;
     compile_end(&mut builder, spec, intent)?;
     let mut plan = builder.finish(spec, Namespaces::default(), None, false, intent);
-    plan.every_processor =
-        spec.process.exec_cpu_affinity.as_ref().is_none_or(|affinity| affinity.initial.is_none());
     plan.seccomp_agent = Agent::of(spec, &intent.id, &intent.bundle, Status::Running);
     Ok(plan)
 }
@@ -86,7 +89,6 @@ pub fn compile_hook(
     let environment = string_bytes(hook.env.iter().map(|variable| &**variable));
     builder.push(Operation::Exec { arguments: strings(&arguments)?, environment: strings(&environment)? });
     let mut plan = builder.finish(&ValidSpec::default(), Namespaces::default(), None, false, intent);
-    plan.every_processor = false;
     plan.seccomp_agent = spec.and_then(|spec| Agent::of(spec, &intent.id, &intent.bundle, Status::Created));
     Ok(plan)
 }

@@ -72,9 +72,6 @@ pub struct Plan {
     pub terminal: bool,
     /// How many descriptors from 3 on the program gets.
     pub preserve_fds: u32,
-    /// Whether the program may use every processor that its cgroup has, whatever the runtime may: a service manager that holds
-    /// the caller to some of them means the caller.
-    pub every_processor: bool,
     /// Who gets the listener of the seccomp filter.
     pub seccomp_agent: Option<Agent>,
     /// What had to be left out.
@@ -164,6 +161,7 @@ pub fn compile(spec: &ValidSpec<'_>, host: &Host, intent: &Intent) -> Result<Pla
         compile_file_system(&mut builder, spec, &namespaces, from_seed, in_user_namespace, intent)?;
     compile_surroundings(&mut builder, spec, read_only_later)?;
     compile_before_rights(&mut builder, spec, intent)?;
+    builder.push(Operation::UseEveryProcessor {});
     identity::compile(&mut builder, spec, own_user_namespace, intent.preserve_fds)?;
     compile_end(&mut builder, spec, intent)?;
 

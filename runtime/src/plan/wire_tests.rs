@@ -57,6 +57,7 @@ fn examples() -> Vec<Operation<'static>> {
     vec![
         Operation::DieWithRuntime { enabled: true },
         Operation::DieWithRuntime { enabled: false },
+        Operation::UseEveryProcessor {},
         Operation::Await { turn: Turn::Mappings },
         Operation::Await { turn: Turn::RuntimeHooks },
         Operation::Await { turn: Turn::Record },

@@ -89,14 +89,13 @@ pub fn spawn(
         if child.seed.is_some() { namespaces & !linux_raw_sys::general::CLONE_NEWNS } else { namespaces };
     child.ambient = namespaces & CLONE_NEWUSER != 0;
     child.preserve = plan.preserve_fds;
-    child.processors = plan.every_processor.then(sys::every_processor);
     child.stdio = &opened.stdio;
     // On its way into a user namespace init is not dumpable, and only root may write to its files in /proc then.
     let joins_user = entry.enter.iter().any(|[_, flags]| flags & CLONE_NEWUSER != 0);
     let inherited = plan.oom_score_adj.filter(|_| joins_user && !rustix::process::geteuid().is_root());
     let held = inherited.map(oom_score::Held::at).transpose()?;
-    // Until then init and that thread are to have two processors for themselves: both take longer than what is left to do.
     child.network = network.as_ref().map(network::Making::thread);
+    // Until then init and that thread are to have two processors for themselves: both take longer than what is left to do.
     let mut made = Ok(());
     let mut wait = || made = network.as_ref().map_or(Ok(()), network::Making::finish);
     let meanwhile: Option<&mut dyn FnMut()> =

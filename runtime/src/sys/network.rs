@@ -14,6 +14,7 @@ use rustix::net::{
 };
 use rustix::process::Pid;
 use rustix::thread::{CpuSet, futex, sched_getaffinity, sched_getcpu, sched_setaffinity};
+use rustix::time::Timespec;
 use syscalls::{Sysno, syscall1};
 
 use super::clone::{Stack, clone_thread, wait_until_left};
@@ -34,6 +35,9 @@ pub enum NetworkStep {
 
 /// A thread that makes a network namespace; dropping it waits for its end.
 pub struct NetworkThread(Box<Shared>);
+
+/// How long the maker waits until it looks whether the thread is still there.
+const LOOK: Timespec = Timespec { tv_sec: 0, tv_nsec: 100_000_000 };
 
 const NOT_MADE: u32 = 0;
 /// Not made, and the maker waits for it, or will.
@@ -109,9 +113,10 @@ impl NetworkThread {
     pub fn finish(&self) -> Result<(), (NetworkStep, Errno)> {
         self.make_way();
         let made = &self.0.made;
-        while made.load(Ordering::Acquire) == AWAITED {
+        // A thread that an outer sandbox has killed says nothing any more.
+        while made.load(Ordering::Acquire) == AWAITED && self.0.inside.load(Ordering::Acquire) != 0 {
             // Interrupted, or too late: the loop looks again.
-            let _ = futex::wait(made, futex::Flags::PRIVATE, AWAITED, None);
+            let _ = futex::wait(made, futex::Flags::PRIVATE, AWAITED, Some(&LOOK));
         }
         wait_until_left(&self.0.inside);
         let [step, errno] = [0, 1].map(|index: usize| self.0.failed[index].load(Ordering::Relaxed));

@@ -10,7 +10,7 @@ pub fn every_processor() -> CpuSet {
 }
 
 /// Lets the calling thread use `every` processor. Whether what it might use before, `allowed`, was all that its cgroup has:
-/// then nobody has restricted it, and nobody can tell the difference, not even in a cgroup with other processors.
+/// then as far as can be seen nobody has restricted it, and what this changes shows in a cgroup with more of them at most.
 ///
 /// Memory is not allocated.
 pub fn lift_restriction(every: &CpuSet, allowed: &CpuSet) -> bool {

@@ -6,7 +6,6 @@ use std::sync::atomic::{AtomicU32, Ordering};
 
 use rustix::io::Errno;
 use rustix::process::{Pid, WaitId, WaitIdOptions};
-use rustix::thread::CpuSet;
 
 use super::clone::{Stack, clone_shared};
 use super::network::NetworkThread;
@@ -46,8 +45,6 @@ pub struct Child<'a> {
     pub seed: Option<BorrowedFd<'a>>,
     /// Whether the program of a new user namespace keeps its capabilities over the exec of init.
     pub ambient: bool,
-    /// Where it may run; `None` is where its parent may.
-    pub processors: Option<CpuSet>,
     /// How many descriptors from 3 on are the container's.
     pub preserve: u32,
     /// What becomes its stdin, stdout and stderr, from numbers above 2, with those numbers.
@@ -77,7 +74,6 @@ impl<'a> Child<'a> {
             namespaces: 0,
             seed: None,
             ambient: false,
-            processors: None,
             preserve: 0,
             stdio: &[],
             keep,
@@ -96,10 +92,6 @@ impl<'a> Child<'a> {
     fn become_init(&self) -> ! {
         if let Some(network) = self.network {
             network.make_way();
-        }
-        if let Some(processors) = &self.processors {
-            // Refused where a sandbox forbids it: then it runs where its parent may.
-            let _ = rustix::thread::sched_setaffinity(None, processors);
         }
         if let Some(seed) = self.seed {
             const NEWNS: u32 = linux_raw_sys::general::CLONE_NEWNS;
