@@ -131,7 +131,10 @@ impl<'p> Init<'p> {
             Operation::NewSession {} => {
                 rustix::process::setsid()?;
             }
-            Operation::UseEveryProcessor {} => identity::use_every_processor(),
+            Operation::UseEveryProcessor {} => {
+                // Where an outer sandbox forbids it the program stays where its caller is.
+                let _ = sys::use_every_processor();
+            }
             Operation::NewKeyring { name } => identity::new_keyring(name)?,
             Operation::Unshare { flags } => sys::unshare_namespaces(flags)?,
             Operation::SetPropagation { propagation } => rustix::mount::mount_change(c"/", propagation)?,

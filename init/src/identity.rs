@@ -9,7 +9,7 @@ use pillbox_init::wire::{Capabilities, Numbers};
 use rustix::fs::FileType;
 use rustix::io::Errno;
 use rustix::process::{DumpableBehavior, Gid, Signal, Uid};
-use rustix::thread::{CapabilitiesSecureBits, CapabilitySet, CapabilitySets, CpuSet};
+use rustix::thread::{CapabilitiesSecureBits, CapabilitySet, CapabilitySets};
 
 use crate::execute::{At, Failure};
 
@@ -22,13 +22,6 @@ pub fn die_with_parent(enabled: bool) -> Result<(), Errno> {
 
 pub fn set_undumpable() -> Result<(), Errno> {
     rustix::process::set_dumpable_behavior(DumpableBehavior::NotDumpable)
-}
-
-/// Where an outer sandbox forbids it the program stays where its caller is.
-pub fn use_every_processor() {
-    let mut every = CpuSet::new();
-    (0..CpuSet::MAX_CPU).for_each(|processor| every.set(processor));
-    let _ = rustix::thread::sched_setaffinity(None, &every);
 }
 
 /// A kernel without keyrings, or an outer sandbox that forbids them, leaves nothing to separate.

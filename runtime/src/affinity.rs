@@ -1,11 +1,12 @@
 //! CPU affinity: `process.execCPUAffinity`, for processes that come into a container which is there already.
 
+use pillbox_init::sys::use_every_processor;
 use rustix::io::Errno;
 use rustix::process::Pid;
 use rustix::thread::{CpuSet, sched_getaffinity, sched_getcpu, sched_setaffinity};
 
 use crate::error::{Context, Error, Result};
-use crate::sys::{every_processor, lift_restriction};
+use crate::sys::lift_restriction;
 use crate::validate::number_list::parse_number_list;
 
 /// Holds the calling thread to a list of CPUs (`0-3,7`), which its children inherit, until dropped.
@@ -31,29 +32,26 @@ impl Held {
 /// turns. Whoever sleeps meanwhile on another processor takes longer to wake than its turn.
 ///
 /// Only a thread that may use all that its cgroup has is held, which then may again.
-pub struct HeldHere {
-    every: CpuSet,
-}
+pub struct HeldHere(());
 
 impl HeldHere {
     /// Holds the calling thread, until the value is dropped.
     pub fn begin() -> Option<HeldHere> {
         let allowed = sched_getaffinity(None).ok().filter(|allowed| allowed.count() > 1)?;
-        let every = every_processor();
-        if !lift_restriction(&every, &allowed) {
+        if !lift_restriction(&allowed) {
             let _ = sched_setaffinity(None, &allowed);
             return None;
         }
         let mut here = CpuSet::new();
         here.set(sched_getcpu());
         let _ = sched_setaffinity(None, &here);
-        Some(HeldHere { every })
+        Some(HeldHere(()))
     }
 }
 
 impl Drop for HeldHere {
     fn drop(&mut self) {
-        let _ = sched_setaffinity(None, &self.every);
+        let _ = use_every_processor();
     }
 }
 

@@ -18,7 +18,9 @@ pub use namespace::{fork, setns, unshare_namespaces};
 pub use process::{
     execve, execveat, exit, getcwd, install_seccomp, join_session_keyring, release_stack, set_rlimit, umask,
 };
-pub use scheduling::{set_io_priority, set_memory_policy, set_personality, set_scheduler};
+pub use scheduling::{
+    set_io_priority, set_memory_policy, set_personality, set_scheduler, use_every_processor,
+};
 pub use signal::{default_signal, ignore_signal, reset_signals};
 
 /// A system call with the kernel's own convention: a result, or a negative errno.

@@ -79,3 +79,13 @@ pub fn set_memory_policy(mode: u32, nodes: &[u8]) -> Result<(), Errno> {
     unsafe { syscall(raw::__NR_set_mempolicy, [mode as usize, mask, bits, 0, 0, 0])? };
     Ok(())
 }
+
+/// sched_setaffinity(2) of the calling thread: to every processor of its cgroup, and those that this may still get.
+pub fn use_every_processor() -> Result<(), Errno> {
+    // The kernel takes no more processors than it knows, and 1024 are what rustix can ask for.
+    let every = [u64::MAX; 16];
+    let (size, mask) = (size_of_val(&every), every.as_ptr() as usize);
+    // SAFETY: the kernel copies `size` bytes, which is what the mask has.
+    unsafe { syscall(raw::__NR_sched_setaffinity, [0, size, mask, 0, 0, 0])? };
+    Ok(())
+}

@@ -6,7 +6,7 @@ use std::os::fd::{AsFd, OwnedFd, RawFd};
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use linux_raw_sys::general::CLONE_NEWNET;
-use pillbox_init::sys::{inherited_fd, unshare_namespaces};
+use pillbox_init::sys::{inherited_fd, unshare_namespaces, use_every_processor};
 use rustix::io::Errno;
 use rustix::net::{
     AddressFamily, RecvFlags, SendAncillaryBuffer, SendAncillaryMessage, SendFlags, Shutdown, SocketFlags,
@@ -19,7 +19,7 @@ use syscalls::{Sysno, syscall1};
 
 use super::clone::{Stack, clone_thread, wait_until_left};
 use super::descriptor::network_of;
-use super::processor::{every_processor, lift_restriction};
+use super::processor::lift_restriction;
 use super::signal::SignalsBlocked;
 
 /// Where making a network namespace failed.
@@ -132,7 +132,7 @@ impl Drop for NetworkThread {
     fn drop(&mut self) {
         wait_until_left(&self.0.inside);
         if self.0.moved.load(Ordering::Acquire) != 0 {
-            let _ = sched_setaffinity(None, &every_processor());
+            let _ = use_every_processor();
         }
     }
 }
@@ -172,7 +172,7 @@ impl Shared {
         if self.made.compare_exchange(NOT_MADE, MADE, Ordering::AcqRel, Ordering::Acquire).is_ok() {
             return;
         }
-        if self.processors.is_some_and(|allowed| lift_restriction(&every_processor(), &allowed)) {
+        if self.processors.is_some_and(|allowed| lift_restriction(&allowed)) {
             let mut here = CpuSet::new();
             here.set(sched_getcpu());
             self.moved.store(1, Ordering::Release);
