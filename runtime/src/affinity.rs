@@ -3,10 +3,10 @@
 use pillbox_init::sys::use_every_processor;
 use rustix::io::Errno;
 use rustix::process::Pid;
-use rustix::thread::{CpuSet, sched_getaffinity, sched_getcpu, sched_setaffinity};
+use rustix::thread::{CpuSet, sched_getaffinity, sched_setaffinity};
 
 use crate::error::{Context, Error, Result};
-use crate::sys::lift_restriction;
+use crate::sys::{hold_here, lift_restriction, several_processors};
 use crate::validate::number_list::parse_number_list;
 
 /// Holds the calling thread to a list of CPUs (`0-3,7`), which its children inherit, until dropped.
@@ -37,14 +37,12 @@ pub struct HeldHere(());
 impl HeldHere {
     /// Holds the calling thread, until the value is dropped.
     pub fn begin() -> Option<HeldHere> {
-        let allowed = sched_getaffinity(None).ok().filter(|allowed| allowed.count() > 1)?;
+        let allowed = several_processors()?;
         if !lift_restriction(&allowed) {
             let _ = sched_setaffinity(None, &allowed);
             return None;
         }
-        let mut here = CpuSet::new();
-        here.set(sched_getcpu());
-        let _ = sched_setaffinity(None, &here);
+        hold_here(None);
         Some(HeldHere(()))
     }
 }

@@ -85,8 +85,7 @@ pub fn exec(root: &Root, id: &ContainerId, options: &ExecOptions, warn: &mut dyn
         chrooted: record.chrooted,
         ..Intent::default()
     };
-    let host = Host::look_for(&spec);
-    let plan = plan::compile_exec(&spec, &host, &intent)?;
+    let plan = plan::compile_exec(&spec, &Host::look_for(&spec), &intent)?;
     plan.warnings.iter().for_each(|warning| warn(warning));
     let signals = if options.detach { None } else { Some(ForwardedSignals::block()?) };
     let stdio = options.create.open_stdio()?;

@@ -49,13 +49,13 @@ pub fn spawn(
     listener: Option<&OwnedFd>,
     cgroup: Option<&Cgroup>,
 ) -> Result<Init, SpawnError> {
-    let (network, channel) = match opened.network.take() {
+    let new = match opened.network.take() {
+        // One has been made for an init that there is not.
+        None if plan.namespaces.network_meanwhile => Some(NewNetwork::begin()?),
+        new => new,
+    };
+    let (network, channel) = match new {
         Some(NewNetwork { making, channel }) => (Some(making), channel),
-        // It has been made for an init that there is not.
-        None if plan.namespaces.network_meanwhile => {
-            let NewNetwork { making, channel } = NewNetwork::begin()?;
-            (Some(making), channel)
-        }
         None => (None, Channel::open()?),
     };
     let Channel { ours: channel, theirs } = channel;

@@ -13,13 +13,13 @@ use rustix::net::{
     SocketType,
 };
 use rustix::process::Pid;
-use rustix::thread::{CpuSet, futex, sched_getaffinity, sched_getcpu, sched_setaffinity};
+use rustix::thread::{CpuSet, futex, sched_getcpu, sched_setaffinity};
 use rustix::time::Timespec;
 use syscalls::{Sysno, syscall1};
 
 use super::clone::{Stack, clone_thread, wait_until_left};
 use super::descriptor::network_of;
-use super::processor::lift_restriction;
+use super::processor::{hold_here, lift_restriction, several_processors};
 use super::signal::SignalsBlocked;
 
 /// Where making a network namespace failed.
@@ -56,7 +56,7 @@ struct Shared {
     moved: AtomicU32,
     /// Cleared by the kernel when the thread has left the memory.
     inside: AtomicU32,
-    /// Where it failed, and why.
+    /// Where it failed, and why; an errno of 0 is success.
     failed: [AtomicU32; 2],
     channel: RawFd,
     word: u8,
@@ -70,11 +70,12 @@ impl NetworkThread {
     pub fn begin(channel: &OwnedFd, word: u8, request: Vec<u8>) -> Result<NetworkThread, Errno> {
         let mut shared = Box::new(Shared {
             maker: rustix::thread::gettid(),
-            processors: sched_getaffinity(None).ok().filter(|all| all.count() > 1),
+            processors: several_processors(),
             made: AtomicU32::new(NOT_MADE),
             moved: AtomicU32::new(0),
             inside: AtomicU32::new(1),
-            failed: Default::default(),
+            // What stays if an outer sandbox kills it.
+            failed: [NetworkStep::Make as u32, Errno::CANCELED.raw_os_error() as u32].map(AtomicU32::new),
             channel: std::os::fd::AsRawFd::as_raw_fd(channel),
             word,
             request,
@@ -152,11 +153,14 @@ impl Shared {
     fn work(&self) {
         let made = self.make();
         self.let_maker_follow();
-        if let Err((step, errno)) = made.and_then(|socket| self.hand_over(&socket)) {
-            self.failed[0].store(step as u32, Ordering::Relaxed);
-            self.failed[1].store(errno.raw_os_error() as u32, Ordering::Relaxed);
-            // Whoever waits at the other end learns that nothing comes.
-            let _ = rustix::net::shutdown(inherited_fd(self.channel as u32), Shutdown::Write);
+        match made.and_then(|socket| self.hand_over(&socket)) {
+            Ok(()) => self.failed[1].store(0, Ordering::Relaxed),
+            Err((step, errno)) => {
+                self.failed[0].store(step as u32, Ordering::Relaxed);
+                self.failed[1].store(errno.raw_os_error() as u32, Ordering::Relaxed);
+                // Whoever waits at the other end learns that nothing comes.
+                let _ = rustix::net::shutdown(inherited_fd(self.channel as u32), Shutdown::Write);
+            }
         }
     }
 
@@ -173,10 +177,8 @@ impl Shared {
             return;
         }
         if self.processors.is_some_and(|allowed| lift_restriction(&allowed)) {
-            let mut here = CpuSet::new();
-            here.set(sched_getcpu());
             self.moved.store(1, Ordering::Release);
-            let _ = sched_setaffinity(Some(self.maker), &here);
+            hold_here(Some(self.maker));
         }
         self.made.store(MADE, Ordering::Release);
         let _ = futex::wake(&self.made, futex::Flags::PRIVATE, 1);
