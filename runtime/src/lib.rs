@@ -111,6 +111,7 @@ pub mod state;
 mod sys;
 #[doc(hidden)]
 pub mod time;
+mod user_namespace;
 #[doc(hidden)]
 pub mod validate;
 

@@ -38,3 +38,4 @@ mod statuses;
 mod systemd;
 mod throwaway;
 mod user_devices;
+mod user_root;

@@ -6,7 +6,7 @@ use std::process::Command;
 
 use serde_json::json;
 
-use crate::harness::{Container, Output, Runtime, copy_program, each_runtime_but, pillbox_only, skip};
+use crate::harness::{Container, Output, Runtime, copy_program, pillbox_only, skip};
 
 const USER: u32 = 65534;
 
@@ -270,35 +270,5 @@ fn the_oom_score_of_a_user_who_joins_a_user_namespace() {
             assert_eq!(call(&first, &["exec", &first.id, cat[0], cat[1]]).ok().stdout, "345\n");
         }
         call(&first, &["delete", "--force", &first.id]).ok();
-    });
-}
-
-#[test]
-fn root_of_a_user_namespace_is_enough() {
-    // So Podman calls a runtime for an ordinary user: as root of a user namespace that it has made.
-    each_runtime_but(&[("runc", "has no --cgroup-manager")], |runtime| {
-        for user in [0, USER] {
-            let mut container = Container::sh(runtime, "id -u; echo lost > /dev/null; ls /proc/self/exe");
-            container.spec["linux"].as_object_mut().expect("linux").remove("resources");
-            container.spec["linux"].as_object_mut().expect("linux").remove("cgroupsPath");
-            // Its gid=5 is no id of a namespace that has only one; and a cgroup mount wants rights over its hierarchy.
-            let mounts = container.spec["mounts"].as_array_mut().expect("mounts");
-            mounts.retain(|mount| mount["type"] != "devpts" && mount["type"] != "cgroup");
-            container.spec["process"]["capabilities"] = json!({});
-            for path in
-                [&container.folder, &container.bundle(), &container.rootfs(), &container.state_folder()]
-            {
-                chown(path, Some(user), Some(user)).expect("chown");
-            }
-            let inner = container.bundle_command("run", &[]);
-            let mut arguments: Vec<_> = inner.get_args().map(|word| word.to_owned()).collect();
-            arguments.splice(0..0, ["--cgroup-manager".into(), "disabled".into()]);
-            let mut outer = Command::new("setpriv");
-            outer.args([format!("--reuid={user}"), format!("--regid={user}"), "--clear-groups".to_string()]);
-            outer.args(["unshare", "--user", "--map-root-user", "--mount"]).arg(inner.get_program());
-            let output = container.finish(outer.args(arguments));
-            assert_eq!((output.code, output.stdout.as_str()), (0, "0\n/proc/self/exe\n"), "{output:?}");
-            assert!(!runtime.is("pillbox") || output.stderr.is_empty(), "{output:?}");
-        }
     });
 }

@@ -44,9 +44,13 @@ pub fn mount(init: &mut Init<'_>, operation: Operation<'_>) -> Result<(), Failur
     let later = if copy_up { attributes & MountAttrFlags::MOUNT_ATTR_RDONLY } else { NOTHING };
     let mount = match new_file_system(init, kind, source, flags, parameters, mode, attributes - later) {
         Ok(mount) => mount,
-        Err(Failure { errno: Errno::PERM | Errno::BUSY, .. }) if otherwise.is_some() => {
+        Err(failure) if matches!(failure.errno, Errno::PERM | Errno::BUSY) => {
+            let tree = match init.tree(otherwise.unwrap_or(Tree::Descriptor(u32::MAX))) {
+                // There is nothing to be bound instead.
+                Err(Errno::BADF) => return Err(failure),
+                tree => tree.at(Stage::Source)?,
+            };
             init.mount.kernel_text.clear();
-            let tree = init.tree(otherwise.unwrap_or(Tree::Descriptor(u32::MAX))).at(Stage::Source)?;
             sys::mount_setattr(&tree, attributes, NOTHING, propagation, true).at(Stage::Attributes)?;
             return attach_noted(init, &tree, &target);
         }

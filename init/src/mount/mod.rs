@@ -68,13 +68,35 @@ impl State {
     }
 }
 
-/// A procfs that is one whatever lies at /proc: the one that init mounted there, or one of its own.
+/// A procfs that is one whatever lies at /proc: the one that init mounted there, or one of its own. In a user namespace
+/// that may be refused (with the host's processes always): there the container's own will do, if that is a whole one.
 pub fn procfs<'i>(init: &'i mut Init<'_>) -> Result<&'i OwnedFd, Failure> {
     if init.mount.procfs.is_none() {
         let none = Strings::default();
-        init.mount.procfs = Some(new_file_system(init, c"proc", c"proc", none, none, None, NOTHING)?);
+        let procfs = match new_file_system(init, c"proc", c"proc", none, none, None, NOTHING) {
+            Err(refused) => open_mounted_procfs(init).map_err(|verified| verified.unwrap_or(refused))?,
+            made => made?,
+        };
+        init.mount.kernel_text.clear();
+        init.mount.procfs = Some(procfs);
     }
     Ok(init.mount.procfs.as_ref().ok_or(Errno::BADF)?)
+}
+
+/// What lies at the container's /proc, if it is the root of a procfs. What covers parts of it is up to whoever opens files
+/// there, as for every procfs here. `None` where nothing is there at all.
+fn open_mounted_procfs(init: &Init<'_>) -> Result<OwnedFd, Option<Failure>> {
+    const PROC_SUPER_MAGIC: u32 = 0x9fa0;
+    const PROC_ROOT_INO: u64 = 1;
+    let mounted = init.root().and_then(|root| crate::root::open(root, c"/proc")).map_err(|_| None)?;
+    let [kind, inode] = [
+        rustix::fs::fstatfs(&mounted).map(|status| status.f_type as u64),
+        rustix::fs::fstat(&mounted).map(|status| status.st_ino),
+    ];
+    match (kind, inode) {
+        (Ok(kind), Ok(PROC_ROOT_INO)) if kind as u32 == PROC_SUPER_MAGIC => Ok(mounted),
+        _ => Err(Some(Failure { errno: Errno::PERM, stage: Stage::Verify, detail: 0 })),
+    }
 }
 
 pub fn write_sysctl(init: &mut Init<'_>, path: &CStr, value: &CStr) -> Result<(), Failure> {

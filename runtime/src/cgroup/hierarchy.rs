@@ -5,7 +5,7 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStringExt;
 use std::path::{Path, PathBuf};
 
-use rustix::fs::{CWD, Mode, OFlags, fstatfs, openat};
+use rustix::fs::{Access, AtFlags, CWD, Mode, OFlags, accessat, fstatfs, openat};
 use rustix::io::Errno;
 
 use super::events::Events;
@@ -95,6 +95,15 @@ impl Hierarchy {
                 self.mount.display()
             ))),
         }
+    }
+
+    /// Whether the caller may make cgroups below the one at `path`, and have processes there: who may not move one
+    /// through it may not clone into what lies below.
+    pub fn is_delegated(&self, path: &str) -> bool {
+        ["", "/cgroup.procs"].iter().all(|file| {
+            let path = [".", path, file].concat();
+            accessat(self.root(), &path, Access::WRITE_OK, AtFlags::EACCESS).is_ok()
+        })
     }
 }
 

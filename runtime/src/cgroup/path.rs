@@ -36,6 +36,18 @@ impl CgroupPath {
         }
     }
 
+    /// Where a container goes that names no path and belongs to an ordinary user: `pillbox-ID` beside the caller's own
+    /// cgroup, as by a relative path; below it, where only that one is the user's (`is_delegated`); see cgroups(7),
+    /// "Cgroups delegation".
+    ///
+    /// # Errors
+    /// None but [`CgroupPath::parse`]'s.
+    pub fn of_user(id: &str, own: &str, is_delegated: impl Fn(&str) -> bool) -> Result<CgroupPath> {
+        let (parent, _) = own.rsplit_once('/').unwrap_or_default();
+        let above = if !is_delegated(parent) && is_delegated(own) { own } else { parent };
+        CgroupPath::parse(&format!("{above}/pillbox-{id}"))
+    }
+
     /// Checks an absolute path; double slashes and `.` are dropped.
     pub fn parse(path: &str) -> Result<CgroupPath> {
         let invalid = |why: &str| Error::formatted(format_args!("linux.cgroupsPath: {path:?} {why}"));
@@ -107,6 +119,20 @@ mod tests {
         assert_eq!(resolve(Some("a1"), "/"), "/a1");
         assert_eq!(resolve(None, "/own"), "/pillbox-web");
         assert_eq!(resolve(Some(""), "/own"), "/pillbox-web");
+    }
+
+    #[test]
+    fn a_users_container_lies_where_the_user_may_write() {
+        let of_user = |own: &str, delegated: &[&str]| {
+            CgroupPath::of_user("web", own, |path| delegated.contains(&path)).unwrap().0
+        };
+        let own = "/user.slice/a.service/shell";
+        let beside = "/user.slice/a.service/pillbox-web";
+        assert_eq!(of_user(own, &["/user.slice/a.service", own]), beside);
+        assert_eq!(of_user(own, &[own]), "/user.slice/a.service/shell/pillbox-web");
+        assert_eq!(of_user(own, &[]), beside);
+        assert_eq!(of_user("/", &[]), "/pillbox-web");
+        assert_eq!(of_user("/own", &[""]), "/pillbox-web");
     }
 
     #[test]

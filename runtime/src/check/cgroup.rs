@@ -1,9 +1,5 @@
 //! cgroup v2: where it is, what it can limit, and whether the caller may make cgroups.
 
-use std::path::Path;
-
-use rustix::fs::{Access, AtFlags, CWD, accessat};
-
 use super::Availability::{No, Partly};
 use super::{Finding, User, read};
 use crate::cgroup::Hierarchy;
@@ -25,7 +21,7 @@ pub fn look(user: User, findings: &mut Vec<Finding>) {
     findings.push(mounted(&mount, v1));
     let file = |cgroup: &str, name: &str| read(&format!("{mount}{cgroup}/{name}"));
     findings.push(controllers(&file("", "cgroup.controllers").unwrap_or_default(), v1));
-    findings.push(writable(user, &mount, hierarchy.own_cgroup().ok().as_deref(), file));
+    findings.push(writable(user, &hierarchy, &mount, hierarchy.own_cgroup().ok().as_deref(), file));
 }
 
 /// How many hierarchies of cgroup v1 are in the text of mountinfo.
@@ -75,29 +71,27 @@ pub(super) fn controllers(available: &str, v1: usize) -> Finding {
     )
 }
 
-/// Root makes cgroups at the top; a user beside the own cgroup, where somebody has delegated its parent.
+/// Root makes cgroups at the top; a user beside the own cgroup or below it, where somebody has delegated that.
 fn writable(
     user: User,
+    hierarchy: &Hierarchy,
     mount: &str,
     own: Option<&str>,
     file: impl Fn(&str, &str) -> Option<String>,
 ) -> Finding {
     const WHAT: &str = "making cgroups";
-    let may_write = |path: &str| accessat(CWD, Path::new(path), Access::WRITE_OK, AtFlags::EACCESS).is_ok();
-    if may_write(mount) {
+    if hierarchy.is_delegated("") {
         return Finding::yes(WHAT, format!("below {mount}"));
     }
     let parent = own.map(|own| own.rsplit_once('/').unwrap_or_default().0);
-    if let Some(parent) = parent.filter(|parent| may_write(&format!("{mount}{parent}"))) {
-        let delegated = file(parent, "cgroup.controllers").unwrap_or_default();
+    if let Some(place) = parent.into_iter().chain(own).find(|path| hierarchy.is_delegated(path)) {
+        let delegated = file(place, "cgroup.controllers").unwrap_or_default();
         let delegated = if delegated.is_empty() { "no controllers".to_string() } else { delegated };
-        return Finding::yes(
-            WHAT,
-            format!("below {mount}{parent}, with {delegated} (a relative linux.cgroupsPath)"),
-        );
+        return Finding::yes(WHAT, format!("below {mount}{place}, with {delegated}"));
     }
     let finding = Finding::yes(WHAT, format!("{mount} is read-only for this user"));
-    if user.privileged {
+    // Root of a user namespace that is not the machine's is an ordinary user here.
+    if user.privileged && !crate::user_namespace::is_own() {
         return finding.lacking(
             No,
             "Containers need --cgroup-manager=disabled, and have no limits.",

@@ -1,12 +1,11 @@
 //! A bundle on its way to a plan: read, checked, compiled; the host is only looked at.
 
 use std::ffi::OsString;
-use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::os::fd::{AsRawFd, OwnedFd};
 use std::os::unix::ffi::OsStringExt;
 use std::path::{Path, PathBuf};
 
 use rustix::fs::{CWD, Mode, OFlags, ResolveFlags, openat2};
-use rustix::process::PidfdFlags;
 
 use crate::cgroup::limit_nothing;
 use crate::cgroup::systemd::{Manager, Systemd, Unit};
@@ -19,7 +18,7 @@ use crate::initial_root;
 use crate::plan::{self, Host, Intent, Layer, Plan};
 use crate::spawn::NewNetwork;
 use crate::spec;
-use crate::sys;
+use crate::user_namespace;
 use crate::validate::{NamespaceKind, ValidSpec, validate};
 
 /// Where a container's configuration comes from.
@@ -211,7 +210,7 @@ impl<'b> Prepared<'b> {
         let limits = compile_limits(&spec.resources).map_err(named)?;
         let (cgroup, unit) = match driver {
             Driver::Disabled => (None, None),
-            Driver::Cgroupfs => (find_cgroup(&spec, id).map_err(named)?, None),
+            Driver::Cgroupfs => (find_cgroup(&spec, id, &host).map_err(named)?, None),
             Driver::Systemd => {
                 let (hierarchy, path, unit) = find_unit(&spec, id).map_err(named)?;
                 (Some((hierarchy, path)), Some(unit))
@@ -306,14 +305,25 @@ fn source_links(spec: &ValidSpec<'_>) -> Vec<(usize, String)> {
 }
 
 /// Where there is no hierarchy, or only one that the user may not write to, a container without limits goes without.
-fn find_cgroup(spec: &ValidSpec<'_>, id: &ContainerId) -> Result<Option<(Hierarchy, CgroupPath)>> {
+fn find_cgroup(
+    spec: &ValidSpec<'_>,
+    id: &ContainerId,
+    host: &Host,
+) -> Result<Option<(Hierarchy, CgroupPath)>> {
     let Some(hierarchy) = Hierarchy::find()? else {
         if let Some(limit) = compile_limits(&spec.resources)?.first() {
             return Err(Error::formatted(format_args!("{}: no cgroup v2 hierarchy is mounted", limit.field)));
         }
         return Ok(None);
     };
-    let path = CgroupPath::resolve(spec.cgroups_path.as_deref(), id.as_str(), || hierarchy.own_cgroup())?;
+    let path = match spec.cgroups_path.as_deref().filter(|path| !path.is_empty()) {
+        None if !host.privileged || host.in_user_namespace => {
+            // Where the own cgroup is not to be seen, nothing of it can be delegated.
+            let own = hierarchy.own_cgroup().unwrap_or_default();
+            CgroupPath::of_user(id.as_str(), &own, |path| hierarchy.is_delegated(path))?
+        }
+        path => CgroupPath::resolve(path, id.as_str(), || hierarchy.own_cgroup())?,
+    };
     Ok(Some((hierarchy, path)))
 }
 
@@ -333,8 +343,7 @@ impl Host {
         let capabilities = rustix::thread::capabilities(None).map_or(0, |sets| sets.permitted.bits());
         let privileged = capabilities >> linux_raw_sys::general::CAP_SYS_ADMIN & 1 == 1
             && rustix::process::geteuid().is_root();
-        // Podman's, for an ordinary user.
-        let in_user_namespace = privileged && is_in_user_namespace();
+        let in_user_namespace = privileged && user_namespace::is_own();
         Host {
             privileged,
             in_user_namespace,
@@ -349,17 +358,4 @@ impl Host {
             gid: rustix::process::getegid().as_raw(),
         }
     }
-}
-
-/// Whether this process stands in another one than the first, as far as can be seen.
-fn is_in_user_namespace() -> bool {
-    const PROC_USER_INIT_INO: u64 = 0xefff_fffd;
-    let process = rustix::process::pidfd_open(rustix::process::getpid(), PidfdFlags::empty());
-    let asked = process.and_then(|process| sys::user_namespace_of(process.as_fd()));
-    // Looking below /proc takes ten times as long, but works before Linux 6.11, too.
-    let status = match asked {
-        Ok(namespace) => rustix::fs::fstat(namespace),
-        Err(_) => rustix::fs::stat(c"/proc/self/ns/user"),
-    };
-    status.is_ok_and(|status| status.st_ino != PROC_USER_INIT_INO)
 }

@@ -259,8 +259,15 @@ fn make_cgroup(prepared: &Prepared<'_>, directory: &StateDirectory) -> Result<Op
     directory.note_cgroup(path, false)?;
     let cgroup = match Cgroup::create(hierarchy, path, &limits) {
         Ok(cgroup) => cgroup,
-        // A login session owns no part of the hierarchy; without limits a container needs none.
-        Err(_) if !prepared.is_privileged() && limit_nothing(&limits) => return Ok(None),
+        // A login session owns no part of the hierarchy; without limits a container needs none. One that is asked for by
+        // its path is an error, as for runc and crun.
+        Err(_)
+            if !prepared.is_privileged()
+                && limit_nothing(&limits)
+                && prepared.spec().cgroups_path.as_deref().is_none_or(str::is_empty) =>
+        {
+            return Ok(None);
+        }
         Err(error) => return Err(error),
     };
     let delegate = delegate_of(prepared.spec()).filter(|_| prepared.is_privileged());

@@ -22,7 +22,8 @@ pub fn compile_added_mounts(spec: &ValidSpec<'_>, host: &Host, intent: &Intent) 
         check_addition(&field, mount, host)?;
     }
     let namespaces = namespace::compile(spec)?;
-    let later = mount::compile(&mut builder, spec, &namespaces, has_user_namespace(spec), intent)?;
+    let in_user_namespace = has_user_namespace(spec) || host.in_user_namespace;
+    let later = mount::compile(&mut builder, spec, &namespaces, in_user_namespace, intent)?;
     if let Some(target) = later.first() {
         return Err(Error::formatted(format_args!(
             "mounts: {}: it is read-only, and another mount lies below it: leave \"ro\" out",

@@ -11,7 +11,7 @@ use crate::error::{Context, Error, Result};
 use crate::plan::{Descriptor, Plan};
 use crate::state::StateDirectory;
 use crate::validate::NamespaceKind;
-use crate::{device_node, idmap, network, notify, sys};
+use crate::{device_node, idmap, network, sys};
 
 /// What the plan wants open, opened; nothing has changed by that.
 #[derive(Default)]
@@ -118,14 +118,10 @@ impl Opened {
     ///
     /// Returns: how many devices.
     pub fn open_made(&mut self, plan: &Plan, directory: &StateDirectory) -> Result<u32> {
-        // Only in user namespaces is it refused, and a tree that nobody attaches costs more than an attached one.
-        let user = plan.namespaces.makes(NamespaceKind::User) || plan.namespaces.joins(NamespaceKind::User);
         let mut made = 0;
         for (descriptor, opened) in plan.descriptors.iter().zip(&mut self.descriptors) {
             match (descriptor, &opened) {
-                (Descriptor::Tree { optional: true, field, .. }, None)
-                    if user || field == notify::VARIABLE =>
-                {
+                (Descriptor::Tree { optional: true, .. }, None) => {
                     *opened = open_descriptor(descriptor, &mut idmap::OwnerNamespaces::default())?;
                 }
                 (Descriptor::Tree { node: Some(node), path, .. }, None) => {

@@ -1,5 +1,6 @@
 //! The folder of all containers (`--root`): it reserves ids and finds what has one.
 
+use std::ffi::OsString;
 use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 
@@ -10,6 +11,7 @@ use super::{StateDirectory, missing};
 use crate::container_id::ContainerId;
 use crate::error::{Context, Error, Kind, Result};
 use crate::order;
+use crate::user_namespace;
 
 /// How folders are opened here.
 pub(super) const FOLDER: OFlags =
@@ -22,13 +24,12 @@ pub struct Root {
 }
 
 impl Root {
-    /// The folder at `path`, or by default `/run/pillbox` for root and `$XDG_RUNTIME_DIR/pillbox` for others.
+    /// The folder at `path`, or by default `/run/pillbox` for root and `$XDG_RUNTIME_DIR/pillbox` for others. Others are root
+    /// of a user namespace, too, if the variable is set: Podman calls the runtime so for an ordinary user, whose /run is not.
     pub fn new(path: Option<PathBuf>) -> Root {
-        let user = rustix::process::geteuid();
-        let path = path.unwrap_or_else(|| match std::env::var_os("XDG_RUNTIME_DIR") {
-            _ if user.is_root() => PathBuf::from("/run/pillbox"),
-            Some(folder) if !folder.is_empty() => Path::new(&folder).join("pillbox"),
-            _ => PathBuf::from(format!("/tmp/pillbox-{}", user.as_raw())),
+        let path = path.unwrap_or_else(|| {
+            let folder = std::env::var_os("XDG_RUNTIME_DIR").filter(|folder| !folder.is_empty());
+            default_path(rustix::process::geteuid().as_raw(), folder, user_namespace::is_own)
         });
         Root { path }
     }
@@ -137,11 +138,33 @@ impl Root {
     }
 }
 
+/// What the machine's root has does not depend on how they became root: a login has the variable, a service has not.
+/// (So does runc; crun always follows the variable.)
+fn default_path(uid: u32, runtime_dir: Option<OsString>, in_user_namespace: fn() -> bool) -> PathBuf {
+    match runtime_dir {
+        Some(folder) if uid != 0 || in_user_namespace() => PathBuf::from(folder).join("pillbox"),
+        _ if uid == 0 => PathBuf::from("/run/pillbox"),
+        _ => PathBuf::from(format!("/tmp/pillbox-{uid}")),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use std::sync::Barrier;
 
     use super::*;
+
+    #[test]
+    fn where_containers_are_by_default() {
+        let runtime_dir = || Some(OsString::from("/run/user/7"));
+        let unasked: fn() -> bool = || panic!("nobody need know");
+        let path = |uid, folder, asked| default_path(uid, folder, asked).display().to_string();
+        assert_eq!(path(0, None, unasked), "/run/pillbox");
+        assert_eq!(path(0, runtime_dir(), || false), "/run/pillbox");
+        assert_eq!(path(0, runtime_dir(), || true), "/run/user/7/pillbox");
+        assert_eq!(path(7, runtime_dir(), unasked), "/run/user/7/pillbox");
+        assert_eq!(path(7, None, unasked), "/tmp/pillbox-7");
+    }
 
     #[test]
     fn several_may_make_the_root_at_once() {

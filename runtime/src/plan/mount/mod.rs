@@ -33,7 +33,7 @@ pub fn compile(
     builder: &mut Builder<'_>,
     spec: &ValidSpec<'_>,
     namespaces: &Namespaces,
-    own_user_namespace: bool,
+    in_user_namespace: bool,
     intent: &Intent,
 ) -> Result<Vec<CString>> {
     let mut read_only_later = Vec::new();
@@ -82,7 +82,7 @@ pub fn compile(
             let cgroup = if own_view { &intent.cgroup } else { &intent.cgroup_mount }.as_deref();
             let of_cgroup = matches!(mount.kind.as_deref(), Some("cgroup" | "cgroup2"));
             // A new mount from the host's cgroup namespace would turn off what the host's is mounted with (nsdelegate).
-            if let (true, false, false, Some(path)) = (of_cgroup, own_view, own_user_namespace, cgroup) {
+            if let (true, false, false, Some(path)) = (of_cgroup, own_view, in_user_namespace, cgroup) {
                 let mount = Mount { source: Some(path.into()), ..mount.clone() };
                 compile_bind(builder, spec, &field, &mount, &target, rule, &options)?;
                 continue;
@@ -93,7 +93,7 @@ pub fn compile(
                 options.data.extend(label_for(mount, label));
             }
             builder.makes_mount();
-            compile_new(builder, &field, mount, &target, rule, &options, own_user_namespace, cgroup)?;
+            compile_new(builder, &field, mount, &target, rule, &options, in_user_namespace, cgroup)?;
         }
         if destination == "/" {
             builder.push(Operation::EnterRootCover {});

@@ -52,7 +52,7 @@ pub(super) fn compile_new(
     target: &CStr,
     rule: TargetRule,
     options: &Options<'_>,
-    own_user_namespace: bool,
+    in_user_namespace: bool,
     cgroup: Option<&str>,
 ) -> Result<()> {
     let kind = match mount.kind.as_deref().unwrap_or_default() {
@@ -94,8 +94,8 @@ pub(super) fn compile_new(
     let parameters = string_bytes(parameters.flat_map(<[&str; 2]>::from));
     let substitute = match kind {
         // What a user namespace may not mount is bound: with a cgroup namespace the container's own part.
-        "cgroup2" => Some(c_string(field, cgroup.unwrap_or("/sys/fs/cgroup"))?),
-        "sysfs" if own_user_namespace => Some(c"/sys".to_owned()),
+        "cgroup2" if in_user_namespace => Some(c_string(field, cgroup.unwrap_or("/sys/fs/cgroup"))?),
+        "sysfs" if in_user_namespace => Some(c"/sys".to_owned()),
         _ => None,
     };
     let otherwise = substitute.as_deref().map(|path| {
