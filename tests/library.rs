@@ -122,6 +122,32 @@ fn a_life_several_times() {
 }
 
 /// While a container is made, the thread that makes it may change its processor, several times since it is a race.
+/// It was started; that it is no program is how it ended, with a shell's statuses.
+#[test]
+fn a_program_that_turns_out_to_be_none() {
+    let Some(place) = Place::new("none") else { return };
+    for (text, status, reason) in [
+        (
+            "#!/nonesuch\n",
+            127,
+            "exec /none: no such file or directory: it, or the interpreter that it names, is missing\n",
+        ),
+        ("\0\u{1}\u{2}", 126, "exec /none: exec format error: not a program for this machine\n"),
+    ] {
+        let path = place.folder.join("rootfs/none");
+        fs::write(&path, text).expect("file");
+        fs::set_permissions(&path, std::os::unix::fs::PermissionsExt::from_mode(0o755)).expect("chmod");
+        let (output, write_end) = std::io::pipe().expect("pipe");
+        let options = CreateOptions { stderr: write_end.into(), ..Default::default() };
+        let bundle = place.bundle_of(json!(["/none"]));
+        let container = Container::create(&place.root(), "none", &bundle, options).expect("create");
+        container.start().expect("start");
+        assert_eq!(container.wait().expect("wait"), status);
+        assert_eq!(self::text(output), reason);
+        container.delete(false).expect("delete");
+    }
+}
+
 #[test]
 fn the_callers_processors_are_left_alone() {
     let Some(place) = Place::new("processors") else { return };
@@ -266,11 +292,12 @@ fn errors_tell_what_they_are() {
 
     let container = create(&place.bundle("exit 0"), "there").expect("create");
     assert_eq!(kind_of(&place.bundle("true"), "there"), Kind::Exists);
-    // Found by `create`, gone by `start`.
+    // Found by `create`, gone by `start`: that is how it ended.
     fs::rename(place.folder.join("rootfs/bin/sh"), place.folder.join("rootfs/bin/was-sh")).expect("rename");
-    assert_eq!(container.start().expect_err("no program").kind(), Kind::Program);
+    container.start().expect("start");
+    assert_eq!(container.wait().expect("wait"), 127);
     fs::rename(place.folder.join("rootfs/bin/was-sh"), place.folder.join("rootfs/bin/sh")).expect("rename");
-    container.delete(true).expect("delete");
+    container.delete(false).expect("delete");
 
     let container = create(&place.bundle("exit 0"), "twice").expect("create");
     container.start().expect("start");

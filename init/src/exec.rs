@@ -7,9 +7,10 @@ use pillbox_init::report::Stage;
 use pillbox_init::sys;
 use pillbox_init::wire::Strings;
 use rustix::fd::OwnedFd;
-use rustix::fs::{Access, AtFlags, CWD, FileType, Mode, OFlags, ResolveFlags};
+use rustix::fs::{Access, AtFlags, CWD, FileType, OFlags, ResolveFlags};
 use rustix::io::Errno;
 
+use crate::channel::Channel;
 use crate::execute::{At, Failure, Init, c_str};
 use crate::mem::{Place, PointerTable};
 use crate::root;
@@ -17,15 +18,10 @@ use crate::root;
 /// The kernel's limit, the NUL included.
 pub const PATH_MAX: usize = 4096;
 
-/// Makes the folder if need be and enters it while init still has its rights.
+/// Enters the folder while init still has its rights.
 pub fn set_cwd(init: &mut Init<'_>, path: &CStr) -> Result<(), Failure> {
     match rustix::process::chdir(path) {
         Ok(()) => check_cwd(),
-        Err(Errno::NOENT) => {
-            root::make_directory(init.root()?, path, Mode::from_raw_mode(0o755)).at(Stage::Target)?;
-            rustix::process::chdir(path)?;
-            check_cwd()
-        }
         // A folder of the user's on a file system where root has no rights (NFS, FUSE).
         Err(Errno::ACCESS | Errno::PERM) => {
             init.cwd_refused = true;
@@ -117,6 +113,9 @@ fn home_of_line(line: &[u8], uid: u32) -> Option<Vec<u8, 512>> {
 /// Like execvp(3), but only looks: what it finds is executed later.
 pub fn find_executable(init: &mut Init<'_>, name: &CStr, search: &CStr) -> Result<(), Failure> {
     let name = name.to_bytes();
+    if name.is_empty() {
+        return Err(Errno::NOENT.into());
+    }
     if name.contains(&b'/') {
         init.executable = candidate(b"", name)?;
         return check_executable(c_str(&init.executable)?).map_err(Failure::from);
@@ -154,15 +153,48 @@ fn check_executable(path: &CStr) -> Result<(), Errno> {
     if FileType::from_raw_mode(status.st_mode) == FileType::Directory {
         return Err(Errno::ISDIR);
     }
-    // Real and effective ids are the same here, and a filter that is older than faccessat2(2) may be in force.
-    rustix::fs::accessat(CWD, path, Access::EXEC_OK, AtFlags::empty())
+    // Of who is not root it asks what they may do without capabilities.
+    let refused = match rustix::fs::accessat(CWD, path, Access::EXEC_OK, AtFlags::empty()) {
+        Err(Errno::ACCESS) if !rustix::thread::capabilities(None)?.effective.is_empty() => Errno::ACCESS,
+        asked => return asked,
+    };
+    match sys::may_execute(path) {
+        // The kernel, or a filter that is in force, is older than that call: execve(2) will say.
+        Err(Errno::NOSYS | Errno::PERM) if status.st_mode & 0o111 != 0 => Ok(()),
+        Err(Errno::NOSYS | Errno::PERM) => Err(refused),
+        asked => asked,
+    }
 }
 
-/// Does not return unless execve(2) fails.
+/// Does not return unless execve(2) fails, and somebody who has not said that the program runs is to hear of it.
 pub fn exec(init: &Init<'_>, arguments: Strings<'_>, environment: Strings<'_>) -> Result<(), Failure> {
     let home = if init.home.is_empty() { None } else { Some(c_str(&init.home)?) };
     let arguments = PointerTable::new(Place::Arguments, arguments.len(), arguments.iter())?;
     let environment =
         PointerTable::new(Place::Environment, environment.len() + 1, environment.iter().chain(home))?;
-    Err(arguments.exec(c_str(&init.executable)?, &environment).into())
+    let path = c_str(&init.executable)?;
+    let errno = arguments.exec(path, &environment);
+    if let Channel::Starter(_) = init.channel {
+        end_like_a_shell(path, errno);
+    }
+    Err(errno.into())
+}
+
+/// A container that was started and whose program turns out to be none has run and failed, to those who manage it: they find
+/// the reason among its output, and the status that a shell would give. What the host lacks `start` has to say.
+fn end_like_a_shell(path: &CStr, errno: Errno) {
+    let (status, words): (i32, &[u8]) = match errno {
+        Errno::NOENT => {
+            (127, b"no such file or directory: it, or the interpreter that it names, is missing\n")
+        }
+        Errno::NOTDIR => (127, b"not a directory: it, or the interpreter that it names, is missing\n"),
+        Errno::ACCESS | Errno::PERM => (126, b"permission denied\n"),
+        Errno::NOEXEC => (126, b"exec format error: not a program for this machine\n"),
+        Errno::TOOBIG => (126, b"process.args or process.env: too long\n"),
+        _ => return,
+    };
+    let _ = sys::ignore_signal(linux_raw_sys::general::SIGPIPE);
+    let parts = [b"exec ", path.to_bytes(), b": ", words];
+    let _ = rustix::io::writev(sys::inherited_fd(2), &parts.map(rustix::io::IoSlice::new));
+    sys::exit(status)
 }

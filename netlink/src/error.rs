@@ -64,8 +64,14 @@ impl fmt::Display for Refusal {
 
 impl std::error::Error for Error {}
 
-/// The kernel's words for an errno, without Rust's `(os error N)`.
+/// The kernel's words for an errno, without Rust's `(os error N)`; but for those that callers of a container runtime take
+/// for the fault of the container's program.
 fn describe(errno: Errno) -> String {
+    match errno {
+        Errno::ACCESS => return "access denied".to_string(),
+        Errno::PERM => return "not permitted".to_string(),
+        _ => {}
+    }
     let text = std::io::Error::from(errno).to_string();
     match text.split_once(" (os error") {
         Some((words, _)) => words.to_string(),

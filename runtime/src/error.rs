@@ -149,14 +149,32 @@ fn errno_after(step: Cow<'_, str>, errno: rustix::io::Errno) -> Error {
 #[cold]
 #[inline(never)]
 fn io_error_after(step: Cow<'_, str>, error: std::io::Error) -> Error {
+    Error::of(Kind::Host, format!("{step}: {}", describe_io_error(&error)))
+}
+
+/// [`describe_errno`] of the standard library's errors.
+pub fn describe_io_error(error: &std::io::Error) -> String {
     match error.raw_os_error() {
-        Some(code) => errno_after(step, rustix::io::Errno::from_raw_os_error(code)),
-        None => Error::of(Kind::Host, format!("{step}: {error}")),
+        Some(code) => describe_errno(rustix::io::Errno::from_raw_os_error(code)),
+        None => error.to_string(),
     }
 }
 
-/// The kernel's words for an errno, lower case, without Rust's `(os error N)`.
+/// Words for an errno. Callers take some of the C library's for the program's own fault, and make 126 or 127 of them: those
+/// are [`c_library_words`], for the program alone.
 pub fn describe_errno(errno: rustix::io::Errno) -> String {
+    use rustix::io::Errno;
+    match errno {
+        Errno::ACCESS => "access denied".to_string(),
+        Errno::PERM => "not permitted".to_string(),
+        Errno::NOENT => "no such file or folder".to_string(),
+        Errno::ISDIR => "it is a folder".to_string(),
+        errno => c_library_words(errno),
+    }
+}
+
+/// The C library's words for an errno, lower case, without Rust's `(os error N)`: of the executable and the working folder.
+pub fn c_library_words(errno: rustix::io::Errno) -> String {
     let text = std::io::Error::from_raw_os_error(errno.raw_os_error()).to_string();
     let mut text = text.split(" (os error").next().unwrap_or(&text).to_string();
     // "No such file" reads better inside a sentence; "I/O error" and the like keep their capitals.
@@ -166,4 +184,29 @@ pub fn describe_errno(errno: rustix::io::Errno) -> String {
         first.make_ascii_lowercase();
     }
     text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_errno_is_taken_for_the_programs_fault() {
+        // What Docker and Podman look for in an error, whatever its case.
+        let taken = [
+            "executable file not found",
+            "no such file or directory",
+            "permission denied",
+            "operation not permitted",
+            "is a directory",
+        ];
+        for code in 1..134 {
+            let errno = rustix::io::Errno::from_raw_os_error(code);
+            let io = std::io::Error::from_raw_os_error(code);
+            for text in [describe_errno(errno), io_error_after("step".into(), io).to_string()] {
+                let text = text.to_lowercase();
+                assert!(!taken.iter().any(|words| text.contains(words)), "{code}: {text}");
+            }
+        }
+    }
 }

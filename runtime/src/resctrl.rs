@@ -10,7 +10,7 @@ use rustix::io::Errno;
 use rustix::process::Pid;
 
 use crate::container_id::ContainerId;
-use crate::error::{Context, Error, Result};
+use crate::error::{Context, Error, Result, describe_io_error};
 use crate::spec::linux::IntelRdt;
 use crate::state::StateDirectory;
 use crate::validate::validate_intel_rdt;
@@ -164,8 +164,9 @@ fn write_schema(class: &Path, schema: &[String]) -> Result<()> {
         let said = folders.map(|folder| fs::read_to_string(folder.join("info/last_cmd_status")));
         let said = said.flatten().next().unwrap_or_default();
         Error::formatted(format_args!(
-            "linux.intelRdt: write {text:?} to {}: {error}: {}",
+            "linux.intelRdt: write {text:?} to {}: {}: {}",
             path.display(),
+            describe_io_error(&error),
             said.trim()
         ))
     })

@@ -126,7 +126,7 @@ fn fetch(process: BorrowedFd<'_>, channel: BorrowedFd<'_>, number: u32) -> Resul
             Err(Errno::BADF) => {}
             Err(Errno::PERM) => {
                 return Err(Error::new(
-                    "linux.seccomp: fetch the listener: Operation not permitted: it needs CAP_SYS_PTRACE, \
+                    "linux.seccomp: fetch the listener: not permitted: it needs CAP_SYS_PTRACE, \
                      and kernel.yama.ptrace_scope below 3",
                 ));
             }

@@ -296,6 +296,7 @@ fn a_command_that_is_missing() {
             "exec: \"nonesuch\": executable file not found in $PATH",
         );
         command_refused(&mut container, "/bin/nonesuch", 127, "/bin/nonesuch");
+        command_refused(&mut container, "", 127, "exec: \"\": executable file not found in $PATH");
     });
 }
 
@@ -342,6 +343,55 @@ fn an_interpreter_that_is_missing() {
             container.assert_gone();
         },
     );
+}
+
+/// Who manages the container finds the reason where the program would have written, not a runtime that failed.
+#[test]
+fn a_started_program_that_turns_out_to_be_none_has_run_and_failed() {
+    each_runtime(|runtime| {
+        for (text, words) in [
+            ("\0\u{1}\u{2}\u{3}", "exec format error"),
+            ("#!/nonesuch/interpreter\n", "no such file or directory"),
+        ] {
+            let mut container = Container::new(runtime);
+            let file = container.rootfs().join("bin/data");
+            fs::write(&file, text).expect("file");
+            fs::set_permissions(&file, fs::Permissions::from_mode(0o755)).expect("chmod");
+            container.spec["process"]["args"] = json!(["/bin/data"]);
+            let created = container.create_and_start();
+            container.wait_status("stopped");
+            let said = created.stderr_now();
+            assert!(said.contains("/bin/data") && said.to_lowercase().contains(words), "{said}");
+            container.delete().ok();
+            container.assert_gone();
+        }
+    });
+}
+
+/// Docker and Podman tell by these words that it is the program that failed.
+#[test]
+fn what_is_not_the_programs_fault_is_not_said_in_its_words() {
+    pillbox_only(|runtime| {
+        let words =
+            ["permission denied", "operation not permitted", "no such file or directory", "is a directory"];
+        let mut missing = Container::new(runtime);
+        missing.mount("none", "/nonesuch/source", "/here", &["bind"]);
+        let mut refused = Container::new(runtime);
+        refused.spec["process"]["oomScoreAdj"] = json!(-1000);
+        let mut folder = Container::new(runtime);
+        folder.spec["linux"]["sysctl"] = json!({"net/ipv4": "1"});
+        for (container, field) in
+            [(missing, "mounts[7].source"), (refused, "process.oomScoreAdj"), (folder, "linux.sysctl")]
+        {
+            let output = container.run();
+            // Who may do everything may lower the score as well.
+            if field == "process.oomScoreAdj" && output.code == 0 {
+                continue;
+            }
+            let text = output.fails_with(field).stderr.to_lowercase();
+            assert!(!words.iter().any(|words| text.contains(words)), "{text}");
+        }
+    });
 }
 
 #[test]

@@ -214,12 +214,14 @@ fn detached_with_a_pid_file() {
 }
 
 #[test]
-fn a_working_folder_that_cannot_be_made() {
+fn a_working_folder_that_is_missing_is_not_made() {
     each_runtime(|runtime| {
-        let mut container = Container::sleeping(runtime);
-        container.spec["root"]["readonly"] = json!(true);
-        container.create_and_start().wait_for("ready");
-        exec(&container, &["--cwd", "/nonesuch/folder"], &["true"]).fails_with("chdir");
+        let container = running(runtime);
+        let output = exec(&container, &["--cwd", "/nonesuch/folder"], &["true"]).fails_with("chdir");
+        // Callers make 127 of these words.
+        assert!(output.stderr.to_lowercase().contains("no such file or directory"), "{output:?}");
+        assert_eq!(output.code, if runtime.is("crun") { 1 } else { 255 });
+        assert!(!container.rootfs().join("nonesuch").exists());
     });
 }
 

@@ -204,7 +204,7 @@ fn what_cannot_be_done_is_refused_by_name() {
         mounts(&container, "add", list).fails_with("the target lies in procfs");
         for (destination, part) in [
             ("/proc/kcore", "nothing may change in /proc"),
-            ("/data/none", "unmount /data/none: no such file or directory"),
+            ("/data/none", "unmount /data/none: no such file or folder"),
             ("/bin", "unmount /bin: invalid argument: nothing is mounted there"),
             ("/link/kcore", "a symbolic link is on the way"),
             ("/", "mounts[0].destination: \"/\""),

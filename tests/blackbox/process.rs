@@ -1,6 +1,7 @@
 //! The process: identity, capabilities, limits, environment, working folder, seccomp.
 
 use std::fs;
+use std::os::unix::fs::PermissionsExt;
 use std::process::Command;
 
 use serde_json::{Value, json};
@@ -187,6 +188,43 @@ fn resource_limits() {
     });
 }
 
+/// What access(2) says of who is not root leaves the capabilities out; execve(2) does not.
+#[test]
+fn a_capability_opens_a_file_to_be_executed() {
+    each_runtime(|runtime| {
+        let mut container = Container::new(runtime);
+        let folder = container.rootfs().join("private");
+        fs::create_dir(&folder).expect("folder");
+        fs::copy(container.rootfs().join("bin/busybox"), folder.join("echo")).expect("copy");
+        for path in [&folder.join("echo"), &folder] {
+            fs::set_permissions(path, fs::Permissions::from_mode(0o700)).expect("chmod");
+        }
+        let user = json!({"uid": 1000, "gid": 1000});
+        container.spec["process"]["user"] = user;
+        container.spec["process"]["env"] = json!(["PATH=/private:/bin"]);
+        for word in ["/private/echo", "echo"] {
+            container.spec["process"]["args"] = json!([word, "done"]);
+            let sets = ["bounding", "effective", "permitted", "inheritable", "ambient"];
+            for set in sets {
+                container.spec["process"]["capabilities"][set] = json!(["CAP_DAC_OVERRIDE"]);
+            }
+            assert_eq!(container.run_ok(), "done\n", "{word}");
+        }
+        container.spec["process"]["args"] = json!(["/private/echo"]);
+        container.spec["process"]["capabilities"] = json!({});
+        container.run().fails_with("");
+    });
+}
+
+#[test]
+fn a_niceness_that_the_policy_does_not_look_at() {
+    each_runtime(|runtime| {
+        let mut container = Container::sh(runtime, "cut -d' ' -f41 /proc/self/stat");
+        container.spec["process"]["scheduler"] = json!({"policy": "SCHED_IDLE", "nice": 25});
+        assert_eq!(container.run_ok(), "5\n");
+    });
+}
+
 #[test]
 fn an_unknown_or_repeated_limit_is_an_error() {
     let peers = [("crun", "leaves the cgroup behind"), ("runc", "takes the last of repeated ones")];
@@ -279,7 +317,7 @@ fn a_working_folder_that_only_the_user_may_enter() {
         let mut container = Container::sh(runtime, "pwd");
         let home = container.rootfs().join("private");
         fs::create_dir(&home).expect("folder");
-        fs::set_permissions(&home, std::os::unix::fs::PermissionsExt::from_mode(0o700)).expect("chmod");
+        fs::set_permissions(&home, PermissionsExt::from_mode(0o700)).expect("chmod");
         std::os::unix::fs::chown(&home, Some(1000), Some(1000)).expect("chown");
         container.spec["process"]["user"] = json!({"uid": 1000, "gid": 1000});
         container.spec["process"]["capabilities"] = json!({});

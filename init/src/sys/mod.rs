@@ -16,7 +16,8 @@ pub use descriptor::{close_inherited, close_on_exec_from, close_range, dup_onto,
 pub use mount::{map_mount_owners, mount_setattr};
 pub use namespace::{fork, setns, unshare_namespaces};
 pub use process::{
-    execve, execveat, exit, getcwd, install_seccomp, join_session_keyring, release_stack, set_rlimit, umask,
+    execve, execveat, exit, getcwd, install_seccomp, join_session_keyring, may_execute, release_stack,
+    set_rlimit, umask,
 };
 pub use scheduling::{
     set_io_priority, set_memory_policy, set_personality, set_scheduler, use_every_processor,

@@ -43,6 +43,16 @@ pub fn install_seccomp(flags: u32, program: &[u8]) -> Result<Option<OwnedFd>, Er
     Ok((flags & NEW_LISTENER != 0).then(|| unsafe { OwnedFd::from_raw_fd(result as RawFd) }))
 }
 
+/// faccessat2(2): whether the effective ids and capabilities allow to execute the file.
+pub fn may_execute(path: &CStr) -> Result<(), Errno> {
+    const FDCWD: usize = -100isize as usize;
+    const EXECUTE: usize = 1;
+    const EFFECTIVE: usize = raw::AT_EACCESS as usize;
+    // SAFETY: the path is a C string that outlives the call.
+    unsafe { syscall(raw::__NR_faccessat2, [FDCWD, path.as_ptr() as usize, EXECUTE, EFFECTIVE, 0, 0])? };
+    Ok(())
+}
+
 /// execve(2); returns only with an error.
 ///
 /// # Safety

@@ -48,7 +48,7 @@ impl Cgroup {
         };
         Err(match errno {
             Errno::NOENT => Error::formatted(format_args!(
-                "{field}: write to {file} of cgroup {}: no such file or directory: this kernel does not have it",
+                "{field}: write to {file} of cgroup {}: no such file: this kernel does not have it",
                 self.path
             )),
             errno => Error::formatted(format_args!(

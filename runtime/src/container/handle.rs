@@ -142,7 +142,7 @@ impl Container {
     /// ```
     ///
     /// # Errors
-    /// [`Kind::Program`], [`Kind::Status`] when it is not a created one; a hook failed (the container is gone then).
+    /// [`Kind::Status`] when it is not a created one; a hook failed (the container is gone then).
     pub fn start(&self) -> Result<()> {
         super::start(&self.root, &self.id, &mut |_| {}).inspect_err(|_| self.reap())
     }

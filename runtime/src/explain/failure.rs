@@ -6,7 +6,7 @@ use rustix::io::Errno;
 
 use super::describe;
 use super::name::{below, limit, list, name_of, pairs, rlimit_name, text, tree_name};
-use crate::error::{Error, describe_errno};
+use crate::error::{Error, c_library_words, describe_errno};
 use crate::plan::{Plan, attribute};
 
 /// The error for an operation that init could not run: step, object, cause, and what to do where that is known.
@@ -136,7 +136,7 @@ pub fn describe_failure(
             Error::formatted(format_args!("process.cwd: {} lies outside of the root file system", text(path)))
         }
         Operation::SetCwd { path } | Operation::RetryCwd { path } => {
-            Error::formatted(format_args!("process.cwd: chdir to {}: {cause}", text(path)))
+            Error::formatted(format_args!("process.cwd: chdir to {}: {}", text(path), c_library_words(errno)))
         }
         Operation::WriteSysctl { path, value } => Error::formatted(format_args!(
             "linux.sysctl: write {:?} to /proc/{}: {cause}",
@@ -245,7 +245,7 @@ fn phrase(operation: &Operation<'_>, plan: &Plan) -> String {
 }
 
 /// Callers match these strings, and take the status for a shell's: 127 not found, 126 found but not executable.
-pub fn describe_exec_failure(name: &str, errno: Errno) -> Error {
+fn describe_exec_failure(name: &str, errno: Errno) -> Error {
     match errno {
         Errno::NOENT if !name.contains('/') => {
             Error::formatted(format_args!("exec: {name:?}: executable file not found in $PATH"))
@@ -253,7 +253,7 @@ pub fn describe_exec_failure(name: &str, errno: Errno) -> Error {
         }
         Errno::NOENT | Errno::NOTDIR => Error::formatted(format_args!(
             "exec: {name:?}: {}: it, or the interpreter that it names, is missing",
-            describe_errno(errno)
+            c_library_words(errno)
         ))
         .with_status(127),
         Errno::ACCESS | Errno::PERM => {
@@ -264,6 +264,11 @@ pub fn describe_exec_failure(name: &str, errno: Errno) -> Error {
             "exec: {name:?}: exec format error: not a program for this machine"
         ))
         .with_status(126),
-        _ => Error::formatted(format_args!("exec: {name:?}: {}", describe_errno(errno))).with_status(126),
+        Errno::TOOBIG => Error::formatted(format_args!(
+            "exec: {name:?}: process.args or process.env: too long: the kernel takes 128 KiB a string, and of all together a \
+             quarter of RLIMIT_STACK, 6 MiB at most"
+        ))
+        .with_status(126),
+        _ => Error::formatted(format_args!("exec: {name:?}: {}", c_library_words(errno))).with_status(126),
     }
 }

@@ -16,7 +16,7 @@ use self::name::{
 use crate::plan::{Descriptor, Plan, attribute};
 
 pub use document::OperationDocument;
-pub use failure::{describe_exec_failure, describe_failure};
+pub use failure::describe_failure;
 pub use name::one_line;
 
 /// One line for an operation: its name, then what it is about.

@@ -93,12 +93,16 @@ pub fn word_report(plan: &Plan, report: Report, kernel_text: &str) -> Error {
     }
 }
 
-/// How `start` words the failure of what comes after the gate: it no longer has the plan, only these two.
+/// How `start` words the failure of what comes after the gate: it no longer has the plan, only these two. Where it is the
+/// program's own fault init has said so to those who read its output.
 pub fn word_late_report(arguments: &[String], report: Report) -> Error {
     match report {
         Report::Failed { errno, .. } => {
             let name = arguments.first().map_or("", String::as_str);
-            explain::describe_exec_failure(name, Errno::from_raw_os_error(errno))
+            let cause = describe_errno(Errno::from_raw_os_error(errno));
+            Error::formatted(format_args!(
+                "init could not execute {name:?}, or before it set linux.seccomp or RLIMIT_NOFILE: {cause}"
+            ))
         }
         _ => Error::new("init could not go on after start"),
     }

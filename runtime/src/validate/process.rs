@@ -117,10 +117,8 @@ fn check_process(
     } = process;
     validate_user(user)?;
     check_texts(format_args!("process.args"), args)?;
-    match args.first() {
-        None => reject!("process.args: missing: write at least the program to run"),
-        Some(program) if program.is_empty() => reject!("process.args[0]: empty: write the program to run"),
-        Some(_) => {}
+    if args.is_empty() {
+        reject!("process.args: missing: write at least the program to run");
     }
     validate_env(env)?;
     check_absolute(format_args!("process.cwd"), cwd)?;
@@ -129,7 +127,7 @@ fn check_process(
     }
     check_optional(format_args!("process.apparmorProfile"), apparmor_profile)?;
     check_optional(format_args!("process.selinuxLabel"), selinux_label)?;
-    validate_scheduler(scheduler.as_ref())?;
+    validate_scheduler(scheduler.as_ref(), warnings)?;
     validate_io_priority(io_priority.as_ref())?;
     validate_affinity(exec_cpu_affinity.as_mut())?;
     let rlimits = validate_rlimits(rlimits)?;
@@ -222,7 +220,7 @@ fn capability_sets(capabilities: &Capabilities<'_>, warnings: &mut Vec<String>) 
 }
 
 /// sched_setattr(2), sched(7).
-fn validate_scheduler(scheduler: Option<&Scheduler<'_>>) -> Result<()> {
+fn validate_scheduler(scheduler: Option<&Scheduler<'_>>, warnings: &mut Vec<String>) -> Result<()> {
     let Some(Scheduler { policy, nice, priority, flags, runtime, deadline, period }) = scheduler else {
         return Ok(());
     };
@@ -235,7 +233,10 @@ fn validate_scheduler(scheduler: Option<&Scheduler<'_>>) -> Result<()> {
             reject!("{field}.nice: {nice} is not a number from -20 to 19");
         }
         "SCHED_OTHER" | "SCHED_BATCH" => {}
-        _ if nice != 0 => reject!("{field}.nice: is for SCHED_OTHER and SCHED_BATCH, not for {policy}"),
+        // The kernel does not look at it, and the other runtimes take it.
+        _ if nice != 0 => warnings.push(format!(
+            "{field}.nice: {nice} has no effect: it is for SCHED_OTHER and SCHED_BATCH, not for {policy}"
+        )),
         _ => {}
     }
     match &**policy {

@@ -21,6 +21,7 @@ pub struct Output {
     pub stdout: String,
     pub stderr: String,
     stdout_file: PathBuf,
+    stderr_file: PathBuf,
 }
 
 impl Output {
@@ -42,6 +43,11 @@ impl Output {
     /// The standard output as it is by now: a created container goes on writing to it.
     pub fn stdout_now(&self) -> String {
         fs::read_to_string(&self.stdout_file).expect("stdout file")
+    }
+
+    /// The same of the standard error.
+    pub fn stderr_now(&self) -> String {
+        fs::read_to_string(&self.stderr_file).expect("stderr file")
     }
 
     /// Waits until `text` is in the standard output.
@@ -113,6 +119,7 @@ impl Running {
             stdout: text(&self.stdout),
             stderr: text(&self.stderr),
             stdout_file: self.stdout.clone(),
+            stderr_file: self.stderr.clone(),
         }
     }
 
