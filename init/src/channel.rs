@@ -83,24 +83,47 @@ impl Init<'_> {
         self.report(Report::NetlinkSocket, Some(&socket))
     }
 
-    pub fn join_network(&self) -> Result<(), Errno> {
+    pub fn join_network(&mut self) -> Result<(), Errno> {
         const NEWNET: u32 = 0x4000_0000;
+        let namespace = match self.network.take() {
+            Some(namespace) => namespace,
+            None => match self.receive_descriptor()? {
+                (word, Some(namespace)) if word == Turn::Network as u8 => namespace,
+                _ => sys::exit(NOT_STARTED),
+            },
+        };
+        sys::setns(namespace, NEWNET)
+    }
+
+    /// The tree with this index anew, as far as it can be attached here. None if the runtime cannot have it.
+    #[inline(never)]
+    pub fn take_attachable(&mut self, index: u32) -> Result<Option<OwnedFd>, Errno> {
+        self.report(Report::TreeRefused { index }, None)?;
+        loop {
+            match self.receive_descriptor()? {
+                // Its maker does not wait for anybody.
+                (word, Some(namespace)) if word == Turn::Network as u8 => self.network = Some(namespace),
+                (_, tree) => return Ok(tree),
+            }
+        }
+    }
+
+    /// One message with its descriptor.
+    fn receive_descriptor(&self) -> Result<(u8, Option<OwnedFd>), Errno> {
         let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
         let mut control = RecvAncillaryBuffer::new(&mut space);
         let mut word = [0u8; 1];
         let mut parts = [rustix::io::IoSliceMut::new(&mut word)];
         let received =
             rustix::net::recvmsg(self.channel(), &mut parts, &mut control, RecvFlags::CMSG_CLOEXEC)?;
-        let namespace = match control.drain().next() {
+        if received.bytes != 1 {
+            sys::exit(NOT_STARTED)
+        }
+        let descriptor = match control.drain().next() {
             Some(RecvAncillaryMessage::ScmRights(mut descriptors)) => descriptors.next(),
             _ => None,
         };
-        match namespace {
-            Some(namespace) if received.bytes == 1 && word[0] == Turn::Network as u8 => {
-                sys::setns(namespace, NEWNET)
-            }
-            _ => sys::exit(NOT_STARTED),
-        }
+        Ok((word[0], descriptor))
     }
 
     pub fn take_trees(&mut self, trees: Numbers<'_>) -> Result<(), Errno> {

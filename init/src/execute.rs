@@ -52,6 +52,8 @@ pub struct Init<'p> {
     pub mount: mount::State,
     /// Trees that the runtime has cloned meanwhile: which descriptor each is, and its number.
     pub taken: Vec<[u32; 2], TAKEN_TREES_MAX>,
+    /// The network namespace, if it came before its turn.
+    pub network: Option<OwnedFd>,
     pub cwd_refused: bool,
     pub home: Vec<u8, 512>,
     pub executable: Vec<u8, { exec::PATH_MAX }>,
@@ -69,6 +71,7 @@ pub fn run(plan: &'static [u8]) -> ! {
         folder: root::Folder::default(),
         mount: mount::State::default(),
         taken: Vec::new(),
+        network: None,
         cwd_refused: false,
         home: Vec::new(),
         executable: Vec::new(),

@@ -55,6 +55,12 @@ pub enum Report {
     AtHooks,
     /// Init wants the next trees.
     AtTrees,
+    /// The kernel does not let the tree with this index in the plan be attached in this namespace: init wants it without
+    /// the mount namespaces that are pinned in it.
+    TreeRefused {
+        /// Index into the plan's descriptors.
+        index: u32,
+    },
     /// Init has cloned itself: this process, in the runtime's numbers, goes on.
     Forked {
         /// Its number.
@@ -98,6 +104,10 @@ impl Report {
             Report::Ready => 5u8.encode(out),
             Report::AtHooks => 6u8.encode(out),
             Report::AtTrees => 9u8.encode(out),
+            Report::TreeRefused { index } => {
+                10u8.encode(out);
+                index.encode(out);
+            }
             Report::Forked { pid } => {
                 7u8.encode(out);
                 pid.encode(out);
@@ -140,6 +150,7 @@ impl Report {
             5 => Report::Ready,
             6 => Report::AtHooks,
             9 => Report::AtTrees,
+            10 => Report::TreeRefused { index: u32::decode(input)? },
             7 => Report::Forked { pid: i32::decode(input)? },
             8 => Report::NotEntered { index: u32::decode(input)?, errno: i32::decode(input)? },
             40 => Report::SeccompListener { descriptor: u32::decode(input)? },

@@ -7,7 +7,6 @@
 
 use std::ffi::CStr;
 use std::os::fd::{AsFd, OwnedFd};
-use std::sync::atomic::{AtomicBool, Ordering};
 
 use linux_raw_sys::general::CLONE_NEWNS;
 use rustix::fs::{Access, CWD, FileType, FlockOperation, Mode, OFlags, Stat};
@@ -26,24 +25,9 @@ pub const ROOT_IN_SEED: &CStr = c"/";
 const FOLDER: &CStr = c"/run/pillbox";
 const PIN: &CStr = c"/run/pillbox/.seed";
 
-/// Whether the namespace is made on threads of its own: see [`make_apart`].
-static APART: AtomicBool = AtomicBool::new(false);
-
 /// The pinned namespace, made now if there is none. `None` where it cannot be had: the ordinary copy serves then.
 pub fn open() -> Option<OwnedFd> {
-    match open_pinned() {
-        None if !APART.load(Ordering::Relaxed) => make().ok(),
-        None => std::thread::scope(|scope| {
-            std::thread::Builder::new().spawn_scoped(scope, make).ok()?.join().ok()?.ok()
-        }),
-        seed => seed,
-    }
-}
-
-/// From now on [`open`] makes the namespace on a thread that ends then: whoever makes it parts with the other threads'
-/// working folder and umask, which a program that has threads would notice.
-pub fn make_apart() {
-    APART.store(true, Ordering::Relaxed);
+    open_pinned().or_else(|| make().ok())
 }
 
 /// The pinned namespace, if there is one: a mount namespace with the one mount that [`empty_namespace`] leaves. Who
@@ -77,7 +61,7 @@ fn check_folder(folder: &Stat) -> Result<(), Errno> {
     if safe { Ok(()) } else { Err(Errno::PERM) }
 }
 
-/// Makes and pins the namespace; the calling thread leaves its own for the time.
+/// Makes and pins the namespace.
 fn make() -> Result<OwnedFd, Errno> {
     match rustix::fs::mkdir(FOLDER, Mode::from_raw_mode(0o711)) {
         Ok(()) | Err(Errno::EXIST) => {}
@@ -100,8 +84,30 @@ fn make() -> Result<OwnedFd, Errno> {
     if let Some(seed) = open_pinned() {
         return Ok(seed);
     }
-    match make_and_pin(&pin) {
-        Err(Errno::LOOP) => make_on_another_cpu(&pin),
+    match make_and_pin_somewhere(&pin) {
+        // What is mounted in a shared mount (/run, wherever systemd is) cannot be kept from its peers.
+        Err(Errno::INVAL) => {
+            let place = cover_unbindable(&pin)?;
+            make_and_pin_somewhere(&place).inspect_err(|_| {
+                // The next one would cover this cover.
+                let _ = rustix::mount::unmount(PIN, UnmountFlags::DETACH);
+            })
+        }
+        made => made,
+    }
+}
+
+/// Mounts the empty file over itself, so that what is mounted on that has no peers. What they get of it is as empty.
+fn cover_unbindable(pin: &OwnedFd) -> Result<OwnedFd, Errno> {
+    let cover = clone_one(pin)?;
+    attach(&cover, pin)?;
+    change_propagation(&cover, MountPropagationFlags::UNBINDABLE)?;
+    Ok(cover)
+}
+
+fn make_and_pin_somewhere(pin: &OwnedFd) -> Result<OwnedFd, Errno> {
+    match make_and_pin(pin) {
+        Err(Errno::LOOP) => make_on_another_cpu(pin),
         made => made,
     }
 }
@@ -122,19 +128,17 @@ fn make_on_another_cpu(pin: &OwnedFd) -> Result<OwnedFd, Errno> {
 }
 
 fn make_and_pin(pin: &OwnedFd) -> Result<OwnedFd, Errno> {
-    let place = |path| rustix::fs::openat(CWD, path, OFlags::PATH | OFlags::CLOEXEC, Mode::empty());
-    let (here, root) = (place(c".")?, place(c"/")?);
-    let home = open_own_namespace()?;
-    pillbox_init::sys::unshare_namespaces(CLONE_NEWNS)?;
-    let seed = empty_namespace(FOLDER);
-    // From here on a failure would leave the caller in another namespace than it was: there is no going on.
-    pillbox_init::sys::setns(&home, CLONE_NEWNS)?;
-    // setns(2) leads to the namespace's root, which is not the runtime's where that stands in a chroot.
-    rustix::process::fchdir(&root)?;
-    rustix::process::chroot(c".")?;
-    rustix::process::fchdir(&here)?;
+    let mut seed = Err(Errno::CANCELED);
+    sys::in_mount_copy(&mut || {
+        seed = empty_namespace(FOLDER);
+        Ok(())
+    })?;
     let seed = seed?;
-    pin_namespace(&seed, pin)?;
+    // A namespace lives as long as something mounts its file.
+    let tree = clone_one(&seed)?;
+    // In no tree that is bound: a younger namespace on another CPU could not take it, and a container must not keep it.
+    change_propagation(&tree, MountPropagationFlags::UNBINDABLE)?;
+    attach(&tree, pin)?;
     Ok(seed)
 }
 
@@ -185,14 +189,26 @@ fn open_own_namespace() -> Result<OwnedFd, Errno> {
     rustix::fs::openat(CWD, c"/proc/thread-self/ns/mnt", OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty())
 }
 
-/// A namespace lives as long as something mounts its file.
-fn pin_namespace(seed: &OwnedFd, pin: &OwnedFd) -> Result<(), Errno> {
+/// Keeps a pin that an older pillbox made out of the trees that are bound from now on.
+pub fn hide_pin() {
+    if let Some(pin) = open_pinned() {
+        // Where it cannot be hidden each tree with it is opened twice.
+        let _ = change_propagation(&pin, MountPropagationFlags::UNBINDABLE);
+    }
+}
+
+fn clone_one(of: &OwnedFd) -> Result<OwnedFd, Errno> {
     let flags =
         OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::OPEN_TREE_CLOEXEC | OpenTreeFlags::AT_EMPTY_PATH;
-    let tree = rustix::mount::open_tree(seed, c"", flags)?;
-    let none = MountAttrFlags::empty();
-    // Containers that get /run as a slave must not get, and keep, a mount of the seed.
-    pillbox_init::sys::mount_setattr(&tree, none, none, MountPropagationFlags::PRIVATE, false)?;
+    rustix::mount::open_tree(of, c"", flags)
+}
+
+fn attach(tree: &OwnedFd, place: &OwnedFd) -> Result<(), Errno> {
     let by_descriptor = MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH | MoveMountFlags::MOVE_MOUNT_T_EMPTY_PATH;
-    rustix::mount::move_mount(&tree, c"", pin, c"", by_descriptor)
+    rustix::mount::move_mount(tree, c"", place, c"", by_descriptor)
+}
+
+fn change_propagation(mount: &OwnedFd, propagation: MountPropagationFlags) -> Result<(), Errno> {
+    let none = MountAttrFlags::empty();
+    pillbox_init::sys::mount_setattr(mount, none, none, propagation, false)
 }

@@ -34,6 +34,7 @@ mod recorded;
 mod rootless;
 mod seccomp_agent;
 mod security;
+mod seed;
 mod statuses;
 mod systemd;
 mod throwaway;

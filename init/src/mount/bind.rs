@@ -10,14 +10,14 @@ use rustix::fs::FileType;
 use rustix::io::Errno;
 use rustix::mount::{MountAttrFlags, MountPropagationFlags, OpenTreeFlags};
 
-use super::target::{attach_noted, is_procfs, open_target};
+use super::target::{attach_noted, attach_tree, is_procfs, open_target};
 use super::{AS_IT_IS, NOTHING};
 use crate::execute::{At, Failure, Init};
 use crate::root;
 
 pub fn bind(init: &mut Init<'_>, operation: Operation<'_>) -> Result<(), Failure> {
     let Operation::BindMount {
-        tree,
+        tree: of,
         target,
         rule,
         set,
@@ -30,24 +30,27 @@ pub fn bind(init: &mut Init<'_>, operation: Operation<'_>) -> Result<(), Failure
     else {
         return Err(Errno::INVAL.into());
     };
-    let tree = init.tree(tree).at(Stage::Source)?;
+    let tree = init.tree(of).at(Stage::Source)?;
     let status = rustix::fs::fstat(&tree).at(Stage::Source)?;
     let file = FileType::from_raw_mode(status.st_mode) != FileType::Directory;
     if rule == TargetRule::Procfs && !is_procfs(&tree).at(Stage::Source)? {
         return Err(Errno::PERM).at(Stage::Source);
     }
     let target = open_target(init, target, rule, file)?;
-    if propagation != AS_IT_IS {
-        sys::mount_setattr(&tree, NOTHING, NOTHING, propagation, recursive_propagation)
-            .at(Stage::Attributes)?;
-    }
-    if !(set | clear).is_empty() {
-        sys::mount_setattr(&tree, set, clear, AS_IT_IS, false).at(Stage::Attributes)?;
-    }
-    if !(recursive_set | recursive_clear).is_empty() {
-        sys::mount_setattr(&tree, recursive_set, recursive_clear, AS_IT_IS, true).at(Stage::Attributes)?;
-    }
-    attach_noted(init, &tree, &target)
+    attach_tree(init, of, tree, |init, tree| {
+        if propagation != AS_IT_IS {
+            sys::mount_setattr(tree, NOTHING, NOTHING, propagation, recursive_propagation)
+                .at(Stage::Attributes)?;
+        }
+        if !(set | clear).is_empty() {
+            sys::mount_setattr(tree, set, clear, AS_IT_IS, false).at(Stage::Attributes)?;
+        }
+        if !(recursive_set | recursive_clear).is_empty() {
+            sys::mount_setattr(tree, recursive_set, recursive_clear, AS_IT_IS, true).at(Stage::Attributes)?;
+        }
+        attach_noted(init, tree, &target)
+    })?;
+    Ok(())
 }
 
 pub fn set_attributes(

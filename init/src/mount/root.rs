@@ -15,7 +15,7 @@ use rustix::process::{Gid, Uid};
 
 use super::NOTHING;
 use super::file_system::new_file_system;
-use super::target::{attach, open_target};
+use super::target::{attach, attach_tree, open_target};
 use crate::execute::{At, Failure, Init};
 use crate::root;
 
@@ -28,13 +28,15 @@ pub fn attach_root(
     at: &CStr,
     propagation: MountPropagationFlags,
 ) -> Result<(), Failure> {
-    let tree = init.tree(tree).at(Stage::Source)?;
-    sys::mount_setattr(&tree, NOTHING, NOTHING, propagation, true).at(Stage::Attributes)?;
-    // What the host mounts where the image lies is no part of the container, whatever else it may hear of.
-    sys::mount_setattr(&tree, NOTHING, NOTHING, MountPropagationFlags::PRIVATE, false)
-        .at(Stage::Attributes)?;
-    rustix::mount::move_mount(&tree, c"", CWD, at, MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH)
-        .at(Stage::Attach)?;
+    let opened = init.tree(tree).at(Stage::Source)?;
+    let tree = attach_tree(init, tree, opened, |_, tree| {
+        sys::mount_setattr(tree, NOTHING, NOTHING, propagation, true).at(Stage::Attributes)?;
+        // What the host mounts where the image lies is no part of the container, whatever else it may hear of.
+        sys::mount_setattr(tree, NOTHING, NOTHING, MountPropagationFlags::PRIVATE, false)
+            .at(Stage::Attributes)?;
+        rustix::mount::move_mount(tree, c"", CWD, at, MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH)
+            .at(Stage::Attach)
+    })?;
     init.root = Some(open_root_of(&tree)?);
     Ok(())
 }

@@ -2,14 +2,14 @@
 
 use core::ffi::CStr;
 
-use pillbox_init::plan::TargetRule;
+use pillbox_init::plan::{TargetRule, Tree};
 use pillbox_init::report::Stage;
 use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
 use rustix::fs::{OFlags, ResolveFlags};
 use rustix::io::Errno;
 use rustix::mount::MoveMountFlags;
 
-use crate::execute::{At, Failure, Init};
+use crate::execute::{At, Failure, Init, TreeFd};
 use crate::root;
 
 /// Resolves a mount's target, made if missing, and makes sure that it is where mounts are allowed.
@@ -51,13 +51,42 @@ pub(super) fn open_existing(init: &Init<'_>, path: &CStr) -> Result<Option<Owned
     }
 }
 
+/// Has a tree attached. A mount namespace that is pinned in it (snapd's at /run/snapd/ns) cannot be mounted in one with a
+/// lower number: then the runtime opens the tree anew, where the kernel leaves such pins out. The result is what is attached.
+pub(super) fn attach_tree<'p>(
+    init: &mut Init<'p>,
+    of: Tree<'_>,
+    tree: TreeFd<'p>,
+    attach: impl Fn(&mut Init<'p>, &TreeFd<'p>) -> Result<(), Failure>,
+) -> Result<TreeFd<'p>, Failure> {
+    let refused = match (attach(init, &tree), of) {
+        (Err(failure), Tree::Descriptor(index))
+            if failure.errno == Errno::LOOP && failure.stage == Stage::Attach =>
+        {
+            (failure, index)
+        }
+        (attached, _) => return attached.map(|()| tree),
+    };
+    match init.take_attachable(refused.1)? {
+        Some(tree) => {
+            let tree = TreeFd::Owned(tree);
+            attach(init, &tree).map(|()| tree)
+        }
+        None => Err(refused.0),
+    }
+}
+
 /// [`attach`] of what a later failure may have to take back.
 pub(super) fn attach_noted(init: &mut Init<'_>, tree: &impl AsFd, target: &OwnedFd) -> Result<(), Failure> {
     if let Some(attached) = &mut init.mount.attached {
         let mount = rustix::io::fcntl_dupfd_cloexec(tree, 3)?;
         attached.push(mount).map_err(|_| Errno::MFILE)?;
     }
-    attach(tree, target)
+    let attachment = attach(tree, target);
+    if let (Err(_), Some(attached)) = (&attachment, &mut init.mount.attached) {
+        attached.pop();
+    }
+    attachment
 }
 
 pub fn attach(tree: &impl AsFd, target: &OwnedFd) -> Result<(), Failure> {

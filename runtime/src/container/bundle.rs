@@ -341,16 +341,17 @@ impl Host {
     /// Asks the kernel what the plan depends on.
     pub fn look() -> Host {
         let capabilities = rustix::thread::capabilities(None).map_or(0, |sets| sets.permitted.bits());
-        let privileged = capabilities >> linux_raw_sys::general::CAP_SYS_ADMIN & 1 == 1
-            && rustix::process::geteuid().is_root();
+        let has = |capability: u32| capabilities >> capability & 1 == 1;
+        let privileged = has(linux_raw_sys::general::CAP_SYS_ADMIN) && rustix::process::geteuid().is_root();
         let in_user_namespace = privileged && user_namespace::is_own();
         Host {
             privileged,
             in_user_namespace,
             groups_fixed: in_user_namespace
                 && std::fs::read("/proc/self/setgroups").is_ok_and(|word| word.starts_with(b"deny")),
-            // Whether it can be had shows when it is entered; until then there is the ordinary copy to fall back on.
-            seed: privileged && !in_user_namespace,
+            // Whether it can be had shows when it is entered; until then there is the ordinary copy to fall back on. Nobody
+            // enters a mount namespace without the right to chroot: setns(2).
+            seed: privileged && !in_user_namespace && has(linux_raw_sys::general::CAP_SYS_CHROOT),
             capabilities,
             lacks_apparmor: false,
             lacks_selinux: false,

@@ -15,7 +15,7 @@ use super::wait;
 use crate::container_id::ContainerId;
 use crate::error::{Context, Error, Kind, Result};
 use crate::state::{Root, Status};
-use crate::{seed, sys};
+use crate::sys;
 
 /// A container, by its name below a [`Root`].
 ///
@@ -59,7 +59,6 @@ impl Container {
     /// What went wrong, by [`Kind`]; nothing is left then.
     pub fn create(root: &Root, id: &str, bundle: &Bundle, options: CreateOptions) -> Result<Container> {
         let id = ContainerId::new(id)?;
-        seed::make_apart();
         let mut warnings = Vec::new();
         let child =
             super::create(root, &id, bundle, &options, &mut |warning| warnings.push(warning.to_string()))?;

@@ -67,7 +67,10 @@ pub fn describe_failure(
                 Stage::Verify => "the target lies in procfs, where nothing may be mounted",
                 Stage::Call | Stage::Option | Stage::Create | Stage::Attach | Stage::Copy => "attach",
             };
-            Error::formatted(format_args!("bind {source} on {target}: {step}: {cause}"))
+            Error::formatted(format_args!(
+                "bind {source} on {target}: {step}: {cause}{}",
+                pins_hint(stage, errno)
+            ))
         }
         Operation::Remount { target, .. } => {
             let hint = match (stage, errno) {
@@ -94,7 +97,11 @@ pub fn describe_failure(
             text(target)
         )),
         Operation::AttachRoot { tree, .. } => {
-            Error::formatted(format_args!("attach the root file system {}: {cause}", tree_name(tree, plan)))
+            let hint = pins_hint(stage, errno);
+            Error::formatted(format_args!(
+                "attach the root file system {}: {cause}{hint}",
+                tree_name(tree, plan)
+            ))
         }
         Operation::MountOverlay { lower, .. } => Error::formatted(format_args!(
             "overlay over {}: {cause}{said}: the kernel needs overlayfs (in user namespaces since Linux 5.11)",
@@ -233,6 +240,16 @@ const LINK: &str = "a symbolic link is on the way to the mount point, or it is o
 
 fn is_link(rule: TargetRule, errno: Errno) -> bool {
     matches!(rule, TargetRule::NoSymlinks | TargetRule::Procfs) && errno == Errno::LOOP
+}
+
+/// The kernel mounts no namespace's file where its namespace could come to hold itself.
+fn pins_hint(stage: Stage, errno: Errno) -> &'static str {
+    match (stage, errno) {
+        (Stage::Attach, Errno::LOOP) => {
+            ": a mount namespace is mounted in it, and the tree cannot be had without: bind a folder that does not hold it"
+        }
+        _ => "",
+    }
 }
 
 fn unmapped_hint(errno: Errno) -> &'static str {

@@ -9,8 +9,8 @@ use rustix::io::Errno;
 use rustix::net::SendFlags;
 use rustix::process::{Pid, PidfdFlags, WaitId, WaitIdOptions, WaitIdStatus};
 
-use super::Opened;
 use super::report::{Message, receive, word_entry_failure, word_report};
+use super::{Opened, opened};
 use crate::error::{Context, Error, Result};
 use crate::plan::{Entry, Plan};
 use crate::process_end::{PATIENCE_MS, wait_until_gone};
@@ -130,6 +130,10 @@ impl Init {
                 Message::Report(Report::AtTrees, ..) => {
                     self.hand_over_trees(&opened.clone_late(plan, turn)?)?;
                     turn += 1;
+                }
+                Message::Report(Report::TreeRefused { index }, ..) => {
+                    // Without an answer that is one init says what the kernel said.
+                    self.hand_over_trees(opened::open_attachable(plan, index).as_slice())?;
                 }
                 Message::Report(Report::NetlinkSocket, Some(socket), _) => {
                     set_network_up(socket, plan, self.pid)?

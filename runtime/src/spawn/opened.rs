@@ -11,7 +11,7 @@ use crate::error::{Context, Error, Result};
 use crate::plan::{Descriptor, Plan};
 use crate::state::StateDirectory;
 use crate::validate::NamespaceKind;
-use crate::{device_node, idmap, network, sys};
+use crate::{device_node, idmap, network, seed, sys};
 
 /// What the plan wants open, opened; nothing has changed by that.
 #[derive(Default)]
@@ -164,6 +164,23 @@ impl Opened {
         }
         Ok(trees)
     }
+}
+
+/// The tree with this index opened anew, without the mount namespaces that are pinned in it.
+pub(super) fn open_attachable(plan: &Plan, index: u32) -> Option<OwnedFd> {
+    seed::hide_pin();
+    let mut again = plan.descriptors.get(index as usize)?.clone();
+    let Descriptor::Tree { late, idmap, .. } = &mut again else { return None };
+    *late = None;
+    let idmap = idmap.take();
+    let (mut tree, mut owners) = (None, idmap::OwnerNamespaces::default());
+    sys::in_mount_copy(&mut || {
+        tree = open_descriptor(&again, &mut owners).ok().flatten();
+        Ok(())
+    })
+    .ok()?;
+    let tree = tree?;
+    idmap.map_or(Ok(()), |idmap| owners.map_mount(&tree, &idmap)).ok().map(|()| tree)
 }
 
 pub(crate) fn open_namespace(kind: NamespaceKind, path: &str) -> Result<OwnedFd> {

@@ -86,6 +86,7 @@ pub fn word_report(plan: &Plan, report: Report, kernel_text: &str) -> Error {
         | Report::Ready
         | Report::AtHooks
         | Report::AtTrees
+        | Report::TreeRefused { .. }
         | Report::Forked { .. }
         | Report::SeccompListener { .. } => {
             Error::new("init said something at the wrong time: runtime and init do not match")

@@ -4,6 +4,7 @@ use std::cell::Cell;
 use std::ffi::c_void;
 use std::os::fd::AsFd;
 
+use linux_raw_sys::general::{CLONE_FILES, CLONE_NEWNS};
 use rustix::io::Errno;
 use rustix::process::{WaitId, WaitIdOptions};
 use syscalls::{Sysno, syscall3};
@@ -27,12 +28,28 @@ pub fn knows_seccomp_flags(flags: u32) -> bool {
 ///
 /// # Errors
 /// That of the clone or of `probe`; `ECANCELED` when the child was killed.
-pub fn probe(namespaces: u32, probe: fn() -> Result<(), Errno>) -> Result<(), Errno> {
-    let state = Probe { run: probe, result: Cell::new(Errno::CANCELED.raw_os_error()) };
+pub fn probe(namespaces: u32, mut probe: fn() -> Result<(), Errno>) -> Result<(), Errno> {
+    run_in_child(namespaces, &mut probe)
+}
+
+/// Runs `work` in a child that stands in a copy of this process's mount namespace, as [`probe`] does; but what it opens is
+/// open here as well. Nobody has to find the way home, and threads keep the working folder and the umask that they share.
+///
+/// The copy has the same mounts, peers of those that are shared, but none of a mount namespace's file: the kernel leaves
+/// such pins out.
+///
+/// # Errors
+/// That of the clone or of `work`; `ECANCELED` when the child was killed.
+pub fn in_mount_copy(work: &mut dyn FnMut() -> Result<(), Errno>) -> Result<(), Errno> {
+    run_in_child(CLONE_NEWNS | CLONE_FILES, work)
+}
+
+fn run_in_child(flags: u32, run: &mut dyn FnMut() -> Result<(), Errno>) -> Result<(), Errno> {
+    let state = Probe { run: Cell::new(Some(run)), result: Cell::new(Errno::CANCELED.raw_os_error()) };
     let blocked = SignalsBlocked::new();
     let mut stack = Box::<Stack>::new_uninit();
     let (_, pidfd) = clone_shared(
-        u64::from(namespaces),
+        u64::from(flags),
         None,
         stack.as_mut_ptr().cast(),
         begin_probe,
@@ -49,15 +66,17 @@ pub fn probe(namespaces: u32, probe: fn() -> Result<(), Errno>) -> Result<(), Er
 }
 
 /// What a probing child does, and how it went: 0 or an errno.
-struct Probe {
-    run: fn() -> Result<(), Errno>,
+struct Probe<'r> {
+    run: Cell<Option<&'r mut dyn FnMut() -> Result<(), Errno>>>,
     result: Cell<i32>,
 }
 
 unsafe extern "C" fn begin_probe(state: *const c_void) -> ! {
-    // SAFETY: `probe` passes a `Probe` and waits for this process, which alone uses it meanwhile.
+    // SAFETY: `run_in_child` passes a `Probe` and waits for this process, which alone uses it meanwhile.
     let state = unsafe { &*state.cast::<Probe>() };
-    state.result.set((state.run)().map_or_else(Errno::raw_os_error, |()| 0));
+    if let Some(run) = state.run.take() {
+        state.result.set(run().map_or_else(Errno::raw_os_error, |()| 0));
+    }
     pillbox_init::sys::exit(0)
 }
 
