@@ -67,8 +67,8 @@ mod start {
     fn map(plan: &OwnedFd) -> Option<&'static [u8]> {
         let length =
             usize::try_from(rustix::fs::fstat(plan).ok()?.st_size).ok().filter(|&length| length > 0)?;
-        // SAFETY: a new private mapping overlays nothing; it is never unmapped, and the file is sealed, so
-        // neither its length nor its content can change.
+        // SAFETY: a new private mapping overlays nothing; it is never unmapped, and the file is sealed, or
+        // its mount read-only with nobody who writes, so that neither its length nor its content can change.
         unsafe {
             let start =
                 rustix::mm::mmap(Place::Plan.hint(), length, ProtFlags::READ, MapFlags::PRIVATE, plan, 0)

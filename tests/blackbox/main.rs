@@ -21,6 +21,7 @@ mod filesystem;
 mod foreground;
 mod hardening;
 mod hooks;
+mod init_file;
 mod lifecycle;
 mod live_mounts;
 mod mount_options;

@@ -1,12 +1,12 @@
 //! The kernel: its version, system calls, seccomp, device filters, memfd.
 
 use linux_raw_sys::ptrace as uapi;
-use rustix::fs::{MemfdFlags, memfd_create};
 use rustix::io::Errno;
 
 use super::Availability::{No, Partly};
 use super::{Finding, User, read, word};
 use crate::cgroup::compile_devices;
+use crate::spawn::{InMemory, try_in_memory};
 use crate::sys;
 
 /// mount_setattr, the newest that nothing stands in for.
@@ -20,7 +20,7 @@ pub fn look(user: User, findings: &mut Vec<Finding>) {
     findings.push(system_calls());
     findings.push(seccomp());
     findings.push(device_filters(user));
-    findings.push(memfd());
+    findings.push(executable_memory());
 }
 
 fn judge_release(release: &str) -> Finding {
@@ -124,24 +124,21 @@ fn device_filters(user: User) -> Finding {
 }
 
 /// The way that init takes: a file in memory that may be executed.
-fn memfd() -> Finding {
-    const MFD_EXEC: u32 = 0x10;
+fn executable_memory() -> Finding {
     let policy = read("/proc/sys/vm/memfd_noexec");
-    let detail =
+    let policy =
         policy.map_or("no vm.memfd_noexec".to_string(), |policy| format!("vm.memfd_noexec is {policy}"));
-    let flags = MemfdFlags::CLOEXEC | MemfdFlags::ALLOW_SEALING;
-    let made = match memfd_create(c"pillbox-check", flags | MemfdFlags::from_bits_retain(MFD_EXEC)) {
-        // Before Linux 6.3 there was nothing to say about execution.
-        Err(Errno::INVAL) => memfd_create(c"pillbox-check", flags),
-        made => made,
-    };
-    let finding = Finding::yes("executable memfd", detail).required();
-    match made {
-        Ok(_) => finding,
-        Err(errno) => finding.lacking(
+    let finding = |detail| Finding::yes("executable memory", detail).required();
+    match try_in_memory() {
+        InMemory::Memfd => finding(format!("memfd: {policy}")),
+        InMemory::Tmpfs(refused) => finding(format!(
+            "a private tmpfs, since there is no such memfd ({}; {policy})",
+            word(refused)
+        )),
+        InMemory::No(refused) => finding(format!("memfd: {} ({policy})", word(refused))).lacking(
             No,
-            format!("Init cannot be started, because it is executed from memory ({}).", word(errno)),
-            "Set it to 0 or 1: sysctl vm.memfd_noexec=1.",
+            "Init cannot be started: it is executed from memory, which without such a memfd only root has.",
+            "Set it to 0 or 1: sysctl vm.memfd_noexec=1; or let the sandbox around this shell pass memfd_create on.",
         ),
     }
 }

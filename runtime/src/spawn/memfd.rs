@@ -1,12 +1,20 @@
 //! Files in memory that nobody can change: init and its plan.
+//!
+//! Sealed memfds, and where those are not to be had, or may not be executed (vm.memfd_noexec is 2, an outer sandbox forbids
+//! the call), files without a name of a tmpfs that nobody else has ever seen: their mount is read-only and in no
+//! namespace, so that no path leads there and no call makes it writable, whoever holds them open (/proc/PID/exe).
 
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::OnceLock;
 
-use rustix::fs::{MemfdFlags, Mode, SealFlags};
+use rustix::fs::{MemfdFlags, Mode, OFlags, SealFlags};
 use rustix::io::Errno;
+use rustix::mount::{
+    FsMountFlags, FsOpenFlags, MountAttrFlags, MountPropagationFlags, fsconfig_create, fsconfig_set_string,
+    fsmount, fsopen,
+};
 
-use crate::error::{Context, Result};
+use crate::error::{Context, Error, Result, describe_errno};
 
 const MFD_EXEC: u32 = 0x10;
 const MFD_NOEXEC_SEAL: u32 = 0x8;
@@ -32,10 +40,13 @@ impl InitFile {
         if let Some(file) = kept.get() {
             return Ok(InitFile::Kept(file));
         }
-        let file = written("pillbox-init", MFD_EXEC, INIT)?;
+        let mode = if readable { Mode::RWXU } else { Mode::empty() } | Mode::XUSR | Mode::XGRP | Mode::XOTH;
+        let (file, is_memfd) = written("pillbox-init", MFD_EXEC, INIT, mode)?;
+        if !is_memfd {
+            return Ok(InitFile::Kept(kept.get_or_init(|| file)));
+        }
         if !readable {
-            rustix::fs::fchmod(&file, Mode::XUSR | Mode::XGRP | Mode::XOTH)
-                .context(|| "chmod of init's memfd")?;
+            rustix::fs::fchmod(&file, mode).context(|| "chmod of init's memfd")?;
         }
         match rustix::fs::fcntl_add_seals(&file, SEALS | SealFlags::from_bits_retain(SEAL_EXEC)) {
             Ok(()) => Ok(InitFile::Kept(kept.get_or_init(|| file))),
@@ -54,8 +65,10 @@ impl InitFile {
 
 /// The plan's file.
 pub(super) fn plan_file(plan: &[u8]) -> Result<OwnedFd> {
-    let file = written("pillbox-plan", MFD_NOEXEC_SEAL, plan)?;
-    seal(&file, "pillbox-plan")?;
+    let (file, is_memfd) = written("pillbox-plan", MFD_NOEXEC_SEAL, plan, Mode::RUSR)?;
+    if is_memfd {
+        seal(&file, "pillbox-plan")?;
+    }
     Ok(file)
 }
 
@@ -66,19 +79,78 @@ fn seal(file: &OwnedFd, name: &str) -> Result<()> {
     rustix::fs::fcntl_add_seals(file, SEALS).context(|| format!("memfd {name}"))
 }
 
-fn written(name: &str, executable: u32, content: &[u8]) -> Result<OwnedFd> {
+/// A file with that content, and whether it is a memfd, which is still to be sealed.
+fn written(name: &str, executable: u32, content: &[u8], mode: Mode) -> Result<(OwnedFd, bool)> {
     let step = || format!("memfd {name}");
+    let refused = match memfd(name, executable) {
+        Ok(file) => {
+            write_all(&file, content).context(step)?;
+            return Ok((file, true));
+        }
+        Err(errno @ (Errno::ACCESS | Errno::PERM | Errno::NOSYS)) => errno,
+        Err(errno) => return Err(errno).context(step),
+    };
+    on_tmpfs(content, mode).map(|file| (file, false)).map_err(|errno| {
+        let [refused, cause] = [refused, errno].map(describe_errno);
+        Error::formatted(format_args!(
+            "{}: {refused}: sysctl vm.memfd_noexec=1 allows it, or the sandbox around pillbox must; and only root, or who \
+             may mount, has another place for it: tmpfs: {cause}",
+            step()
+        ))
+    })
+}
+
+fn memfd(name: &str, executable: u32) -> rustix::io::Result<OwnedFd> {
     let flags = MemfdFlags::CLOEXEC | MemfdFlags::ALLOW_SEALING;
-    let file = match rustix::fs::memfd_create(name, flags | MemfdFlags::from_bits_retain(executable)) {
+    match rustix::fs::memfd_create(name, flags | MemfdFlags::from_bits_retain(executable)) {
         // Before Linux 6.3 there was nothing to say about execution.
         Err(Errno::INVAL) => rustix::fs::memfd_create(name, flags),
         file => file,
     }
-    .context(step)?;
-    let mut rest = content;
+}
+
+fn write_all(file: &OwnedFd, mut rest: &[u8]) -> rustix::io::Result<()> {
     while !rest.is_empty() {
-        let written = rustix::io::write(&file, rest).context(step)?;
+        let written = rustix::io::write(file, rest)?;
         rest = &rest[written..];
     }
+    Ok(())
+}
+
+fn on_tmpfs(content: &[u8], mode: Mode) -> rustix::io::Result<OwnedFd> {
+    const NAME: &std::ffi::CStr = c"pillbox";
+    let context = fsopen(c"tmpfs", FsOpenFlags::FSOPEN_CLOEXEC)?;
+    fsconfig_set_string(&context, c"source", NAME)?;
+    fsconfig_create(&context)?;
+    let attributes = MountAttrFlags::MOUNT_ATTR_NOSUID | MountAttrFlags::MOUNT_ATTR_NODEV;
+    let mount = fsmount(&context, FsMountFlags::FSMOUNT_CLOEXEC, attributes)?;
+    let new = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::CLOEXEC;
+    let writable = rustix::fs::openat(&mount, NAME, new, Mode::RUSR)?;
+    write_all(&writable, content)?;
+    let file = rustix::fs::openat(&mount, NAME, OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty())?;
+    rustix::fs::fchmod(&writable, mode)?;
+    drop(writable);
+    rustix::fs::unlinkat(&mount, NAME, rustix::fs::AtFlags::empty())?;
+    let (read_only, none) = (MountAttrFlags::MOUNT_ATTR_RDONLY, MountAttrFlags::empty());
+    pillbox_init::sys::mount_setattr(&mount, read_only, none, MountPropagationFlags::empty(), false)?;
     Ok(file)
+}
+
+/// How init can be executed from memory.
+pub(crate) enum InMemory {
+    /// From a memfd.
+    Memfd,
+    /// From a tmpfs; why there is no such memfd.
+    Tmpfs(Errno),
+    /// Not at all; why there is no such memfd.
+    No(Errno),
+}
+
+/// Tries it, for `check`.
+pub(crate) fn try_in_memory() -> InMemory {
+    match memfd("pillbox-check", MFD_EXEC) {
+        Ok(_) => InMemory::Memfd,
+        Err(refused) if on_tmpfs(b"", Mode::XUSR).is_ok() => InMemory::Tmpfs(refused),
+        Err(refused) => InMemory::No(refused),
+    }
 }

@@ -21,6 +21,7 @@ use crate::sys::{self, Child, ChildStep};
 use crate::{network, oom_score};
 
 pub use init::Init;
+pub(crate) use memfd::{InMemory, try_in_memory};
 pub(crate) use opened::open_namespace;
 pub use opened::{NewNetwork, Opened, open};
 pub use report::{Message, receive, word_late_report};
