@@ -3,7 +3,7 @@
 use core::ffi::CStr;
 
 use heapless::Vec;
-use pillbox_init::plan::{Header, NEVER_OPEN, Operation, Operations, TAKEN_TREES_MAX, Tree, Turn};
+use pillbox_init::plan::{EntryStep, Header, NEVER_OPEN, Operation, Operations, TAKEN_TREES_MAX, Tree};
 use pillbox_init::report::{Report, Stage};
 use pillbox_init::sys;
 use pillbox_init::wire::Reader;
@@ -101,24 +101,31 @@ impl<'p> Init<'p> {
     /// Goes where the plan's operations belong. Only init itself ever stands in a container, never the runtime:
     /// what others see of it there is a sealed memfd and descriptors that they may have.
     fn enter(&self) -> Result<(), Report> {
-        let mut numbers = self.header.enter.iter();
-        let failed = |index: u32, errno: Errno| Report::NotEntered { index, errno: errno.raw_os_error() };
-        let mut index = 0;
-        if self.header.fork.is_some() {
-            identity::set_undumpable().map_err(|errno| failed(index, errno))?;
+        for (index, step) in (0..).zip(self.header.steps()) {
+            let step = step.map_err(|_| Report::Malformed { operation: 0 })?;
+            self.take(index, step)
+                .map_err(|errno| Report::NotEntered { index, errno: errno.raw_os_error() })?;
         }
-        while let (Some(number), Some(namespaces)) = (numbers.next(), numbers.next()) {
-            sys::setns(sys::inherited_fd(number), namespaces).map_err(|errno| failed(index, errno))?;
-            sys::close_inherited(number);
-            index += 1;
-        }
-        let Some(namespaces) = self.header.fork else { return Ok(()) };
-        match sys::fork(namespaces).map_err(|errno| failed(index, errno))? {
-            // The first to speak is who knows the number.
-            None => self.await_runtime(Turn::Fork).map_err(|errno| failed(index, errno)),
-            Some(pid) => {
-                let _ = self.report(Report::Forked { pid }, None);
-                sys::exit(0)
+        Ok(())
+    }
+
+    fn take(&self, index: u32, step: EntryStep) -> Result<(), Errno> {
+        match step {
+            EntryStep::SetUndumpable => identity::set_undumpable(),
+            EntryStep::Enter { descriptor, namespaces } => {
+                sys::setns(sys::inherited_fd(descriptor), namespaces)?;
+                sys::close_inherited(descriptor);
+                Ok(())
+            }
+            EntryStep::Clone { namespaces, cgroup } => {
+                match sys::fork(namespaces, cgroup.map(sys::inherited_fd))? {
+                    None => cgroup.into_iter().for_each(sys::close_inherited),
+                    Some(pid) => {
+                        let _ = self.report(Report::Forked { index, pid }, None);
+                        sys::exit(0)
+                    }
+                }
+                Ok(())
             }
         }
     }

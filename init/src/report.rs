@@ -61,12 +61,15 @@ pub enum Report {
         /// Index into the plan's descriptors.
         index: u32,
     },
-    /// Init has cloned itself: this process, in the runtime's numbers, goes on.
+    /// Init has cloned itself at this step of its entry: that process, in the runtime's numbers, goes on. What that one says may
+    /// come before.
     Forked {
+        /// Which of [`crate::plan::Header::steps`].
+        index: u32,
         /// Its number.
         pid: i32,
     },
-    /// Namespace number `index` of those to enter could not be entered, or if there is none the clone failed.
+    /// A step of its entry failed.
     NotEntered {
         /// Which.
         index: u32,
@@ -108,8 +111,9 @@ impl Report {
                 10u8.encode(out);
                 index.encode(out);
             }
-            Report::Forked { pid } => {
+            Report::Forked { index, pid } => {
                 7u8.encode(out);
+                index.encode(out);
                 pid.encode(out);
             }
             Report::NotEntered { index, errno } => {
@@ -151,7 +155,7 @@ impl Report {
             6 => Report::AtHooks,
             9 => Report::AtTrees,
             10 => Report::TreeRefused { index: u32::decode(input)? },
-            7 => Report::Forked { pid: i32::decode(input)? },
+            7 => Report::Forked { index: u32::decode(input)?, pid: i32::decode(input)? },
             8 => Report::NotEntered { index: u32::decode(input)?, errno: i32::decode(input)? },
             40 => Report::SeccompListener { descriptor: u32::decode(input)? },
             _ => return Err(Malformed),

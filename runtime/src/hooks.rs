@@ -177,7 +177,7 @@ fn run_one(
     let mut process =
         spawn_into(&plan, &mut opened, place.cgroup, place.unit, "").map_err(|error| match error {
             SpawnError::Seed => Error::new("refused"),
-            SpawnError::Cgroup(error) | SpawnError::Other(error) => error,
+            SpawnError::Cgroup { error, .. } | SpawnError::Other(error) => error,
         })?;
     // The other ends are the hook's alone: what it closes is then closed.
     drop(opened);

@@ -1,11 +1,13 @@
 //! A plan: a header, then operations.
 
+mod entry;
 mod operation;
 mod tree;
 mod word;
 
 use crate::wire::{Malformed, Numbers, Reader, Sink, Wire};
 
+pub use entry::EntryStep;
 pub use operation::{Operation, Operations};
 pub use tree::Tree;
 pub use word::{IoClass, NodeKind, SecurityModule, TargetRule, Turn};
@@ -29,12 +31,8 @@ pub struct Header<'a> {
     pub channel: u32,
     /// Descriptor numbers in init, indexed by what operations call a descriptor.
     pub descriptors: Numbers<'a>,
-    /// What init enters before the first operation, in pairs: a descriptor's number and CLONE_NEW* bits for setns(2).
-    pub enter: Numbers<'a>,
-    /// With CLONE_NEW* bits: init then clones itself into new namespaces of those kinds, and its child goes on in
-    /// its stead. A joined pid namespace takes only children, and what is new in a joined user namespace has to be
-    /// made there.
-    pub fork: Option<u32>,
+    /// What init does before the first operation: see [`Header::steps`].
+    pub entry: Numbers<'a>,
 }
 
 impl<'a> Header<'a> {
@@ -43,9 +41,7 @@ impl<'a> Header<'a> {
         out.extend(MAGIC);
         self.channel.encode(out);
         self.descriptors.encode(out);
-        self.enter.encode(out);
-        self.fork.is_some().encode(out);
-        self.fork.unwrap_or_default().encode(out);
+        self.entry.encode(out);
     }
 
     /// Reads the header; `input` then stands at the first operation.
@@ -54,8 +50,12 @@ impl<'a> Header<'a> {
             return Err(Malformed);
         }
         let (channel, descriptors) = (u32::decode(input)?, Numbers::decode(input)?);
-        let enter = Numbers::decode(input)?;
-        let (forks, namespaces) = (bool::decode(input)?, u32::decode(input)?);
-        Ok(Header { channel, descriptors, enter, fork: forks.then_some(namespaces) })
+        let entry = Numbers::decode(input)?;
+        Ok(Header { channel, descriptors, entry })
+    }
+
+    /// The steps by which init gets to where its operations belong.
+    pub fn steps(&self) -> impl Iterator<Item = Result<EntryStep, Malformed>> + use<'a> {
+        entry::decode_all(self.entry)
     }
 }

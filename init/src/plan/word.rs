@@ -50,8 +50,6 @@ words! {
         3 Record "record",
         /// The runtime has taken the listener of the seccomp filter.
         40 Listener "seccomp listener",
-        /// The runtime knows the process that goes on in init's stead.
-        4 Fork "fork",
         /// The runtime has made the network namespace, which comes with the word.
         5 Network "network",
     }

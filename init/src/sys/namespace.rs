@@ -1,7 +1,7 @@
 //! Namespaces: entered, made, and a child that goes on in new ones.
 
 use linux_raw_sys::general as raw;
-use rustix::fd::AsFd;
+use rustix::fd::{AsFd, BorrowedFd};
 use rustix::io::Errno;
 
 use super::{number, syscall};
@@ -31,11 +31,14 @@ pub fn setns(fd: impl AsFd, flag: u32) -> Result<(), Errno> {
     Ok(())
 }
 
-/// clone3(2) with a copy of everything, into new namespaces of these kinds (CLONE_NEW* bits); the child's parent is
-/// the caller's. `None` in the child, its number in the caller.
-pub fn fork(namespaces: u32) -> Result<Option<i32>, Errno> {
+/// clone3(2) with a copy of everything, into new namespaces of these kinds (CLONE_NEW* bits) and, where there is one, into
+/// `cgroup`; the child's parent is the caller's. `None` in the child, its number in the caller.
+pub fn fork(namespaces: u32, cgroup: Option<BorrowedFd<'_>>) -> Result<Option<i32>, Errno> {
+    const CLONE_INTO_CGROUP: u64 = 1 << 33;
     let arguments = raw::clone_args {
-        flags: u64::from(namespaces) | u64::from(raw::CLONE_PARENT),
+        flags: u64::from(namespaces)
+            | u64::from(raw::CLONE_PARENT)
+            | if cgroup.is_some() { CLONE_INTO_CGROUP } else { 0 },
         pidfd: 0,
         child_tid: 0,
         parent_tid: 0,
@@ -45,7 +48,7 @@ pub fn fork(namespaces: u32) -> Result<Option<i32>, Errno> {
         tls: 0,
         set_tid: 0,
         set_tid_size: 0,
-        cgroup: 0,
+        cgroup: cgroup.map_or(0, |cgroup| number(&cgroup) as u64),
     };
     // SAFETY: the child has a copy of the memory, its stack included, and the caller has one thread: both go on from
     // here as if nothing had happened.

@@ -81,17 +81,26 @@ impl Hierarchy {
     /// # Errors
     /// The mount shows only a part of the hierarchy, and the runtime is outside it.
     pub fn own_cgroup(&self) -> Result<String> {
-        let lines = std::fs::read_to_string("/proc/self/cgroup").context(|| "read /proc/self/cgroup")?;
+        self.cgroup_of("self")
+    }
+
+    /// The same for a process, by its name in /proc.
+    ///
+    /// # Errors
+    /// There is no such process; it is outside of what is mounted.
+    pub fn cgroup_of(&self, process: &str) -> Result<String> {
+        let file = format!("/proc/{process}/cgroup");
+        let lines = std::fs::read_to_string(&file).context(|| format!("read {file}"))?;
         let own = lines
             .lines()
             .find_map(|line| line.strip_prefix("0::"))
-            .ok_or_else(|| Error::new("/proc/self/cgroup: no line of cgroup v2 ('0::')"))?;
+            .ok_or_else(|| Error::formatted(format_args!("{file}: no line of cgroup v2 ('0::')")))?;
         let mounts = parse_mountinfo(&read_mountinfo()?);
         let root = mounts.iter().find(|mount| mount.point == self.mount).map(|mount| &mount.root);
         match root.and_then(|root| Path::new(own).strip_prefix(root).ok()) {
             Some(below) if !own.starts_with("/..") => Ok(format!("/{}", below.display())),
             _ => Err(Error::formatted(format_args!(
-                "/proc/self/cgroup: {own} is outside of what is mounted at {}",
+                "{file}: {own} is outside of what is mounted at {}",
                 self.mount.display()
             ))),
         }

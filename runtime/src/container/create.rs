@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
 use pillbox_init::plan::Turn;
+use rustix::io::Errno;
 
 use super::bundle::{Bundle, Prepared, Wishes};
 use super::delete::run_poststop;
@@ -181,10 +182,12 @@ pub(super) fn set_up(
             Ok(init) => break init,
             Err(SpawnError::Seed) if prepared.plan.from_seed => prepared.without_seed()?,
             Err(SpawnError::Seed) => return Err(Error::new("clone into a mount namespace: refused")),
-            Err(SpawnError::Cgroup(_)) if !attach && scope.is_some() && prepared.plan.mappings.is_some() => {
+            Err(SpawnError::Cgroup { errno: Errno::ACCESS, .. })
+                if !attach && scope.is_some() && prepared.plan.mappings.is_some() =>
+            {
                 attach = true;
             }
-            Err(SpawnError::Cgroup(error) | SpawnError::Other(error)) => return Err(error),
+            Err(SpawnError::Cgroup { error, .. } | SpawnError::Other(error)) => return Err(error),
         }
     };
     undo.init = Some(init);
@@ -376,7 +379,7 @@ struct Undo {
 impl Drop for Undo {
     fn drop(&mut self) {
         // The error that led here is the one to report; `delete --force` finds what could not be removed.
-        let init_gone = self.init.take().is_none_or(|init| init.kill().is_ok());
+        let init_gone = self.init.take().is_none_or(|mut init| init.kill().is_ok());
         let killed = self.cgroup.as_ref().map_or(Ok(()), Cgroup::kill);
         let removed = killed.and_then(|()| scope::remove(self.cgroup.as_ref(), self.unit.as_deref()));
         if let (true, Some(directory)) = (init_gone && removed.is_ok(), self.directory.take()) {

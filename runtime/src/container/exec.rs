@@ -2,6 +2,8 @@
 
 use std::os::fd::OwnedFd;
 
+use rustix::io::Errno;
+
 use super::create::{CreateOptions, write_pid_file};
 use super::foreground::{ForwardedSignals, supervise};
 use super::passed_on::PassedOn;
@@ -141,7 +143,12 @@ impl Target {
     /// Asks for each once.
     pub(super) fn open(record: &Record, verb: &'static str) -> Result<Target> {
         let process = record.open_process()?.ok_or_else(|| not_running(verb, &record.id))?;
-        Ok(Target { process, cgroup: record.open_cgroup()?, verb })
+        let cgroup = match record.open_cgroup()? {
+            // It has moved itself elsewhere, and its first cgroup is gone.
+            None if record.cgroup.is_some() => Some(cgroup_of_first(record, verb)?),
+            cgroup => cgroup,
+        };
+        Ok(Target { process, cgroup, verb })
     }
 
     /// Whether all that is in it stands still, and what enters would too.
@@ -226,20 +233,45 @@ pub(super) fn enter(
     let cgroup = below.map_or(Ok(cgroup), |below| open_cgroup(record, below).map(Some))?;
     let affinity = spec.process.exec_cpu_affinity.as_ref();
     let held = affinity.and_then(|affinity| affinity.initial.as_deref()).map(Held::to).transpose()?;
-    let below = below.map_or(String::new(), |below| format!("/{below}"));
     let unit = record.systemd_unit.as_deref();
-    let spawned = spawn_into(plan, &mut opened, cgroup.as_ref(), unit, &below);
+    let is_below = below.is_some();
+    let below = below.map_or(String::new(), |below| format!("/{below}"));
+    let spawned = match spawn_into(plan, &mut opened, cgroup.as_ref(), unit, &below) {
+        // The container has made cgroups of its own there, and its processes live in these.
+        Err(SpawnError::Cgroup { errno: Errno::BUSY | Errno::NODEV, .. }) if !is_below => {
+            let cgroup = cgroup_of_first(record, verb)?;
+            spawn_into(plan, &mut opened, Some(&cgroup), None, "")
+        }
+        spawned => spawned,
+    };
     drop(held);
     match spawned {
-        Ok(process) => {
+        Ok(mut process) => {
             let list = affinity.and_then(|affinity| affinity.r#final.as_deref());
             list.map_or(Ok(()), |list| restrict_process(process.pid, list))
                 .map_err(|error| process.kill_after(error))?;
             Ok(process)
         }
-        Err(SpawnError::Cgroup(error) | SpawnError::Other(error)) => Err(error),
+        Err(SpawnError::Cgroup { error, .. } | SpawnError::Other(error)) => Err(error),
         Err(SpawnError::Seed) => Err(not_running(verb, &record.id)),
     }
+}
+
+/// Where the container's first process is now.
+///
+/// # Errors
+/// It has ended, or is in no cgroup that the runtime can see.
+fn cgroup_of_first(record: &Record, verb: &'static str) -> Result<Cgroup> {
+    let step = || format!("cgroup of process {}, the container's first", record.pid);
+    let hierarchy = Hierarchy::find()?.ok_or_else(|| not_running(verb, &record.id))?;
+    let path = hierarchy.cgroup_of(&record.pid.to_string()).context(step);
+    // While it lives the number is its own.
+    if !record.is_alive()? {
+        return Err(not_running(verb, &record.id));
+    }
+    let path = CgroupPath::parse(&path?).context(step)?;
+    Cgroup::open(&hierarchy, &path)?
+        .ok_or_else(|| Error::formatted(format_args!("{}: {path} is gone", step())))
 }
 
 /// CLONE_NEW* bits of the namespaces that a process enters before it becomes init: those that the container has of

@@ -8,6 +8,7 @@ use crate::cgroup::{Cgroup, CgroupPath, FileWrite, Hierarchy, device_allow};
 use crate::error::{Error, Result};
 use crate::plan::Plan;
 use crate::spawn::{self, Init, Opened, SpawnError};
+use rustix::io::Errno;
 
 /// How long systemd may take to see that a scope has ended, when nobody can tell it.
 const NOTICE: Duration = Duration::from_secs(1);
@@ -77,7 +78,7 @@ impl Scope {
     }
 
     fn end_holder(&mut self) {
-        if let Some(holder) = self.holder.take() {
+        if let Some(mut holder) = self.holder.take() {
             // It is in a cgroup of its own unit, which systemd ends whole.
             let _ = holder.kill();
         }
@@ -110,7 +111,7 @@ fn spawn_holder() -> Result<Init> {
     match spawn::spawn(&plan, &mut spawn::open(&plan, None)?, None, None, None) {
         Ok(holder) => Ok(holder),
         Err(SpawnError::Seed) => Err(Error::new("clone the process that holds the scope: refused")),
-        Err(SpawnError::Cgroup(error) | SpawnError::Other(error)) => {
+        Err(SpawnError::Cgroup { error, .. } | SpawnError::Other(error)) => {
             Err(error.context("the process that holds the scope"))
         }
     }
@@ -121,7 +122,7 @@ fn number(init: &Init) -> u32 {
 }
 
 /// Spawns a process into a container's cgroup. Where the caller may not, it begins in the caller's own, and systemd
-/// moves it into the unit, or the cgroup `/below` there, before it does anything.
+/// moves it into the unit, or the cgroup `/below` there, before it is told to go on to its program.
 ///
 /// # Errors
 /// As those of [`spawn::spawn`]; systemd refuses, or there is no unit.
@@ -132,16 +133,13 @@ pub(crate) fn spawn_into(
     unit: Option<&str>,
     below: &str,
 ) -> std::result::Result<Init, SpawnError> {
-    let (unit, error) = match (unit, spawn::spawn(plan, opened, None, None, cgroup)) {
-        (Some(unit), Err(SpawnError::Cgroup(error))) => (unit, error),
+    let unit = match (unit, spawn::spawn(plan, opened, None, None, cgroup)) {
+        (Some(unit), Err(SpawnError::Cgroup { errno: Errno::ACCESS, .. })) => unit,
         (_, spawned) => return spawned,
     };
-    let init = spawn::spawn(plan, opened, None, None, None)?;
-    let moved = match init.forked.is_some() {
-        true => Systemd::connect(Manager::of_caller())
-            .and_then(|mut systemd| systemd.attach(unit, below, number(&init))),
-        false => Err(error),
-    };
+    let mut init = spawn::spawn(plan, opened, None, None, None)?;
+    let moved = Systemd::connect(Manager::of_caller())
+        .and_then(|mut systemd| systemd.attach(unit, below, number(&init)));
     moved.inspect_err(|_| drop(init.kill()))?;
     Ok(init)
 }

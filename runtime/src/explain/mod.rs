@@ -32,7 +32,6 @@ fn details(operation: &Operation<'_>, plan: &Plan) -> String {
             Turn::RuntimeHooks => "until the runtime's hooks have run",
             Turn::Record => "until the runtime has recorded the container",
             Turn::Listener => "until the runtime has taken the seccomp listener",
-            Turn::Fork => "until the runtime knows the process that goes on",
             Turn::Network => "until the runtime has made the network namespace",
         }
         .into(),

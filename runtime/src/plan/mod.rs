@@ -29,7 +29,7 @@ mod wire_tests;
 
 use std::ffi::CString;
 
-use pillbox_init::plan::{Header, Operation, Operations, Turn};
+use pillbox_init::plan::{EntryStep, Header, Operation, Operations, Turn};
 use pillbox_init::wire::{Numbers, Reader};
 use rustix::fs::Mode;
 use rustix::mount::{MountAttrFlags, MountPropagationFlags};
@@ -80,15 +80,6 @@ pub struct Plan {
     operations: Vec<u8>,
 }
 
-/// How init gets to where its operations belong: see [`Header`].
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Entry {
-    /// Descriptor numbers with CLONE_NEW* bits, in the order in which they are entered.
-    pub enter: Vec<[u32; 2]>,
-    /// Whether a child of init's goes on there, in new namespaces of these kinds.
-    pub fork: Option<u32>,
-}
-
 impl Plan {
     /// The operations, as init will see them.
     pub fn operations(&self) -> impl Iterator<Item = Operation<'_>> {
@@ -113,13 +104,14 @@ impl Plan {
     }
 
     /// The bytes for init, given the numbers of the descriptors there.
-    pub fn encode(&self, channel: u32, descriptors: &[u32], entry: &Entry) -> Vec<u8> {
-        let list =
-            |numbers: &[u32]| -> Vec<u8> { numbers.iter().flat_map(|number| number.to_le_bytes()).collect() };
-        let (numbers, enter) = (list(descriptors), list(entry.enter.as_flattened()));
-        let mut bytes = Vec::with_capacity(self.operations.len() + numbers.len() + enter.len() + 48);
-        let header =
-            Header { channel, descriptors: Numbers(&numbers), enter: Numbers(&enter), fork: entry.fork };
+    pub fn encode(&self, channel: u32, descriptors: &[u32], steps: &[EntryStep]) -> Vec<u8> {
+        let list = |numbers: &mut dyn Iterator<Item = u32>| -> Vec<u8> {
+            numbers.flat_map(u32::to_le_bytes).collect()
+        };
+        let numbers = list(&mut descriptors.iter().copied());
+        let entry = list(&mut steps.iter().flat_map(|step| step.encode()));
+        let mut bytes = Vec::with_capacity(self.operations.len() + numbers.len() + entry.len() + 48);
+        let header = Header { channel, descriptors: Numbers(&numbers), entry: Numbers(&entry) };
         header.encode(&mut bytes);
         bytes.extend_from_slice(&self.operations);
         bytes
@@ -150,9 +142,9 @@ pub fn compile(spec: &ValidSpec<'_>, host: &Host, intent: &Intent) -> Result<Pla
         && !spec.mounts.iter().any(mount::needs_host_paths);
     let mut builder = Builder::new(host);
 
-    compile_beginning(&mut builder, &namespaces, &mappings, intent)?;
+    compile_beginning(&mut builder, spec, &namespaces, &mappings, intent)?;
     let net_devices = compile_net_devices(spec, host)?;
-    compile_late_namespaces(&mut builder, spec, &namespaces)?;
+    compile_late_namespaces(&mut builder, &namespaces)?;
     builder.awaits_network = namespaces.network_meanwhile;
     if makes_network && !namespaces.network_meanwhile || !net_devices.is_empty() {
         builder.push(Operation::SendNetlinkSocket {});
@@ -201,11 +193,14 @@ fn compile_net_devices(spec: &ValidSpec<'_>, host: &Host) -> Result<Vec<NetDevic
 /// First init makes sure that it cannot outlive a failed start, and that nobody looks in.
 fn compile_beginning(
     builder: &mut Builder<'_>,
+    spec: &ValidSpec<'_>,
     namespaces: &Namespaces,
     mappings: &Option<Mappings>,
     intent: &Intent,
 ) -> Result<()> {
     builder.push(Operation::DieWithRuntime { enabled: true });
+    // Its files in /proc are its own only as long as it has not become another user.
+    compile_new_time_namespace(builder, spec, namespaces)?;
     if let Some(mappings) = mappings {
         builder.push(Operation::Await { turn: Turn::Mappings });
         // Until the maps are there init has no id of its own: it takes root's, or the first that there is.
@@ -228,23 +223,29 @@ fn compile_beginning(
     Ok(())
 }
 
-/// The namespaces that the clone can neither make nor join.
-fn compile_late_namespaces(
+fn compile_new_time_namespace(
     builder: &mut Builder<'_>,
     spec: &ValidSpec<'_>,
     namespaces: &Namespaces,
 ) -> Result<()> {
-    for kind in namespaces.made_by_init() {
-        builder.push(Operation::Unshare { flags: kind.clone_flag() });
+    if !namespaces.makes(NamespaceKind::Time) {
+        return Ok(());
+    }
+    builder.push(Operation::Unshare { flags: NamespaceKind::Time.clone_flag() });
+    let offsets = attribute::time_offsets(spec);
+    if !offsets.is_empty() {
+        builder.push(Operation::WriteTimeOffsets { offsets: &c_string("linux.timeOffsets", &offsets)? });
+    }
+    builder.push(Operation::EnterTimeNamespace {});
+    Ok(())
+}
+
+/// The other namespaces that the clone can neither make nor join.
+fn compile_late_namespaces(builder: &mut Builder<'_>, namespaces: &Namespaces) -> Result<()> {
+    if namespaces.makes(NamespaceKind::Cgroup) {
+        builder.push(Operation::Unshare { flags: NamespaceKind::Cgroup.clone_flag() });
     }
     let time = NamespaceKind::Time;
-    if namespaces.makes(time) {
-        let offsets = attribute::time_offsets(spec);
-        if !offsets.is_empty() {
-            builder.push(Operation::WriteTimeOffsets { offsets: &c_string("linux.timeOffsets", &offsets)? });
-        }
-        builder.push(Operation::EnterTimeNamespace {});
-    }
     // The kernel lets nobody in who shares memory, as the clone does with the runtime.
     if let Some((_, path)) = namespaces.joined.iter().find(|(kind, _)| *kind == time) {
         let namespace = builder.descriptor(Descriptor::Namespace(time, path.clone()));

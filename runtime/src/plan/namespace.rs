@@ -33,11 +33,6 @@ impl Namespaces {
         self.bits(|kind| !by_init(kind) && !meanwhile(kind))
     }
 
-    /// The kinds that init unshares once it stands in its cgroup, one after the other.
-    pub fn made_by_init(&self) -> impl Iterator<Item = NamespaceKind> {
-        self.new.iter().copied().filter(|kind| by_init(*kind))
-    }
-
     fn bits(&self, wanted: impl Fn(NamespaceKind) -> bool) -> u32 {
         self.new.iter().filter(|kind| wanted(**kind)).fold(0, |bits, kind| bits | kind.clone_flag())
     }

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::ffi::CStr;
 
 use pillbox_init::plan::{
-    Header, IoClass, NodeKind, Operation, Operations, SecurityModule, TargetRule, Tree, Turn,
+    EntryStep, Header, IoClass, NodeKind, Operation, Operations, SecurityModule, TargetRule, Tree, Turn,
 };
 use pillbox_init::report::{MESSAGE_MAX, Report, Stage};
 use pillbox_init::wire::{Capabilities, Malformed, Numbers, Reader, Strings, Wire};
@@ -261,7 +261,7 @@ fn numbers_of_operations_are_their_own() {
 fn read_all(bytes: &[u8], plan: &Plan) -> usize {
     let mut reader = Reader::new(bytes);
     let Ok(header) = Header::decode(&mut reader) else { return 0 };
-    assert!(header.descriptors.iter().count() <= bytes.len() / 4);
+    assert!(header.descriptors.iter().count() + header.steps().count() <= bytes.len() / 4);
     let mut count = 0;
     for operation in Operations(reader) {
         let Ok(operation) = operation else { break };
@@ -312,7 +312,7 @@ fn mutated_plans_are_read_or_refused() {
     let examples = examples();
     for _ in 0..100_000 {
         let mut bytes = Vec::new();
-        Header { channel: 3, descriptors: Numbers(&[4, 0, 0, 0]), enter: Numbers(&[1; 8]), fork: Some(3) }
+        Header { channel: 3, descriptors: Numbers(&[4, 0, 0, 0]), entry: Numbers(&[1; 24]) }
             .encode(&mut bytes);
         let length = bytes.len();
         let count = 1 + random.below(4);
@@ -338,7 +338,7 @@ fn mutated_plans_of_recorded_containers_are_read_or_refused() {
     for round in 0..1000 {
         let plan = &plans[round % plans.len()];
         let numbers: Vec<u32> = (10..).take(plan.descriptors.len()).collect();
-        let mut bytes = plan.encode(4, &numbers, &super::Entry::default());
+        let mut bytes = plan.encode(4, &numbers, &[EntryStep::Clone { namespaces: 0, cgroup: None }]);
         let unchanged = read_all(&bytes, plan);
         assert_eq!(unchanged, plan.operations().count());
         mutate(&mut bytes, &mut random);
@@ -356,8 +356,7 @@ fn random_bytes_are_read_or_refused() {
         read_all(&bytes, &empty);
         // The same behind a header that is right.
         let mut plan = Vec::new();
-        Header { channel: 0, descriptors: Numbers::default(), enter: Numbers::default(), fork: None }
-            .encode(&mut plan);
+        Header { channel: 0, descriptors: Numbers::default(), entry: Numbers::default() }.encode(&mut plan);
         if let Some(first) = bytes.first_mut() {
             *first %= 48;
         }
@@ -367,16 +366,30 @@ fn random_bytes_are_read_or_refused() {
 }
 
 #[test]
+fn steps_of_the_entry_read_back() {
+    let steps = [
+        EntryStep::Clone { namespaces: 0, cgroup: Some(7) },
+        EntryStep::SetUndumpable,
+        EntryStep::Enter { descriptor: 8, namespaces: 1 << 29 },
+        EntryStep::Clone { namespaces: 1 << 17, cgroup: None },
+    ];
+    let bytes = Plan::default().encode(3, &[], &steps);
+    let header = Header::decode(&mut Reader::new(&bytes)).expect("is whole");
+    assert_eq!(header.steps().collect::<Vec<_>>(), steps.map(Ok));
+    // A word that there is not, and half a step.
+    for numbers in [&[[9u8, 0, 0, 0]; 3][..], &[[0; 4]; 2]] {
+        let entry = Numbers(numbers.as_flattened());
+        let header = Header { channel: 3, descriptors: Numbers::default(), entry };
+        assert_eq!(header.steps().collect::<Vec<_>>(), [Err(Malformed)]);
+    }
+}
+
+#[test]
 fn a_header_reads_back() {
     let descriptors = [9u32, u32::MAX >> 1, 0].map(u32::to_le_bytes).concat();
     let mut bytes = Vec::new();
-    Header {
-        channel: u32::MAX,
-        descriptors: Numbers(&descriptors),
-        enter: Numbers(&descriptors),
-        fork: None,
-    }
-    .encode(&mut bytes);
+    Header { channel: u32::MAX, descriptors: Numbers(&descriptors), entry: Numbers(&descriptors) }
+        .encode(&mut bytes);
     bytes.push(7);
     let mut reader = Reader::new(&bytes);
     let header = Header::decode(&mut reader).expect("is whole");
@@ -458,7 +471,7 @@ fn reports_read_back_with_the_kernels_text_behind() {
         Report::Console,
         Report::Ready,
         Report::AtHooks,
-        Report::Forked { pid: 77 },
+        Report::Forked { index: 1, pid: 77 },
         Report::NotEntered { index: 1, errno: 13 },
         Report::SeccompListener { descriptor: u32::MAX },
     ];

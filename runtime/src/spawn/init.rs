@@ -1,20 +1,23 @@
 //! An init that runs its plan, from the clone until its program runs.
 
+use std::collections::VecDeque;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
-use pillbox_init::plan::Turn;
+use pillbox_init::plan::{EntryStep, Turn};
 use pillbox_init::report::Report;
 use pillbox_netlink::Socket;
+use rustix::event::{PollFd, PollFlags, poll};
 use rustix::io::Errno;
 use rustix::net::SendFlags;
 use rustix::process::{Pid, PidfdFlags, WaitId, WaitIdOptions, WaitIdStatus};
 
-use super::report::{Message, receive, word_entry_failure, word_report};
-use super::{Opened, opened};
+use super::report::{Message, receive_if_any, word_report};
+use super::{Opened, SpawnError, entry, opened};
 use crate::error::{Context, Error, Result};
-use crate::plan::{Entry, Plan};
+use crate::plan::Plan;
 use crate::process_end::{PATIENCE_MS, wait_until_gone};
 use crate::seccomp_agent::{Agent, Handed};
+use crate::sys::Spawned;
 use crate::validate::NamespaceKind;
 use crate::{console, idmap, net_device, network, notify, oom_score};
 
@@ -24,41 +27,83 @@ pub struct Init {
     pub pid: Pid,
     /// A pidfd.
     pub process: OwnedFd,
-    pub(super) channel: OwnedFd,
+    channel: OwnedFd,
     /// Whether it has inherited its `process.oomScoreAdj`.
-    pub(super) has_oom_score: bool,
+    has_oom_score: bool,
     /// The master of the container's terminal, once init has sent it.
     pub console: Option<OwnedFd>,
     /// Where the program says that it is ready.
     pub notify: Option<notify::Proxy>,
-    /// The process that it has cloned itself from: it waits before all else to be brought up.
-    pub forked: Option<OwnedFd>,
+    /// The processes that it has cloned itself from, the first one first; they have nothing more to do.
+    forerunners: Vec<OwnedFd>,
+    /// What it has said while the runtime waited for its number.
+    early: VecDeque<Message>,
     /// Whether it has been told to go on to the program.
-    pub(super) released: bool,
+    released: bool,
 }
 
 impl Init {
-    /// Init's child takes its place; as a child of the runtime's its number stays its own until it is waited for.
-    pub(super) fn follow_fork(&mut self, entry: &Entry) -> Result<()> {
-        let message = self.receive()?;
-        let Message::Report(report, ..) = message else {
-            return Err(self.describe_death("during the set-up"));
-        };
-        let pid = match report {
-            Report::Forked { pid } => Pid::from_raw(pid),
-            other => return Err(word_entry_failure(other, entry.fork.unwrap_or_default())),
-        };
-        self.pid = pid.ok_or_else(|| Error::new("init cloned itself into nothing"))?;
-        let process =
-            rustix::process::pidfd_open(self.pid, PidfdFlags::empty()).context(|| "open init's pidfd")?;
-        self.forked = Some(std::mem::replace(&mut self.process, process));
+    pub(super) fn new(spawned: Spawned, channel: OwnedFd, has_oom_score: bool) -> Init {
+        let Spawned { pid, pidfd: process } = spawned;
+        Init {
+            pid,
+            process,
+            channel,
+            has_oom_score,
+            console: None,
+            notify: None,
+            forerunners: Vec::new(),
+            early: VecDeque::new(),
+            released: false,
+        }
+    }
+
+    /// Follows init through the clones of its entry; the last one is init from then on. As a child of the runtime's its
+    /// number stays its own until it is waited for.
+    pub(super) fn follow(&mut self, steps: &[EntryStep]) -> std::result::Result<(), SpawnError> {
+        let is_clone = |step: &EntryStep| matches!(step, EntryStep::Clone { .. });
+        let mut ahead = None;
+        for (index, _) in (0..).zip(steps).filter(|(_, step)| is_clone(step)) {
+            let pid = match ahead.take() {
+                Some(pid) => pid,
+                None => self.await_clone(steps, index, &mut ahead)?,
+            };
+            self.pid = Pid::from_raw(pid).ok_or_else(|| Error::new("init cloned itself into nothing"))?;
+            let process =
+                rustix::process::pidfd_open(self.pid, PidfdFlags::empty()).context(|| "open init's pidfd")?;
+            self.forerunners.push(std::mem::replace(&mut self.process, process));
+        }
         Ok(())
     }
 
-    /// Collects the process that init has cloned itself from, which ends then.
-    fn reap_first(&self) {
-        if let Some(first) = &self.forked {
-            let _ = rustix::process::waitid(WaitId::PidFd(first.as_fd()), WaitIdOptions::EXITED);
+    /// The number of the clone at step `index`; `ahead` gets that of a later one that spoke earlier.
+    fn await_clone(
+        &mut self,
+        steps: &[EntryStep],
+        index: u32,
+        ahead: &mut Option<i32>,
+    ) -> std::result::Result<i32, SpawnError> {
+        loop {
+            match self.hear()? {
+                Message::Report(Report::Forked { index: said, pid }, ..) if said == index => return Ok(pid),
+                Message::Report(Report::Forked { pid, .. }, ..) => *ahead = Some(pid),
+                Message::Report(Report::NotEntered { index, errno }, ..) => {
+                    return Err(entry::word_failure(steps, index, Errno::from_raw_os_error(errno)));
+                }
+                message @ Message::Report(..) => self.early.push_back(message),
+                Message::Closed | Message::Reset => {
+                    return Err(self.describe_death("during the set-up").into());
+                }
+            }
+        }
+    }
+
+    /// Collects the processes that init has cloned itself from, which end then.
+    fn reap_forerunners(&mut self) {
+        for process in self.forerunners.drain(..) {
+            if wait_until_gone(&process, PATIENCE_MS).unwrap_or(false) {
+                let _ = rustix::process::waitid(WaitId::PidFd(process.as_fd()), WaitIdOptions::EXITED);
+            }
         }
     }
 
@@ -93,7 +138,12 @@ impl Init {
             }
             self.released = true;
         }
-        self.await_ready(plan, &Opened::default(), &mut |_| Ok(()))
+        self.await_ready(plan, &Opened::default(), &mut |_| Ok(()))?;
+        // It may have gone on already, and have failed, before the runtime heard of its number.
+        match self.early.pop_front() {
+            Some(Message::Report(report, _, text)) => Err(word_report(plan, report, &text)),
+            _ => Ok(()),
+        }
     }
 
     /// Lets init go on to the program; once.
@@ -102,9 +152,6 @@ impl Init {
     }
 
     fn set_going(&mut self, plan: &Plan) -> Result<()> {
-        if self.forked.is_some() {
-            self.answer(Turn::Fork)?;
-        }
         if let Some(value) = plan.oom_score_adj.filter(|_| !self.has_oom_score) {
             oom_score::write(self.pid, value)?;
         }
@@ -122,7 +169,7 @@ impl Init {
         at_hooks: &mut dyn FnMut(&Init) -> Result<()>,
     ) -> Result<()> {
         // Init is on its way meanwhile.
-        self.reap_first();
+        self.reap_forerunners();
         let mut turn = 0;
         loop {
             match self.receive()? {
@@ -172,7 +219,7 @@ impl Init {
     ///
     /// # Errors
     /// It could not be.
-    pub fn await_exec(&self, plan: &Plan) -> Result<()> {
+    pub fn await_exec(&mut self, plan: &Plan) -> Result<()> {
         loop {
             match self.receive()? {
                 Message::Closed => return Ok(()),
@@ -195,8 +242,30 @@ impl Init {
     }
 
     /// The next message, waited for.
-    pub fn receive(&self) -> Result<Message> {
-        receive(&self.channel)
+    fn receive(&mut self) -> Result<Message> {
+        match self.early.pop_front() {
+            Some(message) => Ok(message),
+            None => self.hear(),
+        }
+    }
+
+    /// What comes next on the channel, or its end. Init's end is enough for that: whoever else holds the other end of the
+    /// channel says nothing.
+    fn hear(&self) -> Result<Message> {
+        loop {
+            let mut polled =
+                [PollFd::new(&self.channel, PollFlags::IN), PollFd::new(&self.process, PollFlags::IN)];
+            match poll(&mut polled, None) {
+                Err(Errno::INTR) => continue,
+                ready => ready.context(|| "wait for init")?,
+            };
+            let ended = !polled[1].revents().is_empty();
+            match receive_if_any(self.channel.as_fd())? {
+                Some(message) => return Ok(message),
+                None if ended => return Ok(Message::Reset),
+                None => {}
+            }
+        }
     }
 
     /// The socket, to poll for [`Self::receive`].
@@ -208,14 +277,14 @@ impl Init {
     ///
     /// # Errors
     /// It does not go within ten seconds: somebody traces it, or what it does in the kernel does not end.
-    pub fn kill(&self) -> Result<()> {
+    pub fn kill(&mut self) -> Result<()> {
         // Fails only when it is gone already.
         let _ = rustix::process::pidfd_send_signal(&self.process, rustix::process::Signal::KILL);
         self.reap().map(drop)
     }
 
     /// [`Self::kill`] after an error, which is the one to report; what adds to it is put behind.
-    pub fn kill_after(&self, error: Error) -> Error {
+    pub fn kill_after(&mut self, error: Error) -> Error {
         match self.kill() {
             Ok(()) => error,
             Err(left) => Error::formatted(format_args!("{error}; {left}")).with_status(error.status()),
@@ -223,8 +292,8 @@ impl Init {
     }
 
     /// How it ended; it is about to.
-    fn reap(&self) -> Result<Option<WaitIdStatus>> {
-        self.reap_first();
+    fn reap(&mut self) -> Result<Option<WaitIdStatus>> {
+        self.reap_forerunners();
         if wait_until_gone(&self.process, PATIENCE_MS)? {
             // Fails only for who is not its parent.
             return Ok(rustix::process::waitid(WaitId::PidFd(self.process.as_fd()), WaitIdOptions::EXITED)
@@ -237,7 +306,7 @@ impl Init {
         )))
     }
 
-    fn describe_death(&self, when: &str) -> Error {
+    fn describe_death(&mut self, when: &str) -> Error {
         let status = self.reap();
         let how = match status {
             Ok(Some(status)) => match (status.terminating_signal(), status.exit_status()) {

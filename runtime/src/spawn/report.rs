@@ -1,8 +1,7 @@
 //! What init says on its channel, and the words for it.
 
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
-use linux_raw_sys::general::CLONE_NEWUSER;
 use pillbox_init::report::{MESSAGE_MAX, Report};
 use pillbox_init::wire::Reader;
 use rustix::io::Errno;
@@ -11,15 +10,6 @@ use rustix::net::RecvFlags;
 use crate::error::{Context, Error, Result, describe_errno};
 use crate::explain;
 use crate::plan::Plan;
-
-pub(super) fn word_entry_failure(report: Report, namespaces: u32) -> Error {
-    let Report::NotEntered { index: _, errno } = report else {
-        return Error::new("init said something at the wrong time: runtime and init do not match");
-    };
-    let errno = Errno::from_raw_os_error(errno);
-    let hint = if namespaces & CLONE_NEWUSER != 0 { " or make new ones" } else { "" };
-    Error::formatted(format_args!("join namespaces{hint}: {}", describe_errno(errno)))
-}
 
 /// What init said.
 pub enum Message {
@@ -31,8 +21,18 @@ pub enum Message {
     Reset,
 }
 
-/// Reads a message of init's from its channel or its gate connection.
+/// Reads a message of init's from its channel or its gate connection, and waits for it.
 pub fn receive(channel: impl AsFd) -> Result<Message> {
+    // Only where that is asked for is there nothing yet.
+    Ok(receive_with(channel.as_fd(), RecvFlags::empty())?.unwrap_or(Message::Closed))
+}
+
+/// The same, `None` when there is no message yet.
+pub(super) fn receive_if_any(channel: BorrowedFd<'_>) -> Result<Option<Message>> {
+    receive_with(channel, RecvFlags::DONTWAIT)
+}
+
+fn receive_with(channel: BorrowedFd<'_>, flags: RecvFlags) -> Result<Option<Message>> {
     use rustix::net::{RecvAncillaryBuffer, RecvAncillaryMessage};
     let mut space = [std::mem::MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
     let mut control = RecvAncillaryBuffer::new(&mut space);
@@ -40,15 +40,16 @@ pub fn receive(channel: impl AsFd) -> Result<Message> {
     let mut ended = Message::Closed;
     let received = loop {
         let mut parts = [rustix::io::IoSliceMut::new(&mut bytes)];
-        match rustix::net::recvmsg(&channel, &mut parts, &mut control, RecvFlags::CMSG_CLOEXEC) {
+        match rustix::net::recvmsg(channel, &mut parts, &mut control, flags | RecvFlags::CMSG_CLOEXEC) {
             Err(Errno::INTR) => {}
+            Err(Errno::AGAIN) => return Ok(None),
             // Said once; what init said before its end may still follow.
             Err(Errno::CONNRESET) => ended = Message::Reset,
             result => break result.context(|| "hear from init")?.bytes,
         }
     };
     if received == 0 {
-        return Ok(ended);
+        return Ok(Some(ended));
     }
     let mut descriptor = None;
     for message in control.drain() {
@@ -60,7 +61,7 @@ pub fn receive(channel: impl AsFd) -> Result<Message> {
     let report =
         Report::decode(&mut reader).map_err(|_| Error::new("init said what this runtime does not know"))?;
     let text = String::from_utf8_lossy(reader.rest()).trim_end().to_string();
-    Ok(Message::Report(report, descriptor, text))
+    Ok(Some(Message::Report(report, descriptor, text)))
 }
 
 /// Puts a failure report into words, with the plan at hand.
@@ -77,7 +78,6 @@ pub fn word_report(plan: &Plan, report: Report, kernel_text: &str) -> Error {
                 }
             }
         }
-        Report::NotEntered { .. } => word_entry_failure(report, 0),
         Report::Malformed { operation } => Error::formatted(format_args!(
             "init cannot read operation {operation} of its plan: runtime and init do not match"
         )),
@@ -88,6 +88,7 @@ pub fn word_report(plan: &Plan, report: Report, kernel_text: &str) -> Error {
         | Report::AtTrees
         | Report::TreeRefused { .. }
         | Report::Forked { .. }
+        | Report::NotEntered { .. }
         | Report::SeccompListener { .. } => {
             Error::new("init said something at the wrong time: runtime and init do not match")
         }

@@ -10,9 +10,9 @@ use super::{GATE, StateDirectory};
 use crate::error::{Context, Result};
 
 impl StateDirectory {
-    /// A listening socket at `gate`, for init.
+    /// A listening socket at `gate`, for init: of packets, so that each of its reports is read by itself.
     pub fn make_gate() -> Result<OwnedFd> {
-        socket(SocketType::STREAM).context(|| "make the gate")
+        socket(SocketType::SEQPACKET).context(|| "make the gate")
     }
 
     /// Gives the gate its name, and lets others come: init, which has inherited it, takes nobody in before it is ready.
@@ -48,7 +48,7 @@ impl StateDirectory {
     /// Connects to init's gate; `None` when init does not wait there (any more).
     pub fn connect_gate(&self) -> Result<Option<OwnedFd>> {
         let connect = || {
-            let socket = socket(SocketType::STREAM)?;
+            let socket = socket(SocketType::SEQPACKET)?;
             match rustix::net::connect(&socket, &self.gate_address()?) {
                 Ok(()) => Ok(Some(socket)),
                 Err(Errno::CONNREFUSED | Errno::NOENT) => Ok(None),

@@ -1,7 +1,7 @@
 //! clone3(2) of a child that borrows the parent's memory, and of a thread without a C library's knowledge.
 
 use std::ffi::c_void;
-use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
+use std::os::fd::{FromRawFd, OwnedFd};
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use rustix::io::Errno;
@@ -19,27 +19,21 @@ pub(super) struct Stack([std::mem::MaybeUninit<u8>; STACK]);
 /// child has left the memory, which is when it executes or ends: suspended until then (CLONE_VFORK), or after `meanwhile`.
 pub(super) fn clone_shared(
     flags: u64,
-    cgroup: Option<BorrowedFd<'_>>,
     stack: *mut c_void,
     entry: unsafe extern "C" fn(*const c_void) -> !,
     argument: *const c_void,
     meanwhile: Option<&mut dyn FnMut()>,
 ) -> Result<(Pid, OwnedFd), Errno> {
     use linux_raw_sys::general as raw;
-    const CLONE_INTO_CGROUP: u64 = 1 << 33;
     let mut pidfd: i32 = -1;
     // The kernel clears it, and wakes whoever waits, when the child leaves the memory (set_tid_address(2)).
     let inside = AtomicU32::new(1);
     let waits = if meanwhile.is_some() { raw::CLONE_CHILD_CLEARTID } else { raw::CLONE_VFORK };
-    let mut arguments = raw::clone_args {
+    let arguments = raw::clone_args {
         pidfd: &raw mut pidfd as u64,
         exit_signal: u64::from(raw::SIGCHLD),
         ..arguments(flags | u64::from(raw::CLONE_VM | raw::CLONE_PIDFD | waits), stack, &inside)
     };
-    if let Some(cgroup) = cgroup {
-        arguments.flags |= CLONE_INTO_CGROUP;
-        arguments.cgroup = cgroup.as_raw_fd() as u64;
-    }
     // SAFETY: the child starts on a stack of its own with `entry`, which does not return, so nothing of the
     // parent's frames is popped twice; this function returns when the child has executed or exited, and so what it
     // was given outlives it; it writes nothing there but atomics. The thread pointer is shared as well: `entry` only

@@ -17,7 +17,7 @@ pub use network::{NetworkStep, NetworkThread};
 pub use probe::{PROBEABLE, in_mount_copy, knows_seccomp_flags, probe, refusal, seccomp_action_available};
 pub use processor::{hold_here, lift_restriction, several_processors};
 pub use signal::{realtime_signal, set_signal_mask, signalfd};
-pub use spawn::{Child, ChildStep, spawn, spawn_ended};
+pub use spawn::{Child, ChildStep, Spawned, spawn, spawn_ended};
 
 fn errno(errno: syscalls::Errno) -> Errno {
     Errno::from_raw_os_error(errno.into_raw())

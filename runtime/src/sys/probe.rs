@@ -50,7 +50,6 @@ fn run_in_child(flags: u32, run: &mut dyn FnMut() -> Result<(), Errno>) -> Resul
     let mut stack = Box::<Stack>::new_uninit();
     let (_, pidfd) = clone_shared(
         u64::from(flags),
-        None,
         stack.as_mut_ptr().cast(),
         begin_probe,
         std::ptr::from_ref(&state).cast(),

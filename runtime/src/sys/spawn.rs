@@ -15,12 +15,10 @@ use super::signal::SignalsBlocked;
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[repr(u32)]
 pub enum ChildStep {
-    /// The second clone, out of the joined namespaces.
+    /// The clone itself.
     Clone = 2,
     /// setns(2) into the seed namespace, or unshare(2) there.
     Seed = 3,
-    /// Making the capabilities of the new user namespace survive the exec.
-    Capabilities = 4,
     /// Sorting out the descriptors.
     Descriptors = 5,
     /// execveat(2) of init.
@@ -29,8 +27,7 @@ pub enum ChildStep {
 
 impl ChildStep {
     /// Where the child itself can fail.
-    const FAILURES: [ChildStep; 4] =
-        [ChildStep::Seed, ChildStep::Capabilities, ChildStep::Descriptors, ChildStep::Exec];
+    const FAILURES: [ChildStep; 3] = [ChildStep::Seed, ChildStep::Descriptors, ChildStep::Exec];
 }
 
 /// What a child does between clone and exec, in memory that it shares with its waiting parent.
@@ -39,12 +36,8 @@ pub struct Child<'a> {
     pub init: BorrowedFd<'a>,
     /// argv of init.
     pub arguments: &'a [*const c_char],
-    /// CLONE_NEW* bits of the clone.
-    pub namespaces: u32,
     /// The seed mount namespace, to be copied.
     pub seed: Option<BorrowedFd<'a>>,
-    /// Whether the program of a new user namespace keeps its capabilities over the exec of init.
-    pub ambient: bool,
     /// How many descriptors from 3 on are the container's.
     pub preserve: u32,
     /// What becomes its stdin, stdout and stderr, from numbers above 2, with those numbers.
@@ -71,9 +64,7 @@ impl<'a> Child<'a> {
         Child {
             init,
             arguments,
-            namespaces: 0,
             seed: None,
-            ambient: false,
             preserve: 0,
             stdio: &[],
             keep,
@@ -99,11 +90,6 @@ impl<'a> Child<'a> {
             if let Err(errno) = entered.and_then(|()| pillbox_init::sys::unshare_namespaces(NEWNS)) {
                 self.fail(ChildStep::Seed, errno);
             }
-        }
-        if self.ambient
-            && let Err(errno) = keep_capabilities_over_exec()
-        {
-            self.fail(ChildStep::Capabilities, errno);
         }
         if let Err(errno) = self.sort_descriptors() {
             self.fail(ChildStep::Descriptors, errno);
@@ -132,42 +118,23 @@ impl<'a> Child<'a> {
     }
 }
 
-/// A new user namespace gives its first process all capabilities, and execve(2) takes them from whoever is not
-/// root there, which without id maps nobody is. Ambient ones stay.
-fn keep_capabilities_over_exec() -> Result<(), Errno> {
-    use rustix::thread::{
-        CapabilitySet, capabilities, configure_capability_in_ambient_set, set_capabilities,
-    };
-    let mut sets = capabilities(None)?;
-    sets.inheritable = sets.permitted;
-    set_capabilities(None, sets)?;
-    for number in (0..u64::BITS).filter(|number| sets.permitted.bits() & (1 << number) != 0) {
-        configure_capability_in_ambient_set(CapabilitySet::from_bits_retain(1 << number), true)?;
-    }
-    Ok(())
-}
-
 /// clone3(2), and init in the child. Returns when init runs; what the runtime has to do `meanwhile` it does while the
 /// child is on its way there.
 ///
-/// The child borrows the parent's memory until it executes (CLONE_VM): no page table is copied. It stands
-/// in new namespaces at most: those that others are in already are entered by init.
+/// The child borrows the parent's memory until it executes (CLONE_VM): no page table is copied. So it stands in no cgroup and
+/// in no namespace but the parent's or a copy of the seed: an out-of-memory kill takes every process of a memory, and in a
+/// namespace others could look into it. Where it belongs init goes by itself.
 ///
 /// # Errors
 /// The step that failed and its errno; no child is left then.
-pub fn spawn(
-    child: &Child<'_>,
-    cgroup: Option<BorrowedFd<'_>>,
-    meanwhile: Option<&mut dyn FnMut()>,
-) -> Result<Spawned, (ChildStep, Errno)> {
+pub fn spawn(child: &Child<'_>, meanwhile: Option<&mut dyn FnMut()>) -> Result<Spawned, (ChildStep, Errno)> {
     if child.arguments.last().is_none_or(|last| !last.is_null()) {
         return Err((ChildStep::Exec, Errno::INVAL));
     }
     let blocked = SignalsBlocked::new();
     let mut stack = Box::<Stack>::new_uninit();
     let (pid, pidfd) = clone_shared(
-        u64::from(child.namespaces),
-        cgroup,
+        0,
         stack.as_mut_ptr().cast(),
         begin,
         std::ptr::from_ref::<Child<'_>>(child).cast(),
@@ -197,7 +164,7 @@ pub fn spawn_ended(namespaces: u32) -> Result<Spawned, Errno> {
     let blocked = SignalsBlocked::new();
     let mut stack = Box::<Stack>::new_uninit();
     let (pid, pidfd) =
-        clone_shared(u64::from(namespaces), None, stack.as_mut_ptr().cast(), end, std::ptr::null(), None)?;
+        clone_shared(u64::from(namespaces), stack.as_mut_ptr().cast(), end, std::ptr::null(), None)?;
     drop(blocked);
     Ok(Spawned { pid, pidfd })
 }
