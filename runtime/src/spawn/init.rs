@@ -6,7 +6,7 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use pillbox_init::plan::{EntryStep, Turn};
 use pillbox_init::report::Report;
 use pillbox_netlink::Socket;
-use rustix::event::{PollFd, PollFlags, poll};
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
 use rustix::net::SendFlags;
 use rustix::process::{Pid, PidfdFlags, WaitId, WaitIdOptions, WaitIdStatus};
@@ -249,9 +249,10 @@ impl Init {
         }
     }
 
-    /// What comes next on the channel, or its end. Init's end is enough for that: whoever else holds the other end of the
-    /// channel says nothing.
+    /// What comes next on the channel, or its end. Init's end is enough for that, after a moment: the thread that made the
+    /// network may have a copy of the other end still.
     fn hear(&self) -> Result<Message> {
+        const MOMENT: Timespec = Timespec { tv_sec: 1, tv_nsec: 0 };
         loop {
             let mut polled =
                 [PollFd::new(&self.channel, PollFlags::IN), PollFd::new(&self.process, PollFlags::IN)];
@@ -262,7 +263,10 @@ impl Init {
             let ended = !polled[1].revents().is_empty();
             match receive_if_any(self.channel.as_fd())? {
                 Some(message) => return Ok(message),
-                None if ended => return Ok(Message::Reset),
+                None if ended => {
+                    let _ = poll(&mut [PollFd::new(&self.channel, PollFlags::IN)], Some(&MOMENT));
+                    return Ok(receive_if_any(self.channel.as_fd())?.unwrap_or(Message::Reset));
+                }
                 None => {}
             }
         }
