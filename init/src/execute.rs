@@ -8,7 +8,7 @@ use pillbox_init::report::{Report, Stage};
 use pillbox_init::sys;
 use pillbox_init::wire::Reader;
 use rustix::fd::{BorrowedFd, OwnedFd};
-use rustix::fs::CWD;
+use rustix::fs::{CWD, OFlags, ResolveFlags};
 use rustix::io::Errno;
 
 use crate::channel::Channel;
@@ -267,6 +267,12 @@ impl<'p> Init<'p> {
                 flags.set(OpenTreeFlags::AT_RECURSIVE, recursive);
                 flags.set(OpenTreeFlags::AT_SYMLINK_NOFOLLOW, nofollow);
                 open_tree(CWD, path, flags).map(TreeFd::Owned)
+            }
+            Tree::Inside { path, recursive, nofollow } => {
+                let mut flags = OFlags::PATH;
+                flags.set(OFlags::NOFOLLOW, nofollow);
+                let place = root::open_with(self.root()?, path, flags, ResolveFlags::empty())?;
+                mount::clone_tree(&place, recursive).map(TreeFd::Owned)
             }
         }
     }

@@ -121,7 +121,7 @@ fn output_file(record: &Record, name: &str) -> Result<Option<OwnedFd>> {
         return Ok(None);
     };
     let flags = OFlags::WRONLY | OFlags::APPEND | OFlags::CREATE | OFlags::CLOEXEC | OFlags::NOCTTY;
-    let file = rustix::fs::open(path.as_str(), flags, mode);
+    let file = rustix::fs::open(Path::new(&record.bundle).join(path), flags, mode);
     file.map(Some).context(|| format!("annotations: {key}: open {path}"))
 }
 

@@ -2,7 +2,7 @@
 //! "The container process state" in config-linux.md.
 
 use std::os::fd::{BorrowedFd, OwnedFd};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
@@ -21,7 +21,7 @@ const PAUSE: Timespec = Timespec { tv_sec: 0, tv_nsec: 100_000 };
 /// Who gets the listener, and what it is told of the container.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Agent {
-    /// The socket (`linux.seccomp.listenerPath`).
+    /// The socket (`linux.seccomp.listenerPath`): what is relative begins at the bundle.
     pub path: PathBuf,
     /// `linux.seccomp.listenerMetadata`, passed on as it is.
     pub metadata: String,
@@ -66,7 +66,7 @@ impl Agent {
         let profile = spec.seccomp.as_ref()?;
         let annotations = spec.annotations.iter().map(|(key, value)| (key.to_string(), value.to_string()));
         Some(Agent {
-            path: PathBuf::from(&**profile.listener_path.as_ref()?),
+            path: Path::new(bundle).join(&**profile.listener_path.as_ref()?),
             metadata: profile
                 .listener_metadata
                 .as_ref()

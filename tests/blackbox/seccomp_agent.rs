@@ -12,7 +12,7 @@ use rustix::io::IoSliceMut;
 use rustix::net::{RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, recvmsg};
 use serde_json::{Value, json};
 
-use crate::harness::{Container, Runtime, each_runtime, pillbox_only};
+use crate::harness::{Container, Runtime, each_runtime, each_runtime_but, pillbox_only};
 
 /// What an agent has seen.
 struct Seen {
@@ -89,6 +89,18 @@ fn an_agent_gets_the_listener_of_run() {
             check(&container, &agent.join().expect("agent"));
             container.assert_gone();
         }
+    });
+}
+
+#[test]
+fn a_relative_path_of_the_agent_begins_at_the_bundle() {
+    each_runtime_but(&[("crun", "takes absolute paths only")], |runtime| {
+        let (mut container, _) = container(runtime, true);
+        container.spec["linux"]["seccomp"]["listenerPath"] = json!("agent.sock");
+        let agent = agent(&container.bundle().join("agent.sock"));
+        let mut run = container.bundle_command("run", &[]);
+        container.finish(run.current_dir(&container.folder)).ok();
+        check(&container, &agent.join().expect("agent"));
     });
 }
 

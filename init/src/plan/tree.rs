@@ -18,6 +18,15 @@ pub enum Tree<'a> {
         /// Whether a symbolic link at the end is the source itself.
         nofollow: bool,
     },
+    /// Init clones it from the container's own files, as they are by then.
+    Inside {
+        /// A path in the container, which nothing leads out of.
+        path: &'a CStr,
+        /// Whether mounts below come along.
+        recursive: bool,
+        /// Whether a symbolic link at the end is the source itself.
+        nofollow: bool,
+    },
 }
 
 impl<'a> Wire<'a> for Tree<'a> {
@@ -27,8 +36,8 @@ impl<'a> Wire<'a> for Tree<'a> {
                 1u8.encode(out);
                 index.encode(out);
             }
-            Tree::Path { path, recursive, nofollow } => {
-                2u8.encode(out);
+            Tree::Path { path, recursive, nofollow } | Tree::Inside { path, recursive, nofollow } => {
+                if matches!(self, Tree::Path { .. }) { 2u8 } else { 3u8 }.encode(out);
                 path.encode(out);
                 recursive.encode(out);
                 nofollow.encode(out);
@@ -38,11 +47,14 @@ impl<'a> Wire<'a> for Tree<'a> {
     fn decode(input: &mut Reader<'a>) -> Result<Self, Malformed> {
         match u8::decode(input)? {
             1 => Ok(Tree::Descriptor(u32::decode(input)?)),
-            2 => Ok(Tree::Path {
-                path: Wire::decode(input)?,
-                recursive: Wire::decode(input)?,
-                nofollow: Wire::decode(input)?,
-            }),
+            kind @ (2 | 3) => {
+                let (path, recursive, nofollow) =
+                    (Wire::decode(input)?, Wire::decode(input)?, Wire::decode(input)?);
+                Ok(match kind {
+                    2 => Tree::Path { path, recursive, nofollow },
+                    _ => Tree::Inside { path, recursive, nofollow },
+                })
+            }
             _ => Err(Malformed),
         }
     }

@@ -17,7 +17,7 @@ use crate::error::{Context, Error, Kind, Result};
 use crate::initial_root;
 use crate::plan::{self, Host, Intent, Layer, Plan};
 use crate::spawn::NewNetwork;
-use crate::spec;
+use crate::spec::{self, json::Text};
 use crate::user_namespace;
 use crate::validate::{NamespaceKind, ValidSpec, validate};
 
@@ -188,7 +188,8 @@ impl<'b> Prepared<'b> {
         let named = |error: Error| error.context(&bundle.config_name);
         let spec = spec::parse(bundle.config.as_bytes())
             .map_err(|error| Error::formatted(format_args!("{}: {error}", bundle.config_name)))?;
-        let spec = validate(spec).map_err(named)?;
+        let mut spec = validate(spec).map_err(named)?;
+        name_sources(&mut spec, &bundle.path).map_err(named)?;
         let host = Host::look_for(&spec);
         let network = if plan::makes_network_meanwhile(&spec, &host) { make_network()? } else { None };
         let rootfs = bundle.path.join(&*spec.root.path);
@@ -290,6 +291,26 @@ impl<'b> Prepared<'b> {
         self.plan = plan::compile(&self.spec, &self.host, &self.intent)?;
         Ok(())
     }
+}
+
+/// Sources of bind mounts by absolute paths: config.md, `mounts`, has relative ones begin at the bundle.
+///
+/// # Errors
+/// The bundle's path is no text.
+pub(super) fn name_sources(spec: &mut ValidSpec<'_>, bundle: &Path) -> Result<()> {
+    for (index, mount) in spec.mounts.0.iter_mut().enumerate() {
+        let relative = |source: &&mut Text<'_>| !(source.is_empty() || source.starts_with('/'));
+        if !plan::is_bind_mount(mount) {
+            continue;
+        }
+        if let Some(source) = mount.source.as_mut().filter(relative) {
+            let path = bundle.join(&**source).into_os_string().into_string().map_err(|path| {
+                Error::formatted(format_args!("mounts[{index}].source: {}: not UTF-8", path.display()))
+            })?;
+            *source = Text(path.into());
+        }
+    }
+    Ok(())
 }
 
 /// What the symbolic links say that crun's `copy-symlink` wants made anew; another source is bound as ever.

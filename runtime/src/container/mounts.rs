@@ -1,5 +1,8 @@
 //! Mounts that come and go while a container runs.
 
+use std::path::Path;
+
+use super::bundle::name_sources;
 use super::exec::{Target, enter};
 use crate::cgroup::Hierarchy;
 use crate::container_id::ContainerId;
@@ -20,7 +23,7 @@ pub enum MountsChange {
 }
 
 /// Changes the mounts of a created or running container, all or none. `list` is a JSON array of what config.json has under
-/// `mounts`. The configuration stays what it was, and so do mount points that had to be made.
+/// `mounts`: relative sources begin at the bundle, too. The configuration stays what it was, and so do mount points that had to be made.
 ///
 /// # Errors
 /// There is no such container, it has ended or is paused; a mount is wrong or cannot be had, by its field.
@@ -46,7 +49,8 @@ pub fn change_mounts(
         .map_err(|error| Error::formatted(format_args!("mounts: {error}")))?;
     // Nothing of the program's matters here.
     spec.process = None;
-    let spec = validate(spec)?;
+    let mut spec = validate(spec)?;
+    name_sources(&mut spec, Path::new(&record.bundle))?;
     let hierarchy = if record.cgroup.is_some() { Hierarchy::find()? } else { None };
     let mount = hierarchy.map(|hierarchy| hierarchy.mount().display().to_string());
     let intent = Intent {

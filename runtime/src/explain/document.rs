@@ -94,6 +94,9 @@ impl Serialize for ValueDocument<'_> {
                     map.serialize_entry("recursive", &recursive)?;
                 }
                 map.serialize_entry("idMapped", &tree_idmap(tree, self.1))?;
+                if matches!(tree, Tree::Inside { .. }) {
+                    map.serialize_entry("inside", &true)?;
+                }
                 let opened_by = if matches!(tree, Tree::Descriptor(_)) { "runtime" } else { "init" };
                 map.serialize_entry("openedBy", opened_by)?;
                 map.end()

@@ -74,13 +74,16 @@ pub(super) fn tree_name(tree: Tree<'_>, plan: &Plan) -> String {
     let Some((path, recursive)) = tree_path(tree, plan) else { return "a descriptor".to_string() };
     let below = if recursive { " with submounts" } else { "" };
     let mapped = if tree_idmap(tree, plan) { ", id-mapped," } else { "" };
-    format!("{}{below}{mapped}", text(path))
+    let inside = if matches!(tree, Tree::Inside { .. }) { "the container's " } else { "" };
+    format!("{inside}{}{below}{mapped}", text(path))
 }
 
 /// Where a tree comes from, and whether mounts below come along.
 pub(super) fn tree_path<'t>(tree: Tree<'t>, plan: &'t Plan) -> Option<(&'t CStr, bool)> {
     match tree {
-        Tree::Path { path, recursive, nofollow: _ } => Some((path, recursive)),
+        Tree::Path { path, recursive, nofollow: _ } | Tree::Inside { path, recursive, nofollow: _ } => {
+            Some((path, recursive))
+        }
         Tree::Descriptor(index) => match plan.descriptors.get(index as usize) {
             Some(Descriptor::Tree { path, recursive, .. }) => Some((path, *recursive)),
             _ => None,

@@ -61,7 +61,9 @@ impl<'p> Decoded<'p> {
     /// Path of a tree, and whether what is mounted below comes along.
     fn source(&self, tree: Tree<'p>) -> (String, bool) {
         match tree {
-            Tree::Path { path, recursive, nofollow: _ } => (string(path), recursive),
+            Tree::Path { path, recursive, nofollow: _ } | Tree::Inside { path, recursive, nofollow: _ } => {
+                (string(path), recursive)
+            }
             Tree::Descriptor(index) => match &self.plan.descriptors[index as usize] {
                 Descriptor::Tree { path, recursive, .. } => (string(path), *recursive),
                 other => panic!("{}: {other:?} is no tree", self.name),

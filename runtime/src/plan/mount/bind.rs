@@ -11,6 +11,21 @@ use crate::plan::{Builder, Descriptor, Layer, c_string};
 use crate::spec::Mount;
 use crate::validate::{RootfsPropagation, ValidSpec};
 
+/// The path in the container of a source at or below its root file system: it shows what earlier mounts of the list have
+/// made there, as it does where the source is looked up once they are made. A root that is the host's own has nothing
+/// of the container's below it.
+pub(super) fn inside_root<'s>(rootfs: &str, source: &'s str) -> Option<&'s str> {
+    let rest = source.strip_prefix(rootfs).filter(|_| !matches!(rootfs, "" | "/"))?;
+    match rest {
+        "" => Some("/"),
+        rest => rest.starts_with('/').then_some(rest),
+    }
+}
+
+/// The result is the number of the descriptor that is bound, if the runtime opens one.
+///
+/// `inside`: the source by a path in the container, see [`inside_root`].
+#[allow(clippy::too_many_arguments)]
 pub(super) fn compile_bind(
     builder: &mut Builder<'_>,
     spec: &ValidSpec<'_>,
@@ -19,7 +34,8 @@ pub(super) fn compile_bind(
     target: &CStr,
     rule: TargetRule,
     options: &Options<'_>,
-) -> Result<()> {
+    inside: Option<&str>,
+) -> Result<Option<u32>> {
     for data in &options.data {
         // The kernel never looks at the data of a bind mount; callers send it all the same.
         builder.warnings.push(format!("{field}.options: {data:?} means nothing for a bind mount"));
@@ -28,16 +44,22 @@ pub(super) fn compile_bind(
     if source.is_empty() {
         return Err(Error::formatted(format_args!("{field}.source: a bind mount needs one")));
     }
-    let source = c_string(field, source)?;
+    let source = c_string(field, inside.unwrap_or(source))?;
     let procfs = target == c"/proc";
-    let mut tree = builder.tree(&source, options.recursive, &format!("{field}.source"), procfs, false);
-    if let Tree::Path { nofollow, .. } = &mut tree {
-        *nofollow = options.source_nofollow;
-    } else if let Some(Descriptor::Tree { nofollow, .. }) = builder.descriptors.last_mut() {
-        *nofollow = options.source_nofollow;
-    }
-    if let Tree::Descriptor(index) = tree {
-        builder.clone_in_turn(index);
+    let mut tree = match inside {
+        Some(_) => Tree::Inside { path: &source, recursive: options.recursive, nofollow: false },
+        None => builder.tree(&source, options.recursive, &format!("{field}.source"), procfs, false),
+    };
+    let mut opened = None;
+    match &mut tree {
+        Tree::Path { nofollow, .. } | Tree::Inside { nofollow, .. } => *nofollow = options.source_nofollow,
+        Tree::Descriptor(index) => {
+            opened = Some(*index);
+            if let Some(Descriptor::Tree { nofollow, .. }) = builder.descriptors.last_mut() {
+                *nofollow = options.source_nofollow;
+            }
+            builder.clone_in_turn(*index);
+        }
     }
     let (first, recursive, second) = compile_propagation(spec, options);
     builder.push(Operation::BindMount {
@@ -59,7 +81,7 @@ pub(super) fn compile_bind(
             recursive: options.recursive_propagation,
         });
     }
-    Ok(())
+    Ok(opened)
 }
 
 /// What a bind mount becomes before it is attached, whether with the mounts below, and what it becomes then.
@@ -120,6 +142,20 @@ pub fn compile_layer(builder: &mut Builder<'_>, layer: &Layer, own_user_namespac
 mod tests {
     use super::super::option::tests::options;
     use super::*;
+
+    #[test]
+    fn a_source_below_the_root_file_system_is_the_containers() {
+        for (rootfs, source, inside) in [
+            ("/b/rootfs", "/b/rootfs/new", Some("/new")),
+            ("/b/rootfs", "/b/rootfs", Some("/")),
+            ("/b/rootfs", "/b/rootfs2/new", None),
+            ("/b/rootfs", "/b", None),
+            ("/", "/new", None),
+            ("", "/new", None),
+        ] {
+            assert_eq!(inside_root(rootfs, source), inside, "{rootfs} {source}");
+        }
+    }
 
     #[test]
     fn a_bind_is_a_peer_of_the_hosts_mount_only_with_a_shared_root() {

@@ -11,7 +11,7 @@ use std::ffi::CString;
 use pillbox_init::plan::Operation;
 use rustix::mount::MountAttrFlags;
 
-use self::bind::compile_bind;
+use self::bind::{compile_bind, inside_root};
 use self::new::{compile_new, label_for};
 use self::option::parse_options;
 use self::remount::compile_remount;
@@ -73,8 +73,13 @@ pub fn compile(
             read_only_later.push(target.clone());
         }
         if options.bind {
-            compile_bind(builder, spec, &field, mount, &target, rule, &options)?;
-            if let Some(Descriptor::Tree { idmap: of_source, .. }) = builder.descriptors.last_mut() {
+            let source = mount.source.as_deref().unwrap_or_default();
+            // Only the runtime can map owners.
+            let inside = if idmap.is_none() { inside_root(&intent.rootfs, source) } else { None };
+            let opened = compile_bind(builder, spec, &field, mount, &target, rule, &options, inside)?;
+            if let Some(Descriptor::Tree { idmap: of_source, .. }) =
+                opened.and_then(|index| builder.descriptors.get_mut(index as usize))
+            {
                 *of_source = idmap;
             }
         } else {
@@ -84,7 +89,7 @@ pub fn compile(
             // A new mount from the host's cgroup namespace would turn off what the host's is mounted with (nsdelegate).
             if let (true, false, false, Some(path)) = (of_cgroup, own_view, in_user_namespace, cgroup) {
                 let mount = Mount { source: Some(path.into()), ..mount.clone() };
-                compile_bind(builder, spec, &field, &mount, &target, rule, &options)?;
+                compile_bind(builder, spec, &field, &mount, &target, rule, &options, None)?;
                 continue;
             }
             if let (Some(label), false) =
