@@ -40,14 +40,17 @@ pub trait Value<'de>: Default {
 
 /// A struct that is read from a JSON object.
 pub trait Object<'de> {
-    /// Reads the value of the member `key`, or passes over it.
+    /// The members' names, and which of them have to be there: bit n stands for the one at place n.
+    fn members(&self) -> (&'static [&'static str], u32);
+
+    /// Reads the value of the member at `place`.
     ///
     /// # Errors
     /// The value has another type, or is not JSON.
-    fn read_member(&mut self, key: &str, reader: &mut Reader<'de>) -> Result<(), Failed>;
+    fn read_member(&mut self, place: usize, reader: &mut Reader<'de>) -> Result<(), Failed>;
 }
 
-/// Reads a member's value: `null` counts as absent, and the last of equal keys counts.
+/// Reads a member's value: `null` counts as absent.
 // Not inlined: one copy for each type, not one for each member.
 #[inline(never)]
 pub(crate) fn read_member<'de, T: Value<'de>>(
@@ -177,23 +180,28 @@ impl Serialize for Map<'_, Text<'_>> {
 impl<'de: 'a, 'a, T: Value<'de>> Value<'de> for Map<'a, T> {
     fn read(&mut self, reader: &mut Reader<'de>) -> Result<(), Failed> {
         reader.open(b'{', "an object")?;
+        let mut places = Vec::new();
         while reader.next(b'}', self.is_empty())? {
             let key = Text(reader.key()?);
+            places.push(reader.at());
             let mut value = T::default();
             read_member(&mut value, reader)?;
             self.0.push((key, value));
         }
         let keys: Vec<&str> = self.iter().map(|(key, _)| &**key).collect();
-        if let Some(latest) = latest_of_each(&keys) {
-            self.0 = pick(std::mem::take(&mut self.0), &latest);
+        match first_repeated(&keys) {
+            Some(index) => Err(reader.repeated(places[index])),
+            None => Ok(()),
         }
-        Ok(())
     }
 }
 
-/// Defines a struct that is read from a JSON object: unknown members are skipped, `null` counts as absent.
+/// Defines a struct that is read from a JSON object: unknown members are skipped, `null` counts as absent, which what is
+/// `required` must not be. Where the specification requires a string, validation says what to write there.
 macro_rules! object {
-    ($(#[$meta:meta])* $name:ident $(<$life:lifetime>)? { $($(#[$doc:meta])* $key:literal => $field:ident: $type:ty,)* }) => {
+    ($(#[$meta:meta])* $name:ident $(<$life:lifetime>)? {
+        $($(#[$doc:meta])* $key:literal $($required:ident)? => $field:ident: $type:ty,)*
+    }) => {
         $(#[$meta])*
         // The specification documents each member; only what it leaves open is said here.
         #[allow(missing_docs)]
@@ -201,15 +209,33 @@ macro_rules! object {
         pub struct $name $(<$life>)? { $($(#[$doc])* pub $field: $type,)* }
 
         impl<'de $(: $life, $life)?> $crate::spec::json::Object<'de> for $name $(<$life>)? {
+            fn members(&self) -> (&'static [&'static str], u32) {
+                const REQUIRED: u32 = {
+                    let places = [$($crate::spec::json::is_required!($($required)?),)*];
+                    let (mut bits, mut place) = (0, 0);
+                    while place < places.len() {
+                        bits |= (places[place] as u32) << place;
+                        place += 1;
+                    }
+                    bits
+                };
+                (&[$($key,)*], REQUIRED)
+            }
+
             fn read_member(
                 &mut self,
-                key: &str,
+                place: usize,
                 reader: &mut $crate::spec::reader::Reader<'de>,
             ) -> std::result::Result<(), $crate::spec::reader::Failed> {
-                match key {
-                    $($key => $crate::spec::json::read_member(&mut self.$field, reader),)*
-                    _ => reader.skip_value(),
-                }
+                let mut at = 0;
+                $(
+                    if place == at {
+                        return $crate::spec::json::read_member(&mut self.$field, reader);
+                    }
+                    at += 1;
+                )*
+                debug_assert!(place < at, "a place among the members'");
+                Ok(())
             }
         }
 
@@ -233,11 +259,32 @@ macro_rules! object {
 }
 pub(crate) use object;
 
+macro_rules! is_required {
+    () => {
+        false
+    };
+    (required) => {
+        true
+    };
+}
+pub(crate) use is_required;
+
+/// The places of keys, equal ones side by side.
+fn in_order(keys: &[&str]) -> Vec<usize> {
+    let mut order: Vec<usize> = (0..keys.len()).collect();
+    order::sort(&mut order, |&left, &right| (keys[left], left) < (keys[right], right));
+    order
+}
+
+/// Where a key stands that stood before.
+pub(crate) fn first_repeated(keys: &[&str]) -> Option<usize> {
+    in_order(keys).windows(2).find(|pair| keys[pair[0]] == keys[pair[1]]).map(|pair| pair[1])
+}
+
 /// For keys with repetitions: which element stands where, when the last of equal keys counts and takes the
 /// place of the first. None when no key is repeated.
 pub(crate) fn latest_of_each(keys: &[&str]) -> Option<Vec<usize>> {
-    let mut order: Vec<usize> = (0..keys.len()).collect();
-    order::sort(&mut order, |&left, &right| (keys[left], left) < (keys[right], right));
+    let order = in_order(keys);
     let same = |left: &usize, right: &usize| keys[*left] == keys[*right];
     if !order.windows(2).any(|pair| same(&pair[0], &pair[1])) {
         return None;

@@ -29,7 +29,7 @@ object! {
 object! {
     /// A namespace to make, or with a path to join.
     Namespace<'a> {
-        "type" => kind: Text<'a>,
+        "type" required => kind: Text<'a>,
         "path" => path: Option<Text<'a>>,
     }
 }
@@ -37,7 +37,7 @@ object! {
 object! {
     /// A device node to make.
     Device<'a> {
-        "type" => kind: Text<'a>,
+        "type" required => kind: Text<'a>,
         "path" => path: Text<'a>,
         "major" => major: Option<i64>,
         "minor" => minor: Option<i64>,
@@ -80,7 +80,7 @@ object! {
 object! {
     /// One rule of the device list; an absent number stands for all.
     DeviceRule<'a> {
-        "allow" => allow: bool,
+        "allow" required => allow: bool,
         "type" => kind: Option<Text<'a>>,
         "major" => major: Option<i64>,
         "minor" => minor: Option<i64>,
@@ -141,8 +141,8 @@ object! {
 object! {
     /// A weight (10 to 1000) for one device.
     WeightDevice {
-        "major" => major: i64,
-        "minor" => minor: i64,
+        "major" required => major: i64,
+        "minor" required => minor: i64,
         "weight" => weight: Option<u16>,
         "leafWeight" => leaf_weight: Option<u16>,
     }
@@ -151,17 +151,17 @@ object! {
 object! {
     /// A rate for one device, in bytes or operations a second.
     ThrottleDevice {
-        "major" => major: i64,
-        "minor" => minor: i64,
-        "rate" => rate: u64,
+        "major" required => major: i64,
+        "minor" required => minor: i64,
+        "rate" required => rate: u64,
     }
 }
 
 object! {
     /// A limit in bytes for one size of huge pages (`2MB`).
     HugepageLimit<'a> {
-        "pageSize" => page_size: Text<'a>,
-        "limit" => limit: u64,
+        "pageSize" required => page_size: Text<'a>,
+        "limit" required => limit: u64,
     }
 }
 
@@ -176,8 +176,8 @@ object! {
 object! {
     /// A priority for one interface.
     NetworkPriority<'a> {
-        "name" => name: Text<'a>,
-        "priority" => priority: u32,
+        "name" required => name: Text<'a>,
+        "priority" required => priority: u32,
     }
 }
 
@@ -192,7 +192,7 @@ object! {
 object! {
     /// A seccomp profile.
     Seccomp<'a> {
-        "defaultAction" => default_action: Text<'a>,
+        "defaultAction" required => default_action: Text<'a>,
         "defaultErrnoRet" => default_errno_ret: Option<u32>,
         "architectures" => architectures: List<Text<'a>>,
         /// Absent and empty differ: absent means `SECCOMP_FILTER_FLAG_SPEC_ALLOW`.
@@ -206,8 +206,8 @@ object! {
 object! {
     /// One rule: these calls, under these conditions, get this action.
     Syscall<'a> {
-        "names" => names: List<Text<'a>>,
-        "action" => action: Text<'a>,
+        "names" required => names: List<Text<'a>>,
+        "action" required => action: Text<'a>,
         "errnoRet" => errno_ret: Option<u32>,
         "args" => args: List<SyscallArg<'a>>,
     }
@@ -216,10 +216,10 @@ object! {
 object! {
     /// A condition on one argument (`index` 0 to 5).
     SyscallArg<'a> {
-        "index" => index: u32,
-        "value" => value: u64,
+        "index" required => index: u32,
+        "value" required => value: u64,
         "valueTwo" => value_two: u64,
-        "op" => op: Text<'a>,
+        "op" required => op: Text<'a>,
     }
 }
 
@@ -237,7 +237,7 @@ object! {
 object! {
     /// set_mempolicy(2).
     MemoryPolicy<'a> {
-        "mode" => mode: Text<'a>,
+        "mode" required => mode: Text<'a>,
         "nodes" => nodes: Text<'a>,
         "flags" => flags: List<Text<'a>>,
     }
@@ -246,7 +246,7 @@ object! {
 object! {
     /// personality(2).
     Personality<'a> {
-        "domain" => domain: Text<'a>,
+        "domain" required => domain: Text<'a>,
         "flags" => flags: List<Text<'a>>,
     }
 }

@@ -15,6 +15,8 @@ mod parse_error;
 pub mod process;
 pub mod reader;
 #[cfg(test)]
+mod required_tests;
+#[cfg(test)]
 pub(crate) mod tests;
 
 use json::{List, Map, Text, object};

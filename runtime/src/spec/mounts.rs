@@ -17,8 +17,8 @@ object! {
 object! {
     /// `size` ids from `container_id` inside are those from `host_id` outside.
     IdMapping {
-        "containerID" => container_id: u32,
-        "hostID" => host_id: u32,
-        "size" => size: u32,
+        "containerID" required => container_id: u32,
+        "hostID" required => host_id: u32,
+        "size" required => size: u32,
     }
 }

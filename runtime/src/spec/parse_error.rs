@@ -2,7 +2,7 @@
 
 use std::fmt::{self, Write};
 
-use super::reader::{Fault, Reader};
+use super::reader::{Fault, FaultKind, Reader};
 use crate::error::Error;
 
 /// The largest document in bytes: configurations have some ten KiB, and what is larger is none.
@@ -56,9 +56,17 @@ fn end_of(text: &str) -> String {
 /// The words for what the reader ran into.
 #[cold]
 pub(super) fn describe(document: &str, fault: Fault) -> ParseError {
-    let Fault { at, expected, is_mistyped } = fault;
-    if is_mistyped {
-        return describe_mistyped(document, at, expected);
+    let Fault { at, expected, kind } = fault;
+    let path = || find_path(document, at).unwrap_or_default();
+    match kind {
+        FaultKind::Malformed => {}
+        FaultKind::Mistyped => return describe_mistyped(document, at, expected),
+        FaultKind::Repeated => return ParseError(format!("{}: is there twice", path())),
+        FaultKind::Missing => {
+            let object = path();
+            let dot = if object.is_empty() { "" } else { "." };
+            return ParseError(format!("{object}{dot}{expected}: missing"));
+        }
     }
     let (before, after) = document.split_at_checked(at).unwrap_or((document, ""));
     let place = end_of(before);

@@ -27,8 +27,8 @@ object! {
 object! {
     /// The terminal's size in characters.
     ConsoleSize {
-        "height" => height: u32,
-        "width" => width: u32,
+        "height" required => height: u32,
+        "width" required => width: u32,
     }
 }
 
@@ -57,16 +57,16 @@ object! {
 object! {
     /// One resource limit; `u64::MAX` is unlimited.
     Rlimit<'a> {
-        "type" => kind: Text<'a>,
-        "soft" => soft: u64,
-        "hard" => hard: u64,
+        "type" required => kind: Text<'a>,
+        "soft" required => soft: u64,
+        "hard" required => hard: u64,
     }
 }
 
 object! {
     /// sched_setattr(2).
     Scheduler<'a> {
-        "policy" => policy: Text<'a>,
+        "policy" required => policy: Text<'a>,
         "nice" => nice: Option<i32>,
         "priority" => priority: Option<i32>,
         "flags" => flags: List<Text<'a>>,
@@ -79,8 +79,8 @@ object! {
 object! {
     /// ioprio_set(2).
     IoPriority<'a> {
-        "class" => class: Text<'a>,
-        "priority" => priority: i32,
+        "class" required => class: Text<'a>,
+        "priority" required => priority: i32,
     }
 }
 

@@ -18,10 +18,23 @@ pub struct Failed;
 pub(super) struct Fault {
     /// Offset in bytes: of the offending byte, or of the beginning of the offending value.
     pub at: usize,
-    /// Such as "a string".
+    /// Such as "a string", or the name of what is missing.
     pub expected: &'static str,
-    /// A well-formed value of the wrong type, as opposed to what is not JSON at all.
-    pub is_mistyped: bool,
+    /// What is wrong there.
+    pub kind: FaultKind,
+}
+
+/// What was run into.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum FaultKind {
+    /// It is not JSON.
+    Malformed,
+    /// A well-formed value of the wrong type.
+    Mistyped,
+    /// An object without a member that has to be there.
+    Missing,
+    /// The value of a member that stood before.
+    Repeated,
 }
 
 /// Stands somewhere in a document.
@@ -36,7 +49,7 @@ pub struct Reader<'de> {
 
 impl<'de> Reader<'de> {
     pub(super) fn new(document: &'de str) -> Self {
-        Reader { document, at: 0, depth: 0, fault: Fault { at: 0, expected: "", is_mistyped: false } }
+        Reader { document, at: 0, depth: 0, fault: Fault { at: 0, expected: "", kind: FaultKind::Malformed } }
     }
 
     pub(super) fn fault(&self) -> Fault {
@@ -50,7 +63,21 @@ impl<'de> Reader<'de> {
 
     #[cold]
     fn malformed(&mut self, expected: &'static str) -> Failed {
-        self.fault = Fault { at: self.at, expected, is_mistyped: false };
+        self.fault = Fault { at: self.at, expected, kind: FaultKind::Malformed };
+        Failed
+    }
+
+    /// The member whose value stands at `at` stood before.
+    #[cold]
+    pub(super) fn repeated(&mut self, at: usize) -> Failed {
+        self.fault = Fault { at, expected: "", kind: FaultKind::Repeated };
+        Failed
+    }
+
+    /// The object that begins at `at` lacks a member.
+    #[cold]
+    fn missing(&mut self, at: usize, name: &'static str) -> Failed {
+        self.fault = Fault { at, expected: name, kind: FaultKind::Missing };
         Failed
     }
 
@@ -59,7 +86,7 @@ impl<'de> Reader<'de> {
     pub fn mistyped(&mut self, expected: &'static str) -> Failed {
         let at = self.at;
         if self.skip_value().is_ok() {
-            self.fault = Fault { at, expected, is_mistyped: true };
+            self.fault = Fault { at, expected, kind: FaultKind::Mistyped };
         }
         Failed
     }
@@ -194,14 +221,30 @@ impl<'de> Reader<'de> {
 
     /// Reads every member of the object that begins here.
     pub fn object(&mut self, object: &mut dyn Object<'de>) -> Result<(), Failed> {
+        let start = self.at;
         self.open(b'{', "an object")?;
-        let mut is_first = true;
+        let (names, required) = object.members();
+        let (mut seen, mut missing, mut is_first) = (0u32, required, true);
         while self.next(b'}', is_first)? {
-            let key = self.key()?;
-            object.read_member(&key, self)?;
             is_first = false;
+            let key = self.key()?;
+            let Some(place) = names.iter().position(|name| *name == &*key) else {
+                self.skip_value()?;
+                continue;
+            };
+            if seen >> place & 1 == 1 {
+                return Err(self.repeated(self.at));
+            }
+            seen |= 1 << place;
+            if self.byte() != Some(b'n') {
+                missing &= !(1 << place);
+            }
+            object.read_member(place, self)?;
         }
-        Ok(())
+        match names.get(missing.trailing_zeros() as usize) {
+            Some(name) => Err(self.missing(start, name)),
+            None => Ok(()),
+        }
     }
 
     /// Passes over one value; deep nesting costs no stack.

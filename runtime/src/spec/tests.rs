@@ -275,17 +275,35 @@ fn escapes_are_resolved_in_values_and_in_keys() {
 }
 
 #[test]
-fn of_equal_keys_the_last_counts_and_null_is_absent() {
-    let document = br#"{"hostname":"a","process":{"cwd":"/a"},"process":{"user":{"uid":1}},"hostname":"b",
-        "annotations":{"x":"1","y":"2","x":"3"},"root":null,"linux":{"maskedPaths":null,"resources":null}}"#;
-    let spec = super::parse(document).expect("parses");
-    assert_eq!(spec.hostname.as_deref(), Some("b"));
-    let process = spec.process.expect("is there");
-    assert_eq!((&*process.cwd, process.user.uid), ("", 1));
-    let annotations: Vec<_> = spec.annotations.iter().map(|(key, value)| (&**key, &**value)).collect();
-    assert_eq!(annotations, [("x", "3"), ("y", "2")]);
+fn null_is_absent() {
+    let spec =
+        super::parse(br#"{"root":null,"linux":{"maskedPaths":null,"resources":null}}"#).expect("parses");
     assert_eq!(spec.root, None);
     assert_eq!(spec.linux.expect("is there").resources, None);
+    assert_eq!(
+        error_of(r#"{"linux":{"seccomp":{"defaultAction":null}}}"#),
+        "linux.seccomp.defaultAction: missing"
+    );
+}
+
+/// Programs that read a configuration differ in which of the two they take.
+#[test]
+fn a_key_that_is_there_twice_is_refused_by_name() {
+    for (document, name) in [
+        (r#"{"hostname":"a","process":{"cwd":"/a"},"hostname":"a"}"#, "hostname"),
+        (r#"{"hostname":null,"\u0068ostname":"a"}"#, "hostname"),
+        (
+            r#"{"process":{},"linux":{"resources":{"memory":{"limit":1,"swap":2,"limit":1}}}}"#,
+            "linux.resources.memory.limit",
+        ),
+        (r#"{"annotations":{"x":"1","y":"2","x":"3"}}"#, "annotations.x"),
+        (r#"{"linux":{"sysctl":{"a":"1","b":"1","a":"1","b":"1"}}}"#, "linux.sysctl.a"),
+        (r#"{"mounts":[{"destination":"/"},{"type":"a","destination":"/","type":"a"}]}"#, "mounts[1].type"),
+    ] {
+        assert_eq!(error_of(document), format!("{name}: is there twice"));
+    }
+    // What is ignored may be as it likes.
+    super::parse(br#"{"unknown":1,"unknown":2,"other":{"a":1,"a":1}}"#).expect("parses");
 }
 
 #[test]

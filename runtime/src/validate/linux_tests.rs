@@ -253,15 +253,15 @@ fn resources() {
     let resources = |value: Value| [("/linux/resources", value)];
     assert_rejected(&[
         (
-            &resources(json!({"devices": [{"type": "x"}]})),
+            &resources(json!({"devices": [{"allow": false, "type": "x"}]})),
             "linux.resources.devices[0].type: \"x\" is not one of a, b, c",
         ),
         (
-            &resources(json!({"devices": [{"major": -2}]})),
+            &resources(json!({"devices": [{"allow": false, "major": -2}]})),
             "linux.resources.devices[0].major: -2 is not a device number: write one, or -1 for all",
         ),
         (
-            &resources(json!({"devices": [{"access": "rx"}]})),
+            &resources(json!({"devices": [{"allow": false, "access": "rx"}]})),
             "linux.resources.devices[0].access: \"rx\" has other letters than r, w, m",
         ),
         (
@@ -273,7 +273,7 @@ fn resources() {
             "linux.resources.blockIO.weightDevice[0]: needs weight or leafWeight",
         ),
         (
-            &resources(json!({"hugepageLimits": [{"pageSize": "02MB"}]})),
+            &resources(json!({"hugepageLimits": [{"pageSize": "02MB", "limit": 0}]})),
             "linux.resources.hugepageLimits[0].pageSize: \"02MB\" is not a page size such as \"2MB\"",
         ),
         (
@@ -287,7 +287,7 @@ fn resources() {
     ]);
     assert_accepted(&[&resources(json!({
         "devices": [{"allow": true, "major": -1}], "unified": {"memory.high": "1"},
-        "hugepageLimits": [{"pageSize": "1GB"}]
+        "hugepageLimits": [{"pageSize": "1GB", "limit": 0}]
     }))]);
 }
 
@@ -309,7 +309,7 @@ fn the_rest_of_linux() {
         ),
         (&[("/linux/mountLabel", json!("\0"))], "linux.mountLabel: \"\\0\" contains a NUL character"),
         (
-            &[("/linux/seccomp", json!({"listenerMetadata": "x"}))],
+            &[("/linux/seccomp", json!({"defaultAction": "SCMP_ACT_ALLOW", "listenerMetadata": "x"}))],
             "linux.seccomp.listenerMetadata: needs listenerPath",
         ),
         (

@@ -116,6 +116,7 @@ fn examples_of_the_specification() {
 
 #[test]
 fn version_root_and_process() {
+    let limit = json!({"type": "RLIMIT_CPU", "soft": 0, "hard": 0});
     assert_rejected(&[
         (&[("/ociVersion", json!(""))], "ociVersion: missing: write \"1.3.0\""),
         (&[("/ociVersion", json!("1.3"))], "ociVersion: \"1.3\" is not a version such as \"1.3.0\""),
@@ -159,7 +160,7 @@ fn version_root_and_process() {
             "process.rlimits[0].type: \"RLIMIT_X\" is not a resource such as \"RLIMIT_NOFILE\"",
         ),
         (
-            &[("/process/rlimits", json!([{"type": "RLIMIT_CPU"}, {"type": "RLIMIT_CPU"}]))],
+            &[("/process/rlimits", json!([limit, limit]))],
             "process.rlimits[1].type: \"RLIMIT_CPU\" is there twice",
         ),
         (
@@ -172,7 +173,7 @@ fn version_root_and_process() {
         ),
         (&[("/process/selinuxLabel", json!("\0"))], "process.selinuxLabel: \"\\0\" contains a NUL character"),
         (
-            &[("/process/ioPriority", json!({"class": "IOPRIO_CLASS_NONE"}))],
+            &[("/process/ioPriority", json!({"class": "IOPRIO_CLASS_NONE", "priority": 0}))],
             "process.ioPriority.class: \"IOPRIO_CLASS_NONE\" is not one of \
              IOPRIO_CLASS_RT, IOPRIO_CLASS_BE, IOPRIO_CLASS_IDLE",
         ),
@@ -300,7 +301,9 @@ fn mounts_and_hooks() {
             "mounts[0].uidMappings: missing: gidMappings needs it",
         ),
         (
-            &mount(json!({"destination": "/a", "uidMappings": [{}], "gidMappings": map})),
+            &mount(
+                json!({"destination": "/a", "uidMappings": [{"containerID": 0, "hostID": 0, "size": 0}], "gidMappings": map}),
+            ),
             "mounts[0].uidMappings[0].size: 0 maps nothing: write at least 1",
         ),
         (
