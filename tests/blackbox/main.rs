@@ -8,6 +8,7 @@
 mod harness;
 
 mod bad_input;
+mod bind_flags;
 mod bind_sources;
 mod cgroup;
 mod check;

@@ -4,6 +4,7 @@ use std::fs;
 use std::os::unix::fs::{PermissionsExt, chown};
 use std::process::Command;
 
+use rustix::mount::{MountFlags, mount};
 use serde_json::json;
 
 use crate::harness::{Container, Output, Runtime, copy_program, pillbox_only, skip};
@@ -162,6 +163,32 @@ fn a_users_tmpfs_copies_up_what_belongs_to_nobody() {
         container.mount("tmpfs", "tmpfs", "/seed", &["tmpcopyup", "mode=755"]);
         // Somebody without a number here becomes root, but their program does not run as root.
         assert_eq!(run(&container).ok().stdout, "/seed/own 4755 0\n/seed/setuid 755 0\n");
+    });
+}
+
+/// The kernel lets nobody undo in a user namespace what was mounted outside of it: what is named cannot be done, as runc
+/// says too; what would only go along stays.
+#[test]
+fn a_flag_that_is_locked_is_not_undone_silently() {
+    pillbox_only(|runtime| {
+        let mut container = rootless(runtime);
+        container.spec["process"]["args"] =
+            json!(["sh", "-c", "grep ' /mnt ' /proc/self/mountinfo | cut -d' ' -f6"]);
+        let source = container.folder.join("source");
+        fs::create_dir(&source).expect("folder");
+        let flags = MountFlags::NOSUID | MountFlags::NOEXEC;
+        mount("tmpfs", &source, "tmpfs", flags, None).expect("tmpfs");
+        let before = container.spec.clone();
+        for options in [&["rbind", "rw"][..], &["rbind", "dev"], &["rbind", "ro", "rw"]] {
+            container.spec = before.clone();
+            container.mount("bind", &source, "/mnt", options);
+            assert_eq!(run(&container).ok().stdout, "rw,nosuid,noexec,relatime\n", "{options:?}");
+        }
+        container.spec = before;
+        container.mount("bind", &source, "/mnt", &["rbind", "exec"]);
+        run(&container)
+            .fails_with("set mount options: not permitted: what another user namespace has mounted");
+        container.assert_gone();
     });
 }
 

@@ -22,6 +22,7 @@ pub fn bind(init: &mut Init<'_>, operation: Operation<'_>) -> Result<(), Failure
         rule,
         set,
         clear,
+        drop,
         recursive_set,
         recursive_clear,
         propagation,
@@ -43,7 +44,11 @@ pub fn bind(init: &mut Init<'_>, operation: Operation<'_>) -> Result<(), Failure
                 .at(Stage::Attributes)?;
         }
         if !(set | clear).is_empty() {
-            sys::mount_setattr(tree, set, clear, AS_IT_IS, false).at(Stage::Attributes)?;
+            match sys::mount_setattr(tree, set, clear | drop, AS_IT_IS, false) {
+                Err(Errno::PERM) if drop != NOTHING => sys::mount_setattr(tree, set, clear, AS_IT_IS, false),
+                done => done,
+            }
+            .at(Stage::Attributes)?;
         }
         if !(recursive_set | recursive_clear).is_empty() {
             sys::mount_setattr(tree, recursive_set, recursive_clear, AS_IT_IS, true).at(Stage::Attributes)?;

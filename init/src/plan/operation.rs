@@ -100,13 +100,15 @@ operations! {
     /// Has the runtime clone the next trees, which become the descriptors with these indices: mountinfo lists mounts in
     /// the order in which they came to be, and those come after others that init has made.
     86 TakeTrees { trees: Numbers<'a> }
-    /// open_tree(2), mount_setattr(2), move_mount(2) of an existing tree.
+    /// open_tree(2), mount_setattr(2), move_mount(2) of an existing tree. `clear` must go from what the source's mount is;
+    /// `drop` goes along where the kernel lets it: in a user namespace some of it is locked.
     11 BindMount {
         tree: Tree<'a>,
         target: &'a CStr,
         rule: TargetRule,
         set: MountAttrFlags,
         clear: MountAttrFlags,
+        drop: MountAttrFlags,
         recursive_set: MountAttrFlags,
         recursive_clear: MountAttrFlags,
         propagation: MountPropagationFlags,

@@ -68,8 +68,9 @@ pub fn describe_failure(
                 Stage::Call | Stage::Option | Stage::Create | Stage::Attach | Stage::Copy => "attach",
             };
             Error::formatted(format_args!(
-                "bind {source} on {target}: {step}: {cause}{}",
-                pins_hint(stage, errno)
+                "bind {source} on {target}: {step}: {cause}{}{}",
+                pins_hint(stage, errno),
+                locked_hint(stage, errno)
             ))
         }
         Operation::Remount { target, .. } => {
@@ -247,6 +248,15 @@ fn pins_hint(stage: Stage, errno: Errno) -> &'static str {
     match (stage, errno) {
         (Stage::Attach, Errno::LOOP) => {
             ": a mount namespace is mounted in it, and the tree cannot be had without: bind a folder that does not hold it"
+        }
+        _ => "",
+    }
+}
+
+fn locked_hint(stage: Stage, errno: Errno) -> &'static str {
+    match (stage, errno) {
+        (Stage::Attributes, Errno::PERM) => {
+            ": what another user namespace has mounted ro, nosuid, nodev or noexec stays so: leave out its opposite"
         }
         _ => "",
     }

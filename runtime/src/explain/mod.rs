@@ -89,6 +89,7 @@ fn details(operation: &Operation<'_>, plan: &Plan) -> String {
             rule,
             set,
             clear,
+            drop,
             recursive_set,
             recursive_clear,
             propagation,
@@ -96,6 +97,7 @@ fn details(operation: &Operation<'_>, plan: &Plan) -> String {
         } => {
             let mut options = attribute_names(set);
             options.extend(attribute_names(clear).into_iter().map(|name| format!("not {name}")));
+            options.extend((!drop.is_empty()).then(|| "nothing else of the source's".to_string()));
             options.extend(attribute_names(recursive_set).into_iter().map(|name| format!("r{name}")));
             options.extend(attribute_names(recursive_clear).into_iter().map(|name| format!("not r{name}")));
             let prefix = if recursive_propagation { "r" } else { "" };

@@ -86,6 +86,7 @@ fn make(
             set: MountAttrFlags::MOUNT_ATTR_NOSUID | MountAttrFlags::MOUNT_ATTR_NOEXEC,
             // Where the runtime makes nodes (/run) devices mean nothing.
             clear: MountAttrFlags::MOUNT_ATTR_NODEV,
+            drop: none,
             recursive_set: none,
             recursive_clear: none,
             propagation: MountPropagationFlags::PRIVATE,

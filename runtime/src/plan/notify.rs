@@ -23,6 +23,7 @@ pub fn compile(builder: &mut Builder<'_>, folder: &str, target: &str) -> Result<
             | MountAttrFlags::MOUNT_ATTR_NODEV
             | MountAttrFlags::MOUNT_ATTR_NOEXEC,
         clear: none,
+        drop: none,
         recursive_set: none,
         recursive_clear: none,
         propagation: MountPropagationFlags::PRIVATE,

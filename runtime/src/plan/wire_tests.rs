@@ -111,6 +111,7 @@ fn examples() -> Vec<Operation<'static>> {
             rule: TargetRule::InsideProc,
             set,
             clear: none,
+            drop: set,
             recursive_set: none,
             recursive_clear: set,
             propagation: slave,

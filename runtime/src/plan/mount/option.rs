@@ -7,16 +7,16 @@ use crate::plan::mount_idmap::IdmapOption;
 use crate::spec::Mount;
 use crate::spec::json::List;
 
-/// Options that set the one field for access times.
-const ACCESS_TIMES: [&str; 3] = ["noatime", "strictatime", "relatime"];
-
 /// What a mount's options come to.
 #[derive(Debug, PartialEq)]
 pub(super) struct Options<'a> {
     pub bind: bool,
     pub recursive: bool,
     pub set: MountAttrFlags,
+    /// What is named by its opposite (`exec`), and access times that are named at all.
     pub clear: MountAttrFlags,
+    /// Whether the access times are named by an opposite (`atime`): the kernel's own are meant.
+    pub usual_access_times: bool,
     pub recursive_set: MountAttrFlags,
     pub recursive_clear: MountAttrFlags,
     pub propagation: MountPropagationFlags,
@@ -34,6 +34,23 @@ pub(super) struct Options<'a> {
     pub flags: Vec<&'a str>,
     /// The rest, which only the file system understands.
     pub data: Vec<&'a str>,
+}
+
+impl Options<'_> {
+    /// What goes from a bind source's mount besides what is named. Whoever names one opposite gets nothing of the source's
+    /// but what is named as well, and access times: so do runc and crun, and CRI's `rw` for a volume rests on it.
+    pub fn drop(&self) -> MountAttrFlags {
+        let all = MountAttrFlags::MOUNT_ATTR_RDONLY
+            | MountAttrFlags::MOUNT_ATTR_NOSUID
+            | MountAttrFlags::MOUNT_ATTR_NODEV
+            | MountAttrFlags::MOUNT_ATTR_NOEXEC
+            | MountAttrFlags::MOUNT_ATTR_NOSYMFOLLOW;
+        let opposites = self.clear - MountAttrFlags::MOUNT_ATTR__ATIME;
+        if opposites.is_empty() && !self.usual_access_times {
+            return MountAttrFlags::empty();
+        }
+        all - self.set - self.clear
+    }
 }
 
 /// The mount attribute that an option names, and whether it sets it.
@@ -87,6 +104,7 @@ pub(super) fn parse_options<'a>(field: &str, mount: &'a Mount<'_>) -> Result<Opt
         recursive: false,
         set: none,
         clear: none,
+        usual_access_times: false,
         recursive_set: none,
         recursive_clear: none,
         propagation: MountPropagationFlags::empty(),
@@ -103,9 +121,12 @@ pub(super) fn parse_options<'a>(field: &str, mount: &'a Mount<'_>) -> Result<Opt
     for option in &mount.options {
         if let Some((attribute, set)) = attribute(option) {
             // The access-time modes are one field: the last one named counts, and replaces a bind source's.
-            if ACCESS_TIMES.contains(&&**option) {
-                options.set.remove(MountAttrFlags::MOUNT_ATTR__ATIME);
-                options.clear.set(MountAttrFlags::MOUNT_ATTR__ATIME, set);
+            if MountAttrFlags::MOUNT_ATTR__ATIME.contains(attribute) {
+                options.set.remove(if set { MountAttrFlags::MOUNT_ATTR__ATIME } else { attribute });
+                options.clear.insert(MountAttrFlags::MOUNT_ATTR__ATIME);
+                options.usual_access_times = !set;
+            } else {
+                options.clear.set(attribute, !set);
             }
             options.set.set(attribute, set);
         } else if let Some((propagation, recursive)) = propagation(option) {
@@ -170,6 +191,22 @@ pub(super) mod tests {
     fn the_last_of_opposite_options_counts() {
         assert_eq!(options(&["ro", "rw"]).set, MountAttrFlags::empty());
         assert_eq!(options(&["rw", "ro"]).set, MountAttrFlags::MOUNT_ATTR_RDONLY);
+    }
+
+    #[test]
+    fn an_opposite_drops_what_the_source_has_besides() {
+        let (read_only, no_exec) = (MountAttrFlags::MOUNT_ATTR_RDONLY, MountAttrFlags::MOUNT_ATTR_NOEXEC);
+        let parsed = options(&["rbind", "exec", "ro", "noatime"]);
+        assert_eq!(parsed.clear, no_exec | MountAttrFlags::MOUNT_ATTR__ATIME);
+        assert!(!parsed.drop().intersects(read_only | no_exec) && !parsed.drop().is_empty());
+        for list in [&["ro"][..], &["rw", "ro"], &["relatime"], &["atime", "noatime"], &["rrw"]] {
+            assert!(options(list).drop().is_empty(), "{list:?}");
+        }
+        for list in [&["ro", "rw"][..], &["diratime"], &["noatime", "atime"], &["nostrictatime"]] {
+            assert!(!options(list).drop().is_empty(), "{list:?}");
+        }
+        assert_eq!(options(&["strictatime", "norelatime"]).set, MountAttrFlags::MOUNT_ATTR_STRICTATIME);
+        assert_eq!(options(&["noatime", "atime"]).set, MountAttrFlags::empty());
     }
 
     #[test]
