@@ -1,5 +1,10 @@
 //! Terminals: sending a master to the caller, or standing between it and the user's terminal.
 
+mod keyboard;
+mod relay;
+mod ring;
+mod stream;
+
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::Path;
 
@@ -9,9 +14,10 @@ use rustix::net::{
     AddressFamily, SendAncillaryBuffer, SendAncillaryMessage, SendFlags, SocketAddrUnix, SocketFlags,
     SocketType,
 };
-use rustix::termios::{OptionalActions, Termios};
 
 use crate::error::{Context, Result};
+
+pub use relay::Relay;
 
 /// Sends one descriptor to the socket at `path`, in one message with `payload`; waits for no answer.
 ///
@@ -49,68 +55,21 @@ pub fn send_with_descriptors(
     rustix::net::sendmsg(socket, &parts, &mut control, SendFlags::NOSIGNAL).map(drop)
 }
 
-/// The user's terminal in raw mode, as it was again when dropped.
-pub struct RawTerminal {
-    before: Termios,
-}
-
-impl RawTerminal {
-    /// Makes stdin raw if it is a terminal.
-    pub fn enter() -> Option<RawTerminal> {
-        let before = rustix::termios::tcgetattr(stdin()).ok()?;
-        let mut raw = before.clone();
-        raw.make_raw();
-        rustix::termios::tcsetattr(stdin(), OptionalActions::Now, &raw).ok()?;
-        Some(RawTerminal { before })
-    }
-}
-
-impl Drop for RawTerminal {
-    fn drop(&mut self) {
-        // A terminal that is gone needs no restoring.
-        let _ = rustix::termios::tcsetattr(stdin(), OptionalActions::Flush, &self.before);
-    }
-}
-
-/// Gives the container's terminal the size of the user's.
-pub fn copy_size(master: &OwnedFd) {
-    // Where the user has no terminal the container keeps the size that it has.
-    if let Ok(size) = rustix::termios::tcgetwinsize(stdin()) {
-        let _ = rustix::termios::tcsetwinsize(master, size);
-    }
+/// Gives the container's terminal the size of the user's, which is whichever of the three streams is one; false if none
+/// is.
+pub fn copy_size(master: &OwnedFd) -> bool {
+    let streams = [stdin(), stdout(), pillbox_init::sys::inherited_fd(2)];
+    let size = streams.into_iter().find_map(|stream| rustix::termios::tcgetwinsize(stream).ok());
+    // Without it the container's terminal keeps the size that it has.
+    size.is_some_and(|size| rustix::termios::tcsetwinsize(master, size).is_ok())
 }
 
 /// The descriptor 0.
-pub fn stdin() -> BorrowedFd<'static> {
+fn stdin() -> BorrowedFd<'static> {
     pillbox_init::sys::inherited_fd(0)
 }
 
 /// The descriptor 1.
-pub fn stdout() -> BorrowedFd<'static> {
+fn stdout() -> BorrowedFd<'static> {
     pillbox_init::sys::inherited_fd(1)
-}
-
-/// Passes on what can be read; `false` at the end of either side.
-pub fn pass_on(from: BorrowedFd<'_>, to: BorrowedFd<'_>) -> bool {
-    let mut buffer = [0u8; 8192];
-    let mut rest = match rustix::io::read(from, &mut buffer) {
-        // A pty whose slave side is closed reads as EIO.
-        Ok(0) | Err(Errno::IO) => return false,
-        Ok(length) => &buffer[..length],
-        Err(Errno::INTR | Errno::AGAIN) => return true,
-        Err(_) => return false,
-    };
-    while !rest.is_empty() {
-        match rustix::io::write(to, rest) {
-            Ok(written) => rest = &rest[written..],
-            Err(Errno::INTR) => {}
-            Err(Errno::AGAIN) => {
-                use rustix::event::{PollFd, PollFlags, poll};
-                // What the caller's end cannot take yet is waited for, not lost.
-                let _ = poll(&mut [PollFd::from_borrowed_fd(to, PollFlags::OUT)], None);
-            }
-            Err(_) => return false,
-        }
-    }
-    true
 }

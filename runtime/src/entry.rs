@@ -6,6 +6,7 @@
 use std::ffi::{CStr, OsString, c_char, c_int};
 use std::os::unix::ffi::OsStrExt as _;
 
+use pillbox::error::{Context, Result};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fs::{Mode, OFlags};
 use rustix::io::Errno;
@@ -14,9 +15,7 @@ use rustix::io::Errno;
 // SAFETY: the one definition of `main`, with the type that the start code calls it by.
 #[unsafe(no_mangle)]
 extern "C" fn main(count: c_int, arguments: *const *const c_char) -> c_int {
-    if occupy_stdio().is_err() {
-        return 1;
-    }
+    let stdio = occupy_stdio();
     // A closed pipe is an error to report, or one to bear: not the end of a runtime amid its work.
     let _ = pillbox_init::sys::ignore_signal(linux_raw_sys::general::SIGPIPE);
     let arguments = (1..usize::try_from(count).unwrap_or_default()).map(|index| {
@@ -24,7 +23,7 @@ extern "C" fn main(count: c_int, arguments: *const *const c_char) -> c_int {
         let text = unsafe { CStr::from_ptr(*arguments.add(index)) };
         std::ffi::OsStr::from_bytes(text.to_bytes()).to_os_string()
     });
-    let status = crate::main_with(arguments.collect::<Vec<OsString>>());
+    let status = crate::main_with(arguments.collect::<Vec<OsString>>(), stdio);
     // The C library's exit knows nothing of Rust's buffer.
     let _ = std::io::Write::flush(&mut std::io::stdout());
     status.into()
@@ -32,19 +31,20 @@ extern "C" fn main(count: c_int, arguments: *const *const c_char) -> c_int {
 
 /// Opens /dev/null where stdin, stdout or stderr is closed: the next file that is opened would take the place,
 /// and get what is printed.
-fn occupy_stdio() -> Result<(), Errno> {
+fn occupy_stdio() -> Result<()> {
     let stdio = [rustix::stdio::stdin(), rustix::stdio::stdout(), rustix::stdio::stderr()];
     let mut polled = stdio.map(|stream| PollFd::from_borrowed_fd(stream, PollFlags::empty()));
     loop {
         match poll(&mut polled, Some(&Timespec { tv_sec: 0, tv_nsec: 0 })) {
             Err(Errno::INTR) => {}
-            done => break done.map(drop)?,
+            done => break done.map(drop).context(|| "look at stdin, stdout and stderr: poll")?,
         }
     }
     for stream in &polled {
         if stream.revents().contains(PollFlags::NVAL) {
             // Descriptors are given in ascending order, so that this one is the closed one.
-            let null = rustix::fs::open("/dev/null", OFlags::RDWR, Mode::empty())?;
+            let null = rustix::fs::open("/dev/null", OFlags::RDWR, Mode::empty())
+                .context(|| "open /dev/null in the place of a closed stdin, stdout or stderr")?;
             std::mem::forget(null);
         }
     }

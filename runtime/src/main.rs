@@ -21,11 +21,12 @@ use pillbox::error::{Error, Result};
 static HEAP: allocator::Heap = allocator::Heap::beginning_with(&FIRST_CHUNK);
 static FIRST_CHUNK: allocator::FirstChunk = allocator::FirstChunk::new();
 
-/// Parses, acts, and gives the status to exit with. `arguments` are those after the program's name.
+/// Parses, acts, and gives the status to exit with. `arguments` are those after the program's name; with an error in
+/// `stdio` nothing is safe to do but to say it.
 #[cfg_attr(test, expect(dead_code))]
-fn main_with(arguments: Vec<OsString>) -> u8 {
+fn main_with(arguments: Vec<OsString>, stdio: Result<()>) -> u8 {
     let mut log = Log::default();
-    match run(arguments, &mut log) {
+    match stdio.and_then(|()| run(arguments, &mut log)) {
         Ok(status) => status,
         Err(error) => {
             let message = error.to_string().replace('\n', " ");

@@ -74,7 +74,8 @@ fn realtime(name: &str) -> Option<i32> {
     (MIN..=MAX).contains(&number).then_some(number)
 }
 
-fn from_number(number: i32) -> Option<Signal> {
+/// A signal by its number.
+pub fn from_number(number: i32) -> Option<Signal> {
     Signal::from_named_raw(number).or_else(|| crate::sys::realtime_signal(number))
 }
 

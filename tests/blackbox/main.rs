@@ -40,6 +40,7 @@ mod security;
 mod seed;
 mod statuses;
 mod systemd;
+mod terminal;
 mod throwaway;
 mod user_devices;
 mod user_root;

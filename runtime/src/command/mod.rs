@@ -358,9 +358,10 @@ fn notify_socket() -> Option<String> {
     std::env::var("NOTIFY_SOCKET").ok().filter(|socket| socket.starts_with(['/', '@']))
 }
 
-/// What has to be seen: a hook's failure (config.md: the runtime "MUST log a warning"), and a container that is less
-/// confined than was asked for.
-const SEEN: [&str; 4] = ["hooks.", "process.apparmorProfile", "process.selinuxLabel", "linux.mountLabel"];
+/// What has to be seen: a hook's failure (config.md: the runtime "MUST log a warning"), a container that is less
+/// confined than was asked for, and output that is lost.
+const SEEN: [&str; 5] =
+    ["hooks.", "stdout: ", "process.apparmorProfile", "process.selinuxLabel", "linux.mountLabel"];
 
 /// Warnings go to the log and to stderr, most only when asked for: callers take any stderr for a failure.
 fn warn(global: &Global, warning: &str) {

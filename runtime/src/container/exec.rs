@@ -5,10 +5,11 @@ use std::os::fd::OwnedFd;
 use rustix::io::Errno;
 
 use super::create::{CreateOptions, write_pid_file};
-use super::foreground::{ForwardedSignals, supervise};
 use super::passed_on::PassedOn;
 use super::processes::not_running;
 use super::scope::spawn_into;
+use super::signals::ForwardedSignals;
+use super::supervise::supervise;
 use crate::affinity::{Held, HeldHere, restrict_process};
 use crate::cgroup::{Cgroup, CgroupPath, Hierarchy};
 use crate::console;
@@ -112,7 +113,7 @@ pub fn exec(root: &Root, id: &ContainerId, options: &ExecOptions, warn: &mut dyn
         match &signals {
             Some(signals) => {
                 write_pid(options, &process)?;
-                supervise(&mut process, &plan, signals, &options.create, &mut || Ok(()))
+                supervise(&mut process, &plan, signals, &options.create, warn, &mut || Ok(()))
             }
             None => {
                 process.await_exec(&plan)?;

@@ -14,8 +14,10 @@ mod passed_on;
 mod processes;
 mod readiness;
 mod scope;
+mod signals;
 mod start;
 mod stdio;
+mod supervise;
 mod update;
 mod wait;
 

@@ -220,15 +220,23 @@ impl Init {
     /// # Errors
     /// It could not be.
     pub fn await_exec(&mut self, plan: &Plan) -> Result<()> {
-        loop {
-            match self.receive()? {
-                Message::Closed => return Ok(()),
-                Message::Reset => return Err(self.describe_death("before it executed the program")),
-                Message::Report(Report::SeccompListener { descriptor }, ..) => {
-                    self.hand_over_listener(plan.seccomp_agent.as_ref(), descriptor)?;
-                }
-                Message::Report(report, _, text) => return Err(word_report(plan, report, &text)),
+        while !self.hear_of_exec(plan)? {}
+        Ok(())
+    }
+
+    /// The next step of [`Self::await_exec`], for who has other things to do until init says something; true with the
+    /// last one.
+    ///
+    /// # Errors
+    /// As for that.
+    pub fn hear_of_exec(&mut self, plan: &Plan) -> Result<bool> {
+        match self.receive()? {
+            Message::Closed => Ok(true),
+            Message::Reset => Err(self.describe_death("before it executed the program")),
+            Message::Report(Report::SeccompListener { descriptor }, ..) => {
+                self.hand_over_listener(plan.seccomp_agent.as_ref(), descriptor).map(|()| false)
             }
+            Message::Report(report, _, text) => Err(word_report(plan, report, &text)),
         }
     }
 

@@ -4,7 +4,7 @@ use std::fs::{self, File};
 use std::os::fd::OwnedFd;
 use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, ExitStatus};
+use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
@@ -73,12 +73,20 @@ pub struct Running {
 
 /// Starts `command` with stdout and stderr in new files in `folder`.
 pub fn start_limited(command: &mut Command, folder: &Path) -> Running {
+    start(command, None, folder)
+}
+
+/// The same with `stdout` in the place of a file; an [`Output`] has nothing of it.
+pub fn start_writing_to(command: &mut Command, stdout: impl Into<Stdio>, folder: &Path) -> Running {
+    start(command, Some(stdout.into()), folder)
+}
+
+fn start(command: &mut Command, to: Option<Stdio>, folder: &Path) -> Running {
     static CALLS: AtomicU32 = AtomicU32::new(0);
     let call = CALLS.fetch_add(1, Ordering::Relaxed);
     let (stdout, stderr) = (folder.join(format!("stdout.{call}")), folder.join(format!("stderr.{call}")));
-    command
-        .stdout(File::create(&stdout).expect("stdout file"))
-        .stderr(File::create(&stderr).expect("stderr file"));
+    let file = File::create(&stdout).expect("stdout file");
+    command.stdout(to.unwrap_or(file.into())).stderr(File::create(&stderr).expect("stderr file"));
     let what = format!("{command:?}");
     let child = command.spawn().unwrap_or_else(|error| panic!("{what}: {error}"));
     let pid = Pid::from_child(&child);

@@ -5,15 +5,17 @@ mod host;
 mod invocation;
 mod runtime;
 mod schema;
+mod terminal;
 
 pub use container::Container;
 pub use host::{
     all_processors_of_the_cgroup, copy_program, decoy, mountpoints, processes_naming, skip, status_field,
     while_swapped,
 };
-pub use invocation::{Output, Running, start_limited};
+pub use invocation::{Output, Running, start_limited, start_writing_to};
 pub use runtime::{Runtime, each_runtime, each_runtime_but, pillbox_only};
 pub use schema::{assert_matches, faults};
+pub use terminal::Terminal;
 
 use std::time::{Duration, Instant};
 

@@ -1,0 +1,220 @@
+//! The runtime between the user's terminal and the container's.
+
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+
+use rustix::event::{PollFlags, Timespec};
+use rustix::fs::OFlags;
+use rustix::io::Errno;
+use rustix::termios::{LocalModes, SpecialCodeIndex};
+
+use super::keyboard::Keyboard;
+use super::ring::Ring;
+use super::stream::Stream;
+use super::{copy_size, stdin, stdout};
+
+/// How often is looked at what nobody tells: who has a terminal, and whose it is.
+const LOOK_AGAIN: Timespec = Timespec { tv_sec: 0, tv_nsec: 200_000_000 };
+
+/// More than stands in a terminal that nobody reads; what comes after it came from others than the program that ended.
+const LEFT_AT_END: usize = 64 * 1024;
+
+/// Copies both ways, and waits for nobody: what one end does not take stays here, and then the other is not read.
+pub struct Relay {
+    master: OwnedFd,
+    input: Stream,
+    output: Stream,
+    keyboard: Keyboard,
+    to_program: Ring,
+    to_user: Ring,
+    typing: Typing,
+    /// Whether the last byte that was typed ended a line.
+    at_line_start: bool,
+    /// Nobody in the container has the terminal open; somebody may again.
+    deserted: bool,
+    /// The output was said to take something, and took nothing: a newline that becomes two bytes needs room for both.
+    balking: bool,
+    /// How much of what stands in the terminal is read.
+    readable: usize,
+}
+
+/// What becomes of stdin.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Typing {
+    GoesOn,
+    /// It has ended, and the program has not been told.
+    Ended,
+    Over,
+}
+
+/// What a relay waits for: its three descriptors, each with the events or not at all.
+pub type Wanted<'a> = [Option<(BorrowedFd<'a>, PollFlags)>; 3];
+
+impl Relay {
+    /// Between a terminal's master and the caller's stdin and stdout.
+    pub fn new(master: OwnedFd) -> Relay {
+        copy_size(&master);
+        // The master is the runtime's alone. If that fails (it does not) the relay may wait, and loses nothing.
+        let _ = rustix::io::ioctl_fionbio(&master, true);
+        Relay {
+            master,
+            input: Stream::new(stdin(), OFlags::RDONLY),
+            output: Stream::new(stdout(), OFlags::WRONLY),
+            keyboard: Keyboard::take(),
+            to_program: Ring::new(),
+            to_user: Ring::new(),
+            typing: Typing::GoesOn,
+            at_line_start: true,
+            deserted: false,
+            balking: false,
+            readable: usize::MAX,
+        }
+    }
+
+    /// The container's terminal.
+    pub fn master(&self) -> &OwnedFd {
+        &self.master
+    }
+
+    /// What to poll for before [`Self::pass_on`], in the order in which that takes the answers, and how long at most.
+    pub fn wanted(&mut self) -> (Wanted<'_>, Option<Timespec>) {
+        let away = self.typing == Typing::GoesOn && self.keyboard.is_away();
+        let wants_input = self.typing == Typing::GoesOn && !away && !self.to_program.is_full();
+        let mut master = PollFlags::empty();
+        master.set(PollFlags::IN, !self.to_user.is_full());
+        master.set(PollFlags::OUT, !self.to_program.is_empty());
+        // What has hung up is ready for ever, whatever it is asked for, and so left out.
+        let wants_master = !master.is_empty() && !self.deserted;
+        let wanted = [
+            wants_master.then(|| (self.master.as_fd(), master)),
+            wants_input.then(|| (self.input.as_fd(), PollFlags::IN)),
+            (!self.to_user.is_empty() && !self.balking).then(|| (self.output.as_fd(), PollFlags::OUT)),
+        ];
+        (wanted, (away || self.deserted || self.balking).then_some(LOOK_AGAIN))
+    }
+
+    /// Copies what can be copied now; `ready` says which of [`Self::wanted`] are.
+    ///
+    /// # Errors
+    /// stdout takes nothing any more, for ever.
+    pub fn pass_on(&mut self, ready: [bool; 3]) -> Result<(), Errno> {
+        let [master, input, output] = ready;
+        if input {
+            self.read_input();
+        }
+        let typed = self.write_input();
+        if master && !typed && self.to_user.is_full() {
+            // It can only have been the end of the terminal that it was ready for.
+            self.deserted = true;
+        }
+        let more = (master || self.deserted) && self.read_output();
+        if more || output || self.balking {
+            let written = self.write_output()?;
+            self.balking = !written && (output || self.balking);
+        }
+        Ok(())
+    }
+
+    /// After the program's end: what still stands in its terminal. False once all of it is written.
+    ///
+    /// # Errors
+    /// As for [`Self::pass_on`].
+    pub fn drain(&mut self) -> Result<bool, Errno> {
+        self.typing = Typing::Over;
+        self.readable = self.readable.min(LEFT_AT_END);
+        while self.read_output() {
+            self.write_output()?;
+        }
+        self.balking = !self.write_output()?;
+        Ok(!self.to_user.is_empty())
+    }
+
+    fn read_input(&mut self) {
+        let room = self.to_program.room();
+        match self.input.read(room) {
+            Err(Errno::AGAIN | Errno::INTR) => {}
+            Ok(1..) if room.is_empty() => {}
+            Ok(length @ 1..) => {
+                self.at_line_start = matches!(room[length - 1], b'\n' | b'\r');
+                self.to_program.add(length);
+            }
+            Err(Errno::IO) if self.keyboard.was_taken_away() => {}
+            // Whatever it is: nothing comes any more.
+            Ok(0) | Err(_) => self.typing = Typing::Ended,
+        }
+    }
+
+    /// Whether something went.
+    fn write_input(&mut self) -> bool {
+        let mut any = false;
+        while !self.to_program.is_empty() {
+            match rustix::io::write(&self.master, self.to_program.pending()) {
+                Ok(written @ 1..) => self.to_program.take(written),
+                // Tried again when there is room, or somebody has the terminal.
+                Ok(0) | Err(_) => return any,
+            }
+            any = true;
+        }
+        if self.typing == Typing::Ended {
+            self.type_end();
+        }
+        any
+    }
+
+    /// The end of stdin becomes what a person would type: Ctrl-D, once more where the first only ends the line.
+    fn type_end(&mut self) {
+        const END_OF_TRANSMISSION: u8 = 4;
+        let (mut end, mut twice) = (END_OF_TRANSMISSION, false);
+        if let Ok(modes) = rustix::termios::tcgetattr(&self.master)
+            && modes.local_modes.contains(LocalModes::ICANON)
+            && modes.special_codes[SpecialCodeIndex::VEOF] != 0
+        {
+            end = modes.special_codes[SpecialCodeIndex::VEOF];
+            twice = !self.at_line_start;
+        }
+        let count = if twice { 2 } else { 1 };
+        self.to_program.room()[..count].fill(end);
+        self.to_program.add(count);
+        self.typing = Typing::Over;
+        self.write_input();
+    }
+
+    /// Whether something came.
+    fn read_output(&mut self) -> bool {
+        let room = self.to_user.room();
+        let length = room.len().min(self.readable);
+        if length == 0 {
+            return false;
+        }
+        match rustix::io::read(&self.master, &mut room[..length]) {
+            Err(Errno::AGAIN | Errno::INTR) => {
+                self.deserted = false;
+                false
+            }
+            Ok(length @ 1..) => {
+                self.deserted = false;
+                self.to_user.add(length);
+                self.readable -= length;
+                true
+            }
+            // A pty whose slave side is closed reads as EIO.
+            Ok(0) | Err(_) => {
+                self.deserted = true;
+                false
+            }
+        }
+    }
+
+    /// Whether something went.
+    fn write_output(&mut self) -> Result<bool, Errno> {
+        let mut any = false;
+        while !self.to_user.is_empty() {
+            match self.output.write(self.to_user.pending()) {
+                Ok(written @ 1..) => self.to_user.take(written),
+                Ok(0) | Err(Errno::AGAIN | Errno::INTR) => return Ok(any),
+                Err(errno) => return Err(errno),
+            }
+            any = true;
+        }
+        Ok(any)
+    }
+}

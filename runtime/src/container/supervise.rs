@@ -1,0 +1,179 @@
+//! The runtime beside a program in the foreground: it passes on and waits, and nothing that stalls may hold it.
+
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::io::Errno;
+use rustix::process::{Signal, WaitId, WaitIdOptions, WaitIdStatus};
+
+use super::create::CreateOptions;
+use super::signals::ForwardedSignals;
+use super::wait;
+use crate::console::{self, Relay};
+use crate::error::{Context, Result, describe_errno};
+use crate::plan::Plan;
+use crate::spawn::Init;
+use crate::sys;
+
+/// Until init is gone: its report if the exec fails, signals, the terminal. `started` is called once the program
+/// runs, and ends it all with its error.
+pub fn supervise(
+    init: &mut Init,
+    plan: &Plan,
+    signals: &ForwardedSignals,
+    options: &CreateOptions,
+    warn: &mut dyn FnMut(&str),
+    started: &mut dyn FnMut() -> Result<()>,
+) -> Result<u8> {
+    let mut relay = match (&options.console_socket, init.console.take()) {
+        (Some(socket), Some(master)) => {
+            console::send_descriptor(socket, &master, "/dev/ptmx").context(|| "--console-socket")?;
+            None
+        }
+        (_, master) => master.map(Relay::new),
+    };
+    let mut exec_pending = true;
+    loop {
+        let ready = wait_for_any(init, signals, exec_pending, relay.as_mut())?;
+        if ready.signal {
+            signals.each(|signal| forward(signal, &init.process, relay.as_ref()))?;
+        }
+        // A manager that cannot be told is no reason to end a container; it will miss the message itself.
+        if ready.said && init.notify.as_ref().is_some_and(|notify| notify.pass_on(None).unwrap_or(true)) {
+            init.notify = None;
+        }
+        if let Some(active) = relay.as_mut()
+            && let Err(errno) = active.pass_on(ready.relayed)
+        {
+            // Hung up, as a terminal is whose user has gone: the program learns it, instead of writing into nothing for ever.
+            relay = None;
+            warn_of_loss(errno, warn);
+        }
+        // One message, and back to the rest: an agent may take its time before the program's execve goes on.
+        if exec_pending && (ready.channel || ready.ended) && init.hear_of_exec(plan)? {
+            exec_pending = false;
+            started()?;
+        }
+        if ready.ended && !exec_pending {
+            // At once: until then the process holds its pid namespace, and whoever deletes the container waits for that.
+            let status = reap(&init.process)?;
+            if let Some(rest) = relay {
+                drain(rest, signals, warn)?;
+            }
+            return Ok(status);
+        }
+    }
+}
+
+struct Ready {
+    ended: bool,
+    channel: bool,
+    signal: bool,
+    said: bool,
+    relayed: [bool; 3],
+}
+
+fn wait_for_any(
+    init: &Init,
+    signals: &ForwardedSignals,
+    exec_pending: bool,
+    relay: Option<&mut Relay>,
+) -> Result<Ready> {
+    let (relayed, timeout) = relay.map_or(Default::default(), Relay::wanted);
+    let [master, input, output] = relayed;
+    let incoming = |descriptor| Some((descriptor, PollFlags::IN));
+    let watched = [
+        incoming(init.process.as_fd()),
+        incoming(signals.descriptor()),
+        exec_pending.then(|| (init.channel(), PollFlags::IN)),
+        init.notify.as_ref().map(|notify| (notify.socket(), PollFlags::IN)),
+        master,
+        input,
+        output,
+    ];
+    let [ended, signal, channel, said, relayed @ ..] = poll_any(watched, timeout)?;
+    Ok(Ready { ended, channel, signal, said, relayed })
+}
+
+/// Which of the descriptors are ready; none at the end of the time.
+fn poll_any<const N: usize>(
+    watched: [Option<(BorrowedFd<'_>, PollFlags)>; N],
+    timeout: Option<Timespec>,
+) -> Result<[bool; N]> {
+    // An array: waiting takes no memory, however often. In the place of what is left out stands a descriptor that is there.
+    let stead = watched.iter().flatten().next().map_or(rustix::stdio::stdin(), |(descriptor, _)| *descriptor);
+    let mut polled = watched.map(|one| {
+        let (descriptor, events) = one.unwrap_or((stead, PollFlags::empty()));
+        PollFd::from_borrowed_fd(descriptor, events)
+    });
+    loop {
+        match poll(&mut polled, timeout.as_ref()) {
+            Err(Errno::INTR) => {}
+            result => {
+                result.context(|| "wait for the container")?;
+                break;
+            }
+        }
+    }
+    Ok(std::array::from_fn(|index| watched[index].is_some() && !polled[index].revents().is_empty()))
+}
+
+fn forward(signal: Signal, process: &OwnedFd, relay: Option<&Relay>) {
+    // A new size is told to the program by its own terminal.
+    if signal == Signal::WINCH && relay.is_some_and(|relay| console::copy_size(relay.master())) {
+        return;
+    }
+    // One that comes when init has just ended has nobody to go to.
+    let _ = rustix::process::pidfd_send_signal(process.as_fd(), signal);
+}
+
+/// What the program wrote before its end goes out, however long its reader takes: until somebody who does not want to wait for
+/// that sends a signal that ends programs.
+fn drain(mut relay: Relay, signals: &ForwardedSignals, warn: &mut dyn FnMut(&str)) -> Result<()> {
+    let mut given_up = false;
+    while !given_up {
+        match relay.drain() {
+            Ok(true) => {}
+            Ok(false) => break,
+            Err(errno) => {
+                warn_of_loss(errno, warn);
+                break;
+            }
+        }
+        let ([.., output], timeout) = relay.wanted();
+        let signal = Some((signals.descriptor(), PollFlags::IN));
+        poll_any([signal, output], timeout)?;
+        signals.each(|signal| {
+            given_up |= [Signal::HUP, Signal::INT, Signal::QUIT, Signal::TERM].contains(&signal);
+        })?;
+    }
+    Ok(())
+}
+
+/// A reader that has gone away knows that it has; what else loses output nobody would learn.
+fn warn_of_loss(errno: Errno, warn: &mut dyn FnMut(&str)) {
+    if !matches!(errno, Errno::PIPE | Errno::IO | Errno::CONNRESET) {
+        warn(&format!(
+            "stdout: {}: output is lost, and the container's terminal hung up",
+            describe_errno(errno)
+        ));
+    }
+}
+
+/// Collects a process that has ended.
+fn reap(process: &OwnedFd) -> Result<u8> {
+    match rustix::process::waitid(WaitId::PidFd(process.as_fd()), WaitIdOptions::EXITED) {
+        // A program that embeds this has its children ignored: the pidfd may still know.
+        Err(Errno::CHILD) if let Some(code) = sys::exit_code(process.as_fd()).unwrap_or(None) => {
+            Ok(wait::status(code))
+        }
+        status => Ok(status.context(|| "wait for init")?.map_or(0, word_status)),
+    }
+}
+
+/// A status as shells have it.
+pub fn word_status(status: WaitIdStatus) -> u8 {
+    let status =
+        status.exit_status().unwrap_or_else(|| 128 + status.terminating_signal().unwrap_or_default());
+    u8::try_from(status).unwrap_or(u8::MAX)
+}
