@@ -188,7 +188,6 @@ fn a_flag_that_is_locked_is_not_undone_silently() {
         container.mount("bind", &source, "/mnt", &["rbind", "exec"]);
         run(&container)
             .fails_with("set mount options: not permitted: what another user namespace has mounted");
-        container.assert_gone();
     });
 }
 
