@@ -88,6 +88,7 @@ mod network;
 mod notify;
 mod oom_score;
 mod order;
+mod own_namespace;
 #[doc(hidden)]
 pub mod plan;
 mod process_end;

@@ -98,6 +98,58 @@ fn namespaces_are_joined_by_path() {
     });
 }
 
+/// Without a path validation refuses the same; in a namespace of another's it is done.
+#[test]
+fn a_joined_namespace_that_is_the_hosts_own_is_not_changed() {
+    pillbox_only(|runtime| {
+        let host = fs::read_to_string("/proc/sys/kernel/hostname").expect("hostname");
+        let shm = fs::read_to_string("/proc/sys/kernel/shmmni").expect("shmmni");
+        for (kind, name, pointer, value, named) in [
+            ("uts", "uts", "/hostname", json!("changed"), "hostname: the uts namespace"),
+            ("uts", "uts", "/domainname", json!("changed"), "domainname: the uts namespace"),
+            (
+                "ipc",
+                "ipc",
+                "/linux/sysctl",
+                json!({"kernel.shmmni": "77"}),
+                "linux.sysctl: kernel.shmmni: the ipc",
+            ),
+            (
+                "network",
+                "net",
+                "/linux/sysctl",
+                json!({"net.ipv4.ip_forward": "1"}),
+                "linux.sysctl: net.ipv4.ip_forward: ",
+            ),
+            (
+                "network",
+                "net",
+                "/linux/netDevices",
+                json!({"lo": {}}),
+                "linux.netDevices: the network namespace",
+            ),
+        ] {
+            let mut container = Container::new(runtime);
+            container.spec.as_object_mut().expect("spec").remove("hostname");
+            let (object, member) = pointer.rsplit_once('/').expect("pointer");
+            container.spec.pointer_mut(object).expect("object")[member] = value;
+            // By another process of the host's, and by another name of the same.
+            let own = Helper::new(&["--mount"]);
+            container.with_namespace(kind, Some(&own.path(name)));
+            let output = container.run().fails_with(named);
+            assert_eq!(output.error_lines().len(), 1, "{output:?}");
+            container.assert_gone();
+            if pointer != "/linux/netDevices" {
+                let other = Helper::new(&[&format!("--{}", if kind == "network" { "net" } else { kind })]);
+                container.with_namespace(kind, Some(&other.path(name)));
+                container.run_ok();
+            }
+        }
+        assert_eq!(fs::read_to_string("/proc/sys/kernel/hostname").expect("hostname"), host);
+        assert_eq!(fs::read_to_string("/proc/sys/kernel/shmmni").expect("shmmni"), shm);
+    });
+}
+
 #[test]
 fn a_pid_namespace_is_joined_by_path() {
     each_runtime(|runtime| {

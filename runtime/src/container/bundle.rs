@@ -190,7 +190,8 @@ impl<'b> Prepared<'b> {
             .map_err(|error| Error::formatted(format_args!("{}: {error}", bundle.config_name)))?;
         let mut spec = validate(spec).map_err(named)?;
         name_sources(&mut spec, &bundle.path).map_err(named)?;
-        let host = Host::look_for(&spec);
+        let mut host = Host::look_for(&spec);
+        host.look_at_joined(&spec);
         let network = if plan::makes_network_meanwhile(&spec, &host) { make_network()? } else { None };
         let rootfs = bundle.path.join(&*spec.root.path);
         let kind = std::fs::metadata(&rootfs)
@@ -376,6 +377,7 @@ impl Host {
             capabilities,
             lacks_apparmor: false,
             lacks_selinux: false,
+            joins_own: Vec::new(),
             uid: rustix::process::geteuid().as_raw(),
             gid: rustix::process::getegid().as_raw(),
         }

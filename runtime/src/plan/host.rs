@@ -1,5 +1,7 @@
 //! The machine, as far as a plan depends on it.
 
+use crate::validate::NamespaceKind;
+
 /// What the plan depends on besides the specification.
 #[derive(Debug, Clone, Default)]
 pub struct Host {
@@ -17,6 +19,8 @@ pub struct Host {
     pub lacks_apparmor: bool,
     /// See `lacks_apparmor`.
     pub lacks_selinux: bool,
+    /// The namespaces to join that are the runtime's own, of those that the configuration would change.
+    pub joins_own: Vec<NamespaceKind>,
     /// The runtime's effective ids.
     pub uid: u32,
     /// See `uid`.

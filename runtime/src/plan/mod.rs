@@ -12,6 +12,7 @@ mod descriptor;
 mod device;
 mod exec;
 mod host;
+pub(crate) mod hosts_own;
 mod identity;
 mod intent;
 mod live_mount;
@@ -123,6 +124,7 @@ impl Plan {
 /// # Errors
 /// What cannot be done on this host or is not supported is named by its field; nothing has happened then.
 pub fn compile(spec: &ValidSpec<'_>, host: &Host, intent: &Intent) -> Result<Plan> {
+    hosts_own::refuse(spec, host)?;
     let mut namespaces = namespace::compile(spec)?;
     let mappings = namespace::compile_mappings(spec, &namespaces, host)?;
     let own_user_namespace = namespaces.makes(NamespaceKind::User) || namespaces.joins(NamespaceKind::User);

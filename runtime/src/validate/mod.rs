@@ -36,7 +36,7 @@ pub use mount::RootfsPropagation;
 pub use namespace::{NamespaceKind, ValidNamespace};
 pub use process::{ValidProcess, ValidRlimit, validate_process};
 pub use resources::validate_resources;
-pub use sysctl::sysctl_path;
+pub use sysctl::{sysctl_owner, sysctl_path};
 
 /// A configuration that keeps all of the specification's rules.
 #[derive(Debug, Clone, Default, PartialEq)]

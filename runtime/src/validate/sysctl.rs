@@ -38,6 +38,22 @@ pub fn sysctl_path(key: &str) -> String {
     }
 }
 
+/// The kind of namespace that a parameter belongs to.
+pub fn sysctl_owner(key: &str) -> Option<NamespaceKind> {
+    let path = sysctl_path(key);
+    if IPC.contains(&&*path) || path.starts_with("fs/mqueue/") {
+        Some(NamespaceKind::Ipc)
+    } else if path.starts_with("net/") {
+        Some(NamespaceKind::Network)
+    } else if path == "kernel/domainname" || path == "kernel/hostname" {
+        Some(NamespaceKind::Uts)
+    } else if path.starts_with("user/") {
+        Some(NamespaceKind::User)
+    } else {
+        None
+    }
+}
+
 pub(super) fn validate_sysctl(
     parameters: &Map<'_, Text<'_>>,
     namespaces: &[ValidNamespace<'_>],
@@ -50,15 +66,7 @@ pub(super) fn validate_sysctl(
         if path.split('/').any(|component| ["", ".", ".."].contains(&component)) {
             reject!("linux.sysctl: {:?} is not the name of a kernel parameter", &**key);
         }
-        let owner = if IPC.contains(&&*path) || path.starts_with("fs/mqueue/") {
-            NamespaceKind::Ipc
-        } else if path.starts_with("net/") {
-            NamespaceKind::Network
-        } else if path == "kernel/domainname" || path == "kernel/hostname" {
-            NamespaceKind::Uts
-        } else if path.starts_with("user/") {
-            NamespaceKind::User
-        } else {
+        let Some(owner) = sysctl_owner(key) else {
             reject!("linux.sysctl: {:?} belongs to no namespace: it would change the host", &**key);
         };
         if find(namespaces, owner).is_none() {
