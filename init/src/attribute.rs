@@ -29,7 +29,7 @@ pub fn write_time_offsets(init: &mut Init<'_>, offsets: &CStr) -> Result<(), Fai
 pub fn enter_time_namespace(init: &mut Init<'_>) -> Result<(), Failure> {
     let namespace =
         open_own(init, c"self/ns/time_for_children", c"/proc/self/ns/time_for_children", OFlags::RDONLY)?;
-    sys::setns(&namespace, NEW_TIME)?;
+    sys::setns_alone(&namespace, NEW_TIME)?;
     Ok(())
 }
 

@@ -15,6 +15,22 @@ use rustix::net::{
 
 use crate::execute::{Init, NOT_STARTED};
 
+/// Sends a report with the kernel's words and a descriptor, if there are any.
+pub fn report(
+    channel: BorrowedFd<'_>,
+    report: Report,
+    kernel_text: &[u8],
+    descriptor: Option<&OwnedFd>,
+) -> Result<(), Errno> {
+    let mut message = Vec::<u8, MESSAGE_MAX>::new();
+    report.encode(&mut message);
+    let _ = message.extend_from_slice(kernel_text);
+    match descriptor {
+        None => rustix::net::send(channel, &message, SendFlags::NOSIGNAL).map(drop),
+        Some(descriptor) => send_descriptor(channel, &message, descriptor),
+    }
+}
+
 pub enum Channel<'p> {
     Creator(BorrowedFd<'p>),
     Starter(OwnedFd),
@@ -22,15 +38,8 @@ pub enum Channel<'p> {
 
 impl Init<'_> {
     pub fn report(&self, report: Report, descriptor: Option<&OwnedFd>) -> Result<(), Errno> {
-        let mut message = Vec::<u8, MESSAGE_MAX>::new();
-        report.encode(&mut message);
         // The kernel's own words about a mount that it refused: the runtime has no other way to learn them.
-        let _ = message.extend_from_slice(&self.mount.kernel_text);
-        let channel = self.channel();
-        match descriptor {
-            None => rustix::net::send(channel, &message, SendFlags::NOSIGNAL).map(drop),
-            Some(descriptor) => send_descriptor(channel, &message, descriptor),
-        }
+        self::report(self.channel(), report, &self.mount.kernel_text, descriptor)
     }
 
     fn channel(&self) -> BorrowedFd<'_> {

@@ -12,7 +12,7 @@ use rustix::fs::{CWD, OFlags, ResolveFlags};
 use rustix::io::Errno;
 
 use crate::channel::Channel;
-use crate::{attribute, device, exec, identity, mount, root, unmount};
+use crate::{attribute, channel, device, exec, identity, mount, root, unmount};
 
 /// The status of an init that could not begin or could not go on; the report says why.
 pub const NOT_STARTED: i32 = 125;
@@ -97,37 +97,38 @@ pub fn run(plan: &'static [u8]) -> ! {
     sys::exit(NOT_STARTED)
 }
 
+/// The end of a process that init has cloned itself from: the runtime hears which one goes on.
+extern "C" fn say_farewell(pid: i32, channel: u32, index: u32) -> ! {
+    let _ = channel::report(sys::inherited_fd(channel), Report::Forked { index, pid }, &[], None);
+    sys::exit(0)
+}
+
 impl<'p> Init<'p> {
     /// Goes where the plan's operations belong. Only init itself ever stands in a container, never the runtime:
     /// what others see of it there is a sealed memfd and descriptors that they may have.
     fn enter(&self) -> Result<(), Report> {
+        // As many as an entry has clones.
+        static STACKS: [sys::FarewellStack; 2] = [const { sys::FarewellStack::new() }; 2];
+        let mut stacks = STACKS.iter();
         for (index, step) in (0..).zip(self.header.steps()) {
             let step = step.map_err(|_| Report::Malformed { operation: 0 })?;
-            self.take(index, step)
-                .map_err(|errno| Report::NotEntered { index, errno: errno.raw_os_error() })?;
+            let failed = |errno: Errno| Report::NotEntered { index, errno: errno.raw_os_error() };
+            match step {
+                EntryStep::SetUndumpable => identity::set_undumpable().map_err(failed)?,
+                EntryStep::Enter { descriptor, namespaces } => {
+                    sys::setns(sys::inherited_fd(descriptor), namespaces).map_err(failed)?;
+                    sys::close_inherited(descriptor);
+                }
+                EntryStep::Clone { namespaces, cgroup } => {
+                    let stack = stacks.next().ok_or(Report::Malformed { operation: 0 })?;
+                    let farewell = (say_farewell as _, self.header.channel, index);
+                    sys::go_on_as_child(namespaces, cgroup.map(sys::inherited_fd), stack, farewell)
+                        .map_err(failed)?;
+                    cgroup.into_iter().for_each(sys::close_inherited);
+                }
+            }
         }
         Ok(())
-    }
-
-    fn take(&self, index: u32, step: EntryStep) -> Result<(), Errno> {
-        match step {
-            EntryStep::SetUndumpable => identity::set_undumpable(),
-            EntryStep::Enter { descriptor, namespaces } => {
-                sys::setns(sys::inherited_fd(descriptor), namespaces)?;
-                sys::close_inherited(descriptor);
-                Ok(())
-            }
-            EntryStep::Clone { namespaces, cgroup } => {
-                match sys::fork(namespaces, cgroup.map(sys::inherited_fd))? {
-                    None => cgroup.into_iter().for_each(sys::close_inherited),
-                    Some(pid) => {
-                        let _ = self.report(Report::Forked { index, pid }, None);
-                        sys::exit(0)
-                    }
-                }
-                Ok(())
-            }
-        }
     }
 
     fn execute(&mut self, operation: Operation<'p>) -> Result<(), Failure> {
@@ -230,7 +231,9 @@ impl<'p> Init<'p> {
                 sys::close_on_exec_from(count.saturating_add(3))?;
             }
             Operation::Exec { arguments, environment } => exec::exec(self, arguments, environment)?,
-            Operation::JoinNamespace { namespace, flag } => sys::setns(self.descriptor(namespace)?, flag)?,
+            Operation::JoinNamespace { namespace, flag } => {
+                sys::setns_alone(self.descriptor(namespace)?, flag)?
+            }
             Operation::WriteTimeOffsets { offsets } => attribute::write_time_offsets(self, offsets)?,
             Operation::EnterTimeNamespace {} => attribute::enter_time_namespace(self)?,
             Operation::SetScheduler { policy, flags, nice, priority, runtime, deadline, period } => {

@@ -101,8 +101,15 @@ impl Init {
     /// Collects the processes that init has cloned itself from, which end then.
     fn reap_forerunners(&mut self) {
         for process in self.forerunners.drain(..) {
-            if wait_until_gone(&process, PATIENCE_MS).unwrap_or(false) {
-                let _ = rustix::process::waitid(WaitId::PidFd(process.as_fd()), WaitIdOptions::EXITED);
+            let collect = || {
+                let options = WaitIdOptions::EXITED | WaitIdOptions::NOHANG;
+                rustix::process::waitid(WaitId::PidFd(process.as_fd()), options)
+            };
+            // Mostly it is gone by now.
+            if let Ok(None) = collect()
+                && wait_until_gone(&process, PATIENCE_MS).unwrap_or(false)
+            {
+                let _ = collect();
             }
         }
     }
