@@ -1,6 +1,7 @@
 //! What a container is: a plan's operations, one after the other.
 
 use core::ffi::CStr;
+use core::sync::atomic::Ordering;
 
 use heapless::Vec;
 use pillbox_init::plan::{EntryStep, Header, NEVER_OPEN, Operation, Operations, TAKEN_TREES_MAX, Tree};
@@ -98,8 +99,11 @@ pub fn run(plan: &'static [u8]) -> ! {
 }
 
 /// The end of a process that init has cloned itself from: the runtime hears which one goes on.
-extern "C" fn say_farewell(pid: i32, channel: u32, index: u32) -> ! {
-    let _ = channel::report(sys::inherited_fd(channel), Report::Forked { index, pid }, &[], None);
+extern "C" fn leave(pid: i32, farewell: &'static sys::Farewell) -> ! {
+    let index = farewell.index.load(Ordering::Relaxed);
+    let channel = sys::inherited_fd(farewell.channel.load(Ordering::Relaxed));
+    let _ = channel::report(channel, Report::Forked { index, pid }, &[], None);
+    farewell.said();
     sys::exit(0)
 }
 
@@ -108,8 +112,8 @@ impl<'p> Init<'p> {
     /// what others see of it there is a sealed memfd and descriptors that they may have.
     fn enter(&self) -> Result<(), Report> {
         // As many as an entry has clones.
-        static STACKS: [sys::FarewellStack; 2] = [const { sys::FarewellStack::new() }; 2];
-        let mut stacks = STACKS.iter();
+        static FAREWELLS: [sys::Farewell; 2] = [const { sys::Farewell::unused() }; 2];
+        let mut farewells = FAREWELLS.iter();
         for (index, step) in (0..).zip(self.header.steps()) {
             let step = step.map_err(|_| Report::Malformed { operation: 0 })?;
             let failed = |errno: Errno| Report::NotEntered { index, errno: errno.raw_os_error() };
@@ -120,9 +124,10 @@ impl<'p> Init<'p> {
                     sys::close_inherited(descriptor);
                 }
                 EntryStep::Clone { namespaces, cgroup } => {
-                    let stack = stacks.next().ok_or(Report::Malformed { operation: 0 })?;
-                    let farewell = (say_farewell as _, self.header.channel, index);
-                    sys::go_on_as_child(namespaces, cgroup.map(sys::inherited_fd), stack, farewell)
+                    let farewell = farewells.next().ok_or(Report::Malformed { operation: 0 })?;
+                    farewell.channel.store(self.header.channel, Ordering::Relaxed);
+                    farewell.index.store(index, Ordering::Relaxed);
+                    sys::go_on_as_child(namespaces, cgroup.map(sys::inherited_fd), farewell, leave)
                         .map_err(failed)?;
                     cgroup.into_iter().for_each(sys::close_inherited);
                 }

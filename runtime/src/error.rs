@@ -31,6 +31,10 @@ pub enum Kind {
     Busy,
     /// The program is missing, or cannot be executed.
     Program,
+    /// Init was killed before the program ran.
+    Killed,
+    /// The container's own memory limit has killed it.
+    OutOfMemory,
     /// The kernel or the host refused a step.
     Host,
 }

@@ -14,7 +14,7 @@ use rustix::io::Errno;
 
 pub use descriptor::{close_inherited, close_on_exec_from, close_range, dup_onto, inherited_fd};
 pub use mount::{map_mount_owners, mount_setattr};
-pub use namespace::{FarewellStack, go_on_as_child, setns, setns_alone, unshare_namespaces};
+pub use namespace::{Farewell, go_on_as_child, setns, setns_alone, unshare_namespaces};
 pub use process::{
     execve, execveat, exit, getcwd, install_seccomp, join_session_keyring, may_execute, release_stack,
     set_rlimit, umask,

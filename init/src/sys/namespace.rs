@@ -3,11 +3,12 @@
 use core::arch::asm;
 use core::cell::UnsafeCell;
 use core::mem::MaybeUninit;
+use core::sync::atomic::{AtomicU32, Ordering};
 
 use linux_raw_sys::general as raw;
 use rustix::fd::{AsFd, BorrowedFd};
 use rustix::io::Errno;
-use rustix::thread::Timespec;
+use rustix::thread::{Timespec, futex};
 
 use super::{number, syscall};
 
@@ -51,17 +52,15 @@ pub fn setns_alone(fd: impl AsFd, flag: u32) -> Result<(), Errno> {
     Err(Errno::USERS)
 }
 
-/// What the caller of [`go_on_as_child`] does once it has a child, whose number it gets: makes system calls, and ends.
-pub type Farewell = extern "C" fn(child: i32, channel: u32, index: u32) -> !;
-
 /// clone3(2) into new namespaces of these kinds (CLONE_NEW* bits) and, where there is one, into `cgroup`. Whoever returns from
-/// here is the child, in the same memory and on the same stack; its parent is the caller's. The caller says `farewell` on
-/// `stack`.
+/// here is the child, in the same memory and on the same stack; its parent is the caller's. The caller runs `leave` on the
+/// stack of `farewell`, with the child's number, and the child waits until it [has said](Farewell::said) what it had to: from
+/// then on it may be killed with the child, as whoever shares the memory of a process that takes too much.
 pub fn go_on_as_child(
     namespaces: u32,
     cgroup: Option<BorrowedFd<'_>>,
-    stack: &'static FarewellStack,
-    farewell: (Farewell, u32, u32),
+    farewell: &'static Farewell,
+    leave: extern "C" fn(child: i32, farewell: &'static Farewell) -> !,
 ) -> Result<(), Errno> {
     const CLONE_INTO_CGROUP: u64 = 1 << 33;
     let arguments = raw::clone_args {
@@ -78,50 +77,80 @@ pub fn go_on_as_child(
         set_tid_size: 0,
         cgroup: cgroup.map_or(0, |cgroup| number(&cgroup) as u64),
     };
-    let (farewell, channel, index) = farewell;
     let number = raw::__NR_clone3 as isize;
     let size = size_of_val(&arguments);
-    let top = stack.0.get() as usize + FAREWELL_STACK;
+    let top = farewell.stack.get() as usize + FAREWELL_STACK;
+    let pointer = &raw const *farewell;
     let result: isize;
     // SAFETY: the child returns as from any system call, and nobody else uses its stack: the caller leaves it at once for
     // one that was never used before, runs a function there that does not return and touches nothing of the child's, and ends.
     unsafe {
         #[cfg(target_arch = "x86_64")]
         asm!(
-            "syscall", "test rax, rax", "jle 2f", "mov rsp, r10", "xor ebp, ebp", "mov edi, eax", "mov esi, r8d",
+            "syscall", "test rax, rax", "jle 2f", "mov rsp, r10", "xor ebp, ebp", "mov edi, eax", "mov rsi, r8",
             "call r9", "ud2", "2:",
-            inlateout("rax") number => result, in("rdi") &raw const arguments, in("rsi") size, in("r8") channel,
-            in("r9") farewell, in("r10") top, in("rdx") index, lateout("rcx") _, lateout("r11") _,
+            inlateout("rax") number => result, in("rdi") &raw const arguments, in("rsi") size, in("r8") pointer,
+            in("r9") leave, in("r10") top, lateout("rcx") _, lateout("r11") _,
         );
         #[cfg(target_arch = "aarch64")]
         asm!(
             "svc 0", "cmp x0, #0", "b.le 2f", "mov sp, x5", "mov x29, xzr", "mov x1, x3", "blr x4", "brk 1", "2:",
-            in("x8") number, inlateout("x0") &raw const arguments => result, in("x1") size, in("x3") channel,
-            in("x4") farewell, in("x5") top, in("x2") index,
+            in("x8") number, inlateout("x0") &raw const arguments => result, in("x1") size, in("x3") pointer,
+            in("x4") leave, in("x5") top,
         );
         #[cfg(target_arch = "riscv64")]
         asm!(
             "ecall", "blez a0, 2f", "mv sp, a5", "mv a1, a3", "jalr a4", "unimp", "2:",
-            in("a7") number, inlateout("a0") &raw const arguments => result, in("a1") size, in("a3") channel,
-            in("a4") farewell, in("a5") top, in("a2") index,
+            in("a7") number, inlateout("a0") &raw const arguments => result, in("a1") size, in("a3") pointer,
+            in("a4") leave, in("a5") top,
         );
     }
-    if result < 0 { Err(Errno::from_raw_os_error(-(result as i32))) } else { Ok(()) }
+    if result < 0 { Err(Errno::from_raw_os_error(-(result as i32))) } else { farewell.await_said() }
 }
 
 /// Enough for one message.
 const FAREWELL_STACK: usize = 2048;
 
-/// Where a process ends that has cloned itself: of each the first one's, and used once.
+/// Where a process ends that has cloned itself, and what it still has to say; used once.
 #[repr(align(16))]
-pub struct FarewellStack(UnsafeCell<MaybeUninit<[u8; FAREWELL_STACK]>>);
+pub struct Farewell {
+    stack: UnsafeCell<MaybeUninit<[u8; FAREWELL_STACK]>>,
+    /// The socket to the runtime.
+    pub channel: AtomicU32,
+    /// The step of the entry that was the clone.
+    pub index: AtomicU32,
+    said: AtomicU32,
+}
 
-// SAFETY: only its address is ever taken; whoever runs on it is alone there.
-unsafe impl Sync for FarewellStack {}
+// SAFETY: of the stack only the address is ever taken, and whoever runs on it is alone there.
+unsafe impl Sync for Farewell {}
 
-impl FarewellStack {
+impl Farewell {
     /// One that was never used.
-    pub const fn new() -> Self {
-        FarewellStack(UnsafeCell::new(MaybeUninit::uninit()))
+    pub const fn unused() -> Farewell {
+        Farewell {
+            stack: UnsafeCell::new(MaybeUninit::uninit()),
+            channel: AtomicU32::new(0),
+            index: AtomicU32::new(0),
+            said: AtomicU32::new(0),
+        }
+    }
+
+    /// Lets the child go on.
+    pub fn said(&self) {
+        self.said.store(1, Ordering::Release);
+        let _ = futex::wake(&self.said, futex::Flags::PRIVATE, 1);
+    }
+
+    /// Whoever is killed before says nothing more, and the runtime does not wait.
+    fn await_said(&self) -> Result<(), Errno> {
+        const PATIENCE: Timespec = Timespec { tv_sec: 10, tv_nsec: 0 };
+        while self.said.load(Ordering::Acquire) == 0 {
+            match futex::wait(&self.said, futex::Flags::PRIVATE, 0, Some(&PATIENCE)) {
+                Ok(()) | Err(Errno::INTR | Errno::AGAIN) => {}
+                Err(errno) => return Err(errno),
+            }
+        }
+        Ok(())
     }
 }

@@ -146,6 +146,11 @@ impl Statistics {
     pub fn oom_kills(&mut self, cgroup: &Cgroup) -> Result<Option<u64>> {
         self.content.value(cgroup, "memory.events", "oom_kill")
     }
+
+    /// How much memory it may use, in bytes; `u64::MAX` is as much as there is.
+    pub fn memory_max(&mut self, cgroup: &Cgroup) -> Result<Option<u64>> {
+        self.content.number(cgroup, "memory.max")
+    }
 }
 
 /// The text of the file that was read last.

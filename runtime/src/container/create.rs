@@ -11,6 +11,7 @@ use rustix::io::Errno;
 use super::bundle::{Bundle, Prepared, Wishes};
 use super::delete::run_poststop;
 use super::exec::namespace_flags;
+use super::out_of_memory::explain_kill;
 use super::passed_on::PassedOn;
 use super::scope::{self, Scope};
 use super::stdio::Stdio;
@@ -187,7 +188,9 @@ pub(super) fn set_up(
             {
                 attach = true;
             }
-            Err(SpawnError::Cgroup { error, .. } | SpawnError::Other(error)) => return Err(error),
+            Err(SpawnError::Cgroup { error, .. } | SpawnError::Other(error)) => {
+                return Err(explain_kill(error, undo.cgroup.as_ref()));
+            }
         }
     };
     undo.init = Some(init);
@@ -232,6 +235,7 @@ pub(super) fn set_up(
     let brought_up = init
         .bring_up(&prepared.plan, &opened, &mut |init| create_hooks(prepared.spec(), init, &record, cgroup));
     if let Err(error) = brought_up {
+        let error = explain_kill(error, cgroup);
         drop(undo);
         run_poststop(&prepared.spec().hooks, &record, warn);
         return Err(error);

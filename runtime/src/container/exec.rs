@@ -5,6 +5,7 @@ use std::os::fd::OwnedFd;
 use rustix::io::Errno;
 
 use super::create::{CreateOptions, write_pid_file};
+use super::out_of_memory::explain_kill;
 use super::passed_on::PassedOn;
 use super::processes::not_running;
 use super::scope::spawn_into;
@@ -93,7 +94,10 @@ pub fn exec(root: &Root, id: &ContainerId, options: &ExecOptions, warn: &mut dyn
     let signals = if options.detach { None } else { Some(ForwardedSignals::block()?) };
     let stdio = options.create.open_stdio()?;
     let here = if spec.process.exec_cpu_affinity.is_none() { HeldHere::begin() } else { None };
-    let mut process = enter(&record, target, &spec, &plan, options.cgroup.as_deref(), stdio)?;
+    // The error that led there is the one to report.
+    let explain = |error| explain_kill(error, record.open_cgroup().ok().flatten().as_ref());
+    let entered = enter(&record, target, &spec, &plan, options.cgroup.as_deref(), stdio);
+    let mut process = entered.map_err(explain)?;
     let grouped = directory.noted_resctrl().map_or(Ok(()), |group| group.add(process.pid));
     let started = grouped.and_then(|()| match &options.create.pidfd_socket {
         None => process.bring_up_unrecorded(&plan),
@@ -123,7 +127,7 @@ pub fn exec(root: &Root, id: &ContainerId, options: &ExecOptions, warn: &mut dyn
             }
         }
     });
-    started.map_err(|error| process.kill_after(error))
+    started.map_err(|error| explain(process.kill_after(error)))
 }
 
 fn write_pid(options: &ExecOptions, process: &Init) -> Result<()> {

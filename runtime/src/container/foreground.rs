@@ -3,6 +3,7 @@
 use super::bundle::Bundle;
 use super::create::{CreateOptions, Created, finish, prepare, set_up, take_back};
 use super::delete::run_poststop;
+use super::out_of_memory::explain_kill;
 use super::scope;
 use super::signals::ForwardedSignals;
 use super::start::start_hooks;
@@ -51,7 +52,8 @@ pub fn run(
                 hooks::run(&hooks.poststart, record, &place)
             };
             supervise(init, plan, &signals, options, warn, &mut started)
-        });
+        })
+        .map_err(|error| explain_kill(error, cgroup.as_ref()));
     let record = created.record.clone();
     let ended = match ended {
         Ok(status) => clean_up(created, keep).map(|()| Ended { status }),

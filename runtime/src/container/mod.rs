@@ -10,6 +10,7 @@ mod freeze;
 mod handle;
 mod kill;
 mod mounts;
+mod out_of_memory;
 mod passed_on;
 mod processes;
 mod readiness;

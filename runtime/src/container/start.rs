@@ -8,6 +8,7 @@ use rustix::net::SendFlags;
 
 use super::delete::{destroy, run_poststop};
 use super::exec::namespace_flags;
+use super::out_of_memory::explain_kill;
 use super::readiness::Readiness;
 use crate::cgroup::Cgroup;
 use crate::container_id::ContainerId;
@@ -115,10 +116,10 @@ fn open_gate(directory: &StateDirectory, record: &Record, gate: &OwnedFd) -> Res
                 directory.remove_gate();
                 Ok(())
             }
-            _ => Err(Error::formatted(format_args!(
-                "container {}: init ended before it executed the program: somebody killed it, or it ran out of memory",
-                directory.id()
-            ))),
+            _ => {
+                let text = format!("container {}: init ended before it executed the program", directory.id());
+                Err(explain_kill(Error::of(Kind::Killed, text), record.open_cgroup()?.as_ref()))
+            }
         },
         Message::Report(report, ..) => Err(describe(directory, report)),
     }

@@ -13,7 +13,7 @@ use rustix::process::{Pid, PidfdFlags, WaitId, WaitIdOptions, WaitIdStatus};
 
 use super::report::{Message, receive_if_any, word_report};
 use super::{Opened, SpawnError, entry, opened};
-use crate::error::{Context, Error, Result};
+use crate::error::{Context, Error, Kind, Result};
 use crate::plan::Plan;
 use crate::process_end::{PATIENCE_MS, wait_until_gone};
 use crate::seccomp_agent::{Agent, Handed};
@@ -327,15 +327,15 @@ impl Init {
 
     fn describe_death(&mut self, when: &str) -> Error {
         let status = self.reap();
-        let how = match status {
+        let (kind, how) = match status {
             Ok(Some(status)) => match (status.terminating_signal(), status.exit_status()) {
-                (Some(signal), _) => format!("it was killed by signal {signal}"),
-                (_, Some(code)) => format!("it exited with status {code}"),
-                _ => "it is gone".to_string(),
+                (Some(signal), _) => (Kind::Killed, format!("it was killed by signal {signal}")),
+                (_, Some(code)) => (Kind::Host, format!("it exited with status {code}")),
+                _ => (Kind::Host, "it is gone".to_string()),
             },
-            _ => "it is gone".to_string(),
+            _ => (Kind::Host, "it is gone".to_string()),
         };
-        Error::formatted(format_args!("init ended {when}: {how}"))
+        Error::of(kind, format!("init ended {when}: {how}"))
     }
 }
 

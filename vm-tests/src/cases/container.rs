@@ -143,6 +143,14 @@ pub struct Finished {
 }
 
 impl Finished {
+    /// Whatever its status, no signal has ended it.
+    pub fn not_killed(self) -> Result<Finished, String> {
+        match self.status.signal() {
+            None => Ok(self),
+            Some(signal) => Err(format!("the runtime itself was killed by signal {signal}: {}", self.stderr)),
+        }
+    }
+
     /// The exit status; a signal counts as shells count it.
     pub fn code(&self) -> i32 {
         self.status.code().unwrap_or_else(|| 128 + self.status.signal().unwrap_or_default())

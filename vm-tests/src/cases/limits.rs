@@ -14,6 +14,12 @@ pub const CASES: &[Case] = &[
     Case::new("cgroup_namespace", cgroup_namespace),
     Case::new("memory_limits", memory_limits).needs(&[Need::Controller("memory")]),
     Case::new("memory_limit_kills", memory_limit_kills).needs(&[Need::Controller("memory")]),
+    Case::new("memory_limit_of_a_few_pages", memory_limit_of_a_few_pages)
+        .needs(&[Need::Controller("memory")])
+        .limit(120),
+    Case::new("memory_limit_of_a_group", memory_limit_of_a_group)
+        .needs(&[Need::Controller("memory")])
+        .limit(120),
     Case::new("cpu_limits", cpu_limits).needs(&[Need::Controller("cpu"), Need::Controller("cpuset")]),
     Case::new("pids_limit", pids_limit).needs(&[Need::Controller("pids")]),
     Case::new("io_limit", io_limit).needs(&[Need::Controller("io"), Need::Module("brd")]),
@@ -81,6 +87,52 @@ fn memory_limit_kills(guest: &Guest) -> Result<(), String> {
     let config = Config::new(&["dd", "if=/dev/zero", "of=/dev/null", "bs=64M", "count=1"]);
     let limit = json!({"limit": 16_777_216, "swap": 16_777_216});
     guest.run(config.set("/linux/resources/memory", limit))?.exits(137).map(drop)
+}
+
+/// Init itself has no room: the runtime says so, lives, and leaves nothing. runc and crun say it in other words, if at all.
+fn memory_limit_of_a_few_pages(guest: &Guest) -> Result<(), String> {
+    for (limit, count) in [(8192, 4), (16_384, 4), (65_536, 4)] {
+        for own_network in [true, false] {
+            let memory = json!({"limit": limit, "swap": limit});
+            let mut config = Config::new(&["true"]).set("/linux/resources/memory", memory);
+            if !own_network {
+                config = config.without("/linux/namespaces", "type", "network");
+            }
+            let container = guest.container(&format!("m{limit}{own_network}"), config)?;
+            for _ in 0..count {
+                let ran = container.run()?.not_killed()?.fails()?;
+                if guest.runtime().ends_with("pillbox") {
+                    contains("it says why", &ran.stderr, "out of memory")?;
+                }
+                container.call(&["state"])?.fails()?;
+                holds("the cgroup is gone", !container.cgroup().exists())?;
+                let created = guest.finish(container.start_create()?)?.not_killed()?;
+                // crun's create can come before init's end.
+                if created.code() == 0 {
+                    container.remove()?;
+                }
+                holds("the cgroup is gone", !container.cgroup().exists())?;
+            }
+        }
+    }
+    Ok(())
+}
+
+/// One process of the container takes too much, and the kernel kills all: never the runtime that is about to exec there.
+fn memory_limit_of_a_group(guest: &Guest) -> Result<(), String> {
+    let hog = "sleep 0.2; dd if=/dev/zero of=/dev/null bs=64M count=1";
+    let config = Config::shell(hog)
+        .set("/linux/resources/memory", json!({"limit": 8_388_608, "swap": 8_388_608}))
+        .set("/linux/resources/unified", json!({"memory.oom.group": "1"}));
+    let container = guest.container("group", config)?;
+    for _ in 0..12 {
+        container.launch()?;
+        while container.state()?["status"] == "running" {
+            container.exec(&["true"])?.not_killed()?;
+        }
+        container.remove()?;
+    }
+    Ok(())
 }
 
 fn cpu_limits(guest: &Guest) -> Result<(), String> {
