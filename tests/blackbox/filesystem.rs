@@ -256,3 +256,37 @@ fn a_file_is_bound_where_a_link_of_the_image_leads() {
         container.assert_gone();
     });
 }
+
+/// `-v /dev:/dev`: a folder of the host's gets neither nodes nor links, and what lies in it counts. Inside it is made as ever.
+#[test]
+fn nothing_is_made_in_a_dev_that_is_bound() {
+    each_runtime(|runtime| {
+        for (kind, options) in
+            [("bind", &["bind", "rw"][..]), ("none", &["rbind"]), ("bind", &["rbind", "ro"])]
+        {
+            let mut container = Container::sh(runtime, "ls -A /dev; stat -c %t:%T /dev/other");
+            let dev = container.folder.join("dev");
+            fs::create_dir(&dev).expect("folder");
+            rustix::mount::mount("tmpfs", &dev, "tmpfs", rustix::mount::MountFlags::empty(), None)
+                .expect("tmpfs");
+            let mode = rustix::fs::Mode::from_raw_mode(0o666);
+            for (name, minor) in [("null", 3), ("other", 8)] {
+                let (character, number) =
+                    (rustix::fs::FileType::CharacterDevice, rustix::fs::makedev(1, minor));
+                rustix::fs::mknodat(rustix::fs::CWD, dev.join(name), character, mode, number).expect("mknod");
+            }
+            let mounts = container.spec["mounts"].as_array_mut().expect("mounts");
+            mounts.retain(|mount| !mount["destination"].as_str().expect("destination").starts_with("/dev"));
+            container.mount(kind, &dev, "/dev/", options);
+            container.spec["linux"]["devices"] = json!([
+                {"path": "/dev/added", "type": "c", "major": 1, "minor": 5},
+                {"path": "/dev/other", "type": "c", "major": 1, "minor": 5},
+            ]);
+            assert_eq!(container.run_ok(), "null\nother\n1:8\n", "{kind} {options:?}");
+            let mut names: Vec<_> =
+                fs::read_dir(&dev).expect("dev").flatten().map(|entry| entry.file_name()).collect();
+            names.sort();
+            assert_eq!(names, ["null", "other"], "{kind} {options:?}");
+        }
+    });
+}

@@ -376,3 +376,18 @@ fn what_cannot_be_mapped_is_refused() {
         container.assert_gone();
     });
 }
+
+/// Several options in one string: the peers hand all on as mount(2)'s one.
+#[test]
+fn commas_part_the_options_of_a_file_system() {
+    each_runtime(|runtime| {
+        let mut container = Container::sh(runtime, MOUNTINFO);
+        container.mount("tmpfs", "tmpfs", "/mnt", &["nosuid", "size=64k,mode=700", "nr_inodes=7"]);
+        let mountinfo = container.run_ok();
+        let (own, file_system) = options(&mountinfo, "/mnt");
+        assert!(own.contains(&"nosuid"), "{mountinfo}");
+        for option in ["size=64k", "mode=700", "nr_inodes=7"] {
+            assert!(file_system.contains(&option), "{option}: {mountinfo}");
+        }
+    });
+}

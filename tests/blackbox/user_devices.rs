@@ -101,3 +101,12 @@ fn stdio_of_roots_stays_whose_it_is() {
         assert_eq!(status.gid(), 8);
     });
 }
+
+/// They belong to whoever makes the namespace: the container's root, and nobody of the host's.
+#[test]
+fn message_queues_belong_to_the_containers_root() {
+    each_runtime_but(&[("runc", "the group is nobody's")], |runtime| {
+        let container = mapped(runtime, "stat -c '%u:%g %a' /dev/mqueue");
+        assert_eq!(container.run_ok(), "0:0 1777\n");
+    });
+}

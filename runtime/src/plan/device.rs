@@ -4,6 +4,7 @@ use pillbox_init::plan::{NodeKind, Operation, TargetRule, Tree};
 use rustix::fs::{FileType, Mode};
 use rustix::mount::{MountAttrFlags, MountPropagationFlags};
 
+use super::mount::{is_bind, normalize};
 use super::{Builder, Descriptor, DeviceNode, c_string};
 use crate::error::Result;
 use crate::spec::IdMapping;
@@ -29,11 +30,8 @@ const LINKS: [(&str, &str); 5] = [
 ];
 
 pub fn compile(builder: &mut Builder<'_>, spec: &ValidSpec<'_>, own_user_namespace: bool) -> Result<()> {
-    // Who binds a /dev of their own has filled it, and it may be the host's.
-    let bound = spec.mounts.iter().any(|mount| {
-        mount.destination.trim_end_matches('/') == "/dev"
-            && mount.options.iter().any(|option| matches!(&**option, "bind" | "rbind"))
-    });
+    // Who binds a /dev of their own has filled it, and it may be the host's: nothing is made there, as with runc and crun.
+    let bound = spec.mounts.iter().any(|mount| is_bind(mount) && normalize(&mount.destination) == "/dev");
     if !bound {
         for (path, major, minor) in DEFAULT_DEVICES {
             if spec.devices.iter().any(|device| &*device.path == path) {
@@ -44,7 +42,14 @@ pub fn compile(builder: &mut Builder<'_>, spec: &ValidSpec<'_>, own_user_namespa
             make(builder, spec, &device, own_user_namespace, TargetRule::NoSymlinks)?;
         }
     }
-    for device in &spec.devices {
+    for (index, device) in spec.devices.iter().enumerate() {
+        if bound && normalize(&device.path).starts_with("/dev/") {
+            builder.warnings.push(format!(
+                "linux.devices[{index}]: {}: not made, for mounts has a bind mount on /dev: what lies there counts",
+                &*device.path
+            ));
+            continue;
+        }
         make(builder, spec, device, own_user_namespace, TargetRule::Ordinary)?;
     }
     if !bound {

@@ -244,8 +244,10 @@ fn compile_new_time_namespace(
 
 /// The other namespaces that the clone can neither make nor join.
 fn compile_late_namespaces(builder: &mut Builder<'_>, namespaces: &Namespaces) -> Result<()> {
-    if namespaces.makes(NamespaceKind::Cgroup) {
-        builder.push(Operation::Unshare { flags: NamespaceKind::Cgroup.clone_flag() });
+    for kind in
+        [NamespaceKind::Cgroup, NamespaceKind::Ipc].into_iter().filter(|kind| namespaces.by_init(*kind))
+    {
+        builder.push(Operation::Unshare { flags: kind.clone_flag() });
     }
     let time = NamespaceKind::Time;
     // The kernel lets nobody in who shares memory, as the clone does with the runtime.

@@ -30,18 +30,22 @@ impl Namespaces {
     /// CLONE_NEW* bits for the clone itself.
     pub fn made_by_clone(&self) -> u32 {
         let meanwhile = |kind| kind == NamespaceKind::Network && self.network_meanwhile;
-        self.bits(|kind| !by_init(kind) && !meanwhile(kind))
+        self.bits(|kind| !self.by_init(kind) && !meanwhile(kind))
+    }
+
+    /// Whether init makes it. A cgroup namespace would begin at the runtime's cgroup, and a time namespace must have its
+    /// offsets before anybody is inside. An ipc namespace's message queues belong to who makes it: in a user namespace to
+    /// nobody, until init has an id there.
+    pub fn by_init(&self, kind: NamespaceKind) -> bool {
+        let user = self.makes(NamespaceKind::User) || self.joins(NamespaceKind::User);
+        self.makes(kind)
+            && (matches!(kind, NamespaceKind::Cgroup | NamespaceKind::Time)
+                || (kind == NamespaceKind::Ipc && user))
     }
 
     fn bits(&self, wanted: impl Fn(NamespaceKind) -> bool) -> u32 {
         self.new.iter().filter(|kind| wanted(**kind)).fold(0, |bits, kind| bits | kind.clone_flag())
     }
-}
-
-/// A cgroup namespace would begin at the runtime's cgroup, and a time namespace must have its offsets before anybody
-/// is inside.
-fn by_init(kind: NamespaceKind) -> bool {
-    matches!(kind, NamespaceKind::Cgroup | NamespaceKind::Time)
 }
 
 /// How id maps get written.

@@ -97,6 +97,18 @@ fn propagation(option: &str) -> Option<(MountPropagationFlags, bool)> {
     ))
 }
 
+/// What of one option is several: runc and crun hand all on as mount(2)'s one string, which the kernel splits at commas.
+/// It leaves those in quotes (labels), and overlayfs those behind a backslash.
+fn split_data(data: &str) -> impl Iterator<Item = &str> {
+    let (mut quoted, mut escaped) = (false, false);
+    data.split(move |character| {
+        let plain = !std::mem::take(&mut escaped);
+        escaped = plain && character == '\\';
+        quoted ^= plain && character == '"';
+        plain && !quoted && character == ','
+    })
+}
+
 pub(super) fn parse_options<'a>(field: &str, mount: &'a Mount<'_>) -> Result<Options<'a>> {
     let none = MountAttrFlags::empty();
     let mut options = Options {
@@ -148,7 +160,7 @@ pub(super) fn parse_options<'a>(field: &str, mount: &'a Mount<'_>) -> Result<Opt
                 "copy-symlink" => options.copy_symlink = true,
                 "src-nofollow" => options.source_nofollow = true,
                 "dest-nofollow" => options.target_nofollow = true,
-                data => options.data.push(data),
+                data => options.data.extend(split_data(data).filter(|data| !data.is_empty())),
             }
         }
     }
@@ -228,6 +240,14 @@ pub(super) mod tests {
     #[test]
     fn what_no_table_knows_is_the_file_systems() {
         assert_eq!(options(&["size=64k", "newinstance", "nosuid"]).data, ["size=64k", "newinstance"]);
+    }
+
+    #[test]
+    fn commas_part_what_is_the_file_systems() {
+        assert_eq!(options(&["size=64k,mode=700", ",noswap,"]).data, ["size=64k", "mode=700", "noswap"]);
+        let whole = [r#"context="u:r:t:s0:c1,c2""#, r"lowerdir=/a\,b", r"x=\\"];
+        assert_eq!(options(&whole).data, whole);
+        assert_eq!(options(&[r"lowerdir=/a\\,upperdir=/b"]).data, [r"lowerdir=/a\\", "upperdir=/b"]);
     }
 
     #[test]
