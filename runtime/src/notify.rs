@@ -4,7 +4,7 @@
 
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 
-use rustix::event::{PollFd, PollFlags, poll};
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fs::{AtFlags, Mode};
 use rustix::io::Errno;
 use rustix::net::{AddressFamily, RecvFlags, SendFlags, SocketAddrUnix, SocketFlags, SocketType};
@@ -20,11 +20,16 @@ pub const FOLDER: &str = "notify";
 /// The socket in it.
 const SOCKET: &str = "notify/notify";
 
+/// How long after the manager's queue was full it is tried again.
+const PAUSE: Timespec = Timespec { tv_sec: 0, tv_nsec: 50_000_000 };
+
 /// The container's end, and the service manager's address.
 #[derive(Debug)]
 pub struct Proxy {
     socket: OwnedFd,
     manager: String,
+    /// The container has said so, and the manager has not been told.
+    owes_ready: bool,
 }
 
 /// Makes the folder that is mounted in the container.
@@ -46,7 +51,7 @@ pub fn listen(state: BorrowedFd<'_>, manager: &str) -> Result<Option<Proxy>> {
     }
     // Whoever the container's user is.
     rustix::fs::chmodat(state, SOCKET, Mode::from_raw_mode(0o777), AtFlags::empty()).context(|| VARIABLE)?;
-    Ok(Some(Proxy { socket, manager: manager.to_string() }))
+    Ok(Some(Proxy { socket, manager: manager.to_string(), owes_ready: false }))
 }
 
 /// Removes what [`make_folder`] and [`listen`] made.
@@ -56,20 +61,23 @@ pub fn forget(state: BorrowedFd<'_>) {
 }
 
 impl Proxy {
-    /// What is readable when the container has said something.
-    pub fn socket(&self) -> BorrowedFd<'_> {
-        self.socket.as_fd()
+    /// What to wait for before [`Self::pass_on`]: what is readable when the container has said something, or a time.
+    pub fn wanted(&self) -> (Option<BorrowedFd<'_>>, Option<Timespec>) {
+        if self.owes_ready { (None, Some(PAUSE)) } else { (Some(self.socket.as_fd()), None) }
     }
 
     /// Reads one message; the result is whether the container is ready, which the manager then knows, and what its
-    /// main process is where that is no child of a process that stays.
-    pub fn pass_on(&self, main: Option<i32>) -> Result<bool> {
-        let mut message = [0; 4096];
-        let length = match rustix::net::recv(&self.socket, &mut message, RecvFlags::empty()) {
-            Err(Errno::AGAIN | Errno::INTR) => return Ok(false),
-            received => received.context(|| VARIABLE)?.0,
-        };
-        if !message[..length].split(|&byte| byte == b'\n').any(|line| line == b"READY=1") {
+    /// main process is where that is no child of a process that stays. Waits for neither of them.
+    pub fn pass_on(&mut self, main: Option<i32>) -> Result<bool> {
+        if !self.owes_ready {
+            let mut message = [0; 4096];
+            let length = match rustix::net::recv(&self.socket, &mut message, RecvFlags::empty()) {
+                Err(Errno::AGAIN | Errno::INTR) => return Ok(false),
+                received => received.context(|| VARIABLE)?.0,
+            };
+            self.owes_ready = message[..length].split(|&byte| byte == b'\n').any(|line| line == b"READY=1");
+        }
+        if !self.owes_ready {
             return Ok(false);
         }
         let text = main.map_or("READY=1".to_string(), |pid| format!("MAINPID={pid}\nREADY=1"));
@@ -78,30 +86,35 @@ impl Proxy {
             None => SocketAddrUnix::new(&*self.manager),
         };
         let step = || format!("{VARIABLE}: send to {}", self.manager);
+        let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
         let socket =
-            rustix::net::socket_with(AddressFamily::UNIX, SocketType::DGRAM, SocketFlags::CLOEXEC, None)
-                .context(step)?;
-        rustix::net::sendto(&socket, text.as_bytes(), SendFlags::NOSIGNAL, &manager.context(step)?)
-            .context(step)?;
-        Ok(true)
+            rustix::net::socket_with(AddressFamily::UNIX, SocketType::DGRAM, flags, None).context(step)?;
+        match rustix::net::sendto(&socket, text.as_bytes(), SendFlags::NOSIGNAL, &manager.context(step)?) {
+            Err(Errno::AGAIN) => Ok(false),
+            sent => sent.context(step).map(|_| true),
+        }
     }
 
     /// Waits until the container is ready, or `process`, its first, has ended: then nobody is told anything.
     ///
     /// # Errors
     /// The manager could not be told.
-    pub fn wait(&self, process: &OwnedFd, main: i32) -> Result<()> {
+    pub fn wait(&mut self, process: &OwnedFd, main: i32) -> Result<()> {
         loop {
-            let mut polled = [PollFd::new(&self.socket, PollFlags::IN), PollFd::new(process, PollFlags::IN)];
-            match poll(&mut polled, None) {
+            let (socket, timeout) = self.wanted();
+            let owes = socket.is_none();
+            let socket = socket.unwrap_or(process.as_fd());
+            let mut polled =
+                [PollFd::from_borrowed_fd(socket, PollFlags::IN), PollFd::new(process, PollFlags::IN)];
+            match poll(&mut polled, timeout.as_ref()) {
                 Err(Errno::INTR) => continue,
                 ready => ready.context(|| VARIABLE)?,
             };
             let [said, ended] = polled.map(|polled| !polled.revents().is_empty());
-            if said && self.pass_on(Some(main))? {
+            if (said || owes) && self.pass_on(Some(main))? {
                 return Ok(());
             }
-            if ended && !said {
+            if ended && (owes || !said) {
                 return Ok(());
             }
         }

@@ -64,6 +64,19 @@ fn closed_standard_streams_are_dev_null() {
 }
 
 #[test]
+fn standard_streams_that_cannot_be_looked_at_are_an_error_that_says_so() {
+    pillbox_only(|runtime| {
+        let container = Container::new(runtime);
+        // poll(2) takes no more descriptors than may be open.
+        let mut shell = Command::new("bash");
+        shell.args(["-c", "ulimit -n 2; exec \"$0\" list"]).arg(&runtime.path);
+        let output = container.finish(&mut shell);
+        assert_eq!((output.code, output.error_lines().len()), (1, 1), "{output:?}");
+        output.fails_with("stdin, stdout and stderr: poll: invalid argument");
+    });
+}
+
+#[test]
 fn preserve_fds_hands_down_exactly_those() {
     each_runtime(|runtime| {
         let container = Container::sh(runtime, "cat <&3; cat <&4; ls /proc/self/fd");

@@ -38,6 +38,7 @@ mod rootless;
 mod seccomp_agent;
 mod security;
 mod seed;
+mod signals;
 mod statuses;
 mod systemd;
 mod terminal;

@@ -106,3 +106,27 @@ fn run_passes_on_that_it_is_ready() {
         }
     });
 }
+
+#[test]
+fn a_manager_whose_queue_is_full_holds_no_signal_up_and_hears_it_later() {
+    pillbox_only(|runtime| {
+        let (container, manager, path) =
+            watched(runtime, "trap 'echo TERM' TERM; echo ready; while [ ! -e /end ]; do sleep 0.02; done");
+        let mut run = container.bundle_command("run", &[]);
+        let run = container.spawn(run.env("NOTIFY_SOCKET", &path));
+        wait_for("ready", || run.stdout_now().contains("ready\n").then_some(()));
+        let full = UnixDatagram::unbound().expect("socket");
+        full.set_nonblocking(true).expect("nonblocking");
+        let others = (0..).take_while(|_| full.send_to(b"OTHER=1", &path).is_ok()).count();
+        say(runtime, &container, "READY=1");
+        std::thread::sleep(Duration::from_millis(200));
+        run.signal(rustix::process::Signal::TERM);
+        wait_for("TERM", || run.stdout_now().contains("TERM\n").then_some(()));
+        for _ in 0..others {
+            assert_eq!(received(&manager), "OTHER=1");
+        }
+        assert_eq!(received(&manager), "READY=1");
+        fs::write(container.rootfs().join("end"), "").expect("end");
+        assert_eq!(run.finish().code, 0);
+    });
+}

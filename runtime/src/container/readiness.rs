@@ -31,7 +31,7 @@ impl Readiness {
     ///
     /// # Errors
     /// The service manager could not be told.
-    pub fn wait(self) -> Result<()> {
+    pub fn wait(mut self) -> Result<()> {
         self.proxy.wait(&self.process, self.pid)
     }
 }

@@ -11,6 +11,7 @@ use super::signals::ForwardedSignals;
 use super::wait;
 use crate::console::{self, Relay};
 use crate::error::{Context, Result, describe_errno};
+use crate::notify;
 use crate::plan::Plan;
 use crate::spawn::Init;
 use crate::sys;
@@ -39,7 +40,7 @@ pub fn supervise(
             signals.each(|signal| forward(signal, &init.process, relay.as_ref()))?;
         }
         // A manager that cannot be told is no reason to end a container; it will miss the message itself.
-        if ready.said && init.notify.as_ref().is_some_and(|notify| notify.pass_on(None).unwrap_or(true)) {
+        if ready.said && init.notify.as_mut().is_some_and(|notify| notify.pass_on(None).unwrap_or(true)) {
             init.notify = None;
         }
         if let Some(active) = relay.as_mut()
@@ -79,20 +80,20 @@ fn wait_for_any(
     exec_pending: bool,
     relay: Option<&mut Relay>,
 ) -> Result<Ready> {
-    let (relayed, timeout) = relay.map_or(Default::default(), Relay::wanted);
-    let [master, input, output] = relayed;
+    let ([master, input, output], look_again) = relay.map_or(Default::default(), Relay::wanted);
+    let (notify, try_again) = init.notify.as_ref().map_or((None, None), notify::Proxy::wanted);
     let incoming = |descriptor| Some((descriptor, PollFlags::IN));
     let watched = [
         incoming(init.process.as_fd()),
         incoming(signals.descriptor()),
         exec_pending.then(|| (init.channel(), PollFlags::IN)),
-        init.notify.as_ref().map(|notify| (notify.socket(), PollFlags::IN)),
+        notify.and_then(incoming),
         master,
         input,
         output,
     ];
-    let [ended, signal, channel, said, relayed @ ..] = poll_any(watched, timeout)?;
-    Ok(Ready { ended, channel, signal, said, relayed })
+    let [ended, signal, channel, said, relayed @ ..] = poll_any(watched, try_again.or(look_again))?;
+    Ok(Ready { ended, channel, signal, said: said || try_again.is_some(), relayed })
 }
 
 /// Which of the descriptors are ready; none at the end of the time.

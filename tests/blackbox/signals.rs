@@ -1,0 +1,118 @@
+//! Signals that come for a runtime whose container runs in the foreground.
+
+use std::process::{Command, Stdio};
+use std::time::Duration;
+
+use rustix::process::Signal;
+use serde_json::json;
+
+use crate::harness::{Container, each_runtime, each_runtime_but, wait_for};
+
+/// Those that nobody can catch, that are a parent's business, or that C libraries keep for their threads.
+const NOT_PASSED_ON: [i32; 5] = [9, 17, 19, 32, 33];
+
+/// By a shell: rustix has no name for real-time signals.
+fn send(pid: rustix::process::Pid, number: i32) {
+    let status = Command::new("kill").arg(format!("-{number}")).arg(pid.to_string()).status().expect("kill");
+    assert!(status.success());
+}
+
+#[test]
+fn every_signal_reaches_the_program() {
+    each_runtime(|runtime| {
+        let script = "for s in $(seq 64); do trap \"echo got $s\" $s 2>/dev/null; done
+            echo ready; while [ ! -e /end ]; do sleep 0.02; done; exit 3";
+        let container = Container::sh(runtime, script);
+        let run = container.run_in_background();
+        wait_for("ready", || run.stdout_now().contains("ready\n").then_some(()));
+        // A size without a terminal is nothing to the peers; Go's programs keep what they use between threads.
+        let kept: &[i32] = match runtime.name.as_str() {
+            "crun" => &[28],
+            "runc" => &[23, 27, 28, 34],
+            _ => &[],
+        };
+        for number in (1..=64).filter(|number| !NOT_PASSED_ON.contains(number) && !kept.contains(number)) {
+            send(run.pid(), number);
+            let line = format!("got {number}\n");
+            wait_for(&line, || run.stdout_now().contains(&line).then_some(()));
+        }
+        std::fs::write(container.rootfs().join("end"), "").expect("end");
+        assert_eq!(run.finish().code, 3);
+        container.assert_gone();
+    });
+}
+
+#[test]
+fn real_time_signals_reach_an_exec() {
+    each_runtime(|runtime| {
+        let container = Container::sleeping(runtime);
+        container.create_and_start().wait_for("ready");
+        let script = "trap 'exit 9' 37; echo ready; while :; do sleep 0.02; done";
+        let mut exec = container.command(&["exec", &container.id, "sh", "-c", script]);
+        let exec = container.spawn(&mut exec);
+        wait_for("ready", || exec.stdout_now().contains("ready\n").then_some(()));
+        send(exec.pid(), 37);
+        assert_eq!(exec.finish().code, 9);
+        container.delete_force().ok();
+    });
+}
+
+#[test]
+fn what_the_caller_blocks_or_ignores_changes_nothing() {
+    each_runtime_but(&[("crun", "its waitpid fails where SIGCHLD is ignored")], |runtime| {
+        for setting in ["--block-signal=CHLD,TERM", "--ignore-signal=CHLD,PIPE,HUP"] {
+            let container = Container::sh(
+                runtime,
+                "trap 'exit 6' TERM; trap 'echo HUP' HUP; echo ready; while :; do sleep 0.02; done",
+            );
+            let inner = container.bundle_command("run", &[]);
+            let mut command = Command::new("env");
+            command.arg(setting).arg(inner.get_program()).args(inner.get_args()).stdin(Stdio::null());
+            let run = container.spawn(&mut command);
+            wait_for("ready", || run.stdout_now().contains("ready\n").then_some(()));
+            run.signal(Signal::HUP);
+            wait_for("HUP", || run.stdout_now().contains("HUP\n").then_some(()));
+            run.signal(Signal::TERM);
+            assert_eq!(run.finish().code, 6, "{setting}");
+        }
+    });
+}
+
+#[test]
+fn a_signal_after_the_programs_end_does_not_take_its_status_away() {
+    each_runtime(|runtime| {
+        let mut container = Container::sh(runtime, "exit 5");
+        let begun = container.folder.join("begun");
+        let hook = format!("touch {}; sleep 0.5", begun.display());
+        container.spec["hooks"] = json!({"poststop": [{"path": "/bin/sh", "args": ["sh", "-c", hook]}]});
+        let run = container.run_in_background();
+        wait_for("the hook", || begun.exists().then_some(()));
+        run.signal(Signal::INT);
+        run.signal(Signal::TERM);
+        assert_eq!(run.finish().code, 5);
+        container.assert_gone();
+    });
+}
+
+#[test]
+fn signals_get_through_while_an_agent_keeps_the_programs_execve_waiting() {
+    each_runtime(|runtime| {
+        let mut container = Container::sh(runtime, "exit 5");
+        // pid 1 of a pid namespace is immune to what it does not catch.
+        container.without_namespace("pid");
+        let path = container.folder.join("agent.sock");
+        container.spec["linux"]["seccomp"] = json!({
+            "defaultAction": "SCMP_ACT_ALLOW",
+            "listenerPath": path,
+            "syscalls": [{"names": ["execve", "execveat"], "action": "SCMP_ACT_NOTIFY"}]
+        });
+        let agent = std::os::unix::net::UnixListener::bind(&path).expect("bind");
+        let run = container.run_in_background();
+        // The agent's queue keeps the listener, which nobody ever answers at.
+        let (_connection, _) = agent.accept().expect("accept");
+        std::thread::sleep(Duration::from_millis(300));
+        run.signal(Signal::TERM);
+        assert_ne!(run.finish().code, 0);
+        container.assert_gone();
+    });
+}
