@@ -216,6 +216,11 @@ impl<'p> Init<'p> {
             Operation::RetryCwd { path } => exec::retry_cwd(self, path)?,
             Operation::ReadHome { uid } => exec::read_home(self, uid)?,
             Operation::FindExecutable { name, search } => exec::find_executable(self, name, search)?,
+            Operation::EndOnSignals { signals } => {
+                (1..=64)
+                    .filter(|number| signals >> (number - 1) & 1 != 0)
+                    .try_for_each(sys::end_on_signal)?;
+            }
             Operation::Ready {} => {
                 // Whoever waits has nothing open that it no longer needs.
                 (self.root, self.mount) = (None, mount::State::default());

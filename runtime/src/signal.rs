@@ -61,6 +61,12 @@ pub fn parse(text: &str) -> Result<Signal> {
     })
 }
 
+/// What [`parse`] reads: the name, where it has one.
+pub fn name(number: u32) -> String {
+    let known = NAMES.iter().find(|(_, known)| *known == number);
+    known.map_or_else(|| number.to_string(), |(name, _)| name.to_string())
+}
+
 /// The C libraries keep the first two realtime signals for themselves: RTMIN is 34, RTMAX 64.
 fn realtime(name: &str) -> Option<i32> {
     const MIN: i32 = 34;

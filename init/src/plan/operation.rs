@@ -188,6 +188,9 @@ operations! {
     36 ReadHome { uid: u32 }
     /// Looks the executable up as execvp(3) does, `search` being the value of PATH.
     37 FindExecutable { name: &'a CStr, search: &'a CStr }
+    /// rt_sigaction(2): these signals, each the bit of its number less 1, end init, with the status 128 + number, until it
+    /// executes the program. The kernel keeps their default from the first process of a pid namespace.
+    90 EndOnSignals { signals: u64 }
     /// Tells the runtime that everything is in place.
     38 Ready {}
     /// Waits on a listening socket for `start`; what follows is reported to it.

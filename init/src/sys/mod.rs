@@ -22,7 +22,7 @@ pub use process::{
 pub use scheduling::{
     set_io_priority, set_memory_policy, set_personality, set_scheduler, use_every_processor,
 };
-pub use signal::{default_signal, ignore_signal, reset_signals};
+pub use signal::{default_signal, end_on_signal, ignore_signal, reset_signals};
 
 /// A system call with the kernel's own convention: a result, or a negative errno.
 ///

@@ -3,7 +3,7 @@
 use linux_raw_sys::general as raw;
 use rustix::io::Errno;
 
-use super::syscall;
+use super::{exit, syscall};
 
 /// rt_sigaction(2) and rt_sigprocmask(2): every signal gets its default disposition, none stays blocked.
 pub fn reset_signals() {
@@ -25,19 +25,31 @@ pub fn reset_signals() {
 /// rt_sigaction(2): the signal gets its default disposition.
 pub fn default_signal(signal: u32) -> Result<(), Errno> {
     const SIG_DFL: usize = 0;
-    set_disposition(signal, SIG_DFL)
+    set_disposition(signal, SIG_DFL, 0)
 }
 
 /// rt_sigaction(2): the signal is ignored.
 pub fn ignore_signal(signal: u32) -> Result<(), Errno> {
     const SIG_IGN: usize = 1;
-    set_disposition(signal, SIG_IGN)
+    set_disposition(signal, SIG_IGN, 0)
 }
 
-fn set_disposition(signal: u32, handler: usize) -> Result<(), Errno> {
-    // A `struct kernel_sigaction` begins with the handler, has no flags here, and is at most this large everywhere.
-    let action = [handler, 0, 0, 0];
-    // SAFETY: the kernel reads a sigaction without a handler of ours and writes nothing.
+/// rt_sigaction(2): the signal ends the process with the status 128 + its number, until it executes something.
+pub fn end_on_signal(signal: u32) -> Result<(), Errno> {
+    extern "C" fn end(signal: i32) {
+        exit(128 + signal)
+    }
+    // x86 enters no handler without an address to return to. This one does not return.
+    const SA_RESTORER: usize = 0x0400_0000;
+    set_disposition(signal, end as extern "C" fn(i32) as usize, SA_RESTORER)
+}
+
+fn set_disposition(signal: u32, handler: usize, flags: usize) -> Result<(), Errno> {
+    // A `struct kernel_sigaction` begins with handler and flags, what follows is an empty mask, on most machines behind a
+    // restorer that is never called; it is at most this large everywhere.
+    let action = [handler, flags, 0, 0];
+    // SAFETY: the kernel reads a sigaction and writes nothing. A handler of ours makes one system call, which does not
+    // return: whatever it interrupts is not gone on with.
     unsafe { syscall(raw::__NR_rt_sigaction, [signal as usize, action.as_ptr() as usize, 0, 8, 0, 0])? };
     Ok(())
 }

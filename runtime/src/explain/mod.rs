@@ -14,6 +14,7 @@ use self::name::{
     propagation_names, quoted, rlimit_name, seccomp_flags, some_propagation, text, tree_name, word,
 };
 use crate::plan::{Descriptor, Plan, attribute};
+use crate::signal;
 
 pub use document::OperationDocument;
 pub use failure::describe_failure;
@@ -36,6 +37,10 @@ fn details(operation: &Operation<'_>, plan: &Plan) -> String {
         }
         .into(),
         Operation::UseEveryProcessor {} => "of the cgroup".into(),
+        Operation::EndOnSignals { signals } => {
+            let names = (1..=64).filter(|number| signals >> (number - 1) & 1 != 0).map(signal::name);
+            names.collect::<Vec<_>>().join(" ")
+        }
         Operation::NewKeyring { name } => text(name),
         Operation::Unshare { flags } => namespace_names(flags),
         Operation::SetPropagation { propagation } => format!("/ {}", propagation_names(propagation)),

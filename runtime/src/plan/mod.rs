@@ -30,6 +30,7 @@ mod wire_tests;
 
 use std::ffi::CString;
 
+use linux_raw_sys::general::{SIGHUP, SIGINT, SIGQUIT, SIGTERM};
 use pillbox_init::plan::{EntryStep, Header, Operation, Operations, Turn};
 use pillbox_init::wire::{Numbers, Reader};
 use rustix::fs::Mode;
@@ -348,13 +349,24 @@ fn compile_surroundings(
 /// What needs system calls that a filter may forbid or not know: without no_new_privs it is installed before rights
 /// are dropped.
 fn compile_before_rights(builder: &mut Builder<'_>, spec: &ValidSpec<'_>, intent: &Intent) -> Result<()> {
-    if !variables(spec, intent).iter().any(|variable| variable.starts_with("HOME=")) {
-        builder.push(Operation::ReadHome { uid: spec.process.user.uid });
+    read_home(builder, spec, intent);
+    if intent.wait_for_start {
+        builder.push(Operation::EndOnSignals { signals: ENDING_SIGNALS });
     }
     let listener = builder.listener(intent);
     builder.push(Operation::KeepDescriptors { count: intent.preserve_fds, listener });
     builder.push(Operation::SetCwd { path: &c_string("process.cwd", &spec.process.cwd)? });
     Ok(())
+}
+
+/// HUP, INT, QUIT, TERM: what is sent to end a process ends a container that was never started, as with runc.
+const ENDING_SIGNALS: u64 = 1 << (SIGHUP - 1) | 1 << (SIGINT - 1) | 1 << (SIGQUIT - 1) | 1 << (SIGTERM - 1);
+
+/// HOME, where the environment has none.
+fn read_home(builder: &mut Builder<'_>, spec: &ValidSpec<'_>, intent: &Intent) {
+    if !variables(spec, intent).iter().any(|variable| variable.starts_with("HOME=")) {
+        builder.push(Operation::ReadHome { uid: spec.process.user.uid });
+    }
 }
 
 /// The executable, the handshake, the filter, the exec.

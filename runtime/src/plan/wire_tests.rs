@@ -58,6 +58,7 @@ fn examples() -> Vec<Operation<'static>> {
         Operation::DieWithRuntime { enabled: true },
         Operation::DieWithRuntime { enabled: false },
         Operation::UseEveryProcessor {},
+        Operation::EndOnSignals { signals: 1 << 63 | 1 },
         Operation::Await { turn: Turn::Mappings },
         Operation::Await { turn: Turn::RuntimeHooks },
         Operation::Await { turn: Turn::Record },
