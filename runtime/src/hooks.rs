@@ -17,7 +17,7 @@ use crate::container::{spawn_into, time_namespace_of};
 use crate::error::{Context, Error, Result};
 use crate::json::{self, Members};
 use crate::plan::{self, Host, Intent};
-use crate::spawn::{Opened, SpawnError};
+use crate::spawn::{Init, Opened, SpawnError};
 use crate::spec::Hook;
 use crate::spec::json::{List, Text};
 use crate::state::{Record, Status};
@@ -39,6 +39,15 @@ struct HookState<'a> {
     annotations: &'a Members,
 }
 
+/// The working folder of hooks that are not the container's programs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum BeginsIn {
+    /// If it is still there.
+    Bundle,
+    /// As the host calls it.
+    RootFileSystem,
+}
+
 /// Where and with which rights hooks of a kind run.
 pub struct Place<'a> {
     /// The member of `hooks` that lists them.
@@ -53,6 +62,8 @@ pub struct Place<'a> {
     pub cgroup: Option<&'a Cgroup>,
     /// Systemd's unit with that cgroup.
     pub unit: Option<&'a str>,
+    /// Where they begin.
+    pub begins_in: BeginsIn,
     /// The configuration whose user and rights a hook gets that belongs to the container.
     pub rights: Option<&'a ValidSpec<'a>>,
 }
@@ -60,7 +71,8 @@ pub struct Place<'a> {
 impl<'a> Place<'a> {
     /// In the runtime's own namespaces.
     pub fn outside(kind: &'static str, status: Status, pid: i32) -> Self {
-        Place { kind, status, pid, enter: None, cgroup: None, unit: None, rights: None }
+        let begins_in = BeginsIn::Bundle;
+        Place { kind, status, pid, enter: None, cgroup: None, unit: None, begins_in, rights: None }
     }
 }
 
@@ -95,10 +107,13 @@ pub fn run_each(
     })?;
     // Those that come before the change of the root are not in it, and have no configuration's rights.
     let chrooted = record.chrooted && place.rights.is_some();
-    // A bundle that is gone by then (poststop) must not keep a hook from its work.
-    let there = place.rights.is_some() || Path::new(&record.bundle).is_dir();
-    let bundle = if there { record.bundle.clone() } else { String::new() };
-    let intent = Intent { id: record.id.clone(), bundle, chrooted, ..Intent::default() };
+    let hooks_begin_in = match place.begins_in {
+        BeginsIn::RootFileSystem => record.rootfs.clone(),
+        BeginsIn::Bundle if Path::new(&record.bundle).is_dir() => record.bundle.clone(),
+        // A bundle that is gone by then (poststop) must not keep a hook from its work.
+        BeginsIn::Bundle => String::new(),
+    };
+    let intent = Intent { hooks_begin_in, chrooted, ..Intent::default() };
     for (index, hook) in hooks.iter().enumerate() {
         let root = if chrooted { record.open_chroot() } else { Ok(None) };
         root.and_then(|root| {
@@ -185,21 +200,35 @@ fn run_one(
         return Err(process.kill_after(error));
     }
     let deadline = hook.timeout.map(|seconds| Instant::now() + Duration::from_secs(seconds.max(0) as u64));
-    let said = converse(&process.process, state_end, &output_end, kept, state, deadline);
-    let timed_out = matches!(said, Ok(None));
-    if timed_out || said.is_err() {
-        // It leads a session of its own: what it started dies with it.
-        let _ = rustix::process::kill_process_group(process.pid, Signal::KILL);
-        process.kill()?;
-    }
-    let Some(output) = said? else {
-        let seconds = hook.timeout.unwrap_or_default();
-        return Err(Error::formatted(format_args!("killed: it took longer than its timeout of {seconds} s")));
+    // What keeps it from its program it says there; it may be made to stand still on the way as well.
+    let executed = match await_one_of(&mut [PollFd::new(&process.channel(), PollFlags::IN)], deadline) {
+        Ok(true) => process.await_exec(&plan).map(Some),
+        other => other.map(|_| None),
     };
+    let said = match executed {
+        Ok(Some(())) => converse(&process.process, state_end, &output_end, kept, state, deadline),
+        Ok(None) => Ok(None),
+        Err(error) => Err(error),
+    };
+    let error = match said {
+        Ok(Some(output)) => return word_end(process, output, place.kind),
+        Ok(None) => {
+            let seconds = hook.timeout.unwrap_or_default();
+            Error::formatted(format_args!("killed: it took longer than its timeout of {seconds} s"))
+        }
+        Err(error) => error,
+    };
+    // It leads a session of its own: what it started dies with it.
+    let _ = rustix::process::kill_process_group(process.pid, Signal::KILL);
+    Err(process.kill_after(error))
+}
+
+/// What a hook wrote that has ended well; else how it ended.
+fn word_end(process: Init, output: Vec<u8>, kind: &str) -> Result<Vec<u8>> {
     let status = rustix::process::waitid(WaitId::PidFd(process.process.as_fd()), WaitIdOptions::EXITED)
         .context(|| "wait")?
         .ok_or_else(|| Error::new("wait: no status"))?;
-    let what = if place.kind.is_empty() { String::new() } else { format!("{} hook ", place.kind) };
+    let what = if kind.is_empty() { String::new() } else { format!("{kind} hook ") };
     let how = match (status.exit_status(), status.terminating_signal()) {
         (Some(0), _) => return Ok(output),
         (Some(code), _) => format!("{what}failed with exit code {code}"),
@@ -228,9 +257,6 @@ fn converse(
     let mut state_end = Some(state_end);
     let mut output_open = true;
     loop {
-        let left = deadline.map(|deadline| deadline.saturating_duration_since(Instant::now()));
-        let timeout = left
-            .map(|left| Timespec { tv_sec: left.as_secs() as i64, tv_nsec: i64::from(left.subsec_nanos()) });
         let mut polled = vec![PollFd::new(process, PollFlags::IN)];
         if output_open {
             polled.push(PollFd::new(output, PollFlags::IN));
@@ -238,11 +264,9 @@ fn converse(
         if let Some(end) = &state_end {
             polled.push(PollFd::new(end, PollFlags::OUT));
         }
-        match poll(&mut polled, timeout.as_ref()) {
-            Ok(0) => return Ok(None),
-            Err(Errno::INTR) => continue,
-            ready => ready.context(|| "wait for it")?,
-        };
+        if !await_one_of(&mut polled, deadline)? {
+            return Ok(None);
+        }
         let ended = !polled[0].revents().is_empty();
         drop(polled);
         if let Some(end) = &state_end {
@@ -263,10 +287,28 @@ fn converse(
     }
 }
 
-/// Keeps the end of what is said; `false` when nobody can say anything more.
-fn read_output(output: &OwnedFd, kept: usize, said: &mut Vec<u8>) -> bool {
-    let mut buffer = [0u8; 4096];
+/// Whether one of them is ready before the deadline; not behind it, be they always.
+fn await_one_of(polled: &mut [PollFd<'_>], deadline: Option<Instant>) -> Result<bool> {
     loop {
+        let left = deadline.map(|deadline| deadline.saturating_duration_since(Instant::now()));
+        let timeout = left
+            .map(|left| Timespec { tv_sec: left.as_secs() as i64, tv_nsec: i64::from(left.subsec_nanos()) });
+        if left.is_some_and(|left| left.is_zero()) {
+            return Ok(false);
+        }
+        match poll(polled, timeout.as_ref()) {
+            Err(Errno::INTR) => {}
+            ready => return ready.map(|count| count > 0).context(|| "wait for it"),
+        }
+    }
+}
+
+/// Keeps the end of what is said; `false` when nobody can say anything more. What a pipe holds, at most: whoever writes for
+/// ever is not read for ever.
+fn read_output(output: &OwnedFd, kept: usize, said: &mut Vec<u8>) -> bool {
+    const READS: usize = 16;
+    let mut buffer = [0u8; 4096];
+    for _ in 0..READS {
         match rustix::io::read(output, &mut buffer) {
             Ok(0) => return false,
             Ok(length) => {
@@ -282,4 +324,5 @@ fn read_output(output: &OwnedFd, kept: usize, said: &mut Vec<u8>) -> bool {
             Err(_) => return false,
         }
     }
+    true
 }

@@ -226,6 +226,7 @@ impl<'b> Prepared<'b> {
             source_links: source_links(&spec),
             bundle: bundle.path.display().to_string(),
             rootfs: rootfs.clone(),
+            hooks_begin_in: String::new(),
             cgroup: cgroup_path,
             cgroup_mount: cgroup.as_ref().map(|(hierarchy, _)| hierarchy.mount().display().to_string()),
             wait_for_start,

@@ -20,6 +20,17 @@ pub(super) struct Builder<'h> {
     pub(super) awaits_network: bool,
     /// What bind mounts come after in the list of mounts.
     pub(super) late: Late,
+    /// Who answers the notifications of its filter.
+    pub(super) notifications: Notifications,
+}
+
+/// Who answers the notifications of a filter (`SCMP_ACT_NOTIFY`).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Notifications {
+    /// The agent at `linux.seccomp.listenerPath`.
+    Agent,
+    /// Nobody: the calls fail with ENOSYS.
+    Nobody,
 }
 
 /// The trees that are cloned when init asks for them.
@@ -43,6 +54,7 @@ impl<'h> Builder<'h> {
             warnings: Vec::new(),
             awaits_network: false,
             late: Late::default(),
+            notifications: Notifications::Agent,
         }
     }
 

@@ -3,11 +3,12 @@
 use pillbox_init::plan::{Operation, Turn};
 use rustix::fs::Mode;
 
-use super::builder::Builder;
-use super::process::compile_console;
+use super::builder::{Builder, Notifications};
+use super::process::{compile_console, variables};
 use super::text::{c_string, string_bytes, strings};
 use super::{
     Descriptor, Host, Intent, Namespaces, Plan, attribute, compile_before_rights, compile_end, identity,
+    read_home,
 };
 use crate::error::Result;
 use crate::seccomp_agent::Agent;
@@ -38,8 +39,11 @@ pub fn compile_exec(spec: &ValidSpec<'_>, host: &Host, intent: &Intent) -> Resul
     Ok(plan)
 }
 
-/// What a hook's process does: with `spec`, as the container's own process would; else with the runtime's rights.
-/// `enters` are the CLONE_NEW* bits of the namespaces that it enters. The first three descriptors are its stdio.
+/// What a hook's process does: with `spec`, as the container's own process would, and in its environment if the hook has
+/// none, as with the other runtimes; else with the runtime's rights. `enters` are the CLONE_NEW* bits of the namespaces that
+/// it enters. The first three descriptors are its stdio.
+///
+/// The agent of a filter hears of the container's process alone: of a hook's, whose filter is another, nobody is notified.
 ///
 /// # Errors
 /// A string with a NUL.
@@ -51,6 +55,7 @@ pub fn compile_hook(
     intent: &Intent,
 ) -> Result<Plan> {
     let mut builder = Builder::new(host);
+    builder.notifications = Notifications::Nobody;
     let input = builder.descriptor(Descriptor::Given);
     let output = builder.descriptor(Descriptor::Given);
     let error = builder.descriptor(Descriptor::Given);
@@ -64,17 +69,21 @@ pub fn compile_hook(
     }
     builder.push(Operation::NewSession {});
     builder.push(Operation::ReplaceStdio { input, output, error });
+    // One that says nothing of its environment has the program's.
+    let lent = spec.filter(|_| hook.env.is_empty());
     if let Some(spec) = spec {
         compile_time_namespace(&mut builder, spec);
         enter_root(&mut builder, intent);
+    }
+    if let Some(spec) = lent {
+        read_home(&mut builder, spec, intent);
     }
     builder.push(Operation::KeepDescriptors { count: 0, listener: u32::MAX });
     if let Some(spec) = spec {
         builder.push(Operation::SetCwd { path: &c_string("process.cwd", &spec.process.cwd)? });
         identity::compile(&mut builder, spec, has_user_namespace(spec), 0)?;
-    } else if !intent.bundle.is_empty() {
-        // As the other runtimes have it.
-        builder.push(Operation::SetCwd { path: &c_string("bundle", &intent.bundle)? });
+    } else if !intent.hooks_begin_in.is_empty() {
+        builder.push(Operation::SetCwd { path: &c_string("hooks", &intent.hooks_begin_in)? });
     }
     let path = c_string("hooks", &hook.path)?;
     builder.push(Operation::FindExecutable { name: &path, search: c"" });
@@ -86,11 +95,12 @@ pub fn compile_hook(
     }
     let first = if hook.args.is_empty() { Some(&*hook.path) } else { None };
     let arguments = string_bytes(first.into_iter().chain(hook.args.iter().map(|argument| &**argument)));
-    let environment = string_bytes(hook.env.iter().map(|variable| &**variable));
+    let environment = match lent {
+        Some(spec) => string_bytes(variables(spec, intent).into_iter()),
+        None => string_bytes(hook.env.iter().map(|variable| &**variable)),
+    };
     builder.push(Operation::Exec { arguments: strings(&arguments)?, environment: strings(&environment)? });
-    let mut plan = builder.finish(&ValidSpec::default(), Namespaces::default(), None, false, intent);
-    plan.seccomp_agent = spec.and_then(|spec| Agent::of(spec, &intent.id, &intent.bundle, Status::Created));
-    Ok(plan)
+    Ok(builder.finish(&ValidSpec::default(), Namespaces::default(), None, false, intent))
 }
 
 pub fn has_user_namespace(spec: &ValidSpec<'_>) -> bool {

@@ -9,6 +9,8 @@ pub struct Intent {
     pub bundle: String,
     /// Absolute path of the root file system.
     pub rootfs: String,
+    /// The working folder of a hook that is not the container's program; empty for the runtime's own.
+    pub hooks_begin_in: String,
     /// Where the container's cgroup lies, for a cgroup mount that the kernel refuses.
     pub cgroup: Option<String>,
     /// Where the whole hierarchy lies: what a container without a cgroup namespace sees.

@@ -3,7 +3,7 @@
 use pillbox_init::plan::Operation;
 
 use super::Intent;
-use super::builder::Builder;
+use super::builder::{Builder, Notifications};
 use crate::error::{Error, Result};
 use crate::seccomp;
 use crate::validate::ValidSpec;
@@ -43,7 +43,11 @@ pub(super) fn compile_seccomp(builder: &mut Builder<'_>, spec: &ValidSpec<'_>) -
             )));
         }
         let program = seccomp::compile(profile)?;
-        builder.push(Operation::InstallSeccomp { flags: program.flags, program: &program.instructions });
+        let flags = match builder.notifications {
+            Notifications::Agent => program.flags,
+            Notifications::Nobody => program.flags & !seccomp::LISTENER_FLAGS,
+        };
+        builder.push(Operation::InstallSeccomp { flags, program: &program.instructions });
     }
     Ok(())
 }

@@ -50,6 +50,10 @@ pub struct Program {
     pub listener: bool,
 }
 
+/// The flags of a filter that has a listener.
+pub const LISTENER_FLAGS: u32 =
+    uapi::SECCOMP_FILTER_FLAG_NEW_LISTENER | uapi::SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV;
+
 /// One element of `syscalls`: what happens, and when, with 64-bit and with 32-bit arguments.
 struct Entry {
     action: u32,
