@@ -99,6 +99,17 @@ impl Error {
         self
     }
 
+    /// What went wrong afterwards is put behind it: the first error is the one to report.
+    pub(crate) fn besides(self, left: Result<()>) -> Self {
+        match left {
+            Ok(()) => self,
+            Err(left) => {
+                let (status, kind) = (self.0.status, self.0.kind);
+                Error::of(kind, format!("{self}; {left}")).with_status(status)
+            }
+        }
+    }
+
     /// The status that the process exits with.
     pub fn status(&self) -> u8 {
         self.0.status

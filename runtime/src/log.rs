@@ -34,8 +34,10 @@ impl Log {
     /// # Errors
     /// It cannot be written to: whoever reads it later would take that for silence.
     pub fn open(&mut self, path: PathBuf) -> Result<()> {
-        open(&path).context(|| format!("--log {}", path.display()))?;
-        self.file = Some(path);
+        let step = || format!("--log {}", path.display());
+        open(&path).context(step)?;
+        // `list` changes its working folder.
+        self.file = Some(std::path::absolute(&path).context(step)?);
         Ok(())
     }
 

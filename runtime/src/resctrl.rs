@@ -62,7 +62,7 @@ pub fn change(
     l3_cache_schema: &str,
     mem_bw_schema: &str,
 ) -> Result<FormerSchema> {
-    let Some(Group { class, .. }) = directory.noted_resctrl() else {
+    let Some(Group { class, .. }) = directory.noted_resctrl()? else {
         return Err(Error::new(
             "linux.intelRdt: the container was created without a class of service, whose schema could be changed",
         ));
@@ -283,7 +283,7 @@ mod tests {
         let group = prepare_in(&mount, &gold, &id, &directory).expect("group");
         group.add(Pid::INIT).expect("added");
         assert_eq!(fs::read_to_string(mount.join("gold/tasks")).expect("tasks"), "1");
-        assert_eq!(directory.noted_resctrl(), Some(group));
+        assert_eq!(directory.noted_resctrl().expect("note"), Some(group));
         let other = IntelRdt { clos_id: Some("gold".into()), ..asked("L3:0=3", "", &[]) };
         let error = prepare_in(&mount, &other, &id, &directory).expect_err("another schema");
         assert!(error.to_string().contains("another schema than \"L3:0=3\""), "{error}");
@@ -325,7 +325,10 @@ mod tests {
         let (other, second) = (ContainerId::new("other").expect("id"), folder.join("state"));
         let second = crate::state::Root::new(Some(second)).reserve(&other).expect("state");
         let group = prepare_in(&mount, &monitored, &other, &second).expect("group");
-        assert!(mount.join("gold/mon_groups/other").exists() && second.noted_resctrl() == Some(group));
+        assert!(
+            mount.join("gold/mon_groups/other").exists()
+                && second.noted_resctrl().expect("note") == Some(group)
+        );
         directory.remove().expect("removed");
         second.remove().expect("removed");
         assert!(!mount.join("box").exists() && !mount.join("gold/mon_groups/other").exists());

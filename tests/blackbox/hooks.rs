@@ -6,7 +6,7 @@ use std::path::Path;
 
 use serde_json::{Value, json};
 
-use crate::harness::{Container, each_runtime, each_runtime_but, skip, wait_for};
+use crate::harness::{Container, each_runtime, each_runtime_but, pillbox_only, skip, wait_for};
 
 /// A hook that appends `name` to `log`, after what `script` does.
 fn hook(container: &Container, name: &str, script: &str) -> Value {
@@ -197,19 +197,25 @@ fn a_failing_poststop_hook_is_a_warning() {
     });
 }
 
+/// The specification does not say where; hooks that are written for runc rely on what it does.
 #[test]
-fn they_begin_in_the_bundle_and_see_the_containers_mounts() {
-    each_runtime_but(&[("runc", "begins createContainer in the root file system")], |runtime| {
+fn they_begin_in_the_bundle_or_in_the_root_and_see_the_containers_mounts() {
+    each_runtime_but(&[("crun", "begins createContainer in the bundle")], |runtime| {
         let mut container = Container::new(runtime);
         let out = container.folder.join("out");
         for name in ["createRuntime", "createContainer"] {
-            let script = format!("pwd >> {0}; test -e rootfs/proc/self && echo proc >> {0}", out.display());
+            let root = container.rootfs();
+            let script = format!(
+                "pwd >> {0}; test -e {1}/proc/self && echo proc >> {0}",
+                out.display(),
+                root.display()
+            );
             container.spec["hooks"][name] = hook(&container, name, &script);
         }
         container.run_ok();
         let bundle = container.bundle();
         // The runtime's own namespaces have no procfs there.
-        assert_eq!(read(&out), format!("{0}\n{0}\nproc\n", bundle.display()));
+        assert_eq!(read(&out), format!("{0}\n{0}/rootfs\nproc\n", bundle.display()));
     });
 }
 
@@ -238,6 +244,126 @@ fn a_failing_poststart_hook_destroys_the_container() {
         container.create().ok();
         container.start().fails_with("hook-poststart");
         assert_eq!(read(&log(&container)), "poststop\n");
+        container.assert_gone();
+    });
+}
+
+/// One that writes for ever is always ready to be read.
+#[test]
+fn a_hook_that_does_not_stop_talking_is_killed_in_time() {
+    each_runtime_but(&[("runc", "waits for whatever has the hook's stdout")], |runtime| {
+        for script in ["exec yes", "yes & exec yes", "trap '' PIPE; exec cat /dev/zero"] {
+            let mut container = Container::new(runtime);
+            container.spec["hooks"]["createRuntime"] = hook(&container, "createRuntime", script);
+            container.spec["hooks"]["createRuntime"][0]["timeout"] = json!(1);
+            container.spec["hooks"]["createRuntime"][0]["env"] = json!(["PATH=/bin:/usr/bin"]);
+            let begun = std::time::Instant::now();
+            container.create().fails_with("");
+            assert!(begun.elapsed().as_secs() < 6, "{script}: {:?}", begun.elapsed());
+            container.assert_gone();
+        }
+    });
+}
+
+/// runc calls it "a de facto historical thing".
+#[test]
+fn start_container_hooks_have_the_containers_environment_unless_they_have_their_own() {
+    each_runtime(|runtime| {
+        let mut container = Container::sh(runtime, "cat /tmp/env");
+        let file = container.rootfs().join("hook");
+        fs::write(&file, "#!/bin/busybox sh\n/bin/busybox env > /tmp/env\n").expect("hook");
+        fs::set_permissions(&file, fs::Permissions::from_mode(0o755)).expect("chmod");
+        container.spec["hooks"]["startContainer"] = json!([{"path": "/hook"}]);
+        container.spec["process"]["env"] = json!(["PATH=/bin", "OF_THE_CONTAINER=1"]);
+        let output = container.run_ok();
+        for variable in ["PATH=/bin", "OF_THE_CONTAINER=1", "HOME=/root"] {
+            assert!(output.lines().any(|line| line == variable), "{variable}: {output}");
+        }
+        container.spec["hooks"]["startContainer"][0]["env"] = json!(["OF_THE_HOOK=1"]);
+        let output = container.run_ok();
+        assert!(output.contains("OF_THE_HOOK=1") && !output.contains("OF_THE_CONTAINER"), "{output}");
+    });
+}
+
+/// "For hooks executed in the container namespace, it is the pid as seen by the container."
+#[test]
+fn hooks_of_the_containers_namespaces_are_told_the_pid_in_there() {
+    each_runtime_but(&[("crun", "tells them 0")], |runtime| {
+        for own in [true, false] {
+            let mut container = Container::sh(runtime, "cat /tmp/state");
+            let file = container.rootfs().join("hook");
+            fs::write(&file, "#!/bin/sh\ncat > /tmp/state\n").expect("hook");
+            fs::set_permissions(&file, fs::Permissions::from_mode(0o755)).expect("chmod");
+            container.spec["hooks"]["startContainer"] = json!([{"path": "/hook"}]);
+            let state = container.folder.join("state-of-create");
+            container.spec["hooks"]["createContainer"] =
+                hook(&container, "createContainer", &format!("cat > {}", state.display()));
+            if !own {
+                container.without_namespace("pid");
+            }
+            let created = container.create().ok();
+            let pid = if own { 1 } else { container.pid() };
+            container.start().ok();
+            container.wait_status("stopped");
+            for text in [read(&state), created.stdout_now()] {
+                let state: Value = serde_json::from_str(&text).expect("state");
+                assert_eq!(state["pid"], pid, "{text}");
+            }
+        }
+    });
+}
+
+/// What the hooks of `create` have done is undone by these, whatever fails behind them.
+#[test]
+fn poststop_hooks_run_when_a_creation_fails_late() {
+    each_runtime_but(&[("runc", "does not run them then"), ("crun", "does not run them then")], |runtime| {
+        for flag in ["--pid-file", "--console-socket", "--pidfd-socket"] {
+            let mut container = Container::sleeping(runtime);
+            for name in ["createRuntime", "poststop"] {
+                container.spec["hooks"][name] = hook(&container, name, "cat > /dev/null");
+            }
+            container.spec["process"]["terminal"] = json!(flag == "--console-socket");
+            container
+                .finish(&mut container.bundle_command("create", &[flag, "/nonesuch/file"]))
+                .fails_with("/nonesuch");
+            assert_eq!(read(&log(&container)), "createRuntime\npoststop\n", "{flag}");
+            container.assert_gone();
+        }
+    });
+}
+
+/// The killed `create` could not: whoever takes away what it has left does.
+#[test]
+fn poststop_hooks_run_after_a_creation_that_was_killed() {
+    pillbox_only(|runtime| {
+        let mut container = Container::sleeping(runtime);
+        let script = "cat > /dev/null; exec > /dev/null 2>&1; sleep 1000";
+        for (name, script) in [("createRuntime", ""), ("createContainer", script), ("poststop", "")] {
+            container.spec["hooks"][name] = hook(&container, name, script);
+            container.spec["hooks"][name][0]["env"] = json!(["PATH=/bin:/usr/bin"]);
+        }
+        let create = container.spawn(&mut container.bundle_command("create", &[]));
+        wait_for("the first hook", || (read(&log(&container)) == "createRuntime\n").then_some(()));
+        std::thread::sleep(std::time::Duration::from_millis(200));
+        create.signal(rustix::process::Signal::KILL);
+        create.finish();
+        container.delete_force().ok();
+        assert_eq!(read(&log(&container)), "createRuntime\npoststop\n");
+        container.assert_gone();
+    });
+}
+
+/// What keeps it from its program is known, and said.
+#[test]
+fn a_hook_that_is_no_program_says_so() {
+    pillbox_only(|runtime| {
+        let mut container = Container::new(runtime);
+        let file = container.folder.join("hook");
+        fs::write(&file, "\0").expect("hook");
+        fs::set_permissions(&file, fs::Permissions::from_mode(0o755)).expect("chmod");
+        container.spec["hooks"]["createRuntime"] = json!([{"path": file}]);
+        let output = container.create().fails_with("hooks.createRuntime[0]");
+        assert!(output.stderr.to_lowercase().contains("exec format error"), "{output:?}");
         container.assert_gone();
     });
 }

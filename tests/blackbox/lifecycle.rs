@@ -96,6 +96,43 @@ fn a_created_container_can_be_killed() {
     });
 }
 
+/// Its init is the first process of a pid namespace, from which the kernel keeps what it does not handle.
+#[test]
+fn a_created_container_can_be_terminated() {
+    each_runtime_but(&[("crun", "needs SIGKILL")], |runtime| {
+        for own in [true, false] {
+            let mut container = Container::new(runtime);
+            if !own {
+                container.without_namespace("pid");
+            }
+            for signal in ["TERM", "INT", "HUP", "QUIT"] {
+                container.create().ok();
+                container.kill(signal).ok();
+                container.wait_status("stopped");
+                container.start().fails_with("");
+                container.delete().ok();
+                container.assert_gone();
+            }
+        }
+    });
+}
+
+/// What ends init while it waits is the program's to handle.
+#[test]
+fn what_ends_a_created_container_is_not_inherited_by_its_program() {
+    each_runtime(|runtime| {
+        let container = Container::sh(runtime, "exec grep -E 'Sig(Blk|Ign|Cgt)' /proc/self/status");
+        let created = container.create_and_start();
+        container.wait_status("stopped");
+        let said = created.stdout_now();
+        assert_eq!(said.lines().count(), 3, "{said}");
+        for line in said.lines() {
+            let (_, mask) = line.split_once(':').expect("a mask");
+            assert!(mask.trim().chars().all(|digit| digit == '0'), "{said}");
+        }
+    });
+}
+
 #[test]
 fn delete_refuses_a_running_container() {
     each_runtime(|runtime| {
@@ -173,6 +210,24 @@ fn kill_all_of_a_stopped_container_succeeds() {
         container.create_and_start();
         container.wait_status("stopped");
         container.call(&["kill", "--all", &container.id, "9"]).ok();
+    });
+}
+
+/// kill(2): the question whether there is somebody.
+#[test]
+fn signal_0_asks() {
+    each_runtime(|runtime| {
+        let container = Container::sleeping(runtime);
+        container.call(&["kill", &container.id, "0"]).fails_with("");
+        container.call(&["kill", "--all", &container.id, "0"]).fails_with("");
+        container.create_and_start();
+        container.kill("0").ok();
+        container.call(&["kill", "--all", &container.id, "0"]).ok();
+        container.kill("KILL").ok();
+        container.wait_status("stopped");
+        container.kill("0").fails_with("");
+        // As any other signal to all of none.
+        container.call(&["kill", "--all", &container.id, "0"]).ok();
     });
 }
 

@@ -33,6 +33,7 @@ mod net_devices;
 mod notify;
 mod process;
 mod propagation;
+mod record;
 mod recorded;
 mod rootless;
 mod seccomp_agent;

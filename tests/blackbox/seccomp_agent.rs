@@ -3,6 +3,7 @@
 use std::fs;
 use std::mem::MaybeUninit;
 use std::os::fd::OwnedFd;
+use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::UnixListener;
 use std::path::PathBuf;
 use std::thread::{JoinHandle, spawn};
@@ -182,6 +183,57 @@ fn without_an_agent_there_is_no_container() {
             }
             assert!(!fs::exists(container.rootfs().join("tmp/made")).expect("exists"));
             container.assert_gone();
+        }
+    });
+}
+
+/// A startContainer hook has the filter, but is not who the agent is told of.
+#[test]
+fn hooks_have_no_listener_of_their_own() {
+    each_runtime(|runtime| {
+        for no_new_privileges in [true, false] {
+            let (mut container, socket) = container(runtime, no_new_privileges);
+            let file = container.rootfs().join("hook");
+            fs::write(&file, "#!/bin/sh\necho hook > /tmp/hook\n").expect("hook");
+            fs::set_permissions(&file, fs::Permissions::from_mode(0o755)).expect("chmod");
+            container.spec["hooks"]["startContainer"] = json!([{"path": "/hook"}]);
+            for detached in [false, true] {
+                let _ = fs::remove_file(&socket);
+                let agent = agent(&socket);
+                if detached {
+                    container.create_and_start().wait_for("after");
+                } else {
+                    assert!(container.run_ok().ends_with("after\n"));
+                }
+                // It goes after the first: a second one would have found nobody.
+                check(&container, &agent.join().expect("agent"));
+                assert_eq!(fs::read_to_string(container.rootfs().join("tmp/hook")).expect("hook"), "hook\n");
+                container.delete_force().ok();
+                container.assert_gone();
+            }
+        }
+    });
+}
+
+/// What the filter notifies of fails in a hook, as where nobody listens; what it forbids is forbidden.
+#[test]
+fn hooks_have_the_filter() {
+    pillbox_only(|runtime| {
+        for no_new_privileges in [true, false] {
+            let (mut container, socket) = container(runtime, no_new_privileges);
+            let file = container.rootfs().join("hook");
+            fs::write(&file, "#!/bin/sh\n(mkdir /tmp/by-hook; rmdir /tmp) > /tmp/said 2>&1; exit 0\n")
+                .expect("hook");
+            fs::set_permissions(&file, fs::Permissions::from_mode(0o755)).expect("chmod");
+            container.spec["hooks"]["startContainer"] = json!([{"path": "/hook"}]);
+            let forbidden =
+                json!({"names": ["rmdir", "unlinkat"], "action": "SCMP_ACT_ERRNO", "errnoRet": 1});
+            container.spec["linux"]["seccomp"]["syscalls"].as_array_mut().expect("array").push(forbidden);
+            let agent = agent(&socket);
+            container.run_ok();
+            check(&container, &agent.join().expect("agent"));
+            let said = fs::read_to_string(container.rootfs().join("tmp/said")).expect("said");
+            assert!(said.contains("Function not implemented") && said.contains("not permitted"), "{said}");
         }
     });
 }

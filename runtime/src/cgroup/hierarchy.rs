@@ -43,6 +43,18 @@ impl Hierarchy {
         Ok(None)
     }
 
+    /// The same where a container's cgroup, at `path`, is to be found in it.
+    ///
+    /// # Errors
+    /// There is none.
+    pub fn of_containers(path: &str) -> Result<Hierarchy> {
+        Hierarchy::find()?.ok_or_else(|| {
+            Error::formatted(format_args!(
+                "cgroup {path}: it cannot be reached: cgroup v2 is not mounted here"
+            ))
+        })
+    }
+
     /// The hierarchy mounted at `mount`, if cgroup2 is.
     fn at(mount: &Path) -> Result<Option<Hierarchy>> {
         let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;

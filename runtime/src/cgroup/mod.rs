@@ -48,6 +48,16 @@ pub use stats::Statistics;
 /// How long removing, freezing and thawing wait for the kernel.
 const PATIENCE: Duration = Duration::from_secs(5);
 
+/// How long those that were killed may take to go before they are killed again.
+const KILL_AGAIN: Duration = Duration::from_millis(50);
+
+/// What becomes of processes that are in a cgroup which is to be removed.
+#[derive(Clone, Copy)]
+enum Remaining {
+    AwaitEnd,
+    Kill,
+}
+
 /// Who makes the cgroups of containers.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub enum Driver {
@@ -66,6 +76,7 @@ pub struct Cgroup {
     path: CgroupPath,
     parent: OwnedFd,
     directory: OwnedFd,
+    was_there: bool,
 }
 
 /// What a refused bpf(2) means.
@@ -127,7 +138,7 @@ impl Cgroup {
             made.paths.push(path.below_root());
         }
         let directory = open_directory(&parent, path.name()).context(step)?;
-        let cgroup = Cgroup { path: path.clone(), parent, directory };
+        let cgroup = Cgroup { path: path.clone(), parent, directory, was_there: !fresh };
         if !fresh {
             cgroup.take_over().context(step)?;
         }
@@ -152,7 +163,7 @@ impl Cgroup {
                 parent = open_directory(&parent, name)?;
             }
             let directory = open_directory(&parent, path.name())?;
-            Ok(Cgroup { path: path.clone(), parent, directory })
+            Ok(Cgroup { path: path.clone(), parent, directory, was_there: true })
         };
         match open() {
             Err(Errno::NOENT) => Ok(None),
@@ -168,6 +179,16 @@ impl Cgroup {
     /// The path below the hierarchy's mount.
     pub fn path(&self) -> &CgroupPath {
         &self.path
+    }
+
+    /// Whether it is one that was there before it was opened or created.
+    pub fn was_there(&self) -> bool {
+        self.was_there
+    }
+
+    /// The number that no other cgroup of this boot has had, on machines of 64 bits.
+    pub fn inode(&self) -> Result<u64> {
+        Ok(rustix::fs::fstat(&self.directory).context(|| format!("stat of cgroup {}", self.path))?.st_ino)
     }
 
     /// Turns on the controllers that `limits` need: for limits that come after [`Cgroup::create`].
@@ -217,10 +238,16 @@ impl Cgroup {
     /// # Errors
     /// There are processes after 5 seconds: names them.
     pub fn remove(&self) -> Result<()> {
-        self.remove_within(PATIENCE)
+        self.remove_within(PATIENCE, Remaining::AwaitEnd)
     }
 
-    fn remove_within(&self, patience: Duration) -> Result<()> {
+    /// [`Self::kill`] and [`Self::remove`], for as long as somebody comes in anew: an `exec` that was on its way.
+    pub fn end(&self) -> Result<()> {
+        self.kill()?;
+        self.remove_within(PATIENCE, Remaining::Kill)
+    }
+
+    fn remove_within(&self, patience: Duration, remaining: Remaining) -> Result<()> {
         if self.remove_if_empty()? {
             return Ok(());
         }
@@ -231,7 +258,15 @@ impl Cgroup {
             events => events.context(step)?,
         };
         loop {
-            if !events.wait(deadline, |state| !state.populated).context(step)? {
+            let until = match remaining {
+                Remaining::AwaitEnd => deadline,
+                Remaining::Kill => deadline.min(Instant::now() + KILL_AGAIN),
+            };
+            if !events.wait(until, |state| !state.populated).context(step)? {
+                if Instant::now() < deadline {
+                    self.kill()?;
+                    continue;
+                }
                 let pids: Vec<_> = self.pids()?.iter().map(|pid| pid.as_raw_pid().to_string()).collect();
                 return Err(Error::formatted(format_args!(
                     "remove cgroup {}: it still has processes after {} s: {}",

@@ -209,7 +209,8 @@ fn remove_waits_for_the_last_process() {
     let mut process = scratch.run(nested.path(), "exec sleep 0.3");
     settle(&cgroup, 1);
     let pid = process.0.id();
-    let message = cgroup.remove_within(Duration::from_millis(50)).unwrap_err().to_string();
+    let message =
+        cgroup.remove_within(Duration::from_millis(50), Remaining::AwaitEnd).unwrap_err().to_string();
     assert!(message.ends_with(&format!("still has processes after 0 s: {pid}")), "{message}");
     cgroup.remove().unwrap();
     assert!(!scratch.exists());

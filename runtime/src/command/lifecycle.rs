@@ -41,8 +41,9 @@ pub fn run(global: &Global, arguments: Arguments) -> Result<u8> {
         return match start_and_wait(&root, &id, &mut note) {
             Ok(()) => Ok(0),
             Err(error) => {
-                // The first error is the one to report.
-                let _ = container::delete(&root, &id, true, &mut note);
+                if let Err(left) = container::delete(&root, &id, true, &mut note) {
+                    note(&format!("clean up container {id}: {left}"));
+                }
                 Err(error)
             }
         };
@@ -54,11 +55,7 @@ pub fn run(global: &Global, arguments: Arguments) -> Result<u8> {
 
 pub fn kill(global: &Global, arguments: Arguments) -> Result<u8> {
     let name = if arguments.operands.len() > 1 { arguments.operand(1)? } else { "TERM" };
-    if name == "0" {
-        container::ask(&root(global), &container_id(&arguments)?)?;
-        return Ok(0);
-    }
-    let signal = signal::parse(name)?;
+    let signal = if name == "0" { None } else { Some(signal::parse(name)?) };
     let target = if arguments.is_set("all") { Target::All } else { Target::Init };
     if arguments.is_set("regex") {
         container::kill_matching(&root(global), arguments.operand(0)?, signal, target)?;

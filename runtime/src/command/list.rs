@@ -3,11 +3,10 @@
 use std::borrow::Cow;
 use std::sync::OnceLock;
 
-use pillbox::ContainerId;
 use pillbox::error::{Error, Result};
 use pillbox::json;
 use pillbox::spec::json::{Map, Text};
-use pillbox::state::{Root, Status, StoredRecord};
+use pillbox::state::{Seen, Status, StoredRecord};
 use serde::Serialize;
 
 use super::{container_id, print, root};
@@ -38,6 +37,22 @@ impl<'a> StateDocument<'a> {
             id,
             pid,
             status: status.as_str(),
+            bundle,
+            rootfs,
+            created,
+            annotations,
+            owner,
+        }
+    }
+
+    /// Of a container that cannot be read: its id. The specification leaves other statuses than its own open.
+    fn unknown(id: &'a str, annotations: &'a Map<'a, Text<'a>>) -> Self {
+        let (bundle, rootfs, created, owner) = ("", "", "", "".into());
+        StateDocument {
+            oci_version: "",
+            id,
+            pid: 0,
+            status: "unknown",
             bundle,
             rootfs,
             created,
@@ -77,50 +92,70 @@ pub fn state(global: &Global, arguments: Arguments) -> Result<u8> {
     Ok(0)
 }
 
+/// What `list` writes of each container.
+#[derive(Clone, Copy)]
+enum Format {
+    Ids,
+    Table,
+    Json,
+}
+
+/// Containers that cannot be read are listed as well, and said on stderr; the status is 1 then.
 pub fn list(global: &Global, arguments: Arguments) -> Result<u8> {
-    let format = arguments.value("format").map_or("table".into(), |format| format.to_string_lossy());
+    let name = arguments.value("format").map_or("table".into(), |format| format.to_string_lossy());
+    let format = match &*name {
+        _ if arguments.is_set("quiet") => Format::Ids,
+        "json" => Format::Json,
+        "table" => Format::Table,
+        other => return Err(Error::formatted(format_args!("--format {other}: must be table or json"))),
+    };
     let root = root(global);
     let ids = root.ids()?;
-    if arguments.is_set("quiet") {
-        print(&ids.iter().map(|id| format!("{id}\n")).collect::<String>())?;
-        return Ok(0);
-    }
-    match &*format {
-        "json" => print(&documents(&root, &ids)?),
-        "table" => print(&table(&root, &ids)?),
-        other => return Err(Error::formatted(format_args!("--format {other}: must be table or json"))),
-    }?;
-    Ok(0)
-}
-
-/// The list as JSON.
-fn documents(root: &Root, ids: &[ContainerId]) -> Result<String> {
+    let mut unreadable = Vec::new();
     let mut written = Ok(());
-    let mut write = |record: &StoredRecord<'_>, status, text: &mut String| match json::to_string(
-        &StateDocument::new(record, status),
-    ) {
-        Ok(document) => text.extend([&*document, ","]),
-        Err(error) => written = Err(error),
-    };
-    let documents = root.survey(ids, &mut write)?;
+    let text = root.survey(&ids, &mut |seen, text| {
+        let result = match seen {
+            Seen::Known(record, status) => write(format, &StateDocument::new(record, status), text),
+            Seen::Unknown(id, error) => {
+                unreadable.push(format!("container {id}: {error}"));
+                write(format, &StateDocument::unknown(id, &Map::default()), text)
+            }
+        };
+        written = std::mem::replace(&mut written, Ok(())).and(result);
+    })?;
     written?;
-    Ok(["[", documents.strip_suffix(',').unwrap_or_default(), "]\n"].concat())
+    match format {
+        Format::Ids => print(&text)?,
+        Format::Json => print(&["[", text.strip_suffix(',').unwrap_or_default(), "]\n"].concat())?,
+        Format::Table => print(&table(&text))?,
+    }
+    for error in &unreadable {
+        global.log.write("error", error);
+        eprintln!("pillbox: {error}");
+    }
+    Ok(u8::from(!unreadable.is_empty()))
 }
 
-/// The list as a table.
-fn table(root: &Root, ids: &[ContainerId]) -> Result<String> {
+fn write(format: Format, document: &StateDocument<'_>, text: &mut String) -> Result<()> {
+    match format {
+        Format::Ids => text.extend([document.id, "\n"]),
+        Format::Json => text.extend([&*json::to_string(document)?, ","]),
+        Format::Table => {
+            let StateDocument { id, pid, status, bundle, created, owner, .. } = document;
+            // Nothing of that can have a NUL in it.
+            for cell in [id, &*pid.to_string(), status, bundle, created, owner] {
+                text.extend([cell, "\0"]);
+            }
+        }
+    }
+    Ok(())
+}
+
+/// The table with these cells.
+fn table(cells: &str) -> String {
     const COLUMNS: usize = 6;
     const HEAD: &str = "ID\0PID\0STATUS\0BUNDLE\0CREATED\0OWNER\0";
-    let mut write = |record: &StoredRecord<'_>, status, cells: &mut String| {
-        let StateDocument { id, pid, status, bundle, created, owner, .. } =
-            StateDocument::new(record, status);
-        // Nothing of that can have a NUL in it.
-        for cell in [id, &pid.to_string(), status, bundle, created, &owner] {
-            cells.extend([cell, "\0"]);
-        }
-    };
-    let cells = root.survey(ids, &mut write)?;
-    let cells = [HEAD, &cells].concat();
+    let cells = [HEAD, cells].concat();
     let cells: Vec<_> = cells.split_terminator('\0').map(|cell| (cell, cell.chars().count())).collect();
     let mut widths = [0; COLUMNS];
     for row in cells.chunks(COLUMNS) {
@@ -136,5 +171,5 @@ fn table(root: &Root, ids: &[ContainerId]) -> Result<String> {
         table.truncate(table.trim_end_matches(' ').len());
         table.push('\n');
     }
-    Ok(table)
+    table
 }

@@ -359,9 +359,15 @@ fn notify_socket() -> Option<String> {
 }
 
 /// What has to be seen: a hook's failure (config.md: the runtime "MUST log a warning"), a container that is less
-/// confined than was asked for, and output that is lost.
-const SEEN: [&str; 5] =
-    ["hooks.", "stdout: ", "process.apparmorProfile", "process.selinuxLabel", "linux.mountLabel"];
+/// confined than was asked for, output that is lost, and what is left of a container that has ended.
+const SEEN: [&str; 6] = [
+    "hooks.",
+    "stdout: ",
+    "process.apparmorProfile",
+    "process.selinuxLabel",
+    "linux.mountLabel",
+    "clean up container",
+];
 
 /// Warnings go to the log and to stderr, most only when asked for: callers take any stderr for a failure.
 fn warn(global: &Global, warning: &str) {

@@ -19,10 +19,10 @@ use crate::cgroup::systemd::Unit;
 use crate::cgroup::{Cgroup, DeviceControl, Driver, delegate_of, limit_nothing};
 use crate::container_id::ContainerId;
 use crate::error::{Context, Error, Kind, Result};
-use crate::hooks::{self, Place};
+use crate::hooks::{self, BeginsIn, Place};
 use crate::json::Members;
 use crate::plan::Layer;
-use crate::spawn::{self, Init, SpawnError};
+use crate::spawn::{self, Init, Opened, SpawnError};
 use crate::state::{ProcessId, Record, Root, StateDirectory, Status, boot_id};
 use crate::validate::ValidSpec;
 use crate::{console, device_node, notify, resctrl, seed, time};
@@ -92,7 +92,7 @@ pub fn create(
         Ok(()) => Ok(created.init.process),
         Err(error) => {
             let record = created.record.clone();
-            take_back(created);
+            let error = error.besides(take_back(created));
             run_poststop(&prepared.spec().hooks, &record, warn);
             Err(error)
         }
@@ -149,18 +149,44 @@ pub(super) fn set_up(
     let mut opened = spawn::open(&prepared.plan, prepared.network.take())
         .map_err(|error| error.context(&bundle.config_name).with_kind(Kind::Invalid))?;
     opened.stdio = options.open_stdio()?;
-    let directory = root.reserve(id)?;
-    let mut undo = Undo { directory: Some(directory), unit: None, cgroup: None, init: None };
-    let directory = undo.directory.as_ref().ok_or_else(|| Error::new("no state directory"))?;
+    let mut made = Made { directory: root.reserve(id)?, unit: None, cgroup: None, init: None, record: None };
+    match make(id, bundle, prepared, options, opened, &mut made) {
+        Ok((init, record)) => {
+            let Made { directory, cgroup, .. } = made;
+            Ok(Created { init, directory, cgroup, plan: std::mem::take(&mut prepared.plan), record })
+        }
+        Err(error) => {
+            let record = made.record.take();
+            let error = error.besides(made.take_back());
+            // Hooks may have run: what they did is to be undone.
+            if let Some(record) = record {
+                run_poststop(&prepared.spec().hooks, &record, warn);
+            }
+            Err(error)
+        }
+    }
+}
+
+/// Makes all that [`set_up`] does below the state folder, and says in `made` what there is. What is open goes when it
+/// returns: taking back needs descriptors as well.
+fn make(
+    id: &ContainerId,
+    bundle: &Bundle,
+    prepared: &mut Prepared<'_>,
+    options: &CreateOptions,
+    mut opened: Opened,
+    made: &mut Made,
+) -> Result<(Init, Record)> {
+    let directory = &made.directory;
     if let (Some(path), Some(root)) = (&prepared.plan.mounts_at, opened.root(&prepared.plan)) {
         directory.note_mount(path, root)?;
     }
     let mut scope = None;
     if let Some(unit) = &prepared.unit {
-        let (made, cgroup) = make_unit(prepared, unit, directory)?;
-        (scope, undo.cgroup, undo.unit) = (Some(made), Some(cgroup), Some(unit.name.clone()));
+        let (of_unit, cgroup) = make_unit(prepared, unit, directory)?;
+        (scope, made.cgroup, made.unit) = (Some(of_unit), Some(cgroup), Some(unit.name.clone()));
     } else {
-        undo.cgroup = make_cgroup(prepared, directory)?;
+        made.cgroup = make_cgroup(prepared, directory)?;
     }
     if options.notify.is_some() {
         notify::make_folder(directory.folder())?;
@@ -171,48 +197,82 @@ pub(super) fn set_up(
         None => None,
     };
     let gate = if prepared.plan.waits_for_start() { Some(StateDirectory::make_gate()?) } else { None };
-
-    let mut attach = false;
-    let init = loop {
-        let seed = if prepared.plan.from_seed { seed::open() } else { None };
-        if prepared.plan.from_seed && seed.is_none() {
-            prepared.without_seed()?;
-        }
-        let cgroup = undo.cgroup.as_ref().filter(|_| !attach);
-        match spawn::spawn(&prepared.plan, &mut opened, seed.as_ref(), gate.as_ref(), cgroup) {
-            Ok(init) => break init,
-            Err(SpawnError::Seed) if prepared.plan.from_seed => prepared.without_seed()?,
-            Err(SpawnError::Seed) => return Err(Error::new("clone into a mount namespace: refused")),
-            Err(SpawnError::Cgroup { errno: Errno::ACCESS, .. })
-                if !attach && scope.is_some() && prepared.plan.mappings.is_some() =>
-            {
-                attach = true;
-            }
-            Err(SpawnError::Cgroup { error, .. } | SpawnError::Other(error)) => {
-                return Err(explain_kill(error, undo.cgroup.as_ref()));
-            }
-        }
-    };
-    undo.init = Some(init);
+    let cgroup = made.cgroup.as_ref();
+    let (init, attach) = spawn_init(prepared, &mut opened, gate.as_ref(), cgroup, scope.is_some())?;
+    let init = made.init.insert(init);
     // From here on this goes beside init, which mounts meanwhile and waits for the runtime before the program runs.
-    if let (Some(gate), Some(directory)) = (&gate, &undo.directory) {
+    if let Some(gate) = &gate {
         directory.open_gate(gate)?;
     }
-    if let Some(cgroup) = &undo.cgroup {
+    if let Some(cgroup) = cgroup {
         cgroup.attach_devices(prepared.devices.as_ref(), device_control(prepared))?;
     }
-    if let (Some(scope), Some(cgroup)) = (&mut scope, &undo.cgroup) {
-        if let (true, Some(init)) = (attach, &undo.init) {
+    if let (Some(scope), Some(cgroup)) = (&mut scope, cgroup) {
+        if attach {
             scope.attach(init)?;
         }
         scope.release(cgroup, &prepared.limits()?)?;
     }
-    let init = undo.init.as_mut().ok_or_else(|| Error::new("no init"))?;
     if let Some(group) = &resctrl {
         group.add(init.pid)?;
     }
+    let record = record_of(id, bundle, prepared, init, cgroup, made.unit.as_ref())?;
+    directory.store(&record, &bundle.config)?;
+    let record = made.record.insert(record);
+    init.bring_up(&prepared.plan, &opened, &mut |init| create_hooks(prepared.spec(), init, record, cgroup))
+        .map_err(|error| explain_kill(error, cgroup))?;
+    if devices > 0 {
+        device_node::forget(directory.folder());
+    }
+    directory.publish()?;
+    if let Some(socket) = &options.pidfd_socket {
+        console::send_descriptor(socket, &init.process, "pidfd").context(|| "--pidfd-socket")?;
+    }
+    made.init.take().zip(made.record.take()).ok_or_else(|| Error::new("no init"))
+}
+
+/// Clones init, by way of the seed where that works.
+///
+/// Returns: it, and whether it has to be moved into its cgroup, which a unit's may need.
+fn spawn_init(
+    prepared: &mut Prepared<'_>,
+    opened: &mut Opened,
+    gate: Option<&OwnedFd>,
+    cgroup: Option<&Cgroup>,
+    of_unit: bool,
+) -> Result<(Init, bool)> {
+    let mut attach = false;
+    loop {
+        let seed = if prepared.plan.from_seed { seed::open() } else { None };
+        if prepared.plan.from_seed && seed.is_none() {
+            prepared.without_seed()?;
+        }
+        match spawn::spawn(&prepared.plan, opened, seed.as_ref(), gate, cgroup.filter(|_| !attach)) {
+            Ok(init) => return Ok((init, attach)),
+            Err(SpawnError::Seed) if prepared.plan.from_seed => prepared.without_seed()?,
+            Err(SpawnError::Seed) => return Err(Error::new("clone into a mount namespace: refused")),
+            Err(SpawnError::Cgroup { errno: Errno::ACCESS, .. })
+                if !attach && of_unit && prepared.plan.mappings.is_some() =>
+            {
+                attach = true;
+            }
+            Err(SpawnError::Cgroup { error, .. } | SpawnError::Other(error)) => {
+                return Err(explain_kill(error, cgroup));
+            }
+        }
+    }
+}
+
+fn record_of(
+    id: &ContainerId,
+    bundle: &Bundle,
+    prepared: &mut Prepared<'_>,
+    init: &Init,
+    cgroup: Option<&Cgroup>,
+    unit: Option<&String>,
+) -> Result<Record> {
     let ProcessId { pid, pidfd_inode, start_time } = ProcessId::of(init.pid, &init.process)?;
-    let record = Record {
+    Ok(Record {
         oci_version: prepared.oci_version.clone(),
         id: id.to_string(),
         pid,
@@ -223,45 +283,21 @@ pub(super) fn set_up(
         rootfs: prepared.rootfs.clone(),
         created: time::rfc3339(SystemTime::now()),
         owner: rustix::process::geteuid().as_raw().to_string(),
-        cgroup: undo.cgroup.as_ref().map(|cgroup| cgroup.path().as_str().to_string()),
-        systemd_unit: undo.unit.clone(),
+        cgroup: cgroup.map(|cgroup| cgroup.path().as_str().to_string()),
+        cgroup_inode: cgroup.map_or(Ok(0), Cgroup::inode)?,
+        systemd_unit: unit.cloned(),
         annotations: Members(std::mem::take(&mut prepared.annotations)),
         chrooted: prepared.is_chrooted(),
         startable: !prepared.spec().process.args.is_empty(),
         hooks: has_later_hooks(prepared.spec()),
-    };
-    undo.directory.as_ref().map_or(Ok(()), |directory| directory.store(&record, &bundle.config))?;
-    let cgroup = undo.cgroup.as_ref();
-    let brought_up = init
-        .bring_up(&prepared.plan, &opened, &mut |init| create_hooks(prepared.spec(), init, &record, cgroup));
-    if let Err(error) = brought_up {
-        let error = explain_kill(error, cgroup);
-        drop(undo);
-        run_poststop(&prepared.spec().hooks, &record, warn);
-        return Err(error);
-    }
-    if let Some(directory) = &undo.directory {
-        if devices > 0 {
-            device_node::forget(directory.folder());
-        }
-        directory.publish()?;
-    }
-    if let Some(socket) = &options.pidfd_socket {
-        console::send_descriptor(socket, &init.process, "pidfd").context(|| "--pidfd-socket")?;
-    }
-    match (undo.init.take(), undo.directory.take()) {
-        (Some(init), Some(directory)) => {
-            undo.unit = None;
-            let plan = std::mem::take(&mut prepared.plan);
-            Ok(Created { init, directory, cgroup: undo.cgroup.take(), plan, record })
-        }
-        _ => Err(Error::new("no init")),
-    }
+    })
 }
 
 /// The cgroup with its limits, before anything runs in it.
 fn make_cgroup(prepared: &Prepared<'_>, directory: &StateDirectory) -> Result<Option<Cgroup>> {
-    let Some((hierarchy, path)) = &prepared.cgroup else { return Ok(None) };
+    let Some((hierarchy, path)) = &prepared.cgroup else {
+        return directory.note_no_cgroup().map(|()| None);
+    };
     let limits = prepared.limits()?;
     directory.note_cgroup(path, false)?;
     let cgroup = match Cgroup::create(hierarchy, path, &limits) {
@@ -273,18 +309,17 @@ fn make_cgroup(prepared: &Prepared<'_>, directory: &StateDirectory) -> Result<Op
                 && limit_nothing(&limits)
                 && prepared.spec().cgroups_path.as_deref().is_none_or(str::is_empty) =>
         {
-            return Ok(None);
+            return directory.note_no_cgroup().map(|()| None);
         }
         Err(error) => return Err(error),
     };
+    if cgroup.was_there() {
+        directory.take_cgroup_over(path)?;
+    }
     let delegate = delegate_of(prepared.spec()).filter(|_| prepared.is_privileged());
     match cgroup.apply(&limits).and_then(|()| delegate.map_or(Ok(()), |uid| cgroup.delegate(uid))) {
         Ok(()) => Ok(Some(cgroup)),
-        Err(error) => {
-            // The first error is the one to report.
-            let _ = cgroup.remove();
-            Err(error)
-        }
+        Err(error) => Err(error.besides(cgroup.remove())),
     }
 }
 
@@ -298,9 +333,7 @@ fn make_unit(prepared: &Prepared<'_>, unit: &Unit, directory: &StateDirectory) -
         Ok(()) => Ok((scope, cgroup)),
         Err(error) => {
             drop(scope);
-            // The first error is the one to report.
-            let _ = scope::remove(Some(&cgroup), Some(&unit.name));
-            Err(error)
+            Err(error.besides(scope::end(Some(&cgroup), Some(&unit.name))))
         }
     }
 }
@@ -341,7 +374,9 @@ fn create_hooks(spec: &ValidSpec<'_>, init: &Init, record: &Record, cgroup: Opti
     }
     let enter = Some((init.duplicate()?, namespace_flags(spec)));
     let unit = record.systemd_unit.as_deref();
-    let place = Place { enter, cgroup, unit, ..outside("createContainer") };
+    let inside = Place::outside("createContainer", Status::Creating, record.pid_inside()?);
+    // The specification does not say where; hooks that are written for runc rely on it.
+    let place = Place { enter, cgroup, unit, begins_in: BeginsIn::RootFileSystem, ..inside };
     hooks::run(&spec.hooks.create_container, record, &place)
 }
 
@@ -367,27 +402,34 @@ pub(super) fn write_pid_file(path: &Path, pid: i32) -> Result<()> {
 }
 
 /// Undoes what stands, when a step after the set-up fails.
-pub(super) fn take_back(created: Created) {
+///
+/// # Errors
+/// What is left; `delete --force` finds it.
+pub(super) fn take_back(created: Created) -> Result<()> {
     let Created { init, directory, cgroup, record, .. } = created;
-    drop(Undo { directory: Some(directory), unit: record.systemd_unit, cgroup, init: Some(init) });
+    Made { directory, unit: record.systemd_unit, cgroup, init: Some(init), record: None }.take_back()
 }
 
-/// What was made so far; dropping it removes it again, in the order in which that works.
-struct Undo {
-    directory: Option<StateDirectory>,
+/// What was made so far.
+struct Made {
+    directory: StateDirectory,
     unit: Option<String>,
     cgroup: Option<Cgroup>,
     init: Option<Init>,
+    record: Option<Record>,
 }
 
-impl Drop for Undo {
-    fn drop(&mut self) {
-        // The error that led here is the one to report; `delete --force` finds what could not be removed.
-        let init_gone = self.init.take().is_none_or(|mut init| init.kill().is_ok());
-        let killed = self.cgroup.as_ref().map_or(Ok(()), Cgroup::kill);
-        let removed = killed.and_then(|()| scope::remove(self.cgroup.as_ref(), self.unit.as_deref()));
-        if let (true, Some(directory)) = (init_gone && removed.is_ok(), self.directory.take()) {
-            let _ = directory.remove();
-        }
+impl Made {
+    /// Removes it again, in the order in which that works.
+    fn take_back(self) -> Result<()> {
+        let Made { directory, unit, cgroup, init, record: _ } = self;
+        let ended = init.map_or(Ok(()), |mut init| init.kill());
+        let removed = match scope::remove_if_empty(cgroup.as_ref(), unit.as_deref()) {
+            Ok(true) => Ok(()),
+            // One descriptor more is needed then.
+            _ => scope::end(cgroup.as_ref(), unit.as_deref()),
+        };
+        ended.and(removed)?;
+        directory.remove()
     }
 }

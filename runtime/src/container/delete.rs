@@ -1,6 +1,7 @@
 //! Deleting a container, whatever state it was left in.
 
 use std::os::fd::OwnedFd;
+use std::time::Duration;
 
 use rustix::process::Signal;
 
@@ -13,64 +14,109 @@ use crate::hooks::{self, Place};
 use crate::process_end::{PATIENCE_MS, wait_until_gone};
 use crate::regex::Regex;
 use crate::spec::Hooks;
-use crate::state::{Record, Root, StateDirectory, Status, send_signal};
+use crate::state::{NotedCgroup, Record, Recorded, Root, StateDirectory, Status, send_signal, unfinished};
 
 /// Removes a container that has stopped or was never started; with `force` any, and none is no error.
 ///
 /// # Errors
-/// It runs; it could not be killed within ten seconds (its state is kept then).
+/// It runs; it could not be killed within ten seconds, or what is recorded of it cannot be read (its state is kept then).
 pub fn delete(root: &Root, id: &ContainerId, force: bool, warn: &mut dyn FnMut(&str)) -> Result<()> {
-    let directory = match root.find(id) {
-        Err(_) if force && !root.path().join(id.as_str()).exists() => return Ok(()),
+    let directory = match claim(root, id, force) {
+        // There is none, or somebody else deleted it while this one waited.
+        Err(error) if force && error.kind() == Kind::NotFound => return Ok(()),
         directory => directory?,
     };
-    match directory.lock_patiently() {
-        // Somebody else deleted it while this one waited.
-        Err(_) if force && !root.path().join(id.as_str()).exists() => return Ok(()),
-        locked => locked?,
-    }
-    let record = match directory.load() {
-        Ok(record) => record,
-        Err(error) if !force => return Err(error),
-        // What `create` leaves when it is killed: init dies with it, the cgroup's name stands beside.
-        Err(_) => {
-            // Whoever is still in it then is no container's: a cgroup that `create` was about to refuse.
-            if let Some((cgroup, of_unit)) = noted_cgroup(&directory)? {
-                // It waits for init's end. Then nobody of another's unit can be in there either.
-                let removed = cgroup.remove();
-                let unit = of_unit.then(|| cgroup.path().name());
-                if let Err(error) = removed.and_then(|()| scope::remove(None, unit)) {
-                    warn(&error.to_string());
-                }
-            }
-            return directory.remove();
-        }
+    let (record, document) = match directory.recorded()? {
+        Recorded::Whole(record, document) => (record, document),
+        Recorded::Damaged(error) if !force => return Err(error),
+        Recorded::Damaged(error) => return remove_damaged(&directory, error, warn),
+        Recorded::Unfinished(_) if !force => return Err(unfinished(id)),
+        Recorded::Unfinished(None) => return remove_unfinished(&directory, warn),
+        Recorded::Unfinished(Some(intended)) => intended,
     };
     if !force {
         check_deletable(&directory, &record)?;
     }
-    if !record.hooks {
-        return destroy(&directory, &record);
-    }
-    let document = directory.read_document()?;
     destroy(&directory, &record)?;
-    match stored_spec(&document) {
-        Ok(spec) => run_poststop(&spec.hooks, &record, warn),
-        Err(error) => warn(&error.to_string()),
+    if record.hooks {
+        match stored_spec(&document) {
+            Ok(spec) => run_poststop(&spec.hooks, &record, warn),
+            Err(error) => warn(&format!("hooks.poststop: not run: {error}")),
+        }
     }
     Ok(())
 }
 
+/// Finds and locks it. What another command waits for may be the container itself, or a hook in it: with `force` that is
+/// ended first.
+fn claim(root: &Root, id: &ContainerId, force: bool) -> Result<StateDirectory> {
+    let directory = root.find(id)?;
+    if force {
+        match directory.lock(Duration::ZERO) {
+            Err(error) if error.kind() == Kind::Busy => {}
+            locked => return locked.map(|()| directory),
+        }
+        if let Recorded::Whole(record, _) = directory.recorded()?
+            && let Some(process) = record.open_process()?
+        {
+            kill_processes(id, &record, Some(process), record.open_cgroup()?.as_ref())?;
+        }
+    }
+    directory.lock_patiently()?;
+    Ok(directory)
+}
+
 /// Ends what is left of a container and forgets it.
 pub(super) fn destroy(directory: &StateDirectory, record: &Record) -> Result<()> {
-    let (process, cgroup) = (record.open_process()?, record.open_cgroup()?);
-    let unit = record.systemd_unit.as_deref();
+    let (process, mut cgroup) = (record.open_process()?, record.open_cgroup()?);
+    let mut unit = record.systemd_unit.as_deref();
     let gone = process.is_none() && scope::remove_if_empty(cgroup.as_ref(), unit)?;
     if !gone {
+        if process.is_none() {
+            cgroup = directory.open_left_cgroup(record)?;
+            // The unit of a cgroup that has become another's is that one's.
+            unit = unit.filter(|_| cgroup.is_some() || !record.cgroup_is_there().unwrap_or(true));
+        }
         kill_processes(directory.id(), record, process, cgroup.as_ref())?;
-        scope::remove(cgroup.as_ref(), unit)?;
+        scope::end(cgroup.as_ref(), unit)?;
     }
     directory.remove()
+}
+
+/// What `create` leaves when it is killed before it has written what it was to record: init dies with it, the cgroup's name
+/// stands beside.
+fn remove_unfinished(directory: &StateDirectory, warn: &mut dyn FnMut(&str)) -> Result<()> {
+    if let NotedCgroup::At { path, of_unit } = directory.noted_cgroup()? {
+        let cgroup = Cgroup::open(&Hierarchy::of_containers(path.as_str())?, &path)?;
+        // Init ends by itself. Whoever is still in it then is no container's, nor in a unit of its own: a cgroup that
+        // `create` was about to refuse.
+        let removed = cgroup.as_ref().map_or(Ok(()), Cgroup::remove);
+        let unit = of_unit.then(|| path.name());
+        if let Err(error) = removed.and_then(|()| scope::stop(None, unit)) {
+            warn(&format!("clean up container {}: {error}", directory.id()));
+        }
+    }
+    directory.remove()
+}
+
+/// A container whose processes are known by the noted cgroup alone.
+fn remove_damaged(directory: &StateDirectory, error: Error, warn: &mut dyn FnMut(&str)) -> Result<()> {
+    match directory.noted_cgroup()? {
+        NotedCgroup::Without => {
+            return Err(Error::formatted(format_args!(
+                "{error}: which process is the container's is not known, nor has it a cgroup that could tell: \
+                 end it, then remove the folder"
+            )));
+        }
+        NotedCgroup::Nothing => {}
+        NotedCgroup::At { path, of_unit } => {
+            let cgroup = Cgroup::open(&Hierarchy::of_containers(path.as_str())?, &path)?;
+            scope::end(cgroup.as_ref(), of_unit.then(|| path.name()))?;
+        }
+    }
+    directory.remove()?;
+    warn(&format!("hooks.poststop: not run, if there were any: {error}"));
+    Ok(())
 }
 
 /// [`delete`]s every container whose id matches `pattern`, a POSIX extended regular expression that need not match all
@@ -133,14 +179,5 @@ fn kill_processes(
             "container {id}: process {} does not die: its state is kept, try again later",
             record.pid
         ))),
-    }
-}
-
-fn noted_cgroup(directory: &StateDirectory) -> Result<Option<(Cgroup, bool)>> {
-    match (directory.noted_cgroup(), Hierarchy::find()?) {
-        (Some((path, of_unit)), Some(hierarchy)) => {
-            Ok(Cgroup::open(&hierarchy, &path)?.map(|cgroup| (cgroup, of_unit)))
-        }
-        _ => Ok(None),
     }
 }

@@ -98,7 +98,8 @@ pub fn exec(root: &Root, id: &ContainerId, options: &ExecOptions, warn: &mut dyn
     let explain = |error| explain_kill(error, record.open_cgroup().ok().flatten().as_ref());
     let entered = enter(&record, target, &spec, &plan, options.cgroup.as_deref(), stdio);
     let mut process = entered.map_err(explain)?;
-    let grouped = directory.noted_resctrl().map_or(Ok(()), |group| group.add(process.pid));
+    let group = directory.noted_resctrl();
+    let grouped = group.and_then(|group| group.map_or(Ok(()), |group| group.add(process.pid)));
     let started = grouped.and_then(|()| match &options.create.pidfd_socket {
         None => process.bring_up_unrecorded(&plan),
         Some(_) => process.bring_up(&plan, &Opened::default(), &mut |_| Ok(())),

@@ -2,14 +2,14 @@
 
 use super::bundle::Bundle;
 use super::create::{CreateOptions, Created, finish, prepare, set_up, take_back};
-use super::delete::run_poststop;
+use super::delete::{destroy, run_poststop};
 use super::out_of_memory::explain_kill;
 use super::scope;
 use super::signals::ForwardedSignals;
 use super::start::start_hooks;
 use super::supervise::supervise;
 use crate::container_id::ContainerId;
-use crate::error::Result;
+use crate::error::{Error, Kind, Result};
 use crate::hooks::{self, Place};
 use crate::notify;
 use crate::state::{Root, Status};
@@ -21,7 +21,9 @@ pub struct Ended {
     pub status: u8,
 }
 
-/// Runs a container until its program ends, passing signals on; `keep` leaves it behind, stopped.
+/// Runs a container until its program ends, passing signals on; `keep` leaves it behind, stopped. Other commands may work on
+/// it meanwhile: one that deletes it ends the program, whose status is the result all the same. What cannot be cleaned up is
+/// a warning.
 ///
 /// # Errors
 /// As for [`super::create`]; the program could not be executed. Nothing is left then.
@@ -48,6 +50,8 @@ pub fn run(
         .and_then(|()| finish(init, record, options))
         .and_then(|()| {
             let mut started = || {
+                // Whoever is called from here on may call back.
+                directory.unlock()?;
                 let place = Place::outside("poststart", Status::Running, record.pid);
                 hooks::run(&hooks.poststart, record, &place)
             };
@@ -55,35 +59,42 @@ pub fn run(
         })
         .map_err(|error| explain_kill(error, cgroup.as_ref()));
     let record = created.record.clone();
-    let ended = match ended {
-        Ok(status) => clean_up(created, keep).map(|()| Ended { status }),
-        Err(error) => {
-            take_back(created);
-            Err(error)
+    let keep = keep && ended.is_ok();
+    let cleaned = match created.directory.lock_patiently() {
+        // Somebody else has deleted it, and run its hooks.
+        Err(error) if error.kind() == Kind::NotFound => {
+            let gone = created.init.kill();
+            return ended.map(|status| Ended { status }).map_err(|error| error.besides(gone));
         }
+        Err(error) => Err(error),
+        Ok(()) if ended.is_ok() => clean_up(created, keep),
+        Ok(()) => take_back(created),
     };
-    if !keep || ended.is_err() {
+    if !keep {
         run_poststop(hooks, &record, warn);
     }
-    ended
+    match ended {
+        Ok(status) => {
+            let said = |error: Error| warn(&format!("clean up container {id}: {error}"));
+            cleaned.unwrap_or_else(said);
+            Ok(Ended { status })
+        }
+        Err(error) => Err(error.besides(cleaned)),
+    }
 }
 
 /// Processes that outlived the program (without a pid namespace they can), the cgroup, the state.
 fn clean_up(created: Created, keep: bool) -> Result<()> {
     let Created { directory, cgroup, record, .. } = created;
-    let unit = record.systemd_unit.as_deref();
-    let gone = !keep && scope::remove_if_empty(cgroup.as_ref(), unit)?;
-    if let Some(cgroup) = &cgroup
-        && !gone
-        && cgroup.is_populated()?
-    {
-        cgroup.kill()?;
-    }
     if keep {
-        return Ok(());
+        return match directory.open_left_cgroup(&record)? {
+            Some(cgroup) if cgroup.is_populated()? => cgroup.kill(),
+            _ => Ok(()),
+        };
     }
-    if !gone {
-        scope::remove(cgroup.as_ref(), unit)?;
+    if scope::remove_if_empty(cgroup.as_ref(), record.systemd_unit.as_deref())? {
+        directory.remove()
+    } else {
+        destroy(&directory, &record)
     }
-    directory.remove()
 }

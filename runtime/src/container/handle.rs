@@ -190,7 +190,7 @@ impl Container {
     /// # Errors
     /// [`Kind::NotFound`], [`Kind::Status`] when it has ended.
     pub fn kill(&self, signal: Signal) -> Result<()> {
-        super::kill(&self.root, &self.id, signal, Target::Init)
+        super::kill(&self.root, &self.id, Some(signal), Target::Init)
     }
 
     /// Sends a signal to every process of the container. It is no error when there is none left.
@@ -198,7 +198,7 @@ impl Container {
     /// # Errors
     /// [`Kind::NotFound`].
     pub fn kill_all(&self, signal: Signal) -> Result<()> {
-        super::kill(&self.root, &self.id, signal, Target::All)
+        super::kill(&self.root, &self.id, Some(signal), Target::All)
     }
 
     /// Stops all processes, until [`resume`](Self::resume).

@@ -3,7 +3,7 @@
 use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
 
 use super::delete::matching;
-use super::processes::not_running;
+use super::processes::{not_running, open_cgroup};
 use crate::cgroup::Cgroup;
 use crate::container_id::ContainerId;
 use crate::error::Result;
@@ -19,38 +19,26 @@ pub enum Target {
     All,
 }
 
-/// Sends a signal.
+/// Sends a signal; `None` is what 0 is in kill(2): no signal, but the question whether there is somebody.
 ///
 /// # Errors
 /// There is no such container; it is not running (with [`Target::All`] that is none).
-pub fn kill(root: &Root, id: &ContainerId, signal: Signal, target: Target) -> Result<()> {
+pub fn kill(root: &Root, id: &ContainerId, signal: Option<Signal>, target: Target) -> Result<()> {
     let directory = root.find(id)?;
     let record = directory.load()?;
     let process = record.open_process()?;
-    match target {
-        Target::Init => match process {
-            Some(process) => send_signal(&process, signal),
-            None => Err(not_running("kill", &record.id)),
-        },
-        Target::All => {
-            let cgroup = record.open_cgroup()?;
-            match (cgroup, process) {
-                (Some(cgroup), _) if signal == Signal::KILL => cgroup.kill(),
-                (Some(cgroup), _) => signal_each(&cgroup, signal),
-                (None, Some(process)) => send_signal(&process, signal),
-                (None, None) => Ok(()),
-            }
-        }
+    let (process, signal) = match (target, process, signal) {
+        (Target::Init, None, _) => return Err(not_running("kill", &record.id)),
+        (_, _, None) => return Ok(()),
+        (Target::Init, Some(process), Some(signal)) => return send_signal(&process, signal),
+        (Target::All, process, Some(signal)) => (process, signal),
+    };
+    match (open_cgroup(&directory, &record, process.is_some())?, process) {
+        (Some(cgroup), _) if signal == Signal::KILL => cgroup.kill(),
+        (Some(cgroup), _) => signal_each(&cgroup, signal),
+        (None, Some(process)) => send_signal(&process, signal),
+        (None, None) => Ok(()),
     }
-}
-
-/// What signal 0 is in kill(2): no signal, but the question whether there is somebody.
-///
-/// # Errors
-/// There is no such container; it is not running.
-pub fn ask(root: &Root, id: &ContainerId) -> Result<()> {
-    let record = root.find(id)?.load()?;
-    if record.is_alive()? { Ok(()) } else { Err(not_running("kill", &record.id)) }
 }
 
 /// By pidfds of processes that are in the cgroup after the pidfd was opened: a number may have passed to a stranger
@@ -75,7 +63,7 @@ fn signal_each(cgroup: &Cgroup, signal: Signal) -> Result<()> {
 ///
 /// # Errors
 /// Not such an expression; the first container that could not be signalled, when all the others are.
-pub fn kill_matching(root: &Root, pattern: &str, signal: Signal, target: Target) -> Result<()> {
+pub fn kill_matching(root: &Root, pattern: &str, signal: Option<Signal>, target: Target) -> Result<()> {
     let mut first_error = Ok(());
     for id in matching(root, pattern)? {
         first_error = first_error.and(kill(root, &id, signal, target));

@@ -31,7 +31,7 @@ pub use exec::{ExecOptions, exec};
 pub use foreground::run;
 pub use freeze::{pause, resume};
 pub use handle::Container;
-pub use kill::{Target, ask, kill, kill_matching};
+pub use kill::{Target, kill, kill_matching};
 pub use mounts::{MountsChange, change_mounts};
 pub use processes::pids;
 pub use readiness::Readiness;

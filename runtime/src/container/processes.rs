@@ -5,7 +5,7 @@ use rustix::process::Pid;
 use crate::cgroup::Cgroup;
 use crate::container_id::ContainerId;
 use crate::error::{Error, Kind, Result};
-use crate::state::{Record, Root};
+use crate::state::{Record, Root, StateDirectory};
 
 /// The processes of a container, those in cgroups of its own making as well, as the caller's pid namespace numbers
 /// them; none when it has ended.
@@ -13,12 +13,23 @@ use crate::state::{Record, Root};
 /// # Errors
 /// There is no such container; it has no cgroup.
 pub fn pids(root: &Root, id: &ContainerId) -> Result<Vec<Pid>> {
-    let record = root.find(id)?.load()?;
-    match record.open_cgroup()? {
+    let directory = root.find(id)?;
+    let record = directory.load()?;
+    let is_alive = record.is_alive()?;
+    match open_cgroup(&directory, &record, is_alive)? {
         Some(cgroup) => cgroup.pids(),
-        None if !record.is_alive()? => Ok(Vec::new()),
+        None if !is_alive => Ok(Vec::new()),
         None => Err(without_cgroup(&record, "list the processes of")),
     }
+}
+
+/// The cgroup with all that is the container's: while its first process lives that is whoever is in it.
+pub(super) fn open_cgroup(
+    directory: &StateDirectory,
+    record: &Record,
+    is_alive: bool,
+) -> Result<Option<Cgroup>> {
+    if is_alive { record.open_cgroup() } else { directory.open_left_cgroup(record) }
 }
 
 /// The cgroup of a container that has not ended; `verb` is what is to be done, for the error.

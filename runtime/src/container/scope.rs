@@ -164,22 +164,30 @@ pub(super) fn remove_if_empty(cgroup: Option<&Cgroup>, unit: Option<&str>) -> Re
     }
 }
 
-/// Removes the cgroup of a container whose processes are gone or going, and with it its unit.
+/// Ends whoever is in a container's cgroup and removes it, and with it its unit.
 ///
 /// Systemd comes first: of a cgroup that vanishes before it has looked it never learns that nobody is in there, and the
 /// unit stays.
 ///
 /// # Errors
-/// As those of [`Cgroup::remove`]; a slice whose systemd cannot be reached stays. A scope ends by itself.
-pub(super) fn remove(cgroup: Option<&Cgroup>, unit: Option<&str>) -> Result<()> {
-    if let Some(unit) = unit {
-        match Systemd::connect(Manager::of_caller()).and_then(|mut systemd| systemd.stop(unit)) {
-            Err(error) if unit.ends_with(".slice") => return Err(error),
-            Err(_) => cgroup.into_iter().for_each(|cgroup| cgroup.await_removal(NOTICE)),
-            Ok(()) => {}
-        }
+/// As those of [`Cgroup::end`]; a slice whose systemd cannot be reached stays. A scope ends by itself.
+pub(super) fn end(cgroup: Option<&Cgroup>, unit: Option<&str>) -> Result<()> {
+    if unit.is_some() {
+        cgroup.map_or(Ok(()), Cgroup::kill)?;
+        stop(cgroup, unit)?;
     }
-    cgroup.map_or(Ok(()), Cgroup::remove)
+    cgroup.map_or(Ok(()), Cgroup::end)
+}
+
+/// Has systemd stop a container's unit, if it has one.
+pub(super) fn stop(cgroup: Option<&Cgroup>, unit: Option<&str>) -> Result<()> {
+    let Some(unit) = unit else { return Ok(()) };
+    match Systemd::connect(Manager::of_caller()).and_then(|mut systemd| systemd.stop(unit)) {
+        Err(error) if unit.ends_with(".slice") => return Err(error),
+        Err(_) => cgroup.into_iter().for_each(|cgroup| cgroup.await_removal(NOTICE)),
+        Ok(()) => {}
+    }
+    Ok(())
 }
 
 #[cfg(test)]

@@ -18,7 +18,7 @@ use crate::process_end::wait_until_gone;
 use crate::seccomp_agent::{Agent, Handed};
 use crate::spawn::{self, Init, Message};
 use crate::state::{Record, Root, StateDirectory, Status, stored_config};
-use crate::validate::{NamespaceKind, ValidSpec, validate};
+use crate::validate::{ValidSpec, validate};
 
 /// How long an init that has closed its gate may take to be gone, in milliseconds.
 const ENDING_MS: i64 = 1000;
@@ -80,19 +80,26 @@ pub fn start_heard(
     let spec = stored_spec(&document)?;
     let started = run_start_container(&spec, &record)
         .and_then(|()| open_gate(&directory, &record, &gate))
-        .and_then(|()| {
-            hooks::run(
-                &spec.hooks.poststart,
-                &record,
-                &Place::outside("poststart", Status::Running, record.pid),
-            )
-        });
-    if started.is_err() {
-        drop(gate);
-        destroy(&directory, &record)?;
-        run_poststop(&spec.hooks, &record, warn);
+        .and_then(|()| run_poststart(&spec, &directory, &record));
+    let Err(error) = started else { return Ok(readiness) };
+    drop(gate);
+    let destroyed = match directory.lock_patiently() {
+        // Somebody else has deleted it meanwhile, and run its hooks.
+        Err(missing) if missing.kind() == Kind::NotFound => return Err(error),
+        locked => locked.and_then(|()| destroy(&directory, &record)),
+    };
+    run_poststop(&spec.hooks, &record, warn);
+    Err(error.besides(destroyed))
+}
+
+/// They may call back, as whoever waits for the program's start may.
+fn run_poststart(spec: &ValidSpec<'_>, directory: &StateDirectory, record: &Record) -> Result<()> {
+    if spec.hooks.poststart.is_empty() {
+        return Ok(());
     }
-    started.map(|()| readiness)
+    directory.unlock()?;
+    let place = Place::outside("poststart", Status::Running, record.pid);
+    hooks::run(&spec.hooks.poststart, record, &place)
 }
 
 fn open_gate(directory: &StateDirectory, record: &Record, gate: &OwnedFd) -> Result<()> {
@@ -181,13 +188,12 @@ pub(super) fn start_hooks(
 
 /// They are the container's programs: with its rights, in its namespaces, told the pid that they see.
 fn inside(spec: &ValidSpec<'_>, process: OwnedFd, record: &Record, cgroup: Option<&Cgroup>) -> Result<()> {
-    let own_pids = spec.namespace(NamespaceKind::Pid).is_some_and(|namespace| namespace.path.is_none());
     let place = Place {
         enter: Some((process, namespace_flags(spec))),
         cgroup,
         unit: record.systemd_unit.as_deref(),
         rights: Some(spec),
-        ..Place::outside("startContainer", Status::Created, if own_pids { 1 } else { record.pid })
+        ..Place::outside("startContainer", Status::Created, record.pid_inside()?)
     };
     hooks::run(&spec.hooks.start_container, record, &place)
 }

@@ -6,7 +6,7 @@ use rustix::fs::{Mode, OFlags};
 use rustix::io::Errno;
 
 use super::record::StoredRecord;
-use super::{NEW, Record, STATE, StateDirectory, Status};
+use super::{NEW, Record, STATE, StateDirectory, Status, unfinished};
 use crate::container_id::ContainerId;
 use crate::error::{Context, Error, Kind, Result};
 use crate::json;
@@ -27,6 +27,17 @@ object! {
     StoredConfig<'a> {
         "config" => config: Option<Spec<'a>>,
     }
+}
+
+/// What a container's folder says of it.
+#[derive(Debug)]
+pub enum Recorded {
+    /// All of it, with the whole text of state.json: see [`stored_config`].
+    Whole(Record, Vec<u8>),
+    /// Its creation was not finished: what was to be recorded, if that was written already.
+    Unfinished(Option<(Record, Vec<u8>)>),
+    /// state.json is not what was written.
+    Damaged(Error),
 }
 
 impl StateDirectory {
@@ -64,24 +75,45 @@ impl StateDirectory {
     /// # Errors
     /// It is not there (`create` was killed), or larger than any.
     pub fn read_document(&self) -> Result<Vec<u8>> {
+        self.read_whole(&self.open_document()?)
+    }
+
+    fn read_whole(&self, file: &OwnedFd) -> Result<Vec<u8>> {
         let step = || format!("read {}/{STATE}", self.path.display());
-        let file = self.open_document()?;
-        let size = rustix::fs::fstat(&file).context(step)?.st_size as u64;
+        let size = rustix::fs::fstat(file).context(step)?.st_size as u64;
         if size > STATE_MAX {
-            return Err(Error::formatted(format_args!(
-                "{}: {size} bytes are more than a state can have",
-                step()
-            )));
+            let text = format!("{}: {size} bytes are more than a state can have", step());
+            return Err(Error::of(Kind::Invalid, text));
         }
-        read_all(&file, size as usize).context(step)
+        read_all(file, size as usize).context(step)
+    }
+
+    /// What is recorded of a container whose folder is locked, so that nobody is creating it.
+    ///
+    /// # Errors
+    /// It cannot be read: nothing is known then.
+    pub fn recorded(&self) -> Result<Recorded> {
+        match self.load_whole() {
+            Ok((record, document)) => Ok(Recorded::Whole(record, document)),
+            Err(error) if error.kind() == Kind::NotFound => self.read_unpublished().map(Recorded::Unfinished),
+            Err(error) if error.kind() == Kind::Invalid => Ok(Recorded::Damaged(error)),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// What `create` wrote before it ended; none if it did not come to that, or not to the end of it.
+    fn read_unpublished(&self) -> Result<Option<(Record, Vec<u8>)>> {
+        let file = match open_document(&self.directory, NEW) {
+            Err(Errno::NOENT) => return Ok(None),
+            file => file.context(|| format!("read {}/{NEW}", self.path.display()))?,
+        };
+        let document = self.read_whole(&file)?;
+        Ok(self.record_in(&document).ok().map(|record| (record, document)))
     }
 
     fn open_document(&self) -> Result<OwnedFd> {
         match open_document(&self.directory, STATE) {
-            Err(Errno::NOENT) => Err(Error::of(
-                Kind::NotFound,
-                format!("{}: container does not exist: its creation was not finished", self.id),
-            )),
+            Err(Errno::NOENT) => Err(unfinished(&self.id)),
             file => file.context(|| format!("read {}/{STATE}", self.path.display())),
         }
     }
@@ -165,9 +197,12 @@ pub(super) fn read_head(file: &OwnedFd, head: &mut Vec<u8>) -> rustix::io::Resul
 /// # Errors
 /// It is not whole, or not that container's.
 pub(super) fn parse_head<'a>(head: &'a [u8], id: &ContainerId) -> Result<StoredRecord<'a>> {
-    let stored: StoredRecord<'_> = parse(head)?;
-    if *stored.id != *id.as_str() || stored.pid <= 0 {
-        return Err(Error::formatted(format_args!("not the state of container {id}")));
+    let stored: StoredRecord<'_> =
+        parse(head).map_err(|error| Error::from(error).with_kind(Kind::Invalid))?;
+    // Without all of these a process that lives would count as gone.
+    let names_process = stored.pid > 0 && stored.pidfd_inode | stored.start_time != 0;
+    if *stored.id != *id.as_str() || !names_process || stored.boot_id.is_empty() {
+        return Err(Error::of(Kind::Invalid, format!("not the state of container {id}")));
     }
     Ok(stored)
 }

@@ -24,10 +24,12 @@ use crate::container_id::ContainerId;
 use crate::error::{Context, Error, Kind, Result};
 use crate::{device_node, notify};
 
-pub use document::stored_config;
+pub use document::{Recorded, stored_config};
+pub use note::NotedCgroup;
 pub use process::{ProcessId, boot_id, send_signal};
 pub use record::{Record, StoredRecord};
 pub use root::Root;
+pub use survey::Seen;
 
 use survey::Survey;
 
@@ -77,6 +79,11 @@ fn missing(id: &ContainerId) -> Error {
     Error::of(Kind::NotFound, format!("{id}: container does not exist"))
 }
 
+/// What everybody but `delete --force` says to what a killed `create` has left.
+pub fn unfinished(id: &ContainerId) -> Error {
+    Error::of(Kind::NotFound, format!("{id}: container does not exist: its creation was not finished"))
+}
+
 /// A container's folder, open.
 #[derive(Debug)]
 pub struct StateDirectory {
@@ -87,7 +94,8 @@ pub struct StateDirectory {
 }
 
 impl StateDirectory {
-    /// One command at a time: flock(2) on the folder, until it is dropped.
+    /// One command at a time changes what is recorded: flock(2) on the folder, until it is dropped. Nobody holds it while a
+    /// program runs: who lives is asked of pidfds.
     ///
     /// # Errors
     /// Another command has had it for `patience`; the folder was removed meanwhile.
@@ -112,8 +120,15 @@ impl StateDirectory {
         // Whoever had the lock before may have deleted the container.
         match rustix::fs::fstat(&self.directory) {
             Ok(status) if status.st_nlink > 0 => Ok(()),
-            _ => Err(missing(&self.id)),
+            Ok(_) => Err(missing(&self.id)),
+            Err(errno) => Err(errno).context(|| format!("stat of {}", self.path.display())),
         }
+    }
+
+    /// Lets other commands have it, until the next [`Self::lock`].
+    pub fn unlock(&self) -> Result<()> {
+        rustix::fs::flock(&self.directory, FlockOperation::Unlock)
+            .context(|| format!("unlock {}", self.path.display()))
     }
 
     /// [`Self::lock`], with the ordinary patience.

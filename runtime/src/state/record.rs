@@ -37,6 +37,8 @@ pub struct Record {
     pub owner: String,
     /// The cgroup below the hierarchy's mount, if it has one.
     pub cgroup: Option<String>,
+    /// That cgroup's inode: another one at its path is another's.
+    pub cgroup_inode: u64,
     /// The unit whose cgroup that is, if systemd made it.
     pub systemd_unit: Option<String>,
     /// From the config.json.
@@ -63,6 +65,7 @@ object! {
         "created" => created: Text<'a>,
         "owner" => owner: Text<'a>,
         "cgroup" => cgroup: Option<Text<'a>>,
+        "cgroupInode" => cgroup_inode: u64,
         "systemdUnit" => systemd_unit: Option<Text<'a>>,
         "annotations" => annotations: Map<'a, Text<'a>>,
         "chrooted" => chrooted: bool,
@@ -85,6 +88,7 @@ impl From<StoredRecord<'_>> for Record {
             created,
             owner,
             cgroup,
+            cgroup_inode,
             systemd_unit,
             annotations,
             chrooted,
@@ -103,6 +107,7 @@ impl From<StoredRecord<'_>> for Record {
             created: created.to_string(),
             owner: owner.to_string(),
             cgroup: cgroup.map(|cgroup| cgroup.to_string()),
+            cgroup_inode,
             systemd_unit: systemd_unit.map(|unit| unit.to_string()),
             annotations: Members(annotations.iter().map(|(k, v)| (k.to_string(), v.to_string())).collect()),
             chrooted,
@@ -136,15 +141,41 @@ impl Record {
         Ok(if process.is_some() && boot_id()? == self.boot_id { process } else { None })
     }
 
+    /// Init's number in its own pid namespace: the last one that proc_pid_status(5) has.
+    ///
+    /// # Errors
+    /// It is gone.
+    pub fn pid_inside(&self) -> Result<i32> {
+        let path = format!("/proc/{}/status", self.pid);
+        let text = std::fs::read_to_string(&path).context(|| format!("read {path}"))?;
+        let numbers = text.lines().find_map(|line| line.strip_prefix("NSpid:"));
+        let last = numbers.and_then(|numbers| numbers.split_ascii_whitespace().next_back()?.parse().ok());
+        last.ok_or_else(|| Error::formatted(format_args!("{path}: no number in NSpid")))
+    }
+
     /// See [`ProcessId::exit_code_of_zombie`].
     pub fn exit_code_of_zombie(&self) -> Result<Option<i32>> {
         if boot_id()? == self.boot_id { self.init().exit_code_of_zombie() } else { Ok(None) }
     }
 
-    /// The cgroup, if there is (still) one.
+    /// Whether there is a cgroup at its path, be it another's.
+    pub fn cgroup_is_there(&self) -> Result<bool> {
+        let Some(path) = &self.cgroup else { return Ok(false) };
+        Ok(Cgroup::open(&Hierarchy::of_containers(path)?, &CgroupPath::parse(path)?)?.is_some())
+    }
+
+    /// The cgroup, if there is (still) one; never another that has been made at its path since.
+    ///
+    /// # Errors
+    /// It cannot be looked for: cgroup v2 is not mounted here.
     pub fn open_cgroup(&self) -> Result<Option<Cgroup>> {
-        let (Some(path), Some(hierarchy)) = (&self.cgroup, Hierarchy::find()?) else { return Ok(None) };
-        Cgroup::open(&hierarchy, &CgroupPath::parse(path)?)
+        let Some(path) = &self.cgroup else { return Ok(None) };
+        let cgroup = Cgroup::open(&Hierarchy::of_containers(path)?, &CgroupPath::parse(path)?)?;
+        Ok(match cgroup {
+            // A record of an earlier version has no number.
+            Some(cgroup) if self.cgroup_inode != 0 && cgroup.inode()? != self.cgroup_inode => None,
+            cgroup => cgroup,
+        })
     }
 
     /// The root of the container's process, for those that can't reach it by its namespaces.

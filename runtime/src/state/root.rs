@@ -4,7 +4,7 @@ use std::ffi::OsString;
 use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 
-use rustix::fs::{CWD, FileType, Mode, OFlags};
+use rustix::fs::{AtFlags, CWD, FileType, Mode, OFlags};
 use rustix::io::Errno;
 
 use super::{StateDirectory, missing};
@@ -45,10 +45,7 @@ impl Root {
     /// The id is taken; the root folder is somebody else's.
     pub fn reserve(&self, id: &ContainerId) -> Result<StateDirectory> {
         let root = match self.open() {
-            Ok(root) => root,
-            // Somebody else may have made it since.
-            Err(_) if self.path.exists() => self.open()?,
-            Err(_) => {
+            Err(error) if error.kind() == Kind::NotFound => {
                 let mut builder = std::fs::DirBuilder::new();
                 std::os::unix::fs::DirBuilderExt::mode(builder.recursive(true), 0o711);
                 builder
@@ -56,6 +53,7 @@ impl Root {
                     .context(|| format!("make the state folder {}", self.path.display()))?;
                 self.open()?
             }
+            root => root?,
         };
         match rustix::fs::mkdirat(&root, id.as_str(), Mode::from_raw_mode(0o700)) {
             Ok(()) => {}
@@ -66,10 +64,22 @@ impl Root {
                 return Err(errno).context(|| format!("make the state folder {}/{id}", self.path.display()));
             }
         }
-        let directory = self.enter(root, id)?;
+        let directory = match self.open_folder(&root, id) {
+            Ok(directory) => self.enter(root, directory, id),
+            Err(error) => {
+                // Nothing is in it: where it cannot be opened it is not to stay.
+                let _ = rustix::fs::unlinkat(&root, id.as_str(), AtFlags::REMOVEDIR);
+                return Err(error);
+            }
+        };
         // Who saw the folder first and locked it finds nothing there and lets go, or has removed it.
-        directory.lock_patiently()?;
-        Ok(directory)
+        match directory.lock_patiently() {
+            Ok(()) => Ok(directory),
+            Err(error) => {
+                let _ = rustix::fs::unlinkat(&directory.root, id.as_str(), AtFlags::REMOVEDIR);
+                Err(error)
+            }
+        }
     }
 
     /// The folder of a container that exists.
@@ -77,17 +87,21 @@ impl Root {
     /// # Errors
     /// `container does not exist`.
     pub fn find(&self, id: &ContainerId) -> Result<StateDirectory> {
-        // As in `reserve`.
-        let again = |_| if self.path.exists() { self.open() } else { Err(missing(id)) };
-        let root = self.open().or_else(again)?;
-        self.enter(root, id)
+        let root = match self.open() {
+            Err(error) if error.kind() == Kind::NotFound => return Err(missing(id)),
+            root => root?,
+        };
+        let directory = self.open_folder(&root, id)?;
+        Ok(self.enter(root, directory, id))
     }
 
-    fn enter(&self, root: OwnedFd, id: &ContainerId) -> Result<StateDirectory> {
-        match rustix::fs::openat(&root, id.as_str(), FOLDER, Mode::empty()) {
-            Ok(directory) => {
-                Ok(StateDirectory { root, directory, id: id.clone(), path: self.path.join(id.as_str()) })
-            }
+    fn enter(&self, root: OwnedFd, directory: OwnedFd, id: &ContainerId) -> StateDirectory {
+        StateDirectory { root, directory, id: id.clone(), path: self.path.join(id.as_str()) }
+    }
+
+    fn open_folder(&self, root: &OwnedFd, id: &ContainerId) -> Result<OwnedFd> {
+        match rustix::fs::openat(root, id.as_str(), FOLDER, Mode::empty()) {
+            Ok(directory) => Ok(directory),
             Err(Errno::NOENT) => Err(missing(id)),
             Err(errno) => {
                 Err(errno).context(|| format!("open the state folder {}/{id}", self.path.display()))
@@ -96,9 +110,15 @@ impl Root {
     }
 
     /// Whoever may write here decides which processes get killed: only the user's own folder will do.
+    ///
+    /// # Errors
+    /// [`Kind::NotFound`] when there is none; anything else is not known to be none.
     pub(super) fn open(&self) -> Result<OwnedFd> {
         let step = || format!("state folder {}", self.path.display());
-        let root = rustix::fs::openat(CWD, &self.path, FOLDER, Mode::empty()).context(step)?;
+        let root = match rustix::fs::openat(CWD, &self.path, FOLDER, Mode::empty()) {
+            Err(Errno::NOENT) => return Err(Error::of(Kind::NotFound, format!("{}: there is none", step()))),
+            root => root.context(step)?,
+        };
         let status = rustix::fs::fstat(&root).context(step)?;
         if status.st_uid != rustix::process::geteuid().as_raw() && status.st_uid != 0 {
             return Err(Error::formatted(format_args!(
@@ -118,10 +138,10 @@ impl Root {
 
     /// The ids of all containers, sorted.
     pub fn ids(&self) -> Result<Vec<ContainerId>> {
-        if !self.path.exists() {
-            return Ok(Vec::new());
-        }
-        let root = self.open()?;
+        let root = match self.open() {
+            Err(error) if error.kind() == Kind::NotFound => return Ok(Vec::new()),
+            root => root?,
+        };
         let step = || format!("list {}", self.path.display());
         let mut ids = Vec::new();
         for entry in rustix::fs::Dir::read_from(&root).context(step)? {

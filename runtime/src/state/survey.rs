@@ -3,6 +3,7 @@
 use std::os::fd::OwnedFd;
 
 use rustix::fs::{CWD, Mode};
+use rustix::io::Errno;
 use rustix::net::SocketAddrUnix;
 
 use super::document::{open_document, parse_head, read_head};
@@ -10,10 +11,10 @@ use super::gate::{gate_address, is_watched, probe};
 use super::process::{ProcessId, boot_id};
 use super::record::StoredRecord;
 use super::root::FOLDER;
-use super::{GATE, Root, STATE, Status};
+use super::{GATE, Root, STATE, Status, unfinished};
 use crate::cgroup::Hierarchy;
 use crate::container_id::ContainerId;
-use crate::error::{Context, Result};
+use crate::error::{Context, Error, Kind, Result};
 
 /// What is usually written of a container, in bytes.
 const USUAL_TEXT: usize = 320;
@@ -71,12 +72,20 @@ impl Survey {
     }
 }
 
+/// What a look at a container has shown.
+pub enum Seen<'s> {
+    /// What was recorded of it, and what the kernel says about it.
+    Known(&'s StoredRecord<'s>, Status),
+    /// It is there, but one or the other cannot be read.
+    Unknown(&'s ContainerId, Error),
+}
+
 /// What is done with a container that was looked at.
-pub type Write<'a> = dyn FnMut(&StoredRecord<'_>, Status, &mut String) + 'a;
+pub type Write<'a> = dyn FnMut(Seen<'_>, &mut String) + 'a;
 
 impl Root {
-    /// What `write` writes of the containers with these ids, one after the other. One that is being made or was just
-    /// deleted is passed over, and so is one that cannot be read.
+    /// What `write` writes of the containers with these ids, one after the other. A folder without a state.json is no container:
+    /// it is being made, was just deleted, or is what a killed `create` has left.
     ///
     /// The root becomes the working folder of the process: from there paths are shortest.
     ///
@@ -91,8 +100,14 @@ impl Root {
         let (mut survey, mut head) = (Survey::default(), Vec::new());
         let mut text = String::with_capacity(ids.len() * USUAL_TEXT);
         for id in ids {
-            // Why it can't be read says `state`.
-            let _ = look(id, &mut survey, &mut head, &mut |record, status| write(record, status, &mut text));
+            let looked = look(id, &mut survey, &mut head, &mut |record, status| {
+                write(Seen::Known(record, status), &mut text)
+            });
+            match looked {
+                Err(error) if error.kind() == Kind::NotFound => {}
+                Err(error) => write(Seen::Unknown(id, error), &mut text),
+                Ok(()) => {}
+            }
         }
         Ok(text)
     }
@@ -105,7 +120,10 @@ fn look(
     head: &mut Vec<u8>,
     visit: &mut dyn FnMut(&StoredRecord<'_>, Status),
 ) -> Result<()> {
-    let file = open_document(CWD, &[id, "/", STATE].concat()).context(|| STATE)?;
+    let file = match open_document(CWD, &[id, "/", STATE].concat()) {
+        Err(Errno::NOENT) => return Err(unfinished(id)),
+        file => file.context(|| STATE)?,
+    };
     read_head(&file, head).context(|| STATE)?;
     let record = parse_head(head, id)?;
     let waits_at_gate = match SocketAddrUnix::new([id, "/", GATE].concat()) {
