@@ -36,6 +36,68 @@ fn nested_cgroups_go_with_the_container() {
     });
 }
 
+/// Where the container's first process is when it has moved itself: limits and accounting are there.
+#[test]
+fn exec_goes_where_the_first_process_has_gone() {
+    each_runtime_but(&[("crun", "has the recorded cgroup alone, which is gone")], |runtime| {
+        let mut container = Container::new(runtime);
+        container.spec["process"]["args"] = json!(["/bin/sleep", "1000"]);
+        container.create_and_start();
+        let elsewhere = container.cgroup().with_file_name(format!("{}-elsewhere", container.id));
+        fs::create_dir(&elsewhere).expect("cgroup");
+        fs::write(elsewhere.join("cgroup.procs"), container.pid().to_string()).expect("moved");
+        fs::remove_dir(container.cgroup()).expect("nobody is left in it");
+        let held = container.spawn(&mut container.command(&[
+            "exec",
+            &container.id,
+            "sh",
+            "-c",
+            "echo in; sleep 100",
+        ]));
+        wait_for("the exec", || held.stdout_now().contains("in\n").then_some(()));
+        let processes = fs::read_to_string(elsewhere.join("cgroup.procs")).expect("cgroup.procs");
+        container.kill("KILL").ok();
+        held.finish();
+        container.delete_force().ok();
+        wait_for("the other cgroup to be empty", || fs::remove_dir(&elsewhere).ok());
+        assert!(processes.lines().count() >= 2, "{processes}");
+        container.assert_gone();
+    });
+}
+
+/// systemd in a container, Docker in Docker: its own cgroup passes controllers on, and takes no processes any more.
+#[test]
+fn exec_goes_below_a_cgroup_that_passes_controllers_on() {
+    let enabled = fs::read_to_string("/sys/fs/cgroup/cgroup.subtree_control").expect("cgroup v2");
+    let Some(controller) = enabled.split_whitespace().next().map(str::to_string) else {
+        return skip("a controller is not enabled in the root cgroup");
+    };
+    each_runtime(|runtime| {
+        let mut container = Container::new(runtime);
+        container.spec["process"]["args"] = json!(["/bin/sleep", "1000"]);
+        container.create_and_start();
+        let below = container.cgroup().join("below");
+        fs::create_dir(&below).expect("cgroup");
+        fs::write(below.join("cgroup.procs"), container.pid().to_string()).expect("moved");
+        fs::write(container.cgroup().join("cgroup.subtree_control"), format!("+{controller}"))
+            .expect("passed on");
+        let held = container.spawn(&mut container.command(&[
+            "exec",
+            &container.id,
+            "sh",
+            "-c",
+            "echo in; sleep 100",
+        ]));
+        wait_for("the exec", || held.stdout_now().contains("in\n").then_some(()));
+        let processes = fs::read_to_string(below.join("cgroup.procs")).expect("cgroup.procs");
+        container.kill("KILL").ok();
+        held.finish();
+        assert!(processes.lines().count() >= 2, "{processes}");
+        container.delete_force().ok();
+        container.assert_gone();
+    });
+}
+
 #[test]
 fn a_path_of_several_parts_is_made() {
     each_runtime(|runtime| {

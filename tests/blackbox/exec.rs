@@ -3,11 +3,12 @@
 use std::fs;
 use std::process::Command;
 
+use rustix::process::Signal;
 use serde_json::json;
 
 use crate::harness::{
-    Container, Output, Runtime, all_processors_of_the_cgroup, each_runtime, each_runtime_but, skip,
-    status_field, wait_for,
+    Container, Output, Runtime, all_processors_of_the_cgroup, each_runtime, each_runtime_but, pillbox_only,
+    skip, status_field, wait_for,
 };
 
 /// A container that runs.
@@ -326,5 +327,32 @@ fn a_hundred_in_a_row() {
             || fs::read_to_string(container.cgroup().join("cgroup.procs")).expect("cgroup").lines().count();
         // The container's shell and at most its current sleep.
         wait_for("nothing to be left", || (processes() <= 2).then_some(()));
+    });
+}
+
+/// What an exec of a paused container waits for may never come.
+#[test]
+fn a_signal_ends_an_exec_in_a_paused_container() {
+    pillbox_only(|runtime| {
+        let container = Container::sleeping(runtime);
+        container.create_and_start().wait_for("ready");
+        let processes = || {
+            let text = fs::read_to_string(container.cgroup().join("cgroup.procs"));
+            text.expect("cgroup.procs").lines().count()
+        };
+        container.call(&["pause", &container.id]).ok();
+        let before = processes();
+        for signal in [Signal::TERM, Signal::INT] {
+            let command = ["exec", "--ignore-paused", &container.id, "true"];
+            let exec = container.spawn(&mut container.command(&command));
+            wait_for("one more process", || (processes() == before + 1).then_some(()));
+            exec.signal(signal);
+            let ended = exec.finish();
+            assert_eq!(ended.code, 255);
+            ended.fails_with("the container is paused");
+            wait_for("its process to go", || (processes() == before).then_some(()));
+        }
+        container.call(&["resume", &container.id]).ok();
+        container.call(&["exec", &container.id, "true"]).ok();
     });
 }

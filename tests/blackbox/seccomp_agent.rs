@@ -237,3 +237,52 @@ fn hooks_have_the_filter() {
         }
     });
 }
+
+/// A filter of the caller's that has a listener already forbids another one. Init says what it wants to hand over, and then that
+/// it could not: both reports come, and the container has not started.
+#[test]
+fn below_a_caller_with_a_listener_start_says_that_nothing_ran() {
+    pillbox_only(|runtime| {
+        let (inner, socket) = container(runtime, true);
+        let _agent = UnixListener::bind(&socket).expect("bind");
+        inner.write_spec();
+        let (mut outer, outer_socket) = container(runtime, false);
+        outer.spec["root"] = json!({"path": "/"});
+        outer.spec["mounts"] = json!([]);
+        outer.spec.as_object_mut().expect("spec").remove("hostname");
+        outer.spec["linux"]["namespaces"] = json!([{"type": "mount"}]);
+        for member in ["maskedPaths", "readonlyPaths", "devices"] {
+            outer.spec["linux"].as_object_mut().expect("linux").remove(member);
+        }
+        outer.spec["linux"]["seccomp"]["syscalls"][0]["names"] = json!(["acct"]);
+        let every = capabilities();
+        for set in ["bounding", "effective", "permitted"] {
+            outer.spec["process"]["capabilities"][set] = every.clone();
+        }
+        let words = |command: std::process::Command| {
+            let program = std::iter::once(command.get_program().to_owned());
+            let words = program.chain(command.get_args().map(ToOwned::to_owned));
+            words.map(|word| format!("'{}'", word.to_str().expect("text"))).collect::<Vec<_>>().join(" ")
+        };
+        let script = format!(
+            "for i in 1 2 3 4 5 6 7 8 9 10; do {} || exit; {}; echo start $?; {}; done",
+            words(inner.bundle_command("create", &[])),
+            words(inner.command(&["start", &inner.id])),
+            words(inner.command(&["delete", "--force", &inner.id])),
+        );
+        outer.spec["process"]["args"] = json!(["/bin/sh", "-c", script]);
+        let agent = agent(&outer_socket);
+        let output = outer.run();
+        assert_eq!(output.stdout, "start 1\n".repeat(10), "{output:?}");
+        assert!(output.stderr.contains("linux.seccomp"), "{output:?}");
+        drop(agent);
+        inner.assert_gone();
+        outer.assert_gone();
+    });
+}
+
+fn capabilities() -> Value {
+    let names = "CHOWN DAC_OVERRIDE DAC_READ_SEARCH FOWNER FSETID KILL SETGID SETUID SETPCAP NET_ADMIN SYS_CHROOT \
+        SYS_PTRACE SYS_ADMIN MKNOD SYS_NICE BPF PERFMON SETFCAP";
+    names.split_whitespace().map(|name| Value::from(format!("CAP_{name}"))).collect()
+}

@@ -17,7 +17,7 @@ use crate::console;
 use crate::container_id::ContainerId;
 use crate::error::{Context, Error, Kind, Result};
 use crate::plan::{self, Host, Intent};
-use crate::spawn::{self, Init, Opened, SpawnError};
+use crate::spawn::{self, Init, Interruption, Opened, SpawnError};
 use crate::spec::json::{List, Text};
 use crate::spec::{Process, Spec};
 use crate::state::{Record, Root, stored_config};
@@ -67,7 +67,8 @@ pub fn exec(root: &Root, id: &ContainerId, options: &ExecOptions, warn: &mut dyn
     let directory = root.find(id)?;
     let (record, document) = directory.load_whole()?;
     let target = Target::open(&record, "exec in")?;
-    if !options.ignore_paused && target.is_paused()? {
+    let paused = target.is_paused()?;
+    if paused && !options.ignore_paused {
         return Err(Error::of(
             Kind::Status,
             format!("cannot exec in container {id}: it is paused: resume it first, or use --ignore-paused"),
@@ -96,7 +97,10 @@ pub fn exec(root: &Root, id: &ContainerId, options: &ExecOptions, warn: &mut dyn
     let here = if spec.process.exec_cpu_affinity.is_none() { HeldHere::begin() } else { None };
     // The error that led there is the one to report.
     let explain = |error| explain_kill(error, record.open_cgroup().ok().flatten().as_ref());
-    let entered = enter(&record, target, &spec, &plan, options.cgroup.as_deref(), stdio);
+    // It may take until somebody resumes the container.
+    let interruption = if paused && !options.detach { Some(Interruption::open()?) } else { None };
+    let given = Given { stdio, interruption };
+    let entered = enter(&record, target, &spec, &plan, options.cgroup.as_deref(), given);
     let mut process = entered.map_err(explain)?;
     let group = directory.noted_resctrl();
     let grouped = group.and_then(|group| group.map_or(Ok(()), |group| group.add(process.pid)));
@@ -134,6 +138,15 @@ pub fn exec(root: &Root, id: &ContainerId, options: &ExecOptions, warn: &mut dyn
 fn write_pid(options: &ExecOptions, process: &Init) -> Result<()> {
     let pid = process.pid.as_raw_pid();
     options.create.pid_file.as_ref().map_or(Ok(()), |path| write_pid_file(path, pid))
+}
+
+/// What a process that comes into a container is given of the caller's.
+#[derive(Default)]
+pub(super) struct Given {
+    /// See [`Opened::stdio`].
+    pub stdio: Vec<(OwnedFd, u32)>,
+    /// See [`Opened::interruption`].
+    pub interruption: Option<Interruption>,
 }
 
 /// What is entered: a container that lives.
@@ -227,15 +240,16 @@ pub(super) fn enter(
     spec: &ValidSpec<'_>,
     plan: &plan::Plan,
     below: Option<&str>,
-    stdio: Vec<(OwnedFd, u32)>,
+    given: Given,
 ) -> Result<Init> {
     let Target { process: target, cgroup, verb } = target;
+    let Given { stdio, interruption } = given;
     let flags = namespace_flags(spec);
     let time = time_namespace_of(spec, &target)?;
     // In the order in which the plan names them.
     let given = time.into_iter().chain(record.open_chroot()?);
     let mut opened = spawn::open(plan, None)?.and_given(plan, given, (target, flags));
-    opened.stdio = stdio;
+    (opened.stdio, opened.interruption) = (stdio, interruption);
     let cgroup = below.map_or(Ok(cgroup), |below| open_cgroup(record, below).map(Some))?;
     let affinity = spec.process.exec_cpu_affinity.as_ref();
     let held = affinity.and_then(|affinity| affinity.initial.as_deref()).map(Held::to).transpose()?;

@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use super::bundle::name_sources;
-use super::exec::{Target, enter};
+use super::exec::{Given, Target, enter};
 use crate::cgroup::Hierarchy;
 use crate::container_id::ContainerId;
 use crate::error::{Error, Kind, Result};
@@ -67,7 +67,7 @@ pub fn change_mounts(
     };
     let plan = compile(&spec, &Host::look_for(&spec), &intent)?;
     plan.warnings.iter().for_each(|warning| warn(warning));
-    let mut init = enter(&record, target, &spec, &plan, None, Vec::new())?;
+    let mut init = enter(&record, target, &spec, &plan, None, Given::default())?;
     let changed = init.bring_up(&plan, &Opened::default(), &mut |_| Ok(()));
     // It has done what it was for.
     match changed {

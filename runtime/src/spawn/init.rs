@@ -12,7 +12,7 @@ use rustix::net::SendFlags;
 use rustix::process::{Pid, PidfdFlags, WaitId, WaitIdOptions, WaitIdStatus};
 
 use super::report::{Message, receive_if_any, word_report};
-use super::{Opened, SpawnError, entry, opened};
+use super::{Interruption, Opened, SpawnError, entry, opened};
 use crate::error::{Context, Error, Kind, Result};
 use crate::plan::Plan;
 use crate::process_end::{PATIENCE_MS, wait_until_gone};
@@ -36,6 +36,8 @@ pub struct Init {
     pub notify: Option<notify::Proxy>,
     /// The processes that it has cloned itself from, the first one first; they have nothing more to do.
     forerunners: Vec<OwnedFd>,
+    /// What ends the wait for it.
+    pub(super) interruption: Option<Interruption>,
     /// What it has said while the runtime waited for its number.
     early: VecDeque<Message>,
     /// Whether it has been told to go on to the program.
@@ -53,6 +55,7 @@ impl Init {
             console: None,
             notify: None,
             forerunners: Vec::new(),
+            interruption: None,
             early: VecDeque::new(),
             released: false,
         }
@@ -180,7 +183,10 @@ impl Init {
         let mut turn = 0;
         loop {
             match self.receive()? {
-                Message::Report(Report::Ready, ..) => return Ok(()),
+                Message::Report(Report::Ready, ..) => {
+                    self.interruption = None;
+                    return Ok(());
+                }
                 Message::Report(Report::AtTrees, ..) => {
                     self.hand_over_trees(&opened.clone_late(plan, turn)?)?;
                     turn += 1;
@@ -269,13 +275,22 @@ impl Init {
     fn hear(&self) -> Result<Message> {
         const MOMENT: Timespec = Timespec { tv_sec: 1, tv_nsec: 0 };
         loop {
-            let mut polled =
-                [PollFd::new(&self.channel, PollFlags::IN), PollFd::new(&self.process, PollFlags::IN)];
+            let interruption = self.interruption.as_ref().map(Interruption::descriptor);
+            let watched =
+                [self.channel.as_fd(), self.process.as_fd(), interruption.unwrap_or(self.process.as_fd())];
+            let mut polled = watched.map(|watched| PollFd::from_borrowed_fd(watched, PollFlags::IN));
             match poll(&mut polled, None) {
                 Err(Errno::INTR) => continue,
                 ready => ready.context(|| "wait for init")?,
             };
-            let ended = !polled[1].revents().is_empty();
+            let [_, ended, interrupted] = polled.map(|polled| !polled.revents().is_empty());
+            if interrupted && interruption.is_some() {
+                return Err(Error::of(
+                    Kind::Status,
+                    "a signal ended it before the program ran: the container is paused: resume it first"
+                        .into(),
+                ));
+            }
             match receive_if_any(self.channel.as_fd())? {
                 Some(message) => return Ok(message),
                 None if ended => {

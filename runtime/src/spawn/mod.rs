@@ -24,7 +24,7 @@ use crate::{network, oom_score};
 pub use init::Init;
 pub(crate) use memfd::{InMemory, try_in_memory};
 pub(crate) use opened::open_namespace;
-pub use opened::{NewNetwork, Opened, open};
+pub use opened::{Interruption, NewNetwork, Opened, open};
 pub use report::{Message, receive, word_late_report};
 
 /// Why there is no init.
@@ -114,6 +114,7 @@ pub fn spawn(
     // Init's end must be init's alone: a message that never comes is then an end of file.
     drop(theirs);
     let mut init = Init::new(spawned, channel, inherited.is_some());
+    init.interruption = opened.interruption.take();
     let followed = init.follow(&steps).and_then(|()| made.map_err(SpawnError::Other));
     match followed {
         Ok(()) => Ok(init),

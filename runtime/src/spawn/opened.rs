@@ -1,11 +1,12 @@
 //! What the plan wants open before the clone: mount trees and namespaces.
 
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use rustix::fs::{CWD, Mode, OFlags};
 use rustix::io::Errno;
 use rustix::mount::OpenTreeFlags;
 use rustix::net::{AddressFamily, SocketFlags, SocketType};
+use rustix::process::Signal;
 
 use crate::error::{Context, Error, Result};
 use crate::plan::{Descriptor, Plan};
@@ -20,8 +21,27 @@ pub struct Opened {
     pub(super) joined: Vec<(OwnedFd, u32)>,
     /// What init gets as stdin, stdout and stderr instead of the runtime's own, with those numbers.
     pub stdio: Vec<(OwnedFd, u32)>,
+    /// What ends the wait for init, for a caller whose signals are blocked.
+    pub interruption: Option<Interruption>,
     /// The network namespace, if it is being made already.
     pub(super) network: Option<NewNetwork>,
+}
+
+/// The signals by which people and managers end programs, to be polled for where they are blocked.
+pub struct Interruption(OwnedFd);
+
+impl Interruption {
+    /// Watches for them.
+    pub fn open() -> Result<Interruption> {
+        let ending = [Signal::HUP, Signal::INT, Signal::QUIT, Signal::TERM];
+        let mask = ending.iter().fold(0u64, |mask, signal| mask | 1 << (signal.as_raw() - 1));
+        sys::signalfd(mask).map(Interruption).context(|| "signalfd")
+    }
+
+    /// Polls readable when one has come.
+    pub(super) fn descriptor(&self) -> BorrowedFd<'_> {
+        self.0.as_fd()
+    }
 }
 
 /// A network namespace that is being made, and the channel that it comes through.
@@ -61,7 +81,7 @@ impl Opened {
     /// pidfd of a process in them with the CLONE_NEW* bits of all.
     pub fn inside(descriptors: Vec<Option<OwnedFd>>, enter: Option<(OwnedFd, u32)>) -> Opened {
         let joined = enter.into_iter().filter(|(_, flags)| *flags != 0).collect();
-        Opened { descriptors, joined, stdio: Vec::new(), network: None }
+        Opened { descriptors, joined, stdio: Vec::new(), interruption: None, network: None }
     }
 
     /// Adds what whoever runs a plan inside a container hands over, in the plan's order, and the namespaces to enter, as
