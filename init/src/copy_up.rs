@@ -18,9 +18,8 @@ use crate::execute::c_str;
 /// Folders in folders; each level holds two descriptors and a few kilobytes of the stack.
 const DEPTH_MAX: u32 = 64;
 
-/// Room for the names of a file's extended attributes, and for one value; what is longer stays behind.
-const ATTRIBUTE_NAMES_MAX: usize = 1024;
-const ATTRIBUTE_MAX: usize = 4096;
+/// The most that the names of a file's extended attributes can have, and one value: XATTR_LIST_MAX, XATTR_SIZE_MAX.
+const ATTRIBUTES_MAX: usize = 65_536;
 
 /// Copies what lies in `from` into `to`; the name of what could not be copied comes into `culprit`.
 pub fn copy<const N: usize>(from: &OwnedFd, to: &OwnedFd, culprit: &mut Vec<u8, N>) -> Result<(), Errno> {
@@ -164,14 +163,15 @@ fn copy_attributes(from: &OwnedFd, to: &OwnedFd, status: &Stat) -> Result<(), Er
 /// Those that the tmpfs takes, from this process.
 #[inline(never)]
 fn copy_extended_attributes(from: impl AsFd, to: impl AsFd) {
-    let mut names = [0u8; ATTRIBUTE_NAMES_MAX];
-    let mut value = [0u8; ATTRIBUTE_MAX];
-    let Ok(length) = rustix::fs::flistxattr(&from, &mut names) else { return };
-    let mut rest = &names[..length];
+    // Memory that nothing is written to is never touched.
+    let mut names = [const { MaybeUninit::uninit() }; ATTRIBUTES_MAX];
+    let mut value = [const { MaybeUninit::uninit() }; ATTRIBUTES_MAX];
+    let Ok((names, _)) = rustix::fs::flistxattr(&from, &mut names[..]) else { return };
+    let mut rest = &*names;
     while let Ok(name) = CStr::from_bytes_until_nul(rest) {
         rest = &rest[name.count_bytes() + 1..];
-        if let Ok(length) = rustix::fs::fgetxattr(&from, name, &mut value) {
-            let _ = rustix::fs::fsetxattr(&to, name, &value[..length], XattrFlags::empty());
+        if let Ok((value, _)) = rustix::fs::fgetxattr(&from, name, &mut value[..]) {
+            let _ = rustix::fs::fsetxattr(&to, name, value, XattrFlags::empty());
         }
     }
 }

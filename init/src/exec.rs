@@ -46,68 +46,65 @@ fn check_cwd() -> Result<(), Failure> {
     if path.to_bytes().first() == Some(&b'/') { Ok(()) } else { Err(Errno::NOENT).at(Stage::Verify) }
 }
 
+/// `HOME=`, a path, and its NUL.
+pub type Home = Vec<u8, { b"HOME=".len() + PATH_MAX }>;
+
 /// HOME as login(1) sets it: the sixth field of the user's line in the container's /etc/passwd, else `/`.
 pub fn read_home(init: &mut Init<'_>, uid: u32) -> Result<(), Failure> {
-    const NO_HOME: &[u8] = b"HOME=/\0";
-    init.home = Vec::from_slice(NO_HOME).map_err(|_| Errno::NAMETOOLONG)?;
-    let Ok(file) = root::open_with(
+    init.home.extend_from_slice(b"HOME=").map_err(|_| Errno::NAMETOOLONG)?;
+    let known = init.home.len();
+    if let Ok(file) = root::open_with(
         init.root()?,
         c"/etc/passwd",
         OFlags::RDONLY | OFlags::NONBLOCK | OFlags::NOCTTY,
         ResolveFlags::empty(),
-    ) else {
-        return Ok(());
-    };
-    // An image may have a link to /dev/zero there.
-    if FileType::from_raw_mode(rustix::fs::fstat(&file)?.st_mode) != FileType::RegularFile {
-        return Ok(());
+    ) {
+        // An image may have a link to /dev/zero there.
+        if FileType::from_raw_mode(rustix::fs::fstat(&file)?.st_mode) == FileType::RegularFile {
+            find_home(&file, uid, &mut init.home)?;
+        }
     }
-    if let Some(home) = find_home(&file, uid)? {
-        init.home = home;
+    if init.home.len() == known {
+        init.home.push(b'/').map_err(|_| Errno::NAMETOOLONG)?;
     }
+    init.home.push(0).map_err(|_| Errno::NAMETOOLONG)?;
     Ok(())
 }
 
-/// Reads line by line through a fixed buffer; a line that does not fit is no user's, and what stands behind the
-/// first mebibytes nobody has looked at.
-fn find_home(file: &OwnedFd, uid: u32) -> Result<Option<Vec<u8, 512>>, Errno> {
-    const READS_MAX: usize = 4096;
+/// Appends the home of the first line with that number that has one. Lines may be of any length.
+fn find_home(file: &OwnedFd, uid: u32, home: &mut Home) -> Result<(), Errno> {
+    const NUMBER: usize = 2;
+    const HOME: usize = 5;
+    // A file of holes is read quickly, but not for ever.
+    const READS_MAX: usize = 1 << 16;
     let mut buffer = [0u8; 1024];
-    let mut line = Vec::<u8, 1024>::new();
-    let mut too_long = false;
+    let (mut field, mut number, mut digits, known) = (0, Some(0u32), 0, home.len());
     for _ in 0..READS_MAX {
         let length = rustix::io::read(file, &mut buffer)?;
         let bytes = if length == 0 { &b"\n"[..] } else { &buffer[..length] };
         for &byte in bytes {
-            if byte != b'\n' {
-                too_long |= line.push(byte).is_err();
-                continue;
+            match byte {
+                b'\n' if home.len() > known => return Ok(()),
+                b'\n' => (field, number, digits) = (0, Some(0), 0),
+                b':' => field += 1,
+                _ if field == NUMBER => {
+                    digits += 1;
+                    let digit = byte.is_ascii_digit().then_some(u32::from(byte & 15));
+                    number = number
+                        .zip(digit)
+                        .and_then(|(number, digit)| number.checked_mul(10)?.checked_add(digit));
+                }
+                _ if field == HOME && digits > 0 && number == Some(uid) => {
+                    home.push(byte).map_err(|_| Errno::NAMETOOLONG)?;
+                }
+                _ => {}
             }
-            if !too_long && let Some(home) = home_of_line(&line, uid) {
-                return Ok(Some(home));
-            }
-            line.clear();
-            too_long = false;
         }
         if length == 0 {
-            break;
+            return Ok(());
         }
     }
-    Ok(None)
-}
-
-fn home_of_line(line: &[u8], uid: u32) -> Option<Vec<u8, 512>> {
-    let mut fields = line.split(|&byte| byte == b':');
-    let number = fields.nth(2)?;
-    let number: u32 = core::str::from_utf8(number).ok()?.parse().ok()?;
-    let home = fields.nth(2)?;
-    if number != uid || home.is_empty() {
-        return None;
-    }
-    let mut variable = Vec::from_slice(b"HOME=").ok()?;
-    variable.extend_from_slice(home).ok()?;
-    variable.push(0).ok()?;
-    Some(variable)
+    Err(Errno::FBIG)
 }
 
 /// Like execvp(3), but only looks: what it finds is executed later.

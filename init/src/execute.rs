@@ -56,7 +56,7 @@ pub struct Init<'p> {
     /// The network namespace, if it came before its turn.
     pub network: Option<OwnedFd>,
     pub cwd_refused: bool,
-    pub home: Vec<u8, 512>,
+    pub home: exec::Home,
     pub executable: Vec<u8, { exec::PATH_MAX }>,
 }
 
@@ -207,7 +207,7 @@ impl<'p> Init<'p> {
             Operation::SetNoNewPrivileges {} => rustix::thread::set_no_new_privs(true)?,
             Operation::InstallSeccomp { flags, program } => self.install_seccomp(flags, program)?,
             Operation::DropBounding { keep } => identity::drop_bounding(keep)?,
-            Operation::SetGroups { groups } => identity::set_groups(groups)?,
+            Operation::SetGroups { groups } => sys::set_groups(groups)?,
             Operation::SetUser { uid, gid } => identity::set_user(uid, gid)?,
             Operation::SetCapabilities { effective, permitted, inheritable, ambient } => {
                 identity::set_capabilities(effective, permitted, inheritable, ambient)?;

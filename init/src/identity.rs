@@ -2,19 +2,15 @@
 
 use core::ffi::CStr;
 
-use heapless::Vec;
 use pillbox_init::report::Stage;
 use pillbox_init::sys;
-use pillbox_init::wire::{Capabilities, Numbers};
+use pillbox_init::wire::Capabilities;
 use rustix::fs::FileType;
 use rustix::io::Errno;
 use rustix::process::{DumpableBehavior, Gid, Signal, Uid};
 use rustix::thread::{CapabilitiesSecureBits, CapabilitySet, CapabilitySets};
 
 use crate::execute::{At, Failure};
-
-/// The kernel's NGROUPS_MAX is 65,536; callers send a handful.
-const GROUPS_MAX: usize = 1024;
 
 pub fn die_with_parent(enabled: bool) -> Result<(), Errno> {
     rustix::process::set_parent_process_death_signal(enabled.then_some(Signal::KILL))
@@ -30,14 +26,6 @@ pub fn new_keyring(name: &CStr) -> Result<(), Errno> {
         Err(Errno::NOSYS | Errno::PERM) => Ok(()),
         result => result,
     }
-}
-
-pub fn set_groups(groups: Numbers<'_>) -> Result<(), Errno> {
-    let mut ids = Vec::<Gid, GROUPS_MAX>::new();
-    for group in groups.iter() {
-        ids.push(Gid::from_raw(group)).map_err(|_| Errno::INVAL)?;
-    }
-    rustix::thread::set_thread_groups(&ids)
 }
 
 /// Permitted capabilities are kept over the change, for `set_capabilities` to choose from. What the caller's securebits

@@ -16,8 +16,8 @@ const INSIDE: ResolveFlags = ResolveFlags::IN_ROOT.union(ResolveFlags::NO_MAGICL
 /// One component with its NUL: the kernel knows none longer than NAME_MAX.
 pub type Name = Vec<u8, 256>;
 
-/// Symlinks that lead to where nothing is are followed this often while their target is made.
-const LINKS_MAX: usize = 16;
+/// Symlinks that lead to where nothing is are followed as often while their target is made as the kernel follows others.
+const LINKS_MAX: usize = 40;
 
 /// Opens what is at `path` as a place (O_PATH).
 pub fn open(root: &OwnedFd, path: &CStr) -> Result<OwnedFd, Errno> {

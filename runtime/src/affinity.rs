@@ -1,9 +1,8 @@
 //! CPU affinity: `process.execCPUAffinity`, for processes that come into a container which is there already.
 
-use pillbox_init::sys::use_every_processor;
+use pillbox_init::sys::{Processors, affinity, set_affinity, use_every_processor};
 use rustix::io::Errno;
 use rustix::process::Pid;
-use rustix::thread::{CpuSet, sched_getaffinity, sched_setaffinity};
 
 use crate::error::{Context, Error, Result};
 use crate::sys::{hold_here, lift_restriction, several_processors};
@@ -11,7 +10,7 @@ use crate::validate::number_list::parse_number_list;
 
 /// Holds the calling thread to a list of CPUs (`0-3,7`), which its children inherit, until dropped.
 pub struct Held {
-    before: CpuSet,
+    before: Processors,
 }
 
 impl Held {
@@ -22,7 +21,7 @@ impl Held {
     pub fn to(list: &str) -> Result<Held> {
         const FIELD: &str = "process.execCPUAffinity.initial";
         let set = parse(FIELD, list)?;
-        let before = sched_getaffinity(None).context(|| FIELD)?;
+        let before = affinity(None).context(|| FIELD)?;
         restrict(FIELD, list, None, &set)?;
         Ok(Held { before })
     }
@@ -39,7 +38,7 @@ impl HeldHere {
     pub fn begin() -> Option<HeldHere> {
         let allowed = several_processors()?;
         if !lift_restriction(&allowed) {
-            let _ = sched_setaffinity(None, &allowed);
+            let _ = set_affinity(None, &allowed);
             return None;
         }
         hold_here(None);
@@ -56,7 +55,7 @@ impl Drop for HeldHere {
 impl Drop for Held {
     fn drop(&mut self) {
         // CPUs that were allowed a moment ago: at worst the kernel has taken some away, and keeps to the rest.
-        let _ = sched_setaffinity(None, &self.before);
+        let _ = set_affinity(None, &self.before);
     }
 }
 
@@ -69,8 +68,8 @@ pub fn restrict_process(pid: Pid, list: &str) -> Result<()> {
     restrict(FIELD, list, Some(pid), &parse(FIELD, list)?)
 }
 
-fn restrict(field: &str, list: &str, pid: Option<Pid>, set: &CpuSet) -> Result<()> {
-    match sched_setaffinity(pid, set) {
+fn restrict(field: &str, list: &str, pid: Option<Pid>, set: &Processors) -> Result<()> {
+    match set_affinity(pid, set) {
         Err(Errno::INVAL) => {
             Err(Error::formatted(format_args!("{field}: {list:?}: the process may use none of these CPUs")))
         }
@@ -78,18 +77,12 @@ fn restrict(field: &str, list: &str, pid: Option<Pid>, set: &CpuSet) -> Result<(
     }
 }
 
-fn parse(field: &str, list: &str) -> Result<CpuSet> {
-    let mut set = CpuSet::new();
-    for cpu in parse_number_list(list).unwrap_or_default().into_iter().flatten() {
-        let cpu = cpu as usize;
-        if cpu >= CpuSet::MAX_CPU {
-            return Err(Error::formatted(format_args!(
-                "{field}: {list:?}: CPU {cpu} is above {}",
-                CpuSet::MAX_CPU - 1
-            )));
-        }
-        set.set(cpu);
-    }
+/// Validation has refused what is no list, or has a number that no kernel knows.
+fn parse(field: &str, list: &str) -> Result<Processors> {
+    let ranges = parse_number_list(list)
+        .ok_or_else(|| Error::formatted(format_args!("{field}: {list:?} is not a list of CPUs")))?;
+    let mut set = Processors::none();
+    ranges.into_iter().flatten().for_each(|cpu| set.add(cpu as usize));
     Ok(set)
 }
 
@@ -99,38 +92,38 @@ mod tests {
 
     #[test]
     fn lists_become_sets() {
-        let set = parse("field", "0-1,5").unwrap();
-        let cpus: Vec<_> = (0..CpuSet::MAX_CPU).filter(|cpu| set.is_set(*cpu)).collect();
-        assert_eq!(cpus, [0, 1, 5]);
-        assert!(parse("field", "1024").is_err());
+        let set = parse("field", "0-1,5,8191").unwrap();
+        let cpus: Vec<_> = (0..Processors::COUNT).filter(|cpu| set.has(*cpu)).collect();
+        assert_eq!(cpus, [0, 1, 5, 8191]);
+        assert!(parse("field", "8192").is_err());
     }
 
     #[test]
     fn a_thread_is_held_and_let_go() {
-        let before = sched_getaffinity(None).unwrap();
-        let first = (0..CpuSet::MAX_CPU).find(|cpu| before.is_set(*cpu)).unwrap();
+        let before = affinity(None).unwrap();
+        let first = (0..Processors::COUNT).find(|cpu| before.has(*cpu)).unwrap();
         let held = Held::to(&first.to_string()).unwrap();
-        assert_eq!(sched_getaffinity(None).unwrap().count(), 1);
+        assert_eq!(affinity(None).unwrap().count(), 1);
         drop(held);
-        assert_eq!(sched_getaffinity(None).unwrap().count(), before.count());
+        assert_eq!(affinity(None).unwrap().count(), before.count());
     }
 
     #[test]
     fn only_a_free_thread_is_held_here() {
-        let before = sched_getaffinity(None).unwrap();
+        let before = affinity(None).unwrap();
         if before.count() == 1 {
             assert!(HeldHere::begin().is_none());
             return;
         }
         let here = HeldHere::begin().unwrap();
-        assert_eq!(sched_getaffinity(None).unwrap().count(), 1);
+        assert_eq!(affinity(None).unwrap().count(), 1);
         drop(here);
-        assert_eq!(sched_getaffinity(None).unwrap(), before);
+        assert_eq!(affinity(None).unwrap(), before);
 
-        let first = (0..CpuSet::MAX_CPU).find(|cpu| before.is_set(*cpu)).unwrap();
+        let first = (0..Processors::COUNT).find(|cpu| before.has(*cpu)).unwrap();
         let held = Held::to(&first.to_string()).unwrap();
         assert!(HeldHere::begin().is_none());
-        assert_eq!(sched_getaffinity(None).unwrap().count(), 1);
+        assert_eq!(affinity(None).unwrap().count(), 1);
         drop(held);
     }
 }

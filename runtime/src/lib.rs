@@ -112,6 +112,7 @@ pub mod state;
 mod sys;
 #[doc(hidden)]
 pub mod time;
+mod unix_socket;
 mod user_namespace;
 #[doc(hidden)]
 pub mod validate;

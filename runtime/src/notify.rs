@@ -10,6 +10,7 @@ use rustix::io::Errno;
 use rustix::net::{AddressFamily, RecvFlags, SendFlags, SocketAddrUnix, SocketFlags, SocketType};
 
 use crate::error::{Context, Result};
+use crate::unix_socket;
 
 /// The variable, for errors too.
 pub const VARIABLE: &str = "NOTIFY_SOCKET";
@@ -81,15 +82,17 @@ impl Proxy {
             return Ok(false);
         }
         let text = main.map_or("READY=1".to_string(), |pid| format!("MAINPID={pid}\nREADY=1"));
-        let manager = match self.manager.strip_prefix('@') {
-            Some(name) => SocketAddrUnix::new_abstract_name(name.as_bytes()),
-            None => SocketAddrUnix::new(&*self.manager),
-        };
         let step = || format!("{VARIABLE}: send to {}", self.manager);
         let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
         let socket =
             rustix::net::socket_with(AddressFamily::UNIX, SocketType::DGRAM, flags, None).context(step)?;
-        match rustix::net::sendto(&socket, text.as_bytes(), SendFlags::NOSIGNAL, &manager.context(step)?) {
+        match self.manager.strip_prefix('@') {
+            Some(name) => SocketAddrUnix::new_abstract_name(name.as_bytes())
+                .and_then(|address| rustix::net::connect(&socket, &address)),
+            None => unix_socket::connect(&socket, self.manager.as_ref()),
+        }
+        .context(step)?;
+        match rustix::net::send(&socket, text.as_bytes(), SendFlags::NOSIGNAL) {
             Err(Errno::AGAIN) => Ok(false),
             sent => sent.context(step).map(|_| true),
         }

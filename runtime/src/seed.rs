@@ -115,15 +115,15 @@ fn make_and_pin_somewhere(pin: &OwnedFd) -> Result<OwnedFd, Errno> {
 /// The kernel lets a mount namespace be pinned only in one with a lower number, so that none pins itself. Since Linux
 /// 6.18 each CPU gives out numbers of its own: where this one's are too low, another's may do.
 fn make_on_another_cpu(pin: &OwnedFd) -> Result<OwnedFd, Errno> {
-    use rustix::thread::{CpuSet, sched_getaffinity, sched_setaffinity};
-    let before = sched_getaffinity(None)?;
-    let made = (0..CpuSet::MAX_CPU).find_map(|cpu| {
-        let mut only = CpuSet::new();
-        only.set(cpu);
+    use pillbox_init::sys::{Processors, affinity, set_affinity};
+    let before = affinity(None)?;
+    let made = (0..Processors::COUNT).find_map(|cpu| {
+        let mut only = Processors::none();
+        only.add(cpu);
         // Refused for a CPU that is not there, or not in the cpuset.
-        sched_setaffinity(None, &only).and_then(|()| make_and_pin(pin)).ok()
+        set_affinity(None, &only).and_then(|()| make_and_pin(pin)).ok()
     });
-    sched_setaffinity(None, &before)?;
+    set_affinity(None, &before)?;
     made.ok_or(Errno::LOOP)
 }
 

@@ -10,6 +10,7 @@ mod harness;
 mod bad_input;
 mod bind_flags;
 mod bind_sources;
+mod bounds;
 mod cgroup;
 mod check;
 mod command_line;

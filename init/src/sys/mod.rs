@@ -17,10 +17,11 @@ pub use mount::{map_mount_owners, mount_setattr};
 pub use namespace::{Farewell, go_on_as_child, setns, setns_alone, unshare_namespaces};
 pub use process::{
     execve, execveat, exit, getcwd, install_seccomp, join_session_keyring, may_execute, release_stack,
-    set_rlimit, umask,
+    set_groups, set_rlimit, umask,
 };
 pub use scheduling::{
-    set_io_priority, set_memory_policy, set_personality, set_scheduler, use_every_processor,
+    Processors, affinity, set_affinity, set_io_priority, set_memory_policy, set_personality, set_scheduler,
+    use_every_processor,
 };
 pub use signal::{default_signal, end_on_signal, ignore_signal, reset_signals};
 

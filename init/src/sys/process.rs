@@ -7,6 +7,16 @@ use rustix::fd::{FromRawFd, OwnedFd, RawFd};
 use rustix::io::Errno;
 
 use super::syscall;
+use crate::wire::Numbers;
+
+/// setgroups(2): up to NGROUPS_MAX (65,536), straight from the plan.
+pub fn set_groups(groups: Numbers<'_>) -> Result<(), Errno> {
+    const { assert!(cfg!(target_endian = "little"), "a plan's numbers are the kernel's") };
+    let bytes = groups.0;
+    // SAFETY: the kernel copies as many numbers of four bytes as the slice holds, wherever it is aligned.
+    unsafe { syscall(raw::__NR_setgroups, [bytes.len() / 4, bytes.as_ptr() as usize, 0, 0, 0, 0])? };
+    Ok(())
+}
 
 /// keyctl(2): joins a new session keyring of that name.
 pub fn join_session_keyring(name: &CStr) -> Result<(), Errno> {

@@ -2,6 +2,7 @@
 
 use linux_raw_sys::general as raw;
 use rustix::io::Errno;
+use rustix::process::Pid;
 
 use super::syscall;
 
@@ -80,12 +81,71 @@ pub fn set_memory_policy(mode: u32, nodes: &[u8]) -> Result<(), Errno> {
     Ok(())
 }
 
-/// sched_setaffinity(2) of the calling thread: to every processor of its cgroup, and those that this may still get.
-pub fn use_every_processor() -> Result<(), Errno> {
-    // The kernel takes no more processors than it knows, and 1024 are what rustix can ask for.
-    let every = [u64::MAX; 16];
-    let (size, mask) = (size_of_val(&every), every.as_ptr() as usize);
-    // SAFETY: the kernel copies `size` bytes, which is what the mask has.
-    unsafe { syscall(raw::__NR_sched_setaffinity, [0, size, mask, 0, 0, 0])? };
+/// Processors by their numbers: as many as the kernel can be built for (CONFIG_NR_CPUS).
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Processors([u64; Processors::COUNT / 64]);
+
+impl Processors {
+    /// The numbers end below this.
+    pub const COUNT: usize = 8192;
+
+    /// None.
+    pub fn none() -> Self {
+        Processors([0; _])
+    }
+
+    /// All that there can be.
+    pub fn every() -> Self {
+        Processors([u64::MAX; _])
+    }
+
+    /// Adds one; a number that none can have changes nothing.
+    pub fn add(&mut self, number: usize) {
+        if let Some(word) = self.0.get_mut(number / 64) {
+            *word |= 1 << (number % 64);
+        }
+    }
+
+    /// Takes one away.
+    pub fn remove(&mut self, number: usize) {
+        if let Some(word) = self.0.get_mut(number / 64) {
+            *word &= !(1 << (number % 64));
+        }
+    }
+
+    /// Whether a number is among them.
+    pub fn has(&self, number: usize) -> bool {
+        self.0.get(number / 64).is_some_and(|word| word >> (number % 64) & 1 == 1)
+    }
+
+    /// How many they are.
+    pub fn count(&self) -> u32 {
+        self.0.iter().map(|word| word.count_ones()).sum()
+    }
+}
+
+fn thread_number(thread: Option<Pid>) -> usize {
+    thread.map_or(0, |thread| thread.as_raw_nonzero().get() as usize)
+}
+
+/// sched_getaffinity(2): where a thread, `None` for the calling one, may run.
+pub fn affinity(thread: Option<Pid>) -> Result<Processors, Errno> {
+    let mut allowed = Processors::none();
+    let (size, mask) = (size_of_val(&allowed.0), allowed.0.as_mut_ptr() as usize);
+    // SAFETY: the kernel writes at most `size` bytes, which is what the mask has.
+    unsafe { syscall(raw::__NR_sched_getaffinity, [thread_number(thread), size, mask, 0, 0, 0])? };
+    Ok(allowed)
+}
+
+/// sched_setaffinity(2) of a thread, `None` for the calling one. The kernel takes no more numbers than it knows.
+pub fn set_affinity(thread: Option<Pid>, allowed: &Processors) -> Result<(), Errno> {
+    let (size, mask) = (size_of_val(&allowed.0), allowed.0.as_ptr() as usize);
+    // SAFETY: the kernel copies at most `size` bytes, which is what the mask has.
+    unsafe { syscall(raw::__NR_sched_setaffinity, [thread_number(thread), size, mask, 0, 0, 0])? };
     Ok(())
+}
+
+/// Lets the calling thread use every processor of its cgroup, and those that this may still get.
+pub fn use_every_processor() -> Result<(), Errno> {
+    set_affinity(None, &Processors::every())
 }

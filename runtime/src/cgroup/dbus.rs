@@ -7,7 +7,10 @@ mod message;
 pub(super) mod tests;
 mod value;
 
+use std::ffi::OsString;
 use std::os::fd::OwnedFd;
+use std::os::unix::ffi::OsStringExt;
+use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
@@ -15,6 +18,7 @@ use rustix::io::Errno;
 use rustix::net::{AddressFamily, RecvFlags, SendFlags, SocketAddrUnix, SocketFlags, SocketType};
 
 use crate::error::{Context, Error, Result, describe_errno};
+use crate::unix_socket;
 use message::{Message, whole_length};
 
 pub use message::{Call, Kind};
@@ -37,8 +41,10 @@ pub struct Bus {
     address: String,
     serial: u32,
     received: Vec<u8>,
-    /// (interface, member, body)
-    signals: Vec<(String, String, Vec<Value>)>,
+    /// Who has answered calls of the bus's clients: the unique name, which others cannot take.
+    answering: Option<String>,
+    /// Signals, none of anybody else's once that is known.
+    signals: Vec<Message>,
     patience: Duration,
 }
 
@@ -92,6 +98,7 @@ impl Bus {
                         address,
                         serial: 0,
                         received: Vec::new(),
+                        answering: None,
                         signals: Vec::new(),
                         patience,
                     };
@@ -157,6 +164,9 @@ impl Bus {
                 self.keep_signal(message);
                 continue;
             }
+            if call.destination != BUS {
+                self.answering.clone_from(&message.sender);
+            }
             if message.kind == Kind::Return as u8 {
                 return Ok(message.body);
             }
@@ -176,7 +186,8 @@ impl Bus {
         call.map(drop).map_err(|error| error.into_error("AddMatch"))
     }
 
-    /// Waits for a signal whose body `wanted` takes; those that came before count as well.
+    /// Waits for a signal whose body `wanted` takes, of who has answered the last call; those that came before count as well.
+    /// A rule of [`Self::add_match`] keeps nobody from sending this process such a signal directly.
     ///
     /// # Errors
     /// There is none within ten seconds.
@@ -188,8 +199,11 @@ impl Bus {
     ) -> Result<T> {
         let deadline = Instant::now() + self.patience;
         loop {
-            for (from, name, body) in std::mem::take(&mut self.signals) {
-                if let Some(found) = (from == interface && name == member).then(|| wanted(&body)).flatten() {
+            for signal in std::mem::take(&mut self.signals) {
+                let is_wanted = signal.sender == self.answering
+                    && signal.interface.as_deref() == Some(interface)
+                    && signal.member.as_deref() == Some(member);
+                if let Some(found) = is_wanted.then(|| wanted(&signal.body)).flatten() {
                     return Ok(found);
                 }
             }
@@ -199,11 +213,9 @@ impl Bus {
     }
 
     fn keep_signal(&mut self, message: Message) {
-        let Message { kind, interface, member, body, .. } = message;
-        if let (true, Some(interface), Some(member)) = (kind == Kind::Signal as u8, interface, member)
-            && self.signals.len() < SIGNALS_MAX
-        {
-            self.signals.push((interface, member, body));
+        let may_be_wanted = self.answering.is_none() || message.sender == self.answering;
+        if message.kind == Kind::Signal as u8 && may_be_wanted && self.signals.len() < SIGNALS_MAX {
+            self.signals.push(message);
         }
     }
 
@@ -271,19 +283,29 @@ fn bus_call<'a>(member: &'a str, body: &'a [Value]) -> Call<'a> {
     Call { destination: BUS, path: BUS_PATH, interface: BUS, member, body }
 }
 
-fn open(address: &SocketAddrUnix) -> std::result::Result<OwnedFd, Errno> {
+/// Where a bus listens.
+#[derive(Debug)]
+enum Address {
+    Path(PathBuf),
+    Abstract(SocketAddrUnix),
+}
+
+fn open(address: &Address) -> std::result::Result<OwnedFd, Errno> {
     let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
     let socket = rustix::net::socket_with(AddressFamily::UNIX, SocketType::STREAM, flags, None)?;
-    rustix::net::connect(&socket, address)?;
+    match address {
+        Address::Path(path) => unix_socket::connect(&socket, path)?,
+        Address::Abstract(name) => rustix::net::connect(&socket, name)?,
+    }
     Ok(socket)
 }
 
 /// One address of a list: "Server Addresses" in the specification; `None` for what is no UNIX socket.
-fn parse_address(address: &str) -> Option<SocketAddrUnix> {
+fn parse_address(address: &str) -> Option<Address> {
     let pairs = address.strip_prefix("unix:")?;
     pairs.split(',').find_map(|pair| match pair.split_once('=')? {
-        ("path", path) => SocketAddrUnix::new(unescape(path)?).ok(),
-        ("abstract", name) => SocketAddrUnix::new_abstract_name(&unescape(name)?).ok(),
+        ("path", path) => Some(Address::Path(OsString::from_vec(unescape(path)?).into())),
+        ("abstract", name) => SocketAddrUnix::new_abstract_name(&unescape(name)?).ok().map(Address::Abstract),
         // A guid, for example.
         _ => None,
     })

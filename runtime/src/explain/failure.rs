@@ -143,6 +143,16 @@ pub fn describe_failure(
         Operation::RetryCwd { path } if stage == Stage::Verify => {
             Error::formatted(format_args!("process.cwd: {} lies outside of the root file system", text(path)))
         }
+        Operation::ReadHome { uid } if matches!(errno, Errno::NAMETOOLONG | Errno::FBIG) => {
+            let why = if errno == Errno::FBIG {
+                "64 MiB of lines come before"
+            } else {
+                "it has more than 4095 bytes"
+            };
+            Error::formatted(format_args!(
+                "process.env: the home of uid {uid} in the container's /etc/passwd: {why}: set HOME"
+            ))
+        }
         Operation::SetCwd { path } | Operation::RetryCwd { path } => {
             Error::formatted(format_args!("process.cwd: chdir to {}: {}", text(path), c_library_words(errno)))
         }
@@ -232,6 +242,7 @@ fn describe_label_failure(module: SecurityModule, label: &str, errno: Errno, sta
             format!("{module} is not enabled in this kernel, or takes no such label: leave it out ({cause})")
         }
         (Stage::Call, Errno::NOENT) => "no such profile is loaded".to_string(),
+        (Stage::Call, Errno::NAMETOOLONG) => "longer than the 4096 bytes that the kernel takes".to_string(),
         _ => cause.to_string(),
     };
     Error::formatted(format_args!("{field}: {label:?}: {what}"))

@@ -119,7 +119,9 @@ impl Init {
 
     fn hand_over_trees(&self, trees: &[OwnedFd]) -> Result<()> {
         let trees: Vec<_> = trees.iter().map(AsFd::as_fd).collect();
-        console::send_with_descriptors(&self.channel, &[0], &trees).context(|| "hand init mount trees")
+        console::send_with_descriptors(&self.channel, &[0], &trees)
+            .map(drop)
+            .context(|| "hand init mount trees")
     }
 
     /// The runtime's part of the set-up, then init's, until init says that it is ready.

@@ -6,6 +6,7 @@ use std::os::fd::{AsFd, OwnedFd, RawFd};
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use linux_raw_sys::general::CLONE_NEWNET;
+use pillbox_init::sys::{Processors, set_affinity};
 use pillbox_init::sys::{inherited_fd, unshare_namespaces, use_every_processor};
 use rustix::io::Errno;
 use rustix::net::{
@@ -13,7 +14,7 @@ use rustix::net::{
     SocketType,
 };
 use rustix::process::Pid;
-use rustix::thread::{CpuSet, futex, sched_getcpu, sched_setaffinity};
+use rustix::thread::{futex, sched_getcpu};
 use rustix::time::Timespec;
 use syscalls::{Sysno, syscall1};
 
@@ -49,7 +50,7 @@ struct Shared {
     /// Who waits for it.
     maker: Pid,
     /// Where the two of them may run, if that is more than one processor.
-    processors: Option<CpuSet>,
+    processors: Option<Processors>,
     /// [`NOT_MADE`], [`AWAITED`] or [`MADE`].
     made: AtomicU32,
     /// Not 0 when the maker, which might run anywhere, may run on this thread's processor alone.
@@ -92,9 +93,9 @@ impl NetworkThread {
         let thread = NetworkThread(shared);
         let number = begun.inspect_err(|_| thread.0.inside.store(0, Ordering::Relaxed))?;
         // Else it may be queued behind this thread, which has enough to do.
-        if let Some(mut others) = thread.0.processors {
-            others.unset(sched_getcpu());
-            let _ = sched_setaffinity(number, &others);
+        if let Some(mut others) = thread.0.processors.clone() {
+            others.remove(sched_getcpu());
+            let _ = set_affinity(number, &others);
         }
         Ok(thread)
     }
@@ -176,7 +177,7 @@ impl Shared {
         if self.made.compare_exchange(NOT_MADE, MADE, Ordering::AcqRel, Ordering::Acquire).is_ok() {
             return;
         }
-        if self.processors.is_some_and(|allowed| lift_restriction(&allowed)) {
+        if self.processors.as_ref().is_some_and(lift_restriction) {
             self.moved.store(1, Ordering::Release);
             hold_here(Some(self.maker));
         }

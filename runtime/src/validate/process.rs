@@ -144,6 +144,12 @@ fn validate_user(user: &User<'_>) -> Result<()> {
     };
     check_id(format_args!("process.user.uid"), *uid)?;
     check_id(format_args!("process.user.gid"), *gid)?;
+    // NGROUPS_MAX, setgroups(2).
+    const GROUPS: usize = 65_536;
+    if additional_gids.len() > GROUPS {
+        let count = additional_gids.len();
+        reject!("process.user.additionalGids: has {count} groups, more than the kernel's limit of {GROUPS}");
+    }
     for (index, gid) in additional_gids.iter().enumerate() {
         check_id(format_args!("process.user.additionalGids[{index}]"), *gid)?;
     }

@@ -85,6 +85,8 @@ pub struct Message {
     pub member: Option<String>,
     /// Of an error.
     pub error_name: Option<String>,
+    /// Whose it is: the bus says so, not the sender.
+    pub sender: Option<String>,
     /// What it carries.
     pub body: Vec<Value>,
 }
@@ -129,6 +131,7 @@ impl Message {
             interface: None,
             member: None,
             error_name: None,
+            sender: None,
             body: Vec::new(),
         };
         let mut signature = String::new();
@@ -143,8 +146,9 @@ impl Message {
                 (3, Value::Text(text)) => message.member = Some(text.clone()),
                 (4, Value::Text(text)) => message.error_name = Some(text.clone()),
                 (5, Value::Uint32(serial)) => message.reply_serial = Some(*serial),
+                (7, Value::Text(text)) => message.sender = Some(text.clone()),
                 (8, Value::Signature(text)) => signature.clone_from(text),
-                // Path, destination, sender, and what later versions may add.
+                // Path, destination, and what later versions may add.
                 _ => {}
             }
         }

@@ -194,9 +194,8 @@ fn whatever_comes_does_not_panic() {
 fn addresses() {
     assert!(parse_address("unix:path=/run/dbus/system_bus_socket").is_some());
     assert!(parse_address("unix:abstract=/tmp/x,guid=12").is_some());
-    for address in
-        ["", "tcp:host=a", "unix:", "unix:guid=1", "unix:path=%2", &format!("unix:path={}", "x".repeat(200))]
-    {
+    let long = format!("unix:abstract={}", "x".repeat(200));
+    for address in ["", "tcp:host=a", "unix:", "unix:guid=1", "unix:path=%2", &long] {
         assert!(parse_address(address).is_none(), "{address}");
     }
     assert_eq!(unescape("/run/a%20b%2fc").unwrap(), b"/run/a b/c");
@@ -222,6 +221,38 @@ fn a_call_gets_its_own_answer() {
     drop(bus);
     let members: Vec<_> = fake.calls().into_iter().filter_map(|call| call.member).collect();
     assert_eq!(members, ["Hello", "Do"]);
+}
+
+/// The bus says whose a signal is; anybody may send one to this process alone.
+#[test]
+fn a_strangers_signal_is_no_answer() {
+    fn from(sender: &str, mut fields: Vec<Value>, kind: Kind, body: &[Value]) -> Vec<u8> {
+        fields.push(field(7, Value::text(sender)));
+        message::encode(kind, 1, &mut fields, body)
+    }
+    fn removed() -> Vec<Value> {
+        vec![
+            field(1, Value::ObjectPath("/a".into())),
+            field(2, Value::text("x.y")),
+            field(3, Value::text("Removed")),
+        ]
+    }
+    let fake = FakeBus::new(|_, serial| {
+        let strange = from(":1.66", removed(), Kind::Signal, &[Value::Uint32(1)]);
+        vec![
+            strange.clone(),
+            from(":1.1", vec![field(5, Value::Uint32(serial))], Kind::Return, &[]),
+            strange,
+            from(":1.1", removed(), Kind::Signal, &[Value::Uint32(2)]),
+        ]
+    });
+    let mut bus = Bus::connect(&fake.address).unwrap();
+    bus.call(&CALL).unwrap();
+    let number = bus.wait_for_signal("x.y", "Removed", |body| match body {
+        [Value::Uint32(number)] => Some(*number),
+        _ => None,
+    });
+    assert_eq!(number.unwrap(), 2);
 }
 
 #[test]
