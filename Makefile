@@ -31,7 +31,7 @@ QEMU_riscv64 := qemu-system-misc
 
 # program:package, as Debian calls it.
 BUILD_PROGRAMS := cc:gcc cc:libc6-dev
-TEST_PROGRAMS := bash:bash unshare:util-linux setpriv:util-linux newuidmap:uidmap script:bsdutils busybox:busybox-static systemctl:systemd dbus-daemon:dbus
+TEST_PROGRAMS := bash:bash unshare:util-linux setpriv:util-linux newuidmap:uidmap script:bsdutils busybox:busybox-static systemctl:systemd dbus-daemon:dbus podman:podman
 GUEST_PROGRAMS := qemu-system-$(ARCH):$(QEMU_$(ARCH)) xz:xz-utils dpkg-deb:dpkg
 BENCH_PROGRAMS := unshare:util-linux
 INSTRUCTIONS_PROGRAMS := unshare:util-linux valgrind:valgrind
@@ -179,7 +179,8 @@ programs:
 	        exit 1
 	    fi
 	    apt-get update -q
-	    DEBIAN_FRONTEND=noninteractive apt-get install -y -q --no-install-recommends "$${missing[@]}"
+	    # What a package brings along as a service is not wanted here: systemctl starts nothing.
+	    SYSTEMD_OFFLINE=1 DEBIAN_FRONTEND=noninteractive apt-get install -y -q --no-install-recommends "$${missing[@]}"
 	fi
 
 # Other runtimes, which the same tests and measurements are run on. Nothing fails without them. PEERS: program:version …

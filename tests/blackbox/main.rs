@@ -32,6 +32,7 @@ mod mounts;
 mod namespaces;
 mod net_devices;
 mod notify;
+mod podman;
 mod process;
 mod propagation;
 mod record;
