@@ -322,6 +322,41 @@ fn removed_in_any_state() {
 }
 
 /// A child whose parent did not wait with the value that `create` returned.
+/// Whenever it ends: what enters it finds it running or says that it does not.
+#[test]
+fn one_more_program_while_it_ends() {
+    let Some(place) = Place::new("end") else { return };
+    for round in 0..40 {
+        let (container, output) = place.create("end", "exec sleep 1000");
+        container.start().expect("start");
+        let results = std::thread::scope(|scope| {
+            let entering = || {
+                let create = CreateOptions {
+                    stdin: Stdio::Null,
+                    stdout: Stdio::Null,
+                    stderr: Stdio::Null,
+                    ..CreateOptions::default()
+                };
+                let arguments = vec!["sleep".into(), "1000".into()];
+                container.exec(ExecOptions { arguments, create, ..ExecOptions::default() })
+            };
+            let threads = [scope.spawn(entering), scope.spawn(entering)];
+            std::thread::sleep(Duration::from_micros(250 * round));
+            container.kill(Signal::KILL).expect("kill");
+            threads.map(|thread| thread.join().expect("no panic"))
+        });
+        for result in results {
+            match result {
+                Ok(status) => assert_eq!(status, 137),
+                Err(error) => assert_eq!(error.kind(), Kind::Status, "{error}"),
+            }
+        }
+        drop(output);
+        assert_eq!(container.wait().expect("wait"), 137);
+        container.delete(false).expect("delete");
+    }
+}
+
 #[test]
 fn status_by_another_value() {
     let Some(place) = Place::new("other") else { return };

@@ -1,6 +1,7 @@
 //! One more process in a container.
 
 use std::os::fd::OwnedFd;
+use std::time::Duration;
 
 use rustix::io::Errno;
 
@@ -96,7 +97,8 @@ pub fn exec(root: &Root, id: &ContainerId, options: &ExecOptions, warn: &mut dyn
     let stdio = options.create.open_stdio()?;
     let here = if spec.process.exec_cpu_affinity.is_none() { HeldHere::begin() } else { None };
     // The error that led there is the one to report.
-    let explain = |error| explain_kill(error, record.open_cgroup().ok().flatten().as_ref());
+    let explain =
+        |error| explain_end(explain_kill(error, record.open_cgroup().ok().flatten().as_ref()), &record);
     // It may take until somebody resumes the container.
     let interruption = if paused && !options.detach { Some(Interruption::open()?) } else { None };
     let given = Given { stdio, interruption };
@@ -133,6 +135,24 @@ pub fn exec(root: &Root, id: &ContainerId, options: &ExecOptions, warn: &mut dyn
         }
     });
     started.map_err(|error| explain(process.kill_after(error)))
+}
+
+/// The error of a process that could not be started: a container that has ended meanwhile says all about it.
+fn explain_end(error: Error, record: &Record) -> Error {
+    let is_ending = || record.is_ending().unwrap_or(false);
+    let ends = match error.kind() {
+        Kind::Host => is_ending(),
+        // What kills all that is in the container may have come to this process first.
+        Kind::Killed => (0..100).any(|_| {
+            let ends = is_ending();
+            if !ends {
+                std::thread::sleep(Duration::from_millis(10));
+            }
+            ends
+        }),
+        _ => false,
+    };
+    if ends { error.context(not_running("exec in", &record.id)).with_kind(Kind::Status) } else { error }
 }
 
 fn write_pid(options: &ExecOptions, process: &Init) -> Result<()> {

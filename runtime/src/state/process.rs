@@ -43,6 +43,13 @@ impl ProcessId {
         Ok(lives.then_some(pidfd))
     }
 
+    /// Whether it has ended or is at its end, at which the kernel takes others along before it is gone.
+    pub fn is_ending(&self) -> Result<bool> {
+        let stat = read_stat(self.pid)?;
+        // Whose that was is asked after it was read.
+        Ok(self.open()?.is_none() || stat.is_none_or(|stat| stat.exiting))
+    }
+
     /// The exit code, as wait(2) encodes it, when it has ended and its parent has not asked yet. `None` else, and where
     /// the kernel does not let this user see it.
     pub fn exit_code_of_zombie(&self) -> Result<Option<i32>> {
@@ -77,15 +84,20 @@ fn pidfd_inode(pidfd: &OwnedFd) -> Result<u64> {
     Ok(if is_own { status.st_ino } else { 0 })
 }
 
+/// Of the kernel's `include/linux/sched.h`.
+const PF_EXITING: u32 = 4;
+
 /// What /proc/PID/stat says.
 struct Stat {
     /// A zombie, or nearly gone.
     ended: bool,
+    /// On its way there.
+    exiting: bool,
     start_time: u64,
     exit_code: Option<i32>,
 }
 
-/// Reads fields 3, 22 and 52 of /proc/PID/stat; `None` when there is no such process. See proc_pid_stat(5).
+/// Reads fields 3, 9, 22 and 52 of /proc/PID/stat; `None` when there is no such process. See proc_pid_stat(5).
 fn read_stat(pid: i32) -> Result<Option<Stat>> {
     let path = format!("/proc/{pid}/stat");
     let text = match read_small(&path) {
@@ -98,8 +110,14 @@ fn read_stat(pid: i32) -> Result<Option<Stat>> {
         let rest = std::str::from_utf8(&text[end + 1..]).ok()?;
         let mut fields = rest.split_ascii_whitespace();
         let ended = matches!(fields.next()?, "Z" | "X" | "x");
-        let start_time = fields.nth(18)?.parse().ok()?;
-        Some(Stat { ended, start_time, exit_code: fields.nth(29).and_then(|code| code.parse().ok()) })
+        let exiting = fields.nth(5)?.parse::<u32>().ok()? & PF_EXITING != 0;
+        let start_time = fields.nth(12)?.parse().ok()?;
+        Some(Stat {
+            ended,
+            exiting,
+            start_time,
+            exit_code: fields.nth(29).and_then(|code| code.parse().ok()),
+        })
     });
     parsed.map(Some).ok_or_else(|| Error::formatted(format_args!("{path}: not what proc_pid_stat(5) says")))
 }
@@ -149,13 +167,13 @@ mod tests {
         let pidfd = rustix::process::pidfd_open(pid, PidfdFlags::empty()).expect("pidfd");
         let ids = both(ProcessId::of(pid, &pidfd).expect("id"));
         for id in ids {
-            assert!(id.open().expect("open").is_some(), "{id:?}");
+            assert!(id.open().expect("open").is_some() && !id.is_ending().expect("stat"), "{id:?}");
             assert_eq!(id.exit_code_of_zombie().expect("stat"), None);
         }
         child.kill().expect("kill");
         assert!(wait_until_gone(&pidfd, 10_000).expect("poll"));
         for id in ids {
-            assert!(id.open().expect("open").is_none(), "{id:?}");
+            assert!(id.open().expect("open").is_none() && id.is_ending().expect("stat"), "{id:?}");
             assert_eq!(id.exit_code_of_zombie().expect("stat"), Some(9));
         }
         child.wait().expect("wait");

@@ -135,6 +135,11 @@ impl Record {
         self.open_process().map(|process| process.is_some())
     }
 
+    /// See [`ProcessId::is_ending`].
+    pub fn is_ending(&self) -> Result<bool> {
+        self.init().is_ending()
+    }
+
     /// A pidfd for init; `None` when it is gone. A process that got its number since is never meant.
     pub fn open_process(&self) -> Result<Option<OwnedFd>> {
         let process = self.init().open()?;
