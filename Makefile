@@ -33,6 +33,7 @@ QEMU_riscv64 := qemu-system-misc
 BUILD_PROGRAMS := cc:gcc cc:libc6-dev
 TEST_PROGRAMS := bash:bash unshare:util-linux setpriv:util-linux newuidmap:uidmap script:bsdutils busybox:busybox-static systemctl:systemd dbus-daemon:dbus podman:podman
 GUEST_PROGRAMS := qemu-system-$(ARCH):$(QEMU_$(ARCH)) xz:xz-utils dpkg-deb:dpkg
+INJECTION_PROGRAMS := unshare:util-linux busybox:busybox-static
 BENCH_PROGRAMS := unshare:util-linux
 INSTRUCTIONS_PROGRAMS := unshare:util-linux valgrind:valgrind
 # program:the oldest version whose behaviour the black-box tests know (tests/blackbox/harness/runtime.rs).
@@ -41,7 +42,7 @@ BENCH_PEERS := crun:0 runc:0
 
 AS_ROOT := $(filter 0,$(shell id -u))
 
-.PHONY: help build run test test-native test-guest lint instructions instructions-update bench bench-memory install clean toolchain programs peers package-index
+.PHONY: help build run test test-native test-guest test-injection lint instructions instructions-update bench bench-memory install clean toolchain programs peers package-index
 
 help: ## show this list
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' Makefile | while IFS=$$'\t' read -r name text; do printf '%-19s %s\n' "$$name" "$$text"; done
@@ -90,11 +91,11 @@ run: build ## run a command in a throwaway container over this system's files
 # The recorded counts are of x86-64's instructions.
 COUNTS := $(if $(AS_ROOT),$(filter x86_64,$(ARCH)))
 test: lint test-native test-guest $(if $(COUNTS),instructions) ## run everything: lint, unit tests, black-box tests, the guest's cases, counted instructions
-	@$(if $(AS_ROOT),true,echo 'LEFT OUT, because they need root: the black-box tests, and parts of the unit tests of cgroup and netlink')
+	@$(if $(AS_ROOT),true,echo 'LEFT OUT, because they need root: the black-box tests, the injected faults, and parts of the unit tests of cgroup and netlink')
 	$(if $(COUNTS),true,echo 'LEFT OUT: the counted instructions, which need root on x86-64')
 
-test-native: toolchain ## run the unit tests and, as root, the black-box tests on this kernel
-	@$(if $(AS_ROOT),$(MAKE) --no-print-directory programs PROGRAMS='$(TEST_PROGRAMS)',echo 'not root: the black-box tests are left out')
+test-native: toolchain ## run the unit tests and, as root, the black-box tests and a sample of injected faults on this kernel
+	@$(if $(AS_ROOT),$(MAKE) --no-print-directory programs PROGRAMS='$(TEST_PROGRAMS)',echo 'not root: the black-box tests and the injected faults are left out')
 	$(if $(AS_ROOT),$(MAKE) --no-print-directory peers PEERS='$(TEST_PEERS)')
 	if [ "$${CI:-}" = true ]; then export PILLBOX_TEST_NO_SKIP=1; fi
 	cargo test --locked $(WORKSPACE) --target $(TARGET) --no-fail-fast </dev/null
@@ -103,6 +104,10 @@ test-guest: toolchain package-index ## boot a kernel under QEMU, without and wit
 	@$(MAKE) --no-print-directory programs PROGRAMS='$(GUEST_PROGRAMS)'
 	cargo build --locked --release --target $(TARGET) --package pillbox --package vm-tests
 	$(RELEASE)/vm-tests --pillbox $(BINARY) $(VM_FLAGS) </dev/null
+
+test-injection: toolchain ## as root: kill or fail every system call of every command, half an hour and more; prints what is wrong
+	@$(MAKE) --no-print-directory programs PROGRAMS='$(INJECTION_PROGRAMS)'
+	cargo test --locked --package pillbox --target $(TARGET) --test injection -- --all </dev/null
 
 lint: toolchain ## check format and lints
 	cargo fmt --all --check

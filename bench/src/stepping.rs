@@ -8,11 +8,11 @@ use std::io;
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
 
+use pillbox_ptrace::{self as ptrace, Stop};
 use rustix::process::Signal;
 use rustix::thread::{CpuSet, sched_getaffinity, sched_setaffinity};
 
 use crate::error::{Context, Result, error};
-use crate::sys::{self, Stop};
 
 /// Whose program a process executes.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -78,20 +78,20 @@ impl Counter {
     pub fn count(&mut self, command: &mut Command, runtime: bool) -> Result<u64> {
         let stderr = File::create(&self.errors).context(|| format!("create {}", self.errors.display()))?;
         command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(stderr);
-        sys::trace(command);
+        ptrace::trace(command);
         let refused = "is ptrace(2) forbidden here, by a sandbox or by kernel.yama.ptrace_scope?";
         let child = command.spawn().context(|| format!("trace {command:?} ({refused})"))?;
         let root = i32::try_from(child.id()).context(|| "pid")?;
         let mut count = 0;
         loop {
-            let (pid, stop) = sys::wait_for_stop().context(|| "wait for a traced process")?;
-            if let (Stop::End(success), true) = (stop, pid == root) {
+            let (pid, stop) = ptrace::wait_for_stop().context(|| "wait for a traced process")?;
+            if let (Stop::End(status), true) = (stop, pid == root) {
                 self.traced.remove(&root);
-                return if success { Ok(count) } else { Err(self.failure(command)) };
+                return if status.success() { Ok(count) } else { Err(self.failure(command)) };
             }
             let gone_on = match self.traced.get(&pid) {
                 None if pid == root => {
-                    sys::follow(pid).and_then(|()| self.begin(pid, Program::Runtime, false))
+                    ptrace::follow(pid).and_then(|()| self.begin(pid, Program::Runtime, false))
                 }
                 _ => self.go_on(pid, stop, runtime, &mut count),
             };
@@ -115,7 +115,8 @@ impl Counter {
 
     /// From the first stop of a process on.
     fn begin(&mut self, pid: i32, program: Program, steps: bool) -> io::Result<()> {
-        self.traced.insert(pid, Traced { program, steps, at: sys::instruction_pointer(pid)?, behind: None });
+        self.traced
+            .insert(pid, Traced { program, steps, at: ptrace::instruction_pointer(pid)?, behind: None });
         resume(pid, steps, 0)
     }
 
@@ -130,10 +131,10 @@ impl Counter {
         let mut signal = 0;
         match stop {
             Stop::Step => {
-                let at = sys::instruction_pointer(pid)?;
+                let at = ptrace::instruction_pointer(pid)?;
                 match process.behind.take() {
                     Some(behind) if behind != at => return Err(io::Error::other(NO_BREAKPOINTS)),
-                    Some(_) => sys::forget_address(pid)?,
+                    Some(_) => ptrace::forget_address(pid)?,
                     None => {}
                 }
                 let count = if process.program == Program::Init { &mut self.init } else { count };
@@ -141,7 +142,7 @@ impl Counter {
                 process.at = at;
                 process.behind = behind_repeated(pid, at)?;
                 if let Some(behind) = process.behind {
-                    return sys::run_to(pid, behind);
+                    return ptrace::run_to(pid, behind);
                 }
             }
             // It has run past the address.
@@ -151,7 +152,7 @@ impl Counter {
             Stop::Call(number) => process.steps |= runtime && number >= FIRST_NEW_CALL,
             Stop::Exec if process.program == Program::Init => {
                 self.traced.remove(&pid);
-                return sys::detach(pid);
+                return ptrace::detach(pid);
             }
             Stop::Exec => (process.program, process.steps) = (Program::Init, true),
             Stop::Clone(child) => {
@@ -166,7 +167,7 @@ impl Counter {
             }
             // What every clone begins with; nobody else sends it here.
             Stop::Signal(number) if number == Signal::STOP.as_raw() => {
-                process.at = sys::instruction_pointer(pid)?;
+                process.at = ptrace::instruction_pointer(pid)?;
             }
             Stop::Signal(number) => signal = number,
             Stop::End(_) => {
@@ -183,7 +184,7 @@ impl Counter {
 fn behind_repeated(pid: i32, at: i64) -> io::Result<Option<i64>> {
     // MOVS, CMPS, STOS, LODS, SCAS: of others REP is a part of the name (ENDBR64, RDPID, PAUSE).
     const STRINGS: [u8; 10] = [0xa4, 0xa5, 0xa6, 0xa7, 0xaa, 0xab, 0xac, 0xad, 0xae, 0xaf];
-    Ok(match sys::instruction(pid, at)? {
+    Ok(match ptrace::instruction(pid, at)? {
         // REP or REPNE; with a REX prefix; the instruction itself has one byte.
         [0xf2 | 0xf3, 0x40..=0x4f, opcode, ..] if STRINGS.contains(&opcode) => Some(at + 3),
         [0xf2 | 0xf3, opcode, ..] if STRINGS.contains(&opcode) => Some(at + 2),
@@ -192,5 +193,5 @@ fn behind_repeated(pid: i32, at: i64) -> io::Result<Option<i64>> {
 }
 
 fn resume(pid: i32, steps: bool, signal: i32) -> io::Result<()> {
-    if steps { sys::step(pid, signal) } else { sys::go_on(pid, signal) }
+    if steps { ptrace::step(pid, signal) } else { ptrace::go_on(pid, signal) }
 }

@@ -26,7 +26,8 @@ pub fn unmount(note: &str) -> Result<()> {
         mount => mount.context(|| format!("open {path}"))?,
     };
     // Never mounted, or no longer.
-    if mount_id(&mount) != Ok(id) || boot_id()? != boot {
+    let found = mount_id(&mount).context(|| format!("statx {path}"))?;
+    if found != id || boot_id()? != boot {
         return Ok(());
     }
     // By the descriptor: nobody has mounted something else there in between.

@@ -1,0 +1,243 @@
+//! What the containers are like.
+
+use std::path::Path;
+use std::str::FromStr;
+
+use serde_json::{Value, json};
+
+/// One way of a container through the runtime.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Bundle {
+    /// As `spec` writes it, without a terminal.
+    Plain,
+    /// With a hook of each kind.
+    Hooks,
+    /// In a user namespace of its own.
+    User,
+    /// With a terminal.
+    Terminal,
+    /// In namespaces that others are in already.
+    Joined,
+    /// With a seccomp filter that has a listener.
+    Listener,
+    /// As an engine asks for it: binds, a filter, an ordinary user, devices, sysctls, limits.
+    Engine,
+    /// The machine has no pinned seed namespace yet.
+    Unseeded,
+    /// In the host's mount namespace.
+    HostMounts,
+}
+
+impl Bundle {
+    pub const ALL: [Bundle; 9] = [
+        Bundle::Plain,
+        Bundle::Hooks,
+        Bundle::User,
+        Bundle::Terminal,
+        Bundle::Joined,
+        Bundle::Listener,
+        Bundle::Engine,
+        Bundle::Unseeded,
+        Bundle::HostMounts,
+    ];
+
+    pub fn name(self) -> &'static str {
+        match self {
+            Bundle::Plain => "plain",
+            Bundle::Hooks => "hooks",
+            Bundle::User => "user",
+            Bundle::Terminal => "terminal",
+            Bundle::Joined => "joined",
+            Bundle::Listener => "listener",
+            Bundle::Engine => "engine",
+            Bundle::Unseeded => "unseeded",
+            Bundle::HostMounts => "hostmounts",
+        }
+    }
+}
+
+impl FromStr for Bundle {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let found = Bundle::ALL.into_iter().find(|bundle| bundle.name() == text);
+        found.ok_or_else(|| format!("{text}: no such bundle"))
+    }
+}
+
+/// Where things lie that a configuration names.
+pub struct Paths<'p> {
+    pub scratch: &'p Path,
+    /// The cgroup, from the hierarchy's root on.
+    pub cgroup: &'p str,
+    /// Whose namespaces are joined.
+    pub holder: i32,
+}
+
+/// The container's configuration, with `script` as its program.
+pub fn config(bundle: Bundle, script: &str, paths: &Paths<'_>) -> Value {
+    let mut config = base(script, paths.cgroup);
+    match bundle {
+        Bundle::Plain | Bundle::Unseeded => {}
+        Bundle::Hooks => {
+            let hook = json!([{"path": "/bin/busybox", "args": ["true"], "timeout": 5}]);
+            for name in
+                ["prestart", "createRuntime", "createContainer", "startContainer", "poststart", "poststop"]
+            {
+                config["hooks"][name] = hook.clone();
+            }
+        }
+        Bundle::User => {
+            add_namespace(&mut config, json!({"type": "user"}));
+            for field in ["uidMappings", "gidMappings"] {
+                config["linux"][field] = json!([{"containerID": 0, "hostID": 100_000, "size": 65_536}]);
+            }
+        }
+        Bundle::Terminal => config["process"]["terminal"] = json!(true),
+        Bundle::Joined => {
+            for (kind, file) in
+                [("network", "net"), ("ipc", "ipc"), ("uts", "uts"), ("pid", "pid_for_children")]
+            {
+                let path = format!("/proc/{}/ns/{file}", paths.holder);
+                add_namespace(&mut config, json!({"type": kind, "path": path}));
+            }
+            config.as_object_mut().expect("object").remove("hostname");
+        }
+        Bundle::Listener => {
+            config["linux"]["seccomp"] = json!({
+                "defaultAction": "SCMP_ACT_ALLOW",
+                "listenerPath": paths.scratch.join("agent.sock"),
+                "syscalls": [{"names": ["swapon"], "action": "SCMP_ACT_NOTIFY"}]
+            });
+        }
+        Bundle::Engine => engine(&mut config, paths),
+        Bundle::HostMounts => {
+            remove_namespace(&mut config, "mount");
+            config["mounts"] = json!([]);
+            for list in ["maskedPaths", "readonlyPaths"] {
+                config["linux"].as_object_mut().expect("object").remove(list);
+            }
+        }
+    }
+    config
+}
+
+fn engine(config: &mut Value, paths: &Paths<'_>) {
+    let process = &mut config["process"];
+    process["user"] = json!({"uid": 1000, "gid": 1000, "additionalGids": [10, 20]});
+    process["oomScoreAdj"] = json!(100);
+    let binds = json!([
+        {"type": "bind", "source": paths.scratch.join("volume"), "destination": "/volume", "options": ["rbind", "rw"]},
+        {"type": "bind", "source": paths.scratch.join("volume/file"), "destination": "/etc/file", "options": ["bind", "ro", "rprivate"]},
+        {"type": "tmpfs", "source": "tmpfs", "destination": "/scratch", "options": ["mode=1777", "tmpcopyup"]}
+    ]);
+    let mounts = config["mounts"].as_array_mut().expect("mounts");
+    mounts.extend(binds.as_array().expect("binds").iter().cloned());
+    let linux = &mut config["linux"];
+    linux["sysctl"] = json!({"net.ipv4.ip_unprivileged_port_start": "0"});
+    linux["devices"] =
+        json!([{"path": "/dev/fuse", "type": "c", "major": 10, "minor": 229, "fileMode": 438}]);
+    linux["rootfsPropagation"] = json!("rslave");
+    linux["resources"]["unified"] = json!({"cgroup.max.depth": "10"});
+    linux["resources"]["devices"] = json!([
+        {"allow": false, "access": "rwm"},
+        {"allow": true, "type": "c", "major": 10, "minor": 229, "access": "rwm"}
+    ]);
+    linux["seccomp"] = json!({
+        "defaultAction": "SCMP_ACT_ERRNO",
+        "architectures": ["SCMP_ARCH_X86_64", "SCMP_ARCH_X86"],
+        "syscalls": [{"names": engine_calls(), "action": "SCMP_ACT_ALLOW"}]
+    });
+}
+
+/// What the programs in these containers need, and what init needs between filter and execve.
+fn engine_calls() -> &'static [&'static str] {
+    &[
+        "read",
+        "write",
+        "open",
+        "openat",
+        "close",
+        "fstat",
+        "newfstatat",
+        "stat",
+        "lstat",
+        "mmap",
+        "munmap",
+        "mprotect",
+        "brk",
+        "execve",
+        "execveat",
+        "exit",
+        "exit_group",
+        "nanosleep",
+        "clock_nanosleep",
+        "rt_sigaction",
+        "rt_sigprocmask",
+        "rt_sigreturn",
+        "getpid",
+        "getppid",
+        "getuid",
+        "geteuid",
+        "getgid",
+        "getegid",
+        "arch_prctl",
+        "set_tid_address",
+        "fcntl",
+        "dup2",
+        "fork",
+        "vfork",
+        "clone",
+        "wait4",
+        "ioctl",
+        "prctl",
+        "getcwd",
+        "lseek",
+    ]
+}
+
+fn add_namespace(config: &mut Value, namespace: Value) {
+    let kind = namespace["type"].as_str().expect("type").to_string();
+    remove_namespace(config, &kind);
+    config["linux"]["namespaces"].as_array_mut().expect("namespaces").push(namespace);
+}
+
+fn remove_namespace(config: &mut Value, kind: &str) {
+    config["linux"]["namespaces"].as_array_mut().expect("namespaces").retain(|one| one["type"] != kind);
+}
+
+fn base(script: &str, cgroup: &str) -> Value {
+    let capabilities = ["CAP_AUDIT_WRITE", "CAP_KILL", "CAP_NET_BIND_SERVICE"];
+    json!({
+        "ociVersion": "1.3.0",
+        "process": {
+            "user": {"uid": 0, "gid": 0},
+            "args": ["/bin/sh", "-c", script],
+            "env": ["PATH=/bin"],
+            "cwd": "/",
+            "capabilities": {"bounding": capabilities, "effective": capabilities, "permitted": capabilities},
+            "rlimits": [{"type": "RLIMIT_NOFILE", "hard": 1024, "soft": 1024}],
+            "noNewPrivileges": true
+        },
+        "root": {"path": "rootfs"},
+        "hostname": "box",
+        "mounts": [
+            {"destination": "/proc", "type": "proc", "source": "proc"},
+            {"destination": "/dev", "type": "tmpfs", "source": "tmpfs", "options": ["nosuid", "mode=755", "size=65536k"]},
+            {"destination": "/dev/pts", "type": "devpts", "source": "devpts",
+             "options": ["nosuid", "noexec", "newinstance", "ptmxmode=0666", "mode=0620"]},
+            {"destination": "/dev/mqueue", "type": "mqueue", "source": "mqueue", "options": ["nosuid", "noexec", "nodev"]},
+            {"destination": "/sys", "type": "sysfs", "source": "sysfs", "options": ["nosuid", "noexec", "nodev", "ro"]},
+            {"destination": "/sys/fs/cgroup", "type": "cgroup", "source": "cgroup", "options": ["nosuid", "noexec", "nodev", "ro"]}
+        ],
+        "linux": {
+            "cgroupsPath": cgroup,
+            "resources": {"devices": [{"allow": false, "access": "rwm"}]},
+            "namespaces": [
+                {"type": "pid"}, {"type": "network"}, {"type": "ipc"}, {"type": "uts"}, {"type": "mount"}, {"type": "cgroup"}
+            ],
+            "maskedPaths": ["/proc/kcore", "/proc/keys"],
+            "readonlyPaths": ["/proc/bus", "/proc/sys"]
+        }
+    })
+}

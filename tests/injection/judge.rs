@@ -1,0 +1,145 @@
+//! What must hold behind a command in which something went wrong.
+
+use crate::fault::Fault;
+use crate::place::{Ended, ID, Place};
+use crate::tracer::Role;
+use crate::verb::{Afterwards, Before, Effect, Verb, must};
+
+/// What does not hold: the kind, which the table counts, and the particulars.
+#[derive(Debug)]
+pub struct Violation {
+    pub kind: &'static str,
+    pub detail: String,
+}
+
+/// Where in the command's life the fault was.
+#[derive(Debug, Clone, Copy)]
+pub struct Injected {
+    pub fault: Fault,
+    pub role: Role,
+    /// The command had said its last word already, or was about to.
+    pub after_the_end: bool,
+}
+
+impl Injected {
+    /// The command itself was killed.
+    fn kills_command(self) -> bool {
+        self.fault == Fault::Kill && matches!(self.role, Role::Runtime | Role::Thread)
+    }
+
+    /// A process of the container's was killed.
+    fn kills_container(self) -> bool {
+        self.fault == Fault::Kill && self.role == Role::Init
+    }
+}
+
+/// Everything that is wrong behind one case. `ended` is how the command ended.
+pub fn judge(place: &Place, verb: &Verb, injected: Injected, ended: &Ended) -> Vec<Violation> {
+    let mut found = Vec::new();
+    let mut is_wrong = |kind, detail: String| found.push(Violation { kind, detail });
+    if let Some(doing) = &ended.hung {
+        is_wrong("hangs", doing.clone());
+    } else if !injected.kills_command() {
+        if let Some((kind, detail)) = what_it_says(verb, injected, ended) {
+            is_wrong(kind, detail);
+        }
+        let effect = if injected.after_the_end { None } else { what_it_does(place, verb, injected, ended) };
+        if let Some((kind, detail)) = effect {
+            is_wrong(kind, detail);
+        }
+    }
+    if ended.hung.is_none() && verb.afterwards == Afterwards::Alive && !lives(place, verb) {
+        is_wrong("container lost", format!("it is {}", place.status()));
+    }
+    found.extend(clean_up(place, verb));
+    found
+}
+
+/// One clear line where it fails, nothing where it does not; warnings may stand beside.
+fn what_it_says(verb: &Verb, injected: Injected, ended: &Ended) -> Option<(&'static str, String)> {
+    let lines: Vec<_> = ended.stderr.lines().collect();
+    let unknown = lines.iter().find(|line| !line.starts_with("pillbox: "));
+    let errors = lines.iter().filter(|line| !line.starts_with("pillbox: warning: ")).count();
+    let said = || format!("status {}, stderr {:?}", ended.code, ended.stderr);
+    if ended.code < 0 {
+        return Some(("dies of a signal", said()));
+    }
+    if let Some(line) = unknown {
+        return Some(("unclear words", format!("{line:?}")));
+    }
+    match errors {
+        // A clean-up that fails is said beside the program's status.
+        _ if ended.code == verb.success && (errors == 0 || verb.success != 0 && errors == 1) => None,
+        _ if ended.code == verb.success => Some(("words with success", said())),
+        1 => None,
+        // Who passes a program's status on says with it that the process was killed.
+        0 if verb.success != 0 && injected.kills_container() && ended.code == 128 + 9 => None,
+        // Its table says it.
+        0 if verb.name == "check" && ended.code == 1 => None,
+        0 => Some(("fails without a word", said())),
+        _ => Some(("more than a line", said())),
+    }
+}
+
+/// Success is work done, failure is work not done.
+fn what_it_does(
+    place: &Place,
+    verb: &Verb,
+    injected: Injected,
+    ended: &Ended,
+) -> Option<(&'static str, String)> {
+    let effect = verb.effect(place, ended);
+    let said = || format!("status {}, stderr {:?}", ended.code, ended.stderr);
+    let succeeds = ended.code == verb.success;
+    let has_effect = matches!(effect, Effect::Done | Effect::Told);
+    if succeeds && !has_effect && !injected.kills_container() {
+        return Some(("success without effect", format!("{}, stdout {:?}", said(), ended.stdout)));
+    }
+    if verb.success == 7 && ended.code == 0 {
+        return Some(("0 instead of the program's status", said()));
+    }
+    // A program whose status is passed on may have run in vain.
+    if !succeeds && effect == Effect::Done && verb.success == 0 {
+        return Some(("fails with effect", said()));
+    }
+    if !succeeds && verb.afterwards == Afterwards::GoneOnFailure {
+        let mut left = place.leftovers();
+        left.extend(place.strays());
+        if !left.is_empty() {
+            return Some(("failure leaves", format!("{}; {}", left.join(", "), said())));
+        }
+    }
+    None
+}
+
+/// Whether the container is as alive as before the command, and `state` says so.
+fn lives(place: &Place, verb: &Verb) -> bool {
+    let status = place.status();
+    match verb.before {
+        Before::Created => status == "created",
+        _ => status == "running" || status == "paused" && ["pause", "resume"].contains(&verb.name),
+    }
+}
+
+/// Whatever happened: `delete --force` removes all of it, and the id is free.
+fn clean_up(place: &Place, verb: &Verb) -> Vec<Violation> {
+    let mut found = Vec::new();
+    let mut is_wrong = |kind, detail| found.push(Violation { kind, detail });
+    // What `try` runs has a name of its own.
+    let delete: &[&str] = if verb.name == "try" {
+        &["delete", "--force", "--regex", "^try-"]
+    } else {
+        &["delete", "--force", ID]
+    };
+    for kind in ["delete --force fails", "second delete --force fails"] {
+        if let Err(text) = must(place, delete) {
+            is_wrong(kind, text);
+        }
+    }
+    let left = place.leftovers();
+    if !left.is_empty() {
+        is_wrong("delete --force leaves", left.join(", "));
+        place.clear();
+    }
+    found
+}

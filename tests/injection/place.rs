@@ -1,0 +1,292 @@
+//! Where one unit's containers live: a pid namespace whose first process this is, a tmpfs, a cgroup; and what has to be
+//! empty again behind each of them.
+
+use std::collections::BTreeSet;
+use std::fs::{self, File};
+use std::io;
+use std::os::unix::fs::{chown, symlink};
+use std::os::unix::net::UnixListener;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
+
+use rustix::mount::{MountFlags, UnmountFlags, mount, unmount};
+use serde_json::Value;
+
+use crate::bundle::{self, Bundle, Paths};
+use crate::tracer;
+use crate::watchdog::{LIMIT, Watchdog, processes};
+
+/// Everything lies below.
+const SCRATCH: &str = "/run/injection";
+/// The container's id.
+pub const ID: &str = "box";
+const HIERARCHY: &str = "/sys/fs/cgroup";
+const PIN: &str = "/run/pillbox/.seed";
+
+/// What an untraced command left.
+#[derive(Debug)]
+pub struct Ended {
+    pub code: i32,
+    pub stdout: String,
+    pub stderr: String,
+    pub hung: Option<String>,
+}
+
+/// The surroundings of a unit.
+pub struct Place {
+    pub watchdog: Watchdog,
+    pub bundle: Bundle,
+    runtime: PathBuf,
+    scratch: PathBuf,
+    /// From the hierarchy's root on.
+    cgroup: String,
+    holder: i32,
+    mounts: BTreeSet<String>,
+    /// The sockets that get terminals and listeners.
+    sockets: Vec<UnixListener>,
+}
+
+impl Place {
+    /// `cgroup` is one of this unit's own, which is there already.
+    pub fn new(runtime: &Path, bundle: Bundle, cgroup: String) -> io::Result<Self> {
+        mount("tmpfs", "/run", "tmpfs", MountFlags::NOSUID, c"mode=755")?;
+        let scratch = PathBuf::from(SCRATCH);
+        for folder in ["state", "bundle/rootfs/bin", "volume", "out"] {
+            fs::create_dir_all(scratch.join(folder))?;
+        }
+        let rootfs = scratch.join("bundle/rootfs");
+        for folder in ["proc", "sys", "dev", "etc", "tmp", "mnt", "volume", "scratch", "ran"] {
+            fs::create_dir(rootfs.join(folder))?;
+        }
+        fs::copy("/bin/busybox", rootfs.join("bin/busybox"))?;
+        for name in ["sh", "sleep", "true"] {
+            symlink("busybox", rootfs.join("bin").join(name))?;
+        }
+        for file in ["etc/file", "etc/passwd", "etc/group"] {
+            fs::write(rootfs.join(file), "")?;
+        }
+        fs::write(scratch.join("volume/file"), "")?;
+        // Where the containers' programs leave their signs, whoever they are.
+        fs::set_permissions(rootfs.join("ran"), std::os::unix::fs::PermissionsExt::from_mode(0o777))?;
+        if bundle == Bundle::User {
+            chown(&rootfs, Some(100_000), Some(100_000))?;
+        }
+        let mut place = Place {
+            watchdog: Watchdog::start(),
+            bundle,
+            runtime: runtime.to_path_buf(),
+            scratch,
+            cgroup,
+            holder: 0,
+            mounts: BTreeSet::new(),
+            sockets: Vec::new(),
+        };
+        for socket in ["console.sock", "agent.sock"] {
+            let socket = UnixListener::bind(place.path(socket))?;
+            socket.set_nonblocking(true)?;
+            place.sockets.push(socket);
+        }
+        place.mounts = mounts();
+        Ok(place)
+    }
+
+    pub fn path(&self, name: &str) -> PathBuf {
+        self.scratch.join(name)
+    }
+
+    /// Makes everything as it is before a container is there, which runs `script`.
+    pub fn begin(&mut self, script: &str) -> io::Result<()> {
+        self.keep_holder()?;
+        for sign in fs::read_dir(self.path("bundle/rootfs/ran"))?.flatten() {
+            fs::remove_file(sign.path())?;
+        }
+        for name in self.strays() {
+            fs::remove_file(self.path("bundle").join(name.trim_start_matches("file ")))?;
+        }
+        // What nobody has taken goes.
+        for socket in &self.sockets {
+            while socket.accept().is_ok() {}
+        }
+        if self.bundle == Bundle::Unseeded {
+            match unmount(PIN, UnmountFlags::DETACH) {
+                Ok(()) => fs::remove_file(PIN)?,
+                Err(_) => _ = fs::remove_file(PIN),
+            }
+        }
+        let paths =
+            Paths { scratch: &self.scratch, cgroup: &format!("{}/{ID}", self.cgroup), holder: self.holder };
+        fs::write(self.path("bundle/config.json"), bundle::config(self.bundle, script, &paths).to_string())
+    }
+
+    /// Sees to a process whose namespaces can be joined.
+    fn keep_holder(&mut self) -> io::Result<()> {
+        if self.bundle != Bundle::Joined || Path::new("/proc").join(self.holder.to_string()).exists() {
+            return Ok(());
+        }
+        let mut holder = Command::new("unshare");
+        holder.args(["-i", "-u", "-n", "-p", "--fork", "--kill-child", "sleep", "100000"]);
+        let holder = holder.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).spawn()?;
+        self.holder = i32::try_from(holder.id()).map_err(io::Error::other)?;
+        let begun = Instant::now();
+        while self.holders().len() < 2 && begun.elapsed() < LIMIT {
+            std::thread::sleep(Duration::from_millis(1));
+        }
+        Ok(())
+    }
+
+    /// The process whose namespaces are joined, and its child.
+    fn holders(&self) -> Vec<i32> {
+        if self.holder == 0 {
+            return Vec::new();
+        }
+        let path = format!("/proc/{0}/task/{0}/children", self.holder);
+        let children = fs::read_to_string(path).unwrap_or_default();
+        let child = children.split(' ').find_map(|pid| pid.parse().ok());
+        // It has its namespaces as soon as the child executes sleep.
+        let sleeps = |pid: &i32| {
+            fs::read_to_string(format!("/proc/{pid}/comm")).is_ok_and(|name| name.trim() == "sleep")
+        };
+        [Some(self.holder), child.filter(sleeps)].into_iter().flatten().collect()
+    }
+
+    /// `pillbox --root STATE ARGUMENTS`; its output goes to files.
+    pub fn command(&self, arguments: &[String]) -> io::Result<Command> {
+        let mut command = Command::new(&self.runtime);
+        command.arg("--root").arg(self.path("state")).args(arguments).current_dir("/");
+        command.env_clear().env("PATH", "/bin:/usr/bin").stdin(Stdio::null());
+        command.stdout(File::create(self.path("out/stdout"))?).stderr(File::create(self.path("out/stderr"))?);
+        Ok(command)
+    }
+
+    /// Runs one without tracing it.
+    pub fn call(&self, arguments: &[&str]) -> io::Result<Ended> {
+        let arguments: Vec<String> = arguments.iter().map(ToString::to_string).collect();
+        let (status, hung) = tracer::run_untraced(&mut self.command(&arguments)?, &self.watchdog)?;
+        Ok(self.ended(tracer::code(status), hung))
+    }
+
+    /// What the last command has written.
+    pub fn ended(&self, code: i32, hung: Option<String>) -> Ended {
+        let read = |name: &str| fs::read(self.path(name)).unwrap_or_default();
+        let text = |name: &str| String::from_utf8_lossy(&read(name)).into_owned();
+        Ended { code, stdout: text("out/stdout"), stderr: text("out/stderr"), hung }
+    }
+
+    /// Whether a program in the container has left that sign, now or within three seconds.
+    pub fn has_run(&self, sign: &str) -> bool {
+        wait_until(Duration::from_secs(3), || self.has_run_by_now(sign))
+    }
+
+    pub fn has_run_by_now(&self, sign: &str) -> bool {
+        self.path("bundle/rootfs/ran").join(sign).exists()
+    }
+
+    /// What `state` says.
+    pub fn state(&self) -> Option<Value> {
+        let ended = self.call(&["state", ID]).ok()?;
+        serde_json::from_str(&ended.stdout).ok()
+    }
+
+    pub fn status(&self) -> String {
+        let state = self.state().unwrap_or_default();
+        state["status"].as_str().unwrap_or("unknown").to_string()
+    }
+
+    /// The container's first process.
+    pub fn pid(&self) -> Option<i32> {
+        i32::try_from(self.state()?["pid"].as_i64()?).ok()
+    }
+
+    /// A file of the container's cgroup.
+    pub fn limit(&self, name: &str) -> String {
+        let folder = Path::new(HIERARCHY).join(self.cgroup.trim_start_matches('/')).join(ID);
+        fs::read_to_string(folder.join(name)).unwrap_or_default().trim().to_string()
+    }
+
+    /// What is there that was not before any container; those who are about to end have two seconds.
+    pub fn leftovers(&self) -> Vec<String> {
+        let mut left = Vec::new();
+        wait_until(Duration::from_secs(2), || {
+            tracer::reap();
+            left = self.leftovers_now();
+            left.is_empty()
+        });
+        left
+    }
+
+    pub fn leftovers_now(&self) -> Vec<String> {
+        let names = |folder: &Path| {
+            let entries = fs::read_dir(folder).into_iter().flatten().flatten();
+            entries.map(|entry| entry.file_name().to_string_lossy().into_owned()).collect::<BTreeSet<_>>()
+        };
+        let holders = self.holders();
+        let processes = processes().into_iter().filter(|pid| !holders.contains(pid));
+        let mut left: Vec<String> =
+            processes.map(|pid| format!("process {}", crate::watchdog::describe(pid))).collect();
+        left.extend(names(&self.path("state")).into_iter().map(|name| format!("state {name}")));
+        let cgroups = Path::new(HIERARCHY).join(self.cgroup.trim_start_matches('/'));
+        let is_folder = |name: &String| cgroups.join(name).is_dir();
+        left.extend(names(&cgroups).into_iter().filter(is_folder).map(|name| format!("cgroup {name}")));
+        left.extend(mounts().difference(&self.mounts).map(|point| format!("mount {point}")));
+        left
+    }
+
+    /// Files of the runtime's that nobody asked for, beside those that were.
+    pub fn strays(&self) -> Vec<String> {
+        let known = ["config.json", "rootfs", "pid"];
+        let entries = fs::read_dir(self.path("bundle")).into_iter().flatten().flatten();
+        let names = entries.map(|entry| entry.file_name().to_string_lossy().into_owned());
+        names.filter(|name| !known.contains(&name.as_str())).map(|name| format!("file {name}")).collect()
+    }
+
+    /// Ends and removes whatever is left, so that the next case begins anew.
+    pub fn clear(&self) {
+        let holders = self.holders();
+        for pid in processes().into_iter().filter(|pid| !holders.contains(pid)) {
+            tracer::kill(pid);
+        }
+        for point in mounts().difference(&self.mounts) {
+            // It may be gone with another one.
+            let _ = unmount(point.as_str(), UnmountFlags::DETACH);
+        }
+        wait_until(Duration::from_secs(2), || {
+            tracer::reap();
+            remove_cgroups(&Path::new(HIERARCHY).join(self.cgroup.trim_start_matches('/')));
+            let _ = fs::remove_dir_all(self.path("state"));
+            let _ = fs::create_dir(self.path("state"));
+            self.leftovers_now().is_empty()
+        });
+    }
+}
+
+/// Removes the cgroups below `folder`.
+pub fn remove_cgroups(folder: &Path) {
+    for entry in fs::read_dir(folder).into_iter().flatten().flatten() {
+        if entry.file_type().is_ok_and(|kind| kind.is_dir()) {
+            let _ = fs::write(entry.path().join("cgroup.freeze"), "0");
+            let _ = fs::write(entry.path().join("cgroup.kill"), "1");
+            remove_cgroups(&entry.path());
+            let _ = fs::remove_dir(entry.path());
+        }
+    }
+}
+
+/// Asks every two milliseconds until it is so, or the time is over.
+pub fn wait_until(at_most: Duration, mut is_so: impl FnMut() -> bool) -> bool {
+    let begun = Instant::now();
+    while !is_so() {
+        if begun.elapsed() > at_most {
+            return false;
+        }
+        std::thread::sleep(Duration::from_millis(2));
+    }
+    true
+}
+
+/// The mount points of this namespace but for the pinned seed.
+fn mounts() -> BTreeSet<String> {
+    let text = fs::read_to_string("/proc/self/mountinfo").unwrap_or_default();
+    let lines = text.lines().filter(|line| !line.contains(" - nsfs "));
+    lines.filter_map(|line| line.split(' ').nth(4)).map(String::from).collect()
+}

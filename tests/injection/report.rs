@@ -1,0 +1,84 @@
+//! What all cases came to: numbers, and a table of what is wrong.
+
+use std::collections::BTreeMap;
+
+/// Kinds that are known, and being mended: they are shown, and are no failure. The list only gets shorter.
+const KNOWN: [&str; 9] = [
+    "failure leaves",
+    "fails with effect",
+    "fails without a word",
+    "success without effect",
+    "hangs",
+    "container lost",
+    "delete --force leaves",
+    "delete --force fails",
+    "second delete --force fails",
+];
+
+/// The sum of all units.
+#[derive(Default)]
+pub struct Report {
+    /// All that there are in the units that were run.
+    pub cases: usize,
+    pub right: usize,
+    pub unreached: usize,
+    /// By kind, command, who made the call, and call: the cases, and what was wrong with the last of them.
+    wrong: BTreeMap<[String; 4], (Vec<String>, String)>,
+    pub violations: usize,
+    /// What could not be set up or did not go to its end.
+    pub broken: Vec<String>,
+}
+
+impl Report {
+    /// Takes a line that a unit has printed.
+    pub fn take(&mut self, line: &str) {
+        let parts: Vec<_> = line.split('\t').collect();
+        match parts[..] {
+            ["cases", number] => self.cases += number.parse().unwrap_or(0),
+            ["right", _] => self.right += 1,
+            ["unreached", _] => self.unreached += 1,
+            ["wrong", case, kind, role, call, detail] => {
+                let verb = case.split(':').next().unwrap_or_default();
+                let key = [kind, verb, role, call].map(String::from);
+                let (cases, last) = self.wrong.entry(key).or_default();
+                cases.push(case.to_string());
+                *last = detail.to_string();
+                self.violations += 1;
+            }
+            _ => self.broken.push(line.replace('\t', " ")),
+        }
+    }
+
+    /// Prints the table; whether all is right.
+    pub fn print(&self, seed: Option<u64>) -> bool {
+        for text in &self.broken {
+            println!("could not be run: {text}");
+        }
+        if !self.wrong.is_empty() {
+            println!("\n{:>6}  what is wrong, command, process, system call", "cases");
+        }
+        for ([kind, verb, role, call], (cases, detail)) in &self.wrong {
+            println!("{:>6}  {kind}: {verb}, {role}, {call}", cases.len());
+            println!("        {detail}");
+            println!("        {}", cases.join(" "));
+        }
+        let known = |key: &[String; 4]| KNOWN.contains(&key[0].as_str());
+        let is_right = self.broken.is_empty() && self.wrong.keys().all(known);
+        let ran = self.right + self.unreached + self.violations;
+        let sample = seed.map_or(String::new(), |seed| format!(" (a sample: seed {seed})"));
+        println!(
+            "\ntest result: {}. {ran} of {} faults{sample}; {} violations; {} calls were not made again; {} could not be run",
+            if is_right { "ok" } else { "FAILED" },
+            self.cases,
+            self.violations,
+            self.unreached,
+            self.broken.len()
+        );
+        if !is_right {
+            println!(
+                "to repeat one: cargo test --test injection -- --only COMMAND:CONTAINER:PROCESS:NUMBER:FAULT"
+            );
+        }
+        is_right
+    }
+}
