@@ -15,6 +15,9 @@ use super::{copy_size, stdin, stdout};
 /// How often is looked at what nobody tells: who has a terminal, and whose it is.
 const LOOK_AGAIN: Timespec = Timespec { tv_sec: 0, tv_nsec: 200_000_000 };
 
+/// How many reads of 4 KiB, which is what a terminal gives at once, come before the next look at all the rest.
+const READS: usize = 16;
+
 /// More than stands in a terminal that nobody reads; what comes after it came from others than the program that ended.
 const LEFT_AT_END: usize = 64 * 1024;
 
@@ -31,6 +34,8 @@ pub struct Relay {
     at_line_start: bool,
     /// Nobody in the container has the terminal open; somebody may again.
     deserted: bool,
+    /// The output takes no more at the moment.
+    stalled: bool,
     /// The output was said to take something, and took nothing: a newline that becomes two bytes needs room for both.
     balking: bool,
     /// How much of what stands in the terminal is read.
@@ -65,6 +70,7 @@ impl Relay {
             typing: Typing::GoesOn,
             at_line_start: true,
             deserted: false,
+            stalled: false,
             balking: false,
             readable: usize::MAX,
         }
@@ -87,7 +93,7 @@ impl Relay {
         let wanted = [
             wants_master.then(|| (self.master.as_fd(), master)),
             wants_input.then(|| (self.input.as_fd(), PollFlags::IN)),
-            (!self.to_user.is_empty() && !self.balking).then(|| (self.output.as_fd(), PollFlags::OUT)),
+            (self.stalled && !self.balking).then(|| (self.output.as_fd(), PollFlags::OUT)),
         ];
         (wanted, (away || self.deserted || self.balking).then_some(LOOK_AGAIN))
     }
@@ -106,10 +112,19 @@ impl Relay {
             // It can only have been the end of the terminal that it was ready for.
             self.deserted = true;
         }
-        let more = (master || self.deserted) && self.read_output();
-        if more || output || self.balking {
-            let written = self.write_output()?;
-            self.balking = !written && (output || self.balking);
+        if output || self.balking {
+            self.balking = !self.write_output()?;
+        }
+        if master || self.deserted {
+            for _ in 0..READS {
+                if !self.read_output() {
+                    break;
+                }
+                // What waits already is written when there is room for it.
+                if !self.stalled {
+                    self.write_output()?;
+                }
+            }
         }
         Ok(())
     }
@@ -210,11 +225,15 @@ impl Relay {
         while !self.to_user.is_empty() {
             match self.output.write(self.to_user.pending()) {
                 Ok(written @ 1..) => self.to_user.take(written),
-                Ok(0) | Err(Errno::AGAIN | Errno::INTR) => return Ok(any),
+                Ok(0) | Err(Errno::AGAIN | Errno::INTR) => {
+                    self.stalled = true;
+                    return Ok(any);
+                }
                 Err(errno) => return Err(errno),
             }
             any = true;
         }
+        self.stalled = false;
         Ok(any)
     }
 }
