@@ -380,9 +380,25 @@ fn what_is_not_the_programs_fault_is_not_said_in_its_words() {
         refused.spec["process"]["oomScoreAdj"] = json!(-1000);
         let mut folder = Container::new(runtime);
         folder.spec["linux"]["sysctl"] = json!({"net/ipv4": "1"});
-        for (container, field) in
-            [(missing, "mounts[7].source"), (refused, "process.oomScoreAdj"), (folder, "linux.sysctl")]
-        {
+        let hook = |path: &str| {
+            let mut container = Container::new(runtime);
+            container.spec["hooks"] = json!({"createRuntime": [{"path": path}]});
+            container
+        };
+        for (container, field) in [
+            (missing, "mounts[7].source"),
+            (refused, "process.oomScoreAdj"),
+            (folder, "linux.sysctl"),
+            (
+                hook("/nonesuch/hook"),
+                "hooks.createRuntime[0]: /nonesuch/hook: it cannot be executed: no such file",
+            ),
+            (
+                hook("/etc/passwd"),
+                "hooks.createRuntime[0]: /etc/passwd: it cannot be executed: access denied",
+            ),
+            (hook("/etc"), "hooks.createRuntime[0]: /etc: it cannot be executed: it is a folder"),
+        ] {
             let output = container.run();
             // Who may do everything may lower the score as well.
             if field == "process.oomScoreAdj" && output.code == 0 {

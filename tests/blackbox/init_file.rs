@@ -74,25 +74,53 @@ fn it_has_a_row_of_what_check_says() {
         let container = Container::new(runtime);
         let Some(output) = without_executable_memfds(&container, "${R% --root*} check") else { return };
         let line = output.stdout.lines().find(|line| line.contains("executable memory")).expect("a row");
-        assert!(line.contains("yes") && line.contains("a private tmpfs"), "{output:?}");
+        assert!(line.starts_with("yes") && line.contains("a private tmpfs"), "{output:?}");
         assert_eq!(output.code, 0);
     });
 }
 
-/// Who may not mount has no other place for it.
+/// The owner of the tmpfs is a user namespace of its own.
 #[test]
-fn an_ordinary_user_is_told_why_not() {
+fn an_ordinary_user_has_one_as_well() {
     pillbox_only(|runtime| {
         let mut container = Container::new(runtime);
-        container.with_namespace("user", None).spec["linux"]["uidMappings"] = json!([]);
-        let as_user = "chown -R 1000 ${R#*--root }; exec setpriv --reuid=1000 --regid=1000 --clear-groups --bounding-set=-all";
-        let script = format!("{as_user} $R --cgroup-manager disabled run --bundle $B $I");
+        container.with_namespace("user", None);
+        for path in
+            [container.folder.clone(), container.bundle(), container.rootfs(), container.state_folder()]
+        {
+            std::os::unix::fs::chown(path, Some(1000), Some(1000)).expect("chown");
+        }
+        // Of devices and a cgroup's root they can have none.
+        container.without_namespace("cgroup").spec["linux"]["resources"] = json!({});
+        container.spec["mounts"]
+            .as_array_mut()
+            .expect("mounts")
+            .retain(|mount| mount["destination"] == "/proc" || mount["destination"] == "/dev");
+        // Root looks at it: the user may not.
+        let as_user = "setpriv --reuid=1000 --regid=1000 --clear-groups --bounding-set=-all";
+        let script = OVERWRITES.replace("$R ", &format!("{as_user} $R --cgroup-manager disabled "));
         let Some(output) = without_executable_memfds(&container, &script) else { return };
-        output.fails_with("sysctl vm.memfd_noexec=1");
-        let check = without_executable_memfds(&container, &format!("{as_user} ${{R% --root*}} check"));
+        assert_eq!(output.ok().stdout, "/pillbox (deleted)\n");
+        container.assert_gone();
+        let check = without_executable_memfds(&container, &format!("exec {as_user} ${{R% --root*}} check"));
         let output = check.expect("as before");
         let line = output.stdout.lines().find(|line| line.contains("executable memory")).expect("a row");
-        assert!(line.contains("no") && output.stdout.contains("sysctl vm.memfd_noexec=1"), "{output:?}");
+        assert!(line.starts_with("yes") && line.contains("a private tmpfs"), "{output:?}");
+    });
+}
+
+/// Neither a mount nor a user namespace: the setting is named.
+#[test]
+fn who_has_no_place_for_it_is_told_the_setting() {
+    pillbox_only(|runtime| {
+        let container = Container::new(runtime);
+        // The limit is that of a user namespace of this test's own.
+        let script =
+            "exec unshare --user --map-root-user --mount sh -ec 'echo 0 > /proc/sys/user/max_user_namespaces
+            exec setpriv --inh-caps=-all --ambient-caps=-all --bounding-set=-all ${R% --root*} check'";
+        let Some(output) = without_executable_memfds(&container, script) else { return };
+        let line = output.stdout.lines().find(|line| line.contains("executable memory")).expect("a row");
+        assert!(line.starts_with("no") && output.stdout.contains("sysctl vm.memfd_noexec=1"), "{output:?}");
         assert_eq!(output.code, 1);
     });
 }

@@ -137,8 +137,8 @@ fn executable_memory() -> Finding {
         )),
         InMemory::No(refused) => finding(format!("memfd: {} ({policy})", word(refused))).lacking(
             No,
-            "Init cannot be started: it is executed from memory, which without such a memfd only root has.",
-            "Set it to 0 or 1: sysctl vm.memfd_noexec=1; or let the sandbox around this shell pass memfd_create on.",
+            "Init cannot be started: it is executed from memory.",
+            "Set it to 0 or 1: sysctl vm.memfd_noexec=1; or let the sandbox around this shell pass memfd_create on, or user namespaces.",
         ),
     }
 }

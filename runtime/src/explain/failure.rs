@@ -21,6 +21,9 @@ pub fn describe_failure(
     let cause = describe_errno(errno);
     let said = if kernel_text.is_empty() { String::new() } else { format!(" ({kernel_text})") };
     match *operation {
+        Operation::FindExecutable { .. } | Operation::Exec { .. } if is_hooks(plan) => {
+            Error::formatted(format_args!("it cannot be executed: {cause}"))
+        }
         Operation::FindExecutable { name, .. } => describe_exec_failure(&text(name), errno),
         Operation::Exec { arguments, .. } => {
             describe_exec_failure(&arguments.iter().next().map(text).unwrap_or_default(), errno)
@@ -280,6 +283,11 @@ fn unmapped_hint(errno: Errno) -> &'static str {
 /// The operation and its object, for errors that need no words of their own.
 fn phrase(operation: &Operation<'_>, plan: &Plan) -> String {
     describe(operation, plan).split_whitespace().collect::<Vec<_>>().join(" ")
+}
+
+/// Whether it is a hook that would be executed, which is no fault of the container's program.
+fn is_hooks(plan: &Plan) -> bool {
+    plan.operations().any(|operation| matches!(operation, Operation::ReplaceStdio { .. }))
 }
 
 /// Callers match these strings, and take the status for a shell's: 127 not found, 126 found but not executable.

@@ -15,6 +15,7 @@ use rustix::mount::{
 };
 
 use crate::error::{Context, Error, Result, describe_errno};
+use crate::sys;
 
 const MFD_EXEC: u32 = 0x10;
 const MFD_NOEXEC_SEAL: u32 = 0x8;
@@ -90,11 +91,11 @@ fn written(name: &str, executable: u32, content: &[u8], mode: Mode) -> Result<(O
         Err(errno @ (Errno::ACCESS | Errno::PERM | Errno::NOSYS)) => errno,
         Err(errno) => return Err(errno).context(step),
     };
-    on_tmpfs(content, mode).map(|file| (file, false)).map_err(|errno| {
+    on_own_tmpfs(content, mode).map(|file| (file, false)).map_err(|errno| {
         let [refused, cause] = [refused, errno].map(describe_errno);
         Error::formatted(format_args!(
-            "{}: {refused}: sysctl vm.memfd_noexec=1 allows it, or the sandbox around pillbox must; and only root, or who \
-             may mount, has another place for it: tmpfs: {cause}",
+            "{}: {refused}: sysctl vm.memfd_noexec=1 allows it, or the sandbox around pillbox must; a tmpfs of its own, for \
+             which an ordinary user needs user namespaces, is not to be had either: {cause}",
             step()
         ))
     })
@@ -115,6 +116,32 @@ fn write_all(file: &OwnedFd, mut rest: &[u8]) -> rustix::io::Result<()> {
         rest = &rest[written..];
     }
     Ok(())
+}
+
+/// Who may not mount has a user namespace for it, which nobody else ever stands in.
+fn on_own_tmpfs(content: &[u8], mode: Mode) -> rustix::io::Result<OwnedFd> {
+    match on_tmpfs(content, mode) {
+        Err(Errno::PERM) => {}
+        made => return made,
+    }
+    let line = |id: u32| format!("{id} {id} 1");
+    let uid_map = line(rustix::process::geteuid().as_raw());
+    let gid_map = line(rustix::process::getegid().as_raw());
+    let files = [
+        (c"/proc/self/setgroups", "deny"),
+        (c"/proc/self/uid_map", &*uid_map),
+        (c"/proc/self/gid_map", &*gid_map),
+    ];
+    let mut file = None;
+    sys::in_user_namespace(&mut || {
+        for (path, text) in files {
+            let map = rustix::fs::open(path, OFlags::WRONLY | OFlags::CLOEXEC, Mode::empty())?;
+            rustix::io::write(map, text.as_bytes())?;
+        }
+        file = Some(on_tmpfs(content, mode)?);
+        Ok(())
+    })?;
+    file.ok_or(Errno::CANCELED)
 }
 
 fn on_tmpfs(content: &[u8], mode: Mode) -> rustix::io::Result<OwnedFd> {
@@ -150,7 +177,7 @@ pub(crate) enum InMemory {
 pub(crate) fn try_in_memory() -> InMemory {
     match memfd("pillbox-check", MFD_EXEC) {
         Ok(_) => InMemory::Memfd,
-        Err(refused) if on_tmpfs(b"", Mode::XUSR).is_ok() => InMemory::Tmpfs(refused),
+        Err(refused) if on_own_tmpfs(b"", Mode::XUSR).is_ok() => InMemory::Tmpfs(refused),
         Err(refused) => InMemory::No(refused),
     }
 }

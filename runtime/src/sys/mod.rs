@@ -14,7 +14,10 @@ use rustix::io::Errno;
 pub use bpf::{attach_device_program, load_device_program};
 pub use descriptor::{exit_code, inherited_descriptor, mount_count, namespace_type, user_namespace_of};
 pub use network::{NetworkStep, NetworkThread};
-pub use probe::{PROBEABLE, in_mount_copy, knows_seccomp_flags, probe, refusal, seccomp_action_available};
+pub use probe::{
+    PROBEABLE, in_mount_copy, in_user_namespace, knows_seccomp_flags, probe, refusal,
+    seccomp_action_available,
+};
 pub use processor::{hold_here, lift_restriction, several_processors};
 pub use signal::{realtime_signal, set_signal_mask, signalfd};
 pub use spawn::{Child, ChildStep, Spawned, spawn, spawn_ended};

@@ -4,7 +4,7 @@ use std::cell::Cell;
 use std::ffi::c_void;
 use std::os::fd::AsFd;
 
-use linux_raw_sys::general::{CLONE_FILES, CLONE_NEWNS};
+use linux_raw_sys::general::{CLONE_FILES, CLONE_NEWNS, CLONE_NEWUSER};
 use rustix::io::Errno;
 use rustix::process::{WaitId, WaitIdOptions};
 use syscalls::{Sysno, syscall3};
@@ -42,6 +42,15 @@ pub fn probe(namespaces: u32, mut probe: fn() -> Result<(), Errno>) -> Result<()
 /// That of the clone or of `work`; `ECANCELED` when the child was killed.
 pub fn in_mount_copy(work: &mut dyn FnMut() -> Result<(), Errno>) -> Result<(), Errno> {
     run_in_child(CLONE_NEWNS | CLONE_FILES, work)
+}
+
+/// The same in a new user namespace with a mount namespace of its own, for who may not mount elsewhere. Until `work` writes
+/// the id maps nobody there has a number.
+///
+/// # Errors
+/// As for [`in_mount_copy`].
+pub fn in_user_namespace(work: &mut dyn FnMut() -> Result<(), Errno>) -> Result<(), Errno> {
+    run_in_child(CLONE_NEWUSER | CLONE_NEWNS | CLONE_FILES, work)
 }
 
 fn run_in_child(flags: u32, run: &mut dyn FnMut() -> Result<(), Errno>) -> Result<(), Errno> {
