@@ -273,6 +273,22 @@ fn kill_all_reaches_every_process() {
     });
 }
 
+/// More than there may be descriptors.
+#[test]
+fn kill_all_reaches_more_processes_than_it_can_hold_open() {
+    each_runtime(|runtime| {
+        let script = "trap 'exit 0' USR1; for i in $(seq 120); do sleep 1000 & done; echo ready; wait; wait";
+        let container = Container::sh(runtime, script);
+        let created = container.create_and_start();
+        wait_for("ready", || created.stdout_now().contains("ready").then_some(()));
+        let mut kill = std::process::Command::new("/bin/sh");
+        kill.args(["-c", "ulimit -Sn 90; exec \"$@\"", "sh"]).arg(&runtime.path);
+        kill.arg("--root").arg(container.state_folder()).args(["kill", "--all", &container.id, "USR1"]);
+        container.finish(&mut kill).ok();
+        container.wait_status("stopped");
+    });
+}
+
 #[test]
 fn an_id_is_free_again_after_delete() {
     each_runtime(|runtime| {

@@ -1,12 +1,13 @@
 //! Signals to a container.
 
+use rustix::io::Errno;
 use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
 
 use super::delete::matching;
 use super::processes::{not_running, open_cgroup};
 use crate::cgroup::Cgroup;
 use crate::container_id::ContainerId;
-use crate::error::Result;
+use crate::error::{Context, Result};
 use crate::order;
 use crate::state::{Root, send_signal};
 
@@ -44,16 +45,27 @@ pub fn kill(root: &Root, id: &ContainerId, signal: Option<Signal>, target: Targe
 /// By pidfds of processes that are in the cgroup after the pidfd was opened: a number may have passed to a stranger
 /// since it was read.
 fn signal_each(cgroup: &Cgroup, signal: Signal) -> Result<()> {
-    let opened: Vec<_> = cgroup
-        .pids()?
-        .into_iter()
-        .filter_map(|pid| Some((pid, pidfd_open(pid, PidfdFlags::empty()).ok()?)))
-        .collect();
-    let mut still: Vec<_> = cgroup.pids()?.into_iter().map(Pid::as_raw_pid).collect();
-    order::sort(&mut still, |left, right| left < right);
-    for (_, process) in opened.iter().filter(|(pid, _)| still.binary_search(&pid.as_raw_pid()).is_ok()) {
-        // One that has ended meanwhile needs no signal.
-        let _ = pidfd_send_signal(process, signal);
+    /// So many descriptors are open at once, however many processes there are.
+    const AT_ONCE: usize = 64;
+    for pids in cgroup.pids()?.chunks(AT_ONCE) {
+        let mut opened = Vec::with_capacity(pids.len());
+        for &pid in pids {
+            match pidfd_open(pid, PidfdFlags::empty()) {
+                Ok(process) => opened.push((pid.as_raw_pid(), process)),
+                // It has ended, and its number may be a thread's: see `ProcessId`.
+                Err(Errno::SRCH | Errno::INVAL | Errno::NOENT) => {}
+                Err(errno) => return Err(errno).context(|| format!("open process {}", pid.as_raw_pid())),
+            }
+        }
+        let mut still: Vec<_> = cgroup.pids()?.into_iter().map(Pid::as_raw_pid).collect();
+        order::sort(&mut still, |left, right| left < right);
+        for (_, process) in opened.iter().filter(|(pid, _)| still.binary_search(pid).is_ok()) {
+            match pidfd_send_signal(process, signal) {
+                // One that has ended meanwhile needs no signal.
+                Ok(()) | Err(Errno::SRCH) => {}
+                Err(errno) => return Err(errno).context(|| format!("send signal {}", signal.as_raw())),
+            }
+        }
     }
     Ok(())
 }

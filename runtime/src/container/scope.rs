@@ -59,9 +59,7 @@ impl Scope {
             Ok(cgroup) => Ok((scope, cgroup)),
             Err(error) => {
                 scope.end_holder();
-                // The first error is the one to report.
-                let _ = scope.systemd.stop(&unit.name);
-                Err(error)
+                Err(error.besides(scope.systemd.stop(&unit.name)))
             }
         }
     }

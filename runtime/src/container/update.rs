@@ -79,9 +79,8 @@ fn update_limits(record: &Record, document: &str, merged: &str, resources: &str)
 
     let (before, after) = (parse(document)?, parse(&merged)?);
     let unit = record.systemd_unit.as_deref();
-    apply(&cgroup, unit, &after).inspect_err(|_| {
-        // The error that led here is the one to report.
-        let _ = compile_limits(&before).and_then(|limits| write(&cgroup, unit, &limits));
+    apply(&cgroup, unit, &after).map_err(|error| {
+        error.besides(compile_limits(&before).and_then(|limits| write(&cgroup, unit, &limits)))
     })?;
     Ok(merged)
 }
