@@ -239,7 +239,7 @@ fn a_failing_poststart_hook_destroys_the_container() {
     // Specification 1.3 made it so; before, it was a warning.
     each_runtime_but(&[("runc", "runs poststart with create")], |runtime| {
         let mut container = Container::sleeping(runtime);
-        container.spec["hooks"]["poststart"] = hook(&container, "poststart", "exit 9");
+        container.spec["hooks"]["poststart"] = hook(&container, "poststart", "cat > /dev/null; exit 9");
         container.spec["hooks"]["poststop"] = hook(&container, "poststop", "");
         container.create().ok();
         container.start().fails_with("hook-poststart");
