@@ -195,8 +195,10 @@ fn compile_cpu<'a>(cpu: &'a Cpu<'_>, writes: &mut Vec<FileWrite<'a>>) -> Result<
     }
     // The kernel refuses a weight for a cgroup that is idle.
     if let Some(shares) = shares.filter(|shares| *shares != 0 && *idle != Some(1)) {
-        let weight = weight_of_shares(shares).to_string();
-        writes.push(FileWrite::new("cpu", "cpu.weight", weight, "linux.resources.cpu.shares"));
+        let weight = weight_of_shares(shares);
+        let write = FileWrite::new("cpu", "cpu.weight", weight.to_string(), "linux.resources.cpu.shares");
+        // 1024, which containerd writes for whoever asks for nothing.
+        writes.push(write.default_if(weight == 100));
     }
     compile_cpu_time(quota.unwrap_or(0), *burst, period.unwrap_or(0), writes)?;
     for (file, field, list) in

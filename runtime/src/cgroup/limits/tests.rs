@@ -60,6 +60,15 @@ fn docker_limits_in_order() {
 }
 
 #[test]
+fn the_kernels_own_weight_needs_no_controller() {
+    for (shares, exception) in [(1024, Exception::Default), (512, Exception::None)] {
+        let json = format!(r#"{{"cpu":{{"shares":{shares}}}}}"#);
+        let resources = parse(&json);
+        assert_eq!(compile_limits(&resources).unwrap()[0].exception, exception, "{shares}");
+    }
+}
+
+#[test]
 fn weights_of_shares() {
     let expected = [
         (1, 1),
