@@ -267,7 +267,7 @@ impl<'p> Init<'p> {
         if let Some([_, number]) = self.taken.iter().find(|[of, _]| *of == index) {
             return Ok(descriptor_number(*number));
         }
-        self.header.descriptors.iter().nth(index as usize).map(descriptor_number).ok_or(Errno::BADF)
+        self.header.descriptors.get(index as usize).map(descriptor_number).ok_or(Errno::BADF)
     }
 
     /// A detached mount tree, opened now if the runtime has not.

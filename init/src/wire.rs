@@ -237,6 +237,11 @@ impl<'a> Wire<'a> for Strings<'a> {
 pub struct Numbers<'a>(pub &'a [u8]);
 
 impl<'a> Numbers<'a> {
+    /// The number at `index`.
+    pub fn get(&self, index: usize) -> Option<u32> {
+        self.0.as_chunks::<4>().0.get(index).map(|bytes| u32::from_le_bytes(*bytes))
+    }
+
     /// One after the other.
     pub fn iter(&self) -> impl Iterator<Item = u32> + use<'a> {
         self.0.as_chunks::<4>().0.iter().map(|bytes| u32::from_le_bytes(*bytes))

@@ -82,6 +82,7 @@ mod initial_root;
 pub mod json;
 mod lsm;
 mod mount_note;
+mod mountinfo;
 #[doc(hidden)]
 pub mod net_device;
 mod network;

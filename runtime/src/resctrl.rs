@@ -11,6 +11,7 @@ use rustix::process::Pid;
 
 use crate::container_id::ContainerId;
 use crate::error::{Context, Error, Result, describe_io_error};
+use crate::mountinfo;
 use crate::spec::linux::IntelRdt;
 use crate::state::StateDirectory;
 use crate::validate::validate_intel_rdt;
@@ -30,14 +31,13 @@ pub struct Group {
 /// resctrl is not mounted; a class that must exist does not, or one that exists has another schema; the kernel
 /// refuses the schema.
 pub fn prepare(intel_rdt: &IntelRdt<'_>, id: &ContainerId, directory: &StateDirectory) -> Result<Group> {
-    let mountinfo = fs::read_to_string("/proc/self/mountinfo").context(|| "read /proc/self/mountinfo")?;
-    let Some(mount) = find_mount(&mountinfo) else {
+    let Some(mount) = find_mount(&mountinfo::read()?) else {
         return Err(Error::new(
             "linux.intelRdt: no resctrl file system is mounted: mount -t resctrl resctrl /sys/fs/resctrl \
              (processor and kernel need resource control), or leave it out",
         ));
     };
-    prepare_in(Path::new(mount), intel_rdt, id, directory)
+    prepare_in(&mount, intel_rdt, id, directory)
 }
 
 /// The schema that a class had before it was changed.
@@ -81,9 +81,8 @@ pub fn change(
 }
 
 /// The mount point of the last resctrl in the text of a mountinfo.
-fn find_mount(mountinfo: &str) -> Option<&str> {
-    let mut lines = mountinfo.lines().filter(|line| line.contains(" - resctrl "));
-    lines.next_back()?.split(' ').nth(4)
+fn find_mount(mountinfo: &[u8]) -> Option<PathBuf> {
+    mountinfo::parse(mountinfo).rfind(|mount| mount.kind == "resctrl").map(|mount| mount.point)
 }
 
 fn prepare_in(
@@ -258,9 +257,9 @@ mod tests {
 
     #[test]
     fn the_mount_is_the_one_of_that_type() {
-        let mountinfo = "20 1 0:18 / /sys rw - sysfs sysfs rw\n21 20 0:19 / /sys/fs/resctrl rw shared:4 - resctrl resctrl rw\n";
-        assert_eq!(find_mount(mountinfo), Some("/sys/fs/resctrl"));
-        assert_eq!(find_mount("20 1 0:18 / /resctrl rw - tmpfs resctrl rw\n"), None);
+        let mountinfo = b"20 1 0:18 / /sys rw - sysfs sysfs rw\n21 20 0:19 / /sys/fs/resctrl rw shared:4 - resctrl resctrl rw\n";
+        assert_eq!(find_mount(mountinfo), Some("/sys/fs/resctrl".into()));
+        assert_eq!(find_mount(b"20 1 0:18 / /resctrl rw - tmpfs resctrl rw\n"), None);
     }
 
     /// A folder that looks like a resctrl with one class, and a state folder.

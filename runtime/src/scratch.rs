@@ -1,11 +1,13 @@
 //! Throwaway containers over the host's own files: overlays whose changes go to memory.
 
 use std::os::fd::OwnedFd;
+use std::path::Path;
 
 use rustix::fs::{Dir, Mode, OFlags};
 
 use crate::error::{Context, Result};
 use crate::json;
+use crate::mountinfo::{self, Mount};
 use crate::order;
 use crate::plan::Layer;
 
@@ -76,8 +78,7 @@ const LEFT_OUT: [&str; 8] = ["/.", "/..", "/proc", "/sys", "/dev", "/run", "/tmp
 /// # Errors
 /// The root folder or /proc/self/mountinfo cannot be read.
 pub fn layers() -> Result<Vec<Layer>> {
-    const MOUNTINFO: &str = "/proc/self/mountinfo";
-    let mountinfo = std::fs::read_to_string(MOUNTINFO).context(|| format!("read {MOUNTINFO}"))?;
+    let mountinfo = mountinfo::read()?;
     let mut layers = Vec::new();
     for entry in open_folder("/").and_then(Dir::new).context(|| "read /")? {
         let entry = entry.context(|| "read /")?;
@@ -105,9 +106,9 @@ fn open_folder(path: &str) -> rustix::io::Result<OwnedFd> {
     rustix::fs::open(path, OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())
 }
 
-fn layer_of(path: &str, mountinfo: &str) -> Layer {
-    let below = |point: &str| point.strip_prefix(path).is_some_and(|rest| rest.starts_with('/'));
-    let covered = mountinfo.lines().filter_map(|line| line.split(' ').nth(4)).any(below);
+fn layer_of(path: &str, mountinfo: &[u8]) -> Layer {
+    let below = |mount: Mount<'_>| mount.point.starts_with(path) && mount.point != Path::new(path);
+    let covered = mountinfo::parse(mountinfo).any(below);
     // These stand for something else in overlayfs's options, where the path goes.
     if covered || path.contains([':', ',', '\\']) {
         Layer::ReadOnly(path.to_string())
@@ -128,7 +129,7 @@ mod tests {
 
     #[test]
     fn what_has_mounts_below_is_not_covered() {
-        let mountinfo = "\
+        let mountinfo = b"\
 22 1 254:0 / / rw,relatime shared:1 - ext4 /dev/vda rw
 24 22 254:1 / /home rw shared:2 - xfs /dev/vdb rw
 28 22 0:30 / /var/cache rw - tmpfs tmpfs rw

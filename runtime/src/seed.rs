@@ -7,6 +7,7 @@
 
 use std::ffi::CStr;
 use std::os::fd::{AsFd, OwnedFd};
+use std::path::Path;
 
 use linux_raw_sys::general::CLONE_NEWNS;
 use rustix::fs::{Access, CWD, FileType, FlockOperation, Mode, OFlags, Stat};
@@ -16,7 +17,7 @@ use rustix::mount::{
     UnmountFlags,
 };
 
-use crate::sys;
+use crate::{mountinfo, sys};
 
 /// Where the container's root is attached in a copy of the seed: over all that is there. Copies share the tmpfs, and
 /// who may unmount in a container reaches it: nothing in it may be needed.
@@ -176,11 +177,11 @@ fn empty_namespace(at: &CStr) -> Result<OwnedFd, Errno> {
 
 /// The kernel's first root cannot be left, but everything else can go, and the tmpfs lie over it: as switch_root(8) does.
 fn cover_initial_root(tmpfs: &OwnedFd) -> Result<(), Errno> {
-    let mountinfo = std::fs::read_to_string("/proc/self/mountinfo").map_err(|_| Errno::INVAL)?;
+    let mountinfo = mountinfo::read().map_err(|_| Errno::INVAL)?;
     rustix::mount::move_mount(tmpfs, c"", CWD, c"/", MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH)?;
-    for point in mountinfo.lines().filter_map(|line| line.split(' ').nth(4)).filter(|point| *point != "/") {
+    for mount in mountinfo::parse(&mountinfo).filter(|mount| mount.point != Path::new("/")) {
         // What lies below another one is gone with it.
-        let _ = rustix::mount::unmount(point, UnmountFlags::DETACH);
+        let _ = rustix::mount::unmount(&mount.point, UnmountFlags::DETACH);
     }
     rustix::process::chroot(c".")
 }

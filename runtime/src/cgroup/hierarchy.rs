@@ -1,8 +1,6 @@
 //! The host's cgroup v2 hierarchy: where it is mounted, and where in it the runtime itself is.
 
-use std::ffi::OsString;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-use std::os::unix::ffi::OsStringExt;
 use std::path::{Path, PathBuf};
 
 use rustix::fs::{Access, AtFlags, CWD, Mode, OFlags, accessat, fstatfs, openat};
@@ -10,6 +8,7 @@ use rustix::io::Errno;
 
 use super::events::Events;
 use crate::error::{Context, Error, Result};
+use crate::mountinfo::{self, Mount};
 
 /// Of `include/uapi/linux/magic.h`.
 const CGROUP2_SUPER_MAGIC: u64 = 0x6367_7270;
@@ -34,7 +33,7 @@ impl Hierarchy {
                 return Ok(Some(hierarchy));
             }
         }
-        for mount in parse_mountinfo(&read_mountinfo()?) {
+        for mount in cgroup2_mounts(&mountinfo::read()?) {
             // What is mounted over it may hide it: the file system itself has the last word.
             if let Some(hierarchy) = Hierarchy::at(&mount.point)? {
                 return Ok(Some(hierarchy));
@@ -107,7 +106,8 @@ impl Hierarchy {
             .lines()
             .find_map(|line| line.strip_prefix("0::"))
             .ok_or_else(|| Error::formatted(format_args!("{file}: no line of cgroup v2 ('0::')")))?;
-        let mounts = parse_mountinfo(&read_mountinfo()?);
+        let mountinfo = mountinfo::read()?;
+        let mounts = cgroup2_mounts(&mountinfo);
         let root = mounts.iter().find(|mount| mount.point == self.mount).map(|mount| &mount.root);
         match root.and_then(|root| Path::new(own).strip_prefix(root).ok()) {
             Some(below) if !own.starts_with("/..") => Ok(format!("/{}", below.display())),
@@ -128,29 +128,16 @@ impl Hierarchy {
     }
 }
 
-/// A line of mountinfo about cgroup2.
-#[derive(Debug, PartialEq, Eq)]
-struct Cgroup2Mount {
-    /// What part of the file system is mounted.
-    root: PathBuf,
-    point: PathBuf,
-}
-
-fn read_mountinfo() -> Result<Vec<u8>> {
-    std::fs::read("/proc/self/mountinfo").context(|| "read /proc/self/mountinfo")
-}
-
-/// The cgroup2 mounts, those of the whole hierarchy first, the unified place before others; see
-/// proc_pid_mountinfo(5).
-fn parse_mountinfo(text: &[u8]) -> Vec<Cgroup2Mount> {
-    let mut mounts: Vec<_> = text.split(|byte| *byte == b'\n').filter_map(parse_line).collect();
+/// The cgroup2 mounts in the text of a mountinfo, those of the whole hierarchy first, the unified place before others.
+fn cgroup2_mounts(mountinfo: &[u8]) -> Vec<Mount<'_>> {
+    let mut mounts: Vec<_> = mountinfo::parse(mountinfo).filter(|mount| mount.kind == "cgroup2").collect();
     put_first(&mut mounts, |mount| mount.point == Path::new(USUAL_MOUNTS[0]));
     put_first(&mut mounts, |mount| mount.root == Path::new("/"));
     mounts
 }
 
 /// Moves those to the front, and else keeps the order.
-fn put_first(mounts: &mut Vec<Cgroup2Mount>, which: fn(&Cgroup2Mount) -> bool) {
+fn put_first(mounts: &mut Vec<Mount<'_>>, which: fn(&Mount<'_>) -> bool) {
     let mut place = 0;
     for index in 0..mounts.len() {
         if which(&mounts[index]) {
@@ -159,34 +146,6 @@ fn put_first(mounts: &mut Vec<Cgroup2Mount>, which: fn(&Cgroup2Mount) -> bool) {
             place += 1;
         }
     }
-}
-
-fn parse_line(line: &[u8]) -> Option<Cgroup2Mount> {
-    let mut fields = line.split(|byte| *byte == b' ');
-    let root = fields.nth(3)?;
-    let point = fields.next()?;
-    // Optional fields (`shared:1`) end with a lone hyphen.
-    fields.find(|field| *field == b"-")?;
-    (fields.next()? == b"cgroup2").then(|| Cgroup2Mount { root: unescape(root), point: unescape(point) })
-}
-
-/// Turns the kernel's `\040` and its like back into the byte.
-fn unescape(field: &[u8]) -> PathBuf {
-    let mut bytes = Vec::with_capacity(field.len());
-    let mut rest = field;
-    while let [first, tail @ ..] = rest {
-        match rest {
-            [b'\\', a @ b'0'..=b'3', b @ b'0'..=b'7', c @ b'0'..=b'7', tail @ ..] => {
-                bytes.push((a - b'0') << 6 | (b - b'0') << 3 | (c - b'0'));
-                rest = tail;
-            }
-            _ => {
-                bytes.push(*first);
-                rest = tail;
-            }
-        }
-    }
-    PathBuf::from(OsString::from_vec(bytes))
 }
 
 #[cfg(test)]
@@ -200,13 +159,13 @@ mod tests {
 41 31 0:38 / /sys/fs/cgroup/unified rw,relatime shared:9 master:2 - cgroup2 cgroup2 rw
 ";
 
-    fn mount(root: &str, point: &str) -> Cgroup2Mount {
-        Cgroup2Mount { root: root.into(), point: point.into() }
+    fn places(mountinfo: &[u8]) -> Vec<(PathBuf, PathBuf)> {
+        cgroup2_mounts(mountinfo).into_iter().map(|mount| (mount.root, mount.point)).collect()
     }
 
     #[test]
     fn hybrid_host() {
-        assert_eq!(parse_mountinfo(HYBRID), [mount("/", "/sys/fs/cgroup/unified")]);
+        assert_eq!(places(HYBRID), [("/".into(), "/sys/fs/cgroup/unified".into())]);
     }
 
     #[test]
@@ -217,18 +176,8 @@ mod tests {
 3 0 0:1 / /sys/fs/cgroup rw - cgroup2 none rw
 4 0 0:1 / /e - f rw
 ";
-        assert_eq!(
-            parse_mountinfo(text),
-            [mount("/", "/sys/fs/cgroup"), mount("/", "/b c\\d"), mount("/part", "/a")]
-        );
-    }
-
-    #[test]
-    fn truncated_lines_are_no_mounts() {
-        for end in 0..HYBRID.len() - 3 {
-            assert!(parse_mountinfo(&HYBRID[..end]).len() <= 1);
-        }
-        assert_eq!(unescape(b"\\04\\9990"), Path::new("\\04\\9990"));
+        let expected = [("/", "/sys/fs/cgroup"), ("/", "/b c\\d"), ("/part", "/a")];
+        assert_eq!(places(text), expected.map(|(root, point)| (root.into(), point.into())));
     }
 
     #[test]

@@ -3,13 +3,13 @@
 use super::Availability::{No, Partly};
 use super::{Finding, User, read};
 use crate::cgroup::Hierarchy;
+use crate::mountinfo;
 
 /// The controllers that `linux.resources` has fields for.
 const CONTROLLERS: [&str; 7] = ["cpu", "cpuset", "memory", "pids", "io", "hugetlb", "rdma"];
 
 pub fn look(user: User, findings: &mut Vec<Finding>) {
-    let mountinfo = read("/proc/self/mountinfo").unwrap_or_default();
-    let v1 = count_v1(&mountinfo);
+    let v1 = count_v1(&mountinfo::read().unwrap_or_default());
     let hierarchy = match Hierarchy::find() {
         Ok(Some(hierarchy)) => hierarchy,
         Ok(None) | Err(_) => {
@@ -25,9 +25,8 @@ pub fn look(user: User, findings: &mut Vec<Finding>) {
 }
 
 /// How many hierarchies of cgroup v1 are in the text of mountinfo.
-pub(super) fn count_v1(mountinfo: &str) -> usize {
-    let types = mountinfo.lines().filter_map(|line| line.split_once(" - ")?.1.split(' ').next());
-    types.filter(|kind| *kind == "cgroup").count()
+pub(super) fn count_v1(mountinfo: &[u8]) -> usize {
+    mountinfo::parse(mountinfo).filter(|mount| mount.kind == "cgroup").count()
 }
 
 fn absent(v1: usize) -> Finding {

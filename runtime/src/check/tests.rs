@@ -36,7 +36,7 @@ fn hierarchies_of_cgroup_v1() {
 32 31 0:29 / /sys/fs/cgroup/cpu rw shared:3 - cgroup cgroup rw,cpu
 41 31 0:38 / /sys/fs/cgroup/unified rw - cgroup2 cgroup2 rw
 broken";
-    assert_eq!((count_v1(hybrid), count_v1("")), (1, 0));
+    assert_eq!((count_v1(hybrid.as_bytes()), count_v1(b"")), (1, 0));
 }
 
 #[test]

@@ -6,7 +6,7 @@ use linux_raw_sys::general as kernel;
 
 use super::text::{check_absolute, check_text, reject};
 use crate::error::Result;
-use crate::spec::json::{Map, Text};
+use crate::spec::json::{Map, Text, first_repeated};
 use crate::spec::linux::{Namespace, NetDevice, TimeOffset};
 
 /// The eight kinds: namespaces(7).
@@ -135,6 +135,7 @@ pub(super) fn validate_net_devices(
         reject!("linux.netDevices: needs a network namespace: add \"network\" to linux.namespaces");
     }
     let mut names: Vec<&str> = Vec::with_capacity(devices.len());
+    let mut renamed: Vec<&str> = Vec::with_capacity(devices.len());
     for (device, NetDevice { name }) in devices.iter() {
         check_interface_name(format_args!("linux.netDevices"), device)?;
         let name = match name.as_deref().filter(|name| !name.is_empty()) {
@@ -145,10 +146,13 @@ pub(super) fn validate_net_devices(
             None => device,
         };
         // The kernel makes different names of a template.
-        if names.contains(&name) && !name.contains("%d") {
-            reject!("linux.netDevices.{device}.name: {name:?} is there twice");
+        if !name.contains("%d") {
+            names.push(name);
+            renamed.push(device);
         }
-        names.push(name);
+    }
+    if let Some(index) = first_repeated(&names) {
+        reject!("linux.netDevices.{}.name: {:?} is there twice", renamed[index], names[index]);
     }
     Ok(())
 }

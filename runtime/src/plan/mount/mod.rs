@@ -15,7 +15,7 @@ use self::bind::{compile_bind, inside_root};
 use self::new::{compile_new, label_for};
 use self::option::parse_options;
 use self::remount::compile_remount;
-use self::target::{is_below, target_rule};
+use self::target::{covered_later, target_rule};
 use super::namespace::Namespaces;
 use super::{Builder, Descriptor, Intent, c_string, mount_idmap};
 use crate::error::Result;
@@ -45,16 +45,17 @@ pub fn compile(
         super::attribute::without_module(builder, "linux.mountLabel", label, consequence);
     }
     let label = label.map(|label| format!("context=\"{label}\""));
-    for (index, mount) in spec.mounts.iter().enumerate() {
+    let destinations: Vec<_> = spec.mounts.iter().map(|mount| normalize(&mount.destination)).collect();
+    let covered_later = covered_later(&destinations);
+    for (index, (mount, destination)) in spec.mounts.iter().zip(&destinations).enumerate() {
         let field = format!("mounts[{index}]");
         let mut options = parse_options(&field, mount)?;
-        let destination = normalize(&mount.destination);
-        let target = c_string(&field, &destination)?;
+        let target = c_string(&field, destination)?;
         if options.remount {
             compile_remount(builder, &field, mount, &target, &options)?;
             continue;
         }
-        let rule = target_rule(&field, &destination, mount, &options)?;
+        let rule = target_rule(&field, destination, mount, &options)?;
         let idmap =
             mount_idmap::compile(builder, spec, namespaces, &field, mount, options.idmap, options.bind)?;
         let link =
@@ -64,10 +65,9 @@ pub fn compile(
             builder.push(Operation::CopySymlink { path: &target, target: &link });
             continue;
         }
-        let later = spec.mounts[index + 1..].iter().map(|later| normalize(&later.destination));
         if !options.bind
             && options.set.contains(MountAttrFlags::MOUNT_ATTR_RDONLY)
-            && (destination == "/dev" || later.into_iter().any(|later| is_below(&later, &destination)))
+            && (destination == "/dev" || covered_later[index])
         {
             options.set.remove(MountAttrFlags::MOUNT_ATTR_RDONLY);
             read_only_later.push(target.clone());

@@ -4,6 +4,7 @@ use pillbox_init::plan::TargetRule;
 
 use super::option::Options;
 use crate::error::{Error, Result};
+use crate::order;
 use crate::spec::Mount;
 
 /// Files of procfs that lxcfs and others may replace; nothing else is mounted inside /proc.
@@ -30,8 +31,37 @@ pub fn normalize(path: &str) -> String {
     if normal.is_empty() { "/".to_string() } else { normal }
 }
 
-pub(super) fn is_below(path: &str, folder: &str) -> bool {
-    folder == "/" || path.strip_prefix(folder).is_some_and(|rest| rest.starts_with('/'))
+/// For each of these normal paths, whether one further on in the list lies below it. What lies below a path comes right
+/// behind it in their order.
+pub(super) fn covered_later(destinations: &[String]) -> Vec<bool> {
+    let key = |index: usize| destinations[index].bytes().map(|byte| if byte == b'/' { 0 } else { byte });
+    let mut order: Vec<usize> = (0..destinations.len()).collect();
+    order::sort(&mut order, |left, right| key(*left).lt(key(*right)));
+    let mut last_below = vec![0; destinations.len()];
+    let mut above: Vec<usize> = Vec::new();
+    for index in order.iter().copied().map(Some).chain([None]) {
+        while let Some(&top) = above.last()
+            && !index.is_some_and(|index| is_below(&destinations[index], &destinations[top]))
+        {
+            above.pop();
+            if let Some(&folder) = above.last() {
+                last_below[folder] = last_below[folder].max(last_below[top]).max(top);
+            }
+        }
+        above.extend(index);
+    }
+    // Only the last of equal paths has met what lies below them.
+    for pair in order.windows(2).rev() {
+        if destinations[pair[0]] == destinations[pair[1]] {
+            last_below[pair[0]] = last_below[pair[0]].max(last_below[pair[1]]);
+        }
+    }
+    last_below.iter().enumerate().map(|(index, last)| *last > index).collect()
+}
+
+fn is_below(path: &str, folder: &str) -> bool {
+    let rest = if folder == "/" { Some(path) } else { path.strip_prefix(folder) };
+    rest.is_some_and(|rest| rest.starts_with('/') && rest != "/")
 }
 
 /// Nothing may cover procfs or parts of it: what init and the program write there must arrive.
@@ -69,6 +99,26 @@ pub(super) fn target_rule(
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_is_covered_later_is_known_as_one_by_one() {
+        let lists = [
+            &["/a", "/a/b/c", "/a/b", "/ab", "/", "/a"][..],
+            &["/", "/"],
+            &["/x/y", "/x", "/x/y/z", "/x/y"],
+            &["/sys", "/sys/fs/cgroup", "/sys"],
+            &["/a/b"],
+            &[],
+        ];
+        for list in lists {
+            let list: Vec<_> = list.iter().map(ToString::to_string).collect();
+            let one_by_one = |(index, folder): (usize, &String)| {
+                list[index + 1..].iter().any(|later| is_below(later, folder))
+            };
+            let expected: Vec<_> = list.iter().enumerate().map(one_by_one).collect();
+            assert_eq!(covered_later(&list), expected, "{list:?}");
+        }
+    }
 
     #[test]
     fn paths_are_normal() {
