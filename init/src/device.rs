@@ -4,7 +4,6 @@ use core::ffi::CStr;
 
 use pillbox_init::plan::{NodeKind, Operation};
 use pillbox_init::report::Stage;
-use pillbox_init::sys;
 use rustix::fd::{AsFd, OwnedFd};
 use rustix::fs::{AtFlags, FileType, Mode, OFlags, ResolveFlags};
 use rustix::io::Errno;
@@ -115,7 +114,7 @@ pub fn open_console(
         bind_console(container, &slave)?;
     }
     for number in 0..3 {
-        sys::dup_onto(slave.as_fd(), number)?;
+        init.inherited.replace(number, slave.as_fd())?;
     }
     rustix::process::ioctl_tiocsctty(&slave)?;
     Ok(master)

@@ -172,14 +172,14 @@ pub fn exec(init: &Init<'_>, arguments: Strings<'_>, environment: Strings<'_>) -
     let path = c_str(&init.executable)?;
     let errno = arguments.exec(path, &environment);
     if let Channel::Starter(_) = init.channel {
-        end_like_a_shell(path, errno);
+        end_like_a_shell(init.inherited, path, errno);
     }
     Err(errno.into())
 }
 
 /// A container that was started and whose program turns out to be none has run and failed, to those who manage it: they find
 /// the reason among its output, and the status that a shell would give. What the host lacks `start` has to say.
-fn end_like_a_shell(path: &CStr, errno: Errno) {
+fn end_like_a_shell(inherited: sys::Inherited, path: &CStr, errno: Errno) {
     let (status, words): (i32, &[u8]) = match errno {
         Errno::NOENT => {
             (127, b"no such file or directory: it, or the interpreter that it names, is missing\n")
@@ -192,6 +192,6 @@ fn end_like_a_shell(path: &CStr, errno: Errno) {
     };
     let _ = sys::ignore_signal(linux_raw_sys::general::SIGPIPE);
     let parts = [b"exec ", path.to_bytes(), b": ", words];
-    let _ = rustix::io::writev(sys::inherited_fd(2), &parts.map(rustix::io::IoSlice::new));
+    let _ = rustix::io::writev(inherited.fd(2), &parts.map(rustix::io::IoSlice::new));
     sys::exit(status)
 }

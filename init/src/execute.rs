@@ -1,7 +1,6 @@
 //! What a container is: a plan's operations, one after the other.
 
 use core::ffi::CStr;
-use core::sync::atomic::Ordering;
 
 use heapless::Vec;
 use pillbox_init::plan::{EntryStep, Header, NEVER_OPEN, Operation, Operations, TAKEN_TREES_MAX, Tree};
@@ -45,6 +44,8 @@ impl<T> At<T> for Result<T, Errno> {
 /// What operations leave for later ones.
 pub struct Init<'p> {
     header: Header<'p>,
+    /// By which the numbers of the plan are descriptors.
+    pub inherited: sys::Inherited,
     /// Who hears of a failure: the runtime that created, then the one that starts.
     pub channel: Channel<'p>,
     /// The container's root, in which every target is resolved.
@@ -61,13 +62,14 @@ pub struct Init<'p> {
 }
 
 /// Runs the plan; the last operation does not return.
-pub fn run(plan: &'static [u8]) -> ! {
+pub fn run(plan: &'static [u8], inherited: sys::Inherited) -> ! {
     sys::reset_signals();
     let mut reader = Reader::new(plan);
     let Ok(header) = Header::decode(&mut reader) else { sys::exit(NOT_STARTED) };
     let mut init = Init {
-        channel: Channel::Creator(descriptor_number(header.channel)),
+        channel: Channel::Creator(inherited.fd(header.channel)),
         header,
+        inherited,
         root: None,
         folder: root::Folder::default(),
         mount: mount::State::default(),
@@ -100,8 +102,7 @@ pub fn run(plan: &'static [u8]) -> ! {
 
 /// The end of a process that init has cloned itself from: the runtime hears which one goes on.
 extern "C" fn leave(pid: i32, farewell: &'static sys::Farewell) -> ! {
-    let index = farewell.index.load(Ordering::Relaxed);
-    let channel = sys::inherited_fd(farewell.channel.load(Ordering::Relaxed));
+    let (channel, index) = farewell.prepared();
     let _ = channel::report(channel, Report::Forked { index, pid }, &[], None);
     farewell.said();
     sys::exit(0)
@@ -120,16 +121,20 @@ impl<'p> Init<'p> {
             match step {
                 EntryStep::SetUndumpable => identity::set_undumpable().map_err(failed)?,
                 EntryStep::Enter { descriptor, namespaces } => {
-                    sys::setns(sys::inherited_fd(descriptor), namespaces).map_err(failed)?;
-                    sys::close_inherited(descriptor);
+                    sys::setns(self.inherited.fd(descriptor), namespaces).map_err(failed)?;
+                    self.inherited.close(descriptor);
                 }
                 EntryStep::Clone { namespaces, cgroup } => {
                     let farewell = farewells.next().ok_or(Report::Malformed { operation: 0 })?;
-                    farewell.channel.store(self.header.channel, Ordering::Relaxed);
-                    farewell.index.store(index, Ordering::Relaxed);
-                    sys::go_on_as_child(namespaces, cgroup.map(sys::inherited_fd), farewell, leave)
-                        .map_err(failed)?;
-                    cgroup.into_iter().for_each(sys::close_inherited);
+                    farewell.prepare(self.inherited.fd(self.header.channel), index);
+                    sys::go_on_as_child(
+                        namespaces,
+                        cgroup.map(|number| self.inherited.fd(number)),
+                        farewell,
+                        leave,
+                    )
+                    .map_err(failed)?;
+                    cgroup.into_iter().for_each(|number| self.inherited.close(number));
                 }
             }
         }
@@ -199,7 +204,7 @@ impl<'p> Init<'p> {
             Operation::WriteSysctl { path, value } => mount::write_sysctl(self, path, value)?,
             Operation::MakePathReadonly { path } => mount::make_path_readonly(self, path)?,
             Operation::MaskPath { path } => mount::mask_path(self, path)?,
-            Operation::OwnStdio { uid, gid } => identity::own_stdio(uid, gid)?,
+            Operation::OwnStdio { uid, gid } => identity::own_stdio(self.inherited, uid, gid)?,
             Operation::SetUmask { mask } => {
                 sys::umask(mask.bits());
             }
@@ -265,9 +270,10 @@ impl<'p> Init<'p> {
     /// A descriptor that the runtime opened before the clone, or meanwhile.
     pub fn descriptor(&self, index: u32) -> Result<BorrowedFd<'p>, Errno> {
         if let Some([_, number]) = self.taken.iter().find(|[of, _]| *of == index) {
-            return Ok(descriptor_number(*number));
+            return Ok(self.inherited.fd(*number));
         }
-        self.header.descriptors.get(index as usize).map(descriptor_number).ok_or(Errno::BADF)
+        let number = self.header.descriptors.get(index as usize).ok_or(Errno::BADF)?;
+        Ok(self.inherited.fd(number))
     }
 
     /// A detached mount tree, opened now if the runtime has not.
@@ -295,17 +301,17 @@ impl<'p> Init<'p> {
     fn close_descriptors(&self, listener: u32) {
         for (index, number) in (0..).zip(self.header.descriptors.iter()) {
             if index != listener && number != NEVER_OPEN {
-                sys::close_inherited(number);
+                self.inherited.close(number);
             }
         }
         for [_, number] in &self.taken {
-            sys::close_inherited(*number);
+            self.inherited.close(*number);
         }
     }
 
     fn replace_stdio(&self, descriptors: [u32; 3]) -> Result<(), Errno> {
         for (number, descriptor) in (0..).zip(descriptors) {
-            sys::dup_onto(self.descriptor(descriptor)?, number)?;
+            self.inherited.replace(number, self.descriptor(descriptor)?)?;
         }
         Ok(())
     }
@@ -324,10 +330,6 @@ impl rustix::fd::AsFd for TreeFd<'_> {
             TreeFd::Borrowed(fd) => *fd,
         }
     }
-}
-
-fn descriptor_number<'p>(number: u32) -> BorrowedFd<'p> {
-    sys::inherited_fd(number)
 }
 
 /// A path of at most `PATH_MAX` bytes whose separators can be made ends, one after the other.

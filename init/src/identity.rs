@@ -89,10 +89,10 @@ pub fn set_capabilities(
 }
 
 /// A pipe that the caller made belongs to its user; a program that opens /dev/stdout anew needs it to be its own.
-pub fn own_stdio(uid: u32, gid: u32) -> Result<(), Errno> {
+pub fn own_stdio(inherited: sys::Inherited, uid: u32, gid: u32) -> Result<(), Errno> {
     const NULL_DEVICE: (u32, u32) = (1, 3);
     for number in 0..3 {
-        let fd = sys::inherited_fd(number);
+        let fd = inherited.fd(number);
         let Ok(status) = rustix::fs::fstat(fd) else { continue };
         let device = (rustix::fs::major(status.st_rdev as _), rustix::fs::minor(status.st_rdev as _));
         let is_null =

@@ -51,7 +51,10 @@ mod start {
         match map(&plan) {
             Some(bytes) => {
                 drop(plan);
-                super::execute::run(bytes)
+                // SAFETY: the runtime made this process for the plan, which says what each descriptor is for; what init opens
+                // itself the plan does not know.
+                let inherited = unsafe { sys::Inherited::vouch() };
+                super::execute::run(bytes, inherited)
             }
             None => sys::exit(super::execute::NOT_STARTED),
         }

@@ -72,7 +72,7 @@ pub fn send_with_descriptors(
 /// Gives the container's terminal the size of the user's, which is whichever of the three streams is one; false if none
 /// is.
 pub fn copy_size(master: &OwnedFd) -> bool {
-    let streams = [stdin(), stdout(), pillbox_init::sys::inherited_fd(2)];
+    let streams = [stdin(), stdout(), rustix::stdio::stderr()];
     let size = streams.into_iter().find_map(|stream| rustix::termios::tcgetwinsize(stream).ok());
     // Without it the container's terminal keeps the size that it has.
     size.is_some_and(|size| rustix::termios::tcsetwinsize(master, size).is_ok())
@@ -80,10 +80,10 @@ pub fn copy_size(master: &OwnedFd) -> bool {
 
 /// The descriptor 0.
 fn stdin() -> BorrowedFd<'static> {
-    pillbox_init::sys::inherited_fd(0)
+    rustix::stdio::stdin()
 }
 
 /// The descriptor 1.
 fn stdout() -> BorrowedFd<'static> {
-    pillbox_init::sys::inherited_fd(1)
+    rustix::stdio::stdout()
 }

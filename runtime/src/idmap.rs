@@ -5,7 +5,7 @@ use std::os::fd::OwnedFd;
 
 use rustix::fs::{CWD, Mode, OFlags};
 use rustix::io::Errno;
-use rustix::process::{Pid, WaitId, WaitIdOptions};
+use rustix::process::Pid;
 
 use crate::error::{Context, Error, Result};
 use crate::order;
@@ -103,7 +103,7 @@ fn make_namespace(uid: &[IdMapping], gid: &[IdMapping]) -> Result<OwnedFd> {
             opened.context(|| format!("open {path}"))
         });
     // Only now may its number go to another process.
-    let _ = rustix::process::waitid(WaitId::Pid(process.pid), WaitIdOptions::EXITED);
+    process.reap();
     made
 }
 

@@ -1,10 +1,10 @@
 //! Descriptors by their numbers: which close, which are inherited.
 
 use linux_raw_sys::general as raw;
-use rustix::fd::{BorrowedFd, RawFd};
+use rustix::fd::BorrowedFd;
 use rustix::io::Errno;
 
-use super::{number, syscall};
+use super::syscall;
 
 /// close_range(2) with CLOSE_RANGE_CLOEXEC: all descriptors from `first` on close at the next exec.
 pub fn close_on_exec_from(first: u32) -> Result<(), Errno> {
@@ -26,25 +26,37 @@ pub unsafe fn close_range(first: u32, last: u32) -> Result<(), Errno> {
     Ok(())
 }
 
-/// close(2) of a descriptor that init inherited and will not use any more.
-pub fn close_inherited(number: u32) {
-    // SAFETY: nothing in init owns inherited descriptors. Whether it was open at all does not matter.
-    let _ = unsafe { syscall(raw::__NR_close, [number as usize, 0, 0, 0, 0, 0]) };
-}
+/// The right to name descriptors by their numbers, as a plan does: of a process that nothing but the plan tells which there
+/// are.
+#[derive(Debug, Clone, Copy)]
+pub struct Inherited(());
 
-/// dup3(2) onto `target`, which keeps open over exec.
-pub fn dup_onto(fd: BorrowedFd<'_>, target: RawFd) -> Result<(), Errno> {
-    // SAFETY: no memory is passed; only stdio numbers are replaced, which nobody owns as an OwnedFd.
-    unsafe { syscall(raw::__NR_dup3, [number(&fd), target as usize, 0, 0, 0, 0])? };
-    Ok(())
-}
+impl Inherited {
+    /// # Safety
+    /// Nothing in this process owns a descriptor whose number is given to the methods, and what [`Self::close`] closes is not
+    /// used any more.
+    pub const unsafe fn vouch() -> Inherited {
+        Inherited(())
+    }
 
-/// A descriptor that init inherited, by its number. Init owns none of these as an `OwnedFd`, and closes them only by
-/// [`close_inherited`], after the last operation that names them.
-pub fn inherited_fd<'a>(number: u32) -> BorrowedFd<'a> {
-    // -1 is the one number that must not be borrowed; no plan of the runtime's has it.
-    let number = i32::try_from(number).unwrap_or(i32::MAX);
-    // SAFETY: inherited descriptors stay open for as long as operations name them; one that is not open makes calls
-    // fail with EBADF.
-    unsafe { BorrowedFd::borrow_raw(number) }
+    /// The descriptor with this number; one that is not open makes calls fail with `EBADF`.
+    pub fn fd<'a>(self, number: u32) -> BorrowedFd<'a> {
+        // -1 is the one number that must not be borrowed; no plan of the runtime's has it.
+        let number = i32::try_from(number).unwrap_or(i32::MAX);
+        // SAFETY: whoever made the value has vouched for it.
+        unsafe { BorrowedFd::borrow_raw(number) }
+    }
+
+    /// close(2). Whether it was open at all does not matter.
+    pub fn close(self, number: u32) {
+        // SAFETY: whoever made the value has vouched for it.
+        let _ = unsafe { syscall(raw::__NR_close, [number as usize, 0, 0, 0, 0, 0]) };
+    }
+
+    /// dup3(2) onto the descriptor with this number, which keeps open over exec.
+    pub fn replace(self, number: u32, fd: BorrowedFd<'_>) -> Result<(), Errno> {
+        // SAFETY: no memory is passed; whoever made the value has vouched for it.
+        unsafe { syscall(raw::__NR_dup3, [super::number(&fd), number as usize, 0, 0, 0, 0])? };
+        Ok(())
+    }
 }

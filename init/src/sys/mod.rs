@@ -12,7 +12,7 @@ use core::arch::asm;
 use rustix::fd::{AsFd, AsRawFd};
 use rustix::io::Errno;
 
-pub use descriptor::{close_inherited, close_on_exec_from, close_range, dup_onto, inherited_fd};
+pub use descriptor::{Inherited, close_on_exec_from, close_range};
 pub use mount::{map_mount_owners, mount_setattr};
 pub use namespace::{Farewell, go_on_as_child, setns, setns_alone, unshare_namespaces};
 pub use process::{

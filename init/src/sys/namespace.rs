@@ -115,10 +115,8 @@ const FAREWELL_STACK: usize = 2048;
 #[repr(align(16))]
 pub struct Farewell {
     stack: UnsafeCell<MaybeUninit<[u8; FAREWELL_STACK]>>,
-    /// The socket to the runtime.
-    pub channel: AtomicU32,
-    /// The step of the entry that was the clone.
-    pub index: AtomicU32,
+    channel: AtomicU32,
+    index: AtomicU32,
     said: AtomicU32,
 }
 
@@ -134,6 +132,19 @@ impl Farewell {
             index: AtomicU32::new(0),
             said: AtomicU32::new(0),
         }
+    }
+
+    /// What there will be to say, and where: that step `index` of the entry was a clone. The channel stays open.
+    pub fn prepare(&self, channel: BorrowedFd<'static>, index: u32) {
+        self.channel.store(number(&channel) as u32, Ordering::Relaxed);
+        self.index.store(index, Ordering::Relaxed);
+    }
+
+    /// What [`Self::prepare`] got.
+    pub fn prepared(&self) -> (BorrowedFd<'static>, u32) {
+        let channel = self.channel.load(Ordering::Relaxed) as i32;
+        // SAFETY: `prepare` got it as one that stays open; 0 of an unused value is never -1.
+        (unsafe { BorrowedFd::borrow_raw(channel) }, self.index.load(Ordering::Relaxed))
     }
 
     /// Lets the child go on.

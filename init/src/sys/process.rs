@@ -105,7 +105,10 @@ pub unsafe fn execveat(
     result.err().unwrap_or(Errno::NOSYS)
 }
 
-/// Gives the memory of the stack back that deeper calls have used: madvise(2), `MADV_DONTNEED`.
+/// Gives the memory of the stack back that deeper calls have used: madvise(2), `MADV_DONTNEED`. With larger pages than 4 KiB the
+/// kernel refuses where they do not begin at one, and it stays.
+// Never inlined: then nothing that lives lies below this frame.
+#[inline(never)]
 pub fn release_stack() {
     const PAGE: usize = 4096;
     const USED: usize = 28 * PAGE;

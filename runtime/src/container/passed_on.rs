@@ -50,18 +50,18 @@ impl PassedOn {
         let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
         let folder = rustix::fs::open(c"/proc/self/fd", flags, Mode::empty())?;
         let mut last = 2;
-        for entry in Dir::new(folder)? {
+        let mut descriptors = Dir::new(folder)?;
+        for entry in &mut descriptors {
             let number = entry?.file_name().to_str().ok().and_then(|name| name.parse::<u32>().ok());
             let Some(number) = number.filter(|number| (3..3 + count).contains(number)) else { continue };
-            if sys::inherited_descriptor(number).is_some() {
+            if sys::is_passed_on(number) {
                 last = last.max(number);
             }
         }
         self.count = last - 2;
         for number in 3..last {
-            if sys::inherited_descriptor(number).is_none() {
-                let any = pillbox_init::sys::inherited_fd(last);
-                self.gaps.push(rustix::io::fcntl_dupfd_cloexec(any, number as i32)?);
+            if !sys::is_passed_on(number) {
+                self.gaps.push(rustix::io::fcntl_dupfd_cloexec(descriptors.fd()?, number as i32)?);
             }
         }
         Ok(())

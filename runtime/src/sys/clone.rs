@@ -15,8 +15,42 @@ const STACK: usize = 64 * 1024;
 #[allow(dead_code)]
 pub(super) struct Stack([std::mem::MaybeUninit<u8>; STACK]);
 
+/// A stack for a child that runs more than system calls: what runs over ends it, and writes nowhere else.
+pub(super) struct GuardedStack(*mut c_void);
+
+impl GuardedStack {
+    /// The largest page that there is.
+    const GUARD: usize = 64 * 1024;
+
+    pub(super) fn map() -> Result<GuardedStack, Errno> {
+        use rustix::mm::{MapFlags, MprotectFlags, ProtFlags};
+        // SAFETY: a new mapping overlays nothing, and its lower part is nobody's yet.
+        unsafe {
+            let length = Self::GUARD + STACK;
+            let access = ProtFlags::READ | ProtFlags::WRITE;
+            let low = rustix::mm::mmap_anonymous(std::ptr::null_mut(), length, access, MapFlags::PRIVATE)?;
+            let stack = GuardedStack(low);
+            rustix::mm::mprotect(low, Self::GUARD, MprotectFlags::empty())?;
+            Ok(stack)
+        }
+    }
+
+    /// Where its `STACK` bytes begin.
+    pub(super) fn bottom(&self) -> *mut c_void {
+        self.0.wrapping_byte_add(Self::GUARD)
+    }
+}
+
+impl Drop for GuardedStack {
+    fn drop(&mut self) {
+        // SAFETY: `map` has mapped it, and whoever ran on it has left the memory.
+        let _ = unsafe { rustix::mm::munmap(self.0, Self::GUARD + STACK) };
+    }
+}
+
 /// clone3(2) with CLONE_VM and CLONE_PIDFD. `entry` runs in the child on `stack` (of `STACK` bytes). Returns when the
 /// child has left the memory, which is when it executes or ends: suspended until then (CLONE_VFORK), or after `meanwhile`.
+/// Its end is told to nobody, unless it has executed something by then (execve(2) sets the signal).
 pub(super) fn clone_shared(
     flags: u64,
     stack: *mut c_void,
@@ -31,7 +65,6 @@ pub(super) fn clone_shared(
     let waits = if meanwhile.is_some() { raw::CLONE_CHILD_CLEARTID } else { raw::CLONE_VFORK };
     let arguments = raw::clone_args {
         pidfd: &raw mut pidfd as u64,
-        exit_signal: u64::from(raw::SIGCHLD),
         ..arguments(flags | u64::from(raw::CLONE_VM | raw::CLONE_PIDFD | waits), stack, &inside)
     };
     // SAFETY: the child starts on a stack of its own with `entry`, which does not return, so nothing of the

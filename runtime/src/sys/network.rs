@@ -1,13 +1,14 @@
 //! A thread that makes a network namespace, beside the caller and on another processor if there is one.
 
+use std::cell::UnsafeCell;
 use std::ffi::c_void;
 use std::mem::MaybeUninit;
-use std::os::fd::{AsFd, OwnedFd, RawFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd, RawFd};
+use std::ptr::NonNull;
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use linux_raw_sys::general::CLONE_NEWNET;
-use pillbox_init::sys::{Processors, set_affinity};
-use pillbox_init::sys::{inherited_fd, unshare_namespaces, use_every_processor};
+use pillbox_init::sys::{Processors, set_affinity, unshare_namespaces, use_every_processor};
 use rustix::io::Errno;
 use rustix::net::{
     AddressFamily, RecvFlags, SendAncillaryBuffer, SendAncillaryMessage, SendFlags, Shutdown, SocketFlags,
@@ -35,7 +36,9 @@ pub enum NetworkStep {
 }
 
 /// A thread that makes a network namespace; dropping it waits for its end.
-pub struct NetworkThread(Box<Shared>);
+///
+/// A pointer, because a `Box` says with each move that nobody else uses what it owns.
+pub struct NetworkThread(NonNull<Shared>);
 
 /// How long the maker waits until it looks whether the thread is still there.
 const LOOK: Timespec = Timespec { tv_sec: 0, tv_nsec: 100_000_000 };
@@ -62,14 +65,15 @@ struct Shared {
     channel: RawFd,
     word: u8,
     request: Vec<u8>,
-    stack: Box<MaybeUninit<Stack>>,
+    /// The thread's alone.
+    stack: UnsafeCell<MaybeUninit<Stack>>,
 }
 
 impl NetworkThread {
     /// Begins: unshare(2), then `request` to the namespace's rtnetlink, then `word` with the namespace through `channel`,
     /// which is shut down for writing if any of it fails. The thread has copies of the caller's descriptors.
     pub fn begin(channel: &OwnedFd, word: u8, request: Vec<u8>) -> Result<NetworkThread, Errno> {
-        let mut shared = Box::new(Shared {
+        let shared = Box::leak(Box::new(Shared {
             maker: rustix::thread::gettid(),
             processors: several_processors(),
             made: AtomicU32::new(NOT_MADE),
@@ -80,31 +84,36 @@ impl NetworkThread {
             channel: std::os::fd::AsRawFd::as_raw_fd(channel),
             word,
             request,
-            stack: Box::<Stack>::new_uninit(),
-        });
-        let stack: *mut c_void = shared.stack.as_mut_ptr().cast();
-        let argument = std::ptr::from_ref::<Shared>(&shared).cast();
+            stack: UnsafeCell::new(MaybeUninit::uninit()),
+        }));
+        let thread = NetworkThread(NonNull::from(shared));
+        let shared = thread.shared();
         // A handler of the process's must not run on that stack.
         let blocked = SignalsBlocked::new();
-        // SAFETY: `run` makes system calls alone; what it uses is in the box, which is not freed before `finish` has
-        // seen the thread gone.
-        let begun = unsafe { clone_thread(stack, run, argument, &shared.inside) };
+        // SAFETY: `run` makes system calls alone; what it uses is behind the pointer, and freed after `drop` has seen the thread
+        // gone.
+        let begun =
+            unsafe { clone_thread(shared.stack.get().cast(), run, thread.0.as_ptr().cast(), &shared.inside) };
         drop(blocked);
-        let thread = NetworkThread(shared);
-        let number = begun.inspect_err(|_| thread.0.inside.store(0, Ordering::Relaxed))?;
+        let number = begun.inspect_err(|_| shared.inside.store(0, Ordering::Relaxed))?;
         // Else it may be queued behind this thread, which has enough to do.
-        if let Some(mut others) = thread.0.processors.clone() {
+        if let Some(mut others) = shared.processors.clone() {
             others.remove(sched_getcpu());
             let _ = set_affinity(number, &others);
         }
         Ok(thread)
     }
 
+    fn shared(&self) -> &Shared {
+        // SAFETY: it was leaked in `begin` and is freed in `drop` alone; both sides write atomics only.
+        unsafe { self.0.as_ref() }
+    }
+
     /// From now on the maker is better off where this thread ends: a process that it has cloned is to have its processor.
     /// To be called in that process, or after the clone: it would get the maker's place otherwise, and keep it. Writes an
     /// atomic and does nothing else.
     pub(super) fn make_way(&self) {
-        let made = &self.0.made;
+        let made = &self.shared().made;
         let _ = made.compare_exchange(NOT_MADE, AWAITED, Ordering::AcqRel, Ordering::Acquire);
     }
 
@@ -114,14 +123,14 @@ impl NetworkThread {
     /// Where it failed, and why.
     pub fn finish(&self) -> Result<(), (NetworkStep, Errno)> {
         self.make_way();
-        let made = &self.0.made;
+        let made = &self.shared().made;
         // A thread that an outer sandbox has killed says nothing any more.
-        while made.load(Ordering::Acquire) == AWAITED && self.0.inside.load(Ordering::Acquire) != 0 {
+        while made.load(Ordering::Acquire) == AWAITED && self.shared().inside.load(Ordering::Acquire) != 0 {
             // Interrupted, or too late: the loop looks again.
             let _ = futex::wait(made, futex::Flags::PRIVATE, AWAITED, Some(&LOOK));
         }
-        wait_until_left(&self.0.inside);
-        let [step, errno] = [0, 1].map(|index: usize| self.0.failed[index].load(Ordering::Relaxed));
+        wait_until_left(&self.shared().inside);
+        let [step, errno] = [0, 1].map(|index: usize| self.shared().failed[index].load(Ordering::Relaxed));
         let steps = [NetworkStep::Make, NetworkStep::Loopback, NetworkStep::Send];
         match steps.get(step as usize) {
             Some(step) if errno != 0 => Err((*step, Errno::from_raw_os_error(errno as i32))),
@@ -132,10 +141,12 @@ impl NetworkThread {
 
 impl Drop for NetworkThread {
     fn drop(&mut self) {
-        wait_until_left(&self.0.inside);
-        if self.0.moved.load(Ordering::Acquire) != 0 {
+        wait_until_left(&self.shared().inside);
+        if self.shared().moved.load(Ordering::Acquire) != 0 {
             let _ = use_every_processor();
         }
+        // SAFETY: `begin` has leaked it, and the thread is gone.
+        drop(unsafe { Box::from_raw(self.0.as_ptr()) });
     }
 }
 
@@ -160,7 +171,7 @@ impl Shared {
                 self.failed[0].store(step as u32, Ordering::Relaxed);
                 self.failed[1].store(errno.raw_os_error() as u32, Ordering::Relaxed);
                 // Whoever waits at the other end learns that nothing comes.
-                let _ = rustix::net::shutdown(inherited_fd(self.channel as u32), Shutdown::Write);
+                let _ = rustix::net::shutdown(self.channel(), Shutdown::Write);
             }
         }
     }
@@ -193,6 +204,11 @@ impl Shared {
         }
     }
 
+    fn channel(&self) -> BorrowedFd<'_> {
+        // SAFETY: the thread has a copy of its own of the descriptor that its maker had when it began, and closes none.
+        unsafe { BorrowedFd::borrow_raw(self.channel) }
+    }
+
     fn set_loopback_up(&self) -> Result<OwnedFd, Errno> {
         /// `struct nlmsghdr` and the error in `struct nlmsgerr` behind it.
         const ACKNOWLEDGEMENT: usize = 20;
@@ -216,7 +232,6 @@ impl Shared {
         control.push(SendAncillaryMessage::ScmRights(&descriptors));
         let word = [self.word];
         let parts = [rustix::io::IoSlice::new(&word)];
-        let channel = inherited_fd(self.channel as u32);
-        rustix::net::sendmsg(channel, &parts, &mut control, SendFlags::NOSIGNAL).map(drop)
+        rustix::net::sendmsg(self.channel(), &parts, &mut control, SendFlags::NOSIGNAL).map(drop)
     }
 }

@@ -2,14 +2,13 @@
 
 use std::cell::Cell;
 use std::ffi::c_void;
-use std::os::fd::AsFd;
 
 use linux_raw_sys::general::{CLONE_FILES, CLONE_NEWNS, CLONE_NEWUSER};
 use rustix::io::Errno;
-use rustix::process::{WaitId, WaitIdOptions};
 use syscalls::{Sysno, syscall3};
 
-use super::clone::{Stack, clone_shared};
+use super::Spawned;
+use super::clone::{GuardedStack, clone_shared};
 use super::errno;
 use super::signal::SignalsBlocked;
 
@@ -56,17 +55,12 @@ pub fn in_user_namespace(work: &mut dyn FnMut() -> Result<(), Errno>) -> Result<
 fn run_in_child(flags: u32, run: &mut dyn FnMut() -> Result<(), Errno>) -> Result<(), Errno> {
     let state = Probe { run: Cell::new(Some(run)), result: Cell::new(Errno::CANCELED.raw_os_error()) };
     let blocked = SignalsBlocked::new();
-    let mut stack = Box::<Stack>::new_uninit();
-    let (_, pidfd) = clone_shared(
-        u64::from(flags),
-        stack.as_mut_ptr().cast(),
-        begin_probe,
-        std::ptr::from_ref(&state).cast(),
-        None,
-    )?;
+    let stack = GuardedStack::map()?;
+    let (pid, pidfd) =
+        clone_shared(u64::from(flags), stack.bottom(), begin_probe, std::ptr::from_ref(&state).cast(), None)?;
     drop(blocked);
     // It has ended: the clone returned after that.
-    let _ = rustix::process::waitid(WaitId::PidFd(pidfd.as_fd()), WaitIdOptions::EXITED);
+    Spawned { pid, pidfd }.reap();
     match state.result.get() {
         0 => Ok(()),
         code => Err(Errno::from_raw_os_error(code)),

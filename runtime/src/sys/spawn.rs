@@ -58,6 +58,15 @@ pub struct Spawned {
     pub pidfd: OwnedFd,
 }
 
+impl Spawned {
+    /// Waits for its end, which is about to come: with `__WALL`, for a child that has not executed anything tells nobody of its
+    /// end, and whoever embeds this may wait for all that do.
+    pub fn reap(&self) {
+        let options = WaitIdOptions::EXITED | WaitIdOptions::from_bits_retain(linux_raw_sys::general::__WALL);
+        let _ = rustix::process::waitid(WaitId::PidFd(self.pidfd.as_fd()), options);
+    }
+}
+
 impl<'a> Child<'a> {
     /// A child that executes `init`, with nothing special.
     pub fn new(init: BorrowedFd<'a>, arguments: &'a [*const c_char], keep: &'a [RawFd]) -> Self {
@@ -104,15 +113,15 @@ impl<'a> Child<'a> {
 
     /// Everything closes at the exec but stdio, what the caller preserves, and what init needs.
     fn sort_descriptors(&self) -> Result<(), Errno> {
+        // SAFETY: the child has a table of descriptors of its own, on its way to another program: what it replaces there is 0, 1
+        // and 2, and what it names beside them its parent holds open for it.
+        let inherited = unsafe { pillbox_init::sys::Inherited::vouch() };
         for (fd, number) in self.stdio {
-            pillbox_init::sys::dup_onto(fd.as_fd(), *number as RawFd)?;
+            inherited.replace(*number, fd.as_fd())?;
         }
         pillbox_init::sys::close_on_exec_from(self.preserve.saturating_add(3))?;
         for &fd in self.keep {
-            rustix::io::fcntl_setfd(
-                pillbox_init::sys::inherited_fd(fd as u32),
-                rustix::io::FdFlags::empty(),
-            )?;
+            rustix::io::fcntl_setfd(inherited.fd(fd as u32), rustix::io::FdFlags::empty())?;
         }
         Ok(())
     }
@@ -142,13 +151,13 @@ pub fn spawn(child: &Child<'_>, meanwhile: Option<&mut dyn FnMut()>) -> Result<S
     )
     .map_err(|errno| (ChildStep::Clone, errno))?;
     drop(blocked);
+    let spawned = Spawned { pid, pidfd };
     let [step, errno] = [0, 1].map(|index: usize| child.failed[index].load(Ordering::Relaxed));
     if let Some(step) = ChildStep::FAILURES.into_iter().find(|failure| *failure as u32 == step) {
-        // Gone already, or about to be.
-        let _ = rustix::process::waitid(WaitId::PidFd(pidfd.as_fd()), WaitIdOptions::EXITED);
+        spawned.reap();
         return Err((step, Errno::from_raw_os_error(errno as i32)));
     }
-    Ok(Spawned { pid, pidfd })
+    Ok(spawned)
 }
 
 /// The child's first function.
