@@ -43,7 +43,7 @@ fn parse(note: &str) -> Option<(u64, &str, &str)> {
 }
 
 /// The kernel's number of a mount. Since Linux 6.8 no other mount gets it until the next boot.
-fn mount_id(mount: &OwnedFd) -> rustix::io::Result<u64> {
+pub fn mount_id(mount: &OwnedFd) -> rustix::io::Result<u64> {
     const STATX_MNT_ID_UNIQUE: u32 = 0x4000;
     let wanted = StatxFlags::MNT_ID | StatxFlags::from_bits_retain(STATX_MNT_ID_UNIQUE);
     rustix::fs::statx(mount, c"", AtFlags::EMPTY_PATH, wanted).map(|found| found.stx_mnt_id)

@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::os::unix::fs::symlink;
+use std::process::Command;
 
 use serde_json::json;
 
@@ -189,6 +190,31 @@ fn the_root_may_be_a_symlink() {
 }
 
 /// runc's CVE-2026-41579, crun's CVE-2026-47766.
+/// It stands for what was opened, whatever has been mounted over it since.
+#[test]
+fn the_root_may_be_a_magic_link() {
+    let why = "takes its text for the root";
+    each_runtime_but(&[("crun", why), ("runc", why)], |runtime| {
+        for seeded in [true, false] {
+            let mut container = Container::sh(runtime, "ls /of-the-image");
+            fs::write(container.rootfs().join("of-the-image"), "").expect("file");
+            let hidden = container.folder.join("hidden");
+            fs::create_dir(&hidden).expect("folder");
+            fs::rename(container.rootfs(), hidden.join("rootfs")).expect("rename");
+            container.spec["root"]["path"] = json!("/proc/self/fd/7");
+            if !seeded {
+                container.with_namespace("pid", Some("/proc/self/ns/pid"));
+            }
+            let run = container.bundle_command("run", &[]);
+            let script = "exec 7< \"$0/rootfs\"; mount -t tmpfs tmpfs \"$0\"; exec \"$@\"";
+            let mut command = Command::new("unshare");
+            command.args(["-m", "--propagation", "private", "sh", "-ec", script]).arg(hidden);
+            let output = container.finish(command.arg(run.get_program()).args(run.get_args()));
+            assert_eq!(output.ok().stdout, "/of-the-image\n", "from the seed: {seeded}");
+        }
+    });
+}
+
 #[test]
 fn a_dev_of_the_image_that_points_outside_is_harmless() {
     each_runtime(|runtime| {

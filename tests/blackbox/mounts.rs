@@ -470,3 +470,31 @@ fn a_bind_between_new_file_systems() {
         assert_eq!(container.run_ok(), "bound\nlo\n");
     });
 }
+
+/// Engines look for these words, and explain them to whoever gave them a file for a folder.
+#[test]
+fn a_file_is_not_bound_on_a_folder_nor_a_folder_on_a_file() {
+    each_runtime(|runtime| {
+        let mut container = Container::new(runtime);
+        let file = container.folder.join("file");
+        fs::write(&file, "").expect("file");
+        fs::create_dir(container.rootfs().join("folder")).expect("folder");
+        fs::write(container.rootfs().join("file"), "").expect("file");
+        let before = container.spec.clone();
+        for (kind, source, destination) in [
+            ("bind", file.clone(), "/folder"),
+            ("bind", container.folder.clone(), "/file"),
+            ("bind", file, "/file/below"),
+            ("tmpfs", "tmpfs".into(), "/file"),
+        ] {
+            container.spec = before.clone();
+            let options: &[&str] = if kind == "bind" { &["bind"] } else { &[] };
+            container.mount(kind, source, destination, options);
+            let output = container.run();
+            let said = output.stderr.to_lowercase();
+            assert!(output.code > 0 && said.contains("not a directory"), "{destination}: {output:?}");
+            assert!(!said.contains("permission denied") && !said.contains(" is a directory"), "{output:?}");
+            container.delete_force();
+        }
+    });
+}

@@ -6,11 +6,10 @@ use pillbox_init::plan::{Operation, TargetRule};
 use pillbox_init::report::Stage;
 use pillbox_init::sys;
 use rustix::fd::{AsFd, OwnedFd};
-use rustix::fs::FileType;
 use rustix::io::Errno;
 use rustix::mount::{MountAttrFlags, MountPropagationFlags, OpenTreeFlags};
 
-use super::target::{attach_noted, attach_tree, is_procfs, open_target};
+use super::target::{attach_noted, attach_tree, is_folder, is_procfs, open_target};
 use super::{AS_IT_IS, NOTHING};
 use crate::execute::{At, Failure, Init};
 use crate::root;
@@ -32,8 +31,7 @@ pub fn bind(init: &mut Init<'_>, operation: Operation<'_>) -> Result<(), Failure
         return Err(Errno::INVAL.into());
     };
     let tree = init.tree(of).at(Stage::Source)?;
-    let status = rustix::fs::fstat(&tree).at(Stage::Source)?;
-    let file = FileType::from_raw_mode(status.st_mode) != FileType::Directory;
+    let file = !is_folder(&tree).at(Stage::Source)?;
     if rule == TargetRule::Procfs && !is_procfs(&tree).at(Stage::Source)? {
         return Err(Errno::PERM).at(Stage::Source);
     }

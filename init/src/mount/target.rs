@@ -5,7 +5,7 @@ use core::ffi::CStr;
 use pillbox_init::plan::{TargetRule, Tree};
 use pillbox_init::report::Stage;
 use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
-use rustix::fs::{OFlags, ResolveFlags};
+use rustix::fs::{FileType, OFlags, ResolveFlags};
 use rustix::io::Errno;
 use rustix::mount::MoveMountFlags;
 
@@ -92,5 +92,15 @@ pub(super) fn attach_noted(init: &mut Init<'_>, tree: &impl AsFd, target: &Owned
 pub fn attach(tree: &impl AsFd, target: &OwnedFd) -> Result<(), Failure> {
     let tree: BorrowedFd<'_> = tree.as_fd();
     let by_descriptor = MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH | MoveMountFlags::MOVE_MOUNT_T_EMPTY_PATH;
-    rustix::mount::move_mount(tree, c"", target, c"", by_descriptor).at(Stage::Attach)
+    let attached = rustix::mount::move_mount(tree, c"", target, c"", by_descriptor);
+    match attached {
+        // The kernel's word for many things: a file on a folder, or a folder on a file, is one that can be named.
+        Err(Errno::INVAL) if is_folder(tree)? != is_folder(target)? => Err(Errno::NOTDIR),
+        attached => attached,
+    }
+    .at(Stage::Attach)
+}
+
+pub fn is_folder(place: impl AsFd) -> Result<bool, Errno> {
+    Ok(FileType::from_raw_mode(rustix::fs::fstat(place)?.st_mode) == FileType::Directory)
 }

@@ -15,6 +15,7 @@ use crate::cgroup::{
 use crate::container_id::ContainerId;
 use crate::error::{Context, Error, Kind, Result};
 use crate::initial_root;
+use crate::mount_note;
 use crate::plan::{self, Host, Intent, Layer, Plan};
 use crate::spawn::NewNetwork;
 use crate::spec::{self, json::Text};
@@ -95,6 +96,32 @@ fn resolve(path: &Path) -> rustix::io::Result<PathBuf> {
     let place = rustix::fs::open(path, OFlags::PATH | OFlags::CLOEXEC, Mode::empty())?;
     let link = rustix::fs::readlink(format!("/proc/self/fd/{}", place.as_raw_fd()), Vec::new())?;
     Ok(PathBuf::from(OsString::from_vec(link.into_bytes())))
+}
+
+/// The root file system's absolute path, and the one that was given if that alone leads there: a magic link
+/// (/proc/self/fd/N) stands for what was opened, whatever has been mounted over it since.
+fn find_root(given: &Path) -> Result<(String, Option<String>)> {
+    let field = || format!("root.path: {}", given.display());
+    if !std::fs::metadata(given).context(field)?.is_dir() {
+        return Err(Error::formatted(format_args!("{}: not a folder", field())));
+    }
+    let text = |path: &Path| {
+        let text = path.to_str().map(str::to_string);
+        text.ok_or_else(|| Error::formatted(format_args!("root.path: {}: not UTF-8", path.display())))
+    };
+    let resolved = resolve(given).context(field)?;
+    let source = if resolved == given || is_same_place(given, &resolved) { None } else { Some(text(given)?) };
+    Ok((text(&resolved)?, source))
+}
+
+/// Whether two paths lead to one folder of one mount.
+fn is_same_place(one: &Path, other: &Path) -> bool {
+    let place = |path: &Path| {
+        let place = rustix::fs::open(path, OFlags::PATH | OFlags::CLOEXEC, Mode::empty())?;
+        let status = rustix::fs::fstat(&place)?;
+        Ok::<_, rustix::io::Errno>((mount_note::mount_id(&place)?, status.st_dev, status.st_ino))
+    };
+    matches!((place(one), place(other)), (Ok(one), Ok(other)) if one == other)
 }
 
 /// Whether there is nothing to resolve in a path, which is cheaper to see than to have the kernel tell it through procfs.
@@ -193,21 +220,7 @@ impl<'b> Prepared<'b> {
         let mut host = Host::look_for(&spec);
         host.look_at_joined(&spec);
         let network = if plan::makes_network_meanwhile(&spec, &host) { make_network()? } else { None };
-        let rootfs = bundle.path.join(&*spec.root.path);
-        let kind = std::fs::metadata(&rootfs)
-            .context(|| format!("root.path: {}", rootfs.display()))
-            .map_err(named)?;
-        if !kind.is_dir() {
-            return Err(named(Error::formatted(format_args!(
-                "root.path: {}: not a folder",
-                rootfs.display()
-            ))));
-        }
-        let rootfs = resolve(&rootfs).context(|| format!("root.path: {}", rootfs.display()))?;
-        let rootfs = rootfs.into_os_string().into_string().map_err(|path| {
-            named(Error::formatted(format_args!("root.path: {}: not UTF-8", path.display())))
-        })?;
-
+        let (rootfs, root_source) = find_root(&bundle.path.join(&*spec.root.path)).map_err(named)?;
         let devices = compile_devices(&spec.resources.devices).map_err(named)?;
         let limits = compile_limits(&spec.resources).map_err(named)?;
         let (cgroup, unit) = match driver {
@@ -226,6 +239,7 @@ impl<'b> Prepared<'b> {
             source_links: source_links(&spec),
             bundle: bundle.path.display().to_string(),
             rootfs: rootfs.clone(),
+            root_source,
             hooks_begin_in: String::new(),
             cgroup: cgroup_path,
             cgroup_mount: cgroup.as_ref().map(|(hierarchy, _)| hierarchy.mount().display().to_string()),

@@ -40,6 +40,9 @@ pub fn describe_failure(
                 Stage::Source if errno == Errno::NODEV => "the kernel has no such file system".to_string(),
                 Stage::Source => "open the file system".to_string(),
                 Stage::Verify => "the target lies in procfs, where nothing may be mounted".to_string(),
+                Stage::Attach if errno == Errno::NOTDIR => {
+                    "a file system is mounted on a folder only".to_string()
+                }
                 Stage::Attach => "attach".to_string(),
                 Stage::Copy if errno == Errno::LOOP => {
                     return Error::formatted(format_args!(
@@ -68,6 +71,9 @@ pub fn describe_failure(
                 Stage::Source => "open the source",
                 Stage::Attributes => "set mount options",
                 Stage::Verify => "the target lies in procfs, where nothing may be mounted",
+                Stage::Attach if errno == Errno::NOTDIR => {
+                    "a folder is bound on a folder, and anything else on a file only"
+                }
                 Stage::Call | Stage::Option | Stage::Create | Stage::Attach | Stage::Copy => "attach",
             };
             Error::formatted(format_args!(

@@ -9,6 +9,8 @@ pub struct Intent {
     pub bundle: String,
     /// Absolute path of the root file system.
     pub rootfs: String,
+    /// A link that leads to it where the path does not: it was opened before something else was mounted there.
+    pub root_source: Option<String>,
     /// The working folder of a hook that is not the container's program; empty for the runtime's own.
     pub hooks_begin_in: String,
     /// Where the container's cgroup lies, for a cgroup mount that the kernel refuses.

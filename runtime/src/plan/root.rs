@@ -8,8 +8,8 @@ use rustix::mount::{MountAttrFlags, MountPropagationFlags};
 use super::builder::Builder;
 use super::text::c_string;
 use super::{Intent, mount};
-use crate::error::Result;
-use crate::validate::{RootfsPropagation, ValidSpec};
+use crate::error::{Error, Result};
+use crate::validate::{NamespaceKind, RootfsPropagation, ValidSpec};
 
 /// The tree that becomes the root, attached where init can pivot to it.
 pub(super) fn compile_root(
@@ -26,9 +26,18 @@ pub(super) fn compile_root(
         }
         return Ok(());
     }
-    let rootfs = c_string("root.path", &intent.rootfs)?;
+    let rootfs = c_string("root.path", intent.root_source.as_ref().unwrap_or(&intent.rootfs))?;
+    // Only the runtime has the descriptor that such a link leads through, and there must be a place to mount the root at.
+    let needs = if !builder.host.privileged { "root's rights" } else { "a mount namespace of its own" };
+    let can = builder.host.privileged && spec.namespace(NamespaceKind::Mount).is_some();
+    if let (Some(source), false) = (&intent.root_source, can) {
+        return Err(Error::formatted(format_args!(
+            "root.path: {source}: no path leads to where this link does: such a root needs {needs}"
+        )));
+    }
     let tree = builder.tree(&rootfs, true, "root.path", false, false);
-    let at: &CStr = if from_seed { crate::seed::ROOT_IN_SEED } else { &rootfs };
+    let place = if intent.root_source.is_some() { &c_string("bundle", &intent.bundle)? } else { &rootfs };
+    let at: &CStr = if from_seed { crate::seed::ROOT_IN_SEED } else { place };
     let propagation = match spec.rootfs_propagation {
         RootfsPropagation::Private => MountPropagationFlags::PRIVATE,
         _ => MountPropagationFlags::DOWNSTREAM,
