@@ -20,6 +20,7 @@ mod scale;
 mod stepping;
 mod sys;
 mod target;
+mod turn;
 
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
@@ -160,7 +161,8 @@ fn bench(options: &Options) -> Result<()> {
 
 /// What fills the machine comes last.
 fn measure(course: &Course<'_>) -> Result<Vec<course::Line>> {
-    let mut lines = cases::measure(course);
+    let mut lines = turn::measure(course);
+    lines.extend(cases::measure(course));
     lines.extend(filter::compile(course)?);
     lines.extend(filter::calls(course)?);
     lines.extend(scale::by_mounts(course)?);

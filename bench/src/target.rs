@@ -6,6 +6,7 @@ use crate::filter::{COMPILE, FILTERED};
 use crate::memory::SMALLEST;
 use crate::report::{REFERENCE, Report};
 use crate::scale::{AT_ONCE, CREATE_FIRST, CREATE_LAST, LIST, ONE_AT_A_TIME, RUN_BY_MOUNTS};
+use crate::turn::TURN;
 
 /// The runtime that has the targets.
 const OURS: &str = "pillbox";
@@ -46,12 +47,14 @@ pub fn targets(report: &Report<'_>) -> Vec<Target> {
         at_most(format!("{case}: × {REFERENCE}"), bound, ratio(median(case, OURS), median(case, REFERENCE)))
     };
     let mut targets = vec![
-        to_reference(RUN, 0.33),
-        at_most(format!("{RUN}: × {FLOOR}"), 1.5, ratio(median(RUN, OURS), median(RUN, FLOOR))),
+        to_reference(RUN, 0.30),
+        at_most(format!("{RUN}: × {FLOOR}"), 1.25, ratio(median(RUN, OURS), median(RUN, FLOOR))),
         to_reference(RUN_DOCKER, 0.30),
     ];
     targets.extend(STEPS.map(|step| to_reference(step, 0.25)));
     targets.push(to_reference("exec", 0.25));
+    let in_turn = [0.30, 0.30, 0.24, 0.24, 0.25, 0.27, 0.25, 0.25];
+    targets.extend(TURN.into_iter().zip(in_turn).map(|(verb, bound)| to_reference(verb, bound)));
     targets.push(at_most(
         format!("create, start, wait, delete through the library: × {FLOOR_IN_PROCESS}"),
         1.25,
@@ -82,7 +85,7 @@ pub fn targets(report: &Report<'_>) -> Vec<Target> {
         ratio(median(AT_ONCE, REFERENCE), at_once),
     ));
     for what in PEAK_MEMORY {
-        targets.push(at_most(format!("{what}, KiB"), 1024.0, report.figure(what, OURS)));
+        targets.push(at_most(format!("{what}, KiB"), 700.0, report.figure(what, OURS)));
     }
     targets.push(at_most("memory of init, KiB".to_string(), 100.0, report.figure(INIT_MEMORY, OURS)));
     let smallest = |subject: &str| report.figure(SMALLEST, subject);
@@ -95,7 +98,7 @@ pub fn targets(report: &Report<'_>) -> Vec<Target> {
         let runtime = report.runtimes.iter().find(|runtime| runtime.name == name)?;
         Some(runtime.size as f64 / 1000.0)
     };
-    targets.push(at_most("program, KB".to_string(), 900.0, size(OURS)));
+    targets.push(at_most("program, KB".to_string(), 800.0, size(OURS)));
     targets.push(at_most(
         "program without D-Bus, KB".to_string(),
         600.0,

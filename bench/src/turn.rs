@@ -1,0 +1,61 @@
+//! The verbs in turn, each as a program of its own that a caller forks and waits for: first all of one runtime, then all of the
+//! next. Whoever calls a runtime calls it so, and what ran before has left nothing of it in the processor's caches.
+
+use crate::cases::reap;
+use crate::course::{Course, Line, Subject};
+use crate::figures::Samples;
+use crate::runtime::Runtime;
+
+/// What is measured, in order.
+pub const TURN: [&str; 8] = [
+    "in turn: run",
+    "in turn: run, Docker's config",
+    "in turn: create",
+    "in turn: start",
+    "in turn: state",
+    "in turn: exec",
+    "in turn: kill",
+    "in turn: delete",
+];
+
+/// Runs them all.
+pub fn measure(course: &Course<'_>) -> Vec<Line> {
+    course.interleave(&TURN, None, &course.runtimes(), |subject, samples| {
+        if let Subject::Runtime(runtime) = subject {
+            let [run, docker, life @ ..] = samples else { return };
+            run.add(course.run(subject, "true"));
+            docker.add(course.run(subject, "docker"));
+            let id = course.id();
+            live(course, runtime, &id, life);
+            runtime.discard(&id);
+        }
+    })
+}
+
+/// Takes one container through its life; the step that fails is its last.
+fn live(course: &Course<'_>, runtime: &Runtime, id: &str, samples: &mut [Samples]) {
+    let pid_file = course.scratch.file("pid");
+    let steps: [&[&str]; 6] = [
+        &["create"],
+        &["start", id],
+        &["state", id],
+        &["exec", id, "/bin/true"],
+        &["kill", id, "KILL"],
+        &["delete", id],
+    ];
+    for (arguments, samples) in steps.into_iter().zip(samples) {
+        let outcome = match arguments {
+            ["create"] => runtime.create(&course.scratch.bundle("pause"), &pid_file, id),
+            arguments => runtime.time(arguments),
+        };
+        let outcome = match arguments {
+            ["kill", ..] => outcome.and_then(|cost| reap(&pid_file).map(|()| cost)),
+            _ => outcome,
+        };
+        let failed = outcome.is_err();
+        samples.add(outcome);
+        if failed {
+            break;
+        }
+    }
+}
