@@ -161,9 +161,19 @@ impl Init<'_> {
                 connection => connection?,
             };
             let mut byte = [0u8; 1];
-            if let Ok((_, 1)) = rustix::net::recv(&connection, &mut byte, RecvFlags::PEEK) {
-                self.channel = Channel::Starter(connection);
-                return Ok(());
+            let peeked = loop {
+                match rustix::net::recv(&connection, &mut byte, RecvFlags::PEEK) {
+                    Err(Errno::INTR) => {}
+                    peeked => break peeked,
+                }
+            };
+            match peeked {
+                Ok((_, 0)) | Err(Errno::CONNRESET) => {}
+                // A failure is the starter's to hear: closed without a word the connection would say that the program runs.
+                peeked => {
+                    self.channel = Channel::Starter(connection);
+                    return peeked.map(drop);
+                }
             }
         }
     }

@@ -103,8 +103,7 @@ pub fn run(plan: &'static [u8], inherited: sys::Inherited) -> ! {
 /// The end of a process that init has cloned itself from: the runtime hears which one goes on.
 extern "C" fn leave(pid: i32, farewell: &'static sys::Farewell) -> ! {
     let (channel, index) = farewell.prepared();
-    let _ = channel::report(channel, Report::Forked { index, pid }, &[], None);
-    farewell.said();
+    farewell.said(channel::report(channel, Report::Forked { index, pid }, &[], None));
     sys::exit(0)
 }
 
@@ -227,8 +226,10 @@ impl<'p> Init<'p> {
                     .try_for_each(sys::end_on_signal)?;
             }
             Operation::Ready {} => {
-                // Whoever waits has nothing open that it no longer needs.
-                (self.root, self.mount) = (None, mount::State::default());
+                // Whoever waits has nothing open that it no longer needs. What a failure takes back is needed until the end.
+                if self.mount.attached.is_none() {
+                    (self.root, self.mount) = (None, mount::State::default());
+                }
                 self.report(Report::Ready, None)?;
             }
             Operation::ReportHooks {} => self.report(Report::AtHooks, None)?,

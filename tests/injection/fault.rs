@@ -182,7 +182,8 @@ pub fn plausible(number: i64) -> &'static [Errno] {
             &[Errno::NOMEM, Errno::ACCESS, Errno::AGAIN, Errno::IO, Errno::MFILE]
         }
         Sysno::mmap | Sysno::mremap | Sysno::mprotect => &[Errno::NOMEM, Errno::AGAIN],
-        Sysno::poll | Sysno::ppoll | Sysno::epoll_wait | Sysno::epoll_pwait => &[Errno::INTR, Errno::NOMEM],
+        // As few descriptors as are polled here need no memory.
+        Sysno::poll | Sysno::ppoll | Sysno::epoll_wait | Sysno::epoll_pwait => &[Errno::INTR],
         Sysno::epoll_ctl => &[Errno::NOMEM, Errno::NOSPC],
         Sysno::wait4 | Sysno::waitid | Sysno::nanosleep | Sysno::clock_nanosleep | Sysno::futex => {
             &[Errno::INTR]

@@ -98,8 +98,8 @@ fn what_it_does(
     if verb.success == 7 && ended.code == 0 {
         return Some(("0 instead of the program's status", said()));
     }
-    // A program whose status is passed on may have run in vain.
-    if !succeeds && effect == Effect::Done && verb.success == 0 {
+    // A program whose status is passed on may have run in vain. Who is killed can take nothing back.
+    if !succeeds && effect == Effect::Done && verb.success == 0 && !injected.kills_container() {
         return Some(("fails with effect", said()));
     }
     if !succeeds && verb.afterwards == Afterwards::GoneOnFailure {

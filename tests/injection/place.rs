@@ -150,27 +150,40 @@ impl Place {
         [Some(self.holder), child.filter(sleeps)].into_iter().flatten().collect()
     }
 
-    /// `pillbox --root STATE ARGUMENTS`; its output goes to files.
-    pub fn command(&self, arguments: &[String]) -> io::Result<Command> {
+    /// `pillbox --root STATE ARGUMENTS`; its output goes to files of that name: a container goes on writing to those of the
+    /// command that has made it.
+    pub fn command(&self, arguments: &[String], name: &str) -> io::Result<Command> {
         let mut command = Command::new(&self.runtime);
         command.arg("--root").arg(self.path("state")).args(arguments).current_dir("/");
         command.env_clear().env("PATH", "/bin:/usr/bin").stdin(Stdio::null());
-        command.stdout(File::create(self.path("out/stdout"))?).stderr(File::create(self.path("out/stderr"))?);
+        let [stdout, stderr] = self.output_files(name);
+        command.stdout(File::create(stdout)?).stderr(File::create(stderr)?);
         Ok(command)
+    }
+
+    fn output_files(&self, name: &str) -> [PathBuf; 2] {
+        ["stdout", "stderr"].map(|stream| self.path("out").join(format!("{name}-{stream}")))
     }
 
     /// Runs one without tracing it.
     pub fn call(&self, arguments: &[&str]) -> io::Result<Ended> {
         let arguments: Vec<String> = arguments.iter().map(ToString::to_string).collect();
-        let (status, hung) = tracer::run_untraced(&mut self.command(&arguments)?, &self.watchdog)?;
-        Ok(self.ended(tracer::code(status), hung))
+        let name = arguments.first().map_or("", String::as_str);
+        let (status, hung) = tracer::run_untraced(&mut self.command(&arguments, name)?, &self.watchdog)?;
+        Ok(self.ended(tracer::code(status), hung, name))
     }
 
-    /// What the last command has written.
-    pub fn ended(&self, code: i32, hung: Option<String>) -> Ended {
-        let read = |name: &str| fs::read(self.path(name)).unwrap_or_default();
-        let text = |name: &str| String::from_utf8_lossy(&read(name)).into_owned();
-        Ended { code, stdout: text("out/stdout"), stderr: text("out/stderr"), hung }
+    /// What the command of that name has written.
+    pub fn ended(&self, code: i32, hung: Option<String>, name: &str) -> Ended {
+        let text = |path: PathBuf| String::from_utf8_lossy(&fs::read(path).unwrap_or_default()).into_owned();
+        let [stdout, stderr] = self.output_files(name).map(text);
+        Ended { code, stdout, stderr, hung }
+    }
+
+    /// Whether the container has said that its program could not be executed: it has run then, and failed.
+    pub fn has_run_in_vain(&self) -> bool {
+        let [_, stderr] = self.output_files("create");
+        fs::read_to_string(stderr).is_ok_and(|said| said.starts_with("exec "))
     }
 
     /// Whether a program in the container has left that sign, now or within three seconds.

@@ -78,6 +78,9 @@ pub enum Outcome {
     Judged(Call, Vec<Violation>),
 }
 
+/// The name of the traced command's output.
+const TRACED: &str = "traced";
+
 /// Runs a unit's cases in one place.
 pub struct Runner {
     pub unit: Unit,
@@ -91,7 +94,7 @@ impl Runner {
     /// It fails without a fault.
     pub fn record(&mut self) -> Result<Vec<Call>, String> {
         let trace = self.trace(None)?;
-        let ended = self.place.ended(tracer::code(trace.status), trace.hung.clone());
+        let ended = self.place.ended(tracer::code(trace.status), trace.hung.clone(), TRACED);
         // Everything that is demanded of a fault's case is demanded here.
         let injected = Injected {
             fault: Fault::Fails(rustix::io::Errno::INTR),
@@ -115,7 +118,7 @@ impl Runner {
     pub fn run(&mut self, case: &Case) -> Result<Outcome, String> {
         let verb = self.unit.verb;
         let trace = self.trace(Some((&case.spot, case.fault)))?;
-        let ended = self.place.ended(tracer::code(trace.status), trace.hung.clone());
+        let ended = self.place.ended(tracer::code(trace.status), trace.hung.clone(), TRACED);
         let Some((call, after_the_end)) = trace.injected else {
             must(&self.place, &["delete", "--force", crate::place::ID])?;
             return Ok(Outcome::Unreached);
@@ -141,7 +144,7 @@ impl Runner {
         let follows_init = verb.name == "start";
         let init = if follows_init { self.place.pid() } else { None };
         let mut command =
-            self.place.command(&verb.arguments(&self.place)).map_err(|error| error.to_string())?;
+            self.place.command(&verb.arguments(&self.place), TRACED).map_err(|error| error.to_string())?;
         let traced = Tracer::new(fault).run(&mut command, init, &self.place.watchdog);
         traced.map_err(|error| {
             self.place.clear();

@@ -81,7 +81,7 @@ pub const VERBS: &[Verb] = &[
     Verb { name: "start", before: Created, afterwards: Any, arguments: &["start", ID], success: 0,
         // A poststart hook that fails ends the container.
         effect: |place, ended| {
-            done(has_left(place, ended, "program") && (ended.code == 0 || place.status() == "running"))
+            done(place.has_run_in_vain() || has_left(place, ended, "program") && (ended.code == 0 || place.status() == "running"))
         } },
     Verb { name: "exec", before: Running, afterwards: Alive, arguments: &["exec", ID, "sh", "-c", ": > /ran/exec; exit 7"], success: 7,
         effect: |place, ended| done(ended.code == 7 && place.has_run_by_now("exec")) },
@@ -121,7 +121,8 @@ pub const VERBS: &[Verb] = &[
         success: 0, effect: |place, _| done(mounted(place) == 2) },
     Verb { name: "mounts-remove", before: Running, afterwards: Alive,
         arguments: &["mounts", "remove", ID, "/run/injection/mounts.json"], success: 0,
-        effect: |place, _| done(mounted(place) == 0) },
+        // What has been unmounted cannot be put back.
+        effect: |place, ended| if ended.code == 0 { done(mounted(place) == 0) } else { Effect::Untold } },
     Verb { name: "delete", before: Stopped, afterwards: Any, arguments: &["delete", ID], success: 0, effect: gone },
     Verb { name: "delete-created", before: Created, afterwards: Any, arguments: &["delete", ID], success: 0, effect: gone },
     Verb { name: "delete-force", before: Running, afterwards: Any, arguments: &["delete", "--force", ID], success: 0, effect: gone },

@@ -117,8 +117,12 @@ pub struct Farewell {
     stack: UnsafeCell<MaybeUninit<[u8; FAREWELL_STACK]>>,
     channel: AtomicU32,
     index: AtomicU32,
+    /// 0 until it is known, then [`SAID`] or an errno.
     said: AtomicU32,
 }
+
+/// No errno is as large.
+const SAID: u32 = u32::MAX;
 
 // SAFETY: of the stack only the address is ever taken, and whoever runs on it is alone there.
 unsafe impl Sync for Farewell {}
@@ -147,21 +151,26 @@ impl Farewell {
         (unsafe { BorrowedFd::borrow_raw(channel) }, self.index.load(Ordering::Relaxed))
     }
 
-    /// Lets the child go on.
-    pub fn said(&self) {
-        self.said.store(1, Ordering::Release);
+    /// Lets the child go on; or end, where the runtime could not be told of it.
+    pub fn said(&self, result: Result<(), Errno>) {
+        let said = result.map_or_else(|errno| errno.raw_os_error() as u32, |()| SAID);
+        self.said.store(said, Ordering::Release);
         let _ = futex::wake(&self.said, futex::Flags::PRIVATE, 1);
     }
 
     /// Whoever is killed before says nothing more, and the runtime does not wait.
     fn await_said(&self) -> Result<(), Errno> {
-        const PATIENCE: Timespec = Timespec { tv_sec: 10, tv_nsec: 0 };
-        while self.said.load(Ordering::Acquire) == 0 {
+        const PATIENCE: Timespec = Timespec { tv_sec: 5, tv_nsec: 0 };
+        loop {
+            match self.said.load(Ordering::Acquire) {
+                0 => {}
+                SAID => return Ok(()),
+                errno => return Err(Errno::from_raw_os_error(errno as i32)),
+            }
             match futex::wait(&self.said, futex::Flags::PRIVATE, 0, Some(&PATIENCE)) {
                 Ok(()) | Err(Errno::INTR | Errno::AGAIN) => {}
                 Err(errno) => return Err(errno),
             }
         }
-        Ok(())
     }
 }

@@ -5,6 +5,7 @@ use std::os::fd::{AsFd, OwnedFd};
 use pillbox_init::plan::Turn;
 use pillbox_init::report::Report;
 use rustix::net::SendFlags;
+use rustix::process::Signal;
 
 use super::delete::{destroy, run_poststop};
 use super::exec::namespace_flags;
@@ -14,10 +15,10 @@ use crate::cgroup::Cgroup;
 use crate::container_id::ContainerId;
 use crate::error::{Context, Error, Kind, Result};
 use crate::hooks::{self, Place};
-use crate::process_end::wait_until_gone;
+use crate::process_end::{PATIENCE_MS, wait_until_gone};
 use crate::seccomp_agent::{Agent, Handed};
 use crate::spawn::{self, Init, Message};
-use crate::state::{Record, Root, StateDirectory, Status, stored_config};
+use crate::state::{Record, Root, StateDirectory, Status, send_signal, stored_config};
 use crate::validate::{ValidSpec, validate};
 
 /// How long an init that has closed its gate may take to be gone, in milliseconds.
@@ -104,10 +105,10 @@ fn run_poststart(spec: &ValidSpec<'_>, directory: &StateDirectory, record: &Reco
 
 fn open_gate(directory: &StateDirectory, record: &Record, gate: &OwnedFd) -> Result<()> {
     StateDirectory::send_start(gate).context(|| format!("start container {}", directory.id()))?;
-    let said = match spawn::receive(gate)? {
+    let said = match hear(gate, record)? {
         Message::Report(Report::SeccompListener { descriptor }, ..) => {
             hand_over_listener(directory, record, gate, descriptor)?;
-            spawn::receive(gate)?
+            hear(gate, record)?
         }
         said => said,
     };
@@ -130,6 +131,18 @@ fn open_gate(directory: &StateDirectory, record: &Record, gate: &OwnedFd) -> Res
         },
         Message::Report(report, ..) => Err(describe(directory, report)),
     }
+}
+
+/// What init says. Where that cannot be heard its program may run: no program runs behind a start that fails.
+fn hear(gate: &OwnedFd, record: &Record) -> Result<Message> {
+    let heard = spawn::receive(gate);
+    if heard.is_err()
+        && let Some(process) = record.open_process()?
+    {
+        send_signal(&process, Signal::KILL)?;
+        wait_until_gone(&process, PATIENCE_MS)?;
+    }
+    heard
 }
 
 /// Init waits at the other end of the gate; it ends if this fails and the gate closes.
