@@ -1,15 +1,11 @@
 //! Throwaway containers over the host's own files: overlays whose changes go to memory.
 
-use std::os::fd::OwnedFd;
-use std::path::Path;
+mod layers;
 
-use rustix::fs::{Dir, Mode, OFlags};
-
-use crate::error::{Context, Result};
+use crate::error::Result;
 use crate::json;
-use crate::mountinfo::{self, Mount};
-use crate::order;
-use crate::plan::Layer;
+
+pub use layers::layers;
 
 /// What runs in the throwaway container.
 #[derive(Debug, Clone)]
@@ -69,76 +65,9 @@ const CAPABILITIES: &[&str] = &[
 
 const TEMPLATE: &str = include_str!("scratch.json");
 
-/// Folders that are not the system's files but its state, sockets and devices: the container gets its own.
-const LEFT_OUT: [&str; 8] = ["/.", "/..", "/proc", "/sys", "/dev", "/run", "/tmp", "/lost+found"];
-
-/// What of the host's root folder a throwaway container sees, and how: folders through overlays, those with mounts
-/// below read-only (a user namespace may not look under what is mounted), links as they are.
-///
-/// # Errors
-/// The root folder or /proc/self/mountinfo cannot be read.
-pub fn layers() -> Result<Vec<Layer>> {
-    let mountinfo = mountinfo::read()?;
-    let mut layers = Vec::new();
-    for entry in open_folder("/").and_then(Dir::new).context(|| "read /")? {
-        let entry = entry.context(|| "read /")?;
-        // Names that are no text, and what the user may not even look at, are left out.
-        let Ok(path) = entry.file_name().to_str().map(|name| format!("/{name}")) else { continue };
-        let path = path.as_str();
-        if LEFT_OUT.contains(&path) {
-            continue;
-        }
-        let Ok(kind) = std::fs::symlink_metadata(path) else { continue };
-        if kind.is_symlink() {
-            let target = std::fs::read_link(path).ok().and_then(|target| target.to_str().map(str::to_string));
-            layers.extend(target.map(|target| Layer::Link(path.to_string(), target)));
-        } else if kind.is_dir() && open_folder(path).is_ok() {
-            layers.push(layer_of(path, &mountinfo));
-        } else if kind.is_file() {
-            layers.push(Layer::ReadOnly(path.to_string()));
-        }
-    }
-    order::sort(&mut layers, |left, right| path_of(left) < path_of(right));
-    Ok(layers)
-}
-
-fn open_folder(path: &str) -> rustix::io::Result<OwnedFd> {
-    rustix::fs::open(path, OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())
-}
-
-fn layer_of(path: &str, mountinfo: &[u8]) -> Layer {
-    let below = |mount: Mount<'_>| mount.point.starts_with(path) && mount.point != Path::new(path);
-    let covered = mountinfo::parse(mountinfo).any(below);
-    // These stand for something else in overlayfs's options, where the path goes.
-    if covered || path.contains([':', ',', '\\']) {
-        Layer::ReadOnly(path.to_string())
-    } else {
-        Layer::Overlay(path.to_string())
-    }
-}
-
-fn path_of(layer: &Layer) -> &str {
-    match layer {
-        Layer::Overlay(path) | Layer::ReadOnly(path) | Layer::Link(path, _) => path,
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn what_has_mounts_below_is_not_covered() {
-        let mountinfo = b"\
-22 1 254:0 / / rw,relatime shared:1 - ext4 /dev/vda rw
-24 22 254:1 / /home rw shared:2 - xfs /dev/vdb rw
-28 22 0:30 / /var/cache rw - tmpfs tmpfs rw
-";
-        assert_eq!(layer_of("/home", mountinfo), Layer::Overlay("/home".into()));
-        assert_eq!(layer_of("/var", mountinfo), Layer::ReadOnly("/var".into()));
-        assert_eq!(layer_of("/va", mountinfo), Layer::Overlay("/va".into()));
-        assert_eq!(layer_of("/odd:name", mountinfo), Layer::ReadOnly("/odd:name".into()));
-    }
 
     #[test]
     fn configurations_are_valid() {

@@ -1,55 +1,124 @@
 //! `pillbox try`: a throwaway container over this system's own files.
 
 use std::fs;
-use std::os::unix::process::CommandExt;
+use std::os::unix::fs::chown;
 use std::process::Command;
 
-use crate::harness::{Container, pillbox_only, skip};
+use crate::harness::{Container, Output, Runtime, copy_program, pillbox_only, skip};
 
 /// An ordinary user.
 const USER: u32 = 1000;
 
+/// Runs `script` in a throwaway container of `user`'s, on a host whose /var is as `prepare` makes it: what else the machine
+/// has mounted below is not there.
+fn on_a_host(runtime: &Runtime, prepare: &str, user: u32, script: &str) -> Output {
+    let container = Container::new(runtime);
+    // The build's own folder may be closed to others.
+    let program = container.folder.join("runtime");
+    copy_program(&runtime.path, &program);
+    chown(&container.folder, Some(user), Some(user)).expect("chown");
+    let place = format!(
+        "mount -t tmpfs -o mode=755 tmpfs /var; {prepare}; set +e; \
+         setpriv --reuid {user} --regid {user} --clear-groups \"$0\" try sh -c \"$1\"; status=$?; \
+         umount /var/kernels 2>/dev/null; cd /var; \
+         echo outside: $(find . -type f ! -name busybox -print0 | sort -z | xargs -0 -r grep -H .); exit $status"
+    );
+    let mut command = Command::new("unshare");
+    command.args(["-m", "--propagation", "private", "sh", "-ec", &place]).arg(program).arg(script);
+    command.env("XDG_RUNTIME_DIR", &container.folder).stdin(std::process::Stdio::null());
+    container.finish(&mut command)
+}
+
+fn has_overlayfs() -> bool {
+    let there = fs::read_to_string("/proc/filesystems").expect("procfs").contains("overlay");
+    if !there {
+        skip("this kernel has no overlayfs");
+    }
+    there
+}
+
 #[test]
 fn it_sees_the_hosts_files_and_changes_none() {
-    if !fs::read_to_string("/proc/filesystems").expect("procfs").contains("overlay") {
-        return skip("this kernel has no overlayfs");
+    if !has_overlayfs() {
+        return;
     }
     pillbox_only(|runtime| {
-        let container = Container::new(runtime);
-        // /tmp and /run are the container's own, and so the host's file lies elsewhere.
-        let folder = format!("/var/tmp/pillbox-{}", container.id);
-        fs::create_dir(&folder).expect("folder");
-        let kept = format!("{folder}/kept");
-        fs::write(&kept, "the host's\n").expect("file");
-        let script = format!(
-            "cat {kept}; echo other > {kept}; cat {kept}; rm {kept}; echo > {folder}/new; ls {folder}; echo $$; id -u; \
-             ls /sys/class/net; exit 3"
-        );
-        let output = container.finish(runtime.command().args(["try", "sh", "-c", &script]));
-        let (host, left) = (fs::read_to_string(&kept), fs::read_dir(&folder).expect("folder").count());
-        fs::remove_dir_all(&folder).expect("folder");
-        assert_eq!(output.stdout, "the host's\nother\nnew\n1\n0\nlo\n", "{output:?}");
-        assert_eq!((output.code, left), (3, 1), "{output:?}");
-        assert_eq!(host.expect("file"), "the host's\n");
+        let script = "cat /var/kept; echo other > /var/kept; cat /var/kept; rm /var/kept; echo > /var/new; ls /var; \
+                      echo $$; id -u; ls /sys/class/net; exit 3";
+        let output = on_a_host(runtime, "echo mine > /var/kept", 0, script);
+        assert_eq!(output.stdout, "mine\nother\nnew\n1\n0\nlo\noutside: ./kept:mine\n", "{output:?}");
+        assert_eq!(output.code, 3, "{output:?}");
+    });
+}
+
+/// Mounts below a folder of the root directory: one of files with another below, a file, one of the kernel's, one whose
+/// programs are not to be executed, an overlay over an overlay; in all of them everybody may write.
+const MOUNTS: &str = r"
+    umask 0; chmod 777 /var; cd /var
+    mkdir data lib kernels 'a b' one
+    echo top > top; echo under > data/under; echo file > file; echo plain > lib/plain
+    mount -t tmpfs -o mode=777 tmpfs data; echo data > data/file
+    mkdir data/deep; mount -t tmpfs -o mode=777 tmpfs data/deep; echo deep > data/deep/file
+    mount -t tmpfs -o mode=777,noexec,nosuid tmpfs 'a b'; cp /bin/busybox 'a b/busybox'; echo spaced > 'a b/file'
+    echo covered > lib/file; mount --bind file lib/file
+    mount -t proc proc kernels
+    mkdir -p /tmp/o; mount -t tmpfs tmpfs /tmp/o; cd /tmp/o; mkdir l u1 w1 u2 w2; echo stacked > l/file
+    mount -t overlay -o lowerdir=l,upperdir=u1,workdir=w1 o /var/one
+    mount -t overlay -o lowerdir=/var/one,upperdir=u2,workdir=w2 o /var/one
+    cd /var; chown -R 1000:1000 data 'a b' lib";
+
+#[test]
+fn what_is_mounted_below_a_folder_is_there_too() {
+    if !has_overlayfs() {
+        return;
+    }
+    let script = "cd /var; cat data/file data/deep/file 'a b/file' lib/file lib/plain one/file; ls kernels | wc -l; \
+                  for file in data/file data/deep/file 'a b/file' data/new lib/plain lib/file one/file; do \
+                  echo changed 2>/dev/null > \"$file\" && cat \"$file\" || echo \"$file\" stays; done; \
+                  'a b/busybox' true 2>/dev/null || echo noexec";
+    let seen = "data\ndeep\nspaced\nfile\nplain\nstacked\n0\n";
+    // What is no folder cannot lie below an overlay, nor can overlays of overlays; and of a folder that a user may not see
+    // without what is mounted below, each file stands for itself.
+    let root = "changed\nchanged\nchanged\nchanged\nchanged\nlib/file stays\none/file stays\n";
+    let ordinary =
+        "data/file stays\nchanged\nchanged\nchanged\nlib/plain stays\nlib/file stays\none/file stays\n";
+    let outside = ": ./a b/file:spaced ./data/deep/file:deep ./data/file:data ./file:file ./lib/file:file \
+                   ./lib/plain:plain ./one/file:stacked ./top:top";
+    pillbox_only(|runtime| {
+        for (user, changed) in [(0, root), (USER, ordinary)] {
+            let output = on_a_host(runtime, MOUNTS, user, script);
+            let (inside, left) = output.stdout.split_once("outside").expect("both");
+            assert_eq!(inside, format!("{seen}{changed}noexec\n"), "{user}: {output:?}");
+            assert_eq!(left.trim_end(), outside, "{user}");
+        }
+    });
+}
+
+#[test]
+fn thousands_of_mounts() {
+    if !has_overlayfs() {
+        return;
+    }
+    pillbox_only(|runtime| {
+        let prepare =
+            "mkdir /var/m; for n in $(seq 1500); do mkdir /var/m/$n; mount -t tmpfs none /var/m/$n; done";
+        let script = "echo changed | tee /var/m/1/new /var/m/1500/new; cat /var/m/*/new";
+        let output = on_a_host(runtime, prepare, 0, script);
+        assert_eq!(output.stdout, "changed\nchanged\nchanged\noutside:\n", "{output:?}");
     });
 }
 
 #[test]
 fn an_ordinary_user_has_one_too() {
-    if !fs::read_to_string("/proc/filesystems").expect("procfs").contains("overlay") {
-        return skip("this kernel has no overlayfs");
+    if !has_overlayfs() {
+        return;
     }
     pillbox_only(|runtime| {
-        let container = Container::new(runtime);
-        // The build's own folder may be closed to others.
-        let program = container.folder.join("runtime");
-        fs::copy(&runtime.path, &program).expect("copy");
-        let new = format!("/etc/pillbox-{}", container.id);
+        let new = format!("/etc/pillbox-{}", std::process::id());
         let script = format!("echo inside > {new}; cat {new}; echo $$; id -u; ls /sys/class/net; exit 3");
-        let mut command = Command::new(program);
-        command.args(["try", "sh", "-c", &script]).uid(USER).gid(USER);
-        let output = container.finish(&mut command);
-        assert_eq!((output.code, output.stdout.as_str()), (3, "inside\n1\n0\nlo\n"), "{output:?}");
+        let output = on_a_host(runtime, "true", USER, &script);
+        let expected = "inside\n1\n0\nlo\noutside:\n";
+        assert_eq!((output.code, output.stdout.as_str()), (3, expected), "{output:?}");
         assert!(!fs::exists(&new).expect("/etc"), "{new}");
     });
 }

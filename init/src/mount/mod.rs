@@ -43,7 +43,7 @@ pub struct State {
     procfs: Option<OwnedFd>,
     /// Where overlays keep changes, and how many there are.
     layers: Option<OwnedFd>,
-    overlays: u8,
+    overlays: u32,
     /// What was attached so far, where a failure takes it back.
     pub attached: Option<Vec<OwnedFd, TAKEN_BACK_MAX>>,
     /// What the kernel said about the mount that failed.

@@ -10,7 +10,7 @@ use pillbox_init::wire::Strings;
 use rustix::fd::{AsFd, OwnedFd};
 use rustix::fs::{AtFlags, CWD, Mode, OFlags};
 use rustix::io::Errno;
-use rustix::mount::{MountPropagationFlags, MoveMountFlags, UnmountFlags};
+use rustix::mount::{MountAttrFlags, MountPropagationFlags, MoveMountFlags, UnmountFlags};
 use rustix::process::{Gid, Uid};
 
 use super::NOTHING;
@@ -61,17 +61,45 @@ pub fn attach_scratch_root(init: &mut Init<'_>, at: &CStr) -> Result<(), Failure
     Ok(())
 }
 
-/// The layers for changes are given by names relative to the current folder, which nothing can redirect.
+/// The layers for changes are given by names relative to the current folder, which nothing can redirect. What overlayfs
+/// cannot lie over (vfat; overlays of overlays) is bound, read-only.
 pub fn mount_overlay(init: &mut Init<'_>, lower: &CStr, user_xattr: bool) -> Result<(), Failure> {
     const OPTIONS_MAX: usize = 4096 + 64;
+    let layer = make_layer(init, lower)?;
+    rustix::process::fchdir(&layer)?;
+    let mut parameters = Vec::<u8, OPTIONS_MAX>::new();
+    for part in [b"lowerdir\0", lower.to_bytes_with_nul(), b"upperdir\0upper\0workdir\0work\0"] {
+        parameters.extend_from_slice(part).map_err(|_| Errno::NAMETOOLONG)?;
+    }
+    let parameters = Strings::new(&parameters).map_err(|_| Errno::INVAL)?;
+    let flags = Strings::new(if user_xattr { b"userxattr\0" } else { b"" }).map_err(|_| Errno::INVAL)?;
+    let attributes = protection_of(lower).at(Stage::Source)?;
+    let overlay = new_file_system(init, c"overlay", c"overlay", flags, parameters, None, attributes);
+    let refused = matches!(overlay, Err(Failure { errno: Errno::INVAL, stage: Stage::Create, .. }));
+    if refused {
+        init.mount.kernel_text.clear();
+        let tree =
+            init.tree(Tree::Path { path: lower, recursive: true, nofollow: false }).at(Stage::Source)?;
+        let (read_only, private) = (MountAttrFlags::MOUNT_ATTR_RDONLY, MountPropagationFlags::PRIVATE);
+        sys::mount_setattr(&tree, read_only, NOTHING, private, true).at(Stage::Attributes)?;
+        let target = open_target(init, lower, TargetRule::Ordinary, false)?;
+        return attach(&tree, &target);
+    }
+    let overlay = overlay?;
+    let target = open_target(init, lower, TargetRule::Ordinary, false)?;
+    attach(&overlay, &target)
+}
+
+/// Where an overlay over `lower` keeps changes: an overlay's own root has the owner and the mode of its upper layer.
+fn make_layer(init: &mut Init<'_>, lower: &CStr) -> Result<OwnedFd, Failure> {
     let number = init.mount.overlays;
     init.mount.overlays += 1;
-    let name = [b'a' + (number / 26) % 26, b'a' + number % 26, 0];
+    let digit = |index: u32| b"0123456789abcdef"[(number >> (4 * index) & 15) as usize];
+    let name = [digit(7), digit(6), digit(5), digit(4), digit(3), digit(2), digit(1), digit(0), 0];
     let name = crate::execute::c_str(&name)?;
     let layers = init.mount.layers.as_ref().ok_or(Errno::BADF)?;
     rustix::fs::mkdirat(layers, name, FOLDER).at(Stage::Target)?;
     let layer = root::open(layers, name).at(Stage::Target)?;
-    // An overlay's own root has the owner and the mode of its upper layer.
     let status = rustix::fs::stat(lower).at(Stage::Source)?;
     rustix::fs::mkdirat(&layer, c"upper", Mode::from_raw_mode(status.st_mode & 0o7777)).at(Stage::Target)?;
     let (uid, gid) = (Uid::from_raw(status.st_uid), Gid::from_raw(status.st_gid));
@@ -81,16 +109,18 @@ pub fn mount_overlay(init: &mut Init<'_>, lower: &CStr, user_xattr: bool) -> Res
         Err(errno) => return Err(errno).at(Stage::Target),
     }
     rustix::fs::mkdirat(&layer, c"work", FOLDER).at(Stage::Target)?;
-    rustix::process::fchdir(&layer)?;
-    let mut parameters = Vec::<u8, OPTIONS_MAX>::new();
-    for part in [b"lowerdir\0", lower.to_bytes_with_nul(), b"upperdir\0upper\0workdir\0work\0"] {
-        parameters.extend_from_slice(part).map_err(|_| Errno::NAMETOOLONG)?;
-    }
-    let parameters = Strings::new(&parameters).map_err(|_| Errno::INVAL)?;
-    let flags = Strings::new(if user_xattr { b"userxattr\0" } else { b"" }).map_err(|_| Errno::INVAL)?;
-    let overlay = new_file_system(init, c"overlay", c"overlay", flags, parameters, None, NOTHING)?;
-    let target = open_target(init, lower, TargetRule::Ordinary, false)?;
-    attach(&overlay, &target)
+    Ok(layer)
+}
+
+/// What the mount at a path forbids stays forbidden on what is seen through an overlay.
+fn protection_of(path: &CStr) -> Result<MountAttrFlags, Errno> {
+    use rustix::fs::StatVfsMountFlags as Flags;
+    let flags = rustix::fs::statvfs(path)?.f_flag;
+    let mut attributes = NOTHING;
+    attributes.set(MountAttrFlags::MOUNT_ATTR_NOSUID, flags.contains(Flags::NOSUID));
+    attributes.set(MountAttrFlags::MOUNT_ATTR_NODEV, flags.contains(Flags::NODEV));
+    attributes.set(MountAttrFlags::MOUNT_ATTR_NOEXEC, flags.contains(Flags::NOEXEC));
+    Ok(attributes)
 }
 
 /// A descriptor of the mount itself: what a tree's own descriptor stands for may be only lent.

@@ -77,7 +77,8 @@ operations! {
     /// Makes an empty tmpfs the root, and another one for what `MountOverlay` changes; both lie below `at` until the
     /// old root goes.
     42 AttachScratchRoot { at: &'a CStr }
-    /// overlayfs over a folder of the namespace that init starts in, at the same path inside the root.
+    /// overlayfs over a folder of the namespace that init starts in, at the same path inside the root; what it cannot lie
+    /// over is bound there, read-only.
     43 MountOverlay { lower: &'a CStr, user_xattr: bool }
     /// fsopen(2), fsconfig(2), fsmount(2), move_mount(2) of a new file system; `parameters` are key, value, key, value.
     /// Where the kernel refuses a new instance (EPERM, EBUSY), `otherwise` is bound instead, if there is one. From

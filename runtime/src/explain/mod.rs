@@ -50,7 +50,11 @@ fn details(operation: &Operation<'_>, plan: &Plan) -> String {
         }
         Operation::AttachScratchRoot { at } => format!("an empty tmpfs, below {} for the time", text(at)),
         Operation::MountOverlay { lower, user_xattr } => {
-            format!("over {}, changes in memory{}", text(lower), if user_xattr { " (userxattr)" } else { "" })
+            format!(
+                "over {}, changes in memory{}, else read-only",
+                text(lower),
+                if user_xattr { " (userxattr)" } else { "" }
+            )
         }
         Operation::Mount {
             kind,

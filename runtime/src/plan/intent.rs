@@ -40,10 +40,12 @@ pub struct Intent {
 /// A part of the host's file system, seen from a throwaway container at the same path.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Layer {
-    /// A folder without mounts below, through an overlay.
+    /// A folder through an overlay, without what is mounted below.
     Overlay(String),
-    /// A folder with mounts below, or a file: as it is, but read-only.
+    /// A folder, with what is mounted below, or a file: as it is, but read-only.
     ReadOnly(String),
+    /// A folder, made anew and empty: its path and its mode.
+    Folder(String, u32),
     /// A symbolic link, made anew: its path and its text.
     Link(String, String),
 }

@@ -50,7 +50,7 @@ pub use exec::{compile_exec, compile_hook};
 pub use host::Host;
 pub use intent::{Intent, Layer};
 pub use live_mount::{compile_added_mounts, compile_removed_mounts};
-pub use mount::{is_bind as is_bind_mount, knows_option as knows_mount_option};
+pub use mount::{PARAMETER_MAX, is_bind as is_bind_mount, knows_option as knows_mount_option};
 pub use namespace::{Mappings, Method, Namespaces};
 
 /// The container as data: what the runtime prepares, and what init does.

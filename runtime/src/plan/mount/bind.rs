@@ -3,6 +3,7 @@
 use std::ffi::CStr;
 
 use pillbox_init::plan::{Operation, TargetRule, Tree};
+use rustix::fs::Mode;
 use rustix::mount::{MountAttrFlags, MountPropagationFlags};
 
 use super::option::Options;
@@ -117,7 +118,8 @@ pub fn compile_layer(builder: &mut Builder<'_>, layer: &Layer, own_user_namespac
         }
         Layer::ReadOnly(path) => {
             let path = c_string("try", path)?;
-            let tree = builder.tree(&path, true, "try", false, false);
+            // By path, as overlays name theirs: there may be more of them than descriptors.
+            let tree = Tree::Path { path: &path, recursive: true, nofollow: false };
             let none = MountAttrFlags::empty();
             builder.push(Operation::BindMount {
                 tree,
@@ -131,6 +133,10 @@ pub fn compile_layer(builder: &mut Builder<'_>, layer: &Layer, own_user_namespac
                 propagation: MountPropagationFlags::PRIVATE,
                 recursive_propagation: true,
             });
+        }
+        Layer::Folder(path, mode) => {
+            let path = c_string("try", path)?;
+            builder.push(Operation::MakeDirectory { path: &path, mode: Mode::from_raw_mode(*mode) });
         }
         Layer::Link(path, target) => {
             let (path, target) = (c_string("try", path)?, c_string("try", target)?);
