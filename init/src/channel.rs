@@ -136,6 +136,8 @@ impl Init<'_> {
     }
 
     pub fn take_trees(&mut self, trees: Numbers<'_>) -> Result<(), Errno> {
+        // What was taken before is attached.
+        self.close_taken();
         self.report(Report::AtTrees, None)?;
         let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(TAKEN_TREES_MAX))];
         let mut control = RecvAncillaryBuffer::new(&mut space);

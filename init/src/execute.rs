@@ -52,7 +52,7 @@ pub struct Init<'p> {
     pub root: Option<OwnedFd>,
     folder: root::Folder<'p>,
     pub mount: mount::State,
-    /// Trees that the runtime has cloned meanwhile: which descriptor each is, and its number.
+    /// Trees that the runtime has cloned last: which descriptor each is, and its number.
     pub taken: Vec<[u32; 2], TAKEN_TREES_MAX>,
     /// The network namespace, if it came before its turn.
     pub network: Option<OwnedFd>,
@@ -299,15 +299,20 @@ impl<'p> Init<'p> {
 
     /// Closes what the runtime opened for operations that lie behind: a program's limits count it, and trees of the
     /// host are not for a process that waits in a container.
-    fn close_descriptors(&self, listener: u32) {
+    fn close_descriptors(&mut self, listener: u32) {
         for (index, number) in (0..).zip(self.header.descriptors.iter()) {
             if index != listener && number != NEVER_OPEN {
                 self.inherited.close(number);
             }
         }
+        self.close_taken();
+    }
+
+    pub fn close_taken(&mut self) {
         for [_, number] in &self.taken {
             self.inherited.close(*number);
         }
+        self.taken.clear();
     }
 
     fn replace_stdio(&self, descriptors: [u32; 3]) -> Result<(), Errno> {

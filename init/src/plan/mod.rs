@@ -18,7 +18,7 @@ pub const NEVER_OPEN: u32 = u32::MAX >> 1;
 /// How many mounts a plan may attach after `TakeBackOnFailure`.
 pub const TAKEN_BACK_MAX: usize = 64;
 
-/// How many trees a plan may take with `TakeTrees`: SCM_MAX_FD, unix(7).
+/// How many trees a plan may take with one `TakeTrees`: SCM_MAX_FD, unix(7).
 pub const TAKEN_TREES_MAX: usize = 253;
 
 /// Stands at the start of a plan; the last digit changes with the format.

@@ -40,7 +40,8 @@ pub(super) struct Late {
     wanted: bool,
     /// How many times init asks before.
     turn: u32,
-    taken: usize,
+    /// Whether there is nobody to ask.
+    none: bool,
     /// Where init asks for the next ones, and their indices.
     open: Option<(usize, Vec<u8>)>,
 }
@@ -73,14 +74,16 @@ impl<'h> Builder<'h> {
 
     /// Has the tree with this index cloned when it is its turn, if that matters.
     pub(super) fn clone_in_turn(&mut self, index: u32) {
-        if !self.late.wanted || self.late.taken == TAKEN_TREES_MAX {
+        if !self.late.wanted || self.late.none {
             return;
+        }
+        if self.late.open.as_ref().is_some_and(|(_, indices)| indices.len() == 4 * TAKEN_TREES_MAX) {
+            self.ask_for_trees();
         }
         // What comes through the channel comes in this order.
         self.join_network();
         if let Some(Descriptor::Tree { late, .. }) = self.descriptors.get_mut(index as usize) {
             *late = Some(self.late.turn);
-            self.late.taken += 1;
             let at = self.operations.len();
             let (_, indices) = self.late.open.get_or_insert((at, Vec::new()));
             indices.extend(index.to_le_bytes());
@@ -89,7 +92,7 @@ impl<'h> Builder<'h> {
 
     /// For a plan that has nobody to ask.
     pub(super) fn clones_all_before(&mut self) {
-        self.late.taken = TAKEN_TREES_MAX;
+        self.late.none = true;
     }
 
     /// Writes where init asks for trees, once it is known for which.

@@ -13,6 +13,12 @@ use crate::validate::ValidSpec;
 /// # Errors
 /// As for [`super::compile`]; what cannot be added to a container that runs, by its field.
 pub fn compile_added_mounts(spec: &ValidSpec<'_>, host: &Host, intent: &Intent) -> Result<Plan> {
+    if spec.mounts.len() > TAKEN_BACK_MAX {
+        return Err(Error::formatted(format_args!(
+            "mounts: {} are too many to be added at once, and taken back together: {TAKEN_BACK_MAX} at most",
+            spec.mounts.len()
+        )));
+    }
     let mut builder = begin(spec, host, intent)?;
     builder.push(Operation::TakeBackOnFailure {});
     builder.clones_all_before();
@@ -53,12 +59,6 @@ pub fn compile_removed_mounts(spec: &ValidSpec<'_>, host: &Host, intent: &Intent
 }
 
 fn begin<'h>(spec: &ValidSpec<'_>, host: &'h Host, intent: &Intent) -> Result<Builder<'h>> {
-    if spec.mounts.len() > TAKEN_BACK_MAX {
-        return Err(Error::formatted(format_args!(
-            "mounts: {} are too many at once: {TAKEN_BACK_MAX} at most",
-            spec.mounts.len()
-        )));
-    }
     let mut builder = Builder::new(host);
     compile_entering(&mut builder, spec, intent)?;
     Ok(builder)
