@@ -1,13 +1,18 @@
 //! An ordinary user without any privilege: `spec --rootless` and everything that follows from it.
 
-use std::fs;
+use std::fs::{self, File};
 use std::os::unix::fs::{PermissionsExt, chown};
-use std::process::Command;
+use std::process::{Command, Stdio};
+use std::time::Duration;
 
 use rustix::mount::{MountFlags, mount};
+use rustix::process::Signal;
 use serde_json::json;
 
-use crate::harness::{Container, Output, Runtime, copy_program, pillbox_only, skip};
+use crate::harness::{
+    Container, Output, Runtime, Terminal, copy_program, pillbox_only, read_slowly, skip, start_writing_to,
+    wait_for,
+};
 
 const USER: u32 = 65534;
 
@@ -48,7 +53,7 @@ fn as_user(container: &Container, arguments: &[&str]) -> Command {
     ]);
     command.arg(program).arg("--root").arg(container.state_folder()).args(arguments);
     command.env_clear().env("PATH", "/usr/bin:/bin").env("XDG_RUNTIME_DIR", &container.folder);
-    command.stdin(std::process::Stdio::null());
+    command.stdin(Stdio::null());
     command
 }
 
@@ -126,7 +131,7 @@ fn the_default_root_of_a_user_is_in_xdg_runtime_dir() {
             .env_clear()
             .env("PATH", "/usr/bin:/bin")
             .env("XDG_RUNTIME_DIR", &container.folder);
-        container.finish(command.stdin(std::process::Stdio::null())).ok();
+        container.finish(command.stdin(Stdio::null())).ok();
         let folder = container.folder.join("pillbox");
         assert!(folder.join(&container.id).is_dir());
         // Another --root after the first: the last counts.
@@ -265,7 +270,7 @@ fn ranges_are_mapped_by_the_helpers() {
         command.args(["-m", "sh", "-c"]);
         command
             .arg("mount --bind \"$0\" /etc/subuid && mount --bind \"$0\" /etc/subgid && exec setpriv \"$@\"");
-        command.arg(&granted).args(words).stdin(std::process::Stdio::null());
+        command.arg(&granted).args(words).stdin(Stdio::null());
         let output = container.finish(&mut command).ok();
         let words: Vec<_> = output.stdout.split_whitespace().collect();
         let map = ["0", &USER.to_string(), "1", "1", "100000", "65536"].map(str::to_string);
@@ -296,5 +301,51 @@ fn the_oom_score_of_a_user_who_joins_a_user_namespace() {
             assert_eq!(call(&first, &["exec", &first.id, cat[0], cat[1]]).ok().stdout, "345\n");
         }
         call(&first, &["delete", "--force", &first.id]).ok();
+    });
+}
+
+/// After su(1), and in a pipe of root's, the streams are not the user's to open.
+#[test]
+fn a_terminal_works_where_the_users_streams_belong_to_another() {
+    pillbox_only(|runtime| {
+        const SCRIPT: &str = "trap 'touch /got' TERM; touch /begun; seq 20000 & wait; wait; exit 3";
+        let expected: String = (1..=20000).map(|number| format!("{number}\n")).collect();
+        for (streams, stalls) in [("pipe", true), ("own terminal", true), ("terminal", false)] {
+            let mut container = rootless(runtime);
+            container.spec["process"]["terminal"] = json!(true);
+            container.spec["process"]["args"] = json!(["sh", "-c", SCRIPT]);
+            container.write_spec();
+            let bundle = container.bundle();
+            let arguments = ["run", "--bundle", bundle.to_str().expect("path"), &container.id];
+            let mut command = as_user(&container, &arguments);
+            let output = container.folder.join("output");
+            let terminal = Terminal::open();
+            let (run, reader) = match streams {
+                "pipe" => {
+                    let (reader, writer) = std::io::pipe().expect("pipe");
+                    let run = start_writing_to(&mut command, writer, &output);
+                    // The write end goes with it.
+                    command.stdout(Stdio::null());
+                    (run, File::from(std::os::fd::OwnedFd::from(reader)))
+                }
+                "own terminal" => (terminal.spawn(&container, &command), terminal.screen()),
+                _ => {
+                    command.stdin(terminal.slave());
+                    let run = start_writing_to(&mut command, terminal.slave(), &output);
+                    command.stdin(Stdio::null()).stdout(Stdio::null());
+                    (run, terminal.screen())
+                }
+            };
+            wait_for("the program", || container.rootfs().join("begun").exists().then_some(()));
+            if stalls {
+                std::thread::sleep(Duration::from_millis(200));
+                run.signal(Signal::TERM);
+                wait_for("TERM", || container.rootfs().join("got").exists().then_some(()));
+            }
+            drop(terminal);
+            let screen = read_slowly(reader, Duration::from_millis(1));
+            assert_eq!(run.finish().code, 3, "{streams}");
+            assert!(screen.join().expect("screen") == expected, "{streams}: something is missing");
+        }
     });
 }

@@ -10,7 +10,7 @@ use rustix::termios::{LocalModes, SpecialCodeIndex};
 use super::keyboard::Keyboard;
 use super::ring::Ring;
 use super::stream::Stream;
-use super::{copy_size, stdin, stdout};
+use super::{stdin, stdout};
 
 /// How often is looked at what nobody tells: who has a terminal, and whose it is.
 const LOOK_AGAIN: Timespec = Timespec { tv_sec: 0, tv_nsec: 200_000_000 };
@@ -57,7 +57,6 @@ pub type Wanted<'a> = [Option<(BorrowedFd<'a>, PollFlags)>; 3];
 impl Relay {
     /// Between a terminal's master and the caller's stdin and stdout.
     pub fn new(master: OwnedFd) -> Relay {
-        copy_size(&master);
         // The master is the runtime's alone. If that fails (it does not) the relay may wait, and loses nothing.
         let _ = rustix::io::ioctl_fionbio(&master, true);
         Relay {
@@ -136,11 +135,17 @@ impl Relay {
     pub fn drain(&mut self) -> Result<bool, Errno> {
         self.typing = Typing::Over;
         self.readable = self.readable.min(LEFT_AT_END);
-        while self.read_output() {
-            self.write_output()?;
+        loop {
+            let more = self.to_user.is_full() || self.read_output();
+            let written = self.write_output()?;
+            if self.stalled {
+                self.balking = !written;
+                return Ok(true);
+            }
+            if !more {
+                return Ok(false);
+            }
         }
-        self.balking = !self.write_output()?;
-        Ok(!self.to_user.is_empty())
     }
 
     fn read_input(&mut self) {

@@ -343,7 +343,7 @@ fn device_control(prepared: &Prepared<'_>) -> DeviceControl {
 }
 
 /// Sends the terminal to whoever asked for it, without waiting for an answer.
-fn hand_over_console(init: &mut Init, options: &CreateOptions) -> Result<()> {
+pub(super) fn hand_over_console(init: &mut Init, options: &CreateOptions) -> Result<()> {
     match (&options.console_socket, init.console.take()) {
         (Some(socket), Some(master)) => {
             console::send_descriptor(socket, &master, "/dev/ptmx").context(|| "--console-socket")

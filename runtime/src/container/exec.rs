@@ -11,7 +11,7 @@ use super::passed_on::PassedOn;
 use super::processes::not_running;
 use super::scope::spawn_into;
 use super::signals::ForwardedSignals;
-use super::supervise::supervise;
+use super::supervise::{settle_terminal, supervise};
 use crate::affinity::{Held, HeldHere, restrict_process};
 use crate::cgroup::{Cgroup, CgroupPath, Hierarchy};
 use crate::console;
@@ -111,11 +111,7 @@ pub fn exec(root: &Root, id: &ContainerId, options: &ExecOptions, warn: &mut dyn
         Some(_) => process.bring_up(&plan, &Opened::default(), &mut |_| Ok(())),
     });
     let started = started.and_then(|()| {
-        if options.detach
-            && let (Some(socket), Some(master)) = (&options.create.console_socket, process.console.take())
-        {
-            console::send_descriptor(socket, &master, "/dev/ptmx").context(|| "--console-socket")?;
-        }
+        settle_terminal(&mut process, &options.create)?;
         if let Some(socket) = &options.create.pidfd_socket {
             console::send_descriptor(socket, &process.process, "pidfd").context(|| "--pidfd-socket")?;
         }
@@ -124,7 +120,7 @@ pub fn exec(root: &Root, id: &ContainerId, options: &ExecOptions, warn: &mut dyn
         match &signals {
             Some(signals) => {
                 write_pid(options, &process)?;
-                supervise(&mut process, &plan, signals, &options.create, warn, &mut || Ok(()))
+                supervise(&mut process, &plan, signals, warn, &mut || Ok(()))
             }
             None => {
                 process.await_exec(&plan)?;

@@ -7,7 +7,7 @@ use super::out_of_memory::explain_kill;
 use super::scope;
 use super::signals::ForwardedSignals;
 use super::start::start_hooks;
-use super::supervise::supervise;
+use super::supervise::{settle_terminal, supervise};
 use crate::container_id::ContainerId;
 use crate::error::{Error, Kind, Result};
 use crate::hooks::{self, Place};
@@ -47,6 +47,7 @@ pub fn run(
     let ended = listening
         .map(|proxy| init.notify = proxy)
         .and_then(|()| start_hooks(spec, init, record, cgroup.as_ref()))
+        .and_then(|()| settle_terminal(init, options))
         .and_then(|()| finish(init, record, options))
         .and_then(|()| {
             let mut started = || {
@@ -55,7 +56,7 @@ pub fn run(
                 let place = Place::outside("poststart", Status::Running, record.pid);
                 hooks::run(&hooks.poststart, record, &place)
             };
-            supervise(init, plan, &signals, options, warn, &mut started)
+            supervise(init, plan, &signals, warn, &mut started)
         })
         .map_err(|error| explain_kill(error, cgroup.as_ref()));
     let record = created.record.clone();

@@ -6,7 +6,7 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
 use rustix::process::{Signal, WaitId, WaitIdOptions, WaitIdStatus};
 
-use super::create::CreateOptions;
+use super::create::{CreateOptions, hand_over_console};
 use super::signals::ForwardedSignals;
 use super::wait;
 use crate::console::{self, Relay};
@@ -16,23 +16,27 @@ use crate::plan::Plan;
 use crate::spawn::Init;
 use crate::sys;
 
+/// Before the program runs: its terminal goes to whoever asked for it, or gets the size of the user's.
+///
+/// # Errors
+/// Nobody listens at `--console-socket`.
+pub fn settle_terminal(init: &mut Init, options: &CreateOptions) -> Result<()> {
+    hand_over_console(init, options)?;
+    // Without a user's terminal it keeps the size that it has.
+    init.console.as_ref().map(console::copy_size);
+    Ok(())
+}
+
 /// Until init is gone: its report if the exec fails, signals, the terminal. `started` is called once the program
 /// runs, and ends it all with its error.
 pub fn supervise(
     init: &mut Init,
     plan: &Plan,
     signals: &ForwardedSignals,
-    options: &CreateOptions,
     warn: &mut dyn FnMut(&str),
     started: &mut dyn FnMut() -> Result<()>,
 ) -> Result<u8> {
-    let mut relay = match (&options.console_socket, init.console.take()) {
-        (Some(socket), Some(master)) => {
-            console::send_descriptor(socket, &master, "/dev/ptmx").context(|| "--console-socket")?;
-            None
-        }
-        (_, master) => master.map(Relay::new),
-    };
+    let mut relay = init.console.take().map(Relay::new);
     let mut exec_pending = true;
     loop {
         let ready = wait_for_any(init, signals, exec_pending, relay.as_mut())?;

@@ -15,7 +15,7 @@ pub use host::{
 pub use invocation::{Output, Running, start_limited, start_writing_to};
 pub use runtime::{Runtime, each_runtime, each_runtime_but, pillbox_only};
 pub use schema::{assert_matches, faults};
-pub use terminal::Terminal;
+pub use terminal::{Terminal, read_slowly};
 
 use std::time::{Duration, Instant};
 

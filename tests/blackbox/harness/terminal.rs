@@ -47,25 +47,33 @@ impl Terminal {
         start_writing_to(&mut session, self.slave(), &container.folder.join("output"))
     }
 
+    /// What is shown, to be read with [`read_slowly`].
+    pub fn screen(&self) -> File {
+        self.master.try_clone().expect("master")
+    }
+
     /// Reads the screen, `pause` before each read, until nobody has the slave any more; this value's own goes here.
     pub fn read_slowly(self, pause: Duration) -> JoinHandle<String> {
-        let Terminal { mut master, slave } = self;
-        drop(slave);
-        spawn(move || {
-            let (mut text, mut buffer) = (Vec::new(), [0; 4096]);
-            loop {
-                sleep(pause);
-                match master.read(&mut buffer) {
-                    // EIO: the last slave is closed.
-                    Ok(0) | Err(_) => return String::from_utf8_lossy(&text).replace('\r', ""),
-                    Ok(length) => text.extend_from_slice(&buffer[..length]),
-                }
-            }
-        })
+        read_slowly(self.master, pause)
     }
 
     /// Types.
     pub fn write(&self, text: &[u8]) {
         (&self.master).write_all(text).expect("terminal");
     }
+}
+
+/// Reads to the end, `pause` before each read; carriage returns are left out.
+pub fn read_slowly(mut from: File, pause: Duration) -> JoinHandle<String> {
+    spawn(move || {
+        let (mut text, mut buffer) = (Vec::new(), [0; 4096]);
+        loop {
+            sleep(pause);
+            match from.read(&mut buffer) {
+                // EIO: the last slave is closed.
+                Ok(0) | Err(_) => return String::from_utf8_lossy(&text).replace('\r', ""),
+                Ok(length) => text.extend_from_slice(&buffer[..length]),
+            }
+        }
+    })
 }
