@@ -225,13 +225,18 @@ impl<'de> Reader<'de> {
         self.open(b'{', "an object")?;
         let (names, required) = object.members();
         let (mut seen, mut missing, mut is_first) = (0u32, required, true);
+        // Members mostly come in the specification's order.
+        let mut next = 0;
         while self.next(b'}', is_first)? {
             is_first = false;
             let key = self.key()?;
-            let Some(place) = names.iter().position(|name| *name == &*key) else {
+            let (before, from_here) = names.split_at(next);
+            let in_order = from_here.iter().position(|name| *name == &*key).map(|place| next + place);
+            let Some(place) = in_order.or_else(|| before.iter().position(|name| *name == &*key)) else {
                 self.skip_value()?;
                 continue;
             };
+            next = place + 1;
             if seen >> place & 1 == 1 {
                 return Err(self.repeated(self.at));
             }
