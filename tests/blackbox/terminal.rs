@@ -47,6 +47,23 @@ fn a_terminal_that_nobody_reads_holds_up_neither_signals_nor_the_containers_end(
 }
 
 #[test]
+fn a_run_whose_terminal_nobody_reads_can_be_deleted_by_another() {
+    each_runtime_but(&[("crun", "does not wait for the terminal, and has removed it already")], |runtime| {
+        for script in ["touch /begun; yes", "seq 3500; touch /begun; exit 3"] {
+            let container = on_a_terminal(runtime, script);
+            let terminal = Terminal::open();
+            let run = terminal.spawn(&container, &container.bundle_command("run", &[]));
+            wait_for("the program", || container.rootfs().join("begun").exists().then_some(()));
+            std::thread::sleep(Duration::from_millis(200));
+            container.delete_force().ok();
+            let _screen = terminal.read_slowly(Duration::ZERO);
+            assert_ne!(run.finish().code, 0);
+            container.assert_gone();
+        }
+    });
+}
+
+#[test]
 fn who_does_not_want_to_wait_for_a_stalled_terminal_ends_the_runtime() {
     each_runtime_but(&[("runc", "waits on")], |runtime| {
         let container = on_a_terminal(runtime, "seq 5000; touch /ended; exit 3");
