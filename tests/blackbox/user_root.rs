@@ -93,6 +93,25 @@ fn its_containers_are_in_xdg_runtime_dir() {
 }
 
 #[test]
+fn check_says_where_its_containers_are() {
+    pillbox_only(|runtime| {
+        let container = owned(runtime, USER, "true");
+        let row = |line: &str| {
+            let text = script(&container, line).stdout;
+            let rows: serde_json::Value = serde_json::from_str(&text).expect("JSON");
+            let mut rows = rows.as_array().expect("rows").iter();
+            rows.find(|row| row["what"] == "state folder").expect("row").clone()
+        };
+        let there = row("$R check --format json || :");
+        assert_eq!(there["available"], "yes", "{there}");
+        assert_eq!(there["detail"], format!("{}/pillbox", container.folder.display()));
+        let nowhere = row("unset XDG_RUNTIME_DIR; $R check --format json || :");
+        assert_eq!((&nowhere["available"], &nowhere["detail"]), (&json!("no"), &json!("/run/pillbox")));
+        assert!(nowhere["remedy"].as_str().expect("remedy").contains("XDG_RUNTIME_DIR"), "{nowhere}");
+    });
+}
+
+#[test]
 fn the_machines_root_has_run_whatever_the_variable_says() {
     // So containers are found by who became root in another way.
     each_runtime_but(&[("crun", "follows the variable")], |runtime| {

@@ -1,18 +1,20 @@
-//! The caller's rights: capabilities, id ranges and their helpers, security modules, the seed namespace.
+//! The caller's rights: capabilities, id ranges and their helpers, the state folder, security modules, the seed namespace.
 
 use std::ffi::CString;
 use std::path::Path;
 
-use rustix::fs::{Access, access};
+use rustix::fs::{Access, AtFlags, CWD, access, accessat};
 
 use super::Availability::{No, Partly};
 use super::{Finding, User, read};
+use crate::state::Root;
 use crate::{capability, seed};
 
 pub fn look(user: User, findings: &mut Vec<Finding>) {
     findings.push(capabilities(user));
     findings.push(helpers(user));
     findings.push(ranges(user));
+    findings.push(state_folder());
     findings.push(security_modules());
     findings.push(seed_namespace(user));
 }
@@ -129,6 +131,24 @@ pub(super) fn parse_ranges(text: &str, uid: u32, name: Option<&str>) -> Vec<(u32
             (Some(owner) == name || owner.parse() == Ok(uid)).then_some(range)
         })
         .collect()
+}
+
+/// Where containers are kept without --root; it is made with the first one.
+fn state_folder() -> Finding {
+    const WHAT: &str = "state folder";
+    let root = Root::new(None);
+    let place = root.path().ancestors().find(|folder| folder.exists());
+    let writable =
+        place.is_some_and(|folder| accessat(CWD, folder, Access::WRITE_OK, AtFlags::EACCESS).is_ok());
+    let finding = Finding::yes(WHAT, root.path().display().to_string());
+    if writable {
+        return finding;
+    }
+    finding.lacking(
+        No,
+        "This user may not make it, so that every command needs --root.",
+        "Let XDG_RUNTIME_DIR name a folder of the user's own, as a login does (/run/user/UID).",
+    )
 }
 
 fn security_modules() -> Finding {
