@@ -148,6 +148,7 @@ impl<'p> Init<'p> {
             Operation::DieWithRuntime { enabled } => identity::die_with_parent(enabled)?,
             Operation::Await { turn } => self.await_runtime(turn)?,
             Operation::SetUndumpable {} => identity::set_undumpable()?,
+            Operation::SetDumpable {} => identity::set_dumpable()?,
             Operation::NewSession {} => {
                 rustix::process::setsid()?;
             }

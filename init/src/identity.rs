@@ -20,6 +20,10 @@ pub fn set_undumpable() -> Result<(), Errno> {
     rustix::process::set_dumpable_behavior(DumpableBehavior::NotDumpable)
 }
 
+pub fn set_dumpable() -> Result<(), Errno> {
+    rustix::process::set_dumpable_behavior(DumpableBehavior::Dumpable)
+}
+
 /// A kernel without keyrings, or an outer sandbox that forbids them, leaves nothing to separate.
 pub fn new_keyring(name: &CStr) -> Result<(), Errno> {
     match sys::join_session_keyring(name) {

@@ -349,3 +349,33 @@ fn a_terminal_works_where_the_users_streams_belong_to_another() {
         }
     });
 }
+
+/// They join an init that nobody but its user has rights over.
+#[test]
+fn hooks_in_a_users_container() {
+    pillbox_only(|runtime| {
+        let mut container = rootless(runtime);
+        let script = "cat > /dev/null; readlink /proc/self/ns/user >> $LOG";
+        let log = container.rootfs().join("tmp/log");
+        let hook = |shell: &str, log: &str| {
+            json!([{"path": shell, "args": ["sh", "-c", script],
+                "env": ["PATH=/bin:/usr/bin", format!("LOG={log}")]}])
+        };
+        container.spec["hooks"]["createContainer"] = hook("/bin/sh", log.to_str().expect("path"));
+        container.spec["hooks"]["startContainer"] = hook("/bin/sh", "/tmp/log");
+        container.spec["process"]["args"] = json!(["readlink", "/proc/self/ns/user"]);
+        let output = run(&container);
+        assert_eq!((output.code, output.stderr.as_str()), (0, ""), "{output:?}");
+        assert_eq!(fs::read_to_string(&log).expect("log"), output.stdout.repeat(2));
+        let bundle = container.bundle();
+        let bundle = bundle.to_str().expect("path");
+        let created = call(&container, &["create", "--bundle", bundle, &container.id]).ok();
+        // As hooks do it, before there is a program.
+        call(&container, &["exec", &container.id, "true"]).ok();
+        call(&container, &["start", &container.id]).ok();
+        created.wait_for("user:");
+        assert_eq!(fs::read_to_string(&log).expect("log").lines().count(), 4);
+        call(&container, &["delete", "--force", &container.id]).ok();
+        container.assert_gone();
+    });
+}

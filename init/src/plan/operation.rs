@@ -62,6 +62,8 @@ operations! {
     2 Await { turn: Turn }
     /// prctl(PR_SET_DUMPABLE, 0): nothing may look into init before it has become the container's process.
     3 SetUndumpable {}
+    /// prctl(PR_SET_DUMPABLE, 1): who has the same rights may join its namespaces.
+    91 SetDumpable {}
     /// setsid(2).
     4 NewSession {}
     /// sched_setaffinity(2): every processor of the cgroup. What the caller is held to means the caller.

@@ -230,6 +230,7 @@ fn details(operation: &Operation<'_>, plan: &Plan) -> String {
             format!("{} {}", word(pillbox_init::wire::Wire::value(&module)), text(label))
         }
         Operation::SetUndumpable {}
+        | Operation::SetDumpable {}
         | Operation::TakeBackOnFailure {}
         | Operation::EnterTimeNamespace {}
         | Operation::NewSession {}

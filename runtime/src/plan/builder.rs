@@ -22,6 +22,17 @@ pub(super) struct Builder<'h> {
     pub(super) late: Late,
     /// Who answers the notifications of its filter.
     pub(super) notifications: Notifications,
+    /// Who may look into it until it executes the program.
+    pub(super) visible: Visible,
+}
+
+/// Who may look into an init.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Visible {
+    /// Only who has rights over what it executed, which is of the runtime's user namespace.
+    ToNobody,
+    /// Whoever is the same user: without rights over that hooks and `exec` could not join it.
+    ToItsUser,
 }
 
 /// Who answers the notifications of a filter (`SCMP_ACT_NOTIFY`).
@@ -56,6 +67,7 @@ impl<'h> Builder<'h> {
             awaits_network: false,
             late: Late::default(),
             notifications: Notifications::Agent,
+            visible: Visible::ToNobody,
         }
     }
 
@@ -129,6 +141,14 @@ impl<'h> Builder<'h> {
             warnings,
             operations,
         }
+    }
+
+    /// Settles who may look in, which every change of the user unsettles (by fs.suid_dumpable).
+    pub(super) fn set_visible(&mut self) {
+        self.push(match self.visible {
+            Visible::ToNobody => Operation::SetUndumpable {},
+            Visible::ToItsUser => Operation::SetDumpable {},
+        });
     }
 
     pub(super) fn push(&mut self, operation: Operation<'_>) {

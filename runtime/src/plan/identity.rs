@@ -63,8 +63,7 @@ pub fn compile(
         builder.push(Operation::SetGroups { groups: Numbers(&groups) });
     }
     builder.push(Operation::SetUser { uid: process.user.uid, gid: process.user.gid });
-    // A change of user may undo it, by fs.suid_dumpable.
-    builder.push(Operation::SetUndumpable {});
+    builder.set_visible();
     builder.push(Operation::SetCapabilities {
         effective: capabilities(sets.effective),
         permitted: capabilities(sets.permitted),

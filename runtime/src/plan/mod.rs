@@ -36,7 +36,7 @@ use pillbox_init::wire::{Numbers, Reader};
 use rustix::fs::Mode;
 use rustix::mount::{MountAttrFlags, MountPropagationFlags};
 
-use self::builder::Builder;
+use self::builder::{Builder, Visible};
 use self::process::{DEFAULT_PATH, compile_console, variables};
 use self::root::{compile_root, set_attributes, set_propagation};
 use self::text::{c_string, string_bytes, strings};
@@ -144,6 +144,10 @@ pub fn compile(spec: &ValidSpec<'_>, host: &Host, intent: &Intent) -> Result<Pla
         && spec.hooks.create_container.is_empty()
         && !spec.mounts.iter().any(mount::needs_host_paths);
     let mut builder = Builder::new(host);
+    // Nobody is in any of its namespaces but who comes by the runtime.
+    if !host.privileged && namespaces.makes(NamespaceKind::User) && namespaces.joined.is_empty() {
+        builder.visible = Visible::ToItsUser;
+    }
 
     compile_beginning(&mut builder, spec, &namespaces, &mappings, intent)?;
     let net_devices = compile_net_devices(spec, host)?;
@@ -216,7 +220,7 @@ fn compile_beginning(
         // The kernel forgets the death signal of whoever becomes another user.
         builder.push(Operation::DieWithRuntime { enabled: true });
     }
-    builder.push(Operation::SetUndumpable {});
+    builder.set_visible();
     builder.push(Operation::SetUmask { mask: Mode::empty() });
     builder.push(Operation::NewSession {});
     if !intent.no_new_keyring {

@@ -64,6 +64,7 @@ fn examples() -> Vec<Operation<'static>> {
         Operation::Await { turn: Turn::Record },
         Operation::Await { turn: Turn::Listener },
         Operation::SetUndumpable {},
+        Operation::SetDumpable {},
         Operation::NewSession {},
         Operation::NewKeyring { name: c"_ses.x" },
         Operation::Unshare { flags: u32::MAX },
