@@ -191,6 +191,10 @@ impl<'p> Init<'p> {
                 root::make_directory(self.root()?, path, mode).at(Stage::Target)?;
             }
             Operation::SendNetlinkSocket {} => self.send_netlink_socket()?,
+            Operation::SendFileSystem { kind, flags, parameters } => {
+                let mount = mount::detached(self, kind, flags, parameters)?;
+                self.report(Report::FileSystem, Some(&mount))?;
+            }
             Operation::TakeTrees { trees } => self.take_trees(trees)?,
             Operation::JoinNetwork {} => self.join_network()?,
             Operation::PivotRoot {} => mount::pivot_root(self)?,

@@ -47,6 +47,8 @@ pub enum Report {
     },
     /// A netlink socket comes with this message.
     NetlinkSocket,
+    /// A new file system comes with this message.
+    FileSystem,
     /// A pty master comes with this message.
     Console,
     /// The plan has been run up to the start.
@@ -103,6 +105,7 @@ impl Report {
                 operation.encode(out);
             }
             Report::NetlinkSocket => 3u8.encode(out),
+            Report::FileSystem => 12u8.encode(out),
             Report::Console => 4u8.encode(out),
             Report::Ready => 5u8.encode(out),
             Report::AtHooks => 6u8.encode(out),
@@ -150,6 +153,7 @@ impl Report {
             },
             2 => Report::Malformed { operation: u32::decode(input)? },
             3 => Report::NetlinkSocket,
+            12 => Report::FileSystem,
             4 => Report::Console,
             5 => Report::Ready,
             6 => Report::AtHooks,

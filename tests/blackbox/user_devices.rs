@@ -110,3 +110,27 @@ fn message_queues_belong_to_the_containers_root() {
         assert_eq!(container.run_ok(), "0:0 1777\n");
     });
 }
+
+/// A user namespace of one's own has no rights over namespaces of others: who has them makes what shows those.
+#[test]
+fn file_systems_of_joined_namespaces_can_be_mounted() {
+    each_runtime_but(&[("runc", "mounts them from within the user namespace: not permitted")], |runtime| {
+        let host = Container::sleeping(runtime);
+        host.create_and_start().wait_for("ready");
+        let pid = host.pid();
+        for joined in [&["ipc"][..], &["pid"], &["ipc", "pid"]] {
+            let script = "stat -f -c %T /proc /dev/mqueue > /dev/null; readlink /proc/self > /dev/null; \
+                          cat /proc/1/comm; ls -A /dev/mqueue; grep -c -e ' - proc ' -e ' - mqueue ' /proc/self/mountinfo";
+            let mut container = mapped(runtime, script);
+            for kind in joined {
+                container.with_namespace(kind, Some(&format!("/proc/{pid}/ns/{kind}")));
+            }
+            // Masks are mounts of procfs as well, and not what is counted.
+            for field in ["maskedPaths", "readonlyPaths"] {
+                container.spec["linux"][field] = json!([]);
+            }
+            assert_eq!(container.run_ok(), "sh\n2\n", "joined: {joined:?}");
+            container.assert_gone();
+        }
+    });
+}

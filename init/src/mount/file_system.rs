@@ -12,7 +12,7 @@ use rustix::fs::RawMode;
 use rustix::io::Errno;
 use rustix::mount::{FsMountFlags, FsOpenFlags, MountAttrFlags, MountFlags};
 
-use super::target::{attach_noted, open_existing, open_target};
+use super::target::{attach_noted, is_procfs, open_existing, open_target};
 use super::{AS_IT_IS, NOTHING, TEXT_MAX};
 use crate::execute::{At, Failure, Init};
 use crate::root;
@@ -52,7 +52,12 @@ pub fn mount(init: &mut Init<'_>, operation: Operation<'_>) -> Result<(), Failur
             };
             init.mount.kernel_text.clear();
             sys::mount_setattr(&tree, attributes, NOTHING, propagation, true).at(Stage::Attributes)?;
-            return attach_noted(init, &tree, &target);
+            let attached = attach_noted(init, &tree, &target);
+            if attached.is_ok() && is_procfs(&tree)? {
+                let mount = rustix::io::fcntl_dupfd_cloexec(&tree, 3)?;
+                init.mount.keep_procfs(kind, attributes, parameters, mount);
+            }
+            return attached;
         }
         Err(failure) => return Err(failure),
     };
@@ -65,6 +70,16 @@ pub fn mount(init: &mut Init<'_>, operation: Operation<'_>) -> Result<(), Failur
     let attached = attach_noted(init, &mount, &target);
     init.mount.keep_procfs(kind, attributes, parameters, mount);
     attached
+}
+
+/// A new file system that is mounted nowhere yet.
+pub fn detached(
+    init: &mut Init<'_>,
+    kind: &CStr,
+    flags: Strings<'_>,
+    parameters: Strings<'_>,
+) -> Result<OwnedFd, Failure> {
+    new_file_system(init, kind, kind, flags, parameters, None, NOTHING)
 }
 
 pub(super) fn new_file_system(

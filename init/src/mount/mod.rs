@@ -21,7 +21,7 @@ use self::file_system::new_file_system;
 use crate::execute::{At, Failure, Init};
 
 pub use bind::{bind, clone_tree, set_attributes};
-pub use file_system::{mount, mount_with_data, remount};
+pub use file_system::{detached, mount, mount_with_data, remount};
 pub use mask::{make_path_readonly, mask_path};
 pub use root::{attach_root, attach_scratch_root, chroot, mount_overlay, open_root, pivot_root};
 pub use target::{attach, is_procfs};

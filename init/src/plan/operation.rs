@@ -146,6 +146,8 @@ operations! {
     /// Opens a netlink socket in the network namespace and hands it to the runtime, which sets the loopback up and moves
     /// interfaces there.
     16 SendNetlinkSocket {}
+    /// A new file system, for another process: made where this one stands.
+    88 SendFileSystem { kind: &'a CStr, flags: Strings<'a>, parameters: Strings<'a> }
     /// setns(2) into the network namespace that the runtime has made meanwhile, with its loopback up; waits for it.
     68 JoinNetwork {}
     /// pivot_root(2), umount2(2) of what was there before.

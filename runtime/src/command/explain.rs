@@ -50,6 +50,10 @@ fn runtime_steps(prepared: &Prepared<'_>) -> Result<Vec<Step>> {
         steps.push(("OpenNamespace", format!("{} {path}", kind.name())));
     }
     for descriptor in &plan.descriptors {
+        if let Descriptor::FileSystem { kind, namespace: (owner, path), .. } = descriptor {
+            let line = format!("{} in {} {path}, if init may not", kind.to_string_lossy(), owner.name());
+            steps.push(("MakeFileSystem", line));
+        }
         if let Descriptor::Tree { path, recursive, field, late, procfs, optional, idmap, node, .. } =
             descriptor
         {

@@ -229,6 +229,7 @@ fn details(operation: &Operation<'_>, plan: &Plan) -> String {
         Operation::SetExecLabel { module, label } => {
             format!("{} {}", word(pillbox_init::wire::Wire::value(&module)), text(label))
         }
+        Operation::SendFileSystem { kind, .. } => text(kind),
         Operation::SetUndumpable {}
         | Operation::SetDumpable {}
         | Operation::TakeBackOnFailure {}

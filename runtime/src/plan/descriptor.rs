@@ -35,6 +35,15 @@ pub enum Descriptor {
     Listener,
     /// One that whoever runs the plan hands over.
     Given,
+    /// A new file system of a namespace that is joined, for a container whose user namespace has no rights over that.
+    FileSystem {
+        /// Its type.
+        kind: CString,
+        /// The namespace, by its path.
+        namespace: (NamespaceKind, String),
+        /// Encoded operations of a process that makes it there, and sends it.
+        operations: Vec<u8>,
+    },
     /// A namespace that only init can join, by its path.
     Namespace(NamespaceKind, String),
 }

@@ -100,6 +100,12 @@ impl Plan {
         Plan { operations, ..Plan::default() }
     }
 
+    /// A process that runs these encoded operations in a namespace that it joins.
+    pub fn within(namespace: (NamespaceKind, String), operations: Vec<u8>) -> Plan {
+        let namespaces = Namespaces { joined: vec![namespace], ..Namespaces::default() };
+        Plan { namespaces, operations, ..Plan::default() }
+    }
+
     /// Whether init waits for `start`, for which it needs a listening socket.
     pub fn waits_for_start(&self) -> bool {
         self.descriptors.contains(&Descriptor::Listener)

@@ -119,6 +119,9 @@ fn describe_plan(plan: &Plan) -> String {
             }
             Descriptor::Listener => format!("descriptor {index}: gate"),
             Descriptor::Given => format!("descriptor {index}: given"),
+            Descriptor::FileSystem { kind, namespace: (namespace, path), .. } => {
+                format!("descriptor {index}: {kind:?} made in {} namespace {path}", namespace.name())
+            }
             Descriptor::Namespace(kind, path) => {
                 format!("descriptor {index}: {} namespace {path}", kind.name())
             }

@@ -163,6 +163,7 @@ fn examples() -> Vec<Operation<'static>> {
         Operation::MakeSymlink { path: c"/dev/fd", target: c"/proc/self/fd", replace: true },
         Operation::MakeDirectory { path: c"/\xff\n", mode: Mode::from_raw_mode(0o755) },
         Operation::SendNetlinkSocket {},
+        Operation::SendFileSystem { kind: c"proc", flags, parameters },
         Operation::JoinNetwork {},
         Operation::PivotRoot {},
         Operation::Chroot { cover: true },
@@ -471,6 +472,8 @@ fn reports_read_back_with_the_kernels_text_behind() {
     let others = [
         Report::Malformed { operation: 5 },
         Report::NetlinkSocket,
+        Report::FileSystem,
+        Report::TreeRefused { index: 7 },
         Report::Console,
         Report::Ready,
         Report::AtHooks,

@@ -214,6 +214,14 @@ impl Init {
         }
     }
 
+    /// The file system that it has made.
+    pub(super) fn take_file_system(&mut self) -> Result<OwnedFd> {
+        match self.receive()? {
+            Message::Report(Report::FileSystem, Some(mount), _) => Ok(mount),
+            _ => Err(Error::new("init made no file system")),
+        }
+    }
+
     /// Sends the listener of init's seccomp filter to the agent, and lets init go on.
     fn hand_over_listener(&self, agent: Option<&Agent>, descriptor: u32) -> Result<()> {
         let agent = agent.ok_or_else(|| Error::new("linux.seccomp.listenerPath: missing"))?;

@@ -8,6 +8,7 @@ use rustix::mount::OpenTreeFlags;
 use rustix::net::{AddressFamily, SocketFlags, SocketType};
 use rustix::process::Signal;
 
+use super::{SpawnError, spawn};
 use crate::error::{Context, Error, Result};
 use crate::plan::{Descriptor, Plan};
 use crate::state::StateDirectory;
@@ -203,6 +204,18 @@ pub(super) fn open_attachable(plan: &Plan, index: u32) -> Option<OwnedFd> {
     idmap.map_or(Ok(()), |idmap| owners.map_mount(&tree, &idmap)).ok().map(|()| tree)
 }
 
+/// Has a process made in a namespace that others are in, with no memory or descriptor of this one's.
+fn make_file_system(
+    namespace: (NamespaceKind, String),
+    operations: Vec<u8>,
+) -> std::result::Result<OwnedFd, SpawnError> {
+    let plan = Plan::within(namespace, operations);
+    let mut init = spawn(&plan, &mut open(&plan, None)?, None, None, None)?;
+    let made = init.take_file_system();
+    init.kill()?;
+    Ok(made?)
+}
+
 pub(crate) fn open_namespace(kind: NamespaceKind, path: &str) -> Result<OwnedFd> {
     let step = || format!("linux.namespaces: {}: open {path}", kind.name());
     let file =
@@ -221,6 +234,10 @@ fn open_descriptor(descriptor: &Descriptor, owners: &mut idmap::OwnerNamespaces)
             (path, recursive, field, late, procfs, optional, nofollow, idmap, node)
         }
         Descriptor::Namespace(kind, path) => return open_namespace(*kind, path).map(Some),
+        // Init tries first, and says what is wrong if there is nothing else.
+        Descriptor::FileSystem { namespace, operations, kind: _ } => {
+            return Ok(make_file_system(namespace.clone(), operations.clone()).ok());
+        }
         Descriptor::Listener | Descriptor::Given => return Ok(None),
     };
     let step = || format!("{field}: {}", path.to_string_lossy());

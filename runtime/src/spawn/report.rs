@@ -82,6 +82,7 @@ pub fn word_report(plan: &Plan, report: Report, kernel_text: &str) -> Error {
             "init cannot read operation {operation} of its plan: runtime and init do not match"
         )),
         Report::NetlinkSocket
+        | Report::FileSystem
         | Report::Console
         | Report::Ready
         | Report::AtHooks

@@ -98,7 +98,17 @@ pub fn compile(
                 options.data.extend(label_for(mount, label));
             }
             builder.makes_mount();
-            compile_new(builder, &field, mount, &target, rule, &options, in_user_namespace, cgroup)?;
+            compile_new(
+                builder,
+                &field,
+                mount,
+                &target,
+                rule,
+                &options,
+                namespaces,
+                in_user_namespace,
+                cgroup,
+            )?;
         }
         if destination == "/" {
             builder.push(Operation::EnterRootCover {});

@@ -7,10 +7,11 @@ use rustix::mount::{MountAttrFlags, MountPropagationFlags};
 
 use super::option::Options;
 use crate::error::{Error, Result};
-use crate::plan::Builder;
 use crate::plan::text::{c_string, string_bytes, strings};
+use crate::plan::{Builder, Descriptor, Namespaces};
 use crate::spec::Mount;
 use crate::spec::json::Text;
+use crate::validate::NamespaceKind;
 
 /// fsconfig(2) takes strings up to this length; longer data goes through mount(2).
 pub const PARAMETER_MAX: usize = 255;
@@ -44,6 +45,16 @@ pub fn is_bind(mount: &Mount<'_>) -> bool {
     mount.kind.as_deref() == Some("bind") || mount.options.iter().any(bind)
 }
 
+/// The namespace that a file system shows, if it is one that the container joins: only who has rights over that may make it.
+fn owner_of<'n>(kind: &str, namespaces: &'n Namespaces) -> Option<&'n (NamespaceKind, String)> {
+    let owner = match kind {
+        "proc" => NamespaceKind::Pid,
+        "mqueue" => NamespaceKind::Ipc,
+        _ => return None,
+    };
+    namespaces.joined.iter().find(|(kind, _)| *kind == owner)
+}
+
 #[allow(clippy::too_many_arguments)]
 pub(super) fn compile_new(
     builder: &mut Builder<'_>,
@@ -52,6 +63,7 @@ pub(super) fn compile_new(
     target: &CStr,
     rule: TargetRule,
     options: &Options<'_>,
+    namespaces: &Namespaces,
     in_user_namespace: bool,
     cgroup: Option<&str>,
 ) -> Result<()> {
@@ -98,9 +110,20 @@ pub(super) fn compile_new(
         "sysfs" if in_user_namespace => Some(c"/sys".to_owned()),
         _ => None,
     };
-    let otherwise = substitute.as_deref().map(|path| {
+    let mut otherwise = substitute.as_deref().map(|path| {
         builder.tree(path, kind == "sysfs" || cgroup.is_none(), &format!("{field}.source"), false, true)
     });
+    if let (Some(namespace), true) =
+        (owner_of(kind, namespaces), in_user_namespace && builder.host.privileged)
+    {
+        let mut operations = Vec::new();
+        let (flags, parameters) = (strings(&flags)?, strings(&parameters)?);
+        Operation::DieWithRuntime { enabled: true }.encode(&mut operations);
+        Operation::SendFileSystem { kind: &kind_text, flags, parameters }.encode(&mut operations);
+        let namespace = namespace.clone();
+        let made = Descriptor::FileSystem { kind: kind_text.clone(), namespace, operations };
+        otherwise = Some(Tree::Descriptor(builder.descriptor(made)));
+    }
     // A substitute of the host's that stayed a peer would carry the container's mounts out.
     let private = otherwise.is_some() && options.propagation.is_empty();
     builder.push(Operation::Mount {
