@@ -2,6 +2,7 @@
 
 use std::collections::VecDeque;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::time::Duration;
 
 use pillbox_init::plan::{EntryStep, Turn};
 use pillbox_init::report::Report;
@@ -9,7 +10,7 @@ use pillbox_netlink::Socket;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
 use rustix::net::SendFlags;
-use rustix::process::{Pid, PidfdFlags, WaitId, WaitIdOptions, WaitIdStatus};
+use rustix::process::{Pid, PidfdFlags, Signal, WaitId, WaitIdOptions, WaitIdStatus};
 
 use super::report::{Message, receive_if_any, word_report};
 use super::{Interruption, Opened, SpawnError, entry, opened};
@@ -72,8 +73,9 @@ impl Init {
                 None => self.await_clone(steps, index, &mut ahead)?,
             };
             self.pid = Pid::from_raw(pid).ok_or_else(|| Error::new("init cloned itself into nothing"))?;
-            let process =
-                rustix::process::pidfd_open(self.pid, PidfdFlags::empty()).context(|| "open init's pidfd")?;
+            let process = rustix::process::pidfd_open(self.pid, PidfdFlags::empty())
+                .inspect_err(|_| end_by_number(self.pid))
+                .context(|| "open init's pidfd")?;
             self.forerunners.push(std::mem::replace(&mut self.process, process));
         }
         Ok(())
@@ -323,7 +325,7 @@ impl Init {
     /// It does not go within ten seconds: somebody traces it, or what it does in the kernel does not end.
     pub fn kill(&mut self) -> Result<()> {
         // Fails only when it is gone already.
-        let _ = rustix::process::pidfd_send_signal(&self.process, rustix::process::Signal::KILL);
+        let _ = rustix::process::pidfd_send_signal(&self.process, Signal::KILL);
         self.reap().map(drop)
     }
 
@@ -361,6 +363,20 @@ impl Init {
             _ => (Kind::Host, "it is gone".to_string()),
         };
         Error::of(kind, format!("init ended {when}: {how}"))
+    }
+}
+
+/// Ends a clone of init's that there is no pidfd of. As a child that nobody else waits for its number is its own, and in
+/// the namespaces of a container it would keep that from ending.
+fn end_by_number(pid: Pid) {
+    const PAUSE: Duration = Duration::from_millis(5);
+    let _ = rustix::process::kill_process(pid, Signal::KILL);
+    let options = WaitIdOptions::EXITED | WaitIdOptions::NOHANG;
+    for _ in 0..PATIENCE_MS / 5 {
+        match rustix::process::waitid(WaitId::Pid(pid), options) {
+            Ok(None) | Err(Errno::INTR) => std::thread::sleep(PAUSE),
+            _ => return,
+        }
     }
 }
 

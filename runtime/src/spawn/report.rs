@@ -1,6 +1,7 @@
 //! What init says on its channel, and the words for it.
 
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::time::Duration;
 
 use pillbox_init::report::{MESSAGE_MAX, Report};
 use pillbox_init::wire::Reader;
@@ -38,10 +39,16 @@ fn receive_with(channel: BorrowedFd<'_>, flags: RecvFlags) -> Result<Option<Mess
     let mut control = RecvAncillaryBuffer::new(&mut space);
     let mut bytes = [0u8; MESSAGE_MAX];
     let mut ended = Message::Closed;
+    let mut patience = 10;
     let received = loop {
         let mut parts = [rustix::io::IoSliceMut::new(&mut bytes)];
         match rustix::net::recvmsg(channel, &mut parts, &mut control, flags | RecvFlags::CMSG_CLOEXEC) {
             Err(Errno::INTR) => {}
+            // It is still there, and nothing else says whom init has cloned, or whether its program runs.
+            Err(Errno::NOMEM) if patience > 0 => {
+                patience -= 1;
+                std::thread::sleep(Duration::from_millis(5));
+            }
             Err(Errno::AGAIN) => return Ok(None),
             // Said once; what init said before its end may still follow.
             Err(Errno::CONNRESET) => ended = Message::Reset,
