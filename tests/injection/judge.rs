@@ -3,7 +3,7 @@
 use crate::fault::Fault;
 use crate::place::{Ended, ID, Place};
 use crate::tracer::Role;
-use crate::verb::{Afterwards, Before, Effect, Verb, must};
+use crate::verb::{Afterwards, Before, Effect, RUN_IN_VAIN, Verb, must};
 
 /// What does not hold: the kind, which the table counts, and the particulars.
 #[derive(Debug)]
@@ -57,7 +57,9 @@ pub fn judge(place: &Place, verb: &Verb, injected: Injected, ended: &Ended) -> V
 
 /// One clear line where it fails, nothing where it does not; warnings may stand beside.
 fn what_it_says(verb: &Verb, injected: Injected, ended: &Ended) -> Option<(&'static str, String)> {
-    let lines: Vec<_> = ended.stderr.lines().collect();
+    // A detached container writes to the same stderr.
+    let is_the_commands = |line: &&str| verb.name != "run-detached" || !line.starts_with(RUN_IN_VAIN);
+    let lines: Vec<_> = ended.stderr.lines().filter(is_the_commands).collect();
     let unknown = lines.iter().find(|line| !line.starts_with("pillbox: "));
     let errors = lines.iter().filter(|line| !line.starts_with("pillbox: warning: ")).count();
     let said = || format!("status {}, stderr {:?}", ended.code, ended.stderr);

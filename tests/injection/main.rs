@@ -4,7 +4,8 @@
 //!
 //! Without arguments it runs a sample, the same each time, which `PILLBOX_INJECTION_SEED` changes. `--all` runs
 //! everything; `--unit COMMAND:CONTAINER` one command with one kind of container; `--only CASE` one case, as a failure
-//! names it; `--calls COMMAND:CONTAINER` lists the calls that are made when nothing goes wrong. `PILLBOX_TEST_RUNTIME` is another binary than the one that was built with it.
+//! names it; `--calls COMMAND:CONTAINER` lists the calls that are made when nothing goes wrong. `PILLBOX_TEST_RUNTIME` is
+//! another binary than the one that was built with it.
 
 mod bundle;
 mod fault;

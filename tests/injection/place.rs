@@ -180,10 +180,10 @@ impl Place {
         Ended { code, stdout, stderr, hung }
     }
 
-    /// Whether the container has said that its program could not be executed: it has run then, and failed.
-    pub fn has_run_in_vain(&self) -> bool {
+    /// What a container that was created has written to its stderr.
+    pub fn program_said(&self) -> String {
         let [_, stderr] = self.output_files("create");
-        fs::read_to_string(stderr).is_ok_and(|said| said.starts_with("exec "))
+        fs::read_to_string(stderr).unwrap_or_default()
     }
 
     /// Whether a program in the container has left that sign, now or within three seconds.

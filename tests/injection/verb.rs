@@ -77,17 +77,20 @@ pub const VERBS: &[Verb] = &[
     Verb { name: "run", before: Nothing, afterwards: GoneOnFailure, arguments: &["run", B, ID], success: 7,
         effect: |place, ended| done(ended.code == 7 && place.has_run_by_now("program")) },
     Verb { name: "run-detached", before: Nothing, afterwards: GoneOnFailure, arguments: &["run", "--detach", B, P, CONSOLE, ID],
-        success: 0, effect: |place, ended| done(has_left(place, ended, "program") && pid_file_is_right(place)) },
+        success: 0, effect: |place, ended| done(ended.stderr.starts_with(RUN_IN_VAIN) || has_left(place, ended, "program") && pid_file_is_right(place)) },
     Verb { name: "start", before: Created, afterwards: Any, arguments: &["start", ID], success: 0,
         // A poststart hook that fails ends the container.
         effect: |place, ended| {
-            done(place.has_run_in_vain() || has_left(place, ended, "program") && (ended.code == 0 || place.status() == "running"))
+            done(place.program_said().starts_with(RUN_IN_VAIN) || has_left(place, ended, "program") && (ended.code == 0 || place.status() == "running"))
         } },
     Verb { name: "exec", before: Running, afterwards: Alive, arguments: &["exec", ID, "sh", "-c", ": > /ran/exec; exit 7"], success: 7,
         effect: |place, ended| done(ended.code == 7 && place.has_run_by_now("exec")) },
     Verb { name: "exec-detached", before: Running, afterwards: Alive,
-        arguments: &["exec", "--detach", P, ID, "sh", "-c", ": > /ran/exec"], success: 0,
-        effect: |place, ended| done(has_left(place, ended, "exec")) },
+        arguments: &["exec", "--detach", P, ID, "sh", "-c", ": > /ran/exec; exec sleep 1000"], success: 0,
+        // It ends where this fails.
+        effect: |place, ended| {
+            done(if ended.code == 0 { place.has_run("exec") } else { place.limit("cgroup.procs").lines().count() > 1 })
+        } },
     Verb { name: "exec-terminal", before: Running, afterwards: Alive,
         arguments: &["exec", "--tty", ID, "sh", "-c", ": > /ran/exec; exit 7"], success: 7,
         effect: |place, ended| done(ended.code == 7 && place.has_run_by_now("exec")) },
@@ -253,6 +256,9 @@ fn json(ended: &Ended) -> Value {
         .or_else(|_| serde_json::from_str(&ended.stdout))
         .unwrap_or_default()
 }
+
+/// How a container begins that says that its program could not be executed: it has run then, and failed.
+pub const RUN_IN_VAIN: &str = "exec /bin/sh: ";
 
 /// Whether the program has left its sign; where the command says that it runs, it has time for that.
 fn has_left(place: &Place, ended: &Ended, sign: &str) -> bool {

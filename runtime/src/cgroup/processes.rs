@@ -74,9 +74,13 @@ impl Cgroup {
         let step = || format!("write '{value}' to cgroup.freeze of cgroup {}", self.path);
         let events = Events::open(self.fd()).context(step)?;
         write_file(self.fd(), "cgroup.freeze", value).context(step)?;
-        match events.wait(Instant::now() + PATIENCE, |state| state.frozen == frozen).context(step)? {
-            true => Ok(()),
-            false => Err(Error::formatted(format_args!(
+        let waited = events.wait(Instant::now() + PATIENCE, |state| state.frozen == frozen);
+        match waited.context(|| format!("read cgroup.events of cgroup {}", self.path)) {
+            Ok(true) => Ok(()),
+            // Nothing keeps them from going on now; only the look at it failed.
+            Err(_) if !frozen => Ok(()),
+            Err(error) => Err(error),
+            Ok(false) => Err(Error::formatted(format_args!(
                 "cgroup {}: its processes did not {} within {} s",
                 self.path,
                 if frozen { "stop" } else { "continue" },

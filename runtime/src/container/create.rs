@@ -393,10 +393,10 @@ pub(super) fn write_pid_file(path: &Path, pid: i32) -> Result<()> {
     let temporary = path.with_file_name(format!(".{}.{pid}", name.to_string_lossy()));
     // What lies there already (a link, in a folder of others') is not written to.
     let _ = std::fs::remove_file(&temporary);
-    std::fs::File::create_new(&temporary)
+    let written = std::fs::File::create_new(&temporary)
         .and_then(|mut file| file.write_all(pid.to_string().as_bytes()))
-        .context(step)?;
-    std::fs::rename(&temporary, path).context(step).inspect_err(|_| {
+        .and_then(|()| std::fs::rename(&temporary, path));
+    written.context(step).inspect_err(|_| {
         let _ = std::fs::remove_file(&temporary);
     })
 }
