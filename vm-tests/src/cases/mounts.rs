@@ -16,6 +16,7 @@ pub const CASES: &[Case] = &[
     Case::new("tmpfs_options", tmpfs_options),
     Case::new("bind_mounts", bind_mounts),
     Case::new("recursive_readonly", recursive_readonly),
+    Case::new("pinned_namespaces", pinned_namespaces),
     Case::new("overlay_mount", overlay_mount).needs(&[Need::Module("overlay")]),
     Case::new("symlink_in_the_root", symlink_in_the_root),
 ];
@@ -102,6 +103,32 @@ fn bind_mounts(guest: &Guest) -> Result<(), String> {
     equal("files that are mounted", (lines[0], lines[2], lines[3]), ("one", "one", "file"))?;
     contains("writing to a read-only mount", lines[1], "Read-only file system")?;
     equal("the file written", fs::read_to_string(write.join("file")).unwrap_or_default().as_str(), "new\n")
+}
+
+/// A mount namespace that is pinned cannot be mounted in a younger one: before Linux 6.18 whatever the CPU.
+fn pinned_namespaces(guest: &Guest) -> Result<(), String> {
+    let tree = "/tmp/pinned";
+    fs::create_dir_all(tree)
+        .and_then(|()| fs::write("/tmp/pinned/pin", ""))
+        .map_err(|e| format!("{tree}: {e}"))?;
+    let pinned = guest
+        .command("/bin/busybox")
+        .args(["unshare", "--mount=/tmp/pinned/pin", "/bin/busybox", "true"])
+        .status();
+    holds("a namespace is pinned", pinned.map_err(|e| format!("unshare: {e}"))?.success())?;
+    let bind =
+        |to: &str, from: &str| json!({"destination": to, "source": from, "options": ["rbind", "rslave"]});
+    let script = "ls /data; ls -A /run/pillbox; grep -c nsfs /proc/self/mountinfo";
+    let config = Config::shell(script)
+        .writable()
+        .push("/mounts", bind("/data", tree))
+        .push("/mounts", bind("/run", "/run"));
+    let finished = guest.run(config)?;
+    rustix::mount::unmount("/tmp/pinned/pin", rustix::mount::UnmountFlags::DETACH)
+        .map_err(|e| e.to_string())?;
+    contains("stdout", &finished.stdout, "pin\n")?;
+    contains("stdout", &finished.stdout, ".seed\n")?;
+    holds("no pin is in the container", finished.stdout.ends_with("\n0\n"))
 }
 
 /// `rro` reaches the mounts below a bind mount, which `ro` does not.
