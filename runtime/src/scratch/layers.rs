@@ -1,6 +1,5 @@
 //! What of the host's files a throwaway container sees, and how.
 
-use std::collections::BTreeMap;
 use std::os::fd::OwnedFd;
 use std::os::unix::fs::PermissionsExt;
 
@@ -55,34 +54,38 @@ pub fn layers() -> Result<Vec<Layer>> {
     Ok(layers.found)
 }
 
-/// Where something is mounted, with the type of what lies on top there.
-struct Mounts(BTreeMap<String, bool>);
+/// Where something is mounted, in order, and whether what lies on top there is the kernel's.
+struct Mounts(Vec<(String, bool)>);
 
 impl Mounts {
     /// A place whose name is no text is none that could be named in a plan.
     fn parse(mountinfo: &[u8]) -> Mounts {
-        let mounts = mountinfo::parse(mountinfo);
-        Mounts(
-            mounts
-                .filter_map(|mount| {
-                    let point = mount.point.into_os_string().into_string().ok()?;
-                    Some((point, OF_THE_KERNEL.contains(&mount.kind)))
-                })
-                .collect(),
-        )
+        let mounts = mountinfo::parse(mountinfo).enumerate().filter_map(|(number, mount)| {
+            let point = mount.point.into_os_string().into_string().ok()?;
+            Some((point, number, OF_THE_KERNEL.contains(&mount.kind)))
+        });
+        // The last of several at one place lies on top.
+        let mut mounts: Vec<_> = mounts.collect();
+        order::sort(&mut mounts, |left, right| (&left.0, right.1) < (&right.0, left.1));
+        mounts.dedup_by(|below, top| below.0 == top.0);
+        let mounts = mounts.into_iter().map(|(point, _, of_the_kernel)| (point, of_the_kernel)).collect();
+        Mounts(mounts)
+    }
+
+    /// From the first place that does not come before `path`.
+    fn from(&self, path: &str) -> &[(String, bool)] {
+        &self.0[self.0.partition_point(|(point, _)| point.as_str() < path)..]
     }
 
     fn is_of_the_kernel(&self, path: &str) -> bool {
-        self.0.get(path).copied().unwrap_or(false)
+        self.from(path).first().is_some_and(|(point, of_the_kernel)| point == path && *of_the_kernel)
     }
 
     /// The mounts below a folder, parents first.
-    fn below(&self, folder: &str) -> impl Iterator<Item = (&str, bool)> {
-        let prefix = format!("{folder}/");
-        self.0
-            .range(prefix.clone()..)
-            .take_while(move |(point, _)| point.starts_with(&prefix))
-            .map(|(point, of_the_kernel)| (point.as_str(), *of_the_kernel))
+    fn below(&self, folder: &str) -> &[(String, bool)] {
+        let prefix = [folder, "/"].concat();
+        let from = self.from(&prefix);
+        &from[..from.partition_point(|(point, _)| point.starts_with(&prefix))]
     }
 }
 
@@ -131,8 +134,7 @@ impl Layers {
         if self.mounts.is_of_the_kernel(&path) {
             return self.found.push(Layer::Folder(path, mode));
         }
-        let below: Vec<_> =
-            self.mounts.below(&path).map(|(point, kernels)| (point.to_string(), kernels)).collect();
+        let below = self.mounts.below(&path).to_vec();
         if below.is_empty() {
             return self.found.push(overlay(path));
         }
@@ -175,8 +177,9 @@ mod tests {
     const MOUNTINFO: &[u8] = b"\
 22 1 254:0 / / rw,relatime shared:1 - ext4 /dev/vda rw
 24 22 254:1 / /home rw shared:2 - xfs /dev/vdb rw
-25 22 0:9 / /var/lib/pipes rw - autofs none rw
-26 25 0:29 / /var/lib/pipes rw - rpc_pipefs none rw
+25 22 0:9 / /boot rw - autofs none rw
+27 25 8:1 / /boot rw - vfat none rw
+26 22 0:29 / /var/lib/pipes rw - rpc_pipefs none rw
 28 22 0:30 / /var/lib rw - tmpfs tmpfs rw
 29 28 0:31 / /var/lib/a\\040b rw - tmpfs tmpfs rw
 30 22 0:32 / /var-other rw - tmpfs tmpfs rw
@@ -185,13 +188,14 @@ mod tests {
     #[test]
     fn mounts_below_a_folder_come_with_their_parents_first() {
         let mounts = Mounts::parse(MOUNTINFO);
-        let below = |folder| mounts.below(folder).collect::<Vec<_>>();
-        let inside = [("/var/lib/a b", false), ("/var/lib/pipes", true)];
+        let below = |folder| mounts.below(folder);
+        let inside = [("/var/lib/a b".to_string(), false), ("/var/lib/pipes".to_string(), true)];
         assert_eq!(below("/var/lib"), inside);
-        assert_eq!(below("/var"), [&[("/var/lib", false)][..], &inside].concat());
+        assert_eq!(below("/var"), [&[("/var/lib".to_string(), false)][..], &inside].concat());
         assert_eq!(below("/home"), []);
         assert_eq!(below("/va"), []);
         assert!(mounts.is_of_the_kernel("/var/lib/pipes") && !mounts.is_of_the_kernel("/var"));
+        assert!(!mounts.is_of_the_kernel("/boot"), "what lies on top counts");
     }
 
     #[test]
