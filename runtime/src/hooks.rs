@@ -225,7 +225,8 @@ fn run_one(
 
 /// What a hook wrote that has ended well; else how it ended.
 fn word_end(process: Init, output: Vec<u8>, kind: &str) -> Result<Vec<u8>> {
-    let status = rustix::process::waitid(WaitId::PidFd(process.process.as_fd()), WaitIdOptions::EXITED)
+    let id = || WaitId::PidFd(process.process.as_fd());
+    let status = rustix::io::retry_on_intr(|| rustix::process::waitid(id(), WaitIdOptions::EXITED))
         .context(|| "wait")?
         .ok_or_else(|| Error::new("wait: no status"))?;
     let what = if kind.is_empty() { String::new() } else { format!("{kind} hook ") };

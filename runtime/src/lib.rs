@@ -92,7 +92,8 @@ mod order;
 mod own_namespace;
 #[doc(hidden)]
 pub mod plan;
-mod process_end;
+#[doc(hidden)]
+pub mod process_end;
 #[doc(hidden)]
 pub mod program;
 mod regex;

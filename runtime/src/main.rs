@@ -41,6 +41,7 @@ fn run(arguments: Vec<OsString>, log: &mut Log) -> Result<u8> {
     refuse_setuid()?;
     // A caller may ignore its children; their statuses would be lost to this process as well.
     let _ = pillbox_init::sys::default_signal(linux_raw_sys::general::SIGCHLD);
+    pillbox::process_end::own_all_children();
     match cli::parse(arguments, command::COMMANDS, log)? {
         Request::Run(command, global, arguments) => (command.run)(&global, arguments),
         Request::Help(command) => print(&cli::help(command, command::COMMANDS)),

@@ -1,14 +1,43 @@
 //! Waiting for the end of a process, never for ever.
 
 use std::os::fd::OwnedFd;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
+use rustix::process::{WaitId, WaitIdOptions};
 
 use crate::error::{Context, Result};
 
 /// How long a process may take to go that was killed, or has closed its channel, in milliseconds.
 pub const PATIENCE_MS: i64 = 10_000;
+
+/// Whether every child of this process is one that the runtime has made: in the command, not in a program that embeds it.
+static CHILDREN_ARE_OWN: AtomicBool = AtomicBool::new(false);
+
+/// Says that this process has no children but those that the runtime makes.
+#[doc(hidden)]
+pub fn own_all_children() {
+    CHILDREN_ARE_OWN.store(true, Ordering::Relaxed);
+}
+
+/// Collects clones of an init's whose number was never said, because whoever should have was killed or had no memory: they
+/// end by themselves, and in the namespaces of a container they would keep that from ending. Where others have children
+/// too nobody can tell them apart; there they are left until this process ends.
+pub fn collect_strays() {
+    const PAUSE: Duration = Duration::from_millis(5);
+    let mut looks = if CHILDREN_ARE_OWN.load(Ordering::Relaxed) { 100 } else { 0 };
+    while looks > 0 {
+        match rustix::process::waitid(WaitId::All, WaitIdOptions::EXITED | WaitIdOptions::NOHANG) {
+            Ok(Some(_)) | Err(Errno::INTR) => {}
+            // The container's init is a child as well, in `run`.
+            Ok(None) => std::thread::sleep(PAUSE),
+            Err(_) => return,
+        }
+        looks -= 1;
+    }
+}
 
 /// Waits until the process that a pidfd stands for is gone, at most for `milliseconds`.
 pub fn wait_until_gone(process: &OwnedFd, milliseconds: i64) -> Result<bool> {

@@ -22,6 +22,7 @@ use crate::error::{Context, Error, Kind, Result};
 use crate::hooks::{self, BeginsIn, Place};
 use crate::json::Members;
 use crate::plan::Layer;
+use crate::process_end::collect_strays;
 use crate::spawn::{self, Init, Opened, SpawnError};
 use crate::state::{ProcessId, Record, Root, StateDirectory, Status, boot_id};
 use crate::validate::ValidSpec;
@@ -423,6 +424,9 @@ impl Made {
     /// Removes it again, in the order in which that works.
     fn take_back(self) -> Result<()> {
         let Made { directory, unit, cgroup, init, record: _ } = self;
+        // What a hook has left may keep init from ending. What is left after that is said below.
+        let _ = cgroup.as_ref().map(Cgroup::kill);
+        collect_strays();
         let ended = init.map_or(Ok(()), |mut init| init.kill());
         let removed = match scope::remove_if_empty(cgroup.as_ref(), unit.as_deref()) {
             Ok(true) => Ok(()),

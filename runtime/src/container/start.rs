@@ -15,7 +15,7 @@ use crate::cgroup::Cgroup;
 use crate::container_id::ContainerId;
 use crate::error::{Context, Error, Kind, Result};
 use crate::hooks::{self, Place};
-use crate::process_end::{PATIENCE_MS, wait_until_gone};
+use crate::process_end::{PATIENCE_MS, collect_strays, wait_until_gone};
 use crate::seccomp_agent::{Agent, Handed};
 use crate::spawn::{self, Init, Message};
 use crate::state::{Record, Root, StateDirectory, Status, send_signal, stored_config};
@@ -84,6 +84,9 @@ pub fn start_heard(
         .and_then(|()| run_poststart(&spec, &directory, &record));
     let Err(error) = started else { return Ok(readiness) };
     drop(gate);
+    // What a hook has left may keep init from ending. What is left after that is said below.
+    let _ = record.open_cgroup().map(|cgroup| cgroup.map(|cgroup| cgroup.kill()));
+    collect_strays();
     let destroyed = match directory.lock_patiently() {
         // Somebody else has deleted it meanwhile, and run its hooks.
         Err(missing) if missing.kind() == Kind::NotFound => return Err(error),

@@ -18,6 +18,7 @@ use self::opened::Channel;
 use crate::cgroup::Cgroup;
 use crate::error::{Error, describe_errno};
 use crate::plan::{Descriptor, Plan};
+use crate::process_end::collect_strays;
 use crate::sys::{self, Child, ChildStep};
 use crate::{network, oom_score};
 
@@ -121,6 +122,12 @@ pub fn spawn(
         Err(error) => {
             // The first error is the one to report.
             let _ = init.kill();
+            // Its end of the channel goes with it, at which clones that nobody knows of end.
+            drop(init);
+            // The other errors init has said itself, before it cloned.
+            if let SpawnError::Other(_) = error {
+                collect_strays();
+            }
             Err(error)
         }
     }
