@@ -15,6 +15,11 @@ const LINK: &[&str] = &[
     "-Clink-arg=-nostdlib",
     "-Clink-arg=-static",
     "-Clink-arg=-Wl,--build-id=none,-z,noseparate-code,-z,norelro",
+    // For size, as in .cargo/config.toml; the other options there make init larger.
+    "-Cllvm-args=-enable-machine-outliner=always",
+    "-Cllvm-args=-disable-block-placement",
+    "-Cllvm-args=-disable-constant-hoisting",
+    "-Cllvm-args=-disable-machine-licm",
 ];
 
 /// The linker script that leaves unwind tables out.

@@ -53,7 +53,7 @@ pub fn set_exec_label(init: &mut Init<'_>, module: SecurityModule, label: &CStr)
     };
     let shared = c"thread-self/attr/exec";
     let file = match open_attribute(init, path) {
-        Err(Failure { errno: Errno::NOENT, .. }) => open_attribute(init, shared)?,
+        Err(failure) if failure.errno() == Errno::NOENT => open_attribute(init, shared)?,
         file => file?,
     };
     let label = label.to_bytes();

@@ -134,5 +134,5 @@ fn bind_console(container: &OwnedFd, slave: &OwnedFd) -> Result<(), Failure> {
     )
     .at(Stage::Target)?;
     let tree = mount::clone_tree(slave, false).at(Stage::Source)?;
-    mount::attach(&tree, &target)
+    mount::attach(tree.as_fd(), &target)
 }

@@ -1,6 +1,7 @@
 //! What a container is: a plan's operations, one after the other.
 
 use core::ffi::CStr;
+use core::num::NonZeroU64;
 
 use heapless::Vec;
 use pillbox_init::plan::{EntryStep, Header, NEVER_OPEN, Operation, Operations, TAKEN_TREES_MAX, Tree};
@@ -17,16 +18,35 @@ use crate::{attribute, channel, device, exec, identity, mount, root, unmount};
 /// The status of an init that could not begin or could not go on; the report says why.
 pub const NOT_STARTED: i32 = 125;
 
-/// Why an operation failed, as numbers.
-pub struct Failure {
-    pub errno: Errno,
-    pub stage: Stage,
-    pub detail: u32,
+/// Why an operation failed: errno, stage and detail in one number, which fits a register at each of the many places where it
+/// is passed on.
+#[derive(Clone, Copy)]
+pub struct Failure(NonZeroU64);
+
+impl Failure {
+    /// See [`Report::Failed`].
+    pub fn new(errno: Errno, stage: Stage, detail: u32) -> Failure {
+        let number = u64::from(detail) << 32 | (stage as u64) << 16 | u64::from(errno.raw_os_error() as u16);
+        // No errno is 0, and no stage.
+        Failure(NonZeroU64::new(number).unwrap_or(NonZeroU64::MIN))
+    }
+
+    pub fn errno(self) -> Errno {
+        Errno::from_raw_os_error(i32::from(self.0.get() as u16))
+    }
+
+    pub fn stage(self) -> Stage {
+        Stage::of_number((self.0.get() >> 16) as u8).unwrap_or(Stage::Call)
+    }
+
+    pub fn detail(self) -> u32 {
+        (self.0.get() >> 32) as u32
+    }
 }
 
 impl From<Errno> for Failure {
     fn from(errno: Errno) -> Self {
-        Failure { errno, stage: Stage::Call, detail: 0 }
+        Failure::new(errno, Stage::Call, 0)
     }
 }
 
@@ -37,7 +57,7 @@ pub trait At<T> {
 
 impl<T> At<T> for Result<T, Errno> {
     fn at(self, stage: Stage) -> Result<T, Failure> {
-        self.map_err(|errno| Failure { errno, stage, detail: 0 })
+        self.map_err(|errno| Failure::new(errno, stage, 0))
     }
 }
 
@@ -87,9 +107,12 @@ pub fn run(plan: &'static [u8], inherited: sys::Inherited) -> ! {
         let report = match operation {
             Ok(operation) => match init.execute(operation) {
                 Ok(()) => continue,
-                Err(Failure { errno, stage, detail }) => {
-                    Report::Failed { operation: index as u32, errno: errno.raw_os_error(), stage, detail }
-                }
+                Err(failure) => Report::Failed {
+                    operation: index as u32,
+                    errno: failure.errno().raw_os_error(),
+                    stage: failure.stage(),
+                    detail: failure.detail(),
+                },
             },
             Err(_) => Report::Malformed { operation: index as u32 },
         };

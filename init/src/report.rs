@@ -26,6 +26,15 @@ pub enum Stage {
     Copy = 9,
 }
 
+impl Stage {
+    /// The stage that stands for a number.
+    pub fn of_number(number: u8) -> Option<Stage> {
+        use Stage::{Attach, Attributes, Call, Copy, Create, Option, Source, Target, Verify};
+        let all = [Call, Target, Source, Option, Create, Attributes, Attach, Verify, Copy];
+        all.into_iter().find(|stage| *stage as u8 == number)
+    }
+}
+
 /// One message on the channel.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Report {
@@ -137,18 +146,7 @@ impl Report {
             1 => Report::Failed {
                 operation: u32::decode(input)?,
                 errno: i32::decode(input)?,
-                stage: match u8::decode(input)? {
-                    1 => Stage::Call,
-                    2 => Stage::Target,
-                    3 => Stage::Source,
-                    4 => Stage::Option,
-                    5 => Stage::Create,
-                    6 => Stage::Attributes,
-                    7 => Stage::Attach,
-                    8 => Stage::Verify,
-                    9 => Stage::Copy,
-                    _ => return Err(Malformed),
-                },
+                stage: Stage::of_number(u8::decode(input)?).ok_or(Malformed)?,
                 detail: u32::decode(input)?,
             },
             2 => Report::Malformed { operation: u32::decode(input)? },

@@ -3,7 +3,7 @@
 use core::ffi::CStr;
 
 use pillbox_init::report::Stage;
-use rustix::fd::OwnedFd;
+use rustix::fd::{AsFd, OwnedFd};
 use rustix::fs::{AtFlags, OFlags, ResolveFlags, StatxAttributes, StatxFlags};
 use rustix::io::Errno;
 use rustix::mount::UnmountFlags;
@@ -41,7 +41,7 @@ fn unmount_this(root: &OwnedFd, mount: &OwnedFd) -> Result<(), Errno> {
         return rustix::mount::unmount(c".", UnmountFlags::DETACH);
     }
     let procfs = root::open(root, c"/proc")?;
-    if !mount::is_procfs(&procfs)? {
+    if !mount::is_procfs(procfs.as_fd())? {
         return Err(Errno::PERM);
     }
     let place = OFlags::PATH | OFlags::DIRECTORY;

@@ -175,7 +175,10 @@ impl<'a> Wire<'a> for &'a CStr {
         self.to_bytes_with_nul().encode(out);
     }
     fn decode(input: &mut Reader<'a>) -> Result<Self, Malformed> {
-        CStr::from_bytes_with_nul(<&[u8]>::decode(input)?).map_err(|_| Malformed)
+        let bytes = <&[u8]>::decode(input)?;
+        // The other constructor is code that init has no use for else.
+        let string = CStr::from_bytes_until_nul(bytes).map_err(|_| Malformed)?;
+        if string.count_bytes() + 1 == bytes.len() { Ok(string) } else { Err(Malformed) }
     }
     fn value(&self) -> Value<'a> {
         Value::Text(self)

@@ -31,8 +31,8 @@ pub fn bind(init: &mut Init<'_>, operation: Operation<'_>) -> Result<(), Failure
         return Err(Errno::INVAL.into());
     };
     let tree = init.tree(of).at(Stage::Source)?;
-    let file = !is_folder(&tree).at(Stage::Source)?;
-    if rule == TargetRule::Procfs && !is_procfs(&tree).at(Stage::Source)? {
+    let file = !is_folder(tree.as_fd()).at(Stage::Source)?;
+    if rule == TargetRule::Procfs && !is_procfs(tree.as_fd()).at(Stage::Source)? {
         return Err(Errno::PERM).at(Stage::Source);
     }
     let target = open_target(init, target, rule, file)?;
@@ -51,7 +51,7 @@ pub fn bind(init: &mut Init<'_>, operation: Operation<'_>) -> Result<(), Failure
         if !(recursive_set | recursive_clear).is_empty() {
             sys::mount_setattr(tree, recursive_set, recursive_clear, AS_IT_IS, true).at(Stage::Attributes)?;
         }
-        attach_noted(init, tree, &target)
+        attach_noted(init, tree.as_fd(), &target)
     })?;
     Ok(())
 }

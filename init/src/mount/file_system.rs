@@ -7,7 +7,7 @@ use pillbox_init::plan::{Operation, TargetRule, Tree};
 use pillbox_init::report::Stage;
 use pillbox_init::sys;
 use pillbox_init::wire::Strings;
-use rustix::fd::OwnedFd;
+use rustix::fd::{AsFd, OwnedFd};
 use rustix::fs::RawMode;
 use rustix::io::Errno;
 use rustix::mount::{FsMountFlags, FsOpenFlags, MountAttrFlags, MountFlags};
@@ -44,7 +44,7 @@ pub fn mount(init: &mut Init<'_>, operation: Operation<'_>) -> Result<(), Failur
     let later = if copy_up { attributes & MountAttrFlags::MOUNT_ATTR_RDONLY } else { NOTHING };
     let mount = match new_file_system(init, kind, source, flags, parameters, mode, attributes - later) {
         Ok(mount) => mount,
-        Err(failure) if matches!(failure.errno, Errno::PERM | Errno::BUSY) => {
+        Err(failure) if matches!(failure.errno(), Errno::PERM | Errno::BUSY) => {
             let tree = match init.tree(otherwise.unwrap_or(Tree::Descriptor(u32::MAX))) {
                 // There is nothing to be bound instead.
                 Err(Errno::BADF) => return Err(failure),
@@ -52,8 +52,8 @@ pub fn mount(init: &mut Init<'_>, operation: Operation<'_>) -> Result<(), Failur
             };
             init.mount.kernel_text.clear();
             sys::mount_setattr(&tree, attributes, NOTHING, propagation, true).at(Stage::Attributes)?;
-            let attached = attach_noted(init, &tree, &target);
-            if attached.is_ok() && is_procfs(&tree)? {
+            let attached = attach_noted(init, tree.as_fd(), &target);
+            if attached.is_ok() && is_procfs(tree.as_fd())? {
                 let mount = rustix::io::fcntl_dupfd_cloexec(&tree, 3)?;
                 init.mount.keep_procfs(kind, attributes, parameters, mount);
             }
@@ -67,7 +67,7 @@ pub fn mount(init: &mut Init<'_>, operation: Operation<'_>) -> Result<(), Failur
     if propagation != AS_IT_IS || later != NOTHING {
         sys::mount_setattr(&mount, later, NOTHING, propagation, false).at(Stage::Attributes)?;
     }
-    let attached = attach_noted(init, &mount, &target);
+    let attached = attach_noted(init, mount.as_fd(), &target);
     init.mount.keep_procfs(kind, attributes, parameters, mount);
     attached
 }
@@ -114,7 +114,7 @@ pub(super) fn new_file_system(
 
 fn configure(context: &OwnedFd, flags: Strings<'_>, parameters: Strings<'_>) -> Result<(), Failure> {
     use rustix::mount::{fsconfig_set_flag, fsconfig_set_string};
-    let option = |index: usize| move |errno| Failure { errno, stage: Stage::Option, detail: index as u32 };
+    let option = |index: usize| move |errno| Failure::new(errno, Stage::Option, index as u32);
     for (index, flag) in flags.iter().enumerate() {
         fsconfig_set_flag(context, flag).map_err(option(index))?;
     }

@@ -5,7 +5,7 @@ use core::ffi::CStr;
 use pillbox_init::report::Stage;
 use pillbox_init::sys;
 use pillbox_init::wire::Strings;
-use rustix::fd::OwnedFd;
+use rustix::fd::{AsFd, OwnedFd};
 use rustix::fs::FileType;
 use rustix::io::Errno;
 use rustix::mount::{MountAttrFlags, MountPropagationFlags};
@@ -27,7 +27,7 @@ pub fn make_path_readonly(init: &Init<'_>, path: &CStr) -> Result<(), Failure> {
         false,
     )
     .at(Stage::Attributes)?;
-    attach(&tree, &target)
+    attach(tree.as_fd(), &target)
 }
 
 pub fn mask_path(init: &mut Init<'_>, path: &CStr) -> Result<(), Failure> {
@@ -37,7 +37,7 @@ pub fn mask_path(init: &mut Init<'_>, path: &CStr) -> Result<(), Failure> {
         let none = Strings::default();
         let mount =
             new_file_system(init, c"tmpfs", c"tmpfs", none, none, None, MountAttrFlags::MOUNT_ATTR_RDONLY)?;
-        attach(&mount, &target)?;
+        attach(mount.as_fd(), &target)?;
         init.mount.empty = Some(mount);
         return Ok(());
     }
@@ -46,7 +46,7 @@ pub fn mask_path(init: &mut Init<'_>, path: &CStr) -> Result<(), Failure> {
     }
     let mask = if folder { &init.mount.empty } else { &init.mount.null };
     let tree = clone_tree(mask.as_ref().ok_or(Errno::BADF)?, false)?;
-    attach(&tree, &target)
+    attach(tree.as_fd(), &target)
 }
 
 /// The image may have anything at /dev/null: only the null device itself will do.

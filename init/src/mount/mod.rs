@@ -95,7 +95,7 @@ fn open_mounted_procfs(init: &Init<'_>) -> Result<OwnedFd, Option<Failure>> {
     ];
     match (kind, inode) {
         (Ok(kind), Ok(PROC_ROOT_INO)) if kind as u32 == PROC_SUPER_MAGIC => Ok(mounted),
-        _ => Err(Some(Failure { errno: Errno::PERM, stage: Stage::Verify, detail: 0 })),
+        _ => Err(Some(Failure::new(Errno::PERM, Stage::Verify, 0))),
     }
 }
 

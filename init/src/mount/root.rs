@@ -55,7 +55,7 @@ pub fn attach_scratch_root(init: &mut Init<'_>, at: &CStr) -> Result<(), Failure
     let place = root::open(&layers, c"root").at(Stage::Target)?;
     let parameters = Strings::new(b"mode\x00755\0").map_err(|_| Errno::INVAL)?;
     let tmpfs = new_file_system(init, c"tmpfs", c"root", none, parameters, None, NOTHING)?;
-    attach(&tmpfs, &place)?;
+    attach(tmpfs.as_fd(), &place)?;
     init.root = Some(open_root_of(&tmpfs)?);
     init.mount.layers = Some(layers);
     Ok(())
@@ -75,7 +75,9 @@ pub fn mount_overlay(init: &mut Init<'_>, lower: &CStr, user_xattr: bool) -> Res
     let flags = Strings::new(if user_xattr { b"userxattr\0" } else { b"" }).map_err(|_| Errno::INVAL)?;
     let attributes = protection_of(lower).at(Stage::Source)?;
     let overlay = new_file_system(init, c"overlay", c"overlay", flags, parameters, None, attributes);
-    let refused = matches!(overlay, Err(Failure { errno: Errno::INVAL, stage: Stage::Create, .. }));
+    let refused = overlay
+        .as_ref()
+        .is_err_and(|failure| failure.errno() == Errno::INVAL && failure.stage() == Stage::Create);
     if refused {
         init.mount.kernel_text.clear();
         let tree =
@@ -83,11 +85,11 @@ pub fn mount_overlay(init: &mut Init<'_>, lower: &CStr, user_xattr: bool) -> Res
         let (read_only, private) = (MountAttrFlags::MOUNT_ATTR_RDONLY, MountPropagationFlags::PRIVATE);
         sys::mount_setattr(&tree, read_only, NOTHING, private, true).at(Stage::Attributes)?;
         let target = open_target(init, lower, TargetRule::Ordinary, false)?;
-        return attach(&tree, &target);
+        return attach(tree.as_fd(), &target);
     }
     let overlay = overlay?;
     let target = open_target(init, lower, TargetRule::Ordinary, false)?;
-    attach(&overlay, &target)
+    attach(overlay.as_fd(), &target)
 }
 
 /// Where an overlay over `lower` keeps changes: an overlay's own root has the owner and the mode of its upper layer.

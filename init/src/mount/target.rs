@@ -32,13 +32,13 @@ pub(super) fn open_target(
         Some(target) => target,
         None => root::open_or_make(root, path, file, resolve).at(Stage::Target)?,
     };
-    if rule != TargetRule::InsideProc && is_procfs(&target).at(Stage::Target)? {
+    if rule != TargetRule::InsideProc && is_procfs(target.as_fd()).at(Stage::Target)? {
         return Err(Errno::PERM).at(Stage::Verify);
     }
     Ok(target)
 }
 
-pub fn is_procfs(file: impl AsFd) -> Result<bool, Errno> {
+pub fn is_procfs(file: BorrowedFd<'_>) -> Result<bool, Errno> {
     const PROC_SUPER_MAGIC: u32 = 0x9fa0;
     Ok(rustix::fs::fstatfs(file)?.f_type as u32 == PROC_SUPER_MAGIC)
 }
@@ -61,7 +61,7 @@ pub(super) fn attach_tree<'p>(
 ) -> Result<TreeFd<'p>, Failure> {
     let refused = match (attach(init, &tree), of) {
         (Err(failure), Tree::Descriptor(index))
-            if failure.errno == Errno::LOOP && failure.stage == Stage::Attach =>
+            if failure.errno() == Errno::LOOP && failure.stage() == Stage::Attach =>
         {
             (failure, index)
         }
@@ -77,7 +77,11 @@ pub(super) fn attach_tree<'p>(
 }
 
 /// [`attach`] of what a later failure may have to take back.
-pub(super) fn attach_noted(init: &mut Init<'_>, tree: &impl AsFd, target: &OwnedFd) -> Result<(), Failure> {
+pub(super) fn attach_noted(
+    init: &mut Init<'_>,
+    tree: BorrowedFd<'_>,
+    target: &OwnedFd,
+) -> Result<(), Failure> {
     if let Some(attached) = &mut init.mount.attached {
         let mount = rustix::io::fcntl_dupfd_cloexec(tree, 3)?;
         attached.push(mount).map_err(|_| Errno::MFILE)?;
@@ -89,18 +93,17 @@ pub(super) fn attach_noted(init: &mut Init<'_>, tree: &impl AsFd, target: &Owned
     attachment
 }
 
-pub fn attach(tree: &impl AsFd, target: &OwnedFd) -> Result<(), Failure> {
-    let tree: BorrowedFd<'_> = tree.as_fd();
+pub fn attach(tree: BorrowedFd<'_>, target: &OwnedFd) -> Result<(), Failure> {
     let by_descriptor = MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH | MoveMountFlags::MOVE_MOUNT_T_EMPTY_PATH;
     let attached = rustix::mount::move_mount(tree, c"", target, c"", by_descriptor);
     match attached {
         // The kernel's word for many things: a file on a folder, or a folder on a file, is one that can be named.
-        Err(Errno::INVAL) if is_folder(tree)? != is_folder(target)? => Err(Errno::NOTDIR),
+        Err(Errno::INVAL) if is_folder(tree)? != is_folder(target.as_fd())? => Err(Errno::NOTDIR),
         attached => attached,
     }
     .at(Stage::Attach)
 }
 
-pub fn is_folder(place: impl AsFd) -> Result<bool, Errno> {
+pub fn is_folder(place: BorrowedFd<'_>) -> Result<bool, Errno> {
     Ok(FileType::from_raw_mode(rustix::fs::fstat(place)?.st_mode) == FileType::Directory)
 }

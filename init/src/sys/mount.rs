@@ -1,7 +1,7 @@
 //! mount_setattr(2).
 
 use linux_raw_sys::general as raw;
-use rustix::fd::AsFd;
+use rustix::fd::{AsFd, BorrowedFd};
 use rustix::io::Errno;
 use rustix::mount::{MountAttrFlags, MountPropagationFlags};
 
@@ -15,14 +15,22 @@ pub fn mount_setattr(
     propagation: MountPropagationFlags,
     recursive: bool,
 ) -> Result<(), Errno> {
-    let mut clear = u64::from(clear.bits());
+    set_attributes(fd.as_fd(), [set, clear].map(|flags| u64::from(flags.bits())), propagation, recursive)
+}
+
+fn set_attributes(
+    fd: BorrowedFd<'_>,
+    [set, mut clear]: [u64; 2],
+    propagation: MountPropagationFlags,
+    recursive: bool,
+) -> Result<(), Errno> {
     let atime = u64::from(raw::MOUNT_ATTR__ATIME);
     // The three access-time modes are one field: to set one, the kernel wants the whole field cleared.
-    if u64::from(set.bits()) & atime != 0 || clear & atime != 0 {
+    if set & atime != 0 || clear & atime != 0 {
         clear |= atime;
     }
     let attributes = raw::mount_attr {
-        attr_set: u64::from(set.bits()),
+        attr_set: set,
         attr_clr: clear,
         propagation: u64::from(propagation.bits() & !raw::MS_REC),
         userns_fd: 0,

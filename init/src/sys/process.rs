@@ -132,7 +132,7 @@ pub fn getcwd(buffer: &mut [u8]) -> Result<&CStr, Errno> {
     // SAFETY: the kernel writes at most as many bytes as the slice has.
     let length =
         unsafe { syscall(raw::__NR_getcwd, [buffer.as_mut_ptr() as usize, buffer.len(), 0, 0, 0, 0])? };
-    CStr::from_bytes_with_nul(&buffer[..length]).map_err(|_| Errno::RANGE)
+    CStr::from_bytes_until_nul(&buffer[..length]).map_err(|_| Errno::RANGE)
 }
 
 /// prlimit(2) on the calling process; `u64::MAX` is unlimited.

@@ -101,7 +101,9 @@ fn memory_limit_of_a_few_pages(guest: &Guest) -> Result<(), String> {
             let container = guest.container(&format!("m{limit}{own_network}"), config)?;
             for _ in 0..count {
                 let ran = container.run()?.not_killed()?.fails()?;
-                if guest.runtime().ends_with("pillbox") {
+                // Where the program had begun it is the program's status alone.
+                let begun = ran.code() == 137 && limit == 65_536;
+                if guest.runtime().ends_with("pillbox") && !begun {
                     contains("it says why", &ran.stderr, "out of memory")?;
                 }
                 container.call(&["state"])?.fails()?;
