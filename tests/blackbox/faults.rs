@@ -4,6 +4,7 @@ use std::thread::sleep;
 use std::time::{Duration, Instant};
 
 use rustix::process::Signal;
+use serde_json::json;
 
 use crate::harness::{Container, each_runtime, each_runtime_but, mountpoints, pillbox_only};
 
@@ -209,6 +210,24 @@ fn the_status_of_a_created_container_that_stands_still_is_no_wait() {
             assert_eq!(container.status(), "created");
         }
         container.delete_force().ok();
+        container.assert_gone();
+    });
+}
+
+#[test]
+fn a_filter_without_sockets_hides_no_failure_of_the_program() {
+    each_runtime(|runtime| {
+        let mut container = Container::new(runtime);
+        let script = container.rootfs().join("bin/script");
+        std::fs::write(&script, "#!/nonesuch\n").expect("script");
+        std::fs::set_permissions(&script, std::os::unix::fs::PermissionsExt::from_mode(0o755))
+            .expect("chmod");
+        container.spec["process"]["args"] = json!(["/bin/script"]);
+        container.spec["linux"]["seccomp"] = json!({
+            "defaultAction": "SCMP_ACT_ALLOW",
+            "syscalls": [{"names": ["sendto", "sendmsg", "send"], "action": "SCMP_ACT_ERRNO"}]
+        });
+        container.run().fails_with("o such file or directory");
         container.assert_gone();
     });
 }

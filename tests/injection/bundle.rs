@@ -155,6 +155,7 @@ fn engine_calls() -> &'static [&'static str] {
     &[
         "read",
         "write",
+        "writev",
         "open",
         "openat",
         "close",

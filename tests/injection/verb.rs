@@ -81,7 +81,7 @@ pub const VERBS: &[Verb] = &[
     Verb { name: "start", before: Created, afterwards: Any, arguments: &["start", ID], success: 0,
         // A poststart hook that fails ends the container.
         effect: |place, ended| {
-            done(has_run_in_vain(place) || has_left(place, ended, "program") && (ended.code == 0 || place.status() == "running"))
+            done(has_run_in_vain(place, ended) || has_left(place, ended, "program") && (ended.code == 0 || place.status() == "running"))
         } },
     Verb { name: "exec", before: Running, afterwards: Alive, arguments: &["exec", ID, "sh", "-c", ": > /ran/exec; exit 7"], success: 7,
         effect: |place, ended| done(ended.code == 7 && place.has_run_by_now("exec")) },
@@ -261,9 +261,9 @@ fn json(ended: &Ended) -> Value {
 pub const RUN_IN_VAIN: &str = "exec /bin/sh: ";
 
 /// Whether a container that was created has said so; on a terminal nobody reads it here.
-fn has_run_in_vain(place: &Place) -> bool {
-    place.program_said().starts_with(RUN_IN_VAIN)
-        || place.bundle == Bundle::Terminal && place.status() == "stopped"
+fn has_run_in_vain(place: &Place, ended: &Ended) -> bool {
+    let unread = place.bundle == Bundle::Terminal && ended.code == 0;
+    place.program_said().starts_with(RUN_IN_VAIN) || unread && place.status() == "stopped"
 }
 
 /// Whether the program has left its sign; where the command says that it runs, it has time for that.

@@ -342,9 +342,8 @@ impl Init {
         self.reap_forerunners();
         if wait_until_gone(&self.process, PATIENCE_MS)? {
             // Fails only for who is not its parent.
-            return Ok(rustix::process::waitid(WaitId::PidFd(self.process.as_fd()), WaitIdOptions::EXITED)
-                .ok()
-                .flatten());
+            let wait = || rustix::process::waitid(WaitId::PidFd(self.process.as_fd()), WaitIdOptions::EXITED);
+            return Ok(rustix::io::retry_on_intr(wait).ok().flatten());
         }
         let pid = self.pid;
         Err(Error::formatted(format_args!(

@@ -63,7 +63,8 @@ impl Spawned {
     /// end, and whoever embeds this may wait for all that do.
     pub fn reap(&self) {
         let options = WaitIdOptions::EXITED | WaitIdOptions::from_bits_retain(linux_raw_sys::general::__WALL);
-        let _ = rustix::process::waitid(WaitId::PidFd(self.pidfd.as_fd()), options);
+        let wait = || rustix::process::waitid(WaitId::PidFd(self.pidfd.as_fd()), options);
+        let _ = rustix::io::retry_on_intr(wait);
     }
 }
 
