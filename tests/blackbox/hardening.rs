@@ -2,7 +2,7 @@
 //! and that a container which is killed half-way takes nothing of the host along.
 
 use std::collections::BTreeSet;
-use std::fs;
+use std::fs::{self, File};
 use std::os::unix::fs::{MetadataExt, symlink};
 use std::process::Command;
 use std::time::Duration;
@@ -145,6 +145,28 @@ fn an_exec_whose_process_is_killed_on_the_way_says_so() {
         exec.finish().fails_with("it was killed by signal 9");
         container.call(&["resume", &container.id]).ok();
         assert_eq!(container.call(&["exec", &container.id, "echo", "ran"]).ok().stdout, "ran\n");
+    });
+}
+
+/// What a command waits for that is busy with a container may have outlived the container's first process.
+#[test]
+fn delete_by_force_ends_what_is_left_before_it_waits() {
+    pillbox_only(|runtime| {
+        let mut container = Container::sh(runtime, "sleep 1000 & echo ready; exec sleep 1000");
+        container.without_namespace("pid");
+        container.create_and_start().wait_for("ready");
+        // As a command that is busy has it.
+        let folder = File::open(container.state_folder().join(&container.id)).expect("state folder");
+        rustix::fs::flock(&folder, rustix::fs::FlockOperation::NonBlockingLockExclusive).expect("lock");
+        kill(container.pid(), Signal::KILL);
+        container.wait_status("stopped");
+        let left = || fs::read_to_string(container.cgroup().join("cgroup.procs")).expect("cgroup");
+        assert_eq!(left().lines().count(), 1);
+        let delete = container.spawn(&mut container.command(&["delete", "--force", &container.id]));
+        wait_for("its end", || left().is_empty().then_some(()));
+        drop(folder);
+        delete.finish().ok();
+        container.assert_gone();
     });
 }
 

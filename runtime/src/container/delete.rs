@@ -56,10 +56,12 @@ fn claim(root: &Root, id: &ContainerId, force: bool) -> Result<StateDirectory> {
             Err(error) if error.kind() == Kind::Busy => {}
             locked => return locked.map(|()| directory),
         }
-        if let Recorded::Whole(record, _) = directory.recorded()?
-            && let Some(process) = record.open_process()?
-        {
-            kill_processes(id, &record, Some(process), record.open_cgroup()?.as_ref())?;
+        if let Recorded::Whole(record, _) = directory.recorded()? {
+            let process = record.open_process()?;
+            // The first one may have ended before the others: what is busy may wait for one of these, in a frozen cgroup.
+            let cgroup =
+                if process.is_some() { record.open_cgroup() } else { directory.open_left_cgroup(&record) };
+            kill_processes(id, &record, process, cgroup?.as_ref())?;
         }
     }
     directory.lock_patiently()?;
