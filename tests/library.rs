@@ -8,6 +8,7 @@ use std::fs;
 use std::io::{PipeReader, Read, Write};
 use std::os::fd::AsFd;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -366,6 +367,51 @@ fn status_by_another_value() {
     assert_eq!(other.wait().expect("wait"), 9);
     assert_eq!(container.wait().expect("wait"), 9);
     container.delete(false).expect("delete");
+}
+
+/// A program may have all of its children collected as they end, as by a handler of SIGCHLD.
+#[test]
+fn its_children_are_collected_by_others() {
+    let Some(place) = Place::new("collected") else { return };
+    let hook = json!([{"path": place.folder.join("rootfs/bin/busybox"), "args": ["true"]}]);
+    let inside = json!([{"path": "/bin/busybox", "args": ["true"]}]);
+    let with_hooks = json!({
+        "ociVersion": "1.3.0",
+        "process": {"args": ["/bin/sh", "-c", "exit 9"], "cwd": "/", "env": ["PATH=/bin"]},
+        "root": {"path": "rootfs"},
+        "hooks": {"createRuntime": hook, "startContainer": inside, "poststart": hook},
+        "linux": {"namespaces": [{"type": "mount"}, {"type": "pid"}]}
+    });
+    let with_hooks = Bundle::with_config(&place.folder, with_hooks.to_string()).expect("bundle");
+    let missing = place.bundle_of(json!(["/bin/missing"]));
+    let done = AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            while !done.load(Ordering::Relaxed) {
+                if let Ok(None) | Err(_) =
+                    rustix::process::waitid(WaitId::All, WaitIdOptions::EXITED | WaitIdOptions::NOHANG)
+                {
+                    std::thread::yield_now();
+                }
+            }
+        });
+        let lives = || {
+            for _ in 0..20 {
+                let options = || CreateOptions { stdin: Stdio::Null, ..CreateOptions::default() };
+                let error =
+                    Container::create(&place.root(), "none", &missing, options()).expect_err("no program");
+                assert_eq!(error.kind(), Kind::Program, "{error}");
+                let container =
+                    Container::create(&place.root(), "hooks", &with_hooks, options()).expect("create");
+                container.start().expect("start");
+                assert_eq!(container.wait().expect("wait"), 9);
+                container.delete(false).expect("delete");
+            }
+        };
+        let result = std::panic::catch_unwind(std::panic::AssertUnwindSafe(lives));
+        done.store(true, Ordering::Relaxed);
+        result.unwrap_or_else(|panic| std::panic::resume_unwind(panic));
+    });
 }
 
 /// Making the seed namespace must not part this thread from the others.

@@ -9,7 +9,7 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fs::{Mode, OFlags};
 use rustix::io::Errno;
 use rustix::pipe::PipeFlags;
-use rustix::process::{Signal, WaitId, WaitIdOptions};
+use rustix::process::Signal;
 use serde::Serialize;
 
 use crate::cgroup::Cgroup;
@@ -17,6 +17,7 @@ use crate::container::{spawn_into, time_namespace_of};
 use crate::error::{Context, Error, Result};
 use crate::json::{self, Members};
 use crate::plan::{self, Host, Intent};
+use crate::process_end::collect;
 use crate::spawn::{Init, Opened, SpawnError};
 use crate::spec::Hook;
 use crate::spec::json::{List, Text};
@@ -225,15 +226,12 @@ fn run_one(
 
 /// What a hook wrote that has ended well; else how it ended.
 fn word_end(process: Init, output: Vec<u8>, kind: &str) -> Result<Vec<u8>> {
-    let id = || WaitId::PidFd(process.process.as_fd());
-    let status = rustix::io::retry_on_intr(|| rustix::process::waitid(id(), WaitIdOptions::EXITED))
-        .context(|| "wait")?
-        .ok_or_else(|| Error::new("wait: no status"))?;
+    let code = collect(&process.process).context(|| "wait")?;
     let what = if kind.is_empty() { String::new() } else { format!("{kind} hook ") };
-    let how = match (status.exit_status(), status.terminating_signal()) {
-        (Some(0), _) => return Ok(output),
-        (Some(code), _) => format!("{what}failed with exit code {code}"),
-        (None, signal) => format!("{what}was killed by signal {}", signal.unwrap_or_default()),
+    let how = match (code & 0x7f, code >> 8) {
+        (0, 0) => return Ok(output),
+        (0, code) => format!("{what}failed with exit code {code}"),
+        (signal, _) => format!("{what}was killed by signal {signal}"),
     };
     let end = &output[output.len().saturating_sub(OUTPUT_MAX)..];
     let output = String::from_utf8_lossy(end).trim().replace('\n', "; ");

@@ -1,14 +1,15 @@
 //! Waiting for the end of a process, never for ever.
 
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsFd, OwnedFd};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
-use rustix::process::{WaitId, WaitIdOptions};
+use rustix::process::{WaitId, WaitIdOptions, WaitIdStatus};
 
 use crate::error::{Context, Result};
+use crate::sys;
 
 /// How long a process may take to go that was killed, or has closed its channel, in milliseconds.
 pub const PATIENCE_MS: i64 = 10_000;
@@ -37,6 +38,39 @@ pub fn collect_strays() {
         }
         looks -= 1;
     }
+}
+
+/// Whether this process has other children than the runtime's: then somebody may wait for all that there are, and have
+/// collected one before the runtime asks.
+pub fn children_may_be_collected() -> bool {
+    !CHILDREN_ARE_OWN.load(Ordering::Relaxed)
+}
+
+/// Collects a child that has ended, or is about to; how it ended, as wait(2) encodes it.
+///
+/// # Errors
+/// `ECHILD` where its status went to another and the kernel does not say it twice.
+pub fn collect(process: &OwnedFd) -> rustix::io::Result<i32> {
+    let id = || WaitId::PidFd(process.as_fd());
+    match rustix::io::retry_on_intr(|| rustix::process::waitid(id(), WaitIdOptions::EXITED)) {
+        // Somebody in this process waits for all children, or has them ignored.
+        Err(Errno::CHILD) => code_of_collected(process).ok_or(Errno::CHILD),
+        status => status?.map(code).ok_or(Errno::CHILD),
+    }
+}
+
+/// How a process ended that another has collected, or is about to: from Linux 6.15 on its pidfd knows.
+pub fn code_of_collected(process: &OwnedFd) -> Option<i32> {
+    const COLLECTED_WITHIN: Timespec = Timespec { tv_sec: 0, tv_nsec: 200_000_000 };
+    // An end that was seen is reported at once: asking for nothing but the hang-up leaves that out.
+    let hang_up = || poll(&mut [PollFd::new(process, PollFlags::empty())], Some(&COLLECTED_WITHIN));
+    let _ = rustix::io::retry_on_intr(hang_up);
+    sys::exit_code(process.as_fd()).unwrap_or(None)
+}
+
+/// wait(2)'s encoding.
+pub fn code(status: WaitIdStatus) -> i32 {
+    status.exit_status().map_or_else(|| status.terminating_signal().unwrap_or_default(), |code| code << 8)
 }
 
 /// Waits until the process that a pidfd stands for is gone, at most for `milliseconds`.

@@ -356,3 +356,23 @@ fn a_signal_ends_an_exec_in_a_paused_container() {
         container.call(&["exec", &container.id, "true"]).ok();
     });
 }
+
+/// A cgroup may be frozen when exec has looked already.
+#[test]
+fn an_exec_that_stands_still_unexpectedly_ends_on_signals() {
+    pillbox_only(|runtime| {
+        let container = Container::sleeping(runtime);
+        container.create_and_start().wait_for("ready");
+        // It looks at the container's own alone.
+        let below = container.cgroup().join("below");
+        fs::create_dir(&below).expect("cgroup");
+        fs::write(below.join("cgroup.freeze"), "1").expect("freeze");
+        let command = ["exec", "--cgroup", "below", &container.id, "true"];
+        let exec = container.spawn(&mut container.command(&command));
+        let listed = || fs::read_to_string(below.join("cgroup.procs")).expect("cgroup");
+        wait_for("a process", || (!listed().is_empty()).then_some(()));
+        exec.signal(Signal::TERM);
+        exec.finish().fails_with("a signal ended it before the program ran");
+        wait_for("its end", || listed().is_empty().then_some(()));
+    });
+}

@@ -18,7 +18,7 @@ use crate::console;
 use crate::container_id::ContainerId;
 use crate::error::{Context, Error, Kind, Result};
 use crate::plan::{self, Host, Intent};
-use crate::spawn::{self, Init, Interruption, Opened, SpawnError};
+use crate::spawn::{self, Init, Opened, Patience, SpawnError};
 use crate::spec::json::{List, Text};
 use crate::spec::{Process, Spec};
 use crate::state::{Record, Root, stored_config};
@@ -99,9 +99,8 @@ pub fn exec(root: &Root, id: &ContainerId, options: &ExecOptions, warn: &mut dyn
     // The error that led there is the one to report.
     let explain =
         |error| explain_end(explain_kill(error, record.open_cgroup().ok().flatten().as_ref()), &record);
-    // It may take until somebody resumes the container.
-    let interruption = if paused && !options.detach { Some(Interruption::open()?) } else { None };
-    let given = Given { stdio, interruption };
+    let patience = if options.detach { Patience::Endless } else { Patience::UntilSignal };
+    let given = Given { stdio, patience };
     let entered = enter(&record, target, &spec, &plan, options.cgroup.as_deref(), given);
     let mut process = entered.map_err(explain)?;
     let group = directory.noted_resctrl();
@@ -161,8 +160,8 @@ fn write_pid(options: &ExecOptions, process: &Init) -> Result<()> {
 pub(super) struct Given {
     /// See [`Opened::stdio`].
     pub stdio: Vec<(OwnedFd, u32)>,
-    /// See [`Opened::interruption`].
-    pub interruption: Option<Interruption>,
+    /// See [`Opened::patience`].
+    pub patience: Patience,
 }
 
 /// What is entered: a container that lives.
@@ -259,13 +258,13 @@ pub(super) fn enter(
     given: Given,
 ) -> Result<Init> {
     let Target { process: target, cgroup, verb } = target;
-    let Given { stdio, interruption } = given;
+    let Given { stdio, patience } = given;
     let flags = namespace_flags(spec);
     let time = time_namespace_of(spec, &target)?;
     // In the order in which the plan names them.
     let given = time.into_iter().chain(record.open_chroot()?);
     let mut opened = spawn::open(plan, None)?.and_given(plan, given, (target, flags));
-    (opened.stdio, opened.interruption) = (stdio, interruption);
+    (opened.stdio, opened.patience) = (stdio, patience);
     let cgroup = below.map_or(Ok(cgroup), |below| open_cgroup(record, below).map(Some))?;
     let affinity = spec.process.exec_cpu_affinity.as_ref();
     let held = affinity.and_then(|affinity| affinity.initial.as_deref()).map(Held::to).transpose()?;

@@ -10,12 +10,11 @@ use super::bundle::Bundle;
 use super::create::CreateOptions;
 use super::exec::ExecOptions;
 use super::kill::Target;
-use super::supervise::word_status;
 use super::wait;
 use crate::container_id::ContainerId;
 use crate::error::{Context, Error, Kind, Result};
+use crate::process_end::{code, code_of_collected};
 use crate::state::{Root, Status};
-use crate::sys;
 
 /// A container, by its name below a [`Root`].
 ///
@@ -281,9 +280,8 @@ impl Container {
         let mut ended = self.ended.lock().unwrap_or_else(PoisonError::into_inner);
         if ended.is_none() {
             *ended = match rustix::process::waitid(WaitId::PidFd(child.as_fd()), options) {
-                Ok(status) => status.map(word_status),
-                // Somebody in this process waits for all children, or has them ignored: the pidfd may still know.
-                Err(Errno::CHILD) => sys::exit_code(child.as_fd()).unwrap_or(None).map(wait::status),
+                Ok(status) => status.map(code).map(wait::status),
+                Err(Errno::CHILD) => code_of_collected(child).map(wait::status),
                 Err(errno) => return Err(errno).context(|| "wait for init"),
             };
         }

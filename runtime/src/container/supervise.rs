@@ -4,7 +4,7 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
-use rustix::process::{Signal, WaitId, WaitIdOptions, WaitIdStatus};
+use rustix::process::Signal;
 
 use super::create::{CreateOptions, hand_over_console};
 use super::signals::ForwardedSignals;
@@ -13,8 +13,8 @@ use crate::console::{self, Relay};
 use crate::error::{Context, Result, describe_errno};
 use crate::notify;
 use crate::plan::Plan;
+use crate::process_end::collect;
 use crate::spawn::Init;
-use crate::sys;
 
 /// Before the program runs: its terminal goes to whoever asked for it, or gets the size of the user's.
 ///
@@ -61,7 +61,7 @@ pub fn supervise(
         }
         if ready.ended && !exec_pending {
             // At once: until then the process holds its pid namespace, and whoever deletes the container waits for that.
-            let status = reap(&init.process)?;
+            let status = collect(&init.process).map(wait::status).context(|| "wait for init")?;
             if let Some(rest) = relay {
                 drain(rest, signals, warn)?;
             }
@@ -163,22 +163,4 @@ fn warn_of_loss(errno: Errno, warn: &mut dyn FnMut(&str)) {
             describe_errno(errno)
         ));
     }
-}
-
-/// Collects a process that has ended.
-fn reap(process: &OwnedFd) -> Result<u8> {
-    match rustix::process::waitid(WaitId::PidFd(process.as_fd()), WaitIdOptions::EXITED) {
-        // A program that embeds this has its children ignored: the pidfd may still know.
-        Err(Errno::CHILD) if let Some(code) = sys::exit_code(process.as_fd()).unwrap_or(None) => {
-            Ok(wait::status(code))
-        }
-        status => Ok(status.context(|| "wait for init")?.map_or(0, word_status)),
-    }
-}
-
-/// A status as shells have it.
-pub fn word_status(status: WaitIdStatus) -> u8 {
-    let status =
-        status.exit_status().unwrap_or_else(|| 128 + status.terminating_signal().unwrap_or_default());
-    u8::try_from(status).unwrap_or(u8::MAX)
 }

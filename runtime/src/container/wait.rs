@@ -1,17 +1,14 @@
 //! Waiting for the end of a container that another process has started.
 
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::OwnedFd;
 
-use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::event::{PollFd, PollFlags, poll};
 use rustix::io::Errno;
 
 use crate::container_id::ContainerId;
 use crate::error::{Context, Error, Kind, Result};
+use crate::process_end::code_of_collected;
 use crate::state::Root;
-use crate::sys;
-
-/// How long the parent may take to ask for the status, in milliseconds.
-const REAPED_WITHIN_MS: i64 = 200;
 
 /// Waits until the container has ended; its program's exit status, or 128 + the signal that ended it.
 ///
@@ -32,10 +29,7 @@ pub fn wait(root: &Root, id: &ContainerId) -> Result<u8> {
     poll_for_end(&process)?;
     // The zombie can be asked until the parent has been told, the pidfd only then.
     let code = match record.exit_code_of_zombie()? {
-        None => {
-            poll_for(&process, PollFlags::HUP, Some(REAPED_WITHIN_MS))?;
-            sys::exit_code(process.as_fd()).unwrap_or(None)
-        }
+        None => code_of_collected(&process),
         code => code,
     };
     code.map(status).ok_or_else(unknown)
@@ -51,15 +45,8 @@ pub(super) fn status(code: i32) -> u8 {
 
 /// Returns when a process has ended.
 pub(super) fn poll_for_end(process: &OwnedFd) -> Result<()> {
-    poll_for(process, PollFlags::IN, None)
-}
-
-fn poll_for(process: &OwnedFd, flags: PollFlags, milliseconds: Option<i64>) -> Result<()> {
-    let timeout = milliseconds.map(|time| Timespec { tv_sec: time / 1000, tv_nsec: time % 1000 * 1_000_000 });
     loop {
-        // An end that was seen is reported at once: asking for nothing but the hang-up leaves that out.
-        let asked = if flags == PollFlags::HUP { PollFlags::empty() } else { flags };
-        match poll(&mut [PollFd::new(process, asked)], timeout.as_ref()) {
+        match poll(&mut [PollFd::new(process, PollFlags::IN)], None) {
             Err(Errno::INTR) => {}
             ready => return ready.map(drop).context(|| "wait for init"),
         }

@@ -10,13 +10,14 @@ use pillbox_netlink::Socket;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
 use rustix::net::SendFlags;
-use rustix::process::{Pid, PidfdFlags, Signal, WaitId, WaitIdOptions, WaitIdStatus};
+use rustix::process::{Pid, PidfdFlags, Signal, WaitId, WaitIdOptions};
 
+use super::opened::Interruption;
 use super::report::{Message, receive_if_any, word_report};
-use super::{Interruption, Opened, SpawnError, entry, opened};
+use super::{Opened, Patience, SpawnError, entry, opened};
 use crate::error::{Context, Error, Kind, Result};
 use crate::plan::Plan;
-use crate::process_end::{PATIENCE_MS, wait_until_gone};
+use crate::process_end::{PATIENCE_MS, children_may_be_collected, collect, wait_until_gone};
 use crate::seccomp_agent::{Agent, Handed};
 use crate::sys::Spawned;
 use crate::validate::NamespaceKind;
@@ -38,7 +39,9 @@ pub struct Init {
     /// The processes that it has cloned itself from, the first one first; they have nothing more to do.
     forerunners: Vec<OwnedFd>,
     /// What ends the wait for it.
-    pub(super) interruption: Option<Interruption>,
+    pub(super) patience: Patience,
+    /// Watched once the wait takes long.
+    interruption: Option<Interruption>,
     /// What it has said while the runtime waited for its number.
     early: VecDeque<Message>,
     /// Whether it has been told to go on to the program.
@@ -56,6 +59,7 @@ impl Init {
             console: None,
             notify: None,
             forerunners: Vec::new(),
+            patience: Patience::Endless,
             interruption: None,
             early: VecDeque::new(),
             released: false,
@@ -73,9 +77,15 @@ impl Init {
                 None => self.await_clone(steps, index, &mut ahead)?,
             };
             self.pid = Pid::from_raw(pid).ok_or_else(|| Error::new("init cloned itself into nothing"))?;
-            let process = rustix::process::pidfd_open(self.pid, PidfdFlags::empty())
-                .inspect_err(|_| end_by_number(self.pid))
-                .context(|| "open init's pidfd")?;
+            let process = match rustix::process::pidfd_open(self.pid, PidfdFlags::empty()) {
+                Ok(process) if !children_may_be_collected() || is_child(&process) => process,
+                // It has ended, and whoever embeds this has collected it: what it said comes out next.
+                Ok(_) | Err(Errno::SRCH) => continue,
+                Err(errno) => {
+                    end_by_number(self.pid);
+                    return Err(errno).context(|| "open init's pidfd").map_err(SpawnError::Other);
+                }
+            };
             self.forerunners.push(std::mem::replace(&mut self.process, process));
         }
         Ok(())
@@ -188,7 +198,7 @@ impl Init {
         loop {
             match self.receive()? {
                 Message::Report(Report::Ready, ..) => {
-                    self.interruption = None;
+                    (self.patience, self.interruption) = (Patience::Endless, None);
                     return Ok(());
                 }
                 Message::Report(Report::AtTrees, ..) => {
@@ -284,22 +294,28 @@ impl Init {
 
     /// What comes next on the channel, or its end. Init's end is enough for that, after a moment: the thread that made the
     /// network may have a copy of the other end still.
-    fn hear(&self) -> Result<Message> {
+    fn hear(&mut self) -> Result<Message> {
         const MOMENT: Timespec = Timespec { tv_sec: 1, tv_nsec: 0 };
         loop {
             let interruption = self.interruption.as_ref().map(Interruption::descriptor);
             let watched =
                 [self.channel.as_fd(), self.process.as_fd(), interruption.unwrap_or(self.process.as_fd())];
             let mut polled = watched.map(|watched| PollFd::from_borrowed_fd(watched, PollFlags::IN));
-            match poll(&mut polled, None) {
+            let timeout =
+                (self.patience == Patience::UntilSignal && interruption.is_none()).then_some(&MOMENT);
+            match poll(&mut polled, timeout) {
                 Err(Errno::INTR) => continue,
+                Ok(0) => {
+                    self.interruption = Some(Interruption::open()?);
+                    continue;
+                }
                 ready => ready.context(|| "wait for init")?,
             };
             let [_, ended, interrupted] = polled.map(|polled| !polled.revents().is_empty());
             if interrupted && interruption.is_some() {
                 return Err(Error::of(
                     Kind::Status,
-                    "a signal ended it before the program ran: the container is paused: resume it first"
+                    "a signal ended it before the program ran: if the container is paused resume it first"
                         .into(),
                 ));
             }
@@ -338,12 +354,10 @@ impl Init {
     }
 
     /// How it ended; it is about to.
-    fn reap(&mut self) -> Result<Option<WaitIdStatus>> {
+    fn reap(&mut self) -> Result<Option<i32>> {
         self.reap_forerunners();
         if wait_until_gone(&self.process, PATIENCE_MS)? {
-            // Fails only for who is not its parent.
-            let wait = || rustix::process::waitid(WaitId::PidFd(self.process.as_fd()), WaitIdOptions::EXITED);
-            return Ok(rustix::io::retry_on_intr(wait).ok().flatten());
+            return Ok(collect(&self.process).ok());
         }
         let pid = self.pid;
         Err(Error::formatted(format_args!(
@@ -354,10 +368,9 @@ impl Init {
     fn describe_death(&mut self, when: &str) -> Error {
         let status = self.reap();
         let (kind, how) = match status {
-            Ok(Some(status)) => match (status.terminating_signal(), status.exit_status()) {
-                (Some(signal), _) => (Kind::Killed, format!("it was killed by signal {signal}")),
-                (_, Some(code)) => (Kind::Host, format!("it exited with status {code}")),
-                _ => (Kind::Host, "it is gone".to_string()),
+            Ok(Some(code)) => match (code & 0x7f, code >> 8) {
+                (0, code) => (Kind::Host, format!("it exited with status {code}")),
+                (signal, _) => (Kind::Killed, format!("it was killed by signal {signal}")),
             },
             _ => (Kind::Host, "it is gone".to_string()),
         };
@@ -365,15 +378,24 @@ impl Init {
     }
 }
 
-/// Ends a clone of init's that there is no pidfd of. As a child that nobody else waits for its number is its own, and in
-/// the namespaces of a container it would keep that from ending.
+/// Whether it is a child that nobody has collected: who may be another's by now is not to be killed.
+fn is_child(process: &OwnedFd) -> bool {
+    let options = WaitIdOptions::EXITED | WaitIdOptions::NOHANG | WaitIdOptions::NOWAIT;
+    !matches!(rustix::process::waitid(WaitId::PidFd(process.as_fd()), options), Err(Errno::CHILD))
+}
+
+/// Ends a clone of init's that there is no pidfd of: in the namespaces of a container it would keep that from ending. As long
+/// as it can be waited for its number is its own.
 fn end_by_number(pid: Pid) {
     const PAUSE: Duration = Duration::from_millis(5);
-    let _ = rustix::process::kill_process(pid, Signal::KILL);
     let options = WaitIdOptions::EXITED | WaitIdOptions::NOHANG;
     for _ in 0..PATIENCE_MS / 5 {
         match rustix::process::waitid(WaitId::Pid(pid), options) {
-            Ok(None) | Err(Errno::INTR) => std::thread::sleep(PAUSE),
+            Ok(None) => {
+                let _ = rustix::process::kill_process(pid, Signal::KILL);
+                std::thread::sleep(PAUSE);
+            }
+            Err(Errno::INTR) => {}
             _ => return,
         }
     }

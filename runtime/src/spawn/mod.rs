@@ -25,7 +25,7 @@ use crate::{network, oom_score};
 pub use init::Init;
 pub(crate) use memfd::{InMemory, try_in_memory};
 pub(crate) use opened::open_namespace;
-pub use opened::{Interruption, NewNetwork, Opened, open};
+pub use opened::{NewNetwork, Opened, Patience, open};
 pub use report::{Message, receive, word_late_report};
 
 /// Why there is no init.
@@ -115,7 +115,7 @@ pub fn spawn(
     // Init's end must be init's alone: a message that never comes is then an end of file.
     drop(theirs);
     let mut init = Init::new(spawned, channel, inherited.is_some());
-    init.interruption = opened.interruption.take();
+    init.patience = opened.patience;
     let followed = init.follow(&steps).and_then(|()| made.map_err(SpawnError::Other));
     match followed {
         Ok(()) => Ok(init),

@@ -22,18 +22,28 @@ pub struct Opened {
     pub(super) joined: Vec<(OwnedFd, u32)>,
     /// What init gets as stdin, stdout and stderr instead of the runtime's own, with those numbers.
     pub stdio: Vec<(OwnedFd, u32)>,
-    /// What ends the wait for init, for a caller whose signals are blocked.
-    pub interruption: Option<Interruption>,
+    /// What ends the wait for init.
+    pub patience: Patience,
     /// The network namespace, if it is being made already.
     pub(super) network: Option<NewNetwork>,
 }
 
-/// The signals by which people and managers end programs, to be polled for where they are blocked.
-pub struct Interruption(OwnedFd);
+/// How long init is waited for. Its cgroup may be frozen, or whatever it looks at may not answer.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Patience {
+    /// Until it says something, or has ended: the caller's signals are not blocked.
+    #[default]
+    Endless,
+    /// Until one of the signals comes by which people and managers end programs, for a caller that has them blocked.
+    UntilSignal,
+}
+
+/// Those signals, to be polled for where they are blocked.
+pub(super) struct Interruption(OwnedFd);
 
 impl Interruption {
     /// Watches for them.
-    pub fn open() -> Result<Interruption> {
+    pub(super) fn open() -> Result<Interruption> {
         let ending = [Signal::HUP, Signal::INT, Signal::QUIT, Signal::TERM];
         let mask = ending.iter().fold(0u64, |mask, signal| mask | 1 << (signal.as_raw() - 1));
         sys::signalfd(mask).map(Interruption).context(|| "signalfd")
@@ -82,7 +92,7 @@ impl Opened {
     /// pidfd of a process in them with the CLONE_NEW* bits of all.
     pub fn inside(descriptors: Vec<Option<OwnedFd>>, enter: Option<(OwnedFd, u32)>) -> Opened {
         let joined = enter.into_iter().filter(|(_, flags)| *flags != 0).collect();
-        Opened { descriptors, joined, stdio: Vec::new(), interruption: None, network: None }
+        Opened { descriptors, joined, stdio: Vec::new(), patience: Patience::Endless, network: None }
     }
 
     /// Adds what whoever runs a plan inside a container hands over, in the plan's order, and the namespaces to enter, as
