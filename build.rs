@@ -25,8 +25,11 @@ const LINK: &[&str] = &[
 /// The linker script that leaves unwind tables out.
 const UNWIND_TABLES: &str = "runtime/unwind-tables.ld";
 
+/// The linker script that puts code apart which most commands do not come to.
+const COLD_CODE: &str = "runtime/cold-code.ld";
+
 fn main() {
-    for watched in ["init", "Cargo.lock", "build.rs", UNWIND_TABLES] {
+    for watched in ["init", "Cargo.lock", "build.rs", UNWIND_TABLES, COLD_CODE] {
         println!("cargo::rerun-if-changed={watched}");
     }
     let variable = |name: &str| env::var(name).unwrap_or_else(|_| panic!("cargo sets {name}"));
@@ -69,7 +72,8 @@ fn main() {
         // compiler-rt asks for the CPU's features with it on AArch64, but stands behind the C library.
         let wanted = "-Wl,--undefined=getauxval".to_string();
         let wanted = target.starts_with("aarch64").then_some(&wanted);
-        for argument in without_unwind_tables.iter().chain([&compact]).chain(wanted) {
+        let cold_code = format!("-T{root}/{COLD_CODE}");
+        for argument in without_unwind_tables.iter().chain([&compact, &cold_code]).chain(wanted) {
             println!("cargo::rustc-link-arg-bin=pillbox={argument}");
         }
     }
