@@ -460,6 +460,10 @@ fn io_priorities() {
             container.spec["process"]["ioPriority"] = json!({"class": class, "priority": priority});
             assert!(container.run_ok().starts_with(shown), "{class}");
         }
+        // It has no levels.
+        let mut container = Container::sh(runtime, "ionice");
+        container.spec["process"]["ioPriority"] = json!({"class": "IOPRIO_CLASS_IDLE"});
+        assert!(container.run_ok().starts_with("idle"));
     });
 }
 

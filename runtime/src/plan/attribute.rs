@@ -77,7 +77,7 @@ pub(super) fn compile(builder: &mut Builder<'_>, spec: &ValidSpec<'_>) -> Result
     }
     if let Some(IoPriority { class, priority }) = &spec.process.io_priority {
         let class = value("process.ioPriority.class", class, &IO_CLASSES)?;
-        builder.push(Operation::SetIoPriority { class, level: priority.unsigned_abs() });
+        builder.push(Operation::SetIoPriority { class, level: priority.unwrap_or_default().unsigned_abs() });
     }
     if let Some(Personality { domain, flags: _ }) = &spec.personality {
         let domain = value("linux.personality.domain", domain, &DOMAINS)?;
@@ -187,7 +187,7 @@ mod tests {
         "process": {
             "args": ["true"], "cwd": "/", "noNewPrivileges": true,
             "scheduler": {"policy": "SCHED_BATCH", "nice": 5, "flags": ["SCHED_FLAG_RESET_ON_FORK"]},
-            "ioPriority": {"class": "IOPRIO_CLASS_IDLE", "priority": 0},
+            "ioPriority": {"class": "IOPRIO_CLASS_IDLE"},
             "apparmorProfile": "profile", "selinuxLabel": "u:r:t:s0"
         },
         "mounts": [

@@ -80,7 +80,7 @@ object! {
     /// ioprio_set(2).
     IoPriority<'a> {
         "class" required => class: Text<'a>,
-        "priority" required => priority: i32,
+        "priority" => priority: Option<i32>,
     }
 }
 

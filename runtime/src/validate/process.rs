@@ -304,10 +304,13 @@ fn validate_io_priority(io_priority: Option<&IoPriority<'_>>) -> Result<()> {
     let Some(IoPriority { class, priority }) = io_priority else { return Ok(()) };
     let known = ["IOPRIO_CLASS_RT", "IOPRIO_CLASS_BE", "IOPRIO_CLASS_IDLE"];
     check_name(format_args!("process.ioPriority.class"), class, &known)?;
-    if !(0..=7).contains(priority) {
-        reject!("process.ioPriority.priority: {priority} is not a number from 0 to 7");
+    match priority {
+        Some(0..=7) => Ok(()),
+        Some(priority) => reject!("process.ioPriority.priority: {priority} is not a number from 0 to 7"),
+        // That class has no levels (ioprio_set(2)), so that callers leave it out.
+        None if &**class == "IOPRIO_CLASS_IDLE" => Ok(()),
+        None => reject!("process.ioPriority.priority: missing"),
     }
-    Ok(())
 }
 
 fn validate_affinity(affinity: Option<&mut CpuAffinity<'_>>) -> Result<()> {
