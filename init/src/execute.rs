@@ -239,7 +239,10 @@ impl<'p> Init<'p> {
             Operation::SetNoNewPrivileges {} => rustix::thread::set_no_new_privs(true)?,
             Operation::InstallSeccomp { flags, program } => self.install_seccomp(flags, program)?,
             Operation::DropBounding { keep } => identity::drop_bounding(keep)?,
-            Operation::SetGroups { groups } => sys::set_groups(groups)?,
+            Operation::SetGroups { groups, if_allowed } => match sys::set_groups(groups) {
+                Err(Errno::PERM) if if_allowed => {}
+                set => set?,
+            },
             Operation::SetUser { uid, gid } => identity::set_user(uid, gid)?,
             Operation::SetCapabilities { effective, permitted, inheritable, ambient } => {
                 identity::set_capabilities(effective, permitted, inheritable, ambient)?;

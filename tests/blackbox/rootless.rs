@@ -98,6 +98,34 @@ fn a_user_runs_a_container() {
     });
 }
 
+/// setgroups(2) is denied there, as it is where the user maps the own id, and no configuration says so.
+#[test]
+fn a_user_joins_the_user_namespace_of_another_container() {
+    pillbox_only(|runtime| {
+        let mut first = rootless(runtime);
+        first.spec["process"]["args"] = json!(["sleep", "1000"]);
+        first.write_spec();
+        call(&first, &["run", "--detach", "--bundle", first.bundle().to_str().expect("path"), &first.id])
+            .ok();
+        let state = call(&first, &["state", &first.id]).ok().stdout;
+        let pid = &serde_json::from_str::<serde_json::Value>(&state).expect("state")["pid"];
+        let mut second = rootless(runtime);
+        for kind in ["user", "pid"] {
+            second.with_namespace(kind, Some(&format!("/proc/{pid}/ns/{kind}")));
+        }
+        for field in ["uidMappings", "gidMappings"] {
+            second.spec["linux"].as_object_mut().expect("linux").remove(field);
+        }
+        second.spec["process"]["args"] = json!(["sh", "-c", "id -u; cat /proc/1/comm"]);
+        let output = run(&second).ok();
+        assert_eq!(output.stdout, "0\nsleep\n");
+        second.spec["process"]["user"]["additionalGids"] = json!([0]);
+        run(&second).fails_with("process.user.additionalGids");
+        second.assert_gone();
+        call(&first, &["delete", "--force", &first.id]).ok();
+    });
+}
+
 #[test]
 fn a_user_creates_starts_kills_deletes() {
     pillbox_only(|runtime| {

@@ -179,8 +179,8 @@ operations! {
     29 InstallSeccomp { flags: u32, program: &'a [u8] }
     /// prctl(PR_CAPBSET_DROP) of all that is not kept.
     30 DropBounding { keep: Capabilities }
-    /// setgroups(2).
-    31 SetGroups { groups: Numbers<'a> }
+    /// setgroups(2); `if_allowed`: unless the user namespace denies it to everybody.
+    31 SetGroups { groups: Numbers<'a>, if_allowed: bool }
     /// setresgid(2), setresuid(2); permitted capabilities survive.
     32 SetUser { uid: u32, gid: u32 }
     /// capset(2), prctl(PR_CAP_AMBIENT); read back and compared.

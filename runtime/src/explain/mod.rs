@@ -173,7 +173,10 @@ fn details(operation: &Operation<'_>, plan: &Plan) -> String {
         Operation::TakeTrees { trees } => {
             list(trees.iter().map(|index| tree_name(Tree::Descriptor(index), plan)))
         }
-        Operation::SetGroups { groups } => list(groups.iter().map(|gid| gid.to_string())),
+        Operation::SetGroups { groups, if_allowed } => {
+            let groups = list(groups.iter().map(|gid| gid.to_string()));
+            if if_allowed { format!("{groups}, if the user namespace has setgroups allowed") } else { groups }
+        }
         Operation::SetUser { uid, gid } => format!("uid {uid} gid {gid}"),
         Operation::SetCapabilities { effective, permitted, inheritable, ambient } => format!(
             "effective {}; permitted {}; inheritable {}; ambient {}",

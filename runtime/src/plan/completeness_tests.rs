@@ -245,7 +245,7 @@ fn check_user(decoded: &Decoded<'_>, user: &Value) {
             "additionalGids" => {
                 let wanted: Vec<_> = list(value).iter().map(number).collect();
                 decoded.only("additionalGids", |operation| {
-                    matches!(operation, Operation::SetGroups { groups } if groups.iter().collect::<Vec<_>>() == wanted)
+                    matches!(operation, Operation::SetGroups { groups, .. } if groups.iter().collect::<Vec<_>>() == wanted)
                 });
             }
             other => panic!("{}: process.user.{other}: nobody has thought of it", decoded.name),

@@ -60,7 +60,9 @@ pub fn compile(
         }
     } else if !own_map && (!builder.host.groups_fixed || !process.user.additional_gids.is_empty()) {
         let groups: Vec<u8> = process.user.additional_gids.iter().flat_map(|gid| gid.to_le_bytes()).collect();
-        builder.push(Operation::SetGroups { groups: Numbers(&groups) });
+        // So may one have that an ordinary user joins, which says so to nobody outside.
+        let if_allowed = own_user_namespace && !builder.host.privileged && groups.is_empty();
+        builder.push(Operation::SetGroups { groups: Numbers(&groups), if_allowed });
     }
     builder.push(Operation::SetUser { uid: process.user.uid, gid: process.user.gid });
     builder.set_visible();

@@ -180,7 +180,7 @@ fn examples() -> Vec<Operation<'static>> {
         Operation::InstallSeccomp { flags: u32::MAX, program: &[0xff; 24] },
         Operation::InstallSeccomp { flags: 0, program: &[] },
         Operation::DropBounding { keep: all },
-        Operation::SetGroups { groups: Numbers(&[1, 0, 0, 0, 0xff, 0xff, 0xff, 0xff]) },
+        Operation::SetGroups { groups: Numbers(&[1, 0, 0, 0, 0xff, 0xff, 0xff, 0xff]), if_allowed: true },
         Operation::SetUser { uid: 0, gid: u32::MAX },
         Operation::SetCapabilities {
             effective: all,
