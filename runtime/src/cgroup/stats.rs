@@ -147,6 +147,12 @@ impl Statistics {
         self.content.value(cgroup, "memory.events", "oom_kill")
     }
 
+    /// How often it reached its limit and could not get below; the kill that follows may be counted elsewhere: by the cgroup of
+    /// whoever owns the memory, which init's first process does for a moment.
+    pub fn ooms(&mut self, cgroup: &Cgroup) -> Result<Option<u64>> {
+        self.content.value(cgroup, "memory.events", "oom")
+    }
+
     /// How much memory it may use, in bytes; `u64::MAX` is as much as there is.
     pub fn memory_max(&mut self, cgroup: &Cgroup) -> Result<Option<u64>> {
         self.content.number(cgroup, "memory.max")

@@ -8,7 +8,7 @@ pub(super) fn explain_kill(error: Error, cgroup: Option<&Cgroup>) -> Error {
     let Some(cgroup) = cgroup.filter(|_| error.kind() == Kind::Killed) else { return error };
     let mut statistics = Statistics::default();
     // What cannot be read explains nothing.
-    match statistics.oom_kills(cgroup) {
+    match statistics.ooms(cgroup) {
         Ok(Some(1..)) => {
             let limit = statistics.memory_max(cgroup).ok().flatten().unwrap_or_default();
             let text = format!(
