@@ -313,6 +313,10 @@ impl Init {
             };
             let [_, ended, interrupted] = polled.map(|polled| !polled.revents().is_empty());
             if interrupted && interruption.is_some() {
+                // What was said before counts: nobody else knows of a clone, which may stand still in a frozen cgroup.
+                if let Some(message) = receive_if_any(self.channel.as_fd())? {
+                    return Ok(message);
+                }
                 return Err(Error::of(
                     Kind::Status,
                     "a signal ended it before the program ran: if the container is paused resume it first"
