@@ -327,7 +327,11 @@ fn removed_in_any_state() {
 #[test]
 fn one_more_program_while_it_ends() {
     let Some(place) = Place::new("end") else { return };
-    for round in 0..40 {
+    enter_while_it_ends(&place, 0..40);
+}
+
+fn enter_while_it_ends(place: &Place, rounds: std::ops::Range<u64>) {
+    for round in rounds {
         let (container, output) = place.create("end", "exec sleep 1000");
         container.start().expect("start");
         let results = std::thread::scope(|scope| {
@@ -342,7 +346,7 @@ fn one_more_program_while_it_ends() {
                 container.exec(ExecOptions { arguments, create, ..ExecOptions::default() })
             };
             let threads = [scope.spawn(entering), scope.spawn(entering)];
-            std::thread::sleep(Duration::from_micros(250 * round));
+            std::thread::sleep(Duration::from_micros(250 * (round % 40)));
             container.kill(Signal::KILL).expect("kill");
             threads.map(|thread| thread.join().expect("no panic"))
         });
@@ -384,34 +388,71 @@ fn its_children_are_collected_by_others() {
     });
     let with_hooks = Bundle::with_config(&place.folder, with_hooks.to_string()).expect("bundle");
     let missing = place.bundle_of(json!(["/bin/missing"]));
+    while_children_are_collected(|| {
+        for _ in 0..20 {
+            let options = || CreateOptions { stdin: Stdio::Null, ..CreateOptions::default() };
+            let error =
+                Container::create(&place.root(), "none", &missing, options()).expect_err("no program");
+            assert_eq!(error.kind(), Kind::Program, "{error}");
+            let container =
+                Container::create(&place.root(), "hooks", &with_hooks, options()).expect("create");
+            container.start().expect("start");
+            assert_eq!(container.wait().expect("wait"), 9);
+            container.delete(false).expect("delete");
+        }
+    });
+    while_children_are_collected(|| enter_while_it_ends(&place, 0..100));
+}
+
+/// By another thread, whoever's they are.
+fn while_children_are_collected(work: impl FnOnce()) {
     let done = AtomicBool::new(false);
     std::thread::scope(|scope| {
         scope.spawn(|| {
+            let options = WaitIdOptions::EXITED | WaitIdOptions::NOHANG;
             while !done.load(Ordering::Relaxed) {
-                if let Ok(None) | Err(_) =
-                    rustix::process::waitid(WaitId::All, WaitIdOptions::EXITED | WaitIdOptions::NOHANG)
-                {
+                if !matches!(rustix::process::waitid(WaitId::All, options), Ok(Some(_))) {
                     std::thread::yield_now();
                 }
             }
         });
-        let lives = || {
-            for _ in 0..20 {
-                let options = || CreateOptions { stdin: Stdio::Null, ..CreateOptions::default() };
-                let error =
-                    Container::create(&place.root(), "none", &missing, options()).expect_err("no program");
-                assert_eq!(error.kind(), Kind::Program, "{error}");
-                let container =
-                    Container::create(&place.root(), "hooks", &with_hooks, options()).expect("create");
-                container.start().expect("start");
-                assert_eq!(container.wait().expect("wait"), 9);
-                container.delete(false).expect("delete");
-            }
-        };
-        let result = std::panic::catch_unwind(std::panic::AssertUnwindSafe(lives));
+        let result = std::panic::catch_unwind(std::panic::AssertUnwindSafe(work));
         done.store(true, Ordering::Relaxed);
         result.unwrap_or_else(|panic| std::panic::resume_unwind(panic));
     });
+}
+
+/// In their place the sockets and pidfds must not come by which it talks to its children, which get other streams there.
+#[test]
+fn the_callers_streams_may_be_closed() {
+    const INSIDE: &str = "PILLBOX_TEST_CLOSES_STREAMS";
+    if std::env::var_os(INSIDE).is_none() {
+        let Some(_alone) = Place::new("closes") else { return };
+        // Nothing else is to print meanwhile.
+        let mut again = std::process::Command::new(std::env::current_exe().expect("path"));
+        again.args(["--exact", "the_callers_streams_may_be_closed", "--nocapture"]).env(INSIDE, "1");
+        let ended = again.output().expect("this test once more");
+        assert!(ended.status.success(), "{}", String::from_utf8_lossy(&ended.stderr));
+        return;
+    }
+    let Some(place) = Place::new("closed") else { return };
+    let kept = rustix::io::fcntl_dupfd_cloexec(rustix::stdio::stdout(), 10).expect("dup");
+    for stream in [0, 1] {
+        // SAFETY: nobody reads or prints before others stand there.
+        unsafe { rustix::io::close(stream) };
+    }
+    let options = || CreateOptions { stdin: Stdio::Null, stdout: Stdio::Null, ..CreateOptions::default() };
+    let container = Container::create(&place.root(), "closed", &place.bundle("exec sleep 100"), options());
+    let entered = container.and_then(|container| {
+        container.start()?;
+        let arguments = ["sh", "-c", "exit 9"].map(String::from).to_vec();
+        let entered = container.exec(ExecOptions { arguments, create: options(), ..Default::default() });
+        container.delete(true)?;
+        entered
+    });
+    rustix::stdio::dup2_stdout(&kept).expect("dup2");
+    drop(kept);
+    assert_eq!(entered.unwrap_or_else(|error| panic!("{error}")), 9);
 }
 
 /// Making the seed namespace must not part this thread from the others.

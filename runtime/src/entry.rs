@@ -6,10 +6,7 @@
 use std::ffi::{CStr, OsString, c_char, c_int};
 use std::os::unix::ffi::OsStrExt as _;
 
-use pillbox::error::{Context, Result};
-use rustix::event::{PollFd, PollFlags, Timespec, poll};
-use rustix::fs::{Mode, OFlags};
-use rustix::io::Errno;
+use pillbox::container::occupy_stdio;
 
 /// Called once, by the C library, in the one thread that there is.
 // SAFETY: the one definition of `main`, with the type that the start code calls it by.
@@ -27,26 +24,4 @@ extern "C" fn main(count: c_int, arguments: *const *const c_char) -> c_int {
     // The C library's exit knows nothing of Rust's buffer.
     let _ = std::io::Write::flush(&mut std::io::stdout());
     status.into()
-}
-
-/// Opens /dev/null where stdin, stdout or stderr is closed: the next file that is opened would take the place,
-/// and get what is printed.
-fn occupy_stdio() -> Result<()> {
-    let stdio = [rustix::stdio::stdin(), rustix::stdio::stdout(), rustix::stdio::stderr()];
-    let mut polled = stdio.map(|stream| PollFd::from_borrowed_fd(stream, PollFlags::empty()));
-    loop {
-        match poll(&mut polled, Some(&Timespec { tv_sec: 0, tv_nsec: 0 })) {
-            Err(Errno::INTR) => {}
-            done => break done.map(drop).context(|| "look at stdin, stdout and stderr: poll")?,
-        }
-    }
-    for stream in &polled {
-        if stream.revents().contains(PollFlags::NVAL) {
-            // Descriptors are given in ascending order, so that this one is the closed one.
-            let null = rustix::fs::open("/dev/null", OFlags::RDWR, Mode::empty())
-                .context(|| "open /dev/null in the place of a closed stdin, stdout or stderr")?;
-            std::mem::forget(null);
-        }
-    }
-    Ok(())
 }

@@ -10,6 +10,7 @@ use super::bundle::Bundle;
 use super::create::CreateOptions;
 use super::exec::ExecOptions;
 use super::kill::Target;
+use super::stdio::occupy_stdio;
 use super::wait;
 use crate::container_id::ContainerId;
 use crate::error::{Context, Error, Kind, Result};
@@ -20,6 +21,8 @@ use crate::state::{Root, Status};
 ///
 /// The value is a handle: dropping it leaves the container as it is, and any number may stand for the same container, in
 /// this process and in others, the command `pillbox` included. All methods may be called from several threads at once.
+///
+/// Where stdin, stdout or stderr of this process is closed /dev/null is opened there, and stays.
 ///
 /// Who creates a container is the parent of its first process. [`wait`](Self::wait) and [`delete`](Self::delete) on the
 /// value that [`create`](Self::create) returned collect its status; if neither is called it stays a zombie until this process
@@ -58,6 +61,7 @@ impl Container {
     /// What went wrong, by [`Kind`]; nothing is left then.
     pub fn create(root: &Root, id: &str, bundle: &Bundle, options: CreateOptions) -> Result<Container> {
         let id = ContainerId::new(id)?;
+        occupy_stdio()?;
         let mut warnings = Vec::new();
         let child =
             super::create(root, &id, bundle, &options, &mut |warning| warnings.push(warning.to_string()))?;
@@ -142,6 +146,7 @@ impl Container {
     /// # Errors
     /// [`Kind::Status`] when it is not a created one; a hook failed (the container is gone then).
     pub fn start(&self) -> Result<()> {
+        occupy_stdio()?;
         super::start(&self.root, &self.id, &mut |_| {}).inspect_err(|_| self.reap())
     }
 
@@ -246,6 +251,7 @@ impl Container {
     /// # Errors
     /// [`Kind::Status`] when the container does not run; [`Kind::Program`].
     pub fn exec(&self, options: ExecOptions) -> Result<u8> {
+        occupy_stdio()?;
         super::exec(&self.root, &self.id, &options, &mut |_| {})
     }
 
@@ -262,6 +268,7 @@ impl Container {
     /// # Errors
     /// [`Kind::Status`] when it runs; it could not be killed within ten seconds (it is still there then).
     pub fn delete(&self, force: bool) -> Result<()> {
+        occupy_stdio()?;
         super::delete(&self.root, &self.id, force, &mut |_| {})?;
         self.reap();
         Ok(())

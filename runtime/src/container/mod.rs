@@ -37,6 +37,6 @@ pub use processes::pids;
 pub use readiness::Readiness;
 pub(crate) use scope::spawn_into;
 pub use start::{start, start_heard};
-pub use stdio::Stdio;
+pub use stdio::{Stdio, occupy_stdio};
 pub use update::{Changes, update};
 pub use wait::wait;

@@ -1,8 +1,10 @@
 //! Where a container's stdin, stdout and stderr lead.
 
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsRawFd, OwnedFd};
 
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fs::{CWD, Mode, OFlags};
+use rustix::io::Errno;
 
 use super::create::CreateOptions;
 use crate::error::{Context, Result};
@@ -41,4 +43,30 @@ impl CreateOptions {
         }
         Ok(streams)
     }
+}
+
+/// Opens /dev/null where stdin, stdout or stderr is closed, and leaves it there: the next file that is opened would take the
+/// place, get what is printed, and be lost to a child that gets another stream there.
+#[doc(hidden)]
+pub fn occupy_stdio() -> Result<()> {
+    let stdio = [rustix::stdio::stdin(), rustix::stdio::stdout(), rustix::stdio::stderr()];
+    let mut polled = stdio.map(|stream| PollFd::from_borrowed_fd(stream, PollFlags::empty()));
+    loop {
+        match poll(&mut polled, Some(&Timespec { tv_sec: 0, tv_nsec: 0 })) {
+            Err(Errno::INTR) => {}
+            done => break done.map(drop).context(|| "look at stdin, stdout and stderr: poll")?,
+        }
+    }
+    for stream in &polled {
+        if stream.revents().contains(PollFlags::NVAL) {
+            // Descriptors are given in ascending order, so that this one is the closed one.
+            let null = rustix::fs::open("/dev/null", OFlags::RDWR, Mode::empty())
+                .context(|| "open /dev/null in the place of a closed stdin, stdout or stderr")?;
+            // Unless another thread has done the same meanwhile.
+            if null.as_raw_fd() <= 2 {
+                std::mem::forget(null);
+            }
+        }
+    }
+    Ok(())
 }
