@@ -23,6 +23,8 @@ use crate::sys::Spawned;
 use crate::validate::NamespaceKind;
 use crate::{console, idmap, net_device, network, notify, oom_score};
 
+const BEFORE_PROGRAM: &str = "before it executed the program";
+
 /// An init that runs its plan, and the socket to it.
 pub struct Init {
     /// Its number in the runtime's pid namespace.
@@ -46,6 +48,8 @@ pub struct Init {
     early: VecDeque<Message>,
     /// Whether it has been told to go on to the program.
     released: bool,
+    /// Whether it had ended, and been collected by others, before there was a pidfd: `process` is one that it was cloned from.
+    lost: bool,
 }
 
 impl Init {
@@ -63,6 +67,7 @@ impl Init {
             interruption: None,
             early: VecDeque::new(),
             released: false,
+            lost: false,
         }
     }
 
@@ -80,12 +85,16 @@ impl Init {
             let process = match rustix::process::pidfd_open(self.pid, PidfdFlags::empty()) {
                 Ok(process) if !children_may_be_collected() || is_child(&process) => process,
                 // It has ended, and whoever embeds this has collected it: what it said comes out next.
-                Ok(_) | Err(Errno::SRCH) => continue,
+                Ok(_) | Err(Errno::SRCH) => {
+                    self.lost = true;
+                    continue;
+                }
                 Err(errno) => {
                     end_by_number(self.pid);
                     return Err(errno).context(|| "open init's pidfd").map_err(SpawnError::Other);
                 }
             };
+            self.lost = false;
             self.forerunners.push(std::mem::replace(&mut self.process, process));
         }
         Ok(())
@@ -158,9 +167,11 @@ impl Init {
             match self.say(Turn::Record) {
                 // It has ended already, and what it said before comes out below.
                 Err(Errno::PIPE | Errno::CONNRESET) => {}
-                said => said.context(|| "answer init")?,
+                said => {
+                    said.context(|| "answer init")?;
+                    self.released = true;
+                }
             }
-            self.released = true;
         }
         self.await_ready(plan, &Opened::default(), &mut |_| Ok(()))?;
         // It may have gone on already, and have failed, before the runtime heard of its number.
@@ -171,8 +182,17 @@ impl Init {
     }
 
     /// Lets init go on to the program; once.
+    ///
+    /// # Errors
+    /// It has ended: without a word that is unread the end of its channel would pass for a program that runs.
     pub fn release(&mut self) -> Result<()> {
-        if std::mem::replace(&mut self.released, true) { Ok(()) } else { self.answer(Turn::Record) }
+        if std::mem::replace(&mut self.released, true) {
+            return Ok(());
+        }
+        match self.say(Turn::Record) {
+            Err(Errno::PIPE | Errno::CONNRESET) => Err(self.describe_death(BEFORE_PROGRAM)),
+            said => said.context(|| "answer init"),
+        }
     }
 
     fn set_going(&mut self, plan: &Plan) -> Result<()> {
@@ -267,7 +287,7 @@ impl Init {
     pub fn hear_of_exec(&mut self, plan: &Plan) -> Result<bool> {
         match self.receive()? {
             Message::Closed => Ok(true),
-            Message::Reset => Err(self.describe_death("before it executed the program")),
+            Message::Reset => Err(self.describe_death(BEFORE_PROGRAM)),
             Message::Report(Report::SeccompListener { descriptor }, ..) => {
                 self.hand_over_listener(plan.seccomp_agent.as_ref(), descriptor).map(|()| false)
             }
@@ -372,6 +392,8 @@ impl Init {
     fn describe_death(&mut self, when: &str) -> Error {
         let status = self.reap();
         let (kind, how) = match status {
+            // Unless it is killed it says why.
+            _ if self.lost => (Kind::Killed, "it is gone".to_string()),
             Ok(Some(code)) => match (code & 0x7f, code >> 8) {
                 (0, code) => (Kind::Host, format!("it exited with status {code}")),
                 (signal, _) => (Kind::Killed, format!("it was killed by signal {signal}")),
