@@ -123,9 +123,10 @@ impl Runner {
             must(&self.place, &["delete", "--force", crate::place::ID])?;
             return Ok(Outcome::Unreached);
         };
-        // At the gate init is on its own: that create has ended is a matter of moments.
-        let after_the_end =
-            after_the_end || verb.name.starts_with("create") && call_name(call.number) == "accept4";
+        // Where init takes the last word and waits at the gate it is on its own: that create has ended is a matter of moments.
+        let last = ["recvfrom", "accept4"].contains(&call_name(call.number).as_str());
+        let alone = verb.name == "create" && ended.code == 0 && call.role == Role::Init && last;
+        let after_the_end = after_the_end || alone;
         let injected = Injected { fault: case.fault, role: call.role, after_the_end };
         let mut violations = judge(&self.place, &verb, injected, &ended);
         if let Err(text) = self.id_is_free() {
