@@ -280,6 +280,22 @@ fn an_added_capability_is_not_inheritable() {
     });
 }
 
+/// A user has only those after execve that are ambient, and only an inheritable one can be that.
+#[test]
+fn an_added_capability_that_is_inheritable_is_a_users() {
+    each_runtime_but(&[("crun", "makes nothing ambient that exec adds")], |runtime| {
+        let mut container = Container::sleeping(runtime);
+        for set in ["bounding", "effective", "permitted", "inheritable"] {
+            container.spec["process"]["capabilities"][set] = json!(["CAP_SYS_CHROOT"]);
+        }
+        container.create_and_start().wait_for("ready");
+        let flags = ["--user", "1000", "--cap", "CAP_SYS_CHROOT"];
+        let output = exec(&container, &flags, &["cat", "/proc/self/status"]).ok().stdout;
+        let of = |name: &str| u64::from_str_radix(&status_field(&output, name), 16).expect("hex");
+        assert_eq!((of("CapAmb"), of("CapEff")), (1 << 18, 1 << 18), "{output}");
+    });
+}
+
 /// CVE-2016-3697, crun's CVE-2026-30892: a number is that number, whatever the image's passwd calls it, or an error.
 #[test]
 fn strict_user_ids() {

@@ -244,6 +244,10 @@ fn from_options<'a>(mut process: Process<'a>, options: &'a ExecOptions) -> Resul
         for set in [&mut sets.bounding, &mut sets.effective, &mut sets.permitted] {
             set.0.extend(texts(&options.capabilities));
         }
+        // Those that are inheritable as well a user keeps through execve, as with runc.
+        if !sets.inheritable.is_empty() {
+            sets.ambient.0.extend(texts(&options.capabilities));
+        }
     }
     Ok(process)
 }
