@@ -291,9 +291,10 @@ fn find(argument: &Arg<'_>, flags: &'static [Flag], owner: &str) -> Result<&'sta
             Arg::Short(short) => format!("-{short}"),
             Arg::Value(value) => value.display().to_string(),
         };
-        let help =
-            if owner == "pillbox" { "pillbox --help".to_string() } else { format!("pillbox {owner} --help") };
-        Error::formatted(format_args!("{owner}: unknown flag {name}: see {help}"))
+        Error::new(match owner {
+            "pillbox" => format!("unknown flag {name}: see pillbox --help"),
+            _ => format!("{owner}: unknown flag {name}: see pillbox {owner} --help"),
+        })
     })
 }
 

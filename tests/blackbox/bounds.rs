@@ -251,6 +251,24 @@ fn processors() {
 }
 
 /// An id becomes a folder's name.
+/// Of what never ends as much is read as shows that.
+#[test]
+fn documents() {
+    const TOO_LARGE: &str = "has more than the limit of 16777216 bytes (16 MiB)";
+    pillbox_only(|runtime| {
+        let container = Container::sleeping(runtime);
+        let endless = "/dev/zero";
+        container.finish(&mut container.bundle_command("run", &["--config", endless])).fails_with(TOO_LARGE);
+        container.create_and_start().wait_for("ready");
+        let id = &container.id;
+        container.call(&["exec", "--process", endless, id]).fails_with(TOO_LARGE);
+        container.call(&["update", "--resources", endless, id]).fails_with(TOO_LARGE);
+        container.call(&["mounts", "add", id, endless]).fails_with(TOO_LARGE);
+        container.delete_force().ok();
+        container.assert_gone();
+    });
+}
+
 #[test]
 fn an_id() {
     each_runtime(|runtime| {

@@ -2,9 +2,9 @@
 
 use std::ffi::OsStr;
 use std::fs::File;
-use std::io::Read as _;
 
 use pillbox::error::{Context, Result};
+use pillbox::spec::read_document;
 use rustix::io::Errno;
 
 /// Writes to stdout; a reader that has gone away is no error worth a panic.
@@ -21,12 +21,12 @@ pub fn print(text: &str) -> Result<()> {
 
 /// The text of a file; `-` is stdin.
 pub fn read_file(path: &OsStr) -> std::io::Result<String> {
-    let mut file = if path == "-" {
+    let file = if path == "-" {
         // 3: above stdio.
         File::from(rustix::io::fcntl_dupfd_cloexec(rustix::stdio::stdin(), 3)?)
     } else {
         File::open(path)?
     };
-    let mut text = String::new();
-    file.read_to_string(&mut text).map(|_| text)
+    String::from_utf8(read_document(file)?)
+        .map_err(|_| std::io::Error::new(std::io::ErrorKind::InvalidData, "not UTF-8"))
 }

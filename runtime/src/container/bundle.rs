@@ -74,7 +74,9 @@ impl Bundle {
             Some(config) => config.to_path_buf(),
             None => absolute.join("config.json"),
         };
-        let text = std::fs::read(&config).context(|| format!("read {}", config.display()))?;
+        let text = std::fs::File::open(&config)
+            .and_then(spec::read_document)
+            .context(|| format!("read {}", config.display()))?;
         let config_name = config.display().to_string();
         let config = String::from_utf8(text).map_err(|error| {
             let offset = error.utf8_error().valid_up_to();

@@ -25,7 +25,7 @@ pub use default::{default_spec, rootless_spec};
 pub use hooks::{Hook, Hooks};
 pub use linux::Linux;
 pub use mounts::{IdMapping, Mount};
-pub use parse_error::ParseError;
+pub use parse_error::{ParseError, read_document};
 pub use process::Process;
 
 object! {

@@ -1,6 +1,8 @@
 //! Why a document could not be read: place, value, and what would be right.
 
 use std::fmt::{self, Write};
+use std::fs::File;
+use std::io::{self, Read as _};
 
 use super::reader::{Fault, FaultKind, Reader};
 use crate::error::Error;
@@ -29,11 +31,23 @@ impl From<ParseError> for Error {
     }
 }
 
+/// What a document's file holds, as far as it may: of one that is larger, or never ends, as much as shows that.
+///
+/// # Errors
+/// Of read(2).
+pub fn read_document(file: File) -> io::Result<Vec<u8>> {
+    let most = SIZE_LIMIT + 1;
+    // With room behind the end read(2) finds that without asking for more.
+    const ROOM: usize = 64;
+    let size = file.metadata().map_or(0, |metadata| metadata.len() as usize);
+    let mut document = Vec::with_capacity(size.min(most) + ROOM);
+    file.take(most as u64).read_to_end(&mut document).map(|_| document)
+}
+
 /// Checks size and encoding of the whole document.
 pub(super) fn check_text(document: &[u8]) -> Result<&str, ParseError> {
-    let size = document.len();
-    if size > SIZE_LIMIT {
-        return Err(ParseError(format!("has {size} bytes, more than the limit of {SIZE_LIMIT} (16 MiB)")));
+    if document.len() > SIZE_LIMIT {
+        return Err(ParseError(format!("has more than the limit of {SIZE_LIMIT} bytes (16 MiB)")));
     }
     match str::from_utf8(document) {
         Ok(text) if text.trim_ascii().is_empty() => Err(ParseError("is empty, not JSON".to_string())),

@@ -240,7 +240,7 @@ fn malformed_documents_are_named_with_line_and_column() {
     let broken = super::parse(b"{\"a\":\n\"\xff\"}").expect_err("not UTF-8").to_string();
     assert_eq!(broken, "line 2, column 2: byte 0xff is not UTF-8");
     let large = super::parse(&vec![b' '; (16 << 20) + 1]).expect_err("too large").to_string();
-    assert_eq!(large, "has 16777217 bytes, more than the limit of 16777216 (16 MiB)");
+    assert_eq!(large, "has more than the limit of 16777216 bytes (16 MiB)");
 }
 
 #[test]
