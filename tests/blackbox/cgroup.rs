@@ -1,6 +1,7 @@
 //! The container's cgroup: made, joined from the first moment, frozen, removed.
 
 use std::fs;
+use std::path::Path;
 
 use serde_json::json;
 
@@ -36,6 +37,17 @@ fn nested_cgroups_go_with_the_container() {
     });
 }
 
+/// How many processes a cgroup has while an exec runs. The container ends with that.
+fn processes_beside_an_exec(container: &Container<'_>, cgroup: &Path) -> usize {
+    let script = "echo in; exec sleep 100";
+    let held = container.spawn(&mut container.command(&["exec", &container.id, "sh", "-c", script]));
+    wait_for("the exec", || held.stdout_now().contains("in\n").then_some(()));
+    let processes = fs::read_to_string(cgroup.join("cgroup.procs")).expect("cgroup.procs");
+    container.kill("KILL").ok();
+    held.finish();
+    processes.lines().count()
+}
+
 /// Where the container's first process is when it has moved itself: limits and accounting are there.
 #[test]
 fn exec_goes_where_the_first_process_has_gone() {
@@ -47,20 +59,10 @@ fn exec_goes_where_the_first_process_has_gone() {
         fs::create_dir(&elsewhere).expect("cgroup");
         fs::write(elsewhere.join("cgroup.procs"), container.pid().to_string()).expect("moved");
         fs::remove_dir(container.cgroup()).expect("nobody is left in it");
-        let held = container.spawn(&mut container.command(&[
-            "exec",
-            &container.id,
-            "sh",
-            "-c",
-            "echo in; sleep 100",
-        ]));
-        wait_for("the exec", || held.stdout_now().contains("in\n").then_some(()));
-        let processes = fs::read_to_string(elsewhere.join("cgroup.procs")).expect("cgroup.procs");
-        container.kill("KILL").ok();
-        held.finish();
+        let processes = processes_beside_an_exec(&container, &elsewhere);
         container.delete_force().ok();
         wait_for("the other cgroup to be empty", || fs::remove_dir(&elsewhere).ok());
-        assert!(processes.lines().count() >= 2, "{processes}");
+        assert_eq!(processes, 2);
         container.assert_gone();
     });
 }
@@ -81,18 +83,8 @@ fn exec_goes_below_a_cgroup_that_passes_controllers_on() {
         fs::write(below.join("cgroup.procs"), container.pid().to_string()).expect("moved");
         fs::write(container.cgroup().join("cgroup.subtree_control"), format!("+{controller}"))
             .expect("passed on");
-        let held = container.spawn(&mut container.command(&[
-            "exec",
-            &container.id,
-            "sh",
-            "-c",
-            "echo in; sleep 100",
-        ]));
-        wait_for("the exec", || held.stdout_now().contains("in\n").then_some(()));
-        let processes = fs::read_to_string(below.join("cgroup.procs")).expect("cgroup.procs");
-        container.kill("KILL").ok();
-        held.finish();
-        assert!(processes.lines().count() >= 2, "{processes}");
+        let processes = processes_beside_an_exec(&container, &below);
+        assert_eq!(processes, 2);
         container.delete_force().ok();
         container.assert_gone();
     });

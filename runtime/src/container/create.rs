@@ -1,8 +1,7 @@
 //! Creating a container: state directory, cgroup, init, record; and all of it away again if anything fails.
 
-use std::io::Write as _;
 use std::os::fd::OwnedFd;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::time::SystemTime;
 
 use pillbox_init::plan::Turn;
@@ -11,8 +10,10 @@ use rustix::io::Errno;
 use super::bundle::{Bundle, Prepared, Wishes};
 use super::delete::run_poststop;
 use super::exec::namespace_flags;
+use super::made::{Created, Made};
 use super::out_of_memory::explain_kill;
 use super::passed_on::PassedOn;
+use super::pid_file::write_pid_file;
 use super::scope::{self, Scope};
 use super::stdio::Stdio;
 use crate::cgroup::systemd::Unit;
@@ -22,7 +23,6 @@ use crate::error::{Context, Error, Kind, Result};
 use crate::hooks::{self, BeginsIn, Place};
 use crate::json::Members;
 use crate::plan::Layer;
-use crate::process_end::collect_strays;
 use crate::spawn::{self, Init, Opened, SpawnError};
 use crate::state::{ProcessId, Record, Root, StateDirectory, Status, boot_id};
 use crate::validate::ValidSpec;
@@ -59,15 +59,6 @@ pub struct CreateOptions {
     pub scratch_over: Vec<Layer>,
 }
 
-/// A container whose init waits: at the gate, or for the last word of [`super::run`].
-pub(super) struct Created {
-    pub init: Init,
-    pub directory: StateDirectory,
-    pub cgroup: Option<Cgroup>,
-    pub plan: crate::plan::Plan,
-    pub record: Record,
-}
-
 /// Creates a container; `start` runs its program. The result is a pidfd of its first process, a child of this one.
 ///
 /// # Errors
@@ -93,7 +84,7 @@ pub fn create(
         Ok(()) => Ok(created.init.process),
         Err(error) => {
             let record = created.record.clone();
-            let error = error.besides(take_back(created));
+            let error = error.besides(created.take_back());
             run_poststop(&prepared.spec().hooks, &record, warn);
             Err(error)
         }
@@ -384,56 +375,4 @@ fn create_hooks(spec: &ValidSpec<'_>, init: &Init, record: &Record, cgroup: Opti
 fn has_later_hooks(spec: &ValidSpec<'_>) -> bool {
     let hooks = &spec.hooks;
     !(hooks.start_container.is_empty() && hooks.poststart.is_empty() && hooks.poststop.is_empty())
-}
-
-/// Digits only, by rename: who sees the file sees the number.
-pub(super) fn write_pid_file(path: &Path, pid: i32) -> Result<()> {
-    let step = || format!("--pid-file {}", path.display());
-    let name =
-        path.file_name().ok_or_else(|| Error::formatted(format_args!("{}: not a file name", step())))?;
-    let temporary = path.with_file_name(format!(".{}.{pid}", name.to_string_lossy()));
-    // What lies there already (a link, in a folder of others') is not written to.
-    let _ = std::fs::remove_file(&temporary);
-    let written = std::fs::File::create_new(&temporary)
-        .and_then(|mut file| file.write_all(pid.to_string().as_bytes()))
-        .and_then(|()| std::fs::rename(&temporary, path));
-    written.context(step).inspect_err(|_| {
-        let _ = std::fs::remove_file(&temporary);
-    })
-}
-
-/// Undoes what stands, when a step after the set-up fails.
-///
-/// # Errors
-/// What is left; `delete --force` finds it.
-pub(super) fn take_back(created: Created) -> Result<()> {
-    let Created { init, directory, cgroup, record, .. } = created;
-    Made { directory, unit: record.systemd_unit, cgroup, init: Some(init), record: None }.take_back()
-}
-
-/// What was made so far.
-struct Made {
-    directory: StateDirectory,
-    unit: Option<String>,
-    cgroup: Option<Cgroup>,
-    init: Option<Init>,
-    record: Option<Record>,
-}
-
-impl Made {
-    /// Removes it again, in the order in which that works.
-    fn take_back(self) -> Result<()> {
-        let Made { directory, unit, cgroup, init, record: _ } = self;
-        // What a hook has left may keep init from ending. What is left after that is said below.
-        let _ = cgroup.as_ref().map(Cgroup::kill);
-        collect_strays();
-        let ended = init.map_or(Ok(()), |mut init| init.kill());
-        let removed = match scope::remove_if_empty(cgroup.as_ref(), unit.as_deref()) {
-            Ok(true) => Ok(()),
-            // One descriptor more is needed then.
-            _ => scope::end(cgroup.as_ref(), unit.as_deref()),
-        };
-        ended.and(removed)?;
-        directory.remove()
-    }
 }

@@ -5,9 +5,10 @@ use std::time::Duration;
 
 use rustix::io::Errno;
 
-use super::create::{CreateOptions, write_pid_file};
+use super::create::CreateOptions;
 use super::out_of_memory::explain_kill;
 use super::passed_on::PassedOn;
+use super::pid_file::write_pid_file;
 use super::processes::not_running;
 use super::scope::spawn_into;
 use super::signals::ForwardedSignals;

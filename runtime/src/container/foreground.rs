@@ -1,8 +1,9 @@
 //! A container in the foreground: create, start and wait in one process.
 
 use super::bundle::Bundle;
-use super::create::{CreateOptions, Created, finish, prepare, set_up, take_back};
+use super::create::{CreateOptions, finish, prepare, set_up};
 use super::delete::{destroy, run_poststop};
+use super::made::Created;
 use super::out_of_memory::explain_kill;
 use super::scope;
 use super::signals::ForwardedSignals;
@@ -69,7 +70,7 @@ pub fn run(
         }
         Err(error) => Err(error),
         Ok(()) if ended.is_ok() => clean_up(created, keep),
-        Ok(()) => take_back(created),
+        Ok(()) => created.take_back(),
     };
     if !keep {
         run_poststop(hooks, &record, warn);

@@ -2,22 +2,21 @@
 
 use std::collections::VecDeque;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-use std::time::Duration;
 
-use pillbox_init::plan::{EntryStep, Turn};
+use pillbox_init::plan::Turn;
 use pillbox_init::report::Report;
 use pillbox_netlink::Socket;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
 use rustix::net::SendFlags;
-use rustix::process::{Pid, PidfdFlags, Signal, WaitId, WaitIdOptions};
+use rustix::process::{Pid, Signal};
 
 use super::opened::Interruption;
 use super::report::{Message, receive_if_any, word_report};
-use super::{Opened, Patience, SpawnError, entry, opened};
+use super::{Opened, Patience, opened};
 use crate::error::{Context, Error, Kind, Result};
 use crate::plan::Plan;
-use crate::process_end::{PATIENCE_MS, children_may_be_collected, collect, wait_until_gone};
+use crate::process_end::{PATIENCE_MS, collect, wait_until_gone};
 use crate::seccomp_agent::{Agent, Handed};
 use crate::sys::Spawned;
 use crate::validate::NamespaceKind;
@@ -39,17 +38,17 @@ pub struct Init {
     /// Where the program says that it is ready.
     pub notify: Option<notify::Proxy>,
     /// The processes that it has cloned itself from, the first one first; they have nothing more to do.
-    forerunners: Vec<OwnedFd>,
+    pub(super) forerunners: Vec<OwnedFd>,
     /// What ends the wait for it.
     pub(super) patience: Patience,
     /// Watched once the wait takes long.
     interruption: Option<Interruption>,
     /// What it has said while the runtime waited for its number.
-    early: VecDeque<Message>,
+    pub(super) early: VecDeque<Message>,
     /// Whether it has been told to go on to the program.
     released: bool,
     /// Whether it had ended, and been collected by others, before there was a pidfd: `process` is one that it was cloned from.
-    lost: bool,
+    pub(super) lost: bool,
 }
 
 impl Init {
@@ -68,73 +67,6 @@ impl Init {
             early: VecDeque::new(),
             released: false,
             lost: false,
-        }
-    }
-
-    /// Follows init through the clones of its entry; the last one is init from then on. As a child of the runtime's its
-    /// number stays its own until it is waited for.
-    pub(super) fn follow(&mut self, steps: &[EntryStep]) -> std::result::Result<(), SpawnError> {
-        let is_clone = |step: &EntryStep| matches!(step, EntryStep::Clone { .. });
-        let mut ahead = None;
-        for (index, _) in (0..).zip(steps).filter(|(_, step)| is_clone(step)) {
-            let pid = match ahead.take() {
-                Some(pid) => pid,
-                None => self.await_clone(steps, index, &mut ahead)?,
-            };
-            self.pid = Pid::from_raw(pid).ok_or_else(|| Error::new("init cloned itself into nothing"))?;
-            let process = match rustix::process::pidfd_open(self.pid, PidfdFlags::empty()) {
-                Ok(process) if !children_may_be_collected() || is_child(&process) => process,
-                // It has ended, and whoever embeds this has collected it: what it said comes out next.
-                Ok(_) | Err(Errno::SRCH) => {
-                    self.lost = true;
-                    continue;
-                }
-                Err(errno) => {
-                    end_by_number(self.pid);
-                    return Err(errno).context(|| "open init's pidfd").map_err(SpawnError::Other);
-                }
-            };
-            self.lost = false;
-            self.forerunners.push(std::mem::replace(&mut self.process, process));
-        }
-        Ok(())
-    }
-
-    /// The number of the clone at step `index`; `ahead` gets that of a later one that spoke earlier.
-    fn await_clone(
-        &mut self,
-        steps: &[EntryStep],
-        index: u32,
-        ahead: &mut Option<i32>,
-    ) -> std::result::Result<i32, SpawnError> {
-        loop {
-            match self.hear()? {
-                Message::Report(Report::Forked { index: said, pid }, ..) if said == index => return Ok(pid),
-                Message::Report(Report::Forked { pid, .. }, ..) => *ahead = Some(pid),
-                Message::Report(Report::NotEntered { index, errno }, ..) => {
-                    return Err(entry::word_failure(steps, index, Errno::from_raw_os_error(errno)));
-                }
-                message @ Message::Report(..) => self.early.push_back(message),
-                Message::Closed | Message::Reset => {
-                    return Err(self.describe_death("during the set-up").into());
-                }
-            }
-        }
-    }
-
-    /// Collects the processes that init has cloned itself from, which end then.
-    fn reap_forerunners(&mut self) {
-        for process in self.forerunners.drain(..) {
-            let collect = || {
-                let options = WaitIdOptions::EXITED | WaitIdOptions::NOHANG;
-                rustix::process::waitid(WaitId::PidFd(process.as_fd()), options)
-            };
-            // Mostly it is gone by now.
-            if let Ok(None) = collect()
-                && wait_until_gone(&process, PATIENCE_MS).unwrap_or(false)
-            {
-                let _ = collect();
-            }
         }
     }
 
@@ -314,7 +246,7 @@ impl Init {
 
     /// What comes next on the channel, or its end. Init's end is enough for that, after a moment: the thread that made the
     /// network may have a copy of the other end still.
-    fn hear(&mut self) -> Result<Message> {
+    pub(super) fn hear(&mut self) -> Result<Message> {
         const MOMENT: Timespec = Timespec { tv_sec: 1, tv_nsec: 0 };
         loop {
             let interruption = self.interruption.as_ref().map(Interruption::descriptor);
@@ -389,7 +321,7 @@ impl Init {
         )))
     }
 
-    fn describe_death(&mut self, when: &str) -> Error {
+    pub(super) fn describe_death(&mut self, when: &str) -> Error {
         let status = self.reap();
         let (kind, how) = match status {
             // Unless it is killed it says why.
@@ -401,29 +333,6 @@ impl Init {
             _ => (Kind::Host, "it is gone".to_string()),
         };
         Error::of(kind, format!("init ended {when}: {how}"))
-    }
-}
-
-/// Whether it is a child that nobody has collected: who may be another's by now is not to be killed.
-fn is_child(process: &OwnedFd) -> bool {
-    let options = WaitIdOptions::EXITED | WaitIdOptions::NOHANG | WaitIdOptions::NOWAIT;
-    !matches!(rustix::process::waitid(WaitId::PidFd(process.as_fd()), options), Err(Errno::CHILD))
-}
-
-/// Ends a clone of init's that there is no pidfd of: in the namespaces of a container it would keep that from ending. As long
-/// as it can be waited for its number is its own.
-fn end_by_number(pid: Pid) {
-    const PAUSE: Duration = Duration::from_millis(5);
-    let options = WaitIdOptions::EXITED | WaitIdOptions::NOHANG;
-    for _ in 0..PATIENCE_MS / 5 {
-        match rustix::process::waitid(WaitId::Pid(pid), options) {
-            Ok(None) => {
-                let _ = rustix::process::kill_process(pid, Signal::KILL);
-                std::thread::sleep(PAUSE);
-            }
-            Err(Errno::INTR) => {}
-            _ => return,
-        }
     }
 }
 

@@ -1,6 +1,7 @@
 //! From a plan to a running init: open what it needs, clone, talk to it until it is ready.
 
 mod entry;
+mod follow;
 mod init;
 mod memfd;
 mod opened;

@@ -1,0 +1,106 @@
+//! Following init through the clones of its entry.
+
+use std::os::fd::{AsFd, OwnedFd};
+use std::time::Duration;
+
+use pillbox_init::plan::EntryStep;
+use pillbox_init::report::Report;
+use rustix::io::Errno;
+use rustix::process::{Pid, PidfdFlags, Signal, WaitId, WaitIdOptions};
+
+use super::report::Message;
+use super::{Init, SpawnError, entry};
+use crate::error::{Context, Error};
+use crate::process_end::{PATIENCE_MS, children_may_be_collected, wait_until_gone};
+
+impl Init {
+    /// Follows init through the clones of its entry; the last one is init from then on. As a child of the runtime's its
+    /// number stays its own until it is waited for.
+    pub(super) fn follow(&mut self, steps: &[EntryStep]) -> Result<(), SpawnError> {
+        let is_clone = |step: &EntryStep| matches!(step, EntryStep::Clone { .. });
+        let mut ahead = None;
+        for (index, _) in (0..).zip(steps).filter(|(_, step)| is_clone(step)) {
+            let pid = match ahead.take() {
+                Some(pid) => pid,
+                None => self.await_clone(steps, index, &mut ahead)?,
+            };
+            self.pid = Pid::from_raw(pid).ok_or_else(|| Error::new("init cloned itself into nothing"))?;
+            let process = match rustix::process::pidfd_open(self.pid, PidfdFlags::empty()) {
+                Ok(process) if !children_may_be_collected() || is_child(&process) => process,
+                // It has ended, and whoever embeds this has collected it: what it said comes out next.
+                Ok(_) | Err(Errno::SRCH) => {
+                    self.lost = true;
+                    continue;
+                }
+                Err(errno) => {
+                    end_by_number(self.pid);
+                    return Err(errno).context(|| "open init's pidfd").map_err(SpawnError::Other);
+                }
+            };
+            self.lost = false;
+            self.forerunners.push(std::mem::replace(&mut self.process, process));
+        }
+        Ok(())
+    }
+
+    /// The number of the clone at step `index`; `ahead` gets that of a later one that spoke earlier.
+    fn await_clone(
+        &mut self,
+        steps: &[EntryStep],
+        index: u32,
+        ahead: &mut Option<i32>,
+    ) -> Result<i32, SpawnError> {
+        loop {
+            match self.hear()? {
+                Message::Report(Report::Forked { index: said, pid }, ..) if said == index => return Ok(pid),
+                Message::Report(Report::Forked { pid, .. }, ..) => *ahead = Some(pid),
+                Message::Report(Report::NotEntered { index, errno }, ..) => {
+                    return Err(entry::word_failure(steps, index, Errno::from_raw_os_error(errno)));
+                }
+                message @ Message::Report(..) => self.early.push_back(message),
+                Message::Closed | Message::Reset => {
+                    return Err(self.describe_death("during the set-up").into());
+                }
+            }
+        }
+    }
+
+    /// Collects the processes that init has cloned itself from, which end then.
+    pub(super) fn reap_forerunners(&mut self) {
+        for process in self.forerunners.drain(..) {
+            let collect = || {
+                let options = WaitIdOptions::EXITED | WaitIdOptions::NOHANG;
+                rustix::process::waitid(WaitId::PidFd(process.as_fd()), options)
+            };
+            // Mostly it is gone by now.
+            if let Ok(None) = collect()
+                && wait_until_gone(&process, PATIENCE_MS).unwrap_or(false)
+            {
+                let _ = collect();
+            }
+        }
+    }
+}
+
+/// Whether it is a child that nobody has collected: who may be another's by now is not to be killed.
+fn is_child(process: &OwnedFd) -> bool {
+    let options = WaitIdOptions::EXITED | WaitIdOptions::NOHANG | WaitIdOptions::NOWAIT;
+    !matches!(rustix::process::waitid(WaitId::PidFd(process.as_fd()), options), Err(Errno::CHILD))
+}
+
+/// Ends a clone of init's that there is no pidfd of: in the namespaces of a container it would keep that from ending. As long
+/// as it can be waited for its number is its own.
+fn end_by_number(pid: Pid) {
+    const PAUSE: Duration = Duration::from_millis(5);
+    let options = WaitIdOptions::EXITED | WaitIdOptions::NOHANG;
+    for _ in 0..PATIENCE_MS / 5 {
+        match rustix::process::waitid(WaitId::Pid(pid), options) {
+            Ok(None) => {
+                let _ = rustix::process::kill_process(pid, Signal::KILL);
+                std::thread::sleep(PAUSE);
+            }
+            Err(Errno::INTR) => {}
+            _ => return,
+        }
+    }
+}
