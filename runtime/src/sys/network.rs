@@ -8,7 +8,7 @@ use std::ptr::NonNull;
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use linux_raw_sys::general::CLONE_NEWNET;
-use pillbox_init::sys::{Processors, set_affinity, unshare_namespaces, use_every_processor};
+use pillbox_init::sys::{Processors, close_range, set_affinity, unshare_namespaces, use_every_processor};
 use rustix::io::Errno;
 use rustix::net::{
     AddressFamily, RecvFlags, SendAncillaryBuffer, SendAncillaryMessage, SendFlags, Shutdown, SocketFlags,
@@ -163,6 +163,7 @@ unsafe extern "C" fn run(shared: *const c_void) -> ! {
 
 impl Shared {
     fn work(&self) {
+        self.keep_the_channel();
         let made = self.make();
         self.let_maker_follow();
         match made.and_then(|socket| self.hand_over(&socket)) {
@@ -174,6 +175,16 @@ impl Shared {
                 let _ = rustix::net::shutdown(self.channel(), Shutdown::Write);
             }
         }
+    }
+
+    /// Other ends that its maker has open would not end with those who use them while this thread held copies.
+    fn keep_the_channel(&self) {
+        let channel = self.channel as u32;
+        // SAFETY: the thread has a table of descriptors of its own, of which it uses the channel alone. What an outer sandbox
+        // forbids stays open until the thread ends, as it would have.
+        let _ = unsafe {
+            close_range(0, channel.saturating_sub(1)).and_then(|()| close_range(channel + 1, u32::MAX))
+        };
     }
 
     fn make(&self) -> Result<OwnedFd, (NetworkStep, Errno)> {
