@@ -245,3 +245,29 @@ fn a_passwd_without_end_is_none() {
         assert_eq!(container.run_ok(), "/\n");
     });
 }
+
+/// Another container's processes see the init of one that joins their pid namespace before it stands in its own root.
+#[test]
+fn who_joins_a_pid_namespace_does_not_bring_the_hosts_root_along() {
+    pillbox_only(|runtime| {
+        let host = Container::new(runtime);
+        let mark = host.folder.join("mark");
+        fs::write(&mark, "").expect("mark");
+        let look = format!("for p in /proc/[0-9]*; do [ -e $p/root{} ] && echo $p; done", mark.display());
+        let mut first = Container::sh(runtime, &format!("echo ready; while :; do {look}; done"));
+        for set in ["bounding", "effective", "permitted"] {
+            let capabilities = first.spec["process"]["capabilities"][set].as_array_mut().expect("array");
+            capabilities.extend([json!("CAP_SYS_PTRACE"), json!("CAP_DAC_READ_SEARCH")]);
+        }
+        let seen = first.create_and_start();
+        seen.wait_for("ready");
+        let pid_namespace = format!("/proc/{}/ns/pid", first.pid());
+        for _ in 0..60 {
+            let mut second = Container::sh(runtime, "exit 0");
+            second.without_namespace("pid").with_namespace("pid", Some(&pid_namespace));
+            second.run_ok();
+        }
+        assert_eq!(seen.stdout_now(), "ready\n");
+        first.delete_force().ok();
+    });
+}

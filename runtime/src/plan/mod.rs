@@ -143,8 +143,6 @@ pub fn compile(spec: &ValidSpec<'_>, host: &Host, intent: &Intent) -> Result<Pla
     let from_seed = host.seed
         && namespaces.makes(NamespaceKind::Mount)
         && !own_user_namespace
-        // What init clones itself into is copied from where init stands.
-        && !namespaces.joins(NamespaceKind::Pid)
         && intent.scratch_over.is_empty()
         // These find their programs in the host's files.
         && spec.hooks.create_container.is_empty()

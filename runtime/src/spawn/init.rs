@@ -278,7 +278,9 @@ impl Init {
             match receive_if_any(self.channel.as_fd())? {
                 Some(message) => return Ok(message),
                 None if ended => {
-                    let _ = poll(&mut [PollFd::new(&self.channel, PollFlags::IN)], Some(&MOMENT));
+                    // Its end may be a signal to this program.
+                    let mut channel = [PollFd::new(&self.channel, PollFlags::IN)];
+                    while let Err(Errno::INTR) = poll(&mut channel, Some(&MOMENT)) {}
                     return Ok(receive_if_any(self.channel.as_fd())?.unwrap_or(Message::Reset));
                 }
                 None => {}
