@@ -63,7 +63,9 @@ impl CgroupPath {
                 return Err(invalid("has a NUL or a newline in it"));
             }
             if component.len() > NAME_MAX {
-                return Err(invalid("has a component of more than 255 bytes"));
+                return Err(invalid(
+                    "has a component of more than 255 bytes (without linux.cgroupsPath it is pillbox-ID)",
+                ));
             }
             clean.push('/');
             clean.push_str(component);

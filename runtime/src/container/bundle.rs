@@ -1,6 +1,7 @@
 //! A bundle on its way to a plan: read, checked, compiled; the host is only looked at.
 
 use std::ffi::OsString;
+use std::io::ErrorKind;
 use std::os::fd::{AsRawFd, OwnedFd};
 use std::os::unix::ffi::OsStringExt;
 use std::path::{Path, PathBuf};
@@ -74,9 +75,15 @@ impl Bundle {
             Some(config) => config.to_path_buf(),
             None => absolute.join("config.json"),
         };
-        let text = std::fs::File::open(&config)
-            .and_then(spec::read_document)
-            .context(|| format!("read {}", config.display()))?;
+        let text = match std::fs::File::open(&config).and_then(spec::read_document) {
+            Err(error) if error.kind() == ErrorKind::NotFound => {
+                let name = config.display();
+                return Err(Error::formatted(format_args!(
+                    "{name}: missing: `pillbox spec` writes one to start from"
+                )));
+            }
+            text => text.context(|| format!("read {}", config.display()))?,
+        };
         let config_name = config.display().to_string();
         let config = String::from_utf8(text).map_err(|error| {
             let offset = error.utf8_error().valid_up_to();

@@ -75,6 +75,13 @@ pub(super) fn word_failure(steps: &[EntryStep], index: u32, errno: Errno) -> Spa
             ": user namespaces may be disabled (sysctl kernel.unprivileged_userns_clone, kernel.apparmor_restrict_unprivileged_userns)"
         }
         Errno::NOSYS => ": the kernel needs clone3 (Linux 5.7), or an outer sandbox forbids it",
+        Errno::NOMEM
+            if steps.iter().any(
+                |step| matches!(step, EntryStep::Enter { namespaces, .. } if namespaces & CLONE_NEWPID != 0),
+            ) =>
+        {
+            ": the pid namespace that is joined may have ended"
+        }
         Errno::AGAIN => ": too many processes (RLIMIT_NPROC, pids.max)",
         _ => "",
     };

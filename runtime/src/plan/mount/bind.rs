@@ -17,6 +17,10 @@ use crate::validate::{RootfsPropagation, ValidSpec};
 /// of the container's below it.
 pub(super) fn inside_root<'s>(rootfs: &str, source: &'s str) -> Option<&'s str> {
     let rest = source.strip_prefix(rootfs).filter(|_| !matches!(rootfs, "" | "/"))?;
+    // Out of it again.
+    if rest.split('/').any(|name| name == "..") {
+        return None;
+    }
     match rest {
         "" => Some("/"),
         rest => rest.starts_with('/').then_some(rest),
@@ -158,6 +162,8 @@ mod tests {
             ("/b/rootfs", "/b/rootfs", Some("/")),
             ("/b/rootfs", "/b/rootfs2/new", None),
             ("/b/rootfs", "/b", None),
+            ("/b/rootfs", "/b/rootfs/../data", None),
+            ("/b/rootfs", "/b/rootfs/a/..b", Some("/a/..b")),
             ("/", "/new", None),
             ("", "/new", None),
         ] {
