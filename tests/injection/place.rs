@@ -109,10 +109,10 @@ impl Place {
             while socket.accept().is_ok() {}
         }
         if self.bundle == Bundle::Unseeded {
-            match unmount(PIN, UnmountFlags::DETACH) {
-                Ok(()) => fs::remove_file(PIN)?,
-                Err(_) => _ = fs::remove_file(PIN),
-            }
+            // It may lie over a cover of its own.
+            while unmount(PIN, UnmountFlags::DETACH).is_ok() {}
+            // There is none before the first container.
+            let _ = fs::remove_file(PIN);
         }
         let paths =
             Paths { scratch: &self.scratch, cgroup: &format!("{}/{ID}", self.cgroup), holder: self.holder };
@@ -297,9 +297,9 @@ pub fn wait_until(at_most: Duration, mut is_so: impl FnMut() -> bool) -> bool {
     true
 }
 
-/// The mount points of this namespace but for the pinned seed.
+/// The mount points of this namespace but for the pinned seed and what covers its place.
 fn mounts() -> BTreeSet<String> {
     let text = fs::read_to_string("/proc/self/mountinfo").unwrap_or_default();
-    let lines = text.lines().filter(|line| !line.contains(" - nsfs "));
-    lines.filter_map(|line| line.split(' ').nth(4)).map(String::from).collect()
+    let points = text.lines().filter_map(|line| line.split(' ').nth(4));
+    points.filter(|point| *point != PIN).map(String::from).collect()
 }

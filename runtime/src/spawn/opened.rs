@@ -201,7 +201,11 @@ impl Opened {
 pub(super) fn open_attachable(plan: &Plan, index: u32) -> Option<OwnedFd> {
     seed::hide_pin();
     let mut again = plan.descriptors.get(index as usize)?.clone();
-    let Descriptor::Tree { late, idmap, .. } = &mut again else { return None };
+    let Descriptor::Tree { late, idmap, field, .. } = &mut again else { return None };
+    // What gets mounted in the host's namespace was noted, to be found again, and no other may take its place.
+    if plan.mounts_at.is_some() && field == "root.path" {
+        return None;
+    }
     *late = None;
     let idmap = idmap.take();
     let (mut tree, mut owners) = (None, idmap::OwnerNamespaces::default());
