@@ -9,6 +9,7 @@ use rustix::process::{Pid, WaitId, WaitIdOptions};
 
 use super::clone::{Stack, clone_shared};
 use super::network::NetworkThread;
+use super::processor::hold_here;
 use super::signal::SignalsBlocked;
 
 /// Where a child was on its way to init when it failed.
@@ -93,6 +94,8 @@ impl<'a> Child<'a> {
     fn become_init(&self) -> ! {
         if let Some(network) = self.network {
             network.make_way();
+            // The kernel would bring init's clones to the processor of that thread. Init lets itself go before it is ready.
+            hold_here(None);
         }
         if let Some(seed) = self.seed {
             const NEWNS: u32 = linux_raw_sys::general::CLONE_NEWNS;
