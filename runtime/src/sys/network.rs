@@ -117,6 +117,13 @@ impl NetworkThread {
         let _ = made.compare_exchange(NOT_MADE, AWAITED, Ordering::AcqRel, Ordering::Acquire);
     }
 
+    /// Whether fewer processes want to run, on average over a minute, than there are processors for the maker: sysinfo(2).
+    pub(super) fn has_processors_to_spare(&self) -> bool {
+        // SI_LOAD_SHIFT of `include/uapi/linux/sysinfo.h`.
+        let load = rustix::system::sysinfo().loads[0] >> 16;
+        self.shared().processors.as_ref().is_some_and(|allowed| load < u64::from(allowed.count()))
+    }
+
     /// Waits for its end.
     ///
     /// # Errors

@@ -94,8 +94,11 @@ impl<'a> Child<'a> {
     fn become_init(&self) -> ! {
         if let Some(network) = self.network {
             network.make_way();
-            // The kernel would bring init's clones to the processor of that thread. Init lets itself go before it is ready.
-            hold_here(None);
+            // The kernel would bring init's clones to the processor of that thread. Init lets itself go before it is ready. Where
+            // others want this one as well it is not held: it would wait for them.
+            if network.has_processors_to_spare() {
+                hold_here(None);
+            }
         }
         if let Some(seed) = self.seed {
             const NEWNS: u32 = linux_raw_sys::general::CLONE_NEWNS;
