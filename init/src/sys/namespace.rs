@@ -79,7 +79,8 @@ pub fn go_on_as_child(
     };
     let number = raw::__NR_clone3 as isize;
     let size = size_of_val(&arguments);
-    let top = farewell.stack.get() as usize + FAREWELL_STACK;
+    // Calls want it aligned, whatever order the fields lie in.
+    let top = (farewell.stack.get() as usize + FAREWELL_STACK) & !15;
     let pointer = &raw const *farewell;
     let result: isize;
     // SAFETY: the child returns as from any system call, and nobody else uses its stack: the caller leaves it at once for
