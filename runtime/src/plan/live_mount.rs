@@ -1,6 +1,6 @@
 //! Plans that change the mounts of a container that runs: what is hostile there does not stand still.
 
-use pillbox_init::plan::{Operation, TAKEN_BACK_MAX};
+use pillbox_init::plan::{Operation, TAKEN_BACK_MAX, Turn};
 
 use super::exec::{compile_entering, has_user_namespace};
 use super::{Builder, Host, Intent, Namespaces, Plan, c_string, mount, namespace};
@@ -20,6 +20,9 @@ pub fn compile_added_mounts(spec: &ValidSpec<'_>, host: &Host, intent: &Intent) 
         )));
     }
     let mut builder = begin(spec, host, intent)?;
+    // Nothing is mounted before the runtime has a hold on init: one that is ended in the middle takes nothing back.
+    builder.push(Operation::ReportHooks {});
+    builder.push(Operation::Await { turn: Turn::RuntimeHooks });
     builder.push(Operation::TakeBackOnFailure {});
     builder.clones_all_before();
     for (index, mount) in spec.mounts.iter().enumerate() {
@@ -133,6 +136,8 @@ mod tests {
         let mounts = r#"[{"destination": "/a", "type": "bind", "source": "/b", "options": ["ro"]},
                          {"destination": "a/c", "type": "tmpfs", "options": ["size=1k"]}]"#;
         let expected = [
+            "ReportHooks",
+            "Await until the runtime's hooks have run",
             "TakeBackOnFailure",
             "BindMount /b on /a (ro, rprivate)",
             "Mount tmpfs on /a/c (size=1k), with the mode of what it covers",
