@@ -52,6 +52,8 @@ words! {
         40 Listener "seccomp listener",
         /// The runtime has made the network namespace, which comes with the word.
         5 Network "network",
+        /// The runtime has init's pidfd: whatever fails from here on, it can end init.
+        6 Pidfd "pidfd",
     }
 }
 

@@ -2,6 +2,8 @@
 
 use std::path::Path;
 
+use pillbox_init::plan::Turn;
+
 use super::bundle::name_sources;
 use super::exec::{Given, Target, enter};
 use crate::cgroup::Hierarchy;
@@ -68,7 +70,9 @@ pub fn change_mounts(
     let plan = compile(&spec, &Host::look_for(&spec), &intent)?;
     plan.warnings.iter().for_each(|warning| warn(warning));
     let mut init = enter(&record, target, &spec, &plan, None, Given::default())?;
-    let changed = init.bring_up(&plan, &Opened::default(), &mut |_| Ok(()));
+    let changed = init
+        .say_unless_ended(Turn::Pidfd)
+        .and_then(|_| init.bring_up(&plan, &Opened::default(), &mut |_| Ok(())));
     // It has done what it was for.
     match changed {
         Ok(()) => init.kill(),

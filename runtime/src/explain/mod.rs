@@ -34,6 +34,7 @@ fn details(operation: &Operation<'_>, plan: &Plan) -> String {
             Turn::Record => "until the runtime has recorded the container",
             Turn::Listener => "until the runtime has taken the seccomp listener",
             Turn::Network => "until the runtime has made the network namespace",
+            Turn::Pidfd => "until the runtime has init's pidfd",
         }
         .into(),
         Operation::UseEveryProcessor {} => "of the cgroup".into(),

@@ -20,9 +20,6 @@ pub fn compile_added_mounts(spec: &ValidSpec<'_>, host: &Host, intent: &Intent) 
         )));
     }
     let mut builder = begin(spec, host, intent)?;
-    // Nothing is mounted before the runtime has a hold on init: one that is ended in the middle takes nothing back.
-    builder.push(Operation::ReportHooks {});
-    builder.push(Operation::Await { turn: Turn::RuntimeHooks });
     builder.push(Operation::TakeBackOnFailure {});
     builder.clones_all_before();
     for (index, mount) in spec.mounts.iter().enumerate() {
@@ -64,6 +61,8 @@ pub fn compile_removed_mounts(spec: &ValidSpec<'_>, host: &Host, intent: &Intent
 fn begin<'h>(spec: &ValidSpec<'_>, host: &'h Host, intent: &Intent) -> Result<Builder<'h>> {
     let mut builder = Builder::new(host);
     compile_entering(&mut builder, spec, intent)?;
+    // An init that the runtime cannot follow is killed, and in the middle of these it takes nothing back.
+    builder.push(Operation::Await { turn: Turn::Pidfd });
     Ok(builder)
 }
 
@@ -136,8 +135,7 @@ mod tests {
         let mounts = r#"[{"destination": "/a", "type": "bind", "source": "/b", "options": ["ro"]},
                          {"destination": "a/c", "type": "tmpfs", "options": ["size=1k"]}]"#;
         let expected = [
-            "ReportHooks",
-            "Await until the runtime's hooks have run",
+            "Await until the runtime has init's pidfd",
             "TakeBackOnFailure",
             "BindMount /b on /a (ro, rprivate)",
             "Mount tmpfs on /a/c (size=1k), with the mode of what it covers",
@@ -149,8 +147,14 @@ mod tests {
     #[test]
     fn what_goes_is_looked_at_first_and_goes_from_the_last_to_the_first() {
         let mounts = r#"[{"destination": "/a"}, {"destination": "//a/c/"}]"#;
-        let expected =
-            ["Unmount /a/c, tried first", "Unmount /a, tried first", "Unmount /a/c", "Unmount /a", "Ready"];
+        let expected = [
+            "Await until the runtime has init's pidfd",
+            "Unmount /a/c, tried first",
+            "Unmount /a, tried first",
+            "Unmount /a/c",
+            "Unmount /a",
+            "Ready",
+        ];
         assert_eq!(plan(false, false, mounts).expect("plan"), expected);
     }
 

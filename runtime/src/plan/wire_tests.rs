@@ -63,6 +63,8 @@ fn examples() -> Vec<Operation<'static>> {
         Operation::Await { turn: Turn::RuntimeHooks },
         Operation::Await { turn: Turn::Record },
         Operation::Await { turn: Turn::Listener },
+        Operation::Await { turn: Turn::Network },
+        Operation::Await { turn: Turn::Pidfd },
         Operation::SetUndumpable {},
         Operation::SetDumpable {},
         Operation::NewSession {},

@@ -96,14 +96,7 @@ impl Init {
     pub fn bring_up_unrecorded(&mut self, plan: &Plan) -> Result<()> {
         self.set_going(plan)?;
         if plan.seccomp_agent.is_none() && !plan.terminal {
-            match self.say(Turn::Record) {
-                // It has ended already, and what it said before comes out below.
-                Err(Errno::PIPE | Errno::CONNRESET) => {}
-                said => {
-                    said.context(|| "answer init")?;
-                    self.released = true;
-                }
-            }
+            self.released = self.say_unless_ended(Turn::Record)?;
         }
         self.await_ready(plan, &Opened::default(), &mut |_| Ok(()))?;
         // It may have gone on already, and have failed, before the runtime heard of its number.
@@ -230,6 +223,14 @@ impl Init {
     /// Lets init go on.
     pub fn answer(&self, turn: Turn) -> Result<()> {
         self.say(turn).context(|| "answer init")
+    }
+
+    /// [`Self::answer`], and whether init was there to hear it: what it has said before its end comes out next.
+    pub fn say_unless_ended(&self, turn: Turn) -> Result<bool> {
+        match self.say(turn) {
+            Err(Errno::PIPE | Errno::CONNRESET) => Ok(false),
+            said => said.map(|()| true).context(|| "answer init"),
+        }
     }
 
     fn say(&self, turn: Turn) -> std::result::Result<(), Errno> {

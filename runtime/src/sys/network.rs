@@ -117,11 +117,11 @@ impl NetworkThread {
         let _ = made.compare_exchange(NOT_MADE, AWAITED, Ordering::AcqRel, Ordering::Acquire);
     }
 
-    /// Whether fewer processes want to run, on average over a minute, than there are processors for the maker: sysinfo(2).
+    /// Whether fewer processes want to run, on average over a minute, than there are processors for the maker. A sandbox that
+    /// does not tell leaves none to spare.
     pub(super) fn has_processors_to_spare(&self) -> bool {
-        // SI_LOAD_SHIFT of `include/uapi/linux/sysinfo.h`.
-        let load = rustix::system::sysinfo().loads[0] >> 16;
-        self.shared().processors.as_ref().is_some_and(|allowed| load < u64::from(allowed.count()))
+        let allowed = self.shared().processors.as_ref().map_or(0, Processors::count);
+        load_average().is_ok_and(|load| load < u64::from(allowed))
     }
 
     /// Waits for its end.
@@ -144,6 +144,19 @@ impl NetworkThread {
             _ => Ok(()),
         }
     }
+}
+
+/// How many processes want to run, on average over the last minute, rounded down: sysinfo(2). rustix's panics where that fails.
+fn load_average() -> Result<u64, Errno> {
+    /// SI_LOAD_SHIFT of `include/uapi/linux/sysinfo.h`.
+    const SHIFT: u32 = 16;
+    let mut info = MaybeUninit::<linux_raw_sys::system::sysinfo>::uninit();
+    // SAFETY: sysinfo(2) writes one struct of that type to the pointer, and it is filled when the call succeeds.
+    let info = unsafe {
+        syscall1(Sysno::sysinfo, info.as_mut_ptr() as usize).map_err(super::errno)?;
+        info.assume_init()
+    };
+    Ok(info.loads[0] >> SHIFT)
 }
 
 impl Drop for NetworkThread {
