@@ -77,11 +77,13 @@ pub const VERBS: &[Verb] = &[
     Verb { name: "run", before: Nothing, afterwards: GoneOnFailure, arguments: &["run", B, ID], success: 7,
         effect: |place, ended| done(ended.code == 7 && place.has_run_by_now("program")) },
     Verb { name: "run-detached", before: Nothing, afterwards: GoneOnFailure, arguments: &["run", "--detach", B, P, CONSOLE, ID],
-        success: 0, effect: |place, ended| done(ended.stderr.starts_with(RUN_IN_VAIN) || has_left(place, ended, "program") && pid_file_is_right(place)) },
+        success: 0, effect: |place, ended| {
+            done(has_run_in_vain(place, &ended.stderr, ended) || has_left(place, ended, "program") && pid_file_is_right(place))
+        } },
     Verb { name: "start", before: Created, afterwards: Any, arguments: &["start", ID], success: 0,
         // A poststart hook that fails ends the container.
         effect: |place, ended| {
-            done(has_run_in_vain(place, ended) || has_left(place, ended, "program") && (ended.code == 0 || place.status() == "running"))
+            done(has_run_in_vain(place, &place.program_said(), ended) || has_left(place, ended, "program") && (ended.code == 0 || place.status() == "running"))
         } },
     Verb { name: "exec", before: Running, afterwards: Alive, arguments: &["exec", ID, "sh", "-c", ": > /ran/exec; exit 7"], success: 7,
         effect: |place, ended| done(ended.code == 7 && place.has_run_by_now("exec")) },
@@ -260,10 +262,12 @@ fn json(ended: &Ended) -> Value {
 /// How a container begins that says that its program could not be executed: it has run then, and failed.
 pub const RUN_IN_VAIN: &str = "exec /bin/sh: ";
 
-/// Whether a container that was created has said so; on a terminal nobody reads it here.
-fn has_run_in_vain(place: &Place, ended: &Ended) -> bool {
+/// Whether a container has `said` so on its stderr; on a terminal nobody reads it here, and that it ends has to do.
+fn has_run_in_vain(place: &Place, said: &str, ended: &Ended) -> bool {
     let unread = place.bundle == Bundle::Terminal && ended.code == 0;
-    place.program_said().starts_with(RUN_IN_VAIN) || unread && place.status() == "stopped"
+    let stopped = || place.status() == "stopped";
+    let settled = || place.has_run_by_now("program") || stopped();
+    said.starts_with(RUN_IN_VAIN) || unread && wait_until(Duration::from_secs(3), settled) && stopped()
 }
 
 /// Whether the program has left its sign; where the command says that it runs, it has time for that.

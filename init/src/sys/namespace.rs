@@ -120,10 +120,14 @@ pub struct Farewell {
     index: AtomicU32,
     /// 0 until it is known, then [`SAID`] or an errno.
     said: AtomicU32,
+    /// [`AWAITED`] until then; the kernel makes it 0 when the process ends, however it ends.
+    maker: AtomicU32,
 }
 
 /// No errno is as large.
 const SAID: u32 = u32::MAX;
+const AWAITED: u32 = 1;
+const HAS_SPOKEN: u32 = 2;
 
 // SAFETY: of the stack only the address is ever taken, and whoever runs on it is alone there.
 unsafe impl Sync for Farewell {}
@@ -136,13 +140,19 @@ impl Farewell {
             channel: AtomicU32::new(0),
             index: AtomicU32::new(0),
             said: AtomicU32::new(0),
+            maker: AtomicU32::new(AWAITED),
         }
     }
 
     /// What there will be to say, and where: that step `index` of the entry was a clone. The channel stays open.
-    pub fn prepare(&self, channel: BorrowedFd<'static>, index: u32) {
+    pub fn prepare(&'static self, channel: BorrowedFd<'static>, index: u32) {
         self.channel.store(number(&channel) as u32, Ordering::Relaxed);
         self.index.store(index, Ordering::Relaxed);
+        // The word has to be in a page of this process's own when the kernel takes it for a futex.
+        self.maker.store(AWAITED, Ordering::Relaxed);
+        // SAFETY: the kernel writes 0 to the word when this process leaves its memory and others are still in it; the word is
+        // atomic and lives as long as that memory.
+        let _ = unsafe { syscall(raw::__NR_set_tid_address, [self.maker.as_ptr() as usize, 0, 0, 0, 0, 0]) };
     }
 
     /// What [`Self::prepare`] got.
@@ -155,23 +165,29 @@ impl Farewell {
     /// Lets the child go on; or end, where the runtime could not be told of it.
     pub fn said(&self, result: Result<(), Errno>) {
         let said = result.map_or_else(|errno| errno.raw_os_error() as u32, |()| SAID);
-        self.said.store(said, Ordering::Release);
-        let _ = futex::wake(&self.said, futex::Flags::PRIVATE, 1);
+        self.said.store(said, Ordering::Relaxed);
+        self.maker.store(HAS_SPOKEN, Ordering::Release);
+        let _ = futex::wake(&self.maker, SHARED, 1);
     }
 
-    /// Whoever is killed before says nothing more, and the runtime does not wait.
+    /// # Errors
+    /// What kept the maker from saying it; `ESRCH` where it was killed before.
     fn await_said(&self) -> Result<(), Errno> {
-        const PATIENCE: Timespec = Timespec { tv_sec: 5, tv_nsec: 0 };
         loop {
+            let maker = self.maker.load(Ordering::Acquire);
             match self.said.load(Ordering::Acquire) {
-                0 => {}
                 SAID => return Ok(()),
+                0 if maker == AWAITED => {}
+                0 => return Err(Errno::SRCH),
                 errno => return Err(Errno::from_raw_os_error(errno as i32)),
             }
-            match futex::wait(&self.said, futex::Flags::PRIVATE, 0, Some(&PATIENCE)) {
+            match futex::wait(&self.maker, SHARED, AWAITED, None) {
                 Ok(()) | Err(Errno::INTR | Errno::AGAIN) => {}
                 Err(errno) => return Err(errno),
             }
         }
     }
 }
+
+/// As the kernel wakes whoever waits for a word that it clears.
+const SHARED: futex::Flags = futex::Flags::empty();

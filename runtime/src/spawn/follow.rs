@@ -17,6 +17,23 @@ impl Init {
     /// Follows init through the clones of its entry; the last one is init from then on. As a child of the runtime's its
     /// number stays its own until it is waited for.
     pub(super) fn follow(&mut self, steps: &[EntryStep]) -> Result<(), SpawnError> {
+        let mut unheld = Vec::new();
+        let mut followed = self.hear_of_clones(steps, &mut unheld);
+        for (pid, errno) in unheld {
+            end_by_number(pid);
+            let cause = Err(errno).context(|| "open init's pidfd").map_err(SpawnError::Other);
+            followed = followed.and(cause);
+        }
+        followed
+    }
+
+    /// `unheld` gets the clones of which there is no pidfd, and why. They do nothing yet but clone themselves, and who is
+    /// cloned by one that is killed nobody hears of: so all of them are heard of first.
+    fn hear_of_clones(
+        &mut self,
+        steps: &[EntryStep],
+        unheld: &mut Vec<(Pid, Errno)>,
+    ) -> Result<(), SpawnError> {
         let is_clone = |step: &EntryStep| matches!(step, EntryStep::Clone { .. });
         let mut ahead = None;
         for (index, _) in (0..).zip(steps).filter(|(_, step)| is_clone(step)) {
@@ -25,20 +42,15 @@ impl Init {
                 None => self.await_clone(steps, index, &mut ahead)?,
             };
             self.pid = Pid::from_raw(pid).ok_or_else(|| Error::new("init cloned itself into nothing"))?;
-            let process = match rustix::process::pidfd_open(self.pid, PidfdFlags::empty()) {
-                Ok(process) if !children_may_be_collected() || is_child(&process) => process,
+            match rustix::process::pidfd_open(self.pid, PidfdFlags::empty()) {
+                Ok(process) if !children_may_be_collected() || is_child(&process) => {
+                    self.lost = false;
+                    self.forerunners.push(std::mem::replace(&mut self.process, process));
+                }
                 // It has ended, and whoever embeds this has collected it: what it said comes out next.
-                Ok(_) | Err(Errno::SRCH) => {
-                    self.lost = true;
-                    continue;
-                }
-                Err(errno) => {
-                    end_by_number(self.pid);
-                    return Err(errno).context(|| "open init's pidfd").map_err(SpawnError::Other);
-                }
-            };
-            self.lost = false;
-            self.forerunners.push(std::mem::replace(&mut self.process, process));
+                Ok(_) | Err(Errno::SRCH) => self.lost = true,
+                Err(errno) => unheld.push((self.pid, errno)),
+            }
         }
         Ok(())
     }
