@@ -120,7 +120,7 @@ pub struct Farewell {
     index: AtomicU32,
     /// 0 until it is known, then [`SAID`] or an errno.
     said: AtomicU32,
-    /// [`AWAITED`] until then; the kernel makes it 0 when the process ends, however it ends.
+    /// [`AWAITED`] from [`Self::prepare`] on until then; the kernel makes it 0 when the process ends, however it ends.
     maker: AtomicU32,
 }
 
@@ -140,7 +140,8 @@ impl Farewell {
             channel: AtomicU32::new(0),
             index: AtomicU32::new(0),
             said: AtomicU32::new(0),
-            maker: AtomicU32::new(AWAITED),
+            // Nothing but zeros: then the stack takes no room in the binary.
+            maker: AtomicU32::new(0),
         }
     }
 
