@@ -12,7 +12,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use pillbox::{Bundle, Container, CreateOptions, ExecOptions, Kind, Root, Signal, Status, Stdio, signal};
+use pillbox::oci::signal;
+use pillbox::{Bundle, Container, CreateOptions, ExecOptions, Kind, Root, Signal, Status, Stdio};
 use rustix::io::Errno;
 use rustix::process::{WaitId, WaitIdOptions};
 use serde_json::{Value, json};

@@ -33,7 +33,7 @@ pub fn count_calls() -> Result<()> {
 
 /// Compiles the profile some hundred times.
 pub fn compile(course: &Course<'_>) -> Result<Vec<Line>> {
-    let spec = pillbox::spec::parse(docker::RECORDED.as_bytes())
+    let spec = pillbox::oci::spec::parse(docker::RECORDED.as_bytes())
         .map_err(|error| crate::error::error(format!("Docker's configuration: {error}")))?;
     let profile = spec.linux.as_ref().and_then(|linux| linux.seccomp.as_ref());
     let profile = profile.ok_or_else(|| error("no seccomp in Docker's configuration"))?;

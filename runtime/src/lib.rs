@@ -61,67 +61,42 @@
 // The caller decides what is said, and when it ends.
 #![cfg_attr(not(test), deny(clippy::print_stdout, clippy::print_stderr, clippy::exit))]
 
-mod affinity;
-mod capability;
 #[doc(hidden)]
 pub mod cgroup;
 #[doc(hidden)]
 pub mod check;
 mod console;
 pub mod container;
-mod container_id;
-mod device_node;
 pub mod error;
 #[doc(hidden)]
 pub mod explain;
-pub mod features;
-mod hooks;
-mod idmap;
-mod initial_root;
 #[doc(hidden)]
-pub mod json;
-mod lsm;
-mod mount_note;
-mod mountinfo;
+pub mod host;
 #[doc(hidden)]
-pub mod net_device;
-mod network;
-mod notify;
-mod oom_score;
-mod order;
-mod own_namespace;
+pub mod oci;
 #[doc(hidden)]
 pub mod plan;
 #[doc(hidden)]
-pub mod process_end;
-#[doc(hidden)]
-pub mod program;
-mod regex;
-mod resctrl;
-mod rlimit;
-#[doc(hidden)]
-pub mod scratch;
+pub mod resources;
 #[doc(hidden)]
 pub mod seccomp;
-mod seccomp_agent;
-mod seed;
-pub mod signal;
-mod spawn;
 #[doc(hidden)]
-pub mod spec;
+pub mod spawn;
 pub mod state;
 #[allow(unsafe_code)]
 mod sys;
 #[doc(hidden)]
-pub mod time;
-mod unix_socket;
-mod user_namespace;
+pub mod text;
 #[doc(hidden)]
 pub mod validate;
 
 pub use cgroup::Driver;
 pub use container::{Bundle, Container, CreateOptions, ExecOptions, Stdio};
-pub use container_id::ContainerId;
 pub use error::{Error, Kind, Result};
+pub use explain::features;
+pub use oci::container_id::ContainerId;
+pub use oci::signal;
 pub use rustix::process::Signal;
 pub use state::{Root, Status};
+#[doc(hidden)]
+pub use sys::process_end::own_all_children;

@@ -4,8 +4,8 @@ use rustix::io::Errno;
 
 use super::Cgroup;
 use super::file::{read_file, write_file};
-use super::limits::{Exception, FileWrite};
 use crate::error::{Context, Error, Result};
+use crate::resources::{Exception, FileWrite};
 
 impl Cgroup {
     /// Writes the limits, in order; their controllers are on already.

@@ -6,9 +6,9 @@ use std::os::fd::{AsFd, BorrowedFd};
 use rustix::io::Errno;
 
 use super::file::{open_directory, read_file, write_file};
-use super::limits::{Exception, FileWrite};
 use super::{CgroupPath, Hierarchy};
 use crate::error::{Context, Error, Result};
+use crate::resources::{Exception, FileWrite};
 
 /// A controller, and the first field of the configuration that asks for it.
 struct Need<'a> {

@@ -18,7 +18,7 @@ use rustix::io::Errno;
 use rustix::net::{AddressFamily, RecvFlags, SendFlags, SocketAddrUnix, SocketFlags, SocketType};
 
 use crate::error::{Context, Error, Result, describe_errno};
-use crate::unix_socket;
+use crate::sys::unix_socket;
 use message::{Message, whole_length};
 
 pub use message::{Call, Kind};

@@ -7,7 +7,7 @@ use rustix::process::Uid;
 
 use super::Cgroup;
 use crate::error::{Context, Result};
-use crate::spec::IdMapping;
+use crate::oci::spec::IdMapping;
 use crate::validate::{NamespaceKind, ValidSpec};
 
 /// What a delegate gets, one name a line.

@@ -8,7 +8,7 @@ use rustix::io::Errno;
 
 use super::events::Events;
 use crate::error::{Context, Error, Result};
-use crate::mountinfo::{self, Mount};
+use crate::text::mountinfo::{self, Mount};
 
 /// Of `include/uapi/linux/magic.h`.
 const CGROUP2_SUPER_MAGIC: u64 = 0x6367_7270;

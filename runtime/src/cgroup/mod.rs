@@ -1,20 +1,16 @@
 //! cgroup v2: a container's cgroup, from mkdir to rmdir.
 //!
-//! What is written is decided before, by pure functions: [`CgroupPath::resolve`], [`compile_limits`],
-//! [`compile_devices`]. All here works on any v2 hierarchy, also on one without controllers; only limits need
+//! What is written is decided before, by pure functions: [`CgroupPath::resolve`], [`crate::resources`]. All here works on any v2 hierarchy, also on one without controllers; only limits need
 //! theirs. Source: the kernel's `Documentation/admin-guide/cgroup-v2.rst`.
 
 mod apply;
-mod blockio;
 mod controllers;
 #[cfg(feature = "systemd")]
 mod dbus;
 mod delegate;
-mod devices;
 mod events;
 mod file;
 mod hierarchy;
-mod limits;
 mod path;
 mod processes;
 mod stats;
@@ -32,16 +28,15 @@ use rustix::fs::{Access, AtFlags, Mode, mkdirat, unlinkat};
 use rustix::io::Errno;
 
 use crate::error::{Context, Error, Result};
+use crate::resources::{DeviceProgram, FileWrite};
 use crate::sys;
 use events::{Events, State};
 use file::open_directory;
 
 pub use controllers::limit_nothing;
 pub use delegate::delegate_of;
-pub use devices::{DeviceProgram, Instruction, always_allowed, compile_devices, device_allow};
 pub use events::MemoryEvents;
 pub use hierarchy::Hierarchy;
-pub use limits::{Exception, FileWrite, compile_limits};
 pub use path::CgroupPath;
 pub use stats::Statistics;
 

@@ -14,7 +14,7 @@ use rustix::io::{Errno, read};
 use super::Cgroup;
 use super::file::open_file;
 use crate::error::{Context, Result};
-use crate::order;
+use crate::text::order;
 
 /// JSON on its way to text; names and values here never need an escape.
 #[derive(Debug, Default)]

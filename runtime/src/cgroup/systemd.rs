@@ -14,9 +14,10 @@ mod variant;
 
 use std::path::Path;
 
+use super::CgroupPath;
 use super::dbus::{Bus, Call, CallError, Value};
-use super::{CgroupPath, FileWrite};
 use crate::error::{Context, Error, Result};
+use crate::resources::FileWrite;
 
 pub use properties::{Property, compile as compile_properties, of_limits};
 pub use unit::Unit;

@@ -3,8 +3,9 @@
 
 use std::convert::Infallible;
 
-use super::{CgroupPath, FileWrite};
+use super::CgroupPath;
 use crate::error::{Error, Result};
+use crate::resources::FileWrite;
 
 /// Whose systemd it would be.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

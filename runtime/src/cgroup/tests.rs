@@ -4,7 +4,8 @@ use std::io::Write;
 use std::process::{Child, Command, Stdio};
 
 use super::*;
-use crate::spec::linux::{DeviceRule, Resources};
+use crate::oci::spec::linux::{DeviceRule, Resources};
+use crate::resources::{Exception, compile_devices, compile_limits};
 
 /// Says so where the test harness does not swallow it.
 pub fn skip(test: &str, why: &str) {
@@ -127,7 +128,7 @@ fn removing_a_deep_and_wide_tree() {
 fn a_failed_create_leaves_nothing() {
     let Some(scratch) = Scratch::new("failed") else { return };
     let json = r#"{"unified":{"nosuch.max":"1"}}"#;
-    let resources: Resources = crate::spec::json::parse(json.as_bytes()).unwrap();
+    let resources: Resources = crate::oci::spec::json::parse(json.as_bytes()).unwrap();
     let limits = compile_limits(&resources).unwrap();
     let error = Cgroup::create(&scratch.hierarchy, &scratch.below("a/b"), &limits).unwrap_err();
     let message = error.to_string();
@@ -364,7 +365,7 @@ fn limits_turn_on_their_controllers() {
         }
         let cgroup = Cgroup::create(&scratch.hierarchy, &scratch.below("a/b"), &[]).unwrap();
         for json in updates {
-            let resources: Resources = crate::spec::json::parse(json.as_bytes()).unwrap();
+            let resources: Resources = crate::oci::spec::json::parse(json.as_bytes()).unwrap();
             let limits = compile_limits(&resources).unwrap();
             cgroup.enable_controllers(&scratch.hierarchy, &limits).unwrap();
             cgroup.apply(&limits).unwrap();

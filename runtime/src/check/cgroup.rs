@@ -3,7 +3,7 @@
 use super::Availability::{No, Partly};
 use super::{Finding, User, read};
 use crate::cgroup::Hierarchy;
-use crate::mountinfo;
+use crate::text::mountinfo;
 
 /// The controllers that `linux.resources` has fields for.
 const CONTROLLERS: [&str; 7] = ["cpu", "cpuset", "memory", "pids", "io", "hugetlb", "rdma"];
@@ -90,7 +90,7 @@ fn writable(
     }
     let finding = Finding::yes(WHAT, format!("{mount} is read-only for this user"));
     // Root of a user namespace that is not the machine's is an ordinary user here.
-    if user.privileged && !crate::user_namespace::is_own() {
+    if user.privileged && !crate::sys::user_namespace::is_own() {
         return finding.lacking(
             No,
             "Containers need --cgroup-manager=disabled, and have no limits.",

@@ -5,7 +5,7 @@ use rustix::io::Errno;
 
 use super::Availability::{No, Partly};
 use super::{Finding, User, read, word};
-use crate::cgroup::compile_devices;
+use crate::resources::compile_devices;
 use crate::spawn::{InMemory, try_in_memory};
 use crate::sys;
 

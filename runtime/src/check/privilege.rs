@@ -7,8 +7,9 @@ use rustix::fs::{Access, AtFlags, CWD, access, accessat};
 
 use super::Availability::{No, Partly};
 use super::{Finding, User, read};
+use crate::host::seed;
+use crate::oci::capability;
 use crate::state::Root;
-use crate::{capability, seed};
 
 pub fn look(user: User, findings: &mut Vec<Finding>) {
     findings.push(capabilities(user));

@@ -10,17 +10,16 @@ use rustix::fs::{CWD, Mode, OFlags, ResolveFlags, openat2};
 
 use crate::cgroup::limit_nothing;
 use crate::cgroup::systemd::{Manager, Systemd, Unit};
-use crate::cgroup::{
-    CgroupPath, DeviceProgram, Driver, FileWrite, Hierarchy, compile_devices, compile_limits,
-};
-use crate::container_id::ContainerId;
+use crate::cgroup::{CgroupPath, Driver, Hierarchy};
 use crate::error::{Context, Error, Kind, Result};
-use crate::initial_root;
-use crate::mount_note;
+use crate::host::initial_root;
+use crate::oci::container_id::ContainerId;
+use crate::oci::spec::{self, json::Text};
 use crate::plan::{self, Host, Intent, Layer, Plan};
+use crate::resources::{DeviceProgram, FileWrite, compile_devices, compile_limits};
 use crate::spawn::NewNetwork;
-use crate::spec::{self, json::Text};
-use crate::user_namespace;
+use crate::state::mount_note;
+use crate::sys::user_namespace;
 use crate::validate::{NamespaceKind, ValidSpec, validate};
 
 /// Where a container's configuration comes from.

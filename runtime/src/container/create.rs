@@ -18,15 +18,19 @@ use super::scope::{self, Scope};
 use super::stdio::Stdio;
 use crate::cgroup::systemd::Unit;
 use crate::cgroup::{Cgroup, DeviceControl, Driver, delegate_of, limit_nothing};
-use crate::container_id::ContainerId;
+use crate::console;
+use crate::container::hooks::{self, BeginsIn, Place};
 use crate::error::{Context, Error, Kind, Result};
-use crate::hooks::{self, BeginsIn, Place};
-use crate::json::Members;
+use crate::host::seed;
+use crate::oci::container_id::ContainerId;
 use crate::plan::Layer;
 use crate::spawn::{self, Init, Opened, SpawnError};
+use crate::spawn::{device_node, notify};
+use crate::state::resctrl;
 use crate::state::{ProcessId, Record, Root, StateDirectory, Status, boot_id};
+use crate::text::json::Members;
+use crate::text::time;
 use crate::validate::ValidSpec;
-use crate::{console, device_node, notify, resctrl, seed, time};
 
 /// How a container is wanted.
 #[derive(Debug, Default)]

@@ -8,13 +8,13 @@ use rustix::process::Signal;
 use super::scope;
 use super::start::stored_spec;
 use crate::cgroup::{Cgroup, Hierarchy};
-use crate::container_id::ContainerId;
+use crate::container::hooks::{self, Place};
 use crate::error::{Error, Kind, Result};
-use crate::hooks::{self, Place};
-use crate::process_end::{PATIENCE_MS, wait_until_gone};
-use crate::regex::Regex;
-use crate::spec::Hooks;
+use crate::oci::container_id::ContainerId;
+use crate::oci::spec::Hooks;
 use crate::state::{NotedCgroup, Record, Recorded, Root, StateDirectory, Status, send_signal, unfinished};
+use crate::sys::process_end::{PATIENCE_MS, wait_until_gone};
+use crate::text::regex::Regex;
 
 /// Removes a container that has stopped or was never started; with `force` any, and none is no error.
 ///

@@ -8,8 +8,8 @@ use rustix::io::Errno;
 
 use super::processes::{live_cgroup, not_running};
 use crate::cgroup::{Cgroup, MemoryEvents, Statistics};
-use crate::container_id::ContainerId;
 use crate::error::{Context, Result};
+use crate::oci::container_id::ContainerId;
 use crate::state::Root;
 
 /// What happened.

@@ -13,15 +13,15 @@ use super::processes::not_running;
 use super::scope::spawn_into;
 use super::signals::ForwardedSignals;
 use super::supervise::{settle_terminal, supervise};
-use crate::affinity::{Held, HeldHere, restrict_process};
 use crate::cgroup::{Cgroup, CgroupPath, Hierarchy};
 use crate::console;
-use crate::container_id::ContainerId;
 use crate::error::{Context, Error, Kind, Result};
+use crate::oci::container_id::ContainerId;
+use crate::oci::spec::json::{List, Text};
+use crate::oci::spec::{Process, Spec};
 use crate::plan::{self, Host, Intent};
+use crate::spawn::affinity::{Held, HeldHere, restrict_process};
 use crate::spawn::{self, Init, Opened, Patience, SpawnError};
-use crate::spec::json::{List, Text};
-use crate::spec::{Process, Spec};
 use crate::state::{Record, Root, stored_config};
 use crate::validate::{NamespaceKind, ValidSpec, validate};
 
@@ -197,7 +197,7 @@ fn with_process<'a>(mut spec: Spec<'a>, options: &'a ExecOptions) -> Result<Vali
     let own = spec.process.take().unwrap_or_default();
     let process = match &options.process {
         Some(document) => {
-            let mut process: Process<'a> = crate::spec::json::parse(document.as_bytes())
+            let mut process: Process<'a> = crate::oci::spec::json::parse(document.as_bytes())
                 .map_err(|error| Error::formatted(format_args!("--process: {error}")))?;
             // What callers leave out is the container's.
             if process.capabilities.is_none() {

@@ -9,10 +9,10 @@ use super::scope;
 use super::signals::ForwardedSignals;
 use super::start::start_hooks;
 use super::supervise::{settle_terminal, supervise};
-use crate::container_id::ContainerId;
+use crate::container::hooks::{self, Place};
 use crate::error::{Error, Kind, Result};
-use crate::hooks::{self, Place};
-use crate::notify;
+use crate::oci::container_id::ContainerId;
+use crate::spawn::notify;
 use crate::state::{Root, Status};
 
 /// How a foreground container ended, and what had to be left out of it.

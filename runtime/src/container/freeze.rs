@@ -1,8 +1,8 @@
 //! Pausing and resuming: the freezer of the container's cgroup.
 
 use super::processes::live_cgroup;
-use crate::container_id::ContainerId;
 use crate::error::{Error, Kind, Result};
+use crate::oci::container_id::ContainerId;
 use crate::state::Root;
 
 /// Stops every process of a created or running container, and returns when they stand still.

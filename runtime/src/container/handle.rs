@@ -12,10 +12,10 @@ use super::exec::ExecOptions;
 use super::kill::Target;
 use super::stdio::occupy_stdio;
 use super::wait;
-use crate::container_id::ContainerId;
 use crate::error::{Context, Error, Kind, Result};
-use crate::process_end::{code, code_of_collected};
+use crate::oci::container_id::ContainerId;
 use crate::state::{Root, Status};
+use crate::sys::process_end::{code, code_of_collected};
 
 /// A container, by its name below a [`Root`].
 ///
@@ -176,7 +176,7 @@ impl Container {
         })
     }
 
-    /// Sends a signal to the first process; [`signal::parse`](crate::signal::parse) knows signals by name and number.
+    /// Sends a signal to the first process; [`signal::parse`](crate::oci::signal::parse) knows signals by name and number.
     ///
     /// ```no_run
     /// # fn main() -> pillbox::Result<()> {

@@ -6,10 +6,10 @@ use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
 use super::delete::matching;
 use super::processes::{not_running, open_cgroup};
 use crate::cgroup::Cgroup;
-use crate::container_id::ContainerId;
 use crate::error::{Context, Result};
-use crate::order;
+use crate::oci::container_id::ContainerId;
 use crate::state::{Root, send_signal};
+use crate::text::order;
 
 /// Who gets the signal.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -4,9 +4,9 @@ use super::scope;
 use crate::cgroup::Cgroup;
 use crate::error::Result;
 use crate::plan::Plan;
-use crate::process_end::collect_strays;
 use crate::spawn::Init;
 use crate::state::{Record, StateDirectory};
+use crate::sys::process_end::collect_strays;
 
 /// A container whose init waits: at the gate, or for the last word of [`super::run`].
 pub(super) struct Created {

@@ -8,6 +8,7 @@ mod exec;
 mod foreground;
 mod freeze;
 mod handle;
+pub(crate) mod hooks;
 mod kill;
 mod made;
 mod mounts;

@@ -7,11 +7,11 @@ use pillbox_init::plan::Turn;
 use super::bundle::name_sources;
 use super::exec::{Given, Target, enter};
 use crate::cgroup::Hierarchy;
-use crate::container_id::ContainerId;
 use crate::error::{Error, Kind, Result};
+use crate::oci::container_id::ContainerId;
+use crate::oci::spec::json::{self, List};
 use crate::plan::{self, Host, Intent};
 use crate::spawn::Opened;
-use crate::spec::json::{self, List};
 use crate::state::{Root, stored_config};
 use crate::validate::validate;
 

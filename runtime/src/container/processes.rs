@@ -3,8 +3,8 @@
 use rustix::process::Pid;
 
 use crate::cgroup::Cgroup;
-use crate::container_id::ContainerId;
 use crate::error::{Error, Kind, Result};
+use crate::oci::container_id::ContainerId;
 use crate::state::{Record, Root, StateDirectory};
 
 /// The processes of a container, those in cgroups of its own making as well, as the caller's pid namespace numbers

@@ -1,9 +1,9 @@
-//! A container that says itself when it is ready: see [`crate::notify`].
+//! A container that says itself when it is ready: see [`crate::spawn::notify`].
 
 use std::os::fd::OwnedFd;
 
 use crate::error::Result;
-use crate::notify::{self, Proxy};
+use crate::spawn::notify::{self, Proxy};
 use crate::state::{Record, StateDirectory};
 
 /// Listens for a created container, until it is ready.

@@ -4,9 +4,10 @@ use std::time::Duration;
 
 use super::bundle::Prepared;
 use crate::cgroup::systemd::{Manager, Systemd, Unit, compile_properties};
-use crate::cgroup::{Cgroup, CgroupPath, FileWrite, Hierarchy, device_allow};
+use crate::cgroup::{Cgroup, CgroupPath, Hierarchy};
 use crate::error::{Error, Result};
 use crate::plan::Plan;
+use crate::resources::{FileWrite, device_allow};
 use crate::spawn::{self, Init, Opened, SpawnError};
 use rustix::io::Errno;
 
@@ -191,19 +192,19 @@ pub(super) fn stop(cgroup: Option<&Cgroup>, unit: Option<&str>) -> Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::cgroup::compile_limits;
-    use crate::spec::linux::Resources;
+    use crate::oci::spec::linux::Resources;
+    use crate::resources::compile_limits;
 
     #[test]
     fn a_limit_of_processes_leaves_room_for_the_holder() {
         let resources: Resources<'_> =
-            crate::spec::json::parse(br#"{"pids": {"limit": 1}, "memory": {"limit": 1}}"#).unwrap();
+            crate::oci::spec::json::parse(br#"{"pids": {"limit": 1}, "memory": {"limit": 1}}"#).unwrap();
         let limits = compile_limits(&resources).unwrap();
         let values: Vec<_> = limits.iter().map(|limit| with_one_more(limit).value.into_owned()).collect();
         let written: Vec<_> =
             limits.iter().map(|limit| &*limit.file).zip(values.iter().map(String::as_str)).collect();
         assert_eq!(written, [("memory.max", "1"), ("pids.max", "2")]);
-        let unlimited: Resources<'_> = crate::spec::json::parse(br#"{"pids": {"limit": -1}}"#).unwrap();
+        let unlimited: Resources<'_> = crate::oci::spec::json::parse(br#"{"pids": {"limit": -1}}"#).unwrap();
         assert_eq!(with_one_more(&compile_limits(&unlimited).unwrap()[0]).value, "max");
     }
 }

@@ -7,7 +7,8 @@ use rustix::io::Errno;
 use rustix::process::Signal;
 
 use crate::error::{Context, Result};
-use crate::{signal, sys};
+use crate::oci::signal;
+use crate::sys;
 
 /// Every signal that can be caught, blocked until dropped, to be passed on: a foreground container gets them in the
 /// runtime's stead. A fault of the runtime's own still ends it, blocked or not.

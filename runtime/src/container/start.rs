@@ -12,13 +12,13 @@ use super::exec::namespace_flags;
 use super::out_of_memory::explain_kill;
 use super::readiness::Readiness;
 use crate::cgroup::Cgroup;
-use crate::container_id::ContainerId;
+use crate::container::hooks::{self, Place};
 use crate::error::{Context, Error, Kind, Result};
-use crate::hooks::{self, Place};
-use crate::process_end::{PATIENCE_MS, collect_strays, wait_until_gone};
-use crate::seccomp_agent::{Agent, Handed};
+use crate::oci::container_id::ContainerId;
+use crate::spawn::seccomp_agent::{Agent, Handed};
 use crate::spawn::{self, Init, Message};
 use crate::state::{Record, Root, StateDirectory, Status, send_signal, stored_config};
+use crate::sys::process_end::{PATIENCE_MS, collect_strays, wait_until_gone};
 use crate::validate::{ValidSpec, validate};
 
 /// How long an init that has closed its gate may take to be gone, in milliseconds.

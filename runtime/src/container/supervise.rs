@@ -11,10 +11,10 @@ use super::signals::ForwardedSignals;
 use super::wait;
 use crate::console::{self, Relay};
 use crate::error::{Context, Result, describe_errno};
-use crate::notify;
 use crate::plan::Plan;
-use crate::process_end::collect;
 use crate::spawn::Init;
+use crate::spawn::notify;
+use crate::sys::process_end::collect;
 
 /// Before the program runs: its terminal goes to whoever asked for it, or gets the size of the user's.
 ///

@@ -2,13 +2,14 @@
 
 use super::processes::{live_cgroup, not_running};
 use crate::cgroup::systemd::{Manager, Systemd};
-use crate::cgroup::{Cgroup, FileWrite, Hierarchy, compile_limits};
-use crate::container_id::ContainerId;
+use crate::cgroup::{Cgroup, Hierarchy};
 use crate::error::{Context, Error, Result};
-use crate::resctrl;
-use crate::spec::json;
-use crate::spec::linux::Resources;
-use crate::spec::merge::{merge, without};
+use crate::oci::container_id::ContainerId;
+use crate::oci::spec::json;
+use crate::oci::spec::linux::Resources;
+use crate::oci::spec::merge::{merge, without};
+use crate::resources::{FileWrite, compile_limits};
+use crate::state::resctrl;
 use crate::state::{Record, Root, stored_config};
 use crate::validate::validate_resources;
 

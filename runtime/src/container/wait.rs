@@ -5,10 +5,10 @@ use std::os::fd::OwnedFd;
 use rustix::event::{PollFd, PollFlags, poll};
 use rustix::io::Errno;
 
-use crate::container_id::ContainerId;
 use crate::error::{Context, Error, Kind, Result};
-use crate::process_end::code_of_collected;
+use crate::oci::container_id::ContainerId;
 use crate::state::Root;
+use crate::sys::process_end::code_of_collected;
 
 /// Waits until the container has ended; its program's exit status, or 128 + the signal that ended it.
 ///

@@ -11,7 +11,7 @@ use super::name::{
     attribute_names, namespace_names, pairs, rlimit_name, seccomp_flags, some_propagation, tree_idmap,
     tree_path,
 };
-use crate::capability;
+use crate::oci::capability;
 use crate::plan::Plan;
 
 /// An operation for `explain --format json`: its name, then its fields as they stand in the plan, with names for

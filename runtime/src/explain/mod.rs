@@ -2,6 +2,7 @@
 
 mod document;
 mod failure;
+pub mod features;
 mod name;
 
 use std::ffi::CStr;
@@ -13,8 +14,8 @@ use self::name::{
     attribute_names, below, capability_names, in_parentheses, limit, list, name_of, namespace_names, pairs,
     propagation_names, quoted, rlimit_name, seccomp_flags, some_propagation, text, tree_name, word,
 };
+use crate::oci::signal;
 use crate::plan::{Descriptor, Plan, attribute};
-use crate::signal;
 
 pub use document::OperationDocument;
 pub use failure::describe_failure;

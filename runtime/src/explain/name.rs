@@ -6,8 +6,8 @@ use pillbox_init::plan::Tree;
 use pillbox_init::wire::{Capabilities, Strings, Value};
 use rustix::mount::{MountAttrFlags, MountPropagationFlags};
 
+use crate::oci::{capability, rlimit};
 use crate::plan::{Descriptor, Plan};
-use crate::{capability, rlimit};
 
 pub(super) fn name_of(number: u32, known: &[(&str, u32)]) -> String {
     known

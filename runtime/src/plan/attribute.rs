@@ -4,9 +4,9 @@ use pillbox_init::plan::{IoClass, Operation, SecurityModule};
 
 use super::{Builder, c_string};
 use crate::error::{Error, Result};
-use crate::spec::json::Text;
-use crate::spec::linux::{MemoryPolicy, Personality, TimeOffset};
-use crate::spec::process::{IoPriority, Scheduler};
+use crate::oci::spec::json::Text;
+use crate::oci::spec::linux::{MemoryPolicy, Personality, TimeOffset};
+use crate::oci::spec::process::{IoPriority, Scheduler};
 use crate::validate::ValidSpec;
 use crate::validate::number_list::parse_number_list;
 

@@ -6,7 +6,7 @@ use pillbox_init::plan::{Operation, TAKEN_TREES_MAX, Tree};
 use pillbox_init::wire::Numbers;
 
 use super::{Descriptor, Host, Intent, Mappings, Namespaces, Plan};
-use crate::seccomp_agent::Agent;
+use crate::spawn::seccomp_agent::Agent;
 use crate::state::Status;
 use crate::validate::ValidSpec;
 

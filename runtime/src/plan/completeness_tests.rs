@@ -9,8 +9,8 @@ use serde_json::Value;
 
 use super::tests::{cases, intent, privileged_host, recorded, valid};
 use super::{Descriptor, Plan, compile};
+use crate::oci::{capability, rlimit};
 use crate::validate::NamespaceKind;
-use crate::{capability, rlimit};
 
 /// A plan taken apart, and where in it things stand.
 struct Decoded<'p> {
@@ -710,7 +710,7 @@ fn change(value: &mut Value) {
 /// The plan, or why there is none: two texts are the same only if the containers are.
 fn outcome(config: &Value) -> String {
     let config = config.to_string();
-    let spec = match crate::spec::parse(config.as_bytes()) {
+    let spec = match crate::oci::spec::parse(config.as_bytes()) {
         Ok(spec) => spec,
         Err(error) => return error.to_string(),
     };

@@ -4,7 +4,7 @@ use std::ffi::CString;
 
 use rustix::fs::FileType;
 
-use crate::spec::IdMapping;
+use crate::oci::spec::IdMapping;
 use crate::validate::NamespaceKind;
 
 /// What the runtime opens before the clone, and init knows by its index.

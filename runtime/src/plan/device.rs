@@ -7,7 +7,7 @@ use rustix::mount::{MountAttrFlags, MountPropagationFlags};
 use super::mount::{is_bind, normalize};
 use super::{Builder, Descriptor, DeviceNode, c_string};
 use crate::error::Result;
-use crate::spec::IdMapping;
+use crate::oci::spec::IdMapping;
 use crate::validate::{DeviceKind, ValidDevice, ValidSpec};
 
 /// Linux default devices of the runtime specification: character devices, mode 0666.

@@ -11,8 +11,8 @@ use super::{
     read_home,
 };
 use crate::error::Result;
-use crate::seccomp_agent::Agent;
-use crate::spec::Hook;
+use crate::oci::spec::Hook;
+use crate::spawn::seccomp_agent::Agent;
 use crate::state::Status;
 use crate::validate::{NamespaceKind, ValidSpec};
 

@@ -7,8 +7,8 @@ use rustix::fs::Mode;
 use super::namespace::{Method, choose_method};
 use super::process::compile_seccomp;
 use super::{Builder, attribute, c_string};
-use crate::capability::CapabilitySets;
 use crate::error::Result;
+use crate::oci::capability::CapabilitySets;
 use crate::validate::ValidSpec;
 
 const NOFILE: u32 = linux_raw_sys::general::RLIMIT_NOFILE;
@@ -99,7 +99,7 @@ fn grantable(builder: &mut Builder<'_>, wanted: CapabilitySets, own_user_namespa
     let asked = wanted.bounding | wanted.effective | wanted.inheritable | wanted.permitted | wanted.ambient;
     let missing = asked & !available;
     if missing != 0 {
-        let names = crate::capability::names(missing).collect::<Vec<_>>().join(", ");
+        let names = crate::oci::capability::names(missing).collect::<Vec<_>>().join(", ");
         builder
             .warnings
             .push(format!("process.capabilities: {names}: left out, pillbox itself does not have it"));

@@ -5,7 +5,7 @@ use pillbox_init::plan::{Operation, TAKEN_BACK_MAX, Turn};
 use super::exec::{compile_entering, has_user_namespace};
 use super::{Builder, Host, Intent, Namespaces, Plan, c_string, mount, namespace};
 use crate::error::{Error, Result};
-use crate::spec::Mount;
+use crate::oci::spec::Mount;
 use crate::validate::ValidSpec;
 
 /// Mounts what `spec`, which is the container's otherwise, has for mounts; where one fails the others go again.
@@ -116,7 +116,7 @@ fn check_addition(field: &str, mount: &Mount<'_>, host: &Host) -> Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::spec::json::{List, parse};
+    use crate::oci::spec::json::{List, parse};
 
     fn plan(privileged: bool, add: bool, mounts: &str) -> Result<Vec<String>> {
         let mounts: List<Mount<'_>> = parse(mounts.as_bytes()).expect("mounts");

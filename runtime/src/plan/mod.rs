@@ -41,8 +41,8 @@ use self::process::{DEFAULT_PATH, compile_console, variables};
 use self::root::{compile_root, set_attributes, set_propagation};
 use self::text::{c_string, string_bytes, strings};
 use crate::error::{Error, Result};
-use crate::net_device::NetDevice;
-use crate::seccomp_agent::Agent;
+use crate::spawn::net_device::NetDevice;
+use crate::spawn::seccomp_agent::Agent;
 use crate::validate::{NamespaceKind, RootfsPropagation, ValidNamespace, ValidSpec, sysctl_path};
 
 pub use descriptor::{Descriptor, DeviceNode, MountIdmap, MountOwners};
@@ -194,10 +194,11 @@ fn compile_net_devices(spec: &ValidSpec<'_>, host: &Host) -> Result<Vec<NetDevic
             "linux.netDevices: only a privileged runtime can move the host's interfaces: run pillbox as root, or leave it out",
         ));
     }
-    let devices = spec.net_devices.iter().map(|(device, crate::spec::linux::NetDevice { name })| NetDevice {
-        name: device.to_string(),
-        new_name: name.as_deref().filter(|name| !name.is_empty()).map(str::to_string),
-    });
+    let devices =
+        spec.net_devices.iter().map(|(device, crate::oci::spec::linux::NetDevice { name })| NetDevice {
+            name: device.to_string(),
+            new_name: name.as_deref().filter(|name| !name.is_empty()).map(str::to_string),
+        });
     Ok(devices.collect())
 }
 

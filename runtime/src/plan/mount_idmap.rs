@@ -3,7 +3,7 @@
 use super::namespace::Namespaces;
 use super::{Builder, MountIdmap, MountOwners};
 use crate::error::{Error, Result};
-use crate::spec::{IdMapping, Mount};
+use crate::oci::spec::{IdMapping, Mount};
 use crate::validate::{NamespaceKind, ValidSpec};
 
 /// `idmap` or `ridmap` of a mount's options, with crun's maps after `=`, if there are any.
@@ -125,7 +125,7 @@ fn host_id_of(map: &[IdMapping], id: u32) -> Option<u32> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::spec::json::List;
+    use crate::oci::spec::json::List;
 
     fn maps(text: &str) -> Result<MountOwners> {
         let mapping = |container_id, host_id, size| IdMapping { container_id, host_id, size };

@@ -2,7 +2,7 @@
 
 use super::Host;
 use crate::error::{Error, Result};
-use crate::spec::IdMapping;
+use crate::oci::spec::IdMapping;
 use crate::validate::{NamespaceKind, ValidSpec};
 
 /// Namespaces to make and to join; what is in neither is the runtime's own.

@@ -1,11 +1,11 @@
-//! The container's own socket for sd_notify(3): see [`crate::notify`].
+//! The container's own socket for sd_notify(3): see [`crate::spawn::notify`].
 
 use pillbox_init::plan::{Operation, TargetRule};
 use rustix::mount::{MountAttrFlags, MountPropagationFlags};
 
 use super::{Builder, c_string};
 use crate::error::Result;
-use crate::notify::VARIABLE;
+use crate::spawn::notify::VARIABLE;
 
 /// Binds the folder with the socket.
 pub fn compile(builder: &mut Builder<'_>, folder: &str, target: &str) -> Result<()> {

@@ -37,7 +37,7 @@ pub(super) fn compile_root(
     }
     let tree = builder.tree(&rootfs, true, "root.path", false, false);
     let place = if intent.root_source.is_some() { &c_string("bundle", &intent.bundle)? } else { &rootfs };
-    let at: &CStr = if from_seed { crate::seed::ROOT_IN_SEED } else { place };
+    let at: &CStr = if from_seed { crate::host::seed::ROOT_IN_SEED } else { place };
     let propagation = match spec.rootfs_propagation {
         RootfsPropagation::Private => MountPropagationFlags::PRIVATE,
         _ => MountPropagationFlags::DOWNSTREAM,

@@ -4,11 +4,11 @@ use std::path::{Path, PathBuf};
 
 use super::{Descriptor, Host, Intent, Plan, compile};
 use crate::explain::describe;
-use crate::spec::default::{default_spec, rootless_spec};
-use crate::spec::tests::fixtures_folder;
+use crate::oci::spec::default::{default_spec, rootless_spec};
+use crate::oci::spec::tests::fixtures_folder;
 use crate::validate::{ValidSpec, validate};
 
-const ALL_CAPABILITIES: u64 = (1 << crate::capability::NAMES.len()) - 1;
+const ALL_CAPABILITIES: u64 = (1 << crate::oci::capability::NAMES.len()) - 1;
 
 /// Root on a machine whose seed namespace is there.
 pub(super) fn privileged_host() -> Host {
@@ -37,7 +37,7 @@ pub(super) fn intent() -> Intent {
 }
 
 pub(super) fn valid(config: &str) -> ValidSpec<'_> {
-    validate(crate::spec::parse(config.as_bytes()).expect("parses")).expect("is valid")
+    validate(crate::oci::spec::parse(config.as_bytes()).expect("parses")).expect("is valid")
 }
 
 /// Name and text of every configuration that a caller of runtimes was seen to write.

@@ -30,8 +30,8 @@ use linux_raw_sys::errno::{ENOSYS, EPERM};
 use linux_raw_sys::ptrace as uapi;
 
 use crate::error::{Context, Error, Result};
-use crate::spec::json::{List, Text};
-use crate::spec::linux::{Seccomp, Syscall};
+use crate::oci::spec::json::{List, Text};
+use crate::oci::spec::linux::{Seccomp, Syscall};
 use bpf::{Range, Verdict, assemble};
 pub(crate) use names::ARCHITECTURES;
 use names::{ABIS, Abi};

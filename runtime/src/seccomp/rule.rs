@@ -5,7 +5,7 @@ use std::cmp::Ordering;
 use super::bpf::too_long;
 use super::uapi;
 use crate::error::{Error, Result};
-use crate::spec::linux::SyscallArg;
+use crate::oci::spec::linux::SyscallArg;
 
 /// A test of one argument; all values have been cut to what the ABI passes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

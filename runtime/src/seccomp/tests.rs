@@ -5,8 +5,8 @@ use std::cmp::Reverse;
 
 use super::names::{ABIS, ABSENT, MULTIPLEXERS, numbers};
 use super::{Program, compile, uapi};
-use crate::spec::json::{List, Text};
-use crate::spec::linux::{Seccomp, Syscall, SyscallArg};
+use crate::oci::spec::json::{List, Text};
+use crate::oci::spec::linux::{Seccomp, Syscall, SyscallArg};
 
 const ALLOW: u32 = uapi::SECCOMP_RET_ALLOW;
 const ERRNO: u32 = uapi::SECCOMP_RET_ERRNO;
@@ -364,7 +364,7 @@ fn random_profiles_compile_to_what_they_say() {
 }
 
 fn recorded(config: &str, check: impl Fn(&Seccomp<'_>)) {
-    let spec = crate::spec::parse(config.as_bytes()).unwrap();
+    let spec = crate::oci::spec::parse(config.as_bytes()).unwrap();
     check(&spec.linux.unwrap().seccomp.unwrap());
 }
 

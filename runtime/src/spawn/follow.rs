@@ -11,7 +11,7 @@ use rustix::process::{Pid, PidfdFlags, Signal, WaitId, WaitIdOptions};
 use super::report::Message;
 use super::{Init, SpawnError, entry};
 use crate::error::{Context, Error};
-use crate::process_end::{PATIENCE_MS, children_may_be_collected, wait_until_gone};
+use crate::sys::process_end::{PATIENCE_MS, children_may_be_collected, wait_until_gone};
 
 impl Init {
     /// Follows init through the clones of its entry; the last one is init from then on. As a child of the runtime's its

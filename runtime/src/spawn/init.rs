@@ -14,13 +14,14 @@ use rustix::process::{Pid, Signal};
 use super::opened::Interruption;
 use super::report::{Message, receive_if_any, word_report};
 use super::{Opened, Patience, opened};
+use crate::console;
 use crate::error::{Context, Error, Kind, Result};
 use crate::plan::Plan;
-use crate::process_end::{PATIENCE_MS, collect, wait_until_gone};
-use crate::seccomp_agent::{Agent, Handed};
+use crate::spawn::seccomp_agent::{Agent, Handed};
+use crate::spawn::{idmap, net_device, network, notify, oom_score};
 use crate::sys::Spawned;
+use crate::sys::process_end::{PATIENCE_MS, collect, wait_until_gone};
 use crate::validate::NamespaceKind;
-use crate::{console, idmap, net_device, network, notify, oom_score};
 
 const BEFORE_PROGRAM: &str = "before it executed the program";
 

@@ -1,11 +1,20 @@
 //! From a plan to a running init: open what it needs, clone, talk to it until it is ready.
 
+pub mod affinity;
+pub mod device_node;
 mod entry;
 mod follow;
+pub mod idmap;
 mod init;
 mod memfd;
+pub mod net_device;
+pub mod network;
+pub mod notify;
+mod oom_score;
 mod opened;
+pub mod program;
 mod report;
+pub mod seccomp_agent;
 
 use std::ffi::{CString, c_char};
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
@@ -19,9 +28,8 @@ use self::opened::Channel;
 use crate::cgroup::Cgroup;
 use crate::error::{Error, describe_errno};
 use crate::plan::{Descriptor, Plan};
-use crate::process_end::collect_strays;
+use crate::sys::process_end::collect_strays;
 use crate::sys::{self, Child, ChildStep};
-use crate::{network, oom_score};
 
 pub use init::Init;
 pub(crate) use memfd::{InMemory, try_in_memory};

@@ -10,10 +10,12 @@ use rustix::process::Signal;
 
 use super::{SpawnError, spawn};
 use crate::error::{Context, Error, Result};
+use crate::host::seed;
 use crate::plan::{Descriptor, Plan};
+use crate::spawn::{device_node, idmap, network};
 use crate::state::StateDirectory;
+use crate::sys;
 use crate::validate::NamespaceKind;
-use crate::{device_node, idmap, network, seed, sys};
 
 /// What the plan wants open, opened; nothing has changed by that.
 #[derive(Default)]

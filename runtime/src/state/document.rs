@@ -7,11 +7,11 @@ use rustix::io::Errno;
 
 use super::record::StoredRecord;
 use super::{NEW, Record, STATE, StateDirectory, Status, unfinished};
-use crate::container_id::ContainerId;
 use crate::error::{Context, Error, Kind, Result};
-use crate::json;
-use crate::spec::Spec;
-use crate::spec::json::{object, parse};
+use crate::oci::container_id::ContainerId;
+use crate::oci::spec::Spec;
+use crate::oci::spec::json::{object, parse};
+use crate::text::json;
 
 /// What stands in it before the configuration.
 const CONFIG: &[u8] = b",\"config\":{";

@@ -7,9 +7,11 @@
 
 mod document;
 mod gate;
+pub mod mount_note;
 mod note;
 mod process;
 mod record;
+pub mod resctrl;
 mod root;
 mod survey;
 
@@ -20,9 +22,9 @@ use std::time::{Duration, Instant};
 use rustix::fs::{AtFlags, FlockOperation};
 use rustix::io::Errno;
 
-use crate::container_id::ContainerId;
 use crate::error::{Context, Error, Kind, Result};
-use crate::{device_node, notify};
+use crate::oci::container_id::ContainerId;
+use crate::spawn::{device_node, notify};
 
 pub use document::{Recorded, stored_config};
 pub use note::NotedCgroup;

@@ -11,10 +11,10 @@ use super::{
     CGROUP, MOUNTED, RESCTRL, RESCTRL_CLASS, RESCTRL_MONITOR, Record, STATE, StateDirectory, boot_id,
 };
 use crate::cgroup::{Cgroup, CgroupPath};
-use crate::container_id::ContainerId;
 use crate::error::{Context, Result};
-use crate::mount_note;
-use crate::resctrl::Group;
+use crate::oci::container_id::ContainerId;
+use crate::state::mount_note;
+use crate::state::resctrl::Group;
 
 /// Before the path of a cgroup that systemd makes.
 const OF_UNIT: &str = "systemd:";

@@ -8,7 +8,7 @@ use rustix::io::Errno;
 use rustix::process::{Pid, PidfdFlags, Signal};
 
 use crate::error::{Context, Error, Kind, Result};
-use crate::process_end::wait_until_gone;
+use crate::sys::process_end::wait_until_gone;
 
 /// Which process is meant: its number, and what tells it from a later one that got the same in this boot.
 #[derive(Debug, Clone, Copy)]

@@ -8,8 +8,8 @@ use serde::Serialize;
 use super::process::{ProcessId, boot_id};
 use crate::cgroup::{Cgroup, CgroupPath, Hierarchy};
 use crate::error::{Context, Error, Kind, Result};
-use crate::json::Members;
-use crate::spec::json::{Map, Text, object};
+use crate::oci::spec::json::{Map, Text, object};
+use crate::text::json::Members;
 
 /// What is kept of a container.
 #[derive(Debug, Clone, Serialize)]

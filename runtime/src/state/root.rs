@@ -8,10 +8,10 @@ use rustix::fs::{AtFlags, CWD, FileType, Mode, OFlags};
 use rustix::io::Errno;
 
 use super::{StateDirectory, missing};
-use crate::container_id::ContainerId;
 use crate::error::{Context, Error, Kind, Result};
-use crate::order;
-use crate::user_namespace;
+use crate::oci::container_id::ContainerId;
+use crate::sys::user_namespace;
+use crate::text::order;
 
 /// How folders are opened here.
 pub(super) const FOLDER: OFlags =

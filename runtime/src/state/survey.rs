@@ -13,8 +13,8 @@ use super::record::StoredRecord;
 use super::root::FOLDER;
 use super::{GATE, Root, STATE, Status, unfinished};
 use crate::cgroup::Hierarchy;
-use crate::container_id::ContainerId;
 use crate::error::{Context, Error, Kind, Result};
+use crate::oci::container_id::ContainerId;
 
 /// What is usually written of a container, in bytes.
 const USUAL_TEXT: usize = 320;

@@ -7,7 +7,7 @@ use rustix::io::Errno;
 use syscalls::{Sysno, syscall3};
 
 use super::errno;
-use crate::cgroup::Instruction;
+use crate::resources::Instruction;
 
 const BPF_PROG_LOAD: usize = 5;
 const BPF_PROG_ATTACH: usize = 8;

@@ -5,9 +5,15 @@ mod clone;
 mod descriptor;
 mod network;
 mod probe;
+#[deny(unsafe_code)]
+pub mod process_end;
 mod processor;
 mod signal;
 mod spawn;
+#[deny(unsafe_code)]
+pub mod unix_socket;
+#[deny(unsafe_code)]
+pub mod user_namespace;
 
 use rustix::io::Errno;
 

@@ -3,8 +3,8 @@
 use super::text::check_absolute;
 use super::text::reject;
 use crate::error::Result;
-use crate::spec::json::Text;
-use crate::spec::linux::Device;
+use crate::oci::spec::json::Text;
+use crate::oci::spec::linux::Device;
 
 /// What a node is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

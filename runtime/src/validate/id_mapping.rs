@@ -5,7 +5,7 @@ use std::fmt;
 use super::namespace::{NamespaceKind, ValidNamespace, find};
 use super::text::reject;
 use crate::error::Result;
-use crate::spec::IdMapping;
+use crate::oci::spec::IdMapping;
 
 /// How many lines a map may have: UID_GID_MAP_MAX_EXTENTS.
 const LINES: usize = 340;

@@ -5,8 +5,8 @@ use std::fmt;
 use super::number_list::parse_number_list;
 use super::text::{check_name, check_names, check_optional, check_text, reject};
 use crate::error::Result;
-use crate::spec::json::Text;
-use crate::spec::linux::{IntelRdt, MemoryPolicy, Personality, Seccomp};
+use crate::oci::spec::json::Text;
+use crate::oci::spec::linux::{IntelRdt, MemoryPolicy, Personality, Seccomp};
 
 pub(super) fn validate_cgroups_path(path: &mut Option<Text<'_>>) -> Result<()> {
     check_optional(format_args!("linux.cgroupsPath"), path)?;

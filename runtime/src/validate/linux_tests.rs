@@ -226,7 +226,7 @@ fn devices() {
         ]),
     )])
     .to_string();
-    let valid = validate(crate::spec::parse(document.as_bytes()).expect("parses")).expect("is valid");
+    let valid = validate(crate::oci::spec::parse(document.as_bytes()).expect("parses")).expect("is valid");
     let fifo = ValidDevice {
         path: "/pipe".into(),
         kind: DeviceKind::Fifo,

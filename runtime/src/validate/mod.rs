@@ -22,11 +22,11 @@ mod text;
 use std::fmt;
 
 use crate::error::Result;
-use crate::spec::json::{List, Map, Text};
-use crate::spec::linux::{
+use crate::oci::spec::json::{List, Map, Text};
+use crate::oci::spec::linux::{
     IntelRdt, Linux, MemoryPolicy, NetDevice, Personality, Resources, Seccomp, TimeOffset,
 };
-use crate::spec::{Hook, Hooks, IdMapping, Mount, Root, Spec};
+use crate::oci::spec::{Hook, Hooks, IdMapping, Mount, Root, Spec};
 
 use text::{check_absolute, check_optional, check_text, check_texts, reject};
 

@@ -6,8 +6,8 @@ use super::id_mapping::validate_mappings;
 use super::namespace::{NamespaceKind, ValidNamespace, find};
 use super::text::{check_absolute, check_optional, check_text, check_texts, reject};
 use crate::error::Result;
-use crate::spec::Mount;
-use crate::spec::json::Text;
+use crate::oci::spec::Mount;
+use crate::oci::spec::json::Text;
 
 /// How mounts and the container's root tell each other: mount_namespaces(7).
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]

@@ -6,8 +6,8 @@ use linux_raw_sys::general as kernel;
 
 use super::text::{check_absolute, check_text, reject};
 use crate::error::Result;
-use crate::spec::json::{Map, Text, first_repeated};
-use crate::spec::linux::{Namespace, NetDevice, TimeOffset};
+use crate::oci::spec::json::{Map, Text, first_repeated};
+use crate::oci::spec::linux::{Namespace, NetDevice, TimeOffset};
 
 /// The eight kinds: namespaces(7).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -4,12 +4,14 @@ use std::fmt;
 
 use super::number_list::parse_number_list;
 use super::text::{check_absolute, check_name, check_names, check_optional, check_texts, reject};
-use crate::capability::{self, CapabilitySets};
 use crate::error::Result;
-use crate::rlimit;
-use crate::spec::Process;
-use crate::spec::json::{List, Text, latest_of_each, pick};
-use crate::spec::process::{Capabilities, ConsoleSize, CpuAffinity, IoPriority, Rlimit, Scheduler, User};
+use crate::oci::capability::{self, CapabilitySets};
+use crate::oci::rlimit;
+use crate::oci::spec::Process;
+use crate::oci::spec::json::{List, Text, latest_of_each, pick};
+use crate::oci::spec::process::{
+    Capabilities, ConsoleSize, CpuAffinity, IoPriority, Rlimit, Scheduler, User,
+};
 
 /// A process that keeps all of the specification's rules.
 #[derive(Debug, Clone, Default, PartialEq)]

@@ -5,7 +5,7 @@ use std::fmt;
 use super::text::check_text;
 use super::text::reject;
 use crate::error::Result;
-use crate::spec::linux::{BlockIo, Cpu, DeviceRule, HugepageLimit, Rdma, Resources, WeightDevice};
+use crate::oci::spec::linux::{BlockIo, Cpu, DeviceRule, HugepageLimit, Rdma, Resources, WeightDevice};
 
 /// Checks the form of resource limits; whether there is a controller for them turns out later.
 ///

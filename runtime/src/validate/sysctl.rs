@@ -4,7 +4,7 @@ use super::namespace::{NamespaceKind, ValidNamespace, find};
 use super::text::check_text;
 use super::text::reject;
 use crate::error::Result;
-use crate::spec::json::{Map, Text};
+use crate::oci::spec::json::{Map, Text};
 
 /// The IPC namespace's parameters, as `ipc/ipc_sysctl.c` has them.
 const IPC: [&str; 12] = [

@@ -3,8 +3,8 @@
 use serde_json::{Value, json};
 
 use super::*;
-use crate::spec::json::parse;
-use crate::spec::tests::fixtures;
+use crate::oci::spec::json::parse;
+use crate::oci::spec::tests::fixtures;
 
 fn base() -> Value {
     json!({
@@ -42,7 +42,7 @@ pub(super) fn namespaces(more: &[Value]) -> (&'static str, Value) {
 
 fn outcome(document: &Value) -> std::result::Result<Vec<String>, String> {
     let document = document.to_string();
-    let spec = crate::spec::parse(document.as_bytes()).expect("is of the right types");
+    let spec = crate::oci::spec::parse(document.as_bytes()).expect("is of the right types");
     validate(spec).map(|valid| valid.warnings).map_err(|error| error.to_string())
 }
 
@@ -64,7 +64,7 @@ pub(super) fn assert_accepted(cases: &[&[(&str, Value)]]) {
 fn recorded_configurations_are_valid_without_a_warning() {
     let mut checked = 0;
     for (name, document) in fixtures(".config.json") {
-        let spec = crate::spec::parse(&document).expect(&name);
+        let spec = crate::oci::spec::parse(&document).expect(&name);
         let valid = validate(spec).unwrap_or_else(|error| panic!("{name}: {error}"));
         assert_eq!(valid.warnings, [""; 0], "{name}");
         assert!(valid.namespace(NamespaceKind::Mount).is_some());
@@ -106,7 +106,8 @@ fn examples_of_the_specification() {
         };
         assert_eq!(outcome(&document), expected, "{name}");
     }
-    let path = crate::spec::tests::fixtures_folder().join("oci-spec/test/config/bad/linux-hugepage.json");
+    let path =
+        crate::oci::spec::tests::fixtures_folder().join("oci-spec/test/config/bad/linux-hugepage.json");
     let document = std::fs::read(path).expect("the example is there");
     let mut document: Value = serde_json::from_slice(&document).expect("is JSON");
     document["process"] = base()["process"].clone();
@@ -332,7 +333,7 @@ fn mounts_and_hooks() {
         &[("/annotations", json!({"a": "\0"}))],
     ]);
     let relative = with(&mount(json!({"destination": "tmp/x"}))).to_string();
-    let valid = validate(crate::spec::parse(relative.as_bytes()).expect("parses")).expect("is valid");
+    let valid = validate(crate::oci::spec::parse(relative.as_bytes()).expect("parses")).expect("is valid");
     assert_eq!(&*valid.mounts[0].destination, "/tmp/x");
     assert_eq!(valid.warnings, ["mounts[0].destination: \"tmp/x\" is relative: taken as \"/tmp/x\""]);
 }
@@ -340,7 +341,7 @@ fn mounts_and_hooks() {
 #[test]
 fn environment_without_repetitions() {
     let document = with(&[("/process/env", json!(["A=1", "B=2", "A=3=x", "C=", "B=4"]))]).to_string();
-    let valid = validate(crate::spec::parse(document.as_bytes()).expect("parses")).expect("is valid");
+    let valid = validate(crate::oci::spec::parse(document.as_bytes()).expect("parses")).expect("is valid");
     let env: Vec<&str> = valid.process.env.iter().map(|entry| &**entry).collect();
     assert_eq!(env, ["A=3=x", "B=4", "C="]);
 }
@@ -353,7 +354,7 @@ fn process_values() {
         ("/linux/rootfsPropagation", json!("rshared")),
     ])
     .to_string();
-    let valid = validate(crate::spec::parse(document.as_bytes()).expect("parses")).expect("is valid");
+    let valid = validate(crate::oci::spec::parse(document.as_bytes()).expect("parses")).expect("is valid");
     assert_eq!(valid.process.console_size, None);
     assert_eq!(valid.process.rlimits, [ValidRlimit { resource: 7, soft: 1, hard: u64::MAX }]);
     assert_eq!(valid.rootfs_propagation, RootfsPropagation::Shared);
@@ -375,7 +376,7 @@ fn capabilities_that_cannot_be_granted_are_left_out() {
         }),
     )])
     .to_string();
-    let valid = validate(crate::spec::parse(document.as_bytes()).expect("parses")).expect("is valid");
+    let valid = validate(crate::oci::spec::parse(document.as_bytes()).expect("parses")).expect("is valid");
     let sets = valid.process.capabilities.expect("are there");
     let (chown, kill) = (1, 1 << 5);
     assert_eq!((sets.bounding, sets.permitted, sets.effective), (chown | kill, kill, kill));

@@ -3,7 +3,7 @@
 use std::fmt;
 
 use crate::error::{Error, Result};
-use crate::spec::json::Text;
+use crate::oci::spec::json::Text;
 
 /// Leaves the function with an error.
 macro_rules! reject {

@@ -6,8 +6,8 @@
 use super::unit::Unit;
 use super::variant;
 use crate::cgroup::dbus::Value;
-use crate::cgroup::{Exception, FileWrite};
 use crate::error::{Error, Result};
+use crate::resources::{Exception, FileWrite};
 
 /// A property with its value.
 pub type Property = (String, Value);

@@ -3,7 +3,7 @@ use super::super::dbus::{Bus, Value};
 use super::properties::compile;
 use super::variant;
 use super::{MANAGER, Systemd, Unit, escape, is_initial, of_limits};
-use crate::cgroup::FileWrite;
+use crate::resources::FileWrite;
 
 fn unit(path: &str) -> Unit {
     Unit::resolve(Some(path), "web", "system.slice").unwrap()

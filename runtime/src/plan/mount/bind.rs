@@ -8,8 +8,8 @@ use rustix::mount::{MountAttrFlags, MountPropagationFlags};
 
 use super::option::Options;
 use crate::error::{Error, Result};
+use crate::oci::spec::Mount;
 use crate::plan::{Builder, Descriptor, Layer, c_string};
-use crate::spec::Mount;
 use crate::validate::{RootfsPropagation, ValidSpec};
 
 /// The path in the container of a source at or below its root file system: it shows what earlier mounts of the list have

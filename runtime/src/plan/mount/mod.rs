@@ -19,7 +19,7 @@ use self::target::{covered_later, target_rule};
 use super::namespace::Namespaces;
 use super::{Builder, Descriptor, Intent, c_string, mount_idmap};
 use crate::error::Result;
-use crate::spec::Mount;
+use crate::oci::spec::Mount;
 use crate::validate::{NamespaceKind, ValidSpec};
 
 pub use self::bind::compile_layer;

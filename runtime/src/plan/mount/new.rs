@@ -7,10 +7,10 @@ use rustix::mount::{MountAttrFlags, MountPropagationFlags};
 
 use super::option::Options;
 use crate::error::{Error, Result};
+use crate::oci::spec::Mount;
+use crate::oci::spec::json::Text;
 use crate::plan::text::{c_string, string_bytes, strings};
 use crate::plan::{Builder, Descriptor, Namespaces};
-use crate::spec::Mount;
-use crate::spec::json::Text;
 use crate::validate::NamespaceKind;
 
 /// fsconfig(2) takes strings up to this length; longer data goes through mount(2).

@@ -3,9 +3,9 @@
 use rustix::mount::{MountAttrFlags, MountPropagationFlags};
 
 use crate::error::{Error, Result};
+use crate::oci::spec::Mount;
+use crate::oci::spec::json::List;
 use crate::plan::mount_idmap::IdmapOption;
-use crate::spec::Mount;
-use crate::spec::json::List;
 
 /// What a mount's options come to.
 #[derive(Debug, PartialEq)]

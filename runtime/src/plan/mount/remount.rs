@@ -7,9 +7,9 @@ use rustix::mount::MountAttrFlags;
 
 use super::option::Options;
 use crate::error::{Error, Result};
+use crate::oci::spec::Mount;
 use crate::plan::Builder;
 use crate::plan::text::{string_bytes, strings};
-use crate::spec::Mount;
 
 /// `remount` changes what is mounted at the destination: with `bind` this mount, else its file system too.
 pub(super) fn compile_remount(

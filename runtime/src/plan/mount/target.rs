@@ -4,8 +4,8 @@ use pillbox_init::plan::TargetRule;
 
 use super::option::Options;
 use crate::error::{Error, Result};
-use crate::order;
-use crate::spec::Mount;
+use crate::oci::spec::Mount;
+use crate::text::order;
 
 /// Files of procfs that lxcfs and others may replace; nothing else is mounted inside /proc.
 const REPLACEABLE_IN_PROC: [&str; 10] = [

@@ -1,0 +1,63 @@
+//! exec: one more process in a container.
+
+use pillbox::container::{self, ExecOptions};
+use pillbox::error::{Context, Error, Result};
+
+use super::{container_id, create_options, read_file, root, warn};
+use crate::arguments::{Arguments, Global};
+
+/// The status of an exec that could not start anything: callers of runc know it from the program's own.
+const NOT_STARTED: u8 = 255;
+
+pub fn exec(global: &Global, arguments: Arguments) -> Result<u8> {
+    run(global, &arguments).map_err(|error| error.with_status(NOT_STARTED))
+}
+
+fn run(global: &Global, arguments: &Arguments) -> Result<u8> {
+    let id = container_id(arguments)?;
+    let text = |flag: &str| Ok::<_, Error>(arguments.values(flag)?.pop());
+    let process = match arguments.value("process") {
+        Some(path) => Some(read_file(path).context(|| format!("--process {}", path.display()))?),
+        None => None,
+    };
+    let words = (1..arguments.operands.len()).map(|index| arguments.operand(index).map(str::to_string));
+    let options = ExecOptions {
+        process,
+        arguments: words.collect::<Result<_>>()?,
+        environment: arguments.values("env")?,
+        cwd: text("cwd")?,
+        user: text("user")?.map(|user| parse_user(&user)).transpose()?,
+        additional_gids: arguments
+            .values("additional-gids")?
+            .iter()
+            .flat_map(|list| list.split(','))
+            .map(|gid| parse_id("--additional-gids", gid))
+            .collect::<Result<_>>()?,
+        capabilities: arguments.values("cap")?,
+        no_new_privileges: arguments.is_set("no-new-privs"),
+        terminal: arguments.is_set("tty"),
+        apparmor: text("apparmor")?,
+        process_label: text("process-label")?,
+        cgroup: text("cgroup")?,
+        ignore_paused: arguments.is_set("ignore-paused"),
+        detach: arguments.is_set("detach"),
+        create: create_options(global, arguments)?,
+    };
+    container::exec(&root(global), &id, &options, &mut |warning| warn(global, warning))
+}
+
+/// Numbers only: a name would have to be looked up in a file of the container's.
+fn parse_user(text: &str) -> Result<(u32, Option<u32>)> {
+    match text.split_once(':') {
+        None => Ok((parse_id("--user", text)?, None)),
+        Some((uid, gid)) => Ok((parse_id("--user", uid)?, Some(parse_id("--user", gid)?))),
+    }
+}
+
+fn parse_id(flag: &str, text: &str) -> Result<u32> {
+    // u32::MAX is the kernel's "no id".
+    let id = text.bytes().all(|byte| byte.is_ascii_digit()).then(|| text.parse().ok()).flatten();
+    id.filter(|&id| id != u32::MAX).ok_or_else(|| {
+        Error::formatted(format_args!("{flag} {text:?}: must be a number from 0 to {}", u32::MAX - 1))
+    })
+}

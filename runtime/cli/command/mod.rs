@@ -1,0 +1,378 @@
+//! The commands: each reads its flags, calls the library and prints what there is to print.
+
+mod check;
+mod checkpoint;
+mod completion;
+mod exec;
+mod explain;
+mod features;
+mod flag;
+mod lifecycle;
+mod limits;
+mod list;
+mod man;
+mod mounts;
+mod processes;
+mod spec;
+mod stream;
+mod r#try;
+mod version;
+mod watch;
+
+use std::path::Path;
+
+use pillbox::ContainerId;
+use pillbox::container::{Bundle, CreateOptions, Stdio};
+use pillbox::error::{Error, Result};
+use pillbox::state::Root;
+
+use crate::arguments::{Arguments, Command, Global};
+
+use flag::{
+    BUNDLE, CONFIG, CONSOLE_SOCKET, NO_NEW_KEYRING, NO_PIVOT, NO_SUBREAPER, PID_FILE, PIDFD_SOCKET,
+    PRESERVE_FDS, SPEC, switch, valued,
+};
+
+use stream::read_file;
+
+pub use stream::print;
+pub use version::VERSION;
+
+/// All commands.
+pub const COMMANDS: &[Command] = &[
+    Command {
+        name: "create",
+        operands: "ID",
+        operand_count: 1..=1,
+        help: "make a container; start runs its program",
+        flags: &[
+            BUNDLE,
+            CONFIG,
+            SPEC,
+            CONSOLE_SOCKET,
+            PID_FILE,
+            PIDFD_SOCKET,
+            NO_PIVOT,
+            NO_NEW_KEYRING,
+            PRESERVE_FDS,
+            NO_SUBREAPER,
+        ],
+        ends_at_operand: false,
+        run: lifecycle::create,
+    },
+    Command {
+        name: "start",
+        operands: "ID",
+        operand_count: 1..=1,
+        help: "run the program of a created container",
+        flags: &[],
+        ends_at_operand: false,
+        run: lifecycle::start,
+    },
+    Command {
+        name: "run",
+        operands: "ID",
+        operand_count: 1..=1,
+        help: "create, start and wait; the exit status is the program's",
+        flags: &[
+            BUNDLE,
+            CONFIG,
+            SPEC,
+            CONSOLE_SOCKET,
+            PID_FILE,
+            PIDFD_SOCKET,
+            NO_PIVOT,
+            NO_NEW_KEYRING,
+            PRESERVE_FDS,
+            NO_SUBREAPER,
+            switch("detach", Some('d'), "do not wait"),
+            switch("keep", None, "leave the container when its program has ended"),
+        ],
+        ends_at_operand: false,
+        run: lifecycle::run,
+    },
+    Command {
+        name: "exec",
+        operands: "ID [COMMAND [ARGUMENT…]]",
+        operand_count: 1..=usize::MAX,
+        help: "run one more program in a container",
+        flags: &[
+            CONSOLE_SOCKET,
+            PID_FILE,
+            PIDFD_SOCKET,
+            PRESERVE_FDS,
+            valued("process", Some('p'), "FILE", "the program as a process.json says"),
+            valued("cwd", None, "DIR", "its working folder"),
+            valued("env", Some('e'), "NAME=VALUE", "one more variable; may be repeated"),
+            switch("tty", Some('t'), "give it a terminal"),
+            valued("user", Some('u'), "UID[:GID]", "its user"),
+            valued("additional-gids", Some('g'), "GID", "one more group; may be repeated"),
+            switch("detach", Some('d'), "do not wait"),
+            valued("process-label", None, "LABEL", "its SELinux label"),
+            valued("apparmor", None, "PROFILE", "its AppArmor profile"),
+            switch("no-new-privs", None, "set no_new_privs"),
+            valued("cap", Some('c'), "CAPABILITY", "one more capability; may be repeated"),
+            valued("cgroup", None, "PATH", "a cgroup below the container's"),
+            switch("ignore-paused", None, "go ahead in a paused container"),
+            NO_SUBREAPER,
+        ],
+        ends_at_operand: true,
+        run: exec::exec,
+    },
+    Command {
+        name: "state",
+        operands: "ID",
+        operand_count: 1..=1,
+        help: "show a container's state as JSON",
+        flags: &[],
+        ends_at_operand: false,
+        run: list::state,
+    },
+    Command {
+        name: "list",
+        operands: "",
+        operand_count: 0..=0,
+        help: "list the containers",
+        flags: &[
+            switch("quiet", Some('q'), "ids only"),
+            valued("format", Some('f'), "FORMAT", "table (default) or json"),
+        ],
+        ends_at_operand: false,
+        run: list::list,
+    },
+    Command {
+        name: "kill",
+        operands: "ID [SIGNAL]",
+        operand_count: 1..=2,
+        help: "send a signal (default: TERM) to the container's first process",
+        flags: &[
+            switch("all", Some('a'), "send it to all of its processes"),
+            switch("regex", Some('r'), "ID is a regular expression: all that match"),
+        ],
+        ends_at_operand: false,
+        run: lifecycle::kill,
+    },
+    Command {
+        name: "delete",
+        operands: "ID",
+        operand_count: 1..=1,
+        help: "remove a container that has stopped or was never started",
+        flags: &[
+            switch("force", Some('f'), "kill it first if it runs; no error if there is none"),
+            switch("regex", Some('r'), "ID is a regular expression: remove all that match"),
+        ],
+        ends_at_operand: false,
+        run: lifecycle::delete,
+    },
+    Command {
+        name: "destroy",
+        operands: "ID",
+        operand_count: 1..=1,
+        help: "the same as delete --force",
+        flags: &[],
+        ends_at_operand: false,
+        run: lifecycle::destroy,
+    },
+    Command {
+        name: "pause",
+        operands: "ID",
+        operand_count: 1..=1,
+        help: "stop all processes of a container",
+        flags: &[],
+        ends_at_operand: false,
+        run: lifecycle::pause,
+    },
+    Command {
+        name: "resume",
+        operands: "ID",
+        operand_count: 1..=1,
+        help: "let a paused container go on",
+        flags: &[],
+        ends_at_operand: false,
+        run: lifecycle::resume,
+    },
+    Command {
+        name: "ps",
+        operands: "ID [PS-ARGUMENT…]",
+        operand_count: 1..=usize::MAX,
+        help: "show a container's processes, by ps(1) (default: ps -ef) or as a list of pids",
+        flags: &[valued("format", Some('f'), "FORMAT", "table (default) or json")],
+        ends_at_operand: true,
+        run: processes::ps,
+    },
+    Command {
+        name: "update",
+        operands: "ID",
+        operand_count: 1..=1,
+        help: "change a container's limits; what is not named stays",
+        flags: limits::FLAGS,
+        ends_at_operand: false,
+        run: limits::update,
+    },
+    Command {
+        name: "mounts",
+        operands: "add|remove ID FILE",
+        operand_count: 3..=3,
+        help: "make or unmount what FILE, a JSON array of mounts as in config.json, lists (- is stdin)",
+        flags: &[],
+        ends_at_operand: false,
+        run: mounts::mounts,
+    },
+    Command {
+        name: "events",
+        operands: "ID",
+        operand_count: 1..=1,
+        help: "show what a container uses and when memory ran out, a line of JSON each, until it ends",
+        flags: &[
+            valued("interval", None, "TIME", "between two looks (default: 5s)"),
+            switch("stats", None, "look once"),
+        ],
+        ends_at_operand: false,
+        run: watch::events,
+    },
+    Command {
+        name: "wait",
+        operands: "ID",
+        operand_count: 1..=1,
+        help: "wait until a container ends; print its program's exit status, and exit with it",
+        flags: &[],
+        ends_at_operand: false,
+        run: watch::wait,
+    },
+    checkpoint::refused("checkpoint"),
+    checkpoint::refused("restore"),
+    Command {
+        name: "features",
+        operands: "",
+        operand_count: 0..=0,
+        help: "show what this runtime supports, as JSON",
+        flags: &[],
+        ends_at_operand: false,
+        run: features::features,
+    },
+    Command {
+        name: "spec",
+        operands: "",
+        operand_count: 0..=0,
+        help: "write a config.json to start from",
+        flags: &[
+            BUNDLE,
+            valued("file", Some('f'), "FILE", "what to write (default: config.json in the bundle)"),
+            switch("rootless", None, "for an ordinary user, with a user namespace"),
+        ],
+        ends_at_operand: false,
+        run: spec::spec,
+    },
+    Command {
+        name: "explain",
+        operands: "",
+        operand_count: 0..=0,
+        help: "show what create would do with a bundle, step by step, and do nothing",
+        flags: &[BUNDLE, CONFIG, SPEC, valued("format", None, "FORMAT", "text (default) or json")],
+        ends_at_operand: false,
+        run: explain::explain,
+    },
+    Command {
+        name: "check",
+        operands: "",
+        operand_count: 0..=0,
+        help: "show what this machine offers to containers, what lacks, and what helps",
+        flags: &[valued("format", None, "FORMAT", "table (default) or json")],
+        ends_at_operand: false,
+        run: check::check,
+    },
+    Command {
+        name: "try",
+        operands: "[COMMAND [ARGUMENT…]]",
+        operand_count: 0..=usize::MAX,
+        help: "run a command, or a shell, in a throwaway container over this system's files",
+        flags: &[],
+        ends_at_operand: true,
+        run: r#try::r#try,
+    },
+    Command {
+        name: "completion",
+        operands: "bash|zsh|fish",
+        operand_count: 1..=1,
+        help: "print a script that completes pillbox's command line",
+        flags: &[],
+        ends_at_operand: false,
+        run: completion::completion,
+    },
+    Command {
+        name: "man",
+        operands: "",
+        operand_count: 0..=0,
+        help: "print the manual page: pillbox man | man -l -",
+        flags: &[],
+        ends_at_operand: false,
+        run: man::man,
+    },
+];
+
+/// The folder of the containers' state.
+fn root(global: &Global) -> Root {
+    Root::new(global.root.as_ref().map(Into::into))
+}
+
+fn container_id(arguments: &Arguments) -> Result<ContainerId> {
+    ContainerId::new(arguments.operand(0)?)
+}
+
+fn bundle(global: &Global, arguments: &Arguments) -> Result<Bundle> {
+    let folder = arguments.value("bundle").unwrap_or(".".as_ref());
+    let config = arguments.value("config").or(arguments.value("spec")).or(global.spec.as_deref());
+    Bundle::read(Path::new(folder), config.map(Path::new))
+}
+
+fn create_options(global: &Global, arguments: &Arguments) -> Result<CreateOptions> {
+    let path = |flag: &str| arguments.value(flag).map(Into::into);
+    // sd_listen_fds(3): the descriptors are meant for the process that LISTEN_PID names. Where it names none, whoever
+    // started this one means it, as for crun and runc.
+    let meant = std::env::var("LISTEN_PID").map_or(true, |pid| pid == std::process::id().to_string());
+    let listen_fds = match std::env::var("LISTEN_FDS") {
+        Ok(text) if meant => text
+            .parse()
+            .map_err(|_| Error::formatted(format_args!("LISTEN_FDS={text}: not a whole number")))?,
+        _ => 0,
+    };
+    Ok(CreateOptions {
+        stdin: Stdio::Inherit,
+        stdout: Stdio::Inherit,
+        stderr: Stdio::Inherit,
+        console_socket: path("console-socket"),
+        pid_file: path("pid-file"),
+        pidfd_socket: path("pidfd-socket"),
+        preserve_fds: arguments.number("preserve-fds")?,
+        listen_fds,
+        no_pivot: arguments.is_set("no-pivot"),
+        no_new_keyring: arguments.is_set("no-new-keyring"),
+        driver: global.driver,
+        notify: notify_socket(),
+        scratch_over: Vec::new(),
+    })
+}
+
+/// Where a service manager wants to hear that the container is ready: sd_notify(3).
+fn notify_socket() -> Option<String> {
+    std::env::var("NOTIFY_SOCKET").ok().filter(|socket| socket.starts_with(['/', '@']))
+}
+
+/// What has to be seen: a hook's failure (config.md: the runtime "MUST log a warning"), a container that is less
+/// confined than was asked for, output that is lost, and what is left of a container that has ended.
+const SEEN: [&str; 6] = [
+    "hooks.",
+    "stdout: ",
+    "process.apparmorProfile",
+    "process.selinuxLabel",
+    "linux.mountLabel",
+    "clean up container",
+];
+
+/// Warnings go to the log and to stderr, most only when asked for: callers take any stderr for a failure.
+fn warn(global: &Global, warning: &str) {
+    if global.debug || SEEN.iter().any(|field| warning.starts_with(field)) {
+        global.log.write("warning", warning);
+        eprintln!("pillbox: warning: {warning}");
+    }
+}

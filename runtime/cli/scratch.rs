@@ -1,0 +1,86 @@
+//! Throwaway containers over the host's own files: overlays whose changes go to memory.
+
+use pillbox::error::Result;
+use pillbox::text::json;
+
+/// What runs in the throwaway container.
+#[derive(Debug, Clone)]
+pub struct Wish {
+    /// argv.
+    pub arguments: Vec<String>,
+    /// The whole environment.
+    pub environment: Vec<String>,
+    /// Where it starts; `/` without one.
+    pub cwd: Option<String>,
+    /// Whether it gets a terminal of its own.
+    pub terminal: bool,
+    /// The caller's ids: an ordinary user becomes root of a user namespace.
+    pub user: (u32, u32),
+}
+
+/// A config.json for [`Wish`], to be run with [`pillbox::host::layers`] as `scratch_over`.
+pub fn config(wish: &Wish) -> Result<String> {
+    let Wish { arguments, environment, cwd, terminal, user: (uid, gid) } = wish;
+    let text = |value: &str| json::to_string(&value);
+    let mapping = |id: &u32| format!(r#"[{{"containerID": 0, "hostID": {id}, "size": 1}}]"#);
+    // All capabilities of a user namespace reach only what belongs to it; on the host itself Docker's selection.
+    let (user_namespace, capabilities) = if *uid == 0 {
+        (String::new(), CAPABILITIES)
+    } else {
+        let maps = format!(r#""uidMappings": {}, "gidMappings": {},"#, mapping(uid), mapping(gid));
+        (maps, pillbox::oci::capability::NAMES.as_slice())
+    };
+    let namespace = if *uid == 0 { "" } else { r#", {"type": "user"}"# };
+    let set = json::to_string(&capabilities)?;
+    Ok(TEMPLATE
+        .replace("@CAPABILITIES@", &set)
+        .replace("@MAPPINGS@", &user_namespace)
+        .replace("@USER_NAMESPACE@", namespace)
+        .replace("@TERMINAL@", if *terminal { "true" } else { "false" })
+        .replace("@CWD@", &text(cwd.as_deref().unwrap_or("/"))?)
+        .replace("@ENV@", &json::to_string(environment)?)
+        .replace("@ARGS@", &json::to_string(arguments)?))
+}
+
+/// Docker's default selection: enough to install packages, not enough to reach the machine.
+const CAPABILITIES: &[&str] = &[
+    "CAP_CHOWN",
+    "CAP_DAC_OVERRIDE",
+    "CAP_FSETID",
+    "CAP_FOWNER",
+    "CAP_NET_RAW",
+    "CAP_SETGID",
+    "CAP_SETUID",
+    "CAP_SETFCAP",
+    "CAP_SETPCAP",
+    "CAP_NET_BIND_SERVICE",
+    "CAP_SYS_CHROOT",
+    "CAP_KILL",
+    "CAP_AUDIT_WRITE",
+];
+
+const TEMPLATE: &str = include_str!("scratch.json");
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn configurations_are_valid() {
+        for uid in [0, 1000] {
+            let wish = Wish {
+                arguments: vec!["sh".into(), "a \"quoted\" word".into()],
+                environment: vec!["PATH=/bin".into()],
+                cwd: None,
+                terminal: uid == 0,
+                user: (uid, uid),
+            };
+            let text = config(&wish).unwrap();
+            let spec =
+                pillbox::oci::spec::parse(text.as_bytes()).unwrap_or_else(|error| panic!("{error}: {text}"));
+            let valid = pillbox::validate::validate(spec).unwrap();
+            assert_eq!(&*valid.process.args[1], "a \"quoted\" word");
+            assert_eq!(valid.uid_mappings.len(), usize::from(uid != 0));
+        }
+    }
+}

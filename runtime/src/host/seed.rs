@@ -1,0 +1,216 @@
+//! The seed mount namespace: one empty read-only tmpfs, from which containers start.
+//!
+//! A new mount namespace is a copy of the one it starts from, which on a server with thousands of mounts is most
+//! of a container's cost, only to be thrown away. The seed is made once, pinned below /run, and checked before
+//! use. There is one for the machine, not one for each `--root`: it holds nothing of any container, and a folder
+//! of state can then be removed without unmounting anything.
+
+use std::ffi::CStr;
+use std::os::fd::{AsFd, OwnedFd};
+use std::path::Path;
+
+use linux_raw_sys::general::CLONE_NEWNS;
+use rustix::fs::{Access, CWD, FileType, FlockOperation, Mode, OFlags, Stat};
+use rustix::io::Errno;
+use rustix::mount::{
+    FsMountFlags, FsOpenFlags, MountAttrFlags, MountPropagationFlags, MoveMountFlags, OpenTreeFlags,
+    UnmountFlags,
+};
+
+use crate::sys;
+use crate::text::mountinfo;
+
+/// Where the container's root is attached in a copy of the seed: over all that is there. Copies share the tmpfs, and
+/// who may unmount in a container reaches it: nothing in it may be needed.
+pub const ROOT_IN_SEED: &CStr = c"/";
+
+const FOLDER: &CStr = c"/run/pillbox";
+const PIN: &CStr = c"/run/pillbox/.seed";
+
+/// The pinned namespace, made now if there is none. `None` where it cannot be had: the ordinary copy serves then.
+pub fn open() -> Option<OwnedFd> {
+    open_pinned().or_else(|| make().ok())
+}
+
+/// The pinned namespace, if there is one: a mount namespace with the one mount that [`empty_namespace`] leaves. Who
+/// could put another one there is root where this process is.
+pub fn open_pinned() -> Option<OwnedFd> {
+    let flags = OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NOFOLLOW;
+    let seed = rustix::fs::openat(CWD, PIN, flags, Mode::empty()).ok()?;
+    let is_seed = match sys::mount_count(seed.as_fd()) {
+        // Before Linux 6.11 the kernel does not say.
+        Err(Errno::NOTTY) => sys::namespace_type(seed.as_fd()) == Ok(CLONE_NEWNS),
+        // With the kernel's first root below it there are two.
+        count => matches!(count, Ok(1 | 2)),
+    };
+    is_seed.then_some(seed)
+}
+
+/// Whether [`open`] would get one, without making it: what it does is tried in a child.
+pub fn can_be_made() -> bool {
+    let folder = match rustix::fs::lstat(FOLDER) {
+        Err(Errno::NOENT) => rustix::fs::access(c"/run", Access::WRITE_OK),
+        status => status.and_then(|status| check_folder(&status)),
+    };
+    folder.is_ok() && sys::probe(CLONE_NEWNS, || empty_namespace(c"/run").map(drop)).is_ok()
+}
+
+/// Whoever may replace the pin could choose where containers start.
+fn check_folder(folder: &Stat) -> Result<(), Errno> {
+    let safe = folder.st_uid == 0
+        && folder.st_mode & 0o022 == 0
+        && FileType::from_raw_mode(folder.st_mode) == FileType::Directory;
+    if safe { Ok(()) } else { Err(Errno::PERM) }
+}
+
+/// Makes and pins the namespace.
+fn make() -> Result<OwnedFd, Errno> {
+    match rustix::fs::mkdir(FOLDER, Mode::from_raw_mode(0o711)) {
+        Ok(()) | Err(Errno::EXIST) => {}
+        Err(errno) => return Err(errno),
+    }
+    let folder = rustix::fs::openat(
+        CWD,
+        FOLDER,
+        OFlags::DIRECTORY | OFlags::CLOEXEC | OFlags::NOFOLLOW,
+        Mode::empty(),
+    )?;
+    check_folder(&rustix::fs::fstat(&folder)?)?;
+    let pin = rustix::fs::openat(
+        &folder,
+        c".seed",
+        OFlags::CREATE | OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NOFOLLOW,
+        Mode::from_raw_mode(0o600),
+    )?;
+    rustix::fs::flock(&folder, FlockOperation::LockExclusive)?;
+    if let Some(seed) = open_pinned() {
+        return Ok(seed);
+    }
+    match make_and_pin_somewhere(&pin) {
+        // What is mounted in a shared mount (/run, wherever systemd is) cannot be kept from its peers.
+        Err(Errno::INVAL) => {
+            let place = cover_unbindable(&pin)?;
+            make_and_pin_somewhere(&place).inspect_err(|_| {
+                // The next one would cover this cover.
+                let _ = rustix::mount::unmount(PIN, UnmountFlags::DETACH);
+            })
+        }
+        made => made,
+    }
+}
+
+/// Mounts the empty file over itself, so that what is mounted on that has no peers. What they get of it is as empty.
+fn cover_unbindable(pin: &OwnedFd) -> Result<OwnedFd, Errno> {
+    let cover = clone_one(pin)?;
+    attach(&cover, pin)?;
+    change_propagation(&cover, MountPropagationFlags::UNBINDABLE)?;
+    Ok(cover)
+}
+
+fn make_and_pin_somewhere(pin: &OwnedFd) -> Result<OwnedFd, Errno> {
+    match make_and_pin(pin) {
+        Err(Errno::LOOP) => make_on_another_cpu(pin),
+        made => made,
+    }
+}
+
+/// The kernel lets a mount namespace be pinned only in one with a lower number, so that none pins itself. Since Linux
+/// 6.18 each CPU gives out numbers of its own: where this one's are too low, another's may do.
+fn make_on_another_cpu(pin: &OwnedFd) -> Result<OwnedFd, Errno> {
+    use pillbox_init::sys::{Processors, affinity, set_affinity};
+    let before = affinity(None)?;
+    let made = (0..Processors::COUNT).find_map(|cpu| {
+        let mut only = Processors::none();
+        only.add(cpu);
+        // Refused for a CPU that is not there, or not in the cpuset.
+        set_affinity(None, &only).and_then(|()| make_and_pin(pin)).ok()
+    });
+    set_affinity(None, &before)?;
+    made.ok_or(Errno::LOOP)
+}
+
+fn make_and_pin(pin: &OwnedFd) -> Result<OwnedFd, Errno> {
+    let mut seed = Err(Errno::CANCELED);
+    sys::in_mount_copy(&mut || {
+        seed = empty_namespace(FOLDER);
+        Ok(())
+    })?;
+    let seed = seed?;
+    // A namespace lives as long as something mounts its file.
+    let tree = clone_one(&seed)?;
+    // In no tree that is bound: a younger namespace on another CPU could not take it, and a container must not keep it.
+    change_propagation(&tree, MountPropagationFlags::UNBINDABLE)?;
+    attach(&tree, pin)?;
+    Ok(seed)
+}
+
+/// Turns the copy that the thread stands in into one that holds an empty tmpfs and nothing else.
+/// `at` is a folder there.
+fn empty_namespace(at: &CStr) -> Result<OwnedFd, Errno> {
+    let namespace = open_own_namespace()?;
+    rustix::mount::mount_change(c"/", MountPropagationFlags::PRIVATE | MountPropagationFlags::REC)?;
+    let context = rustix::mount::fsopen(c"tmpfs", FsOpenFlags::FSOPEN_CLOEXEC)?;
+    rustix::mount::fsconfig_set_string(&context, c"source", c"pillbox")?;
+    rustix::mount::fsconfig_set_string(&context, c"mode", c"755")?;
+    // Its root.
+    rustix::mount::fsconfig_set_string(&context, c"nr_inodes", c"1")?;
+    rustix::mount::fsconfig_create(&context)?;
+    let tmpfs = rustix::mount::fsmount(&context, FsMountFlags::FSMOUNT_CLOEXEC, MountAttrFlags::empty())?;
+    let none = MountPropagationFlags::empty();
+    pillbox_init::sys::mount_setattr(
+        &tmpfs,
+        MountAttrFlags::MOUNT_ATTR_RDONLY,
+        MountAttrFlags::empty(),
+        none,
+        false,
+    )?;
+    rustix::mount::move_mount(&tmpfs, c"", CWD, at, MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH)?;
+    rustix::process::fchdir(&tmpfs)?;
+    match rustix::process::pivot_root(c".", c".") {
+        Err(Errno::INVAL) => cover_initial_root(&tmpfs)?,
+        pivoted => {
+            pivoted?;
+            rustix::mount::unmount(c".", UnmountFlags::DETACH)?;
+        }
+    }
+    Ok(namespace)
+}
+
+/// The kernel's first root cannot be left, but everything else can go, and the tmpfs lie over it: as switch_root(8) does.
+fn cover_initial_root(tmpfs: &OwnedFd) -> Result<(), Errno> {
+    let mountinfo = mountinfo::read().map_err(|_| Errno::INVAL)?;
+    rustix::mount::move_mount(tmpfs, c"", CWD, c"/", MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH)?;
+    for mount in mountinfo::parse(&mountinfo).filter(|mount| mount.point != Path::new("/")) {
+        // What lies below another one is gone with it.
+        let _ = rustix::mount::unmount(&mount.point, UnmountFlags::DETACH);
+    }
+    rustix::process::chroot(c".")
+}
+
+fn open_own_namespace() -> Result<OwnedFd, Errno> {
+    rustix::fs::openat(CWD, c"/proc/thread-self/ns/mnt", OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty())
+}
+
+/// Keeps a pin that an older pillbox made out of the trees that are bound from now on.
+pub fn hide_pin() {
+    if let Some(pin) = open_pinned() {
+        // Where it cannot be hidden each tree with it is opened twice.
+        let _ = change_propagation(&pin, MountPropagationFlags::UNBINDABLE);
+    }
+}
+
+fn clone_one(of: &OwnedFd) -> Result<OwnedFd, Errno> {
+    let flags =
+        OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::OPEN_TREE_CLOEXEC | OpenTreeFlags::AT_EMPTY_PATH;
+    rustix::mount::open_tree(of, c"", flags)
+}
+
+fn attach(tree: &OwnedFd, place: &OwnedFd) -> Result<(), Errno> {
+    let by_descriptor = MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH | MoveMountFlags::MOVE_MOUNT_T_EMPTY_PATH;
+    rustix::mount::move_mount(tree, c"", place, c"", by_descriptor)
+}
+
+fn change_propagation(mount: &OwnedFd, propagation: MountPropagationFlags) -> Result<(), Errno> {
+    let none = MountAttrFlags::empty();
+    pillbox_init::sys::mount_setattr(mount, none, none, propagation, false)
+}

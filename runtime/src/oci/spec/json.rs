@@ -1,0 +1,303 @@
+//! Reading JSON into spec structs: borrowed strings, field paths in errors, bounded depth.
+//!
+//! `object!` makes of a table of members a struct and the one function that is special to it; all else is in
+//! [`Reader`], compiled once: through serde's visitors the same structs took more than twice the code.
+
+use std::borrow::Cow;
+use std::fmt;
+use std::ops::Deref;
+
+use serde::Serialize;
+
+use crate::text::order;
+
+use super::parse_error::{self, ParseError};
+use super::reader::{Failed, Reader};
+
+/// Reads a whole document.
+///
+/// # Errors
+/// Anything that is not JSON, with line and column; a value of the wrong type, with its path.
+pub fn parse<'de, T: Value<'de>>(document: &'de [u8]) -> Result<T, ParseError> {
+    let text = parse_error::check_text(document)?;
+    let mut reader = Reader::new(text);
+    reader.peek();
+    let mut value = T::default();
+    match value.read(&mut reader).and_then(|()| reader.finish()) {
+        Ok(()) => Ok(value),
+        Err(Failed) => Err(parse_error::describe(text, reader.fault())),
+    }
+}
+
+/// What a document can hold.
+pub trait Value<'de>: Default {
+    /// Reads the value at the reader's place into `self`, which is fresh.
+    ///
+    /// # Errors
+    /// The value has another type, or is not JSON.
+    fn read(&mut self, reader: &mut Reader<'de>) -> Result<(), Failed>;
+}
+
+/// A struct that is read from a JSON object.
+pub trait Object<'de> {
+    /// The members' names, and which of them have to be there: bit n stands for the one at place n.
+    fn members(&self) -> (&'static [&'static str], u32);
+
+    /// Reads the value of the member at `place`.
+    ///
+    /// # Errors
+    /// The value has another type, or is not JSON.
+    fn read_member(&mut self, place: usize, reader: &mut Reader<'de>) -> Result<(), Failed>;
+}
+
+/// Reads a member's value: `null` counts as absent.
+// Not inlined: one copy for each type, not one for each member.
+#[inline(never)]
+pub(crate) fn read_member<'de, T: Value<'de>>(
+    member: &mut T,
+    reader: &mut Reader<'de>,
+) -> Result<(), Failed> {
+    *member = T::default();
+    if reader.take_null()? { Ok(()) } else { member.read(reader) }
+}
+
+impl Value<'_> for bool {
+    fn read(&mut self, reader: &mut Reader<'_>) -> Result<(), Failed> {
+        *self = reader.boolean("true or false")?;
+        Ok(())
+    }
+}
+
+macro_rules! integers {
+    ($($type:ident: $expected:literal,)*) => {
+        $(impl Value<'_> for $type {
+            fn read(&mut self, reader: &mut Reader<'_>) -> Result<(), Failed> {
+                *self = reader.integer($type::MIN as i64, $type::MAX as u64, $expected)? as $type;
+                Ok(())
+            }
+        })*
+    };
+}
+
+integers! {
+    u16: "a whole number from 0 to 65535",
+    u32: "a whole number from 0 to 4294967295",
+    u64: "a whole number from 0 to 18446744073709551615",
+    i32: "a whole number from -2147483648 to 2147483647",
+    i64: "a whole number from -9223372036854775808 to 9223372036854775807",
+}
+
+impl<'de, T: Value<'de>> Value<'de> for Option<T> {
+    fn read(&mut self, reader: &mut Reader<'de>) -> Result<(), Failed> {
+        self.insert(T::default()).read(reader)
+    }
+}
+
+/// A JSON string with its escapes resolved; borrowed from the document unless it had any.
+#[derive(Debug, Clone, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Text<'a>(pub Cow<'a, str>);
+
+impl Deref for Text<'_> {
+    type Target = str;
+    fn deref(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Display for Text<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl<'a> From<&'a str> for Text<'a> {
+    fn from(text: &'a str) -> Self {
+        Text(Cow::Borrowed(text))
+    }
+}
+
+impl<'de: 'a, 'a> Value<'de> for Text<'a> {
+    fn read(&mut self, reader: &mut Reader<'de>) -> Result<(), Failed> {
+        *self = Text(reader.string("a string")?);
+        Ok(())
+    }
+}
+
+/// A JSON list.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct List<T>(pub Vec<T>);
+
+impl<T> Default for List<T> {
+    fn default() -> Self {
+        List(Vec::new())
+    }
+}
+
+impl<T> Deref for List<T> {
+    type Target = [T];
+    fn deref(&self) -> &[T] {
+        &self.0
+    }
+}
+
+impl<'a, T> IntoIterator for &'a List<T> {
+    type Item = &'a T;
+    type IntoIter = std::slice::Iter<'a, T>;
+    fn into_iter(self) -> Self::IntoIter {
+        self.0.iter()
+    }
+}
+
+impl<'de, T: Value<'de>> Value<'de> for List<T> {
+    fn read(&mut self, reader: &mut Reader<'de>) -> Result<(), Failed> {
+        reader.open(b'[', "a list")?;
+        while reader.next(b']', self.is_empty())? {
+            let mut element = T::default();
+            element.read(reader)?;
+            self.0.push(element);
+        }
+        Ok(())
+    }
+}
+
+/// A JSON object with free keys, each of them once, in the document's order.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Map<'a, T>(pub Vec<(Text<'a>, T)>);
+
+impl<'a, T> Deref for Map<'a, T> {
+    type Target = [(Text<'a>, T)];
+    fn deref(&self) -> &[(Text<'a>, T)] {
+        &self.0
+    }
+}
+
+impl Serialize for Map<'_, Text<'_>> {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_map(self.iter().map(|(key, value)| (&**key, &**value)))
+    }
+}
+
+impl<'de: 'a, 'a, T: Value<'de>> Value<'de> for Map<'a, T> {
+    fn read(&mut self, reader: &mut Reader<'de>) -> Result<(), Failed> {
+        reader.open(b'{', "an object")?;
+        let mut places = Vec::new();
+        while reader.next(b'}', self.is_empty())? {
+            let key = Text(reader.key()?);
+            places.push(reader.at());
+            let mut value = T::default();
+            read_member(&mut value, reader)?;
+            self.0.push((key, value));
+        }
+        let keys: Vec<&str> = self.iter().map(|(key, _)| &**key).collect();
+        match first_repeated(&keys) {
+            Some(index) => Err(reader.repeated(places[index])),
+            None => Ok(()),
+        }
+    }
+}
+
+/// Defines a struct that is read from a JSON object: unknown members are skipped, `null` counts as absent, which what is
+/// `required` must not be. Where the specification requires a string, validation says what to write there.
+macro_rules! object {
+    ($(#[$meta:meta])* $name:ident $(<$life:lifetime>)? {
+        $($(#[$doc:meta])* $key:literal $($required:ident)? => $field:ident: $type:ty,)*
+    }) => {
+        $(#[$meta])*
+        // The specification documents each member; only what it leaves open is said here.
+        #[allow(missing_docs)]
+        #[derive(Debug, Clone, Default, PartialEq)]
+        pub struct $name $(<$life>)? { $($(#[$doc])* pub $field: $type,)* }
+
+        impl<'de $(: $life, $life)?> $crate::oci::spec::json::Object<'de> for $name $(<$life>)? {
+            fn members(&self) -> (&'static [&'static str], u32) {
+                const REQUIRED: u32 = {
+                    let places = [$($crate::oci::spec::json::is_required!($($required)?),)*];
+                    let (mut bits, mut place) = (0, 0);
+                    while place < places.len() {
+                        bits |= (places[place] as u32) << place;
+                        place += 1;
+                    }
+                    bits
+                };
+                (&[$($key,)*], REQUIRED)
+            }
+
+            fn read_member(
+                &mut self,
+                place: usize,
+                reader: &mut $crate::oci::spec::reader::Reader<'de>,
+            ) -> std::result::Result<(), $crate::oci::spec::reader::Failed> {
+                let mut at = 0;
+                $(
+                    if place == at {
+                        return $crate::oci::spec::json::read_member(&mut self.$field, reader);
+                    }
+                    at += 1;
+                )*
+                debug_assert!(place < at, "a place among the members'");
+                Ok(())
+            }
+        }
+
+        impl<'de $(: $life, $life)?> $crate::oci::spec::json::Value<'de> for $name $(<$life>)? {
+            fn read(
+                &mut self,
+                reader: &mut $crate::oci::spec::reader::Reader<'de>,
+            ) -> std::result::Result<(), $crate::oci::spec::reader::Failed> {
+                reader.object(self)
+            }
+        }
+
+        #[cfg(test)]
+        impl $(<$life>)? $crate::oci::spec::tests::Reflect for $name $(<$life>)? {
+            fn reflect(&self) -> serde_json::Value {
+                let members = [$(($key.to_string(), self.$field.reflect()),)*];
+                serde_json::Value::Object(members.into_iter().collect())
+            }
+        }
+    };
+}
+pub(crate) use object;
+
+macro_rules! is_required {
+    () => {
+        false
+    };
+    (required) => {
+        true
+    };
+}
+pub(crate) use is_required;
+
+/// The places of keys, equal ones side by side.
+fn in_order(keys: &[&str]) -> Vec<usize> {
+    let mut order: Vec<usize> = (0..keys.len()).collect();
+    order::sort(&mut order, |&left, &right| (keys[left], left) < (keys[right], right));
+    order
+}
+
+/// Where a key stands that stood before.
+pub(crate) fn first_repeated(keys: &[&str]) -> Option<usize> {
+    in_order(keys).windows(2).find(|pair| keys[pair[0]] == keys[pair[1]]).map(|pair| pair[1])
+}
+
+/// For keys with repetitions: which element stands where, when the last of equal keys counts and takes the
+/// place of the first. None when no key is repeated.
+pub(crate) fn latest_of_each(keys: &[&str]) -> Option<Vec<usize>> {
+    let order = in_order(keys);
+    let same = |left: &usize, right: &usize| keys[*left] == keys[*right];
+    if !order.windows(2).any(|pair| same(&pair[0], &pair[1])) {
+        return None;
+    }
+    let mut latest = vec![None; keys.len()];
+    for equal in order.chunk_by(same) {
+        latest[equal[0]] = equal.last().copied();
+    }
+    Some(latest.into_iter().flatten().collect())
+}
+
+/// The elements at `places`, each of which occurs once.
+pub(crate) fn pick<T>(elements: Vec<T>, places: &[usize]) -> Vec<T> {
+    let mut elements: Vec<Option<T>> = elements.into_iter().map(Some).collect();
+    places.iter().filter_map(|&place| elements[place].take()).collect()
+}

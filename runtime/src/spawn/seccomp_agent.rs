@@ -1,0 +1,136 @@
+//! Handing the listener of a seccomp filter to the agent that answers its notifications: seccomp_unotify(2), and
+//! "The container process state" in config-linux.md.
+
+use std::os::fd::{BorrowedFd, OwnedFd};
+use std::path::{Path, PathBuf};
+
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::io::Errno;
+use rustix::process::{PidfdGetfdFlags, pidfd_getfd};
+use serde::Serialize;
+
+use crate::console::send_descriptor;
+use crate::error::{Context, Error, Result};
+use crate::state::Status;
+use crate::text::json::{self, Members};
+use crate::validate::ValidSpec;
+
+/// How long init is left to install its filter between two looks.
+const PAUSE: Timespec = Timespec { tv_sec: 0, tv_nsec: 100_000 };
+
+/// Who gets the listener, and what it is told of the container.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Agent {
+    /// The socket (`linux.seccomp.listenerPath`): what is relative begins at the bundle.
+    pub path: PathBuf,
+    /// `linux.seccomp.listenerMetadata`, passed on as it is.
+    pub metadata: String,
+    /// From the config.json.
+    pub oci_version: String,
+    /// The container's id.
+    pub id: String,
+    /// The container's, when the filter is installed.
+    pub status: Status,
+    /// Absolute path of the bundle.
+    pub bundle: String,
+    /// From the config.json.
+    pub annotations: Members,
+}
+
+/// The document that goes with the descriptor.
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct ProcessState<'a> {
+    oci_version: &'a str,
+    fds: [&'a str; 1],
+    pid: i32,
+    #[serde(skip_serializing_if = "str::is_empty")]
+    metadata: &'a str,
+    state: State<'a>,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct State<'a> {
+    oci_version: &'a str,
+    id: &'a str,
+    status: &'a str,
+    pid: i32,
+    bundle: &'a str,
+    annotations: &'a Members,
+}
+
+impl Agent {
+    /// The agent that a configuration names; None if it names none.
+    pub fn of(spec: &ValidSpec<'_>, id: &str, bundle: &str, status: Status) -> Option<Agent> {
+        let profile = spec.seccomp.as_ref()?;
+        let annotations = spec.annotations.iter().map(|(key, value)| (key.to_string(), value.to_string()));
+        Some(Agent {
+            path: Path::new(bundle).join(&**profile.listener_path.as_ref()?),
+            metadata: profile
+                .listener_metadata
+                .as_ref()
+                .map_or(String::new(), |metadata| metadata.to_string()),
+            oci_version: spec.oci_version.to_string(),
+            id: id.to_string(),
+            status,
+            bundle: bundle.to_string(),
+            annotations: Members(annotations.collect()),
+        })
+    }
+
+    /// Fetches the listener that init, or a process that joins the container, announced at `number`, and sends it to
+    /// the agent. The process waits meanwhile for [`pillbox_init::plan::Turn::Listener`].
+    ///
+    /// # Errors
+    /// The filter could not be installed (the process's report is then still to be read from `channel`), the
+    /// descriptor not be fetched, or nobody listens at the path.
+    pub fn hand_over(
+        &self,
+        process: BorrowedFd<'_>,
+        pid: i32,
+        channel: BorrowedFd<'_>,
+        number: u32,
+    ) -> Result<Handed> {
+        let Some(listener) = fetch(process, channel, number)? else { return Ok(Handed::NotInstalled) };
+        let Agent { path, metadata, oci_version, id, status, bundle, annotations } = self;
+        let state = State { oci_version, id, status: status.as_str(), pid, bundle, annotations };
+        let document = ProcessState { oci_version, fds: ["seccompFd"], pid, metadata, state };
+        send_descriptor(path, &listener, &json::to_string(&document)?)
+            .context(|| "linux.seccomp.listenerPath")?;
+        Ok(Handed::Over)
+    }
+}
+
+/// What came of handing a listener over.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Handed {
+    /// The agent has it.
+    Over,
+    /// There is none: the process said something else instead, or is gone.
+    NotInstalled,
+}
+
+/// pidfd_getfd(2), as soon as the descriptor is there; None when the channel has something else to say.
+fn fetch(process: BorrowedFd<'_>, channel: BorrowedFd<'_>, number: u32) -> Result<Option<OwnedFd>> {
+    let number = i32::try_from(number).map_err(|_| Error::new("init named no descriptor"))?;
+    loop {
+        // Looked at first: a descriptor that init took for something else after a failure must not be sent.
+        let mut polled = [PollFd::from_borrowed_fd(channel, PollFlags::IN)];
+        match poll(&mut polled, Some(&PAUSE)) {
+            Ok(0) | Err(Errno::INTR) => {}
+            Ok(_) => return Ok(None),
+            Err(errno) => return Err(errno).context(|| "wait for the seccomp filter"),
+        }
+        match pidfd_getfd(process, number, PidfdGetfdFlags::empty()) {
+            Err(Errno::BADF) => {}
+            Err(Errno::PERM) => {
+                return Err(Error::new(
+                    "linux.seccomp: fetch the listener: not permitted: it needs CAP_SYS_PTRACE, \
+                     and kernel.yama.ptrace_scope below 3",
+                ));
+            }
+            fetched => return fetched.map(Some).context(|| "linux.seccomp: fetch the listener"),
+        }
+    }
+}
