@@ -13,13 +13,12 @@ use crate::cgroup::systemd::{Manager, Systemd, Unit};
 use crate::cgroup::{CgroupPath, Driver, Hierarchy};
 use crate::error::{Context, Error, Kind, Result};
 use crate::host::initial_root;
-use crate::oci::container_id::ContainerId;
+use crate::oci::ContainerId;
 use crate::oci::spec::{self, json::Text};
 use crate::plan::{self, Host, Intent, Layer, Plan};
 use crate::resources::{DeviceProgram, FileWrite, compile_devices, compile_limits};
 use crate::spawn::NewNetwork;
 use crate::state::mount_note;
-use crate::sys::user_namespace;
 use crate::validate::{NamespaceKind, ValidSpec, validate};
 
 /// Where a container's configuration comes from.
@@ -380,29 +379,4 @@ fn find_unit(spec: &ValidSpec<'_>, id: &ContainerId) -> Result<(Hierarchy, Cgrou
         .ok_or_else(|| Error::new("--cgroup-manager=systemd: no cgroup v2 hierarchy is mounted"))?;
     let path = Systemd::connect(manager)?.cgroup(&unit)?;
     Ok((hierarchy, path, unit))
-}
-
-impl Host {
-    /// Asks the kernel what the plan depends on.
-    pub fn look() -> Host {
-        let capabilities = rustix::thread::capabilities(None).map_or(0, |sets| sets.permitted.bits());
-        let has = |capability: u32| capabilities >> capability & 1 == 1;
-        let privileged = has(linux_raw_sys::general::CAP_SYS_ADMIN) && rustix::process::geteuid().is_root();
-        let in_user_namespace = privileged && user_namespace::is_own();
-        Host {
-            privileged,
-            in_user_namespace,
-            groups_fixed: in_user_namespace
-                && std::fs::read("/proc/self/setgroups").is_ok_and(|word| word.starts_with(b"deny")),
-            // Whether it can be had shows when it is entered; until then there is the ordinary copy to fall back on. Nobody
-            // enters a mount namespace without the right to chroot: setns(2).
-            seed: privileged && !in_user_namespace && has(linux_raw_sys::general::CAP_SYS_CHROOT),
-            capabilities,
-            lacks_apparmor: false,
-            lacks_selinux: false,
-            joins_own: Vec::new(),
-            uid: rustix::process::geteuid().as_raw(),
-            gid: rustix::process::getegid().as_raw(),
-        }
-    }
 }

@@ -22,12 +22,13 @@ use crate::console;
 use crate::container::hooks::{self, BeginsIn, Place};
 use crate::error::{Context, Error, Kind, Result};
 use crate::host::seed;
-use crate::oci::container_id::ContainerId;
-use crate::plan::Layer;
+use crate::oci::ContainerId;
+use crate::oci::Status;
+use crate::plan::{Layer, NOTIFY_VARIABLE};
 use crate::spawn::{self, Init, Opened, SpawnError};
 use crate::spawn::{device_node, notify};
 use crate::state::resctrl;
-use crate::state::{ProcessId, Record, Root, StateDirectory, Status, boot_id};
+use crate::state::{ProcessId, Record, Root, StateDirectory, boot_id};
 use crate::text::json::Members;
 use crate::text::time;
 use crate::validate::ValidSpec;
@@ -107,7 +108,7 @@ pub(super) fn prepare<'b>(
     let notify = options.notify.as_deref().map(|manager| {
         // The container has no names of the host's network namespace.
         let inside = if manager.starts_with('/') { manager } else { "/run/notify" };
-        environment.push(format!("{}={inside}/notify", notify::VARIABLE));
+        environment.push(format!("{}={inside}/notify", NOTIFY_VARIABLE));
         let folder = root.path().join(id.as_str()).join(notify::FOLDER);
         [folder.display().to_string(), inside.to_string()]
     });
@@ -187,7 +188,7 @@ fn make(
     if options.notify.is_some() {
         notify::make_folder(directory.folder())?;
     }
-    let devices = opened.open_made(&prepared.plan, directory)?;
+    let devices = opened.open_made(&prepared.plan, directory.folder())?;
     let resctrl = match &prepared.spec().intel_rdt {
         Some(intel_rdt) => Some(resctrl::prepare(intel_rdt, id, directory)?),
         None => None,

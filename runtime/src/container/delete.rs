@@ -10,9 +10,10 @@ use super::start::stored_spec;
 use crate::cgroup::{Cgroup, Hierarchy};
 use crate::container::hooks::{self, Place};
 use crate::error::{Error, Kind, Result};
-use crate::oci::container_id::ContainerId;
+use crate::oci::ContainerId;
+use crate::oci::Status;
 use crate::oci::spec::Hooks;
-use crate::state::{NotedCgroup, Record, Recorded, Root, StateDirectory, Status, send_signal, unfinished};
+use crate::state::{NotedCgroup, Record, Recorded, Root, StateDirectory, send_signal, unfinished};
 use crate::sys::process_end::{PATIENCE_MS, wait_until_gone};
 use crate::text::regex::Regex;
 

@@ -9,7 +9,7 @@ use rustix::io::Errno;
 use super::processes::{live_cgroup, not_running};
 use crate::cgroup::{Cgroup, MemoryEvents, Statistics};
 use crate::error::{Context, Result};
-use crate::oci::container_id::ContainerId;
+use crate::oci::ContainerId;
 use crate::state::Root;
 
 /// What happened.

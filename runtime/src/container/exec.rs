@@ -16,7 +16,7 @@ use super::supervise::{settle_terminal, supervise};
 use crate::cgroup::{Cgroup, CgroupPath, Hierarchy};
 use crate::console;
 use crate::error::{Context, Error, Kind, Result};
-use crate::oci::container_id::ContainerId;
+use crate::oci::ContainerId;
 use crate::oci::spec::json::{List, Text};
 use crate::oci::spec::{Process, Spec};
 use crate::plan::{self, Host, Intent};

@@ -11,9 +11,10 @@ use super::start::start_hooks;
 use super::supervise::{settle_terminal, supervise};
 use crate::container::hooks::{self, Place};
 use crate::error::{Error, Kind, Result};
-use crate::oci::container_id::ContainerId;
+use crate::oci::ContainerId;
+use crate::oci::Status;
 use crate::spawn::notify;
-use crate::state::{Root, Status};
+use crate::state::Root;
 
 /// How a foreground container ended, and what had to be left out of it.
 #[derive(Debug)]

@@ -2,7 +2,7 @@
 
 use super::processes::live_cgroup;
 use crate::error::{Error, Kind, Result};
-use crate::oci::container_id::ContainerId;
+use crate::oci::ContainerId;
 use crate::state::Root;
 
 /// Stops every process of a created or running container, and returns when they stand still.

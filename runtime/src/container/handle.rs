@@ -13,8 +13,9 @@ use super::kill::Target;
 use super::stdio::occupy_stdio;
 use super::wait;
 use crate::error::{Context, Error, Kind, Result};
-use crate::oci::container_id::ContainerId;
-use crate::state::{Root, Status};
+use crate::oci::ContainerId;
+use crate::oci::Status;
+use crate::state::Root;
 use crate::sys::process_end::{code, code_of_collected};
 
 /// A container, by its name below a [`Root`].

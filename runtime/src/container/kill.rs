@@ -7,7 +7,7 @@ use super::delete::matching;
 use super::processes::{not_running, open_cgroup};
 use crate::cgroup::Cgroup;
 use crate::error::{Context, Result};
-use crate::oci::container_id::ContainerId;
+use crate::oci::ContainerId;
 use crate::state::{Root, send_signal};
 use crate::text::order;
 

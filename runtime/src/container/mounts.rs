@@ -8,7 +8,7 @@ use super::bundle::name_sources;
 use super::exec::{Given, Target, enter};
 use crate::cgroup::Hierarchy;
 use crate::error::{Error, Kind, Result};
-use crate::oci::container_id::ContainerId;
+use crate::oci::ContainerId;
 use crate::oci::spec::json::{self, List};
 use crate::plan::{self, Host, Intent};
 use crate::spawn::Opened;

@@ -4,7 +4,7 @@ use rustix::process::Pid;
 
 use crate::cgroup::Cgroup;
 use crate::error::{Error, Kind, Result};
-use crate::oci::container_id::ContainerId;
+use crate::oci::ContainerId;
 use crate::state::{Record, Root, StateDirectory};
 
 /// The processes of a container, those in cgroups of its own making as well, as the caller's pid namespace numbers

@@ -14,10 +14,12 @@ use super::readiness::Readiness;
 use crate::cgroup::Cgroup;
 use crate::container::hooks::{self, Place};
 use crate::error::{Context, Error, Kind, Result};
-use crate::oci::container_id::ContainerId;
-use crate::spawn::seccomp_agent::{Agent, Handed};
+use crate::oci::ContainerId;
+use crate::oci::Status;
+use crate::plan::Agent;
+use crate::spawn::seccomp_agent::{self, Handed};
 use crate::spawn::{self, Init, Message};
-use crate::state::{Record, Root, StateDirectory, Status, send_signal, stored_config};
+use crate::state::{Record, Root, StateDirectory, send_signal, stored_config};
 use crate::sys::process_end::{PATIENCE_MS, collect_strays, wait_until_gone};
 use crate::validate::{ValidSpec, validate};
 
@@ -160,7 +162,7 @@ fn hand_over_listener(
     let agent = Agent::of(&spec, &record.id, &record.bundle, Status::Created)
         .ok_or_else(|| Error::new("linux.seccomp.listenerPath: missing"))?;
     let process = record.open_process()?.ok_or_else(|| Error::new("init is gone"))?;
-    match agent.hand_over(process.as_fd(), record.pid, gate.as_fd(), descriptor)? {
+    match seccomp_agent::hand_over(&agent, process.as_fd(), record.pid, gate.as_fd(), descriptor)? {
         Handed::Over => {
             let go_on = [Turn::Listener as u8];
             rustix::net::send(gate, &go_on, SendFlags::NOSIGNAL).map(drop).context(|| "answer init")

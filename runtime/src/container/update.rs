@@ -4,7 +4,7 @@ use super::processes::{live_cgroup, not_running};
 use crate::cgroup::systemd::{Manager, Systemd};
 use crate::cgroup::{Cgroup, Hierarchy};
 use crate::error::{Context, Error, Result};
-use crate::oci::container_id::ContainerId;
+use crate::oci::ContainerId;
 use crate::oci::spec::json;
 use crate::oci::spec::linux::Resources;
 use crate::oci::spec::merge::{merge, without};

@@ -3,6 +3,7 @@
 
 pub mod initial_root;
 mod layers;
+mod look;
 mod lsm;
 mod own_namespace;
 pub mod seed;

@@ -20,10 +20,6 @@ use rustix::mount::{
 use crate::sys;
 use crate::text::mountinfo;
 
-/// Where the container's root is attached in a copy of the seed: over all that is there. Copies share the tmpfs, and
-/// who may unmount in a container reaches it: nothing in it may be needed.
-pub const ROOT_IN_SEED: &CStr = c"/";
-
 const FOLDER: &CStr = c"/run/pillbox";
 const PIN: &CStr = c"/run/pillbox/.seed";
 

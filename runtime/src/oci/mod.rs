@@ -6,3 +6,7 @@ pub mod container_id;
 pub mod rlimit;
 pub mod signal;
 pub mod spec;
+mod status;
+
+pub use container_id::ContainerId;
+pub use status::Status;

@@ -5,9 +5,9 @@ use std::ffi::CStr;
 use pillbox_init::plan::{Operation, TAKEN_TREES_MAX, Tree};
 use pillbox_init::wire::Numbers;
 
+use super::Agent;
 use super::{Descriptor, Host, Intent, Mappings, Namespaces, Plan};
-use crate::spawn::seccomp_agent::Agent;
-use crate::state::Status;
+use crate::oci::Status;
 use crate::validate::ValidSpec;
 
 /// Collects operations and descriptors.

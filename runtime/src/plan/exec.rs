@@ -3,6 +3,7 @@
 use pillbox_init::plan::{Operation, Turn};
 use rustix::fs::Mode;
 
+use super::Agent;
 use super::builder::{Builder, Notifications};
 use super::process::{compile_console, variables};
 use super::text::{c_string, string_bytes, strings};
@@ -11,9 +12,8 @@ use super::{
     read_home,
 };
 use crate::error::Result;
+use crate::oci::Status;
 use crate::oci::spec::Hook;
-use crate::spawn::seccomp_agent::Agent;
-use crate::state::Status;
 use crate::validate::{NamespaceKind, ValidSpec};
 
 /// One more process for a container: `spec` is the container's, with that process in it.

@@ -4,6 +4,7 @@
 //! on the effects, and lists what the runtime must open, make and join before the clone. It asks the kernel
 //! nothing: what it must know of the machine stands in [`Host`].
 
+mod agent;
 pub(crate) mod attribute;
 mod builder;
 #[cfg(test)]
@@ -19,6 +20,7 @@ mod live_mount;
 mod mount;
 mod mount_idmap;
 mod namespace;
+mod net_device;
 mod notify;
 mod process;
 mod root;
@@ -41,10 +43,9 @@ use self::process::{DEFAULT_PATH, compile_console, variables};
 use self::root::{compile_root, set_attributes, set_propagation};
 use self::text::{c_string, string_bytes, strings};
 use crate::error::{Error, Result};
-use crate::spawn::net_device::NetDevice;
-use crate::spawn::seccomp_agent::Agent;
 use crate::validate::{NamespaceKind, RootfsPropagation, ValidNamespace, ValidSpec, sysctl_path};
 
+pub use agent::Agent;
 pub use descriptor::{Descriptor, DeviceNode, MountIdmap, MountOwners};
 pub use exec::{compile_exec, compile_hook};
 pub use host::Host;
@@ -52,6 +53,8 @@ pub use intent::{Intent, Layer};
 pub use live_mount::{compile_added_mounts, compile_removed_mounts};
 pub use mount::{PARAMETER_MAX, is_bind as is_bind_mount, knows_option as knows_mount_option};
 pub use namespace::{Mappings, Method, Namespaces};
+pub use net_device::NetDevice;
+pub use notify::VARIABLE as NOTIFY_VARIABLE;
 
 /// The container as data: what the runtime prepares, and what init does.
 #[derive(Debug, Clone, Default)]
@@ -154,7 +157,7 @@ pub fn compile(spec: &ValidSpec<'_>, host: &Host, intent: &Intent) -> Result<Pla
     }
 
     compile_beginning(&mut builder, spec, &namespaces, &mappings, intent)?;
-    let net_devices = compile_net_devices(spec, host)?;
+    let net_devices = net_device::compile(spec, host)?;
     compile_late_namespaces(&mut builder, &namespaces)?;
     builder.awaits_network = namespaces.network_meanwhile;
     if makes_network && !namespaces.network_meanwhile || !net_devices.is_empty() {
@@ -186,20 +189,6 @@ pub fn makes_network_meanwhile(spec: &ValidSpec<'_>, host: &Host) -> bool {
         && spec.gid_mappings.is_empty()
         && spec.namespace(NamespaceKind::Pid).is_none_or(is_made)
         && spec.net_devices.is_empty()
-}
-
-fn compile_net_devices(spec: &ValidSpec<'_>, host: &Host) -> Result<Vec<NetDevice>> {
-    if !spec.net_devices.is_empty() && !host.privileged {
-        return Err(Error::new(
-            "linux.netDevices: only a privileged runtime can move the host's interfaces: run pillbox as root, or leave it out",
-        ));
-    }
-    let devices =
-        spec.net_devices.iter().map(|(device, crate::oci::spec::linux::NetDevice { name })| NetDevice {
-            name: device.to_string(),
-            new_name: name.as_deref().filter(|name| !name.is_empty()).map(str::to_string),
-        });
-    Ok(devices.collect())
 }
 
 /// First init makes sure that it cannot outlive a failed start, and that nobody looks in.

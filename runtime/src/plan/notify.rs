@@ -1,11 +1,13 @@
-//! The container's own socket for sd_notify(3): see [`crate::spawn::notify`].
+//! The container's own socket for sd_notify(3): the socket itself is made beside init.
 
 use pillbox_init::plan::{Operation, TargetRule};
 use rustix::mount::{MountAttrFlags, MountPropagationFlags};
 
 use super::{Builder, c_string};
 use crate::error::Result;
-use crate::spawn::notify::VARIABLE;
+
+/// The variable, for errors too.
+pub const VARIABLE: &str = "NOTIFY_SOCKET";
 
 /// Binds the folder with the socket.
 pub fn compile(builder: &mut Builder<'_>, folder: &str, target: &str) -> Result<()> {

@@ -11,6 +11,10 @@ use super::{Intent, mount};
 use crate::error::{Error, Result};
 use crate::validate::{NamespaceKind, RootfsPropagation, ValidSpec};
 
+/// Where the container's root is attached in a copy of the seed: over all that is there. Copies share the tmpfs, and
+/// who may unmount in a container reaches it: nothing in it may be needed.
+const ROOT_IN_SEED: &CStr = c"/";
+
 /// The tree that becomes the root, attached where init can pivot to it.
 pub(super) fn compile_root(
     builder: &mut Builder<'_>,
@@ -37,7 +41,7 @@ pub(super) fn compile_root(
     }
     let tree = builder.tree(&rootfs, true, "root.path", false, false);
     let place = if intent.root_source.is_some() { &c_string("bundle", &intent.bundle)? } else { &rootfs };
-    let at: &CStr = if from_seed { crate::host::seed::ROOT_IN_SEED } else { place };
+    let at: &CStr = if from_seed { ROOT_IN_SEED } else { place };
     let propagation = match spec.rootfs_propagation {
         RootfsPropagation::Private => MountPropagationFlags::PRIVATE,
         _ => MountPropagationFlags::DOWNSTREAM,

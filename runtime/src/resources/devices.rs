@@ -7,6 +7,7 @@
 
 use crate::error::{Error, Result};
 use crate::oci::spec::linux::DeviceRule;
+use crate::sys::Instruction;
 
 /// `BPF_DEVCG_ACC_MKNOD`, which is always granted.
 const MKNOD: u8 = 1;
@@ -211,20 +212,6 @@ pub fn device_allow(rules: &[DeviceRule]) -> Result<Option<Vec<(String, &'static
     }
     Ok(Some(nodes))
 }
-
-/// One eBPF instruction, `struct bpf_insn` of a little-endian machine.
-#[repr(C)]
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Instruction {
-    code: u8,
-    /// The destination's number in the low half, the source's in the high one.
-    registers: u8,
-    offset: i16,
-    immediate: i32,
-}
-
-/// The bit fields of `struct bpf_insn` are laid out for these alone.
-const _: () = assert!(cfg!(target_endian = "little"));
 
 /// The operations used: class, source and size bits of the kernel's `standardization/instruction-set.rst`.
 mod code {

@@ -5,5 +5,5 @@ mod blockio;
 mod devices;
 mod limits;
 
-pub use devices::{DeviceProgram, Instruction, always_allowed, compile_devices, device_allow};
+pub use devices::{DeviceProgram, always_allowed, compile_devices, device_allow};
 pub use limits::{Exception, FileWrite, compile_limits};

@@ -16,8 +16,8 @@ use super::report::{Message, receive_if_any, word_report};
 use super::{Opened, Patience, opened};
 use crate::console;
 use crate::error::{Context, Error, Kind, Result};
-use crate::plan::Plan;
-use crate::spawn::seccomp_agent::{Agent, Handed};
+use crate::plan::{Agent, Plan};
+use crate::spawn::seccomp_agent::{self, Handed};
 use crate::spawn::{idmap, net_device, network, notify, oom_score};
 use crate::sys::Spawned;
 use crate::sys::process_end::{PATIENCE_MS, collect, wait_until_gone};
@@ -184,7 +184,7 @@ impl Init {
     fn hand_over_listener(&self, agent: Option<&Agent>, descriptor: u32) -> Result<()> {
         let agent = agent.ok_or_else(|| Error::new("linux.seccomp.listenerPath: missing"))?;
         let pid = self.pid.as_raw_pid();
-        match agent.hand_over(self.process.as_fd(), pid, self.channel(), descriptor)? {
+        match seccomp_agent::hand_over(agent, self.process.as_fd(), pid, self.channel(), descriptor)? {
             Handed::Over => self.answer(Turn::Listener),
             // Init says why next.
             Handed::NotInstalled => Ok(()),

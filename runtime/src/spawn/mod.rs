@@ -59,6 +59,16 @@ impl From<Error> for SpawnError {
     }
 }
 
+/// For those that have no other way: no seed to do without, no other cgroup.
+impl From<SpawnError> for Error {
+    fn from(error: SpawnError) -> Self {
+        match error {
+            SpawnError::Seed => Error::new("enter the seed mount namespace: refused"),
+            SpawnError::Cgroup { error, .. } | SpawnError::Other(error) => error,
+        }
+    }
+}
+
 /// Executes init, which clones itself into its namespaces and its cgroup. It runs the plan up to the first answer that it
 /// waits for.
 pub fn spawn(

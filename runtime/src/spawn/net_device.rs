@@ -11,15 +11,7 @@ use rustix::io::Errno;
 use rustix::process::Pid;
 
 use crate::error::{Context, Error, Result};
-
-/// An interface that moves.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct NetDevice {
-    /// Its name on the host.
-    pub name: String,
-    /// Its name in the container, if it is another; `eth%d` lets the kernel number it.
-    pub new_name: Option<String>,
-}
+use crate::plan::NetDevice;
 
 /// Moves interfaces from the runtime's network namespace into that of `pid`, where `inside` was opened.
 ///

@@ -10,10 +10,8 @@ use rustix::io::Errno;
 use rustix::net::{AddressFamily, RecvFlags, SendFlags, SocketAddrUnix, SocketFlags, SocketType};
 
 use crate::error::{Context, Result};
+use crate::plan::NOTIFY_VARIABLE as VARIABLE;
 use crate::sys::unix_socket;
-
-/// The variable, for errors too.
-pub const VARIABLE: &str = "NOTIFY_SOCKET";
 
 /// In the container's state folder; inside the container it lies where the variable says.
 pub const FOLDER: &str = "notify";

@@ -13,7 +13,6 @@ use crate::error::{Context, Error, Result};
 use crate::host::seed;
 use crate::plan::{Descriptor, Plan};
 use crate::spawn::{device_node, idmap, network};
-use crate::state::StateDirectory;
 use crate::sys;
 use crate::validate::NamespaceKind;
 
@@ -147,10 +146,10 @@ pub fn open(plan: &Plan, network: Option<NewNetwork>) -> Result<Opened> {
 
 impl Opened {
     /// Opens what was not there before state folder and cgroup were made: that cgroup, for a mount that is refused, and
-    /// devices that the host does not have.
+    /// devices that the host does not have, in the state folder `folder`.
     ///
     /// Returns: how many devices.
-    pub fn open_made(&mut self, plan: &Plan, directory: &StateDirectory) -> Result<u32> {
+    pub fn open_made(&mut self, plan: &Plan, folder: BorrowedFd<'_>) -> Result<u32> {
         let mut made = 0;
         for (descriptor, opened) in plan.descriptors.iter().zip(&mut self.descriptors) {
             match (descriptor, &opened) {
@@ -159,7 +158,7 @@ impl Opened {
                 }
                 (Descriptor::Tree { node: Some(node), path, .. }, None) => {
                     let step = || format!("linux.devices: make {}", path.to_string_lossy());
-                    *opened = Some(device_node::make(directory.folder(), made, node).context(step)?);
+                    *opened = Some(device_node::make(folder, made, node).context(step)?);
                     made += 1;
                 }
                 _ => {}

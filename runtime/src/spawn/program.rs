@@ -1,9 +1,23 @@
-//! Programs of the host that pillbox calls: newuidmap(1), newgidmap(1), ps(1).
+//! Programs of the host that the runtime runs to their end: hooks, and its own helpers (newuidmap(1), ps(1)).
 
+use std::os::fd::{AsFd, OwnedFd};
+use std::time::{Duration, Instant};
+
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fs::Access;
+use rustix::io::Errno;
+use rustix::pipe::PipeFlags;
+use rustix::process::Signal;
 
-use crate::container::hooks;
-use crate::error::Result;
+use super::{Init, Opened, spawn};
+use crate::error::{Context, Error, Result};
+use crate::oci::spec::Hook;
+use crate::oci::spec::json::{List, Text};
+use crate::plan::{self, Host, Intent, Plan};
+use crate::sys::process_end::collect;
+
+/// How much of a helper's output is kept.
+const KEPT: usize = 1 << 24;
 
 /// Where a program is, along PATH.
 pub fn find(name: &str) -> Option<String> {
@@ -14,11 +28,188 @@ pub fn find(name: &str) -> Option<String> {
         .find(|path| rustix::fs::access(path.as_str(), Access::EXEC_OK).is_ok())
 }
 
-/// Runs the program at `path` as hooks are run, with the caller's rights and nothing on its stdin; what it says on
-/// stdout and stderr is the result.
+/// Runs the program at `path` with the caller's rights and nothing on its stdin; what it says on stdout and stderr is the result.
 ///
 /// # Errors
 /// It could not be run, or failed; with the end of what it said.
 pub fn run(path: &str, arguments: &[String], environment: &[String]) -> Result<Vec<u8>> {
-    hooks::run_program(path, arguments, environment)
+    let arguments = [path].into_iter().chain(arguments.iter().map(String::as_str));
+    let program = Hook {
+        path: path.into(),
+        args: List(arguments.map(Text::from).collect()),
+        env: List(environment.iter().map(|variable| variable.as_str().into()).collect()),
+        timeout: None,
+    };
+    let plan = plan::compile_hook(&program, None, 0, &Host::look(), &Intent::default())?;
+    let (ends, [input, output]) = Ends::open()?;
+    let errors = rustix::io::fcntl_dupfd_cloexec(&output, 3).context(|| "duplicate a descriptor")?;
+    let mut opened = Opened::inside([input, output, errors].map(Some).into(), None);
+    let process = spawn(&plan, &mut opened, None, None, None)?;
+    drop(opened);
+    see_out(process, &plan, ends, &Visit { input: "", timeout: None, kept: KEPT, what: "" })
+}
+
+/// The runtime's ends of a program's stdin and output.
+pub struct Ends {
+    input: OwnedFd,
+    output: OwnedFd,
+}
+
+impl Ends {
+    /// Both, and those that the program gets: to read from, and to write to.
+    ///
+    /// # Errors
+    /// There are no descriptors left.
+    pub fn open() -> Result<(Ends, [OwnedFd; 2])> {
+        let pipe = || rustix::pipe::pipe_with(PipeFlags::CLOEXEC).context(|| "pipe");
+        let ((read, input), (output, write)) = (pipe()?, pipe()?);
+        Ok((Ends { input, output }, [read, write]))
+    }
+}
+
+/// What a program is told, and how much it may take.
+pub struct Visit<'a> {
+    /// What it finds on its stdin.
+    pub input: &'a str,
+    /// In seconds; then it is killed.
+    pub timeout: Option<i64>,
+    /// How many bytes at the end of its output are kept.
+    pub kept: usize,
+    /// What errors call it.
+    pub what: &'a str,
+}
+
+/// Lets a program begin that was spawned as `process`, and sees to it until it has ended. The result is the end of what it said.
+///
+/// # Errors
+/// It could not be executed, failed or took too long, with the end of what it said.
+pub fn see_out(mut process: Init, plan: &Plan, ends: Ends, visit: &Visit<'_>) -> Result<Vec<u8>> {
+    if let Err(error) = process.bring_up_unrecorded(plan).and_then(|()| process.release()) {
+        return Err(process.kill_after(error));
+    }
+    let deadline = visit.timeout.map(|seconds| Instant::now() + Duration::from_secs(seconds.max(0) as u64));
+    // What keeps it from its program it says there; it may be made to stand still on the way as well.
+    let executed = match await_one_of(&mut [PollFd::new(&process.channel(), PollFlags::IN)], deadline) {
+        Ok(true) => process.await_exec(plan).map(Some),
+        other => other.map(|_| None),
+    };
+    let said = match executed {
+        Ok(Some(())) => converse(&process.process, ends, visit, deadline),
+        Ok(None) => Ok(None),
+        Err(error) => Err(error),
+    };
+    let error = match said {
+        Ok(Some(output)) => return word_end(process, output, visit.what),
+        Ok(None) => {
+            let seconds = visit.timeout.unwrap_or_default();
+            Error::formatted(format_args!("killed: it took longer than its timeout of {seconds} s"))
+        }
+        Err(error) => error,
+    };
+    // It leads a session of its own: what it started dies with it.
+    let _ = rustix::process::kill_process_group(process.pid, Signal::KILL);
+    Err(process.kill_after(error))
+}
+
+/// How much of it errors quote.
+const QUOTED: usize = 1024;
+
+/// What a program wrote that has ended well; else how it ended.
+fn word_end(process: Init, output: Vec<u8>, what: &str) -> Result<Vec<u8>> {
+    let code = collect(&process.process).context(|| "wait")?;
+    let how = match (code & 0x7f, code >> 8) {
+        (0, 0) => return Ok(output),
+        (0, code) => format!("{what}failed with exit code {code}"),
+        (signal, _) => format!("{what}was killed by signal {signal}"),
+    };
+    let end = &output[output.len().saturating_sub(QUOTED)..];
+    let output = String::from_utf8_lossy(end).trim().replace('\n', "; ");
+    Err(Error::new(if output.is_empty() { how } else { format!("{how}: {output}") }))
+}
+
+/// Writes its input, reads what the program says, until it has ended; `None` when its time is up first. A daemon that it
+/// leaves behind may keep the pipes open: they do not matter then.
+fn converse(
+    process: &OwnedFd,
+    ends: Ends,
+    visit: &Visit<'_>,
+    deadline: Option<Instant>,
+) -> Result<Option<Vec<u8>>> {
+    let Ends { input, output } = ends;
+    for end in [input.as_fd(), output.as_fd()] {
+        rustix::io::ioctl_fionbio(end, true).context(|| "make a pipe non-blocking")?;
+    }
+    let mut said = Vec::new();
+    let mut rest = visit.input.as_bytes();
+    let mut input = Some(input);
+    let mut output_open = true;
+    loop {
+        let mut polled = vec![PollFd::new(process, PollFlags::IN)];
+        if output_open {
+            polled.push(PollFd::new(&output, PollFlags::IN));
+        }
+        if let Some(end) = &input {
+            polled.push(PollFd::new(end, PollFlags::OUT));
+        }
+        if !await_one_of(&mut polled, deadline)? {
+            return Ok(None);
+        }
+        let ended = !polled[0].revents().is_empty();
+        drop(polled);
+        if let Some(end) = &input {
+            match rustix::io::write(end, rest) {
+                Ok(written) => rest = &rest[written..],
+                Err(Errno::AGAIN) => {}
+                // It does not want to know.
+                Err(_) => rest = &[],
+            }
+            if rest.is_empty() {
+                input = None;
+            }
+        }
+        output_open = output_open && read_output(&output, visit.kept, &mut said);
+        if ended {
+            return Ok(Some(said));
+        }
+    }
+}
+
+/// Whether one of them is ready before the deadline; not behind it, be they always.
+fn await_one_of(polled: &mut [PollFd<'_>], deadline: Option<Instant>) -> Result<bool> {
+    loop {
+        let left = deadline.map(|deadline| deadline.saturating_duration_since(Instant::now()));
+        let timeout = left
+            .map(|left| Timespec { tv_sec: left.as_secs() as i64, tv_nsec: i64::from(left.subsec_nanos()) });
+        if left.is_some_and(|left| left.is_zero()) {
+            return Ok(false);
+        }
+        match poll(polled, timeout.as_ref()) {
+            Err(Errno::INTR) => {}
+            ready => return ready.map(|count| count > 0).context(|| "wait for it"),
+        }
+    }
+}
+
+/// Keeps the end of what is said; `false` when nobody can say anything more. What a pipe holds, at most: whoever writes for
+/// ever is not read for ever.
+fn read_output(output: &OwnedFd, kept: usize, said: &mut Vec<u8>) -> bool {
+    const READS: usize = 16;
+    let mut buffer = [0u8; 4096];
+    for _ in 0..READS {
+        match rustix::io::read(output, &mut buffer) {
+            Ok(0) => return false,
+            Ok(length) => {
+                said.extend_from_slice(&buffer[..length]);
+                let excess = said.len().saturating_sub(kept);
+                said.drain(..excess);
+                if length < buffer.len() {
+                    return true;
+                }
+            }
+            Err(Errno::INTR) => {}
+            Err(Errno::AGAIN) => return true,
+            Err(_) => return false,
+        }
+    }
+    true
 }

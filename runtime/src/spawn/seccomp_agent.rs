@@ -2,7 +2,6 @@
 //! "The container process state" in config-linux.md.
 
 use std::os::fd::{BorrowedFd, OwnedFd};
-use std::path::{Path, PathBuf};
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
@@ -11,31 +10,11 @@ use serde::Serialize;
 
 use crate::console::send_descriptor;
 use crate::error::{Context, Error, Result};
-use crate::state::Status;
+use crate::plan::Agent;
 use crate::text::json::{self, Members};
-use crate::validate::ValidSpec;
 
 /// How long init is left to install its filter between two looks.
 const PAUSE: Timespec = Timespec { tv_sec: 0, tv_nsec: 100_000 };
-
-/// Who gets the listener, and what it is told of the container.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Agent {
-    /// The socket (`linux.seccomp.listenerPath`): what is relative begins at the bundle.
-    pub path: PathBuf,
-    /// `linux.seccomp.listenerMetadata`, passed on as it is.
-    pub metadata: String,
-    /// From the config.json.
-    pub oci_version: String,
-    /// The container's id.
-    pub id: String,
-    /// The container's, when the filter is installed.
-    pub status: Status,
-    /// Absolute path of the bundle.
-    pub bundle: String,
-    /// From the config.json.
-    pub annotations: Members,
-}
 
 /// The document that goes with the descriptor.
 #[derive(Serialize)]
@@ -60,46 +39,26 @@ struct State<'a> {
     annotations: &'a Members,
 }
 
-impl Agent {
-    /// The agent that a configuration names; None if it names none.
-    pub fn of(spec: &ValidSpec<'_>, id: &str, bundle: &str, status: Status) -> Option<Agent> {
-        let profile = spec.seccomp.as_ref()?;
-        let annotations = spec.annotations.iter().map(|(key, value)| (key.to_string(), value.to_string()));
-        Some(Agent {
-            path: Path::new(bundle).join(&**profile.listener_path.as_ref()?),
-            metadata: profile
-                .listener_metadata
-                .as_ref()
-                .map_or(String::new(), |metadata| metadata.to_string()),
-            oci_version: spec.oci_version.to_string(),
-            id: id.to_string(),
-            status,
-            bundle: bundle.to_string(),
-            annotations: Members(annotations.collect()),
-        })
-    }
-
-    /// Fetches the listener that init, or a process that joins the container, announced at `number`, and sends it to
-    /// the agent. The process waits meanwhile for [`pillbox_init::plan::Turn::Listener`].
-    ///
-    /// # Errors
-    /// The filter could not be installed (the process's report is then still to be read from `channel`), the
-    /// descriptor not be fetched, or nobody listens at the path.
-    pub fn hand_over(
-        &self,
-        process: BorrowedFd<'_>,
-        pid: i32,
-        channel: BorrowedFd<'_>,
-        number: u32,
-    ) -> Result<Handed> {
-        let Some(listener) = fetch(process, channel, number)? else { return Ok(Handed::NotInstalled) };
-        let Agent { path, metadata, oci_version, id, status, bundle, annotations } = self;
-        let state = State { oci_version, id, status: status.as_str(), pid, bundle, annotations };
-        let document = ProcessState { oci_version, fds: ["seccompFd"], pid, metadata, state };
-        send_descriptor(path, &listener, &json::to_string(&document)?)
-            .context(|| "linux.seccomp.listenerPath")?;
-        Ok(Handed::Over)
-    }
+/// Fetches the listener that init, or a process that joins the container, announced at `number`, and sends it to
+/// the agent. The process waits meanwhile for [`pillbox_init::plan::Turn::Listener`].
+///
+/// # Errors
+/// The filter could not be installed (the process's report is then still to be read from `channel`), the
+/// descriptor not be fetched, or nobody listens at the path.
+pub fn hand_over(
+    agent: &Agent,
+    process: BorrowedFd<'_>,
+    pid: i32,
+    channel: BorrowedFd<'_>,
+    number: u32,
+) -> Result<Handed> {
+    let Some(listener) = fetch(process, channel, number)? else { return Ok(Handed::NotInstalled) };
+    let Agent { path, metadata, oci_version, id, status, bundle, annotations } = agent;
+    let state = State { oci_version, id, status: status.as_str(), pid, bundle, annotations };
+    let document = ProcessState { oci_version, fds: ["seccompFd"], pid, metadata, state };
+    send_descriptor(path, &listener, &json::to_string(&document)?)
+        .context(|| "linux.seccomp.listenerPath")?;
+    Ok(Handed::Over)
 }
 
 /// What came of handing a listener over.

@@ -8,7 +8,7 @@ use rustix::io::Errno;
 use super::record::StoredRecord;
 use super::{NEW, Record, STATE, StateDirectory, Status, unfinished};
 use crate::error::{Context, Error, Kind, Result};
-use crate::oci::container_id::ContainerId;
+use crate::oci::ContainerId;
 use crate::oci::spec::Spec;
 use crate::oci::spec::json::{object, parse};
 use crate::text::json;

@@ -23,9 +23,10 @@ use rustix::fs::{AtFlags, FlockOperation};
 use rustix::io::Errno;
 
 use crate::error::{Context, Error, Kind, Result};
-use crate::oci::container_id::ContainerId;
+use crate::oci::ContainerId;
 use crate::spawn::{device_node, notify};
 
+pub use crate::oci::Status;
 pub use document::{Recorded, stored_config};
 pub use note::NotedCgroup;
 pub use process::{ProcessId, boot_id, send_signal};
@@ -48,34 +49,6 @@ const MOUNTED: &str = "mounted";
 
 /// How long a command waits for another one on the same container.
 const PATIENCE: Duration = Duration::from_secs(10);
-
-/// What `pillbox state` says (runtime.md, "State").
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Status {
-    /// `create` has not finished.
-    Creating,
-    /// Init waits for `start`.
-    Created,
-    /// The program runs.
-    Running,
-    /// The program runs, or waits for `start`, but its cgroup is frozen.
-    Paused,
-    /// There is no process any more.
-    Stopped,
-}
-
-impl Status {
-    /// The specification's word.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Status::Creating => "creating",
-            Status::Created => "created",
-            Status::Running => "running",
-            Status::Paused => "paused",
-            Status::Stopped => "stopped",
-        }
-    }
-}
 
 fn missing(id: &ContainerId) -> Error {
     Error::of(Kind::NotFound, format!("{id}: container does not exist"))

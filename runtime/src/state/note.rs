@@ -12,7 +12,7 @@ use super::{
 };
 use crate::cgroup::{Cgroup, CgroupPath};
 use crate::error::{Context, Result};
-use crate::oci::container_id::ContainerId;
+use crate::oci::ContainerId;
 use crate::state::mount_note;
 use crate::state::resctrl::Group;
 

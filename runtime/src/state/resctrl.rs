@@ -10,7 +10,7 @@ use rustix::io::Errno;
 use rustix::process::Pid;
 
 use crate::error::{Context, Error, Result, describe_io_error};
-use crate::oci::container_id::ContainerId;
+use crate::oci::ContainerId;
 use crate::oci::spec::linux::IntelRdt;
 use crate::state::StateDirectory;
 use crate::text::mountinfo;

@@ -9,7 +9,7 @@ use rustix::io::Errno;
 
 use super::{StateDirectory, missing};
 use crate::error::{Context, Error, Kind, Result};
-use crate::oci::container_id::ContainerId;
+use crate::oci::ContainerId;
 use crate::sys::user_namespace;
 use crate::text::order;
 

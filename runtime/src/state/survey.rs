@@ -14,7 +14,7 @@ use super::root::FOLDER;
 use super::{GATE, Root, STATE, Status, unfinished};
 use crate::cgroup::Hierarchy;
 use crate::error::{Context, Error, Kind, Result};
-use crate::oci::container_id::ContainerId;
+use crate::oci::ContainerId;
 
 /// What is usually written of a container, in bytes.
 const USUAL_TEXT: usize = 320;

@@ -7,13 +7,29 @@ use rustix::io::Errno;
 use syscalls::{Sysno, syscall3};
 
 use super::errno;
-use crate::resources::Instruction;
 
 const BPF_PROG_LOAD: usize = 5;
 const BPF_PROG_ATTACH: usize = 8;
 const BPF_PROG_TYPE_CGROUP_DEVICE: u32 = 15;
 const BPF_CGROUP_DEVICE: u32 = 6;
 const BPF_F_ALLOW_MULTI: u32 = 2;
+
+/// One eBPF instruction, `struct bpf_insn` of a little-endian machine.
+#[repr(C)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Instruction {
+    /// Class, source and size.
+    pub code: u8,
+    /// The destination's number in the low half, the source's in the high one.
+    pub registers: u8,
+    /// Of a jump or a load.
+    pub offset: i16,
+    /// The operand that stands in the instruction.
+    pub immediate: i32,
+}
+
+/// The bit fields of `struct bpf_insn` are laid out for these alone.
+const _: () = assert!(cfg!(target_endian = "little"));
 
 /// How often a load that a signal interrupted is tried.
 const LOAD_ATTEMPTS: usize = 5;

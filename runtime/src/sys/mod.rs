@@ -17,7 +17,7 @@ pub mod user_namespace;
 
 use rustix::io::Errno;
 
-pub use bpf::{attach_device_program, load_device_program};
+pub use bpf::{Instruction, attach_device_program, load_device_program};
 pub use descriptor::{exit_code, is_passed_on, mount_count, namespace_type, user_namespace_of};
 pub use network::{NetworkStep, NetworkThread};
 pub use probe::{

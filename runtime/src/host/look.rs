@@ -1,0 +1,29 @@
+//! What a plan depends on, asked of the kernel.
+
+use crate::plan::Host;
+use crate::sys::user_namespace;
+
+impl Host {
+    /// Asks the kernel what the plan depends on.
+    pub fn look() -> Host {
+        let capabilities = rustix::thread::capabilities(None).map_or(0, |sets| sets.permitted.bits());
+        let has = |capability: u32| capabilities >> capability & 1 == 1;
+        let privileged = has(linux_raw_sys::general::CAP_SYS_ADMIN) && rustix::process::geteuid().is_root();
+        let in_user_namespace = privileged && user_namespace::is_own();
+        Host {
+            privileged,
+            in_user_namespace,
+            groups_fixed: in_user_namespace
+                && std::fs::read("/proc/self/setgroups").is_ok_and(|word| word.starts_with(b"deny")),
+            // Whether it can be had shows when it is entered; until then there is the ordinary copy to fall back on. Nobody
+            // enters a mount namespace without the right to chroot: setns(2).
+            seed: privileged && !in_user_namespace && has(linux_raw_sys::general::CAP_SYS_CHROOT),
+            capabilities,
+            lacks_apparmor: false,
+            lacks_selinux: false,
+            joins_own: Vec::new(),
+            uid: rustix::process::geteuid().as_raw(),
+            gid: rustix::process::getegid().as_raw(),
+        }
+    }
+}
