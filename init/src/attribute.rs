@@ -10,8 +10,9 @@ use rustix::fd::OwnedFd;
 use rustix::fs::{CWD, Mode, OFlags, ResolveFlags};
 use rustix::io::Errno;
 
-use crate::execute::{At, Failure, Init};
-use crate::{mount, root};
+use crate::execute::Init;
+use crate::failure::{At, Failure};
+use crate::{mount, path};
 
 /// CLONE_NEWTIME.
 const NEW_TIME: u32 = 0x80;
@@ -84,5 +85,5 @@ fn verify_label(file: &OwnedFd, label: &[u8]) -> Result<(), Failure> {
 
 /// Nothing may cover the way.
 fn open_attribute(init: &mut Init<'_>, path: &CStr) -> Result<OwnedFd, Failure> {
-    root::open_with(mount::procfs(init)?, path, OFlags::RDWR, ResolveFlags::NO_XDEV).at(Stage::Target)
+    path::open_with(mount::procfs(init)?, path, OFlags::RDWR, ResolveFlags::NO_XDEV).at(Stage::Target)
 }

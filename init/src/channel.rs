@@ -13,7 +13,8 @@ use rustix::net::{
     AddressFamily, RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, SendFlags, SocketFlags, SocketType,
 };
 
-use crate::execute::{Init, NOT_STARTED};
+use crate::execute::Init;
+use crate::failure::NOT_STARTED;
 
 /// Sends a report with the kernel's words and a descriptor, if there are any.
 pub fn report(

@@ -12,8 +12,7 @@ use rustix::fs::{AtFlags, FileType, Mode, OFlags, RawDir, Stat, Timespec, Timest
 use rustix::io::Errno;
 use rustix::process::{Gid, Uid};
 
-use crate::exec::PATH_MAX;
-use crate::execute::c_str;
+use crate::path::{PATH_MAX, c_str};
 
 /// Folders in folders; each level holds two descriptors and a few kilobytes of the stack.
 const DEPTH_MAX: u32 = 64;

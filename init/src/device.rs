@@ -10,12 +10,14 @@ use rustix::io::Errno;
 use rustix::process::{Gid, Uid};
 use rustix::pty::OpenptFlags;
 
-use crate::execute::{At, Failure, Init, c_str};
-use crate::{exec, mount, root};
+use crate::execute::Init;
+use crate::failure::{At, Failure};
+use crate::mount;
+use crate::path::{self, PATH_MAX, c_str};
 
 pub fn make_node<'p>(
     container: &OwnedFd,
-    folder: &mut root::Folder<'p>,
+    folder: &mut path::Folder<'p>,
     operation: Operation<'p>,
 ) -> Result<(), Failure> {
     let Operation::MakeNode { path, kind, major, minor, mode, uid, gid } = operation else {
@@ -48,7 +50,7 @@ pub fn make_node<'p>(
 
 pub fn make_symlink<'p>(
     container: &OwnedFd,
-    folder: &mut root::Folder<'p>,
+    folder: &mut path::Folder<'p>,
     path: &'p CStr,
     target: &CStr,
     replace: bool,
@@ -69,11 +71,11 @@ pub fn make_symlink<'p>(
 }
 
 pub fn copy_symlink(container: &OwnedFd, path: &CStr, target: &CStr) -> Result<(), Failure> {
-    let (folder, name) = root::open_parent(container, path).at(Stage::Target)?;
+    let (folder, name) = path::open_parent(container, path).at(Stage::Target)?;
     let name = c_str(&name)?;
     match rustix::fs::symlinkat(target, &folder, name) {
         Err(Errno::EXIST) => {
-            let mut text = [0u8; exec::PATH_MAX];
+            let mut text = [0u8; PATH_MAX];
             // What is no symbolic link has no text (EINVAL).
             let length = rustix::fs::readlinkat_raw(&folder, name, &mut text[..]).unwrap_or(0);
             if text[..length] == *target.to_bytes() { Ok(()) } else { Err(Errno::EXIST).at(Stage::Verify) }
@@ -93,7 +95,7 @@ pub fn open_console(
     const DEVPTS_SUPER_MAGIC: u32 = 0x1cd1;
     let container = init.root()?;
     let master =
-        root::open_with(container, c"/dev/pts/ptmx", OFlags::RDWR | OFlags::NOCTTY, ResolveFlags::empty())
+        path::open_with(container, c"/dev/pts/ptmx", OFlags::RDWR | OFlags::NOCTTY, ResolveFlags::empty())
             .at(Stage::Source)?;
     if rustix::fs::fstatfs(&master)?.f_type as u32 != DEVPTS_SUPER_MAGIC {
         return Err(Errno::NODEV).at(Stage::Verify);
@@ -121,7 +123,7 @@ pub fn open_console(
 }
 
 fn bind_console(container: &OwnedFd, slave: &OwnedFd) -> Result<(), Failure> {
-    let (folder, name) = root::open_parent(container, c"/dev/console").at(Stage::Target)?;
+    let (folder, name) = path::open_parent(container, c"/dev/console").at(Stage::Target)?;
     match rustix::fs::mknodat(&folder, c_str(&name)?, FileType::RegularFile, Mode::from_raw_mode(0o600), 0) {
         Ok(()) | Err(Errno::EXIST) => {}
         Err(errno) => return Err(errno).at(Stage::Target),

@@ -1,8 +1,5 @@
 //! What a container is: a plan's operations, one after the other.
 
-use core::ffi::CStr;
-use core::num::NonZeroU64;
-
 use heapless::Vec;
 use pillbox_init::plan::{EntryStep, Header, NEVER_OPEN, Operation, Operations, TAKEN_TREES_MAX, Tree};
 use pillbox_init::report::{Report, Stage};
@@ -13,53 +10,9 @@ use rustix::fs::{CWD, OFlags, ResolveFlags};
 use rustix::io::Errno;
 
 use crate::channel::Channel;
-use crate::{attribute, channel, device, exec, identity, mount, root, unmount};
-
-/// The status of an init that could not begin or could not go on; the report says why.
-pub const NOT_STARTED: i32 = 125;
-
-/// Why an operation failed: errno, stage and detail in one number, which fits a register at each of the many places where it
-/// is passed on.
-#[derive(Clone, Copy)]
-pub struct Failure(NonZeroU64);
-
-impl Failure {
-    /// See [`Report::Failed`].
-    pub fn new(errno: Errno, stage: Stage, detail: u32) -> Failure {
-        let number = u64::from(detail) << 32 | (stage as u64) << 16 | u64::from(errno.raw_os_error() as u16);
-        // No errno is 0, and no stage.
-        Failure(NonZeroU64::new(number).unwrap_or(NonZeroU64::MIN))
-    }
-
-    pub fn errno(self) -> Errno {
-        Errno::from_raw_os_error(i32::from(self.0.get() as u16))
-    }
-
-    pub fn stage(self) -> Stage {
-        Stage::of_number((self.0.get() >> 16) as u8).unwrap_or(Stage::Call)
-    }
-
-    pub fn detail(self) -> u32 {
-        (self.0.get() >> 32) as u32
-    }
-}
-
-impl From<Errno> for Failure {
-    fn from(errno: Errno) -> Self {
-        Failure::new(errno, Stage::Call, 0)
-    }
-}
-
-/// Says how far an operation had come.
-pub trait At<T> {
-    fn at(self, stage: Stage) -> Result<T, Failure>;
-}
-
-impl<T> At<T> for Result<T, Errno> {
-    fn at(self, stage: Stage) -> Result<T, Failure> {
-        self.map_err(|errno| Failure::new(errno, stage, 0))
-    }
-}
+use crate::failure::{At, Failure, NOT_STARTED};
+use crate::path::{self, PATH_MAX};
+use crate::{attribute, channel, device, identity, mount, program, unmount};
 
 /// What operations leave for later ones.
 pub struct Init<'p> {
@@ -70,15 +23,15 @@ pub struct Init<'p> {
     pub channel: Channel<'p>,
     /// The container's root, in which every target is resolved.
     pub root: Option<OwnedFd>,
-    folder: root::Folder<'p>,
+    folder: path::Folder<'p>,
     pub mount: mount::State,
     /// Trees that the runtime has cloned last: which descriptor each is, and its number.
     pub taken: Vec<[u32; 2], TAKEN_TREES_MAX>,
     /// The network namespace, if it came before its turn.
     pub network: Option<OwnedFd>,
     pub cwd_refused: bool,
-    pub home: exec::Home,
-    pub executable: Vec<u8, { exec::PATH_MAX }>,
+    pub home: program::Home,
+    pub executable: Vec<u8, PATH_MAX>,
 }
 
 /// Runs the plan; the last operation does not return.
@@ -91,7 +44,7 @@ pub fn run(plan: &'static [u8], inherited: sys::Inherited) -> ! {
         header,
         inherited,
         root: None,
-        folder: root::Folder::default(),
+        folder: path::Folder::default(),
         mount: mount::State::default(),
         taken: Vec::new(),
         network: None,
@@ -165,7 +118,7 @@ impl<'p> Init<'p> {
 
     fn execute(&mut self, operation: Operation<'p>) -> Result<(), Failure> {
         if !matches!(operation, Operation::MakeNode { .. } | Operation::MakeSymlink { .. }) {
-            self.folder = root::Folder::default();
+            self.folder = path::Folder::default();
         }
         match operation {
             Operation::DieWithRuntime { enabled } => identity::die_with_parent(enabled)?,
@@ -197,7 +150,7 @@ impl<'p> Init<'p> {
             Operation::TakeBackOnFailure {} => self.mount.attached = Some(Vec::new()),
             Operation::Unmount { folder, name, rehearse } => unmount::unmount(self, folder, name, rehearse)?,
             Operation::EnterRootCover {} => {
-                let cover = root::open(self.root()?, c"..")?;
+                let cover = path::open(self.root()?, c"..")?;
                 rustix::process::fchdir(&cover)?;
                 self.root = Some(cover);
             }
@@ -211,7 +164,7 @@ impl<'p> Init<'p> {
                 device::make_symlink(root, &mut self.folder, path, target, replace)?;
             }
             Operation::MakeDirectory { path, mode } => {
-                root::make_directory(self.root()?, path, mode).at(Stage::Target)?;
+                path::make_directory(self.root()?, path, mode).at(Stage::Target)?;
             }
             Operation::SendNetlinkSocket {} => self.send_netlink_socket()?,
             Operation::SendFileSystem { kind, flags, parameters } => {
@@ -247,10 +200,10 @@ impl<'p> Init<'p> {
             Operation::SetCapabilities { effective, permitted, inheritable, ambient } => {
                 identity::set_capabilities(effective, permitted, inheritable, ambient)?;
             }
-            Operation::SetCwd { path } => exec::set_cwd(self, path)?,
-            Operation::RetryCwd { path } => exec::retry_cwd(self, path)?,
-            Operation::ReadHome { uid } => exec::read_home(self, uid)?,
-            Operation::FindExecutable { name, search } => exec::find_executable(self, name, search)?,
+            Operation::SetCwd { path } => program::set_cwd(self, path)?,
+            Operation::RetryCwd { path } => program::retry_cwd(self, path)?,
+            Operation::ReadHome { uid } => program::read_home(self, uid)?,
+            Operation::FindExecutable { name, search } => program::find_executable(self, name, search)?,
             Operation::EndOnSignals { signals } => {
                 (1..=64)
                     .filter(|number| signals >> (number - 1) & 1 != 0)
@@ -277,7 +230,7 @@ impl<'p> Init<'p> {
                 self.close_descriptors(listener);
                 sys::close_on_exec_from(count.saturating_add(3))?;
             }
-            Operation::Exec { arguments, environment } => exec::exec(self, arguments, environment)?,
+            Operation::Exec { arguments, environment } => program::exec(self, arguments, environment)?,
             Operation::JoinNamespace { namespace, flag } => {
                 sys::setns_alone(self.descriptor(namespace)?, flag)?
             }
@@ -322,7 +275,7 @@ impl<'p> Init<'p> {
             Tree::Inside { path, recursive, nofollow } => {
                 let mut flags = OFlags::PATH;
                 flags.set(OFlags::NOFOLLOW, nofollow);
-                let place = root::open_with(self.root()?, path, flags, ResolveFlags::empty())?;
+                let place = path::open_with(self.root()?, path, flags, ResolveFlags::empty())?;
                 mount::clone_tree(&place, recursive).map(TreeFd::Owned)
             }
         }
@@ -367,9 +320,4 @@ impl rustix::fd::AsFd for TreeFd<'_> {
             TreeFd::Borrowed(fd) => *fd,
         }
     }
-}
-
-/// A path of at most `PATH_MAX` bytes whose separators can be made ends, one after the other.
-pub fn c_str(bytes: &[u8]) -> Result<&CStr, Errno> {
-    CStr::from_bytes_until_nul(bytes).map_err(|_| Errno::NAMETOOLONG)
 }

@@ -10,7 +10,7 @@ use rustix::io::Errno;
 use rustix::process::{DumpableBehavior, Gid, Signal, Uid};
 use rustix::thread::{CapabilitiesSecureBits, CapabilitySet, CapabilitySets};
 
-use crate::execute::{At, Failure};
+use crate::failure::{At, Failure};
 
 pub fn die_with_parent(enabled: bool) -> Result<(), Errno> {
     rustix::process::set_parent_process_death_signal(enabled.then_some(Signal::KILL))

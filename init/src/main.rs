@@ -11,13 +11,14 @@ mod attribute;
 mod channel;
 mod copy_up;
 mod device;
-mod exec;
 mod execute;
+mod failure;
 mod identity;
 #[allow(unsafe_code)]
 mod mem;
 mod mount;
-mod root;
+mod path;
+mod program;
 mod unmount;
 #[allow(unsafe_code)]
 mod start {
@@ -45,7 +46,7 @@ mod start {
         // SAFETY: argc stands first, the pointers to the arguments after it.
         let plan =
             unsafe { if stack.read() == 2 { number(stack.add(2).read() as *const c_char) } else { None } };
-        let Some(plan) = plan else { sys::exit(super::execute::NOT_STARTED) };
+        let Some(plan) = plan else { sys::exit(super::failure::NOT_STARTED) };
         // SAFETY: the runtime opened the descriptor for this process, and nothing else here uses the number.
         let plan = unsafe { OwnedFd::from_raw_fd(plan) };
         match map(&plan) {
@@ -56,7 +57,7 @@ mod start {
                 let inherited = unsafe { sys::Inherited::vouch() };
                 super::execute::run(bytes, inherited)
             }
-            None => sys::exit(super::execute::NOT_STARTED),
+            None => sys::exit(super::failure::NOT_STARTED),
         }
     }
 
@@ -83,5 +84,5 @@ mod start {
 
 #[panic_handler]
 fn panic(_: &core::panic::PanicInfo<'_>) -> ! {
-    pillbox_init::sys::exit(execute::NOT_STARTED)
+    pillbox_init::sys::exit(failure::NOT_STARTED)
 }

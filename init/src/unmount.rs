@@ -9,14 +9,15 @@ use rustix::io::Errno;
 use rustix::mount::UnmountFlags;
 use rustix::path::DecInt;
 
-use crate::execute::{At, Failure, Init};
-use crate::{mount, root};
+use crate::execute::Init;
+use crate::failure::{At, Failure};
+use crate::{mount, path};
 
 /// The container's programs may swap links for folders meanwhile: the folder is opened once, through none of them, and
 /// the name in it is not followed.
 pub fn unmount(init: &Init<'_>, folder: &CStr, name: &CStr, rehearse: bool) -> Result<(), Failure> {
     let place = OFlags::PATH | OFlags::DIRECTORY;
-    let folder = root::open_with(init.root()?, folder, place, ResolveFlags::NO_SYMLINKS).at(Stage::Target)?;
+    let folder = path::open_with(init.root()?, folder, place, ResolveFlags::NO_SYMLINKS).at(Stage::Target)?;
     if rehearse {
         let status = rustix::fs::statx(&folder, name, AtFlags::SYMLINK_NOFOLLOW, StatxFlags::empty())
             .at(Stage::Target)?;
@@ -40,12 +41,12 @@ fn unmount_this(root: &OwnedFd, mount: &OwnedFd) -> Result<(), Errno> {
     if rustix::process::fchdir(mount).is_ok() {
         return rustix::mount::unmount(c".", UnmountFlags::DETACH);
     }
-    let procfs = root::open(root, c"/proc")?;
+    let procfs = path::open(root, c"/proc")?;
     if !mount::is_procfs(procfs.as_fd())? {
         return Err(Errno::PERM);
     }
     let place = OFlags::PATH | OFlags::DIRECTORY;
-    let numbers = root::open_with(&procfs, c"self/fd", place, ResolveFlags::NO_XDEV)?;
+    let numbers = path::open_with(&procfs, c"self/fd", place, ResolveFlags::NO_XDEV)?;
     rustix::process::fchdir(&numbers)?;
     rustix::mount::unmount(DecInt::from_fd(mount).as_c_str(), UnmountFlags::DETACH)
 }

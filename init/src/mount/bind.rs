@@ -11,8 +11,9 @@ use rustix::mount::{MountAttrFlags, MountPropagationFlags, OpenTreeFlags};
 
 use super::target::{attach_noted, attach_tree, is_folder, is_procfs, open_target};
 use super::{AS_IT_IS, NOTHING};
-use crate::execute::{At, Failure, Init};
-use crate::root;
+use crate::execute::Init;
+use crate::failure::{At, Failure};
+use crate::path;
 
 pub fn bind(init: &mut Init<'_>, operation: Operation<'_>) -> Result<(), Failure> {
     let Operation::BindMount {
@@ -67,7 +68,7 @@ pub fn set_attributes(
     if let Some(mount) = init.mount.attached.as_ref().and_then(|attached| attached.last()) {
         return Ok(sys::mount_setattr(mount, set, NOTHING, propagation, recursive)?);
     }
-    let mount = root::open(init.root()?, target).at(Stage::Target)?;
+    let mount = path::open(init.root()?, target).at(Stage::Target)?;
     sys::mount_setattr(mount, set, NOTHING, propagation, recursive)?;
     Ok(())
 }

@@ -14,8 +14,9 @@ use rustix::mount::{FsMountFlags, FsOpenFlags, MountAttrFlags, MountFlags};
 
 use super::target::{attach_noted, is_procfs, open_existing, open_target};
 use super::{AS_IT_IS, NOTHING, TEXT_MAX};
-use crate::execute::{At, Failure, Init};
-use crate::root;
+use crate::execute::Init;
+use crate::failure::{At, Failure};
+use crate::path;
 
 pub fn mount(init: &mut Init<'_>, operation: Operation<'_>) -> Result<(), Failure> {
     let Operation::Mount {
@@ -101,7 +102,7 @@ pub(super) fn new_file_system(
         if let Some(mode) = mode {
             let digit = |shift: u32| b'0' + (mode >> shift & 7) as u8;
             let text = [digit(9), digit(6), digit(3), digit(0), 0];
-            fsconfig_set_string(&context, c"mode", crate::execute::c_str(&text)?).at(Stage::Create)?;
+            fsconfig_set_string(&context, c"mode", path::c_str(&text)?).at(Stage::Create)?;
         }
         fsconfig_create(&context).at(Stage::Create)?;
         fsmount(&context, FsMountFlags::FSMOUNT_CLOEXEC, attributes).at(Stage::Create)
@@ -134,7 +135,7 @@ pub fn remount(init: &mut Init<'_>, operation: Operation<'_>) -> Result<(), Fail
     else {
         return Err(Errno::INVAL.into());
     };
-    let mount = root::open(init.root()?, target).at(Stage::Target)?;
+    let mount = path::open(init.root()?, target).at(Stage::Target)?;
     if reconfigure {
         let by_descriptor = FsPickFlags::FSPICK_CLOEXEC | FsPickFlags::FSPICK_EMPTY_PATH;
         let context = fspick(&mount, c"", by_descriptor).at(Stage::Source)?;
@@ -171,6 +172,6 @@ pub fn mount_with_data(init: &mut Init<'_>, operation: Operation<'_>) -> Result<
     mounted?;
     // The path is not resolved again, it may lead elsewhere by now: `..` of a root is that root, with what is mounted
     // on it.
-    let mount = root::open(&target, c"..").at(Stage::Verify)?;
+    let mount = path::open(&target, c"..").at(Stage::Verify)?;
     sys::mount_setattr(mount, attributes, NOTHING, propagation, false).at(Stage::Attributes)
 }

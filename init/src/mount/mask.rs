@@ -13,8 +13,9 @@ use rustix::mount::{MountAttrFlags, MountPropagationFlags};
 use super::file_system::new_file_system;
 use super::target::{attach, open_existing};
 use super::{NOTHING, clone_tree};
-use crate::execute::{At, Failure, Init};
-use crate::root;
+use crate::execute::Init;
+use crate::failure::{At, Failure};
+use crate::path;
 
 pub fn make_path_readonly(init: &Init<'_>, path: &CStr) -> Result<(), Failure> {
     let Some(target) = open_existing(init, path)? else { return Ok(()) };
@@ -51,7 +52,7 @@ pub fn mask_path(init: &mut Init<'_>, path: &CStr) -> Result<(), Failure> {
 
 /// The image may have anything at /dev/null: only the null device itself will do.
 fn open_null(root: &OwnedFd) -> Result<OwnedFd, Failure> {
-    let null = root::open(root, c"/dev/null").at(Stage::Source)?;
+    let null = path::open(root, c"/dev/null").at(Stage::Source)?;
     let status = rustix::fs::fstat(&null)?;
     let device = (rustix::fs::major(status.st_rdev as _), rustix::fs::minor(status.st_rdev as _));
     if FileType::from_raw_mode(status.st_mode) == FileType::CharacterDevice && device == (1, 3) {

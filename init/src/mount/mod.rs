@@ -18,7 +18,8 @@ use rustix::io::Errno;
 use rustix::mount::{MountAttrFlags, MountPropagationFlags};
 
 use self::file_system::new_file_system;
-use crate::execute::{At, Failure, Init};
+use crate::execute::Init;
+use crate::failure::{At, Failure};
 
 pub use bind::{bind, clone_tree, set_attributes};
 pub use file_system::{detached, mount, mount_with_data, remount};
@@ -88,7 +89,7 @@ pub fn procfs<'i>(init: &'i mut Init<'_>) -> Result<&'i OwnedFd, Failure> {
 fn open_mounted_procfs(init: &Init<'_>) -> Result<OwnedFd, Option<Failure>> {
     const PROC_SUPER_MAGIC: u32 = 0x9fa0;
     const PROC_ROOT_INO: u64 = 1;
-    let mounted = init.root().and_then(|root| crate::root::open(root, c"/proc")).map_err(|_| None)?;
+    let mounted = init.root().and_then(|root| crate::path::open(root, c"/proc")).map_err(|_| None)?;
     let [kind, inode] = [
         rustix::fs::fstatfs(&mounted).map(|status| status.f_type as u64),
         rustix::fs::fstat(&mounted).map(|status| status.st_ino),
@@ -102,7 +103,7 @@ fn open_mounted_procfs(init: &Init<'_>) -> Result<OwnedFd, Option<Failure>> {
 pub fn write_sysctl(init: &mut Init<'_>, path: &CStr, value: &CStr) -> Result<(), Failure> {
     let procfs = procfs(init)?;
     let only_here = ResolveFlags::NO_XDEV | ResolveFlags::NO_SYMLINKS;
-    let file = crate::root::open_with(procfs, path, OFlags::WRONLY, only_here).at(Stage::Target)?;
+    let file = crate::path::open_with(procfs, path, OFlags::WRONLY, only_here).at(Stage::Target)?;
     rustix::io::write(&file, value.to_bytes())?;
     Ok(())
 }

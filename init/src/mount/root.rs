@@ -16,8 +16,9 @@ use rustix::process::{Gid, Uid};
 use super::NOTHING;
 use super::file_system::new_file_system;
 use super::target::{attach, attach_tree, open_target};
-use crate::execute::{At, Failure, Init};
-use crate::root;
+use crate::execute::Init;
+use crate::failure::{At, Failure};
+use crate::path;
 
 /// What folders get that nobody asked a mode for.
 const FOLDER: Mode = Mode::from_raw_mode(0o755);
@@ -52,7 +53,7 @@ pub fn attach_scratch_root(init: &mut Init<'_>, at: &CStr) -> Result<(), Failure
     rustix::mount::move_mount(&layers, c"", CWD, at, MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH)
         .at(Stage::Attach)?;
     rustix::fs::mkdirat(&layers, c"root", FOLDER).at(Stage::Target)?;
-    let place = root::open(&layers, c"root").at(Stage::Target)?;
+    let place = path::open(&layers, c"root").at(Stage::Target)?;
     let parameters = Strings::new(b"mode\x00755\0").map_err(|_| Errno::INVAL)?;
     let tmpfs = new_file_system(init, c"tmpfs", c"root", none, parameters, None, NOTHING)?;
     attach(tmpfs.as_fd(), &place)?;
@@ -98,10 +99,10 @@ fn make_layer(init: &mut Init<'_>, lower: &CStr) -> Result<OwnedFd, Failure> {
     init.mount.overlays += 1;
     let digit = |index: u32| b"0123456789abcdef"[(number >> (4 * index) & 15) as usize];
     let name = [digit(7), digit(6), digit(5), digit(4), digit(3), digit(2), digit(1), digit(0), 0];
-    let name = crate::execute::c_str(&name)?;
+    let name = path::c_str(&name)?;
     let layers = init.mount.layers.as_ref().ok_or(Errno::BADF)?;
     rustix::fs::mkdirat(layers, name, FOLDER).at(Stage::Target)?;
-    let layer = root::open(layers, name).at(Stage::Target)?;
+    let layer = path::open(layers, name).at(Stage::Target)?;
     let status = rustix::fs::stat(lower).at(Stage::Source)?;
     rustix::fs::mkdirat(&layer, c"upper", Mode::from_raw_mode(status.st_mode & 0o7777)).at(Stage::Target)?;
     let (uid, gid) = (Uid::from_raw(status.st_uid), Gid::from_raw(status.st_gid));

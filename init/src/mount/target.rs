@@ -9,8 +9,9 @@ use rustix::fs::{FileType, OFlags, ResolveFlags};
 use rustix::io::Errno;
 use rustix::mount::MoveMountFlags;
 
-use crate::execute::{At, Failure, Init, TreeFd};
-use crate::root;
+use crate::execute::{Init, TreeFd};
+use crate::failure::{At, Failure};
+use crate::path;
 
 /// Resolves a mount's target, made if missing, and makes sure that it is where mounts are allowed.
 pub(super) fn open_target(
@@ -25,12 +26,12 @@ pub(super) fn open_target(
     };
     let root = init.root()?;
     let link = match rule {
-        TargetRule::NoFollow => root::open_with(root, path, OFlags::PATH | OFlags::NOFOLLOW, resolve).ok(),
+        TargetRule::NoFollow => path::open_with(root, path, OFlags::PATH | OFlags::NOFOLLOW, resolve).ok(),
         _ => None,
     };
     let target = match link {
         Some(target) => target,
-        None => root::open_or_make(root, path, file, resolve).at(Stage::Target)?,
+        None => path::open_or_make(root, path, file, resolve).at(Stage::Target)?,
     };
     if rule != TargetRule::InsideProc && is_procfs(target.as_fd()).at(Stage::Target)? {
         return Err(Errno::PERM).at(Stage::Verify);
@@ -44,7 +45,7 @@ pub fn is_procfs(file: BorrowedFd<'_>) -> Result<bool, Errno> {
 }
 
 pub(super) fn open_existing(init: &Init<'_>, path: &CStr) -> Result<Option<OwnedFd>, Failure> {
-    match root::open(init.root()?, path) {
+    match path::open(init.root()?, path) {
         Ok(target) => Ok(Some(target)),
         Err(Errno::NOENT | Errno::NOTDIR) => Ok(None),
         Err(errno) => Err(errno).at(Stage::Target),

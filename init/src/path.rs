@@ -7,8 +7,8 @@ use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
 use rustix::fs::{FileType, Mode, OFlags, ResolveFlags};
 use rustix::io::Errno;
 
-use crate::exec::PATH_MAX;
-use crate::execute::c_str;
+/// The kernel's limit, the NUL included.
+pub const PATH_MAX: usize = 4096;
 
 /// Nothing inside may lead out: not `..`, not an absolute link, not a magic link.
 const INSIDE: ResolveFlags = ResolveFlags::IN_ROOT.union(ResolveFlags::NO_MAGICLINKS);
@@ -235,4 +235,9 @@ fn terminate<'v, const SIZE: usize>(path: &'v mut Vec<u8, SIZE>, bytes: &[u8]) -
     path.extend_from_slice(bytes).map_err(|_| Errno::NAMETOOLONG)?;
     path.push(0).map_err(|_| Errno::NAMETOOLONG)?;
     c_str(path)
+}
+
+/// A path of at most `PATH_MAX` bytes whose separators can be made ends, one after the other.
+pub fn c_str(bytes: &[u8]) -> Result<&CStr, Errno> {
+    CStr::from_bytes_until_nul(bytes).map_err(|_| Errno::NAMETOOLONG)
 }

@@ -11,12 +11,10 @@ use rustix::fs::{Access, AtFlags, CWD, FileType, OFlags, ResolveFlags};
 use rustix::io::Errno;
 
 use crate::channel::Channel;
-use crate::execute::{At, Failure, Init, c_str};
+use crate::execute::Init;
+use crate::failure::{At, Failure};
 use crate::mem::{Place, PointerTable};
-use crate::root;
-
-/// The kernel's limit, the NUL included.
-pub const PATH_MAX: usize = 4096;
+use crate::path::{self, PATH_MAX, c_str};
 
 /// Enters the folder while init still has its rights.
 pub fn set_cwd(init: &mut Init<'_>, path: &CStr) -> Result<(), Failure> {
@@ -53,7 +51,7 @@ pub type Home = Vec<u8, { b"HOME=".len() + PATH_MAX }>;
 pub fn read_home(init: &mut Init<'_>, uid: u32) -> Result<(), Failure> {
     init.home.extend_from_slice(b"HOME=").map_err(|_| Errno::NAMETOOLONG)?;
     let known = init.home.len();
-    if let Ok(file) = root::open_with(
+    if let Ok(file) = path::open_with(
         init.root()?,
         c"/etc/passwd",
         OFlags::RDONLY | OFlags::NONBLOCK | OFlags::NOCTTY,
