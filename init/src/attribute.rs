@@ -10,8 +10,8 @@ use rustix::fd::OwnedFd;
 use rustix::fs::{CWD, Mode, OFlags, ResolveFlags};
 use rustix::io::Errno;
 
-use crate::execute::Init;
 use crate::failure::{At, Failure};
+use crate::path::Root;
 use crate::{mount, path};
 
 /// CLONE_NEWTIME.
@@ -20,41 +20,57 @@ const NEW_TIME: u32 = 0x80;
 /// The kernel's limit for what is written to an attribute is a page.
 const LABEL_MAX: usize = 4096;
 
-pub fn write_time_offsets(init: &mut Init<'_>, offsets: &CStr) -> Result<(), Failure> {
-    let file = open_own(init, c"self/timens_offsets", c"/proc/self/timens_offsets", OFlags::WRONLY)?;
+pub fn write_time_offsets(mounts: &mut mount::State, root: &Root, offsets: &CStr) -> Result<(), Failure> {
+    let file = open_own(mounts, root, c"self/timens_offsets", c"/proc/self/timens_offsets", OFlags::WRONLY)?;
     rustix::io::write(&file, offsets.to_bytes())?;
     Ok(())
 }
 
 /// Kernels before 6.3 change the time namespace at a fork, but not at an exec.
-pub fn enter_time_namespace(init: &mut Init<'_>) -> Result<(), Failure> {
-    let namespace =
-        open_own(init, c"self/ns/time_for_children", c"/proc/self/ns/time_for_children", OFlags::RDONLY)?;
+pub fn enter_time_namespace(mounts: &mut mount::State, root: &Root) -> Result<(), Failure> {
+    let namespace = open_own(
+        mounts,
+        root,
+        c"self/ns/time_for_children",
+        c"/proc/self/ns/time_for_children",
+        OFlags::RDONLY,
+    )?;
     sys::setns_alone(&namespace, NEW_TIME)?;
     Ok(())
 }
 
 /// Opens a file of init's own while the container's root is not there yet. In a user namespace a new procfs may be
 /// refused: there the one that is mounted is still the runtime's.
-fn open_own(init: &mut Init<'_>, path: &CStr, mounted: &CStr, flags: OFlags) -> Result<OwnedFd, Failure> {
+fn open_own(
+    mounts: &mut mount::State,
+    root: &Root,
+    path: &CStr,
+    mounted: &CStr,
+    flags: OFlags,
+) -> Result<OwnedFd, Failure> {
     let flags = flags | OFlags::CLOEXEC;
-    let file = match mount::procfs(init) {
+    let file = match mount::procfs(mounts, root) {
         Ok(procfs) => rustix::fs::openat(procfs, path, flags, Mode::empty()),
         Err(_) => rustix::fs::openat(CWD, mounted, flags, Mode::empty()),
     };
-    init.mount.kernel_text.clear();
+    mounts.kernel_text.clear();
     file.at(Stage::Target)
 }
 
 /// AppArmor's attribute lies in a folder of its own since Linux 5.8; before that, and for SELinux, all share one.
-pub fn set_exec_label(init: &mut Init<'_>, module: SecurityModule, label: &CStr) -> Result<(), Failure> {
+pub fn set_exec_label(
+    mounts: &mut mount::State,
+    root: &Root,
+    module: SecurityModule,
+    label: &CStr,
+) -> Result<(), Failure> {
     let (path, prefix): (&CStr, &[u8]) = match module {
         SecurityModule::AppArmor => (c"thread-self/attr/apparmor/exec", b"exec "),
         SecurityModule::SeLinux => (c"thread-self/attr/exec", b""),
     };
     let shared = c"thread-self/attr/exec";
-    let file = match open_attribute(init, path) {
-        Err(failure) if failure.errno() == Errno::NOENT => open_attribute(init, shared)?,
+    let file = match open_attribute(mounts, root, path) {
+        Err(failure) if failure.errno() == Errno::NOENT => open_attribute(mounts, root, shared)?,
         file => file?,
     };
     let label = label.to_bytes();
@@ -84,6 +100,6 @@ fn verify_label(file: &OwnedFd, label: &[u8]) -> Result<(), Failure> {
 }
 
 /// Nothing may cover the way.
-fn open_attribute(init: &mut Init<'_>, path: &CStr) -> Result<OwnedFd, Failure> {
-    path::open_with(mount::procfs(init)?, path, OFlags::RDWR, ResolveFlags::NO_XDEV).at(Stage::Target)
+fn open_attribute(mounts: &mut mount::State, root: &Root, path: &CStr) -> Result<OwnedFd, Failure> {
+    path::open_with(mount::procfs(mounts, root)?, path, OFlags::RDWR, ResolveFlags::NO_XDEV).at(Stage::Target)
 }

@@ -13,11 +13,11 @@ use rustix::net::{
     AddressFamily, RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, SendFlags, SocketFlags, SocketType,
 };
 
-use crate::execute::Init;
+use crate::descriptor::Descriptors;
 use crate::failure::NOT_STARTED;
 
 /// Sends a report with the kernel's words and a descriptor, if there are any.
-pub fn report(
+pub fn send(
     channel: BorrowedFd<'_>,
     report: Report,
     kernel_text: &[u8],
@@ -33,21 +33,43 @@ pub fn report(
     }
 }
 
-pub enum Channel<'p> {
+/// The runtime, as init knows it.
+pub struct Channel<'p> {
+    peer: Peer<'p>,
+    /// The network namespace, if it came before its turn.
+    network: Option<OwnedFd>,
+}
+
+/// Who hears of a failure: the runtime that created, then the one that starts.
+enum Peer<'p> {
     Creator(BorrowedFd<'p>),
     Starter(OwnedFd),
 }
 
-impl Init<'_> {
-    pub fn report(&self, report: Report, descriptor: Option<&OwnedFd>) -> Result<(), Errno> {
-        // The kernel's own words about a mount that it refused: the runtime has no other way to learn them.
-        self::report(self.channel(), report, &self.mount.kernel_text, descriptor)
+impl<'p> Channel<'p> {
+    pub fn new(creator: BorrowedFd<'p>) -> Self {
+        Channel { peer: Peer::Creator(creator), network: None }
     }
 
-    fn channel(&self) -> BorrowedFd<'_> {
-        match &self.channel {
-            Channel::Creator(fd) => *fd,
-            Channel::Starter(fd) => rustix::fd::AsFd::as_fd(fd),
+    pub fn report(&self, report: Report, descriptor: Option<&OwnedFd>) -> Result<(), Errno> {
+        send(self.peer(), report, &[], descriptor)
+    }
+
+    /// The last report. The kernel's own words about a mount that it refused come with it: the runtime has no other way to
+    /// learn them.
+    pub fn report_failure(&self, report: Report, kernel_text: &[u8]) {
+        let _ = send(self.peer(), report, kernel_text, None);
+    }
+
+    /// Whether `start` listens, to which the end of the channel says that the program runs.
+    pub fn is_starters(&self) -> bool {
+        matches!(self.peer, Peer::Starter(_))
+    }
+
+    fn peer(&self) -> BorrowedFd<'_> {
+        match &self.peer {
+            Peer::Creator(fd) => *fd,
+            Peer::Starter(fd) => rustix::fd::AsFd::as_fd(fd),
         }
     }
 
@@ -59,7 +81,7 @@ impl Init<'_> {
             return sys::install_seccomp(flags, program).map(drop);
         }
         // The kernel takes the lowest free number, as it does for this copy.
-        let copy = rustix::io::fcntl_dupfd_cloexec(self.channel(), 0)?;
+        let copy = rustix::io::fcntl_dupfd_cloexec(self.peer(), 0)?;
         let descriptor = rustix::fd::AsRawFd::as_raw_fd(&copy) as u32;
         drop(copy);
         self.report(Report::SeccompListener { descriptor }, None)?;
@@ -71,20 +93,20 @@ impl Init<'_> {
     }
 
     pub fn await_runtime(&self, turn: Turn) -> Result<(), Errno> {
-        let channel = self.channel();
+        let peer = self.peer();
         if turn == Turn::Record {
             // It may wait for long behind this, and execve(2) needs memory for another stack beside this one.
             sys::release_stack();
         }
         let mut answer = [0u8; 1];
         let flags = if turn == Turn::Record { RecvFlags::PEEK } else { RecvFlags::empty() };
-        let (_, length) = rustix::net::recv(channel, &mut answer, flags)?;
+        let (_, length) = rustix::net::recv(peer, &mut answer, flags)?;
         // End of file: the runtime is gone, and nobody knows of this container.
         if length == 1 && answer[0] == turn as u8 { Ok(()) } else { sys::exit(NOT_STARTED) }
     }
 
     pub fn take_word(&self) -> Result<(), Errno> {
-        rustix::net::recv(self.channel(), &mut [0u8; 1], RecvFlags::empty()).map(drop)
+        rustix::net::recv(self.peer(), &mut [0u8; 1], RecvFlags::empty()).map(drop)
     }
 
     pub fn send_netlink_socket(&self) -> Result<(), Errno> {
@@ -125,8 +147,7 @@ impl Init<'_> {
         let mut control = RecvAncillaryBuffer::new(&mut space);
         let mut word = [0u8; 1];
         let mut parts = [rustix::io::IoSliceMut::new(&mut word)];
-        let received =
-            rustix::net::recvmsg(self.channel(), &mut parts, &mut control, RecvFlags::CMSG_CLOEXEC)?;
+        let received = rustix::net::recvmsg(self.peer(), &mut parts, &mut control, RecvFlags::CMSG_CLOEXEC)?;
         if received.bytes != 1 {
             sys::exit(NOT_STARTED)
         }
@@ -137,28 +158,23 @@ impl Init<'_> {
         Ok((word[0], descriptor))
     }
 
-    pub fn take_trees(&mut self, trees: Numbers<'_>) -> Result<(), Errno> {
+    pub fn take_trees(&self, descriptors: &mut Descriptors<'_>, trees: Numbers<'_>) -> Result<(), Errno> {
         // What was taken before is attached.
-        self.close_taken();
+        descriptors.close_taken();
         self.report(Report::AtTrees, None)?;
         let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(TAKEN_TREES_MAX))];
         let mut control = RecvAncillaryBuffer::new(&mut space);
         let mut word = [0u8; 1];
         let mut parts = [rustix::io::IoSliceMut::new(&mut word)];
-        rustix::net::recvmsg(self.channel(), &mut parts, &mut control, RecvFlags::CMSG_CLOEXEC)?;
-        let Some(RecvAncillaryMessage::ScmRights(descriptors)) = control.drain().next() else {
+        rustix::net::recvmsg(self.peer(), &mut parts, &mut control, RecvFlags::CMSG_CLOEXEC)?;
+        let Some(RecvAncillaryMessage::ScmRights(received)) = control.drain().next() else {
             sys::exit(NOT_STARTED)
         };
-        for (index, tree) in trees.iter().zip(descriptors) {
-            let number = rustix::fd::IntoRawFd::into_raw_fd(tree) as u32;
-            self.taken.push([index, number]).map_err(|_| Errno::MFILE)?;
-        }
-        Ok(())
+        trees.iter().zip(received).try_for_each(|(index, tree)| descriptors.take(index, tree))
     }
 
     /// Whoever connects without sending the start byte only looked whether somebody listens.
-    pub fn await_start(&mut self, listener: u32) -> Result<(), Errno> {
-        let listener = self.descriptor(listener)?;
+    pub fn await_start(&mut self, listener: BorrowedFd<'_>) -> Result<(), Errno> {
         loop {
             let connection = match rustix::net::accept_with(listener, SocketFlags::CLOEXEC) {
                 Err(Errno::INTR | Errno::CONNABORTED) => continue,
@@ -175,7 +191,7 @@ impl Init<'_> {
                 Ok((_, 0)) | Err(Errno::CONNRESET) => {}
                 // A failure is the starter's to hear: closed without a word the connection would say that the program runs.
                 peeked => {
-                    self.channel = Channel::Starter(connection);
+                    self.peer = Peer::Starter(connection);
                     return peeked.map(drop);
                 }
             }

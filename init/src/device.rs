@@ -4,13 +4,13 @@ use core::ffi::CStr;
 
 use pillbox_init::plan::{NodeKind, Operation};
 use pillbox_init::report::Stage;
+use pillbox_init::sys::Inherited;
 use rustix::fd::{AsFd, OwnedFd};
 use rustix::fs::{AtFlags, FileType, Mode, OFlags, ResolveFlags};
 use rustix::io::Errno;
 use rustix::process::{Gid, Uid};
 use rustix::pty::OpenptFlags;
 
-use crate::execute::Init;
 use crate::failure::{At, Failure};
 use crate::mount;
 use crate::path::{self, PATH_MAX, c_str};
@@ -86,14 +86,14 @@ pub fn copy_symlink(container: &OwnedFd, path: &CStr, target: &CStr) -> Result<(
 
 /// Opens a pty of the container's own devpts and makes its slave the controlling terminal and stdio.
 pub fn open_console(
-    init: &Init<'_>,
+    container: &OwnedFd,
+    inherited: Inherited,
     rows: u16,
     columns: u16,
     uid: u32,
     mount_console: bool,
 ) -> Result<OwnedFd, Failure> {
     const DEVPTS_SUPER_MAGIC: u32 = 0x1cd1;
-    let container = init.root()?;
     let master =
         path::open_with(container, c"/dev/pts/ptmx", OFlags::RDWR | OFlags::NOCTTY, ResolveFlags::empty())
             .at(Stage::Source)?;
@@ -116,7 +116,7 @@ pub fn open_console(
         bind_console(container, &slave)?;
     }
     for number in 0..3 {
-        init.inherited.replace(number, slave.as_fd())?;
+        inherited.replace(number, slave.as_fd())?;
     }
     rustix::process::ioctl_tiocsctty(&slave)?;
     Ok(master)

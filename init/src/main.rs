@@ -10,7 +10,9 @@
 mod attribute;
 mod channel;
 mod copy_up;
+mod descriptor;
 mod device;
+mod entry;
 mod execute;
 mod failure;
 mod identity;

@@ -19,6 +19,23 @@ pub type Name = Vec<u8, 256>;
 /// Symlinks that lead to where nothing is are followed as often while their target is made as the kernel follows others.
 const LINKS_MAX: usize = 40;
 
+/// The container's root, in which every target is resolved.
+#[derive(Default)]
+pub struct Root(Option<OwnedFd>);
+
+impl Root {
+    /// The root; a plan that needs it before there is one is refused.
+    pub fn get(&self) -> Result<&OwnedFd, Errno> {
+        self.0.as_ref().ok_or(Errno::BADF)
+    }
+}
+
+impl From<OwnedFd> for Root {
+    fn from(root: OwnedFd) -> Self {
+        Root(Some(root))
+    }
+}
+
 /// Opens what is at `path` as a place (O_PATH).
 pub fn open(root: &OwnedFd, path: &CStr) -> Result<OwnedFd, Errno> {
     open_with(root, path, OFlags::PATH, ResolveFlags::empty())

@@ -10,27 +10,38 @@ use rustix::fd::OwnedFd;
 use rustix::fs::{Access, AtFlags, CWD, FileType, OFlags, ResolveFlags};
 use rustix::io::Errno;
 
-use crate::channel::Channel;
-use crate::execute::Init;
 use crate::failure::{At, Failure};
 use crate::mem::{Place, PointerTable};
 use crate::path::{self, PATH_MAX, c_str};
 
+/// `HOME=`, a path, and its NUL.
+type Home = Vec<u8, { b"HOME=".len() + PATH_MAX }>;
+
+/// What is found out about the program before it is executed.
+#[derive(Default)]
+pub struct State {
+    /// Whether its working folder is still to be entered.
+    cwd_refused: bool,
+    /// Its HOME, if it is to be set.
+    home: Home,
+    executable: Vec<u8, PATH_MAX>,
+}
+
 /// Enters the folder while init still has its rights.
-pub fn set_cwd(init: &mut Init<'_>, path: &CStr) -> Result<(), Failure> {
+pub fn set_cwd(program: &mut State, path: &CStr) -> Result<(), Failure> {
     match rustix::process::chdir(path) {
         Ok(()) => check_cwd(),
         // A folder of the user's on a file system where root has no rights (NFS, FUSE).
         Err(Errno::ACCESS | Errno::PERM) => {
-            init.cwd_refused = true;
+            program.cwd_refused = true;
             Ok(())
         }
         Err(errno) => Err(errno.into()),
     }
 }
 
-pub fn retry_cwd(init: &Init<'_>, path: &CStr) -> Result<(), Failure> {
-    if init.cwd_refused {
+pub fn retry_cwd(program: &State, path: &CStr) -> Result<(), Failure> {
+    if program.cwd_refused {
         rustix::process::chdir(path)?;
         check_cwd()?;
     }
@@ -44,28 +55,26 @@ fn check_cwd() -> Result<(), Failure> {
     if path.to_bytes().first() == Some(&b'/') { Ok(()) } else { Err(Errno::NOENT).at(Stage::Verify) }
 }
 
-/// `HOME=`, a path, and its NUL.
-pub type Home = Vec<u8, { b"HOME=".len() + PATH_MAX }>;
-
 /// HOME as login(1) sets it: the sixth field of the user's line in the container's /etc/passwd, else `/`.
-pub fn read_home(init: &mut Init<'_>, uid: u32) -> Result<(), Failure> {
-    init.home.extend_from_slice(b"HOME=").map_err(|_| Errno::NAMETOOLONG)?;
-    let known = init.home.len();
+pub fn read_home(program: &mut State, root: &OwnedFd, uid: u32) -> Result<(), Failure> {
+    let home = &mut program.home;
+    home.extend_from_slice(b"HOME=").map_err(|_| Errno::NAMETOOLONG)?;
+    let known = home.len();
     if let Ok(file) = path::open_with(
-        init.root()?,
+        root,
         c"/etc/passwd",
         OFlags::RDONLY | OFlags::NONBLOCK | OFlags::NOCTTY,
         ResolveFlags::empty(),
     ) {
         // An image may have a link to /dev/zero there.
         if FileType::from_raw_mode(rustix::fs::fstat(&file)?.st_mode) == FileType::RegularFile {
-            find_home(&file, uid, &mut init.home)?;
+            find_home(&file, uid, home)?;
         }
     }
-    if init.home.len() == known {
-        init.home.push(b'/').map_err(|_| Errno::NAMETOOLONG)?;
+    if home.len() == known {
+        home.push(b'/').map_err(|_| Errno::NAMETOOLONG)?;
     }
-    init.home.push(0).map_err(|_| Errno::NAMETOOLONG)?;
+    home.push(0).map_err(|_| Errno::NAMETOOLONG)?;
     Ok(())
 }
 
@@ -106,14 +115,14 @@ fn find_home(file: &OwnedFd, uid: u32, home: &mut Home) -> Result<(), Errno> {
 }
 
 /// Like execvp(3), but only looks: what it finds is executed later.
-pub fn find_executable(init: &mut Init<'_>, name: &CStr, search: &CStr) -> Result<(), Failure> {
+pub fn find_executable(program: &mut State, name: &CStr, search: &CStr) -> Result<(), Failure> {
     let name = name.to_bytes();
     if name.is_empty() {
         return Err(Errno::NOENT.into());
     }
     if name.contains(&b'/') {
-        init.executable = candidate(b"", name)?;
-        return check_executable(c_str(&init.executable)?).map_err(Failure::from);
+        program.executable = candidate(b"", name)?;
+        return check_executable(c_str(&program.executable)?).map_err(Failure::from);
     }
     let mut refused = Errno::NOENT;
     for folder in search.to_bytes().split(|&byte| byte == b':') {
@@ -121,7 +130,7 @@ pub fn find_executable(init: &mut Init<'_>, name: &CStr, search: &CStr) -> Resul
         let Ok(path) = candidate(folder, name) else { continue };
         match check_executable(c_str(&path)?) {
             Ok(()) => {
-                init.executable = path;
+                program.executable = path;
                 return Ok(());
             }
             Err(errno @ (Errno::ACCESS | Errno::PERM)) => refused = errno,
@@ -161,16 +170,23 @@ fn check_executable(path: &CStr) -> Result<(), Errno> {
     }
 }
 
-/// Does not return unless execve(2) fails, and somebody who has not said that the program runs is to hear of it.
-pub fn exec(init: &Init<'_>, arguments: Strings<'_>, environment: Strings<'_>) -> Result<(), Failure> {
-    let home = if init.home.is_empty() { None } else { Some(c_str(&init.home)?) };
+/// Returns only if execve(2) fails, and whoever waits is to hear of it; where `start` has said that the program runs,
+/// `is_started`, most failures end init as a shell would.
+pub fn exec(
+    program: &State,
+    inherited: sys::Inherited,
+    is_started: bool,
+    arguments: Strings<'_>,
+    environment: Strings<'_>,
+) -> Result<(), Failure> {
+    let home = if program.home.is_empty() { None } else { Some(c_str(&program.home)?) };
     let arguments = PointerTable::new(Place::Arguments, arguments.len(), arguments.iter())?;
     let environment =
         PointerTable::new(Place::Environment, environment.len() + 1, environment.iter().chain(home))?;
-    let path = c_str(&init.executable)?;
+    let path = c_str(&program.executable)?;
     let errno = arguments.exec(path, &environment);
-    if let Channel::Starter(_) = init.channel {
-        end_like_a_shell(init.inherited, path, errno);
+    if is_started {
+        end_like_a_shell(inherited, path, errno);
     }
     Err(errno.into())
 }

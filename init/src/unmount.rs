@@ -9,15 +9,15 @@ use rustix::io::Errno;
 use rustix::mount::UnmountFlags;
 use rustix::path::DecInt;
 
-use crate::execute::Init;
 use crate::failure::{At, Failure};
+use crate::path::Root;
 use crate::{mount, path};
 
 /// The container's programs may swap links for folders meanwhile: the folder is opened once, through none of them, and
 /// the name in it is not followed.
-pub fn unmount(init: &Init<'_>, folder: &CStr, name: &CStr, rehearse: bool) -> Result<(), Failure> {
+pub fn unmount(root: &OwnedFd, folder: &CStr, name: &CStr, rehearse: bool) -> Result<(), Failure> {
     let place = OFlags::PATH | OFlags::DIRECTORY;
-    let folder = path::open_with(init.root()?, folder, place, ResolveFlags::NO_SYMLINKS).at(Stage::Target)?;
+    let folder = path::open_with(root, folder, place, ResolveFlags::NO_SYMLINKS).at(Stage::Target)?;
     if rehearse {
         let status = rustix::fs::statx(&folder, name, AtFlags::SYMLINK_NOFOLLOW, StatxFlags::empty())
             .at(Stage::Target)?;
@@ -29,9 +29,9 @@ pub fn unmount(init: &Init<'_>, folder: &CStr, name: &CStr, rehearse: bool) -> R
 }
 
 /// Unmounts what was attached, the last first. The failure that led here is the one to report.
-pub fn take_back(init: &mut Init<'_>) {
-    let mut attached = init.mount.attached.take().unwrap_or_default();
-    while let (Some(mount), Ok(root)) = (attached.pop(), init.root()) {
+pub fn take_back(mounts: &mut mount::State, root: &Root) {
+    let mut attached = mounts.attached.take().unwrap_or_default();
+    while let (Some(mount), Ok(root)) = (attached.pop(), root.get()) {
         let _ = unmount_this(root, &mount);
     }
 }

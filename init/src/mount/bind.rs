@@ -7,15 +7,23 @@ use pillbox_init::report::Stage;
 use pillbox_init::sys;
 use rustix::fd::{AsFd, OwnedFd};
 use rustix::io::Errno;
-use rustix::mount::{MountAttrFlags, MountPropagationFlags, OpenTreeFlags};
+use rustix::mount::{MountAttrFlags, MountPropagationFlags};
 
-use super::target::{attach_noted, attach_tree, is_folder, is_procfs, open_target};
-use super::{AS_IT_IS, NOTHING};
-use crate::execute::Init;
+use super::state::{AS_IT_IS, NOTHING, State};
+use super::target::{attach_noted, is_folder, is_procfs, open_target};
+use super::tree::{self, attach_tree};
+use crate::channel::Channel;
+use crate::descriptor::Descriptors;
 use crate::failure::{At, Failure};
-use crate::path;
+use crate::path::{self, Root};
 
-pub fn bind(init: &mut Init<'_>, operation: Operation<'_>) -> Result<(), Failure> {
+pub fn bind(
+    mounts: &mut State,
+    root: &Root,
+    descriptors: &Descriptors<'_>,
+    channel: &mut Channel<'_>,
+    operation: Operation<'_>,
+) -> Result<(), Failure> {
     let Operation::BindMount {
         tree: of,
         target,
@@ -31,13 +39,13 @@ pub fn bind(init: &mut Init<'_>, operation: Operation<'_>) -> Result<(), Failure
     else {
         return Err(Errno::INVAL.into());
     };
-    let tree = init.tree(of).at(Stage::Source)?;
+    let tree = tree::open(root, descriptors, of).at(Stage::Source)?;
     let file = !is_folder(tree.as_fd()).at(Stage::Source)?;
     if rule == TargetRule::Procfs && !is_procfs(tree.as_fd()).at(Stage::Source)? {
         return Err(Errno::PERM).at(Stage::Source);
     }
-    let target = open_target(init, target, rule, file)?;
-    attach_tree(init, of, tree, |init, tree| {
+    let target = open_target(root.get()?, target, rule, file)?;
+    attach_tree(channel, of, tree, |tree| {
         if propagation != AS_IT_IS {
             sys::mount_setattr(tree, NOTHING, NOTHING, propagation, recursive_propagation)
                 .at(Stage::Attributes)?;
@@ -52,30 +60,24 @@ pub fn bind(init: &mut Init<'_>, operation: Operation<'_>) -> Result<(), Failure
         if !(recursive_set | recursive_clear).is_empty() {
             sys::mount_setattr(tree, recursive_set, recursive_clear, AS_IT_IS, true).at(Stage::Attributes)?;
         }
-        attach_noted(init, tree.as_fd(), &target)
+        attach_noted(&mut mounts.attached, tree, &target)
     })?;
     Ok(())
 }
 
 pub fn set_attributes(
-    init: &Init<'_>,
+    mounts: &State,
+    root: &OwnedFd,
     target: &CStr,
     set: MountAttrFlags,
     propagation: MountPropagationFlags,
     recursive: bool,
 ) -> Result<(), Failure> {
     // In a container that runs somebody may have changed the path since: what was just attached is meant.
-    if let Some(mount) = init.mount.attached.as_ref().and_then(|attached| attached.last()) {
+    if let Some(mount) = mounts.attached.as_ref().and_then(|attached| attached.last()) {
         return Ok(sys::mount_setattr(mount, set, NOTHING, propagation, recursive)?);
     }
-    let mount = path::open(init.root()?, target).at(Stage::Target)?;
+    let mount = path::open(root, target).at(Stage::Target)?;
     sys::mount_setattr(mount, set, NOTHING, propagation, recursive)?;
     Ok(())
-}
-
-pub fn clone_tree(of: impl AsFd, recursive: bool) -> Result<OwnedFd, Errno> {
-    let mut flags =
-        OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::OPEN_TREE_CLOEXEC | OpenTreeFlags::AT_EMPTY_PATH;
-    flags.set(OpenTreeFlags::AT_RECURSIVE, recursive);
-    rustix::mount::open_tree(of, c"", flags)
 }

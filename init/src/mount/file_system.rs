@@ -2,7 +2,6 @@
 
 use core::ffi::CStr;
 
-use heapless::Vec;
 use pillbox_init::plan::{Operation, TargetRule, Tree};
 use pillbox_init::report::Stage;
 use pillbox_init::sys;
@@ -12,13 +11,19 @@ use rustix::fs::RawMode;
 use rustix::io::Errno;
 use rustix::mount::{FsMountFlags, FsOpenFlags, MountAttrFlags, MountFlags};
 
+use super::state::{AS_IT_IS, KernelText, NOTHING, State, TEXT_MAX};
 use super::target::{attach_noted, is_procfs, open_existing, open_target};
-use super::{AS_IT_IS, NOTHING, TEXT_MAX};
-use crate::execute::Init;
+use super::tree;
+use crate::descriptor::Descriptors;
 use crate::failure::{At, Failure};
-use crate::path;
+use crate::path::{self, Root, c_str};
 
-pub fn mount(init: &mut Init<'_>, operation: Operation<'_>) -> Result<(), Failure> {
+pub fn mount(
+    mounts: &mut State,
+    root: &Root,
+    descriptors: &Descriptors<'_>,
+    operation: Operation<'_>,
+) -> Result<(), Failure> {
     let Operation::Mount {
         kind,
         source,
@@ -35,82 +40,100 @@ pub fn mount(init: &mut Init<'_>, operation: Operation<'_>) -> Result<(), Failur
     else {
         return Err(Errno::INVAL.into());
     };
+    let container = root.get()?;
     // A folder that is only made now has no mode that anybody chose.
-    let covered = if take_mode { open_existing(init, target)? } else { None };
-    let target = open_target(init, target, rule, false)?;
+    let covered = if take_mode { open_existing(container, target)? } else { None };
+    let target = open_target(container, target, rule, false)?;
     let mode = match covered {
         Some(covered) => Some(rustix::fs::fstat(&covered).at(Stage::Target)?.st_mode & 0o7777),
         None => None,
     };
     let later = if copy_up { attributes & MountAttrFlags::MOUNT_ATTR_RDONLY } else { NOTHING };
-    let mount = match new_file_system(init, kind, source, flags, parameters, mode, attributes - later) {
+    let new = NewFileSystem { kind, source, flags, parameters, mode, attributes: attributes - later };
+    let mount = match new.make(&mut mounts.kernel_text) {
         Ok(mount) => mount,
         Err(failure) if matches!(failure.errno(), Errno::PERM | Errno::BUSY) => {
-            let tree = match init.tree(otherwise.unwrap_or(Tree::Descriptor(u32::MAX))) {
+            let tree = match tree::open(root, descriptors, otherwise.unwrap_or(Tree::Descriptor(u32::MAX))) {
                 // There is nothing to be bound instead.
                 Err(Errno::BADF) => return Err(failure),
                 tree => tree.at(Stage::Source)?,
             };
-            init.mount.kernel_text.clear();
+            mounts.kernel_text.clear();
             sys::mount_setattr(&tree, attributes, NOTHING, propagation, true).at(Stage::Attributes)?;
-            let attached = attach_noted(init, tree.as_fd(), &target);
+            let attached = attach_noted(&mut mounts.attached, tree.as_fd(), &target);
             if attached.is_ok() && is_procfs(tree.as_fd())? {
                 let mount = rustix::io::fcntl_dupfd_cloexec(&tree, 3)?;
-                init.mount.keep_procfs(kind, attributes, parameters, mount);
+                mounts.keep_procfs(kind, attributes, parameters, mount);
             }
             return attached;
         }
         Err(failure) => return Err(failure),
     };
     if copy_up {
-        crate::copy_up::copy(&target, &mount, &mut init.mount.kernel_text).at(Stage::Copy)?;
+        crate::copy_up::copy(&target, &mount, &mut mounts.kernel_text).at(Stage::Copy)?;
     }
     if propagation != AS_IT_IS || later != NOTHING {
         sys::mount_setattr(&mount, later, NOTHING, propagation, false).at(Stage::Attributes)?;
     }
-    let attached = attach_noted(init, mount.as_fd(), &target);
-    init.mount.keep_procfs(kind, attributes, parameters, mount);
+    let attached = attach_noted(&mut mounts.attached, mount.as_fd(), &target);
+    mounts.keep_procfs(kind, attributes, parameters, mount);
     attached
 }
 
 /// A new file system that is mounted nowhere yet.
 pub fn detached(
-    init: &mut Init<'_>,
+    mounts: &mut State,
     kind: &CStr,
     flags: Strings<'_>,
     parameters: Strings<'_>,
 ) -> Result<OwnedFd, Failure> {
-    new_file_system(init, kind, kind, flags, parameters, None, NOTHING)
+    NewFileSystem { flags, parameters, ..NewFileSystem::of(kind) }.make(&mut mounts.kernel_text)
 }
 
-pub(super) fn new_file_system(
-    init: &mut Init<'_>,
-    kind: &CStr,
-    source: &CStr,
-    flags: Strings<'_>,
-    parameters: Strings<'_>,
-    mode: Option<RawMode>,
-    attributes: MountAttrFlags,
-) -> Result<OwnedFd, Failure> {
-    use rustix::mount::{fsconfig_create, fsconfig_set_string, fsmount, fsopen};
-    let context = fsopen(kind, FsOpenFlags::FSOPEN_CLOEXEC).at(Stage::Source)?;
-    let made = (|| {
-        if !source.is_empty() {
-            fsconfig_set_string(&context, c"source", source).at(Stage::Source)?;
+/// A file system that is to be made.
+#[derive(Clone, Copy)]
+pub(super) struct NewFileSystem<'a> {
+    pub kind: &'a CStr,
+    pub source: &'a CStr,
+    pub flags: Strings<'a>,
+    pub parameters: Strings<'a>,
+    /// The mode of its root, where that is not the file system's own choice.
+    pub mode: Option<RawMode>,
+    pub attributes: MountAttrFlags,
+}
+
+impl<'a> NewFileSystem<'a> {
+    /// One without any options.
+    pub fn of(kind: &'a CStr) -> Self {
+        let none = Strings::default();
+        NewFileSystem { kind, source: kind, flags: none, parameters: none, mode: None, attributes: NOTHING }
+    }
+
+    /// fsopen(2), fsconfig(2), fsmount(2). What the kernel says about a failure comes into `kernel_text`.
+    pub fn make(&self, kernel_text: &mut KernelText) -> Result<OwnedFd, Failure> {
+        use rustix::mount::fsopen;
+        let context = fsopen(self.kind, FsOpenFlags::FSOPEN_CLOEXEC).at(Stage::Source)?;
+        let made = self.create(&context);
+        if made.is_err() {
+            read_kernel_text(&context, kernel_text);
         }
-        configure(&context, flags, parameters)?;
-        if let Some(mode) = mode {
+        made
+    }
+
+    fn create(&self, context: &OwnedFd) -> Result<OwnedFd, Failure> {
+        use rustix::mount::{fsconfig_create, fsconfig_set_string, fsmount};
+        if !self.source.is_empty() {
+            fsconfig_set_string(context, c"source", self.source).at(Stage::Source)?;
+        }
+        configure(context, self.flags, self.parameters)?;
+        if let Some(mode) = self.mode {
             let digit = |shift: u32| b'0' + (mode >> shift & 7) as u8;
             let text = [digit(9), digit(6), digit(3), digit(0), 0];
-            fsconfig_set_string(&context, c"mode", path::c_str(&text)?).at(Stage::Create)?;
+            fsconfig_set_string(context, c"mode", c_str(&text)?).at(Stage::Create)?;
         }
-        fsconfig_create(&context).at(Stage::Create)?;
-        fsmount(&context, FsMountFlags::FSMOUNT_CLOEXEC, attributes).at(Stage::Create)
-    })();
-    if made.is_err() {
-        read_kernel_text(&context, &mut init.mount.kernel_text);
+        fsconfig_create(context).at(Stage::Create)?;
+        fsmount(context, FsMountFlags::FSMOUNT_CLOEXEC, self.attributes).at(Stage::Create)
     }
-    made
 }
 
 fn configure(context: &OwnedFd, flags: Strings<'_>, parameters: Strings<'_>) -> Result<(), Failure> {
@@ -129,20 +152,20 @@ fn configure(context: &OwnedFd, flags: Strings<'_>, parameters: Strings<'_>) -> 
 }
 
 /// What mount(2) with MS_REMOUNT does, on a descriptor: the path is resolved once, inside the root.
-pub fn remount(init: &mut Init<'_>, operation: Operation<'_>) -> Result<(), Failure> {
+pub fn remount(mounts: &mut State, root: &OwnedFd, operation: Operation<'_>) -> Result<(), Failure> {
     use rustix::mount::{FsPickFlags, fsconfig_reconfigure, fspick};
     let Operation::Remount { target, set, clear, reconfigure, flags, parameters, propagation } = operation
     else {
         return Err(Errno::INVAL.into());
     };
-    let mount = path::open(init.root()?, target).at(Stage::Target)?;
+    let mount = path::open(root, target).at(Stage::Target)?;
     if reconfigure {
         let by_descriptor = FsPickFlags::FSPICK_CLOEXEC | FsPickFlags::FSPICK_EMPTY_PATH;
         let context = fspick(&mount, c"", by_descriptor).at(Stage::Source)?;
         let changed = configure(&context, flags, parameters)
             .and_then(|()| fsconfig_reconfigure(&context).at(Stage::Create));
         if changed.is_err() {
-            read_kernel_text(&context, &mut init.mount.kernel_text);
+            read_kernel_text(&context, &mut mounts.kernel_text);
         }
         changed?;
     }
@@ -150,7 +173,7 @@ pub fn remount(init: &mut Init<'_>, operation: Operation<'_>) -> Result<(), Fail
 }
 
 /// Reading a failed file system context gives one line for each complaint, `e ` before an error.
-fn read_kernel_text(context: &OwnedFd, text: &mut Vec<u8, TEXT_MAX>) {
+fn read_kernel_text(context: &OwnedFd, text: &mut KernelText) {
     let mut line = [0u8; TEXT_MAX];
     while let Ok(length @ 1..) = rustix::io::read(context, &mut line) {
         if let Some(complaint) = line[..length].strip_prefix(b"e ") {
@@ -160,15 +183,15 @@ fn read_kernel_text(context: &OwnedFd, text: &mut Vec<u8, TEXT_MAX>) {
     }
 }
 
-pub fn mount_with_data(init: &mut Init<'_>, operation: Operation<'_>) -> Result<(), Failure> {
+pub fn mount_with_data(root: &OwnedFd, operation: Operation<'_>) -> Result<(), Failure> {
     let Operation::MountWithData { kind, source, target, data, attributes, propagation } = operation else {
         return Err(Errno::INVAL.into());
     };
-    let target = open_target(init, target, TargetRule::Ordinary, false)?;
+    let target = open_target(root, target, TargetRule::Ordinary, false)?;
     // mount(2) takes a path, and the current folder is one that nothing can redirect.
     rustix::process::fchdir(&target).at(Stage::Target)?;
     let mounted = rustix::mount::mount(source, c".", kind, MountFlags::empty(), data).at(Stage::Create);
-    rustix::process::fchdir(init.root()?)?;
+    rustix::process::fchdir(root)?;
     mounted?;
     // The path is not resolved again, it may lead elsewhere by now: `..` of a root is that root, with what is mounted
     // on it.

@@ -4,21 +4,20 @@ use core::ffi::CStr;
 
 use pillbox_init::report::Stage;
 use pillbox_init::sys;
-use pillbox_init::wire::Strings;
 use rustix::fd::{AsFd, OwnedFd};
 use rustix::fs::FileType;
 use rustix::io::Errno;
 use rustix::mount::{MountAttrFlags, MountPropagationFlags};
 
-use super::file_system::new_file_system;
+use super::file_system::NewFileSystem;
+use super::state::{NOTHING, State};
 use super::target::{attach, open_existing};
-use super::{NOTHING, clone_tree};
-use crate::execute::Init;
+use super::tree::clone_tree;
 use crate::failure::{At, Failure};
 use crate::path;
 
-pub fn make_path_readonly(init: &Init<'_>, path: &CStr) -> Result<(), Failure> {
-    let Some(target) = open_existing(init, path)? else { return Ok(()) };
+pub fn make_path_readonly(root: &OwnedFd, path: &CStr) -> Result<(), Failure> {
+    let Some(target) = open_existing(root, path)? else { return Ok(()) };
     let tree = clone_tree(&target, true).at(Stage::Source)?;
     sys::mount_setattr(
         &tree,
@@ -31,21 +30,21 @@ pub fn make_path_readonly(init: &Init<'_>, path: &CStr) -> Result<(), Failure> {
     attach(tree.as_fd(), &target)
 }
 
-pub fn mask_path(init: &mut Init<'_>, path: &CStr) -> Result<(), Failure> {
-    let Some(target) = open_existing(init, path)? else { return Ok(()) };
+pub fn mask_path(mounts: &mut State, root: &OwnedFd, path: &CStr) -> Result<(), Failure> {
+    let Some(target) = open_existing(root, path)? else { return Ok(()) };
     let folder = FileType::from_raw_mode(rustix::fs::fstat(&target)?.st_mode) == FileType::Directory;
-    if folder && init.mount.empty.is_none() {
-        let none = Strings::default();
-        let mount =
-            new_file_system(init, c"tmpfs", c"tmpfs", none, none, None, MountAttrFlags::MOUNT_ATTR_RDONLY)?;
+    if folder && mounts.empty.is_none() {
+        let attributes = MountAttrFlags::MOUNT_ATTR_RDONLY;
+        let new = NewFileSystem { attributes, ..NewFileSystem::of(c"tmpfs") };
+        let mount = new.make(&mut mounts.kernel_text)?;
         attach(mount.as_fd(), &target)?;
-        init.mount.empty = Some(mount);
+        mounts.empty = Some(mount);
         return Ok(());
     }
-    if !folder && init.mount.null.is_none() {
-        init.mount.null = Some(open_null(init.root()?)?);
+    if !folder && mounts.null.is_none() {
+        mounts.null = Some(open_null(root)?);
     }
-    let mask = if folder { &init.mount.empty } else { &init.mount.null };
+    let mask = if folder { &mounts.empty } else { &mounts.null };
     let tree = clone_tree(mask.as_ref().ok_or(Errno::BADF)?, false)?;
     attach(tree.as_fd(), &target)
 }

@@ -7,30 +7,36 @@ use pillbox_init::plan::{TargetRule, Tree};
 use pillbox_init::report::Stage;
 use pillbox_init::sys;
 use pillbox_init::wire::Strings;
-use rustix::fd::{AsFd, OwnedFd};
+use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
 use rustix::fs::{AtFlags, CWD, Mode, OFlags};
 use rustix::io::Errno;
 use rustix::mount::{MountAttrFlags, MountPropagationFlags, MoveMountFlags, UnmountFlags};
 use rustix::process::{Gid, Uid};
 
-use super::NOTHING;
-use super::file_system::new_file_system;
-use super::target::{attach, attach_tree, open_target};
-use crate::execute::Init;
+use super::file_system::NewFileSystem;
+use super::state::{NOTHING, State};
+use super::target::{attach, open_target};
+use super::tree::{self, attach_tree};
+use crate::channel::Channel;
+use crate::descriptor::Descriptors;
 use crate::failure::{At, Failure};
-use crate::path;
+use crate::path::{self, Root, c_str};
 
 /// What folders get that nobody asked a mode for.
 const FOLDER: Mode = Mode::from_raw_mode(0o755);
 
+/// The result is the root.
 pub fn attach_root(
-    init: &mut Init<'_>,
+    descriptors: &Descriptors<'_>,
+    channel: &mut Channel<'_>,
     tree: Tree<'_>,
     at: &CStr,
     propagation: MountPropagationFlags,
-) -> Result<(), Failure> {
-    let opened = init.tree(tree).at(Stage::Source)?;
-    let tree = attach_tree(init, tree, opened, |_, tree| {
+) -> Result<Root, Failure> {
+    // Nothing is inside it yet.
+    let no_root = Root::default();
+    let opened = tree::open(&no_root, descriptors, tree).at(Stage::Source)?;
+    let tree = attach_tree(channel, tree, opened, |tree| {
         sys::mount_setattr(tree, NOTHING, NOTHING, propagation, true).at(Stage::Attributes)?;
         // What the host mounts where the image lies is no part of the container, whatever else it may hear of.
         sys::mount_setattr(tree, NOTHING, NOTHING, MountPropagationFlags::PRIVATE, false)
@@ -38,35 +44,56 @@ pub fn attach_root(
         rustix::mount::move_mount(tree, c"", CWD, at, MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH)
             .at(Stage::Attach)
     })?;
-    init.root = Some(open_root_of(&tree)?);
-    Ok(())
+    Ok(open_root_of(&tree)?)
 }
 
 /// The root of the namespace and of the process, which setns(2) has made the same.
-pub fn open_root() -> Result<OwnedFd, Errno> {
-    rustix::fs::openat(CWD, c"/", OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())
+pub fn open_root() -> Result<Root, Errno> {
+    let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+    rustix::fs::openat(CWD, c"/", flags, Mode::empty()).map(Root::from)
 }
 
-pub fn attach_scratch_root(init: &mut Init<'_>, at: &CStr) -> Result<(), Failure> {
-    let none = Strings::default();
-    let layers = new_file_system(init, c"tmpfs", c"layers", none, none, None, NOTHING)?;
+/// What was mounted over the root.
+pub fn enter_cover(root: &OwnedFd) -> Result<Root, Errno> {
+    let cover = path::open(root, c"..")?;
+    rustix::process::fchdir(&cover)?;
+    Ok(cover.into())
+}
+
+/// The root of a container that has only that, no mount namespace.
+pub fn enter_chroot(root: BorrowedFd<'_>) -> Result<Root, Errno> {
+    rustix::process::fchdir(root)?;
+    rustix::process::chroot(c".")?;
+    open_root()
+}
+
+/// The result is the root.
+pub fn attach_scratch_root(mounts: &mut State, at: &CStr) -> Result<Root, Failure> {
+    let new = NewFileSystem { source: c"layers", ..NewFileSystem::of(c"tmpfs") };
+    let layers = new.make(&mut mounts.kernel_text)?;
     rustix::mount::move_mount(&layers, c"", CWD, at, MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH)
         .at(Stage::Attach)?;
     rustix::fs::mkdirat(&layers, c"root", FOLDER).at(Stage::Target)?;
     let place = path::open(&layers, c"root").at(Stage::Target)?;
     let parameters = Strings::new(b"mode\x00755\0").map_err(|_| Errno::INVAL)?;
-    let tmpfs = new_file_system(init, c"tmpfs", c"root", none, parameters, None, NOTHING)?;
+    let new = NewFileSystem { source: c"root", parameters, ..NewFileSystem::of(c"tmpfs") };
+    let tmpfs = new.make(&mut mounts.kernel_text)?;
     attach(tmpfs.as_fd(), &place)?;
-    init.root = Some(open_root_of(&tmpfs)?);
-    init.mount.layers = Some(layers);
-    Ok(())
+    let root = open_root_of(&tmpfs)?;
+    mounts.layers = Some(layers);
+    Ok(root)
 }
 
 /// The layers for changes are given by names relative to the current folder, which nothing can redirect. What overlayfs
 /// cannot lie over (vfat; overlays of overlays) is bound, read-only.
-pub fn mount_overlay(init: &mut Init<'_>, lower: &CStr, user_xattr: bool) -> Result<(), Failure> {
+pub fn mount_overlay(
+    mounts: &mut State,
+    root: &OwnedFd,
+    lower: &CStr,
+    user_xattr: bool,
+) -> Result<(), Failure> {
     const OPTIONS_MAX: usize = 4096 + 64;
-    let layer = make_layer(init, lower)?;
+    let layer = make_layer(mounts, lower)?;
     rustix::process::fchdir(&layer)?;
     let mut parameters = Vec::<u8, OPTIONS_MAX>::new();
     for part in [b"lowerdir\0", lower.to_bytes_with_nul(), b"upperdir\0upper\0workdir\0work\0"] {
@@ -75,32 +102,32 @@ pub fn mount_overlay(init: &mut Init<'_>, lower: &CStr, user_xattr: bool) -> Res
     let parameters = Strings::new(&parameters).map_err(|_| Errno::INVAL)?;
     let flags = Strings::new(if user_xattr { b"userxattr\0" } else { b"" }).map_err(|_| Errno::INVAL)?;
     let attributes = protection_of(lower).at(Stage::Source)?;
-    let overlay = new_file_system(init, c"overlay", c"overlay", flags, parameters, None, attributes);
+    let new = NewFileSystem { flags, parameters, attributes, ..NewFileSystem::of(c"overlay") };
+    let overlay = new.make(&mut mounts.kernel_text);
     let refused = overlay
         .as_ref()
         .is_err_and(|failure| failure.errno() == Errno::INVAL && failure.stage() == Stage::Create);
     if refused {
-        init.mount.kernel_text.clear();
-        let tree =
-            init.tree(Tree::Path { path: lower, recursive: true, nofollow: false }).at(Stage::Source)?;
+        mounts.kernel_text.clear();
+        let tree = tree::open_path(lower, true, false).at(Stage::Source)?;
         let (read_only, private) = (MountAttrFlags::MOUNT_ATTR_RDONLY, MountPropagationFlags::PRIVATE);
         sys::mount_setattr(&tree, read_only, NOTHING, private, true).at(Stage::Attributes)?;
-        let target = open_target(init, lower, TargetRule::Ordinary, false)?;
+        let target = open_target(root, lower, TargetRule::Ordinary, false)?;
         return attach(tree.as_fd(), &target);
     }
     let overlay = overlay?;
-    let target = open_target(init, lower, TargetRule::Ordinary, false)?;
+    let target = open_target(root, lower, TargetRule::Ordinary, false)?;
     attach(overlay.as_fd(), &target)
 }
 
 /// Where an overlay over `lower` keeps changes: an overlay's own root has the owner and the mode of its upper layer.
-fn make_layer(init: &mut Init<'_>, lower: &CStr) -> Result<OwnedFd, Failure> {
-    let number = init.mount.overlays;
-    init.mount.overlays += 1;
+fn make_layer(mounts: &mut State, lower: &CStr) -> Result<OwnedFd, Failure> {
+    let number = mounts.overlays;
+    mounts.overlays += 1;
     let digit = |index: u32| b"0123456789abcdef"[(number >> (4 * index) & 15) as usize];
     let name = [digit(7), digit(6), digit(5), digit(4), digit(3), digit(2), digit(1), digit(0), 0];
-    let name = path::c_str(&name)?;
-    let layers = init.mount.layers.as_ref().ok_or(Errno::BADF)?;
+    let name = c_str(&name)?;
+    let layers = mounts.layers.as_ref().ok_or(Errno::BADF)?;
     rustix::fs::mkdirat(layers, name, FOLDER).at(Stage::Target)?;
     let layer = path::open(layers, name).at(Stage::Target)?;
     let status = rustix::fs::stat(lower).at(Stage::Source)?;
@@ -127,16 +154,16 @@ fn protection_of(path: &CStr) -> Result<MountAttrFlags, Errno> {
 }
 
 /// A descriptor of the mount itself: what a tree's own descriptor stands for may be only lent.
-fn open_root_of(tree: &impl AsFd) -> Result<OwnedFd, Errno> {
+fn open_root_of(tree: &impl AsFd) -> Result<Root, Errno> {
     let root =
         rustix::fs::openat(tree, c".", OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())?;
     rustix::process::fchdir(&root)?;
-    Ok(root)
+    Ok(root.into())
 }
 
 /// The old root comes to lie on the new one, and goes: after that no path leads to the host.
-pub fn pivot_root(init: &mut Init<'_>) -> Result<(), Failure> {
-    rustix::process::fchdir(init.root()?)?;
+pub fn pivot_root(root: &OwnedFd) -> Result<(), Failure> {
+    rustix::process::fchdir(root)?;
     rustix::process::pivot_root(c".", c".")?;
     rustix::mount::unmount(c".", UnmountFlags::DETACH).at(Stage::Call)?;
     enter_new_root()
@@ -156,8 +183,7 @@ fn enter_new_root() -> Result<(), Failure> {
 
 /// A chroot alone can be left by whoever may chroot(2) again, and exec(8) of another process would not know of it:
 /// moved over the old root, the new one is where every way up ends.
-pub fn chroot(init: &mut Init<'_>, cover: bool) -> Result<(), Failure> {
-    let root = init.root()?;
+pub fn chroot(root: &OwnedFd, cover: bool) -> Result<(), Failure> {
     rustix::process::fchdir(root)?;
     if cover {
         rustix::mount::move_mount(root, c"", CWD, c"/", MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH)

@@ -2,20 +2,20 @@
 
 use core::ffi::CStr;
 
-use pillbox_init::plan::{TargetRule, Tree};
+use pillbox_init::plan::TargetRule;
 use pillbox_init::report::Stage;
 use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
 use rustix::fs::{FileType, OFlags, ResolveFlags};
 use rustix::io::Errno;
 use rustix::mount::MoveMountFlags;
 
-use crate::execute::{Init, TreeFd};
+use super::state::Attached;
 use crate::failure::{At, Failure};
 use crate::path;
 
 /// Resolves a mount's target, made if missing, and makes sure that it is where mounts are allowed.
 pub(super) fn open_target(
-    init: &Init<'_>,
+    root: &OwnedFd,
     path: &CStr,
     rule: TargetRule,
     file: bool,
@@ -24,7 +24,6 @@ pub(super) fn open_target(
         TargetRule::NoSymlinks | TargetRule::Procfs => ResolveFlags::NO_SYMLINKS,
         TargetRule::Ordinary | TargetRule::InsideProc | TargetRule::NoFollow => ResolveFlags::empty(),
     };
-    let root = init.root()?;
     let link = match rule {
         TargetRule::NoFollow => path::open_with(root, path, OFlags::PATH | OFlags::NOFOLLOW, resolve).ok(),
         _ => None,
@@ -44,51 +43,26 @@ pub fn is_procfs(file: BorrowedFd<'_>) -> Result<bool, Errno> {
     Ok(rustix::fs::fstatfs(file)?.f_type as u32 == PROC_SUPER_MAGIC)
 }
 
-pub(super) fn open_existing(init: &Init<'_>, path: &CStr) -> Result<Option<OwnedFd>, Failure> {
-    match path::open(init.root()?, path) {
+pub(super) fn open_existing(root: &OwnedFd, path: &CStr) -> Result<Option<OwnedFd>, Failure> {
+    match path::open(root, path) {
         Ok(target) => Ok(Some(target)),
         Err(Errno::NOENT | Errno::NOTDIR) => Ok(None),
         Err(errno) => Err(errno).at(Stage::Target),
     }
 }
 
-/// Has a tree attached. A mount namespace that is pinned in it (snapd's at /run/snapd/ns) cannot be mounted in one with a
-/// lower number: then the runtime opens the tree anew, where the kernel leaves such pins out. The result is what is attached.
-pub(super) fn attach_tree<'p>(
-    init: &mut Init<'p>,
-    of: Tree<'_>,
-    tree: TreeFd<'p>,
-    attach: impl Fn(&mut Init<'p>, &TreeFd<'p>) -> Result<(), Failure>,
-) -> Result<TreeFd<'p>, Failure> {
-    let refused = match (attach(init, &tree), of) {
-        (Err(failure), Tree::Descriptor(index))
-            if failure.errno() == Errno::LOOP && failure.stage() == Stage::Attach =>
-        {
-            (failure, index)
-        }
-        (attached, _) => return attached.map(|()| tree),
-    };
-    match init.take_attachable(refused.1)? {
-        Some(tree) => {
-            let tree = TreeFd::Owned(tree);
-            attach(init, &tree).map(|()| tree)
-        }
-        None => Err(refused.0),
-    }
-}
-
 /// [`attach`] of what a later failure may have to take back.
 pub(super) fn attach_noted(
-    init: &mut Init<'_>,
+    attached: &mut Attached,
     tree: BorrowedFd<'_>,
     target: &OwnedFd,
 ) -> Result<(), Failure> {
-    if let Some(attached) = &mut init.mount.attached {
+    if let Some(attached) = attached {
         let mount = rustix::io::fcntl_dupfd_cloexec(tree, 3)?;
         attached.push(mount).map_err(|_| Errno::MFILE)?;
     }
     let attachment = attach(tree, target);
-    if let (Err(_), Some(attached)) = (&attachment, &mut init.mount.attached) {
+    if let (Err(_), Some(attached)) = (&attachment, attached) {
         attached.pop();
     }
     attachment

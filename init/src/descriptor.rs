@@ -1,0 +1,65 @@
+//! What the runtime has opened for the plan, by the plan's own numbers.
+
+use heapless::Vec;
+use pillbox_init::plan::{NEVER_OPEN, TAKEN_TREES_MAX};
+use pillbox_init::sys::Inherited;
+use pillbox_init::wire::Numbers;
+use rustix::fd::{BorrowedFd, IntoRawFd, OwnedFd};
+use rustix::io::Errno;
+
+/// Descriptors as operations name them: by an index.
+pub struct Descriptors<'p> {
+    inherited: Inherited,
+    /// Opened before the clone.
+    opened: Numbers<'p>,
+    /// Trees that the runtime has cloned last: which descriptor each is, and its number.
+    taken: Vec<[u32; 2], TAKEN_TREES_MAX>,
+}
+
+impl<'p> Descriptors<'p> {
+    /// Those that the plan's header names.
+    pub fn new(inherited: Inherited, opened: Numbers<'p>) -> Self {
+        Descriptors { inherited, opened, taken: Vec::new() }
+    }
+
+    /// A descriptor that the runtime opened before the clone, or meanwhile.
+    pub fn get(&self, index: u32) -> Result<BorrowedFd<'p>, Errno> {
+        if let Some([_, number]) = self.taken.iter().find(|[of, _]| *of == index) {
+            return Ok(self.inherited.fd(*number));
+        }
+        let number = self.opened.get(index as usize).ok_or(Errno::BADF)?;
+        Ok(self.inherited.fd(number))
+    }
+
+    /// From here on the descriptor with this index.
+    pub fn take(&mut self, index: u32, tree: OwnedFd) -> Result<(), Errno> {
+        self.taken.push([index, tree.into_raw_fd() as u32]).map_err(|_| Errno::MFILE)
+    }
+
+    /// dup2(2) onto stdin, stdout and stderr.
+    pub fn replace_stdio(&self, indices: [u32; 3]) -> Result<(), Errno> {
+        for (number, index) in (0..).zip(indices) {
+            self.inherited.replace(number, self.get(index)?)?;
+        }
+        Ok(())
+    }
+
+    /// Closes what the runtime opened for operations that lie behind: a program's limits count it, and trees of the
+    /// host are not for a process that waits in a container.
+    pub fn close_all_but(&mut self, listener: u32) {
+        for (index, number) in (0..).zip(self.opened.iter()) {
+            if index != listener && number != NEVER_OPEN {
+                self.inherited.close(number);
+            }
+        }
+        self.close_taken();
+    }
+
+    /// Closes what was [taken](Self::take).
+    pub fn close_taken(&mut self) {
+        for [_, number] in &self.taken {
+            self.inherited.close(*number);
+        }
+        self.taken.clear();
+    }
+}
