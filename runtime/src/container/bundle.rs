@@ -308,11 +308,10 @@ impl<'b> Prepared<'b> {
             || self.plan.namespaces.joins(NamespaceKind::Mount)
     }
 
-    /// Compiles the plan anew for a host whose seed namespace cannot be used.
-    pub fn without_seed(&mut self) -> Result<()> {
-        self.host.seed = false;
-        self.plan = plan::compile(&self.spec, &self.host, &self.intent)?;
-        Ok(())
+    /// The plan for this host if its seed namespace cannot be used.
+    pub(super) fn plan_without_seed(&self) -> Result<Plan> {
+        let host = Host { seed: false, ..self.host.clone() };
+        plan::compile(&self.spec, &host, &self.intent)
     }
 }
 

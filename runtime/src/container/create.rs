@@ -2,36 +2,23 @@
 
 use std::os::fd::OwnedFd;
 use std::path::PathBuf;
-use std::time::SystemTime;
 
 use pillbox_init::plan::Turn;
-use rustix::io::Errno;
 
 use super::bundle::{Bundle, Prepared, Wishes};
 use super::delete::run_poststop;
-use super::exec::namespace_flags;
-use super::made::{Created, Made};
-use super::out_of_memory::explain_kill;
+use super::made::{Created, take_back};
 use super::passed_on::PassedOn;
 use super::pid_file::write_pid_file;
-use super::scope::{self, Scope};
 use super::stdio::Stdio;
-use crate::cgroup::systemd::Unit;
-use crate::cgroup::{Cgroup, DeviceControl, Driver, delegate_of, limit_nothing};
+use super::step::{self, Making};
+use crate::cgroup::Driver;
 use crate::console;
-use crate::container::hooks::{self, BeginsIn, Place};
 use crate::error::{Context, Error, Kind, Result};
-use crate::host::seed;
 use crate::oci::ContainerId;
-use crate::oci::Status;
 use crate::plan::{Layer, NOTIFY_VARIABLE};
-use crate::spawn::{self, Init, Opened, SpawnError};
-use crate::spawn::{device_node, notify};
-use crate::state::resctrl;
-use crate::state::{ProcessId, Record, Root, StateDirectory, boot_id};
-use crate::text::json::Members;
-use crate::text::time;
-use crate::validate::ValidSpec;
+use crate::spawn::{Init, Opened, notify};
+use crate::state::{Record, Root};
 
 /// How a container is wanted.
 #[derive(Debug, Default)]
@@ -89,7 +76,7 @@ pub fn create(
         Ok(()) => Ok(created.init.process),
         Err(error) => {
             let record = created.record.clone();
-            let error = error.besides(created.take_back());
+            let error = error.besides(created.take_back(warn));
             run_poststop(&prepared.spec().hooks, &record, warn);
             Err(error)
         }
@@ -133,7 +120,7 @@ pub(super) fn prepare<'b>(
     Ok(prepared)
 }
 
-/// Makes state directory, cgroup and init, and brings init to where it is ready.
+/// Does all [steps](step) up to where init is ready.
 pub(super) fn set_up(
     root: &Root,
     id: &ContainerId,
@@ -142,201 +129,48 @@ pub(super) fn set_up(
     options: &CreateOptions,
     warn: &mut dyn FnMut(&str),
 ) -> Result<Created> {
-    // A source that is missing shows here, before anything has been made.
-    let mut opened = spawn::open(&prepared.plan, prepared.network.take())
-        .map_err(|error| error.context(&bundle.config_name).with_kind(Kind::Invalid))?;
-    opened.stdio = options.open_stdio()?;
-    let mut made = Made { directory: root.reserve(id)?, unit: None, cgroup: None, init: None, record: None };
-    match make(id, bundle, prepared, options, opened, &mut made) {
-        Ok((init, record)) => {
-            let Made { directory, cgroup, .. } = made;
-            Ok(Created { init, directory, cgroup, plan: std::mem::take(&mut prepared.plan), record })
+    let network = prepared.network.take();
+    let mut making = Making {
+        root,
+        id,
+        bundle,
+        options,
+        prepared,
+        replanned: None,
+        network,
+        opened: Opened::default(),
+        directory: None,
+        cgroup: None,
+        unit: None,
+        scope: None,
+        group: None,
+        nodes: 0,
+        gate: None,
+        init: None,
+        attach: false,
+        record: None,
+    };
+    let done = step::compile(making.prepared).try_for_each(|step| step.apply(&mut making));
+    // What is open goes first: undoing needs descriptors as well.
+    let Making { replanned, directory, cgroup, unit, init, record, .. } = making;
+    let error = match (done, directory, init, record) {
+        (Ok(()), Some(directory), Some(init), Some(record)) => {
+            let plan = replanned.unwrap_or_else(|| std::mem::take(&mut prepared.plan));
+            return Ok(Created { init, directory, cgroup, plan, record });
         }
-        Err(error) => {
-            let record = made.record.take();
-            let error = error.besides(made.take_back());
+        (Ok(()), ..) => return Err(Error::new("no init")),
+        // Nothing has been made.
+        (Err(error), None, ..) => return Err(error),
+        (Err(error), Some(directory), init, record) => {
+            let error = error.besides(take_back(directory, init, cgroup, unit, warn));
             // Hooks may have run: what they did is to be undone.
             if let Some(record) = record {
                 run_poststop(&prepared.spec().hooks, &record, warn);
             }
-            Err(error)
+            error
         }
-    }
-}
-
-/// Makes all that [`set_up`] does below the state folder, and says in `made` what there is. What is open goes when it
-/// returns: taking back needs descriptors as well.
-fn make(
-    id: &ContainerId,
-    bundle: &Bundle,
-    prepared: &mut Prepared<'_>,
-    options: &CreateOptions,
-    mut opened: Opened,
-    made: &mut Made,
-) -> Result<(Init, Record)> {
-    let directory = &made.directory;
-    if let (Some(path), Some(root)) = (&prepared.plan.mounts_at, opened.root(&prepared.plan)) {
-        directory.note_mount(path, root)?;
-    }
-    let mut scope = None;
-    if let Some(unit) = &prepared.unit {
-        let (of_unit, cgroup) = make_unit(prepared, unit, directory)?;
-        (scope, made.cgroup, made.unit) = (Some(of_unit), Some(cgroup), Some(unit.name.clone()));
-    } else {
-        made.cgroup = make_cgroup(prepared, directory)?;
-    }
-    if options.notify.is_some() {
-        notify::make_folder(directory.folder())?;
-    }
-    let devices = opened.open_made(&prepared.plan, directory.folder())?;
-    let resctrl = match &prepared.spec().intel_rdt {
-        Some(intel_rdt) => Some(resctrl::prepare(intel_rdt, id, directory)?),
-        None => None,
     };
-    let gate = if prepared.plan.waits_for_start() { Some(StateDirectory::make_gate()?) } else { None };
-    let cgroup = made.cgroup.as_ref();
-    let (init, attach) = spawn_init(prepared, &mut opened, gate.as_ref(), cgroup, scope.is_some())?;
-    let init = made.init.insert(init);
-    // From here on this goes beside init, which mounts meanwhile and waits for the runtime before the program runs.
-    if let Some(gate) = &gate {
-        directory.open_gate(gate)?;
-    }
-    if let Some(cgroup) = cgroup {
-        cgroup.attach_devices(prepared.devices.as_ref(), device_control(prepared))?;
-    }
-    if let (Some(scope), Some(cgroup)) = (&mut scope, cgroup) {
-        if attach {
-            scope.attach(init)?;
-        }
-        scope.release(cgroup, &prepared.limits()?)?;
-    }
-    if let Some(group) = &resctrl {
-        group.add(init.pid)?;
-    }
-    let record = record_of(id, bundle, prepared, init, cgroup, made.unit.as_ref())?;
-    directory.store(&record, &bundle.config)?;
-    let record = made.record.insert(record);
-    init.bring_up(&prepared.plan, &opened, &mut |init| create_hooks(prepared.spec(), init, record, cgroup))
-        .map_err(|error| explain_kill(error, cgroup))?;
-    if devices > 0 {
-        device_node::forget(directory.folder());
-    }
-    directory.publish()?;
-    if let Some(socket) = &options.pidfd_socket {
-        console::send_descriptor(socket, &init.process, "pidfd").context(|| "--pidfd-socket")?;
-    }
-    made.init.take().zip(made.record.take()).ok_or_else(|| Error::new("no init"))
-}
-
-/// Clones init, by way of the seed where that works.
-///
-/// Returns: it, and whether it has to be moved into its cgroup, which a unit's may need.
-fn spawn_init(
-    prepared: &mut Prepared<'_>,
-    opened: &mut Opened,
-    gate: Option<&OwnedFd>,
-    cgroup: Option<&Cgroup>,
-    of_unit: bool,
-) -> Result<(Init, bool)> {
-    let mut attach = false;
-    loop {
-        let seed = if prepared.plan.from_seed { seed::open() } else { None };
-        if prepared.plan.from_seed && seed.is_none() {
-            prepared.without_seed()?;
-        }
-        match spawn::spawn(&prepared.plan, opened, seed.as_ref(), gate, cgroup.filter(|_| !attach)) {
-            Ok(init) => return Ok((init, attach)),
-            Err(SpawnError::Seed) if prepared.plan.from_seed => prepared.without_seed()?,
-            Err(SpawnError::Seed) => return Err(Error::new("clone into a mount namespace: refused")),
-            Err(SpawnError::Cgroup { errno: Errno::ACCESS, .. })
-                if !attach && of_unit && prepared.plan.mappings.is_some() =>
-            {
-                attach = true;
-            }
-            Err(SpawnError::Cgroup { error, .. } | SpawnError::Other(error)) => {
-                return Err(explain_kill(error, cgroup));
-            }
-        }
-    }
-}
-
-fn record_of(
-    id: &ContainerId,
-    bundle: &Bundle,
-    prepared: &mut Prepared<'_>,
-    init: &Init,
-    cgroup: Option<&Cgroup>,
-    unit: Option<&String>,
-) -> Result<Record> {
-    let ProcessId { pid, pidfd_inode, start_time } = ProcessId::of(init.pid, &init.process)?;
-    Ok(Record {
-        oci_version: prepared.oci_version.clone(),
-        id: id.to_string(),
-        pid,
-        pidfd_inode,
-        start_time,
-        boot_id: boot_id()?,
-        bundle: bundle.path.display().to_string(),
-        rootfs: prepared.rootfs.clone(),
-        created: time::rfc3339(SystemTime::now()),
-        owner: rustix::process::geteuid().as_raw().to_string(),
-        cgroup: cgroup.map(|cgroup| cgroup.path().as_str().to_string()),
-        cgroup_inode: cgroup.map_or(Ok(0), Cgroup::inode)?,
-        systemd_unit: unit.cloned(),
-        annotations: Members(std::mem::take(&mut prepared.annotations)),
-        chrooted: prepared.is_chrooted(),
-        startable: !prepared.spec().process.args.is_empty(),
-        hooks: has_later_hooks(prepared.spec()),
-    })
-}
-
-/// The cgroup with its limits, before anything runs in it.
-fn make_cgroup(prepared: &Prepared<'_>, directory: &StateDirectory) -> Result<Option<Cgroup>> {
-    let Some((hierarchy, path)) = &prepared.cgroup else {
-        return directory.note_no_cgroup().map(|()| None);
-    };
-    let limits = prepared.limits()?;
-    directory.note_cgroup(path, false)?;
-    let cgroup = match Cgroup::create(hierarchy, path, &limits) {
-        Ok(cgroup) => cgroup,
-        // A login session owns no part of the hierarchy; without limits a container needs none. One that is asked for by
-        // its path is an error, as for runc and crun.
-        Err(_)
-            if !prepared.is_privileged()
-                && limit_nothing(&limits)
-                && prepared.spec().cgroups_path.as_deref().is_none_or(str::is_empty) =>
-        {
-            return directory.note_no_cgroup().map(|()| None);
-        }
-        Err(error) => return Err(error),
-    };
-    if cgroup.was_there() {
-        directory.take_cgroup_over(path)?;
-    }
-    let delegate = delegate_of(prepared.spec()).filter(|_| prepared.is_privileged());
-    match cgroup.apply(&limits).and_then(|()| delegate.map_or(Ok(()), |uid| cgroup.delegate(uid))) {
-        Ok(()) => Ok(Some(cgroup)),
-        Err(error) => Err(error.besides(cgroup.remove())),
-    }
-}
-
-/// The same by way of systemd. The holder of a scope is in it already.
-fn make_unit(prepared: &Prepared<'_>, unit: &Unit, directory: &StateDirectory) -> Result<(Scope, Cgroup)> {
-    let (hierarchy, path) = prepared.cgroup.as_ref().ok_or_else(|| Error::new("no cgroup"))?;
-    let limits = prepared.limits()?;
-    directory.note_cgroup(path, true)?;
-    let (scope, cgroup) = Scope::create(prepared, unit, hierarchy, path, &limits)?;
-    match cgroup.apply(&scope.make_room(&limits)) {
-        Ok(()) => Ok((scope, cgroup)),
-        Err(error) => {
-            drop(scope);
-            Err(error.besides(scope::end(Some(&cgroup), Some(&unit.name))))
-        }
-    }
-}
-
-fn device_control(prepared: &Prepared<'_>) -> DeviceControl {
-    if prepared.is_privileged() { DeviceControl::Required } else { DeviceControl::WhereAllowed }
+    Err(error)
 }
 
 /// Sends the terminal to whoever asked for it, without waiting for an answer.
@@ -358,26 +192,4 @@ pub(super) fn finish(init: &Init, record: &Record, options: &CreateOptions) -> R
         write_pid_file(path, record.pid)?;
     }
     init.answer(Turn::Record)
-}
-
-/// The hooks of `create`: those of the runtime's namespaces, then those that look from inside.
-fn create_hooks(spec: &ValidSpec<'_>, init: &Init, record: &Record, cgroup: Option<&Cgroup>) -> Result<()> {
-    let outside = |kind| Place::outside(kind, Status::Creating, record.pid);
-    // The oldest kind is told what it was told before the others came, as crun does it.
-    hooks::run(&spec.hooks.prestart, record, &Place { status: Status::Created, ..outside("prestart") })?;
-    hooks::run(&spec.hooks.create_runtime, record, &outside("createRuntime"))?;
-    if spec.hooks.create_container.is_empty() {
-        return Ok(());
-    }
-    let enter = Some((init.duplicate()?, namespace_flags(spec)));
-    let unit = record.systemd_unit.as_deref();
-    let inside = Place::outside("createContainer", Status::Creating, record.pid_inside()?);
-    // The specification does not say where; hooks that are written for runc rely on it.
-    let place = Place { enter, cgroup, unit, begins_in: BeginsIn::RootFileSystem, ..inside };
-    hooks::run(&spec.hooks.create_container, record, &place)
-}
-
-fn has_later_hooks(spec: &ValidSpec<'_>) -> bool {
-    let hooks = &spec.hooks;
-    !(hooks.start_container.is_empty() && hooks.poststart.is_empty() && hooks.poststop.is_empty())
 }

@@ -7,7 +7,8 @@ use rustix::process::Signal;
 
 use super::scope;
 use super::start::stored_spec;
-use crate::cgroup::{Cgroup, Hierarchy};
+use super::undo::{Left, undo};
+use crate::cgroup::Cgroup;
 use crate::container::hooks::{self, Place};
 use crate::error::{Error, Kind, Result};
 use crate::oci::ContainerId;
@@ -32,13 +33,13 @@ pub fn delete(root: &Root, id: &ContainerId, force: bool, warn: &mut dyn FnMut(&
         Recorded::Damaged(error) if !force => return Err(error),
         Recorded::Damaged(error) => return remove_damaged(&directory, error, warn),
         Recorded::Unfinished(_) if !force => return Err(unfinished(id)),
-        Recorded::Unfinished(None) => return remove_unfinished(&directory, warn),
+        Recorded::Unfinished(None) => return undo(&directory, Left::Unfinished, warn),
         Recorded::Unfinished(Some(intended)) => intended,
     };
     if !force {
         check_deletable(&directory, &record)?;
     }
-    destroy(&directory, &record)?;
+    destroy(&directory, &record, warn)?;
     if record.hooks {
         match stored_spec(&document) {
             Ok(spec) => run_poststop(&spec.hooks, &record, warn),
@@ -70,54 +71,30 @@ fn claim(root: &Root, id: &ContainerId, force: bool) -> Result<StateDirectory> {
 }
 
 /// Ends what is left of a container and forgets it.
-pub(super) fn destroy(directory: &StateDirectory, record: &Record) -> Result<()> {
+pub(super) fn destroy(directory: &StateDirectory, record: &Record, warn: &mut dyn FnMut(&str)) -> Result<()> {
     let (process, mut cgroup) = (record.open_process()?, record.open_cgroup()?);
     let mut unit = record.systemd_unit.as_deref();
-    let gone = process.is_none() && scope::remove_if_empty(cgroup.as_ref(), unit)?;
-    if !gone {
-        if process.is_none() {
-            cgroup = directory.open_left_cgroup(record)?;
-            // The unit of a cgroup that has become another's is that one's.
-            unit = unit.filter(|_| cgroup.is_some() || !record.cgroup_is_there().unwrap_or(true));
-        }
-        kill_processes(directory.id(), record, process, cgroup.as_ref())?;
-        scope::end(cgroup.as_ref(), unit)?;
+    if process.is_none() && scope::remove_if_empty(cgroup.as_ref(), unit)? {
+        return undo(directory, Left::Ended { cgroup: None, unit: None }, warn);
     }
-    directory.remove()
-}
-
-/// What `create` leaves when it is killed before it has written what it was to record: init dies with it, the cgroup's name
-/// stands beside.
-fn remove_unfinished(directory: &StateDirectory, warn: &mut dyn FnMut(&str)) -> Result<()> {
-    if let NotedCgroup::At { path, of_unit } = directory.noted_cgroup()? {
-        let cgroup = Cgroup::open(&Hierarchy::of_containers(path.as_str())?, &path)?;
-        // Init ends by itself. Whoever is still in it then is no container's, nor in a unit of its own: a cgroup that
-        // `create` was about to refuse.
-        let removed = cgroup.as_ref().map_or(Ok(()), Cgroup::remove);
-        let unit = of_unit.then(|| path.name());
-        if let Err(error) = removed.and_then(|()| scope::stop(None, unit)) {
-            warn(&format!("clean up container {}: {error}", directory.id()));
-        }
+    if process.is_none() {
+        cgroup = directory.open_left_cgroup(record)?;
+        // The unit of a cgroup that has become another's is that one's.
+        unit = unit.filter(|_| cgroup.is_some() || !record.cgroup_is_there().unwrap_or(true));
     }
-    directory.remove()
+    kill_processes(directory.id(), record, process, cgroup.as_ref())?;
+    undo(directory, Left::Ended { cgroup, unit }, warn)
 }
 
 /// A container whose processes are known by the noted cgroup alone.
 fn remove_damaged(directory: &StateDirectory, error: Error, warn: &mut dyn FnMut(&str)) -> Result<()> {
-    match directory.noted_cgroup()? {
-        NotedCgroup::Without => {
-            return Err(Error::formatted(format_args!(
-                "{error}: which process is the container's is not known, nor has it a cgroup that could tell: \
-                 end it, then remove the folder"
-            )));
-        }
-        NotedCgroup::Nothing => {}
-        NotedCgroup::At { path, of_unit } => {
-            let cgroup = Cgroup::open(&Hierarchy::of_containers(path.as_str())?, &path)?;
-            scope::end(cgroup.as_ref(), of_unit.then(|| path.name()))?;
-        }
+    if directory.noted_cgroup()? == NotedCgroup::Without {
+        return Err(Error::formatted(format_args!(
+            "{error}: which process is the container's is not known, nor has it a cgroup that could tell: \
+             end it, then remove the folder"
+        )));
     }
-    directory.remove()?;
+    undo(directory, Left::Unknown, warn)?;
     warn(&format!("hooks.poststop: not run, if there were any: {error}"));
     Ok(())
 }

@@ -21,7 +21,7 @@ use crate::oci::spec::json::{List, Text};
 use crate::oci::spec::{Process, Spec};
 use crate::plan::{self, Host, Intent};
 use crate::spawn::affinity::{Held, HeldHere, restrict_process};
-use crate::spawn::{self, Init, Opened, Patience, SpawnError};
+use crate::spawn::{self, Init, Patience, SpawnError};
 use crate::state::{Record, Root, stored_config};
 use crate::validate::{NamespaceKind, ValidSpec, validate};
 
@@ -108,7 +108,7 @@ pub fn exec(root: &Root, id: &ContainerId, options: &ExecOptions, warn: &mut dyn
     let grouped = group.and_then(|group| group.map_or(Ok(()), |group| group.add(process.pid)));
     let started = grouped.and_then(|()| match &options.create.pidfd_socket {
         None => process.bring_up_unrecorded(&plan),
-        Some(_) => process.bring_up(&plan, &Opened::default(), &mut |_| Ok(())),
+        Some(_) => process.bring_up(&plan),
     });
     let started = started.and_then(|()| {
         settle_terminal(&mut process, &options.create)?;

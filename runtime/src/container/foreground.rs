@@ -9,6 +9,7 @@ use super::scope;
 use super::signals::ForwardedSignals;
 use super::start::start_hooks;
 use super::supervise::{settle_terminal, supervise};
+use super::undo::{Left, undo};
 use crate::container::hooks::{self, Place};
 use crate::error::{Error, Kind, Result};
 use crate::oci::ContainerId;
@@ -70,8 +71,8 @@ pub fn run(
             return ended.map(|status| Ended { status }).map_err(|error| error.besides(gone));
         }
         Err(error) => Err(error),
-        Ok(()) if ended.is_ok() => clean_up(created, keep),
-        Ok(()) => created.take_back(),
+        Ok(()) if ended.is_ok() => clean_up(created, keep, warn),
+        Ok(()) => created.take_back(warn),
     };
     if !keep {
         run_poststop(hooks, &record, warn);
@@ -87,7 +88,7 @@ pub fn run(
 }
 
 /// Processes that outlived the program (without a pid namespace they can), the cgroup, the state.
-fn clean_up(created: Created, keep: bool) -> Result<()> {
+fn clean_up(created: Created, keep: bool, warn: &mut dyn FnMut(&str)) -> Result<()> {
     let Created { directory, cgroup, record, .. } = created;
     if keep {
         return match directory.open_left_cgroup(&record)? {
@@ -96,8 +97,8 @@ fn clean_up(created: Created, keep: bool) -> Result<()> {
         };
     }
     if scope::remove_if_empty(cgroup.as_ref(), record.systemd_unit.as_deref())? {
-        directory.remove()
+        undo(&directory, Left::Ended { cgroup: None, unit: None }, warn)
     } else {
-        destroy(&directory, &record)
+        destroy(&directory, &record, warn)
     }
 }

@@ -1,6 +1,6 @@
-//! What stands of a container that is being made, and all of it away again.
+//! A container that stands, but for its last steps.
 
-use super::scope;
+use super::undo::{Left, undo};
 use crate::cgroup::Cgroup;
 use crate::error::Result;
 use crate::plan::Plan;
@@ -22,35 +22,23 @@ impl Created {
     ///
     /// # Errors
     /// What is left; `delete --force` finds it.
-    pub fn take_back(self) -> Result<()> {
+    pub fn take_back(self, warn: &mut dyn FnMut(&str)) -> Result<()> {
         let Created { init, directory, cgroup, record, plan: _ } = self;
-        Made { directory, unit: record.systemd_unit, cgroup, init: Some(init), record: None }.take_back()
+        take_back(directory, Some(init), cgroup, record.systemd_unit, warn)
     }
 }
 
-/// What was made so far.
-pub(super) struct Made {
-    pub directory: StateDirectory,
-    pub unit: Option<String>,
-    pub cgroup: Option<Cgroup>,
-    pub init: Option<Init>,
-    pub record: Option<Record>,
-}
-
-impl Made {
-    /// Removes it again, in the order in which that works.
-    pub fn take_back(self) -> Result<()> {
-        let Made { directory, unit, cgroup, init, record: _ } = self;
-        // What a hook has left may keep init from ending. What is left after that is said below.
-        let _ = cgroup.as_ref().map(Cgroup::kill);
-        collect_strays();
-        let ended = init.map_or(Ok(()), |mut init| init.kill());
-        let removed = match scope::remove_if_empty(cgroup.as_ref(), unit.as_deref()) {
-            Ok(true) => Ok(()),
-            // One descriptor more is needed then.
-            _ => scope::end(cgroup.as_ref(), unit.as_deref()),
-        };
-        ended.and(removed)?;
-        directory.remove()
-    }
+/// Ends init, then undoes what the journal tells of.
+pub(super) fn take_back(
+    directory: StateDirectory,
+    init: Option<Init>,
+    cgroup: Option<Cgroup>,
+    unit: Option<String>,
+    warn: &mut dyn FnMut(&str),
+) -> Result<()> {
+    // What a hook has left may keep init from ending. What is left after that is said below.
+    let _ = cgroup.as_ref().map(Cgroup::kill);
+    collect_strays();
+    let ended = init.map_or(Ok(()), |mut init| init.kill());
+    ended.and_then(|()| undo(&directory, Left::Held { cgroup, unit }, warn))
 }

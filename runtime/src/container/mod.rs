@@ -21,7 +21,9 @@ mod scope;
 mod signals;
 mod start;
 mod stdio;
+mod step;
 mod supervise;
+mod undo;
 mod update;
 mod wait;
 

@@ -11,7 +11,6 @@ use crate::error::{Error, Kind, Result};
 use crate::oci::ContainerId;
 use crate::oci::spec::json::{self, List};
 use crate::plan::{self, Host, Intent};
-use crate::spawn::Opened;
 use crate::state::{Root, stored_config};
 use crate::validate::validate;
 
@@ -70,9 +69,7 @@ pub fn change_mounts(
     let plan = compile(&spec, &Host::look_for(&spec), &intent)?;
     plan.warnings.iter().for_each(|warning| warn(warning));
     let mut init = enter(&record, target, &spec, &plan, None, Given::default())?;
-    let changed = init
-        .say_unless_ended(Turn::Pidfd)
-        .and_then(|_| init.bring_up(&plan, &Opened::default(), &mut |_| Ok(())));
+    let changed = init.say_unless_ended(Turn::Pidfd).and_then(|_| init.bring_up(&plan));
     // It has done what it was for.
     match changed {
         Ok(()) => init.kill(),

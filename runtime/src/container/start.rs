@@ -92,7 +92,7 @@ pub fn start_heard(
     let destroyed = match directory.lock_patiently() {
         // Somebody else has deleted it meanwhile, and run its hooks.
         Err(missing) if missing.kind() == Kind::NotFound => return Err(error),
-        locked => locked.and_then(|()| destroy(&directory, &record)),
+        locked => locked.and_then(|()| destroy(&directory, &record, warn)),
     };
     run_poststop(&spec.hooks, &record, warn);
     Err(error.besides(destroyed))

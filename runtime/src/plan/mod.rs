@@ -283,8 +283,7 @@ fn compile_file_system(
         notify::compile(builder, folder, target)?;
     }
     builder.join_network();
-    let hooks = &spec.hooks;
-    if !(hooks.prestart.is_empty() && hooks.create_runtime.is_empty() && hooks.create_container.is_empty()) {
+    if spec.hooks.run_before_pivot() {
         builder.push(Operation::ReportHooks {});
         builder.push(Operation::Await { turn: Turn::RuntimeHooks });
     }

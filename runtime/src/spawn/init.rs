@@ -5,7 +5,6 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use pillbox_init::plan::Turn;
 use pillbox_init::report::Report;
-use pillbox_netlink::Socket;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
 use rustix::net::SendFlags;
@@ -18,10 +17,9 @@ use crate::console;
 use crate::error::{Context, Error, Kind, Result};
 use crate::plan::{Agent, Plan};
 use crate::spawn::seccomp_agent::{self, Handed};
-use crate::spawn::{idmap, net_device, network, notify, oom_score};
+use crate::spawn::{idmap, notify, oom_score};
 use crate::sys::Spawned;
 use crate::sys::process_end::{PATIENCE_MS, collect, wait_until_gone};
-use crate::validate::NamespaceKind;
 
 const BEFORE_PROGRAM: &str = "before it executed the program";
 
@@ -46,10 +44,29 @@ pub struct Init {
     interruption: Option<Interruption>,
     /// What it has said while the runtime waited for its number.
     pub(super) early: VecDeque<Message>,
+    /// How many times it has asked for trees.
+    trees_asked: u32,
     /// Whether it has been told to go on to the program.
     released: bool,
     /// Whether it had ended, and been collected by others, before there was a pidfd: `process` is one that it was cloned from.
     pub(super) lost: bool,
+}
+
+/// Where init stops on its way, until the runtime has done its part.
+pub enum Stop {
+    /// In its network namespace, of which this is a netlink socket. It does not wait.
+    Network(OwnedFd),
+    /// Before it leaves the old root, for hooks.
+    Hooks,
+    /// Before the program.
+    Ready,
+}
+
+impl Stop {
+    /// It stops where the plan has nothing to do.
+    pub fn unexpected(self) -> Error {
+        Error::new("init said something at the wrong time: runtime and init do not match")
+    }
 }
 
 impl Init {
@@ -66,6 +83,7 @@ impl Init {
             patience: Patience::Endless,
             interruption: None,
             early: VecDeque::new(),
+            trees_asked: 0,
             released: false,
             lost: false,
         }
@@ -78,28 +96,23 @@ impl Init {
             .context(|| "hand init mount trees")
     }
 
-    /// The runtime's part of the set-up, then init's, until init says that it is ready.
+    /// The runtime's part of the set-up, then init's, until init says that it is ready: for plans that wait for nothing else.
     ///
     /// # Errors
     /// What failed in init, in words; init is gone then.
-    pub fn bring_up(
-        &mut self,
-        plan: &Plan,
-        opened: &Opened,
-        at_hooks: &mut dyn FnMut(&Init) -> Result<()>,
-    ) -> Result<()> {
-        self.set_going(plan)?;
-        self.await_ready(plan, opened, at_hooks)
+    pub fn bring_up(&mut self, plan: &Plan) -> Result<()> {
+        self.give_ids(plan)?;
+        self.await_ready(plan, &Opened::default())
     }
 
     /// [`Self::bring_up`] of an init that nobody has to record before its program runs: it is told to go on before it asks,
     /// unless there is more to say or to fetch first. [`Self::release`] is called all the same.
     pub fn bring_up_unrecorded(&mut self, plan: &Plan) -> Result<()> {
-        self.set_going(plan)?;
+        self.give_ids(plan)?;
         if plan.seccomp_agent.is_none() && !plan.terminal {
             self.released = self.say_unless_ended(Turn::Record)?;
         }
-        self.await_ready(plan, &Opened::default(), &mut |_| Ok(()))?;
+        self.await_ready(plan, &Opened::default())?;
         // It may have gone on already, and have failed, before the runtime heard of its number.
         match self.early.pop_front() {
             Some(Message::Report(report, _, text)) => Err(word_report(plan, report, &text)),
@@ -121,7 +134,8 @@ impl Init {
         }
     }
 
-    fn set_going(&mut self, plan: &Plan) -> Result<()> {
+    /// Writes what only the runtime may: its oom score, and the maps of its user namespace, for which it waits.
+    pub fn give_ids(&mut self, plan: &Plan) -> Result<()> {
         if let Some(value) = plan.oom_score_adj.filter(|_| !self.has_oom_score) {
             oom_score::write(self.pid, value)?;
         }
@@ -132,35 +146,39 @@ impl Init {
         Ok(())
     }
 
-    fn await_ready(
-        &mut self,
-        plan: &Plan,
-        opened: &Opened,
-        at_hooks: &mut dyn FnMut(&Init) -> Result<()>,
-    ) -> Result<()> {
+    /// Serves init on its way (trees, terminal, listener) until it says that it is ready.
+    ///
+    /// # Errors
+    /// As for [`Self::next_stop`]; it stops before.
+    pub fn await_ready(&mut self, plan: &Plan, opened: &Opened) -> Result<()> {
+        match self.next_stop(plan, opened)? {
+            Stop::Ready => Ok(()),
+            stop => Err(stop.unexpected()),
+        }
+    }
+
+    /// Serves init on its way (trees, terminal, listener) until it stops for the runtime.
+    ///
+    /// # Errors
+    /// What failed in init, in words; init is gone then.
+    pub fn next_stop(&mut self, plan: &Plan, opened: &Opened) -> Result<Stop> {
         // Init is on its way meanwhile.
         self.reap_forerunners();
-        let mut turn = 0;
         loop {
             match self.receive()? {
                 Message::Report(Report::Ready, ..) => {
                     (self.patience, self.interruption) = (Patience::Endless, None);
-                    return Ok(());
+                    return Ok(Stop::Ready);
                 }
+                Message::Report(Report::NetlinkSocket, Some(socket), _) => return Ok(Stop::Network(socket)),
+                Message::Report(Report::AtHooks, ..) => return Ok(Stop::Hooks),
                 Message::Report(Report::AtTrees, ..) => {
-                    self.hand_over_trees(&opened.clone_late(plan, turn)?)?;
-                    turn += 1;
+                    self.hand_over_trees(&opened.clone_late(plan, self.trees_asked)?)?;
+                    self.trees_asked += 1;
                 }
                 Message::Report(Report::TreeRefused { index }, ..) => {
                     // Without an answer that is one init says what the kernel said.
                     self.hand_over_trees(opened::open_attachable(plan, index).as_slice())?;
-                }
-                Message::Report(Report::NetlinkSocket, Some(socket), _) => {
-                    set_network_up(socket, plan, self.pid)?
-                }
-                Message::Report(Report::AtHooks, ..) => {
-                    at_hooks(self)?;
-                    self.answer(Turn::RuntimeHooks)?;
                 }
                 Message::Report(Report::Console, Some(master), _) => self.console = Some(master),
                 Message::Report(Report::SeccompListener { descriptor }, ..) => {
@@ -338,17 +356,4 @@ impl Init {
         };
         Error::of(kind, format!("init ended {when}: {how}"))
     }
-}
-
-/// A new network namespace gets its loopback; one that is joined has what it needs, but for the container's devices.
-fn set_network_up(socket: OwnedFd, plan: &Plan, pid: Pid) -> Result<()> {
-    let mut socket = Socket::from_fd(socket)
-        .map_err(|error| Error::formatted(format_args!("init's netlink socket: {error}")))?;
-    if plan.namespaces.makes(NamespaceKind::Network) {
-        network::set_loopback_up(&mut socket)?;
-    }
-    if plan.net_devices.is_empty() {
-        return Ok(());
-    }
-    net_device::move_into(&plan.net_devices, pid, &mut socket)
 }

@@ -31,7 +31,7 @@ use crate::plan::{Descriptor, Plan};
 use crate::sys::process_end::collect_strays;
 use crate::sys::{self, Child, ChildStep};
 
-pub use init::Init;
+pub use init::{Init, Stop};
 pub(crate) use memfd::{InMemory, try_in_memory};
 pub(crate) use opened::open_namespace;
 pub use opened::{NewNetwork, Opened, Patience, open};

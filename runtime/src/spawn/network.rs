@@ -4,9 +4,13 @@ use std::os::fd::OwnedFd;
 
 use pillbox_init::plan::Turn;
 use pillbox_netlink::{LOOPBACK_INDEX, Socket, link};
+use rustix::process::Pid;
 
 use crate::error::{Context, Error, Result};
+use crate::plan::Plan;
+use crate::spawn::net_device;
 use crate::sys::{NetworkStep, NetworkThread};
+use crate::validate::NamespaceKind;
 
 const MAKE: &str = "linux.namespaces: make a network namespace (of user.max_net_namespaces at most)";
 
@@ -44,10 +48,22 @@ impl Making {
     }
 }
 
-/// Sets the loopback of the socket's namespace up.
-pub fn set_loopback_up(socket: &mut Socket) -> Result<()> {
-    let up = link::set_up(LOOPBACK_INDEX).and_then(|up| socket.request(&[up]));
-    up.map_err(failed)
+/// What a plan wants in the network namespace of init, number `pid`, in which `socket` was opened: a new one gets its
+/// loopback, one that is joined has what it needs; then come the interfaces that move.
+///
+/// # Errors
+/// What the kernel refuses, by its field.
+pub fn configure(socket: OwnedFd, plan: &Plan, pid: Pid) -> Result<()> {
+    let mut socket = Socket::from_fd(socket)
+        .map_err(|error| Error::formatted(format_args!("init's netlink socket: {error}")))?;
+    if plan.namespaces.makes(NamespaceKind::Network) {
+        let up = link::set_up(LOOPBACK_INDEX).and_then(|up| socket.request(&[up]));
+        up.map_err(failed)?;
+    }
+    if plan.net_devices.is_empty() {
+        return Ok(());
+    }
+    net_device::move_into(&plan.net_devices, pid, &mut socket)
 }
 
 fn failed(error: pillbox_netlink::Error) -> Error {

@@ -7,8 +7,8 @@
 
 mod document;
 mod gate;
+mod journal;
 pub mod mount_note;
-mod note;
 mod process;
 mod record;
 pub mod resctrl;
@@ -28,7 +28,7 @@ use crate::spawn::{device_node, notify};
 
 pub use crate::oci::Status;
 pub use document::{Recorded, stored_config};
-pub use note::NotedCgroup;
+pub use journal::{Entry, NotedCgroup};
 pub use process::{ProcessId, boot_id, send_signal};
 pub use record::{Record, StoredRecord};
 pub use root::Root;
@@ -40,12 +40,7 @@ const STATE: &str = "state.json";
 /// It is written under this name.
 const NEW: &str = "state.json.new";
 const CGROUP: &str = "cgroup";
-/// The class that the processes are in; the folders that were made for the container.
-const RESCTRL: &str = "resctrl";
-const RESCTRL_CLASS: &str = "resctrl.class";
-const RESCTRL_MONITOR: &str = "resctrl.monitor";
 const GATE: &str = "gate";
-const MOUNTED: &str = "mounted";
 
 /// How long a command waits for another one on the same container.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -121,11 +116,9 @@ impl StateDirectory {
         self.directory.as_fd()
     }
 
-    /// Removes the folder with what pillbox puts there.
+    /// Removes the folder with what pillbox puts there; nothing is left in the journal.
     pub fn remove(&self) -> Result<()> {
-        self.unmount_noted()?;
-        self.remove_resctrl()?;
-        for name in [GATE, MOUNTED, CGROUP, RESCTRL, RESCTRL_MONITOR, RESCTRL_CLASS, NEW, STATE] {
+        for name in [GATE, NEW, STATE] {
             match rustix::fs::unlinkat(&self.directory, name, AtFlags::empty()) {
                 Ok(()) | Err(Errno::NOENT) => {}
                 Err(errno) => return Err(errno).context(|| format!("remove {}/{name}", self.path.display())),

@@ -12,7 +12,7 @@ use rustix::process::Pid;
 use crate::error::{Context, Error, Result, describe_io_error};
 use crate::oci::ContainerId;
 use crate::oci::spec::linux::IntelRdt;
-use crate::state::StateDirectory;
+use crate::state::{Entry, StateDirectory};
 use crate::text::mountinfo;
 use crate::validate::validate_intel_rdt;
 
@@ -103,7 +103,7 @@ fn prepare_in(
     if must_exist {
         fs::metadata(&class).context(|| format!("linux.intelRdt.closID: {}", class.display()))?;
     } else if make(&class)? {
-        directory.note_resctrl_class(&class)?;
+        directory.note(Entry::ResctrlClass, &class)?;
         write_schema(&class, &schema)?;
     } else {
         check_schema(&class, &schema)?;
@@ -111,13 +111,13 @@ fn prepare_in(
     let monitor = if *enable_monitoring {
         let monitor = class.join("mon_groups").join(id.as_str());
         if make(&monitor)? {
-            directory.note_resctrl_monitor(&monitor)?;
+            directory.note(Entry::ResctrlMonitor, &monitor)?;
         }
         Some(monitor)
     } else {
         None
     };
-    directory.note_resctrl(&class)?;
+    directory.note(Entry::Resctrl, &class)?;
     Ok(Group { class, monitor })
 }
 
@@ -288,8 +288,10 @@ mod tests {
         assert!(error.to_string().contains("another schema than \"L3:0=3\""), "{error}");
         let missing = IntelRdt { clos_id: Some("silver".into()), ..asked("", "", &[]) };
         assert!(prepare_in(&mount, &missing, &id, &directory).is_err() && !mount.join("silver").exists());
-        directory.remove().expect("removed");
-        assert!(mount.join("gold").exists());
+        // Undoing a class that was only joined leaves it: nothing says that it was made.
+        let kinds: Vec<_> =
+            directory.journal().expect("journal").into_iter().map(|(entry, _)| entry).collect();
+        assert_eq!(kinds, [Entry::Resctrl]);
         fs::remove_dir_all(folder).expect("rm");
     }
 
@@ -309,7 +311,6 @@ mod tests {
         );
         former.restore();
         assert!(fs::read_to_string(&class).expect("schemata").starts_with("MB:0= 50\nL3:0=00f\n"));
-        directory.remove().expect("removed");
         fs::remove_dir_all(folder).expect("rm");
     }
 
@@ -328,9 +329,11 @@ mod tests {
             mount.join("gold/mon_groups/other").exists()
                 && second.noted_resctrl().expect("note") == Some(group)
         );
-        directory.remove().expect("removed");
-        second.remove().expect("removed");
-        assert!(!mount.join("box").exists() && !mount.join("gold/mon_groups/other").exists());
+        let noted = [directory.journal().expect("journal"), second.journal().expect("journal")].concat();
+        let of_kind =
+            |kind| noted.iter().filter(|(entry, _)| *entry == kind).map(|(_, path)| path).collect::<Vec<_>>();
+        assert_eq!(of_kind(Entry::ResctrlClass), [&mount.join("box")]);
+        assert_eq!(of_kind(Entry::ResctrlMonitor), [&mount.join("gold/mon_groups/other")]);
         fs::remove_dir_all(folder).expect("rm");
     }
 }

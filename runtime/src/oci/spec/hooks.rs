@@ -27,6 +27,11 @@ impl<'a> Hooks<'a> {
             ("poststop", poststop),
         ]
     }
+
+    /// Whether any of them run before init leaves the old root.
+    pub fn run_before_pivot(&self) -> bool {
+        !(self.prestart.is_empty() && self.create_runtime.is_empty() && self.create_container.is_empty())
+    }
 }
 
 object! {

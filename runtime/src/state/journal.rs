@@ -1,20 +1,49 @@
-//! Symbolic links whose text says, before it is made, what has to be taken back: cgroup, mount, resctrl groups.
+//! The journal: symbolic links whose texts say, before it is made, what is to be undone (cgroup, mount, resctrl groups). A link is there
+//! whole or not at all, and its kind tells when it was made.
 
-use std::os::fd::OwnedFd;
 use std::os::unix::ffi::OsStringExt;
 use std::path::{Path, PathBuf};
 
 use rustix::fs::{Access, AtFlags, Dir};
 use rustix::io::Errno;
 
-use super::{
-    CGROUP, MOUNTED, RESCTRL, RESCTRL_CLASS, RESCTRL_MONITOR, Record, STATE, StateDirectory, boot_id,
-};
+use super::{CGROUP, Record, STATE, StateDirectory, boot_id};
 use crate::cgroup::{Cgroup, CgroupPath};
 use crate::error::{Context, Result};
 use crate::oci::ContainerId;
-use crate::state::mount_note;
 use crate::state::resctrl::Group;
+
+/// A kind of entry.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Entry {
+    /// Which mount of the host's namespace the container's root is.
+    Mounted,
+    /// Where the cgroup is: see [`StateDirectory::note_cgroup`].
+    Cgroup,
+    /// A class of service that was made for the container.
+    ResctrlClass,
+    /// A monitoring group that was made for it.
+    ResctrlMonitor,
+    /// The class of service that its processes are in.
+    Resctrl,
+}
+
+impl Entry {
+    /// In the order in which a container is made.
+    pub const ALL: [Entry; 5] =
+        [Entry::Mounted, Entry::Cgroup, Entry::ResctrlClass, Entry::ResctrlMonitor, Entry::Resctrl];
+
+    /// The name of the link.
+    fn name(self) -> &'static str {
+        match self {
+            Entry::Mounted => "mounted",
+            Entry::Cgroup => CGROUP,
+            Entry::ResctrlClass => "resctrl.class",
+            Entry::ResctrlMonitor => "resctrl.monitor",
+            Entry::Resctrl => "resctrl",
+        }
+    }
+}
 
 /// Before the path of a cgroup that systemd makes.
 const OF_UNIT: &str = "systemd:";
@@ -47,19 +76,6 @@ impl StateDirectory {
             .context(|| format!("write {}/{CGROUP}", self.path.display()))
     }
 
-    /// Notes which mount of the host's namespace the container's root is, when it has no namespace of its own.
-    pub fn note_mount(&self, path: &str, root: &OwnedFd) -> Result<()> {
-        let note = mount_note::of(root, path)?;
-        rustix::fs::symlinkat(&*note, &self.directory, MOUNTED)
-            .context(|| format!("write {}/{MOUNTED}", self.path.display()))
-    }
-
-    /// Unmounts what was noted, with everything below: no namespace takes it along when the container is gone.
-    pub fn unmount_noted(&self) -> Result<()> {
-        let note = self.noted(MOUNTED)?;
-        note.as_deref().and_then(Path::to_str).map_or(Ok(()), mount_note::unmount)
-    }
-
     /// Notes that there is no cgroup, instead of where it would have been.
     pub fn note_no_cgroup(&self) -> Result<()> {
         let step = || format!("write {}/{CGROUP}", self.path.display());
@@ -75,7 +91,7 @@ impl StateDirectory {
     /// # Errors
     /// It cannot be read: what is to be taken back is not known then.
     pub fn noted_cgroup(&self) -> Result<NotedCgroup> {
-        let Some(text) = self.noted(CGROUP)? else { return Ok(NotedCgroup::Nothing) };
+        let Some(text) = self.noted(Entry::Cgroup)? else { return Ok(NotedCgroup::Nothing) };
         let text = text.to_string_lossy();
         if text == WITHOUT {
             return Ok(NotedCgroup::Without);
@@ -122,57 +138,52 @@ impl StateDirectory {
         Ok(())
     }
 
-    /// Notes the class of service that the container's processes are in.
-    pub fn note_resctrl(&self, class: &Path) -> Result<()> {
-        self.note(RESCTRL, class)
-    }
-
-    /// Notes a class that was made for the container: [`Self::remove`] removes it.
-    pub fn note_resctrl_class(&self, folder: &Path) -> Result<()> {
-        self.note(RESCTRL_CLASS, folder)
-    }
-
-    /// Notes a monitoring group that was made for the container: [`Self::remove`] removes it.
-    pub fn note_resctrl_monitor(&self, folder: &Path) -> Result<()> {
-        self.note(RESCTRL_MONITOR, folder)
-    }
-
     /// Where further processes of the container belong in resctrl.
     ///
     /// # Errors
     /// It cannot be read.
     pub fn noted_resctrl(&self) -> Result<Option<Group>> {
-        let Some(class) = self.noted(RESCTRL)? else { return Ok(None) };
-        Ok(Some(Group { class, monitor: self.noted(RESCTRL_MONITOR)? }))
+        let Some(class) = self.noted(Entry::Resctrl)? else { return Ok(None) };
+        Ok(Some(Group { class, monitor: self.noted(Entry::ResctrlMonitor)? }))
     }
 
-    /// A link whose text is the note; one that says the same already will do.
-    fn note(&self, name: &str, folder: &Path) -> Result<()> {
-        match rustix::fs::symlinkat(folder, &self.directory, name) {
-            Err(Errno::EXIST) if self.noted(name)?.as_deref() == Some(folder) => Ok(()),
+    /// Notes what is about to be made; a note that says the same already will do.
+    pub fn note(&self, entry: Entry, text: &Path) -> Result<()> {
+        let name = entry.name();
+        match rustix::fs::symlinkat(text, &self.directory, name) {
+            Err(Errno::EXIST) if self.noted(entry)?.as_deref() == Some(text) => Ok(()),
             result => result.context(|| format!("write {}/{name}", self.path.display())),
         }
     }
 
-    /// The text of a note; what cannot be read is not taken for one that was never made.
-    fn noted(&self, name: &str) -> Result<Option<PathBuf>> {
+    /// What is noted, in the order in which it was.
+    ///
+    /// # Errors
+    /// It cannot be read: what is to be undone is not known then.
+    pub fn journal(&self) -> Result<Vec<(Entry, PathBuf)>> {
+        let mut journal = Vec::new();
+        for entry in Entry::ALL {
+            journal.extend(self.noted(entry)?.map(|text| (entry, text)));
+        }
+        Ok(journal)
+    }
+
+    /// Takes an entry out of the journal: what it names is undone.
+    pub fn strike(&self, entry: Entry) -> Result<()> {
+        let name = entry.name();
+        match rustix::fs::unlinkat(&self.directory, name, AtFlags::empty()) {
+            Ok(()) | Err(Errno::NOENT) => Ok(()),
+            Err(errno) => Err(errno).context(|| format!("remove {}/{name}", self.path.display())),
+        }
+    }
+
+    /// The text of an entry; what cannot be read is not taken for one that was never made.
+    fn noted(&self, entry: Entry) -> Result<Option<PathBuf>> {
+        let name = entry.name();
         match rustix::fs::readlinkat(&self.directory, name, Vec::new()) {
             Ok(text) => Ok(Some(std::ffi::OsString::from_vec(text.into_bytes()).into())),
             Err(Errno::NOENT) => Ok(None),
             Err(errno) => Err(errno).context(|| format!("read {}/{name}", self.path.display())),
         }
-    }
-
-    /// Removes what was made in resctrl for the container; its processes are gone.
-    pub(super) fn remove_resctrl(&self) -> Result<()> {
-        // A class takes the monitoring groups in it along.
-        for name in [RESCTRL_MONITOR, RESCTRL_CLASS] {
-            let Some(folder) = self.noted(name)? else { continue };
-            match rustix::fs::rmdir(&folder) {
-                Ok(()) | Err(Errno::NOENT) => {}
-                Err(errno) => return Err(errno).context(|| format!("remove {}", folder.display())),
-            }
-        }
-        Ok(())
     }
 }

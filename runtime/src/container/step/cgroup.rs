@@ -1,0 +1,188 @@
+//! The container's cgroup, by mkdir or by way of systemd.
+
+use super::{Line, Making, Prepared, Step, too_early};
+use crate::cgroup::{Cgroup, DeviceControl, Hierarchy, delegate_of, limit_nothing};
+use crate::container::scope::{self, Scope};
+use crate::container::undo::Left;
+use crate::error::{Error, Result};
+use crate::oci::spec::linux::DeviceRule;
+use crate::resources;
+use crate::state::{NotedCgroup, StateDirectory};
+
+/// With its limits, before anything runs in it.
+pub struct Make;
+
+impl Step for Make {
+    fn is_for(&self, prepared: &Prepared<'_>) -> bool {
+        prepared.unit.is_none() && prepared.cgroup.is_some()
+    }
+
+    fn apply(&self, making: &mut Making<'_, '_>) -> Result<()> {
+        let (prepared, directory) = (making.prepared, making.directory()?);
+        let (hierarchy, path) = prepared.cgroup.as_ref().ok_or_else(|| too_early("cgroup"))?;
+        let limits = prepared.limits()?;
+        directory.note_cgroup(path, false)?;
+        let cgroup = match Cgroup::create(hierarchy, path, &limits) {
+            Ok(cgroup) => cgroup,
+            // A login session owns no part of the hierarchy; without limits a container needs none. One that is asked for by
+            // its path is an error, as for runc and crun.
+            Err(_)
+                if !prepared.is_privileged()
+                    && limit_nothing(&limits)
+                    && prepared.spec().cgroups_path.as_deref().is_none_or(str::is_empty) =>
+            {
+                return directory.note_no_cgroup();
+            }
+            Err(error) => return Err(error),
+        };
+        if cgroup.was_there() {
+            directory.take_cgroup_over(path)?;
+        }
+        let delegate = delegate_of(prepared.spec()).filter(|_| prepared.is_privileged());
+        match cgroup.apply(&limits).and_then(|()| delegate.map_or(Ok(()), |uid| cgroup.delegate(uid))) {
+            Ok(()) => {
+                making.cgroup = Some(cgroup);
+                Ok(())
+            }
+            Err(error) => Err(error.besides(cgroup.remove())),
+        }
+    }
+
+    fn lines(&self, prepared: &Prepared<'_>) -> Result<Vec<Line>> {
+        let (hierarchy, path) = prepared.cgroup.as_ref().ok_or_else(|| too_early("cgroup"))?;
+        let made = ("MakeCgroup", format!("{}{path}", hierarchy.mount().display()));
+        limit_lines(prepared, made)
+    }
+}
+
+/// The same by way of systemd. The holder of a scope is in it already.
+pub struct StartUnit;
+
+impl Step for StartUnit {
+    fn is_for(&self, prepared: &Prepared<'_>) -> bool {
+        prepared.unit.is_some()
+    }
+
+    fn apply(&self, making: &mut Making<'_, '_>) -> Result<()> {
+        let (prepared, directory) = (making.prepared, making.directory()?);
+        let (Some(unit), Some((hierarchy, path))) = (&prepared.unit, &prepared.cgroup) else {
+            return Err(Error::new("no cgroup"));
+        };
+        let limits = prepared.limits()?;
+        directory.note_cgroup(path, true)?;
+        let (scope, cgroup) = Scope::create(prepared, unit, hierarchy, path, &limits)?;
+        let room = scope.make_room(&limits);
+        making.unit = Some(unit.name.clone());
+        making.scope = Some(scope);
+        making.cgroup.insert(cgroup).apply(&room)
+    }
+
+    fn lines(&self, prepared: &Prepared<'_>) -> Result<Vec<Line>> {
+        let unit = prepared.unit.as_ref().ok_or_else(|| too_early("unit"))?;
+        limit_lines(prepared, ("StartTransientUnit", format!("{} in {}", unit.name, unit.slice)))
+    }
+}
+
+fn limit_lines(prepared: &Prepared<'_>, made: Line) -> Result<Vec<Line>> {
+    let mut lines = vec![made];
+    for limit in prepared.limits()? {
+        lines.push(("WriteLimit", format!("{} = {} ({})", limit.file, limit.value.trim_end(), limit.field)));
+    }
+    Ok(lines)
+}
+
+/// Notes that there is none.
+pub struct DoWithout;
+
+impl Step for DoWithout {
+    fn is_for(&self, prepared: &Prepared<'_>) -> bool {
+        prepared.unit.is_none() && prepared.cgroup.is_none()
+    }
+
+    fn apply(&self, making: &mut Making<'_, '_>) -> Result<()> {
+        making.directory()?.note_no_cgroup()
+    }
+}
+
+/// Attached while init waits for the runtime.
+pub struct FilterDevices;
+
+impl Step for FilterDevices {
+    fn is_for(&self, prepared: &Prepared<'_>) -> bool {
+        prepared.cgroup.is_some()
+    }
+
+    fn apply(&self, making: &mut Making<'_, '_>) -> Result<()> {
+        let Some(cgroup) = &making.cgroup else { return Ok(()) };
+        let prepared = making.prepared;
+        let control =
+            if prepared.is_privileged() { DeviceControl::Required } else { DeviceControl::WhereAllowed };
+        cgroup.attach_devices(prepared.devices.as_ref(), control).map(drop)
+    }
+
+    fn lines(&self, prepared: &Prepared<'_>) -> Result<Vec<Line>> {
+        if prepared.devices.is_none() {
+            return Ok(vec![("DeviceRule", "allow a *:* rwm".to_string())]);
+        }
+        let rules = prepared.spec().resources.devices.iter().map(|rule| ("DeviceRule", rule_line(rule)));
+        let always = resources::always_allowed().into_iter();
+        let always = always.map(|rule| ("DeviceRule", format!("allow {rule}, whatever stands above")));
+        let rest = ("DeviceRule", "deny what no rule speaks of".to_string());
+        Ok(rules.chain(always).chain([rest]).collect())
+    }
+}
+
+fn rule_line(rule: &DeviceRule<'_>) -> String {
+    let number = |number: Option<i64>| {
+        number.filter(|number| *number >= 0).map_or("*".to_string(), |number| number.to_string())
+    };
+    let DeviceRule { allow, kind, major, minor, access } = rule;
+    let verb = if *allow { "allow" } else { "deny" };
+    let (kind, access) = (kind.as_deref().unwrap_or("a"), access.as_deref().unwrap_or("rwm"));
+    format!("{verb} {kind} {}:{} {access}", number(*major), number(*minor))
+}
+
+/// Init is in the unit's cgroup, or is moved there: whoever held it goes.
+pub struct ReleaseUnit;
+
+impl Step for ReleaseUnit {
+    fn is_for(&self, prepared: &Prepared<'_>) -> bool {
+        StartUnit.is_for(prepared)
+    }
+
+    fn apply(&self, making: &mut Making<'_, '_>) -> Result<()> {
+        let Making { prepared, scope, cgroup, init, attach, .. } = making;
+        let (Some(scope), Some(cgroup), Some(init)) = (scope, cgroup, init) else {
+            return Err(too_early("unit"));
+        };
+        if *attach {
+            scope.attach(init)?;
+        }
+        scope.release(cgroup, &prepared.limits()?)
+    }
+}
+
+/// Ends whoever is left in the cgroup that was noted, and removes it with its unit.
+pub fn undo(directory: &StateDirectory, left: &mut Left<'_>, warn: &mut dyn FnMut(&str)) -> Result<()> {
+    let NotedCgroup::At { path, of_unit } = directory.noted_cgroup()? else { return Ok(()) };
+    let unit = of_unit.then(|| path.name());
+    let open = || Cgroup::open(&Hierarchy::of_containers(path.as_str())?, &path);
+    match left {
+        Left::Held { cgroup, unit } => match scope::remove_if_empty(cgroup.as_ref(), unit.as_deref()) {
+            Ok(true) => Ok(()),
+            // One descriptor more is needed then.
+            _ => scope::end(cgroup.as_ref(), unit.as_deref()),
+        },
+        Left::Ended { cgroup, unit } => scope::end(cgroup.as_ref(), *unit),
+        Left::Unknown => scope::end(open()?.as_ref(), unit),
+        Left::Unfinished => {
+            // Init ends by itself. Whoever is still in it then is no container's, nor in a unit of its own: a cgroup that
+            // `create` was about to refuse.
+            let removed = open()?.as_ref().map_or(Ok(()), Cgroup::remove);
+            if let Err(error) = removed.and_then(|()| scope::stop(None, unit)) {
+                warn(&format!("clean up container {}: {error}", directory.id()));
+            }
+            Ok(())
+        }
+    }
+}

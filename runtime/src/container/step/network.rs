@@ -1,0 +1,53 @@
+//! The container's network namespace.
+
+use super::{Line, Making, Prepared, Step, too_early};
+use crate::error::Result;
+use crate::plan::NetDevice;
+use crate::spawn::{Stop, network};
+use crate::validate::NamespaceKind;
+
+/// A thread makes the namespace beside all that follows; it has begun as soon as the configuration was known to be valid.
+pub struct Begin;
+
+impl Step for Begin {
+    fn is_for(&self, prepared: &Prepared<'_>) -> bool {
+        prepared.plan.namespaces.network_meanwhile
+    }
+
+    fn apply(&self, _: &mut Making<'_, '_>) -> Result<()> {
+        Ok(())
+    }
+
+    fn lines(&self, _: &Prepared<'_>) -> Result<Vec<Line>> {
+        Ok(vec![("Unshare", "network, with its loopback up, for init".to_string())])
+    }
+}
+
+/// Over init's netlink socket: the loopback, and the interfaces that move.
+pub struct Configure;
+
+impl Step for Configure {
+    fn is_for(&self, prepared: &Prepared<'_>) -> bool {
+        let namespaces = &prepared.plan.namespaces;
+        let makes = namespaces.makes(NamespaceKind::Network) && !namespaces.network_meanwhile;
+        makes || !prepared.plan.net_devices.is_empty()
+    }
+
+    fn apply(&self, making: &mut Making<'_, '_>) -> Result<()> {
+        let Making { prepared, replanned, opened, init, .. } = making;
+        let plan = replanned.as_ref().unwrap_or(&prepared.plan);
+        let init = init.as_mut().ok_or_else(|| too_early("init"))?;
+        match init.next_stop(plan, opened)? {
+            Stop::Network(socket) => network::configure(socket, plan, init.pid),
+            stop => Err(stop.unexpected()),
+        }
+    }
+
+    fn lines(&self, prepared: &Prepared<'_>) -> Result<Vec<Line>> {
+        let line = |NetDevice { name, new_name }: &NetDevice| {
+            let new_name = new_name.as_ref().map_or(String::new(), |name| format!(" as {name}"));
+            ("MoveNetDevice", format!("{name}{new_name}, with its permanent global addresses"))
+        };
+        Ok(prepared.plan.net_devices.iter().map(line).collect())
+    }
+}

@@ -1,0 +1,93 @@
+//! What init gets as descriptors: mount trees and namespaces of the host.
+
+use super::{Line, Making, Prepared, Step};
+use crate::error::{Kind, Result};
+use crate::oci::spec::IdMapping;
+use crate::plan::{Descriptor, MountIdmap, MountOwners};
+use crate::spawn::{self, device_node};
+
+/// All that the plan names and that is there already. A source that is missing shows here, before anything has been made.
+pub struct Open;
+
+impl Step for Open {
+    fn apply(&self, making: &mut Making<'_, '_>) -> Result<()> {
+        let network = making.network.take();
+        making.opened = spawn::open(making.plan(), network)
+            .map_err(|error| error.context(&making.bundle.config_name).with_kind(Kind::Invalid))?;
+        making.opened.stdio = making.options.open_stdio()?;
+        Ok(())
+    }
+
+    fn lines(&self, prepared: &Prepared<'_>) -> Result<Vec<Line>> {
+        let namespaces = prepared.plan.namespaces.joined.iter();
+        let mut lines: Vec<Line> =
+            namespaces.map(|(kind, path)| ("OpenNamespace", format!("{} {path}", kind.name()))).collect();
+        for descriptor in &prepared.plan.descriptors {
+            describe(descriptor, &mut lines);
+        }
+        Ok(lines)
+    }
+}
+
+fn describe(descriptor: &Descriptor, lines: &mut Vec<Line>) {
+    if let Descriptor::FileSystem { kind, namespace: (owner, path), .. } = descriptor {
+        let line = format!("{} in {} {path}, if init may not", kind.to_string_lossy(), owner.name());
+        lines.push(("MakeFileSystem", line));
+    }
+    if let Descriptor::Tree { path, recursive, field, late, procfs, optional, idmap, node, .. } = descriptor {
+        let mut line = path.to_string_lossy().into_owned();
+        for (words, is_so) in [
+            (" with submounts", recursive),
+            (", which must be a procfs", procfs),
+            (", if it is there", optional),
+            (", or a node made for it", &node.is_some()),
+            (", cloned when init has come that far", &late.is_some()),
+        ] {
+            line += if *is_so { words } else { "" };
+        }
+        lines.push(("OpenTree", format!("{line} ({field})")));
+        lines.extend(idmap.iter().map(|idmap| ("MapOwners", map_line(idmap))));
+    }
+}
+
+/// Whose maps a mount's owners go through.
+fn map_line(idmap: &MountIdmap) -> String {
+    let MountIdmap { owners, recursive } = idmap;
+    let below = if *recursive { ", also on what is mounted below" } else { "" };
+    match owners {
+        MountOwners::Namespace(path) => format!("through the user namespace {path}{below}"),
+        MountOwners::Maps { uid, gid } => {
+            let map = |name: &str, map: &[IdMapping]| {
+                let lines =
+                    map.iter().map(|m| format!(" {} is {}, {} ids", m.container_id, m.host_id, m.size));
+                format!("{name}{}", lines.collect::<Vec<_>>().join(","))
+            };
+            format!("{}; {}{below}", map("uid", uid), map("gid", gid))
+        }
+    }
+}
+
+/// What is there only now: the cgroup that was made, and nodes in the state folder for devices that the host lacks.
+pub struct OpenMade;
+
+impl Step for OpenMade {
+    fn apply(&self, making: &mut Making<'_, '_>) -> Result<()> {
+        let Making { prepared, replanned, opened, nodes, directory, .. } = making;
+        let plan = replanned.as_ref().unwrap_or(&prepared.plan);
+        let folder = directory.as_ref().ok_or_else(|| super::too_early("state folder"))?.folder();
+        *nodes = opened.open_made(plan, folder)?;
+        Ok(())
+    }
+}
+
+/// Init has attached the nodes: they need no names any more.
+pub struct ForgetMade;
+
+impl Step for ForgetMade {
+    fn apply(&self, making: &mut Making<'_, '_>) -> Result<()> {
+        if making.nodes > 0 {
+            device_node::forget(making.directory()?.folder());
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,90 @@
+//! What outlives a runtime, undone: the journal in the state folder, read backwards. `create` that fails, `delete` and
+//! `delete --force` of what a killed runtime left all come here.
+
+use std::path::Path;
+
+use super::step;
+use crate::cgroup::Cgroup;
+use crate::error::Result;
+use crate::state::{Entry, StateDirectory};
+
+/// What is known beside the journal of who is left in the cgroup.
+pub(super) enum Left<'r> {
+    /// Those who made it hold it open; its processes have been killed.
+    Held { cgroup: Option<Cgroup>, unit: Option<String> },
+    /// The processes that state.json names have ended; what else is in the cgroup, if that is the container's still, goes with it.
+    Ended { cgroup: Option<Cgroup>, unit: Option<&'r str> },
+    /// `create` was killed before it had written what it was to record: init dies with it.
+    Unfinished,
+    /// state.json cannot be read.
+    Unknown,
+}
+
+/// Undoes what stands in the journal, the last entry first, then removes the folder.
+///
+/// # Errors
+/// What could not be undone; it stays in the journal, and all that comes before it.
+pub(super) fn undo(directory: &StateDirectory, mut left: Left<'_>, warn: &mut dyn FnMut(&str)) -> Result<()> {
+    for (entry, text) in directory.journal()?.into_iter().rev() {
+        undo_entry(directory, entry, &text, &mut left, warn)?;
+        directory.strike(entry)?;
+    }
+    directory.remove()
+}
+
+/// A new kind of entry finds its place here.
+fn undo_entry(
+    directory: &StateDirectory,
+    entry: Entry,
+    text: &Path,
+    left: &mut Left<'_>,
+    warn: &mut dyn FnMut(&str),
+) -> Result<()> {
+    match entry {
+        Entry::Mounted => step::undo_root(directory, text),
+        Entry::Cgroup => step::undo_cgroup(directory, left, warn),
+        Entry::ResctrlClass | Entry::ResctrlMonitor => step::undo_resctrl(directory, text),
+        // Where processes belong: it was not made.
+        Entry::Resctrl => Ok(()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::oci::ContainerId;
+    use crate::state::Root;
+
+    #[test]
+    fn what_was_noted_goes_the_last_first_and_the_folder_with_it() {
+        let top = std::env::temp_dir().join(format!("pillbox-undo-{}", std::process::id()));
+        let (class, joined) = (top.join("made"), top.join("joined"));
+        // As with a class in resctrl, the group in it goes first: rmdir(2) would refuse the class.
+        let group = class.join("group");
+        std::fs::create_dir_all(&group).expect("folders");
+        std::fs::create_dir(&joined).expect("folder");
+        let id = ContainerId::new("box").expect("id");
+        let directory = Root::new(Some(top.join("state"))).reserve(&id).expect("state");
+        directory.note(Entry::ResctrlClass, &class).expect("note");
+        directory.note(Entry::ResctrlMonitor, &group).expect("note");
+        directory.note(Entry::Resctrl, &joined).expect("note");
+        undo(&directory, Left::Unfinished, &mut |text| panic!("{text}")).expect("undone");
+        assert!(!class.exists() && joined.exists() && !top.join("state/box").exists());
+        std::fs::remove_dir_all(top).expect("rm");
+    }
+
+    #[test]
+    fn what_cannot_be_undone_stays_in_the_journal() {
+        let top = std::env::temp_dir().join(format!("pillbox-undone-{}", std::process::id()));
+        let full = top.join("full");
+        std::fs::create_dir_all(full.join("in use")).expect("folders");
+        let id = ContainerId::new("box").expect("id");
+        let directory = Root::new(Some(top.join("state"))).reserve(&id).expect("state");
+        directory.note(Entry::ResctrlClass, &full).expect("note");
+        directory.note(Entry::Resctrl, &full).expect("note");
+        let error = undo(&directory, Left::Unknown, &mut |text| panic!("{text}")).expect_err("it is in use");
+        assert!(error.to_string().contains("full"), "{error}");
+        assert_eq!(directory.journal().expect("journal"), [(Entry::ResctrlClass, full)]);
+        std::fs::remove_dir_all(top).expect("rm");
+    }
+}
