@@ -48,10 +48,10 @@ impl Step for Make {
         }
     }
 
-    fn lines(&self, prepared: &Prepared<'_>) -> Result<Vec<Line>> {
+    fn lines(&self, prepared: &Prepared<'_>, lines: &mut Vec<Line>) -> Result<()> {
         let (hierarchy, path) = prepared.cgroup.as_ref().ok_or_else(|| too_early("cgroup"))?;
-        let made = ("MakeCgroup", format!("{}{path}", hierarchy.mount().display()));
-        limit_lines(prepared, made)
+        lines.push(("MakeCgroup", format!("{}{path}", hierarchy.mount().display())));
+        limit_lines(prepared, lines)
     }
 }
 
@@ -77,18 +77,18 @@ impl Step for StartUnit {
         making.cgroup.insert(cgroup).apply(&room)
     }
 
-    fn lines(&self, prepared: &Prepared<'_>) -> Result<Vec<Line>> {
+    fn lines(&self, prepared: &Prepared<'_>, lines: &mut Vec<Line>) -> Result<()> {
         let unit = prepared.unit.as_ref().ok_or_else(|| too_early("unit"))?;
-        limit_lines(prepared, ("StartTransientUnit", format!("{} in {}", unit.name, unit.slice)))
+        lines.push(("StartTransientUnit", format!("{} in {}", unit.name, unit.slice)));
+        limit_lines(prepared, lines)
     }
 }
 
-fn limit_lines(prepared: &Prepared<'_>, made: Line) -> Result<Vec<Line>> {
-    let mut lines = vec![made];
+fn limit_lines(prepared: &Prepared<'_>, lines: &mut Vec<Line>) -> Result<()> {
     for limit in prepared.limits()? {
         lines.push(("WriteLimit", format!("{} = {} ({})", limit.file, limit.value.trim_end(), limit.field)));
     }
-    Ok(lines)
+    Ok(())
 }
 
 /// Notes that there is none.
@@ -120,15 +120,18 @@ impl Step for FilterDevices {
         cgroup.attach_devices(prepared.devices.as_ref(), control).map(drop)
     }
 
-    fn lines(&self, prepared: &Prepared<'_>) -> Result<Vec<Line>> {
+    fn lines(&self, prepared: &Prepared<'_>, lines: &mut Vec<Line>) -> Result<()> {
+        let mut add = |rule| lines.push(("DeviceRule", rule));
         if prepared.devices.is_none() {
-            return Ok(vec![("DeviceRule", "allow a *:* rwm".to_string())]);
+            add("allow a *:* rwm".to_string());
+            return Ok(());
         }
-        let rules = prepared.spec().resources.devices.iter().map(|rule| ("DeviceRule", rule_line(rule)));
-        let always = resources::always_allowed().into_iter();
-        let always = always.map(|rule| ("DeviceRule", format!("allow {rule}, whatever stands above")));
-        let rest = ("DeviceRule", "deny what no rule speaks of".to_string());
-        Ok(rules.chain(always).chain([rest]).collect())
+        prepared.spec().resources.devices.iter().for_each(|rule| add(rule_line(rule)));
+        for rule in resources::always_allowed() {
+            add(format!("allow {rule}, whatever stands above"));
+        }
+        add("deny what no rule speaks of".to_string());
+        Ok(())
     }
 }
 

@@ -37,11 +37,11 @@ impl Step for RunFirst {
         init.answer(Turn::RuntimeHooks)
     }
 
-    fn lines(&self, prepared: &Prepared<'_>) -> Result<Vec<Line>> {
-        let hooks = prepared.spec().hooks.by_kind().into_iter();
-        Ok(hooks
-            .flat_map(|(kind, hooks)| hooks.iter().map(move |hook| ("RunHook", line(kind, hook))))
-            .collect())
+    fn lines(&self, prepared: &Prepared<'_>, lines: &mut Vec<Line>) -> Result<()> {
+        for (kind, hooks) in prepared.spec().hooks.by_kind() {
+            hooks.iter().for_each(|hook| lines.push(("RunHook", line(kind, hook))));
+        }
+        Ok(())
     }
 }
 

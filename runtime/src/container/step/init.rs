@@ -46,7 +46,7 @@ impl Step for Clone {
         }
     }
 
-    fn lines(&self, prepared: &Prepared<'_>) -> Result<Vec<Line>> {
+    fn lines(&self, prepared: &Prepared<'_>, lines: &mut Vec<Line>) -> Result<()> {
         let namespaces = &prepared.plan.namespaces;
         let names = |wanted: &dyn Fn(NamespaceKind) -> bool| {
             let names: Vec<_> = NamespaceKind::ALL
@@ -74,7 +74,8 @@ impl Step for Clone {
                 line = format!("{line}; {words}: {list}");
             }
         }
-        Ok(vec![("Clone", line)])
+        lines.push(("Clone", line));
+        Ok(())
     }
 }
 
@@ -93,8 +94,7 @@ impl Step for GiveIds {
         init.give_ids(plan).map_err(|error| explain_kill(error, cgroup.as_ref()))
     }
 
-    fn lines(&self, prepared: &Prepared<'_>) -> Result<Vec<Line>> {
-        let mut lines = Vec::new();
+    fn lines(&self, prepared: &Prepared<'_>, lines: &mut Vec<Line>) -> Result<()> {
         if let Some(mappings) = &prepared.plan.mappings {
             for (name, map) in [("uid_map", &mappings.uid), ("gid_map", &mappings.gid)] {
                 let step = if mappings.method == Method::Joined { "CheckMapping" } else { "WriteMapping" };
@@ -102,7 +102,7 @@ impl Step for GiveIds {
             }
         }
         lines.extend(prepared.plan.oom_score_adj.map(|value| ("WriteOomScoreAdj", value.to_string())));
-        Ok(lines)
+        Ok(())
     }
 }
 

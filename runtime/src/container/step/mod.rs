@@ -48,8 +48,8 @@ pub(super) trait Step: Sync {
     ///
     /// # Errors
     /// The configuration is wrong.
-    fn lines(&self, _: &Prepared<'_>) -> Result<Vec<Line>> {
-        Ok(Vec::new())
+    fn lines(&self, _: &Prepared<'_>, _: &mut Vec<Line>) -> Result<()> {
+        Ok(())
     }
 }
 
@@ -96,7 +96,7 @@ impl Prepared<'_> {
     pub fn host_lines(&self) -> Result<Vec<Line>> {
         let mut lines = Vec::new();
         for step in compile(self) {
-            lines.extend(step.lines(self)?);
+            step.lines(self, &mut lines)?;
         }
         Ok(lines)
     }

@@ -18,8 +18,9 @@ impl Step for Begin {
         Ok(())
     }
 
-    fn lines(&self, _: &Prepared<'_>) -> Result<Vec<Line>> {
-        Ok(vec![("Unshare", "network, with its loopback up, for init".to_string())])
+    fn lines(&self, _: &Prepared<'_>, lines: &mut Vec<Line>) -> Result<()> {
+        lines.push(("Unshare", "network, with its loopback up, for init".to_string()));
+        Ok(())
     }
 }
 
@@ -43,11 +44,11 @@ impl Step for Configure {
         }
     }
 
-    fn lines(&self, prepared: &Prepared<'_>) -> Result<Vec<Line>> {
-        let line = |NetDevice { name, new_name }: &NetDevice| {
+    fn lines(&self, prepared: &Prepared<'_>, lines: &mut Vec<Line>) -> Result<()> {
+        for NetDevice { name, new_name } in &prepared.plan.net_devices {
             let new_name = new_name.as_ref().map_or(String::new(), |name| format!(" as {name}"));
-            ("MoveNetDevice", format!("{name}{new_name}, with its permanent global addresses"))
-        };
-        Ok(prepared.plan.net_devices.iter().map(line).collect())
+            lines.push(("MoveNetDevice", format!("{name}{new_name}, with its permanent global addresses")));
+        }
+        Ok(())
     }
 }

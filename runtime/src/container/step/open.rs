@@ -18,14 +18,12 @@ impl Step for Open {
         Ok(())
     }
 
-    fn lines(&self, prepared: &Prepared<'_>) -> Result<Vec<Line>> {
-        let namespaces = prepared.plan.namespaces.joined.iter();
-        let mut lines: Vec<Line> =
-            namespaces.map(|(kind, path)| ("OpenNamespace", format!("{} {path}", kind.name()))).collect();
-        for descriptor in &prepared.plan.descriptors {
-            describe(descriptor, &mut lines);
+    fn lines(&self, prepared: &Prepared<'_>, lines: &mut Vec<Line>) -> Result<()> {
+        for (kind, path) in &prepared.plan.namespaces.joined {
+            lines.push(("OpenNamespace", format!("{} {path}", kind.name())));
         }
-        Ok(lines)
+        prepared.plan.descriptors.iter().for_each(|descriptor| describe(descriptor, lines));
+        Ok(())
     }
 }
 

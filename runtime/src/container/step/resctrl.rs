@@ -23,10 +23,11 @@ impl Step for Prepare {
         Ok(())
     }
 
-    fn lines(&self, prepared: &Prepared<'_>) -> Result<Vec<Line>> {
+    fn lines(&self, prepared: &Prepared<'_>, lines: &mut Vec<Line>) -> Result<()> {
         let class = prepared.spec().intel_rdt.as_ref().and_then(|intel_rdt| intel_rdt.clos_id.as_deref());
         let class = class.filter(|class| !class.is_empty());
-        Ok(vec![("JoinResctrl", format!("class {}", class.unwrap_or("of the container's id")))])
+        lines.push(("JoinResctrl", format!("class {}", class.unwrap_or("of the container's id"))));
+        Ok(())
     }
 }
 

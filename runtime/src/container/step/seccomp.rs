@@ -18,12 +18,13 @@ impl Step for Filter {
         Ok(())
     }
 
-    fn lines(&self, prepared: &Prepared<'_>) -> Result<Vec<Line>> {
-        Ok(prepared.spec().seccomp.as_ref().map_or(Vec::new(), describe))
+    fn lines(&self, prepared: &Prepared<'_>, lines: &mut Vec<Line>) -> Result<()> {
+        prepared.spec().seccomp.iter().for_each(|profile| describe(profile, lines));
+        Ok(())
     }
 }
 
-fn describe(profile: &Seccomp<'_>) -> Vec<Line> {
+fn describe(profile: &Seccomp<'_>, lines: &mut Vec<Line>) {
     // Its flags stand where init installs it.
     let Seccomp {
         default_action,
@@ -40,7 +41,7 @@ fn describe(profile: &Seccomp<'_>) -> Vec<Line> {
     };
     let words = |words: &[Text<'_>]| words.iter().map(|word| word.to_string()).collect::<Vec<_>>().join(" ");
     let otherwise = action(default_action, *default_errno_ret);
-    let mut lines = vec![("CompileSeccomp", format!("{otherwise} by default; {}", words(architectures)))];
+    lines.push(("CompileSeccomp", format!("{otherwise} by default; {}", words(architectures))));
     if let Some(path) = listener_path {
         let metadata =
             listener_metadata.as_deref().map_or(String::new(), |text| format!(", metadata {text:?}"));
@@ -53,7 +54,6 @@ fn describe(profile: &Seccomp<'_>) -> Vec<Line> {
             format!("{}: {}{when}{}", action(name, *errno_ret), words(names), conditions.join(" and "));
         lines.push(("SeccompRule", rule));
     }
-    lines
 }
 
 fn condition(argument: &SyscallArg<'_>) -> String {

@@ -111,11 +111,12 @@ impl Step for Publish {
         making.directory()?.publish()
     }
 
-    fn lines(&self, prepared: &Prepared<'_>) -> Result<Vec<Line>> {
-        let version = ("WriteState", format!("OCI version {}", prepared.oci_version));
-        let annotations =
-            prepared.annotations.iter().map(|(key, value)| ("Annotate", format!("{key} = {value}")));
-        Ok([version].into_iter().chain(annotations).collect())
+    fn lines(&self, prepared: &Prepared<'_>, lines: &mut Vec<Line>) -> Result<()> {
+        lines.push(("WriteState", format!("OCI version {}", prepared.oci_version)));
+        for (key, value) in &prepared.annotations {
+            lines.push(("Annotate", format!("{key} = {value}")));
+        }
+        Ok(())
     }
 }
 
