@@ -2,13 +2,12 @@
 //! namespaces, no pidfd_open(2), no open_tree(2). A step costs thousands of times what the instruction does, most of all
 //! in a virtual machine: only that part of a command is stepped.
 
-use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{self, File};
 use std::io;
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
 
-use pillbox_ptrace::{self as ptrace, Stop};
+use pillbox_ptrace::{self as ptrace, Next, Stop, Tracees};
 use rustix::process::Signal;
 use rustix::thread::{CpuSet, sched_getaffinity, sched_setaffinity};
 
@@ -44,9 +43,7 @@ struct Traced {
 /// Counts the instructions of one command after the other, and of the containers' inits on the way, which may go on
 /// when the command has ended.
 pub struct Counter {
-    traced: BTreeMap<i32, Traced>,
-    /// Clones that have stopped before their makers told of them.
-    early: BTreeSet<i32>,
+    tracees: Tracees<Traced>,
     /// What all inits have executed until now.
     init: u64,
     errors: PathBuf,
@@ -67,7 +64,7 @@ impl Counter {
         let mut one = CpuSet::new();
         one.set(last);
         sched_setaffinity(None, &one).context(|| "sched_setaffinity")?;
-        Ok(Counter { traced: BTreeMap::new(), early: BTreeSet::new(), init: 0, errors })
+        Ok(Counter { tracees: Tracees::default(), init: 0, errors })
     }
 
     /// Runs a command to its end. The result is what the runtime executed from the first system call on that valgrind
@@ -78,29 +75,14 @@ impl Counter {
     pub fn count(&mut self, command: &mut Command, runtime: bool) -> Result<u64> {
         let stderr = File::create(&self.errors).context(|| format!("create {}", self.errors.display()))?;
         command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(stderr);
-        ptrace::trace(command);
-        let refused = "is ptrace(2) forbidden here, by a sandbox or by kernel.yama.ptrace_scope?";
-        let child = command.spawn().context(|| format!("trace {command:?} ({refused})"))?;
-        let root = i32::try_from(child.id()).context(|| "pid")?;
-        let mut count = 0;
-        loop {
-            let (pid, stop) = ptrace::wait_for_stop().context(|| "wait for a traced process")?;
-            if let (Stop::End(status), true) = (stop, pid == root) {
-                self.traced.remove(&root);
-                return if status.success() { Ok(count) } else { Err(self.failure(command)) };
-            }
-            let gone_on = match self.traced.get(&pid) {
-                None if pid == root => {
-                    ptrace::follow(pid).and_then(|()| self.begin(pid, Program::Runtime, false))
-                }
-                _ => self.go_on(pid, stop, runtime, &mut count),
-            };
-            match gone_on {
-                // Killed meanwhile: its end is told next.
-                Err(error) if error.raw_os_error() == Some(libc::ESRCH) => {}
-                gone_on => gone_on.context(|| format!("step {command:?} ({refused})"))?,
-            }
-        }
+        let mut stepper = Stepper { steps_runtime: runtime, runtime: 0, init: &mut self.init };
+        let status = self.tracees.run(command, &mut stepper).context(|| {
+            format!(
+                "step {command:?} (is ptrace(2) forbidden here, by a sandbox or by kernel.yama.ptrace_scope?)"
+            )
+        })?;
+        let count = stepper.runtime;
+        if status.success() { Ok(count) } else { Err(self.failure(command)) }
     }
 
     /// What all inits have executed since the last call.
@@ -112,22 +94,25 @@ impl Counter {
         let said = fs::read_to_string(&self.errors).unwrap_or_default();
         error(format!("{command:?} failed: {}", said.trim()))
     }
+}
 
-    /// From the first stop of a process on.
-    fn begin(&mut self, pid: i32, program: Program, steps: bool) -> io::Result<()> {
-        self.traced
-            .insert(pid, Traced { program, steps, at: ptrace::instruction_pointer(pid)?, behind: None });
-        resume(pid, steps, 0)
+/// Counts one command's instructions, and its inits'.
+struct Stepper<'c> {
+    /// Whether the runtime's are counted, from the first new system call on.
+    steps_runtime: bool,
+    runtime: u64,
+    init: &'c mut u64,
+}
+
+impl ptrace::Tracer for Stepper<'_> {
+    type Tracee = Traced;
+
+    fn begin(&mut self, _: i32, maker: Option<&mut Traced>) -> Traced {
+        let (program, steps) = maker.map_or((Program::Runtime, false), |maker| (maker.program, maker.steps));
+        Traced { program, steps, at: 0, behind: None }
     }
 
-    fn go_on(&mut self, pid: i32, stop: Stop, runtime: bool, count: &mut u64) -> io::Result<()> {
-        let Some(process) = self.traced.get_mut(&pid) else {
-            // A clone whose maker has not told of it, or the end of a process that is not traced any more.
-            if !matches!(stop, Stop::End(_)) {
-                self.early.insert(pid);
-            }
-            return Ok(());
-        };
+    fn stopped(&mut self, pid: i32, process: &mut Traced, stop: Stop) -> io::Result<Next> {
         let mut signal = 0;
         match stop {
             Stop::Step => {
@@ -137,45 +122,28 @@ impl Counter {
                     Some(_) => ptrace::forget_address(pid)?,
                     None => {}
                 }
-                let count = if process.program == Program::Init { &mut self.init } else { count };
+                let count =
+                    if process.program == Program::Init { &mut *self.init } else { &mut self.runtime };
                 *count += u64::from(at != process.at);
                 process.at = at;
                 process.behind = behind_repeated(pid, at)?;
                 if let Some(behind) = process.behind {
-                    return ptrace::run_to(pid, behind);
+                    return Ok(Next::Address(behind));
                 }
             }
             // It has run past the address.
-            _ if process.behind.is_some() => {
-                return Err(io::Error::other(NO_BREAKPOINTS));
-            }
-            Stop::Call(number) => process.steps |= runtime && number >= FIRST_NEW_CALL,
-            Stop::Exec if process.program == Program::Init => {
-                self.traced.remove(&pid);
-                return ptrace::detach(pid);
-            }
+            _ if process.behind.is_some() => return Err(io::Error::other(NO_BREAKPOINTS)),
+            Stop::Call(number) => process.steps |= self.steps_runtime && number >= FIRST_NEW_CALL,
+            Stop::Exec if process.program == Program::Init => return Ok(Next::Untraced),
             Stop::Exec => (process.program, process.steps) = (Program::Init, true),
-            Stop::Clone(child) => {
-                let (program, steps) = (process.program, process.steps);
-                if self.early.remove(&child) {
-                    self.begin(child, program, steps)?;
-                } else {
-                    // Its first stop sets it going.
-                    self.traced.insert(child, Traced { program, steps, at: 0, behind: None });
-                }
-                return resume(pid, steps, 0);
-            }
             // What every clone begins with; nobody else sends it here.
             Stop::Signal(number) if number == Signal::STOP.as_raw() => {
                 process.at = ptrace::instruction_pointer(pid)?;
             }
             Stop::Signal(number) => signal = number,
-            Stop::End(_) => {
-                self.traced.remove(&pid);
-                return Ok(());
-            }
+            Stop::Clone(_) | Stop::End(_) => {}
         }
-        resume(pid, process.steps, signal)
+        Ok(if process.steps { Next::Step(signal) } else { Next::Call(signal) })
     }
 }
 
@@ -190,8 +158,4 @@ fn behind_repeated(pid: i32, at: i64) -> io::Result<Option<i64>> {
         [0xf2 | 0xf3, opcode, ..] if STRINGS.contains(&opcode) => Some(at + 2),
         _ => None,
     })
-}
-
-fn resume(pid: i32, steps: bool, signal: i32) -> io::Result<()> {
-    if steps { ptrace::step(pid, signal) } else { ptrace::go_on(pid, signal) }
 }

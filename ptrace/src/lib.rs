@@ -1,12 +1,16 @@
 //! ptrace(2), as the counted instructions and the injected faults need it: processes that stop at system calls, at
 //! instructions, and in which a system call fails that would not. The registers are x86-64's.
 
+mod tracees;
+
 use std::io;
 use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::process::{Command, ExitStatus};
 
+pub use tracees::{Next, Tracees, Tracer};
+
 /// Makes the command's process one that this process traces; it stops when it has been executed (ptrace(2)).
-pub fn trace(command: &mut Command) {
+fn trace(command: &mut Command) {
     let trace_me = || {
         // SAFETY: PTRACE_TRACEME takes nothing and touches no memory; it may be called between fork and exec.
         match unsafe { libc::ptrace(libc::PTRACE_TRACEME) } {
@@ -101,14 +105,14 @@ pub fn follow(pid: i32) -> io::Result<()> {
 }
 
 /// Begins to trace a process that runs already: it stops for SIGSTOP next.
-pub fn attach(pid: i32) -> io::Result<()> {
+fn attach(pid: i32) -> io::Result<()> {
     // SAFETY: PTRACE_ATTACH takes a pid and no pointer.
     checked(unsafe { libc::ptrace(libc::PTRACE_ATTACH, pid, 0, 0) }).map(drop)
 }
 
 /// Keeps a process that enters a system call from making it; when it leaves, it is told what [`set_result`] says.
 pub fn skip_call(pid: i32) -> io::Result<()> {
-    // A number that no call has; -1 would look like an error of ptrace(2)'s when it is read.
+    // A number that no call has.
     set_word(pid, ORIG_RAX, 0xffff)
 }
 
@@ -118,20 +122,20 @@ pub fn set_result(pid: i32, result: i64) -> io::Result<()> {
 }
 
 /// Lets a stopped process execute one instruction; `signal` reaches it before, unless it is 0.
-pub fn step(pid: i32, signal: i32) -> io::Result<()> {
+fn step(pid: i32, signal: i32) -> io::Result<()> {
     // SAFETY: PTRACE_SINGLESTEP takes a signal's number and no pointer.
     checked(unsafe { libc::ptrace(libc::PTRACE_SINGLESTEP, pid, 0, libc::c_long::from(signal)) }).map(drop)
 }
 
 /// Lets a stopped process run to the next begin or end of a system call; `signal` reaches it before, unless it is 0.
-pub fn go_on(pid: i32, signal: i32) -> io::Result<()> {
+fn go_on(pid: i32, signal: i32) -> io::Result<()> {
     // SAFETY: PTRACE_SYSCALL takes a signal's number and no pointer.
     checked(unsafe { libc::ptrace(libc::PTRACE_SYSCALL, pid, 0, libc::c_long::from(signal)) }).map(drop)
 }
 
 /// Lets a stopped process run until it stands before the instruction at `address`, which is a [`Stop::Step`];
 /// [`forget_address`] is called then.
-pub fn run_to(pid: i32, address: i64) -> io::Result<()> {
+fn run_to(pid: i32, address: i64) -> io::Result<()> {
     set_word(pid, DEBUG_REGISTERS, address)?;
     // The first of the four breakpoints is on, for execution.
     set_word(pid, DEBUG_REGISTERS + 7 * 8, 1)?;
@@ -146,13 +150,11 @@ pub fn forget_address(pid: i32) -> io::Result<()> {
 
 /// The first bytes of the instruction at `address` of a stopped process.
 pub fn instruction(pid: i32, address: i64) -> io::Result<[u8; 8]> {
-    // SAFETY: PTRACE_PEEKTEXT takes an address of the other process; the C library's function writes nothing but its
-    // result. No instruction consists of eight bytes 0xff.
-    checked(unsafe { libc::ptrace(libc::PTRACE_PEEKTEXT, pid, address, 0) }).map(i64::to_le_bytes)
+    peek(libc::PTRACE_PEEKTEXT.into(), pid, address).map(i64::to_le_bytes)
 }
 
 /// Lets a stopped process run on without a tracer.
-pub fn detach(pid: i32) -> io::Result<()> {
+fn detach(pid: i32) -> io::Result<()> {
     // SAFETY: PTRACE_DETACH takes a signal's number, here none, and no pointer.
     checked(unsafe { libc::ptrace(libc::PTRACE_DETACH, pid, 0, 0) }).map(drop)
 }
@@ -168,10 +170,18 @@ const ORIG_RAX: libc::c_long = 15 * 8;
 const RIP: libc::c_long = 16 * 8;
 const DEBUG_REGISTERS: libc::c_long = 848;
 
-/// A word of a stopped process's `struct user`; -1 is none that is asked for here.
+/// A word of a stopped process's `struct user`.
 fn word(pid: i32, offset: libc::c_long) -> io::Result<i64> {
-    // SAFETY: PTRACE_PEEKUSER takes an offset; the C library's function writes nothing but its result.
-    checked(unsafe { libc::ptrace(libc::PTRACE_PEEKUSER, pid, offset, 0) })
+    peek(libc::PTRACE_PEEKUSER.into(), pid, offset)
+}
+
+/// A word of a stopped process.
+fn peek(request: libc::c_long, pid: i32, address: i64) -> io::Result<i64> {
+    let mut word = 0_i64;
+    // SAFETY: ptrace(2)'s PEEK requests write one word to the pointer, which is to a live one. The C library's function
+    // returns the word, and -1 (ORIG_RAX behind rt_sigreturn(2)) could not be told from an error.
+    checked(unsafe { libc::syscall(libc::SYS_ptrace, request, pid, address, &raw mut word) })?;
+    Ok(word)
 }
 
 fn set_word(pid: i32, offset: libc::c_long, value: i64) -> io::Result<()> {

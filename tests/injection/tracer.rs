@@ -1,14 +1,13 @@
 //! One command, and every process and thread that comes of it until it executes a program that is not pillbox's, stopped
 //! at each of its system calls; at one of them something goes wrong.
 
-use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::io;
 use std::os::unix::process::ExitStatusExt;
 use std::process::{Command, ExitStatus};
 use std::time::{Duration, Instant};
 
-use pillbox_ptrace::{self as ptrace, Stop};
+use pillbox_ptrace::{self as ptrace, Next, Stop, Tracees};
 use rustix::process::{Pid, Signal, kill_process};
 
 use crate::fault::{Fault, plausible};
@@ -77,183 +76,152 @@ struct Traced {
     result: Option<i64>,
 }
 
-/// Follows one command.
-pub struct Tracer<'f> {
-    fault: Option<(&'f Spot, Fault)>,
-    traced: BTreeMap<i32, Traced>,
-    /// Clones that have stopped before their makers told of them.
-    early: BTreeSet<i32>,
-    calls: Vec<Call>,
-    injected: Option<(Call, bool)>,
-    ended: Option<ExitStatus>,
+impl Traced {
+    fn new(who: String, role: Role) -> Self {
+        Traced { who, role, calls: 0, clones: 0, in_call: false, result: None }
+    }
 }
 
 /// The name of a process that was there before the command.
 pub const ATTACHED: &str = "init";
 
-impl<'f> Tracer<'f> {
-    pub fn new(fault: Option<(&'f Spot, Fault)>) -> Self {
-        Tracer {
-            fault,
-            traced: BTreeMap::new(),
-            early: BTreeSet::new(),
-            calls: Vec::new(),
-            injected: None,
-            ended: None,
+/// Runs the command to its end, and goes on until those that it leaves behind wait for something. `attached` is an init
+/// that is traced as well.
+pub fn trace(
+    fault: Option<(&Spot, Fault)>,
+    command: &mut Command,
+    attached: Option<i32>,
+    watchdog: &Watchdog,
+) -> io::Result<Trace> {
+    let mut injector = Injector { fault, calls: Vec::new(), injected: None, ended: false, lets_go: false };
+    let mut tracees = Tracees::default();
+    if let Some(pid) = attached {
+        tracees.attach(pid, Traced::new(ATTACHED.into(), Role::Init))?;
+    }
+    let guard = watchdog.watch();
+    let status = tracees.run(command, &mut injector)?;
+    injector.ended = true;
+    settle(&mut tracees, &mut injector)?;
+    let hung = guard.end();
+    let_go(&mut tracees, &mut injector)?;
+    Ok(Trace { status, calls: injector.calls, injected: injector.injected, hung })
+}
+
+/// Follows those that are left until all of them sleep.
+fn settle(tracees: &mut Tracees<Traced>, injector: &mut Injector<'_>) -> io::Result<()> {
+    let begun = Instant::now();
+    while !tracees.is_empty() && begun.elapsed() < Duration::from_secs(10) {
+        match ptrace::poll_stop() {
+            Ok(Some((pid, stop))) => tracees.handle(pid, stop, injector)?,
+            Ok(None) if tracees.pids().all(sleeps) => break,
+            Ok(None) => std::thread::sleep(Duration::from_micros(200)),
+            // There is no child any more.
+            Err(_) => *tracees = Tracees::default(),
         }
     }
+    Ok(())
+}
 
-    /// Runs the command to its end, and goes on until those that it leaves behind wait for something. `attached` is an init
-    /// that is traced as well.
-    pub fn run(
-        mut self,
-        command: &mut Command,
-        attached: Option<i32>,
-        watchdog: &Watchdog,
-    ) -> io::Result<Trace> {
-        if let Some(pid) = attached {
-            ptrace::attach(pid)?;
-            self.begin(pid, ATTACHED.into(), Role::Init);
-        }
-        let guard = watchdog.watch();
-        ptrace::trace(command);
-        let child = command.spawn()?;
-        let root = i32::try_from(child.id()).map_err(io::Error::other)?;
-        let status = loop {
-            let (pid, stop) = ptrace::wait_for_stop()?;
-            match stop {
-                Stop::End(status) if pid == root => break status,
-                Stop::Step if pid == root && !self.traced.contains_key(&root) => {
-                    ptrace::follow(root)?;
-                    self.begin(root, "0".into(), Role::Runtime);
-                    lenient(ptrace::go_on(root, 0))?;
+/// Ends the tracing of those that are left: that can be done only while they are stopped.
+fn let_go(tracees: &mut Tracees<Traced>, injector: &mut Injector<'_>) -> io::Result<()> {
+    injector.lets_go = true;
+    for pid in tracees.pids() {
+        signal(pid, Signal::STOP);
+    }
+    while !tracees.is_empty() {
+        let Ok((pid, stop)) = ptrace::wait_for_stop() else { break };
+        tracees.handle(pid, stop, injector)?;
+    }
+    Ok(())
+}
+
+/// Notes the system calls, and lets one of them go wrong.
+struct Injector<'f> {
+    fault: Option<(&'f Spot, Fault)>,
+    calls: Vec<Call>,
+    injected: Option<(Call, bool)>,
+    /// Whether the command has ended.
+    ended: bool,
+    /// Whether a process that stops for SIGSTOP is traced no longer.
+    lets_go: bool,
+}
+
+impl ptrace::Tracer for Injector<'_> {
+    type Tracee = Traced;
+
+    fn begin(&mut self, pid: i32, maker: Option<&mut Traced>) -> Traced {
+        let Some(maker) = maker else { return Traced::new("0".into(), Role::Runtime) };
+        maker.clones += 1;
+        let role = match maker.role {
+            Role::Init => Role::Init,
+            _ if is_thread(pid) => Role::Thread,
+            _ => Role::Child,
+        };
+        Traced::new(format!("{}.{}", maker.who, maker.clones), role)
+    }
+
+    fn stopped(&mut self, pid: i32, process: &mut Traced, stop: Stop) -> io::Result<Next> {
+        Ok(match stop {
+            Stop::Signal(number) if number == Signal::STOP.as_raw() => {
+                if self.lets_go {
+                    return Ok(Next::Untraced);
                 }
-                stop => self.handle(pid, stop)?,
+                // What every clone begins with, and a process that is attached to.
+                if process.who == ATTACHED {
+                    ptrace::follow(pid)?;
+                }
+                Next::Call(0)
             }
-        };
-        self.traced.remove(&root);
-        self.ended = Some(status);
-        self.settle()?;
-        let hung = guard.end();
-        self.let_go()?;
-        Ok(Trace { status, calls: self.calls, injected: self.injected, hung })
-    }
-
-    fn begin(&mut self, pid: i32, who: String, role: Role) {
-        self.traced.insert(pid, Traced { who, role, calls: 0, clones: 0, in_call: false, result: None });
-    }
-
-    fn handle(&mut self, pid: i32, stop: Stop) -> io::Result<()> {
-        let Some(process) = self.traced.get_mut(&pid) else {
-            // A clone whose maker has not told of it; or an orphan's end.
-            if !matches!(stop, Stop::End(_)) {
-                self.early.insert(pid);
-            }
-            return Ok(());
-        };
-        let mut signal = 0;
-        match stop {
+            Stop::Signal(number) => Next::Call(number),
+            _ if self.lets_go => Next::Call(0),
             Stop::Call(_) if process.in_call => {
                 process.in_call = false;
                 if let Some(result) = process.result.take() {
-                    lenient(ptrace::set_result(pid, result))?;
+                    ptrace::set_result(pid, result)?;
                 }
+                Next::Call(0)
             }
             Stop::Call(number) => {
                 process.in_call = true;
                 process.calls += 1;
                 let spot = Spot { who: process.who.clone(), index: process.calls };
-                let call = Call { spot, role: process.role, number };
-                // Where it makes another call than it did undisturbed, that one may not be able to fail so.
-                let fits = |fault| match fault {
-                    Fault::Kill => true,
-                    Fault::Fails(errno) => plausible(number).contains(&errno),
-                };
-                if let Some((_, fault)) =
-                    self.fault.filter(|(spot, fault)| **spot == call.spot && fits(*fault))
-                {
-                    self.injected = Some((call.clone(), self.ended.is_some()));
-                    match fault {
-                        Fault::Kill => {
-                            kill(pid);
-                            return Ok(());
-                        }
-                        Fault::Fails(errno) => {
-                            process.result = Some(-i64::from(errno.raw_os_error()));
-                            lenient(ptrace::skip_call(pid))?;
-                        }
-                    }
-                }
-                self.calls.push(call);
+                self.begin_call(pid, process, Call { spot, role: process.role, number })?
             }
             Stop::Exec => match executed(pid) {
-                Some(role) => process.role = role,
-                None => {
-                    self.traced.remove(&pid);
-                    return lenient(ptrace::detach(pid));
+                Some(role) => {
+                    process.role = role;
+                    Next::Call(0)
                 }
+                None => Next::Untraced,
             },
-            Stop::Clone(child) => {
-                process.clones += 1;
-                let who = format!("{}.{}", process.who, process.clones);
-                let role = match process.role {
-                    Role::Init => Role::Init,
-                    _ if is_thread(child) => Role::Thread,
-                    _ => Role::Child,
-                };
-                self.begin(child, who, role);
-                if self.early.remove(&child) {
-                    lenient(ptrace::go_on(child, 0))?;
-                }
-            }
-            // What every clone begins with, and who is attached to.
-            Stop::Signal(number) if number == Signal::STOP.as_raw() => {
-                if process.who == ATTACHED {
-                    lenient(ptrace::follow(pid))?;
-                }
-            }
-            Stop::Signal(number) => signal = number,
-            Stop::Step => {}
-            Stop::End(_) => {
-                self.traced.remove(&pid);
-                return Ok(());
-            }
-        }
-        lenient(ptrace::go_on(pid, signal))
+            Stop::Clone(_) | Stop::Step | Stop::End(_) => Next::Call(0),
+        })
     }
+}
 
-    /// Follows those who are left until all of them sleep.
-    fn settle(&mut self) -> io::Result<()> {
-        let begun = Instant::now();
-        while !self.traced.is_empty() && begun.elapsed() < Duration::from_secs(10) {
-            match ptrace::poll_stop() {
-                Ok(Some((pid, stop))) => self.handle(pid, stop)?,
-                Ok(None) if self.traced.keys().all(|pid| sleeps(*pid)) => break,
-                Ok(None) => std::thread::sleep(Duration::from_micros(200)),
-                Err(_) => self.traced.clear(),
+impl Injector<'_> {
+    fn begin_call(&mut self, pid: i32, process: &mut Traced, call: Call) -> io::Result<Next> {
+        self.calls.push(call.clone());
+        // Where it makes another call than it did undisturbed, that one may not be able to fail so.
+        let fits = |fault| match fault {
+            Fault::Kill => true,
+            Fault::Fails(errno) => plausible(call.number).contains(&errno),
+        };
+        let Some((_, fault)) = self.fault.filter(|(spot, fault)| **spot == call.spot && fits(*fault)) else {
+            return Ok(Next::Call(0));
+        };
+        self.injected = Some((call, self.ended));
+        match fault {
+            Fault::Kill => {
+                kill(pid);
+                Ok(Next::Killed)
+            }
+            Fault::Fails(errno) => {
+                process.result = Some(-i64::from(errno.raw_os_error()));
+                ptrace::skip_call(pid)?;
+                Ok(Next::Call(0))
             }
         }
-        Ok(())
-    }
-
-    /// Ends the tracing of those who are left: that can be done only while they are stopped.
-    fn let_go(&mut self) -> io::Result<()> {
-        for pid in self.traced.keys() {
-            signal(*pid, Signal::STOP);
-        }
-        while !self.traced.is_empty() {
-            let Ok((pid, stop)) = ptrace::wait_for_stop() else { break };
-            match stop {
-                Stop::End(_) => _ = self.traced.remove(&pid),
-                Stop::Signal(number) if number == Signal::STOP.as_raw() => {
-                    self.traced.remove(&pid);
-                    lenient(ptrace::detach(pid))?;
-                }
-                Stop::Signal(number) => lenient(ptrace::go_on(pid, number))?,
-                _ => lenient(ptrace::go_on(pid, 0))?,
-            }
-        }
-        Ok(())
     }
 }
 
@@ -303,15 +271,6 @@ fn signal(pid: i32, signal: Signal) {
     if let Some(pid) = Pid::from_raw(pid) {
         // Gone already, then.
         let _ = kill_process(pid, signal);
-    }
-}
-
-/// Who was killed meanwhile cannot be told anything; its end comes next.
-fn lenient(result: io::Result<()>) -> io::Result<()> {
-    const ESRCH: i32 = 3;
-    match result {
-        Err(error) if error.raw_os_error() == Some(ESRCH) => Ok(()),
-        result => result,
     }
 }
 

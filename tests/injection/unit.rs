@@ -9,7 +9,7 @@ use crate::bundle::Bundle;
 use crate::fault::{Fault, call_name, plausible};
 use crate::judge::{Injected, Violation, judge};
 use crate::place::Place;
-use crate::tracer::{self, Call, Role, Spot, Trace, Tracer};
+use crate::tracer::{self, Call, Role, Spot, Trace};
 use crate::verb::{Before, VERBS, Verb, must};
 
 /// A command with a kind of container.
@@ -146,7 +146,7 @@ impl Runner {
         let init = if follows_init { self.place.pid() } else { None };
         let mut command =
             self.place.command(&verb.arguments(&self.place), TRACED).map_err(|error| error.to_string())?;
-        let traced = Tracer::new(fault).run(&mut command, init, &self.place.watchdog);
+        let traced = tracer::trace(fault, &mut command, init, &self.place.watchdog);
         traced.map_err(|error| {
             self.place.clear();
             format!("trace: {error}")
