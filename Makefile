@@ -32,6 +32,11 @@ QEMU_riscv64 := qemu-system-misc
 # program:package, as Debian calls it.
 BUILD_PROGRAMS := cc:gcc cc:libc6-dev
 TEST_PROGRAMS := bash:bash unshare:util-linux setpriv:util-linux newuidmap:uidmap script:bsdutils busybox:busybox-static systemctl:systemd dbus-daemon:dbus podman:podman
+# What links for the machine that nobody tests on: `make cross`.
+CROSS_ARCH := $(if $(filter aarch64,$(ARCH)),x86_64,aarch64)
+CROSS_TARGET := $(CROSS_ARCH)-unknown-linux-musl
+CROSS_GCC := $(CROSS_ARCH)-linux-gnu-gcc
+CROSS_LINKER := CARGO_TARGET_$(shell echo $(CROSS_TARGET) | tr a-z- A-Z_)_LINKER
 GUEST_PROGRAMS := qemu-system-$(ARCH):$(QEMU_$(ARCH)) xz:xz-utils dpkg-deb:dpkg
 INJECTION_PROGRAMS := unshare:util-linux busybox:busybox-static
 BENCH_PROGRAMS := unshare:util-linux
@@ -42,7 +47,7 @@ BENCH_PEERS := crun:0 runc:0
 
 AS_ROOT := $(filter 0,$(shell id -u))
 
-.PHONY: help build run test test-native test-guest test-injection lint instructions instructions-update bench bench-memory install clean toolchain programs peers package-index
+.PHONY: help build run test test-native test-guest test-injection cross lint instructions instructions-update bench bench-memory install clean toolchain programs peers package-index
 
 help: ## show this list
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' Makefile | while IFS=$$'\t' read -r name text; do printf '%-19s %s\n' "$$name" "$$text"; done
@@ -90,7 +95,7 @@ run: build ## run a command in a throwaway container over this system's files
 
 # The recorded counts are of x86-64's instructions.
 COUNTS := $(if $(AS_ROOT),$(filter x86_64,$(ARCH)))
-test: lint test-native test-guest $(if $(COUNTS),instructions) ## run everything: lint, unit tests, black-box tests, the guest's cases, counted instructions
+test: lint cross test-native test-guest $(if $(COUNTS),instructions) ## run everything: lint, the build for another machine, unit tests, black-box tests, the guest's cases, counted instructions
 	@$(if $(AS_ROOT),true,echo 'LEFT OUT, because they need root: the black-box tests, the injected faults, and parts of the unit tests of cgroup and netlink')
 	$(if $(COUNTS),true,echo 'LEFT OUT: the counted instructions, which need root on x86-64')
 
@@ -108,6 +113,11 @@ test-guest: toolchain package-index ## boot a kernel under QEMU, without and wit
 test-injection: toolchain ## as root: kill or fail every system call of every command, half an hour and more; prints what is wrong
 	@$(MAKE) --no-print-directory programs PROGRAMS='$(INJECTION_PROGRAMS)'
 	cargo test --locked --package pillbox --target $(TARGET) --test injection -- --all </dev/null
+
+cross: toolchain ## build and link the binary for AArch64 (on AArch64: for x86-64)
+	@$(MAKE) --no-print-directory programs PROGRAMS='$(CROSS_GCC):gcc-$(subst _,-,$(CROSS_ARCH))-linux-gnu'
+	@[ -d "$$(rustc --print target-libdir --target $(CROSS_TARGET) 2>/dev/null)" ] || rustup target add $(CROSS_TARGET)
+	$(CROSS_LINKER)=$(CROSS_GCC) cargo build --locked --release --target $(CROSS_TARGET) --package pillbox
 
 lint: toolchain ## check format and lints
 	cargo fmt --all --check
