@@ -1,4 +1,4 @@
-//! Writing compiled limits into the files of a cgroup.
+//! Writes compiled limits into the files of a cgroup.
 
 use rustix::io::Errno;
 
@@ -8,10 +8,10 @@ use crate::error::{Context, Error, Result};
 use crate::resources::{Exception, FileWrite};
 
 impl Cgroup {
-    /// Writes the limits, in order; their controllers are on already.
+    /// Writes the limits, in order. Their controllers must be on already.
     ///
     /// # Errors
-    /// Names field, file and value; the limits before it are in force.
+    /// Names the field, the file and the value. The limits before the failed one stay in force.
     pub fn apply(&self, limits: &[FileWrite<'_>]) -> Result<()> {
         let mut postponed = None;
         for limit in limits {
@@ -27,7 +27,7 @@ impl Cgroup {
         Ok(())
     }
 
-    /// `may_postpone`: [`Exception::AfterNext`] applies.
+    /// `may_postpone`: whether [`Exception::AfterNext`] applies.
     fn write_limit(&self, limit: &FileWrite<'_>, may_postpone: bool) -> Result<Outcome> {
         let FileWrite { file, value, controller: _, field, exception } = limit;
         if let Exception::NotBelow(usage) = exception {

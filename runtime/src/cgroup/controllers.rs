@@ -1,4 +1,4 @@
-//! Which controllers a cgroup has: turning on those that limits need, in every cgroup above.
+//! Turns on the controllers that limits need, in every cgroup above a container's.
 
 use std::borrow::Cow;
 use std::os::fd::{AsFd, BorrowedFd};
@@ -10,13 +10,13 @@ use super::{CgroupPath, Hierarchy};
 use crate::error::{Context, Error, Result};
 use crate::resources::{Exception, FileWrite};
 
-/// A controller, and the first field of the configuration that asks for it.
+/// A controller, and the first field of the configuration that needs it.
 struct Need<'a> {
     controller: &'a str,
     field: &'a str,
 }
 
-/// Each controller once; what only restates a default needs none.
+/// Each controller once. A write that only restates a default needs none.
 fn needs<'a>(writes: &'a [FileWrite<'_>]) -> Vec<Need<'a>> {
     let mut needs: Vec<Need> = Vec::new();
     for FileWrite { file: _, value: _, controller, field, exception } in writes {
@@ -28,23 +28,23 @@ fn needs<'a>(writes: &'a [FileWrite<'_>]) -> Vec<Need<'a>> {
     needs
 }
 
-/// Whether what is written limits nothing.
+/// Whether the writes limit nothing.
 pub fn limit_nothing(writes: &[FileWrite<'_>]) -> bool {
     needs(writes).is_empty()
 }
 
-/// Of `needs`, those that are not in a list as the kernel writes it (`cpu memory pids`).
-fn lacking<'n, 'a>(needs: &'n [Need<'a>], list: &str) -> Vec<&'n Need<'a>> {
+/// The controllers missing from a list as the kernel writes it (`cpu memory pids`).
+fn missing<'n, 'a>(needs: &'n [Need<'a>], list: &str) -> Vec<&'n Need<'a>> {
     needs.iter().filter(|need| !list.split_whitespace().any(|has| has == need.controller)).collect()
 }
 
-/// Makes sure that children of `parent`, which is `path`'s, have all controllers that `writes` need.
+/// Makes sure that children of `parent`, the cgroup above `path`, have all controllers that `writes` need.
 ///
-/// One file is read where they are on already, none when nothing is needed.
+/// Reads one file if they are on already, none if nothing is needed.
 ///
 /// # Errors
-/// The hierarchy has no such controller: names it and the field. A cgroup on the way has processes or belongs
-/// to somebody else.
+/// The hierarchy does not have the controller (the error names it and the field), or a cgroup on the way has
+/// processes or belongs to another user.
 pub fn enable(
     hierarchy: &Hierarchy,
     path: &CgroupPath,
@@ -56,12 +56,12 @@ pub fn enable(
         return Ok(());
     }
     let subtree = read_file(parent, "cgroup.subtree_control");
-    if lacking(&needs, &subtree.context(|| format!("read cgroup.subtree_control above {path}"))?).is_empty() {
+    if missing(&needs, &subtree.context(|| format!("read cgroup.subtree_control above {path}"))?).is_empty() {
         return Ok(());
     }
     let available = read_file(hierarchy.root(), "cgroup.controllers")
         .context(|| format!("read {}/cgroup.controllers", hierarchy.mount().display()))?;
-    if let Some(Need { controller, field }) = lacking(&needs, &available).first() {
+    if let Some(Need { controller, field }) = missing(&needs, &available).first() {
         return Err(Error::formatted(format_args!(
             "{field}: the cgroup controller `{controller}` is not available under {} (there are: {}); \
              it may be compiled out, disabled or in use by cgroup v1",
@@ -85,9 +85,9 @@ pub fn enable(
 fn enable_in(cgroup: BorrowedFd<'_>, name: &str, needs: &[Need]) -> Result<()> {
     let file = || format!("cgroup.subtree_control of cgroup {name}");
     let enabled = read_file(cgroup, "cgroup.subtree_control").context(|| format!("read {}", file()))?;
-    let lacking = lacking(needs, &enabled);
-    let Some(first) = lacking.first() else { return Ok(()) };
-    let list: Vec<_> = lacking.iter().map(|need| format!("+{}", need.controller)).collect();
+    let missing = missing(needs, &enabled);
+    let Some(first) = missing.first() else { return Ok(()) };
+    let list: Vec<_> = missing.iter().map(|need| format!("+{}", need.controller)).collect();
     let list = list.join(" ");
     write_file(cgroup, "cgroup.subtree_control", &list).map_err(|errno| {
         let why: Cow<str> = match errno {

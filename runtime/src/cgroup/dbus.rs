@@ -1,6 +1,6 @@
-//! A D-Bus client for the few calls that systemd takes: a socket, the EXTERNAL authentication, calls and their replies.
+//! A D-Bus client for the few calls to systemd: a socket, EXTERNAL authentication, calls and their replies.
 //!
-//! Source: the D-Bus specification 0.43. Every step is bounded in time, and what the other side says is checked.
+//! Source: the D-Bus specification 0.43. Every step has a time limit, and everything received is checked.
 
 mod message;
 #[cfg(test)]
@@ -24,10 +24,10 @@ use message::{Message, whole_length};
 pub use message::{Call, Kind};
 pub use value::{Value, complete_type};
 
-/// How long a call, or the wait for a signal, may take.
+/// Time limit of a call, and of the wait for a signal.
 const PATIENCE: Duration = Duration::from_secs(10);
 
-/// How many signals are kept that nobody has asked for yet.
+/// How many signals are kept before they are asked for.
 const SIGNALS_MAX: usize = 4096;
 
 const BUS: &str = "org.freedesktop.DBus";
@@ -37,23 +37,23 @@ const BUS_PATH: &str = "/org/freedesktop/DBus";
 #[derive(Debug)]
 pub struct Bus {
     socket: OwnedFd,
-    /// For errors.
+    /// For error messages.
     address: String,
     serial: u32,
     received: Vec<u8>,
-    /// Who has answered calls of the bus's clients: the unique name, which others cannot take.
+    /// The unique name, given by the bus, of the peer that has answered calls; others cannot take it.
     answering: Option<String>,
-    /// Signals, none of anybody else's once that is known.
+    /// Signals received: once `answering` is known, only from that peer.
     signals: Vec<Message>,
     patience: Duration,
 }
 
-/// What a method call failed with.
+/// Why a method call failed.
 #[derive(Debug)]
 pub enum CallError {
-    /// The method's own error: its name and its words.
+    /// The method's own error: its name and its text.
     Method(String, String),
-    /// The way there or back.
+    /// Sending the call or receiving the reply failed.
     Transport(Error),
 }
 
@@ -64,7 +64,7 @@ impl From<Error> for CallError {
 }
 
 impl CallError {
-    /// As an error, under the name of what was called.
+    /// The error, with the name of the method.
     pub fn into_error(self, member: &str) -> Error {
         match self {
             CallError::Method(name, text) => {
@@ -76,10 +76,11 @@ impl CallError {
 }
 
 impl Bus {
-    /// Connects to the first address of a list that answers (`unix:path=…`, `unix:abstract=…`), and says hello.
+    /// Connects to the first address of a list that answers (`unix:path=…`, `unix:abstract=…`) and says
+    /// hello.
     ///
     /// # Errors
-    /// Nobody answers there, or not as a message bus does.
+    /// Nothing answers there, or not as a message bus does.
     pub fn connect(addresses: &str) -> Result<Bus> {
         Bus::connect_within(addresses, PATIENCE)
     }
@@ -117,7 +118,8 @@ impl Bus {
         Err(failed)
     }
 
-    /// EXTERNAL without an identity: the bus takes the one that the kernel vouches for, also of a user namespace.
+    /// EXTERNAL without an identity: the bus takes the one that the kernel reports, even from a user
+    /// namespace.
     fn authenticate(&mut self) -> Result<()> {
         let deadline = Instant::now() + self.patience;
         for (say, expected) in [("\0AUTH EXTERNAL\r\n", "DATA"), ("DATA\r\n", "OK")] {
@@ -151,10 +153,10 @@ impl Bus {
         }
     }
 
-    /// Calls a method and waits for its answer: the values that it returns.
+    /// Calls a method, waits for the reply and returns its values.
     pub fn call(&mut self, call: &Call<'_>) -> std::result::Result<Vec<Value>, CallError> {
         let deadline = Instant::now() + self.patience;
-        // 0 is no serial.
+        // 0 is not a valid serial.
         self.serial = self.serial.checked_add(1).unwrap_or(1);
         let serial = self.serial;
         self.send(&call.encode(serial), deadline)?;
@@ -186,8 +188,9 @@ impl Bus {
         call.map(drop).map_err(|error| error.into_error("AddMatch"))
     }
 
-    /// Waits for a signal whose body `wanted` takes, of who has answered the last call; those that came before count as well.
-    /// A rule of [`Self::add_match`] keeps nobody from sending this process such a signal directly.
+    /// Waits for a signal whose body `wanted` accepts, sent by the peer that answered the last call; earlier
+    /// ones that were kept count. The sender is checked because anybody may send such a signal to this
+    /// process directly, past the rule of [`Self::add_match`].
     ///
     /// # Errors
     /// There is none within ten seconds.
@@ -300,18 +303,18 @@ fn open(address: &Address) -> std::result::Result<OwnedFd, Errno> {
     Ok(socket)
 }
 
-/// One address of a list: "Server Addresses" in the specification; `None` for what is no UNIX socket.
+/// Parses one address of a list ("Server Addresses" in the specification); `None` if it is not a Unix socket.
 fn parse_address(address: &str) -> Option<Address> {
     let pairs = address.strip_prefix("unix:")?;
     pairs.split(',').find_map(|pair| match pair.split_once('=')? {
         ("path", path) => Some(Address::Path(OsString::from_vec(unescape(path)?).into())),
         ("abstract", name) => SocketAddrUnix::new_abstract_name(&unescape(name)?).ok().map(Address::Abstract),
-        // A guid, for example.
+        // Other keys, such as guid.
         _ => None,
     })
 }
 
-/// `%2f` and its like stand for bytes.
+/// Replaces `%2f` and the like by their bytes.
 fn unescape(text: &str) -> Option<Vec<u8>> {
     let mut bytes = text.bytes();
     let mut plain = Vec::with_capacity(text.len());

@@ -1,4 +1,4 @@
-//! Delegation: the container's cgroup in the hands of its user, who may then make cgroups below. Sources:
+//! Delegation: gives the container's cgroup to its user, who may then make cgroups below it. Sources:
 //! config-linux.md, "Cgroup ownership"; cgroups(7), "Cgroups delegation".
 
 use rustix::fs::{AtFlags, chownat};
@@ -10,14 +10,14 @@ use crate::error::{Context, Result};
 use crate::oci::spec::IdMapping;
 use crate::validate::{NamespaceKind, ValidSpec};
 
-/// What a delegate gets, one name a line.
+/// Lists the files that are to be given to the user, one name per line.
 const DELEGATED: &str = "/sys/kernel/cgroup/delegate";
 
-/// The same before Linux 4.15.
+/// The list to use if the kernel has no such file (before Linux 4.15).
 const DELEGATED_ALWAYS: &str = "cgroup.procs\ncgroup.subtree_control\ncgroup.threads\n";
 
-/// The host's number of the user who gets the cgroup: the program's, if it sees its cgroup as a root of its own
-/// and may write to it.
+/// The user who gets the cgroup, as a uid on the host: the program's user, if the program sees its cgroup as
+/// the root of a cgroup namespace of its own and may write to it.
 pub fn delegate_of(spec: &ValidSpec<'_>) -> Option<u32> {
     let is_made = |kind| spec.namespace(kind).is_some_and(|namespace| namespace.path.is_none());
     let writable = spec.mounts.iter().any(|mount| {
@@ -42,16 +42,17 @@ fn host_id(map: &[IdMapping], id: u32) -> Option<u32> {
 }
 
 impl Cgroup {
-    /// Gives the cgroup to a user of the host: its directory, and the files that the kernel lists for that.
+    /// Gives the cgroup to a user of the host: its directory, and the files that the kernel lists for this
+    /// purpose.
     ///
     /// # Errors
-    /// The directory's or a file's owner cannot be changed.
+    /// The owner of the directory or of a file cannot be changed.
     pub fn delegate(&self, uid: u32) -> Result<()> {
         let listed = std::fs::read_to_string(DELEGATED).unwrap_or_else(|_| DELEGATED_ALWAYS.to_string());
         for name in listed.lines().chain([""]) {
             let owner = Some(Uid::from_raw(uid));
             match chownat(self.fd(), name, owner, None, AtFlags::EMPTY_PATH | AtFlags::SYMLINK_NOFOLLOW) {
-                // Files of controllers that are not on.
+                // A missing file belongs to a controller that is off.
                 Ok(()) | Err(Errno::NOENT) => {}
                 Err(errno) => {
                     return Err(errno)

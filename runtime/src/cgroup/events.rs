@@ -1,4 +1,5 @@
-//! cgroup.events: waiting for a cgroup to become empty or frozen; memory.events: for a kill.
+//! cgroup.events: waiting for a cgroup to become empty or frozen. memory.events: noticing an out-of-memory
+//! kill.
 
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::time::{Duration, Instant};
@@ -11,12 +12,12 @@ use super::Cgroup;
 use super::file::open_file;
 use crate::error::{Context, Result as Outcome};
 
-/// What the file says; both count the cgroups below as well.
+/// The content of cgroup.events; both fields count the cgroups below as well.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct State {
     /// There are processes.
     pub populated: bool,
-    /// All of them stand still.
+    /// All of them are frozen.
     pub frozen: bool,
 }
 
@@ -24,12 +25,12 @@ pub struct State {
 pub struct Events(OwnedFd);
 
 impl Events {
-    /// Opens the file of a cgroup.
+    /// Opens a cgroup's file.
     pub fn open(cgroup: impl AsFd) -> Result<Events, Errno> {
         Events::open_at(cgroup, "cgroup.events")
     }
 
-    /// Opens such a file by its path below a cgroup.
+    /// Opens the file at a path below a cgroup.
     pub fn open_at(cgroup: impl AsFd, path: &str) -> Result<Events, Errno> {
         open_file(cgroup, path, OFlags::RDONLY).map(Events)
     }
@@ -44,10 +45,10 @@ impl Events {
         }
     }
 
-    /// Waits until `reached` holds; false when it still does not at the deadline.
+    /// Waits until `reached` holds; false if it does not by the deadline.
     pub fn wait(&self, deadline: Instant, reached: impl Fn(State) -> bool) -> Result<bool, Errno> {
         loop {
-            // Reading arms the notification: a change from here on ends the poll.
+            // Reading arms the notification: any change after it ends the poll.
             if reached(self.state()?) {
                 return Ok(true);
             }
@@ -59,7 +60,7 @@ impl Events {
         }
     }
 
-    /// Sleeps until the file changes, or for this long.
+    /// Sleeps until the file changes, but at most this long.
     pub fn poll(&self, at_most: Duration) -> Result<(), Errno> {
         let timeout =
             Timespec { tv_sec: at_most.as_secs() as i64, tv_nsec: i64::from(at_most.subsec_nanos()) };
@@ -70,14 +71,14 @@ impl Events {
     }
 }
 
-/// An open memory.events: polled for `PollFlags::PRI`, it tells that the counters changed.
+/// An open memory.events. It becomes ready for `PollFlags::PRI` when a counter changes.
 #[derive(Debug)]
 pub struct MemoryEvents(OwnedFd);
 
 impl MemoryEvents {
-    /// Makes the next change end a poll, and not one before.
+    /// Arms the notification: only changes after this call end a poll.
     pub fn rearm(&self) {
-        // When the cgroup is gone there is no next change.
+        // An error means that the cgroup is gone, and then nothing will change.
         let _ = pread(&self.0, &mut [0; 256], 0);
     }
 }

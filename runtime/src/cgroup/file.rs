@@ -1,4 +1,4 @@
-//! The files of a cgroup, by name below the cgroup's descriptor.
+//! The files of a cgroup, opened by name relative to the cgroup's descriptor.
 
 use std::os::fd::{AsFd, OwnedFd};
 
@@ -6,16 +6,16 @@ use rustix::fs::{Mode, OFlags, openat};
 use rustix::io::{Errno, read};
 use rustix::path::Arg;
 
-/// Room for all that most of the files ever have to say.
+/// Enough for the whole content of most files.
 const USUAL_SIZE: usize = 4096;
 
-/// Opens a cgroup below another; a symlink is an error, and so is anything else that is no directory.
+/// Opens a cgroup below another. Symbolic links and anything else that is not a directory are errors.
 pub fn open_directory(parent: impl AsFd, name: impl Arg) -> Result<OwnedFd, Errno> {
     let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
     openat(parent, name, flags, Mode::empty())
 }
 
-/// Opens one of the files of a cgroup.
+/// Opens a file of a cgroup.
 pub fn open_file(cgroup: impl AsFd, name: impl Arg, access: OFlags) -> Result<OwnedFd, Errno> {
     openat(cgroup, name, access | OFlags::NOFOLLOW | OFlags::CLOEXEC, Mode::empty())
 }

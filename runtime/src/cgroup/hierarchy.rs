@@ -10,10 +10,10 @@ use super::events::Events;
 use crate::error::{Context, Error, Result};
 use crate::text::mountinfo::{self, Mount};
 
-/// Of `include/uapi/linux/magic.h`.
+/// From `include/uapi/linux/magic.h`.
 const CGROUP2_SUPER_MAGIC: u64 = 0x6367_7270;
 
-/// The unified place, and the one that systemd gives it beside v1.
+/// The mount point of the unified hierarchy, and the one that systemd uses beside v1.
 const USUAL_MOUNTS: [&str; 2] = ["/sys/fs/cgroup", "/sys/fs/cgroup/unified"];
 
 /// A mounted cgroup v2 hierarchy.
@@ -24,9 +24,9 @@ pub struct Hierarchy {
 }
 
 impl Hierarchy {
-    /// Finds the cgroup2 mount: two system calls where it is at the usual place, else in /proc/self/mountinfo.
+    /// Finds the cgroup2 mount: two system calls if it is in the usual place, otherwise through mountinfo.
     ///
-    /// `None` on a host without one (cgroup v1 only, or none at all).
+    /// `None` on a host without one (cgroup v1 only, or no cgroups at all).
     pub fn find() -> Result<Option<Hierarchy>> {
         for mount in USUAL_MOUNTS {
             if let Some(hierarchy) = Hierarchy::at(Path::new(mount))? {
@@ -34,7 +34,7 @@ impl Hierarchy {
             }
         }
         for mount in cgroup2_mounts(&mountinfo::read()?) {
-            // What is mounted over it may hide it: the file system itself has the last word.
+            // Another mount may hide it, so the file system at that path is checked as well.
             if let Some(hierarchy) = Hierarchy::at(&mount.point)? {
                 return Ok(Some(hierarchy));
             }
@@ -42,10 +42,10 @@ impl Hierarchy {
         Ok(None)
     }
 
-    /// The same where a container's cgroup, at `path`, is to be found in it.
+    /// Finds the hierarchy that has a container's cgroup, `path`.
     ///
     /// # Errors
-    /// There is none.
+    /// No cgroup v2 is mounted.
     pub fn of_containers(path: &str) -> Result<Hierarchy> {
         Hierarchy::find()?.ok_or_else(|| {
             Error::formatted(format_args!(
@@ -54,7 +54,7 @@ impl Hierarchy {
         })
     }
 
-    /// The hierarchy mounted at `mount`, if cgroup2 is.
+    /// The hierarchy mounted at `mount`; `None` if that is not cgroup2.
     fn at(mount: &Path) -> Result<Option<Hierarchy>> {
         let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
         let root = match openat(CWD, mount, flags, Mode::empty()) {
@@ -77,8 +77,9 @@ impl Hierarchy {
         &self.mount
     }
 
-    /// Whether all processes of the cgroup at a path of [`CgroupPath`](super::CgroupPath)'s stand still; not when it is
-    /// gone. One walk from the root, where [`Cgroup::open`](super::Cgroup::open) opens all that is between.
+    /// Whether all processes of a cgroup are frozen; false if it is gone. `path` is that of a
+    /// [`CgroupPath`](super::CgroupPath). A single openat(2) from the root, where
+    /// [`Cgroup::open`](super::Cgroup::open) opens every cgroup on the way.
     pub fn is_frozen(&self, path: &str) -> Result<bool> {
         let events = [path.trim_start_matches('/'), "/cgroup.events"].concat();
         match Events::open_at(self.root(), &events).and_then(|events| events.state()) {
@@ -90,15 +91,15 @@ impl Hierarchy {
     /// The runtime's own cgroup, as a path below the mount (`0::` of /proc/self/cgroup, see cgroups(7)).
     ///
     /// # Errors
-    /// The mount shows only a part of the hierarchy, and the runtime is outside it.
+    /// The mount shows only a part of the hierarchy, and the runtime is outside that part.
     pub fn own_cgroup(&self) -> Result<String> {
         self.cgroup_of("self")
     }
 
-    /// The same for a process, by its name in /proc.
+    /// The same for any process, by its name in /proc.
     ///
     /// # Errors
-    /// There is no such process; it is outside of what is mounted.
+    /// There is no such process, or its cgroup is outside the mounted part of the hierarchy.
     pub fn cgroup_of(&self, process: &str) -> Result<String> {
         let file = format!("/proc/{process}/cgroup");
         let lines = std::fs::read_to_string(&file).context(|| format!("read {file}"))?;
@@ -118,8 +119,9 @@ impl Hierarchy {
         }
     }
 
-    /// Whether the caller may make cgroups below the one at `path`, and have processes there: who may not move one
-    /// through it may not clone into what lies below.
+    /// Whether the caller may make cgroups below the one at `path` and have processes there. The second needs
+    /// write access to its `cgroup.procs`: the kernel checks it for `CLONE_INTO_CGROUP` as it does for moving
+    /// a process.
     pub fn is_delegated(&self, path: &str) -> bool {
         ["", "/cgroup.procs"].iter().all(|file| {
             let path = [".", path, file].concat();
@@ -128,7 +130,8 @@ impl Hierarchy {
     }
 }
 
-/// The cgroup2 mounts in the text of a mountinfo, those of the whole hierarchy first, the unified place before others.
+/// The cgroup2 mounts of a mountinfo: those of the whole hierarchy first, and among them the one in the
+/// unified place.
 fn cgroup2_mounts(mountinfo: &[u8]) -> Vec<Mount<'_>> {
     let mut mounts: Vec<_> = mountinfo::parse(mountinfo).filter(|mount| mount.kind == "cgroup2").collect();
     put_first(&mut mounts, |mount| mount.point == Path::new(USUAL_MOUNTS[0]));
@@ -136,7 +139,7 @@ fn cgroup2_mounts(mountinfo: &[u8]) -> Vec<Mount<'_>> {
     mounts
 }
 
-/// Moves those to the front, and else keeps the order.
+/// Moves the mounts that match to the front; the order is kept otherwise.
 fn put_first(mounts: &mut Vec<Mount<'_>>, which: fn(&Mount<'_>) -> bool) {
     let mut place = 0;
     for index in 0..mounts.len() {

@@ -1,7 +1,9 @@
-//! cgroup v2: a container's cgroup, from mkdir to rmdir.
+//! The cgroups of containers (cgroup v2): making, limiting, watching and removing them, by mkdir or through
+//! systemd. What is written into them is decided earlier, by pure functions (`resources`). Everything here
+//! works on any v2 hierarchy, even one without controllers; only limits need theirs. Source: the kernel's
+//! `Documentation/admin-guide/cgroup-v2.rst`.
 //!
-//! What is written is decided before, by pure functions: [`CgroupPath::resolve`], [`crate::resources`]. All here works on any v2 hierarchy, also on one without controllers; only limits need
-//! theirs. Source: the kernel's `Documentation/admin-guide/cgroup-v2.rst`.
+//! May use `host` and every room below it.
 
 mod apply;
 mod controllers;
@@ -43,17 +45,17 @@ pub use stats::Statistics;
 /// How long removing, freezing and thawing wait for the kernel.
 const PATIENCE: Duration = Duration::from_secs(5);
 
-/// How long those that were killed may take to go before they are killed again.
+/// How long killed processes may take to end before they are killed again.
 const KILL_AGAIN: Duration = Duration::from_millis(50);
 
-/// What becomes of processes that are in a cgroup which is to be removed.
+/// What happens to the processes of a cgroup that is to be removed.
 #[derive(Clone, Copy)]
 enum Remaining {
     AwaitEnd,
     Kill,
 }
 
-/// Who makes the cgroups of containers.
+/// What makes the cgroups of containers.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub enum Driver {
     /// The runtime, by mkdir.
@@ -61,7 +63,7 @@ pub enum Driver {
     Cgroupfs,
     /// Systemd, as scopes and slices.
     Systemd,
-    /// Nobody: containers have none of their own.
+    /// Nothing: containers have no cgroup of their own.
     Disabled,
 }
 
@@ -74,16 +76,16 @@ pub struct Cgroup {
     was_there: bool,
 }
 
-/// What a refused bpf(2) means.
+/// What to do if the kernel refuses bpf(2).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum DeviceControl {
-    /// An error.
+    /// It is an error.
     Required,
-    /// It is left: the caller is unprivileged, and so can't make device nodes anyway.
+    /// Go on without a filter: the caller is unprivileged, and so can't make device nodes anyway.
     WhereAllowed,
 }
 
-/// Directories made so far, as paths below the root; dropping it removes them again.
+/// Directories made so far, as paths below the root; dropping it removes them.
 struct Made<'a> {
     root: BorrowedFd<'a>,
     paths: Vec<&'a str>,
@@ -99,14 +101,15 @@ impl Drop for Made<'_> {
 }
 
 impl Cgroup {
-    /// Makes the cgroup and what is missing above it, with the controllers that `limits` need.
+    /// Makes the cgroup and any missing ones above it, with the controllers that `limits` need.
     ///
     /// Four system calls for a cgroup with one parent and no limits. An existing cgroup without processes is
-    /// taken as it is, but thawed. On failure all cgroups made here are removed again; controllers that were
-    /// turned on stay on.
+    /// reused, and thawed if it is frozen. On failure every cgroup made here is removed again; controllers
+    /// that were turned on stay on.
     ///
     /// # Errors
-    /// The cgroup has processes; a controller that a limit needs is not to be had, which names the field.
+    /// The cgroup has processes, or a controller that a limit needs is unavailable (the error names the
+    /// field).
     pub fn create(hierarchy: &Hierarchy, path: &CgroupPath, limits: &[FileWrite<'_>]) -> Result<Cgroup> {
         let step = || format!("create cgroup {path}");
         let mut made = Made { root: hierarchy.root(), paths: Vec::new() };
@@ -124,7 +127,7 @@ impl Cgroup {
                 opened => opened,
             }
             .context(step)?;
-            // The slash before the next name.
+            // For the slash before the next name.
             length += 1;
         }
         controllers::enable(hierarchy, path, parent.as_fd(), limits)?;
@@ -141,7 +144,7 @@ impl Cgroup {
         Ok(cgroup)
     }
 
-    /// Checks that an existing cgroup can be a new container's.
+    /// Checks that a new container can have this existing cgroup.
     fn take_over(&self) -> Result<()> {
         match self.state()? {
             State { populated: true, .. } => Err(Error::new("it exists already and has processes")),
@@ -150,7 +153,7 @@ impl Cgroup {
         }
     }
 
-    /// Opens a cgroup that exists; `None` when it, or one above, does not.
+    /// Opens an existing cgroup; `None` if it, or one above it, does not exist.
     pub fn open(hierarchy: &Hierarchy, path: &CgroupPath) -> Result<Option<Cgroup>> {
         let open = || {
             let mut parent = open_directory(hierarchy.root(), ".")?;
@@ -176,17 +179,17 @@ impl Cgroup {
         &self.path
     }
 
-    /// Whether it is one that was there before it was opened or created.
+    /// Whether the cgroup existed before it was opened or created.
     pub fn was_there(&self) -> bool {
         self.was_there
     }
 
-    /// The number that no other cgroup of this boot has had, on machines of 64 bits.
+    /// The inode number. On 64-bit machines no other cgroup has had it since boot.
     pub fn inode(&self) -> Result<u64> {
         Ok(rustix::fs::fstat(&self.directory).context(|| format!("stat of cgroup {}", self.path))?.st_ino)
     }
 
-    /// Turns on the controllers that `limits` need: for limits that come after [`Cgroup::create`].
+    /// Turns on the controllers that `limits` need, for limits set after [`Cgroup::create`].
     ///
     /// # Errors
     /// As for [`Cgroup::create`].
@@ -194,9 +197,9 @@ impl Cgroup {
         controllers::enable(hierarchy, &self.path, self.parent.as_fd(), limits)
     }
 
-    /// Loads the device filter and attaches it; returns whether it was (see [`DeviceControl`]).
+    /// Loads the device filter and attaches it. False if the kernel refused and `control` allows that.
     ///
-    /// `None`, a filter that allows all, is no work.
+    /// `None` is a filter that allows everything: there is nothing to do.
     pub fn attach_devices(&self, program: Option<&DeviceProgram>, control: DeviceControl) -> Result<bool> {
         let Some(program) = program else { return Ok(true) };
         let attached = sys::load_device_program(program.instructions())
@@ -216,7 +219,7 @@ impl Cgroup {
         }
     }
 
-    /// Waits until somebody else has removed it, at most for `limit`.
+    /// Waits for at most `limit` until another program has removed the cgroup.
     pub fn await_removal(&self, limit: Duration) {
         let deadline = Instant::now() + limit;
         while Instant::now() < deadline
@@ -226,17 +229,19 @@ impl Cgroup {
         }
     }
 
-    /// Removes it and all cgroups below; that it is gone already is fine.
+    /// Removes the cgroup and all below it; it is no error if the cgroup is gone already.
     ///
-    /// One system call where the processes are gone and nothing is below. Else it waits until the last one is.
+    /// One system call if it has no processes and nothing below. Otherwise it waits for the last process to
+    /// end.
     ///
     /// # Errors
-    /// There are processes after 5 seconds: names them.
+    /// There are still processes after 5 seconds; the error lists them.
     pub fn remove(&self) -> Result<()> {
         self.remove_within(PATIENCE, Remaining::AwaitEnd)
     }
 
-    /// [`Self::kill`] and [`Self::remove`], for as long as somebody comes in anew: an `exec` that was on its way.
+    /// Kills all processes and removes the cgroup. Kills again if new processes come in meanwhile, such as
+    /// those of a concurrent `exec`.
     pub fn end(&self) -> Result<()> {
         self.kill()?;
         self.remove_within(PATIENCE, Remaining::Kill)
@@ -284,7 +289,7 @@ impl Cgroup {
         }
     }
 
-    /// One rmdir; false when there are processes in it, or cgroups below.
+    /// One rmdir; false if there are processes in it, or cgroups below.
     pub fn remove_if_empty(&self) -> Result<bool> {
         match unlinkat(&self.parent, self.path.name(), AtFlags::REMOVEDIR) {
             Ok(()) | Err(Errno::NOENT | Errno::NODEV) => Ok(true),
@@ -294,7 +299,7 @@ impl Cgroup {
     }
 }
 
-/// mkdir; false when it exists.
+/// mkdir; false if it exists already.
 fn make(parent: BorrowedFd<'_>, name: &str) -> rustix::io::Result<bool> {
     match mkdirat(parent, name, Mode::from_raw_mode(0o755)) {
         Ok(()) => Ok(true),

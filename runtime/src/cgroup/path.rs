@@ -4,22 +4,22 @@ use std::fmt;
 
 use crate::error::{Error, Result};
 
-/// NAME_MAX: cgroupfs takes no longer name.
+/// NAME_MAX: the longest name that cgroupfs allows.
 const NAME_MAX: usize = 255;
 
-/// A cgroup's path below the mount of the hierarchy: `/a/b`, never the root, nothing in it that leads elsewhere.
+/// A cgroup's path below the mount of the hierarchy: `/a/b`, never the root, without `.` or `..`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct CgroupPath(String);
 
 impl CgroupPath {
     /// The rule for `linux.cgroupsPath` with the cgroupfs driver (config-linux.md, "Cgroups Path").
     ///
-    /// An absolute path counts from the mount of the hierarchy; a relative one from the parent of the runtime's
-    /// own cgroup, which is asked for only then (its own has processes and can pass on no controllers); without
-    /// any it is `/pillbox-ID`.
+    /// An absolute path counts from the mount of the hierarchy. A relative one counts from the parent of the
+    /// runtime's own cgroup, because the own cgroup has processes and so can't pass controllers on;
+    /// `own_cgroup` is called only in this case. Without a path it is `/pillbox-ID`.
     ///
     /// # Errors
-    /// A path with `..`, NUL or newline, or a component that is too long; the failure of `own_cgroup`.
+    /// A path with `..`, NUL or newline, or with a component that is too long; the failure of `own_cgroup`.
     pub fn resolve(
         cgroups_path: Option<&str>,
         id: &str,
@@ -36,19 +36,19 @@ impl CgroupPath {
         }
     }
 
-    /// Where a container goes that names no path and belongs to an ordinary user: `pillbox-ID` beside the caller's own
-    /// cgroup, as by a relative path; below it, where only that one is the user's (`is_delegated`); see cgroups(7),
-    /// "Cgroups delegation".
+    /// The cgroup of an ordinary user's container that names no path: `pillbox-ID` beside the caller's own
+    /// cgroup, as for a relative path, or below it if only the own cgroup is delegated to the user
+    /// (`is_delegated`). See cgroups(7), "Cgroups delegation".
     ///
     /// # Errors
-    /// None but [`CgroupPath::parse`]'s.
+    /// Those of [`CgroupPath::parse`].
     pub fn of_user(id: &str, own: &str, is_delegated: impl Fn(&str) -> bool) -> Result<CgroupPath> {
         let (parent, _) = own.rsplit_once('/').unwrap_or_default();
         let above = if !is_delegated(parent) && is_delegated(own) { own } else { parent };
         CgroupPath::parse(&format!("{above}/pillbox-{id}"))
     }
 
-    /// Checks an absolute path; double slashes and `.` are dropped.
+    /// Checks an absolute path; drops double slashes and `.`.
     pub fn parse(path: &str) -> Result<CgroupPath> {
         let invalid = |why: &str| Error::formatted(format_args!("linux.cgroupsPath: {path:?} {why}"));
         if !path.starts_with('/') {
@@ -81,7 +81,7 @@ impl CgroupPath {
         &self.0
     }
 
-    /// The path as openat(2) takes it, relative to the mount's root: `a/b`.
+    /// The path relative to the mount's root, for openat(2): `a/b`.
     pub(super) fn below_root(&self) -> &str {
         &self.0[1..]
     }
@@ -124,7 +124,7 @@ mod tests {
     }
 
     #[test]
-    fn a_users_container_lies_where_the_user_may_write() {
+    fn a_users_container_goes_where_the_user_may_write() {
         let of_user = |own: &str, delegated: &[&str]| {
             CgroupPath::of_user("web", own, |path| delegated.contains(&path)).unwrap().0
         };
@@ -138,7 +138,7 @@ mod tests {
     }
 
     #[test]
-    fn the_own_cgroup_is_asked_for_only_when_needed() {
+    fn the_own_cgroup_is_read_only_when_needed() {
         let unreadable = || Err(Error::new("unreadable"));
         assert!(CgroupPath::resolve(Some("/a"), "web", unreadable).is_ok());
         assert!(CgroupPath::resolve(Some("a"), "web", unreadable).is_err());

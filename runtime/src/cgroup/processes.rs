@@ -1,4 +1,4 @@
-//! The processes of a cgroup: listing, killing, freezing.
+//! The processes of a cgroup: listing, killing and freezing them.
 
 use std::os::fd::BorrowedFd;
 use std::time::{Duration, Instant};
@@ -12,9 +12,10 @@ use super::{Cgroup, PATIENCE, tree};
 use crate::error::{Context, Error, Result};
 
 impl Cgroup {
-    /// Kills every process in it and below, also when it is frozen; returns before they are gone.
+    /// Kills every process in it and below, frozen ones as well; returns before they are gone.
     ///
-    /// Before Linux 5.14 there is no cgroup.kill: then each process gets its SIGKILL, and they are waited for.
+    /// Linux before 5.14 has no cgroup.kill: there each process is sent SIGKILL, and this waits until all are
+    /// gone.
     pub fn kill(&self) -> Result<()> {
         match write_file(self.fd(), "cgroup.kill", "1") {
             Ok(()) | Err(Errno::NODEV) => Ok(()),
@@ -23,14 +24,14 @@ impl Cgroup {
         }
     }
 
-    /// Freezes first: who stands still can't fork, and SIGKILL works all the same.
+    /// Freezes the cgroup first: a frozen process can't fork, and SIGKILL still works.
     pub(super) fn kill_each(&self) -> Result<()> {
         match write_file(self.fd(), "cgroup.freeze", "1") {
             Err(Errno::NOENT | Errno::NODEV) => return Ok(()),
             written => written.context(|| format!("write '1' to cgroup.freeze of cgroup {}", self.path))?,
         }
         let killed = self.kill_until_empty();
-        // Also after a failure: what is left must not stand still for ever.
+        // Thaw even after a failure: the remaining processes must not stay frozen for ever.
         let thawed = write_file(self.fd(), "cgroup.freeze", "0")
             .context(|| format!("write '0' to cgroup.freeze of cgroup {}", self.path));
         killed.and(thawed)
@@ -52,10 +53,10 @@ impl Cgroup {
         Ok(())
     }
 
-    /// Stops every process in it and below, and waits until they stand still.
+    /// Freezes every process in it and below, and waits until they are frozen.
     ///
     /// # Errors
-    /// They do not within 5 seconds; it is thawed again then.
+    /// They are not frozen after 5 seconds; the cgroup is then thawed again.
     pub fn freeze(&self) -> Result<()> {
         let frozen = self.set_frozen(true);
         if frozen.is_err() {
@@ -64,7 +65,7 @@ impl Cgroup {
         frozen
     }
 
-    /// Lets them run again.
+    /// Lets the processes run again.
     pub fn thaw(&self) -> Result<()> {
         self.set_frozen(false)
     }
@@ -77,7 +78,7 @@ impl Cgroup {
         let waited = events.wait(Instant::now() + PATIENCE, |state| state.frozen == frozen);
         match waited.context(|| format!("read cgroup.events of cgroup {}", self.path)) {
             Ok(true) => Ok(()),
-            // Nothing keeps them from going on now; only the look at it failed.
+            // The cgroup is thawed; only reading its state failed.
             Err(_) if !frozen => Ok(()),
             Err(error) => Err(error),
             Ok(false) => Err(Error::formatted(format_args!(
@@ -89,12 +90,12 @@ impl Cgroup {
         }
     }
 
-    /// Whether all processes stand still.
+    /// Whether all processes are frozen.
     pub fn is_frozen(&self) -> Result<bool> {
         Ok(self.state()?.frozen)
     }
 
-    /// Whether it is frozen or about to be: what was written to cgroup.freeze.
+    /// Whether it is frozen or about to be: the last value written to cgroup.freeze.
     pub fn is_freezing(&self) -> Result<bool> {
         match read_file(self.fd(), "cgroup.freeze") {
             Ok(value) => Ok(value.trim_end() == "1"),
@@ -103,7 +104,7 @@ impl Cgroup {
         }
     }
 
-    /// Whether there are processes in it or below; not when it is gone.
+    /// Whether there are processes in it or below; false if it is gone.
     pub fn is_populated(&self) -> Result<bool> {
         Ok(self.state()?.populated)
     }
@@ -115,14 +116,15 @@ impl Cgroup {
         }
     }
 
-    /// The processes in it and below, as the caller's pid namespace numbers them.
+    /// The processes in it and below, numbered as in the caller's pid namespace.
     pub fn pids(&self) -> Result<Vec<Pid>> {
         let mut pids = Vec::new();
         let read = |cgroup: BorrowedFd<'_>| {
             match read_file(cgroup, "cgroup.procs") {
-                // Those of another pid namespace are 0, which kill(2) would take for the caller's own group.
+                // Processes outside the caller's pid namespace are listed as 0, which kill(2) would take for
+                // the caller's own group.
                 Ok(list) => pids.extend(list.lines().filter_map(|line| Pid::from_raw(line.parse().ok()?))),
-                // Removed in between; or threaded, so that its processes are those of a cgroup above.
+                // Removed in between; or threaded, and then its processes are listed in a cgroup above.
                 Err(Errno::NOENT | Errno::NODEV | Errno::OPNOTSUPP) => {}
                 Err(errno) => return Err(errno),
             }

@@ -1,10 +1,10 @@
-//! What a cgroup has used, as the document that callers of `runc events` know.
+//! The statistics of a cgroup, in the format of `runc events`.
 //!
-//! Its members are those of runc's `types/events.go`; times are nanoseconds, sizes bytes. Sources of the numbers: the
-//! kernel's `Documentation/admin-guide/cgroup-v2.rst`; a controller that is off leaves its part empty.
+//! The members are those of runc's `types/events.go`; times are in nanoseconds, sizes in bytes. The part of a
+//! controller that is off stays empty. Source: the kernel's `Documentation/admin-guide/cgroup-v2.rst`.
 //!
-//! Who watches a container lives as long as it, and this program's heap takes little back: one buffer is read into
-//! and one written, again and again.
+//! A program that watches a container lives as long as the container, and this program's allocator reuses
+//! little: so every file is read into one buffer, and every document written into another.
 
 use std::fmt::{Display, Write as _};
 
@@ -16,12 +16,12 @@ use super::file::open_file;
 use crate::error::{Context, Result};
 use crate::text::order;
 
-/// JSON on its way to text; names and values here never need an escape.
+/// JSON text being written; the names and values here never need escaping.
 #[derive(Debug, Default)]
 struct Document(String);
 
 impl Document {
-    /// A member whose value is JSON already.
+    /// Adds a member whose value is JSON already.
     fn add(&mut self, name: impl Display, value: impl Display) {
         self.name(name);
         // Writing to a String cannot fail.
@@ -54,7 +54,7 @@ impl Document {
         self.0.push(bracket);
     }
 
-    /// A member that is an object; what `fill` adds is in it.
+    /// Adds a member that is an object; `fill` adds its members.
     fn object(&mut self, name: impl Display, fill: impl FnOnce(&mut Document) -> Result<()>) -> Result<()> {
         self.name(name);
         self.open('{');
@@ -64,12 +64,12 @@ impl Document {
     }
 }
 
-/// Reads the numbers of a cgroup, as often as they are wanted.
+/// Reads the statistics of a cgroup, as often as needed.
 #[derive(Debug, Default)]
 pub struct Statistics {
     content: Content,
     document: Document,
-    /// The sizes of huge pages there are, with the files that count them.
+    /// The sizes of huge pages that exist, with the files that count them.
     huge_pages: Vec<HugePages>,
 }
 
@@ -81,14 +81,11 @@ struct HugePages {
 }
 
 impl Statistics {
-    /// Finds out what there is to read.
-    ///
-    /// # Errors
-    /// The cgroup cannot be listed.
+    /// Finds out which sizes of huge pages there are.
     pub fn new(cgroup: &Cgroup) -> Result<Statistics> {
         let step = || format!("list cgroup {}", cgroup.path());
         let mut huge_pages = Vec::new();
-        // The descriptor at hand is only a path (O_PATH), which can't be read.
+        // The descriptor at hand is `O_PATH`, which can't be read.
         let directory = open_file(cgroup.fd(), ".", OFlags::RDONLY | OFlags::DIRECTORY)
             .and_then(Dir::new)
             .context(step)?;
@@ -108,7 +105,7 @@ impl Statistics {
     /// The document, on one line.
     ///
     /// # Errors
-    /// A file that is there but cannot be read.
+    /// A file exists but cannot be read.
     pub fn read(&mut self, cgroup: &Cgroup) -> Result<&str> {
         let Statistics { content, document, huge_pages } = self;
         document.0.clear();
@@ -118,7 +115,7 @@ impl Statistics {
         document.object("memory", |memory| add_memory(content, cgroup, memory))?;
         document.object("pids", |pids| {
             pids.add_if("current", content.number(cgroup, "pids.current")?);
-            // 0 is runc's word for no limit here.
+            // runc writes 0 for "no limit" here.
             let limit = content.number(cgroup, "pids.max")?;
             pids.add_if("limit", limit.map(|limit| if limit == u64::MAX { 0 } else { limit }));
             Ok(())
@@ -142,33 +139,36 @@ impl Statistics {
         Ok(&document.0)
     }
 
-    /// How often processes of it, or below, were killed for want of memory; `None` without the memory controller.
+    /// How many processes in it or below were killed because memory ran out; `None` without the memory
+    /// controller.
     pub fn oom_kills(&mut self, cgroup: &Cgroup) -> Result<Option<u64>> {
         self.content.value(cgroup, "memory.events", "oom_kill")
     }
 
-    /// How often it reached its limit and could not get below; the kill that follows may be counted elsewhere: by the cgroup of
-    /// whoever owns the memory, which init's first process does for a moment.
+    /// How often it reached its limit and no memory could be reclaimed. The kill that follows may be counted
+    /// in another cgroup: that of the process which owns the memory, which for a moment is init's first
+    /// process.
     pub fn ooms(&mut self, cgroup: &Cgroup) -> Result<Option<u64>> {
         self.content.value(cgroup, "memory.events", "oom")
     }
 
-    /// How much memory it may use, in bytes; `u64::MAX` is as much as there is.
+    /// How much memory it may use, in bytes; `u64::MAX` means no limit.
     pub fn memory_max(&mut self, cgroup: &Cgroup) -> Result<Option<u64>> {
         self.content.number(cgroup, "memory.max")
     }
 }
 
-/// The text of the file that was read last.
+/// The content of the file that was read last.
 #[derive(Debug, Default)]
 struct Content(Vec<u8>);
 
 impl Content {
-    /// Reads a file of the cgroup; `None` when there is none, because its controller is off or the cgroup gone.
+    /// Reads a file of the cgroup; `None` if it is missing, because its controller is off or the cgroup is
+    /// gone.
     fn read(&mut self, cgroup: &Cgroup, name: &str) -> Result<Option<&str>> {
         self.0.clear();
         match self.fill(cgroup, name) {
-            // EOPNOTSUPP: pressure is accounted, but was turned off at boot.
+            // EOPNOTSUPP: the kernel has pressure statistics, but they were turned off at boot.
             Err(Errno::NOENT | Errno::NODEV | Errno::OPNOTSUPP) => Ok(None),
             filled => {
                 filled.context(|| format!("read {name} of cgroup {}", cgroup.path()))?;
@@ -186,7 +186,7 @@ impl Content {
         Ok(())
     }
 
-    /// A file with one number; `max` is none, which runc writes as the highest there is.
+    /// Reads a file with one number; `max` means no limit, which runc writes as the highest number.
     fn number(&mut self, cgroup: &Cgroup, name: &str) -> Result<Option<u64>> {
         Ok(self.read(cgroup, name)?.and_then(|text| match text.trim_end() {
             "max" => Some(u64::MAX),
@@ -194,7 +194,7 @@ impl Content {
         }))
     }
 
-    /// The number behind a key.
+    /// The number after a key.
     fn value(&mut self, cgroup: &Cgroup, name: &str, key: &str) -> Result<Option<u64>> {
         Ok(self.read(cgroup, name)?.and_then(|text| value(text, key)))
     }
@@ -225,7 +225,7 @@ fn add_memory(content: &mut Content, cgroup: &Cgroup, memory: &mut Document) -> 
         let failures = content.value(cgroup, "memory.events", "max")?;
         add_entry(memory, "usage", [limit, current, failures.unwrap_or(0)], peak)?;
         if let Some(swap) = content.number(cgroup, "memory.swap.current")? {
-            // The document counts memory along with swap, as cgroup v1 did.
+            // In this document swap includes memory, as in cgroup v1.
             let swap_limit = content.number(cgroup, "memory.swap.max")?.unwrap_or(u64::MAX);
             let sums = [swap_limit.saturating_add(limit), swap.saturating_add(current), 0];
             add_entry(memory, "swap", sums, None)?;
@@ -259,7 +259,7 @@ fn add_block_io(content: &mut Content, cgroup: &Cgroup, io: &mut Document) -> Re
     add_pressure(content, cgroup, "io.pressure", io)
 }
 
-/// The lines of a flat-keyed file that have a number.
+/// The lines of a flat-keyed file whose value is a number.
 fn pairs(text: &str) -> impl Iterator<Item = (&str, u64)> {
     text.lines().filter_map(|line| {
         let (key, number) = line.split_once(' ')?;
@@ -271,7 +271,8 @@ fn value(text: &str, key: &str) -> Option<u64> {
     pairs(text).find(|(found, _)| *found == key).map(|(_, number)| number)
 }
 
-/// Of io.stat (`8:0 rbytes=1 wbytes=2 …`), the values under two keys, which the document calls operations.
+/// Two of the values that io.stat has for each device (`8:0 rbytes=1 wbytes=2 …`), each with the name of its
+/// operation in the document.
 fn add_operations(io: &mut Document, name: &str, text: &str, keys: [(&str, &str); 2]) {
     io.name(name);
     io.open('[');
@@ -301,7 +302,7 @@ fn add_pressure(content: &mut Content, cgroup: &Cgroup, file: &str, into: &mut D
     }
 }
 
-/// `some avg10=0.00 avg60=0.00 avg300=0.00 total=0`, and the same for `full`.
+/// Lines such as `some avg10=0.00 avg60=0.00 avg300=0.00 total=0`, and the same with `full`.
 fn parse_pressure(text: &str, pressure: &mut Document) -> Result<()> {
     for line in text.lines() {
         let mut fields = line.split(' ');
@@ -318,7 +319,7 @@ fn parse_pressure(text: &str, pressure: &mut Document) -> Result<()> {
     Ok(())
 }
 
-/// What JSON takes as a number, too.
+/// Whether the text is a number in JSON as well.
 fn is_number(text: &str) -> bool {
     let is_digits = |part: &str| !part.is_empty() && part.bytes().all(|byte| byte.is_ascii_digit());
     let (whole, fraction) = text.split_once('.').unwrap_or((text, "0"));

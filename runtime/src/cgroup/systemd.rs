@@ -1,8 +1,10 @@
-//! cgroups through systemd: a container's cgroup is a transient scope, or slice, that systemd makes and knows of.
+//! cgroups through systemd: a container's cgroup is a transient scope, or slice, that systemd makes and
+//! manages.
 //!
-//! A scope needs a process to begin with. It gets one that only waits: init is then cloned into the scope's cgroup
-//! like into any other, after limits and device filter, and never has to be moved. Moving init itself would come
-//! after the clone, and so would limits and filter; giving the runtime's own pid would move the runtime.
+//! A scope needs a process to begin with. It gets one that only waits: init is then cloned into the scope's
+//! cgroup as into any other, after limits and the device filter are set, and never has to be moved. If init
+//! itself were moved, limits and filter would come too late; if the scope began with the runtime's pid, the
+//! runtime would be moved.
 //!
 //! Source: org.freedesktop.systemd1(5).
 
@@ -28,17 +30,18 @@ const MANAGER: &str = "org.freedesktop.systemd1.Manager";
 const JOB_REMOVED: &str = "type='signal',sender='org.freedesktop.systemd1',path='/org/freedesktop/systemd1',\
                            interface='org.freedesktop.systemd1.Manager',member='JobRemoved'";
 
-/// Whose systemd it is.
+/// Which systemd.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Manager {
-    /// Process 1.
+    /// The system's: process 1.
     System,
-    /// The calling user's.
+    /// The calling user's own.
     User,
 }
 
 impl Manager {
-    /// Process 1 for root, the user's own for others: also for who is root only in a user namespace.
+    /// The system's for root, the user's own for others, including users who are root only in a user
+    /// namespace.
     pub fn of_caller() -> Manager {
         let own_namespace = std::fs::read_to_string("/proc/self/uid_map").is_ok_and(|map| !is_initial(&map));
         if !rustix::process::geteuid().is_root() || own_namespace && user_bus().is_some() {
@@ -48,7 +51,7 @@ impl Manager {
         }
     }
 
-    /// Where units go by default.
+    /// The slice of units that name none.
     pub fn default_slice(self) -> &'static str {
         match self {
             Manager::System => "system.slice",
@@ -69,7 +72,7 @@ impl Manager {
     }
 }
 
-/// The map of the first user namespace maps all ids to themselves: user_namespaces(7).
+/// The map of the initial user namespace maps every id to itself: user_namespaces(7).
 fn is_initial(map: &str) -> bool {
     map.split_ascii_whitespace().eq(["0", "0", "4294967295"])
 }
@@ -85,7 +88,7 @@ fn variable(name: &str) -> Option<String> {
     std::env::var(name).ok().filter(|value| !value.is_empty())
 }
 
-/// A value in a server address: "Server Addresses" in the D-Bus specification.
+/// Escapes a value in a server address: "Server Addresses" in the D-Bus specification.
 fn escape(path: &str) -> String {
     let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-_/.\\*".contains(&byte);
     let escaped = path
@@ -104,7 +107,7 @@ impl Systemd {
     /// Connects to the manager through its bus.
     ///
     /// # Errors
-    /// Nobody answers; with what may help.
+    /// There is no answer; the error says what may help.
     pub fn connect(manager: Manager) -> Result<Systemd> {
         let bus = manager.bus().and_then(|address| Bus::connect(&address));
         let bus =
@@ -116,7 +119,7 @@ impl Systemd {
         self.bus.call(&Call { destination: DESTINATION, path: PATH, interface: MANAGER, member, body })
     }
 
-    /// The manager's own cgroup, below which its units are; empty for the root.
+    /// The cgroup of the manager, below which its units are; empty for the root.
     pub fn control_group(&mut self) -> Result<String> {
         let body = [Value::text(MANAGER), Value::text("ControlGroup")];
         let interface = "org.freedesktop.DBus.Properties";
@@ -138,10 +141,10 @@ impl Systemd {
         unit.cgroup(&self.control_group()?)
     }
 
-    /// Makes the unit, and waits until it is there.
+    /// Starts the unit, and waits until it runs.
     ///
     /// # Errors
-    /// Systemd's own words; the unit exists and runs.
+    /// systemd's own text; the unit exists already and runs.
     pub fn start(&mut self, unit: &Unit, properties: &[Property]) -> Result<()> {
         self.bus.add_match(JOB_REMOVED)?;
         self.call("Subscribe", &[]).map_err(|error| error.into_error("Subscribe"))?;
@@ -153,7 +156,7 @@ impl Systemd {
             Value::Array("(sa(sv))".into(), Vec::new()),
         ];
         let job = match self.call("StartTransientUnit", &body) {
-            // What is left of an earlier unit that failed has still the name.
+            // An earlier unit that failed still holds the name.
             Err(CallError::Method(name, _)) if name.ends_with(".UnitExists") => {
                 let _ = self.call("ResetFailedUnit", &[Value::text(&unit.name)]);
                 self.call("StartTransientUnit", &body)
@@ -163,7 +166,7 @@ impl Systemd {
         self.wait_for_job(job.map_err(|error| error.into_error(&step()))?).context(step)
     }
 
-    /// Ends the unit and forgets it; that there is none any more is fine.
+    /// Ends the unit and makes systemd forget it; it is no error if it is gone already.
     pub fn stop(&mut self, unit: &str) -> Result<()> {
         let gone =
             |error: &CallError| matches!(error, CallError::Method(name, _) if name.ends_with(".NoSuchUnit"));
@@ -174,20 +177,20 @@ impl Systemd {
             Err(error) if gone(&error) => return Ok(()),
             Err(error) => return Err(error.into_error(&format!("StopUnit {unit}"))),
         }
-        // Only one that failed needs it; the others are forgotten by now.
+        // Only failed units need this; systemd has forgotten others by now.
         let _ = self.call("ResetFailedUnit", &[Value::text(unit)]);
         Ok(())
     }
 
-    /// Moves a process of the caller's into the unit, or into the cgroup `/below` there, also out of a part of the
-    /// hierarchy that is not the manager's.
+    /// Moves a process of the caller's into the unit, or into the cgroup `below` it, even out of a part of
+    /// the hierarchy that is not the manager's.
     pub fn attach(&mut self, unit: &str, below: &str, process: u32) -> Result<()> {
         let processes = Value::Array("u".into(), vec![Value::Uint32(process)]);
         let moved = self.call("AttachProcessesToUnit", &[Value::text(unit), Value::text(below), processes]);
         moved.map(drop).map_err(|error| error.into_error(&format!("AttachProcessesToUnit {unit}")))
     }
 
-    /// Changes limits of a unit that runs, until it ends.
+    /// Changes limits of a running unit, until it ends.
     pub fn set_limits(&mut self, unit: &str, limits: &[FileWrite<'_>]) -> Result<()> {
         let properties = of_limits(limits).iter().map(marshal).collect();
         let body = [Value::text(unit), Value::Boolean(true), Value::Array("(sv)".into(), properties)];
@@ -195,7 +198,7 @@ impl Systemd {
         set.map(drop).map_err(|error| error.into_error(&format!("SetUnitProperties {unit}")))
     }
 
-    /// JobRemoved is (id, job, unit, result).
+    /// The body of JobRemoved is (id, job, unit, result).
     fn wait_for_job(&mut self, answer: Vec<Value>) -> Result<()> {
         let Some(Value::ObjectPath(job)) = answer.into_iter().next() else {
             return Err(Error::new("systemd: it answers without a job"));

@@ -1,5 +1,5 @@
-//! The systemd manager of a build without it (feature `systemd`): asked for, it says so. Nothing of it can exist, so
-//! that what would use it is not compiled in.
+//! Stands in for systemd in builds without the feature `systemd`: every request is an error. No value of
+//! these types can exist, so that code for them is not compiled in.
 
 use std::convert::Infallible;
 
@@ -23,7 +23,7 @@ impl Manager {
     }
 }
 
-/// A unit, of which there is none.
+/// A unit; there are none.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Unit {
     /// Its name.
@@ -45,7 +45,7 @@ impl Unit {
     }
 }
 
-/// A connection, of which there is none.
+/// A connection; there are none.
 #[derive(Debug)]
 pub struct Systemd {
     never: Infallible,

@@ -1,4 +1,4 @@
-//! On this machine's kernel, in cgroups named `pillbox-test-*`, which are removed whatever happens.
+//! Run on this machine's kernel, in cgroups named `pillbox-test-*`, which are always removed.
 
 use std::io::Write;
 use std::process::{Child, Command, Stdio};
@@ -7,7 +7,7 @@ use super::*;
 use crate::oci::spec::linux::{DeviceRule, Resources};
 use crate::resources::{Exception, compile_devices, compile_limits};
 
-/// Says so where the test harness does not swallow it.
+/// Writes to stderr directly, which the test harness does not capture.
 pub fn skip(test: &str, why: &str) {
     let _ = std::io::stderr().write_all(format!("test {test} is SKIPPED: {why}\n").as_bytes());
 }
@@ -19,7 +19,7 @@ struct Scratch {
 }
 
 impl Scratch {
-    /// `None`, with a message, where this can't be tested.
+    /// `None`, with a message, if this can't be tested here.
     fn new(test: &str) -> Option<Scratch> {
         if !rustix::process::geteuid().is_root() {
             skip(test, "it needs root");
@@ -261,7 +261,7 @@ fn refused_device_filter_is_left_only_for_the_unprivileged() {
     let cgroup = scratch.create();
     let program = compile_devices(&[]).unwrap();
     let attach = |control| cgroup.attach_devices(program.as_ref(), control);
-    // Capabilities are a thread's own.
+    // Capabilities belong to a thread, so that this one's are left alone.
     let (left, refused) = std::thread::scope(|threads| {
         let attach = || {
             let none = CapabilitySet::empty();
@@ -277,7 +277,7 @@ fn refused_device_filter_is_left_only_for_the_unprivileged() {
     assert!(message.ends_with("not permitted"), "{message}");
 }
 
-/// A write into a core file, which every cgroup has.
+/// A write to a core file, which every cgroup has.
 fn depth(value: &'static str) -> FileWrite<'static> {
     let write = FileWrite::new("", "cgroup.max.depth", value, "the.field");
     FileWrite { controller: None, ..write }
@@ -315,7 +315,7 @@ fn limits_and_their_exceptions() {
     let refused = format!("the.field: write 'x' to cgroup.max.depth of cgroup {path}: invalid argument");
     assert_eq!(apply(&[depth("x"), depth("8")]).unwrap_err(), refused);
     assert_eq!(read(), "7\n");
-    // Tried again after the next, and then final; also when there is no next.
+    // The write is tried again after the next one and then fails for good, even without a next one.
     assert_eq!(apply(&[depth("x").with(Exception::AfterNext), depth("8")]).unwrap_err(), refused);
     assert_eq!(read(), "8\n");
     assert_eq!(apply(&[depth("x").with(Exception::AfterNext)]).unwrap_err(), refused);
@@ -329,7 +329,7 @@ fn limits_and_their_exceptions() {
     assert_eq!(read(), "9\n");
 }
 
-/// A controller, limits that are applied one after the other, and what the files say then.
+/// A controller, limits to apply one after the other, and what the files then contain.
 type Case = (&'static str, &'static [&'static str], &'static [(&'static str, &'static str)]);
 
 const LIMITS: [Case; 5] = [
@@ -344,7 +344,7 @@ const LIMITS: [Case; 5] = [
         "cpu",
         &[
             r#"{"cpu":{"shares":512,"quota":20000,"burst":10000}}"#,
-            // The burst is larger than the quota that it finds.
+            // The burst is larger than the quota in force.
             r#"{"cpu":{"shares":1024,"quota":50000,"burst":40000}}"#,
         ],
         &[("cpu.weight", "100"), ("cpu.max", "50000 100000"), ("cpu.max.burst", "40000")],

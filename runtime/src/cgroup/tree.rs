@@ -1,4 +1,4 @@
-//! Walking the cgroups that a container made below its own.
+//! Walks the cgroups that a container has made below its own.
 
 use std::ffi::{CStr, CString};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -8,10 +8,10 @@ use rustix::io::Errno;
 
 use super::file::{open_directory, open_file};
 
-/// Walks a cgroup and all below: `enter` sees each from the top, `leave` each but the top, by parent and name,
-/// after all that is below it.
+/// Walks a cgroup and all below it: `enter` is called for each, from the top down; `leave` for each but the
+/// top, by parent and name, after everything below it.
 ///
-/// One descriptor at a time and no recursion: how deep the tree is was up to the container.
+/// One descriptor at a time and no recursion, because the container decides how deep the tree is.
 fn walk(
     top: BorrowedFd<'_>,
     mut enter: impl FnMut(BorrowedFd<'_>) -> Result<(), Errno>,
@@ -44,7 +44,7 @@ fn walk(
 
 fn children(cgroup: &OwnedFd) -> Result<Vec<CString>, Errno> {
     let mut names = Vec::new();
-    // The descriptor at hand is only a path (O_PATH), which can't be read.
+    // The descriptor at hand is `O_PATH`, which can't be read.
     for entry in Dir::new(open_file(cgroup, ".", OFlags::RDONLY | OFlags::DIRECTORY)?)? {
         let entry = entry?;
         let name = entry.file_name();
@@ -63,7 +63,7 @@ pub fn for_each(
     walk(top, visit, |_, _| Ok(()))
 }
 
-/// Removes all cgroups below `top`; one that still has processes is left, and those above it.
+/// Removes all cgroups below `top`; those that still have processes stay, and those above them.
 pub fn remove_below(top: BorrowedFd<'_>) -> Result<(), Errno> {
     walk(
         top,

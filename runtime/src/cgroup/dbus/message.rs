@@ -3,13 +3,13 @@
 use super::value::{Reader, Value, Writer, malformed};
 use crate::error::Result;
 
-/// Far more than systemd ever answers; the specification would allow 128 MiB.
+/// Far more than any answer of systemd's; the specification allows 128 MiB.
 const LENGTH_MAX: usize = 1 << 20;
 
-/// The part of the header that tells how long the message is.
+/// The part of the header from which the length of the message follows.
 pub const FIXED_HEADER: usize = 16;
 
-/// What a message is; other numbers are to be ignored.
+/// The kind of a message; those with other numbers are to be ignored.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Kind {
     /// METHOD_CALL
@@ -22,7 +22,7 @@ pub enum Kind {
     Signal = 4,
 }
 
-/// A method call: whose method, which, and with what.
+/// A method call: to which object, which method, with which arguments.
 #[derive(Debug, Clone)]
 pub struct Call<'a> {
     /// A bus name.
@@ -55,7 +55,7 @@ fn field(code: u8, value: Value) -> Value {
     Value::Structure(vec![Value::Byte(code), value.variant()])
 }
 
-/// A message of any kind, with its header fields but the signature.
+/// Encodes a message of any kind; `fields` are its header fields except the signature.
 pub(super) fn encode(kind: Kind, serial: u32, fields: &mut Vec<Value>, body: &[Value]) -> Vec<u8> {
     let mut content = Writer::default();
     body.iter().for_each(|value| content.value(value));
@@ -72,12 +72,12 @@ pub(super) fn encode(kind: Kind, serial: u32, fields: &mut Vec<Value>, body: &[V
     message.bytes
 }
 
-/// A message that came.
+/// A message that was received.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Message {
     /// The number of its kind.
     pub kind: u8,
-    /// Which call it answers.
+    /// The serial of the call that it answers.
     pub reply_serial: Option<u32>,
     /// Of a signal.
     pub interface: Option<String>,
@@ -85,16 +85,16 @@ pub struct Message {
     pub member: Option<String>,
     /// Of an error.
     pub error_name: Option<String>,
-    /// Whose it is: the bus says so, not the sender.
+    /// The sender's unique name, set by the bus and not by the sender.
     pub sender: Option<String>,
-    /// What it carries.
+    /// Its values.
     pub body: Vec<Value>,
 }
 
-/// The length of the whole message whose first bytes these are; `None` while there are too few.
+/// The length of the whole message that begins with these bytes; `None` if there are too few to tell.
 ///
 /// # Errors
-/// They begin no message, or one that is longer than any.
+/// They do not begin a message, or its length is over the limit.
 pub fn whole_length(bytes: &[u8]) -> Result<Option<usize>> {
     let Some(header) = bytes.get(..FIXED_HEADER) else { return Ok(None) };
     if !matches!(header[0], b'l' | b'B') || header[3] != 1 {
@@ -112,7 +112,7 @@ pub fn whole_length(bytes: &[u8]) -> Result<Option<usize>> {
 }
 
 impl Message {
-    /// Reads a whole message.
+    /// Decodes a whole message.
     ///
     /// # Errors
     /// It is malformed.
@@ -148,7 +148,7 @@ impl Message {
                 (5, Value::Uint32(serial)) => message.reply_serial = Some(*serial),
                 (7, Value::Text(text)) => message.sender = Some(text.clone()),
                 (8, Value::Signature(text)) => signature.clone_from(text),
-                // Path, destination, and what later versions may add.
+                // Path, destination, and fields that later versions may add.
                 _ => {}
             }
         }

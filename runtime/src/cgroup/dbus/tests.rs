@@ -8,18 +8,18 @@ use super::message::{self, FIXED_HEADER, Kind, Message, whole_length};
 use super::value::{Reader, Value, Writer, complete_type};
 use super::{Bus, Call, CallError, parse_address, unescape};
 
-/// A bus with one client, in a thread; it ends with the connection.
+/// A bus with one client, in a thread that ends with the connection.
 pub struct FakeBus {
     pub address: String,
     path: std::path::PathBuf,
     thread: Option<JoinHandle<Vec<Message>>>,
 }
 
-/// The answer to a call: messages as they go over the wire, given the call and its serial.
+/// Given a call and its serial, returns the messages of the answer, encoded.
 pub type Answer = fn(&Message, u32) -> Vec<Vec<u8>>;
 
 impl FakeBus {
-    /// Hello is answered before `answer` is asked.
+    /// Answers Hello by itself, and every other call through `answer`.
     pub fn new(answer: Answer) -> FakeBus {
         FakeBus::speaking(move |mut stream| {
             let mut calls = Vec::new();
@@ -46,7 +46,7 @@ impl FakeBus {
         FakeBus { address: format!("unix:path={}", path.display()), path, thread: Some(thread) }
     }
 
-    /// What was called, once the client is gone.
+    /// The calls received, once the client is gone.
     pub fn calls(mut self) -> Vec<Message> {
         self.thread.take().expect("thread").join().expect("server")
     }
@@ -104,7 +104,7 @@ pub fn signal(interface: &str, member: &str, body: &[Value]) -> Vec<u8> {
 const CALL: Call<'static> =
     Call { destination: "a.b", path: "/a", interface: "a.b", member: "Do", body: &[] };
 
-/// One of each, nested as `StartTransientUnit` nests them.
+/// Values nested as `StartTransientUnit` nests them.
 fn sample() -> Vec<Value> {
     let property = |name: &str, value: Value| Value::Structure(vec![Value::text(name), value.variant()]);
     vec![
@@ -182,7 +182,7 @@ fn whatever_comes_does_not_panic() {
         for byte in [0, 1, b'a', b'v', b'(', 0x7f, 0x80, 0xff] {
             let mut bad = good.clone();
             bad[index] = byte;
-            // Most are refused, some are another message: only that it ends matters.
+            // Most are refused and some become another message: decoding only has to end.
             let _ = Message::decode(&bad);
         }
     }
@@ -223,7 +223,7 @@ fn a_call_gets_its_own_answer() {
     assert_eq!(members, ["Hello", "Do"]);
 }
 
-/// The bus says whose a signal is; anybody may send one to this process alone.
+/// A message's sender is set by the bus; anybody may send a signal to this process alone.
 #[test]
 fn a_strangers_signal_is_no_answer() {
     fn from(sender: &str, mut fields: Vec<Value>, kind: Kind, body: &[Value]) -> Vec<u8> {
@@ -284,9 +284,9 @@ fn nonsense_ends_in_an_error() {
 }
 
 #[test]
-fn who_refuses_or_is_no_bus_is_named() {
+fn a_peer_that_refuses_or_is_no_bus_is_named() {
     let fake = FakeBus::speaking(|mut stream| {
-        // Who closes unread would be told apart by a broken pipe.
+        // Closing with unread data would give the client a broken pipe instead of this answer.
         let _ = stream.read(&mut [0; 100]);
         stream.write_all(b"REJECTED EXTERNAL\r\n").expect("answer");
         Vec::new()

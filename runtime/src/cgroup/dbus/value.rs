@@ -29,7 +29,7 @@ pub enum Value {
     ObjectPath(String),
     /// `g`
     Signature(String),
-    /// `a`, with the signature of its items, which all have it.
+    /// `a`, with the signature that all its items have.
     Array(String, Vec<Value>),
     /// `(…)`
     Structure(Vec<Value>),
@@ -38,7 +38,7 @@ pub enum Value {
 }
 
 impl Value {
-    /// A text.
+    /// A string.
     pub fn text(text: impl Into<String>) -> Value {
         Value::Text(text.into())
     }
@@ -85,12 +85,12 @@ fn alignment(signature: &str) -> usize {
 /// Writes values in little-endian order; alignment counts from the beginning of `bytes`.
 #[derive(Debug, Default)]
 pub struct Writer {
-    /// What was written.
+    /// The bytes written so far.
     pub bytes: Vec<u8>,
 }
 
 impl Writer {
-    /// Zeros up to a multiple of `alignment`.
+    /// Appends zeros up to a multiple of `alignment`.
     pub fn pad(&mut self, alignment: usize) {
         self.bytes.resize(self.bytes.len().next_multiple_of(alignment), 0);
     }
@@ -107,7 +107,8 @@ impl Writer {
     }
 
     fn short_text(&mut self, text: &str) {
-        // Signatures have at most 255 characters: those here are short, or were checked when they were read.
+        // Signatures have at most 255 characters: pillbox's own are short, and received ones have been
+        // checked.
         self.bytes.push(text.len() as u8);
         self.bytes.extend_from_slice(text.as_bytes());
         self.bytes.push(0);
@@ -130,7 +131,7 @@ impl Writer {
             Value::Array(signature, items) => {
                 self.fixed(&[0; 4]);
                 let length_at = self.bytes.len() - 4;
-                // The padding before the first item is not counted, and is there even without one.
+                // The padding before the first item is not counted, and is there even if the array is empty.
                 self.pad(alignment(signature));
                 let start = self.bytes.len();
                 items.iter().for_each(|item| self.value(item));
@@ -152,7 +153,7 @@ impl Writer {
 /// Deeper nesting than any reply has.
 const DEPTH_MAX: usize = 16;
 
-/// Reads values; everything is checked, because whoever owns the socket wrote it.
+/// Reads values. Everything is checked: the bytes come from whatever listens on the socket.
 pub struct Reader<'a> {
     bytes: &'a [u8],
     position: usize,
@@ -172,7 +173,7 @@ macro_rules! number {
 }
 
 impl<'a> Reader<'a> {
-    /// Reads `bytes`, from which alignment counts.
+    /// Reads `bytes`; alignment counts from their beginning.
     pub fn new(bytes: &'a [u8], big_endian: bool) -> Self {
         Reader { bytes, position: 0, big_endian }
     }
@@ -211,7 +212,7 @@ impl<'a> Reader<'a> {
         self.text_of(usize::from(length))
     }
 
-    /// The values that a signature announces.
+    /// The values that a signature describes.
     pub fn values(&mut self, signature: &str) -> Result<Vec<Value>> {
         let mut values = Vec::new();
         let mut rest = signature;
@@ -280,10 +281,10 @@ impl<'a> Reader<'a> {
     }
 }
 
-/// How long the first complete type of a signature is.
+/// The length of the first complete type of a signature.
 ///
 /// # Errors
-/// It is none: empty, unbalanced, too deep or of unknown letters.
+/// There is none: it is empty, unbalanced, nested too deeply or has unknown letters.
 pub fn complete_type(signature: &str) -> Result<usize> {
     let bytes = signature.as_bytes();
     let mut open = Vec::new();
@@ -292,7 +293,7 @@ pub fn complete_type(signature: &str) -> Result<usize> {
             b'a' => {}
             b'(' => open.push(b')'),
             b'{' => open.push(b'}'),
-            // An empty structure, or an array of nothing.
+            // Refuses an empty structure, and an array without a type.
             b')' | b'}' if index == 0 || matches!(bytes[index - 1], b'(' | b'{' | b'a') => break,
             b')' | b'}' if open.pop() != Some(*byte) => break,
             b')' | b'}' => {}

@@ -1,7 +1,8 @@
-//! The properties of a unit: from limits, and from annotations.
+//! The properties of a unit, compiled from limits and from annotations.
 //!
 //! Sources: systemd.resource-control(5), org.freedesktop.systemd1(5), and for `org.systemd.property.*` runc's
-//! docs/systemd.md. Every limit is written to its file as well: what has no property, and what systemd rounds.
+//! docs/systemd.md. Every limit is also written to its file, since some have no property and systemd rounds
+//! others.
 
 use super::unit::Unit;
 use super::variant;
@@ -12,16 +13,16 @@ use crate::resources::{Exception, FileWrite};
 /// A property with its value.
 pub type Property = (String, Value);
 
-/// systemd's number for no limit.
+/// systemd's value for no limit.
 const UNLIMITED: u64 = u64::MAX;
 
 const MICROSECONDS: u64 = 1_000_000;
 
-/// What a unit is started with; `process` is one that a scope begins with, `devices` the nodes that are open, with
-/// the access, where all others are closed.
+/// The properties that a unit is started with. `process` is the one that a scope begins with; `devices` are
+/// the only nodes that may be opened, each with its access.
 ///
 /// # Errors
-/// An annotation that is no property.
+/// An annotation that is not a property.
 pub fn compile(
     unit: &Unit,
     process: Option<u32>,
@@ -38,13 +39,13 @@ pub fn compile(
         properties.push(property("Delegate", Value::Boolean(true)));
         let process = process.map(Value::Uint32).into_iter().collect();
         properties.push(property("PIDs", Value::Array("u".into(), process)));
-        // One that failed would keep its name from the next container.
+        // Otherwise a failed unit would hold its name, which the next container may need.
         properties.push(property("CollectMode", Value::text("inactive-or-failed")));
     }
     for accounting in ["CPUAccounting", "MemoryAccounting", "IOAccounting", "TasksAccounting"] {
         properties.push(property(accounting, Value::Boolean(true)));
     }
-    // Its own end is its container's: nothing of the host's start or shutdown orders it.
+    // The unit ends with its container: startup and shutdown of the host must not order it.
     properties.push(property("DefaultDependencies", Value::Boolean(false)));
     properties.extend(of_limits(limits));
     if let Some(nodes) = devices {
@@ -70,7 +71,8 @@ fn texts(texts: &[&str]) -> Value {
     Value::Array("s".into(), texts.iter().map(|text| Value::text(*text)).collect())
 }
 
-/// The limits that systemd has properties for; it writes the files anew when it reloads, and so has to know of them.
+/// The limits that systemd has properties for. It must know them, because it writes the files anew when it
+/// reloads.
 pub fn of_limits(limits: &[FileWrite<'_>]) -> Vec<Property> {
     let mut properties: Vec<Property> = Vec::new();
     for limit in limits {
@@ -79,7 +81,7 @@ pub fn of_limits(limits: &[FileWrite<'_>]) -> Vec<Property> {
             _ => (&*limit.file, &*limit.value),
         };
         for (name, value) in of_file(file, value.trim()) {
-            // A later one, of `unified`, replaces an earlier one.
+            // A later limit, from `unified`, replaces an earlier one.
             properties.retain(|(known, _)| known != name);
             properties.push(property(name, value));
         }
@@ -96,7 +98,7 @@ fn of_file(file: &str, value: &str) -> Vec<(&'static str, Value)> {
         "memory.swap.max" => "MemorySwapMax",
         "pids.max" => "TasksMax",
         "cpu.weight" => "CPUWeight",
-        // Weights of single devices have a path in systemd, not a number.
+        // Not the weights of single devices: systemd wants their paths, and here there are only numbers.
         "io.weight" => "IOWeight",
         "cpu.max" => return cpu_quota(value),
         "cpuset.cpus" => return number_list("AllowedCPUs", value),
@@ -107,7 +109,7 @@ fn of_file(file: &str, value: &str) -> Vec<(&'static str, Value)> {
     number.map(|number| (name, Value::Uint64(number))).into_iter().collect()
 }
 
-/// `QUOTA PERIOD` of cpu.max; systemd wants the quota for a second, in whole hundredths of a processor.
+/// `QUOTA PERIOD` from cpu.max. systemd wants the quota per second, in whole hundredths of a processor.
 fn cpu_quota(value: &str) -> Vec<(&'static str, Value)> {
     const HUNDREDTH: u64 = MICROSECONDS / 100;
     let mut words = value.split_ascii_whitespace();
@@ -128,7 +130,8 @@ fn cpu_quota(value: &str) -> Vec<(&'static str, Value)> {
     vec![("CPUQuotaPerSecUSec", Value::Uint64(per_second)), ("CPUQuotaPeriodUSec", Value::Uint64(period))]
 }
 
-/// `0-3,7` as bytes with a bit for each number, the lowest first; what the kernel would refuse is left to it.
+/// A list such as `0-3,7` as bytes with one bit per number, lowest first. Invalid lists are left for the
+/// kernel to refuse.
 fn number_list(name: &'static str, list: &str) -> Vec<(&'static str, Value)> {
     const HIGHEST: usize = 1 << 16;
     let mut bytes: Vec<u8> = Vec::new();
@@ -146,7 +149,8 @@ fn number_list(name: &'static str, list: &str) -> Vec<(&'static str, Value)> {
     vec![(name, Value::Array("y".into(), bytes.into_iter().map(Value::Byte).collect()))]
 }
 
-/// A property of `org.systemd.property.NAME`; one of seconds is given in microseconds under its name on the bus.
+/// The property of `org.systemd.property.NAME`. One in seconds (`…Sec`) is `…USec` on the bus, in
+/// microseconds.
 fn of_annotation(key: &str, name: &str, text: &str) -> Result<Property> {
     let named = |error: Error| error.context(format!("annotations: {key}"));
     if name.len() < 3 || !name.bytes().all(|byte| byte.is_ascii_alphabetic()) {
@@ -172,7 +176,7 @@ fn of_annotation(key: &str, name: &str, text: &str) -> Result<Property> {
         Value::Int64(number) => {
             u64::try_from(number).ok().and_then(|number| number.checked_mul(MICROSECONDS))
         }
-        // Beyond 2^53 a double has no microseconds any more.
+        // Above 2^53 microseconds a double is no longer exact.
         Value::Double(number) if (0.0..9e9).contains(&number) => Some((number * MICROSECONDS as f64) as u64),
         _ => None,
     };

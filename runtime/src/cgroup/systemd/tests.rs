@@ -78,7 +78,7 @@ fn limits_that_have_properties() {
     };
     assert_eq!(property("cpu.max", "50000 100000"), quota(500_000, 100_000));
     assert_eq!(property("cpu.max", "max 50000"), quota(u64::MAX, 50_000));
-    // A third of a processor is 34 hundredths.
+    // A third of a processor is rounded up to 34 hundredths.
     assert_eq!(property("cpu.max", "10000 30000"), quota(340_000, 30_000));
     for (file, value) in [
         ("hugetlb.2MB.max", "1"),
@@ -242,7 +242,7 @@ fn job(serial: u32, result: &str) -> Vec<Vec<u8>> {
         let body = [Value::Uint32(9), Value::ObjectPath(path.into()), Value::text("u"), Value::text(result)];
         signal(MANAGER, "JobRemoved", &body)
     };
-    // The signal may overtake the answer.
+    // The signal may arrive before the reply.
     vec![removed("/job/8", "failed"), removed("/job/9", result), reply(serial, &[path])]
 }
 

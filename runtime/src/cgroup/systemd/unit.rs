@@ -1,4 +1,5 @@
-//! Which unit a container's cgroup is: `linux.cgroupsPath` as `SLICE:PREFIX:NAME`, and the cgroup that this means.
+//! Which unit is a container's: `linux.cgroupsPath` as `SLICE:PREFIX:NAME`, and the cgroup that follows from
+//! it.
 
 use crate::cgroup::CgroupPath;
 use crate::error::{Error, Result};
@@ -15,10 +16,10 @@ pub struct Unit {
 }
 
 impl Unit {
-    /// The rule for `linux.cgroupsPath` that runc has set: docs/systemd.md there, "systemd unit name and placement".
+    /// runc's rule for `linux.cgroupsPath`: its docs/systemd.md, "systemd unit name and placement".
     ///
     /// # Errors
-    /// The path has not three parts, or they make no unit's name.
+    /// The path does not have three parts, or they do not make the name of a unit.
     pub fn resolve(cgroups_path: Option<&str>, id: &str, default_slice: &str) -> Result<Unit> {
         let path = cgroups_path.filter(|path| !path.is_empty());
         let parts: Vec<&str> = path.map_or(vec!["", "pillbox", id], |path| path.split(':').collect());
@@ -66,8 +67,8 @@ impl Unit {
     }
 }
 
-/// A slice's cgroup below the manager's: each dash is a level, so that `a-b.slice` is `/a.slice/a-b.slice`.
-/// systemd.slice(5).
+/// A slice's cgroup below the manager's: each dash is a level, so that `a-b.slice` is `/a.slice/a-b.slice`
+/// (systemd.slice(5)).
 fn expand_slice(slice: &str) -> Result<String> {
     check_name(slice)?;
     let invalid = || {
@@ -92,7 +93,7 @@ fn expand_slice(slice: &str) -> Result<String> {
     Ok(path)
 }
 
-/// What systemd.unit(5) allows in the name of a unit.
+/// Checks the name of a unit: systemd.unit(5).
 fn check_name(name: &str) -> Result<()> {
     let allowed = |character: char| character.is_ascii_alphanumeric() || ":-_.\\@".contains(character);
     if name.len() > 255 || !name.chars().all(allowed) {

@@ -1,17 +1,18 @@
-//! GVariant text, as annotations give the values of properties: `true`, `'text'`, `uint64 5`, `['a', 'b']`, `@as []`.
+//! Property values in annotations, in GVariant's text format: `true`, `'text'`, `uint64 5`, `['a', 'b']`,
+//! `@as []`.
 //!
-//! Source: "GVariant Text Format" of GLib's reference. Dictionaries and maybe types are left out: no unit that can be
-//! transient has a property of that type.
+//! Source: "GVariant Text Format" of GLib's reference. Dictionaries and maybe types are left out: no property
+//! of a transient unit has such a type.
 
 use crate::cgroup::dbus::{Value, complete_type};
 use crate::error::{Error, Result};
 
 const DEPTH_MAX: usize = 8;
 
-/// Reads a value; a number without a type is an int32, or with a fraction a double.
+/// Parses a value. A number without a type is an int32, or a double if it has a fraction.
 ///
 /// # Errors
-/// The text is none, with the place.
+/// The text is not a value; the error says where.
 pub fn parse(text: &str) -> Result<Value> {
     let mut parser = Parser { text, position: 0 };
     let value = parser.value(None, 0)?;
@@ -24,7 +25,7 @@ struct Parser<'a> {
     position: usize,
 }
 
-/// The words for types, each with its signature.
+/// The names of types, each with its signature.
 const TYPES: [(&str, &str); 11] = [
     ("boolean", "b"),
     ("byte", "y"),
@@ -55,7 +56,7 @@ impl<'a> Parser<'a> {
         ))
     }
 
-    /// Goes past `token` if it comes next.
+    /// Skips `token` if it comes next.
     fn accept(&mut self, token: char) -> bool {
         self.skip_space();
         let accepted = self.rest().starts_with(token);
@@ -63,7 +64,7 @@ impl<'a> Parser<'a> {
         accepted
     }
 
-    /// The next word: what numbers, names of types and signatures are made of.
+    /// The next word: letters and digits, and `extra` characters for numbers and signatures.
     fn word(&mut self, extra: &str) -> &'a str {
         self.skip_space();
         let rest = self.rest();
@@ -112,7 +113,7 @@ impl<'a> Parser<'a> {
         }
     }
 
-    /// true, false, a number, or a type's word and its value.
+    /// `true`, `false`, a number, or the name of a type and a value.
     fn plain(&mut self, wanted: Option<&str>, depth: usize) -> Result<Value> {
         let start = self.position;
         let word = self.word("+-.");
@@ -122,7 +123,7 @@ impl<'a> Parser<'a> {
         if word == "b" && self.rest().starts_with(['\'', '"']) {
             let quote = if self.rest().starts_with('"') { '"' } else { '\'' };
             let text = self.quoted(quote)?;
-            // A bytestring has the NUL that ends it.
+            // A bytestring includes its terminating NUL.
             let bytes = text.bytes().chain([0]).map(Value::Byte).collect();
             return Ok(Value::Array("y".into(), bytes));
         }
@@ -178,7 +179,7 @@ impl<'a> Parser<'a> {
         Ok(Value::Structure(members))
     }
 
-    /// Values between brackets, with commas; one may stand behind the last.
+    /// Values between brackets, separated by commas; a trailing comma is allowed.
     fn list(
         &mut self,
         open: char,
@@ -224,7 +225,7 @@ fn unescape(escaped: char, characters: &mut impl Iterator<Item = (usize, char)>)
         for _ in 0..digits {
             code = code * 16 + characters.next()?.1.to_digit(16)?;
         }
-        // NUL cannot stand in a text on the bus.
+        // D-Bus allows no NUL in a string.
         char::from_u32(code).filter(|character| *character != '\0')
     };
     match escaped {
@@ -241,8 +242,9 @@ fn unescape(escaped: char, characters: &mut impl Iterator<Item = (usize, char)>)
     }
 }
 
-/// A decimal with at most 15 digits and a power of ten up to 22: both are exact as doubles, so that rounding once is right.
-// parse() does it for all numbers, with tables and big integers of 20 KB.
+/// Reads a decimal of at most 15 digits with a power of ten up to 22: a double holds both exactly, so that
+/// rounding once gives the right result.
+// parse() reads every number, but adds 20 KB of tables and big integers.
 fn read_double(word: &str) -> Option<f64> {
     let (sign, word) = match word.strip_prefix('-') {
         Some(word) => (-1.0, word),
@@ -263,7 +265,8 @@ fn read_double(word: &str) -> Option<f64> {
     Some(sign * if exponent < 0 { number / power } else { number * power })
 }
 
-/// Decimal, `0x` or octal with a leading zero; with a point, or where one is wanted, a double.
+/// Reads a decimal number, hexadecimal with `0x`, octal with a leading zero; a double if it has a point or if
+/// one is wanted.
 fn read_number(word: &str, wanted: Option<&str>) -> Option<Value> {
     let is_hexadecimal = word.trim_start_matches(['+', '-']).starts_with("0x");
     let has_fraction = !is_hexadecimal && word.contains(['.', 'e', 'E']);
@@ -280,7 +283,7 @@ fn read_number(word: &str, wanted: Option<&str>) -> Option<Value> {
         _ if digits.starts_with('0') && digits.len() > 1 => (&digits[1..], 8),
         _ => (digits, 10),
     };
-    // from_str_radix would take a second sign.
+    // from_str_radix would accept a second sign.
     let magnitude = i128::from_str_radix(digits, radix).ok().filter(|_| !digits.starts_with(['+', '-']))?;
     let number = if negative { -magnitude } else { magnitude };
     Some(match wanted.unwrap_or("i") {
