@@ -6,7 +6,7 @@ use crate::error::Result;
 use crate::oci::spec::json::Text;
 use crate::oci::spec::linux::Device;
 
-/// What a node is.
+/// The type of a node.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[allow(missing_docs)] // mknod(2)'s words
 pub enum DeviceKind {
@@ -20,13 +20,13 @@ pub enum DeviceKind {
 pub struct ValidDevice<'a> {
     /// Absolute, inside the container.
     pub path: Text<'a>,
-    /// What it is.
+    /// Its type.
     pub kind: DeviceKind,
     /// 0 for a FIFO.
     pub major: u32,
     /// 0 for a FIFO.
     pub minor: u32,
-    /// Permissions, without the file's type.
+    /// Permissions, without the file type.
     pub mode: u32,
     /// The owner inside the container.
     pub uid: u32,
@@ -59,7 +59,7 @@ fn validate_device<'a>(index: usize, device: &Device<'a>) -> Result<ValidDevice<
     };
     // dev_t has 12 bits for the major and 20 for the minor number.
     let (major, minor) = (number("major", major, 0xfff)?, number("minor", minor, 0xf_ffff)?);
-    // Podman writes st_mode, type and all.
+    // Podman writes a whole st_mode, including the file type.
     let mode = file_mode.unwrap_or(0o666) & !0o170000;
     if mode > 0o7777 {
         reject!("{field}.fileMode: {mode} is not a mode: write at most 4095 (octal 7777)");

@@ -7,7 +7,7 @@ use super::text::reject;
 use crate::error::Result;
 use crate::oci::spec::IdMapping;
 
-/// How many lines a map may have: UID_GID_MAP_MAX_EXTENTS.
+/// UID_GID_MAP_MAX_EXTENTS: how many lines a map may have.
 const LINES: usize = 340;
 
 /// Checks the container's mappings against its user namespace.
@@ -30,14 +30,14 @@ pub(super) fn validate_user_namespace(
                     "{field}: missing: the other ids are mapped, and these need at least one mapping as well"
                 );
             }
-            // containerd and CRI-O give the mappings of the namespace that is joined.
+            // For a namespace that is joined: containerd and CRI-O give its mappings.
             _ => {}
         }
     }
     Ok(())
 }
 
-/// Checks what the kernel checks when a map is written: no empty range, no overflow, no overlap.
+/// Checks what the kernel would check when the map is written: no empty range, no overflow, no overlap.
 pub(super) fn validate_mappings(field: fmt::Arguments<'_>, mappings: &[IdMapping]) -> Result<()> {
     if mappings.len() > LINES {
         reject!("{field}: has {} mappings, more than the kernel's limit of {LINES}", mappings.len());

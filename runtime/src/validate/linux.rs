@@ -1,4 +1,4 @@
-//! What of `linux` is one small thing each.
+//! Small parts of `linux`.
 
 use std::fmt;
 
@@ -18,7 +18,7 @@ pub(super) fn validate_cgroups_path(path: &mut Option<Text<'_>>) -> Result<()> {
     }
 }
 
-/// The profile itself is the seccomp compiler's to judge.
+/// The profile itself is checked by the seccomp compiler.
 pub(super) fn validate_seccomp_listener(seccomp: Option<&Seccomp<'_>>) -> Result<()> {
     let Some(seccomp) = seccomp else { return Ok(()) };
     let Seccomp {
@@ -46,7 +46,7 @@ pub(crate) fn validate_intel_rdt(intel_rdt: Option<&IntelRdt<'_>>) -> Result<()>
     };
     let clos_id = clos_id.as_deref().unwrap_or_default();
     check_text(format_args!("linux.intelRdt.closID"), clos_id)?;
-    // "/" is the default class; anything else becomes a folder's name.
+    // "/" is the default class; any other value is the name of a folder.
     if clos_id == "." || clos_id == ".." || (clos_id.len() > 1 && clos_id.contains('/')) {
         reject!("linux.intelRdt.closID: {clos_id:?} is neither a file name nor \"/\"");
     }

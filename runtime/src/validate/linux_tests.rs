@@ -1,4 +1,4 @@
-//! The rules for `linux`, as in the tests beside.
+//! The rules for `linux`, tested as in `tests.rs`.
 
 use serde_json::{Value, json};
 

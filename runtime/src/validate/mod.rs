@@ -1,8 +1,11 @@
-//! Everything that can be said about a configuration without asking the kernel: `Spec` goes in, and what
-//! comes out cannot be contradictory, incomplete or of an unknown kind any more.
+//! Everything that can be checked in a configuration without asking the kernel. A `Spec` goes in; the result
+//! has another type, and is known to be complete, consistent and of known kinds. Every error begins with the
+//! field that is wrong.
 //!
 //! Sources: `config.md` and `config-linux.md` of the runtime specification 1.3, and runc where those leave
-//! something open. Every error begins with the field that is wrong.
+//! something open.
+//!
+//! May use `oci` and every room below it.
 
 mod device;
 mod id_mapping;
@@ -38,7 +41,7 @@ pub use process::{ValidProcess, ValidRlimit, validate_process};
 pub use resources::validate_resources;
 pub use sysctl::{sysctl_owner, sysctl_path};
 
-/// A configuration that keeps all of the specification's rules.
+/// A configuration that keeps all rules of the specification.
 #[derive(Debug, Clone, Default, PartialEq)]
 #[allow(missing_docs)] // the fields are the specification's
 pub struct ValidSpec<'a> {
@@ -53,10 +56,10 @@ pub struct ValidSpec<'a> {
     pub annotations: Map<'a, Text<'a>>,
     /// At most one of each kind.
     pub namespaces: Vec<ValidNamespace<'a>>,
-    /// Of the user namespace to make, or said to be those of the one to join.
+    /// Mappings of the user namespace to make; for one to join, what the caller says they are.
     pub uid_mappings: List<IdMapping>,
     pub gid_mappings: List<IdMapping>,
-    /// As written; [`sysctl_path`] makes a path of a key.
+    /// Keys as written; [`sysctl_path`] turns one into a path.
     pub sysctl: Map<'a, Text<'a>>,
     pub resources: Resources<'a>,
     pub cgroups_path: Option<Text<'a>>,
@@ -64,7 +67,7 @@ pub struct ValidSpec<'a> {
     pub net_devices: Map<'a, NetDevice<'a>>,
     pub seccomp: Option<Seccomp<'a>>,
     pub rootfs_propagation: RootfsPropagation,
-    /// Whether that is said of all mounts (`rshared`), not of the root alone.
+    /// Whether the propagation holds for all mounts (`rshared`), not only for the root.
     pub rootfs_propagation_recursive: bool,
     pub masked_paths: List<Text<'a>>,
     pub readonly_paths: List<Text<'a>>,
@@ -73,17 +76,17 @@ pub struct ValidSpec<'a> {
     pub memory_policy: Option<MemoryPolicy<'a>>,
     pub personality: Option<Personality<'a>>,
     pub time_offsets: Map<'a, TimeOffset>,
-    /// What is dubious, but no error.
+    /// What is dubious, but not an error.
     pub warnings: Vec<String>,
 }
 
 impl<'a> ValidSpec<'a> {
-    /// The namespace of a kind, to make or to join; None: the runtime's own is inherited.
+    /// The namespace of a kind, to make or to join; `None` if the runtime's own is inherited.
     pub fn namespace(&self, kind: NamespaceKind) -> Option<&ValidNamespace<'a>> {
         self.namespaces.iter().find(|namespace| namespace.kind == kind)
     }
 
-    /// Whether one of crun's annotations is there, with another value than "0".
+    /// Whether an annotation is set to anything but "0": the rule for crun's annotations.
     pub fn is_annotated(&self, name: &str) -> bool {
         self.annotations.iter().any(|(key, value)| &**key == name && &**value != "0")
     }
@@ -92,15 +95,16 @@ impl<'a> ValidSpec<'a> {
 /// Checks a whole configuration.
 ///
 /// # Errors
-/// The first rule that is broken; the text begins with the field.
+/// The first broken rule; the text begins with the field.
 pub fn validate<'a>(mut spec: Spec<'a>) -> Result<ValidSpec<'a>> {
     let mut warnings = Vec::new();
-    // Only `start` needs a process (config.md): without one there are no arguments.
+    // config.md requires a process only for `start`: without one there are no arguments.
     let process = match spec.process.take() {
         Some(process) => validate_process(process, &mut warnings)?,
         None => ValidProcess { cwd: "/".into(), ..ValidProcess::default() },
     };
-    // Checked where it lies and then taken apart: the other way round each error has two dozen values to drop.
+    // Checked in place and taken apart afterwards: the other way round, each error path would drop two dozen
+    // values.
     let Checked { namespaces, devices, rootfs_propagation, rootfs_propagation_recursive } =
         check(&mut spec, &mut warnings)?;
 
@@ -156,7 +160,7 @@ pub fn validate<'a>(mut spec: Spec<'a>) -> Result<ValidSpec<'a>> {
     })
 }
 
-/// What has another type once it is checked.
+/// The parts that have another type after the check.
 struct Checked<'a> {
     namespaces: Vec<ValidNamespace<'a>>,
     devices: Vec<ValidDevice<'a>>,
@@ -164,7 +168,7 @@ struct Checked<'a> {
     rootfs_propagation_recursive: bool,
 }
 
-/// Checks all but the process; empty strings become absent, relative destinations absolute.
+/// Checks everything but the process. Empty strings become absent, and relative destinations absolute.
 fn check<'a>(spec: &mut Spec<'a>, warnings: &mut Vec<String>) -> Result<Checked<'a>> {
     let Spec { oci_version, root, process: _, hostname, domainname, mounts, hooks, annotations, linux } =
         spec;

@@ -1,4 +1,4 @@
-//! Mounts, and what is done with mounts: masked and read-only paths, propagation.
+//! Mounts and settings that are mounts: masked and read-only paths, propagation.
 
 use std::fmt;
 
@@ -9,11 +9,11 @@ use crate::error::Result;
 use crate::oci::spec::Mount;
 use crate::oci::spec::json::Text;
 
-/// How mounts and the container's root tell each other: mount_namespaces(7).
+/// How mount events propagate between host and container: mount_namespaces(7).
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 #[allow(missing_docs)] // mount(2)'s words
 pub enum RootfsPropagation {
-    /// The configuration says nothing.
+    /// The configuration does not set it.
     #[default]
     Default,
     Private,
@@ -63,7 +63,7 @@ pub(super) fn validate_mount(
     Ok(())
 }
 
-/// Masked and read-only paths are mounts: without a mount namespace they would show on the host.
+/// Checks paths that become mounts, which without a mount namespace would show on the host.
 pub(super) fn validate_restricted_paths(
     field: fmt::Arguments<'_>,
     paths: &[Text<'_>],

@@ -1,4 +1,4 @@
-//! Namespaces, and what can only be set in a namespace of the container's own.
+//! Namespaces, and settings that need a namespace of the container's own.
 
 use std::fmt;
 
@@ -50,7 +50,7 @@ impl NamespaceKind {
         }
     }
 
-    /// clone(2)'s flag, which setns(2) and unshare(2) take, too.
+    /// The flag for clone(2), setns(2) and unshare(2).
     pub fn clone_flag(self) -> u32 {
         match self {
             NamespaceKind::Mount => kernel::CLONE_NEWNS,
@@ -65,12 +65,12 @@ impl NamespaceKind {
     }
 }
 
-/// A namespace to make, or with a path to join.
+/// A namespace to make or, if it has a path, to join.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ValidNamespace<'a> {
-    /// Which one.
+    /// Its kind.
     pub kind: NamespaceKind,
-    /// An absolute path of the runtime's.
+    /// An absolute path on the host.
     pub path: Option<Text<'a>>,
 }
 
@@ -145,7 +145,7 @@ pub(super) fn validate_net_devices(
             }
             None => device,
         };
-        // The kernel makes different names of a template.
+        // The kernel replaces `%d`, so that equal templates give different names.
         if !name.contains("%d") {
             names.push(name);
             renamed.push(device);
@@ -157,7 +157,7 @@ pub(super) fn validate_net_devices(
     Ok(())
 }
 
-/// The kernel's dev_valid_name(); the specification allows `%d` for a number that the kernel chooses.
+/// The kernel's dev_valid_name(). The specification allows `%d`, for a number that the kernel chooses.
 fn check_interface_name(field: fmt::Arguments<'_>, name: &str) -> Result<()> {
     check_text(field, name)?;
     let is_valid = !name.is_empty()

@@ -5,7 +5,7 @@ use std::ops::RangeInclusive;
 /// The highest number: kernels are built for at most 8192 CPUs.
 pub const HIGHEST: u32 = 8191;
 
-/// The ranges of a list; None if it is not one, or has a number above [`HIGHEST`].
+/// The ranges of a list; `None` if it is malformed or has a number above [`HIGHEST`].
 pub fn parse_number_list(list: &str) -> Option<Vec<RangeInclusive<u32>>> {
     list.split(',')
         .map(|range| {

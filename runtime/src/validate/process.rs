@@ -1,4 +1,4 @@
-//! `process`: of `config.json`, and of the document that `exec --process` takes.
+//! `process`, both in `config.json` and in the document that `exec --process` takes.
 
 use std::fmt;
 
@@ -13,7 +13,7 @@ use crate::oci::spec::process::{
     Capabilities, ConsoleSize, CpuAffinity, IoPriority, Rlimit, Scheduler, User,
 };
 
-/// A process that keeps all of the specification's rules.
+/// A process that keeps all rules of the specification.
 #[derive(Debug, Clone, Default, PartialEq)]
 #[allow(missing_docs)] // the fields are the specification's
 pub struct ValidProcess<'a> {
@@ -23,7 +23,7 @@ pub struct ValidProcess<'a> {
     pub user: User<'a>,
     /// At least one.
     pub args: List<Text<'a>>,
-    /// Every name once: the last value counts, at the place of the first.
+    /// Each name once, with the last of its values at the place of the first.
     pub env: List<Text<'a>>,
     pub cwd: Text<'a>,
     pub capabilities: Option<CapabilitySets>,
@@ -48,10 +48,10 @@ pub struct ValidRlimit {
     pub hard: u64,
 }
 
-/// Checks a process; what is dubious goes to `warnings`.
+/// Checks a process; what is dubious but not wrong goes to `warnings`.
 ///
 /// # Errors
-/// The first rule that is broken; the text begins with the field.
+/// The first broken rule; the text begins with the field.
 pub fn validate_process<'a>(
     mut process: Process<'a>,
     warnings: &mut Vec<String>,
@@ -94,7 +94,7 @@ pub fn validate_process<'a>(
     })
 }
 
-/// Empty strings become absent, and of equal environment variables one is left.
+/// Checks in place. Empty strings become absent, and each environment variable remains once.
 fn check_process(
     process: &mut Process<'_>,
     warnings: &mut Vec<String>,
@@ -163,7 +163,7 @@ fn validate_user(user: &User<'_>) -> Result<()> {
     }
 }
 
-/// Of repeated names the last counts, as shells and glibc's setenv(3) would have it.
+/// For repeated names the last value counts, as in shells and in glibc's setenv(3).
 fn validate_env(env: &mut List<Text<'_>>) -> Result<()> {
     check_texts(format_args!("process.env"), env)?;
     let mut names = Vec::with_capacity(env.len());
@@ -197,8 +197,8 @@ fn validate_rlimits(rlimits: &[Rlimit<'_>]) -> Result<Vec<ValidRlimit>> {
     Ok(valid)
 }
 
-/// Names become bits. What the kernel would refuse to grant is left out, with a warning: the specification
-/// wants no failure there.
+/// Turns names into bits. Capabilities that the kernel would refuse to grant are left out with a warning,
+/// because the specification demands that this does not fail.
 fn capability_sets(capabilities: &Capabilities<'_>, warnings: &mut Vec<String>) -> CapabilitySets {
     let Capabilities { bounding, effective, inheritable, permitted, ambient } = capabilities;
     let mut set = |field: fmt::Arguments<'_>, names: &[Text<'_>], limit: u64, why: &str| {
@@ -241,7 +241,7 @@ fn validate_scheduler(scheduler: Option<&Scheduler<'_>>, warnings: &mut Vec<Stri
             reject!("{field}.nice: {nice} is not a number from -20 to 19");
         }
         "SCHED_OTHER" | "SCHED_BATCH" => {}
-        // The kernel does not look at it, and the other runtimes take it.
+        // The kernel ignores the value, and other runtimes accept it.
         _ if nice != 0 => warnings.push(format!(
             "{field}.nice: {nice} has no effect: it is for SCHED_OTHER and SCHED_BATCH, not for {policy}"
         )),
@@ -275,10 +275,10 @@ fn validate_scheduler(scheduler: Option<&Scheduler<'_>>, warnings: &mut Vec<Stri
     check_names(format_args!("{field}.flags"), flags, &known)
 }
 
-/// What the kernel would refuse with no more than EINVAL: __checkparam_dl in kernel/sched/deadline.c.
+/// Explains what the kernel would refuse with a mere EINVAL: __checkparam_dl in kernel/sched/deadline.c.
 fn validate_deadline(times: [Option<u64>; 3]) -> Result<()> {
     const POLICY: &str = "process.scheduler: sched_setattr: `SCHED_DEADLINE`";
-    // The kernel counts in units of 1024 ns, and keeps the highest bit for itself.
+    // The kernel counts in units of 1024 ns, and reserves the highest bit.
     const LEAST: u64 = 1 << 10;
     const MOST: u64 = i64::MAX as u64;
     let [runtime, deadline, period] = times;
@@ -294,7 +294,7 @@ fn validate_deadline(times: [Option<u64>; 3]) -> Result<()> {
         reject!("{POLICY} runtime {runtime} must be <= deadline {deadline}");
     }
     match period {
-        // A period of 0 stands for the deadline.
+        // A period of 0 means the deadline.
         Some(period @ 1..) if deadline > period => {
             reject!("{POLICY} deadline {deadline} must be <= period {period}");
         }
@@ -309,7 +309,7 @@ fn validate_io_priority(io_priority: Option<&IoPriority<'_>>) -> Result<()> {
     match priority {
         Some(0..=7) => Ok(()),
         Some(priority) => reject!("process.ioPriority.priority: {priority} is not a number from 0 to 7"),
-        // That class has no levels (ioprio_set(2)), so that callers leave it out.
+        // This class has no levels (ioprio_set(2)), so callers leave the number out.
         None if &**class == "IOPRIO_CLASS_IDLE" => Ok(()),
         None => reject!("process.ioPriority.priority: missing"),
     }

@@ -1,4 +1,5 @@
-//! `linux.resources`, as far as it can be judged without a cgroup: `update` checks its document here, too.
+//! `linux.resources`, as far as it can be checked without a cgroup. `update` checks its document here as
+//! well.
 
 use std::fmt;
 
@@ -7,12 +8,12 @@ use super::text::reject;
 use crate::error::Result;
 use crate::oci::spec::linux::{BlockIo, Cpu, DeviceRule, HugepageLimit, Rdma, Resources, WeightDevice};
 
-/// Checks the form of resource limits; whether there is a controller for them turns out later.
+/// Checks the form of resource limits; whether their controllers exist is found out later.
 ///
 /// # Errors
-/// The first rule that is broken; the text begins with the field.
+/// The first broken rule; the text begins with the field.
 pub fn validate_resources(resources: &Resources<'_>) -> Result<()> {
-    // Numbers are judged where they are converted for their controller.
+    // Numbers are checked when they are converted for their controllers.
     let Resources { devices, memory: _, cpu, pids: _, block_io, hugepage_limits, network: _, rdma, unified } =
         resources;
     for (index, rule) in devices.iter().enumerate() {
@@ -83,7 +84,7 @@ fn validate_device_rule(field: fmt::Arguments<'_>, rule: &DeviceRule<'_>) -> Res
         reject!("{field}.type: {:?} is not one of a, b, c", kind.as_deref().unwrap_or_default());
     }
     for (member, number) in [("major", major), ("minor", minor)] {
-        // -1 is what callers write for "all" that can't leave the number out.
+        // -1 means "all", for callers that can't leave a number out.
         if let Some(number) = number
             && !(-1..=i64::from(u32::MAX)).contains(number)
         {
@@ -97,7 +98,7 @@ fn validate_device_rule(field: fmt::Arguments<'_>, rule: &DeviceRule<'_>) -> Res
     Ok(())
 }
 
-/// `<size><K, M or G>B`: the name of a file of the hugetlb controller.
+/// `<size><K, M or G>B`, as in the names of the hugetlb controller's files.
 fn is_page_size(size: &str) -> bool {
     let number = size.strip_suffix("KB").or(size.strip_suffix("MB")).or(size.strip_suffix("GB"));
     number.is_some_and(|number| {

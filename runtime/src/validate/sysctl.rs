@@ -1,4 +1,4 @@
-//! Kernel parameters: only those that belong to a namespace of the container's own.
+//! Kernel parameters: only those of a namespace that the container has for itself.
 
 use super::namespace::{NamespaceKind, ValidNamespace, find};
 use super::text::check_text;
@@ -6,7 +6,7 @@ use super::text::reject;
 use crate::error::Result;
 use crate::oci::spec::json::{Map, Text};
 
-/// The IPC namespace's parameters, as `ipc/ipc_sysctl.c` has them.
+/// The parameters of the IPC namespace, as in `ipc/ipc_sysctl.c`.
 const IPC: [&str; 12] = [
     "kernel/auto_msgmni",
     "kernel/msg_next_id",
@@ -22,8 +22,8 @@ const IPC: [&str; 12] = [
     "kernel/shmmni",
 ];
 
-/// The path below `/proc/sys` of a parameter: the first separator says which one the key is written with,
-/// and the other one stands for a character of a name (`net.ipv4.conf.eno2/100.rp_filter`): sysctl.d(5).
+/// The path of a parameter below `/proc/sys`. The first separator in the key decides which one it uses; the
+/// other one then is part of a name (`net.ipv4.conf.eno2/100.rp_filter`). See sysctl.d(5).
 pub fn sysctl_path(key: &str) -> String {
     match key.find(['.', '/']) {
         Some(first) if key.as_bytes()[first] == b'.' => {

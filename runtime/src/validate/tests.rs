@@ -1,4 +1,4 @@
-//! One broken configuration for each rule, with the exact words.
+//! One broken configuration for each rule, with the exact error text.
 
 use serde_json::{Value, json};
 
@@ -17,7 +17,7 @@ fn base() -> Value {
     })
 }
 
-/// The base with the value at a JSON pointer replaced or added; `null` takes it away.
+/// The base with the values at JSON pointers added or replaced; `null` removes one.
 pub(super) fn with(changes: &[(&str, Value)]) -> Value {
     let mut document = base();
     for (pointer, value) in changes {
@@ -98,7 +98,7 @@ fn examples_of_the_specification() {
                     .into())
             }
             "zos-example.json" => continue,
-            // An interface can only move into a network namespace of the container's own.
+            // An interface can only be moved into a network namespace of the container's own.
             "linux-netdevice.json" => {
                 Err("linux.netDevices: needs a network namespace: add \"network\" to linux.namespaces".into())
             }
@@ -263,7 +263,7 @@ fn scheduler() {
         &scheduler(json!({"policy": "SCHED_DEADLINE", "runtime": 1024, "deadline": 2000, "period": 2000,
             "flags": ["SCHED_FLAG_RECLAIM"]})),
     ]);
-    // Taken as the other runtimes take it.
+    // Accepted with warnings, as other runtimes accept them.
     let warnings = outcome(&with(&scheduler(json!({"policy": "SCHED_IDLE", "nice": 25})))).unwrap();
     assert_eq!(
         warnings,

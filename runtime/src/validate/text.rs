@@ -1,11 +1,11 @@
-//! Rules for single strings.
+//! Rules for strings.
 
 use std::fmt;
 
 use crate::error::{Error, Result};
 use crate::oci::spec::json::Text;
 
-/// Leaves the function with an error.
+/// Returns an error from the calling function.
 macro_rules! reject {
     ($($message:tt)*) => { return Err($crate::validate::text::rejected(format_args!($($message)*))) };
 }
@@ -16,7 +16,7 @@ pub(super) fn rejected(message: fmt::Arguments<'_>) -> Error {
     Error::new(message.to_string())
 }
 
-/// A string for the kernel: it ends at the first NUL there.
+/// Checks a string for the kernel, where it would end at the first NUL.
 pub(super) fn check_text(field: fmt::Arguments<'_>, text: &str) -> Result<()> {
     if text.contains('\0') {
         reject!("{field}: {text:?} contains a NUL character");
@@ -40,7 +40,7 @@ pub(super) fn check_absolute(field: fmt::Arguments<'_>, path: &str) -> Result<()
     Ok(())
 }
 
-/// A string that may be absent, which callers also say with an empty one.
+/// Checks an optional string. Callers also write an empty one for an absent one.
 pub(super) fn check_optional(field: fmt::Arguments<'_>, text: &mut Option<Text<'_>>) -> Result<()> {
     if text.as_ref().is_some_and(|text| text.is_empty()) {
         *text = None;
