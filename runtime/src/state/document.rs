@@ -1,4 +1,4 @@
-//! state.json: the record, and the container's configuration as the last member; written by rename.
+//! state.json: the record, with the container's configuration as the last member; written by rename.
 
 use std::os::fd::{AsFd, OwnedFd};
 
@@ -13,36 +13,36 @@ use crate::oci::spec::Spec;
 use crate::oci::spec::json::{object, parse};
 use crate::text::json;
 
-/// What stands in it before the configuration.
+/// How the configuration begins.
 const CONFIG: &[u8] = b",\"config\":{";
 
-/// More than any state.json has: a config.json may have 16 MiB.
+/// Longer than any state.json: a config.json may have 16 MiB.
 const STATE_MAX: u64 = 17 << 20;
 
-/// What is usually enough of it to have all that stands before the configuration, in bytes.
+/// How much to read at first, in bytes: usually enough for everything before the configuration.
 const HEAD: usize = 1024;
 
 object! {
-    /// The part of it that is the container's configuration.
+    /// The container's configuration alone.
     StoredConfig<'a> {
         "config" => config: Option<Spec<'a>>,
     }
 }
 
-/// What a container's folder says of it.
+/// What a container's folder says about it.
 #[derive(Debug)]
 pub enum Recorded {
-    /// All of it, with the whole text of state.json: see [`stored_config`].
+    /// Everything, with the whole text of state.json: see [`stored_config`].
     Whole(Record, Vec<u8>),
-    /// Its creation was not finished: what was to be recorded, if that was written already.
+    /// Its creation was not finished. If the record had been written but not published, this is it.
     Unfinished(Option<(Record, Vec<u8>)>),
-    /// state.json is not what was written.
+    /// state.json is not as it was written.
     Damaged(Error),
 }
 
 impl StateDirectory {
-    /// Writes what is to be state.json, with the container's configuration as the last member; [`Self::publish`] makes
-    /// it so.
+    /// Writes a new state.json, with the container's configuration as the last member. It takes effect with
+    /// [`Self::publish`].
     pub fn store(&self, record: &Record, config: &str) -> Result<()> {
         let record = json::to_string(record)?;
         let Some(record) = record.strip_suffix('}') else {
@@ -51,12 +51,12 @@ impl StateDirectory {
         self.write_document(&format!("{record},\"config\":{}}}\n", config.trim()))
     }
 
-    /// Writes the text of state.json, in one step: whoever reads sees the former text or this.
+    /// Replaces state.json atomically: readers see either the old text or the new one.
     pub fn replace_document(&self, document: &str) -> Result<()> {
         self.write_document(document).and_then(|()| self.publish())
     }
 
-    /// What was written is state.json from here on.
+    /// Renames what was written to state.json.
     pub fn publish(&self) -> Result<()> {
         rustix::fs::renameat(&self.directory, NEW, &self.directory, STATE)
             .context(|| format!("write {}/{STATE}", self.path.display()))
@@ -73,7 +73,7 @@ impl StateDirectory {
     /// The text of state.json.
     ///
     /// # Errors
-    /// It is not there (`create` was killed), or larger than any.
+    /// It is missing (`create` was killed), or too long.
     pub fn read_document(&self) -> Result<Vec<u8>> {
         self.read_whole(&self.open_document()?)
     }
@@ -88,10 +88,10 @@ impl StateDirectory {
         read_all(file, size as usize).context(step)
     }
 
-    /// What is recorded of a container whose folder is locked, so that nobody is creating it.
+    /// The record of a container whose folder is locked, so that it is not being created just now.
     ///
     /// # Errors
-    /// It cannot be read: nothing is known then.
+    /// It cannot be read, and so nothing is known.
     pub fn recorded(&self) -> Result<Recorded> {
         match self.load_whole() {
             Ok((record, document)) => Ok(Recorded::Whole(record, document)),
@@ -101,7 +101,7 @@ impl StateDirectory {
         }
     }
 
-    /// What `create` wrote before it ended; none if it did not come to that, or not to the end of it.
+    /// What `create` wrote before it was killed; `None` if it wrote nothing, or only a part.
     fn read_unpublished(&self) -> Result<Option<(Record, Vec<u8>)>> {
         let file = match open_document(&self.directory, NEW) {
             Err(Errno::NOENT) => return Ok(None),
@@ -118,7 +118,7 @@ impl StateDirectory {
         }
     }
 
-    /// What was recorded of the container, and what the kernel says about it; `head` holds the text.
+    /// The container's record, and its status as the kernel knows it; `head` holds the text.
     ///
     /// # Errors
     /// As for [`Self::load`].
@@ -130,15 +130,15 @@ impl StateDirectory {
         Ok((record, status))
     }
 
-    /// What was recorded of the container.
+    /// The container's record.
     ///
     /// # Errors
-    /// As for [`Self::read_document`]; it is not whole, or not this container's.
+    /// As for [`Self::read_document`]; or it is incomplete, or another container's.
     pub fn load(&self) -> Result<Record> {
         self.record_in(&self.read_document()?)
     }
 
-    /// The same, and the whole text with the configuration: see [`stored_config`].
+    /// The record, and the whole text with the configuration: see [`stored_config`].
     ///
     /// # Errors
     /// As for [`Self::load`].
@@ -156,18 +156,18 @@ impl StateDirectory {
     }
 }
 
-/// Opens a state.json, which is nothing that could make this wait.
+/// Opens a state.json, without ever blocking: another kind of file might, such as a FIFO.
 pub(super) fn open_document(folder: impl AsFd, path: &str) -> rustix::io::Result<OwnedFd> {
     let flags = OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NOFOLLOW | OFlags::NONBLOCK;
     rustix::fs::openat(folder, path, flags, Mode::empty())
 }
 
-/// Where the configuration begins. It is most of a state.json and comes last: what stands before it is all that is
-/// usually asked. An annotation has no object as its value.
+/// Finds where the configuration begins. It comes last and is most of the text, but usually only what stands
+/// before it is needed. No annotation can be mistaken for it, because their values are not objects.
 fn find_config(document: &[u8]) -> Option<usize> {
     let mut behind = 0;
     loop {
-        // Before it there is hardly another one of these.
+        // This byte is rare before the configuration, so that the search is fast.
         behind += document[behind..].iter().position(|&byte| byte == CONFIG[CONFIG.len() - 1])? + 1;
         if document[..behind].ends_with(CONFIG) {
             return Some(behind - CONFIG.len());
@@ -175,7 +175,8 @@ fn find_config(document: &[u8]) -> Option<usize> {
     }
 }
 
-/// Reads what stands before the configuration, as an object, into a buffer that is kept from one to the next.
+/// Reads what stands before the configuration and closes it as an object, into a buffer that is reused for
+/// every container.
 pub(super) fn read_head(file: &OwnedFd, head: &mut Vec<u8>) -> rustix::io::Result<()> {
     head.clear();
     while head.len() < STATE_MAX as usize {
@@ -192,14 +193,14 @@ pub(super) fn read_head(file: &OwnedFd, head: &mut Vec<u8>) -> rustix::io::Resul
     Ok(())
 }
 
-/// The record in the text of a state.json that ends where the configuration begins.
+/// Parses the record in the text of a state.json that ends before the configuration.
 ///
 /// # Errors
-/// It is not whole, or not that container's.
+/// It is incomplete, or another container's.
 pub(super) fn parse_head<'a>(head: &'a [u8], id: &ContainerId) -> Result<StoredRecord<'a>> {
     let stored: StoredRecord<'_> =
         parse(head).map_err(|error| Error::from(error).with_kind(Kind::Invalid))?;
-    // Without all of these a process that lives would count as gone.
+    // If one of these were missing, a live process would count as gone.
     let names_process = stored.pid > 0 && stored.pidfd_inode | stored.start_time != 0;
     if *stored.id != *id.as_str() || !names_process || stored.boot_id.is_empty() {
         return Err(Error::of(Kind::Invalid, format!("not the state of container {id}")));
@@ -207,10 +208,10 @@ pub(super) fn parse_head<'a>(head: &'a [u8], id: &ContainerId) -> Result<StoredR
     Ok(stored)
 }
 
-/// The configuration in the text of a state.json.
+/// Parses the configuration in the text of a state.json.
 ///
 /// # Errors
-/// It has none, or is no state.json.
+/// It has none, or the text is not a state.json.
 pub fn stored_config(document: &[u8]) -> Result<Spec<'_>> {
     let stored: StoredConfig<'_> =
         parse(document).map_err(|error| Error::formatted(format_args!("{STATE}: {error}")))?;
@@ -225,7 +226,7 @@ fn write_all(file: &OwnedFd, mut bytes: &[u8]) -> rustix::io::Result<()> {
     Ok(())
 }
 
-/// Reads up to the end; `size` is a guess.
+/// Reads to the end of the file; `size` is a guess.
 fn read_all(file: &OwnedFd, size: usize) -> rustix::io::Result<Vec<u8>> {
     let mut document = Vec::with_capacity(size + 1);
     while rustix::io::read(file, rustix::buffer::spare_capacity(&mut document))? > 0 {

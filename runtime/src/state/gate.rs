@@ -1,4 +1,4 @@
-//! The gate: a listening socket that init waits at for `start`.
+//! The gate: a listening socket at which init waits for `start`.
 
 use std::os::fd::OwnedFd;
 
@@ -10,12 +10,14 @@ use super::{GATE, StateDirectory};
 use crate::error::{Context, Result};
 
 impl StateDirectory {
-    /// A listening socket at `gate`, for init: of packets, so that each of its reports is read by itself.
+    /// Makes the gate's socket for init. It keeps packet boundaries, so that each of init's reports is read
+    /// by itself.
     pub fn make_gate() -> Result<OwnedFd> {
         socket(SocketType::SEQPACKET).context(|| "make the gate")
     }
 
-    /// Gives the gate its name, and lets others come: init, which has inherited it, takes nobody in before it is ready.
+    /// Binds the gate to its name and listens. Connections wait there until init, which has inherited the
+    /// socket, is ready to accept one.
     pub fn open_gate(&self, gate: &OwnedFd) -> Result<()> {
         let step = || format!("listen on {}/{GATE}", self.path.display());
         let address = self.gate_address().context(step)?;
@@ -45,7 +47,7 @@ impl StateDirectory {
         gate_address(&self.directory)
     }
 
-    /// Connects to init's gate; `None` when init does not wait there (any more).
+    /// Connects to the gate; `None` if init does not wait there, or no longer.
     pub fn connect_gate(&self) -> Result<Option<OwnedFd>> {
         let connect = || {
             let socket = socket(SocketType::SEQPACKET)?;
@@ -58,20 +60,20 @@ impl StateDirectory {
         connect().context(|| format!("connect to {}/{GATE}", self.path.display()))
     }
 
-    /// Opens the gate: the byte that init waits for.
+    /// Sends the byte that init waits for.
     pub fn send_start(gate: &OwnedFd) -> rustix::io::Result<()> {
         rustix::net::send(gate, b"s", SendFlags::NOSIGNAL).map(drop)
     }
 
-    /// The gate has served.
+    /// Removes the gate once it has served.
     pub fn remove_gate(&self) {
-        // Left behind it costs a connect at the next look, nothing else.
+        // A gate left behind only costs each later look a failed connect.
         let _ = rustix::fs::unlinkat(&self.directory, GATE, AtFlags::empty());
     }
 }
 
-/// The gate in a container's folder. Socket paths end at 107 bytes, and the folder's alone may have more: the descriptor
-/// leads there.
+/// The address of the gate in a container's folder. It goes by the descriptor, because socket paths are
+/// limited to 107 bytes, and the folder's path alone may be longer.
 pub(super) fn gate_address(folder: &OwnedFd) -> rustix::io::Result<SocketAddrUnix> {
     use std::os::fd::AsRawFd;
     SocketAddrUnix::new(format!("/proc/self/fd/{}/{GATE}", folder.as_raw_fd()))
@@ -81,13 +83,14 @@ fn socket(kind: SocketType) -> rustix::io::Result<OwnedFd> {
     rustix::net::socket_with(AddressFamily::UNIX, kind, SocketFlags::CLOEXEC, None)
 }
 
-/// A socket to ask gates with, one after the other, for it never gets connected.
+/// A socket to probe gates with; it never gets connected, and so serves for any number of them.
 pub(super) fn probe() -> rustix::io::Result<OwnedFd> {
     socket(SocketType::DGRAM)
 }
 
-/// Whether init waits at that gate. A socket of another type is refused by a gate that is watched, without a word to
-/// init, which need not wake for that. Nobody but init has the gate, so that who watches is alive.
+/// Whether init waits at a gate. The probe is of another type: the kernel refuses it if a process listens
+/// there, without waking init. Only init has the listening socket, so that init is alive if the gate is
+/// watched.
 pub(super) fn is_watched(probe: &OwnedFd, gate: &SocketAddrUnix) -> rustix::io::Result<bool> {
     match rustix::net::connect(probe, gate) {
         Err(Errno::PROTOTYPE) => Ok(true),

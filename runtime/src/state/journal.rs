@@ -1,5 +1,6 @@
-//! The journal: symbolic links whose texts say, before it is made, what is to be undone (cgroup, mount, resctrl groups). A link is there
-//! whole or not at all, and its kind tells when it was made.
+//! The journal: what has to be undone, noted before it is made (cgroup, mount, resctrl groups). Each entry is
+//! a symbolic link whose text says what it is, because a link is made atomically. The kind of an entry tells
+//! when it was made.
 
 use std::os::unix::ffi::OsStringExt;
 use std::path::{Path, PathBuf};
@@ -16,20 +17,20 @@ use crate::state::resctrl::Group;
 /// A kind of entry.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Entry {
-    /// Which mount of the host's namespace the container's root is.
+    /// Which mount of the host's namespace is the container's root.
     Mounted,
     /// Where the cgroup is: see [`StateDirectory::note_cgroup`].
     Cgroup,
     /// A class of service that was made for the container.
     ResctrlClass,
-    /// A monitoring group that was made for it.
+    /// A monitoring group that was made for the container.
     ResctrlMonitor,
-    /// The class of service that its processes are in.
+    /// The class of service of the container's processes.
     Resctrl,
 }
 
 impl Entry {
-    /// In the order in which a container is made.
+    /// In the order in which they are made.
     pub const ALL: [Entry; 5] =
         [Entry::Mounted, Entry::Cgroup, Entry::ResctrlClass, Entry::ResctrlMonitor, Entry::Resctrl];
 
@@ -45,38 +46,39 @@ impl Entry {
     }
 }
 
-/// Before the path of a cgroup that systemd makes.
+/// The prefix of a cgroup's path if systemd makes the cgroup.
 const OF_UNIT: &str = "systemd:";
 
-/// Instead of a path: the container has no cgroup.
+/// Stands instead of a path if the container has no cgroup.
 const WITHOUT: &str = "none";
 
-/// What a container's folder says of its cgroup, whatever else of it can be read.
+/// What the note in a container's folder says about its cgroup, even if nothing else there can be read.
 #[derive(Debug, PartialEq, Eq)]
 pub enum NotedCgroup {
-    /// `create` has not come so far, or what was in it has ended and another container has taken it over.
+    /// There is no note: `create` did not get that far, or another container has taken the cgroup over since
+    /// this one ended.
     Nothing,
-    /// There is none: its processes are known by state.json alone.
+    /// There is no cgroup: only state.json leads to its processes.
     Without,
-    /// There it is, if it is.
+    /// The cgroup's place; it may be gone, or not made yet.
     At {
         /// Below the hierarchy's mount.
         path: CgroupPath,
-        /// Whether systemd made it, for the unit with the name of its last part.
+        /// Whether systemd makes it, for a unit named like the last part of the path.
         of_unit: bool,
     },
 }
 
 impl StateDirectory {
-    /// Notes where the cgroup will be, before it is made, and whether a unit of systemd's will: `delete` finds it even if
-    /// nothing else gets written.
+    /// Notes, before it is made, where the cgroup will be and whether systemd makes it: `delete` then finds
+    /// it even if nothing else gets written.
     pub fn note_cgroup(&self, path: &CgroupPath, of_unit: bool) -> Result<()> {
         let text = [if of_unit { OF_UNIT } else { "" }, path.as_str()].concat();
         rustix::fs::symlinkat(text, &self.directory, CGROUP)
             .context(|| format!("write {}/{CGROUP}", self.path.display()))
     }
 
-    /// Notes that there is no cgroup, instead of where it would have been.
+    /// Replaces the note by one that says that there is no cgroup.
     pub fn note_no_cgroup(&self) -> Result<()> {
         let step = || format!("write {}/{CGROUP}", self.path.display());
         match rustix::fs::unlinkat(&self.directory, CGROUP, AtFlags::empty()) {
@@ -86,10 +88,10 @@ impl StateDirectory {
         rustix::fs::symlinkat(WITHOUT, &self.directory, CGROUP).context(step)
     }
 
-    /// What was noted of the cgroup.
+    /// What is noted about the cgroup.
     ///
     /// # Errors
-    /// It cannot be read: what is to be taken back is not known then.
+    /// The note cannot be read, and so what must be undone is unknown.
     pub fn noted_cgroup(&self) -> Result<NotedCgroup> {
         let Some(text) = self.noted(Entry::Cgroup)? else { return Ok(NotedCgroup::Nothing) };
         let text = text.to_string_lossy();
@@ -104,8 +106,8 @@ impl StateDirectory {
             .context(|| format!("{}/{CGROUP}", self.path.display()))
     }
 
-    /// The cgroup of a container whose init has ended: what is left in it is the container's as long as no other has taken
-    /// the path over, and the machine has not been booted since.
+    /// The cgroup of a container whose init has ended. Processes left in it are the container's, unless
+    /// another container has taken the cgroup over or the machine has been booted since.
     pub fn open_left_cgroup(&self, record: &Record) -> Result<Option<Cgroup>> {
         let Some(cgroup) = record.open_cgroup()? else { return Ok(None) };
         let noted = self.noted_cgroup()?;
@@ -113,8 +115,9 @@ impl StateDirectory {
         Ok(if is_own && boot_id()? == record.boot_id { Some(cgroup) } else { None })
     }
 
-    /// Makes a cgroup that was there, with nobody in it, this container's alone: what has ended and was in it before must
-    /// not take this one's processes for its own. Containers of other roots are not asked.
+    /// Makes an existing cgroup without processes this container's alone. Stopped containers that were in it
+    /// lose their notes, so that they do not take this one's processes for their own. Only containers of the
+    /// same root are checked.
     pub fn take_cgroup_over(&self, path: &CgroupPath) -> Result<()> {
         let step = || format!("take over cgroup {path}");
         for entry in Dir::read_from(&self.root).context(step)? {
@@ -125,7 +128,7 @@ impl StateDirectory {
             if id == self.id || !text.is_ok_and(|text| text.as_bytes() == path.as_str().as_bytes()) {
                 continue;
             }
-            // One that is being made keeps its note, and finds out when it clones into it.
+            // A container that is being created keeps its note; it notices when it clones into the cgroup.
             if rustix::fs::accessat(&self.root, format!("{id}/{STATE}"), Access::EXISTS, AtFlags::empty())
                 .is_ok()
             {
@@ -138,16 +141,16 @@ impl StateDirectory {
         Ok(())
     }
 
-    /// Where further processes of the container belong in resctrl.
+    /// The resctrl groups for further processes of the container.
     ///
     /// # Errors
-    /// It cannot be read.
+    /// The notes cannot be read.
     pub fn noted_resctrl(&self) -> Result<Option<Group>> {
         let Some(class) = self.noted(Entry::Resctrl)? else { return Ok(None) };
         Ok(Some(Group { class, monitor: self.noted(Entry::ResctrlMonitor)? }))
     }
 
-    /// Notes what is about to be made; a note that says the same already will do.
+    /// Notes what is about to be made; an entry with the same text may exist already.
     pub fn note(&self, entry: Entry, text: &Path) -> Result<()> {
         let name = entry.name();
         match rustix::fs::symlinkat(text, &self.directory, name) {
@@ -156,10 +159,10 @@ impl StateDirectory {
         }
     }
 
-    /// What is noted, in the order in which it was.
+    /// All entries, in the order in which they were made.
     ///
     /// # Errors
-    /// It cannot be read: what is to be undone is not known then.
+    /// The journal cannot be read, and so what must be undone is unknown.
     pub fn journal(&self) -> Result<Vec<(Entry, PathBuf)>> {
         let mut journal = Vec::new();
         for entry in Entry::ALL {
@@ -168,7 +171,7 @@ impl StateDirectory {
         Ok(journal)
     }
 
-    /// Takes an entry out of the journal: what it names is undone.
+    /// Removes an entry whose subject has been undone.
     pub fn strike(&self, entry: Entry) -> Result<()> {
         let name = entry.name();
         match rustix::fs::unlinkat(&self.directory, name, AtFlags::empty()) {
@@ -177,7 +180,7 @@ impl StateDirectory {
         }
     }
 
-    /// The text of an entry; what cannot be read is not taken for one that was never made.
+    /// The text of an entry; `None` only if it was never made.
     fn noted(&self, entry: Entry) -> Result<Option<PathBuf>> {
         let name = entry.name();
         match rustix::fs::readlinkat(&self.directory, name, Vec::new()) {

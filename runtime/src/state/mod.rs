@@ -1,9 +1,13 @@
-//! The state directory: what is known of a container when the runtime is gone, and what its status is.
+//! The state directory: what is known of a container when no runtime runs, and how its status follows from
+//! that.
 //!
-//! `ROOT/ID/` is made by mkdir, which is the lock on the id, and holds `state.json` (written by rename),
-//! `cgroup` (a link whose text is the cgroup's path, made before the cgroup), `mounted` (likewise which mount of the
-//! host's namespace is the root of a container without one of its own, and where) and `gate` (the socket that `start`
-//! connects to, there until it did). Nothing in it says what the status is: that is asked of the kernel.
+//! `ROOT/ID/` is made by mkdir, which reserves the id. It holds `state.json` (written by rename); `cgroup`, a
+//! link whose text is the cgroup's path, made before the cgroup; `mounted`, a link that names the mount of a
+//! root in the host's mount namespace, for containers without one of their own; and `gate`, the socket that
+//! `start` connects to, until the container has been started. The status is recorded nowhere: the kernel is
+//! asked for it.
+//!
+//! May use `spawn` and every room below it.
 
 mod document;
 mod gate;
@@ -37,19 +41,19 @@ pub use survey::Seen;
 use survey::Survey;
 
 const STATE: &str = "state.json";
-/// It is written under this name.
+/// state.json is written under this name and then renamed.
 const NEW: &str = "state.json.new";
 const CGROUP: &str = "cgroup";
 const GATE: &str = "gate";
 
-/// How long a command waits for another one on the same container.
+/// How long a command waits for another command on the same container.
 const PATIENCE: Duration = Duration::from_secs(10);
 
 fn missing(id: &ContainerId) -> Error {
     Error::of(Kind::NotFound, format!("{id}: container does not exist"))
 }
 
-/// What everybody but `delete --force` says to what a killed `create` has left.
+/// What every command but `delete --force` answers if a `create` was killed halfway.
 pub fn unfinished(id: &ContainerId) -> Error {
     Error::of(Kind::NotFound, format!("{id}: container does not exist: its creation was not finished"))
 }
@@ -64,13 +68,13 @@ pub struct StateDirectory {
 }
 
 impl StateDirectory {
-    /// One command at a time changes what is recorded: flock(2) on the folder, until it is dropped. Nobody holds it while a
-    /// program runs: who lives is asked of pidfds.
+    /// Locks the folder by flock(2) until it is dropped: one command at a time changes what is recorded. The
+    /// lock is not held while a program runs; whether one lives is known from its pidfd.
     ///
     /// # Errors
-    /// Another command has had it for `patience`; the folder was removed meanwhile.
+    /// Another command has held the lock for `patience`, or the folder was removed meanwhile.
     pub fn lock(&self, patience: Duration) -> Result<()> {
-        // The clock is not looked at for a lock that is free.
+        // Saves reading the clock if the lock is free.
         let mut deadline = None;
         loop {
             match rustix::fs::flock(&self.directory, FlockOperation::NonBlockingLockExclusive) {
@@ -87,7 +91,7 @@ impl StateDirectory {
                 Err(errno) => return Err(errno).context(|| format!("lock {}", self.path.display())),
             }
         }
-        // Whoever had the lock before may have deleted the container.
+        // The command that held the lock before may have deleted the container.
         match rustix::fs::fstat(&self.directory) {
             Ok(status) if status.st_nlink > 0 => Ok(()),
             Ok(_) => Err(missing(&self.id)),
@@ -95,13 +99,13 @@ impl StateDirectory {
         }
     }
 
-    /// Lets other commands have it, until the next [`Self::lock`].
+    /// Lets other commands lock the folder, until the next [`Self::lock`].
     pub fn unlock(&self) -> Result<()> {
         rustix::fs::flock(&self.directory, FlockOperation::Unlock)
             .context(|| format!("unlock {}", self.path.display()))
     }
 
-    /// [`Self::lock`], with the ordinary patience.
+    /// [`Self::lock`] with the usual time limit.
     pub fn lock_patiently(&self) -> Result<()> {
         self.lock(PATIENCE)
     }
@@ -116,7 +120,7 @@ impl StateDirectory {
         self.directory.as_fd()
     }
 
-    /// Removes the folder with what pillbox puts there; nothing is left in the journal.
+    /// Removes the folder and everything that pillbox puts there. The journal must be empty.
     pub fn remove(&self) -> Result<()> {
         for name in [GATE, NEW, STATE] {
             match rustix::fs::unlinkat(&self.directory, name, AtFlags::empty()) {
@@ -126,7 +130,7 @@ impl StateDirectory {
         }
         let mut removed = rustix::fs::unlinkat(&self.root, self.id.as_str(), AtFlags::REMOVEDIR);
         if removed == Err(Errno::NOTEMPTY) {
-            // From a `create` that was killed.
+            // Left by a `create` that was killed.
             device_node::forget(self.folder());
             notify::forget(self.folder());
             removed = rustix::fs::unlinkat(&self.root, self.id.as_str(), AtFlags::REMOVEDIR);
@@ -137,7 +141,7 @@ impl StateDirectory {
         }
     }
 
-    /// What the kernel says about the container.
+    /// The container's status, as the kernel knows it.
     pub fn status(&self, record: &Record) -> Result<Status> {
         self.status_of(record.init(), &record.boot_id, record.cgroup.as_deref())
     }

@@ -1,6 +1,6 @@
-//! Which mount of the host's namespace is a container's root, for one without a mount namespace of its own.
+//! Notes which mount of the host's namespace is the root of a container without a mount namespace of its own.
 //!
-//! The note is made before the mount: whatever else is mounted at the same place is the caller's, and stays.
+//! The note is made before the mount. Other mounts at the same place are the caller's and stay.
 
 use std::os::fd::{AsRawFd, OwnedFd};
 
@@ -11,13 +11,13 @@ use rustix::mount::UnmountFlags;
 use crate::error::{Context, Result};
 use crate::state::boot_id;
 
-/// The note of a detached tree that gets mounted at `path`.
+/// The note for a detached tree that will be mounted at `path`.
 pub fn of(root: &OwnedFd, path: &str) -> Result<String> {
     let id = mount_id(root).context(|| format!("statx {path}"))?;
     Ok(format!("{id} {} {path}", boot_id()?))
 }
 
-/// Unmounts what was noted, if it is there.
+/// Unmounts the noted mount if it is there.
 pub fn unmount(note: &str) -> Result<()> {
     let Some((id, boot, path)) = parse(note) else { return Ok(()) };
     let flags = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
@@ -25,24 +25,24 @@ pub fn unmount(note: &str) -> Result<()> {
         Err(Errno::NOENT) => return Ok(()),
         mount => mount.context(|| format!("open {path}"))?,
     };
-    // Never mounted, or no longer.
+    // It was never mounted, or is no longer.
     let found = mount_id(&mount).context(|| format!("statx {path}"))?;
     if found != id || boot_id()? != boot {
         return Ok(());
     }
-    // By the descriptor: nobody has mounted something else there in between.
+    // Through the descriptor, in case something else has been mounted over it since.
     let exactly = format!("/proc/self/fd/{}", mount.as_raw_fd());
     rustix::mount::unmount(&*exactly, UnmountFlags::DETACH).context(|| format!("unmount {path}"))
 }
 
-/// Number, boot and path.
+/// Mount id, boot id and path.
 fn parse(note: &str) -> Option<(u64, &str, &str)> {
     let (id, rest) = note.split_once(' ')?;
     let (boot, path) = rest.split_once(' ')?;
     Some((id.parse().ok()?, boot, path))
 }
 
-/// The kernel's number of a mount. Since Linux 6.8 no other mount gets it until the next boot.
+/// The mount's id. Since Linux 6.8 no other mount has it until the next boot.
 pub fn mount_id(mount: &OwnedFd) -> rustix::io::Result<u64> {
     const STATX_MNT_ID_UNIQUE: u32 = 0x4000;
     let wanted = StatxFlags::MNT_ID | StatxFlags::from_bits_retain(STATX_MNT_ID_UNIQUE);

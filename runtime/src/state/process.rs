@@ -1,4 +1,4 @@
-//! Which process is a container's init, whether it lives, and signals through its pidfd.
+//! Identifies a container's init, tells whether it lives, and sends signals through its pidfd.
 
 use std::os::fd::{AsFd, OwnedFd};
 use std::sync::OnceLock;
@@ -10,19 +10,20 @@ use rustix::process::{Pid, PidfdFlags, Signal};
 use crate::error::{Context, Error, Kind, Result};
 use crate::sys::process_end::wait_until_gone;
 
-/// Which process is meant: its number, and what tells it from a later one that got the same in this boot.
+/// A process: its pid, and what distinguishes it from a later process with the same pid in this boot.
 #[derive(Debug, Clone, Copy)]
 pub struct ProcessId {
-    /// As the runtime's pid namespace numbers it.
+    /// The pid in the runtime's pid namespace.
     pub pid: i32,
-    /// The inode of its pidfds, which no other process gets before the next boot; 0 where all pidfds share one.
+    /// The inode of its pidfds, which no other process has before the next boot; 0 if all pidfds share one
+    /// inode.
     pub pidfd_inode: u64,
-    /// When it started, in clock ticks after boot; 0 where the inode tells.
+    /// When it started, in clock ticks after boot; 0 if the inode is known.
     pub start_time: u64,
 }
 
 impl ProcessId {
-    /// That of a process whose number is its own still: a child that nobody has waited for.
+    /// Identifies a process whose pid cannot have been reused: a child that has not been waited for.
     pub fn of(pid: Pid, pidfd: &OwnedFd) -> Result<ProcessId> {
         let (pid, pidfd_inode) = (pid.as_raw_pid(), pidfd_inode(pidfd)?);
         let start_time = match pidfd_inode {
@@ -32,10 +33,10 @@ impl ProcessId {
         Ok(ProcessId { pid, pidfd_inode, start_time })
     }
 
-    /// A pidfd for it; `None` when it has ended, be it that nobody has waited for it yet.
+    /// Opens a pidfd for it; `None` if it has ended, even if it has not been waited for yet.
     pub fn open(&self) -> Result<Option<OwnedFd>> {
         let Some(pidfd) = self.open_number()? else { return Ok(None) };
-        // The descriptor stands for one process; whether it is this one is asked after that.
+        // Opened first and checked afterwards: from then on the pidfd can't mean another process.
         let lives = match self.pidfd_inode {
             0 => read_stat(self.pid)?.is_some_and(|stat| !stat.ended && stat.start_time == self.start_time),
             inode => pidfd_inode(&pidfd)? == inode && !wait_until_gone(&pidfd, 0)?,
@@ -43,61 +44,62 @@ impl ProcessId {
         Ok(lives.then_some(pidfd))
     }
 
-    /// Whether it has ended or is at its end, at which the kernel takes others along before it is gone.
+    /// Whether it has ended or is exiting. While it exits, the kernel kills its pid namespace before it is
+    /// gone.
     pub fn is_ending(&self) -> Result<bool> {
         let stat = read_stat(self.pid)?;
-        // Whose that was is asked after it was read.
+        // Read first, identified afterwards: if it is the process now, it was so before.
         Ok(self.open()?.is_none() || stat.is_none_or(|stat| stat.exiting))
     }
 
-    /// The exit code, as wait(2) encodes it, when it has ended and its parent has not asked yet. `None` else, and where
-    /// the kernel does not let this user see it.
+    /// The exit code, as wait(2) encodes it, if it has ended and its parent has not waited for it yet.
+    /// Otherwise `None`, also if the kernel hides it from this user.
     pub fn exit_code_of_zombie(&self) -> Result<Option<i32>> {
         let Some(stat) = read_stat(self.pid)?.filter(|stat| stat.ended) else { return Ok(None) };
-        // Whose that was is asked after it was read: a number that is its own still was so before.
+        // Read first, identified afterwards: if the pid is still its own, it was so before.
         let is_own = match self.pidfd_inode {
             0 => stat.start_time == self.start_time,
             inode => self.open_number()?.map_or(Ok(0), |pidfd| pidfd_inode(&pidfd))? == inode,
         };
-        // Who may not look sees 0 here: that is an answer only for who may.
+        // Users without permission read 0 here, so that 0 is an answer only for root.
         let may_look = || rustix::process::geteuid().is_root();
         Ok(stat.exit_code.filter(|code| is_own && (*code != 0 || may_look())))
     }
 
-    /// A pidfd for the process that has the number now.
+    /// Opens a pidfd for the process that has the pid now.
     fn open_number(&self) -> Result<Option<OwnedFd>> {
         let pid = Pid::from_raw(self.pid).ok_or_else(|| Error::new("state.json: pid 0"))?;
         match rustix::process::pidfd_open(pid, PidfdFlags::empty()) {
             Ok(pidfd) => Ok(Some(pidfd)),
-            // Nobody's, or that of another's thread, for which older and newer kernels have errors of their own.
+            // Unused, or the id of a thread, for which older and newer kernels have different errors.
             Err(Errno::SRCH | Errno::INVAL | Errno::NOENT) => Ok(None),
             Err(errno) => Err(errno).context(|| format!("open process {}", self.pid)),
         }
     }
 }
 
-/// The inode of a pidfd, unique in this boot (Linux 6.9 with 64 bits); 0 where it stands for nothing.
+/// The inode of a pidfd, unique in this boot (Linux 6.9 on 64-bit machines); 0 if it is not unique.
 fn pidfd_inode(pidfd: &OwnedFd) -> Result<u64> {
     let status = rustix::fs::fstat(pidfd).context(|| "stat of a pidfd")?;
-    // Those of pidfs are executable by their owner. The one that all pidfds shared before is not.
+    // Inodes of pidfs are executable by their owner. The one that all pidfds shared before is not.
     let is_own = cfg!(target_pointer_width = "64") && status.st_mode & 0o100 != 0;
     Ok(if is_own { status.st_ino } else { 0 })
 }
 
-/// Of the kernel's `include/linux/sched.h`.
+/// From the kernel's `include/linux/sched.h`.
 const PF_EXITING: u32 = 4;
 
-/// What /proc/PID/stat says.
+/// The content of /proc/PID/stat.
 struct Stat {
     /// A zombie, or nearly gone.
     ended: bool,
-    /// On its way there.
+    /// Exiting, but not there yet.
     exiting: bool,
     start_time: u64,
     exit_code: Option<i32>,
 }
 
-/// Reads fields 3, 9, 22 and 52 of /proc/PID/stat; `None` when there is no such process. See proc_pid_stat(5).
+/// Reads fields 3, 9, 22 and 52 of /proc/PID/stat (proc_pid_stat(5)); `None` if there is no such process.
 fn read_stat(pid: i32) -> Result<Option<Stat>> {
     let path = format!("/proc/{pid}/stat");
     let text = match read_small(&path) {
@@ -105,7 +107,7 @@ fn read_stat(pid: i32) -> Result<Option<Stat>> {
         Err(Errno::NOENT | Errno::SRCH) => return Ok(None),
         Err(errno) => return Err(errno).context(|| format!("read {path}")),
     };
-    // The second field is the name, in parentheses, and may hold anything: the last one closes it.
+    // The second field is the name in parentheses, which may contain anything: the last parenthesis ends it.
     let parsed = text.iter().rposition(|&byte| byte == b')').and_then(|end| {
         let rest = std::str::from_utf8(&text[end + 1..]).ok()?;
         let mut fields = rest.split_ascii_whitespace();
@@ -125,7 +127,7 @@ fn read_stat(pid: i32) -> Result<Option<Stat>> {
 /// /proc/sys/kernel/random/boot_id.
 pub fn boot_id() -> Result<String> {
     const PATH: &str = "/proc/sys/kernel/random/boot_id";
-    // No process outlives a boot.
+    // A process sees only one boot.
     static KNOWN: OnceLock<String> = OnceLock::new();
     if let Some(id) = KNOWN.get() {
         return Ok(id.clone());
@@ -134,7 +136,7 @@ pub fn boot_id() -> Result<String> {
     Ok(KNOWN.get_or_init(|| String::from_utf8_lossy(&id).trim_end().to_string()).clone())
 }
 
-/// A file of the kernel's that fits one read.
+/// Reads a file of the kernel that fits into one read.
 fn read_small(path: &str) -> rustix::io::Result<Vec<u8>> {
     let file = rustix::fs::openat(CWD, path, OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty())?;
     let mut text = Vec::with_capacity(1024);
@@ -154,7 +156,7 @@ pub fn send_signal(process: &OwnedFd, signal: Signal) -> Result<()> {
 mod tests {
     use super::*;
 
-    /// As it is recorded here, and as before Linux 6.9.
+    /// As recorded on this kernel, and as before Linux 6.9.
     fn both(id: ProcessId) -> [ProcessId; 2] {
         let start_time = read_stat(id.pid).expect("stat").expect("a process").start_time;
         [id, ProcessId { pidfd_inode: 0, start_time, ..id }]

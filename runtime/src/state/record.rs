@@ -1,4 +1,4 @@
-//! What is kept of a container, and what it leads to: init, its cgroup, its root.
+//! The record of a container, and what it leads to: init, its cgroup, its root.
 
 use std::os::fd::OwnedFd;
 
@@ -11,7 +11,7 @@ use crate::error::{Context, Error, Kind, Result};
 use crate::oci::spec::json::{Map, Text, object};
 use crate::text::json::Members;
 
-/// What is kept of a container.
+/// What is recorded of a container.
 #[derive(Debug, Clone, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Record {
@@ -19,40 +19,40 @@ pub struct Record {
     pub oci_version: String,
     /// The container's id.
     pub id: String,
-    /// Init, as the runtime's pid namespace numbers it.
+    /// Init's pid in the runtime's pid namespace.
     pub pid: i32,
-    /// The inode of init's pidfds, see [`ProcessId`].
+    /// The inode of init's pidfds: see [`ProcessId`].
     pub pidfd_inode: u64,
-    /// When init started, in clock ticks after boot, see [`ProcessId`].
+    /// When init started, in clock ticks after boot: see [`ProcessId`].
     pub start_time: u64,
-    /// Which boot that was.
+    /// The boot in which init was started.
     pub boot_id: String,
     /// Absolute path of the bundle.
     pub bundle: String,
     /// Absolute path of the root file system.
     pub rootfs: String,
-    /// RFC 3339, nanoseconds.
+    /// When it was created: RFC 3339 with nanoseconds.
     pub created: String,
     /// The user who made it.
     pub owner: String,
-    /// The cgroup below the hierarchy's mount, if it has one.
+    /// The cgroup's path below the hierarchy's mount, if it has one.
     pub cgroup: Option<String>,
-    /// That cgroup's inode: another one at its path is another's.
+    /// That cgroup's inode: a cgroup with another one at the same path is not this container's.
     pub cgroup_inode: u64,
-    /// The unit whose cgroup that is, if systemd made it.
+    /// The systemd unit of the cgroup, if systemd made it.
     pub systemd_unit: Option<String>,
     /// From the config.json.
     pub annotations: Members,
-    /// Whether its root is made with chroot(2) alone: its namespaces do not lead there.
+    /// Whether its root is made by chroot(2) alone, so that its namespaces do not lead there.
     pub chrooted: bool,
-    /// Whether the config.json has a process, without which there is nothing to start.
+    /// Whether the config.json has a process; without one there is nothing to start.
     pub startable: bool,
-    /// Whether the config.json has hooks for what comes after `create`.
+    /// Whether the config.json has hooks that run after `create`.
     pub hooks: bool,
 }
 
 object! {
-    /// state.json as it is read back.
+    /// state.json as it is read.
     StoredRecord<'a> {
         "ociVersion" => oci_version: Text<'a>,
         "id" => id: Text<'a>,
@@ -130,7 +130,7 @@ impl Record {
         ProcessId { pid: self.pid, pidfd_inode: self.pidfd_inode, start_time: self.start_time }
     }
 
-    /// Whether init still lives: the process that had its number when it was created, in this boot.
+    /// Whether init still lives, in this boot.
     pub fn is_alive(&self) -> Result<bool> {
         self.open_process().map(|process| process.is_some())
     }
@@ -140,13 +140,13 @@ impl Record {
         self.init().is_ending()
     }
 
-    /// A pidfd for init; `None` when it is gone. A process that got its number since is never meant.
+    /// Opens a pidfd for init; `None` if it is gone. It is never that of a later process with the same pid.
     pub fn open_process(&self) -> Result<Option<OwnedFd>> {
         let process = self.init().open()?;
         Ok(if process.is_some() && boot_id()? == self.boot_id { process } else { None })
     }
 
-    /// Init's number in its own pid namespace: the last one that proc_pid_status(5) has.
+    /// Init's pid in its own pid namespace: the last one in proc_pid_status(5).
     ///
     /// # Errors
     /// It is gone.
@@ -163,27 +163,27 @@ impl Record {
         if boot_id()? == self.boot_id { self.init().exit_code_of_zombie() } else { Ok(None) }
     }
 
-    /// Whether there is a cgroup at its path, be it another's.
+    /// Whether there is a cgroup at its path, even if it is no longer this container's.
     pub fn cgroup_is_there(&self) -> Result<bool> {
         let Some(path) = &self.cgroup else { return Ok(false) };
         Ok(Cgroup::open(&Hierarchy::of_containers(path)?, &CgroupPath::parse(path)?)?.is_some())
     }
 
-    /// The cgroup, if there is (still) one; never another that has been made at its path since.
+    /// Opens the cgroup; `None` if there is none any more, or if another one has been made at its path since.
     ///
     /// # Errors
-    /// It cannot be looked for: cgroup v2 is not mounted here.
+    /// It cannot be looked up, because cgroup v2 is not mounted here.
     pub fn open_cgroup(&self) -> Result<Option<Cgroup>> {
         let Some(path) = &self.cgroup else { return Ok(None) };
         let cgroup = Cgroup::open(&Hierarchy::of_containers(path)?, &CgroupPath::parse(path)?)?;
         Ok(match cgroup {
-            // A record of an earlier version has no number.
+            // Records of earlier versions have no inode.
             Some(cgroup) if self.cgroup_inode != 0 && cgroup.inode()? != self.cgroup_inode => None,
             cgroup => cgroup,
         })
     }
 
-    /// The root of the container's process, for those that can't reach it by its namespaces.
+    /// Opens the root of the container's process, if it cannot be reached through its namespaces.
     ///
     /// # Errors
     /// The process is gone.
@@ -194,7 +194,7 @@ impl Record {
         let path = format!("/proc/{}/root", self.pid);
         let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
         let root = rustix::fs::openat(CWD, &path, flags, Mode::empty()).context(|| format!("open {path}"))?;
-        // Asked after that: a number may have passed to a stranger.
+        // Checked after opening: meanwhile another process may have got the pid.
         if self.is_alive()? {
             Ok(Some(root))
         } else {

@@ -16,7 +16,7 @@ use crate::state::{Entry, StateDirectory};
 use crate::text::mountinfo;
 use crate::validate::validate_intel_rdt;
 
-/// Where a container's processes belong.
+/// The resctrl groups of a container's processes.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Group {
     /// The folder of the class of service.
@@ -25,11 +25,12 @@ pub struct Group {
     pub monitor: Option<PathBuf>,
 }
 
-/// Finds or makes the class and the monitoring group; what is made is noted in the state, for its removal.
+/// Finds or makes the class and the monitoring group. What is made is noted in the state directory, so that
+/// it can be removed.
 ///
 /// # Errors
-/// resctrl is not mounted; a class that must exist does not, or one that exists has another schema; the kernel
-/// refuses the schema.
+/// resctrl is not mounted; a class that must exist is missing, or an existing one has another schema; the
+/// kernel refuses the schema.
 pub fn prepare(intel_rdt: &IntelRdt<'_>, id: &ContainerId, directory: &StateDirectory) -> Result<Group> {
     let Some(mount) = find_mount(&mountinfo::read()?) else {
         return Err(Error::new(
@@ -40,23 +41,23 @@ pub fn prepare(intel_rdt: &IntelRdt<'_>, id: &ContainerId, directory: &StateDire
     prepare_in(&mount, intel_rdt, id, directory)
 }
 
-/// The schema that a class had before it was changed.
+/// The schema of a class before it was changed.
 pub struct FormerSchema {
     class: PathBuf,
     lines: Vec<String>,
 }
 
 impl FormerSchema {
-    /// Writes it back, as far as the kernel lets it.
+    /// Writes the schema back, if the kernel allows it.
     pub fn restore(&self) {
         let _ = write_schema(&self.class, &self.lines);
     }
 }
 
-/// Writes other lines to the schema of a container's class of service, which may be that of other containers too.
+/// Changes lines in the schema of a container's class of service, which other containers may share.
 ///
 /// # Errors
-/// The container has none; the kernel refuses the schema.
+/// The container has no class; the kernel refuses the schema.
 pub fn change(
     directory: &StateDirectory,
     l3_cache_schema: &str,
@@ -80,7 +81,7 @@ pub fn change(
     Ok(FormerSchema { class, lines: there.lines().map(|line| line.trim().to_string()).collect() })
 }
 
-/// The mount point of the last resctrl in the text of a mountinfo.
+/// The mount point of the last resctrl in a mountinfo.
 fn find_mount(mountinfo: &[u8]) -> Option<PathBuf> {
     mountinfo::parse(mountinfo).rfind(|mount| mount.kind == "resctrl").map(|mount| mount.point)
 }
@@ -121,7 +122,7 @@ fn prepare_in(
     Ok(Group { class, monitor })
 }
 
-/// What is written to `schemata`: lines, the MB: one of `memBwSchema` instead of those in `l3CacheSchema`.
+/// The lines for `schemata`; a `memBwSchema` replaces the MB: lines of `l3CacheSchema`.
 fn schema(intel_rdt: &IntelRdt<'_>) -> Vec<String> {
     let IntelRdt { clos_id: _, l3_cache_schema, mem_bw_schema, schemata, enable_monitoring: _ } = intel_rdt;
     let bandwidth = mem_bw_schema.as_deref().filter(|line| !line.is_empty());
@@ -135,7 +136,7 @@ fn schema(intel_rdt: &IntelRdt<'_>) -> Vec<String> {
         .collect()
 }
 
-/// mkdir(2); false when it is there already.
+/// mkdir(2); false if it exists already.
 fn make(folder: &Path) -> Result<bool> {
     match rustix::fs::mkdir(folder, Mode::from_raw_mode(0o755)) {
         Ok(()) => Ok(true),
@@ -148,7 +149,7 @@ fn make(folder: &Path) -> Result<bool> {
     }
 }
 
-/// One write(2) for all lines: the kernel takes them together, or none.
+/// All lines in one write(2): the kernel takes either all of them or none.
 fn write_schema(class: &Path, schema: &[String]) -> Result<()> {
     if schema.is_empty() {
         return Ok(());
@@ -158,7 +159,8 @@ fn write_schema(class: &Path, schema: &[String]) -> Result<()> {
     let written =
         File::options().write(true).open(&path).and_then(|mut file| file.write_all(text.as_bytes()));
     written.map_err(|error| {
-        // The kernel says there what it did not like: in the class itself if that is the default one.
+        // The kernel gives the reason in the root of the file system: the class itself if it is the default
+        // one, otherwise its parent.
         let folders = [class, class.parent().unwrap_or(class)].into_iter();
         let said = folders.map(|folder| fs::read_to_string(folder.join("info/last_cmd_status")));
         let said = said.flatten().next().unwrap_or_default();
@@ -171,7 +173,7 @@ fn write_schema(class: &Path, schema: &[String]) -> Result<()> {
     })
 }
 
-/// A class that others have made is joined only if it is what the container asks for.
+/// An existing class is joined only if it has the schema that the container asks for.
 fn check_schema(class: &Path, schema: &[String]) -> Result<()> {
     if schema.is_empty() {
         return Ok(());
@@ -188,7 +190,8 @@ fn check_schema(class: &Path, schema: &[String]) -> Result<()> {
     }
 }
 
-/// Whether every domain of a schema line has the same value among the kernel's lines, which pad with blanks and zeros.
+/// Whether the kernel's lines give every domain of a line the same value. The kernel pads its lines with
+/// blanks and zeros.
 fn is_said(line: &str, there: &str) -> bool {
     let parse = |line: &str| {
         let (kind, domains) = line.trim().split_once(':')?;
@@ -205,7 +208,7 @@ fn is_said(line: &str, there: &str) -> bool {
 }
 
 impl Group {
-    /// Puts a process with one thread into the group; those that it makes are born there.
+    /// Moves a process with one thread into the group; its future children start there.
     ///
     /// # Errors
     /// The kernel refuses it.
@@ -304,7 +307,7 @@ mod tests {
         let gold = IntelRdt { clos_id: Some("gold".into()), ..asked("L3:0=f", "", &[]) };
         prepare_in(&folder.join("resctrl"), &gold, &id, &directory).expect("group");
         let former = change(&directory, "L3:0=3", "MB:0=70").expect("changed");
-        // A file takes what is written over its beginning; the kernel takes lines.
+        // In this plain file the lines replace its beginning; the kernel would replace lines.
         assert!(fs::read_to_string(&class).expect("schemata").starts_with("L3:0=3\nMB:0=70\n"));
         assert!(
             change(&directory, "", "L3:0=1").is_err() && change(&directory, "L3:0=1\nMB:0=1", "").is_err()

@@ -1,4 +1,4 @@
-//! The folder of all containers (`--root`): it reserves ids and finds what has one.
+//! The folder of all containers (`--root`): reserves ids and finds existing containers.
 
 use std::ffi::OsString;
 use std::os::fd::OwnedFd;
@@ -17,15 +17,16 @@ use crate::text::order;
 pub(super) const FOLDER: OFlags =
     OFlags::DIRECTORY.union(OFlags::NOFOLLOW).union(OFlags::CLOEXEC).union(OFlags::RDONLY);
 
-/// The folder that holds a folder for each container (`--root`).
+/// The folder that has a folder for each container (`--root`).
 #[derive(Debug, Clone)]
 pub struct Root {
     path: PathBuf,
 }
 
 impl Root {
-    /// The folder at `path`, or by default `/run/pillbox` for root and `$XDG_RUNTIME_DIR/pillbox` for others. Others are root
-    /// of a user namespace, too, if the variable is set: Podman calls the runtime so for an ordinary user, whose /run is not.
+    /// The folder at `path`; by default `/run/pillbox` for root and `$XDG_RUNTIME_DIR/pillbox` for others. If
+    /// the variable is set, root of a user namespace counts as one of the others: Podman calls the runtime
+    /// like this for an ordinary user, who may not write to /run.
     pub fn new(path: Option<PathBuf>) -> Root {
         let path = path.unwrap_or_else(|| {
             let folder = std::env::var_os("XDG_RUNTIME_DIR").filter(|folder| !folder.is_empty());
@@ -34,15 +35,15 @@ impl Root {
         Root { path }
     }
 
-    /// Where it is.
+    /// Its path.
     pub fn path(&self) -> &Path {
         &self.path
     }
 
-    /// Makes the folder for a new container: exactly one caller gets it.
+    /// Makes the folder of a new container, locked; of several callers exactly one succeeds.
     ///
     /// # Errors
-    /// The id is taken; the root folder is somebody else's.
+    /// The id is taken; the root folder belongs to another user.
     pub fn reserve(&self, id: &ContainerId) -> Result<StateDirectory> {
         let root = match self.open() {
             Err(error) if error.kind() == Kind::NotFound => {
@@ -67,12 +68,13 @@ impl Root {
         let directory = match self.open_folder(&root, id) {
             Ok(directory) => self.enter(root, directory, id),
             Err(error) => {
-                // Nothing is in it: where it cannot be opened it is not to stay.
+                // It is empty, and must not stay if it cannot be opened.
                 let _ = rustix::fs::unlinkat(&root, id.as_str(), AtFlags::REMOVEDIR);
                 return Err(error);
             }
         };
-        // Who saw the folder first and locked it finds nothing there and lets go, or has removed it.
+        // Another command may have locked the new folder first; it finds it empty and then unlocks or removes
+        // it.
         match directory.lock_patiently() {
             Ok(()) => Ok(directory),
             Err(error) => {
@@ -82,7 +84,7 @@ impl Root {
         }
     }
 
-    /// The folder of a container that exists.
+    /// The folder of an existing container.
     ///
     /// # Errors
     /// `container does not exist`.
@@ -109,10 +111,11 @@ impl Root {
         }
     }
 
-    /// Whoever may write here decides which processes get killed: only the user's own folder will do.
+    /// Opens the folder if it is the user's own: anyone who can write here decides which processes get
+    /// killed.
     ///
     /// # Errors
-    /// [`Kind::NotFound`] when there is none; anything else is not known to be none.
+    /// [`Kind::NotFound`] if it does not exist. With any other error it may exist.
     pub(super) fn open(&self) -> Result<OwnedFd> {
         let step = || format!("state folder {}", self.path.display());
         let root = match rustix::fs::openat(CWD, &self.path, FOLDER, Mode::empty()) {
@@ -146,7 +149,7 @@ impl Root {
         let mut ids = Vec::new();
         for entry in rustix::fs::Dir::read_from(&root).context(step)? {
             let entry = entry.context(step)?;
-            // The seed's pin and other strangers are no containers. Some file systems do not say what is a folder.
+            // Skips the seed's pin and other files. Some file systems do not report the type of an entry.
             if let FileType::Directory | FileType::Unknown = entry.file_type()
                 && let Ok(id) = ContainerId::new(entry.file_name().to_string_lossy())
             {
@@ -158,8 +161,8 @@ impl Root {
     }
 }
 
-/// What the machine's root has does not depend on how they became root: a login has the variable, a service has not.
-/// (So does runc; crun always follows the variable.)
+/// Root's containers must not depend on how the caller became root: a login has the variable, a service has
+/// not. (runc does the same; crun always follows the variable.)
 fn default_path(uid: u32, runtime_dir: Option<OsString>, in_user_namespace: fn() -> bool) -> PathBuf {
     match runtime_dir {
         Some(folder) if uid != 0 || in_user_namespace() => PathBuf::from(folder).join("pillbox"),

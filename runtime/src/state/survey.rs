@@ -1,4 +1,4 @@
-//! The statuses of containers: what those of one machine have in common is looked up once.
+//! The statuses of many containers; what they have in common is looked up once.
 
 use std::os::fd::OwnedFd;
 
@@ -16,10 +16,10 @@ use crate::cgroup::Hierarchy;
 use crate::error::{Context, Error, Kind, Result};
 use crate::oci::ContainerId;
 
-/// What is usually written of a container, in bytes.
+/// The usual length of the text written for a container, in bytes.
 const USUAL_TEXT: usize = 320;
 
-/// What the containers of a machine have in common, each found when it is first asked for.
+/// What all containers of a machine have in common, looked up when first needed.
 #[derive(Default)]
 pub(super) struct Survey {
     hierarchy: Option<Option<Hierarchy>>,
@@ -28,7 +28,7 @@ pub(super) struct Survey {
 }
 
 impl Survey {
-    /// What the kernel says about a container.
+    /// A container's status, as the kernel knows it.
     pub fn status(
         &mut self,
         waits_at_gate: bool,
@@ -36,11 +36,11 @@ impl Survey {
         boot_id: &str,
         cgroup: Option<&str>,
     ) -> Result<Status> {
-        // Who waits at the gate lives, and did not before the boot.
+        // An init that waits at the gate is alive, and so was started in this boot.
         if !waits_at_gate && (init.open()?.is_none() || self.boot_id()? != boot_id) {
             return Ok(Status::Stopped);
         }
-        // A created container can be paused as well.
+        // A created container can be paused as well as a running one.
         Ok(match (cgroup.map_or(Ok(false), |cgroup| self.is_frozen(cgroup))?, waits_at_gate) {
             (true, _) => Status::Paused,
             (false, true) => Status::Created,
@@ -62,7 +62,7 @@ impl Survey {
         self.hierarchy.iter().flatten().next().map_or(Ok(false), |hierarchy| hierarchy.is_frozen(cgroup))
     }
 
-    /// Whether init waits at the gate at a path, where there may be none.
+    /// Whether init waits at the gate with this address; the gate may be missing.
     fn is_watched(&mut self, gate: &SocketAddrUnix) -> rustix::io::Result<bool> {
         let probe = match self.probe.take() {
             Some(probe) => probe,
@@ -72,22 +72,23 @@ impl Survey {
     }
 }
 
-/// What a look at a container has shown.
+/// The result of looking at a container.
 pub enum Seen<'s> {
-    /// What was recorded of it, and what the kernel says about it.
+    /// Its record and its status.
     Known(&'s StoredRecord<'s>, Status),
-    /// It is there, but one or the other cannot be read.
+    /// It exists, but its record or its status cannot be read.
     Unknown(&'s ContainerId, Error),
 }
 
-/// What is done with a container that was looked at.
+/// Writes text about a container that was looked at.
 pub type Write<'a> = dyn FnMut(Seen<'_>, &mut String) + 'a;
 
 impl Root {
-    /// What `write` writes of the containers with these ids, one after the other. A folder without a state.json is no container:
-    /// it is being made, was just deleted, or is what a killed `create` has left.
+    /// Calls `write` for each of these containers and returns the text that it wrote. A folder without a
+    /// state.json is skipped: its container is being created, was just deleted, or was left by a killed
+    /// `create`.
     ///
-    /// The root becomes the working folder of the process: from there paths are shortest.
+    /// Makes the root the working folder of the process, because paths are shortest from there.
     ///
     /// # Errors
     /// The root cannot be entered.
@@ -113,7 +114,7 @@ impl Root {
     }
 }
 
-/// Looks at a container in the working folder; `head` is for the text of its state.json up to the configuration.
+/// Looks at a container in the working folder; `head` is a buffer for the beginning of its state.json.
 fn look(
     id: &ContainerId,
     survey: &mut Survey,
@@ -128,7 +129,7 @@ fn look(
     let record = parse_head(head, id)?;
     let waits_at_gate = match SocketAddrUnix::new([id, "/", GATE].concat()) {
         Ok(gate) => survey.is_watched(&gate),
-        // A long id does not fit a socket's path.
+        // The address of a socket is too short for a long id.
         Err(_) => rustix::fs::openat(CWD, id.as_str(), FOLDER, Mode::empty())
             .and_then(|folder| survey.is_watched(&gate_address(&folder)?)),
     }
