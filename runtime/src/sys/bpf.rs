@@ -1,4 +1,4 @@
-//! bpf(2): loading and attaching the device filter of a cgroup. Numbers and layouts are those of
+//! bpf(2): loads and attaches the device filter of a cgroup. Numbers and layouts are from
 //! `include/uapi/linux/bpf.h`.
 
 use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
@@ -14,24 +14,24 @@ const BPF_PROG_TYPE_CGROUP_DEVICE: u32 = 15;
 const BPF_CGROUP_DEVICE: u32 = 6;
 const BPF_F_ALLOW_MULTI: u32 = 2;
 
-/// One eBPF instruction, `struct bpf_insn` of a little-endian machine.
+/// One eBPF instruction: `struct bpf_insn` on a little-endian machine.
 #[repr(C)]
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Instruction {
     /// Class, source and size.
     pub code: u8,
-    /// The destination's number in the low half, the source's in the high one.
+    /// The destination register in the low half, the source register in the high one.
     pub registers: u8,
-    /// Of a jump or a load.
+    /// The offset of a jump or a load.
     pub offset: i16,
-    /// The operand that stands in the instruction.
+    /// The immediate operand.
     pub immediate: i32,
 }
 
-/// The bit fields of `struct bpf_insn` are laid out for these alone.
+/// The bit fields of `struct bpf_insn` have this layout only on little-endian machines.
 const _: () = assert!(cfg!(target_endian = "little"));
 
-/// How often a load that a signal interrupted is tried.
+/// How many times to try a load that is interrupted by a signal.
 const LOAD_ATTEMPTS: usize = 5;
 
 /// `union bpf_attr` as BPF_PROG_LOAD reads it, up to the last member that is set here.
@@ -69,7 +69,7 @@ pub fn load_device_program(instructions: &[Instruction]) -> Result<OwnedFd, Errn
         kind: BPF_PROG_TYPE_CGROUP_DEVICE,
         instruction_count: instructions.len().try_into().map_err(|_| Errno::TOOBIG)?,
         instructions: instructions.as_ptr() as usize as u64,
-        // No helper is called, so that any license will do.
+        // The program calls no helper, so that any license will do.
         license: c"Dual MIT/GPL".as_ptr() as usize as u64,
         log_level: 0,
         log_size: 0,
@@ -81,21 +81,22 @@ pub fn load_device_program(instructions: &[Instruction]) -> Result<OwnedFd, Errn
     let mut attempts = 1;
     loop {
         let arguments = (&raw const attributes) as usize;
-        // SAFETY: `attributes` is a properly padded bpf_attr of the size given, and its two pointers are to a
-        // slice of 8-byte instructions with its true count and to a NUL-terminated string; all three outlive
-        // the call, which only reads them.
+        // SAFETY: `attributes` is a properly padded bpf_attr of the given size. Its pointers lead to a slice
+        // of 8-byte instructions with the right count, and to a NUL-terminated string; all three outlive the
+        // call, which only reads them.
         let loaded = unsafe { syscall3(Sysno::bpf, BPF_PROG_LOAD, arguments, size_of::<ProgramLoad>()) };
         match loaded.map_err(errno) {
             // SAFETY: a successful BPF_PROG_LOAD returns a new descriptor, which nothing else owns.
             Ok(fd) => return Ok(unsafe { OwnedFd::from_raw_fd(fd as i32) }),
-            // The verifier gives up when a signal is pending.
+            // The verifier gives up if a signal is pending.
             Err(Errno::AGAIN) if attempts < LOAD_ATTEMPTS => attempts += 1,
             Err(errno) => return Err(errno),
         }
     }
 }
 
-/// Attaches a device program to a cgroup, beside those of others (`BPF_F_ALLOW_MULTI`: all must agree).
+/// Attaches a device program to a cgroup, in addition to programs of others (`BPF_F_ALLOW_MULTI`: all must
+/// agree).
 ///
 /// It stays until the cgroup is removed. See bpf(2).
 pub fn attach_device_program(cgroup: BorrowedFd<'_>, program: BorrowedFd<'_>) -> Result<(), Errno> {
@@ -106,8 +107,8 @@ pub fn attach_device_program(cgroup: BorrowedFd<'_>, program: BorrowedFd<'_>) ->
         attach_flags: BPF_F_ALLOW_MULTI,
     };
     let arguments = (&raw const attributes) as usize;
-    // SAFETY: `attributes` is a bpf_attr of the size given, which the call only reads; it has no pointers, and
-    // both descriptors are borrowed for the whole call.
+    // SAFETY: `attributes` is a bpf_attr of the given size, which the call only reads. It has no pointers,
+    // and both descriptors are borrowed for the whole call.
     let attached = unsafe { syscall3(Sysno::bpf, BPF_PROG_ATTACH, arguments, size_of::<ProgramAttach>()) };
     attached.map(drop).map_err(errno)
 }

@@ -1,4 +1,5 @@
-//! clone3(2) of a child that borrows the parent's memory, and of a thread without a C library's knowledge.
+//! clone3(2) of a child that borrows the parent's memory, and of a thread that the C library does not know
+//! of.
 
 use std::ffi::c_void;
 use std::os::fd::{FromRawFd, OwnedFd};
@@ -7,24 +8,25 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use rustix::io::Errno;
 use rustix::process::Pid;
 
-/// The child needs a few frames and one small buffer.
+/// Enough for a few frames and one small buffer.
 const STACK: usize = 64 * 1024;
 
-/// Only its address is used.
+/// Memory for a stack; only its address is used.
 #[repr(align(16))]
 #[allow(dead_code)]
 pub(super) struct Stack([std::mem::MaybeUninit<u8>; STACK]);
 
-/// A stack for a child that runs more than system calls: what runs over ends it, and writes nowhere else.
+/// A stack for a child that does more than system calls. An overflow kills the child instead of writing to
+/// other memory.
 pub(super) struct GuardedStack(*mut c_void);
 
 impl GuardedStack {
-    /// The largest page that there is.
+    /// The largest page size of any machine.
     const GUARD: usize = 64 * 1024;
 
     pub(super) fn map() -> Result<GuardedStack, Errno> {
         use rustix::mm::{MapFlags, MprotectFlags, ProtFlags};
-        // SAFETY: a new mapping overlays nothing, and its lower part is nobody's yet.
+        // SAFETY: a new mapping replaces nothing, and nothing uses its lower part yet.
         unsafe {
             let length = Self::GUARD + STACK;
             let access = ProtFlags::READ | ProtFlags::WRITE;
@@ -35,7 +37,7 @@ impl GuardedStack {
         }
     }
 
-    /// Where its `STACK` bytes begin.
+    /// The beginning of its `STACK` bytes.
     pub(super) fn bottom(&self) -> *mut c_void {
         self.0.wrapping_byte_add(Self::GUARD)
     }
@@ -43,14 +45,15 @@ impl GuardedStack {
 
 impl Drop for GuardedStack {
     fn drop(&mut self) {
-        // SAFETY: `map` has mapped it, and whoever ran on it has left the memory.
+        // SAFETY: `map` has mapped it, and the process that ran on it has left the memory.
         let _ = unsafe { rustix::mm::munmap(self.0, Self::GUARD + STACK) };
     }
 }
 
-/// clone3(2) with CLONE_VM and CLONE_PIDFD. `entry` runs in the child on `stack` (of `STACK` bytes). Returns when the
-/// child has left the memory, which is when it executes or ends: suspended until then (CLONE_VFORK), or after `meanwhile`.
-/// Its end is told to nobody, unless it has executed something by then (execve(2) sets the signal).
+/// clone3(2) with CLONE_VM and CLONE_PIDFD. `entry` runs in the child on `stack` (of `STACK` bytes). Returns
+/// when the child has left the memory, that is, when it executes a program or ends. Until then the caller is
+/// suspended (CLONE_VFORK), or runs `meanwhile`. The child's end raises no signal, unless it has executed a
+/// program by then (execve(2) sets the signal).
 pub(super) fn clone_shared(
     flags: u64,
     stack: *mut c_void,
@@ -60,18 +63,20 @@ pub(super) fn clone_shared(
 ) -> Result<(Pid, OwnedFd), Errno> {
     use linux_raw_sys::general as raw;
     let mut pidfd: i32 = -1;
-    // The kernel clears it, and wakes whoever waits, when the child leaves the memory (set_tid_address(2)).
+    // The kernel clears it, and wakes a waiting thread, when the child leaves the memory
+    // (set_tid_address(2)).
     let inside = AtomicU32::new(1);
     let waits = if meanwhile.is_some() { raw::CLONE_CHILD_CLEARTID } else { raw::CLONE_VFORK };
     let arguments = raw::clone_args {
         pidfd: &raw mut pidfd as u64,
         ..arguments(flags | u64::from(raw::CLONE_VM | raw::CLONE_PIDFD | waits), stack, &inside)
     };
-    // SAFETY: the child starts on a stack of its own with `entry`, which does not return, so nothing of the
-    // parent's frames is popped twice; this function returns when the child has executed or exited, and so what it
-    // was given outlives it; it writes nothing there but atomics. The thread pointer is shared as well: `entry` only
-    // makes system calls. Nobody in a container can see the child: it is in no namespace with others before it executes.
-    // Signals are blocked, so that no handler of the parent's runs in the child.
+    // SAFETY: the child starts with `entry` on a stack of its own, and `entry` does not return, so that no
+    // frame of the parent's is popped twice. This function returns when the child has executed a program or
+    // ended, and so its arguments outlive the child, which writes only atomics there. The thread pointer is
+    // shared as well: `entry` only makes system calls. No process in a container can see the child, because
+    // until it executes it is in no namespace with others. Signals are blocked, so that no handler of the
+    // parent's runs in the child.
     let result = unsafe { clone3(&raw const arguments, size_of::<raw::clone_args>(), entry, argument) };
     if result < 0 {
         return Err(Errno::from_raw_os_error(-(result as i32)));
@@ -85,12 +90,12 @@ pub(super) fn clone_shared(
     Ok((pid, unsafe { OwnedFd::from_raw_fd(pidfd) }))
 }
 
-/// clone3(2) of a thread, whose number is returned, that runs `entry` on `stack` (of `STACK` bytes). The kernel clears
-/// `inside`, and wakes whoever waits there, when the thread has left the memory. It has descriptors, mask of signals and
-/// namespaces of its own, as copies, but not thread-local storage.
+/// clone3(2) of a thread that runs `entry` on `stack` (of `STACK` bytes); returns its id. The kernel clears
+/// `inside`, and wakes a thread that waits there, when the new thread has left the memory. It has copies of
+/// the descriptors, the signal mask and the namespaces, but no thread-local storage.
 ///
 /// # Safety
-/// `entry` makes system calls and nothing else; stack, `argument` and `inside` stay until `inside` is 0.
+/// `entry` only makes system calls; stack, `argument` and `inside` must stay until `inside` is 0.
 pub(super) unsafe fn clone_thread(
     stack: *mut c_void,
     entry: unsafe extern "C" fn(*const c_void) -> !,
@@ -100,7 +105,7 @@ pub(super) unsafe fn clone_thread(
     use linux_raw_sys::general as raw;
     let flags = raw::CLONE_VM | raw::CLONE_SIGHAND | raw::CLONE_THREAD | raw::CLONE_CHILD_CLEARTID;
     let arguments = arguments(u64::from(flags), stack, inside);
-    // SAFETY: as for `clone_shared`; the caller vouches for `entry` and for what it uses.
+    // SAFETY: as for `clone_shared`; the caller guarantees what `entry` does and what it uses.
     let result = unsafe { clone3(&raw const arguments, size_of::<raw::clone_args>(), entry, argument) };
     if result < 0 {
         Err(Errno::from_raw_os_error(-(result as i32)))
@@ -109,7 +114,7 @@ pub(super) unsafe fn clone_thread(
     }
 }
 
-/// What both of them ask for: a stack, and to hear when it is free again.
+/// What both clones have in common: the stack, and `inside`, which tells when the stack is free again.
 fn arguments(flags: u64, stack: *mut c_void, inside: &AtomicU32) -> linux_raw_sys::general::clone_args {
     linux_raw_sys::general::clone_args {
         flags,
@@ -129,16 +134,16 @@ fn arguments(flags: u64, stack: *mut c_void, inside: &AtomicU32) -> linux_raw_sy
 /// Waits until the kernel has cleared `inside`.
 pub(super) fn wait_until_left(inside: &AtomicU32) {
     while inside.load(Ordering::Acquire) != 0 {
-        // Woken for nothing, interrupted, or too late: the loop looks again.
+        // After a spurious wake-up, an interruption or an early change the loop checks again.
         let _ = rustix::thread::futex::wait(inside, rustix::thread::futex::Flags::empty(), 1, None);
     }
 }
 
-/// The system call, and in the child the call of `entry(argument)` on the new stack.
+/// Makes the system call, and in the child calls `entry(argument)` on the new stack.
 ///
 /// # Safety
-/// `arguments` must name a stack that is large enough for `entry`, and what the child uses must stay until it leaves the
-/// memory.
+/// `arguments` must name a stack that is large enough for `entry`, and everything that the child uses must
+/// stay until it leaves the memory.
 unsafe fn clone3(
     arguments: *const linux_raw_sys::general::clone_args,
     size: usize,
@@ -148,8 +153,8 @@ unsafe fn clone3(
     use std::arch::asm;
     let number = linux_raw_sys::general::__NR_clone3 as isize;
     let result: isize;
-    // SAFETY: the caller answers for the call. In the parent only the result register changes; the child never
-    // comes out of the block.
+    // SAFETY: the caller guarantees what the child uses. In the parent only the result register changes; the
+    // child never leaves the block.
     unsafe {
         #[cfg(target_arch = "x86_64")]
         asm!(

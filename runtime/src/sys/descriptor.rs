@@ -1,4 +1,4 @@
-//! What descriptors stand for: namespaces, processes, what the caller passed on.
+//! Questions about descriptors: of namespaces, of processes, and those passed on by the caller.
 
 use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
 
@@ -7,10 +7,10 @@ use syscalls::{Sysno, syscall3};
 
 use super::errno;
 
-/// ioctl(NS_GET_NSTYPE): the CLONE_NEW* bit of the namespace that `fd` stands for. See ioctl_ns(2).
+/// ioctl(NS_GET_NSTYPE): the CLONE_NEW* flag of a namespace. See ioctl_ns(2).
 ///
 /// # Errors
-/// `ENOTTY` when it stands for something else.
+/// `ENOTTY` if `fd` is not a namespace.
 pub fn namespace_type(fd: BorrowedFd<'_>) -> Result<u32, Errno> {
     const NS_GET_NSTYPE: usize = 0xb703;
     // SAFETY: the request takes no argument.
@@ -18,11 +18,11 @@ pub fn namespace_type(fd: BorrowedFd<'_>) -> Result<u32, Errno> {
     kind.map(|kind| kind as u32).map_err(errno)
 }
 
-/// ioctl(PIDFD_GET_USER_NAMESPACE): the user namespace of the process that a pidfd stands for. See
+/// ioctl(PIDFD_GET_USER_NAMESPACE): the user namespace of a pidfd's process. See
 /// `include/uapi/linux/pidfd.h`.
 ///
 /// # Errors
-/// `ENOTTY` or `EINVAL` where the kernel lacks the request; Linux 6.11 has it.
+/// `ENOTTY` or `EINVAL` if the kernel does not have the request, which is new in Linux 6.11.
 pub fn user_namespace_of(process: BorrowedFd<'_>) -> Result<OwnedFd, Errno> {
     const PIDFD_GET_USER_NAMESPACE: usize = 0xff09;
     descriptor_for(process, PIDFD_GET_USER_NAMESPACE)
@@ -37,7 +37,7 @@ pub fn network_of(socket: BorrowedFd<'_>) -> Result<OwnedFd, Errno> {
     descriptor_for(socket, SIOCGSKNS)
 }
 
-/// One of the requests of ioctl(2) that take no argument and give a new descriptor.
+/// Makes a request of ioctl(2) that takes no argument and returns a new descriptor.
 fn descriptor_for(fd: BorrowedFd<'_>, request: usize) -> Result<OwnedFd, Errno> {
     // SAFETY: the request takes no argument; its result is a new descriptor, which nothing else owns.
     unsafe {
@@ -46,12 +46,12 @@ fn descriptor_for(fd: BorrowedFd<'_>, request: usize) -> Result<OwnedFd, Errno> 
     }
 }
 
-/// ioctl(NS_MNT_GET_INFO): how many mounts are in the mount namespace that `fd` stands for. See ioctl_nsfs(2).
+/// ioctl(NS_MNT_GET_INFO): how many mounts a mount namespace has. See ioctl_nsfs(2).
 ///
 /// # Errors
-/// `EINVAL` for a namespace of another type; `ENOTTY` when it is none, and before Linux 6.11.
+/// `EINVAL` for a namespace of another type; `ENOTTY` if `fd` is not a namespace, and before Linux 6.11.
 pub fn mount_count(fd: BorrowedFd<'_>) -> Result<u32, Errno> {
-    /// `struct mnt_ns_info` in its first form.
+    /// The first version of `struct mnt_ns_info`.
     #[repr(C)]
     struct MountNamespaceInfo {
         size: u32,
@@ -62,18 +62,18 @@ pub fn mount_count(fd: BorrowedFd<'_>) -> Result<u32, Errno> {
     const NS_MNT_GET_INFO: usize = 0x8010_b70a;
     let mut info = MountNamespaceInfo { size: 0, mounts: 0, id: 0 };
     let argument = (&raw mut info) as usize;
-    // SAFETY: the kernel writes no more than the 16 bytes whose size the request carries.
+    // SAFETY: the kernel writes at most 16 bytes; the request contains this size.
     unsafe { syscall3(Sysno::ioctl, fd.as_raw_fd() as usize, NS_MNT_GET_INFO, argument) }.map_err(errno)?;
     Ok(info.mounts)
 }
 
-/// ioctl(PIDFD_GET_INFO) with `PIDFD_INFO_EXIT`: the exit code, as wait(2) encodes it, of the process that a pidfd stands
-/// for; `None` while it lives or its parent has not asked. See `include/uapi/linux/pidfd.h`.
+/// ioctl(PIDFD_GET_INFO) with `PIDFD_INFO_EXIT`: the exit code of a pidfd's process, as wait(2) encodes it;
+/// `None` while it lives or its parent has not waited for it. See `include/uapi/linux/pidfd.h`.
 ///
 /// # Errors
-/// `ENOTTY` or `EINVAL` where the kernel lacks the request; Linux 6.15 has it all.
+/// `ENOTTY` or `EINVAL` if the kernel does not have the request; Linux 6.15 has all of it.
 pub fn exit_code(process: BorrowedFd<'_>) -> Result<Option<i32>, Errno> {
-    /// `struct pidfd_info` in its first form (`PIDFD_INFO_SIZE_VER0`).
+    /// The first version of `struct pidfd_info` (`PIDFD_INFO_SIZE_VER0`).
     #[repr(C)]
     struct PidfdInfo {
         mask: u64,
@@ -87,15 +87,16 @@ pub fn exit_code(process: BorrowedFd<'_>) -> Result<Option<i32>, Errno> {
     const PIDFD_INFO_EXIT: u64 = 1 << 3;
     let mut info = PidfdInfo { mask: PIDFD_INFO_EXIT, cgroup_id: 0, ids: [0; 11], exit_code: 0 };
     let argument = (&raw mut info) as usize;
-    // SAFETY: the kernel reads and writes no more than the 64 bytes whose size the request carries.
+    // SAFETY: the kernel reads and writes at most 64 bytes; the request contains this size.
     unsafe { syscall3(Sysno::ioctl, process.as_raw_fd() as usize, PIDFD_GET_INFO, argument) }
         .map_err(errno)?;
     Ok((info.mask & PIDFD_INFO_EXIT != 0).then_some(info.exit_code))
 }
 
-/// Whether the caller of the program passed on a descriptor with this number: it would survive an exec once more.
+/// Whether the program's caller passed on a descriptor with this number: one that is open and not
+/// close-on-exec.
 pub fn is_passed_on(number: u32) -> bool {
-    // SAFETY: no memory is passed; asking changes nothing, and an error is an answer.
+    // SAFETY: no memory is passed; the request changes nothing, and an error is an answer.
     let flags =
         unsafe { syscall3(Sysno::fcntl, number as usize, linux_raw_sys::general::F_GETFD as usize, 0) };
     flags.is_ok_and(|flags| flags & linux_raw_sys::general::FD_CLOEXEC as usize == 0)

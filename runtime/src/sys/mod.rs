@@ -1,4 +1,7 @@
-//! The unsafe rim: the system calls that no safe wrapper offers, each behind a function that can't be misused.
+//! The unsafe rim: system calls that have no safe wrapper elsewhere, each behind a function that can't be
+//! misused; and, safe, what all rooms need of processes and sockets. No other room has unsafe code.
+//!
+//! May use `error` and `text`.
 
 mod bpf;
 mod clone;

@@ -1,4 +1,4 @@
-//! A thread that makes a network namespace, beside the caller and on another processor if there is one.
+//! A thread that makes a network namespace while its maker goes on, on another processor if there is one.
 
 use std::cell::UnsafeCell;
 use std::ffi::c_void;
@@ -37,41 +37,42 @@ pub enum NetworkStep {
 
 /// A thread that makes a network namespace; dropping it waits for its end.
 ///
-/// A pointer, because a `Box` says with each move that nobody else uses what it owns.
+/// Holds a pointer and not a `Box`: moving a `Box` would assert that nothing else uses what it owns.
 pub struct NetworkThread(NonNull<Shared>);
 
-/// How long the maker waits until it looks whether the thread is still there.
+/// How often the waiting maker checks that the thread still exists.
 const LOOK: Timespec = Timespec { tv_sec: 0, tv_nsec: 100_000_000 };
 
 const NOT_MADE: u32 = 0;
-/// Not made, and the maker waits for it, or will.
+/// Not made yet, and the maker waits for it or is going to.
 const AWAITED: u32 = 1;
 /// Made, or failed.
 const MADE: u32 = 2;
 
 struct Shared {
-    /// Who waits for it.
+    /// The thread that waits for it.
     maker: Pid,
-    /// Where the two of them may run, if that is more than one processor.
+    /// The processors that both threads may use, if there is more than one.
     processors: Option<Processors>,
     /// [`NOT_MADE`], [`AWAITED`] or [`MADE`].
     made: AtomicU32,
-    /// Not 0 when the maker, which might run anywhere, may run on this thread's processor alone.
+    /// Not 0 if the maker had no restriction of its own and is now held to this thread's processor.
     moved: AtomicU32,
     /// Cleared by the kernel when the thread has left the memory.
     inside: AtomicU32,
-    /// Where it failed, and why; an errno of 0 is success.
+    /// The step that failed, and its errno; 0 is success.
     failed: [AtomicU32; 2],
     channel: RawFd,
     word: u8,
     request: Vec<u8>,
-    /// The thread's alone.
+    /// Used by the thread alone.
     stack: UnsafeCell<MaybeUninit<Stack>>,
 }
 
 impl NetworkThread {
-    /// Begins: unshare(2), then `request` to the namespace's rtnetlink, then `word` with the namespace through `channel`,
-    /// which is shut down for writing if any of it fails. The thread has copies of the caller's descriptors.
+    /// Starts the thread. It calls unshare(2), sends `request` to the namespace's rtnetlink, and sends `word`
+    /// with the namespace through `channel`, which it shuts down for writing if any of this fails. It has
+    /// copies of the caller's descriptors.
     pub fn begin(channel: &OwnedFd, word: u8, request: Vec<u8>) -> Result<NetworkThread, Errno> {
         let shared = Box::leak(Box::new(Shared {
             maker: rustix::thread::gettid(),
@@ -79,7 +80,7 @@ impl NetworkThread {
             made: AtomicU32::new(NOT_MADE),
             moved: AtomicU32::new(0),
             inside: AtomicU32::new(1),
-            // What stays if an outer sandbox kills it.
+            // The result if an outer sandbox kills the thread.
             failed: [NetworkStep::Make as u32, Errno::CANCELED.raw_os_error() as u32].map(AtomicU32::new),
             channel: std::os::fd::AsRawFd::as_raw_fd(channel),
             word,
@@ -88,15 +89,15 @@ impl NetworkThread {
         }));
         let thread = NetworkThread(NonNull::from(shared));
         let shared = thread.shared();
-        // A handler of the process's must not run on that stack.
+        // No signal handler of the process may run on that stack.
         let blocked = SignalsBlocked::new();
-        // SAFETY: `run` makes system calls alone; what it uses is behind the pointer, and freed after `drop` has seen the thread
-        // gone.
+        // SAFETY: `run` only makes system calls. What it uses is behind the pointer, and is freed after
+        // `drop` has seen the thread end.
         let begun =
             unsafe { clone_thread(shared.stack.get().cast(), run, thread.0.as_ptr().cast(), &shared.inside) };
         drop(blocked);
         let number = begun.inspect_err(|_| shared.inside.store(0, Ordering::Relaxed))?;
-        // Else it may be queued behind this thread, which has enough to do.
+        // Otherwise it may be queued behind this thread, which is busy.
         if let Some(mut others) = shared.processors.clone() {
             others.remove(sched_getcpu());
             let _ = set_affinity(number, &others);
@@ -105,35 +106,35 @@ impl NetworkThread {
     }
 
     fn shared(&self) -> &Shared {
-        // SAFETY: it was leaked in `begin` and is freed in `drop` alone; both sides write atomics only.
+        // SAFETY: it was leaked in `begin` and is only freed in `drop`; both threads write only atomics.
         unsafe { self.0.as_ref() }
     }
 
-    /// From now on the maker is better off where this thread ends: a process that it has cloned is to have its processor.
-    /// To be called in that process, or after the clone: it would get the maker's place otherwise, and keep it. Writes an
-    /// atomic and does nothing else.
+    /// Leaves the maker's processor to a process that it has cloned: when the namespace is made, the maker
+    /// moves to the thread's processor. Call this in the new process or after the clone, which would
+    /// otherwise inherit the maker's new place and keep it. It only writes an atomic.
     pub(super) fn make_way(&self) {
         let made = &self.shared().made;
         let _ = made.compare_exchange(NOT_MADE, AWAITED, Ordering::AcqRel, Ordering::Acquire);
     }
 
-    /// Whether fewer processes want to run, on average over a minute, than there are processors for the maker. A sandbox that
-    /// does not tell leaves none to spare.
+    /// Whether the load average of the last minute is below the number of processors that the maker may use.
+    /// If a sandbox hides the load, there are none to spare.
     pub(super) fn has_processors_to_spare(&self) -> bool {
         let allowed = self.shared().processors.as_ref().map_or(0, Processors::count);
         load_average().is_ok_and(|load| load < u64::from(allowed))
     }
 
-    /// Waits for its end.
+    /// Waits for the thread's end.
     ///
     /// # Errors
-    /// Where it failed, and why.
+    /// The step that failed, and its errno.
     pub fn finish(&self) -> Result<(), (NetworkStep, Errno)> {
         self.make_way();
         let made = &self.shared().made;
-        // A thread that an outer sandbox has killed says nothing any more.
+        // If an outer sandbox has killed the thread, `made` never changes.
         while made.load(Ordering::Acquire) == AWAITED && self.shared().inside.load(Ordering::Acquire) != 0 {
-            // Interrupted, or too late: the loop looks again.
+            // After an interruption or an early change the loop checks again.
             let _ = futex::wait(made, futex::Flags::PRIVATE, AWAITED, Some(&LOOK));
         }
         wait_until_left(&self.shared().inside);
@@ -146,12 +147,13 @@ impl NetworkThread {
     }
 }
 
-/// How many processes want to run, on average over the last minute, rounded down: sysinfo(2). rustix's panics where that fails.
+/// The load average of the last minute, rounded down: sysinfo(2). rustix's function panics if the call fails.
 fn load_average() -> Result<u64, Errno> {
-    /// SI_LOAD_SHIFT of `include/uapi/linux/sysinfo.h`.
+    /// SI_LOAD_SHIFT in `include/uapi/linux/sysinfo.h`.
     const SHIFT: u32 = 16;
     let mut info = MaybeUninit::<linux_raw_sys::system::sysinfo>::uninit();
-    // SAFETY: sysinfo(2) writes one struct of that type to the pointer, and it is filled when the call succeeds.
+    // SAFETY: sysinfo(2) writes one struct of this type to the pointer, and has filled it if the call
+    // succeeds.
     let info = unsafe {
         syscall1(Sysno::sysinfo, info.as_mut_ptr() as usize).map_err(super::errno)?;
         info.assume_init()
@@ -165,18 +167,19 @@ impl Drop for NetworkThread {
         if self.shared().moved.load(Ordering::Acquire) != 0 {
             let _ = use_every_processor();
         }
-        // SAFETY: `begin` has leaked it, and the thread is gone.
+        // SAFETY: `begin` has leaked it, and the thread has ended.
         drop(unsafe { Box::from_raw(self.0.as_ptr()) });
     }
 }
 
-/// The thread. Its thread-local storage is that of its maker, and the C library does not know of it: no memory may be
-/// allocated here, and nothing may panic.
+/// The thread's function. It has its maker's thread-local storage, and the C library does not know of it:
+/// nothing here may allocate memory or panic.
 unsafe extern "C" fn run(shared: *const c_void) -> ! {
-    // SAFETY: `begin` passes a `Shared`, which stays until this thread has left the memory; what is written is atomic.
+    // SAFETY: `begin` passes a `Shared`, which stays until this thread has left the memory; only atomics in
+    // it are written.
     unsafe { &*shared.cast::<Shared>() }.work();
     loop {
-        // SAFETY: exit(2) ends this thread alone, and closes its copies of the descriptors.
+        // SAFETY: exit(2) ends only this thread, and closes its copies of the descriptors.
         let _ = unsafe { syscall1(Sysno::exit, 0) };
     }
 }
@@ -191,17 +194,18 @@ impl Shared {
             Err((step, errno)) => {
                 self.failed[0].store(step as u32, Ordering::Relaxed);
                 self.failed[1].store(errno.raw_os_error() as u32, Ordering::Relaxed);
-                // Whoever waits at the other end learns that nothing comes.
+                // Tells the process at the other end that nothing will come.
                 let _ = rustix::net::shutdown(self.channel(), Shutdown::Write);
             }
         }
     }
 
-    /// Other ends that its maker has open would not end with those who use them while this thread held copies.
+    /// Closes all other descriptors: as long as this thread held copies, closing the maker's ends of other
+    /// channels would not be seen at their other ends.
     fn keep_the_channel(&self) {
         let channel = self.channel as u32;
-        // SAFETY: the thread has a table of descriptors of its own, of which it uses the channel alone. What an outer sandbox
-        // forbids stays open until the thread ends, as it would have.
+        // SAFETY: the thread has a descriptor table of its own, of which it uses only the channel. If an
+        // outer sandbox forbids the call, the copies stay open until the thread ends.
         let _ = unsafe {
             close_range(0, channel.saturating_sub(1)).and_then(|()| close_range(channel + 1, u32::MAX))
         };
@@ -212,9 +216,10 @@ impl Shared {
         self.set_loopback_up().map_err(|errno| (NetworkStep::Loopback, errno))
     }
 
-    /// Lets the maker go on where this thread is about to leave a processor free: it would go on where it has run last,
-    /// which is where init runs now. Init is woken after it, and so where it has run last, too: the
-    /// kernel brings whoever is woken by a message to its sender, if that is alone there.
+    /// Moves the maker to this thread's processor, which is about to become free. Otherwise it would go on
+    /// where it last ran, and init runs there now. The namespace is sent after this, so that init too wakes
+    /// up where it last ran: the kernel moves a process woken by a message to the sender's processor if the
+    /// sender is alone there.
     fn let_maker_follow(&self) {
         if self.made.compare_exchange(NOT_MADE, MADE, Ordering::AcqRel, Ordering::Acquire).is_ok() {
             return;
@@ -229,25 +234,26 @@ impl Shared {
 
     fn hand_over(&self, socket: &OwnedFd) -> Result<(), (NetworkStep, Errno)> {
         match network_of(socket.as_fd()).and_then(|namespace| self.send(&namespace)) {
-            // It has ended, and what it said before comes out elsewhere.
+            // Init has ended; its own report says why.
             Err(Errno::PIPE | Errno::CONNRESET) => Ok(()),
             sent => sent.map_err(|errno| (NetworkStep::Send, errno)),
         }
     }
 
     fn channel(&self) -> BorrowedFd<'_> {
-        // SAFETY: the thread has a copy of its own of the descriptor that its maker had when it began, and closes none.
+        // SAFETY: the thread has its own copy of the descriptor that its maker had at the start, and does not
+        // close it.
         unsafe { BorrowedFd::borrow_raw(self.channel) }
     }
 
     fn set_loopback_up(&self) -> Result<OwnedFd, Errno> {
-        /// `struct nlmsghdr` and the error in `struct nlmsgerr` behind it.
+        /// The size of a `struct nlmsghdr` and the error in the `struct nlmsgerr` after it.
         const ACKNOWLEDGEMENT: usize = 20;
         // Protocol 0 is NETLINK_ROUTE.
         let socket =
             rustix::net::socket_with(AddressFamily::NETLINK, SocketType::RAW, SocketFlags::CLOEXEC, None)?;
         rustix::net::send(&socket, &self.request, SendFlags::empty())?;
-        // The kernel answers before it returns from that.
+        // The kernel has answered before send(2) returns.
         let mut answer = [0u8; ACKNOWLEDGEMENT];
         rustix::net::recv(&socket, &mut answer, RecvFlags::DONTWAIT)?;
         match i32::from_ne_bytes([answer[16], answer[17], answer[18], answer[19]]) {

@@ -1,4 +1,4 @@
-//! What the kernel knows and allows, asked without an effect.
+//! Finds out what the kernel knows and allows, without changing anything.
 
 use std::cell::Cell;
 use std::ffi::c_void;
@@ -12,39 +12,41 @@ use super::clone::{GuardedStack, clone_shared};
 use super::errno;
 use super::signal::SignalsBlocked;
 
-/// Whether the kernel knows these `SECCOMP_FILTER_FLAG_*`: asked with a filter at address 0, which it never gets to.
+/// Whether the kernel knows these `SECCOMP_FILTER_FLAG_*`. It checks them before it reads the filter, here at
+/// address 0.
 pub fn knows_seccomp_flags(flags: u32) -> bool {
     let operation = linux_raw_sys::ptrace::SECCOMP_SET_MODE_FILTER as usize;
-    // SAFETY: there is no filter at address 0, so that nothing is installed; the flags are judged before.
+    // SAFETY: there is no filter at address 0, so that nothing is installed; the flags are checked before.
     let answer = unsafe { syscall3(Sysno::seccomp, operation, flags as usize, 0) };
     answer.map_err(errno) == Err(Errno::FAULT)
 }
 
-/// Runs `probe` in a child in new `namespaces` (CLONE_NEW* bits), which is gone when this returns.
+/// Runs `probe` in a child in new `namespaces` (CLONE_NEW* flags). The child has ended when this returns.
 ///
-/// The child shares this process's memory while the caller waits; `probe` has 64 KiB of stack and all capabilities
-/// over what was made for it.
+/// It shares this process's memory while the caller waits; `probe` has 64 KiB of stack, and all capabilities
+/// over the new namespaces.
 ///
 /// # Errors
-/// That of the clone or of `probe`; `ECANCELED` when the child was killed.
+/// The error of the clone or of `probe`; `ECANCELED` if the child was killed.
 pub fn probe(namespaces: u32, mut probe: fn() -> Result<(), Errno>) -> Result<(), Errno> {
     run_in_child(namespaces, &mut probe)
 }
 
-/// Runs `work` in a child that stands in a copy of this process's mount namespace, as [`probe`] does; but what it opens is
-/// open here as well. Nobody has to find the way home, and threads keep the working folder and the umask that they share.
+/// Runs `work` in a child, as [`probe`] does, in a copy of this process's mount namespace. Files that it
+/// opens are open here as well. Unlike with setns(2), there is no way back to be found, and the threads of
+/// this process keep the working folder and the umask that they share.
 ///
-/// The copy has the same mounts, peers of those that are shared, but none of a mount namespace's file: the kernel leaves
-/// such pins out.
+/// The copy has the same mounts; shared ones are peers of the originals. Only mounts of a mount namespace's
+/// file are missing, because the kernel leaves such pins out.
 ///
 /// # Errors
-/// That of the clone or of `work`; `ECANCELED` when the child was killed.
+/// The error of the clone or of `work`; `ECANCELED` if the child was killed.
 pub fn in_mount_copy(work: &mut dyn FnMut() -> Result<(), Errno>) -> Result<(), Errno> {
     run_in_child(CLONE_NEWNS | CLONE_FILES, work)
 }
 
-/// The same in a new user namespace with a mount namespace of its own, for who may not mount elsewhere. Until `work` writes
-/// the id maps nobody there has a number.
+/// The same in a new user namespace with a mount namespace of its own, for callers that may not mount
+/// elsewhere. Until `work` writes the id maps, no id is mapped there.
 ///
 /// # Errors
 /// As for [`in_mount_copy`].
@@ -59,7 +61,7 @@ fn run_in_child(flags: u32, run: &mut dyn FnMut() -> Result<(), Errno>) -> Resul
     let (pid, pidfd) =
         clone_shared(u64::from(flags), stack.bottom(), begin_probe, std::ptr::from_ref(&state).cast(), None)?;
     drop(blocked);
-    // It has ended: the clone returned after that.
+    // It has ended already, because the clone only returned afterwards.
     Spawned { pid, pidfd }.reap();
     match state.result.get() {
         0 => Ok(()),
@@ -67,7 +69,7 @@ fn run_in_child(flags: u32, run: &mut dyn FnMut() -> Result<(), Errno>) -> Resul
     }
 }
 
-/// What a probing child does, and how it went: 0 or an errno.
+/// What the child runs, and its result: 0 or an errno.
 struct Probe<'r> {
     run: Cell<Option<&'r mut dyn FnMut() -> Result<(), Errno>>>,
     result: Cell<i32>,
@@ -82,12 +84,13 @@ unsafe extern "C" fn begin_probe(state: *const c_void) -> ! {
     pillbox_init::sys::exit(0)
 }
 
-/// A call whose presence can be asked for by calling it with what it refuses.
+/// A system call whose presence can be probed with arguments that it refuses.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Probeable(Sysno);
 
-/// The calls that pillbox rests on and the oldest kernel that has each. All ones for every argument means unknown
-/// flags, sizes beyond a page, closed descriptors or bad addresses to each of these: none can have an effect.
+/// The calls that pillbox depends on, with the oldest kernel that has each. With all bits of every argument
+/// set, each of them gets unknown flags, a size beyond a page, closed descriptors or bad addresses, and so
+/// has no effect.
 pub const PROBEABLE: [(&str, Probeable, &str); 10] = [
     ("clone3", Probeable(Sysno::clone3), "5.7"),
     ("openat2", Probeable(Sysno::openat2), "5.6"),
@@ -101,10 +104,11 @@ pub const PROBEABLE: [(&str, Probeable, &str); 10] = [
     ("execveat", Probeable(Sysno::execveat), "3.19"),
 ];
 
-/// What the call answers to arguments that it has to refuse: `ENOSYS` where there is none.
+/// The call's answer to arguments that it must refuse; `ENOSYS` if the kernel does not have it.
 pub fn refusal(call: Probeable) -> Errno {
     let none = usize::MAX;
-    // SAFETY: `Probeable` is only made in `PROBEABLE`, whose calls refuse these arguments without an effect.
+    // SAFETY: a `Probeable` is only made in `PROBEABLE`, whose calls refuse these arguments without any
+    // effect.
     match unsafe { syscalls::syscall6(call.0, none, none, none, none, none, none) } {
         Err(refused) => errno(refused),
         Ok(_) => Errno::INVAL,
@@ -114,10 +118,10 @@ pub fn refusal(call: Probeable) -> Errno {
 /// seccomp(SECCOMP_GET_ACTION_AVAIL): whether filters may return `action`.
 ///
 /// # Errors
-/// `EOPNOTSUPP` when they may not, `ENOSYS` or `EINVAL` where there are no filters.
+/// `EOPNOTSUPP` if they may not; `ENOSYS` or `EINVAL` if the kernel has no filters.
 pub fn seccomp_action_available(action: u32) -> Result<(), Errno> {
     const SECCOMP_GET_ACTION_AVAIL: usize = 2;
-    // SAFETY: the kernel reads four bytes at the address, which outlive the call.
+    // SAFETY: the kernel reads the four bytes at the address, which outlive the call.
     let asked =
         unsafe { syscall3(Sysno::seccomp, SECCOMP_GET_ACTION_AVAIL, 0, (&raw const action) as usize) };
     asked.map(drop).map_err(errno)

@@ -1,4 +1,4 @@
-//! Waiting for the end of a process, never for ever.
+//! Waits for the end of a process, but never for ever.
 
 use std::os::fd::{AsFd, OwnedFd};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -11,28 +11,29 @@ use rustix::process::{WaitId, WaitIdOptions, WaitIdStatus};
 use crate::error::{Context, Result};
 use crate::sys;
 
-/// How long a process may take to go that was killed, or has closed its channel, in milliseconds.
+/// How long a process may take to end after it was killed or has closed its channel, in milliseconds.
 pub const PATIENCE_MS: i64 = 10_000;
 
-/// Whether every child of this process is one that the runtime has made: in the command, not in a program that embeds it.
+/// Whether all children of this process are the runtime's: true in the command, but not in a program that
+/// embeds it.
 static CHILDREN_ARE_OWN: AtomicBool = AtomicBool::new(false);
 
-/// Says that this process has no children but those that the runtime makes.
+/// Declares that this process has only children that the runtime makes.
 #[doc(hidden)]
 pub fn own_all_children() {
     CHILDREN_ARE_OWN.store(true, Ordering::Relaxed);
 }
 
-/// Collects clones of an init's whose number was never said, because whoever should have was killed or had no memory: they
-/// end by themselves, and in the namespaces of a container they would keep that from ending. Where others have children
-/// too nobody can tell them apart; there they are left until this process ends.
+/// Collects clones of init whose pid was never reported, because the process that should have done so was
+/// killed or had no memory. They end by themselves, but in a container's namespaces they would keep those
+/// from ending. In a program that has other children they cannot be told apart, and are left until it ends.
 pub fn collect_strays() {
     const PAUSE: Duration = Duration::from_millis(5);
     let mut looks = if CHILDREN_ARE_OWN.load(Ordering::Relaxed) { 100 } else { 0 };
     while looks > 0 {
         match rustix::process::waitid(WaitId::All, WaitIdOptions::EXITED | WaitIdOptions::NOHANG) {
             Ok(Some(_)) | Err(Errno::INTR) => {}
-            // The container's init is a child as well, in `run`.
+            // In `run` the container's init is a child as well, and still runs.
             Ok(None) => std::thread::sleep(PAUSE),
             Err(_) => return,
         }
@@ -40,40 +41,41 @@ pub fn collect_strays() {
     }
 }
 
-/// Whether this process has other children than the runtime's: then somebody may wait for all that there are, and have
-/// collected one before the runtime asks.
+/// Whether this process has other children than the runtime's. Then another part of the program may wait for
+/// any child, and collect one before the runtime does.
 pub fn children_may_be_collected() -> bool {
     !CHILDREN_ARE_OWN.load(Ordering::Relaxed)
 }
 
-/// Collects a child that has ended, or is about to; how it ended, as wait(2) encodes it.
+/// Collects a child that has ended or is about to; returns how it ended, as wait(2) encodes it.
 ///
 /// # Errors
-/// `ECHILD` where its status went to another and the kernel does not say it twice.
+/// `ECHILD` if another waiter got the status and the kernel does not report it twice.
 pub fn collect(process: &OwnedFd) -> rustix::io::Result<i32> {
     let id = || WaitId::PidFd(process.as_fd());
     match rustix::io::retry_on_intr(|| rustix::process::waitid(id(), WaitIdOptions::EXITED)) {
-        // Somebody in this process waits for all children, or has them ignored.
+        // Another part of this process waits for all children, or has SIGCHLD ignored.
         Err(Errno::CHILD) => code_of_collected(process).ok_or(Errno::CHILD),
         status => status?.map(code).ok_or(Errno::CHILD),
     }
 }
 
-/// How a process ended that another has collected, or is about to: from Linux 6.15 on its pidfd knows.
+/// How a process ended that another waiter has collected, or is about to. Its pidfd knows this since Linux
+/// 6.15.
 pub fn code_of_collected(process: &OwnedFd) -> Option<i32> {
     const COLLECTED_WITHIN: Timespec = Timespec { tv_sec: 0, tv_nsec: 200_000_000 };
-    // An end that was seen is reported at once: asking for nothing but the hang-up leaves that out.
+    // Polls for nothing but POLLHUP, which comes when it is collected; POLLIN would come as soon as it ends.
     let hang_up = || poll(&mut [PollFd::new(process, PollFlags::empty())], Some(&COLLECTED_WITHIN));
     let _ = rustix::io::retry_on_intr(hang_up);
     sys::exit_code(process.as_fd()).unwrap_or(None)
 }
 
-/// wait(2)'s encoding.
+/// Encodes a status as wait(2) does.
 pub fn code(status: WaitIdStatus) -> i32 {
     status.exit_status().map_or_else(|| status.terminating_signal().unwrap_or_default(), |code| code << 8)
 }
 
-/// Waits until the process that a pidfd stands for is gone, at most for `milliseconds`.
+/// Waits for at most `milliseconds` until the process of a pidfd is gone.
 pub fn wait_until_gone(process: &OwnedFd, milliseconds: i64) -> Result<bool> {
     let timeout = Timespec { tv_sec: milliseconds / 1000, tv_nsec: milliseconds % 1000 * 1_000_000 };
     loop {

@@ -1,25 +1,26 @@
-//! Which processors a thread may use.
+//! The processors that a thread may use.
 
 use pillbox_init::sys::{Processors, affinity, set_affinity, use_every_processor};
 use rustix::process::Pid;
 use rustix::thread::sched_getcpu;
 
-/// Where the calling thread may run, if that is more than one processor.
+/// The processors that the calling thread may use, if there is more than one.
 pub fn several_processors() -> Option<Processors> {
     affinity(None).ok().filter(|allowed| allowed.count() > 1)
 }
 
-/// Lets the calling thread use every processor. Whether what it might use before, `allowed`, was all that its cgroup has:
-/// then as far as can be seen nobody has restricted it, and what this changes shows in a cgroup with more of them at most.
+/// Lifts the calling thread's CPU restriction; true if it had none. `allowed` is what it could use before: if
+/// that is all that its cgroup has, nobody had restricted it, as far as can be told, and lifting changes
+/// nothing unless the cgroup gets more processors later.
 ///
-/// Memory is not allocated.
+/// Does not allocate memory.
 pub fn lift_restriction(allowed: &Processors) -> bool {
     use_every_processor().and_then(|()| affinity(None)).is_ok_and(|now| now == *allowed)
 }
 
-/// Holds a thread, `None` for the calling one, to the processor where the calling one runs.
+/// Holds a thread (`None` for the calling one) to the processor on which the calling thread runs.
 ///
-/// Memory is not allocated.
+/// Does not allocate memory.
 pub fn hold_here(thread: Option<Pid>) {
     let mut here = Processors::none();
     here.add(sched_getcpu());

@@ -1,4 +1,4 @@
-//! Signals: masks, signalfd(2), realtime ones.
+//! Signals: masks, signalfd(2), realtime signals.
 
 use std::os::fd::{FromRawFd, OwnedFd};
 
@@ -22,10 +22,10 @@ impl Drop for SignalsBlocked {
     }
 }
 
-/// rt_sigprocmask(SIG_SETMASK); the result is the mask before. Bit n stands for signal n + 1.
+/// rt_sigprocmask(SIG_SETMASK); returns the previous mask. Bit n stands for signal n + 1.
 pub fn set_signal_mask(mask: u64) -> u64 {
     let mut before = 0u64;
-    // SAFETY: both masks have the eight bytes that the kernel is told of.
+    // SAFETY: both masks have the eight bytes whose size is passed.
     let _ = unsafe {
         syscall4(
             Sysno::rt_sigprocmask,
@@ -38,8 +38,8 @@ pub fn set_signal_mask(mask: u64) -> u64 {
     before
 }
 
-/// signalfd4(2) for the signals in `mask`: non-blocking, close-on-exec. Each read gives 128 bytes, the signal's
-/// number in the first four.
+/// signalfd4(2) for the signals in `mask`: non-blocking, close-on-exec. Each read gives 128 bytes, with the
+/// signal's number in the first four.
 pub fn signalfd(mask: u64) -> Result<OwnedFd, Errno> {
     let flags = rustix::fs::OFlags::CLOEXEC | rustix::fs::OFlags::NONBLOCK;
     // SAFETY: the kernel reads a mask of eight bytes; the descriptor that it returns is new.
@@ -51,8 +51,8 @@ pub fn signalfd(mask: u64) -> Result<OwnedFd, Errno> {
     }
 }
 
-/// A realtime signal (32 to 64) by its number; the C libraries' use of the first ones is no concern of the kernel's.
+/// A realtime signal (32 to 64) by its number, including those that C libraries reserve for themselves.
 pub fn realtime_signal(number: i32) -> Option<rustix::process::Signal> {
-    // SAFETY: the number is one that the kernel knows; pillbox sets no handlers that could depend on it.
+    // SAFETY: the kernel knows the number, and pillbox sets no handlers that could depend on it.
     (32..=64).contains(&number).then(|| unsafe { rustix::process::Signal::from_raw_unchecked(number) })
 }

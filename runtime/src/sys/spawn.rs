@@ -1,4 +1,4 @@
-//! From the runtime to init without a copy of the runtime in between.
+//! Starts init without a copy of the runtime in between.
 
 use std::ffi::{c_char, c_void};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
@@ -12,7 +12,7 @@ use super::network::NetworkThread;
 use super::processor::hold_here;
 use super::signal::SignalsBlocked;
 
-/// Where a child was on its way to init when it failed.
+/// The step on the way to init where the child failed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[repr(u32)]
 pub enum ChildStep {
@@ -20,38 +20,38 @@ pub enum ChildStep {
     Clone = 2,
     /// setns(2) into the seed namespace, or unshare(2) there.
     Seed = 3,
-    /// Sorting out the descriptors.
+    /// Replacing and closing descriptors.
     Descriptors = 5,
     /// execveat(2) of init.
     Exec = 6,
 }
 
 impl ChildStep {
-    /// Where the child itself can fail.
+    /// The steps that fail in the child itself.
     const FAILURES: [ChildStep; 3] = [ChildStep::Seed, ChildStep::Descriptors, ChildStep::Exec];
 }
 
 /// What a child does between clone and exec, in memory that it shares with its waiting parent.
 pub struct Child<'a> {
-    /// The file that is executed.
+    /// The file to execute.
     pub init: BorrowedFd<'a>,
-    /// argv of init.
+    /// Init's argv.
     pub arguments: &'a [*const c_char],
-    /// The seed mount namespace, to be copied.
+    /// The seed mount namespace, of which the child makes a copy.
     pub seed: Option<BorrowedFd<'a>>,
-    /// How many descriptors from 3 on are the container's.
+    /// How many descriptors, from 3 on, are for the container.
     pub preserve: u32,
-    /// What becomes its stdin, stdout and stderr, from numbers above 2, with those numbers.
+    /// Descriptors above 2 that become stdin, stdout and stderr, with the numbers that they get.
     pub stdio: &'a [(OwnedFd, u32)],
     /// Descriptors that init inherits.
     pub keep: &'a [RawFd],
     /// The thread that makes its network namespace.
     pub network: Option<&'a NetworkThread>,
-    /// The step where it failed, and why.
+    /// The step that failed, and its errno.
     failed: [AtomicU32; 2],
 }
 
-/// What [`spawn`] made.
+/// The result of [`spawn`].
 pub struct Spawned {
     /// The process that became init.
     pub pid: Pid,
@@ -60,8 +60,9 @@ pub struct Spawned {
 }
 
 impl Spawned {
-    /// Waits for its end, which is about to come: with `__WALL`, for a child that has not executed anything tells nobody of its
-    /// end, and whoever embeds this may wait for all that do.
+    /// Waits for its end, which must be near. `__WALL` is needed for a child that has not executed a program:
+    /// its end raises no signal. One that has may already have been collected by an embedding program that
+    /// waits for any child.
     pub fn reap(&self) {
         let options = WaitIdOptions::EXITED | WaitIdOptions::from_bits_retain(linux_raw_sys::general::__WALL);
         let wait = || rustix::process::waitid(WaitId::PidFd(self.pidfd.as_fd()), options);
@@ -70,7 +71,7 @@ impl Spawned {
 }
 
 impl<'a> Child<'a> {
-    /// A child that executes `init`, with nothing special.
+    /// A child that executes `init`, without any of the options.
     pub fn new(init: BorrowedFd<'a>, arguments: &'a [*const c_char], keep: &'a [RawFd]) -> Self {
         Child {
             init,
@@ -90,12 +91,14 @@ impl<'a> Child<'a> {
         pillbox_init::sys::exit(1)
     }
 
-    /// The last steps before init; runs on a stack of its own, in the parent's memory. It only makes system calls.
+    /// The last steps before init. Runs on a stack of its own in the parent's memory, and only makes system
+    /// calls.
     fn become_init(&self) -> ! {
         if let Some(network) = self.network {
             network.make_way();
-            // The kernel would bring init's clones to the processor of that thread. Init lets itself go before it is ready. Where
-            // others want this one as well it is not held: it would wait for them.
+            // The kernel would move init's clones to that thread's processor. Init lifts this before it is
+            // ready. It is not done if other processes want this processor too, because init would have to
+            // wait for them.
             if network.has_processors_to_spare() {
                 hold_here(None);
             }
@@ -118,10 +121,11 @@ impl<'a> Child<'a> {
         self.fail(ChildStep::Exec, errno)
     }
 
-    /// Everything closes at the exec but stdio, what the caller preserves, and what init needs.
+    /// Marks all descriptors close-on-exec except stdio, those that the caller preserves, and those that init
+    /// needs.
     fn sort_descriptors(&self) -> Result<(), Errno> {
-        // SAFETY: the child has a table of descriptors of its own, on its way to another program: what it replaces there is 0, 1
-        // and 2, and what it names beside them its parent holds open for it.
+        // SAFETY: the child has a descriptor table of its own and is about to execute another program. It
+        // replaces only 0, 1 and 2 there, and the parent holds open all others that are named.
         let inherited = unsafe { pillbox_init::sys::Inherited::vouch() };
         for (fd, number) in self.stdio {
             inherited.replace(*number, fd.as_fd())?;
@@ -134,12 +138,13 @@ impl<'a> Child<'a> {
     }
 }
 
-/// clone3(2), and init in the child. Returns when init runs; what the runtime has to do `meanwhile` it does while the
-/// child is on its way there.
+/// clone3(2), with init in the child. Returns when init runs; `meanwhile` runs while the child is on its way
+/// there.
 ///
-/// The child borrows the parent's memory until it executes (CLONE_VM): no page table is copied. So it stands in no cgroup and
-/// in no namespace but the parent's or a copy of the seed: an out-of-memory kill takes every process of a memory, and in a
-/// namespace others could look into it. Where it belongs init goes by itself.
+/// The child borrows the parent's memory until it executes init (CLONE_VM), so that no page table is copied.
+/// It must therefore stay in the parent's cgroup, and in the parent's namespaces or a copy of the seed: an
+/// out-of-memory kill ends every process that shares a memory, and in another namespace processes could look
+/// into it. Init itself goes where it belongs.
 ///
 /// # Errors
 /// The step that failed and its errno; no child is left then.
@@ -169,13 +174,13 @@ pub fn spawn(child: &Child<'_>, meanwhile: Option<&mut dyn FnMut()>) -> Result<S
 
 /// The child's first function.
 unsafe extern "C" fn begin(child: *const c_void) -> ! {
-    // SAFETY: `spawn` passes a `Child` and keeps it until this process has left its memory; what this process
-    // writes in it is atomic.
+    // SAFETY: `spawn` passes a `Child` and keeps it until this process has left the memory; this process
+    // writes only atomics in it.
     unsafe { &*child.cast::<Child<'_>>() }.become_init()
 }
 
-/// A process in new namespaces that has ended already, and whose number stays its own until it is waited for:
-/// /proc/PID leads to its namespaces.
+/// Makes a process in new namespaces that has already ended. Its pid stays its own until it is waited for,
+/// and until then /proc/PID leads to its namespaces.
 pub fn spawn_ended(namespaces: u32) -> Result<Spawned, Errno> {
     let blocked = SignalsBlocked::new();
     let mut stack = Box::<Stack>::new_uninit();

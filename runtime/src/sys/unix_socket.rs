@@ -1,4 +1,4 @@
-//! Connecting to sockets of the host by paths of any length: an address has room for 107 bytes, unix(7).
+//! Connects to sockets by paths of any length; an address has room for 107 bytes (unix(7)).
 
 use std::os::fd::{AsFd, AsRawFd};
 use std::path::Path;
@@ -10,7 +10,7 @@ use rustix::net::SocketAddrUnix;
 /// connect(2) to the socket at `path`.
 ///
 /// # Errors
-/// There is none, or nobody listens there.
+/// There is no socket, or nothing listens on it.
 pub fn connect(socket: impl AsFd, path: &Path) -> Result<()> {
     match SocketAddrUnix::new(path) {
         Err(Errno::NAMETOOLONG) => {
@@ -32,7 +32,7 @@ mod tests {
         for length in [1, 60, 255] {
             let folder = top.join("f".repeat(length)).join("g".repeat(length));
             std::fs::create_dir_all(&folder).expect("folder");
-            // The test itself has to bind it by a short name.
+            // Binding needs a short name as well.
             let name = folder.join("s".repeat(length));
             let short = top.join("short");
             let listener = std::os::unix::net::UnixListener::bind(&short).expect("bind");
