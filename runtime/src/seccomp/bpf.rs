@@ -1,33 +1,33 @@
-//! Classic BPF: from ranges of system call numbers and conditions to the program that seccomp(2) takes.
+//! Classic BPF: turns ranges of system call numbers and conditions into the program for seccomp(2).
 //!
-//! BPF jumps forward only, and conditional jumps reach 255 instructions. So the program is written from its end to its
-//! beginning: whatever an instruction jumps to is there already, and what lies too far is bridged on the spot, a
-//! return by a copy, anything else by a long jump.
+//! BPF jumps only forward, and a conditional jump reaches only 255 instructions. So the program is written
+//! from its end to its beginning: the target of each jump exists already. A target out of reach is bridged on
+//! the spot: a return by a copy, anything else by a long jump.
 
 use super::rule::{Branch, Comparison, Condition};
 use super::uapi;
 use crate::error::{Error, Result};
 
-/// System call numbers from `first` on, up to the next range.
+/// System call numbers from `first` up to the next range.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Range {
     pub first: u32,
     pub verdict: Verdict,
 }
 
-/// What the calls of a range get.
+/// What happens to the calls of a range.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Verdict {
     /// A `SECCOMP_RET_*` with its data.
     Action(u32),
-    /// Index into the list of checks.
+    /// An index into the list of checks.
     Check(u32),
 }
 
 /// The bytes of a `struct sock_filter` (linux/filter.h): code, two jump offsets, operand.
 type Instruction = [u8; 8];
 
-/// An instruction that is there already: how many stood behind it when it was written.
+/// An instruction that has been written, as the number of instructions after it.
 type Label = usize;
 
 const RETURN: u16 = (uapi::BPF_RET | uapi::BPF_K) as u16;
@@ -43,22 +43,23 @@ const NUMBER: u32 = 0;
 const ARCH: u32 = 4;
 const ARGUMENTS: u32 = 16;
 
-/// How far a conditional jump reaches.
+/// The reach of a conditional jump.
 const REACH: usize = u8::MAX as usize;
 
 struct Assembler<'a> {
-    /// The last instruction first.
+    /// The program, with its last instruction first.
     reversed: Vec<Instruction>,
-    /// The nearest return for each action.
+    /// The nearest return of each action.
     returns: Vec<(u32, Label)>,
     checks: &'a [Vec<Branch>],
-    /// Where each check begins, once written.
+    /// Where each check begins, once it is written.
     written: Vec<Option<Label>>,
     default: u32,
 }
 
-/// Assembles a program: for each `AUDIT_ARCH_*` its ranges, which start at 0 and ascend, the most frequent first;
-/// other architectures get `foreign`. Fails if the program would be longer than the kernel takes.
+/// Assembles a program. Each `AUDIT_ARCH_*` has ranges in ascending order, beginning at 0; the most frequent
+/// architecture comes first. Calls of other architectures get the action `foreign`. Fails if the program is
+/// too long for the kernel.
 pub(super) fn assemble(
     architectures: &[(u32, Vec<Range>)],
     checks: &[Vec<Branch>],
@@ -75,7 +76,7 @@ pub(super) fn assemble(
     let mut trees = Vec::with_capacity(architectures.len());
     for (audit, ranges) in architectures.iter().rev() {
         let tree = program.tree(ranges)?;
-        // A single verdict needs no number, and may stand anywhere.
+        // A single verdict does not need the number, and may stand anywhere.
         trees.push((*audit, if ranges.len() > 1 { program.load(NUMBER) } else { tree }));
     }
     let mut next = program.action(foreign);
@@ -126,7 +127,7 @@ impl Assembler<'_> {
         }
     }
 
-    /// Branch after branch, the first whose conditions are met decides.
+    /// Checks one branch after the other; the first whose conditions are met decides.
     fn check(&mut self, branches: &[Branch]) -> Result<Label> {
         let mut otherwise = self.action(self.default);
         for Branch { conditions, action } in branches.iter().rev() {
@@ -140,7 +141,7 @@ impl Assembler<'_> {
         Ok(otherwise)
     }
 
-    /// A 64-bit comparison out of 32-bit ones, the upper half first.
+    /// A 64-bit comparison made of 32-bit ones, the upper half first.
     fn condition(&mut self, condition: &Condition, met: Label, otherwise: Label) -> Label {
         let Condition { index, comparison, holds, mask, value } = *condition;
         let (yes, no) = if holds { (met, otherwise) } else { (otherwise, met) };
@@ -163,7 +164,7 @@ impl Assembler<'_> {
         self.load_masked(high, upper_mask)
     }
 
-    /// Loads for the instruction written last.
+    /// Loads and masks a value for the instruction written last.
     fn load_masked(&mut self, offset: u32, mask: u32) -> Label {
         if mask != u32::MAX {
             self.push(AND, 0, 0, mask);
@@ -171,12 +172,12 @@ impl Assembler<'_> {
         self.load(offset)
     }
 
-    /// Loads for the instruction written last.
+    /// Loads a value for the instruction written last.
     fn load(&mut self, offset: u32) -> Label {
         self.push(LOAD, 0, 0, offset)
     }
 
-    /// A return within reach of what is written next.
+    /// A return within reach of the next instruction to be written.
     fn action(&mut self, action: u32) -> Label {
         let known = self.returns.iter().position(|(of, _)| *of == action);
         if let Some(index) = known
@@ -192,7 +193,7 @@ impl Assembler<'_> {
         label
     }
 
-    /// A conditional jump; a target out of reach gets a bridge behind it.
+    /// A conditional jump, with a bridge to a target that is out of reach.
     fn jump(&mut self, code: u16, k: u32, mut yes: Label, mut no: Label) -> Label {
         loop {
             if self.distance(yes) > REACH {
@@ -213,7 +214,7 @@ impl Assembler<'_> {
         }
     }
 
-    /// How many instructions the next one skips when it jumps to `target`.
+    /// How many instructions the next one skips if it jumps to `target`.
     fn distance(&self, target: Label) -> usize {
         self.reversed.len() - target - 1
     }
@@ -240,7 +241,7 @@ pub(super) fn too_long() -> Error {
     ))
 }
 
-/// Offsets of an argument's lower and upper half.
+/// The offsets of an argument's lower and upper half.
 fn halves(index: u32) -> (u32, u32) {
     let start = ARGUMENTS + 8 * index;
     if cfg!(target_endian = "little") { (start, start + 4) } else { (start + 4, start) }

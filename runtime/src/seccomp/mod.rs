@@ -1,23 +1,26 @@
-//! The seccomp compiler: an OCI profile (config-linux.md, `seccomp`) becomes a classic BPF program (seccomp(2)).
+//! The seccomp compiler: an OCI profile (config-linux.md, `seccomp`) becomes a classic BPF program
+//! (seccomp(2)). Pure functions, except for asking the kernel which flags it knows. May use `validate` and
+//! every room below it.
 //!
-//! A profile means here what runc and crun, by way of libseccomp, take it to mean:
+//! A profile means here what runc and crun take it to mean, by way of libseccomp:
 //!
-//! - **Architectures.** The machine's own is always included. A call from one that is not included kills the process;
-//!   so does an x32 call where only x86_64 is included.
-//! - **Which rule decides.** Rules with the default action are skipped. The first rule without conditions decides
-//!   alone, wherever it stands. Else the conditional rules are asked in libseccomp's order, which the profile's order
-//!   does not change: lists of conditions, sorted by argument, are compared element by element: the higher argument
-//!   first; equality (`EQ`, `NE`, `MASKED_EQ`) by descending value, then `LT` and `LE` by ascending, then `GT` and
-//!   `GE` by descending value; of two lists the one that is the other's beginning first. The first whose conditions
-//!   are all met decides. The same conditions with two actions are an error.
-//! - **Conditions** are ANDed, but if an argument occurs twice in a rule, each is an alternative of its own. In ABIs
-//!   with 32-bit arguments (x86, x32, arm) only the lower half of argument and value is compared.
-//! - **Multiplexed calls** (socketcall, ipc on 32-bit x86) get the rules of what they multiplex. Their arguments can't
-//!   be seen: where those decide, the strictest of the possible actions is taken.
-//! - **Calls newer than the profile.** If the default action denies (`ERRNO`, `TRAP`, `KILL…`), a call with a higher
-//!   number than any that the profile names for the ABI gets `ENOSYS`: its author can't have known it, and the C
-//!   library then falls back to what it did before there was that call, which it does not for `EPERM`. runc does this;
-//!   an ABI for which the profile names nothing is left alone.
+//! - **Architectures.** The machine's own is always included. A call from one that is not included kills the
+//!   process; so does an x32 call if only x86_64 is included.
+//! - **Which rule decides.** Rules with the default action are skipped. If a rule has no conditions, the
+//!   first such rule decides alone, wherever it stands. Otherwise the first rule whose conditions are all met
+//!   decides, in libseccomp's order, which does not depend on the profile's order: the conditions of each
+//!   rule are sorted by argument, and the lists are compared element by element. The higher argument comes
+//!   first; for the same argument, equality (`EQ`, `NE`, `MASKED_EQ`) by descending value, then `LT` and `LE`
+//!   by ascending value, then `GT` and `GE` by descending value. A list that is the beginning of another
+//!   comes before it. The same conditions with two actions are an error.
+//! - **Conditions** are ANDed, but if an argument occurs twice in a rule, each condition is an alternative.
+//!   In ABIs with 32-bit arguments (x86, x32, arm) only the lower halves of argument and value are compared.
+//! - **Multiplexed calls** (socketcall and ipc on 32-bit x86) get the rules of the calls that they multiplex.
+//!   The arguments of those can't be seen: if they decide, the strictest of the possible actions is taken.
+//! - **Calls newer than the profile.** If the default action denies (`ERRNO`, `TRAP`, `KILL…`), calls with
+//!   higher numbers than any that the profile names for the ABI get `ENOSYS`. The profile's author can't have
+//!   known them, and on `ENOSYS`, unlike `EPERM`, the C library falls back to older calls. runc does the
+//!   same. ABIs for which the profile names no call are left alone.
 
 mod bpf;
 mod names;
@@ -41,7 +44,7 @@ use table::{Tables, push};
 /// A compiled profile, as seccomp(2) with `SECCOMP_SET_MODE_FILTER` takes it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Program {
-    /// An array of `struct sock_filter`, in the machine's byte order; at most 4096 of 8 bytes.
+    /// An array of `struct sock_filter` in the machine's byte order; at most 4096 of 8 bytes each.
     pub instructions: Vec<u8>,
     /// `SECCOMP_FILTER_FLAG_*`.
     pub flags: u32,
@@ -54,14 +57,14 @@ pub struct Program {
 pub const LISTENER_FLAGS: u32 =
     uapi::SECCOMP_FILTER_FLAG_NEW_LISTENER | uapi::SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV;
 
-/// One element of `syscalls`: what happens, and when, with 64-bit and with 32-bit arguments.
+/// One element of `syscalls`: the action, and when it applies with 64-bit and with 32-bit arguments.
 struct Entry {
     action: u32,
     wide: Applies,
     narrow: Applies,
 }
 
-/// The actions by their names in a profile; those that take an `errnoRet` carry it in their lower half.
+/// The actions by their names in a profile. Those that take an `errnoRet` have it in their lower half.
 const ACTIONS: [(&str, u32); 9] = [
     ("SCMP_ACT_KILL", uapi::SECCOMP_RET_KILL_THREAD),
     ("SCMP_ACT_KILL_THREAD", uapi::SECCOMP_RET_KILL_THREAD),
@@ -98,9 +101,9 @@ pub(crate) fn action_names() -> impl Iterator<Item = &'static str> {
     ACTIONS.into_iter().map(|(name, _)| name)
 }
 
-/// Whether the running kernel takes a flag.
+/// Whether the running kernel knows a flag.
 pub(crate) fn kernel_knows_flag(flag: u32) -> bool {
-    // This one is refused without a listener.
+    // This flag is refused without a listener.
     let wait = uapi::SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV;
     crate::sys::knows_seccomp_flags(if flag == wait {
         flag | uapi::SECCOMP_FILTER_FLAG_NEW_LISTENER
@@ -109,18 +112,21 @@ pub(crate) fn kernel_knows_flag(flag: u32) -> bool {
     })
 }
 
-/// Whether this machine, or one of its 32-bit kin, has a system call of that name.
+/// Whether this machine, or a 32-bit ABI that it can run, has a system call of this name.
 pub fn knows(name: &str) -> bool {
     names::numbers(name).is_some()
 }
 
-/// Compiles a profile. Fails on anything in it that the specification does not define, on contradictory rules and on
-/// a program that the kernel would not take; system calls and architectures that this machine lacks are skipped.
+/// Compiles a profile. System calls and architectures that this machine does not have are skipped.
+///
+/// # Errors
+/// The profile has something that the specification does not define, contradictory rules, or more rules than
+/// fit into a program that the kernel accepts.
 pub fn compile(profile: &Seccomp<'_>) -> Result<Program> {
     compile_profile(profile).context(|| "linux.seccomp")
 }
 
-// Not inlined: its tables would take their room on the stack of containers without a profile, too.
+// Not inlined: its tables would take stack even for containers without a profile.
 #[inline(never)]
 fn compile_profile(profile: &Seccomp<'_>) -> Result<Program> {
     let Seccomp {
@@ -154,7 +160,7 @@ fn compile_profile(profile: &Seccomp<'_>) -> Result<Program> {
     Ok(Program { instructions, flags, listener })
 }
 
-/// ABIs that share an `AUDIT_ARCH_*` share the space of numbers, one above the other.
+/// ABIs with the same `AUDIT_ARCH_*` share one range of numbers, one ABI above the other.
 fn ranges_by_architecture(
     tables: &Tables<'_>,
     included: [bool; ABIS.len()],
@@ -182,7 +188,7 @@ fn ranges_by_architecture(
             (false, Some(index)) => {
                 let ranges = &mut architectures[index].1;
                 push(ranges, *first, Verdict::Action(uapi::SECCOMP_RET_KILL_PROCESS));
-                // A tracer that skips a call sets its number to -1: that is no call of the other ABI.
+                // A tracer skips a call by setting its number to -1, which is not a call of the other ABI.
                 push(ranges, u32::MAX, Verdict::Action(default));
             }
             (false, None) => {}
@@ -202,7 +208,7 @@ fn parse_syscall(syscall: &Syscall<'_>) -> Result<Entry> {
     Ok(Entry { action, wide, narrow })
 }
 
-/// `fields` are the names of the two fields, for the error.
+/// `fields` are the names of the two fields, for errors.
 fn parse_action(name: &str, errno_ret: Option<u32>, fields: [&str; 2]) -> Result<u32> {
     let [action_field, errno_field] = fields;
     let Some((_, action)) = ACTIONS.iter().find(|(known, _)| *known == name) else {
@@ -210,7 +216,7 @@ fn parse_action(name: &str, errno_ret: Option<u32>, fields: [&str; 2]) -> Result
         return Err(Error::formatted(format_args!("{action_field}: {name:?}: must be one of {known}")));
     };
     let limit = match *action {
-        // The kernel's MAX_ERRNO; it would cut a higher one to that.
+        // The kernel's MAX_ERRNO; it would reduce higher values to that.
         uapi::SECCOMP_RET_ERRNO => 4095,
         uapi::SECCOMP_RET_TRACE => uapi::SECCOMP_RET_DATA,
         _ if errno_ret.is_none() => return Ok(*action),
@@ -226,7 +232,7 @@ fn parse_action(name: &str, errno_ret: Option<u32>, fields: [&str; 2]) -> Result
     }
 }
 
-/// Which of the machine's ABIs the profile includes.
+/// Which of this machine's ABIs the profile includes.
 fn parse_architectures(architectures: &List<Text<'_>>) -> Result<[bool; ABIS.len()]> {
     for (index, name) in architectures.iter().enumerate() {
         let name = &**name;
@@ -243,7 +249,8 @@ fn parse_architectures(architectures: &List<Text<'_>>) -> Result<[bool; ABIS.len
     }))
 }
 
-/// The specification wants a place for the listener. A path without `SCMP_ACT_NOTIFY` does nothing, as in runc.
+/// The specification demands a path for the listener. A path without `SCMP_ACT_NOTIFY` has no effect, as in
+/// runc.
 fn check_listener(listener: bool, path: &Option<Text<'_>>, metadata: &Option<Text<'_>>) -> Result<()> {
     let given = |text: &Option<Text<'_>>| text.as_ref().is_some_and(|text| !text.is_empty());
     match () {
@@ -260,7 +267,7 @@ fn parse_flags(flags: &Option<List<Text<'_>>>, listener: bool) -> Result<u32> {
     let Some(flags) = flags else { return Ok(bits | uapi::SECCOMP_FILTER_FLAG_SPEC_ALLOW) };
     for (index, flag) in flags.iter().enumerate() {
         bits |= match &**flag {
-            // init has one thread; with a listener the kernel would refuse the flag.
+            // Init has a single thread, and with a listener the kernel would refuse the flag.
             "SECCOMP_FILTER_FLAG_TSYNC" => 0,
             "SECCOMP_FILTER_FLAG_LOG" => uapi::SECCOMP_FILTER_FLAG_LOG,
             "SECCOMP_FILTER_FLAG_SPEC_ALLOW" => uapi::SECCOMP_FILTER_FLAG_SPEC_ALLOW,

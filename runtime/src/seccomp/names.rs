@@ -1,42 +1,43 @@
-//! System call names: one lookup gives a name's numbers in every ABI that this machine can run.
+//! System call names: a single lookup gives a name's numbers in all ABIs that this machine can run.
 //!
-//! The table is built by the compiler from the `syscalls` crate: one blob of text, rows of 16-bit numbers and an
-//! open-addressed hash. It has no pointers, so it costs neither relocations nor code, only its few kilobytes.
+//! The compiler builds the table from the `syscalls` crate: one blob of text, rows of 16-bit numbers and an
+//! open-addressed hash. Without pointers it needs neither relocations nor code, only its few kilobytes.
 
 use linux_raw_sys::ptrace as uapi;
 
-/// A way to make system calls that a profile can name.
+/// An ABI for system calls that a profile can name.
 pub(super) struct Abi {
     /// Its name in a profile.
     pub architecture: &'static str,
-    /// What the kernel puts into `seccomp_data.arch`.
+    /// The kernel's value of `seccomp_data.arch`.
     pub audit: u32,
-    /// Its numbers start here; those of another ABI with the same `audit` may follow above.
+    /// Its lowest number; another ABI with the same `audit` may have the numbers above.
     pub first: u32,
-    /// Arguments are 64 bits wide. In the other ABIs only the lower half reaches the system call.
+    /// Whether arguments have 64 bits. In other ABIs only the lower half reaches the system call.
     pub wide: bool,
 }
 
-/// A system call whose first argument says which of several it is (socketcall(2), ipc(2) of 32-bit x86).
+/// A system call whose first argument selects one of several calls (socketcall(2) and ipc(2) on 32-bit x86).
 pub(super) struct Multiplexer {
-    /// Index of the ABI that has it.
+    /// The index of its ABI.
     pub abi: usize,
     /// Its name.
     pub name: &'static str,
-    /// The bits of the first argument that choose.
+    /// The bits of the first argument that select.
     pub mask: u64,
 }
 
-/// A name's number in each of [`ABIS`], then its selector in each of [`MULTIPLEXERS`]; [`ABSENT`] where it has none.
+/// A name's number in each of [`ABIS`], then its selector in each of [`MULTIPLEXERS`]; [`ABSENT`] where it
+/// has none.
 pub(super) type Numbers = [u16; COLUMNS];
 
-/// The name does not exist there.
+/// The name does not exist in this column.
 pub(super) const ABSENT: u16 = u16::MAX;
 
 /// Numbers and selectors.
 pub(super) const COLUMNS: usize = ABIS.len() + MULTIPLEXERS.len();
 
-/// One more than the highest number, of all columns.
+/// One more than the highest number in any column.
 pub(super) const NUMBERS: usize = {
     let (mut highest, mut row) = (0, 0);
     while row < BUILT.count {
@@ -80,10 +81,11 @@ pub(crate) const ARCHITECTURES: [&str; 23] = [
     "SCMP_ARCH_RISCV64",
 ];
 
-/// Calls that are younger than the `syscalls` crate's tables; since 5.1 new numbers are the same everywhere.
+/// Calls newer than the tables of the `syscalls` crate. Numbers added since Linux 5.1 are the same in all
+/// ABIs.
 const NEWER: [(&str, u16); 2] = [("listns", 470), ("rseq_slice_yield", 471)];
 
-/// Puts a table of the `syscalls` crate into a column.
+/// Copies a table of the `syscalls` crate into a column.
 macro_rules! fill {
     ($names:ident, $column:literal, $table:ident) => {{
         use syscalls::$table::Sysno;
@@ -112,13 +114,13 @@ mod machine {
             wide: false,
         },
     ];
-    /// ipc(2) takes a version from the upper half of its selector.
+    /// ipc(2) has a version in the upper half of its selector.
     pub(in super::super) const MULTIPLEXERS: [Multiplexer; 2] = [
         Multiplexer { abi: 1, name: "socketcall", mask: 0xffff_ffff },
         Multiplexer { abi: 1, name: "ipc", mask: 0xffff },
     ];
 
-    /// Where x32 has a number of its own, from 512 on (the kernel's syscall_64.tbl).
+    /// Calls for which x32 has a number of its own, from 512 on (the kernel's syscall_64.tbl).
     const X32: [&str; 36] = [
         "rt_sigaction",
         "rt_sigreturn",
@@ -157,7 +159,7 @@ mod machine {
         "preadv2",
         "pwritev2",
     ];
-    /// What x32 lacks.
+    /// Calls that x32 does not have.
     const NOT_X32: [(&str, u16); 11] = [
         ("uselib", ABSENT),
         ("_sysctl", ABSENT),
@@ -171,7 +173,7 @@ mod machine {
         ("epoll_wait_old", ABSENT),
         ("vserver", ABSENT),
     ];
-    /// `SYS_*` of linux/net.h.
+    /// `SYS_*` in linux/net.h.
     const SOCKETCALL: [(&str, u16); 20] = [
         ("socket", 1),
         ("bind", 2),
@@ -194,7 +196,7 @@ mod machine {
         ("recvmmsg", 19),
         ("sendmmsg", 20),
     ];
-    /// linux/ipc.h.
+    /// From linux/ipc.h.
     const IPC: [(&str, u16); 12] = [
         ("semop", 1),
         ("semget", 2),
@@ -224,7 +226,7 @@ mod machine {
             own += 1;
         }
         fill!(names, 1, x86);
-        // A keyword of Rust, which the crate's enumeration can't hold.
+        // A keyword in Rust, which the crate's enumeration can't have.
         names.set("break", 1, 17);
         names.set_all(&SOCKETCALL, 3);
         names.set_all(&IPC, 4);
@@ -238,7 +240,7 @@ mod machine {
     pub(in super::super) const ABIS: [Abi; 3] = [
         Abi { architecture: "SCMP_ARCH_AARCH64", audit: uapi::AUDIT_ARCH_AARCH64, first: 0, wide: true },
         Abi { architecture: "SCMP_ARCH_ARM", audit: uapi::AUDIT_ARCH_ARM, first: 0, wide: false },
-        // The private calls, __ARM_NR_BASE in asm/unistd.h: every 32-bit program starts with set_tls.
+        // The private calls: __ARM_NR_BASE in asm/unistd.h. Every 32-bit program begins with set_tls.
         Abi { architecture: "SCMP_ARCH_ARM", audit: uapi::AUDIT_ARCH_ARM, first: 0xf_0000, wide: false },
     ];
     pub(in super::super) const MULTIPLEXERS: [Multiplexer; 0] = [];
@@ -248,7 +250,7 @@ mod machine {
 
     pub(super) const fn fill(names: &mut Builder) {
         fill!(names, 0, aarch64);
-        // The crate has the C library's name only.
+        // The crate has only the C library's name.
         names.set("newfstatat", 0, 79);
         fill!(names, 1, arm);
         names.set_all(&ARM_PRIVATE, 2);
@@ -273,7 +275,7 @@ pub(super) use machine::ABIS;
 /// The multiplexers of this machine.
 pub(super) use machine::MULTIPLEXERS;
 
-/// A name: where its text stands, and its numbers.
+/// A name: where its text is, and its numbers.
 #[derive(Clone, Copy)]
 struct Row {
     start: u16,
@@ -281,12 +283,12 @@ struct Row {
     numbers: Numbers,
 }
 
-/// A power of two, about twice as many as there are names.
+/// A power of two, about twice the number of names.
 const SLOTS: usize = 1024;
-/// No row: the end of a search.
+/// An empty slot, which ends a search.
 const EMPTY: u16 = u16::MAX;
 
-/// The table while the compiler fills it.
+/// The table while it is being built, at compile time.
 struct Builder {
     text: [u8; 1 << 13],
     used: usize,
@@ -373,7 +375,7 @@ static ROWS: [Row; BUILT.count] = {
 };
 static INDEX: [u16; SLOTS] = BUILT.slots;
 
-/// The numbers of a system call, or `None` if no ABI of this machine has it.
+/// The numbers of a system call; `None` if no ABI of this machine has it.
 pub(super) fn numbers(name: &str) -> Option<&'static Numbers> {
     let mut slot = hash(name.as_bytes());
     while let Some(row) = ROWS.get(INDEX[slot] as usize) {

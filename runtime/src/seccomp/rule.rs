@@ -1,4 +1,4 @@
-//! Rules: conditions on arguments, and which rule decides where several match.
+//! Rules: conditions on arguments, and which rule decides if several match.
 
 use std::cmp::Ordering;
 
@@ -7,20 +7,20 @@ use super::uapi;
 use crate::error::{Error, Result};
 use crate::oci::spec::linux::SyscallArg;
 
-/// A test of one argument; all values have been cut to what the ABI passes.
+/// A condition on one argument; its values are cut to the ABI's width.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Condition {
     /// Which argument, 0 to 5.
     pub index: u32,
     pub comparison: Comparison,
-    /// The comparison has to come out like this.
+    /// The result that the comparison must have.
     pub holds: bool,
-    /// Bits of the argument that are compared.
+    /// The bits of the argument that are compared.
     pub mask: u64,
     pub value: u64,
 }
 
-/// The comparisons that BPF has; the other operators are their negations.
+/// The comparisons of BPF; the other operators are their negations.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Comparison {
     Equal,
@@ -28,7 +28,7 @@ pub(super) enum Comparison {
     GreaterOrEqual,
 }
 
-/// Conditions that must all be met, and what happens then.
+/// Conditions that must all be met, and the action if they are.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Branch {
     pub conditions: Vec<Condition>,
@@ -44,7 +44,7 @@ pub(super) enum Applies {
 }
 
 impl Condition {
-    /// The first argument, masked, is `value`.
+    /// The condition that the first argument, masked, is `value`.
     pub fn selects(mask: u64, value: u64) -> Self {
         Condition { index: 0, comparison: Comparison::Equal, holds: true, mask, value }
     }
@@ -62,7 +62,7 @@ impl Condition {
             "SCMP_CMP_GE" => (Comparison::GreaterOrEqual, true),
             "SCMP_CMP_LT" => (Comparison::GreaterOrEqual, false),
             "SCMP_CMP_MASKED_EQ" => {
-                // Bits outside the mask are cut from the comparand too, as libseccomp does it.
+                // Like libseccomp, ignores bits of the value outside the mask.
                 let (mask, value) = (*value, *value & *value_two);
                 return Ok(Condition {
                     index: *index,
@@ -96,8 +96,9 @@ impl Condition {
 }
 
 impl Ord for Condition {
-    /// Who comes first is asked first. As in libseccomp: the higher argument; equality, then upper limits, the lower
-    /// one first, then lower limits, the higher one first. Where that leaves a tie, the tighter test.
+    /// The order in which conditions are checked, as in libseccomp: by descending argument; then equality,
+    /// then upper limits in ascending order, then lower limits in descending order. Of what is still equal,
+    /// the tighter condition comes first.
     fn cmp(&self, other: &Self) -> Ordering {
         let by_value = match self.class() {
             1 => self.value.cmp(&other.value),
@@ -119,8 +120,8 @@ impl PartialOrd for Condition {
 }
 
 impl Applies {
-    /// Reads `args` for an ABI whose arguments are cut to `width`. Conditions are ANDed; but if an argument occurs
-    /// twice, each condition is an alternative of its own, as in runc and crun.
+    /// Reads `args` for an ABI whose arguments are cut to `width`. Conditions are ANDed; but if an argument
+    /// occurs twice, each condition is an alternative, as in runc and crun.
     pub fn parse(args: &[SyscallArg<'_>], width: u64) -> Result<Self> {
         if args.is_empty() {
             return Ok(Applies::Always);
@@ -134,7 +135,7 @@ impl Applies {
             let condition = Condition::parse(arg).map_err(|e| e.context(format_args!("args[{position}]")))?;
             repeated |= seen & (1 << condition.index) != 0;
             seen |= 1 << condition.index;
-            // By argument: without repetitions there are six at most.
+            // Sorted by argument; without repetitions there are at most six.
             let place = conditions.partition_point(|other: &Condition| other.index < condition.index);
             conditions.insert(place, condition.narrowed(width));
         }
@@ -142,7 +143,7 @@ impl Applies {
             true => conditions.into_iter().map(|condition| vec![condition]).collect(),
             false => vec![conditions],
         };
-        // What compares nothing always holds.
+        // A condition that compares no bits always holds.
         alternatives.iter_mut().for_each(|alternative| alternative.retain(|condition| condition.mask != 0));
         match alternatives.iter().any(Vec::is_empty) {
             true => Ok(Applies::Always),
@@ -151,16 +152,17 @@ impl Applies {
     }
 }
 
-/// Adds a branch where it is to be asked; the same conditions can't have two actions.
+/// Inserts a branch at its place in the order. The same conditions can't have two actions.
 pub(super) fn insert(branches: &mut Vec<Branch>, branch: Branch) -> Result<()> {
-    // Slices compare element by element, a prefix first: the wider rule hides the narrower, as in libseccomp.
+    // Slices compare element by element, with a prefix first: the wider rule hides the narrower one, as in
+    // libseccomp.
     let position = branches.partition_point(|other| other.conditions < branch.conditions);
     match branches.get(position) {
         Some(same) if *same == branch => Ok(()),
         Some(other) if other.conditions == branch.conditions => {
             Err(Error::new("two rules with the same conditions have different actions"))
         }
-        // Each takes several instructions: far too many would only take long to put in order.
+        // Each branch takes several instructions, so that there is no point in sorting more of them.
         _ if branches.len() >= uapi::BPF_MAXINSNS as usize => Err(too_long()),
         _ => {
             branches.insert(position, branch);

@@ -1,4 +1,5 @@
-//! What each system call number of an ABI gets, and from that the ranges of numbers with the same verdict.
+//! What happens to each system call number of an ABI, and from that the ranges of numbers with the same
+//! verdict.
 
 use super::bpf::{Range, Verdict};
 use super::names::{ABIS, ABSENT, Abi, COLUMNS, MULTIPLEXERS, Multiplexer, NUMBERS, Numbers, numbers};
@@ -6,7 +7,7 @@ use super::rule::{Applies, Branch, Condition, insert};
 use super::{Entry, uapi};
 use crate::error::{Context, Result};
 
-/// What one number gets.
+/// What happens to one number.
 #[derive(Debug, Clone, Copy)]
 enum Slot {
     /// No rule names it.
@@ -16,12 +17,12 @@ enum Slot {
     When(u32),
 }
 
-/// The rules for a number that has only conditional ones.
+/// The rules for a number all of whose rules have conditions.
 struct Conditional<'p> {
     name: &'p str,
     /// Indices of the profile's entries.
     entries: Vec<usize>,
-    /// From what is multiplexed over it; the profile's own rules go first.
+    /// Rules of calls that it multiplexes; the profile's own rules for it come first.
     multiplexed: Vec<Branch>,
 }
 
@@ -29,7 +30,7 @@ struct Conditional<'p> {
 struct Table<'p> {
     slots: [Slot; NUMBERS],
     conditionals: Vec<Conditional<'p>>,
-    /// The highest number that the profile names, whatever it says about it.
+    /// The highest number that the profile names, with whatever action.
     newest: Option<u16>,
 }
 
@@ -41,7 +42,7 @@ pub(super) struct Tables<'p> {
 }
 
 impl<'p> Table<'p> {
-    /// The first rule without conditions decides alone, wherever it stands in the profile.
+    /// Adds a rule. The first one without conditions decides alone, wherever it stands in the profile.
     fn add(&mut self, number: u16, name: &'p str, index: usize, action: u32, applies: &Applies) {
         match (self.slots[usize::from(number)], applies) {
             (Slot::Always(_), _) => {}
@@ -56,7 +57,7 @@ impl<'p> Table<'p> {
         }
     }
 
-    /// The conditional rules of a number, `None` if it has an unconditional one.
+    /// The conditional rules of a number; `None` if it has an unconditional one.
     fn conditional(&mut self, number: u16, name: &'p str) -> Option<&mut Conditional<'p>> {
         let list = match self.slots[usize::from(number)] {
             Slot::Always(_) => return None,
@@ -79,8 +80,8 @@ impl<'p> Tables<'p> {
         Tables { entries, default, columns: std::array::from_fn(table) }
     }
 
-    /// Adds the rule that the profile's entry `index` has for `name`. A name that no ABI knows is skipped: profiles
-    /// are written for all machines and for kernels to come.
+    /// Adds the rule of the profile's entry `index` for `name`. Unknown names are skipped: profiles are
+    /// written for all machines and for future kernels.
     pub fn add(&mut self, name: &'p str, index: usize) {
         let Some(numbers) = numbers(name) else { return };
         let Entry { action, wide, narrow } = &self.entries[index];
@@ -90,7 +91,7 @@ impl<'p> Tables<'p> {
             }
             let table = &mut self.columns[column];
             table.newest = table.newest.max(Some(number));
-            // The default needs no rule; one would hide other rules for the same call.
+            // The default needs no rule, and such a rule would hide others for the same call.
             if *action != self.default {
                 let applies = if ABIS.get(column).is_some_and(|abi| abi.wide) { wide } else { narrow };
                 table.add(number, name, index, *action, applies);
@@ -98,8 +99,9 @@ impl<'p> Tables<'p> {
         }
     }
 
-    /// Carries the rules for multiplexed calls over to the calls that multiplex them. What stands behind those calls'
-    /// pointer can't be seen: the selected call gets the strictest of what it could get with any arguments.
+    /// Carries the rules for multiplexed calls over to the calls that multiplex them. Those pass the
+    /// arguments through a pointer, behind which a filter can't look: the selected call gets the strictest
+    /// action that any arguments could give it.
     pub fn multiplex(&mut self) {
         let (entries, default) = (self.entries, self.default);
         let (tables, selections) = self.columns.split_at_mut(ABIS.len());
@@ -127,7 +129,7 @@ impl<'p> Tables<'p> {
         }
     }
 
-    /// Appends the ranges of an ABI. Calls behind the newest that the profile names get `newer`.
+    /// Appends the ranges of an ABI. Calls above the newest one that the profile names get `newer`.
     pub fn ranges(
         &self,
         column: usize,
@@ -180,7 +182,7 @@ impl<'p> Tables<'p> {
     }
 }
 
-/// Appends a range, unless the one before it says the same; replaces one that would be empty.
+/// Appends a range, unless it continues the previous one; replaces a previous one that would be empty.
 pub(super) fn push(ranges: &mut Vec<Range>, first: u32, verdict: Verdict) {
     if ranges.last().is_some_and(|last| last.first == first) {
         ranges.pop();
@@ -190,7 +192,8 @@ pub(super) fn push(ranges: &mut Vec<Range>, first: u32, verdict: Verdict) {
     }
 }
 
-/// The action that the kernel itself would take of several (seccomp(2)): it compares them as signed numbers.
+/// The action that the kernel itself would choose among several (seccomp(2)): it compares them as signed
+/// numbers.
 fn strictest(default: u32, actions: impl Iterator<Item = u32>) -> u32 {
     actions
         .chain([default])

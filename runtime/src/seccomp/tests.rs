@@ -1,4 +1,4 @@
-//! Compiled programs, run by a BPF interpreter, against what the profile says when it is read directly.
+//! Runs compiled programs in a BPF interpreter and compares the results with a direct reading of the profile.
 
 use std::borrow::Cow;
 use std::cmp::Reverse;
@@ -20,7 +20,8 @@ struct Call {
     args: [u64; 6],
 }
 
-/// Runs a program as the kernel would; panics where the kernel would refuse it. Returns the action and the steps.
+/// Runs a program as the kernel would; panics if the kernel would refuse it. Returns the action and the
+/// number of steps.
 fn run(program: &Program, call: &Call) -> (u32, usize) {
     let mut data = Vec::new();
     data.extend(call.number.to_ne_bytes());
@@ -52,7 +53,7 @@ fn run(program: &Program, call: &Call) -> (u32, usize) {
     unreachable!()
 }
 
-/// An action by its name, as config-linux.md has it.
+/// An action by its name in config-linux.md.
 fn action(name: &str, errno: Option<u32>) -> u32 {
     match name {
         "SCMP_ACT_KILL" | "SCMP_ACT_KILL_THREAD" => 0,
@@ -81,7 +82,7 @@ fn holds(arg: &SyscallArg<'_>, args: &[u64; 6], width: u64) -> bool {
     }
 }
 
-/// Sorts as the module's documentation says; what it leaves open, the tighter test first.
+/// Sorts as the module's documentation says; of what that leaves equal, the tighter test comes first.
 type Rank = (Reverse<u32>, u8, u64, Reverse<u64>, bool);
 
 fn rank(arg: &SyscallArg<'_>, width: u64) -> Rank {
@@ -95,7 +96,7 @@ fn rank(arg: &SyscallArg<'_>, width: u64) -> Rank {
     (Reverse(arg.index), class, by_value, Reverse(mask), loose)
 }
 
-/// The lists of conditions of a rule; an empty one always holds.
+/// A rule's alternative lists of conditions; an empty list always holds.
 fn alternatives<'p>(rule: &'p Syscall<'p>, width: u64) -> Vec<Vec<&'p SyscallArg<'p>>> {
     let compares = |arg: &&SyscallArg<'_>| &*arg.op != "SCMP_CMP_MASKED_EQ" || arg.value & width != 0;
     let indices: Vec<u32> = rule.args.iter().map(|arg| arg.index).collect();
@@ -108,7 +109,7 @@ fn alternatives<'p>(rule: &'p Syscall<'p>, width: u64) -> Vec<Vec<&'p SyscallArg
     vec![all]
 }
 
-/// What a profile gives a call, read directly.
+/// The action for a call, by a direct reading of the profile.
 fn expected(profile: &Seccomp<'_>, call: &Call) -> u32 {
     let default = action(&profile.default_action, profile.default_errno_ret);
     let included = |column: usize| {
@@ -119,7 +120,7 @@ fn expected(profile: &Seccomp<'_>, call: &Call) -> u32 {
         return KILL_PROCESS;
     };
     if !included(column) {
-        // -1 is what a tracer puts in to skip a call.
+        // A tracer sets the number to -1 to skip a call.
         let skipped = call.arch == ABIS[0].audit && call.number == u32::MAX;
         return if skipped { default } else { KILL_PROCESS };
     }
@@ -205,7 +206,8 @@ impl Random {
     }
 }
 
-/// Calls that are likely to tell a wrong program from a right one: numbers at the edges, arguments near the values.
+/// Calls that are likely to tell a wrong program from a right one: numbers at the edges, arguments near the
+/// values.
 fn likely_call(random: &mut Random, profile: &Seccomp<'_>) -> Call {
     let abi = &ABIS[random.below(ABIS.len())];
     let rule = &profile.syscalls[random.below(profile.syscalls.len())];
@@ -267,7 +269,7 @@ fn including_all(mut profile: Seccomp<'static>) -> Seccomp<'static> {
     profile
 }
 
-/// Names that all ABIs have, that some have, that have numbers of their own in some, and one that none has.
+/// Names that all ABIs have, that only some have, that have different numbers in some, and one that none has.
 const NAMES: [&str; 32] = [
     "read",
     "write",
@@ -305,7 +307,7 @@ const NAMES: [&str; 32] = [
 
 const OPERATORS: [&str; 7] = ["NE", "LT", "LE", "EQ", "GE", "GT", "MASKED_EQ"];
 
-/// Values whose halves agree and differ, on both sides of every boundary.
+/// Values with equal and different halves, on both sides of every boundary.
 const VALUES: [u64; 12] = [
     0,
     1,
@@ -481,7 +483,7 @@ fn calls_newer_than_the_profile_do_not_exist() {
         assert_eq!(run(&program, &native(newest, [0; 6])).0, ALLOW);
         assert_eq!(run(&program, &native(newest + 1, [0; 6])).0, beyond, "{default}");
     }
-    // What a rule says does not matter, only that its author knew the call.
+    // The rule's action does not matter, only that the author knew the call.
     let program = compile(&profile("SCMP_ACT_KILL_PROCESS", known("SCMP_ACT_KILL_PROCESS"))).unwrap();
     assert_eq!(run(&program, &native(newest, [0; 6])).0, KILL_PROCESS);
     assert_eq!(run(&program, &native(newest + 1, [0; 6])).0, ERRNO | 38);
@@ -535,7 +537,7 @@ fn multiplexed_calls_are_covered() {
         [call(102, 2), call(102, 1), call(102, 3), call(117, 21), call(117, 21 | 1 << 16), call(117, 22)];
     let got = actions.map(|call| run(&program, &call).0);
     assert_eq!(got, [ERRNO | 2, ERRNO | 3, ALLOW, ERRNO | 2, ERRNO | 2, ALLOW]);
-    // An allowance that hangs on arguments does not carry over.
+    // A rule that allows depending on arguments does not carry over.
     let rules = vec![rule(&["socket"], "SCMP_ACT_ALLOW", None, vec![arg(0, "NE", 40, 0)])];
     let program = compile(&including_all(profile("SCMP_ACT_ERRNO", rules))).unwrap();
     assert_eq!(run(&program, &call(102, 1)).0, ERRNO | 1);
@@ -544,7 +546,7 @@ fn multiplexed_calls_are_covered() {
 
 #[test]
 fn long_programs_bridge_their_jumps() {
-    // Every call its own action and conditions of its own: nothing can be shared.
+    // Every call has an action and conditions of its own, so that nothing can be shared.
     let mut rules = Vec::new();
     for (index, name) in NAMES.iter().enumerate() {
         for value in 0..8u64 {
