@@ -1,6 +1,6 @@
 //! The names of capabilities, and sets of them: capabilities(7).
 
-/// The kernel's names by number, as `linux/capability.h` of Linux 6.18 has them.
+/// The kernel's names by number, from `linux/capability.h` of Linux 6.18.
 pub const NAMES: [&str; 41] = [
     "CAP_CHOWN",
     "CAP_DAC_OVERRIDE",
@@ -48,19 +48,19 @@ pub const NAMES: [&str; 41] = [
 /// The five sets of a process; bit n is capability n.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct CapabilitySets {
-    /// What can ever be gained.
+    /// What can be gained at all.
     pub bounding: u64,
-    /// What counts now.
+    /// What is in force.
     pub effective: u64,
-    /// What a file's inheritable set is combined with.
+    /// What is combined with a file's inheritable set.
     pub inheritable: u64,
     /// What may be made effective.
     pub permitted: u64,
-    /// What stays across execve of an ordinary file.
+    /// What is kept across execve of an ordinary file.
     pub ambient: u64,
 }
 
-/// The number of a capability by its name (`CAP_CHOWN`, in any case); None for a name that is unknown.
+/// The number of a capability by its name (`CAP_CHOWN`, in any case); `None` if the name is unknown.
 pub fn number(name: &str) -> Option<u32> {
     (0u32..).zip(NAMES).find(|(_, known)| known.eq_ignore_ascii_case(name)).map(|(number, _)| number)
 }

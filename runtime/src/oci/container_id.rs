@@ -1,11 +1,11 @@
-//! Container ids: they become folder, cgroup and unit names, so that what is in them matters.
+//! Container ids. They become names of folders, cgroups and units, so that their characters are restricted.
 
 use std::fmt;
 use std::ops::Deref;
 
 use crate::error::{Error, Kind, Result};
 
-/// An id's greatest length in bytes.
+/// The greatest length of an id in bytes.
 const LENGTH_LIMIT: usize = 1024;
 
 /// An id that is safe as a file name.
@@ -13,10 +13,11 @@ const LENGTH_LIMIT: usize = 1024;
 pub struct ContainerId(String);
 
 impl ContainerId {
-    /// Takes an id as callers give it.
+    /// Checks an id as callers give it.
     ///
     /// # Errors
-    /// An id that is empty, `.` or `..`, is longer than 1024 bytes, or has other characters than letters, digits and `_+.-`.
+    /// It is empty, longer than 1024 bytes, begins with a dot, or has other characters than letters, digits
+    /// and `_+.-`.
     pub fn new(id: impl Into<String>) -> Result<Self> {
         let id = id.into();
         validate_id(&id).map_err(|error| error.with_kind(Kind::Invalid))?;
@@ -45,7 +46,7 @@ impl fmt::Display for ContainerId {
 /// Checks that an id consists of letters, digits and `_+.-`, and does not begin with a dot.
 ///
 /// # Errors
-/// An id that is empty, longer than 1024 bytes, begins with a dot or has other characters.
+/// It is empty, longer than 1024 bytes, begins with a dot or has other characters.
 pub fn validate_id(id: &str) -> Result<()> {
     if id.is_empty() {
         return Err(Error::new("container ID \"\": invalid: empty"));
@@ -56,7 +57,7 @@ pub fn validate_id(id: &str) -> Result<()> {
             id.len()
         )));
     }
-    // `.`, `..`, and what lies beside the containers' folders (`.seed`).
+    // Excludes `.`, `..`, and pillbox's own files beside the containers' folders (`.seed`).
     if id.starts_with('.') {
         return Err(Error::formatted(format_args!("container ID {id:?}: invalid: begins with a dot")));
     }

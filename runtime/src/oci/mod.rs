@@ -1,5 +1,7 @@
-//! The specification's words: config.json as it stands, the names of capabilities, limits and signals, ids. Nothing here judges what is
-//! asked for. It uses `text` and `sys`.
+//! The specification's terms: config.json as it stands, container ids, and the names of capabilities,
+//! resource limits and signals. Nothing here judges what a configuration asks for.
+//!
+//! May use `sys` and every room below it.
 
 pub mod capability;
 pub mod container_id;

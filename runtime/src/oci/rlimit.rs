@@ -1,6 +1,6 @@
 //! The names of resource limits: getrlimit(2).
 
-/// The kernel's names by number, as the architectures of this runtime have them.
+/// The kernel's names by number, the same on all architectures that pillbox runs on.
 pub const NAMES: [&str; 16] = [
     "RLIMIT_CPU",
     "RLIMIT_FSIZE",
@@ -20,12 +20,12 @@ pub const NAMES: [&str; 16] = [
     "RLIMIT_RTTIME",
 ];
 
-/// The number of a resource by its name (`RLIMIT_NOFILE`); None for a name that is unknown.
+/// The number of a resource by its name (`RLIMIT_NOFILE`); `None` if the name is unknown.
 pub fn number(name: &str) -> Option<u32> {
     (0..).zip(NAMES).find(|(_, known)| *known == name).map(|(number, _)| number)
 }
 
-/// The name of a limit's number.
+/// The name of a resource by its number.
 pub fn name(resource: u32) -> Option<&'static str> {
     NAMES.get(resource as usize).copied()
 }

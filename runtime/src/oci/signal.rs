@@ -39,10 +39,10 @@ const NAMES: [(&str, u32); 31] = [
     ("SYS", kernel::SIGSYS),
 ];
 
-/// Reads a signal: `9`, `KILL`, `SIGKILL`, in any case, and `RTMIN+3`, `RTMAX-1`.
+/// Parses a signal: `9`, `KILL` or `SIGKILL` in any case, `RTMIN+3`, `RTMAX-1`.
 ///
 /// # Errors
-/// No such signal.
+/// There is no such signal.
 pub fn parse(text: &str) -> Result<Signal> {
     let upper = text.to_ascii_uppercase();
     let name = upper.strip_prefix("SIG").unwrap_or(&upper);
@@ -61,13 +61,13 @@ pub fn parse(text: &str) -> Result<Signal> {
     })
 }
 
-/// What [`parse`] reads: the name, where it has one.
+/// The name of a signal, or its number if it has no name; [`parse`] accepts both.
 pub fn name(number: u32) -> String {
     let known = NAMES.iter().find(|(_, known)| *known == number);
     known.map_or_else(|| number.to_string(), |(name, _)| name.to_string())
 }
 
-/// The C libraries keep the first two realtime signals for themselves: RTMIN is 34, RTMAX 64.
+/// C libraries reserve the first two realtime signals for themselves: RTMIN is 34, RTMAX 64.
 fn realtime(name: &str) -> Option<i32> {
     const MIN: i32 = 34;
     const MAX: i32 = 64;

@@ -1,6 +1,6 @@
-//! What a container is doing: runtime.md, "State".
+//! The status of a container: runtime.md, "State".
 
-/// What `pillbox state` says (runtime.md, "State").
+/// The status of a container: runtime.md, "State".
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Status {
     /// `create` has not finished.
@@ -9,14 +9,14 @@ pub enum Status {
     Created,
     /// The program runs.
     Running,
-    /// The program runs, or waits for `start`, but its cgroup is frozen.
+    /// The program runs, or init waits for `start`, but the cgroup is frozen.
     Paused,
-    /// There is no process any more.
+    /// Init has ended.
     Stopped,
 }
 
 impl Status {
-    /// The specification's word.
+    /// The specification's word for it.
     pub fn as_str(self) -> &'static str {
         match self {
             Status::Creating => "creating",

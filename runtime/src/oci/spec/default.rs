@@ -1,6 +1,6 @@
-//! What `spec` writes: a configuration to begin with, the same in substance as runc's.
+//! The configurations that `spec` writes, in substance the same as runc's.
 
-/// The line that carries the host's id, once for each map.
+/// The text to replace by the host's id, once in each map.
 const HOST_ID: &str = "\"hostID\": 0";
 
 /// A container with a shell on a terminal, for root.
@@ -8,8 +8,8 @@ pub fn default_spec() -> &'static str {
     include_str!("default.json")
 }
 
-/// The same for a user without privileges, who becomes root inside: without what such a user can't have, a
-/// network of its own, a new sysfs, other groups and limits.
+/// The same for an ordinary user, who becomes root inside; without what such a user can't have: a network of
+/// its own, a new sysfs, other groups, and limits.
 pub fn rootless_spec(uid: u32, gid: u32) -> String {
     let mut parts = include_str!("rootless.json").splitn(3, HOST_ID);
     let mut next = || parts.next().unwrap_or_default();
@@ -35,7 +35,7 @@ mod tests {
         }
     }
 
-    /// The rootless document is the other one, changed as runc's `--rootless` changes it.
+    /// The rootless document is the default one, changed as runc's `--rootless` changes it.
     #[test]
     fn rootless_differs_in_what_needs_privileges() {
         let mut expected: Value = serde_json::from_str(default_spec()).expect("is JSON");

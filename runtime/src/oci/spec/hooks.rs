@@ -1,9 +1,9 @@
-//! `hooks`: programs that run at fixed points of the container's life.
+//! `hooks`: programs that run at defined points in a container's life.
 
 use super::json::{List, Text, object};
 
 object! {
-    /// The six kinds, in the order in which they come.
+    /// The six kinds, in the order in which they run.
     Hooks<'a> {
         "prestart" => prestart: List<Hook<'a>>,
         "createRuntime" => create_runtime: List<Hook<'a>>,
@@ -15,7 +15,7 @@ object! {
 }
 
 impl<'a> Hooks<'a> {
-    /// All of them, each kind by its name, in the order in which they come.
+    /// All hooks with the names of their kinds, in the order in which they run.
     pub fn by_kind(&self) -> [(&'static str, &[Hook<'a>]); 6] {
         let Hooks { prestart, create_runtime, create_container, start_container, poststart, poststop } = self;
         [

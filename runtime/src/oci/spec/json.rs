@@ -1,7 +1,8 @@
-//! Reading JSON into spec structs: borrowed strings, field paths in errors, bounded depth.
+//! Reads JSON into the structs of the specification: borrowed strings, paths in errors, limited depth.
 //!
-//! `object!` makes of a table of members a struct and the one function that is special to it; all else is in
-//! [`Reader`], compiled once: through serde's visitors the same structs took more than twice the code.
+//! `object!` turns a table of members into a struct and the one function that is specific to it. Everything
+//! else is in [`Reader`] and compiled once: with serde's visitors the same structs needed more than twice the
+//! code.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -17,7 +18,7 @@ use super::reader::{Failed, Reader};
 /// Reads a whole document.
 ///
 /// # Errors
-/// Anything that is not JSON, with line and column; a value of the wrong type, with its path.
+/// It is not JSON, with line and column; a value has the wrong type, with its path.
 pub fn parse<'de, T: Value<'de>>(document: &'de [u8]) -> Result<T, ParseError> {
     let text = parse_error::check_text(document)?;
     let mut reader = Reader::new(text);
@@ -29,9 +30,9 @@ pub fn parse<'de, T: Value<'de>>(document: &'de [u8]) -> Result<T, ParseError> {
     }
 }
 
-/// What a document can hold.
+/// A type that can be read from a document.
 pub trait Value<'de>: Default {
-    /// Reads the value at the reader's place into `self`, which is fresh.
+    /// Reads the value at the reader's place into `self`, which has its default value.
     ///
     /// # Errors
     /// The value has another type, or is not JSON.
@@ -40,7 +41,7 @@ pub trait Value<'de>: Default {
 
 /// A struct that is read from a JSON object.
 pub trait Object<'de> {
-    /// The members' names, and which of them have to be there: bit n stands for the one at place n.
+    /// The names of the members, and which of them are required: bit n stands for the one at place n.
     fn members(&self) -> (&'static [&'static str], u32);
 
     /// Reads the value of the member at `place`.
@@ -50,8 +51,8 @@ pub trait Object<'de> {
     fn read_member(&mut self, place: usize, reader: &mut Reader<'de>) -> Result<(), Failed>;
 }
 
-/// Reads a member's value: `null` counts as absent.
-// Not inlined: one copy for each type, not one for each member.
+/// Reads a member's value; `null` counts as absent.
+// Not inlined: one copy for each type instead of one for each member.
 #[inline(never)]
 pub(crate) fn read_member<'de, T: Value<'de>>(
     member: &mut T,
@@ -93,7 +94,7 @@ impl<'de, T: Value<'de>> Value<'de> for Option<T> {
     }
 }
 
-/// A JSON string with its escapes resolved; borrowed from the document unless it had any.
+/// A JSON string with its escapes resolved; borrowed from the document unless it has any.
 #[derive(Debug, Clone, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Text<'a>(pub Cow<'a, str>);
 
@@ -160,7 +161,7 @@ impl<'de, T: Value<'de>> Value<'de> for List<T> {
     }
 }
 
-/// A JSON object with free keys, each of them once, in the document's order.
+/// A JSON object with arbitrary keys, each of which occurs once, in the document's order.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Map<'a, T>(pub Vec<(Text<'a>, T)>);
 
@@ -196,14 +197,15 @@ impl<'de: 'a, 'a, T: Value<'de>> Value<'de> for Map<'a, T> {
     }
 }
 
-/// Defines a struct that is read from a JSON object: unknown members are skipped, `null` counts as absent, which what is
-/// `required` must not be. Where the specification requires a string, validation says what to write there.
+/// Defines a struct that is read from a JSON object. Unknown members are skipped. `null` counts as absent,
+/// and so is an error for `required` members. Required strings are not marked: for them validation says what
+/// to write.
 macro_rules! object {
     ($(#[$meta:meta])* $name:ident $(<$life:lifetime>)? {
         $($(#[$doc:meta])* $key:literal $($required:ident)? => $field:ident: $type:ty,)*
     }) => {
         $(#[$meta])*
-        // The specification documents each member; only what it leaves open is said here.
+        // The specification documents each member; comments here only add what it leaves open.
         #[allow(missing_docs)]
         #[derive(Debug, Clone, Default, PartialEq)]
         pub struct $name $(<$life>)? { $($(#[$doc])* pub $field: $type,)* }
@@ -269,20 +271,20 @@ macro_rules! is_required {
 }
 pub(crate) use is_required;
 
-/// The places of keys, equal ones side by side.
+/// The indices of the keys in sorted order, equal keys side by side.
 fn in_order(keys: &[&str]) -> Vec<usize> {
     let mut order: Vec<usize> = (0..keys.len()).collect();
     order::sort(&mut order, |&left, &right| (keys[left], left) < (keys[right], right));
     order
 }
 
-/// Where a key stands that stood before.
+/// The index of a key that occurs for the second time.
 pub(crate) fn first_repeated(keys: &[&str]) -> Option<usize> {
     in_order(keys).windows(2).find(|pair| keys[pair[0]] == keys[pair[1]]).map(|pair| pair[1])
 }
 
-/// For keys with repetitions: which element stands where, when the last of equal keys counts and takes the
-/// place of the first. None when no key is repeated.
+/// For repeated keys: the indices of the elements to keep, in order, such that the last of equal keys counts
+/// and stands at the place of the first. `None` if no key is repeated.
 pub(crate) fn latest_of_each(keys: &[&str]) -> Option<Vec<usize>> {
     let order = in_order(keys);
     let same = |left: &usize, right: &usize| keys[*left] == keys[*right];

@@ -1,4 +1,4 @@
-//! `linux`: namespaces, devices, resources, seccomp and what else only Linux has.
+//! `linux`: namespaces, devices, resources, seccomp and other things that only Linux has.
 
 use super::json::{List, Map, Text, object};
 use super::mounts::IdMapping;
@@ -27,7 +27,7 @@ object! {
 }
 
 object! {
-    /// A namespace to make, or with a path to join.
+    /// A namespace to make or, if it has a path, to join.
     Namespace<'a> {
         "type" required => kind: Text<'a>,
         "path" => path: Option<Text<'a>>,
@@ -48,7 +48,7 @@ object! {
 }
 
 object! {
-    /// A network interface of the host that moves into the container.
+    /// A network interface of the host that is moved into the container.
     NetDevice<'a> {
         "name" => name: Option<Text<'a>>,
     }
@@ -78,7 +78,7 @@ object! {
 }
 
 object! {
-    /// One rule of the device list; an absent number stands for all.
+    /// One rule of the device list; an absent number means all.
     DeviceRule<'a> {
         "allow" required => allow: bool,
         "type" => kind: Option<Text<'a>>,
@@ -104,7 +104,7 @@ object! {
 }
 
 object! {
-    /// CPU time; quota, period, burst and the realtime pair are microseconds.
+    /// CPU time; quota, period, burst and the realtime pair are in microseconds.
     Cpu<'a> {
         "shares" => shares: Option<u64>,
         "quota" => quota: Option<i64>,
@@ -119,7 +119,7 @@ object! {
 }
 
 object! {
-    /// How many tasks there may be.
+    /// The maximum number of tasks.
     Pids {
         "limit" => limit: Option<i64>,
     }
@@ -149,7 +149,7 @@ object! {
 }
 
 object! {
-    /// A rate for one device, in bytes or operations a second.
+    /// A rate for one device, in bytes or operations per second.
     ThrottleDevice {
         "major" required => major: i64,
         "minor" required => minor: i64,
@@ -166,7 +166,7 @@ object! {
 }
 
 object! {
-    /// net_cls and net_prio, which cgroup v2 has not.
+    /// net_cls and net_prio, which cgroup v2 does not have.
     Network<'a> {
         "classID" => class_id: Option<u32>,
         "priorities" => priorities: List<NetworkPriority<'a>>,
@@ -204,7 +204,7 @@ object! {
 }
 
 object! {
-    /// One rule: these calls, under these conditions, get this action.
+    /// One rule: the action for these calls under these conditions.
     Syscall<'a> {
         "names" required => names: List<Text<'a>>,
         "action" required => action: Text<'a>,

@@ -1,21 +1,23 @@
-//! Changing a document without reading all of it: what is not named stays as it stands, byte for byte.
+//! Changes a document without interpreting all of it: parts that are not named stay as they are, byte for
+//! byte.
 
 use super::parse_error::{self, ParseError};
 use super::reader::{Failed, Reader};
 
-/// One JSON document over another: members that both have as objects are merged, all others are replaced or added.
+/// Merges one JSON document into another. Members that are objects in both are merged; all others are
+/// replaced or added.
 ///
 /// `null` in `over` counts as absent, as everywhere in the specification's documents.
 ///
 /// # Errors
-/// One of the two is not JSON; which one, the caller can tell by having parsed them before.
+/// One of the two is not JSON. A caller that has parsed both before knows which one.
 pub fn merge(document: &str, over: &str) -> Result<String, ParseError> {
     let mut merged = String::with_capacity(document.len() + over.len());
     merge_values(document, over, &mut merged)?;
     Ok(merged)
 }
 
-/// The object that `document` is, without the member `name`; any other value as it stands.
+/// The object in `document` without the member `name`; any other value as it is.
 ///
 /// # Errors
 /// It is not JSON.
@@ -26,7 +28,7 @@ pub fn without(document: &str, name: &str) -> Result<String, ParseError> {
     Ok(format!("{{{}}}", texts.join(",")))
 }
 
-/// No deeper than the reader allows the documents to be.
+/// Recursion is limited by the reader's limit on nesting.
 fn merge_values(document: &str, over: &str, merged: &mut String) -> Result<(), ParseError> {
     let (Some(mut members), Some(changes)) = (members(document)?, members(over)?) else {
         merged.push_str(over);
@@ -48,7 +50,7 @@ fn merge_values(document: &str, over: &str, merged: &mut String) -> Result<(), P
         match changes.as_slice() {
             [] => merged.push_str(value),
             [over] => merge_values(value, over, merged)?,
-            // A key that is repeated: the last one counts.
+            // The key is repeated: the last one counts.
             [.., last] => merge_values(value, last, merged)?,
         }
     }
@@ -56,18 +58,18 @@ fn merge_values(document: &str, over: &str, merged: &mut String) -> Result<(), P
     Ok(())
 }
 
-/// A member of an object as it stands in its document.
+/// A member of an object, as it stands in its document.
 struct Member<'d> {
     /// With its escapes resolved.
     name: String,
     /// With its quotation marks.
     key: &'d str,
     value: &'d str,
-    /// The values that come over it.
+    /// The values to merge into it.
     changes: Vec<&'d str>,
 }
 
-/// The members of the object that `document` is, those that are `null` left out; `None` for any other value.
+/// The members of the object in `document`, without those that are `null`; `None` for any other value.
 fn members(document: &str) -> Result<Option<Vec<Member<'_>>>, ParseError> {
     let mut reader = Reader::new(document);
     if reader.peek() != Some(b'{') {

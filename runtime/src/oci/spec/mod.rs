@@ -1,4 +1,4 @@
-//! config.json as the OCI runtime specification 1.3 defines it, read as it stands: nothing is judged here.
+//! config.json as the OCI runtime specification 1.3 defines it, read as it stands; nothing is judged here.
 //!
 //! Sources: `config.md` and `config-linux.md` of opencontainers/runtime-spec. Ids are `u32`, sizes are bytes
 //! (`i64`, -1 means unlimited), times are microseconds unless a field says otherwise.
@@ -55,7 +55,7 @@ object! {
 /// Reads a config.json.
 ///
 /// # Errors
-/// Anything that is not JSON, with line and column; a value of the wrong type, with its path.
+/// It is not JSON, with line and column; a value has the wrong type, with its path.
 pub fn parse(document: &[u8]) -> Result<Spec<'_>, ParseError> {
     json::parse(document)
 }

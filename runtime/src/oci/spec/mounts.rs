@@ -3,7 +3,7 @@
 use super::json::{List, Text, object};
 
 object! {
-    /// One mount, in the order in which they are made.
+    /// One mount; they are made in their order.
     Mount<'a> {
         "destination" => destination: Text<'a>,
         "type" => kind: Option<Text<'a>>,
@@ -15,7 +15,7 @@ object! {
 }
 
 object! {
-    /// `size` ids from `container_id` inside are those from `host_id` outside.
+    /// Maps `size` ids from `container_id` on inside to those from `host_id` on outside.
     IdMapping {
         "containerID" required => container_id: u32,
         "hostID" required => host_id: u32,

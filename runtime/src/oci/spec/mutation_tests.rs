@@ -1,4 +1,4 @@
-//! Broken documents by the thousand, against serde_json.
+//! Thousands of broken documents, compared with serde_json.
 
 use serde_json::{Value, json};
 
@@ -62,15 +62,15 @@ fn mutate(document: &mut Vec<u8>, random: &mut Random) {
     }
 }
 
-/// A document that is read says what serde_json reads; one that is not is malformed for serde_json too, or
-/// has a value of the wrong type at the place that the message names, or a member too few or twice.
+/// A document that is accepted has the content that serde_json reads. One that is refused is malformed for
+/// serde_json too, or has a wrong type at the place that the error names, or a missing or repeated member.
 #[test]
 fn mutated_documents_agree_with_serde_json() {
     let mut random = Random(0x9e37_79b9_7f4a_7c15);
     let (mut read, mut valid, mut malformed, mut mistyped, mut incomplete) = (0, 0, 0, 0, 0);
     for (name, original) in fixtures(".json").into_iter().filter(|(name, _)| !name.ends_with("process.json"))
     {
-        // Without most of the seccomp names, which are all alike, mutations hit what differs.
+        // Most seccomp names are alike: with fewer of them, mutations hit the rest more often.
         let mut compact: Value = serde_json::from_slice(&original).expect("serde_json reads it");
         if let Some(Value::Array(rules)) = compact.pointer_mut("/linux/seccomp/syscalls") {
             rules.truncate(3);
@@ -90,9 +90,9 @@ fn mutated_documents_agree_with_serde_json() {
                     assert!(is_json, "{name}: accepted {shown}");
                     read += 1;
                     let reflected = spec.reflect();
-                    // Valid or not: it must come to an end.
+                    // Valid or not: validation must end.
                     valid += usize::from(crate::validate::validate(spec).is_ok());
-                    // A lone surrogate is an error there; mutated keys may be unknown, or twice there.
+                    // serde_json refuses lone surrogates; and mutated keys may be unknown or repeated.
                     if let Ok(expected) = serde_json::from_slice::<Value>(&document) {
                         assert_no_contradiction(&expected, &reflected, &shown);
                     }
@@ -132,7 +132,7 @@ fn assert_no_contradiction(document: &Value, parsed: &Value, shown: &str) {
             assert_eq!(document.len(), parsed.len(), "{shown}");
             document.iter().zip(parsed).for_each(|(d, p)| assert_no_contradiction(d, p, shown));
         }
-        // serde_json takes -0 for a float.
+        // serde_json reads -0 as a float.
         (Value::Number(document), _) if document.as_f64() == Some(0.0) => {
             assert_eq!(*parsed, json!(0), "{shown}")
         }

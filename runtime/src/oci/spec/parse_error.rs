@@ -1,4 +1,4 @@
-//! Why a document could not be read: place, value, and what would be right.
+//! Why a document could not be read: the place, the value, and what was expected.
 
 use std::fmt::{self, Write};
 use std::fs::File;
@@ -7,13 +7,13 @@ use std::io::{self, Read as _};
 use super::reader::{Fault, FaultKind, Reader};
 use crate::error::Error;
 
-/// The largest document in bytes: configurations have some ten KiB, and what is larger is none.
+/// The size limit of a document in bytes; usual configurations have some ten KiB.
 const SIZE_LIMIT: usize = 16 << 20;
 
-/// How many characters of an offending value a message shows.
+/// How many characters of an offending value an error shows.
 const SHOWN: usize = 40;
 
-/// Why a document could not be read; it reads on after the file's name: `config.json: …`.
+/// Why a document could not be read. The text continues the file's name: `config.json: …`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ParseError(String);
 
@@ -31,20 +31,20 @@ impl From<ParseError> for Error {
     }
 }
 
-/// What a document's file holds, as far as it may: of one that is larger, or never ends, as much as shows that.
+/// Reads a document's file; of one that is too large, or endless, only as much as shows that it is.
 ///
 /// # Errors
-/// Of read(2).
+/// Those of read(2).
 pub fn read_document(file: File) -> io::Result<Vec<u8>> {
     let most = SIZE_LIMIT + 1;
-    // With room behind the end read(2) finds that without asking for more.
+    // With room to spare, one more read(2) finds the end without growing the buffer.
     const ROOM: usize = 64;
     let size = file.metadata().map_or(0, |metadata| metadata.len() as usize);
     let mut document = Vec::with_capacity(size.min(most) + ROOM);
     file.take(most as u64).read_to_end(&mut document).map(|_| document)
 }
 
-/// Checks size and encoding of the whole document.
+/// Checks the size and the encoding of the whole document.
 pub(super) fn check_text(document: &[u8]) -> Result<&str, ParseError> {
     if document.len() > SIZE_LIMIT {
         return Err(ParseError(format!("has more than the limit of {SIZE_LIMIT} bytes (16 MiB)")));
@@ -60,14 +60,14 @@ pub(super) fn check_text(document: &[u8]) -> Result<&str, ParseError> {
     }
 }
 
-/// Line and column of the place behind `text`, both from 1, the column in characters.
+/// Line and column of the place after `text`; both count from 1, columns in characters.
 fn end_of(text: &str) -> String {
     let line = text.matches('\n').count() + 1;
     let column = text.rsplit('\n').next().unwrap_or_default().chars().count() + 1;
     format!("line {line}, column {column}")
 }
 
-/// The words for what the reader ran into.
+/// Describes a fault of the reader's.
 #[cold]
 pub(super) fn describe(document: &str, fault: Fault) -> ParseError {
     let Fault { at, expected, kind } = fault;
@@ -99,12 +99,12 @@ fn describe_mistyped(document: &str, at: usize, expected: &str) -> ParseError {
         field += ": ";
     }
     let mut reader = Reader::new(&document[at..]);
-    // It has been skipped before, so it can be skipped again.
+    // It has been skipped once already, so this can't fail.
     let end = at + reader.skip_value().map_or(0, |()| reader.at());
     ParseError(format!("{field}{} is not {expected}", shorten(&document[at..end])))
 }
 
-/// The path to the value that begins at `at`, such as `mounts[3].options[1]`.
+/// The path of the value that begins at `at`, such as `mounts[3].options[1]`.
 fn find_path(document: &str, at: usize) -> Option<String> {
     let mut path = String::new();
     let mut reader = Reader::new(document);
@@ -117,7 +117,7 @@ fn find_path(document: &str, at: usize) -> Option<String> {
                 return None;
             }
             let key = if bracket == b'}' { Some(reader.key().ok()?) } else { None };
-            // The value is this one or inside of it if it does not end before.
+            // Unless this value ends before `at`, the place is in it.
             let mut behind = reader;
             if behind.skip_value().is_ok() && behind.at() <= at {
                 reader = behind;
@@ -134,7 +134,7 @@ fn find_path(document: &str, at: usize) -> Option<String> {
     Some(path)
 }
 
-/// On one line and not too long.
+/// The value on one line, and not too long.
 fn shorten(value: &str) -> String {
     let mut shown = String::new();
     for character in value.chars() {

@@ -1,4 +1,4 @@
-//! `process`: what runs, as whom, with which rights.
+//! `process`: what runs, as which user, with which rights.
 
 use super::json::{List, Text, object};
 
@@ -55,7 +55,7 @@ object! {
 }
 
 object! {
-    /// One resource limit; `u64::MAX` is unlimited.
+    /// One resource limit; `u64::MAX` means unlimited.
     Rlimit<'a> {
         "type" required => kind: Text<'a>,
         "soft" required => soft: u64,
@@ -85,7 +85,7 @@ object! {
 }
 
 object! {
-    /// CPU lists (`0-3,7`) for `exec`: before and after the process enters the cgroup.
+    /// CPU lists (`0-3,7`) for `exec`, from before and from after the process enters the cgroup.
     CpuAffinity<'a> {
         "initial" => initial: Option<Text<'a>>,
         "final" => r#final: Option<Text<'a>>,

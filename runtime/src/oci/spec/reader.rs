@@ -1,48 +1,50 @@
-//! JSON's grammar (RFC 8259), strictly: one pass over the document, without recursion where nobody looks.
+//! JSON's grammar (RFC 8259), strictly, in one pass over the document. Values that are skipped cost no
+//! recursion.
 //!
-//! Nothing here has a type parameter, so that the spec's forty structs share one copy of the code.
+//! Nothing here has a type parameter, so that the forty structs of the specification share one copy of the
+//! code.
 
 use std::borrow::Cow;
 
 use super::json::Object;
 
-/// How deep objects and lists may be nested; the specification needs eight levels.
+/// How deeply objects and lists may be nested; the specification needs eight levels.
 const DEPTH_LIMIT: u32 = 128;
 
 /// Reading has failed; the reader knows where and why.
 #[derive(Debug)]
 pub struct Failed;
 
-/// Where reading failed, and what would have been right there.
+/// Where reading failed, and what was expected there.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Fault {
     /// Offset in bytes: of the offending byte, or of the beginning of the offending value.
     pub at: usize,
-    /// Such as "a string", or the name of what is missing.
+    /// Such as "a string", or the name of the missing member.
     pub expected: &'static str,
-    /// What is wrong there.
+    /// What kind of fault it is.
     pub kind: FaultKind,
 }
 
-/// What was run into.
+/// The kinds of faults.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum FaultKind {
     /// It is not JSON.
     Malformed,
     /// A well-formed value of the wrong type.
     Mistyped,
-    /// An object without a member that has to be there.
+    /// An object without a required member.
     Missing,
-    /// The value of a member that stood before.
+    /// The value of a member that occurred before.
     Repeated,
 }
 
-/// Stands somewhere in a document.
+/// A place in a document.
 #[derive(Clone, Copy)]
 pub struct Reader<'de> {
     document: &'de str,
     at: usize,
-    /// Objects and lists that are open.
+    /// How many objects and lists are open.
     depth: u32,
     fault: Fault,
 }
@@ -67,21 +69,21 @@ impl<'de> Reader<'de> {
         Failed
     }
 
-    /// The member whose value stands at `at` stood before.
+    /// Reports that the member whose value begins at `at` occurred before.
     #[cold]
     pub(super) fn repeated(&mut self, at: usize) -> Failed {
         self.fault = Fault { at, expected: "", kind: FaultKind::Repeated };
         Failed
     }
 
-    /// The object that begins at `at` lacks a member.
+    /// Reports that a member is missing in the object that begins at `at`.
     #[cold]
     fn missing(&mut self, at: usize, name: &'static str) -> Failed {
         self.fault = Fault { at, expected: name, kind: FaultKind::Missing };
         Failed
     }
 
-    /// The value here is not what was `expected`, unless it is not JSON in the first place.
+    /// Reports that the value here is not what was `expected`, or that it is not JSON at all.
     #[cold]
     pub fn mistyped(&mut self, expected: &'static str) -> Failed {
         let at = self.at;
@@ -95,7 +97,7 @@ impl<'de> Reader<'de> {
         self.document.as_bytes().get(self.at).copied()
     }
 
-    /// The byte at the current place, behind any white space.
+    /// Skips white space and returns the next byte.
     pub(super) fn peek(&mut self) -> Option<u8> {
         loop {
             match self.byte() {
@@ -105,7 +107,7 @@ impl<'de> Reader<'de> {
         }
     }
 
-    /// Makes sure that nothing but white space follows.
+    /// Makes sure that only white space follows.
     pub(super) fn finish(&mut self) -> Result<(), Failed> {
         match self.peek() {
             None => Ok(()),
@@ -113,7 +115,7 @@ impl<'de> Reader<'de> {
         }
     }
 
-    /// Passes over `null`, if it stands here.
+    /// Skips `null` if it comes next.
     pub(super) fn take_null(&mut self) -> Result<bool, Failed> {
         match self.peek() {
             Some(b'n') => self.skip_word("null").map(|()| true),
@@ -121,7 +123,7 @@ impl<'de> Reader<'de> {
         }
     }
 
-    /// `true` or `false`.
+    /// Reads `true` or `false`.
     pub(super) fn boolean(&mut self, expected: &'static str) -> Result<bool, Failed> {
         match self.byte() {
             Some(b't') => self.skip_word("true").map(|()| true),
@@ -130,7 +132,7 @@ impl<'de> Reader<'de> {
         }
     }
 
-    /// A whole number from `min` to `max`, in two's complement.
+    /// Reads a whole number from `min` to `max`; returns it in two's complement.
     pub(super) fn integer(&mut self, min: i64, max: u64, expected: &'static str) -> Result<u64, Failed> {
         let start = self.at;
         if !matches!(self.byte(), Some(b'-' | b'0'..=b'9')) {
@@ -157,7 +159,7 @@ impl<'de> Reader<'de> {
         }
     }
 
-    /// A string, its escapes resolved.
+    /// Reads a string and resolves its escapes.
     pub(super) fn string(&mut self, expected: &'static str) -> Result<Cow<'de, str>, Failed> {
         if self.byte() != Some(b'"') {
             return Err(self.mistyped(expected));
@@ -168,7 +170,7 @@ impl<'de> Reader<'de> {
         Ok(if has_escapes { Cow::Owned(unescape(text)) } else { Cow::Borrowed(text) })
     }
 
-    /// A member's name and the colon after it.
+    /// Reads a member's name and the colon after it.
     pub(super) fn key(&mut self) -> Result<Cow<'de, str>, Failed> {
         if self.peek() != Some(b'"') {
             return Err(self.malformed("a name in double quotes"));
@@ -184,7 +186,7 @@ impl<'de> Reader<'de> {
         }
     }
 
-    /// Goes into the object (`{`) or list (`[`) that begins here.
+    /// Enters the object (`{`) or list (`[`) that begins here.
     pub(super) fn open(&mut self, bracket: u8, expected: &'static str) -> Result<(), Failed> {
         if self.byte() != Some(bracket) {
             return Err(self.mistyped(expected));
@@ -201,7 +203,7 @@ impl<'de> Reader<'de> {
         Ok(())
     }
 
-    /// Goes to the next member or element, or behind the closing `bracket`.
+    /// Goes to the next member or element, or past the closing `bracket`.
     pub(super) fn next(&mut self, bracket: u8, is_first: bool) -> Result<bool, Failed> {
         match self.peek() {
             Some(byte) if byte == bracket => {
@@ -225,7 +227,7 @@ impl<'de> Reader<'de> {
         self.open(b'{', "an object")?;
         let (names, required) = object.members();
         let (mut seen, mut missing, mut is_first) = (0u32, required, true);
-        // Members mostly come in the specification's order.
+        // Members usually come in the specification's order.
         let mut next = 0;
         while self.next(b'}', is_first)? {
             is_first = false;
@@ -252,9 +254,9 @@ impl<'de> Reader<'de> {
         }
     }
 
-    /// Passes over one value; deep nesting costs no stack.
+    /// Skips one value; deep nesting costs no stack.
     pub fn skip_value(&mut self) -> Result<(), Failed> {
-        // A bit for each level that this value opens, innermost lowest: 1 is an object, 0 a list.
+        // One bit for each level that this value opens, the innermost lowest: 1 is an object, 0 a list.
         let mut objects: u128 = 0;
         let outside = self.depth;
         loop {
@@ -277,7 +279,7 @@ impl<'de> Reader<'de> {
                 Some(b'n') => self.skip_word("null")?,
                 _ => return Err(self.malformed("a value")),
             }
-            // A value has ended: leave every level that ends with it.
+            // A value has ended: leave all levels that end with it.
             loop {
                 if self.depth == outside {
                     return Ok(());
@@ -293,7 +295,7 @@ impl<'de> Reader<'de> {
         }
     }
 
-    /// Passes over a string; true if it has escapes.
+    /// Skips a string; true if it has escapes.
     fn skip_string(&mut self) -> Result<bool, Failed> {
         let bytes = self.document.as_bytes();
         let mut has_escapes = false;
@@ -375,12 +377,12 @@ impl<'de> Reader<'de> {
     }
 }
 
-/// What closes the innermost level.
+/// The bracket that closes the innermost level.
 fn closing(objects: u128) -> u8 {
     if objects & 1 == 1 { b'}' } else { b']' }
 }
 
-/// The bytes that stand for themselves in a string.
+/// The bytes that need no attention inside a string.
 static PLAIN: [bool; 256] = {
     let mut plain = [true; 256];
     let mut byte = 0;
@@ -420,7 +422,7 @@ fn unescape(escaped: &str) -> String {
     text
 }
 
-/// The four digits after `\u`, and the escape of the low surrogate that has to follow a high one.
+/// Reads the four digits after `\u`, and the escape of the low surrogate that must follow a high one.
 fn unescape_utf16(digits: &str) -> (char, &str) {
     let unit = |digits: &str| u32::from_str_radix(digits.get(..4)?, 16).ok();
     let high = unit(digits).unwrap_or(0xfffd);
@@ -432,6 +434,7 @@ fn unescape_utf16(digits: &str) -> (char, &str) {
         let code = 0x10000 + ((high - 0xd800) << 10) + (low - 0xdc00);
         return (char::from_u32(code).unwrap_or(char::REPLACEMENT_CHARACTER), &escape[4..]);
     }
-    // A surrogate on its own is no character: Go's decoder, which callers use, puts U+FFFD there too.
+    // A lone surrogate is not a character. Like Go's decoder, which callers use, this puts U+FFFD in its
+    // place.
     (char::from_u32(high).unwrap_or(char::REPLACEMENT_CHARACTER), behind)
 }

@@ -1,4 +1,4 @@
-//! Every member that the specification's schemas require is missed by its name.
+//! Every member that the specification's schemas require is reported by name if it is missing.
 
 use std::collections::BTreeSet;
 
@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 
 use super::tests::fixtures_folder;
 
-/// A configuration in which everything that has required members is there.
+/// A configuration that has every object with required members.
 fn full() -> Value {
     let map = json!([{"containerID": 0, "hostID": 1000, "size": 1}]);
     let hook = json!([{"path": "/bin/hook"}]);
@@ -48,7 +48,7 @@ fn full() -> Value {
     })
 }
 
-/// What the text requires beyond the schemas.
+/// Members that the specification's text requires beyond the schemas.
 const OF_THE_TEXT: [&str; 6] = [
     "/process/ioPriority/priority",
     "/linux/memoryPolicy/mode",
@@ -58,13 +58,13 @@ const OF_THE_TEXT: [&str; 6] = [
     "/root",
 ];
 
-/// What both runc and crun do without: programs in Go that set no limit write `{}`.
+/// Members that runc and crun do not require: programs in Go that set no limit write `{}`.
 const NOT_MISSED: [&str; 1] = ["/linux/resources/pids/limit"];
 
 struct Walk {
     /// Pointers into the configuration.
     required: BTreeSet<String>,
-    /// Pointers into the schemas, where something is required.
+    /// Pointers into the schemas to places where something is required.
     visited: BTreeSet<String>,
 }
 
@@ -74,7 +74,7 @@ fn schema(document: &str) -> Option<Value> {
 }
 
 impl Walk {
-    /// Goes through `schema`, which stands at `place` of `document`, with what it describes.
+    /// Walks `schema`, found at `place` of `document`, together with the value that it describes.
     fn go(&mut self, document: &str, place: &str, schema: &Value, value: &Value, at: &str) {
         for name in schema["required"].as_array().into_iter().flatten() {
             self.visited.insert(format!("{document}{place}"));
@@ -109,7 +109,7 @@ impl Walk {
     }
 }
 
-/// Every place of a schema where something is required.
+/// All places of a schema where something is required.
 fn all_required(document: &str, place: &str, schema: &Value, found: &mut BTreeSet<String>) {
     if schema["required"].is_array() {
         found.insert(format!("{document}{place}"));

@@ -1,4 +1,4 @@
-//! The parser against serde_json and against the specification's own schema.
+//! Checks the parser against serde_json and against the specification's own schema.
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
@@ -9,7 +9,7 @@ use super::json::{List, Map, Text, parse};
 use super::linux::Resources;
 use super::{Process, Spec};
 
-/// A parsed value back as JSON with every member that the struct has, to compare it with the document.
+/// Turns a parsed value back into JSON with every member of its struct, to be compared with the document.
 pub(crate) trait Reflect {
     fn reflect(&self) -> Value;
 }
@@ -47,7 +47,7 @@ pub(crate) fn fixtures_folder() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures")
 }
 
-/// The recorded documents and the specification's good examples whose names end with `suffix`.
+/// The recorded documents, and the specification's good examples, whose names end with `suffix`.
 pub(crate) fn fixtures(suffix: &str) -> Vec<(String, Vec<u8>)> {
     let folders = [fixtures_folder(), fixtures_folder().join("oci-spec/test/config/good")];
     let mut documents: Vec<_> = folders
@@ -62,10 +62,10 @@ pub(crate) fn fixtures(suffix: &str) -> Vec<(String, Vec<u8>)> {
     documents
 }
 
-/// Members that documents in the wild carry and the specification does not know for Linux.
+/// Members that real documents have and that the specification does not define for Linux.
 const UNKNOWN: [&str; 6] = ["zos", "freebsd", "solaris", "windows", "vm", "oomScoreAdj"];
 
-/// Asserts that `parsed` says what `document` says, and nothing else.
+/// Asserts that `parsed` has the content of `document`, and nothing else.
 fn assert_same(document: &Value, parsed: &Value, path: &str) {
     match (document, parsed) {
         (Value::Object(document), Value::Object(parsed)) => {
@@ -108,7 +108,7 @@ fn fixtures_are_read_as_serde_json_reads_them() {
     }
 }
 
-/// Every member that the schema has for Linux is read, by its right name.
+/// Every member that the schema has for Linux is read under its right name.
 #[test]
 fn schema_members_are_all_read() {
     let schema = |name: &str| -> Value {
@@ -286,7 +286,7 @@ fn null_is_absent() {
     );
 }
 
-/// Programs that read a configuration differ in which of the two they take.
+/// Programs that read a configuration differ in which of the two they use.
 #[test]
 fn a_key_that_is_there_twice_is_refused_by_name() {
     for (document, name) in [
@@ -302,7 +302,7 @@ fn a_key_that_is_there_twice_is_refused_by_name() {
     ] {
         assert_eq!(error_of(document), format!("{name}: is there twice"));
     }
-    // What is ignored may be as it likes.
+    // Inside unknown members repetitions are ignored.
     super::parse(br#"{"unknown":1,"unknown":2,"other":{"a":1,"a":1}}"#).expect("parses");
 }
 
