@@ -1,4 +1,5 @@
-//! The kernel's first root, which an initramfs is unpacked into: pivot_root(2) cannot leave it, and nothing unmounts it.
+//! The kernel's first root, into which an initramfs is unpacked. pivot_root(2) cannot leave it, and it cannot
+//! be unmounted.
 
 use std::path::Path;
 
@@ -9,14 +10,14 @@ use crate::text::mountinfo;
 const RAMFS_MAGIC: u64 = 0x8584_58f6;
 const TMPFS_MAGIC: u64 = 0x0102_1994;
 
-/// Whether it is the root of the calling process.
+/// Whether the root of the calling process is the kernel's first root.
 pub fn is_root() -> bool {
     let in_memory =
         statfs(c"/").is_ok_and(|status| matches!(status.f_type as u64, RAMFS_MAGIC | TMPFS_MAGIC));
     in_memory && mountinfo::read().is_ok_and(|text| has_no_parent(&text))
 }
 
-/// A mount without a parent stands for its own, in the text of a mountinfo.
+/// In a mountinfo, a mount without a parent has itself as its parent.
 fn has_no_parent(mountinfo: &[u8]) -> bool {
     mountinfo::parse(mountinfo).any(|mount| mount.id == mount.parent && mount.point == Path::new("/"))
 }

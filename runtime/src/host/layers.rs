@@ -1,4 +1,4 @@
-//! What of the host's files a throwaway container sees, and how.
+//! Which of the host's files a throwaway container sees, and how.
 
 use std::os::fd::OwnedFd;
 use std::os::unix::fs::PermissionsExt;
@@ -11,10 +11,10 @@ use crate::sys::user_namespace;
 use crate::text::mountinfo;
 use crate::text::order;
 
-/// Folders that are not the system's files but its state, sockets and devices: the container gets its own.
+/// Folders that hold no system files but state, sockets and devices: the container gets its own.
 const LEFT_OUT: [&str; 6] = ["/proc", "/sys", "/dev", "/run", "/tmp", "/lost+found"];
 
-/// File systems that are the kernel's face and no files: their places are empty inside.
+/// File systems that are interfaces of the kernel and hold no files. Inside, empty folders take their places.
 const OF_THE_KERNEL: [&str; 21] = [
     "autofs",
     "binfmt_misc",
@@ -39,11 +39,12 @@ const OF_THE_KERNEL: [&str; 21] = [
     "tracefs",
 ];
 
-/// What of the host's root folder a throwaway container sees: folders and what is mounted below them through overlays,
-/// whose changes are thrown away, files that are mounted read-only, links as they are. Parents come first.
+/// What a throwaway container sees of the host's root folder. Folders, and folders mounted below them, are
+/// seen through overlays, which throw changes away; single files are mounted read-only; links are copied.
+/// Parents come before their children.
 ///
-/// A user namespace may not look under what is mounted: there a folder with mounts below is made anew, with each of its
-/// entries seen by itself.
+/// From a user namespace no folder may be seen without the mounts below it. There, a folder with mounts below
+/// is made anew, and each of its entries is handled by itself.
 ///
 /// # Errors
 /// The root folder or /proc/self/mountinfo cannot be read.
@@ -54,17 +55,17 @@ pub fn layers() -> Result<Vec<Layer>> {
     Ok(layers.found)
 }
 
-/// Where something is mounted, in order, and whether what lies on top there is the kernel's.
+/// All mount points in sorted order, and whether the topmost mount there is an interface of the kernel.
 struct Mounts(Vec<(String, bool)>);
 
 impl Mounts {
-    /// A place whose name is no text is none that could be named in a plan.
+    /// Mount points that are not UTF-8 are left out, since a plan can't name them.
     fn parse(mountinfo: &[u8]) -> Mounts {
         let mounts = mountinfo::parse(mountinfo).enumerate().filter_map(|(number, mount)| {
             let point = mount.point.into_os_string().into_string().ok()?;
             Some((point, number, OF_THE_KERNEL.contains(&mount.kind)))
         });
-        // The last of several at one place lies on top.
+        // Of several mounts at one place, the last one is on top.
         let mut mounts: Vec<_> = mounts.collect();
         order::sort(&mut mounts, |left, right| (&left.0, right.1) < (&right.0, left.1));
         mounts.dedup_by(|below, top| below.0 == top.0);
@@ -72,7 +73,7 @@ impl Mounts {
         Mounts(mounts)
     }
 
-    /// From the first place that does not come before `path`.
+    /// The mount points from `path` on, in sorted order.
     fn from(&self, path: &str) -> &[(String, bool)] {
         &self.0[self.0.partition_point(|(point, _)| point.as_str() < path)..]
     }
@@ -98,11 +99,11 @@ struct Layers {
 }
 
 impl Layers {
-    /// Takes each entry of a folder.
+    /// Handles each entry of a folder.
     fn enter(&mut self, folder: &str) -> rustix::io::Result<()> {
         let mut paths = Vec::new();
         for entry in open_folder(folder).and_then(Dir::new)? {
-            // Names that are no text are left out.
+            // Names that are not UTF-8 are left out.
             if let Ok(name) = entry?.file_name().to_str()
                 && !matches!(name, "." | "..")
             {
@@ -117,7 +118,7 @@ impl Layers {
     }
 
     fn take(&mut self, path: String) {
-        // What the user may not even look at is left out.
+        // An entry that the user may not even look at is left out.
         let Ok(metadata) = std::fs::symlink_metadata(&path) else { return };
         if metadata.is_symlink() {
             let target =
@@ -140,13 +141,13 @@ impl Layers {
         }
         if !self.may_uncover {
             self.found.push(Layer::Folder(path.clone(), mode));
-            // What cannot be listed, although it could be opened, stays empty.
+            // A folder that can be opened but not listed stays empty.
             let _ = self.enter(&path);
             return;
         }
         self.found.push(overlay(path));
         for (point, of_the_kernel) in below {
-            // A mount that another one hides has no place to go to.
+            // A mount that is hidden by another one is not needed.
             let Ok(metadata) = std::fs::symlink_metadata(&point) else { continue };
             if metadata.is_dir() && !of_the_kernel {
                 self.found.push(overlay(point));
@@ -157,7 +158,8 @@ impl Layers {
     }
 }
 
-/// Some characters stand for something else in overlayfs's options, where the path goes, and there is room for so many only.
+/// A folder through an overlay. A path with characters that have a meaning in overlayfs's options, or too
+/// long for them, becomes read-only instead.
 fn overlay(path: String) -> Layer {
     if path.contains([':', ',', '\\']) || path.len() > PARAMETER_MAX {
         Layer::ReadOnly(path)

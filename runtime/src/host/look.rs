@@ -1,4 +1,4 @@
-//! What a plan depends on, asked of the kernel.
+//! Asks the kernel what a plan depends on.
 
 use crate::plan::Host;
 use crate::sys::user_namespace;
@@ -15,8 +15,8 @@ impl Host {
             in_user_namespace,
             groups_fixed: in_user_namespace
                 && std::fs::read("/proc/self/setgroups").is_ok_and(|word| word.starts_with(b"deny")),
-            // Whether it can be had shows when it is entered; until then there is the ordinary copy to fall back on. Nobody
-            // enters a mount namespace without the right to chroot: setns(2).
+            // Whether the seed can be entered shows later, and the ordinary copy remains to fall back on.
+            // setns(2) requires CAP_SYS_CHROOT for a mount namespace.
             seed: privileged && !in_user_namespace && has(linux_raw_sys::general::CAP_SYS_CHROOT),
             capabilities,
             lacks_apparmor: false,

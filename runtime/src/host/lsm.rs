@@ -1,12 +1,13 @@
-//! Security modules: whether this kernel has one that a configuration wants labels of.
+//! Security modules: whether this kernel has those for which a configuration sets labels.
 //!
-//! Only certainty counts: where the kernel cannot be asked, init tries to set the label, and fails.
+//! A module counts as missing only if that is certain. If the kernel cannot be asked, init tries to set the
+//! label and fails.
 
 use crate::plan::Host;
 use crate::validate::ValidSpec;
 
 impl Host {
-    /// As [`Host::look`], and whether the kernel has the security modules that `spec` wants labels of.
+    /// As [`Host::look`], and whether the kernel has the security modules for which `spec` sets labels.
     pub fn look_for(spec: &ValidSpec<'_>) -> Host {
         let is_set = |label: Option<&str>| label.is_some_and(|label| !label.is_empty());
         let selinux = is_set(spec.process.selinux_label.as_deref()) || is_set(spec.mount_label.as_deref());
@@ -22,7 +23,7 @@ impl Host {
 fn lacks_apparmor() -> bool {
     match std::fs::read("/sys/module/apparmor/parameters/enabled") {
         Ok(enabled) => enabled.first() == Some(&b'N'),
-        // Without sysfs this says nothing.
+        // Proves nothing without sysfs.
         Err(error) => {
             error.kind() == std::io::ErrorKind::NotFound && std::fs::metadata("/sys/module").is_ok()
         }

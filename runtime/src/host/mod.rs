@@ -1,5 +1,8 @@
-//! The machine as it is before a container is made: rights, security modules, the seed namespace, the first root, the mounts. Compiled plans
-//! depend on what is seen here; it uses `plan` for the words, and changes nothing but the seed.
+//! The machine before a container is made: the caller's rights, security modules, mounts, the kernel's first
+//! root, the seed namespace. Plans depend on what is found here, as `plan::Host`. Nothing here changes the
+//! machine, except that the seed is made on first use.
+//!
+//! May use `explain` and every room below it.
 
 pub mod initial_root;
 mod layers;

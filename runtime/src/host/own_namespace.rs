@@ -1,11 +1,11 @@
-//! Whether a namespace that a container joins by a path is the one that the runtime itself stands in.
+//! Finds out whether a namespace that a container joins by path is the runtime's own.
 
 use crate::plan::{Host, hosts_own};
 use crate::validate::{NamespaceKind, ValidSpec};
 
 impl Host {
-    /// Notes which of the namespaces that `spec` joins, and wants to change, are the host's own. What cannot be looked at is
-    /// opened later, with an error.
+    /// Notes which namespaces that `spec` joins and wants to change are the host's own. If one cannot be
+    /// looked at, opening it later gives the error.
     pub fn look_at_joined(&mut self, spec: &ValidSpec<'_>) {
         let changed = hosts_own::changes(spec).map(|(_, kind)| kind);
         self.joins_own = changed.filter(|kind| is_own(spec, *kind)).collect();

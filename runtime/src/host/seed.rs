@@ -1,9 +1,9 @@
-//! The seed mount namespace: one empty read-only tmpfs, from which containers start.
+//! The seed mount namespace: a single empty read-only tmpfs, from which containers start.
 //!
-//! A new mount namespace is a copy of the one it starts from, which on a server with thousands of mounts is most
-//! of a container's cost, only to be thrown away. The seed is made once, pinned below /run, and checked before
-//! use. There is one for the machine, not one for each `--root`: it holds nothing of any container, and a folder
-//! of state can then be removed without unmounting anything.
+//! A new mount namespace begins as a copy of its parent, which is thrown away. On a server with thousands of
+//! mounts this copy is most of a container's cost. The seed is made once, pinned below /run, and checked
+//! before use. There is one for the machine, not one for each `--root`: it holds nothing of any container,
+//! and a state folder can be removed without unmounting anything.
 
 use std::ffi::CStr;
 use std::os::fd::{AsFd, OwnedFd};
@@ -23,26 +23,27 @@ use crate::text::mountinfo;
 const FOLDER: &CStr = c"/run/pillbox";
 const PIN: &CStr = c"/run/pillbox/.seed";
 
-/// The pinned namespace, made now if there is none. `None` where it cannot be had: the ordinary copy serves then.
+/// The pinned namespace, made now if there is none. `None` if that fails; containers then start from an
+/// ordinary copy.
 pub fn open() -> Option<OwnedFd> {
     open_pinned().or_else(|| make().ok())
 }
 
-/// The pinned namespace, if there is one: a mount namespace with the one mount that [`empty_namespace`] leaves. Who
-/// could put another one there is root where this process is.
+/// The pinned namespace, if there is one: a mount namespace with the single mount that [`empty_namespace`]
+/// leaves. Only root in this process's namespaces could have put another one there.
 pub fn open_pinned() -> Option<OwnedFd> {
     let flags = OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NOFOLLOW;
     let seed = rustix::fs::openat(CWD, PIN, flags, Mode::empty()).ok()?;
     let is_seed = match sys::mount_count(seed.as_fd()) {
-        // Before Linux 6.11 the kernel does not say.
+        // Before Linux 6.11 the kernel can't tell.
         Err(Errno::NOTTY) => sys::namespace_type(seed.as_fd()) == Ok(CLONE_NEWNS),
-        // With the kernel's first root below it there are two.
+        // There are two mounts if the kernel's first root lies below.
         count => matches!(count, Ok(1 | 2)),
     };
     is_seed.then_some(seed)
 }
 
-/// Whether [`open`] would get one, without making it: what it does is tried in a child.
+/// Whether [`open`] would succeed. Makes nothing: what [`open`] does is tried in a child.
 pub fn can_be_made() -> bool {
     let folder = match rustix::fs::lstat(FOLDER) {
         Err(Errno::NOENT) => rustix::fs::access(c"/run", Access::WRITE_OK),
@@ -51,7 +52,7 @@ pub fn can_be_made() -> bool {
     folder.is_ok() && sys::probe(CLONE_NEWNS, || empty_namespace(c"/run").map(drop)).is_ok()
 }
 
-/// Whoever may replace the pin could choose where containers start.
+/// Checks that only root may write to the folder: whoever can replace the pin decides where containers start.
 fn check_folder(folder: &Stat) -> Result<(), Errno> {
     let safe = folder.st_uid == 0
         && folder.st_mode & 0o022 == 0
@@ -83,11 +84,11 @@ fn make() -> Result<OwnedFd, Errno> {
         return Ok(seed);
     }
     match make_and_pin_somewhere(&pin) {
-        // What is mounted in a shared mount (/run, wherever systemd is) cannot be kept from its peers.
+        // Mounts on a shared mount (such as /run under systemd) would also appear on its peers.
         Err(Errno::INVAL) => {
             let place = cover_unbindable(&pin)?;
             make_and_pin_somewhere(&place).inspect_err(|_| {
-                // The next one would cover this cover.
+                // Otherwise the next attempt would cover this cover.
                 let _ = rustix::mount::unmount(PIN, UnmountFlags::DETACH);
             })
         }
@@ -95,7 +96,8 @@ fn make() -> Result<OwnedFd, Errno> {
     }
 }
 
-/// Mounts the empty file over itself, so that what is mounted on that has no peers. What they get of it is as empty.
+/// Mounts the empty file over itself, so that the place to mount on has no peers. The peers of /run get
+/// another copy of the empty file.
 fn cover_unbindable(pin: &OwnedFd) -> Result<OwnedFd, Errno> {
     let cover = clone_one(pin)?;
     attach(&cover, pin)?;
@@ -110,15 +112,15 @@ fn make_and_pin_somewhere(pin: &OwnedFd) -> Result<OwnedFd, Errno> {
     }
 }
 
-/// The kernel lets a mount namespace be pinned only in one with a lower number, so that none pins itself. Since Linux
-/// 6.18 each CPU gives out numbers of its own: where this one's are too low, another's may do.
+/// The kernel allows a mount namespace to be pinned only in one with a lower id, so that none can pin itself.
+/// Since Linux 6.18 each CPU assigns ids of its own: if those of this CPU are too low, another CPU's may do.
 fn make_on_another_cpu(pin: &OwnedFd) -> Result<OwnedFd, Errno> {
     use pillbox_init::sys::{Processors, affinity, set_affinity};
     let before = affinity(None)?;
     let made = (0..Processors::COUNT).find_map(|cpu| {
         let mut only = Processors::none();
         only.add(cpu);
-        // Refused for a CPU that is not there, or not in the cpuset.
+        // Refused for CPUs that do not exist or are not in the cpuset.
         set_affinity(None, &only).and_then(|()| make_and_pin(pin)).ok()
     });
     set_affinity(None, &before)?;
@@ -132,23 +134,24 @@ fn make_and_pin(pin: &OwnedFd) -> Result<OwnedFd, Errno> {
         Ok(())
     })?;
     let seed = seed?;
-    // A namespace lives as long as something mounts its file.
+    // A namespace lives as long as its file is mounted somewhere.
     let tree = clone_one(&seed)?;
-    // In no tree that is bound: a younger namespace on another CPU could not take it, and a container must not keep it.
+    // Keeps the pin out of trees that are bound: a newer namespace from another CPU could not take it, and no
+    // container must keep it.
     change_propagation(&tree, MountPropagationFlags::UNBINDABLE)?;
     attach(&tree, pin)?;
     Ok(seed)
 }
 
-/// Turns the copy that the thread stands in into one that holds an empty tmpfs and nothing else.
-/// `at` is a folder there.
+/// Turns the copied namespace of the calling process into one with an empty tmpfs and nothing else. `at` is a
+/// folder in it.
 fn empty_namespace(at: &CStr) -> Result<OwnedFd, Errno> {
     let namespace = open_own_namespace()?;
     rustix::mount::mount_change(c"/", MountPropagationFlags::PRIVATE | MountPropagationFlags::REC)?;
     let context = rustix::mount::fsopen(c"tmpfs", FsOpenFlags::FSOPEN_CLOEXEC)?;
     rustix::mount::fsconfig_set_string(&context, c"source", c"pillbox")?;
     rustix::mount::fsconfig_set_string(&context, c"mode", c"755")?;
-    // Its root.
+    // Room for its root alone.
     rustix::mount::fsconfig_set_string(&context, c"nr_inodes", c"1")?;
     rustix::mount::fsconfig_create(&context)?;
     let tmpfs = rustix::mount::fsmount(&context, FsMountFlags::FSMOUNT_CLOEXEC, MountAttrFlags::empty())?;
@@ -172,12 +175,13 @@ fn empty_namespace(at: &CStr) -> Result<OwnedFd, Errno> {
     Ok(namespace)
 }
 
-/// The kernel's first root cannot be left, but everything else can go, and the tmpfs lie over it: as switch_root(8) does.
+/// The kernel's first root cannot be left. So everything else is unmounted and the tmpfs mounted over it, as
+/// in switch_root(8).
 fn cover_initial_root(tmpfs: &OwnedFd) -> Result<(), Errno> {
     let mountinfo = mountinfo::read().map_err(|_| Errno::INVAL)?;
     rustix::mount::move_mount(tmpfs, c"", CWD, c"/", MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH)?;
     for mount in mountinfo::parse(&mountinfo).filter(|mount| mount.point != Path::new("/")) {
-        // What lies below another one is gone with it.
+        // Unmounting one also removes the mounts below it.
         let _ = rustix::mount::unmount(&mount.point, UnmountFlags::DETACH);
     }
     rustix::process::chroot(c".")
@@ -187,10 +191,10 @@ fn open_own_namespace() -> Result<OwnedFd, Errno> {
     rustix::fs::openat(CWD, c"/proc/thread-self/ns/mnt", OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty())
 }
 
-/// Keeps a pin that an older pillbox made out of the trees that are bound from now on.
+/// Keeps a pin made by an older pillbox out of trees that are bound from now on.
 pub fn hide_pin() {
     if let Some(pin) = open_pinned() {
-        // Where it cannot be hidden each tree with it is opened twice.
+        // If it cannot be hidden, every tree that contains it has to be opened twice.
         let _ = change_propagation(&pin, MountPropagationFlags::UNBINDABLE);
     }
 }
