@@ -1,4 +1,4 @@
-//! The user's terminal, as far as it is typed at: raw, so that every key is the container's.
+//! The input side of the user's terminal: raw, so that every key goes to the container.
 
 use rustix::io::Errno;
 use rustix::termios::{OptionalActions, Termios};
@@ -7,16 +7,16 @@ use super::stdin;
 
 /// What is done to stdin for the container's terminal.
 pub enum Keyboard {
-    /// It is a terminal, raw now; how it was before.
+    /// It is a terminal, and is raw now; this is how it was before.
     Raw(Termios),
-    /// It is a terminal, and another job's at the moment: its keys and modes are that one's.
+    /// It is a terminal that another job has at the moment: its keys and modes belong to that job.
     Away,
-    /// It is none, or gone: read as it is.
+    /// It is not a terminal, or is gone: read as it is.
     Plain,
 }
 
 impl Keyboard {
-    /// Makes stdin raw if it is a terminal and this job's.
+    /// Makes stdin raw if it is a terminal and this job is in the foreground.
     pub fn take() -> Keyboard {
         if !in_foreground() {
             return Keyboard::Away;
@@ -31,7 +31,7 @@ impl Keyboard {
         make_raw().map_or(Keyboard::Plain, Keyboard::Raw)
     }
 
-    /// Whether stdin is another job's. The kernel does not say when that changes: to be asked now and then.
+    /// Whether another job has the terminal. The kernel reports no change, so call this from time to time.
     pub fn is_away(&mut self) -> bool {
         if matches!(self, Keyboard::Away) {
             *self = Keyboard::take();
@@ -39,7 +39,7 @@ impl Keyboard {
         matches!(self, Keyboard::Away)
     }
 
-    /// After a read that failed: whether it failed because stdin is another job's now.
+    /// Whether a read failed because another job has the terminal now.
     pub fn was_taken_away(&mut self) -> bool {
         let away = !matches!(self, Keyboard::Plain) && !in_foreground();
         if away {
@@ -51,17 +51,19 @@ impl Keyboard {
 
 impl Drop for Keyboard {
     fn drop(&mut self) {
-        // In the background the modes are those of who is in front. A terminal that is gone needs no restoring.
+        // In the background the modes belong to the job in the foreground. A terminal that is gone needs no
+        // restoring.
         if let Keyboard::Raw(before) = self
             && in_foreground()
         {
-            // At once: what the user does not read yet would be waited for otherwise, and what is typed ahead be lost.
+            // Takes effect now: otherwise it would wait for output that the user does not read yet, and
+            // discard what was typed ahead.
             let _ = rustix::termios::tcsetattr(stdin(), OptionalActions::Now, before);
         }
     }
 }
 
-/// tcgetpgrp(3) fails for what is not this session's terminal, where there are no jobs.
+/// tcgetpgrp(3) fails unless this is the session's terminal; without it there are no jobs.
 fn in_foreground() -> bool {
     rustix::termios::tcgetpgrp(stdin()).map_or(true, |group| group == rustix::process::getpgrp())
 }

@@ -1,4 +1,7 @@
-//! Terminals: sending a master to the caller, or standing between it and the user's terminal.
+//! Terminals and the caller's streams: passing a terminal's master to another program, and copying between a
+//! container's terminal and the user's.
+//!
+//! May use `cgroup` and every room below it.
 
 mod keyboard;
 mod relay;
@@ -21,11 +24,11 @@ use crate::sys::unix_socket;
 
 pub use relay::Relay;
 
-/// Sends one descriptor to the socket at `path`, with `payload`: in one message, if the socket has room for it. Waits for no
-/// answer.
+/// Sends a descriptor and `payload` to the socket at `path`, in one message if it has room. Does not wait for
+/// an answer.
 ///
 /// # Errors
-/// Nobody listens there, its queue is full, or what it has no room for is not read within ten seconds.
+/// Nothing listens there, its queue is full, or what it has no room for is not read within ten seconds.
 pub fn send_descriptor(path: &Path, descriptor: &OwnedFd, payload: &str) -> Result<()> {
     let step = || format!("send to {}", path.display());
     // Non-blocking: a listener that never accepts must not hold the container up.
@@ -56,7 +59,8 @@ fn send_rest(socket: &OwnedFd, mut rest: &[u8]) -> std::result::Result<(), Errno
     Ok(())
 }
 
-/// One message on a connected socket, with up to 253 descriptors: SCM_MAX_FD, unix(7). The result is how much of the payload went.
+/// Sends a message with up to 253 descriptors (SCM_MAX_FD, unix(7)) on a connected socket; returns how much
+/// of the payload was sent.
 pub fn send_with_descriptors(
     socket: &OwnedFd,
     payload: &[u8],
@@ -69,21 +73,21 @@ pub fn send_with_descriptors(
     rustix::net::sendmsg(socket, &parts, &mut control, SendFlags::NOSIGNAL)
 }
 
-/// Gives the container's terminal the size of the user's, which is whichever of the three streams is one; false if none
-/// is.
+/// Gives the container's terminal the size of the user's, which is the first of the three streams that is a
+/// terminal; false if none is.
 pub fn copy_size(master: &OwnedFd) -> bool {
     let streams = [stdin(), stdout(), rustix::stdio::stderr()];
     let size = streams.into_iter().find_map(|stream| rustix::termios::tcgetwinsize(stream).ok());
-    // Without it the container's terminal keeps the size that it has.
+    // If this fails, the container's terminal keeps its size.
     size.is_some_and(|size| rustix::termios::tcsetwinsize(master, size).is_ok())
 }
 
-/// The descriptor 0.
+/// Descriptor 0.
 fn stdin() -> BorrowedFd<'static> {
     rustix::stdio::stdin()
 }
 
-/// The descriptor 1.
+/// Descriptor 1.
 fn stdout() -> BorrowedFd<'static> {
     rustix::stdio::stdout()
 }

@@ -1,4 +1,4 @@
-//! The runtime between the user's terminal and the container's.
+//! Copies between the user's terminal and the container's.
 
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
@@ -12,16 +12,18 @@ use super::ring::Ring;
 use super::stream::Stream;
 use super::{stdin, stdout};
 
-/// How often is looked at what nobody tells: who has a terminal, and whose it is.
+/// How often to check for changes that raise no event: whether a process has the container's terminal open,
+/// and which job the user's terminal belongs to.
 const LOOK_AGAIN: Timespec = Timespec { tv_sec: 0, tv_nsec: 200_000_000 };
 
-/// How many reads of 4 KiB, which is what a terminal gives at once, come before the next look at all the rest.
+/// How many reads come before the other descriptors are looked at again. A terminal gives 4 KiB per read.
 const READS: usize = 16;
 
-/// More than stands in a terminal that nobody reads; what comes after it came from others than the program that ended.
+/// More than an unread terminal holds. Any output beyond it is not from the program that has ended.
 const LEFT_AT_END: usize = 64 * 1024;
 
-/// Copies both ways, and waits for nobody: what one end does not take stays here, and then the other is not read.
+/// Copies in both directions and never blocks: what one end does not take stays in a ring, and while that is
+/// full the other end is not read.
 pub struct Relay {
     master: OwnedFd,
     input: Stream,
@@ -32,32 +34,34 @@ pub struct Relay {
     typing: Typing,
     /// Whether the last byte that was typed ended a line.
     at_line_start: bool,
-    /// Nobody in the container has the terminal open; somebody may again.
+    /// No process in the container has the terminal open; one may open it again.
     deserted: bool,
-    /// The output takes no more at the moment.
+    /// The output takes nothing more at the moment.
     stalled: bool,
-    /// The output was said to take something, and took nothing: a newline that becomes two bytes needs room for both.
+    /// poll(2) reported the output as writable, but it took nothing: a newline that becomes two bytes needs
+    /// room for both.
     balking: bool,
-    /// How much of what stands in the terminal is read.
+    /// How many more bytes to read from the container's terminal.
     readable: usize,
 }
 
-/// What becomes of stdin.
+/// The state of stdin.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Typing {
     GoesOn,
-    /// It has ended, and the program has not been told.
+    /// It has ended, and the program has not been told yet.
     Ended,
     Over,
 }
 
-/// What a relay waits for: its three descriptors, each with the events or not at all.
+/// What a relay waits for: its three descriptors, each with its events or left out.
 pub type Wanted<'a> = [Option<(BorrowedFd<'a>, PollFlags)>; 3];
 
 impl Relay {
-    /// Between a terminal's master and the caller's stdin and stdout.
+    /// A relay between a terminal's master and the caller's stdin and stdout.
     pub fn new(master: OwnedFd) -> Relay {
-        // The master is the runtime's alone. If that fails (it does not) the relay may wait, and loses nothing.
+        // The master is the runtime's alone. If this failed, which it does not, the relay might block, but
+        // would lose nothing.
         let _ = rustix::io::ioctl_fionbio(&master, true);
         Relay {
             master,
@@ -80,14 +84,15 @@ impl Relay {
         &self.master
     }
 
-    /// What to poll for before [`Self::pass_on`], in the order in which that takes the answers, and how long at most.
+    /// What to poll for before [`Self::pass_on`], which takes the results in the same order, and for how long
+    /// at most.
     pub fn wanted(&mut self) -> (Wanted<'_>, Option<Timespec>) {
         let away = self.typing == Typing::GoesOn && self.keyboard.is_away();
         let wants_input = self.typing == Typing::GoesOn && !away && !self.to_program.is_full();
         let mut master = PollFlags::empty();
         master.set(PollFlags::IN, !self.to_user.is_full());
         master.set(PollFlags::OUT, !self.to_program.is_empty());
-        // What has hung up is ready for ever, whatever it is asked for, and so left out.
+        // A terminal that has hung up is always ready, whatever the events, and so is left out.
         let wants_master = !master.is_empty() && !self.deserted;
         let wanted = [
             wants_master.then(|| (self.master.as_fd(), master)),
@@ -97,10 +102,10 @@ impl Relay {
         (wanted, (away || self.deserted || self.balking).then_some(LOOK_AGAIN))
     }
 
-    /// Copies what can be copied now; `ready` says which of [`Self::wanted`] are.
+    /// Copies what can be copied now; `ready` says which of [`Self::wanted`] are ready.
     ///
     /// # Errors
-    /// stdout takes nothing any more, for ever.
+    /// stdout will never take anything again.
     pub fn pass_on(&mut self, ready: [bool; 3]) -> Result<(), Errno> {
         let [master, input, output] = ready;
         if input {
@@ -108,7 +113,7 @@ impl Relay {
         }
         let typed = self.write_input();
         if master && !typed && self.to_user.is_full() {
-            // It can only have been the end of the terminal that it was ready for.
+            // It can only have been ready because the terminal hung up.
             self.deserted = true;
         }
         if output || self.balking {
@@ -119,7 +124,7 @@ impl Relay {
                 if !self.read_output() {
                     break;
                 }
-                // What waits already is written when there is room for it.
+                // Bytes read earlier are written only when there is room for them.
                 if !self.stalled {
                     self.write_output()?;
                 }
@@ -128,7 +133,7 @@ impl Relay {
         Ok(())
     }
 
-    /// After the program's end: what still stands in its terminal. False once all of it is written.
+    /// After the program has ended, copies what is left in its terminal; false once everything is written.
     ///
     /// # Errors
     /// As for [`Self::pass_on`].
@@ -158,18 +163,18 @@ impl Relay {
                 self.to_program.add(length);
             }
             Err(Errno::IO) if self.keyboard.was_taken_away() => {}
-            // Whatever it is: nothing comes any more.
+            // Whatever the error is, nothing more will come.
             Ok(0) | Err(_) => self.typing = Typing::Ended,
         }
     }
 
-    /// Whether something went.
+    /// Returns whether anything was written.
     fn write_input(&mut self) -> bool {
         let mut any = false;
         while !self.to_program.is_empty() {
             match rustix::io::write(&self.master, self.to_program.pending()) {
                 Ok(written @ 1..) => self.to_program.take(written),
-                // Tried again when there is room, or somebody has the terminal.
+                // Tried again when there is room, or when a process opens the terminal.
                 Ok(0) | Err(_) => return any,
             }
             any = true;
@@ -180,7 +185,8 @@ impl Relay {
         any
     }
 
-    /// The end of stdin becomes what a person would type: Ctrl-D, once more where the first only ends the line.
+    /// Passes on the end of stdin as a person would type it: Ctrl-D, and a second one if the first only ends
+    /// the line.
     fn type_end(&mut self) {
         const END_OF_TRANSMISSION: u8 = 4;
         let (mut end, mut twice) = (END_OF_TRANSMISSION, false);
@@ -198,7 +204,7 @@ impl Relay {
         self.write_input();
     }
 
-    /// Whether something came.
+    /// Returns whether anything was read.
     fn read_output(&mut self) -> bool {
         let room = self.to_user.room();
         let length = room.len().min(self.readable);
@@ -216,7 +222,7 @@ impl Relay {
                 self.readable -= length;
                 true
             }
-            // A pty whose slave side is closed reads as EIO.
+            // If the slave side of a pty is closed, reading gives EIO.
             Ok(0) | Err(_) => {
                 self.deserted = true;
                 false
@@ -224,7 +230,7 @@ impl Relay {
         }
     }
 
-    /// Whether something went.
+    /// Returns whether anything was written.
     fn write_output(&mut self) -> Result<bool, Errno> {
         let mut any = false;
         while !self.to_user.is_empty() {

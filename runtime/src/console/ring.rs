@@ -1,12 +1,12 @@
-//! What was read at one end and cannot be written at the other yet.
+//! Holds what was read at one end and cannot be written at the other end yet.
 
 /// More than a terminal gives at once, so that many reads share a write.
 const SIZE: usize = 16 * 1024;
 
-/// A first-in, first-out queue of bytes, of which reads fill and writes take a piece in place.
+/// A first-in, first-out queue of bytes that reads fill, and writes empty, in place.
 pub struct Ring {
     bytes: Box<[u8]>,
-    /// Where the oldest byte stands.
+    /// The index of the oldest byte.
     first: usize,
     length: usize,
 }
@@ -24,30 +24,30 @@ impl Ring {
         self.length == SIZE
     }
 
-    /// The oldest bytes, up to where the ring turns.
+    /// The oldest bytes, up to the end of the buffer.
     pub fn pending(&self) -> &[u8] {
         &self.bytes[self.first..SIZE.min(self.first + self.length)]
     }
 
-    /// The first `count` of [`Self::pending`] are written.
+    /// Removes the first `count` bytes of [`Self::pending`], which have been written.
     pub fn take(&mut self, count: usize) {
         self.length -= count;
-        // Begun anew where it is empty, so that the next read has all of it.
+        // An empty ring begins anew, so that the next read can use all of it.
         self.first = if self.is_empty() { 0 } else { (self.first + count) % SIZE };
     }
 
-    /// Room for more, up to where the ring turns.
+    /// Room for more bytes, up to the end of the buffer.
     pub fn room(&mut self) -> &mut [u8] {
         let end = self.first + self.length;
         if end < SIZE { &mut self.bytes[end..] } else { &mut self.bytes[end - SIZE..self.first] }
     }
 
-    /// The first `count` of [`Self::room`] have been filled.
+    /// Adds the first `count` bytes of [`Self::room`], which have been filled.
     pub fn add(&mut self, count: usize) {
         self.length += count;
     }
 
-    /// Appends what fits; the number of bytes.
+    /// Appends what fits; returns how many bytes.
     #[cfg(test)]
     fn push(&mut self, bytes: &[u8]) -> usize {
         let room = self.room();
@@ -67,7 +67,7 @@ mod tests {
         let sent: Vec<u8> = (0..10 * SIZE).map(|index| (index * 7 % 251) as u8).collect();
         let mut ring = Ring::new();
         let (mut rest, mut came) = (&sent[..], Vec::new());
-        // Pieces of many lengths, so that the ring turns at many places.
+        // Pieces of many lengths, so that the ring wraps at many places.
         for step in 1.. {
             rest = &rest[ring.push(&rest[..rest.len().min(step * 37 % 5000 + 1)])..];
             assert!(ring.length <= SIZE);

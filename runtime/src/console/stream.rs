@@ -1,4 +1,4 @@
-//! The caller's stdin and stdout, read and written without ever waiting for who stands behind them.
+//! The caller's stdin and stdout, read and written without ever waiting for the program at their other end.
 
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 
@@ -7,23 +7,23 @@ use rustix::fs::{CWD, FileType, Mode, OFlags};
 use rustix::io::Errno;
 use rustix::net::{RecvFlags, SendFlags};
 
-/// PIPE_BUF: what a pipe takes at once that poll(2) calls writable.
+/// PIPE_BUF: the size that a pipe takes at once if poll(2) reports it as writable.
 const PIPE_PIECE: usize = 4096;
-/// A terminal is writable as soon as it has room for one byte; it has more nearly always.
+/// A terminal counts as writable with room for a single byte, but nearly always has more.
 const TERMINAL_PIECE: usize = 256;
 
 /// One of the caller's streams.
 ///
-/// O_NONBLOCK belongs to the open file, which the caller has too: a shell would find its terminal changed. So it is set
-/// on none of theirs.
+/// O_NONBLOCK belongs to the open file, which the caller shares: a shell would find its terminal changed. So
+/// it is never set on the caller's own open files.
 pub enum Stream {
-    /// The same pipe or terminal, opened once more for the runtime alone, with O_NONBLOCK.
+    /// The same pipe or terminal, opened again for the runtime alone, with O_NONBLOCK.
     Own(OwnedFd),
-    /// A socket: every call says that it does not wait.
+    /// A socket: every call has the flag not to block.
     Socket(BorrowedFd<'static>),
-    /// A pipe or terminal that this user may not open: asked before each small piece.
+    /// A pipe or terminal that this user may not open: polled before each small piece.
     Asked { stream: BorrowedFd<'static>, piece: usize },
-    /// A file or a device, where nobody waits for somebody else.
+    /// A file or a device, which never waits for another program.
     Plain(BorrowedFd<'static>),
 }
 
@@ -35,7 +35,7 @@ impl Stream {
             FileType::Socket => return Stream::Socket(stream),
             FileType::Fifo => (open_again(stream, access), PIPE_PIECE),
             FileType::CharacterDevice if rustix::termios::isatty(stream) => {
-                // To open a pty's master again would make another pty.
+                // Opening the master of a pty again would make another pty.
                 let is_master = status.st_rdev == rustix::fs::makedev(5, 2);
                 (if is_master { Err(Errno::BUSY) } else { open_terminal(stream, access) }, TERMINAL_PIECE)
             }
@@ -44,7 +44,7 @@ impl Stream {
         again.map_or(Stream::Asked { stream, piece }, Stream::Own)
     }
 
-    /// AGAIN where there is nothing at the moment.
+    /// Fails with AGAIN if there is nothing to read at the moment.
     pub fn read(&self, buffer: &mut [u8]) -> Result<usize, Errno> {
         match self {
             Stream::Socket(stream) => {
@@ -54,7 +54,7 @@ impl Stream {
         }
     }
 
-    /// AGAIN where nothing is taken at the moment.
+    /// Fails with AGAIN if nothing is taken at the moment.
     pub fn write(&self, bytes: &[u8]) -> Result<usize, Errno> {
         match self {
             Stream::Socket(stream) => {
@@ -85,7 +85,8 @@ fn open_again(stream: BorrowedFd<'_>, access: OFlags) -> Result<OwnedFd, Errno> 
     open_without_waiting(&format!("/proc/self/fd/{}", stream.as_raw_fd()), access)
 }
 
-/// After su(1) the terminal is another user's still, and /dev/tty leads there for everybody in its session.
+/// After su(1) the terminal still belongs to another user, but every process in its session may open
+/// /dev/tty.
 fn open_terminal(stream: BorrowedFd<'_>, access: OFlags) -> Result<OwnedFd, Errno> {
     let opened = open_again(stream, access);
     if opened.is_ok() || rustix::termios::tcgetsid(stream)? != rustix::process::getsid(None)? {
