@@ -36,7 +36,9 @@ impl Cgroup {
         let written = value.split_inclusive('\n').try_for_each(|line| write_file(self.fd(), &**file, line));
         let (file, value, errno) = match (written, exception) {
             (Ok(()), _) => return Ok(Outcome::Written),
-            (Err(Errno::NOENT), Exception::Default | Exception::FileMayLack) => return Ok(Outcome::Written),
+            (Err(Errno::NOENT), Exception::Default | Exception::FileMayBeMissing) => {
+                return Ok(Outcome::Written);
+            }
             (Err(Errno::INVAL), Exception::AfterNext) if may_postpone => return Ok(Outcome::Postponed),
             (Err(Errno::NOENT), Exception::Instead { file, value }) => {
                 match write_file(self.fd(), *file, value) {

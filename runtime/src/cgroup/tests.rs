@@ -296,7 +296,7 @@ fn limits_and_their_exceptions() {
 
     apply(&[depth("3")]).unwrap();
     assert_eq!(read(), "3\n");
-    apply(&[absent().with(Exception::Default), absent().with(Exception::FileMayLack)]).unwrap();
+    apply(&[absent().with(Exception::Default), absent().with(Exception::FileMayBeMissing)]).unwrap();
     let instead = || Exception::Instead { file: "cgroup.max.depth", value: "4".to_string() };
     apply(&[absent().with(instead())]).unwrap();
     assert_eq!(read(), "4\n");

@@ -1,4 +1,4 @@
-//! cgroup v2: where it is, what it can limit, and whether the caller may make cgroups.
+//! cgroup v2: where it is mounted, what it can limit, and whether the caller may make cgroups.
 
 use super::Availability::{No, Partly};
 use super::{Finding, User, read};
@@ -24,14 +24,14 @@ pub fn look(user: User, findings: &mut Vec<Finding>) {
     findings.push(writable(user, &hierarchy, &mount, hierarchy.own_cgroup().ok().as_deref(), file));
 }
 
-/// How many hierarchies of cgroup v1 are in the text of mountinfo.
+/// How many hierarchies of cgroup v1 a mountinfo has.
 pub(super) fn count_v1(mountinfo: &[u8]) -> usize {
     mountinfo::parse(mountinfo).filter(|mount| mount.kind == "cgroup").count()
 }
 
 fn absent(v1: usize) -> Finding {
     let detail = if v1 > 0 { "not mounted: this machine has cgroup v1 only" } else { "not mounted" };
-    Finding::yes("cgroup v2", detail).lacking(
+    Finding::yes("cgroup v2", detail).missing(
         No,
         "Containers run without limits, and those that ask for limits do not run.",
         "Mount it (mount -t cgroup2 none /sys/fs/cgroup), or boot with systemd.unified_cgroup_hierarchy=1.",
@@ -43,7 +43,7 @@ fn mounted(mount: &str, v1: usize) -> Finding {
         return Finding::yes("cgroup v2", format!("mounted at {mount}"));
     }
     Finding::yes("cgroup v2", format!("mounted at {mount}, beside {v1} hierarchies of cgroup v1 (hybrid)"))
-        .lacking(
+        .missing(
             Partly,
             "Controllers that cgroup v1 uses cannot limit containers.",
             "Boot with systemd.unified_cgroup_hierarchy=1 (systemd), or without mounting cgroup v1.",
@@ -63,14 +63,15 @@ pub(super) fn controllers(available: &str, v1: usize) -> Finding {
     } else {
         "Use a kernel that has them compiled in, without cgroup_disable= on its command line."
     };
-    Finding::yes("cgroup controllers", format!("{list}; missing: {}", missing.join(", "))).lacking(
+    Finding::yes("cgroup controllers", format!("{list}; missing: {}", missing.join(", "))).missing(
         availability,
         "A configuration whose limits need a missing controller does not run.",
         remedy,
     )
 }
 
-/// Root makes cgroups at the top; a user beside the own cgroup or below it, where somebody has delegated that.
+/// Root makes cgroups at the top; other users make them beside or below their own cgroup, if it is delegated
+/// to them.
 fn writable(
     user: User,
     hierarchy: &Hierarchy,
@@ -89,15 +90,15 @@ fn writable(
         return Finding::yes(WHAT, format!("below {mount}{place}, with {delegated}"));
     }
     let finding = Finding::yes(WHAT, format!("{mount} is read-only for this user"));
-    // Root of a user namespace that is not the machine's is an ordinary user here.
+    // Root of a user namespace is an ordinary user here.
     if user.privileged && !crate::sys::user_namespace::is_own() {
-        return finding.lacking(
+        return finding.missing(
             No,
             "Containers need --cgroup-manager=disabled, and have no limits.",
             "Mount it read-write: mount -o remount,rw on its mount point.",
         );
     }
-    finding.lacking(
+    finding.missing(
         No,
         "Containers of this user run without a cgroup and cannot have limits.",
         "Run in a delegated cgroup, for example: systemd-run --user --scope -p Delegate=yes pillbox ….",

@@ -9,9 +9,9 @@ use crate::resources::compile_devices;
 use crate::spawn::{InMemory, try_in_memory};
 use crate::sys;
 
-/// mount_setattr, the newest that nothing stands in for.
+/// mount_setattr: the newest call without a substitute.
 const OLDEST: (u32, u32) = (5, 12);
-/// What pillbox is made for: cgroup.kill.
+/// cgroup.kill: the newest feature that pillbox is made for.
 const COMPLETE: (u32, u32) = (5, 14);
 
 pub fn look(user: User, findings: &mut Vec<Finding>) {
@@ -28,10 +28,10 @@ fn judge_release(release: &str) -> Finding {
     let upgrade = "Boot a newer kernel: Linux 5.14 has all that is required, 6.1 or later is recommended.";
     match parse_release(release) {
         Some(version) if version < OLDEST => {
-            finding.lacking(No, "System calls are missing without which no container can be made.", upgrade)
+            finding.missing(No, "System calls are missing without which no container can be made.", upgrade)
         }
         Some(version) if version < COMPLETE => {
-            finding.lacking(Partly, "Killing a container takes a signal to each of its processes.", upgrade)
+            finding.missing(Partly, "Killing a container takes a signal to each of its processes.", upgrade)
         }
         _ => finding,
     }
@@ -48,7 +48,8 @@ fn system_calls() -> Finding {
     for (name, call, since) in sys::PROBEABLE {
         match sys::refusal(call) {
             Errno::NOSYS => missing.push(format!("{name} (Linux {since})")),
-            // The mount calls ask for the right first: the rows about mounts have them. The others have no reason to.
+            // The mount calls check the caller's rights first, which the findings about mounts cover. No
+            // other call has a reason to refuse.
             Errno::PERM if !matches!(name, "fsopen" | "move_mount" | "open_tree") => {
                 missing.push(format!("{name} (forbidden)"));
             }
@@ -60,7 +61,7 @@ fn system_calls() -> Finding {
         return Finding::yes("system calls", names.join(", ")).required();
     }
     Finding::yes("system calls", format!("missing: {}", missing.join(", ")))
-        .lacking(
+        .missing(
             No,
             "Containers cannot be made without them.",
             "Boot a newer kernel, or let the sandbox around this shell (its seccomp profile) pass them on.",
@@ -80,21 +81,21 @@ const ACTIONS: [(&str, u32); 8] = [
 ];
 
 fn seccomp() -> Finding {
-    let (has, lacks): (Vec<_>, Vec<_>) =
+    let (has, missing): (Vec<_>, Vec<_>) =
         ACTIONS.into_iter().partition(|(_, action)| sys::seccomp_action_available(*action).is_ok());
     let names = |list: &[(&str, u32)]| list.iter().map(|(name, _)| *name).collect::<Vec<_>>().join(", ");
-    if lacks.is_empty() {
+    if missing.is_empty() {
         return Finding::yes("seccomp", names(&has));
     }
-    let finding = Finding::yes("seccomp", format!("missing: {}", names(&lacks)));
+    let finding = Finding::yes("seccomp", format!("missing: {}", names(&missing)));
     if has.is_empty() {
-        return finding.lacking(
+        return finding.missing(
             No,
             "A configuration with linux.seccomp cannot run.",
             "Use a kernel with CONFIG_SECCOMP_FILTER, or leave linux.seccomp out.",
         );
     }
-    finding.lacking(
+    finding.missing(
         Partly,
         "A profile that uses these actions cannot run.",
         "Boot a newer kernel (Linux 5.0 has all).",
@@ -103,19 +104,19 @@ fn seccomp() -> Finding {
 
 fn device_filters(user: User) -> Finding {
     const WHAT: &str = "device filters";
-    // An empty list denies all, which is a program like any other.
+    // An empty list denies everything, which takes a program like any other list.
     let loaded = match compile_devices(&[]) {
         Ok(Some(program)) => sys::load_device_program(program.instructions()),
         _ => Err(Errno::INVAL),
     };
     match loaded {
         Ok(_) => Finding::yes(WHAT, "eBPF programs of type cgroup_device load"),
-        Err(errno) if !user.privileged => Finding::yes(WHAT, format!("bpf: {}", word(errno))).lacking(
+        Err(errno) if !user.privileged => Finding::yes(WHAT, format!("bpf: {}", word(errno))).missing(
             No,
             "linux.resources.devices has no effect, which is safe: an ordinary user cannot make device nodes.",
             "Run as root if devices must be filtered.",
         ),
-        Err(errno) => Finding::yes(WHAT, format!("bpf: {}", word(errno))).lacking(
+        Err(errno) => Finding::yes(WHAT, format!("bpf: {}", word(errno))).missing(
             No,
             "A container with a cgroup cannot have its devices filtered, and its creation fails.",
             "Use a kernel with CONFIG_CGROUP_BPF and grant CAP_BPF, or run with --cgroup-manager=disabled.",
@@ -123,7 +124,7 @@ fn device_filters(user: User) -> Finding {
     }
 }
 
-/// The way that init takes: a file in memory that may be executed.
+/// Init is executed like this: as a file in memory.
 fn executable_memory() -> Finding {
     let policy = read("/proc/sys/vm/memfd_noexec");
     let policy =
@@ -135,7 +136,7 @@ fn executable_memory() -> Finding {
             "a private tmpfs, since there is no such memfd ({}; {policy})",
             word(refused)
         )),
-        InMemory::No(refused) => finding(format!("memfd: {} ({policy})", word(refused))).lacking(
+        InMemory::No(refused) => finding(format!("memfd: {} ({policy})", word(refused))).missing(
             No,
             "Init cannot be started: it is executed from memory.",
             "Set it to 0 or 1: sysctl vm.memfd_noexec=1; or let the sandbox around this shell pass memfd_create on, or user namespaces.",

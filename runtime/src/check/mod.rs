@@ -1,4 +1,6 @@
-//! What this machine offers to containers, asked of the kernel by trying where that leaves nothing behind.
+//! What this machine offers to containers. The kernel is asked by trying, if that leaves nothing behind.
+//!
+//! May use every other room.
 
 mod cgroup;
 mod kernel;
@@ -12,15 +14,15 @@ use std::borrow::Cow;
 use rustix::io::Errno;
 use serde::Serialize;
 
-/// Whether something is to be had.
+/// Whether something is available.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Availability {
-    /// It is.
+    /// All of it.
     Yes,
-    /// Less than all of it.
+    /// Only a part of it.
     Partly,
-    /// It is not.
+    /// Nothing of it.
     No,
 }
 
@@ -35,20 +37,20 @@ impl Availability {
     }
 }
 
-/// One thing that containers use, and what was found of it.
+/// One thing that containers use, and what was found out about it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Finding {
     /// The thing.
     pub what: Cow<'static, str>,
-    /// Whether it is to be had.
+    /// Whether it is available.
     pub available: Availability,
     /// What was found, in a few words; may be empty.
     pub detail: Cow<'static, str>,
-    /// What its lack means, in a sentence; empty where nothing lacks.
+    /// What follows if it is missing, in a sentence; empty if nothing is missing.
     pub consequence: Cow<'static, str>,
-    /// What helps, in a sentence; empty where nothing lacks.
+    /// What helps, in a sentence; empty if nothing is missing.
     pub remedy: Cow<'static, str>,
-    /// Whether no container runs without it.
+    /// Whether no container can run without it.
     pub required: bool,
 }
 
@@ -57,7 +59,7 @@ impl Finding {
         Finding::new(what.into(), detail.into())
     }
 
-    // Not inlined, nor is `lack`: there are dozens of callers, and a finding is large.
+    // Not inlined, nor is `set_missing`: there are dozens of callers, and a finding is large.
     #[inline(never)]
     fn new(what: Cow<'static, str>, detail: Cow<'static, str>) -> Finding {
         Finding {
@@ -70,19 +72,24 @@ impl Finding {
         }
     }
 
-    /// Turns it into a lack; `consequence` and `remedy` are sentences.
-    fn lacking(
+    /// Marks it as missing; `consequence` and `remedy` are sentences.
+    fn missing(
         mut self,
         available: Availability,
         consequence: impl Into<Cow<'static, str>>,
         remedy: impl Into<Cow<'static, str>>,
     ) -> Finding {
-        self.lack(available, consequence.into(), remedy.into());
+        self.set_missing(available, consequence.into(), remedy.into());
         self
     }
 
     #[inline(never)]
-    fn lack(&mut self, available: Availability, consequence: Cow<'static, str>, remedy: Cow<'static, str>) {
+    fn set_missing(
+        &mut self,
+        available: Availability,
+        consequence: Cow<'static, str>,
+        remedy: Cow<'static, str>,
+    ) {
         self.available = available;
         self.consequence = consequence;
         self.remedy = remedy;
@@ -95,7 +102,7 @@ impl Finding {
 
 /// Looks at everything, as the calling user sees it.
 ///
-/// Namespaces are made in children that are gone at once: nothing stays.
+/// Namespaces are made in children that end at once, so that nothing stays.
 pub fn look() -> Vec<Finding> {
     let user = User::current();
     let mut findings = Vec::new();
@@ -106,19 +113,19 @@ pub fn look() -> Vec<Finding> {
     findings
 }
 
-/// Whether containers can run: nothing that is required lacks.
+/// Whether containers can run: nothing that is required is missing.
 pub fn can_run(findings: &[Finding]) -> bool {
     findings.iter().all(|finding| !finding.required || finding.available != Availability::No)
 }
 
-/// Who asks.
+/// The calling user.
 #[derive(Debug, Clone, Copy)]
 struct User {
     uid: u32,
     gid: u32,
     /// The permitted capabilities.
     capabilities: u64,
-    /// Whether no user namespace is needed for anything.
+    /// Whether nothing needs a user namespace.
     privileged: bool,
 }
 
@@ -136,7 +143,7 @@ impl User {
     }
 }
 
-/// The content of a file in /proc or /sys without the newline; `None` where there is no such file.
+/// The content of a file in /proc or /sys without its newline; `None` if there is no such file.
 fn read(path: &str) -> Option<String> {
     std::fs::read_to_string(path).ok().map(|text| text.trim_end().to_string())
 }

@@ -1,4 +1,4 @@
-//! Namespaces: whether one of each kind can be made and used, and what limits them; overlayfs.
+//! Namespaces: whether each kind can be made and used, and what limits them; overlayfs.
 
 use linux_raw_sys::general as raw;
 use rustix::fs::CWD;
@@ -10,7 +10,7 @@ use super::{Finding, User, read, word};
 use crate::sys;
 use crate::validate::NamespaceKind;
 
-/// With the name of the limit below /proc/sys/user, and what a container without one of its own lacks.
+/// Each kind with the name of its limit below /proc/sys/user, and what follows if containers cannot have one.
 const KINDS: [(NamespaceKind, &str, &str); 8] = [
     (
         NamespaceKind::User,
@@ -39,11 +39,11 @@ pub fn look(user: User, findings: &mut Vec<Finding>) {
 
 fn namespace(user: User, kind: NamespaceKind, limit: &str, consequence: &'static str) -> Finding {
     let what = format!("{} namespace", kind.name());
-    // An ordinary user has rights over the others only out of a user namespace.
+    // An ordinary user may make the other kinds only from inside a user namespace.
     let outer = if user.privileged { 0 } else { raw::CLONE_NEWUSER };
     let made = match kind {
         NamespaceKind::Mount => sys::probe(outer | kind.clone_flag(), mount_tmpfs),
-        // Not a matter of clone: the caller's own clock pages would have to change.
+        // Not in the clone itself: that would change clock pages that the caller shares.
         NamespaceKind::Time => {
             sys::probe(outer, || pillbox_init::sys::unshare_namespaces(raw::CLONE_NEWTIME))
         }
@@ -54,13 +54,13 @@ fn namespace(user: User, kind: NamespaceKind, limit: &str, consequence: &'static
         Ok(()) if outer == 0 || kind == NamespaceKind::User => Finding::yes(what, ""),
         Ok(()) => Finding::yes(what, "within a user namespace"),
         Err(errno) => {
-            Finding::yes(what, word(errno)).lacking(No, consequence, remedy(errno, kind, limit, outer != 0))
+            Finding::yes(what, word(errno)).missing(No, consequence, remedy(errno, kind, limit, outer != 0))
         }
     };
     Finding { required, ..finding }
 }
 
-/// What every container does: a file system of its own, in a mount namespace of its own.
+/// What every container needs: a file system in a mount namespace of its own.
 fn mount_tmpfs() -> Result<(), Errno> {
     let context = rustix::mount::fsopen(c"tmpfs", FsOpenFlags::FSOPEN_CLOEXEC)?;
     rustix::mount::fsconfig_create(&context)?;
@@ -92,7 +92,7 @@ fn config_option(kind: NamespaceKind) -> &'static str {
     }
 }
 
-/// Where no user namespace is in between, the runtime opens the trees of the host in the namespace that it stands in.
+/// Without a user namespace in between, the runtime opens the host's trees in its own mount namespace.
 fn own_mounts() -> Finding {
     let flags =
         OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::OPEN_TREE_CLOEXEC | OpenTreeFlags::AT_RECURSIVE;
@@ -106,19 +106,19 @@ fn own_mounts() -> Finding {
             };
             let consequence =
                 "Root file systems and bind mounts cannot be opened, and no container can be made.";
-            Finding { detail: word(errno).into(), ..finding }.lacking(No, consequence, remedy)
+            Finding { detail: word(errno).into(), ..finding }.missing(No, consequence, remedy)
         }
     }
 }
 
-/// What the administrator says about user namespaces of ordinary users.
+/// The administrator's limits on user namespaces of ordinary users.
 #[derive(Debug, Default, Clone, PartialEq, Eq)]
 pub(super) struct Limits {
-    /// user.max_user_namespaces; the kernel's default is half of what threads there may be.
+    /// user.max_user_namespaces; the kernel's default is half the maximum number of threads.
     pub maximum: Option<String>,
-    /// kernel.unprivileged_userns_clone, which Debian's and Arch's kernels have.
+    /// kernel.unprivileged_userns_clone, in the kernels of Debian and Arch.
     pub clone: Option<String>,
-    /// kernel.apparmor_restrict_unprivileged_userns, which Ubuntu's has.
+    /// kernel.apparmor_restrict_unprivileged_userns, in Ubuntu's kernel.
     pub apparmor: Option<String>,
 }
 
@@ -144,7 +144,7 @@ pub(super) fn judge_limits(limits: &Limits) -> Finding {
     let is = |value: &Option<String>, word: &str| value.as_deref() == Some(word);
     if is(maximum, "0") {
         let remedy = "Raise it: sysctl user.max_user_namespaces=16384.";
-        return finding.lacking(
+        return finding.missing(
             No,
             "Nobody can make a user namespace, so ordinary users have no containers.",
             remedy,
@@ -152,7 +152,7 @@ pub(super) fn judge_limits(limits: &Limits) -> Finding {
     }
     if is(clone, "0") {
         let remedy = "Allow it: sysctl kernel.unprivileged_userns_clone=1.";
-        return finding.lacking(
+        return finding.missing(
             Partly,
             "Only root can make user namespaces, so ordinary users have no containers.",
             remedy,
@@ -162,7 +162,7 @@ pub(super) fn judge_limits(limits: &Limits) -> Finding {
         let remedy = "Give pillbox an AppArmor profile with \"userns,\", or sysctl kernel.apparmor_restrict_unprivileged_userns=0.";
         let consequence =
             "User namespaces of ordinary users give no rights, unless an AppArmor profile says so.";
-        return finding.lacking(Partly, consequence, remedy);
+        return finding.missing(Partly, consequence, remedy);
     }
     finding
 }
@@ -177,7 +177,7 @@ fn overlay(user: User) -> Finding {
     let finding = |detail: &'static str| Finding::yes(WHAT, detail);
     match (direct, within) {
         (Some(Ok(())), Ok(())) => finding("also in a user namespace"),
-        (Some(Ok(())), Err(_)) => finding("not in a user namespace").lacking(
+        (Some(Ok(())), Err(_)) => finding("not in a user namespace").missing(
             Partly,
             "Containers in user namespaces of ordinary users cannot have overlay mounts.",
             "Use Linux 5.11 or later, and allow user namespaces.",
@@ -188,7 +188,7 @@ fn overlay(user: User) -> Finding {
                 Errno::NODEV => "Load the module: modprobe overlay (CONFIG_OVERLAY_FS).",
                 _ => "Use Linux 5.11 or later, and allow user namespaces, or run as root.",
             };
-            Finding::yes(WHAT, word(errno)).lacking(
+            Finding::yes(WHAT, word(errno)).missing(
                 No,
                 "Mounts of type overlay and `pillbox try` do not work; engines copy whole images instead.",
                 remedy,
@@ -197,7 +197,8 @@ fn overlay(user: User) -> Finding {
     }
 }
 
-/// An overlay of nothing: the kernel looks at the caller's right before it misses the lower folder.
+/// Tries an overlay without folders: the kernel checks the caller's rights before it notices that the lower
+/// folder is missing.
 fn ask_overlay() -> Result<(), Errno> {
     let context = rustix::mount::fsopen(c"overlay", FsOpenFlags::FSOPEN_CLOEXEC)?;
     match rustix::mount::fsconfig_create(&context) {

@@ -1,4 +1,5 @@
-//! The caller's rights: capabilities, id ranges and their helpers, the state folder, security modules, the seed namespace.
+//! The caller's rights: capabilities, id ranges and their helpers, the state folder, security modules, the
+//! seed namespace.
 
 use std::ffi::CString;
 use std::path::Path;
@@ -30,13 +31,13 @@ fn capabilities(user: User) -> Finding {
     }
     if user.capabilities & full == 0 {
         let detail = "none, as an ordinary user";
-        return Finding::yes(WHAT, detail).lacking(
+        return Finding::yes(WHAT, detail).missing(
             No,
             "Containers get theirs within a user namespace, where they do not reach the host.",
             "Run as root if a container needs rights over the host.",
         );
     }
-    Finding::yes(WHAT, format!("missing: {}", name(missing).join(", "))).lacking(
+    Finding::yes(WHAT, format!("missing: {}", name(missing).join(", "))).missing(
         Partly,
         "Containers get those of their capabilities that are here, and setting up some of them may fail.",
         "Run outside of the sandbox that has taken them away (see CapBnd in /proc/self/status).",
@@ -61,13 +62,13 @@ fn helpers(user: User) -> Finding {
     }
     let finding = Finding::yes(WHAT, format!("not in PATH: {}", missing.join(", ")));
     if user.privileged {
-        return finding.lacking(
+        return finding.missing(
             No,
             "Only ordinary users miss them.",
             "Install them for those users (Debian: package uidmap).",
         );
     }
-    finding.lacking(
+    finding.missing(
         No,
         "A container can have one id, the caller's own.",
         "Install them (Debian: package uidmap).",
@@ -106,14 +107,14 @@ fn ranges(user: User) -> Finding {
         return finding;
     }
     let User { uid, gid, .. } = user;
-    finding.lacking(
+    finding.missing(
         if details.is_empty() { No } else { Partly },
         format!("A container of this user has no ids but {uid} and {gid}, so that images with several owners do not unpack."),
         "Let root grant them: usermod --add-subuids 100000-165535 --add-subgids 100000-165535 USER.",
     )
 }
 
-/// The name of a user id in the text of /etc/passwd: passwd(5).
+/// The name of a user in the text of /etc/passwd: passwd(5).
 pub(super) fn user_name(passwd: &str, uid: u32) -> Option<&str> {
     passwd.lines().find_map(|line| {
         let mut fields = line.split(':');
@@ -122,7 +123,8 @@ pub(super) fn user_name(passwd: &str, uid: u32) -> Option<&str> {
     })
 }
 
-/// First id and count of what a user, by name or number, has in the text of /etc/subuid: subuid(5).
+/// The ranges of a user, by name or number, in the text of /etc/subuid, each as first id and count:
+/// subuid(5).
 pub(super) fn parse_ranges(text: &str, uid: u32, name: Option<&str>) -> Vec<(u32, u32)> {
     text.lines()
         .filter_map(|line| {
@@ -134,7 +136,7 @@ pub(super) fn parse_ranges(text: &str, uid: u32, name: Option<&str>) -> Vec<(u32
         .collect()
 }
 
-/// Where containers are kept without --root; it is made with the first one.
+/// The folder of containers without --root; it is made with the first container.
 fn state_folder() -> Finding {
     const WHAT: &str = "state folder";
     let root = Root::new(None);
@@ -145,7 +147,7 @@ fn state_folder() -> Finding {
     if writable {
         return finding;
     }
-    finding.lacking(
+    finding.missing(
         No,
         "This user may not make it, so that every command needs --root.",
         "Let XDG_RUNTIME_DIR name a folder of the user's own, as a login does (/run/user/UID).",
@@ -155,7 +157,7 @@ fn state_folder() -> Finding {
 fn security_modules() -> Finding {
     const WHAT: &str = "security modules";
     let Some(list) = read("/sys/kernel/security/lsm") else {
-        return Finding::yes(WHAT, "unknown: /sys/kernel/security/lsm cannot be read").lacking(
+        return Finding::yes(WHAT, "unknown: /sys/kernel/security/lsm cannot be read").missing(
             Partly,
             "A configuration with process.apparmorProfile or process.selinuxLabel is confined only where that module is active.",
             "Mount it: mount -t securityfs securityfs /sys/kernel/security.",
@@ -168,7 +170,7 @@ fn seed_namespace(user: User) -> Finding {
     const WHAT: &str = "seed mount namespace";
     let consequence = "Making a container takes longer the more mounts the host has.";
     if !user.privileged {
-        return Finding::yes(WHAT, "only root has one").lacking(
+        return Finding::yes(WHAT, "only root has one").missing(
             No,
             consequence,
             "Run as root if the host has thousands of mounts.",
@@ -177,7 +179,7 @@ fn seed_namespace(user: User) -> Finding {
     match seed::open_pinned() {
         Some(_) => Finding::yes(WHAT, "pinned at /run/pillbox/.seed"),
         None if seed::can_be_made() => Finding::yes(WHAT, "the first container makes it"),
-        None => Finding::yes(WHAT, "it cannot be made or pinned").lacking(
+        None => Finding::yes(WHAT, "it cannot be made or pinned").missing(
             No,
             consequence,
             "Let /run/pillbox be a folder that only root may write to, on a file system that is not read-only.",

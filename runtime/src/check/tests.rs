@@ -69,7 +69,7 @@ fn limits_of_user_namespaces() {
 
 #[test]
 fn only_what_is_required_keeps_containers_from_running() {
-    let lacking = Finding::yes("a", "").lacking(No, "c", "r");
-    assert!(can_run(&[lacking.clone(), Finding::yes("b", "").required()]));
-    assert!(!can_run(&[lacking.required()]));
+    let absent = Finding::yes("a", "").missing(No, "c", "r");
+    assert!(can_run(&[absent.clone(), Finding::yes("b", "").required()]));
+    assert!(!can_run(&[absent.required()]));
 }

@@ -34,7 +34,7 @@ pub enum Exception<'a> {
     /// A new cgroup has this value anyway: the controller is not needed, and the file may be absent.
     Default,
     /// A kernel that has not got the file has nothing to limit.
-    FileMayLack,
+    FileMayBeMissing,
     /// Where the file is absent, this file gets this value.
     Instead {
         /// The other file.
@@ -265,7 +265,7 @@ fn compile_memory<'a>(memory: &Memory, writes: &mut Vec<FileWrite<'a>>) -> Resul
         // A kernel without swap has the file not; then neither of these values changes anything.
         let exception = match &*value {
             "max" => Exception::Default,
-            "0" => Exception::FileMayLack,
+            "0" => Exception::FileMayBeMissing,
             _ => Exception::None,
         };
         writes.push(
@@ -320,7 +320,7 @@ fn compile_hugepages<'a>(limits: &'a [HugepageLimit<'_>], writes: &mut Vec<FileW
             return Err(invalid(&field, format!("'{page_size}'"), "a size of pages such as 2MB"));
         }
         let field = format!("linux.resources.hugepageLimits[{index}].limit");
-        for (file, exception) in [("max", Exception::None), ("rsvd.max", Exception::FileMayLack)] {
+        for (file, exception) in [("max", Exception::None), ("rsvd.max", Exception::FileMayBeMissing)] {
             let file = format!("hugetlb.{page_size}.{file}");
             let write = FileWrite::new("hugetlb", file, limit.to_string(), field.clone());
             writes.push(write.with(exception));

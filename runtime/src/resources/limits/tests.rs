@@ -136,7 +136,7 @@ fn memory_and_swap() {
     assert_eq!(compiled(r#"{"memory":{"limit":0,"swap":0}}"#), ["memory.swap.max=0"]);
     let equal = r#"{"memory":{"limit":4096,"swap":4096}}"#;
     assert_eq!(compiled(equal), ["memory.swap.max=0", "memory.max=4096"]);
-    assert_eq!(exceptions(equal), ["FileMayLack", "None"]);
+    assert_eq!(exceptions(equal), ["FileMayBeMissing", "None"]);
     assert_eq!(exceptions(r#"{"memory":{"limit":4096,"swap":8192}}"#), ["None", "None"]);
     assert_eq!(
         exceptions(r#"{"memory":{"limit":4096,"checkBeforeUpdate":true}}"#),
