@@ -1,11 +1,13 @@
-//! The runtime's one error type: step, object, cause, and the status that a caller gets.
+//! The runtime's only error type: step, object, cause, and the status to exit with.
+//!
+//! May use no other room.
 
 use std::borrow::Cow;
 use std::fmt;
 
-/// What went wrong, in the words a user sees: `step: object: cause`.
+/// What went wrong, in the words that a user sees: `step: object: cause`.
 #[derive(Debug)]
-// One pointer: it travels up through every `Result`.
+// A single pointer, because it is passed up through every `Result`.
 pub struct Error(Box<Inner>);
 
 #[derive(Debug)]
@@ -15,17 +17,17 @@ struct Inner {
     kind: Kind,
 }
 
-/// What kind of thing went wrong, for callers that go on differently then.
+/// What kind of thing went wrong, for callers that handle some kinds differently.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Kind {
     /// There is no such container.
     NotFound,
-    /// There is a container of that id already.
+    /// There already is a container with this id.
     Exists,
-    /// The configuration, the id or an option is wrong, or asks for what is not supported or not there.
+    /// The configuration, the id or an option is wrong, or asks for something that is unsupported or missing.
     Invalid,
-    /// The container's status does not allow it: it does not run, it has ended, it is paused.
+    /// The container's status does not allow it: it is not running, has ended or is paused.
     Status,
     /// Another call has been working on the container for too long.
     Busy,
@@ -43,13 +45,13 @@ pub enum Kind {
 pub type Result<T> = std::result::Result<T, Error>;
 
 impl Error {
-    /// An error with the ordinary exit status 1.
+    /// An error with the usual exit status 1.
     #[cold]
     pub fn new(text: impl Into<String>) -> Self {
         Error::with_text(text.into())
     }
 
-    /// The same with the text still to be put together: at hundreds of places that is less code.
+    /// The same from format arguments, which is less code at hundreds of places.
     #[cold]
     #[inline(never)]
     pub fn formatted(text: fmt::Arguments<'_>) -> Self {
@@ -62,7 +64,7 @@ impl Error {
         Error::of(Kind::Host, text)
     }
 
-    /// The same, of a kind that callers tell apart.
+    /// The same with a kind.
     #[cold]
     #[inline(never)]
     pub(crate) fn of(kind: Kind, text: String) -> Self {
@@ -83,11 +85,11 @@ impl Error {
 
     /// What kind of thing went wrong.
     pub fn kind(&self) -> Kind {
-        // These two mean the program wherever they come from.
+        // These two always mean the program, wherever they come from.
         if matches!(self.0.status, 126 | 127) { Kind::Program } else { self.0.kind }
     }
 
-    /// Puts what was being done before what went wrong.
+    /// Puts the step that failed before the error.
     pub fn context(self, step: impl fmt::Display) -> Self {
         self.after(&step)
     }
@@ -99,7 +101,7 @@ impl Error {
         self
     }
 
-    /// What went wrong afterwards is put behind it: the first error is the one to report.
+    /// Appends an error that followed; this one stays the one to report.
     pub(crate) fn besides(self, left: Result<()>) -> Self {
         match left {
             Ok(()) => self,
@@ -110,7 +112,7 @@ impl Error {
         }
     }
 
-    /// The status that the process exits with.
+    /// The exit status of the process.
     pub fn status(&self) -> u8 {
         self.0.status
     }
@@ -124,7 +126,7 @@ impl fmt::Display for Error {
 
 impl std::error::Error for Error {}
 
-/// Adds step and object to a failed system call or a failed step.
+/// Adds the step and its object to a failed system call or step.
 pub trait Context<T> {
     /// `what` names the step and its object: `open /etc/passwd`.
     fn context<'w, D: Into<Cow<'w, str>>>(self, what: impl FnOnce() -> D) -> Result<T>;
@@ -148,7 +150,7 @@ impl<T> Context<T> for Result<T> {
     }
 }
 
-// Once, and not at each of the hundreds of places where something can fail.
+// Once, instead of at hundreds of places where something can fail.
 #[cold]
 #[inline(never)]
 fn error_after(step: Cow<'_, str>, error: Error) -> Error {
@@ -167,7 +169,7 @@ fn io_error_after(step: Cow<'_, str>, error: std::io::Error) -> Error {
     Error::of(Kind::Host, format!("{step}: {}", describe_io_error(&error)))
 }
 
-/// [`describe_errno`] of the standard library's errors.
+/// [`describe_errno`] for errors of the standard library.
 pub fn describe_io_error(error: &std::io::Error) -> String {
     match error.raw_os_error() {
         Some(code) => describe_errno(rustix::io::Errno::from_raw_os_error(code)),
@@ -175,8 +177,8 @@ pub fn describe_io_error(error: &std::io::Error) -> String {
     }
 }
 
-/// Words for an errno. Callers take some of the C library's for the program's own fault, and make 126 or 127 of them: those
-/// are [`c_library_words`], for the program alone.
+/// Describes an errno. Callers take some texts of the C library as the program's own fault, and turn them
+/// into 126 or 127: those texts come from [`c_library_words`], for the program alone.
 pub fn describe_errno(errno: rustix::io::Errno) -> String {
     use rustix::io::Errno;
     match errno {
@@ -188,11 +190,12 @@ pub fn describe_errno(errno: rustix::io::Errno) -> String {
     }
 }
 
-/// The C library's words for an errno, lower case, without Rust's `(os error N)`: of the executable and the working folder.
+/// The C library's text for an errno, in lower case and without Rust's `(os error N)`. Only for errors of the
+/// executable and the working folder.
 pub fn c_library_words(errno: rustix::io::Errno) -> String {
     let text = std::io::Error::from_raw_os_error(errno.raw_os_error()).to_string();
     let mut text = text.split(" (os error").next().unwrap_or(&text).to_string();
-    // "No such file" reads better inside a sentence; "I/O error" and the like keep their capitals.
+    // "no such file" reads better inside a sentence; texts such as "I/O error" keep their capitals.
     if text.as_bytes().get(1).is_some_and(u8::is_ascii_lowercase)
         && let Some(first) = text.get_mut(..1)
     {
@@ -207,7 +210,7 @@ mod tests {
 
     #[test]
     fn no_errno_is_taken_for_the_programs_fault() {
-        // What Docker and Podman look for in an error, whatever its case.
+        // Texts that Docker and Podman look for in an error, in any case.
         let taken = [
             "executable file not found",
             "no such file or directory",
