@@ -1,12 +1,12 @@
-//! Writing JSON: state.json, what `state`, `list` and `explain` print, log lines.
+//! Writes JSON: state.json, the output of `state`, `list` and `explain`, and log lines.
 
 use serde::Serialize;
 
 use crate::error::{Error, Result};
 
-/// The value as compact JSON.
+/// A value as compact JSON.
 pub fn to_string<T: Serialize>(value: &T) -> Result<String> {
-    // serde-json-core writes into a given buffer and says when it was too small.
+    // serde-json-core writes into a given buffer and reports if it is too small.
     let mut buffer = vec![0; 4096];
     loop {
         match serde_json_core::ser::to_slice(value, &mut buffer) {
@@ -20,7 +20,7 @@ pub fn to_string<T: Serialize>(value: &T) -> Result<String> {
     }
 }
 
-/// Compact JSON with a line for each member and two spaces a level, as people like to read it.
+/// Turns compact JSON into readable JSON: one line for each member, two spaces per level.
 pub fn pretty(compact: &str) -> String {
     let mut text = String::with_capacity(compact.len() * 2);
     let mut depth = 0usize;
@@ -69,7 +69,7 @@ pub fn pretty(compact: &str) -> String {
     text
 }
 
-/// A JSON object with free keys, in the order given.
+/// A JSON object with arbitrary keys, in the given order.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Members(pub Vec<(String, String)>);
 

@@ -1,5 +1,7 @@
-//! Text in and out: JSON, times, patterns, and what the kernel writes about mounts. Nothing here knows of containers, and it uses
-//! nothing but `error`.
+//! Text in and out: JSON, times, patterns, sorting, and the kernel's list of mounts. Nothing here knows of
+//! containers.
+//!
+//! May use `error`.
 
 pub mod json;
 pub mod mountinfo;

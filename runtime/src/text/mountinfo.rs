@@ -1,4 +1,4 @@
-//! The mounts of a mount namespace, as /proc/self/mountinfo lists them: proc_pid_mountinfo(5).
+//! The mounts of a mount namespace as in /proc/self/mountinfo: proc_pid_mountinfo(5).
 
 use std::ffi::OsString;
 use std::os::unix::ffi::OsStringExt;
@@ -9,19 +9,19 @@ use crate::error::{Context, Result};
 /// One mount.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Mount<'t> {
-    /// Its number.
+    /// Its id.
     pub id: &'t str,
-    /// The number of the one that it is mounted on; its own for the kernel's first root.
+    /// The id of the mount that it is mounted on; its own id for the kernel's first root.
     pub parent: &'t str,
-    /// What part of the file system is mounted.
+    /// The folder of the file system that is mounted.
     pub root: PathBuf,
-    /// Where, as seen from the process's root.
+    /// Where it is mounted, as seen from the process's root.
     pub point: PathBuf,
     /// The type of the file system.
     pub kind: &'t str,
 }
 
-/// The text of the calling process's.
+/// Reads the mountinfo of the calling process.
 ///
 /// # Errors
 /// There is no procfs.
@@ -29,7 +29,7 @@ pub fn read() -> Result<Vec<u8>> {
     std::fs::read("/proc/self/mountinfo").context(|| "read /proc/self/mountinfo")
 }
 
-/// The mounts in a text, in its order; a line that is cut off is none.
+/// Parses a mountinfo; incomplete lines are skipped.
 pub fn parse(text: &[u8]) -> impl DoubleEndedIterator<Item = Mount<'_>> {
     text.split(|byte| *byte == b'\n').filter_map(parse_line)
 }
@@ -39,12 +39,12 @@ fn parse_line(line: &[u8]) -> Option<Mount<'_>> {
     let text = |field| std::str::from_utf8(field).ok();
     let (id, parent) = (text(fields.next()?)?, text(fields.next()?)?);
     let (root, point) = (fields.nth(1)?, fields.next()?);
-    // Optional fields (`shared:1`) end with a lone hyphen.
+    // A lone hyphen ends the optional fields (`shared:1`).
     fields.find(|field| *field == b"-")?;
     Some(Mount { id, parent, root: unescape(root), point: unescape(point), kind: text(fields.next()?)? })
 }
 
-/// Turns the kernel's `\040` and its like back into the byte.
+/// Turns the kernel's `\040` and the like back into bytes.
 fn unescape(field: &[u8]) -> PathBuf {
     let mut bytes = Vec::with_capacity(field.len());
     let mut rest = field;
@@ -93,7 +93,7 @@ mod tests {
         for end in 0..TEXT.len() {
             let whole = TEXT[..end].iter().filter(|byte| **byte == b'\n').count();
             let count = parse(&TEXT[..end]).count();
-            // One whose type is there, be it in part, is one.
+            // A line counts if it has at least a part of its type.
             assert!(count == whole || count == whole + 1, "{end}");
         }
         assert_eq!(parse(b"22 1 8:1 / / rw,relatime -").count(), 0);

@@ -1,39 +1,42 @@
-//! POSIX extended regular expressions (regex(7)), for the ids of containers: bytes, and whether one is found at all.
+//! POSIX extended regular expressions (regex(7)) over bytes, for the ids of containers. They tell whether
+//! there is a match, not where.
 //!
-//! The C library's brings its allocator and tables for all of Unicode along: 45 KB for a flag of two commands.
+//! The C library's version brings its allocator and tables for all of Unicode along: 45 KB for one flag of
+//! two commands.
 
-/// A compiled expression: steps, whose targets are counted from themselves.
+/// A compiled expression: steps whose targets are relative to themselves.
 #[derive(Debug)]
 pub struct Regex(Vec<Step>);
 
 #[derive(Debug, Clone, Copy)]
 enum Step {
-    /// One byte of these.
+    /// One byte out of a set.
     Byte(Bytes),
-    /// Two ways on.
+    /// Goes on in two ways.
     Fork(isize, isize),
     Start,
     End,
 }
 
-/// The most steps: repetitions of repetitions multiply.
+/// The maximum number of steps: nested repetitions multiply.
 const STEPS_MAX: usize = 10_000;
 
-/// RE_DUP_MAX of POSIX.
+/// POSIX's RE_DUP_MAX.
 const REPETITIONS_MAX: usize = 255;
 
-/// How deep groups may lie in each other.
+/// How deeply groups may be nested.
 const DEPTH_MAX: usize = 100;
 
 impl Regex {
-    /// Compiles a pattern; `None` when it is none, or has `\` before a letter or digit, which POSIX leaves undefined.
+    /// Compiles a pattern; `None` if it is malformed, or has `\` before a letter or digit, which POSIX leaves
+    /// undefined.
     pub fn new(pattern: &str) -> Option<Regex> {
         let mut parser = Parser { rest: pattern.as_bytes(), depth: 0 };
         let steps = parser.alternatives()?;
         parser.rest.is_empty().then_some(Regex(steps))
     }
 
-    /// Whether it is found anywhere in `text`.
+    /// Whether it matches anywhere in `text`.
     pub fn is_match(&self, text: &str) -> bool {
         let text = text.as_bytes();
         let mut states = States { here: vec![false; self.0.len()], found: false };
@@ -53,7 +56,7 @@ impl Regex {
         states.found
     }
 
-    /// Notes the step, and all that can be reached from it without a byte.
+    /// Marks a step, and all steps that can be reached from it without a byte.
     fn enter(&self, states: &mut States, first: usize, (start, end): (bool, bool)) {
         let mut open = vec![first];
         while let Some(index) = open.pop() {
@@ -76,7 +79,7 @@ impl Regex {
     }
 }
 
-/// Which steps are waiting for a byte, or were passed on the way; whether the end was reached.
+/// Which steps wait for a byte or were passed on the way, and whether the end was reached.
 struct States {
     here: Vec<bool>,
     found: bool,
@@ -174,7 +177,8 @@ impl Parser<'_> {
         Some(vec![step])
     }
 
-    /// `*`, `+`, `?` or `{m,n}` as the least and the most repetitions, if one is next. The outer `None` is an error.
+    /// Reads `*`, `+`, `?` or `{m,n}`, if one comes next, as the least and the most repetitions. The outer
+    /// `None` is an error.
     #[allow(clippy::type_complexity)]
     fn repetition(&mut self) -> Option<Option<(usize, Option<usize>)>> {
         let range = match self.rest.first() {
@@ -201,7 +205,7 @@ impl Parser<'_> {
         Some(Some(range))
     }
 
-    /// What follows `[`.
+    /// Reads what follows `[`.
     fn bracket(&mut self) -> Option<Bytes> {
         let negated = self.take(b'^');
         let mut bytes = Bytes::default();
@@ -212,7 +216,7 @@ impl Parser<'_> {
                 [b'[', b':', ..] => self.class()?,
                 _ => {
                     let low = self.member()?;
-                    // A hyphen that is the last member stands for itself.
+                    // A hyphen that is the last member means itself.
                     let is_range = matches!(self.rest, [b'-', next, ..] if *next != b']') && self.take(b'-');
                     let high = if is_range { self.member()? } else { low };
                     if low > high {
@@ -227,7 +231,7 @@ impl Parser<'_> {
         Some(if negated { Bytes(bytes.0.map(|half| !half)) } else { bytes })
     }
 
-    /// A byte of a bracket expression, also as `[.x.]` or `[=x=]`.
+    /// A byte in a bracket expression, also as `[.x.]` or `[=x=]`.
     fn member(&mut self) -> Option<u8> {
         match *self.rest {
             [b'[', open @ (b'.' | b'='), byte, close, b']', ..] if open == close => {
@@ -239,7 +243,7 @@ impl Parser<'_> {
         }
     }
 
-    /// `[:name:]` in a bracket expression.
+    /// Reads `[:name:]` in a bracket expression.
     fn class(&mut self) -> Option<Bytes> {
         let end = self.rest.windows(2).position(|pair| pair == b":]").filter(|end| *end >= 2)?;
         let which: fn(&u8) -> bool = match &self.rest[2..end] {

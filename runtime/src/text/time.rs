@@ -1,8 +1,8 @@
-//! Timestamps as RFC 3339 has them, and durations as Go writes them.
+//! Timestamps as in RFC 3339, and durations as Go writes them.
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-/// The time in UTC, with nanoseconds: `2026-01-31T23:59:59.123456789Z`.
+/// A time in UTC with nanoseconds: `2026-01-31T23:59:59.123456789Z`.
 pub fn rfc3339(time: SystemTime) -> String {
     let since = time.duration_since(UNIX_EPOCH).unwrap_or_default();
     let (days, second) = (since.as_secs() / 86_400, since.as_secs() % 86_400);
@@ -16,7 +16,8 @@ pub fn rfc3339(time: SystemTime) -> String {
     )
 }
 
-/// Gregorian date of a day counted from 1970-01-01. Years begin in March here, so that leap days come last.
+/// The Gregorian date of a day counted from 1970-01-01. Years begin in March here, so that leap days come
+/// last.
 fn civil_from_days(days: i64) -> (i64, u32, u32) {
     const DAYS_IN_ERA: i64 = 146_097;
     let days = days + 719_468;
@@ -30,9 +31,9 @@ fn civil_from_days(days: i64) -> (i64, u32, u32) {
     (era * 400 + year_of_era + i64::from(month <= 2), month as u32, day as u32)
 }
 
-/// A duration as callers of runc write it: `5s`, `1m30s`, `1.5h`, `250ms`; `None` when it is none.
+/// Parses a duration as callers of runc write it: `5s`, `1m30s`, `1.5h`, `250ms`; `None` if it is malformed.
 pub fn parse_duration(text: &str) -> Option<Duration> {
-    /// In nanoseconds; a unit that begins like another comes first.
+    /// In nanoseconds. A unit that begins like another one comes first.
     const UNITS: [(&str, u64); 8] = [
         ("ns", 1),
         ("us", 1_000),
@@ -52,7 +53,7 @@ pub fn parse_duration(text: &str) -> Option<Duration> {
         let end = rest.find(|character: char| !character.is_ascii_digit() && character != '.')?;
         let (unit, factor) = UNITS.iter().find(|(unit, _)| rest[end..].starts_with(unit))?;
         let (whole, fraction) = rest[..end].split_once('.').unwrap_or((&rest[..end], "0"));
-        // Nine digits are nanoseconds of a second: more would say nothing.
+        // Nine digits are nanoseconds of a second; more digits make no difference.
         let digits = &fraction[..fraction.len().min(9)];
         let parts = digits.parse::<u64>().ok()?.checked_mul(factor / 1_000)? / 10u64.pow(digits.len() as u32);
         nanoseconds = whole.parse::<u64>().ok()?.checked_mul(*factor)?.checked_add(nanoseconds)?;
