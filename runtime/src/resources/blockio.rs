@@ -4,7 +4,7 @@ use super::limits::{Exception, FileWrite, invalid, without_v2_form};
 use crate::error::Result;
 use crate::oci::spec::linux::{BlockIo, ThrottleDevice, WeightDevice};
 
-/// Compiles weights (io.bfq.weight, or io.weight where BFQ is absent) and rates (io.max).
+/// Compiles weights (io.bfq.weight, or io.weight if BFQ is missing) and rates (io.max).
 pub fn compile_block_io<'a>(block_io: &'a BlockIo, writes: &mut Vec<FileWrite<'a>>) -> Result<()> {
     let BlockIo {
         weight,
@@ -36,7 +36,7 @@ pub fn compile_block_io<'a>(block_io: &'a BlockIo, writes: &mut Vec<FileWrite<'a
         for (index, ThrottleDevice { major, minor, rate }) in list.iter().enumerate() {
             let field = format!("blockIO.{field}[{index}]");
             let device = device_number(&field, *major, *minor)?;
-            // v1 took 0 for no limit; v2 would refuse it.
+            // In v1, 0 meant no limit; v2 would refuse it.
             let rate = if *rate == 0 { "max".to_string() } else { rate.to_string() };
             let value = format!("{device} {key}={rate}");
             let write = FileWrite::new("io", "io.max", value, format!("linux.resources.{field}"));
@@ -46,7 +46,7 @@ pub fn compile_block_io<'a>(block_io: &'a BlockIo, writes: &mut Vec<FileWrite<'a
     Ok(())
 }
 
-/// A weight for all devices, or with `device` ("8:0 ") before it for one.
+/// A weight for all devices, or for one if `device` names it ("8:0 ").
 fn compile_weight(field: &str, device: &str, weight: u16) -> Result<FileWrite<'static>> {
     if !(10..=1000).contains(&weight) {
         return Err(invalid(field, weight, "a weight from 10 to 1000"));

@@ -1,9 +1,9 @@
-//! `linux.resources.devices` as one eBPF program of type `BPF_PROG_TYPE_CGROUP_DEVICE`.
+//! `linux.resources.devices` compiled into one eBPF program of type `BPF_PROG_TYPE_CGROUP_DEVICE`.
 //!
-//! Of the rules that name a device, the last one that speaks of an access (`r`, `w`) decides on it, and an open
-//! is granted when all that it asks for is. [`DEFAULTS`] come behind the last rule, so that no rule takes them
-//! away; `mknod` is among them for every device. A list that settles nothing else denies: this is what runc
-//! does with an empty or absent list, too.
+//! Each access (`r`, `w`) to a device is decided by the last rule that names the device and the access, and
+//! an open is granted if all accesses that it asks for are. [`DEFAULTS`] come after the last rule, so that no
+//! rule can deny them; `mknod` is granted for every device. What no rule decides is denied. runc treats an
+//! empty or absent list in the same way.
 
 use crate::error::{Error, Result};
 use crate::oci::spec::linux::DeviceRule;
@@ -16,11 +16,11 @@ const READ: u8 = 2;
 /// `BPF_DEVCG_ACC_WRITE`
 const WRITE: u8 = 4;
 
-/// The kernel's device numbers have 12 bits for the major and 20 for the minor.
+/// Device numbers of the kernel have 12 bits for the major and 20 for the minor number.
 const MAJOR_MAX: i64 = 0xfff;
 const MINOR_MAX: i64 = 0xf_ffff;
 
-/// What a rule is about; the numbers are `BPF_DEVCG_DEV_BLOCK` and `BPF_DEVCG_DEV_CHAR`.
+/// The type of device that a rule names; the numbers are `BPF_DEVCG_DEV_BLOCK` and `BPF_DEVCG_DEV_CHAR`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Kind {
     Any,
@@ -28,7 +28,7 @@ enum Kind {
     Char = 2,
 }
 
-/// A device rule, read and checked; `None` stands for all numbers.
+/// A device rule, parsed and checked; `None` means all numbers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct Rule {
     allow: bool,
@@ -54,7 +54,7 @@ const fn default(major: u32, minor: Option<u32>) -> Rule {
     Rule { allow: true, kind: Kind::Char, major: Some(major), minor, access: READ | WRITE }
 }
 
-/// What is granted whatever the rules say, in their words.
+/// What is granted whatever the rules say, in the syntax of rules.
 pub fn always_allowed() -> Vec<String> {
     let node = |rule: &Rule| {
         let number = |number: Option<u32>| number.map_or("*".to_string(), |number| number.to_string());
@@ -92,7 +92,7 @@ impl Rule {
         })
     }
 
-    /// Whether this rule speaks of all that `other` speaks of.
+    /// Whether this rule names everything that `other` names.
     fn covers(&self, other: &Rule) -> bool {
         (self.kind == Kind::Any || self.kind == other.kind)
             && (self.major.is_none() || self.major == other.major)
@@ -100,7 +100,7 @@ impl Rule {
             && self.access & other.access == other.access
     }
 
-    /// Whether there is a device that both speak of.
+    /// Whether there is a device that both rules name.
     fn overlaps(&self, other: &Rule) -> bool {
         (self.kind == Kind::Any || other.kind == Kind::Any || self.kind == other.kind)
             && (self.major.is_none() || other.major.is_none() || self.major == other.major)
@@ -116,18 +116,19 @@ fn parse_access(text: &str) -> Option<u8> {
             b'm' => Some(access | MKNOD),
             _ => None,
         })
-        // An empty string is what no caller means.
+        // No caller means an empty string.
         .filter(|access| *access != 0)
 }
 
-/// Rules in the order in which the program looks at them, the first match deciding, and the verdict at its end.
+/// The rules in the order in which the program checks them, where the first match decides, and the verdict if
+/// none matches.
 #[derive(Debug, PartialEq, Eq)]
 struct Checks {
     rules: Vec<Rule>,
     otherwise: bool,
 }
 
-/// Turns the list around and leaves out what makes no difference.
+/// Reverses the list, and leaves out rules that make no difference.
 fn simplify(rules: impl DoubleEndedIterator<Item = Rule>) -> Checks {
     let everything = Rule { allow: true, kind: Kind::Any, major: None, minor: None, access: READ | WRITE };
     let mut checks = Checks { rules: DEFAULTS.to_vec(), otherwise: false };
@@ -156,16 +157,16 @@ fn simplify(rules: impl DoubleEndedIterator<Item = Rule>) -> Checks {
 pub struct DeviceProgram(Vec<Instruction>);
 
 impl DeviceProgram {
-    /// The program as bpf(2) takes it.
+    /// The program for bpf(2).
     pub fn instructions(&self) -> &[Instruction] {
         &self.0
     }
 }
 
-/// Compiles the device rules; `None` when everything is allowed, which needs no program.
+/// Compiles the device rules; `None` if everything is allowed, which needs no program.
 ///
 /// # Errors
-/// A rule with a type, number or access that does not exist, named by its index.
+/// A rule has a type, number or access that does not exist; the error gives its index.
 pub fn compile_devices(rules: &[DeviceRule]) -> Result<Option<DeviceProgram>> {
     match parse(rules)? {
         Checks { rules, otherwise: true } if rules.is_empty() => Ok(None),
@@ -178,16 +179,16 @@ fn parse(rules: &[DeviceRule]) -> Result<Checks> {
     Ok(simplify(rules.collect::<Result<Vec<_>>>()?.into_iter()))
 }
 
-/// What is granted, as nodes with an access in the words of systemd's `DeviceAllow`; `None` where a list of what is
-/// open cannot say what the rules say. systemd.resource-control(5).
+/// What is granted, as nodes with their access as in systemd's `DeviceAllow` (systemd.resource-control(5));
+/// `None` if a list of granted nodes can't express the rules.
 ///
 /// # Errors
-/// As those of [`compile_devices`].
+/// Those of [`compile_devices`].
 pub fn device_allow(rules: &[DeviceRule]) -> Result<Option<Vec<(String, &'static str)>>> {
     let Checks { rules, otherwise: false } = parse(rules)? else { return Ok(None) };
     let mut nodes = vec![("block-*".to_string(), "m"), ("char-*".to_string(), "m")];
     for (index, rule) in rules.iter().enumerate() {
-        // An entry has to grant by itself all that an open asks for.
+        // An entry has to grant everything that an open asks for by itself.
         let splits = |other: &Rule| other.access != rule.access && other.overlaps(rule);
         if !rule.allow || rules[..index].iter().any(splits) {
             return Ok(None);
@@ -213,7 +214,8 @@ pub fn device_allow(rules: &[DeviceRule]) -> Result<Option<Vec<(String, &'static
     Ok(Some(nodes))
 }
 
-/// The operations used: class, source and size bits of the kernel's `standardization/instruction-set.rst`.
+/// The operations used, with the class, source and size bits of the kernel's
+/// `standardization/instruction-set.rst`.
 mod code {
     pub const LOAD_WORD: u8 = 0x61;
     pub const MOVE: u8 = 0xb7;
@@ -227,20 +229,20 @@ mod code {
     pub const EXIT: u8 = 0x95;
 }
 
-/// The return value: 1 grants.
+/// The register of the return value: 1 grants the access.
 const VERDICT: u8 = 0;
 /// `struct bpf_cgroup_dev_ctx { u32 access_type, major, minor; }`
 const CONTEXT: u8 = 1;
 const KIND: u8 = 2;
 const MAJOR: u8 = 3;
 const MINOR: u8 = 4;
-/// The bits of the access that no rule has granted yet.
+/// The requested access bits that no rule has granted yet.
 const ASKED: u8 = 5;
 
 #[derive(Default)]
 struct Assembler {
     instructions: Vec<Instruction>,
-    /// Jumps to the two verdicts, which stand at the end.
+    /// Jumps to the two verdicts at the end of the program.
     to_verdict: [Vec<usize>; 2],
 }
 
@@ -251,7 +253,7 @@ impl Assembler {
         self.instructions.len() - 1
     }
 
-    /// A jump over what does not concern the device, unless the field is `None`.
+    /// A jump past the rules for other devices, unless the field is `None`.
     fn skip_unless(&mut self, register: u8, value: Option<u32>) -> Option<usize> {
         value.map(|value| self.emit(code::JUMP_NOT_EQUAL, register, value))
     }
@@ -271,7 +273,7 @@ impl Assembler {
         self.to_verdict[usize::from(allow)].push(jump);
     }
 
-    /// What a rule says about a device of its kind and major number.
+    /// A rule for devices of its type and major number.
     fn rule(&mut self, rule: &Rule) -> Result<()> {
         let Rule { allow, kind: _, major: _, minor, access } = *rule;
         if access == READ | WRITE {
@@ -306,7 +308,7 @@ fn assemble(checks: &Checks) -> Result<DeviceProgram> {
     program.emit(code::MOVE_REGISTER, ASKED | KIND << 4, 0);
     program.emit(code::SHIFT_RIGHT, ASKED, 16);
     program.emit(code::AND, ASKED, u32::from(READ | WRITE));
-    // mknod, and access(2) of existence: nothing is asked that a rule could refuse.
+    // mknod, and access(2) for existence, ask for nothing that a rule could deny.
     program.jump_to_verdict(true, code::JUMP_EQUAL, ASKED, 0);
     program.emit(code::AND, KIND, 0xffff);
 
@@ -322,7 +324,7 @@ fn assemble(checks: &Checks) -> Result<DeviceProgram> {
     }
 
     program.verdict(checks.otherwise);
-    // The verifier refuses code that nothing reaches.
+    // The verifier refuses unreachable code.
     for allow in [true, false] {
         let jumps = std::mem::take(&mut program.to_verdict[usize::from(allow)]);
         if !jumps.is_empty() {

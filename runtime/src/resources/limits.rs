@@ -1,7 +1,7 @@
-//! `linux.resources` as the files of cgroup v2 that have to be written, in order.
+//! `linux.resources` compiled into writes to the files of cgroup v2, in order.
 //!
-//! Sources: config-linux.md of the runtime specification for what the fields mean, the kernel's
-//! `Documentation/admin-guide/cgroup-v2.rst` for the files. `devices` is not here: see [`super::devices`].
+//! Sources: config-linux.md of the runtime specification for the meaning of the fields, the kernel's
+//! `Documentation/admin-guide/cgroup-v2.rst` for the files. For `devices` see [`super::devices`].
 
 use std::borrow::Cow;
 use std::fmt::Display;
@@ -16,35 +16,36 @@ use crate::oci::spec::linux::{Cpu, HugepageLimit, Memory, Network, Pids, Rdma, R
 pub struct FileWrite<'a> {
     /// The file's name, for example `memory.max`.
     pub file: Cow<'a, str>,
-    /// What is written into it; several lines are as many writes.
+    /// The text to write; each line of several is a write of its own.
     pub value: Cow<'a, str>,
-    /// Whose file it is; `None` for the core's (`cgroup.*`).
+    /// The controller that has the file; `None` for the core (`cgroup.*`).
     pub controller: Option<Cow<'a, str>>,
     /// The field that asks for it, from `linux` on.
     pub field: Cow<'a, str>,
-    /// When something else than the plain write is right.
+    /// What to do differently from a plain write.
     pub exception: Exception<'a>,
 }
 
-/// What a failure to write means, where it is not just an error.
+/// What a failed write means, or when to refuse it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Exception<'a> {
     /// Nothing: every failure is an error.
     None,
-    /// A new cgroup has this value anyway: the controller is not needed, and the file may be absent.
+    /// A new cgroup has this value anyway: the controller is not needed, and the file may be missing.
     Default,
-    /// A kernel that has not got the file has nothing to limit.
+    /// A kernel without this file has nothing to limit.
     FileMayBeMissing,
-    /// Where the file is absent, this file gets this value.
+    /// If the file is missing, another one gets another value.
     Instead {
         /// The other file.
         file: &'a str,
         /// Its value.
         value: String,
     },
-    /// `EINVAL` says that it does not fit to a limit which the next write replaces: it is tried again then.
+    /// `EINVAL` means that it conflicts with a limit that the next write replaces: it is tried again after
+    /// that.
     AfterNext,
-    /// Refused when this file says that more is in use.
+    /// Refused if this file shows a higher usage.
     NotBelow(&'a str),
 }
 
@@ -70,28 +71,28 @@ impl<'a> FileWrite<'a> {
         FileWrite { exception, ..self }
     }
 
-    /// The same write, with [`Exception::Default`] when `default` holds.
+    /// The same write, with [`Exception::Default`] if `default` holds.
     pub(super) fn default_if(self, default: bool) -> Self {
         if default { self.with(Exception::Default) } else { self }
     }
 }
 
-/// The error of a field whose value can't be right.
+/// The error for a field whose value can't be right.
 pub(super) fn invalid(field: &str, value: impl Display, right: &str) -> Error {
     Error::formatted(format_args!("linux.resources.{field}: {value} is not {right}"))
 }
 
-/// The error of a field that asks for what only cgroup v1 could do.
+/// The error for a field that asks for something that only cgroup v1 could do.
 pub(super) fn without_v2_form(field: &str, value: impl Display) -> Error {
     Error::formatted(format_args!("linux.resources.{field}: {value} has no equivalent in cgroup v2"))
 }
 
-/// Compiles the limits into writes, in the order in which they have to be made.
+/// Compiles the limits into writes, in the order in which they must be made.
 ///
-/// What is unset compiles to nothing, so that a configuration without limits costs nothing.
+/// Unset fields compile to nothing, so that a configuration without limits costs nothing.
 ///
 /// # Errors
-/// A value out of its range, or a limit that cgroup v2 can't express; both name the field.
+/// A value is out of range, or cgroup v2 can't express a limit; both name the field.
 pub fn compile_limits<'a>(resources: &'a Resources<'_>) -> Result<Vec<FileWrite<'a>>> {
     let Resources { devices: _, memory, cpu, pids, block_io, hugepage_limits, network, rdma, unified } =
         resources;
@@ -102,7 +103,7 @@ pub fn compile_limits<'a>(resources: &'a Resources<'_>) -> Result<Vec<FileWrite<
     if let Some(memory) = memory {
         compile_memory(memory, &mut writes)?;
     }
-    // 0 is what callers say who mean nothing by it; crun and runc take it for that as well.
+    // Callers write 0 to mean nothing, and crun and runc take it so.
     if let Some(Pids { limit: Some(limit) }) = pids
         && *limit != 0
     {
@@ -118,12 +119,12 @@ pub fn compile_limits<'a>(resources: &'a Resources<'_>) -> Result<Vec<FileWrite<
         check_network(network)?;
     }
     compile_rdma(rdma, &mut writes)?;
-    // Last: the kernel's own names override what the fields above said.
+    // Last, because files named directly override the fields above.
     compile_unified(unified, &mut writes)?;
     Ok(writes)
 }
 
-/// -1 stands for no limit.
+/// -1 means no limit.
 fn count_or_max(field: &str, value: i64) -> Result<Cow<'static, str>> {
     match value {
         -1 => Ok("max".into()),
@@ -132,11 +133,12 @@ fn count_or_max(field: &str, value: i64) -> Result<Cow<'static, str>> {
     }
 }
 
-/// cpu.weight for cpu.shares: through 1, 100 and 10000 for 2, 1024 and 262144, on a curve in between, which is
-/// 10^((l² + 125 l) / 612 - 7 / 34) rounded up, for l = log2(shares).
-// In integers: pow(3) and its tables are 12 KB, and this is their one use.
+/// cpu.weight for cpu.shares: 1, 100 and 10000 for 2, 1024 and 262144, and in between the curve 10^((l² + 125
+/// l) / 612 - 7 / 34), rounded up, with l = log2(shares).
+// With integers: pow(3) and its tables take 12 KB, and this would be their only use.
 fn weight_of_shares(shares: u64) -> u64 {
-    // Rounding errors of the logarithms are below it; no weight but 100 is nearer than that to the curve.
+    // Larger than the rounding errors of the logarithms; only the weight 100 is closer than that to the
+    // curve.
     const MARGIN: u128 = 1 << (FRACTION + 13);
     let log = match shares {
         0..=2 => return 1,
@@ -144,7 +146,7 @@ fn weight_of_shares(shares: u64) -> u64 {
         _ => log2(shares),
     };
     let curve = ((log * (log + (125 << FRACTION))) >> FRACTION) - (126 << FRACTION);
-    // The logarithms of both sides, times 612.
+    // The logarithms of both sides, multiplied by 612.
     let wanted = curve * log2(10);
     let (mut low, mut high) = (1, 10_000);
     while low < high {
@@ -158,10 +160,11 @@ fn weight_of_shares(shares: u64) -> u64 {
     low
 }
 
-/// The binary digits after the point in what [`log2`] returns.
+/// How many binary digits after the point the result of [`log2`] has.
 const FRACTION: u32 = 50;
 
-/// The binary logarithm in fixed point, rounded down, of a number that is not 0: each squaring gives one more digit.
+/// The binary logarithm of a number other than 0, in fixed point and rounded down. Each squaring gives one
+/// more digit.
 fn log2(number: u64) -> u128 {
     let whole = number.ilog2();
     let mut power = number << (63 - whole);
@@ -175,7 +178,7 @@ fn log2(number: u64) -> u128 {
     log
 }
 
-/// What the kernel uses when nothing is written, in microseconds.
+/// The kernel's default, in microseconds.
 const DEFAULT_PERIOD: u64 = 100_000;
 
 fn compile_cpu<'a>(cpu: &'a Cpu<'_>, writes: &mut Vec<FileWrite<'a>>) -> Result<()> {
@@ -193,11 +196,11 @@ fn compile_cpu<'a>(cpu: &'a Cpu<'_>, writes: &mut Vec<FileWrite<'a>>) -> Result<
         let write = FileWrite::new("cpu", "cpu.idle", idle.to_string(), "linux.resources.cpu.idle");
         writes.push(write.default_if(idle == 0));
     }
-    // The kernel refuses a weight for a cgroup that is idle.
+    // The kernel refuses a weight for an idle cgroup.
     if let Some(shares) = shares.filter(|shares| *shares != 0 && *idle != Some(1)) {
         let weight = weight_of_shares(shares);
         let write = FileWrite::new("cpu", "cpu.weight", weight.to_string(), "linux.resources.cpu.shares");
-        // 1024, which containerd writes for whoever asks for nothing.
+        // From 1024 shares, which containerd writes for callers that ask for nothing.
         writes.push(write.default_if(weight == 100));
     }
     compile_cpu_time(quota.unwrap_or(0), *burst, period.unwrap_or(0), writes)?;
@@ -211,14 +214,14 @@ fn compile_cpu<'a>(cpu: &'a Cpu<'_>, writes: &mut Vec<FileWrite<'a>>) -> Result<
     Ok(())
 }
 
-/// cpu.max and cpu.max.burst; 0 stands for unset, -1 for no quota.
+/// cpu.max and cpu.max.burst; 0 means unset, -1 means no quota.
 fn compile_cpu_time(quota: i64, burst: Option<u64>, period: u64, writes: &mut Vec<FileWrite>) -> Result<()> {
     let replaces_quota = quota != 0 || period != 0;
     if let Some(burst) = burst {
         let write = FileWrite::new("cpu", "cpu.max.burst", burst.to_string(), "linux.resources.cpu.burst");
         writes.push(match burst {
             0 => write.with(Exception::Default),
-            // A larger burst fits only after the quota, a smaller one only before it.
+            // A larger burst is only accepted after the quota, a smaller one only before it.
             _ if replaces_quota => write.with(Exception::AfterNext),
             _ => write,
         });
@@ -262,7 +265,7 @@ fn compile_memory<'a>(memory: &Memory, writes: &mut Vec<FileWrite<'a>>) -> Resul
     }
     let limit = limit.unwrap_or(0);
     if let Some(value) = swap_value(limit, *swap)? {
-        // A kernel without swap has the file not; then neither of these values changes anything.
+        // A kernel without swap does not have the file; there neither of these values would change anything.
         let exception = match &*value {
             "max" => Exception::Default,
             "0" => Exception::FileMayBeMissing,
@@ -291,7 +294,7 @@ fn compile_memory<'a>(memory: &Memory, writes: &mut Vec<FileWrite<'a>>) -> Resul
     Ok(())
 }
 
-/// memory.swap.max for `swap`, which counts memory and swap together (-1 is unlimited, 0 no swap, as with crun).
+/// memory.swap.max for `swap`, which is memory and swap together (-1 means unlimited, 0 no swap, as in crun).
 fn swap_value(limit: i64, swap: Option<i64>) -> Result<Option<Cow<'static, str>>> {
     let Some(swap) = swap else { return Ok(None) };
     match (limit, swap) {
@@ -368,7 +371,7 @@ fn compile_unified<'a>(files: &'a Map<'_, Text<'_>>, writes: &mut Vec<FileWrite<
             return Err(invalid("unified", format!("{:?}", &**file), "a plain file name"));
         }
         let field = format!("linux.resources.unified.{file}");
-        // An empty write does nothing; an empty line is what resets a file such as cpuset.cpus.
+        // An empty write does nothing; files such as cpuset.cpus are reset by an empty line.
         let value = if value.is_empty() { "\n" } else { value };
         let write = FileWrite::new(controller, &**file, value, field);
         let of_core = controller == "cgroup";

@@ -1,5 +1,7 @@
-//! `linux.resources` compiled to what is written to a cgroup's files, and to the program that judges its devices: pure functions
-//! over `oci`. Writing is the business of `cgroup`.
+//! `linux.resources` compiled into writes to a cgroup's files, and into the program that filters its devices.
+//! Pure functions; `cgroup` does the writing.
+//!
+//! May use `seccomp` and every room below it.
 
 mod blockio;
 mod devices;

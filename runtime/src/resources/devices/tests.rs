@@ -1,7 +1,7 @@
 use super::*;
 use crate::oci::spec::json::Text;
 
-/// Runs the few operations that `assemble` uses, on the context that the kernel would pass.
+/// Runs the few operations that `assemble` uses, with a context like the kernel's.
 fn interpret(program: &[Instruction], context: [u32; 3]) -> bool {
     let mut registers = [0u64; 6];
     let mut at = 0;
@@ -50,7 +50,7 @@ struct Access {
     asked: u8,
 }
 
-/// The meaning of a list, word for word: each letter on its own, the last rule that names it decides.
+/// Evaluates a list literally: for each letter by itself, the last rule that names it decides.
 fn evaluate(rules: &[DeviceRule], access: Access) -> bool {
     let mut list: Vec<Rule> = rules.iter().enumerate().map(|(i, r)| Rule::parse(i, r).unwrap()).collect();
     for kind in [Kind::Char, Kind::Block] {
@@ -136,7 +136,7 @@ fn every_instruction_can_be_reached() {
         let mut reached = vec![false; instructions.len()];
         reached[0] = true;
         for (at, instruction) in instructions.iter().enumerate() {
-            // Jumps go forwards only, so that one pass finds all.
+            // Jumps only go forwards, so that one pass finds everything.
             assert!(reached[at], "instruction {at} of {rules:#?}");
             let class = instruction.code & 7;
             if class == code::JUMP & 7 && instruction.code != code::EXIT {
@@ -169,10 +169,10 @@ fn rule(
 fn allowing_everything_needs_no_program() {
     let everything = DeviceRule { allow: true, access: Some("rwm".into()), ..DeviceRule::default() };
     assert_eq!(compile_devices(std::slice::from_ref(&everything)).unwrap(), None);
-    // Docker's privileged list denies first and takes it back.
+    // Docker's privileged list first denies and then allows everything.
     let list = [rule(false, "a", -1, -1, "rwm"), rule(false, "c", 10, 229, "rwm"), everything.clone()];
     assert_eq!(compile_devices(&list).unwrap(), None);
-    // What the defaults give back anyway is not denied.
+    // Denying what the defaults grant anyway makes no difference.
     assert_eq!(compile_devices(&[everything.clone(), rule(false, "c", 1, 3, "rwm")]).unwrap(), None);
     let denied = compile_devices(&[everything, rule(false, "c", 10, 229, "rwm")]).unwrap();
     let fuse = Access { kind: Kind::Char, major: 10, minor: 229, asked: READ };

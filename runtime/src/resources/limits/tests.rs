@@ -91,8 +91,8 @@ fn weights_of_shares() {
     }
 }
 
-/// The same as with floating point, which other runtimes use, for all shares that there are: both grow with the
-/// shares, so that the ends of each weight's range say it.
+/// Compares the weights of all possible shares with the floating-point formula of other runtimes. Both grow
+/// with the shares, so that checking the ends of each weight's range is enough.
 #[test]
 fn weights_are_those_of_the_formula() {
     let formula = |shares: u64| {
