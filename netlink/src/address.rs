@@ -14,7 +14,7 @@ use crate::socket::Socket;
 /// `sizeof(struct ifaddrmsg)`.
 const IFADDRMSG: usize = 8;
 
-/// An address as it was or is to be given to a link.
+/// An address that a link has or gets.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Address {
     /// The address itself.
@@ -30,7 +30,7 @@ pub struct Assigned {
     pub index: u32,
     /// The address.
     pub address: Address,
-    /// How far it reaches: 0 global, 253 link, 254 host (rtnetlink(7), `RT_SCOPE_`).
+    /// Its scope: 0 global, 253 link, 254 host (rtnetlink(7), `RT_SCOPE_`).
     pub scope: u8,
     /// The `IFA_F_` flags (linux/if_addr.h).
     pub flags: u32,
@@ -39,14 +39,14 @@ pub struct Assigned {
 }
 
 impl Assigned {
-    /// Whether it was set by hand and reaches everywhere: such addresses are kept when a link is moved.
+    /// Whether it was set by hand and has global scope. Such addresses are kept when a link is moved.
     pub fn is_permanent_global(&self) -> bool {
         self.scope == u8::from(RtScope::Universe) && self.flags & u32::from(IfaF::PERMANENT.bits()) != 0
     }
 }
 
-/// Gives a link an address; with IPv4 the network's broadcast address too, where the network has one. An IPv6
-/// address is usable at once: duplicate address detection is off, it would hold it back for a second.
+/// Gives a link an address, for IPv4 with the network's broadcast address if the network has one. An IPv6
+/// address is usable at once: duplicate address detection, which would delay it for a second, is off.
 ///
 /// # Errors
 /// The prefix is longer than the address.
@@ -58,7 +58,7 @@ pub fn add(index: u32, address: Address) -> Result<Message<'static>> {
     message(index, address, broadcast)
 }
 
-/// Gives a link an address that another has, or had, broadcast address or none included.
+/// Gives a link an address that another link has or had, with the same broadcast address or none.
 ///
 /// # Errors
 /// As [`add`].
@@ -90,10 +90,10 @@ fn message(index: u32, address: Address, broadcast: Option<IpAddr>) -> Result<Me
     Message::new(Rtm::Newaddr, NlmF::CREATE | NlmF::EXCL, what, &fixed, &attributes)
 }
 
-/// All addresses of the socket's namespace, of both families.
+/// All addresses in the socket's namespace, of both families.
 ///
 /// # Errors
-/// A socket error, or what the kernel says against it.
+/// A socket error, or the kernel refused the request.
 pub fn list(socket: &mut Socket) -> Result<Vec<Assigned>> {
     let fixed = IfaddrmsgBuilder::default()
         .ifa_family(RtAddrFamily::Unspecified)
@@ -126,7 +126,7 @@ pub(crate) fn read_assigned(reply: &Reply<'_>) -> Result<Option<Assigned>> {
             _ => {}
         }
     }
-    // On a point-to-point link IFA_ADDRESS is the other side; IPv6 has no IFA_LOCAL (linux/if_addr.h).
+    // On a point-to-point link IFA_ADDRESS is the peer's; IPv6 has no IFA_LOCAL (linux/if_addr.h).
     let Some(ip) = local.or(remote) else { return Ok(None) };
     let index = u32_at(reply.body, 4).unwrap_or(0);
     Ok(Some(Assigned { index, address: Address { ip, prefix }, scope, flags, broadcast }))
@@ -142,7 +142,7 @@ fn broadcast(ip: Ipv4Addr, prefix: u8) -> Ipv4Addr {
     Ipv4Addr::from(u32::from(ip) | host_bits)
 }
 
-/// An address's length in bits.
+/// The length of an address in bits.
 pub(crate) fn width(ip: IpAddr) -> u8 {
     if ip.is_ipv4() { 32 } else { 128 }
 }

@@ -1,4 +1,4 @@
-//! What can go wrong between us and the kernel.
+//! What can go wrong in an exchange with the kernel.
 
 use std::fmt;
 
@@ -11,32 +11,32 @@ pub enum Error {
     System {
         /// The call.
         call: &'static str,
-        /// Its error number.
+        /// Its errno.
         errno: Errno,
     },
     /// The kernel refused a message.
     Refused(Refusal),
-    /// The kernel sent no answer to a message (it was lost for want of buffer space, or a dump kept changing).
+    /// The kernel sent no answer to a message: it was lost for lack of buffer space, or a dump kept changing.
     Unanswered(String),
     /// A reply whose lengths don't fit; the text says which part.
     Malformed(&'static str),
-    /// An argument that no kernel would take; nothing was sent.
+    /// An argument that no kernel would accept; nothing was sent.
     Invalid(String),
 }
 
-/// The result of everything here.
+/// The result of all functions here.
 pub type Result<T> = std::result::Result<T, Error>;
 
 /// One message that the kernel refused.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Refusal {
-    /// Which message of the batch, from 0.
+    /// Its index in the batch, from 0.
     pub message: usize,
-    /// What the message was to do, in words: `set link eth0 up`.
+    /// What the message was to do: `set link eth0 up`.
     pub what: String,
-    /// The kernel's error number.
+    /// The kernel's errno.
     pub errno: Errno,
-    /// The kernel's own words (`NLMSGERR_ATTR_MSG`), where it has any.
+    /// The kernel's own text (`NLMSGERR_ATTR_MSG`), if there is one.
     pub text: Option<String>,
 }
 
@@ -64,8 +64,8 @@ impl fmt::Display for Refusal {
 
 impl std::error::Error for Error {}
 
-/// The kernel's words for an errno, without Rust's `(os error N)`; but for those that callers of a container runtime take
-/// for the fault of the container's program.
+/// The text for an errno, without Rust's `(os error N)`. Two differ from the C library's, which callers of a
+/// container runtime take as a fault of the container's program.
 fn describe(errno: Errno) -> String {
     match errno {
         Errno::ACCESS => return "access denied".to_string(),

@@ -1,8 +1,8 @@
-//! rtnetlink(7): links, addresses and routes, several changes in one round trip.
+//! rtnetlink(7): links, addresses and routes, with several changes in one round trip.
 //!
-//! Functions that change something build a [`Message`]; [`Socket::request`] sends a batch of them with one system
-//! call. Functions that ask something take the socket. The socket may have been opened in another network
-//! namespace, by another process: it keeps working on the namespace that it was opened in.
+//! Functions that change something build a [`Message`]; [`Socket::request`] sends a batch of them with one
+//! system call. Functions that ask for something take the socket. The socket may have been opened by another
+//! process in another network namespace: it continues to work on that namespace.
 //!
 //! ```no_run
 //! use pillbox_netlink::{LOOPBACK_INDEX, Socket, link};
@@ -25,5 +25,5 @@ pub use error::{Error, Refusal, Result};
 pub use message::Message;
 pub use socket::{MAX_BATCH, Socket};
 
-/// The loopback link's index: the kernel gives it to `lo` in every network namespace (include/net/flow.h).
+/// The index of the loopback: the kernel gives it to `lo` in every network namespace (include/net/flow.h).
 pub const LOOPBACK_INDEX: u32 = 1;

@@ -1,4 +1,4 @@
-//! Network links: made, set up, moved, listed. Sources: rtnetlink(7), linux/if_link.h, linux/veth.h.
+//! Network links: making, setting up, moving, listing. Sources: rtnetlink(7), linux/if_link.h, linux/veth.h.
 
 use std::fmt;
 use std::os::fd::{AsRawFd, BorrowedFd};
@@ -24,7 +24,7 @@ const IFINFOMSG: usize = 16;
 /// A link's hardware address.
 pub type MacAddress = [u8; 6];
 
-/// How a link is named to the kernel.
+/// How to name a link to the kernel.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Which<'a> {
     /// By its index.
@@ -63,47 +63,47 @@ pub struct Link {
     pub name: String,
     /// The `IFF_` flags (netdevice(7)); see [`Link::is_up`].
     pub flags: u32,
-    /// Largest packet in bytes.
+    /// The largest packet in bytes.
     pub mtu: u32,
     /// The hardware address, where it is an Ethernet address.
     pub address: Option<MacAddress>,
-    /// The index of the bridge (or bond) that it is a port of.
+    /// The index of the bridge (or bond) of which it is a port.
     pub master: Option<u32>,
     /// The kind of a virtual link: `veth`, `bridge`.
     pub kind: Option<String>,
 }
 
 impl Link {
-    /// Whether it is set up (`IFF_UP`); that says nothing about a carrier.
+    /// Whether it is set up (`IFF_UP`), which does not mean that it has a carrier.
     pub fn is_up(&self) -> bool {
         self.flags & Iff::UP.bits() != 0
     }
 }
 
-/// A bridge to be made.
+/// A bridge to make.
 #[derive(Debug, Clone, Copy)]
 pub struct Bridge<'a> {
     /// Its name.
     pub name: &'a str,
-    /// Its index, where the caller chooses it, so that the same batch can go on with it.
+    /// Its index, if the caller chooses it so that the same batch can use it.
     pub index: Option<u32>,
-    /// Its hardware address; without one the bridge takes that of its lowest port, and changes with it.
+    /// Its hardware address. Without one the bridge has the lowest one of its ports, which changes with them.
     pub address: Option<MacAddress>,
-    /// Largest packet in bytes.
+    /// The largest packet in bytes.
     pub mtu: Option<u32>,
 }
 
-/// A pair of virtual Ethernet links to be made. This end is set up, the peer is not: the kernel refuses that
-/// at creation (ENOTCONN).
+/// A pair of virtual Ethernet links to make. This end is set up, but not the peer: the kernel refuses that at
+/// creation (ENOTCONN).
 #[derive(Debug, Clone, Copy)]
 pub struct Veth<'fd, 'a> {
     /// This end's name.
     pub name: &'a str,
-    /// This end's index, where the caller chooses it.
+    /// This end's index, if the caller chooses it.
     pub index: Option<u32>,
-    /// Largest packet in bytes, at both ends.
+    /// The largest packet in bytes, at both ends.
     pub mtu: Option<u32>,
-    /// The index of the bridge that this end becomes a port of.
+    /// The index of the bridge of which this end becomes a port.
     pub master: Option<u32>,
     /// The other end.
     pub peer: Peer<'fd, 'a>,
@@ -114,11 +114,11 @@ pub struct Veth<'fd, 'a> {
 pub struct Peer<'fd, 'a> {
     /// Its name.
     pub name: &'a str,
-    /// Its index; the kernel honours it only if this end's is chosen too.
+    /// Its index; the kernel only honours it if this end's is chosen too.
     pub index: Option<u32>,
     /// Its hardware address; without one the kernel makes one up.
     pub address: Option<MacAddress>,
-    /// The network namespace that it is born in; without one: the socket's.
+    /// The network namespace in which it is made; without one, the socket's.
     pub namespace: Option<BorrowedFd<'fd>>,
 }
 
@@ -201,7 +201,7 @@ pub fn add_veth<'fd>(veth: &Veth<'fd, '_>) -> Result<Message<'fd>> {
 }
 
 fn peer_attributes(peer: &Peer<'_, '_>, mtu: Option<u32>) -> Result<Attributes> {
-    // The index stands in the fixed part.
+    // The index is in the fixed part.
     let Peer { name, index: _, address, namespace } = *peer;
     let mut attributes = Attributes::default();
     attributes.push_text(Ifla::Ifname, check_name(name)?)?;
@@ -217,8 +217,8 @@ fn peer_attributes(peer: &Peer<'_, '_>, mtu: Option<u32>) -> Result<Attributes> 
     Ok(attributes)
 }
 
-/// Lets a bridge's port send packets back to where they came from (hairpin mode): what a container needs to reach
-/// its own published port.
+/// Lets a bridge's port send packets back where they came from (hairpin mode), which a container needs to
+/// reach its own published port.
 ///
 /// # Errors
 /// The name is not one that a link can have.
@@ -234,7 +234,8 @@ pub fn set_hairpin<'a>(port: impl Into<Which<'a>>) -> Result<Message<'static>> {
 }
 
 /// Moves a link into another network namespace and sets it up there, under another name if one is given
-/// (`eth%d` lets the kernel number it). Its addresses are lost; its index changes if it is taken there.
+/// (`eth%d` lets the kernel choose the number). The link loses its addresses; it gets another index if its
+/// own is taken there.
 ///
 /// # Errors
 /// The name is not one that a link can have.
@@ -255,7 +256,7 @@ pub fn move_to_namespace<'fd>(
     change(Rtm::Setlink, NlmF::empty(), what, Which::Index(index), true, attributes)
 }
 
-/// Deletes a link; a veth's other end goes with it.
+/// Deletes a link; the other end of a veth is deleted with it.
 ///
 /// # Errors
 /// The name is not one that a link can have.
@@ -264,10 +265,10 @@ pub fn delete<'a>(which: impl Into<Which<'a>>) -> Result<Message<'static>> {
     change(Rtm::Dellink, NlmF::empty(), format!("delete link {which}"), which, false, Attributes::default())
 }
 
-/// The index of the link with that name.
+/// The index of the link with this name.
 ///
 /// # Errors
-/// [`Error::Refused`] with ENODEV where there is none.
+/// [`Error::Refused`] with ENODEV if there is none.
 pub fn index_of(socket: &mut Socket, name: &str) -> Result<u32> {
     Ok(get(socket, name)?.index)
 }
@@ -275,7 +276,7 @@ pub fn index_of(socket: &mut Socket, name: &str) -> Result<u32> {
 /// One link.
 ///
 /// # Errors
-/// [`Error::Refused`] with ENODEV where there is none.
+/// [`Error::Refused`] with ENODEV if there is none.
 pub fn get<'a>(socket: &mut Socket, which: impl Into<Which<'a>>) -> Result<Link> {
     let which = which.into();
     let what = format!("look up link {which}");
@@ -283,10 +284,10 @@ pub fn get<'a>(socket: &mut Socket, which: impl Into<Which<'a>>) -> Result<Link>
     socket.ask(&question, read_link)?.pop().ok_or(Error::Unanswered(what))
 }
 
-/// All links of the socket's namespace.
+/// All links in the socket's namespace.
 ///
 /// # Errors
-/// A socket error, or what the kernel says against it.
+/// A socket error, or the kernel refused the request.
 pub fn list(socket: &mut Socket) -> Result<Vec<Link>> {
     let (fixed, none) = (link_message(0, false)?, Attributes::default());
     let question = Message::new(Rtm::Getlink, NlmF::DUMP, "list links".to_string(), &fixed, &none)?;

@@ -1,4 +1,4 @@
-//! Building requests: neli's headers and attributes, made ready to be sent.
+//! Builds requests from neli's headers and attributes, ready to be sent.
 
 use std::io::Cursor;
 use std::marker::PhantomData;
@@ -11,16 +11,17 @@ use neli::consts::rtnl::Rtm;
 
 use crate::error::{Error, Result};
 
-/// The longest name of a link in bytes: `IFNAMSIZ` without its NUL (linux/if.h).
+/// The longest name of a link in bytes: `IFNAMSIZ` without the NUL (linux/if.h).
 const MAX_NAME: usize = 15;
 
 /// `sizeof(struct nlmsghdr)`: netlink(7).
 const HEADER: usize = 16;
 
-/// `sizeof(struct nlattr)`: length and type, both counted in the length.
+/// `sizeof(struct nlattr)`: length and type. The length includes this header.
 const ATTRIBUTE_HEADER: usize = 4;
 
-/// One request to the kernel. It may name descriptors (a network namespace), which stay open as long as it lives.
+/// A request to the kernel. It may refer to descriptors (network namespaces), which must stay open as long as
+/// it lives.
 #[derive(Debug, Clone)]
 pub struct Message<'fd> {
     kind: Rtm,
@@ -31,7 +32,8 @@ pub struct Message<'fd> {
 }
 
 impl Message<'_> {
-    /// `fixed` is the part in front of the attributes; `what` says in words what the message is to do; it opens the text of a refusal.
+    /// `fixed` is the part before the attributes; `what` says what the message does, and begins the text of a
+    /// refusal.
     pub(crate) fn new(
         kind: Rtm,
         flags: NlmF,
@@ -44,12 +46,13 @@ impl Message<'_> {
         Ok(Message { kind, flags, body, what, descriptors: PhantomData })
     }
 
-    /// What the message is to do, in words.
+    /// What the message does.
     pub fn what(&self) -> &str {
         &self.what
     }
 
-    /// The message as it goes over the wire, for whoever has a socket of their own and no memory to make it in then.
+    /// The encoded message, for callers that have a socket of their own and must not allocate memory when
+    /// they send.
     ///
     /// # Errors
     /// It is too long.
@@ -59,7 +62,7 @@ impl Message<'_> {
         Ok(wire)
     }
 
-    /// Appends the message as it goes over the wire: header, body, padding.
+    /// Appends the encoded message: header, body, padding.
     pub(crate) fn append_to(&self, wire: &mut Vec<u8>, sequence: u32) -> Result<()> {
         let length = u32::try_from(HEADER + self.body.len()).map_err(|_| unencodable("message"))?;
         let flags = NlmF::REQUEST | NlmF::ACK | self.flags;
@@ -67,7 +70,7 @@ impl Message<'_> {
         wire.extend_from_slice(&u16::from(self.kind).to_ne_bytes());
         wire.extend_from_slice(&flags.bits().to_ne_bytes());
         wire.extend_from_slice(&sequence.to_ne_bytes());
-        // From the kernel's own number for the socket.
+        // Port id 0: the kernel fills in the socket's.
         wire.extend_from_slice(&0u32.to_ne_bytes());
         wire.extend_from_slice(&self.body);
         wire.resize(wire.len().next_multiple_of(4), 0);
@@ -75,7 +78,7 @@ impl Message<'_> {
     }
 }
 
-/// The attributes of one message or of one nest, in order, as they go over the wire.
+/// The encoded attributes of one message or of one nest, in order.
 #[derive(Debug, Default)]
 pub(crate) struct Attributes(Vec<u8>);
 
@@ -84,7 +87,7 @@ impl Attributes {
         self.push_number(kind.into(), payload)
     }
 
-    // Apart from push(), so that there is one copy of it and not one for each type of `kind`.
+    // Not a part of push(), so that there is one copy instead of one for each type of `kind`.
     fn push_number(&mut self, kind: u16, payload: &[u8]) -> Result<()> {
         let length = u16::try_from(ATTRIBUTE_HEADER + payload.len())
             .map_err(|_| Error::Invalid(format!("netlink attribute {kind}: more than 65531 bytes")))?;
@@ -99,7 +102,7 @@ impl Attributes {
         self.push_number(kind.into(), &payload.to_ne_bytes())
     }
 
-    /// Pushes `text` with the NUL that the kernel wants.
+    /// Pushes `text` with the NUL that the kernel expects.
     pub(crate) fn push_text(&mut self, kind: impl Into<u16>, text: &str) -> Result<()> {
         self.push_number(kind.into(), &[text.as_bytes(), &[0]].concat())
     }
@@ -115,7 +118,7 @@ impl Attributes {
         self.push_number(kind.into(), &inner.0)
     }
 
-    /// Nests a message's fixed part and its attributes (a veth's peer).
+    /// Nests the fixed part and the attributes of a message (a veth's peer).
     pub(crate) fn nest_message(&mut self, kind: u16, fixed: &dyn ToBytes, inner: &Attributes) -> Result<()> {
         let mut payload = encode(fixed)?;
         payload.extend_from_slice(&inner.0);
@@ -123,7 +126,7 @@ impl Attributes {
     }
 }
 
-/// Checks a link's name as the kernel's dev_valid_name() does, so that the error can say what is wrong with it.
+/// Checks a link's name as the kernel's dev_valid_name() does, so that the error can say what is wrong.
 pub(crate) fn check_name(name: &str) -> Result<&str> {
     let fits = (1..=MAX_NAME).contains(&name.len());
     let legal = |byte: u8| !byte.is_ascii_whitespace() && !matches!(byte, b'/' | b':' | 0 | 0x0b);
@@ -141,7 +144,7 @@ fn encode(payload: &dyn ToBytes) -> Result<Vec<u8>> {
     Ok(bytes.into_inner())
 }
 
-/// neli's builders fail on a missing field only, which the tests of every message would have shown.
+/// neli's builders only fail if a field is missing, which the tests of all messages would have shown.
 pub(crate) fn unencodable(part: &str) -> Error {
     Error::Invalid(format!("netlink {part}: cannot be encoded"))
 }

@@ -1,6 +1,6 @@
-//! Reading replies: every length is checked against what was received, nothing is copied.
+//! Reads replies. Every length is checked against what was received, and nothing is copied.
 //!
-//! Layouts: linux/netlink.h (nlmsghdr, nlmsgerr, nlattr), all in the machine's byte order, aligned to four bytes.
+//! Layouts: linux/netlink.h (nlmsghdr, nlmsgerr, nlattr), in the machine's byte order, aligned to four bytes.
 
 use rustix::io::Errno;
 
@@ -9,19 +9,20 @@ use crate::error::{Error, Result};
 /// `sizeof(struct nlmsghdr)`.
 const HEADER: usize = 16;
 
-/// `NLMSG_DONE`: the end of a dump; its body is a code as in an acknowledgement, without the request behind it.
+/// `NLMSG_DONE`: the end of a dump. Its body is a code as in an acknowledgement, without the request after
+/// it.
 const DONE: u16 = 3;
 
-/// `NLM_F_CAPPED`: the reply repeats the request's header only, not its body.
+/// `NLM_F_CAPPED`: the reply repeats only the request's header, not its body.
 const CAPPED: u16 = 0x100;
 
-/// `NLM_F_ACK_TLVS`: attributes follow what the reply repeats of the request.
+/// `NLM_F_ACK_TLVS`: attributes follow the repeated request.
 const ACK_TLVS: u16 = 0x200;
 
-/// `NLMSGERR_ATTR_MSG`: the kernel's words, a string.
+/// `NLMSGERR_ATTR_MSG`: the kernel's own text, a string.
 const ERROR_TEXT: u16 = 1;
 
-/// `NLA_TYPE_MASK`: an attribute's type without the flags "nested" and "network byte order".
+/// `NLA_TYPE_MASK`: an attribute's type without the flags for nesting and network byte order.
 const TYPE_MASK: u16 = 0x3fff;
 
 /// One message of a reply.
@@ -33,7 +34,7 @@ pub(crate) struct Reply<'a> {
     pub body: &'a [u8],
 }
 
-/// What the kernel says about one request.
+/// The kernel's verdict on one request.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Verdict {
     Accepted,
@@ -71,7 +72,7 @@ fn split_reply(bytes: &[u8]) -> Option<(Reply<'_>, usize)> {
 pub(crate) struct Attributes<'a>(pub &'a [u8]);
 
 impl<'a> Attributes<'a> {
-    /// The attributes behind a message's fixed part of `fixed` bytes.
+    /// The attributes after a message's fixed part of `fixed` bytes.
     pub(crate) fn after(fixed: usize, body: &'a [u8]) -> Result<Self> {
         body.get(align(fixed)..)
             .map(Attributes)
@@ -100,18 +101,18 @@ fn split_attribute(bytes: &[u8]) -> Option<(u16, &[u8])> {
     Some((u16_at(bytes, 2)?, payload))
 }
 
-/// Reads an `NLMSG_ERROR`, which is what an acknowledgement is too, or an `NLMSG_DONE`.
+/// Reads an `NLMSG_ERROR`, which acknowledgements are as well, or an `NLMSG_DONE`.
 pub(crate) fn read_verdict(reply: &Reply<'_>) -> Result<Verdict> {
     let code =
         u32_at(reply.body, 0).ok_or(Error::Malformed("an acknowledgement without a code"))?.cast_signed();
     if code == 0 {
         return Ok(Verdict::Accepted);
     }
-    // include/linux/err.h MAX_ERRNO: anything else is not an error number.
+    // MAX_ERRNO in include/linux/err.h: anything else is not an errno.
     if !(-4095..0).contains(&code) {
         return Err(Error::Malformed("an acknowledgement's code is no error number"));
     }
-    // The text is a courtesy: where its frame does not fit, the error number still stands.
+    // The text is optional: if its frame is wrong, the errno still counts.
     Ok(Verdict::Refused(Errno::from_raw_os_error(-code), read_text(reply)))
 }
 
@@ -145,7 +146,7 @@ fn u16_at(bytes: &[u8], offset: usize) -> Option<u16> {
     Some(u16::from_ne_bytes(*bytes.get(offset..)?.first_chunk()?))
 }
 
-/// Rounds up to the four bytes that messages and attributes are aligned to.
+/// Rounds up to four bytes, the alignment of messages and attributes.
 fn align(length: usize) -> usize {
     length.saturating_add(3) & !3
 }
@@ -221,7 +222,7 @@ mod tests {
         assert!(verdict(2, 0, &i32::MIN.to_ne_bytes()).is_err());
     }
 
-    /// Seeded: the same inputs on every run.
+    /// Seeded: the same inputs in every run.
     #[test]
     fn mutated_replies_end_and_never_panic() {
         let mut state = 0x9e37_79b9_7f4a_7c15_u64;

@@ -10,14 +10,14 @@ use crate::address::{Address, family, width};
 use crate::error::{Error, Result};
 use crate::message::{Attributes, Message, unencodable};
 
-/// A unicast route to be made.
+/// A unicast route to add.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Route {
-    /// The network that it leads to; prefix 0 is the default route. Bits behind the prefix must be 0.
+    /// The network that it leads to; prefix 0 is the default route. Bits after the prefix must be 0.
     pub destination: Address,
-    /// The next hop; without one the destination is on the link.
+    /// The next hop; without one the destination is on the link itself.
     pub gateway: Option<IpAddr>,
-    /// The link's index; without one the kernel takes the link that reaches the gateway.
+    /// The link's index; without one the kernel chooses the link that reaches the gateway.
     pub index: Option<u32>,
 }
 

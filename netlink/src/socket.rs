@@ -1,4 +1,4 @@
-//! The socket: batches out, acknowledgements and dumps in.
+//! The socket: sends batches, receives acknowledgements and dumps.
 
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::time::{SystemTime, UNIX_EPOCH};
@@ -16,19 +16,20 @@ use crate::error::{Error, Refusal, Result};
 use crate::message::Message;
 use crate::reply::{Replies, Reply, Verdict, read_verdict};
 
-/// The most messages of one batch: their acknowledgements fit a receive buffer of the default size.
+/// The maximum number of messages in a batch: their acknowledgements fit a receive buffer of the default
+/// size.
 pub const MAX_BATCH: usize = 64;
 
-/// The kernel fills no more into one datagram of a dump (af_netlink.c, `max_recvmsg_len`).
+/// The largest datagram of a dump (af_netlink.c, `max_recvmsg_len`).
 const RECEIVE_BUFFER: usize = 32 * 1024;
 
-/// How often a dump is begun again when the tables changed under it.
+/// How many times to begin a dump if the tables change during it.
 const DUMP_ATTEMPTS: usize = 8;
 
-/// An rtnetlink socket; it works on the network namespace that it was opened in.
+/// An rtnetlink socket. It works on the network namespace in which it was opened.
 ///
-/// It never blocks: the kernel handles requests inside the system call that sends them, so an answer that is not
-/// there at once never comes.
+/// It never blocks: the kernel handles requests inside the system call that sends them, so that an answer
+/// that is not there at once will never come.
 #[derive(Debug)]
 pub struct Socket {
     fd: OwnedFd,
@@ -37,26 +38,27 @@ pub struct Socket {
 }
 
 impl Socket {
-    /// Opens a socket in this thread's network namespace, close-on-exec, with the kernel's own words in refusals.
+    /// Opens a socket in this thread's network namespace, close-on-exec, with the kernel's own texts in
+    /// refusals.
     ///
     /// # Errors
-    /// The system call that failed.
+    /// A system call failed.
     pub fn open() -> Result<Self> {
         Self::from_fd(open_with_texts().or_else(|_| open_plain())?)
     }
 
-    /// The same without the kernel's own words, in two system calls instead of six.
+    /// The same without the kernel's own texts, in two system calls instead of six.
     ///
     /// # Errors
-    /// The system call that failed.
+    /// A system call failed.
     pub fn open_plain() -> Result<Self> {
         open_plain().map(Self::new)
     }
 
-    /// Takes a socket that was opened elsewhere: in another network namespace, by another process.
+    /// Takes over a socket that was opened elsewhere: in another network namespace, by another process.
     ///
-    /// Whether refusals carry the kernel's own words was decided where it was opened: [`Socket::open`] does so,
-    /// others set `NETLINK_EXT_ACK` (netlink(7)).
+    /// Whether refusals have the kernel's own texts was decided when it was opened: [`Socket::open`] sets
+    /// `NETLINK_EXT_ACK` (netlink(7)) for that.
     ///
     /// # Errors
     /// The descriptor is not an rtnetlink socket.
@@ -71,16 +73,17 @@ impl Socket {
     }
 
     fn new(fd: OwnedFd) -> Self {
-        // Not from 0: a predecessor's late answers on a socket that was handed on must not pass for ours.
+        // Does not begin at 0: on a socket that was handed on, late answers to earlier requests must not be
+        // taken for ours.
         let clock = SystemTime::now().duration_since(UNIX_EPOCH).map_or(1, |time| time.subsec_nanos());
         Socket { fd, sequence: clock, buffer: vec![0; RECEIVE_BUFFER] }
     }
 
-    /// Sends all messages with one system call. The kernel handles them in order, each by itself: it goes on behind
-    /// one that it refuses.
+    /// Sends all messages with one system call. The kernel handles each by itself, in order, and continues
+    /// after one that it refuses.
     ///
     /// # Errors
-    /// The first message that was refused; a socket error; more than [`MAX_BATCH`] messages.
+    /// The first refusal; a socket error; more than [`MAX_BATCH`] messages.
     pub fn request(&mut self, batch: &[Message<'_>]) -> Result<()> {
         match self.exchange(batch)?.into_iter().next() {
             Some(refusal) => Err(Error::Refused(refusal)),
@@ -88,8 +91,8 @@ impl Socket {
         }
     }
 
-    /// As [`Socket::request`], but hands out every refusal, in order, for callers that expect some
-    /// ([`Errno::EXIST`] when something is made again).
+    /// As [`Socket::request`], but returns all refusals in order, for callers that expect some
+    /// ([`Errno::EXIST`] if something exists already).
     ///
     /// # Errors
     /// A socket error; more than [`MAX_BATCH`] messages.
@@ -120,8 +123,8 @@ impl Socket {
         Ok(verdicts.into_iter().enumerate().filter_map(refused).collect())
     }
 
-    /// Asks with one message and reads one `T` from each message of the answer, until the kernel has acknowledged
-    /// or the dump is over.
+    /// Sends one message and reads a `T` from each message of the answer, until the kernel has acknowledged
+    /// the request or the dump ends.
     pub(crate) fn ask<T>(
         &mut self,
         question: &Message<'_>,
@@ -144,7 +147,7 @@ impl Socket {
         )))
     }
 
-    /// False: what was listed changed meanwhile (NLM_F_DUMP_INTR), so the list may be inconsistent.
+    /// False if the listed objects changed meanwhile (NLM_F_DUMP_INTR), so that the list may be inconsistent.
     fn ask_once(
         &mut self,
         question: &Message<'_>,
@@ -174,7 +177,7 @@ impl Socket {
         }
     }
 
-    /// Sends a batch; returns the first message's sequence number, the others follow it.
+    /// Sends a batch; returns the sequence number of the first message, which the others continue.
     fn send(&mut self, batch: &[Message<'_>]) -> Result<u32> {
         if batch.is_empty() || batch.len() > MAX_BATCH {
             let text = format!("netlink batch: {} messages, must be 1 to {MAX_BATCH}", batch.len());
@@ -192,13 +195,13 @@ impl Socket {
         Ok(first)
     }
 
-    /// Receives one datagram and hands its messages on.
+    /// Receives one datagram and passes its messages on.
     fn receive(&mut self, each: &mut dyn FnMut(&Reply<'_>) -> Result<()>) -> Result<()> {
         let flags = RecvFlags::DONTWAIT | RecvFlags::TRUNC;
         let (_, length, sender) =
             rustix::io::retry_on_intr(|| net::recvfrom(&self.fd, self.buffer.as_mut_slice(), flags))
                 .map_err(failed("recvfrom"))?;
-        // Whoever is privileged in the namespace can send here too: port 0 is the kernel's alone.
+        // Privileged processes in the namespace can send to this socket as well; only the kernel has port 0.
         let sender = sender.and_then(|sender| SocketAddrNetlink::try_from(sender).ok());
         if sender.is_none_or(|sender| sender.pid() != 0) {
             return Ok(());
@@ -220,8 +223,8 @@ impl From<Socket> for OwnedFd {
     }
 }
 
-/// neli can ask for the kernel's words, rustix can't; pidfd_getfd(2) makes neli's socket an owned descriptor
-/// without unsafe code. The texts are a courtesy: where that call is blocked, [`open_plain`] does without.
+/// neli can ask for the kernel's texts, rustix can't; pidfd_getfd(2) turns neli's socket into an owned
+/// descriptor without unsafe code. If that call is blocked, [`open_plain`] does without the texts.
 fn open_with_texts() -> Result<OwnedFd> {
     let socket = NlSocket::connect(NlFamily::Route, None, Groups::empty()).map_err(failed_io("socket"))?;
     socket.enable_ext_ack(true).map_err(failed_io("setsockopt NETLINK_EXT_ACK"))?;
@@ -236,7 +239,7 @@ fn open_plain() -> Result<OwnedFd> {
     Ok(socket)
 }
 
-/// How far behind `first` a sequence number lies.
+/// How far a sequence number is after `first`.
 fn position(first: u32, sequence: u32) -> Option<usize> {
     usize::try_from(sequence.wrapping_sub(first)).ok()
 }

@@ -1,5 +1,5 @@
-//! What the kernel makes of our messages. Every test runs in network namespaces of its own, which `unshare -n`
-//! (util-linux) makes, and leaves nothing behind.
+//! Shows what the kernel does with our messages. Every test runs in network namespaces of its own, made by
+//! `unshare -n` (util-linux), and leaves nothing behind.
 
 use std::io::Write;
 use std::net::IpAddr;
@@ -12,16 +12,17 @@ use pillbox_netlink::route::{self, Route};
 use pillbox_netlink::{Error, LOOPBACK_INDEX, Socket};
 use rustix::io::Errno;
 
-/// Set in the process that stands in a fresh namespace.
+/// Set in the process that is in the new namespace.
 const INSIDE: &str = "NETLINK_TEST_INSIDE";
 
-/// Runs a test's body in a fresh network namespace: the test binary again, with that one test, under unshare.
+/// Runs a test's body in a new network namespace: runs the test binary again under unshare, with that one
+/// test.
 fn in_fresh_namespace(test: &str, body: fn()) {
     if std::env::var_os(INSIDE).is_some() {
         return body();
     }
     if !rustix::process::geteuid().is_root() {
-        // Not eprintln!, which the test harness would swallow.
+        // Not eprintln!, which the test harness captures.
         let _ = writeln!(std::io::stderr(), "SKIP {test}: needs root for a network namespace");
         return;
     }
@@ -44,7 +45,7 @@ fn at(text: &str, prefix: u8) -> Address {
     Address { ip: ip(text), prefix }
 }
 
-/// A second network namespace, which lives as long as the process that stands in it.
+/// A second network namespace, which lives as long as a process in it.
 struct Neighbour(Child);
 
 impl Neighbour {
@@ -56,7 +57,7 @@ impl Neighbour {
             .spawn()
             .unwrap();
         let mut neighbour = Neighbour(child);
-        // The line says that unshare is done.
+        // The line shows that unshare is done.
         let mut line = [0];
         std::io::Read::read_exact(neighbour.0.stdout.as_mut().unwrap(), &mut line).unwrap();
         neighbour
@@ -66,7 +67,7 @@ impl Neighbour {
         std::fs::File::open(format!("/proc/{}/ns/net", self.0.id())).unwrap().into()
     }
 
-    /// A socket opened in there, by a thread that goes there and ends.
+    /// A socket opened in that namespace, by a thread that enters it and ends.
     fn socket(&self) -> Socket {
         let namespace = self.namespace();
         let fd: OwnedFd = std::thread::spawn(move || {
@@ -140,7 +141,7 @@ fn a_bridge_with_addresses_and_routes_is_one_batch() {
         own.sort_by_key(|address| address.ip);
         assert_eq!(own, [at("10.88.0.1", 16), at("fd00::1", 64)]);
         let routes = std::fs::read_to_string("/proc/thread-self/net/route").unwrap();
-        // Destination, gateway: network byte order read as a little-endian number.
+        // Destination and gateway: network byte order, read as little-endian numbers.
         assert!(routes.contains("br0\t00000000\t0200580A"), "{routes}");
         assert!(routes.contains("br0\t000200C0\t00000000"), "{routes}");
         let routes = std::fs::read_to_string("/proc/thread-self/net/ipv6_route").unwrap();
@@ -186,7 +187,8 @@ fn a_veth_peer_is_born_in_the_other_namespace() {
             ])
             .unwrap();
         assert_eq!(link::list(&mut inside).unwrap().len(), 2);
-        // sysfs shows the namespace of whoever mounted it, so it is mounted anew, in a mount namespace of its own.
+        // sysfs shows the namespace in which it was mounted, so it is mounted again, in a mount namespace of
+        // its own.
         let script = "mount -t sysfs sysfs /sys && cat /sys/class/net/veth7/brport/hairpin_mode";
         let hairpin = Command::new("unshare").args(["-m", "sh", "-c", script]).output().unwrap();
         assert_eq!(hairpin.stdout, b"1\n");
@@ -238,7 +240,7 @@ fn each_message_of_a_batch_has_its_own_verdict() {
         assert_eq!(refusals[2].text.as_deref(), Some("Nexthop has invalid gateway"));
         let error = socket.request(&batch[3..]).unwrap_err().to_string();
         assert!(error.starts_with("add address 10.1.1.1/24 to link 1: File exists"), "{error}");
-        // The socket is in step after refusals: nothing is left over to be mistaken for the next answer.
+        // The socket stays in step after refusals: nothing is left that could be taken for the next answer.
         socket.request(&[link::set_up(LOOPBACK_INDEX).unwrap()]).unwrap();
         assert!(link::get(&mut socket, "lo").unwrap().is_up());
     });

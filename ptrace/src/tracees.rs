@@ -1,4 +1,4 @@
-//! The processes that are traced: a command's own and all that come of it.
+//! The traced processes: a command's own and all its descendants.
 
 use std::collections::BTreeMap;
 use std::io;
@@ -9,37 +9,37 @@ use crate::{Stop, attach, detach, follow, go_on, run_to, step, trace, wait_for_s
 /// How a stopped process goes on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Next {
-    /// To the next begin or end of a system call; the signal reaches it before, unless it is 0.
+    /// To the next beginning or end of a system call; the signal is delivered first, unless it is 0.
     Call(i32),
-    /// By one instruction; the signal reaches it before, unless it is 0.
+    /// By one instruction; the signal is delivered first, unless it is 0.
     Step(i32),
-    /// Until it stands before the instruction at this address, which is a [`Stop::Step`]; [`crate::forget_address`] is
-    /// called then.
+    /// To the instruction at this address, where it stops with [`Stop::Step`]; then call
+    /// [`crate::forget_address`].
     Address(i64),
     /// Without a tracer.
     Untraced,
-    /// Not at all: it has been killed, and its end is told next.
+    /// Not at all: it has been killed, and its end is reported next.
     Killed,
 }
 
-/// What is done at the stops.
+/// What to do when processes begin and stop.
 pub trait Tracer {
-    /// What is known of a process.
+    /// What the tracer knows of a process.
     type Tracee;
 
-    /// A process begins: `maker` has cloned it; without one it is the command's own.
+    /// A process begins. `maker` has cloned it; without one it is the command's own.
     fn begin(&mut self, pid: i32, maker: Option<&mut Self::Tracee>) -> Self::Tracee;
 
-    /// A process has stopped, and goes on as the result says. ESRCH is no error: it has been killed, and its end is told
-    /// next.
+    /// A process has stopped; the result says how it goes on. ESRCH is not an error: it has been killed, and
+    /// its end is reported next.
     fn stopped(&mut self, pid: i32, process: &mut Self::Tracee, stop: Stop) -> io::Result<Next>;
 }
 
-/// The processes that are traced, by pid, with what the tracer knows of each.
+/// The traced processes by pid, with what the tracer knows of each.
 #[derive(Debug)]
 pub struct Tracees<T> {
     known: BTreeMap<i32, T>,
-    /// Clones that have stopped before their makers told of them.
+    /// Clones that stopped before their makers reported them.
     early: BTreeMap<i32, Stop>,
 }
 
@@ -50,14 +50,14 @@ impl<T> Default for Tracees<T> {
 }
 
 impl<T> Tracees<T> {
-    /// Begins to trace a process that runs already: it stops for SIGSTOP next.
+    /// Begins to trace a running process, which next stops for SIGSTOP.
     pub fn attach(&mut self, pid: i32, process: T) -> io::Result<()> {
         attach(pid)?;
         self.known.insert(pid, process);
         Ok(())
     }
 
-    /// Runs a command to its end. What comes of it may go on then, and is traced still.
+    /// Runs a command to its end. Its descendants may go on after that, and are still traced.
     pub fn run(
         &mut self,
         command: &mut Command,
@@ -81,10 +81,10 @@ impl<T> Tracees<T> {
         }
     }
 
-    /// Sees to one stop, or to an end.
+    /// Handles one stop or end.
     pub fn handle(&mut self, pid: i32, stop: Stop, tracer: &mut impl Tracer<Tracee = T>) -> io::Result<()> {
         let Some(process) = self.known.get_mut(&pid) else {
-            // Also the end of a process that is not traced is told.
+            // Ends are also reported for processes that are not traced.
             if !matches!(stop, Stop::End(_)) || self.early.contains_key(&pid) {
                 self.early.insert(pid, stop);
             }
@@ -109,7 +109,7 @@ impl<T> Tracees<T> {
         Ok(())
     }
 
-    /// The processes that are traced.
+    /// The pids of the traced processes.
     pub fn pids(&self) -> impl Iterator<Item = i32> {
         self.known.keys().copied()
     }
@@ -130,7 +130,7 @@ fn go(pid: i32, next: Next) -> io::Result<()> {
     }
 }
 
-/// A process that was killed meanwhile cannot be told anything; its end comes next.
+/// A process killed meanwhile can't be told anything; its end is reported next.
 fn unless_killed(result: io::Result<()>) -> io::Result<()> {
     match result {
         Err(error) if error.raw_os_error() == Some(libc::ESRCH) => Ok(()),
@@ -142,7 +142,7 @@ fn unless_killed(result: io::Result<()>) -> io::Result<()> {
 mod tests {
     use super::*;
 
-    /// Notes which processes begin and stop; a process's name is its maker's with one letter more.
+    /// Records which processes begin and stop. A process's name is its maker's with one more letter.
     #[derive(Default)]
     struct Notes {
         begun: Vec<String>,
@@ -168,7 +168,7 @@ mod tests {
         }
     }
 
-    /// Whether a clone stops before its maker or after it is the kernel's choice: in so many rounds it does both.
+    /// The kernel decides whether a clone stops before or after its maker: in this many rounds both happen.
     #[test]
     fn all_that_comes_of_a_command_is_traced_to_its_end() {
         for _ in 0..20 {
