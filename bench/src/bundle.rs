@@ -1,4 +1,4 @@
-//! The bundles that every runtime runs, and the folder that holds all that a benchmark writes.
+//! The bundles that all runtimes run, and the folder for everything that a benchmark writes.
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
@@ -9,11 +9,12 @@ use serde_json::{Value, json};
 use crate::error::{Context, Result};
 use crate::{docker, host, program};
 
-/// What `runc spec` writes, without a terminal and with `/bin/true`.
+/// The output of `runc spec`, without a terminal and with `/bin/true`.
 const CONFIG: &str = include_str!("../config.json");
 
-/// All that a benchmark writes, removed with it. It lies under /run, in the benchmark's own tmpfs: state folders are in
-/// one in real life too, and it is gone with the benchmark even if that is killed.
+/// Everything that a benchmark writes, removed when dropped. It lies under /run, in a tmpfs of the
+/// benchmark's own: state folders are usually in a tmpfs, and it disappears with the benchmark even if that
+/// is killed.
 pub struct Scratch {
     folder: PathBuf,
     prefix: String,
@@ -22,7 +23,7 @@ pub struct Scratch {
 impl Scratch {
     /// Makes the folders and the bundles.
     pub fn new() -> Result<Self> {
-        // As long for every pid: a path's length shows in counted instructions.
+        // The same length for every pid, because the length of a path shows in counted instructions.
         let prefix = format!("pillbox-bench-{}", host::run_name());
         let scratch = Scratch { folder: Path::new("/run").join(&prefix), prefix };
         scratch.write_bundle("true", CONFIG)?;
@@ -31,8 +32,8 @@ impl Scratch {
         Ok(scratch)
     }
 
-    /// Bundles for counting what init does: `pause` and `docker` again, as `pause-counted` and `docker-counted`, without
-    /// paths that some kernels have and others don't.
+    /// Makes bundles for counting init's instructions: `pause` and `docker` as `pause-counted` and
+    /// `docker-counted`, without paths that only some kernels have.
     pub fn write_counted_bundles(&self) -> Result<()> {
         for name in ["pause", "docker"] {
             let text = fs::read(self.bundle(name).join("config.json")).context(|| "read config.json")?;
@@ -81,7 +82,7 @@ impl Scratch {
         self.folder.join(name)
     }
 
-    /// What all container ids and cgroups of this benchmark begin with.
+    /// The prefix of all container ids and cgroups of this benchmark.
     pub fn prefix(&self) -> &str {
         &self.prefix
     }

@@ -1,4 +1,4 @@
-//! The cases of one container: `run`, its life step by step, `exec`, `--version`.
+//! The cases of a single container: `run`, its life step by step, `exec`, `--version`.
 
 use std::fs;
 use std::path::Path;
@@ -11,15 +11,15 @@ use crate::error::{Context, Result, error};
 use crate::figures::Samples;
 use crate::runtime::{Runtime, peak};
 
-/// `run` of the default configuration.
+/// `run` with the default configuration.
 pub const RUN: &str = "run";
-/// `run` of Docker's.
+/// `run` with Docker's configuration.
 pub const RUN_DOCKER: &str = "run, Docker's config";
 
 /// The steps of a container's life, in order.
 pub const STEPS: [&str; 5] = ["create", "start", "state", "kill", "delete"];
 
-/// What init holds while it waits for `start`.
+/// The memory of init while it waits for `start`.
 pub const INIT_MEMORY: &str = "memory of a created container's process";
 /// The file that a created container's process executes.
 pub const INIT_SIZE: &str = "program of a created container's process";
@@ -48,7 +48,7 @@ pub fn measure(course: &Course<'_>) -> Vec<Line> {
     lines
 }
 
-/// Takes one container through its life; the step that fails is its last.
+/// Takes one container through its life, up to a step that fails.
 fn live(course: &Course<'_>, runtime: &Runtime, id: &str, samples: &mut [Samples]) {
     let pid_file = course.scratch.file("pid");
     for (step, samples) in STEPS.into_iter().zip(samples) {
@@ -57,7 +57,7 @@ fn live(course: &Course<'_>, runtime: &Runtime, id: &str, samples: &mut [Samples
             "kill" => runtime.time(&["kill", id, "KILL"]),
             step => runtime.time(&[step, id]),
         };
-        // A container that was killed is deleted when it is dead, which `kill` doesn't wait for.
+        // A killed container can only be deleted once it is dead, which `kill` does not wait for.
         let outcome =
             outcome.and_then(|cost| if step == "kill" { reap(&pid_file).map(|()| cost) } else { Ok(cost) });
         let failed = outcome.is_err();
@@ -68,7 +68,7 @@ fn live(course: &Course<'_>, runtime: &Runtime, id: &str, samples: &mut [Samples
     }
 }
 
-/// `exec` of a program that only exits, in a container that runs.
+/// `exec` of a program that only exits, in a running container.
 fn exec(course: &Course<'_>) -> Vec<Line> {
     let (bundle, pid_file) = (course.scratch.bundle("pause"), course.scratch.file("pid"));
     let start = |runtime: &Runtime| {
@@ -91,11 +91,11 @@ fn exec(course: &Course<'_>) -> Vec<Line> {
     lines
 }
 
-/// The most that a command held.
+/// The peak memory of commands.
 pub const PEAK_MEMORY: [&str; 3] = ["peak memory of create", "peak memory of run", "peak memory of exec"];
 
-/// The most that each runtime's commands hold, and [`FLOOR`]: what a program that holds next to nothing seems to hold;
-/// nothing below it can be seen.
+/// The peak memory of each runtime's commands, and as [`FLOOR`] that of a program that uses next to nothing:
+/// smaller values cannot be measured.
 fn weigh_commands(course: &Course<'_>) -> Result<Vec<Figure>> {
     let scratch = course.scratch;
     let (pause, short) = (scratch.bundle("pause"), scratch.bundle("true"));
@@ -126,7 +126,7 @@ fn weigh_commands(course: &Course<'_>) -> Result<Vec<Figure>> {
     Ok(figures)
 }
 
-/// What commands hold, and what the process of a container that waits for `start` holds and executes.
+/// The memory of commands, and the memory and program size of a container's process that waits for `start`.
 pub fn weigh(course: &Course<'_>) -> Result<Vec<Figure>> {
     let pid_file = course.scratch.file("pid");
     let mut figures = weigh_commands(course)?;
@@ -148,7 +148,7 @@ pub fn weigh(course: &Course<'_>) -> Result<Vec<Figure>> {
     Ok(figures)
 }
 
-/// VmRSS of /proc/PID/status (proc_pid_status(5)): all that it has touched, shared or not.
+/// VmRSS in /proc/PID/status (proc_pid_status(5)): all memory that the process has touched, shared or not.
 fn resident_kib(pid: Pid) -> Result<f64> {
     let path = format!("/proc/{}/status", pid.as_raw_nonzero());
     let status = fs::read_to_string(&path).context(|| format!("read {path}"))?;
@@ -168,10 +168,11 @@ pub fn read_pid(pid_file: &Path) -> Result<Pid> {
     pid.ok_or_else(|| error(format!("pid file: {text:?} is no pid")))
 }
 
-/// Waits for the container's process: its parent has gone, so it is the subreaper's, which the benchmark is.
+/// Waits for the container's process. Its parent has ended, so that it is a child of the subreaper, which is
+/// the benchmark.
 pub fn reap(pid_file: &Path) -> Result<()> {
     match waitpid(Some(read_pid(pid_file)?), WaitOptions::empty()) {
-        // ECHILD: it was reaped by somebody else already.
+        // ECHILD: it has been reaped elsewhere already.
         Ok(_) | Err(rustix::io::Errno::CHILD) => Ok(()),
         Err(errno) => Err(errno).context(|| "waitpid"),
     }

@@ -1,4 +1,4 @@
-//! Who is measured, in which order, and what comes out.
+//! What is measured, in which order, and the results.
 
 use std::cell::Cell;
 use std::path::Path;
@@ -13,17 +13,17 @@ use crate::{floor, host, library};
 
 /// The floor's name in the report.
 pub const FLOOR: &str = "floor";
-/// The floor without a process of its own for each container.
+/// The floor without a separate process for each container.
 pub const FLOOR_IN_PROCESS: &str = "floor, in one process";
-/// pillbox without a process of its own for each command.
+/// pillbox without a separate process for each command.
 pub const LIBRARY: &str = "pillbox's library, in one process";
 
-/// Something that a case is repeated at: a number of mounts, or of containers.
+/// The quantity at which a case is repeated.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Scale {
-    /// Mounts that the host has.
+    /// Mounts on the host.
     Mounts(usize),
-    /// Containers that are there already.
+    /// Containers that exist already.
     Containers(usize),
 }
 
@@ -31,15 +31,15 @@ pub enum Scale {
 pub struct Line {
     /// What was run: `run`, `create` …
     pub case: String,
-    /// What it was repeated at, if it was.
+    /// The quantity at which it was repeated, if any.
     pub scale: Option<Scale>,
     /// The runtime's name, or the floor's.
     pub subject: String,
-    /// What was measured.
+    /// The measured times.
     pub samples: Samples,
 }
 
-/// One number that is no time.
+/// A number that is not a time.
 pub struct Figure {
     /// What it is.
     pub what: &'static str,
@@ -49,7 +49,7 @@ pub struct Figure {
     pub kib: f64,
 }
 
-/// Who is measured in one round of a case.
+/// What is measured in one round of a case.
 pub enum Subject<'a> {
     Runtime(&'a Runtime),
     Floor,
@@ -74,7 +74,7 @@ pub struct Course<'a> {
     pub scratch: &'a Scratch,
     /// Runs of each case.
     pub runs: usize,
-    /// How many containers live beside.
+    /// How many other containers exist.
     pub live: usize,
     numbers: Cell<usize>,
 }
@@ -84,25 +84,25 @@ impl<'a> Course<'a> {
         Course { runtimes, scratch, runs, live, numbers: Cell::new(0) }
     }
 
-    /// A container id that was not used yet.
+    /// A container id that has not been used yet.
     pub fn id(&self) -> String {
         format!("{}-{}", self.scratch.prefix(), self.numbers.replace(self.numbers.get() + 1))
     }
 
-    /// The runtimes alone.
+    /// Only the runtimes.
     pub fn runtimes(&self) -> Vec<Subject<'a>> {
         self.runtimes.iter().map(Subject::Runtime).collect()
     }
 
-    /// The runtimes and what they are held against.
+    /// The runtimes, and what they are compared with.
     pub fn everybody(&self) -> Vec<Subject<'a>> {
         let mut all = vec![Subject::FloorInProcess, Subject::Floor, Subject::Library];
         all.extend(self.runtimes());
         all
     }
 
-    /// Rounds in the order ABBA: a machine that slows down or heats up slows everybody alike. One round ahead is not
-    /// counted: it fills the caches.
+    /// Runs the rounds in the order ABBA, so that a machine that slows down or heats up affects all subjects
+    /// alike. A first round, which fills the caches, is not counted.
     pub fn interleave(
         &self,
         cases: &[&str],
@@ -138,7 +138,7 @@ impl<'a> Course<'a> {
         lines
     }
 
-    /// One container of the bundle, from nothing to nothing.
+    /// One container of the bundle, from its creation to its removal.
     pub fn run(&self, subject: &Subject<'_>, bundle: &str) -> Result<Cost> {
         let (bundle, id) = (self.scratch.bundle(bundle), self.id());
         let cgroup = Path::new(host::CGROUP).join(&id);

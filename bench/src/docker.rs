@@ -1,5 +1,5 @@
-//! Docker's recorded configuration, made fit for a bundle of the benchmark's: capabilities, seccomp profile, device
-//! rules, sysctls, masks and binds stay as dockerd wrote them.
+//! Docker's recorded configuration, adapted to a bundle of the benchmark's. Capabilities, seccomp profile,
+//! device rules, sysctls, masks and binds stay as dockerd wrote them.
 
 use std::fs;
 use std::path::Path;
@@ -8,11 +8,11 @@ use serde_json::{Value, json};
 
 use crate::error::{Context, Result, error};
 
-/// As dockerd wrote it for `docker run`.
+/// What dockerd wrote for `docker run`.
 pub const RECORDED: &str = include_str!("../../tests/fixtures/docker-plain.config.json");
 
-/// The configuration for a bundle: another program, the bundle's root, binds of files that are there (made here), and
-/// the runtime's own choice of a cgroup, without limits, whose controllers a machine may not have.
+/// The configuration for a bundle: with another program, the bundle's root, binds of files that are made
+/// here, the runtime's own choice of a cgroup, and no limits, since the machine may not have the controllers.
 pub fn config(bundle: &Path, arguments: &[&str], seccomp: bool) -> Result<String> {
     let mut config: Value = serde_json::from_str(RECORDED).context(|| "parse Docker's configuration")?;
     config["root"] = json!({ "path": "rootfs" });

@@ -1,4 +1,4 @@
-//! The benchmark's error: words that name the step, its object and the cause.
+//! The benchmark's error: a text that names the step, its object and the cause.
 
 use std::fmt::Display;
 
@@ -8,14 +8,14 @@ pub type Error = Box<dyn std::error::Error>;
 /// The benchmark's result.
 pub type Result<T> = std::result::Result<T, Error>;
 
-/// An error of these words.
+/// An error with this text.
 pub fn error(text: impl Into<String>) -> Error {
     text.into().into()
 }
 
 /// Puts the step and its object before the cause.
 pub trait Context<T> {
-    /// `what` names them: `mount /proc`.
+    /// `what` names both: `mount /proc`.
     fn context<D: Display>(self, what: impl FnOnce() -> D) -> Result<T>;
 }
 

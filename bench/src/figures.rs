@@ -1,4 +1,4 @@
-//! Samples and what is told of them.
+//! Samples and their statistics.
 
 use std::time::Duration;
 
@@ -11,12 +11,12 @@ pub struct Samples {
     times: Vec<Duration>,
     /// How many runs failed.
     pub failures: usize,
-    /// What the first failure said.
+    /// The text of the first failure.
     pub first_failure: Option<String>,
 }
 
 impl Samples {
-    /// Takes one run in.
+    /// Adds one run.
     pub fn add(&mut self, outcome: Result<Cost>) {
         match outcome {
             Ok(Cost { time }) => self.times.push(time),
@@ -27,7 +27,7 @@ impl Samples {
         }
     }
 
-    /// The time in ms that `percent` of the runs did not exceed (nearest rank); `None` without a run.
+    /// The time in ms that `percent` of the runs did not exceed (nearest rank); `None` without any run.
     pub fn percentile(&self, percent: usize) -> Option<f64> {
         let mut times = self.times.clone();
         times.sort_unstable();

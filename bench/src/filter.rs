@@ -1,4 +1,4 @@
-//! seccomp: what compiling Docker's profile costs, and what a system call costs under the filters that come out.
+//! seccomp: what compiling Docker's profile costs, and what a system call costs under the resulting filters.
 
 use std::fs;
 use std::hint::black_box;
@@ -18,10 +18,10 @@ pub const FILTERED: &str = "1,000,000 getppid() under Docker's profile";
 /// The same without a profile.
 pub const UNFILTERED: &str = "1,000,000 getppid() without a profile";
 
-/// Calls that are timed.
+/// How many calls are timed.
 const CALLS: u32 = 1_000_000;
 
-/// What the benchmark does inside the container: prints how many ns the calls took.
+/// What the benchmark does inside the container: prints how many nanoseconds the calls took.
 pub fn count_calls() -> Result<()> {
     let begin = Instant::now();
     for _ in 0..CALLS {
@@ -31,7 +31,7 @@ pub fn count_calls() -> Result<()> {
     Ok(())
 }
 
-/// Compiles the profile some hundred times.
+/// Compiles the profile several hundred times.
 pub fn compile(course: &Course<'_>) -> Result<Vec<Line>> {
     let spec = pillbox::oci::spec::parse(docker::RECORDED.as_bytes())
         .map_err(|error| crate::error::error(format!("Docker's configuration: {error}")))?;

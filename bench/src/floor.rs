@@ -1,5 +1,5 @@
-//! The floor: what the kernel alone needs for the default container. No config is read, nothing is decided, no state
-//! is kept; only the system calls that any runtime must make for this container are made.
+//! The floor: what the kernel alone needs for the default container. No configuration is read, nothing is
+//! decided, no state is kept; it makes only the system calls that any runtime must make for this container.
 
 use std::ffi::CStr;
 use std::fs;
@@ -25,7 +25,7 @@ use crate::sys::{self, Side};
 const NAMESPACES: u32 =
     CLONE_NEWNS | CLONE_NEWNET | CLONE_NEWUTS | CLONE_NEWIPC | CLONE_NEWPID | CLONE_NEWCGROUP;
 
-/// The container's device nodes: name, minor; all but tty have major 1.
+/// The container's device nodes: name, major, minor.
 const DEVICES: [(&str, u32, u32); 6] =
     [("null", 1, 3), ("zero", 1, 5), ("full", 1, 7), ("random", 1, 8), ("urandom", 1, 9), ("tty", 5, 0)];
 
@@ -52,7 +52,7 @@ const MASKED: [&str; 10] = [
 
 const READ_ONLY: [&str; 5] = ["proc/bus", "proc/fs", "proc/irq", "proc/sys", "proc/sysrq-trigger"];
 
-/// Runs one container from cgroup to cgroup: made, entered, `/bin/true` executed, reaped, removed.
+/// One container, from making its cgroup to removing it: enters it, executes `/bin/true` and reaps it.
 pub fn run(rootfs: &Path, cgroup: &Path) -> Result<()> {
     fs::create_dir(cgroup).context(|| format!("mkdir {}", cgroup.display()))?;
     let outcome = run_in(rootfs, cgroup);
@@ -76,7 +76,7 @@ fn run_in(rootfs: &Path, cgroup: &Path) -> Result<()> {
     }
 }
 
-/// Never returns when all goes well.
+/// Does not return if all goes well.
 fn become_container(rootfs: &Path) -> Result<()> {
     let private = MountPropagationFlags::REC | MountPropagationFlags::PRIVATE;
     mount_change("/", private).context(|| "make / private")?;
@@ -128,7 +128,7 @@ fn make_devices() -> Result<()> {
     Ok(())
 }
 
-/// A path that this kernel hasn't got is passed over, as the specification says.
+/// Skips a path that this kernel does not have, as the specification demands.
 fn make_read_only(path: &str) -> Result<()> {
     if !Path::new(path).exists() {
         return Ok(());

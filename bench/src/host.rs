@@ -1,4 +1,5 @@
-//! What the benchmark stands on: root, mounts of its own with cgroup v2 at its usual place, and a name for the machine in the report.
+//! The benchmark's environment: root, mounts of its own with cgroup v2 in its usual place, and a description
+//! of the machine for the report.
 
 use std::fs;
 use std::os::unix::process::CommandExt;
@@ -11,18 +12,19 @@ use rustix::process::{WaitOptions, waitpid};
 
 use crate::error::{Context, Result, error};
 
-/// Where every peer looks for cgroups.
+/// Where all peers look for cgroups.
 pub const CGROUP: &str = "/sys/fs/cgroup";
 
-/// Set in the process that already stands in a mount namespace of its own: to the number that it has outside.
+/// Set in the process that is in a mount namespace of its own, to the pid that it had outside.
 const ISOLATED: &str = "PILLBOX_BENCH_ISOLATED";
 
 /// `CGROUP2_SUPER_MAGIC` (linux/magic.h).
 const CGROUP2: i64 = 0x6367_7270;
 
-/// Makes sure of root, then executes the benchmark again in a mount namespace of its own: /run is an empty tmpfs there,
-/// and on a host with cgroup v1 at the usual place cgroup v2 is mounted over it. The host sees none of it. With
-/// `own_processes` it is also in a pid namespace of its own, with which all its processes end, and has to collect orphans.
+/// Requires root, then executes the benchmark again in a mount namespace of its own. There, /run is an empty
+/// tmpfs, and on a host with cgroup v1 in the usual place cgroup v2 is mounted over it. None of this shows on
+/// the host. With `own_processes` the benchmark is also in a pid namespace of its own, so that all its
+/// processes end with it; then it has to reap orphans.
 pub fn prepare(own_processes: bool) -> Result<()> {
     if !rustix::process::geteuid().is_root() {
         return Err(error("it makes namespaces, mounts and cgroups: run it as root"));
@@ -47,7 +49,7 @@ pub fn prepare(own_processes: bool) -> Result<()> {
     mount("cgroup2", CGROUP, "cgroup2", flags, c"").context(|| format!("mount cgroup2 at {CGROUP}"))
 }
 
-/// What tells this benchmark's cgroups from another one's, always as long.
+/// Distinguishes this benchmark's cgroups from those of another one; always of the same length.
 pub fn run_name() -> String {
     format!("{:0>7}", std::env::var(ISOLATED).unwrap_or_default())
 }
@@ -56,10 +58,10 @@ fn has_cgroup2() -> bool {
     rustix::fs::statfs(CGROUP).is_ok_and(|found| found.f_type == CGROUP2)
 }
 
-/// How often removing a cgroup is tried, 5 ms apart.
+/// How many times to try removing a cgroup, 5 ms apart.
 const REMOVE_ATTEMPTS: usize = 400;
 
-/// What the figures were measured on.
+/// The machine on which the figures were measured.
 pub struct Machine {
     /// The processor's model.
     pub cpu: String,
@@ -69,12 +71,12 @@ pub struct Machine {
     pub kernel: String,
     /// Mounts in this namespace: a container's mount namespace starts as a copy of them.
     pub mounts: usize,
-    /// Load over the last minute before the start: what else was running.
+    /// The load of the last minute before the start: what else was running.
     pub load: String,
 }
 
 impl Machine {
-    /// Looks at /proc.
+    /// Reads /proc.
     pub fn look() -> Self {
         let cpus = fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
         let model = cpus.lines().find_map(|line| line.strip_prefix("model name")?.split_once(": "));
@@ -89,7 +91,8 @@ impl Machine {
     }
 }
 
-/// Kills what is left in the cgroups whose name begins with `prefix`, and removes them, wherever a runtime put them.
+/// Kills all processes in the cgroups whose names begin with `prefix`, and removes the cgroups, wherever a
+/// runtime made them.
 pub fn remove_cgroups(prefix: &str) {
     remove_cgroups_below(Path::new(CGROUP), prefix, false, 8);
 }
@@ -110,7 +113,8 @@ fn remove_cgroups_below(folder: &Path, prefix: &str, ours: bool, depth: usize) {
     }
 }
 
-/// A cgroup can be removed when the last of its processes is not only dead but reaped; orphans are ours to reap.
+/// A cgroup can only be removed once all its processes have been reaped; orphans are for the benchmark to
+/// reap.
 fn remove_cgroup(cgroup: &Path) {
     for _ in 0..REMOVE_ATTEMPTS {
         match fs::remove_dir(cgroup) {

@@ -1,7 +1,7 @@
-//! Counted instructions: the same on every run, where times are not. They stand in a file in the project, so that a change
-//! that makes a path longer shows, and is meant.
+//! Counted instructions, which, unlike times, are the same in every run. They are recorded in a file of the
+//! project, so that a change that makes a path longer is visible and deliberate.
 //!
-//! Commands that valgrind can run are counted by callgrind, those that it cannot by [`crate::stepping`].
+//! Commands that valgrind can run are counted by callgrind, the others by [`crate::stepping`].
 
 use std::collections::BTreeMap;
 use std::ffi::OsString;
@@ -19,10 +19,10 @@ use crate::host;
 use crate::runtime::Runtime;
 use crate::stepping::Counter;
 
-/// By how much of itself a count may differ.
+/// The relative difference that a count may have.
 const TOLERANCE: f64 = 0.02;
 
-/// What is counted, by the command's name.
+/// The counts by the names of the commands.
 type Counts = BTreeMap<String, u64>;
 
 /// `instructions FILE [--pillbox PATH] [--update]`
@@ -40,7 +40,7 @@ pub fn command(arguments: &[OsString]) -> Result<()> {
     }
     let file = file.ok_or_else(|| error("instructions: name the file with the counts"))?;
     let beside = || Ok::<_, std::io::Error>(std::env::current_exe()?.with_file_name("pillbox"));
-    // A case may run in a folder of its own.
+    // Absolute, because a case may run in a folder of its own.
     let program = program.map_or_else(beside, std::path::absolute).context(|| "find pillbox")?;
     host::prepare(true)?;
     let counted = count_all(&program)?;
@@ -60,7 +60,7 @@ pub fn command(arguments: &[OsString]) -> Result<()> {
             file.display(),
             TOLERANCE * 100.0
         ))),
-        // Another compiler makes other code: nobody's change is to blame.
+        // Another compiler generates other code, which is no fault of a change.
         (deviating, false) => {
             let than = recorded["compiler"].as_str().unwrap_or("nothing");
             println!(
@@ -71,7 +71,7 @@ pub fn command(arguments: &[OsString]) -> Result<()> {
     }
 }
 
-/// Prints all counts; the result is how many deviate.
+/// Prints all counts; returns how many deviate.
 fn compare(recorded: &Value, counted: &Counts) -> usize {
     let mut deviating = 0;
     for (name, now) in counted {
@@ -88,14 +88,16 @@ fn compare(recorded: &Value, counted: &Counts) -> usize {
     deviating
 }
 
-/// Containers are made, used and removed under a [`Counter`]; valgrind, which is faster, counts what changes nothing.
+/// Commands that make, use and remove containers run under a [`Counter`]; those that change nothing run under
+/// valgrind, which is faster.
 fn count_all(program: &Path) -> Result<Counts> {
-    // Orphaned containers become ours: a container can be deleted when its process has been waited for.
+    // As a subreaper this process gets orphaned containers, whose processes must be reaped before they can be
+    // deleted.
     set_child_subreaper(Some(getpid())).context(|| "become subreaper")?;
     let scratch = Scratch::new()?;
     let runtime = Runtime::new("pillbox", program.to_path_buf(), &scratch)?;
     let id = format!("{}-counted", scratch.prefix());
-    // The first container makes what all others find.
+    // The first container makes things that all later ones find.
     runtime.create(&scratch.bundle("pause"), &scratch.file("pid"), &id)?;
     let counted = count_commands(program, &scratch, &id);
     runtime.discard(&id);
@@ -106,9 +108,9 @@ fn count_all(program: &Path) -> Result<Counts> {
     Ok(counted)
 }
 
-/// The rest of what makes, uses and ends a container, from the first system call on that valgrind does not run (what
-/// comes before, reading and compiling, is in `explain` and `state`), and what init does until it executes the
-/// container's program.
+/// Counts the rest of the commands that make, use and end a container, from the first system call on that
+/// valgrind does not run (what comes before, reading and compiling, is counted in `explain` and `state`), and
+/// what init does until it executes the container's program.
 fn step_commands(program: &Path, scratch: &Scratch, id: &str) -> Result<Counts> {
     scratch.write_counted_bundles()?;
     let (state, pid_file, mut counter) =
@@ -136,7 +138,7 @@ fn step_commands(program: &Path, scratch: &Scratch, id: &str) -> Result<Counts> 
             counted.insert(format!("{name}: rest"), rest);
         }
         match name {
-            // Init waits at the gate.
+            // Init still waits at the gate.
             "create" | "delete" => {}
             "start" => drop(counted.insert("create and start: init".to_string(), counter.take_init())),
             "kill" => reap(&pid_file)?,
@@ -169,7 +171,7 @@ fn count_commands(program: &Path, scratch: &Scratch, id: &str) -> Result<Counts>
         .collect()
 }
 
-/// What callgrind collects of one command.
+/// The count that callgrind reports for one command.
 fn count(program: &Path, arguments: &[OsString], folder: &Path) -> Result<u64> {
     let mut command = bare("valgrind".as_ref(), folder);
     command.args(["--tool=callgrind", "--callgrind-out-file=/dev/null"]).arg(program).args(arguments);
@@ -182,14 +184,14 @@ fn count(program: &Path, arguments: &[OsString], folder: &Path) -> Result<u64> {
         .ok_or_else(|| error(format!("{command:?} failed: {}", said.trim())))
 }
 
-/// A command without what the environment holds, which must not count.
+/// A command without the caller's environment, which must not affect the count.
 fn bare(program: &Path, folder: &Path) -> Command {
     let mut command = Command::new(program);
     command.env_clear().env("PATH", "/usr/local/bin:/usr/bin:/bin").current_dir(folder);
     command
 }
 
-/// The compiler, which is most of what a count depends on besides the source.
+/// The compiler, on which a count depends most, besides the source.
 fn compiler() -> Result<String> {
     let output = Command::new("rustc").arg("--version").output().context(|| "execute rustc")?;
     Ok(String::from_utf8_lossy(&output.stdout).trim().to_string())

@@ -1,4 +1,4 @@
-//! pillbox as a library: what is measured is one container's life in this process, without a program to start for it.
+//! pillbox as a library: measures one container's life in this process, without executing a command for it.
 
 use std::path::Path;
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -7,11 +7,11 @@ use pillbox::{Bundle, Container, CreateOptions, Root, Stdio};
 
 use crate::error::{Result, error};
 
-/// Creates, starts, waits for and deletes one container of the bundle, whose state lies below `root`. Not for several
-/// processes at once on the same `root`: ids are numbered in this one.
+/// Creates, starts, waits for and deletes one container of the bundle, with its state below `root`. Several
+/// processes must not use the same `root` at once, because ids are only unique in one process.
 ///
 /// # Errors
-/// What the library says; a status that is not 0.
+/// The library's errors; a status other than 0.
 pub fn once(bundle: &Path, root: &Path) -> Result<()> {
     static NUMBER: AtomicU32 = AtomicU32::new(0);
     let id = format!("pillbox-bench-{}-{}", std::process::id(), NUMBER.fetch_add(1, Ordering::Relaxed));

@@ -1,4 +1,5 @@
-//! Measures OCI runtimes side by side, and against the floor: what the kernel alone needs for the same container.
+//! Measures OCI runtimes side by side, and compares them with the floor: what the kernel alone needs for the
+//! same container.
 
 mod bundle;
 mod cases;
@@ -49,7 +50,7 @@ bench instructions FILE [--pillbox PATH] [--update]: counts pillbox's instructio
 those in FILE, or writes them there.
 ";
 
-/// The runtimes that are looked for on PATH.
+/// The runtimes to look for on PATH.
 const PEERS: [&str; 3] = ["crun", "runc", "youki"];
 
 struct Options {
@@ -66,7 +67,7 @@ struct Options {
 fn main() -> ExitCode {
     let arguments: Vec<OsString> = std::env::args_os().skip(1).collect();
     let outcome = match arguments.as_slice() {
-        // How the benchmark calls itself for one container of the floor.
+        // The benchmark calls itself like this for one container of the floor.
         [word, rootfs, cgroup] if word == "floor" => floor::run(Path::new(rootfs), Path::new(cgroup)),
         [word] if word == "getppid" => filter::count_calls(),
         [word, rest @ ..] if word == "instructions" => instructions::command(rest),
@@ -81,7 +82,7 @@ fn main() -> ExitCode {
     }
 }
 
-/// `None` when only help was asked for.
+/// `None` if only help was asked for.
 fn parse(arguments: Vec<OsString>) -> Result<Option<Options>> {
     use lexopt::prelude::{Long, Short, ValueExt};
     let mut options = Options {
@@ -128,7 +129,7 @@ fn parse(arguments: Vec<OsString>) -> Result<Option<Options>> {
 fn bench(options: &Options) -> Result<()> {
     host::prepare(false)?;
     let machine = host::Machine::look();
-    // Orphaned containers become ours: we can wait for their end.
+    // As a subreaper this process gets orphaned containers, and can wait for their end.
     rustix::process::set_child_subreaper(Some(rustix::process::getpid())).context(|| "become subreaper")?;
     let scratch = Scratch::new()?;
     let (runtimes, absent) = find_runtimes(options, &scratch)?;
@@ -159,7 +160,7 @@ fn bench(options: &Options) -> Result<()> {
     options.markdown.as_ref().map_or(Ok(()), |file| report.write_page(file))
 }
 
-/// What fills the machine comes last.
+/// The cases that fill the machine come last.
 fn measure(course: &Course<'_>) -> Result<Vec<course::Line>> {
     let mut lines = turn::measure(course);
     lines.extend(cases::measure(course));
@@ -171,7 +172,7 @@ fn measure(course: &Course<'_>) -> Result<Vec<course::Line>> {
     Ok(lines)
 }
 
-/// pillbox, what is on PATH, what was named; what is absent is told and passed over.
+/// pillbox, the runtimes on PATH, and those named by options; missing ones are reported and skipped.
 fn find_runtimes(options: &Options, scratch: &Scratch) -> Result<(Vec<Runtime>, Vec<String>)> {
     let beside = || Some(std::env::current_exe().ok()?.with_file_name("pillbox"));
     let mut wanted = vec![("pillbox".to_string(), options.pillbox.clone().or_else(beside))];

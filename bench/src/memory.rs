@@ -1,4 +1,5 @@
-//! How little memory a container needs, as it was measured in a guest: the machine itself may lack the controller.
+//! How little memory a container needs, as measured in a guest, because the machine itself may not have the
+//! controller.
 
 use std::fs;
 use std::path::Path;
@@ -8,10 +9,10 @@ use serde_json::Value;
 use crate::course::Figure;
 use crate::error::{Context, Result};
 
-/// The smallest memory.max at which a container runs whose program only exits.
+/// The smallest memory.max with which a container runs whose program only exits.
 pub const SMALLEST: &str = "smallest memory.max of a container, in the guest";
 
-/// The figures in the file that `vm-tests --measure` writes.
+/// Reads the figures from the file that `vm-tests --measure` writes.
 pub fn read(file: &Path) -> Result<Vec<Figure>> {
     let text = fs::read_to_string(file).context(|| format!("read {}", file.display()))?;
     let document: Value = serde_json::from_str(&text).context(|| format!("parse {}", file.display()))?;

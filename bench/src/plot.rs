@@ -1,8 +1,8 @@
-//! Plots as SVG: time, on a logarithmic axis, against a number of mounts or containers.
+//! Plots as SVG: times on a logarithmic axis, by the number of mounts or containers.
 
 use std::fmt::Write;
 
-/// One runtime's points: number, time in ms.
+/// One runtime's points: number and time in ms.
 pub struct Curve {
     /// Its name.
     pub name: String,
@@ -10,7 +10,7 @@ pub struct Curve {
     pub points: Vec<(f64, f64)>,
 }
 
-/// The picture's size and the frame in it, in pixels.
+/// The size of the picture and the frame in it, in pixels.
 const WIDTH: f64 = 720.0;
 const HEIGHT: f64 = 420.0;
 const LEFT: f64 = 64.0;
@@ -18,10 +18,10 @@ const RIGHT: f64 = 540.0;
 const TOP: f64 = 44.0;
 const BOTTOM: f64 = 366.0;
 
-/// One for each curve, told apart by the colour-blind, too.
+/// One colour for each curve; colour-blind readers can distinguish them too.
 const COLOURS: [&str; 7] = ["#0072b2", "#d55e00", "#009e73", "#cc79a7", "#000000", "#e69f00", "#56b4e9"];
 
-/// The plot of all curves; `None` without a point.
+/// The plot of all curves; `None` if there are no points.
 pub fn draw(title: &str, axis: &str, curves: &[Curve]) -> Option<String> {
     let points = || curves.iter().flat_map(|curve| &curve.points);
     let right = points().map(|point| point.0).fold(f64::NAN, f64::max);
@@ -93,7 +93,7 @@ pub fn draw(title: &str, axis: &str, curves: &[Curve]) -> Option<String> {
     Some(svg)
 }
 
-/// 1, 2, 5, 10 …, the first not above `low` and the last not below `high`.
+/// 1, 2, 5, 10 …, from the last tick not above `low` to the first not below `high`.
 fn ticks_between(low: f64, high: f64) -> Vec<f64> {
     let all = (-4..6).flat_map(|power| [1.0, 2.0, 5.0].map(|digit| digit * 10f64.powi(power)));
     let all: Vec<f64> = all.map(|tick| (tick * 1e4).round() / 1e4).collect();

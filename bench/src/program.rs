@@ -1,9 +1,10 @@
-//! The containers' programs: static ELF files of a few instructions, so that what they cost is execve alone.
+//! The programs of the containers: static ELF files of a few instructions, so that they cost nothing but
+//! execve.
 
-/// Where the program is loaded: any address above the kernel's mmap_min_addr would do.
+/// The address at which the program is loaded; any above the kernel's mmap_min_addr will do.
 const BASE: u64 = 0x40_0000;
 
-/// Sizes of the ELF header and of its one program header (elf(5)).
+/// The sizes of the ELF header and of its single program header (elf(5)).
 const HEADERS: usize = 64 + 56;
 
 /// The `e_machine` number, and the instructions of exit_group(0) and of ppoll(NULL, 0, NULL, NULL).
@@ -40,7 +41,7 @@ pub fn pause() -> Vec<u8> {
     elf(&[machine::PAUSE, machine::EXIT].concat())
 }
 
-/// An ELF file of one segment, which is the file itself: readable, executable.
+/// An ELF file with one segment, readable and executable, which is the file itself.
 fn elf(code: &[u8]) -> Vec<u8> {
     let size = u64::try_from(HEADERS + code.len()).unwrap_or(0);
     let mut file = Vec::with_capacity(HEADERS + code.len());

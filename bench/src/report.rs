@@ -1,4 +1,4 @@
-//! The result in three forms: a table for the terminal, JSON, and a page of Markdown with plots.
+//! The results in three forms: a table for the terminal, JSON, and a page of Markdown with plots.
 
 use std::fmt::Write;
 use std::path::Path;
@@ -17,21 +17,21 @@ use crate::target::{Target, targets};
 /// The runtime that the others are compared with.
 pub const REFERENCE: &str = "crun";
 
-/// All that was measured, and on what.
+/// Everything that was measured, and on which machine.
 pub struct Report<'a> {
     /// The machine.
     pub machine: Machine,
     /// The runtimes.
     pub runtimes: &'a [Runtime],
-    /// Runtimes that were looked for in vain.
+    /// The runtimes that were not found.
     pub absent: Vec<String>,
     /// The times.
     pub lines: &'a [Line],
     /// Other figures.
     pub figures: &'a [Figure],
-    /// How many containers lived beside.
+    /// How many other containers existed.
     pub live: usize,
-    /// Bytes of pillbox without its optional parts.
+    /// The size of pillbox without its optional parts, in bytes.
     pub reduced_size: Option<u64>,
 }
 
@@ -43,7 +43,7 @@ impl Report<'_> {
         self.line(case, scale, subject)?.samples.median()
     }
 
-    /// A figure that is no time.
+    /// A figure that is not a time.
     pub fn figure(&self, what: &str, subject: &str) -> Option<f64> {
         let figure = self.figures.iter().find(|figure| figure.what == what && figure.subject == subject)?;
         Some(figure.kib)
@@ -53,7 +53,7 @@ impl Report<'_> {
         self.lines.iter().find(|line| line.case == case && line.scale == scale && line.subject == subject)
     }
 
-    /// The case's median in units of crun's in the same case, and of the floor's `run`.
+    /// The case's median divided by crun's in the same case, and by the floor's `run`.
     fn ratios(&self, line: &Line) -> [Option<f64>; 2] {
         let ratio = |reference: Option<f64>| Some(line.samples.median()? / reference?);
         [ratio(self.median(&line.case, line.scale, REFERENCE)), ratio(self.median(RUN, None, FLOOR))]
@@ -85,7 +85,7 @@ impl Report<'_> {
         targets(self).iter().map(row).collect()
     }
 
-    /// The tables in columns.
+    /// The tables as columns of text.
     pub fn table(&self) -> String {
         let mut text = columns(&HEAD.map(str::to_string), &self.rows(), 2);
         text.push('\n');
@@ -107,7 +107,7 @@ impl Report<'_> {
         })
     }
 
-    /// Everything, for programs. Times are in ms, sizes in bytes unless they say KiB.
+    /// Everything, for programs. Times are in ms, sizes in bytes unless their names say KiB.
     pub fn json(&self) -> Value {
         let Machine { cpu, cores, kernel, mounts, load } = &self.machine;
         let runtime = |runtime: &Runtime| {
@@ -226,7 +226,7 @@ fn case(line: &Line) -> String {
     }
 }
 
-/// Two digits behind the point, or as many as show anything.
+/// Two digits after the point, or four for small values.
 fn number(value: Option<f64>) -> String {
     match value {
         None => "–".to_string(),
@@ -235,7 +235,7 @@ fn number(value: Option<f64>) -> String {
     }
 }
 
-/// The first `words` columns to the left, figures to the right.
+/// Aligns the first `words` columns to the left, and figures to the right.
 fn columns<const N: usize>(head: &[String; N], rows: &[[String; N]], words: usize) -> String {
     let rows = || std::iter::once(head).chain(rows);
     let mut widths = [0; N];

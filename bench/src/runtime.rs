@@ -1,4 +1,4 @@
-//! A runtime under measurement: found, asked its version, timed one command at a time.
+//! A runtime to measure: finds it, asks for its version, times one command at a time.
 
 use std::ffi::OsStr;
 use std::fs::{self, File};
@@ -13,7 +13,7 @@ use crate::sys;
 
 /// An OCI runtime with runc's command line.
 pub struct Runtime {
-    /// What it is called in the report.
+    /// Its name in the report.
     pub name: String,
     /// Its program.
     pub program: PathBuf,
@@ -25,15 +25,15 @@ pub struct Runtime {
     errors: PathBuf,
 }
 
-/// What one command took.
+/// What one command cost.
 #[derive(Debug, Clone, Copy)]
 pub struct Cost {
-    /// From before the spawn until it was reaped.
+    /// From before it was spawned until it was reaped.
     pub time: Duration,
 }
 
 impl Runtime {
-    /// The runtime of that program, if it answers `--version`.
+    /// The runtime with this program, if it answers `--version`.
     pub fn new(name: &str, program: PathBuf, scratch: &Scratch) -> Result<Self> {
         let output = Command::new(&program)
             .arg("--version")
@@ -44,20 +44,20 @@ impl Runtime {
         let version =
             version.ok_or_else(|| error(format!("{} --version failed", program.display())))?.to_string();
         let size = fs::metadata(&program).context(|| format!("stat {}", program.display()))?.len();
-        // The last folder of --root is the runtime's to make.
+        // The last folder of --root is for the runtime to make.
         fs::create_dir_all(scratch.state("")).context(|| "make the state folder")?;
         let (state, errors) = (scratch.state(name), scratch.file("stderr"));
         Ok(Runtime { name: name.to_string(), program, version, size, state, errors })
     }
 
-    /// Runs the runtime with its own `--root` and these arguments; an error holds what it wrote to stderr.
+    /// Runs the runtime with its own `--root` and these arguments; an error has what it wrote to stderr.
     pub fn time<A: AsRef<OsStr>>(&self, arguments: &[A]) -> Result<Cost> {
         let mut command = Command::new(&self.program);
         command.arg("--root").arg(&self.state).args(arguments);
         time(&mut command, &self.errors)
     }
 
-    /// The peak memory in KiB of one command.
+    /// The peak memory of one command in KiB.
     pub fn peak(&self, arguments: &[&OsStr]) -> Result<u64> {
         let mut command = Command::new(&self.program);
         command.arg("--root").arg(&self.state).args(arguments);
@@ -84,7 +84,7 @@ impl Runtime {
         command.spawn().context(|| format!("spawn {command:?}"))
     }
 
-    /// Runs a container of a bundle; the result is what its program wrote to stdout.
+    /// Runs a container of a bundle; returns what its program wrote to stdout.
     pub fn output_of(&self, bundle: &Path, id: &str) -> Result<String> {
         let mut command = Command::new(&self.program);
         command.arg("--root").arg(&self.state).args(["run", "--bundle"]).arg(bundle).arg(id);
@@ -110,14 +110,15 @@ impl Runtime {
     }
 }
 
-/// Times one command from spawn to reaped. Its stdout is dropped, its stderr goes to the file `errors`.
+/// Times one command, from spawning to reaping it. Its stdout is discarded, its stderr goes to the file
+/// `errors`.
 pub fn time(command: &mut Command, errors: &Path) -> Result<Cost> {
     let begin = Instant::now();
     run(command, errors)?;
     Ok(Cost { time: begin.elapsed() })
 }
 
-/// The peak memory of one command in KiB, see [`sys::Ended::peak_kib`].
+/// The peak memory of one command in KiB: see [`sys::Ended::peak_kib`].
 pub fn peak(command: &mut Command, errors: &Path) -> Result<u64> {
     sys::fork_for(command);
     Ok(run(command, errors)?.peak_kib)
@@ -142,7 +143,7 @@ pub fn find(name: &str) -> Option<PathBuf> {
     std::env::split_paths(&path).map(|folder| folder.join(name)).find(|program| is_executable(program))
 }
 
-/// Whether this is a file that may be executed.
+/// Whether this is an executable file.
 pub fn is_executable(program: &Path) -> bool {
     fs::metadata(program).is_ok_and(|found| found.is_file() && found.permissions().mode() & 0o111 != 0)
 }

@@ -1,4 +1,5 @@
-//! What a machine that fills up does to the runtimes: mounts of the host, containers beside, many creates at once.
+//! How runtimes perform on a machine that fills up: many mounts on the host, many containers, many creates at
+//! once.
 
 use std::fs;
 use std::path::Path;
@@ -11,9 +12,9 @@ use crate::error::{Context, Result, error};
 use crate::figures::Samples;
 use crate::runtime::{Cost, Runtime};
 
-/// `run` at a number of mounts of the host.
+/// `run`, by the number of mounts on the host.
 pub const RUN_BY_MOUNTS: &str = "run, by mounts of the host";
-/// `run` at a number of containers that live beside.
+/// `run`, by the number of other containers.
 pub const RUN_BY_CONTAINERS: &str = "run, by live containers";
 /// `create` of the first and of the last of many containers.
 pub const CREATE_FIRST: &str = "create, the first of many";
@@ -21,24 +22,24 @@ pub const CREATE_FIRST: &str = "create, the first of many";
 pub const CREATE_LAST: &str = "create, the last of many";
 /// `list` of all of them.
 pub const LIST: &str = "list of all of them";
-/// Time for each container when one is created after the other.
+/// The time per container when they are created one after the other.
 pub const ONE_AT_A_TIME: &str = "create, one at a time, each";
-/// Time for each container with several under way.
+/// The time per container when several are created at once.
 pub const AT_ONCE: &str = "create, 8 at a time, each";
 
-/// The numbers of mounts at which `run` is measured.
+/// The numbers of mounts for `run`.
 const MOUNTS: [usize; 4] = [30, 300, 1000, 3000];
 
-/// How many creates are under way at once.
+/// How many creates run at once.
 const WIDTH: usize = 8;
 
-/// Containers that a batch of creates makes.
+/// How many containers a batch of creates makes.
 const BATCH: usize = 48;
 
-/// How often the first and the last of many containers are made.
+/// How many times the first and the last of many containers are made.
 const ROUNDS: usize = 4;
 
-/// How long the kernel gets to take away what deleted containers leave, before others are timed.
+/// How long the kernel gets to clean up after deleted containers before others are timed.
 const SETTLE: Duration = Duration::from_millis(300);
 
 /// `run` with more and more mounts, in the benchmark's own mount namespace.
@@ -70,7 +71,7 @@ fn mounts() -> Result<usize> {
     Ok(text.lines().count())
 }
 
-/// Fills the machine with containers, runtime by runtime, for they would disturb each other.
+/// Fills the machine with containers, one runtime after the other, because they would disturb each other.
 pub fn by_containers(course: &Course<'_>) -> Vec<Line> {
     course.runtimes.iter().flat_map(|runtime| fill(course, runtime)).collect()
 }
@@ -79,7 +80,7 @@ fn fill(course: &Course<'_>, runtime: &Runtime) -> Vec<Line> {
     eprintln!("bench: {} containers of {} …", course.live, runtime.name);
     let (bundle, pid_file) = (course.scratch.bundle("pause"), course.scratch.file("pid"));
     let ids: Vec<String> = (0..course.live).map(|_| course.id()).collect();
-    // A single create says little: the first and the last 2 %, made several times.
+    // A single create says little: the first and the last 2 % are measured, several times.
     let edge = (course.live / 50).max(5);
     let (mut first, mut last, mut list) = (Samples::default(), Samples::default(), Samples::default());
     let mut lines = vec![run_beside(course, runtime, 0)];
@@ -117,7 +118,8 @@ fn fill(course: &Course<'_>, runtime: &Runtime) -> Vec<Line> {
     lines
 }
 
-/// Removes some of the containers and makes them anew, several times: a machine may have other things to do for a moment.
+/// Removes some of the containers and makes them again, several times, because the machine may be busy for a
+/// moment.
 fn create_again(runtime: &Runtime, bundle: &Path, pid_file: &Path, ids: &[String], samples: &mut Samples) {
     for _ in 1..ROUNDS {
         ids.iter().for_each(|id| runtime.discard(id));
@@ -135,7 +137,7 @@ fn run_beside(course: &Course<'_>, runtime: &Runtime, there: usize) -> Line {
     Line { case: RUN_BY_CONTAINERS.to_string(), scale, subject: runtime.name.clone(), samples }
 }
 
-/// The same number of containers created one after the other and several at a time.
+/// The same number of containers, created one after the other and several at once.
 pub fn at_once(course: &Course<'_>) -> Vec<Line> {
     let course = &Course::new(course.runtimes, course.scratch, (course.runs / 5).max(3), course.live);
     course.interleave(&[ONE_AT_A_TIME, AT_ONCE], None, &course.runtimes(), |subject, samples| {
@@ -150,7 +152,7 @@ pub fn at_once(course: &Course<'_>) -> Vec<Line> {
     })
 }
 
-/// The time for each container, with up to `width` creates under way.
+/// The time per container, with up to `width` creates at once.
 fn create_all(runtime: &Runtime, bundle: &Path, ids: &[String], width: usize) -> Result<Cost> {
     let mut running = Vec::new();
     let mut failed = 0;
@@ -171,13 +173,13 @@ fn create_all(runtime: &Runtime, bundle: &Path, ids: &[String], width: usize) ->
     }
 }
 
-/// Waits until one of these processes has ended, whichever it is; the result is whether it went well.
+/// Waits until any of these processes has ended; returns whether it succeeded.
 fn wait_for_one(running: &mut Vec<i32>) -> Result<bool> {
     loop {
         let (pid, status) = rustix::process::waitpid(None, rustix::process::WaitOptions::empty())
             .context(|| "waitpid")?
             .ok_or_else(|| error("nobody to wait for"))?;
-        // Others are containers' processes, which are the benchmark's to reap.
+        // Others are containers' processes, which the benchmark has to reap.
         if let Some(index) = running.iter().position(|known| *known == pid.as_raw_nonzero().get()) {
             running.swap_remove(index);
             return Ok(status.exit_status() == Some(0));

@@ -1,6 +1,6 @@
-//! Instructions counted by ptrace(2), one after the other: what valgrind cannot run, because it has no clone3(2) into
-//! namespaces, no pidfd_open(2), no open_tree(2). A step costs thousands of times what the instruction does, most of all
-//! in a virtual machine: only that part of a command is stepped.
+//! Counts instructions by single-stepping with ptrace(2), for what valgrind cannot run: it has no clone3(2)
+//! into namespaces, no pidfd_open(2), no open_tree(2). A step costs thousands of times as much as the
+//! instruction itself, most of all in a virtual machine. So only that part of a command is stepped.
 
 use std::fs::{self, File};
 use std::io;
@@ -13,48 +13,48 @@ use rustix::thread::{CpuSet, sched_getaffinity, sched_setaffinity};
 
 use crate::error::{Context, Result, error};
 
-/// Whose program a process executes.
+/// Which program a process executes.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Program {
-    /// The runtime's. The child that it clones for init is the runtime until it executes init.
+    /// The runtime. The child that it clones for init counts as the runtime until it executes init.
     Runtime,
-    /// Init's, until it executes the container's program.
+    /// Init, until it executes the container's program.
     Init,
 }
 
-/// The first of the system calls that valgrind does not run, or did not for years: pidfd_send_signal(2). From here on
+/// The first system call that valgrind does not run, or did not for years: pidfd_send_signal(2). From here on
 /// the numbers are the same on all machines.
 const FIRST_NEW_CALL: i64 = 424;
 
-/// How it shows that the process did not stop where it should.
+/// The error if a process did not stop where it should have.
 const NO_BREAKPOINTS: &str = "the processor's breakpoints (debug registers) do not work";
 
-/// A process that is traced.
+/// A traced process.
 struct Traced {
     program: Program,
     /// Whether its instructions are counted now.
     steps: bool,
-    /// Where it stood after the last step.
+    /// Its next instruction after the last step.
     at: i64,
-    /// Where it will stop next: behind an instruction that repeats itself.
+    /// Where it will stop next: after an instruction that repeats itself.
     behind: Option<i64>,
 }
 
-/// Counts the instructions of one command after the other, and of the containers' inits on the way, which may go on
-/// when the command has ended.
+/// Counts the instructions of one command after another, and those of the containers' inits, which may go on
+/// after a command has ended.
 pub struct Counter {
     tracees: Tracees<Traced>,
-    /// What all inits have executed until now.
+    /// The number of instructions that all inits have executed so far.
     init: u64,
     errors: PathBuf,
 }
 
 impl Counter {
-    /// Puts this process, and what it starts from now on, on one processor: who runs when then does not depend on how
-    /// many there are. What the commands write to stderr goes to the file `errors`.
+    /// Holds this process, and all that it starts, to one processor, so that the order in which they run does
+    /// not depend on the number of processors. What the commands write to stderr goes to the file `errors`.
     ///
     /// # Errors
-    /// Another machine than x86-64.
+    /// The machine is not x86-64.
     pub fn new(errors: PathBuf) -> Result<Self> {
         if !cfg!(target_arch = "x86_64") {
             return Err(error("instructions are counted on x86-64 only"));
@@ -67,11 +67,12 @@ impl Counter {
         Ok(Counter { tracees: Tracees::default(), init: 0, errors })
     }
 
-    /// Runs a command to its end. The result is what the runtime executed from the first system call on that valgrind
-    /// does not run; without `runtime` that is not counted. What init executes is counted either way.
+    /// Runs a command to its end. Returns how many instructions the runtime executed from the first system
+    /// call on that valgrind does not run; without `runtime` they are not counted. Init's instructions are
+    /// counted in either case.
     ///
     /// # Errors
-    /// It failed; or this machine does not allow to trace it.
+    /// It failed, or this machine does not allow tracing.
     pub fn count(&mut self, command: &mut Command, runtime: bool) -> Result<u64> {
         let stderr = File::create(&self.errors).context(|| format!("create {}", self.errors.display()))?;
         command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(stderr);
@@ -85,7 +86,7 @@ impl Counter {
         if status.success() { Ok(count) } else { Err(self.failure(command)) }
     }
 
-    /// What all inits have executed since the last call.
+    /// How many instructions all inits have executed since the last call.
     pub fn take_init(&mut self) -> u64 {
         std::mem::take(&mut self.init)
     }
@@ -96,9 +97,9 @@ impl Counter {
     }
 }
 
-/// Counts one command's instructions, and its inits'.
+/// Counts the instructions of one command, and those of its inits.
 struct Stepper<'c> {
-    /// Whether the runtime's are counted, from the first new system call on.
+    /// Whether to count the runtime's instructions, from the first new system call on.
     steps_runtime: bool,
     runtime: u64,
     init: &'c mut u64,
@@ -136,7 +137,7 @@ impl ptrace::Tracer for Stepper<'_> {
             Stop::Call(number) => process.steps |= self.steps_runtime && number >= FIRST_NEW_CALL,
             Stop::Exec if process.program == Program::Init => return Ok(Next::Untraced),
             Stop::Exec => (process.program, process.steps) = (Program::Init, true),
-            // What every clone begins with; nobody else sends it here.
+            // Every clone begins with this signal, and nothing else sends it here.
             Stop::Signal(number) if number == Signal::STOP.as_raw() => {
                 process.at = ptrace::instruction_pointer(pid)?;
             }
@@ -147,13 +148,13 @@ impl ptrace::Tracer for Stepper<'_> {
     }
 }
 
-/// Where the instruction at `at` ends if it is one that repeats itself, as copies and fills do: the processor traps each
-/// time, whether that shows as a stop or not.
+/// The end of the instruction at `at`, if that repeats itself, as copies and fills do. The processor traps in
+/// each round, but not every trap shows as a stop.
 fn behind_repeated(pid: i32, at: i64) -> io::Result<Option<i64>> {
-    // MOVS, CMPS, STOS, LODS, SCAS: of others REP is a part of the name (ENDBR64, RDPID, PAUSE).
+    // MOVS, CMPS, STOS, LODS, SCAS. In other instructions REP is a part of the name (ENDBR64, RDPID, PAUSE).
     const STRINGS: [u8; 10] = [0xa4, 0xa5, 0xa6, 0xa7, 0xaa, 0xab, 0xac, 0xad, 0xae, 0xaf];
     Ok(match ptrace::instruction(pid, at)? {
-        // REP or REPNE; with a REX prefix; the instruction itself has one byte.
+        // REP or REPNE, perhaps with a REX prefix; the instruction itself has one byte.
         [0xf2 | 0xf3, 0x40..=0x4f, opcode, ..] if STRINGS.contains(&opcode) => Some(at + 3),
         [0xf2 | 0xf3, opcode, ..] if STRINGS.contains(&opcode) => Some(at + 2),
         _ => None,

@@ -1,4 +1,4 @@
-//! The calls that no safe crate offers: clone3 into a cgroup, wait4 with its resource usage.
+//! System calls that no safe crate offers: clone3 into a cgroup, wait4 with its resource usage.
 
 use std::io;
 use std::os::fd::{AsRawFd, BorrowedFd};
@@ -16,9 +16,9 @@ pub enum Side {
     Child,
 }
 
-/// A process like fork(2)'s, with new namespaces of its own and born inside `cgroup` (clone3(2)).
+/// Makes a process as fork(2) does, but in new namespaces and inside `cgroup` (clone3(2)).
 ///
-/// Only for a process of one thread, as bench is: the child then is a whole program that may do anything.
+/// Only for a process with one thread, such as bench: then the child is a whole program that may do anything.
 pub fn clone_into(cgroup: BorrowedFd<'_>, namespaces: u32) -> io::Result<Side> {
     let arguments = clone_args {
         flags: u64::from(namespaces) | CLONE_INTO_CGROUP,
@@ -33,9 +33,9 @@ pub fn clone_into(cgroup: BorrowedFd<'_>, namespaces: u32) -> io::Result<Side> {
         set_tid_size: 0,
         cgroup: u64::try_from(cgroup.as_raw_fd()).map_err(io::Error::other)?,
     };
-    // SAFETY: `arguments` lives through the call and its size is the one passed; it holds no pointer. Without
-    // CLONE_VM and without a stack the child runs on a copy of this stack, as after fork(2); the process has one
-    // thread, so no lock can be left held in the copy.
+    // SAFETY: `arguments` outlives the call, its size is the one passed, and it holds no pointer. Without
+    // CLONE_VM and without a stack the child runs on a copy of this stack, as after fork(2). The process has
+    // one thread, so that no lock can be left held in the copy.
     let pid = unsafe { libc::syscall(libc::SYS_clone3, &raw const arguments, size_of_val(&arguments)) };
     match pid {
         -1 => Err(io::Error::last_os_error()),
@@ -44,10 +44,10 @@ pub fn clone_into(cgroup: BorrowedFd<'_>, namespaces: u32) -> io::Result<Side> {
     }
 }
 
-/// Makes the command's process a copy of this one, as fork(2) does, where it would else borrow this one's memory, which
-/// would count as its own: see [`Ended::peak_kib`].
+/// Makes the command's process a copy of this one, as fork(2) does. Otherwise it would borrow this one's
+/// memory, which would count as its own: see [`Ended::peak_kib`].
 pub fn fork_for(command: &mut Command) {
-    // SAFETY: nothing is done between fork and exec.
+    // SAFETY: nothing happens between fork and exec.
     unsafe { command.pre_exec(|| Ok(())) };
 }
 
@@ -56,18 +56,18 @@ pub fn fork_for(command: &mut Command) {
 pub struct Ended {
     /// Whether it exited with status 0.
     pub success: bool,
-    /// The most memory in KiB that it held at once, or any child that it waited for, whichever is more
-    /// (getrusage(2)). The kernel counts in what the process held before execve: the caller's own memory.
+    /// Its peak memory in KiB, or that of a child that it waited for, whichever is more (getrusage(2)). The
+    /// kernel includes what the process had before execve, that is, the caller's memory.
     pub peak_kib: u64,
 }
 
 /// Waits for one child.
 pub fn wait(pid: i32) -> io::Result<Ended> {
     let mut status = 0;
-    // SAFETY: rusage is plain numbers, for which all zeroes is a value.
+    // SAFETY: rusage is plain numbers, for which zeros are valid.
     let mut usage: libc::rusage = unsafe { std::mem::zeroed() };
     loop {
-        // SAFETY: both pointers are to live locals of the types that wait4(2) writes.
+        // SAFETY: both pointers lead to live local variables of the types that wait4(2) writes.
         if unsafe { libc::wait4(pid, &raw mut status, 0, &raw mut usage) } == pid {
             let success = libc::WIFEXITED(status) && libc::WEXITSTATUS(status) == 0;
             return Ok(Ended { success, peak_kib: u64::try_from(usage.ru_maxrss).unwrap_or(0) });

@@ -1,4 +1,4 @@
-//! What pillbox is meant to reach, and whether it does.
+//! The targets for pillbox, and whether it reaches them.
 
 use crate::cases::{INIT_MEMORY, INIT_SIZE, PEAK_MEMORY, RUN, RUN_DOCKER, STEPS};
 use crate::course::{FLOOR, FLOOR_IN_PROCESS, LIBRARY, Scale};
@@ -8,18 +8,18 @@ use crate::report::{REFERENCE, Report};
 use crate::scale::{AT_ONCE, CREATE_FIRST, CREATE_LAST, LIST, ONE_AT_A_TIME, RUN_BY_MOUNTS};
 use crate::turn::TURN;
 
-/// The runtime that has the targets.
+/// The runtime to which the targets apply.
 const OURS: &str = "pillbox";
 
 /// One target.
 pub struct Target {
-    /// What is held against what.
+    /// What is compared with what.
     pub what: String,
     /// The bound.
     pub bound: f64,
     /// Whether less is better.
     pub at_most: bool,
-    /// What was measured, if all of it was.
+    /// The measured value, if everything it needs was measured.
     pub measured: Option<f64>,
 }
 
@@ -30,7 +30,7 @@ impl Target {
             .map(|measured| if self.at_most { measured <= self.bound } else { measured >= self.bound })
     }
 
-    /// The bound as words.
+    /// The bound as text.
     pub fn bound_text(&self) -> String {
         format!("{} {}", if self.at_most { '≤' } else { '≥' }, self.bound)
     }

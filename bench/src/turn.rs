@@ -1,12 +1,13 @@
-//! The verbs in turn, each as a program of its own that a caller forks and waits for: first all of one runtime, then all of the
-//! next. Whoever calls a runtime calls it so, and what ran before has left nothing of it in the processor's caches.
+//! The verbs in turn, each as a program of its own that the caller forks and waits for: first all of one
+//! runtime, then all of the next. This is how runtimes are called in practice, and the previous program has
+//! left nothing of this one in the processor's caches.
 
 use crate::cases::reap;
 use crate::course::{Course, Line, Subject};
 use crate::figures::Samples;
 use crate::runtime::Runtime;
 
-/// What is measured, in order.
+/// The cases, in order.
 pub const TURN: [&str; 8] = [
     "in turn: run",
     "in turn: run, Docker's config",
@@ -18,7 +19,7 @@ pub const TURN: [&str; 8] = [
     "in turn: delete",
 ];
 
-/// Runs them all.
+/// Runs all of them.
 pub fn measure(course: &Course<'_>) -> Vec<Line> {
     course.interleave(&TURN, None, &course.runtimes(), |subject, samples| {
         if let Subject::Runtime(runtime) = subject {
@@ -32,7 +33,7 @@ pub fn measure(course: &Course<'_>) -> Vec<Line> {
     })
 }
 
-/// Takes one container through its life; the step that fails is its last.
+/// Takes one container through its life, up to a step that fails.
 fn live(course: &Course<'_>, runtime: &Runtime, id: &str, samples: &mut [Samples]) {
     let pid_file = course.scratch.file("pid");
     let steps: [&[&str]; 6] = [
