@@ -1,6 +1,7 @@
-//! What differs between the architectures: names, nothing else. The guest has the architecture of this program.
+//! Names that differ between the architectures; nothing else does. The guest has the architecture of this
+//! program.
 
-/// An architecture's names at QEMU, the kernel and Debian.
+/// An architecture's names in QEMU, the kernel and Debian.
 pub struct Arch {
     /// The emulator.
     pub qemu: &'static str,
@@ -8,13 +9,13 @@ pub struct Arch {
     pub machine: &'static str,
     /// The kernel's name for the first serial port.
     pub console: &'static str,
-    /// Ends the names of Debian's kernel packages.
+    /// The suffix of Debian's kernel packages.
     pub kernel_suffix: &'static str,
-    /// Where Debian keeps libraries, below lib and usr/lib.
+    /// Debian's folder for libraries, below lib and usr/lib.
     pub libraries: &'static str,
 }
 
-/// This program's own architecture; an error where the table has none.
+/// This program's own architecture; an error if the table does not have it.
 pub fn own() -> Result<&'static Arch, String> {
     match std::env::consts::ARCH {
         "x86_64" => Ok(&Arch {

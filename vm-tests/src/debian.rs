@@ -6,7 +6,8 @@ use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-/// The unpacked tree of `package` in the version that the distribution offers. The network is used once for each version.
+/// The unpacked tree of `package`, in the version that the distribution offers. The network is used once per
+/// version.
 pub fn unpacked(package: &str) -> Result<PathBuf, String> {
     let cache = cache()?;
     let Some(version) = offered_version(package)? else {
@@ -20,8 +21,8 @@ pub fn unpacked(package: &str) -> Result<PathBuf, String> {
     Ok(unpacked_versions(&cache, &[(package, &version)])?.remove(0))
 }
 
-/// The unpacked trees of `packages` and of all that they depend on but what `is_left_out` takes. Apt decides, as on a
-/// system that has nothing yet; none where there is no apt.
+/// The unpacked trees of `packages` and all their dependencies, except those for which `is_left_out` is true.
+/// apt resolves them as on a system without any packages; `None` if there is no apt.
 pub fn closure(
     packages: &[&str],
     is_left_out: impl Fn(&str) -> bool,
@@ -49,13 +50,13 @@ pub fn closure(
     unpacked_versions(&cache, &wanted.collect::<Vec<_>>()).map(Some)
 }
 
-/// `Inst PACKAGE (VERSION ORIGIN [ARCHITECTURE])` in apt-get's simulation, as package and version.
+/// Package and version of a line `Inst PACKAGE (VERSION ORIGIN [ARCHITECTURE])` in apt-get's simulation.
 fn to_install(line: &str) -> Option<(&str, &str)> {
     let (package, rest) = line.strip_prefix("Inst ")?.split_once(" (")?;
     Some((package, rest.split(' ').next()?))
 }
 
-/// The trees of packages with their versions; those that the cache does not have are downloaded together.
+/// The trees of these packages and versions; those missing from the cache are downloaded together.
 fn unpacked_versions(cache: &Path, packages: &[(&str, &str)]) -> Result<Vec<PathBuf>, String> {
     let tree = |(package, version): &(&str, &str)| cache.join(format!("{package}_{version}"));
     let missing: Vec<_> = packages.iter().filter(|package| !tree(package).exists()).copied().collect();
@@ -75,7 +76,8 @@ fn unpacked_versions(cache: &Path, packages: &[(&str, &str)]) -> Result<Vec<Path
     Ok(packages.iter().map(tree).collect())
 }
 
-/// The packages that `package` depends on and whose names start with one of `prefixes`; none where apt does not know it.
+/// The dependencies of `package` whose names begin with one of `prefixes`; empty if apt does not know the
+/// package.
 pub fn dependencies(package: &str, prefixes: &[&str]) -> Result<Vec<String>, String> {
     let listing = apt_cache(&["depends", "--important", package])?.unwrap_or_default();
     let names = listing.lines().filter_map(|line| line.trim().strip_prefix("Depends: "));
@@ -85,7 +87,7 @@ pub fn dependencies(package: &str, prefixes: &[&str]) -> Result<Vec<String>, Str
         .collect())
 }
 
-/// The newest unpacked package whose name starts with `prefix`: what is used when apt knows nothing.
+/// The newest unpacked package whose name begins with `prefix`, to be used if apt knows nothing.
 pub fn newest_cached(prefix: &str) -> Option<PathBuf> {
     let mut found: Vec<_> = fs::read_dir(cache().ok()?).ok()?.flatten().map(|entry| entry.path()).collect();
     found.retain(|path| path.file_name().is_some_and(|name| name.to_string_lossy().starts_with(prefix)));
@@ -113,13 +115,13 @@ fn offered_version(package: &str) -> Result<Option<String>, String> {
     Ok(record.lines().find_map(|line| line.strip_prefix("Version: ")).map(str::to_owned))
 }
 
-/// What apt-cache prints; none where there is no apt, or where it does not know the package.
+/// The output of apt-cache; `None` if there is no apt, or if it does not know the package.
 fn apt_cache(arguments: &[&str]) -> Result<Option<String>, String> {
     match Command::new("apt-cache").args(arguments).output() {
         Ok(output) if output.status.success() => {
             Ok(Some(String::from_utf8_lossy(&output.stdout).into_owned()))
         }
-        // One that was killed has not answered: taking that for a no would boot another kernel than was meant.
+        // If it was killed, it has not answered: taking this for "unknown" would boot the wrong kernel.
         Ok(output) if output.status.code().is_none() => Err(format!("apt-cache: {}", output.status)),
         Ok(_) => Ok(None),
         Err(e) if e.kind() == ErrorKind::NotFound => Ok(None),
@@ -127,12 +129,12 @@ fn apt_cache(arguments: &[&str]) -> Result<Option<String>, String> {
     }
 }
 
-/// Leaves the tree of each package in `folder`, under the package's name.
+/// Puts the tree of each package into `folder`, under the package's name.
 fn download(packages: &[(&str, &str)], folder: &Path) -> Result<(), String> {
     let pairs: Vec<_> = packages.iter().map(|(package, version)| format!("{package}={version}")).collect();
     eprintln!("vm-tests: downloading {}", pairs.join(" "));
     fs::create_dir_all(folder).map_err(|e| format!("{}: {e}", folder.display()))?;
-    // As root, apt would download as a user that cannot write here, and warn about it.
+    // As root, apt would download as a user who cannot write here, and warn about it.
     let mut apt = Command::new("apt-get");
     apt.args(["-q", "-o", "APT::Sandbox::User=root", "download"]).args(pairs);
     run(apt.current_dir(folder))?;
@@ -149,7 +151,7 @@ fn download(packages: &[(&str, &str)], folder: &Path) -> Result<(), String> {
     }
 }
 
-/// Runs `command` to its end; an error has its standard error.
+/// Runs `command` to its end; an error has its stderr.
 fn run(command: &mut Command) -> Result<(), String> {
     let name = command.get_program().to_string_lossy().into_owned();
     let output = command.output().map_err(|e| format!("{name}: {e} (is it installed?)"))?;

@@ -1,4 +1,4 @@
-//! pid 1 of the guest: sets the machine up, runs the cases one after the other, reports, powers off.
+//! pid 1 of the guest: sets the machine up, runs one case after another, reports, powers off.
 
 use std::ffi::OsString;
 use std::fs::{self, File};
@@ -21,20 +21,20 @@ use crate::remains::{self, Snapshot};
 use crate::report::{Event, Outcome};
 use crate::systemd;
 
-/// The name of the virtio port that the report goes to.
+/// The name of the virtio port for the report.
 pub const REPORT_PORT: &str = "vm-tests.report";
-/// What the probe guest writes on its console.
+/// What the probe guest writes to its console.
 pub const PROBE_ANSWER: &str = "vm-tests: the probe is up";
 
-/// The cgroup that a case's own processes are in: all of them die by one write.
+/// The cgroup of a case's own processes, which can all be killed by one write.
 const CASE_CGROUP: &str = "/sys/fs/cgroup/vm-tests";
 const CASE: &str = "case";
-/// What the service of the guest with systemd is started with.
+/// The argument of the service in the guest with systemd.
 const SERVE: &str = "serve";
-/// Enough of a failed case's words for its cause.
+/// How much of a failed case's log to show: enough to see the cause.
 const DETAIL_LIMIT: usize = 8000;
 
-/// /init: pid 1 or the service that runs the cases, or, with `case NAME CGROUP`, the process of one case.
+/// /init: pid 1, or the service that runs the cases, or, with `case NAME CGROUP`, the process of one case.
 pub fn main(arguments: impl Iterator<Item = OsString>) -> ExitCode {
     let arguments: Vec<_> = arguments.map(|argument| argument.to_string_lossy().into_owned()).collect();
     let arguments: Vec<_> = arguments.iter().map(String::as_str).collect();
@@ -50,7 +50,7 @@ pub fn main(arguments: impl Iterator<Item = OsString>) -> ExitCode {
     if let Err(e) = result {
         eprintln!("vm-tests: {e}");
     }
-    // Where this fails, pid 1's end is a panic, and QEMU ends with that.
+    // If this fails, the end of pid 1 is a kernel panic, which ends QEMU.
     if let Err(e) = reboot(RebootCommand::PowerOff) {
         eprintln!("vm-tests: power off: {e}");
     }
@@ -73,7 +73,7 @@ fn boot() -> Result<(), String> {
     serve(&orders, CASE_CGROUP)
 }
 
-/// As a service whose cgroup is delegated: this process and the cases go below it.
+/// Runs as a service whose cgroup is delegated: this process and the cases go below it.
 fn serve_within_systemd() -> Result<(), String> {
     let own = line("/proc/self/cgroup")?.replacen("0::", "/sys/fs/cgroup", 1);
     let [supervisor, case] = ["supervisor", "case"].map(|name| format!("{own}/{name}"));
@@ -88,13 +88,14 @@ fn join_cgroup(cgroup: &str) -> Result<(), String> {
     fs::write(format!("{cgroup}/cgroup.procs"), "0").map_err(|e| format!("{cgroup}: {e}"))
 }
 
-/// Runs all cases, their processes in the cgroup `cgroup`.
+/// Runs all cases, with their processes in the cgroup `cgroup`.
 fn serve(orders: &Orders, cgroup: &str) -> Result<(), String> {
     let mut report = open_report()?;
     let mut tell = |event: Event| {
         report.write_all(format!("{}\n", event.line()).as_bytes()).map_err(|e| format!("report: {e}"))
     };
-    // What the runtime sets up once for all containers must not count as a case's remains: nothing is cleared here.
+    // Nothing is cleared after these: what the runtime sets up once for all containers must not count as left
+    // behind by a case.
     for case in cases::warm_ups(orders.want_systemd()) {
         let log = "/run/vm-tests.warm_up";
         if let Err(e) = watch(case, log, cgroup, &Snapshot::take(&states(orders))) {
@@ -119,13 +120,14 @@ fn serve(orders: &Orders, cgroup: &str) -> Result<(), String> {
     tell(Event::Down)
 }
 
-/// The runtime's state folders: root's, and the user's.
+/// The runtime's state folders: root's and the user's.
 fn states(orders: &Orders) -> [PathBuf; 2] {
     let runtime = orders.runtime();
     ["/run", systemd::USER_RUNTIME].map(|run| Path::new(run).join(runtime.file_name().unwrap_or_default()))
 }
 
-/// pivot_root refuses to leave the initial root, and other runtimes insist on it: it has to be covered, as switch_root does.
+/// Other runtimes insist on pivot_root, which refuses to leave the initial root. So that is covered by
+/// another mount, as switch_root does.
 fn leave_initial_root() -> Result<(), Errno> {
     rustix::fs::mkdir("/covered", rustix::fs::Mode::from_raw_mode(0o755))?;
     mount_bind("/", "/covered")?;
@@ -149,14 +151,14 @@ fn mount_all() -> Result<(), String> {
         ("tmpfs", "/tmp", MountFlags::NOSUID | MountFlags::NODEV),
     ];
     for (kind, place, flags) in mounts {
-        // /sys/fs/cgroup comes with sysfs, where folders cannot be made.
+        // /sys/fs/cgroup comes with sysfs, where no folders can be made.
         let _ = fs::create_dir(place);
         mount(kind, place, kind, flags, None).map_err(|e| format!("mounting {kind} on {place}: {e}"))?;
     }
     Ok(())
 }
 
-/// Every controller for every cgroup below the root, as a service manager delegates them.
+/// Turns all controllers on for the cgroups below the root, as a service manager does.
 fn set_up_cgroups() -> Result<(), String> {
     let controllers = line("/sys/fs/cgroup/cgroup.controllers")?;
     for controller in controllers.split_whitespace() {
@@ -171,7 +173,7 @@ fn open_report() -> Result<File, String> {
     let end = Instant::now() + Duration::from_secs(5);
     while Instant::now() < end {
         for port in fs::read_dir(folder).into_iter().flatten().flatten() {
-            // A port's name arrives after the port, and so does its node.
+            // The name of a port, and its node, appear after the port itself.
             let name = fs::read_to_string(port.path().join("name")).unwrap_or_default();
             let node = Path::new("/dev").join(port.file_name());
             if name.trim() == REPORT_PORT && node.exists() {
@@ -193,7 +195,7 @@ fn runtime_help(orders: &Orders) -> String {
     output.map(|output| String::from_utf8_lossy(&output.stdout).into_owned()).unwrap_or_default()
 }
 
-/// What a case needs and this guest or runtime does not have.
+/// The first thing that a case needs and that this guest or runtime does not have.
 fn missing(case: &Case, orders: &Orders, help: &str) -> Result<Option<String>, String> {
     let controllers = line("/sys/fs/cgroup/cgroup.controllers")?;
     for need in case.needs {
@@ -211,7 +213,7 @@ fn missing(case: &Case, orders: &Orders, help: &str) -> Result<Option<String>, S
     Ok(None)
 }
 
-/// Runs a case in a process of its own, ends it at its limit, and clears up behind it.
+/// Runs a case in a process of its own, kills it at its time limit, and cleans up after it.
 fn supervise(case: &Case, orders: &Orders, cgroup: &str) -> Outcome {
     let states = states(orders);
     let before = Snapshot::take(&states);
@@ -266,7 +268,7 @@ fn watch(case: &Case, log: &str, cgroup: &str, before: &Snapshot) -> Result<(), 
     }
 }
 
-/// Waits for one child and reaps every orphan that ends meanwhile, which is what containers expect of pid 1.
+/// Waits for one child, and meanwhile reaps every orphan that ends, which containers expect of pid 1.
 fn wait_for(pid: Pid) -> Result<ExitStatus, String> {
     loop {
         match wait(WaitOptions::empty()) {
@@ -277,12 +279,12 @@ fn wait_for(pid: Pid) -> Result<ExitStatus, String> {
     }
 }
 
-/// Reaps what has ended.
+/// Reaps all processes that have ended.
 fn reap() {
     while let Ok(Some(_)) = wait(WaitOptions::NOHANG) {}
 }
 
-/// The process of one case: its log is its stdout and stderr, its status the result.
+/// The process of one case. Its stdout and stderr are the log, its status is the result.
 fn run_case(name: &str, cgroup: &str) -> ExitCode {
     let result = join_cgroup(cgroup).and_then(|()| {
         let case = cases::named(name).ok_or_else(|| format!("no case is called {name}"))?;

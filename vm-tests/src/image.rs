@@ -12,7 +12,7 @@ const S_IFDIR: u32 = 0o040000;
 const S_IFREG: u32 = 0o100000;
 const S_IFLNK: u32 = 0o120000;
 
-/// An archive under construction. Paths are the guest's and absolute; missing folders above them are made.
+/// An archive under construction. Paths are absolute paths in the guest; missing folders above them are made.
 #[derive(Default)]
 pub struct Image {
     bytes: Vec<u8>,
@@ -21,11 +21,12 @@ pub struct Image {
     merged: bool,
 }
 
-/// What is below /usr on a merged system, and a link to there in the root.
+/// Folders that on a merged system are below /usr, with links to them in the root.
 const MERGED: [&str; 4] = ["bin", "lib", "lib64", "sbin"];
 
 impl Image {
-    /// An archive whose /bin, /lib, /lib64 and /sbin are links to those of /usr: what is added there goes to /usr.
+    /// An archive whose /bin, /lib, /lib64 and /sbin are links to those in /usr; what is added there goes to
+    /// /usr.
     pub fn merged() -> Image {
         let mut image = Image::default();
         for name in MERGED {
@@ -36,14 +37,14 @@ impl Image {
         image
     }
 
-    /// Where a path really is.
+    /// The real place of a path.
     fn place(&self, path: &str) -> String {
         let first = path.trim_start_matches('/').split('/').next().unwrap_or_default();
         let below_usr = if self.merged && MERGED.contains(&first) { "/usr" } else { "" };
         format!("{below_usr}{path}")
     }
 
-    /// Adds a folder and those above it; one that is there already is left as it is.
+    /// Adds a folder and those above it, unless they exist already.
     pub fn folder(&mut self, path: &str) {
         let mut above = String::new();
         for name in self.place(path).split('/').filter(|name| !name.is_empty()) {
@@ -60,8 +61,8 @@ impl Image {
         self.entry(&self.place(path), S_IFREG | mode, (0, 0), content);
     }
 
-    /// Adds what `tree` on this machine has, with its files' modes, but without the owners and without what `is_left_out`
-    /// takes by its path in the tree.
+    /// Adds everything in `tree` on this machine, with the files' modes but without their owners, except
+    /// paths for which `is_left_out` is true.
     pub fn tree(&mut self, tree: &Path, is_left_out: &dyn Fn(&str) -> bool) -> Result<(), String> {
         self.below(tree, "", is_left_out).map_err(|e| format!("{}: {e}", tree.display()))
     }
@@ -91,7 +92,7 @@ impl Image {
         self.entry(&self.place(path), S_IFLNK | 0o777, (0, 0), target.as_bytes());
     }
 
-    /// Adds a character device. pid 1 has no stdio unless /dev/console is in the archive.
+    /// Adds a character device. Without /dev/console in the archive, pid 1 has no stdio.
     pub fn character_device(&mut self, path: &str, device: (u32, u32)) {
         self.parent(path);
         self.entry(&self.place(path), S_IFCHR | 0o600, device, &[]);
@@ -112,7 +113,8 @@ impl Image {
     fn entry(&mut self, path: &str, mode: u32, (major, minor): (u32, u32), content: &[u8]) {
         let name = path.trim_start_matches('/');
         self.inodes += 1;
-        // Inode, mode, uid, gid, links, time, size, device of the archive, device of the node, name's size, checksum.
+        // Inode, mode, uid, gid, links, time, size, device of the archive, device of the node, size of the
+        // name, checksum.
         let fields = [
             self.inodes,
             mode,
@@ -162,7 +164,7 @@ mod tests {
         assert_eq!(bytes.len() % 4, 0);
         assert_eq!(text.matches("070701").count(), 5);
         assert!(text.contains("a/b/one\0") && text.ends_with("TRAILER!!!\0\0\0\0"), "{text:?}");
-        // The second header starts behind "a" and its padding: 110 + 2 bytes.
+        // The second header comes after "a" and its padding: 110 + 2 bytes.
         assert_eq!(&bytes[112..118], b"070701");
     }
 
@@ -175,7 +177,7 @@ mod tests {
         let text = String::from_utf8_lossy(&bytes);
         assert!(text.contains("0usr/lib/systemd/system/one\0"), "{text:?}");
         assert!(text.contains("0library/two\0"), "{text:?}");
-        // The folder, the link, and what the link says.
+        // The folder, the link, and the link's target.
         assert_eq!(text.matches("lib64\0").count(), 3, "{text:?}");
     }
 }

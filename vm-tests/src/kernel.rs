@@ -1,4 +1,4 @@
-//! The guest's kernel and its modules: a Debian package's, or the caller's own.
+//! The guest's kernel and its modules: from a Debian package, or given by the caller.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -12,22 +12,22 @@ use crate::debian;
 pub struct Kernel {
     /// The image that QEMU loads.
     pub image: PathBuf,
-    /// For people: the release, or the image's path when it was given.
+    /// For people: the release, or the path of a given image.
     pub version: String,
     modules: Modules,
 }
 
-/// The module trees' files by module name.
+/// The files of the module trees, by the names of the modules.
 #[derive(Default)]
 struct Modules {
     files: BTreeMap<String, PathBuf>,
     builtin: Vec<String>,
 }
 
-/// A module and what it needs, in the order of loading; empty when it is built in.
+/// A module and its dependencies in the order of loading; empty if it is built in.
 pub type LoadOrder = Vec<String>;
 
-/// The kernel at `image`, with the modules in the folder `modules` (as /lib/modules/RELEASE).
+/// The kernel at `image`, with the modules in the folder `modules` (as in /lib/modules/RELEASE).
 pub fn given(image: PathBuf, modules: Option<PathBuf>) -> Result<Kernel, String> {
     fs::metadata(&image).map_err(|e| format!("--kernel {}: {e}", image.display()))?;
     let mut known = Modules::default();
@@ -37,7 +37,7 @@ pub fn given(image: PathBuf, modules: Option<PathBuf>) -> Result<Kernel, String>
     Ok(Kernel { version: image.display().to_string(), image, modules: known })
 }
 
-/// Debian's newest 6.12 kernel, or where there is none, the distribution's own.
+/// Debian's newest 6.12 kernel, or the distribution's own if there is none.
 pub fn from_debian(arch: &Arch) -> Result<Kernel, String> {
     let suffix = arch.kernel_suffix;
     let metas = [format!("linux-image-6.12-{suffix}"), format!("linux-image-{suffix}")];
@@ -49,7 +49,7 @@ pub fn from_debian(arch: &Arch) -> Result<Kernel, String> {
     match images.into_iter().next() {
         Some(package) => {
             trees.push(debian::unpacked(&package)?);
-            // Newer Debian releases ship the modules apart.
+            // Newer Debian releases have the modules in a package of their own.
             for package in debian::dependencies(&package, &["linux-modules-"])? {
                 trees.push(debian::unpacked(&package)?);
             }
@@ -87,7 +87,7 @@ fn boot_image(folder: &Path) -> Result<(String, PathBuf), String> {
 }
 
 impl Kernel {
-    /// What to load, in order, for the module `name`; none where this kernel does not have it.
+    /// What to load, in order, for the module `name`; `None` if this kernel does not have it.
     pub fn load_order(&self, name: &str) -> Result<Option<LoadOrder>, String> {
         let mut order = Vec::new();
         Ok(self.modules.collect(name, &mut order)?.then_some(order))
@@ -121,7 +121,8 @@ impl Modules {
         Ok(())
     }
 
-    /// Dependencies come from the modules themselves: modules.dep is made on installation, which never happens here.
+    /// Reads dependencies from the modules themselves: modules.dep is made at installation, which never
+    /// happens here.
     fn collect(&self, name: &str, order: &mut LoadOrder) -> Result<bool, String> {
         if order.iter().any(|known| known == name) || self.builtin.iter().any(|known| known == name) {
             return Ok(true);
@@ -137,7 +138,7 @@ impl Modules {
     }
 }
 
-/// `nf-nat.ko.xz` is the module nf_nat.
+/// The module's name: `nf-nat.ko.xz` is the module nf_nat.
 fn module_name(path: &Path) -> String {
     let file = path.file_name().unwrap_or_default().to_string_lossy();
     file.split(".ko").next().unwrap_or_default().replace('-', "_")
@@ -159,7 +160,7 @@ fn read_module(file: &Path) -> Result<Vec<u8>, String> {
     Ok(output.stdout)
 }
 
-/// The `depends=` line of a module's .modinfo section.
+/// The names in the `depends=` line of a module's .modinfo section.
 fn dependencies(module: &[u8]) -> Vec<String> {
     let key = b"\0depends=";
     let Some(start) = module.windows(key.len()).position(|window| window == key) else { return Vec::new() };

@@ -1,5 +1,6 @@
-//! Boots a Linux kernel under QEMU and runs the runtime's cases in it: what needs rights, limits or a kernel that the
-//! development machine does not have. One boot, many cases. The same program is the host's tool and the guest's /init.
+//! Boots a Linux kernel under QEMU and runs the runtime's cases in it, for tests that need rights, limits or
+//! a kernel that the development machine does not have. Many cases run in one boot. The same program is the
+//! host's tool and the guest's /init.
 
 mod arch;
 mod cases;
@@ -60,7 +61,8 @@ fn run(mut options: Options) -> Result<ExitCode, String> {
     Ok(if summary.failed == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
-/// The same measurements for one runtime after the other. The file gets, for each figure, the runtimes' values.
+/// Takes the same measurements for one runtime after another. The file gets the values of all runtimes for
+/// each figure.
 fn measure(mut options: Options, file: &Path) -> Result<ExitCode, String> {
     let chosen = cases::measurements();
     let (machine, kernel) = prepare(&options, chosen.len())?;
@@ -81,7 +83,7 @@ fn measure(mut options: Options, file: &Path) -> Result<ExitCode, String> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// The emulator and what it boots.
+/// The emulator, and the kernel that it boots.
 fn prepare(options: &Options, cases: usize) -> Result<(qemu::Machine, kernel::Kernel), String> {
     let arch = arch::own()?;
     let mut machine = qemu::Machine::find(arch)?;
@@ -97,7 +99,7 @@ fn prepare(options: &Options, cases: usize) -> Result<(qemu::Machine, kernel::Ke
     Ok((machine, kernel))
 }
 
-/// Two guests, one after the other: without a service manager, and with systemd.
+/// Boots two guests, one after the other: without a service manager, and with systemd.
 fn run_cases(
     machine: &qemu::Machine,
     kernel: &kernel::Kernel,

@@ -25,25 +25,25 @@ Boots Linux 6.12 under QEMU and runs the runtime's cases in it.
 Exit status: 0 all passed or skipped, 1 a case failed or the guest died, 2 nothing could be tested.
 ";
 
-/// What was asked for.
+/// The parsed command line.
 pub struct Options {
     /// The runtime under test, on the host.
     pub runtime: PathBuf,
-    /// Where to write what was measured, if that is what is wanted.
+    /// The file for measurements, if they are to be taken.
     pub measure: Option<PathBuf>,
     /// Names and programs of other runtimes to measure.
     pub peers: Vec<(String, PathBuf)>,
-    /// Parts of names; none means every case.
+    /// Parts of the names of cases; without any, all cases run.
     pub filters: Vec<String>,
-    /// Print names only.
+    /// Only print names.
     pub list: bool,
-    /// A kernel image of the caller's.
+    /// A kernel image given by the caller.
     pub kernel: Option<PathBuf>,
     /// Its modules.
     pub modules: Option<PathBuf>,
-    /// A static busybox of the caller's.
+    /// A static busybox given by the caller.
     pub busybox: Option<PathBuf>,
-    /// For the whole guest.
+    /// The time limit of a whole guest.
     pub timeout: Duration,
     /// Whether KVM may be tried.
     pub kvm: bool,

@@ -1,4 +1,4 @@
-//! What the host wants of the guest, and where both find it in the image.
+//! The host's orders to the guest, and where both find them in the image.
 
 use std::fs::{self, File};
 use std::path::PathBuf;
@@ -7,12 +7,12 @@ use rustix::io::Errno;
 use rustix::system::finit_module;
 use serde_json::Value;
 
-/// What to do: a JSON object. An image without it is the probe's.
+/// What to do, as a JSON object. An image without it is that of the probe.
 pub const ORDERS: &str = "/orders.json";
-/// Where the modules are.
+/// The folder of the modules.
 pub const MODULES: &str = "/modules";
 
-/// What the host wants: see `session::image`, which writes it.
+/// The orders, written by `session::image`.
 pub struct Orders(Value);
 
 impl Orders {
@@ -22,7 +22,7 @@ impl Orders {
         Ok(Orders(serde_json::from_str(&text).map_err(|e| format!("{ORDERS}: {e}"))?))
     }
 
-    /// Where the runtime under test is.
+    /// The path of the runtime under test.
     pub fn runtime(&self) -> PathBuf {
         PathBuf::from(self.0["runtime"].as_str().unwrap_or_default())
     }
@@ -32,17 +32,17 @@ impl Orders {
         texts(&self.0["cases"])
     }
 
-    /// Whether systemd is to be pid 1.
+    /// Whether pid 1 is to be systemd.
     pub fn want_systemd(&self) -> bool {
         self.0["systemd"] == true
     }
 
-    /// Loads what the report needs to get out.
+    /// Loads the modules that the report needs.
     pub fn load_first(&self) -> Result<(), String> {
         texts(&self.0["first"]).iter().try_for_each(|name| self.load(name).map(drop))
     }
 
-    /// Loads a module with what it needs. Returns: whether the image has it, or the kernel.
+    /// Loads a module and its dependencies; false if neither the image nor the kernel has it.
     pub fn load(&self, name: &str) -> Result<bool, String> {
         let Some(order) = self.0["modules"].get(name) else { return Ok(false) };
         for module in texts(order) {

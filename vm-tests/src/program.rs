@@ -1,4 +1,4 @@
-//! Programs for the guest: a static one is one file, a dynamic one comes with its loader and libraries.
+//! Programs for the guest. A static one is a single file; a dynamic one comes with its loader and libraries.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -11,9 +11,9 @@ use elf::endian::AnyEndian;
 use crate::arch::Arch;
 use crate::image::Image;
 
-/// Puts the program at `path` into the image as `place`, with what the loader will look for.
+/// Puts the program at `path` into the image at `place`, with the files that its loader will need.
 ///
-/// Libraries are taken from the nearest folder above `path` that holds the program's loader: a program inside
+/// Libraries come from the nearest folder above `path` that has the program's loader: a program inside
 /// another system's tree gets that system's libraries.
 pub fn add(image: &mut Image, arch: &Arch, path: &Path, place: &str) -> Result<(), String> {
     let path = fs::canonicalize(path).map_err(|e| format!("{}: {e}", path.display()))?;
@@ -42,7 +42,7 @@ pub fn add(image: &mut Image, arch: &Arch, path: &Path, place: &str) -> Result<(
     Ok(())
 }
 
-/// The loader that a program asks for, and the libraries that it or a library names.
+/// The loader that a program names, and the libraries that a program or library needs.
 fn linkage(content: &[u8]) -> Result<(Option<String>, Vec<String>), String> {
     let file = ElfBytes::<AnyEndian>::minimal_parse(content).map_err(|e| e.to_string())?;
     let segments = file.segments().ok_or("no program headers")?;

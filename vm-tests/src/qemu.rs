@@ -1,4 +1,5 @@
-//! QEMU: found, started, watched and killed. Nothing of a run is on disk: image and console are in memory files.
+//! QEMU: finds, starts, watches and kills it. Nothing of a run is on disk: image and console are in memory
+//! files.
 
 use std::fs::File;
 use std::io::{BufRead, BufReader, Write};
@@ -17,11 +18,12 @@ use rustix::process::{Pid, Signal, getpid, getppid, set_parent_process_death_sig
 use crate::arch::Arch;
 use crate::guest::{PROBE_ANSWER, REPORT_PORT};
 
-/// Where this program, started as QEMU's parent, finds the command line: see [`become_hypervisor`].
+/// The argument with which this program starts itself as QEMU's parent; the command follows: see
+/// [`become_hypervisor`].
 pub const HYPERVISOR: &str = "hypervisor";
 
 const KVM_LIMIT: Duration = Duration::from_secs(6);
-/// A kernel under KVM says its first words in a fraction of a second.
+/// Under KVM a kernel writes its first messages in a fraction of a second.
 const KVM_SILENCE: Duration = Duration::from_secs(2);
 
 /// An emulator and how it executes the guest's code.
@@ -32,7 +34,7 @@ pub struct Machine {
 }
 
 impl Machine {
-    /// The emulator for `arch`, under emulation.
+    /// The emulator for `arch`, not using KVM.
     pub fn find(arch: &'static Arch) -> Result<Machine, String> {
         let path = std::env::var_os("PATH").unwrap_or_default();
         let program =
@@ -46,9 +48,9 @@ impl Machine {
         Ok(Machine { program, arch, kvm: false })
     }
 
-    /// Turns to KVM if a guest gets through a boot with it: where /dev/kvm opens, guests may still not run.
+    /// Uses KVM if a guest boots with it: even if /dev/kvm can be opened, guests may not run.
     ///
-    /// Returns: what was found, for people.
+    /// Returns what was found, for people.
     pub fn try_kvm(&mut self, kernel: &Path, probe: &[u8]) -> Result<String, String> {
         if File::options().read(true).write(true).open("/dev/kvm").is_err() {
             return Ok("TCG (no /dev/kvm)".into());
@@ -64,7 +66,7 @@ impl Machine {
         })
     }
 
-    /// Starts a guest. `parameters` go to the kernel, behind console and panic.
+    /// Starts a guest. `parameters` are appended to the kernel's parameters for console and panic.
     pub fn boot(&self, kernel: &Path, image: &[u8], parameters: &str) -> Result<Running, String> {
         let initramfs = memory_file("initramfs")?;
         (&initramfs).write_all(image).map_err(|e| format!("initramfs: {e}"))?;
@@ -84,7 +86,8 @@ impl Machine {
     }
 
     fn arguments(&self, parameters: &str) -> Vec<String> {
-        // With a thread for each processor one may execute what another is just patching: the guest panics once in a while.
+        // With one thread per processor, one may execute what another is just patching: then the guest panics
+        // once in a while.
         let accelerator = if self.kvm { "kvm" } else { "tcg,thread=single" };
         let kernel = format!("console={} panic=-1 {parameters}", self.arch.console);
         let port = format!("virtserialport,chardev=report,name={REPORT_PORT}");
@@ -96,7 +99,7 @@ impl Machine {
             ["-m", "1024"],
             ["-display", "none"],
             ["-serial", "chardev:console"],
-            // Not the stdio device: it stalls the guest when stdin is at its end.
+            // Not the stdio device, which stalls the guest when stdin ends.
             ["-chardev", "file,id=report,path=/proc/self/fd/1"],
             ["-device", "virtio-serial-pci"],
             ["-device", &port],
@@ -112,14 +115,15 @@ fn memory_file(name: &str) -> Result<File, String> {
     Ok(File::from(file))
 }
 
-/// The other half of [`Machine::boot`], in the new process: ends with its parent, then becomes QEMU.
+/// The other half of [`Machine::boot`], in the new process: makes sure that it ends with its parent, then
+/// executes QEMU.
 ///
-/// Returns: why it could not.
+/// Returns why it could not.
 pub fn become_hypervisor(parent: &str, mut command: impl Iterator<Item = std::ffi::OsString>) -> String {
     if let Err(e) = set_parent_process_death_signal(Some(Signal::KILL)) {
         return format!("prctl(PR_SET_PDEATHSIG): {e}");
     }
-    // The parent may have ended before the call above: then nobody would ever end QEMU.
+    // If the parent ended before the call above, nothing would ever end QEMU.
     if getppid().map(Pid::as_raw_nonzero).map(|pid| pid.to_string()).as_deref() != Some(parent) {
         return "the parent is gone".into();
     }
@@ -132,13 +136,13 @@ pub fn become_hypervisor(parent: &str, mut command: impl Iterator<Item = std::ff
 pub struct Running {
     child: Child,
     console: File,
-    /// The guest's report, line by line; disconnected at its end.
+    /// The guest's report, line by line; disconnected when it ends.
     pub lines: Receiver<String>,
     _initramfs: File,
 }
 
 impl Running {
-    /// The console's last words: from a kernel panic on, else the last lines.
+    /// The last lines on the console; after a kernel panic, the lines from there on.
     pub fn last_words(&self) -> Vec<String> {
         const LINES: usize = 30;
         let text = self.console_text().replace('\r', "");
@@ -150,13 +154,13 @@ impl Running {
 
     /// Everything that the guest's console has shown.
     pub fn console_text(&self) -> String {
-        // QEMU writes through a descriptor of its own: this one's offset stays at the start.
+        // QEMU writes through a descriptor of its own, so that the offset of this one stays at the start.
         let mut bytes = vec![0; self.console.metadata().map_or(0, |metadata| metadata.len() as usize)];
         let read = self.console.read_at(&mut bytes, 0).unwrap_or(0);
         String::from_utf8_lossy(&bytes[..read]).into_owned()
     }
 
-    /// Waits for QEMU's end, at most `limit`. Returns: its status and what it said; none if it still runs.
+    /// Waits at most `limit` for QEMU's end. Returns its status and its stderr; `None` if it still runs.
     pub fn finish(&mut self, limit: Duration) -> Option<(ExitStatus, String)> {
         let end = Instant::now() + limit;
         loop {

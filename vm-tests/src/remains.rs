@@ -1,4 +1,4 @@
-//! What a case must not leave behind: processes, cgroups, mounts, containers' state.
+//! What a case must not leave behind: processes, cgroups, mounts, state of containers.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -10,11 +10,11 @@ use rustix::mount::{UnmountFlags, unmount};
 use rustix::process::{Pid, Signal, kill_process};
 
 const CGROUPS: &str = "/sys/fs/cgroup";
-/// What is being killed may still be there when the runtime has ended; not for long.
+/// Killed processes may still be there for a moment after the runtime has ended.
 const GRACE: Duration = Duration::from_secs(1);
 const STEP: Duration = Duration::from_millis(20);
 
-/// All that can be left behind, at one moment.
+/// Everything that could be left behind, at one moment.
 pub struct Snapshot {
     processes: BTreeSet<String>,
     cgroups: BTreeSet<PathBuf>,
@@ -23,13 +23,13 @@ pub struct Snapshot {
 }
 
 impl Snapshot {
-    /// Looks around; `states` are the runtime's state folders. What cannot be read counts as empty.
+    /// Takes a snapshot; `states` are the runtime's state folders. What cannot be read counts as empty.
     pub fn take(states: &[PathBuf]) -> Snapshot {
         let containers = states.iter().flat_map(|state| containers(state)).collect();
         Snapshot { processes: processes(), cgroups: cgroups(), mounts: mounts(), containers }
     }
 
-    /// What is here now and was not there in `before`, in words.
+    /// What is here now and was not in `before`, as texts.
     fn beyond(&self, before: &Snapshot) -> Vec<String> {
         let processes = self.processes.difference(&before.processes).map(|name| format!("process {name}"));
         let cgroups =
@@ -40,7 +40,7 @@ impl Snapshot {
         processes.chain(cgroups).chain(mounts).chain(containers).collect()
     }
 
-    /// Two mounts may look the same: each of `before` stands for one.
+    /// Several mounts may look the same; each of `before` accounts for one.
     fn mounts_beyond(&self, before: &Snapshot) -> Vec<String> {
         let mut known = before.mounts.clone();
         let mut new = self.mounts.clone();
@@ -55,7 +55,7 @@ impl Snapshot {
     }
 }
 
-/// Waits a little for the state of `before`, calling `reap` meanwhile. Returns: what is still there, in words.
+/// Waits a moment for the state of `before`, calling `reap` meanwhile. Returns what is still left, as texts.
 pub fn wait_until_gone(before: &Snapshot, states: &[PathBuf], reap: fn()) -> Vec<String> {
     let end = Instant::now() + GRACE;
     loop {
@@ -68,9 +68,9 @@ pub fn wait_until_gone(before: &Snapshot, states: &[PathBuf], reap: fn()) -> Vec
     }
 }
 
-/// Kills everything in the case's own cgroup and in those that are not in `before`.
+/// Kills all processes in the case's own cgroup, and in cgroups that are not in `before`.
 pub fn kill_cgroups(before: &Snapshot, case: &str) {
-    // A frozen cgroup's processes die too.
+    // Processes in frozen cgroups die too.
     let kill = |cgroup: &Path| fs::write(cgroup.join("cgroup.kill"), "1");
     let _ = kill(Path::new(case));
     for cgroup in cgroups().difference(&before.cgroups) {
@@ -78,7 +78,7 @@ pub fn kill_cgroups(before: &Snapshot, case: &str) {
     }
 }
 
-/// Removes what is not in `before`, as far as it can be removed: the next case starts clean.
+/// Removes what is not in `before`, as far as possible, so that the next case starts clean.
 pub fn clear(before: &Snapshot, states: &[PathBuf], case: &str, reap: fn()) {
     let now = Snapshot::take(states);
     kill_cgroups(before, case);
@@ -90,7 +90,7 @@ pub fn clear(before: &Snapshot, states: &[PathBuf], case: &str, reap: fn()) {
         let place = place_of(mount);
         let count =
             |snapshot: &Snapshot| snapshot.mounts.iter().filter(|mount| place_of(mount) == place).count();
-        // One that only looks different now is the guest's own.
+        // A mount that only looks different now is the guest's own.
         if count(&now) > count(before) {
             let _ = unmount(place, UnmountFlags::DETACH);
         }
@@ -99,7 +99,7 @@ pub fn clear(before: &Snapshot, states: &[PathBuf], case: &str, reap: fn()) {
         let _ = fs::remove_dir_all(state);
     }
     wait_until_gone(before, states, reap);
-    // Children sort behind their parents.
+    // Children sort after their parents.
     for cgroup in now.cgroups.difference(&before.cgroups).collect::<Vec<_>>().into_iter().rev() {
         let _ = fs::remove_dir(cgroup);
     }
@@ -120,7 +120,8 @@ fn collect_cgroups(folder: &Path, found: &mut BTreeSet<PathBuf>) {
     }
 }
 
-/// "PID (NAME)" of every process but pid 1 and the kernel's threads, whose parent is pid 2; with Z for a zombie.
+/// "PID (NAME)" of every process, with Z for a zombie; without pid 1 and the kernel's threads, whose parent
+/// is pid 2.
 fn processes() -> BTreeSet<String> {
     let mut found = BTreeSet::new();
     for entry in fs::read_dir("/proc").into_iter().flatten().flatten() {
@@ -135,7 +136,7 @@ fn processes() -> BTreeSet<String> {
     found
 }
 
-/// Root, place, options, type and source of every mount: its ids are left out.
+/// Root, mount point, options, type and source of every mount, without the ids.
 fn mounts() -> Vec<String> {
     let table = fs::read_to_string("/proc/self/mountinfo").unwrap_or_default();
     table.lines().filter_map(|line| Some(line.splitn(4, ' ').nth(3)?.to_owned())).collect()
@@ -145,7 +146,7 @@ fn place_of(mount: &str) -> &str {
     mount.split(' ').nth(1).unwrap_or_default()
 }
 
-/// What is in the runtime's state folder; names with a dot are its own.
+/// The content of the runtime's state folder; names that begin with a dot are the runtime's own.
 fn containers(state: &Path) -> Vec<PathBuf> {
     let mut entries: Vec<_> = fs::read_dir(state).into_iter().flatten().flatten().collect();
     entries.retain(|entry| !entry.file_name().as_encoded_bytes().starts_with(b"."));

@@ -1,4 +1,5 @@
-//! What the guest tells the host: one JSON object in each line of a virtio port, so that no kernel message gets between.
+//! What the guest reports to the host: one JSON object per line on a virtio port, where no kernel message can
+//! get in between.
 
 use serde_json::{Value, json};
 
@@ -20,16 +21,16 @@ pub enum Event {
 pub enum Outcome {
     /// As it should.
     Passed,
-    /// With this figure: it was a measurement.
+    /// It was a measurement, with this figure.
     Measured(u64),
-    /// Otherwise: what it said.
+    /// It failed; its output.
     Failed(String),
-    /// It needs what is not there: what.
+    /// Something that it needs is missing; what.
     Skipped(String),
 }
 
 impl Event {
-    /// The event as one line, without its end.
+    /// The event as a line, without the newline.
     pub fn line(&self) -> String {
         match self {
             Event::Up { kernel, seconds } => json!({"event": "up", "kernel": kernel, "seconds": seconds}),
@@ -48,7 +49,7 @@ impl Event {
         .to_string()
     }
 
-    /// Reads a line; none where it is no event.
+    /// Parses a line; `None` if it is not an event.
     pub fn parse(line: &str) -> Option<Event> {
         let value: Value = serde_json::from_str(line).ok()?;
         let text = |key: &str| Some(value.get(key)?.as_str()?.to_owned());

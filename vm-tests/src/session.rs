@@ -1,4 +1,4 @@
-//! One boot as the host sees it: what goes into the guest, and what comes out of it.
+//! One boot as the host sees it: what goes into the guest, and what comes out.
 
 use std::collections::BTreeSet;
 use std::fmt;
@@ -19,15 +19,15 @@ use crate::qemu::{Machine, Running};
 use crate::report::{Event, Outcome};
 use crate::{debian, program, systemd};
 
-/// Systemd takes twenty seconds under emulation, on a machine that has nothing else to do.
+/// Under emulation systemd takes twenty seconds on an idle machine.
 const BOOT_LIMIT: Duration = Duration::from_secs(180);
-/// What the guest may need for clearing up behind a case, beyond the case's own limit.
+/// Time for the guest to clean up after a case, in addition to the case's own limit.
 const SLACK: Duration = Duration::from_secs(30);
-/// The report's way out of the guest: not every kernel has it built in.
+/// The modules for the report; not every kernel has them built in.
 const REPORT_MODULES: [&str; 2] = ["virtio_pci", "virtio_console"];
 
-/// The guest's file system: /init, the runtime, busybox, the modules that the chosen cases need, and the orders; and
-/// with `packages` a system around it whose pid 1 is systemd.
+/// The guest's file system: /init, the runtime, busybox, the modules that the chosen cases need, and the
+/// orders. With `packages` there is a system around it, with systemd as pid 1.
 pub fn image(
     arch: &Arch,
     kernel: &Kernel,
@@ -64,7 +64,7 @@ pub fn image(
     Ok(bytes)
 }
 
-/// A file system without orders: its /init answers and powers off.
+/// A file system without orders: its /init writes the answer of the probe and powers off.
 pub fn probe_image(arch: &Arch) -> Result<Vec<u8>, String> {
     let mut image = Image::default();
     base(&mut image, arch)?;
@@ -85,7 +85,8 @@ fn busybox(options: &Options) -> Result<PathBuf, String> {
     }
 }
 
-/// Adds what the cases need. Returns: for each module its load order; a module that is missing is not in it.
+/// Adds the modules that the cases need. Returns the load order of each module, except those that are
+/// missing.
 fn add_modules(image: &mut Image, kernel: &Kernel, chosen: &[&Case]) -> Result<Value, String> {
     let needs = chosen.iter().flat_map(|case| case.needs);
     let mut names: BTreeSet<&str> =
@@ -105,16 +106,16 @@ fn add_modules(image: &mut Image, kernel: &Kernel, chosen: &[&Case]) -> Result<V
     Ok(Value::Object(orders))
 }
 
-/// Counts of outcomes; its text is the last line of a run.
+/// Counts the outcomes; its text is the last line of a run.
 #[derive(Default)]
 pub struct Summary {
-    /// As they should.
+    /// Cases that passed.
     pub passed: usize,
-    /// Otherwise, or not at all because the guest had died.
+    /// Cases that failed, or did not run because the guest had died.
     pub failed: usize,
-    /// What they need is not there.
+    /// Cases for which something is missing.
     pub skipped: usize,
-    /// What was measured, by its name.
+    /// The measured figures, by their names.
     pub figures: Vec<(String, u64)>,
 }
 
@@ -155,7 +156,7 @@ impl Summary {
     }
 }
 
-/// Boots, prints each case's line as it ends, and counts into `summary`.
+/// Boots a guest, prints each case's line when it ends, and counts the outcomes in `summary`.
 pub fn run(
     machine: &Machine,
     kernel: &Kernel,
@@ -165,7 +166,7 @@ pub fn run(
     summary: &mut Summary,
 ) -> Result<(), String> {
     let unit = systemd::SERVICE;
-    // Under emulation the defences against side channels cost time and defend nothing.
+    // Under emulation the mitigations against side channels cost time and protect nothing.
     let parameters = format!("quiet mitigations=off systemd.unit={unit}");
     let mut guest = machine.boot(&kernel.image, image, &parameters)?;
     let mut follower = Follower { summary, open: None, left: chosen.to_vec() };
@@ -193,7 +194,7 @@ fn describe_death(guest: &Running, reason: &str, stderr: &str) {
     guest.last_words().iter().for_each(|line| println!("    {line}"));
 }
 
-/// Reads the report. Cases leave `left` when they have ended.
+/// Reads the report. Cases are removed from `left` when they have ended.
 struct Follower<'a> {
     summary: &'a mut Summary,
     open: Option<String>,
@@ -201,7 +202,7 @@ struct Follower<'a> {
 }
 
 impl Follower<'_> {
-    /// Until the guest says that it is done; otherwise the reason why it must be dead.
+    /// Reads until the guest says that it is done; an error is the reason why it must be dead.
     fn follow(&mut self, guest: &Running, timeout: Duration) -> Result<(), String> {
         let end = Instant::now() + timeout;
         let mut limit = BOOT_LIMIT;
@@ -243,7 +244,7 @@ impl Follower<'_> {
         }
     }
 
-    /// Counts the case that ran when the guest died, and those that never ran, as failed.
+    /// Counts the case in which the guest died, and those that never ran, as failed.
     fn bury(&mut self) {
         for case in std::mem::take(&mut self.left) {
             let open = self.open.as_deref() == Some(case.name);

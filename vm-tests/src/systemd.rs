@@ -1,26 +1,27 @@
-//! The second guest: a tree of Debian's packages with systemd as pid 1, a message bus, logind and a lingering user.
+//! The second guest: a tree of Debian packages with systemd as pid 1, a message bus, logind and a lingering
+//! user.
 //!
-//! No maintainer script runs: what those would make, as far as it is needed, is written here.
+//! No maintainer script runs: what those would make is written here, as far as it is needed.
 
 use std::path::PathBuf;
 
 use crate::debian;
 use crate::image::Image;
 
-/// pid 1 and the manager of the user.
+/// pid 1, and the manager of the user.
 pub const PROGRAM: &str = "/usr/lib/systemd/systemd";
-/// The service that runs the cases. Its cgroup is delegated to it.
+/// The service that runs the cases; its cgroup is delegated to it.
 pub const SERVICE: &str = "vm-tests.service";
-/// The user who lingers; their ids below the first of [`SUBORDINATE_IDS`] are their own.
+/// The lingering user; [`SUBORDINATE_IDS`] are theirs as well.
 pub const USER: u32 = 1000;
-/// Their XDG_RUNTIME_DIR.
+/// The user's XDG_RUNTIME_DIR.
 pub const USER_RUNTIME: &str = "/run/user/1000";
 /// The first of 65536 ids that the user may map: /etc/subuid and /etc/subgid.
 pub const SUBORDINATE_IDS: u32 = 100_000;
 
 const PACKAGES: [&str; 4] = ["systemd", "dbus-user-session", "libpam-systemd", "uidmap"];
 
-/// What only maintainer scripts use, by the beginnings of names.
+/// Packages that only maintainer scripts use, by the beginnings of their names.
 const PACKAGES_LEFT_OUT: [&str; 15] = [
     "adduser",
     "debconf",
@@ -39,7 +40,8 @@ const PACKAGES_LEFT_OUT: [&str; 15] = [
     "usrmerge",
 ];
 
-/// Documents, translations, and what would start by itself or run on every reload, by the ends of paths.
+/// Documents, translations, and files that would be started by themselves or run on every reload, by the ends
+/// of their paths.
 const FOLDERS_LEFT_OUT: [&str; 11] = [
     "/share/doc",
     "/share/info",
@@ -54,7 +56,7 @@ const FOLDERS_LEFT_OUT: [&str; 11] = [
     "/user-generators",
 ];
 
-/// What is wanted by these targets starts at boot: only the bus is to.
+/// Units wanted by these targets would start at boot; only the bus is to start.
 const TARGETS: [&str; 4] = ["sysinit", "multi-user", "timers", "sockets"];
 
 const FILES: [(&str, &str); 14] = [
@@ -81,7 +83,7 @@ const FILES: [(&str, &str); 14] = [
          DefaultTimeoutStartSec=80s\n",
     ),
     ("/etc/systemd/user.conf.d/vm-tests.conf", "[Manager]\nLogTarget=console\nDefaultStandardOutput=null\n"),
-    // Not cpuset and not io: what a container gets that asks for those has a case.
+    // Without cpuset and io: a case shows what happens to a container that asks for those.
     ("/etc/systemd/system/user@.service.d/vm-tests.conf", "[Service]\nDelegate=cpu memory pids\n"),
     (
         "/etc/systemd/system/vm-tests.service",
@@ -93,12 +95,12 @@ const FILES: [(&str, &str); 14] = [
     ),
 ];
 
-/// The trees of the packages; none where there is no apt to ask.
+/// The trees of the packages; `None` if there is no apt.
 pub fn packages() -> Result<Option<Vec<PathBuf>>, String> {
     debian::closure(&PACKAGES, |package| PACKAGES_LEFT_OUT.iter().any(|start| package.starts_with(start)))
 }
 
-/// Adds the packages and the files of its own to an image that is merged.
+/// Adds the packages, and this guest's own files, to a merged image.
 pub fn add(image: &mut Image, packages: &[PathBuf]) -> Result<(), String> {
     for tree in packages {
         image.tree(tree, &is_left_out)?;

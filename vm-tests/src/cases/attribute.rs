@@ -1,4 +1,4 @@
-//! Attributes that execve(2) leaves alone, and labels, on a kernel that has them all.
+//! Attributes that survive execve(2), and labels, on a kernel that has all of them.
 
 use std::fs;
 
@@ -37,7 +37,7 @@ fn time_offsets(guest: &Guest) -> Result<(), String> {
     Ok(())
 }
 
-/// Fields 40 and 41 of /proc/PID/stat: realtime priority and policy.
+/// Compares fields 40 and 41 of /proc/PID/stat: realtime priority and policy.
 fn scheduler(guest: &Guest) -> Result<(), String> {
     for (scheduler, shown) in [
         (json!({"policy": "SCHED_FIFO", "priority": 7, "flags": ["SCHED_FLAG_RESET_ON_FORK"]}), "7 1"),
@@ -77,7 +77,7 @@ fn apparmor_unconfined(guest: &Guest) -> Result<(), String> {
     Ok(())
 }
 
-/// A namespace of AppArmor's comes with a profile of its own: the one that can be had without a policy compiler.
+/// A namespace of AppArmor's has a profile of its own, the only one that needs no policy compiler.
 fn apparmor_profile(guest: &Guest) -> Result<(), String> {
     const SECURITY: &str = "/sys/kernel/security";
     const NAMESPACE: &str = "/sys/kernel/security/apparmor/policy/namespaces/vm-tests";
@@ -92,7 +92,7 @@ fn apparmor_profile(guest: &Guest) -> Result<(), String> {
     seen.and(removed).and(unmounted)
 }
 
-/// From outside: inside, the namespace's own view would hide its name.
+/// Looks from outside: inside, the view of the namespace would hide its name.
 fn confined(guest: &Guest, config: Config) -> Result<(), String> {
     let container = guest.container("confined", config)?;
     let call = container.start_run()?;
@@ -111,7 +111,7 @@ fn apparmor_profile_missing(guest: &Guest) -> Result<(), String> {
     contains("stderr", &finished.stderr, "no-such-profile")
 }
 
-/// AppArmor has the kernel: what SELinux should do is left out, and nothing of it reaches AppArmor.
+/// The kernel runs AppArmor: SELinux labels are left out, and none of them reaches AppArmor.
 fn selinux_missing(guest: &Guest) -> Result<(), String> {
     for (field, label) in [
         ("/process/selinuxLabel", "system_u:system_r:container_t:s0"),

@@ -1,4 +1,4 @@
-//! A config.json as `runc spec` writes it, changed field by field.
+//! The config.json of `runc spec`, changed field by field.
 
 use serde_json::{Map, Value, json};
 
@@ -12,7 +12,7 @@ pub const CAPABILITIES: [&str; 3] = ["CAP_AUDIT_WRITE", "CAP_KILL", "CAP_NET_BIN
 pub struct Config(Value);
 
 impl Config {
-    /// What `runc spec` writes, without a terminal, for a process with these arguments.
+    /// The output of `runc spec`, without a terminal, for a process with these arguments.
     pub fn new(arguments: &[&str]) -> Config {
         let flags = ["nosuid", "noexec", "nodev"];
         Config(json!({
@@ -63,7 +63,7 @@ impl Config {
         Config::new(&["/bin/sh", "-c", script])
     }
 
-    /// Sets the value at a path like `/linux/resources/pids`; objects above it are made.
+    /// Sets the value at a path such as `/linux/resources/pids`; missing objects above it are made.
     pub fn set(mut self, path: &str, value: Value) -> Config {
         let mut place = &mut self.0;
         for key in path.split('/').skip(1) {
@@ -76,7 +76,7 @@ impl Config {
         self
     }
 
-    /// Appends to the array at a path; it is made when it is missing.
+    /// Appends to the array at a path; a missing one is made.
     pub fn push(mut self, path: &str, value: Value) -> Config {
         match self.0.pointer_mut(path).and_then(Value::as_array_mut) {
             Some(array) => array.push(value),
@@ -85,7 +85,7 @@ impl Config {
         self
     }
 
-    /// Takes the entry whose `key` has `value` out of the array at a path.
+    /// Removes the entry whose `key` has `value` from the array at a path.
     pub fn without(mut self, path: &str, key: &str, value: &str) -> Config {
         if let Some(array) = self.0.pointer_mut(path).and_then(Value::as_array_mut) {
             array.retain(|entry| entry[key] != value);
@@ -93,19 +93,19 @@ impl Config {
         self
     }
 
-    /// A root file system that can be written to.
+    /// Makes the root file system writable.
     pub fn writable(self) -> Config {
         self.set("/root/readonly", json!(false))
     }
 
-    /// Container ids from 0 up are the guest's from `first` up.
+    /// Maps container ids from 0 up to the guest's ids from `first` up.
     pub fn mapped(self, first: u32) -> Config {
         let map = json!([{"containerID": 0, "hostID": first, "size": 65536}]);
         let config = self.push("/linux/namespaces", json!({"type": "user"}));
         config.set("/linux/uidMappings", map.clone()).set("/linux/gidMappings", map)
     }
 
-    /// What an ordinary user may ask for: root is the user, the other ids are the user's subordinate ones.
+    /// Maps what an ordinary user may map: root to the user, the other ids to the user's subordinate ones.
     pub fn of_user(self) -> Config {
         let map = json!([
             {"containerID": 0, "hostID": USER, "size": 1},
@@ -115,7 +115,7 @@ impl Config {
         config.set("/linux/uidMappings", map.clone()).set("/linux/gidMappings", map)
     }
 
-    /// The document, with the cgroup that the case will look for, unless it has one.
+    /// The document, with the cgroup that the case will look for unless it has one already.
     pub fn text(self, cgroup: &str) -> String {
         let has_one = self.0["linux"]["cgroupsPath"].is_string();
         let config = if has_one { self } else { self.set("/linux/cgroupsPath", json!(cgroup)) };

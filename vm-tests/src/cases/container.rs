@@ -1,4 +1,4 @@
-//! A container under test: its bundle, and the runtime's commands on it.
+//! A container under test: its bundle, and the runtime's commands for it.
 
 use std::cell::Cell;
 use std::ffi::OsStr;
@@ -17,34 +17,34 @@ use super::{Case, Manager};
 use crate::systemd::{USER, USER_RUNTIME};
 
 const BUSYBOX: &str = "/bin/busybox";
-/// What the cases' scripts use.
+/// The applets that the cases' scripts use.
 const APPLETS: [&str; 34] = [
     "cat", "chmod", "cut", "dd", "echo", "env", "false", "grep", "head", "hostname", "id", "kill", "ln",
     "ls", "mkdir", "mknod", "mount", "ps", "pwd", "readlink", "rm", "sed", "seq", "sh", "sleep", "sort",
     "stat", "test", "touch", "tr", "true", "umount", "uname", "wc",
 ];
-/// Mount points are there: a read-only root is nothing that a runtime could make them in.
+/// The mount points exist: in a read-only root a runtime could not make them.
 const FOLDERS: [&str; 8] = ["proc", "sys", "dev", "tmp", "etc", "root", "data", "bin"];
 const PASSWD: &str = "root:x:0:0:root:/root:/bin/sh\nuser:x:1000:1000:user:/tmp:/bin/sh\n";
-/// How long a status may take to come: emulation is slow.
+/// How long to wait for a status; emulation is slow.
 const PATIENCE: Duration = Duration::from_secs(10);
 
-/// Where a case keeps its bundles. On the guest's root, so that they can hard-link its busybox.
+/// The folder of a case's bundles. It is on the guest's root, so that they can hard-link its busybox.
 pub fn folder(case: &str) -> PathBuf {
     Path::new("/bundles").join(case)
 }
 
-/// What a case has: the runtime under test and a folder.
+/// What a case works with: the runtime under test and a folder.
 pub struct Guest {
     runtime: PathBuf,
-    /// Who makes the containers' cgroups.
+    /// What makes the containers' cgroups.
     pub manager: Manager,
     folder: PathBuf,
     calls: Cell<u32>,
 }
 
 impl Guest {
-    /// For `case`, with the runtime at `runtime`.
+    /// The guest for `case`, with the runtime at `runtime`.
     pub fn new(case: &Case, runtime: PathBuf) -> Result<Guest, String> {
         let folder = folder(case.name);
         fs::create_dir_all(&folder).map_err(|e| format!("{}: {e}", folder.display()))?;
@@ -63,7 +63,7 @@ impl Guest {
         self.container(&format!("c{}", self.calls.get()), config)
     }
 
-    /// A container's whole life in the foreground: makes the bundle, runs it.
+    /// Makes a bundle and runs its container in the foreground.
     pub fn run(&self, config: Config) -> Result<Finished, String> {
         self.next_container(config)?.run()
     }
@@ -73,7 +73,8 @@ impl Guest {
         self.finish(self.start(arguments)?)
     }
 
-    /// Starts the runtime. Its output goes to files: a pipe would end with the last process of the container only.
+    /// Starts the runtime. Its output goes to files: a pipe would only end with the last process of the
+    /// container.
     pub fn start(&self, arguments: &[&str]) -> Result<Call, String> {
         self.start_with(arguments, None)
     }
@@ -99,7 +100,7 @@ impl Guest {
         &self.runtime
     }
 
-    /// A program, for whoever calls the runtime in this case.
+    /// A program, run by the user who calls the runtime in this case.
     pub fn command(&self, program: impl AsRef<OsStr>) -> Command {
         let mut command = Command::new(program);
         if self.manager == Manager::User {
@@ -119,7 +120,7 @@ impl Guest {
     }
 }
 
-/// A runtime's process that has not been waited for.
+/// A process of the runtime that has not been waited for.
 pub struct Call {
     /// The process.
     pub child: Child,
@@ -127,7 +128,7 @@ pub struct Call {
 }
 
 impl Call {
-    /// What it and its container have written to stdout until now.
+    /// What it and its container have written to stdout so far.
     pub fn stdout(&self) -> String {
         fs::read_to_string(&self.files[0]).unwrap_or_default()
     }
@@ -143,7 +144,7 @@ pub struct Finished {
 }
 
 impl Finished {
-    /// Whatever its status, no signal has ended it.
+    /// An error if a signal ended it; its status does not matter.
     pub fn not_killed(self) -> Result<Finished, String> {
         match self.status.signal() {
             None => Ok(self),
@@ -151,7 +152,7 @@ impl Finished {
         }
     }
 
-    /// The exit status; a signal counts as shells count it.
+    /// The exit status; a signal counts as in shells.
     pub fn code(&self) -> i32 {
         self.status.code().unwrap_or_else(|| 128 + self.status.signal().unwrap_or_default())
     }
@@ -177,7 +178,7 @@ pub struct Container<'a> {
     guest: &'a Guest,
     /// Its id, and the name of its cgroup below the root.
     pub id: String,
-    /// Where config.json is.
+    /// The folder of config.json.
     pub bundle: PathBuf,
 }
 
@@ -199,7 +200,7 @@ impl Container<'_> {
         fs::write(self.bundle.join("config.json"), config.text(&cgroup))
     }
 
-    /// The container's cgroup, in the guest's tree.
+    /// The container's cgroup in the guest's tree.
     pub fn cgroup(&self) -> PathBuf {
         let place = match self.guest.manager {
             Manager::Cgroupfs => return Path::new("/sys/fs/cgroup").join(&self.id),
@@ -214,14 +215,14 @@ impl Container<'_> {
         format!("vm-{}.scope", self.id)
     }
 
-    /// The value of a cgroup file, without the end of its line.
+    /// The value of a cgroup file, without the newline.
     pub fn cgroup_file(&self, name: &str) -> Result<String, String> {
         let path = self.cgroup().join(name);
         let text = fs::read_to_string(&path).map_err(|e| format!("{}: {e}", path.display()))?;
         Ok(text.trim_end().to_owned())
     }
 
-    /// `run`, in the foreground and to its end.
+    /// `run` in the foreground, to its end.
     pub fn run(&self) -> Result<Finished, String> {
         self.guest.finish(self.start_run()?)
     }
@@ -231,7 +232,7 @@ impl Container<'_> {
         self.guest.start(&["run", "--bundle", &self.bundle.to_string_lossy(), &self.id])
     }
 
-    /// `create`; it must succeed. Returns: the call, whose output is the container's.
+    /// `create`, which must succeed. Returns the call, whose output is the container's.
     pub fn create(&self) -> Result<Call, String> {
         let mut call = self.start_create()?;
         let status = call.child.wait().map_err(|e| format!("wait: {e}"))?;
@@ -244,7 +245,7 @@ impl Container<'_> {
         Ok(call)
     }
 
-    /// `create`, not waited for.
+    /// `create`, without waiting for it.
     pub fn start_create(&self) -> Result<Call, String> {
         self.start_create_with(None)
     }
@@ -254,12 +255,12 @@ impl Container<'_> {
         self.guest.start_with(&["create", "--bundle", &self.bundle.to_string_lossy(), &self.id], variable)
     }
 
-    /// Any command whose last argument is the id.
+    /// Any command that has the id as its last argument.
     pub fn call(&self, arguments: &[&str]) -> Result<Finished, String> {
         self.guest.call(&[arguments, &[self.id.as_str()]].concat())
     }
 
-    /// `exec`, in the foreground.
+    /// `exec` in the foreground.
     pub fn exec(&self, arguments: &[&str]) -> Result<Finished, String> {
         self.guest.call(&[&["exec", self.id.as_str()], arguments].concat())
     }
@@ -287,7 +288,7 @@ impl Container<'_> {
         serde_json::from_str(&finished.stdout).map_err(|e| format!("state: {e}"))
     }
 
-    /// The pid in the guest that `state` names.
+    /// The pid, in the guest, in the output of `state`.
     pub fn pid(&self) -> Result<u64, String> {
         self.state()?["pid"].as_u64().filter(|&pid| pid > 0).ok_or_else(|| "state: no pid".into())
     }

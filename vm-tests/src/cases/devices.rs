@@ -1,4 +1,4 @@
-//! Device nodes, and the program that guards them.
+//! Device nodes, and the filter that guards them.
 
 use serde_json::{Value, json};
 
@@ -38,7 +38,7 @@ fn ram_disk() -> Value {
     json!([{"path": "/dev/disk", "type": "b", "major": 1, "minor": 0, "fileMode": 0o666, "uid": 0, "gid": 0}])
 }
 
-/// Reads and writes the disk; one line for each.
+/// Reads and writes the disk, with one line of output each.
 const USE: &str = "stat -c '%F %t:%T' /dev/disk; dd if=/dev/disk of=/dev/null bs=512 count=1 2>&1 | head -n 1; \
                    dd if=/dev/zero of=/dev/disk bs=512 count=1 conv=notrunc 2>&1 | head -n 1";
 const DENIED: [&str; 2] = [
@@ -56,7 +56,7 @@ fn device_denied(guest: &Guest) -> Result<(), String> {
     check(guest, Config::shell(USE).set("/linux/devices", ram_disk()), DENIED)
 }
 
-/// A node grants nothing: the rules do, and in their order.
+/// A node grants nothing by itself: only the rules do, in their order.
 fn device_allowed(guest: &Guest) -> Result<(), String> {
     let rule = |allow: bool, access: &str| json!({"allow": allow, "type": "b", "major": 1, "minor": 0, "access": access});
     let config = Config::shell(USE).set("/linux/devices", ram_disk());
@@ -70,7 +70,7 @@ fn device_allowed(guest: &Guest) -> Result<(), String> {
     check(guest, read.push("/linux/resources/devices", rule(false, "rwm")), DENIED)
 }
 
-/// Making nodes is allowed by default to who has the capability, opening them is not.
+/// By default a container with the capability may make nodes, but not open them.
 fn device_made_inside(guest: &Guest) -> Result<(), String> {
     let mut config = Config::shell(&format!("mknod -m 666 /dev/disk b 1 0 && {USE}"));
     for set in ["bounding", "permitted", "effective"] {

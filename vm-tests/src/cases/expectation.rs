@@ -1,8 +1,8 @@
-//! What a case expects, and the words for its disappointment.
+//! What a case expects, and the error text if it does not get it.
 
 use std::fmt::Debug;
 
-/// Two things that must be the same.
+/// Two values must be equal.
 pub fn equal<A: PartialEq<E> + Debug, E: Debug>(what: &str, actual: A, expected: E) -> Result<(), String> {
     match actual == expected {
         true => Ok(()),
@@ -10,7 +10,7 @@ pub fn equal<A: PartialEq<E> + Debug, E: Debug>(what: &str, actual: A, expected:
     }
 }
 
-/// A text that must be somewhere in another.
+/// A text must contain another one.
 pub fn contains(what: &str, text: &str, part: &str) -> Result<(), String> {
     match text.contains(part) {
         true => Ok(()),
@@ -18,7 +18,7 @@ pub fn contains(what: &str, text: &str, part: &str) -> Result<(), String> {
     }
 }
 
-/// Whatever must be true, in words.
+/// A condition, described in words, must hold.
 pub fn holds(what: &str, condition: bool) -> Result<(), String> {
     if condition { Ok(()) } else { Err(format!("not so: {what}")) }
 }

@@ -1,4 +1,4 @@
-//! What goes wrong, and goes on: after each of these nothing may be left behind, which the guest checks itself.
+//! Failures and recovery. None of these cases may leave anything behind, which the guest checks itself.
 
 use std::time::{Duration, Instant};
 
@@ -19,8 +19,8 @@ pub const CASES: &[Case] = &[
     Case::new("hundred_runs", hundred_runs).limit(240),
 ];
 
-/// `create` is killed at moments spread over its whole time: `delete --force` clears up, and the id is free again.
-/// crun 1.28 and runc 1.3 leave the cgroup at some of them.
+/// `create` is killed at moments spread over its whole duration: `delete --force` cleans up, and the id is
+/// free again. crun 1.28 and runc 1.3 leave the cgroup behind at some of them.
 fn create_killed(guest: &Guest) -> Result<(), String> {
     const MOMENTS: u32 = 16;
     let container = guest.container("killed", Config::new(&["sleep", "100"]))?;
@@ -35,7 +35,7 @@ fn create_killed(guest: &Guest) -> Result<(), String> {
         guest.finish(call)?;
         let at = format!("killed after {moment}/{MOMENTS}");
         container.remove().map_err(|e| format!("{at}: {e}"))?;
-        // The killed runtime's child may still be on its way out.
+        // The killed runtime's child may not have ended yet.
         let end = Instant::now() + Duration::from_secs(1);
         while container.cgroup().exists() && Instant::now() < end {
             std::thread::sleep(Duration::from_millis(10));
@@ -47,7 +47,7 @@ fn create_killed(guest: &Guest) -> Result<(), String> {
     container.remove()
 }
 
-/// A mount that cannot be made: create fails, and its traces go with it.
+/// A mount cannot be made: create fails and leaves nothing behind.
 fn create_failed(guest: &Guest) -> Result<(), String> {
     let mount = json!({"destination": "/data", "type": "no-such-type", "source": "none"});
     let container = guest.container("failed", Config::new(&["true"]).push("/mounts", mount))?;
@@ -88,7 +88,7 @@ fn create_of_one_id_at_once(guest: &Guest) -> Result<(), String> {
     container.remove()
 }
 
-/// Without a pid namespace nothing dies with init: the runtime has to kill the rest.
+/// Without a pid namespace no process dies with init: the runtime has to kill the others.
 fn processes_outlive_init(guest: &Guest) -> Result<(), String> {
     let script = "sleep 100 & sleep 100 & sleep 100; true";
     let config = Config::shell(script).without("/linux/namespaces", "type", "pid");

@@ -1,4 +1,4 @@
-//! Who the process is: ids, capabilities, limits, environment.
+//! Identity of the process: ids, capabilities, limits, environment.
 
 use serde_json::{Value, json};
 
@@ -34,7 +34,7 @@ fn user_and_groups(guest: &Guest) -> Result<(), String> {
     equal("stdout", finished.stdout.replace(" \n", "\n").as_str(), "1000\n1001\nGroups:\t5 27\n0027\n")
 }
 
-/// Runs `config` and compares the five sets of its process with the expected ones.
+/// Runs `config` and compares the five capability sets of its process with the expected ones.
 fn check_sets(guest: &Guest, config: Config, sets: [(&str, &[&str]); 5]) -> Result<(), String> {
     let capabilities: Value = sets.iter().map(|(name, set)| (name.to_string(), json!(set))).collect();
     let config = config.set("/process/capabilities", capabilities);
@@ -62,7 +62,7 @@ fn capabilities_of_root(guest: &Guest) -> Result<(), String> {
     check_sets(guest, Config::new(&["grep", "Cap", "/proc/self/status"]), sets)
 }
 
-/// Without uid 0 only the ambient set survives execve, and the others follow it.
+/// Without uid 0 only the ambient set survives execve, and the other sets follow it.
 fn capabilities_of_a_user(guest: &Guest) -> Result<(), String> {
     let set: &[&str] = &["CAP_KILL", "CAP_NET_BIND_SERVICE"];
     let config = Config::new(&["grep", "Cap", "/proc/self/status"])
@@ -83,7 +83,7 @@ fn capabilities_none(guest: &Guest) -> Result<(), String> {
     check_sets(guest, Config::new(&["grep", "Cap", "/proc/self/status"]), sets)
 }
 
-/// The caller's hard limit is 4096 files: more takes CAP_SYS_RESOURCE.
+/// The caller's hard limit is 4096 files: raising it takes CAP_SYS_RESOURCE.
 fn rlimits_raised(guest: &Guest) -> Result<(), String> {
     let rlimits = json!([
         {"type": "RLIMIT_NOFILE", "soft": 8192, "hard": 1_048_576},
@@ -106,7 +106,7 @@ fn no_new_privileges(guest: &Guest) -> Result<(), String> {
     Ok(())
 }
 
-/// Below the caller's own value: this takes CAP_SYS_RESOURCE too.
+/// Lower than the caller's own value, which also takes CAP_SYS_RESOURCE.
 fn oom_score_adj(guest: &Guest) -> Result<(), String> {
     let config = Config::new(&["cat", "/proc/self/oom_score_adj"]).set("/process/oomScoreAdj", json!(-500));
     let finished = guest.run(config)?.exits(0)?;

@@ -1,4 +1,4 @@
-//! Namespaces and what hangs on them: ids, host name, kernel parameters.
+//! Namespaces and what depends on them: ids, hostname, kernel parameters.
 
 use std::fs;
 
@@ -40,12 +40,13 @@ fn namespaces(guest: &Guest) -> Result<(), String> {
     Ok(())
 }
 
-/// What config.json does not name is the caller's.
+/// Namespaces that config.json does not name are the caller's.
 fn namespaces_shared(guest: &Guest) -> Result<(), String> {
     let config = ["network", "ipc", "uts", "cgroup"]
         .iter()
         .fold(links(""), |config, kind| config.without("/linux/namespaces", "type", kind))
-        // Without a network namespace of its own, sysfs is not the container's to mount; a host name neither.
+        // Without a network namespace of its own the container may not mount sysfs, and without a uts
+        // namespace not set a hostname.
         .set("/hostname", json!(null));
     let config =
         config.without("/mounts", "destination", "/sys/fs/cgroup").without("/mounts", "destination", "/sys");

@@ -22,7 +22,7 @@ pub const CASES: &[Case] = &[
     Case::new("try_command", try_command).needs(&[Need::Command("try"), Need::Module("overlay")]),
 ];
 
-/// Success means that nothing but the container's own output is to be seen.
+/// Only the container's own output is to be seen.
 pub fn run_output(guest: &Guest) -> Result<(), String> {
     let finished = guest.run(Config::new(&["echo", "hello"]))?.exits(0)?;
     equal("stdout", finished.stdout.as_str(), "hello\n")?;
@@ -41,7 +41,7 @@ fn run_killed_by_signal(guest: &Guest) -> Result<(), String> {
     guest.finish(call)?.exits(137).map(drop)
 }
 
-/// As shells do. crun 1.28 and runc 1.3 exit with 1 here.
+/// 127, as in shells. crun 1.28 and runc 1.3 exit with 1 here.
 fn run_missing_executable(guest: &Guest) -> Result<(), String> {
     let finished = guest.run(Config::new(&["no-such-program"]))?.exits(127)?;
     contains("stderr", &finished.stderr, "no-such-program")
@@ -124,11 +124,11 @@ fn pause_resume(guest: &Guest) -> Result<(), String> {
     container.call(&["resume"])?.exits(0)?;
     equal("status", &container.state()?["status"], "running")?;
     container.call(&["pause"])?.exits(0)?;
-    // What is frozen must die all the same.
+    // Frozen processes must die all the same.
     container.remove()
 }
 
-/// Before Linux 6.15 the status can be had only from the zombie, which the guest's init leaves for a moment.
+/// Before Linux 6.15 only the zombie has the status, and the guest's init leaves it for a moment.
 fn wait(guest: &Guest) -> Result<(), String> {
     let container = guest.container("wait", Config::shell("sleep 2; exit 3"))?;
     container.launch()?;

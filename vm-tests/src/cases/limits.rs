@@ -1,4 +1,4 @@
-//! cgroup v2: membership, and limits that hold.
+//! cgroup v2: membership, and limits that take effect.
 
 use std::fs;
 
@@ -60,7 +60,7 @@ fn cgroup_namespace(guest: &Guest) -> Result<(), String> {
     contains("and read-only", &finished.stdout, "Read-only file system")
 }
 
-/// Launches a container with these resources and compares files of its cgroup.
+/// Launches a container with these resources, and compares files of its cgroup.
 fn check(guest: &Guest, resources: Value, files: &[(&str, &str)]) -> Result<(), String> {
     let mut config = Config::new(&["sleep", "100"]);
     for (name, value) in resources.as_object().into_iter().flatten() {
@@ -89,7 +89,8 @@ fn memory_limit_kills(guest: &Guest) -> Result<(), String> {
     guest.run(config.set("/linux/resources/memory", limit))?.exits(137).map(drop)
 }
 
-/// Init itself has no room: the runtime says so, lives, and leaves nothing. runc and crun say it in other words, if at all.
+/// Even init does not fit: the runtime says so, survives, and leaves nothing behind. runc and crun say it
+/// differently, if at all.
 fn memory_limit_of_a_few_pages(guest: &Guest) -> Result<(), String> {
     for (limit, count) in [(8192, 4), (16_384, 4), (65_536, 4)] {
         for own_network in [true, false] {
@@ -101,7 +102,7 @@ fn memory_limit_of_a_few_pages(guest: &Guest) -> Result<(), String> {
             let container = guest.container(&format!("m{limit}{own_network}"), config)?;
             for _ in 0..count {
                 let ran = container.run()?.not_killed()?.fails()?;
-                // Where the program had begun it is the program's status alone.
+                // If the program had begun, only its status counts.
                 let begun = ran.code() == 137 && limit == 65_536;
                 if guest.runtime().ends_with("pillbox") && !begun {
                     contains("it says why", &ran.stderr, "out of memory")?;
@@ -109,7 +110,7 @@ fn memory_limit_of_a_few_pages(guest: &Guest) -> Result<(), String> {
                 container.call(&["state"])?.fails()?;
                 holds("the cgroup is gone", !container.cgroup().exists())?;
                 let created = guest.finish(container.start_create()?)?.not_killed()?;
-                // crun's create can come before init's end.
+                // crun's create can return before init ends.
                 if created.code() == 0 {
                     container.remove()?;
                 }
@@ -120,7 +121,8 @@ fn memory_limit_of_a_few_pages(guest: &Guest) -> Result<(), String> {
     Ok(())
 }
 
-/// One process of the container takes too much, and the kernel kills all: never the runtime that is about to exec there.
+/// One process of the container takes too much memory, and the kernel kills all of them, but never a runtime
+/// that is about to exec there.
 fn memory_limit_of_a_group(guest: &Guest) -> Result<(), String> {
     let hog = "sleep 0.2; dd if=/dev/zero of=/dev/null bs=64M count=1";
     let config = Config::shell(hog)
@@ -150,7 +152,7 @@ fn cpu_limits(guest: &Guest) -> Result<(), String> {
     )
 }
 
-/// A shell that forks without end is stopped.
+/// A shell that forks endlessly is stopped.
 fn pids_limit(guest: &Guest) -> Result<(), String> {
     let script = "i=0; while [ $i -lt 64 ]; do sleep 100 & i=$((i+1)); echo $i; done; echo unlimited";
     let container =
@@ -177,7 +179,7 @@ fn hugepage_limit(guest: &Guest) -> Result<(), String> {
 
 fn unified(guest: &Guest) -> Result<(), String> {
     let limits = json!({"memory.high": "50331648", "pids.max": "33"});
-    // It is written last and wins.
+    // `unified` is written last and wins.
     let resources = json!({"unified": limits, "pids": {"limit": 5}});
     check(guest, resources, &[("memory.high", "50331648"), ("pids.max", "33")])
 }
@@ -199,7 +201,7 @@ fn update(guest: &Guest) -> Result<(), String> {
     container.remove()
 }
 
-/// Each flag changes its file; those that are not given stay.
+/// Each flag changes its file; values without a flag stay.
 fn update_flags(guest: &Guest) -> Result<(), String> {
     let memory = json!({"limit": 67_108_864, "swap": 134_217_728});
     let config = Config::new(&["sleep", "100"]).set("/linux/resources/memory", memory);
@@ -212,7 +214,7 @@ fn update_flags(guest: &Guest) -> Result<(), String> {
     };
     files(&[("memory.max", "67108864"), ("memory.swap.max", "67108864")])?;
     container.call(&["update", "--memory", "100663296", "--memory-reservation", "33554432"])?.exits(0)?;
-    // Swap counts along with memory: the sum stays.
+    // Swap includes memory: the sum stays.
     files(&[("memory.max", "100663296"), ("memory.swap.max", "33554432"), ("memory.low", "33554432")])?;
     container
         .call(&["update", "--memory-swap", "-1", "--cpu-quota", "20000", "--cpu-share", "1024"])?
@@ -223,7 +225,7 @@ fn update_flags(guest: &Guest) -> Result<(), String> {
     container.remove()
 }
 
-/// A limit that the kernel refuses leaves no other changed.
+/// If the kernel refuses one limit, no other is changed.
 fn update_fails_whole(guest: &Guest) -> Result<(), String> {
     let config = Config::new(&["sleep", "100"]).set("/linux/resources/memory/limit", json!(67_108_864));
     let container = guest.container("whole", config)?;
@@ -235,7 +237,7 @@ fn update_fails_whole(guest: &Guest) -> Result<(), String> {
     container.remove()
 }
 
-/// An update of which the kernel takes the first part only.
+/// An update of which the kernel accepts only the first part.
 pub fn refuse_update(container: &Container<'_>) -> Result<(), String> {
     let file = container.bundle.join("resources.json");
     let resources = json!({"memory": {"limit": 134_217_728}, "unified": {"memory.nonesuch": "1"}});
@@ -262,7 +264,7 @@ fn events_stats(guest: &Guest) -> Result<(), String> {
     container.remove()
 }
 
-/// The kill is told while the container goes on, and so is one that ends it.
+/// A kill is reported while the container goes on, and so is one that ends it.
 fn events_out_of_memory(guest: &Guest) -> Result<(), String> {
     let script = "echo up; read line </data/go; dd if=/dev/zero of=/dev/null bs=64M count=1; echo over; \
                   read line </data/go; exec dd if=/dev/zero of=/dev/null bs=64M count=1";
@@ -275,7 +277,7 @@ fn events_out_of_memory(guest: &Guest) -> Result<(), String> {
     let call = container.launch()?;
     super::container::wait_until("it is up", || Ok(call.stdout() == "up\n"))?;
     let watching = guest.start(&["events", "--interval", "1h", &container.id])?;
-    // Only what happens after it has looked is an event.
+    // Only what happens after it has begun to watch is an event.
     std::thread::sleep(std::time::Duration::from_secs(1));
     let go = || fs::write(&fifo, "go\n").map_err(|e| format!("{}: {e}", fifo.display()));
     go()?;

@@ -6,21 +6,22 @@ use serde_json::json;
 use super::config::Config;
 use super::{Case, Guest, Need};
 
-/// Measured only when asked for.
+/// Measured only on request.
 pub const MEASUREMENTS: &[Case] = &[Case::new("smallest_memory", smallest_memory)
     .needs(&[Need::Controller("memory")])
-    // Every probe of Go's runtime takes seconds under emulation.
+    // Under emulation every run of a runtime written in Go takes seconds.
     .limit(600)];
 
 const PAGE: u64 = 4096;
-/// Where even a large runtime's container runs: 64 MiB.
+/// Enough for a container of even a large runtime: 64 MiB.
 const ENOUGH: u64 = 16 * 1024;
-/// How often a container must run at a limit.
+/// How many times a container must run with a limit.
 const RUNS: usize = 3;
 
-/// The smallest memory.max, to a page, at which a container runs whose program is busybox's `true`, which is static.
+/// The smallest memory.max, to a page, with which a container runs whose program is `true` of a static
+/// busybox.
 fn smallest_memory(guest: &Guest) -> Result<(), String> {
-    // A processor keeps for a cgroup what was freed there, and out of reach of the other.
+    // A processor caches memory freed for a cgroup, which another processor can't use.
     let mut one = CpuSet::new();
     one.set(0);
     sched_setaffinity(None, &one).map_err(|e| format!("sched_setaffinity: {e}"))?;
@@ -39,13 +40,13 @@ fn smallest_memory(guest: &Guest) -> Result<(), String> {
     Ok(())
 }
 
-/// Whether all of some containers run with a limit of so many pages.
+/// Whether several containers in a row run with a limit of this many pages.
 fn runs_with(guest: &Guest, pages: u64) -> Result<bool, String> {
     for _ in 0..RUNS {
         let config = Config::new(&["/bin/true"]).set("/linux/resources/memory/limit", json!(pages * PAGE));
         let container = guest.next_container(config)?;
         if container.run()?.code() != 0 {
-            // Some runtimes leave what they could not start.
+            // Some runtimes leave a container behind that they could not start.
             container.call(&["delete", "--force"])?;
             return Ok(false);
         }

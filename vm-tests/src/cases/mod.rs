@@ -1,4 +1,4 @@
-//! The cases. Each runs in a process of its own in the guest, against the runc-compatible command line.
+//! The cases. Each runs in a process of its own in the guest, and uses the command line of runc.
 
 mod attribute;
 mod config;
@@ -19,28 +19,28 @@ mod user;
 
 pub use container::{Guest, folder};
 
-/// What a case checks, and what it takes.
+/// What a case tests, and what it needs.
 pub struct Case {
-    /// What it is called on the command line and in the report.
+    /// Its name on the command line and in the report.
     pub name: &'static str,
-    /// Without these it is skipped.
+    /// If one of these is missing, the case is skipped.
     pub needs: &'static [Need],
-    /// Who makes its containers' cgroups.
+    /// What makes its containers' cgroups.
     pub manager: Manager,
     /// Seconds after which it is killed.
     pub limit: u64,
-    /// The case itself; an error is a failure, in words.
+    /// The case itself; an error is the text of a failure.
     pub run: fn(&Guest) -> Result<(), String>,
 }
 
-/// Who makes the cgroups of a case's containers, and who calls the runtime.
+/// What makes the cgroups of a case's containers, and which user calls the runtime.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub enum Manager {
     /// The runtime, called by root, in the guest without a service manager.
     Cgroupfs,
     /// Systemd, called by root.
     Systemd,
-    /// The systemd of an ordinary user, who calls.
+    /// The systemd of an ordinary user, called by that user.
     User,
 }
 
@@ -50,13 +50,13 @@ pub enum Need {
     Module(&'static str),
     /// A cgroup v2 controller.
     Controller(&'static str),
-    /// A command that not every runtime has: its `--help` lists it.
+    /// A command that not every runtime has, listed in its `--help`.
     Command(&'static str),
 }
 
 impl Case {
     const fn new(name: &'static str, run: fn(&Guest) -> Result<(), String>) -> Case {
-        // Under emulation on a busy machine, crun takes ten seconds for the longest of these.
+        // Enough: under emulation on a busy machine, crun takes ten seconds for the longest of these.
         Case { name, needs: &[], manager: Manager::Cgroupfs, limit: 40, run }
     }
 
@@ -68,7 +68,7 @@ impl Case {
         Case { manager, ..self }
     }
 
-    /// Whether it belongs into the guest with systemd.
+    /// Whether it runs in the guest with systemd.
     pub fn wants_systemd(&self) -> bool {
         self.manager != Manager::Cgroupfs
     }
@@ -98,27 +98,27 @@ const TABLES: [&[Case]; 11] = [
     user::CASES,
 ];
 
-/// The cases whose names contain one of `filters`; all when there are none.
+/// The cases whose names contain one of `filters`; all cases if there are no filters.
 pub fn chosen(filters: &[String]) -> Vec<&'static Case> {
     let all = TABLES.into_iter().flatten();
     all.filter(|case| filters.is_empty() || filters.iter().any(|part| case.name.contains(part.as_str())))
         .collect()
 }
 
-/// What is measured instead of tested.
+/// The measurements.
 pub fn measurements() -> Vec<&'static Case> {
     memory::MEASUREMENTS.iter().collect()
 }
 
-/// What stands before the figure in the log of a measurement.
+/// The prefix of the figure in the log of a measurement.
 const FIGURE: &str = "measured: ";
 
-/// Writes what was measured to the log.
+/// Writes a measured figure to the log.
 fn tell_figure(figure: u64) {
     println!("{FIGURE}{figure}");
 }
 
-/// What a measurement's log says was measured.
+/// The figure in the log of a measurement.
 pub fn figure_in(log: &str) -> Option<u64> {
     log.lines().rev().find_map(|line| line.strip_prefix(FIGURE)?.parse().ok())
 }
@@ -129,7 +129,7 @@ pub fn named(name: &str) -> Option<&'static Case> {
     all.into_iter().find(|case| case.name == name)
 }
 
-/// Run before all others and not reported.
+/// Cases that run before all others and are not reported.
 pub fn warm_ups(with_systemd: bool) -> &'static [Case] {
     if with_systemd { WARM_UP_SYSTEMD } else { WARM_UP }
 }

@@ -1,4 +1,4 @@
-//! The file system as the container finds it.
+//! The file system as the container sees it.
 
 use std::fs;
 
@@ -48,7 +48,7 @@ fn masked_paths(guest: &Guest) -> Result<(), String> {
     let finished = container.run()?.exits(0)?;
     let lines: Vec<_> = finished.stdout.lines().collect();
     equal("bytes of the masked files", lines.first().copied(), Some("0"))?;
-    // `ls` of two folders: a heading for each and a line between them.
+    // The output of `ls` for two folders: a heading for each, and an empty line between them.
     equal("lines about the masked folders", lines.get(1).copied(), Some("3"))?;
     contains("touch in a masked folder", lines.get(2).unwrap_or(&""), "Read-only file system")?;
     equal("bytes after writing", lines.get(3).copied(), Some("0"))?;
@@ -105,7 +105,7 @@ fn bind_mounts(guest: &Guest) -> Result<(), String> {
     equal("the file written", fs::read_to_string(write.join("file")).unwrap_or_default().as_str(), "new\n")
 }
 
-/// A mount namespace that is pinned cannot be mounted in a younger one: before Linux 6.18 whatever the CPU.
+/// A pinned mount namespace cannot be mounted in a newer one; before Linux 6.18 this holds whatever the CPU.
 fn pinned_namespaces(guest: &Guest) -> Result<(), String> {
     let tree = "/tmp/pinned";
     fs::create_dir_all(tree)
@@ -131,7 +131,7 @@ fn pinned_namespaces(guest: &Guest) -> Result<(), String> {
     holds("no pin is in the container", finished.stdout.ends_with("\n0\n"))
 }
 
-/// `rro` reaches the mounts below a bind mount, which `ro` does not.
+/// `rro` also affects the mounts below a bind mount, unlike `ro`.
 fn recursive_readonly(guest: &Guest) -> Result<(), String> {
     let script = "for n in 1 2; do (echo x >/mnt/$n/below/file) && echo $n written; done 2>&1; true";
     let tmpfs = |to: &str| json!({"destination": to, "type": "tmpfs", "source": "tmpfs"});
@@ -175,7 +175,7 @@ fn symlink_in_the_root(guest: &Guest) -> Result<(), String> {
     let decoy = container.bundle.join("decoy");
     fs::create_dir(&decoy).map_err(|e| e.to_string())?;
     std::os::unix::fs::symlink(&decoy, container.bundle.join("rootfs/link")).map_err(|e| e.to_string())?;
-    // Mounting inside the root and refusing are both right.
+    // Both are right: to mount inside the root, and to refuse.
     let finished = container.run()?;
     holds("mounted inside or refused", finished.code() != 0 || finished.stdout == "1\n")?;
     let entries = fs::read_dir(&decoy).map_err(|e| e.to_string())?.count();

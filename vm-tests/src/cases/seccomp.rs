@@ -1,4 +1,4 @@
-//! Seccomp filters, seen from the process that they filter.
+//! Seccomp filters, as seen from the filtered process.
 
 use serde_json::{Value, json};
 
@@ -24,7 +24,7 @@ fn mkdir(action: Value) -> Value {
     rule
 }
 
-/// crun 1.28 answers the second with its cached filter of the first, which differs in errnoRet only.
+/// crun 1.28 uses its cached filter of the first case for the second one, which differs only in errnoRet.
 fn seccomp_errno(guest: &Guest) -> Result<(), String> {
     let script = "grep -w Seccomp /proc/self/status; mkdir /tmp/made";
     for (action, message) in [
@@ -38,7 +38,7 @@ fn seccomp_errno(guest: &Guest) -> Result<(), String> {
     Ok(())
 }
 
-/// kill(2) with signal 0 is refused, with another signal not.
+/// kill(2) is refused with signal 0, but not with another signal.
 fn seccomp_arguments(guest: &Guest) -> Result<(), String> {
     let argument = json!({"index": 1, "value": 0, "op": "SCMP_CMP_EQ"});
     let rule = json!({"names": ["kill"], "action": "SCMP_ACT_ERRNO", "errnoRet": 13, "args": [argument]});
@@ -48,7 +48,8 @@ fn seccomp_arguments(guest: &Guest) -> Result<(), String> {
     contains("stderr", &finished.stderr, "Permission denied")
 }
 
-/// The filter goes in while the capabilities for it are still there, and nothing of the set-up may need a call it forbids.
+/// The filter is installed while the capabilities for it are still there, and no later step may need a call
+/// that it forbids.
 fn seccomp_without_no_new_privileges(guest: &Guest) -> Result<(), String> {
     let rule = mkdir(json!({"action": "SCMP_ACT_ERRNO"}));
     let config = filtered("grep -w Seccomp /proc/self/status; mkdir /tmp/made 2>&1; id -u", rule);
@@ -63,6 +64,6 @@ fn seccomp_without_no_new_privileges(guest: &Guest) -> Result<(), String> {
 
 fn seccomp_kill(guest: &Guest) -> Result<(), String> {
     let config = filtered("mkdir /tmp/made; echo $?", mkdir(json!({"action": "SCMP_ACT_KILL_PROCESS"})));
-    // A shell sees SIGSYS, 31, as 128 + 31.
+    // A shell shows SIGSYS, 31, as 128 + 31.
     equal("stdout", guest.run(config)?.exits(0)?.stdout.as_str(), "159\n")
 }

@@ -1,4 +1,5 @@
-//! Containers as scopes of the systemd that is pid 1: limits in both places, and nothing left in either.
+//! Containers as scopes of the systemd that is pid 1: limits are set in systemd and in the files, and nothing
+//! is left in either.
 
 use std::fs;
 use std::os::unix::net::UnixListener;
@@ -63,7 +64,7 @@ fn lifecycle(guest: &Guest) -> Result<(), String> {
     container.call(&["start"])?.exits(0)?;
     equal("status", &container.state()?["status"], "running")?;
     equal("pid of the started container", container.pid()?, pid)?;
-    // What exec starts is in the scope: where it looks from, that is the root.
+    // Processes of exec are in the scope, which is the root of the cgroup namespace.
     container
         .exec(&["cat", "/proc/self/cgroup"])?
         .exits(0)
@@ -74,13 +75,13 @@ fn lifecycle(guest: &Guest) -> Result<(), String> {
     container.call(&["state"])?.fails()?;
     holds("the scope's cgroup is gone", !fs::exists(format!("/sys/fs/cgroup{cgroup}")).unwrap_or(true))?;
     is_gone(guest, &container)?;
-    // The slices came with the scope; nobody but the case needs them.
+    // The slices were made with the scope, and only this case needs them.
     systemctl(guest, &["stop", "vm.slice"]).map(drop)
 }
 
 fn foreground(guest: &Guest) -> Result<(), String> {
     let config = Config::shell("cat /proc/self/cgroup; ls -d /sys/fs/cgroup/system.slice; exit 37");
-    // It sees the host's hierarchy then, and leaves the options alone that systemd has mounted it with.
+    // It then sees the host's hierarchy, and must keep the options with which systemd has mounted it.
     let container = guest.container("front", config.without("/linux/namespaces", "type", "cgroup"))?;
     let finished = container.run()?.exits(37)?;
     let seen = "0::/system.slice/vm-front.scope\n/sys/fs/cgroup/system.slice\n";
@@ -149,7 +150,7 @@ const LIMITS_IN_FILES: &[(&str, &str)] = &[
     ("io.weight", "default 5000"),
 ];
 
-/// In both places, from the creation on, and also after systemd has written its files anew.
+/// Limits are in both places from the creation on, and still after systemd has written its files anew.
 fn limits(guest: &Guest) -> Result<(), String> {
     let container = guest.container("limited", sleeping().set("/linux/resources", all_limits()))?;
     container.create()?;
@@ -218,7 +219,7 @@ fn update(guest: &Guest) -> Result<(), String> {
     is_gone(guest, &container)
 }
 
-/// What the kernel refuses changes nothing, neither in the files nor with systemd.
+/// An update that the kernel refuses changes neither the files nor systemd's properties.
 fn update_fails_whole(guest: &Guest) -> Result<(), String> {
     let config = sleeping().set("/linux/resources/memory/limit", json!(67_108_864));
     let container = guest.container("whole", config)?;
@@ -230,8 +231,8 @@ fn update_fails_whole(guest: &Guest) -> Result<(), String> {
     is_gone(guest, &container)
 }
 
-/// The filter is the runtime's own. Systemd knows what it grants, and takes nothing off it and adds nothing to it when it
-/// writes its own things anew.
+/// The filter is the runtime's own. systemd knows what it grants, and neither removes nor adds anything when
+/// it writes its own filters anew.
 fn devices(guest: &Guest) -> Result<(), String> {
     let script = "mknod /data/fuse c 10 229; mknod /data/tun c 10 200; mknod /data/null c 1 3; \
                   try() { for node in fuse tun null; do true </data/$node && echo $node; done; }; \
@@ -265,7 +266,7 @@ fn devices(guest: &Guest) -> Result<(), String> {
     fs::write(&fifo, "go\n").map_err(|e| e.to_string())?;
     wait_until("it has tried again", || Ok(call.stdout().ends_with("over\n")))?;
     let said = call.stdout();
-    // There may be no drivers: whoever gets past the filter is told so.
+    // There may be no drivers, but an open that passes the filter gives another error.
     for (node, refused) in [("fuse", 2), ("tun", 0), ("null", 0)] {
         let lines =
             said.lines().filter(|line| line.contains(&format!("/data/{node}: Operation not permitted")));
@@ -292,7 +293,7 @@ fn pause(guest: &Guest) -> Result<(), String> {
     is_gone(guest, &container)
 }
 
-/// Whatever step fails: before the scope, with it, and behind it.
+/// Whichever step fails: before the scope is made, with it, or after it.
 fn failed_create(guest: &Guest) -> Result<(), String> {
     let hook = json!([{"path": "/bin/busybox", "args": ["sh", "-c", "exit 7"]}]);
     let cases = [
@@ -312,7 +313,7 @@ fn failed_create(guest: &Guest) -> Result<(), String> {
     Ok(())
 }
 
-/// A runtime that is killed while its container is half made: `delete --force` clears up, also with systemd.
+/// The runtime is killed while it makes a container: `delete --force` cleans up, also in systemd.
 fn killed_create(guest: &Guest) -> Result<(), String> {
     let hook = json!([{"path": "/bin/busybox", "args": ["sleep", "2"]}]);
     let container = guest.container("orphan", sleeping().set("/hooks/createRuntime", hook))?;
@@ -354,7 +355,7 @@ fn name_taken(guest: &Guest) -> Result<(), String> {
     is_gone(guest, &first)
 }
 
-/// As when the package is upgraded: the scope stays, and can be changed and ended.
+/// Restarts systemd, as an upgrade of its package does: the scope stays, and can still be changed and ended.
 fn manager_restarts(guest: &Guest) -> Result<(), String> {
     let config = sleeping().set("/linux/resources/memory/limit", json!(67_108_864));
     let container = guest.container("lasting", config)?;
@@ -368,7 +369,7 @@ fn manager_restarts(guest: &Guest) -> Result<(), String> {
     is_gone(guest, &container)
 }
 
-/// A name that ends so is a slice, not a scope in one.
+/// A name with this ending is a slice itself, not a scope in a slice.
 fn slice(guest: &Guest) -> Result<(), String> {
     let config = sleeping().set("/linux/resources/pids/limit", json!(20));
     let container =
@@ -382,7 +383,8 @@ fn slice(guest: &Guest) -> Result<(), String> {
     systemctl(guest, &["stop", "vm.slice"]).map(drop)
 }
 
-/// A bus that takes the connection and says nothing, in bounded time: a container can be ended all the same.
+/// A bus that accepts the connection and never answers: the wait is limited, and a container can still be
+/// ended.
 fn silent_bus(guest: &Guest) -> Result<(), String> {
     let container = guest.container("unheard", sleeping())?;
     container.launch()?;

@@ -1,4 +1,4 @@
-//! What systemd says of a container's unit.
+//! What systemd reports about a container's unit.
 
 use std::fs;
 use std::path::Path;
@@ -7,7 +7,7 @@ use super::container::{Container, wait_until};
 use super::expectation::equal;
 use super::{Guest, Manager};
 
-/// Runs systemctl for the manager of this case's containers, and returns what it says; it must succeed.
+/// Runs systemctl for the manager of this case's containers, and returns its output; it must succeed.
 pub fn systemctl(guest: &Guest, arguments: &[&str]) -> Result<String, String> {
     let mut command = guest.command("/usr/bin/systemctl");
     if guest.manager == Manager::User {
@@ -23,7 +23,7 @@ pub fn systemctl(guest: &Guest, arguments: &[&str]) -> Result<String, String> {
     }
 }
 
-/// Compares what `systemctl show` says.
+/// Compares properties in the output of `systemctl show`.
 pub fn shows(guest: &Guest, unit: &str, expected: &[(&str, &str)]) -> Result<(), String> {
     let properties: Vec<_> = expected.iter().map(|(name, _)| *name).collect();
     let text = systemctl(guest, &["show", "--property", &properties.join(","), unit])?;
@@ -38,7 +38,7 @@ pub fn has_files(container: &Container<'_>, expected: &[(&str, &str)]) -> Result
     expected.iter().try_for_each(|(file, value)| equal(file, container.cgroup_file(file)?.as_str(), *value))
 }
 
-/// Neither systemd knows the container's unit any more, nor is there its cgroup: both may take a moment.
+/// Waits a moment until systemd no longer knows the container's unit and its cgroup is gone.
 pub fn is_gone(guest: &Guest, container: &Container<'_>) -> Result<(), String> {
     wait_until("its cgroup is gone", || Ok(!container.cgroup().exists()))?;
     let unit = container.unit();

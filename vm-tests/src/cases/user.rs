@@ -1,4 +1,5 @@
-//! Containers of an ordinary user as scopes of their own systemd, within what the system has delegated to it.
+//! Containers of an ordinary user as scopes of the user's own systemd, within what the system has delegated
+//! to it.
 
 use std::fs;
 use std::os::unix::fs::chown;
@@ -61,7 +62,7 @@ pub fn run_output(guest: &Guest) -> Result<(), String> {
     is_gone(guest, &container)
 }
 
-/// From the system's part of the hierarchy, as from a login: the case is a service of the system.
+/// Called from the system's part of the hierarchy, as after a login: the case is a service of the system.
 fn from_outside(guest: &Guest) -> Result<(), String> {
     let container = guest.container("own", sleeping())?;
     container.create()?;
@@ -86,7 +87,7 @@ fn from_outside(guest: &Guest) -> Result<(), String> {
     is_gone(guest, &container)
 }
 
-/// From the user's own part, where init can be cloned into the scope.
+/// Called from the user's own part, from which init can be cloned into the scope.
 fn from_within(guest: &Guest) -> Result<(), String> {
     let container = guest.container("own", sleeping())?;
     let mut command = guest.command("/usr/bin/systemd-run");
@@ -105,7 +106,7 @@ fn from_within(guest: &Guest) -> Result<(), String> {
     is_gone(guest, &container)
 }
 
-/// Those that run in the container's cgroup get there although the caller may not clone into it.
+/// Hooks that run in the container's cgroup get there although the caller may not clone into it.
 fn hooks(guest: &Guest) -> Result<(), String> {
     let container = guest.container("hooked", Config::new(&["sleep", "100"]))?;
     let log = container.bundle.join("rootfs/data/log");
@@ -120,13 +121,13 @@ fn hooks(guest: &Guest) -> Result<(), String> {
     fs::write(container.bundle.join("config.json"), config.text(":vm:hooked")).map_err(|e| e.to_string())?;
     container.launch()?;
     let seen = fs::read_to_string(&log).map_err(|e| e.to_string())?;
-    // The root of the cgroup namespace that they are in by then is the scope.
+    // By then they are in a cgroup namespace whose root is the scope.
     equal("the hooks' cgroups", seen.as_str(), "0::/\n0::/\n")?;
     container.remove()?;
     is_gone(guest, &container)
 }
 
-/// A limit whose controller the system keeps for itself is refused by name, and leaves nothing.
+/// A limit whose controller the system does not delegate is refused by name, and leaves nothing behind.
 fn not_delegated(guest: &Guest) -> Result<(), String> {
     let config = Config::new(&["sleep", "100"]).of_user().set("/linux/resources/cpu/cpus", json!("0"));
     let container = guest.container("kept", config)?;
