@@ -20,12 +20,13 @@ impl<T: for<'x> Extend<&'x u8>> Sink for T {}
 #[derive(Debug, Clone, Copy)]
 pub struct Reader<'a> {
     rest: &'a [u8],
+    malformed: bool,
 }
 
 impl<'a> Reader<'a> {
     /// Starts at the first of `bytes`.
     pub fn new(bytes: &'a [u8]) -> Self {
-        Reader { rest: bytes }
+        Reader { rest: bytes, malformed: false }
     }
 
     /// Whether everything has been read.
@@ -43,6 +44,18 @@ impl<'a> Reader<'a> {
         let (taken, rest) = self.rest.split_at_checked(count).ok_or(Malformed)?;
         self.rest = rest;
         Ok(taken)
+    }
+
+    /// There is no value of the wanted kind: from here on nothing can be read. `instead` is what [`Wire::read`] gives back
+    /// all the same.
+    pub fn fail<T>(&mut self, instead: T) -> T {
+        *self = Reader { rest: &[], malformed: true };
+        instead
+    }
+
+    /// `value`, if everything that was read for it was there.
+    pub fn whole<T>(&self, value: T) -> Result<T, Malformed> {
+        if self.malformed { Err(Malformed) } else { Ok(value) }
     }
 }
 
@@ -79,8 +92,14 @@ pub enum Value<'a> {
 pub trait Wire<'a>: Sized {
     /// Appends the value to `out`.
     fn encode(&self, out: &mut impl Sink);
-    /// Reads a value back.
-    fn decode(input: &mut Reader<'a>) -> Result<Self, Malformed>;
+    /// Reads a value back. Where there is none the reader [fails](Reader::fail), and the result means nothing: asked once for
+    /// many values, that is much less code than an error of each.
+    fn read(input: &mut Reader<'a>) -> Self;
+    /// Reads a value that stands alone.
+    fn decode(input: &mut Reader<'a>) -> Result<Self, Malformed> {
+        let value = Self::read(input);
+        input.whole(value)
+    }
     /// The value for a reader's eyes.
     fn value(&self) -> Value<'a>;
 }
@@ -91,9 +110,14 @@ macro_rules! wire_number {
             fn encode(&self, out: &mut impl Sink) {
                 out.extend(&self.to_le_bytes());
             }
-            fn decode(input: &mut Reader<'a>) -> Result<Self, Malformed> {
-                let bytes = input.take(size_of::<$number>())?;
-                Ok(<$number>::from_le_bytes(bytes.try_into().map_err(|_| Malformed)?))
+            fn read(input: &mut Reader<'a>) -> Self {
+                match input.rest.split_first_chunk() {
+                    Some((bytes, rest)) => {
+                        input.rest = rest;
+                        <$number>::from_le_bytes(*bytes)
+                    }
+                    None => input.fail(0),
+                }
             }
             fn value(&self) -> Value<'a> {
                 Value::Number(i128::from(*self))
@@ -109,8 +133,8 @@ macro_rules! wire_flags {
             fn encode(&self, out: &mut impl Sink) {
                 out.extend(&(self.bits() as $bits).to_le_bytes());
             }
-            fn decode(input: &mut Reader<'a>) -> Result<Self, Malformed> {
-                Ok(Self::from_bits_retain(<$bits as Wire>::decode(input)? as _))
+            fn read(input: &mut Reader<'a>) -> Self {
+                Self::from_bits_retain(<$bits as Wire>::read(input) as _)
             }
             fn value(&self) -> Value<'a> {
                 $value(*self)
@@ -128,11 +152,11 @@ impl<'a> Wire<'a> for bool {
     fn encode(&self, out: &mut impl Sink) {
         u8::from(*self).encode(out);
     }
-    fn decode(input: &mut Reader<'a>) -> Result<Self, Malformed> {
-        match u8::decode(input)? {
-            0 => Ok(false),
-            1 => Ok(true),
-            _ => Err(Malformed),
+    fn read(input: &mut Reader<'a>) -> Self {
+        match u8::read(input) {
+            0 => false,
+            1 => true,
+            _ => input.fail(false),
         }
     }
     fn value(&self) -> Value<'a> {
@@ -148,8 +172,8 @@ impl<'a> Wire<'a> for Capabilities {
     fn encode(&self, out: &mut impl Sink) {
         self.0.encode(out);
     }
-    fn decode(input: &mut Reader<'a>) -> Result<Self, Malformed> {
-        u64::decode(input).map(Capabilities)
+    fn read(input: &mut Reader<'a>) -> Self {
+        Capabilities(u64::read(input))
     }
     fn value(&self) -> Value<'a> {
         Value::Bits(self.0)
@@ -161,9 +185,9 @@ impl<'a> Wire<'a> for &'a [u8] {
         (self.len() as u32).encode(out);
         out.extend(*self);
     }
-    fn decode(input: &mut Reader<'a>) -> Result<Self, Malformed> {
-        let length = u32::decode(input)?;
-        input.take(length as usize)
+    fn read(input: &mut Reader<'a>) -> Self {
+        let length = u32::read(input);
+        input.take(length as usize).unwrap_or_else(|_| input.fail(&[]))
     }
     fn value(&self) -> Value<'a> {
         Value::Bytes(self)
@@ -174,11 +198,13 @@ impl<'a> Wire<'a> for &'a CStr {
     fn encode(&self, out: &mut impl Sink) {
         self.to_bytes_with_nul().encode(out);
     }
-    fn decode(input: &mut Reader<'a>) -> Result<Self, Malformed> {
-        let bytes = <&[u8]>::decode(input)?;
+    fn read(input: &mut Reader<'a>) -> Self {
+        let bytes = <&[u8]>::read(input);
         // The other constructor is code that init has no use for else.
-        let string = CStr::from_bytes_until_nul(bytes).map_err(|_| Malformed)?;
-        if string.count_bytes() + 1 == bytes.len() { Ok(string) } else { Err(Malformed) }
+        match CStr::from_bytes_until_nul(bytes) {
+            Ok(string) if string.count_bytes() + 1 == bytes.len() => string,
+            _ => input.fail(c""),
+        }
     }
     fn value(&self) -> Value<'a> {
         Value::Text(self)
@@ -227,8 +253,8 @@ impl<'a> Wire<'a> for Strings<'a> {
     fn encode(&self, out: &mut impl Sink) {
         self.bytes.encode(out);
     }
-    fn decode(input: &mut Reader<'a>) -> Result<Self, Malformed> {
-        Strings::new(<&[u8]>::decode(input)?)
+    fn read(input: &mut Reader<'a>) -> Self {
+        Strings::new(<&[u8]>::read(input)).unwrap_or_else(|_| input.fail(Strings::default()))
     }
     fn value(&self) -> Value<'a> {
         Value::Texts(*self)
@@ -255,9 +281,9 @@ impl<'a> Wire<'a> for Numbers<'a> {
     fn encode(&self, out: &mut impl Sink) {
         self.0.encode(out);
     }
-    fn decode(input: &mut Reader<'a>) -> Result<Self, Malformed> {
-        let bytes = <&[u8]>::decode(input)?;
-        if bytes.len() % 4 == 0 { Ok(Numbers(bytes)) } else { Err(Malformed) }
+    fn read(input: &mut Reader<'a>) -> Self {
+        let bytes = <&[u8]>::read(input);
+        if bytes.len() % 4 == 0 { Numbers(bytes) } else { input.fail(Numbers::default()) }
     }
     fn value(&self) -> Value<'a> {
         Value::Numbers(*self)

@@ -34,10 +34,11 @@ macro_rules! operations {
 
             /// Reads the next operation.
             pub fn decode(input: &mut Reader<'a>) -> Result<Self, Malformed> {
-                match u8::decode(input)? {
-                    $($number => Ok(Operation::$name { $($field: Wire::decode(input)?),* }),)*
-                    _ => Err(Malformed),
-                }
+                let operation = match u8::read(input) {
+                    $($number => Operation::$name { $($field: Wire::read(input)),* },)*
+                    _ => return Err(Malformed),
+                };
+                input.whole(operation)
             }
 
             /// The operation's name, as in this file.

@@ -2,7 +2,7 @@
 
 use core::ffi::CStr;
 
-use crate::wire::{Malformed, Reader, Sink, Value, Wire};
+use crate::wire::{Reader, Sink, Value, Wire};
 
 /// Where a detached mount tree comes from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -44,18 +44,17 @@ impl<'a> Wire<'a> for Tree<'a> {
             }
         }
     }
-    fn decode(input: &mut Reader<'a>) -> Result<Self, Malformed> {
-        match u8::decode(input)? {
-            1 => Ok(Tree::Descriptor(u32::decode(input)?)),
+    fn read(input: &mut Reader<'a>) -> Self {
+        match u8::read(input) {
+            1 => Tree::Descriptor(u32::read(input)),
             kind @ (2 | 3) => {
-                let (path, recursive, nofollow) =
-                    (Wire::decode(input)?, Wire::decode(input)?, Wire::decode(input)?);
-                Ok(match kind {
+                let (path, recursive, nofollow) = (Wire::read(input), Wire::read(input), Wire::read(input));
+                match kind {
                     2 => Tree::Path { path, recursive, nofollow },
                     _ => Tree::Inside { path, recursive, nofollow },
-                })
+                }
             }
-            _ => Err(Malformed),
+            _ => input.fail(Tree::Descriptor(u32::MAX)),
         }
     }
     fn value(&self) -> Value<'a> {
@@ -70,8 +69,8 @@ impl<'a> Wire<'a> for Option<Tree<'a>> {
             tree.encode(out);
         }
     }
-    fn decode(input: &mut Reader<'a>) -> Result<Self, Malformed> {
-        Ok(if bool::decode(input)? { Some(Tree::decode(input)?) } else { None })
+    fn read(input: &mut Reader<'a>) -> Self {
+        if bool::read(input) { Some(Tree::read(input)) } else { None }
     }
     fn value(&self) -> Value<'a> {
         self.map_or(Value::Word("none"), Value::Tree)

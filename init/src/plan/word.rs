@@ -1,6 +1,6 @@
 //! Fixed words that stand in a plan as one byte each.
 
-use crate::wire::{Malformed, Reader, Sink, Value, Wire};
+use crate::wire::{Reader, Sink, Value, Wire};
 
 /// Defines an enum of fixed words that stands in a plan as one byte.
 macro_rules! words {
@@ -14,10 +14,12 @@ macro_rules! words {
             fn encode(&self, out: &mut impl Sink) {
                 (*self as u8).encode(out);
             }
-            fn decode(input: &mut Reader<'a>) -> Result<Self, Malformed> {
-                match u8::decode(input)? {
-                    $($number => Ok($name::$word),)*
-                    _ => Err(Malformed),
+            fn read(input: &mut Reader<'a>) -> Self {
+                const ALL: &[$name] = &[$($name::$word),*];
+                let number = u8::read(input);
+                match ALL.iter().find(|word| **word as u8 == number) {
+                    Some(word) => *word,
+                    None => input.fail(ALL[0]),
                 }
             }
             fn value(&self) -> Value<'a> {
