@@ -4,6 +4,7 @@ use core::ffi::CStr;
 
 use heapless::Vec;
 use pillbox_init::plan::SecurityModule;
+use pillbox_init::plan::operation::{SetExecLabel, SetScheduler};
 use pillbox_init::report::Stage;
 use pillbox_init::sys;
 use rustix::fd::OwnedFd;
@@ -57,12 +58,16 @@ fn open_own(
     file.at(Stage::Target)
 }
 
+pub fn set_scheduler(step: &SetScheduler) -> Result<(), Errno> {
+    let SetScheduler { policy, flags, nice, priority, runtime, deadline, period } = *step;
+    sys::set_scheduler(policy, flags, nice, priority, [runtime, deadline, period])
+}
+
 /// AppArmor's attribute lies in a folder of its own since Linux 5.8; before that, and for SELinux, all share one.
 pub fn set_exec_label(
     mounts: &mut mount::State,
     root: &Root,
-    module: SecurityModule,
-    label: &CStr,
+    SetExecLabel { module, label }: &SetExecLabel<'_>,
 ) -> Result<(), Failure> {
     let (path, prefix): (&CStr, &[u8]) = match module {
         SecurityModule::AppArmor => (c"thread-self/attr/apparmor/exec", b"exec "),
@@ -80,7 +85,7 @@ pub fn set_exec_label(
     }
     // Where the module is not there its attribute may be, but takes nothing.
     match rustix::io::write(&file, &text) {
-        Err(Errno::INVAL) if module == SecurityModule::AppArmor && label == b"unconfined" => return Ok(()),
+        Err(Errno::INVAL) if *module == SecurityModule::AppArmor && label == b"unconfined" => return Ok(()),
         written => written?,
     };
     verify_label(&file, label)

@@ -3,6 +3,7 @@
 use core::mem::MaybeUninit;
 
 use heapless::Vec;
+use pillbox_init::plan::operation::InstallSeccomp;
 use pillbox_init::plan::{TAKEN_TREES_MAX, Turn};
 use pillbox_init::report::{MESSAGE_MAX, Report};
 use pillbox_init::sys;
@@ -75,7 +76,8 @@ impl<'p> Channel<'p> {
 
     /// Installs the filter. If somebody listens, the runtime fetches the listener while init waits: every call from
     /// here on may be one that the filter holds up until it is answered, and so init may have to be sent nothing.
-    pub fn install_seccomp(&self, flags: u32, program: &[u8]) -> Result<(), Errno> {
+    pub fn install_seccomp(&self, step: &InstallSeccomp<'_>) -> Result<(), Errno> {
+        let InstallSeccomp { flags, program } = *step;
         const NEW_LISTENER: u32 = 8;
         if flags & NEW_LISTENER == 0 {
             return sys::install_seccomp(flags, program).map(drop);

@@ -1,6 +1,7 @@
 //! What the runtime has opened for the plan, by the plan's own numbers.
 
 use heapless::Vec;
+use pillbox_init::plan::operation::ReplaceStdio;
 use pillbox_init::plan::{NEVER_OPEN, TAKEN_TREES_MAX};
 use pillbox_init::sys::Inherited;
 use pillbox_init::wire::Numbers;
@@ -37,8 +38,8 @@ impl<'p> Descriptors<'p> {
     }
 
     /// dup2(2) onto stdin, stdout and stderr.
-    pub fn replace_stdio(&self, indices: [u32; 3]) -> Result<(), Errno> {
-        for (number, index) in (0..).zip(indices) {
+    pub fn replace_stdio(&self, step: &ReplaceStdio) -> Result<(), Errno> {
+        for (number, index) in (0..).zip([step.input, step.output, step.error]) {
             self.inherited.replace(number, self.get(index)?)?;
         }
         Ok(())

@@ -1,8 +1,7 @@
 //! Device nodes, their symlinks, and the container's console.
 
-use core::ffi::CStr;
-
-use pillbox_init::plan::{NodeKind, Operation};
+use pillbox_init::plan::NodeKind;
+use pillbox_init::plan::operation::{CopySymlink, MakeNode, MakeSymlink, OpenConsole};
 use pillbox_init::report::Stage;
 use pillbox_init::sys::Inherited;
 use rustix::fd::{AsFd, OwnedFd};
@@ -18,11 +17,9 @@ use crate::path::{self, PATH_MAX, c_str};
 pub fn make_node<'p>(
     container: &OwnedFd,
     folder: &mut path::Folder<'p>,
-    operation: Operation<'p>,
+    step: &MakeNode<'p>,
 ) -> Result<(), Failure> {
-    let Operation::MakeNode { path, kind, major, minor, mode, uid, gid } = operation else {
-        return Err(Errno::INVAL.into());
-    };
+    let MakeNode { path, kind, major, minor, mode, uid, gid } = *step;
     let kind = match kind {
         NodeKind::Character => FileType::CharacterDevice,
         NodeKind::Block => FileType::BlockDevice,
@@ -51,10 +48,9 @@ pub fn make_node<'p>(
 pub fn make_symlink<'p>(
     container: &OwnedFd,
     folder: &mut path::Folder<'p>,
-    path: &'p CStr,
-    target: &CStr,
-    replace: bool,
+    step: &MakeSymlink<'p>,
 ) -> Result<(), Failure> {
+    let MakeSymlink { path, target, replace } = *step;
     let (folder, name) = folder.of(container, path).at(Stage::Target)?;
     let name = c_str(&name)?;
     loop {
@@ -70,7 +66,8 @@ pub fn make_symlink<'p>(
     }
 }
 
-pub fn copy_symlink(container: &OwnedFd, path: &CStr, target: &CStr) -> Result<(), Failure> {
+pub fn copy_symlink(container: &OwnedFd, step: &CopySymlink<'_>) -> Result<(), Failure> {
+    let CopySymlink { path, target } = *step;
     let (folder, name) = path::open_parent(container, path).at(Stage::Target)?;
     let name = c_str(&name)?;
     match rustix::fs::symlinkat(target, &folder, name) {
@@ -88,11 +85,9 @@ pub fn copy_symlink(container: &OwnedFd, path: &CStr, target: &CStr) -> Result<(
 pub fn open_console(
     container: &OwnedFd,
     inherited: Inherited,
-    rows: u16,
-    columns: u16,
-    uid: u32,
-    mount_console: bool,
+    step: &OpenConsole,
 ) -> Result<OwnedFd, Failure> {
+    let OpenConsole { rows, columns, uid, mount: also_at_dev_console } = *step;
     const DEVPTS_SUPER_MAGIC: u32 = 0x1cd1;
     let master =
         path::open_with(container, c"/dev/pts/ptmx", OFlags::RDWR | OFlags::NOCTTY, ResolveFlags::empty())
@@ -112,7 +107,7 @@ pub fn open_console(
     if uid != 0 {
         rustix::fs::fchown(&slave, Some(Uid::from_raw(uid)), None)?;
     }
-    if mount_console {
+    if also_at_dev_console {
         bind_console(container, &slave)?;
     }
     for number in 0..3 {

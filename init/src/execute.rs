@@ -5,7 +5,6 @@ use pillbox_init::plan::{Header, Operation, Operations};
 use pillbox_init::report::{Report, Stage};
 use pillbox_init::sys::{self, Inherited};
 use pillbox_init::wire::Reader;
-use rustix::io::Errno;
 
 use crate::channel::Channel;
 use crate::descriptor::Descriptors;
@@ -67,134 +66,100 @@ pub fn run(plan: &'static [u8], inherited: Inherited) -> ! {
 
 impl<'p> Init<'p> {
     fn execute(&mut self, operation: Operation<'p>) -> Result<(), Failure> {
-        if !matches!(operation, Operation::MakeNode { .. } | Operation::MakeSymlink { .. }) {
+        if !matches!(operation, Operation::MakeNode(_) | Operation::MakeSymlink(_)) {
             self.folder = path::Folder::default();
         }
         let Init { inherited, descriptors, channel, root, folder, mounts, program } = self;
         let inherited = *inherited;
-        match operation {
-            Operation::DieWithRuntime { enabled } => identity::die_with_parent(enabled)?,
-            Operation::Await { turn } => self.channel.await_runtime(turn)?,
-            Operation::SetUndumpable {} => identity::set_undumpable()?,
-            Operation::SetDumpable {} => identity::set_dumpable()?,
-            Operation::NewSession {} => {
-                rustix::process::setsid()?;
+        match &operation {
+            Operation::DieWithRuntime(step) => identity::die_with_parent(step.enabled)?,
+            Operation::Await(step) => channel.await_runtime(step.turn)?,
+            Operation::SetUndumpable(_) => identity::set_undumpable()?,
+            Operation::SetDumpable(_) => identity::set_dumpable()?,
+            Operation::NewSession(_) => identity::new_session()?,
+            // Where an outer sandbox forbids it the program stays where its caller is.
+            Operation::UseEveryProcessor(_) => drop(sys::use_every_processor()),
+            Operation::NewKeyring(step) => identity::new_keyring(step.name)?,
+            Operation::Unshare(step) => sys::unshare_namespaces(step.flags)?,
+            Operation::SetPropagation(step) => rustix::mount::mount_change(c"/", step.propagation)?,
+            Operation::AttachRoot(step) => *root = mount::attach_root(descriptors, channel, step)?,
+            Operation::AttachScratchRoot(step) => *root = mount::attach_scratch_root(mounts, step.at)?,
+            Operation::MountOverlay(step) => mount::mount_overlay(mounts, root.get()?, step)?,
+            Operation::Mount(step) => mount::mount(mounts, root, descriptors, step)?,
+            Operation::MountWithData(step) => mount::mount_with_data(root.get()?, step)?,
+            Operation::BindMount(step) => mount::bind(mounts, root, descriptors, channel, step)?,
+            Operation::SetMountAttributes(step) => mount::set_attributes(mounts, root.get()?, step)?,
+            Operation::Remount(step) => mount::remount(mounts, root.get()?, step)?,
+            Operation::TakeBackOnFailure(_) => mounts.attached = Some(Vec::new()),
+            Operation::Unmount(step) => unmount::unmount(root.get()?, step)?,
+            Operation::EnterRootCover(_) => *root = mount::enter_cover(root.get()?)?,
+            Operation::CopySymlink(step) => device::copy_symlink(root.get()?, step)?,
+            Operation::MakeNode(step) => device::make_node(root.get()?, folder, step)?,
+            Operation::MakeSymlink(step) => device::make_symlink(root.get()?, folder, step)?,
+            Operation::MakeDirectory(step) => {
+                path::make_directory(root.get()?, step.path, step.mode).at(Stage::Target)?;
             }
-            Operation::UseEveryProcessor {} => {
-                // Where an outer sandbox forbids it the program stays where its caller is.
-                let _ = sys::use_every_processor();
+            Operation::SendNetlinkSocket(_) => channel.send_netlink_socket()?,
+            Operation::SendFileSystem(step) => {
+                channel.report(Report::FileSystem, Some(&mount::detached(mounts, step)?))?;
             }
-            Operation::NewKeyring { name } => identity::new_keyring(name)?,
-            Operation::Unshare { flags } => sys::unshare_namespaces(flags)?,
-            Operation::SetPropagation { propagation } => rustix::mount::mount_change(c"/", propagation)?,
-            Operation::AttachRoot { tree, at, propagation } => {
-                *root = mount::attach_root(descriptors, channel, tree, at, propagation)?;
+            Operation::TakeTrees(step) => channel.take_trees(descriptors, step.trees)?,
+            Operation::JoinNetwork(_) => channel.join_network()?,
+            Operation::PivotRoot(_) => mount::pivot_root(root.get()?)?,
+            Operation::Chroot(step) => mount::chroot(root.get()?, step.cover)?,
+            Operation::OpenConsole(step) => {
+                channel
+                    .report(Report::Console, Some(&device::open_console(root.get()?, inherited, step)?))?;
             }
-            Operation::AttachScratchRoot { at } => *root = mount::attach_scratch_root(mounts, at)?,
-            Operation::MountOverlay { lower, user_xattr } => {
-                mount::mount_overlay(mounts, root.get()?, lower, user_xattr)?;
-            }
-            Operation::Mount { .. } => mount::mount(mounts, root, descriptors, operation)?,
-            Operation::MountWithData { .. } => mount::mount_with_data(root.get()?, operation)?,
-            Operation::BindMount { .. } => mount::bind(mounts, root, descriptors, channel, operation)?,
-            Operation::SetMountAttributes { target, set, propagation, recursive } => {
-                mount::set_attributes(mounts, root.get()?, target, set, propagation, recursive)?;
-            }
-            Operation::Remount { .. } => mount::remount(mounts, root.get()?, operation)?,
-            Operation::TakeBackOnFailure {} => mounts.attached = Some(Vec::new()),
-            Operation::Unmount { folder, name, rehearse } => {
-                unmount::unmount(root.get()?, folder, name, rehearse)?;
-            }
-            Operation::EnterRootCover {} => *root = mount::enter_cover(root.get()?)?,
-            Operation::CopySymlink { path, target } => device::copy_symlink(root.get()?, path, target)?,
-            Operation::MakeNode { .. } => device::make_node(root.get()?, folder, operation)?,
-            Operation::MakeSymlink { path, target, replace } => {
-                device::make_symlink(root.get()?, folder, path, target, replace)?;
-            }
-            Operation::MakeDirectory { path, mode } => {
-                path::make_directory(root.get()?, path, mode).at(Stage::Target)?;
-            }
-            Operation::SendNetlinkSocket {} => channel.send_netlink_socket()?,
-            Operation::SendFileSystem { kind, flags, parameters } => {
-                let mount = mount::detached(mounts, kind, flags, parameters)?;
-                channel.report(Report::FileSystem, Some(&mount))?;
-            }
-            Operation::TakeTrees { trees } => channel.take_trees(descriptors, trees)?,
-            Operation::JoinNetwork {} => channel.join_network()?,
-            Operation::PivotRoot {} => mount::pivot_root(root.get()?)?,
-            Operation::Chroot { cover } => mount::chroot(root.get()?, cover)?,
-            Operation::OpenConsole { rows, columns, uid, mount } => {
-                let console = device::open_console(root.get()?, inherited, rows, columns, uid, mount)?;
-                channel.report(Report::Console, Some(&console))?;
-            }
-            Operation::SetHostname { name } => rustix::system::sethostname(name.to_bytes())?,
-            Operation::SetDomainname { name } => rustix::system::setdomainname(name.to_bytes())?,
-            Operation::WriteSysctl { path, value } => mount::write_sysctl(mounts, root, path, value)?,
-            Operation::MakePathReadonly { path } => mount::make_path_readonly(root.get()?, path)?,
-            Operation::MaskPath { path } => mount::mask_path(mounts, root.get()?, path)?,
-            Operation::OwnStdio { uid, gid } => identity::own_stdio(inherited, uid, gid)?,
-            Operation::SetUmask { mask } => {
-                sys::umask(mask.bits());
-            }
-            Operation::SetRlimit { resource, soft, hard } => sys::set_rlimit(resource, soft, hard)?,
-            Operation::SetNoNewPrivileges {} => rustix::thread::set_no_new_privs(true)?,
-            Operation::InstallSeccomp { flags, program } => channel.install_seccomp(flags, program)?,
-            Operation::DropBounding { keep } => identity::drop_bounding(keep)?,
-            Operation::SetGroups { groups, if_allowed } => match sys::set_groups(groups) {
-                Err(Errno::PERM) if if_allowed => {}
-                set => set?,
-            },
-            Operation::SetUser { uid, gid } => identity::set_user(uid, gid)?,
-            Operation::SetCapabilities { effective, permitted, inheritable, ambient } => {
-                identity::set_capabilities(effective, permitted, inheritable, ambient)?;
-            }
-            Operation::SetCwd { path } => program::set_cwd(program, path)?,
-            Operation::RetryCwd { path } => program::retry_cwd(program, path)?,
-            Operation::ReadHome { uid } => program::read_home(program, root.get()?, uid)?,
-            Operation::FindExecutable { name, search } => program::find_executable(program, name, search)?,
-            Operation::EndOnSignals { signals } => {
-                (1..=64)
-                    .filter(|number| signals >> (number - 1) & 1 != 0)
-                    .try_for_each(sys::end_on_signal)?;
-            }
-            Operation::Ready {} => {
+            Operation::SetHostname(step) => rustix::system::sethostname(step.name.to_bytes())?,
+            Operation::SetDomainname(step) => rustix::system::setdomainname(step.name.to_bytes())?,
+            Operation::WriteSysctl(step) => mount::write_sysctl(mounts, root, step)?,
+            Operation::MakePathReadonly(step) => mount::make_path_readonly(root.get()?, step.path)?,
+            Operation::MaskPath(step) => mount::mask_path(mounts, root.get()?, step.path)?,
+            Operation::OwnStdio(step) => identity::own_stdio(inherited, step)?,
+            Operation::SetUmask(step) => drop(sys::umask(step.mask.bits())),
+            Operation::SetRlimit(step) => sys::set_rlimit(step.resource, step.soft, step.hard)?,
+            Operation::SetNoNewPrivileges(_) => rustix::thread::set_no_new_privs(true)?,
+            Operation::InstallSeccomp(step) => channel.install_seccomp(step)?,
+            Operation::DropBounding(step) => identity::drop_bounding(step.keep)?,
+            Operation::SetGroups(step) => identity::set_groups(step)?,
+            Operation::SetUser(step) => identity::set_user(step)?,
+            Operation::SetCapabilities(step) => identity::set_capabilities(step)?,
+            Operation::SetCwd(step) => program::set_cwd(program, step.path)?,
+            Operation::RetryCwd(step) => program::retry_cwd(program, step.path)?,
+            Operation::ReadHome(step) => program::read_home(program, root.get()?, step.uid)?,
+            Operation::FindExecutable(step) => program::find_executable(program, step)?,
+            Operation::EndOnSignals(step) => program::end_on_signals(step.signals)?,
+            Operation::Ready(_) => {
                 // Whoever waits has nothing open that it no longer needs. What a failure takes back is needed until the end.
                 if mounts.attached.is_none() {
                     (*root, *mounts) = (Root::default(), mount::State::default());
                 }
                 channel.report(Report::Ready, None)?;
             }
-            Operation::ReportHooks {} => channel.report(Report::AtHooks, None)?,
-            Operation::ReplaceStdio { input, output, error } => {
-                descriptors.replace_stdio([input, output, error])?;
+            Operation::ReportHooks(_) => channel.report(Report::AtHooks, None)?,
+            Operation::ReplaceStdio(step) => descriptors.replace_stdio(step)?,
+            Operation::EnterChroot(step) => *root = mount::enter_chroot(descriptors.get(step.root)?)?,
+            Operation::EnterRoot(_) => *root = mount::open_root()?,
+            Operation::AwaitStart(step) => channel.await_start(descriptors.get(step.listener)?)?,
+            Operation::TakeWord(_) => channel.take_word()?,
+            Operation::KeepDescriptors(step) => {
+                descriptors.close_all_but(step.listener);
+                sys::close_on_exec_from(step.count.saturating_add(3))?;
             }
-            Operation::EnterChroot { root: index } => {
-                *root = mount::enter_chroot(descriptors.get(index)?)?;
+            Operation::Exec(step) => program::exec(program, inherited, channel.is_starters(), step)?,
+            Operation::JoinNamespace(step) => {
+                sys::setns_alone(descriptors.get(step.namespace)?, step.flag)?;
             }
-            Operation::EnterRoot {} => *root = mount::open_root()?,
-            Operation::AwaitStart { listener } => channel.await_start(descriptors.get(listener)?)?,
-            Operation::TakeWord {} => channel.take_word()?,
-            Operation::KeepDescriptors { count, listener } => {
-                descriptors.close_all_but(listener);
-                sys::close_on_exec_from(count.saturating_add(3))?;
+            Operation::WriteTimeOffsets(step) => {
+                attribute::write_time_offsets(mounts, root, step.offsets)?;
             }
-            Operation::Exec { arguments, environment } => {
-                program::exec(program, inherited, channel.is_starters(), arguments, environment)?;
-            }
-            Operation::JoinNamespace { namespace, flag } => {
-                sys::setns_alone(descriptors.get(namespace)?, flag)?
-            }
-            Operation::WriteTimeOffsets { offsets } => attribute::write_time_offsets(mounts, root, offsets)?,
-            Operation::EnterTimeNamespace {} => attribute::enter_time_namespace(mounts, root)?,
-            Operation::SetScheduler { policy, flags, nice, priority, runtime, deadline, period } => {
-                sys::set_scheduler(policy, flags, nice, priority, [runtime, deadline, period])?;
-            }
-            Operation::SetIoPriority { class, level } => sys::set_io_priority(class as u32, level)?,
-            Operation::SetPersonality { domain } => sys::set_personality(domain)?,
-            Operation::SetMemoryPolicy { mode, nodes } => sys::set_memory_policy(mode, nodes)?,
-            Operation::SetExecLabel { module, label } => {
-                attribute::set_exec_label(mounts, root, module, label)?
-            }
+            Operation::EnterTimeNamespace(_) => attribute::enter_time_namespace(mounts, root)?,
+            Operation::SetScheduler(step) => attribute::set_scheduler(step)?,
+            Operation::SetIoPriority(step) => sys::set_io_priority(step.class as u32, step.level)?,
+            Operation::SetPersonality(step) => sys::set_personality(step.domain)?,
+            Operation::SetMemoryPolicy(step) => sys::set_memory_policy(step.mode, step.nodes)?,
+            Operation::SetExecLabel(step) => attribute::set_exec_label(mounts, root, step)?,
         }
         Ok(())
     }

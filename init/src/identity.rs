@@ -2,6 +2,7 @@
 
 use core::ffi::CStr;
 
+use pillbox_init::plan::operation::{OwnStdio, SetCapabilities, SetGroups, SetUser};
 use pillbox_init::report::Stage;
 use pillbox_init::sys;
 use pillbox_init::wire::Capabilities;
@@ -24,6 +25,10 @@ pub fn set_dumpable() -> Result<(), Errno> {
     rustix::process::set_dumpable_behavior(DumpableBehavior::Dumpable)
 }
 
+pub fn new_session() -> Result<(), Errno> {
+    rustix::process::setsid().map(drop)
+}
+
 /// A kernel without keyrings, or an outer sandbox that forbids them, leaves nothing to separate.
 pub fn new_keyring(name: &CStr) -> Result<(), Errno> {
     match sys::join_session_keyring(name) {
@@ -32,14 +37,21 @@ pub fn new_keyring(name: &CStr) -> Result<(), Errno> {
     }
 }
 
+pub fn set_groups(step: &SetGroups<'_>) -> Result<(), Errno> {
+    match sys::set_groups(step.groups) {
+        Err(Errno::PERM) if step.if_allowed => Ok(()),
+        set => set,
+    }
+}
+
 /// Permitted capabilities are kept over the change, for `set_capabilities` to choose from. What the caller's securebits
 /// are is no matter of the container's: where init may, it sets them all anew.
-pub fn set_user(uid: u32, gid: u32) -> Result<(), Errno> {
+pub fn set_user(step: &SetUser) -> Result<(), Errno> {
     match rustix::thread::set_capabilities_secure_bits(CapabilitiesSecureBits::KEEP_CAPS) {
         Err(Errno::PERM) => rustix::thread::set_keep_capabilities(true)?,
         result => result?,
     }
-    let (uid, gid) = (Uid::from_raw(uid), Gid::from_raw(gid));
+    let (uid, gid) = (Uid::from_raw(step.uid), Gid::from_raw(step.gid));
     rustix::thread::set_thread_res_gid(gid, gid, gid)?;
     rustix::thread::set_thread_res_uid(uid, uid, uid)
 }
@@ -64,12 +76,8 @@ pub fn drop_bounding(keep: Capabilities) -> Result<(), Errno> {
 
 /// What cannot be granted has been left out by the runtime, so whatever differs afterwards is an error. Securebits that
 /// are left would decide what the program's capabilities are after its own exec and setuid.
-pub fn set_capabilities(
-    effective: Capabilities,
-    permitted: Capabilities,
-    inheritable: Capabilities,
-    ambient: Capabilities,
-) -> Result<(), Failure> {
+pub fn set_capabilities(step: &SetCapabilities) -> Result<(), Failure> {
+    let SetCapabilities { effective, permitted, inheritable, ambient } = *step;
     let wanted = CapabilitySets {
         effective: CapabilitySet::from_bits_retain(effective.0),
         permitted: CapabilitySet::from_bits_retain(permitted.0),
@@ -93,7 +101,8 @@ pub fn set_capabilities(
 }
 
 /// A pipe that the caller made belongs to its user; a program that opens /dev/stdout anew needs it to be its own.
-pub fn own_stdio(inherited: sys::Inherited, uid: u32, gid: u32) -> Result<(), Errno> {
+pub fn own_stdio(inherited: sys::Inherited, step: &OwnStdio) -> Result<(), Errno> {
+    let OwnStdio { uid, gid } = *step;
     const NULL_DEVICE: (u32, u32) = (1, 3);
     for number in 0..3 {
         let fd = inherited.fd(number);

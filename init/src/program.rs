@@ -3,9 +3,9 @@
 use core::ffi::CStr;
 
 use heapless::Vec;
+use pillbox_init::plan::operation::{Exec, FindExecutable};
 use pillbox_init::report::Stage;
 use pillbox_init::sys;
-use pillbox_init::wire::Strings;
 use rustix::fd::OwnedFd;
 use rustix::fs::{Access, AtFlags, CWD, FileType, OFlags, ResolveFlags};
 use rustix::io::Errno;
@@ -115,8 +115,8 @@ fn find_home(file: &OwnedFd, uid: u32, home: &mut Home) -> Result<(), Errno> {
 }
 
 /// Like execvp(3), but only looks: what it finds is executed later.
-pub fn find_executable(program: &mut State, name: &CStr, search: &CStr) -> Result<(), Failure> {
-    let name = name.to_bytes();
+pub fn find_executable(program: &mut State, step: &FindExecutable<'_>) -> Result<(), Failure> {
+    let name = step.name.to_bytes();
     if name.is_empty() {
         return Err(Errno::NOENT.into());
     }
@@ -125,7 +125,7 @@ pub fn find_executable(program: &mut State, name: &CStr, search: &CStr) -> Resul
         return check_executable(c_str(&program.executable)?).map_err(Failure::from);
     }
     let mut refused = Errno::NOENT;
-    for folder in search.to_bytes().split(|&byte| byte == b':') {
+    for folder in step.search.to_bytes().split(|&byte| byte == b':') {
         let folder = if folder.is_empty() { b"." } else { folder };
         let Ok(path) = candidate(folder, name) else { continue };
         match check_executable(c_str(&path)?) {
@@ -170,14 +170,18 @@ fn check_executable(path: &CStr) -> Result<(), Errno> {
     }
 }
 
+/// Signals, each the bit of its number less 1, that end init until it executes the program.
+pub fn end_on_signals(signals: u64) -> Result<(), Errno> {
+    (1..=64).filter(|number| signals >> (number - 1) & 1 != 0).try_for_each(sys::end_on_signal)
+}
+
 /// Returns only if execve(2) fails, and whoever waits is to hear of it; where `start` has said that the program runs,
 /// `is_started`, most failures end init as a shell would.
 pub fn exec(
     program: &State,
     inherited: sys::Inherited,
     is_started: bool,
-    arguments: Strings<'_>,
-    environment: Strings<'_>,
+    Exec { arguments, environment }: &Exec<'_>,
 ) -> Result<(), Failure> {
     let home = if program.home.is_empty() { None } else { Some(c_str(&program.home)?) };
     let arguments = PointerTable::new(Place::Arguments, arguments.len(), arguments.iter())?;

@@ -1,7 +1,6 @@
 //! What goes again from the mounts of a container that runs.
 
-use core::ffi::CStr;
-
+use pillbox_init::plan::operation::Unmount;
 use pillbox_init::report::Stage;
 use rustix::fd::{AsFd, OwnedFd};
 use rustix::fs::{AtFlags, OFlags, ResolveFlags, StatxAttributes, StatxFlags};
@@ -15,7 +14,8 @@ use crate::{mount, path};
 
 /// The container's programs may swap links for folders meanwhile: the folder is opened once, through none of them, and
 /// the name in it is not followed.
-pub fn unmount(root: &OwnedFd, folder: &CStr, name: &CStr, rehearse: bool) -> Result<(), Failure> {
+pub fn unmount(root: &OwnedFd, step: &Unmount<'_>) -> Result<(), Failure> {
+    let Unmount { folder, name, rehearse } = *step;
     let place = OFlags::PATH | OFlags::DIRECTORY;
     let folder = path::open_with(root, folder, place, ResolveFlags::NO_SYMLINKS).at(Stage::Target)?;
     if rehearse {

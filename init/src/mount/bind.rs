@@ -1,13 +1,11 @@
 //! Trees that are there already: bound, and given other attributes.
 
-use core::ffi::CStr;
-
-use pillbox_init::plan::{Operation, TargetRule};
+use pillbox_init::plan::TargetRule;
+use pillbox_init::plan::operation::{BindMount, SetMountAttributes};
 use pillbox_init::report::Stage;
 use pillbox_init::sys;
 use rustix::fd::{AsFd, OwnedFd};
 use rustix::io::Errno;
-use rustix::mount::{MountAttrFlags, MountPropagationFlags};
 
 use super::state::{AS_IT_IS, NOTHING, State};
 use super::target::{attach_noted, is_folder, is_procfs, open_target};
@@ -22,9 +20,9 @@ pub fn bind(
     root: &Root,
     descriptors: &Descriptors<'_>,
     channel: &mut Channel<'_>,
-    operation: Operation<'_>,
+    step: &BindMount<'_>,
 ) -> Result<(), Failure> {
-    let Operation::BindMount {
+    let BindMount {
         tree: of,
         target,
         rule,
@@ -35,10 +33,7 @@ pub fn bind(
         recursive_clear,
         propagation,
         recursive_propagation,
-    } = operation
-    else {
-        return Err(Errno::INVAL.into());
-    };
+    } = *step;
     let tree = tree::open(root, descriptors, of).at(Stage::Source)?;
     let file = !is_folder(tree.as_fd()).at(Stage::Source)?;
     if rule == TargetRule::Procfs && !is_procfs(tree.as_fd()).at(Stage::Source)? {
@@ -65,14 +60,8 @@ pub fn bind(
     Ok(())
 }
 
-pub fn set_attributes(
-    mounts: &State,
-    root: &OwnedFd,
-    target: &CStr,
-    set: MountAttrFlags,
-    propagation: MountPropagationFlags,
-    recursive: bool,
-) -> Result<(), Failure> {
+pub fn set_attributes(mounts: &State, root: &OwnedFd, step: &SetMountAttributes<'_>) -> Result<(), Failure> {
+    let SetMountAttributes { target, set, propagation, recursive } = *step;
     // In a container that runs somebody may have changed the path since: what was just attached is meant.
     if let Some(mount) = mounts.attached.as_ref().and_then(|attached| attached.last()) {
         return Ok(sys::mount_setattr(mount, set, NOTHING, propagation, recursive)?);

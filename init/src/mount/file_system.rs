@@ -2,7 +2,8 @@
 
 use core::ffi::CStr;
 
-use pillbox_init::plan::{Operation, TargetRule, Tree};
+use pillbox_init::plan::operation::{Mount, MountWithData, Remount, SendFileSystem};
+use pillbox_init::plan::{TargetRule, Tree};
 use pillbox_init::report::Stage;
 use pillbox_init::sys;
 use pillbox_init::wire::Strings;
@@ -22,9 +23,9 @@ pub fn mount(
     mounts: &mut State,
     root: &Root,
     descriptors: &Descriptors<'_>,
-    operation: Operation<'_>,
+    step: &Mount<'_>,
 ) -> Result<(), Failure> {
-    let Operation::Mount {
+    let Mount {
         kind,
         source,
         target,
@@ -36,10 +37,7 @@ pub fn mount(
         take_mode,
         copy_up,
         otherwise,
-    } = operation
-    else {
-        return Err(Errno::INVAL.into());
-    };
+    } = *step;
     let container = root.get()?;
     // A folder that is only made now has no mode that anybody chose.
     let covered = if take_mode { open_existing(container, target)? } else { None };
@@ -81,12 +79,8 @@ pub fn mount(
 }
 
 /// A new file system that is mounted nowhere yet.
-pub fn detached(
-    mounts: &mut State,
-    kind: &CStr,
-    flags: Strings<'_>,
-    parameters: Strings<'_>,
-) -> Result<OwnedFd, Failure> {
+pub fn detached(mounts: &mut State, step: &SendFileSystem<'_>) -> Result<OwnedFd, Failure> {
+    let SendFileSystem { kind, flags, parameters } = *step;
     NewFileSystem { flags, parameters, ..NewFileSystem::of(kind) }.make(&mut mounts.kernel_text)
 }
 
@@ -152,12 +146,9 @@ fn configure(context: &OwnedFd, flags: Strings<'_>, parameters: Strings<'_>) -> 
 }
 
 /// What mount(2) with MS_REMOUNT does, on a descriptor: the path is resolved once, inside the root.
-pub fn remount(mounts: &mut State, root: &OwnedFd, operation: Operation<'_>) -> Result<(), Failure> {
+pub fn remount(mounts: &mut State, root: &OwnedFd, step: &Remount<'_>) -> Result<(), Failure> {
     use rustix::mount::{FsPickFlags, fsconfig_reconfigure, fspick};
-    let Operation::Remount { target, set, clear, reconfigure, flags, parameters, propagation } = operation
-    else {
-        return Err(Errno::INVAL.into());
-    };
+    let Remount { target, set, clear, reconfigure, flags, parameters, propagation } = *step;
     let mount = path::open(root, target).at(Stage::Target)?;
     if reconfigure {
         let by_descriptor = FsPickFlags::FSPICK_CLOEXEC | FsPickFlags::FSPICK_EMPTY_PATH;
@@ -183,10 +174,8 @@ fn read_kernel_text(context: &OwnedFd, text: &mut KernelText) {
     }
 }
 
-pub fn mount_with_data(root: &OwnedFd, operation: Operation<'_>) -> Result<(), Failure> {
-    let Operation::MountWithData { kind, source, target, data, attributes, propagation } = operation else {
-        return Err(Errno::INVAL.into());
-    };
+pub fn mount_with_data(root: &OwnedFd, step: &MountWithData<'_>) -> Result<(), Failure> {
+    let MountWithData { kind, source, target, data, attributes, propagation } = *step;
     let target = open_target(root, target, TargetRule::Ordinary, false)?;
     // mount(2) takes a path, and the current folder is one that nothing can redirect.
     rustix::process::fchdir(&target).at(Stage::Target)?;

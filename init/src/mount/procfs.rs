@@ -1,7 +1,6 @@
 //! A procfs for init itself, whatever the container has at /proc.
 
-use core::ffi::CStr;
-
+use pillbox_init::plan::operation::WriteSysctl;
 use pillbox_init::report::Stage;
 use rustix::fd::OwnedFd;
 use rustix::fs::{OFlags, ResolveFlags};
@@ -42,10 +41,10 @@ fn open_mounted_procfs(root: &Root) -> Result<OwnedFd, Option<Failure>> {
     }
 }
 
-pub fn write_sysctl(mounts: &mut State, root: &Root, path: &CStr, value: &CStr) -> Result<(), Failure> {
+pub fn write_sysctl(mounts: &mut State, root: &Root, step: &WriteSysctl<'_>) -> Result<(), Failure> {
     let procfs = procfs(mounts, root)?;
     let only_here = ResolveFlags::NO_XDEV | ResolveFlags::NO_SYMLINKS;
-    let file = path::open_with(procfs, path, OFlags::WRONLY, only_here).at(Stage::Target)?;
-    rustix::io::write(&file, value.to_bytes())?;
+    let file = path::open_with(procfs, step.path, OFlags::WRONLY, only_here).at(Stage::Target)?;
+    rustix::io::write(&file, step.value.to_bytes())?;
     Ok(())
 }

@@ -3,7 +3,8 @@
 use core::ffi::CStr;
 
 use heapless::Vec;
-use pillbox_init::plan::{TargetRule, Tree};
+use pillbox_init::plan::TargetRule;
+use pillbox_init::plan::operation::{AttachRoot, MountOverlay};
 use pillbox_init::report::Stage;
 use pillbox_init::sys;
 use pillbox_init::wire::Strings;
@@ -29,10 +30,9 @@ const FOLDER: Mode = Mode::from_raw_mode(0o755);
 pub fn attach_root(
     descriptors: &Descriptors<'_>,
     channel: &mut Channel<'_>,
-    tree: Tree<'_>,
-    at: &CStr,
-    propagation: MountPropagationFlags,
+    step: &AttachRoot<'_>,
 ) -> Result<Root, Failure> {
+    let AttachRoot { tree, at, propagation } = *step;
     // Nothing is inside it yet.
     let no_root = Root::default();
     let opened = tree::open(&no_root, descriptors, tree).at(Stage::Source)?;
@@ -86,12 +86,8 @@ pub fn attach_scratch_root(mounts: &mut State, at: &CStr) -> Result<Root, Failur
 
 /// The layers for changes are given by names relative to the current folder, which nothing can redirect. What overlayfs
 /// cannot lie over (vfat; overlays of overlays) is bound, read-only.
-pub fn mount_overlay(
-    mounts: &mut State,
-    root: &OwnedFd,
-    lower: &CStr,
-    user_xattr: bool,
-) -> Result<(), Failure> {
+pub fn mount_overlay(mounts: &mut State, root: &OwnedFd, step: &MountOverlay<'_>) -> Result<(), Failure> {
+    let MountOverlay { lower, user_xattr } = *step;
     const OPTIONS_MAX: usize = 4096 + 64;
     let layer = make_layer(mounts, lower)?;
     rustix::process::fchdir(&layer)?;

@@ -1,7 +1,7 @@
 //! A plan: a header, then operations.
 
 mod entry;
-mod operation;
+pub mod operation;
 mod tree;
 mod word;
 

@@ -30,27 +30,25 @@ impl Serialize for OperationDocument<'_> {
         let mut map = serializer.serialize_map(None)?;
         map.serialize_entry("operation", self.operation.name())?;
         for (name, value) in fields {
-            match (self.operation, name) {
-                (Operation::Unshare { flags }, "flags") => {
-                    map.serialize_entry(
-                        "namespaces",
-                        &namespace_names(flags).split(' ').collect::<Vec<_>>(),
-                    )?;
+            match (&self.operation, name) {
+                (Operation::Unshare(step), "flags") => {
+                    let names = namespace_names(step.flags);
+                    map.serialize_entry("namespaces", &names.split(' ').collect::<Vec<_>>())?;
                 }
-                (Operation::InstallSeccomp { flags, .. }, "flags") => {
-                    map.serialize_entry(name, &seccomp_flags(flags))?;
+                (Operation::InstallSeccomp(step), "flags") => {
+                    map.serialize_entry(name, &seccomp_flags(step.flags))?;
                 }
-                (Operation::SetRlimit { resource, .. }, "resource") => {
-                    map.serialize_entry(name, &rlimit_name(resource))?;
+                (Operation::SetRlimit(step), "resource") => {
+                    map.serialize_entry(name, &rlimit_name(step.resource))?;
                 }
-                (Operation::SetRlimit { .. }, "soft" | "hard") if matches!(value, Value::Number(number) if number == i128::from(u64::MAX)) =>
+                (Operation::SetRlimit(_), "soft" | "hard") if matches!(value, Value::Number(number) if number == i128::from(u64::MAX)) =>
                 {
                     map.serialize_entry(name, "unlimited")?;
                 }
-                (Operation::Mount { parameters, .. }, "parameters") => {
-                    map.serialize_entry(name, &pairs(parameters))?;
+                (Operation::Mount(step), "parameters") => {
+                    map.serialize_entry(name, &pairs(step.parameters))?;
                 }
-                (Operation::Mount { otherwise: None, .. }, "otherwise") => {
+                (Operation::Mount(step), "otherwise") if step.otherwise.is_none() => {
                     map.serialize_entry(name, &None::<()>)?;
                 }
                 _ => map.serialize_entry(name, &ValueDocument(value, self.plan))?,

@@ -1,6 +1,9 @@
 //! Attributes of the process that execve(2) leaves alone: scheduling, execution domain, memory policy, labels.
 
-use pillbox_init::plan::{IoClass, Operation, SecurityModule};
+use pillbox_init::plan::operation::{
+    SetExecLabel, SetIoPriority, SetMemoryPolicy, SetPersonality, SetScheduler,
+};
+use pillbox_init::plan::{IoClass, SecurityModule};
 
 use super::{Builder, c_string};
 use crate::error::{Error, Result};
@@ -77,11 +80,11 @@ pub(super) fn compile(builder: &mut Builder<'_>, spec: &ValidSpec<'_>) -> Result
     }
     if let Some(IoPriority { class, priority }) = &spec.process.io_priority {
         let class = value("process.ioPriority.class", class, &IO_CLASSES)?;
-        builder.push(Operation::SetIoPriority { class, level: priority.unwrap_or_default().unsigned_abs() });
+        builder.push(SetIoPriority { class, level: priority.unwrap_or_default().unsigned_abs() });
     }
     if let Some(Personality { domain, flags: _ }) = &spec.personality {
         let domain = value("linux.personality.domain", domain, &DOMAINS)?;
-        builder.push(Operation::SetPersonality { domain });
+        builder.push(SetPersonality { domain });
     }
     if let Some(policy) = &spec.memory_policy {
         compile_memory_policy(builder, policy)?;
@@ -116,7 +119,7 @@ fn compile_label(
         SecurityModule::SeLinux if builder.host.lacks_selinux => {
             without_module(builder, field, label, "SELinux: the container runs without the label");
         }
-        _ => builder.push(Operation::SetExecLabel { module, label: &c_string(field, label)? }),
+        _ => builder.push(SetExecLabel { module, label: &c_string(field, label)? }),
     }
     Ok(())
 }
@@ -128,7 +131,7 @@ pub(super) fn without_module(builder: &mut Builder<'_>, field: &str, label: &str
 
 fn compile_scheduler(builder: &mut Builder<'_>, scheduler: &Scheduler<'_>) -> Result<()> {
     let Scheduler { policy, nice, priority, flags, runtime, deadline, period } = scheduler;
-    builder.push(Operation::SetScheduler {
+    builder.push(SetScheduler {
         policy: value("process.scheduler.policy", policy, &POLICIES)?,
         flags: u64::from(bits("process.scheduler.flags", flags, &SCHEDULER_FLAGS)?),
         nice: nice.unwrap_or(0),
@@ -144,7 +147,7 @@ fn compile_memory_policy(builder: &mut Builder<'_>, policy: &MemoryPolicy<'_>) -
     let MemoryPolicy { mode, nodes, flags } = policy;
     let flags = bits("linux.memoryPolicy.flags", flags, &MEMORY_FLAGS)?;
     let mode = value("linux.memoryPolicy.mode", mode, &MEMORY_MODES)? | flags;
-    builder.push(Operation::SetMemoryPolicy { mode, nodes: &node_mask(nodes) });
+    builder.push(SetMemoryPolicy { mode, nodes: &node_mask(nodes) });
     Ok(())
 }
 
@@ -178,6 +181,12 @@ pub(super) fn time_offsets(spec: &ValidSpec<'_>) -> String {
 
 #[cfg(test)]
 mod tests {
+    use pillbox_init::plan::Operation;
+    use pillbox_init::plan::operation::{
+        self, Chroot, EnterTimeNamespace, JoinNamespace, SetNoNewPrivileges, Unshare, WriteSysctl,
+        WriteTimeOffsets,
+    };
+
     use super::super::tests::{intent, privileged_host, valid};
     use super::*;
     use crate::validate::NamespaceKind;
@@ -214,14 +223,14 @@ mod tests {
         let operations: Vec<_> = plan.operations().collect();
         let mut place = 0;
         for wanted in [
-            Operation::Unshare { flags: NamespaceKind::Time.clone_flag() },
-            Operation::WriteTimeOffsets { offsets: c"monotonic -7 5\nboottime 9 0\n" },
-            Operation::EnterTimeNamespace {},
-            Operation::Chroot { cover: false },
-            Operation::SetExecLabel { module: SecurityModule::AppArmor, label: c"profile" },
-            Operation::WriteSysctl { path: c"sys/net/ipv4/ip_forward", value: c"1" },
-            Operation::SetNoNewPrivileges {},
-            Operation::SetScheduler {
+            Operation::Unshare(Unshare { flags: NamespaceKind::Time.clone_flag() }),
+            Operation::WriteTimeOffsets(WriteTimeOffsets { offsets: c"monotonic -7 5\nboottime 9 0\n" }),
+            Operation::EnterTimeNamespace(EnterTimeNamespace),
+            Operation::Chroot(Chroot { cover: false }),
+            Operation::SetExecLabel(SetExecLabel { module: SecurityModule::AppArmor, label: c"profile" }),
+            Operation::WriteSysctl(WriteSysctl { path: c"sys/net/ipv4/ip_forward", value: c"1" }),
+            Operation::SetNoNewPrivileges(SetNoNewPrivileges),
+            Operation::SetScheduler(SetScheduler {
                 policy: 3,
                 flags: 1,
                 nice: 5,
@@ -229,11 +238,11 @@ mod tests {
                 runtime: 0,
                 deadline: 0,
                 period: 0,
-            },
-            Operation::SetIoPriority { class: IoClass::Idle, level: 0 },
-            Operation::SetPersonality { domain: 8 },
-            Operation::SetMemoryPolicy { mode: 2 | 1 << 15, nodes: &2u64.to_ne_bytes() },
-            Operation::SetExecLabel { module: SecurityModule::SeLinux, label: c"u:r:t:s0" },
+            }),
+            Operation::SetIoPriority(SetIoPriority { class: IoClass::Idle, level: 0 }),
+            Operation::SetPersonality(SetPersonality { domain: 8 }),
+            Operation::SetMemoryPolicy(SetMemoryPolicy { mode: 2 | 1 << 15, nodes: &2u64.to_ne_bytes() }),
+            Operation::SetExecLabel(SetExecLabel { module: SecurityModule::SeLinux, label: c"u:r:t:s0" }),
         ] {
             let found = operations[place..].iter().position(|operation| *operation == wanted);
             place += found.unwrap_or_else(|| panic!("{wanted:?} is missing, or too early"));
@@ -247,7 +256,7 @@ mod tests {
         let labels: Vec<_> = plan
             .operations()
             .filter_map(|operation| match operation {
-                Operation::Mount { target, parameters, .. } => {
+                Operation::Mount(operation::Mount { target, parameters, .. }) => {
                     let all: Vec<_> =
                         parameters.iter().map(|text| text.to_str().unwrap().to_string()).collect();
                     Some((target.to_str().unwrap().to_string(), all.join("=")))
@@ -275,9 +284,9 @@ mod tests {
         );
         for operation in plan.operations() {
             match operation {
-                Operation::SetExecLabel { .. } => panic!("{operation:?}"),
+                Operation::SetExecLabel(_) => panic!("{operation:?}"),
                 // What a mount asks for itself is its own.
-                Operation::Mount { target, parameters, .. } => {
+                Operation::Mount(operation::Mount { target, parameters, .. }) => {
                     assert_eq!(parameters.iter().count() > 0, target == c"/b", "{target:?}");
                 }
                 _ => {}
@@ -299,7 +308,9 @@ mod tests {
         let index = plan
             .operations()
             .find_map(|operation| match operation {
-                Operation::JoinNamespace { namespace, flag } if flag == time.clone_flag() => Some(namespace),
+                Operation::JoinNamespace(JoinNamespace { namespace, flag }) if flag == time.clone_flag() => {
+                    Some(namespace)
+                }
                 _ => None,
             })
             .unwrap();

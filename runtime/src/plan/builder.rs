@@ -2,6 +2,7 @@
 
 use std::ffi::CStr;
 
+use pillbox_init::plan::operation::{JoinNetwork, SetDumpable, SetUndumpable, TakeTrees};
 use pillbox_init::plan::{Operation, TAKEN_TREES_MAX, Tree};
 use pillbox_init::wire::Numbers;
 
@@ -74,7 +75,7 @@ impl<'h> Builder<'h> {
     /// Before the first operation that depends on the network namespace; as late as can be, for it takes its time.
     pub(super) fn join_network(&mut self) {
         if std::mem::take(&mut self.awaits_network) {
-            self.push(Operation::JoinNetwork {});
+            self.push(JoinNetwork);
         }
     }
 
@@ -112,7 +113,7 @@ impl<'h> Builder<'h> {
         if let Some((at, indices)) = self.late.open.take() {
             self.late.turn += 1;
             let mut ask = Vec::new();
-            Operation::TakeTrees { trees: Numbers(&indices) }.encode(&mut ask);
+            Operation::TakeTrees(TakeTrees { trees: Numbers(&indices) }).encode(&mut ask);
             self.operations.splice(at..at, ask);
         }
     }
@@ -145,13 +146,17 @@ impl<'h> Builder<'h> {
 
     /// Settles who may look in, which every change of the user unsettles (by fs.suid_dumpable).
     pub(super) fn set_visible(&mut self) {
-        self.push(match self.visible {
-            Visible::ToNobody => Operation::SetUndumpable {},
-            Visible::ToItsUser => Operation::SetDumpable {},
-        });
+        match self.visible {
+            Visible::ToNobody => self.push(SetUndumpable),
+            Visible::ToItsUser => self.push(SetDumpable),
+        }
     }
 
-    pub(super) fn push(&mut self, operation: Operation<'_>) {
+    pub(super) fn push<'p>(&mut self, operation: impl Into<Operation<'p>>) {
+        self.append(&operation.into());
+    }
+
+    fn append(&mut self, operation: &Operation<'_>) {
         operation.encode(&mut self.operations);
     }
 

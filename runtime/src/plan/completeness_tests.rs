@@ -3,6 +3,11 @@
 
 use std::ffi::CStr;
 
+use pillbox_init::plan::operation::{
+    self, AttachRoot, Await, BindMount, DieWithRuntime, DropBounding, Exec, FindExecutable, InstallSeccomp,
+    MakeNode, MakePathReadonly, MaskPath, OpenConsole, OwnStdio, ReadHome, RetryCwd, SetCapabilities, SetCwd,
+    SetGroups, SetHostname, SetMountAttributes, SetRlimit, SetUmask, SetUser, Unshare, WriteSysctl,
+};
 use pillbox_init::plan::{NodeKind, Operation, Tree, Turn};
 use rustix::mount::{MountAttrFlags as Attributes, MountPropagationFlags as Propagation};
 use serde_json::Value;
@@ -115,7 +120,7 @@ fn check(name: &str, config: &str, plan: &Plan) {
             "process" => check_process(&decoded, value),
             "root" => check_root(&decoded, value),
             "hostname" => {
-                decoded.only("hostname", |operation| matches!(operation, Operation::SetHostname { name } if string(name) == text(value)));
+                decoded.only("hostname", |operation| matches!(operation, Operation::SetHostname(SetHostname { name }) if string(name) == text(value)));
             }
             "mounts" => check_mounts(&decoded, list(value)),
             "linux" => check_linux(&decoded, value),
@@ -128,12 +133,14 @@ fn check(name: &str, config: &str, plan: &Plan) {
 }
 
 fn check_root(decoded: &Decoded<'_>, root: &Value) {
-    let fits = |operation: &Operation<'_>| matches!(operation, Operation::SetMountAttributes { target, set, .. } if *target == c"/" && set.contains(Attributes::MOUNT_ATTR_RDONLY));
+    let fits = |operation: &Operation<'_>| matches!(operation, Operation::SetMountAttributes(SetMountAttributes { target, set, .. }) if *target == c"/" && set.contains(Attributes::MOUNT_ATTR_RDONLY));
     for (key, value) in root.as_object().expect("is an object") {
         match key.as_str() {
             "path" => {
                 let index = decoded.the("AttachRoot");
-                let Operation::AttachRoot { tree, .. } = decoded.operations[index] else { unreachable!() };
+                let Operation::AttachRoot(AttachRoot { tree, .. }) = decoded.operations[index] else {
+                    unreachable!()
+                };
                 assert_eq!(decoded.source(tree), (intent().rootfs, true), "{}", decoded.name);
             }
             "readonly" if value == true => {
@@ -147,8 +154,9 @@ fn check_root(decoded: &Decoded<'_>, root: &Value) {
 
 fn check_process(decoded: &Decoded<'_>, process: &Value) {
     let name = decoded.name;
-    let is_exec = |operation: &Operation<'_>| matches!(operation, Operation::Exec { .. });
-    let Operation::Exec { arguments, environment } = decoded.operations[decoded.only("exec", is_exec)] else {
+    let is_exec = |operation: &Operation<'_>| matches!(operation, Operation::Exec(_));
+    let Operation::Exec(Exec { arguments, environment }) = decoded.operations[decoded.only("exec", is_exec)]
+    else {
         unreachable!()
     };
     let uid = number(&process["user"]["uid"]);
@@ -157,7 +165,7 @@ fn check_process(decoded: &Decoded<'_>, process: &Value) {
             "args" => {
                 assert_eq!(strings(arguments.iter()), texts(value), "{name}");
                 decoded.only("args[0]", |operation| {
-                    matches!(operation, Operation::FindExecutable { name, .. } if string(name) == texts(value)[0])
+                    matches!(operation, Operation::FindExecutable(FindExecutable { name, .. }) if string(name) == texts(value)[0])
                 });
             }
             "env" => check_environment(decoded, uid, &texts(value), &strings(environment.iter())),
@@ -165,11 +173,11 @@ fn check_process(decoded: &Decoded<'_>, process: &Value) {
                 let path = text(value);
                 decoded.only(
                     "cwd",
-                    |operation| matches!(operation, Operation::SetCwd { path: cwd } if string(cwd) == path),
+                    |operation| matches!(operation, Operation::SetCwd(SetCwd { path: cwd }) if string(cwd) == path),
                 );
                 decoded.only(
                     "cwd",
-                    |operation| matches!(operation, Operation::RetryCwd { path: cwd } if string(cwd) == path),
+                    |operation| matches!(operation, Operation::RetryCwd(RetryCwd { path: cwd }) if string(cwd) == path),
                 );
             }
             "terminal" => assert_eq!(
@@ -179,7 +187,7 @@ fn check_process(decoded: &Decoded<'_>, process: &Value) {
             "consoleSize" => {
                 decoded.only("consoleSize", |operation| {
                     let size = (number(&value["height"]), number(&value["width"]));
-                    matches!(operation, Operation::OpenConsole { rows, columns, .. } if (u32::from(*rows), u32::from(*columns)) == size)
+                    matches!(operation, Operation::OpenConsole(OpenConsole { rows, columns, .. }) if (u32::from(*rows), u32::from(*columns)) == size)
                 });
             }
             "user" => check_user(decoded, value),
@@ -189,7 +197,7 @@ fn check_process(decoded: &Decoded<'_>, process: &Value) {
                 for limit in list(value) {
                     let (soft, hard) = (limit["soft"].as_u64(), limit["hard"].as_u64());
                     decoded.only("rlimit", |operation| {
-                        matches!(operation, Operation::SetRlimit { resource, soft: s, hard: h }
+                        matches!(operation, Operation::SetRlimit(SetRlimit { resource, soft: s, hard: h })
                             if rlimit::name(*resource) == limit["type"].as_str() && (Some(*s), Some(*h)) == (soft, hard))
                     });
                 }
@@ -211,33 +219,37 @@ fn check_environment(decoded: &Decoded<'_>, uid: u32, wanted: &[String], got: &[
     let wanted: Vec<_> = wanted.iter().filter(|variable| *variable != "HOME=").cloned().collect();
     assert_eq!(wanted, got, "{}", decoded.name);
     let has_home = wanted.iter().any(|variable| variable.starts_with("HOME="));
-    let homes = decoded.all(|operation| matches!(operation, Operation::ReadHome { uid: of } if *of == uid));
+    let homes =
+        decoded.all(|operation| matches!(operation, Operation::ReadHome(ReadHome { uid: of }) if *of == uid));
     assert_eq!(homes.len(), usize::from(!has_home), "{}", decoded.name);
     let path =
         wanted.iter().find_map(|variable| variable.strip_prefix("PATH=")).unwrap_or(super::DEFAULT_PATH);
     decoded.only(
         "PATH",
-        |operation| matches!(operation, Operation::FindExecutable { search, .. } if string(search) == path),
+        |operation| matches!(operation, Operation::FindExecutable(FindExecutable { search, .. }) if string(search) == path),
     );
 }
 
 fn check_user(decoded: &Decoded<'_>, user: &Value) {
     for (key, value) in user.as_object().expect("is an object") {
-        let Operation::SetUser { uid, gid } = decoded.operations[decoded.last("SetUser")] else {
+        let Operation::SetUser(SetUser { uid, gid }) = decoded.operations[decoded.last("SetUser")] else {
             unreachable!()
         };
         match key.as_str() {
             "uid" => {
                 assert_eq!(uid, number(value), "{}", decoded.name);
                 for operation in &decoded.operations {
-                    if let Operation::OwnStdio { uid, .. } | Operation::OpenConsole { uid, .. } = operation {
+                    if let Operation::OwnStdio(OwnStdio { uid, .. })
+                    | Operation::OpenConsole(OpenConsole { uid, .. }) = operation
+                    {
                         assert_eq!(*uid, number(value), "{}", decoded.name);
                     }
                 }
             }
             "gid" => assert_eq!(gid, number(value), "{}", decoded.name),
             "umask" => {
-                let Operation::SetUmask { mask } = decoded.operations[decoded.last("SetUmask")] else {
+                let Operation::SetUmask(SetUmask { mask }) = decoded.operations[decoded.last("SetUmask")]
+                else {
                     unreachable!()
                 };
                 assert_eq!(mask.bits(), number(value), "{}", decoded.name);
@@ -245,7 +257,7 @@ fn check_user(decoded: &Decoded<'_>, user: &Value) {
             "additionalGids" => {
                 let wanted: Vec<_> = list(value).iter().map(number).collect();
                 decoded.only("additionalGids", |operation| {
-                    matches!(operation, Operation::SetGroups { groups, .. } if groups.iter().collect::<Vec<_>>() == wanted)
+                    matches!(operation, Operation::SetGroups(SetGroups { groups, .. }) if groups.iter().collect::<Vec<_>>() == wanted)
                 });
             }
             other => panic!("{}: process.user.{other}: nobody has thought of it", decoded.name),
@@ -254,10 +266,11 @@ fn check_user(decoded: &Decoded<'_>, user: &Value) {
 }
 
 fn check_capabilities(decoded: &Decoded<'_>, capabilities: &Value) {
-    let Operation::DropBounding { keep } = decoded.operations[decoded.the("DropBounding")] else {
+    let Operation::DropBounding(DropBounding { keep }) = decoded.operations[decoded.the("DropBounding")]
+    else {
         unreachable!()
     };
-    let Operation::SetCapabilities { effective, permitted, inheritable, ambient } =
+    let Operation::SetCapabilities(SetCapabilities { effective, permitted, inheritable, ambient }) =
         decoded.operations[decoded.the("SetCapabilities")]
     else {
         unreachable!()
@@ -285,10 +298,7 @@ fn check_capabilities(decoded: &Decoded<'_>, capabilities: &Value) {
 
 fn check_mounts(decoded: &Decoded<'_>, mounts: &[Value]) {
     let attached = decoded.all(|operation| {
-        matches!(
-            operation,
-            Operation::Mount { .. } | Operation::MountWithData { .. } | Operation::BindMount { .. }
-        )
+        matches!(operation, Operation::Mount(_) | Operation::MountWithData(_) | Operation::BindMount(_))
     });
     let mut places = attached.into_iter();
     for (index, mount) in mounts.iter().enumerate() {
@@ -309,11 +319,11 @@ fn check_mount(decoded: &Decoded<'_>, index: usize, mount: &Value, place: usize)
     let is_bind =
         mount["type"] == "bind" || options.iter().any(|option| option == "bind" || option == "rbind");
     let read_only_later = decoded.all(|operation| {
-        matches!(operation, Operation::SetMountAttributes { target, set, .. }
+        matches!(operation, Operation::SetMountAttributes(SetMountAttributes { target, set, .. })
             if string(target) == destination && set.contains(Attributes::MOUNT_ATTR_RDONLY))
     });
     match decoded.operations[place] {
-        Operation::BindMount {
+        Operation::BindMount(BindMount {
             tree,
             target,
             set,
@@ -323,7 +333,7 @@ fn check_mount(decoded: &Decoded<'_>, index: usize, mount: &Value, place: usize)
             propagation,
             recursive_propagation,
             ..
-        } => {
+        }) => {
             let of_hierarchy = mount["type"] == "cgroup" && decoded.shows_hierarchy();
             assert!(is_bind || of_hierarchy, "{field}");
             assert_eq!(string(target), destination, "{field}");
@@ -339,7 +349,7 @@ fn check_mount(decoded: &Decoded<'_>, index: usize, mount: &Value, place: usize)
                 );
             }
         }
-        Operation::Mount {
+        Operation::Mount(operation::Mount {
             kind,
             source,
             target,
@@ -349,7 +359,7 @@ fn check_mount(decoded: &Decoded<'_>, index: usize, mount: &Value, place: usize)
             propagation,
             copy_up,
             ..
-        } => {
+        }) => {
             assert!(!is_bind, "{field}");
             assert!(string(kind) != "cgroup2" || !decoded.shows_hierarchy(), "{field}");
             assert_eq!(string(target), destination, "{field}");
@@ -459,27 +469,27 @@ fn check_linux(decoded: &Decoded<'_>, linux: &Value) {
                 for (key, value) in wanted {
                     let path = format!("sys/{}", key.replace('.', "/"));
                     decoded.only(key, |operation| {
-                        matches!(operation, Operation::WriteSysctl { path: at, value: to }
+                        matches!(operation, Operation::WriteSysctl(WriteSysctl { path: at, value: to })
                             if string(at) == path && string(to) == text(value))
                     });
                 }
             }
             "maskedPaths" => {
                 let paths = decoded.operations.iter().filter_map(|operation| match operation {
-                    Operation::MaskPath { path } => Some(string(path)),
+                    Operation::MaskPath(MaskPath { path }) => Some(string(path)),
                     _ => None,
                 });
                 assert_eq!(paths.collect::<Vec<_>>(), texts(value), "{name}");
             }
             "readonlyPaths" => {
                 let paths = decoded.operations.iter().filter_map(|operation| match operation {
-                    Operation::MakePathReadonly { path } => Some(string(path)),
+                    Operation::MakePathReadonly(MakePathReadonly { path }) => Some(string(path)),
                     _ => None,
                 });
                 assert_eq!(paths.collect::<Vec<_>>(), texts(value), "{name}");
             }
             "seccomp" => {
-                let Operation::InstallSeccomp { program, .. } =
+                let Operation::InstallSeccomp(InstallSeccomp { program, .. }) =
                     decoded.operations[decoded.the("InstallSeccomp")]
                 else {
                     unreachable!()
@@ -509,7 +519,7 @@ fn check_namespaces(decoded: &Decoded<'_>, namespaces: &[Value]) {
             None => {
                 assert!(plan.new.contains(&kind), "{}: {kind:?}", decoded.name);
                 let late = decoded.operations.iter().any(|operation| {
-                    matches!(operation, Operation::Unshare { flags } if flags & kind.clone_flag() != 0)
+                    matches!(operation, Operation::Unshare(Unshare { flags }) if flags & kind.clone_flag() != 0)
                 });
                 let in_clone = plan.made_by_clone() & kind.clone_flag() != 0;
                 let meanwhile = kind == NamespaceKind::Network && plan.network_meanwhile;
@@ -533,7 +543,7 @@ fn check_device(decoded: &Decoded<'_>, device: &Value) {
     if decoded.makes_user_namespace() {
         decoded.only(
             path,
-            |operation| matches!(operation, Operation::BindMount { target, .. } if string(target) == path),
+            |operation| matches!(operation, Operation::BindMount(BindMount { target, .. }) if string(target) == path),
         );
         return;
     }
@@ -545,7 +555,7 @@ fn check_device(decoded: &Decoded<'_>, device: &Value) {
     let wanted = ["major", "minor", "uid", "gid"].map(|key| device.get(key).map_or(0, number));
     let mode = device.get("fileMode").map_or(0o666, number) & 0o7777;
     decoded.only(path, |operation| {
-        matches!(operation, Operation::MakeNode { path: at, kind: k, major, minor, mode: m, uid, gid }
+        matches!(operation, Operation::MakeNode(MakeNode { path: at, kind: k, major, minor, mode: m, uid, gid })
             if string(at) == path && *k == kind && [*major, *minor, *uid, *gid] == wanted && m.bits() == mode)
     });
 }
@@ -602,10 +612,7 @@ fn check_order(decoded: &Decoded<'_>, config: &Value) {
     in_order(decoded, &[decoded.root_change(), "ReadHome"]);
     in_order(decoded, &["Ready", "AwaitStart", "Exec"]);
     for place in decoded.all(|operation| {
-        matches!(
-            operation,
-            Operation::Mount { .. } | Operation::MountWithData { .. } | Operation::BindMount { .. }
-        )
+        matches!(operation, Operation::Mount(_) | Operation::MountWithData(_) | Operation::BindMount(_))
     }) {
         assert!(root < place && place < pivot, "{name}: a mount outside of root and pivot");
     }
@@ -626,8 +633,8 @@ fn check_order(decoded: &Decoded<'_>, config: &Value) {
     assert!(decoded.the("DropBounding") < user && user < decoded.the("SetCapabilities"), "{name}");
     assert!(decoded.named("SetGroups").iter().all(|groups| *groups < user), "{name}");
     if decoded.makes_user_namespace() {
-        let maps =
-            decoded.only("maps", |operation| matches!(operation, Operation::Await { turn: Turn::Mappings }));
+        let maps = decoded
+            .only("maps", |operation| matches!(operation, Operation::Await(Await { turn: Turn::Mappings })));
         let first_user = decoded.named("SetUser")[0];
         assert!(maps < first_user && first_user < root && first_user < user, "{name}");
     }
@@ -651,7 +658,7 @@ fn check_order(decoded: &Decoded<'_>, config: &Value) {
     assert!(decoded.the("TakeWord") > ready + 1, "{name}");
     assert!(decoded.the("KeepDescriptors") < user, "{name}");
     let deaths = decoded.operations.iter().filter_map(|operation| match operation {
-        Operation::DieWithRuntime { enabled } => Some(*enabled),
+        Operation::DieWithRuntime(DieWithRuntime { enabled }) => Some(*enabled),
         _ => None,
     });
     let deaths: Vec<_> = deaths.collect();

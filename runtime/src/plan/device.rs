@@ -1,6 +1,7 @@
 //! /dev: the nodes that every container has, those that it asks for, the links.
 
-use pillbox_init::plan::{NodeKind, Operation, TargetRule, Tree};
+use pillbox_init::plan::operation::{BindMount, MakeNode, MakeSymlink};
+use pillbox_init::plan::{NodeKind, TargetRule, Tree};
 use rustix::fs::{FileType, Mode};
 use rustix::mount::{MountAttrFlags, MountPropagationFlags};
 
@@ -55,9 +56,9 @@ pub fn compile(builder: &mut Builder<'_>, spec: &ValidSpec<'_>, own_user_namespa
     if !bound {
         for (path, target) in LINKS {
             let (path, target) = (c_string("/dev", path)?, c_string("/dev", target)?);
-            builder.push(Operation::MakeSymlink { path: &path, target: &target, replace: false });
+            builder.push(MakeSymlink { path: &path, target: &target, replace: false });
         }
-        builder.push(Operation::MakeSymlink { path: c"/dev/ptmx", target: c"pts/ptmx", replace: true });
+        builder.push(MakeSymlink { path: c"/dev/ptmx", target: c"pts/ptmx", replace: true });
     }
     Ok(())
 }
@@ -84,7 +85,7 @@ fn make(
             *node = Some(DeviceNode { kind, major: *major, minor: *minor, mode: *mode, uid, gid });
         }
         let none = MountAttrFlags::empty();
-        builder.push(Operation::BindMount {
+        builder.push(BindMount {
             tree,
             target: &path,
             rule,
@@ -99,7 +100,7 @@ fn make(
         });
         return Ok(());
     }
-    builder.push(Operation::MakeNode {
+    builder.push(MakeNode {
         path: &path,
         kind: match kind {
             DeviceKind::Character => NodeKind::Character,

@@ -1,6 +1,11 @@
 //! Plans of processes that come into a container which is there already: `exec`, and hooks.
 
-use pillbox_init::plan::{Operation, Turn};
+use pillbox_init::plan::Turn;
+use pillbox_init::plan::operation::{
+    Await, DieWithRuntime, EnterChroot, EnterRoot, Exec, FindExecutable, JoinNamespace, KeepDescriptors,
+    NewKeyring, NewSession, Ready, ReplaceStdio, SetCwd, SetUmask, SetUndumpable, SetUser, TakeWord,
+    UseEveryProcessor,
+};
 use rustix::fs::Mode;
 
 use super::Agent;
@@ -30,7 +35,7 @@ pub fn compile_exec(spec: &ValidSpec<'_>, host: &Host, intent: &Intent) -> Resul
     // As late as can be: until then it may be held to the processor of the runtime, with which it takes turns.
     // What execCPUAffinity says the runtime does.
     if spec.process.exec_cpu_affinity.is_none() {
-        builder.push(Operation::UseEveryProcessor {});
+        builder.push(UseEveryProcessor);
     }
     identity::compile(&mut builder, spec, own_user_namespace, intent.preserve_fds)?;
     compile_end(&mut builder, spec, intent)?;
@@ -59,16 +64,16 @@ pub fn compile_hook(
     let input = builder.descriptor(Descriptor::Given);
     let output = builder.descriptor(Descriptor::Given);
     let error = builder.descriptor(Descriptor::Given);
-    builder.push(Operation::DieWithRuntime { enabled: true });
+    builder.push(DieWithRuntime { enabled: true });
     if enters & NamespaceKind::User.clone_flag() != 0 {
-        builder.push(Operation::SetUser { uid: 0, gid: 0 });
-        builder.push(Operation::DieWithRuntime { enabled: true });
+        builder.push(SetUser { uid: 0, gid: 0 });
+        builder.push(DieWithRuntime { enabled: true });
     }
     if enters != 0 {
-        builder.push(Operation::SetUndumpable {});
+        builder.push(SetUndumpable);
     }
-    builder.push(Operation::NewSession {});
-    builder.push(Operation::ReplaceStdio { input, output, error });
+    builder.push(NewSession);
+    builder.push(ReplaceStdio { input, output, error });
     // One that says nothing of its environment has the program's.
     let lent = spec.filter(|_| hook.env.is_empty());
     if let Some(spec) = spec {
@@ -78,18 +83,18 @@ pub fn compile_hook(
     if let Some(spec) = lent {
         read_home(&mut builder, spec, intent);
     }
-    builder.push(Operation::KeepDescriptors { count: 0, listener: u32::MAX });
+    builder.push(KeepDescriptors { count: 0, listener: u32::MAX });
     if let Some(spec) = spec {
-        builder.push(Operation::SetCwd { path: &c_string("process.cwd", &spec.process.cwd)? });
+        builder.push(SetCwd { path: &c_string("process.cwd", &spec.process.cwd)? });
         identity::compile(&mut builder, spec, has_user_namespace(spec), 0)?;
     } else if !intent.hooks_begin_in.is_empty() {
-        builder.push(Operation::SetCwd { path: &c_string("hooks", &intent.hooks_begin_in)? });
+        builder.push(SetCwd { path: &c_string("hooks", &intent.hooks_begin_in)? });
     }
     let path = c_string("hooks", &hook.path)?;
-    builder.push(Operation::FindExecutable { name: &path, search: c"" });
-    builder.push(Operation::Ready {});
-    builder.push(Operation::Await { turn: Turn::Record });
-    builder.push(Operation::TakeWord {});
+    builder.push(FindExecutable { name: &path, search: c"" });
+    builder.push(Ready);
+    builder.push(Await { turn: Turn::Record });
+    builder.push(TakeWord);
     if let Some(spec) = spec {
         identity::compile_late(&mut builder, spec, 0)?;
     }
@@ -99,7 +104,7 @@ pub fn compile_hook(
         Some(spec) => string_bytes(variables(spec, intent).into_iter()),
         None => string_bytes(hook.env.iter().map(|variable| &**variable)),
     };
-    builder.push(Operation::Exec { arguments: strings(&arguments)?, environment: strings(&environment)? });
+    builder.push(Exec { arguments: strings(&arguments)?, environment: strings(&environment)? });
     Ok(builder.finish(&ValidSpec::default(), Namespaces::default(), None, false, intent))
 }
 
@@ -108,17 +113,17 @@ pub fn has_user_namespace(spec: &ValidSpec<'_>) -> bool {
 }
 
 pub fn compile_entering(builder: &mut Builder<'_>, spec: &ValidSpec<'_>, intent: &Intent) -> Result<()> {
-    builder.push(Operation::DieWithRuntime { enabled: true });
+    builder.push(DieWithRuntime { enabled: true });
     if has_user_namespace(spec) {
-        builder.push(Operation::SetUser { uid: 0, gid: 0 });
-        builder.push(Operation::DieWithRuntime { enabled: true });
+        builder.push(SetUser { uid: 0, gid: 0 });
+        builder.push(DieWithRuntime { enabled: true });
     }
-    builder.push(Operation::SetUndumpable {});
-    builder.push(Operation::SetUmask { mask: Mode::empty() });
-    builder.push(Operation::NewSession {});
+    builder.push(SetUndumpable);
+    builder.push(SetUmask { mask: Mode::empty() });
+    builder.push(NewSession);
     if !intent.no_new_keyring {
         let name = c_string("id", &format!("_ses.{}", intent.id))?;
-        builder.push(Operation::NewKeyring { name: &name });
+        builder.push(NewKeyring { name: &name });
     }
     compile_time_namespace(builder, spec);
     enter_root(builder, intent);
@@ -130,9 +135,9 @@ pub fn compile_entering(builder: &mut Builder<'_>, spec: &ValidSpec<'_>, intent:
 fn enter_root(builder: &mut Builder<'_>, intent: &Intent) {
     if intent.chrooted {
         let root = builder.descriptor(Descriptor::Given);
-        builder.push(Operation::EnterChroot { root });
+        builder.push(EnterChroot { root });
     } else {
-        builder.push(Operation::EnterRoot {});
+        builder.push(EnterRoot);
     }
 }
 
@@ -142,6 +147,6 @@ fn compile_time_namespace(builder: &mut Builder<'_>, spec: &ValidSpec<'_>) {
     let time = NamespaceKind::Time;
     if spec.namespace(time).is_some() {
         let namespace = builder.descriptor(Descriptor::Given);
-        builder.push(Operation::JoinNamespace { namespace, flag: time.clone_flag() });
+        builder.push(JoinNamespace { namespace, flag: time.clone_flag() });
     }
 }

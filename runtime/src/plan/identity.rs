@@ -1,6 +1,8 @@
 //! Who the program is and what it may do, in the order in which rights are needed and given up.
 
-use pillbox_init::plan::Operation;
+use pillbox_init::plan::operation::{
+    DropBounding, RetryCwd, SetCapabilities, SetGroups, SetNoNewPrivileges, SetRlimit, SetUmask, SetUser,
+};
 use pillbox_init::wire::{Capabilities, Numbers};
 use rustix::fs::Mode;
 
@@ -30,16 +32,16 @@ pub fn compile(
         // A limit that is too small for init comes in full right before the program; raising takes rights that are
         // gone by then.
         let least = if rlimit.resource == NOFILE { OWN_DESCRIPTORS + u64::from(preserve_fds) } else { 0 };
-        builder.push(Operation::SetRlimit {
+        builder.push(SetRlimit {
             resource: rlimit.resource,
             soft: rlimit.soft.max(least),
             hard: rlimit.hard.max(least),
         });
     }
     let umask = process.user.umask.unwrap_or(DEFAULT_UMASK);
-    builder.push(Operation::SetUmask { mask: Mode::from_raw_mode(umask) });
+    builder.push(SetUmask { mask: Mode::from_raw_mode(umask) });
     if process.no_new_privileges {
-        builder.push(Operation::SetNoNewPrivileges {});
+        builder.push(SetNoNewPrivileges);
     }
     attribute::compile(builder, spec)?;
     if !process.no_new_privileges {
@@ -48,7 +50,7 @@ pub fn compile(
     }
 
     let sets = grantable(builder, process.capabilities.unwrap_or_default(), own_user_namespace);
-    builder.push(Operation::DropBounding { keep: capabilities(sets.bounding) });
+    builder.push(DropBounding { keep: capabilities(sets.bounding) });
     let cwd = c_string("process.cwd", &process.cwd)?;
     // An ordinary user's own map comes at the price of setgroups(2).
     let own_map = own_user_namespace && choose_method(spec, builder.host) == Method::Own;
@@ -62,17 +64,17 @@ pub fn compile(
         let groups: Vec<u8> = process.user.additional_gids.iter().flat_map(|gid| gid.to_le_bytes()).collect();
         // So may one have that an ordinary user joins, which says so to nobody outside.
         let if_allowed = own_user_namespace && !builder.host.privileged && groups.is_empty();
-        builder.push(Operation::SetGroups { groups: Numbers(&groups), if_allowed });
+        builder.push(SetGroups { groups: Numbers(&groups), if_allowed });
     }
-    builder.push(Operation::SetUser { uid: process.user.uid, gid: process.user.gid });
+    builder.push(SetUser { uid: process.user.uid, gid: process.user.gid });
     builder.set_visible();
-    builder.push(Operation::SetCapabilities {
+    builder.push(SetCapabilities {
         effective: capabilities(sets.effective),
         permitted: capabilities(sets.permitted),
         inheritable: capabilities(sets.inheritable),
         ambient: capabilities(sets.ambient),
     });
-    builder.push(Operation::RetryCwd { path: &cwd });
+    builder.push(RetryCwd { path: &cwd });
     Ok(())
 }
 
@@ -83,7 +85,7 @@ pub fn compile_late(builder: &mut Builder<'_>, spec: &ValidSpec<'_>, preserve_fd
     for rlimit in spec.process.rlimits.iter().filter(|rlimit| rlimit.resource == NOFILE) {
         if rlimit.soft < least {
             let (soft, hard) = (rlimit.soft, rlimit.hard);
-            builder.push(Operation::SetRlimit { resource: NOFILE, soft, hard });
+            builder.push(SetRlimit { resource: NOFILE, soft, hard });
         }
     }
     if spec.process.no_new_privileges {

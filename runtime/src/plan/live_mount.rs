@@ -1,6 +1,7 @@
 //! Plans that change the mounts of a container that runs: what is hostile there does not stand still.
 
-use pillbox_init::plan::{Operation, TAKEN_BACK_MAX, Turn};
+use pillbox_init::plan::operation::{Await, Ready, TakeBackOnFailure, Unmount};
+use pillbox_init::plan::{TAKEN_BACK_MAX, Turn};
 
 use super::exec::{compile_entering, has_user_namespace};
 use super::{Builder, Host, Intent, Namespaces, Plan, c_string, mount, namespace};
@@ -20,7 +21,7 @@ pub fn compile_added_mounts(spec: &ValidSpec<'_>, host: &Host, intent: &Intent) 
         )));
     }
     let mut builder = begin(spec, host, intent)?;
-    builder.push(Operation::TakeBackOnFailure {});
+    builder.push(TakeBackOnFailure);
     builder.clones_all_before();
     for (index, mount) in spec.mounts.iter().enumerate() {
         let field = format!("mounts[{index}]");
@@ -52,7 +53,7 @@ pub fn compile_removed_mounts(spec: &ValidSpec<'_>, host: &Host, intent: &Intent
             let (folder, name) = destination.rsplit_once('/').unwrap_or_default();
             let folder = if folder.is_empty() { "/" } else { folder };
             let (folder, name) = (c_string(&field, folder)?, c_string(&field, name)?);
-            builder.push(Operation::Unmount { folder: &folder, name: &name, rehearse });
+            builder.push(Unmount { folder: &folder, name: &name, rehearse });
         }
     }
     Ok(end(builder, intent))
@@ -62,12 +63,12 @@ fn begin<'h>(spec: &ValidSpec<'_>, host: &'h Host, intent: &Intent) -> Result<Bu
     let mut builder = Builder::new(host);
     compile_entering(&mut builder, spec, intent)?;
     // An init that the runtime cannot follow is killed, and in the middle of these it takes nothing back.
-    builder.push(Operation::Await { turn: Turn::Pidfd });
+    builder.push(Await { turn: Turn::Pidfd });
     Ok(builder)
 }
 
 fn end(mut builder: Builder<'_>, intent: &Intent) -> Plan {
-    builder.push(Operation::Ready {});
+    builder.push(Ready);
     builder.finish(&ValidSpec::default(), Namespaces::default(), None, false, intent)
 }
 

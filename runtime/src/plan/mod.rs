@@ -33,6 +33,12 @@ mod wire_tests;
 use std::ffi::CString;
 
 use linux_raw_sys::general::{SIGHUP, SIGINT, SIGQUIT, SIGTERM};
+use pillbox_init::plan::operation::{
+    Await, AwaitStart, Chroot, DieWithRuntime, EndOnSignals, EnterTimeNamespace, Exec, FindExecutable,
+    JoinNamespace, KeepDescriptors, MakeDirectory, MakePathReadonly, MaskPath, NewKeyring, NewSession,
+    PivotRoot, ReadHome, Ready, ReportHooks, SendNetlinkSocket, SetCwd, SetDomainname, SetHostname,
+    SetPropagation, SetUmask, SetUser, TakeWord, Unshare, UseEveryProcessor, WriteSysctl, WriteTimeOffsets,
+};
 use pillbox_init::plan::{EntryStep, Header, Operation, Operations, Turn};
 use pillbox_init::wire::{Numbers, Reader};
 use rustix::fs::Mode;
@@ -95,11 +101,8 @@ impl Plan {
     /// A process that does nothing: it waits for a word that never comes, or its end.
     pub fn waiting() -> Plan {
         let mut operations = Vec::new();
-        for operation in
-            [Operation::DieWithRuntime { enabled: true }, Operation::Await { turn: Turn::Record }]
-        {
-            operation.encode(&mut operations);
-        }
+        Operation::from(DieWithRuntime { enabled: true }).encode(&mut operations);
+        Operation::from(Await { turn: Turn::Record }).encode(&mut operations);
         Plan { operations, ..Plan::default() }
     }
 
@@ -161,13 +164,13 @@ pub fn compile(spec: &ValidSpec<'_>, host: &Host, intent: &Intent) -> Result<Pla
     compile_late_namespaces(&mut builder, &namespaces)?;
     builder.awaits_network = namespaces.network_meanwhile;
     if makes_network && !namespaces.network_meanwhile || !net_devices.is_empty() {
-        builder.push(Operation::SendNetlinkSocket {});
+        builder.push(SendNetlinkSocket);
     }
     let read_only_later =
         compile_file_system(&mut builder, spec, &namespaces, from_seed, in_user_namespace, intent)?;
     compile_surroundings(&mut builder, spec, read_only_later)?;
     compile_before_rights(&mut builder, spec, intent)?;
-    builder.push(Operation::UseEveryProcessor {});
+    builder.push(UseEveryProcessor);
     identity::compile(&mut builder, spec, own_user_namespace, intent.preserve_fds)?;
     compile_end(&mut builder, spec, intent)?;
 
@@ -199,27 +202,27 @@ fn compile_beginning(
     mappings: &Option<Mappings>,
     intent: &Intent,
 ) -> Result<()> {
-    builder.push(Operation::DieWithRuntime { enabled: true });
+    builder.push(DieWithRuntime { enabled: true });
     // Its files in /proc are its own only as long as it has not become another user.
     compile_new_time_namespace(builder, spec, namespaces)?;
     if let Some(mappings) = mappings {
-        builder.push(Operation::Await { turn: Turn::Mappings });
+        builder.push(Await { turn: Turn::Mappings });
         // Until the maps are there init has no id of its own: it takes root's, or the first that there is.
         let (uid, gid) = mappings.first_ids();
-        builder.push(Operation::SetUser { uid, gid });
+        builder.push(SetUser { uid, gid });
     } else if namespaces.joins(NamespaceKind::User) {
-        builder.push(Operation::SetUser { uid: 0, gid: 0 });
+        builder.push(SetUser { uid: 0, gid: 0 });
     }
     if mappings.is_some() || namespaces.joins(NamespaceKind::User) {
         // The kernel forgets the death signal of whoever becomes another user.
-        builder.push(Operation::DieWithRuntime { enabled: true });
+        builder.push(DieWithRuntime { enabled: true });
     }
     builder.set_visible();
-    builder.push(Operation::SetUmask { mask: Mode::empty() });
-    builder.push(Operation::NewSession {});
+    builder.push(SetUmask { mask: Mode::empty() });
+    builder.push(NewSession);
     if !intent.no_new_keyring {
         let name = c_string("id", &format!("_ses.{}", intent.id))?;
-        builder.push(Operation::NewKeyring { name: &name });
+        builder.push(NewKeyring { name: &name });
     }
     Ok(())
 }
@@ -232,12 +235,12 @@ fn compile_new_time_namespace(
     if !namespaces.makes(NamespaceKind::Time) {
         return Ok(());
     }
-    builder.push(Operation::Unshare { flags: NamespaceKind::Time.clone_flag() });
+    builder.push(Unshare { flags: NamespaceKind::Time.clone_flag() });
     let offsets = attribute::time_offsets(spec);
     if !offsets.is_empty() {
-        builder.push(Operation::WriteTimeOffsets { offsets: &c_string("linux.timeOffsets", &offsets)? });
+        builder.push(WriteTimeOffsets { offsets: &c_string("linux.timeOffsets", &offsets)? });
     }
-    builder.push(Operation::EnterTimeNamespace {});
+    builder.push(EnterTimeNamespace);
     Ok(())
 }
 
@@ -246,13 +249,13 @@ fn compile_late_namespaces(builder: &mut Builder<'_>, namespaces: &Namespaces) -
     for kind in
         [NamespaceKind::Cgroup, NamespaceKind::Ipc].into_iter().filter(|kind| namespaces.by_init(*kind))
     {
-        builder.push(Operation::Unshare { flags: kind.clone_flag() });
+        builder.push(Unshare { flags: kind.clone_flag() });
     }
     let time = NamespaceKind::Time;
     // The kernel lets nobody in who shares memory, as the clone does with the runtime.
     if let Some((_, path)) = namespaces.joined.iter().find(|(kind, _)| *kind == time) {
         let namespace = builder.descriptor(Descriptor::Namespace(time, path.clone()));
-        builder.push(Operation::JoinNamespace { namespace, flag: time.clone_flag() });
+        builder.push(JoinNamespace { namespace, flag: time.clone_flag() });
     }
     Ok(())
 }
@@ -273,7 +276,7 @@ fn compile_file_system(
                 // Even a shared root is pivoted to from a slave: pivot_root refuses a shared parent.
                 _ => MountPropagationFlags::DOWNSTREAM,
             };
-        builder.push(Operation::SetPropagation { propagation });
+        builder.push(SetPropagation { propagation });
     }
     compile_root(builder, spec, from_seed, in_user_namespace, intent)?;
 
@@ -284,16 +287,16 @@ fn compile_file_system(
     }
     builder.join_network();
     if spec.hooks.run_before_pivot() {
-        builder.push(Operation::ReportHooks {});
-        builder.push(Operation::Await { turn: Turn::RuntimeHooks });
+        builder.push(ReportHooks);
+        builder.push(Await { turn: Turn::RuntimeHooks });
     }
     if from_seed {
         // pivot_root(2) looks at every process of the machine. The root lies over the seed's, which is empty, already.
-        builder.push(Operation::Chroot { cover: false });
+        builder.push(Chroot { cover: false });
     } else if intent.no_pivot || !namespaces.makes(NamespaceKind::Mount) {
-        builder.push(Operation::Chroot { cover: namespaces.makes(NamespaceKind::Mount) });
+        builder.push(Chroot { cover: namespaces.makes(NamespaceKind::Mount) });
     } else {
-        builder.push(Operation::PivotRoot {});
+        builder.push(PivotRoot);
     }
     if spec.rootfs_propagation == RootfsPropagation::Shared {
         set_propagation(builder, spec, MountPropagationFlags::SHARED);
@@ -311,7 +314,7 @@ fn compile_surroundings(
     compile_console(builder, spec, true);
     if &*process.cwd != "/" {
         let path = c_string("process.cwd", &process.cwd)?;
-        builder.push(Operation::MakeDirectory { path: &path, mode: Mode::from_raw_mode(0o755) });
+        builder.push(MakeDirectory { path: &path, mode: Mode::from_raw_mode(0o755) });
     }
     for target in &read_only_later {
         set_attributes(builder, target, MountAttrFlags::MOUNT_ATTR_RDONLY, MountPropagationFlags::empty());
@@ -320,21 +323,21 @@ fn compile_surroundings(
         set_attributes(builder, c"/", MountAttrFlags::MOUNT_ATTR_RDONLY, MountPropagationFlags::empty());
     }
     if let Some(hostname) = &spec.hostname {
-        builder.push(Operation::SetHostname { name: &c_string("hostname", hostname)? });
+        builder.push(SetHostname { name: &c_string("hostname", hostname)? });
     }
     if let Some(domainname) = &spec.domainname {
-        builder.push(Operation::SetDomainname { name: &c_string("domainname", domainname)? });
+        builder.push(SetDomainname { name: &c_string("domainname", domainname)? });
     }
     attribute::compile_apparmor(builder, spec)?;
     for (key, value) in &*spec.sysctl {
         let path = c_string("linux.sysctl", &format!("sys/{}", sysctl_path(key)))?;
-        builder.push(Operation::WriteSysctl { path: &path, value: &c_string("linux.sysctl", value)? });
+        builder.push(WriteSysctl { path: &path, value: &c_string("linux.sysctl", value)? });
     }
     for path in &spec.readonly_paths {
-        builder.push(Operation::MakePathReadonly { path: &c_string("linux.readonlyPaths", path)? });
+        builder.push(MakePathReadonly { path: &c_string("linux.readonlyPaths", path)? });
     }
     for path in &spec.masked_paths {
-        builder.push(Operation::MaskPath { path: &c_string("linux.maskedPaths", path)? });
+        builder.push(MaskPath { path: &c_string("linux.maskedPaths", path)? });
     }
     // Masks and read-only paths are binds: they come before nothing can be bound any more.
     if spec.rootfs_propagation == RootfsPropagation::Unbindable {
@@ -348,11 +351,11 @@ fn compile_surroundings(
 fn compile_before_rights(builder: &mut Builder<'_>, spec: &ValidSpec<'_>, intent: &Intent) -> Result<()> {
     read_home(builder, spec, intent);
     if intent.wait_for_start {
-        builder.push(Operation::EndOnSignals { signals: ENDING_SIGNALS });
+        builder.push(EndOnSignals { signals: ENDING_SIGNALS });
     }
     let listener = builder.listener(intent);
-    builder.push(Operation::KeepDescriptors { count: intent.preserve_fds, listener });
-    builder.push(Operation::SetCwd { path: &c_string("process.cwd", &spec.process.cwd)? });
+    builder.push(KeepDescriptors { count: intent.preserve_fds, listener });
+    builder.push(SetCwd { path: &c_string("process.cwd", &spec.process.cwd)? });
     Ok(())
 }
 
@@ -362,7 +365,7 @@ const ENDING_SIGNALS: u64 = 1 << (SIGHUP - 1) | 1 << (SIGINT - 1) | 1 << (SIGQUI
 /// HOME, where the environment has none.
 fn read_home(builder: &mut Builder<'_>, spec: &ValidSpec<'_>, intent: &Intent) {
     if !variables(spec, intent).iter().any(|variable| variable.starts_with("HOME=")) {
-        builder.push(Operation::ReadHome { uid: spec.process.user.uid });
+        builder.push(ReadHome { uid: spec.process.user.uid });
     }
 }
 
@@ -373,21 +376,21 @@ fn compile_end(builder: &mut Builder<'_>, spec: &ValidSpec<'_>, intent: &Intent)
     let search = variables.iter().find_map(|variable| variable.strip_prefix("PATH=")).unwrap_or(DEFAULT_PATH);
     if let Some(name) = process.args.first() {
         let name = c_string("process.args[0]", name)?;
-        builder.push(Operation::FindExecutable { name: &name, search: &c_string("process.env", search)? });
+        builder.push(FindExecutable { name: &name, search: &c_string("process.env", search)? });
     } else if !intent.wait_for_start {
         return Err(Error::new("process: missing: a container needs a process to run"));
     }
-    builder.push(Operation::DieWithRuntime { enabled: false });
-    builder.push(Operation::Ready {});
-    builder.push(Operation::Await { turn: Turn::Record });
+    builder.push(DieWithRuntime { enabled: false });
+    builder.push(Ready);
+    builder.push(Await { turn: Turn::Record });
     if intent.wait_for_start {
         let listener = builder.listener(intent);
-        builder.push(Operation::AwaitStart { listener });
+        builder.push(AwaitStart { listener });
     }
-    builder.push(Operation::TakeWord {});
+    builder.push(TakeWord);
     identity::compile_late(builder, spec, intent.preserve_fds)?;
     let arguments = string_bytes(process.args.iter().map(|argument| &**argument));
     let environment = string_bytes(variables.into_iter());
-    builder.push(Operation::Exec { arguments: strings(&arguments)?, environment: strings(&environment)? });
+    builder.push(Exec { arguments: strings(&arguments)?, environment: strings(&environment)? });
     Ok(())
 }

@@ -1,6 +1,7 @@
 //! The container's own socket for sd_notify(3): the socket itself is made beside init.
 
-use pillbox_init::plan::{Operation, TargetRule};
+use pillbox_init::plan::TargetRule;
+use pillbox_init::plan::operation::BindMount;
 use rustix::mount::{MountAttrFlags, MountPropagationFlags};
 
 use super::{Builder, c_string};
@@ -15,7 +16,7 @@ pub fn compile(builder: &mut Builder<'_>, folder: &str, target: &str) -> Result<
     let none = MountAttrFlags::empty();
     // Optional: it is opened once the container has a state folder.
     let tree = builder.tree(&folder, false, VARIABLE, false, true);
-    builder.push(Operation::BindMount {
+    builder.push(BindMount {
         tree,
         target: &target,
         rule: TargetRule::Ordinary,

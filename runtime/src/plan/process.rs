@@ -1,6 +1,6 @@
 //! The container's program: its stdio, its environment and its filter.
 
-use pillbox_init::plan::Operation;
+use pillbox_init::plan::operation::{InstallSeccomp, OpenConsole, OwnStdio};
 
 use super::Intent;
 use super::builder::{Builder, Notifications};
@@ -15,9 +15,9 @@ pub(super) fn compile_console(builder: &mut Builder<'_>, spec: &ValidSpec<'_>, m
     if process.terminal {
         let (rows, columns) = process.console_size.as_ref().map_or((0, 0), |size| (size.height, size.width));
         let [rows, columns] = [rows, columns].map(|size| u16::try_from(size).unwrap_or(u16::MAX));
-        builder.push(Operation::OpenConsole { rows, columns, uid, mount });
+        builder.push(OpenConsole { rows, columns, uid, mount });
     } else if (uid, gid) != (0, 0) {
-        builder.push(Operation::OwnStdio { uid, gid });
+        builder.push(OwnStdio { uid, gid });
     }
 }
 
@@ -47,7 +47,7 @@ pub(super) fn compile_seccomp(builder: &mut Builder<'_>, spec: &ValidSpec<'_>) -
             Notifications::Agent => program.flags,
             Notifications::Nobody => program.flags & !seccomp::LISTENER_FLAGS,
         };
-        builder.push(Operation::InstallSeccomp { flags, program: &program.instructions });
+        builder.push(InstallSeccomp { flags, program: &program.instructions });
     }
     Ok(())
 }

@@ -2,7 +2,7 @@
 
 use std::ffi::CStr;
 
-use pillbox_init::plan::Operation;
+use pillbox_init::plan::operation::{AttachRoot, AttachScratchRoot, SetMountAttributes};
 use rustix::mount::{MountAttrFlags, MountPropagationFlags};
 
 use super::builder::Builder;
@@ -24,7 +24,7 @@ pub(super) fn compile_root(
     intent: &Intent,
 ) -> Result<()> {
     if !intent.scratch_over.is_empty() {
-        builder.push(Operation::AttachScratchRoot { at: c"/tmp" });
+        builder.push(AttachScratchRoot { at: c"/tmp" });
         for layer in &intent.scratch_over {
             mount::compile_layer(builder, layer, own_user_namespace)?;
         }
@@ -46,7 +46,7 @@ pub(super) fn compile_root(
         RootfsPropagation::Private => MountPropagationFlags::PRIVATE,
         _ => MountPropagationFlags::DOWNSTREAM,
     };
-    builder.push(Operation::AttachRoot { tree, at, propagation });
+    builder.push(AttachRoot { tree, at, propagation });
     Ok(())
 }
 
@@ -56,7 +56,7 @@ pub(super) fn set_propagation(
     spec: &ValidSpec<'_>,
     propagation: MountPropagationFlags,
 ) {
-    builder.push(Operation::SetMountAttributes {
+    builder.push(SetMountAttributes {
         target: c"/",
         set: MountAttrFlags::empty(),
         propagation,
@@ -70,5 +70,5 @@ pub(super) fn set_attributes(
     set: MountAttrFlags,
     propagation: MountPropagationFlags,
 ) {
-    builder.push(Operation::SetMountAttributes { target, set, propagation, recursive: false });
+    builder.push(SetMountAttributes { target, set, propagation, recursive: false });
 }

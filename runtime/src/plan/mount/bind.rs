@@ -2,7 +2,10 @@
 
 use std::ffi::CStr;
 
-use pillbox_init::plan::{Operation, TargetRule, Tree};
+use pillbox_init::plan::operation::{
+    BindMount, MakeDirectory, MakeSymlink, MountOverlay, SetMountAttributes,
+};
+use pillbox_init::plan::{TargetRule, Tree};
 use rustix::fs::Mode;
 use rustix::mount::{MountAttrFlags, MountPropagationFlags};
 
@@ -67,7 +70,7 @@ pub(super) fn compile_bind(
         }
     }
     let (first, recursive, second) = compile_propagation(spec, options);
-    builder.push(Operation::BindMount {
+    builder.push(BindMount {
         tree,
         target,
         rule,
@@ -80,7 +83,7 @@ pub(super) fn compile_bind(
         recursive_propagation: recursive,
     });
     if let Some(propagation) = second {
-        builder.push(Operation::SetMountAttributes {
+        builder.push(SetMountAttributes {
             target,
             set: MountAttrFlags::empty(),
             propagation,
@@ -118,14 +121,14 @@ pub fn compile_layer(builder: &mut Builder<'_>, layer: &Layer, own_user_namespac
     match layer {
         Layer::Overlay(path) => {
             let lower = c_string("try", path)?;
-            builder.push(Operation::MountOverlay { lower: &lower, user_xattr: own_user_namespace });
+            builder.push(MountOverlay { lower: &lower, user_xattr: own_user_namespace });
         }
         Layer::ReadOnly(path) => {
             let path = c_string("try", path)?;
             // By path, as overlays name theirs: there may be more of them than descriptors.
             let tree = Tree::Path { path: &path, recursive: true, nofollow: false };
             let none = MountAttrFlags::empty();
-            builder.push(Operation::BindMount {
+            builder.push(BindMount {
                 tree,
                 target: &path,
                 rule: TargetRule::Ordinary,
@@ -140,11 +143,11 @@ pub fn compile_layer(builder: &mut Builder<'_>, layer: &Layer, own_user_namespac
         }
         Layer::Folder(path, mode) => {
             let path = c_string("try", path)?;
-            builder.push(Operation::MakeDirectory { path: &path, mode: Mode::from_raw_mode(*mode) });
+            builder.push(MakeDirectory { path: &path, mode: Mode::from_raw_mode(*mode) });
         }
         Layer::Link(path, target) => {
             let (path, target) = (c_string("try", path)?, c_string("try", target)?);
-            builder.push(Operation::MakeSymlink { path: &path, target: &target, replace: false });
+            builder.push(MakeSymlink { path: &path, target: &target, replace: false });
         }
     }
     Ok(())

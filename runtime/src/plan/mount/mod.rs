@@ -8,7 +8,7 @@ mod target;
 
 use std::ffi::CString;
 
-use pillbox_init::plan::Operation;
+use pillbox_init::plan::operation::{CopySymlink, EnterRootCover};
 use rustix::mount::MountAttrFlags;
 
 use self::bind::{compile_bind, inside_root};
@@ -62,7 +62,7 @@ pub fn compile(
             intent.source_links.iter().find(|(of, _)| *of == index && options.copy_symlink && options.bind);
         if let Some((_, link)) = link {
             let link = c_string(&field, link)?;
-            builder.push(Operation::CopySymlink { path: &target, target: &link });
+            builder.push(CopySymlink { path: &target, target: &link });
             continue;
         }
         if !options.bind
@@ -111,7 +111,7 @@ pub fn compile(
             )?;
         }
         if destination == "/" {
-            builder.push(Operation::EnterRootCover {});
+            builder.push(EnterRootCover);
         }
     }
     builder.ask_for_trees();

@@ -2,6 +2,7 @@
 
 use std::ffi::CStr;
 
+use pillbox_init::plan::operation::{self, DieWithRuntime, MountWithData, SendFileSystem};
 use pillbox_init::plan::{Operation, TargetRule, Tree};
 use rustix::mount::{MountAttrFlags, MountPropagationFlags};
 
@@ -86,7 +87,7 @@ pub(super) fn compile_new(
     if options.data.iter().any(|data| data.len() > PARAMETER_MAX) && !options.copy_up {
         let data: Vec<_> = options.flags.iter().chain(&options.data).copied().collect();
         let data = c_string(field, &data.join(","))?;
-        builder.push(Operation::MountWithData {
+        builder.push(MountWithData {
             kind: &kind_text,
             source: &source,
             target,
@@ -118,15 +119,16 @@ pub(super) fn compile_new(
     {
         let mut operations = Vec::new();
         let (flags, parameters) = (strings(&flags)?, strings(&parameters)?);
-        Operation::DieWithRuntime { enabled: true }.encode(&mut operations);
-        Operation::SendFileSystem { kind: &kind_text, flags, parameters }.encode(&mut operations);
+        Operation::DieWithRuntime(DieWithRuntime { enabled: true }).encode(&mut operations);
+        Operation::SendFileSystem(SendFileSystem { kind: &kind_text, flags, parameters })
+            .encode(&mut operations);
         let namespace = namespace.clone();
         let made = Descriptor::FileSystem { kind: kind_text.clone(), namespace, operations };
         otherwise = Some(Tree::Descriptor(builder.descriptor(made)));
     }
     // A substitute of the host's that stayed a peer would carry the container's mounts out.
     let private = otherwise.is_some() && options.propagation.is_empty();
-    builder.push(Operation::Mount {
+    builder.push(operation::Mount {
         kind: &kind_text,
         source: &source,
         target,

@@ -2,7 +2,7 @@
 
 use std::ffi::CStr;
 
-use pillbox_init::plan::Operation;
+use pillbox_init::plan::operation::Remount;
 use rustix::mount::MountAttrFlags;
 
 use super::option::Options;
@@ -40,7 +40,7 @@ pub(super) fn compile_remount(
     let flags = string_bytes([read_only].into_iter().chain(options.flags.iter().copied()).chain(flags));
     let parameters =
         string_bytes(parameters.iter().filter_map(|pair| pair.split_once('=')).flat_map(<[&str; 2]>::from));
-    builder.push(Operation::Remount {
+    builder.push(Remount {
         target,
         set: options.set,
         // All attributes are stated anew, but access times only where they are named: mount(2), MS_REMOUNT.

@@ -1,0 +1,86 @@
+//! Files inside the root, the console and stdio.
+
+use core::ffi::CStr;
+
+use rustix::fs::Mode;
+
+use super::{Fields, operation};
+use crate::plan::NodeKind;
+use crate::wire::{Reader, Sink, Value, Wire};
+
+operation! {
+    /// symlink(2); what exists already must be a symbolic link with the same text.
+    CopySymlink<'a> {
+        /// Where, inside the root.
+        path: &'a CStr,
+        /// The link's text.
+        target: &'a CStr,
+    }
+    /// mknod(2), chown(2); an existing node must be the same.
+    MakeNode<'a> {
+        /// Where, inside the root.
+        path: &'a CStr,
+        /// Which kind of node.
+        kind: NodeKind,
+        /// The device's major number.
+        major: u32,
+        /// Its minor number.
+        minor: u32,
+        /// The node's mode.
+        mode: Mode,
+        /// Its owner.
+        uid: u32,
+        /// Its group.
+        gid: u32,
+    }
+    /// symlink(2); what exists already stays.
+    MakeSymlink<'a> {
+        /// Where, inside the root.
+        path: &'a CStr,
+        /// The link's text.
+        target: &'a CStr,
+        /// Whether a file that exists already goes instead.
+        replace: bool,
+    }
+    /// mkdir(2) of a folder and its parents.
+    MakeDirectory<'a> {
+        /// Where, inside the root.
+        path: &'a CStr,
+        /// The mode of each that is made.
+        mode: Mode,
+    }
+    /// Writes a file below /proc/sys, through a procfs of init's own.
+    WriteSysctl<'a> {
+        /// The path in procfs.
+        path: &'a CStr,
+        /// What is written.
+        value: &'a CStr,
+    }
+    /// Opens a pty of the container, hands its master to the runtime, makes the slave stdio.
+    OpenConsole {
+        /// The terminal's size, where neither number is 0.
+        rows: u16,
+        /// See `rows`.
+        columns: u16,
+        /// The slave's owner.
+        uid: u32,
+        /// Whether it is /dev/console as well.
+        mount: bool,
+    }
+    /// fchown(2) of stdio, except where it is the null device; a refusal is no error.
+    OwnStdio {
+        /// The owner.
+        uid: u32,
+        /// The group.
+        gid: u32,
+    }
+    /// dup2(2) of descriptors that the runtime opened onto stdio.
+    ReplaceStdio {
+        /// The index of stdin.
+        input: u32,
+        /// Of stdout.
+        output: u32,
+        /// Of stderr.
+        error: u32,
+    }
+}
