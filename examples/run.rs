@@ -11,7 +11,7 @@ fn main() -> Result<ExitCode, Box<dyn Error>> {
     let bundle = Bundle::read(Path::new(&folder), None)?;
 
     let (mut output, write_end) = std::io::pipe()?;
-    let options = CreateOptions { stdin: Stdio::Null, stdout: write_end.into(), ..CreateOptions::default() };
+    let options = CreateOptions::new().stdin(Stdio::Null).stdout(write_end);
     let id = format!("example-{}", std::process::id());
     let container = Container::create(&Root::new(None), &id, &bundle, options)?;
     for warning in container.warnings() {

@@ -63,10 +63,21 @@ impl Place {
         Bundle::with_config(&self.folder, config.to_string()).expect("bundle")
     }
 
+    /// The same where there can be terminals; `terminal` says whether its own program has one.
+    fn bundle_with_terminals(&self, script: &str, terminal: bool) -> Bundle {
+        let bundle = self.bundle(script);
+        let mut config: Value = serde_json::from_str(&bundle.config).expect("JSON");
+        config["process"]["terminal"] = json!(terminal);
+        let mounts = config["mounts"].as_array_mut().expect("mounts");
+        mounts.push(json!({"destination": "/dev", "type": "tmpfs", "source": "tmpfs"}));
+        mounts.push(json!({"destination": "/dev/pts", "type": "devpts", "source": "devpts", "options": ["newinstance", "ptmxmode=0666"]}));
+        Bundle { config: config.to_string(), ..bundle }
+    }
+
     /// A container that writes to a pipe, and the end to read from.
     fn create(&self, id: &str, script: &str) -> (Container, PipeReader) {
         let (output, write_end) = std::io::pipe().expect("pipe");
-        let options = CreateOptions { stdin: Stdio::Null, stdout: write_end.into(), ..Default::default() };
+        let options = CreateOptions::new().stdin(Stdio::Null).stdout(write_end);
         let container = Container::create(&self.root(), id, &self.bundle(script), options);
         (container.unwrap_or_else(|error| panic!("{id}: {error}")), output)
     }
@@ -140,7 +151,7 @@ fn a_program_that_turns_out_to_be_none() {
         fs::write(&path, text).expect("file");
         fs::set_permissions(&path, std::os::unix::fs::PermissionsExt::from_mode(0o755)).expect("chmod");
         let (output, write_end) = std::io::pipe().expect("pipe");
-        let options = CreateOptions { stderr: write_end.into(), ..Default::default() };
+        let options = CreateOptions::new().stderr(write_end);
         let bundle = place.bundle_of(json!(["/none"]));
         let container = Container::create(&place.root(), "none", &bundle, options).expect("create");
         container.start().expect("start");
@@ -222,12 +233,7 @@ fn stdio_is_the_callers() {
     let (output, stdout) = std::io::pipe().expect("pipe");
     let complaints = place.folder.join("complaints");
     let stderr = fs::File::create(&complaints).expect("file");
-    let options = CreateOptions {
-        stdin: stdin.into(),
-        stdout: stdout.into(),
-        stderr: stderr.into(),
-        ..CreateOptions::default()
-    };
+    let options = CreateOptions::new().stdin(stdin).stdout(stdout).stderr(stderr);
     let container =
         Container::create(&place.root(), "stdio", &place.bundle(script), options).expect("create");
     container.start().expect("start");
@@ -261,11 +267,8 @@ fn one_more_program() {
     container.start().expect("start");
     let (output, stdout) = std::io::pipe().expect("pipe");
     let exec = |script: &str, stdout: Stdio| {
-        container.exec(ExecOptions {
-            arguments: ["sh", "-c", script].map(String::from).to_vec(),
-            create: CreateOptions { stdin: Stdio::Null, stdout, ..CreateOptions::default() },
-            ..ExecOptions::default()
-        })
+        let options = ExecOptions::new(["sh", "-c", script]).stdin(Stdio::Null).stdout(stdout);
+        container.exec(options).and_then(|process| process.wait())
     };
     assert_eq!(exec("echo inside; exit 4", stdout.into()).expect("exec"), 4);
     assert_eq!(text(output), "inside\n");
@@ -275,11 +278,137 @@ fn one_more_program() {
     container.delete(false).expect("delete");
 }
 
+/// Each of them, once: what a terminal's other end says until nobody has the terminal open any more.
+fn screen(terminal: &mut fs::File) -> String {
+    let mut said = Vec::new();
+    match terminal.read_to_end(&mut said) {
+        Err(error) if error.raw_os_error() == Some(Errno::IO.raw_os_error()) => {}
+        other => panic!("{other:?}"),
+    }
+    String::from_utf8(said).expect("text").replace('\r', "")
+}
+
+fn quiet(arguments: &[&str]) -> ExecOptions {
+    let options = ExecOptions::new(arguments.iter().copied());
+    options.stdin(Stdio::Null).stdout(Stdio::Null).stderr(Stdio::Null)
+}
+
+fn signal_state() -> Vec<String> {
+    let status = fs::read_to_string("/proc/thread-self/status").expect("status");
+    status.lines().filter(|line| line.starts_with("Sig")).map(String::from).collect()
+}
+
+#[test]
+fn one_more_program_is_a_process() {
+    let Some(place) = Place::new("process") else { return };
+    let (container, _output) = place.create("process", "sleep 100");
+    container.start().expect("start");
+    let before = signal_state();
+    let process = container.exec(quiet(&["sleep", "100"])).expect("exec");
+    assert_eq!(signal_state(), before);
+    let name = fs::read_to_string(format!("/proc/{}/comm", process.pid())).expect("it runs");
+    assert_eq!(name, "sleep\n");
+    assert_eq!(process.try_wait().expect("it runs"), None);
+    assert!(process.terminal().is_none());
+    assert_eq!(process.resize(24, 80).expect_err("no terminal").kind(), Kind::Invalid);
+    process.signal(Signal::TERM).expect("signal");
+    std::thread::scope(|scope| {
+        let waiting = [0, 1].map(|_| scope.spawn(|| process.wait()));
+        for wait in waiting {
+            assert_eq!(wait.join().expect("thread").expect("wait"), 128 + 15);
+        }
+    });
+    assert_eq!(process.try_wait().expect("ended"), Some(128 + 15));
+    assert_eq!(process.signal(Signal::TERM).expect_err("ended").kind(), Kind::Status);
+    let mut polled = [rustix::event::PollFd::new(&process, rustix::event::PollFlags::IN)];
+    assert_eq!(rustix::event::poll(&mut polled, Some(&rustix::event::Timespec::default())), Ok(1));
+
+    assert_eq!(container.exec(quiet(&["missing"])).expect_err("none").kind(), Kind::Program);
+    container.delete(true).expect("delete");
+}
+
+#[test]
+fn a_process_goes_on_without_its_value() {
+    let Some(place) = Place::new("dropped") else { return };
+    let (container, _output) = place.create("dropped", "sleep 100");
+    container.start().expect("start");
+    let pid = container.exec(quiet(&["sleep", "0.2"])).expect("exec").pid();
+    // The zombie that the documentation names.
+    let pid = rustix::process::Pid::from_raw(pid).expect("pid");
+    let ended = rustix::process::waitid(WaitId::Pid(pid), WaitIdOptions::EXITED).expect("wait");
+    assert_eq!(ended.expect("ended").exit_status(), Some(0));
+    container.delete(true).expect("delete");
+}
+
+#[test]
+fn one_more_program_on_a_terminal() {
+    let Some(place) = Place::new("exec-terminal") else { return };
+    let bundle = place.bundle_with_terminals("sleep 100", false);
+    let options = CreateOptions::new().stdin(Stdio::Null).stdout(Stdio::Null);
+    let container = Container::create(&place.root(), "exec-terminal", &bundle, options).expect("create");
+    container.start().expect("start");
+    let script = "stty -echo; stty size; read line; echo got $line; stty size; exit 3";
+    let script = script.replace("stty", "busybox stty");
+    let options = ExecOptions::new(["sh", "-c", &script]).terminal_size(24, 80);
+    let mut process = container.exec(options).expect("exec");
+    process.resize(30, 100).expect("resize");
+    assert!(process.terminal().is_some());
+    let mut terminal = fs::File::from(process.take_terminal().expect("terminal"));
+    assert!(process.take_terminal().is_none());
+    assert_eq!(process.resize(1, 1).expect_err("taken").kind(), Kind::Invalid);
+    terminal.write_all(b"a line\n").expect("typed");
+    let said = screen(&mut terminal);
+    assert!(said.ends_with("got a line\n30 100\n"), "{said:?}");
+    pillbox::resize_terminal(&terminal, 40, 120).expect("resize");
+    assert_eq!(process.wait().expect("wait"), 3);
+
+    // Whoever lets go of it hangs it up.
+    let options = ExecOptions::new(["sleep", "1000"]).terminal(true);
+    let mut process = container.exec(options).expect("exec");
+    drop(process.take_terminal());
+    assert_eq!(process.wait().expect("wait"), 128 + 1);
+    container.delete(true).expect("delete");
+}
+
+#[test]
+fn a_container_on_a_terminal() {
+    let Some(place) = Place::new("terminal") else { return };
+    let script =
+        "busybox stty size; test -t 0 && test -t 1 && test -t 2 && read line && echo got $line; exit 4";
+    let bundle = place.bundle_with_terminals(script, true);
+    let mut container =
+        Container::create(&place.root(), "terminal", &bundle, CreateOptions::new()).expect("create");
+    container.resize(25, 81).expect("resize");
+    let other = Container::open(&place.root(), "terminal").expect("open");
+    assert!(other.terminal().is_none());
+    assert_eq!(other.resize(1, 1).expect_err("elsewhere").kind(), Kind::Invalid);
+    assert!(container.terminal().is_some());
+    let mut terminal = fs::File::from(container.take_terminal().expect("terminal"));
+    assert!(container.terminal().is_none() && container.take_terminal().is_none());
+    container.start().expect("start");
+    terminal.write_all(b"a line\n").expect("typed");
+    let said = screen(&mut terminal);
+    assert!(said.contains("25 81\n") && said.ends_with("got a line\n"), "{said:?}");
+    assert_eq!(container.wait().expect("wait"), 4);
+    container.delete(false).expect("delete");
+
+    // Nobody took it: it goes with the value, and who reads from it finds its end.
+    let bundle = Bundle { config: bundle.config.replace("busybox stty size;", "cat;"), ..bundle };
+    let container =
+        Container::create(&place.root(), "hung-up", &bundle, CreateOptions::new()).expect("create");
+    container.start().expect("start");
+    let (pidfd, pid) = (container.pidfd().expect("pidfd"), container.pid().expect("pid"));
+    drop(container);
+    rustix::process::waitid(WaitId::PidFd(pidfd.as_fd()), WaitIdOptions::EXITED).expect("it ends");
+    assert_ne!(pid, 0);
+    Container::open(&place.root(), "hung-up").expect("open").delete(true).expect("delete");
+}
+
 #[test]
 fn errors_tell_what_they_are() {
     let Some(place) = Place::new("errors") else { return };
     let create = |bundle: &Bundle, id: &str| {
-        let options = CreateOptions { stdin: Stdio::Null, ..CreateOptions::default() };
+        let options = CreateOptions::new().stdin(Stdio::Null);
         Container::create(&place.root(), id, bundle, options)
     };
     let kind_of = |bundle: &Bundle, id: &str| create(bundle, id).expect_err(id).kind();
@@ -337,14 +466,9 @@ fn enter_while_it_ends(place: &Place, rounds: std::ops::Range<u64>) {
         container.start().expect("start");
         let results = std::thread::scope(|scope| {
             let entering = || {
-                let create = CreateOptions {
-                    stdin: Stdio::Null,
-                    stdout: Stdio::Null,
-                    stderr: Stdio::Null,
-                    ..CreateOptions::default()
-                };
-                let arguments = vec!["sleep".into(), "1000".into()];
-                container.exec(ExecOptions { arguments, create, ..ExecOptions::default() })
+                let options = ExecOptions::new(["sleep", "1000"]);
+                let options = options.stdin(Stdio::Null).stdout(Stdio::Null).stderr(Stdio::Null);
+                container.exec(options).and_then(|process| process.wait())
             };
             let threads = [scope.spawn(entering), scope.spawn(entering)];
             std::thread::sleep(Duration::from_micros(250 * (round % 40)));
@@ -391,7 +515,7 @@ fn its_children_are_collected_by_others() {
     let missing = place.bundle_of(json!(["/bin/missing"]));
     while_children_are_collected(|| {
         for _ in 0..20 {
-            let options = || CreateOptions { stdin: Stdio::Null, ..CreateOptions::default() };
+            let options = || CreateOptions::new().stdin(Stdio::Null);
             let error =
                 Container::create(&place.root(), "none", &missing, options()).expect_err("no program");
             assert_eq!(error.kind(), Kind::Program, "{error}");
@@ -442,12 +566,12 @@ fn the_callers_streams_may_be_closed() {
         // SAFETY: nobody reads or prints before others stand there.
         unsafe { rustix::io::close(stream) };
     }
-    let options = || CreateOptions { stdin: Stdio::Null, stdout: Stdio::Null, ..CreateOptions::default() };
+    let options = || CreateOptions::new().stdin(Stdio::Null).stdout(Stdio::Null);
     let container = Container::create(&place.root(), "closed", &place.bundle("exec sleep 100"), options());
     let entered = container.and_then(|container| {
         container.start()?;
-        let arguments = ["sh", "-c", "exit 9"].map(String::from).to_vec();
-        let entered = container.exec(ExecOptions { arguments, create: options(), ..Default::default() });
+        let options = ExecOptions::new(["sh", "-c", "exit 9"]).stdin(Stdio::Null).stdout(Stdio::Null);
+        let entered = container.exec(options).and_then(|process| process.wait());
         container.delete(true)?;
         entered
     });

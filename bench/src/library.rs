@@ -15,12 +15,7 @@ use crate::error::{Result, error};
 pub fn once(bundle: &Path, root: &Path) -> Result<()> {
     static NUMBER: AtomicU32 = AtomicU32::new(0);
     let id = format!("pillbox-bench-{}-{}", std::process::id(), NUMBER.fetch_add(1, Ordering::Relaxed));
-    let options = CreateOptions {
-        stdin: Stdio::Null,
-        stdout: Stdio::Null,
-        stderr: Stdio::Null,
-        ..CreateOptions::default()
-    };
+    let options = CreateOptions::new().stdin(Stdio::Null).stdout(Stdio::Null).stderr(Stdio::Null);
     let bundle = Bundle::read(bundle, None)?;
     let container = Container::create(&Root::new(Some(root.into())), &id, &bundle, options)?;
     let status = container.start().and_then(|()| container.wait());

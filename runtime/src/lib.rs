@@ -11,7 +11,7 @@
 //!
 //! fn main() -> Result<(), Box<dyn std::error::Error>> {
 //!     let (mut output, write_end) = std::io::pipe()?;
-//!     let options = CreateOptions { stdin: Stdio::Null, stdout: write_end.into(), ..CreateOptions::default() };
+//!     let options = CreateOptions::new().stdin(Stdio::Null).stdout(write_end);
 //!     let bundle = Bundle::read("/srv/hello".as_ref(), None)?;
 //!
 //!     let container = Container::create(&Root::new(None), "hello", &bundle, options)?;
@@ -29,8 +29,8 @@
 //!
 //! # What it does to the calling process
 //!
-//! Nothing here prints, exits, installs signal handlers or starts threads that stay. (With `process.terminal` and without a console
-//! socket [`container::exec`] and [`container::run`] pass bytes between the terminal and the caller's stdio: that is what they are for.)
+//! Nothing here prints, exits, touches signals or starts threads that stay. ([`container::run`] alone takes the calling thread's signals, and
+//! passes bytes between the container's terminal and the caller's stdio: that is what it is for.)
 //! A container's first process is a child of the caller's: a caller that ignores `SIGCHLD` or waits for every child takes statuses
 //! away from [`Container::wait`]. Descriptors are close-on-exec, and only the container's three streams and
 //! [`CreateOptions::preserve_fds`] get into it; the caller's own 0, 1 and 2 have to be open. Root pins a mount namespace at `/run/pillbox/.seed` once.
@@ -91,7 +91,7 @@ pub mod text;
 pub mod validate;
 
 pub use cgroup::Driver;
-pub use container::{Bundle, Container, CreateOptions, ExecOptions, Stdio};
+pub use container::{Bundle, Container, CreateOptions, ExecOptions, Process, Stdio, resize_terminal};
 pub use error::{Error, Kind, Result};
 pub use explain::features;
 pub use oci::container_id::ContainerId;

@@ -3,7 +3,7 @@
 use pillbox::container::{self, ExecOptions};
 use pillbox::error::{Context, Error, Result};
 
-use super::{container_id, create_options, read_file, root, warn};
+use super::{command_line, container_id, read_file, root, warn};
 use crate::arguments::{Arguments, Global};
 
 /// The status of an exec that could not start anything: callers of runc know it from the program's own.
@@ -21,29 +21,44 @@ fn run(global: &Global, arguments: &Arguments) -> Result<u8> {
         None => None,
     };
     let words = (1..arguments.operands.len()).map(|index| arguments.operand(index).map(str::to_string));
-    let options = ExecOptions {
-        process,
-        arguments: words.collect::<Result<_>>()?,
-        environment: arguments.values("env")?,
-        cwd: text("cwd")?,
-        user: text("user")?.map(|user| parse_user(&user)).transpose()?,
-        additional_gids: arguments
-            .values("additional-gids")?
-            .iter()
-            .flat_map(|list| list.split(','))
-            .map(|gid| parse_id("--additional-gids", gid))
-            .collect::<Result<_>>()?,
-        capabilities: arguments.values("cap")?,
-        no_new_privileges: arguments.is_set("no-new-privs"),
-        terminal: arguments.is_set("tty"),
-        apparmor: text("apparmor")?,
-        process_label: text("process-label")?,
-        cgroup: text("cgroup")?,
-        ignore_paused: arguments.is_set("ignore-paused"),
-        detach: arguments.is_set("detach"),
-        create: create_options(global, arguments)?,
-    };
-    container::exec(&root(global), &id, &options, &mut |warning| warn(global, warning))
+    let words = words.collect::<Result<Vec<_>>>()?;
+    let mut options = process
+        .map_or_else(|| ExecOptions::new(words), ExecOptions::with_process)
+        .environment(arguments.values("env")?);
+    if let Some(cwd) = text("cwd")? {
+        options = options.cwd(cwd);
+    }
+    if let Some(user) = text("user")? {
+        let (uid, gid) = parse_user(&user)?;
+        options = options.user(uid, gid);
+    }
+    let gids = arguments.values("additional-gids")?;
+    let gids = gids.iter().flat_map(|list| list.split(',')).map(|gid| parse_id("--additional-gids", gid));
+    options = options
+        .additional_gids(gids.collect::<Result<Vec<_>>>()?)
+        .capabilities(arguments.values("cap")?)
+        .no_new_privileges(arguments.is_set("no-new-privs"))
+        .terminal(arguments.is_set("tty"))
+        .ignore_paused(arguments.is_set("ignore-paused"));
+    if let Some(profile) = text("apparmor")? {
+        options = options.apparmor(profile);
+    }
+    if let Some(label) = text("process-label")? {
+        options = options.process_label(label);
+    }
+    if let Some(path) = text("cgroup")? {
+        options = options.cgroup(path);
+    }
+    let detach = arguments.is_set("detach");
+    let options = options
+        .command_line(command_line(arguments, detach)?)
+        .preserve_fds(arguments.number("preserve-fds")?);
+    let (root, mut warn) = (root(global), |warning: &str| warn(global, warning));
+    if detach {
+        container::exec(&root, &id, &options, &mut warn).map(|_| 0)
+    } else {
+        container::exec_in_foreground(&root, &id, &options, &mut warn)
+    }
 }
 
 /// Numbers only: a name would have to be looked up in a file of the container's.

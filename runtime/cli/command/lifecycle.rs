@@ -11,7 +11,7 @@ use crate::arguments::{Arguments, Global};
 
 pub fn create(global: &Global, arguments: Arguments) -> Result<u8> {
     let id = container_id(&arguments)?;
-    let options = create_options(global, &arguments)?;
+    let options = create_options(global, &arguments, true)?;
     container::create(&root(global), &id, &bundle(global, &arguments)?, &options, &mut |warning| {
         warn(global, warning)
     })?;
@@ -33,9 +33,10 @@ fn start_and_wait(root: &Root, id: &ContainerId, warn: &mut dyn FnMut(&str)) -> 
 
 pub fn run(global: &Global, arguments: Arguments) -> Result<u8> {
     let (root, id) = (root(global), container_id(&arguments)?);
-    let options = create_options(global, &arguments)?;
+    let detach = arguments.is_set("detach");
+    let options = create_options(global, &arguments, detach)?;
     let bundle = bundle(global, &arguments)?;
-    if arguments.is_set("detach") {
+    if detach {
         let mut note = |warning: &str| warn(global, warning);
         container::create(&root, &id, &bundle, &options, &mut note)?;
         return match start_and_wait(&root, &id, &mut note) {

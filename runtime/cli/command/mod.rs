@@ -22,7 +22,7 @@ mod watch;
 use std::path::Path;
 
 use pillbox::ContainerId;
-use pillbox::container::{Bundle, CreateOptions, Stdio};
+use pillbox::container::{Bundle, CommandLine, CreateOptions};
 use pillbox::error::{Error, Result};
 use pillbox::state::Root;
 
@@ -325,32 +325,37 @@ fn bundle(global: &Global, arguments: &Arguments) -> Result<Bundle> {
     Bundle::read(Path::new(folder), config.map(Path::new))
 }
 
-fn create_options(global: &Global, arguments: &Arguments) -> Result<CreateOptions> {
+fn create_options(global: &Global, arguments: &Arguments, detach: bool) -> Result<CreateOptions> {
+    Ok(CreateOptions::new()
+        .command_line(command_line(arguments, detach)?)
+        .preserve_fds(arguments.number("preserve-fds")?)
+        .no_pivot(arguments.is_set("no-pivot"))
+        .no_new_keyring(arguments.is_set("no-new-keyring"))
+        .driver(global.driver))
+}
+
+fn command_line(arguments: &Arguments, detach: bool) -> Result<CommandLine> {
     let path = |flag: &str| arguments.value(flag).map(Into::into);
-    // sd_listen_fds(3): the descriptors are meant for the process that LISTEN_PID names. Where it names none, whoever
-    // started this one means it, as for crun and runc.
-    let meant = std::env::var("LISTEN_PID").map_or(true, |pid| pid == std::process::id().to_string());
-    let listen_fds = match std::env::var("LISTEN_FDS") {
-        Ok(text) if meant => text
-            .parse()
-            .map_err(|_| Error::formatted(format_args!("LISTEN_FDS={text}: not a whole number")))?,
-        _ => 0,
-    };
-    Ok(CreateOptions {
-        stdin: Stdio::Inherit,
-        stdout: Stdio::Inherit,
-        stderr: Stdio::Inherit,
+    Ok(CommandLine {
+        detach,
         console_socket: path("console-socket"),
         pid_file: path("pid-file"),
         pidfd_socket: path("pidfd-socket"),
-        preserve_fds: arguments.number("preserve-fds")?,
-        listen_fds,
-        no_pivot: arguments.is_set("no-pivot"),
-        no_new_keyring: arguments.is_set("no-new-keyring"),
-        driver: global.driver,
+        listen_fds: listen_fds()?,
         notify: notify_socket(),
-        scratch_over: Vec::new(),
     })
+}
+
+/// sd_listen_fds(3): the descriptors are meant for the process that LISTEN_PID names. Where it names none, whoever started this
+/// one means it, as for crun and runc.
+fn listen_fds() -> Result<u32> {
+    let meant = std::env::var("LISTEN_PID").map_or(true, |pid| pid == std::process::id().to_string());
+    match std::env::var("LISTEN_FDS") {
+        Ok(text) if meant => {
+            text.parse().map_err(|_| Error::formatted(format_args!("LISTEN_FDS={text}: not a whole number")))
+        }
+        _ => Ok(0),
+    }
 }
 
 /// Where a service manager wants to hear that the container is ready: sd_notify(3).

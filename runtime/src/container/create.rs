@@ -1,57 +1,24 @@
 //! Creating a container: state directory, cgroup, init, record; and all of it away again if anything fails.
 
-use std::os::fd::OwnedFd;
-use std::path::PathBuf;
-
 use pillbox_init::plan::Turn;
 
 use super::bundle::{Bundle, Prepared, Wishes};
 use super::delete::run_poststop;
 use super::made::{Created, take_back};
+use super::options::{CommandLine, CreateOptions};
 use super::passed_on::PassedOn;
 use super::pid_file::write_pid_file;
-use super::stdio::Stdio;
+use super::process::Process;
 use super::step::{self, Making};
-use crate::cgroup::Driver;
 use crate::console;
 use crate::error::{Context, Error, Kind, Result};
 use crate::oci::ContainerId;
-use crate::plan::{Layer, NOTIFY_VARIABLE};
+use crate::plan::NOTIFY_VARIABLE;
 use crate::spawn::{Init, Opened, notify};
 use crate::state::{Record, Root};
 
-/// How a container is wanted.
-#[derive(Debug, Default)]
-pub struct CreateOptions {
-    /// Where the program reads from.
-    pub stdin: Stdio,
-    /// Where it writes to.
-    pub stdout: Stdio,
-    /// Where it complains to.
-    pub stderr: Stdio,
-    /// Where the master of the container's terminal is sent.
-    pub console_socket: Option<PathBuf>,
-    /// Gets init's pid, last of all.
-    pub pid_file: Option<PathBuf>,
-    /// Gets a pidfd for init, by SCM_RIGHTS.
-    pub pidfd_socket: Option<PathBuf>,
-    /// Descriptors from 3 on that the program inherits.
-    pub preserve_fds: u32,
-    /// Descriptors after stdio that came by socket activation; they come first.
-    pub listen_fds: u32,
-    /// chroot instead of pivot_root.
-    pub no_pivot: bool,
-    /// The program keeps the caller's session keyring.
-    pub no_new_keyring: bool,
-    /// Who makes the cgroup.
-    pub driver: Driver,
-    /// The service manager's socket (`NOTIFY_SOCKET`): the container gets one of its own, in a folder at that path.
-    pub notify: Option<String>,
-    /// The container sees these parts of the host; the bundle's root file system is not used.
-    pub scratch_over: Vec<Layer>,
-}
-
-/// Creates a container; `start` runs its program. The result is a pidfd of its first process, a child of this one.
+/// Creates a container; `start` runs its program. The result is its first process, a child of this one, with its terminal unless that
+/// went to a console socket.
 ///
 /// # Errors
 /// What went wrong; nothing is left then.
@@ -61,9 +28,10 @@ pub fn create(
     bundle: &Bundle,
     options: &CreateOptions,
     warn: &mut dyn FnMut(&str),
-) -> Result<OwnedFd> {
+) -> Result<Process> {
     let mut prepared = prepare(root, bundle, id, options, true)?;
-    if prepared.plan.terminal && options.console_socket.is_none() {
+    let line = &options.line;
+    if prepared.plan.terminal && line.detach && line.console_socket.is_none() {
         return Err(Error::of(
             Kind::Invalid,
             "process.terminal: a detached container with a terminal needs --console-socket, where the terminal is sent".into(),
@@ -72,8 +40,8 @@ pub fn create(
     let mut created = set_up(root, id, bundle, &mut prepared, options, warn)?;
     created.plan.warnings.iter().for_each(|warning| warn(warning));
     let Created { init, record, .. } = &mut created;
-    match hand_over_console(init, options).and_then(|()| finish(init, record, options)) {
-        Ok(()) => Ok(created.init.process),
+    match hand_over_console(init, line).and_then(|()| finish(init, record, line)) {
+        Ok(()) => Ok(Process::new(created.init)),
         Err(error) => {
             let record = created.record.clone();
             let error = error.besides(created.take_back(warn));
@@ -91,8 +59,9 @@ pub(super) fn prepare<'b>(
     wait_for_start: bool,
 ) -> Result<Prepared<'b>> {
     let invalid = |error: Error| error.with_kind(Kind::Invalid);
-    let PassedOn { count, mut environment, gaps } = options.passed_on().map_err(invalid)?;
-    let notify = options.notify.as_deref().map(|manager| {
+    let PassedOn { count, mut environment, gaps } =
+        PassedOn::look(options.preserve_fds, options.line.listen_fds).map_err(invalid)?;
+    let notify = options.line.notify.as_deref().map(|manager| {
         // The container has no names of the host's network namespace.
         let inside = if manager.starts_with('/') { manager } else { "/run/notify" };
         environment.push(format!("{}={inside}/notify", NOTIFY_VARIABLE));
@@ -111,7 +80,7 @@ pub(super) fn prepare<'b>(
     };
     let mut prepared = Prepared::beginning(bundle, id, wishes).map_err(invalid)?;
     prepared.gaps = gaps;
-    if !prepared.plan.terminal && options.console_socket.is_some() {
+    if !prepared.plan.terminal && options.line.console_socket.is_some() {
         return Err(Error::of(
             Kind::Invalid,
             "--console-socket: the container has no terminal: set process.terminal in its config.json".into(),
@@ -174,8 +143,8 @@ pub(super) fn set_up(
 }
 
 /// Sends the terminal to whoever asked for it, without waiting for an answer.
-pub(super) fn hand_over_console(init: &mut Init, options: &CreateOptions) -> Result<()> {
-    match (&options.console_socket, init.console.take()) {
+pub(super) fn hand_over_console(init: &mut Init, line: &CommandLine) -> Result<()> {
+    match (&line.console_socket, init.console.take()) {
         (Some(socket), Some(master)) => {
             console::send_descriptor(socket, &master, "/dev/ptmx").context(|| "--console-socket")
         }
@@ -187,8 +156,8 @@ pub(super) fn hand_over_console(init: &mut Init, options: &CreateOptions) -> Res
 }
 
 /// The last steps: the pid file, and init may go on. After that the container stands without the runtime.
-pub(super) fn finish(init: &Init, record: &Record, options: &CreateOptions) -> Result<()> {
-    if let Some(path) = &options.pid_file {
+pub(super) fn finish(init: &Init, record: &Record, line: &CommandLine) -> Result<()> {
+    if let Some(path) = &line.pid_file {
         write_pid_file(path, record.pid)?;
     }
     init.answer(Turn::Record)

@@ -5,132 +5,148 @@ use std::time::Duration;
 
 use rustix::io::Errno;
 
-use super::create::CreateOptions;
+use super::create::hand_over_console;
+use super::exec_process::with_process;
+use super::options::{CommandLine, ExecOptions};
 use super::out_of_memory::explain_kill;
 use super::passed_on::PassedOn;
 use super::pid_file::write_pid_file;
+use super::process::Process;
 use super::processes::not_running;
 use super::scope::spawn_into;
-use super::signals::ForwardedSignals;
-use super::supervise::{settle_terminal, supervise};
 use crate::cgroup::{Cgroup, CgroupPath, Hierarchy};
 use crate::console;
 use crate::error::{Context, Error, Kind, Result};
 use crate::oci::ContainerId;
-use crate::oci::spec::json::{List, Text};
-use crate::oci::spec::{Process, Spec};
-use crate::plan::{self, Host, Intent};
+use crate::plan::{self, Host, Intent, Plan};
 use crate::spawn::affinity::{Held, HeldHere, restrict_process};
 use crate::spawn::{self, Init, Patience, SpawnError};
 use crate::state::{Record, Root, stored_config};
-use crate::validate::{NamespaceKind, ValidSpec, validate};
+use crate::validate::{NamespaceKind, ValidSpec};
 
-/// What is to run.
-#[derive(Debug, Default)]
-pub struct ExecOptions {
-    /// The text of a process.json; what is below then does not count.
-    pub process: Option<String>,
-    /// argv.
-    pub arguments: Vec<String>,
-    /// Variables besides the container's.
-    pub environment: Vec<String>,
-    /// Instead of the container's.
-    pub cwd: Option<String>,
-    /// `UID[:GID]` instead of the container's.
-    pub user: Option<(u32, Option<u32>)>,
-    /// Groups besides the container's.
-    pub additional_gids: Vec<u32>,
-    /// Capabilities besides the container's, by name.
-    pub capabilities: Vec<String>,
-    /// Sets no_new_privs.
-    pub no_new_privileges: bool,
-    /// Gives it a terminal.
-    pub terminal: bool,
-    /// AppArmor profile instead of the container's.
-    pub apparmor: Option<String>,
-    /// SELinux label instead of the container's.
-    pub process_label: Option<String>,
-    /// A cgroup below the container's.
-    pub cgroup: Option<String>,
-    /// Goes ahead in a paused container.
-    pub ignore_paused: bool,
-    /// Does not wait for the end.
-    pub detach: bool,
-    /// Console socket, pid file, preserved descriptors; the rest does not matter here.
-    pub create: CreateOptions,
-}
-
-/// Runs a process in a container. The result is its status, or 0 for a detached one that has started.
+/// Runs a process in a container. The result is the process, whose program runs.
 ///
 /// # Errors
 /// The container is not there or does not run; the process could not be started.
-pub fn exec(root: &Root, id: &ContainerId, options: &ExecOptions, warn: &mut dyn FnMut(&str)) -> Result<u8> {
-    let PassedOn { count, environment, gaps: _gaps } = options.create.passed_on()?;
-    let directory = root.find(id)?;
-    let (record, document) = directory.load_whole()?;
-    let target = Target::open(&record, "exec in")?;
-    let paused = target.is_paused()?;
-    if paused && !options.ignore_paused {
-        return Err(Error::of(
-            Kind::Status,
-            format!("cannot exec in container {id}: it is paused: resume it first, or use --ignore-paused"),
-        ));
+pub fn exec(
+    root: &Root,
+    id: &ContainerId,
+    options: &ExecOptions,
+    warn: &mut dyn FnMut(&str),
+) -> Result<Process> {
+    let mut starting = Starting::begin(root, id, options, warn, &mut || Ok(Patience::Endless))?;
+    let line = &options.line;
+    let started = starting
+        .hand_over(line)
+        .and_then(|()| starting.release())
+        .and_then(|()| starting.init.await_exec(&starting.plan))
+        // Last: a pid file is how callers learn that the process runs.
+        .and_then(|()| starting.write_pid(line));
+    match started {
+        Ok(()) => Ok(Process::new(starting.init)),
+        Err(error) => Err(starting.end(error)),
     }
-    let spec = with_process(stored_config(&document)?, options)?;
-    if spec.process.terminal && options.detach && options.create.console_socket.is_none() {
-        return Err(Error::new("a detached process with a terminal needs --console-socket"));
-    }
-    if !spec.process.terminal && options.create.console_socket.is_some() {
-        return Err(Error::new("--console-socket: the process has no terminal: use --tty"));
-    }
-    let intent = Intent {
-        id: id.to_string(),
-        bundle: record.bundle.clone(),
-        preserve_fds: count,
-        environment,
-        no_new_keyring: options.create.no_new_keyring,
-        chrooted: record.chrooted,
-        ..Intent::default()
-    };
-    let plan = plan::compile_exec(&spec, &Host::look_for(&spec), &intent)?;
-    plan.warnings.iter().for_each(|warning| warn(warning));
-    let signals = if options.detach { None } else { Some(ForwardedSignals::block()?) };
-    let stdio = options.create.open_stdio()?;
-    let here = if spec.process.exec_cpu_affinity.is_none() { HeldHere::begin() } else { None };
-    // The error that led there is the one to report.
-    let explain =
-        |error| explain_end(explain_kill(error, record.open_cgroup().ok().flatten().as_ref()), &record);
-    let patience = if options.detach { Patience::Endless } else { Patience::UntilSignal };
-    let given = Given { stdio, patience };
-    let entered = enter(&record, target, &spec, &plan, options.cgroup.as_deref(), given);
-    let mut process = entered.map_err(explain)?;
-    let group = directory.noted_resctrl();
-    let grouped = group.and_then(|group| group.map_or(Ok(()), |group| group.add(process.pid)));
-    let started = grouped.and_then(|()| match &options.create.pidfd_socket {
-        None => process.bring_up_unrecorded(&plan),
-        Some(_) => process.bring_up(&plan),
-    });
-    let started = started.and_then(|()| {
-        settle_terminal(&mut process, &options.create)?;
-        if let Some(socket) = &options.create.pidfd_socket {
-            console::send_descriptor(socket, &process.process, "pidfd").context(|| "--pidfd-socket")?;
+}
+
+/// A process on its way into a container: it is set up, and waits for the word to go on to its program.
+pub(super) struct Starting {
+    pub init: Init,
+    pub plan: Plan,
+    record: Record,
+    held: Option<HeldHere>,
+}
+
+impl Starting {
+    /// Sets a process up. `patience` is asked for when the container is about to be entered.
+    pub fn begin(
+        root: &Root,
+        id: &ContainerId,
+        options: &ExecOptions,
+        warn: &mut dyn FnMut(&str),
+        patience: &mut dyn FnMut() -> Result<Patience>,
+    ) -> Result<Starting> {
+        let line = &options.line;
+        let PassedOn { count, environment, gaps: _gaps } =
+            PassedOn::look(options.preserve_fds, line.listen_fds)?;
+        let directory = root.find(id)?;
+        let (record, document) = directory.load_whole()?;
+        let target = Target::open(&record, "exec in")?;
+        let paused = target.is_paused()?;
+        if paused && !options.ignore_paused {
+            return Err(Error::of(
+                Kind::Status,
+                format!(
+                    "cannot exec in container {id}: it is paused: resume it first, or use --ignore-paused"
+                ),
+            ));
         }
-        drop(here);
-        process.release()?;
-        match &signals {
-            Some(signals) => {
-                write_pid(options, &process)?;
-                supervise(&mut process, &plan, signals, warn, &mut || Ok(()))
-            }
-            None => {
-                process.await_exec(&plan)?;
-                // Last: a pid file is how callers learn that the process runs.
-                write_pid(options, &process)?;
-                Ok(0)
-            }
+        let spec = with_process(stored_config(&document)?, options)?;
+        if spec.process.terminal && line.detach && line.console_socket.is_none() {
+            return Err(Error::new("a detached process with a terminal needs --console-socket"));
         }
-    });
-    started.map_err(|error| explain(process.kill_after(error)))
+        if !spec.process.terminal && line.console_socket.is_some() {
+            return Err(Error::new("--console-socket: the process has no terminal: use --tty"));
+        }
+        let intent = Intent {
+            id: id.to_string(),
+            bundle: record.bundle.clone(),
+            preserve_fds: count,
+            environment,
+            chrooted: record.chrooted,
+            ..Intent::default()
+        };
+        let plan = plan::compile_exec(&spec, &Host::look_for(&spec), &intent)?;
+        plan.warnings.iter().for_each(|warning| warn(warning));
+        let patience = patience()?;
+        let stdio = options.streams.open()?;
+        let held = if spec.process.exec_cpu_affinity.is_none() { HeldHere::begin() } else { None };
+        let given = Given { stdio, patience };
+        let entered = enter(&record, target, &spec, &plan, options.cgroup.as_deref(), given);
+        let init = entered.map_err(|error| explain(error, &record))?;
+        let mut starting = Starting { init, plan, record, held };
+        let group = directory.noted_resctrl();
+        let pid = starting.init.pid;
+        let grouped = group.and_then(|group| group.map_or(Ok(()), |group| group.add(pid)));
+        let brought_up = grouped.and_then(|()| match &line.pidfd_socket {
+            None => starting.init.bring_up_unrecorded(&starting.plan),
+            Some(_) => starting.init.bring_up(&starting.plan),
+        });
+        match brought_up {
+            Ok(()) => Ok(starting),
+            Err(error) => Err(starting.end(error)),
+        }
+    }
+
+    /// What a command line wants before the program runs: its terminal and a pidfd, sent to sockets.
+    pub fn hand_over(&mut self, line: &CommandLine) -> Result<()> {
+        hand_over_console(&mut self.init, line)?;
+        match &line.pidfd_socket {
+            Some(socket) => {
+                console::send_descriptor(socket, &self.init.process, "pidfd").context(|| "--pidfd-socket")
+            }
+            None => Ok(()),
+        }
+    }
+
+    /// Lets it go on.
+    pub fn release(&mut self) -> Result<()> {
+        self.held = None;
+        self.init.release()
+    }
+
+    pub fn write_pid(&self, line: &CommandLine) -> Result<()> {
+        let pid = self.init.pid.as_raw_pid();
+        line.pid_file.as_ref().map_or(Ok(()), |path| write_pid_file(path, pid))
+    }
+
+    /// Ends it after an error, which is the one to report.
+    pub fn end(&mut self, error: Error) -> Error {
+        explain(self.init.kill_after(error), &self.record)
+    }
+}
+
+fn explain(error: Error, record: &Record) -> Error {
+    explain_end(explain_kill(error, record.open_cgroup().ok().flatten().as_ref()), record)
 }
 
 /// The error of a process that could not be started: a container that has ended meanwhile says all about it.
@@ -149,11 +165,6 @@ fn explain_end(error: Error, record: &Record) -> Error {
         _ => false,
     };
     if ends { error.context(not_running("exec in", &record.id)).with_kind(Kind::Status) } else { error }
-}
-
-fn write_pid(options: &ExecOptions, process: &Init) -> Result<()> {
-    let pid = process.pid.as_raw_pid();
-    options.create.pid_file.as_ref().map_or(Ok(()), |path| write_pid_file(path, pid))
 }
 
 /// What a process that comes into a container is given of the caller's.
@@ -192,73 +203,12 @@ impl Target {
     }
 }
 
-/// The container's configuration with the wanted process in the place of its own.
-fn with_process<'a>(mut spec: Spec<'a>, options: &'a ExecOptions) -> Result<ValidSpec<'a>> {
-    let own = spec.process.take().unwrap_or_default();
-    let process = match &options.process {
-        Some(document) => {
-            let mut process: Process<'a> = crate::oci::spec::json::parse(document.as_bytes())
-                .map_err(|error| Error::formatted(format_args!("--process: {error}")))?;
-            // What callers leave out is the container's.
-            if process.capabilities.is_none() {
-                process.capabilities = own.capabilities;
-            }
-            if process.rlimits.is_empty() {
-                process.rlimits = own.rlimits;
-            }
-            process
-        }
-        None => from_options(own, options)?,
-    };
-    spec.process = Some(process);
-    validate(spec).context(|| "exec")
-}
-
-fn from_options<'a>(mut process: Process<'a>, options: &'a ExecOptions) -> Result<Process<'a>> {
-    let texts = |words: &'a [String]| words.iter().map(|word| Text::from(word.as_str()));
-    if options.arguments.is_empty() {
-        return Err(Error::new("exec: a command is missing: pillbox exec ID COMMAND, or --process FILE"));
-    }
-    process.args = List(texts(&options.arguments).collect());
-    process.env.0.extend(texts(&options.environment));
-    process.terminal = options.terminal;
-    process.console_size = None;
-    process.no_new_privileges |= options.no_new_privileges;
-    if let Some(cwd) = &options.cwd {
-        process.cwd = cwd.as_str().into();
-    }
-    if let Some((uid, gid)) = options.user {
-        process.user.uid = uid;
-        process.user.gid = gid.unwrap_or(process.user.gid);
-        // HOME is another user's now.
-        process.env.0.retain(|variable| !variable.starts_with("HOME="));
-    }
-    process.user.additional_gids.0.extend(&options.additional_gids);
-    if let Some(profile) = &options.apparmor {
-        process.apparmor_profile = Some(profile.as_str().into());
-    }
-    if let Some(label) = &options.process_label {
-        process.selinux_label = Some(label.as_str().into());
-    }
-    if !options.capabilities.is_empty() {
-        let sets = process.capabilities.get_or_insert_default();
-        for set in [&mut sets.bounding, &mut sets.effective, &mut sets.permitted] {
-            set.0.extend(texts(&options.capabilities));
-        }
-        // Those that are inheritable as well a user keeps through execve, as with runc.
-        if !sets.inheritable.is_empty() {
-            sets.ambient.0.extend(texts(&options.capabilities));
-        }
-    }
-    Ok(process)
-}
-
 /// Clones into the container's cgroup, or the one `below` it, and into all of its namespaces.
 pub(super) fn enter(
     record: &Record,
     target: Target,
     spec: &ValidSpec<'_>,
-    plan: &plan::Plan,
+    plan: &Plan,
     below: Option<&str>,
     given: Given,
 ) -> Result<Init> {

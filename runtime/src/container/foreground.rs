@@ -1,20 +1,23 @@
 //! A container in the foreground: create, start and wait in one process.
 
 use super::bundle::Bundle;
-use super::create::{CreateOptions, finish, prepare, set_up};
+use super::create::{finish, prepare, set_up};
 use super::delete::{destroy, run_poststop};
+use super::exec::Starting;
 use super::made::Created;
+use super::options::{CreateOptions, ExecOptions};
 use super::out_of_memory::explain_kill;
 use super::scope;
 use super::signals::ForwardedSignals;
 use super::start::start_hooks;
 use super::supervise::{settle_terminal, supervise};
 use super::undo::{Left, undo};
+use crate::console;
 use crate::container::hooks::{self, Place};
 use crate::error::{Error, Kind, Result};
 use crate::oci::ContainerId;
 use crate::oci::Status;
-use crate::spawn::notify;
+use crate::spawn::{Patience, notify};
 use crate::state::Root;
 
 /// How a foreground container ended, and what had to be left out of it.
@@ -46,12 +49,13 @@ pub fn run(
     created.plan.warnings.iter().for_each(|warning| warn(warning));
     let Created { init, plan, record, cgroup, directory } = &mut created;
     let hooks = &spec.hooks;
-    let listening = options.notify.as_ref().map_or(Ok(None), |to| notify::listen(directory.folder(), to));
+    let listening =
+        options.line.notify.as_ref().map_or(Ok(None), |to| notify::listen(directory.folder(), to));
     let ended = listening
         .map(|proxy| init.notify = proxy)
         .and_then(|()| start_hooks(spec, init, record, cgroup.as_ref()))
-        .and_then(|()| settle_terminal(init, options))
-        .and_then(|()| finish(init, record, options))
+        .and_then(|()| settle_terminal(init, &options.line))
+        .and_then(|()| finish(init, record, &options.line))
         .and_then(|()| {
             let mut started = || {
                 // Whoever is called from here on may call back.
@@ -85,6 +89,34 @@ pub fn run(
         }
         Err(error) => Err(error.besides(cleaned)),
     }
+}
+
+/// Runs a process in a container until it ends, as [`run`] does; the result is its status.
+///
+/// # Errors
+/// As for [`super::exec`].
+pub fn exec_in_foreground(
+    root: &Root,
+    id: &ContainerId,
+    options: &ExecOptions,
+    warn: &mut dyn FnMut(&str),
+) -> Result<u8> {
+    let mut blocked = None;
+    let mut block = || {
+        blocked = Some(ForwardedSignals::block()?);
+        Ok(Patience::UntilSignal)
+    };
+    let mut starting = Starting::begin(root, id, options, warn, &mut block)?;
+    let signals = blocked.map_or_else(ForwardedSignals::block, Ok)?;
+    let line = &options.line;
+    let ended = starting.hand_over(line).and_then(|()| {
+        // Without a user's terminal it keeps the size that it has.
+        starting.init.console.as_ref().map(console::copy_size);
+        starting.release()?;
+        starting.write_pid(line)?;
+        supervise(&mut starting.init, &starting.plan, &signals, warn, &mut || Ok(()))
+    });
+    ended.map_err(|error| starting.end(error))
 }
 
 /// Processes that outlived the program (without a pid namespace they can), the cgroup, the state.

@@ -1,22 +1,19 @@
 //! Containers as values, for programs that embed pillbox: what the commands call, with one container's name filled in.
 
-use std::os::fd::{AsFd, OwnedFd};
-use std::sync::{Mutex, PoisonError};
+use std::os::fd::{BorrowedFd, OwnedFd};
 
-use rustix::io::Errno;
-use rustix::process::{Signal, WaitId, WaitIdOptions};
+use rustix::process::Signal;
 
 use super::bundle::Bundle;
-use super::create::CreateOptions;
-use super::exec::ExecOptions;
 use super::kill::Target;
+use super::options::{CreateOptions, ExecOptions};
+use super::process::Process;
 use super::stdio::occupy_stdio;
 use super::wait;
 use crate::error::{Context, Error, Kind, Result};
 use crate::oci::ContainerId;
 use crate::oci::Status;
 use crate::state::Root;
-use crate::sys::process_end::{code, code_of_collected};
 
 /// A container, by its name below a [`Root`].
 ///
@@ -32,10 +29,8 @@ use crate::sys::process_end::{code, code_of_collected};
 pub struct Container {
     root: Root,
     id: ContainerId,
-    /// A pidfd of the first process, where that is a child of this process.
-    child: Option<OwnedFd>,
-    /// How it ended, once the kernel has been asked: it can be asked once.
-    ended: Mutex<Option<u8>>,
+    /// The first process, where that is a child of this one.
+    process: Option<Process>,
     warnings: Vec<String>,
 }
 
@@ -48,7 +43,7 @@ impl Container {
     ///
     /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
     /// let (output, write_end) = std::io::pipe()?;
-    /// let options = CreateOptions { stdin: Stdio::Null, stdout: write_end.into(), ..CreateOptions::default() };
+    /// let options = CreateOptions::new().stdin(Stdio::Null).stdout(write_end);
     /// let bundle = Bundle::read("/srv/web".as_ref(), None)?;
     /// let container = Container::create(&Root::new(None), "web", &bundle, options)?;
     /// for warning in container.warnings() {
@@ -64,9 +59,9 @@ impl Container {
         let id = ContainerId::new(id)?;
         occupy_stdio()?;
         let mut warnings = Vec::new();
-        let child =
+        let process =
             super::create(root, &id, bundle, &options, &mut |warning| warnings.push(warning.to_string()))?;
-        Ok(Container { root: root.clone(), id, child: Some(child), ended: Mutex::new(None), warnings })
+        Ok(Container { root: root.clone(), id, process: Some(process), warnings })
     }
 
     /// A container that is there already, whoever made it.
@@ -88,7 +83,7 @@ impl Container {
     pub fn open(root: &Root, id: &str) -> Result<Container> {
         let id = ContainerId::new(id)?;
         root.find(&id)?.load()?;
-        Ok(Container { root: root.clone(), id, child: None, ended: Mutex::new(None), warnings: Vec::new() })
+        Ok(Container { root: root.clone(), id, process: None, warnings: Vec::new() })
     }
 
     /// The container's id.
@@ -123,11 +118,49 @@ impl Container {
     /// # Errors
     /// [`Kind::NotFound`], [`Kind::Status`] when it is gone.
     pub fn pidfd(&self) -> Result<OwnedFd> {
-        if let Some(child) = &self.child {
-            return rustix::io::fcntl_dupfd_cloexec(child, 3).context(|| "duplicate a pidfd");
+        if let Some(process) = &self.process {
+            return rustix::io::fcntl_dupfd_cloexec(process, 3).context(|| "duplicate a pidfd");
         }
         let process = self.root.find(&self.id)?.load()?.open_process()?;
         process.ok_or_else(|| Error::of(Kind::Status, format!("container {}: it has ended", self.id)))
+    }
+
+    /// The other end of the program's terminal (the master), where the configuration has `process.terminal` and this value is the one that
+    /// [`create`](Self::create) returned: see [`Process::terminal`]. It is there before the program runs.
+    pub fn terminal(&self) -> Option<BorrowedFd<'_>> {
+        self.process.as_ref()?.terminal()
+    }
+
+    /// [`terminal`](Self::terminal) for the caller alone, once: when it is closed the terminal hangs up. It is closed with this value
+    /// if nobody takes it.
+    ///
+    /// ```no_run
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// use pillbox::{Bundle, Container, CreateOptions, Root};
+    ///
+    /// let bundle = Bundle::read("/srv/shell".as_ref(), None)?;
+    /// let mut container = Container::create(&Root::new(None), "shell", &bundle, CreateOptions::new())?;
+    /// container.resize(24, 80)?;
+    /// let mut screen = std::fs::File::from(container.take_terminal().ok_or("process.terminal is not set")?);
+    /// container.start()?;
+    /// // A read that fails with EIO is the end.
+    /// let _ = std::io::copy(&mut screen, &mut std::io::stdout());
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn take_terminal(&mut self) -> Option<OwnedFd> {
+        self.process.as_mut()?.take_terminal()
+    }
+
+    /// Gives the program's terminal another size, in characters.
+    ///
+    /// # Errors
+    /// As for [`Process::resize`]; also when this value is not the one that [`create`](Self::create) returned.
+    pub fn resize(&self, rows: u16, columns: u16) -> Result<()> {
+        let process = self.process.as_ref().ok_or_else(|| {
+            Error::of(Kind::Invalid, format!("container {}: its terminal is where it was created", self.id))
+        })?;
+        process.resize(rows, columns).context(|| format!("container {}", self.id))
     }
 
     /// Runs the program of a created container, and returns when it runs.
@@ -169,12 +202,10 @@ impl Container {
     /// [`Kind::Status`] when nobody can tell the status any more: it went to another parent, or to another wait of this
     /// process's. See [`container::wait`](crate::container::wait).
     pub fn wait(&self) -> Result<u8> {
-        let Some(child) = &self.child else { return wait(&self.root, &self.id) };
-        // Whoever calls this meanwhile waits here, without the lock.
-        wait::poll_for_end(child)?;
-        self.collect(child, WaitIdOptions::EXITED)?.ok_or_else(|| {
-            Error::of(Kind::Status, format!("container {}: its status went to another", self.id))
-        })
+        match &self.process {
+            Some(process) => process.wait().context(|| format!("container {}", self.id)),
+            None => wait(&self.root, &self.id),
+        }
     }
 
     /// Sends a signal to the first process; [`signal::parse`](crate::oci::signal::parse) knows signals by name and number.
@@ -232,26 +263,28 @@ impl Container {
         super::resume(&self.root, &self.id)
     }
 
-    /// Runs one more program in the container; its status, or 0 for a detached one that has started. Until the program ends
-    /// signals that come for the calling thread go to it: detach it where that is not wanted.
+    /// Runs one more program in the container, and returns when it runs. The calling thread's signals stay the caller's, and nobody
+    /// copies between the program's terminal and anything else.
     ///
     /// ```no_run
-    /// # fn main() -> pillbox::Result<()> {
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
     /// # let container = pillbox::Container::open(&pillbox::Root::new(None), "web")?;
-    /// use pillbox::{CreateOptions, ExecOptions, Stdio};
+    /// use std::io::Read as _;
+    /// use pillbox::{ExecOptions, Stdio};
     ///
-    /// let status = container.exec(ExecOptions {
-    ///     arguments: vec!["nginx".into(), "-s".into(), "reload".into()],
-    ///     create: CreateOptions { stdin: Stdio::Null, ..CreateOptions::default() },
-    ///     ..ExecOptions::default()
-    /// })?;
+    /// let (mut output, write_end) = std::io::pipe()?;
+    /// let options = ExecOptions::new(["id", "-u"]).user(33, None).stdin(Stdio::Null).stdout(write_end);
+    /// let process = container.exec(options)?;
+    /// let mut text = String::new();
+    /// output.read_to_string(&mut text)?;
+    /// assert_eq!((text.as_str(), process.wait()?), ("33\n", 0));
     /// # Ok(())
     /// # }
     /// ```
     ///
     /// # Errors
     /// [`Kind::Status`] when the container does not run; [`Kind::Program`].
-    pub fn exec(&self, options: ExecOptions) -> Result<u8> {
+    pub fn exec(&self, options: ExecOptions) -> Result<Process> {
         occupy_stdio()?;
         super::exec(&self.root, &self.id, &options, &mut |_| {})
     }
@@ -277,22 +310,6 @@ impl Container {
 
     /// Collects the first process if it has ended.
     fn reap(&self) {
-        if let Some(child) = &self.child {
-            // What fails here `wait` reports.
-            let _ = self.collect(child, WaitIdOptions::EXITED | WaitIdOptions::NOHANG);
-        }
-    }
-
-    /// Asks the kernel for the status, once; `None` where there is none, or it went to another.
-    fn collect(&self, child: &OwnedFd, options: WaitIdOptions) -> Result<Option<u8>> {
-        let mut ended = self.ended.lock().unwrap_or_else(PoisonError::into_inner);
-        if ended.is_none() {
-            *ended = match rustix::process::waitid(WaitId::PidFd(child.as_fd()), options) {
-                Ok(status) => status.map(code).map(wait::status),
-                Err(Errno::CHILD) => code_of_collected(child).map(wait::status),
-                Err(errno) => return Err(errno).context(|| "wait for init"),
-            };
-        }
-        Ok(*ended)
+        self.process.iter().for_each(Process::reap);
     }
 }

@@ -4,7 +4,6 @@ use std::os::fd::OwnedFd;
 
 use rustix::fs::{Dir, Mode, OFlags};
 
-use super::create::CreateOptions;
 use crate::error::{Context, Error, Result};
 use crate::sys;
 
@@ -21,10 +20,9 @@ pub(super) struct PassedOn {
     pub gaps: Vec<OwnedFd>,
 }
 
-impl CreateOptions {
-    /// Has to come before anything is opened that stays open.
-    pub(super) fn passed_on(&self) -> Result<PassedOn> {
-        let (asked, listening) = (self.preserve_fds, self.listen_fds);
+impl PassedOn {
+    /// `asked` descriptors besides those that are `listening`. Has to come before anything is opened that stays open.
+    pub(super) fn look(asked: u32, listening: u32) -> Result<PassedOn> {
         let count =
             asked.checked_add(listening).filter(|count| *count <= DESCRIPTORS_MAX).ok_or_else(|| {
                 Error::formatted(format_args!(
@@ -42,9 +40,7 @@ impl CreateOptions {
         }
         Ok(passed_on)
     }
-}
 
-impl PassedOn {
     /// Callers ask for more than there are; those are left out.
     fn find(&mut self, count: u32) -> rustix::io::Result<()> {
         let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;

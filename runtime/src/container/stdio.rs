@@ -6,7 +6,7 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fs::{CWD, Mode, OFlags};
 use rustix::io::Errno;
 
-use super::create::CreateOptions;
+use super::options::Streams;
 use crate::error::{Context, Result};
 
 /// One of the three streams that a program starts with. With `process.terminal` the terminal is all three.
@@ -27,9 +27,9 @@ impl<T: Into<OwnedFd>> From<T> for Stdio {
     }
 }
 
-impl CreateOptions {
-    /// Descriptors above 2 for those of the three streams that are not the caller's own, with the streams' numbers.
-    pub(super) fn open_stdio(&self) -> Result<Vec<(OwnedFd, u32)>> {
+impl Streams {
+    /// Descriptors above 2 for those that are not the caller's own, with the streams' numbers.
+    pub(super) fn open(&self) -> Result<Vec<(OwnedFd, u32)>> {
         let mut streams = Vec::new();
         for (number, stream) in [&self.stdin, &self.stdout, &self.stderr].into_iter().enumerate() {
             let opened = match stream {

@@ -6,7 +6,8 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
 use rustix::process::Signal;
 
-use super::create::{CreateOptions, hand_over_console};
+use super::create::hand_over_console;
+use super::options::CommandLine;
 use super::signals::ForwardedSignals;
 use super::wait;
 use crate::console::{self, Relay};
@@ -20,8 +21,8 @@ use crate::sys::process_end::collect;
 ///
 /// # Errors
 /// Nobody listens at `--console-socket`.
-pub fn settle_terminal(init: &mut Init, options: &CreateOptions) -> Result<()> {
-    hand_over_console(init, options)?;
+pub fn settle_terminal(init: &mut Init, line: &CommandLine) -> Result<()> {
+    hand_over_console(init, line)?;
     // Without a user's terminal it keeps the size that it has.
     init.console.as_ref().map(console::copy_size);
     Ok(())

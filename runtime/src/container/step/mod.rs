@@ -18,7 +18,7 @@ pub(super) use resctrl::remove as undo_resctrl;
 pub(super) use root::undo as undo_root;
 
 use super::bundle::{Bundle, Prepared};
-use super::create::CreateOptions;
+use super::options::CreateOptions;
 use super::scope::Scope;
 use crate::cgroup::Cgroup;
 use crate::error::{Error, Result};

@@ -14,7 +14,7 @@ impl Step for Open {
         let network = making.network.take();
         making.opened = spawn::open(making.plan(), network)
             .map_err(|error| error.context(&making.bundle.config_name).with_kind(Kind::Invalid))?;
-        making.opened.stdio = making.options.open_stdio()?;
+        making.opened.stdio = making.options.streams.open()?;
         Ok(())
     }
 

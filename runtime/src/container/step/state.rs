@@ -27,7 +27,7 @@ pub struct MakeNotifyFolder;
 
 impl Step for MakeNotifyFolder {
     fn apply(&self, making: &mut Making<'_, '_>) -> Result<()> {
-        match making.options.notify {
+        match making.options.line.notify {
             Some(_) => notify::make_folder(making.directory()?.folder()),
             None => Ok(()),
         }
@@ -125,7 +125,7 @@ pub struct SendPidfd;
 
 impl Step for SendPidfd {
     fn apply(&self, making: &mut Making<'_, '_>) -> Result<()> {
-        let Some(socket) = &making.options.pidfd_socket else { return Ok(()) };
+        let Some(socket) = &making.options.line.pidfd_socket else { return Ok(()) };
         console::send_descriptor(socket, &making.init()?.process, "pidfd").context(|| "--pidfd-socket")
     }
 }
