@@ -29,7 +29,7 @@ pub fn open() -> Option<OwnedFd> {
     open_pinned().or_else(|| make().ok())
 }
 
-/// The pinned namespace, if there is one: a mount namespace with the single mount that [`empty_namespace`]
+/// The pinned namespace, if there is one: a mount namespace with the single mount that `empty_namespace`
 /// leaves. Only root in this process's namespaces could have put another one there.
 pub fn open_pinned() -> Option<OwnedFd> {
     let flags = OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NOFOLLOW;
