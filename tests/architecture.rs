@@ -1,13 +1,13 @@
-//! The house keeps its order: in each crate the rooms stand in a row, and one uses only those that stand before it.
-//! ARCHITECTURE.md draws it.
+//! The rooms keep their order: in each crate they stand in a row, and a room uses only those that stand
+//! before it. ARCHITECTURE.md lists them.
 
 use std::fs;
 use std::path::{Path, PathBuf};
 
-/// The rooms of a source folder, from the ground up.
+/// The rooms of a source folder, from the bottom up.
 struct House {
     folder: &'static str,
-    /// What the names in paths begin with.
+    /// What paths to its rooms begin with.
     root: &'static str,
     rooms: &'static [&'static str],
     /// Files beside the rooms, which may use all of them.
@@ -38,7 +38,7 @@ const RUNTIME: House = House {
     top: &["lib.rs"],
 };
 
-/// A name of one room in another one.
+/// The use of one room by another.
 #[derive(Debug, PartialEq, Eq)]
 struct Arrow {
     from: String,
@@ -74,7 +74,7 @@ fn an_arrow_against_the_order_is_seen() {
 }
 
 impl House {
-    /// What stands in no room, and every arrow against the order.
+    /// Files outside of any room, and arrows against the order.
     fn wrong(&self) -> Vec<String> {
         let mut wrong = Vec::new();
         for path in sources(Path::new(self.folder)) {
@@ -103,7 +103,7 @@ impl House {
         wrong
     }
 
-    /// Names that are no rooms are re-exports of the crate's face: no room may use those either.
+    /// Names that are not rooms are re-exports of the crate's root, which no room may use either.
     fn allows(&self, arrow: &Arrow) -> bool {
         let place = |room: &str| self.rooms.iter().position(|known| *known == room);
         place(&arrow.to).is_some_and(|to| place(&arrow.from).is_some_and(|from| to <= from))
@@ -124,7 +124,7 @@ fn sources(folder: &Path) -> Vec<PathBuf> {
     found
 }
 
-/// The rooms that a text outside of its tests and comments names.
+/// The rooms that a text names outside of its tests and comments.
 fn arrows(root: &str, from: &str, text: &str) -> Vec<Arrow> {
     let text = text.split("#[cfg(test)]\nmod ").next().unwrap_or_default();
     let code: String =

@@ -1,4 +1,5 @@
-//! The library in one process: containers made, run, waited for and removed, several times and several at once. As root.
+//! The library in one process: containers are made, run, waited for and removed, several times and several at
+//! once. Needs root.
 
 #[allow(dead_code)]
 #[path = "blackbox/harness/host.rs"]
@@ -18,7 +19,8 @@ use rustix::io::Errno;
 use rustix::process::{WaitId, WaitIdOptions};
 use serde_json::{Value, json};
 
-/// A folder with a busybox root, and what must be as it was when the value is dropped: open descriptors, children.
+/// A folder with a busybox root, and what must be as before when the value is dropped: open descriptors,
+/// children.
 struct Place {
     folder: PathBuf,
     descriptors: usize,
@@ -26,7 +28,7 @@ struct Place {
 }
 
 impl Place {
-    /// `None` where these tests cannot run; otherwise this test has the process to itself.
+    /// `None` if these tests cannot run; otherwise this test has the process to itself.
     fn new(name: &str) -> Option<Place> {
         static ALONE: Mutex<()> = Mutex::new(());
         if !host::isolated() {
@@ -74,7 +76,7 @@ impl Place {
         Bundle { config: config.to_string(), ..bundle }
     }
 
-    /// A container that writes to a pipe, and the end to read from.
+    /// A container that writes to a pipe, and the read end.
     fn create(&self, id: &str, script: &str) -> (Container, PipeReader) {
         let (output, write_end) = std::io::pipe().expect("pipe");
         let options = CreateOptions::new().stdin(Stdio::Null).stdout(write_end);
@@ -102,7 +104,7 @@ impl Drop for Place {
     }
 }
 
-/// But for those of init's own file, which stay for the next container.
+/// Not counting those of init's own file, which stay for the next container.
 fn open_descriptors() -> usize {
     let kept = |entry: &fs::DirEntry| {
         fs::read_link(entry.path()).is_ok_and(|to| to.to_string_lossy().starts_with("/memfd:pillbox-init"))
@@ -129,13 +131,12 @@ fn a_life_several_times() {
         assert_eq!(container.status().expect("status"), Status::Stopped);
         container.delete(false).expect("delete");
         assert_eq!(container.status().expect_err("gone").kind(), Kind::NotFound);
-        // Asked for before it went.
+        // The value knows the status although the container is gone.
         assert_eq!(container.wait().expect("still"), round);
     }
 }
 
-/// While a container is made, the thread that makes it may change its processor, several times since it is a race.
-/// It was started; that it is no program is how it ended, with a shell's statuses.
+/// It was started; that it is not a program shows in how it ended, with a shell's statuses.
 #[test]
 fn a_program_that_turns_out_to_be_none() {
     let Some(place) = Place::new("none") else { return };
@@ -161,6 +162,8 @@ fn a_program_that_turns_out_to_be_none() {
     }
 }
 
+/// While a container is made, the thread that makes it may change its processor. Several times, because it is
+/// a race.
 #[test]
 fn the_callers_processors_are_left_alone() {
     let Some(place) = Place::new("processors") else { return };
@@ -207,7 +210,7 @@ fn signals_end_it_and_the_wait() {
         output.read_exact(&mut ready).expect("ready");
         assert_eq!(container.status().expect("status"), Status::Running);
         assert_eq!(container.delete(false).expect_err("it runs").kind(), Kind::Status);
-        // Another value for the same container, as another program would have it, and several that wait.
+        // Another value for the same container, as another program would have, and several waiters.
         let other = Container::open(&place.root(), "signals").expect("open");
         let pidfd = other.pidfd().expect("pidfd");
         std::thread::scope(|scope| {
@@ -248,12 +251,12 @@ fn stdio_is_the_callers() {
 #[test]
 fn nothing_else_of_the_callers_gets_in() {
     let Some(place) = Place::new("inherit") else { return };
-    // Not close-on-exec, as careless programs have them.
+    // Not close-on-exec, as in careless programs.
     let leaky = fs::File::open("/etc/passwd").expect("file");
     rustix::io::fcntl_setfd(leaky.as_fd(), rustix::io::FdFlags::empty()).expect("fcntl");
     let (container, output) = place.create("inherit", "cd /proc/self/fd; echo *");
     container.start().expect("start");
-    // The shell's own descriptor of the folder that it reads may be among them.
+    // The shell's own descriptor of the folder that it lists may be among them.
     let seen = text(output);
     assert!(matches!(seen.trim(), "0 1 2" | "0 1 2 3"), "{seen}");
     container.wait().expect("wait");
@@ -423,7 +426,7 @@ fn errors_tell_what_they_are() {
 
     let container = create(&place.bundle("exit 0"), "there").expect("create");
     assert_eq!(kind_of(&place.bundle("true"), "there"), Kind::Exists);
-    // Found by `create`, gone by `start`: that is how it ended.
+    // `create` found it, but it is gone at `start`: the container ends accordingly.
     fs::rename(place.folder.join("rootfs/bin/sh"), place.folder.join("rootfs/bin/was-sh")).expect("rename");
     container.start().expect("start");
     assert_eq!(container.wait().expect("wait"), 127);
@@ -438,7 +441,7 @@ fn errors_tell_what_they_are() {
     container.delete(false).expect("delete");
 }
 
-/// What was never started, and what runs, goes with force, and is waited for.
+/// Containers that were never started or still run are removed by force, and waited for.
 #[test]
 fn removed_in_any_state() {
     let Some(place) = Place::new("force") else { return };
@@ -452,8 +455,7 @@ fn removed_in_any_state() {
     }
 }
 
-/// A child whose parent did not wait with the value that `create` returned.
-/// Whenever it ends: what enters it finds it running or says that it does not.
+/// Whenever it ends: a program that enters it finds it running, or the error says that it is not.
 #[test]
 fn one_more_program_while_it_ends() {
     let Some(place) = Place::new("end") else { return };
@@ -487,6 +489,7 @@ fn enter_while_it_ends(place: &Place, rounds: std::ops::Range<u64>) {
     }
 }
 
+/// A child whose parent did not wait with the value that `create` returned.
 #[test]
 fn status_by_another_value() {
     let Some(place) = Place::new("other") else { return };
@@ -498,7 +501,7 @@ fn status_by_another_value() {
     container.delete(false).expect("delete");
 }
 
-/// A program may have all of its children collected as they end, as by a handler of SIGCHLD.
+/// A program may have all its children collected when they end, as by a handler of SIGCHLD.
 #[test]
 fn its_children_are_collected_by_others() {
     let Some(place) = Place::new("collected") else { return };
@@ -529,7 +532,7 @@ fn its_children_are_collected_by_others() {
     while_children_are_collected(|| enter_while_it_ends(&place, 0..100));
 }
 
-/// By another thread, whoever's they are.
+/// Runs `work` while another thread collects all children, whoever made them.
 fn while_children_are_collected(work: impl FnOnce()) {
     let done = AtomicBool::new(false);
     std::thread::scope(|scope| {
@@ -547,13 +550,13 @@ fn while_children_are_collected(work: impl FnOnce()) {
     });
 }
 
-/// In their place the sockets and pidfds must not come by which it talks to its children, which get other streams there.
+/// The library's own sockets and pidfds must not get the numbers of the streams, which its children replace.
 #[test]
 fn the_callers_streams_may_be_closed() {
     const INSIDE: &str = "PILLBOX_TEST_CLOSES_STREAMS";
     if std::env::var_os(INSIDE).is_none() {
         let Some(_alone) = Place::new("closes") else { return };
-        // Nothing else is to print meanwhile.
+        // Run again alone, so that nothing else prints meanwhile.
         let mut again = std::process::Command::new(std::env::current_exe().expect("path"));
         again.args(["--exact", "the_callers_streams_may_be_closed", "--nocapture"]).env(INSIDE, "1");
         let ended = again.output().expect("this test once more");
@@ -580,7 +583,7 @@ fn the_callers_streams_may_be_closed() {
     assert_eq!(entered.unwrap_or_else(|error| panic!("{error}")), 9);
 }
 
-/// Making the seed namespace must not part this thread from the others.
+/// Making the seed namespace must not separate this thread from the others.
 #[test]
 fn working_folder_stays_shared_by_threads() {
     let Some(place) = Place::new("threads-fs") else { return };
@@ -589,7 +592,7 @@ fn working_folder_stays_shared_by_threads() {
     let before = std::env::current_dir().expect("folder");
     std::thread::scope(|scope| {
         let (go, wait) = std::sync::mpsc::channel::<()>();
-        // A thread that is there before.
+        // A thread that existed before.
         let other = scope.spawn(move || {
             wait.recv().expect("go");
             std::env::set_current_dir("/proc").expect("chdir");

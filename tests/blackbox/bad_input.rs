@@ -8,8 +8,9 @@ use serde_json::{Value, json};
 
 use crate::harness::{Container, Output, Runtime, each_runtime, each_runtime_but, pillbox_only};
 
-/// Asserts that `output` is an error of one line that has `named` in it, and that nothing was left. The peers have messages of
-/// several lines and name other things: for them only the failure itself and its traces count.
+/// Asserts that `output` is an error of one line that contains `named`, and that nothing is left behind. The
+/// peers' errors have several lines and name other things: for them only the failure itself and its traces
+/// count.
 #[track_caller]
 fn refused(container: &Container, output: Output, named: &str) {
     refused_with(container, output, &[1], named);
@@ -28,14 +29,14 @@ fn refused_with(container: &Container, output: Output, codes: &[i32], named: &st
     } else {
         assert!(output.code > 0 && !output.stderr.is_empty(), "should have failed: {output:?}");
     }
-    // crun has made the cgroup by the time it looks at most of config.json, and leaves it.
+    // crun makes the cgroup before it looks at most of config.json, and leaves it behind.
     if container.runtime.is("crun") {
         fs::remove_dir(container.cgroup()).ok();
     }
     container.assert_gone();
 }
 
-/// `create` and `run` of what lies in the bundle, config.json untouched.
+/// `create` and `run` of the bundle as it is, with config.json untouched.
 #[track_caller]
 fn refused_both(container: &Container, named: &str) {
     for verb in ["create", "run"] {
@@ -92,7 +93,7 @@ fn set(spec: &mut Value, pointer: &str, value: &Value) {
     }
 }
 
-/// Where, what stands there instead, what the error names.
+/// A pointer, the value to put there, and what the error must name.
 type Change = (&'static str, Value, &'static str);
 
 /// Configurations that every runtime refuses.
@@ -115,7 +116,7 @@ fn refused_everywhere() -> Vec<Change> {
     ]
 }
 
-/// Those that crun takes: a value of the wrong type counts as absent there.
+/// Configurations that crun accepts: it takes a value of the wrong type as absent.
 fn refused_by_most() -> Vec<Change> {
     vec![
         ("/process", json!("text"), "process"),
@@ -128,7 +129,7 @@ fn refused_by_most() -> Vec<Change> {
     ]
 }
 
-/// Those that both peers take: they ignore the field, or correct it silently.
+/// Configurations that both peers accept: they ignore the field, or correct it silently.
 fn refused_by_pillbox() -> Vec<Change> {
     vec![
         ("/ociVersion", json!("2.0.0"), "2.0.0"),
@@ -156,7 +157,7 @@ fn refused_by_pillbox() -> Vec<Change> {
     ]
 }
 
-/// Tries every change on a bundle of its own, and fails with the list of those that were not refused properly.
+/// Tries each change on a bundle of its own, and fails with a list of those that were not refused properly.
 #[track_caller]
 fn all_refused(runtime: &Runtime, changes: Vec<Change>) {
     let mut failed = Vec::new();
@@ -267,18 +268,19 @@ fn an_id_that_is_taken() {
             let output = container.finish(&mut container.bundle_command(verb, &[])).fails_with("exist");
             assert!(!runtime.is("pillbox") || output.stderr.contains(&container.id), "{output:?}");
         }
-        // The one that has it is unharmed.
+        // The container that has the id is unharmed.
         assert_eq!((container.status().as_str(), container.pid()), ("running", pid));
         assert!(container.cgroup().exists());
     });
 }
 
-/// `create` and `run` with that command; pillbox' status says which of the shell's two conventions it is for `run`.
+/// `create` and `run` with this command. For `run`, pillbox's status says which of the shell's two
+/// conventions applies.
 #[track_caller]
 fn command_refused(container: &mut Container, word: &str, code: i32, named: &str) {
     container.spec["process"]["args"] = json!([word]);
     container.write_spec();
-    // What `create` answers is the caller's to translate; they read the text.
+    // Callers of `create` translate the error themselves: they read its text.
     for (verb, codes) in [("create", &[1, code][..]), ("run", &[code])] {
         let output = container.finish(&mut container.bundle_command(verb, &[]));
         refused_with(container, output, codes, named);
@@ -337,7 +339,8 @@ fn an_interpreter_that_is_missing() {
             fs::write(&file, "#!/nonesuch/interpreter\n").expect("file");
             fs::set_permissions(&file, fs::Permissions::from_mode(0o755)).expect("chmod");
             container.spec["process"]["args"] = json!(["/bin/script"]);
-            // "no such file or directory" about a file that is there sends people hunting: say what is missing.
+            // "no such file or directory" about a file that exists misleads people: the error says what is
+            // missing.
             let output = container.run().fails_with("/bin/script");
             assert!(output.stderr.contains("interpreter"), "{output:?}");
             container.assert_gone();
@@ -345,7 +348,7 @@ fn an_interpreter_that_is_missing() {
     );
 }
 
-/// Who manages the container finds the reason where the program would have written, not a runtime that failed.
+/// The reason is found where the program would have written, and the runtime itself has not failed.
 #[test]
 fn a_started_program_that_turns_out_to_be_none_has_run_and_failed() {
     each_runtime(|runtime| {
@@ -368,7 +371,7 @@ fn a_started_program_that_turns_out_to_be_none_has_run_and_failed() {
     });
 }
 
-/// Docker and Podman tell by these words that it is the program that failed.
+/// From these words Docker and Podman conclude that the program failed.
 #[test]
 fn what_is_not_the_programs_fault_is_not_said_in_its_words() {
     pillbox_only(|runtime| {
@@ -400,7 +403,7 @@ fn what_is_not_the_programs_fault_is_not_said_in_its_words() {
             (hook("/etc"), "hooks.createRuntime[0]: /etc: it cannot be executed: it is a folder"),
         ] {
             let output = container.run();
-            // Who may do everything may lower the score as well.
+            // A user with all rights may lower the score as well.
             if field == "process.oomScoreAdj" && output.code == 0 {
                 continue;
             }

@@ -1,4 +1,5 @@
-//! What a bind mount keeps of the flags of its source's mount, and what goes when an opposite (`rw`, `exec` …) is named.
+//! Which flags of its source's mount a bind mount keeps, and which are cleared if an opposite (`rw`, `exec`
+//! …) is named.
 
 use std::fs;
 use std::path::PathBuf;
@@ -14,7 +15,7 @@ const ALL: MountFlags = MountFlags::RDONLY
     .union(MountFlags::NOATIME)
     .union(MountFlags::NODIRATIME);
 
-/// A tmpfs of the host's with those flags, and another one below.
+/// A tmpfs on the host with these flags, and another one below it.
 fn source(container: &Container, flags: MountFlags) -> PathBuf {
     let folder = container.folder.join("source");
     fs::create_dir(&folder).expect("folder");
@@ -28,7 +29,7 @@ fn source(container: &Container, flags: MountFlags) -> PathBuf {
     folder
 }
 
-/// The flags at /mnt, and those of the mount below if it came along, as mountinfo has them.
+/// The flags at /mnt in mountinfo, and those of the mount below it if there is one.
 #[track_caller]
 fn flags_of_bind(runtime: &Runtime, flags: MountFlags, options: &[&str], user_namespace: bool) -> String {
     let mut container = Container::sh(runtime, "grep ' /mnt' /proc/self/mountinfo | cut -d' ' -f6");
@@ -40,7 +41,7 @@ fn flags_of_bind(runtime: &Runtime, flags: MountFlags, options: &[&str], user_na
     container.run_ok().trim_end().replace('\n', " ")
 }
 
-/// The peers make the mount anew with what is named and nothing else; only access times stay.
+/// The peers make the mount anew with only what is named; only access times are kept.
 #[test]
 fn an_opposite_that_is_named_drops_all_of_the_sources_flags() {
     let below = "ro,nosuid,nodev,noexec,noatime,nodiratime";
@@ -93,7 +94,7 @@ fn access_times_are_the_usual_ones_where_their_opposite_is_named() {
     });
 }
 
-/// Who only adds flags did not ask for others to go: a volume on a file system that is mounted noexec stays so.
+/// Adding flags does not clear others: a volume on a file system mounted noexec stays so.
 #[test]
 fn flags_that_are_added_leave_the_sources() {
     let all = "ro,nosuid,nodev,noexec,noatime,nodiratime";

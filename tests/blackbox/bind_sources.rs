@@ -1,5 +1,5 @@
-//! What the source of a bind mount is: where a relative one begins, and that one inside the container's root file system
-//! shows what the mounts before it have made.
+//! The source of a bind mount: where a relative one begins, and that a source inside the container's root
+//! file system shows what earlier mounts have put there.
 
 use std::fs;
 use std::os::unix::fs::symlink;
@@ -9,7 +9,8 @@ use serde_json::json;
 
 use crate::harness::{Container, Output, Runtime, decoy, each_runtime, each_runtime_but, pillbox_only};
 
-/// A container with a file `data/file` in its bundle, and the caller's folder with another one of that name.
+/// A container with a file `data/file` in its bundle, and a different one with this name in the caller's
+/// folder.
 fn with_data<'r>(runtime: &'r Runtime, script: &str) -> Container<'r> {
     let container = Container::sh(runtime, script);
     for (folder, text) in [(container.bundle(), "bundle\n"), (container.folder.clone(), "caller\n")] {
@@ -68,7 +69,7 @@ fn a_relative_source_that_is_added_begins_at_the_bundle() {
     });
 }
 
-/// Crun's annotations name files, too.
+/// crun's annotations name files as well.
 #[test]
 fn a_relative_file_for_what_hooks_say_begins_at_the_bundle() {
     each_runtime_but(&[("runc", "does not know the annotation")], |runtime| {
@@ -82,8 +83,8 @@ fn a_relative_file_for_what_hooks_say_begins_at_the_bundle() {
     });
 }
 
-/// Its own tree of mounts below the root, from where sources are bound: a tmpfs on a new folder, one on a folder of the
-/// image's, a folder of the host's, and a tmpfs in that.
+/// The container's own tree of mounts below the root, from which sources are bound: a tmpfs on a new folder,
+/// one on a folder of the image's, a folder of the host's, and a tmpfs in that.
 fn with_mounts<'r>(runtime: &'r Runtime, script: &str) -> Container<'r> {
     let mut container = with_data(runtime, script);
     fs::create_dir(container.rootfs().join("has")).expect("folder");
@@ -95,7 +96,7 @@ fn with_mounts<'r>(runtime: &'r Runtime, script: &str) -> Container<'r> {
     container
 }
 
-/// Binds what they made, and runs from where relative paths mean something else.
+/// Binds what those mounts have made, and runs where relative paths lead elsewhere.
 #[track_caller]
 fn run_with_sources_made(container: &mut Container) {
     let script = "stat -c %a /a /b /e/below/deep; ls -A /c/below/deep; cat /d /e/data/file; \
@@ -134,7 +135,7 @@ fn the_root_itself_may_be_a_source() {
     });
 }
 
-/// The image's links do not lead a source out of the root.
+/// Links in the image do not lead a source out of the root.
 #[test]
 fn a_source_below_the_root_stays_inside() {
     let why = "resolves the source on the host, and binds what the image's link leads to there";

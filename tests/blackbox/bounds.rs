@@ -1,4 +1,4 @@
-//! What has a size: at the kernel's own bound it works, beyond that the error names the field.
+//! Things with a size: what the kernel's own limit allows works, and beyond it the error names the field.
 
 use std::fs;
 use std::io::Read;
@@ -10,14 +10,14 @@ use serde_json::{Value, json};
 
 use crate::harness::{Container, each_runtime, each_runtime_but, pillbox_only, wait_for};
 
-/// A folder below the container's whose path no socket address has room for.
+/// A folder below the container's whose path is too long for a socket address.
 fn long_folder(container: &Container) -> PathBuf {
     let folder = container.folder.join("f".repeat(200)).join("g".repeat(200));
     fs::create_dir_all(&folder).expect("folder");
     folder
 }
 
-/// A socket in it, bound by a short name.
+/// A socket in that folder, bound by a short name.
 fn long_socket(container: &Container, name: &str) -> (UnixListener, PathBuf) {
     let short = container.folder.join("short");
     let listener = UnixListener::bind(&short).expect("bind");
@@ -32,7 +32,7 @@ fn groups() {
         let mut container =
             Container::sh(runtime, "grep ^Groups: /proc/self/status | tr -s ' \t' '\n' | wc -l");
         let groups = |count: u32| json!((10..10 + count).collect::<Vec<_>>());
-        // The line has its name and an end as well.
+        // The line also has its name and a newline.
         container.spec["process"]["user"]["additionalGids"] = groups(65_536);
         let count: u32 = container.run_ok().trim().parse().expect("a number");
         assert!((65_537..=65_538).contains(&count), "{count}");
@@ -72,7 +72,7 @@ fn filters() {
                 too_many = middle;
             }
         }
-        // Each takes five.
+        // Each rule takes five instructions.
         assert!(fits > 800, "{fits}");
         assert_eq!(with(fits).ok().stdout, "ran\n");
     });
@@ -81,7 +81,7 @@ fn filters() {
 #[test]
 fn one_argument_and_one_variable() {
     each_runtime(|runtime| {
-        // MAX_ARG_STRLEN, with the NUL: execve(2).
+        // MAX_ARG_STRLEN, including the NUL: execve(2).
         let longest = "x".repeat((128 << 10) - 1);
         let mut container = Container::new(runtime);
         container.spec["process"]["args"] = json!(["/bin/sh", "-c", "echo ${#1} ${#A}", "sh", longest]);
@@ -119,7 +119,7 @@ fn a_home_and_the_lines_before_it() {
         let container = Container::sh(runtime, "echo ${#HOME}");
         let passwd = container.rootfs().join("etc/passwd");
         let long = "x".repeat(300_000);
-        // 4095 is the longest path that there is.
+        // 4095 bytes is the longest possible path.
         let home = format!("/{}", "h".repeat(4094));
         fs::write(&passwd, format!("a:x:7:7:{long}:/a:/sh\n{long}\nroot:x:0:0:{long}:{home}:/bin/sh\n"))
             .expect("passwd");
@@ -129,7 +129,7 @@ fn a_home_and_the_lines_before_it() {
         if runtime.is("pillbox") {
             output.fails_with("process.env: the home of uid 0 in the container's /etc/passwd: it has more than 4095 bytes: set HOME");
         }
-        // As much as nobody reads.
+        // More than any program would read.
         fs::File::create(&passwd).and_then(|file| file.set_len(1 << 40)).expect("passwd");
         if runtime.is("pillbox") {
             container.run().fails_with("64 MiB of lines come before: set HOME");
@@ -191,7 +191,7 @@ fn the_path_of_a_notify_socket() {
     });
 }
 
-/// More than the socket has room for; the agent has all the time that it wants.
+/// More than the socket has room for; the agent takes its time.
 #[test]
 fn what_a_seccomp_agent_is_told() {
     each_runtime_but(&[("runc", "fails")], |runtime| {
@@ -232,7 +232,7 @@ fn what_a_hook_is_told() {
     });
 }
 
-/// Numbers beyond the machine's are no more than it has.
+/// Numbers above those of the machine's processors are allowed, up to a limit.
 #[test]
 fn processors() {
     each_runtime_but(&[("crun", "stops at 1024"), ("runc", "stops at 1024")], |runtime| {
@@ -250,8 +250,7 @@ fn processors() {
     });
 }
 
-/// An id becomes a folder's name.
-/// Of what never ends as much is read as shows that.
+/// Of an endless file only as much is read as shows that it is too long.
 #[test]
 fn documents() {
     const TOO_LARGE: &str = "has more than the limit of 16777216 bytes (16 MiB)";
@@ -269,6 +268,7 @@ fn documents() {
     });
 }
 
+/// An id becomes the name of a folder.
 #[test]
 fn an_id() {
     each_runtime(|runtime| {

@@ -1,4 +1,4 @@
-//! The container's cgroup: made, joined from the first moment, frozen, removed.
+//! The container's cgroup: made, joined from the first moment on, frozen, removed.
 
 use std::fs;
 use std::path::Path;
@@ -12,7 +12,7 @@ fn the_container_is_in_its_cgroup() {
     each_runtime(|runtime| {
         let container = Container::sleeping(runtime);
         container.create().ok();
-        // Already when created; the runtime itself never was in there.
+        // Right after `create`; and the runtime itself was never in the cgroup.
         let processes = fs::read_to_string(container.cgroup().join("cgroup.procs")).expect("cgroup.procs");
         assert_eq!(processes, format!("{}\n", container.pid()));
         container.start().ok();
@@ -28,7 +28,7 @@ fn nested_cgroups_go_with_the_container() {
     each_runtime(|runtime| {
         let container = Container::sleeping(runtime);
         container.create_and_start();
-        // As a container with a writable cgroup, or systemd in it, would leave them.
+        // As left by a container with a writable cgroup, or with systemd in it.
         fs::create_dir_all(container.cgroup().join("inner/most")).expect("cgroup");
         fs::write(container.cgroup().join("inner/most/cgroup.procs"), container.pid().to_string())
             .expect("moved");
@@ -37,7 +37,7 @@ fn nested_cgroups_go_with_the_container() {
     });
 }
 
-/// How many processes a cgroup has while an exec runs. The container ends with that.
+/// How many processes a cgroup has while an exec runs; ends the container.
 fn processes_beside_an_exec(container: &Container<'_>, cgroup: &Path) -> usize {
     let script = "echo in; exec sleep 100";
     let held = container.spawn(&mut container.command(&["exec", &container.id, "sh", "-c", script]));
@@ -48,7 +48,7 @@ fn processes_beside_an_exec(container: &Container<'_>, cgroup: &Path) -> usize {
     processes.lines().count()
 }
 
-/// Where the container's first process is when it has moved itself: limits and accounting are there.
+/// If the container's first process has moved itself, its new cgroup has the limits and the accounting.
 #[test]
 fn exec_goes_where_the_first_process_has_gone() {
     each_runtime_but(&[("crun", "has the recorded cgroup alone, which is gone")], |runtime| {
@@ -67,7 +67,8 @@ fn exec_goes_where_the_first_process_has_gone() {
     });
 }
 
-/// systemd in a container, Docker in Docker: its own cgroup passes controllers on, and takes no processes any more.
+/// systemd in a container, Docker in Docker: the container's own cgroup passes controllers on, and then takes
+/// no processes.
 #[test]
 fn exec_goes_below_a_cgroup_that_passes_controllers_on() {
     let enabled = fs::read_to_string("/sys/fs/cgroup/cgroup.subtree_control").expect("cgroup v2");
@@ -102,7 +103,8 @@ fn a_path_of_several_parts_is_made() {
         container.delete_force().ok();
         assert!(!container.cgroup().join("middle/leaf").exists());
         for part in ["middle", ""] {
-            // The leaf is the container's; its parents may be shared with others, so they may stay.
+            // The last part is the container's; the cgroups above may be shared with others, so they may
+            // stay.
             fs::remove_dir(container.cgroup().join(part)).ok();
         }
     });
@@ -196,7 +198,7 @@ fn limits_that_limit_nothing_need_no_controller() {
     });
 }
 
-/// A user namespace whose root is the host's 100000, with a cgroup mount that has these options.
+/// A user namespace whose root is the host's 100000, and a cgroup mount with these options.
 fn in_user_namespace(container: &mut Container, options: &[&str]) {
     container.in_user_namespace();
     let mounts = container.spec["mounts"].as_array_mut().expect("mounts");
@@ -206,7 +208,7 @@ fn in_user_namespace(container: &mut Container, options: &[&str]) {
 
 #[test]
 fn a_writable_cgroup_belongs_to_the_user_namespaces_root() {
-    // crun gives a read-only one away too.
+    // crun also delegates the cgroup if the mount is read-only.
     each_runtime_but(&[("runc", "only with systemd"), ("crun", "see above")], |runtime| {
         for (options, expected) in [(&["rw"][..], "0 0 65534\nmade\n"), (&["ro"], "65534 65534 65534\n")] {
             let script = "cd /sys/fs/cgroup; echo $(stat -c %u . cgroup.procs cgroup.freeze)

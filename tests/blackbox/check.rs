@@ -1,4 +1,4 @@
-//! `check`: what the machine offers, as root and as an ordinary user see it, and where something is missing.
+//! `check`: what the machine offers, as seen by root, by an ordinary user, and where something is missing.
 
 use std::process::Command;
 
@@ -6,7 +6,8 @@ use serde_json::Value;
 
 use crate::harness::{Container, Output, copy_program, pillbox_only};
 
-/// `pillbox check ARGUMENTS` as the last words of `prefix`, with a copy of the program that every user can read.
+/// `pillbox check ARGUMENTS` after the words of `prefix`, with a copy of the program that every user can
+/// read.
 fn check(container: &Container, prefix: &[&str], arguments: &[&str]) -> Output {
     let program = container.folder.join("runtime");
     copy_program(&container.runtime.path, &program);
@@ -90,7 +91,7 @@ fn the_table_has_a_line_for_each_row() {
 #[test]
 fn a_limit_of_zero_is_named_with_its_remedy() {
     pillbox_only(|runtime| {
-        // The limits of a user namespace are its own: nothing of the machine changes.
+        // The limits belong to a user namespace: nothing on the machine changes.
         let limited = |limit: &str| {
             let script = format!("echo 0 > /proc/sys/user/{limit} && exec \"$@\"");
             let prefix = ["unshare", "--user", "--mount", "--map-root-user", "sh", "-c", &script, "sh"];

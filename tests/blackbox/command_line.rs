@@ -1,4 +1,4 @@
-//! The command line and its answers: flags in every form that callers use, list, the log.
+//! The command line: flags in all forms that callers use, `list`, the log.
 
 use std::fs;
 use std::path::Path;
@@ -152,9 +152,9 @@ fn the_json_log_has_one_line_on_failure() {
         let message = line["msg"].as_str().expect("msg");
         let time = line["time"].as_str().expect("time");
         assert!(time.len() >= 20 && time.as_bytes()[10] == b'T', "RFC 3339: {time}");
-        // Callers of kill and delete read only stderr: the same words have to be there.
+        // Callers of kill and delete read only stderr: the same text has to be there.
         assert!(output.stderr.contains(message), "{message:?} {output:?}");
-        // For append: another failure adds another line.
+        // The log is appended to: another failure adds another line.
         failing_start(&container, path, "json").fails_with("");
         assert_eq!(fs::read_to_string(&log).expect("log").lines().count(), 2);
     });
@@ -259,7 +259,7 @@ fn spec_writes_a_bundle_that_runs() {
         container.spec["process"]["args"] = json!(["sh", "-c", "echo ran"]);
         container.spec["linux"]["cgroupsPath"] = json!(format!("/{}", container.id));
         assert_eq!(container.run_ok(), "ran\n");
-        // A file that is there is not overwritten.
+        // An existing file is not overwritten.
         container.finish(runtime.command().arg("spec").current_dir(container.bundle())).fails_with("exist");
     });
 }
@@ -269,7 +269,8 @@ fn the_default_root_of_root_is_below_run() {
     each_runtime_but(&[("crun", "follows XDG_RUNTIME_DIR whoever calls")], |runtime| {
         let container = Container::new(runtime);
         container.write_spec();
-        // Podman passes no --root, and later calls may lack the variable: for root it must not matter.
+        // Podman passes no --root, and later calls may come without the variable: for root it must not
+        // matter.
         let call = |arguments: &[&str], variable: bool| {
             let mut command = runtime.command();
             let folder = variable.then_some(("XDG_RUNTIME_DIR", container.folder.clone()));
@@ -283,7 +284,7 @@ fn the_default_root_of_root_is_below_run() {
     });
 }
 
-/// explain says all and does nothing.
+/// explain shows everything and does nothing.
 #[test]
 fn explain_shows_the_configuration_and_leaves_nothing() {
     pillbox_only(|runtime| {

@@ -1,4 +1,4 @@
-//! What callers of runc and crun, or of one of them, find here as well.
+//! What callers of runc or crun rely on works here as well.
 
 use std::fs;
 use std::os::unix::net::UnixListener;
@@ -8,7 +8,7 @@ use serde_json::json;
 use crate::descriptors::receive;
 use crate::harness::{Container, each_runtime, each_runtime_but, pillbox_only};
 
-/// Podman and CRI-O look at no more than this before they go ahead.
+/// Podman and CRI-O check only this before they go ahead.
 #[test]
 fn probes_for_checkpoints_are_answered() {
     each_runtime(|runtime| {
@@ -114,7 +114,7 @@ fn a_class_of_service_that_is_not_there_is_not_updated() {
             let output = container.call(&[&["update"], flags, &[&container.id]].concat()).fails_with("");
             assert!(!runtime.is("pillbox") || output.stderr.contains("linux.intelRdt: "), "{output:?}");
         }
-        // Without a value it is as if it were not there.
+        // Without a value the flag has no effect.
         container.call(&["update", "--l3-cache-schema", "", &container.id]).ok();
     });
 }
@@ -156,7 +156,7 @@ fn exec_goes_into_a_cgroup_below() {
         let exec = |cgroup: &str| {
             container.call(&["exec", "--cgroup", cgroup, &container.id, "cat", "/proc/self/cgroup"])
         };
-        // crun's process is in a cgroup namespace that begins there.
+        // crun's process is in a cgroup namespace whose root is there.
         let said = exec("below").ok().stdout;
         assert!(said.trim_end().ends_with("/below") || runtime.is("crun"), "{said}");
         exec("nonesuch").fails_with("");
@@ -179,7 +179,7 @@ fn spec_writes_the_file_that_is_named() {
         let text = fs::read_to_string(folder.join("other.json")).expect("other.json");
         assert!(text.contains("ociVersion") && !folder.join("config.json").exists());
         if !runtime.is("crun") {
-            // crun writes over it.
+            // crun overwrites it.
             spec().fails_with("other.json exists already");
         }
     });
@@ -220,7 +220,7 @@ fn help_of_a_command() {
     });
 }
 
-/// cprates/box has them before the command.
+/// cprates/box writes them before the command.
 #[test]
 fn configuration_and_state_folder_before_the_command() {
     pillbox_only(|runtime| {

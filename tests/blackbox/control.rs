@@ -1,4 +1,4 @@
-//! What can be done with a container that is there: pause, resume, ps, update, events, wait, destroy, delete --regex.
+//! Operations on an existing container: pause, resume, ps, update, events, wait, destroy, delete --regex.
 
 use std::fs;
 use std::process::Stdio;
@@ -101,7 +101,7 @@ fn ps_shows_the_rows_of_the_containers_processes() {
         let table = container.call(&["ps", &container.id]).ok().stdout;
         assert!(table.lines().next().is_some_and(|head| head.contains("PID")), "{table}");
         assert!(table.lines().count() == 3 && table.contains("sleep 1000"), "{table}");
-        // What follows the id goes to ps, whatever it looks like.
+        // Everything after the id is passed to ps, whatever it looks like.
         let table = container.call(&["ps", &container.id, "-A", "-o", "pid,ppid"]).ok().stdout;
         let rows: Vec<Vec<_>> = table.lines().map(|line| line.split_whitespace().collect()).collect();
         assert_eq!(rows[0], ["PID", "PPID"], "{table}");
@@ -126,7 +126,7 @@ fn update_merges_and_stores() {
             fs::write(&path, resources.to_string()).expect("resources");
             container.finish(update.stdin(Stdio::from(fs::File::open(path).expect("resources"))))
         };
-        // Devices are not what update changes.
+        // update does not change devices.
         update(json!({"unified": {"cgroup.max.descendants": "9"}, "devices": [{"allow": true}]})).ok();
         assert_eq!((file("cgroup.max.depth"), file("cgroup.max.descendants")), ("7".into(), "9".into()));
 
@@ -140,7 +140,8 @@ fn update_merges_and_stores() {
             json!({"cgroup.max.depth": "7", "cgroup.max.descendants": "9"});
         assert_eq!(stored(), expected);
 
-        // What fails changes nothing: the first of these is in force when the second is refused.
+        // An update that fails changes nothing: the first of these limits is in force when the second is
+        // refused.
         let wrong = json!({"unified": {"cgroup.max.depth": "3", "cgroup.nonesuch": "1"}});
         update(wrong).fails_with("cgroup.nonesuch");
         assert_eq!((file("cgroup.max.depth"), stored()), ("7".into(), expected));
@@ -199,7 +200,7 @@ fn events_has_the_numbers_once() {
         }
         let usage = &data["cpu"]["usage"];
         let number = |name: &str| usage[name].as_u64().unwrap_or_else(|| panic!("{name}: {event}"));
-        // Nanoseconds: the loop takes more than one millisecond and less than ten seconds.
+        // In nanoseconds: the loop takes more than a millisecond and less than ten seconds.
         assert!((1_000_000..10_000_000_000).contains(&number("total")), "{event}");
         assert!(number("user") + number("kernel") <= number("total") + 10_000, "{event}");
     });
@@ -249,7 +250,7 @@ fn events_takes_no_more_memory_as_time_goes_by() {
     });
 }
 
-/// `wait`, once it has hold of the container's process: what ends before that is not its business.
+/// Starts `wait`, and returns once it has opened the container's process.
 fn waits(container: &Container) -> Running {
     let waiting = container.spawn(&mut container.command(&["wait", &container.id]));
     let folder = format!("/proc/{}/fd", waiting.pid().as_raw_nonzero());
@@ -287,7 +288,7 @@ fn wait_tells_the_status() {
 #[test]
 fn wait_knows_also_what_another_process_has_asked_for() {
     pillbox_only(|runtime| {
-        // `run` is init's parent, and takes the status.
+        // `run` is init's parent, and gets the status.
         let container = Container::sh(runtime, "echo up; read line; exit 9");
         let mut running = container.run_in_background();
         wait_for("the container", || (running.stdout_now() == "up\n").then_some(()));
@@ -295,7 +296,7 @@ fn wait_knows_also_what_another_process_has_asked_for() {
         drop(running.stdin());
         assert_eq!(running.finish().code, 9);
         let waited = waiting.finish();
-        // Before Linux 6.15 the kernel may have told the parent alone, and then that is what wait says.
+        // Before Linux 6.15 the kernel may have told only the parent, and then `wait` says so.
         let known = (waited.code, waited.stdout.as_str()) == (9, "9\n");
         assert!(known || (waited.code == 1 && waited.stderr.contains("only its parent")), "{waited:?}");
     });
@@ -339,11 +340,11 @@ fn delete_and_kill_take_a_regular_expression() {
         };
         wait_for("the end", || (status("-one") == "stopped").then_some(()));
         assert_eq!(status("-two"), "created");
-        // An expression, found anywhere in the id.
+        // An expression that matches anywhere in the id.
         container.call(&["delete", "--force", "--regex", "(-one|-t[a-z]o)$"]).ok();
         assert_eq!(ids(), ["", "-other"]);
         if !runtime.is("crun") {
-            // It crashes.
+            // crun crashes.
             container.call(&["delete", "--regex", "("]).fails_with("regular expression");
         }
         container.call(&["delete", "--force", "--regex", "nonesuch"]).ok();

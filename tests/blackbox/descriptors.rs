@@ -1,4 +1,4 @@
-//! What the container inherits: descriptors, the terminal, the console socket's protocol.
+//! What the container inherits: descriptors, the terminal, the protocol of the console socket.
 
 use std::fs;
 use std::io::{IoSliceMut, Read, Write};
@@ -12,7 +12,7 @@ use serde_json::json;
 
 use crate::harness::{Container, LIMIT, each_runtime, each_runtime_but, pillbox_only, skip, wait_for};
 
-/// Runs `command` through bash with these redirections added: the way to hand down a certain descriptor.
+/// Runs `command` through bash with these redirections, which can pass on any descriptor.
 fn redirected(command: &Command, redirections: &str) -> Command {
     let mut shell = Command::new("bash");
     shell.arg("-c").arg(format!("export LISTEN_PID=$$; exec \"$@\" {redirections}")).arg("bash");
@@ -33,7 +33,7 @@ fn leaked_descriptors_are_not_visible() {
         let container = Container::sh(runtime, "ls /proc/self/fd");
         let output = container
             .finish(&mut redirected(&container.bundle_command("run", &[]), "77</ 9</etc/passwd 3</"));
-        // ls's own descriptor on the folder is 3.
+        // 3 is ls's own descriptor of the folder.
         assert_eq!(output.ok().stdout, "0\n1\n2\n3\n");
     });
 }
@@ -67,7 +67,7 @@ fn closed_standard_streams_are_dev_null() {
 fn standard_streams_that_cannot_be_looked_at_are_an_error_that_says_so() {
     pillbox_only(|runtime| {
         let container = Container::new(runtime);
-        // poll(2) takes no more descriptors than may be open.
+        // poll(2) does not take more descriptors than may be open.
         let mut shell = Command::new("bash");
         shell.args(["-c", "ulimit -n 2; exec \"$0\" list"]).arg(&runtime.path);
         let output = container.finish(&mut shell);
@@ -101,7 +101,8 @@ fn preserved_descriptors_that_are_not_there_are_left_out() {
             fs::write(container.folder.join("five"), "").expect("file");
             let output =
                 container.finish(&mut redirected(&command, &format!("3<&- 4<&- 5<{folder}/five 6<&-"))).ok();
-            // Nothing of the runtime's in the gap or behind: stdio, the file, and what the shell has open itself.
+            // No descriptor of the runtime's in the gap or above: only stdio, the file, and what the shell
+            // itself has open.
             let others =
                 output.stdout.lines().filter(|line| !line.contains("/output/std") && *line != "/dev/null");
             assert_eq!(others.collect::<Vec<_>>(), [format!("{folder}/five")], "{flags:?}");
@@ -124,7 +125,7 @@ fn listen_fds_follow_the_standard_ones() {
 
 #[test]
 fn no_more_listen_fds_are_promised_than_there_are() {
-    // The next file that the program opens would pass for one.
+    // Otherwise the next file that the program opens would be taken for one of them.
     pillbox_only(|runtime| {
         let container = Container::sh(runtime, "echo [$LISTEN_FDS]");
         let mut command = container.bundle_command("run", &[]);
@@ -162,7 +163,7 @@ fn listen_fds_of_another_process_are_not_the_containers() {
     });
 }
 
-/// Accepts one connection and receives one message: its bytes and the descriptors that came along.
+/// Accepts one connection and receives one message: its bytes and its descriptors.
 pub fn receive(listener: &UnixListener) -> (Vec<u8>, Vec<OwnedFd>) {
     let (connection, _) = listener.accept().expect("accept");
     let (bytes, descriptors) = receive_message(&connection);
@@ -198,7 +199,7 @@ fn the_console_socket_gets_the_terminal() {
         let socket = container.folder.join("console");
         let listener = UnixListener::bind(&socket).expect("socket");
         let flags = ["--console-socket", socket.to_str().expect("path")];
-        // The shim accepts after create has returned: create must not wait for that.
+        // The shim accepts the connection after create has returned: create must not wait for it.
         container.finish(&mut container.bundle_command("create", &flags)).ok();
         let (bytes, mut descriptors) = receive(&listener);
         assert!((1..4096).contains(&bytes.len()), "{bytes:?}");
@@ -215,7 +216,7 @@ fn the_console_socket_gets_the_terminal() {
     });
 }
 
-/// Reads a terminal's master until `end` has come.
+/// Reads a terminal's master until `end` comes.
 fn read_until(terminal: &mut fs::File, end: &str) -> String {
     let mut said = String::new();
     let begun = std::time::Instant::now();

@@ -1,4 +1,5 @@
-//! What the runtime says of itself and its containers, against the specification's schemas; scripts and manual page.
+//! What the runtime says about itself and its containers, checked against the specification's schemas;
+//! completion scripts and the manual page.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -47,7 +48,7 @@ fn spec_follows_the_schema() {
     });
 }
 
-/// The specification's examples for one of its documents: (name, path), `verdict` being `good` or `bad`.
+/// The specification's examples of one of its documents as (name, path); `verdict` is `good` or `bad`.
 fn examples(document: &str, verdict: &str) -> Vec<(String, PathBuf)> {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/oci-spec/test");
     let folder = folder.join(document).join(verdict);
@@ -56,10 +57,11 @@ fn examples(document: &str, verdict: &str) -> Vec<(String, PathBuf)> {
     paths.map(|path| (path.file_name().expect("name").to_string_lossy().into_owned(), path)).collect()
 }
 
-/// The part that is wrong there is another system's: a runtime for Linux does not read it, nor is its schema here.
+/// What is wrong in this one concerns another system: a runtime for Linux does not read it, and its schema is
+/// not here.
 const OF_ANOTHER_SYSTEM: &str = "freebsd-vnet-disable.json";
 
-/// What our documents are held against holds itself.
+/// The validator that judges our documents is right itself.
 #[test]
 fn schemas_judge_the_examples_of_the_specification() {
     for document in ["config", "state", "features"] {
@@ -90,7 +92,8 @@ fn examples_of_configurations_are_accepted_and_refused() {
         };
         for (name, path) in examples("config", "good") {
             let output = explain(&path);
-            // A schema does not say all: these were written for older drafts, or ask for what Linux refuses.
+            // A schema does not say everything: these were written for older drafts, or ask for something
+            // that Linux refuses.
             match name.as_str() {
                 "spec-example.json" | "zos-example.json" => {
                     drop(output.fails_with("ociVersion: \"0.5.0-dev\""))
@@ -116,7 +119,7 @@ fn examples_of_configurations_are_accepted_and_refused() {
     });
 }
 
-/// Runs `true` in a container to which `change` was made.
+/// Runs `true` in a container changed by `change`.
 fn run_with(container: &mut Container, change: impl FnOnce(&mut Value)) -> Output {
     let before = container.spec.clone();
     change(&mut container.spec);
@@ -181,7 +184,7 @@ fn completion_is_a_script_of_that_shell() {
             assert!(script.contains("pause") && script.contains("preserve-fds"), "{shell}: {script}");
             let path = container.folder.join(shell);
             fs::write(&path, script).expect("script");
-            // Where there is that shell, it has to be able to read it.
+            // If that shell is installed, it has to be able to read the script.
             if let Ok(output) = Command::new(shell).arg("-n").arg(&path).output() {
                 assert!(output.status.success() && output.stderr.is_empty(), "{shell}: {output:?}");
             }

@@ -1,4 +1,4 @@
-//! exec: a second process in a running container, in all the forms that shims, conmon and people use.
+//! exec: another process in a running container, in all forms that shims, conmon and people use.
 
 use std::fs;
 use std::process::Command;
@@ -11,7 +11,7 @@ use crate::harness::{
     skip, status_field, wait_for,
 };
 
-/// A container that runs.
+/// A running container.
 fn running(runtime: &Runtime) -> Container<'_> {
     let container = Container::sleeping(runtime);
     container.create_and_start().wait_for("ready");
@@ -78,7 +78,7 @@ fn scheduling_of_a_process_document() {
     });
 }
 
-/// The kernel gives a deadline to those alone that may use every processor.
+/// The kernel gives a deadline only to processes that may use every processor.
 #[test]
 fn a_deadline_of_a_process_document() {
     each_runtime_but(&[("crun", "forks when it has the deadline, which the kernel refuses")], |runtime| {
@@ -95,7 +95,7 @@ fn a_deadline_of_a_process_document() {
     });
 }
 
-/// Whatever the runtime may use, and does about it meanwhile.
+/// Whatever the runtime may use, and whatever it does about that meanwhile.
 #[test]
 fn all_processors() {
     let allowed = all_processors_of_the_cgroup();
@@ -103,7 +103,7 @@ fn all_processors() {
     each_runtime(|runtime| {
         let container = running(runtime);
         let own = container.command(&["exec", &container.id, "/bin/cat", "/proc/self/status"]);
-        // Who is not in a hurry is not woken at once: several times, since it is a race.
+        // A batch process is not woken at once; several times, because it is a race.
         let held = ["taskset", "-c", &first];
         for before in std::iter::once(&held[..]).chain(std::iter::repeat_n(&["chrt", "-b", "0"][..], 20)) {
             let mut command = Command::new(before[0]);
@@ -219,7 +219,7 @@ fn a_working_folder_that_is_missing_is_not_made() {
     each_runtime(|runtime| {
         let container = running(runtime);
         let output = exec(&container, &["--cwd", "/nonesuch/folder"], &["true"]).fails_with("chdir");
-        // Callers make 127 of these words.
+        // Callers turn these words into 127.
         assert!(output.stderr.to_lowercase().contains("no such file or directory"), "{output:?}");
         assert_eq!(output.code, if runtime.is("crun") { 1 } else { 255 });
         assert!(!container.rootfs().join("nonesuch").exists());
@@ -239,7 +239,7 @@ fn a_command_that_is_missing() {
             "{output:?}"
         );
         assert_eq!(output.error_lines().len(), 1, "{output:?}");
-        // A missing pid file is conmon's only sign of failure.
+        // conmon recognises a failure only by a missing pid file.
         assert!(!file.exists());
     });
 }
@@ -280,7 +280,7 @@ fn an_added_capability_is_not_inheritable() {
     });
 }
 
-/// A user has only those after execve that are ambient, and only an inheritable one can be that.
+/// After execve an ordinary user has only ambient capabilities, and only an inheritable one can be ambient.
 #[test]
 fn an_added_capability_that_is_inheritable_is_a_users() {
     each_runtime_but(&[("crun", "makes nothing ambient that exec adds")], |runtime| {
@@ -296,7 +296,8 @@ fn an_added_capability_that_is_inheritable_is_a_users() {
     });
 }
 
-/// CVE-2016-3697, crun's CVE-2026-30892: a number is that number, whatever the image's passwd calls it, or an error.
+/// CVE-2016-3697, crun's CVE-2026-30892: a number means that uid, whatever the image's passwd calls it, or is
+/// an error.
 #[test]
 fn strict_user_ids() {
     each_runtime_but(
@@ -341,12 +342,12 @@ fn a_hundred_in_a_row() {
         }
         let processes =
             || fs::read_to_string(container.cgroup().join("cgroup.procs")).expect("cgroup").lines().count();
-        // The container's shell and at most its current sleep.
+        // The container's shell, and at most its current sleep.
         wait_for("nothing to be left", || (processes() <= 2).then_some(()));
     });
 }
 
-/// What an exec of a paused container waits for may never come.
+/// What an exec in a paused container waits for may never come.
 #[test]
 fn a_signal_ends_an_exec_in_a_paused_container() {
     pillbox_only(|runtime| {
@@ -373,13 +374,13 @@ fn a_signal_ends_an_exec_in_a_paused_container() {
     });
 }
 
-/// A cgroup may be frozen when exec has looked already.
+/// The cgroup may be frozen after exec has checked it.
 #[test]
 fn an_exec_that_stands_still_unexpectedly_ends_on_signals() {
     pillbox_only(|runtime| {
         let container = Container::sleeping(runtime);
         container.create_and_start().wait_for("ready");
-        // It looks at the container's own alone.
+        // exec checks only the container's own cgroup.
         let below = container.cgroup().join("below");
         fs::create_dir(&below).expect("cgroup");
         fs::write(below.join("cgroup.freeze"), "1").expect("freeze");

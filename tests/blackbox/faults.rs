@@ -1,4 +1,4 @@
-//! Reliability: killed in the middle, raced, repeated.
+//! Reliability: commands that are killed halfway, raced, repeated.
 
 use std::thread::sleep;
 use std::time::{Duration, Instant};
@@ -8,7 +8,7 @@ use serde_json::json;
 
 use crate::harness::{Container, each_runtime, each_runtime_but, mountpoints, pillbox_only};
 
-/// Durations spread over `longest`, the same in every run (a golden ratio sequence).
+/// Durations spread over `longest`, the same in every run (a golden-ratio sequence).
 fn moments(count: u32, longest: Duration) -> impl Iterator<Item = Duration> {
     (1..=count).map(move |n| longest.mul_f64((f64::from(n) * 0.618_033_988_749_894_9).fract()))
 }
@@ -65,7 +65,7 @@ fn start_killed_at_any_moment_can_be_repeated() {
             start.signal(Signal::KILL);
             start.finish();
             if container.status() == "created" {
-                // The byte may have been sent: between the two looks the program then came to run.
+                // The byte may have been sent: then the program started between the two checks.
                 let again = container.start();
                 assert!(again.code == 0 || again.stderr.contains("it is running"), "{again:?}");
             }
@@ -178,7 +178,7 @@ fn two_hundred_runs_in_a_row() {
 #[test]
 fn a_command_that_ends_at_once() {
     each_runtime(|runtime| {
-        // The race of one other runtime: SIGCHLD before the wait for it.
+        // A race in another runtime: SIGCHLD before it waits for the signal.
         let container = Container::new(runtime);
         for _ in 0..if runtime.is("pillbox") { 200 } else { 20 } {
             container.run_ok();
@@ -199,7 +199,7 @@ fn many_containers_at_once() {
     });
 }
 
-/// Everybody who asks for the status knocks at the gate; an init that stands still answers none of them.
+/// Every command that asks for the status connects to the gate; a stopped init accepts none of them.
 #[test]
 fn the_status_of_a_created_container_that_stands_still_is_no_wait() {
     pillbox_only(|runtime| {

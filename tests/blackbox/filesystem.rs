@@ -1,4 +1,4 @@
-//! The root: devices, /dev's links, masked and read-only paths, the read-only root.
+//! The root: devices, links in /dev, masked and read-only paths, the read-only root.
 
 use std::fs;
 use std::os::unix::fs::symlink;
@@ -27,7 +27,8 @@ stdout /proc/self/fd/1
 stderr /proc/self/fd/2
 ptmx pts/ptmx
 ";
-        // crun copies the host's mode and group of a device it binds; made by mknod they are as the specification says.
+        // crun copies the host's mode and group of a device that it binds; devices made by mknod are as the
+        // specification says.
         let output = Container::sh(runtime, script).run_ok();
         assert_eq!(output.lines().collect::<Vec<_>>(), expected.lines().collect::<Vec<_>>());
     });
@@ -44,7 +45,8 @@ fn default_devices_work() {
     });
 }
 
-/// Whether the host has the device that two cases need: one that anybody could open if the cgroup let them.
+/// Whether the host has the device that two cases need: one that any user could open if the cgroup allowed
+/// it.
 fn has_fuse() -> bool {
     let has = fs::File::open("/dev/fuse").is_ok();
     if !has {
@@ -59,7 +61,7 @@ fn other_devices_are_denied() {
         return;
     }
     each_runtime(|runtime| {
-        // The node can be made, but the cgroup's device program refuses to open it.
+        // The node can be made, but the cgroup's device filter refuses to open it.
         let script = "mknod /tmp/fuse c 10 229 && (: < /tmp/fuse) 2>&1; mknod /tmp/null c 1 3 && : < /tmp/null && echo null";
         let mut container = Container::sh(runtime, script);
         let capabilities = json!(["CAP_MKNOD"]);
@@ -189,8 +191,7 @@ fn the_root_may_be_a_symlink() {
     });
 }
 
-/// runc's CVE-2026-41579, crun's CVE-2026-47766.
-/// It stands for what was opened, whatever has been mounted over it since.
+/// The link means what was opened, whatever has been mounted over it since.
 #[test]
 fn the_root_may_be_a_magic_link() {
     let why = "takes its text for the root";
@@ -215,6 +216,7 @@ fn the_root_may_be_a_magic_link() {
     });
 }
 
+/// runc's CVE-2026-41579, crun's CVE-2026-47766.
 #[test]
 fn a_dev_of_the_image_that_points_outside_is_harmless() {
     each_runtime(|runtime| {
@@ -283,7 +285,8 @@ fn a_file_is_bound_where_a_link_of_the_image_leads() {
     });
 }
 
-/// `-v /dev:/dev`: a folder of the host's gets neither nodes nor links, and what lies in it counts. Inside it is made as ever.
+/// `-v /dev:/dev`: a folder of the host's gets neither nodes nor links, and its content counts. Inside the
+/// container they are made as usual.
 #[test]
 fn nothing_is_made_in_a_dev_that_is_bound() {
     each_runtime(|runtime| {

@@ -21,7 +21,7 @@ fn run_passes_the_exit_status_on() {
 #[test]
 fn run_turns_a_fatal_signal_into_128_plus_its_number() {
     each_runtime(|runtime| {
-        // pid 1 of a pid namespace is immune to its own signals: so one without the namespace.
+        // pid 1 of a pid namespace is immune to its own signals, so there is no such namespace here.
         for (signal, number) in [("TERM", 15), ("KILL", 9), ("SEGV", 11)] {
             let mut container = Container::sh(runtime, &format!("kill -{signal} $$; sleep 9"));
             container.without_namespace("pid");
@@ -96,7 +96,7 @@ fn run_detached_returns_while_the_container_runs() {
         let container = Container::sleeping(runtime);
         container.finish(&mut container.bundle_command("run", &["--detach"])).ok();
         assert_eq!(container.status(), "running");
-        // Callers take the container over: no process of the runtime's may stay beside it.
+        // Callers take the container over: no process of the runtime may stay with it.
         let path = fs::canonicalize(&runtime.path).expect("runtime");
         let pids = fs::read_dir("/proc").expect("/proc").flatten();
         let watchers = pids.filter(|entry| {
@@ -117,7 +117,7 @@ fn a_detached_container_is_reparented() {
     each_runtime(|runtime| {
         let container = Container::sleeping(runtime);
         container.finish(&mut container.bundle_command("run", &["-d"])).ok();
-        // The pid namespace's init adopts it, as the subreaper that a shim is would.
+        // The init of the pid namespace adopts it, as a shim would as a subreaper.
         let stat = fs::read_to_string(format!("/proc/{}/stat", container.pid())).expect("stat");
         assert_eq!(stat.rsplit(") ").next().and_then(|rest| rest.split(' ').nth(1)), Some("1"));
     });
@@ -158,7 +158,7 @@ fn the_container_starts_with_signals_in_their_default_state() {
         let container = Container::sh(runtime, handled);
         let mut shell = std::process::Command::new("bash");
         let inner = container.bundle_command("run", &[]);
-        // HUP and PIPE ignored, as nohup and many daemons hand them down.
+        // HUP and PIPE are ignored, as by nohup and many daemons.
         shell.arg("-c").arg("trap '' HUP PIPE; exec \"$@\"").arg("bash");
         shell.arg(inner.get_program()).args(inner.get_args()).stdin(Stdio::null());
         let output = container.finish(&mut shell).ok();

@@ -1,5 +1,5 @@
-//! Hardening that is always on: what init holds and is while it waits, what the caller's state can do to a container,
-//! and that a container which is killed half-way takes nothing of the host along.
+//! Hardening that is always on: what init has while it waits, what the caller's state can do to a container,
+//! and that a container killed halfway takes nothing of the host along.
 
 use std::collections::BTreeSet;
 use std::fs::{self, File};
@@ -13,7 +13,7 @@ use serde_json::json;
 
 use crate::harness::{Container, each_runtime, each_runtime_but, pillbox_only, skip, status_field, wait_for};
 
-/// What the descriptors of a process lead to.
+/// The targets of a process's descriptors.
 fn descriptors(pid: u32) -> Vec<String> {
     let links = fs::read_dir(format!("/proc/{pid}/fd")).expect("descriptors").flatten();
     let mut targets: Vec<_> = links
@@ -27,7 +27,7 @@ fn kill(pid: u32, signal: Signal) {
     kill_process(Pid::from_raw(pid as i32).expect("pid"), signal).expect("kill");
 }
 
-/// The trees that the runtime opened for it are attached, or of no use any more.
+/// The trees that the runtime opened for init are attached, or no longer needed.
 #[test]
 fn init_waits_with_the_gate_and_stdio_alone() {
     let peers = [("crun", "holds /proc/self/fd and the fifo"), ("runc", "holds the fifo and its log")];
@@ -40,7 +40,7 @@ fn init_waits_with_the_gate_and_stdio_alone() {
             container.mount("none", folder, &format!("/bound/{n}"), &["rbind", "ro"]);
             container.mount("none", &file, &format!("/files/{n}"), &["bind"]);
         }
-        // With the host's cgroup namespace a tree of the host's hierarchy lies ready, and is not used.
+        // With the host's cgroup namespace a tree of the host's hierarchy is prepared, and not used.
         container.without_namespace("cgroup");
         container.spec["linux"]["maskedPaths"] = json!(["/proc/keys", "/sys/firmware", "/etc/passwd"]);
         container.create().ok();
@@ -55,7 +55,7 @@ fn init_waits_with_the_gate_and_stdio_alone() {
     });
 }
 
-/// More mounts than the program may have descriptors: what the runtime opened for init does not count.
+/// More mounts than the program may have descriptors: those that the runtime opened for init do not count.
 #[test]
 fn mounts_do_not_use_up_the_programs_descriptors() {
     pillbox_only(|runtime| {
@@ -70,10 +70,10 @@ fn mounts_do_not_use_up_the_programs_descriptors() {
     });
 }
 
-/// The gate's connection takes a descriptor: what the program may have comes after that.
+/// The connection at the gate takes a descriptor; the program's limit is set after that.
 #[test]
 fn few_descriptors_are_the_programs_alone() {
-    // crun and runc need some twenty of their own.
+    // crun and runc need some twenty themselves.
     pillbox_only(|runtime| {
         for limit in [0, 3, 4, 5, 16] {
             let mut container = Container::new(runtime);
@@ -98,7 +98,8 @@ fn few_descriptors_are_the_programs_alone() {
     });
 }
 
-/// Between the gate and execve(2) init is nobody's child: whether it got there is told by what it left unread.
+/// Between the gate and execve(2) init is nobody's child: whether it got there is known from what it left
+/// unread.
 #[test]
 fn start_does_not_take_a_killed_init_for_a_program() {
     let peers = [("crun", "takes it for one"), ("runc", "takes it for one, or waits for ever")];
@@ -125,13 +126,13 @@ fn start_does_not_take_a_killed_init_for_a_program() {
     });
 }
 
-/// The same for those that the runtime waits for itself, wherever they are when they are killed.
+/// The same for processes that the runtime itself waits for, wherever they are when they are killed.
 #[test]
 fn an_exec_whose_process_is_killed_on_the_way_says_so() {
     pillbox_only(|runtime| {
         let container = Container::sleeping(runtime);
         container.create_and_start().wait_for("ready");
-        // In a paused container nothing gets further.
+        // In a paused container no process gets any further.
         container.call(&["pause", &container.id]).ok();
         let listed = || -> BTreeSet<u32> {
             let text = fs::read_to_string(container.cgroup().join("cgroup.procs")).expect("cgroup");
@@ -148,14 +149,14 @@ fn an_exec_whose_process_is_killed_on_the_way_says_so() {
     });
 }
 
-/// What a command waits for that is busy with a container may have outlived the container's first process.
+/// A busy command may wait for something that outlives the container's first process.
 #[test]
 fn delete_by_force_ends_what_is_left_before_it_waits() {
     pillbox_only(|runtime| {
         let mut container = Container::sh(runtime, "sleep 1000 & echo ready; exec sleep 1000");
         container.without_namespace("pid");
         container.create_and_start().wait_for("ready");
-        // As a command that is busy has it.
+        // Locks the folder, as a busy command does.
         let folder = File::open(container.state_folder().join(&container.id)).expect("state folder");
         rustix::fs::flock(&folder, rustix::fs::FlockOperation::NonBlockingLockExclusive).expect("lock");
         kill(container.pid(), Signal::KILL);
@@ -170,7 +171,7 @@ fn delete_by_force_ends_what_is_left_before_it_waits() {
     });
 }
 
-/// The caller's own mount at the root's place (the image, as engines have it) is not the container's to unmount.
+/// The caller's own mount at the root's place (an engine's image) is not the container's to unmount.
 #[test]
 fn delete_unmounts_only_what_create_mounted() {
     pillbox_only(|runtime| {
@@ -194,7 +195,7 @@ fn delete_unmounts_only_what_create_mounted() {
         container.delete_force().ok();
         assert_eq!(mounts(), before);
 
-        // As `create` leaves it when it is killed before init has mounted anything.
+        // As left by a `create` that is killed before init has mounted anything.
         container.create().ok();
         let state = container.state_folder().join(&container.id);
         let note = fs::read_link(state.join("mounted")).expect("note");
@@ -215,7 +216,7 @@ fn delete_unmounts_only_what_create_mounted() {
     });
 }
 
-/// Hidden from the first process, it would be all that a process of exec sees, without masks.
+/// Hidden from the first process, it would be all that processes of exec see, and without masks.
 #[test]
 fn a_mount_that_covers_the_root_is_refused() {
     each_runtime_but(&[("crun", "mounts it, and masks nothing in it")], |runtime| {
@@ -244,7 +245,7 @@ fn a_mount_at_the_root_is_the_root() {
             "cat /other /secret /../other; trap 'exit 0' TERM; echo ready; while :; do sleep 0.05; done",
         );
         fs::create_dir(container.rootfs().join("below")).expect("folder");
-        // The first mount: those after it come to lie in it.
+        // It is the first mount, so that the later ones come to lie in it.
         let source = other.rootfs().to_str().expect("path").to_string();
         let mount = json!({"destination": "/", "type": "bind", "source": source, "options": ["bind"]});
         container.spec["mounts"].as_array_mut().expect("mounts").insert(0, mount);
@@ -259,7 +260,7 @@ fn a_mount_at_the_root_is_the_root() {
         ]);
         assert_eq!(output.stdout, "other\nsh\n", "{output:?}");
         container.delete_force().ok();
-        // crun copies, of older versions the whole image.
+        // crun copies: older versions copy the whole image.
         if runtime.is("pillbox") {
             let options = ["tmpcopyup"];
             container.spec["mounts"][0] =
@@ -270,7 +271,8 @@ fn a_mount_at_the_root_is_the_root() {
     });
 }
 
-/// Options that are too long for fsconfig(2): the same mount gets its flags that was made, wherever its path leads by then.
+/// With options that are too long for fsconfig(2), the flags go to the mount that was made, wherever its path
+/// leads by then.
 #[test]
 fn a_mount_with_long_options_gets_its_flags() {
     each_runtime(|runtime| {
@@ -295,7 +297,7 @@ fn a_mount_with_long_options_gets_its_flags() {
     });
 }
 
-/// Nobody else may look into it, or write into it, whatever its rights are: its files in /proc are root's.
+/// No other process may look into init or write into it, whatever its rights: its files in /proc are root's.
 #[test]
 fn init_is_not_dumpable_until_it_is_the_program() {
     each_runtime(|runtime| {
@@ -324,13 +326,13 @@ fn stdio_that_is_closed_is_the_null_device() {
         assert_eq!(output.code, 0, "{output:?}");
         let said = fs::read_to_string(container.rootfs().join("said")).expect("said");
         let said: Vec<_> = said.lines().collect();
-        // readlink's own stdout is the file; the descriptors themselves are nothing of the host's.
+        // readlink's own stdout is the file; the descriptors themselves belong to nothing on the host.
         assert!(said[0] == "/dev/null" && said[2] == "/dev/null", "{said:?}");
         assert!(!said.iter().any(|target| target.contains("pillbox-test")), "{said:?}");
     });
 }
 
-/// SECBIT_NOROOT of the caller's would leave a container's root without capabilities, others with too many.
+/// With the caller's SECBIT_NOROOT a container's root would have no capabilities; with other bits too many.
 #[test]
 fn the_callers_securebits_are_not_the_containers() {
     each_runtime_but(&[("crun", "passes them on"), ("runc", "passes them on")], |runtime| {
@@ -339,7 +341,7 @@ fn the_callers_securebits_are_not_the_containers() {
         let expected = status_field(&container.run_ok(), "CapEff");
         let inner = container.bundle_command("run", &[]);
         let mut setpriv = Command::new("setpriv");
-        // Those that pillbox needs for this bundle, which root has no more by itself then.
+        // The capabilities that pillbox needs for this bundle, which root then no longer has by itself.
         let needed = "+sys_admin,+setpcap,+setuid,+setgid,+mknod,+chown,+dac_override,+fowner,+net_admin,+sys_chroot,+kill,\
                       +audit_write,+net_bind_service";
         setpriv.arg(format!("--inh-caps={needed}")).arg(format!("--ambient-caps={needed}"));
@@ -347,7 +349,7 @@ fn the_callers_securebits_are_not_the_containers() {
         let status = container.finish(setpriv.arg(inner.get_program()).args(inner.get_args())).ok().stdout;
         assert_eq!(status_field(&status, "CapEff"), expected);
         assert_eq!(status_field(&status, "CapAmb"), "0000000000000000");
-        // Those that are locked stay, which has to be said.
+        // Locked bits stay, which has to be reported.
         let inner = container.bundle_command("run", &[]);
         let mut setpriv = Command::new("setpriv");
         setpriv.args(["--securebits=+no_setuid_fixup,+no_setuid_fixup_locked"]);

@@ -1,4 +1,4 @@
-//! Hooks: when each runs, what it gets, what its failure means.
+//! Hooks: when each runs, what it gets, and what its failure means.
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 
 use crate::harness::{Container, each_runtime, each_runtime_but, pillbox_only, skip, wait_for};
 
-/// A hook that appends `name` to `log`, after what `script` does.
+/// A hook that runs `script` and then appends `name` to `log`.
 fn hook(container: &Container, name: &str, script: &str) -> Value {
     let file = container.folder.join(format!("hook-{name}"));
     fs::write(&file, format!("#!/bin/sh\n{script}\necho {name} >> {}\n", log(container).display()))
@@ -30,7 +30,7 @@ fn the_runtimes_hooks_run_in_order() {
     each_runtime_but(&[("runc", "runs poststart with create")], |runtime| {
         let mut container = Container::sleeping(runtime);
         for name in ["prestart", "createRuntime", "poststart", "poststop"] {
-            // crun ends with SIGPIPE when a hook is gone before it has the whole state.
+            // crun dies of SIGPIPE if a hook ends before it has read the whole state.
             let hooks = hook(&container, name, "cat > /dev/null");
             container.spec["hooks"][name] = hooks;
         }
@@ -63,7 +63,7 @@ fn they_get_the_state_on_stdin() {
 
 #[test]
 fn create_runtime_sees_the_containers_network_namespace() {
-    // What CNI, netavark and docker's libnetwork set up there.
+    // What CNI, netavark and Docker's libnetwork set up there.
     each_runtime(|runtime| {
         let mut container = Container::sleeping(runtime);
         let link = container.folder.join("link");
@@ -71,7 +71,7 @@ fn create_runtime_sees_the_containers_network_namespace() {
             "pid=$(sed 's/.*\"pid\" *: *\\([0-9]*\\).*/\\1/' | tr -dc 0-9); readlink /proc/$pid/ns/net > {}",
             link.display()
         );
-        // The document may be of several lines: they are made one.
+        // The document may have several lines; they are joined.
         let script = script.replacen("$(sed", "$(tr -d '\\n' | sed", 1);
         container.spec["hooks"]["createRuntime"] = hook(&container, "createRuntime", &script);
         container.create().ok();
@@ -191,13 +191,13 @@ fn a_failing_poststop_hook_is_a_warning() {
             .error_lines()
             .into_iter()
             .filter(|line| line.contains("poststop hook failed with exit code"));
-        // crun leaves the others out.
+        // crun skips the others.
         assert_eq!(warnings.count(), if runtime.is("crun") { 1 } else { 2 }, "{output:?}");
         container.assert_gone();
     });
 }
 
-/// The specification does not say where; hooks that are written for runc rely on what it does.
+/// The specification does not say where; hooks written for runc rely on its behaviour.
 #[test]
 fn they_begin_in_the_bundle_or_in_the_root_and_see_the_containers_mounts() {
     each_runtime_but(&[("crun", "begins createContainer in the bundle")], |runtime| {
@@ -214,7 +214,7 @@ fn they_begin_in_the_bundle_or_in_the_root_and_see_the_containers_mounts() {
         }
         container.run_ok();
         let bundle = container.bundle();
-        // The runtime's own namespaces have no procfs there.
+        // The runtime's own namespaces have no procfs in that place.
         assert_eq!(read(&out), format!("{0}\n{0}/rootfs\nproc\n", bundle.display()));
     });
 }
@@ -236,7 +236,7 @@ fn annotations_say_where_their_output_goes() {
 
 #[test]
 fn a_failing_poststart_hook_destroys_the_container() {
-    // Specification 1.3 made it so; before, it was a warning.
+    // Since specification 1.3 this is an error; before, it was a warning.
     each_runtime_but(&[("runc", "runs poststart with create")], |runtime| {
         let mut container = Container::sleeping(runtime);
         container.spec["hooks"]["poststart"] = hook(&container, "poststart", "cat > /dev/null; exit 9");
@@ -248,7 +248,7 @@ fn a_failing_poststart_hook_destroys_the_container() {
     });
 }
 
-/// One that writes for ever is always ready to be read.
+/// A hook that writes for ever can always be read from.
 #[test]
 fn a_hook_that_does_not_stop_talking_is_killed_in_time() {
     each_runtime_but(&[("runc", "waits for whatever has the hook's stdout")], |runtime| {
@@ -313,7 +313,7 @@ fn hooks_of_the_containers_namespaces_are_told_the_pid_in_there() {
     });
 }
 
-/// What the hooks of `create` have done is undone by these, whatever fails behind them.
+/// These hooks undo what the hooks of `create` have done, whatever fails after those.
 #[test]
 fn poststop_hooks_run_when_a_creation_fails_late() {
     each_runtime_but(&[("runc", "does not run them then"), ("crun", "does not run them then")], |runtime| {
@@ -332,7 +332,7 @@ fn poststop_hooks_run_when_a_creation_fails_late() {
     });
 }
 
-/// The killed `create` could not: whoever takes away what it has left does.
+/// The killed `create` could not run them; the command that cleans up after it does.
 #[test]
 fn poststop_hooks_run_after_a_creation_that_was_killed() {
     pillbox_only(|runtime| {
@@ -353,7 +353,7 @@ fn poststop_hooks_run_after_a_creation_that_was_killed() {
     });
 }
 
-/// What keeps it from its program is known, and said.
+/// The reason why it cannot be executed is known and reported.
 #[test]
 fn a_hook_that_is_no_program_says_so() {
     pillbox_only(|runtime| {

@@ -1,4 +1,4 @@
-//! Init's file where memfds may not be executed, or not be had at all: the tests of CVE-2019-5736 hold there too.
+//! Init's file if memfds may not be executed or do not exist: the tests of CVE-2019-5736 pass there too.
 
 use std::process::Command;
 
@@ -6,7 +6,8 @@ use serde_json::json;
 
 use crate::harness::{Container, Output, copy_program, pillbox_only, skip};
 
-/// `script` with the runtime as `$R`, the bundle as `$B` and the id as `$I`, in a pid namespace, and so with a setting, of its own.
+/// Runs `script` with the runtime as `$R`, the bundle as `$B` and the id as `$I`, in a pid namespace of its
+/// own, which has its own setting.
 fn without_executable_memfds(container: &Container, script: &str) -> Option<Output> {
     if !std::path::Path::new("/proc/sys/vm/memfd_noexec").exists() {
         skip("this kernel has no vm.memfd_noexec");
@@ -33,7 +34,7 @@ fn without_executable_memfds(container: &Container, script: &str) -> Option<Outp
     Some(container.finish(command.stdin(std::process::Stdio::null())))
 }
 
-/// As [`crate::security`] has it for a memfd; as root the file has no other protection than its mount.
+/// Like the test for a memfd in [`crate::security`]; against root the file is protected only by its mount.
 const OVERWRITES: &str = r#"
     $R create --bundle $B $I
     pid=$($R state $I | tr -d ' ,' | sed -n 's/"pid"://p')
@@ -79,7 +80,7 @@ fn it_has_a_row_of_what_check_says() {
     });
 }
 
-/// The owner of the tmpfs is a user namespace of its own.
+/// The tmpfs belongs to a user namespace of its own.
 #[test]
 fn an_ordinary_user_has_one_as_well() {
     pillbox_only(|runtime| {
@@ -90,13 +91,13 @@ fn an_ordinary_user_has_one_as_well() {
         {
             std::os::unix::fs::chown(path, Some(1000), Some(1000)).expect("chown");
         }
-        // Of devices and a cgroup's root they can have none.
+        // A user can't have device filters or the root of a cgroup namespace.
         container.without_namespace("cgroup").spec["linux"]["resources"] = json!({});
         container.spec["mounts"]
             .as_array_mut()
             .expect("mounts")
             .retain(|mount| mount["destination"] == "/proc" || mount["destination"] == "/dev");
-        // Root looks at it: the user may not.
+        // Root looks at the file, because the user may not.
         let as_user = "setpriv --reuid=1000 --regid=1000 --clear-groups --bounding-set=-all";
         let script = OVERWRITES.replace("$R ", &format!("{as_user} $R --cgroup-manager disabled "));
         let Some(output) = without_executable_memfds(&container, &script) else { return };
@@ -109,12 +110,12 @@ fn an_ordinary_user_has_one_as_well() {
     });
 }
 
-/// Neither a mount nor a user namespace: the setting is named.
+/// Neither mounts nor user namespaces are possible: the error names the setting.
 #[test]
 fn who_has_no_place_for_it_is_told_the_setting() {
     pillbox_only(|runtime| {
         let container = Container::new(runtime);
-        // The limit is that of a user namespace of this test's own.
+        // The limit belongs to a user namespace of this test.
         let script =
             "exec unshare --user --map-root-user --mount sh -ec 'echo 0 > /proc/sys/user/max_user_namespaces
             exec setpriv --inh-caps=-all --ambient-caps=-all --bounding-set=-all ${R% --root*} check'";
@@ -125,7 +126,7 @@ fn who_has_no_place_for_it_is_told_the_setting() {
     });
 }
 
-/// An outer container whose filter has never heard of memfd_create(2), or forbids it; the runtime runs in it.
+/// The runtime runs in an outer container whose filter does not know memfd_create(2), or forbids it.
 #[test]
 fn an_outer_sandbox_may_forbid_memfds() {
     pillbox_only(|runtime| {

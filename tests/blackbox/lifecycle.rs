@@ -96,7 +96,7 @@ fn a_created_container_can_be_killed() {
     });
 }
 
-/// Its init is the first process of a pid namespace, from which the kernel keeps what it does not handle.
+/// Its init is pid 1 of a pid namespace, which gets only signals that it handles.
 #[test]
 fn a_created_container_can_be_terminated() {
     each_runtime_but(&[("crun", "needs SIGKILL")], |runtime| {
@@ -117,7 +117,7 @@ fn a_created_container_can_be_terminated() {
     });
 }
 
-/// What ends init while it waits is the program's to handle.
+/// Signals that end init while it waits are for the program to handle.
 #[test]
 fn what_ends_a_created_container_is_not_inherited_by_its_program() {
     each_runtime(|runtime| {
@@ -192,7 +192,7 @@ fn start_works_once() {
 
 #[test]
 fn kill_of_a_stopped_container_says_so() {
-    // What podman, containerd and CRI-O look for in the text, in that spelling.
+    // Podman, containerd and CRI-O look for these texts, in this spelling.
     let known = ["container not running", "no such process", "process already finished"];
     each_runtime_but(&[("crun", "says `No such process`")], |runtime| {
         let container = Container::new(runtime);
@@ -213,7 +213,7 @@ fn kill_all_of_a_stopped_container_succeeds() {
     });
 }
 
-/// kill(2): the question whether there is somebody.
+/// kill(2): signal 0 asks whether there is a process.
 #[test]
 fn signal_0_asks() {
     each_runtime(|runtime| {
@@ -226,7 +226,7 @@ fn signal_0_asks() {
         container.kill("KILL").ok();
         container.wait_status("stopped");
         container.kill("0").fails_with("");
-        // As any other signal to all of none.
+        // As any other signal to all of no processes.
         container.call(&["kill", "--all", &container.id, "0"]).ok();
     });
 }
@@ -273,7 +273,7 @@ fn kill_all_reaches_every_process() {
     });
 }
 
-/// More than there may be descriptors.
+/// More processes than it may have descriptors.
 #[test]
 fn kill_all_reaches_more_processes_than_it_can_hold_open() {
     each_runtime(|runtime| {

@@ -1,4 +1,4 @@
-//! mounts add and mounts remove: the mounts of a container that runs.
+//! `mounts add` and `mounts remove`: mounts of a running container.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -11,7 +11,7 @@ use crate::harness::{Container, Output, decoy, each_runtime_but, mountpoints, pi
 
 const RUNC: (&str, &str) = ("runc", "has no such command");
 
-/// `mounts VERB ID FILE` with that list in the file.
+/// `mounts VERB ID FILE`, with `list` in the file.
 #[track_caller]
 fn mounts(container: &Container, verb: &str, list: Value) -> Output {
     let file = container.folder.join("mounts.json");
@@ -24,20 +24,20 @@ fn exec(container: &Container, script: &str) -> String {
     container.call(&["exec", &container.id, "/bin/sh", "-c", script]).ok().stdout
 }
 
-/// Where the container has mounts below /data.
+/// The container's mount points below /data.
 fn below_data(container: &Container) -> BTreeSet<String> {
     let mountinfo = exec(container, "cat /proc/self/mountinfo");
     let points = mountinfo.lines().filter_map(|line| line.split(' ').nth(4));
     points.filter(|point| point.starts_with("/data")).map(String::from).collect()
 }
 
-/// The host's mounts at anything of the container's; other cases have theirs.
+/// The host's mounts that concern this container; other cases have their own.
 fn on_the_host(container: &Container) -> Vec<String> {
     let folder = container.folder.to_str().expect("folder");
     mountpoints().into_iter().filter(|path| path.contains(folder)).collect()
 }
 
-/// A folder and a file of the host's, as sources.
+/// A folder and a file on the host, as sources.
 fn sources(container: &Container) -> (String, String) {
     let folder = container.folder.join("source");
     fs::create_dir_all(&folder).expect("folder");
@@ -61,7 +61,7 @@ fn add_and_remove(container: &Container) {
     assert_eq!(exec(container, script), "of the host\nof the host\nread-only\nwritable\n");
     let points = ["/data/folder", "/data/tmpfs", "/data/tmpfs/file"].map(String::from);
     assert_eq!(below_data(container), BTreeSet::from(points));
-    // crun goes from the first to the last, which takes the lower ones along.
+    // crun removes from the first to the last, which also removes the mounts below.
     let mut reversed = list.as_array().expect("list").clone();
     if container.runtime.is("crun") {
         reversed.reverse();
@@ -134,7 +134,7 @@ fn mount_options_count_as_at_creation() {
     });
 }
 
-/// Also of a file, and of what has a mount of the list on it.
+/// Also for a file, and for a mount that has another one of the list on it.
 #[test]
 fn a_failure_takes_back_what_was_mounted() {
     pillbox_only(|runtime| {
@@ -158,7 +158,7 @@ fn a_failure_takes_back_what_was_mounted() {
             ]);
             mounts(&container, "add", list).fails_with("mount tmpfs on /data/wrong: option \"nonsense\"");
             assert_eq!(exec(&container, "cat /proc/self/mountinfo"), before);
-            // What is not there is found before anything goes.
+            // A missing mount is noticed before anything is removed.
             mounts(&container, "add", json!([{"destination": "/data/tmpfs", "type": "tmpfs"}])).ok();
             let list = json!([{"destination": "/data/file"}, {"destination": "/data/tmpfs"}]);
             mounts(&container, "remove", list)
@@ -197,7 +197,7 @@ fn what_cannot_be_done_is_refused_by_name() {
         ] {
             assert_eq!(mounts(&container, "add", list).fails_with(part).code, 1);
         }
-        // An image's link does not help.
+        // A link in the image makes no difference.
         symlink("/proc", container.rootfs().join("link")).expect("symlink");
         let list =
             json!([{"destination": "/link/version", "type": "bind", "source": file, "options": ["bind"]}]);
@@ -227,7 +227,8 @@ fn what_cannot_be_done_is_refused_by_name() {
     });
 }
 
-/// The image, or a program in the container, would have what hides the host's secrets removed.
+/// The image, or a program in the container, would otherwise get a mask removed that hides the host's
+/// secrets.
 #[test]
 fn a_mask_behind_a_link_stays() {
     each_runtime_but(&[RUNC, ("crun", "unmounts through symbolic links")], |runtime| {
@@ -239,7 +240,7 @@ fn a_mask_behind_a_link_stays() {
     });
 }
 
-/// The rows of CVE-2019-19921, CVE-2021-30465 and CVE-2024-45310, for a container that runs.
+/// CVE-2019-19921, CVE-2021-30465 and CVE-2024-45310, for a running container.
 #[test]
 fn targets_are_resolved_inside() {
     each_runtime_but(&[RUNC], |runtime| {
@@ -265,7 +266,7 @@ fn targets_are_resolved_inside() {
         while_swapped(&volume.join("a"), &volume.join("b"), || {
             for _ in 0..if runtime.is("pillbox") { 100 } else { 10 } {
                 for verb in ["add", "remove"] {
-                    // Success or an error, as the race goes: never a trace outside.
+                    // The race may end in success or an error, but never with a trace outside.
                     mounts(&container, verb, list.clone());
                 }
             }

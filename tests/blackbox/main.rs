@@ -1,9 +1,9 @@
-//! Black-box tests: the built `pillbox` on real bundles, on this kernel; the same cases run against crun and runc where
-//! they are installed, so that every expectation is itself tested.
+//! Black-box tests: the built `pillbox` with real bundles on this kernel. The same cases run with crun and
+//! runc if they are installed, so that every expectation is tested itself.
 //!
 //! Environment: `PILLBOX_TEST_RUNTIME` (comma-separated paths) replaces the list of runtimes under test;
-//! `PILLBOX_TEST_NO_SKIP=1` turns every `skipped: …` into a failure; `PILLBOX_TEST_EXCEPTIONS=1` runs peers where they are left
-//! out as well, and demands that they fail there.
+//! `PILLBOX_TEST_NO_SKIP=1` turns every `skipped: …` into a failure; `PILLBOX_TEST_EXCEPTIONS=1` also runs
+//! the peers that a case excludes, and demands that they fail there.
 
 mod harness;
 

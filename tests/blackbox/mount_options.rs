@@ -11,7 +11,7 @@ use crate::harness::{Container, decoy, each_runtime, each_runtime_but, pillbox_o
 
 const MOUNTINFO: &str = "cat /proc/self/mountinfo";
 
-/// Per-mount options and the file system's own of the last mount at `point`.
+/// The per-mount options, and those of the file system, of the last mount at `point`.
 #[track_caller]
 fn options<'a>(mountinfo: &'a str, point: &str) -> (Vec<&'a str>, Vec<&'a str>) {
     let mut lines = mountinfo.lines().filter(|line| line.split(' ').nth(4) == Some(point));
@@ -39,7 +39,7 @@ fn a_tmpfs_has_the_mode_of_what_it_covers() {
     });
 }
 
-/// An image's folder with one of everything that can be copied.
+/// A folder in the image with one file of each type that can be copied.
 fn seed(container: &Container) -> PathBuf {
     let seed = container.rootfs().join("seed");
     fs::create_dir_all(seed.join("sub/deeper")).expect("folder");
@@ -71,7 +71,7 @@ fn tmpcopyup_keeps_modes_owners_and_links() {
 
 #[test]
 fn tmpcopyup_copies_pipes_sockets_and_attributes() {
-    // runc fails on a pipe; neither keeps the access time.
+    // runc fails on a pipe; neither peer keeps access times.
     each_runtime_but(&[("runc", "fails on pipes: lchown: no such file")], |runtime| {
         let mut container = Container::sh(runtime, "stat -c '%n %F' /seed/pipe /seed/socket; ls /seed");
         let seed = container.rootfs().join("seed");
@@ -104,7 +104,7 @@ fn tmpcopyup_reads_nothing_through_links() {
         let outside = decoy(&container.folder);
         fs::create_dir(container.rootfs().join("real")).expect("folder");
         symlink(&outside, container.rootfs().join("real/out")).expect("symlink");
-        // The destination itself is a link that has to be followed inside.
+        // The destination itself is a link that must be followed inside the root.
         symlink("/real", container.rootfs().join("seed")).expect("symlink");
         container.mount("tmpfs", "tmpfs", "/seed", &["tmpcopyup"]);
         let output = container.run_ok();
@@ -159,7 +159,7 @@ fn copy_symlink_makes_the_link_anew() {
         container.mount("none", &link, "/new/link", &["bind", "copy-symlink"]);
         container.mount("none", &file, "/file", &["bind", "copy-symlink"]);
         assert_eq!(container.run_ok(), "/some/where\nbound\n");
-        // The same link may be there already, anything else may not.
+        // The same link may exist already, but nothing else.
         container.run().ok();
         for text in [Some("/else/where"), None] {
             let there = container.rootfs().join("new/link");
@@ -205,7 +205,7 @@ fn remount_of_a_bind_changes_the_mount() {
         }
         let output = container.run_ok();
         let (flags, data) = options(&output, "/m");
-        // All flags are stated anew, but for the access times.
+        // A remount sets all flags anew, except the access times.
         assert!(["ro", "nodev", "noatime"].iter().all(|flag| flags.contains(flag)), "{output}");
         assert!(!flags.contains(&"nosuid") && data.contains(&"rw"), "{output}");
         assert!(options(&output, "/file").0.contains(&"ro"), "{output}");
@@ -278,7 +278,7 @@ fn map(container: u32, host: u32, size: u32) -> Value {
     json!([{"containerID": container, "hostID": host, "size": size}])
 }
 
-/// A tmpfs of the host with files of several owners, and one below it.
+/// A tmpfs on the host with files of several owners, and another one below it.
 fn owned_files(container: &Container) -> PathBuf {
     let source = container.folder.join("source");
     fs::create_dir(&source).expect("folder");
@@ -295,7 +295,7 @@ fn owned_files(container: &Container) -> PathBuf {
 
 const OWNERS: &str = "cd /m; stat -c %u:%g root user sub/root";
 
-/// Binds `source` at /m with `maps` of its own.
+/// Binds `source` at /m with id mappings of its own.
 fn mount_mapped(container: &mut Container, source: &Path, maps: Option<&Value>, options: &[&str]) {
     container.mount("none", source, "/m", options);
     let mounts = container.spec["mounts"].as_array_mut().expect("mounts");
@@ -377,7 +377,7 @@ fn what_cannot_be_mapped_is_refused() {
     });
 }
 
-/// Several options in one string: the peers hand all on as mount(2)'s one.
+/// Several options in one string; the peers pass all of it to mount(2) as one.
 #[test]
 fn commas_part_the_options_of_a_file_system() {
     each_runtime(|runtime| {

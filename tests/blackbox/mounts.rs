@@ -1,4 +1,4 @@
-//! Mounts: kinds, options, order, destinations, and that none of them leaves the container's root.
+//! Mounts: types, options, order, destinations, and that none of them leaves the container's root.
 
 use std::fs;
 use std::os::unix::fs::symlink;
@@ -8,14 +8,14 @@ use serde_json::json;
 
 use crate::harness::{Container, decoy, each_runtime, each_runtime_but, mountpoints};
 
-/// The mountinfo line of `point`, as /proc/self/mountinfo inside had it.
+/// The line of `point` in the container's /proc/self/mountinfo.
 #[track_caller]
 fn line_of<'a>(mountinfo: &'a str, point: &str) -> &'a str {
     let mut lines = mountinfo.lines().filter(|line| line.split(' ').nth(4) == Some(point));
     lines.next_back().unwrap_or_else(|| panic!("nothing is mounted at {point}: {mountinfo}"))
 }
 
-/// Per-mount options and the file system's own.
+/// The per-mount options, and those of the file system.
 fn options<'a>(mountinfo: &'a str, point: &str) -> (Vec<&'a str>, Vec<&'a str>) {
     let line = line_of(mountinfo, point);
     let of = |text: Option<&'a str>| text.expect("mountinfo").split(',').collect();
@@ -177,7 +177,7 @@ fn mounts_are_made_in_order() {
     each_runtime(|runtime| {
         let mut container = Container::sh(runtime, "cat /a/file; ls /a /b; cat /b/file");
         let source = source(&container);
-        // Over /a a tmpfs, into which a file is bound; /b is covered by the second mount there.
+        // A file is bound into the tmpfs on /a; /b is covered by the second mount there.
         container.mount("tmpfs", "tmpfs", "/a", &[]);
         container.mount("none", source.join("file"), "/a/file", &["bind"]);
         container.mount("none", source.join("below"), "/b", &["bind"]).mount(
@@ -206,7 +206,8 @@ fn a_relative_destination_is_below_the_root() {
         let mut container = Container::sh(runtime, MOUNTINFO);
         container.mount("tmpfs", "tmpfs", "relative/folder", &[]);
         let output = container.run();
-        // The specification forbids it; runtimes have accepted it for years, as we may: but only there.
+        // The specification forbids it, but runtimes have accepted it for years, so we may as well, but only
+        // inside.
         if output.code == 0 {
             line_of(&output.stdout, "/relative/folder");
         }
@@ -228,7 +229,7 @@ fn a_destination_through_a_symlink_stays_inside() {
             let names: Vec<_> =
                 fs::read_dir(&outside).expect("decoy").flatten().map(|entry| entry.file_name()).collect();
             assert_eq!(names, ["marker"], "{output:?}");
-            // Resolved inside the root, the link's target is made there.
+            // The link's target is resolved and made inside the root.
             if runtime.is("crun") {
                 output.fails_with("/a/new"); // It does not create the target of a dangling link: harmless.
                 continue;
@@ -252,7 +253,8 @@ fn a_destination_that_is_a_symlink_is_followed_inside() {
     });
 }
 
-/// CVE-2019-19921, CVE-2023-27561, CVE-2023-28642: /proc and /sys are folders of the image's, or nothing is mounted.
+/// CVE-2019-19921, CVE-2023-27561, CVE-2023-28642: unless /proc and /sys are folders of the image, nothing is
+/// mounted.
 #[test]
 fn proc_or_sys_as_a_symlink_is_refused() {
     each_runtime(|runtime| {
@@ -274,7 +276,7 @@ fn proc_or_sys_as_a_symlink_is_refused() {
     });
 }
 
-/// CVE-2019-16884: what lies over procfs would swallow labels and sysctls.
+/// CVE-2019-16884: a mount over procfs would swallow labels and sysctls.
 #[test]
 fn mounts_over_proc_are_refused() {
     let peers = [("crun", "allows them")];
@@ -390,7 +392,7 @@ fn the_hosts_mounts_are_neither_seen_nor_changed() {
             !output.contains("pillbox-test-other") && !output.contains("/sys/fs/cgroup/unified"),
             "{output}"
         );
-        // The root and what config.json lists: nothing else of the host is left attached.
+        // The root and what config.json lists: nothing else of the host stays attached.
         let expected = container.spec["mounts"].as_array().expect("mounts").len();
         let points = output.lines().filter(|line| !line.contains(" - nsfs ")).count();
         assert!(points >= expected && points < expected + 25, "{output}");
@@ -424,8 +426,8 @@ fn idmapped_binds() {
     });
 }
 
-/// Since Linux 6.8 mountinfo is sorted by when mounts came to be, not by when they were attached; who reads it takes a later
-/// line for what lies above.
+/// Since Linux 6.8 mountinfo is sorted by when mounts were made, not by when they were attached; its readers
+/// take a later line for the upper mount.
 #[test]
 fn mountinfo_lists_mounts_in_their_order() {
     each_runtime(|runtime| {
@@ -443,7 +445,7 @@ fn mountinfo_lists_mounts_in_their_order() {
     });
 }
 
-/// One message takes 253 descriptors: those of the next come in their order as well.
+/// A message takes 253 descriptors; those of the next message come in their order as well.
 #[test]
 fn more_bind_mounts_than_fit_into_a_message() {
     each_runtime(|runtime| {
@@ -464,7 +466,8 @@ fn more_bind_mounts_than_fit_into_a_message() {
     });
 }
 
-/// Bind sources that are cloned late and the network namespace, which sysfs depends on, come to init through one channel.
+/// Bind sources that are cloned late, and the network namespace on which sysfs depends, come to init through
+/// the same channel.
 #[test]
 fn a_bind_between_new_file_systems() {
     each_runtime(|runtime| {
@@ -478,7 +481,7 @@ fn a_bind_between_new_file_systems() {
     });
 }
 
-/// Engines look for these words, and explain them to whoever gave them a file for a folder.
+/// Engines look for these words, and explain to their users that they gave a file for a folder.
 #[test]
 fn a_file_is_not_bound_on_a_folder_nor_a_folder_on_a_file() {
     each_runtime(|runtime| {

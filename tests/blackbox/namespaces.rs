@@ -1,4 +1,5 @@
-//! Namespaces: made, inherited, joined; what belongs to them (host name, sysctl, loopback, offsets, id maps).
+//! Namespaces: made, inherited, joined; and what belongs to them (hostname, sysctls, loopback, offsets, id
+//! maps).
 
 use std::fs;
 use std::process::{Child, Command, Stdio};
@@ -7,7 +8,7 @@ use serde_json::json;
 
 use crate::harness::{Container, each_runtime, each_runtime_but, pillbox_only, skip, wait_for};
 
-/// Type in config.json and name in /proc/PID/ns.
+/// The type in config.json and the name in /proc/PID/ns.
 const NAMESPACES: [(&str, &str); 6] = [
     ("pid", "pid"),
     ("network", "net"),
@@ -17,7 +18,7 @@ const NAMESPACES: [(&str, &str); 6] = [
     ("cgroup", "cgroup"),
 ];
 
-/// The shell command that prints the links of all namespaces, a line each.
+/// A shell command that prints the links of all namespaces, one per line.
 const LINKS: &str = "for ns in pid net ipc uts mnt cgroup; do readlink /proc/self/ns/$ns; done";
 
 fn own(name: &str) -> String {
@@ -98,7 +99,7 @@ fn namespaces_are_joined_by_path() {
     });
 }
 
-/// Without a path validation refuses the same; in a namespace of another's it is done.
+/// Without a path validation refuses this; in another's namespace it is done.
 #[test]
 fn a_joined_namespace_that_is_the_hosts_own_is_not_changed() {
     pillbox_only(|runtime| {
@@ -133,7 +134,7 @@ fn a_joined_namespace_that_is_the_hosts_own_is_not_changed() {
             container.spec.as_object_mut().expect("spec").remove("hostname");
             let (object, member) = pointer.rsplit_once('/').expect("pointer");
             container.spec.pointer_mut(object).expect("object")[member] = value;
-            // By another process of the host's, and by another name of the same.
+            // Through another process of the host, and by another name of the same namespace.
             let own = Helper::new(&["--mount"]);
             container.with_namespace(kind, Some(&own.path(name)));
             let output = container.run().fails_with(named);
@@ -345,7 +346,7 @@ fn a_time_namespace_is_joined_by_path() {
     }
     each_runtime_but(&[("crun", "ends in the middle of it")], |runtime| {
         let helper = Helper::new(&["-T", "--boottime", "1000000", "-f"]);
-        // Its only child is the one inside.
+        // Its only child is the process inside.
         let children =
             fs::read_to_string(format!("/proc/{0}/task/{0}/children", helper.0.id())).expect("children");
         let path = format!("/proc/{}/ns/time", children.trim());
@@ -383,7 +384,7 @@ fn a_time_namespace_within_a_user_namespace() {
     });
 }
 
-/// A user namespace with ranges of the host's ids, as root makes it for a container.
+/// A user namespace with ranges of host ids, as root makes it for a container.
 fn with_user_namespace(container: &mut Container) {
     container.with_namespace("user", None);
     let map = json!([{"containerID": 0, "hostID": 100_000, "size": 1000}, {"containerID": 1000, "hostID": 200_000, "size": 1}]);
@@ -470,7 +471,7 @@ fn a_user_namespace_container_lives_through_all_operations() {
 
 #[test]
 fn many_mappings() {
-    // The kernel takes 340 lines, in one write of less than a page per id type.
+    // The kernel takes 340 lines per id type, in one write of less than a page.
     each_runtime(|runtime| {
         let mut container = Container::sh(runtime, "wc -l < /proc/self/uid_map");
         with_user_namespace(&mut container);

@@ -1,4 +1,5 @@
-//! `linux.netDevices`: interfaces of the host (here the tests' own network namespace) that move into the container.
+//! `linux.netDevices`: interfaces of the host (here, of the tests' own network namespace) that are moved into
+//! the container.
 
 use std::os::fd::OwnedFd;
 use std::process::{Child, Command, Stdio};
@@ -13,7 +14,7 @@ use crate::harness::{Container, each_runtime_but};
 
 const RUNC: (&str, &str) = ("runc", "ignores linux.netDevices before 1.4");
 
-/// A pair of interfaces, the first one with addresses; gone when dropped, wherever the other end is.
+/// A pair of interfaces, the first one with addresses; removed when dropped, wherever the other end is.
 struct Pair {
     name: String,
     peer: String,
@@ -144,7 +145,7 @@ fn a_name_that_is_taken_is_an_error() {
     );
 }
 
-/// Another network namespace, which lives as long as the process in it.
+/// Another network namespace, which lives as long as a process in it.
 struct Namespace(Child);
 
 impl Namespace {
@@ -152,7 +153,7 @@ impl Namespace {
         let script = ["-n", "sh", "-c", "echo; exec cat"];
         let child = Command::new("unshare").args(script).stdin(Stdio::piped()).stdout(Stdio::piped()).spawn();
         let mut namespace = Namespace(child.expect("unshare"));
-        // The line says that unshare is done.
+        // The line shows that unshare is done.
         let output: &OwnedFd = &OwnedFd::from(namespace.0.stdout.take().expect("stdout"));
         rustix::io::read(output, &mut [0u8; 1]).expect("line");
         namespace
@@ -181,7 +182,7 @@ fn a_device_moves_into_a_joined_namespace() {
         namespaces.push(json!({"type": "network", "path": namespace.path()}));
         move_device(&mut container, &pair.name, json!({}));
         assert!(container.run_ok().contains("192.0.2.77/24"));
-        // It is never moved back.
+        // An interface is never moved back.
         assert!(!pair.is_here());
     });
 }

@@ -1,4 +1,4 @@
-//! sd_notify(3): a container tells the service manager that it is ready, through the runtime.
+//! sd_notify(3): through the runtime, a container informs the service manager that it is ready.
 
 use std::fs;
 use std::os::unix::net::UnixDatagram;
@@ -8,7 +8,7 @@ use serde_json::json;
 
 use crate::harness::{Container, Runtime, each_runtime, each_runtime_but, pillbox_only, wait_for};
 
-/// A container that sees what NOTIFY_SOCKET names, and the manager's socket.
+/// A container that sees the socket of NOTIFY_SOCKET, and the manager's socket.
 fn watched<'r>(runtime: &'r Runtime, script: &str) -> (Container<'r>, UnixDatagram, String) {
     let container = Container::sh(runtime, script);
     let path = container.folder.join("manager").to_str().expect("path").to_string();
@@ -23,7 +23,7 @@ fn received(manager: &UnixDatagram) -> String {
     String::from_utf8(message[..length].to_vec()).expect("text")
 }
 
-/// What the program says inside: to a datagram socket, which busybox has no client for.
+/// Sends a message as the program would: to a datagram socket, for which busybox has no client.
 fn say(runtime: &Runtime, container: &Container<'_>, message: &str) {
     let socket = format!("/proc/{}/root{}/manager/notify", container.pid(), container.folder.display());
     let inside = UnixDatagram::unbound().expect("socket");
@@ -41,7 +41,7 @@ fn the_container_gets_a_socket_of_its_own() {
         assert_eq!(output.code, 0, "{output:?}");
         let inside = output.stdout.lines().next().expect("path").to_string();
         assert!(inside.starts_with(&path) && output.stdout.ends_with("\nsocket\n"), "{output:?}");
-        // It said nothing, and so did the runtime.
+        // Neither the container nor the runtime has sent anything.
         manager.set_nonblocking(true).expect("nonblocking");
         assert!(manager.recv(&mut [0; 8]).is_err());
         fs::remove_dir_all(container.rootfs().join(path.trim_start_matches('/'))).ok();

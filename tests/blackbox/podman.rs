@@ -1,5 +1,5 @@
-//! Podman as an ordinary user has it: the whole way from `podman` over conmon to the runtime, which it calls as root of
-//! a user namespace of its own, with nothing in the environment but XDG_RUNTIME_DIR.
+//! Podman as an ordinary user runs it: the whole path from `podman` over conmon to the runtime, which it
+//! calls as root of a user namespace, with only XDG_RUNTIME_DIR in the environment.
 
 use std::cell::Cell;
 use std::fs;
@@ -14,9 +14,9 @@ use crate::harness::{Container, Running, Runtime, copy_program, each_runtime_but
 
 const USER: u32 = 1000;
 
-/// Enters a place where the user exists and has ranges of ids, with processes and mounts that go with it, and executes
-/// the lines of stdin there one after the other as that user. The shell itself stays: as the first process it reaps, and
-/// older versions of Podman wait for a conmon until it is no zombie any more.
+/// Enters a place in which the user exists and has ranges of ids, with processes and mounts of its own, and
+/// executes the lines of stdin there one after another as that user. The shell itself stays: as the first
+/// process it reaps, and older versions of Podman wait until conmon is no longer a zombie.
 const PLACE: &str = r#"
 # Podman's locks lie in /dev/shm, by the user's number.
 mkdir -p /run/user
@@ -45,11 +45,11 @@ struct Podman<'c, 'r> {
     container: &'c Container<'r>,
     shell: Option<(Running, std::process::ChildStdin)>,
     calls: Cell<u32>,
-    /// The cgroup that is the user's, and the one below that everything runs in.
+    /// The cgroup that belongs to the user, and the one below it in which everything runs.
     cgroups: Option<[PathBuf; 2]>,
 }
 
-/// What a call of Podman's left.
+/// The result of a call of Podman.
 #[derive(Debug)]
 struct Answer {
     code: i32,
@@ -58,7 +58,8 @@ struct Answer {
 }
 
 impl<'c, 'r> Podman<'c, 'r> {
-    /// `container` gives the folder and the image's root. With `delegated` the user has a part of the cgroup hierarchy.
+    /// `container` provides the folder and the image's root. With `delegated` the user has a part of the
+    /// cgroup hierarchy.
     fn new(container: &'c Container<'r>, delegated: bool) -> Self {
         write_files(container);
         let cgroups = delegated.then(|| delegate(container));
@@ -75,7 +76,7 @@ impl<'c, 'r> Podman<'c, 'r> {
         podman
     }
 
-    /// A line for the user's shell.
+    /// Runs a line in the user's shell.
     #[track_caller]
     fn call(&self, line: &str) -> Answer {
         let number = self.calls.replace(self.calls.get() + 1);
@@ -88,14 +89,14 @@ impl<'c, 'r> Podman<'c, 'r> {
         Answer { code: code.trim().parse().expect("status"), stdout: text("out"), stderr: text("err") }
     }
 
-    /// A call that has to end with that status and that output.
+    /// Runs a line that must end with this status and this output.
     #[track_caller]
     fn gives(&self, line: &str, code: i32, stdout: &str) {
         let answer = self.call(line);
         assert_eq!((answer.code, answer.stdout.as_str()), (code, stdout), "{line}: {answer:?}");
     }
 
-    /// A call that has to succeed, whatever it says.
+    /// Runs a line that must succeed, with any output.
     #[track_caller]
     fn succeeds(&self, line: &str) {
         let answer = self.call(line);
@@ -105,7 +106,7 @@ impl<'c, 'r> Podman<'c, 'r> {
 
 impl Drop for Podman<'_, '_> {
     fn drop(&mut self) {
-        // With its first process the whole pid namespace goes.
+        // The pid namespace ends with its first process.
         drop(self.shell.take());
         let Some([users, _]) = &self.cgroups else { return };
         for _ in 0..500 {
@@ -120,7 +121,7 @@ impl Drop for Podman<'_, '_> {
     }
 }
 
-/// Parents come before what is below.
+/// The cgroups below a folder, parents first.
 fn cgroups_below(folder: &Path) -> Vec<PathBuf> {
     let entries = fs::read_dir(folder).into_iter().flatten().flatten();
     let folders = entries.filter(|entry| entry.file_type().is_ok_and(|kind| kind.is_dir()));
@@ -169,7 +170,7 @@ fn write_files(container: &Container) {
     assert!(image.status().expect("tar").success());
 }
 
-/// A cgroup that is the user's to divide, and one below it.
+/// A cgroup that belongs to the user, and one below it.
 fn delegate(container: &Container) -> [PathBuf; 2] {
     let users = container.cgroup().with_extension("user");
     let own = users.join("own");
@@ -180,7 +181,7 @@ fn delegate(container: &Container) -> [PathBuf; 2] {
     [users, own]
 }
 
-/// Runs `case` with an ordinary user's Podman on each runtime, and looks whether anything is left.
+/// Runs `case` with an ordinary user's Podman on each runtime, and checks that nothing is left.
 #[track_caller]
 fn with_podman(peers: &[(&str, &str)], delegated: bool, case: impl Fn(&Podman, &Runtime)) {
     for (program, package) in [("podman", "podman"), ("newuidmap", "uidmap")] {
@@ -228,7 +229,7 @@ fn containers_of_an_ordinary_user() {
         );
         let privileged = "podman run --rm --network none --privileged box sh -c 'mount -t tmpfs none /tmp && echo mounted'";
         podman.gives(privileged, 0, "mounted\n");
-        // Where nothing of the hierarchy is the user's there is no cgroup; one that is asked for is an error.
+        // If no part of the hierarchy is the user's, there is no cgroup; asking for one is an error.
         let parent = podman.call("podman run --rm --network none --cgroup-parent /none box true");
         assert!(parent.code == 126 && parent.stderr.contains("none"), "{parent:?}");
         if runtime.is("pillbox") {
@@ -264,7 +265,7 @@ fn a_container_that_stays() {
 #[test]
 fn namespaces_of_the_users() {
     with_podman(&[], false, |podman, _| {
-        // A new procfs is refused: the sysctl that Podman adds goes through the one that is bound.
+        // A new procfs is refused: the sysctl that Podman adds is written through the bound one.
         let range = "podman run --rm --network none --pid host --sysctl net.ipv4.ping_group_range='1 1' box \
                      cat /proc/sys/net/ipv4/ping_group_range";
         podman.gives(range, 0, "1\t1\n");
@@ -296,7 +297,7 @@ fn cgroups_of_the_users() {
     with_podman(&[], true, |podman, _| {
         let [users, own] = podman.cgroups.as_ref().expect("cgroups");
         podman.succeeds("podman run --detach --network none --cgroupns host --name web box sleep 1000");
-        // Beside the caller's own, not in it.
+        // Beside the caller's own cgroup, not in it.
         let cgroup = podman.call("podman exec web grep ^0:: /proc/self/cgroup").stdout;
         let name = users.file_name().expect("name").to_string_lossy();
         assert!(cgroup.starts_with(&format!("0::/{name}/")) && !cgroup.contains("/own"), "{cgroup}");
@@ -313,7 +314,7 @@ fn cgroups_of_the_users() {
     });
 }
 
-/// `before`, and the map that Podman gives an ordinary user's container.
+/// `before`, and the map that Podman gives to an ordinary user's container.
 fn map(before: &str) -> String {
     let line = |inside: u32, outside: u32, count: u32| format!("{inside:>10} {outside:>10} {count:>10}\n");
     format!("{before}{}{}", line(0, USER, 1), line(1, 100_000, 65_536))

@@ -11,7 +11,7 @@ use crate::harness::{
     status_field,
 };
 
-/// /proc/self/status of the command of `container`, which becomes that.
+/// The container's /proc/self/status, printed by the command that this sets.
 #[track_caller]
 fn status_of(container: &mut Container) -> String {
     container.spec["process"]["args"] = json!(["/bin/cat", "/proc/self/status"]);
@@ -30,7 +30,7 @@ fn five_capability_sets() {
             "bounding": ["CAP_CHOWN", "CAP_KILL", "CAP_NET_RAW"], "permitted": ["CAP_CHOWN", "CAP_KILL"],
             "effective": ["CAP_CHOWN"], "inheritable": ["CAP_KILL"], "ambient": ["CAP_KILL"]
         });
-        // A user who is not root: execve then leaves the sets as config.json says, less what isn't ambient.
+        // For a user other than root, execve leaves the sets as in config.json, except what isn't ambient.
         container.spec["process"]["user"] = json!({"uid": 1000, "gid": 1000});
         let sets = capability_sets(&status_of(&mut container));
         assert_eq!(
@@ -40,7 +40,8 @@ fn five_capability_sets() {
     });
 }
 
-/// Whatever the runtime may use, and does about it while it makes a container, several times since it is a race.
+/// Whatever processors the runtime may use, and whatever it does about that while it makes a container.
+/// Several times, because it is a race.
 #[test]
 fn all_processors() {
     let allowed = all_processors_of_the_cgroup();
@@ -58,7 +59,7 @@ fn all_processors() {
     });
 }
 
-/// CVE-2022-29162: nothing is inheritable or ambient that was not asked for.
+/// CVE-2022-29162: nothing is inheritable or ambient unless it is asked for.
 #[test]
 fn root_has_its_bounding_set() {
     each_runtime(|runtime| {
@@ -188,7 +189,7 @@ fn resource_limits() {
     });
 }
 
-/// What access(2) says of who is not root leaves the capabilities out; execve(2) does not.
+/// For users other than root, access(2) ignores capabilities; execve(2) does not.
 #[test]
 fn a_capability_opens_a_file_to_be_executed() {
     each_runtime(|runtime| {
@@ -345,7 +346,7 @@ fn a_working_folder_is_never_outside() {
     });
 }
 
-/// A filter that lets all through but for what `rules` say.
+/// A filter that allows everything except what `rules` say.
 fn filter(rules: Value) -> Value {
     json!({"defaultAction": "SCMP_ACT_ALLOW", "architectures": ["SCMP_ARCH_X86_64", "SCMP_ARCH_X86"], "syscalls": rules})
 }
@@ -391,7 +392,7 @@ fn seccomp_looks_at_arguments() {
         return skip("the filter is written for x86_64");
     }
     each_runtime(|runtime| {
-        // kill(2) with signal 10 is refused, with any other not.
+        // kill(2) with signal 10 is refused, but with no other.
         let mut container = Container::sh(runtime, "kill -10 $$ 2>&1; kill -0 $$ && echo zero");
         container.spec["linux"]["seccomp"] = filter(json!([{
             "names": ["kill"], "action": "SCMP_ACT_ERRNO", "errnoRet": 28,
@@ -424,7 +425,7 @@ fn the_command_leads_a_session() {
     });
 }
 
-/// Fields 40 and 41 of /proc/PID/stat: realtime priority and policy, of the container's own process.
+/// Fields 40 and 41 of /proc/PID/stat, realtime priority and policy, of the container's process.
 #[track_caller]
 fn scheduling(runtime: &Runtime, scheduler: Value) -> [u32; 2] {
     let mut container = Container::new(runtime);
@@ -460,7 +461,7 @@ fn io_priorities() {
             container.spec["process"]["ioPriority"] = json!({"class": class, "priority": priority});
             assert!(container.run_ok().starts_with(shown), "{class}");
         }
-        // It has no levels.
+        // This class has no levels.
         let mut container = Container::sh(runtime, "ionice");
         container.spec["process"]["ioPriority"] = json!({"class": "IOPRIO_CLASS_IDLE"});
         assert!(container.run_ok().starts_with("idle"));
@@ -530,7 +531,7 @@ fn scheduling_without_the_right_is_an_error() {
     });
 }
 
-/// As crun has it. A module that is there and refuses is an error: the guest's cases have that.
+/// As in crun. A refusal by an active module is an error, which cases in the guest show.
 #[test]
 fn labels_of_absent_security_modules_are_warnings() {
     if fs::exists("/sys/module/apparmor").expect("/sys") || fs::exists("/sys/fs/selinux").expect("/sys") {
@@ -547,7 +548,7 @@ fn labels_of_absent_security_modules_are_warnings() {
             container.spec[object][field] = json!(label);
             let warning = format!("{object}.{field}: {label:?}: this kernel has no ");
             container.write_spec();
-            // Less confined than was asked for: that is seen without being asked for.
+            // The container is less confined than was asked for: the log says so without `--debug`.
             let log = container.folder.join("log");
             let mut command = container.command(&["--log-level", "warning", "--log"]);
             command.arg(&log).args(["run", "--bundle"]).arg(container.bundle()).arg(&container.id);
@@ -556,7 +557,7 @@ fn labels_of_absent_security_modules_are_warnings() {
             assert!(fs::read_to_string(&log).expect("log").contains(&warning));
             let output = container.finish(&mut container.explain(&[])).ok();
             assert!(output.stdout.contains(&format!("warning: {warning}")), "{output:?}");
-            // What no label is stays an error.
+            // An invalid label is still an error.
             container.spec[object][field] = json!("a\0");
             container.run().fails_with(field).fails_with("NUL");
             container.assert_gone();

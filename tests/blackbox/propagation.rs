@@ -1,4 +1,4 @@
-//! What mounts in the container and on the host tell each other: every propagation of the root with every one of a bind.
+//! Mount events between container and host: every propagation of the root with every one of a bind mount.
 
 use std::fs;
 use std::path::PathBuf;
@@ -8,11 +8,11 @@ use serde_json::json;
 
 use crate::harness::{Container, each_runtime, each_runtime_but, wait_for};
 
-/// The options of the binds, in the order of the tables below; "" is none.
+/// The options of the binds, in the order of the tables below; "" means none.
 const OPTIONS: [&str; 9] =
     ["", "private", "rprivate", "slave", "rslave", "shared", "rshared", "unbindable", "runbindable"];
 
-/// A tmpfs of the host with another one below, both shared or both private.
+/// A tmpfs on the host with another one below it, both shared or both private.
 fn source(container: &Container, propagation: MountPropagationFlags) -> PathBuf {
     let source = container.folder.join("source");
     fs::create_dir(&source).expect("folder");
@@ -23,7 +23,7 @@ fn source(container: &Container, propagation: MountPropagationFlags) -> PathBuf 
     source
 }
 
-/// The propagation fields of the last mount at `point`: s for shared, m for having a master, u for unbindable.
+/// The propagation of the last mount at `point`: s for shared, m for having a master, u for unbindable.
 fn letters(mountinfo: &str, point: &str) -> String {
     let mut lines = mountinfo.lines().filter(|line| line.split(' ').nth(4) == Some(point));
     let line = lines.next_back().unwrap_or_else(|| panic!("nothing is mounted at {point}: {mountinfo}"));
@@ -32,7 +32,8 @@ fn letters(mountinfo: &str, point: &str) -> String {
     if letters.is_empty() { "-".into() } else { letters }
 }
 
-/// For each option the letters of the bind and, after a slash, those of the mount below; before them the root's.
+/// For each option the letters of the bind and, after a slash, those of the mount below; before them those of
+/// the root.
 fn table(container: &mut Container, root: &str, source: &PathBuf) -> String {
     if !root.is_empty() {
         container.spec["linux"]["rootfsPropagation"] = json!(root);
@@ -49,7 +50,7 @@ fn table(container: &mut Container, root: &str, source: &PathBuf) -> String {
     format!("{}: {}", letters(&output, "/"), OPTIONS.map(of).join(" "))
 }
 
-/// crun takes every option as a recursive one, and without `rootfsPropagation` makes everything private in the end.
+/// crun takes every option as recursive, and without `rootfsPropagation` makes everything private in the end.
 const CRUN: (&str, &str) = ("crun", "takes all options as recursive, ends by making mounts private");
 
 #[track_caller]
@@ -74,8 +75,8 @@ fn binds_of_private_mounts() {
         ("unbindable", "u: -/- -/- -/- -/- -/- s/- s/s u/- u/u"),
     ];
     check(&[CRUN], MountPropagationFlags::PRIVATE, &rows);
-    // runc makes a slave of what was made shared; with rshared it makes the container's mounts peers and slaves of
-    // copies that lie outside, which nobody can reach.
+    // runc turns shared mounts into slaves; with rshared it makes the container's mounts peers and slaves of
+    // copies outside, which no process can reach.
     let rows = [
         ("rslave", "-: -/- -/- -/- -/- -/- s/- s/s u/- u/u"),
         ("rshared", "s: s/s s/s s/s s/s s/s s/s s/s s/s s/s"),
@@ -94,9 +95,9 @@ fn binds_of_shared_mounts_with_a_shared_root() {
 
 #[test]
 fn binds_of_shared_mounts_with_any_other_root() {
-    // With a non-recursive root propagation the peers leave the mounts below (runc), or all that have no option, as
-    // peers of the host's: what the container mounts there shows on the host. With none at all runc makes slaves
-    // of the binds without an option, and crun private ones of all. With rslave both undo `shared`.
+    // With a non-recursive root propagation, the mounts below (runc), or all without an option (crun), stay
+    // peers of the host's: mounts made by the container show on the host. Without any, runc makes binds
+    // without an option slaves, and crun makes all binds private. With rslave both undo `shared`.
     let rows = [
         ("", "-: -/- -/m -/- m/m m/m sm/m sm/sm u/m u/u"),
         ("private", "-: -/- -/m -/- m/m m/m sm/m sm/sm u/m u/u"),
@@ -110,7 +111,7 @@ fn binds_of_shared_mounts_with_any_other_root() {
 
 #[test]
 fn an_unbindable_root_in_all_its_parts() {
-    // Both peers make the root unbindable before they bind, and fail.
+    // Both peers make the root unbindable before they bind it, and fail.
     each_runtime_but(&[("crun", "EINVAL"), ("runc", "EINVAL")], |runtime| {
         let mut container = Container::sh(runtime, "cat /proc/self/mountinfo");
         container.spec["linux"]["rootfsPropagation"] = json!("runbindable");

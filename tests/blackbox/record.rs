@@ -1,4 +1,5 @@
-//! What is recorded of a container: who may change it when, and what becomes of it where it cannot be read or made.
+//! The record of a container: which command may change it when, and what happens if it cannot be read or
+//! made.
 
 use std::fs;
 use std::os::unix::fs::{PermissionsExt, symlink};
@@ -25,7 +26,7 @@ fn folder(container: &Container) -> PathBuf {
     container.state_folder().join(&container.id)
 }
 
-/// The command with a soft limit on descriptors.
+/// The command with a soft limit on its descriptors.
 fn with_descriptors(count: u32, command: &Command) -> Command {
     let mut limited = Command::new("/bin/sh");
     limited.args(["-c", "ulimit -Sn \"$1\"; shift; exec \"$@\"", "sh", &count.to_string()]);
@@ -45,10 +46,10 @@ fn a_foreground_run_can_be_worked_on_and_deleted() {
         container.call(&["exec", &container.id, "true"]).ok();
         let deleted = container.delete_force();
         assert!(begun.elapsed() < AT_ONCE, "{:?}", begun.elapsed());
-        // crun's two processes remove the state under each other's hands.
+        // crun's two processes both remove the state, and disturb each other.
         if runtime.is("pillbox") {
             deleted.ok();
-            // It says how the program ended, and nothing about what others have removed.
+            // It reports how the program ended, and nothing about what another command has removed.
             let output = run.finish();
             assert_eq!((output.code, output.stderr.as_str()), (137, ""));
         }
@@ -91,7 +92,7 @@ fn who_deletes_a_foreground_run_runs_its_poststop_hooks_once() {
     });
 }
 
-/// The id may be another's by then, who is not to lose anything.
+/// By then the id may be another container's, which must lose nothing.
 #[test]
 fn a_foreground_run_that_was_deleted_leaves_its_successor_alone() {
     pillbox_only(|runtime| {
@@ -99,7 +100,7 @@ fn a_foreground_run_that_was_deleted_leaves_its_successor_alone() {
             let container = Container::sleeping(runtime);
             let run = container.run_in_background();
             wait_for("ready", || run.stdout_now().contains("ready").then_some(()));
-            // Who can pause it does not wait for the other any more.
+            // A command that can pause it no longer waits for the other one.
             container.call(&["pause", &container.id]).ok();
             run.signal(Signal::STOP);
             container.delete_force().ok();
@@ -144,7 +145,7 @@ fn poststart_hooks_may_call_back() {
     });
 }
 
-/// What keeps another command busy may be the container itself.
+/// What keeps the other command busy may be the container itself.
 #[test]
 fn a_start_that_hangs_in_a_hook_does_not_keep_a_container_from_being_deleted() {
     pillbox_only(|runtime| {
@@ -164,7 +165,8 @@ fn a_start_that_hangs_in_a_hook_does_not_keep_a_container_from_being_deleted() {
     });
 }
 
-/// Without descriptors enough to look nothing is known of a container, least of all that it is none.
+/// Without enough descriptors nothing can be found out about a container, and it must not be taken for
+/// missing.
 #[test]
 fn a_container_that_cannot_be_looked_at_is_not_forgotten() {
     pillbox_only(|runtime| {
@@ -187,7 +189,7 @@ fn a_container_that_cannot_be_looked_at_is_not_forgotten() {
     });
 }
 
-/// Nor is a record that cannot be read: it may be there.
+/// The same holds for a record that cannot be read: it may be there.
 #[test]
 fn a_record_that_cannot_be_read_is_an_error() {
     pillbox_only(|runtime| {
@@ -217,7 +219,7 @@ fn a_root_that_cannot_be_looked_at_is_an_error() {
         container.create_and_start();
         let aside = container.folder.join("aside");
         fs::rename(container.state_folder(), &aside).expect("rename");
-        // A link is no folder that pillbox has made: what is behind it is not known.
+        // pillbox never makes a link in this place: what is behind it is unknown.
         symlink(&aside, container.state_folder()).expect("link");
         container.delete_force().fails_with("state folder");
         container.call(&["list"]).fails_with("state folder");
@@ -256,7 +258,8 @@ fn a_damaged_record_is_no_unfinished_creation() {
     });
 }
 
-/// Where nothing tells which processes are meant, that is said, and the folder stays for whoever can tell.
+/// If nothing tells which processes are the container's, that is an error, and the folder stays for someone
+/// who can tell.
 #[test]
 fn a_damaged_record_of_a_container_without_a_cgroup_is_an_error() {
     pillbox_only(|runtime| {
@@ -329,7 +332,8 @@ fn a_creation_without_descriptors_leaves_nothing() {
     });
 }
 
-/// Both with the same cgroup: what is left of one that has ended is the other's by now.
+/// Two containers with the same cgroup: what is left of the one that has ended belongs to the other one by
+/// now.
 fn two_of_one_cgroup<'r>(runtime: &'r Runtime) -> [Container<'r>; 2] {
     let ended = Container::sh(runtime, "exit 0");
     ended.create_and_start();
@@ -339,11 +343,12 @@ fn two_of_one_cgroup<'r>(runtime: &'r Runtime) -> [Container<'r>; 2] {
     [ended, other]
 }
 
-/// `delete` of the first, in whose root the second is not known.
+/// `delete` of the first one, even if its root does not know the second.
 #[test]
 fn a_cgroup_that_another_container_has_taken_over_is_that_ones() {
     pillbox_only(|runtime| {
-        // As it is, and made anew, which containers of another root cannot be told apart by otherwise.
+        // With the cgroup as it is, and with one that was made anew, by which containers of different roots
+        // are distinguished.
         for (same_root, anew) in [(true, false), (true, true), (false, true)] {
             let [ended, other] = two_of_one_cgroup(runtime);
             if anew {
@@ -370,7 +375,7 @@ fn a_cgroup_that_another_container_has_taken_over_is_that_ones() {
     });
 }
 
-/// Without a pid namespace nothing but the cgroup takes it along.
+/// Without a pid namespace only the cgroup leads to this process.
 #[test]
 fn what_was_executed_while_the_container_was_deleted_does_not_survive() {
     pillbox_only(|runtime| {
@@ -407,7 +412,7 @@ fn of_start_and_delete_at_once_nothing_is_left() {
     });
 }
 
-/// The program has run: its status is what callers want.
+/// The program has run: callers want its status.
 #[test]
 fn clean_up_that_fails_does_not_hide_the_programs_status() {
     pillbox_only(|runtime| {

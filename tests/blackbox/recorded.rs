@@ -1,4 +1,4 @@
-//! Configurations that Docker and Podman made, recorded, with only their paths on that host replaced.
+//! Recorded configurations of Docker and Podman, in which only the paths on their host were replaced.
 
 use std::fs;
 use std::path::Path;
@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 
 use crate::harness::{Container, each_runtime, status_field};
 
-/// A container from a recorded configuration: its root, bind sources, cgroup and joined namespaces are ours.
+/// A container from a recorded configuration, with root, bind sources, cgroup and joined namespaces of ours.
 fn recorded<'r>(runtime: &'r crate::harness::Runtime, text: &str) -> Container<'r> {
     let mut container = Container::new(runtime);
     container.spec = serde_json::from_str(text).expect("fixture");
@@ -28,7 +28,7 @@ fn recorded<'r>(runtime: &'r crate::harness::Runtime, text: &str) -> Container<'
     container
 }
 
-/// A stand-in for a file or folder that Docker or Podman had prepared.
+/// Takes the place of a file or folder that Docker or Podman had prepared.
 fn bind_source(sources: &Path, recorded: &str) -> std::path::PathBuf {
     let name = recorded.rsplit('/').next().expect("name");
     let source = sources.join(name);
@@ -41,7 +41,7 @@ fn bind_source(sources: &Path, recorded: &str) -> std::path::PathBuf {
     source
 }
 
-/// Limits need controllers, which a hybrid host has not delegated to v2: those are tested in the guest.
+/// Limits need controllers, which v2 may not have on a hybrid host: they are tested in the guest.
 fn without_missing_controllers(spec: &mut Value) {
     let controllers = fs::read_to_string("/sys/fs/cgroup/cgroup.controllers").expect("controllers");
     let resources = spec["linux"]["resources"].as_object_mut().expect("resources");
@@ -59,7 +59,7 @@ fn within_own_limits(spec: &mut Value) {
     }
 }
 
-/// What Docker's default profile leaves visible in every one of its containers.
+/// Runs the container and checks what Docker's default profile makes visible in each of its containers.
 #[track_caller]
 fn runs(text: &str, check: impl Fn(&str, &Container)) {
     each_runtime(|runtime| {
@@ -206,7 +206,7 @@ fn podman_uidmap() {
             let source = container.folder.join("sources").join(name);
             std::os::unix::fs::chown(source, Some(100_000), Some(100_000)).expect("chown");
         }
-        // /run does not exist in the image: it is made as the container's root.
+        // /run does not exist in the image: the container's root makes it.
         container.spec["process"]["args"] = json!(["/bin/cat", "/proc/self/uid_map"]);
         let output = container.run_ok();
         assert_eq!(output.split_whitespace().collect::<Vec<_>>(), ["0", "100000", "65536"]);

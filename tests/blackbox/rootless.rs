@@ -1,4 +1,4 @@
-//! An ordinary user without any privilege: `spec --rootless` and everything that follows from it.
+//! An ordinary user without any privileges: `spec --rootless`, and everything that follows from it.
 
 use std::fs::{self, File};
 use std::os::unix::fs::{PermissionsExt, chown};
@@ -16,7 +16,7 @@ use crate::harness::{
 
 const USER: u32 = 65534;
 
-/// A bundle that belongs to [`USER`], with the configuration that `spec --rootless` writes for them.
+/// A bundle that belongs to [`USER`], with the output of `spec --rootless` for that user.
 fn rootless(runtime: &Runtime) -> Container<'_> {
     let mut container = Container::new(runtime);
     for path in [&container.folder, &container.bundle(), &container.rootfs(), &container.state_folder()] {
@@ -34,7 +34,7 @@ fn rootless(runtime: &Runtime) -> Container<'_> {
     container
 }
 
-/// The runtime as [`USER`], with a copy of its program where they can read it.
+/// The runtime as [`USER`], with a copy of its program that the user can read.
 fn as_user(container: &Container, arguments: &[&str]) -> Command {
     let program = container.folder.join("runtime");
     if !program.exists() {
@@ -98,7 +98,7 @@ fn a_user_runs_a_container() {
     });
 }
 
-/// setgroups(2) is denied there, as it is where the user maps the own id, and no configuration says so.
+/// setgroups(2) is denied there, as it is if a user maps only the own id, and no configuration says so.
 #[test]
 fn a_user_joins_the_user_namespace_of_another_container() {
     pillbox_only(|runtime| {
@@ -162,7 +162,7 @@ fn the_default_root_of_a_user_is_in_xdg_runtime_dir() {
         container.finish(command.stdin(Stdio::null())).ok();
         let folder = container.folder.join("pillbox");
         assert!(folder.join(&container.id).is_dir());
-        // Another --root after the first: the last counts.
+        // Another --root after the first: the last one counts.
         let root = folder.to_str().expect("path");
         call(&container, &["--root", root, "delete", "--force", &container.id]).ok();
     });
@@ -194,13 +194,13 @@ fn a_users_tmpfs_copies_up_what_belongs_to_nobody() {
             fs::set_permissions(seed.join(name), fs::Permissions::from_mode(mode)).expect("chmod");
         }
         container.mount("tmpfs", "tmpfs", "/seed", &["tmpcopyup", "mode=755"]);
-        // Somebody without a number here becomes root, but their program does not run as root.
+        // A user without a number here becomes root, but the user's program does not run as root.
         assert_eq!(run(&container).ok().stdout, "/seed/own 4755 0\n/seed/setuid 755 0\n");
     });
 }
 
-/// The kernel lets nobody undo in a user namespace what was mounted outside of it: what is named cannot be done, as runc
-/// says too; what would only go along stays.
+/// In a user namespace the kernel lets no process undo flags of mounts from outside. A flag that is named is
+/// an error, as in runc; one that is only inherited stays.
 #[test]
 fn a_flag_that_is_locked_is_not_undone_silently() {
     pillbox_only(|runtime| {
@@ -243,8 +243,8 @@ fn what_only_root_can_give_is_refused_by_name() {
     });
 }
 
-/// newuidmap(1) and newgidmap(1) write what an administrator has granted; they are set-user-ID, so that the user keeps
-/// the bounding set, and what is granted is in files of this case's own.
+/// newuidmap(1) and newgidmap(1) write what the administrator has granted. They are set-user-ID, so the user
+/// keeps the bounding set; the grants are in files of this case's own.
 #[test]
 fn a_user_adds_and_removes_mounts() {
     pillbox_only(|runtime| {
@@ -307,7 +307,7 @@ fn ranges_are_mapped_by_the_helpers() {
     });
 }
 
-/// Who joins a user namespace is not dumpable from its first moment on there, and its files in /proc are root's then.
+/// A process that joins a user namespace is not dumpable from then on, and its files in /proc are root's.
 #[test]
 fn the_oom_score_of_a_user_who_joins_a_user_namespace() {
     pillbox_only(|runtime| {
@@ -332,7 +332,7 @@ fn the_oom_score_of_a_user_who_joins_a_user_namespace() {
     });
 }
 
-/// After su(1), and in a pipe of root's, the streams are not the user's to open.
+/// After su(1), and with a pipe of root's, the user may not open the streams.
 #[test]
 fn a_terminal_works_where_the_users_streams_belong_to_another() {
     pillbox_only(|runtime| {
@@ -352,7 +352,7 @@ fn a_terminal_works_where_the_users_streams_belong_to_another() {
                 "pipe" => {
                     let (reader, writer) = std::io::pipe().expect("pipe");
                     let run = start_writing_to(&mut command, writer, &output);
-                    // The write end goes with it.
+                    // Closes the write end with the command.
                     command.stdout(Stdio::null());
                     (run, File::from(std::os::fd::OwnedFd::from(reader)))
                 }
@@ -378,7 +378,7 @@ fn a_terminal_works_where_the_users_streams_belong_to_another() {
     });
 }
 
-/// They join an init that nobody but its user has rights over.
+/// They join an init over which only its user has rights.
 #[test]
 fn hooks_in_a_users_container() {
     pillbox_only(|runtime| {
@@ -398,7 +398,7 @@ fn hooks_in_a_users_container() {
         let bundle = container.bundle();
         let bundle = bundle.to_str().expect("path");
         let created = call(&container, &["create", "--bundle", bundle, &container.id]).ok();
-        // As hooks do it, before there is a program.
+        // As hooks do it, before the program runs.
         call(&container, &["exec", &container.id, "true"]).ok();
         call(&container, &["start", &container.id]).ok();
         created.wait_for("user:");

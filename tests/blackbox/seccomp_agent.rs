@@ -1,4 +1,4 @@
-//! SCMP_ACT_NOTIFY: the listener of the filter goes to an agent, with a document about the container.
+//! SCMP_ACT_NOTIFY: an agent gets the filter's listener, with a document about the container.
 
 use std::fs;
 use std::mem::MaybeUninit;
@@ -23,7 +23,7 @@ struct Seen {
     notified: bool,
 }
 
-/// An agent that takes one listener, waits for the first notification, and goes away: calls then fail with ENOSYS.
+/// An agent that takes one listener, waits for the first notification, and ends: then calls fail with ENOSYS.
 fn agent(path: &PathBuf) -> JoinHandle<Seen> {
     let socket = UnixListener::bind(path).expect("bind");
     spawn(move || {
@@ -49,7 +49,7 @@ fn agent(path: &PathBuf) -> JoinHandle<Seen> {
     })
 }
 
-/// A container whose mkdir waits for an agent's answer; no_new_privs decides when the filter goes in.
+/// A container whose mkdir waits for the agent's answer; no_new_privs decides when the filter is installed.
 fn container<'r>(runtime: &'r Runtime, no_new_privileges: bool) -> (Container<'r>, PathBuf) {
     let mut container = Container::sh(runtime, "mkdir /tmp/made 2>&1; echo after");
     let socket = container.folder.join("agent.sock");
@@ -149,7 +149,7 @@ fn an_agent_gets_the_listener_of_exec() {
     });
 }
 
-/// Calls that init itself makes after the filter are held up as well, until the agent is gone.
+/// Calls that init itself makes after installing the filter wait as well, until the agent is gone.
 #[test]
 fn no_call_of_init_s_holds_the_listener_up() {
     pillbox_only(|runtime| {
@@ -187,7 +187,7 @@ fn without_an_agent_there_is_no_container() {
     });
 }
 
-/// A startContainer hook has the filter, but is not who the agent is told of.
+/// A startContainer hook has the filter, but the agent is not informed about it.
 #[test]
 fn hooks_have_no_listener_of_their_own() {
     each_runtime(|runtime| {
@@ -205,7 +205,7 @@ fn hooks_have_no_listener_of_their_own() {
                 } else {
                     assert!(container.run_ok().ends_with("after\n"));
                 }
-                // It goes after the first: a second one would have found nobody.
+                // The agent goes after the first one: a second one would not have reached it.
                 check(&container, &agent.join().expect("agent"));
                 assert_eq!(fs::read_to_string(container.rootfs().join("tmp/hook")).expect("hook"), "hook\n");
                 container.delete_force().ok();
@@ -215,7 +215,8 @@ fn hooks_have_no_listener_of_their_own() {
     });
 }
 
-/// What the filter notifies of fails in a hook, as where nobody listens; what it forbids is forbidden.
+/// Calls of which the agent would be notified fail in a hook, as without a listener; what is forbidden stays
+/// forbidden.
 #[test]
 fn hooks_have_the_filter() {
     pillbox_only(|runtime| {
@@ -238,8 +239,8 @@ fn hooks_have_the_filter() {
     });
 }
 
-/// A filter of the caller's that has a listener already forbids another one. Init says what it wants to hand over, and then that
-/// it could not: both reports come, and the container has not started.
+/// If the caller's filter has a listener already, the kernel allows no other one. Init reports what it wants
+/// to hand over, and then that it could not: both reports arrive, and the container has not started.
 #[test]
 fn below_a_caller_with_a_listener_start_says_that_nothing_ran() {
     pillbox_only(|runtime| {

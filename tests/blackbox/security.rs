@@ -1,4 +1,5 @@
-//! Regressions of the runtimes' own security advisories, as far as no other module has them. Where each of them is tested:
+//! Regressions of the runtimes' own security advisories, as far as no other module has them. Where each of
+//! them is tested:
 //!
 //! | advisory | what went wrong | test |
 //! |---|---|---|
@@ -24,7 +25,7 @@ use serde_json::json;
 
 use crate::harness::{Container, decoy, each_runtime, pillbox_only, while_swapped};
 
-/// The decoy has its marker, as it was, and nothing else.
+/// The decoy has its marker unchanged, and nothing else.
 #[track_caller]
 fn assert_untouched(decoy: &Path) {
     let names: Vec<_> =
@@ -33,7 +34,8 @@ fn assert_untouched(decoy: &Path) {
     assert_eq!(fs::read_to_string(decoy.join("marker")).expect("marker"), "untouched");
 }
 
-/// CVE-2019-5736: the program behind /proc/PID/exe of a created container is not the runtime's file, nor writable.
+/// CVE-2019-5736: the program behind /proc/PID/exe of a created container is not the runtime's file, and not
+/// writable.
 #[test]
 fn the_runtime_cannot_be_overwritten_through_proc_exe() {
     each_runtime(|runtime| {
@@ -43,12 +45,12 @@ fn the_runtime_cannot_be_overwritten_through_proc_exe() {
         container.start().ok();
         container.wait_status("stopped");
         let again = format!("/proc/self/fd/{}", std::os::fd::AsRawFd::as_raw_fd(&program));
-        // Nobody executes it any more, so ETXTBSY is not what protects it.
+        // No process executes it any more, so it is not ETXTBSY that protects it.
         let again = fs::OpenOptions::new().write(true).open(again);
         let (seen, own) =
             (program.metadata().expect("metadata"), fs::metadata(&runtime.path).expect("runtime"));
         if (seen.dev(), seen.ino()) == (own.dev(), own.ino()) {
-            // crun's own file behind a read-only mount: it must not even open.
+            // crun's own file on a read-only mount: opening it must fail.
             assert!(again.is_err());
             return;
         }
@@ -57,7 +59,8 @@ fn the_runtime_cannot_be_overwritten_through_proc_exe() {
     });
 }
 
-/// CVE-2019-5736: the same by an image whose program is the runtime itself, while others of the image's wait to write.
+/// CVE-2019-5736: the same with an image whose program is the runtime itself, while other programs of the
+/// image wait to write.
 #[test]
 fn an_entrypoint_that_executes_the_runtime() {
     each_runtime(|runtime| {
@@ -70,7 +73,7 @@ fn an_entrypoint_that_executes_the_runtime() {
         fs::write(&entry, "#!/proc/self/exe\n").expect("entry");
         fs::set_permissions(&entry, fs::Permissions::from_mode(0o755)).expect("chmod");
         container.create_and_start().wait_for("ready");
-        // Whether it ends well is no matter.
+        // How it ends does not matter.
         for _ in 0..20 {
             container.call(&["exec", &container.id, "/bin/entry"]);
         }
@@ -85,7 +88,7 @@ fn an_entrypoint_that_executes_the_runtime() {
     });
 }
 
-/// CVE-2024-21626: whatever the caller leaves open, and whatever the runtime has open itself, is no way out.
+/// CVE-2024-21626: no descriptor that the caller or the runtime has open leads out.
 #[test]
 fn no_descriptor_is_a_working_folder() {
     each_runtime(|runtime| {
@@ -112,7 +115,8 @@ fn no_descriptor_is_a_working_folder() {
     });
 }
 
-/// CVE-2021-30465, CVE-2024-45310: a folder of a shared volume swapped with a symlink while it is mounted on.
+/// CVE-2021-30465, CVE-2024-45310: a folder of a shared volume is swapped with a symbolic link while it is
+/// mounted on.
 #[test]
 fn a_target_swapped_for_a_symlink() {
     each_runtime(|runtime| {
@@ -120,13 +124,13 @@ fn a_target_swapped_for_a_symlink() {
         let outside = decoy(&container.folder);
         let volume = container.folder.join("volume");
         fs::create_dir_all(volume.join("a")).expect("volume");
-        // Seen from the host and from the container's root alike, the link leads to the host's decoy.
+        // The link leads to the host's decoy, from the host as well as from the container's root.
         symlink(&outside, volume.join("b")).expect("symlink");
         container.mount("none", &volume, "/volume", &["rbind"]).mount("tmpfs", "tmpfs", "/volume/a/n", &[]);
         container.mount("none", outside.join("marker"), "/volume/a/file", &["bind"]);
         while_swapped(&volume.join("a"), &volume.join("b"), || {
             for _ in 0..if runtime.is("pillbox") { 150 } else { 15 } {
-                // Success or an error, as the race goes: never a trace outside.
+                // The race may end in success or an error, but never with a trace outside.
                 container.run();
                 assert_untouched(&outside);
                 container.assert_gone();
@@ -135,7 +139,7 @@ fn a_target_swapped_for_a_symlink() {
     });
 }
 
-/// CVE-2025-31133: the image's own /dev/null, which is none, as the source of masks.
+/// CVE-2025-31133: the image's own /dev/null, which is not the null device, as the source of masks.
 #[test]
 fn a_null_device_that_is_none_masks_nothing_wrongly() {
     each_runtime(|runtime| {
@@ -161,7 +165,8 @@ fn a_null_device_that_is_none_masks_nothing_wrongly() {
     });
 }
 
-/// CVE-2021-43784: more id mappings than fit into 64 KiB are an error or exactly those, never others.
+/// CVE-2021-43784: more id mappings than fit into 64 KiB are an error or are written exactly, but never
+/// others.
 #[test]
 fn more_mappings_than_the_kernel_takes() {
     each_runtime(|runtime| {
@@ -177,7 +182,7 @@ fn more_mappings_than_the_kernel_takes() {
     });
 }
 
-/// CVE-2020-5291's class: nobody should install it setuid root, and if somebody does, it refuses.
+/// The class of CVE-2020-5291: pillbox must not be installed setuid root, and if it is, it refuses to run.
 #[test]
 fn a_setuid_copy_refuses() {
     pillbox_only(|runtime| {
@@ -195,7 +200,7 @@ fn a_setuid_copy_refuses() {
     });
 }
 
-/// The state folder decides what a privileged runtime does: one that others can write to is none.
+/// The state folder decides what a privileged runtime does: one that others can write to is refused.
 #[test]
 fn a_state_folder_of_somebody_else_is_refused() {
     pillbox_only(|runtime| {
@@ -212,7 +217,8 @@ fn a_state_folder_of_somebody_else_is_refused() {
     });
 }
 
-/// A chroot is left by whoever may chroot again, and knows nothing of exec: --no-pivot must not mean the host's root.
+/// A process that may chroot can leave a chroot, and exec would know nothing of it: --no-pivot must not lead
+/// to the host's root.
 #[test]
 fn no_pivot_does_not_lead_to_the_hosts_root() {
     pillbox_only(|runtime| {
@@ -233,7 +239,7 @@ fn no_pivot_does_not_lead_to_the_hosts_root() {
     });
 }
 
-/// An image's /etc/passwd that never ends must not hold `create` up, nor decide anything.
+/// An endless /etc/passwd in the image must neither block `create` nor decide anything.
 #[test]
 fn a_passwd_without_end_is_none() {
     pillbox_only(|runtime| {
@@ -246,7 +252,8 @@ fn a_passwd_without_end_is_none() {
     });
 }
 
-/// Another container's processes see the init of one that joins their pid namespace before it stands in its own root.
+/// If a container joins the pid namespace of another, the other's processes see its init before that has its
+/// own root.
 #[test]
 fn who_joins_a_pid_namespace_does_not_bring_the_hosts_root_along() {
     pillbox_only(|runtime| {

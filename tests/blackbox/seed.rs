@@ -1,5 +1,5 @@
-//! The seed namespace and where it is pinned; and that no namespace which is pinned on the host, this or another
-//! program's, keeps a tree from being bound.
+//! The seed namespace and its pin; and that no pinned namespace on the host, this one or another program's,
+//! keeps a tree from being bound.
 
 use std::fs;
 use std::path::Path;
@@ -9,7 +9,7 @@ use serde_json::json;
 
 use crate::harness::{Container, each_runtime, each_runtime_but, pillbox_only, status_field};
 
-/// All containers share what lies below their roots, and with CAP_SYS_ADMIN one can unmount its own.
+/// All containers share what is below their roots, and with CAP_SYS_ADMIN a container can unmount its own.
 #[test]
 fn nothing_is_in_the_seed_and_nothing_fits() {
     pillbox_only(|runtime| {
@@ -21,7 +21,7 @@ fn nothing_is_in_the_seed_and_nothing_fits() {
     });
 }
 
-/// Runs `script` with a /run/pillbox of its own; the runtime's call follows as `"$@"`.
+/// Runs `script` with a /run/pillbox of its own; the runtime's call is `"$@"`.
 fn with_own_seed(script: &str, call: &Command) -> Command {
     let mut command = Command::new("unshare");
     let prepare = "mkdir -p /run/pillbox; mount -t tmpfs -o mode=711 tmpfs /run/pillbox; ";
@@ -32,7 +32,7 @@ fn with_own_seed(script: &str, call: &Command) -> Command {
 
 const IS_PINNED: &str = "; grep -c '/run/pillbox/.seed .* - nsfs ' /proc/self/mountinfo";
 
-/// Whatever lies where the seed is pinned: the container starts, and not from that.
+/// Whatever is in the place of the pin: the container starts, and does not use it.
 #[test]
 fn a_pin_that_is_no_seed_is_not_used() {
     pillbox_only(|runtime| {
@@ -46,7 +46,7 @@ fn a_pin_that_is_no_seed_is_not_used() {
             "touch /run/pillbox/.seed; mount --bind /proc/self/ns/uts /run/pillbox/.seed",
             "ln -s /proc/1/ns/mnt /run/pillbox/.seed",
             "mkdir /run/pillbox/.seed",
-            // One with all the host's mounts: where the kernel lets it be pinned.
+            // A namespace with all of the host's mounts, if the kernel allows it to be pinned.
             "touch /run/pillbox/.seed; unshare -m sh -c 'kill -STOP $$' & sleep 0.2;
              mount --bind /proc/$!/ns/mnt /run/pillbox/.seed || true",
         ] {
@@ -56,7 +56,8 @@ fn a_pin_that_is_no_seed_is_not_used() {
     });
 }
 
-/// Each CPU numbers namespaces of its own (Linux 6.18), and none may be pinned in one with a higher number.
+/// Each CPU assigns ids of its own to namespaces (Linux 6.18), and no namespace can be pinned in one with a
+/// higher id.
 #[test]
 fn the_seed_is_pinned_whatever_the_cpus() {
     pillbox_only(|runtime| {
@@ -84,14 +85,14 @@ fn check_changes_nothing() {
     pillbox_only(|runtime| {
         let container = Container::new(runtime);
         let check = container.command(&["check", "--format", "json"]);
-        // What file systems say behind the hyphen others may change meanwhile.
+        // What comes after the hyphen may change meanwhile.
         let script = "mounts() { sed 's/ - .*//' /proc/self/mountinfo; }; before=$(mounts); \"$@\"
             [ \"$before\" = \"$(mounts)\" ]; ls -A /run/pillbox";
         let output = container.finish(&mut with_own_seed(script, &check)).ok().stdout;
         let rows: Vec<serde_json::Value> = serde_json::from_str(&output).expect("nothing but JSON");
         let seed = rows.iter().find(|row| row["what"] == "seed mount namespace").expect("row");
         assert_eq!(seed["available"], "yes", "{seed}");
-        // Where it cannot be had, that is said without trying to make one.
+        // If it cannot be made, `check` says so without trying.
         let script = "chmod 777 /run/pillbox; \"$@\"; ls -A /run/pillbox";
         let output = container.finish(&mut with_own_seed(script, &check)).ok().stdout;
         let rows: Vec<serde_json::Value> = serde_json::from_str(&output).expect("nothing but JSON");
@@ -100,14 +101,14 @@ fn check_changes_nothing() {
     });
 }
 
-/// The first CPUs that this process may use, each as a word for taskset.
+/// The first CPUs that this process may use, as arguments for taskset.
 fn cpus() -> Vec<String> {
     let status = fs::read_to_string("/proc/self/status").expect("status");
     let allowed = status_field(&status, "Cpus_allowed_list");
     allowed.split([',', '-']).take(4).map(String::from).collect()
 }
 
-/// Where systemd is, /run is shared, and its services' namespaces hear of what is mounted there.
+/// Under systemd, /run is a shared mount, and the namespaces of its services get what is mounted there.
 #[test]
 fn the_seed_is_pinned_where_run_is_shared() {
     pillbox_only(|runtime| {
@@ -125,7 +126,7 @@ fn the_seed_is_pinned_where_run_is_shared() {
     });
 }
 
-/// Nor is one in the way that an older version has made.
+/// A pin made by an older version is not in the way either.
 #[test]
 fn the_seed_is_in_no_tree_that_is_bound() {
     pillbox_only(|runtime| {
@@ -141,7 +142,8 @@ fn the_seed_is_in_no_tree_that_is_bound() {
     });
 }
 
-/// Without the right to chroot no mount namespace can be entered: then none is made, and nobody is stranded in one.
+/// Without the right to chroot no mount namespace can be entered: then none is made, and no process gets
+/// stuck in one.
 #[test]
 fn the_seed_is_not_made_without_the_right_to_enter_it() {
     pillbox_only(|runtime| {
@@ -153,7 +155,8 @@ fn the_seed_is_not_made_without_the_right_to_enter_it() {
     });
 }
 
-/// A tree of the host's in which a mount namespace is pinned, as snapd does below /run; numbered by `cpu`, where that can be.
+/// A tree on the host in which a mount namespace is pinned, as snapd does below /run; its id is assigned by
+/// `cpu`, if possible.
 fn tree_with_a_pin(container: &Container, cpu: &str) -> std::path::PathBuf {
     let tree = container.folder.join("tree");
     fs::create_dir_all(tree.join("below")).expect("folder");
@@ -193,7 +196,7 @@ fn a_tree_with_pinned_namespaces_is_bound_without_them() {
     });
 }
 
-/// As a root, in a user namespace, and beside a network namespace that comes meanwhile.
+/// As a root, in a user namespace, and beside a network namespace that arrives meanwhile.
 #[test]
 fn the_root_may_have_pinned_namespaces_below() {
     each_runtime(|runtime| {

@@ -1,4 +1,4 @@
-//! Signals that come for a runtime whose container runs in the foreground.
+//! Signals to a runtime whose container runs in the foreground.
 
 use std::process::{Command, Stdio};
 use std::time::Duration;
@@ -8,10 +8,10 @@ use serde_json::json;
 
 use crate::harness::{Container, each_runtime, each_runtime_but, wait_for};
 
-/// Those that nobody can catch, that are a parent's business, or that C libraries keep for their threads.
+/// Signals that cannot be caught, that concern a parent, or that C libraries reserve for their threads.
 const NOT_PASSED_ON: [i32; 5] = [9, 17, 19, 32, 33];
 
-/// By a shell: rustix has no name for real-time signals.
+/// Sent through a shell: rustix has no names for realtime signals.
 fn send(pid: rustix::process::Pid, number: i32) {
     let status = Command::new("kill").arg(format!("-{number}")).arg(pid.to_string()).status().expect("kill");
     assert!(status.success());
@@ -25,7 +25,8 @@ fn every_signal_reaches_the_program() {
         let container = Container::sh(runtime, script);
         let run = container.run_in_background();
         wait_for("ready", || run.stdout_now().contains("ready\n").then_some(()));
-        // A size without a terminal is nothing to the peers; Go's programs keep what they use between threads.
+        // Without a terminal the peers ignore WINCH; Go programs keep the signals that they use between
+        // threads.
         let kept: &[i32] = match runtime.name.as_str() {
             "crun" => &[28],
             "runc" => &[23, 27, 28, 34],
@@ -98,7 +99,7 @@ fn a_signal_after_the_programs_end_does_not_take_its_status_away() {
 fn signals_get_through_while_an_agent_keeps_the_programs_execve_waiting() {
     each_runtime(|runtime| {
         let mut container = Container::sh(runtime, "exit 5");
-        // pid 1 of a pid namespace is immune to what it does not catch.
+        // pid 1 of a pid namespace is immune to signals that it does not catch.
         container.without_namespace("pid");
         let path = container.folder.join("agent.sock");
         container.spec["linux"]["seccomp"] = json!({
@@ -108,7 +109,7 @@ fn signals_get_through_while_an_agent_keeps_the_programs_execve_waiting() {
         });
         let agent = std::os::unix::net::UnixListener::bind(&path).expect("bind");
         let run = container.run_in_background();
-        // The agent's queue keeps the listener, which nobody ever answers at.
+        // The agent's queue holds the listener, at which nothing ever answers.
         let (_connection, _) = agent.accept().expect("accept");
         std::thread::sleep(Duration::from_millis(300));
         run.signal(Signal::TERM);

@@ -1,4 +1,4 @@
-//! What `state` and `list` say of containers, whatever has become of them and of what was recorded.
+//! What `state` and `list` say about containers, whatever has happened to them and their records.
 
 use std::fs;
 use std::path::Path;
@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 
 use crate::harness::{Container, pillbox_only};
 
-/// What `list` says of each container, which `state` has to say as well.
+/// What `list` says about each container; `state` has to say the same.
 fn listed(container: &Container<'_>) -> Vec<Value> {
     let output = container.call(&["list", "--format", "json"]).ok();
     let entries: Vec<Value> = serde_json::from_str(&output.stdout).expect("an array");
@@ -27,11 +27,11 @@ fn listed_status(container: &Container<'_>) -> String {
     entries[0]["status"].as_str().expect("status").to_string()
 }
 
-/// Changes what was recorded.
+/// Changes the record.
 fn edit(container: &Container<'_>, change: impl FnOnce(&mut Value)) {
     let path = container.state_folder().join(&container.id).join("state.json");
     let mut state: Value = serde_json::from_slice(&fs::read(&path).expect("state.json")).expect("JSON");
-    // The configuration stays last.
+    // The configuration stays the last member.
     let config = state.as_object_mut().and_then(|state| state.remove("config")).expect("config");
     change(&mut state);
     let text = state.to_string();
@@ -56,7 +56,7 @@ fn list_says_what_state_says() {
         assert_eq!(listed_status(&container), "created");
         container.start().ok();
         assert_eq!(listed_status(&container), "running");
-        // By somebody else.
+        // Frozen by another program.
         let freezer = container.cgroup().join("cgroup.freeze");
         fs::write(&freezer, "1").expect("freeze");
         crate::harness::wait_for("the freezer", || (container.status() == "paused").then_some(()));
@@ -73,7 +73,8 @@ fn list_says_what_state_says() {
     });
 }
 
-/// A `start` that was killed when the program had been executed leaves the gate behind; so does a machine that went down.
+/// The gate is left behind by a `start` that was killed after the program was executed, and by a machine that
+/// went down.
 #[test]
 fn a_gate_that_nobody_watches_is_no_created_container() {
     pillbox_only(|runtime| {
@@ -123,7 +124,7 @@ fn who_has_the_number_of_a_container_that_is_gone_is_not_that_container() {
         container.kill("KILL").fails_with("not running");
         assert!(Path::new(&format!("/proc/{pid}")).exists());
         kill_process(Pid::from_raw(pid as i32).expect("pid"), Signal::KILL).expect("kill");
-        // Of another boot's cgroup nothing is killed: it is removed if it is empty.
+        // In a cgroup from another boot nothing is killed: it is removed if it is empty.
         let events = container.cgroup().join("cgroup.events");
         crate::harness::wait_for("the end", || {
             fs::read_to_string(&events).ok()?.contains("populated 0").then_some(())
@@ -133,7 +134,7 @@ fn who_has_the_number_of_a_container_that_is_gone_is_not_that_container() {
     });
 }
 
-/// What cannot be read is listed as well, and said; what a killed `create` has left is no container.
+/// Containers that cannot be read are listed, with an error; what a killed `create` has left is not.
 #[test]
 fn a_long_list_is_whole_and_in_order() {
     pillbox_only(|runtime| {
@@ -143,7 +144,7 @@ fn a_long_list_is_whole_and_in_order() {
         let folder = container.state_folder().join(&container.id);
         let text = fs::read_to_string(folder.join("state.json")).expect("state.json");
         let name = |number: usize| format!("{}-{number:03}", container.id);
-        // One whose gate no socket address has room for.
+        // A container whose gate's path is too long for a socket address.
         let long = format!("{}-{}", container.id, "y".repeat(150));
         let copies: Vec<_> = (0..150).map(name).chain([long]).collect();
         for copy in &copies {
@@ -154,7 +155,7 @@ fn a_long_list_is_whole_and_in_order() {
                 .expect("state.json");
             fs::hard_link(folder.join("gate"), there.join("gate")).expect("the same gate");
         }
-        // A `create` that was killed, and one that was disturbed.
+        // A `create` that was killed, and a damaged record.
         fs::remove_file(folder.with_file_name(&copies[40]).join("state.json")).expect("remove");
         fs::write(folder.with_file_name(&copies[41]).join("state.json"), "{\"id\":").expect("write");
         let mut expected = copies.clone();

@@ -1,4 +1,5 @@
-//! `--cgroup-manager=systemd` with a real systemd: process 1 of namespaces of its own, which knows only the units below.
+//! `--cgroup-manager=systemd` with a real systemd, which is pid 1 of namespaces of its own and knows only the
+//! units below.
 
 use std::fs;
 use std::os::unix::fs::chown;
@@ -11,7 +12,8 @@ use serde_json::json;
 
 use crate::harness::{Container, copy_program, pillbox_only, skip};
 
-/// Runs $3 as a service of a systemd that has no other, with a message bus; in the cgroup $1, with its files in $2.
+/// Runs $3 as a service of a systemd that has no other services, with a message bus; in the cgroup $1, with
+/// its files in $2.
 const BOOT: &str = r#"
 set -e
 (
@@ -44,7 +46,7 @@ const USER: u32 = 65534;
 
 const SYSTEMD: &str = "/usr/lib/systemd/systemd";
 
-/// What `script` writes to its stdout and stderr as a service of systemd; `$1` is the runtime with its `--root`.
+/// What `script` writes to stdout and stderr as a service of systemd; `$1` is the runtime with its `--root`.
 fn with_systemd(container: &Container, script: &str) -> String {
     let folder = container.folder.join("systemd");
     let (units, output) = (folder.join("units"), folder.join("output"));
@@ -191,7 +193,7 @@ fn a_unit_that_runs_is_not_taken_over() {
     });
 }
 
-/// Both from a process in the user's part of the hierarchy, and from one in the system's.
+/// Called from a process in the user's part of the hierarchy, and from one in the system's.
 #[test]
 fn a_users_container_is_a_scope_of_their_systemds() {
     pillbox_only(|runtime| {
@@ -255,7 +257,7 @@ fn without_a_bus_nothing_is_made() {
             assert_eq!(output.error_lines().len(), 1, "{output:?}");
         }
         container.assert_gone();
-        // Turned off it is as if it were not there.
+        // Turned off, the annotation has no effect.
         container.spec["linux"]["cgroupsPath"] = json!(format!("/{}", container.id));
         container.write_spec();
         let output = container.finish(container.command(&["--systemd-cgroup=false"]).args([
@@ -268,7 +270,7 @@ fn without_a_bus_nothing_is_made() {
     });
 }
 
-/// One that takes the connection and never answers.
+/// A bus that accepts the connection and never answers.
 #[test]
 fn a_silent_bus_is_not_waited_for_without_end() {
     pillbox_only(|runtime| {

@@ -1,4 +1,5 @@
-//! `run` and `exec` between the user's terminal and the container's: ends that stall, break, are full or close.
+//! `run` and `exec` between the user's terminal and the container's, whose ends stall, break, fill up or
+//! close.
 
 use std::fs::File;
 use std::io::{Read, Write};
@@ -36,7 +37,7 @@ fn a_terminal_that_nobody_reads_holds_up_neither_signals_nor_the_containers_end(
         let exec = container.command(&["exec", "--tty", &container.id, "sh", "-c", script]);
         let exec = terminal.spawn(&container, &exec);
         wait_for("the program", || container.rootfs().join("begun").exists().then_some(()));
-        // Until the terminal is full.
+        // Long enough for the terminal to fill up.
         std::thread::sleep(Duration::from_millis(300));
         exec.signal(Signal::TERM);
         wait_for("SIGTERM", || container.rootfs().join("got").exists().then_some(()));
@@ -98,7 +99,7 @@ fn all_that_was_written_comes_out_when_reading_begins_after_the_programs_end() {
 #[test]
 fn what_stands_in_the_containers_terminal_comes_out_behind_what_the_runtime_keeps() {
     pillbox_only(|runtime| {
-        // More than the runtime keeps itself, and no more than that and a terminal together.
+        // More than the runtime itself holds, but not more than it and a terminal hold together.
         let container = on_a_terminal(runtime, "seq 4500; touch /ended; exit 3");
         let (mut reader, mut writer) = std::io::pipe().expect("pipe");
         let size = rustix::pipe::fcntl_getpipe_size(&writer).expect("size");
@@ -108,7 +109,7 @@ fn what_stands_in_the_containers_terminal_comes_out_behind_what_the_runtime_keep
         command.stdout(Stdio::null());
         wait_for("the program's end", || container.rootfs().join("ended").exists().then_some(()));
         std::thread::sleep(Duration::from_millis(200));
-        // At once, so that all that the runtime keeps has room.
+        // Read at once, so that everything that the runtime holds has room.
         reader.read_exact(&mut vec![0; size]).expect("what filled it");
         let mut output = String::new();
         reader.read_to_string(&mut output).expect("output");
@@ -118,12 +119,12 @@ fn what_stands_in_the_containers_terminal_comes_out_behind_what_the_runtime_keep
     });
 }
 
-/// What `seq LAST` writes.
+/// The output of `seq LAST`.
 fn numbers(last: u32) -> String {
     (1..=last).map(|number| format!("{number}\n")).collect()
 }
 
-/// A pipe of which nobody has the read end any more.
+/// A pipe whose read end is closed.
 fn broken_pipe() -> OwnedFd {
     std::io::pipe().expect("pipe").1.into()
 }
@@ -135,7 +136,7 @@ fn a_reader_that_has_gone_is_a_terminal_that_hangs_up() {
         ("runc", "stops reading, so that the program waits for ever"),
     ];
     each_runtime_but(&others, |runtime| {
-        // Two who write for ever: one sees its writes fail, one is ended by SIGHUP.
+        // Two programs that write for ever: one sees its writes fail, the other is ended by SIGHUP.
         for (script, status) in [("while echo line; do :; done; exit 4", 4), ("yes; exit 5", 5)] {
             let container = on_a_terminal(runtime, script);
             let mut command = container.bundle_command("run", &[]);
@@ -187,7 +188,7 @@ fn a_megabyte_is_pasted_while_the_program_writes() {
         let container = on_a_terminal(runtime, &script);
         let terminal = Terminal::open();
         let run = terminal.spawn(&container, &container.bundle_command("run", &[]));
-        // With a carriage return where the runtime leaves the processing of output on.
+        // There is a carriage return if the runtime leaves output processing on.
         for expected in b"ready\n" {
             let mut byte = [b'\r'];
             while byte == [b'\r'] {
@@ -240,7 +241,7 @@ fn the_end_of_a_large_stdin_comes_behind_all_of_it() {
 #[test]
 fn the_size_is_that_of_whichever_stream_is_a_terminal() {
     each_runtime_but(&[NEEDS_A_TERMINAL], |runtime| {
-        // A program asks when it begins, and then runc may not have set it: busyboxes show zeros, or fail.
+        // The program may ask before runc has set the size: busyboxes then show zeros, or fail.
         let late = match runtime.is("runc") {
             true => "until stty size 2>/dev/null | grep -q '^[1-9]'; do sleep 0.02; done;",
             false => "",
@@ -286,7 +287,7 @@ fn a_job_in_the_background_leaves_the_terminal_to_the_one_in_front() {
         let terminal = Terminal::open();
         let inner = container.bundle_command("run", &[]);
         let mut shell = std::process::Command::new("bash");
-        // With job control a job has a process group of its own, and the terminal stays the shell's.
+        // With job control a job has a process group of its own, and the shell keeps the terminal.
         shell
             .args(["-c", "set -m; \"$@\" & wait $!", "bash"])
             .arg(inner.get_program())

@@ -9,11 +9,11 @@ use crate::harness::{Container, Output, Runtime, copy_program, pillbox_only, ski
 /// An ordinary user.
 const USER: u32 = 1000;
 
-/// Runs `script` in a throwaway container of `user`'s, on a host whose /var is as `prepare` makes it: what else the machine
-/// has mounted below is not there.
+/// Runs `script` in a throwaway container of `user`, on a host whose /var is as `prepare` makes it; other
+/// mounts of the machine below it are not there.
 fn on_a_host(runtime: &Runtime, prepare: &str, user: u32, script: &str) -> Output {
     let container = Container::new(runtime);
-    // The build's own folder may be closed to others.
+    // Other users may not be able to enter the folder of the build.
     let program = container.folder.join("runtime");
     copy_program(&runtime.path, &program);
     chown(&container.folder, Some(user), Some(user)).expect("chown");
@@ -51,8 +51,8 @@ fn it_sees_the_hosts_files_and_changes_none() {
     });
 }
 
-/// Mounts below a folder of the root directory: one of files with another below, a file, one of the kernel's, one whose
-/// programs are not to be executed, an overlay over an overlay; in all of them everybody may write.
+/// Mounts below a folder of the root: files with another mount below, a file, one of the kernel's, one
+/// mounted noexec, an overlay over an overlay; all users may write to all of them.
 const MOUNTS: &str = r"
     umask 0; chmod 777 /var; cd /var
     mkdir data lib kernels 'a b' one
@@ -77,8 +77,8 @@ fn what_is_mounted_below_a_folder_is_there_too() {
                   echo changed 2>/dev/null > \"$file\" && cat \"$file\" || echo \"$file\" stays; done; \
                   'a b/busybox' true 2>/dev/null || echo noexec";
     let seen = "data\ndeep\nspaced\nfile\nplain\nstacked\n0\n";
-    // What is no folder cannot lie below an overlay, nor can overlays of overlays; and of a folder that a user may not see
-    // without what is mounted below, each file stands for itself.
+    // Neither files nor overlays of overlays can be lower layers of an overlay. If a user may not see a
+    // folder without the mounts below it, each of its files is mounted by itself.
     let root = "changed\nchanged\nchanged\nchanged\nchanged\nlib/file stays\none/file stays\n";
     let ordinary =
         "data/file stays\nchanged\nchanged\nchanged\nlib/plain stays\nlib/file stays\none/file stays\n";
@@ -100,7 +100,7 @@ fn a_thousand_mounts() {
         return;
     }
     pillbox_only(|runtime| {
-        // 41 of them 25 times: mount(8) itself is slow with many.
+        // 41 mounts 25 times, because mount(8) itself is slow with many.
         let prepare = "mkdir -p /var/m/0; mount -t tmpfs none /var/m/0; \
                        for n in $(seq 40); do mkdir /var/m/0/$n; mount -t tmpfs none /var/m/0/$n; done; \
                        for n in $(seq 24); do mkdir /var/m/$n; mount --rbind /var/m/0 /var/m/$n; done";

@@ -1,4 +1,4 @@
-//! Devices in a user namespace, where mknod(2) is not the container's to call; and stdio of a user's.
+//! Devices in a user namespace, where the container may not call mknod(2); and a user's stdio.
 
 use std::os::unix::fs::{MetadataExt, chown};
 use std::{fs, os::unix::process::CommandExt};
@@ -33,7 +33,8 @@ fn a_device_that_the_host_does_not_have() {
         let expected = "/dev/foo character special file 1:5 646 10:11\n/dev/bar block special file 7:3 157 0:6\n 00 00 00\n";
         assert_eq!(container.run_ok(), expected);
         container.assert_gone();
-        // Left in created: what was made for it has no name, and nothing keeps it from being removed.
+        // The container stays created: what was made for it has no name any more, and nothing prevents its
+        // removal.
         container.create().ok();
         container.delete_force().ok();
         container.assert_gone();
@@ -64,7 +65,7 @@ fn without_mappings_the_caller_is_root() {
     each_runtime_but(&[("runc", "wants mappings")], |runtime| {
         let mut container = Container::sh(runtime, "id -u; id -g; head -n 1 /proc/self/uid_map | tr -s ' '");
         container.with_namespace("user", None);
-        // Its gid=5 is no id of a container that has only one.
+        // Its gid=5 is not mapped in a container that has only one id.
         container.spec["mounts"].as_array_mut().expect("mounts").retain(|mount| mount["type"] != "devpts");
         assert!(container.run_ok().starts_with("0\n0\n 0 0 "));
         container.spec["linux"]["uidMappings"] = json!([{"containerID": 0, "hostID": 0, "size": 1}]);
@@ -102,7 +103,7 @@ fn stdio_of_roots_stays_whose_it_is() {
     });
 }
 
-/// They belong to whoever makes the namespace: the container's root, and nobody of the host's.
+/// They belong to the creator of the namespace, the container's root, and not to a user of the host.
 #[test]
 fn message_queues_belong_to_the_containers_root() {
     each_runtime_but(&[("runc", "the group is nobody's")], |runtime| {
@@ -111,7 +112,8 @@ fn message_queues_belong_to_the_containers_root() {
     });
 }
 
-/// A user namespace of one's own has no rights over namespaces of others: who has them makes what shows those.
+/// A container's own user namespace gives no rights over namespaces of others: the file systems that show
+/// those are made by a process that has the rights.
 #[test]
 fn file_systems_of_joined_namespaces_can_be_mounted() {
     each_runtime_but(&[("runc", "mounts them from within the user namespace: not permitted")], |runtime| {
@@ -125,7 +127,7 @@ fn file_systems_of_joined_namespaces_can_be_mounted() {
             for kind in joined {
                 container.with_namespace(kind, Some(&format!("/proc/{pid}/ns/{kind}")));
             }
-            // Masks are mounts of procfs as well, and not what is counted.
+            // Masks are mounts of procfs as well, and are not to be counted.
             for field in ["maskedPaths", "readonlyPaths"] {
                 container.spec["linux"][field] = json!([]);
             }

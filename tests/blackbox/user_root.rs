@@ -1,4 +1,4 @@
-//! Root of a user namespace that the caller has made: so Podman calls a runtime for an ordinary user.
+//! Root of a user namespace made by the caller: Podman calls a runtime like this for an ordinary user.
 
 use std::fs;
 use std::os::unix::fs::chown;
@@ -13,20 +13,21 @@ use crate::harness::{
 
 const USER: u32 = 65534;
 
-/// A container whose bundle belongs to `user`, with what root of a namespace with one id can have.
+/// A container whose bundle belongs to `user`, with what the root of a namespace with one id can have.
 fn owned<'r>(runtime: &'r Runtime, user: u32, script: &str) -> Container<'r> {
     let mut container = Container::sh(runtime, script);
     let linux = container.spec["linux"].as_object_mut().expect("linux");
     linux.remove("resources");
     linux.remove("cgroupsPath");
-    // Its gid=5 is no id of a namespace that has only one; and a cgroup mount wants rights over its hierarchy.
+    // Its gid=5 is not mapped in a namespace that has only one id, and a cgroup mount needs rights over its
+    // hierarchy.
     let mounts = container.spec["mounts"].as_array_mut().expect("mounts");
     mounts.retain(|mount| mount["type"] != "devpts" && mount["type"] != "cgroup");
     container.spec["process"]["capabilities"] = json!({});
     for path in [&container.folder, &container.bundle(), &container.rootfs(), &container.state_folder()] {
         chown(path, Some(user), Some(user)).expect("chown");
     }
-    // The build's own folder may be closed to others.
+    // Other users may not be able to enter the folder of the build.
     copy_program(&runtime.path, &program(&container));
     container
 }
@@ -35,7 +36,7 @@ fn program(container: &Container) -> std::path::PathBuf {
     container.folder.join("runtime")
 }
 
-/// What becomes `user`, then root of a user namespace; the words of a command follow.
+/// Becomes `user` and then root of a user namespace, and runs the command that follows.
 fn outer(user: u32) -> Command {
     let mut command = Command::new("setpriv");
     command.args([format!("--reuid={user}"), format!("--regid={user}"), "--clear-groups".to_string()]);
@@ -44,7 +45,8 @@ fn outer(user: u32) -> Command {
     command
 }
 
-/// `script` as root of USER's namespace, with the runtime as `$R`, the bundle as `$B` and the id as `$I`.
+/// Runs `script` as root of USER's namespace, with the runtime as `$R`, the bundle as `$B` and the id as
+/// `$I`.
 fn script(container: &Container, script: &str) -> Output {
     container.write_spec();
     container.finish(&mut script_command(container, script))
@@ -57,7 +59,7 @@ fn script_command(container: &Container, script: &str) -> Command {
     command
 }
 
-/// Foreground `run` in the usual place for state.
+/// `run` in the foreground, with the default state folder.
 fn run(container: &Container) -> Output {
     script(container, "exec $R run --bundle $B $I")
 }
@@ -80,10 +82,10 @@ fn it_is_enough() {
 
 #[test]
 fn its_containers_are_in_xdg_runtime_dir() {
-    // /run is not theirs, as on every machine.
+    // /run is not the user's, as on every machine.
     each_runtime(|runtime| {
         let container = owned(runtime, USER, "exit 3");
-        // Later commands, of another process, find it there.
+        // Later commands, in other processes, find it there.
         let script = script(&container, "$R create --bundle $B $I; $R state $I; $R delete --force $I").ok();
         assert!(script.stdout.contains(&container.id), "{script:?}");
         assert!(container.folder.join(&runtime.name).is_dir());
@@ -113,7 +115,7 @@ fn check_says_where_its_containers_are() {
 
 #[test]
 fn the_machines_root_has_run_whatever_the_variable_says() {
-    // So containers are found by who became root in another way.
+    // So that containers are found by users who became root in another way.
     each_runtime_but(&[("crun", "follows the variable")], |runtime| {
         let mut container = Container::new(runtime);
         container.spec["process"]["args"] = json!(["sleep", "1000"]);
@@ -131,7 +133,7 @@ fn the_machines_root_has_run_whatever_the_variable_says() {
     });
 }
 
-/// What Podman makes of `--pid=host`: no pid namespace, and the caller's /proc with what is mounted below.
+/// What Podman does for `--pid=host`: no pid namespace, and the caller's /proc with the mounts below it.
 fn with_the_callers_processes<'r>(runtime: &'r Runtime, script: &str) -> Container<'r> {
     let mut container = owned(runtime, USER, script);
     container.without_namespace("pid");
@@ -146,7 +148,7 @@ fn with_the_callers_processes<'r>(runtime: &'r Runtime, script: &str) -> Contain
 fn sysctls_with_the_callers_processes() {
     each_runtime(|runtime| {
         let container = with_the_callers_processes(runtime, "cat /proc/sys/net/ipv4/ping_group_range");
-        // runc warns of such containers.
+        // runc warns about such containers.
         let output = run(&container);
         assert_eq!((output.code, output.stdout.as_str()), (0, "0\t0\n"), "{output:?}");
         container.assert_gone();
@@ -155,7 +157,8 @@ fn sysctls_with_the_callers_processes() {
 
 #[test]
 fn a_sysctl_goes_to_no_other_file_with_the_callers_processes() {
-    // A new procfs is refused there, and over the one that is bound lies what another wanted to be written.
+    // A new procfs is refused there, and over the bound one there is a mount that keeps a sysctl from being
+    // written.
     pillbox_only(|runtime| {
         let mut container = with_the_callers_processes(runtime, "true");
         container.spec["linux"]["sysctl"] = json!({"fs.mqueue.msg_max": "20"});
@@ -211,7 +214,7 @@ fn without_a_path_the_cgroup_is_beside_the_callers_own() {
         let output = container.finish(&mut command).ok();
         let name = output.stdout.trim_end().strip_prefix(&format!("0::/{}.user/", container.id));
         assert!(name.is_some_and(|name| name.ends_with(&container.id)), "{output:?}");
-        // The last process is on its way out for a moment.
+        // The last process may take a moment to end.
         crate::harness::wait_for("the caller's cgroup to be empty", || fs::remove_dir(&own).ok());
         fs::remove_dir(&delegated).expect("nothing of the container's is left below");
         container.assert_gone();

@@ -1,14 +1,14 @@
-//! What the containers are like.
+//! The kinds of containers.
 
 use std::path::Path;
 use std::str::FromStr;
 
 use serde_json::{Value, json};
 
-/// What the black-box tests begin with, too.
+/// The configuration with which the black-box tests begin, too.
 const CONFIG: &str = include_str!("../config.json");
 
-/// One way of a container through the runtime.
+/// A kind of container, with a path of its own through the runtime.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Bundle {
     /// As `spec` writes it, without a terminal.
@@ -19,11 +19,11 @@ pub enum Bundle {
     User,
     /// With a terminal.
     Terminal,
-    /// In namespaces that others are in already.
+    /// In namespaces that have other processes already.
     Joined,
     /// With a seccomp filter that has a listener.
     Listener,
-    /// As an engine asks for it: binds, a filter, an ordinary user, devices, sysctls, limits.
+    /// As an engine configures it: binds, a filter, an ordinary user, devices, sysctls, limits.
     Engine,
     /// The machine has no pinned seed namespace yet.
     Unseeded,
@@ -68,12 +68,12 @@ impl FromStr for Bundle {
     }
 }
 
-/// Where things lie that a configuration names.
+/// The places that a configuration names.
 pub struct Paths<'p> {
     pub scratch: &'p Path,
-    /// The cgroup, from the hierarchy's root on.
+    /// The cgroup's path from the hierarchy's root on.
     pub cgroup: &'p str,
-    /// Whose namespaces are joined.
+    /// The process whose namespaces are joined.
     pub holder: i32,
 }
 
@@ -153,7 +153,7 @@ fn engine(config: &mut Value, paths: &Paths<'_>) {
     });
 }
 
-/// What the programs in these containers need, and what init needs between filter and execve.
+/// The calls that the programs in these containers need, and init between filter and execve.
 fn engine_calls() -> &'static [&'static str] {
     &[
         "read",
@@ -210,7 +210,8 @@ fn remove_namespace(config: &mut Value, kind: &str) {
     config["linux"]["namespaces"].as_array_mut().expect("namespaces").retain(|one| one["type"] != kind);
 }
 
-/// Fewer mounts and a shorter PATH than the black-box tests': more of the same kind would only be more cases in every unit.
+/// Fewer mounts and a shorter PATH than in the black-box tests: more of the same kind would only add cases to
+/// every unit.
 fn base(script: &str, cgroup: &str) -> Value {
     let mut config: Value = serde_json::from_str(CONFIG).expect("config.json");
     config["process"]["args"] = json!(["/bin/sh", "-c", script]);

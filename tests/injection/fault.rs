@@ -1,4 +1,5 @@
-//! What can go wrong at a system call: the process is killed there, or the call fails in a way in which it can.
+//! What can go wrong at a system call: the process is killed there, or the call fails in one of the ways in
+//! which it can.
 
 use std::fmt;
 use std::str::FromStr;
@@ -9,7 +10,7 @@ use syscalls::Sysno;
 /// What happens at one system call.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Fault {
-    /// SIGKILL to its process, before the call is made.
+    /// Its process gets SIGKILL before the call is made.
     Kill,
     /// The call is not made, and fails.
     Fails(Errno),
@@ -77,9 +78,9 @@ fn sysno(number: i64) -> Option<Sysno> {
     Sysno::new(usize::try_from(number).ok()?)
 }
 
-/// The ways in which this system call can fail on a machine that is short of something, that is interrupted, whose kernel
-/// is older, or whose sandbox forbids it. What would be a lie is left out: ESRCH says that a process is gone, EPIPE that the
-/// other side is.
+/// The ways in which this system call can fail if the machine is out of some resource, if the call is
+/// interrupted, if the kernel is older, or if a sandbox forbids it. Errors that would be a lie are left out:
+/// ESRCH says that a process is gone, EPIPE that the other end is.
 pub fn plausible(number: i64) -> &'static [Errno] {
     const NEW_DESCRIPTOR: &[Errno] = &[Errno::MFILE, Errno::NFILE, Errno::NOMEM];
     const NEW_DESCRIPTOR_OF_NEWER_CALL: &[Errno] =
@@ -94,7 +95,7 @@ pub fn plausible(number: i64) -> &'static [Errno] {
 
     let Some(call) = sysno(number) else { return FORBIDDEN_NEWER_CALL };
     match call {
-        // They cannot fail; or, as close(2), have done their work when they do; or end the process.
+        // These cannot fail; or have done their work if they fail, as close(2); or end the process.
         Sysno::exit
         | Sysno::exit_group
         | Sysno::close
@@ -182,7 +183,7 @@ pub fn plausible(number: i64) -> &'static [Errno] {
             &[Errno::NOMEM, Errno::ACCESS, Errno::AGAIN, Errno::IO, Errno::MFILE]
         }
         Sysno::mmap | Sysno::mremap | Sysno::mprotect => &[Errno::NOMEM, Errno::AGAIN],
-        // As few descriptors as are polled here need no memory.
+        // The few descriptors that are polled here need no memory.
         Sysno::poll | Sysno::ppoll | Sysno::epoll_wait | Sysno::epoll_pwait => &[Errno::INTR],
         Sysno::epoll_ctl => &[Errno::NOMEM, Errno::NOSPC],
         Sysno::wait4 | Sysno::waitid | Sysno::nanosleep | Sysno::clock_nanosleep | Sysno::futex => {

@@ -1,23 +1,23 @@
-//! What must hold behind a command in which something went wrong.
+//! What must hold after a command in which something went wrong.
 
 use crate::fault::Fault;
 use crate::place::{Ended, ID, Place};
 use crate::tracer::Role;
 use crate::verb::{Afterwards, Before, Effect, RUN_IN_VAIN, Verb, must};
 
-/// What does not hold: the kind, which the table counts, and the particulars.
+/// Something that does not hold: its kind, which the table counts, and the particulars.
 #[derive(Debug)]
 pub struct Violation {
     pub kind: &'static str,
     pub detail: String,
 }
 
-/// Where in the command's life the fault was.
+/// Where in the command's life the fault was injected.
 #[derive(Debug, Clone, Copy)]
 pub struct Injected {
     pub fault: Fault,
     pub role: Role,
-    /// The command had said its last word already, or was about to.
+    /// The command had finished its output, or was about to.
     pub after_the_end: bool,
 }
 
@@ -27,13 +27,13 @@ impl Injected {
         self.fault == Fault::Kill && matches!(self.role, Role::Runtime | Role::Thread)
     }
 
-    /// A process of the container's was killed.
+    /// A process of the container was killed.
     fn kills_container(self) -> bool {
         self.fault == Fault::Kill && self.role == Role::Init
     }
 }
 
-/// Everything that is wrong behind one case. `ended` is how the command ended.
+/// Everything that is wrong after one case. `ended` is how the command ended.
 pub fn judge(place: &Place, verb: &Verb, injected: Injected, ended: &Ended) -> Vec<Violation> {
     let mut found = Vec::new();
     let mut is_wrong = |kind, detail: String| found.push(Violation { kind, detail });
@@ -55,7 +55,7 @@ pub fn judge(place: &Place, verb: &Verb, injected: Injected, ended: &Ended) -> V
     found
 }
 
-/// One clear line where it fails, nothing where it does not; warnings may stand beside.
+/// One clear line if it fails, nothing if it does not; warnings are allowed beside it.
 fn what_it_says(verb: &Verb, injected: Injected, ended: &Ended) -> Option<(&'static str, String)> {
     // A detached container writes to the same stderr.
     let is_the_commands = |line: &&str| verb.name != "run-detached" || !line.starts_with(RUN_IN_VAIN);
@@ -70,20 +70,20 @@ fn what_it_says(verb: &Verb, injected: Injected, ended: &Ended) -> Option<(&'sta
         return Some(("unclear words", format!("{line:?}")));
     }
     match errors {
-        // A clean-up that fails is said beside the program's status.
+        // A failed clean-up is reported in addition to the program's status.
         _ if ended.code == verb.success && (errors == 0 || verb.success != 0 && errors == 1) => None,
         _ if ended.code == verb.success => Some(("words with success", said())),
         1 => None,
-        // Who passes a program's status on says with it that the process was killed.
+        // A command that passes a program's status on says by it that the process was killed.
         0 if verb.success != 0 && injected.kills_container() && ended.code == 128 + 9 => None,
-        // Its table says it.
+        // Its table shows the failure.
         0 if verb.name == "check" && ended.code == 1 => None,
         0 => Some(("fails without a word", said())),
         _ => Some(("more than a line", said())),
     }
 }
 
-/// Success is work done, failure is work not done.
+/// Success means that the work is done, failure that it is not.
 fn what_it_does(
     place: &Place,
     verb: &Verb,
@@ -100,7 +100,7 @@ fn what_it_does(
     if verb.success == 7 && ended.code == 0 {
         return Some(("0 instead of the program's status", said()));
     }
-    // A program whose status is passed on may have run in vain. Who is killed can take nothing back.
+    // A program whose status is passed on may have run in vain. A killed command can undo nothing.
     if !succeeds && effect == Effect::Done && verb.success == 0 && !injected.kills_container() {
         return Some(("fails with effect", said()));
     }
@@ -123,11 +123,11 @@ fn lives(place: &Place, verb: &Verb) -> bool {
     }
 }
 
-/// Whatever happened: `delete --force` removes all of it, and the id is free.
+/// Whatever happened: `delete --force` removes everything, and the id is free.
 fn clean_up(place: &Place, verb: &Verb) -> Vec<Violation> {
     let mut found = Vec::new();
     let mut is_wrong = |kind, detail| found.push(Violation { kind, detail });
-    // What `try` runs has a name of its own.
+    // Containers of `try` have names of their own.
     let delete: &[&str] = if verb.name == "try" {
         &["delete", "--force", "--regex", "^try-"]
     } else {

@@ -1,11 +1,12 @@
-//! Faults injected by ptrace(2): at every system call of every command, and of the inits that it makes, the process is
-//! killed or the call fails in each way in which it can. Then the command has ended in ten seconds; it has said in one
-//! line what failed, or has done its work; `delete --force` leaves nothing; the id is free.
+//! Faults injected by ptrace(2): at every system call of every command, and of the inits that it makes, the
+//! process is killed, or the call fails in each way in which it can. Then the command must end within ten
+//! seconds; it must have said in one line what failed, or have done its work; `delete --force` must leave
+//! nothing; and the id must be free.
 //!
-//! Without arguments it runs a sample, the same each time, which `PILLBOX_INJECTION_SEED` changes. `--all` runs
-//! everything; `--unit COMMAND:CONTAINER` one command with one kind of container; `--only CASE` one case, as a failure
-//! names it; `--calls COMMAND:CONTAINER` lists the calls that are made when nothing goes wrong. `PILLBOX_TEST_RUNTIME` is
-//! another binary than the one that was built with it.
+//! Without arguments it runs a sample, always the same, which `PILLBOX_INJECTION_SEED` changes. `--all` runs
+//! everything; `--unit COMMAND:CONTAINER` runs one command with one kind of container; `--only CASE` runs one
+//! case, in the notation of failures; `--calls COMMAND:CONTAINER` lists the calls that are made if nothing
+//! goes wrong. `PILLBOX_TEST_RUNTIME` selects another binary than the one built with this test.
 
 mod bundle;
 mod fault;
@@ -30,32 +31,32 @@ use place::Place;
 use report::Report;
 use unit::{Case, Runner, Unit, Work, milliseconds};
 
-/// The sample's, unless `PILLBOX_INJECTION_SEED` says another one.
+/// The seed of the sample, unless `PILLBOX_INJECTION_SEED` sets another one.
 const SEED: u64 = 10;
 
 /// How long the sample may take.
 const SAMPLE: Duration = Duration::from_secs(150);
 
-/// How many cases of a unit are in a sample.
+/// How many cases of each unit are in a sample.
 const SAMPLED: u64 = 30;
 
 /// What the arguments ask for.
 enum Request {
-    /// Units, of each only so many cases where there is a seed.
+    /// Runs units; with a seed, only a limited number of cases of each.
     Units {
         units: Vec<Unit>,
         seed: Option<u64>,
     },
     Only(Case),
-    /// The system calls that a unit makes undisturbed.
+    /// Lists the system calls of a unit if nothing goes wrong.
     Calls(Unit),
-    /// In a unit's own surroundings: this program calls itself so.
+    /// Runs in a unit's own surroundings: this program calls itself like this.
     Work {
         unit: Unit,
         cgroup: String,
         work: Work,
     },
-    /// A filter of libtest's that means another test.
+    /// Does nothing: a filter of libtest's selects another test.
     Nothing,
 }
 
@@ -112,7 +113,7 @@ fn parse() -> Result<Request, lexopt::Error> {
                 return Ok(Request::Nothing);
             }
             Arg::Value(filter) => filters.push(filter.string()?),
-            // The others that cargo passes to every test program.
+            // Other options that cargo passes to every test program.
             Arg::Long("test-threads" | "format" | "color" | "skip") => _ = parser.value()?,
             Arg::Long(_) | Arg::Short(_) => {}
         }
@@ -141,7 +142,7 @@ fn work_on(unit: Unit, cgroup: String, work: &Work) -> Result<bool, String> {
     Ok(true)
 }
 
-/// Runs the units on all processors, and prints what came of them.
+/// Runs the units on all processors, and prints the results.
 fn run_units(units: &[Unit], seed: Option<u64>) -> bool {
     let workers = thread::available_parallelism().map_or(1, usize::from);
     let report = Mutex::new(Report::default());
@@ -157,7 +158,8 @@ fn run_units(units: &[Unit], seed: Option<u64>) -> bool {
                         let Some(unit) = queue.pop() else { return };
                         (unit, queue.len() + 1)
                     };
-                    // Each gets its share of the time that is left: none is starved by those before it.
+                    // Each unit gets its share of the remaining time, so that none is starved by those before
+                    // it.
                     let share = SAMPLE.saturating_sub(begun.elapsed()).as_millis() as u64 * workers as u64
                         / left as u64;
                     let work = match seed {

@@ -1,5 +1,5 @@
-//! Where one unit's containers live: a pid namespace whose first process this is, a tmpfs, a cgroup; and what has to be
-//! empty again behind each of them.
+//! Where one unit's containers live: a pid namespace with this program as its first process, a tmpfs, a
+//! cgroup; and what must be empty again after each container.
 
 use std::collections::BTreeSet;
 use std::fs::{self, File};
@@ -17,14 +17,14 @@ use crate::bundle::{self, Bundle, Paths};
 use crate::tracer;
 use crate::watchdog::{LIMIT, Watchdog, processes};
 
-/// Everything lies below.
+/// The folder for everything.
 const SCRATCH: &str = "/run/injection";
 /// The container's id.
 pub const ID: &str = "box";
 const HIERARCHY: &str = "/sys/fs/cgroup";
 const PIN: &str = "/run/pillbox/.seed";
 
-/// What an untraced command left.
+/// The result of a command that was not traced.
 #[derive(Debug)]
 pub struct Ended {
     pub code: i32,
@@ -39,16 +39,16 @@ pub struct Place {
     pub bundle: Bundle,
     runtime: PathBuf,
     scratch: PathBuf,
-    /// From the hierarchy's root on.
+    /// The path from the hierarchy's root on.
     cgroup: String,
     holder: i32,
     mounts: BTreeSet<String>,
-    /// The sockets that get terminals and listeners.
+    /// The sockets that receive terminals and listeners.
     sockets: Vec<UnixListener>,
 }
 
 impl Place {
-    /// `cgroup` is one of this unit's own, which is there already.
+    /// `cgroup` is one of this unit's own, which exists already.
     pub fn new(runtime: &Path, bundle: Bundle, cgroup: String) -> io::Result<Self> {
         mount("tmpfs", "/run", "tmpfs", MountFlags::NOSUID, c"mode=755")?;
         let scratch = PathBuf::from(SCRATCH);
@@ -67,7 +67,7 @@ impl Place {
             fs::write(rootfs.join(file), "")?;
         }
         fs::write(scratch.join("volume/file"), "")?;
-        // Where the containers' programs leave their signs, whoever they are.
+        // The containers' programs leave their signs here, as whatever user.
         fs::set_permissions(rootfs.join("ran"), std::os::unix::fs::PermissionsExt::from_mode(0o777))?;
         if bundle == Bundle::User {
             chown(&rootfs, Some(100_000), Some(100_000))?;
@@ -95,7 +95,7 @@ impl Place {
         self.scratch.join(name)
     }
 
-    /// Makes everything as it is before a container is there, which runs `script`.
+    /// Makes everything as before a container exists; the container will run `script`.
     pub fn begin(&mut self, script: &str) -> io::Result<()> {
         self.keep_holder()?;
         for sign in fs::read_dir(self.path("bundle/rootfs/ran"))?.flatten() {
@@ -104,14 +104,14 @@ impl Place {
         for name in self.strays() {
             fs::remove_file(self.path("bundle").join(name.trim_start_matches("file ")))?;
         }
-        // What nobody has taken goes.
+        // Connections that were not accepted are dropped.
         for socket in &self.sockets {
             while socket.accept().is_ok() {}
         }
         if self.bundle == Bundle::Unseeded {
             // It may lie over a cover of its own.
             while unmount(PIN, UnmountFlags::DETACH).is_ok() {}
-            // There is none before the first container.
+            // Before the first container there is none.
             let _ = fs::remove_file(PIN);
         }
         let paths =
@@ -119,7 +119,7 @@ impl Place {
         fs::write(self.path("bundle/config.json"), bundle::config(self.bundle, script, &paths).to_string())
     }
 
-    /// Sees to a process whose namespaces can be joined.
+    /// Makes sure that there is a process whose namespaces can be joined.
     fn keep_holder(&mut self) -> io::Result<()> {
         if self.bundle != Bundle::Joined || Path::new("/proc").join(self.holder.to_string()).exists() {
             return Ok(());
@@ -150,8 +150,8 @@ impl Place {
         [Some(self.holder), child.filter(sleeps)].into_iter().flatten().collect()
     }
 
-    /// `pillbox --root STATE ARGUMENTS`; its output goes to files of that name: a container goes on writing to those of the
-    /// command that has made it.
+    /// `pillbox --root STATE ARGUMENTS`. Its output goes to files with this name, because a container
+    /// continues to write to the files of the command that made it.
     pub fn command(&self, arguments: &[String], name: &str) -> io::Result<Command> {
         let mut command = Command::new(&self.runtime);
         command.arg("--root").arg(self.path("state")).args(arguments).current_dir("/");
@@ -165,7 +165,7 @@ impl Place {
         ["stdout", "stderr"].map(|stream| self.path("out").join(format!("{name}-{stream}")))
     }
 
-    /// Runs one without tracing it.
+    /// Runs a command without tracing it.
     pub fn call(&self, arguments: &[&str]) -> io::Result<Ended> {
         let arguments: Vec<String> = arguments.iter().map(ToString::to_string).collect();
         let name = arguments.first().map_or("", String::as_str);
@@ -173,20 +173,20 @@ impl Place {
         Ok(self.ended(tracer::code(status), hung, name))
     }
 
-    /// What the command of that name has written.
+    /// What the command with this name has written.
     pub fn ended(&self, code: i32, hung: Option<String>, name: &str) -> Ended {
         let text = |path: PathBuf| String::from_utf8_lossy(&fs::read(path).unwrap_or_default()).into_owned();
         let [stdout, stderr] = self.output_files(name).map(text);
         Ended { code, stdout, stderr, hung }
     }
 
-    /// What a container that was created has written to its stderr.
+    /// What a created container has written to its stderr.
     pub fn program_said(&self) -> String {
         let [_, stderr] = self.output_files("create");
         fs::read_to_string(stderr).unwrap_or_default()
     }
 
-    /// Whether a program in the container has left that sign, now or within three seconds.
+    /// Whether a program in the container has left this sign, now or within three seconds.
     pub fn has_run(&self, sign: &str) -> bool {
         wait_until(Duration::from_secs(3), || self.has_run_by_now(sign))
     }
@@ -195,7 +195,7 @@ impl Place {
         self.path("bundle/rootfs/ran").join(sign).exists()
     }
 
-    /// What `state` says.
+    /// The document that `state` prints.
     pub fn state(&self) -> Option<Value> {
         let ended = self.call(&["state", ID]).ok()?;
         serde_json::from_str(&ended.stdout).ok()
@@ -217,7 +217,7 @@ impl Place {
         fs::read_to_string(folder.join(name)).unwrap_or_default().trim().to_string()
     }
 
-    /// What is there that was not before any container; those who are about to end have two seconds.
+    /// What was not there before any container; processes that are about to end have two seconds.
     pub fn leftovers(&self) -> Vec<String> {
         let mut left = Vec::new();
         wait_until(Duration::from_secs(2), || {
@@ -245,7 +245,7 @@ impl Place {
         left
     }
 
-    /// Files of the runtime's that nobody asked for, beside those that were.
+    /// Files of the runtime that nobody asked for, beside those that exist on purpose.
     pub fn strays(&self) -> Vec<String> {
         let known = ["config.json", "rootfs", "pid"];
         let entries = fs::read_dir(self.path("bundle")).into_iter().flatten().flatten();
@@ -253,14 +253,14 @@ impl Place {
         names.filter(|name| !known.contains(&name.as_str())).map(|name| format!("file {name}")).collect()
     }
 
-    /// Ends and removes whatever is left, so that the next case begins anew.
+    /// Ends and removes whatever is left, so that the next case starts clean.
     pub fn clear(&self) {
         let holders = self.holders();
         for pid in processes().into_iter().filter(|pid| !holders.contains(pid)) {
             tracer::kill(pid);
         }
         for point in mounts().difference(&self.mounts) {
-            // It may be gone with another one.
+            // It may have gone with another one.
             let _ = unmount(point.as_str(), UnmountFlags::DETACH);
         }
         wait_until(Duration::from_secs(2), || {
@@ -285,7 +285,7 @@ pub fn remove_cgroups(folder: &Path) {
     }
 }
 
-/// Asks every two milliseconds until it is so, or the time is over.
+/// Checks every two milliseconds until it is so, or the time is over.
 pub fn wait_until(at_most: Duration, mut is_so: impl FnMut() -> bool) -> bool {
     let begun = Instant::now();
     while !is_so() {
@@ -297,7 +297,7 @@ pub fn wait_until(at_most: Duration, mut is_so: impl FnMut() -> bool) -> bool {
     true
 }
 
-/// The mount points of this namespace but for the pinned seed and what covers its place.
+/// The mount points of this namespace, except the pinned seed and what covers its place.
 fn mounts() -> BTreeSet<String> {
     let text = fs::read_to_string("/proc/self/mountinfo").unwrap_or_default();
     let points = text.lines().filter_map(|line| line.split(' ').nth(4));

@@ -1,18 +1,18 @@
-//! What all cases came to: numbers, and a table of what is wrong.
+//! The results of all cases: numbers, and a table of what is wrong.
 
 use std::collections::BTreeMap;
 
 /// The sum of all units.
 #[derive(Default)]
 pub struct Report {
-    /// All that there are in the units that were run.
+    /// All cases that the units that were run have.
     pub cases: usize,
     pub right: usize,
     pub unreached: usize,
-    /// By kind, command, who made the call, and call: the cases, and what was wrong with the last of them.
+    /// By kind, command, caller and call: the cases, and what was wrong with the last of them.
     wrong: BTreeMap<[String; 4], (Vec<String>, String)>,
     pub violations: usize,
-    /// What could not be set up or did not go to its end.
+    /// What could not be set up or was not completed.
     pub broken: Vec<String>,
 }
 
@@ -36,7 +36,7 @@ impl Report {
         }
     }
 
-    /// Prints the table; whether all is right.
+    /// Prints the table; returns whether everything is right.
     pub fn print(&self, seed: Option<u64>) -> bool {
         for text in &self.broken {
             println!("could not be run: {text}");

@@ -1,5 +1,5 @@
-//! Namespaces of the test's own: one of mounts, with cgroup v2 at its place, and one of processes, with which all of them
-//! end; and for each unit both again.
+//! Namespaces of the test's own: one of mounts, with cgroup v2 in its usual place, and one of processes, with
+//! which all of them end; and both again for each unit.
 
 use std::os::unix::process::CommandExt;
 use std::path::PathBuf;
@@ -17,14 +17,14 @@ const HIERARCHY: &str = "/sys/fs/cgroup";
 /// `CGROUP2_SUPER_MAGIC` (linux/magic.h).
 const CGROUP2: i64 = 0x6367_7270;
 
-/// Set in the process that stands in namespaces of its own already: to the number that it had outside.
+/// Set in the process that is in namespaces of its own, to the pid that it had outside.
 const ISOLATED: &str = "PILLBOX_INJECTION_ISOLATED";
 
-/// Whether the test can run here, which is said if not; the first call executes the program again in namespaces of its
-/// own.
+/// Whether the test can run here; reports it if not. The first call executes the program again in namespaces
+/// of its own.
 ///
 /// # Errors
-/// It could, but something failed.
+/// It could run, but something failed.
 pub fn isolated() -> Result<bool, String> {
     if !rustix::process::geteuid().is_root() {
         return skip("needs root");
@@ -49,7 +49,7 @@ pub fn isolated() -> Result<bool, String> {
     Ok(true)
 }
 
-/// Says why it does not run, which is a failure where skips are not allowed.
+/// Reports why it does not run, which is a failure if skips are not allowed.
 fn skip(reason: &str) -> Result<bool, String> {
     if env::var_os("PILLBOX_TEST_NO_SKIP").is_some() {
         return Err(format!("skipped: {reason}"));
@@ -58,7 +58,8 @@ fn skip(reason: &str) -> Result<bool, String> {
     Ok(false)
 }
 
-/// Runs a unit, or one case of it, in its own surroundings, of which nothing stays. The result is what it has printed.
+/// Runs a unit, or one case of it, in its own surroundings, of which nothing stays. Returns what it has
+/// printed.
 pub fn work(worker: usize, unit: Unit, work: &Work) -> Vec<String> {
     let name = format!("/injection-{}-{worker}", env::var(ISOLATED).unwrap_or_default());
     let cgroup = PathBuf::from(format!("{HIERARCHY}{name}"));

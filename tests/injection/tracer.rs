@@ -1,5 +1,5 @@
-//! One command, and every process and thread that comes of it until it executes a program that is not pillbox's, stopped
-//! at each of its system calls; at one of them something goes wrong.
+//! Traces one command, with every process and thread that descends from it until it executes a program that
+//! is not pillbox's, and stops them at each system call; at one of them something goes wrong.
 
 use std::fs;
 use std::io;
@@ -13,16 +13,16 @@ use rustix::process::{Pid, Signal, kill_process};
 use crate::fault::{Fault, plausible};
 use crate::watchdog::Watchdog;
 
-/// What a traced process is.
+/// The role of a traced process.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Role {
     /// The command's own process.
     Runtime,
     /// A thread of it.
     Thread,
-    /// What the runtime has cloned, until it executes init.
+    /// A clone of the runtime, until it executes init.
     Child,
-    /// Container's init, or that of an exec or a hook.
+    /// The container's init, or that of an exec or a hook.
     Init,
 }
 
@@ -37,8 +37,9 @@ impl Role {
     }
 }
 
-/// A place in what the command does: who makes the call, and the how many-th of its calls it is. Processes are named by
-/// the order in which they are cloned: `0` is the command, `0.2` the second that it clones.
+/// A place in the command's course: which process makes the call, and the number of this call among all its
+/// calls. Processes are named by the order in which they are cloned: `0` is the command, `0.2` the second
+/// process that it clones.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Spot {
     pub who: String,
@@ -53,15 +54,16 @@ pub struct Call {
     pub number: i64,
 }
 
-/// What became of a traced command.
+/// The result of tracing a command.
 #[derive(Debug)]
 pub struct Trace {
     pub status: ExitStatus,
     /// All system calls of all processes, in the order in which they began.
     pub calls: Vec<Call>,
-    /// Where the fault was injected, and whether the command had ended by then; what was reached at all.
+    /// Where the fault was injected, and whether the command had ended by then; `None` if the place was not
+    /// reached.
     pub injected: Option<(Call, bool)>,
-    /// What everybody was doing when the time was over.
+    /// What all processes were doing when the time was over.
     pub hung: Option<String>,
 }
 
@@ -70,9 +72,9 @@ struct Traced {
     role: Role,
     calls: usize,
     clones: usize,
-    /// Between the begin and the end of a system call.
+    /// Between the beginning and the end of a system call.
     in_call: bool,
-    /// What the call that is skipped shall return.
+    /// The result to give to the call that is skipped.
     result: Option<i64>,
 }
 
@@ -82,11 +84,11 @@ impl Traced {
     }
 }
 
-/// The name of a process that was there before the command.
+/// The name of a process that existed before the command.
 pub const ATTACHED: &str = "init";
 
-/// Runs the command to its end, and goes on until those that it leaves behind wait for something. `attached` is an init
-/// that is traced as well.
+/// Runs the command to its end, and continues until the processes that it leaves behind wait for something.
+/// `attached` is an init that is traced as well.
 pub fn trace(
     fault: Option<(&Spot, Fault)>,
     command: &mut Command,
@@ -107,7 +109,7 @@ pub fn trace(
     Ok(Trace { status, calls: injector.calls, injected: injector.injected, hung })
 }
 
-/// Follows those that are left until all of them sleep.
+/// Follows the remaining processes until all of them sleep.
 fn settle(tracees: &mut Tracees<Traced>, injector: &mut Injector<'_>) -> io::Result<()> {
     let begun = Instant::now();
     while !tracees.is_empty() && begun.elapsed() < Duration::from_secs(10) {
@@ -115,14 +117,14 @@ fn settle(tracees: &mut Tracees<Traced>, injector: &mut Injector<'_>) -> io::Res
             Ok(Some((pid, stop))) => tracees.handle(pid, stop, injector)?,
             Ok(None) if tracees.pids().all(sleeps) => break,
             Ok(None) => std::thread::sleep(Duration::from_micros(200)),
-            // There is no child any more.
+            // There are no children any more.
             Err(_) => *tracees = Tracees::default(),
         }
     }
     Ok(())
 }
 
-/// Ends the tracing of those that are left: that can be done only while they are stopped.
+/// Stops tracing the remaining processes, which is possible only while they are stopped.
 fn let_go(tracees: &mut Tracees<Traced>, injector: &mut Injector<'_>) -> io::Result<()> {
     injector.lets_go = true;
     for pid in tracees.pids() {
@@ -135,14 +137,14 @@ fn let_go(tracees: &mut Tracees<Traced>, injector: &mut Injector<'_>) -> io::Res
     Ok(())
 }
 
-/// Notes the system calls, and lets one of them go wrong.
+/// Records the system calls, and lets one of them go wrong.
 struct Injector<'f> {
     fault: Option<(&'f Spot, Fault)>,
     calls: Vec<Call>,
     injected: Option<(Call, bool)>,
     /// Whether the command has ended.
     ended: bool,
-    /// Whether a process that stops for SIGSTOP is traced no longer.
+    /// Whether a process that stops for SIGSTOP is to be no longer traced.
     lets_go: bool,
 }
 
@@ -166,7 +168,7 @@ impl ptrace::Tracer for Injector<'_> {
                 if self.lets_go {
                     return Ok(Next::Untraced);
                 }
-                // What every clone begins with, and a process that is attached to.
+                // Every clone begins with this signal, and so does a process that is attached to.
                 if process.who == ATTACHED {
                     ptrace::follow(pid)?;
                 }
@@ -202,7 +204,7 @@ impl ptrace::Tracer for Injector<'_> {
 impl Injector<'_> {
     fn begin_call(&mut self, pid: i32, process: &mut Traced, call: Call) -> io::Result<Next> {
         self.calls.push(call.clone());
-        // Where it makes another call than it did undisturbed, that one may not be able to fail so.
+        // If it makes another call than it did undisturbed, that call may not be able to fail like this.
         let fits = |fault| match fault {
             Fault::Kill => true,
             Fault::Fails(errno) => plausible(call.number).contains(&errno),
@@ -225,7 +227,7 @@ impl Injector<'_> {
     }
 }
 
-/// Runs a command to its end without tracing it; orphans are reaped meanwhile, as pid 1 has to.
+/// Runs a command to its end without tracing it; meanwhile reaps orphans, as pid 1 must.
 pub fn run_untraced(command: &mut Command, watchdog: &Watchdog) -> io::Result<(ExitStatus, Option<String>)> {
     let guard = watchdog.watch();
     let root = i32::try_from(command.spawn()?.id()).map_err(io::Error::other)?;
@@ -243,7 +245,7 @@ pub fn reap() {
     while let Ok(Some(_)) = ptrace::poll_stop() {}
 }
 
-/// What a process has executed; `None` where that is no program of pillbox's.
+/// The role by the program that a process has executed; `None` if it is not one of pillbox's.
 fn executed(pid: i32) -> Option<Role> {
     let program = fs::read_link(format!("/proc/{pid}/exe")).unwrap_or_default();
     let program = program.to_string_lossy();
@@ -266,15 +268,15 @@ pub fn kill(pid: i32) {
     signal(pid, Signal::KILL);
 }
 
-/// A thread's number will do: kill(2) takes the process that it belongs to.
+/// A thread's id will do: kill(2) takes the process to which it belongs.
 fn signal(pid: i32, signal: Signal) {
     if let Some(pid) = Pid::from_raw(pid) {
-        // Gone already, then.
+        // An error means that it is gone already.
         let _ = kill_process(pid, signal);
     }
 }
 
-/// The exit status as shells have it, negative where a signal ended it.
+/// The exit status as in shells, but negative if a signal ended it.
 pub fn code(status: ExitStatus) -> i32 {
     status.code().or(status.signal().map(|signal| -signal)).unwrap_or(-1)
 }

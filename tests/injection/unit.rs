@@ -1,5 +1,5 @@
-//! A unit: one command with one kind of container. First it runs undisturbed, to learn which system calls it makes; then
-//! once for each fault at each of them.
+//! A unit: one command with one kind of container. It first runs undisturbed, to learn which system calls it
+//! makes, and then once for each fault at each of them.
 
 use std::fmt;
 use std::str::FromStr;
@@ -70,7 +70,7 @@ impl FromStr for Case {
     }
 }
 
-/// What became of a case.
+/// The result of a case.
 pub enum Outcome {
     /// The call was not made this time.
     Unreached,
@@ -88,14 +88,14 @@ pub struct Runner {
 }
 
 impl Runner {
-    /// The system calls of the unit when nothing goes wrong.
+    /// The system calls of the unit if nothing goes wrong.
     ///
     /// # Errors
     /// It fails without a fault.
     pub fn record(&mut self) -> Result<Vec<Call>, String> {
         let trace = self.trace(None)?;
         let ended = self.place.ended(tracer::code(trace.status), trace.hung.clone(), TRACED);
-        // Everything that is demanded of a fault's case is demanded here.
+        // Everything that is demanded after a fault is demanded here as well.
         let injected = Injected {
             fault: Fault::Fails(rustix::io::Errno::INTR),
             role: Role::Runtime,
@@ -123,7 +123,8 @@ impl Runner {
             must(&self.place, &["delete", "--force", crate::place::ID])?;
             return Ok(Outcome::Unreached);
         };
-        // Where init takes the last word and waits at the gate it is on its own: that create has ended is a matter of moments.
+        // When init receives the last word and waits at the gate, it is on its own: whether create has ended
+        // by then is a matter of moments.
         let last = ["recvfrom", "accept4"].contains(&call_name(call.number).as_str());
         let alone = verb.name == "create" && ended.code == 0 && call.role == Role::Init && last;
         let after_the_end = after_the_end || alone;
@@ -153,7 +154,7 @@ impl Runner {
         })
     }
 
-    /// The next case finds out where it begins with a container; else this does.
+    /// If the next case begins with a container, it checks this; otherwise it is checked here.
     fn id_is_free(&mut self) -> Result<(), String> {
         if self.unit.verb.before != Before::Nothing {
             return Ok(());
@@ -165,7 +166,7 @@ impl Runner {
     }
 }
 
-/// Every fault at every call, in a random but repeatable order where `seed` is given.
+/// Every fault at every call; with `seed`, in a random but repeatable order.
 pub fn cases(unit: Unit, calls: &[Call], seed: Option<u64>) -> Vec<Case> {
     let case = |call: &Call, fault| Case { unit, spot: call.spot.clone(), fault };
     let faults = |call: &Call| {
@@ -185,7 +186,7 @@ pub fn cases(unit: Unit, calls: &[Call], seed: Option<u64>) -> Vec<Case> {
     cases
 }
 
-/// Fisher and Yates' shuffle with numbers from SplitMix64.
+/// The Fisher-Yates shuffle, with numbers from SplitMix64.
 fn shuffle<T>(items: &mut [T], mut state: u64) {
     for last in (1..items.len()).rev() {
         state = state.wrapping_add(0x9e37_79b9_7f4a_7c15);
@@ -197,11 +198,11 @@ fn shuffle<T>(items: &mut [T], mut state: u64) {
     }
 }
 
-/// What a unit is asked to do, in its process's arguments.
+/// The work for a unit, given in the arguments of its process.
 pub enum Work {
     /// Every case.
     All,
-    /// Some, in an order that the seed decides, to an end in milliseconds since 1970.
+    /// Some, in an order that the seed decides, until a time in milliseconds since 1970.
     Sample {
         seed: u64,
         until: u64,
@@ -237,13 +238,13 @@ impl FromStr for Work {
     }
 }
 
-/// Does it, and prints a line for each case, for [`crate::report`] to read: what it was, what is wrong, who made the call,
-/// and which it was.
+/// Does the work, and prints a line for each case, which [`crate::report`] reads: the case, what is wrong,
+/// which process made the call, and which call it was.
 ///
 /// # Errors
 /// The command fails without a fault.
 pub fn work(runner: &mut Runner, work: &Work) -> Result<(), String> {
-    // The first container of a machine costs more calls than the next.
+    // The first container of a machine makes more calls than the next.
     runner.record()?;
     if let Work::Case(case) = work {
         run_and_print(runner, case);
@@ -271,7 +272,7 @@ pub fn work(runner: &mut Runner, work: &Work) -> Result<(), String> {
     Ok(())
 }
 
-/// Runs one case, and prints what became of it.
+/// Runs one case, and prints its result.
 fn run_and_print(runner: &mut Runner, case: &Case) {
     match runner.run(case) {
         Ok(Outcome::Unreached) => println!("unreached\t{case}"),

@@ -1,4 +1,4 @@
-//! The commands: what has to be there before each, how it is called, and how to see whether it has done its work.
+//! The commands: what must exist before each, how it is called, and how to see whether it has done its work.
 
 use std::fs;
 use std::str::FromStr;
@@ -9,7 +9,7 @@ use serde_json::Value;
 use crate::bundle::Bundle;
 use crate::place::{Ended, ID, Place, wait_until};
 
-/// How far a container has come when the command is called.
+/// How far the container is when the command is called.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Before {
     Nothing,
@@ -17,29 +17,29 @@ pub enum Before {
     Running,
     Paused,
     Stopped,
-    /// It runs, and will end by itself soon, with status 7.
+    /// It runs, and will soon end by itself, with status 7.
     Ending,
 }
 
-/// Whether a command has done what it is for.
+/// Whether a command has done its work.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Effect {
     Done,
     NotDone,
-    /// It has told what it is for.
+    /// It has printed what it is for.
     Told,
-    /// It has not.
+    /// It has not printed it.
     Untold,
 }
 
-/// What holds of a container behind a command.
+/// What must hold for a container after a command.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Afterwards {
     /// A failure leaves nothing at all.
     GoneOnFailure,
-    /// Whatever happens, it lives on.
+    /// Whatever happens, it stays alive.
     Alive,
-    /// The command is about its end.
+    /// The command is meant to end it.
     Any,
 }
 
@@ -50,16 +50,16 @@ pub struct Verb {
     pub before: Before,
     pub afterwards: Afterwards,
     pub arguments: &'static [&'static str],
-    /// The status with which it says that all is well: the program's, where it passes that on.
+    /// The status on success; the program's, if the command passes that on.
     pub success: i32,
     effect: fn(&Place, &Ended) -> Effect,
 }
 
-/// The program that stays, and leaves a sign that it runs.
+/// A program that keeps running, and leaves a sign that it runs.
 const STAYS: &str = ": > /ran/program; exec sleep 1000";
-/// The program that ends.
+/// A program that ends.
 const ENDS: &str = ": > /ran/program; exit 7";
-/// The program that ends after a while.
+/// A program that ends after a while.
 const ENDS_SOON: &str = ": > /ran/program; sleep 0.3; exit 7";
 
 const B: &str = "--bundle=/run/injection/bundle";
@@ -81,7 +81,7 @@ pub const VERBS: &[Verb] = &[
             done(has_run_in_vain(place, &ended.stderr, ended) || has_left(place, ended, "program") && pid_file_is_right(place))
         } },
     Verb { name: "start", before: Created, afterwards: Any, arguments: &["start", ID], success: 0,
-        // A poststart hook that fails ends the container.
+        // If a poststart hook fails, the container ends.
         effect: |place, ended| {
             done(has_run_in_vain(place, &place.program_said(), ended) || has_left(place, ended, "program") && (ended.code == 0 || place.status() == "running"))
         } },
@@ -89,7 +89,7 @@ pub const VERBS: &[Verb] = &[
         effect: |place, ended| done(ended.code == 7 && place.has_run_by_now("exec")) },
     Verb { name: "exec-detached", before: Running, afterwards: Alive,
         arguments: &["exec", "--detach", P, ID, "sh", "-c", ": > /ran/exec; exec sleep 1000"], success: 0,
-        // It ends where this fails.
+        // It ends if this fails.
         effect: |place, ended| {
             done(if ended.code == 0 { place.has_run("exec") } else { place.limit("cgroup.procs").lines().count() > 1 })
         } },
@@ -126,7 +126,7 @@ pub const VERBS: &[Verb] = &[
         success: 0, effect: |place, _| done(mounted(place) == 2) },
     Verb { name: "mounts-remove", before: Running, afterwards: Alive,
         arguments: &["mounts", "remove", ID, "/run/injection/mounts.json"], success: 0,
-        // What has been unmounted cannot be put back.
+        // Unmounted file systems cannot be put back.
         effect: |place, ended| if ended.code == 0 { done(mounted(place) == 0) } else { Effect::Untold } },
     Verb { name: "delete", before: Stopped, afterwards: Any, arguments: &["delete", ID], success: 0, effect: gone },
     Verb { name: "delete-created", before: Created, afterwards: Any, arguments: &["delete", ID], success: 0, effect: gone },
@@ -141,7 +141,7 @@ pub const VERBS: &[Verb] = &[
         effect: |_, ended| told(ended.stdout.contains("eccomp")) },
 ];
 
-/// What the files that commands read have in them.
+/// The content of the files that commands read.
 const INPUTS: [(&str, &str); 2] = [
     ("limits.json", r#"{"unified": {"cgroup.max.descendants": "9"}}"#),
     (
@@ -160,7 +160,7 @@ impl FromStr for Verb {
 }
 
 impl Verb {
-    /// Whether this command has parts of its own with that bundle.
+    /// Whether this command takes a path of its own with that bundle.
     pub fn goes_with(&self, bundle: Bundle) -> bool {
         match bundle {
             Bundle::Plain => true,
@@ -194,7 +194,7 @@ impl Verb {
         words.collect()
     }
 
-    /// Brings the container to where the command finds it.
+    /// Brings the container to the state in which the command finds it.
     pub fn prepare(&self, place: &mut Place) -> Result<(), String> {
         let script = match self.before {
             Stopped => ENDS,
@@ -235,7 +235,7 @@ impl Verb {
     }
 }
 
-/// A command without a fault, which has to succeed and say nothing.
+/// Runs a command without a fault, which must succeed silently.
 pub fn must(place: &Place, arguments: &[&str]) -> Result<(), String> {
     let ended = place.call(arguments).map_err(|error| error.to_string())?;
     if (ended.code, ended.stderr.as_str(), &ended.hung) == (0, "", &None) {
@@ -259,10 +259,11 @@ fn json(ended: &Ended) -> Value {
         .unwrap_or_default()
 }
 
-/// How a container begins that says that its program could not be executed: it has run then, and failed.
+/// How a container reports that its program could not be executed: then it has run, and failed.
 pub const RUN_IN_VAIN: &str = "exec /bin/sh: ";
 
-/// Whether a container has `said` so on its stderr; on a terminal nobody reads it here, and that it ends has to do.
+/// Whether a container has reported this on its stderr. Nobody reads a terminal here, so that its end has to
+/// be enough.
 fn has_run_in_vain(place: &Place, said: &str, ended: &Ended) -> bool {
     let unread = place.bundle == Bundle::Terminal && ended.code == 0;
     let stopped = || place.status() == "stopped";
@@ -270,7 +271,7 @@ fn has_run_in_vain(place: &Place, said: &str, ended: &Ended) -> bool {
     said.starts_with(RUN_IN_VAIN) || unread && wait_until(Duration::from_secs(3), settled) && stopped()
 }
 
-/// Whether the program has left its sign; where the command says that it runs, it has time for that.
+/// Whether the program has left its sign; if the command says that it runs, it gets time for that.
 fn has_left(place: &Place, ended: &Ended, sign: &str) -> bool {
     if ended.code == 0 { place.has_run(sign) } else { place.has_run_by_now(sign) }
 }
@@ -289,7 +290,7 @@ fn gone(place: &Place, ended: &Ended) -> Effect {
     done(if ended.code == 0 { place.leftovers().is_empty() } else { place.leftovers_now().is_empty() })
 }
 
-/// Whether these words stand in state.json.
+/// Whether state.json contains these words.
 fn recorded(place: &Place, words: &str) -> bool {
     let record = fs::read_to_string(place.path("state").join(ID).join("state.json")).unwrap_or_default();
     record.contains(words)

@@ -1,4 +1,5 @@
-//! Nothing may take longer than [`LIMIT`]: then everybody in this pid namespace is killed, and what they did is kept.
+//! Nothing may take longer than [`LIMIT`]: then all processes in this pid namespace are killed, and what they
+//! were doing is kept.
 
 use std::fs;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -16,11 +17,11 @@ struct Watched {
     hung: Option<String>,
 }
 
-/// A thread that looks at the clock.
+/// A thread that watches the time.
 #[derive(Clone)]
 pub struct Watchdog(Arc<Mutex<Watched>>);
 
-/// A command that is being watched.
+/// A command under watch.
 pub struct Guard<'w>(&'w Watchdog);
 
 impl Watchdog {
@@ -36,7 +37,7 @@ impl Watchdog {
         watchdog
     }
 
-    /// From now on.
+    /// Begins to watch a command.
     pub fn watch(&self) -> Guard<'_> {
         self.with(|watched| *watched = Watched { until: Some(Instant::now() + LIMIT), hung: None });
         Guard(self)
@@ -52,7 +53,7 @@ impl Watchdog {
                 let doing: Vec<_> = processes().into_iter().map(describe).collect();
                 watched.hung.get_or_insert(doing.join("; "));
                 for pid in processes() {
-                    // Gone already, then.
+                    // An error means that it is gone already.
                     let _ = Pid::from_raw(pid).map(|pid| kill_process(pid, Signal::KILL));
                 }
             }
@@ -61,7 +62,7 @@ impl Watchdog {
 }
 
 impl Guard<'_> {
-    /// What everybody did when the time was over, if it was.
+    /// What all processes were doing when the time was over, if it was.
     pub fn end(self) -> Option<String> {
         self.0.with(|watched| {
             watched.until = None;
@@ -70,13 +71,13 @@ impl Guard<'_> {
     }
 }
 
-/// All processes of this pid namespace but its first.
+/// All processes in this pid namespace except the first.
 pub fn processes() -> Vec<i32> {
     let entries = fs::read_dir("/proc").into_iter().flatten().flatten();
     entries.filter_map(|entry| entry.file_name().to_str()?.parse().ok()).filter(|pid| *pid != 1).collect()
 }
 
-/// The program of a process, and the system call that it is in.
+/// A process's program, and the system call that it is in.
 pub fn describe(pid: i32) -> String {
     let read = |name: &str| fs::read_to_string(format!("/proc/{pid}/{name}")).unwrap_or_default();
     let line = read("cmdline").replace('\0', " ");

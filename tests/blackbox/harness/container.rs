@@ -1,4 +1,4 @@
-//! A bundle and the container made from it; both are gone when the value is dropped, also after a panic.
+//! A bundle and its container; both are removed when the value is dropped, even after a panic.
 
 use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
@@ -14,16 +14,16 @@ use serde_json::{Value, json};
 use super::host::{self, SCRATCH};
 use super::{Output, Running, Runtime, mountpoints, processes_naming, start_limited, wait_for};
 
-/// What `runc spec` writes, in short, without a terminal and with a writable root.
+/// The essentials of what `runc spec` writes, without a terminal and with a writable root.
 const CONFIG: &str = include_str!("../../config.json");
 
-/// A bundle with a busybox root, a state folder of its own, and the container of that id.
+/// A bundle with a busybox root, a state folder of its own, and the container with its id.
 pub struct Container<'r> {
     pub runtime: &'r Runtime,
     pub id: String,
-    /// What config.json will hold.
+    /// The content for config.json.
     pub spec: Value,
-    /// Everything of this container's lies below.
+    /// Everything that belongs to this container is below this folder.
     pub folder: PathBuf,
 }
 
@@ -41,14 +41,14 @@ impl<'r> Container<'r> {
         container
     }
 
-    /// The same with `script` as its command.
+    /// The same with `script` as its program.
     pub fn sh(runtime: &'r Runtime, script: &str) -> Self {
         let mut container = Container::new(runtime);
         container.spec["process"]["args"] = json!(["/bin/sh", "-c", script]);
         container
     }
 
-    /// One that lives until it is killed; TERM ends it once it has said `ready`.
+    /// A container that lives until it is killed. Once it has said `ready`, TERM ends it.
     pub fn sleeping(runtime: &'r Runtime) -> Self {
         Container::sh(runtime, "trap 'exit 0' TERM; echo ready; while :; do sleep 0.05; done")
     }
@@ -84,14 +84,14 @@ impl<'r> Container<'r> {
         self
     }
 
-    /// Leaves out the namespace of that type.
+    /// Removes the namespace of this type.
     pub fn without_namespace(&mut self, kind: &str) -> &mut Self {
         let namespaces = self.spec["linux"]["namespaces"].as_array_mut().expect("namespaces");
         namespaces.retain(|namespace| namespace["type"] != kind);
         self
     }
 
-    /// Adds a namespace, new or, with a path, to be joined.
+    /// Adds a namespace: a new one or, with a path, one to join.
     pub fn with_namespace(&mut self, kind: &str, path: Option<&str>) -> &mut Self {
         self.without_namespace(kind);
         let namespace = path.map_or(json!({"type": kind}), |path| json!({"type": kind, "path": path}));
@@ -99,7 +99,7 @@ impl<'r> Container<'r> {
         self
     }
 
-    /// Gives it a user namespace whose root is the host's 100000, who owns the bundle then.
+    /// Gives it a user namespace whose root is the host's 100000, who then owns the bundle.
     pub fn in_user_namespace(&mut self) -> &mut Self {
         for field in ["uidMappings", "gidMappings"] {
             self.spec["linux"][field] = json!([{"containerID": 0, "hostID": 100_000, "size": 65_536}]);
@@ -115,14 +115,14 @@ impl<'r> Container<'r> {
         fs::write(self.bundle().join("config.json"), text).expect("config.json");
     }
 
-    /// `RUNTIME --root STATE`, to be completed.
+    /// `RUNTIME --root STATE ARGUMENTS`, to be completed.
     pub fn command(&self, arguments: &[&str]) -> Command {
         let mut command = self.runtime.command();
         command.arg("--root").arg(self.state_folder()).args(arguments);
         command
     }
 
-    /// Starts a command; its output files lie with this container.
+    /// Starts a command; its output files are in this container's folder.
     pub fn spawn(&self, command: &mut Command) -> Running {
         start_limited(command, &self.folder.join("output"))
     }
@@ -133,13 +133,13 @@ impl<'r> Container<'r> {
         self.spawn(command).finish()
     }
 
-    /// `RUNTIME --root STATE ARGUMENTS`, to its end.
+    /// Runs `RUNTIME --root STATE ARGUMENTS` to its end.
     #[track_caller]
     pub fn call(&self, arguments: &[&str]) -> Output {
         self.finish(&mut self.command(arguments))
     }
 
-    /// `VERB [FLAGS] --bundle BUNDLE ID` on the spec as it is now.
+    /// `VERB [FLAGS] --bundle BUNDLE ID`, with the spec as it is now.
     pub fn bundle_command(&self, verb: &str, flags: &[&str]) -> Command {
         self.write_spec();
         let mut command = self.command(&[verb]);
@@ -155,19 +155,19 @@ impl<'r> Container<'r> {
         command
     }
 
-    /// Foreground `run`.
+    /// `run` in the foreground.
     #[track_caller]
     pub fn run(&self) -> Output {
         self.finish(&mut self.bundle_command("run", &[]))
     }
 
-    /// Foreground `run` that has to succeed silently; what it wrote.
+    /// `run` in the foreground, which must succeed silently; returns its stdout.
     #[track_caller]
     pub fn run_ok(&self) -> String {
         self.run().ok().stdout
     }
 
-    /// Foreground `run`, not waited for, stdin a pipe.
+    /// `run` in the foreground, without waiting for it; stdin is a pipe.
     pub fn run_in_background(&self) -> Running {
         self.spawn(self.bundle_command("run", &[]).stdin(Stdio::piped()))
     }
@@ -177,7 +177,8 @@ impl<'r> Container<'r> {
         self.finish(&mut self.bundle_command("create", &[]))
     }
 
-    /// `create` and `start`, which have to succeed; `create`'s output, which the container writes to.
+    /// `create` and `start`, which must succeed; returns the output of `create`, to which the container
+    /// writes.
     #[track_caller]
     pub fn create_and_start(&self) -> Output {
         let created = self.create().ok();
@@ -205,7 +206,7 @@ impl<'r> Container<'r> {
         self.call(&["delete", "--force", &self.id])
     }
 
-    /// The state document; an error is a failure.
+    /// The document that `state` prints; panics on an error.
     #[track_caller]
     pub fn state(&self) -> Value {
         let output = self.call(&["state", &self.id]).ok();
@@ -227,7 +228,7 @@ impl<'r> Container<'r> {
         wait_for(status, || (self.status() == status).then_some(()));
     }
 
-    /// Asserts that nothing is left: state, cgroup, mounts, processes (some may be on their way out for a moment).
+    /// Asserts that nothing is left: no state, cgroup, mounts or processes, which may take a moment to end.
     #[track_caller]
     pub fn assert_gone(&self) {
         for _ in 0..200 {
@@ -239,7 +240,7 @@ impl<'r> Container<'r> {
         panic!("left behind by {}: {:?}", self.runtime.name, self.leftovers());
     }
 
-    /// What the container left behind on the host.
+    /// What the container has left behind on the host.
     pub fn leftovers(&self) -> Vec<String> {
         let states = fs::read_dir(self.state_folder()).expect("state folder").flatten();
         let states = states.filter(|entry| entry.file_name().to_string_lossy().contains(&self.id));
@@ -281,7 +282,7 @@ impl Drop for Container<'_> {
     }
 }
 
-/// A root of hard links to one busybox, with its applets, /etc/passwd and /etc/group.
+/// A root of hard links to a single busybox, with its applets, /etc/passwd and /etc/group.
 fn make_rootfs(rootfs: &Path) -> io::Result<()> {
     static BUSYBOX: OnceLock<(PathBuf, Vec<String>)> = OnceLock::new();
     let (busybox, applets) = BUSYBOX.get_or_init(|| {

@@ -1,4 +1,5 @@
-//! The machine: namespaces of the tests' own, so that its mounts, cgroups and processes stay as they were.
+//! The machine: the tests run in namespaces of their own, so that its mounts, cgroups and processes stay as
+//! they were.
 
 use std::collections::BTreeSet;
 use std::io::Write;
@@ -12,13 +13,13 @@ use std::{env, fs};
 
 use rustix::fs::{CWD, RenameFlags, renameat_with};
 
-/// Set in the re-executed test program, to a word that no other run of the tests has.
+/// Set in the re-executed test program, to a word that is unique to this run.
 const ISOLATED: &str = "PILLBOX_TEST_ISOLATED";
 
-/// Everything the tests write lies here, on a tmpfs that goes away with the mount namespace.
+/// The folder for everything that the tests write, on a tmpfs that disappears with the mount namespace.
 pub const SCRATCH: &str = "/run/pillbox-test";
 
-/// A pid namespace takes every process with it when the tests end, however they end; sh, as its init, reaps orphans.
+/// The pid namespace kills all processes when the tests end, however they end; its init, sh, reaps orphans.
 const UNSHARE: [&str; 7] = ["-m", "-p", "-f", "-n", "-i", "-u", "--kill-child"];
 const PREPARE: &str = r#"
 [ "$(stat -f -c %T /sys/fs/cgroup)" = cgroup2fs ] || mount -t cgroup2 cgroup2 /sys/fs/cgroup
@@ -32,7 +33,8 @@ for cgroup in /sys/fs/cgroup/test-$PILLBOX_TEST_ISOLATED-*; do
 done
 exit $status"#;
 
-/// Whether the tests can run here; the first call re-executes the program in namespaces of its own and does not return.
+/// Whether the tests can run here. The first call re-executes the program in namespaces of its own and does
+/// not return.
 pub fn isolated() -> bool {
     static ISOLATION: OnceLock<Result<(), String>> = OnceLock::new();
     match ISOLATION.get_or_init(isolate) {
@@ -72,12 +74,14 @@ fn nanoseconds() -> u128 {
     SystemTime::now().duration_since(UNIX_EPOCH).expect("clock").as_nanos()
 }
 
-/// The word of this run, for names that other runs on this machine could meet: those of cgroups.
+/// The word of this run, for names that other runs on this machine could collide with, such as those of
+/// cgroups.
 pub fn run_name() -> String {
     env::var(ISOLATED).expect("isolated")
 }
 
-/// Says visibly (past libtest's capture) that a test, or a part of it, did not run; a failure where skips are not allowed.
+/// Reports visibly (past libtest's capture) that a test or a part of it did not run; panics if skips are not
+/// allowed.
 #[track_caller]
 pub fn skip(reason: &str) {
     let thread = std::thread::current();
@@ -86,14 +90,14 @@ pub fn skip(reason: &str) {
     writeln!(std::io::stderr(), "skipped: {test}: {reason}").ok();
 }
 
-/// The statically linked busybox that the root file systems are made of.
+/// The static busybox of the root file systems.
 pub fn busybox() -> PathBuf {
     let found =
         ["/bin/busybox", "/usr/bin/busybox"].into_iter().map(PathBuf::from).find(|path| path.exists());
     found.expect("no /bin/busybox: apt-get install busybox-static")
 }
 
-/// The mount points of the tests' mount namespace, with the tests' own pins of namespaces (nsfs) left out.
+/// The mount points in the tests' mount namespace, without the tests' own pins of namespaces (nsfs).
 pub fn mountpoints() -> BTreeSet<String> {
     let text = fs::read_to_string("/proc/self/mountinfo").expect("mountinfo");
     text.lines()
@@ -103,7 +107,7 @@ pub fn mountpoints() -> BTreeSet<String> {
         .collect()
 }
 
-/// Pids of the processes with `word` in their command line, this one not counted.
+/// The pids of the processes that have `word` in their command line, except this one.
 pub fn processes_naming(word: &str) -> Vec<u32> {
     let own = std::process::id();
     let pids = fs::read_dir("/proc").expect("/proc").flatten();
@@ -116,13 +120,13 @@ pub fn processes_naming(word: &str) -> Vec<u32> {
         .collect()
 }
 
-/// The value of a field of a /proc/PID/status text, without the white space around it.
+/// The value of a field in the text of a /proc/PID/status, without surrounding white space.
 pub fn status_field(status: &str, name: &str) -> String {
     let line = status.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':'));
     line.unwrap_or_else(|| panic!("no field {name} in {status}")).trim().to_string()
 }
 
-/// What a process may use whom nobody holds to less: a list as in /proc/PID/status.
+/// The processors of a process without any restriction of its own, as a list as in /proc/PID/status.
 pub fn all_processors_of_the_cgroup() -> String {
     let show = ["-c", "0-1023", "cat", "/proc/self/status"];
     let output = Command::new("taskset").args(show).output().expect("taskset");
@@ -131,13 +135,14 @@ pub fn all_processors_of_the_cgroup() -> String {
 
 /// Copies a program to where every user can execute it.
 ///
-/// Not by this process: what another test forks meanwhile would hold the copy open for writing, and nobody could execute it.
+/// Not in this process: children forked by other tests would inherit the descriptor that is open for writing,
+/// and then the copy could not be executed.
 pub fn copy_program(from: &Path, to: &Path) {
     let status = Command::new("install").args(["-m", "755"]).arg(from).arg(to).status().expect("install");
     assert!(status.success(), "install {from:?} {to:?}");
 }
 
-/// A folder of the host with a marker file in it, at which a hostile image points: it has to stay as it is.
+/// A folder on the host with a marker file, to which a hostile image points; it must stay as it is.
 pub fn decoy(parent: &Path) -> PathBuf {
     let folder = parent.join("decoy");
     fs::create_dir(&folder).expect("decoy");
@@ -145,7 +150,7 @@ pub fn decoy(parent: &Path) -> PathBuf {
     folder
 }
 
-/// Does `work` while two names change places again and again.
+/// Does `work` while two names are swapped again and again.
 pub fn while_swapped(one: &Path, other: &Path, work: impl FnOnce()) {
     let over = AtomicBool::new(false);
     std::thread::scope(|scope| {

@@ -1,4 +1,5 @@
-//! One call of a runtime: bounded in time, its output in files, so that a container that keeps them open can't block us.
+//! A call of a runtime, with a time limit. Its output goes to files, so that a container that keeps them open
+//! can't block the test.
 
 use std::fs::{self, File};
 use std::os::fd::OwnedFd;
@@ -13,7 +14,7 @@ use rustix::process::{Pid, PidfdFlags, Signal, kill_process, pidfd_open};
 
 use super::{LIMIT, wait_for};
 
-/// What a finished call left.
+/// The result of a finished call.
 #[derive(Debug)]
 pub struct Output {
     /// The exit status; −signal if a signal ended the runtime itself.
@@ -25,14 +26,14 @@ pub struct Output {
 }
 
 impl Output {
-    /// Asserts success, which includes that nothing was said on stderr: callers parse both streams together.
+    /// Asserts success, including an empty stderr: callers parse both streams together.
     #[track_caller]
     pub fn ok(self) -> Self {
         assert_eq!((self.code, self.stderr.as_str()), (0, ""), "should have succeeded silently: {self:?}");
         self
     }
 
-    /// Asserts an error (status other than 0, a message on stderr) whose text has `part` in it.
+    /// Asserts an error (a status other than 0 and a message on stderr) whose text contains `part`.
     #[track_caller]
     pub fn fails_with(self, part: &str) -> Self {
         assert!(self.code > 0, "should have failed: {self:?}");
@@ -40,29 +41,29 @@ impl Output {
         self
     }
 
-    /// The standard output as it is by now: a created container goes on writing to it.
+    /// stdout as it is now: a created container continues to write to it.
     pub fn stdout_now(&self) -> String {
         fs::read_to_string(&self.stdout_file).expect("stdout file")
     }
 
-    /// The same of the standard error.
+    /// stderr as it is now.
     pub fn stderr_now(&self) -> String {
         fs::read_to_string(&self.stderr_file).expect("stderr file")
     }
 
-    /// Waits until `text` is in the standard output.
+    /// Waits until stdout contains `text`.
     #[track_caller]
     pub fn wait_for(&self, text: &str) {
         wait_for(text, || self.stdout_now().contains(text).then_some(()));
     }
 
-    /// Lines on stderr.
+    /// The lines on stderr.
     pub fn error_lines(&self) -> Vec<&str> {
         self.stderr.lines().collect()
     }
 }
 
-/// A call that still runs; killed when dropped.
+/// A running call; killed when dropped.
 pub struct Running {
     child: Child,
     pidfd: OwnedFd,
@@ -76,7 +77,7 @@ pub fn start_limited(command: &mut Command, folder: &Path) -> Running {
     start(command, None, folder)
 }
 
-/// The same with `stdout` in the place of a file; an [`Output`] has nothing of it.
+/// The same with `stdout` in place of a file; the [`Output`] does not contain it.
 pub fn start_writing_to(command: &mut Command, stdout: impl Into<Stdio>, folder: &Path) -> Running {
     start(command, Some(stdout.into()), folder)
 }
@@ -104,17 +105,17 @@ impl Running {
         kill_process(self.pid(), signal).expect("kill");
     }
 
-    /// Takes the write end of the runtime's stdin, if it was made a pipe.
+    /// Takes the write end of the runtime's stdin, if that is a pipe.
     pub fn stdin(&mut self) -> std::process::ChildStdin {
         self.child.stdin.take().expect("stdin is a pipe")
     }
 
-    /// What is on stdout by now.
+    /// stdout as it is now.
     pub fn stdout_now(&self) -> String {
         fs::read_to_string(&self.stdout).expect("stdout file")
     }
 
-    /// Waits at most [`LIMIT`] for the end.
+    /// Waits for the end, at most [`LIMIT`].
     #[track_caller]
     pub fn finish(mut self) -> Output {
         let status = self.wait(LIMIT).unwrap_or_else(|| {

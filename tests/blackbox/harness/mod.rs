@@ -1,4 +1,5 @@
-//! What the cases stand on: isolation from the machine, the runtimes under test, bundles that clean up behind themselves.
+//! What all cases use: isolation from the machine, the runtimes under test, bundles that clean up after
+//! themselves.
 
 mod container;
 mod host;
@@ -22,7 +23,7 @@ use std::time::{Duration, Instant};
 /// How long anything may take before it counts as hanging.
 pub const LIMIT: Duration = Duration::from_secs(20);
 
-/// Asks every 10 ms until `ready` answers something, and panics with `what` after [`LIMIT`].
+/// Calls `ready` every 10 ms until it returns something; panics with `what` after [`LIMIT`].
 #[track_caller]
 pub fn wait_for<T>(what: &str, mut ready: impl FnMut() -> Option<T>) -> T {
     let begun = Instant::now();

@@ -14,7 +14,7 @@ pub struct Runtime {
     pub path: PathBuf,
 }
 
-/// The peers, with the oldest version whose behaviour the cases know (major, minor).
+/// The peers, with the oldest version (major, minor) whose behaviour the cases know.
 const PEERS: [(&str, (u32, u32)); 2] = [("crun", (1, 28)), ("runc", (1, 3))];
 
 impl Runtime {
@@ -63,13 +63,13 @@ fn installed(name: &str, oldest: (u32, u32)) -> Option<Runtime> {
     (peer.version()? >= oldest).then_some(peer)
 }
 
-/// Runs `case` on every runtime under test; the failure names those that failed it.
+/// Runs `case` on every runtime under test; a failure names those that failed.
 #[track_caller]
 pub fn each_runtime(case: impl Fn(&Runtime)) {
     each_runtime_but(&[], case);
 }
 
-/// The same, without the peers listed: (name, what it does instead and why we don't).
+/// The same without these peers: (name, what it does instead and why we don't).
 #[track_caller]
 pub fn each_runtime_but(peers: &[(&str, &str)], case: impl Fn(&Runtime)) {
     assert!(
@@ -79,7 +79,7 @@ pub fn each_runtime_but(peers: &[(&str, &str)], case: impl Fn(&Runtime)) {
     if !host::isolated() {
         return;
     }
-    // With PILLBOX_TEST_EXCEPTIONS a peer that is left out has to fail: the reasons are tested too.
+    // With PILLBOX_TEST_EXCEPTIONS an excluded peer must fail, so that the reasons are tested too.
     let exceptions = env::var_os("PILLBOX_TEST_EXCEPTIONS").is_some();
     let mut failed = Vec::new();
     for runtime in runtimes() {
@@ -96,7 +96,7 @@ pub fn each_runtime_but(peers: &[(&str, &str)], case: impl Fn(&Runtime)) {
     assert!(failed.is_empty(), "failed: {}", failed.join(", "));
 }
 
-/// A case for what only pillbox has or promises.
+/// A case about something that only pillbox has or promises.
 #[track_caller]
 pub fn pillbox_only(case: impl Fn(&Runtime)) {
     if env::var_os("PILLBOX_TEST_EXCEPTIONS").is_none() {

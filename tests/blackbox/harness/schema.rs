@@ -1,4 +1,5 @@
-//! The specification's JSON schemas, as far as they are used here: a keyword that is not known is a failure.
+//! Validates against the specification's JSON schemas, as far as they are used here: an unknown keyword is a
+//! failure.
 
 use std::cmp::Ordering;
 
@@ -14,14 +15,14 @@ const DOCUMENTS: [(&str, &str); 7] = [
     ("defs-linux.json", include_str!("../../fixtures/oci-spec/defs-linux.json")),
 ];
 
-/// Asserts that `value` is what the schema in `document` describes.
+/// Asserts that `value` matches the schema in `document`.
 #[track_caller]
 pub fn assert_matches(document: &str, value: &Value) {
     let faults = faults(document, value);
     assert!(faults.is_empty(), "{document}: {faults:#?}: {value}");
 }
 
-/// What of `value` is not as the schema in `document` describes it.
+/// How `value` deviates from the schema in `document`.
 pub fn faults(document: &str, value: &Value) -> Vec<String> {
     let mut faults = Vec::new();
     check(document, &load(document), value, "", &mut faults);
@@ -41,7 +42,8 @@ fn check(document: &str, schema: &Value, value: &Value, path: &str, faults: &mut
                 let reference = rule.as_str().expect("reference");
                 let (file, pointer) = reference.split_once('#').expect("reference");
                 let file = if file.is_empty() { document } else { file };
-                // Other systems' parts are no runtime's for Linux, and their schemas are not here.
+                // A runtime for Linux does not use the parts for other systems, and their schemas are not
+                // here.
                 let is_here = DOCUMENTS.iter().any(|(name, _)| *name == file);
                 if is_here || !file.starts_with("config-") {
                     let root = load(file);
@@ -51,7 +53,7 @@ fn check(document: &str, schema: &Value, value: &Value, path: &str, faults: &mut
             }
             "type" => has_type(rule.as_str().expect("type"), value),
             "enum" => rule.as_array().expect("enum").contains(value),
-            // As an integer where it is one: a float cannot tell the greatest from the next.
+            // Compared as integers if possible: as floats, the largest numbers could not be distinguished.
             "minimum" => compare(value, rule).is_none_or(Ordering::is_ge),
             "maximum" => compare(value, rule).is_none_or(Ordering::is_le),
             "minItems" => {
@@ -86,7 +88,7 @@ fn check(document: &str, schema: &Value, value: &Value, path: &str, faults: &mut
                 true
             }
             "patternProperties" => {
-                // The only one there is says: any key.
+                // The only pattern in use matches every key.
                 for (name, member) in value.as_object().unwrap_or(&Map::new()) {
                     for rule in rule.as_object().expect("patternProperties").values() {
                         check(document, rule, member, &format!("{path}.{name}"), faults);

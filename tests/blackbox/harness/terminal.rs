@@ -1,4 +1,4 @@
-//! A user's terminal: the test has the keys and the screen.
+//! A user's terminal, of which the test has the keyboard and the screen.
 
 use std::fs::File;
 use std::io::{Read, Write};
@@ -12,7 +12,7 @@ use rustix::termios::{Winsize, tcsetwinsize};
 
 use super::{Container, Running, start_writing_to};
 
-/// A pty, of which the runtime gets the slave side.
+/// A pty; the runtime gets its slave side.
 pub struct Terminal {
     pub master: File,
     pub slave: OwnedFd,
@@ -33,7 +33,7 @@ impl Terminal {
         self.slave.try_clone().expect("slave")
     }
 
-    /// Starts a command with this terminal as stdin and stdout; it is also what the session is controlled by.
+    /// Starts a command with this terminal as stdin, stdout and controlling terminal.
     pub fn spawn(&self, container: &Container<'_>, command: &Command) -> Running {
         let mut session = Command::new("setsid");
         session.args(["--ctty", "--wait"]).arg(command.get_program()).args(command.get_args());
@@ -47,12 +47,13 @@ impl Terminal {
         start_writing_to(&mut session, self.slave(), &container.folder.join("output"))
     }
 
-    /// What is shown, to be read with [`read_slowly`].
+    /// The output, to be read with [`read_slowly`].
     pub fn screen(&self) -> File {
         self.master.try_clone().expect("master")
     }
 
-    /// Reads the screen, `pause` before each read, until nobody has the slave any more; this value's own goes here.
+    /// Reads the output, pausing before each read, until the slave side is closed everywhere; closes this
+    /// value's own.
     pub fn read_slowly(self, pause: Duration) -> JoinHandle<String> {
         read_slowly(self.master, pause)
     }
@@ -63,14 +64,14 @@ impl Terminal {
     }
 }
 
-/// Reads to the end, `pause` before each read; carriage returns are left out.
+/// Reads to the end, pausing before each read; drops carriage returns.
 pub fn read_slowly(mut from: File, pause: Duration) -> JoinHandle<String> {
     spawn(move || {
         let (mut text, mut buffer) = (Vec::new(), [0; 4096]);
         loop {
             sleep(pause);
             match from.read(&mut buffer) {
-                // EIO: the last slave is closed.
+                // EIO: the slave side has been closed.
                 Ok(0) | Err(_) => return String::from_utf8_lossy(&text).replace('\r', ""),
                 Ok(length) => text.extend_from_slice(&buffer[..length]),
             }
