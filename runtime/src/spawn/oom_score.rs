@@ -1,5 +1,7 @@
 //! `process.oomScoreAdj`: whom the kernel kills first when memory runs out. proc_pid_oom_score_adj(5).
 
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
 use rustix::process::Pid;
 
 use crate::error::{Context, Result};
@@ -18,9 +20,11 @@ fn write_to(path: &str, value: &str) -> Result<()> {
     std::fs::write(path, value).context(|| format!("process.oomScoreAdj: write {value}"))
 }
 
-/// The calling process has a value, which its children inherit, until this is dropped.
+/// The calling process has a value, which its children inherit, until this is dropped. One thread's at a time: another would take
+/// this value for the process's own, and leave it behind.
 pub struct Held {
     before: String,
+    _alone: MutexGuard<'static, ()>,
 }
 
 impl Held {
@@ -29,9 +33,11 @@ impl Held {
     /// # Errors
     /// As for [`write`].
     pub fn at(value: i32) -> Result<Held> {
+        static ALONE: Mutex<()> = Mutex::new(());
+        let alone = ALONE.lock().unwrap_or_else(PoisonError::into_inner);
         let before = std::fs::read_to_string(OWN).context(|| OWN)?;
         write_to(OWN, &value.to_string())?;
-        Ok(Held { before })
+        Ok(Held { before, _alone: alone })
     }
 }
 
@@ -39,5 +45,28 @@ impl Drop for Held {
     fn drop(&mut self) {
         // What it had a moment ago, it may have.
         let _ = write_to(OWN, self.before.trim_end());
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Held, OWN};
+
+    #[test]
+    fn what_threads_take_for_a_time_none_of_them_keeps() {
+        let before = std::fs::read_to_string(OWN).expect("read");
+        std::thread::scope(|scope| {
+            for value in [700, 800, 900] {
+                scope.spawn(move || {
+                    for _ in 0..20 {
+                        let held = Held::at(value).expect("take it");
+                        std::thread::sleep(std::time::Duration::from_millis(1));
+                        assert_eq!(std::fs::read_to_string(OWN).expect("read").trim_end(), value.to_string());
+                        drop(held);
+                    }
+                });
+            }
+        });
+        assert_eq!(std::fs::read_to_string(OWN).expect("read"), before);
     }
 }
