@@ -264,8 +264,8 @@ fn cgroup_of_first(record: &Record, verb: &'static str) -> Result<Cgroup> {
         .ok_or_else(|| Error::formatted(format_args!("{}: {path} is gone", step())))
 }
 
-/// CLONE_NEW* bits of the namespaces that a process enters before it becomes init: those that the container has of
-/// its own, but for the time namespace.
+/// CLONE_NEW* bits of the namespaces that init enters before the first operation of its plan: those that the container has
+/// of its own, but for the time namespace.
 pub(super) fn namespace_flags(spec: &ValidSpec<'_>) -> u32 {
     let early = spec.namespaces.iter().filter(|namespace| namespace.kind != NamespaceKind::Time);
     early.fold(0, |flags, namespace| flags | namespace.kind.clone_flag())

@@ -141,8 +141,8 @@ fn enter_root(builder: &mut Builder<'_>, intent: &Intent) {
     }
 }
 
-/// The kernel lets nobody into a time namespace who shares memory, as the clone does with the runtime: the pidfd of
-/// the container's process is handed over for it, as a descriptor.
+/// The kernel lets nobody into a time namespace who shares memory, as init does for a moment with the process that it was cloned
+/// from: the pidfd of the container's process is handed over for it, as a descriptor.
 fn compile_time_namespace(builder: &mut Builder<'_>, spec: &ValidSpec<'_>) {
     let time = NamespaceKind::Time;
     if spec.namespace(time).is_some() {

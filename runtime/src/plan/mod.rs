@@ -252,7 +252,7 @@ fn compile_late_namespaces(builder: &mut Builder<'_>, namespaces: &Namespaces) -
         builder.push(Unshare { flags: kind.clone_flag() });
     }
     let time = NamespaceKind::Time;
-    // The kernel lets nobody in who shares memory, as the clone does with the runtime.
+    // The kernel lets nobody in who shares memory, as init does for a moment with the process that it was cloned from.
     if let Some((_, path)) = namespaces.joined.iter().find(|(kind, _)| *kind == time) {
         let namespace = builder.descriptor(Descriptor::Namespace(time, path.clone()));
         builder.push(JoinNamespace { namespace, flag: time.clone_flag() });
