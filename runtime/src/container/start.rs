@@ -110,10 +110,11 @@ fn run_poststart(spec: &ValidSpec<'_>, directory: &StateDirectory, record: &Reco
 
 fn open_gate(directory: &StateDirectory, record: &Record, gate: &OwnedFd) -> Result<()> {
     StateDirectory::send_start(gate).context(|| format!("start container {}", directory.id()))?;
-    let said = match hear(gate, record)? {
+    let mut left_word = false;
+    let said = match hear(gate, record, &mut left_word)? {
         Message::Report(Report::SeccompListener { descriptor }, ..) => {
             hand_over_listener(directory, record, gate, descriptor)?;
-            hear(gate, record)?
+            hear(gate, record, &mut left_word)?
         }
         said => said,
     };
@@ -139,8 +140,8 @@ fn open_gate(directory: &StateDirectory, record: &Record, gate: &OwnedFd) -> Res
 }
 
 /// What init says. Where that cannot be heard its program may run: no program runs behind a start that fails.
-fn hear(gate: &OwnedFd, record: &Record) -> Result<Message> {
-    let heard = spawn::receive(gate);
+fn hear(gate: &OwnedFd, record: &Record, left_word: &mut bool) -> Result<Message> {
+    let heard = spawn::receive(gate, left_word);
     if heard.is_err()
         && let Some(process) = record.open_process()?
     {

@@ -48,6 +48,8 @@ pub struct Init {
     trees_asked: u32,
     /// Whether it has been told to go on to the program.
     released: bool,
+    /// See [`receive_if_any`].
+    left_word: bool,
     /// Whether it had ended, and been collected by others, before there was a pidfd: `process` is one that it was cloned from.
     pub(super) lost: bool,
 }
@@ -85,6 +87,7 @@ impl Init {
             early: VecDeque::new(),
             trees_asked: 0,
             released: false,
+            left_word: false,
             lost: false,
         }
     }
@@ -286,7 +289,7 @@ impl Init {
             let [_, ended, interrupted] = polled.map(|polled| !polled.revents().is_empty());
             if interrupted && interruption.is_some() {
                 // What was said before counts: nobody else knows of a clone, which may stand still in a frozen cgroup.
-                if let Some(message) = receive_if_any(self.channel.as_fd())? {
+                if let Some(message) = receive_if_any(self.channel.as_fd(), &mut self.left_word)? {
                     return Ok(message);
                 }
                 return Err(Error::of(
@@ -295,13 +298,14 @@ impl Init {
                         .into(),
                 ));
             }
-            match receive_if_any(self.channel.as_fd())? {
+            match receive_if_any(self.channel.as_fd(), &mut self.left_word)? {
                 Some(message) => return Ok(message),
                 None if ended => {
                     // Its end may be a signal to this program.
                     let mut channel = [PollFd::new(&self.channel, PollFlags::IN)];
                     while let Err(Errno::INTR) = poll(&mut channel, Some(&MOMENT)) {}
-                    return Ok(receive_if_any(self.channel.as_fd())?.unwrap_or(Message::Reset));
+                    let last = receive_if_any(self.channel.as_fd(), &mut self.left_word)?;
+                    return Ok(last.unwrap_or(Message::Reset));
                 }
                 None => {}
             }

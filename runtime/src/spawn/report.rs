@@ -22,23 +22,23 @@ pub enum Message {
     Reset,
 }
 
-/// Reads a message of init's from its channel or its gate connection, and waits for it.
-pub fn receive(channel: impl AsFd) -> Result<Message> {
+/// Reads a message of init's from its channel or its gate connection, and waits for it. `left_word` is whether init has left a
+/// word unread, which the kernel says once, and before what init had said by then; false at first.
+pub fn receive(channel: impl AsFd, left_word: &mut bool) -> Result<Message> {
     // Only where that is asked for is there nothing yet.
-    Ok(receive_with(channel.as_fd(), RecvFlags::empty())?.unwrap_or(Message::Closed))
+    Ok(receive_with(channel.as_fd(), RecvFlags::empty(), left_word)?.unwrap_or(Message::Closed))
 }
 
 /// The same, `None` when there is no message yet.
-pub(super) fn receive_if_any(channel: BorrowedFd<'_>) -> Result<Option<Message>> {
-    receive_with(channel, RecvFlags::DONTWAIT)
+pub(super) fn receive_if_any(channel: BorrowedFd<'_>, left_word: &mut bool) -> Result<Option<Message>> {
+    receive_with(channel, RecvFlags::DONTWAIT, left_word)
 }
 
-fn receive_with(channel: BorrowedFd<'_>, flags: RecvFlags) -> Result<Option<Message>> {
+fn receive_with(channel: BorrowedFd<'_>, flags: RecvFlags, left_word: &mut bool) -> Result<Option<Message>> {
     use rustix::net::{RecvAncillaryBuffer, RecvAncillaryMessage};
     let mut space = [std::mem::MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
     let mut control = RecvAncillaryBuffer::new(&mut space);
     let mut bytes = [0u8; MESSAGE_MAX];
-    let mut ended = Message::Closed;
     let mut patience = 10;
     let received = loop {
         let mut parts = [rustix::io::IoSliceMut::new(&mut bytes)];
@@ -50,13 +50,12 @@ fn receive_with(channel: BorrowedFd<'_>, flags: RecvFlags) -> Result<Option<Mess
                 std::thread::sleep(Duration::from_millis(5));
             }
             Err(Errno::AGAIN) => return Ok(None),
-            // Said once; what init said before its end may still follow.
-            Err(Errno::CONNRESET) => ended = Message::Reset,
+            Err(Errno::CONNRESET) => *left_word = true,
             result => break result.context(|| "hear from init")?.bytes,
         }
     };
     if received == 0 {
-        return Ok(Some(ended));
+        return Ok(Some(if *left_word { Message::Reset } else { Message::Closed }));
     }
     let mut descriptor = None;
     for message in control.drain() {
@@ -115,5 +114,28 @@ pub fn word_late_report(arguments: &[String], report: Report) -> Error {
             ))
         }
         _ => Error::new("init could not go on after start"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use pillbox_init::report::Report;
+    use rustix::net::{AddressFamily, SendFlags, SocketFlags, SocketType, send, socketpair};
+
+    use super::{Message, receive};
+
+    #[test]
+    fn a_word_that_was_left_is_not_forgotten_for_what_was_said_before() {
+        let (ours, theirs) =
+            socketpair(AddressFamily::UNIX, SocketType::SEQPACKET, SocketFlags::CLOEXEC, None)
+                .expect("socketpair");
+        let mut report = Vec::new();
+        Report::Ready.encode(&mut report);
+        send(&theirs, &report, SendFlags::NOSIGNAL).expect("report");
+        send(&ours, b"w", SendFlags::NOSIGNAL).expect("word");
+        drop(theirs);
+        let mut left_word = false;
+        assert!(matches!(receive(&ours, &mut left_word), Ok(Message::Report(Report::Ready, ..))));
+        assert!(matches!(receive(&ours, &mut left_word), Ok(Message::Reset)));
     }
 }
