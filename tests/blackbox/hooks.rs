@@ -367,3 +367,26 @@ fn a_hook_that_is_no_program_says_so() {
         container.assert_gone();
     });
 }
+
+/// Init may be killed while a hook runs: for want of memory, or by whoever is tired of the hook.
+#[test]
+fn an_init_that_is_killed_beside_a_hook_is_the_error() {
+    pillbox_only(|runtime| {
+        let script = "pid=$(sed 's/.*\"pid\":\\([0-9]*\\).*/\\1/'); kill -9 $pid; sleep 0.1";
+        for name in ["createRuntime", "startContainer"] {
+            let mut container = Container::new(runtime);
+            container.spec["hooks"][name] = hook(&container, name, script);
+            if name == "startContainer" {
+                // It runs inside, where the program's first process has a number that it can kill.
+                container.without_namespace("pid");
+                fs::write(container.rootfs().join("hook"), format!("#!/bin/sh\n{script}\n")).expect("hook");
+                let mode = PermissionsExt::from_mode(0o755);
+                fs::set_permissions(container.rootfs().join("hook"), mode).expect("chmod");
+                container.spec["hooks"][name] = json!([{"path": "/hook"}]);
+            }
+            let output = container.run().fails_with("it was killed by signal 9");
+            assert_eq!(output.error_lines().len(), 1, "{name}: {output:?}");
+            container.assert_gone();
+        }
+    });
+}

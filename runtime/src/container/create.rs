@@ -1,11 +1,10 @@
 //! Creating a container: state directory, cgroup, init, record; and all of it away again if anything fails.
 
-use pillbox_init::plan::Turn;
-
 use super::bundle::{Bundle, Prepared, Wishes};
 use super::delete::run_poststop;
 use super::made::{Created, take_back};
 use super::options::{CommandLine, CreateOptions};
+use super::out_of_memory::explain_kill;
 use super::passed_on::PassedOn;
 use super::pid_file::write_pid_file;
 use super::process::Process;
@@ -43,6 +42,7 @@ pub fn create(
     match hand_over_console(init, line).and_then(|()| finish(init, record, line)) {
         Ok(()) => Ok(Process::new(created.init)),
         Err(error) => {
+            let error = explain_kill(error, created.cgroup.as_ref());
             let record = created.record.clone();
             let error = error.besides(created.take_back(warn));
             run_poststop(&prepared.spec().hooks, &record, warn);
@@ -131,6 +131,7 @@ pub(super) fn set_up(
         // Nothing has been made.
         (Err(error), None, ..) => return Err(error),
         (Err(error), Some(directory), init, record) => {
+            let error = explain_kill(error, cgroup.as_ref());
             let error = error.besides(take_back(directory, init, cgroup, unit, warn));
             // Hooks may have run: what they did is to be undone.
             if let Some(record) = record {
@@ -156,9 +157,9 @@ pub(super) fn hand_over_console(init: &mut Init, line: &CommandLine) -> Result<(
 }
 
 /// The last steps: the pid file, and init may go on. After that the container stands without the runtime.
-pub(super) fn finish(init: &Init, record: &Record, line: &CommandLine) -> Result<()> {
+pub(super) fn finish(init: &mut Init, record: &Record, line: &CommandLine) -> Result<()> {
     if let Some(path) = &line.pid_file {
         write_pid_file(path, record.pid)?;
     }
-    init.answer(Turn::Record)
+    init.release()
 }

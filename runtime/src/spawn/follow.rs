@@ -8,6 +8,7 @@ use pillbox_init::report::Report;
 use rustix::io::Errno;
 use rustix::process::{Pid, PidfdFlags, Signal, WaitId, WaitIdOptions};
 
+use super::init::DURING_SET_UP;
 use super::report::Message;
 use super::{Init, SpawnError, entry};
 use crate::error::{Context, Error};
@@ -71,7 +72,7 @@ impl Init {
                 }
                 message @ Message::Report(..) => self.early.push_back(message),
                 Message::Closed | Message::Reset => {
-                    return Err(self.describe_death("during the set-up").into());
+                    return Err(self.describe_death(DURING_SET_UP).into());
                 }
             }
         }

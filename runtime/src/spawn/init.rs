@@ -23,6 +23,8 @@ use crate::sys::process_end::{PATIENCE_MS, collect, wait_until_gone};
 
 const BEFORE_PROGRAM: &str = "before it executed the program";
 
+pub(super) const DURING_SET_UP: &str = "during the set-up";
+
 /// An init that runs its plan, and the socket to it.
 pub struct Init {
     /// Its number in the runtime's pid namespace.
@@ -188,7 +190,7 @@ impl Init {
                     self.hand_over_listener(plan.seccomp_agent.as_ref(), descriptor)?;
                 }
                 Message::Report(report, _, text) => return Err(word_report(plan, report, &text)),
-                Message::Closed | Message::Reset => return Err(self.describe_death("during the set-up")),
+                Message::Closed | Message::Reset => return Err(self.describe_death(DURING_SET_UP)),
             }
         }
     }
@@ -202,7 +204,7 @@ impl Init {
     }
 
     /// Sends the listener of init's seccomp filter to the agent, and lets init go on.
-    fn hand_over_listener(&self, agent: Option<&Agent>, descriptor: u32) -> Result<()> {
+    fn hand_over_listener(&mut self, agent: Option<&Agent>, descriptor: u32) -> Result<()> {
         let agent = agent.ok_or_else(|| Error::new("linux.seccomp.listenerPath: missing"))?;
         let pid = self.pid.as_raw_pid();
         match seccomp_agent::hand_over(agent, self.process.as_fd(), pid, self.channel(), descriptor)? {
@@ -242,12 +244,24 @@ impl Init {
         }
     }
 
-    /// Lets init go on.
-    pub fn answer(&self, turn: Turn) -> Result<()> {
-        self.say(turn).context(|| "answer init")
+    /// Lets init go on, which waits for that. What it has said before its end, where it has ended, comes out next.
+    ///
+    /// # Errors
+    /// It has ended without a word: it was killed.
+    pub fn answer(&mut self, turn: Turn) -> Result<()> {
+        if self.say_unless_ended(turn)? {
+            return Ok(());
+        }
+        match self.receive()? {
+            Message::Closed | Message::Reset => Err(self.describe_death(DURING_SET_UP)),
+            said => {
+                self.early.push_front(said);
+                Ok(())
+            }
+        }
     }
 
-    /// [`Self::answer`], and whether init was there to hear it: what it has said before its end comes out next.
+    /// Says a word, and whether init was there to hear it: what it has said before its end comes out next.
     pub fn say_unless_ended(&self, turn: Turn) -> Result<bool> {
         match self.say(turn) {
             Err(Errno::PIPE | Errno::CONNRESET) => Ok(false),

@@ -3,7 +3,6 @@
 use rustix::io::Errno;
 
 use super::{Line, Making, Prepared, Step, too_early};
-use crate::container::out_of_memory::explain_kill;
 use crate::error::{Error, Result};
 use crate::host::seed;
 use crate::oci::spec::IdMapping;
@@ -40,7 +39,7 @@ impl Step for Clone {
                     *attach = true;
                 }
                 Err(SpawnError::Cgroup { error, .. } | SpawnError::Other(error)) => {
-                    return Err(explain_kill(error, cgroup.as_ref()));
+                    return Err(error);
                 }
             }
         }
@@ -88,10 +87,10 @@ impl Step for GiveIds {
     }
 
     fn apply(&self, making: &mut Making<'_, '_>) -> Result<()> {
-        let Making { prepared, replanned, init, cgroup, .. } = making;
+        let Making { prepared, replanned, init, .. } = making;
         let plan = replanned.as_ref().unwrap_or(&prepared.plan);
         let init = init.as_mut().ok_or_else(|| too_early("init"))?;
-        init.give_ids(plan).map_err(|error| explain_kill(error, cgroup.as_ref()))
+        init.give_ids(plan)
     }
 
     fn lines(&self, prepared: &Prepared<'_>, lines: &mut Vec<Line>) -> Result<()> {
@@ -126,9 +125,9 @@ pub struct AwaitReady;
 
 impl Step for AwaitReady {
     fn apply(&self, making: &mut Making<'_, '_>) -> Result<()> {
-        let Making { prepared, replanned, opened, init, cgroup, .. } = making;
+        let Making { prepared, replanned, opened, init, .. } = making;
         let plan = replanned.as_ref().unwrap_or(&prepared.plan);
         let init = init.as_mut().ok_or_else(|| too_early("init"))?;
-        init.await_ready(plan, opened).map_err(|error| explain_kill(error, cgroup.as_ref()))
+        init.await_ready(plan, opened)
     }
 }
