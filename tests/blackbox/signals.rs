@@ -6,7 +6,7 @@ use std::time::Duration;
 use rustix::process::Signal;
 use serde_json::json;
 
-use crate::harness::{Container, each_runtime, each_runtime_but, wait_for};
+use crate::harness::{Container, each_runtime, each_runtime_but, pillbox_only, wait_for};
 
 /// Signals that cannot be caught, that concern a parent, or that C libraries reserve for their threads.
 const NOT_PASSED_ON: [i32; 5] = [9, 17, 19, 32, 33];
@@ -114,6 +114,25 @@ fn signals_get_through_while_an_agent_keeps_the_programs_execve_waiting() {
         std::thread::sleep(Duration::from_millis(300));
         run.signal(Signal::TERM);
         assert_ne!(run.finish().code, 0);
+        container.assert_gone();
+    });
+}
+
+/// A cgroup above may be frozen: what init waits for may never come.
+#[test]
+fn a_signal_ends_a_run_that_stands_still_before_its_program() {
+    pillbox_only(|runtime| {
+        let mut container = Container::new(runtime);
+        let above = container.cgroup();
+        std::fs::create_dir(&above).expect("cgroup");
+        std::fs::write(above.join("cgroup.freeze"), "1").expect("freeze");
+        container.spec["linux"]["cgroupsPath"] = json!(format!("/{}/below", container.id));
+        let run = container.run_in_background();
+        let listed = || std::fs::read_to_string(above.join("below/cgroup.procs")).unwrap_or_default();
+        wait_for("init", || (!listed().is_empty()).then_some(()));
+        run.signal(Signal::TERM);
+        run.finish().fails_with("a signal ended it before the program ran");
+        std::fs::remove_dir(&above).expect("nothing is left in the cgroup");
         container.assert_gone();
     });
 }

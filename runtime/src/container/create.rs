@@ -13,7 +13,7 @@ use crate::console;
 use crate::error::{Context, Error, Kind, Result};
 use crate::oci::ContainerId;
 use crate::plan::NOTIFY_VARIABLE;
-use crate::spawn::{Init, Opened, notify};
+use crate::spawn::{Init, Opened, Patience, notify};
 use crate::state::{Record, Root};
 
 /// Creates a container; `start` runs its program. The result is its first process, a child of this one, with its terminal unless that
@@ -36,7 +36,7 @@ pub fn create(
             "process.terminal: a detached container with a terminal needs --console-socket, where the terminal is sent".into(),
         ));
     }
-    let mut created = set_up(root, id, bundle, &mut prepared, options, warn)?;
+    let mut created = set_up(root, id, bundle, &mut prepared, options, Patience::Endless, warn)?;
     created.plan.warnings.iter().for_each(|warning| warn(warning));
     let Created { init, record, .. } = &mut created;
     match hand_over_console(init, line).and_then(|()| finish(init, record, line)) {
@@ -96,6 +96,7 @@ pub(super) fn set_up(
     bundle: &Bundle,
     prepared: &mut Prepared<'_>,
     options: &CreateOptions,
+    patience: Patience,
     warn: &mut dyn FnMut(&str),
 ) -> Result<Created> {
     let network = prepared.network.take();
@@ -104,6 +105,7 @@ pub(super) fn set_up(
         id,
         bundle,
         options,
+        patience,
         prepared,
         replanned: None,
         network,

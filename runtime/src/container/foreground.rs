@@ -42,9 +42,9 @@ pub fn run(
     warn: &mut dyn FnMut(&str),
 ) -> Result<Ended> {
     let mut prepared = prepare(root, bundle, id, options, false)?;
-    // From here on: a signal that comes while the container is being made must reach it, not end the runtime.
+    // From here on: a signal that comes while the container is being made must reach it, not end the runtime; unless it stands still.
     let signals = ForwardedSignals::block()?;
-    let mut created = set_up(root, id, bundle, &mut prepared, options, warn)?;
+    let mut created = set_up(root, id, bundle, &mut prepared, options, Patience::UntilSignal, warn)?;
     let spec = prepared.spec();
     created.plan.warnings.iter().for_each(|warning| warn(warning));
     let Created { init, plan, record, cgroup, directory } = &mut created;

@@ -24,7 +24,7 @@ use crate::cgroup::Cgroup;
 use crate::error::{Error, Result};
 use crate::oci::ContainerId;
 use crate::plan::Plan;
-use crate::spawn::{Init, NewNetwork, Opened};
+use crate::spawn::{Init, NewNetwork, Opened, Patience};
 use crate::state::resctrl::Group;
 use crate::state::{Record, Root, StateDirectory};
 
@@ -108,6 +108,8 @@ pub(super) struct Making<'m, 'b> {
     pub id: &'m ContainerId,
     pub bundle: &'m Bundle,
     pub options: &'m CreateOptions,
+    /// What ends the wait for init.
+    pub patience: Patience,
     pub prepared: &'m Prepared<'b>,
     /// Instead of the prepared one, where the seed cannot be used.
     pub replanned: Option<Plan>,

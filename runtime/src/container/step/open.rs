@@ -15,6 +15,7 @@ impl Step for Open {
         making.opened = spawn::open(making.plan(), network)
             .map_err(|error| error.context(&making.bundle.config_name).with_kind(Kind::Invalid))?;
         making.opened.stdio = making.options.streams.open()?;
+        making.opened.patience = making.patience;
         Ok(())
     }
 
