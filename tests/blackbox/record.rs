@@ -452,3 +452,48 @@ fn a_destruction_that_fails_does_not_hide_why_there_is_one() {
         container.assert_gone();
     });
 }
+
+/// Another command may be busy with the container for longer than it is waited for.
+#[test]
+fn no_program_runs_behind_a_failure_that_cannot_be_cleaned_up() {
+    pillbox_only(|runtime| {
+        let make = || {
+            let mut container = Container::sleeping(runtime);
+            let [begun, end] = ["begun", "end"].map(|name| container.folder.join(name).display().to_string());
+            let script = format!("touch {begun}; while [ ! -e {end} ]; do sleep 0.02; done; exit 9");
+            container.spec["hooks"]["poststart"] = hook(&container, &script);
+            // Its processes are known by their numbers alone.
+            container.spec["linux"]["resources"] = json!({});
+            container
+        };
+        let [of_run, of_start] = [make(), make()];
+        let without_cgroup = ["--cgroup-manager=disabled"];
+        let command = |container: &Container, verb| {
+            let mut command = container.command(&without_cgroup);
+            container.write_spec();
+            command.arg(verb);
+            if verb != "start" {
+                command.arg("--bundle").arg(container.bundle());
+            }
+            command.arg(&container.id);
+            command
+        };
+        of_start.finish(&mut command(&of_start, "create")).ok();
+        let calls = [(&of_run, "run"), (&of_start, "start")].map(|(container, verb)| {
+            let call = container.spawn(&mut command(container, verb));
+            wait_for("the hook", || container.folder.join("begun").exists().then_some(()));
+            let pid = container.pid();
+            let busy = fs::File::open(folder(container)).expect("open");
+            rustix::fs::flock(&busy, rustix::fs::FlockOperation::LockExclusive).expect("lock");
+            fs::write(container.folder.join("end"), "").expect("end");
+            (container, call, pid, busy)
+        });
+        for (container, call, pid, busy) in calls {
+            call.finish().fails_with("poststart hook failed with exit code 9");
+            wait_for("the program's end", || (!Path::new(&format!("/proc/{pid}")).exists()).then_some(()));
+            drop(busy);
+            container.delete_force().ok();
+            container.assert_gone();
+        }
+    });
+}

@@ -66,15 +66,16 @@ pub fn run(
             supervise(init, plan, &signals, warn, &mut started)
         })
         .map_err(|error| explain_kill(error, cgroup.as_ref()));
+    // No program runs behind a run that fails, whoever else is busy with the container.
+    let gone = if ended.is_err() { created.end() } else { Ok(()) };
     let record = created.record.clone();
     let keep = keep && ended.is_ok();
     let cleaned = match created.directory.lock_patiently() {
         // Somebody else has deleted it, and run its hooks.
         Err(error) if error.kind() == Kind::NotFound => {
-            let gone = created.init.kill();
             return ended.map(|status| Ended { status }).map_err(|error| error.besides(gone));
         }
-        Err(error) => Err(error),
+        Err(error) => gone.and(Err(error)),
         Ok(()) if ended.is_ok() => clean_up(created, keep, warn),
         Ok(()) => created.take_back(warn),
     };

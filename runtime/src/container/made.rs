@@ -18,6 +18,14 @@ pub(super) struct Created {
 }
 
 impl Created {
+    /// Ends its processes.
+    ///
+    /// # Errors
+    /// Init does not go.
+    pub fn end(&mut self) -> Result<()> {
+        end(self.cgroup.as_ref(), Some(&mut self.init))
+    }
+
     /// Undoes what stands, when a step after the set-up fails.
     ///
     /// # Errors
@@ -31,14 +39,21 @@ impl Created {
 /// Ends init, then undoes what the journal tells of.
 pub(super) fn take_back(
     directory: StateDirectory,
-    init: Option<Init>,
+    mut init: Option<Init>,
     cgroup: Option<Cgroup>,
     unit: Option<String>,
     warn: &mut dyn FnMut(&str),
 ) -> Result<()> {
-    // What a hook has left may keep init from ending. What is left after that is said below.
-    let _ = cgroup.as_ref().map(Cgroup::kill);
-    collect_strays();
-    let ended = init.map_or(Ok(()), |mut init| init.kill());
+    let ended = end(cgroup.as_ref(), init.as_mut());
+    // Undoing needs descriptors as well.
+    drop(init);
     ended.and_then(|()| undo(&directory, Left::Held { cgroup, unit }, warn))
+}
+
+fn end(cgroup: Option<&Cgroup>, init: Option<&mut Init>) -> Result<()> {
+    // What a hook has left may keep init from ending. What is left of the cgroup after that its removal says.
+    let _ = cgroup.map(Cgroup::kill);
+    init.iter().for_each(|init| init.begin_to_kill());
+    collect_strays();
+    init.map_or(Ok(()), Init::kill)
 }

@@ -86,8 +86,10 @@ pub fn start_heard(
         .and_then(|()| run_poststart(&spec, &directory, &record));
     let Err(error) = started else { return Ok(readiness) };
     drop(gate);
-    // What a hook has left may keep init from ending. What is left after that is said below.
+    // No program runs behind a start that fails, whoever else is busy with the container; and what a hook has left may keep init
+    // from ending. What is left after that is said below.
     let _ = record.open_cgroup().map(|cgroup| cgroup.map(|cgroup| cgroup.kill()));
+    let _ = record.open_process().map(|process| process.map(|process| send_signal(&process, Signal::KILL)));
     collect_strays();
     let destroyed = match directory.lock_patiently() {
         // Somebody else has deleted it meanwhile, and run its hooks.

@@ -336,9 +336,14 @@ impl Init {
     /// # Errors
     /// It does not go within ten seconds: somebody traces it, or what it does in the kernel does not end.
     pub fn kill(&mut self) -> Result<()> {
+        self.begin_to_kill();
+        self.reap().map(drop)
+    }
+
+    /// Kills it, and does not wait until it is gone.
+    pub fn begin_to_kill(&self) {
         // Fails only when it is gone already.
         let _ = rustix::process::pidfd_send_signal(&self.process, Signal::KILL);
-        self.reap().map(drop)
     }
 
     /// [`Self::kill`] after an error, which is the one to report; what adds to it is put behind.
