@@ -65,7 +65,7 @@ impl Place {
         Bundle::with_config(&self.folder, config.to_string()).expect("bundle")
     }
 
-    /// The same where there can be terminals; `terminal` says whether its own program has one.
+    /// The same with a place for terminals; `terminal` says whether the container's program has one.
     fn bundle_with_terminals(&self, script: &str, terminal: bool) -> Bundle {
         let bundle = self.bundle(script);
         let mut config: Value = serde_json::from_str(&bundle.config).expect("JSON");
@@ -281,7 +281,7 @@ fn one_more_program() {
     container.delete(false).expect("delete");
 }
 
-/// Each of them, once: what a terminal's other end says until nobody has the terminal open any more.
+/// Everything that is written to a terminal until it is closed everywhere, read from its master.
 fn screen(terminal: &mut fs::File) -> String {
     let mut said = Vec::new();
     match terminal.read_to_end(&mut said) {
@@ -365,7 +365,7 @@ fn one_more_program_on_a_terminal() {
     pillbox::resize_terminal(&terminal, 40, 120).expect("resize");
     assert_eq!(process.wait().expect("wait"), 3);
 
-    // Whoever lets go of it hangs it up.
+    // Dropping the master hangs the terminal up.
     let options = ExecOptions::new(["sleep", "1000"]).terminal(true);
     let mut process = container.exec(options).expect("exec");
     drop(process.take_terminal());
@@ -395,7 +395,7 @@ fn a_container_on_a_terminal() {
     assert_eq!(container.wait().expect("wait"), 4);
     container.delete(false).expect("delete");
 
-    // Nobody took it: it goes with the value, and who reads from it finds its end.
+    // A master that was not taken is dropped with the value, and readers of the terminal find its end.
     let bundle = Bundle { config: bundle.config.replace("busybox stty size;", "cat;"), ..bundle };
     let container =
         Container::create(&place.root(), "hung-up", &bundle, CreateOptions::new()).expect("create");
@@ -566,7 +566,7 @@ fn the_callers_streams_may_be_closed() {
     let Some(place) = Place::new("closed") else { return };
     let kept = rustix::io::fcntl_dupfd_cloexec(rustix::stdio::stdout(), 10).expect("dup");
     for stream in [0, 1] {
-        // SAFETY: nobody reads or prints before others stand there.
+        // SAFETY: nothing reads or prints before other descriptors have these numbers.
         unsafe { rustix::io::close(stream) };
     }
     let options = || CreateOptions::new().stdin(Stdio::Null).stdout(Stdio::Null);

@@ -291,7 +291,7 @@ mod tests {
         assert!(error.to_string().contains("another schema than \"L3:0=3\""), "{error}");
         let missing = IntelRdt { clos_id: Some("silver".into()), ..asked("", "", &[]) };
         assert!(prepare_in(&mount, &missing, &id, &directory).is_err() && !mount.join("silver").exists());
-        // Undoing a class that was only joined leaves it: nothing says that it was made.
+        // A class that was only joined is not undone: no entry says that it was made.
         let kinds: Vec<_> =
             directory.journal().expect("journal").into_iter().map(|(entry, _)| entry).collect();
         assert_eq!(kinds, [Entry::Resctrl]);
