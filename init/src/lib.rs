@@ -11,4 +11,5 @@ pub mod plan;
 pub mod report;
 #[allow(unsafe_code)]
 pub mod sys;
+pub mod tree;
 pub mod wire;

@@ -83,7 +83,7 @@ pub enum Value<'a> {
     /// Mount propagation.
     Propagation(MountPropagationFlags),
     /// A mount tree.
-    Tree(crate::plan::Tree<'a>),
+    Tree(crate::tree::Tree<'a>),
     /// One word of a fixed vocabulary.
     Word(&'static str),
 }

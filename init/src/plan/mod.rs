@@ -7,9 +7,9 @@ mod word;
 
 use crate::wire::{Malformed, Numbers, Reader, Sink, Wire};
 
+pub use crate::tree::Tree;
 pub use entry::EntryStep;
 pub use operation::{Operation, Operations};
-pub use tree::Tree;
 pub use word::{IoClass, NodeKind, SecurityModule, TargetRule, Turn};
 
 /// A descriptor's number that is never open: for an optional tree that is not there.

@@ -18,7 +18,7 @@ use crate::oci::spec::{self, json::Text};
 use crate::plan::{self, Host, Intent, Layer, Plan};
 use crate::resources::{DeviceProgram, FileWrite, compile_devices, compile_limits};
 use crate::spawn::NewNetwork;
-use crate::state::mount_note;
+use crate::state::{mount_note, stored_config};
 use crate::validate::{NamespaceKind, ValidSpec, validate};
 
 /// Where a container's configuration comes from.
@@ -333,6 +333,14 @@ pub(super) fn name_sources(spec: &mut ValidSpec<'_>, bundle: &Path) -> Result<()
         }
     }
     Ok(())
+}
+
+/// The configuration that was stored with the container, checked again.
+///
+/// # Errors
+/// state.json has none, or it has been changed.
+pub(super) fn stored_spec(document: &[u8]) -> Result<ValidSpec<'_>> {
+    validate(stored_config(document)?)
 }
 
 /// What the symbolic links say that crun's `copy-symlink` wants made anew; another source is bound as ever.

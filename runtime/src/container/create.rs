@@ -1,7 +1,7 @@
 //! Creating a container: state directory, cgroup, init, record; and all of it away again if anything fails.
 
 use super::bundle::{Bundle, Prepared, Wishes};
-use super::delete::run_poststop;
+use super::hooks::run_poststop;
 use super::made::{Created, take_back};
 use super::options::{CommandLine, CreateOptions};
 use super::out_of_memory::explain_kill;
@@ -9,8 +9,8 @@ use super::passed_on::PassedOn;
 use super::pid_file::write_pid_file;
 use super::process::Process;
 use super::step::{self, Making};
-use crate::console;
-use crate::error::{Context, Error, Kind, Result};
+use super::terminal::hand_over_console;
+use crate::error::{Error, Kind, Result};
 use crate::oci::ContainerId;
 use crate::plan::NOTIFY_VARIABLE;
 use crate::spawn::{Init, Opened, Patience, notify};
@@ -143,19 +143,6 @@ pub(super) fn set_up(
         }
     };
     Err(error)
-}
-
-/// Sends the terminal to whoever asked for it, without waiting for an answer.
-pub(super) fn hand_over_console(init: &mut Init, line: &CommandLine) -> Result<()> {
-    match (&line.console_socket, init.console.take()) {
-        (Some(socket), Some(master)) => {
-            console::send_descriptor(socket, &master, "/dev/ptmx").context(|| "--console-socket")
-        }
-        (_, console) => {
-            init.console = console;
-            Ok(())
-        }
-    }
 }
 
 /// The last steps: the pid file, and init may go on. After that the container stands without the runtime.

@@ -1,21 +1,15 @@
 //! Deleting a container, whatever state it was left in.
 
-use std::os::fd::OwnedFd;
 use std::time::Duration;
 
-use rustix::process::Signal;
-
-use super::scope;
-use super::start::stored_spec;
-use super::undo::{Left, undo};
-use crate::cgroup::Cgroup;
-use crate::container::hooks::{self, Place};
+use super::bundle::stored_spec;
+use super::hooks::run_poststop;
+use super::step::Left;
+use super::undo::{destroy, kill_processes, undo};
 use crate::error::{Error, Kind, Result};
 use crate::oci::ContainerId;
 use crate::oci::Status;
-use crate::oci::spec::Hooks;
-use crate::state::{NotedCgroup, Record, Recorded, Root, StateDirectory, send_signal, unfinished};
-use crate::sys::process_end::{PATIENCE_MS, wait_until_gone};
+use crate::state::{NotedCgroup, Record, Recorded, Root, StateDirectory, unfinished};
 use crate::text::regex::Regex;
 
 /// Removes a container that has stopped or was never started; with `force` any, and none is no error.
@@ -70,22 +64,6 @@ fn claim(root: &Root, id: &ContainerId, force: bool) -> Result<StateDirectory> {
     Ok(directory)
 }
 
-/// Ends what is left of a container and forgets it.
-pub(super) fn destroy(directory: &StateDirectory, record: &Record, warn: &mut dyn FnMut(&str)) -> Result<()> {
-    let (process, mut cgroup) = (record.open_process()?, record.open_cgroup()?);
-    let mut unit = record.systemd_unit.as_deref();
-    if process.is_none() && scope::remove_if_empty(cgroup.as_ref(), unit)? {
-        return undo(directory, Left::Ended { cgroup: None, unit: None }, warn);
-    }
-    if process.is_none() {
-        cgroup = directory.open_left_cgroup(record)?;
-        // The unit of a cgroup that has become another's is that one's.
-        unit = unit.filter(|_| cgroup.is_some() || !record.cgroup_is_there().unwrap_or(true));
-    }
-    kill_processes(directory.id(), record, process, cgroup.as_ref())?;
-    undo(directory, Left::Ended { cgroup, unit }, warn)
-}
-
 /// A container whose processes are known by the noted cgroup alone.
 fn remove_damaged(directory: &StateDirectory, error: Error, warn: &mut dyn FnMut(&str)) -> Result<()> {
     if directory.noted_cgroup()? == NotedCgroup::Without {
@@ -122,17 +100,6 @@ pub(super) fn matching(root: &Root, pattern: &str) -> Result<Vec<ContainerId>> {
     Ok(ids)
 }
 
-/// The container is gone whatever these hooks do: their failures are warnings.
-pub(super) fn run_poststop(hooks: &Hooks<'_>, record: &Record, warn: &mut dyn FnMut(&str)) {
-    // One that fails must not keep the next from running.
-    let mut failed = |error: Error| {
-        warn(&error.to_string());
-        Ok(())
-    };
-    let place = Place::outside("poststop", Status::Stopped, 0);
-    let _ = hooks::run_each(&hooks.poststop, record, &place, &mut failed);
-}
-
 fn check_deletable(directory: &StateDirectory, record: &Record) -> Result<()> {
     match directory.status(record)? {
         Status::Stopped | Status::Created => Ok(()),
@@ -141,23 +108,5 @@ fn check_deletable(directory: &StateDirectory, record: &Record) -> Result<()> {
             let text = format!("cannot delete container {id}: it is {status}: stop it first, or use --force");
             Err(Error::of(Kind::Status, text))
         }
-    }
-}
-
-fn kill_processes(
-    id: &ContainerId,
-    record: &Record,
-    process: Option<OwnedFd>,
-    cgroup: Option<&Cgroup>,
-) -> Result<()> {
-    cgroup.map_or(Ok(()), Cgroup::kill)?;
-    let Some(process) = process else { return Ok(()) };
-    match send_signal(&process, Signal::KILL) {
-        // Dead by the cgroup's kill already.
-        Ok(()) | Err(_) if wait_until_gone(&process, PATIENCE_MS)? => Ok(()),
-        _ => Err(Error::formatted(format_args!(
-            "container {id}: process {} does not die: its state is kept, try again later",
-            record.pid
-        ))),
     }
 }

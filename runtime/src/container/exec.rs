@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use rustix::io::Errno;
 
-use super::create::hand_over_console;
 use super::exec_process::with_process;
+use super::namespaces::{namespace_flags, time_namespace_of};
 use super::options::{CommandLine, ExecOptions};
 use super::out_of_memory::explain_kill;
 use super::passed_on::PassedOn;
@@ -14,6 +14,7 @@ use super::pid_file::write_pid_file;
 use super::process::Process;
 use super::processes::not_running;
 use super::scope::spawn_into;
+use super::terminal::hand_over_console;
 use crate::cgroup::{Cgroup, CgroupPath, Hierarchy};
 use crate::console;
 use crate::error::{Context, Error, Kind, Result};
@@ -22,7 +23,7 @@ use crate::plan::{self, Host, Intent, Plan};
 use crate::spawn::affinity::{Held, HeldHere, restrict_process};
 use crate::spawn::{self, Init, Patience, SpawnError};
 use crate::state::{Record, Root, stored_config};
-use crate::validate::{NamespaceKind, ValidSpec};
+use crate::validate::ValidSpec;
 
 /// Runs a process in a container. The result is the process, whose program runs.
 ///
@@ -262,20 +263,6 @@ fn cgroup_of_first(record: &Record, verb: &'static str) -> Result<Cgroup> {
     let path = CgroupPath::parse(&path?).context(step)?;
     Cgroup::open(&hierarchy, &path)?
         .ok_or_else(|| Error::formatted(format_args!("{}: {path} is gone", step())))
-}
-
-/// CLONE_NEW* bits of the namespaces that init enters before the first operation of its plan: those that the container has
-/// of its own, but for the time namespace.
-pub(super) fn namespace_flags(spec: &ValidSpec<'_>) -> u32 {
-    let early = spec.namespaces.iter().filter(|namespace| namespace.kind != NamespaceKind::Time);
-    early.fold(0, |flags, namespace| flags | namespace.kind.clone_flag())
-}
-
-/// The pidfd again, for a plan that enters the container's time namespace.
-pub(crate) fn time_namespace_of(spec: &ValidSpec<'_>, process: &OwnedFd) -> Result<Option<OwnedFd>> {
-    spec.namespace(NamespaceKind::Time)
-        .map(|_| rustix::io::fcntl_dupfd_cloexec(process, 3).context(|| "duplicate a pidfd"))
-        .transpose()
 }
 
 fn open_cgroup(record: &Record, below: &str) -> Result<Cgroup> {

@@ -2,16 +2,17 @@
 
 use super::bundle::Bundle;
 use super::create::{finish, prepare, set_up};
-use super::delete::{destroy, run_poststop};
 use super::exec::Starting;
+use super::hooks::run_poststop;
 use super::made::Created;
 use super::options::{CreateOptions, ExecOptions};
 use super::out_of_memory::explain_kill;
 use super::scope;
 use super::signals::ForwardedSignals;
 use super::start::start_hooks;
+use super::step::Left;
 use super::supervise::{settle_terminal, supervise};
-use super::undo::{Left, undo};
+use super::undo::{destroy, undo};
 use crate::console;
 use crate::container::hooks::{self, Place};
 use crate::error::{Error, Kind, Result};

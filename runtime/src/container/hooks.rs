@@ -7,12 +7,13 @@ use std::path::Path;
 use rustix::fs::{Mode, OFlags};
 use serde::Serialize;
 
+use super::namespaces::time_namespace_of;
+use super::scope::spawn_into;
 use crate::cgroup::Cgroup;
-use crate::container::{spawn_into, time_namespace_of};
 use crate::error::{Context, Error, Result};
 use crate::oci::Status;
-use crate::oci::spec::Hook;
 use crate::oci::spec::json::List;
+use crate::oci::spec::{Hook, Hooks};
 use crate::plan::{self, Host, Intent};
 use crate::spawn::Opened;
 use crate::spawn::program::{self, Ends, Visit};
@@ -122,6 +123,17 @@ pub fn run_each(
         .or_else(&mut *failed)?;
     }
     Ok(())
+}
+
+/// The container is gone whatever these hooks do: their failures are warnings.
+pub(super) fn run_poststop(hooks: &Hooks<'_>, record: &Record, warn: &mut dyn FnMut(&str)) {
+    // One that fails must not keep the next from running.
+    let mut failed = |error: Error| {
+        warn(&error.to_string());
+        Ok(())
+    };
+    let place = Place::outside("poststop", Status::Stopped, 0);
+    let _ = run_each(&hooks.poststop, record, &place, &mut failed);
 }
 
 /// Where an annotation (crun's `run.oci.hooks.stdout` and `.stderr`) wants it: what a hook says there.

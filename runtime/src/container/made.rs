@@ -1,6 +1,7 @@
 //! A container that stands, but for its last steps.
 
-use super::undo::{Left, undo};
+use super::step::Left;
+use super::undo::undo;
 use crate::cgroup::Cgroup;
 use crate::error::Result;
 use crate::plan::Plan;

@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use super::stdio::Stdio;
+use super::stdio::{Stdio, Streams};
 use crate::cgroup::Driver;
 use crate::plan::Layer;
 
@@ -33,14 +33,6 @@ pub struct CreateOptions {
     pub(super) driver: Driver,
     pub(super) scratch_over: Vec<Layer>,
     pub(super) line: CommandLine,
-}
-
-/// The three streams of a program.
-#[derive(Debug, Default)]
-pub(super) struct Streams {
-    pub stdin: Stdio,
-    pub stdout: Stdio,
-    pub stderr: Stdio,
 }
 
 /// What a command line wants besides. Programs that embed the library have descriptors in place of sockets and files.

@@ -7,10 +7,12 @@ use pillbox_init::report::Report;
 use rustix::net::SendFlags;
 use rustix::process::Signal;
 
-use super::delete::{destroy, run_poststop};
-use super::exec::namespace_flags;
+use super::bundle::stored_spec;
+use super::hooks::run_poststop;
+use super::namespaces::namespace_flags;
 use super::out_of_memory::explain_kill;
 use super::readiness::Readiness;
+use super::undo::destroy;
 use crate::cgroup::Cgroup;
 use crate::container::hooks::{self, Place};
 use crate::error::{Context, Error, Kind, Result};
@@ -21,7 +23,7 @@ use crate::spawn::seccomp_agent::{self, Handed};
 use crate::spawn::{self, Init, Message};
 use crate::state::{Record, Root, StateDirectory, send_signal, stored_config};
 use crate::sys::process_end::{PATIENCE_MS, collect_strays, wait_until_gone};
-use crate::validate::{ValidSpec, validate};
+use crate::validate::ValidSpec;
 
 /// How long an init that has closed its gate may take to be gone, in milliseconds.
 const ENDING_MS: i64 = 1000;
@@ -173,14 +175,6 @@ fn hand_over_listener(
         // Init says why next.
         Handed::NotInstalled => Ok(()),
     }
-}
-
-/// The configuration that was stored with the container, checked again.
-///
-/// # Errors
-/// state.json has none, or it has been changed.
-pub(super) fn stored_spec(document: &[u8]) -> Result<ValidSpec<'_>> {
-    validate(stored_config(document)?)
 }
 
 fn run_start_container(spec: &ValidSpec<'_>, record: &Record) -> Result<()> {

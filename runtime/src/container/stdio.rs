@@ -6,7 +6,6 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fs::{CWD, Mode, OFlags};
 use rustix::io::Errno;
 
-use super::options::Streams;
 use crate::error::{Context, Result};
 
 /// One of the three streams that a program starts with. With `process.terminal` the terminal is all three.
@@ -25,6 +24,14 @@ impl<T: Into<OwnedFd>> From<T> for Stdio {
     fn from(descriptor: T) -> Self {
         Stdio::Descriptor(descriptor.into())
     }
+}
+
+/// The three streams of a program.
+#[derive(Debug, Default)]
+pub(super) struct Streams {
+    pub stdin: Stdio,
+    pub stdout: Stdio,
+    pub stderr: Stdio,
 }
 
 impl Streams {

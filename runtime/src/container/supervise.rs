@@ -6,9 +6,9 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
 use rustix::process::Signal;
 
-use super::create::hand_over_console;
 use super::options::CommandLine;
 use super::signals::ForwardedSignals;
+use super::terminal::hand_over_console;
 use super::wait;
 use crate::console::{self, Relay};
 use crate::error::{Context, Result, describe_errno};

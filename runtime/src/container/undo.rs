@@ -1,24 +1,18 @@
 //! What outlives a runtime, undone: the journal in the state folder, read backwards. `create` that fails, `delete` and
 //! `delete --force` of what a killed runtime left all come here.
 
+use std::os::fd::OwnedFd;
 use std::path::Path;
 
-use super::step;
-use crate::cgroup::Cgroup;
-use crate::error::Result;
-use crate::state::{Entry, StateDirectory};
+use rustix::process::Signal;
 
-/// What is known beside the journal of who is left in the cgroup.
-pub(super) enum Left<'r> {
-    /// Those who made it hold it open; its processes have been killed.
-    Held { cgroup: Option<Cgroup>, unit: Option<String> },
-    /// The processes that state.json names have ended; what else is in the cgroup, if that is the container's still, goes with it.
-    Ended { cgroup: Option<Cgroup>, unit: Option<&'r str> },
-    /// `create` was killed before it had written what it was to record: init dies with it.
-    Unfinished,
-    /// state.json cannot be read.
-    Unknown,
-}
+use super::scope;
+use super::step::{self, Left};
+use crate::cgroup::Cgroup;
+use crate::error::{Error, Result};
+use crate::oci::ContainerId;
+use crate::state::{Entry, Record, StateDirectory, send_signal};
+use crate::sys::process_end::{PATIENCE_MS, wait_until_gone};
 
 /// Undoes what stands in the journal, the last entry first, then removes the folder.
 ///
@@ -30,6 +24,41 @@ pub(super) fn undo(directory: &StateDirectory, mut left: Left<'_>, warn: &mut dy
         directory.strike(entry)?;
     }
     directory.remove()
+}
+
+/// Ends what is left of a container and forgets it.
+pub(super) fn destroy(directory: &StateDirectory, record: &Record, warn: &mut dyn FnMut(&str)) -> Result<()> {
+    let (process, mut cgroup) = (record.open_process()?, record.open_cgroup()?);
+    let mut unit = record.systemd_unit.as_deref();
+    if process.is_none() && scope::remove_if_empty(cgroup.as_ref(), unit)? {
+        return undo(directory, Left::Ended { cgroup: None, unit: None }, warn);
+    }
+    if process.is_none() {
+        cgroup = directory.open_left_cgroup(record)?;
+        // The unit of a cgroup that has become another's is that one's.
+        unit = unit.filter(|_| cgroup.is_some() || !record.cgroup_is_there().unwrap_or(true));
+    }
+    kill_processes(directory.id(), record, process, cgroup.as_ref())?;
+    undo(directory, Left::Ended { cgroup, unit }, warn)
+}
+
+/// Ends the processes that state.json names.
+pub(super) fn kill_processes(
+    id: &ContainerId,
+    record: &Record,
+    process: Option<OwnedFd>,
+    cgroup: Option<&Cgroup>,
+) -> Result<()> {
+    cgroup.map_or(Ok(()), Cgroup::kill)?;
+    let Some(process) = process else { return Ok(()) };
+    match send_signal(&process, Signal::KILL) {
+        // Dead by the cgroup's kill already.
+        Ok(()) | Err(_) if wait_until_gone(&process, PATIENCE_MS)? => Ok(()),
+        _ => Err(Error::formatted(format_args!(
+            "container {id}: process {} does not die: its state is kept, try again later",
+            record.pid
+        ))),
+    }
 }
 
 /// A new kind of entry finds its place here.

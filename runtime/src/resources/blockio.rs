@@ -1,6 +1,6 @@
 //! `linux.resources.blockIO`: the io controller's weights and rates.
 
-use super::limits::{Exception, FileWrite, invalid, without_v2_form};
+use super::file_write::{Exception, FileWrite, invalid, without_v2_form};
 use crate::error::Result;
 use crate::oci::spec::linux::{BlockIo, ThrottleDevice, WeightDevice};
 

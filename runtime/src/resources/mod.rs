@@ -5,7 +5,9 @@
 
 mod blockio;
 mod devices;
+mod file_write;
 mod limits;
 
 pub use devices::{DeviceProgram, always_allowed, compile_devices, device_allow};
-pub use limits::{Exception, FileWrite, compile_limits};
+pub use file_write::{Exception, FileWrite};
+pub use limits::compile_limits;

@@ -4,9 +4,9 @@
 //! from its end to its beginning: the target of each jump exists already. A target out of reach is bridged on
 //! the spot: a return by a copy, anything else by a long jump.
 
-use super::rule::{Branch, Comparison, Condition};
+use super::rule::{Branch, Comparison, Condition, too_long};
 use super::uapi;
-use crate::error::{Error, Result};
+use crate::error::Result;
 
 /// System call numbers from `first` up to the next range.
 #[derive(Debug, Clone, Copy)]
@@ -231,14 +231,6 @@ impl Assembler<'_> {
             false => Ok(()),
         }
     }
-}
-
-/// The kernel refuses longer programs.
-pub(super) fn too_long() -> Error {
-    let limit = uapi::BPF_MAXINSNS;
-    Error::formatted(format_args!(
-        "the rules need more than {limit} BPF instructions, the most that the kernel takes"
-    ))
 }
 
 /// The offsets of an argument's lower and upper half.

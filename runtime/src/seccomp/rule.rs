@@ -2,7 +2,6 @@
 
 use std::cmp::Ordering;
 
-use super::bpf::too_long;
 use super::uapi;
 use crate::error::{Error, Result};
 use crate::oci::spec::linux::SyscallArg;
@@ -169,4 +168,12 @@ pub(super) fn insert(branches: &mut Vec<Branch>, branch: Branch) -> Result<()> {
             Ok(())
         }
     }
+}
+
+/// The kernel refuses longer programs.
+pub(super) fn too_long() -> Error {
+    let limit = uapi::BPF_MAXINSNS;
+    Error::formatted(format_args!(
+        "the rules need more than {limit} BPF instructions, the most that the kernel takes"
+    ))
 }

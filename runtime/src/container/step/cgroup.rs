@@ -1,9 +1,8 @@
 //! The container's cgroup, by mkdir or by way of systemd.
 
-use super::{Line, Making, Prepared, Step, too_early};
+use super::{Left, Line, Making, Prepared, Step, too_early};
 use crate::cgroup::{Cgroup, DeviceControl, Hierarchy, delegate_of, limit_nothing};
 use crate::container::scope::{self, Scope};
-use crate::container::undo::Left;
 use crate::error::{Error, Result};
 use crate::oci::spec::linux::DeviceRule;
 use crate::resources;

@@ -2,8 +2,8 @@
 
 use super::{Line, Making, Prepared, Step, too_early};
 use crate::cgroup::Cgroup;
-use crate::container::exec::namespace_flags;
 use crate::container::hooks::{self, BeginsIn, Place};
+use crate::container::namespaces::namespace_flags;
 use crate::error::Result;
 use crate::oci::Status;
 use crate::oci::spec::Hook;

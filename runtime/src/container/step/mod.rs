@@ -145,6 +145,18 @@ impl Making<'_, '_> {
     }
 }
 
+/// What is known beside the journal of who is left in the cgroup.
+pub(in crate::container) enum Left<'r> {
+    /// Those who made it hold it open; its processes have been killed.
+    Held { cgroup: Option<Cgroup>, unit: Option<String> },
+    /// The processes that state.json names have ended; what else is in the cgroup, if that is the container's still, goes with it.
+    Ended { cgroup: Option<Cgroup>, unit: Option<&'r str> },
+    /// `create` was killed before it had written what it was to record: init dies with it.
+    Unfinished,
+    /// state.json cannot be read.
+    Unknown,
+}
+
 /// [`ORDER`] is wrong.
 fn too_early(what: &str) -> Error {
     Error::formatted(format_args!("a step wants the {what} before there is one"))
