@@ -146,7 +146,7 @@ fn run_to(pid: i32, address: i64) -> io::Result<()> {
     checked(unsafe { libc::ptrace(libc::PTRACE_CONT, pid, 0, 0) }).map(drop)
 }
 
-/// Undoes what [`run_to`] has set.
+/// Removes the breakpoint of [`Next::Address`].
 pub fn forget_address(pid: i32) -> io::Result<()> {
     set_word(pid, DEBUG_REGISTERS + 7 * 8, 0)
 }
