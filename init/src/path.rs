@@ -57,26 +57,35 @@ pub fn open_with(
     }
 }
 
-/// Opens `path`, making it first if it is missing: a folder, or an empty file below its folder.
+/// What is made where nothing is.
+#[derive(Clone, Copy)]
+pub enum Missing {
+    Folder,
+    /// An empty one, below its folder.
+    File,
+}
+
+/// Opens `path`, making it first if it is missing.
 pub fn open_or_make(
     root: &OwnedFd,
     path: &CStr,
-    file: bool,
+    missing: Missing,
     resolve: ResolveFlags,
 ) -> Result<OwnedFd, Errno> {
     match open_with(root, path, OFlags::PATH, resolve) {
         Err(Errno::NOENT) => {}
         result => return result,
     }
-    if file {
-        make_file(root, path)?;
-    } else {
-        let (parent, name) = open_parent(root, path)?;
-        let mode = Mode::from_raw_mode(0o755);
-        match rustix::fs::mkdirat(&parent, c_str(&name)?, mode) {
-            // A symlink to nothing is there, or somebody else made it meanwhile.
-            Err(Errno::EXIST) => make_directory(root, path, mode)?,
-            result => result?,
+    match missing {
+        Missing::File => make_file(root, path)?,
+        Missing::Folder => {
+            let (parent, name) = open_parent(root, path)?;
+            let mode = Mode::from_raw_mode(0o755);
+            match rustix::fs::mkdirat(&parent, c_str(&name)?, mode) {
+                // A symlink to nothing is there, or somebody else made it meanwhile.
+                Err(Errno::EXIST) => make_directory(root, path, mode)?,
+                result => result?,
+            }
         }
     }
     open_with(root, path, OFlags::PATH, resolve)

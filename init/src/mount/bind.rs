@@ -13,7 +13,7 @@ use super::tree::{self, attach_tree};
 use crate::channel::Channel;
 use crate::descriptor::Descriptors;
 use crate::failure::{At, Failure};
-use crate::path::{self, Root};
+use crate::path::{self, Missing, Root};
 
 pub fn bind(
     mounts: &mut State,
@@ -35,11 +35,11 @@ pub fn bind(
         recursive_propagation,
     } = *step;
     let tree = tree::open(root, descriptors, of).at(Stage::Source)?;
-    let file = !is_folder(tree.as_fd()).at(Stage::Source)?;
+    let missing = if is_folder(tree.as_fd()).at(Stage::Source)? { Missing::Folder } else { Missing::File };
     if rule == TargetRule::Procfs && !is_procfs(tree.as_fd()).at(Stage::Source)? {
         return Err(Errno::PERM).at(Stage::Source);
     }
-    let target = open_target(root.get()?, target, rule, file)?;
+    let target = open_target(root.get()?, target, rule, missing)?;
     attach_tree(channel, of, tree, |tree| {
         if propagation != AS_IT_IS {
             sys::mount_setattr(tree, NOTHING, NOTHING, propagation, recursive_propagation)

@@ -17,7 +17,7 @@ use super::target::{attach_noted, is_procfs, open_existing, open_target};
 use super::tree;
 use crate::descriptor::Descriptors;
 use crate::failure::{At, Failure};
-use crate::path::{self, Root, c_str};
+use crate::path::{self, Missing, Root, c_str};
 
 pub fn mount(
     mounts: &mut State,
@@ -41,7 +41,7 @@ pub fn mount(
     let container = root.get()?;
     // A folder that is only made now has no mode that anybody chose.
     let covered = if take_mode { open_existing(container, target)? } else { None };
-    let target = open_target(container, target, rule, false)?;
+    let target = open_target(container, target, rule, Missing::Folder)?;
     let mode = match covered {
         Some(covered) => Some(rustix::fs::fstat(&covered).at(Stage::Target)?.st_mode & 0o7777),
         None => None,
@@ -176,7 +176,7 @@ fn read_kernel_text(context: &OwnedFd, text: &mut KernelText) {
 
 pub fn mount_with_data(root: &OwnedFd, step: &MountWithData<'_>) -> Result<(), Failure> {
     let MountWithData { kind, source, target, data, attributes, propagation } = *step;
-    let target = open_target(root, target, TargetRule::Ordinary, false)?;
+    let target = open_target(root, target, TargetRule::Ordinary, Missing::Folder)?;
     // mount(2) takes a path, and the current folder is one that nothing can redirect.
     rustix::process::fchdir(&target).at(Stage::Target)?;
     let mounted = rustix::mount::mount(source, c".", kind, MountFlags::empty(), data).at(Stage::Create);

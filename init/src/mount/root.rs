@@ -11,7 +11,7 @@ use pillbox_init::wire::Strings;
 use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
 use rustix::fs::{AtFlags, CWD, Mode, OFlags};
 use rustix::io::Errno;
-use rustix::mount::{MountAttrFlags, MountPropagationFlags, MoveMountFlags, UnmountFlags};
+use rustix::mount::{MountAttrFlags, MountPropagationFlags, MoveMountFlags, OpenTreeFlags, UnmountFlags};
 use rustix::process::{Gid, Uid};
 
 use super::file_system::NewFileSystem;
@@ -21,7 +21,7 @@ use super::tree::{self, attach_tree};
 use crate::channel::Channel;
 use crate::descriptor::Descriptors;
 use crate::failure::{At, Failure};
-use crate::path::{self, Root, c_str};
+use crate::path::{self, Missing, Root, c_str};
 
 /// What folders get that nobody asked a mode for.
 const FOLDER: Mode = Mode::from_raw_mode(0o755);
@@ -105,14 +105,14 @@ pub fn mount_overlay(mounts: &mut State, root: &OwnedFd, step: &MountOverlay<'_>
         .is_err_and(|failure| failure.errno() == Errno::INVAL && failure.stage() == Stage::Create);
     if refused {
         mounts.kernel_text.clear();
-        let tree = tree::open_path(lower, true, false).at(Stage::Source)?;
+        let tree = tree::open_path(lower, OpenTreeFlags::AT_RECURSIVE).at(Stage::Source)?;
         let (read_only, private) = (MountAttrFlags::MOUNT_ATTR_RDONLY, MountPropagationFlags::PRIVATE);
         sys::mount_setattr(&tree, read_only, NOTHING, private, true).at(Stage::Attributes)?;
-        let target = open_target(root, lower, TargetRule::Ordinary, false)?;
+        let target = open_target(root, lower, TargetRule::Ordinary, Missing::Folder)?;
         return attach(tree.as_fd(), &target);
     }
     let overlay = overlay?;
-    let target = open_target(root, lower, TargetRule::Ordinary, false)?;
+    let target = open_target(root, lower, TargetRule::Ordinary, Missing::Folder)?;
     attach(overlay.as_fd(), &target)
 }
 

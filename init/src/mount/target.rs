@@ -11,14 +11,14 @@ use rustix::mount::MoveMountFlags;
 
 use super::state::Attached;
 use crate::failure::{At, Failure};
-use crate::path;
+use crate::path::{self, Missing};
 
 /// Resolves a mount's target, made if missing, and makes sure that it is where mounts are allowed.
 pub(super) fn open_target(
     root: &OwnedFd,
     path: &CStr,
     rule: TargetRule,
-    file: bool,
+    missing: Missing,
 ) -> Result<OwnedFd, Failure> {
     let resolve = match rule {
         TargetRule::NoSymlinks | TargetRule::Procfs => ResolveFlags::NO_SYMLINKS,
@@ -30,7 +30,7 @@ pub(super) fn open_target(
     };
     let target = match link {
         Some(target) => target,
-        None => path::open_or_make(root, path, file, resolve).at(Stage::Target)?,
+        None => path::open_or_make(root, path, missing, resolve).at(Stage::Target)?,
     };
     if rule != TargetRule::InsideProc && is_procfs(target.as_fd()).at(Stage::Target)? {
         return Err(Errno::PERM).at(Stage::Verify);

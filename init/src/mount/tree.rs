@@ -37,7 +37,12 @@ pub(super) fn open<'p>(
 ) -> Result<TreeFd<'p>, Errno> {
     match tree {
         Tree::Descriptor(index) => descriptors.get(index).map(TreeFd::Borrowed),
-        Tree::Path { path, recursive, nofollow } => open_path(path, recursive, nofollow).map(TreeFd::Owned),
+        Tree::Path { path, recursive, nofollow } => {
+            let mut flags = OpenTreeFlags::empty();
+            flags.set(OpenTreeFlags::AT_RECURSIVE, recursive);
+            flags.set(OpenTreeFlags::AT_SYMLINK_NOFOLLOW, nofollow);
+            open_path(path, flags).map(TreeFd::Owned)
+        }
         Tree::Inside { path, recursive, nofollow } => {
             let mut flags = OFlags::PATH;
             flags.set(OFlags::NOFOLLOW, nofollow);
@@ -48,11 +53,8 @@ pub(super) fn open<'p>(
 }
 
 /// A copy of what is mounted at a path of the namespace that init started in.
-pub(super) fn open_path(path: &CStr, recursive: bool, nofollow: bool) -> Result<OwnedFd, Errno> {
-    let mut flags = OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::OPEN_TREE_CLOEXEC;
-    flags.set(OpenTreeFlags::AT_RECURSIVE, recursive);
-    flags.set(OpenTreeFlags::AT_SYMLINK_NOFOLLOW, nofollow);
-    open_tree(CWD, path, flags)
+pub(super) fn open_path(path: &CStr, flags: OpenTreeFlags) -> Result<OwnedFd, Errno> {
+    open_tree(CWD, path, flags | OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::OPEN_TREE_CLOEXEC)
 }
 
 pub fn clone_tree(of: impl AsFd, recursive: bool) -> Result<OwnedFd, Errno> {

@@ -7,7 +7,7 @@ use pillbox_init::plan::{Operation, TAKEN_TREES_MAX, Tree};
 use pillbox_init::wire::Numbers;
 
 use super::Agent;
-use super::{Descriptor, Host, Intent, Mappings, Namespaces, Plan};
+use super::{Descriptor, Host, Intent, Plan};
 use crate::oci::Status;
 use crate::validate::ValidSpec;
 
@@ -25,6 +25,27 @@ pub(super) struct Builder<'h> {
     pub(super) notifications: Notifications,
     /// Who may look into it until it executes the program.
     pub(super) visible: Visible,
+}
+
+/// A tree of the host's.
+pub(super) struct HostTree<'p, 'f> {
+    pub(super) path: &'p CStr,
+    /// For errors: which field asks for it.
+    pub(super) field: &'f str,
+    /// Whether the mounts below come along.
+    pub(super) recursive: bool,
+    pub(super) need: Need,
+}
+
+/// What a tree of the host's must be.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Need {
+    /// There.
+    Any,
+    /// A procfs.
+    Procfs,
+    /// Nothing: a missing one is no error.
+    Optional,
 }
 
 /// Who may look into an init.
@@ -118,29 +139,19 @@ impl<'h> Builder<'h> {
         }
     }
 
-    pub(super) fn finish(
-        self,
-        spec: &ValidSpec<'_>,
-        namespaces: Namespaces,
-        mappings: Option<Mappings>,
-        from_seed: bool,
-        intent: &Intent,
-    ) -> Plan {
+    /// The plan of a process that makes and joins no namespaces.
+    pub(super) fn finish(self, spec: &ValidSpec<'_>, intent: &Intent) -> Plan {
         let Builder { operations, descriptors, mut warnings, .. } = self;
         warnings.extend_from_slice(&spec.warnings);
         Plan {
-            namespaces,
-            mappings,
             descriptors,
             oom_score_adj: spec.process.oom_score_adj,
-            net_devices: Vec::new(),
-            from_seed,
-            mounts_at: None,
             terminal: spec.process.terminal,
             preserve_fds: intent.preserve_fds,
             seccomp_agent: Agent::of(spec, &intent.id, &intent.bundle, Status::Creating),
             warnings,
             operations,
+            ..Plan::default()
         }
     }
 
@@ -175,22 +186,16 @@ impl<'h> Builder<'h> {
     }
 
     /// A tree of the host's: opened by the runtime where it may, by init where only init may.
-    pub(super) fn tree<'p>(
-        &mut self,
-        path: &'p CStr,
-        recursive: bool,
-        field: &str,
-        procfs: bool,
-        optional: bool,
-    ) -> Tree<'p> {
+    pub(super) fn tree<'p>(&mut self, source: HostTree<'p, '_>) -> Tree<'p> {
+        let HostTree { path, field, recursive, need } = source;
         if self.host.privileged {
             let path = path.to_owned();
             Tree::Descriptor(self.descriptor(Descriptor::Tree {
                 path,
                 recursive,
                 field: field.to_string(),
-                procfs,
-                optional,
+                procfs: need == Need::Procfs,
+                optional: need == Need::Optional,
                 nofollow: false,
                 late: None,
                 idmap: None,

@@ -6,7 +6,7 @@ use rustix::fs::{FileType, Mode};
 use rustix::mount::{MountAttrFlags, MountPropagationFlags};
 
 use super::mount::{is_bind, normalize};
-use super::{Builder, Descriptor, DeviceNode, c_string};
+use super::{Builder, Descriptor, DeviceNode, HostTree, Need, c_string};
 use crate::error::Result;
 use crate::oci::spec::IdMapping;
 use crate::validate::{DeviceKind, ValidDevice, ValidSpec};
@@ -74,7 +74,8 @@ fn make(
     let ValidDevice { path, kind, major, minor, mode, uid, gid } = device;
     let path = c_string("linux.devices", path)?;
     if own_user_namespace && *kind != DeviceKind::Fifo {
-        let tree = builder.tree(&path, false, "linux.devices", false, false);
+        let tree =
+            builder.tree(HostTree { path: &path, field: "linux.devices", recursive: false, need: Need::Any });
         let made = host_id(&spec.uid_mappings, *uid).zip(host_id(&spec.gid_mappings, *gid));
         if let (Some((uid, gid)), Some(Descriptor::Tree { node, .. })) =
             (made, builder.descriptors.last_mut())

@@ -13,8 +13,7 @@ use super::builder::{Builder, Notifications};
 use super::process::{compile_console, variables};
 use super::text::{c_string, string_bytes, strings};
 use super::{
-    Descriptor, Host, Intent, Namespaces, Plan, attribute, compile_before_rights, compile_end, identity,
-    read_home,
+    Descriptor, Host, Intent, Plan, attribute, compile_before_rights, compile_end, identity, read_home,
 };
 use crate::error::Result;
 use crate::oci::Status;
@@ -39,7 +38,7 @@ pub fn compile_exec(spec: &ValidSpec<'_>, host: &Host, intent: &Intent) -> Resul
     }
     identity::compile(&mut builder, spec, own_user_namespace, intent.preserve_fds)?;
     compile_end(&mut builder, spec, intent)?;
-    let mut plan = builder.finish(spec, Namespaces::default(), None, false, intent);
+    let mut plan = builder.finish(spec, intent);
     plan.seccomp_agent = Agent::of(spec, &intent.id, &intent.bundle, Status::Running);
     Ok(plan)
 }
@@ -105,7 +104,7 @@ pub fn compile_hook(
         None => string_bytes(hook.env.iter().map(|variable| &**variable)),
     };
     builder.push(Exec { arguments: strings(&arguments)?, environment: strings(&environment)? });
-    Ok(builder.finish(&ValidSpec::default(), Namespaces::default(), None, false, intent))
+    Ok(builder.finish(&ValidSpec::default(), intent))
 }
 
 pub fn has_user_namespace(spec: &ValidSpec<'_>) -> bool {

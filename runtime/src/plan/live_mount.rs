@@ -4,7 +4,7 @@ use pillbox_init::plan::operation::{Await, Ready, TakeBackOnFailure, Unmount};
 use pillbox_init::plan::{TAKEN_BACK_MAX, Turn};
 
 use super::exec::{compile_entering, has_user_namespace};
-use super::{Builder, Host, Intent, Namespaces, Plan, c_string, mount, namespace};
+use super::{Builder, Host, Intent, Plan, c_string, mount, namespace};
 use crate::error::{Error, Result};
 use crate::oci::spec::Mount;
 use crate::validate::ValidSpec;
@@ -69,7 +69,7 @@ fn begin<'h>(spec: &ValidSpec<'_>, host: &'h Host, intent: &Intent) -> Result<Bu
 
 fn end(mut builder: Builder<'_>, intent: &Intent) -> Plan {
     builder.push(Ready);
-    builder.finish(&ValidSpec::default(), Namespaces::default(), None, false, intent)
+    builder.finish(&ValidSpec::default(), intent)
 }
 
 /// Over and under procfs nothing changes: its masks hold, and what the runtime writes there arrives.

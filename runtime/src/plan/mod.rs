@@ -44,7 +44,7 @@ use pillbox_init::wire::{Numbers, Reader};
 use rustix::fs::Mode;
 use rustix::mount::{MountAttrFlags, MountPropagationFlags};
 
-use self::builder::{Builder, Visible};
+use self::builder::{Builder, HostTree, Need, Visible};
 use self::process::{DEFAULT_PATH, compile_console, variables};
 use self::root::{compile_root, set_attributes, set_propagation};
 use self::text::{c_string, string_bytes, strings};
@@ -176,7 +176,8 @@ pub fn compile(spec: &ValidSpec<'_>, host: &Host, intent: &Intent) -> Result<Pla
 
     let inherits = !namespaces.makes(NamespaceKind::Mount) && !namespaces.joins(NamespaceKind::Mount);
     let mounts_at = inherits.then(|| intent.rootfs.clone());
-    Ok(Plan { mounts_at, net_devices, ..builder.finish(spec, namespaces, mappings, from_seed, intent) })
+    let plan = builder.finish(spec, intent);
+    Ok(Plan { namespaces, mappings, from_seed, mounts_at, net_devices, ..plan })
 }
 
 /// Whether the plan will leave it to the runtime to make the network namespace, which can begin as soon as this is known.

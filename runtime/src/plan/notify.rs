@@ -4,7 +4,7 @@ use pillbox_init::plan::TargetRule;
 use pillbox_init::plan::operation::BindMount;
 use rustix::mount::{MountAttrFlags, MountPropagationFlags};
 
-use super::{Builder, c_string};
+use super::{Builder, HostTree, Need, c_string};
 use crate::error::Result;
 
 /// The variable, for errors too.
@@ -15,7 +15,8 @@ pub fn compile(builder: &mut Builder<'_>, folder: &str, target: &str) -> Result<
     let (folder, target) = (c_string(VARIABLE, folder)?, c_string(VARIABLE, target)?);
     let none = MountAttrFlags::empty();
     // Optional: it is opened once the container has a state folder.
-    let tree = builder.tree(&folder, false, VARIABLE, false, true);
+    let tree =
+        builder.tree(HostTree { path: &folder, field: VARIABLE, recursive: false, need: Need::Optional });
     builder.push(BindMount {
         tree,
         target: &target,

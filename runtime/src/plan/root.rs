@@ -5,7 +5,7 @@ use std::ffi::CStr;
 use pillbox_init::plan::operation::{AttachRoot, AttachScratchRoot, SetMountAttributes};
 use rustix::mount::{MountAttrFlags, MountPropagationFlags};
 
-use super::builder::Builder;
+use super::builder::{Builder, HostTree, Need};
 use super::text::c_string;
 use super::{Intent, mount};
 use crate::error::{Error, Result};
@@ -39,7 +39,7 @@ pub(super) fn compile_root(
             "root.path: {source}: no path leads to where this link does: such a root needs {needs}"
         )));
     }
-    let tree = builder.tree(&rootfs, true, "root.path", false, false);
+    let tree = builder.tree(HostTree { path: &rootfs, field: "root.path", recursive: true, need: Need::Any });
     let place = if intent.root_source.is_some() { &c_string("bundle", &intent.bundle)? } else { &rootfs };
     let at: &CStr = if from_seed { ROOT_IN_SEED } else { place };
     let propagation = match spec.rootfs_propagation {

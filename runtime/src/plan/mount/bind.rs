@@ -12,7 +12,7 @@ use rustix::mount::{MountAttrFlags, MountPropagationFlags};
 use super::option::Options;
 use crate::error::{Error, Result};
 use crate::oci::spec::Mount;
-use crate::plan::{Builder, Descriptor, Layer, c_string};
+use crate::plan::{Builder, Descriptor, HostTree, Layer, Need, c_string};
 use crate::validate::{RootfsPropagation, ValidSpec};
 
 /// The path in the container of a source at or below its root file system: it shows what earlier mounts of the list have
@@ -53,10 +53,14 @@ pub(super) fn compile_bind(
         return Err(Error::formatted(format_args!("{field}.source: a bind mount needs one")));
     }
     let source = c_string(field, inside.unwrap_or(source))?;
-    let procfs = target == c"/proc";
     let mut tree = match inside {
         Some(_) => Tree::Inside { path: &source, recursive: options.recursive, nofollow: false },
-        None => builder.tree(&source, options.recursive, &format!("{field}.source"), procfs, false),
+        None => builder.tree(HostTree {
+            path: &source,
+            field: &format!("{field}.source"),
+            recursive: options.recursive,
+            need: if target == c"/proc" { Need::Procfs } else { Need::Any },
+        }),
     };
     let mut opened = None;
     match &mut tree {

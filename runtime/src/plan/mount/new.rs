@@ -11,7 +11,7 @@ use crate::error::{Error, Result};
 use crate::oci::spec::Mount;
 use crate::oci::spec::json::Text;
 use crate::plan::text::{c_string, string_bytes, strings};
-use crate::plan::{Builder, Descriptor, Namespaces};
+use crate::plan::{Builder, Descriptor, HostTree, Namespaces, Need};
 use crate::validate::NamespaceKind;
 
 /// fsconfig(2) takes strings up to this length; longer data goes through mount(2).
@@ -112,7 +112,12 @@ pub(super) fn compile_new(
         _ => None,
     };
     let mut otherwise = substitute.as_deref().map(|path| {
-        builder.tree(path, kind == "sysfs" || cgroup.is_none(), &format!("{field}.source"), false, true)
+        builder.tree(HostTree {
+            path,
+            field: &format!("{field}.source"),
+            recursive: kind == "sysfs" || cgroup.is_none(),
+            need: Need::Optional,
+        })
     });
     if let (Some(namespace), true) =
         (owner_of(kind, namespaces), in_user_namespace && builder.host.privileged)
