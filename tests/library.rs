@@ -326,7 +326,7 @@ fn one_more_program_is_a_process() {
     let mut polled = [rustix::event::PollFd::new(&process, rustix::event::PollFlags::IN)];
     assert_eq!(rustix::event::poll(&mut polled, Some(&rustix::event::Timespec::default())), Ok(1));
 
-    assert_eq!(container.exec(quiet(&["missing"])).expect_err("none").kind(), Kind::Program);
+    assert_eq!(container.exec(quiet(&["missing"])).expect_err("none").kind(), Kind::ProgramMissing);
     container.delete(true).expect("delete");
 }
 
@@ -422,7 +422,8 @@ fn errors_tell_what_they_are() {
     assert_eq!(kind_of(&with("{"), "json"), Kind::Invalid);
     assert_eq!(kind_of(&with(r#"{"ociVersion": "9.0.0"}"#), "version"), Kind::Invalid);
     let missing = place.bundle_of(json!(["/bin/missing"]));
-    assert_eq!(kind_of(&missing, "program"), Kind::Program);
+    assert_eq!(kind_of(&missing, "program"), Kind::ProgramMissing);
+    assert_eq!(kind_of(&place.bundle_of(json!(["/bin"])), "program"), Kind::NotExecutable);
 
     let container = create(&place.bundle("exit 0"), "there").expect("create");
     assert_eq!(kind_of(&place.bundle("true"), "there"), Kind::Exists);
@@ -439,6 +440,68 @@ fn errors_tell_what_they_are() {
     container.wait().expect("wait");
     assert_eq!(container.pause().expect_err("ended").kind(), Kind::Status);
     container.delete(false).expect("delete");
+}
+
+/// What an engine handles differently it tells by kind and errno, never by the text.
+#[test]
+fn errors_of_the_host_have_kinds() {
+    let Some(place) = Place::new("kinds") else { return };
+    let changed = |change: &dyn Fn(&mut Value)| {
+        let bundle = place.bundle("exit 0");
+        let mut config: Value = serde_json::from_str(&bundle.config).expect("JSON");
+        change(&mut config);
+        let bundle = Bundle { config: config.to_string(), ..bundle };
+        let options = CreateOptions::new().stdin(Stdio::Null);
+        let error = Container::create(&place.root(), "kinds", &bundle, options).expect_err("it fails");
+        (error.kind(), error.os_error().map(Errno::from_raw_os_error), error.to_string())
+    };
+    type Case<'c> = (Kind, Option<Errno>, &'c dyn Fn(&mut Value));
+    let cases: [Case<'_>; 8] = [
+        (Kind::SourceMissing, Some(Errno::NOENT), &|config| config["root"]["path"] = json!("missing")),
+        (Kind::SourceMissing, Some(Errno::NOENT), &|config| {
+            config["mounts"][0] = json!({"destination": "/x", "source": "/missing", "options": ["bind"]});
+        }),
+        (Kind::SourceMissing, Some(Errno::NOENT), &|config| {
+            config["linux"]["namespaces"][2] = json!({"type": "network", "path": "/missing"});
+        }),
+        (Kind::Unsupported, Some(Errno::NODEV), &|config| {
+            config["mounts"][0] = json!({"destination": "/x", "type": "nonesuch", "source": "x"});
+        }),
+        (Kind::Mount, Some(Errno::INVAL), &|config| {
+            config["mounts"][0] =
+                json!({"destination": "/x", "type": "tmpfs", "source": "x", "options": ["size=x"]});
+        }),
+        (Kind::Hook, None, &|config| {
+            let busybox = place.folder.join("rootfs/bin/busybox");
+            config["hooks"] = json!({"createRuntime": [{"path": busybox, "args": ["false"]}]});
+        }),
+        (Kind::Hook, None, &|config| {
+            let busybox = place.folder.join("rootfs/bin/busybox");
+            config["hooks"] =
+                json!({"createRuntime": [{"path": busybox, "args": ["sleep", "100"], "timeout": 1}]});
+        }),
+        (Kind::Network, None, &|config| config["linux"]["netDevices"] = json!({"missing0": {}})),
+    ];
+    for (index, (kind, errno, change)) in cases.into_iter().enumerate() {
+        let (found, os_error, text) = changed(change);
+        assert_eq!(found, kind, "{index}: {text}");
+        if errno.is_some() {
+            assert_eq!(os_error, errno, "{index}: {text}");
+        }
+    }
+
+    let interpreted = place.folder.join("rootfs/bin/interpreted");
+    fs::write(&interpreted, "#!/missing\n").expect("file");
+    fs::set_permissions(&interpreted, std::os::unix::fs::PermissionsExt::from_mode(0o755)).expect("chmod");
+    let (container, _output) = place.create("kinds", "sleep 100");
+    container.start().expect("start");
+    let kind_of = |options: ExecOptions| container.exec(options).expect_err("it fails").kind();
+    assert_eq!(kind_of(quiet(&["interpreted"])), Kind::InterpreterMissing);
+    assert_eq!(kind_of(quiet(&["/bin"])), Kind::NotExecutable);
+    assert_eq!(kind_of(quiet(&[])), Kind::Invalid);
+    assert_eq!(kind_of(quiet(&["true"]).cgroup("missing")), Kind::Cgroup);
+    assert_eq!(signal::parse("NONE").expect_err("unknown").kind(), Kind::Invalid);
+    container.delete(true).expect("delete");
 }
 
 /// Containers that were never started or still run are removed by force, and waited for.
@@ -521,7 +584,7 @@ fn its_children_are_collected_by_others() {
             let options = || CreateOptions::new().stdin(Stdio::Null);
             let error =
                 Container::create(&place.root(), "none", &missing, options()).expect_err("no program");
-            assert_eq!(error.kind(), Kind::Program, "{error}");
+            assert_eq!(error.kind(), Kind::ProgramMissing, "{error}");
             let container =
                 Container::create(&place.root(), "hooks", &with_hooks, options()).expect("create");
             container.start().expect("start");

@@ -34,13 +34,11 @@
 //! A container's first process is a child of the caller's: a caller that ignores `SIGCHLD` or waits for every child takes statuses
 //! away from [`Container::wait`]. Descriptors are close-on-exec, and only the container's three streams and
 //! [`CreateOptions::preserve_fds`] get into it; the caller's own 0, 1 and 2 have to be open. Root pins a mount namespace at `/run/pillbox/.seed` once.
-//! While root creates a container, the calling thread stands in the network namespace that it makes for it, and only there: sockets that
-//! other threads open meanwhile are where they were.
 //!
 //! # Errors
 //!
-//! [`Error`] is a text in one line that names field or step, value and cause; [`Error::kind`] tells apart what callers go on
-//! from in different ways:
+//! [`Error`] is a text in one line that names field or step, value and cause. Programs need not read it: [`Error::kind`] says what a
+//! caller can do about it, [`Error::os_error`] what the kernel said.
 //!
 //! ```
 //! use pillbox::{Container, Kind, Root};

@@ -4,7 +4,7 @@ use rustix::io::Errno;
 
 use super::Cgroup;
 use super::file::{read_file, write_file};
-use crate::error::{Context, Error, Result};
+use crate::error::{Context, Error, Kind, Result};
 use crate::resources::{Exception, FileWrite};
 
 impl Cgroup {
@@ -52,13 +52,15 @@ impl Cgroup {
             Errno::NOENT => Error::formatted(format_args!(
                 "{field}: write to {file} of cgroup {}: no such file: this kernel does not have it",
                 self.path
-            )),
+            ))
+            .or_kind(Kind::Limit),
             errno => Error::formatted(format_args!(
                 "{field}: write '{}' to {file} of cgroup {}: {}",
                 value.trim_end(),
                 self.path,
                 crate::error::describe_errno(errno)
-            )),
+            ))
+            .or_kind(Kind::Limit),
         })
     }
 
@@ -70,7 +72,8 @@ impl Cgroup {
             (Ok(used), Ok(allowed)) => Err(Error::formatted(format_args!(
                 "{}: {allowed} is less than what is in use ({used}), and checkBeforeUpdate is set",
                 limit.field
-            ))),
+            ))
+            .or_kind(Kind::Limit)),
             _ => Err(Error::formatted(format_args!("{usage} of cgroup {}: not a number", self.path))),
         }
     }

@@ -7,7 +7,7 @@ use rustix::io::Errno;
 
 use super::file::{open_directory, read_file, write_file};
 use super::{CgroupPath, Hierarchy};
-use crate::error::{Context, Error, Result};
+use crate::error::{Context, Error, Kind, Result};
 use crate::resources::{Exception, FileWrite};
 
 /// A controller, and the first field of the configuration that needs it.
@@ -67,7 +67,8 @@ pub fn enable(
              it may be compiled out, disabled or in use by cgroup v1",
             hierarchy.mount().display(),
             if available.trim().is_empty() { "none" } else { available.trim() }
-        )));
+        ))
+        .or_kind(Kind::Limit));
     }
     enable_in(hierarchy.root(), "/", &needs)?;
     let mut here = None;
@@ -98,5 +99,6 @@ fn enable_in(cgroup: BorrowedFd<'_>, name: &str, needs: &[Need]) -> Result<()> {
             errno => crate::error::describe_errno(errno).into(),
         };
         Error::formatted(format_args!("{}: write '{list}' to {}: {why}", first.field, file()))
+            .or_kind(Kind::Limit)
     })
 }

@@ -17,7 +17,7 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
 use rustix::net::{AddressFamily, RecvFlags, SendFlags, SocketAddrUnix, SocketFlags, SocketType};
 
-use crate::error::{Context, Error, Result, describe_errno};
+use crate::error::{self, Context, Error, Result, describe_errno};
 use crate::sys::unix_socket;
 use message::{Message, whole_length};
 
@@ -274,7 +274,8 @@ impl Bus {
         match poll(&mut [PollFd::new(&self.socket, events)], Some(&timeout)) {
             Ok(0) => {
                 let seconds = self.patience.as_secs();
-                Err(Error::formatted(format_args!("D-Bus: {}: no answer within {seconds} s", self.address)))
+                Err(Error::formatted(format_args!("D-Bus: {}: no answer within {seconds} s", self.address))
+                    .or_kind(error::Kind::Timeout))
             }
             Ok(_) | Err(Errno::INTR) => Ok(()),
             Err(errno) => Err(errno).context(|| format!("D-Bus: {}: wait", self.address)),

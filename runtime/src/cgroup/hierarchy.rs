@@ -7,7 +7,7 @@ use rustix::fs::{Access, AtFlags, CWD, Mode, OFlags, accessat, fstatfs, openat};
 use rustix::io::Errno;
 
 use super::events::Events;
-use crate::error::{Context, Error, Result};
+use crate::error::{Context, Error, Kind, Result};
 use crate::text::mountinfo::{self, Mount};
 
 /// From `include/uapi/linux/magic.h`.
@@ -51,6 +51,7 @@ impl Hierarchy {
             Error::formatted(format_args!(
                 "cgroup {path}: it cannot be reached: cgroup v2 is not mounted here"
             ))
+            .or_kind(Kind::Cgroup)
         })
     }
 

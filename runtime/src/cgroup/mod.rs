@@ -29,7 +29,7 @@ use std::time::{Duration, Instant};
 use rustix::fs::{Access, AtFlags, Mode, mkdirat, unlinkat};
 use rustix::io::Errno;
 
-use crate::error::{Context, Error, Result};
+use crate::error::{Context, Error, Kind, Result};
 use crate::resources::{DeviceProgram, FileWrite};
 use crate::sys;
 use events::{Events, State};
@@ -147,7 +147,9 @@ impl Cgroup {
     /// Checks that a new container can have this existing cgroup.
     fn take_over(&self) -> Result<()> {
         match self.state()? {
-            State { populated: true, .. } => Err(Error::new("it exists already and has processes")),
+            State { populated: true, .. } => {
+                Err(Error::new("it exists already and has processes").or_kind(Kind::Cgroup))
+            }
             State { frozen: true, .. } => self.thaw(),
             State { .. } => Ok(()),
         }
@@ -273,7 +275,8 @@ impl Cgroup {
                     self.path,
                     patience.as_secs(),
                     pids.join(", ")
-                )));
+                ))
+                .or_kind(Kind::Timeout));
             }
             match tree::remove_below(self.fd()) {
                 Ok(()) | Err(Errno::NOENT | Errno::NODEV) => {}
@@ -283,7 +286,8 @@ impl Cgroup {
                 return Ok(());
             }
             if Instant::now() > deadline {
-                return Err(Error::formatted(format_args!("remove cgroup {}: it stays busy", self.path)));
+                return Err(Error::formatted(format_args!("remove cgroup {}: it stays busy", self.path))
+                    .or_kind(Kind::Timeout));
             }
             events.poll(Duration::from_millis(10)).context(step)?;
         }

@@ -9,7 +9,7 @@ use rustix::process::{Pid, Signal, kill_process};
 use super::events::{Events, State};
 use super::file::{read_file, write_file};
 use super::{Cgroup, PATIENCE, tree};
-use crate::error::{Context, Error, Result};
+use crate::error::{Context, Error, Kind, Result};
 
 impl Cgroup {
     /// Kills every process in it and below, frozen ones as well; returns before they are gone.
@@ -86,7 +86,8 @@ impl Cgroup {
                 self.path,
                 if frozen { "stop" } else { "continue" },
                 PATIENCE.as_secs()
-            ))),
+            ))
+            .or_kind(Kind::Timeout)),
         }
     }
 

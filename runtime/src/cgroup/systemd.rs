@@ -18,7 +18,7 @@ use std::path::Path;
 
 use super::CgroupPath;
 use super::dbus::{Bus, Call, CallError, Value};
-use crate::error::{Context, Error, Result};
+use crate::error::{Context, Error, Kind, Result};
 use crate::resources::FileWrite;
 
 pub use properties::{Property, compile as compile_properties, of_limits};
@@ -110,9 +110,8 @@ impl Systemd {
     /// There is no answer; the error says what may help.
     pub fn connect(manager: Manager) -> Result<Systemd> {
         let bus = manager.bus().and_then(|address| Bus::connect(&address));
-        let bus =
-            bus.context(|| "--cgroup-manager=systemd: systemd cannot be reached (cgroupfs needs none)")?;
-        Ok(Systemd { bus })
+        let bus = bus.context(|| "--cgroup-manager=systemd: systemd cannot be reached (cgroupfs needs none)");
+        Ok(Systemd { bus: bus.map_err(|error| error.or_kind(Kind::Cgroup))? })
     }
 
     fn call(&mut self, member: &str, body: &[Value]) -> std::result::Result<Vec<Value>, CallError> {

@@ -109,7 +109,7 @@ fn resolve(path: &Path) -> rustix::io::Result<PathBuf> {
 /// (/proc/self/fd/N) stands for what was opened, whatever has been mounted over it since.
 fn find_root(given: &Path) -> Result<(String, Option<String>)> {
     let field = || format!("root.path: {}", given.display());
-    if !std::fs::metadata(given).context(field)?.is_dir() {
+    if !std::fs::metadata(given).context(field).map_err(Error::of_source)?.is_dir() {
         return Err(Error::formatted(format_args!("{}: not a folder", field())));
     }
     let text = |path: &Path| {
@@ -363,7 +363,8 @@ fn find_cgroup(
 ) -> Result<Option<(Hierarchy, CgroupPath)>> {
     let Some(hierarchy) = Hierarchy::find()? else {
         if let Some(limit) = compile_limits(&spec.resources)?.first() {
-            return Err(Error::formatted(format_args!("{}: no cgroup v2 hierarchy is mounted", limit.field)));
+            return Err(Error::formatted(format_args!("{}: no cgroup v2 hierarchy is mounted", limit.field))
+                .or_kind(Kind::Limit));
         }
         return Ok(None);
     };
@@ -382,8 +383,9 @@ fn find_cgroup(
 fn find_unit(spec: &ValidSpec<'_>, id: &ContainerId) -> Result<(Hierarchy, CgroupPath, Unit)> {
     let manager = Manager::of_caller();
     let unit = Unit::resolve(spec.cgroups_path.as_deref(), id.as_str(), manager.default_slice())?;
-    let hierarchy = Hierarchy::find()?
-        .ok_or_else(|| Error::new("--cgroup-manager=systemd: no cgroup v2 hierarchy is mounted"))?;
+    let hierarchy = Hierarchy::find()?.ok_or_else(|| {
+        Error::new("--cgroup-manager=systemd: no cgroup v2 hierarchy is mounted").or_kind(Kind::Cgroup)
+    })?;
     let path = Systemd::connect(manager)?.cgroup(&unit)?;
     Ok((hierarchy, path, unit))
 }

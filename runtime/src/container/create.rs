@@ -58,7 +58,7 @@ pub(super) fn prepare<'b>(
     options: &CreateOptions,
     wait_for_start: bool,
 ) -> Result<Prepared<'b>> {
-    let invalid = |error: Error| error.with_kind(Kind::Invalid);
+    let invalid = |error: Error| error.or_kind(Kind::Invalid);
     let PassedOn { count, mut environment, gaps } =
         PassedOn::look(options.preserve_fds, options.line.listen_fds).map_err(invalid)?;
     let notify = options.line.notify.as_deref().map(|manager| {
@@ -121,7 +121,8 @@ pub(super) fn set_up(
         attach: false,
         record: None,
     };
-    let done = step::compile(making.prepared).try_for_each(|step| step.apply(&mut making));
+    let done = step::compile(making.prepared)
+        .try_for_each(|step| step.apply(&mut making).map_err(|error| error.or_kind(step.kind())));
     // What is open goes first: undoing needs descriptors as well.
     let Making { replanned, directory, cgroup, unit, init, record, .. } = making;
     let error = match (done, directory, init, record) {

@@ -68,7 +68,7 @@ impl Starting {
     ) -> Result<Starting> {
         let line = &options.line;
         let PassedOn { count, environment, gaps: _gaps } =
-            PassedOn::look(options.preserve_fds, line.listen_fds)?;
+            PassedOn::look(options.preserve_fds, line.listen_fds).map_err(invalid)?;
         let directory = root.find(id)?;
         let (record, document) = directory.load_whole()?;
         let target = Target::open(&record, "exec in")?;
@@ -81,12 +81,12 @@ impl Starting {
                 ),
             ));
         }
-        let spec = with_process(stored_config(&document)?, options)?;
+        let spec = with_process(stored_config(&document)?, options).map_err(invalid)?;
         if spec.process.terminal && line.detach && line.console_socket.is_none() {
-            return Err(Error::new("a detached process with a terminal needs --console-socket"));
+            return Err(invalid(Error::new("a detached process with a terminal needs --console-socket")));
         }
         if !spec.process.terminal && line.console_socket.is_some() {
-            return Err(Error::new("--console-socket: the process has no terminal: use --tty"));
+            return Err(invalid(Error::new("--console-socket: the process has no terminal: use --tty")));
         }
         let intent = Intent {
             id: id.to_string(),
@@ -96,7 +96,7 @@ impl Starting {
             chrooted: record.chrooted,
             ..Intent::default()
         };
-        let plan = plan::compile_exec(&spec, &Host::look_for(&spec), &intent)?;
+        let plan = plan::compile_exec(&spec, &Host::look_for(&spec), &intent).map_err(invalid)?;
         plan.warnings.iter().for_each(|warning| warn(warning));
         let patience = patience()?;
         let stdio = options.streams.open()?;
@@ -146,6 +146,10 @@ impl Starting {
     }
 }
 
+fn invalid(error: Error) -> Error {
+    error.or_kind(Kind::Invalid)
+}
+
 fn explain(error: Error, record: &Record) -> Error {
     explain_end(explain_kill(error, record.open_cgroup().ok().flatten().as_ref()), record)
 }
@@ -154,7 +158,7 @@ fn explain(error: Error, record: &Record) -> Error {
 fn explain_end(error: Error, record: &Record) -> Error {
     let is_ending = || record.is_ending().unwrap_or(false);
     let ends = match error.kind() {
-        Kind::Host => is_ending(),
+        kind if kind.is_of_step() => is_ending(),
         // What kills all that is in the container may have come to this process first.
         Kind::Killed => (0..100).any(|_| {
             let ends = is_ending();
@@ -269,12 +273,14 @@ fn open_cgroup(record: &Record, below: &str) -> Result<Cgroup> {
     if below.contains(':') {
         return Err(Error::formatted(format_args!(
             "--cgroup {below}: a controller has no hierarchy of its own in cgroup v2: name the cgroup alone"
-        )));
+        ))
+        .or_kind(Kind::Invalid));
     }
     let (Some(path), Some(hierarchy)) = (&record.cgroup, Hierarchy::find()?) else {
-        return Err(Error::new("--cgroup: the container has no cgroup"));
+        return Err(Error::new("--cgroup: the container has no cgroup").or_kind(Kind::Cgroup));
     };
     let path = CgroupPath::parse(&format!("{path}/{below}")).context(|| "--cgroup")?;
-    Cgroup::open(&hierarchy, &path)?
-        .ok_or_else(|| Error::formatted(format_args!("--cgroup {below}: there is no such cgroup")))
+    Cgroup::open(&hierarchy, &path)?.ok_or_else(|| {
+        Error::formatted(format_args!("--cgroup {below}: there is no such cgroup")).or_kind(Kind::Cgroup)
+    })
 }

@@ -283,7 +283,8 @@ impl Container {
     /// ```
     ///
     /// # Errors
-    /// [`Kind::Status`] when the container does not run; [`Kind::Program`].
+    /// [`Kind::Status`] when the container does not run; [`Kind::ProgramMissing`], [`Kind::InterpreterMissing`],
+    /// [`Kind::NotExecutable`].
     pub fn exec(&self, options: ExecOptions) -> Result<Process> {
         occupy_stdio()?;
         super::exec(&self.root, &self.id, &options, &mut |_| {})

@@ -10,7 +10,7 @@ use serde::Serialize;
 use super::namespaces::time_namespace_of;
 use super::scope::spawn_into;
 use crate::cgroup::Cgroup;
-use crate::error::{Context, Error, Result};
+use crate::error::{Context, Error, Kind, Result};
 use crate::oci::Status;
 use crate::oci::spec::json::List;
 use crate::oci::spec::{Hook, Hooks};
@@ -118,7 +118,7 @@ pub fn run_each(
             let files = [output_file(record, "stdout")?, output_file(record, "stderr")?];
             run_one(hook, &state, &intent, root, files, place)
         })
-        .map_err(|error| error.with_status(1))
+        .map_err(|error| error.with_status(1).with_kind(Kind::Hook))
         .context(|| format!("hooks.{}[{index}]: {}", place.kind, &*hook.path))
         .or_else(&mut *failed)?;
     }

@@ -47,11 +47,12 @@ pub fn change_mounts(
     }
     let mut spec = stored_config(&document)?;
     spec.mounts = json::parse::<List<_>>(list.as_bytes())
-        .map_err(|error| Error::formatted(format_args!("mounts: {error}")))?;
+        .map_err(|error| Error::of(Kind::Invalid, format!("mounts: {error}")))?;
     // Nothing of the program's matters here.
     spec.process = None;
-    let mut spec = validate(spec)?;
-    name_sources(&mut spec, Path::new(&record.bundle))?;
+    let invalid = |error: Error| error.or_kind(Kind::Invalid);
+    let mut spec = validate(spec).map_err(invalid)?;
+    name_sources(&mut spec, Path::new(&record.bundle)).map_err(invalid)?;
     let hierarchy = if record.cgroup.is_some() { Hierarchy::find()? } else { None };
     let mount = hierarchy.map(|hierarchy| hierarchy.mount().display().to_string());
     let intent = Intent {
@@ -66,7 +67,7 @@ pub fn change_mounts(
         MountsChange::Add => plan::compile_added_mounts,
         MountsChange::Remove => plan::compile_removed_mounts,
     };
-    let plan = compile(&spec, &Host::look_for(&spec), &intent)?;
+    let plan = compile(&spec, &Host::look_for(&spec), &intent).map_err(invalid)?;
     plan.warnings.iter().for_each(|warning| warn(warning));
     let mut init = enter(&record, target, &spec, &plan, None, Given::default())?;
     let changed = init.say_unless_ended(Turn::Pidfd).and_then(|_| init.bring_up(&plan));

@@ -49,5 +49,5 @@ fn without_cgroup(record: &Record, verb: &str) -> Error {
     Error::formatted(format_args!(
         "cannot {verb} container {}: it has no cgroup (--cgroup-manager=disabled, or its user may not make one)",
         record.id
-    ))
+    )).or_kind(Kind::Cgroup)
 }

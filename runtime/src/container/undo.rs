@@ -9,7 +9,7 @@ use rustix::process::Signal;
 use super::scope;
 use super::step::{self, Left};
 use crate::cgroup::Cgroup;
-use crate::error::{Error, Result};
+use crate::error::{Error, Kind, Result};
 use crate::oci::ContainerId;
 use crate::state::{Entry, Record, StateDirectory, send_signal};
 use crate::sys::process_end::{PATIENCE_MS, wait_until_gone};
@@ -57,7 +57,8 @@ pub(super) fn kill_processes(
         _ => Err(Error::formatted(format_args!(
             "container {id}: process {} does not die: its state is kept, try again later",
             record.pid
-        ))),
+        ))
+        .or_kind(Kind::Timeout)),
     }
 }
 

@@ -3,7 +3,7 @@
 use super::processes::{live_cgroup, not_running};
 use crate::cgroup::systemd::{Manager, Systemd};
 use crate::cgroup::{Cgroup, Hierarchy};
-use crate::error::{Context, Error, Result};
+use crate::error::{Context, Error, Kind, Result};
 use crate::oci::ContainerId;
 use crate::oci::spec::json;
 use crate::oci::spec::linux::Resources;
@@ -43,7 +43,8 @@ pub fn update(root: &Root, id: &ContainerId, changes: Changes<'_>) -> Result<()>
         if !record.is_alive()? {
             return Err(not_running("update", &record.id));
         }
-        former_class = Some(resctrl::change(&directory, l3_cache_schema, mem_bw_schema)?);
+        let changed = resctrl::change(&directory, l3_cache_schema, mem_bw_schema);
+        former_class = Some(changed.map_err(|error| error.or_kind(Kind::Limit))?);
         for (name, schema) in [("l3CacheSchema", l3_cache_schema), ("memBwSchema", mem_bw_schema)] {
             if !schema.is_empty() {
                 // What the kernel has taken has nothing in it that JSON would escape.
@@ -73,8 +74,10 @@ fn change(document: &str, member: &str, value: &str) -> Result<String> {
 fn update_limits(record: &Record, document: &str, merged: &str, resources: &str) -> Result<String> {
     let cgroup = live_cgroup(record, "update")?;
     let step = || "resources";
-    let changes: Resources<'_> = json::parse(resources.as_bytes()).map_err(Error::from).context(step)?;
-    validate_resources(&changes)?;
+    let invalid = |error: Error| error.or_kind(Kind::Invalid);
+    let changes: Resources<'_> =
+        json::parse(resources.as_bytes()).map_err(Error::from).context(step).map_err(invalid)?;
+    validate_resources(&changes).map_err(invalid)?;
     // The filter that runs stays the one that state.json names.
     let merged = change(merged, "resources", &without(resources, "devices")?)?;
 
@@ -93,8 +96,9 @@ fn parse(document: &str) -> Result<Resources<'_>> {
 }
 
 fn apply(cgroup: &Cgroup, unit: Option<&str>, resources: &Resources<'_>) -> Result<()> {
-    validate_resources(resources)?;
-    let limits = compile_limits(resources)?;
+    let invalid = |error: Error| error.or_kind(Kind::Invalid);
+    validate_resources(resources).map_err(invalid)?;
+    let limits = compile_limits(resources).map_err(invalid)?;
     if let Some(hierarchy) = Hierarchy::find()? {
         cgroup.enable_controllers(&hierarchy, &limits)?;
     }

@@ -2,8 +2,14 @@
 //!
 //! May use no other room.
 
+mod kind;
+
 use std::borrow::Cow;
 use std::fmt;
+
+use rustix::io::Errno;
+
+pub use kind::Kind;
 
 /// What went wrong, in the words that a user sees: `step: object: cause`.
 #[derive(Debug)]
@@ -15,30 +21,7 @@ struct Inner {
     text: String,
     status: u8,
     kind: Kind,
-}
-
-/// What kind of thing went wrong, for callers that handle some kinds differently.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum Kind {
-    /// There is no such container.
-    NotFound,
-    /// There already is a container with this id.
-    Exists,
-    /// The configuration, the id or an option is wrong, or asks for something that is unsupported or missing.
-    Invalid,
-    /// The container's status does not allow it: it is not running, has ended or is paused.
-    Status,
-    /// Another call has been working on the container for too long.
-    Busy,
-    /// The program is missing, or cannot be executed.
-    Program,
-    /// Init was killed before the program ran.
-    Killed,
-    /// The container's own memory limit has killed it.
-    OutOfMemory,
-    /// The kernel or the host refused a step.
-    Host,
+    errno: Option<Errno>,
 }
 
 /// The runtime's result.
@@ -68,7 +51,7 @@ impl Error {
     #[cold]
     #[inline(never)]
     pub(crate) fn of(kind: Kind, text: String) -> Self {
-        Error(Box::new(Inner { text, status: 1, kind }))
+        Error(Box::new(Inner { text, status: 1, kind, errno: None }))
     }
 
     /// The same error, but the process exits with `status` (126 and 127 for executables, as shells do).
@@ -83,10 +66,40 @@ impl Error {
         self
     }
 
+    /// The same error, of this kind unless its own says more than [`Kind::Host`].
+    #[cold]
+    #[inline(never)]
+    pub(crate) fn or_kind(mut self, kind: Kind) -> Self {
+        if self.0.kind == Kind::Host {
+            self.0.kind = kind;
+        }
+        self
+    }
+
+    /// The same error with the errno that caused it, and of the kind that follows from that unless its own says more.
+    #[cold]
+    #[inline(never)]
+    pub(crate) fn caused_by(mut self, errno: Errno) -> Self {
+        self.0.errno = Some(errno);
+        self.or_kind(Kind::of_errno(errno))
+    }
+
+    /// The same error, of something on the host that the configuration names: it may be missing.
+    pub(crate) fn of_source(self) -> Self {
+        match self.0.errno {
+            Some(Errno::NOENT | Errno::NOTDIR) => self.or_kind(Kind::SourceMissing),
+            _ => self,
+        }
+    }
+
     /// What kind of thing went wrong.
     pub fn kind(&self) -> Kind {
-        // These two always mean the program, wherever they come from.
-        if matches!(self.0.status, 126 | 127) { Kind::Program } else { self.0.kind }
+        self.0.kind
+    }
+
+    /// The errno, where a system call failed: as [`std::io::Error::raw_os_error`] has it.
+    pub fn os_error(&self) -> Option<i32> {
+        self.0.errno.map(Errno::raw_os_error)
     }
 
     /// Puts the step that failed before the error.
@@ -106,8 +119,8 @@ impl Error {
         match left {
             Ok(()) => self,
             Err(left) => {
-                let (status, kind) = (self.0.status, self.0.kind);
-                Error::of(kind, format!("{self}; {left}")).with_status(status)
+                let text = format!("{self}; {left}");
+                Error(Box::new(Inner { text, ..*self.0 }))
             }
         }
     }
@@ -132,7 +145,7 @@ pub trait Context<T> {
     fn context<'w, D: Into<Cow<'w, str>>>(self, what: impl FnOnce() -> D) -> Result<T>;
 }
 
-impl<T> Context<T> for std::result::Result<T, rustix::io::Errno> {
+impl<T> Context<T> for std::result::Result<T, Errno> {
     fn context<'w, D: Into<Cow<'w, str>>>(self, what: impl FnOnce() -> D) -> Result<T> {
         self.map_err(|errno| errno_after(what().into(), errno))
     }
@@ -159,28 +172,31 @@ fn error_after(step: Cow<'_, str>, error: Error) -> Error {
 
 #[cold]
 #[inline(never)]
-fn errno_after(step: Cow<'_, str>, errno: rustix::io::Errno) -> Error {
-    Error::of(Kind::Host, format!("{step}: {}", describe_errno(errno)))
+fn errno_after(step: Cow<'_, str>, errno: Errno) -> Error {
+    Error::of(Kind::Host, format!("{step}: {}", describe_errno(errno))).caused_by(errno)
 }
 
 #[cold]
 #[inline(never)]
 fn io_error_after(step: Cow<'_, str>, error: std::io::Error) -> Error {
-    Error::of(Kind::Host, format!("{step}: {}", describe_io_error(&error)))
+    let worded = Error::of(Kind::Host, format!("{step}: {}", describe_io_error(&error)));
+    match error.raw_os_error() {
+        Some(code) => worded.caused_by(Errno::from_raw_os_error(code)),
+        None => worded,
+    }
 }
 
 /// [`describe_errno`] for errors of the standard library.
 pub fn describe_io_error(error: &std::io::Error) -> String {
     match error.raw_os_error() {
-        Some(code) => describe_errno(rustix::io::Errno::from_raw_os_error(code)),
+        Some(code) => describe_errno(Errno::from_raw_os_error(code)),
         None => error.to_string(),
     }
 }
 
 /// Describes an errno. Callers take some texts of the C library as the program's own fault, and turn them
 /// into 126 or 127: those texts come from [`c_library_words`], for the program alone.
-pub fn describe_errno(errno: rustix::io::Errno) -> String {
-    use rustix::io::Errno;
+pub fn describe_errno(errno: Errno) -> String {
     match errno {
         Errno::ACCESS => "access denied".to_string(),
         Errno::PERM => "not permitted".to_string(),
@@ -192,7 +208,7 @@ pub fn describe_errno(errno: rustix::io::Errno) -> String {
 
 /// The C library's text for an errno, in lower case and without Rust's `(os error N)`. Only for errors of the
 /// executable and the working folder.
-pub fn c_library_words(errno: rustix::io::Errno) -> String {
+pub fn c_library_words(errno: Errno) -> String {
     let text = std::io::Error::from_raw_os_error(errno.raw_os_error()).to_string();
     let mut text = text.split(" (os error").next().unwrap_or(&text).to_string();
     // "no such file" reads better inside a sentence; texts such as "I/O error" keep their capitals.
@@ -209,6 +225,18 @@ mod tests {
     use super::*;
 
     #[test]
+    fn a_kind_that_says_more_stays() {
+        let refused = |errno: Errno| Err::<(), _>(errno).context(|| "step").expect_err("refused");
+        assert_eq!(refused(Errno::PERM).kind(), Kind::NotPermitted);
+        assert_eq!(refused(Errno::PERM).or_kind(Kind::Cgroup).kind(), Kind::NotPermitted);
+        assert_eq!(refused(Errno::INVAL).or_kind(Kind::Cgroup).kind(), Kind::Cgroup);
+        let both = refused(Errno::NOMEM).with_status(7).besides(Err(refused(Errno::PERM)));
+        assert_eq!((both.kind(), both.status()), (Kind::Exhausted, 7));
+        assert_eq!(both.os_error(), Some(Errno::NOMEM.raw_os_error()));
+        assert_eq!(Error::of(Kind::Limit, String::new()).caused_by(Errno::PERM).kind(), Kind::Limit);
+    }
+
+    #[test]
     fn no_errno_is_taken_for_the_programs_fault() {
         // Texts that Docker and Podman look for in an error, in any case.
         let taken = [
@@ -219,7 +247,7 @@ mod tests {
             "is a directory",
         ];
         for code in 1..134 {
-            let errno = rustix::io::Errno::from_raw_os_error(code);
+            let errno = Errno::from_raw_os_error(code);
             let io = std::io::Error::from_raw_os_error(code);
             for text in [describe_errno(errno), io_error_after("step".into(), io).to_string()] {
                 let text = text.to_lowercase();

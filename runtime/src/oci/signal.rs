@@ -3,7 +3,7 @@
 use linux_raw_sys::general as kernel;
 use rustix::process::Signal;
 
-use crate::error::{Error, Result};
+use crate::error::{Error, Kind, Result};
 
 const NAMES: [(&str, u32); 31] = [
     ("HUP", kernel::SIGHUP),
@@ -58,6 +58,7 @@ pub fn parse(text: &str) -> Result<Signal> {
         Error::formatted(format_args!(
             "signal {text:?}: unknown: use a number from 1 to 64 or a name such as TERM"
         ))
+        .or_kind(Kind::Invalid)
     })
 }
 

@@ -8,7 +8,7 @@ use rustix::io::Errno;
 
 use super::{Opened, SpawnError};
 use crate::cgroup::Cgroup;
-use crate::error::{Error, describe_errno};
+use crate::error::{Error, Kind, describe_errno};
 use crate::plan::Plan;
 
 /// The steps of an init that begins outside, in the seed's copy if `seeded`.
@@ -49,7 +49,11 @@ pub(super) fn word_failure(steps: &[EntryStep], index: u32, errno: Errno) -> Spa
     let cause = describe_errno(errno);
     let (namespaces, cgroup) = match steps.get(index as usize) {
         Some(EntryStep::Clone { namespaces, cgroup }) => (*namespaces, *cgroup),
-        _ => return SpawnError::Other(Error::formatted(format_args!("join namespaces: {cause}"))),
+        _ => {
+            return SpawnError::Other(
+                Error::formatted(format_args!("join namespaces: {cause}")).caused_by(errno),
+            );
+        }
     };
     if cgroup.is_some()
         && matches!(errno, Errno::ACCESS | Errno::BUSY | Errno::NODEV | Errno::NOENT | Errno::OPNOTSUPP)
@@ -66,7 +70,9 @@ pub(super) fn word_failure(steps: &[EntryStep], index: u32, errno: Errno) -> Spa
         };
         return SpawnError::Cgroup {
             errno,
-            error: Error::formatted(format_args!("clone into the container's cgroup: {cause}{hint}")),
+            error: Error::formatted(format_args!("clone into the container's cgroup: {cause}{hint}"))
+                .caused_by(errno)
+                .or_kind(Kind::Cgroup),
         };
     }
     let hint = match errno {
@@ -85,5 +91,6 @@ pub(super) fn word_failure(steps: &[EntryStep], index: u32, errno: Errno) -> Spa
         Errno::AGAIN => ": too many processes (RLIMIT_NPROC, pids.max)",
         _ => "",
     };
-    SpawnError::Other(Error::formatted(format_args!("clone into new namespaces: {cause}{hint}")))
+    let error = Error::formatted(format_args!("clone into new namespaces: {cause}{hint}"));
+    SpawnError::Other(super::refused_clone(error, errno))
 }

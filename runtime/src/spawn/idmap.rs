@@ -7,7 +7,7 @@ use rustix::fs::{CWD, Mode, OFlags};
 use rustix::io::Errno;
 use rustix::process::Pid;
 
-use crate::error::{Context, Error, Result};
+use crate::error::{Context, Error, Kind, Result};
 use crate::oci::spec::IdMapping;
 use crate::plan::{Mappings, Method, MountIdmap, MountOwners};
 use crate::spawn::open_namespace;
@@ -85,7 +85,7 @@ impl OwnerNamespaces {
                 Errno::PERM => ": it was mounted by another user namespace, which alone may map it, or the maps are the initial ones",
                 _ => "",
             };
-            Error::formatted(format_args!("map its owners: {}{hint}", crate::error::describe_errno(errno)))
+            Error::formatted(format_args!("map its owners: {}{hint}", crate::error::describe_errno(errno))).or_kind(Kind::Mount)
         })
     }
 }
@@ -146,6 +146,7 @@ fn run_helper(name: &str, granted_in: &str, pid: i32, map: &[IdMapping]) -> Resu
         Error::formatted(format_args!(
             "{name}: not found: mapping more than your own id needs it (Debian: package uidmap)"
         ))
+        .or_kind(Kind::Unsupported)
     })?;
     let mut arguments = vec![pid.to_string()];
     for IdMapping { container_id, host_id, size } in map {
@@ -154,6 +155,7 @@ fn run_helper(name: &str, granted_in: &str, pid: i32, map: &[IdMapping]) -> Resu
     // With an empty environment: they are setuid.
     program::run(&path, &arguments, &[]).map(drop).map_err(|error| {
         Error::formatted(format_args!("{name}: {error}: ranges are granted in {granted_in}"))
+            .or_kind(Kind::NotPermitted)
     })
 }
 

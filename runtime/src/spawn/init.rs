@@ -350,7 +350,7 @@ impl Init {
     pub fn kill_after(&mut self, error: Error) -> Error {
         match self.kill() {
             Ok(()) => error,
-            Err(left) => Error::formatted(format_args!("{error}; {left}")).with_status(error.status()),
+            left => error.besides(left),
         }
     }
 
@@ -361,9 +361,8 @@ impl Init {
             return Ok(collect(&self.process).ok());
         }
         let pid = self.pid;
-        Err(Error::formatted(format_args!(
-            "process {pid} does not die: it is left behind, and its cgroup with it"
-        )))
+        let text = format!("process {pid} does not die: it is left behind, and its cgroup with it");
+        Err(Error::of(Kind::Timeout, text))
     }
 
     pub(super) fn describe_death(&mut self, when: &str) -> Error {

@@ -26,7 +26,7 @@ use rustix::io::Errno;
 use self::memfd::{InitFile, plan_file};
 use self::opened::Channel;
 use crate::cgroup::Cgroup;
-use crate::error::{Error, describe_errno};
+use crate::error::{Error, Kind, describe_errno};
 use crate::plan::{Descriptor, Plan};
 use crate::sys::process_end::collect_strays;
 use crate::sys::{self, Child, ChildStep};
@@ -154,7 +154,7 @@ pub fn spawn(
 
 fn word_child_failure(step: ChildStep, errno: Errno) -> SpawnError {
     let cause = describe_errno(errno);
-    SpawnError::Other(Error::new(match step {
+    let error = Error::new(match step {
         ChildStep::Seed => return SpawnError::Seed,
         ChildStep::Clone => {
             let hint = match errno {
@@ -166,5 +166,11 @@ fn word_child_failure(step: ChildStep, errno: Errno) -> SpawnError {
         }
         ChildStep::Descriptors => format!("sort descriptors for init: {cause}"),
         ChildStep::Exec => format!("execute init from its memfd: {cause}"),
-    }))
+    });
+    SpawnError::Other(refused_clone(error, errno))
+}
+
+/// EAGAIN means other things elsewhere.
+fn refused_clone(error: Error, errno: Errno) -> Error {
+    error.caused_by(errno).or_kind(if errno == Errno::AGAIN { Kind::Exhausted } else { Kind::Host })
 }

@@ -6,7 +6,7 @@ use pillbox_init::plan::Turn;
 use pillbox_netlink::{LOOPBACK_INDEX, Socket, link};
 use rustix::process::Pid;
 
-use crate::error::{Context, Error, Result};
+use crate::error::{Context, Error, Kind, Result};
 use crate::plan::Plan;
 use crate::spawn::net_device;
 use crate::sys::{NetworkStep, NetworkThread};
@@ -25,7 +25,10 @@ impl Making {
     /// There can be no thread.
     pub fn begin(channel: &OwnedFd) -> Result<Making> {
         let request = link::set_up(LOOPBACK_INDEX).and_then(|up| up.encode(1)).map_err(failed)?;
-        NetworkThread::begin(channel, Turn::Network as u8, request).map(Making).context(|| MAKE)
+        NetworkThread::begin(channel, Turn::Network as u8, request)
+            .map(Making)
+            .context(|| MAKE)
+            .map_err(of_network)
     }
 
     /// The thread, for whoever is cloned meanwhile.
@@ -39,11 +42,13 @@ impl Making {
     /// What the kernel refuses.
     pub fn finish(&self) -> Result<()> {
         self.0.finish().or_else(|(step, errno)| {
-            Err(errno).context(|| match step {
-                NetworkStep::Make => MAKE,
-                NetworkStep::Loopback => "set the loopback interface up",
-                NetworkStep::Send => "hand init its network namespace",
-            })
+            Err(errno)
+                .context(|| match step {
+                    NetworkStep::Make => MAKE,
+                    NetworkStep::Loopback => "set the loopback interface up",
+                    NetworkStep::Send => "hand init its network namespace",
+                })
+                .map_err(of_network)
         })
     }
 }
@@ -67,5 +72,9 @@ pub fn configure(socket: OwnedFd, plan: &Plan, pid: Pid) -> Result<()> {
 }
 
 fn failed(error: pillbox_netlink::Error) -> Error {
-    Error::formatted(format_args!("set the loopback interface up: {error}"))
+    of_network(Error::formatted(format_args!("set the loopback interface up: {error}")))
+}
+
+fn of_network(error: Error) -> Error {
+    error.or_kind(Kind::Network)
 }

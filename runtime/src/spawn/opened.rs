@@ -233,8 +233,9 @@ fn make_file_system(
 
 pub(crate) fn open_namespace(kind: NamespaceKind, path: &str) -> Result<OwnedFd> {
     let step = || format!("linux.namespaces: {}: open {path}", kind.name());
-    let file =
-        rustix::fs::openat(CWD, path, OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty()).context(step)?;
+    let file = rustix::fs::openat(CWD, path, OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty())
+        .context(step)
+        .map_err(Error::of_source)?;
     match sys::namespace_type(file.as_fd()) {
         Ok(flag) if flag == kind.clone_flag() => Ok(file),
         Ok(_) => Err(Error::formatted(format_args!("{}: it is a namespace of another type", step()))),
@@ -263,7 +264,7 @@ fn open_descriptor(descriptor: &Descriptor, owners: &mut idmap::OwnerNamespaces)
     let tree = match rustix::mount::open_tree(CWD, path, flags) {
         Err(_) if *optional => return Ok(None),
         Err(Errno::NOENT) if node.is_some() => return Ok(None),
-        tree => tree.context(step)?,
+        tree => tree.context(step).map_err(Error::of_source)?,
     };
     if let Some(node) = node
         && !device_node::is(&tree, node).context(step)?

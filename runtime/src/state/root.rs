@@ -128,13 +128,15 @@ impl Root {
                 "{}: belongs to user {}: choose another with --root",
                 step(),
                 status.st_uid
-            )));
+            ))
+            .or_kind(Kind::NotPermitted));
         }
         if status.st_mode & 0o022 != 0 {
             return Err(Error::formatted(format_args!(
                 "{}: others may write to it: chmod go-w, or choose another with --root",
                 step()
-            )));
+            ))
+            .or_kind(Kind::NotPermitted));
         }
         Ok(root)
     }

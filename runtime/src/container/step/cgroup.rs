@@ -3,7 +3,7 @@
 use super::{Left, Line, Making, Prepared, Step, too_early};
 use crate::cgroup::{Cgroup, DeviceControl, Hierarchy, delegate_of, limit_nothing};
 use crate::container::scope::{self, Scope};
-use crate::error::{Error, Result};
+use crate::error::{Error, Kind, Result};
 use crate::oci::spec::linux::DeviceRule;
 use crate::resources;
 use crate::state::{NotedCgroup, StateDirectory};
@@ -47,6 +47,10 @@ impl Step for Make {
         }
     }
 
+    fn kind(&self) -> Kind {
+        Kind::Cgroup
+    }
+
     fn lines(&self, prepared: &Prepared<'_>, lines: &mut Vec<Line>) -> Result<()> {
         let (hierarchy, path) = prepared.cgroup.as_ref().ok_or_else(|| too_early("cgroup"))?;
         lines.push(("MakeCgroup", format!("{}{path}", hierarchy.mount().display())));
@@ -74,6 +78,10 @@ impl Step for StartUnit {
         making.unit = Some(unit.name.clone());
         making.scope = Some(scope);
         making.cgroup.insert(cgroup).apply(&room)
+    }
+
+    fn kind(&self) -> Kind {
+        Kind::Cgroup
     }
 
     fn lines(&self, prepared: &Prepared<'_>, lines: &mut Vec<Line>) -> Result<()> {
@@ -119,6 +127,10 @@ impl Step for FilterDevices {
         cgroup.attach_devices(prepared.devices.as_ref(), control).map(drop)
     }
 
+    fn kind(&self) -> Kind {
+        Kind::Cgroup
+    }
+
     fn lines(&self, prepared: &Prepared<'_>, lines: &mut Vec<Line>) -> Result<()> {
         let mut add = |rule| lines.push(("DeviceRule", rule));
         if prepared.devices.is_none() {
@@ -161,6 +173,10 @@ impl Step for ReleaseUnit {
             scope.attach(init)?;
         }
         scope.release(cgroup, &prepared.limits()?)
+    }
+
+    fn kind(&self) -> Kind {
+        Kind::Cgroup
     }
 }
 

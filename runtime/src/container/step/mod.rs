@@ -21,7 +21,7 @@ use super::bundle::{Bundle, Prepared};
 use super::options::CreateOptions;
 use super::scope::Scope;
 use crate::cgroup::Cgroup;
-use crate::error::{Error, Result};
+use crate::error::{Error, Kind, Result};
 use crate::oci::ContainerId;
 use crate::plan::Plan;
 use crate::spawn::{Init, NewNetwork, Opened, Patience};
@@ -43,6 +43,11 @@ pub(super) trait Step: Sync {
     /// # Errors
     /// In one line, with the field that asks for it.
     fn apply(&self, making: &mut Making<'_, '_>) -> Result<()>;
+
+    /// What an error of it is, unless it is known better.
+    fn kind(&self) -> Kind {
+        Kind::Host
+    }
 
     /// What `explain` tells of it; nothing of what is only the runtime's own bookkeeping.
     ///

@@ -1,7 +1,7 @@
 //! The container's network namespace.
 
 use super::{Line, Making, Prepared, Step, too_early};
-use crate::error::Result;
+use crate::error::{Kind, Result};
 use crate::plan::NetDevice;
 use crate::spawn::{Stop, network};
 use crate::validate::NamespaceKind;
@@ -42,6 +42,10 @@ impl Step for Configure {
             Stop::Network(socket) => network::configure(socket, plan, init.pid),
             stop => Err(stop.unexpected()),
         }
+    }
+
+    fn kind(&self) -> Kind {
+        Kind::Network
     }
 
     fn lines(&self, prepared: &Prepared<'_>, lines: &mut Vec<Line>) -> Result<()> {

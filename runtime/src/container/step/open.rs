@@ -12,11 +12,15 @@ pub struct Open;
 impl Step for Open {
     fn apply(&self, making: &mut Making<'_, '_>) -> Result<()> {
         let network = making.network.take();
-        making.opened = spawn::open(making.plan(), network)
-            .map_err(|error| error.context(&making.bundle.config_name).with_kind(Kind::Invalid))?;
+        making.opened =
+            spawn::open(making.plan(), network).map_err(|error| error.context(&making.bundle.config_name))?;
         making.opened.stdio = making.options.streams.open()?;
         making.opened.patience = making.patience;
         Ok(())
+    }
+
+    fn kind(&self) -> Kind {
+        Kind::Invalid
     }
 
     fn lines(&self, prepared: &Prepared<'_>, lines: &mut Vec<Line>) -> Result<()> {

@@ -5,7 +5,7 @@ use std::path::Path;
 use rustix::io::Errno;
 
 use super::{Line, Making, Prepared, Step};
-use crate::error::{Context, Result};
+use crate::error::{Context, Kind, Result};
 use crate::state::{StateDirectory, resctrl};
 
 /// Finds or makes class and monitoring group.
@@ -21,6 +21,10 @@ impl Step for Prepare {
             making.group = Some(resctrl::prepare(intel_rdt, making.id, making.directory()?)?);
         }
         Ok(())
+    }
+
+    fn kind(&self) -> Kind {
+        Kind::Limit
     }
 
     fn lines(&self, prepared: &Prepared<'_>, lines: &mut Vec<Line>) -> Result<()> {
@@ -42,6 +46,10 @@ impl Step for Enter {
     fn apply(&self, making: &mut Making<'_, '_>) -> Result<()> {
         let pid = making.init()?.pid;
         making.group.as_ref().map_or(Ok(()), |group| group.add(pid))
+    }
+
+    fn kind(&self) -> Kind {
+        Kind::Limit
     }
 }
 

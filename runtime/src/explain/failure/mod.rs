@@ -10,7 +10,7 @@ use rustix::io::Errno;
 
 use super::describe;
 use super::name::{limit, rlimit_name, text};
-use crate::error::{Error, c_library_words, describe_errno};
+use crate::error::{Error, Kind, c_library_words, describe_errno};
 use crate::plan::Plan;
 
 /// How an operation failed.
@@ -32,6 +32,39 @@ const LINK: &str = "a symbolic link is on the way to the mount point, or it is o
 
 /// The error for an operation that init could not run: step, object, cause, and what to do where that is known.
 pub fn describe_failure(
+    operation: &Operation<'_>,
+    plan: &Plan,
+    errno: Errno,
+    stage: Stage,
+    detail: u32,
+    kernel_text: &str,
+) -> Error {
+    let error = word(operation, plan, errno, stage, detail, kernel_text);
+    let kind = match operation {
+        Operation::FindExecutable(_) | Operation::Exec(_) if is_hooks(plan) => Kind::Hook,
+        Operation::FindExecutable(_) => process::kind(errno, Kind::ProgramMissing),
+        Operation::Exec(_) => process::kind(errno, Kind::InterpreterMissing),
+        Operation::Mount(_) | Operation::MountWithData(_) if errno == Errno::NODEV => Kind::Unsupported,
+        operation if is_mount(operation) => return error.caused_by(errno).or_kind(Kind::Mount),
+        _ => Kind::Host,
+    };
+    error.or_kind(kind).caused_by(errno)
+}
+
+fn is_mount(operation: &Operation<'_>) -> bool {
+    matches!(
+        operation,
+        Operation::Mount(_)
+            | Operation::MountWithData(_)
+            | Operation::BindMount(_)
+            | Operation::Remount(_)
+            | Operation::Unmount(_)
+            | Operation::AttachRoot(_)
+            | Operation::MountOverlay(_)
+    )
+}
+
+fn word(
     operation: &Operation<'_>,
     plan: &Plan,
     errno: Errno,

@@ -8,7 +8,7 @@ use pillbox_init::report::Stage;
 use rustix::io::Errno;
 
 use super::Failed;
-use crate::error::{Error, c_library_words};
+use crate::error::{Error, Kind, c_library_words};
 use crate::explain::name::{list, name_of, text};
 use crate::plan::attribute;
 
@@ -51,7 +51,8 @@ impl Failed<'_> {
 
     pub(super) fn make_time_namespace(&self) -> Error {
         let hint = self.hint(Errno::INVAL, ": the kernel has no time namespaces (Linux 5.6, CONFIG_TIME_NS)");
-        Error::formatted(format_args!("linux.namespaces: time: {}{hint}", self.cause))
+        let error = Error::formatted(format_args!("linux.namespaces: time: {}{hint}", self.cause));
+        if self.errno == Errno::INVAL { error.or_kind(Kind::Unsupported) } else { error }
     }
 
     pub(super) fn time_offsets(&self, step: &WriteTimeOffsets<'_>) -> Error {
@@ -110,7 +111,20 @@ impl Failed<'_> {
             }
             _ => cause.to_string(),
         };
-        Error::formatted(format_args!("{field}: {label:?}: {what}"))
+        let kind = match (self.stage, self.errno) {
+            (Stage::Target, Errno::NOENT) => Kind::Unsupported,
+            (Stage::Call, Errno::NOENT | Errno::NAMETOOLONG) => Kind::Invalid,
+            _ => Kind::Host,
+        };
+        Error::formatted(format_args!("{field}: {label:?}: {what}")).or_kind(kind)
+    }
+}
+
+/// The kind of error of a program that cannot be executed, where `missing` is what ENOENT means.
+pub(super) fn kind(errno: Errno, missing: Kind) -> Kind {
+    match errno {
+        Errno::NOENT | Errno::NOTDIR => missing,
+        _ => Kind::NotExecutable,
     }
 }
 
