@@ -1,10 +1,10 @@
-//! The heap of a program that ends soon: memory is handed out in order, and the end of the process gives it back.
+//! The heap of a program that ends soon: memory is handed out in order, and freed by the end of the process.
 //!
-//! A command of pillbox takes a few hundred KB for a few milliseconds. A general allocator maps and unmaps pages
-//! meanwhile, and faults each of them in again: half of the time that reading a configuration took. Here the
-//! block that was handed out last can grow in place and is taken back when it is freed; other small blocks are kept
-//! for the next of their size, so that a loop (`events`, a foreground container) does not grow. Large ones are
-//! mappings of their own.
+//! A command of pillbox needs a few hundred KB for a few milliseconds. A general allocator would map and unmap
+//! pages meanwhile, and fault each of them in again: that was half of the time that reading a configuration took.
+//! Here the block that was handed out last can grow in place, and its memory is used again when it is freed. Other
+//! small blocks that are freed serve later allocations of their size, so that the heap of a loop (`events`, a
+//! foreground container) does not grow. Large blocks are mappings of their own.
 
 use std::alloc::{GlobalAlloc, Layout};
 use std::cell::UnsafeCell;
@@ -15,13 +15,13 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use rustix::mm::{MapFlags, MremapFlags, ProtFlags, mmap_anonymous, mremap, munmap};
 
-/// What is mapped at once, in bytes; the kernel gives a page when it is touched.
+/// How many bytes are mapped at once; the kernel allocates a page when it is touched.
 const CHUNK: usize = 1 << 20;
 
 /// The size in bytes from which a block is a mapping of its own.
 const LARGE: usize = CHUNK / 4;
 
-/// What every mapping is aligned to at least.
+/// The least alignment of a mapping.
 const PAGE: usize = 4096;
 
 /// The allocator.
@@ -30,42 +30,42 @@ pub struct Heap {
     chunk: UnsafeCell<Chunk>,
 }
 
-// SAFETY: `with` lets one thread at a time at the chunk.
+// SAFETY: only `with` accesses the chunk, one thread at a time.
 unsafe impl Sync for Heap {}
 
-/// A heap's first chunk, in the program's own zeroed memory: there the page tables are that lead to its code as well.
+/// A heap's first chunk, in the program's .bss: unlike a mapping, it shares page tables with the program's code.
 #[repr(align(16))]
 pub struct FirstChunk(UnsafeCell<[MaybeUninit<u8>; CHUNK]>);
 
-// SAFETY: only the heap that has it touches it, with its lock held or in blocks that it has handed out.
+// SAFETY: only its heap accesses it, while it holds the lock, and the owners of blocks that the heap has handed out.
 unsafe impl Sync for FirstChunk {}
 
 impl FirstChunk {
-    /// For one heap.
+    /// A chunk, for one heap.
     pub const fn new() -> Self {
         FirstChunk(UnsafeCell::new([const { MaybeUninit::zeroed() }; CHUNK]))
     }
 }
 
 impl Heap {
-    /// A heap with its first chunk, which no other heap has.
+    /// A heap with its first chunk, which no other heap may have.
     pub const fn beginning_with(chunk: &'static FirstChunk) -> Self {
         let chunk = Chunk { start: chunk.0.get().cast(), size: CHUNK, ..Chunk::NONE };
         Heap { locked: AtomicBool::new(false), chunk: UnsafeCell::new(chunk) }
     }
 
-    /// A heap that maps its first chunk when it is asked for memory.
+    /// A heap that maps its first chunk on the first allocation.
     #[cfg(test)]
     pub const fn new() -> Self {
         Heap { locked: AtomicBool::new(false), chunk: UnsafeCell::new(Chunk::NONE) }
     }
 
     fn with<T>(&self, act: impl FnOnce(&mut Chunk) -> T) -> T {
-        // pillbox has one thread; the lock is for whoever will start a second.
+        // Only one thread allocates: the one that makes a network namespace does not. The lock is for future threads.
         while self.locked.swap(true, Ordering::Acquire) {
             std::thread::yield_now();
         }
-        // SAFETY: the lock is held, and `act`, which cannot reach the heap, has no way to another reference.
+        // SAFETY: the lock is held, and `act` cannot reach the heap, so there is no other reference.
         let result = act(unsafe { &mut *self.chunk.get() });
         self.locked.store(false, Ordering::Release);
         result
@@ -73,8 +73,8 @@ impl Heap {
 }
 
 // SAFETY: blocks are disjoint, because a chunk hands out each byte once unless it was freed, and mappings don't
-// overlap; they are aligned as asked and stay until freed. Nothing here panics. Not inlined: there are hundreds
-// of callers.
+// overlap; they are aligned as requested and live until they are freed. Nothing here panics.
+// The functions are not inlined because there are hundreds of callers.
 unsafe impl GlobalAlloc for Heap {
     #[inline(never)]
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
@@ -88,7 +88,7 @@ unsafe impl GlobalAlloc for Heap {
         }
         let (block, used) = self.with(|chunk| chunk.take(layout));
         if !block.is_null() {
-            // SAFETY: the block has at least `used` bytes; those after it are as the kernel gave them, zero.
+            // SAFETY: the block has at least `used` bytes; those after them are still zero, as the kernel gave them.
             unsafe { block.write_bytes(0, used) };
         }
         block
@@ -131,25 +131,25 @@ unsafe impl GlobalAlloc for Heap {
     }
 }
 
-/// The one rule for where a block lies, so that freeing it knows.
+/// Whether a block is a mapping of its own. Freeing a block asks the same question, and must get the same answer.
 fn is_mapping(layout: Layout) -> bool {
     layout.size() >= LARGE && layout.align() <= PAGE
 }
 
-/// Private memory, zero; null when there is none.
+/// Zeroed private memory; null if there is none.
 fn map(size: usize) -> *mut u8 {
-    // SAFETY: a new mapping at an address of the kernel's choice touches nothing that is there.
+    // SAFETY: a new mapping, at an address that the kernel chooses, overlaps nothing.
     let start = unsafe {
         mmap_anonymous(ptr::null_mut(), size, ProtFlags::READ | ProtFlags::WRITE, MapFlags::PRIVATE)
     };
     start.map_or(ptr::null_mut(), <*mut c_void>::cast)
 }
 
-/// How many sizes small blocks have: see [`class`].
+/// The number of sizes of small blocks: see [`class`].
 const CLASSES: usize = 52;
 
-/// The size that a small block really has, and its number among these sizes: multiples of 16 up to 128, then four
-/// for each doubling.
+/// The size to which a small block is rounded up, and the number of that size class. Sizes are multiples of 16 up
+/// to 128, then four for each doubling.
 fn class(size: usize) -> (usize, usize) {
     if size <= 128 {
         let number = size.saturating_sub(1) / 16;
@@ -160,8 +160,9 @@ fn class(size: usize) -> (usize, usize) {
     (quarters << (doubling - 2), doubling * 4 + quarters - 25)
 }
 
-/// Memory from which blocks are taken: `taken` bytes of it are blocks, `used` bytes were at any time. And, by
-/// class, the blocks of this and former chunks that are free: each begins with the address of the next.
+/// Memory from which blocks are taken. Its first `taken` bytes are blocks; at most `used` bytes have ever been.
+/// For each class, `free` has a list of free blocks of this and former chunks: each begins with the address of the
+/// next.
 struct Chunk {
     start: *mut u8,
     size: usize,
@@ -174,13 +175,13 @@ impl Chunk {
     const NONE: Chunk =
         Chunk { start: ptr::null_mut(), size: 0, taken: 0, used: 0, free: [ptr::null_mut(); CLASSES] };
 
-    /// A block, or null, and how many of its first bytes may not be zero.
+    /// A block, or null, and how many bytes at its start may be other than zero.
     fn take(&mut self, layout: Layout) -> (*mut u8, usize) {
         let (size, number) = class(layout.size());
-        // Blocks of a size that is no power of two may be aligned to 16 only; those for more are not looked for.
+        // Free blocks are only known to be aligned to 16, so a block with a larger alignment is always a new one.
         if let Some(free) = self.free.get_mut(number).filter(|free| !free.is_null() && layout.align() <= 16) {
             let block = *free;
-            // SAFETY: a free block is nobody's, large enough for an address, and `give_back` wrote one.
+            // SAFETY: nobody owns a free block; it is large enough for an address, and `give_back` wrote one.
             *free = unsafe { block.cast::<*mut u8>().read() };
             return (block, size);
         }
@@ -194,7 +195,7 @@ impl Chunk {
                 self.used = self.used.max(end);
                 return (self.start.wrapping_add(place), before);
             }
-            // What is left of this chunk is given up; there is room for any alignment in the next.
+            // The rest of this chunk is given up; the next one has room for any alignment.
             let mapped = CHUNK.max(size.saturating_add(layout.align()));
             let start = map(mapped);
             if start.is_null() {
@@ -205,19 +206,19 @@ impl Chunk {
     }
 
     /// # Safety
-    /// The block must have been taken for `size` bytes, and be nobody's from now on.
+    /// The block must have been taken for `size` bytes, and its owner must not use it any more.
     unsafe fn give_back(&mut self, block: *mut u8, size: usize) {
         let (size, number) = class(size);
         if self.is_last(block, size) {
             self.taken -= size;
         } else if let Some(free) = self.free.get_mut(number) {
-            // SAFETY: the block has at least 16 bytes at a multiple of 16, and nobody else uses them.
+            // SAFETY: the block has at least 16 bytes, is aligned to 16, and nobody else uses it.
             unsafe { block.cast::<*mut u8>().write(*free) };
             *free = block;
         }
     }
 
-    /// Makes a block larger or smaller where it is; `false` when it has to be another one.
+    /// Makes a block larger or smaller in place; `false` if that is not possible.
     fn resize(&mut self, block: *mut u8, old: usize, new: usize) -> bool {
         let ((old, _), (new, _)) = (class(old), class(new));
         if old == new {
@@ -249,7 +250,7 @@ mod tests {
     fn the_last_block_grows_in_place_and_is_used_again() {
         let heap = Heap::new();
         let small = layout(100, 8);
-        // SAFETY: every block is used within its size, with the layout that it has, until it is freed.
+        // SAFETY: every block is used within its size and with its layout, until it is freed.
         unsafe {
             let first = heap.alloc(small);
             let second = heap.alloc(small);

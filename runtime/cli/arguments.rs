@@ -1,4 +1,4 @@
-//! The command line: one table of commands and flags, from which parsing and help come.
+//! The command line: one table of commands and flags, for both parsing and help.
 //!
 //! Flags are written as callers of runc and crun write them: `--x v`, `--x=v`, `-x v`, and Go's `-long`.
 
@@ -12,11 +12,11 @@ use pillbox::error::{Error, Result};
 pub struct Flag {
     /// Without the dashes.
     pub long: &'static str,
-    /// One letter, if it has one.
+    /// The letter, if there is one.
     pub short: Option<char>,
-    /// What its value is called; `None` for a switch.
+    /// The name of its value in the help; `None` for a switch.
     pub value: Option<&'static str>,
-    /// One line.
+    /// One line of help.
     pub help: &'static str,
 }
 
@@ -24,28 +24,28 @@ pub struct Flag {
 pub struct Command {
     /// Its name.
     pub name: &'static str,
-    /// What stands after the flags.
+    /// The names of its operands in the help.
     pub operands: &'static str,
     /// How many operands there may be.
     pub operand_count: std::ops::RangeInclusive<usize>,
-    /// One line.
+    /// One line of help.
     pub help: &'static str,
     /// Its flags.
     pub flags: &'static [Flag],
-    /// Whether what follows the first operand belongs to the container's program.
+    /// Whether everything after the first operand is for another program.
     pub ends_at_operand: bool,
     /// What it does; the result is the exit status.
     pub run: fn(&Global, Arguments) -> Result<u8>,
 }
 
-/// What stands before the command.
+/// The flags before the command.
 #[derive(Debug, Default)]
 pub struct Global {
     /// `--root`.
     pub root: Option<OsString>,
     /// `--cgroup-manager`, `--systemd-cgroup`.
     pub driver: Driver,
-    /// `--debug`: warnings are shown.
+    /// `--debug`: show all warnings.
     pub debug: bool,
     /// `--spec`: the configuration, instead of the bundle's config.json.
     pub spec: Option<OsString>,
@@ -57,17 +57,17 @@ pub struct Global {
 #[derive(Debug, Default)]
 pub struct Arguments {
     flags: Vec<(&'static str, OsString)>,
-    /// What is no flag.
+    /// The arguments that are not flags.
     pub operands: Vec<OsString>,
 }
 
 impl Arguments {
-    /// The value of a flag; the last one counts.
+    /// The value of a flag; the last one if there are several.
     pub fn value(&self, long: &str) -> Option<&OsStr> {
         self.flags.iter().rev().find(|(name, _)| *name == long).map(|(_, value)| value.as_os_str())
     }
 
-    /// All values of a flag that may be given more than once.
+    /// All values of a flag that may be repeated.
     pub fn values(&self, long: &str) -> Result<Vec<String>> {
         let values = self.flags.iter().filter(|(name, _)| *name == long);
         values
@@ -85,7 +85,7 @@ impl Arguments {
         self.value(long).is_some_and(|value| value == "true")
     }
 
-    /// A flag's value as a number.
+    /// The value of a flag as a number; 0 if the flag is missing.
     pub fn number(&self, long: &str) -> Result<u32> {
         match self.value(long) {
             None => Ok(0),
@@ -102,7 +102,7 @@ impl Arguments {
     }
 }
 
-/// What a command line asks for.
+/// The result of parsing a command line.
 pub enum Request {
     /// Run a command.
     Run(&'static Command, Global, Arguments),
@@ -142,7 +142,7 @@ pub const GLOBAL_FLAGS: &[Flag] = &[
         long: "rootless",
         short: None,
         value: Some("BOOL"),
-        help: "accepted: what may be done is found out",
+        help: "accepted: pillbox finds out itself what it may do",
     },
     Flag { long: "help", short: Some('h'), value: None, help: "show this help" },
     Flag { long: "version", short: Some('v'), value: None, help: "show the version" },
@@ -150,10 +150,11 @@ pub const GLOBAL_FLAGS: &[Flag] = &[
 
 const HELP: Flag = Flag { long: "help", short: Some('h'), value: None, help: "show this help" };
 
-/// Reads a command line.
+/// Parses a command line.
 ///
 /// # Errors
-/// An unknown command or flag, a value that is missing or wrong, by its name. The log is set up as far as it was read.
+/// A command or flag is unknown, or a value is missing or wrong; the error names it. `log` is set up by then if
+/// `--log` came first.
 pub fn parse(
     arguments: Vec<OsString>,
     commands: &'static [Command],
@@ -162,7 +163,7 @@ pub fn parse(
     let mut global = Global::default();
     let mut parser = lexopt::Parser::from_args(undash(arguments, commands));
     let command = loop {
-        match parser.next().map_err(|error| word(&error))? {
+        match parser.next().map_err(|error| syntax_error(&error))? {
             None => return Ok(Request::Help(None)),
             Some(Arg::Value(name)) => {
                 if name != "help" && name != "h" {
@@ -171,7 +172,7 @@ pub fn parse(
                 let of = parser.value().ok().map(|name| find_command(&name, commands)).transpose()?;
                 return Ok(Request::Help(of));
             }
-            // crun's.
+            // crun's flag.
             Some(Arg::Short('V')) => return Ok(Request::Version),
             Some(flag) => {
                 let flag = find(&flag, GLOBAL_FLAGS, "pillbox")?;
@@ -187,12 +188,12 @@ pub fn parse(
         }
     };
     let mut read = Arguments::default();
-    while let Some(argument) = parser.next().map_err(|error| word(&error))? {
+    while let Some(argument) = parser.next().map_err(|error| syntax_error(&error))? {
         match argument {
             Arg::Value(operand) => {
                 read.operands.push(operand);
                 if command.ends_at_operand {
-                    read.operands.extend(parser.raw_args().map_err(|error| word(&error))?);
+                    read.operands.extend(parser.raw_args().map_err(|error| syntax_error(&error))?);
                 }
             }
             flag => {
@@ -259,7 +260,7 @@ impl Global {
                     )));
                 }
             },
-            // runc's flag; callers that turn it off say nothing about what else.
+            // runc's flag; a caller that sets it to false chooses no other manager.
             "systemd-cgroup" if text == "true" => self.driver = Driver::Systemd,
             "rootless" if matches!(&*text, "true" | "false" | "auto") => {}
             "rootless" => {
@@ -280,7 +281,7 @@ fn find_command(name: &OsStr, commands: &'static [Command]) -> Result<&'static C
 
 fn find(argument: &Arg<'_>, flags: &'static [Flag], owner: &str) -> Result<&'static Flag> {
     let found = flags.iter().chain([&HELP]).find(|flag| match argument {
-        // crun's --usage and -?.
+        // `--usage` and `-?` are crun's.
         Arg::Long(long) => *long == flag.long || (*long == "usage" && flag.long == HELP.long),
         Arg::Short(short) => Some(*short) == flag.short || (*short == '?' && flag.long == HELP.long),
         Arg::Value(_) => false,
@@ -298,7 +299,7 @@ fn find(argument: &Arg<'_>, flags: &'static [Flag], owner: &str) -> Result<&'sta
     })
 }
 
-/// A switch may say `=true` or `=false`, as Go's may.
+/// The value of a flag. As in Go, a switch may be followed by `=true` or `=false`.
 fn read_value(parser: &mut lexopt::Parser, flag: &Flag) -> Result<OsString> {
     if flag.value.is_some() {
         return parser
@@ -314,11 +315,12 @@ fn read_value(parser: &mut lexopt::Parser, flag: &Flag) -> Result<OsString> {
     }
 }
 
-fn word(error: &lexopt::Error) -> Error {
+fn syntax_error(error: &lexopt::Error) -> Error {
     Error::new(error.to_string())
 }
 
-/// Go's programs take `-long` for `--long`; what is neither a long flag's name nor followed by `=` stays.
+/// Adds the second dash to long flags with one, which programs written in Go accept. Other arguments stay as they are,
+/// as does everything after `--` and after a command like `exec`.
 fn undash(arguments: Vec<OsString>, commands: &'static [Command]) -> Vec<OsString> {
     let known = |name: &str| {
         let flags = commands.iter().flat_map(|command| command.flags).chain(GLOBAL_FLAGS);

@@ -1,4 +1,4 @@
-//! `--log`: what callers read when a command has failed.
+//! `--log`: the file that callers read when a command has failed.
 
 use std::fs::File;
 use std::io::Write as _;
@@ -11,9 +11,9 @@ use serde::Serialize;
 /// Where errors go besides stderr.
 #[derive(Debug, Default, Clone)]
 pub struct Log {
-    /// Opened for append, made if it is missing.
+    /// Opened for appending; created if it is missing.
     pub file: Option<PathBuf>,
-    /// One JSON object a line, instead of text.
+    /// Whether each line is a JSON object instead of text.
     pub json: bool,
 }
 
@@ -29,14 +29,14 @@ struct Line<'a> {
 }
 
 impl Log {
-    /// Takes a file for a log.
+    /// Writes the log to a file from now on.
     ///
     /// # Errors
-    /// It cannot be written to: whoever reads it later would take that for silence.
+    /// The file cannot be written to: an empty log would look as if there had been no error.
     pub fn open(&mut self, path: PathBuf) -> Result<()> {
         let step = || format!("--log {}", path.display());
         open(&path).context(step)?;
-        // `list` changes its working folder.
+        // `list` changes the working folder.
         self.file = Some(std::path::absolute(&path).context(step)?);
         Ok(())
     }
@@ -51,7 +51,7 @@ impl Log {
         } else {
             format!("{time} {level}: {message}")
         };
-        // The same stands on stderr: a log that cannot be written any more must not hide it.
+        // The message also goes to stderr: a log that has become unwritable must not replace that error.
         if let Ok(mut file) = open(path) {
             let _ = file.write_all(format!("{line}\n").as_bytes());
         }

@@ -22,8 +22,8 @@ use pillbox::error::{Error, Result};
 static HEAP: allocator::Heap = allocator::Heap::beginning_with(&FIRST_CHUNK);
 static FIRST_CHUNK: allocator::FirstChunk = allocator::FirstChunk::new();
 
-/// Parses, acts, and gives the status to exit with. `arguments` are those after the program's name; with an error in
-/// `stdio` nothing is safe to do but to say it.
+/// Runs the command line and returns the exit status. `arguments` does not have the program's name. If `stdio` is an
+/// error, it is only safe to report it.
 #[cfg_attr(test, expect(dead_code))]
 fn main_with(arguments: Vec<OsString>, stdio: Result<()>) -> u8 {
     let mut log = Log::default();
@@ -40,7 +40,7 @@ fn main_with(arguments: Vec<OsString>, stdio: Result<()>) -> u8 {
 
 fn run(arguments: Vec<OsString>, log: &mut Log) -> Result<u8> {
     refuse_setuid()?;
-    // A caller may ignore its children; their statuses would be lost to this process as well.
+    // A caller that ignores SIGCHLD passes that on; this process would not get its children's statuses then.
     let _ = pillbox_init::sys::default_signal(linux_raw_sys::general::SIGCHLD);
     pillbox::own_all_children();
     match arguments::parse(arguments, command::COMMANDS, log)? {
@@ -50,7 +50,7 @@ fn run(arguments: Vec<OsString>, log: &mut Log) -> Result<u8> {
     }
 }
 
-/// Everything here trusts its caller's environment and files: run with another's rights it would be a way to them.
+/// Everything here trusts the caller's environment and files: a setuid pillbox would give its rights to any caller.
 fn refuse_setuid() -> Result<()> {
     let same_user = rustix::process::getuid() == rustix::process::geteuid();
     let same_group = rustix::process::getgid() == rustix::process::getegid();

@@ -1,16 +1,16 @@
-//! Throwaway containers over the host's own files: overlays whose changes go to memory.
+//! Throwaway containers over the host's own files: overlays that keep changes in memory.
 
 use pillbox::error::Result;
 use pillbox::text::json;
 
-/// What runs in the throwaway container.
+/// The program that runs in the throwaway container.
 #[derive(Debug, Clone)]
-pub struct Wish {
-    /// argv.
+pub struct Program {
+    /// Its argv.
     pub arguments: Vec<String>,
-    /// The whole environment.
+    /// Its whole environment.
     pub environment: Vec<String>,
-    /// Where it starts; `/` without one.
+    /// Its working folder; `/` if there is none.
     pub cwd: Option<String>,
     /// Whether it gets a terminal of its own.
     pub terminal: bool,
@@ -18,12 +18,12 @@ pub struct Wish {
     pub user: (u32, u32),
 }
 
-/// A config.json for [`Wish`], to be run with [`pillbox::host::layers`] as `scratch_over`.
-pub fn config(wish: &Wish) -> Result<String> {
-    let Wish { arguments, environment, cwd, terminal, user: (uid, gid) } = wish;
+/// The config.json for a [`Program`], to be run with [`pillbox::host::layers`] as `scratch_over`.
+pub fn config(program: &Program) -> Result<String> {
+    let Program { arguments, environment, cwd, terminal, user: (uid, gid) } = program;
     let text = |value: &str| json::to_string(&value);
     let mapping = |id: &u32| format!(r#"[{{"containerID": 0, "hostID": {id}, "size": 1}}]"#);
-    // All capabilities of a user namespace reach only what belongs to it; on the host itself Docker's selection.
+    // In a user namespace, capabilities apply only to what it owns, so all are granted; root gets Docker's selection.
     let (user_namespace, capabilities) = if *uid == 0 {
         (String::new(), CAPABILITIES)
     } else {
@@ -42,7 +42,7 @@ pub fn config(wish: &Wish) -> Result<String> {
         .replace("@ARGS@", &json::to_string(arguments)?))
 }
 
-/// Docker's default selection: enough to install packages, not enough to reach the machine.
+/// Docker's default selection: enough to install packages, not enough to control the machine.
 const CAPABILITIES: &[&str] = &[
     "CAP_CHOWN",
     "CAP_DAC_OVERRIDE",
@@ -68,14 +68,14 @@ mod tests {
     #[test]
     fn configurations_are_valid() {
         for uid in [0, 1000] {
-            let wish = Wish {
+            let program = Program {
                 arguments: vec!["sh".into(), "a \"quoted\" word".into()],
                 environment: vec!["PATH=/bin".into()],
                 cwd: None,
                 terminal: uid == 0,
                 user: (uid, uid),
             };
-            let text = config(&wish).unwrap();
+            let text = config(&program).unwrap();
             let spec =
                 pillbox::oci::spec::parse(text.as_bytes()).unwrap_or_else(|error| panic!("{error}: {text}"));
             let valid = pillbox::validate::validate(spec).unwrap();

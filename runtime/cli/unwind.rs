@@ -1,13 +1,13 @@
-//! No unwinder: a panic here prints its message and aborts, and nothing else would walk the stack.
+//! Replaces the unwinder: a panic prints its message and aborts, and nothing else walks the stack.
 //!
-//! The standard library prints backtraces with what libunwind finds, and so brings along, besides libunwind,
-//! readers of DWARF, of compressed sections and of mangled names: four fifths of a small static program, to
-//! print the names of a binary that is stripped. These definitions stand where libunwind's would be linked;
-//! because `_Unwind_Backtrace` never calls its callback, all of that is dead code, and is left out.
+//! To print backtraces, the standard library links libunwind and parsers of DWARF, of compressed sections and
+//! of mangled names: four fifths of a small static program, for a stripped binary that has no names to print.
+//! These definitions are linked instead of libunwind's. `_Unwind_Backtrace` never calls its callback, so all
+//! of the rest is dead code, which the linker leaves out.
 
 use std::ffi::{c_int, c_void};
 
-/// The stack ends at once. See the Itanium C++ ABI, exception handling, level I.
+/// Reports the end of the stack at once. See the Itanium C++ ABI, exception handling, level I.
 // SAFETY: the one definition of this symbol in a static program; its types are those of <unwind.h>.
 #[unsafe(no_mangle)]
 extern "C" fn _Unwind_Backtrace(
@@ -18,8 +18,8 @@ extern "C" fn _Unwind_Backtrace(
     END_OF_STACK
 }
 
-/// The rest of what the standard library names of libunwind's, which is for callbacks, landing pads and
-/// exceptions: there are none.
+/// Defines libunwind's other functions that the standard library refers to. They serve callbacks, landing
+/// pads and exceptions, which never occur here.
 macro_rules! unreachable_symbols {
     ($($name:ident)*) => {$(
         // SAFETY: as above; no value is taken or returned, whatever the caller's types.

@@ -1,4 +1,4 @@
-//! check: what this machine offers.
+//! check: what this machine offers to containers.
 
 use pillbox::check::{self, Finding};
 use pillbox::error::{Error, Result};

@@ -1,4 +1,4 @@
-//! checkpoint and restore: what callers may ask for, all of it refused.
+//! checkpoint and restore: parsed like runc's and crun's, and always refused.
 
 use pillbox::error::{Error, Result};
 
@@ -7,7 +7,7 @@ use crate::arguments::{Arguments, Command, Flag, Global};
 
 const REFUSED: &str = "read, and refused with the command";
 
-/// Those of runc and crun, of both commands: Podman probes for some.
+/// The flags of both commands in runc and crun: Podman probes for some of them.
 const FLAGS: &[Flag] = &[
     BUNDLE,
     CONSOLE_SOCKET,
@@ -38,7 +38,7 @@ const FLAGS: &[Flag] = &[
     switch("auto-dedup", None, REFUSED),
 ];
 
-/// A command of this name.
+/// A command with this name that is always refused.
 pub const fn refused(name: &'static str) -> Command {
     Command {
         name,

@@ -1,4 +1,4 @@
-//! completion: scripts for shells, made of the table of commands.
+//! completion: scripts for shells, generated from the table of commands.
 
 use std::fmt::Write as _;
 
@@ -22,7 +22,7 @@ pub fn completion(_: &Global, arguments: Arguments) -> Result<u8> {
     Ok(0)
 }
 
-/// Commands whose first operand is the id of a container that exists.
+/// Whether the command's first operand is the id of an existing container.
 fn takes_container(command: &Command) -> bool {
     command.operands.split(' ').next() == Some("ID") && !matches!(command.name, "create" | "run")
 }
@@ -33,7 +33,7 @@ fn names(separator: &str, wanted: impl Fn(&Command) -> bool) -> String {
     names.join(separator)
 }
 
-/// `--bundle -b --help -h`.
+/// The flags as words: `--bundle -b --help`.
 fn words(flags: &[Flag]) -> String {
     let mut words = String::new();
     for flag in flags {
@@ -46,7 +46,7 @@ fn words(flags: &[Flag]) -> String {
     words + "--help"
 }
 
-/// The flags that are followed by a value, for a `case`.
+/// The flags that are followed by a value, as a pattern for `case`.
 fn valued(flags: &[Flag]) -> String {
     let mut patterns = Vec::new();
     for flag in flags.iter().filter(|flag| flag.value.is_some()) {
@@ -102,7 +102,8 @@ fn bash() -> String {
     script
 }
 
-/// Single quotes end a string of zsh's and fish's; brackets and colons have a meaning in zsh's specifications.
+/// Replaces what would end a string in zsh or fish (single quotes) or is syntax in zsh's specifications (brackets and
+/// colons).
 fn quote(text: &str) -> String {
     text.replace('\'', "’").replace('[', "(").replace(']', ")").replace(':', " –")
 }

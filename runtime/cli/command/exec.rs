@@ -6,7 +6,7 @@ use pillbox::error::{Context, Error, Result};
 use super::{command_line, container_id, read_file, root, warn};
 use crate::arguments::{Arguments, Global};
 
-/// The status of an exec that could not start anything: callers of runc know it from the program's own.
+/// The exit status if nothing could be started: callers of runc tell it from the program's own status.
 const NOT_STARTED: u8 = 255;
 
 pub fn exec(global: &Global, arguments: Arguments) -> Result<u8> {
@@ -61,7 +61,7 @@ fn run(global: &Global, arguments: &Arguments) -> Result<u8> {
     }
 }
 
-/// Numbers only: a name would have to be looked up in a file of the container's.
+/// Takes numbers only: a name would have to be looked up in a file of the container's.
 fn parse_user(text: &str) -> Result<(u32, Option<u32>)> {
     match text.split_once(':') {
         None => Ok((parse_id("--user", text)?, None)),
@@ -70,7 +70,7 @@ fn parse_user(text: &str) -> Result<(u32, Option<u32>)> {
 }
 
 fn parse_id(flag: &str, text: &str) -> Result<u32> {
-    // u32::MAX is the kernel's "no id".
+    // For the kernel, u32::MAX means "no id".
     let id = text.bytes().all(|byte| byte.is_ascii_digit()).then(|| text.parse().ok()).flatten();
     id.filter(|&id| id != u32::MAX).ok_or_else(|| {
         Error::formatted(format_args!("{flag} {text:?}: must be a number from 0 to {}", u32::MAX - 1))

@@ -15,7 +15,7 @@ use crate::arguments::{Arguments, Global};
 pub fn explain(global: &Global, arguments: Arguments) -> Result<u8> {
     let format = arguments.value("format").map_or("text".into(), |format| format.to_string_lossy());
     let bundle = bundle(global, &arguments)?;
-    // Only the default cgroup path depends on the id, and the keyring's name.
+    // The id is used only for the default cgroup path and the name of the keyring.
     let id = ContainerId::new("ID")?;
     let wishes = Wishes { wait_for_start: true, driver: global.driver, ..Wishes::default() };
     let prepared = Prepared::new(&bundle, &id, wishes)?;

@@ -24,7 +24,7 @@ pub fn start(global: &Global, arguments: Arguments) -> Result<u8> {
     Ok(0)
 }
 
-/// A container whose service manager wants to hear of it is started when it says that it is ready.
+/// Starts a container. If a service manager waits for a notification, waits until the container has sent it.
 fn start_and_wait(root: &Root, id: &ContainerId, warn: &mut dyn FnMut(&str)) -> Result<()> {
     let manager = notify_socket();
     let readiness = container::start_heard(root, id, manager.as_deref(), warn)?;

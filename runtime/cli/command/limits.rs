@@ -10,7 +10,7 @@ use super::flag::valued;
 use super::{container_id, read_file, root};
 use crate::arguments::{Arguments, Flag, Global};
 
-/// What a flag's value is.
+/// The kind of a flag's value.
 #[derive(Clone, Copy)]
 enum Kind {
     Number,
@@ -18,7 +18,7 @@ enum Kind {
     Text,
 }
 
-/// The flags for single limits: name, the member of `linux.resources` and its member, the kind of value.
+/// The flags for single limits: name, object in `linux.resources`, member of that object, kind of value.
 const LIMITS: [(&str, &str, &str, Kind); 16] = [
     ("blkio-weight", "blockIO", "weight", Kind::Number),
     ("cpu-period", "cpu", "period", Kind::Number),
@@ -38,7 +38,7 @@ const LIMITS: [(&str, &str, &str, Kind); 16] = [
     ("pids-limit", "pids", "limit", Kind::Number),
 ];
 
-/// update's flags.
+/// The flags of `update`.
 pub const FLAGS: &[Flag] = &[
     valued("resources", Some('r'), "FILE", "a JSON document such as linux.resources; - is stdin"),
     valued("blkio-weight", None, "N", "weight of block devices, from 10 to 1000"),
@@ -108,7 +108,7 @@ fn parse(text: &str, kind: Kind) -> Result<String> {
         .ok_or_else(|| Error::formatted(format_args!("{text:?}: not {right}")))
 }
 
-/// `64`, `64k`, `64KiB`, `64kb`: all letters stand for powers of 1024, as in runc.
+/// `64`, `64k`, `64KiB`, `64kb`: all letters mean powers of 1024, as in runc.
 fn parse_bytes(text: &str) -> Option<i64> {
     let lower = text.to_ascii_lowercase();
     let end = lower.find(|character: char| character.is_ascii_alphabetic()).unwrap_or(lower.len());

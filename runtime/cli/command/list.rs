@@ -12,7 +12,7 @@ use serde::Serialize;
 use super::{container_id, print, root};
 use crate::arguments::{Arguments, Global};
 
-/// What the specification calls the state, with what callers of runc and crun expect besides.
+/// The state as the specification defines it, and members that callers of runc and crun also expect.
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
 struct StateDocument<'a> {
@@ -45,7 +45,8 @@ impl<'a> StateDocument<'a> {
         }
     }
 
-    /// Of a container that cannot be read: its id. The specification leaves other statuses than its own open.
+    /// The document of a container that cannot be read: only the id is known. The specification permits other statuses
+    /// than its own.
     fn unknown(id: &'a str, annotations: &'a Map<'a, Text<'a>>) -> Self {
         let (bundle, rootfs, created, owner) = ("", "", "", "".into());
         StateDocument {
@@ -62,12 +63,12 @@ impl<'a> StateDocument<'a> {
     }
 }
 
-/// The user's name in /etc/passwd, else the number.
+/// The user's name in /etc/passwd, or the number if there is none.
 fn user_name(uid: &str) -> Cow<'_, str> {
     if uid == "0" {
         return "root".into();
     }
-    // Most of a list's containers have the same owner.
+    // Most containers of a list have the same owner.
     static FIRST: OnceLock<(String, String)> = OnceLock::new();
     let (first, name) = FIRST.get_or_init(|| (uid.to_string(), find_name(uid)));
     if first == uid { name.into() } else { find_name(uid).into() }
@@ -92,7 +93,7 @@ pub fn state(global: &Global, arguments: Arguments) -> Result<u8> {
     Ok(0)
 }
 
-/// What `list` writes of each container.
+/// The form in which `list` writes each container.
 #[derive(Clone, Copy)]
 enum Format {
     Ids,
@@ -100,7 +101,7 @@ enum Format {
     Json,
 }
 
-/// Containers that cannot be read are listed as well, and said on stderr; the status is 1 then.
+/// Containers that cannot be read are listed too; stderr says why they cannot, and the status is 1.
 pub fn list(global: &Global, arguments: Arguments) -> Result<u8> {
     let name = arguments.value("format").map_or("table".into(), |format| format.to_string_lossy());
     let format = match &*name {
@@ -142,7 +143,7 @@ fn write(format: Format, document: &StateDocument<'_>, text: &mut String) -> Res
         Format::Json => text.extend([&*json::to_string(document)?, ","]),
         Format::Table => {
             let StateDocument { id, pid, status, bundle, created, owner, .. } = document;
-            // Nothing of that can have a NUL in it.
+            // None of these can contain a NUL.
             for cell in [id, &*pid.to_string(), status, bundle, created, owner] {
                 text.extend([cell, "\0"]);
             }
@@ -151,7 +152,7 @@ fn write(format: Format, document: &StateDocument<'_>, text: &mut String) -> Res
     Ok(())
 }
 
-/// The table with these cells.
+/// The table with these cells, each of which ends with a NUL.
 fn table(cells: &str) -> String {
     const COLUMNS: usize = 6;
     const HEAD: &str = "ID\0PID\0STATUS\0BUNDLE\0CREATED\0OWNER\0";

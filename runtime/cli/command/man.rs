@@ -1,4 +1,4 @@
-//! man: the manual page, made of the table of commands.
+//! man: the manual page, generated from the table of commands.
 
 use pillbox::error::Result;
 
@@ -10,7 +10,7 @@ pub fn man(_: &Global, _: Arguments) -> Result<u8> {
     Ok(0)
 }
 
-/// In man(7)'s macros.
+/// The page, in the macros of man(7).
 fn page() -> String {
     let mut page = format!(
         ".TH PILLBOX 8 \"\" \"pillbox {}\" \"System Administration\"\n\
@@ -50,7 +50,7 @@ fn add_flags(page: &mut String, flags: &[Flag]) {
     }
 }
 
-/// What roff would take for its own.
+/// Escapes what roff would interpret.
 fn escape(text: &str) -> String {
     let text = text.replace('\\', "\\e").replace('-', "\\-").replace('…', "...");
     if text.starts_with(['.', '\'']) { format!("\\&{text}") } else { text }
@@ -77,7 +77,7 @@ mod tests {
                 assert!(page.contains(&escape(&format!("--{}", flag.long))), "{}", flag.long);
             }
         }
-        // Text is text: only macros of man(7) begin lines with a dot.
+        // Only macros of man(7) may begin a line with a dot.
         for line in page.lines().filter(|line| line.starts_with('.')) {
             let name = line[1..].split(' ').next().unwrap_or_default();
             assert!(["TH", "SH", "SS", "TP", "B", "BR", "I"].contains(&name), "{line}");

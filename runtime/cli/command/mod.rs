@@ -1,4 +1,4 @@
-//! The commands: each reads its flags, calls the library and prints what there is to print.
+//! The commands: each reads its flags, calls the library and prints the result.
 
 mod check;
 mod checkpoint;
@@ -276,7 +276,7 @@ pub const COMMANDS: &[Command] = &[
         name: "check",
         operands: "",
         operand_count: 0..=0,
-        help: "show what this machine offers to containers, what lacks, and what helps",
+        help: "show what this machine offers to containers, what is missing, and what helps",
         flags: &[valued("format", None, "FORMAT", "table (default) or json")],
         ends_at_operand: false,
         run: check::check,
@@ -310,7 +310,7 @@ pub const COMMANDS: &[Command] = &[
     },
 ];
 
-/// The folder of the containers' state.
+/// The folder with the state of all containers.
 fn root(global: &Global) -> Root {
     Root::new(global.root.as_ref().map(Into::into))
 }
@@ -346,8 +346,8 @@ fn command_line(arguments: &Arguments, detach: bool) -> Result<CommandLine> {
     })
 }
 
-/// sd_listen_fds(3): the descriptors are meant for the process that LISTEN_PID names. Where it names none, whoever started this
-/// one means it, as for crun and runc.
+/// sd_listen_fds(3): the descriptors are for the process that LISTEN_PID names. If it is not set, they are for this
+/// process, as in crun and runc.
 fn listen_fds() -> Result<u32> {
     let meant = std::env::var("LISTEN_PID").map_or(true, |pid| pid == std::process::id().to_string());
     match std::env::var("LISTEN_FDS") {
@@ -358,14 +358,14 @@ fn listen_fds() -> Result<u32> {
     }
 }
 
-/// Where a service manager wants to hear that the container is ready: sd_notify(3).
+/// The socket on which a service manager waits to hear that the container is ready: sd_notify(3).
 fn notify_socket() -> Option<String> {
     std::env::var("NOTIFY_SOCKET").ok().filter(|socket| socket.starts_with(['/', '@']))
 }
 
-/// What has to be seen: a hook's failure (config.md: the runtime "MUST log a warning"), a container that is less
-/// confined than was asked for, output that is lost, and what is left of a container that has ended.
-const SEEN: [&str; 6] = [
+/// How warnings begin that are always shown: a hook has failed (config.md: the runtime "MUST log a warning"), a
+/// container is less confined than requested, output is lost, or something is left of a container that has ended.
+const ALWAYS_SHOWN: [&str; 6] = [
     "hooks.",
     "stdout: ",
     "process.apparmorProfile",
@@ -374,9 +374,10 @@ const SEEN: [&str; 6] = [
     "clean up container",
 ];
 
-/// Warnings go to the log and to stderr, most only when asked for: callers take any stderr for a failure.
+/// Writes a warning to the log and to stderr; most warnings only with `--debug`, because callers take any output on
+/// stderr for a failure.
 fn warn(global: &Global, warning: &str) {
-    if global.debug || SEEN.iter().any(|field| warning.starts_with(field)) {
+    if global.debug || ALWAYS_SHOWN.iter().any(|field| warning.starts_with(field)) {
         global.log.write("warning", warning);
         eprintln!("pillbox: warning: {warning}");
     }

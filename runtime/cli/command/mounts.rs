@@ -1,4 +1,4 @@
-//! mounts: other mounts for a container that runs.
+//! mounts: adds mounts to a running container, or removes them.
 
 use pillbox::ContainerId;
 use pillbox::container::{self, MountsChange};

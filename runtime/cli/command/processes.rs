@@ -37,7 +37,7 @@ pub fn ps(global: &Global, arguments: Arguments) -> Result<u8> {
     Ok(0)
 }
 
-/// The header, and the lines whose PID column has one of `pids`.
+/// The header, and the lines with one of `pids` in the PID column.
 fn rows_of(table: &str, pids: &[i32]) -> Result<String> {
     let header = table.lines().next().unwrap_or_default();
     let column = header.split_whitespace().position(|title| title == "PID").ok_or_else(|| {

@@ -1,4 +1,4 @@
-//! What commands read besides the command line, and where they write.
+//! Reading the files that commands are given, and writing to stdout.
 
 use std::ffi::OsStr;
 use std::fs::File;
@@ -7,7 +7,7 @@ use pillbox::error::{Context, Result};
 use pillbox::oci::spec::read_document;
 use rustix::io::Errno;
 
-/// Writes to stdout; a reader that has gone away is no error worth a panic.
+/// Writes to stdout. Not `print!`, which panics if the reader is gone.
 pub fn print(text: &str) -> Result<()> {
     let mut rest = text.as_bytes();
     while !rest.is_empty() {
@@ -22,7 +22,7 @@ pub fn print(text: &str) -> Result<()> {
 /// The text of a file; `-` is stdin.
 pub fn read_file(path: &OsStr) -> std::io::Result<String> {
     let file = if path == "-" {
-        // 3: above stdio.
+        // 3 is the first number above stdio.
         File::from(rustix::io::fcntl_dupfd_cloexec(rustix::stdio::stdin(), 3)?)
     } else {
         File::open(path)?

@@ -25,7 +25,7 @@ pub fn r#try(global: &Global, arguments: Arguments) -> Result<u8> {
     let interactive = rustix::termios::isatty(stdio::stdin()) && rustix::termios::isatty(stdio::stdout());
     let command = if command.is_empty() { vec![shell()] } else { command };
     let (uid, gid) = (rustix::process::geteuid().as_raw(), rustix::process::getegid().as_raw());
-    let config = scratch::config(&scratch::Wish {
+    let config = scratch::config(&scratch::Program {
         arguments: command,
         environment: environment(uid),
         cwd: std::env::current_dir().ok().and_then(|folder| folder.to_str().map(str::to_string)),
@@ -49,7 +49,7 @@ fn shell() -> String {
     }
 }
 
-/// What a shell needs to feel at home; nothing that could name a socket or a secret of the user's.
+/// The variables that an interactive shell needs; none that could name a socket or a secret of the user's.
 fn environment(uid: u32) -> Vec<String> {
     const KEPT: [&str; 7] = ["PATH", "TERM", "COLORTERM", "LANG", "LC_ALL", "TZ", "SHELL"];
     let kept = KEPT.iter().filter_map(|name| std::env::var(name).ok().map(|value| format!("{name}={value}")));

@@ -1,4 +1,4 @@
-//! events and wait: what becomes of a container that somebody else has started.
+//! events and wait: watch a container that somebody else has started.
 
 use std::time::Duration;
 
@@ -21,7 +21,7 @@ pub fn events(global: &Global, arguments: Arguments) -> Result<u8> {
         }
     };
     let mut watch = Watch::new(&root(global), &id, interval)?;
-    // Ids have no character that JSON would escape. One line's text serves them all: see `Statistics`.
+    // Ids have no character that JSON would escape. All lines share one buffer: see `Statistics`.
     let mut line = String::new();
     if arguments.is_set("stats") {
         stats_line(&mut line, &id, watch.stats()?);
