@@ -72,7 +72,7 @@ fn undo_entry(
 ) -> Result<()> {
     match entry {
         Entry::Mounted => step::undo_root(directory, text),
-        Entry::Cgroup => step::undo_cgroup(directory, left, warn),
+        Entry::Cgroup => step::undo_cgroup(directory, text, left, warn),
         Entry::ResctrlClass | Entry::ResctrlMonitor => step::undo_resctrl(directory, text),
         // Where processes belong: it was not made.
         Entry::Resctrl => Ok(()),

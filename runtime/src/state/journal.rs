@@ -2,10 +2,11 @@
 //! a symbolic link whose text says what it is, because a link is made atomically. The kind of an entry tells
 //! when it was made.
 
+use std::mem::MaybeUninit;
 use std::os::unix::ffi::OsStringExt;
 use std::path::{Path, PathBuf};
 
-use rustix::fs::{Access, AtFlags, Dir};
+use rustix::fs::{Access, AtFlags, Dir, RawDir, SeekFrom};
 use rustix::io::Errno;
 
 use super::{CGROUP, Record, STATE, StateDirectory, boot_id};
@@ -93,7 +94,14 @@ impl StateDirectory {
     /// # Errors
     /// The note cannot be read, and so what must be undone is unknown.
     pub fn noted_cgroup(&self) -> Result<NotedCgroup> {
-        let Some(text) = self.noted(Entry::Cgroup)? else { return Ok(NotedCgroup::Nothing) };
+        self.noted(Entry::Cgroup)?.map_or(Ok(NotedCgroup::Nothing), |text| self.parse_cgroup(&text))
+    }
+
+    /// What the text of the entry for the cgroup says.
+    ///
+    /// # Errors
+    /// It is no path of a cgroup.
+    pub fn parse_cgroup(&self, text: &Path) -> Result<NotedCgroup> {
         let text = text.to_string_lossy();
         if text == WITHOUT {
             return Ok(NotedCgroup::Without);
@@ -164,8 +172,19 @@ impl StateDirectory {
     /// # Errors
     /// The journal cannot be read, and so what must be undone is unknown.
     pub fn journal(&self) -> Result<Vec<(Entry, PathBuf)>> {
+        let step = || format!("read {}", self.path.display());
+        let mut is_there = [false; Entry::ALL.len()];
+        let mut buffer = [MaybeUninit::uninit(); 512];
+        // By the descriptor that is open: there may be no other one left.
+        rustix::fs::seek(&self.directory, SeekFrom::Start(0)).context(step)?;
+        let mut names = RawDir::new(&self.directory, &mut buffer);
+        while let Some(name) = names.next() {
+            let name = name.context(step)?;
+            let of_name = |entry: &Entry| entry.name().as_bytes() == name.file_name().to_bytes();
+            Entry::ALL.iter().position(of_name).into_iter().for_each(|position| is_there[position] = true);
+        }
         let mut journal = Vec::new();
-        for entry in Entry::ALL {
+        for (entry, _) in Entry::ALL.into_iter().zip(is_there).filter(|(_, is_there)| *is_there) {
             journal.extend(self.noted(entry)?.map(|text| (entry, text)));
         }
         Ok(journal)

@@ -1,5 +1,7 @@
 //! The container's cgroup, by mkdir or by way of systemd.
 
+use std::path::Path;
+
 use super::{Left, Line, Making, Prepared, Step, too_early};
 use crate::cgroup::{Cgroup, DeviceControl, Hierarchy, delegate_of, limit_nothing};
 use crate::container::scope::{self, Scope};
@@ -181,26 +183,39 @@ impl Step for ReleaseUnit {
 }
 
 /// Ends whoever is left in the cgroup that was noted, and removes it with its unit.
-pub fn undo(directory: &StateDirectory, left: &mut Left<'_>, warn: &mut dyn FnMut(&str)) -> Result<()> {
-    let NotedCgroup::At { path, of_unit } = directory.noted_cgroup()? else { return Ok(()) };
-    let unit = of_unit.then(|| path.name());
-    let open = || Cgroup::open(&Hierarchy::of_containers(path.as_str())?, &path);
+pub fn undo(
+    directory: &StateDirectory,
+    note: &Path,
+    left: &mut Left<'_>,
+    warn: &mut dyn FnMut(&str),
+) -> Result<()> {
     match left {
         Left::Held { cgroup, unit } => match scope::remove_if_empty(cgroup.as_ref(), unit.as_deref()) {
             Ok(true) => Ok(()),
-            // One descriptor more is needed then.
+            // Ending what is left takes one more descriptor.
             _ => scope::end(cgroup.as_ref(), unit.as_deref()),
         },
         Left::Ended { cgroup, unit } => scope::end(cgroup.as_ref(), *unit),
-        Left::Unknown => scope::end(open()?.as_ref(), unit),
+        Left::Unknown => match open(directory, note)? {
+            Some((cgroup, unit)) => scope::end(cgroup.as_ref(), unit.as_deref()),
+            None => Ok(()),
+        },
         Left::Unfinished => {
-            // Init ends by itself. Whoever is still in it then is no container's, nor in a unit of its own: a cgroup that
-            // `create` was about to refuse.
-            let removed = open()?.as_ref().map_or(Ok(()), Cgroup::remove);
-            if let Err(error) = removed.and_then(|()| scope::stop(None, unit)) {
+            let Some((cgroup, unit)) = open(directory, note)? else { return Ok(()) };
+            // Init ends by itself. A process that is still there then belongs to no container and to no unit of its own: it is in
+            // a cgroup that `create` was about to refuse.
+            let removed = cgroup.as_ref().map_or(Ok(()), Cgroup::remove);
+            if let Err(error) = removed.and_then(|()| scope::stop(None, unit.as_deref())) {
                 warn(&format!("clean up container {}: {error}", directory.id()));
             }
             Ok(())
         }
     }
+}
+
+/// The noted cgroup, if it is still there, and its unit.
+fn open(directory: &StateDirectory, note: &Path) -> Result<Option<(Option<Cgroup>, Option<String>)>> {
+    let NotedCgroup::At { path, of_unit } = directory.parse_cgroup(note)? else { return Ok(None) };
+    let cgroup = Cgroup::open(&Hierarchy::of_containers(path.as_str())?, &path)?;
+    Ok(Some((cgroup, of_unit.then(|| path.name().to_string()))))
 }
