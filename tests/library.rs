@@ -14,7 +14,9 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use pillbox::oci::signal;
-use pillbox::{Bundle, Container, CreateOptions, ExecOptions, Kind, Root, Signal, Status, Stdio};
+use pillbox::{
+    Bundle, Container, CreateOptions, ExecOptions, Kind, Root, Signal, Status, Stdio, WarningKind,
+};
 use rustix::io::Errno;
 use rustix::process::{WaitId, WaitIdOptions};
 use serde_json::{Value, json};
@@ -440,6 +442,30 @@ fn errors_tell_what_they_are() {
     container.wait().expect("wait");
     assert_eq!(container.pause().expect_err("ended").kind(), Kind::Status);
     container.delete(false).expect("delete");
+}
+
+#[test]
+fn warnings_tell_what_they_are() {
+    let Some(place) = Place::new("warnings") else { return };
+    let bundle = place.bundle("exit 0");
+    let mut config: Value = serde_json::from_str(&bundle.config).expect("JSON");
+    config["process"]["capabilities"] = json!({"bounding": ["CAP_NONE"]});
+    config["mounts"][0]["destination"] = json!("proc");
+    let bundle = Bundle { config: config.to_string(), ..bundle };
+    let options = CreateOptions::new().stdin(Stdio::Null);
+    let container = Container::create(&place.root(), "warnings", &bundle, options).expect("create");
+    let mut warnings: Vec<_> =
+        container.warnings().iter().map(|warning| (warning.kind(), warning.field())).collect();
+    warnings.sort_by_key(|(_, field)| *field);
+    assert_eq!(
+        warnings,
+        [
+            (WarningKind::Ignored, "mounts[0].destination"),
+            (WarningKind::RightsLeftOut, "process.capabilities.bounding[0]"),
+        ]
+    );
+    assert!(container.warnings()[0].to_string().starts_with(container.warnings()[0].field()));
+    container.delete(true).expect("delete");
 }
 
 /// What an engine handles differently it tells by kind and errno, never by the text.

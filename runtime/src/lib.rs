@@ -90,7 +90,7 @@ pub mod validate;
 
 pub use cgroup::Driver;
 pub use container::{Bundle, Container, CreateOptions, ExecOptions, Process, Stdio, resize_terminal};
-pub use error::{Error, Kind, Result};
+pub use error::{Error, Kind, Result, Warning, WarningKind};
 pub use explain::features;
 pub use oci::container_id::ContainerId;
 pub use oci::signal;

@@ -1,7 +1,7 @@
 //! exec: one more process in a container.
 
 use pillbox::container::{self, ExecOptions};
-use pillbox::error::{Context, Error, Result};
+use pillbox::error::{Context, Error, Result, Warning};
 
 use super::{command_line, container_id, read_file, root, warn};
 use crate::arguments::{Arguments, Global};
@@ -53,7 +53,7 @@ fn run(global: &Global, arguments: &Arguments) -> Result<u8> {
     let options = options
         .command_line(command_line(arguments, detach)?)
         .preserve_fds(arguments.number("preserve-fds")?);
-    let (root, mut warn) = (root(global), |warning: &str| warn(global, warning));
+    let (root, mut warn) = (root(global), |warning: Warning| warn(global, &warning));
     if detach {
         container::exec(&root, &id, &options, &mut warn).map(|_| 0)
     } else {

@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 
 use pillbox::ContainerId;
 use pillbox::container::{Prepared, Wishes};
-use pillbox::error::{Error, Result};
+use pillbox::error::{Error, Result, Warning};
 use pillbox::explain::{OperationDocument, describe, one_line};
 use pillbox::text::json::{self, Members};
 use serde::Serialize;
@@ -39,7 +39,7 @@ fn text(prepared: &Prepared<'_>) -> Result<String> {
         let _ = writeln!(text, "{:>4}  {}", number + 1, describe(&operation, &prepared.plan));
     }
     for warning in &prepared.plan.warnings {
-        let _ = writeln!(text, "warning: {}", one_line(warning));
+        let _ = writeln!(text, "warning: {}", one_line(warning.text()));
     }
     Ok(text)
 }
@@ -48,7 +48,7 @@ fn text(prepared: &Prepared<'_>) -> Result<String> {
 struct Document<'p> {
     runtime: Vec<Members>,
     init: Vec<OperationDocument<'p>>,
-    warnings: &'p [String],
+    warnings: Vec<&'p str>,
 }
 
 fn document<'p>(prepared: &'p Prepared<'_>) -> Result<Document<'p>> {
@@ -60,6 +60,6 @@ fn document<'p>(prepared: &'p Prepared<'_>) -> Result<Document<'p>> {
     Ok(Document {
         runtime: steps.into_iter().map(member).collect(),
         init: prepared.plan.operations().map(|operation| OperationDocument { operation, plan }).collect(),
-        warnings: &plan.warnings,
+        warnings: plan.warnings.iter().map(Warning::text).collect(),
     })
 }

@@ -2,7 +2,7 @@
 
 use pillbox::ContainerId;
 use pillbox::container::{self, Readiness, Target};
-use pillbox::error::Result;
+use pillbox::error::{Result, Warning};
 use pillbox::oci::signal;
 use pillbox::state::Root;
 
@@ -13,19 +13,19 @@ pub fn create(global: &Global, arguments: Arguments) -> Result<u8> {
     let id = container_id(&arguments)?;
     let options = create_options(global, &arguments, true)?;
     container::create(&root(global), &id, &bundle(global, &arguments)?, &options, &mut |warning| {
-        warn(global, warning)
+        warn(global, &warning)
     })?;
     Ok(0)
 }
 
 pub fn start(global: &Global, arguments: Arguments) -> Result<u8> {
     let (root, id) = (root(global), container_id(&arguments)?);
-    start_and_wait(&root, &id, &mut |warning| warn(global, warning))?;
+    start_and_wait(&root, &id, &mut |warning| warn(global, &warning))?;
     Ok(0)
 }
 
 /// Starts a container. If a service manager waits for a notification, waits until the container has sent it.
-fn start_and_wait(root: &Root, id: &ContainerId, warn: &mut dyn FnMut(&str)) -> Result<()> {
+fn start_and_wait(root: &Root, id: &ContainerId, warn: &mut dyn FnMut(Warning)) -> Result<()> {
     let manager = notify_socket();
     let readiness = container::start_heard(root, id, manager.as_deref(), warn)?;
     readiness.map_or(Ok(()), Readiness::wait)
@@ -37,20 +37,20 @@ pub fn run(global: &Global, arguments: Arguments) -> Result<u8> {
     let options = create_options(global, &arguments, detach)?;
     let bundle = bundle(global, &arguments)?;
     if detach {
-        let mut note = |warning: &str| warn(global, warning);
+        let mut note = |warning: Warning| warn(global, &warning);
         container::create(&root, &id, &bundle, &options, &mut note)?;
         return match start_and_wait(&root, &id, &mut note) {
             Ok(()) => Ok(0),
             Err(error) => {
                 if let Err(left) = container::delete(&root, &id, true, &mut note) {
-                    note(&format!("clean up container {id}: {left}"));
+                    note(Warning::left_behind(format_args!("clean up container {id}: {left}")));
                 }
                 Err(error)
             }
         };
     }
     let keep = arguments.is_set("keep");
-    let ended = container::run(&root, &id, &bundle, &options, keep, &mut |warning| warn(global, warning))?;
+    let ended = container::run(&root, &id, &bundle, &options, keep, &mut |warning| warn(global, &warning))?;
     Ok(ended.status)
 }
 
@@ -78,7 +78,7 @@ pub fn resume(global: &Global, arguments: Arguments) -> Result<u8> {
 
 pub fn delete(global: &Global, arguments: Arguments) -> Result<u8> {
     let (root, force) = (root(global), arguments.is_set("force"));
-    let warn = &mut |warning: &str| warn(global, warning);
+    let warn = &mut |warning: Warning| warn(global, &warning);
     if arguments.is_set("regex") {
         container::delete_matching(&root, arguments.operand(0)?, force, warn)?;
     } else {
@@ -88,6 +88,8 @@ pub fn delete(global: &Global, arguments: Arguments) -> Result<u8> {
 }
 
 pub fn destroy(global: &Global, arguments: Arguments) -> Result<u8> {
-    container::delete(&root(global), &container_id(&arguments)?, true, &mut |warning| warn(global, warning))?;
+    container::delete(&root(global), &container_id(&arguments)?, true, &mut |warning| {
+        warn(global, &warning)
+    })?;
     Ok(0)
 }

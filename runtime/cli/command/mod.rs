@@ -23,7 +23,7 @@ use std::path::Path;
 
 use pillbox::ContainerId;
 use pillbox::container::{Bundle, CommandLine, CreateOptions};
-use pillbox::error::{Error, Result};
+use pillbox::error::{Error, Result, Warning, WarningKind};
 use pillbox::state::Root;
 
 use crate::arguments::{Arguments, Command, Global};
@@ -363,22 +363,18 @@ fn notify_socket() -> Option<String> {
     std::env::var("NOTIFY_SOCKET").ok().filter(|socket| socket.starts_with(['/', '@']))
 }
 
-/// How warnings begin that are always shown: a hook has failed (config.md: the runtime "MUST log a warning"), a
-/// container is less confined than requested, output is lost, or something is left of a container that has ended.
-const ALWAYS_SHOWN: [&str; 6] = [
-    "hooks.",
-    "stdout: ",
-    "process.apparmorProfile",
-    "process.selinuxLabel",
-    "linux.mountLabel",
-    "clean up container",
-];
-
 /// Writes a warning to the log and to stderr; most warnings only with `--debug`, because callers take any output on
 /// stderr for a failure.
-fn warn(global: &Global, warning: &str) {
-    if global.debug || ALWAYS_SHOWN.iter().any(|field| warning.starts_with(field)) {
-        global.log.write("warning", warning);
+fn warn(global: &Global, warning: &Warning) {
+    if global.debug || is_always_shown(warning.kind()) {
+        global.log.write("warning", warning.text());
         eprintln!("pillbox: warning: {warning}");
     }
+}
+
+/// Warnings that are always shown: a hook has failed (config.md: the runtime "MUST log a warning"), a container is less
+/// confined than requested, output is lost, or something is left of a container that has ended.
+fn is_always_shown(kind: WarningKind) -> bool {
+    use WarningKind::{Hook, LeftBehind, LessConfined, OutputLost};
+    matches!(kind, Hook | LeftBehind | LessConfined | OutputLost)
 }

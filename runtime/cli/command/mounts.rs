@@ -16,6 +16,6 @@ pub fn mounts(global: &Global, arguments: Arguments) -> Result<u8> {
     let id = ContainerId::new(arguments.operand(1)?)?;
     let file = &arguments.operands[2];
     let list = read_file(file).context(|| file.display().to_string())?;
-    container::change_mounts(&root(global), &id, &list, change, &mut |warning| warn(global, warning))?;
+    container::change_mounts(&root(global), &id, &list, change, &mut |warning| warn(global, &warning))?;
     Ok(0)
 }

@@ -36,7 +36,7 @@ pub fn r#try(global: &Global, arguments: Arguments) -> Result<u8> {
     let options = create_options(global, &arguments, false)?.scratch_over(pillbox::host::layers()?);
     let id = ContainerId::new(format!("try-{}", std::process::id()))?;
     let ended =
-        container::run(&root(global), &id, &bundle, &options, false, &mut |warning| warn(global, warning))?;
+        container::run(&root(global), &id, &bundle, &options, false, &mut |warning| warn(global, &warning))?;
     Ok(ended.status)
 }
 

@@ -11,7 +11,7 @@ use rustix::fs::{CWD, Mode, OFlags, ResolveFlags, openat2};
 use crate::cgroup::limit_nothing;
 use crate::cgroup::systemd::{Manager, Systemd, Unit};
 use crate::cgroup::{CgroupPath, Driver, Hierarchy};
-use crate::error::{Context, Error, Kind, Result};
+use crate::error::{Context, Error, Kind, Result, Warning, WarningKind};
 use crate::host::initial_root;
 use crate::oci::ContainerId;
 use crate::oci::spec::{self, json::Text};
@@ -261,10 +261,12 @@ impl<'b> Prepared<'b> {
         };
         let mut plan = plan::compile(&spec, &host, &intent).map_err(named)?;
         if driver == Driver::Disabled && !(limit_nothing(&limits) && devices.is_none()) {
-            plan.warnings.push(
-                "linux.resources: --cgroup-manager=disabled: nothing is limited, no device is refused"
-                    .to_string(),
-            );
+            plan.warnings.push(Warning::new(
+                WarningKind::Unlimited,
+                format_args!(
+                    "linux.resources: --cgroup-manager=disabled: nothing is limited, no device is refused"
+                ),
+            ));
         }
         Ok(Prepared {
             plan,

@@ -10,7 +10,7 @@ use super::pid_file::write_pid_file;
 use super::process::Process;
 use super::step::{self, Making};
 use super::terminal::hand_over_console;
-use crate::error::{Error, Kind, Result};
+use crate::error::{Error, Kind, Result, Warning};
 use crate::oci::ContainerId;
 use crate::plan::NOTIFY_VARIABLE;
 use crate::spawn::{Init, Opened, Patience, notify};
@@ -26,7 +26,7 @@ pub fn create(
     id: &ContainerId,
     bundle: &Bundle,
     options: &CreateOptions,
-    warn: &mut dyn FnMut(&str),
+    warn: &mut dyn FnMut(Warning),
 ) -> Result<Process> {
     let mut prepared = prepare(root, bundle, id, options, true)?;
     let line = &options.line;
@@ -37,7 +37,7 @@ pub fn create(
         ));
     }
     let mut created = set_up(root, id, bundle, &mut prepared, options, Patience::Endless, warn)?;
-    created.plan.warnings.iter().for_each(|warning| warn(warning));
+    created.plan.warnings.drain(..).for_each(&mut *warn);
     let Created { init, record, .. } = &mut created;
     match hand_over_console(init, line).and_then(|()| finish(init, record, line)) {
         Ok(()) => Ok(Process::new(created.init)),
@@ -97,7 +97,7 @@ pub(super) fn set_up(
     prepared: &mut Prepared<'_>,
     options: &CreateOptions,
     patience: Patience,
-    warn: &mut dyn FnMut(&str),
+    warn: &mut dyn FnMut(Warning),
 ) -> Result<Created> {
     let network = prepared.network.take();
     let mut making = Making {

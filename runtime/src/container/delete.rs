@@ -6,7 +6,7 @@ use super::bundle::stored_spec;
 use super::hooks::run_poststop;
 use super::step::Left;
 use super::undo::{destroy, kill_processes, undo};
-use crate::error::{Error, Kind, Result};
+use crate::error::{Error, Kind, Result, Warning, WarningKind};
 use crate::oci::ContainerId;
 use crate::oci::Status;
 use crate::state::{NotedCgroup, Record, Recorded, Root, StateDirectory, unfinished};
@@ -16,7 +16,7 @@ use crate::text::regex::Regex;
 ///
 /// # Errors
 /// It runs; it could not be killed within ten seconds, or what is recorded of it cannot be read (its state is kept then).
-pub fn delete(root: &Root, id: &ContainerId, force: bool, warn: &mut dyn FnMut(&str)) -> Result<()> {
+pub fn delete(root: &Root, id: &ContainerId, force: bool, warn: &mut dyn FnMut(Warning)) -> Result<()> {
     let directory = match claim(root, id, force) {
         // There is none, or somebody else deleted it while this one waited.
         Err(error) if force && error.kind() == Kind::NotFound => return Ok(()),
@@ -37,7 +37,9 @@ pub fn delete(root: &Root, id: &ContainerId, force: bool, warn: &mut dyn FnMut(&
     if record.hooks {
         match stored_spec(&document) {
             Ok(spec) => run_poststop(&spec.hooks, &record, warn),
-            Err(error) => warn(&format!("hooks.poststop: not run: {error}")),
+            Err(error) => {
+                warn(Warning::new(WarningKind::Hook, format_args!("hooks.poststop: not run: {error}")));
+            }
         }
     }
     Ok(())
@@ -65,7 +67,7 @@ fn claim(root: &Root, id: &ContainerId, force: bool) -> Result<StateDirectory> {
 }
 
 /// A container whose processes are known by the noted cgroup alone.
-fn remove_damaged(directory: &StateDirectory, error: Error, warn: &mut dyn FnMut(&str)) -> Result<()> {
+fn remove_damaged(directory: &StateDirectory, error: Error, warn: &mut dyn FnMut(Warning)) -> Result<()> {
     if directory.noted_cgroup()? == NotedCgroup::Without {
         return Err(Error::formatted(format_args!(
             "{error}: which process is the container's is not known, nor has it a cgroup that could tell: \
@@ -73,7 +75,8 @@ fn remove_damaged(directory: &StateDirectory, error: Error, warn: &mut dyn FnMut
         )));
     }
     undo(directory, Left::Unknown, warn)?;
-    warn(&format!("hooks.poststop: not run, if there were any: {error}"));
+    let text = format_args!("hooks.poststop: not run, if there were any: {error}");
+    warn(Warning::new(WarningKind::Hook, text));
     Ok(())
 }
 
@@ -82,7 +85,7 @@ fn remove_damaged(directory: &StateDirectory, error: Error, warn: &mut dyn FnMut
 ///
 /// # Errors
 /// Not such an expression; the first container that could not be removed, when all the others are.
-pub fn delete_matching(root: &Root, pattern: &str, force: bool, warn: &mut dyn FnMut(&str)) -> Result<()> {
+pub fn delete_matching(root: &Root, pattern: &str, force: bool, warn: &mut dyn FnMut(Warning)) -> Result<()> {
     let mut first_error = Ok(());
     for id in matching(root, pattern)? {
         first_error = first_error.and(delete(root, &id, force, warn));

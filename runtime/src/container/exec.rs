@@ -17,7 +17,7 @@ use super::scope::spawn_into;
 use super::terminal::hand_over_console;
 use crate::cgroup::{Cgroup, CgroupPath, Hierarchy};
 use crate::console;
-use crate::error::{Context, Error, Kind, Result};
+use crate::error::{Context, Error, Kind, Result, Warning};
 use crate::oci::ContainerId;
 use crate::plan::{self, Host, Intent, Plan};
 use crate::spawn::affinity::{Held, HeldHere, restrict_process};
@@ -33,7 +33,7 @@ pub fn exec(
     root: &Root,
     id: &ContainerId,
     options: &ExecOptions,
-    warn: &mut dyn FnMut(&str),
+    warn: &mut dyn FnMut(Warning),
 ) -> Result<Process> {
     let mut starting = Starting::begin(root, id, options, warn, &mut || Ok(Patience::Endless))?;
     let line = &options.line;
@@ -63,7 +63,7 @@ impl Starting {
         root: &Root,
         id: &ContainerId,
         options: &ExecOptions,
-        warn: &mut dyn FnMut(&str),
+        warn: &mut dyn FnMut(Warning),
         patience: &mut dyn FnMut() -> Result<Patience>,
     ) -> Result<Starting> {
         let line = &options.line;
@@ -96,8 +96,8 @@ impl Starting {
             chrooted: record.chrooted,
             ..Intent::default()
         };
-        let plan = plan::compile_exec(&spec, &Host::look_for(&spec), &intent).map_err(invalid)?;
-        plan.warnings.iter().for_each(|warning| warn(warning));
+        let mut plan = plan::compile_exec(&spec, &Host::look_for(&spec), &intent).map_err(invalid)?;
+        plan.warnings.drain(..).for_each(&mut *warn);
         let patience = patience()?;
         let stdio = options.streams.open()?;
         let held = if spec.process.exec_cpu_affinity.is_none() { HeldHere::begin() } else { None };

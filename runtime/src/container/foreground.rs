@@ -15,7 +15,7 @@ use super::supervise::{settle_terminal, supervise};
 use super::undo::{destroy, undo};
 use crate::console;
 use crate::container::hooks::{self, Place};
-use crate::error::{Error, Kind, Result};
+use crate::error::{Error, Kind, Result, Warning, WarningKind};
 use crate::oci::ContainerId;
 use crate::oci::Status;
 use crate::spawn::{Patience, notify};
@@ -40,14 +40,14 @@ pub fn run(
     bundle: &Bundle,
     options: &CreateOptions,
     keep: bool,
-    warn: &mut dyn FnMut(&str),
+    warn: &mut dyn FnMut(Warning),
 ) -> Result<Ended> {
     let mut prepared = prepare(root, bundle, id, options, false)?;
     // From here on: a signal that comes while the container is being made must reach it, not end the runtime; unless it stands still.
     let signals = ForwardedSignals::block()?;
     let mut created = set_up(root, id, bundle, &mut prepared, options, Patience::UntilSignal, warn)?;
     let spec = prepared.spec();
-    created.plan.warnings.iter().for_each(|warning| warn(warning));
+    created.plan.warnings.drain(..).for_each(&mut *warn);
     let Created { init, plan, record, cgroup, directory } = &mut created;
     let hooks = &spec.hooks;
     let listening =
@@ -85,7 +85,10 @@ pub fn run(
     }
     match ended {
         Ok(status) => {
-            let said = |error: Error| warn(&format!("clean up container {id}: {error}"));
+            let said = |error: Error| {
+                let text = format_args!("clean up container {id}: {error}");
+                warn(Warning::new(WarningKind::LeftBehind, text));
+            };
             cleaned.unwrap_or_else(said);
             Ok(Ended { status })
         }
@@ -101,7 +104,7 @@ pub fn exec_in_foreground(
     root: &Root,
     id: &ContainerId,
     options: &ExecOptions,
-    warn: &mut dyn FnMut(&str),
+    warn: &mut dyn FnMut(Warning),
 ) -> Result<u8> {
     let mut blocked = None;
     let mut block = || {
@@ -122,7 +125,7 @@ pub fn exec_in_foreground(
 }
 
 /// Processes that outlived the program (without a pid namespace they can), the cgroup, the state.
-fn clean_up(created: Created, keep: bool, warn: &mut dyn FnMut(&str)) -> Result<()> {
+fn clean_up(created: Created, keep: bool, warn: &mut dyn FnMut(Warning)) -> Result<()> {
     let Created { directory, cgroup, record, .. } = created;
     if keep {
         return match directory.open_left_cgroup(&record)? {

@@ -10,7 +10,7 @@ use super::options::{CreateOptions, ExecOptions};
 use super::process::Process;
 use super::stdio::occupy_stdio;
 use super::wait;
-use crate::error::{Context, Error, Kind, Result};
+use crate::error::{Context, Error, Kind, Result, Warning};
 use crate::oci::ContainerId;
 use crate::oci::Status;
 use crate::state::Root;
@@ -31,7 +31,7 @@ pub struct Container {
     id: ContainerId,
     /// The first process, where that is a child of this one.
     process: Option<Process>,
-    warnings: Vec<String>,
+    warnings: Vec<Warning>,
 }
 
 impl Container {
@@ -59,8 +59,7 @@ impl Container {
         let id = ContainerId::new(id)?;
         occupy_stdio()?;
         let mut warnings = Vec::new();
-        let process =
-            super::create(root, &id, bundle, &options, &mut |warning| warnings.push(warning.to_string()))?;
+        let process = super::create(root, &id, bundle, &options, &mut |warning| warnings.push(warning))?;
         Ok(Container { root: root.clone(), id, process: Some(process), warnings })
     }
 
@@ -92,7 +91,7 @@ impl Container {
     }
 
     /// What of the configuration [`create`](Self::create) had to leave out.
-    pub fn warnings(&self) -> &[String] {
+    pub fn warnings(&self) -> &[Warning] {
         &self.warnings
     }
 

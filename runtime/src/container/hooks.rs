@@ -10,7 +10,7 @@ use serde::Serialize;
 use super::namespaces::time_namespace_of;
 use super::scope::spawn_into;
 use crate::cgroup::Cgroup;
-use crate::error::{Context, Error, Kind, Result};
+use crate::error::{Context, Error, Kind, Result, Warning, WarningKind};
 use crate::oci::Status;
 use crate::oci::spec::json::List;
 use crate::oci::spec::{Hook, Hooks};
@@ -126,10 +126,10 @@ pub fn run_each(
 }
 
 /// The container is gone whatever these hooks do: their failures are warnings.
-pub(super) fn run_poststop(hooks: &Hooks<'_>, record: &Record, warn: &mut dyn FnMut(&str)) {
+pub(super) fn run_poststop(hooks: &Hooks<'_>, record: &Record, warn: &mut dyn FnMut(Warning)) {
     // One that fails must not keep the next from running.
     let mut failed = |error: Error| {
-        warn(&error.to_string());
+        warn(Warning::new(WarningKind::Hook, format_args!("{error}")));
         Ok(())
     };
     let place = Place::outside("poststop", Status::Stopped, 0);

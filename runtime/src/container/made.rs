@@ -3,7 +3,7 @@
 use super::step::Left;
 use super::undo::undo;
 use crate::cgroup::Cgroup;
-use crate::error::Result;
+use crate::error::{Result, Warning};
 use crate::plan::Plan;
 use crate::spawn::Init;
 use crate::state::{Record, StateDirectory};
@@ -31,7 +31,7 @@ impl Created {
     ///
     /// # Errors
     /// What is left; `delete --force` finds it.
-    pub fn take_back(self, warn: &mut dyn FnMut(&str)) -> Result<()> {
+    pub fn take_back(self, warn: &mut dyn FnMut(Warning)) -> Result<()> {
         let Created { init, directory, cgroup, record, plan: _ } = self;
         take_back(directory, Some(init), cgroup, record.systemd_unit, warn)
     }
@@ -43,7 +43,7 @@ pub(super) fn take_back(
     mut init: Option<Init>,
     cgroup: Option<Cgroup>,
     unit: Option<String>,
-    warn: &mut dyn FnMut(&str),
+    warn: &mut dyn FnMut(Warning),
 ) -> Result<()> {
     let ended = end(cgroup.as_ref(), init.as_mut());
     // Undoing needs descriptors as well.

@@ -7,7 +7,7 @@ use pillbox_init::plan::Turn;
 use super::bundle::name_sources;
 use super::exec::{Given, Target, enter};
 use crate::cgroup::Hierarchy;
-use crate::error::{Error, Kind, Result};
+use crate::error::{Error, Kind, Result, Warning};
 use crate::oci::ContainerId;
 use crate::oci::spec::json::{self, List};
 use crate::plan::{self, Host, Intent};
@@ -33,7 +33,7 @@ pub fn change_mounts(
     id: &ContainerId,
     list: &str,
     change: MountsChange,
-    warn: &mut dyn FnMut(&str),
+    warn: &mut dyn FnMut(Warning),
 ) -> Result<()> {
     let directory = root.find(id)?;
     directory.lock_patiently()?;
@@ -67,8 +67,8 @@ pub fn change_mounts(
         MountsChange::Add => plan::compile_added_mounts,
         MountsChange::Remove => plan::compile_removed_mounts,
     };
-    let plan = compile(&spec, &Host::look_for(&spec), &intent).map_err(invalid)?;
-    plan.warnings.iter().for_each(|warning| warn(warning));
+    let mut plan = compile(&spec, &Host::look_for(&spec), &intent).map_err(invalid)?;
+    plan.warnings.drain(..).for_each(&mut *warn);
     let mut init = enter(&record, target, &spec, &plan, None, Given::default())?;
     let changed = init.say_unless_ended(Turn::Pidfd).and_then(|_| init.bring_up(&plan));
     // It has done what it was for.

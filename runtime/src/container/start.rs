@@ -15,7 +15,7 @@ use super::readiness::Readiness;
 use super::undo::destroy;
 use crate::cgroup::Cgroup;
 use crate::container::hooks::{self, Place};
-use crate::error::{Context, Error, Kind, Result};
+use crate::error::{Context, Error, Kind, Result, Warning};
 use crate::oci::ContainerId;
 use crate::oci::Status;
 use crate::plan::Agent;
@@ -33,7 +33,7 @@ const ENDING_MS: i64 = 1000;
 /// # Errors
 /// There is no such container, or it is not a created one; the program could not be executed; a hook failed (the
 /// container is gone then).
-pub fn start(root: &Root, id: &ContainerId, warn: &mut dyn FnMut(&str)) -> Result<()> {
+pub fn start(root: &Root, id: &ContainerId, warn: &mut dyn FnMut(Warning)) -> Result<()> {
     start_heard(root, id, None, warn).map(drop)
 }
 
@@ -45,7 +45,7 @@ pub fn start_heard(
     root: &Root,
     id: &ContainerId,
     manager: Option<&str>,
-    warn: &mut dyn FnMut(&str),
+    warn: &mut dyn FnMut(Warning),
 ) -> Result<Option<Readiness>> {
     let directory = root.find(id)?;
     directory.lock_patiently()?;

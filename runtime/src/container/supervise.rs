@@ -11,7 +11,7 @@ use super::signals::ForwardedSignals;
 use super::terminal::hand_over_console;
 use super::wait;
 use crate::console::{self, Relay};
-use crate::error::{Context, Result, describe_errno};
+use crate::error::{Context, Result, Warning, WarningKind, describe_errno};
 use crate::plan::Plan;
 use crate::spawn::Init;
 use crate::spawn::notify;
@@ -34,7 +34,7 @@ pub fn supervise(
     init: &mut Init,
     plan: &Plan,
     signals: &ForwardedSignals,
-    warn: &mut dyn FnMut(&str),
+    warn: &mut dyn FnMut(Warning),
     started: &mut dyn FnMut() -> Result<()>,
 ) -> Result<u8> {
     let mut relay = init.console.take().map(Relay::new);
@@ -135,7 +135,7 @@ fn forward(signal: Signal, process: &OwnedFd, relay: Option<&Relay>) {
 
 /// What the program wrote before its end goes out, however long its reader takes: until somebody who does not want to wait for
 /// that sends a signal that ends programs.
-fn drain(mut relay: Relay, signals: &ForwardedSignals, warn: &mut dyn FnMut(&str)) -> Result<()> {
+fn drain(mut relay: Relay, signals: &ForwardedSignals, warn: &mut dyn FnMut(Warning)) -> Result<()> {
     let mut given_up = false;
     while !given_up {
         match relay.drain() {
@@ -157,11 +157,12 @@ fn drain(mut relay: Relay, signals: &ForwardedSignals, warn: &mut dyn FnMut(&str
 }
 
 /// A reader that has gone away knows that it has; what else loses output nobody would learn.
-fn warn_of_loss(errno: Errno, warn: &mut dyn FnMut(&str)) {
+fn warn_of_loss(errno: Errno, warn: &mut dyn FnMut(Warning)) {
     if !matches!(errno, Errno::PIPE | Errno::IO | Errno::CONNRESET) {
-        warn(&format!(
-            "stdout: {}: output is lost, and the container's terminal hung up",
-            describe_errno(errno)
+        let cause = describe_errno(errno);
+        warn(Warning::new(
+            WarningKind::OutputLost,
+            format_args!("stdout: {cause}: output is lost, and the container's terminal hung up"),
         ));
     }
 }

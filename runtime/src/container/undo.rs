@@ -9,7 +9,7 @@ use rustix::process::Signal;
 use super::scope;
 use super::step::{self, Left};
 use crate::cgroup::Cgroup;
-use crate::error::{Error, Kind, Result};
+use crate::error::{Error, Kind, Result, Warning};
 use crate::oci::ContainerId;
 use crate::state::{Entry, Record, StateDirectory, send_signal};
 use crate::sys::process_end::{PATIENCE_MS, wait_until_gone};
@@ -18,7 +18,11 @@ use crate::sys::process_end::{PATIENCE_MS, wait_until_gone};
 ///
 /// # Errors
 /// What could not be undone; it stays in the journal, and all that comes before it.
-pub(super) fn undo(directory: &StateDirectory, mut left: Left<'_>, warn: &mut dyn FnMut(&str)) -> Result<()> {
+pub(super) fn undo(
+    directory: &StateDirectory,
+    mut left: Left<'_>,
+    warn: &mut dyn FnMut(Warning),
+) -> Result<()> {
     for (entry, text) in directory.journal()?.into_iter().rev() {
         undo_entry(directory, entry, &text, &mut left, warn)?;
         directory.strike(entry)?;
@@ -27,7 +31,11 @@ pub(super) fn undo(directory: &StateDirectory, mut left: Left<'_>, warn: &mut dy
 }
 
 /// Ends what is left of a container and forgets it.
-pub(super) fn destroy(directory: &StateDirectory, record: &Record, warn: &mut dyn FnMut(&str)) -> Result<()> {
+pub(super) fn destroy(
+    directory: &StateDirectory,
+    record: &Record,
+    warn: &mut dyn FnMut(Warning),
+) -> Result<()> {
     let (process, mut cgroup) = (record.open_process()?, record.open_cgroup()?);
     let mut unit = record.systemd_unit.as_deref();
     if process.is_none() && scope::remove_if_empty(cgroup.as_ref(), unit)? {
@@ -68,7 +76,7 @@ fn undo_entry(
     entry: Entry,
     text: &Path,
     left: &mut Left<'_>,
-    warn: &mut dyn FnMut(&str),
+    warn: &mut dyn FnMut(Warning),
 ) -> Result<()> {
     match entry {
         Entry::Mounted => step::undo_root(directory, text),

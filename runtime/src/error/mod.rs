@@ -3,6 +3,7 @@
 //! May use no other room.
 
 mod kind;
+mod warning;
 
 use std::borrow::Cow;
 use std::fmt;
@@ -10,6 +11,7 @@ use std::fmt;
 use rustix::io::Errno;
 
 pub use kind::Kind;
+pub use warning::{Warning, WarningKind};
 
 /// What went wrong, in the words that a user sees: `step: object: cause`.
 #[derive(Debug)]

@@ -6,7 +6,7 @@ use pillbox_init::plan::operation::{
 use pillbox_init::plan::{IoClass, SecurityModule};
 
 use super::{Builder, c_string};
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, Warning, WarningKind};
 use crate::oci::spec::json::Text;
 use crate::oci::spec::linux::{MemoryPolicy, Personality, TimeOffset};
 use crate::oci::spec::process::{IoPriority, Scheduler};
@@ -126,7 +126,8 @@ fn compile_label(
 
 /// Notes what a label comes to on a kernel without its module.
 pub(super) fn without_module(builder: &mut Builder<'_>, field: &str, label: &str, consequence: &str) {
-    builder.warnings.push(format!("{field}: {label:?}: this kernel has no {consequence}"));
+    let text = format_args!("{field}: {label:?}: this kernel has no {consequence}");
+    builder.warnings.push(Warning::new(WarningKind::LessConfined, text));
 }
 
 fn compile_scheduler(builder: &mut Builder<'_>, scheduler: &Scheduler<'_>) -> Result<()> {
@@ -273,7 +274,7 @@ mod tests {
         let host = super::super::Host { lacks_apparmor: true, lacks_selinux: true, ..privileged_host() };
         let plan = super::super::compile(&valid(ALL), &host, &intent()).unwrap();
         let without: Vec<_> =
-            plan.warnings.iter().filter(|warning| warning.contains("kernel has no")).collect();
+            plan.warnings.iter().map(Warning::text).filter(|text| text.contains("kernel has no")).collect();
         assert_eq!(
             without,
             [
@@ -294,7 +295,7 @@ mod tests {
         }
         let unconfined = ALL.replace("\"profile\"", "\"unconfined\"");
         let plan = super::super::compile(&valid(&unconfined), &host, &intent()).unwrap();
-        assert!(!plan.warnings.iter().any(|warning| warning.contains("AppArmor")));
+        assert!(!plan.warnings.iter().any(|warning| warning.text().contains("AppArmor")));
     }
 
     #[test]

@@ -8,6 +8,7 @@ use pillbox_init::wire::Numbers;
 
 use super::Agent;
 use super::{Descriptor, Host, Intent, Plan};
+use crate::error::Warning;
 use crate::oci::Status;
 use crate::validate::ValidSpec;
 
@@ -16,7 +17,7 @@ pub(super) struct Builder<'h> {
     pub(super) host: &'h Host,
     pub(super) operations: Vec<u8>,
     pub(super) descriptors: Vec<Descriptor>,
-    pub(super) warnings: Vec<String>,
+    pub(super) warnings: Vec<Warning>,
     /// Whether init is still to join the network namespace that the runtime makes.
     pub(super) awaits_network: bool,
     /// What bind mounts come after in the list of mounts.

@@ -7,7 +7,7 @@ use rustix::mount::{MountAttrFlags, MountPropagationFlags};
 
 use super::mount::{is_bind, normalize};
 use super::{Builder, Descriptor, DeviceNode, HostTree, Need, c_string};
-use crate::error::Result;
+use crate::error::{Result, Warning, WarningKind};
 use crate::oci::spec::IdMapping;
 use crate::validate::{DeviceKind, ValidDevice, ValidSpec};
 
@@ -45,10 +45,10 @@ pub fn compile(builder: &mut Builder<'_>, spec: &ValidSpec<'_>, own_user_namespa
     }
     for (index, device) in spec.devices.iter().enumerate() {
         if bound && normalize(&device.path).starts_with("/dev/") {
-            builder.warnings.push(format!(
+            builder.warnings.push(Warning::new(WarningKind::Ignored, format_args!(
                 "linux.devices[{index}]: {}: not made, for mounts has a bind mount on /dev: what lies there counts",
                 &*device.path
-            ));
+            )));
             continue;
         }
         make(builder, spec, device, own_user_namespace, TargetRule::Ordinary)?;

@@ -9,7 +9,7 @@ use rustix::fs::Mode;
 use super::namespace::{Method, choose_method};
 use super::process::compile_seccomp;
 use super::{Builder, attribute, c_string};
-use crate::error::Result;
+use crate::error::{Result, Warning, WarningKind};
 use crate::oci::capability::CapabilitySets;
 use crate::validate::ValidSpec;
 
@@ -57,8 +57,12 @@ pub fn compile(
     // Podman's `--group-add keep-groups`: files of the caller's groups stay accessible, whatever they are called inside.
     if spec.is_annotated("run.oci.keep_original_groups") {
         if !process.user.additional_gids.is_empty() {
-            let left_out = "process.user.additionalGids: left out, as the annotation run.oci.keep_original_groups has it";
-            builder.warnings.push(left_out.to_string());
+            builder.warnings.push(Warning::new(
+                WarningKind::RightsLeftOut,
+                format_args!(
+                    "process.user.additionalGids: left out, as the annotation run.oci.keep_original_groups has it"
+                ),
+            ));
         }
     } else if !own_map && (!builder.host.groups_fixed || !process.user.additional_gids.is_empty()) {
         let groups: Vec<u8> = process.user.additional_gids.iter().flat_map(|gid| gid.to_le_bytes()).collect();
@@ -102,9 +106,10 @@ fn grantable(builder: &mut Builder<'_>, wanted: CapabilitySets, own_user_namespa
     let missing = asked & !available;
     if missing != 0 {
         let names = crate::oci::capability::names(missing).collect::<Vec<_>>().join(", ");
-        builder
-            .warnings
-            .push(format!("process.capabilities: {names}: left out, pillbox itself does not have it"));
+        builder.warnings.push(Warning::new(
+            WarningKind::RightsLeftOut,
+            format_args!("process.capabilities: {names}: left out, pillbox itself does not have it"),
+        ));
     }
     CapabilitySets {
         bounding: wanted.bounding & available,

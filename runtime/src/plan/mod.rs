@@ -48,7 +48,7 @@ use self::builder::{Builder, HostTree, Need, Visible};
 use self::process::{DEFAULT_PATH, compile_console, variables};
 use self::root::{compile_root, set_attributes, set_propagation};
 use self::text::{c_string, string_bytes, strings};
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, Warning};
 use crate::validate::{NamespaceKind, RootfsPropagation, ValidNamespace, ValidSpec, sysctl_path};
 
 pub use agent::Agent;
@@ -86,7 +86,7 @@ pub struct Plan {
     /// Who gets the listener of the seccomp filter.
     pub seccomp_agent: Option<Agent>,
     /// What had to be left out.
-    pub warnings: Vec<String>,
+    pub warnings: Vec<Warning>,
     /// The encoded operations.
     operations: Vec<u8>,
 }

@@ -24,7 +24,7 @@ mod text;
 
 use std::fmt;
 
-use crate::error::Result;
+use crate::error::{Result, Warning};
 use crate::oci::spec::json::{List, Map, Text};
 use crate::oci::spec::linux::{
     IntelRdt, Linux, MemoryPolicy, NetDevice, Personality, Resources, Seccomp, TimeOffset,
@@ -77,7 +77,7 @@ pub struct ValidSpec<'a> {
     pub personality: Option<Personality<'a>>,
     pub time_offsets: Map<'a, TimeOffset>,
     /// What is dubious, but not an error.
-    pub warnings: Vec<String>,
+    pub warnings: Vec<Warning>,
 }
 
 impl<'a> ValidSpec<'a> {
@@ -169,7 +169,7 @@ struct Checked<'a> {
 }
 
 /// Checks everything but the process. Empty strings become absent, and relative destinations absolute.
-fn check<'a>(spec: &mut Spec<'a>, warnings: &mut Vec<String>) -> Result<Checked<'a>> {
+fn check<'a>(spec: &mut Spec<'a>, warnings: &mut Vec<Warning>) -> Result<Checked<'a>> {
     let Spec { oci_version, root, process: _, hostname, domainname, mounts, hooks, annotations, linux } =
         spec;
     let Linux {

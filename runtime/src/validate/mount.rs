@@ -5,7 +5,7 @@ use std::fmt;
 use super::id_mapping::validate_mappings;
 use super::namespace::{NamespaceKind, ValidNamespace, find};
 use super::text::{check_absolute, check_optional, check_text, check_texts, reject};
-use crate::error::Result;
+use crate::error::{Result, Warning, WarningKind};
 use crate::oci::spec::Mount;
 use crate::oci::spec::json::Text;
 
@@ -26,7 +26,7 @@ pub(super) fn validate_mount(
     index: usize,
     mount: &mut Mount<'_>,
     namespaces: &[ValidNamespace<'_>],
-    warnings: &mut Vec<String>,
+    warnings: &mut Vec<Warning>,
 ) -> Result<()> {
     let Mount { destination, kind, source, options, uid_mappings, gid_mappings } = mount;
     let field = format_args!("mounts[{index}]");
@@ -36,8 +36,10 @@ pub(super) fn validate_mount(
     }
     if !destination.starts_with('/') {
         let absolute = format!("/{destination}");
-        warnings
-            .push(format!("{field}.destination: {:?} is relative: taken as {absolute:?}", &**destination));
+        warnings.push(Warning::new(
+            WarningKind::Ignored,
+            format_args!("{field}.destination: {:?} is relative: taken as {absolute:?}", &**destination),
+        ));
         *destination = Text(absolute.into());
     }
     check_optional(format_args!("{field}.type"), kind)?;

@@ -4,7 +4,7 @@ use std::fmt;
 
 use super::number_list::parse_number_list;
 use super::text::{check_absolute, check_name, check_names, check_optional, check_texts, reject};
-use crate::error::Result;
+use crate::error::{Result, Warning, WarningKind};
 use crate::oci::capability::{self, CapabilitySets};
 use crate::oci::rlimit;
 use crate::oci::spec::Process;
@@ -54,7 +54,7 @@ pub struct ValidRlimit {
 /// The first broken rule; the text begins with the field.
 pub fn validate_process<'a>(
     mut process: Process<'a>,
-    warnings: &mut Vec<String>,
+    warnings: &mut Vec<Warning>,
 ) -> Result<ValidProcess<'a>> {
     let (capabilities, rlimits) = check_process(&mut process, warnings)?;
     let Process {
@@ -97,7 +97,7 @@ pub fn validate_process<'a>(
 /// Checks in place. Empty strings become absent, and each environment variable remains once.
 fn check_process(
     process: &mut Process<'_>,
-    warnings: &mut Vec<String>,
+    warnings: &mut Vec<Warning>,
 ) -> Result<(Option<CapabilitySets>, Vec<ValidRlimit>)> {
     let Process {
         terminal: _,
@@ -199,19 +199,25 @@ fn validate_rlimits(rlimits: &[Rlimit<'_>]) -> Result<Vec<ValidRlimit>> {
 
 /// Turns names into bits. Capabilities that the kernel would refuse to grant are left out with a warning,
 /// because the specification demands that this does not fail.
-fn capability_sets(capabilities: &Capabilities<'_>, warnings: &mut Vec<String>) -> CapabilitySets {
+fn capability_sets(capabilities: &Capabilities<'_>, warnings: &mut Vec<Warning>) -> CapabilitySets {
     let Capabilities { bounding, effective, inheritable, permitted, ambient } = capabilities;
     let mut set = |field: fmt::Arguments<'_>, names: &[Text<'_>], limit: u64, why: &str| {
         let mut set = 0;
         for (index, name) in names.iter().enumerate() {
             match capability::number(name) {
                 Some(number) if limit >> number & 1 == 1 => set |= 1 << number,
-                Some(_) => warnings.push(format!(
-                    "process.capabilities.{field}[{index}]: {name} is left out: it is not {why}"
+                Some(_) => warnings.push(Warning::new(
+                    WarningKind::RightsLeftOut,
+                    format_args!(
+                        "process.capabilities.{field}[{index}]: {name} is left out: it is not {why}"
+                    ),
                 )),
-                None => warnings.push(format!(
-                    "process.capabilities.{field}[{index}]: {:?} is left out: it is not known",
-                    &**name
+                None => warnings.push(Warning::new(
+                    WarningKind::RightsLeftOut,
+                    format_args!(
+                        "process.capabilities.{field}[{index}]: {:?} is left out: it is not known",
+                        &**name
+                    ),
                 )),
             }
         }
@@ -228,7 +234,7 @@ fn capability_sets(capabilities: &Capabilities<'_>, warnings: &mut Vec<String>) 
 }
 
 /// sched_setattr(2), sched(7).
-fn validate_scheduler(scheduler: Option<&Scheduler<'_>>, warnings: &mut Vec<String>) -> Result<()> {
+fn validate_scheduler(scheduler: Option<&Scheduler<'_>>, warnings: &mut Vec<Warning>) -> Result<()> {
     let Some(Scheduler { policy, nice, priority, flags, runtime, deadline, period }) = scheduler else {
         return Ok(());
     };
@@ -242,8 +248,11 @@ fn validate_scheduler(scheduler: Option<&Scheduler<'_>>, warnings: &mut Vec<Stri
         }
         "SCHED_OTHER" | "SCHED_BATCH" => {}
         // The kernel ignores the value, and other runtimes accept it.
-        _ if nice != 0 => warnings.push(format!(
-            "{field}.nice: {nice} has no effect: it is for SCHED_OTHER and SCHED_BATCH, not for {policy}"
+        _ if nice != 0 => warnings.push(Warning::new(
+            WarningKind::Ignored,
+            format_args!(
+                "{field}.nice: {nice} has no effect: it is for SCHED_OTHER and SCHED_BATCH, not for {policy}"
+            ),
         )),
         _ => {}
     }

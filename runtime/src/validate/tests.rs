@@ -40,7 +40,7 @@ pub(super) fn namespaces(more: &[Value]) -> (&'static str, Value) {
     ("/linux/namespaces", json!(all))
 }
 
-fn outcome(document: &Value) -> std::result::Result<Vec<String>, String> {
+fn outcome(document: &Value) -> std::result::Result<Vec<Warning>, String> {
     let document = document.to_string();
     let spec = crate::oci::spec::parse(document.as_bytes()).expect("is of the right types");
     validate(spec).map(|valid| valid.warnings).map_err(|error| error.to_string())

@@ -5,7 +5,7 @@ use std::path::Path;
 use super::{Left, Line, Making, Prepared, Step, too_early};
 use crate::cgroup::{Cgroup, DeviceControl, Hierarchy, delegate_of, limit_nothing};
 use crate::container::scope::{self, Scope};
-use crate::error::{Error, Kind, Result};
+use crate::error::{Error, Kind, Result, Warning, WarningKind};
 use crate::oci::spec::linux::DeviceRule;
 use crate::resources;
 use crate::state::{NotedCgroup, StateDirectory};
@@ -187,7 +187,7 @@ pub fn undo(
     directory: &StateDirectory,
     note: &Path,
     left: &mut Left<'_>,
-    warn: &mut dyn FnMut(&str),
+    warn: &mut dyn FnMut(Warning),
 ) -> Result<()> {
     match left {
         Left::Held { cgroup, unit } => match scope::remove_if_empty(cgroup.as_ref(), unit.as_deref()) {
@@ -206,7 +206,8 @@ pub fn undo(
             // a cgroup that `create` was about to refuse.
             let removed = cgroup.as_ref().map_or(Ok(()), Cgroup::remove);
             if let Err(error) = removed.and_then(|()| scope::stop(None, unit.as_deref())) {
-                warn(&format!("clean up container {}: {error}", directory.id()));
+                let text = format_args!("clean up container {}: {error}", directory.id());
+                warn(Warning::new(WarningKind::LeftBehind, text));
             }
             Ok(())
         }

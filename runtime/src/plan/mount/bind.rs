@@ -10,7 +10,7 @@ use rustix::fs::Mode;
 use rustix::mount::{MountAttrFlags, MountPropagationFlags};
 
 use super::option::Options;
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, Warning, WarningKind};
 use crate::oci::spec::Mount;
 use crate::plan::{Builder, Descriptor, HostTree, Layer, Need, c_string};
 use crate::validate::{RootfsPropagation, ValidSpec};
@@ -46,7 +46,8 @@ pub(super) fn compile_bind(
 ) -> Result<Option<u32>> {
     for data in &options.data {
         // The kernel never looks at the data of a bind mount; callers send it all the same.
-        builder.warnings.push(format!("{field}.options: {data:?} means nothing for a bind mount"));
+        let text = format_args!("{field}.options: {data:?} means nothing for a bind mount");
+        builder.warnings.push(Warning::new(WarningKind::Ignored, text));
     }
     let source = mount.source.as_deref().unwrap_or_default();
     if source.is_empty() {
