@@ -1,4 +1,5 @@
-//! What init writes of itself below /proc/self: offsets of clocks, labels for the execve(2) to come.
+//! Attributes of the process: scheduling, and what is written below /proc/self: clock offsets, and the
+//! security label for the coming execve(2).
 
 use core::ffi::CStr;
 
@@ -18,7 +19,7 @@ use crate::{mount, path};
 /// CLONE_NEWTIME.
 const NEW_TIME: u32 = 0x80;
 
-/// The kernel's limit for what is written to an attribute is a page.
+/// The kernel accepts at most a page for an attribute.
 const LABEL_MAX: usize = 4096;
 
 pub fn write_time_offsets(mounts: &mut mount::State, root: &Root, offsets: &CStr) -> Result<(), Failure> {
@@ -27,7 +28,8 @@ pub fn write_time_offsets(mounts: &mut mount::State, root: &Root, offsets: &CStr
     Ok(())
 }
 
-/// Kernels before 6.3 change the time namespace at a fork, but not at an exec.
+/// Enters the namespace for children: before Linux 6.3 the kernel changes the time namespace at a fork, but
+/// not at an exec.
 pub fn enter_time_namespace(mounts: &mut mount::State, root: &Root) -> Result<(), Failure> {
     let namespace = open_own(
         mounts,
@@ -40,8 +42,8 @@ pub fn enter_time_namespace(mounts: &mut mount::State, root: &Root) -> Result<()
     Ok(())
 }
 
-/// Opens a file of init's own while the container's root is not there yet. In a user namespace a new procfs may be
-/// refused: there the one that is mounted is still the runtime's.
+/// Opens a file about init itself, before the container's root is there. In a user namespace the kernel may
+/// refuse a new procfs; then the mounted one serves, which is still the runtime's.
 fn open_own(
     mounts: &mut mount::State,
     root: &Root,
@@ -63,7 +65,8 @@ pub fn set_scheduler(step: &SetScheduler) -> Result<(), Errno> {
     sys::set_scheduler(policy, flags, nice, priority, [runtime, deadline, period])
 }
 
-/// AppArmor's attribute lies in a folder of its own since Linux 5.8; before that, and for SELinux, all share one.
+/// Since Linux 5.8 AppArmor's attribute has a folder of its own; before that, and for SELinux, all modules
+/// share one attribute.
 pub fn set_exec_label(
     mounts: &mut mount::State,
     root: &Root,
@@ -83,7 +86,7 @@ pub fn set_exec_label(
     for part in [prefix, label] {
         text.extend_from_slice(part).map_err(|_| Errno::NAMETOOLONG)?;
     }
-    // Where the module is not there its attribute may be, but takes nothing.
+    // Without the module its attribute may still be there, but accepts nothing.
     match rustix::io::write(&file, &text) {
         Err(Errno::INVAL) if *module == SecurityModule::AppArmor && label == b"unconfined" => return Ok(()),
         written => written?,
@@ -91,8 +94,9 @@ pub fn set_exec_label(
     verify_label(&file, label)
 }
 
-/// What came between init and its attribute shows here: reading gives the label, and AppArmor's mode after it. A
-/// profile of another namespace, or several stacked, AppArmor words in its own way: there it is set or not.
+/// Reads the attribute back, in case another file was in its place. It has the label, and after it AppArmor's
+/// mode. AppArmor rewrites a profile of another namespace and several that are stacked: those are only
+/// checked to be set.
 fn verify_label(file: &OwnedFd, label: &[u8]) -> Result<(), Failure> {
     let mut text = [0u8; LABEL_MAX];
     let length = rustix::io::pread(file, &mut text, 0).at(Stage::Verify)?;
@@ -104,7 +108,7 @@ fn verify_label(file: &OwnedFd, label: &[u8]) -> Result<(), Failure> {
     if same { Ok(()) } else { Err(Errno::PERM).at(Stage::Verify) }
 }
 
-/// Nothing may cover the way.
+/// Opens an attribute in procfs; a mount on the way is refused.
 fn open_attribute(mounts: &mut mount::State, root: &Root, path: &CStr) -> Result<OwnedFd, Failure> {
     path::open_with(mount::procfs(mounts, root)?, path, OFlags::RDWR, ResolveFlags::NO_XDEV).at(Stage::Target)
 }

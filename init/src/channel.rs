@@ -1,4 +1,4 @@
-//! What init says to the runtime, and what it waits for.
+//! Messages between init and the runtime.
 
 use core::mem::MaybeUninit;
 
@@ -17,7 +17,7 @@ use rustix::net::{
 use crate::descriptor::Descriptors;
 use crate::failure::NOT_STARTED;
 
-/// Sends a report with the kernel's words and a descriptor, if there are any.
+/// Sends a report, with the kernel's own text and a descriptor if there are any.
 pub fn send(
     channel: BorrowedFd<'_>,
     report: Report,
@@ -28,20 +28,22 @@ pub fn send(
     report.encode(&mut message);
     let _ = message.extend_from_slice(kernel_text);
     match descriptor {
-        // More filters let this pass than send(2). That nobody listens any more may end init: there is nobody to go on for.
+        // More seccomp filters allow write(2) than send(2). If the peer is gone, SIGPIPE may end init: no
+        // runtime is left that it could work for.
         None => rustix::io::write(channel, &message).map(drop),
         Some(descriptor) => send_descriptor(channel, &message, descriptor),
     }
 }
 
-/// The runtime, as init knows it.
+/// The connection to the runtime.
 pub struct Channel<'p> {
     peer: Peer<'p>,
-    /// The network namespace, if it came before its turn.
+    /// The network namespace, if it arrived before init asked for it.
     network: Option<OwnedFd>,
 }
 
-/// Who hears of a failure: the runtime that created, then the one that starts.
+/// The runtime that hears of a failure: first the one that creates the container, then the one that starts
+/// it.
 enum Peer<'p> {
     Creator(BorrowedFd<'p>),
     Starter(OwnedFd),
@@ -56,13 +58,13 @@ impl<'p> Channel<'p> {
         send(self.peer(), report, &[], descriptor)
     }
 
-    /// The last report. The kernel's own words about a mount that it refused come with it: the runtime has no other way to
-    /// learn them.
+    /// Sends the last report. The kernel's own text about a mount that it refused comes with it: the runtime
+    /// has no other way to get that.
     pub fn report_failure(&self, report: Report, kernel_text: &[u8]) {
         let _ = send(self.peer(), report, kernel_text, None);
     }
 
-    /// Whether `start` listens, to which the end of the channel says that the program runs.
+    /// Whether the peer is `start`, for which the end of the channel means that the program runs.
     pub fn is_starters(&self) -> bool {
         matches!(self.peer, Peer::Starter(_))
     }
@@ -74,22 +76,22 @@ impl<'p> Channel<'p> {
         }
     }
 
-    /// Installs the filter. If somebody listens, the runtime fetches the listener while init waits: every call from
-    /// here on may be one that the filter holds up until it is answered, and so init may have to be sent nothing.
+    /// Installs the filter. If it has a listener, the runtime fetches that from init while init waits. Init
+    /// cannot send it: the filter may hold up any call from here on until an agent answers.
     pub fn install_seccomp(&self, step: &InstallSeccomp<'_>) -> Result<(), Errno> {
         let InstallSeccomp { flags, program } = *step;
         const NEW_LISTENER: u32 = 8;
         if flags & NEW_LISTENER == 0 {
             return sys::install_seccomp(flags, program).map(drop);
         }
-        // The kernel takes the lowest free number, as it does for this copy.
+        // The kernel will give the listener the lowest free number, as it does with this copy.
         let copy = rustix::io::fcntl_dupfd_cloexec(self.peer(), 0)?;
         let descriptor = rustix::fd::AsRawFd::as_raw_fd(&copy) as u32;
         drop(copy);
         self.report(Report::SeccompListener { descriptor }, None)?;
         let listener = sys::install_seccomp(flags, program)?;
         self.await_runtime(Turn::Listener)?;
-        // While init had it too, calls would wait for ever when the agent is gone.
+        // If init kept it open, calls would wait for ever once the agent is gone.
         drop(listener);
         Ok(())
     }
@@ -97,13 +99,13 @@ impl<'p> Channel<'p> {
     pub fn await_runtime(&self, turn: Turn) -> Result<(), Errno> {
         let peer = self.peer();
         if turn == Turn::Record {
-            // It may wait for long behind this, and execve(2) needs memory for another stack beside this one.
+            // A long wait may follow, and execve(2) needs memory for another stack besides this one.
             sys::release_stack();
         }
         let mut answer = [0u8; 1];
         let flags = if turn == Turn::Record { RecvFlags::PEEK } else { RecvFlags::empty() };
         let (_, length) = rustix::net::recv(peer, &mut answer, flags)?;
-        // End of file: the runtime is gone, and nobody knows of this container.
+        // End of file: the runtime is gone, and no other process knows of this container.
         if length == 1 && answer[0] == turn as u8 { Ok(()) } else { sys::exit(NOT_STARTED) }
     }
 
@@ -123,32 +125,33 @@ impl<'p> Channel<'p> {
         let namespace = match self.network.take() {
             Some(namespace) => namespace,
             None => match self.receive_descriptor()? {
-                (word, Some(namespace)) if word == Turn::Network as u8 => namespace,
+                (byte, Some(namespace)) if byte == Turn::Network as u8 => namespace,
                 _ => sys::exit(NOT_STARTED),
             },
         };
         sys::setns(namespace, NEWNET)
     }
 
-    /// The tree with this index anew, as far as it can be attached here. None if the runtime cannot have it.
+    /// Asks the runtime to open the tree with this index again, without the parts that cannot be attached
+    /// here. `None` if the runtime cannot open it.
     #[inline(never)]
     pub fn take_attachable(&mut self, index: u32) -> Result<Option<OwnedFd>, Errno> {
         self.report(Report::TreeRefused { index }, None)?;
         loop {
             match self.receive_descriptor()? {
-                // Its maker does not wait for anybody.
-                (word, Some(namespace)) if word == Turn::Network as u8 => self.network = Some(namespace),
+                // The thread that makes the namespace sends it as soon as it is ready.
+                (byte, Some(namespace)) if byte == Turn::Network as u8 => self.network = Some(namespace),
                 (_, tree) => return Ok(tree),
             }
         }
     }
 
-    /// One message with its descriptor.
+    /// Receives one byte, and the descriptor that comes with it.
     fn receive_descriptor(&self) -> Result<(u8, Option<OwnedFd>), Errno> {
         let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
         let mut control = RecvAncillaryBuffer::new(&mut space);
-        let mut word = [0u8; 1];
-        let mut parts = [rustix::io::IoSliceMut::new(&mut word)];
+        let mut byte = [0u8; 1];
+        let mut parts = [rustix::io::IoSliceMut::new(&mut byte)];
         let received = rustix::net::recvmsg(self.peer(), &mut parts, &mut control, RecvFlags::CMSG_CLOEXEC)?;
         if received.bytes != 1 {
             sys::exit(NOT_STARTED)
@@ -157,17 +160,17 @@ impl<'p> Channel<'p> {
             Some(RecvAncillaryMessage::ScmRights(mut descriptors)) => descriptors.next(),
             _ => None,
         };
-        Ok((word[0], descriptor))
+        Ok((byte[0], descriptor))
     }
 
     pub fn take_trees(&self, descriptors: &mut Descriptors<'_>, trees: Numbers<'_>) -> Result<(), Errno> {
-        // What was taken before is attached.
+        // Trees that were taken before are attached by now.
         descriptors.close_taken();
         self.report(Report::AtTrees, None)?;
         let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(TAKEN_TREES_MAX))];
         let mut control = RecvAncillaryBuffer::new(&mut space);
-        let mut word = [0u8; 1];
-        let mut parts = [rustix::io::IoSliceMut::new(&mut word)];
+        let mut byte = [0u8; 1];
+        let mut parts = [rustix::io::IoSliceMut::new(&mut byte)];
         rustix::net::recvmsg(self.peer(), &mut parts, &mut control, RecvFlags::CMSG_CLOEXEC)?;
         let Some(RecvAncillaryMessage::ScmRights(received)) = control.drain().next() else {
             sys::exit(NOT_STARTED)
@@ -175,7 +178,8 @@ impl<'p> Channel<'p> {
         trees.iter().zip(received).try_for_each(|(index, tree)| descriptors.take(index, tree))
     }
 
-    /// Whoever connects without sending the start byte only looked whether somebody listens.
+    /// Waits until `start` connects and sends its byte. A connection that closes without one only checked
+    /// whether init listens.
     pub fn await_start(&mut self, listener: BorrowedFd<'_>) -> Result<(), Errno> {
         loop {
             let connection = match rustix::net::accept_with(listener, SocketFlags::CLOEXEC) {
@@ -191,7 +195,8 @@ impl<'p> Channel<'p> {
             };
             match peeked {
                 Ok((_, 0)) | Err(Errno::CONNRESET) => {}
-                // A failure is the starter's to hear: closed without a word the connection would say that the program runs.
+                // The starter is told of a failure, too: if the connection closed without a report, that
+                // would mean that the program runs.
                 peeked => {
                     self.peer = Peer::Starter(connection);
                     return peeked.map(drop);

@@ -1,7 +1,8 @@
-//! tmpcopyup: what a new tmpfs is going to cover, copied into it.
+//! tmpcopyup: copies into a new tmpfs what it is going to cover.
 //!
-//! Everything goes name by name on descriptors of folders, and no symbolic link is ever followed: wherever the
-//! image's links point to, and whoever changes the image meanwhile, only what lies in the folder is read.
+//! Every file is opened by its name relative to its folder's descriptor, and no symbolic link is ever
+//! followed. So only what lies in the folder is read, wherever the image's links point, even if another
+//! process changes the image meanwhile.
 
 use core::ffi::CStr;
 use core::mem::MaybeUninit;
@@ -14,21 +15,23 @@ use rustix::process::{Gid, Uid};
 
 use crate::path::{PATH_MAX, c_str};
 
-/// Folders in folders; each level holds two descriptors and a few kilobytes of the stack.
+/// How deeply folders may be nested; each level takes two descriptors and a few kilobytes of the stack.
 const DEPTH_MAX: u32 = 64;
 
-/// The most that the names of a file's extended attributes can have, and one value: XATTR_LIST_MAX, XATTR_SIZE_MAX.
+/// The most bytes that the names of a file's extended attributes can have, and also that one value can have:
+/// XATTR_LIST_MAX, XATTR_SIZE_MAX.
 const ATTRIBUTES_MAX: usize = 65_536;
 
-/// Copies what lies in `from` into `to`; the name of what could not be copied comes into `culprit`.
+/// Copies the content of `from` into `to`; after a failure `culprit` has the name of the file that could not
+/// be copied.
 pub fn copy<const N: usize>(from: &OwnedFd, to: &OwnedFd, culprit: &mut Vec<u8, N>) -> Result<(), Errno> {
-    // The target is only a place (O_PATH): to list it takes a descriptor of its own.
+    // The mount's target is an O_PATH descriptor, which cannot be listed.
     let from = open(from, c".", OFlags::RDONLY | OFlags::DIRECTORY)?;
     let to = open(to, c".", OFlags::RDONLY | OFlags::DIRECTORY)?;
     copy_folder(&from, &to, 0, culprit)
 }
 
-/// Opens one name in a folder, never through a link, never waiting.
+/// Opens one name in a folder. Never follows a link, and never blocks.
 fn open(folder: &OwnedFd, name: &CStr, flags: OFlags) -> Result<OwnedFd, Errno> {
     let flags = flags | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
     rustix::fs::openat(folder, name, flags, Mode::empty())
@@ -52,7 +55,7 @@ fn copy_folder<const N: usize>(
             continue;
         }
         if let Err(errno) = copy_entry(from, to, name, depth, culprit) {
-            // Set by whatever failed first, which lies deepest.
+            // The deepest call failed first, and has set it.
             if culprit.is_empty() {
                 let _ = culprit.extend_from_slice(name.to_bytes());
             }
@@ -87,7 +90,7 @@ fn copy_entry<const N: usize>(
 #[inline(never)]
 fn copy_file(from: &OwnedFd, to: &OwnedFd, name: &CStr) -> Result<(), Errno> {
     let source = open(from, name, OFlags::RDONLY)?;
-    // Asked again of what was opened: the name may stand for something else by now.
+    // Checked again on the open file: the name may refer to another file by now.
     let status = rustix::fs::fstat(&source)?;
     if FileType::from_raw_mode(status.st_mode) != FileType::RegularFile {
         return Err(Errno::AGAIN);
@@ -102,7 +105,7 @@ fn copy_file(from: &OwnedFd, to: &OwnedFd, name: &CStr) -> Result<(), Errno> {
 #[inline(never)]
 fn copy_link(from: &OwnedFd, to: &OwnedFd, name: &CStr, status: &Stat) -> Result<(), Errno> {
     let mut text = [0u8; PATH_MAX];
-    // The last byte stays NUL: a text that fills the buffer was cut, and is longer than any path.
+    // The last byte stays NUL. A text that fills the rest was truncated, and is longer than any path.
     let length = rustix::fs::readlinkat_raw(from, name, &mut text[..PATH_MAX - 1])?;
     if length == PATH_MAX - 1 {
         return Err(Errno::NAMETOOLONG);
@@ -111,18 +114,18 @@ fn copy_link(from: &OwnedFd, to: &OwnedFd, name: &CStr, status: &Stat) -> Result
     own(rustix::fs::chownat(to, name, uid(status), gid(status), AtFlags::SYMLINK_NOFOLLOW)).map(drop)
 }
 
-/// A device, a pipe, a socket.
+/// Copies a device, a pipe or a socket.
 #[inline(never)]
 fn copy_node(to: &OwnedFd, name: &CStr, kind: FileType, status: &Stat) -> Result<(), Errno> {
     let mode = Mode::from_raw_mode(status.st_mode & 0o7777);
     match rustix::fs::mknodat(to, name, kind, mode, status.st_rdev as _) {
         Ok(()) => {}
-        // No devices are made in a user namespace: the copy goes without.
+        // Devices cannot be made in a user namespace: the copy does without them.
         Err(Errno::PERM) => return Ok(()),
         Err(errno) => return Err(errno),
     }
     own(rustix::fs::chownat(to, name, uid(status), gid(status), AtFlags::SYMLINK_NOFOLLOW))?;
-    // Nobody else reaches the tmpfs yet: the name is what was just made, and no link.
+    // No other process can reach the tmpfs yet: the name is that of the new node, not of a link.
     rustix::fs::chmodat(to, name, mode, AtFlags::empty())
 }
 
@@ -134,7 +137,8 @@ fn gid(status: &Stat) -> Option<Gid> {
     Some(Gid::from_raw(status.st_gid))
 }
 
-/// Whether the owner could be set: somebody who has no number in this user namespace becomes its root.
+/// Whether the owner could be set. A file whose owner is not mapped in this user namespace belongs to its
+/// root.
 fn own(result: Result<(), Errno>) -> Result<bool, Errno> {
     match result {
         Ok(()) => Ok(true),
@@ -143,12 +147,12 @@ fn own(result: Result<(), Errno>) -> Result<bool, Errno> {
     }
 }
 
-/// Owner, extended attributes, mode and times, in the order in which none undoes another.
+/// Copies owner, extended attributes, mode and times, in the order in which none undoes another.
 #[inline(never)]
 fn copy_attributes(from: &OwnedFd, to: &OwnedFd, status: &Stat) -> Result<(), Errno> {
     let owned = own(rustix::fs::fchown(to, uid(status), gid(status)))?;
     copy_extended_attributes(from, to);
-    // A stranger's set-id program must not become root's.
+    // A set-id program of an unmapped user must not become root's.
     let mode = status.st_mode & if owned { 0o7777 } else { 0o1777 };
     rustix::fs::fchmod(to, Mode::from_raw_mode(mode))?;
     let time = |seconds: i64, nanoseconds: i64| Timespec { tv_sec: seconds, tv_nsec: nanoseconds as _ };
@@ -159,10 +163,10 @@ fn copy_attributes(from: &OwnedFd, to: &OwnedFd, status: &Stat) -> Result<(), Er
     rustix::fs::futimens(to, &times)
 }
 
-/// Those that the tmpfs takes, from this process.
+/// Copies the extended attributes that the tmpfs accepts from this process.
 #[inline(never)]
 fn copy_extended_attributes(from: impl AsFd, to: impl AsFd) {
-    // Memory that nothing is written to is never touched.
+    // Pages of these buffers that nothing is written to take no memory.
     let mut names = [const { MaybeUninit::uninit() }; ATTRIBUTES_MAX];
     let mut value = [const { MaybeUninit::uninit() }; ATTRIBUTES_MAX];
     let Ok((names, _)) = rustix::fs::flistxattr(&from, &mut names[..]) else { return };

@@ -1,4 +1,4 @@
-//! What the runtime has opened for the plan, by the plan's own numbers.
+//! The descriptors that the runtime has opened for the plan.
 
 use heapless::Vec;
 use pillbox_init::plan::operation::ReplaceStdio;
@@ -8,22 +8,22 @@ use pillbox_init::wire::Numbers;
 use rustix::fd::{BorrowedFd, IntoRawFd, OwnedFd};
 use rustix::io::Errno;
 
-/// Descriptors as operations name them: by an index.
+/// Descriptors by index, as operations name them.
 pub struct Descriptors<'p> {
     inherited: Inherited,
-    /// Opened before the clone.
+    /// The numbers of those that were opened before the clone.
     opened: Numbers<'p>,
-    /// Trees that the runtime has cloned last: which descriptor each is, and its number.
+    /// The trees that the runtime has sent last, each as its index and its number.
     taken: Vec<[u32; 2], TAKEN_TREES_MAX>,
 }
 
 impl<'p> Descriptors<'p> {
-    /// Those that the plan's header names.
+    /// The descriptors that the plan's header lists.
     pub fn new(inherited: Inherited, opened: Numbers<'p>) -> Self {
         Descriptors { inherited, opened, taken: Vec::new() }
     }
 
-    /// A descriptor that the runtime opened before the clone, or meanwhile.
+    /// A descriptor that the runtime opened before the clone, or has sent since.
     pub fn get(&self, index: u32) -> Result<BorrowedFd<'p>, Errno> {
         if let Some([_, number]) = self.taken.iter().find(|[of, _]| *of == index) {
             return Ok(self.inherited.fd(*number));
@@ -32,7 +32,7 @@ impl<'p> Descriptors<'p> {
         Ok(self.inherited.fd(number))
     }
 
-    /// From here on the descriptor with this index.
+    /// Makes `tree` the descriptor with this index.
     pub fn take(&mut self, index: u32, tree: OwnedFd) -> Result<(), Errno> {
         self.taken.push([index, tree.into_raw_fd() as u32]).map_err(|_| Errno::MFILE)
     }
@@ -45,8 +45,8 @@ impl<'p> Descriptors<'p> {
         Ok(())
     }
 
-    /// Closes what the runtime opened for operations that lie behind: a program's limits count it, and trees of the
-    /// host are not for a process that waits in a container.
+    /// Closes what the runtime opened for earlier operations. It would count against the program's limits,
+    /// and a process that waits in a container should not hold trees of the host.
     pub fn close_all_but(&mut self, listener: u32) {
         for (index, number) in (0..).zip(self.opened.iter()) {
             if index != listener && number != NEVER_OPEN {

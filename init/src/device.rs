@@ -73,7 +73,7 @@ pub fn copy_symlink(container: &OwnedFd, step: &CopySymlink<'_>) -> Result<(), F
     match rustix::fs::symlinkat(target, &folder, name) {
         Err(Errno::EXIST) => {
             let mut text = [0u8; PATH_MAX];
-            // What is no symbolic link has no text (EINVAL).
+            // A file that is no symbolic link has no text (EINVAL).
             let length = rustix::fs::readlinkat_raw(&folder, name, &mut text[..]).unwrap_or(0);
             if text[..length] == *target.to_bytes() { Ok(()) } else { Err(Errno::EXIST).at(Stage::Verify) }
         }

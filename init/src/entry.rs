@@ -1,4 +1,4 @@
-//! How init gets to where the operations of its plan belong.
+//! Init's way into the namespaces and the cgroup of the container.
 
 use pillbox_init::plan::{EntryStep, Header};
 use pillbox_init::report::Report;
@@ -7,10 +7,10 @@ use rustix::io::Errno;
 
 use crate::{channel, identity};
 
-/// Goes there. Only init itself ever stands in a container, never the runtime: what others see of it there is a sealed
-/// memfd and descriptors that they may have.
+/// Takes the steps of the plan's entry. Only init ever enters a container, never the runtime: all that other
+/// processes see of init there is a sealed memfd, and descriptors that they may have.
 pub fn enter(header: &Header<'_>, inherited: sys::Inherited) -> Result<(), Report> {
-    // As many as an entry has clones.
+    // An entry has at most two clones.
     static FAREWELLS: [sys::Farewell; 2] = [const { sys::Farewell::unused() }; 2];
     let mut farewells = FAREWELLS.iter();
     for (index, step) in (0..).zip(header.steps()) {
@@ -34,9 +34,9 @@ pub fn enter(header: &Header<'_>, inherited: sys::Inherited) -> Result<(), Repor
     Ok(())
 }
 
-/// The end of a process that init has cloned itself from: the runtime hears which one goes on.
+/// Ends a process that init has cloned itself from, and tells the runtime which process continues.
 extern "C" fn leave(pid: i32, farewell: &'static sys::Farewell) -> ! {
     let (channel, index) = farewell.prepared();
-    farewell.said(channel::send(channel, Report::Forked { index, pid }, &[], None));
+    farewell.sent(channel::send(channel, Report::Forked { index, pid }, &[], None));
     sys::exit(0)
 }

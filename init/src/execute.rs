@@ -1,4 +1,4 @@
-//! What a container is: a plan's operations, one after the other.
+//! Runs the operations of a plan, one after the other.
 
 use heapless::Vec;
 use pillbox_init::plan::{Header, Operation, Operations};
@@ -13,14 +13,14 @@ use crate::failure::{At, Failure, NOT_STARTED};
 use crate::path::{self, Root};
 use crate::{attribute, device, identity, mount, program, unmount};
 
-/// What operations leave for later ones.
+/// What operations leave for later operations.
 struct Init<'p> {
-    /// By which the numbers of the plan are descriptors.
+    /// The right to use the descriptor numbers in the plan.
     inherited: Inherited,
     descriptors: Descriptors<'p>,
     channel: Channel<'p>,
     root: Root,
-    /// Where the last device node was made.
+    /// The folder of the last device node or symbolic link.
     folder: path::Folder<'p>,
     mounts: mount::State,
     program: program::State,
@@ -57,7 +57,7 @@ pub fn run(plan: &'static [u8], inherited: Inherited) -> ! {
             },
             Err(_) => Report::Malformed { operation: index as u32 },
         };
-        unmount::take_back(&mut init.mounts, &init.root);
+        unmount::unmount_attached(&mut init.mounts, &init.root);
         init.channel.report_failure(report, &init.mounts.kernel_text);
         break;
     }
@@ -77,7 +77,7 @@ impl<'p> Init<'p> {
             Operation::SetUndumpable(_) => identity::set_undumpable()?,
             Operation::SetDumpable(_) => identity::set_dumpable()?,
             Operation::NewSession(_) => identity::new_session()?,
-            // Where an outer sandbox forbids it the program stays where its caller is.
+            // If an outer sandbox forbids it, the program stays on its caller's processors.
             Operation::UseEveryProcessor(_) => drop(sys::use_every_processor()),
             Operation::NewKeyring(step) => identity::new_keyring(step.name)?,
             Operation::Unshare(step) => sys::unshare_namespaces(step.flags)?,
@@ -90,7 +90,7 @@ impl<'p> Init<'p> {
             Operation::BindMount(step) => mount::bind(mounts, root, descriptors, channel, step)?,
             Operation::SetMountAttributes(step) => mount::set_attributes(mounts, root.get()?, step)?,
             Operation::Remount(step) => mount::remount(mounts, root.get()?, step)?,
-            Operation::TakeBackOnFailure(_) => mounts.attached = Some(Vec::new()),
+            Operation::UnmountOnFailure(_) => mounts.attached = Some(Vec::new()),
             Operation::Unmount(step) => unmount::unmount(root.get()?, step)?,
             Operation::EnterRootCover(_) => *root = mount::enter_cover(root.get()?)?,
             Operation::CopySymlink(step) => device::copy_symlink(root.get()?, step)?,
@@ -131,7 +131,8 @@ impl<'p> Init<'p> {
             Operation::FindExecutable(step) => program::find_executable(program, step)?,
             Operation::EndOnSignals(step) => program::end_on_signals(step.signals)?,
             Operation::Ready(_) => {
-                // Whoever waits has nothing open that it no longer needs. What a failure takes back is needed until the end.
+                // While it waits, init keeps nothing open that it no longer needs. Mounts that a failure has
+                // to undo are needed until the end.
                 if mounts.attached.is_none() {
                     (*root, *mounts) = (Root::default(), mount::State::default());
                 }

@@ -1,15 +1,15 @@
-//! Why an operation failed, and how far it had come.
+//! Why an operation failed, and how far it had got.
 
 use core::num::NonZeroU64;
 
 use pillbox_init::report::Stage;
 use rustix::io::Errno;
 
-/// The status of an init that could not begin or could not go on; the report says why.
+/// The exit status of an init that could not begin or continue; its report says why.
 pub const NOT_STARTED: i32 = 125;
 
-/// Why an operation failed: errno, stage and detail in one number, which fits a register at each of the many places where it
-/// is passed on.
+/// Why an operation failed: errno, stage and detail. They are one number, which fits a register, because it
+/// is passed on in many places.
 #[derive(Clone, Copy)]
 pub struct Failure(NonZeroU64);
 
@@ -17,7 +17,7 @@ impl Failure {
     /// See [`Report::Failed`].
     pub fn new(errno: Errno, stage: Stage, detail: u32) -> Failure {
         let number = u64::from(detail) << 32 | (stage as u64) << 16 | u64::from(errno.raw_os_error() as u16);
-        // No errno is 0, and no stage.
+        // Neither an errno nor a stage is ever 0.
         Failure(NonZeroU64::new(number).unwrap_or(NonZeroU64::MIN))
     }
 
@@ -40,7 +40,7 @@ impl From<Errno> for Failure {
     }
 }
 
-/// Says how far an operation had come.
+/// Adds the stage that an operation had reached.
 pub trait At<T> {
     fn at(self, stage: Stage) -> Result<T, Failure>;
 }

@@ -1,4 +1,4 @@
-//! Who the process is and what it may do: ids, groups, capabilities, session, keyring.
+//! The identity of the process and its rights: ids, groups, capabilities, session, keyring.
 
 use core::ffi::CStr;
 
@@ -29,7 +29,8 @@ pub fn new_session() -> Result<(), Errno> {
     rustix::process::setsid().map(drop)
 }
 
-/// A kernel without keyrings, or an outer sandbox that forbids them, leaves nothing to separate.
+/// Joins a new session keyring. If the kernel has no keyrings or an outer sandbox forbids them, there is
+/// nothing to separate.
 pub fn new_keyring(name: &CStr) -> Result<(), Errno> {
     match sys::join_session_keyring(name) {
         Err(Errno::NOSYS | Errno::PERM) => Ok(()),
@@ -44,8 +45,8 @@ pub fn set_groups(step: &SetGroups<'_>) -> Result<(), Errno> {
     }
 }
 
-/// Permitted capabilities are kept over the change, for `set_capabilities` to choose from. What the caller's securebits
-/// are is no matter of the container's: where init may, it sets them all anew.
+/// Permitted capabilities survive the change, so that `set_capabilities` can choose from them. The caller's
+/// securebits must not affect the container: init replaces them all if it may.
 pub fn set_user(step: &SetUser) -> Result<(), Errno> {
     match rustix::thread::set_capabilities_secure_bits(CapabilitiesSecureBits::KEEP_CAPS) {
         Err(Errno::PERM) => rustix::thread::set_keep_capabilities(true)?,
@@ -64,9 +65,9 @@ pub fn drop_bounding(keep: Capabilities) -> Result<(), Errno> {
         }
         match rustix::thread::remove_capability_from_bounding_set(capability) {
             Ok(()) => {}
-            // Beyond the last capability that this kernel knows.
+            // Past the last capability that this kernel knows.
             Err(Errno::INVAL) => return Ok(()),
-            // Without the right to drop: nothing is lost if it is not there to begin with.
+            // Init has no right to drop it, which does not matter if it is not in the set.
             Err(Errno::PERM) if !rustix::thread::capability_is_in_bounding_set(capability)? => {}
             Err(errno) => return Err(errno),
         }
@@ -74,8 +75,9 @@ pub fn drop_bounding(keep: Capabilities) -> Result<(), Errno> {
     Ok(())
 }
 
-/// What cannot be granted has been left out by the runtime, so whatever differs afterwards is an error. Securebits that
-/// are left would decide what the program's capabilities are after its own exec and setuid.
+/// The runtime has left out what cannot be granted, so any difference afterwards is an error. So is any
+/// remaining securebit: it would change which capabilities the program has after an exec or setuid of its
+/// own.
 pub fn set_capabilities(step: &SetCapabilities) -> Result<(), Failure> {
     let SetCapabilities { effective, permitted, inheritable, ambient } = *step;
     let wanted = CapabilitySets {
@@ -100,7 +102,8 @@ pub fn set_capabilities(step: &SetCapabilities) -> Result<(), Failure> {
     }
 }
 
-/// A pipe that the caller made belongs to its user; a program that opens /dev/stdout anew needs it to be its own.
+/// Gives stdio to the program's user. A pipe belongs to the user that made it, but a program can only reopen
+/// /dev/stdout if it is its own.
 pub fn own_stdio(inherited: sys::Inherited, step: &OwnStdio) -> Result<(), Errno> {
     let OwnStdio { uid, gid } = *step;
     const NULL_DEVICE: (u32, u32) = (1, 3);
@@ -113,7 +116,7 @@ pub fn own_stdio(inherited: sys::Inherited, step: &OwnStdio) -> Result<(), Errno
         if (status.st_uid, status.st_gid) == (uid, gid) || is_null {
             continue;
         }
-        // A group that is not mapped must not keep the user from what is theirs.
+        // If the group is not mapped, the user still becomes the owner.
         for gid in [Some(Gid::from_raw(gid)), None] {
             match rustix::fs::fchown(fd, Some(Uid::from_raw(uid)), gid) {
                 Ok(()) => break,

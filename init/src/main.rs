@@ -1,7 +1,7 @@
 //! The first process of every container: reads a plan, runs it, becomes the container's program.
 //!
-//! Static, without a C library, without an allocator. The runtime executes it from a sealed memfd; its one
-//! argument is the number of the descriptor that holds the plan.
+//! Static, without a C library or an allocator. The runtime executes it from a sealed memfd; its one argument
+//! is the number of the descriptor that holds the plan.
 
 #![no_std]
 #![no_main]
@@ -33,7 +33,7 @@ mod start {
 
     use super::mem::Place;
 
-    // The kernel enters here with argc, argv and envp on the stack, which C would have taken from registers.
+    // The kernel enters here with argc, argv and envp on the stack; `main` gets their address.
     #[cfg(target_arch = "x86_64")]
     global_asm!(".globl _start", "_start:", "xor ebp, ebp", "mov rdi, rsp", "and rsp, -16", "call {main}", "ud2", main = sym main);
     #[cfg(target_arch = "aarch64")]
@@ -43,9 +43,9 @@ mod start {
         ".option pop", "mv a0, sp", "call {main}", "unimp", main = sym main);
 
     /// # Safety
-    /// `stack` is what the kernel prepared for a new program.
+    /// `stack` must be the stack pointer with which the kernel started the program.
     unsafe extern "C" fn main(stack: *const usize) -> ! {
-        // SAFETY: argc stands first, the pointers to the arguments after it.
+        // SAFETY: argc comes first, then the pointers to the arguments.
         let plan =
             unsafe { if stack.read() == 2 { number(stack.add(2).read() as *const c_char) } else { None } };
         let Some(plan) = plan else { sys::exit(super::failure::NOT_STARTED) };
@@ -54,8 +54,8 @@ mod start {
         match map(&plan) {
             Some(bytes) => {
                 drop(plan);
-                // SAFETY: the runtime made this process for the plan, which says what each descriptor is for; what init opens
-                // itself the plan does not know.
+                // SAFETY: the runtime made this process to run the plan, which names only descriptors that
+                // the runtime opened for it, none that init opens itself.
                 let inherited = unsafe { sys::Inherited::vouch() };
                 super::execute::run(bytes, inherited)
             }
@@ -73,8 +73,9 @@ mod start {
     fn map(plan: &OwnedFd) -> Option<&'static [u8]> {
         let length =
             usize::try_from(rustix::fs::fstat(plan).ok()?.st_size).ok().filter(|&length| length > 0)?;
-        // SAFETY: a new private mapping overlays nothing; it is never unmapped, and the file is sealed, or
-        // its mount read-only with nobody who writes, so that neither its length nor its content can change.
+        // SAFETY: a new private mapping replaces nothing, and it is never unmapped. The file is sealed, or
+        // lies on a read-only mount where no process has it open for writing: neither its length nor its
+        // content can change.
         unsafe {
             let start =
                 rustix::mm::mmap(Place::Plan.hint(), length, ProtFlags::READ, MapFlags::PRIVATE, plan, 0)

@@ -1,4 +1,4 @@
-//! What the compiler expects of a C library, and the one table that must be built in memory.
+//! The functions that the compiler expects of a C library, and the tables of pointers that execve(2) takes.
 
 use core::ffi::{CStr, c_char, c_void};
 use core::marker::PhantomData;
@@ -13,7 +13,8 @@ use rustix::io::Errno;
 unsafe extern "C" fn memcpy(to: *mut u8, from: *const u8, count: usize) -> *mut u8 {
     let mut index = 0;
     while index < count {
-        // SAFETY: index < count, for which the caller vouches. Volatile keeps the loop from becoming a memcpy call.
+        // SAFETY: index < count, and the caller guarantees `count` bytes. The volatile write keeps the
+        // compiler from making the loop a call of memcpy.
         unsafe { to.add(index).write_volatile(from.add(index).read()) };
         index += 1;
     }
@@ -27,13 +28,14 @@ unsafe extern "C" fn memcpy(to: *mut u8, from: *const u8, count: usize) -> *mut 
 #[unsafe(no_mangle)]
 unsafe extern "C" fn memmove(to: *mut u8, from: *const u8, count: usize) -> *mut u8 {
     if (to as usize) <= (from as usize) {
-        // SAFETY: copying upwards never overwrites what is still to be read; the ranges are the caller's.
+        // SAFETY: copying upwards never overwrites bytes that are still to be read; the caller guarantees
+        // both ranges.
         return unsafe { memcpy(to, from, count) };
     }
     let mut index = count;
     while index > 0 {
         index -= 1;
-        // SAFETY: index < count; downwards, for the same reason.
+        // SAFETY: index < count; copying downwards, for the same reason.
         unsafe { to.add(index).write_volatile(from.add(index).read()) };
     }
     to
@@ -47,7 +49,7 @@ unsafe extern "C" fn memmove(to: *mut u8, from: *const u8, count: usize) -> *mut
 unsafe extern "C" fn memset(to: *mut u8, byte: i32, count: usize) -> *mut u8 {
     let mut index = 0;
     while index < count {
-        // SAFETY: index < count, for which the caller vouches.
+        // SAFETY: index < count, and the caller guarantees `count` bytes.
         unsafe { to.add(index).write_volatile(byte as u8) };
         index += 1;
     }
@@ -62,7 +64,7 @@ unsafe extern "C" fn memset(to: *mut u8, byte: i32, count: usize) -> *mut u8 {
 unsafe extern "C" fn memcmp(left: *const u8, right: *const u8, count: usize) -> i32 {
     let mut index = 0;
     while index < count {
-        // SAFETY: index < count, for which the caller vouches.
+        // SAFETY: index < count, and the caller guarantees `count` bytes.
         let (l, r) = unsafe { (left.add(index).read_volatile(), right.add(index).read_volatile()) };
         if l != r {
             return i32::from(l) - i32::from(r);
@@ -78,7 +80,7 @@ unsafe extern "C" fn memcmp(left: *const u8, right: *const u8, count: usize) -> 
 /// As [`memcmp`].
 #[unsafe(no_mangle)]
 unsafe extern "C" fn bcmp(left: *const u8, right: *const u8, count: usize) -> i32 {
-    // SAFETY: the caller's promise is the same.
+    // SAFETY: the caller guarantees the same.
     unsafe { memcmp(left, right, count) }
 }
 
@@ -89,15 +91,16 @@ unsafe extern "C" fn bcmp(left: *const u8, right: *const u8, count: usize) -> i3
 #[unsafe(no_mangle)]
 unsafe extern "C" fn strlen(string: *const u8) -> usize {
     let mut length = 0;
-    // SAFETY: every byte up to the NUL is readable, for which the caller vouches.
+    // SAFETY: the caller guarantees that every byte up to the NUL can be read.
     while unsafe { string.add(length).read_volatile() } != 0 {
         length += 1;
     }
     length
 }
 
-/// Where what is mapped lies: in the same 2 MiB as the program, whose page tables then serve for it too. Elsewhere it would
-/// take three of its own, 12 KiB that the container's memory limit counts.
+/// The address of a mapping: in the same 2 MiB as the program, whose page tables then serve for the mapping
+/// as well. Elsewhere it would need three page tables of its own, 12 KiB that count against the container's
+/// memory limit.
 #[derive(Clone, Copy)]
 pub enum Place {
     /// The plan.
@@ -109,21 +112,21 @@ pub enum Place {
 }
 
 impl Place {
-    /// The address, to mmap(2) a hint: what does not fit there goes elsewhere.
+    /// The address, as a hint for mmap(2): a mapping that does not fit there goes elsewhere.
     pub fn hint(self) -> *mut c_void {
         const COVERED: usize = 2 << 20;
         core::ptr::without_provenance_mut((memcmp as *const () as usize & !(COVERED - 1)) + self as usize)
     }
 }
 
-/// A NULL-terminated table of pointers to C strings, in pages of its own: there may be many thousand.
+/// A NULL-terminated table of pointers to C strings, in pages of its own because there may be thousands.
 pub struct PointerTable<'a>(*const *const c_char, PhantomData<&'a CStr>);
 
 impl<'a> PointerTable<'a> {
-    /// Points to each of `strings`, of which there are at most `count`.
+    /// A table of the first `count` of `strings`.
     pub fn new(place: Place, count: usize, strings: impl Iterator<Item = &'a CStr>) -> Result<Self, Errno> {
         let size = (count + 1) * size_of::<*const c_char>();
-        // SAFETY: a new private mapping overlays nothing.
+        // SAFETY: a new private mapping replaces nothing.
         let table = unsafe {
             rustix::mm::mmap_anonymous(
                 place.hint(),

@@ -1,4 +1,5 @@
-//! Paths of the container: resolved inside its root by openat2(2), on descriptors, whatever its symlinks say.
+//! Paths in the container: resolved inside its root by openat2(2), relative to descriptors, whatever its
+//! symbolic links say.
 
 use core::ffi::CStr;
 
@@ -7,16 +8,17 @@ use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
 use rustix::fs::{FileType, Mode, OFlags, ResolveFlags};
 use rustix::io::Errno;
 
-/// The kernel's limit, the NUL included.
+/// The kernel's limit, including the NUL.
 pub const PATH_MAX: usize = 4096;
 
-/// Nothing inside may lead out: not `..`, not an absolute link, not a magic link.
+/// Nothing inside the root may lead outside: neither `..` nor an absolute link nor a magic link.
 const INSIDE: ResolveFlags = ResolveFlags::IN_ROOT.union(ResolveFlags::NO_MAGICLINKS);
 
-/// One component with its NUL: the kernel knows none longer than NAME_MAX.
+/// One component of a path, with its NUL: NAME_MAX is 255.
 pub type Name = Vec<u8, 256>;
 
-/// Symlinks that lead to where nothing is are followed as often while their target is made as the kernel follows others.
+/// How many dangling symbolic links are followed to make their target: as many as the kernel follows of
+/// others.
 const LINKS_MAX: usize = 40;
 
 /// The container's root, in which every target is resolved.
@@ -24,7 +26,7 @@ const LINKS_MAX: usize = 40;
 pub struct Root(Option<OwnedFd>);
 
 impl Root {
-    /// The root; a plan that needs it before there is one is refused.
+    /// The root, or an error if the plan has not attached it yet.
     pub fn get(&self) -> Result<&OwnedFd, Errno> {
         self.0.as_ref().ok_or(Errno::BADF)
     }
@@ -36,7 +38,7 @@ impl From<OwnedFd> for Root {
     }
 }
 
-/// Opens what is at `path` as a place (O_PATH).
+/// Opens `path` with O_PATH.
 pub fn open(root: &OwnedFd, path: &CStr) -> Result<OwnedFd, Errno> {
     open_with(root, path, OFlags::PATH, ResolveFlags::empty())
 }
@@ -57,11 +59,11 @@ pub fn open_with(
     }
 }
 
-/// What is made where nothing is.
+/// What to make at a missing path.
 #[derive(Clone, Copy)]
 pub enum Missing {
     Folder,
-    /// An empty one, below its folder.
+    /// An empty file, in its folder.
     File,
 }
 
@@ -82,7 +84,7 @@ pub fn open_or_make(
             let (parent, name) = open_parent(root, path)?;
             let mode = Mode::from_raw_mode(0o755);
             match rustix::fs::mkdirat(&parent, c_str(&name)?, mode) {
-                // A symlink to nothing is there, or somebody else made it meanwhile.
+                // There is a dangling symbolic link, or another process has just made the folder.
                 Err(Errno::EXIST) => make_directory(root, path, mode)?,
                 result => result?,
             }
@@ -91,7 +93,8 @@ pub fn open_or_make(
     open_with(root, path, OFlags::PATH, resolve)
 }
 
-/// An empty file at `path`, and the folders above. A symlink to nothing is followed, inside the root.
+/// Makes an empty file at `path`, and the folders above it. A dangling symbolic link is followed, inside the
+/// root.
 #[inline(never)]
 fn make_file(root: &OwnedFd, path: &CStr) -> Result<(), Errno> {
     let mut wanted: Vec<u8, PATH_MAX> = Vec::new();
@@ -106,7 +109,7 @@ fn make_file(root: &OwnedFd, path: &CStr) -> Result<(), Errno> {
         let length = wanted.iter().rposition(|&byte| byte != b'/' && byte != 0).ok_or(Errno::INVAL)? + 1;
         let above = wanted[..length].iter().rposition(|&byte| byte == b'/').map_or(0, |slash| slash + 1);
         match redirect(&parent, &wanted[..above], name, 0, b"")? {
-            // Somebody else made it meanwhile.
+            // Another process has just made it.
             None => return Ok(()),
             Some(redirected) => wanted = redirected,
         }
@@ -114,13 +117,14 @@ fn make_file(root: &OwnedFd, path: &CStr) -> Result<(), Errno> {
     Err(Errno::LOOP)
 }
 
-/// The folder that `path` lies in, made if it is missing, and the last component with its NUL.
+/// Opens the folder of `path`, which is made if it is missing; the result has the last component, too, with
+/// its NUL.
 pub fn open_parent(root: &OwnedFd, path: &CStr) -> Result<(OwnedFd, Name), Errno> {
     let (parent, name) = split(path)?;
     Ok((open_folder(root, parent, ResolveFlags::empty())?, terminated(name)?))
 }
 
-/// What stands before the last component of `path`, and that component.
+/// The part of `path` before its last component, and that component.
 fn split(path: &CStr) -> Result<(&[u8], &[u8]), Errno> {
     let path = path.to_bytes();
     let end = path.iter().rposition(|&byte| byte != b'/').ok_or(Errno::INVAL)? + 1;
@@ -142,12 +146,13 @@ fn open_folder(root: &OwnedFd, parent: &[u8], resolve: ResolveFlags) -> Result<O
     }
 }
 
-/// The folder of the last node: there are a dozen one after the other in /dev.
+/// The folder of the last node, kept open because a plan makes a dozen nodes in /dev in a row.
 #[derive(Default)]
 pub struct Folder<'p>(Option<(&'p [u8], OwnedFd)>);
 
 impl<'p> Folder<'p> {
-    /// As [`open_parent`]; but an image's link in the place of /dev, which means some other folder's files, is refused.
+    /// As [`open_parent`], but refuses a symbolic link that the image has in place of /dev: the nodes would
+    /// end up among the files of another folder.
     pub fn of(&mut self, root: &OwnedFd, path: &'p CStr) -> Result<(BorrowedFd<'_>, Name), Errno> {
         let (parent, name) = split(path)?;
         if self.0.as_ref().is_none_or(|(known, _)| *known != parent) {
@@ -160,7 +165,8 @@ impl<'p> Folder<'p> {
     }
 }
 
-/// mkdir(2) of `path` and of what is missing above it. A symlink to nothing is followed, inside the root.
+/// mkdir(2) of `path` and of the missing folders above it. A dangling symbolic link is followed, inside the
+/// root.
 #[inline(never)]
 pub fn make_directory(root: &OwnedFd, path: &CStr, mode: Mode) -> Result<(), Errno> {
     let mut wanted: Vec<u8, PATH_MAX> = Vec::new();
@@ -174,7 +180,7 @@ pub fn make_directory(root: &OwnedFd, path: &CStr, mode: Mode) -> Result<(), Err
     Err(Errno::LOOP)
 }
 
-/// One pass over the components; the result is the path to go on with where a dangling symlink was met.
+/// One pass over the components. After a dangling symbolic link the result is the path to continue with.
 #[inline(never)]
 fn make_components(
     root: &OwnedFd,
@@ -202,7 +208,7 @@ fn make_components(
                     Err(Errno::EXIST) => {
                         let redirected =
                             redirect(&parent, &path[..start], name, separator, &path[end + 1..])?;
-                        // Without one, somebody else made it meanwhile.
+                        // If it is no link, another process has just made the folder.
                         if redirected.is_some() {
                             return Ok(redirected);
                         }
@@ -220,7 +226,7 @@ fn make_components(
     Ok(None)
 }
 
-/// Where `name` is a symlink to nothing: the path with the link's text in its place.
+/// If `name` is a symbolic link: the path with the link's text in its place.
 #[inline(never)]
 fn redirect(
     parent: &OwnedFd,
@@ -256,14 +262,15 @@ fn terminated(bytes: &[u8]) -> Result<Name, Errno> {
     Ok(name)
 }
 
-/// Into memory of the caller's: moving a whole path takes as much of the stack again, and init's is small.
+/// Appends `bytes` and a NUL. The caller owns the memory: returning a whole path would take as much of the
+/// stack again, and init's is small.
 fn terminate<'v, const SIZE: usize>(path: &'v mut Vec<u8, SIZE>, bytes: &[u8]) -> Result<&'v CStr, Errno> {
     path.extend_from_slice(bytes).map_err(|_| Errno::NAMETOOLONG)?;
     path.push(0).map_err(|_| Errno::NAMETOOLONG)?;
     c_str(path)
 }
 
-/// A path of at most `PATH_MAX` bytes whose separators can be made ends, one after the other.
+/// The string up to the first NUL of `bytes`.
 pub fn c_str(bytes: &[u8]) -> Result<&CStr, Errno> {
     CStr::from_bytes_until_nul(bytes).map_err(|_| Errno::NAMETOOLONG)
 }

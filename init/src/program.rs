@@ -20,18 +20,18 @@ type Home = Vec<u8, { b"HOME=".len() + PATH_MAX }>;
 /// What is found out about the program before it is executed.
 #[derive(Default)]
 pub struct State {
-    /// Whether its working folder is still to be entered.
+    /// Whether init was refused its working folder, so that `retry_cwd` has to enter it.
     cwd_refused: bool,
     /// Its HOME, if it is to be set.
     home: Home,
     executable: Vec<u8, PATH_MAX>,
 }
 
-/// Enters the folder while init still has its rights.
+/// Enters the working folder while init still has its rights.
 pub fn set_cwd(program: &mut State, path: &CStr) -> Result<(), Failure> {
     match rustix::process::chdir(path) {
         Ok(()) => check_cwd(),
-        // A folder of the user's on a file system where root has no rights (NFS, FUSE).
+        // It may be a folder of the user's on a file system where root has no rights (NFS, FUSE).
         Err(Errno::ACCESS | Errno::PERM) => {
             program.cwd_refused = true;
             Ok(())
@@ -48,7 +48,8 @@ pub fn retry_cwd(program: &State, path: &CStr) -> Result<(), Failure> {
     Ok(())
 }
 
-/// A folder outside the root (/proc/self/fd/N of something leaked) has no path: the kernel says "(unreachable)".
+/// Checks that the working folder lies inside the root. One outside (/proc/self/fd/N of a leaked descriptor)
+/// has no path: the kernel says "(unreachable)".
 fn check_cwd() -> Result<(), Failure> {
     let mut buffer = [0u8; PATH_MAX];
     let path = sys::getcwd(&mut buffer).at(Stage::Verify)?;
@@ -78,11 +79,11 @@ pub fn read_home(program: &mut State, root: &OwnedFd, uid: u32) -> Result<(), Fa
     Ok(())
 }
 
-/// Appends the home of the first line with that number that has one. Lines may be of any length.
+/// Appends the home from the first line of this uid that has one. Lines may have any length.
 fn find_home(file: &OwnedFd, uid: u32, home: &mut Home) -> Result<(), Errno> {
     const NUMBER: usize = 2;
     const HOME: usize = 5;
-    // A file of holes is read quickly, but not for ever.
+    // Not even a huge sparse file is read for ever.
     const READS_MAX: usize = 1 << 16;
     let mut buffer = [0u8; 1024];
     let (mut field, mut number, mut digits, known) = (0, Some(0u32), 0, home.len());
@@ -114,7 +115,7 @@ fn find_home(file: &OwnedFd, uid: u32, home: &mut Home) -> Result<(), Errno> {
     Err(Errno::FBIG)
 }
 
-/// Like execvp(3), but only looks: what it finds is executed later.
+/// Searches as execvp(3) does; what it finds is executed later.
 pub fn find_executable(program: &mut State, step: &FindExecutable<'_>) -> Result<(), Failure> {
     let name = step.name.to_bytes();
     if name.is_empty() {
@@ -157,26 +158,27 @@ fn check_executable(path: &CStr) -> Result<(), Errno> {
     if FileType::from_raw_mode(status.st_mode) == FileType::Directory {
         return Err(Errno::ISDIR);
     }
-    // Of who is not root it asks what they may do without capabilities.
+    // For a user other than root this leaves capabilities out of account: if there are any, the next call
+    // decides.
     let refused = match rustix::fs::accessat(CWD, path, Access::EXEC_OK, AtFlags::empty()) {
         Err(Errno::ACCESS) if !rustix::thread::capabilities(None)?.effective.is_empty() => Errno::ACCESS,
         asked => return asked,
     };
     match sys::may_execute(path) {
-        // The kernel, or a filter that is in force, is older than that call: execve(2) will say.
+        // The kernel or an installed filter is older than that call: execve(2) will decide.
         Err(Errno::NOSYS | Errno::PERM) if status.st_mode & 0o111 != 0 => Ok(()),
         Err(Errno::NOSYS | Errno::PERM) => Err(refused),
         asked => asked,
     }
 }
 
-/// Signals, each the bit of its number less 1, that end init until it executes the program.
+/// Lets signals end init until it executes the program; signal n is bit n - 1.
 pub fn end_on_signals(signals: u64) -> Result<(), Errno> {
     (1..=64).filter(|number| signals >> (number - 1) & 1 != 0).try_for_each(sys::end_on_signal)
 }
 
-/// Returns only if execve(2) fails, and whoever waits is to hear of it; where `start` has said that the program runs,
-/// `is_started`, most failures end init as a shell would.
+/// Returns only if execve(2) fails and the runtime has to report it. If `start` has opened the gate
+/// (`is_started`), most failures end init as they would end a shell.
 pub fn exec(
     program: &State,
     inherited: sys::Inherited,
@@ -195,8 +197,9 @@ pub fn exec(
     Err(errno.into())
 }
 
-/// A container that was started and whose program turns out to be none has run and failed, to those who manage it: they find
-/// the reason among its output, and the status that a shell would give. What the host lacks `start` has to say.
+/// For a container's manager, a container that was started has run, even if its program cannot be executed:
+/// the reason goes to its output, and its status is what a shell would give. Other failures, such as missing
+/// memory, are left to `start`.
 fn end_like_a_shell(inherited: sys::Inherited, path: &CStr, errno: Errno) {
     let (status, words): (i32, &[u8]) = match errno {
         Errno::NOENT => {

@@ -2,7 +2,7 @@
 
 use crate::wire::{Malformed, Reader, Sink, Wire};
 
-/// How far an operation had come when it failed.
+/// How far an operation had got when it failed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[repr(u8)]
 pub enum Stage {
@@ -12,7 +12,7 @@ pub enum Stage {
     Target = 2,
     /// Opening the source.
     Source = 3,
-    /// The option with this number, flags first.
+    /// Setting the option with the index `detail`, counting flags first.
     Option = 4,
     /// Making the file system.
     Create = 5,
@@ -20,14 +20,14 @@ pub enum Stage {
     Attributes = 6,
     /// Attaching the mount.
     Attach = 7,
-    /// The object is not what it must be.
+    /// Checking that the object is what it must be.
     Verify = 8,
     /// Copying what the mount covers.
     Copy = 9,
 }
 
 impl Stage {
-    /// The stage that stands for a number.
+    /// The stage with this number.
     pub fn of_number(number: u8) -> Option<Stage> {
         use Stage::{Attach, Attributes, Call, Copy, Create, Option, Source, Target, Verify};
         let all = [Call, Target, Source, Option, Create, Attributes, Attach, Verify, Copy];
@@ -44,12 +44,12 @@ pub enum Report {
         operation: u32,
         /// The errno.
         errno: i32,
-        /// How far it had come.
+        /// How far it had got.
         stage: Stage,
-        /// With [`Stage::Option`], which one.
+        /// With [`Stage::Option`], the index of the option.
         detail: u32,
     },
-    /// The plan itself could not be read, up to this operation.
+    /// The plan itself could not be decoded at this operation.
     Malformed {
         /// Index into the plan.
         operation: u32,
@@ -62,40 +62,40 @@ pub enum Report {
     Console,
     /// The plan has been run up to the start.
     Ready,
-    /// Mounts and devices are there, the old root still is: the moment for hooks.
+    /// Mounts and devices are in place, and the old root is still there: the moment for hooks.
     AtHooks,
     /// Init wants the next trees.
     AtTrees,
-    /// The kernel does not let the tree with this index in the plan be attached in this namespace: init wants it without
+    /// The kernel refuses to attach the tree with this index in this namespace: init wants it again, without
     /// the mount namespaces that are pinned in it.
     TreeRefused {
         /// Index into the plan's descriptors.
         index: u32,
     },
-    /// Init has cloned itself at this step of its entry: that process, in the runtime's numbers, goes on. What that one says may
-    /// come before.
+    /// Init has cloned itself at this step of its entry, and continues as the process with this pid (in the
+    /// runtime's pid namespace). Messages from that process may arrive before this one.
     Forked {
-        /// Which of [`crate::plan::Header::steps`].
+        /// The index into [`crate::plan::Header::steps`].
         index: u32,
-        /// Its number.
+        /// The pid.
         pid: i32,
     },
     /// A step of its entry failed.
     NotEntered {
-        /// Which.
+        /// The index of the step.
         index: u32,
         /// The errno.
         errno: i32,
     },
-    /// The filter that init installs next has its listener at this descriptor number. The runtime fetches it from
-    /// there: whatever init sent afterwards the filter could hold up.
+    /// The filter that init installs next will have its listener at this descriptor number. The runtime
+    /// fetches it from there, because the filter could hold up anything that init sends afterwards.
     SeccompListener {
-        /// In init.
+        /// The number in init.
         descriptor: u32,
     },
 }
 
-/// The most that a message can be, the kernel's text included.
+/// The maximum length of a message, including the kernel's text.
 pub const MESSAGE_MAX: usize = 256;
 
 impl Report {

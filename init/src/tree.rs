@@ -7,22 +7,22 @@ use core::ffi::CStr;
 pub enum Tree<'a> {
     /// The runtime opened it before the clone.
     Descriptor(u32),
-    /// Init clones it from a path of the namespace it starts in, with what is mounted below when `recursive`.
+    /// Init clones it from a path in the namespace where it starts.
     Path {
         /// An absolute path.
         path: &'a CStr,
-        /// Whether mounts below come along.
+        /// Whether the mounts below it are included.
         recursive: bool,
-        /// Whether a symbolic link at the end is the source itself.
+        /// Whether a symbolic link at the end of the path is itself the source.
         nofollow: bool,
     },
     /// Init clones it from the container's own files, as they are by then.
     Inside {
-        /// A path in the container, which nothing leads out of.
+        /// A path in the container; nothing on it leads outside.
         path: &'a CStr,
-        /// Whether mounts below come along.
+        /// Whether the mounts below it are included.
         recursive: bool,
-        /// Whether a symbolic link at the end is the source itself.
+        /// Whether a symbolic link at the end of the path is itself the source.
         nofollow: bool,
     },
 }

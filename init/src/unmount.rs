@@ -1,4 +1,4 @@
-//! What goes again from the mounts of a container that runs.
+//! Unmounts from a running container.
 
 use pillbox_init::plan::operation::Unmount;
 use pillbox_init::report::Stage;
@@ -12,8 +12,8 @@ use crate::failure::{At, Failure};
 use crate::path::Root;
 use crate::{mount, path};
 
-/// The container's programs may swap links for folders meanwhile: the folder is opened once, through none of them, and
-/// the name in it is not followed.
+/// Unmounts what is mounted at a path. The container's programs may replace folders by links meanwhile: so
+/// the folder is opened once, through no link, and a link at the name in it is not followed.
 pub fn unmount(root: &OwnedFd, step: &Unmount<'_>) -> Result<(), Failure> {
     let Unmount { folder, name, rehearse } = *step;
     let place = OFlags::PATH | OFlags::DIRECTORY;
@@ -28,15 +28,17 @@ pub fn unmount(root: &OwnedFd, step: &Unmount<'_>) -> Result<(), Failure> {
     Ok(rustix::mount::unmount(name, UnmountFlags::DETACH | UnmountFlags::NOFOLLOW)?)
 }
 
-/// Unmounts what was attached, the last first. The failure that led here is the one to report.
-pub fn take_back(mounts: &mut mount::State, root: &Root) {
+/// Unmounts what the plan has attached, the last mount first. Errors are ignored: the failure that led here
+/// is the one to report.
+pub fn unmount_attached(mounts: &mut mount::State, root: &Root) {
     let mut attached = mounts.attached.take().unwrap_or_default();
     while let (Some(mount), Ok(root)) = (attached.pop(), root.get()) {
         let _ = unmount_this(root, &mount);
     }
 }
 
-/// By the descriptor, whatever the path leads to by now: a folder by standing in it, a file by its number in procfs.
+/// Unmounts by descriptor, wherever the path leads by now: a folder as the current folder, a file through its
+/// number in procfs.
 fn unmount_this(root: &OwnedFd, mount: &OwnedFd) -> Result<(), Errno> {
     if rustix::process::fchdir(mount).is_ok() {
         return rustix::mount::unmount(c".", UnmountFlags::DETACH);

@@ -1,4 +1,5 @@
-//! How values stand in a plan's bytes: little more than their memory, with lengths before what varies.
+//! How a plan encodes values: as little more than their memory, with a length before each value of variable
+//! size.
 //!
 //! Decoding borrows from the bytes and never trusts them: whatever they hold, the result is a value or
 //! [`Malformed`].
@@ -8,7 +9,7 @@ use core::ffi::CStr;
 use rustix::fs::Mode;
 use rustix::mount::{MountAttrFlags, MountPropagationFlags};
 
-/// The bytes are no plan of this version.
+/// The bytes are not a plan of this version.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Malformed;
 
@@ -46,27 +47,27 @@ impl<'a> Reader<'a> {
         Ok(taken)
     }
 
-    /// There is no value of the wanted kind: from here on nothing can be read. `instead` is what [`Wire::read`] gives back
-    /// all the same.
+    /// Notes that there is no value of the wanted type; nothing can be read from here on. Returns `instead`,
+    /// because [`Wire::read`] has to return some value.
     pub fn fail<T>(&mut self, instead: T) -> T {
         *self = Reader { rest: &[], malformed: true };
         instead
     }
 
-    /// `value`, if everything that was read for it was there.
+    /// Returns `value`, unless reading has [failed](Reader::fail).
     pub fn whole<T>(&self, value: T) -> Result<T, Malformed> {
         if self.malformed { Err(Malformed) } else { Ok(value) }
     }
 }
 
-/// A value as a person may see it in `explain`.
+/// A value as `explain` shows it.
 #[derive(Debug, Clone, Copy)]
 pub enum Value<'a> {
     /// A number.
     Number(i128),
     /// A file mode or a umask.
     Octal(u32),
-    /// A bit set, most naturally hexadecimal.
+    /// A bit set, to be shown in hexadecimal.
     Bits(u64),
     /// Yes or no.
     Flag(bool),
@@ -84,23 +85,23 @@ pub enum Value<'a> {
     Propagation(MountPropagationFlags),
     /// A mount tree.
     Tree(crate::tree::Tree<'a>),
-    /// One word of a fixed vocabulary.
+    /// One of a fixed set of words.
     Word(&'static str),
 }
 
-/// A value that can stand in a plan.
+/// A value that a plan can contain.
 pub trait Wire<'a>: Sized {
     /// Appends the value to `out`.
     fn encode(&self, out: &mut impl Sink);
-    /// Reads a value back. Where there is none the reader [fails](Reader::fail), and the result means nothing: asked once for
-    /// many values, that is much less code than an error of each.
+    /// Reads a value. If there is none, the reader [fails](Reader::fail) and the result means nothing. One
+    /// check after many values is much less code than a `Result` for each.
     fn read(input: &mut Reader<'a>) -> Self;
-    /// Reads a value that stands alone.
+    /// Reads a single value, and checks that it is there.
     fn decode(input: &mut Reader<'a>) -> Result<Self, Malformed> {
         let value = Self::read(input);
         input.whole(value)
     }
-    /// The value for a reader's eyes.
+    /// The value as `explain` shows it.
     fn value(&self) -> Value<'a>;
 }
 
@@ -200,7 +201,7 @@ impl<'a> Wire<'a> for &'a CStr {
     }
     fn read(input: &mut Reader<'a>) -> Self {
         let bytes = <&[u8]>::read(input);
-        // The other constructor is code that init has no use for else.
+        // `from_bytes_with_nul` would add code to init that nothing else there needs.
         match CStr::from_bytes_until_nul(bytes) {
             Ok(string) if string.count_bytes() + 1 == bytes.len() => string,
             _ => input.fail(c""),
@@ -219,7 +220,7 @@ pub struct Strings<'a> {
 }
 
 impl<'a> Strings<'a> {
-    /// The strings that stand in `bytes`, each ended by a NUL.
+    /// The strings in `bytes`, each of which ends with a NUL.
     pub fn new(bytes: &'a [u8]) -> Result<Self, Malformed> {
         if bytes.last().is_some_and(|&last| last != 0) {
             return Err(Malformed);
@@ -228,12 +229,12 @@ impl<'a> Strings<'a> {
         Ok(Strings { count: count.try_into().map_err(|_| Malformed)?, bytes })
     }
 
-    /// How many there are.
+    /// The number of strings.
     pub fn len(&self) -> usize {
         self.count as usize
     }
 
-    /// Whether there is none.
+    /// Whether there are no strings.
     pub fn is_empty(&self) -> bool {
         self.count == 0
     }

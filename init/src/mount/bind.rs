@@ -1,4 +1,4 @@
-//! Trees that are there already: bound, and given other attributes.
+//! Existing mount trees: bound, and given other attributes.
 
 use pillbox_init::plan::TargetRule;
 use pillbox_init::plan::operation::{BindMount, SetMountAttributes};
@@ -62,7 +62,8 @@ pub fn bind(
 
 pub fn set_attributes(mounts: &State, root: &OwnedFd, step: &SetMountAttributes<'_>) -> Result<(), Failure> {
     let SetMountAttributes { target, set, propagation, recursive } = *step;
-    // In a container that runs somebody may have changed the path since: what was just attached is meant.
+    // In a running container another process may have changed the path since: the mount that was just
+    // attached is meant.
     if let Some(mount) = mounts.attached.as_ref().and_then(|attached| attached.last()) {
         return Ok(sys::mount_setattr(mount, set, NOTHING, propagation, recursive)?);
     }

@@ -1,4 +1,4 @@
-//! New file systems, and changes to one that is mounted.
+//! New file systems, and changes to mounted ones.
 
 use core::ffi::CStr;
 
@@ -39,7 +39,7 @@ pub fn mount(
         otherwise,
     } = *step;
     let container = root.get()?;
-    // A folder that is only made now has no mode that anybody chose.
+    // If the folder is only made now, its mode means nothing.
     let covered = if take_mode { open_existing(container, target)? } else { None };
     let target = open_target(container, target, rule, Missing::Folder)?;
     let mode = match covered {
@@ -52,7 +52,7 @@ pub fn mount(
         Ok(mount) => mount,
         Err(failure) if matches!(failure.errno(), Errno::PERM | Errno::BUSY) => {
             let tree = match tree::open(root, descriptors, otherwise.unwrap_or(Tree::Descriptor(u32::MAX))) {
-                // There is nothing to be bound instead.
+                // There is nothing to bind instead.
                 Err(Errno::BADF) => return Err(failure),
                 tree => tree.at(Stage::Source)?,
             };
@@ -91,19 +91,19 @@ pub(super) struct NewFileSystem<'a> {
     pub source: &'a CStr,
     pub flags: Strings<'a>,
     pub parameters: Strings<'a>,
-    /// The mode of its root, where that is not the file system's own choice.
+    /// The mode of its root, if it is not the file system's default.
     pub mode: Option<RawMode>,
     pub attributes: MountAttrFlags,
 }
 
 impl<'a> NewFileSystem<'a> {
-    /// One without any options.
+    /// A file system without any options.
     pub fn of(kind: &'a CStr) -> Self {
         let none = Strings::default();
         NewFileSystem { kind, source: kind, flags: none, parameters: none, mode: None, attributes: NOTHING }
     }
 
-    /// fsopen(2), fsconfig(2), fsmount(2). What the kernel says about a failure comes into `kernel_text`.
+    /// fsopen(2), fsconfig(2), fsmount(2). After a failure `kernel_text` has the kernel's message.
     pub fn make(&self, kernel_text: &mut KernelText) -> Result<OwnedFd, Failure> {
         use rustix::mount::fsopen;
         let context = fsopen(self.kind, FsOpenFlags::FSOPEN_CLOEXEC).at(Stage::Source)?;
@@ -163,7 +163,7 @@ pub fn remount(mounts: &mut State, root: &OwnedFd, step: &Remount<'_>) -> Result
     sys::mount_setattr(&mount, set, clear, propagation, false).at(Stage::Attributes)
 }
 
-/// Reading a failed file system context gives one line for each complaint, `e ` before an error.
+/// Reading a file system context after a failure gives one message at a time; errors begin with `e `.
 fn read_kernel_text(context: &OwnedFd, text: &mut KernelText) {
     let mut line = [0u8; TEXT_MAX];
     while let Ok(length @ 1..) = rustix::io::read(context, &mut line) {
@@ -182,8 +182,8 @@ pub fn mount_with_data(root: &OwnedFd, step: &MountWithData<'_>) -> Result<(), F
     let mounted = rustix::mount::mount(source, c".", kind, MountFlags::empty(), data).at(Stage::Create);
     rustix::process::fchdir(root)?;
     mounted?;
-    // The path is not resolved again, it may lead elsewhere by now: `..` of a root is that root, with what is mounted
-    // on it.
+    // The path is not resolved again, because it may lead elsewhere by now. Instead the target serves as
+    // root: `..` of a root is that root, with what is mounted on it.
     let mount = path::open(&target, c"..").at(Stage::Verify)?;
     sys::mount_setattr(mount, attributes, NOTHING, propagation, false).at(Stage::Attributes)
 }

@@ -1,4 +1,6 @@
 //! Mounts: made or cloned detached, given their attributes, then attached to a target inside the root.
+//!
+//! May use `copy_up` and every part of init below it.
 
 mod bind;
 mod file_system;

@@ -11,8 +11,9 @@ use super::state::State;
 use crate::failure::{At, Failure};
 use crate::path::{self, Root};
 
-/// A procfs that is one whatever lies at /proc: the one that init mounted there, or one of its own. In a user namespace
-/// that may be refused (with the host's processes always): there the container's own will do, if that is a whole one.
+/// A real procfs, whatever the container has at /proc: the one that init mounted there, or a new one. In a
+/// user namespace the kernel may refuse a new one (always in the host's pid namespace); then the one at the
+/// container's /proc serves, if it is the root of a procfs.
 pub fn procfs<'m>(mounts: &'m mut State, root: &Root) -> Result<&'m OwnedFd, Failure> {
     if mounts.procfs.is_none() {
         let procfs = match NewFileSystem::of(c"proc").make(&mut mounts.kernel_text) {
@@ -25,8 +26,8 @@ pub fn procfs<'m>(mounts: &'m mut State, root: &Root) -> Result<&'m OwnedFd, Fai
     Ok(mounts.procfs.as_ref().ok_or(Errno::BADF)?)
 }
 
-/// What lies at the container's /proc, if it is the root of a procfs. What covers parts of it is up to whoever opens files
-/// there, as for every procfs here. `None` where nothing is there at all.
+/// Opens the container's /proc if it is the root of a procfs. Parts of it may be covered: code that opens
+/// files in it has to check that, as with every procfs here. The error is `None` if there is no /proc.
 fn open_mounted_procfs(root: &Root) -> Result<OwnedFd, Option<Failure>> {
     const PROC_SUPER_MAGIC: u32 = 0x9fa0;
     const PROC_ROOT_INO: u64 = 1;

@@ -23,7 +23,7 @@ use crate::descriptor::Descriptors;
 use crate::failure::{At, Failure};
 use crate::path::{self, Missing, Root, c_str};
 
-/// What folders get that nobody asked a mode for.
+/// The mode of the folders that init makes for itself.
 const FOLDER: Mode = Mode::from_raw_mode(0o755);
 
 /// The result is the root.
@@ -33,12 +33,13 @@ pub fn attach_root(
     step: &AttachRoot<'_>,
 ) -> Result<Root, Failure> {
     let AttachRoot { tree, at, propagation } = *step;
-    // Nothing is inside it yet.
+    // Nothing can come from inside the root yet.
     let no_root = Root::default();
     let opened = tree::open(&no_root, descriptors, tree).at(Stage::Source)?;
     let tree = attach_tree(channel, tree, opened, |tree| {
         sys::mount_setattr(tree, NOTHING, NOTHING, propagation, true).at(Stage::Attributes)?;
-        // What the host mounts where the image lies is no part of the container, whatever else it may hear of.
+        // What the host mounts on the image later is no part of the container, whatever the propagation of
+        // other mounts.
         sys::mount_setattr(tree, NOTHING, NOTHING, MountPropagationFlags::PRIVATE, false)
             .at(Stage::Attributes)?;
         rustix::mount::move_mount(tree, c"", CWD, at, MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH)
@@ -47,20 +48,20 @@ pub fn attach_root(
     Ok(open_root_of(&tree)?)
 }
 
-/// The root of the namespace and of the process, which setns(2) has made the same.
+/// The root of the process, which setns(2) has made the root of the namespace.
 pub fn open_root() -> Result<Root, Errno> {
     let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
     rustix::fs::openat(CWD, c"/", flags, Mode::empty()).map(Root::from)
 }
 
-/// What was mounted over the root.
+/// Enters what was mounted over the root.
 pub fn enter_cover(root: &OwnedFd) -> Result<Root, Errno> {
     let cover = path::open(root, c"..")?;
     rustix::process::fchdir(&cover)?;
     Ok(cover.into())
 }
 
-/// The root of a container that has only that, no mount namespace.
+/// Enters the root of a container that has no mount namespace of its own.
 pub fn enter_chroot(root: BorrowedFd<'_>) -> Result<Root, Errno> {
     rustix::process::fchdir(root)?;
     rustix::process::chroot(c".")?;
@@ -84,8 +85,8 @@ pub fn attach_scratch_root(mounts: &mut State, at: &CStr) -> Result<Root, Failur
     Ok(root)
 }
 
-/// The layers for changes are given by names relative to the current folder, which nothing can redirect. What overlayfs
-/// cannot lie over (vfat; overlays of overlays) is bound, read-only.
+/// The layers for changes are named relative to the current folder, which nothing can redirect. A folder that
+/// overlayfs cannot be put over (vfat; overlays of overlays) is bound, read-only.
 pub fn mount_overlay(mounts: &mut State, root: &OwnedFd, step: &MountOverlay<'_>) -> Result<(), Failure> {
     let MountOverlay { lower, user_xattr } = *step;
     const OPTIONS_MAX: usize = 4096 + 64;
@@ -116,7 +117,8 @@ pub fn mount_overlay(mounts: &mut State, root: &OwnedFd, step: &MountOverlay<'_>
     attach(overlay.as_fd(), &target)
 }
 
-/// Where an overlay over `lower` keeps changes: an overlay's own root has the owner and the mode of its upper layer.
+/// Makes the folder where an overlay over `lower` keeps changes. An overlay's root has the owner and the mode
+/// of its upper layer, so that layer gets those of `lower`.
 fn make_layer(mounts: &mut State, lower: &CStr) -> Result<OwnedFd, Failure> {
     let number = mounts.overlays;
     mounts.overlays += 1;
@@ -130,7 +132,7 @@ fn make_layer(mounts: &mut State, lower: &CStr) -> Result<OwnedFd, Failure> {
     rustix::fs::mkdirat(&layer, c"upper", Mode::from_raw_mode(status.st_mode & 0o7777)).at(Stage::Target)?;
     let (uid, gid) = (Uid::from_raw(status.st_uid), Gid::from_raw(status.st_gid));
     match rustix::fs::chownat(&layer, c"upper", Some(uid), Some(gid), AtFlags::SYMLINK_NOFOLLOW) {
-        // Somebody who has no number in this user namespace: root of it will do.
+        // The owner is not mapped in this user namespace: its root will do.
         Ok(()) | Err(Errno::INVAL | Errno::PERM) => {}
         Err(errno) => return Err(errno).at(Stage::Target),
     }
@@ -138,7 +140,7 @@ fn make_layer(mounts: &mut State, lower: &CStr) -> Result<OwnedFd, Failure> {
     Ok(layer)
 }
 
-/// What the mount at a path forbids stays forbidden on what is seen through an overlay.
+/// The attributes with which the mount at a path forbids something; an overlay over it must forbid the same.
 fn protection_of(path: &CStr) -> Result<MountAttrFlags, Errno> {
     use rustix::fs::StatVfsMountFlags as Flags;
     let flags = rustix::fs::statvfs(path)?.f_flag;
@@ -149,7 +151,7 @@ fn protection_of(path: &CStr) -> Result<MountAttrFlags, Errno> {
     Ok(attributes)
 }
 
-/// A descriptor of the mount itself: what a tree's own descriptor stands for may be only lent.
+/// Opens the root of a tree, and enters it. The tree's own descriptor may only be borrowed.
 fn open_root_of(tree: &impl AsFd) -> Result<Root, Errno> {
     let root =
         rustix::fs::openat(tree, c".", OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())?;
@@ -157,7 +159,7 @@ fn open_root_of(tree: &impl AsFd) -> Result<Root, Errno> {
     Ok(root.into())
 }
 
-/// The old root comes to lie on the new one, and goes: after that no path leads to the host.
+/// Moves the old root onto the new one and unmounts it: after that no path leads to the host.
 pub fn pivot_root(root: &OwnedFd) -> Result<(), Failure> {
     rustix::process::fchdir(root)?;
     rustix::process::pivot_root(c".", c".")?;
@@ -165,8 +167,9 @@ pub fn pivot_root(root: &OwnedFd) -> Result<(), Failure> {
     enter_new_root()
 }
 
-/// A mount whose target has led to the root lies over it: init does not see it, but whoever enters the namespace later
-/// would see nothing else, without masks. `..` of the root leads to what lies over it.
+/// Enters the new root, and checks that nothing is mounted over it. If the target of a mount was the root
+/// itself, init would not see that mount, but a process that enters the namespace later would see nothing
+/// else, and without masked paths. `..` of the root leads to what is mounted over it.
 fn enter_new_root() -> Result<(), Failure> {
     rustix::process::chdir(c"/")?;
     let [root, top] = [rustix::fs::stat(c"/")?, rustix::fs::stat(c"/..")?];
@@ -177,8 +180,9 @@ fn enter_new_root() -> Result<(), Failure> {
     }
 }
 
-/// A chroot alone can be left by whoever may chroot(2) again, and exec(8) of another process would not know of it:
-/// moved over the old root, the new one is where every way up ends.
+/// A process that may chroot(2) again can leave a chroot, and a process that joins the namespace (`exec`)
+/// would not be in it. With `cover` the new root is moved over the old one first, and every path upwards ends
+/// there.
 pub fn chroot(root: &OwnedFd, cover: bool) -> Result<(), Failure> {
     rustix::process::fchdir(root)?;
     if cover {

@@ -3,7 +3,7 @@
 use core::ffi::CStr;
 
 use heapless::Vec;
-use pillbox_init::plan::TAKEN_BACK_MAX;
+use pillbox_init::plan::ATTACHED_MAX;
 use pillbox_init::report::MESSAGE_MAX;
 use pillbox_init::wire::Strings;
 use rustix::fd::OwnedFd;
@@ -12,25 +12,27 @@ use rustix::mount::{MountAttrFlags, MountPropagationFlags};
 pub(super) const NOTHING: MountAttrFlags = MountAttrFlags::empty();
 pub(super) const AS_IT_IS: MountPropagationFlags = MountPropagationFlags::empty();
 
-/// The kernel's text is cut to what fits into a report beside the numbers.
+/// The kernel's text is truncated to what fits into a report besides the numbers.
 pub(super) const TEXT_MAX: usize = MESSAGE_MAX - 32;
 
 /// What the kernel said about the mount that failed.
 pub type KernelText = Vec<u8, TEXT_MAX>;
 
-/// What was attached so far, where a failure takes it back.
-pub type Attached = Option<Vec<OwnedFd, TAKEN_BACK_MAX>>;
+/// What was attached so far, if a failure has to unmount it.
+pub type Attached = Option<Vec<OwnedFd, ATTACHED_MAX>>;
 
-/// What mounts share: each is opened once, when first needed.
+/// What mounts share. Each descriptor is opened once, when it is first needed.
 #[derive(Default)]
 pub struct State {
     /// The container's null device, verified.
     pub(super) null: Option<OwnedFd>,
-    /// A read-only tmpfs without content, where it was first needed: before Linux 6.15 only what is attached can be cloned.
+    /// An empty read-only tmpfs, attached where it was first needed: before Linux 6.15 only attached mounts
+    /// can be cloned.
     pub(super) empty: Option<OwnedFd>,
-    /// A procfs, by a descriptor of its root: what covers parts of it (`RESOLVE_NO_XDEV`) is refused.
+    /// The root of a procfs. Files in it are opened with `RESOLVE_NO_XDEV`, which refuses mounts that cover
+    /// parts of it.
     pub(super) procfs: Option<OwnedFd>,
-    /// Where overlays keep changes, and how many there are.
+    /// The tmpfs where overlays keep changes, and the number of overlays.
     pub(super) layers: Option<OwnedFd>,
     pub(super) overlays: u32,
     pub attached: Attached,
@@ -38,8 +40,8 @@ pub struct State {
 }
 
 impl State {
-    /// One more procfs, only for init, would cost the kernel a grace period when it goes: the container's will do if it is
-    /// a whole one that may be written to.
+    /// Keeps the container's procfs for init's own use, if it is complete and writable. Another one only for
+    /// init would cost the kernel a grace period when it is unmounted.
     #[inline(never)]
     pub(super) fn keep_procfs(
         &mut self,

@@ -1,4 +1,4 @@
-//! Where a mount goes: resolved inside the root, once.
+//! The targets of mounts, each resolved once, inside the root.
 
 use core::ffi::CStr;
 
@@ -13,7 +13,7 @@ use super::state::Attached;
 use crate::failure::{At, Failure};
 use crate::path::{self, Missing};
 
-/// Resolves a mount's target, made if missing, and makes sure that it is where mounts are allowed.
+/// Resolves a mount's target, makes it if it is missing, and checks that mounts are allowed there.
 pub(super) fn open_target(
     root: &OwnedFd,
     path: &CStr,
@@ -51,7 +51,7 @@ pub(super) fn open_existing(root: &OwnedFd, path: &CStr) -> Result<Option<OwnedF
     }
 }
 
-/// [`attach`] of what a later failure may have to take back.
+/// [`attach`] of a mount that a later failure may have to unmount.
 pub(super) fn attach_noted(
     attached: &mut Attached,
     tree: BorrowedFd<'_>,
@@ -72,7 +72,7 @@ pub fn attach(tree: BorrowedFd<'_>, target: &OwnedFd) -> Result<(), Failure> {
     let by_descriptor = MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH | MoveMountFlags::MOVE_MOUNT_T_EMPTY_PATH;
     let attached = rustix::mount::move_mount(tree, c"", target, c"", by_descriptor);
     match attached {
-        // The kernel's word for many things: a file on a folder, or a folder on a file, is one that can be named.
+        // This has many causes; a file on a folder, or a folder on a file, is one that can be named.
         Err(Errno::INVAL) if is_folder(tree)? != is_folder(target.as_fd())? => Err(Errno::NOTDIR),
         attached => attached,
     }

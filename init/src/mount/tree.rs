@@ -1,4 +1,4 @@
-//! Trees that are there already: opened, cloned, and opened anew where one cannot be attached.
+//! Existing mount trees: opened, cloned, and opened again if one cannot be attached.
 
 use core::ffi::CStr;
 
@@ -29,7 +29,7 @@ impl AsFd for TreeFd<'_> {
     }
 }
 
-/// A detached mount tree, opened now if the runtime has not.
+/// A detached mount tree, which is opened now if the runtime has not opened it.
 pub(super) fn open<'p>(
     root: &Root,
     descriptors: &Descriptors<'p>,
@@ -52,7 +52,7 @@ pub(super) fn open<'p>(
     }
 }
 
-/// A copy of what is mounted at a path of the namespace that init started in.
+/// A clone of what is mounted at a path in the namespace where init started.
 pub(super) fn open_path(path: &CStr, flags: OpenTreeFlags) -> Result<OwnedFd, Errno> {
     open_tree(CWD, path, flags | OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::OPEN_TREE_CLOEXEC)
 }
@@ -64,8 +64,9 @@ pub fn clone_tree(of: impl AsFd, recursive: bool) -> Result<OwnedFd, Errno> {
     open_tree(of, c"", flags)
 }
 
-/// Has a tree attached. A mount namespace that is pinned in it (snapd's at /run/snapd/ns) cannot be mounted in one with a
-/// lower number: then the runtime opens the tree anew, where the kernel leaves such pins out. The result is what is attached.
+/// Attaches a tree, and returns what was attached. If a mount namespace is pinned in the tree (snapd's at
+/// /run/snapd/ns), the kernel refuses it in a namespace with a higher number: then the runtime opens the tree
+/// again, in a way that leaves such pins out.
 pub(super) fn attach_tree<'p>(
     channel: &mut Channel<'_>,
     of: Tree<'_>,

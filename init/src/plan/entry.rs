@@ -1,35 +1,36 @@
-//! How init gets to where the operations of its plan belong.
+//! Init's way into the namespaces and the cgroup of the container.
 
 use super::NEVER_OPEN;
 use crate::wire::{Malformed, Numbers};
 
 /// One step on the way.
 ///
-/// Init itself is executed outside: it is never in a container's cgroup while it shares memory with the runtime, for an
-/// out-of-memory kill there takes every process of that memory.
+/// Init is executed outside: it is never in a container's cgroup while it shares memory with the runtime,
+/// because an out-of-memory kill there takes every process that shares the memory.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum EntryStep {
-    /// prctl(PR_SET_DUMPABLE, 0): others will see it from the next step on.
+    /// prctl(PR_SET_DUMPABLE, 0): from the next step on other processes can see init.
     SetUndumpable,
-    /// setns(2) into what the descriptor stands for, with CLONE_NEW* bits; the descriptor closes.
+    /// setns(2) into existing namespaces; then the descriptor is closed.
     Enter {
         /// A namespace or a pidfd.
         descriptor: u32,
-        /// Which namespaces.
+        /// CLONE_NEW* bits: which namespaces are entered.
         namespaces: u32,
     },
-    /// clone3(2) with CLONE_PARENT: a child of the runtime's goes on in its stead. A joined pid namespace takes
-    /// only children, and what is new in a joined user namespace has to be made there.
+    /// clone3(2) with CLONE_PARENT: another child of the runtime continues in place of this process. Only a
+    /// child gets into a joined pid namespace, and new namespaces that are to belong to a joined user
+    /// namespace have to be made inside it.
     Clone {
         /// CLONE_NEW* bits: the child is in new namespaces of these kinds.
         namespaces: u32,
-        /// The cgroup that it begins in, which closes in the child; else it stays where it is.
+        /// The cgroup in which it begins, whose descriptor the child closes; `None` is the parent's.
         cgroup: Option<u32>,
     },
 }
 
 impl EntryStep {
-    /// The step as it stands in a plan.
+    /// The step as a plan encodes it.
     pub fn encode(self) -> [u32; 3] {
         match self {
             EntryStep::SetUndumpable => [0, NEVER_OPEN, 0],
@@ -49,7 +50,7 @@ impl EntryStep {
     }
 }
 
-/// The steps that stand in `numbers`, three for each.
+/// The steps that `numbers` encode, three numbers for each.
 pub(super) fn decode_all(numbers: Numbers<'_>) -> impl Iterator<Item = Result<EntryStep, Malformed>> {
     let mut numbers = numbers.iter();
     core::iter::from_fn(move || {

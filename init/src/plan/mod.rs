@@ -1,4 +1,6 @@
 //! A plan: a header, then operations.
+//!
+//! May use `sys` and every part of the library below it.
 
 mod entry;
 pub mod operation;
@@ -12,24 +14,24 @@ pub use entry::EntryStep;
 pub use operation::{Operation, Operations};
 pub use word::{IoClass, NodeKind, SecurityModule, TargetRule, Turn};
 
-/// A descriptor's number that is never open: for an optional tree that is not there.
+/// A descriptor number that is never open: for an optional descriptor that is absent.
 pub const NEVER_OPEN: u32 = u32::MAX >> 1;
 
-/// How many mounts a plan may attach after `TakeBackOnFailure`.
-pub const TAKEN_BACK_MAX: usize = 64;
+/// How many mounts a plan may attach after `UnmountOnFailure`.
+pub const ATTACHED_MAX: usize = 64;
 
 /// How many trees a plan may take with one `TakeTrees`: SCM_MAX_FD, unix(7).
 pub const TAKEN_TREES_MAX: usize = 253;
 
-/// Stands at the start of a plan; the last digit changes with the format.
+/// The first bytes of a plan; the last digit changes with the format.
 const MAGIC: &[u8; 8] = b"pillbox1";
 
-/// What stands before the operations.
+/// What comes before the operations.
 #[derive(Debug, Clone, Copy)]
 pub struct Header<'a> {
     /// The socket to the runtime.
     pub channel: u32,
-    /// Descriptor numbers in init, indexed by what operations call a descriptor.
+    /// Descriptor numbers in init; operations name a descriptor by its index here.
     pub descriptors: Numbers<'a>,
     /// What init does before the first operation: see [`Header::steps`].
     pub entry: Numbers<'a>,
@@ -54,7 +56,7 @@ impl<'a> Header<'a> {
         Ok(Header { channel, descriptors, entry })
     }
 
-    /// The steps by which init gets to where its operations belong.
+    /// The steps by which init gets into the namespaces and the cgroup of the container.
     pub fn steps(&self) -> impl Iterator<Item = Result<EntryStep, Malformed>> + use<'a> {
         entry::decode_all(self.entry)
     }

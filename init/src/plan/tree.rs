@@ -1,4 +1,4 @@
-//! How mount trees stand in a plan.
+//! How a plan encodes mount trees.
 
 use crate::tree::Tree;
 use crate::wire::{Reader, Sink, Value, Wire};

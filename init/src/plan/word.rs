@@ -1,8 +1,8 @@
-//! Fixed words that stand in a plan as one byte each.
+//! Fixed words, which a plan encodes as one byte each.
 
 use crate::wire::{Reader, Sink, Value, Wire};
 
-/// Defines an enum of fixed words that stands in a plan as one byte.
+/// Defines an enum of fixed words that a plan encodes as one byte.
 macro_rules! words {
     ($(#[$meta:meta])* $name:ident { $($(#[$doc:meta])* $number:literal $word:ident $text:literal,)* }) => {
         $(#[$meta])*
@@ -52,27 +52,27 @@ words! {
         3 Record "record",
         /// The runtime has taken the listener of the seccomp filter.
         40 Listener "seccomp listener",
-        /// The runtime has made the network namespace, which comes with the word.
+        /// The runtime has made the network namespace, which comes with the message.
         5 Network "network",
-        /// The runtime has init's pidfd: whatever fails from here on, it can end init.
+        /// The runtime has init's pidfd, and so can end init whatever fails from here on.
         6 Pidfd "pidfd",
     }
 }
 
 words! {
-    /// ioprio_set(2)'s classes, by the kernel's numbers.
+    /// The classes of ioprio_set(2), with the kernel's numbers.
     IoClass {
         /// Before all others.
         1 Realtime "realtime",
-        /// The ordinary one.
+        /// The default class.
         2 BestEffort "best-effort",
-        /// When nobody else wants the disk.
+        /// When no other process wants the disk.
         3 Idle "idle",
     }
 }
 
 words! {
-    /// Who decides about a label of the executed program.
+    /// The security module that a label is for.
     SecurityModule {
         /// AppArmor: the label is a profile.
         1 AppArmor "AppArmor",
@@ -86,13 +86,13 @@ words! {
     TargetRule {
         /// Anything but procfs.
         1 Ordinary "ordinary",
-        /// A folder that no symbolic link leads to: /proc and /sys.
+        /// A folder whose path has no symbolic links: /proc and /sys.
         2 NoSymlinks "no symlinks",
-        /// A file of procfs, as lxcfs replaces them.
+        /// A file of procfs, of the kind that lxcfs replaces.
         3 InsideProc "inside proc",
         /// A symbolic link at the very end is the target itself.
         4 NoFollow "no follow",
-        /// As `NoSymlinks`, and only a procfs may come there.
+        /// As `NoSymlinks`, and only a procfs may be mounted there.
         5 Procfs "procfs",
     }
 }

@@ -1,4 +1,4 @@
-//! Descriptors by their numbers: which close, which are inherited.
+//! Descriptors by number: closing them, and using inherited ones.
 
 use linux_raw_sys::general as raw;
 use rustix::fd::BorrowedFd;
@@ -19,43 +19,43 @@ pub fn close_on_exec_from(first: u32) -> Result<(), Errno> {
 /// close_range(2): closes the descriptors from `first` to `last`, both included.
 ///
 /// # Safety
-/// Nothing of the calling process may use or own any of them.
+/// Nothing in the calling process may use or own any of them.
 pub unsafe fn close_range(first: u32, last: u32) -> Result<(), Errno> {
-    // SAFETY: no memory is passed; the caller vouches for the descriptors.
+    // SAFETY: no memory is passed; the caller guarantees that the descriptors are not in use.
     unsafe { syscall(raw::__NR_close_range, [first as usize, last as usize, 0, 0, 0, 0])? };
     Ok(())
 }
 
-/// The right to name descriptors by their numbers, as a plan does: of a process that nothing but the plan tells which there
-/// are.
+/// The right to use descriptors by number, as a plan does: for a process that knows its descriptors only from
+/// the plan.
 #[derive(Debug, Clone, Copy)]
 pub struct Inherited(());
 
 impl Inherited {
     /// # Safety
-    /// Nothing in this process owns a descriptor whose number is given to the methods, and what [`Self::close`] closes is not
-    /// used any more.
+    /// Nothing in this process may own a descriptor whose number is given to the methods, and none may be
+    /// used after [`Self::close`].
     pub const unsafe fn vouch() -> Inherited {
         Inherited(())
     }
 
     /// The descriptor with this number; one that is not open makes calls fail with `EBADF`.
     pub fn fd<'a>(self, number: u32) -> BorrowedFd<'a> {
-        // -1 is the one number that must not be borrowed; no plan of the runtime's has it.
+        // -1 is the one number that must not be borrowed; a number as large as this is never open.
         let number = i32::try_from(number).unwrap_or(i32::MAX);
-        // SAFETY: whoever made the value has vouched for it.
+        // SAFETY: the caller of `vouch` has guaranteed it.
         unsafe { BorrowedFd::borrow_raw(number) }
     }
 
-    /// close(2). Whether it was open at all does not matter.
+    /// close(2); it is no error if the descriptor is not open.
     pub fn close(self, number: u32) {
-        // SAFETY: whoever made the value has vouched for it.
+        // SAFETY: the caller of `vouch` has guaranteed it.
         let _ = unsafe { syscall(raw::__NR_close, [number as usize, 0, 0, 0, 0, 0]) };
     }
 
-    /// dup3(2) onto the descriptor with this number, which keeps open over exec.
+    /// dup3(2) onto the descriptor with this number, which stays open across exec.
     pub fn replace(self, number: u32, fd: BorrowedFd<'_>) -> Result<(), Errno> {
-        // SAFETY: no memory is passed; whoever made the value has vouched for it.
+        // SAFETY: no memory is passed; the caller of `vouch` has guaranteed it.
         unsafe { syscall(raw::__NR_dup3, [super::number(&fd), number as usize, 0, 0, 0, 0])? };
         Ok(())
     }

@@ -1,4 +1,7 @@
-//! The system calls that rustix has no public function for, on linux-raw-sys; the only unsafe code of the library.
+//! The system calls that rustix has no public function for, on linux-raw-sys; the only unsafe code of the
+//! library.
+//!
+//! May use `wire` and `tree`.
 
 mod descriptor;
 mod mount;
@@ -25,7 +28,7 @@ pub use scheduling::{
 };
 pub use signal::{default_signal, end_on_signal, ignore_signal, reset_signals};
 
-/// A system call with the kernel's own convention: a result, or a negative errno.
+/// Makes a system call; a negative result is an errno.
 ///
 /// # Safety
 /// As the call itself: pointers must be valid for what the kernel does with them.
@@ -33,7 +36,7 @@ pub use signal::{default_signal, end_on_signal, ignore_signal, reset_signals};
 unsafe fn syscall(number: u32, arguments: [usize; 6]) -> Result<usize, Errno> {
     let [a, b, c, d, e, f] = arguments;
     let result: isize;
-    // SAFETY: the registers are those of the kernel's convention; the caller answers for the arguments.
+    // SAFETY: the registers are those of the kernel's convention; the caller guarantees the arguments.
     unsafe {
         #[cfg(target_arch = "x86_64")]
         asm!("syscall", inlateout("rax") number as isize => result, in("rdi") a, in("rsi") b, in("rdx") c,

@@ -7,7 +7,7 @@ use rustix::mount::{MountAttrFlags, MountPropagationFlags};
 
 use super::{number, syscall};
 
-/// mount_setattr(2) on the mount that `fd` stands for.
+/// mount_setattr(2) on the mount at `fd`.
 pub fn mount_setattr(
     fd: impl AsFd,
     set: MountAttrFlags,
@@ -25,7 +25,8 @@ fn set_attributes(
     recursive: bool,
 ) -> Result<(), Errno> {
     let atime = u64::from(raw::MOUNT_ATTR__ATIME);
-    // The three access-time modes are one field: to set one, the kernel wants the whole field cleared.
+    // The three access-time modes are one field: to set one, the kernel requires the whole field to be
+    // cleared.
     if set & atime != 0 || clear & atime != 0 {
         clear |= atime;
     }
@@ -38,7 +39,7 @@ fn set_attributes(
     set_mount_attributes(&fd, &attributes, recursive)
 }
 
-/// mount_setattr(2) with MOUNT_ATTR_IDMAP: owners on the detached mount go through the maps of a user namespace.
+/// mount_setattr(2) with MOUNT_ATTR_IDMAP: owners on the detached mount are mapped as in a user namespace.
 pub fn map_mount_owners(fd: impl AsFd, user_namespace: impl AsFd, recursive: bool) -> Result<(), Errno> {
     let attributes = raw::mount_attr {
         attr_set: u64::from(raw::MOUNT_ATTR_IDMAP),
@@ -51,7 +52,7 @@ pub fn map_mount_owners(fd: impl AsFd, user_namespace: impl AsFd, recursive: boo
 
 fn set_mount_attributes(fd: &impl AsFd, attributes: &raw::mount_attr, recursive: bool) -> Result<(), Errno> {
     let flags = raw::AT_EMPTY_PATH | if recursive { raw::AT_RECURSIVE } else { 0 };
-    // SAFETY: the path is an empty C string and the structure has the size that is given; both outlive the call.
+    // SAFETY: the path is an empty C string and the structure has the given size; both outlive the call.
     unsafe {
         syscall(
             raw::__NR_mount_setattr,

@@ -1,4 +1,4 @@
-//! Namespaces: entered, made, and a child that goes on in new ones.
+//! Namespaces: made, entered, and a child that continues in new ones.
 
 use core::arch::asm;
 use core::cell::UnsafeCell;
@@ -12,7 +12,7 @@ use rustix::thread::{Timespec, futex};
 
 use super::{number, syscall};
 
-/// unshare(2) of CLONE_NEW* namespaces; the caller's descriptors stay its own.
+/// unshare(2) of namespaces. `EINVAL` if `flags` has others than CLONE_NEW*.
 pub fn unshare_namespaces(flags: u32) -> Result<(), Errno> {
     const NAMESPACES: u32 = raw::CLONE_NEWNS
         | raw::CLONE_NEWCGROUP
@@ -30,19 +30,20 @@ pub fn unshare_namespaces(flags: u32) -> Result<(), Errno> {
     Ok(())
 }
 
-/// setns(2) into the one namespace that `fd` stands for, which must be of the kind `flag` (a CLONE_NEW* bit).
-pub fn setns(fd: impl AsFd, flag: u32) -> Result<(), Errno> {
+/// setns(2) into the namespace `fd`, or, if `fd` is a pidfd, into namespaces of that process; `kinds` are
+/// CLONE_NEW* bits.
+pub fn setns(fd: impl AsFd, kinds: u32) -> Result<(), Errno> {
     // SAFETY: no memory is passed.
-    unsafe { syscall(raw::__NR_setns, [number(&fd), flag as usize, 0, 0, 0, 0])? };
+    unsafe { syscall(raw::__NR_setns, [number(&fd), kinds as usize, 0, 0, 0, 0])? };
     Ok(())
 }
 
-/// The same for a time namespace, which lets nobody in who shares its memory: a process that init has cloned itself from is on
-/// its way out.
-pub fn setns_alone(fd: impl AsFd, flag: u32) -> Result<(), Errno> {
+/// [`setns`] into a namespace that a process cannot enter while it shares its memory (`EUSERS`), as a time
+/// namespace. Waits for the process that init has cloned itself from, which is about to end.
+pub fn setns_alone(fd: impl AsFd, kind: u32) -> Result<(), Errno> {
     const PATIENCE: u32 = 10_000;
     for _ in 0..PATIENCE {
-        match setns(&fd, flag) {
+        match setns(&fd, kind) {
             Err(Errno::USERS) => {
                 let _ = rustix::thread::nanosleep(&Timespec { tv_sec: 0, tv_nsec: 100_000 });
             }
@@ -52,10 +53,11 @@ pub fn setns_alone(fd: impl AsFd, flag: u32) -> Result<(), Errno> {
     Err(Errno::USERS)
 }
 
-/// clone3(2) into new namespaces of these kinds (CLONE_NEW* bits) and, where there is one, into `cgroup`. Whoever returns from
-/// here is the child, in the same memory and on the same stack; its parent is the caller's. The caller runs `leave` on the
-/// stack of `farewell`, with the child's number, and the child waits until it [has said](Farewell::said) what it had to: from
-/// then on it may be killed with the child, as whoever shares the memory of a process that takes too much.
+/// clone3(2) into new namespaces of these kinds (CLONE_NEW* bits) and, if there is one, into `cgroup`. It is
+/// the child that returns, in the same memory and on the same stack; its parent is the caller's parent. The
+/// caller runs `leave` with the child's pid, on the stack of `farewell`, and the child waits until the caller
+/// has [sent](Farewell::sent) its message: in the cgroup an out-of-memory kill takes every process that
+/// shares the child's memory.
 pub fn go_on_as_child(
     namespaces: u32,
     cgroup: Option<BorrowedFd<'_>>,
@@ -79,12 +81,13 @@ pub fn go_on_as_child(
     };
     let number = raw::__NR_clone3 as isize;
     let size = size_of_val(&arguments);
-    // Calls want it aligned, whatever order the fields lie in.
+    // Calls need an aligned stack, whatever the order of the fields.
     let top = (farewell.stack.get() as usize + FAREWELL_STACK) & !15;
     let pointer = &raw const *farewell;
     let result: isize;
-    // SAFETY: the child returns as from any system call, and nobody else uses its stack: the caller leaves it at once for
-    // one that was never used before, runs a function there that does not return and touches nothing of the child's, and ends.
+    // SAFETY: the child returns as from any system call, and no other process uses its stack: the caller
+    // leaves it at once for one that was never used before, where it runs a function that touches nothing of
+    // the child's and ends the process.
     unsafe {
         #[cfg(target_arch = "x86_64")]
         asm!(
@@ -106,78 +109,80 @@ pub fn go_on_as_child(
             in("a4") leave, in("a5") top,
         );
     }
-    if result < 0 { Err(Errno::from_raw_os_error(-(result as i32))) } else { farewell.await_said() }
+    if result < 0 { Err(Errno::from_raw_os_error(-(result as i32))) } else { farewell.await_sent() }
 }
 
 /// Enough for one message.
 const FAREWELL_STACK: usize = 2048;
 
-/// Where a process ends that has cloned itself, and what it still has to say; used once.
+/// The stack on which a process ends that has cloned itself, and its last message. Used once.
 #[repr(align(16))]
 pub struct Farewell {
     stack: UnsafeCell<MaybeUninit<[u8; FAREWELL_STACK]>>,
     channel: AtomicU32,
     index: AtomicU32,
-    /// 0 until it is known, then [`SAID`] or an errno.
-    said: AtomicU32,
-    /// [`AWAITED`] from [`Self::prepare`] on until then; the kernel makes it 0 when the process ends, however it ends.
+    /// 0 until the message has been sent or sending has failed; then [`SENT`] or an errno.
+    sent: AtomicU32,
+    /// [`AWAITED`] from [`Self::prepare`] until then; the kernel sets it to 0 when the process ends, however
+    /// it ends.
     maker: AtomicU32,
 }
 
-/// No errno is as large.
-const SAID: u32 = u32::MAX;
+/// No errno is as large as this.
+const SENT: u32 = u32::MAX;
 const AWAITED: u32 = 1;
-const HAS_SPOKEN: u32 = 2;
+const DONE: u32 = 2;
 
-// SAFETY: of the stack only the address is ever taken, and whoever runs on it is alone there.
+// SAFETY: only the address of the stack is ever taken, and only one process runs on it.
 unsafe impl Sync for Farewell {}
 
 impl Farewell {
-    /// One that was never used.
+    /// A value that was never used.
     pub const fn unused() -> Farewell {
         Farewell {
             stack: UnsafeCell::new(MaybeUninit::uninit()),
             channel: AtomicU32::new(0),
             index: AtomicU32::new(0),
-            said: AtomicU32::new(0),
-            // Nothing but zeros: then the stack takes no room in the binary.
+            sent: AtomicU32::new(0),
+            // All bytes are zero, so that the stack takes no room in the binary.
             maker: AtomicU32::new(0),
         }
     }
 
-    /// What there will be to say, and where: that step `index` of the entry was a clone. The channel stays open.
+    /// Prepares the message: on `channel`, which has to stay open, that step `index` of the entry was a
+    /// clone.
     pub fn prepare(&'static self, channel: BorrowedFd<'static>, index: u32) {
         self.channel.store(number(&channel) as u32, Ordering::Relaxed);
         self.index.store(index, Ordering::Relaxed);
-        // The word has to be in a page of this process's own when the kernel takes it for a futex.
+        // Written first: the page has to be this process's own when the kernel uses the address as a futex.
         self.maker.store(AWAITED, Ordering::Relaxed);
-        // SAFETY: the kernel writes 0 to the word when this process leaves its memory and others are still in it; the word is
-        // atomic and lives as long as that memory.
+        // SAFETY: the kernel writes 0 to the address when this process leaves its memory and others still use
+        // it; the value is atomic and lives as long as that memory.
         let _ = unsafe { syscall(raw::__NR_set_tid_address, [self.maker.as_ptr() as usize, 0, 0, 0, 0, 0]) };
     }
 
-    /// What [`Self::prepare`] got.
+    /// The arguments of [`Self::prepare`].
     pub fn prepared(&self) -> (BorrowedFd<'static>, u32) {
         let channel = self.channel.load(Ordering::Relaxed) as i32;
-        // SAFETY: `prepare` got it as one that stays open; 0 of an unused value is never -1.
+        // SAFETY: the caller of `prepare` keeps it open; the 0 of an unused value is not -1.
         (unsafe { BorrowedFd::borrow_raw(channel) }, self.index.load(Ordering::Relaxed))
     }
 
-    /// Lets the child go on; or end, where the runtime could not be told of it.
-    pub fn said(&self, result: Result<(), Errno>) {
-        let said = result.map_or_else(|errno| errno.raw_os_error() as u32, |()| SAID);
-        self.said.store(said, Ordering::Relaxed);
-        self.maker.store(HAS_SPOKEN, Ordering::Release);
+    /// Notes that the message was sent, or why it was not, and lets the child continue or end.
+    pub fn sent(&self, result: Result<(), Errno>) {
+        let sent = result.map_or_else(|errno| errno.raw_os_error() as u32, |()| SENT);
+        self.sent.store(sent, Ordering::Relaxed);
+        self.maker.store(DONE, Ordering::Release);
         let _ = futex::wake(&self.maker, SHARED, 1);
     }
 
     /// # Errors
-    /// What kept the maker from saying it; `ESRCH` where it was killed before.
-    fn await_said(&self) -> Result<(), Errno> {
+    /// Why the message could not be sent; `ESRCH` if the sender was killed before.
+    fn await_sent(&self) -> Result<(), Errno> {
         loop {
             let maker = self.maker.load(Ordering::Acquire);
-            match self.said.load(Ordering::Acquire) {
-                SAID => return Ok(()),
+            match self.sent.load(Ordering::Acquire) {
+                SENT => return Ok(()),
                 0 if maker == AWAITED => {}
                 0 => return Err(Errno::SRCH),
                 errno => return Err(Errno::from_raw_os_error(errno as i32)),
@@ -190,5 +195,5 @@ impl Farewell {
     }
 }
 
-/// As the kernel wakes whoever waits for a word that it clears.
+/// The kernel wakes waiters of an address that it clears as those of a shared futex.
 const SHARED: futex::Flags = futex::Flags::empty();

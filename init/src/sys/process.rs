@@ -1,4 +1,4 @@
-//! What the calling process is and may do, what it executes, and how it ends.
+//! The calling process: its rights, what it executes, and its end.
 
 use core::ffi::{CStr, c_char};
 
@@ -13,7 +13,7 @@ use crate::wire::Numbers;
 pub fn set_groups(groups: Numbers<'_>) -> Result<(), Errno> {
     const { assert!(cfg!(target_endian = "little"), "a plan's numbers are the kernel's") };
     let bytes = groups.0;
-    // SAFETY: the kernel copies as many numbers of four bytes as the slice holds, wherever it is aligned.
+    // SAFETY: the kernel copies as many numbers of four bytes as the slice holds, whatever its alignment.
     unsafe { syscall(raw::__NR_setgroups, [bytes.len() / 4, bytes.as_ptr() as usize, 0, 0, 0, 0])? };
     Ok(())
 }
@@ -53,7 +53,7 @@ pub fn install_seccomp(flags: u32, program: &[u8]) -> Result<Option<OwnedFd>, Er
     Ok((flags & NEW_LISTENER != 0).then(|| unsafe { OwnedFd::from_raw_fd(result as RawFd) }))
 }
 
-/// faccessat2(2): whether the effective ids and capabilities allow to execute the file.
+/// faccessat2(2): whether the effective ids and capabilities allow executing the file.
 pub fn may_execute(path: &CStr) -> Result<(), Errno> {
     const FDCWD: usize = -100isize as usize;
     const EXECUTE: usize = 1;
@@ -72,14 +72,14 @@ pub unsafe fn execve(
     arguments: *const *const c_char,
     environment: *const *const c_char,
 ) -> Errno {
-    // SAFETY: the caller vouches for the tables; on success there is nothing left to be unsound.
+    // SAFETY: the caller guarantees the tables; on success nothing of this program is left.
     let result = unsafe {
         syscall(raw::__NR_execve, [path.as_ptr() as usize, arguments as usize, environment as usize, 0, 0, 0])
     };
     result.err().unwrap_or(Errno::NOSYS)
 }
 
-/// execveat(2) of the file that `fd` stands for; returns only with an error.
+/// execveat(2) of the open file `fd`; returns only with an error.
 ///
 /// # Safety
 /// As [`execve`].
@@ -88,7 +88,7 @@ pub unsafe fn execveat(
     arguments: *const *const c_char,
     environment: *const *const c_char,
 ) -> Errno {
-    // SAFETY: the caller vouches for the tables; the path is empty.
+    // SAFETY: the caller guarantees the tables; the path is empty.
     let result = unsafe {
         syscall(
             raw::__NR_execveat,
@@ -105,19 +105,19 @@ pub unsafe fn execveat(
     result.err().unwrap_or(Errno::NOSYS)
 }
 
-/// Gives the memory of the stack back that deeper calls have used: madvise(2), `MADV_DONTNEED`. With larger pages than 4 KiB the
-/// kernel refuses where they do not begin at one, and it stays.
-// Never inlined: then nothing that lives lies below this frame.
+/// Gives back the stack memory that deeper calls have used: madvise(2), `MADV_DONTNEED`. With pages larger
+/// than 4 KiB the kernel refuses if the range does not begin at one; then the memory stays.
+// Never inlined, so that nothing in use lies below this frame.
 #[inline(never)]
 pub fn release_stack() {
     const PAGE: usize = 4096;
     const USED: usize = 28 * PAGE;
     const DONTNEED: usize = 4;
     let here = 0u8;
-    // A page is left to the call below.
+    // One page is left for the call below.
     let end = ((&raw const here) as usize & !(PAGE - 1)) - PAGE;
-    // SAFETY: what lies below the frames of the running calls is dead, and the stack's own: nothing else is mapped into
-    // the room that it may grow into. That a part was never touched does not matter.
+    // SAFETY: memory below the frames of the running calls is unused, and belongs to the stack: nothing else
+    // is mapped in the room into which it may grow. It does not matter if a part was never touched.
     let _ = unsafe { syscall(raw::__NR_madvise, [end - USED, USED, DONTNEED, 0, 0, 0]) };
 }
 
@@ -127,7 +127,7 @@ pub fn umask(mask: u32) -> u32 {
     unsafe { syscall(raw::__NR_umask, [mask as usize, 0, 0, 0, 0, 0]) }.unwrap_or(0) as u32
 }
 
-/// getcwd(2), as the kernel words it: a folder outside the root begins with `(unreachable)`.
+/// getcwd(2) as the kernel has it: the path of a folder outside the root begins with `(unreachable)`.
 pub fn getcwd(buffer: &mut [u8]) -> Result<&CStr, Errno> {
     // SAFETY: the kernel writes at most as many bytes as the slice has.
     let length =
@@ -143,7 +143,7 @@ pub fn set_rlimit(resource: u32, soft: u64, hard: u64) -> Result<(), Errno> {
     Ok(())
 }
 
-/// Ends the process at once, without any of the C library's doings.
+/// Ends the process at once: exit_group(2).
 pub fn exit(status: i32) -> ! {
     loop {
         // SAFETY: exit_group does not return.

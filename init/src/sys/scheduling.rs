@@ -1,4 +1,4 @@
-//! Who gets processor, disk and memory first: sched_setattr(2) and its like.
+//! Scheduling: priorities, processors, memory nodes.
 
 use linux_raw_sys::general as raw;
 use rustix::io::Errno;
@@ -73,10 +73,10 @@ pub fn set_memory_policy(mode: u32, nodes: &[u8]) -> Result<(), Errno> {
     }
     let (mask, bits) = match nodes.len() {
         0 => (0, 0),
-        // The kernel takes one bit less than it is told.
+        // The kernel uses one bit less than it is told.
         bytes => (nodes.as_ptr() as usize, bytes * 8 + 1),
     };
-    // SAFETY: the kernel copies `bits` - 1 bits, all of the slice, wherever it is aligned.
+    // SAFETY: the kernel copies `bits` - 1 bits, all of the slice, whatever its alignment.
     unsafe { syscall(raw::__NR_set_mempolicy, [mode as usize, mask, bits, 0, 0, 0])? };
     Ok(())
 }
@@ -86,39 +86,39 @@ pub fn set_memory_policy(mode: u32, nodes: &[u8]) -> Result<(), Errno> {
 pub struct Processors([u64; Processors::COUNT / 64]);
 
 impl Processors {
-    /// The numbers end below this.
+    /// All numbers are below this.
     pub const COUNT: usize = 8192;
 
-    /// None.
+    /// No processor.
     pub fn none() -> Self {
         Processors([0; _])
     }
 
-    /// All that there can be.
+    /// Every processor that there can be.
     pub fn every() -> Self {
         Processors([u64::MAX; _])
     }
 
-    /// Adds one; a number that none can have changes nothing.
+    /// Adds one; a number that is too large changes nothing.
     pub fn add(&mut self, number: usize) {
         if let Some(word) = self.0.get_mut(number / 64) {
             *word |= 1 << (number % 64);
         }
     }
 
-    /// Takes one away.
+    /// Removes one.
     pub fn remove(&mut self, number: usize) {
         if let Some(word) = self.0.get_mut(number / 64) {
             *word &= !(1 << (number % 64));
         }
     }
 
-    /// Whether a number is among them.
+    /// Whether it contains the processor with this number.
     pub fn has(&self, number: usize) -> bool {
         self.0.get(number / 64).is_some_and(|word| word >> (number % 64) & 1 == 1)
     }
 
-    /// How many they are.
+    /// The number of processors.
     pub fn count(&self) -> u32 {
         self.0.iter().map(|word| word.count_ones()).sum()
     }
@@ -128,7 +128,7 @@ fn thread_number(thread: Option<Pid>) -> usize {
     thread.map_or(0, |thread| thread.as_raw_nonzero().get() as usize)
 }
 
-/// sched_getaffinity(2): where a thread, `None` for the calling one, may run.
+/// sched_getaffinity(2): the processors on which a thread may run; `None` is the calling thread.
 pub fn affinity(thread: Option<Pid>) -> Result<Processors, Errno> {
     let mut allowed = Processors::none();
     let (size, mask) = (size_of_val(&allowed.0), allowed.0.as_mut_ptr() as usize);
@@ -137,7 +137,8 @@ pub fn affinity(thread: Option<Pid>) -> Result<Processors, Errno> {
     Ok(allowed)
 }
 
-/// sched_setaffinity(2) of a thread, `None` for the calling one. The kernel takes no more numbers than it knows.
+/// sched_setaffinity(2) of a thread; `None` is the calling thread. The kernel ignores processors that it does
+/// not know.
 pub fn set_affinity(thread: Option<Pid>, allowed: &Processors) -> Result<(), Errno> {
     let (size, mask) = (size_of_val(&allowed.0), allowed.0.as_ptr() as usize);
     // SAFETY: the kernel copies at most `size` bytes, which is what the mask has.
@@ -145,7 +146,7 @@ pub fn set_affinity(thread: Option<Pid>, allowed: &Processors) -> Result<(), Err
     Ok(())
 }
 
-/// Lets the calling thread use every processor of its cgroup, and those that this may still get.
+/// Lets the calling thread use every processor of its cgroup, including those that the cgroup may get later.
 pub fn use_every_processor() -> Result<(), Errno> {
     set_affinity(None, &Processors::every())
 }

@@ -1,4 +1,4 @@
-//! Dispositions and the mask of signals.
+//! Signal dispositions and the signal mask.
 
 use linux_raw_sys::general as raw;
 use rustix::io::Errno;
@@ -10,7 +10,7 @@ pub fn reset_signals() {
     const SIGNAL_MAX: u32 = 64;
     let empty_mask = 0u64;
     for signal in 1..=SIGNAL_MAX {
-        // SIGKILL and SIGSTOP refuse, which is right.
+        // The kernel refuses SIGKILL and SIGSTOP, which always have theirs.
         let _ = default_signal(signal);
     }
     // SAFETY: the kernel reads an eight-byte mask.
@@ -34,22 +34,23 @@ pub fn ignore_signal(signal: u32) -> Result<(), Errno> {
     set_disposition(signal, SIG_IGN, 0)
 }
 
-/// rt_sigaction(2): the signal ends the process with the status 128 + its number, until it executes something.
+/// rt_sigaction(2): the signal ends the process with the status 128 + its number, until it executes
+/// something.
 pub fn end_on_signal(signal: u32) -> Result<(), Errno> {
     extern "C" fn end(signal: i32) {
         exit(128 + signal)
     }
-    // x86 enters no handler without an address to return to. This one does not return.
+    // x86 calls no handler without a restorer, the address to return to. This handler does not return.
     const SA_RESTORER: usize = 0x0400_0000;
     set_disposition(signal, end as extern "C" fn(i32) as usize, SA_RESTORER)
 }
 
 fn set_disposition(signal: u32, handler: usize, flags: usize) -> Result<(), Errno> {
-    // A `struct kernel_sigaction` begins with handler and flags, what follows is an empty mask, on most machines behind a
-    // restorer that is never called; it is at most this large everywhere.
+    // A `struct kernel_sigaction` begins with handler and flags. An empty mask follows, on most machines
+    // after a restorer, which is never called. The struct is nowhere larger than this.
     let action = [handler, flags, 0, 0];
-    // SAFETY: the kernel reads a sigaction and writes nothing. A handler of ours makes one system call, which does not
-    // return: whatever it interrupts is not gone on with.
+    // SAFETY: the kernel reads a sigaction and writes nothing. Our handler makes one system call, which does
+    // not return: what it interrupts never continues.
     unsafe { syscall(raw::__NR_rt_sigaction, [signal as usize, action.as_ptr() as usize, 0, 8, 0, 0])? };
     Ok(())
 }

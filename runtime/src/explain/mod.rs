@@ -95,7 +95,7 @@ fn details(operation: &Operation<'_>, plan: &Plan) -> String {
         Operation::SendFileSystem(step) => text(step.kind),
         Operation::SetUndumpable(_)
         | Operation::SetDumpable(_)
-        | Operation::TakeBackOnFailure(_)
+        | Operation::UnmountOnFailure(_)
         | Operation::EnterTimeNamespace(_)
         | Operation::NewSession(_)
         | Operation::SendNetlinkSocket(_)

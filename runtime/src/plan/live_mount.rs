@@ -1,7 +1,7 @@
 //! Plans that change the mounts of a container that runs: what is hostile there does not stand still.
 
-use pillbox_init::plan::operation::{Await, Ready, TakeBackOnFailure, Unmount};
-use pillbox_init::plan::{TAKEN_BACK_MAX, Turn};
+use pillbox_init::plan::operation::{Await, Ready, Unmount, UnmountOnFailure};
+use pillbox_init::plan::{ATTACHED_MAX, Turn};
 
 use super::exec::{compile_entering, has_user_namespace};
 use super::{Builder, Host, Intent, Plan, c_string, mount, namespace};
@@ -14,14 +14,14 @@ use crate::validate::ValidSpec;
 /// # Errors
 /// As for [`super::compile`]; what cannot be added to a container that runs, by its field.
 pub fn compile_added_mounts(spec: &ValidSpec<'_>, host: &Host, intent: &Intent) -> Result<Plan> {
-    if spec.mounts.len() > TAKEN_BACK_MAX {
+    if spec.mounts.len() > ATTACHED_MAX {
         return Err(Error::formatted(format_args!(
-            "mounts: {} are too many to be added at once, and taken back together: {TAKEN_BACK_MAX} at most",
+            "mounts: {} are too many to be added at once: {ATTACHED_MAX} at most",
             spec.mounts.len()
         )));
     }
     let mut builder = begin(spec, host, intent)?;
-    builder.push(TakeBackOnFailure);
+    builder.push(UnmountOnFailure);
     builder.clones_all_before();
     for (index, mount) in spec.mounts.iter().enumerate() {
         let field = format!("mounts[{index}]");
@@ -137,7 +137,7 @@ mod tests {
                          {"destination": "a/c", "type": "tmpfs", "options": ["size=1k"]}]"#;
         let expected = [
             "Await until the runtime has init's pidfd",
-            "TakeBackOnFailure",
+            "UnmountOnFailure",
             "BindMount /b on /a (ro, rprivate)",
             "Mount tmpfs on /a/c (size=1k), with the mode of what it covers",
             "Ready",

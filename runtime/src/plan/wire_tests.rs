@@ -11,9 +11,8 @@ use pillbox_init::plan::operation::{
     OpenConsole, OwnStdio, PivotRoot, ReadHome, Ready, Remount, ReplaceStdio, ReportHooks, RetryCwd,
     SendFileSystem, SendNetlinkSocket, SetCapabilities, SetCwd, SetDomainname, SetDumpable, SetExecLabel,
     SetGroups, SetHostname, SetIoPriority, SetMemoryPolicy, SetMountAttributes, SetNoNewPrivileges,
-    SetPersonality, SetPropagation, SetRlimit, SetScheduler, SetUmask, SetUndumpable, SetUser,
-    TakeBackOnFailure, TakeTrees, TakeWord, Unmount, Unshare, UseEveryProcessor, WriteSysctl,
-    WriteTimeOffsets,
+    SetPersonality, SetPropagation, SetRlimit, SetScheduler, SetUmask, SetUndumpable, SetUser, TakeTrees,
+    TakeWord, Unmount, UnmountOnFailure, Unshare, UseEveryProcessor, WriteSysctl, WriteTimeOffsets,
 };
 use pillbox_init::plan::{
     EntryStep, Header, IoClass, NodeKind, Operation, Operations, SecurityModule, TargetRule, Tree, Turn,
@@ -152,7 +151,7 @@ fn examples() -> Vec<Operation<'static>> {
             parameters,
             propagation: slave,
         }),
-        Operation::TakeBackOnFailure(TakeBackOnFailure),
+        Operation::UnmountOnFailure(UnmountOnFailure),
         Operation::Unmount(Unmount { folder: c"/", name: c"data", rehearse: true }),
         Operation::Unmount(Unmount { folder: c"/srv", name: c"data", rehearse: false }),
         Operation::CopySymlink(CopySymlink { path: c"/etc/mtab", target: c"../proc/mounts" }),

@@ -1,4 +1,4 @@
-//! Attributes of the process that execve(2) leaves alone.
+//! Attributes of the process that survive execve(2), or that it applies.
 
 use core::ffi::CStr;
 
@@ -9,7 +9,7 @@ use crate::plan::{IoClass, SecurityModule};
 use crate::wire::{Reader, Sink, Value, Wire};
 
 operation! {
-    /// sched_setaffinity(2): every processor of the cgroup. What the caller is held to means the caller.
+    /// sched_setaffinity(2): every processor of the cgroup. The caller's affinity is not the container's.
     UseEveryProcessor {}
     /// umask(2).
     SetUmask {
@@ -20,7 +20,7 @@ operation! {
     SetRlimit {
         /// The kernel's RLIMIT_* number.
         resource: u32,
-        /// What is in force.
+        /// The limit that is in force.
         soft: u64,
         /// What the soft limit may be raised to.
         hard: u64,
@@ -35,18 +35,18 @@ operation! {
         nice: i32,
         /// The static priority, of SCHED_FIFO and SCHED_RR.
         priority: u32,
-        /// SCHED_DEADLINE: how long it runs in each period.
+        /// SCHED_DEADLINE: the running time in each period.
         runtime: u64,
-        /// By when.
+        /// The time by which it is over, from the start of the period.
         deadline: u64,
         /// The period.
         period: u64,
     }
     /// ioprio_set(2).
     SetIoPriority {
-        /// Which class.
+        /// The class.
         class: IoClass,
-        /// From 0, first, to 7.
+        /// From 0 (first) to 7 (last).
         level: u32,
     }
     /// personality(2).
@@ -58,12 +58,13 @@ operation! {
     SetMemoryPolicy<'a> {
         /// The kernel's MPOL_* number and flags.
         mode: u32,
-        /// A bit set, of whole words of the kernel's.
+        /// A bit set of nodes, in whole `unsigned long`s of the kernel's.
         nodes: &'a [u8],
     }
-    /// Writes the security module's exec attribute of init, which execve(2) heeds; read back and compared.
+    /// Writes init's exec attribute of a security module, which execve(2) applies; it is read back and
+    /// compared.
     SetExecLabel<'a> {
-        /// Whose label it is.
+        /// The module that the label is for.
         module: SecurityModule,
         /// The label.
         label: &'a CStr,

@@ -9,7 +9,7 @@ use crate::plan::NodeKind;
 use crate::wire::{Reader, Sink, Value, Wire};
 
 operation! {
-    /// symlink(2); what exists already must be a symbolic link with the same text.
+    /// symlink(2); an existing file must be a symbolic link with the same text.
     CopySymlink<'a> {
         /// Where, inside the root.
         path: &'a CStr,
@@ -33,20 +33,20 @@ operation! {
         /// Its group.
         gid: u32,
     }
-    /// symlink(2); what exists already stays.
+    /// symlink(2); an existing file stays.
     MakeSymlink<'a> {
         /// Where, inside the root.
         path: &'a CStr,
         /// The link's text.
         target: &'a CStr,
-        /// Whether a file that exists already goes instead.
+        /// Whether an existing file is replaced instead.
         replace: bool,
     }
     /// mkdir(2) of a folder and its parents.
     MakeDirectory<'a> {
         /// Where, inside the root.
         path: &'a CStr,
-        /// The mode of each that is made.
+        /// The mode of each folder that is made.
         mode: Mode,
     }
     /// Writes a file below /proc/sys, through a procfs of init's own.
@@ -58,13 +58,13 @@ operation! {
     }
     /// Opens a pty of the container, hands its master to the runtime, makes the slave stdio.
     OpenConsole {
-        /// The terminal's size, where neither number is 0.
+        /// The terminal's size, unless one of the numbers is 0.
         rows: u16,
         /// See `rows`.
         columns: u16,
         /// The slave's owner.
         uid: u32,
-        /// Whether it is /dev/console as well.
+        /// Whether the slave is mounted on /dev/console as well.
         mount: bool,
     }
     /// fchown(2) of stdio, except where it is the null device; a refusal is no error.
@@ -78,9 +78,9 @@ operation! {
     ReplaceStdio {
         /// The index of stdin.
         input: u32,
-        /// Of stdout.
+        /// The index of stdout.
         output: u32,
-        /// Of stderr.
+        /// The index of stderr.
         error: u32,
     }
 }

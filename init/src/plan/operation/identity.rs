@@ -1,4 +1,4 @@
-//! Who the process is and what it may do.
+//! The identity of the process and its rights.
 
 use core::ffi::CStr;
 
@@ -6,9 +6,9 @@ use super::{Fields, operation};
 use crate::wire::{Capabilities, Numbers, Reader, Sink, Value, Wire};
 
 operation! {
-    /// prctl(PR_SET_DUMPABLE, 0): nothing may look into init before it has become the container's process.
+    /// prctl(PR_SET_DUMPABLE, 0): no process may look into init before it has become the container's process.
     SetUndumpable {}
-    /// prctl(PR_SET_DUMPABLE, 1): who has the same rights may join its namespaces.
+    /// prctl(PR_SET_DUMPABLE, 1): processes with the same rights may join its namespaces.
     SetDumpable {}
     /// setsid(2).
     NewSession {}
@@ -28,14 +28,14 @@ operation! {
     }
     /// prctl(PR_CAPBSET_DROP).
     DropBounding {
-        /// All others go.
+        /// The capabilities that stay; all others are dropped.
         keep: Capabilities,
     }
     /// setgroups(2).
     SetGroups<'a> {
         /// The supplementary groups.
         groups: Numbers<'a>,
-        /// Whether it is no error that the user namespace denies it to everybody.
+        /// Whether it is ignored that the user namespace denies setgroups(2).
         if_allowed: bool,
     }
     /// setresgid(2), setresuid(2); permitted capabilities survive.
@@ -47,13 +47,13 @@ operation! {
     }
     /// capset(2), prctl(PR_CAP_AMBIENT); read back and compared.
     SetCapabilities {
-        /// What may be done now.
+        /// Those in force.
         effective: Capabilities,
-        /// What may become effective.
+        /// Those that may become effective.
         permitted: Capabilities,
-        /// What a program with file capabilities may get.
+        /// Those that a program with file capabilities may get.
         inheritable: Capabilities,
-        /// What any program gets.
+        /// Those that any program gets.
         ambient: Capabilities,
     }
 }

@@ -1,4 +1,5 @@
-//! The operations of a plan, in the kernel's terms. `execute.rs` runs them, the runtime's `plan/` writes them.
+//! The operations of a plan, in the kernel's terms. `execute.rs` runs them, the runtime's `plan/` writes
+//! them.
 //!
 //! Each is a struct in the file of its group; the table here gives it its number.
 
@@ -26,7 +27,7 @@ pub use identity::{
 pub use mount::{
     AttachRoot, AttachScratchRoot, BindMount, Chroot, EnterChroot, EnterRoot, EnterRootCover,
     MakePathReadonly, MaskPath, Mount, MountOverlay, MountWithData, PivotRoot, Remount, SetMountAttributes,
-    SetPropagation, TakeBackOnFailure, Unmount,
+    SetPropagation, Unmount, UnmountOnFailure,
 };
 pub use namespace::{
     EnterTimeNamespace, JoinNamespace, SetDomainname, SetHostname, Unshare, WriteTimeOffsets,
@@ -37,14 +38,14 @@ pub use turn::{
     TakeTrees, TakeWord,
 };
 
-/// What stands behind an operation's number: its fields, one after the other.
+/// The fields of an operation, which a plan encodes one after the other behind its number.
 trait Fields<'a>: Sized {
     fn encode(&self, out: &mut impl Sink);
     fn read(input: &mut Reader<'a>) -> Self;
     fn visit(&self, visit: &mut dyn FnMut(&'static str, Value<'a>));
 }
 
-/// Defines operations: a struct each, with the encoding, the decoding and the view for `explain` of its fields.
+/// Defines operations: a struct for each, and how its fields are encoded, decoded and shown by `explain`.
 macro_rules! operation {
     (@struct $(#[$doc:meta])* $name:ident {}) => {
         $(#[$doc])*
@@ -83,7 +84,7 @@ macro_rules! operation {
 }
 use operation;
 
-/// Defines [`Operation`] with the numbers by which its variants are told in a plan.
+/// Defines [`Operation`], with the number by which a plan encodes each variant.
 macro_rules! operations {
     ($($number:literal $name:ident $(<$life:lifetime>)?,)*) => {
         /// One step of a plan, named for what the kernel does.
@@ -135,7 +136,7 @@ macro_rules! operations {
     };
 }
 
-// A number is never given to another operation. Next: 92.
+// A number is never used again for another operation. Next: 92.
 operations! {
     1 DieWithRuntime,
     2 Await,
@@ -197,7 +198,7 @@ operations! {
     81 CopySymlink<'a>,
     82 TakeWord,
     83 EnterRootCover,
-    84 TakeBackOnFailure,
+    84 UnmountOnFailure,
     85 Unmount<'a>,
     86 TakeTrees<'a>,
     87 UseEveryProcessor,

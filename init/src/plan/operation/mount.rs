@@ -9,7 +9,7 @@ use crate::plan::{TargetRule, Tree};
 use crate::wire::{Reader, Sink, Strings, Value, Wire};
 
 operation! {
-    /// mount(2) with propagation flags on `/`, all mounts below included.
+    /// mount(2) with propagation flags on `/`, including all mounts below.
     SetPropagation {
         /// The flags.
         propagation: MountPropagationFlags,
@@ -18,18 +18,18 @@ operation! {
     AttachRoot<'a> {
         /// The root's mounts.
         tree: Tree<'a>,
-        /// Where in the namespace that init starts in.
+        /// Where, in the namespace where init starts.
         at: &'a CStr,
-        /// What the tree becomes before.
+        /// The propagation that it gets before that.
         propagation: MountPropagationFlags,
     }
-    /// Makes an empty tmpfs the root, and another one for what `MountOverlay` changes.
+    /// Makes an empty tmpfs the root, and another one for the changes on top of each `MountOverlay`.
     AttachScratchRoot<'a> {
-        /// Both lie below, until the old root goes.
+        /// Both are mounted here until the old root is unmounted.
         at: &'a CStr,
     }
-    /// overlayfs over a folder of the namespace that init starts in, at the same path inside the root; what it cannot lie
-    /// over is bound there, read-only.
+    /// overlayfs over a folder of the namespace where init starts, at the same path inside the root; a folder
+    /// that it cannot be put over is bound there, read-only.
     MountOverlay<'a> {
         /// The folder.
         lower: &'a CStr,
@@ -52,16 +52,17 @@ operation! {
         parameters: Strings<'a>,
         /// The mount's attributes.
         attributes: MountAttrFlags,
-        /// What it becomes before it is attached.
+        /// The propagation that it gets before it is attached.
         propagation: MountPropagationFlags,
-        /// Whether a tmpfs takes the mode of the folder that it covers.
+        /// Whether a tmpfs gets the mode of the folder that it covers.
         take_mode: bool,
-        /// Whether a tmpfs begins with everything that it covers.
+        /// Whether a tmpfs begins with a copy of everything that it covers.
         copy_up: bool,
-        /// What is bound instead where the kernel refuses a new instance (EPERM, EBUSY).
+        /// What is bound instead if the kernel refuses a new instance (EPERM, EBUSY).
         otherwise: Option<Tree<'a>>,
     }
-    /// mount(2) of a new file system with its options as one string: for those too long for fsconfig(2).
+    /// mount(2) of a new file system with its options as one string: for options that are too long for
+    /// fsconfig(2).
     MountWithData<'a> {
         /// Its type.
         kind: &'a CStr,
@@ -73,7 +74,7 @@ operation! {
         data: &'a CStr,
         /// The mount's attributes, set once it is attached.
         attributes: MountAttrFlags,
-        /// What it becomes then.
+        /// The propagation that it gets then.
         propagation: MountPropagationFlags,
     }
     /// open_tree(2), mount_setattr(2), move_mount(2) of an existing tree.
@@ -86,57 +87,58 @@ operation! {
         rule: TargetRule,
         /// Attributes that the topmost mount gets.
         set: MountAttrFlags,
-        /// Those that must go from what the source's mount is.
+        /// Those of the source's mount that are removed.
         clear: MountAttrFlags,
-        /// Those that go along where the kernel lets them: in a user namespace some are locked.
+        /// Those that are removed along with these if the kernel allows it: in a user namespace some are
+        /// locked.
         drop: MountAttrFlags,
-        /// Attributes that the mounts below get as well.
+        /// Attributes that all mounts of the tree get.
         recursive_set: MountAttrFlags,
-        /// Those that must go from all of them.
+        /// Those that are removed from all of them.
         recursive_clear: MountAttrFlags,
-        /// What the tree becomes before it is attached.
+        /// The propagation that the tree gets before it is attached.
         propagation: MountPropagationFlags,
-        /// Whether the mounts below do as well.
+        /// Whether the mounts below get it as well.
         recursive_propagation: bool,
     }
     /// mount_setattr(2) on what is mounted at `target`.
     SetMountAttributes<'a> {
         /// Where, inside the root.
         target: &'a CStr,
-        /// The attributes that it gets.
+        /// The attributes that the mount gets.
         set: MountAttrFlags,
-        /// What it becomes.
+        /// The propagation that it gets.
         propagation: MountPropagationFlags,
-        /// Whether the mounts below get and become the same.
+        /// Whether the mounts below get the same.
         recursive: bool,
     }
-    /// mount_setattr(2) on the mount at `target`; before that, with `reconfigure`, fspick(2) and fsconfig(2) of its
-    /// file system.
+    /// mount_setattr(2) on the mount at `target`; before that, with `reconfigure`, fspick(2) and fsconfig(2)
+    /// of its file system.
     Remount<'a> {
         /// Where, inside the root.
         target: &'a CStr,
         /// The attributes that the mount gets.
         set: MountAttrFlags,
-        /// Those that go from it.
+        /// Those that are removed from it.
         clear: MountAttrFlags,
-        /// Whether the file system changes, too.
+        /// Whether the file system is changed, too.
         reconfigure: bool,
         /// Its options without a value.
         flags: Strings<'a>,
         /// Its options with one: key, value, key, value.
         parameters: Strings<'a>,
-        /// What the mount becomes.
+        /// The propagation that the mount gets.
         propagation: MountPropagationFlags,
     }
-    /// From here on a failure unmounts again what the plan has attached by then.
-    TakeBackOnFailure {}
+    /// From here on a failure unmounts what the plan has attached since.
+    UnmountOnFailure {}
     /// umount2(2) of what is mounted at `name` in `folder`.
     Unmount<'a> {
-        /// A path inside the root, which no symbolic link leads to.
+        /// A path inside the root, without symbolic links.
         folder: &'a CStr,
         /// One component.
         name: &'a CStr,
-        /// Whether it is only made sure that something is mounted there.
+        /// Whether to check only that something is mounted there.
         rehearse: bool,
     }
     /// Binds a path on itself, read-only; a missing one is skipped.
@@ -149,20 +151,22 @@ operation! {
         /// The path, inside the root.
         path: &'a CStr,
     }
-    /// pivot_root(2), umount2(2) of what was there before.
+    /// pivot_root(2), umount2(2) of the old root.
     PivotRoot {}
-    /// chroot(2): where pivot_root(2) is impossible (a root in ramfs), or the mount namespace is not the container's.
+    /// chroot(2): if pivot_root(2) is impossible (a root in ramfs), or the mount namespace is not the
+    /// container's.
     Chroot {
-        /// Whether move_mount(2) of the root over the old one comes first, which takes a namespace of the container's own.
+        /// Whether move_mount(2) puts the root over the old one first, for which the container needs a mount
+        /// namespace of its own.
         cover: bool,
     }
-    /// Takes the root of the mount namespace that init joined for the container's root.
+    /// Makes the root of the mount namespace that init has joined the container's root.
     EnterRoot {}
-    /// chroot(2) into the root of a container that has only that.
+    /// chroot(2) into the root of a container that has no mount namespace of its own.
     EnterChroot {
         /// The index of the root, which the runtime opened.
         root: u32,
     }
-    /// openat2(2) of `..` in the root, which leads to what was mounted over it: that is the root from here on.
+    /// openat2(2) of `..` in the root, which leads to what was mounted over it: the root from here on.
     EnterRootCover {}
 }

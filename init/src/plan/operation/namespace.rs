@@ -11,7 +11,8 @@ operation! {
         /// The kernel's CLONE_NEW* bits.
         flags: u32,
     }
-    /// setns(2). Only for namespaces that a process cannot enter while it shares its memory with the one that it was cloned from.
+    /// setns(2). Only for namespaces that a process cannot enter while it shares its memory with the one that
+    /// it was cloned from.
     JoinNamespace {
         /// The index of the namespace, which the runtime opened.
         namespace: u32,

@@ -6,12 +6,12 @@ use super::{Fields, operation};
 use crate::wire::{Reader, Sink, Strings, Value, Wire};
 
 operation! {
-    /// chdir(2). Where the right to enter comes only with the user, `RetryCwd` follows.
+    /// chdir(2). `RetryCwd` tries again in case only the program's user may enter the folder.
     SetCwd<'a> {
         /// The working folder.
         path: &'a CStr,
     }
-    /// chdir(2) again if `SetCwd` was refused; then makes sure that the folder lies inside the root.
+    /// chdir(2) again if `SetCwd` was refused; then checks that the folder lies inside the root.
     RetryCwd<'a> {
         /// The working folder.
         path: &'a CStr,
@@ -28,17 +28,18 @@ operation! {
         /// The value of PATH.
         search: &'a CStr,
     }
-    /// rt_sigaction(2): signals that end init, with the status 128 + number, until it executes the program. The kernel keeps
-    /// their default from the first process of a pid namespace.
+    /// rt_sigaction(2): until init executes the program these signals end it, with the status 128 + number.
+    /// By default the first process of a pid namespace ignores them.
     EndOnSignals {
-        /// Each the bit of its number less 1.
+        /// Signal n is bit n - 1.
         signals: u64,
     }
-    /// Descriptors from 3 on survive the exec, all others close. Those that the runtime opened close now.
+    /// `count` descriptors from 3 on survive the exec, and all others close. Those that the runtime opened
+    /// for the plan are closed now.
     KeepDescriptors {
         /// How many survive.
         count: u32,
-        /// The index of the one that does not close now.
+        /// The index of the one that is not closed now.
         listener: u32,
     }
     /// execve(2).

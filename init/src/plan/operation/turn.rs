@@ -1,4 +1,4 @@
-//! Where runtime and init take turns, and what they hand each other.
+//! Where runtime and init take turns, and what they pass to each other.
 
 use core::ffi::CStr;
 
@@ -17,16 +17,16 @@ operation! {
         /// Which part.
         turn: Turn,
     }
-    /// Has the runtime clone the next trees: mountinfo lists mounts in the order in which they came to be, and those come
-    /// after others that init has made.
+    /// Asks the runtime to clone the next trees: mountinfo lists mounts in the order of their creation, and
+    /// these come after others that init has made.
     TakeTrees<'a> {
         /// The indices of the descriptors that they become.
         trees: Numbers<'a>,
     }
-    /// Opens a netlink socket in the network namespace and hands it to the runtime, which sets the loopback up and moves
-    /// interfaces there.
+    /// Opens a netlink socket in the network namespace and sends it to the runtime, which sets the loopback
+    /// up and moves interfaces there.
     SendNetlinkSocket {}
-    /// A new file system, for another process: made where this one stands.
+    /// Makes a new file system in init's namespaces and sends it to the runtime, for another process.
     SendFileSystem<'a> {
         /// Its type.
         kind: &'a CStr,
@@ -35,7 +35,7 @@ operation! {
         /// Options with one: key, value, key, value.
         parameters: Strings<'a>,
     }
-    /// setns(2) into the network namespace that the runtime has made meanwhile, with its loopback up; waits for it.
+    /// Waits for the network namespace that the runtime makes meanwhile, with its loopback up; then setns(2).
     JoinNetwork {}
     /// Tells the runtime that its hooks may run now; `Await` follows.
     ReportHooks {}
@@ -46,7 +46,8 @@ operation! {
         /// The socket's index.
         listener: u32,
     }
-    /// recv(2) of the word that init has waited for last, at which it only looked so far. Who ends with a word unread
-    /// resets the connection: so whoever gave it tells a program that ran from an init that ended before.
+    /// recv(2) of the byte that init waited for last, and has only peeked at so far. A process that ends with
+    /// an unread byte resets the connection: so its sender can tell a program that ran from an init that
+    /// ended before.
     TakeWord {}
 }
