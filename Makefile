@@ -1,5 +1,5 @@
-# What people and CI call. Each target sets up what it needs: the Rust toolchain and its musl target by rustup, and,
-# as root on a Debian system, packages by apt-get; elsewhere it says what to install and stops.
+# The targets for people and CI. Each sets up what it needs: the Rust toolchain and its musl target with rustup and, as
+# root on Debian, packages with apt-get. Elsewhere it says what to install, and stops.
 
 SHELL := bash
 .SHELLFLAGS := -euo pipefail -c
@@ -11,7 +11,7 @@ PREFIX ?= /usr/local
 DESTDIR ?=
 
 ARCH := $(shell uname -m)
-# The kernel's name for the machine is Rust's, but for one.
+# Rust names machines as the kernel does, except for one.
 TARGET := $(subst riscv64-,riscv64gc-,$(ARCH)-unknown-linux-musl)
 TARGET_DIR := $(or $(CARGO_TARGET_DIR),target)
 RELEASE := $(TARGET_DIR)/$(TARGET)/release
@@ -21,7 +21,7 @@ TOOLCHAIN := $(shell sed -n 's/^channel = "\(.*\)"/\1/p' rust-toolchain.toml)
 RUST_VERSION := $(shell sed -n 's/^rust-version = "\(.*\)"/\1/p' Cargo.toml)
 WORKSPACE := --workspace
 ifeq ($(ARCH),riscv64)
-# The programs that bench runs in containers are machine code, written for the other two machines.
+# The programs that bench runs in containers are machine code, which exists only for the other two machines.
 WORKSPACE += --exclude bench
 endif
 
@@ -29,10 +29,10 @@ QEMU_x86_64 := qemu-system-x86
 QEMU_aarch64 := qemu-system-arm
 QEMU_riscv64 := qemu-system-misc
 
-# program:package, as Debian calls it.
+# program:its Debian package.
 BUILD_PROGRAMS := cc:gcc cc:libc6-dev
 TEST_PROGRAMS := bash:bash unshare:util-linux setpriv:util-linux newuidmap:uidmap script:bsdutils busybox:busybox-static systemctl:systemd dbus-daemon:dbus podman:podman
-# What links for the machine that nobody tests on: `make cross`.
+# For `make cross`: the linker for the machine that the tests do not run on.
 CROSS_ARCH := $(if $(filter aarch64,$(ARCH)),x86_64,aarch64)
 CROSS_TARGET := $(CROSS_ARCH)-unknown-linux-musl
 CROSS_GCC := $(CROSS_ARCH)-linux-gnu-gcc
@@ -41,7 +41,7 @@ GUEST_PROGRAMS := qemu-system-$(ARCH):$(QEMU_$(ARCH)) xz:xz-utils dpkg-deb:dpkg
 INJECTION_PROGRAMS := unshare:util-linux busybox:busybox-static
 BENCH_PROGRAMS := unshare:util-linux
 INSTRUCTIONS_PROGRAMS := unshare:util-linux valgrind:valgrind
-# program:the oldest version whose behaviour the black-box tests know (tests/blackbox/harness/runtime.rs).
+# program:the oldest version for which the black-box tests are right (tests/blackbox/harness/runtime.rs).
 TEST_PEERS := crun:1.28 runc:1.3
 BENCH_PEERS := crun:0 runc:0
 
@@ -57,10 +57,10 @@ build: $(BINARY) ## build the static binary
 $(BINARY): $(SOURCES)
 	@$(MAKE) --no-print-directory toolchain
 	cargo build --locked --release --target $(TARGET) --package pillbox
-	# Cargo leaves a binary that did not change as it is; make compares times.
+	# Cargo does not touch a binary that did not change, but make compares times.
 	touch $@
 
-# Shows what a process can tell of its surroundings.
+# Shows what a process sees of its surroundings.
 define LOOK
 row() { printf '  %-12s %s\n' "$$1" "$$2"; }
 row 'process id' $$$$
@@ -93,7 +93,7 @@ run: build ## run a command in a throwaway container over this system's files
 	echo
 	echo 'a shell in such a container:  $(BINARY) try'
 
-# The recorded counts are of x86-64's instructions.
+# The recorded counts are for x86-64.
 COUNTS := $(if $(AS_ROOT),$(filter x86_64,$(ARCH)))
 test: lint cross test-native test-guest $(if $(COUNTS),instructions) ## run everything: lint, the build for another machine, unit tests, black-box tests, the guest's cases, counted instructions
 	@$(if $(AS_ROOT),true,echo 'LEFT OUT, because they need root: the black-box tests, the injected faults, and parts of the unit tests of cgroup and netlink')
@@ -123,7 +123,7 @@ lint: toolchain ## check format and lints
 	cargo fmt --all --check
 	cargo clippy --locked --package pillbox --no-default-features --target $(TARGET) -- -D warnings
 	cargo clippy --locked $(WORKSPACE) --all-targets --target $(TARGET) -- -D warnings
-	# init's binary is no part of an ordinary build, and cannot unwind.
+	# Init's binary is not part of an ordinary build, and cannot unwind.
 	cargo clippy --locked --package pillbox-init --features binary --profile init --target $(TARGET) -- -D warnings
 
 instructions: COUNTED := bench/instructions.json
@@ -139,11 +139,11 @@ bench: toolchain ## measure pillbox beside crun and runc (as root); writes bench
 	@$(MAKE) --no-print-directory programs PROGRAMS='$(BENCH_PROGRAMS)'
 	$(if $(AS_ROOT),$(MAKE) --no-print-directory peers PEERS='$(BENCH_PEERS)')
 	cargo build --locked --release --target $(TARGET) --package pillbox --package bench
-	# Without its optional parts, to tell its size.
+	# Without optional parts, to show how much smaller it is.
 	cargo build --locked --release --target $(TARGET) --package pillbox --no-default-features --target-dir target/reduced
 	$(RELEASE)/bench --pillbox $(BINARY) --reduced target/reduced/$(TARGET)/release/pillbox --memory bench/memory.json --markdown bench/RESULTS.md $(BENCH_FLAGS)
 
-# What is on PATH; others, as of another system's tree: VM_FLAGS='--peer NAME=PATH'.
+# Measures the peers in PATH. Others, such as one in another system's tree: VM_FLAGS='--peer NAME=PATH'.
 bench-memory: toolchain package-index ## measure in a guest how little memory a container needs; writes bench/memory.json, which `bench` shows
 	@$(MAKE) --no-print-directory programs PROGRAMS='$(GUEST_PROGRAMS)'
 	cargo build --locked --release --target $(TARGET) --package pillbox --package vm-tests
@@ -194,11 +194,11 @@ programs:
 	        exit 1
 	    fi
 	    apt-get update -q
-	    # What a package brings along as a service is not wanted here: systemctl starts nothing.
+	    # Services of the packages are not started.
 	    SYSTEMD_OFFLINE=1 DEBIAN_FRONTEND=noninteractive apt-get install -y -q --no-install-recommends "$${missing[@]}"
 	fi
 
-# Other runtimes, which the same tests and measurements are run on. Nothing fails without them. PEERS: program:version …
+# Other runtimes, for the same tests and measurements. Nothing fails without them. PEERS: program:version …
 peers:
 	@for pair in $(PEERS); do
 	    name=$${pair%%:*}
@@ -211,7 +211,7 @@ peers:
 	    fi
 	done
 
-# The guests' kernel, busybox and systemd are downloaded as packages: apt must know the present ones.
+# The guests' kernel, busybox and systemd are downloaded as packages: apt must know the current versions.
 package-index:
 	@if [ -n '$(AS_ROOT)' ] && command -v apt-get >/dev/null; then
 	    if ! apt-cache show busybox-static >/dev/null 2>&1 || [ -z "$$(find /var/lib/apt/lists -maxdepth 0 -mtime -1)" ]; then

@@ -1,13 +1,13 @@
-//! Builds init for the target and hands the path of its binary to the runtime, which embeds it.
+//! Builds init for the target and gives the path of its binary to the runtime, which embeds it.
 //!
-//! A nested cargo in a target directory of its own: init is another kind of program (no start files, no C
-//! library, a fixed address), and the outer build's flags must not reach it.
+//! Init is built by a nested cargo with its own target directory: it is another kind of program (no start files,
+//! no C library, a fixed address), and must not get the outer build's flags.
 
 use std::env;
 use std::path::PathBuf;
 use std::process::Command;
 
-/// How init is linked: `_start` is its own.
+/// The flags for init, which has its own `_start`.
 const LINK: &[&str] = &[
     "-Crelocation-model=static",
     "-Cpanic=abort",
@@ -15,17 +15,17 @@ const LINK: &[&str] = &[
     "-Clink-arg=-nostdlib",
     "-Clink-arg=-static",
     "-Clink-arg=-Wl,--build-id=none,-z,noseparate-code,-z,norelro",
-    // For size, as in .cargo/config.toml; the other options there make init larger.
+    // These make init smaller, as in .cargo/config.toml; the other options there would make it larger.
     "-Cllvm-args=-enable-machine-outliner=always",
     "-Cllvm-args=-disable-block-placement",
     "-Cllvm-args=-disable-constant-hoisting",
     "-Cllvm-args=-disable-machine-licm",
 ];
 
-/// The linker script that leaves unwind tables out.
+/// The linker script that leaves out unwind tables.
 const UNWIND_TABLES: &str = "runtime/unwind-tables.ld";
 
-/// The linker script that puts code apart which most commands do not come to.
+/// The linker script that separates code that most commands do not execute.
 const COLD_CODE: &str = "runtime/cold-code.ld";
 
 fn main() {
@@ -42,7 +42,6 @@ fn main() {
     cargo.current_dir(variable("CARGO_MANIFEST_DIR"));
     for (name, _) in env::vars_os() {
         let name_text = name.to_string_lossy();
-        // RUSTC_WRAPPER stays: clippy-driver must not, since it would only check.
         if name_text.starts_with("CARGO_ENCODED_")
             || name_text.starts_with("CARGO_FEATURE_")
             || name_text.starts_with("CARGO_CFG_")
@@ -50,6 +49,7 @@ fn main() {
             cargo.env_remove(&name);
         }
     }
+    // RUSTC_WRAPPER stays, but not the workspace wrapper: clippy-driver would check and not build.
     for name in ["RUSTFLAGS", "RUSTC_WORKSPACE_WRAPPER", "CARGO_BUILD_TARGET", "CARGO_TARGET_DIR"] {
         cargo.env_remove(name);
     }
@@ -58,18 +58,18 @@ fn main() {
     let mut flags: Vec<String> = LINK.iter().map(|flag| flag.to_string()).collect();
     flags.extend(without_unwind_tables.iter().map(|argument| format!("-Clink-arg={argument}")));
     if target.ends_with("musl") {
-        // The musl target would bring a `_start` of its own along.
+        // The musl target would link a second `_start`.
         flags.push("-Clink-self-contained=no".to_string());
     }
     cargo.env("CARGO_ENCODED_RUSTFLAGS", flags.join("\x1f"));
     let status = cargo.status().unwrap_or_else(|error| panic!("run cargo for init: {error}"));
     assert!(status.success(), "building init for {target} failed");
 
-    // What Cargo.toml's release profile makes possible: it aborts on a panic. Panicking tests unwind.
+    // Only for the release profile, in which a panic aborts. Tests unwind, and need the tables.
     if target.contains("-musl") && variable("PROFILE") == "release" {
         // Two segments instead of four: no padding to whole pages between code and constants.
         let compact = "-Wl,--build-id=none,-z,noseparate-code,-z,norelro,-z,common-page-size=64".to_string();
-        // compiler-rt asks for the CPU's features with it on AArch64, but stands behind the C library.
+        // On AArch64, compiler-rt calls it to find the CPU's features, but is linked after the C library.
         let wanted = "-Wl,--undefined=getauxval".to_string();
         let wanted = target.starts_with("aarch64").then_some(&wanted);
         let cold_code = format!("-T{root}/{COLD_CODE}");
@@ -78,7 +78,7 @@ fn main() {
         }
     }
 
-    // A source tree without git has no commit to name.
+    // A source tree without git has no commit.
     let commit = Command::new("git").args(["rev-parse", "--short=12", "HEAD"]).output().ok();
     let commit = commit
         .filter(|output| output.status.success())

@@ -1,4 +1,4 @@
-//! Runs the bundle in a folder through the library, and prints what its program wrote: `run BUNDLE`.
+//! Runs a bundle with the library, and prints the output of its program: `run BUNDLE`.
 
 use std::error::Error;
 use std::path::Path;
@@ -19,7 +19,7 @@ fn main() -> Result<ExitCode, Box<dyn Error>> {
     }
 
     let ended = run(&container, &mut output);
-    // Whatever happened: nothing is to be left.
+    // Also after an error, so that nothing is left behind.
     container.delete(true)?;
     let (text, status) = ended?;
     print!("{text}");
