@@ -1,4 +1,4 @@
-//! CPU affinity: `process.execCPUAffinity`, for processes that come into a container which is there already.
+//! CPU affinity: `process.execCPUAffinity`, for processes that enter an existing container.
 
 use pillbox_init::sys::{Processors, affinity, set_affinity, use_every_processor};
 use rustix::io::Errno;
@@ -8,16 +8,16 @@ use crate::error::{Context, Error, Result};
 use crate::sys::{hold_here, lift_restriction, several_processors};
 use crate::validate::number_list::parse_number_list;
 
-/// Holds the calling thread to a list of CPUs (`0-3,7`), which its children inherit, until dropped.
+/// Restricts the calling thread to a list of CPUs (`0-3,7`) until it is dropped. Children inherit the restriction.
 pub struct Held {
     before: Processors,
 }
 
 impl Held {
-    /// Restricts the thread: from here on until the value is dropped.
+    /// Restricts the thread until the value is dropped.
     ///
     /// # Errors
-    /// The list has a CPU that this machine cannot have, or none that it has.
+    /// The list has a CPU number that no kernel supports, or no CPU that the thread may use.
     pub fn to(list: &str) -> Result<Held> {
         const FIELD: &str = "process.execCPUAffinity.initial";
         let set = parse(FIELD, list)?;
@@ -27,14 +27,15 @@ impl Held {
     }
 }
 
-/// A thread that is held to the processor where it runs, and what it clones until that lets itself go: for those that take
-/// turns. Whoever sleeps meanwhile on another processor takes longer to wake than its turn.
+/// Holds a thread to the processor on which it runs, and its clones, until they lift the restriction. This is for
+/// processes that take turns: waking one that sleeps on another processor takes longer than its turn.
 ///
-/// Only a thread that may use all that its cgroup has is held, which then may again.
+/// Only a thread that may use every processor of its cgroup is held; afterwards it may use all of them again.
 pub struct HeldHere(());
 
 impl HeldHere {
-    /// Holds the calling thread, until the value is dropped.
+    /// Holds the calling thread until the value is dropped; `None` if the thread is restricted already, or there is
+    /// only one processor.
     pub fn begin() -> Option<HeldHere> {
         let allowed = several_processors()?;
         if !lift_restriction(&allowed) {
@@ -54,15 +55,15 @@ impl Drop for HeldHere {
 
 impl Drop for Held {
     fn drop(&mut self) {
-        // CPUs that were allowed a moment ago: at worst the kernel has taken some away, and keeps to the rest.
+        // These CPUs were allowed a moment ago. If some have been taken away since, the kernel uses the rest.
         let _ = set_affinity(None, &self.before);
     }
 }
 
-/// Restricts a process that stands in its cgroup already.
+/// Restricts a process that is in its cgroup already.
 ///
 /// # Errors
-/// As for [`Held::to`]; the cgroup has none of the CPUs.
+/// As for [`Held::to`].
 pub fn restrict_process(pid: Pid, list: &str) -> Result<()> {
     const FIELD: &str = "process.execCPUAffinity.final";
     restrict(FIELD, list, Some(pid), &parse(FIELD, list)?)
@@ -77,7 +78,7 @@ fn restrict(field: &str, list: &str, pid: Option<Pid>, set: &Processors) -> Resu
     }
 }
 
-/// Validation has refused what is no list, or has a number that no kernel knows.
+/// Validation has refused texts that are not a list or have a number that no kernel supports.
 fn parse(field: &str, list: &str) -> Result<Processors> {
     let ranges = parse_number_list(list)
         .ok_or_else(|| Error::formatted(format_args!("{field}: {list:?} is not a list of CPUs")))?;

@@ -1,4 +1,4 @@
-//! Device nodes for containers in a user namespace, where mknod(2) is not theirs to call.
+//! Device nodes for containers in a user namespace, which may not call mknod(2).
 
 use std::os::fd::{BorrowedFd, OwnedFd};
 
@@ -8,15 +8,15 @@ use rustix::mount::OpenTreeFlags;
 
 use crate::plan::DeviceNode;
 
-/// Whether `tree` is that device.
+/// Whether `tree` is the device that `node` describes.
 pub fn is(tree: &OwnedFd, node: &DeviceNode) -> Result<bool> {
     let status = rustix::fs::fstat(tree)?;
     Ok(FileType::from_raw_mode(status.st_mode) == node.kind
         && status.st_rdev as u64 == makedev(node.major, node.minor) as u64)
 }
 
-/// Makes the `index`th node in the state folder `folder`, and a detached mount of it. It has to keep its name until
-/// that is attached: see [`forget`].
+/// Makes the node with number `index` in the state folder `folder`. The result is a detached mount of the node,
+/// which must keep its name until the mount is attached: see [`forget`].
 ///
 /// # Errors
 /// `EPERM`: the runtime is in a user namespace itself.
@@ -31,7 +31,7 @@ pub fn make(folder: BorrowedFd<'_>, index: u32, node: &DeviceNode) -> Result<Own
     rustix::mount::open_tree(folder, name, flags)
 }
 
-/// Removes the names of all nodes that were made; what is mounted of them stays.
+/// Removes the names of all nodes that were made; their mounts stay.
 pub fn forget(folder: BorrowedFd<'_>) {
     (0..)
         .map(name)

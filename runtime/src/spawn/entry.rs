@@ -1,4 +1,4 @@
-//! The way of an init to where the operations of its plan belong, and what went wrong on it.
+//! The steps by which init enters its namespaces and its cgroup, and the errors of those that fail.
 
 use std::os::fd::AsRawFd;
 
@@ -11,11 +11,11 @@ use crate::cgroup::Cgroup;
 use crate::error::{Error, Kind, describe_errno};
 use crate::plan::Plan;
 
-/// The steps of an init that begins outside, in the seed's copy if `seeded`.
+/// The steps of an init that starts outside the container, in a copy of the seed namespace if `seeded`.
 ///
-/// A privileged runtime may enter anything from outside; an ordinary user gets its rights over the other namespaces by
-/// entering the user namespace first. What is entered may not reach the cgroup (nor may a user of its own), and whoever sees
-/// a process come into a joined pid namespace must not find a descriptor of the host in it: then the cgroup comes before.
+/// A privileged runtime can enter every namespace from outside. An ordinary user must enter the user namespace first,
+/// to have rights over the others. The cgroup comes before joined user, pid and cgroup namespaces: from inside these it
+/// may be out of reach, and processes of a joined pid namespace must not find a descriptor of the host in init.
 pub(super) fn steps(plan: &Plan, opened: &Opened, cgroup: Option<&Cgroup>, seeded: bool) -> Vec<EntryStep> {
     let user_first = !rustix::process::geteuid().is_root();
     let joined = || opened.joined.iter().map(|(fd, flags)| (fd.as_raw_fd() as u32, *flags));
@@ -44,7 +44,7 @@ pub(super) fn steps(plan: &Plan, opened: &Opened, cgroup: Option<&Cgroup>, seede
     steps
 }
 
-/// Why init could not take the step with this index.
+/// The error of an init that could not take the step with this index.
 pub(super) fn word_failure(steps: &[EntryStep], index: u32, errno: Errno) -> SpawnError {
     let cause = describe_errno(errno);
     let (namespaces, cgroup) = match steps.get(index as usize) {

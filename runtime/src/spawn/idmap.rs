@@ -1,4 +1,4 @@
-//! uid_map and gid_map of a new user namespace: user_namespaces(7); and those that mounts are given.
+//! uid_map and gid_map: of a new user namespace (user_namespaces(7)), and for id-mapped mounts.
 
 use std::fmt::Write as _;
 use std::os::fd::OwnedFd;
@@ -16,10 +16,10 @@ use crate::sys;
 use crate::text::order;
 use crate::validate::NamespaceKind;
 
-/// Writes the maps for init, while it waits; those of a namespace that it has joined are compared instead.
+/// Writes the maps of init's user namespace while init waits. The maps of a joined namespace are compared instead.
 ///
 /// # Errors
-/// The map that the kernel or the helper refused, and what it needs.
+/// The kernel or a helper refused a map, or a joined namespace has other maps.
 pub fn write(pid: Pid, mappings: &Mappings) -> Result<()> {
     let pid = pid.as_raw_nonzero();
     match mappings.method {
@@ -28,7 +28,7 @@ pub fn write(pid: Pid, mappings: &Mappings) -> Result<()> {
             write_map(&format!("/proc/{pid}/gid_map"), "linux.gidMappings", &mappings.gid)
         }
         Method::Own => {
-            // Only who gives up setgroups may map a group without rights over it.
+            // Without CAP_SETGID, a group can be mapped only after setgroups(2) is given up.
             let path = format!("/proc/{pid}/setgroups");
             std::fs::write(&path, "deny").context(|| format!("write {path}"))?;
             write_map(&format!("/proc/{pid}/uid_map"), "linux.uidMappings", &mappings.uid)?;
@@ -45,7 +45,7 @@ pub fn write(pid: Pid, mappings: &Mappings) -> Result<()> {
     }
 }
 
-/// The kernel takes a whole map in one write(2), of at most a page and 340 lines.
+/// The kernel takes a whole map in one write(2): less than a page, and at most 340 lines.
 fn write_map(path: &str, field: &str, map: &[IdMapping]) -> Result<()> {
     let mut text = String::new();
     for IdMapping { container_id, host_id, size } in map {
@@ -55,17 +55,17 @@ fn write_map(path: &str, field: &str, map: &[IdMapping]) -> Result<()> {
     std::fs::write(path, &text).context(|| format!("{field}: write {path}"))
 }
 
-/// User namespaces that only stand for maps, each made once.
+/// User namespaces that exist only for their maps; each is made once.
 #[derive(Default)]
 pub struct OwnerNamespaces {
     made: Vec<(MountOwners, OwnedFd)>,
 }
 
 impl OwnerNamespaces {
-    /// Lets the owners on a detached mount go through the maps.
+    /// Makes a detached mount id-mapped.
     ///
     /// # Errors
-    /// The namespace cannot be had; the file system of the mount (or of one below) cannot do it.
+    /// The namespace cannot be made or opened, or a file system (of the mount or of one below) cannot be id-mapped.
     pub fn map_mount(&mut self, tree: &OwnedFd, idmap: &MountIdmap) -> Result<()> {
         let MountIdmap { owners, recursive } = idmap;
         let position = match self.made.iter().position(|(known, _)| known == owners) {
@@ -90,7 +90,7 @@ impl OwnerNamespaces {
     }
 }
 
-/// A user namespace with these maps and no process: its only one has ended when it gets them.
+/// Makes a user namespace with these maps and no process: its only process has ended when the maps are written.
 fn make_namespace(uid: &[IdMapping], gid: &[IdMapping]) -> Result<OwnedFd> {
     let process = sys::spawn_ended(linux_raw_sys::general::CLONE_NEWUSER)
         .context(|| "make a user namespace for its maps")?;
@@ -102,12 +102,12 @@ fn make_namespace(uid: &[IdMapping], gid: &[IdMapping]) -> Result<OwnedFd> {
             let opened = rustix::fs::openat(CWD, &*path, OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty());
             opened.context(|| format!("open {path}"))
         });
-    // Only now may its number go to another process.
+    // The paths above begin with its pid, which may pass to another process from here on.
     process.reap();
     made
 }
 
-/// The kernel may have sorted the lines.
+/// Compares the map of a joined namespace, in any order: the kernel may have sorted the lines.
 fn check_map(path: &str, field: &str, wanted: &[IdMapping]) -> Result<()> {
     if wanted.is_empty() {
         return Ok(());
@@ -152,7 +152,7 @@ fn run_helper(name: &str, granted_in: &str, pid: i32, map: &[IdMapping]) -> Resu
     for IdMapping { container_id, host_id, size } in map {
         arguments.extend([container_id, host_id, size].map(u32::to_string));
     }
-    // With an empty environment: they are setuid.
+    // The helpers are setuid: they get an empty environment.
     program::run(&path, &arguments, &[]).map(drop).map_err(|error| {
         Error::formatted(format_args!("{name}: {error}: ranges are granted in {granted_in}"))
             .or_kind(Kind::NotPermitted)

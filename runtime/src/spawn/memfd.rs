@@ -1,8 +1,8 @@
 //! Files in memory that nobody can change: init and its plan.
 //!
-//! Sealed memfds, and where those are not to be had, or may not be executed (vm.memfd_noexec is 2, an outer sandbox forbids
-//! the call), files without a name of a tmpfs that nobody else has ever seen: their mount is read-only and in no
-//! namespace, so that no path leads there and no call makes it writable, whoever holds them open (/proc/PID/exe).
+//! They are sealed memfds. Where those are missing or may not be executed (vm.memfd_noexec is 2, or an outer sandbox
+//! forbids the call), they are nameless files on a tmpfs of their own. Its mount is read-only and in no namespace: no
+//! path leads to it, and no call can make it writable, not even for a process that has a file open (/proc/PID/exe).
 
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::OnceLock;
@@ -19,22 +19,22 @@ use crate::sys;
 
 const MFD_EXEC: u32 = 0x10;
 const MFD_NOEXEC_SEAL: u32 = 0x8;
-/// `F_SEAL_EXEC`, since Linux 6.3: who may execute it stays as it is.
+/// `F_SEAL_EXEC`, since Linux 6.3: the permissions to execute the file cannot change.
 const SEAL_EXEC: u32 = 0x20;
 
 /// Init's binary, built for this target.
 static INIT: &[u8] = include_bytes!(env!("PILLBOX_INIT"));
 
-/// Init's file: made once for each of the two modes, where nothing that a container could do to it would change what the
-/// next one gets.
+/// Init's file. It is made once for each of the two modes and kept, unless a container could change its permissions for
+/// the next one.
 pub(super) enum InitFile {
     Kept(&'static OwnedFd),
     Own(OwnedFd),
 }
 
 impl InitFile {
-    /// The file. Who executes one that is not `readable` cannot be looked into, from the first instruction on and whatever it
-    /// may do in its user namespace: execve(2), "effect on dumpable".
+    /// Opens the file. If it is not `readable`, a process that executes it cannot be inspected by others, from its
+    /// first instruction on and whatever the rights in its user namespace are: execve(2), "effect on dumpable".
     pub(super) fn open(readable: bool) -> Result<InitFile> {
         static KEPT: [OnceLock<OwnedFd>; 2] = [OnceLock::new(), OnceLock::new()];
         let kept = &KEPT[usize::from(readable)];
@@ -80,7 +80,7 @@ fn seal(file: &OwnedFd, name: &str) -> Result<()> {
     rustix::fs::fcntl_add_seals(file, SEALS).context(|| format!("memfd {name}"))
 }
 
-/// A file with that content, and whether it is a memfd, which is still to be sealed.
+/// Makes a file with this content. The result says whether it is a memfd, which still has to be sealed.
 fn written(name: &str, executable: u32, content: &[u8], mode: Mode) -> Result<(OwnedFd, bool)> {
     let step = || format!("memfd {name}");
     let refused = match memfd(name, executable) {
@@ -104,7 +104,7 @@ fn written(name: &str, executable: u32, content: &[u8], mode: Mode) -> Result<(O
 fn memfd(name: &str, executable: u32) -> rustix::io::Result<OwnedFd> {
     let flags = MemfdFlags::CLOEXEC | MemfdFlags::ALLOW_SEALING;
     match rustix::fs::memfd_create(name, flags | MemfdFlags::from_bits_retain(executable)) {
-        // Before Linux 6.3 there was nothing to say about execution.
+        // Linux before 6.3 does not know these flags.
         Err(Errno::INVAL) => rustix::fs::memfd_create(name, flags),
         file => file,
     }
@@ -118,7 +118,7 @@ fn write_all(file: &OwnedFd, mut rest: &[u8]) -> rustix::io::Result<()> {
     Ok(())
 }
 
-/// Who may not mount has a user namespace for it, which nobody else ever stands in.
+/// A caller that may not mount does so in a user namespace of its own, which no other process ever enters.
 fn on_own_tmpfs(content: &[u8], mode: Mode) -> rustix::io::Result<OwnedFd> {
     match on_tmpfs(content, mode) {
         Err(Errno::PERM) => {}
@@ -167,9 +167,9 @@ fn on_tmpfs(content: &[u8], mode: Mode) -> rustix::io::Result<OwnedFd> {
 pub(crate) enum InMemory {
     /// From a memfd.
     Memfd,
-    /// From a tmpfs; why there is no such memfd.
+    /// From a tmpfs; the errno says why not from a memfd.
     Tmpfs(Errno),
-    /// Not at all; why there is no such memfd.
+    /// Not at all; the errno says why not from a memfd.
     No(Errno),
 }
 

@@ -1,6 +1,6 @@
 //! `linux.netDevices`: network interfaces of the host that move into the container (config-linux.md, "Network
-//! Devices"). They keep their permanent global addresses, are set up, and are never moved back: what becomes of
-//! them when the container ends is the kernel's to decide.
+//! Devices"). They keep their permanent global addresses, are set up, and are never moved back: the kernel decides
+//! what becomes of them when the container ends.
 
 use std::os::fd::{AsFd, OwnedFd};
 
@@ -16,8 +16,8 @@ use crate::plan::NetDevice;
 /// Moves interfaces from the runtime's network namespace into that of `pid`, where `inside` was opened.
 ///
 /// # Errors
-/// The interface that is missing, that may not be moved, or whose name is taken in the container. Those that were
-/// moved before it stay where they are.
+/// An interface is missing, may not be moved, or its name is taken in the container. Interfaces that were moved before
+/// it stay in the container.
 pub fn move_into(devices: &[NetDevice], pid: Pid, inside: &mut Socket) -> Result<()> {
     let path = format!("/proc/{}/ns/net", pid.as_raw_nonzero());
     let namespace = rustix::fs::openat(CWD, &*path, OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty())
@@ -40,17 +40,17 @@ fn move_one(
 ) -> pillbox_netlink::Result<()> {
     let NetDevice { name, new_name } = device;
     let index = link::index_of(outside, name)?;
-    // The move loses them.
+    // The move removes its addresses.
     let addresses = address::list(outside)?;
     let kept = addresses.iter().filter(|assigned| assigned.index == index && assigned.is_permanent_global());
     let before = link::list(inside)?;
     let wanted = new_name.as_ref().unwrap_or(name);
-    // The kernel would move it first and then refuse the name, and with a failed container's namespace it is gone.
+    // The kernel would move it first and refuse the name then: it would be lost with the failed container's namespace.
     if before.iter().any(|known| known.name == *wanted) {
         return Err(NetlinkError::Invalid(format!("the container has an interface {wanted:?} already")));
     }
     outside.request(&[link::move_to_namespace(index, namespace.as_fd(), new_name.as_deref())?])?;
-    // Its index may be taken in there, and its name may be one that the kernel chose: it is the one that is new.
+    // The kernel may have given it another index and name in there. It is the interface that was not there before.
     let after = link::list(inside)?;
     let Some(moved) = after.iter().find(|link| before.iter().all(|known| known.index != link.index)) else {
         return Err(NetlinkError::Unanswered(format!("move link {name}")));

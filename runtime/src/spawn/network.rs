@@ -1,4 +1,5 @@
-//! A container's network namespace, made beside everything else: nothing of a container takes the kernel as long.
+//! A container's network namespace. It is made in parallel with everything else, because nothing takes the kernel
+//! longer.
 
 use std::os::fd::OwnedFd;
 
@@ -14,15 +15,15 @@ use crate::validate::NamespaceKind;
 
 const MAKE: &str = "linux.namespaces: make a network namespace (of user.max_net_namespaces at most)";
 
-/// A network namespace with its loopback up, on its way to init: [`Turn::Network`]. Only the thread that makes it, and
-/// goes, ever stands in it.
+/// A network namespace that is being made, with its loopback up, and sent to init: [`Turn::Network`]. Only the thread
+/// that makes it, which then ends, is ever inside.
 pub struct Making(NetworkThread);
 
 impl Making {
-    /// Begins to make it; the namespace comes out at the other end of `channel`, or the end of file.
+    /// Begins to make it. The namespace, or an end of file, arrives at the other end of `channel`.
     ///
     /// # Errors
-    /// There can be no thread.
+    /// No thread can be made.
     pub fn begin(channel: &OwnedFd) -> Result<Making> {
         let request = link::set_up(LOOPBACK_INDEX).and_then(|up| up.encode(1)).map_err(failed)?;
         NetworkThread::begin(channel, Turn::Network as u8, request)
@@ -31,7 +32,7 @@ impl Making {
             .map_err(of_network)
     }
 
-    /// The thread, for whoever is cloned meanwhile.
+    /// The thread, for a process that is cloned meanwhile.
     pub fn thread(&self) -> &NetworkThread {
         &self.0
     }
@@ -53,11 +54,11 @@ impl Making {
     }
 }
 
-/// What a plan wants in the network namespace of init, number `pid`, in which `socket` was opened: a new one gets its
-/// loopback, one that is joined has what it needs; then come the interfaces that move.
+/// Configures the network namespace of init, whose pid is `pid` and in which `socket` was opened: sets up the loopback
+/// of a new namespace (not of a joined one), then moves interfaces into it.
 ///
 /// # Errors
-/// What the kernel refuses, by its field.
+/// What the kernel refuses.
 pub fn configure(socket: OwnedFd, plan: &Plan, pid: Pid) -> Result<()> {
     let mut socket = Socket::from_fd(socket)
         .map_err(|error| Error::formatted(format_args!("init's netlink socket: {error}")))?;

@@ -1,6 +1,6 @@
-//! sd_notify(3) for containers: each has a socket of its own, of whose messages the runtime passes `READY=1` on. The
-//! service manager would not heed the container's processes, which are not the service's; and nothing else that they
-//! say is theirs to say.
+//! sd_notify(3) for containers. Each container has a socket of its own, and the runtime passes `READY=1` on to the
+//! service manager, which would ignore the container's processes: they are not the service's. Nothing else is passed
+//! on, because it is not for a container to say.
 
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 
@@ -13,13 +13,13 @@ use crate::error::{Context, Result};
 use crate::plan::NOTIFY_VARIABLE as VARIABLE;
 use crate::sys::unix_socket;
 
-/// In the container's state folder; inside the container it lies where the variable says.
+/// The folder of the socket, in the container's state folder. It is mounted in the container where the variable says.
 pub const FOLDER: &str = "notify";
 
 /// The socket in it.
 const SOCKET: &str = "notify/notify";
 
-/// How long after the manager's queue was full it is tried again.
+/// The pause before the next attempt if the manager's queue is full.
 const PAUSE: Timespec = Timespec { tv_sec: 0, tv_nsec: 50_000_000 };
 
 /// The container's end, and the service manager's address.
@@ -27,7 +27,7 @@ const PAUSE: Timespec = Timespec { tv_sec: 0, tv_nsec: 50_000_000 };
 pub struct Proxy {
     socket: OwnedFd,
     manager: String,
-    /// The container has said so, and the manager has not been told.
+    /// Whether the container has said that it is ready, and the manager has not been told yet.
     owes_ready: bool,
 }
 
@@ -36,19 +36,19 @@ pub fn make_folder(state: BorrowedFd<'_>) -> Result<()> {
     rustix::fs::mkdirat(state, FOLDER, Mode::from_raw_mode(0o755)).context(|| VARIABLE)
 }
 
-/// Listens for the container; none if it was created without.
+/// Listens for the container; `None` if it was created without the folder.
 pub fn listen(state: BorrowedFd<'_>, manager: &str) -> Result<Option<Proxy>> {
     let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
     let socket =
         rustix::net::socket_with(AddressFamily::UNIX, SocketType::DGRAM, flags, None).context(|| VARIABLE)?;
-    // Socket paths end at 107 bytes.
+    // A short path: the kernel takes at most 107 bytes.
     let address = SocketAddrUnix::new(format!("/proc/self/fd/{}/{SOCKET}", state.as_raw_fd()));
     let _ = rustix::fs::unlinkat(state, SOCKET, AtFlags::empty());
     match address.and_then(|address| rustix::net::bind(&socket, &address)) {
         Err(Errno::NOENT) => return Ok(None),
         bound => bound.context(|| VARIABLE)?,
     }
-    // Whoever the container's user is.
+    // The container's user may be anybody.
     rustix::fs::chmodat(state, SOCKET, Mode::from_raw_mode(0o777), AtFlags::empty()).context(|| VARIABLE)?;
     Ok(Some(Proxy { socket, manager: manager.to_string(), owes_ready: false }))
 }
@@ -60,13 +60,14 @@ pub fn forget(state: BorrowedFd<'_>) {
 }
 
 impl Proxy {
-    /// What to wait for before [`Self::pass_on`]: what is readable when the container has said something, or a time.
+    /// What to wait for before [`Self::pass_on`]: a descriptor that is readable when the container has sent
+    /// something, or a time.
     pub fn wanted(&self) -> (Option<BorrowedFd<'_>>, Option<Timespec>) {
         if self.owes_ready { (None, Some(PAUSE)) } else { (Some(self.socket.as_fd()), None) }
     }
 
-    /// Reads one message; the result is whether the container is ready, which the manager then knows, and what its
-    /// main process is where that is no child of a process that stays. Waits for neither of them.
+    /// Reads one message, and tells the manager if the container is ready; true when it has been told. `main` is the
+    /// pid of the container's first process, if the manager needs it because the runtime does not stay. Never waits.
     pub fn pass_on(&mut self, main: Option<i32>) -> Result<bool> {
         if !self.owes_ready {
             let mut message = [0; 4096];
@@ -96,7 +97,7 @@ impl Proxy {
         }
     }
 
-    /// Waits until the container is ready, or `process`, its first, has ended: then nobody is told anything.
+    /// Waits until the container is ready and the manager has been told, or until `process`, its first, has ended.
     ///
     /// # Errors
     /// The manager could not be told.

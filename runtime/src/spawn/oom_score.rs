@@ -1,4 +1,4 @@
-//! `process.oomScoreAdj`: whom the kernel kills first when memory runs out. proc_pid_oom_score_adj(5).
+//! `process.oomScoreAdj`: which process the kernel kills first when memory runs out. proc_pid_oom_score_adj(5).
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
@@ -8,10 +8,10 @@ use crate::error::{Context, Result};
 
 const OWN: &str = "/proc/self/oom_score_adj";
 
-/// Gives the value to a process.
+/// Sets the value of a process.
 ///
 /// # Errors
-/// A lower value than it has takes CAP_SYS_RESOURCE; of a process that is not dumpable the file is root's.
+/// To lower it needs CAP_SYS_RESOURCE; only root may write to the file of a process that is not dumpable.
 pub fn write(pid: Pid, value: i32) -> Result<()> {
     write_to(&format!("/proc/{pid}/oom_score_adj"), &value.to_string())
 }
@@ -20,15 +20,15 @@ fn write_to(path: &str, value: &str) -> Result<()> {
     std::fs::write(path, value).context(|| format!("process.oomScoreAdj: write {value}"))
 }
 
-/// The calling process has a value, which its children inherit, until this is dropped. One thread's at a time: another would take
-/// this value for the process's own, and leave it behind.
+/// Sets the value of the calling process, which its children inherit, until this is dropped. Threads take turns: a
+/// second one would take this value for the process's own, and restore it in the end.
 pub struct Held {
     before: String,
     _alone: MutexGuard<'static, ()>,
 }
 
 impl Held {
-    /// Takes the value for the time.
+    /// Sets the value, once no other thread holds one.
     ///
     /// # Errors
     /// As for [`write`].
@@ -43,7 +43,7 @@ impl Held {
 
 impl Drop for Held {
     fn drop(&mut self) {
-        // What it had a moment ago, it may have.
+        // The process had this value a moment ago, so it may have it again.
         let _ = write_to(OWN, self.before.trim_end());
     }
 }
@@ -53,7 +53,7 @@ mod tests {
     use super::{Held, OWN};
 
     #[test]
-    fn what_threads_take_for_a_time_none_of_them_keeps() {
+    fn threads_take_turns_and_restore_the_value() {
         let before = std::fs::read_to_string(OWN).expect("read");
         std::thread::scope(|scope| {
             for value in [700, 800, 900] {

@@ -16,10 +16,10 @@ use crate::oci::spec::json::{List, Text};
 use crate::plan::{self, Host, Intent, Plan};
 use crate::sys::process_end::collect;
 
-/// How much of a helper's output is kept.
+/// How many bytes at the end of a helper's output are kept.
 const KEPT: usize = 1 << 24;
 
-/// Where a program is, along PATH.
+/// Looks a program up in PATH.
 pub fn find(name: &str) -> Option<String> {
     let path = std::env::var("PATH").unwrap_or_else(|_| "/usr/bin:/bin".to_string());
     path.split(':')
@@ -28,10 +28,11 @@ pub fn find(name: &str) -> Option<String> {
         .find(|path| rustix::fs::access(path.as_str(), Access::EXEC_OK).is_ok())
 }
 
-/// Runs the program at `path` with the caller's rights and nothing on its stdin; what it says on stdout and stderr is the result.
+/// Runs the program at `path` with the caller's rights and an empty stdin. The result is its output on stdout and
+/// stderr.
 ///
 /// # Errors
-/// It could not be run, or failed; with the end of what it said.
+/// It could not be run, or failed; the error has the end of its output.
 pub fn run(path: &str, arguments: &[String], environment: &[String]) -> Result<Vec<u8>> {
     let arguments = [path].into_iter().chain(arguments.iter().map(String::as_str));
     let program = Hook {
@@ -56,7 +57,7 @@ pub struct Ends {
 }
 
 impl Ends {
-    /// Both, and those that the program gets: to read from, and to write to.
+    /// Makes both, and the program's ends: one to read from, one to write to.
     ///
     /// # Errors
     /// There are no descriptors left.
@@ -67,28 +68,30 @@ impl Ends {
     }
 }
 
-/// What a program is told, and how much it may take.
+/// The input of a program, and its limits.
 pub struct Visit<'a> {
-    /// What it finds on its stdin.
+    /// What it can read from its stdin.
     pub input: &'a str,
-    /// In seconds; then it is killed.
+    /// The number of seconds after which it is killed.
     pub timeout: Option<i64>,
     /// How many bytes at the end of its output are kept.
     pub kept: usize,
-    /// What errors call it.
+    /// The beginning of errors, before "failed" or "was killed".
     pub what: &'a str,
 }
 
-/// Lets a program begin that was spawned as `process`, and sees to it until it has ended. The result is the end of what it said.
+/// Starts the program that was spawned as `process`, and serves it until it has ended. The result is the end of its
+/// output.
 ///
 /// # Errors
-/// It could not be executed, failed or took too long, with the end of what it said.
+/// It could not be executed, failed or took too long; if it failed, the error has the end of its output.
 pub fn see_out(mut process: Init, plan: &Plan, ends: Ends, visit: &Visit<'_>) -> Result<Vec<u8>> {
     if let Err(error) = process.bring_up_unrecorded(plan).and_then(|()| process.release()) {
         return Err(process.kill_after(error));
     }
     let deadline = visit.timeout.map(|seconds| Instant::now() + Duration::from_secs(seconds.max(0) as u64));
-    // What keeps it from its program it says there; it may be made to stand still on the way as well.
+    // If the program cannot be executed, the channel says why. A process that stands still before that is timed out,
+    // too.
     let executed = match await_one_of(&mut [PollFd::new(&process.channel(), PollFlags::IN)], deadline) {
         Ok(true) => process.await_exec(plan).map(Some),
         other => other.map(|_| None),
@@ -106,15 +109,15 @@ pub fn see_out(mut process: Init, plan: &Plan, ends: Ends, visit: &Visit<'_>) ->
         }
         Err(error) => error,
     };
-    // It leads a session of its own: what it started dies with it.
+    // It leads a process group of its own, which has the processes that it started.
     let _ = rustix::process::kill_process_group(process.pid, Signal::KILL);
     Err(process.kill_after(error))
 }
 
-/// How much of it errors quote.
+/// How many bytes of its output errors quote.
 const QUOTED: usize = 1024;
 
-/// What a program wrote that has ended well; else how it ended.
+/// The output of a program that succeeded; otherwise an error that says how it ended.
 fn word_end(process: Init, output: Vec<u8>, what: &str) -> Result<Vec<u8>> {
     let code = collect(&process.process).context(|| "wait")?;
     let how = match (code & 0x7f, code >> 8) {
@@ -127,8 +130,8 @@ fn word_end(process: Init, output: Vec<u8>, what: &str) -> Result<Vec<u8>> {
     Err(Error::new(if output.is_empty() { how } else { format!("{how}: {output}") }))
 }
 
-/// Writes its input, reads what the program says, until it has ended; `None` when its time is up first. A daemon that it
-/// leaves behind may keep the pipes open: they do not matter then.
+/// Writes the program's input and reads its output until it has ended; `None` if the deadline comes first. It does not
+/// wait for the end of the pipes: a daemon that the program leaves behind may keep them open.
 fn converse(
     process: &OwnedFd,
     ends: Ends,
@@ -160,7 +163,7 @@ fn converse(
             match rustix::io::write(end, rest) {
                 Ok(written) => rest = &rest[written..],
                 Err(Errno::AGAIN) => {}
-                // It does not want to know.
+                // The program does not read it.
                 Err(_) => rest = &[],
             }
             if rest.is_empty() {
@@ -174,7 +177,7 @@ fn converse(
     }
 }
 
-/// Whether one of them is ready before the deadline; not behind it, be they always.
+/// Whether one of them is ready before the deadline. After the deadline it is false, even if one is ready.
 fn await_one_of(polled: &mut [PollFd<'_>], deadline: Option<Instant>) -> Result<bool> {
     loop {
         let left = deadline.map(|deadline| deadline.saturating_duration_since(Instant::now()));
@@ -190,8 +193,8 @@ fn await_one_of(polled: &mut [PollFd<'_>], deadline: Option<Instant>) -> Result<
     }
 }
 
-/// Keeps the end of what is said; `false` when nobody can say anything more. What a pipe holds, at most: whoever writes for
-/// ever is not read for ever.
+/// Reads output and keeps the end of it; `false` if nobody can write any more. It reads at most what a pipe holds, so
+/// that a program that writes for ever does not keep it from returning.
 fn read_output(output: &OwnedFd, kept: usize, said: &mut Vec<u8>) -> bool {
     const READS: usize = 16;
     let mut buffer = [0u8; 4096];

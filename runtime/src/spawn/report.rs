@@ -1,4 +1,4 @@
-//! What init says on its channel, and the words for it.
+//! Init's messages on its channel, and the errors that they report.
 
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::time::Duration;
@@ -12,24 +12,24 @@ use crate::error::{Context, Error, Result, describe_errno};
 use crate::explain;
 use crate::plan::Plan;
 
-/// What init said.
+/// A message from init.
 pub enum Message {
-    /// A report, with a descriptor where one belongs to it.
+    /// A report, with a descriptor if one belongs to it, and the text that the kernel gave for a failure.
     Report(Report, Option<OwnedFd>, String),
     /// The channel is closed: init has executed the program, or is gone.
     Closed,
-    /// Init is gone, and left a word unread that it would have taken before the program.
+    /// Init is gone, and left a byte unread that it would have read before it executed the program.
     Reset,
 }
 
-/// Reads a message of init's from its channel or its gate connection, and waits for it. `left_word` is whether init has left a
-/// word unread, which the kernel says once, and before what init had said by then; false at first.
+/// Waits for a message from init on its channel or its gate connection. `left_word` says whether init has left a byte
+/// unread; it is false at first. The kernel reports this only once, and before the messages that init had sent by then.
 pub fn receive(channel: impl AsFd, left_word: &mut bool) -> Result<Message> {
-    // Only where that is asked for is there nothing yet.
+    // Without DONTWAIT there always is a message.
     Ok(receive_with(channel.as_fd(), RecvFlags::empty(), left_word)?.unwrap_or(Message::Closed))
 }
 
-/// The same, `None` when there is no message yet.
+/// As [`receive`], but without waiting; `None` if there is no message yet.
 pub(super) fn receive_if_any(channel: BorrowedFd<'_>, left_word: &mut bool) -> Result<Option<Message>> {
     receive_with(channel, RecvFlags::DONTWAIT, left_word)
 }
@@ -44,7 +44,8 @@ fn receive_with(channel: BorrowedFd<'_>, flags: RecvFlags, left_word: &mut bool)
         let mut parts = [rustix::io::IoSliceMut::new(&mut bytes)];
         match rustix::net::recvmsg(channel, &mut parts, &mut control, flags | RecvFlags::CMSG_CLOEXEC) {
             Err(Errno::INTR) => {}
-            // It is still there, and nothing else says whom init has cloned, or whether its program runs.
+            // The message is still there, and must not be lost: only it tells a clone's pid, or whether the program
+            // runs.
             Err(Errno::NOMEM) if patience > 0 => {
                 patience -= 1;
                 std::thread::sleep(Duration::from_millis(5));
@@ -70,7 +71,7 @@ fn receive_with(channel: BorrowedFd<'_>, flags: RecvFlags, left_word: &mut bool)
     Ok(Some(Message::Report(report, descriptor, text)))
 }
 
-/// Puts a failure report into words, with the plan at hand.
+/// Describes a reported failure with the help of the plan.
 pub fn word_report(plan: &Plan, report: Report, kernel_text: &str) -> Error {
     match report {
         Report::Failed { operation, errno, stage, detail } => {
@@ -102,8 +103,8 @@ pub fn word_report(plan: &Plan, report: Report, kernel_text: &str) -> Error {
     }
 }
 
-/// How `start` words the failure of what comes after the gate: it no longer has the plan, only these two. Where it is the
-/// program's own fault init has said so to those who read its output.
+/// Describes a failure after the gate, for `start`, which no longer has the plan. If it is the program's own fault,
+/// init has also said so on the program's stderr.
 pub fn word_late_report(arguments: &[String], report: Report) -> Error {
     match report {
         Report::Failed { errno, .. } => {
@@ -125,14 +126,14 @@ mod tests {
     use super::{Message, receive};
 
     #[test]
-    fn a_word_that_was_left_is_not_forgotten_for_what_was_said_before() {
+    fn an_unread_byte_is_remembered_while_earlier_messages_are_read() {
         let (ours, theirs) =
             socketpair(AddressFamily::UNIX, SocketType::SEQPACKET, SocketFlags::CLOEXEC, None)
                 .expect("socketpair");
         let mut report = Vec::new();
         Report::Ready.encode(&mut report);
         send(&theirs, &report, SendFlags::NOSIGNAL).expect("report");
-        send(&ours, b"w", SendFlags::NOSIGNAL).expect("word");
+        send(&ours, b"w", SendFlags::NOSIGNAL).expect("byte");
         drop(theirs);
         let mut left_word = false;
         assert!(matches!(receive(&ours, &mut left_word), Ok(Message::Report(Report::Ready, ..))));

@@ -13,7 +13,7 @@ use crate::error::{Context, Error, Result};
 use crate::plan::Agent;
 use crate::text::json::{self, Members};
 
-/// How long init is left to install its filter between two looks.
+/// The pause between two attempts to fetch the listener, while init installs its filter.
 const PAUSE: Timespec = Timespec { tv_sec: 0, tv_nsec: 100_000 };
 
 /// The document that goes with the descriptor.
@@ -43,8 +43,7 @@ struct State<'a> {
 /// the agent. The process waits meanwhile for [`pillbox_init::plan::Turn::Listener`].
 ///
 /// # Errors
-/// The filter could not be installed (the process's report is then still to be read from `channel`), the
-/// descriptor not be fetched, or nobody listens at the path.
+/// The descriptor could not be fetched, or nobody listens at the path.
 pub fn hand_over(
     agent: &Agent,
     process: BorrowedFd<'_>,
@@ -61,20 +60,20 @@ pub fn hand_over(
     Ok(Handed::Over)
 }
 
-/// What came of handing a listener over.
+/// The result of handing a listener over.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Handed {
     /// The agent has it.
     Over,
-    /// There is none: the process said something else instead, or is gone.
+    /// There is no listener: the process has sent another message, still to be read from its channel, or is gone.
     NotInstalled,
 }
 
-/// pidfd_getfd(2), as soon as the descriptor is there; None when the channel has something else to say.
+/// pidfd_getfd(2), as soon as the descriptor is there; `None` if another message comes first.
 fn fetch(process: BorrowedFd<'_>, channel: BorrowedFd<'_>, number: u32) -> Result<Option<OwnedFd>> {
     let number = i32::try_from(number).map_err(|_| Error::new("init named no descriptor"))?;
     loop {
-        // Looked at first: a descriptor that init took for something else after a failure must not be sent.
+        // The channel comes first: after a failure the number may belong to another file, which must not be sent.
         let mut polled = [PollFd::from_borrowed_fd(channel, PollFlags::IN)];
         match poll(&mut polled, Some(&PAUSE)) {
             Ok(0) | Err(Errno::INTR) => {}
