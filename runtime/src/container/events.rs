@@ -1,4 +1,4 @@
-//! Watching a container: what it uses, and when the kernel kills for want of memory.
+//! Watching a container: its resource usage, and processes that the kernel kills because memory has run out.
 
 use std::os::fd::OwnedFd;
 use std::time::{Duration, Instant};
@@ -12,12 +12,12 @@ use crate::error::{Context, Result};
 use crate::oci::ContainerId;
 use crate::state::Root;
 
-/// What happened.
+/// An event in a container.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Event<'w> {
-    /// The interval is over: the numbers, as a JSON document on one line.
+    /// The interval is over: the statistics, as a JSON document on one line.
     Stats(&'w str),
-    /// The kernel has killed a process of the container for want of memory.
+    /// The kernel has killed a process of the container because memory has run out.
     OutOfMemory,
 }
 
@@ -33,7 +33,7 @@ pub struct Watch {
 }
 
 impl Watch {
-    /// Watches a container that has not ended; the first numbers come after `interval`.
+    /// Watches a container that has not ended; the first statistics come after `interval`.
     ///
     /// # Errors
     /// There is no such container, it has ended or has no cgroup.
@@ -48,7 +48,7 @@ impl Watch {
         Ok(Watch { process, cgroup, memory, statistics, kills, interval, next })
     }
 
-    /// The numbers now.
+    /// The current statistics.
     pub fn stats(&mut self) -> Result<&str> {
         self.statistics.read(&self.cgroup)
     }
@@ -58,7 +58,7 @@ impl Watch {
         loop {
             let left = self.next.saturating_duration_since(Instant::now());
             let has_ended = self.sleep(left)?;
-            // Also at the end: what the kernel killed last may have been init.
+            // Also at the end: the last process that the kernel killed may have been init.
             let kills = self.statistics.oom_kills(&self.cgroup)?.unwrap_or(self.kills);
             if kills > self.kills {
                 self.kills = kills;
@@ -74,7 +74,7 @@ impl Watch {
         }
     }
 
-    /// Sleeps until something may have happened, or for this long; whether the container has ended.
+    /// Sleeps until something may have happened, but not longer than `at_most`; true if the container has ended.
     fn sleep(&self, at_most: Duration) -> Result<bool> {
         let timeout =
             Timespec { tv_sec: at_most.as_secs() as i64, tv_nsec: i64::from(at_most.subsec_nanos()) };

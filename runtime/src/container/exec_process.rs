@@ -1,4 +1,4 @@
-//! The process that an exec is to run: the container's own, with what the options say in its place.
+//! The process that `exec` runs: the container's own, as the options change it.
 
 use super::options::ExecOptions;
 use crate::error::{Context, Error, Result};
@@ -7,14 +7,14 @@ use crate::oci::spec::process::ConsoleSize;
 use crate::oci::spec::{Process, Spec};
 use crate::validate::{ValidSpec, validate};
 
-/// The container's configuration with the wanted process in the place of its own.
+/// The container's configuration, with its process replaced by the one to run.
 pub(super) fn with_process<'a>(mut spec: Spec<'a>, options: &'a ExecOptions) -> Result<ValidSpec<'a>> {
     let own = spec.process.take().unwrap_or_default();
     let process = match &options.process {
         Some(document) => {
             let mut process: Process<'a> = json::parse(document.as_bytes())
                 .map_err(|error| Error::formatted(format_args!("--process: {error}")))?;
-            // What callers leave out is the container's.
+            // What the document leaves out is as in the container.
             if process.capabilities.is_none() {
                 process.capabilities = own.capabilities;
             }
@@ -47,7 +47,7 @@ fn from_options<'a>(mut process: Process<'a>, options: &'a ExecOptions) -> Resul
     if let Some((uid, gid)) = options.user {
         process.user.uid = uid;
         process.user.gid = gid.unwrap_or(process.user.gid);
-        // HOME is another user's now.
+        // The container's HOME is another user's.
         process.env.0.retain(|variable| !variable.starts_with("HOME="));
     }
     process.user.additional_gids.0.extend(&options.additional_gids);
@@ -62,7 +62,7 @@ fn from_options<'a>(mut process: Process<'a>, options: &'a ExecOptions) -> Resul
         for set in [&mut sets.bounding, &mut sets.effective, &mut sets.permitted] {
             set.0.extend(texts(&options.capabilities));
         }
-        // Those that are inheritable as well a user keeps through execve, as with runc.
+        // If the container has inheritable capabilities, a user keeps the added ones through execve, as with runc.
         if !sets.inheritable.is_empty() {
             sets.ambient.0.extend(texts(&options.capabilities));
         }

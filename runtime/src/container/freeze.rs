@@ -5,7 +5,7 @@ use crate::error::{Error, Kind, Result};
 use crate::oci::ContainerId;
 use crate::state::Root;
 
-/// Stops every process of a created or running container, and returns when they stand still.
+/// Freezes every process of a created or running container, and returns when they stand still.
 ///
 /// # Errors
 /// There is no such container, it has ended or is paused already; it has no cgroup.
@@ -27,7 +27,7 @@ pub fn resume(root: &Root, id: &ContainerId) -> Result<()> {
     let directory = root.find(id)?;
     directory.lock_patiently()?;
     let cgroup = live_cgroup(&directory.load()?, "resume")?;
-    // What `pause` wrote counts, not what the processes have come to: one may have been moved in since.
+    // What `pause` wrote counts, not whether all processes are frozen: one may have been moved in since.
     if !cgroup.is_freezing()? {
         return Err(Error::of(Kind::Status, format!("cannot resume container {id}: it is not paused")));
     }

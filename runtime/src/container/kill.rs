@@ -11,7 +11,7 @@ use crate::oci::ContainerId;
 use crate::state::{Root, send_signal};
 use crate::text::order;
 
-/// Who gets the signal.
+/// The processes that get the signal.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Target {
     /// Init alone.
@@ -20,10 +20,10 @@ pub enum Target {
     All,
 }
 
-/// Sends a signal; `None` is what 0 is in kill(2): no signal, but the question whether there is somebody.
+/// Sends a signal. `None` is like signal 0 of kill(2): nothing is sent, but the errors are the same.
 ///
 /// # Errors
-/// There is no such container; it is not running (with [`Target::All`] that is none).
+/// There is no such container, or it is not running (which is no error with [`Target::All`]).
 pub fn kill(root: &Root, id: &ContainerId, signal: Option<Signal>, target: Target) -> Result<()> {
     let directory = root.find(id)?;
     let record = directory.load()?;
@@ -42,17 +42,17 @@ pub fn kill(root: &Root, id: &ContainerId, signal: Option<Signal>, target: Targe
     }
 }
 
-/// By pidfds of processes that are in the cgroup after the pidfd was opened: a number may have passed to a stranger
-/// since it was read.
+/// Signals by pidfd, and only processes that are still in the cgroup after their pidfd was opened: a pid may have
+/// passed to an unrelated process since it was read.
 fn signal_each(cgroup: &Cgroup, signal: Signal) -> Result<()> {
-    /// So many descriptors are open at once, however many processes there are.
+    /// How many pidfds are open at once.
     const AT_ONCE: usize = 64;
     for pids in cgroup.pids()?.chunks(AT_ONCE) {
         let mut opened = Vec::with_capacity(pids.len());
         for &pid in pids {
             match pidfd_open(pid, PidfdFlags::empty()) {
                 Ok(process) => opened.push((pid.as_raw_pid(), process)),
-                // It has ended, and its number may be a thread's: see `ProcessId`.
+                // It has ended, and its pid may have passed to a thread: see `ProcessId`.
                 Err(Errno::SRCH | Errno::INVAL | Errno::NOENT) => {}
                 Err(errno) => return Err(errno).context(|| format!("open process {}", pid.as_raw_pid())),
             }
@@ -74,7 +74,8 @@ fn signal_each(cgroup: &Cgroup, signal: Signal) -> Result<()> {
 /// it.
 ///
 /// # Errors
-/// Not such an expression; the first container that could not be signalled, when all the others are.
+/// The pattern is not such an expression, or a container could not be signalled: the first error, after all others have
+/// been.
 pub fn kill_matching(root: &Root, pattern: &str, signal: Option<Signal>, target: Target) -> Result<()> {
     let mut first_error = Ok(());
     for id in matching(root, pattern)? {

@@ -1,4 +1,7 @@
-//! Containers, for the commands and for programs that embed pillbox: nothing here prints or exits.
+//! The life of a container, from create to delete, for the commands and for programs that embed pillbox. Nothing here
+//! prints or exits.
+//!
+//! May use `state` and every room below it.
 
 mod bundle;
 mod create;

@@ -3,11 +3,11 @@
 use crate::cgroup::{Cgroup, Statistics};
 use crate::error::{Error, Kind};
 
-/// The error of an init that was killed, with the reason where the cgroup knows it; any other error as it is.
+/// Adds "out of memory" to the error of a killed init, if the cgroup says so. Other errors stay as they are.
 pub(super) fn explain_kill(error: Error, cgroup: Option<&Cgroup>) -> Error {
     let Some(cgroup) = cgroup.filter(|_| error.kind() == Kind::Killed) else { return error };
     let mut statistics = Statistics::default();
-    // What cannot be read explains nothing.
+    // If the statistics cannot be read, the reason is not known.
     match statistics.ooms(cgroup) {
         Ok(Some(1..)) => {
             let limit = statistics.memory_max(cgroup).ok().flatten().unwrap_or_default();

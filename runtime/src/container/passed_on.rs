@@ -1,4 +1,4 @@
-//! Descriptors of the caller's that the program gets.
+//! The caller's descriptors that the program inherits.
 
 use std::os::fd::OwnedFd;
 
@@ -7,21 +7,21 @@ use rustix::fs::{Dir, Mode, OFlags};
 use crate::error::{Context, Error, Result};
 use crate::sys;
 
-/// fs.nr_open can't be more.
+/// fs.nr_open cannot be higher.
 const DESCRIPTORS_MAX: u32 = i32::MAX as u32 - 3;
 
-/// What the program gets of the caller's.
+/// What the program inherits from the caller.
 pub(super) struct PassedOn {
-    /// Descriptors, from 3 on.
+    /// The number of descriptors, from 3 on.
     pub count: u32,
-    /// The variables that tell of them.
+    /// The variables that announce them.
     pub environment: Vec<String>,
-    /// In the place of those between them that are not there: what init is lent must not lie among them.
+    /// Descriptors that fill the gaps between them, so that none of those that init needs gets a number there.
     pub gaps: Vec<OwnedFd>,
 }
 
 impl PassedOn {
-    /// `asked` descriptors besides those that are `listening`. Has to come before anything is opened that stays open.
+    /// Finds `asked` descriptors besides the `listening` ones. To be called before anything is opened that stays open.
     pub(super) fn look(asked: u32, listening: u32) -> Result<PassedOn> {
         let count =
             asked.checked_add(listening).filter(|count| *count <= DESCRIPTORS_MAX).ok_or_else(|| {
@@ -33,7 +33,7 @@ impl PassedOn {
         if count > 0 {
             passed_on.find(count).context(|| format!("--preserve-fds {asked}"))?;
         }
-        // What is promised must be the caller's: the next file that the program opens would pass for it.
+        // Not more than there are: otherwise the next file that the program opens would pass for one of them.
         if listening > 0 {
             passed_on.environment.push(format!("LISTEN_FDS={}", listening.min(passed_on.count)));
             passed_on.environment.push("LISTEN_PID=1".to_string());
@@ -41,7 +41,7 @@ impl PassedOn {
         Ok(passed_on)
     }
 
-    /// Callers ask for more than there are; those are left out.
+    /// Leaves out descriptors that do not exist: callers ask for more than there are.
     fn find(&mut self, count: u32) -> rustix::io::Result<()> {
         let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
         let folder = rustix::fs::open(c"/proc/self/fd", flags, Mode::empty())?;

@@ -1,4 +1,4 @@
-//! A process that this one has made in a container: a container's first, or one that `exec` has added.
+//! A process in a container that was made by this process: the container's first, or one that `exec` has added.
 
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::{Mutex, PoisonError};
@@ -13,19 +13,21 @@ use crate::spawn::Init;
 use crate::state::send_signal;
 use crate::sys::process_end::{code, code_of_collected};
 
-/// A process in a container, and a child of this one; its program runs.
+/// A process in a container, and a child of this process; its program runs.
 ///
-/// Dropping the value neither ends the process nor waits for it: it goes on, and if it is never waited for it stays a zombie from its
-/// end to this process's, as with [`std::process::Child`]. Nothing else of it stays. With the value goes its terminal's
-/// other end, unless that was [taken](Self::take_terminal): the terminal hangs up then, as when a window is closed.
+/// Dropping the value neither ends the process nor waits for it. If nobody waits for it, it becomes a zombie when it
+/// ends and stays one until this process ends, as with [`std::process::Child`]; nothing else of it stays. Dropping
+/// the value also closes the other end of its terminal, unless that was [taken](Self::take_terminal): the terminal
+/// hangs up then, as when a window is closed.
 ///
-/// All methods but that may be called from several threads at once. [`AsFd`] is a pidfd: it polls readable when the process has ended.
+/// All methods except for `take_terminal` may be called from several threads at once. [`AsFd`] gives a pidfd, which
+/// polls readable when the process has ended.
 #[derive(Debug)]
 pub struct Process {
     pid: i32,
     process: OwnedFd,
     terminal: Option<OwnedFd>,
-    /// How it ended, once the kernel has been asked: it can be asked once.
+    /// How it ended, once the kernel has been asked, which is possible only once.
     ended: Mutex<Option<u8>>,
 }
 
@@ -35,12 +37,13 @@ impl Process {
         Process { pid: init.pid.as_raw_pid(), process, terminal, ended: Mutex::new(None) }
     }
 
-    /// Its number in this process's pid namespace, also when it has ended.
+    /// Its pid in this process's pid namespace, even when it has ended.
     pub fn pid(&self) -> i32 {
         self.pid
     }
 
-    /// Waits for its end: its exit status, or 128 + the signal that ended it. Any number may wait, and ask again.
+    /// Waits until it has ended. The result is its exit status, or 128 + the signal that ended it. Several threads may
+    /// wait, and each may ask again.
     ///
     /// ```no_run
     /// # fn main() -> pillbox::Result<()> {
@@ -54,9 +57,10 @@ impl Process {
     /// ```
     ///
     /// # Errors
-    /// [`Kind::Status`] when nobody can tell the status any more: another wait of this process's, for all of its children, has it.
+    /// [`Kind::Status`] if the status is lost: another part of this process has collected it by waiting for all
+    /// children.
     pub fn wait(&self) -> Result<u8> {
-        // Whoever calls this meanwhile waits here, without the lock.
+        // Several threads may wait here, so it must be without the lock.
         wait::poll_for_end(&self.process)?;
         self.collect(WaitIdOptions::EXITED)?.ok_or_else(|| self.unknown())
     }
@@ -87,9 +91,9 @@ impl Process {
     /// ```
     ///
     /// # Errors
-    /// [`Kind::Status`] when it has ended.
+    /// [`Kind::Status`] if it has ended.
     pub fn signal(&self, signal: Signal) -> Result<()> {
-        // A zombie takes signals as well.
+        // The kernel accepts signals to a zombie, too.
         if self.try_wait().is_ok_and(|status| status.is_none()) {
             send_signal(&self.process, signal)
         } else {
@@ -97,10 +101,10 @@ impl Process {
         }
     }
 
-    /// Gives its terminal another size, in characters; the program gets SIGWINCH.
+    /// Sets the size of its terminal, in characters; the program gets SIGWINCH.
     ///
     /// # Errors
-    /// [`Kind::Invalid`] when it has none, or it was taken: [`resize_terminal`] is for that.
+    /// [`Kind::Invalid`] if it has no terminal, or the terminal was taken: then use [`resize_terminal`].
     pub fn resize(&self, rows: u16, columns: u16) -> Result<()> {
         let terminal = self.terminal.as_ref().ok_or_else(|| {
             Error::of(Kind::Invalid, format!("process {}: it has no terminal, or that was taken", self.pid))
@@ -108,13 +112,13 @@ impl Process {
         resize_terminal(terminal, rows, columns)
     }
 
-    /// The other end of its terminal (the master): what is written there is typed, what is read there the program has written. A read
-    /// fails with EIO when nobody in the container has the terminal open any more.
+    /// The other end of its terminal (the master): the program reads what is written to it, and writes what is read
+    /// from it. A read fails with EIO when nobody in the container has the terminal open any more.
     pub fn terminal(&self) -> Option<BorrowedFd<'_>> {
         self.terminal.as_ref().map(AsFd::as_fd)
     }
 
-    /// [`Self::terminal`] for the caller alone, once: when it is closed the terminal hangs up.
+    /// Gives [`Self::terminal`] to the caller, once. The terminal hangs up when the caller closes it.
     ///
     /// ```no_run
     /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
@@ -135,7 +139,7 @@ impl Process {
 
     /// Collects it if it has ended.
     pub(super) fn reap(&self) {
-        // What fails here `wait` reports.
+        // `wait` reports any error again.
         let _ = self.collect(WaitIdOptions::EXITED | WaitIdOptions::NOHANG);
     }
 
@@ -143,7 +147,8 @@ impl Process {
         Error::of(Kind::Status, format!("process {}: its status went to another", self.pid))
     }
 
-    /// Asks the kernel for the status, once; `None` where there is none, or it went to another.
+    /// Asks the kernel for the status, once; `None` if it has not ended, or another part of this process has the
+    /// status.
     fn collect(&self, options: WaitIdOptions) -> Result<Option<u8>> {
         let mut ended = self.ended.lock().unwrap_or_else(PoisonError::into_inner);
         if ended.is_none() {
@@ -164,10 +169,10 @@ impl AsFd for Process {
     }
 }
 
-/// Gives a terminal another size, in characters, by its master: ioctl_tty(2), TIOCSWINSZ.
+/// Sets the size of a terminal, in characters, through its master: ioctl_tty(2), TIOCSWINSZ.
 ///
 /// # Errors
-/// It is no terminal.
+/// It is not a terminal.
 pub fn resize_terminal(terminal: impl AsFd, rows: u16, columns: u16) -> Result<()> {
     let size = Winsize { ws_row: rows, ws_col: columns, ws_xpixel: 0, ws_ypixel: 0 };
     rustix::termios::tcsetwinsize(terminal, size).context(|| "resize the terminal")

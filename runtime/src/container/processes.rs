@@ -1,4 +1,4 @@
-//! The processes of a container, by its cgroup.
+//! The processes of a container, found through its cgroup.
 
 use rustix::process::Pid;
 
@@ -7,8 +7,8 @@ use crate::error::{Error, Kind, Result};
 use crate::oci::ContainerId;
 use crate::state::{Record, Root, StateDirectory};
 
-/// The processes of a container, those in cgroups of its own making as well, as the caller's pid namespace numbers
-/// them; none when it has ended.
+/// The processes of a container, including those in cgroups that it has made itself, with their pids in the caller's
+/// pid namespace; none if it has ended.
 ///
 /// # Errors
 /// There is no such container; it has no cgroup.
@@ -23,7 +23,8 @@ pub fn pids(root: &Root, id: &ContainerId) -> Result<Vec<Pid>> {
     }
 }
 
-/// The cgroup with all that is the container's: while its first process lives that is whoever is in it.
+/// Opens the container's cgroup. While the first process lives, all processes in it are the container's; after that, it
+/// may have become another's, which [`StateDirectory::open_left_cgroup`] finds out.
 pub(super) fn open_cgroup(
     directory: &StateDirectory,
     record: &Record,
@@ -32,7 +33,7 @@ pub(super) fn open_cgroup(
     if is_alive { record.open_cgroup() } else { directory.open_left_cgroup(record) }
 }
 
-/// The cgroup of a container that has not ended; `verb` is what is to be done, for the error.
+/// The cgroup of a container that has not ended; `verb` says in the error what cannot be done.
 pub(super) fn live_cgroup(record: &Record, verb: &str) -> Result<Cgroup> {
     if !record.is_alive()? {
         return Err(not_running(verb, &record.id));
@@ -40,7 +41,7 @@ pub(super) fn live_cgroup(record: &Record, verb: &str) -> Result<Cgroup> {
     record.open_cgroup()?.ok_or_else(|| without_cgroup(record, verb))
 }
 
-/// What callers look for when a container has ended; `verb` is what was to be done.
+/// The error if a container has ended, with the words that callers look for; `verb` says what cannot be done.
 pub(super) fn not_running(verb: &str, id: &str) -> Error {
     Error::of(Kind::Status, format!("cannot {verb} container {id}: container not running"))
 }

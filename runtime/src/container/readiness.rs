@@ -1,4 +1,4 @@
-//! A container that says itself when it is ready: see [`crate::spawn::notify`].
+//! Containers that report when they are ready: see [`crate::spawn::notify`].
 
 use std::os::fd::OwnedFd;
 
@@ -6,7 +6,7 @@ use crate::error::Result;
 use crate::spawn::notify::{self, Proxy};
 use crate::state::{Record, StateDirectory};
 
-/// Listens for a created container, until it is ready.
+/// Listens to a created container until it is ready.
 #[derive(Debug)]
 pub struct Readiness {
     proxy: Proxy,
@@ -15,8 +15,8 @@ pub struct Readiness {
 }
 
 impl Readiness {
-    /// Begins to listen, for one that has just been found to be a created one; its folder is locked. `manager` is the
-    /// value of `NOTIFY_SOCKET`. None if the container was created without [`super::CreateOptions::notify`].
+    /// Begins to listen. The container is a created one, and its folder is locked. `manager` is the value of
+    /// `NOTIFY_SOCKET`. `None` if the container was created without [`super::CommandLine::notify`].
     pub(super) fn listen(
         directory: &StateDirectory,
         record: &Record,
@@ -27,7 +27,8 @@ impl Readiness {
         Ok(proxy.map(|proxy| Readiness { proxy, process, pid: record.pid }))
     }
 
-    /// Waits until the started container has said that it is ready, and tells the service manager; or until its end.
+    /// Waits until the started container is ready and the service manager has been told, or until the container has
+    /// ended.
     ///
     /// # Errors
     /// The service manager could not be told.

@@ -1,4 +1,4 @@
-//! A container's cgroup by way of systemd: the unit, and the process that holds a scope until init is in it.
+//! A container's cgroup made by systemd: the unit, and the process that holds a scope until init is in it.
 
 use std::time::Duration;
 
@@ -11,10 +11,10 @@ use crate::resources::{FileWrite, device_allow};
 use crate::spawn::{self, Init, Opened, SpawnError};
 use rustix::io::Errno;
 
-/// How long systemd may take to see that a scope has ended, when nobody can tell it.
+/// How long systemd may take to notice that a scope has ended, if it cannot be told.
 const NOTICE: Duration = Duration::from_secs(1);
 
-/// A unit that stands; dropping it ends the process that holds it, not the unit.
+/// A unit that was started. Dropping this ends the process that holds the unit, but not the unit.
 pub(super) struct Scope {
     holder: Option<Init>,
     systemd: Systemd,
@@ -28,7 +28,7 @@ impl Drop for Scope {
 }
 
 impl Scope {
-    /// Has systemd make the unit, and opens its cgroup, in which `limits` may be written.
+    /// Has systemd start the unit, and opens its cgroup, with the controllers that `limits` need.
     ///
     /// # Errors
     /// Systemd cannot be reached or refuses; nothing is left then.
@@ -39,12 +39,12 @@ impl Scope {
         path: &CgroupPath,
         limits: &[FileWrite<'_>],
     ) -> Result<(Scope, Cgroup)> {
-        // Before anything is made that a missing systemd would leave behind.
+        // First, because nothing has to be undone yet if there is no systemd.
         let systemd = Systemd::connect(Manager::of_caller())?;
         let holder = if unit.is_slice() { None } else { Some(spawn_holder()?) };
         let mut scope = Scope { holder, systemd, name: unit.name.clone() };
         let process = scope.holder.as_ref().map(number);
-        // An ordinary user's systemd may not filter either.
+        // An ordinary user's systemd may not filter devices either.
         let devices = match prepared.is_privileged() {
             true => device_allow(&prepared.spec().resources.devices)?,
             false => None,
@@ -65,25 +65,26 @@ impl Scope {
         }
     }
 
-    /// The limits while the holder is in the cgroup as well: init's place must not be taken.
+    /// The limits for as long as the holder is in the cgroup: it must not take init's place.
     pub(super) fn make_room<'a>(&self, limits: &[FileWrite<'a>]) -> Vec<FileWrite<'a>> {
         let held = self.holder.is_some();
         limits.iter().map(|limit| if held { with_one_more(limit) } else { limit.clone() }).collect()
     }
 
-    /// Has systemd move init in, for a user who may not start it there: it waits for its id maps and has done nothing.
+    /// Has systemd move init into the unit, if the user may not clone it there. Init still waits for its id maps, and
+    /// has done nothing yet.
     pub(super) fn attach(&mut self, init: &Init) -> Result<()> {
         self.systemd.attach(&self.name, "", number(init))
     }
 
     fn end_holder(&mut self) {
         if let Some(mut holder) = self.holder.take() {
-            // It is in a cgroup of its own unit, which systemd ends whole.
+            // If that fails, it ends with the unit: systemd kills all processes in the unit's cgroup.
             let _ = holder.kill();
         }
     }
 
-    /// Init is in the cgroup: the holder goes, and its room with it.
+    /// Ends the holder, and takes away its room, once init is in the cgroup.
     pub(super) fn release(&mut self, cgroup: &Cgroup, limits: &[FileWrite<'_>]) -> Result<()> {
         if self.holder.is_none() {
             return Ok(());
@@ -94,7 +95,7 @@ impl Scope {
     }
 }
 
-/// pids.max for one process more, any other limit as it is.
+/// Raises pids.max by one; other limits stay as they are.
 fn with_one_more<'a>(limit: &FileWrite<'a>) -> FileWrite<'a> {
     match limit.value.parse::<u64>() {
         Ok(number) if limit.file == "pids.max" => {
@@ -104,7 +105,7 @@ fn with_one_more<'a>(limit: &FileWrite<'a>) -> FileWrite<'a> {
     }
 }
 
-/// Init itself, in no namespace of its own and with nothing to do but to wait; it ends with the runtime.
+/// Spawns the holder: an init without namespaces of its own that only waits, and ends with the runtime.
 fn spawn_holder() -> Result<Init> {
     let plan = Plan::waiting();
     match spawn::spawn(&plan, &mut spawn::open(&plan, None)?, None, None, None) {
@@ -120,11 +121,11 @@ fn number(init: &Init) -> u32 {
     init.pid.as_raw_nonzero().get().cast_unsigned()
 }
 
-/// Spawns a process into a container's cgroup. Where the caller may not, it begins in the caller's own, and systemd
-/// moves it into the unit, or the cgroup `/below` there, before it is told to go on to its program.
+/// Spawns a process into a container's cgroup. If the caller may not do that, the process starts in the caller's
+/// cgroup, and systemd moves it into the unit, or into the cgroup `/below` there, before it goes on to its program.
 ///
 /// # Errors
-/// As those of [`spawn::spawn`]; systemd refuses, or there is no unit.
+/// As for [`spawn::spawn`]; systemd refuses, or there is no unit.
 pub(crate) fn spawn_into(
     plan: &Plan,
     opened: &mut Opened,
@@ -153,9 +154,8 @@ fn open(unit: &Unit, hierarchy: &Hierarchy, path: &CgroupPath) -> Result<Cgroup>
     })
 }
 
-/// Removes a cgroup at once if nobody is in it; systemd is to see its own go.
-///
-/// Returns: whether it is gone.
+/// Removes a cgroup at once if it has no processes, unless it is systemd's, which must notice that itself. True if it
+/// is gone.
 pub(super) fn remove_if_empty(cgroup: Option<&Cgroup>, unit: Option<&str>) -> Result<bool> {
     match cgroup {
         Some(cgroup) if unit.is_none() => cgroup.remove_if_empty(),
@@ -163,13 +163,13 @@ pub(super) fn remove_if_empty(cgroup: Option<&Cgroup>, unit: Option<&str>) -> Re
     }
 }
 
-/// Ends whoever is in a container's cgroup and removes it, and with it its unit.
+/// Kills all processes in a container's cgroup, stops its unit and removes it.
 ///
-/// Systemd comes first: of a cgroup that vanishes before it has looked it never learns that nobody is in there, and the
-/// unit stays.
+/// The unit is stopped before the cgroup is removed: if it vanishes too early, systemd never learns that it is empty,
+/// and the unit stays.
 ///
 /// # Errors
-/// As those of [`Cgroup::end`]; a slice whose systemd cannot be reached stays. A scope ends by itself.
+/// As for [`Cgroup::end`]; a slice cannot be stopped if systemd cannot be reached. A scope ends by itself.
 pub(super) fn end(cgroup: Option<&Cgroup>, unit: Option<&str>) -> Result<()> {
     if unit.is_some() {
         cgroup.map_or(Ok(()), Cgroup::kill)?;

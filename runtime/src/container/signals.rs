@@ -1,4 +1,4 @@
-//! The signals that come for a runtime whose container runs in the foreground.
+//! The signals that a runtime gets whose container runs in the foreground.
 
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
@@ -10,15 +10,15 @@ use crate::error::{Context, Result};
 use crate::oci::signal;
 use crate::sys;
 
-/// Every signal that can be caught, blocked until dropped, to be passed on: a foreground container gets them in the
-/// runtime's stead. A fault of the runtime's own still ends it, blocked or not.
+/// Blocks all signals that can be caught, until dropped, and receives them, so that they can be passed on to a
+/// foreground container. A fault of the runtime's own (SIGSEGV) still ends it, although blocked.
 pub struct ForwardedSignals {
     descriptor: OwnedFd,
     before: u64,
 }
 
-/// What is not passed on: the end of a child, which is the runtime's business, and the two signals of which no program
-/// knows, because the C libraries' threads talk by them (this program's own, too, where it embeds the library).
+/// The signals that are not passed on: SIGCHLD, which is for the runtime itself, and the two signals that C libraries
+/// use among their threads without the program's knowledge (also that of a program which embeds this library).
 const KEPT: u64 = 1 << (SIGCHLD - 1) | 1 << (32 - 1) | 1 << (33 - 1);
 
 impl ForwardedSignals {
@@ -32,7 +32,7 @@ impl ForwardedSignals {
         self.descriptor.as_fd()
     }
 
-    /// Those that have come, each once.
+    /// Calls `act` for each signal that has come.
     pub fn each(&self, mut act: impl FnMut(Signal)) -> Result<()> {
         // signalfd(2): a record has 128 bytes, with the number first and the sender's pid as the fourth number.
         let mut records = [0u8; 128 * 8];
@@ -45,7 +45,7 @@ impl ForwardedSignals {
             for record in records[..length].as_chunks::<128>().0 {
                 let (words, _) = record.as_chunks::<4>();
                 let [number, _, _, sender] = [0, 1, 2, 3].map(|index| u32::from_ne_bytes(words[index]));
-                // What a reader of the runtime's own has caused by going away.
+                // The runtime's own: the reader of something that it wrote has gone away.
                 let is_own = number == SIGPIPE && sender == std::process::id();
                 if let Some(signal) = signal::from_number(number as i32).filter(|_| !is_own) {
                     act(signal);
@@ -57,7 +57,8 @@ impl ForwardedSignals {
 
 impl Drop for ForwardedSignals {
     fn drop(&mut self) {
-        // What came since the program's end was meant for it: unblocked it would end the runtime, in the stead of a status.
+        // Signals that came after the program's end were meant for it. Unblocked, they would end the runtime before it
+        // could return the status.
         let _ = self.each(drop);
         sys::set_signal_mask(self.before);
     }

@@ -1,11 +1,11 @@
-//! The terminal of a program that begins: who gets its master.
+//! The terminal of a program that starts, and who gets its master.
 
 use super::options::CommandLine;
 use crate::console;
 use crate::error::{Context, Result};
 use crate::spawn::Init;
 
-/// Sends the terminal to whoever asked for it, without waiting for an answer.
+/// Sends the terminal to `--console-socket`, if there is one, without waiting for an answer.
 pub(super) fn hand_over_console(init: &mut Init, line: &CommandLine) -> Result<()> {
     match (&line.console_socket, init.console.take()) {
         (Some(socket), Some(master)) => {

@@ -13,23 +13,23 @@ use crate::state::resctrl;
 use crate::state::{Record, Root, stored_config};
 use crate::validate::validate_resources;
 
-/// What is to be different.
+/// The changes to make.
 #[derive(Debug, Clone, Copy)]
 pub struct Changes<'c> {
-    /// A document such as config.json has under `linux.resources`; members that are absent stay as they are.
+    /// A JSON document like `linux.resources` in config.json; missing members stay as they are.
     pub resources: &'c str,
-    /// `linux.intelRdt.l3CacheSchema`; nothing changes with an empty text.
+    /// `linux.intelRdt.l3CacheSchema`; an empty text changes nothing.
     pub l3_cache_schema: &'c str,
-    /// `linux.intelRdt.memBwSchema`; nothing changes with an empty text.
+    /// `linux.intelRdt.memBwSchema`; an empty text changes nothing.
     pub mem_bw_schema: &'c str,
 }
 
-/// Puts changes over a container's limits, and applies the result; the device filter stays as it is. The stored
-/// configuration changes with it, in one step.
+/// Merges changes into a container's limits and applies the result; the device filter stays as it is. The stored
+/// configuration changes, too, in one step.
 ///
 /// # Errors
-/// There is no such container, it has ended, has no cgroup or no class of service; a limit is wrong or cannot be had, by
-/// its field. The former limits are put back then.
+/// There is no such container, it has ended, or has no cgroup or class of service; or a limit is wrong or refused, and
+/// the error names its field. The former limits are restored then.
 pub fn update(root: &Root, id: &ContainerId, changes: Changes<'_>) -> Result<()> {
     let Changes { resources, l3_cache_schema, mem_bw_schema } = changes;
     let directory = root.find(id)?;
@@ -47,7 +47,7 @@ pub fn update(root: &Root, id: &ContainerId, changes: Changes<'_>) -> Result<()>
         former_class = Some(changed.map_err(|error| error.or_kind(Kind::Limit))?);
         for (name, schema) in [("l3CacheSchema", l3_cache_schema), ("memBwSchema", mem_bw_schema)] {
             if !schema.is_empty() {
-                // What the kernel has taken has nothing in it that JSON would escape.
+                // A schema that the kernel has accepted has no character that JSON would escape.
                 merged = change(&merged, "intelRdt", &format!("{{\"{name}\":\"{schema}\"}}"))?;
             }
         }
@@ -64,13 +64,13 @@ pub fn update(root: &Root, id: &ContainerId, changes: Changes<'_>) -> Result<()>
     directory.replace_document(&merged)
 }
 
-/// The document of a state with another member of its configuration's `linux`.
+/// Merges a member into `linux` of the configuration in a state's document.
 fn change(document: &str, member: &str, value: &str) -> Result<String> {
     Ok(merge(document, &format!("{{\"config\":{{\"linux\":{{\"{member}\":{value}}}}}}}"))?)
 }
 
-/// Puts `resources` over the limits in `merged` and applies them. The result is that document with them; a failure leaves
-/// those in `document`.
+/// Merges `resources` into the limits in `merged` and applies them; the result is the new document. After a failure,
+/// the limits in `document` apply again.
 fn update_limits(record: &Record, document: &str, merged: &str, resources: &str) -> Result<String> {
     let cgroup = live_cgroup(record, "update")?;
     let step = || "resources";
@@ -78,7 +78,7 @@ fn update_limits(record: &Record, document: &str, merged: &str, resources: &str)
     let changes: Resources<'_> =
         json::parse(resources.as_bytes()).map_err(Error::from).context(step).map_err(invalid)?;
     validate_resources(&changes).map_err(invalid)?;
-    // The filter that runs stays the one that state.json names.
+    // The device filter does not change, so state.json keeps its rules.
     let merged = change(merged, "resources", &without(resources, "devices")?)?;
 
     let (before, after) = (parse(document)?, parse(&merged)?);
@@ -105,7 +105,7 @@ fn apply(cgroup: &Cgroup, unit: Option<&str>, resources: &Resources<'_>) -> Resu
     write(cgroup, unit, &limits)
 }
 
-/// Systemd has to know as well: it writes the files of its units anew when it reloads.
+/// Tells systemd the limits, too: it writes the files of its units again when it reloads.
 fn write(cgroup: &Cgroup, unit: Option<&str>, limits: &[FileWrite<'_>]) -> Result<()> {
     if let Some(unit) = unit {
         Systemd::connect(Manager::of_caller())?.set_limits(unit, limits)?;

@@ -10,13 +10,13 @@ use crate::oci::ContainerId;
 use crate::state::Root;
 use crate::sys::process_end::code_of_collected;
 
-/// Waits until the container has ended; its program's exit status, or 128 + the signal that ended it.
+/// Waits until the container has ended. The result is its program's exit status, or 128 + the signal that ended it.
 ///
-/// Who is not its parent learns it from Linux 6.15 on (`PIDFD_GET_INFO`), and before as long as the parent has not asked
-/// (/proc/PID/stat, which only root and the owner may read).
+/// A process that is not the parent can learn the status from Linux 6.15 on (`PIDFD_GET_INFO`). Before, only the zombie
+/// has it (/proc/PID/stat, which only root and the owner may read), until the parent collects it.
 ///
 /// # Errors
-/// There is no such container; it ended before, or its status went to its parent alone.
+/// There is no such container, or it has ended with a status that only its parent knows.
 pub fn wait(root: &Root, id: &ContainerId) -> Result<u8> {
     let record = root.find(id)?.load()?;
     let unknown = || {
@@ -27,7 +27,7 @@ pub fn wait(root: &Root, id: &ContainerId) -> Result<u8> {
         return record.exit_code_of_zombie()?.map(status).ok_or_else(unknown);
     };
     poll_for_end(&process)?;
-    // The zombie can be asked until the parent has been told, the pidfd only then.
+    // The zombie has the status until the parent collects it; the pidfd has it only after that.
     let code = match record.exit_code_of_zombie()? {
         None => code_of_collected(&process),
         code => code,
@@ -35,7 +35,7 @@ pub fn wait(root: &Root, id: &ContainerId) -> Result<u8> {
     code.map(status).ok_or_else(unknown)
 }
 
-/// wait(2)'s encoding as shells have it.
+/// Converts a status of wait(2) into the one that a shell shows.
 pub(super) fn status(code: i32) -> u8 {
     match code & 0x7f {
         0 => (code >> 8 & 0xff) as u8,

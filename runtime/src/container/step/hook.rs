@@ -13,7 +13,7 @@ use crate::state::Record;
 use crate::validate::ValidSpec;
 use pillbox_init::plan::Turn;
 
-/// prestart, createRuntime and createContainer: init waits before it leaves the old root.
+/// Runs prestart, createRuntime and createContainer hooks, while init waits before it leaves the old root.
 pub struct RunFirst;
 
 impl Step for RunFirst {
@@ -61,10 +61,10 @@ fn line(kind: &str, hook: &Hook<'_>) -> String {
     line
 }
 
-/// Those of the runtime's namespaces, then those that look from inside.
+/// Runs the hooks in the runtime's namespaces, then those in the container's.
 fn run(spec: &ValidSpec<'_>, init: &Init, record: &Record, cgroup: Option<&Cgroup>) -> Result<()> {
     let outside = |kind| Place::outside(kind, Status::Creating, record.pid);
-    // The oldest kind is told what it was told before the others came, as crun does it.
+    // prestart, the oldest kind, is told the status that it was told before the others existed, as with crun.
     hooks::run(&spec.hooks.prestart, record, &Place { status: Status::Created, ..outside("prestart") })?;
     hooks::run(&spec.hooks.create_runtime, record, &outside("createRuntime"))?;
     if spec.hooks.create_container.is_empty() {
@@ -73,7 +73,7 @@ fn run(spec: &ValidSpec<'_>, init: &Init, record: &Record, cgroup: Option<&Cgrou
     let enter = Some((init.duplicate()?, namespace_flags(spec)));
     let unit = record.systemd_unit.as_deref();
     let inside = Place::outside("createContainer", Status::Creating, record.pid_inside()?);
-    // The specification does not say where; hooks that are written for runc rely on it.
+    // The specification does not say where they begin; hooks that are written for runc rely on this.
     let place = Place { enter, cgroup, unit, begins_in: BeginsIn::RootFileSystem, ..inside };
     hooks::run(&spec.hooks.create_container, record, &place)
 }

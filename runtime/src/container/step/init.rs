@@ -1,4 +1,4 @@
-//! Init itself: cloned, given its ids, waited for.
+//! Init itself: cloning it, giving it its ids, waiting for it.
 
 use rustix::io::Errno;
 
@@ -10,8 +10,8 @@ use crate::plan::Method;
 use crate::spawn::{self, SpawnError};
 use crate::validate::NamespaceKind;
 
-/// By way of the seed where that works. From here on the other steps go beside init, which mounts meanwhile and waits for the runtime
-/// before the program runs.
+/// Clones init, from the seed namespace if that works. The following steps run in parallel with init, which mounts
+/// meanwhile and waits for the runtime before the program runs.
 pub struct Clone;
 
 impl Step for Clone {
@@ -32,7 +32,7 @@ impl Step for Clone {
                 }
                 Err(SpawnError::Seed) if plan.from_seed => *replanned = Some(prepared.plan_without_seed()?),
                 Err(SpawnError::Seed) => return Err(Error::new("clone into a mount namespace: refused")),
-                // An ordinary user's unit: systemd moves init in.
+                // The unit of an ordinary user: systemd moves init into it.
                 Err(SpawnError::Cgroup { errno: Errno::ACCESS, .. })
                     if !*attach && scope.is_some() && plan.mappings.is_some() =>
                 {
@@ -78,7 +78,7 @@ impl Step for Clone {
     }
 }
 
-/// What only the runtime may write: id maps and oom score.
+/// Writes what only the runtime may write: id maps and oom score.
 pub struct GiveIds;
 
 impl Step for GiveIds {
@@ -120,7 +120,7 @@ fn mapping_line(name: &str, mapping: &IdMapping, method: Method) -> String {
     )
 }
 
-/// Until it has done all that comes before the program.
+/// Waits until init has done everything that comes before the program.
 pub struct AwaitReady;
 
 impl Step for AwaitReady {

@@ -6,7 +6,8 @@ use crate::plan::NetDevice;
 use crate::spawn::{Stop, network};
 use crate::validate::NamespaceKind;
 
-/// A thread makes the namespace beside all that follows; it has begun as soon as the configuration was known to be valid.
+/// A thread makes the namespace in parallel with all other steps. It began as soon as the configuration was known to be
+/// valid, so there is nothing left to do here.
 pub struct Begin;
 
 impl Step for Begin {
@@ -24,7 +25,7 @@ impl Step for Begin {
     }
 }
 
-/// Over init's netlink socket: the loopback, and the interfaces that move.
+/// Sets up the loopback and moves interfaces, through init's netlink socket.
 pub struct Configure;
 
 impl Step for Configure {

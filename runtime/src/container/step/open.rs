@@ -1,4 +1,4 @@
-//! What init gets as descriptors: mount trees and namespaces of the host.
+//! The descriptors that init gets: mount trees and namespaces of the host.
 
 use super::{Line, Making, Prepared, Step};
 use crate::error::{Kind, Result};
@@ -6,7 +6,8 @@ use crate::oci::spec::IdMapping;
 use crate::plan::{Descriptor, MountIdmap, MountOwners};
 use crate::spawn::{self, device_node};
 
-/// All that the plan names and that is there already. A source that is missing shows here, before anything has been made.
+/// Opens everything that the plan names and that exists already. A missing source is noticed here, before anything has
+/// been made.
 pub struct Open;
 
 impl Step for Open {
@@ -53,7 +54,7 @@ fn describe(descriptor: &Descriptor, lines: &mut Vec<Line>) {
     }
 }
 
-/// Whose maps a mount's owners go through.
+/// The maps of an id-mapped mount.
 fn map_line(idmap: &MountIdmap) -> String {
     let MountIdmap { owners, recursive } = idmap;
     let below = if *recursive { ", also on what is mounted below" } else { "" };
@@ -70,7 +71,7 @@ fn map_line(idmap: &MountIdmap) -> String {
     }
 }
 
-/// What is there only now: the cgroup that was made, and nodes in the state folder for devices that the host lacks.
+/// Opens what exists only now: the new cgroup, and nodes in the state folder for devices that are missing on the host.
 pub struct OpenMade;
 
 impl Step for OpenMade {
@@ -83,7 +84,7 @@ impl Step for OpenMade {
     }
 }
 
-/// Init has attached the nodes: they need no names any more.
+/// Removes the names of the nodes: init has attached them by now.
 pub struct ForgetMade;
 
 impl Step for ForgetMade {

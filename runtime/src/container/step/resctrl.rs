@@ -8,7 +8,7 @@ use super::{Line, Making, Prepared, Step};
 use crate::error::{Context, Kind, Result};
 use crate::state::{StateDirectory, resctrl};
 
-/// Finds or makes class and monitoring group.
+/// Finds or makes the class and the monitoring group.
 pub struct Prepare;
 
 impl Step for Prepare {
@@ -35,7 +35,7 @@ impl Step for Prepare {
     }
 }
 
-/// Puts init there; those that it makes are born there.
+/// Puts init there; its children start there.
 pub struct Enter;
 
 impl Step for Enter {
@@ -53,7 +53,7 @@ impl Step for Enter {
     }
 }
 
-/// Removes a class or group that was made for the container. A class takes the monitoring groups in it along.
+/// Removes a class or group that was made for the container. With a class, the monitoring groups in it go, too.
 pub fn remove(_: &StateDirectory, folder: &Path) -> Result<()> {
     match rustix::fs::rmdir(folder) {
         Ok(()) | Err(Errno::NOENT) => Ok(()),

@@ -1,5 +1,5 @@
-//! The seccomp filter. It was compiled with the plan, init installs it, and its listener goes to the agent whenever init says so: nothing is
-//! left to be done here, but `explain` tells of it.
+//! The seccomp filter. It was compiled with the plan, init installs it, and its listener is sent to the agent when init
+//! asks for that: this step does nothing, but `explain` shows it.
 
 use super::{Line, Making, Prepared, Step};
 use crate::error::Result;
@@ -25,7 +25,7 @@ impl Step for Filter {
 }
 
 fn describe(profile: &Seccomp<'_>, lines: &mut Vec<Line>) {
-    // Its flags stand where init installs it.
+    // The flags are shown where init installs the filter.
     let Seccomp {
         default_action,
         default_errno_ret,

@@ -12,7 +12,7 @@ use crate::text::json::Members;
 use crate::text::time;
 use crate::validate::ValidSpec;
 
-/// Reserves the id.
+/// Makes the state folder, which reserves the id.
 pub struct MakeFolder;
 
 impl Step for MakeFolder {
@@ -22,7 +22,7 @@ impl Step for MakeFolder {
     }
 }
 
-/// The folder of the container's own NOTIFY_SOCKET.
+/// Makes the folder of the container's own NOTIFY_SOCKET.
 pub struct MakeNotifyFolder;
 
 impl Step for MakeNotifyFolder {
@@ -34,7 +34,7 @@ impl Step for MakeNotifyFolder {
     }
 }
 
-/// The socket at which init waits for `start`.
+/// Makes the socket at which init waits for `start`.
 pub struct MakeGate;
 
 impl Step for MakeGate {
@@ -48,7 +48,7 @@ impl Step for MakeGate {
     }
 }
 
-/// From here on it has a name.
+/// Gives the gate its name.
 pub struct OpenGate;
 
 impl Step for OpenGate {
@@ -62,7 +62,7 @@ impl Step for OpenGate {
     }
 }
 
-/// state.json, under another name: a container that is not finished is none.
+/// Writes state.json under another name: an unfinished container does not count.
 pub struct Write;
 
 impl Step for Write {
@@ -103,7 +103,7 @@ fn has_later_hooks(spec: &ValidSpec<'_>) -> bool {
     !(hooks.start_container.is_empty() && hooks.poststart.is_empty() && hooks.poststop.is_empty())
 }
 
-/// state.json gets its name: there is a container.
+/// Gives state.json its name: from here on the container exists.
 pub struct Publish;
 
 impl Step for Publish {
@@ -120,7 +120,7 @@ impl Step for Publish {
     }
 }
 
-/// To whoever asked for init's pidfd.
+/// Sends init's pidfd to `--pidfd-socket`.
 pub struct SendPidfd;
 
 impl Step for SendPidfd {
