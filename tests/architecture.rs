@@ -21,6 +21,7 @@ const RUNTIME: House = House {
         "error",
         "text",
         "sys",
+        "root",
         "oci",
         "validate",
         "seccomp",

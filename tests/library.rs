@@ -4,6 +4,8 @@
 #[allow(dead_code)]
 #[path = "blackbox/harness/host.rs"]
 mod host;
+#[path = "library/root.rs"]
+mod root;
 
 use std::fs;
 use std::io::{PipeReader, Read, Write};

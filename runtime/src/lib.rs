@@ -35,6 +35,11 @@
 //! away from [`Container::wait`]. Descriptors are close-on-exec, and only the container's three streams and
 //! [`CreateOptions::preserve_fds`] get into it; the caller's own 0, 1 and 2 have to be open. Root pins a mount namespace at `/run/pillbox/.seed` once.
 //!
+//! # A root without a path
+//!
+//! [`CreateOptions::root`] takes a detached mount, or the layers of an overlay, instead of the folder at `root.path`; see [`root`].
+//! Then nothing is mounted on the host, neither while the container runs nor when its creation is killed.
+//!
 //! # Errors
 //!
 //! [`Error`] is a text in one line that names field or step, value and cause. Programs need not read it: [`Error::kind`] says what a
@@ -76,6 +81,7 @@ pub mod oci;
 pub mod plan;
 #[doc(hidden)]
 pub mod resources;
+pub mod root;
 #[doc(hidden)]
 pub mod seccomp;
 #[doc(hidden)]

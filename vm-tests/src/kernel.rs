@@ -37,12 +37,12 @@ pub fn given(image: PathBuf, modules: Option<PathBuf>) -> Result<Kernel, String>
     Ok(Kernel { version: image.display().to_string(), image, modules: known })
 }
 
-/// Debian's newest 6.12 kernel, or the distribution's own if there is none.
-pub fn from_debian(arch: &Arch) -> Result<Kernel, String> {
+/// Debian's newest 6.12 kernel, or the distribution's own if there is none, or if that is wanted.
+pub fn from_debian(arch: &Arch, own: bool) -> Result<Kernel, String> {
     let suffix = arch.kernel_suffix;
     let metas = [format!("linux-image-6.12-{suffix}"), format!("linux-image-{suffix}")];
     let mut images = Vec::new();
-    for meta in &metas {
+    for meta in &metas[usize::from(own)..] {
         images.extend(debian::dependencies(meta, &["linux-image-"])?);
     }
     let mut trees = Vec::new();

@@ -89,7 +89,7 @@ fn prepare(options: &Options, cases: usize) -> Result<(qemu::Machine, kernel::Ke
     let mut machine = qemu::Machine::find(arch)?;
     let kernel = match options.kernel.clone() {
         Some(image) => kernel::given(image, options.modules.clone())?,
-        None => kernel::from_debian(arch)?,
+        None => kernel::from_debian(arch, options.own_kernel)?,
     };
     let execution = match options.kvm {
         true => machine.try_kvm(&kernel.image, &session::probe_image(arch)?)?,

@@ -15,6 +15,7 @@ Boots Linux 6.12 under QEMU and runs the runtime's cases in it.
   --peer NAME=PATH another runtime to measure; may be given again; one that is not there is passed over
   --filter NAME    only cases whose names contain NAME; may be given again for more
   --list           print the cases' names and end
+  --own-kernel     boot the distribution's own kernel, which is 6.1 in Debian 12
   --kernel PATH    boot this kernel instead of Debian's 6.12
   --modules DIR    its modules, as in /lib/modules/RELEASE
   --busybox PATH   a static busybox (default: /bin/busybox, else Debian's package)
@@ -37,6 +38,8 @@ pub struct Options {
     pub filters: Vec<String>,
     /// Only print names.
     pub list: bool,
+    /// Whether it is to be the distribution's own kernel, whatever its version.
+    pub own_kernel: bool,
     /// A kernel image given by the caller.
     pub kernel: Option<PathBuf>,
     /// Its modules.
@@ -65,6 +68,7 @@ impl Options {
             peers: Vec::new(),
             filters: Vec::new(),
             list: false,
+            own_kernel: false,
             kernel: None,
             modules: None,
             busybox: None,
@@ -83,6 +87,7 @@ impl Options {
                 }
                 Long("filter") => options.filters.push(parser.value()?.string()?),
                 Long("list") => options.list = true,
+                Long("own-kernel") => options.own_kernel = true,
                 Long("kernel") => options.kernel = Some(parser.value()?.into()),
                 Long("modules") => options.modules = Some(parser.value()?.into()),
                 Long("busybox") => options.busybox = Some(parser.value()?.into()),

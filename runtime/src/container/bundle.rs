@@ -17,6 +17,7 @@ use crate::oci::ContainerId;
 use crate::oci::spec::{self, json::Text};
 use crate::plan::{self, Host, Intent, Layer, Plan};
 use crate::resources::{DeviceProgram, FileWrite, compile_devices, compile_limits};
+use crate::root::RootSource;
 use crate::spawn::NewNetwork;
 use crate::state::{mount_note, stored_config};
 use crate::validate::{NamespaceKind, ValidSpec, validate};
@@ -152,7 +153,7 @@ pub struct Prepared<'b> {
     pub unit: Option<Unit>,
     /// The device filter; `None` allows everything.
     pub devices: Option<DeviceProgram>,
-    /// Absolute path of the root file system.
+    /// Absolute path of the root file system; empty where none leads there.
     pub rootfs: String,
     /// From the config.json.
     pub oci_version: String,
@@ -186,6 +187,8 @@ pub struct Wishes {
     pub scratch_over: Vec<Layer>,
     /// See [`Intent`].
     pub notify: Option<[String; 2]>,
+    /// See [`Intent`].
+    pub root: RootSource,
 }
 
 impl<'b> Prepared<'b> {
@@ -218,6 +221,7 @@ impl<'b> Prepared<'b> {
             driver,
             scratch_over,
             notify,
+            root,
         } = wishes;
         let named = |error: Error| error.context(&bundle.config_name);
         let spec = spec::parse(bundle.config.as_bytes())
@@ -227,7 +231,12 @@ impl<'b> Prepared<'b> {
         let mut host = Host::look_for(&spec);
         host.look_at_joined(&spec);
         let network = if plan::makes_network_meanwhile(&spec, &host) { make_network()? } else { None };
-        let (rootfs, root_source) = find_root(&bundle.path.join(&*spec.root.path)).map_err(named)?;
+        root.check()?;
+        let (rootfs, root_source) = if root.is_path() {
+            find_root(&bundle.path.join(&*spec.root.path)).map_err(named)?
+        } else {
+            Default::default()
+        };
         let devices = compile_devices(&spec.resources.devices).map_err(named)?;
         let limits = compile_limits(&spec.resources).map_err(named)?;
         let (cgroup, unit) = match driver {
@@ -247,6 +256,7 @@ impl<'b> Prepared<'b> {
             bundle: bundle.path.display().to_string(),
             rootfs: rootfs.clone(),
             root_source,
+            root,
             hooks_begin_in: String::new(),
             cgroup: cgroup_path,
             cgroup_mount: cgroup.as_ref().map(|(hierarchy, _)| hierarchy.mount().display().to_string()),

@@ -77,6 +77,7 @@ pub(super) fn prepare<'b>(
         driver: options.driver,
         scratch_over: options.scratch_over.clone(),
         notify,
+        root: options.root.clone(),
     };
     let mut prepared = Prepared::beginning(bundle, id, wishes).map_err(invalid)?;
     prepared.gaps = gaps;

@@ -106,6 +106,8 @@ pub fn run_each(
     // Those that come before the change of the root are not in it, and have no configuration's rights.
     let chrooted = record.chrooted && place.rights.is_some();
     let hooks_begin_in = match place.begins_in {
+        // A root that no path leads to is attached where the bundle is.
+        BeginsIn::RootFileSystem if record.rootfs.is_empty() => record.bundle.clone(),
         BeginsIn::RootFileSystem => record.rootfs.clone(),
         BeginsIn::Bundle if Path::new(&record.bundle).is_dir() => record.bundle.clone(),
         // A bundle that is gone by then (poststop) must not keep a hook from its work.

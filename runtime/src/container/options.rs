@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use super::stdio::{Stdio, Streams};
 use crate::cgroup::Driver;
 use crate::plan::Layer;
+use crate::root::RootSource;
 
 /// How a container is wanted: the program's streams, what it inherits, how the container is made.
 ///
@@ -31,6 +32,7 @@ pub struct CreateOptions {
     pub(super) no_pivot: bool,
     pub(super) no_new_keyring: bool,
     pub(super) driver: Driver,
+    pub(super) root: RootSource,
     pub(super) scratch_over: Vec<Layer>,
     pub(super) line: CommandLine,
 }
@@ -99,6 +101,12 @@ impl CreateOptions {
     /// How the cgroup is made.
     pub fn driver(mut self, driver: Driver) -> Self {
         self.driver = driver;
+        self
+    }
+
+    /// Where its root file system comes from, instead of `root.path`.
+    pub fn root(mut self, root: impl Into<RootSource>) -> Self {
+        self.root = root.into();
         self
     }
 

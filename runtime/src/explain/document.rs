@@ -9,7 +9,7 @@ use serde::{Serialize, Serializer};
 
 use super::name::{
     attribute_names, namespace_names, pairs, rlimit_name, seccomp_flags, some_propagation, tree_idmap,
-    tree_path,
+    tree_path, tree_root,
 };
 use crate::oci::capability;
 use crate::plan::Plan;
@@ -90,6 +90,9 @@ impl Serialize for ValueDocument<'_> {
                 if let Some((path, recursive)) = tree_path(tree, self.1) {
                     map.serialize_entry("path", &path.to_string_lossy())?;
                     map.serialize_entry("recursive", &recursive)?;
+                }
+                if let Some(source) = tree_root(tree, self.1) {
+                    map.serialize_entry("source", &source.to_string())?;
                 }
                 map.serialize_entry("idMapped", &tree_idmap(tree, self.1))?;
                 if matches!(tree, Tree::Inside { .. }) {

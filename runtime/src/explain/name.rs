@@ -8,6 +8,7 @@ use rustix::mount::{MountAttrFlags, MountPropagationFlags};
 
 use crate::oci::{capability, rlimit};
 use crate::plan::{Descriptor, Plan};
+use crate::root::RootSource;
 
 pub(super) fn name_of(number: u32, known: &[(&str, u32)]) -> String {
     known
@@ -71,7 +72,12 @@ pub(super) fn capability_names(set: Capabilities) -> String {
 }
 
 pub(super) fn tree_name(tree: Tree<'_>, plan: &Plan) -> String {
-    let Some((path, recursive)) = tree_path(tree, plan) else { return "a descriptor".to_string() };
+    let Some((path, recursive)) = tree_path(tree, plan) else {
+        return match tree_root(tree, plan) {
+            Some(source) => source.name().to_string(),
+            None => "a descriptor".to_string(),
+        };
+    };
     let below = if recursive { " with submounts" } else { "" };
     let mapped = if tree_idmap(tree, plan) { ", id-mapped," } else { "" };
     let inside = if matches!(tree, Tree::Inside { .. }) { "the container's " } else { "" };
@@ -88,6 +94,15 @@ pub(super) fn tree_path<'t>(tree: Tree<'t>, plan: &'t Plan) -> Option<(&'t CStr,
             Some(Descriptor::Tree { path, recursive, .. }) => Some((path, *recursive)),
             _ => None,
         },
+    }
+}
+
+/// Where a container's root comes from that no path leads to.
+pub(super) fn tree_root<'p>(tree: Tree<'_>, plan: &'p Plan) -> Option<&'p RootSource> {
+    let Tree::Descriptor(index) = tree else { return None };
+    match plan.descriptors.get(index as usize) {
+        Some(Descriptor::Root { source, .. }) => Some(source),
+        _ => None,
     }
 }
 

@@ -7,9 +7,10 @@ use pillbox_init::plan::{Operation, TAKEN_TREES_MAX, Tree};
 use pillbox_init::wire::Numbers;
 
 use super::Agent;
-use super::{Descriptor, Host, Intent, Plan};
+use super::{Descriptor, Host, Intent, Plan, RootInside};
 use crate::error::Warning;
 use crate::oci::Status;
+use crate::root::RootSource;
 use crate::validate::ValidSpec;
 
 /// Collects operations and descriptors.
@@ -123,6 +124,15 @@ impl<'h> Builder<'h> {
             let (_, indices) = self.late.open.get_or_insert((at, Vec::new()));
             indices.extend(index.to_le_bytes());
         }
+    }
+
+    /// Has the runtime make the root when init asks for it, which is here.
+    pub(super) fn ask_for_root(&mut self, source: RootSource, ids: (u32, u32)) -> u32 {
+        let inside = Some(RootInside { turn: self.late.turn, ids });
+        let index = self.descriptor(Descriptor::Root { source, inside });
+        self.late.turn += 1;
+        self.push(TakeTrees { trees: Numbers(&index.to_le_bytes()) });
+        index
     }
 
     /// For a plan that has nobody to ask.

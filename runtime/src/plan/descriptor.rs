@@ -5,6 +5,7 @@ use std::ffi::CString;
 use rustix::fs::FileType;
 
 use crate::oci::spec::IdMapping;
+use crate::root::RootSource;
 use crate::validate::NamespaceKind;
 
 /// What the runtime opens before the clone, and init knows by its index.
@@ -31,6 +32,13 @@ pub enum Descriptor {
         /// The device that must be there; where the host has another or none, a node is made for the container.
         node: Option<DeviceNode>,
     },
+    /// The container's root, which no path leads to.
+    Root {
+        /// Where it comes from.
+        source: RootSource,
+        /// Where not the runtime's rights will do, but those in the namespaces that init is in.
+        inside: Option<RootInside>,
+    },
     /// The listening socket that `start` connects to.
     Listener,
     /// One that whoever runs the plan hands over.
@@ -46,6 +54,15 @@ pub enum Descriptor {
     },
     /// A namespace that only init can join, by its path.
     Namespace(NamespaceKind, String),
+}
+
+/// A root that is made in init's user and mount namespace.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct RootInside {
+    /// In which of its requests for trees init asks for it.
+    pub turn: u32,
+    /// The user who makes it, by ids inside.
+    pub ids: (u32, u32),
 }
 
 /// A device node for a container that may not make it itself; ids are the host's.

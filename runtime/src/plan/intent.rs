@@ -1,5 +1,7 @@
 //! What the caller wants of a container beyond its config.json.
 
+use crate::root::RootSource;
+
 /// How the container is wanted, beyond its config.json.
 #[derive(Debug, Clone, Default)]
 pub struct Intent {
@@ -11,6 +13,8 @@ pub struct Intent {
     pub rootfs: String,
     /// A link that leads to it where the path does not: it was opened before something else was mounted there.
     pub root_source: Option<String>,
+    /// Where the root comes from, if not from either of those.
+    pub root: RootSource,
     /// The working folder of a hook that is not the container's program; empty for the runtime's own.
     pub hooks_begin_in: String,
     /// Where the container's cgroup lies, for a cgroup mount that the kernel refuses.

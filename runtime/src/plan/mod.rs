@@ -52,7 +52,7 @@ use crate::error::{Error, Result, Warning};
 use crate::validate::{NamespaceKind, RootfsPropagation, ValidNamespace, ValidSpec, sysctl_path};
 
 pub use agent::Agent;
-pub use descriptor::{Descriptor, DeviceNode, MountIdmap, MountOwners};
+pub use descriptor::{Descriptor, DeviceNode, MountIdmap, MountOwners, RootInside};
 pub use exec::{compile_exec, compile_hook};
 pub use host::Host;
 pub use intent::{Intent, Layer};
@@ -166,8 +166,15 @@ pub fn compile(spec: &ValidSpec<'_>, host: &Host, intent: &Intent) -> Result<Pla
     if makes_network && !namespaces.network_meanwhile || !net_devices.is_empty() {
         builder.push(SendNetlinkSocket);
     }
-    let read_only_later =
-        compile_file_system(&mut builder, spec, &namespaces, from_seed, in_user_namespace, intent)?;
+    let read_only_later = compile_file_system(
+        &mut builder,
+        spec,
+        &namespaces,
+        &mappings,
+        from_seed,
+        in_user_namespace,
+        intent,
+    )?;
     compile_surroundings(&mut builder, spec, read_only_later)?;
     compile_before_rights(&mut builder, spec, intent)?;
     builder.push(UseEveryProcessor);
@@ -266,6 +273,7 @@ fn compile_file_system(
     builder: &mut Builder<'_>,
     spec: &ValidSpec<'_>,
     namespaces: &Namespaces,
+    mappings: &Option<Mappings>,
     from_seed: bool,
     in_user_namespace: bool,
     intent: &Intent,
@@ -279,7 +287,7 @@ fn compile_file_system(
             };
         builder.push(SetPropagation { propagation });
     }
-    compile_root(builder, spec, from_seed, in_user_namespace, intent)?;
+    compile_root(builder, spec, from_seed, in_user_namespace, namespaces, mappings.as_ref(), intent)?;
 
     let read_only_later = mount::compile(builder, spec, namespaces, in_user_namespace, intent)?;
     device::compile(builder, spec, in_user_namespace)?;

@@ -2,12 +2,13 @@
 
 use std::ffi::CStr;
 
+use pillbox_init::plan::Tree;
 use pillbox_init::plan::operation::{AttachRoot, AttachScratchRoot, SetMountAttributes};
 use rustix::mount::{MountAttrFlags, MountPropagationFlags};
 
 use super::builder::{Builder, HostTree, Need};
 use super::text::c_string;
-use super::{Intent, mount};
+use super::{Descriptor, Intent, Mappings, Namespaces, mount};
 use crate::error::{Error, Result};
 use crate::validate::{NamespaceKind, RootfsPropagation, ValidSpec};
 
@@ -21,6 +22,8 @@ pub(super) fn compile_root(
     spec: &ValidSpec<'_>,
     from_seed: bool,
     own_user_namespace: bool,
+    namespaces: &Namespaces,
+    mappings: Option<&Mappings>,
     intent: &Intent,
 ) -> Result<()> {
     if !intent.scratch_over.is_empty() {
@@ -29,6 +32,9 @@ pub(super) fn compile_root(
             mount::compile_layer(builder, layer, own_user_namespace)?;
         }
         return Ok(());
+    }
+    if !intent.root.is_path() {
+        return compile_given_root(builder, spec, from_seed, namespaces, mappings, intent);
     }
     let rootfs = c_string("root.path", intent.root_source.as_ref().unwrap_or(&intent.rootfs))?;
     // Only the runtime has the descriptor that such a link leads through, and there must be a place to mount the root at.
@@ -42,12 +48,45 @@ pub(super) fn compile_root(
     let tree = builder.tree(HostTree { path: &rootfs, field: "root.path", recursive: true, need: Need::Any });
     let place = if intent.root_source.is_some() { &c_string("bundle", &intent.bundle)? } else { &rootfs };
     let at: &CStr = if from_seed { ROOT_IN_SEED } else { place };
-    let propagation = match spec.rootfs_propagation {
+    builder.push(AttachRoot { tree, at, propagation: propagation_at_first(spec) });
+    Ok(())
+}
+
+/// A root that no path leads to, attached where the bundle is: that there is such a place is known.
+fn compile_given_root(
+    builder: &mut Builder<'_>,
+    spec: &ValidSpec<'_>,
+    from_seed: bool,
+    namespaces: &Namespaces,
+    mappings: Option<&Mappings>,
+    intent: &Intent,
+) -> Result<()> {
+    let source = &intent.root;
+    let name = source.name();
+    let needs = |what| Err(Error::formatted(format_args!("root: {name}: such a root needs {what}")));
+    if !namespaces.makes(NamespaceKind::Mount) {
+        return needs("a new mount namespace");
+    }
+    let mappings = mappings.filter(|_| namespaces.joined.is_empty());
+    let index = match mappings {
+        _ if builder.host.privileged => {
+            builder.descriptor(Descriptor::Root { source: source.clone(), inside: None })
+        }
+        _ if !source.can_be_made_inside() => return needs("root's rights"),
+        Some(mappings) => builder.ask_for_root(source.clone(), mappings.first_ids()),
+        None => return needs("root's rights, or a new user namespace and no namespace that is joined"),
+    };
+    let at = if from_seed { ROOT_IN_SEED } else { &c_string("bundle", &intent.bundle)? };
+    let tree = Tree::Descriptor(index);
+    builder.push(AttachRoot { tree, at, propagation: propagation_at_first(spec) });
+    Ok(())
+}
+
+fn propagation_at_first(spec: &ValidSpec<'_>) -> MountPropagationFlags {
+    match spec.rootfs_propagation {
         RootfsPropagation::Private => MountPropagationFlags::PRIVATE,
         _ => MountPropagationFlags::DOWNSTREAM,
-    };
-    builder.push(AttachRoot { tree, at, propagation });
-    Ok(())
+    }
 }
 
 /// What the root, and with `r…` every mount, is in the end.
@@ -71,4 +110,61 @@ pub(super) fn set_attributes(
     propagation: MountPropagationFlags,
 ) {
     builder.push(SetMountAttributes { target, set, propagation, recursive: false });
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::tests::{intent, privileged_host, seedless_host, user_host, valid};
+    use super::super::{Host, Intent, compile};
+    use crate::error::Result;
+    use crate::explain::describe;
+    use crate::oci::spec::default::{default_spec, rootless_spec};
+    use crate::root::{Layers, RootSource};
+
+    fn root_lines(config: &str, host: &Host, root: RootSource) -> Result<Vec<String>> {
+        let intent = Intent { root, rootfs: String::new(), bundle: "/bundle".into(), ..intent() };
+        let plan = compile(&valid(config), host, &intent)?;
+        let lines = plan.operations().map(|operation| describe(&operation, &plan));
+        Ok(lines
+            .filter(|line| ["AttachRoot", "TakeTrees"].iter().any(|name| line.starts_with(name)))
+            .collect())
+    }
+
+    #[test]
+    fn a_root_without_a_path_is_attached_where_the_bundle_is() {
+        let layers = || RootSource::layers(Layers::new(["/a", "/b"]));
+        let lines = |config: &str, host: &Host| root_lines(config, host, layers()).expect("compiles");
+        let attach = |at| format!("AttachRoot             an overlay of layers at {at} (rslave)");
+        assert_eq!(lines(default_spec(), &privileged_host()), [attach("/ of the seed")]);
+        assert_eq!(lines(default_spec(), &seedless_host()), [attach("/bundle")]);
+        let ask = "TakeTrees              an overlay of layers".to_string();
+        assert_eq!(lines(&rootless_spec(1000, 1000), &user_host()), [ask, attach("/bundle")]);
+    }
+
+    #[test]
+    fn what_such_a_root_needs_is_said() {
+        let layers = || RootSource::layers(Layers::new(["/a", "/b"]));
+        let refused = |config: &str, host: &Host, root| {
+            root_lines(config, host, root).expect_err("refused").to_string()
+        };
+        let mut config: serde_json::Value = serde_json::from_str(default_spec()).expect("is JSON");
+        let shared = |namespace: &serde_json::Value| namespace["type"] == "mount";
+        config["linux"]["namespaces"]
+            .as_array_mut()
+            .expect("is a list")
+            .retain(|namespace| !shared(namespace));
+        for masked in ["maskedPaths", "readonlyPaths"] {
+            config["linux"].as_object_mut().expect("is an object").remove(masked);
+        }
+        assert_eq!(
+            refused(&config.to_string(), &privileged_host(), layers()),
+            "root: an overlay of layers: such a root needs a new mount namespace"
+        );
+        let mount =
+            RootSource::mount(std::fs::File::open("/").map(std::os::fd::OwnedFd::from).expect("open"));
+        assert_eq!(
+            refused(&rootless_spec(1000, 1000), &user_host(), mount),
+            "root: a mount of the caller's: such a root needs root's rights"
+        );
+    }
 }

@@ -117,6 +117,10 @@ fn describe_plan(plan: &Plan) -> String {
                 }
                 line
             }
+            Descriptor::Root { source, inside } => {
+                let when = if inside.is_some() { ", when init asks" } else { "" };
+                format!("descriptor {index}: {source}{when}")
+            }
             Descriptor::Listener => format!("descriptor {index}: gate"),
             Descriptor::Given => format!("descriptor {index}: given"),
             Descriptor::FileSystem { kind, namespace: (namespace, path), .. } => {

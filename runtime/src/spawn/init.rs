@@ -178,7 +178,7 @@ impl Init {
                 Message::Report(Report::NetlinkSocket, Some(socket), _) => return Ok(Stop::Network(socket)),
                 Message::Report(Report::AtHooks, ..) => return Ok(Stop::Hooks),
                 Message::Report(Report::AtTrees, ..) => {
-                    self.hand_over_trees(&opened.clone_late(plan, self.trees_asked)?)?;
+                    self.hand_over_trees(&opened.clone_late(plan, self.trees_asked, &self.process)?)?;
                     self.trees_asked += 1;
                 }
                 Message::Report(Report::TreeRefused { index }, ..) => {

@@ -11,7 +11,7 @@ use rustix::process::Signal;
 use super::{SpawnError, spawn};
 use crate::error::{Context, Error, Result};
 use crate::host::seed;
-use crate::plan::{Descriptor, Plan};
+use crate::plan::{Descriptor, Plan, RootInside};
 use crate::spawn::{device_node, idmap, network};
 use crate::sys;
 use crate::validate::NamespaceKind;
@@ -167,14 +167,32 @@ impl Opened {
         Ok(made)
     }
 
+    /// Opens or makes a root that no path leads to, unless it has to be made where init is.
+    ///
+    /// # Errors
+    /// What is missing or refused.
+    pub fn open_root(&mut self, plan: &Plan) -> Result<()> {
+        for (descriptor, opened) in plan.descriptors.iter().zip(&mut self.descriptors) {
+            if let Descriptor::Root { source, inside: None } = descriptor {
+                *opened = source.open()?;
+            }
+        }
+        Ok(())
+    }
+
     /// Clones the trees that init asks for, and has asked for others `turn` times before.
     ///
     /// # Errors
-    /// A mount that cannot be cloned, or not get its maps, by its field.
-    pub(super) fn clone_late(&self, plan: &Plan, turn: u32) -> Result<Vec<OwnedFd>> {
+    /// A mount that cannot be cloned, or not get its maps, by its field; a root that cannot be made where `init` is.
+    pub(super) fn clone_late(&self, plan: &Plan, turn: u32, init: &OwnedFd) -> Result<Vec<OwnedFd>> {
         let mut owners = idmap::OwnerNamespaces::default();
         let mut trees = Vec::new();
         for (descriptor, place) in plan.descriptors.iter().zip(&self.descriptors) {
+            if let Descriptor::Root { source, inside: Some(RootInside { turn: of, ids }) } = descriptor
+                && *of == turn
+            {
+                trees.extend(source.open_inside(init.as_fd(), *ids)?);
+            }
             let (Descriptor::Tree { path, recursive, field, late, idmap, .. }, Some(place)) =
                 (descriptor, place)
             else {
@@ -254,7 +272,8 @@ fn open_descriptor(descriptor: &Descriptor, owners: &mut idmap::OwnerNamespaces)
         Descriptor::FileSystem { namespace, operations, kind: _ } => {
             return Ok(make_file_system(namespace.clone(), operations.clone()).ok());
         }
-        Descriptor::Listener | Descriptor::Given => return Ok(None),
+        // See `open_root`.
+        Descriptor::Root { .. } | Descriptor::Listener | Descriptor::Given => return Ok(None),
     };
     let step = || format!("{field}: {}", path.to_string_lossy());
     let mut flags = OpenTreeFlags::OPEN_TREE_CLOEXEC;

@@ -29,7 +29,7 @@ pub struct Record {
     pub boot_id: String,
     /// Absolute path of the bundle.
     pub bundle: String,
-    /// Absolute path of the root file system.
+    /// Absolute path of the root file system; empty where none leads there.
     pub rootfs: String,
     /// When it was created: RFC 3339 with nanoseconds.
     pub created: String,

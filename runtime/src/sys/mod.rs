@@ -24,7 +24,7 @@ pub use bpf::{Instruction, attach_device_program, load_device_program};
 pub use descriptor::{exit_code, is_passed_on, mount_count, namespace_type, user_namespace_of};
 pub use network::{NetworkStep, NetworkThread};
 pub use probe::{
-    PROBEABLE, in_mount_copy, in_user_namespace, knows_seccomp_flags, probe, refusal,
+    PROBEABLE, in_mount_copy, in_namespaces_of, in_user_namespace, knows_seccomp_flags, probe, refusal,
     seccomp_action_available,
 };
 pub use processor::{hold_here, lift_restriction, several_processors};

@@ -2,9 +2,11 @@
 
 use std::cell::Cell;
 use std::ffi::c_void;
+use std::os::fd::BorrowedFd;
 
 use linux_raw_sys::general::{CLONE_FILES, CLONE_NEWNS, CLONE_NEWUSER};
 use rustix::io::Errno;
+use rustix::process::{Gid, Uid};
 use syscalls::{Sysno, syscall3};
 
 use super::Spawned;
@@ -52,6 +54,33 @@ pub fn in_mount_copy(work: &mut dyn FnMut() -> Result<(), Errno>) -> Result<(), 
 /// As for [`in_mount_copy`].
 pub fn in_user_namespace(work: &mut dyn FnMut() -> Result<(), Errno>) -> Result<(), Errno> {
     run_in_child(CLONE_NEWUSER | CLONE_NEWNS | CLONE_FILES, work)
+}
+
+/// The same in the user and the mount namespace of `process` (a pidfd), with these ids there.
+///
+/// # Errors
+/// As for [`in_mount_copy`]; `EPERM` for who may not trace that process.
+pub fn in_namespaces_of(
+    process: BorrowedFd<'_>,
+    (uid, gid): (u32, u32),
+    work: &mut dyn FnMut() -> Result<(), Errno>,
+) -> Result<(), Errno> {
+    run_in_child(CLONE_FILES, &mut || {
+        pillbox_init::sys::setns(process, CLONE_NEWUSER | CLONE_NEWNS)?;
+        let dumpable = rustix::process::dumpable_behavior()?;
+        let (uid, gid) = (Uid::from_raw(uid), Gid::from_raw(gid));
+        if rustix::process::getegid() != gid {
+            rustix::thread::set_thread_res_gid(gid, gid, gid)?;
+        }
+        if rustix::process::geteuid() != uid {
+            rustix::thread::set_thread_res_uid(uid, uid, uid)?;
+        }
+        // The memory is the caller's as well, which becoming another user keeps from being looked at.
+        if rustix::process::dumpable_behavior()? != dumpable {
+            rustix::process::set_dumpable_behavior(dumpable)?;
+        }
+        work()
+    })
 }
 
 fn run_in_child(flags: u32, run: &mut dyn FnMut() -> Result<(), Errno>) -> Result<(), Errno> {

@@ -12,6 +12,7 @@ mod lifecycle;
 mod limits;
 mod memory;
 mod mounts;
+mod root;
 mod seccomp;
 mod systemd;
 mod unit;
@@ -84,10 +85,11 @@ const WARM_UP_SYSTEMD: &[Case] = &[
     Case::new("warm_up_user", user::run_output).manager(Manager::User),
 ];
 
-const TABLES: [&[Case]; 11] = [
+const TABLES: [&[Case]; 12] = [
     lifecycle::CASES,
     isolation::CASES,
     mounts::CASES,
+    root::CASES,
     identity::CASES,
     attribute::CASES,
     seccomp::CASES,

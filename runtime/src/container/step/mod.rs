@@ -64,6 +64,7 @@ const ORDER: &[&dyn Step] = &[
     &network::Begin,
     &open::Open,
     &state::MakeFolder,
+    &root::OpenGiven,
     &root::NoteMount,
     &cgroup::Make,
     &cgroup::StartUnit,

@@ -1,10 +1,41 @@
-//! The root of a container that shares the host's mount namespace.
+//! The root of a container that is no path, or that shares the host's mount namespace.
 
 use std::path::Path;
 
-use super::{Making, Prepared, Step};
+use super::{Line, Making, Prepared, Step};
 use crate::error::Result;
+use crate::plan::{Descriptor, Plan, RootInside};
+use crate::root::RootSource;
 use crate::state::{Entry, StateDirectory, mount_note};
+
+/// Opens or makes a root that no path leads to. With its folder the container is nobody else's, and so its upper layer.
+pub struct OpenGiven;
+
+impl Step for OpenGiven {
+    fn is_for(&self, prepared: &Prepared<'_>) -> bool {
+        given(&prepared.plan).is_some()
+    }
+
+    fn apply(&self, making: &mut Making<'_, '_>) -> Result<()> {
+        let Making { prepared, replanned, opened, .. } = making;
+        opened.open_root(replanned.as_ref().unwrap_or(&prepared.plan))
+    }
+
+    fn lines(&self, prepared: &Prepared<'_>, lines: &mut Vec<Line>) -> Result<()> {
+        lines.extend(given(&prepared.plan).map(|(source, inside)| {
+            let when = if inside.is_some() { ", made in init's namespaces when it asks for it" } else { "" };
+            ("OpenRoot", format!("{source}{when}"))
+        }));
+        Ok(())
+    }
+}
+
+fn given(plan: &Plan) -> Option<(&RootSource, &Option<RootInside>)> {
+    plan.descriptors.iter().find_map(|descriptor| match descriptor {
+        Descriptor::Root { source, inside } => Some((source, inside)),
+        _ => None,
+    })
+}
 
 /// Notes which mount it will be: no namespace takes it along when the container is gone.
 pub struct NoteMount;
