@@ -13,9 +13,7 @@
 //! ```
 #![forbid(unsafe_code)]
 
-pub mod address;
 mod error;
-pub mod link;
 mod message;
 mod reply;
 pub mod route;
@@ -23,6 +21,7 @@ mod socket;
 
 pub use error::{Error, Refusal, Result};
 pub use message::Message;
+pub use route::{address, link};
 pub use socket::{MAX_BATCH, Socket};
 
 /// The index of the loopback: the kernel gives it to `lo` in every network namespace (include/net/flow.h).

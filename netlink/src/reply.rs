@@ -243,7 +243,7 @@ mod tests {
             }
             bytes.truncate(usize::try_from(random()).unwrap() % (bytes.len() + 1));
             let replies = Replies(&bytes).take(1000).flatten();
-            let count = replies.inspect(|reply| crate::link::tests::read_anything(reply)).count();
+            let count = replies.inspect(|reply| crate::route::link::tests::read_anything(reply)).count();
             assert!(count <= bytes.len() / HEADER);
         }
     }

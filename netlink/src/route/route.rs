@@ -6,7 +6,7 @@ use neli::consts::nl::NlmF;
 use neli::consts::rtnl::{RtScope, RtTable, Rta, Rtm, Rtn, Rtprot};
 use neli::rtnl::RtmsgBuilder;
 
-use crate::address::{Address, family, width};
+use super::address::{Address, family, width};
 use crate::error::{Error, Result};
 use crate::message::{Attributes, Message, unencodable};
 

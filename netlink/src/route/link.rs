@@ -361,7 +361,7 @@ pub(crate) mod tests {
         for kind in [Rtm::Newlink, Rtm::Newaddr] {
             let reply = Reply { kind: u16::from(kind), ..*reply };
             let _ = read_link(&reply);
-            let _ = crate::address::read_assigned(&reply);
+            let _ = crate::route::address::read_assigned(&reply);
         }
     }
 
