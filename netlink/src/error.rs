@@ -38,6 +38,18 @@ pub struct Refusal {
     pub errno: Errno,
     /// The kernel's own text (`NLMSGERR_ATTR_MSG`), if there is one.
     pub text: Option<String>,
+    /// The part of the message that the kernel means (`NLMSGERR_ATTR_OFFS`), where it says so.
+    pub field: Option<Field>,
+}
+
+/// The part of a request that the kernel refused.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Field {
+    /// Where it stands, from the outermost attribute inwards: `hook.priority`, `expressions[2] (lookup)`.
+    pub path: String,
+    /// Which one it is, from 0, where it lies in a list: of a rule's expressions, or of the elements that were given
+    /// to one call.
+    pub item: Option<usize>,
 }
 
 impl fmt::Display for Error {
@@ -54,7 +66,11 @@ impl fmt::Display for Error {
 
 impl fmt::Display for Refusal {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}: {}", self.what, describe(self.errno))?;
+        write!(f, "{}: ", self.what)?;
+        if let Some(field) = &self.field {
+            write!(f, "{}: ", field.path)?;
+        }
+        f.write_str(&describe(self.errno))?;
         match &self.text {
             Some(text) => write!(f, " ({text})"),
             None => Ok(()),

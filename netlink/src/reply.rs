@@ -22,6 +22,9 @@ const ACK_TLVS: u16 = 0x200;
 /// `NLMSGERR_ATTR_MSG`: the kernel's own text, a string.
 const ERROR_TEXT: u16 = 1;
 
+/// `NLMSGERR_ATTR_OFFS`: which byte of the request is meant, counted from its header.
+const ERROR_OFFSET: u16 = 2;
+
 /// `NLA_TYPE_MASK`: an attribute's type without the flags for nesting and network byte order.
 const TYPE_MASK: u16 = 0x3fff;
 
@@ -38,7 +41,16 @@ pub(crate) struct Reply<'a> {
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Verdict {
     Accepted,
-    Refused(Errno, Option<String>),
+    Refused(Errno, Reason),
+}
+
+/// What the kernel adds to an error number, where it does.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(crate) struct Reason {
+    /// In words.
+    pub text: Option<String>,
+    /// The byte of the request that it means.
+    pub offset: Option<usize>,
 }
 
 /// The messages of one datagram.
@@ -96,6 +108,40 @@ impl<'a> Iterator for Attributes<'a> {
     }
 }
 
+/// The payload of the first attribute of that type.
+pub(crate) fn find(attributes: &[u8], wanted: impl Into<u16>) -> Result<Option<&[u8]>> {
+    let wanted = wanted.into();
+    for attribute in Attributes(attributes) {
+        let (kind, payload) = attribute?;
+        if kind == wanted {
+            return Ok(Some(payload));
+        }
+    }
+    Ok(None)
+}
+
+/// As [`Attributes`], with where each begins; it ends at the first whose length does not fit.
+pub(crate) struct Positions<'a> {
+    attributes: Attributes<'a>,
+    length: usize,
+}
+
+impl<'a> Positions<'a> {
+    pub(crate) fn new(bytes: &'a [u8]) -> Self {
+        Positions { attributes: Attributes(bytes), length: bytes.len() }
+    }
+}
+
+impl<'a> Iterator for Positions<'a> {
+    type Item = (u16, &'a [u8], usize);
+
+    fn next(&mut self) -> Option<Self::Item> {
+        let start = self.length - self.attributes.0.len();
+        let (kind, payload) = self.attributes.next()?.ok()?;
+        Some((kind, payload, start))
+    }
+}
+
 fn split_attribute(bytes: &[u8]) -> Option<(u16, &[u8])> {
     let payload = bytes.get(4..usize::from(u16_at(bytes, 0)?))?;
     Some((u16_at(bytes, 2)?, payload))
@@ -112,11 +158,11 @@ pub(crate) fn read_verdict(reply: &Reply<'_>) -> Result<Verdict> {
     if !(-4095..0).contains(&code) {
         return Err(Error::Malformed("an acknowledgement's code is no error number"));
     }
-    // The text is optional: if its frame is wrong, the errno still counts.
-    Ok(Verdict::Refused(Errno::from_raw_os_error(-code), read_text(reply)))
+    // The reason is optional: if its frame is wrong, the errno still counts.
+    Ok(Verdict::Refused(Errno::from_raw_os_error(-code), read_reason(reply).unwrap_or_default()))
 }
 
-fn read_text(reply: &Reply<'_>) -> Option<String> {
+fn read_reason(reply: &Reply<'_>) -> Option<Reason> {
     let &Reply { kind, flags, body, .. } = reply;
     if flags & ACK_TLVS == 0 {
         return None;
@@ -126,9 +172,17 @@ fn read_text(reply: &Reply<'_>) -> Option<String> {
         _ if flags & CAPPED != 0 => HEADER,
         _ => usize::try_from(u32_at(body, 4)?).ok()?,
     };
-    let attributes = Attributes(body.get(4usize.checked_add(align(repeated))?..)?);
-    let text = attributes.flatten().find(|(kind, _)| *kind == ERROR_TEXT)?.1;
-    Some(read_string(text))
+    let mut reason = Reason::default();
+    for (kind, payload) in Attributes(body.get(4usize.checked_add(align(repeated))?..)?).flatten() {
+        match kind {
+            ERROR_TEXT => reason.text = Some(read_string(payload)),
+            ERROR_OFFSET => {
+                reason.offset = u32_at(payload, 0).and_then(|offset| usize::try_from(offset).ok())
+            }
+            _ => {}
+        }
+    }
+    Some(reason)
 }
 
 /// A string attribute without its NUL; bytes that are not UTF-8 are replaced.
@@ -137,17 +191,28 @@ pub(crate) fn read_string(payload: &[u8]) -> String {
     String::from_utf8_lossy(&payload[..end]).into_owned()
 }
 
+/// The 64-bit number at `offset`, which is in network byte order.
+pub(crate) fn be64_at(bytes: &[u8], offset: usize) -> Option<u64> {
+    Some(u64::from_be_bytes(*bytes.get(offset..)?.first_chunk()?))
+}
+
+/// The 32-bit number at `offset`, which is in network byte order.
+pub(crate) fn be32_at(bytes: &[u8], offset: usize) -> Option<u32> {
+    Some(u32::from_be_bytes(*bytes.get(offset..)?.first_chunk()?))
+}
+
 /// The 32-bit number at `offset`.
 pub(crate) fn u32_at(bytes: &[u8], offset: usize) -> Option<u32> {
     Some(u32::from_ne_bytes(*bytes.get(offset..)?.first_chunk()?))
 }
 
-fn u16_at(bytes: &[u8], offset: usize) -> Option<u16> {
+/// The 16-bit number at `offset`.
+pub(crate) fn u16_at(bytes: &[u8], offset: usize) -> Option<u16> {
     Some(u16::from_ne_bytes(*bytes.get(offset..)?.first_chunk()?))
 }
 
 /// Rounds up to four bytes, the alignment of messages and attributes.
-fn align(length: usize) -> usize {
+pub(crate) fn align(length: usize) -> usize {
     length.saturating_add(3) & !3
 }
 
@@ -176,20 +241,27 @@ mod tests {
         body.extend(12u16.to_ne_bytes());
         body.extend(ERROR_TEXT.to_ne_bytes());
         body.extend(b"No way!\0");
+        for word in [8u16, ERROR_OFFSET] {
+            body.extend(word.to_ne_bytes());
+        }
+        body.extend(36u32.to_ne_bytes());
         (ACK_TLVS | if capped { CAPPED } else { 0 }, body)
+    }
+
+    fn expected() -> Verdict {
+        let reason = Reason { text: Some("No way!".to_string()), offset: Some(36) };
+        Verdict::Refused(Errno::INVAL, reason)
     }
 
     #[test]
     fn the_kernels_text_is_found_behind_either_form_of_the_request() {
         for capped in [true, false] {
             let (flags, body) = refusal(capped);
-            let expected = Verdict::Refused(Errno::INVAL, Some("No way!".to_string()));
-            assert_eq!(verdict(2, flags, &body).unwrap(), expected);
+            assert_eq!(verdict(2, flags, &body).unwrap(), expected());
         }
         let mut done = (-22i32).to_ne_bytes().to_vec();
         done.extend(&refusal(true).1[4 + HEADER..]);
-        let expected = Verdict::Refused(Errno::INVAL, Some("No way!".to_string()));
-        assert_eq!(verdict(DONE, ACK_TLVS, &done).unwrap(), expected);
+        assert_eq!(verdict(DONE, ACK_TLVS, &done).unwrap(), expected());
     }
 
     #[test]
@@ -243,7 +315,10 @@ mod tests {
             }
             bytes.truncate(usize::try_from(random()).unwrap() % (bytes.len() + 1));
             let replies = Replies(&bytes).take(1000).flatten();
-            let count = replies.inspect(|reply| crate::route::link::tests::read_anything(reply)).count();
+            let read = |reply: &Reply<'_>| {
+                crate::route::link::tests::read_anything(reply);
+            };
+            let count = replies.inspect(read).count();
             assert!(count <= bytes.len() / HEADER);
         }
     }

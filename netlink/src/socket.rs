@@ -8,8 +8,8 @@ use neli::consts::socket::NlFamily;
 use neli::socket::NlSocket;
 use neli::utils::Groups;
 use rustix::io::Errno;
-use rustix::net::netlink::SocketAddrNetlink;
-use rustix::net::{self, AddressFamily, RecvFlags, SendFlags, SocketFlags, SocketType, sockopt};
+use rustix::net::netlink::{NETFILTER, SocketAddrNetlink};
+use rustix::net::{self, AddressFamily, Protocol, RecvFlags, SendFlags, SocketFlags, SocketType, sockopt};
 use rustix::process::{PidfdFlags, PidfdGetfdFlags, getpid, pidfd_getfd, pidfd_open};
 
 use crate::error::{Error, Refusal, Result};
@@ -22,6 +22,9 @@ pub const MAX_BATCH: usize = 64;
 
 /// The largest datagram of a dump (af_netlink.c, `max_recvmsg_len`).
 const RECEIVE_BUFFER: usize = 32 * 1024;
+
+/// A refusal by nf_tables repeats the request, whose list may be the longest attribute that there is.
+const NETFILTER_RECEIVE_BUFFER: usize = 72 * 1024;
 
 /// How many times to begin a dump if the tables change during it.
 const DUMP_ATTEMPTS: usize = 8;
@@ -44,7 +47,7 @@ impl Socket {
     /// # Errors
     /// A system call failed.
     pub fn open() -> Result<Self> {
-        Self::from_fd(open_with_texts().or_else(|_| open_plain())?)
+        Self::from_fd(open_with_texts(NlFamily::Route).or_else(|_| open_plain(None))?)
     }
 
     /// The same without the kernel's own texts, in two system calls instead of six.
@@ -52,7 +55,7 @@ impl Socket {
     /// # Errors
     /// A system call failed.
     pub fn open_plain() -> Result<Self> {
-        open_plain().map(Self::new)
+        open_plain(None).map(Self::new)
     }
 
     /// Takes over a socket that was opened elsewhere: in another network namespace, by another process.
@@ -63,13 +66,19 @@ impl Socket {
     /// # Errors
     /// The descriptor is not an rtnetlink socket.
     pub fn from_fd(fd: OwnedFd) -> Result<Self> {
-        let domain = sockopt::socket_domain(&fd).map_err(failed("getsockopt"))?;
-        let protocol = sockopt::socket_protocol(&fd).map_err(failed("getsockopt"))?;
         // NETLINK_ROUTE is protocol 0.
-        if domain != AddressFamily::NETLINK || protocol.is_some() {
-            return Err(Error::Invalid("the descriptor is not an rtnetlink socket".to_string()));
-        }
+        check(&fd, None, "the descriptor is not an rtnetlink socket")?;
         Ok(Self::new(fd))
+    }
+
+    pub(crate) fn open_netfilter() -> Result<Self> {
+        let with_texts = open_with_texts(NlFamily::Netfilter);
+        Self::from_netfilter(with_texts.or_else(|_| open_plain(Some(NETFILTER)))?)
+    }
+
+    pub(crate) fn from_netfilter(fd: OwnedFd) -> Result<Self> {
+        check(&fd, Some(NETFILTER), "the descriptor is not a netfilter socket of netlink")?;
+        Ok(Socket { buffer: vec![0; NETFILTER_RECEIVE_BUFFER], ..Self::new(fd) })
     }
 
     fn new(fd: OwnedFd) -> Self {
@@ -114,10 +123,8 @@ impl Socket {
             })
             .map_err(|error| unanswered(error, &batch[0]))?;
         }
-        let refused = |(message, verdict)| match verdict {
-            Some(Verdict::Refused(errno, text)) => {
-                Some(Refusal { message, what: batch[message].what().to_string(), errno, text })
-            }
+        let refused = |(message, verdict): (usize, Option<Verdict>)| match verdict {
+            Some(Verdict::Refused(errno, reason)) => Some(batch[message].refusal(message, errno, reason)),
             _ => None,
         };
         Ok(verdicts.into_iter().enumerate().filter_map(refused).collect())
@@ -170,9 +177,7 @@ impl Socket {
             .map_err(|error| unanswered(error, question))?;
         }
         match verdict {
-            Some(Verdict::Refused(errno, text)) => {
-                Err(Error::Refused(Refusal { message: 0, what: question.what().to_string(), errno, text }))
-            }
+            Some(Verdict::Refused(errno, reason)) => Err(Error::Refused(question.refusal(0, errno, reason))),
             _ => Ok(consistent),
         }
     }
@@ -183,20 +188,47 @@ impl Socket {
             let text = format!("netlink batch: {} messages, must be 1 to {MAX_BATCH}", batch.len());
             return Err(Error::Invalid(text));
         }
-        let first = self.sequence;
-        let mut wire = Vec::with_capacity(512);
+        let first = self.take_sequence(batch.len());
+        let (mut wire, mut sequence) = (Vec::with_capacity(512), first);
         for message in batch {
-            message.append_to(&mut wire, self.sequence)?;
-            self.sequence = self.sequence.wrapping_add(1);
+            message.append_to(&mut wire, sequence, NlmF::ACK)?;
+            sequence = sequence.wrapping_add(1);
         }
-        let kernel = SocketAddrNetlink::new(0, 0);
-        rustix::io::retry_on_intr(|| net::sendto(&self.fd, &wire, SendFlags::empty(), &kernel))
-            .map_err(failed("sendto"))?;
+        self.send_wire(&wire)?;
         Ok(first)
     }
 
+    /// The first of `count` sequence numbers in a row.
+    pub(crate) fn take_sequence(&mut self, count: usize) -> u32 {
+        let first = self.sequence;
+        // More messages than numbers fit no memory.
+        self.sequence = first.wrapping_add(u32::try_from(count).unwrap_or(u32::MAX));
+        first
+    }
+
+    /// Sends with one system call.
+    pub(crate) fn send_wire(&self, wire: &[u8]) -> Result<()> {
+        let kernel = SocketAddrNetlink::new(0, 0);
+        rustix::io::retry_on_intr(|| net::sendto(&self.fd, wire, SendFlags::empty(), &kernel))
+            .map_err(failed("sendto"))?;
+        Ok(())
+    }
+
+    /// Sends what may be longer than the send buffer.
+    pub(crate) fn send_long(&self, wire: &[u8]) -> Result<()> {
+        match self.send_wire(wire) {
+            Err(Error::System { errno: Errno::MSGSIZE, .. }) => {
+                // The kernel doubles it. Beyond the system's bound it needs CAP_NET_ADMIN, as what is sent does.
+                sockopt::set_socket_send_buffer_size_force(&self.fd, wire.len() + 4096)
+                    .map_err(failed("setsockopt SO_SNDBUFFORCE"))?;
+                self.send_wire(wire)
+            }
+            sent => sent,
+        }
+    }
+
     /// Receives one datagram and passes its messages on.
-    fn receive(&mut self, each: &mut dyn FnMut(&Reply<'_>) -> Result<()>) -> Result<()> {
+    pub(crate) fn receive(&mut self, each: &mut dyn FnMut(&Reply<'_>) -> Result<()>) -> Result<()> {
         let flags = RecvFlags::DONTWAIT | RecvFlags::TRUNC;
         let (_, length, sender) =
             rustix::io::retry_on_intr(|| net::recvfrom(&self.fd, self.buffer.as_mut_slice(), flags))
@@ -225,22 +257,32 @@ impl From<Socket> for OwnedFd {
 
 /// neli can ask for the kernel's texts, rustix can't; pidfd_getfd(2) turns neli's socket into an owned
 /// descriptor without unsafe code. If that call is blocked, [`open_plain`] does without the texts.
-fn open_with_texts() -> Result<OwnedFd> {
-    let socket = NlSocket::connect(NlFamily::Route, None, Groups::empty()).map_err(failed_io("socket"))?;
+fn open_with_texts(family: NlFamily) -> Result<OwnedFd> {
+    let socket = NlSocket::connect(family, None, Groups::empty()).map_err(failed_io("socket"))?;
     socket.enable_ext_ack(true).map_err(failed_io("setsockopt NETLINK_EXT_ACK"))?;
     let this = pidfd_open(getpid(), PidfdFlags::empty()).map_err(failed("pidfd_open"))?;
     pidfd_getfd(this, socket.as_raw_fd(), PidfdGetfdFlags::empty()).map_err(failed("pidfd_getfd"))
 }
 
-fn open_plain() -> Result<OwnedFd> {
-    let socket = net::socket_with(AddressFamily::NETLINK, SocketType::RAW, SocketFlags::CLOEXEC, None)
+fn open_plain(protocol: Option<Protocol>) -> Result<OwnedFd> {
+    let socket = net::socket_with(AddressFamily::NETLINK, SocketType::RAW, SocketFlags::CLOEXEC, protocol)
         .map_err(failed("socket"))?;
     net::bind(&socket, &SocketAddrNetlink::new(0, 0)).map_err(failed("bind"))?;
     Ok(socket)
 }
 
+/// Checks that a descriptor is a netlink socket of that protocol.
+fn check(fd: &OwnedFd, wanted: Option<Protocol>, otherwise: &str) -> Result<()> {
+    let domain = sockopt::socket_domain(fd).map_err(failed("getsockopt"))?;
+    let protocol = sockopt::socket_protocol(fd).map_err(failed("getsockopt"))?;
+    if domain == AddressFamily::NETLINK && protocol == wanted {
+        return Ok(());
+    }
+    Err(Error::Invalid(otherwise.to_string()))
+}
+
 /// How far a sequence number is after `first`.
-fn position(first: u32, sequence: u32) -> Option<usize> {
+pub(crate) fn position(first: u32, sequence: u32) -> Option<usize> {
     usize::try_from(sequence.wrapping_sub(first)).ok()
 }
 

@@ -6,13 +6,22 @@ use neli::consts::nl::NlmF;
 use neli::consts::rtnl::{Ifa, IfaF, RtAddrFamily, RtScope, Rtm};
 use neli::rtnl::IfaddrmsgBuilder;
 
+use crate::attribute::{Attributes, unencodable};
 use crate::error::{Error, Result};
-use crate::message::{Attributes, Message, unencodable};
+use crate::field::{Inside, Name, Names};
+use crate::message::Message;
 use crate::reply::{self, Reply, u32_at};
 use crate::socket::Socket;
 
 /// `sizeof(struct ifaddrmsg)`.
 const IFADDRMSG: usize = 8;
+
+/// What the attributes of an address message are called.
+const NAMES: Names = &[
+    Name(1, "address", Inside::Value),
+    Name(2, "local address", Inside::Value),
+    Name(4, "broadcast address", Inside::Value),
+];
 
 /// An address that a link has or gets.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -66,18 +75,41 @@ pub fn add_as_assigned(index: u32, assigned: &Assigned) -> Result<Message<'stati
     message(index, assigned.address, assigned.broadcast)
 }
 
+/// Takes an address from a link.
+///
+/// # Errors
+/// As [`add`].
+pub fn delete(index: u32, address: Address) -> Result<Message<'static>> {
+    let Address { ip, prefix } = address;
+    let mut attributes = Attributes::default();
+    attributes.push_ip(Ifa::Local, ip)?;
+    attributes.push_ip(Ifa::Address, ip)?;
+    let what = format!("delete address {ip}/{prefix} of link {index}");
+    encode(Rtm::Deladdr, NlmF::empty(), what, index, address, &attributes)
+}
+
 fn message(index: u32, address: Address, broadcast: Option<IpAddr>) -> Result<Message<'static>> {
     let Address { ip, prefix } = address;
-    let width = width(ip);
-    if prefix > width {
-        return Err(Error::Invalid(format!("address {ip}/{prefix}: the prefix must be at most {width}")));
-    }
     let mut attributes = Attributes::default();
     attributes.push_ip(Ifa::Local, ip)?;
     attributes.push_ip(Ifa::Address, ip)?;
     if let Some(broadcast) = broadcast {
         attributes.push_ip(Ifa::Broadcast, broadcast)?;
     }
+    let what = format!("add address {ip}/{prefix} to link {index}");
+    encode(Rtm::Newaddr, NlmF::CREATE | NlmF::EXCL, what, index, address, &attributes)
+}
+
+fn encode(
+    kind: Rtm,
+    flags: NlmF,
+    what: String,
+    index: u32,
+    address: Address,
+    attributes: &Attributes,
+) -> Result<Message<'static>> {
+    check("address", address)?;
+    let Address { ip, prefix } = address;
     let fixed = IfaddrmsgBuilder::default()
         .ifa_family(family(ip))
         .ifa_prefixlen(prefix)
@@ -86,8 +118,7 @@ fn message(index: u32, address: Address, broadcast: Option<IpAddr>) -> Result<Me
         .ifa_index(index)
         .build()
         .map_err(|_| unencodable("address message"))?;
-    let what = format!("add address {ip}/{prefix} to link {index}");
-    Message::new(Rtm::Newaddr, NlmF::CREATE | NlmF::EXCL, what, &fixed, &attributes)
+    Message::new(kind, flags, what, &fixed, attributes, NAMES)
 }
 
 /// All addresses in the socket's namespace, of both families.
@@ -103,7 +134,8 @@ pub fn list(socket: &mut Socket) -> Result<Vec<Assigned>> {
         .build()
         .map_err(|_| unencodable("address message"))?;
     let none = Attributes::default();
-    let question = Message::new(Rtm::Getaddr, NlmF::DUMP, "list addresses".to_string(), &fixed, &none)?;
+    let question =
+        Message::new(Rtm::Getaddr, NlmF::DUMP, "list addresses".to_string(), &fixed, &none, NAMES)?;
     socket.ask(&question, read_assigned)
 }
 
@@ -132,7 +164,7 @@ pub(crate) fn read_assigned(reply: &Reply<'_>) -> Result<Option<Assigned>> {
     Ok(Some(Assigned { index, address: Address { ip, prefix }, scope, flags, broadcast }))
 }
 
-fn read_ip(payload: &[u8]) -> Option<IpAddr> {
+pub(super) fn read_ip(payload: &[u8]) -> Option<IpAddr> {
     let v4 = <[u8; 4]>::try_from(payload).map(IpAddr::from);
     v4.or_else(|_| <[u8; 16]>::try_from(payload).map(IpAddr::from)).ok()
 }
@@ -142,12 +174,22 @@ fn broadcast(ip: Ipv4Addr, prefix: u8) -> Ipv4Addr {
     Ipv4Addr::from(u32::from(ip) | host_bits)
 }
 
+/// Checks that a prefix fits its address, which belongs to `what`.
+pub(super) fn check(what: &str, address: Address) -> Result<()> {
+    let Address { ip, prefix } = address;
+    let width = width(ip);
+    if prefix > width {
+        return Err(Error::Invalid(format!("{what} {ip}/{prefix}: the prefix must be at most {width}")));
+    }
+    Ok(())
+}
+
 /// The length of an address in bits.
-pub(crate) fn width(ip: IpAddr) -> u8 {
+pub(super) fn width(ip: IpAddr) -> u8 {
     if ip.is_ipv4() { 32 } else { 128 }
 }
 
-pub(crate) fn family(ip: IpAddr) -> RtAddrFamily {
+pub(super) fn family(ip: IpAddr) -> RtAddrFamily {
     if ip.is_ipv4() { RtAddrFamily::Inet } else { RtAddrFamily::Inet6 }
 }
 
