@@ -1,5 +1,5 @@
 //! Networks of Linux without processes and without libc: rtnetlink(7) ([`link`], [`address`], [`route`], [`rule`],
-//! [`neighbour`]), several changes in one round trip.
+//! [`neighbour`]), several changes in one round trip, and nf_tables ([`nft`]), several changes in one transaction.
 //!
 //! Functions that change something build a [`Message`]; [`Socket::request`] sends a batch of them with one system
 //! call. Functions that ask for something take the socket. The socket may have been opened by another process in
@@ -37,6 +37,7 @@ mod attribute;
 mod error;
 mod field;
 mod message;
+pub mod nft;
 mod reply;
 pub mod route;
 mod socket;

@@ -317,6 +317,7 @@ mod tests {
             let replies = Replies(&bytes).take(1000).flatten();
             let read = |reply: &Reply<'_>| {
                 crate::route::link::tests::read_anything(reply);
+                crate::nft::read_anything(reply);
             };
             let count = replies.inspect(read).count();
             assert!(count <= bytes.len() / HEADER);

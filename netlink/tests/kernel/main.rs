@@ -1,9 +1,13 @@
 //! Shows what the kernel does with our messages. Every test runs in network namespaces of its own and leaves nothing
 //! behind.
 
+mod filters;
 mod links;
 mod namespace;
 mod routes;
+mod rules;
+mod sets;
+mod traffic;
 
 use namespace::{at, in_fresh_namespace, ip};
 use pillbox_netlink::address::{self, Address};

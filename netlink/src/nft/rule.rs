@@ -1,0 +1,200 @@
+//! Rules: lists of expressions.
+
+use neli::consts::nl::NlmF;
+
+use super::message::{Kind, attributes, check_name, message};
+use super::{Batch, Expression, Listed, Socket, Table, Userdata};
+use crate::attribute::Attributes;
+use crate::error::Result;
+use crate::message::Message;
+use crate::reply::{self, Reply, be64_at, read_string};
+
+const TABLE: u16 = 1;
+const CHAIN: u16 = 2;
+const HANDLE: u16 = 3;
+const EXPRESSIONS: u16 = 4;
+const POSITION: u16 = 6;
+const USERDATA: u16 = 7;
+/// `NFTA_LIST_ELEM`.
+const ITEM: u16 = 1;
+
+/// A rule. Expression after expression works on the registers, until one ends it: a comparison that fails, or a verdict.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Rule {
+    /// The name of the chain that it stands in.
+    pub chain: String,
+    /// What it does.
+    pub expressions: Vec<Expression>,
+    /// What it carries for who made it, a comment for example.
+    pub userdata: Userdata,
+}
+
+/// Where a rule is put.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Place {
+    /// In front of all others.
+    First,
+    /// Behind all others.
+    Last,
+    /// In front of the one with that handle.
+    Before(u64),
+    /// Behind the one with that handle.
+    After(u64),
+}
+
+impl Rule {
+    /// A rule that does nothing yet.
+    pub fn new(chain: impl Into<String>) -> Self {
+        Rule { chain: chain.into(), expressions: Vec::new(), userdata: Userdata::default() }
+    }
+
+    /// Adds an expression.
+    pub fn then(mut self, expression: Expression) -> Self {
+        self.expressions.push(expression);
+        self
+    }
+
+    /// Adds a comment, as nft(8) shows it.
+    pub fn commented(mut self, text: &str) -> Self {
+        self.userdata = Userdata::comment(text);
+        self
+    }
+}
+
+impl Batch {
+    /// Adds a rule behind all others of its chain.
+    ///
+    /// # Errors
+    /// A name or the userdata is too long, or the expressions are.
+    pub fn add_rule(&mut self, table: &Table, rule: &Rule) -> Result<&mut Self> {
+        self.place_rule(table, rule, Place::Last)
+    }
+
+    /// Adds a rule at a place of its chain.
+    ///
+    /// # Errors
+    /// As [`Batch::add_rule`].
+    pub fn place_rule(&mut self, table: &Table, rule: &Rule, place: Place) -> Result<&mut Self> {
+        let (flags, position) = match place {
+            Place::First => (NlmF::CREATE, None),
+            Place::Last => (NlmF::CREATE | NlmF::APPEND, None),
+            Place::Before(handle) => (NlmF::CREATE, Some((POSITION, handle))),
+            Place::After(handle) => (NlmF::CREATE | NlmF::APPEND, Some((POSITION, handle))),
+        };
+        Ok(self.push(new(flags, "add", table, rule, position)?))
+    }
+
+    /// Puts a rule in the place of the one with that handle.
+    ///
+    /// # Errors
+    /// As [`Batch::add_rule`].
+    pub fn replace_rule(&mut self, table: &Table, handle: u64, rule: &Rule) -> Result<&mut Self> {
+        Ok(self.push(new(NlmF::REPLACE, "replace", table, rule, Some((HANDLE, handle)))?))
+    }
+
+    /// Deletes the rule with that handle.
+    ///
+    /// # Errors
+    /// A name is too long.
+    pub fn delete_rule(&mut self, table: &Table, chain: &str, handle: u64) -> Result<&mut Self> {
+        let what = format!("delete rule {handle} of chain {} {chain}", table.label());
+        Ok(self.push(delete(table, Some(chain), Some(handle), what)?))
+    }
+
+    /// Deletes all rules of a chain.
+    ///
+    /// # Errors
+    /// A name is too long.
+    pub fn flush_chain(&mut self, table: &Table, chain: &str) -> Result<&mut Self> {
+        let what = format!("delete the rules of chain {} {chain}", table.label());
+        Ok(self.push(delete(table, Some(chain), None, what)?))
+    }
+
+    /// Deletes all rules of a table.
+    ///
+    /// # Errors
+    /// A name is too long.
+    pub fn flush_table(&mut self, table: &Table) -> Result<&mut Self> {
+        let what = format!("delete the rules of table {}", table.label());
+        Ok(self.push(delete(table, None, None, what)?))
+    }
+}
+
+/// All rules of a table, or of one of its chains, in order.
+///
+/// # Errors
+/// A socket error, or the kernel refused the request.
+pub fn list(socket: &mut Socket, table: &Table, chain: Option<&str>) -> Result<Vec<Listed<Rule>>> {
+    let mut attributes = Attributes::default();
+    attributes.push_text(TABLE, check_name("table", &table.name)?)?;
+    if let Some(chain) = chain {
+        attributes.push_text(CHAIN, check_name("chain", chain)?)?;
+    }
+    let what = format!("list the rules of table {}", table.label());
+    let question = message(Kind::GetRule, NlmF::DUMP, table.family, what, &attributes)?;
+    let wanted = |name: &str, listed: &Listed<Rule>| {
+        name == table.name && chain.is_none_or(|chain| listed.value.chain == chain)
+    };
+    let answers = socket.0.ask(&question, read)?.into_iter();
+    Ok(answers.filter(|(name, listed)| wanted(name, listed)).map(|(_, listed)| listed).collect())
+}
+
+fn new(
+    flags: NlmF,
+    verb: &str,
+    table: &Table,
+    rule: &Rule,
+    position: Option<(u16, u64)>,
+) -> Result<Message<'static>> {
+    let Rule { chain, expressions, userdata } = rule;
+    let mut attributes = Attributes::default();
+    attributes.push_text(TABLE, check_name("table", &table.name)?)?;
+    attributes.push_text(CHAIN, check_name("chain", chain)?)?;
+    if let Some((kind, handle)) = position {
+        attributes.push_be64(kind, handle)?;
+    }
+    let mut list = Attributes::default();
+    for expression in expressions {
+        list.nest_flagged(ITEM, &expression.encode()?)?;
+    }
+    attributes.nest_flagged(EXPRESSIONS, &list)?;
+    if !userdata.0.is_empty() {
+        attributes.push(USERDATA, userdata.checked("rule")?)?;
+    }
+    let what = format!("{verb} rule to chain {} {chain}", table.label());
+    message(Kind::NewRule, flags, table.family, what, &attributes)
+}
+
+fn delete(table: &Table, chain: Option<&str>, handle: Option<u64>, what: String) -> Result<Message<'static>> {
+    let mut attributes = Attributes::default();
+    attributes.push_text(TABLE, check_name("table", &table.name)?)?;
+    if let Some(chain) = chain {
+        attributes.push_text(CHAIN, check_name("chain", chain)?)?;
+    }
+    if let Some(handle) = handle {
+        attributes.push_be64(HANDLE, handle)?;
+    }
+    message(Kind::DeleteRule, NlmF::empty(), table.family, what, &attributes)
+}
+
+/// The name of its table, and the rule.
+pub(super) fn read(reply: &Reply<'_>) -> Result<Option<(String, Listed<Rule>)>> {
+    let Some(attributes) = attributes(reply, Kind::NewRule)? else { return Ok(None) };
+    let (mut table, mut handle, mut rule) = (String::new(), 0, Rule::new(""));
+    for attribute in attributes {
+        let (kind, payload) = attribute?;
+        match kind {
+            TABLE => table = read_string(payload),
+            CHAIN => rule.chain = read_string(payload),
+            HANDLE => handle = be64_at(payload, 0).unwrap_or(0),
+            EXPRESSIONS => {
+                for item in reply::Attributes(payload) {
+                    rule.expressions.extend(Expression::read(item?.1)?);
+                }
+            }
+            USERDATA => rule.userdata = Userdata(payload.to_vec()),
+            _ => {}
+        }
+    }
+    Ok(Some((table, Listed { handle, value: rule })))
+}
