@@ -14,8 +14,8 @@ use super::name::{
 use crate::oci::capability;
 use crate::plan::Plan;
 
-/// An operation for `explain --format json`: its name, then its fields as they stand in the plan, with names for
-/// the kernel's numbers and paths for descriptors.
+/// An operation for `explain --format json`: its name, then its fields as in the plan, with names for the
+/// kernel's numbers and paths for descriptors.
 pub struct OperationDocument<'p> {
     /// The operation.
     pub operation: Operation<'p>,
@@ -73,7 +73,7 @@ impl Serialize for ValueDocument<'_> {
             Value::Text(string) => serializer.serialize_str(&string.to_string_lossy()),
             Value::Texts(strings) => serialize_list(serializer, strings.iter().map(CStr::to_string_lossy)),
             Value::Numbers(numbers) => serialize_list(serializer, numbers.iter()),
-            // A filter: one number for each instruction, as they stand in memory.
+            // A filter: each instruction as one number, as in memory.
             Value::Bytes(bytes) => serialize_list(
                 serializer,
                 bytes.as_chunks::<8>().0.iter().map(|instruction| u64::from_ne_bytes(*instruction)),

@@ -1,7 +1,7 @@
 //! What this runtime supports, as the specification's features document (features.md, features-linux.md).
 //!
-//! It cannot drift from the code: a name is in the document when the compiler that a container's configuration goes
-//! through takes it. The one question for the kernel is which seccomp flags it has.
+//! The document cannot drift from the code: it has a name if the compiler for configurations accepts that
+//! name. The kernel is only asked which seccomp flags it has.
 
 use serde::Serialize;
 
@@ -176,7 +176,7 @@ const MEMORY_MODES: [&str; 7] = [
 
 const MEMORY_FLAGS: [&str; 3] = ["MPOL_F_NUMA_BALANCING", "MPOL_F_RELATIVE_NODES", "MPOL_F_STATIC_NODES"];
 
-/// Looks through what there is to support.
+/// Finds out what is supported.
 pub fn features() -> Features {
     let supported = |names: &[&'static str], probe: fn(&str) -> Probe| -> Vec<&'static str> {
         names.iter().copied().filter(|name| probe(name).compiles()).collect()
@@ -216,7 +216,7 @@ pub fn features() -> Features {
             mount_extensions: MountExtensions { idmap: Enabled { enabled: id_mapped_mount().compiles() } },
             net_devices: Enabled { enabled: net_device().compiles() },
         },
-        // A prefix: any property of the unit.
+        // Prefixes: any property of the unit, and any annotation of crun's.
         potentially_unsafe_config_annotations: ["org.systemd.property.", "run.oci."],
     }
 }
@@ -260,7 +260,7 @@ impl Probe {
         }
     }
 
-    /// With a member of the document itself.
+    /// With a member of the document's top level.
     fn top(member: impl Into<String>) -> Probe {
         Probe { top: member.into(), ..Probe::new() }
     }
@@ -278,7 +278,7 @@ impl Probe {
         Probe { namespaces, ..self }
     }
 
-    /// Whether it would be done on a host where everything may be done; nothing is.
+    /// Whether it compiles for a host where everything is allowed; nothing is executed.
     fn compiles(&self) -> bool {
         let member = |text: &str| if text.is_empty() { String::new() } else { format!(",{text}") };
         let document = format!(

@@ -1,4 +1,4 @@
-//! What stands behind the names of operations that make files.
+//! The details of operations that make files.
 
 use std::fmt::Write as _;
 

@@ -1,4 +1,7 @@
-//! A plan in words: the lines of `explain`, and the errors of operations that failed.
+//! A plan in words: the lines of `explain`, and the errors of operations that failed. Nothing here decides
+//! anything.
+//!
+//! May use `plan` and every room below it.
 
 mod document;
 mod failure;
@@ -20,7 +23,7 @@ pub use document::OperationDocument;
 pub use failure::describe_failure;
 pub use name::one_line;
 
-/// One line for an operation: its name, then what it is about.
+/// One line for an operation: its name, then its details.
 pub fn describe(operation: &Operation<'_>, plan: &Plan) -> String {
     format!("{:<22} {}", operation.name(), details(operation, plan)).trim_end().to_string()
 }

@@ -1,4 +1,4 @@
-//! What stands behind the names of operations that mount.
+//! The details of operations that mount.
 
 use std::ffi::CStr;
 use std::fmt::Write as _;
@@ -65,7 +65,7 @@ pub(super) fn mount_with_data(step: &MountWithData<'_>) -> String {
     new_mount(kind, source, target, &options)
 }
 
-/// The kind of file system, and what it is made from where that says more.
+/// The kind of file system, and its source if that says more.
 fn new_mount(kind: &CStr, source: &CStr, target: &CStr, options: &[String]) -> String {
     let source =
         if source == kind || source.is_empty() { String::new() } else { format!(" {}", text(source)) };

@@ -1,4 +1,4 @@
-//! Names for the kernel's numbers and for what stands in an operation's fields.
+//! Names for the kernel's numbers and for the fields of operations.
 
 use std::ffi::CStr;
 
@@ -25,7 +25,7 @@ pub(super) fn text(text: &CStr) -> String {
     one_line(&text.to_string_lossy())
 }
 
-/// A text in which nothing can end the line or speak to a terminal.
+/// A text in which nothing can end the line or control a terminal.
 pub fn one_line(text: &str) -> String {
     let escape = |character: char| {
         let escaped = if character.is_control() { Some(character.escape_default()) } else { None };
@@ -84,7 +84,7 @@ pub(super) fn tree_name(tree: Tree<'_>, plan: &Plan) -> String {
     format!("{inside}{}{below}{mapped}", text(path))
 }
 
-/// Where a tree comes from, and whether mounts below come along.
+/// The path of a tree, and whether the mounts below it are included.
 pub(super) fn tree_path<'t>(tree: Tree<'t>, plan: &'t Plan) -> Option<(&'t CStr, bool)> {
     match tree {
         Tree::Path { path, recursive, nofollow: _ } | Tree::Inside { path, recursive, nofollow: _ } => {
@@ -97,7 +97,7 @@ pub(super) fn tree_path<'t>(tree: Tree<'t>, plan: &'t Plan) -> Option<(&'t CStr,
     }
 }
 
-/// Where a container's root comes from that no path leads to.
+/// The source of a container's root that no path leads to.
 pub(super) fn tree_root<'p>(tree: Tree<'_>, plan: &'p Plan) -> Option<&'p RootSource> {
     let Tree::Descriptor(index) = tree else { return None };
     match plan.descriptors.get(index as usize) {

@@ -1,4 +1,4 @@
-//! What stands behind the names of operations on the process and its program.
+//! The details of operations on the process and its program.
 
 use std::fmt::Write as _;
 

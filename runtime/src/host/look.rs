@@ -19,8 +19,8 @@ impl Host {
             // setns(2) requires CAP_SYS_CHROOT for a mount namespace.
             seed: privileged && !in_user_namespace && has(linux_raw_sys::general::CAP_SYS_CHROOT),
             capabilities,
-            lacks_apparmor: false,
-            lacks_selinux: false,
+            apparmor_missing: false,
+            selinux_missing: false,
             joins_own: Vec::new(),
             uid: rustix::process::geteuid().as_raw(),
             gid: rustix::process::getegid().as_raw(),

@@ -12,15 +12,15 @@ impl Host {
         let is_set = |label: Option<&str>| label.is_some_and(|label| !label.is_empty());
         let selinux = is_set(spec.process.selinux_label.as_deref()) || is_set(spec.mount_label.as_deref());
         Host {
-            lacks_apparmor: is_set(spec.process.apparmor_profile.as_deref()) && lacks_apparmor(),
-            lacks_selinux: selinux && lacks_selinux(),
+            apparmor_missing: is_set(spec.process.apparmor_profile.as_deref()) && apparmor_missing(),
+            selinux_missing: selinux && selinux_missing(),
             ..Host::look()
         }
     }
 }
 
 /// A module that the kernel was built without has no folder; one that is turned off says so.
-fn lacks_apparmor() -> bool {
+fn apparmor_missing() -> bool {
     match std::fs::read("/sys/module/apparmor/parameters/enabled") {
         Ok(enabled) => enabled.first() == Some(&b'N'),
         // Proves nothing without sysfs.
@@ -31,6 +31,6 @@ fn lacks_apparmor() -> bool {
 }
 
 /// SELinux registers its file system when it is enabled: filesystems(5).
-fn lacks_selinux() -> bool {
+fn selinux_missing() -> bool {
     std::fs::read_to_string("/proc/filesystems").is_ok_and(|known| !known.contains("\tselinuxfs\n"))
 }

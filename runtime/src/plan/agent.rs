@@ -1,4 +1,4 @@
-//! The agent that answers what a seccomp filter notifies it of: `linux.seccomp.listenerPath`.
+//! The agent that answers the notifications of a seccomp filter: `linux.seccomp.listenerPath`.
 
 use std::path::{Path, PathBuf};
 
@@ -6,27 +6,27 @@ use crate::oci::Status;
 use crate::text::json::Members;
 use crate::validate::ValidSpec;
 
-/// Who gets the listener, and what it is told of the container.
+/// The agent that gets the listener, and what it is told about the container.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Agent {
-    /// The socket (`linux.seccomp.listenerPath`): what is relative begins at the bundle.
+    /// The socket (`linux.seccomp.listenerPath`); a relative path begins at the bundle.
     pub path: PathBuf,
     /// `linux.seccomp.listenerMetadata`, passed on as it is.
     pub metadata: String,
-    /// From the config.json.
+    /// From config.json.
     pub oci_version: String,
     /// The container's id.
     pub id: String,
-    /// The container's, when the filter is installed.
+    /// The container's status when the filter is installed.
     pub status: Status,
     /// Absolute path of the bundle.
     pub bundle: String,
-    /// From the config.json.
+    /// From config.json.
     pub annotations: Members,
 }
 
 impl Agent {
-    /// The agent that a configuration names; None if it names none.
+    /// The agent that a configuration names; `None` if it names none.
     pub fn of(spec: &ValidSpec<'_>, id: &str, bundle: &str, status: Status) -> Option<Agent> {
         let profile = spec.seccomp.as_ref()?;
         let annotations = spec.annotations.iter().map(|(key, value)| (key.to_string(), value.to_string()));

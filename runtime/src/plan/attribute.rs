@@ -1,4 +1,5 @@
-//! Attributes of the process that execve(2) leaves alone: scheduling, execution domain, memory policy, labels.
+//! Attributes of the process that survive execve(2), or that it applies: scheduling, execution domain, memory
+//! policy, labels.
 
 use pillbox_init::plan::operation::{
     SetExecLabel, SetIoPriority, SetMemoryPolicy, SetPersonality, SetScheduler,
@@ -13,7 +14,7 @@ use crate::oci::spec::process::{IoPriority, Scheduler};
 use crate::validate::ValidSpec;
 use crate::validate::number_list::parse_number_list;
 
-/// The kernel's policies of linux/sched.h.
+/// The scheduling policies of linux/sched.h.
 pub const POLICIES: [(&str, u32); 6] = [
     ("SCHED_OTHER", 0),
     ("SCHED_FIFO", 1),
@@ -61,7 +62,7 @@ pub const MEMORY_FLAGS: [(&str, u32); 3] = [
 /// Execution domains, personality(2).
 pub const DOMAINS: [(&str, u32); 2] = [("LINUX", 0), ("LINUX32", 8)];
 
-/// What a name stands for; validation has refused all others.
+/// The value of a name; validation has refused unknown names.
 fn value<T: Copy>(field: &str, name: &str, known: &[(&str, T)]) -> Result<T> {
     let found = known.iter().find(|(known, _)| *known == name);
     found
@@ -73,7 +74,7 @@ fn bits(field: &str, names: &[Text<'_>], known: &[(&str, u32)]) -> Result<u32> {
     names.iter().try_fold(0, |bits, name| Ok(bits | value(field, name, known)?))
 }
 
-/// Appends what stands between no_new_privs and the seccomp filter.
+/// Appends what comes between no_new_privs and the seccomp filter.
 pub(super) fn compile(builder: &mut Builder<'_>, spec: &ValidSpec<'_>) -> Result<()> {
     if let Some(scheduler) = &spec.process.scheduler {
         compile_scheduler(builder, scheduler)?;
@@ -97,7 +98,7 @@ pub(super) fn compile(builder: &mut Builder<'_>, spec: &ValidSpec<'_>) -> Result
     )
 }
 
-/// Appends AppArmor's profile, which stands where /proc is still writable.
+/// Appends AppArmor's profile, which has to come while /proc is still writable.
 pub(super) fn compile_apparmor(builder: &mut Builder<'_>, spec: &ValidSpec<'_>) -> Result<()> {
     let profile = spec.process.apparmor_profile.as_deref();
     compile_label(builder, SecurityModule::AppArmor, "process.apparmorProfile", profile)
@@ -112,11 +113,11 @@ fn compile_label(
     let Some(label) = label.filter(|label| !label.is_empty()) else { return Ok(()) };
     match module {
         // Without the module everything is unconfined.
-        SecurityModule::AppArmor if builder.host.lacks_apparmor && label == "unconfined" => {}
-        SecurityModule::AppArmor if builder.host.lacks_apparmor => {
+        SecurityModule::AppArmor if builder.host.apparmor_missing && label == "unconfined" => {}
+        SecurityModule::AppArmor if builder.host.apparmor_missing => {
             without_module(builder, field, label, "AppArmor: the container runs without the profile");
         }
-        SecurityModule::SeLinux if builder.host.lacks_selinux => {
+        SecurityModule::SeLinux if builder.host.selinux_missing => {
             without_module(builder, field, label, "SELinux: the container runs without the label");
         }
         _ => builder.push(SetExecLabel { module, label: &c_string(field, label)? }),
@@ -124,7 +125,7 @@ fn compile_label(
     Ok(())
 }
 
-/// Notes what a label comes to on a kernel without its module.
+/// Warns that a label has no effect because the kernel does not have the module.
 pub(super) fn without_module(builder: &mut Builder<'_>, field: &str, label: &str, consequence: &str) {
     let text = format_args!("{field}: {label:?}: this kernel has no {consequence}");
     builder.warnings.push(Warning::new(WarningKind::LessConfined, text));
@@ -152,7 +153,7 @@ fn compile_memory_policy(builder: &mut Builder<'_>, policy: &MemoryPolicy<'_>) -
     Ok(())
 }
 
-/// A list of nodes as the kernel's bit set, in whole words of eight bytes.
+/// A list of nodes as the kernel's bit set, in units of eight bytes.
 fn node_mask(list: &str) -> Vec<u8> {
     let mut words: Vec<u64> = Vec::new();
     for node in parse_number_list(list).unwrap_or_default().into_iter().flatten() {
@@ -172,7 +173,7 @@ pub fn nodes_of(mask: &[u8]) -> Vec<usize> {
     words.enumerate().flat_map(nodes).collect()
 }
 
-/// The lines that /proc/PID/timens_offsets takes: time_namespaces(7).
+/// The lines for /proc/PID/timens_offsets: time_namespaces(7).
 pub(super) fn time_offsets(spec: &ValidSpec<'_>) -> String {
     let line = |(clock, TimeOffset { secs, nanosecs }): (&Text<'_>, &TimeOffset)| {
         format!("{} {secs} {nanosecs}\n", &**clock)
@@ -270,8 +271,8 @@ mod tests {
     }
 
     #[test]
-    fn labels_of_modules_that_the_kernel_lacks_are_warnings() {
-        let host = super::super::Host { lacks_apparmor: true, lacks_selinux: true, ..privileged_host() };
+    fn labels_of_missing_modules_are_warnings() {
+        let host = super::super::Host { apparmor_missing: true, selinux_missing: true, ..privileged_host() };
         let plan = super::super::compile(&valid(ALL), &host, &intent()).unwrap();
         let without: Vec<_> =
             plan.warnings.iter().map(Warning::text).filter(|text| text.contains("kernel has no")).collect();
@@ -286,7 +287,7 @@ mod tests {
         for operation in plan.operations() {
             match operation {
                 Operation::SetExecLabel(_) => panic!("{operation:?}"),
-                // What a mount asks for itself is its own.
+                // A label among the mount's own options stays.
                 Operation::Mount(operation::Mount { target, parameters, .. }) => {
                     assert_eq!(parameters.iter().count() > 0, target == c"/b", "{target:?}");
                 }

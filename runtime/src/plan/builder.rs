@@ -1,4 +1,4 @@
-//! A plan while it is written: operations and descriptors so far.
+//! A plan that is being written: the operations and descriptors so far.
 
 use std::ffi::CStr;
 
@@ -21,63 +21,64 @@ pub(super) struct Builder<'h> {
     pub(super) warnings: Vec<Warning>,
     /// Whether init is still to join the network namespace that the runtime makes.
     pub(super) awaits_network: bool,
-    /// What bind mounts come after in the list of mounts.
+    /// The trees that have to be cloned after mounts that init makes.
     pub(super) late: Late,
-    /// Who answers the notifications of its filter.
+    /// What answers the notifications of its filter.
     pub(super) notifications: Notifications,
-    /// Who may look into it until it executes the program.
+    /// Which processes may look into it until it executes the program.
     pub(super) visible: Visible,
 }
 
-/// A tree of the host's.
+/// A mount tree of the host.
 pub(super) struct HostTree<'p, 'f> {
     pub(super) path: &'p CStr,
-    /// For errors: which field asks for it.
+    /// The field that asks for it, for errors.
     pub(super) field: &'f str,
-    /// Whether the mounts below come along.
+    /// Whether the mounts below it are included.
     pub(super) recursive: bool,
     pub(super) need: Need,
 }
 
-/// What a tree of the host's must be.
+/// What a mount tree of the host must be.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Need {
-    /// There.
+    /// It must exist.
     Any,
-    /// A procfs.
+    /// It must be a procfs.
     Procfs,
-    /// Nothing: a missing one is no error.
+    /// It may be missing.
     Optional,
 }
 
-/// Who may look into an init.
+/// Which processes may look into an init.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Visible {
-    /// Only who has rights over what it executed, which is of the runtime's user namespace.
+    /// Only those with rights over its executable, which belongs to the runtime's user namespace.
     ToNobody,
-    /// Whoever is the same user: without rights over that hooks and `exec` could not join it.
+    /// Those of the same user: otherwise hooks and `exec`, which have no such rights, could not join its
+    /// namespaces.
     ToItsUser,
 }
 
-/// Who answers the notifications of a filter (`SCMP_ACT_NOTIFY`).
+/// What answers the notifications of a filter (`SCMP_ACT_NOTIFY`).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Notifications {
     /// The agent at `linux.seccomp.listenerPath`.
     Agent,
-    /// Nobody: the calls fail with ENOSYS.
+    /// Nothing: the calls fail with ENOSYS.
     Nobody,
 }
 
 /// The trees that are cloned when init asks for them.
 #[derive(Default)]
 pub(super) struct Late {
-    /// Whether init has made a mount, so that those are listed in their order only if they are cloned after it.
+    /// Whether init has made a mount: trees have to be cloned after it to be listed after it.
     wanted: bool,
-    /// How many times init asks before.
+    /// The number of times that init has asked before.
     turn: u32,
-    /// Whether there is nobody to ask.
+    /// Whether no runtime answers, so that all trees are cloned before.
     none: bool,
-    /// Where init asks for the next ones, and their indices.
+    /// The place where init asks for the next trees, and their indices.
     open: Option<(usize, Vec<u8>)>,
 }
 
@@ -95,20 +96,21 @@ impl<'h> Builder<'h> {
         }
     }
 
-    /// Before the first operation that depends on the network namespace; as late as can be, for it takes its time.
+    /// Called before the first operation that depends on the network namespace: as late as possible, because
+    /// making it takes long.
     pub(super) fn join_network(&mut self) {
         if std::mem::take(&mut self.awaits_network) {
             self.push(JoinNetwork);
         }
     }
 
-    /// Init makes a mount: what it asks for later is cloned later.
+    /// Notes that init makes a mount: trees that it asks for later are cloned later.
     pub(super) fn makes_mount(&mut self) {
         self.ask_for_trees();
         self.late.wanted = true;
     }
 
-    /// Has the tree with this index cloned when it is its turn, if that matters.
+    /// Has the tree with this index cloned when its turn in the list of mounts comes, if the order matters.
     pub(super) fn clone_in_turn(&mut self, index: u32) {
         if !self.late.wanted || self.late.none {
             return;
@@ -116,7 +118,7 @@ impl<'h> Builder<'h> {
         if self.late.open.as_ref().is_some_and(|(_, indices)| indices.len() == 4 * TAKEN_TREES_MAX) {
             self.ask_for_trees();
         }
-        // What comes through the channel comes in this order.
+        // The channel delivers the network namespace before these trees.
         self.join_network();
         if let Some(Descriptor::Tree { late, .. }) = self.descriptors.get_mut(index as usize) {
             *late = Some(self.late.turn);
@@ -126,7 +128,7 @@ impl<'h> Builder<'h> {
         }
     }
 
-    /// Has the runtime make the root when init asks for it, which is here.
+    /// Makes init ask for the root at this point; the runtime makes it then.
     pub(super) fn ask_for_root(&mut self, source: RootSource, ids: (u32, u32)) -> u32 {
         let inside = Some(RootInside { turn: self.late.turn, ids });
         let index = self.descriptor(Descriptor::Root { source, inside });
@@ -135,12 +137,12 @@ impl<'h> Builder<'h> {
         index
     }
 
-    /// For a plan that has nobody to ask.
+    /// For a plan whose init cannot ask for trees.
     pub(super) fn clones_all_before(&mut self) {
         self.late.none = true;
     }
 
-    /// Writes where init asks for trees, once it is known for which.
+    /// Inserts the operation that asks for trees, once it is known which ones.
     pub(super) fn ask_for_trees(&mut self) {
         if let Some((at, indices)) = self.late.open.take() {
             self.late.turn += 1;
@@ -150,7 +152,7 @@ impl<'h> Builder<'h> {
         }
     }
 
-    /// The plan of a process that makes and joins no namespaces.
+    /// The finished plan; it makes and joins no namespaces yet.
     pub(super) fn finish(self, spec: &ValidSpec<'_>, intent: &Intent) -> Plan {
         let Builder { operations, descriptors, mut warnings, .. } = self;
         warnings.extend_from_slice(&spec.warnings);
@@ -166,7 +168,7 @@ impl<'h> Builder<'h> {
         }
     }
 
-    /// Settles who may look in, which every change of the user unsettles (by fs.suid_dumpable).
+    /// Sets which processes may look in. Every change of the user resets that (fs.suid_dumpable).
     pub(super) fn set_visible(&mut self) {
         match self.visible {
             Visible::ToNobody => self.push(SetUndumpable),
@@ -182,7 +184,7 @@ impl<'h> Builder<'h> {
         operation.encode(&mut self.operations);
     }
 
-    /// The index of the gate, for a container that waits there.
+    /// The index of the gate, if the container waits there; else one that names no descriptor.
     pub(super) fn listener(&mut self, intent: &Intent) -> u32 {
         if !intent.wait_for_start {
             return u32::MAX;
@@ -196,7 +198,7 @@ impl<'h> Builder<'h> {
         self.descriptors.len() as u32 - 1
     }
 
-    /// A tree of the host's: opened by the runtime where it may, by init where only init may.
+    /// A mount tree of the host: the runtime opens it if it may, otherwise init does.
     pub(super) fn tree<'p>(&mut self, source: HostTree<'p, '_>) -> Tree<'p> {
         let HostTree { path, field, recursive, need } = source;
         if self.host.privileged {

@@ -1,5 +1,5 @@
-//! Nothing of a config.json is lost: each of its members is looked for in the decoded operations, and the
-//! operations must stand in the order that callers rely on.
+//! Nothing in a config.json is lost: each of its members is looked for in the decoded operations, and the
+//! operations must come in the order that callers rely on.
 
 use std::ffi::CStr;
 
@@ -17,7 +17,7 @@ use super::{Descriptor, Plan, compile};
 use crate::oci::{capability, rlimit};
 use crate::validate::NamespaceKind;
 
-/// A plan taken apart, and where in it things stand.
+/// A decoded plan, and the places of operations in it.
 struct Decoded<'p> {
     name: &'p str,
     plan: &'p Plan,
@@ -25,7 +25,7 @@ struct Decoded<'p> {
 }
 
 impl<'p> Decoded<'p> {
-    /// Where the one operation stands that fits.
+    /// The place of the only operation that fits.
     fn only(&self, what: &str, fits: impl Fn(&Operation<'p>) -> bool) -> usize {
         let found: Vec<_> = self.all(fits);
         assert_eq!(found.len(), 1, "{}: {what}: {found:?}", self.name);
@@ -49,7 +49,7 @@ impl<'p> Decoded<'p> {
         self.all(|operation| operation.name() == name)
     }
 
-    /// Where the one operation of that name stands.
+    /// The place of the only operation of that name.
     fn the(&self, name: &str) -> usize {
         self.only(name, |operation| operation.name() == name)
     }
@@ -63,7 +63,7 @@ impl<'p> Decoded<'p> {
         *self.named(name).last().unwrap_or_else(|| panic!("{}: no {name}", self.name))
     }
 
-    /// Path of a tree, and whether what is mounted below comes along.
+    /// The path of a tree, and whether the mounts below it are included.
     fn source(&self, tree: Tree<'p>) -> (String, bool) {
         match tree {
             Tree::Path { path, recursive, nofollow: _ } | Tree::Inside { path, recursive, nofollow: _ } => {
@@ -80,7 +80,7 @@ impl<'p> Decoded<'p> {
         self.plan.namespaces.makes(NamespaceKind::User)
     }
 
-    /// Whether a mount of cgroups is one of the host's hierarchy.
+    /// Whether a cgroup mount shows the host's hierarchy.
     fn shows_hierarchy(&self) -> bool {
         let namespaces = &self.plan.namespaces;
         let own = namespaces.makes(NamespaceKind::Cgroup) || namespaces.joins(NamespaceKind::Cgroup);
@@ -124,7 +124,7 @@ fn check(name: &str, config: &str, plan: &Plan) {
             }
             "mounts" => check_mounts(&decoded, list(value)),
             "linux" => check_linux(&decoded, value),
-            // Of the runtime, not of the plan.
+            // These concern the runtime, not the plan.
             "ociVersion" | "annotations" => {}
             other => panic!("{name}: {other}: nobody has thought of it"),
         }
@@ -215,7 +215,7 @@ fn check_process(decoded: &Decoded<'_>, process: &Value) {
 }
 
 fn check_environment(decoded: &Decoded<'_>, uid: u32, wanted: &[String], got: &[String]) {
-    // An empty HOME is what callers write who want it looked up.
+    // Callers that want HOME looked up write an empty one.
     let wanted: Vec<_> = wanted.iter().filter(|variable| *variable != "HOME=").cloned().collect();
     assert_eq!(wanted, got, "{}", decoded.name);
     let has_home = wanted.iter().any(|variable| variable.starts_with("HOME="));
@@ -305,7 +305,7 @@ fn check_mounts(decoded: &Decoded<'_>, mounts: &[Value]) {
         let place = places.next().unwrap_or_else(|| panic!("{}: mounts[{index}] is lost", decoded.name));
         check_mount(decoded, index, mount, place);
     }
-    // What else is bound are devices, where mknod is not allowed.
+    // All other binds are devices, where mknod(2) is not allowed.
     assert!(decoded.makes_user_namespace() || places.next().is_none(), "{}", decoded.name);
 }
 
@@ -416,7 +416,7 @@ fn check_option(
     if let Some((flag, set)) = attribute(option) {
         assert_eq!(attributes.intersects(flag), set, "{field}: {option}");
     } else if let Some((wanted, _)) = propagation_word(option) {
-        // There is nothing below a new file system.
+        // A new file system has no mounts below it.
         assert_eq!(propagation, wanted, "{field}: {option}");
     } else {
         assert!(words.iter().any(|word| word == option), "{field}: {option}: not among {words:?}");
@@ -560,7 +560,7 @@ fn check_device(decoded: &Decoded<'_>, device: &Value) {
     });
 }
 
-/// Each name's operations must all stand before those of the next.
+/// All operations of a name must come before those of the next name.
 fn in_order(decoded: &Decoded<'_>, names: &[&str]) {
     let mut before: Option<(&str, usize)> = None;
     for name in names {
@@ -619,7 +619,7 @@ fn check_order(decoded: &Decoded<'_>, config: &Value) {
     for place in decoded.named("SetMountAttributes") {
         assert!(pivot < place, "{name}: read-only before the pivot");
     }
-    // Making the folder needs a root that can be written to.
+    // Making the folder needs a writable root.
     let read_only = decoded.named("SetMountAttributes").into_iter().min().unwrap_or(ready);
     assert!(
         decoded.named("MakeDirectory").iter().all(|place| pivot < *place && *place < read_only),
@@ -627,7 +627,7 @@ fn check_order(decoded: &Decoded<'_>, config: &Value) {
     );
 
     let user = decoded.last("SetUser");
-    // A scheduler's deadline is for those alone that may use every processor.
+    // Only a process that may use every processor can have a deadline.
     let processors = decoded.the("UseEveryProcessor");
     assert!(decoded.named("SetScheduler").iter().all(|scheduler| processors < *scheduler), "{name}");
     assert!(decoded.the("DropBounding") < user && user < decoded.the("SetCapabilities"), "{name}");
@@ -640,7 +640,7 @@ fn check_order(decoded: &Decoded<'_>, config: &Value) {
     }
     if let [filter] = decoded.named("InstallSeccomp")[..] {
         let no_new_privileges = config["process"]["noNewPrivileges"] == true;
-        // Without no_new_privs the filter needs CAP_SYS_ADMIN; with it, it comes as late as can be.
+        // Without no_new_privs the filter needs CAP_SYS_ADMIN; with it, the filter comes as late as possible.
         let expected =
             if no_new_privileges { decoded.the("Exec") - 1 } else { decoded.the("DropBounding") - 1 };
         assert_eq!(filter, expected, "{name}");
@@ -654,7 +654,7 @@ fn check_order(decoded: &Decoded<'_>, config: &Value) {
         );
     }
     assert_eq!(decoded.the("Exec") + 1, decoded.operations.len(), "{name}");
-    // Whatever can still go wrong after the word was taken is reported; before it, nothing can.
+    // What fails after init has taken the byte is still reported; between `Ready` and that nothing can fail.
     assert!(decoded.the("TakeWord") > ready + 1, "{name}");
     assert!(decoded.the("KeepDescriptors") < user, "{name}");
     let deaths = decoded.operations.iter().filter_map(|operation| match operation {
@@ -676,11 +676,11 @@ fn nothing_of_a_configuration_is_lost() {
     }
 }
 
-/// Members that have no effect on a container, or one that is the cgroup's; the root's path stands in the intent.
+/// Members that have no effect on a container, or only on its cgroup; the intent has the root's path.
 const WITHOUT_EFFECT: [&str; 5] =
     ["/ociVersion", "/annotations", "/root/path", "/linux/cgroupsPath", "/linux/resources"];
 
-/// With the option "bind" or "rbind" a mount's type says nothing.
+/// With the option "bind" or "rbind" the type of a mount is ignored.
 fn is_type_of_bind(document: &Value, path: &str) -> bool {
     let mount = path.strip_suffix("/type").filter(|mount| mount.starts_with("/mounts/"));
     let options = mount.and_then(|mount| document.pointer(mount)?.get("options")?.as_array());
@@ -714,7 +714,7 @@ fn change(value: &mut Value) {
     };
 }
 
-/// The plan, or why there is none: two texts are the same only if the containers are.
+/// The plan, or why there is none: two texts are equal only if the containers are.
 fn outcome(config: &Value) -> String {
     let config = config.to_string();
     let spec = match crate::oci::spec::parse(config.as_bytes()) {
@@ -727,7 +727,7 @@ fn outcome(config: &Value) -> String {
     }
 }
 
-/// The other direction, without knowing what anything means: whatever is changed must show.
+/// The same from the other side, without knowing any meaning: every change must have an effect.
 #[test]
 fn every_leaf_has_an_effect() {
     let mut lost = Vec::new();
@@ -735,7 +735,7 @@ fn every_leaf_has_an_effect() {
         ["docker-limits", "docker-terminal", "podman-pod-member", "podman-uidmap", "docker-privileged"];
     for (name, config) in recorded().iter().filter(|(name, _)| chosen.contains(&name.as_str())) {
         let mut document: Value = serde_json::from_str(config).expect("is JSON");
-        // Most of a document are the names of system calls, all treated alike.
+        // Most of a document is names of system calls, which are all treated alike.
         if let Some(rules) = document.pointer_mut("/linux/seccomp/syscalls").and_then(Value::as_array_mut) {
             rules
                 .iter_mut()

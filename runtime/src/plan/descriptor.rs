@@ -1,4 +1,4 @@
-//! What the runtime opens before the clone, and init knows by its index.
+//! What the runtime opens for init, which knows it by an index.
 
 use std::ffi::CString;
 
@@ -8,64 +8,67 @@ use crate::oci::spec::IdMapping;
 use crate::root::RootSource;
 use crate::validate::NamespaceKind;
 
-/// What the runtime opens before the clone, and init knows by its index.
+/// What the runtime opens for init, which knows it by an index.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Descriptor {
     /// A detached copy of the mounts at a path.
     Tree {
         /// The path.
         path: CString,
-        /// Whether the mounts below come along.
+        /// Whether the mounts below it are included.
         recursive: bool,
-        /// For errors: which field asks for it.
+        /// The field that asks for it, for errors.
         field: String,
-        /// Whether it is only looked up before the clone, and cloned when init asks: the how many-eth time.
+        /// If it is only looked up before the clone and cloned when init asks for trees: in which of these
+        /// rounds.
         late: Option<u32>,
-        /// Whether it must be a procfs: nothing else may lie over /proc.
+        /// Whether it must be a procfs: nothing else may be mounted on /proc.
         procfs: bool,
         /// Whether a missing one is no error.
         optional: bool,
-        /// Whether a symbolic link at the end of the path is meant itself.
+        /// Whether a symbolic link at the end of the path is itself the source.
         nofollow: bool,
-        /// Whose maps the owners on it go through.
+        /// How the owners on it are mapped.
         idmap: Option<MountIdmap>,
-        /// The device that must be there; where the host has another or none, a node is made for the container.
+        /// The device that it must be; if the host has another one there or none, a node is made for the
+        /// container.
         node: Option<DeviceNode>,
     },
-    /// The container's root, which no path leads to.
+    /// A container's root that no path leads to.
     Root {
         /// Where it comes from.
         source: RootSource,
-        /// Where not the runtime's rights will do, but those in the namespaces that init is in.
+        /// If the root has to be made with rights in init's namespaces, not with the runtime's: how.
         inside: Option<RootInside>,
     },
     /// The listening socket that `start` connects to.
     Listener,
-    /// One that whoever runs the plan hands over.
+    /// A descriptor that the caller passes when the plan is run.
     Given,
-    /// A new file system of a namespace that is joined, for a container whose user namespace has no rights over that.
+    /// A new file system for a joined namespace, for a container whose user namespace has no rights over that
+    /// namespace.
     FileSystem {
         /// Its type.
         kind: CString,
-        /// The namespace, by its path.
+        /// The namespace, and its path.
         namespace: (NamespaceKind, String),
-        /// Encoded operations of a process that makes it there, and sends it.
+        /// Encoded operations of the process that makes it there and sends it.
         operations: Vec<u8>,
     },
-    /// A namespace that only init can join, by its path.
+    /// A namespace that only init can join, and its path.
     Namespace(NamespaceKind, String),
 }
 
 /// A root that is made in init's user and mount namespace.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct RootInside {
-    /// In which of its requests for trees init asks for it.
+    /// In which of its rounds of asking for trees init asks for it.
     pub turn: u32,
-    /// The user who makes it, by ids inside.
+    /// The user and group that make it, by their ids inside.
     pub ids: (u32, u32),
 }
 
-/// A device node for a container that may not make it itself; ids are the host's.
+/// A device node for a container that may not make it itself; its ids are those of the host.
 #[derive(Debug, Clone, PartialEq)]
 #[allow(missing_docs)] // mknod(2)'s words
 pub struct DeviceNode {
@@ -89,7 +92,7 @@ pub struct MountIdmap {
 /// Where a mount's maps come from.
 #[derive(Debug, Clone, PartialEq)]
 pub enum MountOwners {
-    /// A user namespace is made for them: ids on disk are those inside.
+    /// A user namespace is made with these maps; ids on disk are those inside it.
     Maps {
         /// uid_map, line by line.
         uid: Vec<IdMapping>,

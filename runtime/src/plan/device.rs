@@ -1,4 +1,4 @@
-//! /dev: the nodes that every container has, those that it asks for, the links.
+//! /dev: the nodes that every container has, those that its configuration asks for, and the links.
 
 use pillbox_init::plan::operation::{BindMount, MakeNode, MakeSymlink};
 use pillbox_init::plan::{NodeKind, TargetRule, Tree};
@@ -21,7 +21,7 @@ const DEFAULT_DEVICES: [(&str, u32, u32); 6] = [
     ("/dev/tty", 5, 0),
 ];
 
-/// Default links, and what each leads to.
+/// The default links and their targets.
 const LINKS: [(&str, &str); 5] = [
     ("/dev/fd", "/proc/self/fd"),
     ("/dev/stdin", "/proc/self/fd/0"),
@@ -31,7 +31,8 @@ const LINKS: [(&str, &str); 5] = [
 ];
 
 pub fn compile(builder: &mut Builder<'_>, spec: &ValidSpec<'_>, own_user_namespace: bool) -> Result<()> {
-    // Who binds a /dev of their own has filled it, and it may be the host's: nothing is made there, as with runc and crun.
+    // A /dev that is bound is already filled, and may be the host's: nothing is made there, as with runc and
+    // crun.
     let bound = spec.mounts.iter().any(|mount| is_bind(mount) && normalize(&mount.destination) == "/dev");
     if !bound {
         for (path, major, minor) in DEFAULT_DEVICES {
@@ -46,7 +47,7 @@ pub fn compile(builder: &mut Builder<'_>, spec: &ValidSpec<'_>, own_user_namespa
     for (index, device) in spec.devices.iter().enumerate() {
         if bound && normalize(&device.path).starts_with("/dev/") {
             builder.warnings.push(Warning::new(WarningKind::Ignored, format_args!(
-                "linux.devices[{index}]: {}: not made, for mounts has a bind mount on /dev: what lies there counts",
+                "linux.devices[{index}]: {}: not made, because mounts has a bind mount on /dev: what lies there counts",
                 &*device.path
             )));
             continue;
@@ -63,7 +64,8 @@ pub fn compile(builder: &mut Builder<'_>, spec: &ValidSpec<'_>, own_user_namespa
     Ok(())
 }
 
-/// mknod(2) is for the initial user namespace only: elsewhere the host's node is bound, or one that the runtime makes.
+/// mknod(2) of devices works only in the initial user namespace: elsewhere the host's node is bound, or one
+/// that the runtime makes.
 fn make(
     builder: &mut Builder<'_>,
     spec: &ValidSpec<'_>,
@@ -91,7 +93,7 @@ fn make(
             target: &path,
             rule,
             set: MountAttrFlags::MOUNT_ATTR_NOSUID | MountAttrFlags::MOUNT_ATTR_NOEXEC,
-            // Where the runtime makes nodes (/run) devices mean nothing.
+            // The runtime makes nodes in /run, which may be mounted nodev.
             clear: MountAttrFlags::MOUNT_ATTR_NODEV,
             drop: none,
             recursive_set: none,
@@ -117,7 +119,7 @@ fn make(
     Ok(())
 }
 
-/// What an id of the container's is outside; none where nobody says.
+/// The id outside of an id in the container; `None` if it is not mapped.
 fn host_id(mappings: &[IdMapping], id: u32) -> Option<u32> {
     mappings.iter().find_map(|&IdMapping { container_id, host_id, size }| {
         let offset = id.checked_sub(container_id).filter(|offset| *offset < size)?;

@@ -1,4 +1,4 @@
-//! Plans of processes that come into a container which is there already: `exec`, and hooks.
+//! Plans of processes that enter an existing container: `exec`, and hooks.
 
 use pillbox_init::plan::Turn;
 use pillbox_init::plan::operation::{
@@ -31,8 +31,8 @@ pub fn compile_exec(spec: &ValidSpec<'_>, host: &Host, intent: &Intent) -> Resul
     attribute::compile_apparmor(&mut builder, spec)?;
     let own_user_namespace = has_user_namespace(spec);
     compile_before_rights(&mut builder, spec, intent)?;
-    // As late as can be: until then it may be held to the processor of the runtime, with which it takes turns.
-    // What execCPUAffinity says the runtime does.
+    // As late as possible: until then init may be held to the processor of the runtime, with which it takes
+    // turns. The runtime itself applies execCPUAffinity.
     if spec.process.exec_cpu_affinity.is_none() {
         builder.push(UseEveryProcessor);
     }
@@ -43,11 +43,13 @@ pub fn compile_exec(spec: &ValidSpec<'_>, host: &Host, intent: &Intent) -> Resul
     Ok(plan)
 }
 
-/// What a hook's process does: with `spec`, as the container's own process would, and in its environment if the hook has
-/// none, as with the other runtimes; else with the runtime's rights. `enters` are the CLONE_NEW* bits of the namespaces that
-/// it enters. The first three descriptors are its stdio.
+/// The plan of a hook's process. With `spec` the hook runs as the container's own process would; if it names
+/// no environment, it gets that process's, as with the other runtimes. Without `spec` it has the runtime's
+/// rights. `enters` are the CLONE_NEW* bits of the namespaces that it enters. The first three descriptors are
+/// its stdio.
 ///
-/// The agent of a filter hears of the container's process alone: of a hook's, whose filter is another, nobody is notified.
+/// A filter's agent is notified only of the container's process. A hook's process has a filter of its own,
+/// which notifies no agent.
 ///
 /// # Errors
 /// A string with a NUL.
@@ -73,7 +75,7 @@ pub fn compile_hook(
     }
     builder.push(NewSession);
     builder.push(ReplaceStdio { input, output, error });
-    // One that says nothing of its environment has the program's.
+    // A hook that names no environment has the program's.
     let lent = spec.filter(|_| hook.env.is_empty());
     if let Some(spec) = spec {
         compile_time_namespace(&mut builder, spec);
@@ -129,8 +131,8 @@ pub fn compile_entering(builder: &mut Builder<'_>, spec: &ValidSpec<'_>, intent:
     Ok(())
 }
 
-/// The root of the joined mount namespace is the container's, unless it was made with chroot(2): then the last
-/// descriptor is the root of the container's process.
+/// Enters the container's root: that of the joined mount namespace, unless the container was made with
+/// chroot(2). Then a descriptor that comes last has the root of the container's process.
 fn enter_root(builder: &mut Builder<'_>, intent: &Intent) {
     if intent.chrooted {
         let root = builder.descriptor(Descriptor::Given);
@@ -140,8 +142,9 @@ fn enter_root(builder: &mut Builder<'_>, intent: &Intent) {
     }
 }
 
-/// The kernel lets nobody into a time namespace who shares memory, as init does for a moment with the process that it was cloned
-/// from: the pidfd of the container's process is handed over for it, as a descriptor.
+/// No process can enter a time namespace while it shares its memory, as init does for a moment with the
+/// process that it was cloned from. So init enters it by itself, with the pidfd of the container's process as
+/// a descriptor.
 fn compile_time_namespace(builder: &mut Builder<'_>, spec: &ValidSpec<'_>) {
     let time = NamespaceKind::Time;
     if spec.namespace(time).is_some() {

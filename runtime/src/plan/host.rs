@@ -1,25 +1,26 @@
-//! The machine, as far as a plan depends on it.
+//! What a plan depends on besides the specification: the machine and the caller's rights.
 
 use crate::validate::NamespaceKind;
 
-/// What the plan depends on besides the specification.
+/// The machine and the caller's rights, as far as a plan depends on them.
 #[derive(Debug, Clone, Default)]
 pub struct Host {
-    /// Whether the runtime may mount in its own namespace: then it opens all trees itself.
+    /// Whether the runtime may mount in its own namespace; if so, it opens all trees itself.
     pub privileged: bool,
     /// Whether the container may start from the seed mount namespace.
     pub seed: bool,
-    /// Whether the runtime's own user namespace is not the first one: as there, devices cannot be made.
+    /// Whether the runtime's user namespace is not the initial one, so that devices cannot be made.
     pub in_user_namespace: bool,
-    /// Whether nobody in the runtime's user namespace may set groups: user_namespaces(7), /proc/PID/setgroups.
+    /// Whether the runtime's user namespace forbids setgroups(2): user_namespaces(7), /proc/PID/setgroups.
     pub groups_fixed: bool,
     /// The capabilities that the runtime could pass on, bit n for capability n.
     pub capabilities: u64,
-    /// Whether a label is wanted of a security module that the kernel certainly does not have.
-    pub lacks_apparmor: bool,
-    /// See `lacks_apparmor`.
-    pub lacks_selinux: bool,
-    /// The namespaces to join that are the runtime's own, of those that the configuration would change.
+    /// Whether the configuration has a label for AppArmor, and the kernel certainly does not have that
+    /// module.
+    pub apparmor_missing: bool,
+    /// The same for SELinux.
+    pub selinux_missing: bool,
+    /// The namespaces that the configuration joins and would change, and that are the runtime's own.
     pub joins_own: Vec<NamespaceKind>,
     /// The runtime's effective ids.
     pub uid: u32,

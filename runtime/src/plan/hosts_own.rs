@@ -1,11 +1,11 @@
-//! What changes a namespace, and so must not be asked for in one that is joined and is the host's own: without a path for
-//! it validation has refused the same.
+//! Refuses fields that would change a namespace of the host, if the configuration joins it by a path.
+//! Validation has refused the same for namespaces that are neither made nor joined.
 
 use super::Host;
 use crate::error::{Error, Result};
 use crate::validate::{NamespaceKind, ValidSpec, sysctl_owner};
 
-/// The fields that change a namespace, with its kind.
+/// The fields that change a namespace, each with the kind of namespace.
 pub(crate) fn changes<'s>(spec: &'s ValidSpec<'_>) -> impl Iterator<Item = (&'s str, NamespaceKind)> {
     let fields = [
         (spec.hostname.is_some(), "hostname", NamespaceKind::Uts),

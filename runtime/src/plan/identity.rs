@@ -1,4 +1,4 @@
-//! Who the program is and what it may do, in the order in which rights are needed and given up.
+//! The program's identity and rights, in the order in which rights are needed and given up.
 
 use pillbox_init::plan::operation::{
     DropBounding, RetryCwd, SetCapabilities, SetGroups, SetNoNewPrivileges, SetRlimit, SetUmask, SetUser,
@@ -15,10 +15,10 @@ use crate::validate::ValidSpec;
 
 const NOFILE: u32 = linux_raw_sys::general::RLIMIT_NOFILE;
 
-/// What login programs set when nobody says otherwise.
+/// The usual default of login programs.
 const DEFAULT_UMASK: u32 = 0o022;
 
-/// How many descriptors init itself may need at once, stdio included, while it has the program's limits.
+/// How many descriptors init itself may need at once, including stdio, while it has the program's limits.
 const OWN_DESCRIPTORS: u64 = 16;
 
 pub fn compile(
@@ -29,8 +29,8 @@ pub fn compile(
 ) -> Result<()> {
     let process = &spec.process;
     for rlimit in &process.rlimits {
-        // A limit that is too small for init comes in full right before the program; raising takes rights that are
-        // gone by then.
+        // A limit that is too small for init is as large as init needs for now, and gets its own value right
+        // before the program: raising it would need rights that are gone by then.
         let least = if rlimit.resource == NOFILE { OWN_DESCRIPTORS + u64::from(preserve_fds) } else { 0 };
         builder.push(SetRlimit {
             resource: rlimit.resource,
@@ -45,16 +45,17 @@ pub fn compile(
     }
     attribute::compile(builder, spec)?;
     if !process.no_new_privileges {
-        // Without no_new_privs a filter needs CAP_SYS_ADMIN, which goes with what follows.
+        // Without no_new_privs a filter needs CAP_SYS_ADMIN, which the next operations drop.
         compile_seccomp(builder, spec)?;
     }
 
     let sets = grantable(builder, process.capabilities.unwrap_or_default(), own_user_namespace);
     builder.push(DropBounding { keep: capabilities(sets.bounding) });
     let cwd = c_string("process.cwd", &process.cwd)?;
-    // An ordinary user's own map comes at the price of setgroups(2).
+    // An ordinary user who maps only the own id has to give up setgroups(2).
     let own_map = own_user_namespace && choose_method(spec, builder.host) == Method::Own;
-    // Podman's `--group-add keep-groups`: files of the caller's groups stay accessible, whatever they are called inside.
+    // Podman's `--group-add keep-groups`: files of the caller's groups stay accessible, whatever ids the
+    // groups have inside.
     if spec.is_annotated("run.oci.keep_original_groups") {
         if !process.user.additional_gids.is_empty() {
             builder.warnings.push(Warning::new(
@@ -66,7 +67,8 @@ pub fn compile(
         }
     } else if !own_map && (!builder.host.groups_fixed || !process.user.additional_gids.is_empty()) {
         let groups: Vec<u8> = process.user.additional_gids.iter().flat_map(|gid| gid.to_le_bytes()).collect();
-        // So may one have that an ordinary user joins, which says so to nobody outside.
+        // A user namespace that an ordinary user joins may have given it up, too; that cannot be seen from
+        // outside.
         let if_allowed = own_user_namespace && !builder.host.privileged && groups.is_empty();
         builder.push(SetGroups { groups: Numbers(&groups), if_allowed });
     }
@@ -82,8 +84,8 @@ pub fn compile(
     Ok(())
 }
 
-/// What comes right before the program: a limit under which init itself could not open what it needs, and the filter
-/// wherever it can be as late as that, so that what it forbids is forbidden to the program alone.
+/// What comes right before the program: a limit that would keep init from opening what it needs, and the
+/// filter if it can be so late, so that it binds the program alone.
 pub fn compile_late(builder: &mut Builder<'_>, spec: &ValidSpec<'_>, preserve_fds: u32) -> Result<()> {
     let least = OWN_DESCRIPTORS + u64::from(preserve_fds);
     for rlimit in spec.process.rlimits.iter().filter(|rlimit| rlimit.resource == NOFILE) {
@@ -98,8 +100,8 @@ pub fn compile_late(builder: &mut Builder<'_>, spec: &ValidSpec<'_>, preserve_fd
     Ok(())
 }
 
-/// A capability that the runtime does not have it cannot give: a warning, as in the other runtimes. In a user
-/// namespace of its own a container has them all.
+/// The runtime cannot grant a capability that it does not have: a warning, as with the other runtimes. In a
+/// user namespace of its own a container has all capabilities.
 fn grantable(builder: &mut Builder<'_>, wanted: CapabilitySets, own_user_namespace: bool) -> CapabilitySets {
     let available = if own_user_namespace { u64::MAX } else { builder.host.capabilities };
     let asked = wanted.bounding | wanted.effective | wanted.inheritable | wanted.permitted | wanted.ambient;
@@ -116,7 +118,7 @@ fn grantable(builder: &mut Builder<'_>, wanted: CapabilitySets, own_user_namespa
         effective: wanted.effective & available & wanted.permitted,
         inheritable: wanted.inheritable & available,
         permitted: wanted.permitted & available,
-        // The kernel lets only those be ambient that are permitted and inheritable.
+        // The kernel allows only permitted and inheritable capabilities to be ambient.
         ambient: wanted.ambient & available & wanted.permitted & wanted.inheritable,
     }
 }

@@ -2,7 +2,7 @@
 
 use crate::root::RootSource;
 
-/// How the container is wanted, beyond its config.json.
+/// What the caller wants of the container beyond its config.json.
 #[derive(Debug, Clone, Default)]
 pub struct Intent {
     /// The container's id.
@@ -11,45 +11,49 @@ pub struct Intent {
     pub bundle: String,
     /// Absolute path of the root file system.
     pub rootfs: String,
-    /// A link that leads to it where the path does not: it was opened before something else was mounted there.
+    /// A link to it, if the path leads elsewhere because something else has been mounted there since it was
+    /// opened.
     pub root_source: Option<String>,
-    /// Where the root comes from, if not from either of those.
+    /// Where the root comes from, if from neither of these.
     pub root: RootSource,
-    /// The working folder of a hook that is not the container's program; empty for the runtime's own.
+    /// The working folder of hooks that run on the host; empty for the runtime's own.
     pub hooks_begin_in: String,
-    /// Where the container's cgroup lies, for a cgroup mount that the kernel refuses.
+    /// The path of the container's cgroup, to be bound where the kernel refuses a cgroup mount.
     pub cgroup: Option<String>,
-    /// Where the whole hierarchy lies: what a container without a cgroup namespace sees.
+    /// The mount point of the whole hierarchy, which a container without a cgroup namespace sees.
     pub cgroup_mount: Option<String>,
     /// Whether init waits for `start`; `run` does not.
     pub wait_for_start: bool,
     /// How many descriptors from 3 on the program gets.
     pub preserve_fds: u32,
-    /// Texts of the symbolic links that mounts with `copy-symlink` have as their sources, with the mounts' indexes.
+    /// For mounts with `copy-symlink` whose source is a symbolic link: the mount's index, and the link's
+    /// text.
     pub source_links: Vec<(usize, String)>,
-    /// Whether the container that is entered is only a chroot, so that its namespaces do not lead to its root.
+    /// Whether the container that is entered is only a chroot, so that its root is not that of its mount
+    /// namespace.
     pub chrooted: bool,
     /// `--no-pivot`: chroot instead of pivot_root.
     pub no_pivot: bool,
     /// `--no-new-keyring`.
     pub no_new_keyring: bool,
-    /// What of the host the container sees instead of a root file system of its own; changes go to memory and vanish.
+    /// The parts of the host's file system that the container sees instead of a root file system of its own.
+    /// Changes go to memory and are lost.
     pub scratch_over: Vec<Layer>,
     /// More variables for the environment (`LISTEN_FDS`).
     pub environment: Vec<String>,
-    /// A folder of the host's with the container's socket for sd_notify(3), and where it belongs inside.
+    /// A folder of the host with the container's socket for sd_notify(3), and its path inside.
     pub notify: Option<[String; 2]>,
 }
 
-/// A part of the host's file system, seen from a throwaway container at the same path.
+/// A part of the host's file system that a throwaway container sees at the same path.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Layer {
-    /// A folder through an overlay, without what is mounted below.
+    /// A folder through an overlay, without the mounts below it.
     Overlay(String),
-    /// A folder, with what is mounted below, or a file: as it is, but read-only.
+    /// A folder with the mounts below it, or a file: as it is, but read-only.
     ReadOnly(String),
-    /// A folder, made anew and empty: its path and its mode.
+    /// A new, empty folder: its path and its mode.
     Folder(String, u32),
-    /// A symbolic link, made anew: its path and its text.
+    /// A new symbolic link: its path and its text.
     Link(String, String),
 }

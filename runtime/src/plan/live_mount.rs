@@ -1,4 +1,4 @@
-//! Plans that change the mounts of a container that runs: what is hostile there does not stand still.
+//! Plans that change the mounts of a running container, where hostile processes may change paths meanwhile.
 
 use pillbox_init::plan::operation::{Await, Ready, Unmount, UnmountOnFailure};
 use pillbox_init::plan::{ATTACHED_MAX, Turn};
@@ -9,10 +9,11 @@ use crate::error::{Error, Result};
 use crate::oci::spec::Mount;
 use crate::validate::ValidSpec;
 
-/// Mounts what `spec`, which is the container's otherwise, has for mounts; where one fails the others go again.
+/// Adds the mounts of `spec`, which is otherwise the container's. If one fails, the others are unmounted
+/// again.
 ///
 /// # Errors
-/// As for [`super::compile`]; what cannot be added to a container that runs, by its field.
+/// As for [`super::compile`]; also for mounts that cannot be added to a running container, by their field.
 pub fn compile_added_mounts(spec: &ValidSpec<'_>, host: &Host, intent: &Intent) -> Result<Plan> {
     if spec.mounts.len() > ATTACHED_MAX {
         return Err(Error::formatted(format_args!(
@@ -40,7 +41,8 @@ pub fn compile_added_mounts(spec: &ValidSpec<'_>, host: &Host, intent: &Intent) 
     Ok(end(builder, intent))
 }
 
-/// Unmounts what lies at the destinations of `spec`'s mounts, the last one first. Nothing goes if one is not there.
+/// Unmounts what is mounted at the destinations of `spec`'s mounts, the last one first. If one is missing,
+/// nothing is unmounted.
 ///
 /// # Errors
 /// A destination from which nothing may be unmounted, by its field.
@@ -62,7 +64,8 @@ pub fn compile_removed_mounts(spec: &ValidSpec<'_>, host: &Host, intent: &Intent
 fn begin<'h>(spec: &ValidSpec<'_>, host: &'h Host, intent: &Intent) -> Result<Builder<'h>> {
     let mut builder = Builder::new(host);
     compile_entering(&mut builder, spec, intent)?;
-    // An init that the runtime cannot follow is killed, and in the middle of these it takes nothing back.
+    // An init that the runtime cannot follow is killed, and must not be killed in the middle of these: it
+    // would undo nothing.
     builder.push(Await { turn: Turn::Pidfd });
     Ok(builder)
 }
@@ -72,7 +75,7 @@ fn end(mut builder: Builder<'_>, intent: &Intent) -> Plan {
     builder.finish(&ValidSpec::default(), intent)
 }
 
-/// Over and under procfs nothing changes: its masks hold, and what the runtime writes there arrives.
+/// Refuses changes over and under procfs: its masks must hold, and what the runtime writes there must arrive.
 fn check_destination(field: &str, destination: &str) -> Result<()> {
     let why = if destination == "/" {
         "the container's processes stand in its root already"
@@ -90,7 +93,7 @@ fn check_addition(field: &str, mount: &Mount<'_>, host: &Host) -> Result<()> {
     let has = |word: &str| mount.options.iter().any(|option| &**option == word);
     if let Some(word) = ["remount", "copy-symlink"].into_iter().find(|word| has(word)) {
         return Err(Error::formatted(format_args!(
-            "{field}.options: {word:?}: only new mounts can be added, which a failure can take back"
+            "{field}.options: {word:?}: only new mounts can be added, which can be undone after a failure"
         )));
     }
     if mount::needs_host_paths(mount) {
@@ -132,7 +135,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_added_can_be_taken_back() {
+    fn what_is_added_can_be_undone() {
         let mounts = r#"[{"destination": "/a", "type": "bind", "source": "/b", "options": ["ro"]},
                          {"destination": "a/c", "type": "tmpfs", "options": ["size=1k"]}]"#;
         let expected = [

@@ -1,8 +1,10 @@
 //! Spec → plan: pure functions that decide everything before anything happens.
 //!
-//! [`compile`] writes init's operations in their order, which is the order in which callers have come to rely
-//! on the effects, and lists what the runtime must open, make and join before the clone. It asks the kernel
-//! nothing: what it must know of the machine stands in [`Host`].
+//! [`compile`] writes init's operations in the order of effects that callers rely on, and lists what the
+//! runtime must open, make and join before the clone. It asks the kernel nothing: [`Host`] has what it must
+//! know about the machine.
+//!
+//! May use `resources` and every room below it.
 
 mod agent;
 pub(crate) mod attribute;
@@ -77,13 +79,14 @@ pub struct Plan {
     pub net_devices: Vec<NetDevice>,
     /// Whether init starts from the seed namespace.
     pub from_seed: bool,
-    /// Where the root gets mounted in the runtime's own namespace, to be unmounted when the container goes.
+    /// Where the root is mounted in the runtime's own namespace, to be unmounted when the container is
+    /// removed.
     pub mounts_at: Option<String>,
     /// Whether the program gets a terminal.
     pub terminal: bool,
     /// How many descriptors from 3 on the program gets.
     pub preserve_fds: u32,
-    /// Who gets the listener of the seccomp filter.
+    /// The agent that gets the listener of the seccomp filter.
     pub seccomp_agent: Option<Agent>,
     /// What had to be left out.
     pub warnings: Vec<Warning>,
@@ -94,11 +97,11 @@ pub struct Plan {
 impl Plan {
     /// The operations, as init will see them.
     pub fn operations(&self) -> impl Iterator<Item = Operation<'_>> {
-        // Encoded by `Builder::push` and untouched since: every one decodes.
+        // Every one decodes: `Builder::push` has encoded it, and it has not changed since.
         Operations(Reader::new(&self.operations)).map_while(std::result::Result::ok)
     }
 
-    /// A process that does nothing: it waits for a word that never comes, or its end.
+    /// A process that does nothing: it waits for a message that never comes, until it is ended.
     pub fn waiting() -> Plan {
         let mut operations = Vec::new();
         Operation::from(DieWithRuntime { enabled: true }).encode(&mut operations);
@@ -135,7 +138,8 @@ impl Plan {
 /// Compiles a container's plan.
 ///
 /// # Errors
-/// What cannot be done on this host or is not supported is named by its field; nothing has happened then.
+/// Something cannot be done on this host or is not supported; the error names the field, and nothing has been
+/// changed.
 pub fn compile(spec: &ValidSpec<'_>, host: &Host, intent: &Intent) -> Result<Plan> {
     hosts_own::refuse(spec, host)?;
     let mut namespaces = namespace::compile(spec)?;
@@ -144,17 +148,17 @@ pub fn compile(spec: &ValidSpec<'_>, host: &Host, intent: &Intent) -> Result<Pla
     let in_user_namespace = own_user_namespace || host.in_user_namespace;
     let makes_network = namespaces.makes(NamespaceKind::Network);
     namespaces.network_meanwhile = makes_network_meanwhile(spec, host);
-    // A new procfs or sysfs in a user namespace wants to see one already there, which the seed has not.
-    // Overlays name their layers by paths, which the seed has not either.
+    // In a user namespace the kernel makes a new procfs or sysfs only where one is already mounted, and the
+    // seed has none. Overlays name their layers by paths, which do not exist in the seed either.
     let from_seed = host.seed
         && namespaces.makes(NamespaceKind::Mount)
         && !own_user_namespace
         && intent.scratch_over.is_empty()
-        // These find their programs in the host's files.
+        // createContainer hooks find their programs among the host's files.
         && spec.hooks.create_container.is_empty()
         && !spec.mounts.iter().any(mount::needs_host_paths);
     let mut builder = Builder::new(host);
-    // Nobody is in any of its namespaces but who comes by the runtime.
+    // The runtime alone brings processes into these namespaces.
     if !host.privileged && namespaces.makes(NamespaceKind::User) && namespaces.joined.is_empty() {
         builder.visible = Visible::ToItsUser;
     }
@@ -187,11 +191,12 @@ pub fn compile(spec: &ValidSpec<'_>, host: &Host, intent: &Intent) -> Result<Pla
     Ok(Plan { namespaces, mappings, from_seed, mounts_at, net_devices, ..plan })
 }
 
-/// Whether the plan will leave it to the runtime to make the network namespace, which can begin as soon as this is known.
+/// Whether the plan leaves making the network namespace to the runtime, which can begin as soon as this is
+/// known.
 pub fn makes_network_meanwhile(spec: &ValidSpec<'_>, host: &Host) -> bool {
     let is_made = |namespace: &ValidNamespace<'_>| namespace.path.is_none();
-    // It would belong to the runtime's user namespace, which in one of others' has no rights.
-    // Who waits for another word first (for id maps, in another pid namespace) would take it for that.
+    // The namespace belongs to the runtime's user namespace, and so is not for a container in another one. An
+    // init that waits for another message first (id maps, a joined pid namespace) would take it for that.
     spec.namespace(NamespaceKind::Network).is_some_and(is_made)
         && host.privileged
         && !host.in_user_namespace
@@ -202,7 +207,7 @@ pub fn makes_network_meanwhile(spec: &ValidSpec<'_>, host: &Host) -> bool {
         && spec.net_devices.is_empty()
 }
 
-/// First init makes sure that it cannot outlive a failed start, and that nobody looks in.
+/// First init makes sure that it cannot outlive a failed start, and that no other process can look into it.
 fn compile_beginning(
     builder: &mut Builder<'_>,
     spec: &ValidSpec<'_>,
@@ -211,18 +216,18 @@ fn compile_beginning(
     intent: &Intent,
 ) -> Result<()> {
     builder.push(DieWithRuntime { enabled: true });
-    // Its files in /proc are its own only as long as it has not become another user.
+    // This comes before init changes its user: until then it owns its files in /proc.
     compile_new_time_namespace(builder, spec, namespaces)?;
     if let Some(mappings) = mappings {
         builder.push(Await { turn: Turn::Mappings });
-        // Until the maps are there init has no id of its own: it takes root's, or the first that there is.
+        // Until the maps are written init has no id of its own; then it takes root's or the first mapped one.
         let (uid, gid) = mappings.first_ids();
         builder.push(SetUser { uid, gid });
     } else if namespaces.joins(NamespaceKind::User) {
         builder.push(SetUser { uid: 0, gid: 0 });
     }
     if mappings.is_some() || namespaces.joins(NamespaceKind::User) {
-        // The kernel forgets the death signal of whoever becomes another user.
+        // The kernel clears the death signal of a process that changes its user.
         builder.push(DieWithRuntime { enabled: true });
     }
     builder.set_visible();
@@ -260,7 +265,8 @@ fn compile_late_namespaces(builder: &mut Builder<'_>, namespaces: &Namespaces) -
         builder.push(Unshare { flags: kind.clone_flag() });
     }
     let time = NamespaceKind::Time;
-    // The kernel lets nobody in who shares memory, as init does for a moment with the process that it was cloned from.
+    // A process cannot enter it while it shares its memory, as init does for a moment with the process that
+    // it was cloned from.
     if let Some((_, path)) = namespaces.joined.iter().find(|(kind, _)| *kind == time) {
         let namespace = builder.descriptor(Descriptor::Namespace(time, path.clone()));
         builder.push(JoinNamespace { namespace, flag: time.clone_flag() });
@@ -268,7 +274,8 @@ fn compile_late_namespaces(builder: &mut Builder<'_>, namespaces: &Namespaces) -
     Ok(())
 }
 
-/// The root, the mounts, the devices, and the change into it all.
+/// The root, the mounts, the devices, and the change into that root. Returns the targets that become
+/// read-only only later.
 fn compile_file_system(
     builder: &mut Builder<'_>,
     spec: &ValidSpec<'_>,
@@ -282,7 +289,7 @@ fn compile_file_system(
         let propagation = MountPropagationFlags::REC
             | match spec.rootfs_propagation {
                 RootfsPropagation::Private => MountPropagationFlags::PRIVATE,
-                // Even a shared root is pivoted to from a slave: pivot_root refuses a shared parent.
+                // Even for a shared root: pivot_root refuses a shared parent.
                 _ => MountPropagationFlags::DOWNSTREAM,
             };
         builder.push(SetPropagation { propagation });
@@ -300,7 +307,8 @@ fn compile_file_system(
         builder.push(Await { turn: Turn::RuntimeHooks });
     }
     if from_seed {
-        // pivot_root(2) looks at every process of the machine. The root lies over the seed's, which is empty, already.
+        // pivot_root(2) would visit every process of the machine. The root is already mounted over the
+        // seed's, which is empty.
         builder.push(Chroot { cover: false });
     } else if intent.no_pivot || !namespaces.makes(NamespaceKind::Mount) {
         builder.push(Chroot { cover: namespaces.makes(NamespaceKind::Mount) });
@@ -348,15 +356,15 @@ fn compile_surroundings(
     for path in &spec.masked_paths {
         builder.push(MaskPath { path: &c_string("linux.maskedPaths", path)? });
     }
-    // Masks and read-only paths are binds: they come before nothing can be bound any more.
+    // Masks and read-only paths are bind mounts, and so come before the root becomes unbindable.
     if spec.rootfs_propagation == RootfsPropagation::Unbindable {
         set_propagation(builder, spec, MountPropagationFlags::UNBINDABLE);
     }
     Ok(())
 }
 
-/// What needs system calls that a filter may forbid or not know: without no_new_privs it is installed before rights
-/// are dropped.
+/// What needs system calls that a filter may forbid or not know: without no_new_privs the filter is installed
+/// before rights are dropped.
 fn compile_before_rights(builder: &mut Builder<'_>, spec: &ValidSpec<'_>, intent: &Intent) -> Result<()> {
     read_home(builder, spec, intent);
     if intent.wait_for_start {
@@ -368,10 +376,10 @@ fn compile_before_rights(builder: &mut Builder<'_>, spec: &ValidSpec<'_>, intent
     Ok(())
 }
 
-/// HUP, INT, QUIT, TERM: what is sent to end a process ends a container that was never started, as with runc.
+/// The usual signals to end a process also end a container that was never started, as with runc.
 const ENDING_SIGNALS: u64 = 1 << (SIGHUP - 1) | 1 << (SIGINT - 1) | 1 << (SIGQUIT - 1) | 1 << (SIGTERM - 1);
 
-/// HOME, where the environment has none.
+/// Looks HOME up if the environment has none.
 fn read_home(builder: &mut Builder<'_>, spec: &ValidSpec<'_>, intent: &Intent) {
     if !variables(spec, intent).iter().any(|variable| variable.starts_with("HOME=")) {
         builder.push(ReadHome { uid: spec.process.user.uid });

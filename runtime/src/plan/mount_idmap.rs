@@ -1,4 +1,4 @@
-//! Id-mapped mounts: whose maps the owners on a mount go through. Sources: mount_setattr(2), crun(1).
+//! Id-mapped mounts: how the owners on a mount are mapped. Sources: mount_setattr(2), crun(1).
 
 use super::namespace::Namespaces;
 use super::{Builder, MountIdmap, MountOwners};
@@ -6,7 +6,7 @@ use crate::error::{Error, Result};
 use crate::oci::spec::{IdMapping, Mount};
 use crate::validate::{NamespaceKind, ValidSpec};
 
-/// `idmap` or `ridmap` of a mount's options, with crun's maps after `=`, if there are any.
+/// The mount option `idmap` or `ridmap`, with crun's maps after `=` if there are any.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct IdmapOption<'a> {
     pub recursive: bool,
@@ -28,10 +28,10 @@ impl<'a> IdmapOption<'a> {
     }
 }
 
-/// The maps of a mount, if it is to have any: its own, or without those the container's.
+/// How the owners on a mount are mapped, if they are: by the mount's own maps, else by the container's.
 ///
 /// # Errors
-/// The mount is no bind mount, or the runtime may not map it; maps that are none.
+/// The mount is no bind mount, the runtime may not map its owners, or the maps are malformed.
 pub fn compile(
     builder: &Builder<'_>,
     spec: &ValidSpec<'_>,
@@ -71,8 +71,8 @@ pub fn compile(
     Ok(Some(MountIdmap { owners, recursive }))
 }
 
-/// `uids=0-1-10#10-11-10;gids=…`: triplets of the id on disk, the id on the host, how many; a host id after `@`
-/// is one of the container's instead.
+/// `uids=0-1-10#10-11-10;gids=…`: triplets of an id on disk, an id on the host, and a count. After `@` the
+/// second is an id in the container instead.
 fn parse_maps(field: &str, text: &str, spec: &ValidSpec<'_>) -> Result<MountOwners> {
     let wrong = |part: &str| {
         Error::formatted(format_args!(
@@ -114,7 +114,7 @@ fn parse_maps(field: &str, text: &str, spec: &ValidSpec<'_>) -> Result<MountOwne
     Ok(MountOwners::Maps { uid, gid })
 }
 
-/// The host's number of an id inside the container.
+/// The id on the host of an id in the container.
 fn host_id_of(map: &[IdMapping], id: u32) -> Option<u32> {
     map.iter().find_map(|mapping| {
         let offset = id.checked_sub(mapping.container_id).filter(|offset| *offset < mapping.size)?;

@@ -1,18 +1,18 @@
-//! Namespaces: which are made in the clone, which by init, which are joined; and the id maps.
+//! Namespaces: those made by the clone, those made by init, those joined; and the id maps.
 
 use super::Host;
 use crate::error::{Error, Result};
 use crate::oci::spec::IdMapping;
 use crate::validate::{NamespaceKind, ValidSpec};
 
-/// Namespaces to make and to join; what is in neither is the runtime's own.
+/// Namespaces to make and to join; all others are the runtime's own.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Namespaces {
     /// Made for the container.
     pub new: Vec<NamespaceKind>,
     /// Joined, with the path of each.
     pub joined: Vec<(NamespaceKind, String)>,
-    /// Whether the network namespace is made by the runtime, while init mounts, and init then joins it.
+    /// Whether the runtime makes the network namespace while init mounts, and init joins it then.
     pub network_meanwhile: bool,
 }
 
@@ -33,9 +33,10 @@ impl Namespaces {
         self.bits(|kind| !self.by_init(kind) && !meanwhile(kind))
     }
 
-    /// Whether init makes it. A cgroup namespace would begin at the runtime's cgroup, and a time namespace must have its
-    /// offsets before anybody is inside. An ipc namespace's message queues belong to who makes it: in a user namespace to
-    /// nobody, until init has an id there.
+    /// Whether init makes it, not the clone. A cgroup namespace made by the clone would begin at the
+    /// runtime's cgroup, and a time namespace must get its offsets before a process enters it. The message
+    /// queues of an ipc namespace belong to the user that makes it: in a user namespace that is nobody until
+    /// init has an id there.
     pub fn by_init(&self, kind: NamespaceKind) -> bool {
         let user = self.makes(NamespaceKind::User) || self.joins(NamespaceKind::User);
         self.makes(kind)
@@ -48,32 +49,32 @@ impl Namespaces {
     }
 }
 
-/// How id maps get written.
+/// How id maps are written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Method {
     /// By the runtime, which has the rights for any map.
     Privileged,
-    /// By an ordinary user for the one own id; setgroups must be given up.
+    /// By an ordinary user, for the user's own id alone; setgroups(2) has to be given up.
     Own,
-    /// By newuidmap(1) and newgidmap(1), for ranges that the administrator granted.
+    /// By newuidmap(1) and newgidmap(1), for ranges that the administrator has granted.
     Helpers,
-    /// By nobody: the user namespace is joined, and its maps must be these.
+    /// Not at all: the user namespace is joined, and its maps must be these.
     Joined,
 }
 
 /// The id maps of a new user namespace.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Mappings {
-    /// uid_map, line by line. Empty is "whatever it is", where the namespace is joined.
+    /// uid_map, line by line. If the namespace is joined, an empty map stands for any.
     pub uid: Vec<IdMapping>,
     /// gid_map, line by line.
     pub gid: Vec<IdMapping>,
-    /// Who writes them.
+    /// How they are written.
     pub method: Method,
 }
 
 impl Mappings {
-    /// The ids that init takes: root's if they are mapped, else the first.
+    /// The ids that init takes: root's if it is mapped, else the first mapped one.
     pub fn first_ids(&self) -> (u32, u32) {
         let first = |map: &[IdMapping]| {
             let root = map.iter().any(|mapping| mapping.container_id == 0);
@@ -94,7 +95,7 @@ pub fn compile(spec: &ValidSpec<'_>) -> Result<Namespaces> {
     Ok(namespaces)
 }
 
-/// Who can write the maps of the container's user namespace.
+/// How the maps of the container's user namespace can be written.
 pub fn choose_method(spec: &ValidSpec<'_>, host: &Host) -> Method {
     let made = spec.namespace(NamespaceKind::User).is_some_and(|namespace| namespace.path.is_none());
     let own = |map: &[IdMapping], id: u32| match map {
@@ -122,7 +123,8 @@ pub fn compile_mappings(
                 "linux.namespaces: an ordinary user needs a user namespace: `pillbox spec --rootless` writes such a config.json",
             ));
         }
-        // Callers that give them rely on them: what they own outside has to be what the container owns inside.
+        // A caller that gives maps relies on them: files that it prepares outside must have the right owners
+        // inside.
         let given = !spec.uid_mappings.is_empty() || !spec.gid_mappings.is_empty();
         let (uid, gid) = (spec.uid_mappings.to_vec(), spec.gid_mappings.to_vec());
         return Ok(given.then_some(Mappings { uid, gid, method: Method::Joined }));
@@ -134,7 +136,7 @@ pub fn compile_mappings(
              map a range (linux.gidMappings) or leave them out",
         ));
     }
-    // Where nobody says anything, the caller is the container's root.
+    // Without a given map the caller is the container's root.
     let map = |given: &[IdMapping], host_id| match given {
         [] => vec![IdMapping { container_id: 0, host_id, size: 1 }],
         given => given.to_vec(),

@@ -1,4 +1,4 @@
-//! `linux.netDevices`: which interfaces of the host move into the container.
+//! `linux.netDevices`: interfaces of the host that move into the container.
 
 use super::Host;
 use crate::error::{Error, Result};
@@ -10,7 +10,7 @@ use crate::validate::ValidSpec;
 pub struct NetDevice {
     /// Its name on the host.
     pub name: String,
-    /// Its name in the container, if it is another; `eth%d` lets the kernel number it.
+    /// Its name in the container, if that differs; `eth%d` lets the kernel choose a number.
     pub new_name: Option<String>,
 }
 

@@ -1,4 +1,4 @@
-//! The container's own socket for sd_notify(3): the socket itself is made beside init.
+//! The container's own socket for sd_notify(3); the runtime makes it while init runs.
 
 use pillbox_init::plan::TargetRule;
 use pillbox_init::plan::operation::BindMount;
@@ -7,14 +7,14 @@ use rustix::mount::{MountAttrFlags, MountPropagationFlags};
 use super::{Builder, HostTree, Need, c_string};
 use crate::error::Result;
 
-/// The variable, for errors too.
+/// The environment variable, which errors name as well.
 pub const VARIABLE: &str = "NOTIFY_SOCKET";
 
 /// Binds the folder with the socket.
 pub fn compile(builder: &mut Builder<'_>, folder: &str, target: &str) -> Result<()> {
     let (folder, target) = (c_string(VARIABLE, folder)?, c_string(VARIABLE, target)?);
     let none = MountAttrFlags::empty();
-    // Optional: it is opened once the container has a state folder.
+    // Optional, because it is opened only once the container has a state folder.
     let tree =
         builder.tree(HostTree { path: &folder, field: VARIABLE, recursive: false, need: Need::Optional });
     builder.push(BindMount {

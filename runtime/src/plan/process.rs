@@ -8,7 +8,7 @@ use crate::error::{Error, Result};
 use crate::seccomp;
 use crate::validate::ValidSpec;
 
-/// The program's stdio: a terminal of its own, or what the caller gave.
+/// The program's stdio: a terminal of its own, or what the caller passed on.
 pub(super) fn compile_console(builder: &mut Builder<'_>, spec: &ValidSpec<'_>, mount: bool) {
     let process = &spec.process;
     let (uid, gid) = (process.user.uid, process.user.gid);
@@ -21,13 +21,13 @@ pub(super) fn compile_console(builder: &mut Builder<'_>, spec: &ValidSpec<'_>, m
     }
 }
 
-/// The program's environment; a HOME without a value counts as none.
+/// The program's environment; a HOME without a value is left out.
 pub(super) fn variables<'s>(spec: &'s ValidSpec<'_>, intent: &'s Intent) -> Vec<&'s str> {
     let own = spec.process.env.iter().map(|variable| &**variable).filter(|variable| *variable != "HOME=");
     own.chain(intent.environment.iter().map(String::as_str)).collect()
 }
 
-/// Where execvp(3) looks when there is no PATH.
+/// The search path if the environment has no PATH.
 pub(super) const DEFAULT_PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 
 pub(super) fn compile_seccomp(builder: &mut Builder<'_>, spec: &ValidSpec<'_>) -> Result<()> {
@@ -38,7 +38,7 @@ pub(super) fn compile_seccomp(builder: &mut Builder<'_>, spec: &ValidSpec<'_>) -
             && let Some(name) = names.into_iter().find(|name| !seccomp::knows(name))
         {
             return Err(Error::formatted(format_args!(
-                "linux.seccomp: {:?} is no system call of this machine's, and the annotation {STRICT} wants an error then",
+                "linux.seccomp: {:?} is no system call of this machine, which the annotation {STRICT} makes an error",
                 &**name
             )));
         }

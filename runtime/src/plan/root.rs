@@ -1,4 +1,4 @@
-//! The root file system: how it is attached, and what it is in the end.
+//! The root file system: how it is attached, and its propagation and attributes in the end.
 
 use std::ffi::CStr;
 
@@ -12,11 +12,11 @@ use super::{Descriptor, Intent, Mappings, Namespaces, mount};
 use crate::error::{Error, Result};
 use crate::validate::{NamespaceKind, RootfsPropagation, ValidSpec};
 
-/// Where the container's root is attached in a copy of the seed: over all that is there. Copies share the tmpfs, and
-/// who may unmount in a container reaches it: nothing in it may be needed.
+/// Where the container's root is attached in a copy of the seed: over everything there. The copies share the
+/// seed's tmpfs, and a process that may unmount in a container can reach it, so nothing in it may be needed.
 const ROOT_IN_SEED: &CStr = c"/";
 
-/// The tree that becomes the root, attached where init can pivot to it.
+/// Attaches the tree that becomes the root where init can pivot to it.
 pub(super) fn compile_root(
     builder: &mut Builder<'_>,
     spec: &ValidSpec<'_>,
@@ -37,7 +37,8 @@ pub(super) fn compile_root(
         return compile_given_root(builder, spec, from_seed, namespaces, mappings, intent);
     }
     let rootfs = c_string("root.path", intent.root_source.as_ref().unwrap_or(&intent.rootfs))?;
-    // Only the runtime has the descriptor that such a link leads through, and there must be a place to mount the root at.
+    // Only the runtime has the descriptor that such a link leads through, and a mount namespace must offer a
+    // place to mount the root.
     let needs = if !builder.host.privileged { "root's rights" } else { "a mount namespace of its own" };
     let can = builder.host.privileged && spec.namespace(NamespaceKind::Mount).is_some();
     if let (Some(source), false) = (&intent.root_source, can) {
@@ -52,7 +53,7 @@ pub(super) fn compile_root(
     Ok(())
 }
 
-/// A root that no path leads to, attached where the bundle is: that there is such a place is known.
+/// A root that no path leads to. It is attached on the bundle's folder, which is known to exist.
 fn compile_given_root(
     builder: &mut Builder<'_>,
     spec: &ValidSpec<'_>,
@@ -89,7 +90,7 @@ fn propagation_at_first(spec: &ValidSpec<'_>) -> MountPropagationFlags {
     }
 }
 
-/// What the root, and with `r…` every mount, is in the end.
+/// Sets the final propagation of the root, and with `r…` of every mount.
 pub(super) fn set_propagation(
     builder: &mut Builder<'_>,
     spec: &ValidSpec<'_>,

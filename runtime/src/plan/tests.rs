@@ -1,4 +1,5 @@
-//! Golden plans: what recorded configurations compile to, in words. `PILLBOX_BLESS=1 cargo test` writes them anew.
+//! Golden plans: what recorded configurations compile to, in words. `PILLBOX_BLESS=1 cargo test` rewrites
+//! them.
 
 use std::path::{Path, PathBuf};
 
@@ -10,12 +11,12 @@ use crate::validate::{ValidSpec, validate};
 
 const ALL_CAPABILITIES: u64 = (1 << crate::oci::capability::NAMES.len()) - 1;
 
-/// Root on a machine whose seed namespace is there.
+/// Root on a machine with a seed namespace.
 pub(super) fn privileged_host() -> Host {
     Host { privileged: true, seed: true, capabilities: ALL_CAPABILITIES, ..Host::default() }
 }
 
-/// Root on a machine where there is no seed namespace to be had.
+/// Root on a machine where a seed namespace cannot be made.
 pub(super) fn seedless_host() -> Host {
     Host { seed: false, ..privileged_host() }
 }
@@ -40,7 +41,7 @@ pub(super) fn valid(config: &str) -> ValidSpec<'_> {
     validate(crate::oci::spec::parse(config.as_bytes()).expect("parses")).expect("is valid")
 }
 
-/// Name and text of every configuration that a caller of runtimes was seen to write.
+/// Name and text of every configuration that was recorded from a caller of runtimes.
 pub(super) fn recorded() -> Vec<(String, String)> {
     let mut recorded: Vec<_> = std::fs::read_dir(fixtures_folder())
         .expect("fixtures are there")
@@ -157,7 +158,7 @@ fn golden_folder() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("runtime/src/plan/golden")
 }
 
-/// Which line differs first, with the one before it.
+/// The first line that differs, with the line before it.
 fn first_difference(expected: &str, actual: &str) -> Option<String> {
     let (mut expected, mut actual) = (expected.lines(), actual.lines());
     let mut before = "";
@@ -218,7 +219,7 @@ fn compiling_is_repeatable() {
     }
 }
 
-/// A plan of `rootless_spec` or `default_spec` with a change, decoded far enough to look at.
+/// The operations of a configuration's plan, in words.
 fn described(config: &str, host: &Host, intent: &Intent) -> Vec<String> {
     let plan = compile(&valid(config), host, intent).expect("compiles");
     plan.operations().map(|operation| describe(&operation, &plan)).collect()
@@ -229,7 +230,7 @@ fn only_a_namespace_of_its_own_is_covered_by_the_root() {
     let pivots = |lines: &[String]| lines.iter().any(|line| line == "PivotRoot");
     let covers =
         |lines: &[String]| lines.iter().any(|line| line.starts_with("Chroot ") && line.contains("over"));
-    // Below there is the seed, or the host's mounts.
+    // What lies below is the seed, or the host's mounts.
     let from_seed = described(default_spec(), &privileged_host(), &intent());
     assert!(!pivots(&from_seed) && !covers(&from_seed));
     assert!(
@@ -247,7 +248,7 @@ fn only_a_namespace_of_its_own_is_covered_by_the_root() {
     linux.remove("readonlyPaths");
     linux["namespaces"].as_array_mut().expect("is a list").retain(|namespace| namespace["type"] != "mount");
     let config = config.to_string();
-    // Here it would be the host's root.
+    // Without a mount namespace of its own the container would cover the host's root.
     for intent in [intent(), no_pivot] {
         let inherited = described(&config, &privileged_host(), &intent);
         assert!(!pivots(&inherited) && !covers(&inherited));
@@ -268,7 +269,7 @@ fn only_a_procfs_comes_to_proc_whoever_binds_it() {
     }
 }
 
-/// A peer of the host's mount would carry out what the container mounts below it.
+/// A peer of the host's mount would propagate what the container mounts below it to the host.
 #[test]
 fn a_substitute_is_private() {
     for host in [user_host(), privileged_host()] {
@@ -282,7 +283,7 @@ fn a_substitute_is_private() {
     }
 }
 
-/// Init itself could not take in whoever starts it, were the program's limit in force by then.
+/// Under the program's limit init itself could not accept the connection of `start`.
 #[test]
 fn a_small_limit_of_descriptors_comes_right_before_the_program() {
     let with = |soft: u32, hard: u32, preserve_fds: u32| {

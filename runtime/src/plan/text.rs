@@ -1,4 +1,4 @@
-//! Strings as the kernel wants them: each with its NUL.
+//! Strings for the kernel: each ends with a NUL.
 
 use std::ffi::CString;
 
@@ -6,7 +6,7 @@ use pillbox_init::wire::Strings;
 
 use crate::error::{Error, Result};
 
-/// A string for the kernel; validation has refused the NULs that make this fail.
+/// A string for the kernel; it cannot fail for fields that validation has checked for NULs.
 pub(super) fn c_string(field: &str, text: &str) -> Result<CString> {
     CString::new(text)
         .map_err(|_| Error::formatted(format_args!("{field}: {text:?} has a NUL character in it")))

@@ -1,4 +1,4 @@
-//! The plan's bytes: what is written reads back, and bytes that nobody wrote are refused, never trusted.
+//! The plan's bytes: an encoded plan decodes to the same plan, and other bytes are refused, never trusted.
 
 use std::collections::BTreeSet;
 use std::ffi::CStr;
@@ -56,7 +56,7 @@ fn of(bytes: &[u8]) -> Strings<'_> {
     Strings::new(bytes).expect("are strings")
 }
 
-/// Each operation at least once, with values at both ends of what its fields hold.
+/// Each operation at least once, with the smallest and the largest values of its fields.
 fn examples() -> Vec<Operation<'static>> {
     let (set, none) = (MountAttrFlags::from_bits_retain(u32::MAX), MountAttrFlags::empty());
     let (slave, unset) =
@@ -261,7 +261,7 @@ fn every_operation_reads_back() {
         let mut reader = Reader::new(&bytes);
         assert_eq!(Operation::decode(&mut reader), Ok(*operation));
         assert!(reader.is_empty(), "{operation:?}");
-        // None of its beginnings is a whole operation.
+        // No prefix of it is a whole operation.
         for length in 0..bytes.len() {
             assert_eq!(
                 Operation::decode(&mut Reader::new(&bytes[..length])),
@@ -286,7 +286,8 @@ fn numbers_of_operations_are_their_own() {
     }
 }
 
-/// Looks at everything that init looks at, and that `explain` shows; the result are the operations that were read.
+/// Reads everything that init reads and that `explain` shows; returns the number of operations that were
+/// read.
 fn read_all(bytes: &[u8], plan: &Plan) -> usize {
     let mut reader = Reader::new(bytes);
     let Ok(header) = Header::decode(&mut reader) else { return 0 };
@@ -300,7 +301,7 @@ fn read_all(bytes: &[u8], plan: &Plan) -> usize {
         assert_eq!(Operation::decode(&mut Reader::new(&again)), Ok(operation));
         assert!(describe(&operation, plan).starts_with(operation.name()));
         if let Operation::Exec(Exec { arguments, environment }) = operation {
-            // Init makes room for so many pointers.
+            // Init makes room for this many pointers.
             assert_eq!(arguments.iter().count(), arguments.len());
             assert_eq!(environment.iter().count(), environment.len());
         }
@@ -316,7 +317,7 @@ fn mutate(bytes: &mut Vec<u8>, random: &mut Random) {
             0 => bytes.truncate(place),
             1 => bytes.insert(place, random.next() as u8),
             2 if !bytes.is_empty() => drop(bytes.remove(place)),
-            // What a length looks like.
+            // Something that looks like a length.
             3 if bytes.len() >= 4 => {
                 let place = random.below(bytes.len() - 3);
                 let extreme = [u32::MAX, u32::MAX - 3, 1 << 31, 0, 1, bytes.len() as u32][random.below(6)];
@@ -353,7 +354,7 @@ fn mutated_plans_are_read_or_refused() {
         bytes.extend(operations);
         whole += usize::from(read_all(&bytes, &empty) == count);
     }
-    // Some must have survived, or nothing but the first byte was tested.
+    // Some must have survived, otherwise only the first byte was tested.
     assert!(whole > 10_000, "{whole}");
 }
 
@@ -383,7 +384,7 @@ fn random_bytes_are_read_or_refused() {
         let count = random.below(200);
         let mut bytes = random.bytes(count);
         read_all(&bytes, &empty);
-        // The same behind a header that is right.
+        // The same after a valid header.
         let mut plan = Vec::new();
         Header { channel: 0, descriptors: Numbers::default(), entry: Numbers::default() }.encode(&mut plan);
         if let Some(first) = bytes.first_mut() {
@@ -405,7 +406,7 @@ fn steps_of_the_entry_read_back() {
     let bytes = Plan::default().encode(3, &[], &steps);
     let header = Header::decode(&mut Reader::new(&bytes)).expect("is whole");
     assert_eq!(header.steps().collect::<Vec<_>>(), steps.map(Ok));
-    // A word that there is not, and half a step.
+    // An unknown kind of step, and half a step.
     for numbers in [&[[9u8, 0, 0, 0]; 3][..], &[[0; 4]; 2]] {
         let entry = Numbers(numbers.as_flattened());
         let header = Header { channel: 3, descriptors: Numbers::default(), entry };
@@ -462,7 +463,7 @@ fn numbers_at_their_edges() {
     for length in [1, 2, 3, 5, 7] {
         assert_eq!(decode(&vec![0; length]), Err(Malformed), "{length}");
     }
-    // A length that points behind the end.
+    // A length that reaches past the end.
     assert_eq!(Numbers::decode(&mut Reader::new(&[4, 0, 0, 0, 1, 2, 3])), Err(Malformed));
     assert_eq!(<&[u8]>::decode(&mut Reader::new(&[0xff; 4])), Err(Malformed));
 }

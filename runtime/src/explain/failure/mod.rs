@@ -20,17 +20,17 @@ struct Failed<'f> {
     /// What the errno means.
     cause: String,
     stage: Stage,
-    /// With [`Stage::Option`], which one.
+    /// With [`Stage::Option`], the index of the option.
     detail: u32,
     /// What the kernel said about a mount.
     kernel_text: &'f str,
-    /// That in parentheses, if it said anything.
+    /// `kernel_text` in parentheses, if there is any.
     said: String,
 }
 
 const LINK: &str = "a symbolic link is on the way to the mount point, or it is one";
 
-/// The error for an operation that init could not run: step, object, cause, and what to do where that is known.
+/// The error for an operation that init could not run: step, object, cause, and the remedy if it is known.
 pub fn describe_failure(
     operation: &Operation<'_>,
     plan: &Plan,
@@ -104,12 +104,12 @@ fn word(
             "mounts: the destination of one leads to the root of the container, which it would cover: name it as \"/\"",
         ),
         Operation::CopySymlink(step) if stage == Stage::Verify => Error::formatted(format_args!(
-            "copy-symlink: {}: something else than a symbolic link to {} is there already",
+            "copy-symlink: {}: something other than a symbolic link to {} is there already",
             text(step.path),
             text(step.target)
         )),
         Operation::MakeNode(step) if stage == Stage::Verify => Error::formatted(format_args!(
-            "device {}: something else than {}:{} is there already",
+            "device {}: something other than {}:{} is there already",
             text(step.path),
             step.major,
             step.minor
@@ -163,12 +163,12 @@ fn word(
     }
 }
 
-/// The operation and its object, for errors that need no words of their own.
+/// The operation and its object, for errors without words of their own.
 fn phrase(operation: &Operation<'_>, plan: &Plan) -> String {
     describe(operation, plan).split_whitespace().collect::<Vec<_>>().join(" ")
 }
 
-/// Whether it is a hook that would be executed, which is no fault of the container's program.
+/// Whether the plan executes a hook: then the failure is not the container's program's.
 fn is_hooks(plan: &Plan) -> bool {
     plan.operations().any(|operation| matches!(operation, Operation::ReplaceStdio(_)))
 }

@@ -31,7 +31,7 @@ impl Failed<'_> {
             Stage::Attach => "attach".to_string(),
             Stage::Copy if *errno == Errno::LOOP => {
                 return Error::formatted(format_args!(
-                    "mount {kind} on {target}: tmpcopyup: more than 64 folders in each other"
+                    "mount {kind} on {target}: tmpcopyup: folders are nested more than 64 deep"
                 ));
             }
             Stage::Copy => format!("tmpcopyup: copy {kernel_text:?}"),
@@ -107,11 +107,11 @@ impl Failed<'_> {
         matches!(rule, TargetRule::NoSymlinks | TargetRule::Procfs) && self.errno == Errno::LOOP
     }
 
-    /// The kernel mounts no namespace's file where its namespace could come to hold itself.
+    /// The kernel refuses to mount a namespace's file where the namespace could end up containing itself.
     fn pins_hint(&self) -> &'static str {
         match (self.stage, self.errno) {
             (Stage::Attach, Errno::LOOP) => {
-                ": a mount namespace is mounted in it, and the tree cannot be had without: bind a folder that does not hold it"
+                ": a mount namespace is mounted in it, and the tree cannot be opened without it: bind a folder that does not contain it"
             }
             _ => "",
         }

@@ -1,4 +1,4 @@
-//! Why a program cannot be executed, and why what it is to be cannot be had.
+//! Why a program cannot be executed, or cannot get its identity and attributes.
 
 use pillbox_init::plan::SecurityModule;
 use pillbox_init::plan::operation::{
@@ -39,7 +39,7 @@ impl Failed<'_> {
         self.hint(Errno::INVAL, ": the id is not mapped in the user namespace")
     }
 
-    /// `hint` where this is the errno.
+    /// `hint` if this is the errno.
     fn hint(&self, errno: Errno, hint: &'static str) -> &'static str {
         if self.errno == errno { hint } else { "" }
     }
@@ -128,7 +128,7 @@ pub(super) fn kind(errno: Errno, missing: Kind) -> Kind {
     }
 }
 
-/// Callers match these strings, and take the status for a shell's: 127 not found, 126 found but not executable.
+/// Callers match these texts, and read the status as a shell's: 127 not found, 126 found but not executable.
 pub(super) fn executable(name: &str, errno: Errno) -> Error {
     match errno {
         Errno::NOENT if !name.contains('/') => {

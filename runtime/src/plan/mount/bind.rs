@@ -1,4 +1,4 @@
-//! Bind mounts, and how they hear of the host's mounts.
+//! Bind mounts, and their propagation from the host's mounts.
 
 use std::ffi::CStr;
 
@@ -15,12 +15,13 @@ use crate::oci::spec::Mount;
 use crate::plan::{Builder, Descriptor, HostTree, Layer, Need, c_string};
 use crate::validate::{RootfsPropagation, ValidSpec};
 
-/// The path in the container of a source at or below its root file system: it shows what earlier mounts of the list have
-/// made there, as it does where the source is looked up once they are made. A root that is the host's own has nothing
-/// of the container's below it.
+/// The path in the container of a source at or below its root file system. Init opens such a source inside
+/// the container, so that it includes what earlier mounts of the list have put there, as with runtimes that
+/// look the source up after those mounts. If the host's own root is the container's, nothing below it counts
+/// as the container's.
 pub(super) fn inside_root<'s>(rootfs: &str, source: &'s str) -> Option<&'s str> {
     let rest = source.strip_prefix(rootfs).filter(|_| !matches!(rootfs, "" | "/"))?;
-    // Out of it again.
+    // It may lead outside again.
     if rest.split('/').any(|name| name == "..") {
         return None;
     }
@@ -30,9 +31,9 @@ pub(super) fn inside_root<'s>(rootfs: &str, source: &'s str) -> Option<&'s str> 
     }
 }
 
-/// The result is the number of the descriptor that is bound, if the runtime opens one.
+/// Returns the index of the bound descriptor, if the runtime opens one.
 ///
-/// `inside`: the source by a path in the container, see [`inside_root`].
+/// `inside` is the path of the source in the container: see [`inside_root`].
 #[allow(clippy::too_many_arguments)]
 pub(super) fn compile_bind(
     builder: &mut Builder<'_>,
@@ -45,7 +46,7 @@ pub(super) fn compile_bind(
     inside: Option<&str>,
 ) -> Result<Option<u32>> {
     for data in &options.data {
-        // The kernel never looks at the data of a bind mount; callers send it all the same.
+        // The kernel ignores the data of a bind mount, but callers pass it.
         let text = format_args!("{field}.options: {data:?} means nothing for a bind mount");
         builder.warnings.push(Warning::new(WarningKind::Ignored, text));
     }
@@ -98,7 +99,8 @@ pub(super) fn compile_bind(
     Ok(opened)
 }
 
-/// What a bind mount becomes before it is attached, whether with the mounts below, and what it becomes then.
+/// The propagation that a bind mount gets before it is attached, whether the mounts below get it too, and the
+/// one that it gets afterwards.
 fn compile_propagation(
     spec: &ValidSpec<'_>,
     options: &Options<'_>,
@@ -106,22 +108,24 @@ fn compile_propagation(
     type Propagation = MountPropagationFlags;
     let asked = options.propagation;
     let recursive = options.recursive_propagation;
-    // A peer of the host's mount would carry the container's mounts out: only who asks for a shared root gets one.
+    // A peer of the host's mount would propagate the container's mounts to the host: only a configuration
+    // with a shared root gets one.
     match spec.rootfs_propagation {
         RootfsPropagation::Shared => (asked, recursive, None),
         RootfsPropagation::Slave if asked.is_empty() => (Propagation::DOWNSTREAM, true, None),
         _ if asked.is_empty() => (Propagation::PRIVATE, true, None),
-        // rprivate: nothing of the host's mounts is ever heard, so that there is nothing to be a slave of.
+        // rprivate: no mount of the host ever propagates into the container, so that there is nothing to be a
+        // slave of.
         RootfsPropagation::Private if spec.rootfs_propagation_recursive => {
             (Propagation::PRIVATE, true, Some(asked))
         }
         _ if (recursive || !options.recursive) && asked != Propagation::SHARED => (asked, recursive, None),
-        // What is said of the top alone leaves the mounts below as they are, which is peers of the host's.
+        // A propagation for the top mount alone would leave the mounts below as peers of the host's.
         _ => (Propagation::DOWNSTREAM, true, Some(asked)),
     }
 }
 
-/// One part of the host's file system for a throwaway container.
+/// Adds one part of the host's file system to a throwaway container.
 pub fn compile_layer(builder: &mut Builder<'_>, layer: &Layer, own_user_namespace: bool) -> Result<()> {
     match layer {
         Layer::Overlay(path) => {
@@ -130,7 +134,7 @@ pub fn compile_layer(builder: &mut Builder<'_>, layer: &Layer, own_user_namespac
         }
         Layer::ReadOnly(path) => {
             let path = c_string("try", path)?;
-            // By path, as overlays name theirs: there may be more of them than descriptors.
+            // By path, as overlays name theirs: there may be more such layers than descriptors.
             let tree = Tree::Path { path: &path, recursive: true, nofollow: false };
             let none = MountAttrFlags::empty();
             builder.push(BindMount {
@@ -192,7 +196,7 @@ mod tests {
             for word in words {
                 let spec = ValidSpec { rootfs_propagation: root, ..ValidSpec::default() };
                 let (first, recursive, _) = compile_propagation(&spec, &options(&["rbind", word]));
-                // What is no peer any more cannot become one of the same again.
+                // A mount that is no peer any more cannot become a peer of the same mount again.
                 assert!(
                     recursive && !first.is_empty() && first != MountPropagationFlags::SHARED,
                     "{root:?} {word}"

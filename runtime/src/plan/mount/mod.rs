@@ -27,8 +27,8 @@ pub use self::new::{PARAMETER_MAX, is_bind, needs_host_paths};
 pub use self::option::knows_option;
 pub use self::target::normalize;
 
-/// Appends an operation for each mount; the result are the targets that become read-only only at the end,
-/// because something is still to be made below them.
+/// Appends an operation for each mount. Returns the targets that become read-only only at the end, because
+/// something still has to be made below them.
 pub fn compile(
     builder: &mut Builder<'_>,
     spec: &ValidSpec<'_>,
@@ -38,7 +38,7 @@ pub fn compile(
 ) -> Result<Vec<CString>> {
     let mut read_only_later = Vec::new();
     let mut label = spec.mount_label.as_deref().filter(|label| !label.is_empty());
-    if builder.host.lacks_selinux
+    if builder.host.selinux_missing
         && let Some(label) = label.take()
     {
         let consequence = "SELinux: the files of the container's mounts have no label";
@@ -74,7 +74,7 @@ pub fn compile(
         }
         if options.bind {
             let source = mount.source.as_deref().unwrap_or_default();
-            // Only the runtime can map owners.
+            // Only the runtime can map owners, so a tree that is to be mapped cannot be opened inside.
             let inside = if idmap.is_none() { inside_root(&intent.rootfs, source) } else { None };
             let opened = compile_bind(builder, spec, &field, mount, &target, rule, &options, inside)?;
             if let Some(Descriptor::Tree { idmap: of_source, .. }) =
@@ -86,7 +86,8 @@ pub fn compile(
             let own_view = namespaces.makes(NamespaceKind::Cgroup) || namespaces.joins(NamespaceKind::Cgroup);
             let cgroup = if own_view { &intent.cgroup } else { &intent.cgroup_mount }.as_deref();
             let of_cgroup = matches!(mount.kind.as_deref(), Some("cgroup" | "cgroup2"));
-            // A new mount from the host's cgroup namespace would turn off what the host's is mounted with (nsdelegate).
+            // A new mount from the host's cgroup namespace would clear the options of the host's mount
+            // (nsdelegate).
             if let (true, false, false, Some(path)) = (of_cgroup, own_view, in_user_namespace, cgroup) {
                 let mount = Mount { source: Some(path.into()), ..mount.clone() };
                 compile_bind(builder, spec, &field, &mount, &target, rule, &options, None)?;

@@ -17,7 +17,8 @@ use crate::validate::NamespaceKind;
 /// fsconfig(2) takes strings up to this length; longer data goes through mount(2).
 pub const PARAMETER_MAX: usize = 255;
 
-/// Labels have commas, and so quotes around them in mount(2)'s string; fsconfig(2) wants them bare.
+/// A label may have commas, and so needs quotes in the string for mount(2); fsconfig(2) takes it without
+/// quotes.
 fn unquoted<'o>((key, value): (&'o str, &'o str)) -> (&'o str, &'o str) {
     if !key.ends_with("context") {
         return (key, value);
@@ -25,28 +26,31 @@ fn unquoted<'o>((key, value): (&'o str, &'o str)) -> (&'o str, &'o str) {
     (key, value.strip_prefix('"').and_then(|value| value.strip_suffix('"')).unwrap_or(value))
 }
 
-/// The option that labels a new file system, where the kernel takes one: those that label by themselves do not.
+/// The option that labels a new file system, unless the file system labels its files itself and takes no such
+/// option.
 pub(super) fn label_for<'l>(mount: &Mount<'_>, label: &'l str) -> Option<&'l str> {
     let kind = mount.kind.as_deref().unwrap_or_default();
     (!matches!(kind, "proc" | "sysfs" | "cgroup" | "cgroup2" | "mqueue")).then_some(label)
 }
 
-/// File systems that are made from nothing, or from the kernel.
+/// File systems that need no source on the host.
 const OF_THE_KERNEL: [&str; 9] =
     ["proc", "sysfs", "tmpfs", "ramfs", "devpts", "mqueue", "cgroup", "cgroup2", "bind"];
 
-/// Whether a new file system is made from something that has a path on the host: a block device, overlay layers.
+/// Whether a new file system is made from something that has a path on the host: a block device, overlay
+/// layers.
 pub fn needs_host_paths(mount: &Mount<'_>) -> bool {
     !is_bind(mount) && !OF_THE_KERNEL.contains(&mount.kind.as_deref().unwrap_or_default())
 }
 
-/// Whether it shows what is mounted elsewhere.
+/// Whether a mount is a bind mount.
 pub fn is_bind(mount: &Mount<'_>) -> bool {
     let bind = |option: &Text<'_>| matches!(&**option, "bind" | "rbind");
     mount.kind.as_deref() == Some("bind") || mount.options.iter().any(bind)
 }
 
-/// The namespace that a file system shows, if it is one that the container joins: only who has rights over that may make it.
+/// The joined namespace that a file system shows, if there is one: making the file system needs rights over
+/// it.
 fn owner_of<'n>(kind: &str, namespaces: &'n Namespaces) -> Option<&'n (NamespaceKind, String)> {
     let owner = match kind {
         "proc" => NamespaceKind::Pid,
@@ -77,13 +81,14 @@ pub(super) fn compile_new(
         "cgroup" => "cgroup2",
         kind => kind,
     };
-    // Others are made for the network namespace of whoever makes them: sysfs, and what mounts over a network.
+    // Other file systems belong to the network namespace in which they are made: sysfs, and network file
+    // systems.
     if !matches!(kind, "proc" | "tmpfs" | "devpts" | "mqueue" | "cgroup2") {
         builder.join_network();
     }
     let kind_text = c_string(field, kind)?;
     let source = c_string(field, mount.source.as_deref().unwrap_or(kind))?;
-    // A terminal group or a label is the file system's business, and so is everything that is no mount option.
+    // Everything that is no mount option is left to the file system: a terminal group, a label.
     if options.data.iter().any(|data| data.len() > PARAMETER_MAX) && !options.copy_up {
         let data: Vec<_> = options.flags.iter().chain(&options.data).copied().collect();
         let data = c_string(field, &data.join(","))?;
@@ -99,14 +104,15 @@ pub(super) fn compile_new(
     }
     let (parameters, flags): (Vec<&str>, Vec<&str>) =
         options.data.iter().partition(|data| data.contains('='));
-    // A disk that is only to be read must not be opened for writing: its journal would be replayed.
+    // A read-only disk must not be opened for writing: its journal would be replayed.
     let read_only = options.set.contains(MountAttrFlags::MOUNT_ATTR_RDONLY) && !OF_THE_KERNEL.contains(&kind);
     let flags = read_only.then_some("ro").into_iter().chain(options.flags.iter().copied()).chain(flags);
     let flags = string_bytes(flags);
     let parameters = parameters.iter().filter_map(|pair| pair.split_once('=')).map(unquoted);
     let parameters = string_bytes(parameters.flat_map(<[&str; 2]>::from));
     let substitute = match kind {
-        // What a user namespace may not mount is bound: with a cgroup namespace the container's own part.
+        // If a user namespace may not mount it, it is bound: with a cgroup namespace, the container's own
+        // part.
         "cgroup2" if in_user_namespace => Some(c_string(field, cgroup.unwrap_or("/sys/fs/cgroup"))?),
         "sysfs" if in_user_namespace => Some(c"/sys".to_owned()),
         _ => None,
@@ -131,7 +137,8 @@ pub(super) fn compile_new(
         let made = Descriptor::FileSystem { kind: kind_text.clone(), namespace, operations };
         otherwise = Some(Tree::Descriptor(builder.descriptor(made)));
     }
-    // A substitute of the host's that stayed a peer would carry the container's mounts out.
+    // A substitute that remained a peer of the host's mount would propagate the container's mounts to the
+    // host.
     let private = otherwise.is_some() && options.propagation.is_empty();
     builder.push(operation::Mount {
         kind: &kind_text,

@@ -1,4 +1,4 @@
-//! What each option of a mount means.
+//! The meaning of each mount option.
 
 use rustix::mount::{MountAttrFlags, MountPropagationFlags};
 
@@ -7,15 +7,15 @@ use crate::oci::spec::Mount;
 use crate::oci::spec::json::List;
 use crate::plan::mount_idmap::IdmapOption;
 
-/// What a mount's options come to.
+/// The parsed options of a mount.
 #[derive(Debug, PartialEq)]
 pub(super) struct Options<'a> {
     pub bind: bool,
     pub recursive: bool,
     pub set: MountAttrFlags,
-    /// What is named by its opposite (`exec`), and access times that are named at all.
+    /// Attributes whose opposite is named (`exec`), and access times if any are named.
     pub clear: MountAttrFlags,
-    /// Whether the access times are named by an opposite (`atime`): the kernel's own are meant.
+    /// Whether the access times are named by an opposite (`atime`), which means the kernel's default.
     pub usual_access_times: bool,
     pub recursive_set: MountAttrFlags,
     pub recursive_clear: MountAttrFlags,
@@ -24,21 +24,22 @@ pub(super) struct Options<'a> {
     pub remount: bool,
     /// tmpcopyup: a tmpfs begins with what it covers.
     pub copy_up: bool,
-    /// crun's: a source that is a symbolic link is made anew instead of bound.
+    /// crun's: a source that is a symbolic link is copied instead of bound.
     pub copy_symlink: bool,
-    /// crun's `src-nofollow` and `dest-nofollow`: a symbolic link at the end is meant itself.
+    /// crun's `src-nofollow` and `dest-nofollow`: a symbolic link at the end of the path is not followed.
     pub source_nofollow: bool,
     pub target_nofollow: bool,
     pub idmap: Option<IdmapOption<'a>>,
     /// Flags of the file system itself (`sync`).
     pub flags: Vec<&'a str>,
-    /// The rest, which only the file system understands.
+    /// All other options, which only the file system understands.
     pub data: Vec<&'a str>,
 }
 
 impl Options<'_> {
-    /// What goes from a bind source's mount besides what is named. Whoever names one opposite gets nothing of the source's
-    /// but what is named as well, and access times: so do runc and crun, and CRI's `rw` for a volume rests on it.
+    /// The attributes of the source's mount that a bind mount drops besides `clear`. If any opposite is
+    /// named, the bind mount keeps none of the source's attributes except access times: runc and crun do the
+    /// same, and CRI's `rw` for a volume relies on it.
     pub fn drop(&self) -> MountAttrFlags {
         let all = MountAttrFlags::MOUNT_ATTR_RDONLY
             | MountAttrFlags::MOUNT_ATTR_NOSUID
@@ -53,7 +54,7 @@ impl Options<'_> {
     }
 }
 
-/// The mount attribute that an option names, and whether it sets it.
+/// The mount attribute that an option names, and whether the option sets it.
 fn attribute(option: &str) -> Option<(MountAttrFlags, bool)> {
     type Attribute = MountAttrFlags;
     Some(match option {
@@ -97,8 +98,9 @@ fn propagation(option: &str) -> Option<(MountPropagationFlags, bool)> {
     ))
 }
 
-/// What of one option is several: runc and crun hand all on as mount(2)'s one string, which the kernel splits at commas.
-/// It leaves those in quotes (labels), and overlayfs those behind a backslash.
+/// Splits an option at its commas: runc and crun pass all options to mount(2) as one string, which the kernel
+/// splits there. The kernel does not split at commas in quotes (labels), and overlayfs not at commas after a
+/// backslash.
 fn split_data(data: &str) -> impl Iterator<Item = &str> {
     let (mut quoted, mut escaped) = (false, false);
     data.split(move |character| {
@@ -132,7 +134,8 @@ pub(super) fn parse_options<'a>(field: &str, mount: &'a Mount<'_>) -> Result<Opt
     };
     for option in &mount.options {
         if let Some((attribute, set)) = attribute(option) {
-            // The access-time modes are one field: the last one named counts, and replaces a bind source's.
+            // The access-time modes are one field: the last one named counts, and replaces that of a bind
+            // source.
             if MountAttrFlags::MOUNT_ATTR__ATIME.contains(attribute) {
                 options.set.remove(if set { MountAttrFlags::MOUNT_ATTR__ATIME } else { attribute });
                 options.clear.insert(MountAttrFlags::MOUNT_ATTR__ATIME);
@@ -170,7 +173,7 @@ pub(super) fn parse_options<'a>(field: &str, mount: &'a Mount<'_>) -> Result<Opt
         )));
     }
     if !options.bind {
-        // A new file system has nothing below: there recursive options are plain ones.
+        // A new file system has no mounts below it, so recursive options are plain ones.
         options.set.remove(options.recursive_clear);
         options.set.insert(options.recursive_set);
         (options.recursive_set, options.recursive_clear) = (none, none);
@@ -178,7 +181,7 @@ pub(super) fn parse_options<'a>(field: &str, mount: &'a Mount<'_>) -> Result<Opt
     Ok(options)
 }
 
-/// Whether an option is known here, for one kind of mount or another; any other is the file system's.
+/// Whether an option is known here for some kind of mount; all others are left to the file system.
 pub fn knows_option(option: &str) -> bool {
     ["bind", "tmpfs"].into_iter().any(|kind| {
         let options = List(vec![option.into()]);

@@ -1,4 +1,4 @@
-//! The option `remount`: what is mounted already, changed.
+//! The option `remount`, which changes an existing mount.
 
 use std::ffi::CStr;
 
@@ -11,7 +11,8 @@ use crate::oci::spec::Mount;
 use crate::plan::Builder;
 use crate::plan::text::{string_bytes, strings};
 
-/// `remount` changes what is mounted at the destination: with `bind` this mount, else its file system too.
+/// `remount` changes what is mounted at the destination: with `bind` only the mount, otherwise its file
+/// system as well.
 pub(super) fn compile_remount(
     builder: &mut Builder<'_>,
     field: &str,
@@ -35,7 +36,7 @@ pub(super) fn compile_remount(
     }
     let (parameters, flags): (Vec<&str>, Vec<&str>) =
         options.data.iter().partition(|data| data.contains('='));
-    // As with mount(2), the file system becomes writable unless "ro" is said again.
+    // As with mount(2), the file system becomes writable unless "ro" is given again.
     let read_only = if options.set.contains(MountAttrFlags::MOUNT_ATTR_RDONLY) { "ro" } else { "rw" };
     let flags = string_bytes([read_only].into_iter().chain(options.flags.iter().copied()).chain(flags));
     let parameters =
@@ -43,7 +44,7 @@ pub(super) fn compile_remount(
     builder.push(Remount {
         target,
         set: options.set,
-        // All attributes are stated anew, but access times only where they are named: mount(2), MS_REMOUNT.
+        // All attributes are set anew, but access times only if they are named: mount(2), MS_REMOUNT.
         clear: (all - options.set) | options.clear,
         reconfigure: !options.bind,
         flags: strings(&flags)?,

@@ -1,4 +1,4 @@
-//! Where a mount goes, and what may lie on the way there.
+//! The targets of mounts, and what may lie on the way there.
 
 use pillbox_init::plan::TargetRule;
 
@@ -21,7 +21,7 @@ const REPLACEABLE_IN_PROC: [&str; 10] = [
     "/proc/sys/kernel/ns_last_pid",
 ];
 
-/// An absolute path without doubled or trailing slashes; a relative one is taken from the root.
+/// An absolute path without doubled or trailing slashes; a relative one begins at the root.
 pub fn normalize(path: &str) -> String {
     let mut normal = String::with_capacity(path.len() + 1);
     for component in path.split('/').filter(|component| !component.is_empty() && *component != ".") {
@@ -31,8 +31,8 @@ pub fn normalize(path: &str) -> String {
     if normal.is_empty() { "/".to_string() } else { normal }
 }
 
-/// For each of these normal paths, whether one further on in the list lies below it. What lies below a path comes right
-/// behind it in their order.
+/// For each of these normalized paths, whether a later one in the list lies below it. In sorted order, the
+/// paths below a path come right after it.
 pub(super) fn covered_later(destinations: &[String]) -> Vec<bool> {
     let key = |index: usize| destinations[index].bytes().map(|byte| if byte == b'/' { 0 } else { byte });
     let mut order: Vec<usize> = (0..destinations.len()).collect();
@@ -50,7 +50,7 @@ pub(super) fn covered_later(destinations: &[String]) -> Vec<bool> {
         }
         above.extend(index);
     }
-    // Only the last of equal paths has met what lies below them.
+    // Of equal paths only the last has been compared with the paths below them.
     for pair in order.windows(2).rev() {
         if destinations[pair[0]] == destinations[pair[1]] {
             last_below[pair[0]] = last_below[pair[0]].max(last_below[pair[1]]);
