@@ -13,7 +13,7 @@ fn main() -> Result<ExitCode, Box<dyn Error>> {
     let (mut output, write_end) = std::io::pipe()?;
     let options = CreateOptions::new().stdin(Stdio::Null).stdout(write_end);
     let id = format!("example-{}", std::process::id());
-    let container = Container::create(&Root::new(None), &id, &bundle, options)?;
+    let container = Container::create(&Root::from_environment(), &id, &bundle, options)?;
     for warning in container.warnings() {
         eprintln!("warning: {warning}");
     }

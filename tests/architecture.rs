@@ -87,6 +87,20 @@ fn no_part_of_init_uses_one_that_stands_above_it() {
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
 }
 
+/// Programs that embed the library decide what it learns from the environment.
+#[test]
+fn the_library_reads_the_environment_where_its_name_says_so() {
+    const READERS: [&str; 2] = ["sys/surroundings.rs", "state/root.rs"];
+    for path in sources(Path::new(RUNTIME.folder)) {
+        let text = fs::read_to_string(&path).expect("read a source file");
+        let code = text.split("#[cfg(test)]\nmod ").next().unwrap_or_default();
+        let reads = ["env::var", "env::vars", "env::current_dir", "env::args", "env::home_dir"];
+        let is_test = path.to_string_lossy().ends_with("tests.rs");
+        let is_reader = is_test || READERS.iter().any(|reader| path.ends_with(reader));
+        assert!(is_reader || !reads.iter().any(|call| code.contains(call)), "{}", path.display());
+    }
+}
+
 #[test]
 fn every_room_says_what_belongs_there() {
     for room in RUNTIME.rooms {

@@ -51,7 +51,7 @@ impl Place {
     }
 
     fn root(&self) -> Root {
-        Root::new(Some(self.folder.join("state")))
+        Root::at(self.folder.join("state"))
     }
 
     fn bundle(&self, script: &str) -> Bundle {
@@ -443,6 +443,29 @@ fn errors_tell_what_they_are() {
     assert_eq!(container.start().expect_err("started").kind(), Kind::Status);
     container.wait().expect("wait");
     assert_eq!(container.pause().expect_err("ended").kind(), Kind::Status);
+    container.delete(false).expect("delete");
+}
+
+#[test]
+fn the_environment_is_not_looked_at() {
+    const INSIDE: &str = "PILLBOX_TEST_ENVIRONMENT";
+    if std::env::var_os(INSIDE).is_none() {
+        let Some(_alone) = Place::new("environment") else { return };
+        let mut again = std::process::Command::new(std::env::current_exe().expect("path"));
+        again.args(["--exact", "the_environment_is_not_looked_at", "--nocapture"]).env(INSIDE, "1");
+        again.envs([("XDG_RUNTIME_DIR", "/trap"), ("NOTIFY_SOCKET", "/trap/notify"), ("LISTEN_FDS", "7")]);
+        let ended = again.output().expect("this test once more");
+        assert!(ended.status.success(), "{}", String::from_utf8_lossy(&ended.stderr));
+        return;
+    }
+    let Some(place) = Place::new("environment-inside") else { return };
+    assert_eq!(Root::of_user(None).path(), Path::new("/run/pillbox"));
+    let (container, output) = place.create("environment", "exec busybox env");
+    container.start().expect("start");
+    let seen = text(output);
+    assert!(seen.contains("PATH=/bin\n"), "{seen}");
+    assert!(!["NOTIFY", "LISTEN", "XDG", "trap"].iter().any(|word| seen.contains(word)), "{seen}");
+    container.wait().expect("wait");
     container.delete(false).expect("delete");
 }
 

@@ -17,7 +17,7 @@ pub fn once(bundle: &Path, root: &Path) -> Result<()> {
     let id = format!("pillbox-bench-{}-{}", std::process::id(), NUMBER.fetch_add(1, Ordering::Relaxed));
     let options = CreateOptions::new().stdin(Stdio::Null).stdout(Stdio::Null).stderr(Stdio::Null);
     let bundle = Bundle::read(bundle, None)?;
-    let container = Container::create(&Root::new(Some(root.into())), &id, &bundle, options)?;
+    let container = Container::create(&Root::at(root), &id, &bundle, options)?;
     let status = container.start().and_then(|()| container.wait());
     container.delete(true)?;
     match status? {

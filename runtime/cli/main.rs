@@ -43,6 +43,7 @@ fn run(arguments: Vec<OsString>, log: &mut Log) -> Result<u8> {
     // A caller that ignores SIGCHLD passes that on; this process would not get its children's statuses then.
     let _ = pillbox_init::sys::default_signal(linux_raw_sys::general::SIGCHLD);
     pillbox::own_all_children();
+    pillbox::Surroundings::use_environment();
     match arguments::parse(arguments, command::COMMANDS, log)? {
         Request::Run(command, global, arguments) => (command.run)(&global, arguments),
         Request::Help(command) => print(&arguments::help(command, command::COMMANDS)),

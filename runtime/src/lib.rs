@@ -14,7 +14,7 @@
 //!     let options = CreateOptions::new().stdin(Stdio::Null).stdout(write_end);
 //!     let bundle = Bundle::read("/srv/hello".as_ref(), None)?;
 //!
-//!     let container = Container::create(&Root::new(None), "hello", &bundle, options)?;
+//!     let container = Container::create(&Root::from_environment(), "hello", &bundle, options)?;
 //!     let ended = container.start().and_then(|()| {
 //!         let mut text = String::new();
 //!         // The end comes when nobody in the container has the pipe open any more.
@@ -48,7 +48,7 @@
 //! ```
 //! use pillbox::{Container, Kind, Root};
 //!
-//! let root = Root::new(Some("/nonexistent".into()));
+//! let root = Root::at("/nonexistent");
 //! let error = Container::open(&root, "web").unwrap_err();
 //! assert_eq!(error.kind(), Kind::NotFound);
 //! assert_eq!(error.to_string(), "web: container does not exist");
@@ -104,3 +104,4 @@ pub use rustix::process::Signal;
 pub use state::{Root, Status};
 #[doc(hidden)]
 pub use sys::process_end::own_all_children;
+pub use sys::surroundings::Surroundings;

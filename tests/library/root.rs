@@ -339,7 +339,7 @@ fn run_as_ordinary_user(folder: &Path) {
         let (output, write_end) = std::io::pipe().expect("pipe");
         let stderr = write_end.try_clone().expect("dup");
         let options = CreateOptions::new().stdin(Stdio::Null).stdout(write_end).stderr(stderr).root(root);
-        Container::create(&Root::new(Some(path("state"))), "user", &bundle, options)
+        Container::create(&Root::at(path("state")), "user", &bundle, options)
             .map(|container| (container, output))
     };
     let output = |layers: Layers| {

@@ -2,6 +2,7 @@
 
 use pillbox::check::{self, Finding};
 use pillbox::error::{Error, Result};
+use pillbox::state::Root;
 use pillbox::text::json;
 
 use super::print;
@@ -12,7 +13,7 @@ pub fn check(_: &Global, arguments: Arguments) -> Result<u8> {
     if !matches!(&*format, "table" | "json") {
         return Err(Error::formatted(format_args!("--format {format}: must be table or json")));
     }
-    let findings = check::look();
+    let findings = check::look(&Root::from_environment());
     let can_run = check::can_run(&findings);
     print(&match &*format {
         "json" => json::pretty(&json::to_string(&findings)?) + "\n",

@@ -312,7 +312,7 @@ pub const COMMANDS: &[Command] = &[
 
 /// The folder with the state of all containers.
 fn root(global: &Global) -> Root {
-    Root::new(global.root.as_ref().map(Into::into))
+    global.root.as_ref().map_or_else(Root::from_environment, Root::at)
 }
 
 fn container_id(arguments: &Arguments) -> Result<ContainerId> {

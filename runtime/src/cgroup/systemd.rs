@@ -14,12 +14,11 @@ mod tests;
 mod unit;
 mod variant;
 
-use std::path::Path;
-
 use super::CgroupPath;
 use super::dbus::{Bus, Call, CallError, Value};
 use crate::error::{Context, Error, Kind, Result};
 use crate::resources::FileWrite;
+use crate::sys::surroundings;
 
 pub use properties::{Property, compile as compile_properties, of_limits};
 pub use unit::Unit;
@@ -61,8 +60,9 @@ impl Manager {
 
     fn bus(self) -> Result<String> {
         match self {
-            Manager::System => Ok(variable("DBUS_SYSTEM_BUS_ADDRESS")
-                .unwrap_or_else(|| "unix:path=/run/dbus/system_bus_socket".to_string())),
+            Manager::System => {
+                Ok(surroundings::system_bus().unwrap_or("unix:path=/run/dbus/system_bus_socket").to_string())
+            }
             Manager::User => user_bus().ok_or_else(|| {
                 Error::new(
                     "the user's D-Bus is unknown: set DBUS_SESSION_BUS_ADDRESS, or XDG_RUNTIME_DIR to the folder of its socket `bus`",
@@ -78,14 +78,11 @@ fn is_initial(map: &str) -> bool {
 }
 
 fn user_bus() -> Option<String> {
-    variable("DBUS_SESSION_BUS_ADDRESS").or_else(|| {
-        let socket = Path::new(&variable("XDG_RUNTIME_DIR")?).join("bus");
+    let (address, folder) = surroundings::session_bus();
+    address.map(str::to_string).or_else(|| {
+        let socket = folder?.join("bus");
         Some(format!("unix:path={}", escape(socket.to_str()?)))
     })
-}
-
-fn variable(name: &str) -> Option<String> {
-    std::env::var(name).ok().filter(|value| !value.is_empty())
 }
 
 /// Escapes a value in a server address: "Server Addresses" in the D-Bus specification.

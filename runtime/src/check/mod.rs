@@ -14,6 +14,8 @@ use std::borrow::Cow;
 use rustix::io::Errno;
 use serde::Serialize;
 
+use crate::state::Root;
+
 /// Whether something is available.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
@@ -103,13 +105,13 @@ impl Finding {
 /// Looks at everything, as the calling user sees it.
 ///
 /// Namespaces are made in children that end at once, so that nothing stays.
-pub fn look() -> Vec<Finding> {
+pub fn look(root: &Root) -> Vec<Finding> {
     let user = User::current();
     let mut findings = Vec::new();
     kernel::look(user, &mut findings);
     namespace::look(user, &mut findings);
     cgroup::look(user, &mut findings);
-    privilege::look(user, &mut findings);
+    privilege::look(user, root, &mut findings);
     findings
 }
 

@@ -11,12 +11,13 @@ use super::{Finding, User, read};
 use crate::host::seed;
 use crate::oci::capability;
 use crate::state::Root;
+use crate::sys::surroundings;
 
-pub fn look(user: User, findings: &mut Vec<Finding>) {
+pub fn look(user: User, root: &Root, findings: &mut Vec<Finding>) {
     findings.push(capabilities(user));
     findings.push(helpers(user));
     findings.push(ranges(user));
-    findings.push(state_folder());
+    findings.push(state_folder(root));
     findings.push(security_modules());
     findings.push(seed_namespace(user));
 }
@@ -76,8 +77,8 @@ fn helpers(user: User) -> Finding {
 }
 
 fn is_in_path(program: &str) -> bool {
-    let path = std::env::var_os("PATH").unwrap_or_default();
-    std::env::split_paths(&path).any(|folder| is_executable(&folder.join(program)))
+    let path = surroundings::search_path().unwrap_or_default();
+    std::env::split_paths(path).any(|folder| is_executable(&folder.join(program)))
 }
 
 fn is_executable(path: &Path) -> bool {
@@ -136,10 +137,9 @@ pub(super) fn parse_ranges(text: &str, uid: u32, name: Option<&str>) -> Vec<(u32
         .collect()
 }
 
-/// The folder of containers without --root; it is made with the first container.
-fn state_folder() -> Finding {
+/// The folder of containers; it is made with the first container.
+fn state_folder(root: &Root) -> Finding {
     const WHAT: &str = "state folder";
-    let root = Root::new(None);
     let place = root.path().ancestors().find(|folder| folder.exists());
     let writable =
         place.is_some_and(|folder| accessat(CWD, folder, Access::WRITE_OK, AtFlags::EACCESS).is_ok());

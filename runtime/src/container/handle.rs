@@ -45,7 +45,7 @@ impl Container {
     /// let (output, write_end) = std::io::pipe()?;
     /// let options = CreateOptions::new().stdin(Stdio::Null).stdout(write_end);
     /// let bundle = Bundle::read("/srv/web".as_ref(), None)?;
-    /// let container = Container::create(&Root::new(None), "web", &bundle, options)?;
+    /// let container = Container::create(&Root::from_environment(), "web", &bundle, options)?;
     /// for warning in container.warnings() {
     ///     eprintln!("{warning}");
     /// }
@@ -69,7 +69,7 @@ impl Container {
     /// # fn main() -> pillbox::Result<()> {
     /// use pillbox::{Container, Root, Status};
     ///
-    /// let container = Container::open(&Root::new(None), "web")?;
+    /// let container = Container::open(&Root::from_environment(), "web")?;
     /// if container.status()? == Status::Running {
     ///     println!("process {}", container.pid()?);
     /// }
@@ -138,7 +138,7 @@ impl Container {
     /// use pillbox::{Bundle, Container, CreateOptions, Root};
     ///
     /// let bundle = Bundle::read("/srv/shell".as_ref(), None)?;
-    /// let mut container = Container::create(&Root::new(None), "shell", &bundle, CreateOptions::new())?;
+    /// let mut container = Container::create(&Root::from_environment(), "shell", &bundle, CreateOptions::new())?;
     /// container.resize(24, 80)?;
     /// let mut screen = std::fs::File::from(container.take_terminal().ok_or("process.terminal is not set")?);
     /// container.start()?;
@@ -166,7 +166,7 @@ impl Container {
     ///
     /// ```no_run
     /// # fn main() -> pillbox::Result<()> {
-    /// # let container = pillbox::Container::open(&pillbox::Root::new(None), "web")?;
+    /// # let container = pillbox::Container::open(&pillbox::Root::from_environment(), "web")?;
     /// if let Err(error) = container.start() {
     ///     // A container whose program could not be executed has ended; it is still there.
     ///     container.delete(true)?;
@@ -187,7 +187,7 @@ impl Container {
     ///
     /// ```no_run
     /// # fn main() -> pillbox::Result<()> {
-    /// # let container = pillbox::Container::open(&pillbox::Root::new(None), "web")?;
+    /// # let container = pillbox::Container::open(&pillbox::Root::from_environment(), "web")?;
     /// container.start()?;
     /// match container.wait()? {
     ///     0 => println!("well"),
@@ -211,7 +211,7 @@ impl Container {
     ///
     /// ```no_run
     /// # fn main() -> pillbox::Result<()> {
-    /// # let container = pillbox::Container::open(&pillbox::Root::new(None), "web")?;
+    /// # let container = pillbox::Container::open(&pillbox::Root::from_environment(), "web")?;
     /// use pillbox::{Kind, Signal};
     ///
     /// match container.kill(Signal::TERM) {
@@ -240,7 +240,7 @@ impl Container {
     ///
     /// ```no_run
     /// # fn main() -> pillbox::Result<()> {
-    /// # let container = pillbox::Container::open(&pillbox::Root::new(None), "web")?;
+    /// # let container = pillbox::Container::open(&pillbox::Root::from_environment(), "web")?;
     /// container.pause()?;
     /// assert_eq!(container.status()?, pillbox::Status::Paused);
     /// container.resume()?;
@@ -267,7 +267,7 @@ impl Container {
     ///
     /// ```no_run
     /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
-    /// # let container = pillbox::Container::open(&pillbox::Root::new(None), "web")?;
+    /// # let container = pillbox::Container::open(&pillbox::Root::from_environment(), "web")?;
     /// use std::io::Read as _;
     /// use pillbox::{ExecOptions, Stdio};
     ///
@@ -293,7 +293,7 @@ impl Container {
     ///
     /// ```no_run
     /// # fn main() -> pillbox::Result<()> {
-    /// # let container = pillbox::Container::open(&pillbox::Root::new(None), "web")?;
+    /// # let container = pillbox::Container::open(&pillbox::Root::from_environment(), "web")?;
     /// container.delete(true)?;
     /// # Ok(())
     /// # }

@@ -47,7 +47,7 @@ impl Process {
     ///
     /// ```no_run
     /// # fn main() -> pillbox::Result<()> {
-    /// # let container = pillbox::Container::open(&pillbox::Root::new(None), "web")?;
+    /// # let container = pillbox::Container::open(&pillbox::Root::from_environment(), "web")?;
     /// use pillbox::ExecOptions;
     ///
     /// let process = container.exec(ExecOptions::new(["nginx", "-s", "reload"]))?;
@@ -80,7 +80,7 @@ impl Process {
     ///
     /// ```no_run
     /// # fn main() -> pillbox::Result<()> {
-    /// # let container = pillbox::Container::open(&pillbox::Root::new(None), "web")?;
+    /// # let container = pillbox::Container::open(&pillbox::Root::from_environment(), "web")?;
     /// use pillbox::{ExecOptions, Signal};
     ///
     /// let process = container.exec(ExecOptions::new(["sleep", "1000"]))?;
@@ -122,7 +122,7 @@ impl Process {
     ///
     /// ```no_run
     /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
-    /// # let container = pillbox::Container::open(&pillbox::Root::new(None), "web")?;
+    /// # let container = pillbox::Container::open(&pillbox::Root::from_environment(), "web")?;
     /// use std::io::Write as _;
     /// use pillbox::ExecOptions;
     ///

@@ -102,7 +102,7 @@ mod tests {
         std::fs::create_dir_all(&group).expect("folders");
         std::fs::create_dir(&joined).expect("folder");
         let id = ContainerId::new("box").expect("id");
-        let directory = Root::new(Some(top.join("state"))).reserve(&id).expect("state");
+        let directory = Root::at(top.join("state")).reserve(&id).expect("state");
         directory.note(Entry::ResctrlClass, &class).expect("note");
         directory.note(Entry::ResctrlMonitor, &group).expect("note");
         directory.note(Entry::Resctrl, &joined).expect("note");
@@ -117,7 +117,7 @@ mod tests {
         let full = top.join("full");
         std::fs::create_dir_all(full.join("in use")).expect("folders");
         let id = ContainerId::new("box").expect("id");
-        let directory = Root::new(Some(top.join("state"))).reserve(&id).expect("state");
+        let directory = Root::at(top.join("state")).reserve(&id).expect("state");
         directory.note(Entry::ResctrlClass, &full).expect("note");
         directory.note(Entry::Resctrl, &full).expect("note");
         let error = undo(&directory, Left::Unknown, &mut |text| panic!("{text}")).expect_err("it is in use");

@@ -32,7 +32,7 @@ use crate::error::{Context, Result};
 /// let mount = Arc::new(layers.mount()?);
 /// let options = CreateOptions::new().root(RootSource::mount(mount.clone()));
 /// let bundle = Bundle::read("/srv/web".as_ref(), None)?;
-/// let container = Container::create(&Root::new(None), "web", &bundle, options)?;
+/// let container = Container::create(&Root::from_environment(), "web", &bundle, options)?;
 /// container.start()?;
 /// let status = container.wait()?;
 /// // The container's end did not wait for its changes to be written to the disk: this does.

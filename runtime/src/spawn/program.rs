@@ -1,5 +1,6 @@
 //! Programs of the host that the runtime runs to their end: hooks, and its own helpers (newuidmap(1), ps(1)).
 
+use std::ffi::OsStr;
 use std::os::fd::{AsFd, OwnedFd};
 use std::time::{Duration, Instant};
 
@@ -15,13 +16,14 @@ use crate::oci::spec::Hook;
 use crate::oci::spec::json::{List, Text};
 use crate::plan::{self, Host, Intent, Plan};
 use crate::sys::process_end::collect;
+use crate::sys::surroundings;
 
 /// How many bytes at the end of a helper's output are kept.
 const KEPT: usize = 1 << 24;
 
-/// Looks a program up in PATH.
+/// Looks a program up in the folders that [`surroundings`] names.
 pub fn find(name: &str) -> Option<String> {
-    let path = std::env::var("PATH").unwrap_or_else(|_| "/usr/bin:/bin".to_string());
+    let path = surroundings::search_path().and_then(OsStr::to_str).unwrap_or("/usr/bin:/bin");
     path.split(':')
         .filter(|folder| folder.starts_with('/'))
         .map(|folder| format!("{folder}/{name}"))

@@ -273,7 +273,7 @@ mod tests {
         fs::write(class.join("schemata"), "    MB:0= 50\n    L3:0=00f\n").expect("file");
         fs::write(class.join("tasks"), "").expect("file");
         let id = ContainerId::new("box").expect("id");
-        let directory = crate::state::Root::new(Some(folder.join("state"))).reserve(&id).expect("state");
+        let directory = crate::state::Root::at(folder.join("state")).reserve(&id).expect("state");
         (folder, id, directory)
     }
 
@@ -326,7 +326,7 @@ mod tests {
         let monitored =
             IntelRdt { clos_id: Some("gold".into()), enable_monitoring: true, ..asked("", "", &[]) };
         let (other, second) = (ContainerId::new("other").expect("id"), folder.join("state"));
-        let second = crate::state::Root::new(Some(second)).reserve(&other).expect("state");
+        let second = crate::state::Root::at(second).reserve(&other).expect("state");
         let group = prepare_in(&mount, &monitored, &other, &second).expect("group");
         assert!(
             mount.join("gold/mon_groups/other").exists()

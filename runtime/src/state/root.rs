@@ -24,15 +24,31 @@ pub struct Root {
 }
 
 impl Root {
-    /// The folder at `path`; by default `/run/pillbox` for root and `$XDG_RUNTIME_DIR/pillbox` for others. If
-    /// the variable is set, root of a user namespace counts as one of the others: Podman calls the runtime
-    /// like this for an ordinary user, who may not write to /run.
-    pub fn new(path: Option<PathBuf>) -> Root {
-        let path = path.unwrap_or_else(|| {
-            let folder = std::env::var_os("XDG_RUNTIME_DIR").filter(|folder| !folder.is_empty());
-            default_path(rustix::process::geteuid().as_raw(), folder, user_namespace::is_own)
-        });
-        Root { path }
+    /// The folder at `path`; it is made with its first container.
+    pub fn at(path: impl Into<PathBuf>) -> Root {
+        Root { path: path.into() }
+    }
+
+    /// The usual folder of the calling user: `/run/pillbox` for root and `RUNTIME_DIR/pillbox` for others, or `/tmp/pillbox-UID` where
+    /// they have no runtime folder. Root of a user namespace that has one counts as one of the others: Podman calls the runtime like
+    /// this for an ordinary user, who may not write to /run.
+    ///
+    /// ```
+    /// use pillbox::Root;
+    ///
+    /// let root = Root::of_user(Some("/run/user/1000".into()));
+    /// # drop(root);
+    /// ```
+    pub fn of_user(runtime_dir: Option<PathBuf>) -> Root {
+        let folder = runtime_dir.map(PathBuf::into_os_string);
+        Root { path: default_path(rustix::process::geteuid().as_raw(), folder, user_namespace::is_own) }
+    }
+
+    /// [`of_user`](Self::of_user) with the runtime folder that the environment names, `$XDG_RUNTIME_DIR`: what the command uses
+    /// without `--root`.
+    pub fn from_environment() -> Root {
+        let folder = std::env::var_os("XDG_RUNTIME_DIR").filter(|folder| !folder.is_empty());
+        Root::of_user(folder.map(PathBuf::from))
     }
 
     /// Its path.
@@ -195,7 +211,7 @@ mod tests {
     fn several_may_make_the_root_at_once() {
         let folder = std::env::temp_dir().join(format!("pillbox-root-{}", std::process::id()));
         for round in 0..200 {
-            let root = Root::new(Some(folder.join(round.to_string())));
+            let root = Root::at(folder.join(round.to_string()));
             let barrier = Barrier::new(4);
             std::thread::scope(|scope| {
                 for thread in 0..4 {

@@ -14,6 +14,8 @@ mod processor;
 mod signal;
 mod spawn;
 #[deny(unsafe_code)]
+pub mod surroundings;
+#[deny(unsafe_code)]
 pub mod unix_socket;
 #[deny(unsafe_code)]
 pub mod user_namespace;

@@ -81,7 +81,7 @@ impl Place {
         let (mut output, write_end) = std::io::pipe().map_err(|e| e.to_string())?;
         let stderr = write_end.try_clone().map_err(|e| e.to_string())?;
         let options = CreateOptions::new().stdin(Stdio::Null).stdout(write_end).stderr(stderr).root(root);
-        let state = Root::new(Some(self.folder.join("changes/state")));
+        let state = Root::at(self.folder.join("changes/state"));
         let before = mountinfo()?;
         let container = pillbox::Container::create(&state, "root", &bundle, options).map_err(words)?;
         equal("mounts", mountinfo()?, before)?;
