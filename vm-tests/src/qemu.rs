@@ -89,12 +89,13 @@ impl Machine {
         // With one thread per processor, one may execute what another is just patching: then the guest panics
         // once in a while.
         let accelerator = if self.kvm { "kvm" } else { "tcg,thread=single" };
+        let processor = if self.kvm { "max" } else { self.arch.emulated };
         let kernel = format!("console={} panic=-1 {parameters}", self.arch.console);
         let port = format!("virtserialport,chardev=report,name={REPORT_PORT}");
         let arguments = [
             ["-machine", self.arch.machine],
             ["-accel", accelerator],
-            ["-cpu", "max"],
+            ["-cpu", processor],
             ["-smp", "2"],
             ["-m", "1024"],
             ["-display", "none"],

@@ -4,6 +4,8 @@
 
 mod layers;
 mod overlay;
+#[cfg(test)]
+mod tests;
 
 use std::fmt;
 use std::os::fd::{BorrowedFd, OwnedFd};

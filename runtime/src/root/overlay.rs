@@ -47,9 +47,9 @@ struct Refusal {
 }
 
 impl Layers {
-    /// Makes the overlay, attached nowhere: the descriptor is a mount for move_mount(2) or [`RootSource::mount`](super::RootSource::mount), and files below
-    /// it can be opened. It is gone when all its descriptors are closed. As long as it is made, but no longer, up to 500
-    /// descriptors may be open.
+    /// Makes the overlay, attached nowhere: the descriptor is a mount for move_mount(2) or
+    /// [`RootSource::mount`](super::RootSource::mount), and files below it can be opened. It is gone when all its descriptors are
+    /// closed.
     ///
     /// It takes root's rights, or those of root in a user namespace (Linux 5.11) that the calling thread stands in.
     ///
@@ -161,7 +161,7 @@ impl Layers {
     }
 
     /// In a copy of the mount namespace, which goes when this is done.
-    fn mount_by_names(&self) -> Result<OwnedFd> {
+    pub(super) fn mount_by_names(&self) -> Result<OwnedFd> {
         const MOUNT: &CStr = c"overlay";
         let step = || "layers: a folder for their names";
         // Nobody else is to hear of it.
