@@ -1,4 +1,4 @@
-//! An init that runs its plan, from the clone until its program runs.
+//! An init from its clone until its program runs.
 
 use std::collections::VecDeque;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -27,47 +27,48 @@ pub(super) const DURING_SET_UP: &str = "during the set-up";
 
 /// An init that runs its plan, and the socket to it.
 pub struct Init {
-    /// Its number in the runtime's pid namespace.
+    /// Its pid in the runtime's pid namespace.
     pub pid: Pid,
     /// A pidfd.
     pub process: OwnedFd,
     channel: OwnedFd,
-    /// Whether it has inherited its `process.oomScoreAdj`.
+    /// Whether it has inherited `process.oomScoreAdj` from the runtime.
     has_oom_score: bool,
     /// The master of the container's terminal, once init has sent it.
     pub console: Option<OwnedFd>,
-    /// Where the program says that it is ready.
+    /// The socket on which the program says that it is ready.
     pub notify: Option<notify::Proxy>,
-    /// The processes that it has cloned itself from, the first one first; they have nothing more to do.
+    /// The processes from which it has cloned itself, the first one first; they have nothing more to do.
     pub(super) forerunners: Vec<OwnedFd>,
     /// What ends the wait for it.
     pub(super) patience: Patience,
-    /// Watched once the wait takes long.
+    /// The signals that end the wait; watched once the wait takes long.
     interruption: Option<Interruption>,
-    /// What it has said while the runtime waited for its number.
+    /// Messages that came while the runtime waited for its pid.
     pub(super) early: VecDeque<Message>,
-    /// How many times it has asked for trees.
+    /// How often it has asked for trees.
     trees_asked: u32,
     /// Whether it has been told to go on to the program.
     released: bool,
     /// See [`receive_if_any`].
     left_word: bool,
-    /// Whether it had ended, and been collected by others, before there was a pidfd: `process` is one that it was cloned from.
+    /// Whether it had ended, and somebody else had collected it, before its pidfd could be opened. `process` is then a
+    /// process from which it was cloned.
     pub(super) lost: bool,
 }
 
-/// Where init stops on its way, until the runtime has done its part.
+/// Where init needs the runtime.
 pub enum Stop {
-    /// In its network namespace, of which this is a netlink socket. It does not wait.
+    /// It is in its network namespace, and this is a netlink socket there. It does not wait.
     Network(OwnedFd),
-    /// Before it leaves the old root, for hooks.
+    /// It is about to leave the old root, and waits until hooks have run.
     Hooks,
-    /// Before the program.
+    /// It waits before the program.
     Ready,
 }
 
 impl Stop {
-    /// It stops where the plan has nothing to do.
+    /// The error if the plan has no such stop.
     pub fn unexpected(self) -> Error {
         Error::new("init said something at the wrong time: runtime and init do not match")
     }
@@ -101,34 +102,36 @@ impl Init {
             .context(|| "hand init mount trees")
     }
 
-    /// The runtime's part of the set-up, then init's, until init says that it is ready: for plans that wait for nothing else.
+    /// Does the runtime's part of the set-up, then serves init until it is ready. For plans without other stops.
     ///
     /// # Errors
-    /// What failed in init, in words; init is gone then.
+    /// Something failed in init, which is gone then.
     pub fn bring_up(&mut self, plan: &Plan) -> Result<()> {
         self.give_ids(plan)?;
         self.await_ready(plan, &Opened::default())
     }
 
-    /// [`Self::bring_up`] of an init that nobody has to record before its program runs: it is told to go on before it asks,
-    /// unless there is more to say or to fetch first. [`Self::release`] is called all the same.
+    /// [`Self::bring_up`] of an init that nobody has to record before its program runs. It gets its last answer in
+    /// advance, unless it has a listener or a terminal to hand over first. [`Self::release`] must be called
+    /// nevertheless.
     pub fn bring_up_unrecorded(&mut self, plan: &Plan) -> Result<()> {
         self.give_ids(plan)?;
         if plan.seccomp_agent.is_none() && !plan.terminal {
             self.released = self.say_unless_ended(Turn::Record)?;
         }
         self.await_ready(plan, &Opened::default())?;
-        // It may have gone on already, and have failed, before the runtime heard of its number.
+        // It may have gone on, and failed, before the runtime got its pid.
         match self.early.pop_front() {
             Some(Message::Report(report, _, text)) => Err(word_report(plan, report, &text)),
             _ => Ok(()),
         }
     }
 
-    /// Lets init go on to the program; once.
+    /// Lets init go on to the program, if that has not been done before.
     ///
     /// # Errors
-    /// It has ended: without a word that is unread the end of its channel would pass for a program that runs.
+    /// It has ended. This is reported here because there is no unread byte then, without which the end of its channel
+    /// looks like a program that runs.
     pub fn release(&mut self) -> Result<()> {
         if std::mem::replace(&mut self.released, true) {
             return Ok(());
@@ -139,7 +142,8 @@ impl Init {
         }
     }
 
-    /// Writes what only the runtime may: its oom score, and the maps of its user namespace, for which it waits.
+    /// Writes what only the runtime may write: init's oom score, and the maps of its user namespace, for which it
+    /// waits.
     pub fn give_ids(&mut self, plan: &Plan) -> Result<()> {
         if let Some(value) = plan.oom_score_adj.filter(|_| !self.has_oom_score) {
             oom_score::write(self.pid, value)?;
@@ -151,10 +155,10 @@ impl Init {
         Ok(())
     }
 
-    /// Serves init on its way (trees, terminal, listener) until it says that it is ready.
+    /// Serves init (trees, terminal, listener) until it is ready.
     ///
     /// # Errors
-    /// As for [`Self::next_stop`]; it stops before.
+    /// As for [`Self::next_stop`]; or it stops before that.
     pub fn await_ready(&mut self, plan: &Plan, opened: &Opened) -> Result<()> {
         match self.next_stop(plan, opened)? {
             Stop::Ready => Ok(()),
@@ -162,12 +166,12 @@ impl Init {
         }
     }
 
-    /// Serves init on its way (trees, terminal, listener) until it stops for the runtime.
+    /// Serves init (trees, terminal, listener) until its next stop.
     ///
     /// # Errors
-    /// What failed in init, in words; init is gone then.
+    /// Something failed in init, which is gone then.
     pub fn next_stop(&mut self, plan: &Plan, opened: &Opened) -> Result<Stop> {
-        // Init is on its way meanwhile.
+        // Now, because init is busy and needs nothing yet.
         self.reap_forerunners();
         loop {
             match self.receive()? {
@@ -182,7 +186,7 @@ impl Init {
                     self.trees_asked += 1;
                 }
                 Message::Report(Report::TreeRefused { index }, ..) => {
-                    // Without an answer that is one init says what the kernel said.
+                    // If the answer has no tree, init reports the kernel's error.
                     self.hand_over_trees(opened::open_attachable(plan, index).as_slice())?;
                 }
                 Message::Report(Report::Console, Some(master), _) => self.console = Some(master),
@@ -195,7 +199,7 @@ impl Init {
         }
     }
 
-    /// The file system that it has made.
+    /// Receives the file system that it has made.
     pub(super) fn take_file_system(&mut self) -> Result<OwnedFd> {
         match self.receive()? {
             Message::Report(Report::FileSystem, Some(mount), _) => Ok(mount),
@@ -209,26 +213,26 @@ impl Init {
         let pid = self.pid.as_raw_pid();
         match seccomp_agent::hand_over(agent, self.process.as_fd(), pid, self.channel(), descriptor)? {
             Handed::Over => self.answer(Turn::Listener),
-            // Init says why next.
+            // Init's next message says why.
             Handed::NotInstalled => Ok(()),
         }
     }
 
-    /// One more pidfd for it.
+    /// A duplicate of its pidfd.
     pub fn duplicate(&self) -> Result<OwnedFd> {
         rustix::io::fcntl_dupfd_cloexec(&self.process, 3).context(|| "duplicate a pidfd")
     }
 
-    /// Waits until the program has been executed, after its filter's listener has gone to the agent.
+    /// Waits until the program has been executed, and sends the listener of its filter to the agent before that.
     ///
     /// # Errors
-    /// It could not be.
+    /// It could not be executed.
     pub fn await_exec(&mut self, plan: &Plan) -> Result<()> {
         while !self.hear_of_exec(plan)? {}
         Ok(())
     }
 
-    /// The next step of [`Self::await_exec`], for who has other things to do until init says something; true with the
+    /// One message of [`Self::await_exec`], for callers that have other things to do between messages; true with the
     /// last one.
     ///
     /// # Errors
@@ -244,10 +248,10 @@ impl Init {
         }
     }
 
-    /// Lets init go on, which waits for that. What it has said before its end, where it has ended, comes out next.
+    /// Sends the answer for which init waits. If init has ended, its last message is received next.
     ///
     /// # Errors
-    /// It has ended without a word: it was killed.
+    /// It has ended without a message: it was killed.
     pub fn answer(&mut self, turn: Turn) -> Result<()> {
         if self.say_unless_ended(turn)? {
             return Ok(());
@@ -261,7 +265,7 @@ impl Init {
         }
     }
 
-    /// Says a word, and whether init was there to hear it: what it has said before its end comes out next.
+    /// Sends an answer; false if init has ended, and then its last message is received next.
     pub fn say_unless_ended(&self, turn: Turn) -> Result<bool> {
         match self.say(turn) {
             Err(Errno::PIPE | Errno::CONNRESET) => Ok(false),
@@ -273,7 +277,7 @@ impl Init {
         rustix::net::send(&self.channel, &[turn as u8], SendFlags::NOSIGNAL).map(drop)
     }
 
-    /// The next message, waited for.
+    /// Waits for the next message.
     fn receive(&mut self) -> Result<Message> {
         match self.early.pop_front() {
             Some(message) => Ok(message),
@@ -281,8 +285,8 @@ impl Init {
         }
     }
 
-    /// What comes next on the channel, or its end. Init's end is enough for that, after a moment: the thread that made the
-    /// network may have a copy of the other end still.
+    /// Waits for the next message on the channel, or for its end. A moment after init has ended, that counts as the
+    /// end of the channel: the thread that makes the network namespace may still have a copy of init's end.
     pub(super) fn hear(&mut self) -> Result<Message> {
         const MOMENT: Timespec = Timespec { tv_sec: 1, tv_nsec: 0 };
         loop {
@@ -302,7 +306,8 @@ impl Init {
             };
             let [_, ended, interrupted] = polled.map(|polled| !polled.revents().is_empty());
             if interrupted && interruption.is_some() {
-                // What was said before counts: nobody else knows of a clone, which may stand still in a frozen cgroup.
+                // A message that came before counts: it may be the only trace of a clone that stands still in a
+                // frozen cgroup.
                 if let Some(message) = receive_if_any(self.channel.as_fd(), &mut self.left_word)? {
                     return Ok(message);
                 }
@@ -315,7 +320,7 @@ impl Init {
             match receive_if_any(self.channel.as_fd(), &mut self.left_word)? {
                 Some(message) => return Ok(message),
                 None if ended => {
-                    // Its end may be a signal to this program.
+                    // Init's end may interrupt this with a signal (SIGCHLD).
                     let mut channel = [PollFd::new(&self.channel, PollFlags::IN)];
                     while let Err(Errno::INTR) = poll(&mut channel, Some(&MOMENT)) {}
                     let last = receive_if_any(self.channel.as_fd(), &mut self.left_word)?;
@@ -331,22 +336,22 @@ impl Init {
         self.channel.as_fd()
     }
 
-    /// Kills it and waits until it is gone.
+    /// Kills it and waits until it has ended.
     ///
     /// # Errors
-    /// It does not go within ten seconds: somebody traces it, or what it does in the kernel does not end.
+    /// It does not end within ten seconds: somebody traces it, or it hangs in the kernel.
     pub fn kill(&mut self) -> Result<()> {
         self.begin_to_kill();
         self.reap().map(drop)
     }
 
-    /// Kills it, and does not wait until it is gone.
+    /// Kills it, without waiting until it has ended.
     pub fn begin_to_kill(&self) {
-        // Fails only when it is gone already.
+        // Fails only if it has ended already.
         let _ = rustix::process::pidfd_send_signal(&self.process, Signal::KILL);
     }
 
-    /// [`Self::kill`] after an error, which is the one to report; what adds to it is put behind.
+    /// [`Self::kill`] after an error, which is the one to report; if killing fails, that is added to it.
     pub fn kill_after(&mut self, error: Error) -> Error {
         match self.kill() {
             Ok(()) => error,
@@ -354,7 +359,7 @@ impl Init {
         }
     }
 
-    /// How it ended; it is about to.
+    /// Waits until it has ended, which it is about to; the result says how it ended.
     fn reap(&mut self) -> Result<Option<i32>> {
         self.reap_forerunners();
         if wait_until_gone(&self.process, PATIENCE_MS)? {
@@ -368,7 +373,7 @@ impl Init {
     pub(super) fn describe_death(&mut self, when: &str) -> Error {
         let status = self.reap();
         let (kind, how) = match status {
-            // Unless it is killed it says why.
+            // If it had not been killed, it would have said why.
             _ if self.lost => (Kind::Killed, "it is gone".to_string()),
             Ok(Some(code)) => match (code & 0x7f, code >> 8) {
                 (0, code) => (Kind::Host, format!("it exited with status {code}")),

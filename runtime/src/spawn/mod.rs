@@ -1,4 +1,7 @@
-//! From a plan to a running init: open what it needs, clone, talk to it until it is ready.
+//! From a plan to a running init: opening what it needs, cloning it, serving it until it is ready. Also programs of the
+//! host (hooks, helpers), which are run in the same way.
+//!
+//! May use `console` and every room below it.
 
 pub mod affinity;
 pub mod device_node;
@@ -37,16 +40,16 @@ pub(crate) use opened::open_namespace;
 pub use opened::{NewNetwork, Opened, Patience, open};
 pub use report::{Message, receive, word_late_report};
 
-/// Why there is no init.
+/// Why init could not be spawned.
 pub enum SpawnError {
-    /// The seed namespace could not be entered: the ordinary copy may serve.
+    /// The seed namespace could not be entered: an ordinary copy of the mount namespace may work.
     Seed,
-    /// Init cannot be cloned into the cgroup: the caller may not from where it is itself (`EACCES`), or the cgroup takes no
-    /// processes (`EBUSY`), or is gone.
+    /// Init cannot be cloned into the cgroup: the caller may not do that from its own cgroup (`EACCES`), or the cgroup
+    /// cannot have processes (`EBUSY`), or is gone.
     Cgroup {
-        /// Of clone(2).
+        /// The errno of clone(2).
         errno: Errno,
-        /// In words.
+        /// The description.
         error: Error,
     },
     /// Anything else.
@@ -59,7 +62,7 @@ impl From<Error> for SpawnError {
     }
 }
 
-/// For those that have no other way: no seed to do without, no other cgroup.
+/// For callers that cannot try again without the seed, or with another cgroup.
 impl From<SpawnError> for Error {
     fn from(error: SpawnError) -> Self {
         match error {
@@ -69,8 +72,8 @@ impl From<SpawnError> for Error {
     }
 }
 
-/// Executes init, which clones itself into its namespaces and its cgroup. It runs the plan up to the first answer that it
-/// waits for.
+/// Executes init, which clones itself into its namespaces and its cgroup, then runs the plan until it has to wait for
+/// the runtime's answer.
 pub fn spawn(
     plan: &Plan,
     opened: &mut Opened,
@@ -79,7 +82,7 @@ pub fn spawn(
     cgroup: Option<&Cgroup>,
 ) -> Result<Init, SpawnError> {
     let new = match opened.network.take() {
-        // One has been made for an init that there is not.
+        // The first one was used up by a spawn that failed.
         None if plan.namespaces.network_meanwhile => Some(NewNetwork::begin()?),
         new => new,
     };
@@ -92,16 +95,16 @@ pub fn spawn(
     for (descriptor, fd) in plan.descriptors.iter().zip(&opened.descriptors) {
         let fd = match descriptor {
             Descriptor::Listener => listener,
-            // Init gets the tree, never the place.
+            // Init gets a clone later, and never the original.
             Descriptor::Tree { late: Some(_), .. } => None,
             _ => fd.as_ref(),
         };
-        // An optional tree that is not there: init gets a number that is never open.
+        // If an optional tree is missing, init gets a number that is never open.
         numbers.push(fd.map_or(NEVER_OPEN, |fd| fd.as_raw_fd() as u32));
     }
     let seed = if plan.from_seed { seed.map(AsFd::as_fd) } else { None };
     let steps = entry::steps(plan, opened, cgroup, seed.is_some());
-    // Who goes where others are is not to be looked into on the way.
+    // Processes in an existing namespace must not inspect an init that enters it.
     let readable = opened.joined.is_empty() || !rustix::process::geteuid().is_root();
     let init = InitFile::open(readable)?;
     let bytes = plan.encode(theirs.as_raw_fd() as u32, &numbers, &steps);
@@ -118,12 +121,13 @@ pub fn spawn(
     child.seed = seed;
     child.preserve = plan.preserve_fds;
     child.stdio = &opened.stdio;
-    // On its way into a user namespace init is not dumpable, and only root may write to its files in /proc then.
+    // Init is not dumpable while it enters a user namespace, and only root may write to its files in /proc then.
     let joins_user = opened.joined.iter().any(|(_, flags)| flags & CLONE_NEWUSER != 0);
     let inherited = plan.oom_score_adj.filter(|_| joins_user && !rustix::process::geteuid().is_root());
     let held = inherited.map(oom_score::Held::at).transpose()?;
     child.network = network.as_ref().map(network::Making::thread);
-    // Until then init and that thread are to have two processors for themselves: both take longer than what is left to do.
+    // Waiting here leaves two processors to init and to that thread: both take longer than what is left to do for the
+    // runtime.
     let mut made = Ok(());
     let mut wait = || made = network.as_ref().map_or(Ok(()), network::Making::finish);
     let meanwhile: Option<&mut dyn FnMut()> =
@@ -131,7 +135,7 @@ pub fn spawn(
     let spawned = sys::spawn(&child, meanwhile).map_err(|(step, errno)| word_child_failure(step, errno))?;
     drop(held);
     drop(network);
-    // Init's end must be init's alone: a message that never comes is then an end of file.
+    // Only init may hold its end, so that its death is an end of file.
     drop(theirs);
     let mut init = Init::new(spawned, channel, inherited.is_some());
     init.patience = opened.patience;
@@ -141,9 +145,9 @@ pub fn spawn(
         Err(error) => {
             // The first error is the one to report.
             let _ = init.kill();
-            // Its end of the channel goes with it, at which clones that nobody knows of end.
+            // This closes the runtime's end of the channel, which ends clones that nobody knows of.
             drop(init);
-            // The other errors init has said itself, before it cloned.
+            // Any other error was reported by init before it cloned itself.
             if let SpawnError::Other(_) = error {
                 collect_strays();
             }
@@ -170,7 +174,7 @@ fn word_child_failure(step: ChildStep, errno: Errno) -> SpawnError {
     SpawnError::Other(refused_clone(error, errno))
 }
 
-/// EAGAIN means other things elsewhere.
+/// Adds errno and kind: EAGAIN of clone(2) means that there are too many processes.
 fn refused_clone(error: Error, errno: Errno) -> Error {
     error.caused_by(errno).or_kind(if errno == Errno::AGAIN { Kind::Exhausted } else { Kind::Host })
 }

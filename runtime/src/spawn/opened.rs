@@ -1,4 +1,4 @@
-//! What the plan wants open before the clone: mount trees and namespaces.
+//! What has to be open before the clone: mount trees and namespaces.
 
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
@@ -16,12 +16,12 @@ use crate::spawn::{device_node, idmap, network};
 use crate::sys;
 use crate::validate::NamespaceKind;
 
-/// What the plan wants open, opened; nothing has changed by that.
+/// What the plan needs, opened; this changes nothing on the host.
 #[derive(Default)]
 pub struct Opened {
     pub(super) descriptors: Vec<Option<OwnedFd>>,
     pub(super) joined: Vec<(OwnedFd, u32)>,
-    /// What init gets as stdin, stdout and stderr instead of the runtime's own, with those numbers.
+    /// Streams that init gets instead of the runtime's stdin, stdout and stderr, with their numbers.
     pub stdio: Vec<(OwnedFd, u32)>,
     /// What ends the wait for init.
     pub patience: Patience,
@@ -29,17 +29,17 @@ pub struct Opened {
     pub(super) network: Option<NewNetwork>,
 }
 
-/// How long init is waited for. Its cgroup may be frozen, or whatever it looks at may not answer.
+/// How long the runtime waits for init, whose cgroup may be frozen, or which may hang on a file system.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub enum Patience {
-    /// Until it says something, or has ended: the caller's signals are not blocked.
+    /// Until it sends a message or has ended. The caller's signals are not blocked.
     #[default]
     Endless,
-    /// Until one of the signals comes by which people and managers end programs, for a caller that has them blocked.
+    /// Also until a signal comes with which people and managers end programs. The caller has these blocked.
     UntilSignal,
 }
 
-/// Those signals, to be polled for where they are blocked.
+/// A signalfd for those signals.
 pub(super) struct Interruption(OwnedFd);
 
 impl Interruption {
@@ -50,13 +50,13 @@ impl Interruption {
         sys::signalfd(mask).map(Interruption).context(|| "signalfd")
     }
 
-    /// Polls readable when one has come.
+    /// The descriptor, which polls readable when one has come.
     pub(super) fn descriptor(&self) -> BorrowedFd<'_> {
         self.0.as_fd()
     }
 }
 
-/// A network namespace that is being made, and the channel that it comes through.
+/// A network namespace that is being made, and the channel through which it arrives.
 pub struct NewNetwork {
     pub(super) making: network::Making,
     pub(super) channel: Channel,
@@ -66,7 +66,7 @@ impl NewNetwork {
     /// Begins to make one.
     ///
     /// # Errors
-    /// There can be no thread, or no socket.
+    /// No thread or no socket can be made.
     pub fn begin() -> Result<NewNetwork> {
         let channel = Channel::open()?;
         Ok(NewNetwork { making: network::Making::begin(&channel.ours)?, channel })
@@ -89,15 +89,15 @@ impl Channel {
 }
 
 impl Opened {
-    /// What a plan gets that runs inside a container: the descriptors it wants, and the namespaces to enter, by a
-    /// pidfd of a process in them with the CLONE_NEW* bits of all.
+    /// For a plan that runs inside a container: its descriptors, and the namespaces to enter, as a pidfd of a process
+    /// in them and their CLONE_NEW* bits.
     pub fn inside(descriptors: Vec<Option<OwnedFd>>, enter: Option<(OwnedFd, u32)>) -> Opened {
         let joined = enter.into_iter().filter(|(_, flags)| *flags != 0).collect();
         Opened { descriptors, joined, stdio: Vec::new(), patience: Patience::Endless, network: None }
     }
 
-    /// Adds what whoever runs a plan inside a container hands over, in the plan's order, and the namespaces to enter, as
-    /// for [`Self::inside`].
+    /// Adds the descriptors that the caller gives to a plan inside a container, in the plan's order, and the
+    /// namespaces to enter, as for [`Self::inside`].
     pub fn and_given(
         mut self,
         plan: &Plan,
@@ -124,10 +124,10 @@ impl Opened {
 /// Opens the trees and namespaces that the plan names.
 ///
 /// # Errors
-/// What is missing or of the wrong kind, named by its field.
+/// A tree or namespace is missing or of the wrong kind; the error names its field.
 pub fn open(plan: &Plan, network: Option<NewNetwork>) -> Result<Opened> {
     let mut opened = Opened { network, ..Opened::inside(Vec::new(), None) };
-    // A time namespace is init's to join: it is among the descriptors.
+    // A time namespace is among the descriptors: init joins it by an operation.
     for (kind, path) in plan.namespaces.joined.iter().filter(|(kind, _)| *kind != NamespaceKind::Time) {
         opened.joined.push((open_namespace(*kind, path)?, kind.clone_flag()));
     }
@@ -136,7 +136,7 @@ pub fn open(plan: &Plan, network: Option<NewNetwork>) -> Result<Opened> {
         .descriptors
         .iter()
         .map(|descriptor| match descriptor {
-            // What it is for is only made: see `open_made`.
+            // It is made later: see `open_made`.
             Descriptor::Tree { optional: true, .. } if !plan.namespaces.new.is_empty() => Ok(None),
             descriptor => open_descriptor(descriptor, &mut owners),
         })
@@ -145,10 +145,11 @@ pub fn open(plan: &Plan, network: Option<NewNetwork>) -> Result<Opened> {
 }
 
 impl Opened {
-    /// Opens what was not there before state folder and cgroup were made: that cgroup, for a mount that is refused, and
-    /// devices that the host does not have, in the state folder `folder`.
+    /// Opens what did not exist before the state folder and the cgroup were made: that cgroup, in case mounting a
+    /// cgroup file system is refused, and device nodes that the host does not have, which are made in the state
+    /// folder `folder`.
     ///
-    /// Returns: how many devices.
+    /// Returns the number of device nodes.
     pub fn open_made(&mut self, plan: &Plan, folder: BorrowedFd<'_>) -> Result<u32> {
         let mut made = 0;
         for (descriptor, opened) in plan.descriptors.iter().zip(&mut self.descriptors) {
@@ -167,10 +168,10 @@ impl Opened {
         Ok(made)
     }
 
-    /// Opens or makes a root that no path leads to, unless it has to be made where init is.
+    /// Opens or makes a root to which no path leads, unless it has to be made in init's namespaces.
     ///
     /// # Errors
-    /// What is missing or refused.
+    /// Something is missing or refused.
     pub fn open_root(&mut self, plan: &Plan) -> Result<()> {
         for (descriptor, opened) in plan.descriptors.iter().zip(&mut self.descriptors) {
             if let Descriptor::Root { source, inside: None } = descriptor {
@@ -180,10 +181,10 @@ impl Opened {
         Ok(())
     }
 
-    /// Clones the trees that init asks for, and has asked for others `turn` times before.
+    /// Clones the trees that init asks for, after it has asked for others `turn` times.
     ///
     /// # Errors
-    /// A mount that cannot be cloned, or not get its maps, by its field; a root that cannot be made where `init` is.
+    /// A mount cannot be cloned or id-mapped, and the error names its field; a root cannot be made where `init` is.
     pub(super) fn clone_late(&self, plan: &Plan, turn: u32, init: &OwnedFd) -> Result<Vec<OwnedFd>> {
         let mut owners = idmap::OwnerNamespaces::default();
         let mut trees = Vec::new();
@@ -216,12 +217,12 @@ impl Opened {
     }
 }
 
-/// The tree with this index opened anew, without the mount namespaces that are pinned in it.
+/// Opens the tree with this index again, without the mount namespaces that are pinned in it.
 pub(super) fn open_attachable(plan: &Plan, index: u32) -> Option<OwnedFd> {
     seed::hide_pin();
     let mut again = plan.descriptors.get(index as usize)?.clone();
     let Descriptor::Tree { late, idmap, field, .. } = &mut again else { return None };
-    // What gets mounted in the host's namespace was noted, to be found again, and no other may take its place.
+    // A root that is mounted in the host's namespace was noted, to be found again: it must not be another mount.
     if plan.mounts_at.is_some() && field == "root.path" {
         return None;
     }
@@ -237,7 +238,7 @@ pub(super) fn open_attachable(plan: &Plan, index: u32) -> Option<OwnedFd> {
     idmap.map_or(Ok(()), |idmap| owners.map_mount(&tree, &idmap)).ok().map(|()| tree)
 }
 
-/// Has a process made in a namespace that others are in, with no memory or descriptor of this one's.
+/// Makes a file system in a namespace that others are in, through a process without memory or descriptors of this one.
 fn make_file_system(
     namespace: (NamespaceKind, String),
     operations: Vec<u8>,
@@ -268,7 +269,7 @@ fn open_descriptor(descriptor: &Descriptor, owners: &mut idmap::OwnerNamespaces)
             (path, recursive, field, late, procfs, optional, nofollow, idmap, node)
         }
         Descriptor::Namespace(kind, path) => return open_namespace(*kind, path).map(Some),
-        // Init tries first, and says what is wrong if there is nothing else.
+        // Init tries to mount it first. If both fail, init reports its own error.
         Descriptor::FileSystem { namespace, operations, kind: _ } => {
             return Ok(make_file_system(namespace.clone(), operations.clone()).ok());
         }
@@ -294,7 +295,7 @@ fn open_descriptor(descriptor: &Descriptor, owners: &mut idmap::OwnerNamespaces)
         return Err(Error::formatted(format_args!("{}: only procfs may be mounted on /proc", step())));
     }
     if let (Some(idmap), None) = (idmap, late) {
-        // Only as long as nothing else sees the mount may it get its maps.
+        // The maps can be set only while the mount is attached nowhere.
         owners.map_mount(&tree, idmap).context(step)?;
     }
     Ok(Some(tree))
