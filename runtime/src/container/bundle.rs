@@ -1,4 +1,4 @@
-//! A bundle on its way to a plan: read, checked, compiled; the host is only looked at.
+//! From a bundle to a plan: it is read, checked and compiled, and nothing on the host changes.
 
 use std::ffi::OsString;
 use std::io::ErrorKind;
@@ -22,14 +22,14 @@ use crate::spawn::NewNetwork;
 use crate::state::{mount_note, stored_config};
 use crate::validate::{NamespaceKind, ValidSpec, validate};
 
-/// Where a container's configuration comes from.
+/// A bundle: a folder and a configuration.
 #[derive(Debug, Clone)]
 pub struct Bundle {
     /// Absolute path of the bundle.
     pub path: PathBuf,
     /// The text of its config.json.
     pub config: String,
-    /// What the text is called in errors.
+    /// The name of the configuration in errors.
     pub config_name: String,
 }
 
@@ -37,12 +37,12 @@ impl Bundle {
     /// Reads `config.json` of the bundle at `path`, or the file that `config` names instead.
     ///
     /// # Errors
-    /// A folder or file that is missing or unreadable, by its name.
+    /// The folder or file is missing or unreadable; the error names it.
     pub fn read(path: &Path, config: Option<&Path>) -> Result<Bundle> {
         Bundle::read_files(path, config).map_err(|error| error.with_kind(Kind::Invalid))
     }
 
-    /// The bundle at `path` with the configuration in `config`, a config.json's text: nothing is read.
+    /// The bundle at `path` with the text of a config.json in `config`. No file is read.
     ///
     /// ```no_run
     /// # fn main() -> pillbox::Result<()> {
@@ -96,7 +96,7 @@ fn find(bundle: &Path) -> Result<PathBuf> {
     resolve(bundle).context(|| format!("bundle {}", bundle.display()))
 }
 
-/// The absolute path without symbolic links, as the kernel has it.
+/// The absolute path without symbolic links.
 fn resolve(path: &Path) -> rustix::io::Result<PathBuf> {
     if is_resolved(path) {
         return Ok(path.to_path_buf());
@@ -106,8 +106,8 @@ fn resolve(path: &Path) -> rustix::io::Result<PathBuf> {
     Ok(PathBuf::from(OsString::from_vec(link.into_bytes())))
 }
 
-/// The root file system's absolute path, and the one that was given if that alone leads there: a magic link
-/// (/proc/self/fd/N) stands for what was opened, whatever has been mounted over it since.
+/// The absolute path of the root file system, and also the given path if only that one leads there: a magic link
+/// (/proc/self/fd/N) leads to what was opened, even if something has been mounted over its path since.
 fn find_root(given: &Path) -> Result<(String, Option<String>)> {
     let field = || format!("root.path: {}", given.display());
     if !std::fs::metadata(given).context(field).map_err(Error::of_source)?.is_dir() {
@@ -132,7 +132,7 @@ fn is_same_place(one: &Path, other: &Path) -> bool {
     matches!((place(one), place(other)), (Ok(one), Ok(other)) if one == other)
 }
 
-/// Whether there is nothing to resolve in a path, which is cheaper to see than to have the kernel tell it through procfs.
+/// Whether there is nothing to resolve in a path; checking that is cheaper than asking the kernel through procfs.
 fn is_resolved(path: &Path) -> bool {
     let text = path.as_os_str().as_encoded_bytes();
     let plain = |part: &[u8]| !matches!(part, b"" | b"." | b"..");
@@ -143,13 +143,13 @@ fn is_resolved(path: &Path) -> bool {
         && openat2(CWD, path, flags, Mode::empty(), ResolveFlags::NO_SYMLINKS).is_ok()
 }
 
-/// Everything decided, nothing done.
+/// A container for which everything is decided and nothing is done.
 pub struct Prepared<'b> {
     /// What init and the runtime will do.
     pub plan: Plan,
-    /// Where the cgroup goes; `None` where there can be none.
+    /// The place of the cgroup; `None` if there can be none.
     pub cgroup: Option<(Hierarchy, CgroupPath)>,
-    /// The unit whose cgroup that is, if systemd makes it.
+    /// The unit with that cgroup, if systemd makes it.
     pub unit: Option<Unit>,
     /// The device filter; `None` allows everything.
     pub devices: Option<DeviceProgram>,
@@ -200,12 +200,13 @@ impl<'b> Prepared<'b> {
         Self::compile(bundle, id, wishes, &mut || Ok(None))
     }
 
-    /// The same for a container that will be made: what takes longest begins beside it.
+    /// The same for a container that will be made: starts making the network namespace, which takes longest.
     pub(super) fn beginning(bundle: &'b Bundle, id: &ContainerId, wishes: Wishes) -> Result<Prepared<'b>> {
         Self::compile(bundle, id, wishes, &mut || NewNetwork::begin().map(Some))
     }
 
-    /// `make_network` is called as soon as the configuration is known to be valid, if a network namespace is to be made.
+    /// `make_network` is called as soon as the configuration is known to be valid, if a network namespace is to be
+    /// made.
     fn compile(
         bundle: &'b Bundle,
         id: &ContainerId,
@@ -308,7 +309,7 @@ impl<'b> Prepared<'b> {
         &self.spec
     }
 
-    /// Whether the runtime may do everything itself.
+    /// Whether the runtime has all rights on the host, not only in a user namespace.
     pub fn is_privileged(&self) -> bool {
         self.host.privileged && !self.host.in_user_namespace
     }
@@ -327,10 +328,10 @@ impl<'b> Prepared<'b> {
     }
 }
 
-/// Sources of bind mounts by absolute paths: config.md, `mounts`, has relative ones begin at the bundle.
+/// Makes sources of bind mounts absolute: relative ones start at the bundle (config.md, `mounts`).
 ///
 /// # Errors
-/// The bundle's path is no text.
+/// The bundle's path is not UTF-8.
 pub(super) fn name_sources(spec: &mut ValidSpec<'_>, bundle: &Path) -> Result<()> {
     for (index, mount) in spec.mounts.0.iter_mut().enumerate() {
         let relative = |source: &&mut Text<'_>| !(source.is_empty() || source.starts_with('/'));
@@ -355,7 +356,8 @@ pub(super) fn stored_spec(document: &[u8]) -> Result<ValidSpec<'_>> {
     validate(stored_config(document)?)
 }
 
-/// What the symbolic links say that crun's `copy-symlink` wants made anew; another source is bound as ever.
+/// The targets of symbolic links that crun's `copy-symlink` copies, by the index of the mount. Sources that are not
+/// links are bound as usual.
 fn source_links(spec: &ValidSpec<'_>) -> Vec<(usize, String)> {
     let mounts = spec.mounts.iter().enumerate();
     mounts
@@ -367,7 +369,7 @@ fn source_links(spec: &ValidSpec<'_>) -> Vec<(usize, String)> {
         .collect()
 }
 
-/// Where there is no hierarchy, or only one that the user may not write to, a container without limits goes without.
+/// The place of the cgroup; `None` if there is no hierarchy, which is an error if the container has limits.
 fn find_cgroup(
     spec: &ValidSpec<'_>,
     id: &ContainerId,
@@ -382,7 +384,7 @@ fn find_cgroup(
     };
     let path = match spec.cgroups_path.as_deref().filter(|path| !path.is_empty()) {
         None if !host.privileged || host.in_user_namespace => {
-            // Where the own cgroup is not to be seen, nothing of it can be delegated.
+            // If the caller's own cgroup is not visible, nothing can be delegated to it.
             let own = hierarchy.own_cgroup().unwrap_or_default();
             CgroupPath::of_user(id.as_str(), &own, |path| hierarchy.is_delegated(path))?
         }

@@ -1,8 +1,8 @@
-//! Creating a container: state directory, cgroup, init, record; and all of it away again if anything fails.
+//! Creating a container: state folder, cgroup, init, record. If anything fails, all of it is undone.
 
 use super::bundle::{Bundle, Prepared, Wishes};
 use super::hooks::run_poststop;
-use super::made::{Created, take_back};
+use super::made::{Created, end_and_undo};
 use super::options::{CommandLine, CreateOptions};
 use super::out_of_memory::explain_kill;
 use super::passed_on::PassedOn;
@@ -16,11 +16,11 @@ use crate::plan::NOTIFY_VARIABLE;
 use crate::spawn::{Init, Opened, Patience, notify};
 use crate::state::{Record, Root};
 
-/// Creates a container; `start` runs its program. The result is its first process, a child of this one, with its terminal unless that
-/// went to a console socket.
+/// Creates a container; `start` runs its program. The result is its first process, a child of this one, with its
+/// terminal unless that was sent to a console socket.
 ///
 /// # Errors
-/// What went wrong; nothing is left then.
+/// Any step failed; nothing is left then.
 pub fn create(
     root: &Root,
     id: &ContainerId,
@@ -44,7 +44,7 @@ pub fn create(
         Err(error) => {
             let error = explain_kill(error, created.cgroup.as_ref());
             let record = created.record.clone();
-            let error = error.besides(created.take_back(warn));
+            let error = error.besides(created.undo(warn));
             run_poststop(&prepared.spec().hooks, &record, warn);
             Err(error)
         }
@@ -62,7 +62,7 @@ pub(super) fn prepare<'b>(
     let PassedOn { count, mut environment, gaps } =
         PassedOn::look(options.preserve_fds, options.line.listen_fds).map_err(invalid)?;
     let notify = options.line.notify.as_deref().map(|manager| {
-        // The container has no names of the host's network namespace.
+        // Abstract names belong to the host's network namespace, which the container may not share.
         let inside = if manager.starts_with('/') { manager } else { "/run/notify" };
         environment.push(format!("{}={inside}/notify", NOTIFY_VARIABLE));
         let folder = root.path().join(id.as_str()).join(notify::FOLDER);
@@ -90,7 +90,7 @@ pub(super) fn prepare<'b>(
     Ok(prepared)
 }
 
-/// Does all [steps](step) up to where init is ready.
+/// Does all [steps](step), until init is ready.
 pub(super) fn set_up(
     root: &Root,
     id: &ContainerId,
@@ -124,7 +124,7 @@ pub(super) fn set_up(
     };
     let done = step::compile(making.prepared)
         .try_for_each(|step| step.apply(&mut making).map_err(|error| error.or_kind(step.kind())));
-    // What is open goes first: undoing needs descriptors as well.
+    // This closes what is open: undoing needs free descriptors.
     let Making { replanned, directory, cgroup, unit, init, record, .. } = making;
     let error = match (done, directory, init, record) {
         (Ok(()), Some(directory), Some(init), Some(record)) => {
@@ -136,8 +136,8 @@ pub(super) fn set_up(
         (Err(error), None, ..) => return Err(error),
         (Err(error), Some(directory), init, record) => {
             let error = explain_kill(error, cgroup.as_ref());
-            let error = error.besides(take_back(directory, init, cgroup, unit, warn));
-            // Hooks may have run: what they did is to be undone.
+            let error = error.besides(end_and_undo(directory, init, cgroup, unit, warn));
+            // Hooks may have run, and poststop hooks undo what they did.
             if let Some(record) = record {
                 run_poststop(&prepared.spec().hooks, &record, warn);
             }
@@ -147,7 +147,7 @@ pub(super) fn set_up(
     Err(error)
 }
 
-/// The last steps: the pid file, and init may go on. After that the container stands without the runtime.
+/// The last steps: writes the pid file, then lets init go on. After that the container does not need the runtime.
 pub(super) fn finish(init: &mut Init, record: &Record, line: &CommandLine) -> Result<()> {
     if let Some(path) = &line.pid_file {
         write_pid_file(path, record.pid)?;

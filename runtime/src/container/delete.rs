@@ -1,4 +1,4 @@
-//! Deleting a container, whatever state it was left in.
+//! Deleting a container, whatever its state.
 
 use std::time::Duration;
 
@@ -12,13 +12,14 @@ use crate::oci::Status;
 use crate::state::{NotedCgroup, Record, Recorded, Root, StateDirectory, unfinished};
 use crate::text::regex::Regex;
 
-/// Removes a container that has stopped or was never started; with `force` any, and none is no error.
+/// Removes a container that has stopped or was never started. With `force` it removes any container, and a missing
+/// one is no error.
 ///
 /// # Errors
-/// It runs; it could not be killed within ten seconds, or what is recorded of it cannot be read (its state is kept then).
+/// It runs; or it could not be killed within ten seconds, or its record cannot be read (its state is kept then).
 pub fn delete(root: &Root, id: &ContainerId, force: bool, warn: &mut dyn FnMut(Warning)) -> Result<()> {
     let directory = match claim(root, id, force) {
-        // There is none, or somebody else deleted it while this one waited.
+        // There is none, or another command deleted it while this one waited.
         Err(error) if force && error.kind() == Kind::NotFound => return Ok(()),
         directory => directory?,
     };
@@ -45,8 +46,8 @@ pub fn delete(root: &Root, id: &ContainerId, force: bool, warn: &mut dyn FnMut(W
     Ok(())
 }
 
-/// Finds and locks it. What another command waits for may be the container itself, or a hook in it: with `force` that is
-/// ended first.
+/// Finds and locks it. The command that holds the lock may be waiting for the container itself, or for a hook in it:
+/// with `force` these are killed first.
 fn claim(root: &Root, id: &ContainerId, force: bool) -> Result<StateDirectory> {
     let directory = root.find(id)?;
     if force {
@@ -56,7 +57,8 @@ fn claim(root: &Root, id: &ContainerId, force: bool) -> Result<StateDirectory> {
         }
         if let Recorded::Whole(record, _) = directory.recorded()? {
             let process = record.open_process()?;
-            // The first one may have ended before the others: what is busy may wait for one of these, in a frozen cgroup.
+            // The first process may have ended, and the other command may be waiting for another one, in a frozen
+            // cgroup.
             let cgroup =
                 if process.is_some() { record.open_cgroup() } else { directory.open_left_cgroup(&record) };
             kill_processes(id, &record, process, cgroup?.as_ref())?;
@@ -66,7 +68,7 @@ fn claim(root: &Root, id: &ContainerId, force: bool) -> Result<StateDirectory> {
     Ok(directory)
 }
 
-/// A container whose processes are known by the noted cgroup alone.
+/// Removes a container of whose processes only the noted cgroup is known.
 fn remove_damaged(directory: &StateDirectory, error: Error, warn: &mut dyn FnMut(Warning)) -> Result<()> {
     if directory.noted_cgroup()? == NotedCgroup::Without {
         return Err(Error::formatted(format_args!(
@@ -84,7 +86,8 @@ fn remove_damaged(directory: &StateDirectory, error: Error, warn: &mut dyn FnMut
 /// of it.
 ///
 /// # Errors
-/// Not such an expression; the first container that could not be removed, when all the others are.
+/// The pattern is not such an expression, or a container could not be removed: the first error, after all others have
+/// been.
 pub fn delete_matching(root: &Root, pattern: &str, force: bool, warn: &mut dyn FnMut(Warning)) -> Result<()> {
     let mut first_error = Ok(());
     for id in matching(root, pattern)? {

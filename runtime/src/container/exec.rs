@@ -25,10 +25,10 @@ use crate::spawn::{self, Init, Patience, SpawnError};
 use crate::state::{Record, Root, stored_config};
 use crate::validate::ValidSpec;
 
-/// Runs a process in a container. The result is the process, whose program runs.
+/// Runs a process in a container, and returns when its program runs.
 ///
 /// # Errors
-/// The container is not there or does not run; the process could not be started.
+/// The container is missing or does not run; the process could not be started.
 pub fn exec(
     root: &Root,
     id: &ContainerId,
@@ -41,7 +41,7 @@ pub fn exec(
         .hand_over(line)
         .and_then(|()| starting.release())
         .and_then(|()| starting.init.await_exec(&starting.plan))
-        // Last: a pid file is how callers learn that the process runs.
+        // Last, because the pid file tells callers that the process runs.
         .and_then(|()| starting.write_pid(line));
     match started {
         Ok(()) => Ok(Process::new(starting.init)),
@@ -49,7 +49,7 @@ pub fn exec(
     }
 }
 
-/// A process on its way into a container: it is set up, and waits for the word to go on to its program.
+/// A process that was set up in a container, and waits for the answer on which it goes on to its program.
 pub(super) struct Starting {
     pub init: Init,
     pub plan: Plan,
@@ -58,7 +58,7 @@ pub(super) struct Starting {
 }
 
 impl Starting {
-    /// Sets a process up. `patience` is asked for when the container is about to be entered.
+    /// Sets a process up. `patience` is called just before the container is entered.
     pub fn begin(
         root: &Root,
         id: &ContainerId,
@@ -118,7 +118,7 @@ impl Starting {
         }
     }
 
-    /// What a command line wants before the program runs: its terminal and a pidfd, sent to sockets.
+    /// Sends the terminal and a pidfd to the sockets of the command line, before the program runs.
     pub fn hand_over(&mut self, line: &CommandLine) -> Result<()> {
         hand_over_console(&mut self.init, line)?;
         match &line.pidfd_socket {
@@ -129,7 +129,7 @@ impl Starting {
         }
     }
 
-    /// Lets it go on.
+    /// Lets it go on to its program.
     pub fn release(&mut self) -> Result<()> {
         self.held = None;
         self.init.release()
@@ -154,12 +154,12 @@ fn explain(error: Error, record: &Record) -> Error {
     explain_end(explain_kill(error, record.open_cgroup().ok().flatten().as_ref()), record)
 }
 
-/// The error of a process that could not be started: a container that has ended meanwhile says all about it.
+/// The error of a process that could not be started. If the container has ended meanwhile, that is the reason.
 fn explain_end(error: Error, record: &Record) -> Error {
     let is_ending = || record.is_ending().unwrap_or(false);
     let ends = match error.kind() {
         kind if kind.is_of_step() => is_ending(),
-        // What kills all that is in the container may have come to this process first.
+        // If everything in the container is being killed, this process may have been the first.
         Kind::Killed => (0..100).any(|_| {
             let ends = is_ending();
             if !ends {
@@ -172,7 +172,7 @@ fn explain_end(error: Error, record: &Record) -> Error {
     if ends { error.context(not_running("exec in", &record.id)).with_kind(Kind::Status) } else { error }
 }
 
-/// What a process that comes into a container is given of the caller's.
+/// What the caller gives to a process that enters a container.
 #[derive(Default)]
 pub(super) struct Given {
     /// See [`Opened::stdio`].
@@ -181,28 +181,28 @@ pub(super) struct Given {
     pub patience: Patience,
 }
 
-/// What is entered: a container that lives.
+/// A running container that is to be entered.
 pub(super) struct Target {
     process: OwnedFd,
     /// Its cgroup, if it has one.
     cgroup: Option<Cgroup>,
-    /// What is to be done, for errors.
+    /// Says in errors what cannot be done.
     verb: &'static str,
 }
 
 impl Target {
-    /// Asks for each once.
+    /// Opens the container's first process and its cgroup.
     pub(super) fn open(record: &Record, verb: &'static str) -> Result<Target> {
         let process = record.open_process()?.ok_or_else(|| not_running(verb, &record.id))?;
         let cgroup = match record.open_cgroup()? {
-            // It has moved itself elsewhere, and its first cgroup is gone.
+            // The container has moved itself elsewhere, and its first cgroup is gone.
             None if record.cgroup.is_some() => Some(cgroup_of_first(record, verb)?),
             cgroup => cgroup,
         };
         Ok(Target { process, cgroup, verb })
     }
 
-    /// Whether all that is in it stands still, and what enters would too.
+    /// Whether its processes are frozen; a process that enters would be, too.
     pub(super) fn is_paused(&self) -> Result<bool> {
         self.cgroup.as_ref().map_or(Ok(false), Cgroup::is_frozen)
     }
@@ -221,7 +221,7 @@ pub(super) fn enter(
     let Given { stdio, patience } = given;
     let flags = namespace_flags(spec);
     let time = time_namespace_of(spec, &target)?;
-    // In the order in which the plan names them.
+    // In the plan's order.
     let given = time.into_iter().chain(record.open_chroot()?);
     let mut opened = spawn::open(plan, None)?.and_given(plan, given, (target, flags));
     (opened.stdio, opened.patience) = (stdio, patience);
@@ -232,7 +232,7 @@ pub(super) fn enter(
     let is_below = below.is_some();
     let below = below.map_or(String::new(), |below| format!("/{below}"));
     let spawned = match spawn_into(plan, &mut opened, cgroup.as_ref(), unit, &below) {
-        // The container has made cgroups of its own there, and its processes live in these.
+        // The container has made cgroups of its own there, and its processes are in those.
         Err(SpawnError::Cgroup { errno: Errno::BUSY | Errno::NODEV, .. }) if !is_below => {
             let cgroup = cgroup_of_first(record, verb)?;
             spawn_into(plan, &mut opened, Some(&cgroup), None, "")
@@ -252,15 +252,15 @@ pub(super) fn enter(
     }
 }
 
-/// Where the container's first process is now.
+/// The cgroup in which the container's first process is now.
 ///
 /// # Errors
-/// It has ended, or is in no cgroup that the runtime can see.
+/// The process has ended, or is in no cgroup that the runtime can see.
 fn cgroup_of_first(record: &Record, verb: &'static str) -> Result<Cgroup> {
     let step = || format!("cgroup of process {}, the container's first", record.pid);
     let hierarchy = Hierarchy::find()?.ok_or_else(|| not_running(verb, &record.id))?;
     let path = hierarchy.cgroup_of(&record.pid.to_string()).context(step);
-    // While it lives the number is its own.
+    // As long as it lives, the pid is its own.
     if !record.is_alive()? {
         return Err(not_running(verb, &record.id));
     }

@@ -21,16 +21,16 @@ use crate::oci::Status;
 use crate::spawn::{Patience, notify};
 use crate::state::Root;
 
-/// How a foreground container ended, and what had to be left out of it.
+/// How a foreground container ended.
 #[derive(Debug)]
 pub struct Ended {
     /// The program's status, or 128 + the signal that ended it.
     pub status: u8,
 }
 
-/// Runs a container until its program ends, passing signals on; `keep` leaves it behind, stopped. Other commands may work on
-/// it meanwhile: one that deletes it ends the program, whose status is the result all the same. What cannot be cleaned up is
-/// a warning.
+/// Runs a container until its program ends, and passes signals on; with `keep` the stopped container is left. Other
+/// commands may work on it meanwhile: one that deletes it ends the program, whose status is still the result. If
+/// something cannot be cleaned up, that is a warning.
 ///
 /// # Errors
 /// As for [`super::create`]; the program could not be executed. Nothing is left then.
@@ -43,7 +43,8 @@ pub fn run(
     warn: &mut dyn FnMut(Warning),
 ) -> Result<Ended> {
     let mut prepared = prepare(root, bundle, id, options, false)?;
-    // From here on: a signal that comes while the container is being made must reach it, not end the runtime; unless it stands still.
+    // From here on signals reach the container instead of ending the runtime, even while the container is being made.
+    // Only if init stands still do they end the wait for it.
     let signals = ForwardedSignals::block()?;
     let mut created = set_up(root, id, bundle, &mut prepared, options, Patience::UntilSignal, warn)?;
     let spec = prepared.spec();
@@ -59,7 +60,7 @@ pub fn run(
         .and_then(|()| finish(init, record, &options.line))
         .and_then(|()| {
             let mut started = || {
-                // Whoever is called from here on may call back.
+                // From here on, hooks may run commands for this container.
                 directory.unlock()?;
                 let place = Place::outside("poststart", Status::Running, record.pid);
                 hooks::run(&hooks.poststart, record, &place)
@@ -67,7 +68,7 @@ pub fn run(
             supervise(init, plan, &signals, warn, &mut started)
         })
         .map_err(|error| explain_kill(error, cgroup.as_ref()));
-    // No program runs behind a run that fails, whoever else is busy with the container.
+    // No program may run after a `run` that fails, even if another command is busy with the container.
     let gone = if ended.is_err() { created.end() } else { Ok(()) };
     let record = created.record.clone();
     let keep = keep && ended.is_ok();
@@ -78,7 +79,7 @@ pub fn run(
         }
         Err(error) => gone.and(Err(error)),
         Ok(()) if ended.is_ok() => clean_up(created, keep, warn),
-        Ok(()) => created.take_back(warn),
+        Ok(()) => created.undo(warn),
     };
     if !keep {
         run_poststop(hooks, &record, warn);
@@ -115,7 +116,7 @@ pub fn exec_in_foreground(
     let signals = blocked.map_or_else(ForwardedSignals::block, Ok)?;
     let line = &options.line;
     let ended = starting.hand_over(line).and_then(|()| {
-        // Without a user's terminal it keeps the size that it has.
+        // If the user has no terminal, it keeps its size.
         starting.init.console.as_ref().map(console::copy_size);
         starting.release()?;
         starting.write_pid(line)?;
@@ -124,7 +125,7 @@ pub fn exec_in_foreground(
     ended.map_err(|error| starting.end(error))
 }
 
-/// Processes that outlived the program (without a pid namespace they can), the cgroup, the state.
+/// Removes processes that have outlived the program (possible without a pid namespace), the cgroup, and the state.
 fn clean_up(created: Created, keep: bool, warn: &mut dyn FnMut(Warning)) -> Result<()> {
     let Created { directory, cgroup, record, .. } = created;
     if keep {

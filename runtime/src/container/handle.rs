@@ -1,4 +1,4 @@
-//! Containers as values, for programs that embed pillbox: what the commands call, with one container's name filled in.
+//! Containers as values, for programs that embed pillbox: the functions that the commands call, for one container.
 
 use std::os::fd::{BorrowedFd, OwnedFd};
 
@@ -17,26 +17,27 @@ use crate::state::Root;
 
 /// A container, by its name below a [`Root`].
 ///
-/// The value is a handle: dropping it leaves the container as it is, and any number may stand for the same container, in
-/// this process and in others, the command `pillbox` included. All methods may be called from several threads at once.
+/// The value is a handle: dropping it leaves the container as it is. There may be any number of handles for the same
+/// container, in this process and in others (such as the command `pillbox`). All methods may be called from several
+/// threads at once.
 ///
-/// Where stdin, stdout or stderr of this process is closed /dev/null is opened there, and stays.
+/// If stdin, stdout or stderr of this process is closed, /dev/null is opened in its place, and stays open.
 ///
-/// Who creates a container is the parent of its first process. [`wait`](Self::wait) and [`delete`](Self::delete) on the
-/// value that [`create`](Self::create) returned collect its status; if neither is called it stays a zombie until this process
-/// ends, as with [`std::process::Child`].
+/// The process that creates a container is the parent of its first process. [`wait`](Self::wait) and
+/// [`delete`](Self::delete) on the value that [`create`](Self::create) returned collect its status. If neither is
+/// called, the first process stays a zombie until this process ends, as with [`std::process::Child`].
 #[derive(Debug)]
 pub struct Container {
     root: Root,
     id: ContainerId,
-    /// The first process, where that is a child of this one.
+    /// The first process, if it is a child of this one.
     process: Option<Process>,
     warnings: Vec<Warning>,
 }
 
 impl Container {
-    /// Makes a container whose program waits for [`start`](Self::start). The options' descriptors are closed then:
-    /// what the container writes to can be read to its end.
+    /// Makes a container whose program waits for [`start`](Self::start). This process's descriptors in the options are
+    /// closed, so that what the container writes can be read to its end.
     ///
     /// ```no_run
     /// use pillbox::{Bundle, Container, CreateOptions, Root, Stdio};
@@ -54,7 +55,7 @@ impl Container {
     /// ```
     ///
     /// # Errors
-    /// What went wrong, by [`Kind`]; nothing is left then.
+    /// Any step failed; [`Kind`] says how. Nothing is left then.
     pub fn create(root: &Root, id: &str, bundle: &Bundle, options: CreateOptions) -> Result<Container> {
         let id = ContainerId::new(id)?;
         occupy_stdio()?;
@@ -63,7 +64,7 @@ impl Container {
         Ok(Container { root: root.clone(), id, process: Some(process), warnings })
     }
 
-    /// A container that is there already, whoever made it.
+    /// A container that exists already, whoever made it.
     ///
     /// ```no_run
     /// # fn main() -> pillbox::Result<()> {
@@ -95,7 +96,7 @@ impl Container {
         &self.warnings
     }
 
-    /// What becomes of it at this moment, as the kernel says.
+    /// Its status at this moment, for which the kernel is asked.
     ///
     /// # Errors
     /// [`Kind::NotFound`].
@@ -104,7 +105,7 @@ impl Container {
         directory.status(&directory.load()?)
     }
 
-    /// The pid of the first process, also when it has ended.
+    /// The pid of the first process, even when it has ended.
     ///
     /// # Errors
     /// [`Kind::NotFound`].
@@ -112,10 +113,10 @@ impl Container {
         Ok(self.root.find(&self.id)?.load()?.pid)
     }
 
-    /// A pidfd of the first process, which polls readable when that has ended: pidfd_open(2).
+    /// A pidfd of the first process, which polls readable when the process has ended: pidfd_open(2).
     ///
     /// # Errors
-    /// [`Kind::NotFound`], [`Kind::Status`] when it is gone.
+    /// [`Kind::NotFound`]; [`Kind::Status`] if the process is gone.
     pub fn pidfd(&self) -> Result<OwnedFd> {
         if let Some(process) = &self.process {
             return rustix::io::fcntl_dupfd_cloexec(process, 3).context(|| "duplicate a pidfd");
@@ -124,14 +125,15 @@ impl Container {
         process.ok_or_else(|| Error::of(Kind::Status, format!("container {}: it has ended", self.id)))
     }
 
-    /// The other end of the program's terminal (the master), where the configuration has `process.terminal` and this value is the one that
-    /// [`create`](Self::create) returned: see [`Process::terminal`]. It is there before the program runs.
+    /// The other end of the program's terminal (the master), if the configuration has `process.terminal` and this
+    /// value is the one that [`create`](Self::create) returned: see [`Process::terminal`]. It exists before the
+    /// program runs.
     pub fn terminal(&self) -> Option<BorrowedFd<'_>> {
         self.process.as_ref()?.terminal()
     }
 
-    /// [`terminal`](Self::terminal) for the caller alone, once: when it is closed the terminal hangs up. It is closed with this value
-    /// if nobody takes it.
+    /// Gives [`terminal`](Self::terminal) to the caller, once. The terminal hangs up when the caller closes it. If
+    /// nobody takes it, it is closed with this value.
     ///
     /// ```no_run
     /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
@@ -151,10 +153,10 @@ impl Container {
         self.process.as_mut()?.take_terminal()
     }
 
-    /// Gives the program's terminal another size, in characters.
+    /// Sets the size of the program's terminal, in characters.
     ///
     /// # Errors
-    /// As for [`Process::resize`]; also when this value is not the one that [`create`](Self::create) returned.
+    /// As for [`Process::resize`]; also if this value is not the one that [`create`](Self::create) returned.
     pub fn resize(&self, rows: u16, columns: u16) -> Result<()> {
         let process = self.process.as_ref().ok_or_else(|| {
             Error::of(Kind::Invalid, format!("container {}: its terminal is where it was created", self.id))
@@ -177,13 +179,13 @@ impl Container {
     /// ```
     ///
     /// # Errors
-    /// [`Kind::Status`] when it is not a created one; a hook failed (the container is gone then).
+    /// [`Kind::Status`] if it is not a created one; a hook failed (the container is gone then).
     pub fn start(&self) -> Result<()> {
         occupy_stdio()?;
         super::start(&self.root, &self.id, &mut |_| {}).inspect_err(|_| self.reap())
     }
 
-    /// Waits until the program has ended; its exit status, or 128 + the signal that ended it.
+    /// Waits until the program has ended. The result is its exit status, or 128 + the signal that ended it.
     ///
     /// ```no_run
     /// # fn main() -> pillbox::Result<()> {
@@ -198,8 +200,8 @@ impl Container {
     /// ```
     ///
     /// # Errors
-    /// [`Kind::Status`] when nobody can tell the status any more: it went to another parent, or to another wait of this
-    /// process's. See [`container::wait`](crate::container::wait).
+    /// [`Kind::Status`] if the status is lost: another parent has collected it, or another part of this process. See
+    /// [`container::wait`](crate::container::wait).
     pub fn wait(&self) -> Result<u8> {
         match &self.process {
             Some(process) => process.wait().context(|| format!("container {}", self.id)),
@@ -207,7 +209,8 @@ impl Container {
         }
     }
 
-    /// Sends a signal to the first process; [`signal::parse`](crate::oci::signal::parse) knows signals by name and number.
+    /// Sends a signal to the first process; [`signal::parse`](crate::oci::signal::parse) knows signals by name and
+    /// number.
     ///
     /// ```no_run
     /// # fn main() -> pillbox::Result<()> {
@@ -223,12 +226,12 @@ impl Container {
     /// ```
     ///
     /// # Errors
-    /// [`Kind::NotFound`], [`Kind::Status`] when it has ended.
+    /// [`Kind::NotFound`]; [`Kind::Status`] if it has ended.
     pub fn kill(&self, signal: Signal) -> Result<()> {
         super::kill(&self.root, &self.id, Some(signal), Target::Init)
     }
 
-    /// Sends a signal to every process of the container. It is no error when there is none left.
+    /// Sends a signal to every process of the container. It is no error if none is left.
     ///
     /// # Errors
     /// [`Kind::NotFound`].
@@ -262,8 +265,8 @@ impl Container {
         super::resume(&self.root, &self.id)
     }
 
-    /// Runs one more program in the container, and returns when it runs. The calling thread's signals stay the caller's, and nobody
-    /// copies between the program's terminal and anything else.
+    /// Runs one more program in the container, and returns when it runs. No signals of the calling thread are passed
+    /// on to it, and nothing is copied between its terminal and another one.
     ///
     /// ```no_run
     /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
@@ -282,14 +285,14 @@ impl Container {
     /// ```
     ///
     /// # Errors
-    /// [`Kind::Status`] when the container does not run; [`Kind::ProgramMissing`], [`Kind::InterpreterMissing`],
+    /// [`Kind::Status`] if the container does not run; [`Kind::ProgramMissing`], [`Kind::InterpreterMissing`],
     /// [`Kind::NotExecutable`].
     pub fn exec(&self, options: ExecOptions) -> Result<Process> {
         occupy_stdio()?;
         super::exec(&self.root, &self.id, &options, &mut |_| {})
     }
 
-    /// Removes a container that has stopped or was never started, with `force` any.
+    /// Removes a container that has stopped or was never started; with `force`, any container.
     ///
     /// ```no_run
     /// # fn main() -> pillbox::Result<()> {
@@ -300,7 +303,7 @@ impl Container {
     /// ```
     ///
     /// # Errors
-    /// [`Kind::Status`] when it runs; it could not be killed within ten seconds (it is still there then).
+    /// [`Kind::Status`] if it runs; it could not be killed within ten seconds (it still exists then).
     pub fn delete(&self, force: bool) -> Result<()> {
         occupy_stdio()?;
         super::delete(&self.root, &self.id, force, &mut |_| {})?;

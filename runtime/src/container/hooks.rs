@@ -21,10 +21,10 @@ use crate::state::Record;
 use crate::text::json::{self, Members};
 use crate::validate::ValidSpec;
 
-/// The end of a hook's output that is kept, and quoted by its error.
+/// How many bytes at the end of a hook's output are kept, and quoted by its error.
 const OUTPUT_MAX: usize = 1024;
 
-/// What hooks get on stdin: the state as the specification has it.
+/// The state that hooks read from stdin, as the specification defines it.
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
 struct HookState<'a> {
@@ -40,13 +40,13 @@ struct HookState<'a> {
 /// The working folder of hooks that are not the container's programs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum BeginsIn {
-    /// If it is still there.
+    /// If it still exists.
     Bundle,
-    /// As the host calls it.
+    /// By its path on the host.
     RootFileSystem,
 }
 
-/// Where and with which rights hooks of a kind run.
+/// Where hooks of a kind run, and with which rights.
 pub struct Place<'a> {
     /// The member of `hooks` that lists them.
     pub kind: &'static str,
@@ -60,9 +60,9 @@ pub struct Place<'a> {
     pub cgroup: Option<&'a Cgroup>,
     /// Systemd's unit with that cgroup.
     pub unit: Option<&'a str>,
-    /// Where they begin.
+    /// Their working folder.
     pub begins_in: BeginsIn,
-    /// The configuration whose user and rights a hook gets that belongs to the container.
+    /// The configuration with the user and rights of hooks that belong to the container.
     pub rights: Option<&'a ValidSpec<'a>>,
 }
 
@@ -77,15 +77,15 @@ impl<'a> Place<'a> {
 /// Runs hooks, one after the other.
 ///
 /// # Errors
-/// The first that could not be run, failed or took too long, with what it wrote; those after it do not run.
+/// A hook could not be run, failed or took too long; the error has what it wrote. Those after it do not run.
 pub fn run(hooks: &List<Hook<'_>>, record: &Record, place: &Place<'_>) -> Result<()> {
     run_each(hooks, record, place, &mut Err)
 }
 
-/// Runs hooks, one after the other; `failed` says of an error whether it is the end.
+/// Runs hooks, one after the other, and passes each error to `failed`, which decides whether to go on.
 ///
 /// # Errors
-/// Those of `failed`.
+/// Those that `failed` returns.
 pub fn run_each(
     hooks: &List<Hook<'_>>,
     record: &Record,
@@ -103,14 +103,14 @@ pub fn run_each(
         bundle: &record.bundle,
         annotations: &record.annotations,
     })?;
-    // Those that come before the change of the root are not in it, and have no configuration's rights.
+    // Hooks that run before the root changes are outside of it, and have no rights from the configuration.
     let chrooted = record.chrooted && place.rights.is_some();
     let hooks_begin_in = match place.begins_in {
         // A root that no path leads to is attached where the bundle is.
         BeginsIn::RootFileSystem if record.rootfs.is_empty() => record.bundle.clone(),
         BeginsIn::RootFileSystem => record.rootfs.clone(),
         BeginsIn::Bundle if Path::new(&record.bundle).is_dir() => record.bundle.clone(),
-        // A bundle that is gone by then (poststop) must not keep a hook from its work.
+        // A poststop hook must run even if the bundle is gone by then.
         BeginsIn::Bundle => String::new(),
     };
     let intent = Intent { hooks_begin_in, chrooted, ..Intent::default() };
@@ -127,7 +127,7 @@ pub fn run_each(
     Ok(())
 }
 
-/// The container is gone whatever these hooks do: their failures are warnings.
+/// Runs the poststop hooks. The container is gone whatever they do, so their failures are warnings.
 pub(super) fn run_poststop(hooks: &Hooks<'_>, record: &Record, warn: &mut dyn FnMut(Warning)) {
     // One that fails must not keep the next from running.
     let mut failed = |error: Error| {
@@ -138,7 +138,7 @@ pub(super) fn run_poststop(hooks: &Hooks<'_>, record: &Record, warn: &mut dyn Fn
     let _ = run_each(&hooks.poststop, record, &place, &mut failed);
 }
 
-/// Where an annotation (crun's `run.oci.hooks.stdout` and `.stderr`) wants it: what a hook says there.
+/// Opens the file for hooks' output that an annotation names (crun's `run.oci.hooks.stdout` and `.stderr`).
 fn output_file(record: &Record, name: &str) -> Result<Option<OwnedFd>> {
     let (prefix, mode) = ("run.oci.hooks.", Mode::RUSR | Mode::WUSR);
     let mut annotations = record.annotations.0.iter();
@@ -176,7 +176,7 @@ fn run_one(
     let descriptors = [input, stdout, stderr].into_iter().chain(time).chain(root).map(Some).collect();
     let mut opened = Opened::inside(descriptors, enter);
     let process = spawn_into(&plan, &mut opened, place.cgroup, place.unit, "")?;
-    // The other ends are the hook's alone: what it closes is then closed.
+    // Only the hook may hold the other ends: when it closes one, that end is closed.
     drop(opened);
     let what = format!("{} hook ", place.kind);
     let visit = Visit { input: state, timeout: hook.timeout, kept: OUTPUT_MAX, what: &what };

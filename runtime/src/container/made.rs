@@ -1,4 +1,4 @@
-//! A container that stands, but for its last steps.
+//! A container that is made except for its last steps.
 
 use super::step::Left;
 use super::undo::undo;
@@ -9,7 +9,7 @@ use crate::spawn::Init;
 use crate::state::{Record, StateDirectory};
 use crate::sys::process_end::collect_strays;
 
-/// A container whose init waits: at the gate, or for the last word of [`super::run`].
+/// A container whose init waits: at the gate, or for the last answer of [`super::run`].
 pub(super) struct Created {
     pub init: Init,
     pub directory: StateDirectory,
@@ -19,26 +19,26 @@ pub(super) struct Created {
 }
 
 impl Created {
-    /// Ends its processes.
+    /// Kills its processes.
     ///
     /// # Errors
-    /// Init does not go.
+    /// Init does not end.
     pub fn end(&mut self) -> Result<()> {
         end(self.cgroup.as_ref(), Some(&mut self.init))
     }
 
-    /// Undoes what stands, when a step after the set-up fails.
+    /// Undoes everything, because a step after the set-up has failed.
     ///
     /// # Errors
-    /// What is left; `delete --force` finds it.
-    pub fn take_back(self, warn: &mut dyn FnMut(Warning)) -> Result<()> {
+    /// Something is left; `delete --force` will find it.
+    pub fn undo(self, warn: &mut dyn FnMut(Warning)) -> Result<()> {
         let Created { init, directory, cgroup, record, plan: _ } = self;
-        take_back(directory, Some(init), cgroup, record.systemd_unit, warn)
+        end_and_undo(directory, Some(init), cgroup, record.systemd_unit, warn)
     }
 }
 
-/// Ends init, then undoes what the journal tells of.
-pub(super) fn take_back(
+/// Ends init, then undoes what the journal lists.
+pub(super) fn end_and_undo(
     directory: StateDirectory,
     mut init: Option<Init>,
     cgroup: Option<Cgroup>,
@@ -46,13 +46,13 @@ pub(super) fn take_back(
     warn: &mut dyn FnMut(Warning),
 ) -> Result<()> {
     let ended = end(cgroup.as_ref(), init.as_mut());
-    // Undoing needs descriptors as well.
+    // Undoing needs free descriptors.
     drop(init);
     ended.and_then(|()| undo(&directory, Left::Held { cgroup, unit }, warn))
 }
 
 fn end(cgroup: Option<&Cgroup>, init: Option<&mut Init>) -> Result<()> {
-    // What a hook has left may keep init from ending. What is left of the cgroup after that its removal says.
+    // Processes that a hook has left may keep init from ending. An error here shows again when the cgroup is removed.
     let _ = cgroup.map(Cgroup::kill);
     init.iter().for_each(|init| init.begin_to_kill());
     collect_strays();

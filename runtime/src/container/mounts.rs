@@ -1,4 +1,4 @@
-//! Mounts that come and go while a container runs.
+//! Changing the mounts of a running container.
 
 use std::path::Path;
 
@@ -14,20 +14,21 @@ use crate::plan::{self, Host, Intent};
 use crate::state::{Root, stored_config};
 use crate::validate::validate;
 
-/// What becomes of the mounts in a list.
+/// What to do with the mounts in a list.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum MountsChange {
-    /// They are made.
+    /// Make them.
     Add,
-    /// What is mounted at their destinations is unmounted; nothing else of them counts.
+    /// Unmount what is mounted at their destinations; their other members are ignored.
     Remove,
 }
 
-/// Changes the mounts of a created or running container, all or none. `list` is a JSON array of what config.json has under
-/// `mounts`: relative sources begin at the bundle, too. The configuration stays what it was, and so do mount points that had to be made.
+/// Changes the mounts of a created or running container, all or none. `list` is a JSON array as in config.json under
+/// `mounts`; relative sources start at the bundle, too. The stored configuration does not change, and mount points that
+/// had to be made stay.
 ///
 /// # Errors
-/// There is no such container, it has ended or is paused; a mount is wrong or cannot be had, by its field.
+/// There is no such container, it has ended or is paused; or a mount is wrong or fails, and the error names its field.
 pub fn change_mounts(
     root: &Root,
     id: &ContainerId,
@@ -48,7 +49,7 @@ pub fn change_mounts(
     let mut spec = stored_config(&document)?;
     spec.mounts = json::parse::<List<_>>(list.as_bytes())
         .map_err(|error| Error::of(Kind::Invalid, format!("mounts: {error}")))?;
-    // Nothing of the program's matters here.
+    // The program does not matter here.
     spec.process = None;
     let invalid = |error: Error| error.or_kind(Kind::Invalid);
     let mut spec = validate(spec).map_err(invalid)?;
@@ -71,7 +72,7 @@ pub fn change_mounts(
     plan.warnings.drain(..).for_each(&mut *warn);
     let mut init = enter(&record, target, &spec, &plan, None, Given::default())?;
     let changed = init.say_unless_ended(Turn::Pidfd).and_then(|_| init.bring_up(&plan));
-    // It has done what it was for.
+    // It has done its work.
     match changed {
         Ok(()) => init.kill(),
         Err(error) => Err(init.kill_after(error)),

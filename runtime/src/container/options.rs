@@ -1,4 +1,4 @@
-//! What callers want of a container, or of one more program in it.
+//! Options for a container, and for one more program in it.
 
 use std::path::PathBuf;
 
@@ -7,10 +7,10 @@ use crate::cgroup::Driver;
 use crate::plan::Layer;
 use crate::root::RootSource;
 
-/// How a container is wanted: the program's streams, what it inherits, how the container is made.
+/// Options for a container: the program's streams, what it inherits, how the container is made.
 ///
-/// Whether it gets a terminal says the configuration (`process.terminal`), not these: it is all three streams then, and its
-/// other end is [`Container::take_terminal`](super::Container::take_terminal)'s.
+/// Whether the program gets a terminal is up to the configuration (`process.terminal`). The terminal is all three
+/// streams then; [`Container::take_terminal`](super::Container::take_terminal) returns its other end.
 ///
 /// ```
 /// use pillbox::{CreateOptions, Driver, Stdio};
@@ -37,17 +37,18 @@ pub struct CreateOptions {
     pub(super) line: CommandLine,
 }
 
-/// What a command line wants besides. Programs that embed the library have descriptors in place of sockets and files.
+/// Further options of the command line. Programs that embed the library use descriptors instead of these sockets and
+/// files.
 #[doc(hidden)]
 #[derive(Debug, Default)]
 pub struct CommandLine {
-    /// Nobody stays who could hold the program's terminal.
+    /// Whether the runtime exits, so that it cannot hold the program's terminal.
     pub detach: bool,
-    /// Where the terminal's master is sent.
+    /// The socket to which the terminal's master is sent.
     pub console_socket: Option<PathBuf>,
-    /// Gets the process's number, last of all.
+    /// The file to which the process's pid is written, last of all.
     pub pid_file: Option<PathBuf>,
-    /// Gets a pidfd of the process, by SCM_RIGHTS.
+    /// The socket to which a pidfd of the process is sent, by SCM_RIGHTS.
     pub pidfd_socket: Option<PathBuf>,
     /// Descriptors after stdio that came by socket activation; they come before those to preserve.
     pub listen_fds: u32,
@@ -56,7 +57,7 @@ pub struct CommandLine {
 }
 
 impl CreateOptions {
-    /// The caller's own streams, nothing else of the caller's, a cgroup made by way of cgroupfs.
+    /// The caller's own streams, no other descriptors, a cgroup made through cgroupfs.
     pub fn new() -> CreateOptions {
         CreateOptions::default()
     }
@@ -73,14 +74,14 @@ impl CreateOptions {
         self
     }
 
-    /// Where it complains to.
+    /// Where it writes errors to.
     pub fn stderr(mut self, stream: impl Into<Stdio>) -> Self {
         self.streams.stderr = stream.into();
         self
     }
 
-    /// So many of the caller's descriptors, from 3 on, are the program's as well, with the same numbers. Those that are closed,
-    /// or close-on-exec, are left out.
+    /// The program inherits this many descriptors of the caller's, from 3 on, with the same numbers. Those that are
+    /// closed or close-on-exec are left out.
     pub fn preserve_fds(mut self, count: u32) -> Self {
         self.preserve_fds = count;
         self
@@ -104,13 +105,13 @@ impl CreateOptions {
         self
     }
 
-    /// Where its root file system comes from, instead of `root.path`.
+    /// The source of its root file system, instead of `root.path`.
     pub fn root(mut self, root: impl Into<RootSource>) -> Self {
         self.root = root.into();
         self
     }
 
-    /// The container sees these parts of the host; the bundle's root file system is not used.
+    /// The container's root is made of these parts of the host; the bundle's root file system is not used.
     #[doc(hidden)]
     pub fn scratch_over(mut self, layers: Vec<Layer>) -> Self {
         self.scratch_over = layers;
@@ -124,7 +125,7 @@ impl CreateOptions {
     }
 }
 
-/// One more program for a container that runs. What is not said is as the container's own program has it.
+/// Options for one more program in a running container. What is not set is as for the container's own program.
 ///
 /// ```
 /// use pillbox::{ExecOptions, Stdio};
@@ -163,13 +164,13 @@ impl ExecOptions {
         ExecOptions { arguments: arguments.into_iter().map(Into::into).collect(), ..ExecOptions::default() }
     }
 
-    /// The program as a `process` of config.json says, given as that member's text: its capabilities and rlimits are the container's
-    /// where it has none.
+    /// The program that a `process` of config.json describes, given as the text of that member. Without capabilities or
+    /// rlimits in it, it gets the container's.
     pub fn with_process(document: impl Into<String>) -> ExecOptions {
         ExecOptions { process: Some(document.into()), ..ExecOptions::default() }
     }
 
-    /// Variables besides the container's, as `NAME=VALUE`.
+    /// More variables than the container's, as `NAME=VALUE`.
     pub fn environment<T: Into<String>>(mut self, variables: impl IntoIterator<Item = T>) -> Self {
         self.environment.extend(variables.into_iter().map(Into::into));
         self
@@ -181,19 +182,19 @@ impl ExecOptions {
         self
     }
 
-    /// The ids in the container; without a group it is the one of the container's program.
+    /// Its user and group in the container; without a group, that of the container's program.
     pub fn user(mut self, uid: u32, gid: Option<u32>) -> Self {
         self.user = Some((uid, gid));
         self
     }
 
-    /// Groups besides the container's.
+    /// More groups than the container's.
     pub fn additional_gids(mut self, gids: impl IntoIterator<Item = u32>) -> Self {
         self.additional_gids.extend(gids);
         self
     }
 
-    /// Capabilities besides the container's, by name: `CAP_NET_ADMIN`.
+    /// More capabilities than the container's, by name: `CAP_NET_ADMIN`.
     pub fn capabilities<T: Into<String>>(mut self, names: impl IntoIterator<Item = T>) -> Self {
         self.capabilities.extend(names.into_iter().map(Into::into));
         self
@@ -205,13 +206,13 @@ impl ExecOptions {
         self
     }
 
-    /// Gives it a terminal, which is all three streams then: see [`Process::take_terminal`](super::Process::take_terminal).
+    /// Gives it a terminal as all three streams: see [`Process::take_terminal`](super::Process::take_terminal).
     pub fn terminal(mut self, terminal: bool) -> Self {
         self.terminal = terminal;
         self
     }
 
-    /// Gives it a terminal of a size, in characters.
+    /// Gives it a terminal with this size, in characters.
     pub fn terminal_size(mut self, rows: u16, columns: u16) -> Self {
         (self.terminal, self.terminal_size) = (true, Some((rows, columns)));
         self
@@ -229,13 +230,13 @@ impl ExecOptions {
         self
     }
 
-    /// A cgroup below the container's, by its path from there.
+    /// A cgroup below the container's, by its path relative to that.
     pub fn cgroup(mut self, path: impl Into<String>) -> Self {
         self.cgroup = Some(path.into());
         self
     }
 
-    /// Goes ahead in a paused container: the call returns when that has been resumed.
+    /// Starts it in a paused container, too: the call returns when the container has been resumed.
     pub fn ignore_paused(mut self, ignore_paused: bool) -> Self {
         self.ignore_paused = ignore_paused;
         self
@@ -253,7 +254,7 @@ impl ExecOptions {
         self
     }
 
-    /// Where it complains to.
+    /// Where it writes errors to.
     pub fn stderr(mut self, stream: impl Into<Stdio>) -> Self {
         self.streams.stderr = stream.into();
         self

@@ -25,7 +25,7 @@ use crate::state::{Record, Root, StateDirectory, send_signal, stored_config};
 use crate::sys::process_end::{PATIENCE_MS, collect_strays, wait_until_gone};
 use crate::validate::ValidSpec;
 
-/// How long an init that has closed its gate may take to be gone, in milliseconds.
+/// How long an init that has closed its gate may take to end, in milliseconds.
 const ENDING_MS: i64 = 1000;
 
 /// Opens the gate and learns whether the program runs.
@@ -37,7 +37,7 @@ pub fn start(root: &Root, id: &ContainerId, warn: &mut dyn FnMut(Warning)) -> Re
     start_heard(root, id, None, warn).map(drop)
 }
 
-/// As [`start`], for a service manager that wants to hear when the container is ready: `manager` is its `NOTIFY_SOCKET`.
+/// As [`start`], for a service manager that waits until the container is ready: `manager` is its `NOTIFY_SOCKET`.
 ///
 /// # Errors
 /// As for [`start`].
@@ -50,14 +50,14 @@ pub fn start_heard(
     let directory = root.find(id)?;
     directory.lock_patiently()?;
     let record = directory.load()?;
-    // Before the gate is looked at: a frozen init takes nobody in.
+    // Checked before the gate, because a frozen init accepts no connection.
     if record.open_cgroup()?.map_or(Ok(false), |cgroup| cgroup.is_frozen())? {
         return Err(Error::of(
             Kind::Status,
             format!("cannot start container {id}: it is paused: resume it first"),
         ));
     }
-    // Who takes the connection lives: nobody but init has the gate.
+    // If the connection is accepted, init is alive: no other process has the gate.
     let Some(gate) = directory.connect_gate()? else {
         let status = directory.status(&record)?;
         return Err(match status {
@@ -88,13 +88,13 @@ pub fn start_heard(
         .and_then(|()| run_poststart(&spec, &directory, &record));
     let Err(error) = started else { return Ok(readiness) };
     drop(gate);
-    // No program runs behind a start that fails, whoever else is busy with the container; and what a hook has left may keep init
-    // from ending. What is left after that is said below.
+    // No program may run after a `start` that fails, even if another command is busy with the container; and
+    // processes that a hook has left may keep init from ending. `destroy` reports what is left after that.
     let _ = record.open_cgroup().map(|cgroup| cgroup.map(|cgroup| cgroup.kill()));
     let _ = record.open_process().map(|process| process.map(|process| send_signal(&process, Signal::KILL)));
     collect_strays();
     let destroyed = match directory.lock_patiently() {
-        // Somebody else has deleted it meanwhile, and run its hooks.
+        // Another command has deleted it meanwhile, and run its hooks.
         Err(missing) if missing.kind() == Kind::NotFound => return Err(error),
         locked => locked.and_then(|()| destroy(&directory, &record, warn)),
     };
@@ -102,7 +102,7 @@ pub fn start_heard(
     Err(error.besides(destroyed))
 }
 
-/// They may call back, as whoever waits for the program's start may.
+/// Runs the poststart hooks, without the lock: they may run commands for this container.
 fn run_poststart(spec: &ValidSpec<'_>, directory: &StateDirectory, record: &Record) -> Result<()> {
     if spec.hooks.poststart.is_empty() {
         return Ok(());
@@ -129,7 +129,7 @@ fn open_gate(directory: &StateDirectory, record: &Record, gate: &OwnedFd) -> Res
             Ok(())
         }
         Message::Reset => match record.open_process()? {
-            // It took the word of a start that was killed, and never looked at this one.
+            // It has read the byte of a `start` that was killed, and never this one.
             Some(process) if !wait_until_gone(&process, ENDING_MS)? => {
                 directory.remove_gate();
                 Ok(())
@@ -143,7 +143,8 @@ fn open_gate(directory: &StateDirectory, record: &Record, gate: &OwnedFd) -> Res
     }
 }
 
-/// What init says. Where that cannot be heard its program may run: no program runs behind a start that fails.
+/// Waits for init's message. If it cannot be received, init is killed: the program may run, which it must not after a
+/// `start` that fails.
 fn hear(gate: &OwnedFd, record: &Record, left_word: &mut bool) -> Result<Message> {
     let heard = spawn::receive(gate, left_word);
     if heard.is_err()
@@ -155,7 +156,8 @@ fn hear(gate: &OwnedFd, record: &Record, left_word: &mut bool) -> Result<Message
     heard
 }
 
-/// Init waits at the other end of the gate; it ends if this fails and the gate closes.
+/// Sends the listener to the agent while init waits at the other end of the gate. If this fails, the gate is closed,
+/// and init ends.
 fn hand_over_listener(
     directory: &StateDirectory,
     record: &Record,
@@ -172,7 +174,7 @@ fn hand_over_listener(
             let go_on = [Turn::Listener as u8];
             rustix::net::send(gate, &go_on, SendFlags::NOSIGNAL).map(drop).context(|| "answer init")
         }
-        // Init says why next.
+        // Init's next message says why.
         Handed::NotInstalled => Ok(()),
     }
 }
@@ -201,7 +203,7 @@ pub(super) fn start_hooks(
     }
 }
 
-/// They are the container's programs: with its rights, in its namespaces, told the pid that they see.
+/// Runs hooks as programs of the container: with its rights, in its namespaces, and with the pid that they see there.
 fn inside(spec: &ValidSpec<'_>, process: OwnedFd, record: &Record, cgroup: Option<&Cgroup>) -> Result<()> {
     let place = Place {
         enter: Some((process, namespace_flags(spec))),

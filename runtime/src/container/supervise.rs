@@ -1,4 +1,5 @@
-//! The runtime beside a program in the foreground: it passes on and waits, and nothing that stalls may hold it.
+//! The runtime while a program runs in the foreground: it passes signals and output on, and waits. Nothing that
+//! stalls may hold it up.
 
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
@@ -17,19 +18,19 @@ use crate::spawn::Init;
 use crate::spawn::notify;
 use crate::sys::process_end::collect;
 
-/// Before the program runs: its terminal goes to whoever asked for it, or gets the size of the user's.
+/// Sends the program's terminal to `--console-socket`, or gives it the size of the user's, before the program runs.
 ///
 /// # Errors
 /// Nobody listens at `--console-socket`.
 pub fn settle_terminal(init: &mut Init, line: &CommandLine) -> Result<()> {
     hand_over_console(init, line)?;
-    // Without a user's terminal it keeps the size that it has.
+    // If the user has no terminal, it keeps its size.
     init.console.as_ref().map(console::copy_size);
     Ok(())
 }
 
-/// Until init is gone: its report if the exec fails, signals, the terminal. `started` is called once the program
-/// runs, and ends it all with its error.
+/// Serves init until it has ended: its report if the exec fails, signals, the terminal. `started` is called once the
+/// program runs; an error of it is returned at once.
 pub fn supervise(
     init: &mut Init,
     plan: &Plan,
@@ -44,24 +45,24 @@ pub fn supervise(
         if ready.signal {
             signals.each(|signal| forward(signal, &init.process, relay.as_ref()))?;
         }
-        // A manager that cannot be told is no reason to end a container; it will miss the message itself.
+        // An unreachable manager is no reason to end a container; the manager will notice that the message is missing.
         if ready.said && init.notify.as_mut().is_some_and(|notify| notify.pass_on(None).unwrap_or(true)) {
             init.notify = None;
         }
         if let Some(active) = relay.as_mut()
             && let Err(errno) = active.pass_on(ready.relayed)
         {
-            // Hung up, as a terminal is whose user has gone: the program learns it, instead of writing into nothing for ever.
+            // The terminal hangs up, as if its user had gone, so that the program does not write to nobody for ever.
             relay = None;
             warn_of_loss(errno, warn);
         }
-        // One message, and back to the rest: an agent may take its time before the program's execve goes on.
+        // Only one message at a time: an agent may take long until it lets the program's execve go on.
         if exec_pending && (ready.channel || ready.ended) && init.hear_of_exec(plan)? {
             exec_pending = false;
             started()?;
         }
         if ready.ended && !exec_pending {
-            // At once: until then the process holds its pid namespace, and whoever deletes the container waits for that.
+            // Now, not after the output: until then the process holds its pid namespace, for which `delete` waits.
             let status = collect(&init.process).map(wait::status).context(|| "wait for init")?;
             if let Some(rest) = relay {
                 drain(rest, signals, warn)?;
@@ -101,12 +102,12 @@ fn wait_for_any(
     Ok(Ready { ended, channel, signal, said: said || try_again.is_some(), relayed })
 }
 
-/// Which of the descriptors are ready; none at the end of the time.
+/// Which of the descriptors are ready; none after the timeout.
 fn poll_any<const N: usize>(
     watched: [Option<(BorrowedFd<'_>, PollFlags)>; N],
     timeout: Option<Timespec>,
 ) -> Result<[bool; N]> {
-    // An array: waiting takes no memory, however often. In the place of what is left out stands a descriptor that is there.
+    // An array, so that waiting does not allocate. Any open descriptor takes the place of those that are left out.
     let stead = watched.iter().flatten().next().map_or(rustix::stdio::stdin(), |(descriptor, _)| *descriptor);
     let mut polled = watched.map(|one| {
         let (descriptor, events) = one.unwrap_or((stead, PollFlags::empty()));
@@ -125,16 +126,16 @@ fn poll_any<const N: usize>(
 }
 
 fn forward(signal: Signal, process: &OwnedFd, relay: Option<&Relay>) {
-    // A new size is told to the program by its own terminal.
+    // The program learns of a new size from its own terminal.
     if signal == Signal::WINCH && relay.is_some_and(|relay| console::copy_size(relay.master())) {
         return;
     }
-    // One that comes when init has just ended has nobody to go to.
+    // If init has just ended, nobody is left to get it.
     let _ = rustix::process::pidfd_send_signal(process.as_fd(), signal);
 }
 
-/// What the program wrote before its end goes out, however long its reader takes: until somebody who does not want to wait for
-/// that sends a signal that ends programs.
+/// Passes on what the program wrote before its end, however long the reader takes, until a signal that ends programs
+/// stops it.
 fn drain(mut relay: Relay, signals: &ForwardedSignals, warn: &mut dyn FnMut(Warning)) -> Result<()> {
     let mut given_up = false;
     while !given_up {
@@ -156,7 +157,7 @@ fn drain(mut relay: Relay, signals: &ForwardedSignals, warn: &mut dyn FnMut(Warn
     Ok(())
 }
 
-/// A reader that has gone away knows that it has; what else loses output nobody would learn.
+/// Warns of lost output, unless the reader has gone away, which it knows itself.
 fn warn_of_loss(errno: Errno, warn: &mut dyn FnMut(Warning)) {
     if !matches!(errno, Errno::PIPE | Errno::IO | Errno::CONNRESET) {
         let cause = describe_errno(errno);

@@ -1,5 +1,5 @@
-//! What outlives a runtime, undone: the journal in the state folder, read backwards. `create` that fails, `delete` and
-//! `delete --force` of what a killed runtime left all come here.
+//! Undoes what outlives a runtime, by reading the journal in the state folder backwards: for a `create` that fails, for
+//! `delete`, and for `delete --force` after a runtime was killed.
 
 use std::os::fd::OwnedFd;
 use std::path::Path;
@@ -14,10 +14,10 @@ use crate::oci::ContainerId;
 use crate::state::{Entry, Record, StateDirectory, send_signal};
 use crate::sys::process_end::{PATIENCE_MS, wait_until_gone};
 
-/// Undoes what stands in the journal, the last entry first, then removes the folder.
+/// Undoes the entries of the journal, the last one first, then removes the folder.
 ///
 /// # Errors
-/// What could not be undone; it stays in the journal, and all that comes before it.
+/// An entry could not be undone; it stays in the journal, and so do all entries before it.
 pub(super) fn undo(
     directory: &StateDirectory,
     mut left: Left<'_>,
@@ -30,7 +30,7 @@ pub(super) fn undo(
     directory.remove()
 }
 
-/// Ends what is left of a container and forgets it.
+/// Ends what is left of a container, and removes it.
 pub(super) fn destroy(
     directory: &StateDirectory,
     record: &Record,
@@ -43,14 +43,14 @@ pub(super) fn destroy(
     }
     if process.is_none() {
         cgroup = directory.open_left_cgroup(record)?;
-        // The unit of a cgroup that has become another's is that one's.
+        // If the cgroup has become another container's, so has its unit.
         unit = unit.filter(|_| cgroup.is_some() || !record.cgroup_is_there().unwrap_or(true));
     }
     kill_processes(directory.id(), record, process, cgroup.as_ref())?;
     undo(directory, Left::Ended { cgroup, unit }, warn)
 }
 
-/// Ends the processes that state.json names.
+/// Kills the processes that state.json names.
 pub(super) fn kill_processes(
     id: &ContainerId,
     record: &Record,
@@ -60,7 +60,7 @@ pub(super) fn kill_processes(
     cgroup.map_or(Ok(()), Cgroup::kill)?;
     let Some(process) = process else { return Ok(()) };
     match send_signal(&process, Signal::KILL) {
-        // Dead by the cgroup's kill already.
+        // Usually the cgroup's kill has ended it already.
         Ok(()) | Err(_) if wait_until_gone(&process, PATIENCE_MS)? => Ok(()),
         _ => Err(Error::formatted(format_args!(
             "container {id}: process {} does not die: its state is kept, try again later",
@@ -70,7 +70,7 @@ pub(super) fn kill_processes(
     }
 }
 
-/// A new kind of entry finds its place here.
+/// Undoes one entry, of any kind.
 fn undo_entry(
     directory: &StateDirectory,
     entry: Entry,
@@ -82,7 +82,7 @@ fn undo_entry(
         Entry::Mounted => step::undo_root(directory, text),
         Entry::Cgroup => step::undo_cgroup(directory, text, left, warn),
         Entry::ResctrlClass | Entry::ResctrlMonitor => step::undo_resctrl(directory, text),
-        // Where processes belong: it was not made.
+        // It only says where processes belong; what was made has an entry of its own.
         Entry::Resctrl => Ok(()),
     }
 }

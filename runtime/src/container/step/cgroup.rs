@@ -1,4 +1,4 @@
-//! The container's cgroup, by mkdir or by way of systemd.
+//! The container's cgroup, made by mkdir or by systemd.
 
 use std::path::Path;
 
@@ -10,7 +10,7 @@ use crate::oci::spec::linux::DeviceRule;
 use crate::resources;
 use crate::state::{NotedCgroup, StateDirectory};
 
-/// With its limits, before anything runs in it.
+/// Makes it, with its limits, before anything runs in it.
 pub struct Make;
 
 impl Step for Make {
@@ -25,8 +25,8 @@ impl Step for Make {
         directory.note_cgroup(path, false)?;
         let cgroup = match Cgroup::create(hierarchy, path, &limits) {
             Ok(cgroup) => cgroup,
-            // A login session owns no part of the hierarchy; without limits a container needs none. One that is asked for by
-            // its path is an error, as for runc and crun.
+            // A login session owns no part of the hierarchy, and a container without limits needs no cgroup. But if the
+            // configuration gives its path, it is an error, as for runc and crun.
             Err(_)
                 if !prepared.is_privileged()
                     && limit_nothing(&limits)
@@ -60,7 +60,7 @@ impl Step for Make {
     }
 }
 
-/// The same by way of systemd. The holder of a scope is in it already.
+/// Has systemd make it. The holder of a scope is in it from the start.
 pub struct StartUnit;
 
 impl Step for StartUnit {
@@ -100,7 +100,7 @@ fn limit_lines(prepared: &Prepared<'_>, lines: &mut Vec<Line>) -> Result<()> {
     Ok(())
 }
 
-/// Notes that there is none.
+/// Notes that there is no cgroup.
 pub struct DoWithout;
 
 impl Step for DoWithout {
@@ -113,7 +113,7 @@ impl Step for DoWithout {
     }
 }
 
-/// Attached while init waits for the runtime.
+/// Attaches the device filter while init waits for the runtime.
 pub struct FilterDevices;
 
 impl Step for FilterDevices {
@@ -158,7 +158,7 @@ fn rule_line(rule: &DeviceRule<'_>) -> String {
     format!("{verb} {kind} {}:{} {access}", number(*major), number(*minor))
 }
 
-/// Init is in the unit's cgroup, or is moved there: whoever held it goes.
+/// Moves init into the unit's cgroup if it is not there yet, then ends the holder.
 pub struct ReleaseUnit;
 
 impl Step for ReleaseUnit {
@@ -182,7 +182,7 @@ impl Step for ReleaseUnit {
     }
 }
 
-/// Ends whoever is left in the cgroup that was noted, and removes it with its unit.
+/// Kills the processes that are left in the noted cgroup, and removes it with its unit.
 pub fn undo(
     directory: &StateDirectory,
     note: &Path,
@@ -202,8 +202,8 @@ pub fn undo(
         },
         Left::Unfinished => {
             let Some((cgroup, unit)) = open(directory, note)? else { return Ok(()) };
-            // Init ends by itself. A process that is still there then belongs to no container and to no unit of its own: it is in
-            // a cgroup that `create` was about to refuse.
+            // Init ends by itself. A process that is there after that belongs neither to a container nor to a unit of
+            // its own: the cgroup is one that `create` was about to refuse.
             let removed = cgroup.as_ref().map_or(Ok(()), Cgroup::remove);
             if let Err(error) = removed.and_then(|()| scope::stop(None, unit.as_deref())) {
                 let text = format_args!("clean up container {}: {error}", directory.id());

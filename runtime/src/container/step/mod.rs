@@ -1,5 +1,6 @@
-//! Host steps: what the runtime does around init to make a container, as data. [`ORDER`] is the order; each step says what it does for
-//! `explain`. What outlives the runtime is noted in the journal before it is done, and [`super::undo`] reads that backwards.
+//! Host steps: what the runtime does around init to make a container, as data. [`ORDER`] is their order, and each step
+//! describes itself for `explain`. What outlives the runtime is noted in the journal before it is done;
+//! [`super::undo`] reads the journal backwards.
 
 mod cgroup;
 mod hook;
@@ -28,28 +29,28 @@ use crate::spawn::{Init, NewNetwork, Opened, Patience};
 use crate::state::resctrl::Group;
 use crate::state::{Record, Root, StateDirectory};
 
-/// A line of `explain`: what is done, then with what.
+/// A line of `explain`: the name of the step, and what it is done to.
 pub type Line = (&'static str, String);
 
-/// One step of the runtime's.
+/// One step of the runtime.
 pub(super) trait Step: Sync {
     /// Whether making this container needs it.
     fn is_for(&self, _: &Prepared<'_>) -> bool {
         true
     }
 
-    /// Does it. What would outlive a runtime that is killed stands in the journal before.
+    /// Does it. Before it makes anything that outlives a killed runtime, it notes that in the journal.
     ///
     /// # Errors
-    /// In one line, with the field that asks for it.
+    /// What failed, in one line, with the field of the configuration.
     fn apply(&self, making: &mut Making<'_, '_>) -> Result<()>;
 
-    /// What an error of it is, unless it is known better.
+    /// The kind of its errors that have no more precise one.
     fn kind(&self) -> Kind {
         Kind::Host
     }
 
-    /// What `explain` tells of it; nothing of what is only the runtime's own bookkeeping.
+    /// Its lines in `explain`; none for what is only the runtime's own bookkeeping.
     ///
     /// # Errors
     /// The configuration is wrong.
@@ -58,8 +59,8 @@ pub(super) trait Step: Sync {
     }
 }
 
-/// All steps, in the order in which they are done. Up to the folder of the container's state nothing has changed but what ends with the
-/// runtime; from the clone on, init goes its own way beside them, and waits where a step says so.
+/// All steps, in the order in which they are done. Before the state folder is made, nothing changes that would
+/// outlive the runtime. From the clone on, init works in parallel with the steps, and waits where a step says so.
 const ORDER: &[&dyn Step] = &[
     &network::Begin,
     &open::Open,
@@ -108,7 +109,7 @@ impl Prepared<'_> {
     }
 }
 
-/// A container while it is being made: what is asked for, and what stands so far.
+/// A container while it is being made: what is wanted, and what exists so far.
 pub(super) struct Making<'m, 'b> {
     pub root: &'m Root,
     pub id: &'m ContainerId,
@@ -117,7 +118,7 @@ pub(super) struct Making<'m, 'b> {
     /// What ends the wait for init.
     pub patience: Patience,
     pub prepared: &'m Prepared<'b>,
-    /// Instead of the prepared one, where the seed cannot be used.
+    /// Replaces the prepared plan if the seed cannot be used.
     pub replanned: Option<Plan>,
     pub network: Option<NewNetwork>,
     pub opened: Opened,
@@ -127,7 +128,7 @@ pub(super) struct Making<'m, 'b> {
     pub unit: Option<String>,
     pub scope: Option<Scope>,
     pub group: Option<Group>,
-    /// How many device nodes lie in the state folder.
+    /// The number of device nodes in the state folder.
     pub nodes: u32,
     pub gate: Option<OwnedFd>,
     pub init: Option<Init>,
@@ -151,13 +152,14 @@ impl Making<'_, '_> {
     }
 }
 
-/// What is known beside the journal of who is left in the cgroup.
+/// What is known of the processes that are left in the cgroup, besides the journal.
 pub(in crate::container) enum Left<'r> {
-    /// Those who made it hold it open; its processes have been killed.
+    /// The caller made the cgroup and has it open; its processes have been killed.
     Held { cgroup: Option<Cgroup>, unit: Option<String> },
-    /// The processes that state.json names have ended; what else is in the cgroup, if that is the container's still, goes with it.
+    /// The processes that state.json names have ended. The others in the cgroup, if it is still the container's, are
+    /// killed.
     Ended { cgroup: Option<Cgroup>, unit: Option<&'r str> },
-    /// `create` was killed before it had written what it was to record: init dies with it.
+    /// `create` was killed before it had written its record: init dies with it.
     Unfinished,
     /// state.json cannot be read.
     Unknown,

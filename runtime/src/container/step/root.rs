@@ -1,4 +1,4 @@
-//! The root of a container that is no path, or that shares the host's mount namespace.
+//! The root of a container, if no path leads to it, or if it is in the mount namespace of the host.
 
 use std::path::Path;
 
@@ -8,7 +8,8 @@ use crate::plan::{Descriptor, Plan, RootInside};
 use crate::root::RootSource;
 use crate::state::{Entry, StateDirectory, mount_note};
 
-/// Opens or makes a root that no path leads to. With its folder the container is nobody else's, and so its upper layer.
+/// Opens or makes a root to which no path leads. The state folder comes first: it keeps other commands from making the
+/// same container, and from using the same upper layer.
 pub struct OpenGiven;
 
 impl Step for OpenGiven {
@@ -37,7 +38,7 @@ fn given(plan: &Plan) -> Option<(&RootSource, &Option<RootInside>)> {
     })
 }
 
-/// Notes which mount it will be: no namespace takes it along when the container is gone.
+/// Notes which mount it will be: no mount namespace ends with the container, so it has to be unmounted.
 pub struct NoteMount;
 
 impl Step for NoteMount {
