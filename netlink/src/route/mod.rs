@@ -29,3 +29,6 @@ pub mod rule;
 
 pub use hop::NextHop;
 pub use route::{MAIN_TABLE, Metrics, Route, RouteKind, add, delete, list, replace};
+
+#[cfg(test)]
+mod tests;
