@@ -62,8 +62,9 @@ fn mount_by_names(layers: &Layers) -> Result<OwnedFd> {
     made.expect("it was tried")
 }
 
-const WAYS: [(&str, fn(&Layers) -> Result<OwnedFd>); 2] =
-    [("one by one", Layers::mount), ("by names", mount_by_names)];
+type Way = (&'static str, fn(&Layers) -> Result<OwnedFd>);
+
+const WAYS: [Way; 2] = [("one by one", Layers::mount), ("by names", mount_by_names)];
 
 fn read(mount: &OwnedFd, name: &str) -> String {
     let file = rustix::fs::openat(mount, name, OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty());
@@ -100,7 +101,7 @@ fn both_ways_take_descriptors() {
         };
         let [upper, work] = folder.changes(way);
         let flags = OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::OPEN_TREE_CLOEXEC;
-        let detached = rustix::mount::open_tree(CWD, &folder.layer("a"), flags).expect("open_tree");
+        let detached = rustix::mount::open_tree(CWD, folder.layer("a"), flags).expect("open_tree");
         let layers = Layers::new([detached, open(&folder.layer("b"))]).upper(open(&upper), open(&work));
         let overlay = mount(&layers).unwrap_or_else(|error| panic!("{way}: {error}"));
         assert_eq!(read(&overlay, "top"), "a", "{way}");
