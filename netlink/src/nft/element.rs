@@ -6,9 +6,10 @@ use std::time::Duration;
 use neli::consts::nl::NlmF;
 
 use super::message::{Kind, attributes, check_name, message};
+use super::table::none_if_absent;
 use super::{Batch, Set, Socket, Table, Userdata, Value, Verdict};
 use crate::attribute::Attributes;
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::message::Message;
 use crate::reply::{self, Reply, be32_at, be64_at};
 
@@ -171,6 +172,21 @@ pub fn list(socket: &mut Socket, table: &Table, set: &Set) -> Result<Vec<Element
         return Ok(pair(halves));
     }
     Ok(halves.into_iter().map(|half: Half| half.element).collect())
+}
+
+/// The element with that key, if there is one: who has a published port, without listing all.
+///
+/// # Errors
+/// A socket error, or the kernel refused the request; a set whose elements are ranges of a single type, of which
+/// the kernel only finds the beginning.
+pub fn find(socket: &mut Socket, table: &Table, set: &Set, key: &Value) -> Result<Option<Element>> {
+    if set.has_two_ended_ranges() {
+        return Err(Error::Invalid(format!("set {}: ranges are not found by a key", set.name)));
+    }
+    let list = encode(&Element::new(key.clone()), set)?;
+    let question = part(Kind::GetElement, NlmF::empty(), "look up", table, set, None, &list)?;
+    let halves = none_if_absent(socket.0.ask(&question, read))?.into_iter().flatten();
+    Ok(halves.map(|half| half.element).next())
 }
 
 /// One message of elements.

@@ -100,6 +100,11 @@ fn sets_and_elements_read_back_as_they_were_added() {
                 assert_eq!(listed, expected, "{}", set.name);
             }
             assert_eq!(set::find(socket, &inet(), "none").unwrap(), None);
+            let (ports, published) = &every_set()[0];
+            let found = element::find(socket, &inet(), ports, &published[1].key).unwrap();
+            assert_eq!(found.as_ref(), Some(&published[1]));
+            let free = Value::protocol(6).and(Value::port(81));
+            assert_eq!(element::find(socket, &inet(), ports, &free).unwrap(), None);
 
             // The same again is no error; one less; then none.
             let mut again = Batch::new();
