@@ -15,9 +15,10 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
+use pillbox::netlink::link;
 use pillbox::oci::signal;
 use pillbox::{
-    Bundle, Container, CreateOptions, ExecOptions, Kind, Root, Signal, Status, Stdio, WarningKind,
+    Bundle, Container, CreateOptions, ExecOptions, Kind, Network, Root, Signal, Status, Stdio, WarningKind,
 };
 use rustix::io::Errno;
 use rustix::process::{WaitId, WaitIdOptions};
@@ -467,6 +468,70 @@ fn the_environment_is_not_looked_at() {
     assert!(!["NOTIFY", "LISTEN", "XDG", "trap"].iter().any(|word| seen.contains(word)), "{seen}");
     container.wait().expect("wait");
     container.delete(false).expect("delete");
+}
+
+/// By every way in which a network namespace is made or joined, before the program runs.
+#[test]
+fn a_network_namespace_is_the_callers_to_configure() {
+    let Some(place) = Place::new("network") else { return };
+    let all = json!([{"containerID": 0, "hostID": 0, "size": 65536}]);
+    let (first, _output) = place.create("first", "sleep 100");
+    let path = format!("/proc/{}/ns/net", first.pid().expect("pid"));
+    type Way<'w> = (&'w str, bool, &'w dyn Fn(&mut Value));
+    let ways: [Way<'_>; 3] = [
+        ("made beside init", true, &|_| {}),
+        ("made by init", true, &|config| {
+            let namespaces = config["linux"]["namespaces"].as_array_mut().expect("namespaces");
+            namespaces.push(json!({"type": "user"}));
+            config["linux"]["uidMappings"] = all.clone();
+            config["linux"]["gidMappings"] = all.clone();
+        }),
+        ("joined", false, &|config| config["linux"]["namespaces"][2]["path"] = json!(path)),
+    ];
+    for (way, is_new, change) in ways {
+        let bundle = place.bundle("cat /proc/net/dev");
+        let mut config: Value = serde_json::from_str(&bundle.config).expect("JSON");
+        change(&mut config);
+        let bundle = Bundle { config: config.to_string(), ..bundle };
+        let (told, hears) = std::sync::mpsc::channel();
+        let (output, write_end) = std::io::pipe().expect("pipe");
+        let options = CreateOptions::new().stdin(Stdio::Null).stdout(write_end);
+        let options = options.network(move |mut network: Network| {
+            let links = link::list(&mut network.socket)?;
+            // What is changed here the program finds.
+            let loopback = links.iter().find(|link| link.name == "lo").expect("loopback");
+            network.socket.request(&[link::set_up(loopback.index)?])?;
+            told.send((network.is_new, network.pid, network.namespace, loopback.is_up())).expect("heard");
+            Ok::<_, pillbox::netlink::Error>(())
+        });
+        let container = Container::create(&place.root(), "second", &bundle, options);
+        let container = container.unwrap_or_else(|error| panic!("{way}: {error}"));
+        let (new, pid, namespace, up) = hears.try_recv().expect("called before create returned");
+        assert_eq!((new, pid, up), (is_new, container.pid().expect("pid"), true), "{way}");
+        let own = fs::metadata(format!("/proc/{pid}/ns/net")).expect("namespace");
+        let given = rustix::fs::fstat(&namespace).expect("namespace");
+        assert_eq!(std::os::unix::fs::MetadataExt::ino(&own), given.st_ino, "{way}");
+        container.start().expect("start");
+        assert!(text(output).contains("lo:"), "{way}");
+        container.wait().expect("wait");
+        container.delete(true).expect("delete");
+    }
+    first.delete(true).expect("delete");
+
+    let options = || CreateOptions::new().stdin(Stdio::Null).stdout(Stdio::Null);
+    let refused = options().network(|_| Err("no address is left"));
+    let error = Container::create(&place.root(), "refused", &place.bundle("true"), refused).expect_err("it");
+    assert_eq!(error.kind(), Kind::Network);
+    assert_eq!(error.to_string(), "configure the network: no address is left");
+
+    let mut config: Value = serde_json::from_str(&place.bundle("true").config).expect("JSON");
+    config["linux"]["namespaces"].as_array_mut().expect("namespaces").retain(|one| one["type"] != "network");
+    let bundle = Bundle::with_config(&place.folder, config.to_string()).expect("bundle");
+    let options = options().network(|_| Err("it is the host's"));
+    Container::create(&place.root(), "hosts", &bundle, options)
+        .expect("create")
+        .delete(true)
+        .expect("delete");
 }
 
 #[test]

@@ -95,11 +95,14 @@ pub mod text;
 pub mod validate;
 
 pub use cgroup::Driver;
-pub use container::{Bundle, Container, CreateOptions, ExecOptions, Process, Stdio, resize_terminal};
+pub use container::{
+    Bundle, Container, CreateOptions, ExecOptions, Network, Process, Stdio, resize_terminal,
+};
 pub use error::{Error, Kind, Result, Warning, WarningKind};
 pub use explain::features;
 pub use oci::container_id::ContainerId;
 pub use oci::signal;
+pub use pillbox_netlink as netlink;
 pub use rustix::process::Signal;
 pub use state::{Root, Status};
 #[doc(hidden)]

@@ -331,7 +331,7 @@ fn run_as_ordinary_user(folder: &Path) {
         "linux": {
             "uidMappings": map(rustix::process::getuid().as_raw()),
             "gidMappings": map(rustix::process::getgid().as_raw()),
-            "namespaces": [{"type": "mount"}, {"type": "pid"}, {"type": "user"}]
+            "namespaces": [{"type": "mount"}, {"type": "pid"}, {"type": "user"}, {"type": "network"}]
         }
     });
     let create = |root: RootSource, config: &Value| {
@@ -339,6 +339,11 @@ fn run_as_ordinary_user(folder: &Path) {
         let (output, write_end) = std::io::pipe().expect("pipe");
         let stderr = write_end.try_clone().expect("dup");
         let options = CreateOptions::new().stdin(Stdio::Null).stdout(write_end).stderr(stderr).root(root);
+        // Its network namespace is the user's to configure as well.
+        let options = options.network(|mut network| {
+            let loopback = pillbox::netlink::LOOPBACK_INDEX;
+            network.socket.request(&[pillbox::netlink::link::set_mtu(loopback, 9000)?])
+        });
         Container::create(&Root::at(path("state")), "user", &bundle, options)
             .map(|container| (container, output))
     };

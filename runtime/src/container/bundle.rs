@@ -188,6 +188,8 @@ pub struct Wishes {
     /// See [`Intent`].
     pub notify: Option<[String; 2]>,
     /// See [`Intent`].
+    pub wants_network: bool,
+    /// See [`Intent`].
     pub root: RootSource,
 }
 
@@ -223,6 +225,7 @@ impl<'b> Prepared<'b> {
             scratch_over,
             notify,
             root,
+            wants_network,
         } = wishes;
         let named = |error: Error| error.context(&bundle.config_name);
         let spec = spec::parse(bundle.config.as_bytes())
@@ -269,6 +272,7 @@ impl<'b> Prepared<'b> {
             scratch_over,
             environment,
             notify,
+            wants_network,
         };
         let mut plan = plan::compile(&spec, &host, &intent).map_err(named)?;
         if driver == Driver::Disabled && !(limit_nothing(&limits) && devices.is_none()) {

@@ -78,6 +78,7 @@ pub(super) fn prepare<'b>(
         scratch_over: options.scratch_over.clone(),
         notify,
         root: options.root.clone(),
+        wants_network: options.network.is_there(),
     };
     let mut prepared = Prepared::beginning(bundle, id, wishes).map_err(invalid)?;
     prepared.gaps = gaps;

@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 
+use super::network::{Network, Receiver};
 use super::stdio::{Stdio, Streams};
 use crate::cgroup::Driver;
 use crate::plan::Layer;
@@ -34,6 +35,7 @@ pub struct CreateOptions {
     pub(super) driver: Driver,
     pub(super) root: RootSource,
     pub(super) scratch_over: Vec<Layer>,
+    pub(super) network: Receiver,
     pub(super) line: CommandLine,
 }
 
@@ -108,6 +110,29 @@ impl CreateOptions {
     /// The source of its root file system, instead of `root.path`.
     pub fn root(mut self, root: impl Into<RootSource>) -> Self {
         self.root = root.into();
+        self
+    }
+
+    /// Calls `configure` with the container's network namespace, whether that is made or joined, before the program can run, while
+    /// init goes on with the container's set-up. It is not called for a container in the caller's own network namespace. If it fails
+    /// the container is not created, and nothing is left.
+    ///
+    /// ```no_run
+    /// use pillbox::netlink::link;
+    /// use pillbox::{CreateOptions, Network};
+    ///
+    /// let options = CreateOptions::new().network(|mut network: Network| {
+    ///     let names: Vec<_> = link::list(&mut network.socket)?.into_iter().map(|link| link.name).collect();
+    ///     println!("{names:?} in the network namespace of process {}", network.pid);
+    ///     Ok::<_, pillbox::netlink::Error>(())
+    /// });
+    /// # drop(options);
+    /// ```
+    pub fn network<E: std::fmt::Display>(
+        mut self,
+        configure: impl FnOnce(Network) -> Result<(), E> + Send + 'static,
+    ) -> Self {
+        self.network = Receiver::new(configure);
         self
     }
 

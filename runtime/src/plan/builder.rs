@@ -2,7 +2,7 @@
 
 use std::ffi::CStr;
 
-use pillbox_init::plan::operation::{JoinNetwork, SetDumpable, SetUndumpable, TakeTrees};
+use pillbox_init::plan::operation::{JoinNetwork, SendNetlinkSocket, SetDumpable, SetUndumpable, TakeTrees};
 use pillbox_init::plan::{Operation, TAKEN_TREES_MAX, Tree};
 use pillbox_init::wire::Numbers;
 
@@ -21,6 +21,8 @@ pub(super) struct Builder<'h> {
     pub(super) warnings: Vec<Warning>,
     /// Whether init is still to join the network namespace that the runtime makes.
     pub(super) awaits_network: bool,
+    /// Whether init sends a netlink socket as soon as it stands there.
+    pub(super) sends_network: bool,
     /// The trees that have to be cloned after mounts that init makes.
     pub(super) late: Late,
     /// What answers the notifications of its filter.
@@ -90,6 +92,7 @@ impl<'h> Builder<'h> {
             descriptors: Vec::new(),
             warnings: Vec::new(),
             awaits_network: false,
+            sends_network: false,
             late: Late::default(),
             notifications: Notifications::Agent,
             visible: Visible::ToNobody,
@@ -101,6 +104,9 @@ impl<'h> Builder<'h> {
     pub(super) fn join_network(&mut self) {
         if std::mem::take(&mut self.awaits_network) {
             self.push(JoinNetwork);
+            if self.sends_network {
+                self.push(SendNetlinkSocket);
+            }
         }
     }
 

@@ -43,6 +43,8 @@ pub struct Intent {
     pub environment: Vec<String>,
     /// A folder of the host with the container's socket for sd_notify(3), and its path inside.
     pub notify: Option<[String; 2]>,
+    /// Whether the caller configures the container's network namespace, through a socket of init's.
+    pub wants_network: bool,
 }
 
 /// A part of the host's file system that a throwaway container sees at the same path.

@@ -77,6 +77,8 @@ pub struct Plan {
     pub oom_score_adj: Option<i32>,
     /// Interfaces that move into the network namespace.
     pub net_devices: Vec<NetDevice>,
+    /// Whether init sends a netlink socket of its network namespace.
+    pub sends_network: bool,
     /// Whether init starts from the seed namespace.
     pub from_seed: bool,
     /// Where the root is mounted in the runtime's own namespace, to be unmounted when the container is
@@ -166,8 +168,12 @@ pub fn compile(spec: &ValidSpec<'_>, host: &Host, intent: &Intent) -> Result<Pla
     compile_beginning(&mut builder, spec, &namespaces, &mappings, intent)?;
     let net_devices = net_device::compile(spec, host)?;
     compile_late_namespaces(&mut builder, &namespaces)?;
+    let wants_network = intent.wants_network && spec.namespace(NamespaceKind::Network).is_some();
+    let sends_network =
+        wants_network || makes_network && !namespaces.network_meanwhile || !net_devices.is_empty();
     builder.awaits_network = namespaces.network_meanwhile;
-    if makes_network && !namespaces.network_meanwhile || !net_devices.is_empty() {
+    builder.sends_network = sends_network;
+    if !namespaces.network_meanwhile && sends_network {
         builder.push(SendNetlinkSocket);
     }
     let read_only_later = compile_file_system(
@@ -188,7 +194,7 @@ pub fn compile(spec: &ValidSpec<'_>, host: &Host, intent: &Intent) -> Result<Pla
     let inherits = !namespaces.makes(NamespaceKind::Mount) && !namespaces.joins(NamespaceKind::Mount);
     let mounts_at = inherits.then(|| intent.rootfs.clone());
     let plan = builder.finish(spec, intent);
-    Ok(Plan { namespaces, mappings, from_seed, mounts_at, net_devices, ..plan })
+    Ok(Plan { namespaces, mappings, from_seed, mounts_at, net_devices, sends_network, ..plan })
 }
 
 /// Whether the plan leaves making the network namespace to the runtime, which can begin as soon as this is

@@ -76,6 +76,7 @@ fn describe_plan(plan: &Plan) -> String {
         descriptors,
         oom_score_adj,
         net_devices,
+        sends_network: _,
         from_seed,
         mounts_at,
         terminal,

@@ -1,7 +1,7 @@
 //! A container's network namespace. It is made in parallel with everything else, because nothing takes the kernel
 //! longer.
 
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsFd, OwnedFd};
 
 use pillbox_init::plan::Turn;
 use pillbox_netlink::{LOOPBACK_INDEX, Socket, link};
@@ -10,7 +10,7 @@ use rustix::process::Pid;
 use crate::error::{Context, Error, Kind, Result};
 use crate::plan::Plan;
 use crate::spawn::net_device;
-use crate::sys::{NetworkStep, NetworkThread};
+use crate::sys::{self, NetworkStep, NetworkThread};
 use crate::validate::NamespaceKind;
 
 const MAKE: &str = "linux.namespaces: make a network namespace (of user.max_net_namespaces at most)";
@@ -59,17 +59,25 @@ impl Making {
 ///
 /// # Errors
 /// What the kernel refuses.
-pub fn configure(socket: OwnedFd, plan: &Plan, pid: Pid) -> Result<()> {
+pub fn configure(socket: OwnedFd, plan: &Plan, pid: Pid) -> Result<Socket> {
     let mut socket = Socket::from_fd(socket)
         .map_err(|error| Error::formatted(format_args!("init's netlink socket: {error}")))?;
-    if plan.namespaces.makes(NamespaceKind::Network) {
+    if plan.namespaces.makes(NamespaceKind::Network) && !plan.namespaces.network_meanwhile {
         let up = link::set_up(LOOPBACK_INDEX).and_then(|up| socket.request(&[up]));
         up.map_err(failed)?;
     }
-    if plan.net_devices.is_empty() {
-        return Ok(());
+    if !plan.net_devices.is_empty() {
+        net_device::move_into(&plan.net_devices, pid, &mut socket)?;
     }
-    net_device::move_into(&plan.net_devices, pid, &mut socket)
+    Ok(socket)
+}
+
+/// The network namespace in which the socket was opened.
+///
+/// # Errors
+/// The caller has no CAP_NET_ADMIN there.
+pub fn namespace_of(socket: &Socket) -> Result<OwnedFd> {
+    sys::network_of(socket.as_fd()).context(|| "ask a socket for its network namespace").map_err(of_network)
 }
 
 fn failed(error: pillbox_netlink::Error) -> Error {

@@ -23,7 +23,7 @@ pub mod user_namespace;
 use rustix::io::Errno;
 
 pub use bpf::{Instruction, attach_device_program, load_device_program};
-pub use descriptor::{exit_code, is_passed_on, mount_count, namespace_type, user_namespace_of};
+pub use descriptor::{exit_code, is_passed_on, mount_count, namespace_type, network_of, user_namespace_of};
 pub use network::{NetworkStep, NetworkThread};
 pub use probe::{
     PROBEABLE, in_mount_copy, in_namespaces_of, in_user_namespace, knows_seccomp_flags, probe, refusal,

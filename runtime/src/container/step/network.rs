@@ -1,6 +1,7 @@
 //! The container's network namespace.
 
 use super::{Line, Making, Prepared, Step, too_early};
+use crate::container::network::Network;
 use crate::error::{Kind, Result};
 use crate::plan::NetDevice;
 use crate::spawn::{Stop, network};
@@ -30,17 +31,26 @@ pub struct Configure;
 
 impl Step for Configure {
     fn is_for(&self, prepared: &Prepared<'_>) -> bool {
-        let namespaces = &prepared.plan.namespaces;
-        let makes = namespaces.makes(NamespaceKind::Network) && !namespaces.network_meanwhile;
-        makes || !prepared.plan.net_devices.is_empty()
+        prepared.plan.sends_network
     }
 
     fn apply(&self, making: &mut Making<'_, '_>) -> Result<()> {
-        let Making { prepared, replanned, opened, init, .. } = making;
+        let Making { options, prepared, replanned, opened, init, .. } = making;
         let plan = replanned.as_ref().unwrap_or(&prepared.plan);
         let init = init.as_mut().ok_or_else(|| too_early("init"))?;
         match init.next_stop(plan, opened)? {
-            Stop::Network(socket) => network::configure(socket, plan, init.pid),
+            Stop::Network(socket) => {
+                let socket = network::configure(socket, plan, init.pid)?;
+                if !options.network.is_there() {
+                    return Ok(());
+                }
+                options.network.give(Network {
+                    namespace: network::namespace_of(&socket)?,
+                    socket,
+                    is_new: plan.namespaces.makes(NamespaceKind::Network),
+                    pid: init.pid.as_raw_pid(),
+                })
+            }
             stop => Err(stop.unexpected()),
         }
     }
