@@ -119,7 +119,7 @@ fn tmpcopyup_ends_at_a_bounded_depth() {
         let deep: PathBuf = std::iter::repeat_n("d", 200).collect();
         fs::create_dir_all(container.rootfs().join("seed").join(deep)).expect("folders");
         container.mount("tmpfs", "tmpfs", "/seed", &["tmpcopyup"]);
-        container.run().fails_with("tmpcopyup: more than 64 folders");
+        container.run().fails_with("tmpcopyup: folders are nested more than 64 deep");
         container.assert_gone();
     });
 }

@@ -21,7 +21,7 @@ use crate::sys::surroundings;
 /// How many bytes at the end of a helper's output are kept.
 const KEPT: usize = 1 << 24;
 
-/// Looks a program up in the folders that [`surroundings`] names.
+/// Looks a program up in the folders that `surroundings` names.
 pub fn find(name: &str) -> Option<String> {
     let path = surroundings::search_path().and_then(OsStr::to_str).unwrap_or("/usr/bin:/bin");
     path.split(':')
