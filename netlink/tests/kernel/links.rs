@@ -177,7 +177,7 @@ fn bridges_and_their_ports_have_the_settings_that_they_were_given() {
 fn options_are_kept(test: &str, given: BridgeOptions, change: BridgeOptions) {
     let mut socket = Socket::open().unwrap();
     let bridge = Bridge { name: "br0", index: Some(40), address: None, mtu: None, options: given };
-    if !made(test, &mut socket, &link::add_bridge(&bridge).unwrap()) {
+    if !made(&mut socket, &link::add_bridge(&bridge).unwrap()) {
         return;
     }
     let read = |socket: &mut Socket| match link::get(socket, 40).unwrap().details().unwrap() {
@@ -218,7 +218,7 @@ fn over_a_parent(test: &'static str, kind: fn(u32) -> Kind) {
     let mut socket = Socket::open().unwrap();
     let parent = pair(&mut socket, "a0", "b0");
     let here = link::add(&NewLink::new("up0", kind(parent))).unwrap();
-    if !made(test, &mut socket, &here) {
+    if !made(&mut socket, &here) {
         return;
     }
     let up0 = link::get(&mut socket, "up0").unwrap();
@@ -274,7 +274,7 @@ fn a_dummy_is_a_link_of_its_own() {
         let mut socket = Socket::open().unwrap();
         let mac = [0x02, 0, 0, 0, 0, 0x12];
         let dummy = NewLink { address: Some(mac), up: false, ..NewLink::new("dummy0", Kind::Dummy) };
-        if !made(TEST, &mut socket, &link::add(&dummy).unwrap()) {
+        if !made(&mut socket, &link::add(&dummy).unwrap()) {
             return;
         }
         let dummy0 = link::get(&mut socket, "dummy0").unwrap();
