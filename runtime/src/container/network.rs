@@ -15,15 +15,15 @@ pub struct Network {
     pub namespace: OwnedFd,
     /// An rtnetlink socket in it, which configures its links, addresses and routes from outside.
     pub socket: pillbox_netlink::Socket,
-    /// Whether the namespace was made for this container, which has set up its loopback, or existed before.
+    /// Whether the namespace was made for this container, with its loopback up; otherwise it existed before.
     pub is_new: bool,
-    /// The pid of the container's first process, which stands in it.
+    /// The pid of the container's first process, which is in the namespace.
     pub pid: i32,
 }
 
 type Configure = Box<dyn FnOnce(Network) -> Result<()> + Send>;
 
-/// Who is to get it, once.
+/// The caller's function that gets it, once.
 #[derive(Default)]
 pub(super) struct Receiver(Mutex<Option<Configure>>);
 

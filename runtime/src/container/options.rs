@@ -113,9 +113,9 @@ impl CreateOptions {
         self
     }
 
-    /// Calls `configure` with the container's network namespace, whether that is made or joined, before the program can run, while
-    /// init goes on with the container's set-up. It is not called for a container in the caller's own network namespace. If it fails
-    /// the container is not created, and nothing is left.
+    /// Calls `configure` with the container's network namespace, whether that is made or joined, before the program can
+    /// run. Init continues with the container's set-up meanwhile. A container in the caller's own network namespace needs
+    /// no such call, and gets none. If `configure` fails, the container is not created and nothing is left.
     ///
     /// ```no_run
     /// use pillbox::netlink::link;

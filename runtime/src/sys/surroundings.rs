@@ -5,11 +5,12 @@ use std::path::PathBuf;
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-/// Where this process finds helper programs and message buses. The library reads no environment: a program that wants what the
-/// variables say calls [`use_environment`](Self::use_environment), one that knows better [`establish`](Self::establish).
+/// Where this process finds helper programs and message buses. The library does not read the environment by itself. A
+/// program that wants the values of the variables calls [`use_environment`](Self::use_environment); one that has other
+/// values calls [`establish`](Self::establish).
 ///
-/// The buses are those of the process's user, and the helpers are the machine's: the values hold for the whole process, and the
-/// first ones count.
+/// They apply to the whole process, because helpers belong to the machine and buses to the user. They can be set once,
+/// before they are used for the first time.
 ///
 /// ```
 /// use pillbox::Surroundings;
@@ -28,16 +29,16 @@ pub struct Surroundings {
 
 static KNOWN: OnceLock<Surroundings> = OnceLock::new();
 
-/// Whether the environment is read where nothing else is known.
+/// Whether the environment is read if no values have been set.
 static READS_ENVIRONMENT: AtomicBool = AtomicBool::new(false);
 
 impl Surroundings {
-    /// Helpers in `/usr/bin` and `/bin`, systemd's system bus at its usual place, no bus of the user's.
+    /// Helpers are in `/usr/bin` and `/bin`, the system bus is where it usually is, and the user has no bus.
     pub fn new() -> Surroundings {
         Surroundings::default()
     }
 
-    /// Where `newuidmap` and `newgidmap` are searched: absolute folders with colons between them, as in `PATH`.
+    /// The absolute folders, separated by colons, in which `newuidmap` and `newgidmap` are searched.
     pub fn search_path(mut self, path: impl Into<OsString>) -> Self {
         self.search_path = Some(path.into());
         self
@@ -49,24 +50,25 @@ impl Surroundings {
         self
     }
 
-    /// The address of the user's message bus, by which an ordinary user's systemd is reached.
+    /// The address of the user's message bus, through which an ordinary user's systemd is reached.
     pub fn session_bus(mut self, address: impl Into<String>) -> Self {
         self.session_bus = Some(address.into());
         self
     }
 
-    /// The user's runtime folder, which has the socket `bus` if [`session_bus`](Self::session_bus) says nothing.
+    /// The user's runtime folder. Its socket `bus` is used if no [`session_bus`](Self::session_bus) is set.
     pub fn runtime_dir(mut self, folder: impl Into<PathBuf>) -> Self {
         self.runtime_dir = Some(folder.into());
         self
     }
 
-    /// Makes these values those of the process; false if it has others already.
+    /// Sets these values for the process; false if there are values already.
     pub fn establish(self) -> bool {
         KNOWN.set(self).is_ok()
     }
 
-    /// Takes them from `PATH`, `DBUS_SYSTEM_BUS_ADDRESS`, `DBUS_SESSION_BUS_ADDRESS` and `XDG_RUNTIME_DIR`, when they are needed.
+    /// Reads them from `PATH`, `DBUS_SYSTEM_BUS_ADDRESS`, `DBUS_SESSION_BUS_ADDRESS` and `XDG_RUNTIME_DIR` when they are
+    /// needed.
     pub fn use_environment() {
         READS_ENVIRONMENT.store(true, Ordering::Relaxed);
     }
@@ -87,12 +89,12 @@ impl Surroundings {
     }
 }
 
-/// Where helpers are searched, if that was said.
+/// Where helpers are searched, if that is set.
 pub fn search_path() -> Option<&'static OsStr> {
     Surroundings::known().search_path.as_deref()
 }
 
-/// The address of the system's bus, if it was said.
+/// The address of the system's bus, if it is set.
 #[cfg(feature = "systemd")]
 pub fn system_bus() -> Option<&'static str> {
     Surroundings::known().system_bus.as_deref()
