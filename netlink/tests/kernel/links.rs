@@ -174,7 +174,7 @@ fn bridges_and_their_ports_have_the_settings_that_they_were_given() {
 }
 
 /// Bridge options that not every kernel is built with are set and changed.
-fn options_are_kept(test: &str, given: BridgeOptions, change: BridgeOptions) {
+fn options_are_kept(given: BridgeOptions, change: BridgeOptions) {
     let mut socket = Socket::open().unwrap();
     let bridge = Bridge { name: "br0", index: Some(40), address: None, mtu: None, options: given };
     if !made(&mut socket, &link::add_bridge(&bridge).unwrap()) {
@@ -200,7 +200,7 @@ fn a_bridge_filters_vlans() {
     in_fresh_namespace(TEST, || {
         let default_vlan = Some(7);
         let given = BridgeOptions { vlan_filtering: Some(false), default_vlan, ..BridgeOptions::default() };
-        options_are_kept(TEST, given, BridgeOptions { vlan_filtering: Some(true), ..given });
+        options_are_kept(given, BridgeOptions { vlan_filtering: Some(true), ..given });
     });
 }
 
@@ -209,12 +209,12 @@ fn a_bridge_calls_iptables() {
     const TEST: &str = "links::a_bridge_calls_iptables";
     in_fresh_namespace(TEST, || {
         let given = BridgeOptions { call_iptables: Some(true), ..BridgeOptions::default() };
-        options_are_kept(TEST, given, BridgeOptions { call_iptables: Some(false), ..given });
+        options_are_kept(given, BridgeOptions { call_iptables: Some(false), ..given });
     });
 }
 
 /// Makes links of one kind over a veth's end, in another namespace too, and looks what the kernel says of them.
-fn over_a_parent(test: &'static str, kind: fn(u32) -> Kind) {
+fn over_a_parent(kind: fn(u32) -> Kind) {
     let mut socket = Socket::open().unwrap();
     let parent = pair(&mut socket, "a0", "b0");
     let here = link::add(&NewLink::new("up0", kind(parent))).unwrap();
@@ -243,7 +243,7 @@ fn over_a_parent(test: &'static str, kind: fn(u32) -> Kind) {
 fn macvlans_lie_over_a_link() {
     const TEST: &str = "links::macvlans_lie_over_a_link";
     in_fresh_namespace(TEST, || {
-        over_a_parent(TEST, |parent| Kind::Macvlan { parent, mode: MacvlanMode::Private });
+        over_a_parent(|parent| Kind::Macvlan { parent, mode: MacvlanMode::Private });
     });
 }
 
@@ -251,7 +251,7 @@ fn macvlans_lie_over_a_link() {
 fn ipvlans_lie_over_a_link() {
     const TEST: &str = "links::ipvlans_lie_over_a_link";
     in_fresh_namespace(TEST, || {
-        over_a_parent(TEST, |parent| Kind::Ipvlan {
+        over_a_parent(|parent| Kind::Ipvlan {
             parent,
             mode: IpvlanMode::L3,
             between: IpvlanBetween::Private,
@@ -263,7 +263,7 @@ fn ipvlans_lie_over_a_link() {
 fn vlans_lie_over_a_link() {
     const TEST: &str = "links::vlans_lie_over_a_link";
     in_fresh_namespace(TEST, || {
-        over_a_parent(TEST, |parent| Kind::Vlan { parent, id: 4094, protocol: VlanProtocol::Ad });
+        over_a_parent(|parent| Kind::Vlan { parent, id: 4094, protocol: VlanProtocol::Ad });
     });
 }
 
