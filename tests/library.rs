@@ -303,7 +303,9 @@ fn quiet(arguments: &[&str]) -> ExecOptions {
 
 fn signal_state() -> Vec<String> {
     let status = fs::read_to_string("/proc/thread-self/status").expect("status");
-    status.lines().filter(|line| line.starts_with("Sig")).map(String::from).collect()
+    // The queue is that of all the user's processes.
+    let own = |line: &&str| line.starts_with("Sig") && !line.starts_with("SigQ");
+    status.lines().filter(own).map(String::from).collect()
 }
 
 #[test]
