@@ -403,6 +403,24 @@ fn seccomp_looks_at_arguments() {
     });
 }
 
+/// Then not even the end can be asked for.
+#[test]
+fn a_filter_that_forbids_everything_ends_what_comes_to_it() {
+    each_runtime(|runtime| {
+        for no_new_privileges in [false, true] {
+            let mut container = Container::sh(runtime, "echo ran");
+            container.spec["process"]["noNewPrivileges"] = json!(no_new_privileges);
+            container.spec["linux"]["seccomp"] = json!({"defaultAction": "SCMP_ACT_ERRNO"});
+            let output = container.run();
+            assert!(output.code > 0 && output.stdout.is_empty(), "{output:?}");
+            if runtime.is("pillbox") && !no_new_privileges {
+                output.fails_with("init ended during the set-up: it was killed by signal");
+            }
+            container.assert_gone();
+        }
+    });
+}
+
 #[test]
 fn seccomp_kills() {
     if !cfg!(target_arch = "x86_64") {

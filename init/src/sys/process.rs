@@ -1,5 +1,6 @@
 //! The calling process: its rights, what it executes, and its end.
 
+use core::arch::asm;
 use core::ffi::{CStr, c_char};
 
 use linux_raw_sys::general as raw;
@@ -143,10 +144,17 @@ pub fn set_rlimit(resource: u32, soft: u64, hard: u64) -> Result<(), Errno> {
     Ok(())
 }
 
-/// Ends the process at once: exit_group(2).
+/// Ends the process at once: exit_group(2), or a signal where a seccomp filter forbids the call.
 pub fn exit(status: i32) -> ! {
-    loop {
-        // SAFETY: exit_group does not return.
-        let _ = unsafe { syscall(raw::__NR_exit_group, [status as usize, 0, 0, 0, 0, 0]) };
+    // SAFETY: exit_group does not return.
+    let _ = unsafe { syscall(raw::__NR_exit_group, [status as usize, 0, 0, 0, 0, 0]) };
+    // SAFETY: no processor executes this instruction: the kernel kills the process, even the first one of a pid namespace.
+    unsafe {
+        #[cfg(target_arch = "x86_64")]
+        asm!("ud2", options(noreturn, nomem, nostack));
+        #[cfg(target_arch = "aarch64")]
+        asm!("udf #0", options(noreturn, nomem, nostack));
+        #[cfg(target_arch = "riscv64")]
+        asm!("unimp", options(noreturn, nomem, nostack));
     }
 }
