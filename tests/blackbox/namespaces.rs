@@ -2,11 +2,12 @@
 //! maps).
 
 use std::fs;
+use std::path::Path;
 use std::process::{Child, Command, Stdio};
 
 use serde_json::json;
 
-use crate::harness::{Container, each_runtime, each_runtime_but, pillbox_only, skip, wait_for};
+use crate::harness::{Container, each_runtime, each_runtime_but, mountpoints, pillbox_only, skip, wait_for};
 
 /// The type in config.json and the name in /proc/PID/ns.
 const NAMESPACES: [(&str, &str); 6] = [
@@ -148,6 +149,31 @@ fn a_joined_namespace_that_is_the_hosts_own_is_not_changed() {
         }
         assert_eq!(fs::read_to_string("/proc/sys/kernel/hostname").expect("hostname"), host);
         assert_eq!(fs::read_to_string("/proc/sys/kernel/shmmni").expect("shmmni"), shm);
+    });
+}
+
+/// There the kernel keeps what is mounted beyond the container's end.
+#[test]
+fn a_joined_mount_namespace_that_is_the_hosts_own_is_left_as_it_was() {
+    pillbox_only(|runtime| {
+        let mut container = Container::sleeping(runtime);
+        for member in ["maskedPaths", "readonlyPaths"] {
+            container.spec["linux"].as_object_mut().expect("linux").remove(member);
+        }
+        let own = format!("/proc/{}/ns/mnt", std::process::id());
+        container.with_namespace("mount", Some(&own));
+        let rootfs = container.rootfs();
+        let mounted =
+            || mountpoints().into_iter().filter(|point| Path::new(point).starts_with(&rootfs)).count();
+        container.create_and_start().wait_for("ready");
+        assert!(mounted() > 1, "its mounts are the host's");
+        assert_eq!(
+            container.call(&["exec", &container.id, "sh", "-c", "echo in /*"]).ok().stdout.find("/host"),
+            None
+        );
+        container.call(&["delete", "--force", &container.id]).ok();
+        assert_eq!(mounted(), 0);
+        container.assert_gone();
     });
 }
 

@@ -7,7 +7,8 @@ impl Host {
     /// Notes which namespaces that `spec` joins and wants to change are the host's own. If one cannot be
     /// looked at, opening it later gives the error.
     pub fn look_at_joined(&mut self, spec: &ValidSpec<'_>) {
-        let changed = hosts_own::changes(spec).map(|(_, kind)| kind);
+        // Every container changes its mount namespace.
+        let changed = hosts_own::changes(spec).map(|(_, kind)| kind).chain([NamespaceKind::Mount]);
         self.joins_own = changed.filter(|kind| is_own(spec, *kind)).collect();
     }
 }

@@ -191,8 +191,11 @@ pub fn compile(spec: &ValidSpec<'_>, host: &Host, intent: &Intent) -> Result<Pla
     identity::compile(&mut builder, spec, own_user_namespace, intent.preserve_fds)?;
     compile_end(&mut builder, spec, intent)?;
 
-    let inherits = !namespaces.makes(NamespaceKind::Mount) && !namespaces.joins(NamespaceKind::Mount);
-    let mounts_at = inherits.then(|| intent.rootfs.clone());
+    let in_hosts_own = match namespaces.joins(NamespaceKind::Mount) {
+        true => host.joins_own.contains(&NamespaceKind::Mount),
+        false => !namespaces.makes(NamespaceKind::Mount),
+    };
+    let mounts_at = in_hosts_own.then(|| intent.rootfs.clone());
     let plan = builder.finish(spec, intent);
     Ok(Plan { namespaces, mappings, from_seed, mounts_at, net_devices, sends_network, ..plan })
 }
