@@ -47,6 +47,22 @@ fn groups() {
     });
 }
 
+/// Fewer lines than the kernel takes, and more of a page.
+#[test]
+fn the_text_of_an_id_map() {
+    pillbox_only(|runtime| {
+        let mut container = Container::sh(runtime, "echo ran");
+        container.with_namespace("user", None);
+        let lines: Vec<_> =
+            (0..340).map(|n| json!({"containerID": n, "hostID": 1_000_000 + 2 * n, "size": 1})).collect();
+        container.spec["linux"]["uidMappings"] = json!(lines);
+        container.spec["linux"]["gidMappings"] = json!(lines[..1]);
+        let output = container.run().fails_with("linux.uidMappings: write /proc/");
+        output.fails_with("the kernel takes less than a page: map fewer and longer ranges");
+        container.assert_gone();
+    });
+}
+
 #[test]
 fn filters() {
     pillbox_only(|runtime| {

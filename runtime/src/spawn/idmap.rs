@@ -47,12 +47,22 @@ pub fn write(pid: Pid, mappings: &Mappings) -> Result<()> {
 
 /// The kernel takes a whole map in one write(2): less than a page, and at most 340 lines.
 fn write_map(path: &str, field: &str, map: &[IdMapping]) -> Result<()> {
+    const SMALLEST_PAGE: usize = 4096;
     let mut text = String::new();
     for IdMapping { container_id, host_id, size } in map {
         // Writing to a String cannot fail.
         let _ = writeln!(text, "{container_id} {host_id} {size}");
     }
-    std::fs::write(path, &text).context(|| format!("{field}: write {path}"))
+    std::fs::write(path, &text).context(|| {
+        let length = text.len();
+        let hint = match length {
+            0..SMALLEST_PAGE => String::new(),
+            _ => format!(
+                " ({length} bytes, and the kernel takes less than a page: map fewer and longer ranges)"
+            ),
+        };
+        format!("{field}: write {path}{hint}")
+    })
 }
 
 /// User namespaces that exist only for their maps; each is made once.

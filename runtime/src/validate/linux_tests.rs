@@ -284,9 +284,13 @@ fn resources() {
             &resources(json!({"unified": {"../memory.max": "1"}})),
             "linux.resources.unified: the specified key has not the form CONTROLLER.VALUE `../memory.max`, such as memory.high",
         ),
+        (
+            &resources(json!({"unified": {"cgroup.procs": "1"}})),
+            "linux.resources.unified.cgroup.procs: not a limit: it moves, freezes or kills processes, which is the runtime's task",
+        ),
     ]);
     assert_accepted(&[&resources(json!({
-        "devices": [{"allow": true, "major": -1}], "unified": {"memory.high": "1"},
+        "devices": [{"allow": true, "major": -1}], "unified": {"memory.high": "1", "cgroup.max.depth": "1"},
         "hugepageLimits": [{"pageSize": "1GB", "limit": 0}]
     }))]);
 }

@@ -8,6 +8,10 @@ use super::text::reject;
 use crate::error::Result;
 use crate::oci::spec::linux::{BlockIo, Cpu, DeviceRule, HugepageLimit, Rdma, Resources, WeightDevice};
 
+/// Cgroup files that set no limit but move, freeze or kill processes, or change the cgroup's type.
+const ACTS_ON_PROCESSES: [&str; 5] =
+    ["cgroup.freeze", "cgroup.kill", "cgroup.procs", "cgroup.threads", "cgroup.type"];
+
 /// Checks the form of resource limits; whether their controllers exist is found out later.
 ///
 /// # Errors
@@ -72,6 +76,11 @@ pub fn validate_resources(resources: &Resources<'_>) -> Result<()> {
         if file.contains('/') || !file.contains('.') {
             reject!(
                 "linux.resources.unified: the specified key has not the form CONTROLLER.VALUE `{file}`, such as memory.high"
+            );
+        }
+        if ACTS_ON_PROCESSES.contains(&&**file) {
+            reject!(
+                "linux.resources.unified.{file}: not a limit: it moves, freezes or kills processes, which is the runtime's task"
             );
         }
     }
