@@ -64,6 +64,32 @@ fn run(container: &Container) -> Output {
     script(container, "exec $R run --bundle $B $I")
 }
 
+/// `unshare -r` alone: the mounts are those of a namespace above.
+#[test]
+fn it_needs_no_mount_namespace_of_the_callers() {
+    each_runtime(|runtime| {
+        let mut container = owned(runtime, USER, "id -u; cat /source/file");
+        let source = container.folder.join("source");
+        fs::create_dir(&source).expect("source");
+        fs::write(source.join("file"), "of the host\n").expect("file");
+        container.mount("bind", &source, "/source", &["bind", "ro"]);
+        container.write_spec();
+        let outer = outer(USER);
+        let words: Vec<_> =
+            outer.get_args().filter(|word| *word != "--mount").map(|word| word.to_owned()).collect();
+        let mut command = Command::new(outer.get_program());
+        command.args(words).env("XDG_RUNTIME_DIR", &container.folder).stdin(std::process::Stdio::null());
+        let output = container.finish(
+            command
+                .arg(program(&container))
+                .args(["run", "--bundle"])
+                .arg(container.bundle())
+                .arg(&container.id),
+        );
+        assert_eq!((output.code, output.stdout.as_str()), (0, "0\nof the host\n"), "{output:?}");
+    });
+}
+
 #[test]
 fn it_is_enough() {
     each_runtime_but(&[("runc", "has no --cgroup-manager")], |runtime| {

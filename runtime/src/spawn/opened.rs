@@ -281,7 +281,12 @@ fn open_descriptor(descriptor: &Descriptor, owners: &mut idmap::OwnerNamespaces)
     flags.set(OpenTreeFlags::OPEN_TREE_CLONE, late.is_none());
     flags.set(OpenTreeFlags::AT_RECURSIVE, *recursive && late.is_none());
     flags.set(OpenTreeFlags::AT_SYMLINK_NOFOLLOW, *nofollow);
-    let tree = match rustix::mount::open_tree(CWD, path, flags) {
+    let open = || rustix::mount::open_tree(CWD, path, flags);
+    let tree = match open() {
+        Err(Errno::PERM) if late.is_none() && sys::user_namespace::leave_mounts_above() => open(),
+        tree => tree,
+    };
+    let tree = match tree {
         Err(_) if *optional => return Ok(None),
         Err(Errno::NOENT) if node.is_some() => return Ok(None),
         tree => tree.context(step).map_err(Error::of_source)?,
