@@ -1,6 +1,7 @@
 //! sd_notify(3): through the runtime, a container informs the service manager that it is ready.
 
 use std::fs;
+use std::io::ErrorKind;
 use std::os::unix::net::UnixDatagram;
 use std::time::Duration;
 
@@ -19,7 +20,13 @@ fn watched<'r>(runtime: &'r Runtime, script: &str) -> (Container<'r>, UnixDatagr
 
 fn received(manager: &UnixDatagram) -> String {
     let mut message = [0; 1024];
-    let length = manager.recv(&mut message).expect("a message");
+    // With a timeout it is interrupted by whatever stops this process for a while.
+    let length = loop {
+        match manager.recv(&mut message) {
+            Err(error) if error.kind() == ErrorKind::Interrupted => {}
+            received => break received.expect("a message"),
+        }
+    };
     String::from_utf8(message[..length].to_vec()).expect("text")
 }
 
