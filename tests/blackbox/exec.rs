@@ -374,6 +374,32 @@ fn a_signal_ends_an_exec_in_a_paused_container() {
     });
 }
 
+/// In a frozen cgroup its process is not in the container's pid namespace yet, and does not end with it.
+#[test]
+fn an_exec_that_stands_still_ends_with_the_container() {
+    pillbox_only(|runtime| {
+        for detach in [false, true] {
+            let container = Container::sleeping(runtime);
+            container.create_and_start().wait_for("ready");
+            let processes = || {
+                let text = fs::read_to_string(container.cgroup().join("cgroup.procs"));
+                text.expect("cgroup.procs").lines().count()
+            };
+            container.call(&["pause", &container.id]).ok();
+            let before = processes();
+            let command = ["exec", "--ignore-paused", &format!("--detach={detach}"), &container.id, "true"];
+            let exec = container.spawn(&mut container.command(&command));
+            wait_for("one more process", || (processes() == before + 1).then_some(()));
+            container.kill("KILL").ok();
+            let ended = exec.finish();
+            assert_eq!(ended.code, 255);
+            ended.fails_with("container not running");
+            wait_for("its process to go", || (processes() == 0).then_some(()));
+            container.wait_status("stopped");
+        }
+    });
+}
+
 /// The cgroup may be frozen after exec has checked it.
 #[test]
 fn an_exec_that_stands_still_unexpectedly_ends_on_signals() {

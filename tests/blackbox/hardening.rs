@@ -149,6 +149,41 @@ fn an_exec_whose_process_is_killed_on_the_way_says_so() {
     });
 }
 
+/// At any moment: the command succeeds, or its error says that the container has ended.
+#[test]
+fn commands_while_the_container_is_killed() {
+    pillbox_only(|runtime| {
+        for round in 0..20 {
+            for command in ["start", "mounts"] {
+                let container = Container::sleeping(runtime);
+                container.create().ok();
+                let list = container.folder.join("mounts.json");
+                let mounts = json!([{"destination": "/mnt", "type": "tmpfs", "source": "tmpfs"}]);
+                fs::write(&list, mounts.to_string()).expect("list");
+                let first = container.pid();
+                let mut call = container.command(&[command]);
+                if command == "mounts" {
+                    call.arg("add").arg(&container.id).arg(list);
+                } else {
+                    call.arg(&container.id);
+                }
+                let running = container.spawn(&mut call);
+                std::thread::sleep(Duration::from_micros(250 * round));
+                kill(first, Signal::KILL);
+                let ended = running.finish();
+                if ended.code == 0 {
+                    continue;
+                }
+                let ways = match command {
+                    "start" => ["cannot start container", "init ended before it executed the program"],
+                    _ => ["cannot change the mounts of container", "container not running"],
+                };
+                assert!(ways.iter().any(|way| ended.stderr.contains(way)), "{ended:?}");
+            }
+        }
+    });
+}
+
 /// A busy command may wait for something that outlives the container's first process.
 #[test]
 fn delete_by_force_ends_what_is_left_before_it_waits() {

@@ -152,7 +152,7 @@ fn a_joined_namespace_that_is_the_hosts_own_is_not_changed() {
     });
 }
 
-/// There the kernel keeps what is mounted beyond the container's end.
+/// Mounts there outlive the container, unless they are unmounted.
 #[test]
 fn a_joined_mount_namespace_that_is_the_hosts_own_is_left_as_it_was() {
     pillbox_only(|runtime| {

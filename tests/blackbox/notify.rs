@@ -20,7 +20,7 @@ fn watched<'r>(runtime: &'r Runtime, script: &str) -> (Container<'r>, UnixDatagr
 
 fn received(manager: &UnixDatagram) -> String {
     let mut message = [0; 1024];
-    // With a timeout it is interrupted by whatever stops this process for a while.
+    // A wait with a timeout is interrupted if this process is stopped for a while.
     let length = loop {
         match manager.recv(&mut message) {
             Err(error) if error.kind() == ErrorKind::Interrupted => {}

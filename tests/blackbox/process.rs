@@ -403,7 +403,7 @@ fn seccomp_looks_at_arguments() {
     });
 }
 
-/// Then not even the end can be asked for.
+/// Even exit_group(2).
 #[test]
 fn a_filter_that_forbids_everything_ends_what_comes_to_it() {
     each_runtime(|runtime| {

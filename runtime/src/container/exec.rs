@@ -1,6 +1,7 @@
 //! One more process in a container.
 
 use std::os::fd::OwnedFd;
+use std::sync::Arc;
 use std::time::Duration;
 
 use rustix::io::Errno;
@@ -24,6 +25,8 @@ use crate::spawn::affinity::{Held, HeldHere, restrict_process};
 use crate::spawn::{self, Init, Patience, SpawnError};
 use crate::state::{Record, Root, stored_config};
 use crate::validate::ValidSpec;
+
+const VERB: &str = "exec in";
 
 /// Runs a process in a container, and returns when its program runs.
 ///
@@ -71,7 +74,7 @@ impl Starting {
             PassedOn::look(options.preserve_fds, line.listen_fds).map_err(invalid)?;
         let directory = root.find(id)?;
         let (record, document) = directory.load_whole()?;
-        let target = Target::open(&record, "exec in")?;
+        let target = Target::open(&record, VERB)?;
         let paused = target.is_paused()?;
         if paused && !options.ignore_paused {
             return Err(Error::of(
@@ -151,11 +154,12 @@ fn invalid(error: Error) -> Error {
 }
 
 fn explain(error: Error, record: &Record) -> Error {
-    explain_end(explain_kill(error, record.open_cgroup().ok().flatten().as_ref()), record)
+    explain_end(explain_kill(error, record.open_cgroup().ok().flatten().as_ref()), record, VERB)
 }
 
-/// The error of a process that could not be started. If the container has ended meanwhile, that is the reason.
-fn explain_end(error: Error, record: &Record) -> Error {
+/// The error of a process that could not be started in a container. If the container has ended meanwhile, that is the
+/// reason. `verb` says what cannot be done.
+pub(super) fn explain_end(error: Error, record: &Record, verb: &str) -> Error {
     let is_ending = || record.is_ending().unwrap_or(false);
     let ends = match error.kind() {
         kind if kind.is_of_step() => is_ending(),
@@ -169,7 +173,7 @@ fn explain_end(error: Error, record: &Record) -> Error {
         }),
         _ => false,
     };
-    if ends { error.context(not_running("exec in", &record.id)).with_kind(Kind::Status) } else { error }
+    if ends { error.context(not_running(verb, &record.id)).with_kind(Kind::Status) } else { error }
 }
 
 /// What the caller gives to a process that enters a container.
@@ -225,6 +229,8 @@ pub(super) fn enter(
     let given = time.into_iter().chain(record.open_chroot()?);
     let mut opened = spawn::open(plan, None)?.and_given(plan, given, (target, flags));
     (opened.stdio, opened.patience) = (stdio, patience);
+    let first = record.init();
+    opened.container_ends = Some(Arc::new(move || first.is_ending().unwrap_or(false)));
     let cgroup = below.map_or(Ok(cgroup), |below| open_cgroup(record, below).map(Some))?;
     let affinity = spec.process.exec_cpu_affinity.as_ref();
     let held = affinity.and_then(|affinity| affinity.initial.as_deref()).map(Held::to).transpose()?;

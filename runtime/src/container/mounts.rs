@@ -5,7 +5,7 @@ use std::path::Path;
 use pillbox_init::plan::Turn;
 
 use super::bundle::name_sources;
-use super::exec::{Given, Target, enter};
+use super::exec::{Given, Target, enter, explain_end};
 use crate::cgroup::Hierarchy;
 use crate::error::{Error, Kind, Result, Warning};
 use crate::oci::ContainerId;
@@ -13,6 +13,8 @@ use crate::oci::spec::json::{self, List};
 use crate::plan::{self, Host, Intent};
 use crate::state::{Root, stored_config};
 use crate::validate::validate;
+
+const VERB: &str = "change the mounts of";
 
 /// What to do with the mounts in a list.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -39,7 +41,7 @@ pub fn change_mounts(
     let directory = root.find(id)?;
     directory.lock_patiently()?;
     let (record, document) = directory.load_whole()?;
-    let target = Target::open(&record, "change the mounts of")?;
+    let target = Target::open(&record, VERB)?;
     if target.is_paused()? {
         return Err(Error::of(
             Kind::Status,
@@ -70,11 +72,12 @@ pub fn change_mounts(
     };
     let mut plan = compile(&spec, &Host::look_for(&spec), &intent).map_err(invalid)?;
     plan.warnings.drain(..).for_each(&mut *warn);
-    let mut init = enter(&record, target, &spec, &plan, None, Given::default())?;
+    let explain = |error| explain_end(error, &record, VERB);
+    let mut init = enter(&record, target, &spec, &plan, None, Given::default()).map_err(explain)?;
     let changed = init.say_unless_ended(Turn::Pidfd).and_then(|_| init.bring_up(&plan));
     // It has done its work.
     match changed {
         Ok(()) => init.kill(),
-        Err(error) => Err(init.kill_after(error)),
+        Err(error) => Err(explain(init.kill_after(error))),
     }
 }

@@ -4,6 +4,7 @@ use std::os::fd::{AsFd, OwnedFd};
 
 use pillbox_init::plan::Turn;
 use pillbox_init::report::Report;
+use rustix::io::Errno;
 use rustix::net::SendFlags;
 use rustix::process::Signal;
 
@@ -61,10 +62,7 @@ pub fn start_heard(
     let Some(gate) = directory.connect_gate()? else {
         let status = directory.status(&record)?;
         return Err(match status {
-            Status::Stopped => Error::of(
-                Kind::Status,
-                format!("cannot start container {id}: it is stopped: process already finished"),
-            ),
+            Status::Stopped => finished(id),
             status => Error::of(
                 Kind::Status,
                 format!("cannot start container {id}: it is {}, not created", status.as_str()),
@@ -102,6 +100,10 @@ pub fn start_heard(
     Err(error.besides(destroyed))
 }
 
+fn finished(id: &ContainerId) -> Error {
+    Error::of(Kind::Status, format!("cannot start container {id}: it is stopped: process already finished"))
+}
+
 /// Runs the poststart hooks, without the lock: they may run commands for this container.
 fn run_poststart(spec: &ValidSpec<'_>, directory: &StateDirectory, record: &Record) -> Result<()> {
     if spec.hooks.poststart.is_empty() {
@@ -113,7 +115,11 @@ fn run_poststart(spec: &ValidSpec<'_>, directory: &StateDirectory, record: &Reco
 }
 
 fn open_gate(directory: &StateDirectory, record: &Record, gate: &OwnedFd) -> Result<()> {
-    StateDirectory::send_start(gate).context(|| format!("start container {}", directory.id()))?;
+    match StateDirectory::send_start(gate) {
+        // Init was killed after it had accepted the connection.
+        Err(Errno::PIPE | Errno::CONNRESET) => return Err(finished(directory.id())),
+        sent => sent.context(|| format!("start container {}", directory.id()))?,
+    }
     let mut left_word = false;
     let said = match hear(gate, record, &mut left_word)? {
         Message::Report(Report::SeccompListener { descriptor }, ..) => {

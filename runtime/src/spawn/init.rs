@@ -12,7 +12,7 @@ use rustix::process::{Pid, Signal};
 
 use super::opened::Interruption;
 use super::report::{Message, receive_if_any, word_report};
-use super::{Opened, Patience, opened};
+use super::{ContainerEnds, Opened, Patience, opened};
 use crate::console;
 use crate::error::{Context, Error, Kind, Result};
 use crate::plan::{Agent, Plan};
@@ -42,6 +42,8 @@ pub struct Init {
     pub(super) forerunners: Vec<OwnedFd>,
     /// What ends the wait for it.
     pub(super) patience: Patience,
+    /// See [`Opened::container_ends`].
+    pub(super) container_ends: Option<ContainerEnds>,
     /// The signals that end the wait; watched once the wait takes long.
     interruption: Option<Interruption>,
     /// Messages that came while the runtime waited for its pid.
@@ -86,6 +88,7 @@ impl Init {
             notify: None,
             forerunners: Vec::new(),
             patience: Patience::Endless,
+            container_ends: None,
             interruption: None,
             early: VecDeque::new(),
             trees_asked: 0,
@@ -294,12 +297,13 @@ impl Init {
             let watched =
                 [self.channel.as_fd(), self.process.as_fd(), interruption.unwrap_or(self.process.as_fd())];
             let mut polled = watched.map(|watched| PollFd::from_borrowed_fd(watched, PollFlags::IN));
-            let timeout =
-                (self.patience == Patience::UntilSignal && interruption.is_none()).then_some(&MOMENT);
+            let looks_again = self.container_ends.is_some()
+                || self.patience == Patience::UntilSignal && interruption.is_none();
+            let timeout = looks_again.then_some(&MOMENT);
             match poll(&mut polled, timeout) {
                 Err(Errno::INTR) => continue,
                 Ok(0) => {
-                    self.interruption = Some(Interruption::open()?);
+                    self.look_again()?;
                     continue;
                 }
                 ready => ready.context(|| "wait for init")?,
@@ -329,6 +333,19 @@ impl Init {
                 None => {}
             }
         }
+    }
+
+    /// If the wait takes long, watches for what ends it.
+    fn look_again(&mut self) -> Result<()> {
+        if self.patience == Patience::UntilSignal && self.interruption.is_none() {
+            self.interruption = Some(Interruption::open()?);
+        }
+        // An init that stands still in a frozen cgroup, before it is in the container's pid namespace, does not end with
+        // the container, and may keep it from ending.
+        if self.container_ends.as_ref().is_some_and(|ends| ends()) {
+            self.begin_to_kill();
+        }
+        Ok(())
     }
 
     /// The socket, to poll for [`Self::receive`].

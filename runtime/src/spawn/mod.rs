@@ -37,7 +37,7 @@ use crate::sys::{self, Child, ChildStep};
 pub use init::{Init, Stop};
 pub(crate) use memfd::{InMemory, try_in_memory};
 pub(crate) use opened::open_namespace;
-pub use opened::{NewNetwork, Opened, Patience, open};
+pub use opened::{ContainerEnds, NewNetwork, Opened, Patience, open};
 pub use report::{Message, receive, word_late_report};
 
 /// Why init could not be spawned.
@@ -139,6 +139,7 @@ pub fn spawn(
     drop(theirs);
     let mut init = Init::new(spawned, channel, inherited.is_some());
     init.patience = opened.patience;
+    init.container_ends.clone_from(&opened.container_ends);
     let followed = init.follow(&steps).and_then(|()| made.map_err(SpawnError::Other));
     match followed {
         Ok(()) => Ok(init),

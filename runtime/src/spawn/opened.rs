@@ -1,6 +1,7 @@
 //! What has to be open before the clone: mount trees and namespaces.
 
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::sync::Arc;
 
 use rustix::fs::{CWD, Mode, OFlags};
 use rustix::io::Errno;
@@ -16,6 +17,9 @@ use crate::spawn::{device_node, idmap, network};
 use crate::sys;
 use crate::validate::NamespaceKind;
 
+/// Looks whether a container's first process has ended or is ending.
+pub type ContainerEnds = Arc<dyn Fn() -> bool + Send + Sync>;
+
 /// What the plan needs, opened; this changes nothing on the host.
 #[derive(Default)]
 pub struct Opened {
@@ -25,6 +29,8 @@ pub struct Opened {
     pub stdio: Vec<(OwnedFd, u32)>,
     /// What ends the wait for init.
     pub patience: Patience,
+    /// Whether the container that init enters is ending: then the wait ends, too.
+    pub container_ends: Option<ContainerEnds>,
     /// The network namespace, if it is being made already.
     pub(super) network: Option<NewNetwork>,
 }
@@ -93,7 +99,7 @@ impl Opened {
     /// in them and their CLONE_NEW* bits.
     pub fn inside(descriptors: Vec<Option<OwnedFd>>, enter: Option<(OwnedFd, u32)>) -> Opened {
         let joined = enter.into_iter().filter(|(_, flags)| *flags != 0).collect();
-        Opened { descriptors, joined, stdio: Vec::new(), patience: Patience::Endless, network: None }
+        Opened { descriptors, joined, ..Opened::default() }
     }
 
     /// Adds the descriptors that the caller gives to a plan inside a container, in the plan's order, and the

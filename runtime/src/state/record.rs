@@ -126,7 +126,7 @@ impl StoredRecord<'_> {
 
 impl Record {
     /// Init, in the boot of the record.
-    pub(super) fn init(&self) -> ProcessId {
+    pub fn init(&self) -> ProcessId {
         ProcessId { pid: self.pid, pidfd_inode: self.pidfd_inode, start_time: self.start_time }
     }
 
