@@ -21,38 +21,26 @@ fn run(global: &Global, arguments: &Arguments) -> Result<u8> {
         None => None,
     };
     let words = (1..arguments.operands.len()).map(|index| arguments.operand(index).map(str::to_string));
-    let words = words.collect::<Result<Vec<_>>>()?;
-    let mut options = process
-        .map_or_else(|| ExecOptions::new(words), ExecOptions::with_process)
-        .environment(arguments.values("env")?);
-    if let Some(cwd) = text("cwd")? {
-        options = options.cwd(cwd);
-    }
-    if let Some(user) = text("user")? {
-        let (uid, gid) = parse_user(&user)?;
-        options = options.user(uid, gid);
-    }
+    // By fields, for the setters would move the options each time.
+    let mut options = ExecOptions::default();
+    options.process = process;
+    options.arguments = words.collect::<Result<_>>()?;
+    options.environment = arguments.values("env")?;
+    options.cwd = text("cwd")?;
+    options.user = text("user")?.map(|user| parse_user(&user)).transpose()?;
     let gids = arguments.values("additional-gids")?;
-    let gids = gids.iter().flat_map(|list| list.split(',')).map(|gid| parse_id("--additional-gids", gid));
-    options = options
-        .additional_gids(gids.collect::<Result<Vec<_>>>()?)
-        .capabilities(arguments.values("cap")?)
-        .no_new_privileges(arguments.is_set("no-new-privs"))
-        .terminal(arguments.is_set("tty"))
-        .ignore_paused(arguments.is_set("ignore-paused"));
-    if let Some(profile) = text("apparmor")? {
-        options = options.apparmor(profile);
-    }
-    if let Some(label) = text("process-label")? {
-        options = options.process_label(label);
-    }
-    if let Some(path) = text("cgroup")? {
-        options = options.cgroup(path);
-    }
+    let gids = gids.iter().flat_map(|list| list.split(','));
+    options.additional_gids = gids.map(|gid| parse_id("--additional-gids", gid)).collect::<Result<_>>()?;
+    options.capabilities = arguments.values("cap")?;
+    options.no_new_privileges = arguments.is_set("no-new-privs");
+    options.terminal = arguments.is_set("tty");
+    options.apparmor = text("apparmor")?;
+    options.process_label = text("process-label")?;
+    options.cgroup = text("cgroup")?;
+    options.ignore_paused = arguments.is_set("ignore-paused");
+    options.preserve_fds = arguments.number("preserve-fds")?;
     let detach = arguments.is_set("detach");
-    let options = options
-        .command_line(command_line(arguments, detach)?)
-        .preserve_fds(arguments.number("preserve-fds")?);
+    options.line = command_line(arguments, detach)?;
     let (root, mut warn) = (root(global), |warning: Warning| warn(global, &warning));
     if detach {
         container::exec(&root, &id, &options, &mut warn).map(|_| 0)

@@ -326,12 +326,13 @@ fn bundle(global: &Global, arguments: &Arguments) -> Result<Bundle> {
 }
 
 fn create_options(global: &Global, arguments: &Arguments, detach: bool) -> Result<CreateOptions> {
-    Ok(CreateOptions::new()
-        .command_line(command_line(arguments, detach)?)
-        .preserve_fds(arguments.number("preserve-fds")?)
-        .no_pivot(arguments.is_set("no-pivot"))
-        .no_new_keyring(arguments.is_set("no-new-keyring"))
-        .driver(global.driver))
+    let mut options = CreateOptions::default();
+    options.line = command_line(arguments, detach)?;
+    options.preserve_fds = arguments.number("preserve-fds")?;
+    options.no_pivot = arguments.is_set("no-pivot");
+    options.no_new_keyring = arguments.is_set("no-new-keyring");
+    options.driver = global.driver;
+    Ok(options)
 }
 
 fn command_line(arguments: &Arguments, detach: bool) -> Result<CommandLine> {

@@ -33,7 +33,8 @@ pub fn r#try(global: &Global, arguments: Arguments) -> Result<u8> {
         user: (uid, gid),
     })?;
     let bundle = Bundle { path: PathBuf::from("/"), config, config_name: "pillbox try".to_string() };
-    let options = create_options(global, &arguments, false)?.scratch_over(pillbox::host::layers()?);
+    let mut options = create_options(global, &arguments, false)?;
+    options.scratch_over = pillbox::host::layers()?;
     let id = ContainerId::new(format!("try-{}", std::process::id()))?;
     let ended =
         container::run(&root(global), &id, &bundle, &options, false, &mut |warning| warn(global, &warning))?;

@@ -27,16 +27,24 @@ use crate::root::RootSource;
 /// # }
 /// ```
 #[derive(Debug, Default)]
+#[non_exhaustive]
 pub struct CreateOptions {
     pub(super) streams: Streams,
-    pub(super) preserve_fds: u32,
-    pub(super) no_pivot: bool,
-    pub(super) no_new_keyring: bool,
-    pub(super) driver: Driver,
+    #[doc(hidden)]
+    pub preserve_fds: u32,
+    #[doc(hidden)]
+    pub no_pivot: bool,
+    #[doc(hidden)]
+    pub no_new_keyring: bool,
+    #[doc(hidden)]
+    pub driver: Driver,
     pub(super) root: RootSource,
-    pub(super) scratch_over: Vec<Layer>,
+    /// The container's root is made of these parts of the host; the bundle's root file system is not used.
+    #[doc(hidden)]
+    pub scratch_over: Vec<Layer>,
     pub(super) network: Receiver,
-    pub(super) line: CommandLine,
+    #[doc(hidden)]
+    pub line: CommandLine,
 }
 
 /// Further options of the command line. Programs that embed the library use descriptors instead of these sockets and
@@ -135,19 +143,6 @@ impl CreateOptions {
         self.network = Receiver::new(configure);
         self
     }
-
-    /// The container's root is made of these parts of the host; the bundle's root file system is not used.
-    #[doc(hidden)]
-    pub fn scratch_over(mut self, layers: Vec<Layer>) -> Self {
-        self.scratch_over = layers;
-        self
-    }
-
-    #[doc(hidden)]
-    pub fn command_line(mut self, line: CommandLine) -> Self {
-        self.line = line;
-        self
-    }
 }
 
 /// Options for one more program in a running container. What is not set is as for the container's own program.
@@ -162,25 +157,41 @@ impl CreateOptions {
 /// # drop(options);
 /// ```
 #[derive(Debug, Default)]
+#[non_exhaustive]
 pub struct ExecOptions {
     /// The text of a process.json; the program's own members below do not count then.
-    pub(super) process: Option<String>,
-    pub(super) arguments: Vec<String>,
-    pub(super) environment: Vec<String>,
-    pub(super) cwd: Option<String>,
-    pub(super) user: Option<(u32, Option<u32>)>,
-    pub(super) additional_gids: Vec<u32>,
-    pub(super) capabilities: Vec<String>,
-    pub(super) no_new_privileges: bool,
-    pub(super) terminal: bool,
+    #[doc(hidden)]
+    pub process: Option<String>,
+    #[doc(hidden)]
+    pub arguments: Vec<String>,
+    #[doc(hidden)]
+    pub environment: Vec<String>,
+    #[doc(hidden)]
+    pub cwd: Option<String>,
+    #[doc(hidden)]
+    pub user: Option<(u32, Option<u32>)>,
+    #[doc(hidden)]
+    pub additional_gids: Vec<u32>,
+    #[doc(hidden)]
+    pub capabilities: Vec<String>,
+    #[doc(hidden)]
+    pub no_new_privileges: bool,
+    #[doc(hidden)]
+    pub terminal: bool,
     pub(super) terminal_size: Option<(u16, u16)>,
-    pub(super) apparmor: Option<String>,
-    pub(super) process_label: Option<String>,
-    pub(super) cgroup: Option<String>,
-    pub(super) ignore_paused: bool,
+    #[doc(hidden)]
+    pub apparmor: Option<String>,
+    #[doc(hidden)]
+    pub process_label: Option<String>,
+    #[doc(hidden)]
+    pub cgroup: Option<String>,
+    #[doc(hidden)]
+    pub ignore_paused: bool,
     pub(super) streams: Streams,
-    pub(super) preserve_fds: u32,
-    pub(super) line: CommandLine,
+    #[doc(hidden)]
+    pub preserve_fds: u32,
+    #[doc(hidden)]
+    pub line: CommandLine,
 }
 
 impl ExecOptions {
@@ -288,12 +299,6 @@ impl ExecOptions {
     /// As [`CreateOptions::preserve_fds`].
     pub fn preserve_fds(mut self, count: u32) -> Self {
         self.preserve_fds = count;
-        self
-    }
-
-    #[doc(hidden)]
-    pub fn command_line(mut self, line: CommandLine) -> Self {
-        self.line = line;
         self
     }
 }
