@@ -38,9 +38,8 @@ pub fn make_node<'p>(
         }
         Err(errno) => return Err(errno.into()),
     }
-    if (uid, gid) != (0, 0) {
-        let (uid, gid) = (Some(Uid::from_raw(uid)), Some(Gid::from_raw(gid)));
-        rustix::fs::chownat(folder, name, uid, gid, AtFlags::SYMLINK_NOFOLLOW)?;
+    if (uid, gid) != (Uid::ROOT, Gid::ROOT) {
+        rustix::fs::chownat(folder, name, Some(uid), Some(gid), AtFlags::SYMLINK_NOFOLLOW)?;
     }
     Ok(())
 }
@@ -104,8 +103,8 @@ pub fn open_console(
         let size = rustix::termios::Winsize { ws_row: rows, ws_col: columns, ws_xpixel: 0, ws_ypixel: 0 };
         rustix::termios::tcsetwinsize(&slave, size)?;
     }
-    if uid != 0 {
-        rustix::fs::fchown(&slave, Some(Uid::from_raw(uid)), None)?;
+    if !uid.is_root() {
+        rustix::fs::fchown(&slave, Some(uid), None)?;
     }
     if also_at_dev_console {
         bind_console(container, &slave)?;

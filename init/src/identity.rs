@@ -8,7 +8,7 @@ use pillbox_init::sys;
 use pillbox_init::wire::Capabilities;
 use rustix::fs::FileType;
 use rustix::io::Errno;
-use rustix::process::{DumpableBehavior, Gid, Signal, Uid};
+use rustix::process::{DumpableBehavior, Signal};
 use rustix::thread::{CapabilitiesSecureBits, CapabilitySet, CapabilitySets};
 
 use crate::failure::{At, Failure};
@@ -52,7 +52,7 @@ pub fn set_user(step: &SetUser) -> Result<(), Errno> {
         Err(Errno::PERM) => rustix::thread::set_keep_capabilities(true)?,
         result => result?,
     }
-    let (uid, gid) = (Uid::from_raw(step.uid), Gid::from_raw(step.gid));
+    let SetUser { uid, gid } = *step;
     rustix::thread::set_thread_res_gid(gid, gid, gid)?;
     rustix::thread::set_thread_res_uid(uid, uid, uid)
 }
@@ -113,12 +113,12 @@ pub fn own_stdio(inherited: sys::Inherited, step: &OwnStdio) -> Result<(), Errno
         let device = (rustix::fs::major(status.st_rdev as _), rustix::fs::minor(status.st_rdev as _));
         let is_null =
             FileType::from_raw_mode(status.st_mode) == FileType::CharacterDevice && device == NULL_DEVICE;
-        if (status.st_uid, status.st_gid) == (uid, gid) || is_null {
+        if (status.st_uid, status.st_gid) == (uid.as_raw(), gid.as_raw()) || is_null {
             continue;
         }
         // If the group is not mapped, the user still becomes the owner.
-        for gid in [Some(Gid::from_raw(gid)), None] {
-            match rustix::fs::fchown(fd, Some(Uid::from_raw(uid)), gid) {
+        for gid in [Some(gid), None] {
+            match rustix::fs::fchown(fd, Some(uid), gid) {
                 Ok(()) => break,
                 Err(Errno::INVAL | Errno::PERM | Errno::ROFS | Errno::NOSYS) => {}
                 Err(errno) => return Err(errno),

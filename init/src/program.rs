@@ -9,6 +9,7 @@ use pillbox_init::sys;
 use rustix::fd::OwnedFd;
 use rustix::fs::{Access, AtFlags, CWD, FileType, OFlags, ResolveFlags};
 use rustix::io::Errno;
+use rustix::process::Uid;
 
 use crate::failure::{At, Failure};
 use crate::mem::{Place, PointerTable};
@@ -57,7 +58,7 @@ fn check_cwd() -> Result<(), Failure> {
 }
 
 /// HOME as login(1) sets it: the sixth field of the user's line in the container's /etc/passwd, else `/`.
-pub fn read_home(program: &mut State, root: &OwnedFd, uid: u32) -> Result<(), Failure> {
+pub fn read_home(program: &mut State, root: &OwnedFd, uid: Uid) -> Result<(), Failure> {
     let home = &mut program.home;
     home.extend_from_slice(b"HOME=").map_err(|_| Errno::NAMETOOLONG)?;
     let known = home.len();
@@ -80,7 +81,7 @@ pub fn read_home(program: &mut State, root: &OwnedFd, uid: u32) -> Result<(), Fa
 }
 
 /// Appends the home from the first line of this uid that has one. Lines may have any length.
-fn find_home(file: &OwnedFd, uid: u32, home: &mut Home) -> Result<(), Errno> {
+fn find_home(file: &OwnedFd, uid: Uid, home: &mut Home) -> Result<(), Errno> {
     const NUMBER: usize = 2;
     const HOME: usize = 5;
     // Not even a huge sparse file is read for ever.
@@ -102,7 +103,7 @@ fn find_home(file: &OwnedFd, uid: u32, home: &mut Home) -> Result<(), Errno> {
                         .zip(digit)
                         .and_then(|(number, digit)| number.checked_mul(10)?.checked_add(digit));
                 }
-                _ if field == HOME && digits > 0 && number == Some(uid) => {
+                _ if field == HOME && digits > 0 && number == Some(uid.as_raw()) => {
                     home.push(byte).map_err(|_| Errno::NAMETOOLONG)?;
                 }
                 _ => {}

@@ -8,6 +8,7 @@ use core::ffi::CStr;
 
 use rustix::fs::Mode;
 use rustix::mount::{MountAttrFlags, MountPropagationFlags};
+use rustix::process::{Gid, Uid};
 
 /// The bytes are not a plan of this version.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -148,6 +149,27 @@ wire_flags! {
     MountPropagationFlags, u32 => Value::Propagation;
     Mode, u32 => |mode: Mode| Value::Octal(mode.bits());
 }
+
+macro_rules! wire_id {
+    ($($id:ty),*) => {$(
+        impl<'a> Wire<'a> for $id {
+            fn encode(&self, out: &mut impl Sink) {
+                self.as_raw().encode(out);
+            }
+            fn read(input: &mut Reader<'a>) -> Self {
+                match u32::read(input) {
+                    // To setresuid(2) and chown(2) it would mean "leave it as it is".
+                    u32::MAX => input.fail(<$id>::ROOT),
+                    id => <$id>::from_raw(id),
+                }
+            }
+            fn value(&self) -> Value<'a> {
+                self.as_raw().value()
+            }
+        }
+    )*};
+}
+wire_id!(Uid, Gid);
 
 impl<'a> Wire<'a> for bool {
     fn encode(&self, out: &mut impl Sink) {

@@ -2,6 +2,7 @@
 
 use pillbox::error::Result;
 use pillbox::text::json;
+use rustix::process::{Gid, Uid};
 
 /// The program that runs in the throwaway container.
 #[derive(Debug, Clone)]
@@ -15,22 +16,23 @@ pub struct Program {
     /// Whether it gets a terminal of its own.
     pub terminal: bool,
     /// The caller's ids: an ordinary user becomes root of a user namespace.
-    pub user: (u32, u32),
+    pub user: (Uid, Gid),
 }
 
 /// The config.json for a [`Program`], to be run with [`pillbox::host::layers`] as `scratch_over`.
 pub fn config(program: &Program) -> Result<String> {
     let Program { arguments, environment, cwd, terminal, user: (uid, gid) } = program;
     let text = |value: &str| json::to_string(&value);
-    let mapping = |id: &u32| format!(r#"[{{"containerID": 0, "hostID": {id}, "size": 1}}]"#);
+    let mapping = |id: u32| format!(r#"[{{"containerID": 0, "hostID": {id}, "size": 1}}]"#);
     // In a user namespace, capabilities apply only to what it owns, so all are granted; root gets Docker's selection.
-    let (user_namespace, capabilities) = if *uid == 0 {
+    let (user_namespace, capabilities) = if uid.is_root() {
         (String::new(), CAPABILITIES)
     } else {
-        let maps = format!(r#""uidMappings": {}, "gidMappings": {},"#, mapping(uid), mapping(gid));
+        let maps =
+            format!(r#""uidMappings": {}, "gidMappings": {},"#, mapping(uid.as_raw()), mapping(gid.as_raw()));
         (maps, pillbox::oci::capability::NAMES.as_slice())
     };
-    let namespace = if *uid == 0 { "" } else { r#", {"type": "user"}"# };
+    let namespace = if uid.is_root() { "" } else { r#", {"type": "user"}"# };
     let set = json::to_string(&capabilities)?;
     Ok(TEMPLATE
         .replace("@CAPABILITIES@", &set)
@@ -73,7 +75,7 @@ mod tests {
                 environment: vec!["PATH=/bin".into()],
                 cwd: None,
                 terminal: uid == 0,
-                user: (uid, uid),
+                user: (Uid::from_raw(uid), Gid::from_raw(uid)),
             };
             let text = config(&program).unwrap();
             let spec =

@@ -103,7 +103,7 @@ pub use explain::features;
 pub use oci::container_id::ContainerId;
 pub use oci::signal;
 pub use pillbox_netlink as netlink;
-pub use rustix::process::Signal;
+pub use rustix::process::{Gid, Signal, Uid};
 pub use state::{Root, Status};
 #[doc(hidden)]
 pub use sys::process_end::own_all_children;

@@ -2,6 +2,7 @@
 
 use pillbox::container::{self, ExecOptions};
 use pillbox::error::{Context, Error, Result, Warning};
+use rustix::process::{Gid, Uid};
 
 use super::{command_line, container_id, read_file, root, warn};
 use crate::arguments::{Arguments, Global};
@@ -30,7 +31,7 @@ fn run(global: &Global, arguments: &Arguments) -> Result<u8> {
     options.user = text("user")?.map(|user| parse_user(&user)).transpose()?;
     let gids = arguments.values("additional-gids")?;
     let gids = gids.iter().flat_map(|list| list.split(','));
-    options.additional_gids = gids.map(|gid| parse_id("--additional-gids", gid)).collect::<Result<_>>()?;
+    options.additional_gids = gids.map(|gid| parse_gid("--additional-gids", gid)).collect::<Result<_>>()?;
     options.capabilities = arguments.values("cap")?;
     options.no_new_privileges = arguments.is_set("no-new-privs");
     options.terminal = arguments.is_set("tty");
@@ -50,11 +51,19 @@ fn run(global: &Global, arguments: &Arguments) -> Result<u8> {
 }
 
 /// Takes numbers only: a name would have to be looked up in a file of the container's.
-fn parse_user(text: &str) -> Result<(u32, Option<u32>)> {
+fn parse_user(text: &str) -> Result<(Uid, Option<Gid>)> {
     match text.split_once(':') {
-        None => Ok((parse_id("--user", text)?, None)),
-        Some((uid, gid)) => Ok((parse_id("--user", uid)?, Some(parse_id("--user", gid)?))),
+        None => Ok((parse_uid(text)?, None)),
+        Some((uid, gid)) => Ok((parse_uid(uid)?, Some(parse_gid("--user", gid)?))),
     }
+}
+
+fn parse_uid(text: &str) -> Result<Uid> {
+    parse_id("--user", text).map(Uid::from_raw)
+}
+
+fn parse_gid(flag: &str, text: &str) -> Result<Gid> {
+    parse_id(flag, text).map(Gid::from_raw)
 }
 
 fn parse_id(flag: &str, text: &str) -> Result<u32> {

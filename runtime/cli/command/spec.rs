@@ -12,7 +12,7 @@ pub fn spec(_: &Global, arguments: Arguments) -> Result<u8> {
     let folder = arguments.value("bundle").unwrap_or(".".as_ref());
     let path = Path::new(folder).join(arguments.value("file").unwrap_or("config.json".as_ref()));
     let text = if arguments.is_set("rootless") {
-        default::rootless_spec(rustix::process::geteuid().as_raw(), rustix::process::getegid().as_raw())
+        default::rootless_spec(rustix::process::geteuid(), rustix::process::getegid())
     } else {
         default::default_spec().to_string()
     };

@@ -7,6 +7,7 @@ use crate::scratch;
 use pillbox::ContainerId;
 use pillbox::container::{self, Bundle};
 use pillbox::error::{Error, Result};
+use rustix::process::Uid;
 use rustix::stdio;
 
 use super::{create_options, root, warn};
@@ -24,7 +25,7 @@ pub fn r#try(global: &Global, arguments: Arguments) -> Result<u8> {
         .collect::<Result<Vec<_>>>()?;
     let interactive = rustix::termios::isatty(stdio::stdin()) && rustix::termios::isatty(stdio::stdout());
     let command = if command.is_empty() { vec![shell()] } else { command };
-    let (uid, gid) = (rustix::process::geteuid().as_raw(), rustix::process::getegid().as_raw());
+    let (uid, gid) = (rustix::process::geteuid(), rustix::process::getegid());
     let config = scratch::config(&scratch::Program {
         arguments: command,
         environment: environment(uid),
@@ -51,10 +52,10 @@ fn shell() -> String {
 }
 
 /// The variables that an interactive shell needs; none that could name a socket or a secret of the user's.
-fn environment(uid: u32) -> Vec<String> {
+fn environment(uid: Uid) -> Vec<String> {
     const KEPT: [&str; 7] = ["PATH", "TERM", "COLORTERM", "LANG", "LC_ALL", "TZ", "SHELL"];
     let kept = KEPT.iter().filter_map(|name| std::env::var(name).ok().map(|value| format!("{name}={value}")));
     let home = std::env::var_os("HOME").filter(|home| !home.is_empty());
-    let home = home.as_deref().and_then(OsStr::to_str).unwrap_or(if uid == 0 { "/root" } else { "/" });
+    let home = home.as_deref().and_then(OsStr::to_str).unwrap_or(if uid.is_root() { "/root" } else { "/" });
     kept.chain([format!("HOME={home}"), "container=pillbox".to_string()]).collect()
 }

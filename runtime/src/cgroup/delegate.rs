@@ -7,7 +7,6 @@ use rustix::process::Uid;
 
 use super::Cgroup;
 use crate::error::{Context, Result};
-use crate::oci::spec::IdMapping;
 use crate::validate::{NamespaceKind, ValidSpec};
 
 /// Lists the files that are to be given to the user, one name per line.
@@ -16,9 +15,9 @@ const DELEGATED: &str = "/sys/kernel/cgroup/delegate";
 /// The list to use if the kernel has no such file (before Linux 4.15).
 const DELEGATED_ALWAYS: &str = "cgroup.procs\ncgroup.subtree_control\ncgroup.threads\n";
 
-/// The user who gets the cgroup, as a uid on the host: the program's user, if the program sees its cgroup as
+/// The user who gets the cgroup, by the uid on the host: the program's user, if the program sees its cgroup as
 /// the root of a cgroup namespace of its own and may write to it.
-pub fn delegate_of(spec: &ValidSpec<'_>) -> Option<u32> {
+pub fn delegate_of(spec: &ValidSpec<'_>) -> Option<Uid> {
     let is_made = |kind| spec.namespace(kind).is_some_and(|namespace| namespace.path.is_none());
     let writable = spec.mounts.iter().any(|mount| {
         let is_cgroup = matches!(mount.kind.as_deref(), Some("cgroup" | "cgroup2"));
@@ -29,16 +28,9 @@ pub fn delegate_of(spec: &ValidSpec<'_>) -> Option<u32> {
     let uid = spec.process.user.uid;
     let host_uid = match spec.namespace(NamespaceKind::User) {
         None => Some(uid),
-        Some(_) => host_id(&spec.uid_mappings, uid),
+        Some(_) => spec.host_uid(uid),
     };
-    host_uid.filter(|uid| *uid != 0 && writable && is_made(NamespaceKind::Cgroup))
-}
-
-fn host_id(map: &[IdMapping], id: u32) -> Option<u32> {
-    map.iter().find_map(|IdMapping { container_id, host_id, size }| {
-        let offset = id.checked_sub(*container_id).filter(|offset| offset < size)?;
-        host_id.checked_add(offset)
-    })
+    host_uid.filter(|uid| !uid.is_root() && writable && is_made(NamespaceKind::Cgroup))
 }
 
 impl Cgroup {
@@ -47,11 +39,10 @@ impl Cgroup {
     ///
     /// # Errors
     /// The owner of the directory or of a file cannot be changed.
-    pub fn delegate(&self, uid: u32) -> Result<()> {
+    pub fn delegate(&self, uid: Uid) -> Result<()> {
         let listed = std::fs::read_to_string(DELEGATED).unwrap_or_else(|_| DELEGATED_ALWAYS.to_string());
         for name in listed.lines().chain([""]) {
-            let owner = Some(Uid::from_raw(uid));
-            match chownat(self.fd(), name, owner, None, AtFlags::EMPTY_PATH | AtFlags::SYMLINK_NOFOLLOW) {
+            match chownat(self.fd(), name, Some(uid), None, AtFlags::EMPTY_PATH | AtFlags::SYMLINK_NOFOLLOW) {
                 // A missing file belongs to a controller that is off.
                 Ok(()) | Err(Errno::NOENT) => {}
                 Err(errno) => {

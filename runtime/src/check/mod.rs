@@ -12,6 +12,7 @@ mod tests;
 use std::borrow::Cow;
 
 use rustix::io::Errno;
+use rustix::process::{Gid, Uid};
 use serde::Serialize;
 
 use crate::state::Root;
@@ -123,8 +124,8 @@ pub fn can_run(findings: &[Finding]) -> bool {
 /// The calling user.
 #[derive(Debug, Clone, Copy)]
 struct User {
-    uid: u32,
-    gid: u32,
+    uid: Uid,
+    gid: Gid,
     /// The permitted capabilities.
     capabilities: u64,
     /// Whether nothing needs a user namespace.
@@ -136,12 +137,7 @@ impl User {
         let capabilities = rustix::thread::capabilities(None).map_or(0, |sets| sets.permitted.bits());
         let uid = rustix::process::geteuid();
         let admin = capabilities >> linux_raw_sys::general::CAP_SYS_ADMIN & 1 == 1;
-        User {
-            uid: uid.as_raw(),
-            gid: rustix::process::getegid().as_raw(),
-            capabilities,
-            privileged: admin && uid.is_root(),
-        }
+        User { uid, gid: rustix::process::getegid(), capabilities, privileged: admin && uid.is_root() }
     }
 }
 

@@ -5,6 +5,7 @@ use std::ffi::CString;
 use std::path::Path;
 
 use rustix::fs::{Access, AtFlags, CWD, access, accessat};
+use rustix::process::Uid;
 
 use super::Availability::{No, Partly};
 use super::{Finding, User, read};
@@ -116,23 +117,23 @@ fn ranges(user: User) -> Finding {
 }
 
 /// The name of a user in the text of /etc/passwd: passwd(5).
-pub(super) fn user_name(passwd: &str, uid: u32) -> Option<&str> {
+pub(super) fn user_name(passwd: &str, uid: Uid) -> Option<&str> {
     passwd.lines().find_map(|line| {
         let mut fields = line.split(':');
         let name = fields.next()?;
-        (fields.nth(1)?.parse() == Ok(uid)).then_some(name)
+        (fields.nth(1)?.parse() == Ok(uid.as_raw())).then_some(name)
     })
 }
 
 /// The ranges of a user, by name or number, in the text of /etc/subuid, each as first id and count:
 /// subuid(5).
-pub(super) fn parse_ranges(text: &str, uid: u32, name: Option<&str>) -> Vec<(u32, u32)> {
+pub(super) fn parse_ranges(text: &str, uid: Uid, name: Option<&str>) -> Vec<(u32, u32)> {
     text.lines()
         .filter_map(|line| {
             let mut fields = line.trim().split(':');
             let owner = fields.next()?;
             let range = (fields.next()?.parse().ok()?, fields.next()?.parse().ok()?);
-            (Some(owner) == name || owner.parse() == Ok(uid)).then_some(range)
+            (Some(owner) == name || owner.parse() == Ok(uid.as_raw())).then_some(range)
         })
         .collect()
 }

@@ -1,3 +1,5 @@
+use rustix::process::Uid;
+
 use super::Availability::{No, Partly, Yes};
 use super::cgroup::{controllers, count_v1};
 use super::kernel::parse_release;
@@ -18,15 +20,18 @@ fn releases() {
 #[test]
 fn ranges_by_name_and_number() {
     let text = "alice:100000:65536\n1000:200000:10\nbob:1:1\nalice:5\nalice:x:y\n\nalice:300000:1:extra\n";
-    assert_eq!(parse_ranges(text, 1000, Some("alice")), [(100_000, 65_536), (200_000, 10), (300_000, 1)]);
-    assert_eq!(parse_ranges(text, 7, None), []);
+    assert_eq!(
+        parse_ranges(text, Uid::from_raw(1000), Some("alice")),
+        [(100_000, 65_536), (200_000, 10), (300_000, 1)]
+    );
+    assert_eq!(parse_ranges(text, Uid::from_raw(7), None), []);
 }
 
 #[test]
 fn names_of_users() {
     let passwd = "root:x:0:0::/root:/bin/sh\nbroken\nalice:x:1000:1000::/:/bin/sh\n";
-    assert_eq!(user_name(passwd, 1000), Some("alice"));
-    assert_eq!(user_name(passwd, 1), None);
+    assert_eq!(user_name(passwd, Uid::from_raw(1000)), Some("alice"));
+    assert_eq!(user_name(passwd, Uid::from_raw(1)), None);
 }
 
 #[test]

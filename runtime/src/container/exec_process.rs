@@ -1,5 +1,7 @@
 //! The process that `exec` runs: the container's own, as the options change it.
 
+use rustix::process::Gid;
+
 use super::options::ExecOptions;
 use crate::error::{Context, Error, Result};
 use crate::oci::spec::json::{self, List, Text};
@@ -45,12 +47,12 @@ fn from_options<'a>(mut process: Process<'a>, options: &'a ExecOptions) -> Resul
         process.cwd = cwd.as_str().into();
     }
     if let Some((uid, gid)) = options.user {
-        process.user.uid = uid;
-        process.user.gid = gid.unwrap_or(process.user.gid);
+        process.user.uid = uid.as_raw();
+        process.user.gid = gid.map_or(process.user.gid, Gid::as_raw);
         // The container's HOME is another user's.
         process.env.0.retain(|variable| !variable.starts_with("HOME="));
     }
-    process.user.additional_gids.0.extend(&options.additional_gids);
+    process.user.additional_gids.0.extend(options.additional_gids.iter().map(|gid| gid.as_raw()));
     if let Some(profile) = &options.apparmor {
         process.apparmor_profile = Some(profile.as_str().into());
     }

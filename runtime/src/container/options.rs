@@ -2,6 +2,8 @@
 
 use std::path::PathBuf;
 
+use rustix::process::{Gid, Uid};
+
 use super::network::{Network, Receiver};
 use super::stdio::{Stdio, Streams};
 use crate::cgroup::Driver;
@@ -148,11 +150,11 @@ impl CreateOptions {
 /// Options for one more program in a running container. What is not set is as for the container's own program.
 ///
 /// ```
-/// use pillbox::{ExecOptions, Stdio};
+/// use pillbox::{ExecOptions, Gid, Stdio, Uid};
 ///
 /// let options = ExecOptions::new(["sh", "-c", "echo $GREETING"])
 ///     .environment(["GREETING=hello"])
-///     .user(1000, Some(1000))
+///     .user(Uid::from_raw(1000), Some(Gid::from_raw(1000)))
 ///     .stdin(Stdio::Null);
 /// # drop(options);
 /// ```
@@ -169,9 +171,9 @@ pub struct ExecOptions {
     #[doc(hidden)]
     pub cwd: Option<String>,
     #[doc(hidden)]
-    pub user: Option<(u32, Option<u32>)>,
+    pub user: Option<(Uid, Option<Gid>)>,
     #[doc(hidden)]
-    pub additional_gids: Vec<u32>,
+    pub additional_gids: Vec<Gid>,
     #[doc(hidden)]
     pub capabilities: Vec<String>,
     #[doc(hidden)]
@@ -219,13 +221,13 @@ impl ExecOptions {
     }
 
     /// Its user and group in the container; without a group, that of the container's program.
-    pub fn user(mut self, uid: u32, gid: Option<u32>) -> Self {
+    pub fn user(mut self, uid: Uid, gid: Option<Gid>) -> Self {
         self.user = Some((uid, gid));
         self
     }
 
     /// More groups than the container's.
-    pub fn additional_gids(mut self, gids: impl IntoIterator<Item = u32>) -> Self {
+    pub fn additional_gids(mut self, gids: impl IntoIterator<Item = Gid>) -> Self {
         self.additional_gids.extend(gids);
         self
     }

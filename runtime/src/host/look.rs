@@ -22,8 +22,8 @@ impl Host {
             apparmor_missing: false,
             selinux_missing: false,
             joins_own: Vec::new(),
-            uid: rustix::process::geteuid().as_raw(),
-            gid: rustix::process::getegid().as_raw(),
+            uid: rustix::process::geteuid(),
+            gid: rustix::process::getegid(),
         }
     }
 }

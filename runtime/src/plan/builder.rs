@@ -5,6 +5,7 @@ use std::ffi::CStr;
 use pillbox_init::plan::operation::{JoinNetwork, SendNetlinkSocket, SetDumpable, SetUndumpable, TakeTrees};
 use pillbox_init::plan::{Operation, TAKEN_TREES_MAX, Tree};
 use pillbox_init::wire::Numbers;
+use rustix::process::{Gid, Uid};
 
 use super::Agent;
 use super::{Descriptor, Host, Intent, Plan, RootInside};
@@ -135,7 +136,7 @@ impl<'h> Builder<'h> {
     }
 
     /// Makes init ask for the root at this point; the runtime makes it then.
-    pub(super) fn ask_for_root(&mut self, source: RootSource, ids: (u32, u32)) -> u32 {
+    pub(super) fn ask_for_root(&mut self, source: RootSource, ids: (Uid, Gid)) -> u32 {
         let inside = Some(RootInside { turn: self.late.turn, ids });
         let index = self.descriptor(Descriptor::Root { source, inside });
         self.late.turn += 1;

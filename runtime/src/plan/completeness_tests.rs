@@ -219,8 +219,9 @@ fn check_environment(decoded: &Decoded<'_>, uid: u32, wanted: &[String], got: &[
     let wanted: Vec<_> = wanted.iter().filter(|variable| *variable != "HOME=").cloned().collect();
     assert_eq!(wanted, got, "{}", decoded.name);
     let has_home = wanted.iter().any(|variable| variable.starts_with("HOME="));
-    let homes =
-        decoded.all(|operation| matches!(operation, Operation::ReadHome(ReadHome { uid: of }) if *of == uid));
+    let homes = decoded.all(
+        |operation| matches!(operation, Operation::ReadHome(ReadHome { uid: of }) if of.as_raw() == uid),
+    );
     assert_eq!(homes.len(), usize::from(!has_home), "{}", decoded.name);
     let path =
         wanted.iter().find_map(|variable| variable.strip_prefix("PATH=")).unwrap_or(super::DEFAULT_PATH);
@@ -237,16 +238,16 @@ fn check_user(decoded: &Decoded<'_>, user: &Value) {
         };
         match key.as_str() {
             "uid" => {
-                assert_eq!(uid, number(value), "{}", decoded.name);
+                assert_eq!(uid.as_raw(), number(value), "{}", decoded.name);
                 for operation in &decoded.operations {
                     if let Operation::OwnStdio(OwnStdio { uid, .. })
                     | Operation::OpenConsole(OpenConsole { uid, .. }) = operation
                     {
-                        assert_eq!(*uid, number(value), "{}", decoded.name);
+                        assert_eq!(uid.as_raw(), number(value), "{}", decoded.name);
                     }
                 }
             }
-            "gid" => assert_eq!(gid, number(value), "{}", decoded.name),
+            "gid" => assert_eq!(gid.as_raw(), number(value), "{}", decoded.name),
             "umask" => {
                 let Operation::SetUmask(SetUmask { mask }) = decoded.operations[decoded.last("SetUmask")]
                 else {
@@ -556,7 +557,7 @@ fn check_device(decoded: &Decoded<'_>, device: &Value) {
     let mode = device.get("fileMode").map_or(0o666, number) & 0o7777;
     decoded.only(path, |operation| {
         matches!(operation, Operation::MakeNode(MakeNode { path: at, kind: k, major, minor, mode: m, uid, gid })
-            if string(at) == path && *k == kind && [*major, *minor, *uid, *gid] == wanted && m.bits() == mode)
+            if string(at) == path && *k == kind && [*major, *minor, uid.as_raw(), gid.as_raw()] == wanted && m.bits() == mode)
     });
 }
 

@@ -3,6 +3,7 @@
 use std::ffi::CString;
 
 use rustix::fs::FileType;
+use rustix::process::{Gid, Uid};
 
 use crate::oci::spec::IdMapping;
 use crate::root::RootSource;
@@ -65,7 +66,7 @@ pub struct RootInside {
     /// In which of its rounds of asking for trees init asks for it.
     pub turn: u32,
     /// The user and group that make it, by their ids inside.
-    pub ids: (u32, u32),
+    pub ids: (Uid, Gid),
 }
 
 /// A device node for a container that may not make it itself; its ids are those of the host.
@@ -76,8 +77,8 @@ pub struct DeviceNode {
     pub major: u32,
     pub minor: u32,
     pub mode: u32,
-    pub uid: u32,
-    pub gid: u32,
+    pub uid: Uid,
+    pub gid: Gid,
 }
 
 /// How the owners on a mount are mapped: mount_setattr(2), MOUNT_ATTR_IDMAP.

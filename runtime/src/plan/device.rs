@@ -4,11 +4,11 @@ use pillbox_init::plan::operation::{BindMount, MakeNode, MakeSymlink};
 use pillbox_init::plan::{NodeKind, TargetRule, Tree};
 use rustix::fs::{FileType, Mode};
 use rustix::mount::{MountAttrFlags, MountPropagationFlags};
+use rustix::process::{Gid, Uid};
 
 use super::mount::{is_bind, normalize};
 use super::{Builder, Descriptor, DeviceNode, HostTree, Need, c_string};
 use crate::error::{Result, Warning, WarningKind};
-use crate::oci::spec::IdMapping;
 use crate::validate::{DeviceKind, ValidDevice, ValidSpec};
 
 /// Linux default devices of the runtime specification: character devices, mode 0666.
@@ -40,7 +40,8 @@ pub fn compile(builder: &mut Builder<'_>, spec: &ValidSpec<'_>, own_user_namespa
                 continue;
             }
             let kind = DeviceKind::Character;
-            let device = ValidDevice { path: path.into(), kind, major, minor, mode: 0o666, uid: 0, gid: 0 };
+            let (uid, gid) = (Uid::ROOT, Gid::ROOT);
+            let device = ValidDevice { path: path.into(), kind, major, minor, mode: 0o666, uid, gid };
             make(builder, spec, &device, own_user_namespace, TargetRule::NoSymlinks)?;
         }
     }
@@ -78,7 +79,7 @@ fn make(
     if own_user_namespace && *kind != DeviceKind::Fifo {
         let tree =
             builder.tree(HostTree { path: &path, field: "linux.devices", recursive: false, need: Need::Any });
-        let made = host_id(&spec.uid_mappings, *uid).zip(host_id(&spec.gid_mappings, *gid));
+        let made = spec.host_uid(*uid).zip(spec.host_gid(*gid));
         if let (Some((uid, gid)), Some(Descriptor::Tree { node, .. })) =
             (made, builder.descriptors.last_mut())
             && matches!(tree, Tree::Descriptor(_))
@@ -117,12 +118,4 @@ fn make(
         gid: *gid,
     });
     Ok(())
-}
-
-/// The id outside of an id in the container; `None` if it is not mapped.
-fn host_id(mappings: &[IdMapping], id: u32) -> Option<u32> {
-    mappings.iter().find_map(|&IdMapping { container_id, host_id, size }| {
-        let offset = id.checked_sub(container_id).filter(|offset| *offset < size)?;
-        host_id.checked_add(offset)
-    })
 }

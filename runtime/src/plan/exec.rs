@@ -7,6 +7,7 @@ use pillbox_init::plan::operation::{
     UseEveryProcessor,
 };
 use rustix::fs::Mode;
+use rustix::process::{Gid, Uid};
 
 use super::Agent;
 use super::builder::{Builder, Notifications};
@@ -67,7 +68,7 @@ pub fn compile_hook(
     let error = builder.descriptor(Descriptor::Given);
     builder.push(DieWithRuntime { enabled: true });
     if enters & NamespaceKind::User.clone_flag() != 0 {
-        builder.push(SetUser { uid: 0, gid: 0 });
+        builder.push(SetUser { uid: Uid::ROOT, gid: Gid::ROOT });
         builder.push(DieWithRuntime { enabled: true });
     }
     if enters != 0 {
@@ -116,7 +117,7 @@ pub fn has_user_namespace(spec: &ValidSpec<'_>) -> bool {
 pub fn compile_entering(builder: &mut Builder<'_>, spec: &ValidSpec<'_>, intent: &Intent) -> Result<()> {
     builder.push(DieWithRuntime { enabled: true });
     if has_user_namespace(spec) {
-        builder.push(SetUser { uid: 0, gid: 0 });
+        builder.push(SetUser { uid: Uid::ROOT, gid: Gid::ROOT });
         builder.push(DieWithRuntime { enabled: true });
     }
     builder.push(SetUndumpable);

@@ -1,9 +1,11 @@
 //! What a plan depends on besides the specification: the machine and the caller's rights.
 
+use rustix::process::{Gid, Uid};
+
 use crate::validate::NamespaceKind;
 
 /// The machine and the caller's rights, as far as a plan depends on them.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone)]
 pub struct Host {
     /// Whether the runtime may mount in its own namespace; if so, it opens all trees itself.
     pub privileged: bool,
@@ -23,7 +25,24 @@ pub struct Host {
     /// The namespaces that the configuration joins and would change, and that are the runtime's own.
     pub joins_own: Vec<NamespaceKind>,
     /// The runtime's effective ids.
-    pub uid: u32,
+    pub uid: Uid,
     /// See `uid`.
-    pub gid: u32,
+    pub gid: Gid,
+}
+
+impl Default for Host {
+    fn default() -> Self {
+        Host {
+            privileged: false,
+            seed: false,
+            in_user_namespace: false,
+            groups_fixed: false,
+            capabilities: 0,
+            apparmor_missing: false,
+            selinux_missing: false,
+            joins_own: Vec::new(),
+            uid: Uid::ROOT,
+            gid: Gid::ROOT,
+        }
+    }
 }

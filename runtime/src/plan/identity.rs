@@ -66,7 +66,8 @@ pub fn compile(
             ));
         }
     } else if !own_map && (!builder.host.groups_fixed || !process.user.additional_gids.is_empty()) {
-        let groups: Vec<u8> = process.user.additional_gids.iter().flat_map(|gid| gid.to_le_bytes()).collect();
+        let gids = process.user.additional_gids.iter();
+        let groups: Vec<u8> = gids.flat_map(|gid| gid.as_raw().to_le_bytes()).collect();
         // A user namespace that an ordinary user joins may have given it up, too; that cannot be seen from
         // outside.
         let if_allowed = own_user_namespace && !builder.host.privileged && groups.is_empty();

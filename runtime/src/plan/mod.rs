@@ -45,6 +45,7 @@ use pillbox_init::plan::{EntryStep, Header, Operation, Operations, Turn};
 use pillbox_init::wire::{Numbers, Reader};
 use rustix::fs::Mode;
 use rustix::mount::{MountAttrFlags, MountPropagationFlags};
+use rustix::process::{Gid, Uid};
 
 use self::builder::{Builder, HostTree, Need, Visible};
 use self::process::{DEFAULT_PATH, compile_console, variables};
@@ -233,7 +234,7 @@ fn compile_beginning(
         let (uid, gid) = mappings.first_ids();
         builder.push(SetUser { uid, gid });
     } else if namespaces.joins(NamespaceKind::User) {
-        builder.push(SetUser { uid: 0, gid: 0 });
+        builder.push(SetUser { uid: Uid::ROOT, gid: Gid::ROOT });
     }
     if mappings.is_some() || namespaces.joins(NamespaceKind::User) {
         // The kernel clears the death signal of a process that changes its user.

@@ -95,16 +95,15 @@ fn parse_maps(field: &str, text: &str, spec: &ValidSpec<'_>) -> Result<MountOwne
                 .split('-')
                 .map(|number| number.parse().map_err(|_| wrong(triplet)))
                 .collect::<Result<_>>()?;
-            let [container_id, mut host_id, size @ 1..=u32::MAX] = numbers[..] else {
+            let [container_id, mapped_to, size @ 1..=u32::MAX] = numbers[..] else {
                 return Err(wrong(triplet));
             };
-            if relative {
-                host_id = host_id_of(container, host_id).ok_or_else(|| {
-                    Error::formatted(format_args!(
-                        "{field}: idmap: {triplet:?}: the container's user namespace does not map {host_id}"
-                    ))
-                })?;
-            }
+            let host_id = if relative { IdMapping::host_id(container, mapped_to) } else { Some(mapped_to) };
+            let host_id = host_id.ok_or_else(|| {
+                Error::formatted(format_args!(
+                    "{field}: idmap: {triplet:?}: the container's user namespace does not map {mapped_to}"
+                ))
+            })?;
             map.push(IdMapping { container_id, host_id, size });
         }
     }
@@ -112,14 +111,6 @@ fn parse_maps(field: &str, text: &str, spec: &ValidSpec<'_>) -> Result<MountOwne
         return Err(wrong(text));
     }
     Ok(MountOwners::Maps { uid, gid })
-}
-
-/// The id on the host of an id in the container.
-fn host_id_of(map: &[IdMapping], id: u32) -> Option<u32> {
-    map.iter().find_map(|mapping| {
-        let offset = id.checked_sub(mapping.container_id).filter(|offset| *offset < mapping.size)?;
-        mapping.host_id.checked_add(offset)
-    })
 }
 
 #[cfg(test)]

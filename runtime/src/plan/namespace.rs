@@ -1,5 +1,7 @@
 //! Namespaces: those made by the clone, those made by init, those joined; and the id maps.
 
+use rustix::process::{Gid, Uid};
+
 use super::Host;
 use crate::error::{Error, Result};
 use crate::oci::spec::IdMapping;
@@ -75,12 +77,12 @@ pub struct Mappings {
 
 impl Mappings {
     /// The ids that init takes: root's if it is mapped, else the first mapped one.
-    pub fn first_ids(&self) -> (u32, u32) {
+    pub fn first_ids(&self) -> (Uid, Gid) {
         let first = |map: &[IdMapping]| {
             let root = map.iter().any(|mapping| mapping.container_id == 0);
             if root { 0 } else { map.first().map_or(0, |mapping| mapping.container_id) }
         };
-        (first(&self.uid), first(&self.gid))
+        (Uid::from_raw(first(&self.uid)), Gid::from_raw(first(&self.gid)))
     }
 }
 
@@ -105,7 +107,7 @@ pub fn choose_method(spec: &ValidSpec<'_>, host: &Host) -> Method {
     };
     if host.privileged {
         Method::Privileged
-    } else if own(&spec.uid_mappings, host.uid) && own(&spec.gid_mappings, host.gid) {
+    } else if own(&spec.uid_mappings, host.uid.as_raw()) && own(&spec.gid_mappings, host.gid.as_raw()) {
         Method::Own
     } else {
         Method::Helpers
@@ -141,6 +143,7 @@ pub fn compile_mappings(
         [] => vec![IdMapping { container_id: 0, host_id, size: 1 }],
         given => given.to_vec(),
     };
-    let (uid, gid) = (map(&spec.uid_mappings, host.uid), map(&spec.gid_mappings, host.gid));
+    let uid = map(&spec.uid_mappings, host.uid.as_raw());
+    let gid = map(&spec.gid_mappings, host.gid.as_raw());
     Ok(Some(Mappings { uid, gid, method }))
 }

@@ -1,6 +1,7 @@
 //! The container's program: its stdio, its environment and its filter.
 
 use pillbox_init::plan::operation::{InstallSeccomp, OpenConsole, OwnStdio};
+use rustix::process::{Gid, Uid};
 
 use super::Intent;
 use super::builder::{Builder, Notifications};
@@ -16,7 +17,7 @@ pub(super) fn compile_console(builder: &mut Builder<'_>, spec: &ValidSpec<'_>, m
         let (rows, columns) = process.console_size.as_ref().map_or((0, 0), |size| (size.height, size.width));
         let [rows, columns] = [rows, columns].map(|size| u16::try_from(size).unwrap_or(u16::MAX));
         builder.push(OpenConsole { rows, columns, uid, mount });
-    } else if (uid, gid) != (0, 0) {
+    } else if (uid, gid) != (Uid::ROOT, Gid::ROOT) {
         builder.push(OwnStdio { uid, gid });
     }
 }

@@ -115,11 +115,11 @@ pub(super) fn set_attributes(
 
 #[cfg(test)]
 mod tests {
-    use super::super::tests::{intent, privileged_host, seedless_host, user_host, valid};
+    use super::super::tests::{intent, privileged_host, rootless, seedless_host, user_host, valid};
     use super::super::{Host, Intent, compile};
     use crate::error::Result;
     use crate::explain::describe;
-    use crate::oci::spec::default::{default_spec, rootless_spec};
+    use crate::oci::spec::default::default_spec;
     use crate::root::{Layers, RootSource};
 
     fn root_lines(config: &str, host: &Host, root: RootSource) -> Result<Vec<String>> {
@@ -139,7 +139,7 @@ mod tests {
         assert_eq!(lines(default_spec(), &privileged_host()), [attach("/ of the seed")]);
         assert_eq!(lines(default_spec(), &seedless_host()), [attach("/bundle")]);
         let ask = "TakeTrees              an overlay of layers".to_string();
-        assert_eq!(lines(&rootless_spec(1000, 1000), &user_host()), [ask, attach("/bundle")]);
+        assert_eq!(lines(&rootless(), &user_host()), [ask, attach("/bundle")]);
     }
 
     #[test]
@@ -164,7 +164,7 @@ mod tests {
         let mount =
             RootSource::mount(std::fs::File::open("/").map(std::os::fd::OwnedFd::from).expect("open"));
         assert_eq!(
-            refused(&rootless_spec(1000, 1000), &user_host(), mount),
+            refused(&rootless(), &user_host(), mount),
             "root: a mount of the caller's: such a root needs root's rights"
         );
     }

@@ -3,6 +3,8 @@
 
 use std::path::{Path, PathBuf};
 
+use rustix::process::{Gid, Uid};
+
 use super::{Descriptor, Host, Intent, Plan, compile};
 use crate::explain::describe;
 use crate::oci::spec::default::{default_spec, rootless_spec};
@@ -21,9 +23,14 @@ pub(super) fn seedless_host() -> Host {
     Host { seed: false, ..privileged_host() }
 }
 
-/// The user for whom `rootless_spec(1000, 1000)` is meant.
+/// What `spec --rootless` writes for [`user_host`].
+pub(super) fn rootless() -> String {
+    rootless_spec(Uid::from_raw(1000), Gid::from_raw(1000))
+}
+
+/// An ordinary user.
 pub(super) fn user_host() -> Host {
-    Host { uid: 1000, gid: 1000, ..Host::default() }
+    Host { uid: Uid::from_raw(1000), gid: Gid::from_raw(1000), ..Host::default() }
 }
 
 pub(super) fn intent() -> Intent {
@@ -64,7 +71,7 @@ pub(super) fn cases() -> Vec<(String, String, Host)> {
         cases.push((format!("{name}.seedless"), config.clone(), seedless_host()));
         cases.push((name, config, privileged_host()));
     }
-    cases.push(("rootless".into(), rootless_spec(1000, 1000), user_host()));
+    cases.push(("rootless".into(), rootless(), user_host()));
     cases
 }
 
@@ -259,7 +266,7 @@ fn only_a_namespace_of_its_own_is_covered_by_the_root() {
 
 #[test]
 fn only_a_procfs_comes_to_proc_whoever_binds_it() {
-    let config = rootless_spec(1000, 1000).replace(
+    let config = rootless().replace(
         r#""mounts": ["#,
         r#""mounts": [{"destination": "//proc/", "source": "/some/folder", "options": ["rbind"]},"#,
     );
@@ -274,7 +281,7 @@ fn only_a_procfs_comes_to_proc_whoever_binds_it() {
 #[test]
 fn a_substitute_is_private() {
     for host in [user_host(), privileged_host()] {
-        let lines = described(&rootless_spec(1000, 1000), &host, &intent());
+        let lines = described(&rootless(), &host, &intent());
         let substitutes: Vec<_> =
             lines.iter().filter(|line| line.contains("where that is refused")).collect();
         assert!(

@@ -21,6 +21,7 @@ use pillbox_init::report::{MESSAGE_MAX, Report, Stage};
 use pillbox_init::wire::{Capabilities, Malformed, Numbers, Reader, Strings, Wire};
 use rustix::fs::Mode;
 use rustix::mount::{MountAttrFlags, MountPropagationFlags};
+use rustix::process::{Gid, Uid};
 
 use super::tests::{intent, privileged_host, recorded, valid};
 use super::{Plan, compile};
@@ -161,8 +162,8 @@ fn examples() -> Vec<Operation<'static>> {
             major: 0,
             minor: u32::MAX,
             mode: Mode::from_raw_mode(0o7777),
-            uid: u32::MAX,
-            gid: 0,
+            uid: Uid::from_raw(u32::MAX - 1),
+            gid: Gid::ROOT,
         }),
         Operation::MakeNode(MakeNode {
             path: c"/dev/y",
@@ -170,8 +171,8 @@ fn examples() -> Vec<Operation<'static>> {
             major: 1,
             minor: 3,
             mode: Mode::empty(),
-            uid: 0,
-            gid: 1,
+            uid: Uid::ROOT,
+            gid: Gid::from_raw(1),
         }),
         Operation::MakeNode(MakeNode {
             path: c"/dev/z",
@@ -179,8 +180,8 @@ fn examples() -> Vec<Operation<'static>> {
             major: 0,
             minor: 0,
             mode: Mode::empty(),
-            uid: 0,
-            gid: 0,
+            uid: Uid::ROOT,
+            gid: Gid::ROOT,
         }),
         Operation::MakeSymlink(MakeSymlink { path: c"/dev/fd", target: c"/proc/self/fd", replace: true }),
         Operation::MakeDirectory(MakeDirectory { path: c"/\xff\n", mode: Mode::from_raw_mode(0o755) }),
@@ -189,13 +190,18 @@ fn examples() -> Vec<Operation<'static>> {
         Operation::JoinNetwork(JoinNetwork),
         Operation::PivotRoot(PivotRoot),
         Operation::Chroot(Chroot { cover: true }),
-        Operation::OpenConsole(OpenConsole { rows: u16::MAX, columns: 0, uid: 5, mount: true }),
+        Operation::OpenConsole(OpenConsole {
+            rows: u16::MAX,
+            columns: 0,
+            uid: Uid::from_raw(5),
+            mount: true,
+        }),
         Operation::SetHostname(SetHostname { name: c"" }),
         Operation::SetDomainname(SetDomainname { name: c"d" }),
         Operation::WriteSysctl(WriteSysctl { path: c"sys/net", value: c"0 1" }),
         Operation::MakePathReadonly(MakePathReadonly { path: c"/proc/sys" }),
         Operation::MaskPath(MaskPath { path: c"/proc/kcore" }),
-        Operation::OwnStdio(OwnStdio { uid: 1000, gid: 5 }),
+        Operation::OwnStdio(OwnStdio { uid: Uid::from_raw(1000), gid: Gid::from_raw(5) }),
         Operation::SetUmask(SetUmask { mask: Mode::from_raw_mode(0o777) }),
         Operation::SetRlimit(SetRlimit { resource: 15, soft: 0, hard: u64::MAX }),
         Operation::SetNoNewPrivileges(SetNoNewPrivileges),
@@ -206,7 +212,7 @@ fn examples() -> Vec<Operation<'static>> {
             groups: Numbers(&[1, 0, 0, 0, 0xff, 0xff, 0xff, 0xff]),
             if_allowed: true,
         }),
-        Operation::SetUser(SetUser { uid: 0, gid: u32::MAX }),
+        Operation::SetUser(SetUser { uid: Uid::ROOT, gid: Gid::from_raw(u32::MAX - 1) }),
         Operation::SetCapabilities(SetCapabilities {
             effective: all,
             permitted: Capabilities(1),
@@ -215,7 +221,7 @@ fn examples() -> Vec<Operation<'static>> {
         }),
         Operation::SetCwd(SetCwd { path: c"/" }),
         Operation::RetryCwd(RetryCwd { path: c"/" }),
-        Operation::ReadHome(ReadHome { uid: 1 }),
+        Operation::ReadHome(ReadHome { uid: Uid::from_raw(1) }),
         Operation::FindExecutable(FindExecutable { name: c"sh", search: c"" }),
         Operation::Ready(Ready),
         Operation::AwaitStart(AwaitStart { listener: 7 }),
@@ -433,6 +439,17 @@ fn a_header_reads_back() {
     }
     bytes[0] ^= 1;
     assert!(Header::decode(&mut Reader::new(&bytes)).is_err());
+}
+
+#[test]
+fn an_id_that_stands_for_none_is_refused() {
+    let mut bytes = Vec::new();
+    Operation::SetUser(SetUser { uid: Uid::ROOT, gid: Gid::ROOT }).encode(&mut bytes);
+    for id in [1..5, 5..9] {
+        let mut none = bytes.clone();
+        none[id].fill(0xff);
+        assert_eq!(Operation::decode(&mut Reader::new(&none)), Err(Malformed));
+    }
 }
 
 #[test]

@@ -13,6 +13,7 @@ use std::sync::Arc;
 
 use rustix::io::Errno;
 use rustix::mount::OpenTreeFlags;
+use rustix::process::{Gid, Uid};
 
 pub use layers::{LAYERS_MAX, Layer, Layers};
 
@@ -95,7 +96,7 @@ impl RootSource {
     ///
     /// # Errors
     /// It cannot be made.
-    pub(crate) fn open_inside(&self, process: BorrowedFd<'_>, ids: (u32, u32)) -> Result<Option<OwnedFd>> {
+    pub(crate) fn open_inside(&self, process: BorrowedFd<'_>, ids: (Uid, Gid)) -> Result<Option<OwnedFd>> {
         self.0.as_ref().map(|source| source.open_inside(process, ids)).transpose()
     }
 }
@@ -132,7 +133,7 @@ trait Source: fmt::Debug + fmt::Display + Send + Sync {
     fn check(&self) -> Result<()>;
     fn open(&self) -> Result<OwnedFd>;
     fn can_be_made_inside(&self) -> bool;
-    fn open_inside(&self, process: BorrowedFd<'_>, ids: (u32, u32)) -> Result<OwnedFd>;
+    fn open_inside(&self, process: BorrowedFd<'_>, ids: (Uid, Gid)) -> Result<OwnedFd>;
 }
 
 /// A mount of the caller's.
@@ -166,7 +167,7 @@ impl Source for Mount {
         false
     }
 
-    fn open_inside(&self, _: BorrowedFd<'_>, _: (u32, u32)) -> Result<OwnedFd> {
+    fn open_inside(&self, _: BorrowedFd<'_>, _: (Uid, Gid)) -> Result<OwnedFd> {
         Err(Errno::PERM).context(|| "root: the mount")
     }
 }
@@ -194,7 +195,7 @@ impl Source for Layers {
         true
     }
 
-    fn open_inside(&self, process: BorrowedFd<'_>, ids: (u32, u32)) -> Result<OwnedFd> {
+    fn open_inside(&self, process: BorrowedFd<'_>, ids: (Uid, Gid)) -> Result<OwnedFd> {
         self.mount_inside(process, ids)
     }
 }

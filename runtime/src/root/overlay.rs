@@ -16,6 +16,7 @@ use rustix::mount::{
     OpenTreeFlags, fsconfig_create, fsconfig_set_fd, fsconfig_set_flag, fsconfig_set_string, fsmount, fsopen,
     open_tree,
 };
+use rustix::process::{Gid, Uid};
 
 use super::layers::{Layer, Layers, name};
 use crate::error::{Context, Error, Kind, Result, describe_errno};
@@ -62,7 +63,7 @@ impl Layers {
     }
 
     /// The same in the user and mount namespaces of `process`, with these ids there.
-    pub(super) fn mount_inside(&self, process: BorrowedFd<'_>, ids: (u32, u32)) -> Result<OwnedFd> {
+    pub(super) fn mount_inside(&self, process: BorrowedFd<'_>, ids: (Uid, Gid)) -> Result<OwnedFd> {
         self.check()?;
         let mut made = None;
         sys::in_namespaces_of(process, ids, &mut || {

@@ -2,7 +2,7 @@
 
 use std::os::fd::{BorrowedFd, OwnedFd};
 
-use rustix::fs::{AtFlags, FileType, Gid, Mode, Uid, makedev};
+use rustix::fs::{AtFlags, FileType, Mode, makedev};
 use rustix::io::Result;
 use rustix::mount::OpenTreeFlags;
 
@@ -24,8 +24,7 @@ pub fn make(folder: BorrowedFd<'_>, index: u32, node: &DeviceNode) -> Result<Own
     let DeviceNode { kind, major, minor, mode, uid, gid } = *node;
     let name = &*name(index);
     rustix::fs::mknodat(folder, name, kind, Mode::empty(), makedev(major, minor))?;
-    let (uid, gid) = (Some(Uid::from_raw(uid)), Some(Gid::from_raw(gid)));
-    rustix::fs::chownat(folder, name, uid, gid, AtFlags::SYMLINK_NOFOLLOW)?;
+    rustix::fs::chownat(folder, name, Some(uid), Some(gid), AtFlags::SYMLINK_NOFOLLOW)?;
     rustix::fs::chmodat(folder, name, Mode::from_raw_mode(mode), AtFlags::empty())?;
     let flags = OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::OPEN_TREE_CLOEXEC;
     rustix::mount::open_tree(folder, name, flags)

@@ -62,13 +62,12 @@ pub fn in_user_namespace(work: &mut dyn FnMut() -> Result<(), Errno>) -> Result<
 /// As for [`in_mount_copy`]; `EPERM` for who may not trace that process.
 pub fn in_namespaces_of(
     process: BorrowedFd<'_>,
-    (uid, gid): (u32, u32),
+    (uid, gid): (Uid, Gid),
     work: &mut dyn FnMut() -> Result<(), Errno>,
 ) -> Result<(), Errno> {
     run_in_child(CLONE_FILES, &mut || {
         pillbox_init::sys::setns(process, CLONE_NEWUSER | CLONE_NEWNS)?;
         let dumpable = rustix::process::dumpable_behavior()?;
-        let (uid, gid) = (Uid::from_raw(uid), Gid::from_raw(gid));
         if rustix::process::getegid() != gid {
             rustix::thread::set_thread_res_gid(gid, gid, gid)?;
         }

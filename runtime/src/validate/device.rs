@@ -1,7 +1,10 @@
 //! Device nodes: mknod(2).
 
+use rustix::process::{Gid, Uid};
+
 use super::text::check_absolute;
 use super::text::reject;
+use super::user::check_id;
 use crate::error::Result;
 use crate::oci::spec::json::Text;
 use crate::oci::spec::linux::Device;
@@ -29,9 +32,9 @@ pub struct ValidDevice<'a> {
     /// Permissions, without the file type.
     pub mode: u32,
     /// The owner inside the container.
-    pub uid: u32,
+    pub uid: Uid,
     /// The group inside the container.
-    pub gid: u32,
+    pub gid: Gid,
 }
 
 pub(super) fn validate_devices<'a>(devices: &[Device<'a>]) -> Result<Vec<ValidDevice<'a>>> {
@@ -64,10 +67,7 @@ fn validate_device<'a>(index: usize, device: &Device<'a>) -> Result<ValidDevice<
     if mode > 0o7777 {
         reject!("{field}.fileMode: {mode} is not a mode: write at most 4095 (octal 7777)");
     }
-    let id = |member: &str, id: Option<u32>| match id.unwrap_or(0) {
-        u32::MAX => reject!("{field}.{member}: 4294967295 is no id: the kernel keeps it for \"none\""),
-        id => Ok(id),
-    };
-    let (uid, gid) = (id("uid", uid)?, id("gid", gid)?);
+    let uid = Uid::from_raw(check_id(format_args!("{field}.uid"), uid.unwrap_or(0))?);
+    let gid = Gid::from_raw(check_id(format_args!("{field}.gid"), gid.unwrap_or(0))?);
     Ok(ValidDevice { path: path.clone(), kind, major, minor, mode, uid, gid })
 }

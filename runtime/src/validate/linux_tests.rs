@@ -233,8 +233,8 @@ fn devices() {
         major: 0,
         minor: 0,
         mode: 0o666,
-        uid: 0,
-        gid: 0,
+        uid: Uid::ROOT,
+        gid: Gid::ROOT,
     };
     let character = ValidDevice {
         path: "/dev/x".into(),
@@ -242,8 +242,8 @@ fn devices() {
         major: 1,
         minor: 2,
         mode: 0o640,
-        uid: 3,
-        gid: 4,
+        uid: Uid::from_raw(3),
+        gid: Gid::from_raw(4),
     };
     assert_eq!(valid.devices, [fifo, character]);
 }

@@ -21,8 +21,11 @@ mod sysctl;
 #[cfg(test)]
 mod tests;
 mod text;
+mod user;
 
 use std::fmt;
+
+use rustix::process::{Gid, Uid};
 
 use crate::error::{Result, Warning};
 use crate::oci::spec::json::{List, Map, Text};
@@ -40,6 +43,7 @@ pub use namespace::{NamespaceKind, ValidNamespace};
 pub use process::{ValidProcess, ValidRlimit, validate_process};
 pub use resources::validate_resources;
 pub use sysctl::{sysctl_owner, sysctl_path};
+pub use user::ValidUser;
 
 /// A configuration that keeps all rules of the specification.
 #[derive(Debug, Clone, Default, PartialEq)]
@@ -84,6 +88,16 @@ impl<'a> ValidSpec<'a> {
     /// The namespace of a kind, to make or to join; `None` if the runtime's own is inherited.
     pub fn namespace(&self, kind: NamespaceKind) -> Option<&ValidNamespace<'a>> {
         self.namespaces.iter().find(|namespace| namespace.kind == kind)
+    }
+
+    /// The user on the host of one in the container's user namespace; `None` if it is not mapped.
+    pub fn host_uid(&self, uid: Uid) -> Option<Uid> {
+        IdMapping::host_id(&self.uid_mappings, uid.as_raw()).map(Uid::from_raw)
+    }
+
+    /// The group on the host of one in the container's user namespace; `None` if it is not mapped.
+    pub fn host_gid(&self, gid: Gid) -> Option<Gid> {
+        IdMapping::host_id(&self.gid_mappings, gid.as_raw()).map(Gid::from_raw)
     }
 
     /// Whether an annotation is set to anything but "0": the rule for crun's annotations.

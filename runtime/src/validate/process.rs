@@ -4,14 +4,13 @@ use std::fmt;
 
 use super::number_list::parse_number_list;
 use super::text::{check_absolute, check_name, check_names, check_optional, check_texts, reject};
+use super::user::{ValidUser, validate_user};
 use crate::error::{Result, Warning, WarningKind};
 use crate::oci::capability::{self, CapabilitySets};
 use crate::oci::rlimit;
 use crate::oci::spec::Process;
 use crate::oci::spec::json::{List, Text, latest_of_each, pick};
-use crate::oci::spec::process::{
-    Capabilities, ConsoleSize, CpuAffinity, IoPriority, Rlimit, Scheduler, User,
-};
+use crate::oci::spec::process::{Capabilities, ConsoleSize, CpuAffinity, IoPriority, Rlimit, Scheduler};
 
 /// A process that keeps all rules of the specification.
 #[derive(Debug, Clone, Default, PartialEq)]
@@ -20,7 +19,7 @@ pub struct ValidProcess<'a> {
     pub terminal: bool,
     /// Only with a terminal.
     pub console_size: Option<ConsoleSize>,
-    pub user: User<'a>,
+    pub user: ValidUser,
     /// At least one.
     pub args: List<Text<'a>>,
     /// Each name once, with the last of its values at the place of the first.
@@ -56,11 +55,11 @@ pub fn validate_process<'a>(
     mut process: Process<'a>,
     warnings: &mut Vec<Warning>,
 ) -> Result<ValidProcess<'a>> {
-    let (capabilities, rlimits) = check_process(&mut process, warnings)?;
+    let Checked { user, capabilities, rlimits } = check_process(&mut process, warnings)?;
     let Process {
         terminal,
         console_size,
-        user,
+        user: _,
         args,
         command_line: _, // Windows
         env,
@@ -94,11 +93,15 @@ pub fn validate_process<'a>(
     })
 }
 
+/// What a process has in another form once it is checked.
+struct Checked {
+    user: ValidUser,
+    capabilities: Option<CapabilitySets>,
+    rlimits: Vec<ValidRlimit>,
+}
+
 /// Checks in place. Empty strings become absent, and each environment variable remains once.
-fn check_process(
-    process: &mut Process<'_>,
-    warnings: &mut Vec<Warning>,
-) -> Result<(Option<CapabilitySets>, Vec<ValidRlimit>)> {
+fn check_process(process: &mut Process<'_>, warnings: &mut Vec<Warning>) -> Result<Checked> {
     let Process {
         terminal: _,
         console_size: _,
@@ -117,7 +120,7 @@ fn check_process(
         io_priority,
         exec_cpu_affinity,
     } = process;
-    validate_user(user)?;
+    let user = validate_user(user)?;
     check_texts(format_args!("process.args"), args)?;
     if args.is_empty() {
         reject!("process.args: missing: write at least the program to run");
@@ -133,34 +136,8 @@ fn check_process(
     validate_io_priority(io_priority.as_ref())?;
     validate_affinity(exec_cpu_affinity.as_mut())?;
     let rlimits = validate_rlimits(rlimits)?;
-    Ok((capabilities.as_ref().map(|capabilities| capability_sets(capabilities, warnings)), rlimits))
-}
-
-fn validate_user(user: &User<'_>) -> Result<()> {
-    let User { uid, gid, umask, additional_gids, username: _ } = user;
-    let check_id = |field: fmt::Arguments<'_>, id: u32| {
-        if id == u32::MAX {
-            reject!("{field}: 4294967295 is no id: the kernel keeps it for \"none\"");
-        }
-        Ok(())
-    };
-    check_id(format_args!("process.user.uid"), *uid)?;
-    check_id(format_args!("process.user.gid"), *gid)?;
-    // NGROUPS_MAX, setgroups(2).
-    const GROUPS: usize = 65_536;
-    if additional_gids.len() > GROUPS {
-        let count = additional_gids.len();
-        reject!("process.user.additionalGids: has {count} groups, more than the kernel's limit of {GROUPS}");
-    }
-    for (index, gid) in additional_gids.iter().enumerate() {
-        check_id(format_args!("process.user.additionalGids[{index}]"), *gid)?;
-    }
-    match umask {
-        Some(umask) if *umask > 0o7777 => {
-            reject!("process.user.umask: {umask} is not a mask: write at most 4095 (octal 7777)")
-        }
-        _ => Ok(()),
-    }
+    let capabilities = capabilities.as_ref().map(|capabilities| capability_sets(capabilities, warnings));
+    Ok(Checked { user, capabilities, rlimits })
 }
 
 /// For repeated names the last value counts, as in shells and in glibc's setenv(3).

@@ -3,6 +3,7 @@
 use core::ffi::CStr;
 
 use rustix::fs::Mode;
+use rustix::process::{Gid, Uid};
 
 use super::{Fields, operation};
 use crate::plan::NodeKind;
@@ -29,9 +30,9 @@ operation! {
         /// The node's mode.
         mode: Mode,
         /// Its owner.
-        uid: u32,
+        uid: Uid,
         /// Its group.
-        gid: u32,
+        gid: Gid,
     }
     /// symlink(2); an existing file stays.
     MakeSymlink<'a> {
@@ -63,16 +64,16 @@ operation! {
         /// See `rows`.
         columns: u16,
         /// The slave's owner.
-        uid: u32,
+        uid: Uid,
         /// Whether the slave is mounted on /dev/console as well.
         mount: bool,
     }
     /// fchown(2) of stdio, except where it is the null device; a refusal is no error.
     OwnStdio {
         /// The owner.
-        uid: u32,
+        uid: Uid,
         /// The group.
-        gid: u32,
+        gid: Gid,
     }
     /// dup2(2) of descriptors that the runtime opened onto stdio.
     ReplaceStdio {

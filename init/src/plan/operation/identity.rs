@@ -2,6 +2,8 @@
 
 use core::ffi::CStr;
 
+use rustix::process::{Gid, Uid};
+
 use super::{Fields, operation};
 use crate::wire::{Capabilities, Numbers, Reader, Sink, Value, Wire};
 
@@ -41,9 +43,9 @@ operation! {
     /// setresgid(2), setresuid(2); permitted capabilities survive.
     SetUser {
         /// All three user ids.
-        uid: u32,
+        uid: Uid,
         /// All three group ids.
-        gid: u32,
+        gid: Gid,
     }
     /// capset(2), prctl(PR_CAP_AMBIENT); read back and compared.
     SetCapabilities {

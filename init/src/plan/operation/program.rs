@@ -2,6 +2,8 @@
 
 use core::ffi::CStr;
 
+use rustix::process::Uid;
+
 use super::{Fields, operation};
 use crate::wire::{Reader, Sink, Strings, Value, Wire};
 
@@ -19,7 +21,7 @@ operation! {
     /// Looks the user's home up in the container's /etc/passwd, for `Exec`.
     ReadHome {
         /// The user.
-        uid: u32,
+        uid: Uid,
     }
     /// Looks the executable up as execvp(3) does.
     FindExecutable<'a> {

@@ -1,5 +1,7 @@
 //! The configurations that `spec` writes, in substance the same as runc's.
 
+use rustix::process::{Gid, Uid};
+
 /// The text to replace by the host's id, once in each map.
 const HOST_ID: &str = "\"hostID\": 0";
 
@@ -10,7 +12,7 @@ pub fn default_spec() -> &'static str {
 
 /// The same for an ordinary user, who becomes root inside; without what such a user can't have: a network of
 /// its own, a new sysfs, other groups, and limits.
-pub fn rootless_spec(uid: u32, gid: u32) -> String {
+pub fn rootless_spec(uid: Uid, gid: Gid) -> String {
     let mut parts = include_str!("rootless.json").splitn(3, HOST_ID);
     let mut next = || parts.next().unwrap_or_default();
     format!("{}\"hostID\": {uid}{}\"hostID\": {gid}{}", next(), next(), next())
@@ -26,7 +28,7 @@ mod tests {
 
     #[test]
     fn both_are_valid() {
-        for document in [default_spec(), &rootless_spec(1000, 1001)] {
+        for document in [default_spec(), &rootless_spec(Uid::from_raw(1000), Gid::from_raw(1001))] {
             let valid = validate(parse(document.as_bytes()).expect("parses")).expect("is valid");
             assert_eq!(valid.warnings, [""; 0]);
             assert_eq!(valid.hostname.as_deref(), Some("pillbox"));
@@ -55,7 +57,8 @@ mod tests {
                 options.retain(|option| option != "gid=5");
             }
         }
-        let rootless: Value = serde_json::from_str(&rootless_spec(1000, 1001)).expect("is JSON");
+        let rootless: Value =
+            serde_json::from_str(&rootless_spec(Uid::from_raw(1000), Gid::from_raw(1001))).expect("is JSON");
         assert_eq!(rootless, expected);
     }
 }

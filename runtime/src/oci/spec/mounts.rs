@@ -22,3 +22,13 @@ object! {
         "size" required => size: u32,
     }
 }
+
+impl IdMapping {
+    /// The id outside of an id inside; `None` if the map does not have it.
+    pub fn host_id(map: &[IdMapping], id: u32) -> Option<u32> {
+        map.iter().find_map(|&IdMapping { container_id, host_id, size }| {
+            let offset = id.checked_sub(container_id).filter(|offset| *offset < size)?;
+            host_id.checked_add(offset)
+        })
+    }
+}
