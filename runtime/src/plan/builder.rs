@@ -12,11 +12,13 @@ use super::{Descriptor, Host, Intent, Plan, RootInside};
 use crate::error::Warning;
 use crate::oci::Status;
 use crate::root::RootSource;
-use crate::validate::ValidSpec;
+use crate::validate::{NamespaceKind, ValidSpec};
 
 /// Collects operations and descriptors.
 pub(super) struct Builder<'h> {
     pub(super) host: &'h Host,
+    /// The user namespace that init is in when it mounts.
+    pub(super) user_namespace: UserNamespace,
     pub(super) operations: Vec<u8>,
     pub(super) descriptors: Vec<Descriptor>,
     pub(super) warnings: Vec<Warning>,
@@ -30,6 +32,17 @@ pub(super) struct Builder<'h> {
     pub(super) notifications: Notifications,
     /// Which processes may look into it until it executes the program.
     pub(super) visible: Visible,
+}
+
+/// The user namespace of an init.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum UserNamespace {
+    /// The initial one.
+    Initial,
+    /// The runtime's own, which is not the initial one.
+    Runtimes,
+    /// The container's, made or joined: init has all capabilities in it.
+    Containers,
 }
 
 /// A mount tree of the host.
@@ -86,9 +99,15 @@ pub(super) struct Late {
 }
 
 impl<'h> Builder<'h> {
+    /// For a process beside the container's.
     pub(super) fn new(host: &'h Host) -> Self {
         Builder {
             host,
+            user_namespace: if host.in_user_namespace {
+                UserNamespace::Runtimes
+            } else {
+                UserNamespace::Initial
+            },
             operations: Vec::with_capacity(8192),
             descriptors: Vec::new(),
             warnings: Vec::new(),
@@ -98,6 +117,21 @@ impl<'h> Builder<'h> {
             notifications: Notifications::Agent,
             visible: Visible::ToNobody,
         }
+    }
+
+    /// For a process of the container's.
+    pub(super) fn of_container(host: &'h Host, spec: &ValidSpec<'_>) -> Self {
+        let mut builder = Builder::new(host);
+        if spec.namespace(NamespaceKind::User).is_some() {
+            builder.user_namespace = UserNamespace::Containers;
+        }
+        builder
+    }
+
+    /// Whether init is in another user namespace than the initial one: some file systems and all devices are
+    /// forbidden there.
+    pub(super) fn in_user_namespace(&self) -> bool {
+        self.user_namespace != UserNamespace::Initial
     }
 
     /// Called before the first operation that depends on the network namespace: as late as possible, because

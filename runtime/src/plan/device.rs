@@ -30,7 +30,7 @@ const LINKS: [(&str, &str); 5] = [
     ("/dev/core", "/proc/kcore"),
 ];
 
-pub fn compile(builder: &mut Builder<'_>, spec: &ValidSpec<'_>, own_user_namespace: bool) -> Result<()> {
+pub fn compile(builder: &mut Builder<'_>, spec: &ValidSpec<'_>) -> Result<()> {
     // A /dev that is bound is already filled, and may be the host's: nothing is made there, as with runc and
     // crun.
     let bound = spec.mounts.iter().any(|mount| is_bind(mount) && normalize(&mount.destination) == "/dev");
@@ -42,7 +42,7 @@ pub fn compile(builder: &mut Builder<'_>, spec: &ValidSpec<'_>, own_user_namespa
             let kind = DeviceKind::Character;
             let (uid, gid) = (Uid::ROOT, Gid::ROOT);
             let device = ValidDevice { path: path.into(), kind, major, minor, mode: 0o666, uid, gid };
-            make(builder, spec, &device, own_user_namespace, TargetRule::NoSymlinks)?;
+            make(builder, spec, &device, TargetRule::NoSymlinks)?;
         }
     }
     for (index, device) in spec.devices.iter().enumerate() {
@@ -53,7 +53,7 @@ pub fn compile(builder: &mut Builder<'_>, spec: &ValidSpec<'_>, own_user_namespa
             )));
             continue;
         }
-        make(builder, spec, device, own_user_namespace, TargetRule::Ordinary)?;
+        make(builder, spec, device, TargetRule::Ordinary)?;
     }
     if !bound {
         for (path, target) in LINKS {
@@ -71,12 +71,11 @@ fn make(
     builder: &mut Builder<'_>,
     spec: &ValidSpec<'_>,
     device: &ValidDevice<'_>,
-    own_user_namespace: bool,
     rule: TargetRule,
 ) -> Result<()> {
     let ValidDevice { path, kind, major, minor, mode, uid, gid } = device;
     let path = c_string("linux.devices", path)?;
-    if own_user_namespace && *kind != DeviceKind::Fifo {
+    if builder.in_user_namespace() && *kind != DeviceKind::Fifo {
         let tree =
             builder.tree(HostTree { path: &path, field: "linux.devices", recursive: false, need: Need::Any });
         let made = spec.host_uid(*uid).zip(spec.host_gid(*gid));

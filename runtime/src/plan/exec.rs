@@ -3,15 +3,13 @@
 use pillbox_init::plan::Turn;
 use pillbox_init::plan::operation::{
     Await, DieWithRuntime, EnterChroot, EnterRoot, Exec, FindExecutable, JoinNamespace, KeepDescriptors,
-    NewKeyring, NewSession, Ready, ReplaceStdio, SetCwd, SetUmask, SetUndumpable, SetUser, TakeWord,
-    UseEveryProcessor,
+    NewSession, Ready, ReplaceStdio, SetCwd, SetUndumpable, TakeWord, UseEveryProcessor,
 };
-use rustix::fs::Mode;
 use rustix::process::{Gid, Uid};
 
 use super::Agent;
-use super::builder::{Builder, Notifications};
-use super::process::{compile_console, variables};
+use super::builder::{Builder, Notifications, UserNamespace};
+use super::process::{become_user, compile_console, compile_session, variables};
 use super::text::{c_string, string_bytes, strings};
 use super::{
     Descriptor, Host, Intent, Plan, attribute, compile_before_rights, compile_end, identity, read_home,
@@ -26,18 +24,17 @@ use crate::validate::{NamespaceKind, ValidSpec};
 /// # Errors
 /// As for [`super::compile`].
 pub fn compile_exec(spec: &ValidSpec<'_>, host: &Host, intent: &Intent) -> Result<Plan> {
-    let mut builder = Builder::new(host);
+    let mut builder = Builder::of_container(host, spec);
     compile_entering(&mut builder, spec, intent)?;
     compile_console(&mut builder, spec, false);
     attribute::compile_apparmor(&mut builder, spec)?;
-    let own_user_namespace = has_user_namespace(spec);
     compile_before_rights(&mut builder, spec, intent)?;
     // As late as possible: until then init may be held to the processor of the runtime, with which it takes
     // turns. The runtime itself applies execCPUAffinity.
     if spec.process.exec_cpu_affinity.is_none() {
         builder.push(UseEveryProcessor);
     }
-    identity::compile(&mut builder, spec, own_user_namespace, intent.preserve_fds)?;
+    identity::compile(&mut builder, spec, intent.preserve_fds)?;
     compile_end(&mut builder, spec, intent)?;
     let mut plan = builder.finish(spec, intent);
     plan.seccomp_agent = Agent::of(spec, &intent.id, &intent.bundle, Status::Running);
@@ -61,15 +58,14 @@ pub fn compile_hook(
     host: &Host,
     intent: &Intent,
 ) -> Result<Plan> {
-    let mut builder = Builder::new(host);
+    let mut builder = spec.map_or_else(|| Builder::new(host), |spec| Builder::of_container(host, spec));
     builder.notifications = Notifications::Nobody;
     let input = builder.descriptor(Descriptor::Given);
     let output = builder.descriptor(Descriptor::Given);
     let error = builder.descriptor(Descriptor::Given);
     builder.push(DieWithRuntime { enabled: true });
     if enters & NamespaceKind::User.clone_flag() != 0 {
-        builder.push(SetUser { uid: Uid::ROOT, gid: Gid::ROOT });
-        builder.push(DieWithRuntime { enabled: true });
+        become_user(&mut builder, (Uid::ROOT, Gid::ROOT));
     }
     if enters != 0 {
         builder.push(SetUndumpable);
@@ -88,7 +84,7 @@ pub fn compile_hook(
     builder.push(KeepDescriptors { count: 0, listener: u32::MAX });
     if let Some(spec) = spec {
         builder.push(SetCwd { path: &c_string("process.cwd", &spec.process.cwd)? });
-        identity::compile(&mut builder, spec, has_user_namespace(spec), 0)?;
+        identity::compile(&mut builder, spec, 0)?;
     } else if !intent.hooks_begin_in.is_empty() {
         builder.push(SetCwd { path: &c_string("hooks", &intent.hooks_begin_in)? });
     }
@@ -110,23 +106,13 @@ pub fn compile_hook(
     Ok(builder.finish(&ValidSpec::default(), intent))
 }
 
-pub fn has_user_namespace(spec: &ValidSpec<'_>) -> bool {
-    spec.namespaces.iter().any(|namespace| namespace.kind == NamespaceKind::User)
-}
-
 pub fn compile_entering(builder: &mut Builder<'_>, spec: &ValidSpec<'_>, intent: &Intent) -> Result<()> {
     builder.push(DieWithRuntime { enabled: true });
-    if has_user_namespace(spec) {
-        builder.push(SetUser { uid: Uid::ROOT, gid: Gid::ROOT });
-        builder.push(DieWithRuntime { enabled: true });
+    if builder.user_namespace == UserNamespace::Containers {
+        become_user(builder, (Uid::ROOT, Gid::ROOT));
     }
     builder.push(SetUndumpable);
-    builder.push(SetUmask { mask: Mode::empty() });
-    builder.push(NewSession);
-    if !intent.no_new_keyring {
-        let name = c_string("id", &format!("_ses.{}", intent.id))?;
-        builder.push(NewKeyring { name: &name });
-    }
+    compile_session(builder, intent)?;
     compile_time_namespace(builder, spec);
     enter_root(builder, intent);
     Ok(())

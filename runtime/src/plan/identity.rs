@@ -6,6 +6,7 @@ use pillbox_init::plan::operation::{
 use pillbox_init::wire::{Capabilities, Numbers};
 use rustix::fs::Mode;
 
+use super::builder::UserNamespace;
 use super::namespace::{Method, choose_method};
 use super::process::compile_seccomp;
 use super::{Builder, attribute, c_string};
@@ -21,13 +22,9 @@ const DEFAULT_UMASK: u32 = 0o022;
 /// How many descriptors init itself may need at once, including stdio, while it has the program's limits.
 const OWN_DESCRIPTORS: u64 = 16;
 
-pub fn compile(
-    builder: &mut Builder<'_>,
-    spec: &ValidSpec<'_>,
-    own_user_namespace: bool,
-    preserve_fds: u32,
-) -> Result<()> {
+pub fn compile(builder: &mut Builder<'_>, spec: &ValidSpec<'_>, preserve_fds: u32) -> Result<()> {
     let process = &spec.process;
+    let own_user_namespace = builder.user_namespace == UserNamespace::Containers;
     for rlimit in &process.rlimits {
         // A limit that is too small for init is as large as init needs for now, and gets its own value right
         // before the program: raising it would need rights that are gone by then.
@@ -49,7 +46,7 @@ pub fn compile(
         compile_seccomp(builder, spec)?;
     }
 
-    let sets = grantable(builder, process.capabilities.unwrap_or_default(), own_user_namespace);
+    let sets = grantable(builder, process.capabilities.unwrap_or_default());
     builder.push(DropBounding { keep: capabilities(sets.bounding) });
     let cwd = c_string("process.cwd", &process.cwd)?;
     // An ordinary user who maps only the own id has to give up setgroups(2).
@@ -103,8 +100,11 @@ pub fn compile_late(builder: &mut Builder<'_>, spec: &ValidSpec<'_>, preserve_fd
 
 /// The runtime cannot grant a capability that it does not have: a warning, as with the other runtimes. In a
 /// user namespace of its own a container has all capabilities.
-fn grantable(builder: &mut Builder<'_>, wanted: CapabilitySets, own_user_namespace: bool) -> CapabilitySets {
-    let available = if own_user_namespace { u64::MAX } else { builder.host.capabilities };
+fn grantable(builder: &mut Builder<'_>, wanted: CapabilitySets) -> CapabilitySets {
+    let available = match builder.user_namespace {
+        UserNamespace::Containers => u64::MAX,
+        UserNamespace::Initial | UserNamespace::Runtimes => builder.host.capabilities,
+    };
     let asked = wanted.bounding | wanted.effective | wanted.inheritable | wanted.permitted | wanted.ambient;
     let missing = asked & !available;
     if missing != 0 {

@@ -3,7 +3,7 @@
 use pillbox_init::plan::operation::{Await, Ready, Unmount, UnmountOnFailure};
 use pillbox_init::plan::{ATTACHED_MAX, Turn};
 
-use super::exec::{compile_entering, has_user_namespace};
+use super::exec::compile_entering;
 use super::{Builder, Host, Intent, Plan, c_string, mount, namespace};
 use crate::error::{Error, Result};
 use crate::oci::spec::Mount;
@@ -30,8 +30,7 @@ pub fn compile_added_mounts(spec: &ValidSpec<'_>, host: &Host, intent: &Intent) 
         check_addition(&field, mount, host)?;
     }
     let namespaces = namespace::compile(spec)?;
-    let in_user_namespace = has_user_namespace(spec) || host.in_user_namespace;
-    let later = mount::compile(&mut builder, spec, &namespaces, in_user_namespace, intent)?;
+    let later = mount::compile(&mut builder, spec, &namespaces, intent)?;
     if let Some(target) = later.first() {
         return Err(Error::formatted(format_args!(
             "mounts: {}: it is read-only, and another mount lies below it: leave \"ro\" out",
@@ -62,7 +61,7 @@ pub fn compile_removed_mounts(spec: &ValidSpec<'_>, host: &Host, intent: &Intent
 }
 
 fn begin<'h>(spec: &ValidSpec<'_>, host: &'h Host, intent: &Intent) -> Result<Builder<'h>> {
-    let mut builder = Builder::new(host);
+    let mut builder = Builder::of_container(host, spec);
     compile_entering(&mut builder, spec, intent)?;
     // An init that the runtime cannot follow is killed, and must not be killed in the middle of these: it
     // would undo nothing.
@@ -122,12 +121,16 @@ mod tests {
     use super::*;
     use crate::oci::spec::json::{List, parse};
 
-    fn plan(privileged: bool, add: bool, mounts: &str) -> Result<Vec<String>> {
+    type Compile = fn(&ValidSpec<'_>, &Host, &Intent) -> Result<Plan>;
+
+    fn root() -> Host {
+        Host { privileged: true, ..Host::default() }
+    }
+
+    fn plan(host: &Host, compile: Compile, mounts: &str) -> Result<Vec<String>> {
         let mounts: List<Mount<'_>> = parse(mounts.as_bytes()).expect("mounts");
         let (spec, intent) = (ValidSpec { mounts, ..ValidSpec::default() }, Intent::default());
-        let host = Host { privileged, ..Host::default() };
-        let compile = if add { compile_added_mounts } else { compile_removed_mounts };
-        let plan = compile(&spec, &host, &intent)?;
+        let plan = compile(&spec, host, &intent)?;
         let lines = plan.operations().map(|operation| crate::explain::describe(&operation, &plan));
         let lines: Vec<_> = lines.map(|line| line.split_whitespace().collect::<Vec<_>>().join(" ")).collect();
         let entered = lines.iter().position(|line| line == "EnterRoot").expect("EnterRoot");
@@ -145,7 +148,7 @@ mod tests {
             "Mount tmpfs on /a/c (size=1k), with the mode of what it covers",
             "Ready",
         ];
-        assert_eq!(plan(true, true, mounts).expect("plan"), expected);
+        assert_eq!(plan(&root(), compile_added_mounts, mounts).expect("plan"), expected);
     }
 
     #[test]
@@ -159,7 +162,7 @@ mod tests {
             "Unmount /a",
             "Ready",
         ];
-        assert_eq!(plan(false, false, mounts).expect("plan"), expected);
+        assert_eq!(plan(&Host::default(), compile_removed_mounts, mounts).expect("plan"), expected);
     }
 
     #[test]
@@ -173,11 +176,13 @@ mod tests {
                 "/a: it is read-only",
             ),
         ] {
-            let error = plan(false, true, &format!("[{mount}]")).expect_err(part).to_string();
+            let error = plan(&Host::default(), compile_added_mounts, &format!("[{mount}]"))
+                .expect_err(part)
+                .to_string();
             assert!(error.contains(part), "{error}");
         }
         let long = "x".repeat(300);
         let mounts = format!(r#"[{{"destination": "/a", "type": "tmpfs", "options": ["{long}"]}}]"#);
-        assert!(plan(true, true, &mounts).is_err());
+        assert!(plan(&root(), compile_added_mounts, &mounts).is_err());
     }
 }

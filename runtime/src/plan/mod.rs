@@ -37,9 +37,9 @@ use std::ffi::CString;
 use linux_raw_sys::general::{SIGHUP, SIGINT, SIGQUIT, SIGTERM};
 use pillbox_init::plan::operation::{
     Await, AwaitStart, Chroot, DieWithRuntime, EndOnSignals, EnterTimeNamespace, Exec, FindExecutable,
-    JoinNamespace, KeepDescriptors, MakeDirectory, MakePathReadonly, MaskPath, NewKeyring, NewSession,
-    PivotRoot, ReadHome, Ready, ReportHooks, SendNetlinkSocket, SetCwd, SetDomainname, SetHostname,
-    SetPropagation, SetUmask, SetUser, TakeWord, Unshare, UseEveryProcessor, WriteSysctl, WriteTimeOffsets,
+    JoinNamespace, KeepDescriptors, MakeDirectory, MakePathReadonly, MaskPath, PivotRoot, ReadHome, Ready,
+    ReportHooks, SendNetlinkSocket, SetCwd, SetDomainname, SetHostname, SetPropagation, TakeWord, Unshare,
+    UseEveryProcessor, WriteSysctl, WriteTimeOffsets,
 };
 use pillbox_init::plan::{EntryStep, Header, Operation, Operations, Turn};
 use pillbox_init::wire::{Numbers, Reader};
@@ -47,8 +47,8 @@ use rustix::fs::Mode;
 use rustix::mount::{MountAttrFlags, MountPropagationFlags};
 use rustix::process::{Gid, Uid};
 
-use self::builder::{Builder, HostTree, Need, Visible};
-use self::process::{DEFAULT_PATH, compile_console, variables};
+use self::builder::{Builder, HostTree, Need, UserNamespace, Visible};
+use self::process::{DEFAULT_PATH, become_user, compile_console, compile_session, variables};
 use self::root::{compile_root, set_attributes, set_propagation};
 use self::text::{c_string, string_bytes, strings};
 use crate::error::{Error, Result, Warning};
@@ -147,20 +147,18 @@ pub fn compile(spec: &ValidSpec<'_>, host: &Host, intent: &Intent) -> Result<Pla
     hosts_own::refuse(spec, host)?;
     let mut namespaces = namespace::compile(spec)?;
     let mappings = namespace::compile_mappings(spec, &namespaces, host)?;
-    let own_user_namespace = namespaces.makes(NamespaceKind::User) || namespaces.joins(NamespaceKind::User);
-    let in_user_namespace = own_user_namespace || host.in_user_namespace;
+    let mut builder = Builder::of_container(host, spec);
     let makes_network = namespaces.makes(NamespaceKind::Network);
     namespaces.network_meanwhile = makes_network_meanwhile(spec, host);
     // In a user namespace the kernel makes a new procfs or sysfs only where one is already mounted, and the
     // seed has none. Overlays name their layers by paths, which do not exist in the seed either.
     let from_seed = host.seed
         && namespaces.makes(NamespaceKind::Mount)
-        && !own_user_namespace
+        && builder.user_namespace != UserNamespace::Containers
         && intent.scratch_over.is_empty()
         // createContainer hooks find their programs among the host's files.
         && spec.hooks.create_container.is_empty()
         && !spec.mounts.iter().any(mount::needs_host_paths);
-    let mut builder = Builder::new(host);
     // The runtime alone brings processes into these namespaces.
     if !host.privileged && namespaces.makes(NamespaceKind::User) && namespaces.joined.is_empty() {
         builder.visible = Visible::ToItsUser;
@@ -177,19 +175,11 @@ pub fn compile(spec: &ValidSpec<'_>, host: &Host, intent: &Intent) -> Result<Pla
     if !namespaces.network_meanwhile && sends_network {
         builder.push(SendNetlinkSocket);
     }
-    let read_only_later = compile_file_system(
-        &mut builder,
-        spec,
-        &namespaces,
-        &mappings,
-        from_seed,
-        in_user_namespace,
-        intent,
-    )?;
+    let read_only_later = compile_file_system(&mut builder, spec, &namespaces, &mappings, from_seed, intent)?;
     compile_surroundings(&mut builder, spec, read_only_later)?;
     compile_before_rights(&mut builder, spec, intent)?;
     builder.push(UseEveryProcessor);
-    identity::compile(&mut builder, spec, own_user_namespace, intent.preserve_fds)?;
+    identity::compile(&mut builder, spec, intent.preserve_fds)?;
     compile_end(&mut builder, spec, intent)?;
 
     let in_hosts_own = match namespaces.joins(NamespaceKind::Mount) {
@@ -231,23 +221,12 @@ fn compile_beginning(
     if let Some(mappings) = mappings {
         builder.push(Await { turn: Turn::Mappings });
         // Until the maps are written init has no id of its own; then it takes root's or the first mapped one.
-        let (uid, gid) = mappings.first_ids();
-        builder.push(SetUser { uid, gid });
+        become_user(builder, mappings.first_ids());
     } else if namespaces.joins(NamespaceKind::User) {
-        builder.push(SetUser { uid: Uid::ROOT, gid: Gid::ROOT });
-    }
-    if mappings.is_some() || namespaces.joins(NamespaceKind::User) {
-        // The kernel clears the death signal of a process that changes its user.
-        builder.push(DieWithRuntime { enabled: true });
+        become_user(builder, (Uid::ROOT, Gid::ROOT));
     }
     builder.set_visible();
-    builder.push(SetUmask { mask: Mode::empty() });
-    builder.push(NewSession);
-    if !intent.no_new_keyring {
-        let name = c_string("id", &format!("_ses.{}", intent.id))?;
-        builder.push(NewKeyring { name: &name });
-    }
-    Ok(())
+    compile_session(builder, intent)
 }
 
 fn compile_new_time_namespace(
@@ -292,7 +271,6 @@ fn compile_file_system(
     namespaces: &Namespaces,
     mappings: &Option<Mappings>,
     from_seed: bool,
-    in_user_namespace: bool,
     intent: &Intent,
 ) -> Result<Vec<CString>> {
     if namespaces.makes(NamespaceKind::Mount) && !from_seed {
@@ -304,10 +282,10 @@ fn compile_file_system(
             };
         builder.push(SetPropagation { propagation });
     }
-    compile_root(builder, spec, from_seed, in_user_namespace, namespaces, mappings.as_ref(), intent)?;
+    compile_root(builder, spec, from_seed, namespaces, mappings.as_ref(), intent)?;
 
-    let read_only_later = mount::compile(builder, spec, namespaces, in_user_namespace, intent)?;
-    device::compile(builder, spec, in_user_namespace)?;
+    let read_only_later = mount::compile(builder, spec, namespaces, intent)?;
+    device::compile(builder, spec)?;
     if let Some([folder, target]) = &intent.notify {
         notify::compile(builder, folder, target)?;
     }

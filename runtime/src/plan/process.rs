@@ -1,13 +1,34 @@
 //! The container's program: its stdio, its environment and its filter.
 
-use pillbox_init::plan::operation::{InstallSeccomp, OpenConsole, OwnStdio};
+use pillbox_init::plan::operation::{
+    DieWithRuntime, InstallSeccomp, NewKeyring, NewSession, OpenConsole, OwnStdio, SetUmask, SetUser,
+};
+use rustix::fs::Mode;
 use rustix::process::{Gid, Uid};
 
 use super::Intent;
 use super::builder::{Builder, Notifications};
+use super::text::c_string;
 use crate::error::{Error, Result};
 use crate::seccomp;
 use crate::validate::ValidSpec;
+
+/// A session and a keyring of its own, and no umask that would change the modes of what init makes.
+pub(super) fn compile_session(builder: &mut Builder<'_>, intent: &Intent) -> Result<()> {
+    builder.push(SetUmask { mask: Mode::empty() });
+    builder.push(NewSession);
+    if !intent.no_new_keyring {
+        let name = c_string("id", &format!("_ses.{}", intent.id))?;
+        builder.push(NewKeyring { name: &name });
+    }
+    Ok(())
+}
+
+/// The kernel clears the death signal of a process that changes its user.
+pub(super) fn become_user(builder: &mut Builder<'_>, (uid, gid): (Uid, Gid)) {
+    builder.push(SetUser { uid, gid });
+    builder.push(DieWithRuntime { enabled: true });
+}
 
 /// The program's stdio: a terminal of its own, or what the caller passed on.
 pub(super) fn compile_console(builder: &mut Builder<'_>, spec: &ValidSpec<'_>, mount: bool) {

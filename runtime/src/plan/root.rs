@@ -21,7 +21,6 @@ pub(super) fn compile_root(
     builder: &mut Builder<'_>,
     spec: &ValidSpec<'_>,
     from_seed: bool,
-    own_user_namespace: bool,
     namespaces: &Namespaces,
     mappings: Option<&Mappings>,
     intent: &Intent,
@@ -29,7 +28,7 @@ pub(super) fn compile_root(
     if !intent.scratch_over.is_empty() {
         builder.push(AttachScratchRoot { at: c"/tmp" });
         for layer in &intent.scratch_over {
-            mount::compile_layer(builder, layer, own_user_namespace)?;
+            mount::compile_layer(builder, layer)?;
         }
         return Ok(());
     }

@@ -126,11 +126,12 @@ fn compile_propagation(
 }
 
 /// Adds one part of the host's file system to a throwaway container.
-pub fn compile_layer(builder: &mut Builder<'_>, layer: &Layer, own_user_namespace: bool) -> Result<()> {
+pub fn compile_layer(builder: &mut Builder<'_>, layer: &Layer) -> Result<()> {
     match layer {
         Layer::Overlay(path) => {
             let lower = c_string("try", path)?;
-            builder.push(MountOverlay { lower: &lower, user_xattr: own_user_namespace });
+            let user_xattr = builder.in_user_namespace();
+            builder.push(MountOverlay { lower: &lower, user_xattr });
         }
         Layer::ReadOnly(path) => {
             let path = c_string("try", path)?;

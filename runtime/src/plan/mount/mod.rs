@@ -33,7 +33,6 @@ pub fn compile(
     builder: &mut Builder<'_>,
     spec: &ValidSpec<'_>,
     namespaces: &Namespaces,
-    in_user_namespace: bool,
     intent: &Intent,
 ) -> Result<Vec<CString>> {
     let mut read_only_later = Vec::new();
@@ -88,7 +87,9 @@ pub fn compile(
             let of_cgroup = matches!(mount.kind.as_deref(), Some("cgroup" | "cgroup2"));
             // A new mount from the host's cgroup namespace would clear the options of the host's mount
             // (nsdelegate).
-            if let (true, false, false, Some(path)) = (of_cgroup, own_view, in_user_namespace, cgroup) {
+            if let (true, false, false, Some(path)) =
+                (of_cgroup, own_view, builder.in_user_namespace(), cgroup)
+            {
                 let mount = Mount { source: Some(path.into()), ..mount.clone() };
                 compile_bind(builder, spec, &field, &mount, &target, rule, &options, None)?;
                 continue;
@@ -99,17 +100,7 @@ pub fn compile(
                 options.data.extend(label_for(mount, label));
             }
             builder.makes_mount();
-            compile_new(
-                builder,
-                &field,
-                mount,
-                &target,
-                rule,
-                &options,
-                namespaces,
-                in_user_namespace,
-                cgroup,
-            )?;
+            compile_new(builder, &field, mount, &target, rule, &options, namespaces, cgroup)?;
         }
         if destination == "/" {
             builder.push(EnterRootCover);

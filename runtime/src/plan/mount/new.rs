@@ -69,7 +69,6 @@ pub(super) fn compile_new(
     rule: TargetRule,
     options: &Options<'_>,
     namespaces: &Namespaces,
-    in_user_namespace: bool,
     cgroup: Option<&str>,
 ) -> Result<()> {
     let kind = match mount.kind.as_deref().unwrap_or_default() {
@@ -113,8 +112,10 @@ pub(super) fn compile_new(
     let substitute = match kind {
         // If a user namespace may not mount it, it is bound: with a cgroup namespace, the container's own
         // part.
-        "cgroup2" if in_user_namespace => Some(c_string(field, cgroup.unwrap_or("/sys/fs/cgroup"))?),
-        "sysfs" if in_user_namespace => Some(c"/sys".to_owned()),
+        "cgroup2" if builder.in_user_namespace() => {
+            Some(c_string(field, cgroup.unwrap_or("/sys/fs/cgroup"))?)
+        }
+        "sysfs" if builder.in_user_namespace() => Some(c"/sys".to_owned()),
         _ => None,
     };
     let mut otherwise = substitute.as_deref().map(|path| {
@@ -126,7 +127,7 @@ pub(super) fn compile_new(
         })
     });
     if let (Some(namespace), true) =
-        (owner_of(kind, namespaces), in_user_namespace && builder.host.privileged)
+        (owner_of(kind, namespaces), builder.in_user_namespace() && builder.host.privileged)
     {
         let mut operations = Vec::new();
         let (flags, parameters) = (strings(&flags)?, strings(&parameters)?);
