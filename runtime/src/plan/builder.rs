@@ -230,7 +230,7 @@ impl<'h> Builder<'h> {
         if !intent.wait_for_start {
             return u32::MAX;
         }
-        let known = self.descriptors.iter().position(|descriptor| *descriptor == Descriptor::Listener);
+        let known = self.descriptors.iter().position(|descriptor| matches!(descriptor, Descriptor::Listener));
         known.map_or_else(|| self.descriptor(Descriptor::Listener), |index| index as u32)
     }
 

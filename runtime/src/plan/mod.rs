@@ -120,7 +120,7 @@ impl Plan {
 
     /// Whether init waits for `start`, for which it needs a listening socket.
     pub fn waits_for_start(&self) -> bool {
-        self.descriptors.contains(&Descriptor::Listener)
+        self.descriptors.iter().any(|descriptor| matches!(descriptor, Descriptor::Listener))
     }
 
     /// The bytes for init, given the numbers of the descriptors there.

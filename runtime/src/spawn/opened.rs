@@ -111,7 +111,7 @@ impl Opened {
         enter: (OwnedFd, u32),
     ) -> Opened {
         for (descriptor, opened) in plan.descriptors.iter().zip(&mut self.descriptors) {
-            if *descriptor == Descriptor::Given {
+            if matches!(descriptor, Descriptor::Given) {
                 *opened = given.next();
             }
         }
