@@ -272,10 +272,13 @@ impl Container {
     /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
     /// # let container = pillbox::Container::open(&pillbox::Root::from_environment(), "web")?;
     /// use std::io::Read as _;
-    /// use pillbox::{ExecOptions, Stdio};
+    /// use pillbox::{ExecOptions, Stdio, Uid};
     ///
     /// let (mut output, write_end) = std::io::pipe()?;
-    /// let options = ExecOptions::new(["id", "-u"]).user(33, None).stdin(Stdio::Null).stdout(write_end);
+    /// let options = ExecOptions::new(["id", "-u"])
+    ///     .user(Uid::from_raw(33), None)
+    ///     .stdin(Stdio::Null)
+    ///     .stdout(write_end);
     /// let process = container.exec(options)?;
     /// let mut text = String::new();
     /// output.read_to_string(&mut text)?;
