@@ -141,6 +141,12 @@ impl fmt::Display for Error {
 
 impl std::error::Error for Error {}
 
+impl From<pillbox_json::ParseError> for Error {
+    fn from(error: pillbox_json::ParseError) -> Self {
+        Error::new(error.to_string())
+    }
+}
+
 /// Adds the step and its object to a failed system call or step.
 pub trait Context<T> {
     /// `what` names the step and its object: `open /etc/passwd`.

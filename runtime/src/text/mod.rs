@@ -1,10 +1,11 @@
-//! Text in and out: JSON, times, patterns, sorting, and the kernel's list of mounts. Nothing here knows of
+//! Text in and out: times, patterns, and the kernel's list of mounts; the crate `pillbox-json` has JSON and sorting. Nothing here knows of
 //! containers.
 //!
 //! May use `error`.
 
 pub mod json;
 pub mod mountinfo;
-pub mod order;
 pub mod regex;
 pub mod time;
+
+pub use pillbox_json::order;

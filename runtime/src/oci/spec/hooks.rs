@@ -1,6 +1,7 @@
 //! `hooks`: programs that run at defined points in a container's life.
 
-use super::json::{List, Text, object};
+use super::json::{List, Text};
+use super::object::object;
 
 object! {
     /// The six kinds, in the order in which they run.

@@ -1,7 +1,8 @@
 //! `linux`: namespaces, devices, resources, seccomp and other things that only Linux has.
 
-use super::json::{List, Map, Text, object};
+use super::json::{List, Map, Text};
 use super::mounts::IdMapping;
+use super::object::object;
 
 object! {
     /// The Linux part of the document.

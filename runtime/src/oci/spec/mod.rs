@@ -5,27 +5,26 @@
 
 pub mod default;
 pub mod hooks;
-pub mod json;
 pub mod linux;
-pub mod merge;
 pub mod mounts;
 #[cfg(test)]
 mod mutation_tests;
-mod parse_error;
+mod object;
 pub mod process;
-pub mod reader;
 #[cfg(test)]
 mod required_tests;
 #[cfg(test)]
 pub(crate) mod tests;
 
-use json::{List, Map, Text, object};
+use json::{List, Map, Text};
+use object::object;
 
 pub use default::{default_spec, rootless_spec};
 pub use hooks::{Hook, Hooks};
 pub use linux::Linux;
 pub use mounts::{IdMapping, Mount};
-pub use parse_error::{ParseError, read_document};
+pub use pillbox_json as json;
+pub use pillbox_json::{ParseError, merge, read_document, reader};
 pub use process::Process;
 
 object! {

@@ -1,6 +1,7 @@
 //! `mounts[]` and id mappings.
 
-use super::json::{List, Text, object};
+use super::json::{List, Text};
+use super::object::object;
 
 object! {
     /// One mount; they are made in their order.

@@ -1,6 +1,7 @@
 //! `process`: what runs, as which user, with which rights.
 
-use super::json::{List, Text, object};
+use super::json::{List, Text};
+use super::object::object;
 
 object! {
     /// The container's process; also the document that `exec --process` takes.

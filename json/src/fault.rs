@@ -4,8 +4,7 @@ use std::fmt::{self, Write};
 use std::fs::File;
 use std::io::{self, Read as _};
 
-use super::reader::{Fault, FaultKind, Reader};
-use crate::error::Error;
+use crate::reader::{Fault, FaultKind, Reader};
 
 /// The size limit of a document in bytes; usual configurations have some ten KiB.
 const SIZE_LIMIT: usize = 16 << 20;
@@ -25,12 +24,6 @@ impl fmt::Display for ParseError {
 
 impl std::error::Error for ParseError {}
 
-impl From<ParseError> for Error {
-    fn from(error: ParseError) -> Self {
-        Error::new(error.0)
-    }
-}
-
 /// Reads a document's file; of one that is too large, or endless, only as much as shows that it is.
 ///
 /// # Errors
@@ -45,7 +38,7 @@ pub fn read_document(file: File) -> io::Result<Vec<u8>> {
 }
 
 /// Checks the size and the encoding of the whole document.
-pub(super) fn check_text(document: &[u8]) -> Result<&str, ParseError> {
+pub fn check_text(document: &[u8]) -> Result<&str, ParseError> {
     if document.len() > SIZE_LIMIT {
         return Err(ParseError(format!("has more than the limit of {SIZE_LIMIT} bytes (16 MiB)")));
     }
@@ -69,7 +62,7 @@ fn end_of(text: &str) -> String {
 
 /// Describes a fault of the reader's.
 #[cold]
-pub(super) fn describe(document: &str, fault: Fault) -> ParseError {
+pub fn describe(document: &str, fault: Fault) -> ParseError {
     let Fault { at, expected, kind } = fault;
     let path = || find_path(document, at).unwrap_or_default();
     match kind {

@@ -1,12 +1,12 @@
 //! JSON's grammar (RFC 8259), strictly, in one pass over the document. Values that are skipped cost no
 //! recursion.
 //!
-//! Nothing here has a type parameter, so that the forty structs of the specification share one copy of the
+//! Nothing here has a type parameter, so that forty structs of config.json share one copy of the
 //! code.
 
 use std::borrow::Cow;
 
-use super::json::Object;
+use crate::Object;
 
 /// How deeply objects and lists may be nested; the specification needs eight levels.
 const DEPTH_LIMIT: u32 = 128;
@@ -17,7 +17,7 @@ pub struct Failed;
 
 /// Where reading failed, and what was expected there.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Fault {
+pub struct Fault {
     /// Offset in bytes: of the offending byte, or of the beginning of the offending value.
     pub at: usize,
     /// Such as "a string", or the name of the missing member.
@@ -28,7 +28,7 @@ pub(super) struct Fault {
 
 /// The kinds of faults.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum FaultKind {
+pub enum FaultKind {
     /// It is not JSON.
     Malformed,
     /// A well-formed value of the wrong type.
@@ -50,16 +50,18 @@ pub struct Reader<'de> {
 }
 
 impl<'de> Reader<'de> {
-    pub(super) fn new(document: &'de str) -> Self {
+    /// At the beginning of the document.
+    pub fn new(document: &'de str) -> Self {
         Reader { document, at: 0, depth: 0, fault: Fault { at: 0, expected: "", kind: FaultKind::Malformed } }
     }
 
-    pub(super) fn fault(&self) -> Fault {
+    /// Why reading has failed, once it has.
+    pub fn fault(&self) -> Fault {
         self.fault
     }
 
     /// The current place, in bytes.
-    pub(super) fn at(&self) -> usize {
+    pub fn at(&self) -> usize {
         self.at
     }
 
@@ -71,7 +73,7 @@ impl<'de> Reader<'de> {
 
     /// Reports that the member whose value begins at `at` occurred before.
     #[cold]
-    pub(super) fn repeated(&mut self, at: usize) -> Failed {
+    pub fn repeated(&mut self, at: usize) -> Failed {
         self.fault = Fault { at, expected: "", kind: FaultKind::Repeated };
         Failed
     }
@@ -98,7 +100,7 @@ impl<'de> Reader<'de> {
     }
 
     /// Skips white space and returns the next byte.
-    pub(super) fn peek(&mut self) -> Option<u8> {
+    pub fn peek(&mut self) -> Option<u8> {
         loop {
             match self.byte() {
                 Some(b' ' | b'\n' | b'\t' | b'\r') => self.at += 1,
@@ -108,7 +110,7 @@ impl<'de> Reader<'de> {
     }
 
     /// Makes sure that only white space follows.
-    pub(super) fn finish(&mut self) -> Result<(), Failed> {
+    pub fn finish(&mut self) -> Result<(), Failed> {
         match self.peek() {
             None => Ok(()),
             Some(_) => Err(self.malformed("nothing after the end of the document")),
@@ -116,7 +118,7 @@ impl<'de> Reader<'de> {
     }
 
     /// Skips `null` if it comes next.
-    pub(super) fn take_null(&mut self) -> Result<bool, Failed> {
+    pub fn take_null(&mut self) -> Result<bool, Failed> {
         match self.peek() {
             Some(b'n') => self.skip_word("null").map(|()| true),
             _ => Ok(false),
@@ -124,7 +126,7 @@ impl<'de> Reader<'de> {
     }
 
     /// Reads `true` or `false`.
-    pub(super) fn boolean(&mut self, expected: &'static str) -> Result<bool, Failed> {
+    pub fn boolean(&mut self, expected: &'static str) -> Result<bool, Failed> {
         match self.byte() {
             Some(b't') => self.skip_word("true").map(|()| true),
             Some(b'f') => self.skip_word("false").map(|()| false),
@@ -133,7 +135,7 @@ impl<'de> Reader<'de> {
     }
 
     /// Reads a whole number from `min` to `max`; returns it in two's complement.
-    pub(super) fn integer(&mut self, min: i64, max: u64, expected: &'static str) -> Result<u64, Failed> {
+    pub fn integer(&mut self, min: i64, max: u64, expected: &'static str) -> Result<u64, Failed> {
         let start = self.at;
         if !matches!(self.byte(), Some(b'-' | b'0'..=b'9')) {
             return Err(self.mistyped(expected));
@@ -160,7 +162,7 @@ impl<'de> Reader<'de> {
     }
 
     /// Reads a string and resolves its escapes.
-    pub(super) fn string(&mut self, expected: &'static str) -> Result<Cow<'de, str>, Failed> {
+    pub fn string(&mut self, expected: &'static str) -> Result<Cow<'de, str>, Failed> {
         if self.byte() != Some(b'"') {
             return Err(self.mistyped(expected));
         }
@@ -171,7 +173,7 @@ impl<'de> Reader<'de> {
     }
 
     /// Reads a member's name and the colon after it.
-    pub(super) fn key(&mut self) -> Result<Cow<'de, str>, Failed> {
+    pub fn key(&mut self) -> Result<Cow<'de, str>, Failed> {
         if self.peek() != Some(b'"') {
             return Err(self.malformed("a name in double quotes"));
         }
@@ -187,7 +189,7 @@ impl<'de> Reader<'de> {
     }
 
     /// Enters the object (`{`) or list (`[`) that begins here.
-    pub(super) fn open(&mut self, bracket: u8, expected: &'static str) -> Result<(), Failed> {
+    pub fn open(&mut self, bracket: u8, expected: &'static str) -> Result<(), Failed> {
         if self.byte() != Some(bracket) {
             return Err(self.mistyped(expected));
         }
@@ -204,7 +206,7 @@ impl<'de> Reader<'de> {
     }
 
     /// Goes to the next member or element, or past the closing `bracket`.
-    pub(super) fn next(&mut self, bracket: u8, is_first: bool) -> Result<bool, Failed> {
+    pub fn next(&mut self, bracket: u8, is_first: bool) -> Result<bool, Failed> {
         match self.peek() {
             Some(byte) if byte == bracket => {
                 self.at += 1;
@@ -252,6 +254,16 @@ impl<'de> Reader<'de> {
             Some(name) => Err(self.missing(start, name)),
             None => Ok(()),
         }
+    }
+
+    /// Reads one value as it stands in the document.
+    ///
+    /// # Errors
+    /// It is not JSON.
+    pub fn raw(&mut self) -> Result<&'de str, Failed> {
+        let start = self.at;
+        self.skip_value()?;
+        Ok(&self.document[start..self.at])
     }
 
     /// Skips one value; deep nesting costs no stack.

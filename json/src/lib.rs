@@ -1,8 +1,32 @@
-//! Reads JSON into the structs of the specification: borrowed strings, paths in errors, limited depth.
+//! JSON (RFC 8259), strictly: borrowed strings, paths in errors, limited depth; and writing it.
 //!
-//! `object!` turns a table of members into a struct and the one function that is specific to it. Everything
-//! else is in [`Reader`] and compiled once: with serde's visitors the same structs needed more than twice the
-//! code.
+//! [`object!`] turns a table of members into a struct and the one function that is specific to it. Everything else is
+//! in [`Reader`] and compiled once: with serde's visitors the same structs needed more than twice the code.
+//!
+//! ```
+//! use pillbox_json::{List, Text, object, parse};
+//!
+//! object! {
+//!     /// A shelf.
+//!     Shelf<'a> {
+//!         "name" required => name: Text<'a>,
+//!         "books" => books: List<Text<'a>>,
+//!     }
+//! }
+//!
+//! let shelf: Shelf<'_> = parse(br#"{"name": "upper", "books": ["Emma"]}"#)?;
+//! assert_eq!((&*shelf.name, shelf.books.len()), ("upper", 1));
+//! let error = parse::<Shelf<'_>>(br#"{"name": "upper", "books": [7]}"#).unwrap_err();
+//! assert_eq!(error.to_string(), "books[0]: 7 is not a string");
+//! # Ok::<(), pillbox_json::ParseError>(())
+//! ```
+#![forbid(unsafe_code)]
+
+mod fault;
+pub mod merge;
+pub mod order;
+pub mod reader;
+pub mod write;
 
 use std::borrow::Cow;
 use std::fmt;
@@ -10,23 +34,21 @@ use std::ops::Deref;
 
 use serde::Serialize;
 
-use crate::text::order;
-
-use super::parse_error::{self, ParseError};
-use super::reader::{Failed, Reader};
+pub use fault::{ParseError, read_document};
+pub use reader::{Failed, Reader};
 
 /// Reads a whole document.
 ///
 /// # Errors
 /// It is not JSON, with line and column; a value has the wrong type, with its path.
 pub fn parse<'de, T: Value<'de>>(document: &'de [u8]) -> Result<T, ParseError> {
-    let text = parse_error::check_text(document)?;
+    let text = fault::check_text(document)?;
     let mut reader = Reader::new(text);
     reader.peek();
     let mut value = T::default();
     match value.read(&mut reader).and_then(|()| reader.finish()) {
         Ok(()) => Ok(value),
-        Err(Failed) => Err(parse_error::describe(text, reader.fault())),
+        Err(Failed) => Err(fault::describe(text, reader.fault())),
     }
 }
 
@@ -54,10 +76,7 @@ pub trait Object<'de> {
 /// Reads a member's value; `null` counts as absent.
 // Not inlined: one copy for each type instead of one for each member.
 #[inline(never)]
-pub(crate) fn read_member<'de, T: Value<'de>>(
-    member: &mut T,
-    reader: &mut Reader<'de>,
-) -> Result<(), Failed> {
+pub fn read_member<'de, T: Value<'de>>(member: &mut T, reader: &mut Reader<'de>) -> Result<(), Failed> {
     *member = T::default();
     if reader.take_null()? { Ok(()) } else { member.read(reader) }
 }
@@ -120,6 +139,23 @@ impl<'a> From<&'a str> for Text<'a> {
 impl<'de: 'a, 'a> Value<'de> for Text<'a> {
     fn read(&mut self, reader: &mut Reader<'de>) -> Result<(), Failed> {
         *self = Text(reader.string("a string")?);
+        Ok(())
+    }
+}
+
+/// A value of any type, as it stands in the document; the default is `null`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Raw<'a>(pub &'a str);
+
+impl Default for Raw<'_> {
+    fn default() -> Self {
+        Raw("null")
+    }
+}
+
+impl<'de: 'a, 'a> Value<'de> for Raw<'a> {
+    fn read(&mut self, reader: &mut Reader<'de>) -> Result<(), Failed> {
+        *self = Raw(reader.raw()?);
         Ok(())
     }
 }
@@ -200,6 +236,7 @@ impl<'de: 'a, 'a, T: Value<'de>> Value<'de> for Map<'a, T> {
 /// Defines a struct that is read from a JSON object. Unknown members are skipped. `null` counts as absent,
 /// and so is an error for `required` members. Required strings are not marked: for them validation says what
 /// to write.
+#[macro_export]
 macro_rules! object {
     ($(#[$meta:meta])* $name:ident $(<$life:lifetime>)? {
         $($(#[$doc:meta])* $key:literal $($required:ident)? => $field:ident: $type:ty,)*
@@ -210,10 +247,10 @@ macro_rules! object {
         #[derive(Debug, Clone, Default, PartialEq)]
         pub struct $name $(<$life>)? { $($(#[$doc])* pub $field: $type,)* }
 
-        impl<'de $(: $life, $life)?> $crate::oci::spec::json::Object<'de> for $name $(<$life>)? {
+        impl<'de $(: $life, $life)?> $crate::Object<'de> for $name $(<$life>)? {
             fn members(&self) -> (&'static [&'static str], u32) {
                 const REQUIRED: u32 = {
-                    let places = [$($crate::oci::spec::json::is_required!($($required)?),)*];
+                    let places = [$($crate::is_required!($($required)?),)*];
                     let (mut bits, mut place) = (0, 0);
                     while place < places.len() {
                         bits |= (places[place] as u32) << place;
@@ -227,12 +264,12 @@ macro_rules! object {
             fn read_member(
                 &mut self,
                 place: usize,
-                reader: &mut $crate::oci::spec::reader::Reader<'de>,
-            ) -> std::result::Result<(), $crate::oci::spec::reader::Failed> {
+                reader: &mut $crate::Reader<'de>,
+            ) -> std::result::Result<(), $crate::Failed> {
                 let mut at = 0;
                 $(
                     if place == at {
-                        return $crate::oci::spec::json::read_member(&mut self.$field, reader);
+                        return $crate::read_member(&mut self.$field, reader);
                     }
                     at += 1;
                 )*
@@ -241,26 +278,20 @@ macro_rules! object {
             }
         }
 
-        impl<'de $(: $life, $life)?> $crate::oci::spec::json::Value<'de> for $name $(<$life>)? {
+        impl<'de $(: $life, $life)?> $crate::Value<'de> for $name $(<$life>)? {
             fn read(
                 &mut self,
-                reader: &mut $crate::oci::spec::reader::Reader<'de>,
-            ) -> std::result::Result<(), $crate::oci::spec::reader::Failed> {
+                reader: &mut $crate::Reader<'de>,
+            ) -> std::result::Result<(), $crate::Failed> {
                 reader.object(self)
             }
         }
 
-        #[cfg(test)]
-        impl $(<$life>)? $crate::oci::spec::tests::Reflect for $name $(<$life>)? {
-            fn reflect(&self) -> serde_json::Value {
-                let members = [$(($key.to_string(), self.$field.reflect()),)*];
-                serde_json::Value::Object(members.into_iter().collect())
-            }
-        }
     };
 }
-pub(crate) use object;
 
+#[doc(hidden)]
+#[macro_export]
 macro_rules! is_required {
     () => {
         false
@@ -269,7 +300,6 @@ macro_rules! is_required {
         true
     };
 }
-pub(crate) use is_required;
 
 /// The indices of the keys in sorted order, equal keys side by side.
 fn in_order(keys: &[&str]) -> Vec<usize> {
@@ -279,13 +309,13 @@ fn in_order(keys: &[&str]) -> Vec<usize> {
 }
 
 /// The index of a key that occurs for the second time.
-pub(crate) fn first_repeated(keys: &[&str]) -> Option<usize> {
+pub fn first_repeated(keys: &[&str]) -> Option<usize> {
     in_order(keys).windows(2).find(|pair| keys[pair[0]] == keys[pair[1]]).map(|pair| pair[1])
 }
 
 /// For repeated keys: the indices of the elements to keep, in order, such that the last of equal keys counts
 /// and stands at the place of the first. `None` if no key is repeated.
-pub(crate) fn latest_of_each(keys: &[&str]) -> Option<Vec<usize>> {
+pub fn latest_of_each(keys: &[&str]) -> Option<Vec<usize>> {
     let order = in_order(keys);
     let same = |left: &usize, right: &usize| keys[*left] == keys[*right];
     if !order.windows(2).any(|pair| same(&pair[0], &pair[1])) {
@@ -299,7 +329,7 @@ pub(crate) fn latest_of_each(keys: &[&str]) -> Option<Vec<usize>> {
 }
 
 /// The elements at `places`, each of which occurs once.
-pub(crate) fn pick<T>(elements: Vec<T>, places: &[usize]) -> Vec<T> {
+pub fn pick<T>(elements: Vec<T>, places: &[usize]) -> Vec<T> {
     let mut elements: Vec<Option<T>> = elements.into_iter().map(Some).collect();
     places.iter().filter_map(|&place| elements[place].take()).collect()
 }

@@ -1,8 +1,8 @@
 //! Changes a document without interpreting all of it: parts that are not named stay as they are, byte for
 //! byte.
 
-use super::parse_error::{self, ParseError};
-use super::reader::{Failed, Reader};
+use crate::fault::{self, ParseError};
+use crate::reader::{Failed, Reader};
 
 /// Merges one JSON document into another. Members that are objects in both are merged; all others are
 /// replaced or added.
@@ -96,7 +96,7 @@ fn members(document: &str) -> Result<Option<Vec<Member<'_>>>, ParseError> {
         Ok(members)
     };
     let read: Result<_, Failed> = read();
-    read.map(Some).map_err(|Failed| parse_error::describe(document, reader.fault()))
+    read.map(Some).map_err(|Failed| fault::describe(document, reader.fault()))
 }
 
 #[cfg(test)]
