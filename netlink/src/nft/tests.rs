@@ -1,4 +1,5 @@
-//! Our bytes against recorded ones: golden/nft-1.0.6.hex is what nft(8) 1.0.6 sent for golden/rules.nft, a message a line.
+//! Our bytes against recorded ones: golden/nft-1.0.6.hex is what nft(8) 1.0.6 sent for golden/rules.nft, a message a line,
+//! and golden/netdev-nft-1.0.6.hex for golden/netdev.nft.
 
 use std::net::{Ipv4Addr, Ipv6Addr};
 
@@ -7,6 +8,7 @@ use super::*;
 use crate::reply::{self, be32_at, u16_at, u32_at};
 
 const RECORDED: &str = include_str!("golden/nft-1.0.6.hex");
+const RECORDED_NETDEV: &str = include_str!("golden/netdev-nft-1.0.6.hex");
 
 /// A message so that only what it says counts: its type and flags, and its attributes sorted.
 #[derive(Debug, PartialEq, Eq)]
@@ -222,11 +224,61 @@ fn rules(batch: &mut Batch, table: &Table) {
     batch.add_elements(table, &anonymous, &two).unwrap().add_rule(table, &last).unwrap();
 }
 
+/// What netdev.nft says, by our builders.
+fn netdev_ruleset() -> Batch {
+    const FIRST: Register = Register::FIRST;
+    let table = Table::new(Family::Netdev, "example");
+    let device = Some("br0".to_string());
+    let base = Base { device, ..accepting(ChainKind::Filter, Hook::Ingress, priority::FILTER) };
+    let ethernet = |protocol| Rule::new("ingress").meta_is(MetaKey::Protocol, Value::port(protocol));
+    let set = |base, offset, length, checksum, pseudo_header| Expression::SetPayload {
+        base,
+        offset,
+        length,
+        from: FIRST,
+        checksum,
+        pseudo_header,
+    };
+    let immediate = |value| Expression::Immediate { value, to: FIRST };
+    let compare = |value| Expression::Compare { register: FIRST, comparison: Comparison::Equal, value };
+    let to_loopback = ethernet(0x86dd)
+        .then(Expression::Payload { base: PayloadBase::Network, offset: 24, length: 16, to: FIRST })
+        .then(compare(Ipv6Addr::LOCALHOST.into()))
+        .then(Expression::Meta { key: MetaKey::IncomingType, to: FIRST })
+        .then(compare(Value(1u16.to_ne_bytes().to_vec())))
+        .then(immediate(Value(vec![0; 6])))
+        .then(set(PayloadBase::Link, 0, 6, None, false))
+        .then(immediate(Value::number(1)))
+        .then(Expression::Forward { to: FIRST });
+    let other_source = ethernet(0x800).then(immediate(Ipv4Addr::new(192, 0, 2, 1).into())).then(set(
+        PayloadBase::Network,
+        12,
+        4,
+        Some(10),
+        true,
+    ));
+    let other_source6 = ethernet(0x86dd)
+        .then(immediate(Ipv6Addr::new(0xfd00, 0, 0, 0, 0, 0, 0, 1).into()))
+        .then(set(PayloadBase::Network, 8, 16, None, true));
+    let mut batch = Batch::new();
+    batch.add_table(&table).unwrap().add_chain(&table, &Chain::based("ingress", base)).unwrap();
+    for rule in [to_loopback, other_source, other_source6] {
+        batch.add_rule(&table, &rule).unwrap();
+    }
+    batch
+}
+
 #[test]
 fn a_batch_says_what_nft_says() {
-    let recorded: Vec<Plain> = RECORDED.lines().map(|line| without_extras(plain(&bytes(line)))).collect();
+    for (recorded, ours) in [(RECORDED, ruleset()), (RECORDED_NETDEV, netdev_ruleset())] {
+        assert_same(recorded, &ours);
+    }
+}
+
+fn assert_same(recorded: &str, ours: &Batch) {
+    let recorded: Vec<Plain> = recorded.lines().map(|line| without_extras(plain(&bytes(line)))).collect();
     let ours: Vec<Plain> =
-        split(&ruleset().encode(7).unwrap()).iter().map(|message| without_extras(plain(message))).collect();
+        split(&ours.encode(7).unwrap()).iter().map(|message| without_extras(plain(message))).collect();
     assert_eq!(ours.len(), recorded.len());
     for (index, (ours, mut recorded)) in ours.iter().zip(recorded).enumerate() {
         // nft makes tables without NLM_F_CREATE, which the kernel does not look at there.

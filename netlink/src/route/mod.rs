@@ -28,7 +28,7 @@ pub(crate) mod route;
 pub mod rule;
 
 pub use hop::NextHop;
-pub use route::{MAIN_TABLE, Metrics, Route, RouteKind, add, delete, list, replace};
+pub use route::{LOCAL_TABLE, MAIN_TABLE, Metrics, Route, RouteKind, add, delete, list, replace};
 
 #[cfg(test)]
 mod tests;

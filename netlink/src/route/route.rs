@@ -23,6 +23,9 @@ pub(super) const ONLINK: u8 = 4;
 /// The main routing table: `RT_TABLE_MAIN`.
 pub const MAIN_TABLE: u32 = 254;
 
+/// The table of this machine's own addresses, which is asked first: `RT_TABLE_LOCAL`.
+pub const LOCAL_TABLE: u32 = 255;
+
 /// `RTAX_` (linux/rtnetlink.h): path MTU, window in bytes, largest TCP segment, default hop limit.
 const METRICS: [u16; 4] = [2, 3, 8, 10];
 
@@ -72,6 +75,8 @@ pub struct Route {
 pub enum RouteKind {
     /// They go there.
     Unicast,
+    /// They are for this machine.
+    Local,
     /// They are dropped; a local sender gets EINVAL.
     Blackhole,
     /// They are refused: host unreachable.
@@ -80,7 +85,7 @@ pub enum RouteKind {
     Prohibit,
     /// The lookup goes on in the next table that a rule names.
     Throw,
-    /// Another kind: `local`, `broadcast` and others that the kernel makes by itself.
+    /// Another kind: `broadcast` and others that the kernel makes by itself.
     Other(u8),
 }
 
@@ -205,9 +210,14 @@ fn fixed_part(route: &Route) -> [u8; RTMSG] {
     [family(ip).into(), prefix, 0, 0, table, protocol, scope, number(kind), a, b, c, d]
 }
 
+/// As ip(8) does it; IPv6 has no scopes.
 fn default_scope(route: &Route) -> RtScope {
-    let on_link = route.kind == RouteKind::Unicast && route.gateway.is_none() && route.hops.is_empty();
-    if on_link { RtScope::Link } else { RtScope::Universe }
+    let on_link = route.gateway.is_none() && route.hops.is_empty();
+    match route.kind {
+        RouteKind::Local if route.destination.ip.is_ipv4() => RtScope::Host,
+        RouteKind::Unicast if on_link => RtScope::Link,
+        _ => RtScope::Universe,
+    }
 }
 
 fn push_metrics(attributes: &mut Attributes, metrics: &Metrics) -> Result<()> {
@@ -291,8 +301,9 @@ fn read_metrics(payload: &[u8]) -> Result<Metrics> {
     Ok(Metrics { mtu, window, segment, hop_limit })
 }
 
-const KINDS: [(RouteKind, u8); 5] = [
+const KINDS: [(RouteKind, u8); 6] = [
     (RouteKind::Unicast, 1),
+    (RouteKind::Local, 2),
     (RouteKind::Blackhole, 6),
     (RouteKind::Unreachable, 7),
     (RouteKind::Prohibit, 8),

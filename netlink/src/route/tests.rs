@@ -9,7 +9,7 @@ use super::link::{self, Bridge, BridgeOptions, IpvlanBetween, IpvlanMode, Kind, 
 use super::link::{Peer, Port, Veth, VlanProtocol};
 use super::neighbour::{self, Neighbour};
 use super::rule::{self, Family, Rule, RuleAction};
-use super::{Metrics, NextHop, Route, RouteKind};
+use super::{LOCAL_TABLE, Metrics, NextHop, Route, RouteKind};
 use crate::message::Message;
 use crate::reply::{self, u16_at};
 
@@ -203,6 +203,14 @@ fn routes_and_rules_are_what_ip_sends() {
         Route { hops: vec![hop("192.0.2.2", 1), hop("192.0.2.3", 256)], ..Route::to(at("10.77.0.0", 16)) };
     let blackhole =
         Route { kind: RouteKind::Blackhole, table: 4000, protocol: 99, ..Route::to(at("10.66.0.0", 16)) };
+    let local = Route {
+        kind: RouteKind::Local,
+        index: Some(2),
+        table: LOCAL_TABLE,
+        priority: Some(2048),
+        protocol: 3,
+        ..Route::to(at("::1", 128))
+    };
     for (command, route) in [
         (
             "route add 10.9.0.0/16 via 203.0.113.9 dev lo onlink metric 700 src 127.0.0.1 mtu 1400 window 65000 \
@@ -215,6 +223,7 @@ fn routes_and_rules_are_what_ip_sends() {
             several,
         ),
         ("route add blackhole 10.66.0.0/16 table 4000 proto 99", blackhole),
+        ("-6 route add local ::1 dev br0 table local metric 2048", local),
     ] {
         assert_eq!(sent(super::add(&route)), recorded(command), "{command}");
     }

@@ -4,8 +4,9 @@ use std::net::Ipv4Addr;
 use std::os::fd::OwnedFd;
 
 use pillbox_netlink::nft::{
-    Base, Batch, Chain, ChainKind, DataType, Element, ElementData, Expression, Family, Hook, Listed, Policy,
-    Rule, Set, Socket, Table, Userdata, Value, chain, element, priority, rule, table,
+    Base, Batch, Chain, ChainKind, DataType, Element, ElementData, Expression, Family, Hook, Listed,
+    PayloadBase, Policy, Register, Rule, Set, Socket, Table, Userdata, Value, chain, element, priority, rule,
+    table,
 };
 use pillbox_netlink::{Error, Refusal};
 use rustix::io::Errno;
@@ -118,6 +119,30 @@ fn ingress_chains_have_a_link() {
             batch.add_table(&netdev).unwrap().add_chain(&netdev, &ingress).unwrap();
             socket.commit(&batch).unwrap();
             assert_eq!(values(chain::list(socket, &netdev).unwrap()), [ingress]);
+
+            // What only goes there: packets that are changed and sent out elsewhere.
+            let from = Register::FIRST;
+            let set = |base, offset, length: u8, checksum, pseudo_header| {
+                let length = u32::from(length);
+                let set = Expression::SetPayload { base, offset, length, from, checksum, pseudo_header };
+                Rule::new("ingress")
+                    .then(Expression::Immediate { value: Value(vec![0; 16]), to: from })
+                    .then(set)
+            };
+            let rules = [
+                set(PayloadBase::Link, 0, 6, None, false),
+                set(PayloadBase::Network, 12, 4, Some(10), true),
+                set(PayloadBase::Network, 8, 16, None, true),
+                Rule::new("ingress")
+                    .then(Expression::Immediate { value: Value::number(1), to: from })
+                    .then(Expression::Forward { to: from }),
+            ];
+            let mut batch = Batch::new();
+            for rule in &rules {
+                batch.add_rule(&netdev, rule).unwrap();
+            }
+            socket.commit(&batch).unwrap();
+            assert_eq!(values(rule::list(socket, &netdev, Some("ingress")).unwrap()), rules);
         });
     });
 }

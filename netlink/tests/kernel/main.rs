@@ -3,6 +3,7 @@
 
 mod filters;
 mod links;
+mod loopback;
 mod namespace;
 mod routes;
 mod rules;

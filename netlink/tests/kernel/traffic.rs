@@ -16,10 +16,10 @@ use pillbox_netlink::{LOOPBACK_INDEX, Socket, address};
 use crate::filters;
 use crate::namespace::{Neighbour, at, in_fresh_namespace, ip};
 
-const BRIDGE: u32 = 40;
+pub const BRIDGE: u32 = 40;
 
 /// A neighbour with an interface eth0 whose other end is `name`, with that address and a default route.
-fn attach(host: &mut Socket, name: &str, master: Option<u32>, own: &str, gateway: &str) -> Neighbour {
+pub fn attach(host: &mut Socket, name: &str, master: Option<u32>, own: &str, gateway: &str) -> Neighbour {
     let neighbour = Neighbour::new();
     let namespace = neighbour.namespace();
     let peer = Peer { name: "eth0", index: None, address: None, namespace: Some(namespace.as_fd()) };
@@ -27,20 +27,21 @@ fn attach(host: &mut Socket, name: &str, master: Option<u32>, own: &str, gateway
     host.request(&[link::add_veth(&veth).unwrap()]).unwrap();
     let mut inside = neighbour.socket();
     let index = link::index_of(&mut inside, "eth0").unwrap();
+    let prefix = if ip(own).is_ipv6() { 64 } else { 24 };
     inside
         .request(&[
             link::set_up(LOOPBACK_INDEX).unwrap(),
-            address::add(index, at(own, 24)).unwrap(),
+            address::add(index, at(own, prefix)).unwrap(),
             link::set_up(index).unwrap(),
-            route::add(&Route::default_via(ip(gateway))).unwrap(),
+            route::add(&Route { index: Some(index), ..Route::default_via(ip(gateway)) }).unwrap(),
         ])
         .unwrap();
     neighbour
 }
 
 /// Listens in there, and tells every client its address.
-fn serve(neighbour: &Neighbour, port: u16) {
-    let listener = neighbour.run(move || TcpListener::bind(("0.0.0.0", port)).unwrap());
+pub fn serve(neighbour: &Neighbour, at: &'static str) {
+    let listener = neighbour.run(move || TcpListener::bind(at).unwrap());
     std::thread::spawn(move || {
         for client in listener.incoming() {
             let mut client = client.unwrap();
@@ -80,8 +81,8 @@ fn a_published_port_leads_in_and_masquerading_leads_out() {
         host.request(&[address::add(out, at("192.0.2.1", 24)).unwrap()]).unwrap();
         // This namespace's own.
         std::fs::write("/proc/sys/net/ipv4/ip_forward", "1").unwrap();
-        serve(&container, 80);
-        serve(&outside, 81);
+        serve(&container, "0.0.0.0:80");
+        serve(&outside, "0.0.0.0:81");
 
         let table = Table::new(Family::Inet, "example");
         let ports =

@@ -46,6 +46,8 @@ numbered! {
         IncomingName = 6,
         /// The name of the link that it goes out by, 16 bytes.
         OutgoingName = 7,
+        /// The type of the link that it came in by, 16 bits of the machine's (`ARPHRD_`): 1 Ethernet.
+        IncomingType = 8,
         /// The user id of the socket that sends it, 32 bits.
         User = 10,
         /// The group id of the socket that sends it, 32 bits.

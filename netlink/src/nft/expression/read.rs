@@ -1,8 +1,8 @@
 //! Expressions as the kernel lists them.
 
 use super::{
-    Comparison, ConnectionKey, Direction, Expression, FibResult, INVERTED, Lookup, MetaKey, NatKind,
-    PayloadBase, Register, Reject,
+    Comparison, ConnectionKey, Direction, Expression, FibResult, INTERNET_CHECKSUM, INVERTED, Lookup,
+    MetaKey, NatKind, PayloadBase, Register, Reject,
 };
 use crate::error::Result;
 use crate::nft::element::read_value;
@@ -84,12 +84,7 @@ impl<'a> Data<'a> {
                     None => Expression::Meta { key, to: self.register(1)? },
                 }
             }
-            "payload" => Expression::Payload {
-                base: PayloadBase::from_number(self.number(2)?),
-                offset: self.number(3)?,
-                length: self.number(4)?,
-                to: self.register(1)?,
-            },
+            "payload" => self.payload()?,
             "lookup" => self.lookup()?,
             "nat" => Expression::Nat {
                 kind: NatKind::from_number(self.number(1)?),
@@ -116,6 +111,8 @@ impl<'a> Data<'a> {
                 flags: self.number(3)?,
                 to: self.register(1)?,
             },
+            // An address to send to, behind it, is another form.
+            "fwd" if self.0[2].is_none() => Expression::Forward { to: self.register(1)? },
             "counter" => {
                 Expression::Counter { packets: be64_at(self.0[2]?, 0)?, bytes: be64_at(self.0[1]?, 0)? }
             }
@@ -127,6 +124,21 @@ impl<'a> Data<'a> {
             }),
             _ => return None,
         })
+    }
+
+    fn payload(&self) -> Option<Expression> {
+        let base = PayloadBase::from_number(self.number(2)?);
+        let (offset, length) = (self.number(3)?, self.number(4)?);
+        let Some(from) = self.register(5) else {
+            return Some(Expression::Payload { base, offset, length, to: self.register(1)? });
+        };
+        let checksum = match self.number(6).unwrap_or(0) {
+            0 => None,
+            INTERNET_CHECKSUM => Some(self.number(7)?),
+            _ => return None,
+        };
+        let pseudo_header = self.number(8).unwrap_or(0) != 0;
+        Some(Expression::SetPayload { base, offset, length, from, checksum, pseudo_header })
     }
 
     fn compare(&self, value: Value) -> Option<Expression> {
