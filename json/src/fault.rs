@@ -68,6 +68,7 @@ pub fn describe(document: &str, fault: Fault) -> ParseError {
     match kind {
         FaultKind::Malformed => {}
         FaultKind::Mistyped => return describe_mistyped(document, at, expected),
+        FaultKind::Unknown => return ParseError(format!("{}: unknown", path())),
         FaultKind::Repeated => return ParseError(format!("{}: is there twice", path())),
         FaultKind::Missing => {
             let object = path();

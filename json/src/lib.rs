@@ -43,7 +43,19 @@ pub use reader::{Failed, Reader};
 /// It is not JSON, with line and column; a value has the wrong type, with its path.
 pub fn parse<'de, T: Value<'de>>(document: &'de [u8]) -> Result<T, ParseError> {
     let text = fault::check_text(document)?;
-    let mut reader = Reader::new(text);
+    read_with(text, Reader::new(text))
+}
+
+/// As [`parse`], for documents in which no member may be unknown.
+///
+/// # Errors
+/// As for [`parse`]; an object has a member that is none of its struct's, with its path.
+pub fn parse_strictly<'de, T: Value<'de>>(document: &'de [u8]) -> Result<T, ParseError> {
+    let text = fault::check_text(document)?;
+    read_with(text, Reader::new(text).strict())
+}
+
+fn read_with<'de, T: Value<'de>>(text: &'de str, mut reader: Reader<'de>) -> Result<T, ParseError> {
     reader.peek();
     let mut value = T::default();
     match value.read(&mut reader).and_then(|()| reader.finish()) {
@@ -143,6 +155,13 @@ impl<'de: 'a, 'a> Value<'de> for Text<'a> {
     }
 }
 
+impl Value<'_> for String {
+    fn read(&mut self, reader: &mut Reader<'_>) -> Result<(), Failed> {
+        *self = reader.string("a string")?.into_owned();
+        Ok(())
+    }
+}
+
 /// A value of any type, as it stands in the document; the default is `null`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Raw<'a>(pub &'a str);
@@ -174,6 +193,18 @@ impl<T> Deref for List<T> {
     type Target = [T];
     fn deref(&self) -> &[T] {
         &self.0
+    }
+}
+
+impl<T> From<Vec<T>> for List<T> {
+    fn from(elements: Vec<T>) -> Self {
+        List(elements)
+    }
+}
+
+impl<T: Serialize> Serialize for List<T> {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_seq(&self.0)
     }
 }
 

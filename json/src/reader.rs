@@ -37,6 +37,8 @@ pub enum FaultKind {
     Missing,
     /// The value of a member that occurred before.
     Repeated,
+    /// The value of a member that a strict reader does not know.
+    Unknown,
 }
 
 /// A place in a document.
@@ -46,13 +48,21 @@ pub struct Reader<'de> {
     at: usize,
     /// How many objects and lists are open.
     depth: u32,
+    /// Whether unknown members are faults.
+    strict: bool,
     fault: Fault,
 }
 
 impl<'de> Reader<'de> {
     /// At the beginning of the document.
     pub fn new(document: &'de str) -> Self {
-        Reader { document, at: 0, depth: 0, fault: Fault { at: 0, expected: "", kind: FaultKind::Malformed } }
+        let fault = Fault { at: 0, expected: "", kind: FaultKind::Malformed };
+        Reader { document, at: 0, depth: 0, strict: false, fault }
+    }
+
+    /// The same, for documents in which unknown members are faults.
+    pub fn strict(self) -> Self {
+        Reader { strict: true, ..self }
     }
 
     /// Why reading has failed, once it has.
@@ -237,6 +247,10 @@ impl<'de> Reader<'de> {
             let (before, from_here) = names.split_at(next);
             let in_order = from_here.iter().position(|name| *name == &*key).map(|place| next + place);
             let Some(place) = in_order.or_else(|| before.iter().position(|name| *name == &*key)) else {
+                if self.strict {
+                    self.fault = Fault { at: self.at, expected: "", kind: FaultKind::Unknown };
+                    return Err(Failed);
+                }
                 self.skip_value()?;
                 continue;
             };
