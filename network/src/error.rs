@@ -1,0 +1,146 @@
+//! Errors: one line each, with what callers tell apart.
+
+use std::fmt;
+
+use pillbox_netlink::Refusal;
+use rustix::io::Errno;
+
+/// What kind of thing went wrong.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kind {
+    /// What was asked for cannot be: a name, an address, a configuration.
+    Invalid,
+    /// Somebody else has the address, the port or the name.
+    Taken,
+    /// There is no such network, interface or record.
+    Missing,
+    /// The caller has not the rights.
+    NotPermitted,
+    /// Another command holds the lock.
+    Busy,
+    /// The kernel or a file system refused something.
+    Host,
+}
+
+/// An error: a text of one line that names what it is about, and a kind.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Error {
+    text: String,
+    kind: Kind,
+    errno: Option<Errno>,
+}
+
+/// The result of all functions here.
+pub type Result<T> = std::result::Result<T, Error>;
+
+impl Error {
+    /// An error of that kind.
+    #[cold]
+    pub fn new(kind: Kind, text: impl Into<String>) -> Self {
+        Error { text: text.into(), kind, errno: None }
+    }
+
+    /// What was asked for cannot be.
+    #[cold]
+    #[inline(never)]
+    pub fn invalid(text: fmt::Arguments<'_>) -> Self {
+        Error::new(Kind::Invalid, text.to_string())
+    }
+
+    /// What kind of thing went wrong.
+    pub fn kind(&self) -> Kind {
+        self.kind
+    }
+
+    /// The errno, where a system call failed.
+    pub fn errno(&self) -> Option<Errno> {
+        self.errno
+    }
+
+    /// Puts what was being done before the text.
+    #[cold]
+    #[inline(never)]
+    pub fn after(mut self, step: &str) -> Self {
+        self.text = format!("{step}: {}", self.text);
+        self
+    }
+
+    /// Appends an error that followed; this one stays the one to report.
+    #[cold]
+    #[inline(never)]
+    pub fn besides(mut self, left: Result<()>) -> Self {
+        if let Err(left) = left {
+            self.text = format!("{}; {left}", self.text);
+        }
+        self
+    }
+}
+
+impl fmt::Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.text)
+    }
+}
+
+impl std::error::Error for Error {}
+
+impl From<pillbox_netlink::Error> for Error {
+    #[cold]
+    fn from(error: pillbox_netlink::Error) -> Self {
+        use pillbox_netlink::Error::{Invalid, Malformed, Refused, System, Unanswered};
+        let (kind, errno) = match &error {
+            Invalid(_) => (Kind::Invalid, None),
+            System { errno, .. } | Refused(Refusal { errno, .. }) => (kind_of(*errno), Some(*errno)),
+            Unanswered(_) | Malformed(_) => (Kind::Host, None),
+        };
+        Error { text: error.to_string(), kind, errno }
+    }
+}
+
+/// Adds what was being done, and to what, to a system call that failed.
+pub(crate) trait Context<T> {
+    /// `step` names both: `open /run/pillbox`.
+    fn context(self, step: impl FnOnce() -> String) -> Result<T>;
+}
+
+impl<T> Context<T> for std::result::Result<T, Errno> {
+    fn context(self, step: impl FnOnce() -> String) -> Result<T> {
+        self.map_err(|errno| failed(&step(), errno))
+    }
+}
+
+impl<T> Context<T> for std::io::Result<T> {
+    fn context(self, step: impl FnOnce() -> String) -> Result<T> {
+        self.map_err(|error| match error.raw_os_error() {
+            Some(code) => failed(&step(), Errno::from_raw_os_error(code)),
+            None => Error::new(Kind::Host, format!("{}: {error}", step())),
+        })
+    }
+}
+
+#[cold]
+#[inline(never)]
+fn failed(step: &str, errno: Errno) -> Error {
+    Error { text: format!("{step}: {}", describe(errno)), kind: kind_of(errno), errno: Some(errno) }
+}
+
+fn kind_of(errno: Errno) -> Kind {
+    match errno {
+        Errno::PERM | Errno::ACCESS => Kind::NotPermitted,
+        Errno::EXIST | Errno::ADDRINUSE => Kind::Taken,
+        _ => Kind::Host,
+    }
+}
+
+/// The text for an errno without Rust's `(os error N)`. Three differ from the C library's, which callers of a container
+/// runtime take as a fault of the container's program.
+pub(crate) fn describe(errno: Errno) -> String {
+    match errno {
+        Errno::ACCESS => return "access denied".to_string(),
+        Errno::PERM => return "not permitted".to_string(),
+        Errno::NOENT => return "no such file or folder".to_string(),
+        _ => {}
+    }
+    let text = std::io::Error::from(errno).to_string();
+    text.split(" (os error").next().unwrap_or(&text).to_string()
+}
