@@ -1,0 +1,112 @@
+//! The packet filter's table: `inet pillbox`. It is the same for all networks; what differs are elements of its sets and
+//! maps. Pure: batches are compiled here, and committed by [`crate::host`].
+//!
+//! Only this table filters and translates. Chains of others are not touched, except where they drop what is forwarded:
+//! there two rules let these networks pass.
+
+mod loopback;
+mod table;
+
+use std::net::IpAddr;
+
+use pillbox_netlink::nft::{Batch, Element, Set, Value};
+
+use crate::attachment::{Interface, Published};
+use crate::cidr::Cidr;
+use crate::error::Result;
+use crate::ip::Ip;
+use crate::network::{Network, NetworkKind};
+
+pub use table::{TABLE, add_base, table};
+
+/// What a network's elements are to do.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Change {
+    /// They are added; one that is there already stays.
+    Add,
+    /// They are deleted; one that is missing is an error, and then none is deleted.
+    Delete,
+}
+
+/// Adds or deletes the elements of one network: what it may reach, and whether it is masqueraded. Only bridges have any.
+pub fn change_network(batch: &mut Batch, network: &Network, change: Change) -> Result<()> {
+    if network.kind != NetworkKind::Bridge {
+        return Ok(());
+    }
+    let name = Value::interface(&network.link);
+    for (set, is_wanted) in [
+        (table::bridges(), true),
+        (table::isolated(), network.isolated),
+        (table::internal(), network.internal),
+        (table::hidden(), network.masquerade),
+    ] {
+        if is_wanted {
+            apply(batch, &set, &[Element::new(name.clone())], change)?;
+        }
+    }
+    apply(batch, &table::same(), &[Element::new(name.clone().and(name))], change)?;
+    for is_v4 in [true, false] {
+        let is_of_family = |subnet: &Cidr| subnet.ip.is_ipv4() == is_v4;
+        let subnets: Vec<Element> = network
+            .ranges
+            .iter()
+            .map(|range| range.subnet.network())
+            .filter(|subnet| network.masquerade && is_of_family(subnet))
+            .map(|subnet| Element::network(subnet.ip, subnet.prefix))
+            .collect();
+        apply(batch, &table::sources(is_v4), &subnets, change)?;
+    }
+    let of_v6 = || network.ranges.iter().filter(|range| range.subnet.ip.is_ipv6());
+    let subnets: Vec<Element> = of_v6()
+        .map(|range| range.subnet.network())
+        .map(|subnet| Element::network(subnet.ip, subnet.prefix))
+        .collect();
+    apply(batch, &table::subnets(), &subnets, change)?;
+    let gateways: Vec<Element> = of_v6().filter_map(|range| Some(Element::new(range.gateway?.0))).collect();
+    apply(batch, &table::gateways(), &gateways, change)?;
+    loopback::change(batch, network, change)
+}
+
+/// Adds or deletes the elements of an interface's published ports. `owner` is what listings show beside them.
+pub fn change_ports(batch: &mut Batch, owner: &str, interface: &Interface, change: Change) -> Result<()> {
+    for (map, is_v4, has_address) in table::PORT_MAPS {
+        let elements: Vec<Element> = interface
+            .ports
+            .iter()
+            .filter_map(|published| element(published, is_v4, has_address))
+            .map(|element| element.commented(shorten(owner)))
+            .collect();
+        apply(batch, &table::ports(map, is_v4, has_address), &elements, change)?;
+    }
+    Ok(())
+}
+
+/// The element of a published port in the map for that family, with or without the host's address in the key.
+fn element(published: &Published, is_v4: bool, has_address: bool) -> Option<Element> {
+    let Published { port, v4, v6 } = *published;
+    let Ip(target) = if is_v4 { v4? } else { v6? };
+    let host_ip = port.host_ip.map(|Ip(ip)| ip).filter(|ip| !ip.is_unspecified());
+    if host_ip.is_some() != has_address || host_ip.is_some_and(|ip| ip.is_ipv4() != is_v4) {
+        return None;
+    }
+    let numbers = Value::protocol(port.protocol.number()).and(Value::port(port.host_port));
+    let key = host_ip.map_or(numbers.clone(), |ip: IpAddr| Value::from(ip).and(numbers));
+    Some(Element::new(key).to(Value::from(target).and(Value::port(port.container_port))))
+}
+
+fn apply(batch: &mut Batch, set: &Set, elements: &[Element], change: Change) -> Result<()> {
+    if elements.is_empty() {
+        return Ok(());
+    }
+    match change {
+        Change::Add => batch.add_elements(&table(), set, elements)?,
+        Change::Delete => batch.delete_elements(&table(), set, elements)?,
+    };
+    Ok(())
+}
+
+/// The kernel keeps 256 bytes beside an element.
+fn shorten(text: &str) -> &str {
+    const MAX: usize = 128;
+    text.get(..MAX).unwrap_or(text)
+}

@@ -1,0 +1,299 @@
+//! Links, addresses and routes: what is asked of the kernel for a bridge, and for a container's interface at both of its
+//! ends. Pure: messages are compiled here, and sent by [`crate::host`].
+
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::os::fd::BorrowedFd;
+
+use pillbox_netlink::link::{
+    self, Bridge, BridgeOptions, IpvlanBetween, IpvlanMode, Kind, MacAddress, MacvlanMode, NewLink, Peer,
+    Veth,
+};
+use pillbox_netlink::route::{self, Route, RouteKind};
+use pillbox_netlink::{Message, address};
+
+use crate::attachment::{self, Interface, hash};
+use crate::cidr::Cidr;
+use crate::error::{Error, Result};
+use crate::ip::Ip;
+use crate::network::{Network, NetworkKind};
+
+/// Behind the loopback's own route, which has 0.
+const BEHIND_LOOPBACK: u32 = 2048;
+
+/// The largest packet that the kernel takes for a link, and the smallest with which IPv4 works (RFC 791).
+const MTUS: std::ops::RangeInclusive<u32> = 68..=65535;
+
+/// A new bridge with the addresses that containers have as gateways.
+///
+/// # Errors
+/// The name is not one that a link can have.
+pub fn bridge(network: &Network, index: u32) -> Result<Vec<Message<'static>>> {
+    let Network { link: name, mtu, ranges, .. } = network;
+    // Without one of its own it would have the lowest of its ports', which change.
+    let address = Some(mac_of_name(name));
+    let options = BridgeOptions::default();
+    let mut messages =
+        vec![link::add_bridge(&Bridge { name, index: Some(index), address, mtu: *mtu, options })?];
+    let gateways =
+        ranges.iter().filter_map(|range| Some(Cidr { ip: range.gateway?.0, prefix: range.subnet.prefix }));
+    for gateway in gateways.clone() {
+        messages.push(address::add(index, gateway.into())?);
+    }
+    if gateways.clone().any(|gateway| gateway.ip.is_ipv6()) {
+        messages.push(loopback_through(index)?);
+    }
+    Ok(messages)
+}
+
+/// Lets answers from a port that is published on `::1` come back over a bridge: the kernel routes what comes in for
+/// `::1` strictly by the link. What a container sends there itself is dropped before it is routed.
+///
+/// # Errors
+/// None but for memory.
+pub fn loopback_through(index: u32) -> Result<Message<'static>> {
+    let loopback = Cidr::single(Ipv6Addr::LOCALHOST.into());
+    let priority = Some(BEHIND_LOOPBACK);
+    let route = Route {
+        index: Some(index),
+        kind: RouteKind::Local,
+        table: route::LOCAL_TABLE,
+        priority,
+        ..Route::to(loopback.into())
+    };
+    Ok(route::replace(&route)?)
+}
+
+/// The host's part of an interface: the link itself, which is born in the container's network namespace. `below` is the
+/// index of its bridge, or of the link that it lies over.
+///
+/// # Errors
+/// A name is not one that a link can have, or a mode is unknown.
+pub fn host_end<'fd>(
+    interface: &Interface,
+    below: Option<u32>,
+    namespace: BorrowedFd<'fd>,
+) -> Result<Vec<Message<'fd>>> {
+    let Interface { kind, name, index, host_name, host_index, mtu, mac, .. } = interface;
+    let address = mac.as_deref().map(parse_mac).transpose()?;
+    let namespace = Some(namespace);
+    if !kind.is_pair() {
+        let kind = over(interface, below.unwrap_or(0))?;
+        // Its routes would go when it is set up later with another state: it is set up inside, behind its addresses.
+        let up = false;
+        let index = Some(*index);
+        return Ok(vec![link::add(&NewLink {
+            index,
+            address,
+            mtu: *mtu,
+            namespace,
+            up,
+            ..NewLink::new(name, kind)
+        })?]);
+    }
+    let peer = Peer { name, index: Some(*index), address, namespace };
+    let veth = Veth { name: host_name, index: Some(*host_index), mtu: *mtu, master: below, peer };
+    let mut messages = vec![link::add_veth(&veth)?];
+    // A container that reaches its own published port gets back what it has sent.
+    if *kind == NetworkKind::Bridge && !interface.ports.is_empty() {
+        messages.push(link::set_hairpin(*host_index)?);
+    }
+    for &host_address in &interface.host_addresses {
+        messages.push(address::add(*host_index, host_address.into())?);
+    }
+    Ok(messages)
+}
+
+/// The container's part: its addresses and routes.
+///
+/// # Errors
+/// A route's destination and its gateway are of two families.
+pub fn inside(interface: &Interface) -> Result<Vec<Message<'static>>> {
+    let index = interface.index;
+    let mut messages = Vec::new();
+    for &address in &interface.addresses {
+        messages.push(address::add(index, address.into())?);
+    }
+    messages.push(link::set_up(index)?);
+    for &attachment::Route { to, via } in &interface.routes {
+        if via.is_some_and(|Ip(via)| via.is_ipv4() != to.ip.is_ipv4()) {
+            let via = via.map(|via| via.to_string()).unwrap_or_default();
+            return Err(Error::invalid(format_args!("route to {to} via {via}: these are of two families")));
+        }
+        let gateway = via.map(|Ip(ip)| ip);
+        // A gateway outside the interface's own networks is on the link all the same.
+        let is_known = |ip| interface.addresses.iter().any(|address| address.contains(ip));
+        let onlink = gateway.is_some_and(|ip| !is_known(ip));
+        let route = Route { index: Some(index), gateway, onlink, ..Route::to(to.network().into()) };
+        messages.push(route::add(&route)?);
+    }
+    Ok(messages)
+}
+
+fn over(interface: &Interface, parent: u32) -> Result<Kind> {
+    let mode = interface.mode.as_deref();
+    let unknown = |modes: &str| {
+        let (name, mode) = (&interface.name, mode.unwrap_or_default());
+        Error::invalid(format_args!("interface {name}: mode {mode:?}: must be one of {modes}"))
+    };
+    Ok(match interface.kind {
+        NetworkKind::Ipvlan => {
+            let mode = match mode {
+                None | Some("l2") => IpvlanMode::L2,
+                Some("l3") => IpvlanMode::L3,
+                Some("l3s") => IpvlanMode::L3s,
+                Some(_) => return Err(unknown("l2, l3, l3s")),
+            };
+            Kind::Ipvlan { parent, mode, between: IpvlanBetween::default() }
+        }
+        _ => {
+            let mode = match mode {
+                None | Some("bridge") => MacvlanMode::Bridge,
+                Some("vepa") => MacvlanMode::Vepa,
+                Some("private") => MacvlanMode::Private,
+                Some("passthru") => MacvlanMode::Passthru,
+                Some(_) => return Err(unknown("bridge, vepa, private, passthru")),
+            };
+            Kind::Macvlan { parent, mode }
+        }
+    })
+}
+
+/// Checks a link's largest packet.
+///
+/// # Errors
+/// It is none that a link can have; `field` is named.
+pub fn check_mtu(field: &str, mtu: u32) -> Result<u32> {
+    if MTUS.contains(&mtu) {
+        return Ok(mtu);
+    }
+    let (least, most) = (MTUS.start(), MTUS.end());
+    Err(Error::invalid(format_args!("{field}: {mtu} bytes: must be from {least} to {most}")))
+}
+
+/// Checks the name of a link: 1 to 15 bytes, none of them `/`, `:` or white space, and neither `.` nor `..`
+/// (net/core/dev.c, `dev_valid_name`).
+///
+/// # Errors
+/// It is none that a link can have; `field` is named.
+pub fn check_name<'n>(field: &str, name: &'n str) -> Result<&'n str> {
+    let is_wrong =
+        |byte: u8| byte == b'/' || byte == b':' || byte.is_ascii_whitespace() || byte == 0 || byte == 11;
+    let why = if !(1..=15).contains(&name.len()) {
+        "must have 1 to 15 bytes"
+    } else if matches!(name, "." | "..") || name.bytes().any(is_wrong) {
+        "must have no slash, colon or white space, nor be . or .."
+    } else if name.contains('%') {
+        "must have no %, which the kernel takes for a number to choose"
+    } else {
+        return Ok(name);
+    };
+    Err(Error::invalid(format_args!("{field}: {name:?} cannot be a link's name: it {why}")))
+}
+
+/// Reads a hardware address: `02:00:0a:58:00:05`.
+///
+/// # Errors
+/// It is none, or one of several receivers.
+pub fn parse_mac(text: &str) -> Result<MacAddress> {
+    let mut address = [0; 6];
+    let mut parts = text.split(':');
+    for byte in &mut address {
+        let part = parts.next().filter(|part| part.len() == 2 && !part.starts_with('+'));
+        *byte = part.and_then(|part| u8::from_str_radix(part, 16).ok()).ok_or_else(|| wrong_mac(text))?;
+    }
+    if parts.next().is_some() || address[0] & 1 == 1 || address == [0; 6] {
+        return Err(wrong_mac(text));
+    }
+    Ok(address)
+}
+
+fn wrong_mac(text: &str) -> Error {
+    Error::invalid(format_args!(
+        "hardware address {text:?}: must be six bytes like 02:00:0a:58:00:05, of which the first is even"
+    ))
+}
+
+/// A hardware address as text.
+pub fn mac_text(address: MacAddress) -> String {
+    let bytes: Vec<String> = address.iter().map(|byte| format!("{byte:02x}")).collect();
+    bytes.join(":")
+}
+
+/// The hardware address that belongs to a container's IP address: whoever gets the address again has the same one, so
+/// that no neighbour remembers a wrong one.
+pub fn mac_of_address(ip: IpAddr) -> MacAddress {
+    let [a, b, c, d] = match ip {
+        IpAddr::V4(ip) => Ipv4Addr::octets(&ip),
+        IpAddr::V6(ip) => (hash(&ip.octets()) as u32).to_be_bytes(),
+    };
+    [0x02, 0x50, a, b, c, d]
+}
+
+/// The hardware address of a bridge of that name.
+fn mac_of_name(name: &str) -> MacAddress {
+    let [a, b, c, d, ..] = hash(name.as_bytes()).to_be_bytes();
+    [0x02, 0x62, a, b, c, d]
+}
+
+/// The name of a pair's host end: 15 bytes from what is unique on the host, the attachment's key and the interface's name.
+pub fn host_name(key: &str, interface: &str) -> String {
+    let hash = hash(format!("{key}:{interface}").as_bytes());
+    format!("veth{:011x}", hash >> 20)
+}
+
+/// An index for a link that nobody else has yet, most likely: those that the kernel gives out itself begin at 1.
+/// `attempt` leads to another one.
+pub fn choose_index(key: &str, interface: &str, attempt: u32) -> u32 {
+    /// Far from what the kernel gives out, and below 2³¹.
+    const FIRST: u32 = 1 << 24;
+    let hash = hash(format!("{key}:{interface}:{attempt}").as_bytes());
+    FIRST + (hash >> 32) as u32 % ((1 << 30) - FIRST)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_that_the_kernel_would_refuse_are_refused_with_the_field() {
+        for good in ["eth0", "a", "x.y-z_0", "123456789012345"] {
+            assert_eq!(check_name("name", good).unwrap(), good);
+        }
+        for wrong in ["", "1234567890123456", "a/b", "a b", "a:b", ".", "..", "eth%d", "a\n"] {
+            let error = check_name("interfaces[0].name", wrong).expect_err(wrong).to_string();
+            assert!(
+                error.starts_with("interfaces[0].name: ") && error.contains(&format!("{wrong:?}")),
+                "{error}"
+            );
+        }
+    }
+
+    #[test]
+    fn hardware_addresses_are_read_and_written() {
+        assert_eq!(parse_mac("02:00:0a:58:00:05").unwrap(), [2, 0, 10, 88, 0, 5]);
+        assert_eq!(mac_text([2, 0, 10, 88, 0, 5]), "02:00:0a:58:00:05");
+        for wrong in [
+            "",
+            "02:00:0a:58:00",
+            "02:00:0a:58:00:05:06",
+            "01:00:0a:58:00:05",
+            "2:0:a:58:0:5",
+            "00:00:00:00:00:00",
+            "+2:00:0a:58:00:05",
+        ] {
+            assert!(parse_mac(wrong).is_err(), "{wrong}");
+        }
+        assert_eq!(mac_of_address(Ipv4Addr::new(10, 88, 0, 5).into()), [2, 0x50, 10, 88, 0, 5]);
+    }
+
+    #[test]
+    fn names_and_indices_are_their_owners_own() {
+        let name = host_name("0123-web", "eth0");
+        assert_eq!(name.len(), 15);
+        assert!(check_name("name", &name).is_ok());
+        assert_ne!(name, host_name("0123-web", "eth1"));
+        let index = choose_index("0123-web", "eth0", 0);
+        assert!((1 << 24..1 << 30).contains(&index));
+        assert_ne!(index, choose_index("0123-web", "eth0", 1));
+    }
+}

@@ -1,0 +1,55 @@
+//! Network namespaces that are reached by a path.
+
+use std::fs::File;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+
+use pillbox_netlink::Socket;
+use rustix::io::Errno;
+use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
+
+use crate::error::{Context, Error, Kind, Result};
+
+/// Opens the network namespace at a path; none if nothing is there any more.
+///
+/// # Errors
+/// It cannot be opened.
+pub fn open(path: &str) -> Result<Option<OwnedFd>> {
+    match File::open(path) {
+        Ok(file) => Ok(Some(file.into())),
+        Err(error) if is_gone(error.raw_os_error()) => Ok(None),
+        Err(error) => Err(error).context(|| format!("open network namespace {path}")),
+    }
+}
+
+fn is_gone(code: Option<i32>) -> bool {
+    let gone = [Errno::NOENT, Errno::SRCH].map(Errno::raw_os_error);
+    code.is_some_and(|code| gone.contains(&code))
+}
+
+/// An rtnetlink socket in the network namespace at a path; none if it is gone.
+///
+/// # Errors
+/// It is no network namespace, or not one that the caller may enter.
+pub fn open_socket(path: &str) -> Result<Option<Socket>> {
+    let Some(namespace) = open(path)? else { return Ok(None) };
+    match socket_in(namespace.as_fd()) {
+        // What is left of a namespace that was pinned there: an empty file.
+        Err(error) if error.errno() == Some(Errno::INVAL) => Ok(None),
+        socket => socket.map(Some).map_err(|error| error.after(path)),
+    }
+}
+
+/// An rtnetlink socket in a network namespace. A thread goes there to open it, and ends: nothing else of the process
+/// ever stands there.
+///
+/// # Errors
+/// It is no network namespace, or not one that the caller may enter.
+pub fn socket_in(namespace: BorrowedFd<'_>) -> Result<Socket> {
+    let enter_and_open = || {
+        let entered = move_into_link_name_space(namespace, Some(LinkNameSpaceType::Network));
+        entered.context(|| "enter a network namespace".to_string())?;
+        Ok(Socket::open()?)
+    };
+    let opened = std::thread::scope(|scope| scope.spawn(enter_and_open).join());
+    opened.unwrap_or_else(|_| Err(Error::new(Kind::Host, "enter a network namespace: its thread has ended")))
+}

@@ -1,0 +1,299 @@
+//! netconf.json: the networks of one container, as cprates/box has it, and more. Pure.
+//!
+//! ```json
+//! {
+//!   "loopback_name": "lo",
+//!   "model": {"type": "bridge", "bridge_name": "pillbox0", "subnets": ["10.88.0.0/16"]},
+//!   "interfaces": [{
+//!     "type": "veth", "name": "veth7", "peer_name": "eth0", "peer_ip": "10.88.0.5/16",
+//!     "routes": [{"subnet": "0.0.0.0/0", "gateway": "10.88.0.1"}],
+//!     "ports": ["8080:80", "127.0.0.1:5353:53/udp"]
+//!   }],
+//!   "dns": {"nameservers": ["9.9.9.9"], "domain": "box", "search": ["box"]},
+//!   "hosts": {"db": "10.88.0.6"}
+//! }
+//! ```
+//!
+//! Everything may be left out. Without a model each interface is a plain pair, of which `ip` is the host's address.
+
+use std::net::IpAddr;
+
+use pillbox_json::{List, Map, Text, object, parse_strictly};
+
+use crate::attachment::Route;
+use crate::cidr::Cidr;
+use crate::dns::Resolver;
+use crate::error::{Error, Result};
+use crate::ip::Ip;
+use crate::link::{check_mtu, check_name};
+use crate::network::{NetworkKind, Range};
+use crate::port::Port;
+use crate::request::{NetworkRequest, Request, Wanted};
+
+/// The bridge of containers that name none.
+pub const DEFAULT_BRIDGE: &str = "pillbox0";
+
+/// The network under which addresses of plain pairs are leased: no two containers have the same.
+const PAIRS: &str = "pairs";
+
+object! {
+    Document<'a> {
+        "loopback_name" => loopback_name: Option<Text<'a>>,
+        "model" => model: Option<Model<'a>>,
+        "interfaces" => interfaces: List<InterfaceDocument<'a>>,
+        "dns" => dns: Option<Dns<'a>>,
+        "hosts" => hosts: Map<'a, Ip>,
+    }
+}
+
+object! {
+    Model<'a> {
+        "type" required => kind: Text<'a>,
+        "bridge_name" => bridge_name: Option<Text<'a>>,
+        "parent" => parent: Option<Text<'a>>,
+        "mode" => mode: Option<Text<'a>>,
+        "subnets" => subnets: List<Cidr>,
+        "mtu" => mtu: Option<u32>,
+        "masquerade" => masquerade: Option<bool>,
+        "isolated" => isolated: Option<bool>,
+        "internal" => internal: Option<bool>,
+    }
+}
+
+object! {
+    InterfaceDocument<'a> {
+        "type" => kind: Option<Text<'a>>,
+        "name" => name: Option<Text<'a>>,
+        "peer_name" => peer_name: Option<Text<'a>>,
+        "ip" => ip: Option<Cidr>,
+        "ips" => ips: List<Cidr>,
+        "peer_ip" => peer_ip: Option<Cidr>,
+        "peer_ips" => peer_ips: List<Cidr>,
+        "mac" => mac: Option<Text<'a>>,
+        "mtu" => mtu: Option<u32>,
+        "routes" => routes: Option<List<RouteDocument>>,
+        "ports" => ports: List<Text<'a>>,
+    }
+}
+
+object! {
+    #[derive(Copy)]
+    RouteDocument {
+        "subnet" required => subnet: Cidr,
+        "gateway" => gateway: Option<Ip>,
+    }
+}
+
+object! {
+    Dns<'a> {
+        "nameservers" => nameservers: List<Text<'a>>,
+        "domain" => domain: Option<Text<'a>>,
+        "search" => search: List<Text<'a>>,
+        "options" => options: List<Text<'a>>,
+    }
+}
+
+/// What a container is to be connected to.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Netconf {
+    /// Its interfaces.
+    pub requests: Vec<Request>,
+    /// How it resolves names; `None`: as the host does.
+    pub resolver: Option<Resolver>,
+    /// More names for its /etc/hosts.
+    pub hosts: Vec<(String, IpAddr)>,
+}
+
+impl Netconf {
+    /// Reads a netconf.json.
+    ///
+    /// # Errors
+    /// It is not JSON, has an unknown member, or a value that cannot be; the field is named, the file is not.
+    pub fn parse(document: &[u8]) -> Result<Netconf> {
+        let document: Document<'_> =
+            parse_strictly(document).map_err(|error| Error::invalid(format_args!("{error}")))?;
+        let Document { loopback_name, model, interfaces, dns, hosts } = document;
+        if let Some(name) = loopback_name.filter(|name| !matches!(&**name, "" | "lo")) {
+            return Err(Error::invalid(format_args!("loopback_name: {:?}: the kernel calls it lo", &*name)));
+        }
+        let network = network(model.as_ref())?;
+        let mut requests = Vec::new();
+        for (index, interface) in interfaces.iter().enumerate() {
+            let field = format!("interfaces[{index}]");
+            requests.push(request(&field, index, interface, &network)?);
+        }
+        let resolver = dns.map(resolver);
+        resolver.as_ref().map_or(Ok(String::new()), |resolver| resolver.text("dns"))?;
+        let hosts = hosts.iter().map(|(name, Ip(ip))| (name.to_string(), *ip)).collect();
+        check_hosts(&hosts)?;
+        Ok(Netconf { requests, resolver, hosts })
+    }
+}
+
+fn check_hosts(hosts: &Vec<(String, IpAddr)>) -> Result<()> {
+    let is_name = |name: &str| {
+        !name.is_empty() && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-._".contains(&byte))
+    };
+    match hosts.iter().find(|(name, _)| !is_name(name)) {
+        Some((name, _)) => Err(Error::invalid(format_args!("hosts: {name:?} is not the name of a host"))),
+        None => Ok(()),
+    }
+}
+
+fn resolver(dns: Dns<'_>) -> Resolver {
+    let Dns { nameservers, domain, search, options } = dns;
+    let strings = |list: List<Text<'_>>| list.iter().map(|text| text.to_string()).collect();
+    Resolver {
+        servers: strings(nameservers),
+        domain: domain.filter(|domain| !domain.is_empty()).map(|domain| domain.to_string()),
+        search: strings(search),
+        options: strings(options),
+    }
+}
+
+fn network(model: Option<&Model<'_>>) -> Result<NetworkRequest> {
+    let pairs =
+        || NetworkRequest { name: PAIRS.into(), kind: NetworkKind::Pair, ..NetworkRequest::default() };
+    let Some(Model { kind, bridge_name, parent, mode, subnets, mtu, masquerade, isolated, internal }) = model
+    else {
+        return Ok(pairs());
+    };
+    let kind = match &**kind {
+        "bridge" => NetworkKind::Bridge,
+        "macvlan" => NetworkKind::Macvlan,
+        "ipvlan" => NetworkKind::Ipvlan,
+        other => {
+            return Err(Error::invalid(format_args!(
+                "model.type: {other:?}: must be bridge, macvlan or ipvlan; plain pairs have no model"
+            )));
+        }
+    };
+    let is_bridge = kind == NetworkKind::Bridge;
+    let foreign = [
+        ("bridge_name", !is_bridge && bridge_name.is_some()),
+        ("parent", is_bridge && parent.is_some()),
+        ("mode", is_bridge && mode.is_some()),
+        ("masquerade", !is_bridge && masquerade.is_some()),
+        ("isolated", !is_bridge && isolated.is_some()),
+        ("internal", !is_bridge && internal.is_some()),
+    ];
+    if let Some((field, _)) = foreign.into_iter().find(|(_, is_wrong)| *is_wrong) {
+        return Err(Error::invalid(format_args!("model.{field}: not with the type {}", kind.name())));
+    }
+    let link = match (is_bridge, bridge_name, parent) {
+        (true, None, _) => DEFAULT_BRIDGE.to_string(),
+        (true, Some(name), _) => check_name("model.bridge_name", name)?.to_string(),
+        (false, _, Some(parent)) => check_name("model.parent", parent)?.to_string(),
+        (false, _, None) => {
+            return Err(Error::invalid(format_args!(
+                "model.parent: missing: the name of the host's link that the {} lies over",
+                kind.name()
+            )));
+        }
+    };
+    if *internal == Some(true) && *masquerade == Some(true) {
+        return Err(Error::invalid(format_args!("model.masquerade: an internal network has no way out")));
+    }
+    Ok(NetworkRequest {
+        name: if is_bridge { link.clone() } else { format!("{}-{link}", kind.name()) },
+        kind,
+        link,
+        mode: mode.as_ref().map(|mode| mode.to_string()),
+        ranges: subnets
+            .iter()
+            .enumerate()
+            .map(|(index, subnet)| range(index, *subnet))
+            .collect::<Result<_>>()?,
+        suggested: Vec::new(),
+        mtu: mtu.map(|mtu| check_mtu("model.mtu", mtu)).transpose()?,
+        masquerade: *masquerade,
+        isolated: *isolated,
+        internal: *internal,
+    })
+}
+
+fn range(index: usize, subnet: Cidr) -> Result<Range> {
+    if subnet != subnet.network() {
+        let right = subnet.network();
+        return Err(Error::invalid(format_args!(
+            "model.subnets[{index}]: {subnet} is an address in {right}"
+        )));
+    }
+    let (first, last) = subnet.hosts();
+    if first == last {
+        return Err(Error::invalid(format_args!(
+            "model.subnets[{index}]: {subnet} has no room for a gateway and containers"
+        )));
+    }
+    Ok(Range { subnet, gateway: None, first: None, last: None })
+}
+
+fn request(
+    field: &str,
+    index: usize,
+    document: &InterfaceDocument<'_>,
+    network: &NetworkRequest,
+) -> Result<Request> {
+    let InterfaceDocument { kind, name, peer_name, ip, ips, peer_ip, peer_ips, mac, mtu, routes, ports } =
+        document;
+    let is_pair = network.kind.is_pair();
+    let expected = if is_pair { "veth" } else { network.kind.name() };
+    if let Some(kind) = kind.as_ref().filter(|kind| &***kind != expected) {
+        return Err(Error::invalid(format_args!("{field}.type: {:?}: must be {expected}", &**kind)));
+    }
+    if !is_pair && name.is_some() {
+        return Err(Error::invalid(format_args!(
+            "{field}.name: interfaces of type {expected} have no end on the host: say peer_name"
+        )));
+    }
+    // There, `0.0.0.0/0` says that there is no address.
+    let is_said = |cidr: &&Cidr| !cidr.ip.is_unspecified();
+    let host_addresses: Vec<Cidr> = ip.iter().chain(&**ips).filter(is_said).copied().collect();
+    if let Some(address) = host_addresses.first().filter(|_| network.kind != NetworkKind::Pair) {
+        return Err(Error::invalid(format_args!(
+            "{field}.ip: {address}: the host's address is its bridge's: leave it out, or say 0.0.0.0/0"
+        )));
+    }
+    let addresses: Vec<Cidr> = peer_ip.iter().chain(&**peer_ips).filter(is_said).copied().collect();
+    let routes: Option<Vec<Route>> = routes
+        .as_ref()
+        .map(|routes| routes.iter().map(|route| Route { to: route.subnet, via: route.gateway }).collect());
+    let name_of = |text: &Option<Text<'_>>, member: &str| -> Result<Option<String>> {
+        let name =
+            text.as_ref().map(|name| check_name(&format!("{field}.{member}"), name).map(str::to_string));
+        name.transpose()
+    };
+    let mut network = network.clone();
+    if network.kind == NetworkKind::Bridge {
+        network.suggested = suggest(&addresses, routes.as_deref().unwrap_or_default());
+    }
+    let mut published = Vec::new();
+    for (place, text) in ports.iter().enumerate() {
+        published.extend(Port::parse(text).map_err(|error| error.after(&format!("{field}.ports[{place}]")))?);
+    }
+    Ok(Request {
+        network,
+        name: name_of(peer_name, "peer_name")?.unwrap_or_else(|| format!("eth{index}")),
+        host_name: name_of(name, "name")?,
+        addresses: addresses.iter().map(|cidr| Wanted { ip: cidr.ip, prefix: Some(cidr.prefix) }).collect(),
+        host_addresses,
+        mac: mac.as_ref().map(|mac| mac.to_string()),
+        mtu: mtu.map(|mtu| check_mtu(&format!("{field}.mtu"), mtu)).transpose()?,
+        routes,
+        ports: published,
+    })
+}
+
+/// The subnets that a bridge must have for these addresses, with the gateways that routes name.
+fn suggest(addresses: &[Cidr], routes: &[Route]) -> Vec<Range> {
+    let range = |address: &Cidr| {
+        let gateways = routes.iter().filter_map(|route| route.via);
+        let mut within = gateways.filter(|Ip(via)| address.contains(*via));
+        Range { subnet: address.network(), gateway: within.next(), first: None, last: None }
+    };
+    addresses.iter().map(range).collect()
+}
+
+#[cfg(test)]
+#[path = "netconf_tests.rs"]
+mod tests;

@@ -1,0 +1,123 @@
+use super::*;
+
+fn parse(text: &str) -> Netconf {
+    Netconf::parse(text.as_bytes()).unwrap_or_else(|error| panic!("{error}"))
+}
+
+fn refused(text: &str) -> String {
+    Netconf::parse(text.as_bytes()).expect_err(text).to_string()
+}
+
+fn cidr(text: &str) -> Cidr {
+    Cidr::parse(text).expect("an address")
+}
+
+/// The file that box has in its documentation.
+const OF_BOX: &str = r#"{
+  "loopback_name": "lo",
+  "model": {"type": "bridge", "bridge_name": "docker0"},
+  "interfaces": [{
+    "type": "veth", "name": "eth1", "peer_name": "eth2", "ip": "0.0.0.0/0", "peer_ip": "172.17.0.6/28",
+    "routes": [{"subnet": "0.0.0.0/0", "gateway": "172.17.0.1"}]
+  }],
+  "dns": {"nameservers": ["8.8.8.8"], "domain": "box", "search": ["box", "box.local"]}
+}"#;
+
+#[test]
+fn the_file_of_box_is_read_as_box_reads_it() {
+    let netconf = parse(OF_BOX);
+    let [request] = netconf.requests.as_slice() else { panic!("{netconf:?}") };
+    let gateway = Ip("172.17.0.1".parse().unwrap());
+    let range = Range { subnet: cidr("172.17.0.0/28"), gateway: Some(gateway), first: None, last: None };
+    assert_eq!((request.network.name.as_str(), request.network.kind), ("docker0", NetworkKind::Bridge));
+    // If there is no docker0 it is made so that the container reaches its gateway.
+    assert_eq!(request.network.suggested, [range]);
+    assert!(request.network.ranges.is_empty() && request.host_addresses.is_empty());
+    assert_eq!((request.name.as_str(), request.host_name.as_deref()), ("eth2", Some("eth1")));
+    assert_eq!(request.addresses, [Wanted { ip: "172.17.0.6".parse().unwrap(), prefix: Some(28) }]);
+    assert_eq!(request.routes.as_deref(), Some(&[Route { to: cidr("0.0.0.0/0"), via: Some(gateway) }][..]));
+    let resolver = netconf.resolver.expect("dns");
+    assert_eq!(resolver.text("dns").unwrap(), "nameserver 8.8.8.8\ndomain box\nsearch box box.local\n");
+}
+
+#[test]
+fn without_a_model_each_interface_is_a_plain_pair() {
+    let netconf = parse(
+        r#"{"interfaces": [{"name": "a0", "ip": "10.0.0.1/30", "peer_ip": "10.0.0.2/30"}, {"peer_name": "x"}]}"#,
+    );
+    let [first, second] = netconf.requests.as_slice() else { panic!("{netconf:?}") };
+    assert_eq!(first.network.kind, NetworkKind::Pair);
+    assert_eq!((first.name.as_str(), first.host_addresses.as_slice()), ("eth0", &[cidr("10.0.0.1/30")][..]));
+    assert_eq!((second.name.as_str(), second.host_name.as_deref()), ("x", None));
+}
+
+#[test]
+fn the_shortest_file_that_gives_a_network_leaves_everything_to_be_chosen() {
+    let netconf =
+        parse(r#"{"model": {"type": "bridge"}, "interfaces": [{"ports": ["8080:80", "53:53/udp"]}]}"#);
+    let [request] = netconf.requests.as_slice() else { panic!("{netconf:?}") };
+    assert_eq!((request.network.name.as_str(), request.name.as_str()), (DEFAULT_BRIDGE, "eth0"));
+    assert!(request.addresses.is_empty() && request.routes.is_none() && request.network.suggested.is_empty());
+    assert_eq!(request.ports.len(), 2);
+    assert_eq!(parse("{}"), Netconf::default());
+}
+
+#[test]
+fn links_over_others_need_one() {
+    let netconf = parse(
+        r#"{"model": {"type": "macvlan", "parent": "eth9", "mode": "private"}, "interfaces": [{"peer_ip": "10.0.0.2/24"}]}"#,
+    );
+    assert_eq!(netconf.requests[0].network.name, "macvlan-eth9");
+    assert!(refused(r#"{"model": {"type": "ipvlan"}}"#).starts_with("model.parent: missing"));
+    assert_eq!(
+        refused(r#"{"model": {"type": "ipvlan", "parent": "e", "bridge_name": "b"}}"#),
+        "model.bridge_name: not with the type ipvlan"
+    );
+}
+
+#[test]
+fn what_cannot_be_is_refused_by_its_field() {
+    for (text, expected) in [
+        (r#"{"modell": {}}"#, "modell: unknown"),
+        (r#"{"interfaces": [{"peer_ip": "10.0.0.2/24", "porst": []}]}"#, "interfaces[0].porst: unknown"),
+        (r#"{"loopback_name": "lo0"}"#, "loopback_name: \"lo0\": the kernel calls it lo"),
+        (
+            r#"{"model": {"type": "vxlan"}}"#,
+            "model.type: \"vxlan\": must be bridge, macvlan or ipvlan; plain pairs have no model",
+        ),
+        (r#"{"model": {"bridge_name": "b"}}"#, "model.type: missing"),
+        (
+            r#"{"interfaces": [{"peer_ip": "10.0.0.2"}]}"#,
+            "interfaces[0].peer_ip: \"10.0.0.2\" is not an IP address with the length of its prefix, as 10.88.0.5/16",
+        ),
+        (r#"{"interfaces": [{"type": "tun"}]}"#, "interfaces[0].type: \"tun\": must be veth"),
+        (
+            r#"{"interfaces": [{"peer_name": "a b"}]}"#,
+            "interfaces[0].peer_name: \"a b\" cannot be a link's name: it must have no slash, colon or white space, nor be . or ..",
+        ),
+        (r#"{"interfaces": [{"mtu": 10}]}"#, "interfaces[0].mtu: 10 bytes: must be from 68 to 65535"),
+        (
+            r#"{"model": {"type": "bridge"}, "interfaces": [{"ip": "10.0.0.1/8"}]}"#,
+            "interfaces[0].ip: 10.0.0.1/8: the host's address is its bridge's: leave it out, or say 0.0.0.0/0",
+        ),
+        (
+            r#"{"model": {"type": "bridge", "subnets": ["10.88.0.1/16"]}}"#,
+            "model.subnets[0]: 10.88.0.1/16 is an address in 10.88.0.0/16",
+        ),
+        (
+            r#"{"model": {"type": "bridge", "subnets": ["10.88.0.1/32"]}}"#,
+            "model.subnets[0]: 10.88.0.1/32 has no room for a gateway and containers",
+        ),
+        (
+            r#"{"dns": {"nameservers": ["localhost"]}}"#,
+            "dns.nameservers[0]: \"localhost\" is not an IP address",
+        ),
+        (r#"{"hosts": {"a b": "10.0.0.1"}}"#, "hosts: \"a b\" is not the name of a host"),
+        ("", "is empty, not JSON"),
+    ] {
+        assert_eq!(refused(text), expected);
+    }
+    let port =
+        refused(r#"{"model": {"type": "bridge"}, "interfaces": [{}, {"ports": ["8080:80", "80:x"]}]}"#);
+    assert!(port.starts_with("interfaces[1].ports[1]: port \"80:x\": "), "{port}");
+}
