@@ -49,6 +49,8 @@ pub struct Global {
     pub debug: bool,
     /// `--spec`: the configuration, instead of the bundle's config.json.
     pub spec: Option<OsString>,
+    /// `--netconf`: the networks of the container.
+    pub netconf: Option<OsString>,
     /// `--log`.
     pub log: crate::log::Log,
 }
@@ -121,6 +123,12 @@ pub const GLOBAL_FLAGS: &[Flag] = &[
         short: None,
         value: Some("FILE"),
         help: "the configuration, for commands that take one",
+    },
+    Flag {
+        long: "netconf",
+        short: None,
+        value: Some("FILE"),
+        help: "the container's networks, for commands that take them",
     },
     Flag { long: "log", short: None, value: Some("FILE"), help: "append errors to FILE as well" },
     Flag { long: "log-format", short: None, value: Some("FORMAT"), help: "text (default) or json" },
@@ -229,6 +237,7 @@ impl Global {
         match long {
             "root" | "workdir" => self.root = Some(value),
             "spec" => self.spec = Some(value),
+            "netconf" => self.netconf = Some(value),
             "log" if text.starts_with("journald:") || text.starts_with("syslog:") => {
                 return Err(Error::formatted(format_args!(
                     "--log {text}: must be a file: other logs are not written"

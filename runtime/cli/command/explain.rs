@@ -9,7 +9,7 @@ use pillbox::explain::{OperationDocument, describe, one_line};
 use pillbox::text::json::{self, Members};
 use serde::Serialize;
 
-use super::{bundle, print};
+use super::{bundle, networks, print, root};
 use crate::arguments::{Arguments, Global};
 
 pub fn explain(global: &Global, arguments: Arguments) -> Result<u8> {
@@ -17,7 +17,13 @@ pub fn explain(global: &Global, arguments: Arguments) -> Result<u8> {
     let bundle = bundle(global, &arguments)?;
     // The id is used only for the default cgroup path and the name of the keyring.
     let id = ContainerId::new("ID")?;
-    let wishes = Wishes { wait_for_start: true, driver: global.driver, ..Wishes::default() };
+    let wishes = Wishes {
+        wait_for_start: true,
+        driver: global.driver,
+        networks: networks(global, &arguments)?,
+        state_folder: root(global).path().join(id.as_str()),
+        ..Wishes::default()
+    };
     let prepared = Prepared::new(&bundle, &id, wishes)?;
     let text = match &*format {
         "text" => text(&prepared)?,

@@ -19,6 +19,12 @@ pub const BUNDLE: Flag = valued("bundle", Some('b'), "DIR", "the bundle (default
 pub const CONFIG: Flag =
     valued("config", Some('f'), "FILE", "the configuration, instead of the bundle's config.json");
 pub const SPEC: Flag = valued("spec", None, "FILE", "the same as --config");
+pub const NETCONF: Flag = valued(
+    "netconf",
+    None,
+    "FILE",
+    "its networks (default: netconf.json beside the configuration, if it is there)",
+);
 pub const CONSOLE_SOCKET: Flag = valued("console-socket", None, "PATH", "send the terminal to this socket");
 pub const PID_FILE: Flag = valued("pid-file", None, "FILE", "write the pid of the container's first process");
 pub const PIDFD_SOCKET: Flag =

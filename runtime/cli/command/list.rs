@@ -5,7 +5,7 @@ use std::sync::OnceLock;
 
 use pillbox::error::{Error, Result};
 use pillbox::oci::spec::json::{Map, Text};
-use pillbox::state::{Seen, Status, StoredRecord};
+use pillbox::state::{NetworkRecord, Seen, Status, StoredRecord};
 use pillbox::text::json;
 use serde::Serialize;
 
@@ -25,11 +25,15 @@ struct StateDocument<'a> {
     created: &'a str,
     annotations: &'a Map<'a, Text<'a>>,
     owner: Cow<'a, str>,
+    #[serde(skip_serializing_if = "<[NetworkRecord]>::is_empty")]
+    network: &'a [NetworkRecord],
 }
 
 impl<'a> StateDocument<'a> {
     fn new(record: &'a StoredRecord<'_>, status: Status) -> Self {
-        let StoredRecord { oci_version, id, pid, bundle, rootfs, created, annotations, owner, .. } = record;
+        let StoredRecord {
+            oci_version, id, pid, bundle, rootfs, created, annotations, owner, network, ..
+        } = record;
         let owner = user_name(owner);
         let pid = if status == Status::Stopped { 0 } else { *pid };
         StateDocument {
@@ -42,6 +46,7 @@ impl<'a> StateDocument<'a> {
             created,
             annotations,
             owner,
+            network,
         }
     }
 
@@ -59,6 +64,7 @@ impl<'a> StateDocument<'a> {
             created,
             annotations,
             owner,
+            network: &[],
         }
     }
 }

@@ -22,14 +22,14 @@ mod watch;
 use std::path::Path;
 
 use pillbox::ContainerId;
-use pillbox::container::{Bundle, CommandLine, CreateOptions};
+use pillbox::container::{Bundle, CommandLine, CreateOptions, Networks};
 use pillbox::error::{Error, Result, Warning, WarningKind};
 use pillbox::state::Root;
 
 use crate::arguments::{Arguments, Command, Global};
 
 use flag::{
-    BUNDLE, CONFIG, CONSOLE_SOCKET, NO_NEW_KEYRING, NO_PIVOT, NO_SUBREAPER, PID_FILE, PIDFD_SOCKET,
+    BUNDLE, CONFIG, CONSOLE_SOCKET, NETCONF, NO_NEW_KEYRING, NO_PIVOT, NO_SUBREAPER, PID_FILE, PIDFD_SOCKET,
     PRESERVE_FDS, SPEC, switch, valued,
 };
 
@@ -49,6 +49,7 @@ pub const COMMANDS: &[Command] = &[
             BUNDLE,
             CONFIG,
             SPEC,
+            NETCONF,
             CONSOLE_SOCKET,
             PID_FILE,
             PIDFD_SOCKET,
@@ -78,6 +79,7 @@ pub const COMMANDS: &[Command] = &[
             BUNDLE,
             CONFIG,
             SPEC,
+            NETCONF,
             CONSOLE_SOCKET,
             PID_FILE,
             PIDFD_SOCKET,
@@ -268,7 +270,7 @@ pub const COMMANDS: &[Command] = &[
         operands: "",
         operand_count: 0..=0,
         help: "show what create would do with a bundle, step by step, and do nothing",
-        flags: &[BUNDLE, CONFIG, SPEC, valued("format", None, "FORMAT", "text (default) or json")],
+        flags: &[BUNDLE, CONFIG, SPEC, NETCONF, valued("format", None, "FORMAT", "text (default) or json")],
         ends_at_operand: false,
         run: explain::explain,
     },
@@ -320,9 +322,8 @@ fn container_id(arguments: &Arguments) -> Result<ContainerId> {
 }
 
 fn bundle(global: &Global, arguments: &Arguments) -> Result<Bundle> {
-    let folder = arguments.value("bundle").unwrap_or(".".as_ref());
-    let config = arguments.value("config").or(arguments.value("spec")).or(global.spec.as_deref());
-    Bundle::read(Path::new(folder), config.map(Path::new))
+    let (folder, config) = place(global, arguments);
+    Bundle::read(folder, config)
 }
 
 fn create_options(global: &Global, arguments: &Arguments, detach: bool) -> Result<CreateOptions> {
@@ -332,7 +333,27 @@ fn create_options(global: &Global, arguments: &Arguments, detach: bool) -> Resul
     options.no_pivot = arguments.is_set("no-pivot");
     options.no_new_keyring = arguments.is_set("no-new-keyring");
     options.driver = global.driver;
+    options.networks = networks(global, arguments)?;
     Ok(options)
+}
+
+/// The networks that `--netconf` names, or else netconf.json beside the configuration, if it is there.
+fn networks(global: &Global, arguments: &Arguments) -> Result<Option<Networks>> {
+    if let Some(path) = arguments.value("netconf").or(global.netconf.as_deref()) {
+        return Networks::read(Path::new(path)).map(Some);
+    }
+    let (folder, config) = place(global, arguments);
+    let beside =
+        config.map_or(folder.to_path_buf(), |config| config.parent().unwrap_or(folder).to_path_buf());
+    let path = beside.join("netconf.json");
+    if path.exists() { Networks::read(&path).map(Some) } else { Ok(None) }
+}
+
+/// The folder of the bundle, and the file with the configuration if it is another one than config.json there.
+fn place<'a>(global: &'a Global, arguments: &'a Arguments) -> (&'a Path, Option<&'a Path>) {
+    let folder = arguments.value("bundle").unwrap_or(".".as_ref());
+    let config = arguments.value("config").or(arguments.value("spec")).or(global.spec.as_deref());
+    (Path::new(folder), config.map(Path::new))
 }
 
 fn command_line(arguments: &Arguments, detach: bool) -> Result<CommandLine> {
@@ -374,8 +395,8 @@ fn warn(global: &Global, warning: &Warning) {
 }
 
 /// Warnings that are always shown: a hook has failed (config.md: the runtime "MUST log a warning"), a container is less
-/// confined than requested, output is lost, or something is left of a container that has ended.
+/// confined than requested, a setting of the host was changed, output is lost, or something is left of a container that has ended.
 fn is_always_shown(kind: WarningKind) -> bool {
-    use WarningKind::{Hook, LeftBehind, LessConfined, OutputLost};
-    matches!(kind, Hook | LeftBehind | LessConfined | OutputLost)
+    use WarningKind::{Hook, HostChanged, LeftBehind, LessConfined, OutputLost};
+    matches!(kind, Hook | HostChanged | LeftBehind | LessConfined | OutputLost)
 }

@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 
 use rustix::fs::{CWD, Mode, OFlags, ResolveFlags, openat2};
 
+use super::networks::Networks;
 use crate::cgroup::limit_nothing;
 use crate::cgroup::systemd::{Manager, Systemd, Unit};
 use crate::cgroup::{CgroupPath, Driver, Hierarchy};
@@ -15,7 +16,7 @@ use crate::error::{Context, Error, Kind, Result, Warning, WarningKind};
 use crate::host::initial_root;
 use crate::oci::ContainerId;
 use crate::oci::spec::{self, json::Text};
-use crate::plan::{self, Host, Intent, Layer, Plan};
+use crate::plan::{self, Host, Intent, Layer, MadeMount, Plan};
 use crate::resources::{DeviceProgram, FileWrite, compile_devices, compile_limits};
 use crate::root::RootSource;
 use crate::spawn::NewNetwork;
@@ -161,6 +162,8 @@ pub struct Prepared<'b> {
     pub annotations: Vec<(String, String)>,
     /// See [`super::passed_on::PassedOn`].
     pub(super) gaps: Vec<OwnedFd>,
+    /// What pillbox connects the container to.
+    pub(super) networks: Option<Networks>,
     /// The network namespace, if it is being made already.
     pub(super) network: Option<NewNetwork>,
     spec: ValidSpec<'b>,
@@ -185,10 +188,14 @@ pub struct Wishes {
     pub driver: Driver,
     /// See [`Intent`].
     pub scratch_over: Vec<Layer>,
-    /// See [`Intent`].
-    pub notify: Option<[String; 2]>,
+    /// See [`Intent`]. What config.json mounts itself is left out.
+    pub made: Vec<MadeMount>,
     /// See [`Intent`].
     pub wants_network: bool,
+    /// What pillbox connects the container to.
+    pub networks: Option<Networks>,
+    /// Where the state folder is going to be.
+    pub state_folder: PathBuf,
     /// See [`Intent`].
     pub root: RootSource,
 }
@@ -223,15 +230,22 @@ impl<'b> Prepared<'b> {
             environment,
             driver,
             scratch_over,
-            notify,
+            made,
             root,
             wants_network,
+            networks,
+            state_folder,
         } = wishes;
         let named = |error: Error| error.context(&bundle.config_name);
         let spec = spec::parse(bundle.config.as_bytes())
             .map_err(|error| Error::formatted(format_args!("{}: {error}", bundle.config_name)))?;
         let mut spec = validate(spec).map_err(named)?;
         name_sources(&mut spec, &bundle.path).map_err(named)?;
+        let mut made = made;
+        if let Some(networks) = &networks {
+            check_network(&spec, networks)?;
+            made.extend(networks.mounts(&state_folder, spec.hostname.is_some()));
+        }
         let mut host = Host::look_for(&spec);
         host.look_at_joined(&spec);
         let network = if plan::makes_network_meanwhile(&spec, &host) { make_network()? } else { None };
@@ -271,8 +285,8 @@ impl<'b> Prepared<'b> {
             no_new_keyring,
             scratch_over,
             environment,
-            notify,
-            wants_network,
+            made: unless_mounted(made, &spec),
+            wants_network: wants_network || networks.as_ref().is_some_and(Networks::has_interfaces),
         };
         let mut plan = plan::compile(&spec, &host, &intent).map_err(named)?;
         if driver == Driver::Disabled && !(limit_nothing(&limits) && devices.is_none()) {
@@ -297,6 +311,7 @@ impl<'b> Prepared<'b> {
                 .collect(),
             gaps: Vec::new(),
             network,
+            networks,
             spec,
             intent,
             host,
@@ -330,6 +345,38 @@ impl<'b> Prepared<'b> {
         let host = Host { seed: false, ..self.host.clone() };
         plan::compile(&self.spec, &host, &self.intent)
     }
+}
+
+/// Interfaces need a network namespace other than the host's, and files a mount namespace.
+fn check_network(spec: &ValidSpec<'_>, networks: &Networks) -> Result<()> {
+    for (kind, is_needed) in
+        [(NamespaceKind::Network, networks.has_interfaces()), (NamespaceKind::Mount, true)]
+    {
+        if is_needed && spec.namespace(kind).is_none() {
+            let (file, name) = (networks.name(), kind.name());
+            let text =
+                format!("{file}: the container has the host's {name} namespace: add one to linux.namespaces");
+            return Err(Error::of(Kind::Invalid, text));
+        }
+    }
+    Ok(())
+}
+
+/// What config.json mounts itself comes before what the runtime would mount there.
+fn unless_mounted(mut made: Vec<MadeMount>, spec: &ValidSpec<'_>) -> Vec<MadeMount> {
+    let is_mounted = |target: &str| {
+        spec.mounts.iter().any(|mount| {
+            let parts = |path: &str| {
+                path.split('/')
+                    .filter(|part| !matches!(*part, "" | "."))
+                    .map(str::to_string)
+                    .collect::<Vec<_>>()
+            };
+            parts(&mount.destination) == parts(target)
+        })
+    };
+    made.retain(|mount| !is_mounted(&mount.target));
+    made
 }
 
 /// Makes sources of bind mounts absolute: relative ones start at the bundle (config.md, `mounts`).

@@ -12,7 +12,7 @@ use super::step::{self, Making};
 use super::terminal::hand_over_console;
 use crate::error::{Error, Kind, Result, Warning};
 use crate::oci::ContainerId;
-use crate::plan::NOTIFY_VARIABLE;
+use crate::plan::{MadeMount, NOTIFY_VARIABLE};
 use crate::spawn::{Init, Opened, Patience, notify};
 use crate::state::{Record, Root};
 
@@ -61,13 +61,19 @@ pub(super) fn prepare<'b>(
     let invalid = |error: Error| error.or_kind(Kind::Invalid);
     let PassedOn { count, mut environment, gaps } =
         PassedOn::look(options.preserve_fds, options.line.listen_fds).map_err(invalid)?;
-    let notify = options.line.notify.as_deref().map(|manager| {
+    let folder = root.path().join(id.as_str());
+    let mut made = Vec::new();
+    if let Some(manager) = options.line.notify.as_deref() {
         // Abstract names belong to the host's network namespace, which the container may not share.
         let inside = if manager.starts_with('/') { manager } else { "/run/notify" };
         environment.push(format!("{}={inside}/notify", NOTIFY_VARIABLE));
-        let folder = root.path().join(id.as_str()).join(notify::FOLDER);
-        [folder.display().to_string(), inside.to_string()]
-    });
+        made.push(MadeMount {
+            source: folder.join(notify::FOLDER).display().to_string(),
+            target: inside.to_string(),
+            field: NOTIFY_VARIABLE,
+            writable: false,
+        });
+    }
     let wishes = Wishes {
         wait_for_start,
         preserve_fds: count,
@@ -76,7 +82,9 @@ pub(super) fn prepare<'b>(
         environment,
         driver: options.driver,
         scratch_over: options.scratch_over.clone(),
-        notify,
+        made,
+        networks: options.networks.clone(),
+        state_folder: folder,
         root: options.root.clone(),
         wants_network: options.network.is_there(),
     };
@@ -122,11 +130,14 @@ pub(super) fn set_up(
         init: None,
         attach: false,
         record: None,
+        attached: None,
+        warnings: Vec::new(),
     };
     let done = step::compile(making.prepared)
         .try_for_each(|step| step.apply(&mut making).map_err(|error| error.or_kind(step.kind())));
     // This closes what is open: undoing needs free descriptors.
-    let Making { replanned, directory, cgroup, unit, init, record, .. } = making;
+    let Making { replanned, directory, cgroup, unit, init, record, warnings, .. } = making;
+    warnings.into_iter().for_each(&mut *warn);
     let error = match (done, directory, init, record) {
         (Ok(()), Some(directory), Some(init), Some(record)) => {
             let plan = replanned.unwrap_or_else(|| std::mem::take(&mut prepared.plan));

@@ -18,6 +18,11 @@ mod made;
 mod mounts;
 mod namespaces;
 mod network;
+#[cfg(feature = "network")]
+mod networks;
+#[cfg(not(feature = "network"))]
+#[path = "networks_absent.rs"]
+mod networks;
 mod options;
 mod out_of_memory;
 mod passed_on;
@@ -47,6 +52,7 @@ pub use handle::Container;
 pub use kill::{Target, kill, kill_matching};
 pub use mounts::{MountsChange, change_mounts};
 pub use network::Network;
+pub use networks::Networks;
 pub use options::{CommandLine, CreateOptions, ExecOptions};
 pub use process::{Process, resize_terminal};
 pub use processes::pids;

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use rustix::process::{Gid, Uid};
 
 use super::network::{Network, Receiver};
+use super::networks::Networks;
 use super::stdio::{Stdio, Streams};
 use crate::cgroup::Driver;
 use crate::plan::Layer;
@@ -45,6 +46,8 @@ pub struct CreateOptions {
     #[doc(hidden)]
     pub scratch_over: Vec<Layer>,
     pub(super) network: Receiver,
+    #[doc(hidden)]
+    pub networks: Option<Networks>,
     #[doc(hidden)]
     pub line: CommandLine,
 }
@@ -120,6 +123,13 @@ impl CreateOptions {
     /// The source of its root file system, instead of `root.path`.
     pub fn root(mut self, root: impl Into<RootSource>) -> Self {
         self.root = root.into();
+        self
+    }
+
+    /// Connects the container to networks, which pillbox makes where they are missing, before its program can run; deleting
+    /// the container disconnects it. The container needs a network namespace.
+    pub fn networks(mut self, networks: Networks) -> Self {
+        self.networks = Some(networks);
         self
     }
 

@@ -6,6 +6,7 @@ use std::path::Path;
 
 use rustix::process::Signal;
 
+use super::networks;
 use super::scope;
 use super::step::{self, Left};
 use crate::cgroup::Cgroup;
@@ -79,6 +80,7 @@ fn undo_entry(
     warn: &mut dyn FnMut(Warning),
 ) -> Result<()> {
     match entry {
+        Entry::Network => networks::undo(directory, text),
         Entry::Mounted => step::undo_root(directory, text),
         Entry::Cgroup => step::undo_cgroup(directory, text, left, warn),
         Entry::ResctrlClass | Entry::ResctrlMonitor => step::undo_resctrl(directory, text),

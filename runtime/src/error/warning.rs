@@ -27,6 +27,8 @@ pub enum WarningKind {
     Unlimited,
     /// A hook failed, or was not run, after its container was gone.
     Hook,
+    /// A setting of the host was changed, because the container's network needs it.
+    HostChanged,
     /// Output of the program was lost.
     OutputLost,
     /// Something of a container that has ended could not be removed.

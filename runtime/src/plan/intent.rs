@@ -1,5 +1,6 @@
 //! What the caller wants of a container beyond its config.json.
 
+use super::MadeMount;
 use crate::root::RootSource;
 
 /// What the caller wants of the container beyond its config.json.
@@ -41,8 +42,8 @@ pub struct Intent {
     pub scratch_over: Vec<Layer>,
     /// More variables for the environment (`LISTEN_FDS`).
     pub environment: Vec<String>,
-    /// A folder of the host with the container's socket for sd_notify(3), and its path inside.
-    pub notify: Option<[String; 2]>,
+    /// What the runtime makes for the container in its state folder.
+    pub made: Vec<MadeMount>,
     /// Whether the caller configures the container's network namespace, through a socket of init's.
     pub wants_network: bool,
 }

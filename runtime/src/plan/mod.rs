@@ -19,11 +19,11 @@ pub(crate) mod hosts_own;
 mod identity;
 mod intent;
 mod live_mount;
+mod made;
 mod mount;
 mod mount_idmap;
 mod namespace;
 mod net_device;
-mod notify;
 mod process;
 mod root;
 #[cfg(test)]
@@ -60,10 +60,10 @@ pub use exec::{compile_exec, compile_hook};
 pub use host::Host;
 pub use intent::{Intent, Layer};
 pub use live_mount::{compile_added_mounts, compile_removed_mounts};
+pub use made::{MadeMount, NOTIFY_VARIABLE};
 pub use mount::{PARAMETER_MAX, is_bind as is_bind_mount, knows_option as knows_mount_option};
 pub use namespace::{Mappings, Method, Namespaces};
 pub use net_device::NetDevice;
-pub use notify::VARIABLE as NOTIFY_VARIABLE;
 
 /// The container as data: what the runtime prepares, and what init does.
 #[derive(Debug, Clone, Default)]
@@ -286,8 +286,8 @@ fn compile_file_system(
 
     let read_only_later = mount::compile(builder, spec, namespaces, intent)?;
     device::compile(builder, spec)?;
-    if let Some([folder, target]) = &intent.notify {
-        notify::compile(builder, folder, target)?;
+    for mount in &intent.made {
+        made::compile(builder, mount)?;
     }
     builder.join_network();
     if spec.hooks.run_before_pivot() {

@@ -1,4 +1,4 @@
-//! The journal: what has to be undone, noted before it is made (cgroup, mount, resctrl groups). Each entry is
+//! The journal: what has to be undone, noted before it is made (network, cgroup, mount, resctrl groups). Each entry is
 //! a symbolic link whose text says what it is, because a link is made atomically. The kind of an entry tells
 //! when it was made.
 
@@ -18,6 +18,8 @@ use crate::state::resctrl::Group;
 /// A kind of entry.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Entry {
+    /// The key of what connects it to networks.
+    Network,
     /// Which mount of the host's namespace is the container's root.
     Mounted,
     /// Where the cgroup is: see [`StateDirectory::note_cgroup`].
@@ -32,12 +34,19 @@ pub enum Entry {
 
 impl Entry {
     /// In the order in which they are made.
-    pub const ALL: [Entry; 5] =
-        [Entry::Mounted, Entry::Cgroup, Entry::ResctrlClass, Entry::ResctrlMonitor, Entry::Resctrl];
+    pub const ALL: [Entry; 6] = [
+        Entry::Network,
+        Entry::Mounted,
+        Entry::Cgroup,
+        Entry::ResctrlClass,
+        Entry::ResctrlMonitor,
+        Entry::Resctrl,
+    ];
 
     /// The name of the link.
     fn name(self) -> &'static str {
         match self {
+            Entry::Network => "network",
             Entry::Mounted => "mounted",
             Entry::Cgroup => CGROUP,
             Entry::ResctrlClass => "resctrl.class",

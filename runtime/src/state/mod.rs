@@ -20,7 +20,7 @@ mod root;
 mod survey;
 
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use rustix::fs::{AtFlags, FlockOperation};
@@ -34,7 +34,7 @@ pub use crate::oci::Status;
 pub use document::{Recorded, stored_config};
 pub use journal::{Entry, NotedCgroup};
 pub use process::{ProcessId, boot_id, send_signal};
-pub use record::{Record, StoredRecord};
+pub use record::{NetworkRecord, Record, StoredRecord};
 pub use root::Root;
 pub use survey::Seen;
 
@@ -113,6 +113,11 @@ impl StateDirectory {
     /// The container's id.
     pub fn id(&self) -> &ContainerId {
         &self.id
+    }
+
+    /// Its path.
+    pub fn path(&self) -> &Path {
+        &self.path
     }
 
     /// The folder itself.

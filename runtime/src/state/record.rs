@@ -8,7 +8,7 @@ use serde::Serialize;
 use super::process::{ProcessId, boot_id};
 use crate::cgroup::{Cgroup, CgroupPath, Hierarchy};
 use crate::error::{Context, Error, Kind, Result};
-use crate::oci::spec::json::{Map, Text, object};
+use crate::oci::spec::json::{List, Map, Text, object};
 use crate::text::json::Members;
 
 /// What is recorded of a container.
@@ -49,6 +49,27 @@ pub struct Record {
     pub startable: bool,
     /// Whether the config.json has hooks that run after `create`.
     pub hooks: bool,
+    /// What pillbox connected it to.
+    #[serde(skip_serializing_if = "is_empty")]
+    pub network: List<NetworkRecord>,
+}
+
+fn is_empty(list: &List<NetworkRecord>) -> bool {
+    list.0.is_empty()
+}
+
+object! {
+    /// An interface that pillbox made.
+    #[derive(Eq, Serialize)]
+    NetworkRecord {
+        "interface" => interface: String,
+        "network" => network: String,
+        "mac" => mac: Option<String>,
+        /// With the length of the prefix: `10.88.0.5/16`.
+        "addresses" => addresses: List<String>,
+        /// `8080/tcp -> 80`: the host's and the container's.
+        "ports" => ports: List<String>,
+    }
 }
 
 object! {
@@ -71,6 +92,7 @@ object! {
         "chrooted" => chrooted: bool,
         "startable" => startable: bool,
         "hooks" => hooks: bool,
+        "network" => network: List<NetworkRecord>,
     }
 }
 
@@ -94,6 +116,7 @@ impl From<StoredRecord<'_>> for Record {
             chrooted,
             startable,
             hooks,
+            network,
         } = stored;
         Record {
             oci_version: oci_version.to_string(),
@@ -113,6 +136,7 @@ impl From<StoredRecord<'_>> for Record {
             chrooted,
             startable,
             hooks,
+            network,
         }
     }
 }

@@ -19,10 +19,11 @@ pub(super) use resctrl::remove as undo_resctrl;
 pub(super) use root::undo as undo_root;
 
 use super::bundle::{Bundle, Prepared};
+use super::networks::Attached;
 use super::options::CreateOptions;
 use super::scope::Scope;
 use crate::cgroup::Cgroup;
-use crate::error::{Error, Kind, Result};
+use crate::error::{Error, Kind, Result, Warning};
 use crate::oci::ContainerId;
 use crate::plan::Plan;
 use crate::spawn::{Init, NewNetwork, Opened, Patience};
@@ -65,6 +66,8 @@ const ORDER: &[&dyn Step] = &[
     &network::Begin,
     &open::Open,
     &state::MakeFolder,
+    &network::Reserve,
+    &network::WriteFiles,
     &root::OpenGiven,
     &root::NoteMount,
     &cgroup::Make,
@@ -135,6 +138,10 @@ pub(super) struct Making<'m, 'b> {
     /// Whether init has to be moved into its cgroup.
     pub attach: bool,
     pub record: Option<Record>,
+    /// Its interfaces, decided and recorded.
+    pub attached: Option<Attached>,
+    /// What has to be said about what was done.
+    pub warnings: Vec<Warning>,
 }
 
 impl Making<'_, '_> {

@@ -2,6 +2,7 @@
 
 use super::{Line, Making, Prepared, Step, too_early};
 use crate::container::network::Network;
+use crate::container::networks::Networks;
 use crate::error::{Kind, Result};
 use crate::plan::NetDevice;
 use crate::spawn::{Stop, network};
@@ -26,7 +27,56 @@ impl Step for Begin {
     }
 }
 
-/// Sets up the loopback and moves interfaces, through init's netlink socket.
+/// Decides about the container's interfaces, and records that: addresses and ports are its own from here on.
+pub struct Reserve;
+
+impl Step for Reserve {
+    fn is_for(&self, prepared: &Prepared<'_>) -> bool {
+        prepared.networks.as_ref().is_some_and(Networks::has_interfaces)
+    }
+
+    fn apply(&self, making: &mut Making<'_, '_>) -> Result<()> {
+        let Some(networks) = &making.prepared.networks else { return Ok(()) };
+        let spec = making.prepared.spec();
+        let joined = spec.namespace(NamespaceKind::Network).and_then(|namespace| namespace.path.as_deref());
+        let mut warnings = std::mem::take(&mut making.warnings);
+        let attached = networks.reserve(making.directory()?, joined.map(str::to_string), &mut warnings);
+        making.warnings = warnings;
+        making.attached = Some(attached?);
+        Ok(())
+    }
+
+    fn kind(&self) -> Kind {
+        Kind::Network
+    }
+
+    fn lines(&self, prepared: &Prepared<'_>, lines: &mut Vec<Line>) -> Result<()> {
+        prepared.networks.iter().for_each(|networks| networks.interface_lines(lines));
+        Ok(())
+    }
+}
+
+/// Writes the files by which the container finds names.
+pub struct WriteFiles;
+
+impl Step for WriteFiles {
+    fn is_for(&self, prepared: &Prepared<'_>) -> bool {
+        prepared.networks.is_some()
+    }
+
+    fn apply(&self, making: &mut Making<'_, '_>) -> Result<()> {
+        let Some(networks) = &making.prepared.networks else { return Ok(()) };
+        let hostname = making.prepared.spec().hostname.as_deref();
+        networks.write_files(making.directory()?.folder(), hostname, making.attached.as_ref())
+    }
+
+    fn lines(&self, prepared: &Prepared<'_>, lines: &mut Vec<Line>) -> Result<()> {
+        prepared.networks.iter().for_each(|networks| networks.file_lines(lines));
+        Ok(())
+    }
+}
+
+/// Sets up the loopback, connects the container and moves interfaces, through init's netlink socket.
 pub struct Configure;
 
 impl Step for Configure {
@@ -35,21 +85,23 @@ impl Step for Configure {
     }
 
     fn apply(&self, making: &mut Making<'_, '_>) -> Result<()> {
-        let Making { options, prepared, replanned, opened, init, .. } = making;
+        let Making { options, prepared, replanned, opened, init, attached, .. } = making;
         let plan = replanned.as_ref().unwrap_or(&prepared.plan);
         let init = init.as_mut().ok_or_else(|| too_early("init"))?;
         match init.next_stop(plan, opened)? {
             Stop::Network(socket) => {
                 let socket = network::configure(socket, plan, init.pid)?;
-                if !options.network.is_there() {
+                if attached.is_none() && !options.network.is_there() {
                     return Ok(());
                 }
-                options.network.give(Network {
+                let mut network = Network {
                     namespace: network::namespace_of(&socket)?,
                     socket,
                     is_new: plan.namespaces.makes(NamespaceKind::Network),
                     pid: init.pid.as_raw_pid(),
-                })
+                };
+                attached.as_mut().map_or(Ok(()), |attached| attached.connect(&mut network))?;
+                options.network.give(network)
             }
             stop => Err(stop.unexpected()),
         }

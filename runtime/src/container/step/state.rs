@@ -5,6 +5,7 @@ use std::time::SystemTime;
 use super::{Line, Making, Prepared, Step, too_early};
 use crate::cgroup::Cgroup;
 use crate::console;
+use crate::container::networks::Attached;
 use crate::error::{Context, Result};
 use crate::spawn::notify;
 use crate::state::{ProcessId, Record, StateDirectory, boot_id};
@@ -95,6 +96,7 @@ fn record_of(making: &Making<'_, '_>) -> Result<Record> {
         chrooted: prepared.is_chrooted(),
         startable: !prepared.spec().process.args.is_empty(),
         hooks: has_later_hooks(prepared.spec()),
+        network: making.attached.as_ref().map_or(Vec::new(), Attached::records).into(),
     })
 }
 
