@@ -23,8 +23,12 @@ pub enum Kind {
 }
 
 /// An error: a text of one line that names what it is about, and a kind.
+// In a box: results are a word, which every function on the way hands on.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Error {
+pub struct Error(Box<Inner>);
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Inner {
     text: String,
     kind: Kind,
     errno: Option<Errno>,
@@ -37,31 +41,44 @@ impl Error {
     /// An error of that kind.
     #[cold]
     pub fn new(kind: Kind, text: impl Into<String>) -> Self {
-        Error { text: text.into(), kind, errno: None }
+        Error::with_errno(kind, text.into(), None)
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn with_errno(kind: Kind, text: String, errno: Option<Errno>) -> Self {
+        Error(Box::new(Inner { text, kind, errno }))
+    }
+
+    /// The same from format arguments, which is less code at the many places.
+    #[cold]
+    #[inline(never)]
+    pub fn of(kind: Kind, text: fmt::Arguments<'_>) -> Self {
+        Error::with_errno(kind, fmt::format(text), None)
     }
 
     /// What was asked for cannot be.
     #[cold]
     #[inline(never)]
     pub fn invalid(text: fmt::Arguments<'_>) -> Self {
-        Error::new(Kind::Invalid, text.to_string())
+        Error::of(Kind::Invalid, text)
     }
 
     /// What kind of thing went wrong.
     pub fn kind(&self) -> Kind {
-        self.kind
+        self.0.kind
     }
 
     /// The errno, where a system call failed.
     pub fn errno(&self) -> Option<Errno> {
-        self.errno
+        self.0.errno
     }
 
     /// Puts what was being done before the text.
     #[cold]
     #[inline(never)]
     pub fn after(mut self, step: &str) -> Self {
-        self.text = format!("{step}: {}", self.text);
+        self.0.text = format!("{step}: {}", self.0.text);
         self
     }
 
@@ -70,7 +87,7 @@ impl Error {
     #[inline(never)]
     pub fn besides(mut self, left: Result<()>) -> Self {
         if let Err(left) = left {
-            self.text = format!("{}; {left}", self.text);
+            self.0.text = format!("{}; {left}", self.0.text);
         }
         self
     }
@@ -78,7 +95,7 @@ impl Error {
 
 impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.text)
+        f.write_str(&self.0.text)
     }
 }
 
@@ -93,7 +110,7 @@ impl From<pillbox_netlink::Error> for Error {
             System { errno, .. } | Refused(Refusal { errno, .. }) => (kind_of(*errno), Some(*errno)),
             Unanswered(_) | Malformed(_) => (Kind::Host, None),
         };
-        Error { text: error.to_string(), kind, errno }
+        Error::with_errno(kind, error.to_string(), errno)
     }
 }
 
@@ -121,7 +138,7 @@ impl<T> Context<T> for std::io::Result<T> {
 #[cold]
 #[inline(never)]
 fn failed(step: &str, errno: Errno) -> Error {
-    Error { text: format!("{step}: {}", describe(errno)), kind: kind_of(errno), errno: Some(errno) }
+    Error::with_errno(kind_of(errno), format!("{step}: {}", describe(errno)), Some(errno))
 }
 
 fn kind_of(errno: Errno) -> Kind {

@@ -7,7 +7,7 @@ use pillbox_netlink::Socket;
 use rustix::io::Errno;
 use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
 
-use crate::error::{Context, Error, Kind, Result};
+use crate::error::{Context, Result};
 
 /// Opens the network namespace at a path; none if nothing is there any more.
 ///
@@ -39,17 +39,20 @@ pub fn open_socket(path: &str) -> Result<Option<Socket>> {
     }
 }
 
-/// An rtnetlink socket in a network namespace. A thread goes there to open it, and ends: nothing else of the process
-/// ever stands there.
+/// An rtnetlink socket in a network namespace. This thread goes there to open it, and comes back.
 ///
 /// # Errors
 /// It is no network namespace, or not one that the caller may enter.
 pub fn socket_in(namespace: BorrowedFd<'_>) -> Result<Socket> {
-    let enter_and_open = || {
-        let entered = move_into_link_name_space(namespace, Some(LinkNameSpaceType::Network));
-        entered.context(|| "enter a network namespace".to_string())?;
-        Ok(Socket::open()?)
-    };
-    let opened = std::thread::scope(|scope| scope.spawn(enter_and_open).join());
-    opened.unwrap_or_else(|_| Err(Error::new(Kind::Host, "enter a network namespace: its thread has ended")))
+    const OWN: &str = "/proc/thread-self/ns/net";
+    let own = File::open(OWN).context(|| format!("open {OWN}"))?;
+    enter(namespace, "enter a network namespace")?;
+    let socket = Socket::open();
+    // Whoever may leave it may come back: the namespace belongs to the same user namespace.
+    enter(own.as_fd(), "return to the host's network namespace")?;
+    Ok(socket?)
+}
+
+fn enter(namespace: BorrowedFd<'_>, step: &str) -> Result<()> {
+    move_into_link_name_space(namespace, Some(LinkNameSpaceType::Network)).context(|| step.to_string())
 }
