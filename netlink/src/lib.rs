@@ -1,5 +1,6 @@
 //! Networks of Linux without processes and without libc: rtnetlink(7) ([`link`], [`address`], [`route`], [`rule`],
-//! [`neighbour`]), several changes in one round trip, and nf_tables ([`nft`]), several changes in one transaction.
+//! [`neighbour`]), several changes in one round trip; nf_tables ([`nft`]), several changes in one transaction; and the
+//! connections that the kernel tracks ([`conntrack`]).
 //!
 //! Functions that change something build a [`Message`]; [`Socket::request`] sends a batch of them with one system
 //! call. Functions that ask for something take the socket. The socket may have been opened by another process in
@@ -34,6 +35,7 @@
 #![forbid(unsafe_code)]
 
 mod attribute;
+pub mod conntrack;
 mod error;
 mod field;
 mod message;

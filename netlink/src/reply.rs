@@ -196,6 +196,11 @@ pub(crate) fn be64_at(bytes: &[u8], offset: usize) -> Option<u64> {
     Some(u64::from_be_bytes(*bytes.get(offset..)?.first_chunk()?))
 }
 
+/// The 16-bit number at `offset`, which is in network byte order.
+pub(crate) fn be16_at(bytes: &[u8], offset: usize) -> Option<u16> {
+    Some(u16::from_be_bytes(*bytes.get(offset..)?.first_chunk()?))
+}
+
 /// The 32-bit number at `offset`, which is in network byte order.
 pub(crate) fn be32_at(bytes: &[u8], offset: usize) -> Option<u32> {
     Some(u32::from_be_bytes(*bytes.get(offset..)?.first_chunk()?))
@@ -318,6 +323,7 @@ mod tests {
             let read = |reply: &Reply<'_>| {
                 crate::route::link::tests::read_anything(reply);
                 crate::nft::read_anything(reply);
+                crate::conntrack::tests::read_anything(reply);
             };
             let count = replies.inspect(read).count();
             assert!(count <= bytes.len() / HEADER);

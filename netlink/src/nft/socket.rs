@@ -10,9 +10,9 @@ use crate::error::{Error, Refusal, Result};
 use crate::reply::{Reply, be32_at, read_string};
 use crate::socket::Socket as Netlink;
 
-/// A socket to nf_tables; it works on the network namespace that it was opened in.
+/// A socket to nf_tables and to [the tracked connections](crate::conntrack); it works on the network namespace that it was opened in.
 #[derive(Debug)]
-pub struct Socket(pub(super) Netlink);
+pub struct Socket(pub(crate) Netlink);
 
 /// Which state of nf_tables there is.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -164,7 +164,7 @@ pub(crate) fn read_assigned(reply: &Reply<'_>) -> Result<Option<Assigned>> {
     Ok(Some(Assigned { index, address: Address { ip, prefix }, scope, flags, broadcast }))
 }
 
-pub(super) fn read_ip(payload: &[u8]) -> Option<IpAddr> {
+pub(crate) fn read_ip(payload: &[u8]) -> Option<IpAddr> {
     let v4 = <[u8; 4]>::try_from(payload).map(IpAddr::from);
     v4.or_else(|_| <[u8; 16]>::try_from(payload).map(IpAddr::from)).ok()
 }

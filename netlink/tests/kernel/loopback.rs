@@ -75,8 +75,8 @@ fn forward_to_loopback(filter: &mut Filter) {
 }
 
 /// Sends back what comes in over UDP.
-fn echo(neighbour: &Neighbour) {
-    let socket = neighbour.run(|| UdpSocket::bind("[::]:80").unwrap());
+pub fn echo(neighbour: &Neighbour, at: &'static str) {
+    let socket = neighbour.run(move || UdpSocket::bind(at).unwrap());
     std::thread::spawn(move || {
         let mut buffer = [0; 64];
         while let Ok((length, peer)) = socket.recv_from(&mut buffer) {
@@ -117,7 +117,7 @@ fn a_port_is_published_on_the_loopback_of_ipv6() {
         .unwrap();
         let container = attach(&mut host, "veth0", Some(BRIDGE), "fd00:1::5", "fd00:1::1");
         serve(&container, "[::]:80");
-        echo(&container);
+        echo(&container, "[::]:80");
         publish(&mut filter);
         let published = "[::1]:8080".parse().unwrap();
         // The container answers by then, so what is missing below is the way back.

@@ -1,6 +1,7 @@
 //! Shows what the kernel does with our messages. Every test runs in network namespaces of its own and leaves nothing
 //! behind.
 
+mod connections;
 mod filters;
 mod links;
 mod loopback;
