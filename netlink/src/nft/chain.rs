@@ -2,7 +2,7 @@
 
 use neli::consts::nl::NlmF;
 
-use super::message::{Kind, attributes, check_name, family, message};
+use super::message::{Kind, attributes, check_name, family, message, unspecific};
 use super::table::none_if_absent;
 use super::{Batch, Family, Listed, Socket, Table, Userdata};
 use crate::attribute::Attributes;
@@ -186,6 +186,18 @@ pub fn list(socket: &mut Socket, table: &Table) -> Result<Vec<Listed<Chain>>> {
     // Not every kernel leaves other tables' out.
     let answers = socket.0.ask(&question, read)?.into_iter();
     Ok(answers.filter(|(name, _)| *name == table.name).map(|(_, listed)| listed).collect())
+}
+
+/// The chains of all tables of all families, each with its table, of which only family and name are known.
+///
+/// # Errors
+/// A socket error, or the kernel refused the request.
+pub fn list_all(socket: &mut Socket) -> Result<Vec<(Table, Listed<Chain>)>> {
+    let question = unspecific(Kind::GetChain, NlmF::DUMP, "list chains".to_string())?;
+    socket.0.ask(&question, |reply| {
+        let table = |name| family(reply).map(|family| Table::new(family, name));
+        Ok(read(reply)?.and_then(|(name, listed)| Some((table(name)?, listed))))
+    })
 }
 
 /// The chain of that name, if there is one.

@@ -124,6 +124,12 @@ impl Value {
         Value(bytes)
     }
 
+    /// Text with its NUL, and no more bytes: so iptables(8) compares links' names. Older ones (1.8.7) don't find a rule again
+    /// that compares more.
+    pub fn text(text: &str) -> Self {
+        Value([text.as_bytes(), &[0]].concat())
+    }
+
     /// A concatenation: this and behind it another one.
     pub fn and(mut self, next: impl Into<Value>) -> Self {
         self.fill_up();

@@ -59,6 +59,32 @@ impl Rule {
         self.userdata = Userdata::comment(text);
         self
     }
+
+    /// Its comment: as nft(8) keeps it, or as iptables(8) does, by an expression. iptables shows both as its own, and makes one of
+    /// the other when it saves and restores rules.
+    pub fn comment(&self) -> Option<String> {
+        let by_expression = || self.expressions.iter().find_map(xtables_comment);
+        self.userdata.as_comment().or_else(by_expression)
+    }
+
+    /// Whether another rule stands in a chain of the same name, does the same and has the same comment, whoever wrote it:
+    /// what was counted does not matter, nor where the comment is kept.
+    pub fn is_like(&self, other: &Rule) -> bool {
+        let decisive = |expression: &&Expression| {
+            !matches!(expression, Expression::Counter { .. }) && xtables_comment(expression).is_none()
+        };
+        let (ours, others) = (self.expressions.iter(), other.expressions.iter());
+        self.chain == other.chain
+            && self.comment() == other.comment()
+            && ours.filter(decisive).eq(others.filter(decisive))
+    }
+}
+
+/// The text of iptables' match `comment` (`NFTA_MATCH_NAME`, `NFTA_MATCH_INFO`; linux/netfilter/xt_comment.h).
+fn xtables_comment(expression: &Expression) -> Option<String> {
+    let Expression::Other { name, data } = expression else { return None };
+    let is_comment = name == "match" && reply::find(data, 1u16).ok()?.map(read_string)? == "comment";
+    if is_comment { reply::find(data, 3u16).ok()?.map(read_string) } else { None }
 }
 
 impl Batch {
@@ -197,4 +223,62 @@ pub(super) fn read(reply: &Reply<'_>) -> Result<Option<(String, Listed<Rule>)>> 
         }
     }
     Ok(Some((table, Listed { handle, value: rule })))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::nft::{MetaKey, Value};
+
+    /// What iptables(8) 1.8.9 sent for the commands that stand in it.
+    const RECORDED: &str = include_str!("golden/iptables-1.8.9.hex");
+
+    fn recorded(arguments: &str) -> Rule {
+        let line = format!("# iptables {arguments}");
+        let hex = RECORDED.lines().skip_while(|found| *found != line).nth(1).unwrap();
+        let bytes: Vec<u8> =
+            (0..hex.len()).step_by(2).map(|at| u8::from_str_radix(&hex[at..at + 2], 16).unwrap()).collect();
+        let kind = reply::u16_at(&bytes, 4).unwrap();
+        let (table, listed) =
+            read(&Reply { kind, flags: 0, sequence: 0, body: &bytes[16..] }).unwrap().unwrap();
+        assert_eq!(table, "filter");
+        listed.value
+    }
+
+    fn accepting(key: MetaKey) -> Rule {
+        Rule::new("FORWARD").meta_is(key, Value::text("pbtest0")).counted().accept()
+    }
+
+    #[test]
+    fn a_rule_can_be_what_iptables_writes() {
+        assert_eq!(accepting(MetaKey::IncomingName), recorded("-A FORWARD -i pbtest0 -j ACCEPT"));
+    }
+
+    #[test]
+    fn comments_are_the_same_wherever_they_are_kept() {
+        let theirs = recorded("-A FORWARD -o pbtest0 -m comment --comment pillbox -j ACCEPT");
+        let ours = accepting(MetaKey::OutgoingName).commented("pillbox");
+        assert_ne!(ours, theirs);
+        assert_eq!((ours.comment(), theirs.comment()), (Some("pillbox".into()), Some("pillbox".into())));
+        assert!(ours.is_like(&theirs) && theirs.is_like(&ours));
+    }
+
+    #[test]
+    fn rules_are_alike_but_for_what_they_counted() {
+        let rule = || accepting(MetaKey::IncomingName);
+        let mut counted = rule();
+        counted.expressions[2] = Expression::Counter { packets: 7, bytes: 700 };
+        assert!(rule().is_like(&counted));
+        for other in [
+            accepting(MetaKey::OutgoingName),
+            rule().commented("pillbox"),
+            Rule { chain: "INPUT".to_string(), ..rule() },
+            Rule::new("FORWARD").meta_is(MetaKey::IncomingName, Value::text("pbtest1")).counted().accept(),
+            Rule::new("FORWARD").meta_is(MetaKey::IncomingName, Value::text("pbtest0")).counted().drop(),
+            Rule::new("FORWARD").meta_is(MetaKey::IncomingName, Value::text("pbtest0")).counted(),
+        ] {
+            assert!(!rule().is_like(&other), "{other:?}");
+        }
+        assert_eq!(rule().comment(), None);
+    }
 }

@@ -3,6 +3,7 @@
 
 mod connections;
 mod filters;
+mod foreign;
 mod links;
 mod loopback;
 mod namespace;

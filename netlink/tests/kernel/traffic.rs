@@ -51,11 +51,11 @@ pub fn serve(neighbour: &Neighbour, at: &'static str) {
     });
 }
 
-/// What a server says to a client that connects from here.
-fn said(to: &str) -> std::io::Result<IpAddr> {
+/// What a server says to a client that connects from here, if it does within so many seconds.
+pub fn said(to: &str, seconds: u64) -> std::io::Result<IpAddr> {
     let to: SocketAddr = to.parse().unwrap();
-    let mut stream = TcpStream::connect_timeout(&to, Duration::from_secs(10))?;
-    stream.set_read_timeout(Some(Duration::from_secs(10)))?;
+    let mut stream = TcpStream::connect_timeout(&to, Duration::from_secs(seconds))?;
+    stream.set_read_timeout(Some(Duration::from_secs(seconds)))?;
     let mut text = String::new();
     stream.read_to_string(&mut text)?;
     text.parse().map_err(|_| std::io::Error::other(text))
@@ -116,15 +116,15 @@ fn a_published_port_leads_in_and_masquerading_leads_out() {
         filter.commit(&batch).unwrap();
 
         // In: the server sees the client's own address. Out: it sees the host's.
-        assert_eq!(outside.run(|| said("192.0.2.1:8080")).unwrap(), ip("192.0.2.2"));
-        assert_eq!(said("192.0.2.1:8080").unwrap(), ip("192.0.2.1"));
-        assert_eq!(container.run(|| said("192.0.2.2:81")).unwrap(), ip("192.0.2.1"));
+        assert_eq!(outside.run(|| said("192.0.2.1:8080", 10)).unwrap(), ip("192.0.2.2"));
+        assert_eq!(said("192.0.2.1:8080", 10).unwrap(), ip("192.0.2.1"));
+        assert_eq!(container.run(|| said("192.0.2.2:81", 10)).unwrap(), ip("192.0.2.1"));
         let rules = rule::list(&mut filter, &table, Some("post")).unwrap();
         let counted = rules[0].value.expressions.iter().any(|expression| {
             matches!(expression, pillbox_netlink::nft::Expression::Counter { packets: 1.., bytes: 1.. })
         });
         assert!(counted, "{rules:#?}");
         filter.commit(Batch::new().flush_set(&table, "ports").unwrap()).unwrap();
-        assert!(outside.run(|| said("192.0.2.1:8080")).is_err());
+        assert!(outside.run(|| said("192.0.2.1:8080", 10)).is_err());
     });
 }
