@@ -19,6 +19,7 @@ use crate::network::{Network, NetworkKind, Range};
 use crate::port::Port;
 use crate::request::{Request, Wanted};
 use crate::store::{Locked, Store};
+use crate::tracked;
 
 /// The index of the first interface in a new network namespace, where the loopback has 1.
 const FIRST_INDEX: u32 = 2;
@@ -308,5 +309,8 @@ fn publish_ports(store: &Store, host: &mut Host, attachment: &Attachment) -> Res
         }
     };
     // Somebody has flushed the whole packet filter.
-    if is_there { Ok(()) } else { restore_rules(&store.lock()?, host) }
+    if !is_there {
+        restore_rules(&store.lock()?, host)?;
+    }
+    tracked::redirect(host, attachment)
 }

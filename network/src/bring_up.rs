@@ -10,6 +10,7 @@ use crate::attachment::hash;
 use crate::cidr::Cidr;
 use crate::error::{Error, Kind, Result};
 use crate::filter::{self, Change};
+use crate::foreign;
 use crate::host::{self, Host};
 use crate::ip::Ip;
 use crate::link::{self, choose_index};
@@ -54,10 +55,26 @@ pub fn bring_up(
     match (recorded, index) {
         (Some(network), Some(_)) if network.ready => {
             check_same(&network, wanted)?;
-            Ok(network)
+            pass_others(locked, host, network, notes)
         }
         (recorded, index) => set_up(locked, host, wanted, recorded, index, notes),
     }
+}
+
+/// Makes sure that packets pass the filters of programs that have been started or ended since.
+fn pass_others(
+    locked: &Locked<'_>,
+    host: &mut Host,
+    mut network: Network,
+    notes: &mut Vec<String>,
+) -> Result<Network> {
+    let witness = foreign::witness();
+    if network.witness != witness {
+        foreign::let_pass(host, &network.link, notes)?;
+        network.witness = witness;
+        locked.put_network(&network)?;
+    }
+    Ok(network)
 }
 
 /// The network as a request has it, with nothing of the host in it.
@@ -77,6 +94,7 @@ fn as_asked(wanted: &NetworkRequest) -> Network {
         isolated: isolated.unwrap_or(true),
         internal: is_internal,
         foreign: false,
+        witness: 0,
         ready: false,
     }
 }
@@ -180,6 +198,10 @@ fn finish(
         }
     }
     host::route_loopback(&network.link)?;
+    if !network.foreign {
+        network.witness = foreign::witness();
+        foreign::let_pass(host, &network.link, notes)?;
+    }
     network.ready = true;
     locked.put_network(network)
 }
@@ -330,6 +352,10 @@ pub(crate) fn restore_rules(locked: &Locked<'_>, host: &mut Host) -> Result<()> 
     let mut batch = Batch::new();
     add_recorded(locked, &mut batch)?;
     host.filter()?.commit(&batch)?;
+    // With ours, those in the chains of others have been flushed.
+    for network in locked.networks()?.iter().filter(|network| network.ready && !network.foreign) {
+        foreign::let_pass(host, &network.link, &mut Vec::new())?;
+    }
     Ok(())
 }
 
@@ -357,6 +383,9 @@ pub fn take_down(locked: &Locked<'_>, host: &mut Host, network: &Network) -> Res
     filter::change_network(&mut batch, network, Change::Delete)?;
     if !batch.is_empty() && has_table(host)? {
         host.filter()?.commit(&batch)?;
+    }
+    if network.kind == NetworkKind::Bridge && !network.foreign {
+        foreign::forget(host, &network.link)?;
     }
     if network.kind == NetworkKind::Bridge && !network.foreign && host.index_of(&network.link)?.is_some() {
         host.links.request(&[netlink_link::delete(&*network.link)?])?;

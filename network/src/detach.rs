@@ -11,6 +11,7 @@ use crate::filter::{self, Change};
 use crate::host::Host;
 use crate::namespace;
 use crate::store::{Locked, Store};
+use crate::tracked;
 
 /// Undoes an attachment by its key; one that is not there is none to undo.
 ///
@@ -55,7 +56,8 @@ fn unpublish(host: &mut Host, attachment: &Attachment) -> Result<()> {
         // Somebody else's leads elsewhere: ours is gone.
         Err(error) if error.errno() == Some(Errno::EXIST) => Ok(()),
         committed => committed,
-    }
+    }?;
+    tracked::forget(host, attachment)
 }
 
 fn delete_links(host: &mut Host, attachment: &Attachment) -> Result<()> {

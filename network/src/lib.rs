@@ -15,6 +15,7 @@ pub mod detach;
 pub mod dns;
 mod error;
 pub mod filter;
+mod foreign;
 pub mod host;
 pub mod ip;
 pub mod link;
@@ -24,6 +25,7 @@ pub mod network;
 pub mod port;
 mod request;
 pub mod store;
+mod tracked;
 
 pub use attachment::{Attachment, Holder, Interface, Published, Route, attachment_key};
 pub use bring_up::take_down;

@@ -84,6 +84,8 @@ object! {
         "internal" => internal: bool,
         /// Its bridge was there before, and is somebody else's.
         "foreign" => foreign: bool,
+        /// Which other programs with packet filters there were when it was set up.
+        "witness" => witness: u64,
         /// Everything that it needs on the host has been set up.
         "ready" => ready: bool,
     }

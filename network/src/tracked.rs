@@ -1,0 +1,78 @@
+//! Tracked connections over UDP. They have no end that the kernel sees, and packets of one that it tracks go where its
+//! first packet went, whatever the rules say meanwhile. So what was tracked for a published port is deleted when the port
+//! is published, and when it is not any more.
+
+use std::net::IpAddr;
+
+use pillbox_netlink::address;
+use pillbox_netlink::conntrack::{self, Filter, Pattern};
+
+use crate::attachment::{Attachment, Published};
+use crate::error::Result;
+use crate::host::Host;
+use crate::ip::Ip;
+use crate::port::Protocol;
+
+/// The published ports of an attachment that are of UDP.
+fn over_udp(attachment: &Attachment) -> impl Iterator<Item = &Published> {
+    let ports = attachment.interfaces.iter().flat_map(|interface| &interface.ports);
+    ports.filter(|published| published.port.protocol == Protocol::Udp)
+}
+
+/// Lets what clients send to ports that were just published go to the container, and no longer to this host.
+///
+/// # Errors
+/// The kernel refuses to list or delete connections.
+pub fn redirect(host: &mut Host, attachment: &Attachment) -> Result<()> {
+    let mut own: Option<Vec<IpAddr>> = None;
+    for published in over_udp(attachment) {
+        let port = Some(published.port.host_port);
+        let protocol = Some(Protocol::Udp.number());
+        let filter = Filter {
+            protocol,
+            original: Pattern { destination_port: port, ..Pattern::default() },
+            reply: Pattern { source_port: port, ..Pattern::default() },
+        };
+        for entry in conntrack::list(host.filter()?, &filter)? {
+            let to = entry.original.destination;
+            if own.is_none() {
+                let assigned = address::list(&mut host.links)?;
+                own = Some(assigned.iter().map(|assigned| assigned.address.ip).collect());
+            }
+            let is_own = to.is_loopback() || own.iter().flatten().any(|ip| *ip == to);
+            // Others are on their way through this host, to that port of somebody else.
+            if entry.reply.source == to && is_own && published.port.is_for(to) {
+                let original = Pattern {
+                    source: Some(entry.original.source),
+                    destination: Some(to),
+                    source_port: Some(entry.original.source_port),
+                    destination_port: port,
+                };
+                conntrack::delete(host.filter()?, &Filter { protocol, original, reply: Pattern::default() })?;
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Lets what clients go on sending to ports that are no longer published be treated as new.
+///
+/// # Errors
+/// The kernel refuses to delete connections.
+pub fn forget(host: &mut Host, attachment: &Attachment) -> Result<()> {
+    for &Published { port, v4, v6 } in over_udp(attachment) {
+        for Ip(container) in v4.into_iter().chain(v6) {
+            let filter = Filter {
+                protocol: Some(Protocol::Udp.number()),
+                original: Pattern { destination_port: Some(port.host_port), ..Pattern::default() },
+                reply: Pattern {
+                    source: Some(container),
+                    source_port: Some(port.container_port),
+                    ..Pattern::default()
+                },
+            };
+            conntrack::delete(host.filter()?, &filter)?;
+        }
+    }
+    Ok(())
+}
