@@ -1,5 +1,5 @@
 //! Networks of Linux without processes and without libc: rtnetlink(7) ([`link`], [`address`], [`route`], [`rule`],
-//! [`neighbour`]), several changes in one round trip; nf_tables ([`nft`]), several changes in one transaction; and the
+//! [`neighbour`], [`namespace`]), several changes in one round trip; nf_tables ([`nft`]), several changes in one transaction; and the
 //! connections that the kernel tracks ([`conntrack`]).
 //!
 //! Functions that change something build a [`Message`]; [`Socket::request`] sends a batch of them with one system
@@ -46,7 +46,7 @@ mod socket;
 
 pub use error::{Error, Field, Refusal, Result};
 pub use message::Message;
-pub use route::{address, link, neighbour, rule};
+pub use route::{address, link, namespace, neighbour, rule};
 pub use socket::{MAX_BATCH, Socket};
 
 /// The index of the loopback: the kernel gives it to `lo` in every network namespace (include/net/flow.h).

@@ -1,4 +1,19 @@
 //! Chains: rules in order. A base chain is called by the kernel, the others by rules.
+//!
+//! Each base chain of a hook decides for itself, and a packet that one of them drops is gone, whatever the others say. Who
+//! drops what passes through this machine:
+//!
+//! ```no_run
+//! use pillbox_netlink::nft::{Base, Hook, Policy, Socket, chain};
+//!
+//! let mut socket = Socket::open()?;
+//! for (table, listed) in chain::list_all(&mut socket)? {
+//!     if let Some(Base { hook: Hook::Forward, policy: Some(Policy::Drop), .. }) = listed.value.base {
+//!         println!("chain {} of table {} {}", listed.value.name, table.family.name(), table.name);
+//!     }
+//! }
+//! # Ok::<(), pillbox_netlink::Error>(())
+//! ```
 
 use neli::consts::nl::NlmF;
 

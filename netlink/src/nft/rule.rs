@@ -1,4 +1,22 @@
 //! Rules: lists of expressions.
+//!
+//! A rule in a chain that iptables(8) has made, as it would write it itself, is found again by what it does:
+//!
+//! ```no_run
+//! use pillbox_netlink::nft::{Batch, Family, MetaKey, Place, Rule, Socket, Table, Value, rule};
+//!
+//! let mut socket = Socket::open()?;
+//! let table = Table::new(Family::Ip, "filter");
+//! let incoming = Rule::new("FORWARD").meta_is(MetaKey::IncomingName, Value::text("br0"));
+//! let ours = incoming.counted().accept().commented("example");
+//! socket.commit(Batch::new().place_rule(&table, &ours, Place::First)?)?;
+//! for listed in rule::list(&mut socket, &table, Some("FORWARD"))? {
+//!     if ours.is_like(&listed.value) {
+//!         socket.commit(Batch::new().delete_rule(&table, "FORWARD", listed.handle)?)?;
+//!     }
+//! }
+//! # Ok::<(), pillbox_netlink::Error>(())
+//! ```
 
 use neli::consts::nl::NlmF;
 

@@ -1,4 +1,16 @@
 //! Addresses of links. Sources: rtnetlink(7), linux/if_addr.h.
+//!
+//! ```no_run
+//! use pillbox_netlink::address::{self, Address};
+//! use pillbox_netlink::{Socket, link};
+//!
+//! let mut socket = Socket::open()?;
+//! let index = link::index_of(&mut socket, "eth0")?;
+//! let own = Address { ip: "192.0.2.7".parse().expect("an address"), prefix: 24 };
+//! socket.request(&[address::add(index, own)?])?;
+//! assert!(address::list(&mut socket)?.iter().any(|assigned| assigned.index == index && assigned.address == own));
+//! # Ok::<(), pillbox_netlink::Error>(())
+//! ```
 
 use std::net::{IpAddr, Ipv4Addr};
 

@@ -1,4 +1,4 @@
-//! rtnetlink(7): links, addresses, routes, rules, neighbours.
+//! rtnetlink(7): links, addresses, routes, rules, neighbours, and the numbers of network namespaces.
 //!
 //! Functions that change something build a [`Message`](crate::Message); [`Socket::request`](crate::Socket::request)
 //! sends a batch of them with one system call. Functions that ask for something take the socket. What stands right here
@@ -21,6 +21,7 @@
 pub mod address;
 mod hop;
 pub mod link;
+pub mod namespace;
 pub mod neighbour;
 // rtnetlink's routes, in the room that is named for rtnetlink.
 #[allow(clippy::module_inception)]

@@ -9,7 +9,7 @@ use pillbox_netlink::link::{
     VlanProtocol,
 };
 use pillbox_netlink::route::{self, Route};
-use pillbox_netlink::{Error, LOOPBACK_INDEX, Socket, address};
+use pillbox_netlink::{Error, LOOPBACK_INDEX, Socket, address, namespace};
 use rustix::io::Errno;
 
 use crate::namespace::{Neighbour, at, in_fresh_namespace, ip, made};
@@ -44,6 +44,19 @@ fn a_veth_peer_is_born_in_the_other_namespace() {
         let there = link::get(&mut inside, "eth0").unwrap();
         assert_eq!((there.index, there.mtu, there.address), (2, 1300, Some(mac)));
         assert_eq!(there.kind.as_deref(), Some("veth"));
+        let id = namespace::id_of(&mut host, namespace.as_fd()).unwrap();
+        assert!(id.is_some());
+        assert_eq!((here.parent, here.parent_namespace), (Some(2), id));
+        assert_eq!(link::get(&mut host, "br0").unwrap().parent_namespace, None);
+        // A namespace that nothing leads to has none, and what is no namespace is refused.
+        let stranger = Neighbour::new().namespace();
+        assert_eq!(namespace::id_of(&mut host, stranger.as_fd()).unwrap(), None);
+        let file = std::fs::File::open("/dev/null").unwrap();
+        let refusal = namespace::id_of(&mut host, file.as_fd()).unwrap_err().to_string();
+        assert!(
+            refusal.starts_with("look up the id of a network namespace: network namespace: Invalid"),
+            "{refusal}"
+        );
         inside
             .request(&[
                 link::set_up(LOOPBACK_INDEX).unwrap(),

@@ -36,6 +36,7 @@ use crate::attribute::Attributes;
 use crate::error::{Error, Result};
 use crate::message::Message;
 use crate::reply::{self, Reply, read_string, u32_at};
+use crate::route::namespace;
 use crate::socket::Socket;
 use change::{State, link_message, message};
 use names::LINK;
@@ -95,6 +96,9 @@ pub struct Link {
     pub kind: Option<String>,
     /// The index of the link that it lies over, or of a veth's other end, which may be in another namespace.
     pub parent: Option<u32>,
+    /// The number of the namespace that `parent` is in, if that is not the socket's own:
+    /// [`namespace::id_of`].
+    pub parent_namespace: Option<u32>,
     /// What is particular to its kind, and to it as a port: `IFLA_LINKINFO`.
     info: Vec<u8>,
 }
@@ -163,9 +167,9 @@ fn read_link(reply: &Reply<'_>) -> Result<Option<Link>> {
     }
     let attributes = reply::Attributes::after(IFINFOMSG, reply.body)?;
     let (index, flags) = (u32_at(reply.body, 4).unwrap_or(0), u32_at(reply.body, 8).unwrap_or(0));
-    let (name, mtu, address, master, kind, parent, info) =
-        (String::new(), 0, None, None, None, None, Vec::new());
-    let mut link = Link { index, name, flags, mtu, address, master, kind, parent, info };
+    let (name, mtu, address, master, kind) = (String::new(), 0, None, None, None);
+    let (parent, parent_namespace, info) = (None, None, Vec::new());
+    let mut link = Link { index, name, flags, mtu, address, master, kind, parent, parent_namespace, info };
     for attribute in attributes {
         let (kind, payload) = attribute?;
         match Ifla::from(kind) {
@@ -174,6 +178,7 @@ fn read_link(reply: &Reply<'_>) -> Result<Option<Link>> {
             Ifla::Address => link.address = payload.try_into().ok(),
             Ifla::Master => link.master = u32_at(payload, 0),
             Ifla::Link => link.parent = u32_at(payload, 0),
+            Ifla::LinkNetnsid => link.parent_namespace = namespace::read(payload),
             Ifla::Linkinfo => {
                 link.kind = reply::find(payload, IflaInfo::Kind)?.map(read_string);
                 link.info = payload.to_vec();
@@ -191,11 +196,12 @@ pub(crate) mod tests {
     /// Reads a reply as everything that it could be; only that it returns matters.
     pub(crate) fn read_anything(reply: &Reply<'_>) {
         let _ = reply::read_verdict(reply);
-        for kind in [Rtm::Newlink, Rtm::Newaddr, Rtm::Newneigh, Rtm::Newrule, Rtm::Newroute] {
+        for kind in [Rtm::Newlink, Rtm::Newaddr, Rtm::Newneigh, Rtm::Newrule, Rtm::Newroute, Rtm::Newnsid] {
             let reply = Reply { kind: u16::from(kind), ..*reply };
             if let Ok(Some(link)) = read_link(&reply) {
                 let _ = (link.details(), link.port());
             }
+            let _ = namespace::read_id(&reply);
             let _ = crate::route::address::read_assigned(&reply);
             let _ = crate::route::neighbour::read_neighbour(&reply);
             let _ = crate::route::rule::read_rule(&reply);
