@@ -12,7 +12,7 @@ use crate::bring_up::{ATTEMPTS, bring_up, has_table, restore_rules, word_missing
 use crate::cidr::Cidr;
 use crate::error::{Error, Kind, Result};
 use crate::filter::{self, Change};
-use crate::host::{self, Host};
+use crate::host::Host;
 use crate::ip::Ip;
 use crate::link::{self, choose_index, mac_of_address, mac_text};
 use crate::network::{Network, NetworkKind, Range};
@@ -54,7 +54,7 @@ pub fn reserve(
     let mut attachment = Attachment {
         key: owner.key.clone(),
         owner: owner.name.clone(),
-        boot: host::boot_id()?,
+        boot: store.boot().to_string(),
         holder: owner.holder.clone(),
         namespace: owner.namespace.clone(),
         interfaces: Vec::new().into(),
@@ -295,9 +295,7 @@ fn word_link(error: Error, interface: &Interface) -> Error {
 /// Adds the published ports to the packet filter; where there are none, makes sure at least that nobody has flushed it.
 fn publish_ports(store: &Store, host: &mut Host, attachment: &Attachment) -> Result<()> {
     let mut batch = Batch::new();
-    for interface in &attachment.interfaces {
-        filter::change_ports(&mut batch, &attachment.owner, interface, Change::Add)?;
-    }
+    filter::change_ports(&mut batch, attachment, Change::Add)?;
     let is_there = if batch.is_empty() {
         let has_rules = attachment.interfaces.iter().any(|interface| interface.kind == NetworkKind::Bridge);
         !has_rules || has_table(host)?

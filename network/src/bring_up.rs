@@ -206,7 +206,7 @@ fn finish(
     locked.put_network(network)
 }
 
-fn make_bridge(host: &mut Host, network: &Network) -> Result<()> {
+pub(crate) fn make_bridge(host: &mut Host, network: &Network) -> Result<()> {
     for attempt in 0..ATTEMPTS {
         let index = choose_index(&network.link, "", attempt);
         match host.links.request(&link::bridge(network, index)?) {
@@ -361,13 +361,16 @@ pub(crate) fn restore_rules(locked: &Locked<'_>, host: &mut Host) -> Result<()> 
 
 fn add_recorded(locked: &Locked<'_>, batch: &mut Batch) -> Result<()> {
     filter::add_base(batch)?;
+    add_elements(locked, batch)
+}
+
+/// Adds the elements of all networks and of all published ports.
+pub(crate) fn add_elements(locked: &Locked<'_>, batch: &mut Batch) -> Result<()> {
     for network in locked.networks()?.iter().filter(|network| network.ready) {
         filter::change_network(batch, network, Change::Add)?;
     }
     for attachment in locked.attachments()? {
-        for interface in &attachment.interfaces {
-            filter::change_ports(batch, &attachment.owner, interface, Change::Add)?;
-        }
+        filter::change_ports(batch, &attachment, Change::Add)?;
     }
     Ok(())
 }

@@ -45,9 +45,7 @@ fn unpublish(host: &mut Host, attachment: &Attachment) -> Result<()> {
     let mut batch = Batch::new();
     // Adding what is there already changes nothing, and then all of it can be deleted.
     for change in [Change::Add, Change::Delete] {
-        for interface in &attachment.interfaces {
-            filter::change_ports(&mut batch, &attachment.owner, interface, change)?;
-        }
+        filter::change_ports(&mut batch, attachment, change)?;
     }
     if batch.is_empty() || !has_table(host)? {
         return Ok(());

@@ -51,7 +51,15 @@ pub fn let_pass(host: &mut Host, link: &str, notes: &mut Vec<String>) -> Result<
     if !batch.is_empty() {
         filter.commit(&batch)?;
     }
-    for (table, chain) in dropping(filter)? {
+    find_drops(host, link, notes)
+}
+
+/// Finds the chains that drop the packets of a bridge, a line each in `notes`.
+///
+/// # Errors
+/// The kernel refuses a question.
+pub fn find_drops(host: &mut Host, link: &str, notes: &mut Vec<String>) -> Result<()> {
+    for (table, chain) in dropping(host.filter()?)? {
         let (family, table) = (table.family.name(), table.name);
         notes.push(format!(
             "link {link}: chain {family} {table} {chain} drops what is forwarded: let it accept packets from and to {link}"

@@ -17,6 +17,7 @@ mod error;
 pub mod filter;
 mod foreign;
 pub mod host;
+pub mod inspect;
 pub mod ip;
 pub mod link;
 pub mod namespace;

@@ -124,13 +124,13 @@ impl Netconf {
         }
         let resolver = dns.map(resolver);
         resolver.as_ref().map_or(Ok(String::new()), |resolver| resolver.text("dns"))?;
-        let hosts = hosts.iter().map(|(name, Ip(ip))| (name.to_string(), *ip)).collect();
+        let hosts: Vec<_> = hosts.iter().map(|(name, Ip(ip))| (name.to_string(), *ip)).collect();
         check_hosts(&hosts)?;
         Ok(Netconf { requests, resolver, hosts })
     }
 }
 
-fn check_hosts(hosts: &Vec<(String, IpAddr)>) -> Result<()> {
+fn check_hosts(hosts: &[(String, IpAddr)]) -> Result<()> {
     let is_name = |name: &str| {
         !name.is_empty() && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-._".contains(&byte))
     };

@@ -126,8 +126,15 @@ pub struct Entry {
 /// The filter has ports without a protocol, or addresses of both families; a socket error; the kernel refused the
 /// request: EINVAL if it has no `nf_conntrack_netlink`.
 pub fn list(socket: &mut Socket, filter: &Filter) -> Result<Vec<Entry>> {
-    let question = message(GET, NlmF::DUMP, filter)?;
-    socket.0.ask(&question, |reply| Ok(read(reply)?.filter(|entry| filter.matches(entry))))
+    let mut entries = Vec::new();
+    let of = filter.family()?;
+    // The kernel takes a filter for one family only.
+    for family in [IPV4, IPV6].into_iter().filter(|family| of == 0 || of == *family) {
+        let question = message(GET, NlmF::DUMP, family, filter)?;
+        entries
+            .extend(socket.0.ask(&question, |reply| Ok(read(reply)?.filter(|entry| filter.matches(entry))))?);
+    }
+    Ok(entries)
 }
 
 /// Deletes the connections of the socket's namespace that a filter names. The next packet of each begins a new one, to which
@@ -137,7 +144,7 @@ pub fn list(socket: &mut Socket, filter: &Filter) -> Result<Vec<Entry>> {
 /// As [`list`].
 pub fn delete(socket: &mut Socket, filter: &Filter) -> Result<()> {
     if filter.can_delete() {
-        match socket.0.request(&[message(DELETE, NlmF::empty(), filter)?]) {
+        match socket.0.request(&[message(DELETE, NlmF::empty(), filter.family()?, filter)?]) {
             // Another kernel takes the pattern for a whole tuple, in which something is missing.
             Err(Error::Refused(refusal)) if matches!(refusal.errno, Errno::INVAL | Errno::OPNOTSUPP) => {}
             deleted => return deleted,
@@ -155,8 +162,7 @@ pub fn delete(socket: &mut Socket, filter: &Filter) -> Result<()> {
 }
 
 /// A message about all that a filter names, as far as the kernel can tell.
-fn message(kind: u16, flags: NlmF, filter: &Filter) -> Result<Message<'static>> {
-    let family = filter.family()?;
+fn message(kind: u16, flags: NlmF, family: u8, filter: &Filter) -> Result<Message<'static>> {
     let mut attributes = Attributes::default();
     filter.push(&mut attributes)?;
     let verb = if kind == GET { "list" } else { "delete" };

@@ -38,6 +38,11 @@ fn loopback6() -> IpAddr {
     "::1".parse().unwrap()
 }
 
+/// A message about a filter, of its own family.
+fn asked(kind: u16, flags: NlmF, filter: &Filter) -> Result<Message<'static>> {
+    message(kind, flags, filter.family()?, filter)
+}
+
 #[test]
 fn entries_are_read_as_the_kernel_lists_them() {
     assert_eq!(entries().len(), 3);
@@ -80,7 +85,7 @@ fn a_filter_says_which_parts_count() {
         original: Pattern { destination_port: Some(5353), ..Pattern::default() },
         reply: Pattern { source: Some(loopback()), source_port: Some(5300), ..Pattern::default() },
     };
-    let sent = message(GET, NlmF::DUMP, &filter).unwrap().encode(1).unwrap();
+    let sent = asked(GET, NlmF::DUMP, &filter).unwrap().encode(1).unwrap();
     // IPCTNL_MSG_CT_GET, with REQUEST, ACK and DUMP; AF_INET.
     assert_eq!((u16_at(&sent, 4), u16_at(&sent, 6), sent[16]), (Some(0x101), Some(0x305), 2));
     let sub_attribute = |kind: u16, flags: u32| {
@@ -103,11 +108,11 @@ fn a_filter_says_which_parts_count() {
         rest = &rest[length.into()..];
     }
     assert!(rest.is_empty());
-    let all = message(GET, NlmF::DUMP, &Filter::default()).unwrap().encode(1).unwrap();
+    let all = asked(GET, NlmF::DUMP, &Filter::default()).unwrap().encode(1).unwrap();
     assert_eq!((all.len(), &all[16..]), (20, &[0, 1, 0, 0][..]));
     // Only the family of an IPv6 address.
     let original = Pattern { source: Some(loopback6()), ..Pattern::default() };
-    let six = message(GET, NlmF::DUMP, &Filter { original, ..Filter::default() }).unwrap().encode(1).unwrap();
+    let six = asked(GET, NlmF::DUMP, &Filter { original, ..Filter::default() }).unwrap().encode(1).unwrap();
     assert_eq!((six.len(), six[16]), (20, 10));
 }
 
@@ -132,9 +137,9 @@ fn only_what_every_kernel_understands_is_deleted_by_the_kernel() {
         assert_eq!(filter.can_delete(), expected, "{filter:?}");
     }
     let filter = filter(Some(17), port, any);
-    let sent = message(DELETE, NlmF::empty(), &filter).unwrap().encode(1).unwrap();
+    let sent = asked(DELETE, NlmF::empty(), &filter).unwrap().encode(1).unwrap();
     assert_eq!((u16_at(&sent, 4), u16_at(&sent, 6)), (Some(0x102), Some(5)));
-    let asked = message(GET, NlmF::DUMP, &filter).unwrap().encode(1).unwrap();
+    let asked = asked(GET, NlmF::DUMP, &filter).unwrap().encode(1).unwrap();
     assert_eq!(sent[16..], asked[16..]);
 }
 
@@ -164,7 +169,7 @@ fn filters_that_cannot_be_are_refused() {
         Filter { reply: port, ..Filter::default() },
         Filter { original: mixed, ..Filter::default() },
     ] {
-        assert!(matches!(message(GET, NlmF::DUMP, &filter), Err(Error::Invalid(_))), "{filter:?}");
+        assert!(matches!(asked(GET, NlmF::DUMP, &filter), Err(Error::Invalid(_))), "{filter:?}");
     }
 }
 

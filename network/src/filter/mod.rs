@@ -11,11 +11,12 @@ use std::net::IpAddr;
 
 use pillbox_netlink::nft::{Batch, Element, Set, Value};
 
-use crate::attachment::{Interface, Published};
+use crate::attachment::{Attachment, Published};
 use crate::cidr::Cidr;
 use crate::error::Result;
 use crate::ip::Ip;
 use crate::network::{Network, NetworkKind};
+use crate::port::Port;
 
 pub use table::{TABLE, add_base, table};
 
@@ -67,18 +68,30 @@ pub fn change_network(batch: &mut Batch, network: &Network, change: Change) -> R
     loopback::change(batch, network, change)
 }
 
-/// Adds or deletes the elements of an interface's published ports. `owner` is what listings show beside them.
-pub fn change_ports(batch: &mut Batch, owner: &str, interface: &Interface, change: Change) -> Result<()> {
-    for (map, is_v4, has_address) in table::PORT_MAPS {
-        let elements: Vec<Element> = interface
-            .ports
-            .iter()
-            .filter_map(|published| element(published, is_v4, has_address))
-            .map(|element| element.commented(shorten(owner)))
-            .collect();
-        apply(batch, &table::ports(map, is_v4, has_address), &elements, change)?;
+/// Adds or deletes the elements of an attachment's published ports, with its owner as their comment.
+pub fn change_ports(batch: &mut Batch, attachment: &Attachment, change: Change) -> Result<()> {
+    for (set, elements) in port_elements(attachment) {
+        let elements: Vec<Element> = elements.into_iter().map(|(_, element)| element).collect();
+        apply(batch, &set, &elements, change)?;
     }
     Ok(())
+}
+
+/// The elements of an attachment's published ports, by the map that they belong to.
+pub(crate) fn port_elements(attachment: &Attachment) -> Vec<(Set, Vec<(Port, Element)>)> {
+    let published = || attachment.interfaces.iter().flat_map(|interface| &interface.ports);
+    let of_map = |(map, is_v4, has_address)| {
+        let elements = published().filter_map(|published| {
+            let element = element(published, is_v4, has_address)?.commented(shorten(&attachment.owner));
+            Some((published.port, element))
+        });
+        (table::ports(map, is_v4, has_address), elements.collect())
+    };
+    table::PORT_MAPS
+        .into_iter()
+        .map(of_map)
+        .filter(|(_, elements): &(_, Vec<_>)| !elements.is_empty())
+        .collect()
 }
 
 /// The element of a published port in the map for that family, with or without the host's address in the key.

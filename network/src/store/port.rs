@@ -63,7 +63,9 @@ impl Locked<'_> {
             if meet(port.host_ip, other.host_ip)
                 && let Some(holder) = self.holder(&Reservation::Port(other))?
             {
-                return Err(Error::new(Kind::Taken, format!("port {port}: {other} is taken by {holder}")));
+                let shown =
+                    if other.host_ip == port.host_ip { String::new() } else { format!("{other} is ") };
+                return Err(Error::new(Kind::Taken, format!("port {port}: {shown}taken by {holder}")));
             }
         }
         socket::check_free(&port)?;

@@ -83,7 +83,7 @@ impl Locked<'_> {
         }
         Ok(match self.attachment(&key) {
             Ok(Some(attachment)) if reservation.is_listed_by(&attachment) => {
-                Some(format!("container {} ({key})", attachment.owner))
+                Some(format!("container {}", attachment.owner))
             }
             Ok(_) => None,
             // Nothing is concluded from it.

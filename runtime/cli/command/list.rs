@@ -9,6 +9,7 @@ use pillbox::state::{NetworkRecord, Seen, Status, StoredRecord};
 use pillbox::text::json;
 use serde::Serialize;
 
+use super::table::table;
 use super::{container_id, print, root};
 use crate::arguments::{Arguments, Global};
 
@@ -134,7 +135,7 @@ pub fn list(global: &Global, arguments: Arguments) -> Result<u8> {
     match format {
         Format::Ids => print(&text)?,
         Format::Json => print(&["[", text.strip_suffix(',').unwrap_or_default(), "]\n"].concat())?,
-        Format::Table => print(&table(&text))?,
+        Format::Table => print(&table(COLUMNS, &[HEAD, &text].concat()))?,
     }
     for error in &unreadable {
         global.log.write("error", error);
@@ -142,6 +143,10 @@ pub fn list(global: &Global, arguments: Arguments) -> Result<u8> {
     }
     Ok(u8::from(!unreadable.is_empty()))
 }
+
+/// The head of the table, and how many columns it has.
+const HEAD: &str = "ID\0PID\0STATUS\0BUNDLE\0CREATED\0OWNER\0";
+const COLUMNS: usize = 6;
 
 fn write(format: Format, document: &StateDocument<'_>, text: &mut String) -> Result<()> {
     match format {
@@ -156,27 +161,4 @@ fn write(format: Format, document: &StateDocument<'_>, text: &mut String) -> Res
         }
     }
     Ok(())
-}
-
-/// The table with these cells, each of which ends with a NUL.
-fn table(cells: &str) -> String {
-    const COLUMNS: usize = 6;
-    const HEAD: &str = "ID\0PID\0STATUS\0BUNDLE\0CREATED\0OWNER\0";
-    let cells = [HEAD, cells].concat();
-    let cells: Vec<_> = cells.split_terminator('\0').map(|cell| (cell, cell.chars().count())).collect();
-    let mut widths = [0; COLUMNS];
-    for row in cells.chunks(COLUMNS) {
-        row.iter().zip(&mut widths).for_each(|((_, length), width)| *width = *length.max(width));
-    }
-    let padding = " ".repeat(widths.iter().max().map_or(0, |width| width + 2));
-    let mut table =
-        String::with_capacity((widths.iter().sum::<usize>() + 2 * COLUMNS) * cells.len() / COLUMNS);
-    for row in cells.chunks(COLUMNS) {
-        for ((cell, length), width) in row.iter().zip(widths) {
-            table.extend([cell, &padding[..width + 2 - length]]);
-        }
-        table.truncate(table.trim_end_matches(' ').len());
-        table.push('\n');
-    }
-    table
 }

@@ -12,9 +12,12 @@ mod limits;
 mod list;
 mod man;
 mod mounts;
+#[cfg(feature = "network")]
+mod net;
 mod processes;
 mod spec;
 mod stream;
+mod table;
 mod r#try;
 mod version;
 mod watch;
@@ -219,6 +222,16 @@ pub const COMMANDS: &[Command] = &[
         flags: &[],
         ends_at_operand: false,
         run: mounts::mounts,
+    },
+    #[cfg(feature = "network")]
+    Command {
+        name: "net",
+        operands: "list|check|gc|rm [NAME]",
+        operand_count: 1..=2,
+        help: "show the networks with their containers; look for faults; mend what a crash left; remove a network",
+        flags: &[valued("format", Some('f'), "FORMAT", "of list: table (default) or json")],
+        ends_at_operand: false,
+        run: net::net,
     },
     Command {
         name: "events",

@@ -53,6 +53,9 @@ pub use kill::{Target, kill, kill_matching};
 pub use mounts::{MountsChange, change_mounts};
 pub use network::Network;
 pub use networks::Networks;
+#[cfg(feature = "network")]
+#[doc(hidden)]
+pub use networks::{STORE, worded};
 pub use options::{CommandLine, CreateOptions, ExecOptions};
 pub use process::{Process, resize_terminal};
 pub use processes::pids;

@@ -213,7 +213,7 @@ pub(super) fn undo(directory: &StateDirectory, key: &Path) -> Result<()> {
 }
 
 /// As the runtime's own error.
-pub(crate) fn worded(error: pillbox_network::Error) -> Error {
+pub fn worded(error: pillbox_network::Error) -> Error {
     use pillbox_network::Kind as Of;
     let kind = match error.kind() {
         Of::Invalid => Kind::Invalid,

@@ -1,0 +1,195 @@
+//! What there is on this host, what is wrong with it, and mending that: what commands left that were killed, and what
+//! others have removed.
+
+use pillbox_netlink::link;
+use pillbox_netlink::nft::{Batch, Element, element};
+
+use crate::attachment::Attachment;
+use crate::bring_up::{add_elements, has_table, make_bridge, restore_rules};
+use crate::detach;
+use crate::error::{Error, Result};
+use crate::filter;
+use crate::foreign;
+use crate::host::{self, Host};
+use crate::network::{Network, NetworkKind};
+use crate::store::{Locked, Store, Swept};
+
+/// Everything that is recorded.
+#[derive(Debug, Default)]
+pub struct Listing {
+    /// The networks, in the order of their names.
+    pub networks: Vec<Network>,
+    /// The attachments, and whether what they live with is still there.
+    pub attachments: Vec<(Attachment, bool)>,
+}
+
+/// What is recorded on this host.
+///
+/// # Errors
+/// A record cannot be read.
+pub fn list(store: &Store) -> Result<Listing> {
+    let locked = store.lock()?;
+    let mut listing = Listing { networks: locked.networks()?, ..Listing::default() };
+    for attachment in locked.attachments()? {
+        let is_alive = attachment.is_alive(store.boot())?;
+        listing.attachments.push((attachment, is_alive));
+    }
+    Ok(listing)
+}
+
+/// What is wrong, a line each.
+///
+/// # Errors
+/// The records cannot be listed, or the kernel refuses a question.
+pub fn check(store: &Store, host: &mut Host) -> Result<Vec<String>> {
+    let locked = store.lock()?;
+    let mut problems = Vec::new();
+    let stale = locked.stale()?;
+    problems.extend(stale.attachments.iter().map(|attachment| {
+        format!("container {}: it is gone, and its addresses and ports are still taken", attachment.owner)
+    }));
+    problems.extend(stale.unreadable.iter().map(Error::to_string));
+    describe(&locked.left_behind()?, &mut problems);
+    let networks: Vec<Network> = locked.networks()?.into_iter().filter(|network| network.ready).collect();
+    for network in &networks {
+        check_network(host, network, &mut problems)?;
+    }
+    if !networks.is_empty() && !has_table(host)? {
+        problems.push(format!("nf_tables: table inet {} is missing: somebody has flushed it", filter::TABLE));
+        return Ok(problems);
+    }
+    for attachment in locked.attachments()? {
+        for missing in missing_ports(host, &attachment)? {
+            problems.push(format!("container {}: {missing} is not published any more", attachment.owner));
+        }
+    }
+    Ok(problems)
+}
+
+fn check_network(host: &mut Host, network: &Network, problems: &mut Vec<String>) -> Result<()> {
+    let Network { name, link, .. } = network;
+    if network.kind != NetworkKind::Bridge {
+        return Ok(());
+    }
+    if host.index_of(link)?.is_none() {
+        problems.push(format!("network {name}: its bridge {link} is missing"));
+    }
+    for is_v4 in [true, false] {
+        let is_needed =
+            network.ranges.iter().any(|range| range.subnet.ip.is_ipv4() == is_v4) && !network.internal;
+        if is_needed && !host::forwards(is_v4) {
+            let family = if is_v4 { "IPv4" } else { "IPv6" };
+            problems.push(format!("network {name}: the host does not forward {family} packets"));
+        }
+    }
+    if network.foreign { Ok(()) } else { foreign::find_drops(host, link, problems) }
+}
+
+/// The published ports of an attachment that the packet filter does not have.
+fn missing_ports(host: &mut Host, attachment: &Attachment) -> Result<Vec<String>> {
+    let mut missing = Vec::new();
+    for (set, wanted) in filter::port_elements(attachment) {
+        let there = element::list(host.filter()?, &filter::table(), &set)?;
+        let is_there =
+            |wanted: &Element| there.iter().any(|found| found.key == wanted.key && found.data == wanted.data);
+        let of_set = wanted.into_iter().filter(|(_, element)| !is_there(element));
+        missing.extend(of_set.map(|(port, _)| format!("port {port}")));
+    }
+    Ok(missing)
+}
+
+fn describe(swept: &Swept, lines: &mut Vec<String>) {
+    lines.extend(
+        swept
+            .freed
+            .iter()
+            .map(|(reservation, _)| format!("{reservation}: nobody has it, and it is still taken")),
+    );
+    lines.extend(swept.unreadable.iter().map(Error::to_string));
+}
+
+/// Removes what is left of containers that are gone, and puts back what others have removed. The result is what was done,
+/// a line each.
+///
+/// # Errors
+/// Something could not be mended: the first error, after all else has been tried.
+pub fn mend(store: &Store, host: &mut Host) -> Result<Vec<String>> {
+    let mut locked = store.lock()?;
+    let mut done = Vec::new();
+    let mut first_error = Ok(());
+    for attachment in locked.stale()?.attachments {
+        match detach::undo(&locked, host, &attachment) {
+            Ok(()) => done.push(format!("container {}: its addresses and ports are free", attachment.owner)),
+            Err(error) => first_error = first_error.and(Err(error)),
+        }
+    }
+    let swept = locked.sweep()?;
+    done.extend(swept.freed.iter().map(|(reservation, _)| format!("{reservation}: it is free")));
+    first_error = first_error.and(swept.unreadable.into_iter().next().map_or(Ok(()), Err));
+    first_error.and(put_back(&mut locked, host, &mut done)).map(|()| done)
+}
+
+fn put_back(locked: &mut Locked<'_>, host: &mut Host, done: &mut Vec<String>) -> Result<()> {
+    let networks: Vec<Network> = locked.networks()?.into_iter().filter(|network| network.ready).collect();
+    for network in &networks {
+        if network.kind == NetworkKind::Bridge && !network.foreign && host.index_of(&network.link)?.is_none()
+        {
+            make_bridge(host, network)?;
+            host::route_loopback(&network.link)?;
+            connect_again(locked, host, network)?;
+            done.push(format!("network {}: its bridge {} is there again", network.name, network.link));
+        }
+    }
+    if networks.is_empty() {
+        return Ok(());
+    }
+    if !has_table(host)? {
+        restore_rules(locked, host)?;
+        done.push(format!("nf_tables: table inet {} is there again", filter::TABLE));
+        return Ok(());
+    }
+    // Adding what is there already changes nothing.
+    let mut batch = Batch::new();
+    add_elements(locked, &mut batch)?;
+    host.filter()?.commit(&batch)?;
+    Ok(())
+}
+
+/// Makes the links of a network's containers ports of its bridge, which was made again.
+fn connect_again(locked: &Locked<'_>, host: &mut Host, network: &Network) -> Result<()> {
+    let Some(bridge) = host.index_of(&network.link)? else { return Ok(()) };
+    for attachment in locked.attachments()? {
+        let of_network = attachment.interfaces.iter().filter(|interface| interface.network == network.name);
+        for interface in of_network {
+            if let Some(index) = host.index_of(&interface.host_name)? {
+                let mut messages = vec![link::set_master(index, bridge)?];
+                if !interface.ports.is_empty() {
+                    messages.push(link::set_hairpin(index)?);
+                }
+                host.links.request(&messages)?;
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Removes a network of which no container is left.
+///
+/// # Errors
+/// There is none of that name, or a container is connected to it.
+pub fn remove(store: &Store, host: &mut Host, name: &str) -> Result<()> {
+    use crate::error::Kind::{Missing, Taken};
+    let locked = store.lock()?;
+    let missing = || Error::of(Missing, format_args!("network {name}: there is none: see pillbox net list"));
+    let network = locked.network(name)?.ok_or_else(missing)?;
+    let attachments = locked.attachments()?;
+    let uses =
+        |attachment: &&Attachment| attachment.interfaces.iter().any(|interface| interface.network == name);
+    if let Some(user) = attachments.iter().find(uses) {
+        return Err(Error::of(
+            Taken,
+            format_args!("network {name}: container {} is connected to it: delete it first", user.owner),
+        ));
+    }
+    crate::bring_up::take_down(&locked, host, &network)
+}
