@@ -19,46 +19,42 @@ const ALL: [IpAddr; 2] = [IpAddr::V4(Ipv4Addr::UNSPECIFIED), IpAddr::V6(Ipv6Addr
 /// # Errors
 /// [`Kind::Taken`], which names the process; no interface has the address; the caller may not have such a low port.
 pub(super) fn check_free(port: &Port) -> Result<()> {
+    probe(port).map_err(|(ip, errno)| refusal(port, ip, errno))
+}
+
+/// Whether no program has the port, without asking which.
+///
+/// # Errors
+/// As for [`check_free`], but for what that tells as taken.
+pub(super) fn is_free(port: &Port) -> Result<bool> {
+    match probe(port) {
+        Err((_, Errno::ADDRINUSE)) => Ok(false),
+        probed => probed.map(|()| true).map_err(|(ip, errno)| refusal(port, ip, errno)),
+    }
+}
+
+/// Binds a port of each address that it is for, or says which one cannot be bound.
+fn probe(port: &Port) -> std::result::Result<(), (IpAddr, Errno)> {
     let asked = match port.host_ip {
         None => &ALL[..],
         Some(Ip(ip)) => &[ip],
     };
     for &ip in asked {
         match bind(port.protocol, ip, port.host_port) {
-            Ok(Some(_)) => {}
+            Ok(true) => {}
             // Without a protocol in the kernel, no program has its ports.
-            Ok(None) if port.host_ip.is_none() || port.protocol == Protocol::Sctp => {}
-            Ok(None) => return Err(refusal(port, ip, Errno::AFNOSUPPORT)),
-            Err(errno) => return Err(refusal(port, ip, errno)),
+            Ok(false) if port.host_ip.is_none() || port.protocol == Protocol::Sctp => {}
+            Ok(false) => return Err((ip, Errno::AFNOSUPPORT)),
+            Err(errno) => return Err((ip, errno)),
         }
     }
     Ok(())
-}
-
-/// A port that no program has of the first address that it would be for.
-///
-/// # Errors
-/// As for [`check_free`]; programs have all ports.
-pub(super) fn choose(port: &Port) -> Result<u16> {
-    let ip = port.host_ip.map_or(ALL[0], |Ip(ip)| ip);
-    // Where the kernel lacks the protocol, a port like TCP's serves.
-    for protocol in [port.protocol, Protocol::Tcp] {
-        match bind(protocol, ip, 0) {
-            Ok(None) => {}
-            Ok(Some(chosen)) => return Ok(chosen),
-            Err(errno) => return Err(refusal(port, ip, errno)),
-        }
-    }
-    Err(refusal(port, ip, Errno::AFNOSUPPORT))
 }
 
 /// Why a port cannot be had.
 #[cold]
 fn refusal(port: &Port, ip: IpAddr, errno: Errno) -> Error {
     let (kind, why) = match errno {
-        Errno::ADDRINUSE if port.host_port == 0 => {
-            (Kind::Taken, "programs have all of net.ipv4.ip_local_port_range".to_string())
-        }
         Errno::ADDRINUSE => (Kind::Taken, format!("taken by {}", process::holder(port))),
         Errno::ADDRNOTAVAIL => (Kind::Invalid, format!("no interface of this host has the address {ip}")),
         Errno::AFNOSUPPORT => (Kind::Invalid, format!("this kernel has no addresses like {ip}")),
@@ -71,18 +67,18 @@ fn refusal(port: &Port, ip: IpAddr, errno: Errno) -> Error {
     Error::new(kind, format!("port {port}: {why}"))
 }
 
-/// Binds a port and closes it again; returns which one it was. None: the kernel lacks the protocol or the address family.
-fn bind(protocol: Protocol, ip: IpAddr, port: u16) -> io::Result<Option<u16>> {
+/// Binds a port and closes it again. False: the kernel lacks the protocol or the address family.
+fn bind(protocol: Protocol, ip: IpAddr, port: u16) -> io::Result<bool> {
     let family = if ip.is_ipv4() { AddressFamily::INET } else { AddressFamily::INET6 };
     let (kind, number) = match protocol {
         Protocol::Tcp => (SocketType::STREAM, ipproto::TCP),
         Protocol::Udp => (SocketType::DGRAM, ipproto::UDP),
         // A socket would load the module, which publishing does without.
-        Protocol::Sctp if !has_sctp() => return Ok(None),
+        Protocol::Sctp if !has_sctp() => return Ok(false),
         Protocol::Sctp => (SocketType::STREAM, ipproto::SCTP),
     };
     let socket = match rustix::net::socket_with(family, kind, SocketFlags::CLOEXEC, Some(number)) {
-        Err(Errno::AFNOSUPPORT | Errno::PROTONOSUPPORT | Errno::SOCKTNOSUPPORT) => return Ok(None),
+        Err(Errno::AFNOSUPPORT | Errno::PROTONOSUPPORT | Errno::SOCKTNOSUPPORT) => return Ok(false),
         socket => socket?,
     };
     if protocol == Protocol::Tcp {
@@ -94,11 +90,7 @@ fn bind(protocol: Protocol, ip: IpAddr, port: u16) -> io::Result<Option<u16>> {
         sockopt::set_ipv6_v6only(&socket, true)?;
     }
     rustix::net::bind(&socket, &SocketAddr::new(ip, port))?;
-    if port != 0 {
-        return Ok(Some(port));
-    }
-    let bound = SocketAddr::try_from(rustix::net::getsockname(&socket)?)?;
-    Ok(Some(bound.port()))
+    Ok(true)
 }
 
 fn has_sctp() -> bool {
