@@ -7,7 +7,7 @@
 //! | `networks/NAME` | a [`Network`](crate::Network) that was set up on the host, so that its rules can be put back |
 //! | `attachments/KEY` | an [`Attachment`](crate::Attachment), written before any of it is made |
 //! | `leases/NETWORK/ADDRESS` | a link whose text is the key of the attachment that has the address |
-//! | `leases/NETWORK/order-SUBNET` | which address is given next: see [`order`] |
+//! | `leases/NETWORK/order-SUBNET` | which addresses were given, and which were freed in which order |
 //! | `ports/PROTOCOL-PORT/ADDRESS` | a link whose text is the key of the attachment that has the port of that address of the host's, or of `any` |
 //! | `new` | a record that is being written |
 //!
@@ -18,6 +18,10 @@
 mod folder;
 mod holder;
 mod lease;
+#[cfg(test)]
+mod lease_tests;
+#[cfg(test)]
+mod leftover_tests;
 mod order;
 mod port;
 mod port_name;
