@@ -69,6 +69,7 @@ pub fn attachment(
         ..Interface::default()
     };
     Attachment {
+        namespace: None,
         key: key.to_string(),
         owner: format!("container-{key}"),
         boot: store.boot().to_string(),

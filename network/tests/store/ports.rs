@@ -53,7 +53,8 @@ fn containers_do_not_get_the_same_port() {
                         Ok(_) => assert_eq!(meets, b'0', "{one} {other}"),
                         Err(error) => {
                             assert_eq!((meets, error.kind()), (b'1', Kind::Taken), "{error}");
-                            let text = format!("port {other}: {one} is taken by container container-a (a)");
+                            let which = if one == other { String::new() } else { format!("{one} is ") };
+                            let text = format!("port {other}: {which}taken by container container-a");
                             assert_eq!(error.to_string(), text);
                         }
                     }
