@@ -42,8 +42,9 @@ pub use reader::{Failed, Reader};
 /// # Errors
 /// It is not JSON, with line and column; a value has the wrong type, with its path.
 pub fn parse<'de, T: Value<'de>>(document: &'de [u8]) -> Result<T, ParseError> {
-    let text = fault::check_text(document)?;
-    read_with(text, Reader::new(text))
+    let mut value = T::default();
+    read_with(document, false, &mut |reader| value.read(reader))?;
+    Ok(value)
 }
 
 /// As [`parse`], for documents in which no member may be unknown.
@@ -51,17 +52,25 @@ pub fn parse<'de, T: Value<'de>>(document: &'de [u8]) -> Result<T, ParseError> {
 /// # Errors
 /// As for [`parse`]; an object has a member that is none of its struct's, with its path.
 pub fn parse_strictly<'de, T: Value<'de>>(document: &'de [u8]) -> Result<T, ParseError> {
-    let text = fault::check_text(document)?;
-    read_with(text, Reader::new(text).strict())
+    let mut value = T::default();
+    read_with(document, true, &mut |reader| value.read(reader))?;
+    Ok(value)
 }
 
-fn read_with<'de, T: Value<'de>>(text: &'de str, mut reader: Reader<'de>) -> Result<T, ParseError> {
-    reader.peek();
-    let mut value = T::default();
-    match value.read(&mut reader).and_then(|()| reader.finish()) {
-        Ok(()) => Ok(value),
-        Err(Failed) => Err(fault::describe(text, reader.fault())),
+// Not inlined, and without a type parameter: one copy for all types.
+#[inline(never)]
+fn read_with<'de>(
+    document: &'de [u8],
+    is_strict: bool,
+    read: &mut dyn FnMut(&mut Reader<'de>) -> Result<(), Failed>,
+) -> Result<(), ParseError> {
+    let text = fault::check_text(document)?;
+    let mut reader = Reader::new(text);
+    if is_strict {
+        reader = reader.strict();
     }
+    reader.peek();
+    read(&mut reader).and_then(|()| reader.finish()).map_err(|Failed| fault::describe(text, reader.fault()))
 }
 
 /// A type that can be read from a document.
