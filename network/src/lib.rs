@@ -11,6 +11,7 @@ pub mod attach;
 pub mod attachment;
 mod bring_up;
 pub mod cidr;
+pub mod cni;
 pub mod detach;
 pub mod dns;
 mod error;
