@@ -105,6 +105,13 @@ pub struct Netconf {
 }
 
 impl Netconf {
+    /// Adds an interface on the default bridge, with these ports.
+    pub fn connect(&mut self, ports: Vec<Port>) {
+        let link = DEFAULT_BRIDGE.to_string();
+        let network = NetworkRequest { name: link.clone(), link, ..NetworkRequest::default() };
+        self.requests.push(Request { network, name: "eth0".to_string(), ports, ..Request::default() });
+    }
+
     /// Reads a netconf.json.
     ///
     /// # Errors

@@ -25,6 +25,22 @@ pub const NETCONF: Flag = valued(
     "FILE",
     "its networks (default: netconf.json beside the configuration, if it is there)",
 );
+pub const PUBLISH: Flag = valued(
+    "publish",
+    Some('p'),
+    "PORTS",
+    "publish a port: [HOST-ADDRESS:][HOST-PORT:]PORT[/tcp|udp|sctp]; may be repeated",
+);
+pub const CNI: Flag = valued("cni", None, "FILE", "connect it by these CNI plugins; may be repeated");
+pub const CNI_NETWORK: Flag =
+    valued("cni-network", None, "NAME", "the same for a network in /etc/cni/net.d; may be repeated");
+pub const CNI_ARGS: Flag = valued("cni-args", None, "KEY=VALUE", "CNI_ARGS for the plugins; may be repeated");
+pub const CNI_CAPABILITY: Flag = valued(
+    "cni-capability",
+    None,
+    "NAME=JSON",
+    "an argument for plugins that have this capability; may be repeated",
+);
 pub const CONSOLE_SOCKET: Flag = valued("console-socket", None, "PATH", "send the terminal to this socket");
 pub const PID_FILE: Flag = valued("pid-file", None, "FILE", "write the pid of the container's first process");
 pub const PIDFD_SOCKET: Flag =

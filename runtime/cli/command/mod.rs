@@ -26,14 +26,16 @@ use std::path::Path;
 
 use pillbox::ContainerId;
 use pillbox::container::{Bundle, CommandLine, CreateOptions, Networks};
+#[cfg(feature = "network")]
+use pillbox::container::{CniNetwork, CniSettings};
 use pillbox::error::{Error, Result, Warning, WarningKind};
 use pillbox::state::Root;
 
 use crate::arguments::{Arguments, Command, Global};
 
 use flag::{
-    BUNDLE, CONFIG, CONSOLE_SOCKET, NETCONF, NO_NEW_KEYRING, NO_PIVOT, NO_SUBREAPER, PID_FILE, PIDFD_SOCKET,
-    PRESERVE_FDS, SPEC, switch, valued,
+    BUNDLE, CNI, CNI_ARGS, CNI_CAPABILITY, CNI_NETWORK, CONFIG, CONSOLE_SOCKET, NETCONF, NO_NEW_KEYRING,
+    NO_PIVOT, NO_SUBREAPER, PID_FILE, PIDFD_SOCKET, PRESERVE_FDS, PUBLISH, SPEC, switch, valued,
 };
 
 use stream::read_file;
@@ -53,6 +55,11 @@ pub const COMMANDS: &[Command] = &[
             CONFIG,
             SPEC,
             NETCONF,
+            PUBLISH,
+            CNI,
+            CNI_NETWORK,
+            CNI_ARGS,
+            CNI_CAPABILITY,
             CONSOLE_SOCKET,
             PID_FILE,
             PIDFD_SOCKET,
@@ -83,6 +90,11 @@ pub const COMMANDS: &[Command] = &[
             CONFIG,
             SPEC,
             NETCONF,
+            PUBLISH,
+            CNI,
+            CNI_NETWORK,
+            CNI_ARGS,
+            CNI_CAPABILITY,
             CONSOLE_SOCKET,
             PID_FILE,
             PIDFD_SOCKET,
@@ -283,7 +295,18 @@ pub const COMMANDS: &[Command] = &[
         operands: "",
         operand_count: 0..=0,
         help: "show what create would do with a bundle, step by step, and do nothing",
-        flags: &[BUNDLE, CONFIG, SPEC, NETCONF, valued("format", None, "FORMAT", "text (default) or json")],
+        flags: &[
+            BUNDLE,
+            CONFIG,
+            SPEC,
+            NETCONF,
+            PUBLISH,
+            CNI,
+            CNI_NETWORK,
+            CNI_ARGS,
+            CNI_CAPABILITY,
+            valued("format", None, "FORMAT", "text (default) or json"),
+        ],
         ends_at_operand: false,
         run: explain::explain,
     },
@@ -350,16 +373,61 @@ fn create_options(global: &Global, arguments: &Arguments, detach: bool) -> Resul
     Ok(options)
 }
 
-/// The networks that `--netconf` names, or else netconf.json beside the configuration, if it is there.
-fn networks(global: &Global, arguments: &Arguments) -> Result<Option<Networks>> {
-    if let Some(path) = arguments.value("netconf").or(global.netconf.as_deref()) {
-        return Networks::read(Path::new(path)).map(Some);
+/// What the container is to be connected to.
+#[cfg(not(feature = "network"))]
+fn networks(_: &Global, arguments: &Arguments) -> Result<Option<Networks>> {
+    let flags = ["netconf", "publish", "cni", "cni-network", "cni-args", "cni-capability"];
+    match flags.into_iter().find(|flag| arguments.value(flag).is_some()) {
+        Some(flag) => {
+            Err(Error::formatted(format_args!("--{flag}: this pillbox was built without networks")))
+        }
+        None => Ok(None),
     }
+}
+
+/// What the container is to be connected to: the networks of `--netconf`, or of netconf.json beside the configuration if
+/// it is there; those of CNI plugins; published ports.
+#[cfg(feature = "network")]
+fn networks(global: &Global, arguments: &Arguments) -> Result<Option<Networks>> {
+    let mut networks = match arguments.value("netconf").or(global.netconf.as_deref()) {
+        Some(path) => Networks::read(Path::new(path))?,
+        None => beside(global, arguments).map_or(Ok(Networks::default()), |path| Networks::read(&path))?,
+    };
+    for file in arguments.values("cni")? {
+        networks.add_cni(CniNetwork::read(&file)?);
+    }
+    for name in arguments.values("cni-network")? {
+        let mut skipped = Vec::new();
+        networks.add_cni(CniNetwork::find(&name, &mut skipped)?);
+        skipped.iter().for_each(|why| warn(global, &Warning::ignored(format_args!("{why}"))));
+    }
+    networks.set_cni(cni_settings(arguments)?);
+    networks.publish(&arguments.values("publish")?)?;
+    Ok(Some(networks).filter(|networks| !networks.is_empty()))
+}
+
+#[cfg(feature = "network")]
+fn beside(global: &Global, arguments: &Arguments) -> Option<std::path::PathBuf> {
     let (folder, config) = place(global, arguments);
-    let beside =
-        config.map_or(folder.to_path_buf(), |config| config.parent().unwrap_or(folder).to_path_buf());
-    let path = beside.join("netconf.json");
-    if path.exists() { Networks::read(&path).map(Some) } else { Ok(None) }
+    let folder = config.map_or(folder, |config| config.parent().unwrap_or(folder));
+    Some(folder.join("netconf.json")).filter(|path| path.exists())
+}
+
+#[cfg(feature = "network")]
+fn cni_settings(arguments: &Arguments) -> Result<CniSettings> {
+    let mut settings = CniSettings::default();
+    settings.path = std::env::var("PATH").ok();
+    settings.args = arguments.values("cni-args")?.join(";");
+    if let Ok(path) = std::env::var("CNI_PATH") {
+        settings.folders = path.split(':').filter(|folder| !folder.is_empty()).map(str::to_string).collect();
+    }
+    for given in arguments.values("cni-capability")? {
+        let (name, value) = given
+            .split_once('=')
+            .ok_or_else(|| Error::formatted(format_args!("--cni-capability {given}: must be NAME=JSON")))?;
+        settings.capabilities.push((name.to_string(), value.to_string()));
+    }
+    Ok(settings)
 }
 
 /// The folder of the bundle, and the file with the configuration if it is another one than config.json there.

@@ -5,7 +5,7 @@ use std::time::Duration;
 use super::bundle::stored_spec;
 use super::hooks::run_poststop;
 use super::step::Left;
-use super::undo::{destroy, kill_processes, undo};
+use super::undo::{OnRefusal, destroy, kill_processes, undo};
 use crate::error::{Error, Kind, Result, Warning, WarningKind};
 use crate::oci::ContainerId;
 use crate::oci::Status;
@@ -28,13 +28,14 @@ pub fn delete(root: &Root, id: &ContainerId, force: bool, warn: &mut dyn FnMut(W
         Recorded::Damaged(error) if !force => return Err(error),
         Recorded::Damaged(error) => return remove_damaged(&directory, error, warn),
         Recorded::Unfinished(_) if !force => return Err(unfinished(id)),
-        Recorded::Unfinished(None) => return undo(&directory, Left::Unfinished, warn),
+        Recorded::Unfinished(None) => return undo(&directory, Left::Unfinished, OnRefusal::GoOn, warn),
         Recorded::Unfinished(Some(intended)) => intended,
     };
     if !force {
         check_deletable(&directory, &record)?;
     }
-    destroy(&directory, &record, warn)?;
+    let on_refusal = if force { OnRefusal::GoOn } else { OnRefusal::Stop };
+    destroy(&directory, &record, on_refusal, warn)?;
     if record.hooks {
         match stored_spec(&document) {
             Ok(spec) => run_poststop(&spec.hooks, &record, warn),
@@ -76,7 +77,7 @@ fn remove_damaged(directory: &StateDirectory, error: Error, warn: &mut dyn FnMut
              end it, then remove the folder"
         )));
     }
-    undo(directory, Left::Unknown, warn)?;
+    undo(directory, Left::Unknown, OnRefusal::GoOn, warn)?;
     let text = format_args!("hooks.poststop: not run, if there were any: {error}");
     warn(Warning::new(WarningKind::Hook, text));
     Ok(())

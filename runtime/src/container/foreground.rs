@@ -12,7 +12,7 @@ use super::signals::ForwardedSignals;
 use super::start::start_hooks;
 use super::step::Left;
 use super::supervise::{settle_terminal, supervise};
-use super::undo::{destroy, undo};
+use super::undo::{OnRefusal, destroy, undo};
 use crate::console;
 use crate::container::hooks::{self, Place};
 use crate::error::{Error, Kind, Result, Warning, WarningKind};
@@ -135,8 +135,8 @@ fn clean_up(created: Created, keep: bool, warn: &mut dyn FnMut(Warning)) -> Resu
         };
     }
     if scope::remove_if_empty(cgroup.as_ref(), record.systemd_unit.as_deref())? {
-        undo(&directory, Left::Ended { cgroup: None, unit: None }, warn)
+        undo(&directory, Left::Ended { cgroup: None, unit: None }, OnRefusal::GoOn, warn)
     } else {
-        destroy(&directory, &record, warn)
+        destroy(&directory, &record, OnRefusal::GoOn, warn)
     }
 }

@@ -1,7 +1,7 @@
 //! A container that is made except for its last steps.
 
 use super::step::Left;
-use super::undo::undo;
+use super::undo::{OnRefusal, undo};
 use crate::cgroup::Cgroup;
 use crate::error::{Result, Warning};
 use crate::plan::Plan;
@@ -48,7 +48,7 @@ pub(super) fn end_and_undo(
     let ended = end(cgroup.as_ref(), init.as_mut());
     // Undoing needs free descriptors.
     drop(init);
-    ended.and_then(|()| undo(&directory, Left::Held { cgroup, unit }, warn))
+    ended.and_then(|()| undo(&directory, Left::Held { cgroup, unit }, OnRefusal::GoOn, warn))
 }
 
 fn end(cgroup: Option<&Cgroup>, init: Option<&mut Init>) -> Result<()> {

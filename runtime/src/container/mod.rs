@@ -21,7 +21,7 @@ mod network;
 #[cfg(feature = "network")]
 mod networks;
 #[cfg(not(feature = "network"))]
-#[path = "networks_absent.rs"]
+#[path = "networks_off.rs"]
 mod networks;
 mod options;
 mod out_of_memory;
@@ -55,7 +55,7 @@ pub use network::Network;
 pub use networks::Networks;
 #[cfg(feature = "network")]
 #[doc(hidden)]
-pub use networks::{STORE, worded};
+pub use networks::{CniNetwork, CniSettings, STORE, worded};
 pub use options::{CommandLine, CreateOptions, ExecOptions};
 pub use process::{Process, resize_terminal};
 pub use processes::pids;

@@ -13,7 +13,7 @@ use super::hooks::run_poststop;
 use super::namespaces::namespace_flags;
 use super::out_of_memory::explain_kill;
 use super::readiness::Readiness;
-use super::undo::destroy;
+use super::undo::{OnRefusal, destroy};
 use crate::cgroup::Cgroup;
 use crate::container::hooks::{self, Place};
 use crate::error::{Context, Error, Kind, Result, Warning};
@@ -94,7 +94,7 @@ pub fn start_heard(
     let destroyed = match directory.lock_patiently() {
         // Another command has deleted it meanwhile, and run its hooks.
         Err(missing) if missing.kind() == Kind::NotFound => return Err(error),
-        locked => locked.and_then(|()| destroy(&directory, &record, warn)),
+        locked => locked.and_then(|()| destroy(&directory, &record, OnRefusal::GoOn, warn)),
     };
     run_poststop(&spec.hooks, &record, warn);
     Err(error.besides(destroyed))

@@ -15,6 +15,15 @@ use crate::oci::ContainerId;
 use crate::state::{Entry, Record, StateDirectory, send_signal};
 use crate::sys::process_end::{PATIENCE_MS, wait_until_gone};
 
+/// What to do when somebody else's program refuses to undo its part.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum OnRefusal {
+    /// It stays in the journal, with all that was made before it.
+    Stop,
+    /// It is a warning: the container goes anyway.
+    GoOn,
+}
+
 /// Undoes the entries of the journal, the last one first, then removes the folder.
 ///
 /// # Errors
@@ -22,10 +31,11 @@ use crate::sys::process_end::{PATIENCE_MS, wait_until_gone};
 pub(super) fn undo(
     directory: &StateDirectory,
     mut left: Left<'_>,
+    on_refusal: OnRefusal,
     warn: &mut dyn FnMut(Warning),
 ) -> Result<()> {
     for (entry, text) in directory.journal()?.into_iter().rev() {
-        undo_entry(directory, entry, &text, &mut left, warn)?;
+        undo_entry(directory, entry, &text, &mut left, on_refusal, warn)?;
         directory.strike(entry)?;
     }
     directory.remove()
@@ -35,12 +45,13 @@ pub(super) fn undo(
 pub(super) fn destroy(
     directory: &StateDirectory,
     record: &Record,
+    on_refusal: OnRefusal,
     warn: &mut dyn FnMut(Warning),
 ) -> Result<()> {
     let (process, mut cgroup) = (record.open_process()?, record.open_cgroup()?);
     let mut unit = record.systemd_unit.as_deref();
     if process.is_none() && scope::remove_if_empty(cgroup.as_ref(), unit)? {
-        return undo(directory, Left::Ended { cgroup: None, unit: None }, warn);
+        return undo(directory, Left::Ended { cgroup: None, unit: None }, on_refusal, warn);
     }
     if process.is_none() {
         cgroup = directory.open_left_cgroup(record)?;
@@ -48,7 +59,7 @@ pub(super) fn destroy(
         unit = unit.filter(|_| cgroup.is_some() || !record.cgroup_is_there().unwrap_or(true));
     }
     kill_processes(directory.id(), record, process, cgroup.as_ref())?;
-    undo(directory, Left::Ended { cgroup, unit }, warn)
+    undo(directory, Left::Ended { cgroup, unit }, on_refusal, warn)
 }
 
 /// Kills the processes that state.json names.
@@ -77,10 +88,13 @@ fn undo_entry(
     entry: Entry,
     text: &Path,
     left: &mut Left<'_>,
+    on_refusal: OnRefusal,
     warn: &mut dyn FnMut(Warning),
 ) -> Result<()> {
     match entry {
-        Entry::Network => networks::undo(directory, text),
+        Entry::Network => networks::undo(text),
+        Entry::Namespace => networks::unpin(directory),
+        Entry::Cni => networks::undo_cni(directory, on_refusal == OnRefusal::GoOn, warn),
         Entry::Mounted => step::undo_root(directory, text),
         Entry::Cgroup => step::undo_cgroup(directory, text, left, warn),
         Entry::ResctrlClass | Entry::ResctrlMonitor => step::undo_resctrl(directory, text),
@@ -108,7 +122,7 @@ mod tests {
         directory.note(Entry::ResctrlClass, &class).expect("note");
         directory.note(Entry::ResctrlMonitor, &group).expect("note");
         directory.note(Entry::Resctrl, &joined).expect("note");
-        undo(&directory, Left::Unfinished, &mut |text| panic!("{text}")).expect("undone");
+        undo(&directory, Left::Unfinished, OnRefusal::Stop, &mut |text| panic!("{text}")).expect("undone");
         assert!(!class.exists() && joined.exists() && !top.join("state/box").exists());
         std::fs::remove_dir_all(top).expect("rm");
     }
@@ -122,7 +136,8 @@ mod tests {
         let directory = Root::at(top.join("state")).reserve(&id).expect("state");
         directory.note(Entry::ResctrlClass, &full).expect("note");
         directory.note(Entry::Resctrl, &full).expect("note");
-        let error = undo(&directory, Left::Unknown, &mut |text| panic!("{text}")).expect_err("it is in use");
+        let error = undo(&directory, Left::Unknown, OnRefusal::Stop, &mut |text| panic!("{text}"))
+            .expect_err("it is in use");
         assert!(error.to_string().contains("full"), "{error}");
         assert_eq!(directory.journal().expect("journal"), [(Entry::ResctrlClass, full)]);
         std::fs::remove_dir_all(top).expect("rm");

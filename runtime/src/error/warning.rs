@@ -51,6 +51,12 @@ impl Warning {
         Warning::new(WarningKind::LeftBehind, text)
     }
 
+    /// Of [`WarningKind::Ignored`], for the command.
+    #[doc(hidden)]
+    pub fn ignored(text: fmt::Arguments<'_>) -> Warning {
+        Warning::new(WarningKind::Ignored, text)
+    }
+
     /// What it is about.
     pub fn kind(&self) -> WarningKind {
         self.kind

@@ -10,6 +10,7 @@ mod follow;
 pub mod idmap;
 mod init;
 mod memfd;
+pub mod names;
 pub mod net_device;
 pub mod network;
 pub mod notify;

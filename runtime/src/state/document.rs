@@ -2,7 +2,7 @@
 
 use std::os::fd::{AsFd, OwnedFd};
 
-use rustix::fs::{Mode, OFlags};
+use rustix::fs::{AtFlags, Mode, OFlags};
 use rustix::io::Errno;
 
 use super::record::StoredRecord;
@@ -60,6 +60,47 @@ impl StateDirectory {
     pub fn publish(&self) -> Result<()> {
         rustix::fs::renameat(&self.directory, NEW, &self.directory, STATE)
             .context(|| format!("write {}/{STATE}", self.path.display()))
+    }
+
+    /// Writes another file of the folder, whole or not at all.
+    ///
+    /// # Errors
+    /// It cannot be written.
+    pub fn write_file(&self, name: &str, text: &str) -> Result<()> {
+        let step = || format!("write {}/{name}", self.path.display());
+        let new = format!("{name}.new");
+        let flags = OFlags::CREATE | OFlags::WRONLY | OFlags::TRUNC | OFlags::CLOEXEC | OFlags::NOFOLLOW;
+        let mode = Mode::from_raw_mode(0o600);
+        let file = rustix::fs::openat(&self.directory, &*new, flags, mode).context(step)?;
+        write_all(&file, text.as_bytes()).context(step)?;
+        rustix::fs::renameat(&self.directory, &*new, &self.directory, name).context(step)
+    }
+
+    /// The content of another file of the folder, if it is there.
+    ///
+    /// # Errors
+    /// It cannot be read.
+    pub fn read_file(&self, name: &str) -> Result<Option<Vec<u8>>> {
+        match open_document(&self.directory, name) {
+            Err(Errno::NOENT) => Ok(None),
+            file => {
+                self.read_whole(&file.context(|| format!("read {}/{name}", self.path.display()))?).map(Some)
+            }
+        }
+    }
+
+    /// Removes a file that [`Self::write_file`] has written, however much of it.
+    ///
+    /// # Errors
+    /// It cannot be removed.
+    pub fn remove_file(&self, name: &str) -> Result<()> {
+        for name in [&*format!("{name}.new"), name] {
+            match rustix::fs::unlinkat(&self.directory, name, AtFlags::empty()) {
+                Ok(()) | Err(Errno::NOENT) => {}
+                Err(errno) => return Err(errno).context(|| format!("remove {}/{name}", self.path.display())),
+            }
+        }
+        Ok(())
     }
 
     fn write_document(&self, document: &str) -> Result<()> {

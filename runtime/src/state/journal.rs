@@ -18,8 +18,12 @@ use crate::state::resctrl::Group;
 /// A kind of entry.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Entry {
-    /// The key of what connects it to networks.
+    /// The key of what connects it to pillbox's own networks.
     Network,
+    /// Where its network namespace is pinned, in the state folder.
+    Namespace,
+    /// The file about what CNI plugins have done for it, in the state folder.
+    Cni,
     /// Which mount of the host's namespace is the container's root.
     Mounted,
     /// Where the cgroup is: see [`StateDirectory::note_cgroup`].
@@ -34,8 +38,10 @@ pub enum Entry {
 
 impl Entry {
     /// In the order in which they are made.
-    pub const ALL: [Entry; 6] = [
+    pub const ALL: [Entry; 8] = [
         Entry::Network,
+        Entry::Namespace,
+        Entry::Cni,
         Entry::Mounted,
         Entry::Cgroup,
         Entry::ResctrlClass,
@@ -47,6 +53,8 @@ impl Entry {
     fn name(self) -> &'static str {
         match self {
             Entry::Network => "network",
+            Entry::Namespace => "namespace",
+            Entry::Cni => "cni",
             Entry::Mounted => "mounted",
             Entry::Cgroup => CGROUP,
             Entry::ResctrlClass => "resctrl.class",

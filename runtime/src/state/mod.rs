@@ -28,7 +28,7 @@ use rustix::io::Errno;
 
 use crate::error::{Context, Error, Kind, Result};
 use crate::oci::ContainerId;
-use crate::spawn::{device_node, notify};
+use crate::spawn::{device_node, names, notify};
 
 pub use crate::oci::Status;
 pub use document::{Recorded, stored_config};
@@ -135,9 +135,10 @@ impl StateDirectory {
         }
         let mut removed = rustix::fs::unlinkat(&self.root, self.id.as_str(), AtFlags::REMOVEDIR);
         if removed == Err(Errno::NOTEMPTY) {
-            // Left by a `create` that was killed.
+            // Of a container with files of its own, or left by a `create` that was killed.
             device_node::forget(self.folder());
             notify::forget(self.folder());
+            names::forget(self.folder());
             removed = rustix::fs::unlinkat(&self.root, self.id.as_str(), AtFlags::REMOVEDIR);
         }
         match removed {

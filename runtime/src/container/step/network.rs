@@ -32,15 +32,14 @@ pub struct Reserve;
 
 impl Step for Reserve {
     fn is_for(&self, prepared: &Prepared<'_>) -> bool {
-        prepared.networks.as_ref().is_some_and(Networks::has_interfaces)
+        prepared.networks.as_ref().is_some_and(Networks::has_own)
     }
 
     fn apply(&self, making: &mut Making<'_, '_>) -> Result<()> {
         let Some(networks) = &making.prepared.networks else { return Ok(()) };
-        let spec = making.prepared.spec();
-        let joined = spec.namespace(NamespaceKind::Network).and_then(|namespace| namespace.path.as_deref());
+        let joined = joined(making.prepared).map(str::to_string);
         let mut warnings = std::mem::take(&mut making.warnings);
-        let attached = networks.reserve(making.directory()?, joined.map(str::to_string), &mut warnings);
+        let attached = networks.reserve(making.directory()?, joined, &mut warnings);
         making.warnings = warnings;
         making.attached = Some(attached?);
         Ok(())
@@ -56,6 +55,11 @@ impl Step for Reserve {
     }
 }
 
+/// The path of the network namespace that the container joins, if it joins one.
+fn joined<'p>(prepared: &'p Prepared<'_>) -> Option<&'p str> {
+    prepared.spec().namespace(NamespaceKind::Network).and_then(|namespace| namespace.path.as_deref())
+}
+
 /// Writes the files by which the container finds names.
 pub struct WriteFiles;
 
@@ -67,7 +71,7 @@ impl Step for WriteFiles {
     fn apply(&self, making: &mut Making<'_, '_>) -> Result<()> {
         let Some(networks) = &making.prepared.networks else { return Ok(()) };
         let hostname = making.prepared.spec().hostname.as_deref();
-        networks.write_files(making.directory()?.folder(), hostname, making.attached.as_ref())
+        networks.write_files(making.directory()?, hostname, making.attached.as_ref())
     }
 
     fn lines(&self, prepared: &Prepared<'_>, lines: &mut Vec<Line>) -> Result<()> {
@@ -85,13 +89,14 @@ impl Step for Configure {
     }
 
     fn apply(&self, making: &mut Making<'_, '_>) -> Result<()> {
-        let Making { options, prepared, replanned, opened, init, attached, .. } = making;
+        let Making { options, prepared, replanned, opened, init, .. } = making;
         let plan = replanned.as_ref().unwrap_or(&prepared.plan);
         let init = init.as_mut().ok_or_else(|| too_early("init"))?;
         match init.next_stop(plan, opened)? {
             Stop::Network(socket) => {
                 let socket = network::configure(socket, plan, init.pid)?;
-                if attached.is_none() && !options.network.is_there() {
+                let is_connected = prepared.networks.as_ref().is_some_and(Networks::has_interfaces);
+                if !is_connected && !options.network.is_there() {
                     return Ok(());
                 }
                 let mut network = Network {
@@ -100,7 +105,10 @@ impl Step for Configure {
                     is_new: plan.namespaces.makes(NamespaceKind::Network),
                     pid: init.pid.as_raw_pid(),
                 };
-                attached.as_mut().map_or(Ok(()), |attached| attached.connect(&mut network))?;
+                let options = *options;
+                if is_connected {
+                    connect(making, &mut network)?;
+                }
                 options.network.give(network)
             }
             stop => Err(stop.unexpected()),
@@ -112,10 +120,30 @@ impl Step for Configure {
     }
 
     fn lines(&self, prepared: &Prepared<'_>, lines: &mut Vec<Line>) -> Result<()> {
+        prepared.networks.iter().for_each(|networks| networks.cni_lines(lines));
         for NetDevice { name, new_name } in &prepared.plan.net_devices {
             let new_name = new_name.as_ref().map_or(String::new(), |name| format!(" as {name}"));
             lines.push(("MoveNetDevice", format!("{name}{new_name}, with its permanent global addresses")));
         }
         Ok(())
     }
+}
+
+/// Connects the container. What CNI plugins say is known only now: it goes to the files that the container sees, and to
+/// the record.
+fn connect(making: &mut Making<'_, '_>, network: &mut Network) -> Result<()> {
+    let prepared = making.prepared;
+    let Some(networks) = &prepared.networks else { return Ok(()) };
+    let mut attached = making.attached.take().unwrap_or_default();
+    networks.connect(making.directory()?, &mut attached, network, joined(prepared))?;
+    if networks.has_cni() {
+        networks.write_files(making.directory()?, prepared.spec().hostname.as_deref(), Some(&attached))?;
+        if let Some(mut record) = making.record.take() {
+            record.network = attached.records().into();
+            making.directory()?.store(&record, &making.bundle.config)?;
+            making.record = Some(record);
+        }
+    }
+    making.attached = Some(attached);
+    Ok(())
 }

@@ -1,7 +1,6 @@
 //! Stands for the networks in a build without them.
 
 use std::convert::Infallible;
-use std::os::fd::BorrowedFd;
 use std::path::Path;
 
 use super::network::Network;
@@ -14,18 +13,20 @@ use crate::state::{NetworkRecord, StateDirectory};
 #[derive(Debug, Clone)]
 pub struct Networks(Infallible);
 
-pub(super) struct Attached(Infallible);
+/// What there never is, except for a container without any.
+#[derive(Default)]
+pub(super) struct Attached(());
 
 impl Networks {
-    /// Refuses a netconf.json.
-    ///
-    /// # Errors
-    /// Always: this pillbox was built without networks.
-    pub fn read(path: &Path) -> Result<Networks> {
-        Err(absent(&path.display().to_string()))
+    pub(super) fn has_interfaces(&self) -> bool {
+        match self.0 {}
     }
 
-    pub(super) fn has_interfaces(&self) -> bool {
+    pub(super) fn has_own(&self) -> bool {
+        match self.0 {}
+    }
+
+    pub(super) fn has_cni(&self) -> bool {
         match self.0 {}
     }
 
@@ -46,11 +47,30 @@ impl Networks {
         match self.0 {}
     }
 
-    pub(super) fn write_files(&self, _: BorrowedFd<'_>, _: Option<&str>, _: Option<&Attached>) -> Result<()> {
+    pub(super) fn write_files(
+        &self,
+        _: &StateDirectory,
+        _: Option<&str>,
+        _: Option<&Attached>,
+    ) -> Result<()> {
+        match self.0 {}
+    }
+
+    pub(super) fn connect(
+        &self,
+        _: &StateDirectory,
+        _: &mut Attached,
+        _: &mut Network,
+        _: Option<&str>,
+    ) -> Result<()> {
         match self.0 {}
     }
 
     pub(super) fn interface_lines(&self, _: &mut Vec<Line>) {
+        match self.0 {}
+    }
+
+    pub(super) fn cni_lines(&self, _: &mut Vec<Line>) {
         match self.0 {}
     }
 
@@ -60,18 +80,24 @@ impl Networks {
 }
 
 impl Attached {
-    pub(super) fn connect(&mut self, _: &mut Network) -> Result<()> {
-        match self.0 {}
-    }
-
     pub(super) fn records(&self) -> Vec<NetworkRecord> {
-        match self.0 {}
+        Vec::new()
     }
 }
 
 /// What another pillbox, with networks, has made is left as it is.
-pub(super) fn undo(_: &StateDirectory, key: &Path) -> Result<()> {
+pub(super) fn undo(key: &Path) -> Result<()> {
     Err(absent(&format!("network {}", key.display())))
+}
+
+/// The same.
+pub(super) fn unpin(directory: &StateDirectory) -> Result<()> {
+    Err(absent(&format!("container {}", directory.id())))
+}
+
+/// The same.
+pub(super) fn undo_cni(directory: &StateDirectory, _: bool, _: &mut dyn FnMut(Warning)) -> Result<()> {
+    unpin(directory)
 }
 
 fn absent(what: &str) -> Error {

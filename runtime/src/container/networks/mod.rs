@@ -1,0 +1,241 @@
+//! What a container is connected to by the runtime: networks of pillbox's own (netconf.json) and those of CNI plugins; and
+//! the files by which it finds names.
+
+mod cni;
+mod names;
+mod netconf;
+
+use std::os::fd::AsFd;
+use std::path::Path;
+
+use pillbox_network::netconf::Netconf;
+use pillbox_network::{Ip, Port};
+
+use super::network::Network;
+use super::step::Line;
+use crate::error::{Context, Error, Kind, Result, Warning};
+use crate::oci::spec::read_document;
+use crate::plan::MadeMount;
+use crate::spawn::names::FILES;
+use crate::state::{NetworkRecord, StateDirectory};
+
+pub use cni::{CniNetwork, CniSettings};
+pub use netconf::STORE;
+
+pub(super) use cni::undo as undo_cni;
+pub(super) use cni::unpin;
+pub(super) use netconf::undo;
+
+/// What a container is to be connected to.
+#[derive(Debug, Clone, Default)]
+pub struct Networks {
+    /// Networks of pillbox's own, and how names are found.
+    netconf: Netconf,
+    /// The file that says so, for errors; empty where no file does.
+    file: String,
+    /// Networks of CNI plugins.
+    cni: Vec<CniNetwork>,
+    settings: CniSettings,
+}
+
+/// A container's connections, as far as they exist.
+#[derive(Default)]
+pub(super) struct Attached {
+    own: Option<netconf::Own>,
+    others: Vec<NetworkRecord>,
+    /// What plugins say of name resolution, the first one that says something.
+    resolver: Option<pillbox_network::dns::Resolver>,
+}
+
+impl Networks {
+    /// Reads a netconf.json.
+    ///
+    /// # Errors
+    /// It is missing, is not JSON, or has a value that cannot be; the error names file and field.
+    pub fn read(path: &Path) -> Result<Networks> {
+        let name = path.display().to_string();
+        let text = std::fs::File::open(path).and_then(read_document).context(|| format!("read {name}"))?;
+        Networks::parse(name, &text)
+    }
+
+    /// Reads the text of a netconf.json; `name` stands for the file in errors.
+    ///
+    /// # Errors
+    /// As for [`Networks::read`].
+    pub fn parse(name: String, text: &[u8]) -> Result<Networks> {
+        let netconf = Netconf::parse(text).map_err(|error| worded(error).context(&name))?;
+        Ok(Networks { netconf, file: name, ..Networks::default() })
+    }
+
+    /// Adds a network of CNI plugins.
+    pub fn add_cni(&mut self, network: CniNetwork) {
+        self.cni.push(network);
+    }
+
+    /// Says what all CNI plugins are told.
+    pub fn set_cni(&mut self, settings: CniSettings) {
+        self.settings = settings;
+    }
+
+    /// Publishes ports, given as Docker's `--publish` takes them: `[HOST-ADDRESS:][HOST-PORT:]PORT[/PROTOCOL]`. They are
+    /// those of the first interface; a container without one is connected to the bridge pillbox0.
+    ///
+    /// # Errors
+    /// A text is none of a port.
+    pub fn publish(&mut self, texts: &[String]) -> Result<()> {
+        let mut ports = Vec::new();
+        for text in texts {
+            ports.extend(Port::parse(text).map_err(|error| worded(error).context("--publish"))?);
+        }
+        if ports.is_empty() {
+            return Ok(());
+        }
+        match (self.netconf.requests.first_mut(), self.cni.is_empty()) {
+            (Some(request), _) => request.ports.extend(ports),
+            (None, true) => self.netconf.connect(ports),
+            (None, false) => self.settings.ports.extend(ports),
+        }
+        Ok(())
+    }
+
+    /// Whether there is nothing to be done.
+    pub fn is_empty(&self) -> bool {
+        self.file.is_empty() && self.netconf.requests.is_empty() && self.cni.is_empty()
+    }
+
+    /// Whether the container gets interfaces, and not only files.
+    pub(super) fn has_interfaces(&self) -> bool {
+        self.has_own() || self.has_cni()
+    }
+
+    /// Whether it gets interfaces of pillbox's own networks.
+    pub(super) fn has_own(&self) -> bool {
+        !self.netconf.requests.is_empty()
+    }
+
+    /// Whether it gets interfaces by CNI plugins.
+    pub(super) fn has_cni(&self) -> bool {
+        !self.cni.is_empty()
+    }
+
+    /// What asks for it, for errors.
+    pub(super) fn name(&self) -> &str {
+        match (self.file.as_str(), self.cni.is_empty()) {
+            ("", false) => "--cni",
+            ("", true) => "--publish",
+            (file, _) => file,
+        }
+    }
+
+    /// The files that the container sees, which are made in its state folder.
+    pub(super) fn mounts(&self, folder: &Path, has_hostname: bool) -> Vec<MadeMount> {
+        names::mounts(folder, has_hostname)
+    }
+
+    /// Writes the files by which the container finds names, or writes them anew with what is known now.
+    pub(super) fn write_files(
+        &self,
+        directory: &StateDirectory,
+        hostname: Option<&str>,
+        attached: Option<&Attached>,
+    ) -> Result<()> {
+        let own = attached.and_then(|attached| attached.own.as_ref()).map(netconf::Own::addresses);
+        let others = attached.iter().flat_map(|attached| &attached.others);
+        let others =
+            others.flat_map(|record| record.addresses.iter().filter_map(|address| address_of(address)));
+        let addresses: Vec<_> = own.unwrap_or_default().into_iter().chain(others).collect();
+        let resolver = attached.and_then(|attached| attached.resolver.as_ref());
+        names::write(directory.folder(), hostname, &self.netconf, resolver, &addresses)
+            .map_err(|error| error.context(self.name()))
+    }
+
+    /// A line for each interface and each published port.
+    pub(super) fn interface_lines(&self, lines: &mut Vec<Line>) {
+        for request in &self.netconf.requests {
+            lines.push(("Connect", request.to_string()));
+            for port in &request.ports {
+                lines
+                    .push(("Publish", format!("{port} to port {} of {}", port.container_port, request.name)));
+            }
+        }
+    }
+
+    /// A line for each network of CNI plugins.
+    pub(super) fn cni_lines(&self, lines: &mut Vec<Line>) {
+        self.cni.iter().for_each(|network| lines.push(("AddNetwork", network.line())));
+    }
+
+    /// A line for each file.
+    pub(super) fn file_lines(&self, lines: &mut Vec<Line>) {
+        for (name, target) in FILES {
+            lines.push(("WriteFile", format!("{name}, which the container sees as {target}")));
+        }
+    }
+
+    /// Decides about the interfaces of pillbox's own networks and records that, in the journal first. `namespace` is the
+    /// path of a network namespace that the container joins.
+    pub(super) fn reserve(
+        &self,
+        directory: &StateDirectory,
+        namespace: Option<String>,
+        warnings: &mut Vec<Warning>,
+    ) -> Result<Attached> {
+        let own = netconf::reserve(&self.netconf.requests, directory, namespace, warnings);
+        let own = own.map_err(|error| error.context(self.name()))?;
+        Ok(Attached { own: Some(own), ..Attached::default() })
+    }
+
+    /// Makes the interfaces of pillbox's own networks in the container's network namespace, then lets CNI plugins make
+    /// theirs. `joined` is the path of a namespace that the container joins.
+    pub(super) fn connect(
+        &self,
+        directory: &StateDirectory,
+        attached: &mut Attached,
+        network: &mut Network,
+        joined: Option<&str>,
+    ) -> Result<()> {
+        if let Some(own) = &mut attached.own {
+            own.connect(network)?;
+        }
+        if !self.has_cni() {
+            return Ok(());
+        }
+        let path = match joined {
+            Some(path) => path.to_string(),
+            None => cni::pin(directory, network.namespace.as_fd())?,
+        };
+        (attached.others, attached.resolver) = cni::add(&self.cni, &self.settings, directory, &path)?;
+        Ok(())
+    }
+}
+
+impl Attached {
+    /// What state.json says of the interfaces.
+    pub(super) fn records(&self) -> Vec<NetworkRecord> {
+        let mut records = self.own.as_ref().map_or(Vec::new(), netconf::Own::records);
+        records.extend(self.others.iter().cloned());
+        records
+    }
+}
+
+fn address_of(text: &str) -> Option<std::net::IpAddr> {
+    pillbox_network::Cidr::parse(text).map(|cidr| cidr.ip)
+}
+
+/// How a published port is shown.
+fn port_text(host_ip: Option<Ip>, port: &Port) -> String {
+    let shown = Port { host_ip, ..*port };
+    format!("{shown} -> {}", port.container_port)
+}
+
+/// As the runtime's own error.
+pub fn worded(error: pillbox_network::Error) -> Error {
+    use pillbox_network::Kind as Of;
+    let kind = match error.kind() {
+        Of::Invalid => Kind::Invalid,
+        Of::NotPermitted => Kind::NotPermitted,
+        Of::Busy => Kind::Busy,
+        Of::Taken | Of::Missing | Of::Host => Kind::Network,
+    };
+    Error::of(kind, error.to_string())
+}

@@ -1,0 +1,92 @@
+//! Networks of pillbox's own.
+
+use std::net::IpAddr;
+use std::os::fd::AsFd;
+use std::path::Path;
+
+use pillbox_network::attach::{self, Owner};
+use pillbox_network::detach;
+use pillbox_network::host::Host;
+use pillbox_network::store::Store;
+use pillbox_network::{Attachment, Holder, Request, attachment_key};
+
+use super::{port_text, worded};
+use crate::container::network::Network;
+use crate::error::{Context, Result, Warning, WarningKind};
+use crate::state::{Entry, NetworkRecord, StateDirectory};
+
+/// Where leases, published ports and attachments are recorded: for the whole host, whatever the root of its containers.
+pub const STORE: &str = "/run/pillbox/.network";
+
+/// A container's interfaces, decided and recorded.
+pub struct Own {
+    store: Store,
+    host: Host,
+    attachment: Attachment,
+}
+
+/// Decides about the interfaces and records that, in the journal first.
+pub fn reserve(
+    requests: &[Request],
+    directory: &StateDirectory,
+    namespace: Option<String>,
+    warnings: &mut Vec<Warning>,
+) -> Result<Own> {
+    let path = directory.path().display().to_string();
+    let status = rustix::fs::fstat(directory.folder()).context(|| format!("stat of {path}"))?;
+    let id = directory.id().as_str();
+    let owner = Owner {
+        key: attachment_key(&path, id),
+        name: id.to_string(),
+        holder: Holder { path, device: status.st_dev, inode: status.st_ino },
+        namespace,
+    };
+    let open = || Ok((Store::open(Path::new(STORE))?, Host::open()?));
+    let (store, mut host) = open().map_err(worded)?;
+    directory.note(Entry::Network, owner.key.as_ref())?;
+    let mut notes = Vec::new();
+    let reserved = attach::reserve(&store, &mut host, &owner, requests, &mut notes);
+    let said = notes.iter().map(|note| Warning::new(WarningKind::HostChanged, format_args!("{note}")));
+    warnings.extend(said);
+    Ok(Own { store, host, attachment: reserved.map_err(worded)? })
+}
+
+impl Own {
+    /// Makes the interfaces in the container's network namespace.
+    pub fn connect(&mut self, network: &mut Network) -> Result<()> {
+        let Own { store, host, attachment } = self;
+        attach::connect(store, host, attachment, network.namespace.as_fd(), &mut network.socket)
+            .map_err(worded)
+    }
+
+    /// The addresses of all interfaces.
+    pub fn addresses(&self) -> Vec<IpAddr> {
+        let interfaces = self.attachment.interfaces.iter();
+        interfaces.flat_map(|interface| interface.addresses.iter().map(|address| address.ip)).collect()
+    }
+
+    /// What state.json says of the interfaces.
+    pub fn records(&self) -> Vec<NetworkRecord> {
+        let strings = |list: &mut dyn Iterator<Item = String>| list.collect::<Vec<_>>().into();
+        let interfaces = self.attachment.interfaces.iter();
+        let record = interfaces.map(|interface| NetworkRecord {
+            interface: interface.name.clone(),
+            network: interface.network.clone(),
+            mac: interface.mac.clone(),
+            addresses: strings(&mut interface.addresses.iter().map(|address| address.to_string())),
+            ports: strings(
+                &mut interface
+                    .ports
+                    .iter()
+                    .map(|published| port_text(published.port.host_ip, &published.port)),
+            ),
+        });
+        record.collect()
+    }
+}
+
+/// Undoes what connects a container, by the text of its entry in the journal.
+pub fn undo(key: &Path) -> Result<()> {
+    let store = Store::open(Path::new(STORE)).map_err(worded)?;
+    detach::detach(&store, &key.to_string_lossy()).map_err(worded)
+}
