@@ -8,7 +8,7 @@ use super::conflist::Conflist;
 use super::result::AddResult;
 use super::writer::Writer;
 use crate::attachment::Holder;
-use crate::error::{Context, Error, Result};
+use crate::error::{Error, Result};
 
 /// The name of the first interface, unless the caller says otherwise.
 pub const INTERFACE: &str = "eth0";
@@ -60,9 +60,8 @@ impl Attached {
     /// A parameter is not what CNI allows; the namespace is not there; no plugin of the network wants one of the
     /// capability arguments: it would be lost.
     pub fn new(conflist: Conflist, parameters: Parameters) -> Result<Attached> {
-        let path = &parameters.namespace;
-        let found = rustix::fs::stat(path.as_str()).context(|| format!("network namespace {path}"))?;
-        let namespace = Holder { path: path.clone(), device: found.st_dev, inode: found.st_ino };
+        let namespace = Holder::of(parameters.namespace.as_ref());
+        let namespace = namespace.map_err(|error| error.after("network namespace"))?;
         let attached = Attached { conflist, parameters, namespace, result: None };
         attached.check_parameters().map_err(|error| error.after(&attached.name()))?;
         Ok(attached)
@@ -149,14 +148,13 @@ impl Attached {
         Ok(attached)
     }
 
-    /// The path of the namespace if it still leads there, otherwise nothing. The process may have ended whose folder in
-    /// /proc it is in, and its number be another's.
-    pub(super) fn present_namespace(&self) -> &str {
-        let Holder { path, device, inode } = &self.namespace;
-        match rustix::fs::stat(path.as_str()) {
-            Ok(found) if (found.st_dev, found.st_ino) == (*device, *inode) => path,
-            _ => "",
-        }
+    /// The path of the namespace if it still leads there, otherwise nothing. The process may have ended whose folder
+    /// in /proc it is in, and its number be another's.
+    ///
+    /// # Errors
+    /// The path cannot be looked at.
+    pub(super) fn present_namespace(&self) -> Result<&str> {
+        Ok(if self.namespace.is_there()? { &self.namespace.path } else { "" })
     }
 }
 

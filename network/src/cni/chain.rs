@@ -11,15 +11,15 @@ use super::writer::list;
 use crate::error::{Error, Kind, Result};
 
 impl Attached {
-    /// Attaches the container: ADD of each plugin, in order; [`Attached::result`] has what it has come to. All programs are looked for first. If one fails, DEL of all of
-    /// them follows, and their errors stand behind the first one; then the record can go, unless there are such errors:
-    /// [`Attached::delete`] may be tried again.
+    /// Attaches the container: ADD of each plugin, in order; [`Attached::result`] has what comes of it. All programs
+    /// are looked for first. If one fails, DEL of all of them follows, and their errors stand behind the first one;
+    /// then the record can go, unless there are such errors: [`Attached::delete`] may be tried again.
     ///
     /// # Errors
     /// A program is missing; a plugin fails. It is attached already.
     pub fn add(&mut self, programs: &Programs) -> Result<()> {
         if self.result.is_some() {
-            return Err(Error::new(Kind::Taken, format!("{}: is attached already", self.name())));
+            return Err(Error::of(Kind::Taken, format_args!("{}: is attached already", self.name())));
         }
         for plugin in &self.conflist.plugins {
             programs
@@ -49,8 +49,8 @@ impl Attached {
         Ok(())
     }
 
-    /// Asks all plugins whether everything is as ADD has left it. False if they were not asked: the network's version has no
-    /// CHECK (before 0.4.0), or its configuration forbids it.
+    /// Asks all plugins whether everything is as ADD has left it. False if they were not asked: the network's version
+    /// has no CHECK (before 0.4.0), or its configuration forbids it.
     ///
     /// # Errors
     /// A plugin finds something wrong; it has not been attached; its namespace is gone.
@@ -58,11 +58,11 @@ impl Attached {
         if self.conflist.version < Version::V0_4_0 || self.conflist.disable_check {
             return Ok(false);
         }
-        let missing = |what: &str| Error::new(Kind::Missing, format!("{}: {what}", self.name()));
+        let missing = |what: &str| Error::of(Kind::Missing, format_args!("{}: {what}", self.name()));
         if self.result.is_none() {
             return Err(missing("CHECK needs the result of ADD, and there is none"));
         }
-        if self.present_namespace().is_empty() {
+        if self.present_namespace()?.is_empty() {
             return Err(missing(&format!("the network namespace {} is gone", self.namespace.path)));
         }
         for plugin in &self.conflist.plugins {
@@ -72,12 +72,12 @@ impl Attached {
         Ok(true)
     }
 
-    /// Takes away what ADD has made: DEL of each plugin, the last one first. It may be called any number of times, and after
-    /// an ADD that did not come to its end; the record can go when it has succeeded.
+    /// Takes away what ADD has made: DEL of each plugin, the last one first. It may be called any number of times,
+    /// and after an ADD that did not come to its end; the record can go when it has succeeded.
     ///
     /// # Errors
-    /// A plugin fails; those that stand before it in the list are not called then: a port must not lead to an address that
-    /// is given to another container.
+    /// A plugin fails; those that stand before it in the list are not called then: a port must not lead to an address
+    /// that is given to another container.
     pub fn delete(&self, programs: &Programs) -> Result<()> {
         self.delete_each(programs, false)
     }
@@ -115,7 +115,7 @@ impl Attached {
         let input = write_request(&self.conflist, plugin, &added)?;
         let variables = [
             ("CNI_CONTAINERID", parameters.container_id.as_str()),
-            ("CNI_NETNS", self.present_namespace()),
+            ("CNI_NETNS", self.present_namespace()?),
             ("CNI_IFNAME", &parameters.interface),
             ("CNI_ARGS", &parameters.args),
         ];
@@ -124,9 +124,9 @@ impl Attached {
 }
 
 impl Conflist {
-    /// Tells all plugins which attachments to the network there are, so that they drop what they keep of others (GC). No ADD
-    /// and no DEL may happen meanwhile. False if they were not told: the network's version has no GC (before 1.1.0), or its
-    /// configuration forbids it.
+    /// Tells all plugins which attachments to the network there are, so that they drop what they keep of others (GC).
+    /// No ADD and no DEL may happen meanwhile. False if they were not told: the network's version has no GC (before
+    /// 1.1.0), or its configuration forbids it.
     ///
     /// # Errors
     /// Plugins fail; all are called nevertheless.
@@ -144,8 +144,8 @@ impl Conflist {
         collected.map(|()| true)
     }
 
-    /// Asks all plugins whether they are ready for ADD (STATUS). False if they were not asked: the network's version has no
-    /// STATUS (before 1.1.0).
+    /// Asks all plugins whether they are ready for ADD (STATUS). False if they were not asked: the network's version
+    /// has no STATUS (before 1.1.0).
     ///
     /// # Errors
     /// A plugin is not; the others are not asked then.

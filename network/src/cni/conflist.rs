@@ -70,7 +70,8 @@ impl Conflist {
     /// Reads a document with all its plugins in it.
     ///
     /// # Errors
-    /// It is not JSON, names no version that is spoken here, or a name or a plugin is missing or wrong; with its path.
+    /// It is not JSON, names no version that is spoken here, or a name or a plugin is missing or wrong; with its
+    /// path.
     pub fn parse(text: &[u8]) -> Result<Conflist> {
         compile(read_document(text)?, text, None)
     }
@@ -101,7 +102,8 @@ impl Plugin {
     /// Reads a plugin's object.
     ///
     /// # Errors
-    /// It is not an object, a member is there twice, `type` is missing or no file's name, a capability is not a boolean.
+    /// It is not an object, a member is there twice, `type` is missing or no file's name, a capability is not a
+    /// boolean.
     pub fn parse(text: &str) -> Result<Plugin> {
         let members: Map<'_, Raw<'_>> = read("", text)?;
         let member =

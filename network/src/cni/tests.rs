@@ -215,7 +215,7 @@ fn what_is_kept_of_an_attachment_reads_back() {
     assert_eq!(value["capabilityArgs"]["portMappings"][0]["hostPort"], 8080);
     for (wrong, expected) in [
         ("{}".to_string(), "CNI attachment: conflist: missing"),
-        (text.replace("eth0", "e/h0"), r#"CNI attachment: interface name "e/h0""#),
+        (text.replace("eth0", "e/h0"), r#"CNI attachment: interface name: "e/h0""#),
         (text.replace("dbnet", "-"), "CNI attachment: conflist: network name "),
         (text.replace(r#""tuning""#, "7"), "CNI attachment: conflist: plugins[1]: type: 7 is not a string"),
     ] {
@@ -234,7 +234,10 @@ fn parameters_that_cannot_be_are_refused() {
     };
     for (error, expected) in [
         (refused(&|given| given.container_id = "a+b".into()), r#"CNI network dbnet: container id "a+b": "#),
-        (refused(&|given| given.interface = "a b".into()), r#"CNI network dbnet: interface name "a b": "#),
+        (
+            refused(&|given| given.interface = "a b".into()),
+            r#"CNI network dbnet: interface name: "a b" cannot be"#,
+        ),
         (refused(&|given| given.args = "x".into()), r#"CNI network dbnet: CNI_ARGS "x": "#),
         (
             refused(&|given| given.capabilities.add("ips", "[]").unwrap()),
@@ -245,7 +248,7 @@ fn parameters_that_cannot_be_are_refused() {
         assert!(error.to_string().starts_with(expected), "{error}");
     }
     let error = refused(&|given| given.namespace = "/proc/self/ns/nothing".into()).to_string();
-    assert_eq!(error, "network namespace /proc/self/ns/nothing: no such file or folder");
+    assert_eq!(error, "network namespace: stat of /proc/self/ns/nothing: no such file or folder");
 }
 
 #[test]
@@ -263,11 +266,14 @@ fn each_attachment_of_a_container_needs_its_own_interface() {
 #[test]
 fn a_namespace_that_has_become_another_is_not_passed_on() {
     let mut attached = example();
-    assert_eq!(attached.present_namespace(), "/proc/self/ns/net");
+    assert_eq!(attached.present_namespace().unwrap(), "/proc/self/ns/net");
     attached.namespace.inode += 1;
-    assert_eq!(attached.present_namespace(), "");
+    assert_eq!(attached.present_namespace().unwrap(), "");
     attached.namespace.path = "/proc/0/ns/net".into();
-    assert_eq!(attached.present_namespace(), "");
+    assert_eq!(attached.present_namespace().unwrap(), "");
+    // It says nothing about the namespace that nobody may look there.
+    attached.namespace.path = format!("/{}", "x".repeat(5000));
+    assert!(attached.present_namespace().is_err());
 }
 
 #[test]
