@@ -48,10 +48,14 @@ impl Programs {
     /// It cannot be executed, fails, or answers something else.
     pub fn versions(&self, plugin: &str) -> Result<Vec<String>> {
         let input = format!(r#"{{"cniVersion":"{}"}}"#, Version::V1_1_0.name());
-        let answer = self.call(Operation::Version, plugin, &[], &input)?;
-        let supported: Supported =
-            parse(answer.as_bytes()).map_err(|error| rubbish("its versions", &error, &answer))?;
-        Ok(supported.supported_versions.0)
+        let supported = self.call(Operation::Version, plugin, &[], &input).and_then(|answer| {
+            let supported: std::result::Result<Supported, _> = parse(answer.as_bytes());
+            supported.map_err(|error| rubbish("its versions", &error, &answer))
+        });
+        match supported {
+            Ok(supported) => Ok(supported.supported_versions.0),
+            Err(error) => Err(error.after(&format!("CNI plugin {plugin}: VERSION"))),
+        }
     }
 
     /// Calls a plugin, and gives what it prints. `variables` are those that name the attachment.
@@ -105,5 +109,5 @@ impl Programs {
 
 /// The error of a plugin that succeeds and prints something else than `expected`.
 pub(super) fn rubbish(expected: &str, why: &dyn std::fmt::Display, printed: &str) -> Error {
-    Error::new(Kind::Host, format!("printed {:?} instead of {expected}: {why}", one_line(printed)))
+    Error::of(Kind::Host, format_args!("printed {:?} instead of {expected}: {why}", one_line(printed)))
 }

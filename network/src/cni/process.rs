@@ -12,7 +12,8 @@ use rustix::process::{Pid, PidfdFlags, Signal};
 use super::program::{Ended, Execution, OUTPUT_MAX, STDERR_KEPT, quote_stderr};
 use crate::error::{Context, Error, Kind, Result};
 
-/// Runs a program to its end.
+/// Runs a program to its end. It goes on if this process is killed meanwhile, and DEL that another one calls then may
+/// overtake ADD: whoever can let it die with the caller should rather do so.
 ///
 /// # Errors
 /// It cannot be executed, takes longer than its limit, or prints more than [`OUTPUT_MAX`].
@@ -38,7 +39,7 @@ pub fn execute(execution: &Execution<'_>) -> Result<Ended> {
             Error::new(Kind::Host, limit + &quote_stderr(&stderr))
         }
         Ok(Heard::TooMuch) => {
-            Error::new(Kind::Host, format!("printed more than {OUTPUT_MAX} bytes and was killed"))
+            Error::of(Kind::Host, format_args!("printed more than {OUTPUT_MAX} bytes and was killed"))
         }
         Err(error) => error,
     };
@@ -70,8 +71,8 @@ enum Heard {
     TooMuch,
 }
 
-/// Writes a plugin's input and reads its stdout and stderr until it has ended. It does not wait for the end of the pipes:
-/// a daemon that the plugin leaves behind may keep them open.
+/// Writes a plugin's input and reads its stdout and stderr until it has ended. It does not wait for the end of the
+/// pipes: a daemon that the plugin leaves behind may keep them open.
 fn listen(child: &mut Child, mut input: &[u8], limit: Duration) -> Result<Heard> {
     let start = Instant::now();
     let context = || "listen to the plugin".to_string();

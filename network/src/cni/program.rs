@@ -26,8 +26,8 @@ pub const STDERR_KEPT: usize = 1024;
 pub struct Programs {
     /// The folders, searched in this order; plugins get them as CNI_PATH.
     pub folders: Vec<String>,
-    /// The environment of plugins, `NAME=VALUE`, to which the variables of the call are added. Others that begin with `CNI_`
-    /// are left out. Most plugins execute others and need PATH.
+    /// The environment of plugins, `NAME=VALUE`, to which the variables of the call are added. Others that begin with
+    /// `CNI_` are left out. Most plugins execute others and need PATH.
     pub environment: Vec<String>,
     /// How long a plugin may take; then it is killed, with its children.
     pub limit: Duration,
@@ -95,9 +95,9 @@ impl Programs {
                 Err(_) => refused = format!("; {path} is not executable"),
             }
         }
-        Err(Error::new(
+        Err(Error::of(
             Kind::Missing,
-            format!(
+            format_args!(
                 "no program {plugin} in {}{refused}: install it (Debian's package containernetworking-plugins has the \
                  usual ones), or name its folder in CNI_PATH",
                 self.folders.join(", ")
