@@ -56,7 +56,8 @@ impl Capabilities {
     /// Adds published ports as `portMappings`; none of them adds nothing.
     ///
     /// # Errors
-    /// A port of the host is left open: there is no way to learn which one a plugin chooses. Mappings are there already.
+    /// A port of the host is left open: there is no way to learn which one a plugin chooses. Mappings are there
+    /// already.
     pub fn add_ports(&mut self, ports: &[Port]) -> Result<()> {
         if ports.is_empty() {
             return Ok(());

@@ -1,5 +1,5 @@
-//! What a plugin reads from its stdin: its object in the configuration, with what belongs to the call (SPEC.md, "Deriving
-//! request configuration from plugin configuration").
+//! What a plugin reads from its stdin: its object in the configuration, with what belongs to the call (SPEC.md,
+//! "Deriving request configuration from plugin configuration").
 
 use pillbox_json::{List, Map, Raw, Text, object, parse};
 

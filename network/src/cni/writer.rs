@@ -1,4 +1,4 @@
-//! Writes JSON objects, member by member. Deriving it for each document would take three times the code.
+//! Writes JSON objects, member by member: derived serializers took 2.5 KB more.
 
 use pillbox_json::write;
 

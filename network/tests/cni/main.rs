@@ -1,5 +1,5 @@
-//! Calls real programs: shell scripts that the tests write, and the reference plugins where they are installed (Debian's
-//! package containernetworking-plugins, with iptables).
+//! Calls real programs: shell scripts that the tests write, and the reference plugins where they are installed
+//! (Debian's package containernetworking-plugins, with iptables).
 
 mod answers;
 mod calls;

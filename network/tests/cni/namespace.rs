@@ -10,8 +10,8 @@ const INSIDE: &str = "NETWORK_TEST_INSIDE";
 /// What the reference plugins write outside of a network namespace.
 const HIDE: &str = "mount -t tmpfs tmpfs /run && mount -t tmpfs tmpfs /var/lib && exec \"$@\"";
 
-/// Runs a test's body on a host of its own: new network and mount namespaces, with an empty /run and /var/lib. It runs the
-/// test binary again, with that one test.
+/// Runs a test's body on a host of its own: new network and mount namespaces, with an empty /run and /var/lib. It
+/// runs the test binary again, with that one test.
 pub fn on_a_fresh_host(test: &str, body: fn()) {
     if std::env::var_os(INSIDE).is_some() {
         // Most of iptables' rules for the host itself need it.

@@ -15,8 +15,8 @@ use pillbox_network::{Error, Kind, Port};
 
 use crate::namespace::{Container, on_a_fresh_host, skip};
 
-/// A container's usual network, with its ports published and its address masqueraded. It has one family, because CHECK of
-/// `portmap` 1.1 fails with any, and of the others with two.
+/// A container's usual network, with its ports published and its address masqueraded. It has one family, because
+/// CHECK of `portmap` 1.1 fails with any, and of the others with two.
 const NETWORK: &str = r#"{
     "cniVersion": "1.0.0",
     "name": "refnet",
