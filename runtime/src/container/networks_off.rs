@@ -3,8 +3,8 @@
 use std::convert::Infallible;
 use std::path::Path;
 
+use super::line::Line;
 use super::network::Network;
-use super::step::Line;
 use crate::error::{Error, Kind, Result, Warning};
 use crate::plan::MadeMount;
 use crate::state::{NetworkRecord, StateDirectory};

@@ -11,8 +11,8 @@ use std::path::Path;
 use pillbox_network::netconf::Netconf;
 use pillbox_network::{Ip, Port};
 
+use super::line::Line;
 use super::network::Network;
-use super::step::Line;
 use crate::error::{Context, Error, Kind, Result, Warning};
 use crate::oci::spec::read_document;
 use crate::plan::MadeMount;

@@ -302,5 +302,4 @@ fn suggest(addresses: &[Cidr], routes: &[Route]) -> Vec<Range> {
 }
 
 #[cfg(test)]
-#[path = "netconf_tests.rs"]
 mod tests;
