@@ -26,6 +26,7 @@ pub mod netconf;
 pub mod network;
 pub mod port;
 mod request;
+pub mod rootless;
 pub mod store;
 mod tracked;
 
