@@ -86,6 +86,7 @@ const NETWORK: House = House {
         "host",
         "foreign",
         "tracked",
+        "rootless",
         "store",
         "bring_up",
         "detach",

@@ -83,7 +83,7 @@ fn what_cannot_be_is_refused_by_its_field() {
         (r#"{"loopback_name": "lo0"}"#, "loopback_name: \"lo0\": the kernel calls it lo"),
         (
             r#"{"model": {"type": "vxlan"}}"#,
-            "model.type: \"vxlan\": must be bridge, macvlan or ipvlan; plain pairs have no model",
+            "model.type: \"vxlan\": must be bridge, macvlan, ipvlan or pasta; plain pairs have no model",
         ),
         (r#"{"model": {"bridge_name": "b"}}"#, "model.type: missing"),
         (

@@ -17,7 +17,7 @@ use crate::text::json;
 
 /// In the state folder: the container's network namespace. Plugins undo more of what they did while it is there, and
 /// that is after the container's processes have ended.
-const NAMESPACE: &str = "netns";
+pub const NAMESPACE: &str = "netns";
 
 /// In the state folder: what DEL needs, whatever has become of the configuration since.
 const RECORD: &str = "cni.json";

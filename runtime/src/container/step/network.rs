@@ -32,7 +32,7 @@ pub struct Reserve;
 
 impl Step for Reserve {
     fn is_for(&self, prepared: &Prepared<'_>) -> bool {
-        prepared.networks.as_ref().is_some_and(Networks::has_own)
+        prepared.networks.as_ref().is_some_and(|networks| networks.has_own() || networks.has_user_mode())
     }
 
     fn apply(&self, making: &mut Making<'_, '_>) -> Result<()> {
@@ -135,7 +135,11 @@ fn connect(making: &mut Making<'_, '_>, network: &mut Network) -> Result<()> {
     let prepared = making.prepared;
     let Some(networks) = &prepared.networks else { return Ok(()) };
     let mut attached = making.attached.take().unwrap_or_default();
-    networks.connect(making.directory()?, &mut attached, network, joined(prepared))?;
+    let mut warnings = std::mem::take(&mut making.warnings);
+    let connected =
+        networks.connect(making.directory()?, &mut attached, network, joined(prepared), &mut warnings);
+    making.warnings = warnings;
+    connected?;
     if networks.has_cni() {
         networks.write_files(making.directory()?, prepared.spec().hostname.as_deref(), Some(&attached))?;
         if let Some(mut record) = making.record.take() {
