@@ -1,0 +1,97 @@
+//! What networks leave on a host: links, rules, records.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::Path;
+
+use pillbox_netlink::nft::{Socket, chain, element, rule, set, table};
+
+use crate::harness::wait_for;
+use crate::standpoint::Standpoint;
+
+/// Where pillbox keeps its records.
+pub const STORE: &str = "/run/pillbox/.network";
+
+/// What is there.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Inventory {
+    /// Names, kinds, and names of bridges that they are ports of.
+    pub links: Vec<String>,
+    /// Everything in the packet filter, without handles.
+    pub rules: Vec<String>,
+    /// The files and their texts.
+    pub records: BTreeMap<String, String>,
+}
+
+impl Inventory {
+    /// What is on this host now.
+    pub fn take() -> Inventory {
+        let mut records = BTreeMap::new();
+        collect(Path::new(STORE), &mut records);
+        Inventory { links: links(), rules: rules(), records }
+    }
+
+    /// Waits until there is again what there was; links may take a moment.
+    #[track_caller]
+    pub fn is_back(&self) {
+        wait_for("links that go", || (links() == self.links).then_some(()));
+        let now = Inventory::take();
+        assert_eq!(now, *self, "something was left or is gone (left: now; right: before)");
+    }
+}
+
+fn links() -> Vec<String> {
+    let links = Standpoint::Host.links();
+    let name = |index| links.iter().find(|link| link.index == index).map_or("?", |link| &link.name);
+    let kind = |kind: &Option<String>| kind.clone().unwrap_or_default();
+    let mut names: Vec<String> = links
+        .iter()
+        .map(|link| format!("{} {} {}", link.name, kind(&link.kind), link.master.map_or("", name)))
+        .collect();
+    names.sort();
+    names
+}
+
+/// Everything in the packet filter, a line each.
+pub fn rules() -> Vec<String> {
+    let mut socket = Socket::open().expect("nf_tables");
+    let socket = &mut socket;
+    let mut lines = Vec::new();
+    for table in table::list(socket).expect("tables") {
+        let table = table.value;
+        lines.push(format!("table {} {}", table.family.name(), table.name));
+        for set in set::list(socket, &table).expect("sets") {
+            lines.push(format!("{} {:?}", table.name, set.value));
+            let mut elements: Vec<String> = element::list(socket, &table, &set.value)
+                .expect("elements")
+                .iter()
+                .map(|element| format!("{} {} {element:?}", table.name, set.value.name))
+                .collect();
+            elements.sort();
+            lines.append(&mut elements);
+        }
+        for chain in chain::list(socket, &table).expect("chains") {
+            lines.push(format!("{} {:?}", table.name, chain.value));
+        }
+        for rule in rule::list(socket, &table, None).expect("rules") {
+            lines.push(format!("{} {:?}", table.name, rule.value));
+        }
+    }
+    lines
+}
+
+fn collect(path: &Path, records: &mut BTreeMap<String, String>) {
+    if let Ok(target) = fs::read_link(path) {
+        records.insert(path.display().to_string(), target.display().to_string());
+    } else if path.is_dir() {
+        records.insert(path.display().to_string(), String::new());
+        for entry in fs::read_dir(path).expect("folder").flatten() {
+            collect(&entry.path(), records);
+        }
+    } else if path.is_file() {
+        let name = path.file_name().expect("a name").to_string_lossy();
+        // Whose turn is next is no trace of anything.
+        let text = if name.starts_with("order-") { Ok(String::new()) } else { fs::read_to_string(path) };
+        records.insert(path.display().to_string(), text.expect("a record"));
+    }
+}
