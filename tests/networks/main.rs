@@ -17,5 +17,6 @@ mod sctp;
 mod standpoint;
 mod traffic;
 
+mod boundaries;
 mod outward;
 mod published;

@@ -93,12 +93,6 @@ impl Standpoint {
         self.ask_within(protocol, to, LIMIT)
     }
 
-    /// Asserts that nobody answers a client from there.
-    #[track_caller]
-    pub fn asks_in_vain(self, protocol: Protocol, to: &str) {
-        assert_eq!(self.ask_within(protocol, to, SILENCE), "no answer", "{protocol:?} {to} from {self:?}");
-    }
-
     fn ask_within(self, protocol: Protocol, to: &str, limit: Duration) -> String {
         let to: SocketAddr = to.parse().unwrap_or_else(|_| panic!("{to}"));
         let answer = self.run(move || match protocol {
@@ -114,6 +108,24 @@ impl Standpoint {
             Err(_) => panic!("{protocol:?} {to}: {answer:?}"),
         }
     }
+}
+
+/// Asserts that nobody answers a client who asks from there, over TCP and UDP. All ask at once.
+#[track_caller]
+pub fn ask_in_vain(questions: &[(Standpoint, String)]) {
+    let asked = questions.iter().flat_map(|(from, to)| [(*from, Tcp, to), (*from, Udp, to)]);
+    let answers: Vec<String> = std::thread::scope(|scope| {
+        let asking: Vec<_> = asked
+            .map(|(from, protocol, to)| {
+                scope.spawn(move || {
+                    let answer = from.ask_within(protocol, to, SILENCE);
+                    (answer != "no answer").then(|| format!("{protocol:?} to {to} from {from:?}: {answer}"))
+                })
+            })
+            .collect();
+        asking.into_iter().filter_map(|asking| asking.join().expect("a client")).collect()
+    });
+    assert!(answers.is_empty(), "there was to be no answer: {answers:#?}");
 }
 
 /// What the server at the other end says until it closes the connection.
