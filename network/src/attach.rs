@@ -24,6 +24,9 @@ use crate::tracked;
 /// The index of the first interface in a new network namespace, where the loopback has 1.
 const FIRST_INDEX: u32 = 2;
 
+/// How many names are tried for a pair's host end.
+const NAMES: u32 = 16;
+
 /// Whose interfaces they are.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Owner {
@@ -63,8 +66,8 @@ pub fn reserve(
         let network = bring_up(&locked, host, &request.network, notes)?;
         // What it has so far is given back if anything fails.
         attachment.interfaces.0.push(Interface::default());
-        let position = attachment.interfaces.len() - 1;
-        decide(&mut locked, host, owner, request, &network, position, &mut attachment.interfaces.0[position])
+        let Some((interface, before)) = attachment.interfaces.0.split_last_mut() else { return Ok(()) };
+        decide(&mut locked, host, owner, request, &network, before, interface)
     });
     match decided.and_then(|()| locked.note(&attachment)) {
         Ok(()) => Ok(attachment),
@@ -93,7 +96,7 @@ fn decide(
     owner: &Owner,
     request: &Request,
     network: &Network,
-    position: usize,
+    before: &[Interface],
     interface: &mut Interface,
 ) -> Result<()> {
     let (key, name) = (&owner.key, &request.name);
@@ -104,23 +107,12 @@ fn decide(
     interface.name = name.clone();
     interface.mtu = request.mtu.or(network.mtu);
     interface.host_addresses = request.host_addresses.clone().into();
-    interface.host_index = choose_index(key, name, 0);
     interface.index = match owner.namespace {
-        None => FIRST_INDEX + position as u32,
+        None => FIRST_INDEX + before.len() as u32,
         Some(_) => choose_index(key, name, ATTEMPTS),
     };
     if network.kind.is_pair() {
-        interface.host_name = match &request.host_name {
-            Some(name) => link::check_name("the name of the host's end", name)?.to_string(),
-            None => link::host_name(key, name),
-        };
-        if host.index_of(&interface.host_name)?.is_some() {
-            let name = &interface.host_name;
-            let text = format!(
-                "interface {name}: the host has a link of that name already: choose another one for the host's end"
-            );
-            return Err(Error::new(Kind::Taken, text));
-        }
+        (interface.host_name, interface.host_index) = choose_host_end(host, key, request)?;
     }
     let mut gateways = Vec::new();
     for (range, wanted) in addresses_of(request, network)? {
@@ -130,7 +122,7 @@ fn decide(
         interface.addresses.0.push(Cidr { ip: leased.ip, prefix });
         gateways.extend(range.gateway);
     }
-    interface.routes = routes_of(request, network, &gateways).into();
+    interface.routes = routes_of(request, network, &gateways, before).into();
     interface.mac = match (&request.mac, interface.addresses.first()) {
         (Some(mac), _) => Some(mac_text(link::parse_mac(mac)?)),
         // An ipvlan has that of the link below; what a DHCP server is to know must not change.
@@ -145,6 +137,27 @@ fn decide(
         interface.ports.0.push(Published { port, ..published });
     }
     Ok(())
+}
+
+/// The name of a pair's host end, and an index that goes with it.
+fn choose_host_end(host: &Host, key: &str, request: &Request) -> Result<(String, u32)> {
+    let (asked, inside) = (&request.host_name, &request.name);
+    // The link of a container with the same id that has just ended goes with its network namespace, which takes a moment.
+    let attempts = if asked.is_some() { 1 } else { NAMES };
+    for attempt in 0..attempts {
+        let name = match asked {
+            Some(name) => link::check_name("the name of the host's end", name)?.to_string(),
+            None => link::host_name(key, inside, attempt),
+        };
+        if host.index_of(&name)?.is_none() {
+            return Ok((name, choose_index(key, inside, attempt)));
+        }
+    }
+    let name = asked.as_ref().unwrap_or(inside);
+    let text = format!(
+        "interface {name}: the host has a link of that name already: choose another one for the host's end"
+    );
+    Err(Error::new(Kind::Taken, text))
 }
 
 /// Which addresses an interface gets: those that were asked for, else one of each range.
@@ -172,7 +185,7 @@ fn addresses_of(request: &Request, network: &Network) -> Result<Vec<(Range, Opti
     request.addresses.iter().map(range_for).collect()
 }
 
-fn routes_of(request: &Request, network: &Network, gateways: &[Ip]) -> Vec<Route> {
+fn routes_of(request: &Request, network: &Network, gateways: &[Ip], before: &[Interface]) -> Vec<Route> {
     if let Some(routes) = &request.routes {
         return routes.clone();
     }
@@ -183,7 +196,12 @@ fn routes_of(request: &Request, network: &Network, gateways: &[Ip]) -> Vec<Route
         let to = if via.0.is_ipv4() { IpAddr::from([0; 4]) } else { IpAddr::from([0; 16]) };
         Route { to: Cidr { ip: to, prefix: 0 }, via: Some(*via) }
     };
-    gateways.iter().map(default).collect()
+    // One default route is enough: the first interface has it.
+    let is_new = |route: &Route| {
+        let mut others = before.iter().flat_map(|interface| interface.routes.iter());
+        !others.any(|other| other.to == route.to)
+    };
+    gateways.iter().map(default).filter(is_new).collect()
 }
 
 /// Where a port leads: to the interface's addresses of the families in which it is published.
