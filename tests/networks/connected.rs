@@ -6,8 +6,9 @@ use std::ops::Deref;
 
 use serde_json::{Value, json};
 
-use crate::harness::Container;
+use crate::harness::{Container, wait_for};
 use crate::host::Host;
+use crate::inventory::Inventory;
 use crate::standpoint::{Standpoint, ip};
 
 /// A container with a netconf.json, whose program does nothing until it is killed.
@@ -63,11 +64,26 @@ impl<'h> Connected<'h> {
             .to_string()
     }
 
-    /// Killed and deleted, which must leave nothing of it.
+    /// Killed and deleted, which must leave nothing of it. Waits for its links, which the kernel takes away a moment later.
     #[track_caller]
     pub fn remove(self) {
+        let ends = self.host_ends();
         self.container.delete_force().ok();
         self.container.assert_gone();
+        wait_for("links that go", || {
+            let links = Standpoint::Host.links();
+            links.iter().all(|link| !ends.contains(&link.name)).then_some(())
+        });
+    }
+
+    /// The names of its links' ends on the host, from the record of what connects it.
+    pub fn host_ends(&self) -> Vec<String> {
+        let records = Inventory::take().records;
+        let records = records.values().filter_map(|text| serde_json::from_str::<Value>(text).ok());
+        let own = records.filter(|record| record["owner"] == json!(self.id));
+        let interfaces = own.flat_map(|record| record["interfaces"].as_array().cloned().unwrap_or_default());
+        let names = interfaces.filter_map(|interface| interface["hostName"].as_str().map(String::from));
+        names.filter(|name| !name.is_empty()).collect()
     }
 
     /// To change config.json.

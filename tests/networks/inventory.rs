@@ -27,14 +27,24 @@ impl Inventory {
     /// What is on this host now.
     pub fn take() -> Inventory {
         let mut records = BTreeMap::new();
-        collect(Path::new(STORE), &mut records);
+        if Path::new(STORE).exists() {
+            collect(Path::new(STORE), &mut records);
+        }
         Inventory { links: links(), rules: rules(), records }
     }
 
-    /// Waits until there is again what there was; links may take a moment.
+    /// Waits until there are the links again that there were: they go with a network namespace, which takes a moment.
+    #[track_caller]
+    pub fn wait_for_links(&self) {
+        wait_for(&format!("these links and no others: {:?}", self.links), || {
+            (links() == self.links).then_some(())
+        });
+    }
+
+    /// Asserts that there is again what there was.
     #[track_caller]
     pub fn is_back(&self) {
-        wait_for("links that go", || (links() == self.links).then_some(()));
+        self.wait_for_links();
         let now = Inventory::take();
         assert_eq!(now, *self, "something was left or is gone (left: now; right: before)");
     }
@@ -80,18 +90,15 @@ pub fn rules() -> Vec<String> {
     lines
 }
 
+/// Adds what reserves or records something: neither folders nor whose turn is next.
 fn collect(path: &Path, records: &mut BTreeMap<String, String>) {
-    if let Ok(target) = fs::read_link(path) {
-        records.insert(path.display().to_string(), target.display().to_string());
-    } else if path.is_dir() {
-        records.insert(path.display().to_string(), String::new());
-        for entry in fs::read_dir(path).expect("folder").flatten() {
-            collect(&entry.path(), records);
-        }
-    } else if path.is_file() {
-        let name = path.file_name().expect("a name").to_string_lossy();
-        // Whose turn is next is no trace of anything.
-        let text = if name.starts_with("order-") { Ok(String::new()) } else { fs::read_to_string(path) };
-        records.insert(path.display().to_string(), text.expect("a record"));
+    let name = path.file_name().expect("a name").to_string_lossy();
+    if path.is_dir() {
+        let entries = fs::read_dir(path).expect("a folder").flatten();
+        entries.for_each(|entry| collect(&entry.path(), records));
+    } else if !["lock", "boot"].contains(&&*name) && !name.starts_with("order-") {
+        let text = fs::read_link(path).map(|target| target.display().to_string());
+        let text = text.or_else(|_| fs::read_to_string(path)).expect("a record");
+        records.insert(path.display().to_string(), text);
     }
 }

@@ -18,5 +18,6 @@ mod standpoint;
 mod traffic;
 
 mod boundaries;
+mod links;
 mod outward;
 mod published;
