@@ -2,6 +2,7 @@
 
 use std::net::IpAddr;
 use std::os::fd::BorrowedFd;
+use std::time::Duration;
 
 use pillbox_netlink::nft::Batch;
 use pillbox_netlink::{Message, Socket};
@@ -26,6 +27,10 @@ const FIRST_INDEX: u32 = 2;
 
 /// How many names are tried for a pair's host end.
 const NAMES: u32 = 16;
+
+/// How often a link is waited for that is about to go, and how long each time.
+const PATIENCE: u32 = 200;
+const PAUSE: Duration = Duration::from_millis(5);
 
 /// Whose interfaces they are.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -249,13 +254,38 @@ pub fn connect(
     }
     let mut messages = Vec::new();
     for interface in &attachment.interfaces {
-        messages.extend(link::inside(interface)?);
+        let mut own = link::inside(interface)?;
+        if interface.kind == NetworkKind::Macvlan {
+            let routes = own.split_off(interface.addresses.len() + 1);
+            set_up_macvlan(inside, &own, interface)?;
+            own = routes;
+        }
+        messages.extend(own);
     }
     // The kernel answers to no more at once than fits its buffer.
     for batch in messages.chunks(pillbox_netlink::MAX_BATCH) {
         inside.request(batch)?;
     }
     publish_ports(store, host, attachment)
+}
+
+/// Gives a macvlan its addresses and sets it up, for which no other one over the same link may have its hardware address.
+/// That of a container that has just ended goes with its network namespace, which takes a moment.
+fn set_up_macvlan(inside: &mut Socket, messages: &[Message<'_>], interface: &Interface) -> Result<()> {
+    let (addresses, set_up) = messages.split_at(interface.addresses.len());
+    for batch in addresses.chunks(pillbox_netlink::MAX_BATCH) {
+        inside.request(batch)?;
+    }
+    for _ in 0..PATIENCE {
+        match inside.request(set_up).map_err(Error::from) {
+            Err(error) if error.errno() == Some(Errno::ADDRINUSE) => std::thread::sleep(PAUSE),
+            set_up => return set_up,
+        }
+    }
+    let Interface { name, link, mac, .. } = interface;
+    let mac = mac.as_deref().unwrap_or_default();
+    let text = format!("interface {name}: another macvlan over {link} has the hardware address {mac}");
+    Err(Error::new(Kind::Taken, text))
 }
 
 /// Adds an interface's link, with other indices if somebody has those that were chosen.
