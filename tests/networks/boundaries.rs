@@ -146,7 +146,7 @@ fn an_internal_network_has_no_way_out_and_no_way_in() {
         });
         assert_heard_only(&servers_of_inner, &[&mate.address(true), &mate.address(false)]);
         assert_heard_only(&servers_of_other, &[]);
-        drop((servers_of_inner, servers_of_mate));
+        drop((servers_of_inner, servers_of_mate, servers_of_other));
         [inner, mate, other].into_iter().for_each(Connected::remove);
     });
 }

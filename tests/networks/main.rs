@@ -19,5 +19,6 @@ mod traffic;
 
 mod boundaries;
 mod links;
+mod names;
 mod outward;
 mod published;

@@ -5,7 +5,7 @@ use serde_json::json;
 use crate::connected::{Connected, bridged, socket};
 use crate::host::on_a_host;
 use crate::machine::{HOST_4, HOST_6, Machine, OUTSIDE_4, OUTSIDE_6};
-use crate::traffic::Protocol;
+use crate::traffic::{Protocol, Tcp};
 
 #[test]
 fn the_outside_sees_the_hosts_address() {
@@ -44,5 +44,19 @@ fn without_masquerading_the_outside_sees_the_containers_address() {
             }
         }
         container.remove();
+    });
+}
+
+#[test]
+fn a_program_in_the_container_reaches_the_outside() {
+    on_a_host(|host| {
+        let outside = Machine::outside();
+        let _server = outside.at().serve("outside", Tcp, 81);
+        let mut container = Connected::new(host, &bridged(&[]));
+        for (to, seen) in [(OUTSIDE_4, HOST_4), (OUTSIDE_6, HOST_6)] {
+            let script = format!("nc {to} 81 </dev/null");
+            container.spec()["process"]["args"] = json!(["/bin/sh", "-c", script]);
+            assert_eq!(container.run_ok(), format!("outside sees {seen}"));
+        }
     });
 }

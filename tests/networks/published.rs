@@ -3,6 +3,7 @@
 use serde_json::json;
 
 use crate::connected::{Connected, bridged, socket};
+use crate::harness::wait_for;
 use crate::host::{Host, on_a_host};
 use crate::machine::{HOST_4, HOST_6, Machine, OUTSIDE_4, OUTSIDE_6};
 use crate::standpoint::Standpoint;
@@ -215,6 +216,23 @@ fn a_port_is_refused_again_when_its_container_is_deleted() {
             assert_eq!(outside.at().ask(protocol, &socket(HOST_4, 8080)), format!("next sees {OUTSIDE_4}"));
         }
         drop(servers);
+        container.remove();
+    });
+}
+
+#[test]
+fn a_program_in_the_container_is_reached_at_its_port() {
+    on_a_host(|host| {
+        let outside = Machine::outside();
+        let mut container = Connected::new(host, &bridged(&["8080:8000"]));
+        let script = "while :; do echo hello | nc -l -p 8000 >/dev/null; done";
+        container.spec()["process"]["args"] = json!(["/bin/sh", "-c", script]);
+        container.create_and_start();
+        for to in [HOST_4, HOST_6] {
+            // Between two clients nobody listens for a moment.
+            let to = socket(to, 8080);
+            wait_for("hello", || (outside.at().ask(Tcp, &to) == "hello\n").then_some(()));
+        }
         container.remove();
     });
 }
