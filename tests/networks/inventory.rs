@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::path::Path;
 
-use pillbox_netlink::nft::{Socket, chain, element, rule, set, table};
+use pillbox_netlink::nft::{Listed, Socket, chain, element, rule, set, table};
 
 use crate::harness::wait_for;
 use crate::standpoint::Standpoint;
@@ -46,8 +46,22 @@ impl Inventory {
     pub fn is_back(&self) {
         self.wait_for_links();
         let now = Inventory::take();
-        assert_eq!(now, *self, "something was left or is gone (left: now; right: before)");
+        assert_same("link", &now.links, &self.links);
+        assert_same("rule", &now.rules, &self.rules);
+        let records = |of: &Inventory| -> Vec<String> {
+            of.records.iter().map(|(name, text)| format!("{name}: {text}")).collect()
+        };
+        assert_same("record", &records(&now), &records(self));
     }
+}
+
+/// Asserts that two lists are the same; says only what differs.
+#[track_caller]
+pub fn assert_same(what: &str, now: &[String], before: &[String]) {
+    let left: Vec<_> = now.iter().filter(|line| !before.contains(line)).collect();
+    let gone: Vec<_> = before.iter().filter(|line| !now.contains(line)).collect();
+    assert!(left.is_empty() && gone.is_empty(), "{what}s left: {left:#?}; gone: {gone:#?}");
+    assert_eq!(now.len(), before.len(), "{what}s: how many");
 }
 
 fn links() -> Vec<String> {
@@ -62,31 +76,27 @@ fn links() -> Vec<String> {
     names
 }
 
-/// Everything in the packet filter, a line each.
+/// Everything in the packet filter, a line each; rules with their numbers, for their order counts.
 pub fn rules() -> Vec<String> {
     let mut socket = Socket::open().expect("nf_tables");
     let socket = &mut socket;
     let mut lines = Vec::new();
-    for table in table::list(socket).expect("tables") {
-        let table = table.value;
-        lines.push(format!("table {} {}", table.family.name(), table.name));
-        for set in set::list(socket, &table).expect("sets") {
-            lines.push(format!("{} {:?}", table.name, set.value));
-            let mut elements: Vec<String> = element::list(socket, &table, &set.value)
-                .expect("elements")
-                .iter()
-                .map(|element| format!("{} {} {element:?}", table.name, set.value.name))
-                .collect();
-            elements.sort();
-            lines.append(&mut elements);
+    for Listed { value: table, .. } in table::list(socket).expect("tables") {
+        let place = format!("{} {}", table.family.name(), table.name);
+        lines.push(format!("table {place}"));
+        for Listed { value: set, .. } in set::list(socket, &table).expect("sets") {
+            lines.push(format!("{place}: {set:?}"));
+            let elements = element::list(socket, &table, &set).expect("elements");
+            lines.extend(elements.iter().map(|element| format!("{place} {}: {element:?}", set.name)));
         }
-        for chain in chain::list(socket, &table).expect("chains") {
-            lines.push(format!("{} {:?}", table.name, chain.value));
-        }
-        for rule in rule::list(socket, &table, None).expect("rules") {
-            lines.push(format!("{} {:?}", table.name, rule.value));
+        for Listed { value: chain, .. } in chain::list(socket, &table).expect("chains") {
+            lines.push(format!("{place}: {chain:?}"));
+            let rules = rule::list(socket, &table, Some(&chain.name)).expect("rules");
+            let rules = rules.iter().enumerate();
+            lines.extend(rules.map(|(number, rule)| format!("{place} {number}: {:?}", rule.value)));
         }
     }
+    lines.sort();
     lines
 }
 

@@ -18,7 +18,9 @@ mod standpoint;
 mod traffic;
 
 mod boundaries;
+mod documents;
 mod links;
 mod names;
 mod outward;
 mod published;
+mod recovery;
