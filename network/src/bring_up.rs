@@ -181,7 +181,7 @@ fn finish(
     notes: &mut Vec<String>,
 ) -> Result<()> {
     if index.is_none() {
-        make_bridge(host, network)?;
+        make_bridge(locked, host, network)?;
     }
     put_rules(locked, host, network)?;
     if !network.foreign {
@@ -206,17 +206,35 @@ fn finish(
     locked.put_network(network)
 }
 
-pub(crate) fn make_bridge(host: &mut Host, network: &Network) -> Result<()> {
+/// Makes a network's bridge, to which containers that it had before are connected again.
+pub(crate) fn make_bridge(locked: &Locked<'_>, host: &mut Host, network: &Network) -> Result<()> {
     for attempt in 0..ATTEMPTS {
         let index = choose_index(&network.link, "", attempt);
         match host.links.request(&link::bridge(network, index)?) {
-            Ok(()) => return Ok(()),
+            Ok(()) => return connect_again(locked, host, network, index),
             Err(pillbox_netlink::Error::Refused(refusal))
                 if refusal.errno == Errno::EXIST && refusal.message == 0 => {}
             Err(error) => return Err(word_missing_kind(error.into(), "bridge")),
         }
     }
     Err(Error::new(Kind::Taken, format!("bridge {}: no index for a link is free", network.link)))
+}
+
+/// Makes the links of a network's containers ports of its bridge.
+fn connect_again(locked: &Locked<'_>, host: &mut Host, network: &Network, bridge: u32) -> Result<()> {
+    for attachment in locked.attachments()? {
+        let of_network = attachment.interfaces.iter().filter(|interface| interface.network == network.name);
+        for interface in of_network {
+            if let Some(index) = host.index_of(&interface.host_name)? {
+                let mut messages = vec![netlink_link::set_master(index, bridge)?];
+                if !interface.ports.is_empty() {
+                    messages.push(netlink_link::set_hairpin(index)?);
+                }
+                host.links.request(&messages)?;
+            }
+        }
+    }
+    Ok(())
 }
 
 /// Says what helps where the kernel lacks a kind of link.
