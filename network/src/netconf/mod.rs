@@ -25,7 +25,7 @@ use crate::cidr::Cidr;
 use crate::dns::Resolver;
 use crate::error::{Error, Result};
 use crate::ip::Ip;
-use crate::link::{check_mtu, check_name};
+use crate::link::{check_mtu, check_name, mac_text, parse_mac};
 use crate::network::{NetworkKind, Range};
 use crate::port::Port;
 use crate::request::{NetworkRequest, Request, Wanted};
@@ -148,6 +148,7 @@ impl Netconf {
                 }
             }
         }
+        check_routes(&netconf.requests)?;
         netconf.resolver = dns.map(resolver);
         netconf.resolver.as_ref().map_or(Ok(String::new()), |resolver| resolver.text("dns"))?;
         let hosts: Vec<_> = hosts.iter().map(|(name, Ip(ip))| (name.to_string(), *ip)).collect();
@@ -213,6 +214,23 @@ fn user_mode(model: &Model<'_>, interfaces: &[InterfaceDocument<'_>]) -> Result<
     }
     let mtu = own_mtu.or(*mtu).map(|mtu| check_mtu("model.mtu", mtu)).transpose()?;
     Ok(UserMode { ports, mtu: mtu.map(|mtu| mtu as u16) })
+/// Checks what the kernel would refuse when all else is done.
+fn check_routes(requests: &[Request]) -> Result<()> {
+    let mut known = Vec::new();
+    for (index, request) in requests.iter().enumerate() {
+        for (place, Route { to, via }) in request.routes.iter().flatten().enumerate() {
+            let why = if via.is_some_and(|Ip(via)| via.is_ipv4() != to.ip.is_ipv4()) {
+                "its gateway is of another family"
+            } else if known.contains(&to.network()) {
+                "there is another route to it"
+            } else {
+                known.push(to.network());
+                continue;
+            };
+            return Err(Error::invalid(format_args!("interfaces[{index}].routes[{place}]: {to}: {why}")));
+        }
+    }
+    Ok(())
 }
 
 fn check_hosts(hosts: &[(String, IpAddr)]) -> Result<()> {
@@ -362,11 +380,15 @@ fn request(
         host_name: name_of(name, "name")?,
         addresses: addresses.iter().map(|cidr| Wanted { ip: cidr.ip, prefix: Some(cidr.prefix) }).collect(),
         host_addresses,
-        mac: mac.as_ref().map(|mac| mac.to_string()),
+        mac: mac.as_ref().map(|mac| mac_of(&format!("{field}.mac"), mac)).transpose()?,
         mtu: mtu.map(|mtu| check_mtu(&format!("{field}.mtu"), mtu)).transpose()?,
         routes,
         ports: published,
     })
+}
+
+fn mac_of(field: &str, text: &str) -> Result<String> {
+    parse_mac(text).map(mac_text).map_err(|error| error.after(field))
 }
 
 /// The subnets that a bridge must have for these addresses, with the gateways that routes name.
