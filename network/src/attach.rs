@@ -9,7 +9,7 @@ use pillbox_netlink::{Message, Socket};
 use rustix::io::Errno;
 
 use crate::attachment::{Attachment, Holder, Interface, Published, Route};
-use crate::bring_up::{ATTEMPTS, bring_up, has_table, restore_rules, word_missing_kind};
+use crate::bring_up::{ATTEMPTS, bring_up, has_table, restore_rules, take_down, word_missing_kind};
 use crate::cidr::Cidr;
 use crate::error::{Error, Kind, Result};
 use crate::filter::{self, Change};
@@ -49,7 +49,8 @@ pub struct Owner {
 /// are its own from now on. `notes` gets what was changed on the host, a line each.
 ///
 /// # Errors
-/// Something that was asked for cannot be had: it is named, and nothing of this container is left.
+/// Something that was asked for cannot be had: it is named, and nothing of this container is left, nor of networks that
+/// were made for it.
 pub fn reserve(
     store: &Store,
     host: &mut Host,
@@ -67,8 +68,11 @@ pub fn reserve(
         namespace: owner.namespace.clone(),
         interfaces: Vec::new().into(),
     };
+    let mut made = Vec::new();
     let decided = requests.iter().try_for_each(|request| {
+        let is_new = request.network.kind == NetworkKind::Bridge && !locked.has_network(&request.network.name)?;
         let network = bring_up(&locked, host, &request.network, notes)?;
+        made.extend(is_new.then(|| network.clone()));
         // What it has so far is given back if anything fails.
         attachment.interfaces.0.push(Interface::default());
         let Some((interface, before)) = attachment.interfaces.0.split_last_mut() else { return Ok(()) };
@@ -78,7 +82,9 @@ pub fn reserve(
         Ok(()) => Ok(attachment),
         Err(error) => {
             let error = error.besides(locked.release_leases(&attachment));
-            Err(error.besides(locked.release_ports(&attachment)))
+            let error = error.besides(locked.release_ports(&attachment));
+            // Nobody else can be on them yet: the lock was held all the time.
+            Err(made.iter().fold(error, |error, network| error.besides(take_down(&locked, host, network))))
         }
     }
 }

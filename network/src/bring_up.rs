@@ -393,7 +393,8 @@ pub(crate) fn add_elements(locked: &Locked<'_>, batch: &mut Batch) -> Result<()>
     Ok(())
 }
 
-/// Removes a network from the host: its rules, its bridge unless that is somebody else's, its record.
+/// Removes a network from the host: its rules, its bridge unless that is somebody else's, its record. With the last one goes
+/// what is the same for all.
 ///
 /// # Errors
 /// The kernel refuses something; the record stays then.
@@ -411,5 +412,11 @@ pub fn take_down(locked: &Locked<'_>, host: &mut Host, network: &Network) -> Res
     if network.kind == NetworkKind::Bridge && !network.foreign && host.index_of(&network.link)?.is_some() {
         host.links.request(&[netlink_link::delete(&*network.link)?])?;
     }
-    locked.remove_network(&network.name)
+    locked.remove_network(&network.name)?;
+    if locked.networks()?.is_empty() && locked.attachments()?.is_empty() {
+        let mut batch = Batch::new();
+        filter::remove_base(&mut batch)?;
+        host.filter()?.commit(&batch)?;
+    }
+    Ok(())
 }
