@@ -233,7 +233,7 @@ impl Networks {
         warnings: &mut Vec<Warning>,
     ) -> Result<()> {
         if let Some(own) = &mut attached.own {
-            own.connect(network)?;
+            own.connect(network).map_err(|error| error.context(self.name()))?;
         }
         if let Some(prepared) = &attached.user_mode {
             let started = user_mode::start(prepared, directory, network.pid, warnings);
