@@ -24,3 +24,4 @@ mod names;
 mod outward;
 mod published;
 mod recovery;
+mod refusals;
