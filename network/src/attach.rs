@@ -70,7 +70,8 @@ pub fn reserve(
     };
     let mut made = Vec::new();
     let decided = requests.iter().try_for_each(|request| {
-        let is_new = request.network.kind == NetworkKind::Bridge && !locked.has_network(&request.network.name)?;
+        let is_new =
+            request.network.kind == NetworkKind::Bridge && !locked.has_network(&request.network.name)?;
         let network = bring_up(&locked, host, &request.network, notes)?;
         made.extend(is_new.then(|| network.clone()));
         // What it has so far is given back if anything fails.

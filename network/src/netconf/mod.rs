@@ -214,6 +214,8 @@ fn user_mode(model: &Model<'_>, interfaces: &[InterfaceDocument<'_>]) -> Result<
     }
     let mtu = own_mtu.or(*mtu).map(|mtu| check_mtu("model.mtu", mtu)).transpose()?;
     Ok(UserMode { ports, mtu: mtu.map(|mtu| mtu as u16) })
+}
+
 /// Checks what the kernel would refuse when all else is done.
 fn check_routes(requests: &[Request]) -> Result<()> {
     let mut known = Vec::new();
