@@ -212,8 +212,10 @@ pub(crate) fn make_bridge(locked: &Locked<'_>, host: &mut Host, network: &Networ
         let index = choose_index(&network.link, "", attempt);
         match host.links.request(&link::bridge(network, index)?) {
             Ok(()) => return connect_again(locked, host, network, index),
-            Err(pillbox_netlink::Error::Refused(refusal))
-                if refusal.errno == Errno::EXIST && refusal.message == 0 => {}
+            Err(error)
+                if error
+                    .refusal()
+                    .is_some_and(|refusal| refusal.errno == Errno::EXIST && refusal.message == 0) => {}
             Err(error) => return Err(word_missing_kind(error.into(), "bridge")),
         }
     }

@@ -111,8 +111,8 @@ impl std::error::Error for Error {}
 impl From<pillbox_netlink::Error> for Error {
     #[cold]
     fn from(error: pillbox_netlink::Error) -> Self {
-        use pillbox_netlink::Error::{Invalid, Malformed, Refused, System, Unanswered};
-        let (kind, errno) = match &error {
+        use pillbox_netlink::Cause::{Invalid, Malformed, Refused, System, Unanswered};
+        let (kind, errno) = match error.cause() {
             Invalid(_) => (Kind::Invalid, None),
             System { errno, .. } | Refused(Refusal { errno, .. }) => (kind_of(*errno), Some(*errno)),
             Unanswered(_) | Malformed(_) => (Kind::Host, None),
