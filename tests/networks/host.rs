@@ -26,7 +26,11 @@ pub struct Host {
 #[track_caller]
 pub fn on_a_host<F: FnOnce(&Host)>(body: F) {
     if std::env::var_os(INSIDE).is_some() {
-        return body(&Host::new());
+        let host = Host::new();
+        body(&host);
+        // Of all containers nothing is left, and of networks nothing is missing.
+        assert_eq!(host.net(&["check"]), "");
+        return;
     }
     if !geteuid().is_root() {
         return skip("needs root for network namespaces");
@@ -71,6 +75,15 @@ impl Host {
         host.set("net/ipv4/ip_forward", "1");
         host.set("net/ipv6/conf/all/forwarding", "1");
         host
+    }
+
+    /// What `pillbox net` prints with those arguments, which must succeed silently or say something on stdout.
+    #[track_caller]
+    pub fn net(&self, arguments: &[&str]) -> String {
+        let output = self.runtime.command().arg("net").args(arguments).output().expect("pillbox net");
+        let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+        assert_eq!(text(&output.stderr), "", "net {arguments:?}");
+        text(&output.stdout)
     }
 
     /// Changes a setting of the host.
