@@ -1,7 +1,7 @@
 //! How containers are connected: plain pairs, several interfaces, settings of links, links over others, namespaces that are joined.
 
+use pillbox_netlink::Socket;
 use pillbox_netlink::link::{self, IpvlanBetween, IpvlanMode, Kind, MacvlanMode, NewLink};
-use pillbox_netlink::{Error, Socket};
 use rustix::io::Errno;
 use serde_json::json;
 
@@ -108,7 +108,7 @@ fn has(kind: Kind) -> bool {
             socket.request(&[link::delete("probe0").expect("a link")]).expect("a link");
             true
         }
-        Err(Error::Refused(refusal)) if refusal.errno == Errno::OPNOTSUPP => false,
+        Err(error) if error.refused() == Some(Errno::OPNOTSUPP) => false,
         Err(error) => panic!("{error}"),
     }
 }

@@ -4,7 +4,7 @@ use std::fs;
 
 use pillbox_netlink::link;
 use pillbox_netlink::nft::{Batch, Family, Socket, Table, table};
-use serde_json::{Value, json};
+use serde_json::json;
 
 use crate::connected::{Connected, bridged, socket};
 use crate::harness::wait_for;
@@ -12,7 +12,7 @@ use crate::host::on_a_host;
 use crate::inventory::{Inventory, assert_same, rules};
 use crate::machine::{HOST_4, HOST_6, Machine, OUTSIDE_4};
 use crate::standpoint::Standpoint;
-use crate::traffic::{Protocol, Tcp, Udp};
+use crate::traffic::{Tcp, Udp};
 
 /// What `nft flush ruleset` does.
 fn flush() {

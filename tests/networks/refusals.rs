@@ -2,7 +2,6 @@
 
 use std::fs;
 
-use pillbox_netlink::link::{self, Bridge, BridgeOptions, Kind, NewLink, Peer, Veth};
 use serde_json::{Value, json};
 
 use crate::connected::{Connected, bridged};
