@@ -94,6 +94,7 @@ fn as_asked(wanted: &NetworkRequest) -> Network {
         isolated: isolated.unwrap_or(true),
         internal: is_internal,
         foreign: false,
+        routes_loopback: false,
         witness: 0,
         ready: false,
     }
@@ -197,13 +198,21 @@ fn finish(
             }
         }
     }
-    host::route_loopback(&network.link)?;
+    if let Some(index) = index.filter(|_| has_v6(network)) {
+        host.links.request(&[link::loopback_through(index)?])?;
+    }
+    let is_changed = host::route_loopback(&network.link)?;
+    network.routes_loopback |= is_changed && network.foreign;
     if !network.foreign {
         network.witness = foreign::witness();
         foreign::let_pass(host, &network.link, notes)?;
     }
     network.ready = true;
     locked.put_network(network)
+}
+
+fn has_v6(network: &Network) -> bool {
+    network.ranges.iter().any(|range| range.subnet.ip.is_ipv6())
 }
 
 /// Makes a network's bridge, to which containers that it had before are connected again.
@@ -395,12 +404,28 @@ pub(crate) fn add_elements(locked: &Locked<'_>, batch: &mut Batch) -> Result<()>
     Ok(())
 }
 
+/// Undoes what was changed at a bridge of somebody else's, if that is still there.
+fn leave_bridge(host: &mut Host, network: &Network) -> Result<()> {
+    let Some(index) = host.index_of(&network.link)? else { return Ok(()) };
+    if network.routes_loopback {
+        host::keep_loopback(&network.link)?;
+    }
+    match host.links.request(&[link::no_loopback_through(index)?]).map_err(Error::from) {
+        // Without IPv6 there was none.
+        Err(error) if error.errno() == Some(Errno::SRCH) => Ok(()),
+        deleted => deleted,
+    }
+}
+
 /// Removes a network from the host: its rules, its bridge unless that is somebody else's, its record. With the last one goes
 /// what is the same for all.
 ///
 /// # Errors
 /// The kernel refuses something; the record stays then.
 pub fn take_down(locked: &Locked<'_>, host: &mut Host, network: &Network) -> Result<()> {
+    if network.foreign {
+        leave_bridge(host, network)?;
+    }
     let mut batch = Batch::new();
     // Adding what is there already changes nothing, and then all of it can be deleted.
     filter::change_network(&mut batch, network, Change::Add)?;

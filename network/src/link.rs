@@ -51,16 +51,27 @@ pub fn bridge(network: &Network, index: u32) -> Result<Vec<Message<'static>>> {
 /// # Errors
 /// None but for memory.
 pub fn loopback_through(index: u32) -> Result<Message<'static>> {
+    Ok(route::replace(&loopback_route(index))?)
+}
+
+/// Undoes [`loopback_through`].
+///
+/// # Errors
+/// As for that.
+pub fn no_loopback_through(index: u32) -> Result<Message<'static>> {
+    Ok(route::delete(&loopback_route(index))?)
+}
+
+fn loopback_route(index: u32) -> Route {
     let loopback = Cidr::single(Ipv6Addr::LOCALHOST.into());
     let priority = Some(BEHIND_LOOPBACK);
-    let route = Route {
+    Route {
         index: Some(index),
         kind: RouteKind::Local,
         table: route::LOCAL_TABLE,
         priority,
         ..Route::to(loopback.into())
-    };
-    Ok(route::replace(&route)?)
+    }
 }
 
 /// The host's part of an interface: the link itself, which is born in the container's network namespace. `below` is the
