@@ -9,6 +9,7 @@ use crate::bring_up::has_table;
 use crate::error::{Error, Result};
 use crate::filter::{self, Change};
 use crate::host::Host;
+use crate::link;
 use crate::namespace;
 use crate::store::{Locked, Store};
 use crate::tracked;
@@ -31,10 +32,7 @@ pub fn detach(store: &Store, key: &str) -> Result<()> {
 /// As for [`detach`].
 pub fn undo(locked: &Locked<'_>, host: &mut Host, attachment: &Attachment) -> Result<()> {
     unpublish(host, attachment)?;
-    // Links go with their network namespace. Deleting one takes the kernel longer than all the rest.
-    if attachment.namespace.is_some() {
-        delete_links(host, attachment)?;
-    }
+    delete_links(host, attachment)?;
     host.leave_filter();
     locked.release_ports(attachment)?;
     locked.release_leases(attachment)?;
@@ -58,9 +56,19 @@ fn unpublish(host: &mut Host, attachment: &Attachment) -> Result<()> {
     tracked::forget(host, attachment)
 }
 
+/// Deletes links that do not go by themselves. Others go with their network namespace, a moment later; deleting one takes
+/// the kernel longer than all the rest. A name that somebody has asked for is to be free at once.
 fn delete_links(host: &mut Host, attachment: &Attachment) -> Result<()> {
     let mut inside = None;
     for interface in &attachment.interfaces {
+        let is_asked = interface.kind.is_pair() && !link::is_host_name(&interface.host_name);
+        if attachment.namespace.is_none() && !is_asked {
+            continue;
+        }
+        // By now somebody else may have a link of that name.
+        if is_asked && host.index_of(&interface.host_name)? != Some(interface.host_index) {
+            continue;
+        }
         let deleted = if interface.kind.is_pair() {
             host.links.request(&[netlink_link::delete(&*interface.host_name)?])
         } else {

@@ -253,6 +253,12 @@ pub fn host_name(key: &str, interface: &str, attempt: u32) -> String {
     format!("veth{:011x}", hash >> 20)
 }
 
+/// Whether a name is one of [`host_name`]'s.
+pub fn is_host_name(name: &str) -> bool {
+    let is_digit = |byte: u8| byte.is_ascii_digit() || (b'a'..=b'f').contains(&byte);
+    name.strip_prefix("veth").is_some_and(|digits| digits.len() == 11 && digits.bytes().all(is_digit))
+}
+
 /// An index for a link that nobody else has yet, most likely: those that the kernel gives out itself begin at 1.
 /// `attempt` leads to another one.
 pub fn choose_index(key: &str, interface: &str, attempt: u32) -> u32 {
@@ -302,7 +308,8 @@ mod tests {
     fn names_and_indices_are_their_owners_own() {
         let name = host_name("0123-web", "eth0", 0);
         assert_eq!(name.len(), 15);
-        assert!(check_name("name", &name).is_ok());
+        assert!(check_name("name", &name).is_ok() && is_host_name(&name));
+        assert!(!["veth0", "eth1", "vethABCDEF01234", ""].into_iter().any(is_host_name));
         assert_ne!(name, host_name("0123-web", "eth1", 0));
         assert_ne!(name, host_name("0123-web", "eth0", 1));
         let index = choose_index("0123-web", "eth0", 0);
