@@ -73,7 +73,7 @@ pub fn host_end<'fd>(
     below: Option<u32>,
     namespace: BorrowedFd<'fd>,
 ) -> Result<Vec<Message<'fd>>> {
-    let Interface { kind, name, index, host_name, host_index, mtu, mac, .. } = interface;
+    let Interface { kind, name, index, host_name, host_index, host_mac, mtu, mac, .. } = interface;
     let address = mac.as_deref().map(parse_mac).transpose()?;
     let namespace = Some(namespace);
     if !kind.is_pair() {
@@ -91,7 +91,15 @@ pub fn host_end<'fd>(
         })?]);
     }
     let peer = Peer { name, index: Some(*index), address, namespace };
-    let veth = Veth { name: host_name, index: Some(*host_index), mtu: *mtu, master: below, peer };
+    let host_address = host_mac.as_deref().map(parse_mac).transpose()?;
+    let veth = Veth {
+        name: host_name,
+        index: Some(*host_index),
+        address: host_address,
+        mtu: *mtu,
+        master: below,
+        peer,
+    };
     let mut messages = vec![link::add_veth(&veth)?];
     // A container that reaches its own published port gets back what it has sent.
     if *kind == NetworkKind::Bridge && !interface.ports.is_empty() {
