@@ -211,11 +211,11 @@ fn network(model: Option<&Model<'_>>) -> Result<NetworkRequest> {
             .enumerate()
             .map(|(index, subnet)| range(index, *subnet))
             .collect::<Result<_>>()?,
-        suggested: Vec::new(),
         mtu: mtu.map(|mtu| check_mtu("model.mtu", mtu)).transpose()?,
         masquerade: *masquerade,
         isolated: *isolated,
         internal: *internal,
+        ..NetworkRequest::default()
     })
 }
 
@@ -264,7 +264,7 @@ fn request(
     let addresses: Vec<Cidr> = peer_ip.iter().chain(&**peer_ips).filter(is_said).copied().collect();
     let routes: Option<Vec<Route>> = routes
         .as_ref()
-        .map(|routes| routes.iter().map(|route| Route { to: route.subnet, via: route.gateway }).collect());
+        .map(|routes| routes.iter().map(|route| Route::new(route.subnet, route.gateway)).collect());
     let name_of = |text: &Option<Text<'_>>, member: &str| -> Result<Option<String>> {
         let name =
             text.as_ref().map(|name| check_name(&format!("{field}.{member}"), name).map(str::to_string));
@@ -288,6 +288,7 @@ fn request(
         mtu: mtu.map(|mtu| check_mtu(&format!("{field}.mtu"), mtu)).transpose()?,
         routes,
         ports: published,
+        ..Request::default()
     })
 }
 
