@@ -67,6 +67,40 @@ const INIT: House = House {
     top: &["lib.rs", "main.rs"],
 };
 
+const NETWORK: House = House {
+    folder: "network/src",
+    rooms: &[
+        "error",
+        "cidr",
+        "ip",
+        "port",
+        "network",
+        "attachment",
+        "request",
+        "dns",
+        "link",
+        "filter",
+        "netconf",
+        "cni",
+        "namespace",
+        "host",
+        "foreign",
+        "tracked",
+        "rootless",
+        "store",
+        "subnet",
+        "bridge",
+        "bring_up",
+        "detach",
+        "allot",
+        "attach",
+        "inspect",
+        "plugin",
+    ],
+    has_small_rooms: true,
+    top: &["lib.rs"],
+};
+
 /// A name in a source text, and its line.
 #[derive(Debug, PartialEq, Eq)]
 struct Mention {
@@ -84,6 +118,12 @@ fn no_room_of_the_runtime_uses_one_that_stands_above_it() {
 #[test]
 fn no_part_of_init_uses_one_that_stands_above_it() {
     let wrong = INIT.wrong();
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+#[test]
+fn no_room_of_the_networks_uses_one_that_stands_above_it() {
+    let wrong = NETWORK.wrong();
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
 }
 

@@ -101,8 +101,7 @@ impl<'a> Course<'a> {
         all
     }
 
-    /// Runs the rounds in the order ABBA, so that a machine that slows down or heats up affects all subjects
-    /// alike. A first round, which fills the caches, is not counted.
+    /// Measures the subjects in [interleaved](interleave) rounds.
     pub fn interleave(
         &self,
         cases: &[&str],
@@ -114,16 +113,7 @@ impl<'a> Course<'a> {
             None => eprintln!("bench: {} …", cases.join(", ")),
             Some(scale) => eprintln!("bench: {}, {scale:?} …", cases.join(", ")),
         }
-        let empty = || cases.iter().map(|_| Samples::default()).collect::<Vec<_>>();
-        let mut samples: Vec<Vec<Samples>> = subjects.iter().map(|_| empty()).collect();
-        subjects.iter().for_each(|subject| once(subject, &mut empty()));
-        for round in 0..self.runs {
-            let count = subjects.len();
-            for turn in 0..count {
-                let turn = if round % 2 == 0 { turn } else { count - 1 - turn };
-                once(&subjects[turn], &mut samples[turn]);
-            }
-        }
+        let mut samples = interleave(self.runs, cases.len(), subjects, &mut once);
         let mut lines = Vec::new();
         for (index, case) in cases.iter().enumerate() {
             for (subject, samples) in subjects.iter().zip(&mut samples) {
@@ -159,4 +149,25 @@ impl<'a> Course<'a> {
         }
         Ok(Cost { time: begin.elapsed() })
     }
+}
+
+/// Runs rounds in the order ABBA, so that a machine that slows down or heats up affects all subjects alike. A first
+/// round, which fills the caches, is not counted. The result has the samples of each subject, one for each case.
+pub fn interleave<S>(
+    runs: usize,
+    cases: usize,
+    subjects: &[S],
+    once: &mut dyn FnMut(&S, &mut [Samples]),
+) -> Vec<Vec<Samples>> {
+    let empty = || (0..cases).map(|_| Samples::default()).collect::<Vec<_>>();
+    let mut samples: Vec<Vec<Samples>> = subjects.iter().map(|_| empty()).collect();
+    subjects.iter().for_each(|subject| once(subject, &mut empty()));
+    for round in 0..runs {
+        let count = subjects.len();
+        for turn in 0..count {
+            let turn = if round % 2 == 0 { turn } else { count - 1 - turn };
+            once(&subjects[turn], &mut samples[turn]);
+        }
+    }
+    samples
 }

@@ -1,6 +1,7 @@
 //! The benchmark's environment: root, mounts of its own with cgroup v2 in its usual place, and a description
 //! of the machine for the report.
 
+use std::fmt;
 use std::fs;
 use std::os::unix::process::CommandExt;
 use std::path::Path;
@@ -9,6 +10,7 @@ use std::time::Duration;
 
 use rustix::mount::{MountFlags, mount};
 use rustix::process::{WaitOptions, waitpid};
+use serde_json::{Value, json};
 
 use crate::error::{Context, Result, error};
 
@@ -21,11 +23,16 @@ const ISOLATED: &str = "PILLBOX_BENCH_ISOLATED";
 /// `CGROUP2_SUPER_MAGIC` (linux/magic.h).
 const CGROUP2: i64 = 0x6367_7270;
 
+/// A pid namespace of the benchmark's own, so that all its processes end with it; then it has to reap orphans.
+pub const OWN_PROCESSES: &[&str] = &["-p", "-f", "--kill-child", "--mount-proc"];
+
+/// The same with a network namespace of its own.
+pub const OWN_PROCESSES_AND_NETWORK: &[&str] = &["-n", "-p", "-f", "--kill-child", "--mount-proc"];
+
 /// Requires root, then executes the benchmark again in a mount namespace of its own. There, /run is an empty
 /// tmpfs, and on a host with cgroup v1 in the usual place cgroup v2 is mounted over it. None of this shows on
-/// the host. With `own_processes` the benchmark is also in a pid namespace of its own, so that all its
-/// processes end with it; then it has to reap orphans.
-pub fn prepare(own_processes: bool) -> Result<()> {
+/// the host. `more` are unshare(1)'s flags for more namespaces.
+pub fn prepare(more: &[&str]) -> Result<()> {
     if !rustix::process::geteuid().is_root() {
         return Err(error("it makes namespaces, mounts and cgroups: run it as root"));
     }
@@ -33,11 +40,8 @@ pub fn prepare(own_processes: bool) -> Result<()> {
         let this = std::env::current_exe().context(|| "find the benchmark's own program")?;
         let arguments = std::env::args_os().skip(1);
         let mut unshare = Command::new("unshare");
-        unshare.arg("-m");
-        if own_processes {
-            unshare.args(["-p", "-f", "--kill-child", "--mount-proc"]);
-        }
-        let cause = unshare.arg(this).args(arguments).env(ISOLATED, std::process::id().to_string()).exec();
+        unshare.arg("-m").args(more).arg(this).args(arguments);
+        let cause = unshare.env(ISOLATED, std::process::id().to_string()).exec();
         return Err(cause).context(|| "execute unshare (util-linux)");
     }
     let flags = MountFlags::NOSUID | MountFlags::NODEV;
@@ -88,6 +92,20 @@ impl Machine {
             mounts: fs::read_to_string("/proc/self/mountinfo").unwrap_or_default().lines().count(),
             load: load.split(' ').next().unwrap_or_default().to_string(),
         }
+    }
+
+    /// The same for programs.
+    pub fn json(&self) -> Value {
+        let Machine { cpu, cores, kernel, mounts, load } = self;
+        json!({ "cpu": cpu, "cores": cores, "kernel": kernel, "mounts": mounts, "load": load })
+    }
+}
+
+/// In a line.
+impl fmt::Display for Machine {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Machine { cpu, cores, kernel, mounts, load } = self;
+        write!(f, "{cpu}, {cores} cores; Linux {kernel}; {mounts} mounts; load before: {load}.")
     }
 }
 

@@ -42,7 +42,7 @@ pub fn command(arguments: &[OsString]) -> Result<()> {
     let beside = || Ok::<_, std::io::Error>(std::env::current_exe()?.with_file_name("pillbox"));
     // Absolute, because a case may run in a folder of its own.
     let program = program.map_or_else(beside, std::path::absolute).context(|| "find pillbox")?;
-    host::prepare(true)?;
+    host::prepare(host::OWN_PROCESSES)?;
     let counted = count_all(&program)?;
     let compiler = compiler()?;
     if update {

@@ -13,6 +13,7 @@ mod host;
 mod instructions;
 mod library;
 mod memory;
+mod network;
 mod plot;
 mod program;
 mod report;
@@ -48,6 +49,8 @@ bench [OPTIONS]: measures pillbox, crun, runc and youki side by side. Needs root
 
 bench instructions FILE [--pillbox PATH] [--update]: counts pillbox's instructions under valgrind and compares them with
 those in FILE, or writes them there.
+
+bench network [OPTIONS]: measures networks; see `bench network --help`.
 ";
 
 /// The runtimes to look for on PATH.
@@ -71,6 +74,7 @@ fn main() -> ExitCode {
         [word, rootfs, cgroup] if word == "floor" => floor::run(Path::new(rootfs), Path::new(cgroup)),
         [word] if word == "getppid" => filter::count_calls(),
         [word, rest @ ..] if word == "instructions" => instructions::command(rest),
+        [word, rest @ ..] if word == "network" => network::command(rest),
         _ => parse(arguments).and_then(|options| options.map_or(Ok(()), |options| bench(&options))),
     };
     match outcome {
@@ -127,7 +131,7 @@ fn parse(arguments: Vec<OsString>) -> Result<Option<Options>> {
 }
 
 fn bench(options: &Options) -> Result<()> {
-    host::prepare(false)?;
+    host::prepare(&[])?;
     let machine = host::Machine::look();
     // As a subreaper this process gets orphaned containers, and can wait for their end.
     rustix::process::set_child_subreaper(Some(rustix::process::getpid())).context(|| "become subreaper")?;

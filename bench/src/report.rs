@@ -12,7 +12,7 @@ use crate::host::Machine;
 use crate::plot::{self, Curve};
 use crate::runtime::Runtime;
 use crate::scale::{RUN_BY_CONTAINERS, RUN_BY_MOUNTS};
-use crate::target::{Target, targets};
+use crate::target::{self, Target, targets};
 
 /// The runtime that the others are compared with.
 pub const REFERENCE: &str = "crun";
@@ -77,14 +77,6 @@ impl Report<'_> {
         self.lines.iter().map(row).collect()
     }
 
-    fn target_rows(&self) -> Vec<[String; 4]> {
-        let row = |target: &Target| {
-            let verdict = target.reached().map_or("not measured", |yes| if yes { "yes" } else { "NO" });
-            [target.what.clone(), target.bound_text(), number(target.measured), verdict.to_string()]
-        };
-        targets(self).iter().map(row).collect()
-    }
-
     /// The tables as columns of text.
     pub fn table(&self) -> String {
         let mut text = columns(&HEAD.map(str::to_string), &self.rows(), 2);
@@ -93,7 +85,8 @@ impl Report<'_> {
             let _ = writeln!(text, "{what}: {subject} {kib:.0} KiB");
         }
         text.push('\n');
-        text.push_str(&columns(&TARGET_HEAD.map(str::to_string), &self.target_rows(), 1));
+        let rows: Vec<_> = targets(self).iter().map(Target::row).collect();
+        text.push_str(&columns(&target::HEAD.map(str::to_string), &rows, 1));
         for (subject, failure) in self.failures() {
             let _ = writeln!(text, "{subject}: {failure}");
         }
@@ -109,7 +102,6 @@ impl Report<'_> {
 
     /// Everything, for programs. Times are in ms, sizes in bytes unless their names say KiB.
     pub fn json(&self) -> Value {
-        let Machine { cpu, cores, kernel, mounts, load } = &self.machine;
         let runtime = |runtime: &Runtime| {
             let Runtime { name, version, size, .. } = runtime;
             json!({ "name": name, "version": version, "bytes": size })
@@ -130,20 +122,14 @@ impl Report<'_> {
         };
         let figure =
             |figure: &Figure| json!({ "what": figure.what, "runtime": figure.subject, "KiB": figure.kib });
-        let target = |target: &Target| {
-            json!({
-                "what": target.what, "bound": target.bound_text(), "measured": target.measured,
-                "reached": target.reached(),
-            })
-        };
         json!({
-            "machine": { "cpu": cpu, "cores": cores, "kernel": kernel, "mounts": mounts, "load": load },
+            "machine": self.machine.json(),
             "bytesWithoutOptionalParts": self.reduced_size,
             "runtimes": self.runtimes.iter().map(runtime).collect::<Vec<_>>(),
             "absent": self.absent,
             "lines": self.lines.iter().map(line).collect::<Vec<_>>(),
             "figures": self.figures.iter().map(figure).collect::<Vec<_>>(),
-            "targets": targets(self).iter().map(target).collect::<Vec<_>>(),
+            "targets": targets(self).iter().map(Target::json).collect::<Vec<_>>(),
         })
     }
 
@@ -182,10 +168,7 @@ impl Report<'_> {
     }
 
     fn markdown(&self, plots: &str) -> String {
-        let Machine { cpu, cores, kernel, mounts, load } = &self.machine;
-        let mut text = String::from("# Measured side by side\n\nWritten by `make bench`.\n\n");
-        let _ =
-            writeln!(text, "{cpu}, {cores} cores; Linux {kernel}; {mounts} mounts; load before: {load}.\n");
+        let mut text = format!("# Measured side by side\n\nWritten by `make bench`.\n\n{}\n\n", self.machine);
         let _ = writeln!(text, "| runtime | version | program, KiB |\n|---|---|---|");
         for Runtime { name, version, size, .. } in self.runtimes {
             let _ = writeln!(text, "| {name} | {version} | {} |", size.div_ceil(1024));
@@ -193,14 +176,7 @@ impl Report<'_> {
         if !self.absent.is_empty() {
             let _ = writeln!(text, "\nNot installed: {}.", self.absent.join(", "));
         }
-        let _ = writeln!(
-            text,
-            "\n## What is to be reached\n\n| {} |\n|---|---|---:|---|",
-            TARGET_HEAD.join(" | ")
-        );
-        for row in self.target_rows() {
-            let _ = writeln!(text, "| {} |", row.join(" | "));
-        }
+        let _ = write!(text, "\n## What is to be reached\n\n{}", target::markdown(&targets(self)));
         let _ = writeln!(text, "\n## Times\n\n| {} |\n|---|---|{}", HEAD.join(" | "), "---:|".repeat(6));
         for row in self.rows() {
             let _ = writeln!(text, "| {} |", row.join(" | "));
@@ -217,8 +193,6 @@ impl Report<'_> {
     }
 }
 
-const TARGET_HEAD: [&str; 4] = ["what", "must be", "is", "reached"];
-
 fn case(line: &Line) -> String {
     match line.scale {
         None => line.case.clone(),
@@ -227,7 +201,7 @@ fn case(line: &Line) -> String {
 }
 
 /// Two digits after the point, or four for small values.
-fn number(value: Option<f64>) -> String {
+pub fn number(value: Option<f64>) -> String {
     match value {
         None => "–".to_string(),
         Some(value) if value < 0.1 => format!("{value:.4}"),
@@ -236,7 +210,7 @@ fn number(value: Option<f64>) -> String {
 }
 
 /// Aligns the first `words` columns to the left, and figures to the right.
-fn columns<const N: usize>(head: &[String; N], rows: &[[String; N]], words: usize) -> String {
+pub fn columns<const N: usize>(head: &[String; N], rows: &[[String; N]], words: usize) -> String {
     let rows = || std::iter::once(head).chain(rows);
     let mut widths = [0; N];
     for row in rows() {

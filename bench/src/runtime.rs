@@ -50,18 +50,21 @@ impl Runtime {
         Ok(Runtime { name: name.to_string(), program, version, size, state, errors })
     }
 
-    /// Runs the runtime with its own `--root` and these arguments; an error has what it wrote to stderr.
-    pub fn time<A: AsRef<OsStr>>(&self, arguments: &[A]) -> Result<Cost> {
+    /// A command with the runtime's own `--root` and these arguments.
+    pub fn command<A: AsRef<OsStr>>(&self, arguments: &[A]) -> Command {
         let mut command = Command::new(&self.program);
         command.arg("--root").arg(&self.state).args(arguments);
-        time(&mut command, &self.errors)
+        command
+    }
+
+    /// Runs the runtime with its own `--root` and these arguments; an error has what it wrote to stderr.
+    pub fn time<A: AsRef<OsStr>>(&self, arguments: &[A]) -> Result<Cost> {
+        time(&mut self.command(arguments), &self.errors)
     }
 
     /// The peak memory of one command in KiB.
     pub fn peak(&self, arguments: &[&OsStr]) -> Result<u64> {
-        let mut command = Command::new(&self.program);
-        command.arg("--root").arg(&self.state).args(arguments);
-        peak(&mut command, &self.errors)
+        peak(&mut self.command(arguments), &self.errors)
     }
 
     /// Creates a container of a bundle.

@@ -1,4 +1,4 @@
-//! System calls that no safe crate offers: clone3 into a cgroup, wait4 with its resource usage.
+//! System calls that no safe crate offers: clone3 into a cgroup, unshare, wait4 with its resource usage.
 
 use std::io;
 use std::os::fd::{AsRawFd, BorrowedFd};
@@ -6,6 +6,7 @@ use std::os::unix::process::CommandExt;
 use std::process::Command;
 
 use linux_raw_sys::general::{CLONE_INTO_CGROUP, clone_args};
+use rustix::thread::{UnshareFlags, unshare_unsafe};
 
 /// Which side of the clone this is.
 #[derive(Debug, PartialEq, Eq)]
@@ -49,6 +50,14 @@ pub fn clone_into(cgroup: BorrowedFd<'_>, namespaces: u32) -> io::Result<Side> {
 pub fn fork_for(command: &mut Command) {
     // SAFETY: nothing happens between fork and exec.
     unsafe { command.pre_exec(|| Ok(())) };
+}
+
+/// Leaves the network namespace, and with `mounts` the mount namespace, for new ones (unshare(2)). The mounts of a new
+/// one are copies of those before.
+pub fn unshare_network(mounts: bool) -> io::Result<()> {
+    let more = if mounts { UnshareFlags::NEWNS } else { UnshareFlags::empty() };
+    // SAFETY: only a table of descriptors that threads share could be left, which is not among the flags.
+    Ok(unsafe { unshare_unsafe(UnshareFlags::NEWNET | more) }?)
 }
 
 /// How a child ended.

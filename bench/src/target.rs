@@ -1,10 +1,12 @@
 //! The targets for pillbox, and whether it reaches them.
 
+use serde_json::{Value, json};
+
 use crate::cases::{INIT_MEMORY, INIT_SIZE, PEAK_MEMORY, RUN, RUN_DOCKER, STEPS};
 use crate::course::{FLOOR, FLOOR_IN_PROCESS, LIBRARY, Scale};
 use crate::filter::{COMPILE, FILTERED};
 use crate::memory::SMALLEST;
-use crate::report::{REFERENCE, Report};
+use crate::report::{REFERENCE, Report, number};
 use crate::scale::{AT_ONCE, CREATE_FIRST, CREATE_LAST, LIST, ONE_AT_A_TIME, RUN_BY_MOUNTS};
 use crate::turn::TURN;
 
@@ -31,9 +33,30 @@ impl Target {
     }
 
     /// The bound as text.
-    pub fn bound_text(&self) -> String {
+    fn bound_text(&self) -> String {
         format!("{} {}", if self.at_most { '≤' } else { '≥' }, self.bound)
     }
+
+    /// Its row in a table: see [`HEAD`].
+    pub fn row(&self) -> [String; 4] {
+        let verdict = self.reached().map_or("not measured", |yes| if yes { "yes" } else { "NO" });
+        [self.what.clone(), self.bound_text(), number(self.measured), verdict.to_string()]
+    }
+
+    /// The same for programs.
+    pub fn json(&self) -> Value {
+        let (bound, reached) = (self.bound_text(), self.reached());
+        json!({ "what": self.what, "bound": bound, "measured": self.measured, "reached": reached })
+    }
+}
+
+/// The columns of a table of targets.
+pub const HEAD: [&str; 4] = ["what", "must be", "is", "reached"];
+
+/// Targets as a table of Markdown.
+pub fn markdown(targets: &[Target]) -> String {
+    let rows = targets.iter().map(|target| format!("| {} |\n", target.row().join(" | ")));
+    format!("| {} |\n|---|---|---:|---|\n{}", HEAD.join(" | "), rows.collect::<String>())
 }
 
 /// All targets, measured or not.

@@ -5,8 +5,13 @@ use std::fmt;
 use rustix::io::Errno;
 
 /// A failed exchange with the kernel.
+// In a box: results are a word, which every function on the way hands on.
 #[derive(Debug)]
-pub enum Error {
+pub struct Error(Box<Cause>);
+
+/// What has failed.
+#[derive(Debug)]
+pub enum Cause {
     /// A system call on the socket failed.
     System {
         /// The call.
@@ -22,6 +27,56 @@ pub enum Error {
     Malformed(&'static str),
     /// An argument that no kernel would accept; nothing was sent.
     Invalid(String),
+}
+
+impl Error {
+    /// What has failed.
+    pub fn cause(&self) -> &Cause {
+        &self.0
+    }
+
+    /// The kernel's refusal of a message, if that is what has failed.
+    pub fn refusal(&self) -> Option<&Refusal> {
+        match self.cause() {
+            Cause::Refused(refusal) => Some(refusal),
+            _ => None,
+        }
+    }
+
+    /// The errno of that.
+    pub fn refused(&self) -> Option<Errno> {
+        self.refusal().map(|refusal| refusal.errno)
+    }
+
+    /// Whether a system call on the socket failed with that errno.
+    pub(crate) fn is_of_system(&self, wanted: Errno) -> bool {
+        matches!(self.cause(), Cause::System { errno, .. } if *errno == wanted)
+    }
+
+    #[cold]
+    pub(crate) fn unanswered(what: impl Into<String>) -> Self {
+        Cause::Unanswered(what.into()).into()
+    }
+
+    #[cold]
+    #[inline(never)]
+    pub(crate) fn malformed(part: &'static str) -> Self {
+        Cause::Malformed(part).into()
+    }
+
+    #[cold]
+    #[inline(never)]
+    pub(crate) fn invalid(text: fmt::Arguments<'_>) -> Self {
+        Cause::Invalid(fmt::format(text)).into()
+    }
+}
+
+impl From<Cause> for Error {
+    #[cold]
+    #[inline(never)]
+    fn from(cause: Cause) -> Self {
+        Error(Box::new(cause))
+    }
 }
 
 /// The result of all functions here.
@@ -54,12 +109,12 @@ pub struct Field {
 
 impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Error::System { call, errno } => write!(f, "netlink: {call}: {}", describe(*errno)),
-            Error::Refused(refusal) => refusal.fmt(f),
-            Error::Unanswered(what) => write!(f, "{what}: the kernel did not answer over netlink"),
-            Error::Malformed(part) => write!(f, "netlink reply: {part}"),
-            Error::Invalid(text) => f.write_str(text),
+        match self.cause() {
+            Cause::System { call, errno } => write!(f, "netlink: {call}: {}", describe(*errno)),
+            Cause::Refused(refusal) => refusal.fmt(f),
+            Cause::Unanswered(what) => write!(f, "{what}: the kernel did not answer over netlink"),
+            Cause::Malformed(part) => write!(f, "netlink reply: {part}"),
+            Cause::Invalid(text) => f.write_str(text),
         }
     }
 }

@@ -88,22 +88,22 @@ mod tests {
     /// name (12 bytes) · parts (4 + 2 × 28) · list (4 + 12) · 9
     fn message() -> Vec<u8> {
         let mut data = Attributes::default();
-        data.push_u32(7u16, 1).unwrap();
+        data.push_u32(7u16, 1);
         let mut item = Attributes::default();
-        item.push_text(1u16, "look").unwrap();
-        item.nest_flagged(2, &data).unwrap();
+        item.push_text(1u16, "look");
+        item.nest_flagged(2, &data);
         let mut parts = Attributes::default();
-        parts.nest_flagged(1, &item).unwrap();
-        parts.nest_flagged(1, &item).unwrap();
+        parts.nest_flagged(1, &item);
+        parts.nest_flagged(1, &item);
         let mut key = Attributes::default();
-        key.push_u32(1u16, 2).unwrap();
+        key.push_u32(1u16, 2);
         let mut list = Attributes::default();
-        list.nest_flagged(1, &key).unwrap();
+        list.nest_flagged(1, &key);
         let mut message = Attributes::default();
-        message.push_text(1u16, "name").unwrap();
-        message.nest_flagged(4, &parts).unwrap();
-        message.nest_flagged(5, &list).unwrap();
-        message.push_u32(9u16, 3).unwrap();
+        message.push_text(1u16, "name");
+        message.nest_flagged(4, &parts);
+        message.nest_flagged(5, &list);
+        message.push_u32(9u16, 3);
         message.0
     }
 

@@ -44,7 +44,7 @@ mod reply;
 pub mod route;
 mod socket;
 
-pub use error::{Error, Field, Refusal, Result};
+pub use error::{Cause, Error, Field, Refusal, Result};
 pub use message::Message;
 pub use route::{address, link, namespace, neighbour, rule};
 pub use socket::{MAX_BATCH, Socket};

@@ -45,7 +45,7 @@ impl Message<'_> {
     ) -> Result<Self> {
         let mut body = encode(fixed)?;
         let fixed = body.len();
-        body.extend_from_slice(&attributes.0);
+        body.extend_from_slice(attributes.checked()?);
         Ok(Message { kind: kind.into(), flags, body, fixed, names, what, descriptors: PhantomData })
     }
 
@@ -96,7 +96,7 @@ pub(crate) fn check_name(name: &str) -> Result<&str> {
     if fits && name != "." && name != ".." && name.bytes().all(legal) {
         return Ok(name);
     }
-    Err(Error::Invalid(format!(
+    Err(Error::invalid(format_args!(
         "link name {name:?}: must be 1 to {MAX_NAME} bytes without blank, ':' and '/'"
     )))
 }

@@ -65,7 +65,7 @@ impl<'a> Iterator for Replies<'a> {
         }
         let Some((message, length)) = split_reply(self.0) else {
             self.0 = &[];
-            return Some(Err(Error::Malformed("a message's length exceeds what was received")));
+            return Some(Err(Error::malformed("a message's length exceeds what was received")));
         };
         self.0 = self.0.get(align(length)..).unwrap_or_default();
         Some(Ok(message))
@@ -88,7 +88,7 @@ impl<'a> Attributes<'a> {
     pub(crate) fn after(fixed: usize, body: &'a [u8]) -> Result<Self> {
         body.get(align(fixed)..)
             .map(Attributes)
-            .ok_or(Error::Malformed("a message is shorter than its fixed part"))
+            .ok_or_else(|| Error::malformed("a message is shorter than its fixed part"))
     }
 }
 
@@ -101,7 +101,7 @@ impl<'a> Iterator for Attributes<'a> {
         }
         let Some((kind, payload)) = split_attribute(self.0) else {
             self.0 = &[];
-            return Some(Err(Error::Malformed("an attribute's length exceeds its message")));
+            return Some(Err(Error::malformed("an attribute's length exceeds its message")));
         };
         self.0 = self.0.get(align(payload.len() + 4)..).unwrap_or_default();
         Some(Ok((kind & TYPE_MASK, payload)))
@@ -149,14 +149,15 @@ fn split_attribute(bytes: &[u8]) -> Option<(u16, &[u8])> {
 
 /// Reads an `NLMSG_ERROR`, which acknowledgements are as well, or an `NLMSG_DONE`.
 pub(crate) fn read_verdict(reply: &Reply<'_>) -> Result<Verdict> {
-    let code =
-        u32_at(reply.body, 0).ok_or(Error::Malformed("an acknowledgement without a code"))?.cast_signed();
+    let code = u32_at(reply.body, 0)
+        .ok_or_else(|| Error::malformed("an acknowledgement without a code"))?
+        .cast_signed();
     if code == 0 {
         return Ok(Verdict::Accepted);
     }
     // MAX_ERRNO in include/linux/err.h: anything else is not an errno.
     if !(-4095..0).contains(&code) {
-        return Err(Error::Malformed("an acknowledgement's code is no error number"));
+        return Err(Error::malformed("an acknowledgement's code is no error number"));
     }
     // The reason is optional: if its frame is wrong, the errno still counts.
     Ok(Verdict::Refused(Errno::from_raw_os_error(-code), read_reason(reply).unwrap_or_default()))

@@ -12,7 +12,7 @@ use rustix::net::netlink::{NETFILTER, SocketAddrNetlink};
 use rustix::net::{self, AddressFamily, Protocol, RecvFlags, SendFlags, SocketFlags, SocketType, sockopt};
 use rustix::process::{PidfdFlags, PidfdGetfdFlags, getpid, pidfd_getfd, pidfd_open};
 
-use crate::error::{Error, Refusal, Result};
+use crate::error::{Cause, Error, Refusal, Result};
 use crate::message::Message;
 use crate::reply::{Replies, Reply, Verdict, read_verdict};
 
@@ -95,7 +95,7 @@ impl Socket {
     /// The first refusal; a socket error; more than [`MAX_BATCH`] messages.
     pub fn request(&mut self, batch: &[Message<'_>]) -> Result<()> {
         match self.exchange(batch)?.into_iter().next() {
-            Some(refusal) => Err(Error::Refused(refusal)),
+            Some(refusal) => Err(Cause::Refused(refusal).into()),
             None => Ok(()),
         }
     }
@@ -148,7 +148,7 @@ impl Socket {
                 return Ok(answers);
             }
         }
-        Err(Error::Unanswered(format!(
+        Err(Error::unanswered(format!(
             "{}: changed {DUMP_ATTEMPTS} times while it was read",
             question.what()
         )))
@@ -177,7 +177,9 @@ impl Socket {
             .map_err(|error| unanswered(error, question))?;
         }
         match verdict {
-            Some(Verdict::Refused(errno, reason)) => Err(Error::Refused(question.refusal(0, errno, reason))),
+            Some(Verdict::Refused(errno, reason)) => {
+                Err(Cause::Refused(question.refusal(0, errno, reason)).into())
+            }
             _ => Ok(consistent),
         }
     }
@@ -185,8 +187,10 @@ impl Socket {
     /// Sends a batch; returns the sequence number of the first message, which the others continue.
     fn send(&mut self, batch: &[Message<'_>]) -> Result<u32> {
         if batch.is_empty() || batch.len() > MAX_BATCH {
-            let text = format!("netlink batch: {} messages, must be 1 to {MAX_BATCH}", batch.len());
-            return Err(Error::Invalid(text));
+            let count = batch.len();
+            return Err(Error::invalid(format_args!(
+                "netlink batch: {count} messages, must be 1 to {MAX_BATCH}"
+            )));
         }
         let first = self.take_sequence(batch.len());
         let (mut wire, mut sequence) = (Vec::with_capacity(512), first);
@@ -217,7 +221,7 @@ impl Socket {
     /// Sends what may be longer than the send buffer.
     pub(crate) fn send_long(&self, wire: &[u8]) -> Result<()> {
         match self.send_wire(wire) {
-            Err(Error::System { errno: Errno::MSGSIZE, .. }) => {
+            Err(error) if error.is_of_system(Errno::MSGSIZE) => {
                 // The kernel doubles it. Beyond the system's bound it needs CAP_NET_ADMIN, as what is sent does.
                 sockopt::set_socket_send_buffer_size_force(&self.fd, wire.len() + 4096)
                     .map_err(failed("setsockopt SO_SNDBUFFORCE"))?;
@@ -238,7 +242,8 @@ impl Socket {
         if sender.is_none_or(|sender| sender.pid() != 0) {
             return Ok(());
         }
-        let datagram = self.buffer.get(..length).ok_or(Error::Malformed("longer than the receive buffer"))?;
+        let datagram =
+            self.buffer.get(..length).ok_or_else(|| Error::malformed("longer than the receive buffer"))?;
         Replies(datagram).try_for_each(|reply| each(&reply?))
     }
 }
@@ -278,7 +283,7 @@ fn check(fd: &OwnedFd, wanted: Option<Protocol>, otherwise: &str) -> Result<()> 
     if domain == AddressFamily::NETLINK && protocol == wanted {
         return Ok(());
     }
-    Err(Error::Invalid(otherwise.to_string()))
+    Err(Error::invalid(format_args!("{otherwise}")))
 }
 
 /// How far a sequence number is after `first`.
@@ -287,16 +292,13 @@ pub(crate) fn position(first: u32, sequence: u32) -> Option<usize> {
 }
 
 fn unanswered(error: Error, message: &Message<'_>) -> Error {
-    match error {
-        Error::System { errno: Errno::AGAIN, .. } => Error::Unanswered(message.what().to_string()),
-        other => other,
-    }
+    if error.is_of_system(Errno::AGAIN) { Error::unanswered(message.what()) } else { error }
 }
 
 fn failed(call: &'static str) -> impl Fn(Errno) -> Error {
-    move |errno| Error::System { call, errno }
+    move |errno| Cause::System { call, errno }.into()
 }
 
 fn failed_io(call: &'static str) -> impl Fn(std::io::Error) -> Error {
-    move |error| Error::System { call, errno: Errno::from_io_error(&error).unwrap_or(Errno::IO) }
+    move |error| Cause::System { call, errno: Errno::from_io_error(&error).unwrap_or(Errno::IO) }.into()
 }

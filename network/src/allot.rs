@@ -16,6 +16,7 @@ pub(crate) fn allot(
     key: &str,
     request: &Request,
     network: &Network,
+    before: &[Interface],
     interface: &mut Interface,
 ) -> Result<()> {
     let mut gateways = Vec::new();
@@ -33,7 +34,7 @@ pub(crate) fn allot(
             break;
         }
     }
-    interface.routes = routes_of(request, network, &gateways).into();
+    interface.routes = routes_of(request, network, &gateways, before).into();
     // An ipvlan has that of the link below; what a DHCP server is to know must not change.
     let is_chosen = interface.mac.is_none() && network.kind != NetworkKind::Ipvlan;
     if let Some(address) = interface.addresses.first().filter(|_| is_chosen) {
@@ -76,7 +77,7 @@ fn addresses_of(request: &Request, network: &Network) -> Result<Vec<Pool>> {
     request.addresses.iter().map(range_for).collect()
 }
 
-fn routes_of(request: &Request, network: &Network, gateways: &[Ip]) -> Vec<Route> {
+fn routes_of(request: &Request, network: &Network, gateways: &[Ip], before: &[Interface]) -> Vec<Route> {
     if let Some(routes) = &request.routes {
         let through = |route: &Route| {
             let of_family = |gateway: &&Ip| gateway.0.is_ipv4() == route.to.ip.is_ipv4();
@@ -88,7 +89,13 @@ fn routes_of(request: &Request, network: &Network, gateways: &[Ip]) -> Vec<Route
     if network.internal {
         return Vec::new();
     }
-    gateways.iter().map(|via| Route::default_through(via.0.is_ipv4(), Some(*via))).collect()
+    // One default route is enough: the first interface has it.
+    let is_new = |route: &Route| {
+        let mut others = before.iter().flat_map(|interface| interface.routes.iter());
+        !others.any(|other| other.to == route.to)
+    };
+    let default = |via: &Ip| Route::default_through(via.0.is_ipv4(), Some(*via));
+    gateways.iter().map(default).filter(is_new).collect()
 }
 
 /// Where a port leads: to the interface's addresses of the families in which it is published.

@@ -1,6 +1,7 @@
 //! Connects a container: what it gets is decided and recorded first ([`reserve`]), then made ([`connect`]).
 
 use std::os::fd::BorrowedFd;
+use std::time::Duration;
 
 use pillbox_netlink::nft::Batch;
 use pillbox_netlink::{LOOPBACK_INDEX, Message, Socket, link as netlink_link};
@@ -9,12 +10,12 @@ use rustix::io::Errno;
 use crate::allot::allot;
 use crate::attachment::{Attachment, Holder, Interface};
 use crate::bridge::word_missing_kind;
-use crate::bring_up::{ATTEMPTS, bring_up, has_table, restore_rules};
+use crate::bring_up::{bring_up, has_table, restore_rules, take_down};
 use crate::detach;
 use crate::error::{Error, Kind, Result};
 use crate::filter::{self, Change};
 use crate::host::Host;
-use crate::link::{self, choose_index, mac_text};
+use crate::link::{self, ATTEMPTS, choose_index, mac_text};
 use crate::network::{Network, NetworkKind};
 use crate::request::Request;
 use crate::store::{Locked, Store};
@@ -22,6 +23,13 @@ use crate::tracked;
 
 /// The index of the first interface in a new network namespace, where the loopback has 1.
 const FIRST_INDEX: u32 = 2;
+
+/// How many names are tried for a pair's host end.
+const NAMES: u32 = 16;
+
+/// How often a link is waited for that is about to go, and how long each time.
+const PATIENCE: u32 = 200;
+const PAUSE: Duration = Duration::from_millis(5);
 
 /// Whose interfaces they are.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -40,7 +48,8 @@ pub struct Owner {
 /// are its own from now on. `notes` gets what was changed on the host, a line each.
 ///
 /// # Errors
-/// Something that was asked for cannot be had: it is named, and nothing of this container is left.
+/// Something that was asked for cannot be had: it is named, and nothing of this container is left, nor of networks that
+/// were made for it.
 pub fn reserve(
     store: &Store,
     host: &mut Host,
@@ -59,18 +68,24 @@ pub fn reserve(
         namespace: owner.namespace.clone(),
         interfaces: Vec::new().into(),
     };
+    let mut made = Vec::new();
     let decided = requests.iter().try_for_each(|request| {
+        let is_new =
+            request.network.kind == NetworkKind::Bridge && !locked.has_network(&request.network.name)?;
         let network = bring_up(&locked, host, &request.network, notes)?;
+        made.extend(is_new.then(|| network.clone()));
         // What it has so far is given back if anything fails.
         attachment.interfaces.0.push(Interface::default());
-        let position = attachment.interfaces.len() - 1;
-        decide(&mut locked, host, owner, request, &network, position, &mut attachment.interfaces.0[position])
+        let Some((interface, before)) = attachment.interfaces.0.split_last_mut() else { return Ok(()) };
+        decide(&mut locked, host, owner, request, &network, before, interface)
     });
     match decided.and_then(|()| locked.note(&attachment)) {
         Ok(()) => Ok(attachment),
         Err(error) => {
             let error = error.besides(locked.release_leases(&attachment));
-            Err(error.besides(locked.release_ports(&attachment)))
+            let error = error.besides(locked.release_ports(&attachment));
+            // Nobody else can be on them yet: the lock was held all the time.
+            Err(made.iter().fold(error, |error, network| error.besides(take_down(&locked, host, network))))
         }
     }
 }
@@ -104,7 +119,7 @@ fn decide(
     owner: &Owner,
     request: &Request,
     network: &Network,
-    position: usize,
+    before: &[Interface],
     interface: &mut Interface,
 ) -> Result<()> {
     let (key, name) = (&owner.key, &request.name);
@@ -121,31 +136,41 @@ fn decide(
     interface.locked = request.locked;
     interface.down = request.down;
     interface.host_addresses = request.host_addresses.clone().into();
-    interface.host_index = choose_index(key, name, 0);
     interface.index = match owner.namespace {
-        None => FIRST_INDEX + position as u32,
+        None => FIRST_INDEX + before.len() as u32,
         Some(_) => choose_index(key, name, ATTEMPTS),
     };
     if network.kind.is_pair() {
-        interface.host_name = match &request.host_name {
-            Some(name) => link::check_name("the name of the host's end", name)?.to_string(),
-            None => link::host_name(key, name),
-        };
+        (interface.host_name, interface.host_index) = choose_host_end(host, key, request)?;
         interface.host_mac = Some(mac_text(link::mac_of_host_end(&interface.host_name)));
-        if host.index_of(&interface.host_name)?.is_some() {
-            let name = &interface.host_name;
-            let text = format!(
-                "interface {name}: the host has a link of that name already: choose another one for the host's end"
-            );
-            return Err(Error::new(Kind::Taken, text));
-        }
     }
     interface.mac = request.mac.as_deref().map(|mac| link::parse_mac(mac).map(mac_text)).transpose()?;
-    allot(locked, key, request, network, interface)
+    allot(locked, key, request, network, before, interface)
+}
+
+/// The name of a pair's host end, and an index that goes with it.
+fn choose_host_end(host: &Host, key: &str, request: &Request) -> Result<(String, u32)> {
+    let (asked, inside) = (&request.host_name, &request.name);
+    // The link of a container with the same id that has just ended goes with its network namespace, which takes a moment.
+    let attempts = if asked.is_some() { 1 } else { NAMES };
+    for attempt in 0..attempts {
+        let name = match asked {
+            Some(name) => link::check_name("the name of the host's end", name)?.to_string(),
+            None => link::host_name(key, inside, attempt),
+        };
+        if host.index_of(&name)?.is_none() {
+            return Ok((name, choose_index(key, inside, attempt)));
+        }
+    }
+    let name = asked.as_ref().unwrap_or(inside);
+    let text = format!(
+        "interface {name}: the host has a link of that name already: choose another one for the host's end"
+    );
+    Err(Error::new(Kind::Taken, text))
 }
 
 /// Makes what was recorded: the links, with `namespace` for the container's ends, then their addresses and routes by
-/// `inside`, a socket in that namespace, then the published ports. Three messages over netlink and their answers.
+/// `inside`, a socket in that namespace, where the loopback may be set up on the way, then the published ports. Three messages over netlink and their answers.
 ///
 /// # Errors
 /// The kernel refuses something. What was made stays recorded: [`crate::detach`] undoes it.
@@ -155,11 +180,13 @@ pub fn connect(
     attachment: &mut Attachment,
     namespace: BorrowedFd<'_>,
     inside: &mut Socket,
+    with_loopback: bool,
 ) -> Result<()> {
     for position in 0..attachment.interfaces.len() {
         add_link(store, host, attachment, position, namespace)?;
     }
-    complete(store, host, attachment, inside)
+    let loopback = if with_loopback { vec![netlink_link::set_up(LOOPBACK_INDEX)?] } else { Vec::new() };
+    complete(store, host, attachment, inside, loopback)
 }
 
 /// Gives an interface that is connected addresses, and with them routes and ports: for who learns them only then.
@@ -179,28 +206,54 @@ pub fn extend(
     let network = bring_up(&locked, host, &request.network, notes)?;
     let key = attachment.key.clone();
     for interface in attachment.interfaces.0.iter_mut().filter(|interface| interface.name == request.name) {
-        allot(&mut locked, &key, request, &network, interface)?;
+        allot(&mut locked, &key, request, &network, &[], interface)?;
     }
     locked.note(attachment)?;
     drop(locked);
-    complete(store, host, attachment, inside)
+    complete(store, host, attachment, inside, Vec::new())
 }
 
-/// Makes what of an attachment is no link.
-fn complete(store: &Store, host: &mut Host, attachment: &Attachment, inside: &mut Socket) -> Result<()> {
-    let mut messages = Vec::new();
-    if attachment.namespace.is_some() {
-        // Whoever made the namespace may have left that to others.
-        messages.push(netlink_link::set_up(LOOPBACK_INDEX)?);
-    }
+/// Makes what of an attachment is no link; `messages` come before it.
+fn complete(
+    store: &Store,
+    host: &mut Host,
+    attachment: &Attachment,
+    inside: &mut Socket,
+    mut messages: Vec<Message<'_>>,
+) -> Result<()> {
     for interface in &attachment.interfaces {
-        messages.extend(link::inside(interface)?);
+        let mut own = link::inside(interface)?;
+        if interface.kind == NetworkKind::Macvlan {
+            let routes = own.split_off(interface.addresses.len() + 1);
+            set_up_macvlan(inside, &own, interface)?;
+            own = routes;
+        }
+        messages.extend(own);
     }
     // The kernel answers to no more at once than fits its buffer.
     for batch in messages.chunks(pillbox_netlink::MAX_BATCH) {
         inside.request(batch)?;
     }
     publish_ports(store, host, attachment)
+}
+
+/// Gives a macvlan its addresses and sets it up, for which no other one over the same link may have its hardware address.
+/// That of a container that has just ended goes with its network namespace, which takes a moment.
+fn set_up_macvlan(inside: &mut Socket, messages: &[Message<'_>], interface: &Interface) -> Result<()> {
+    let (addresses, set_up) = messages.split_at(interface.addresses.len());
+    for batch in addresses.chunks(pillbox_netlink::MAX_BATCH) {
+        inside.request(batch)?;
+    }
+    for _ in 0..PATIENCE {
+        match inside.request(set_up).map_err(Error::from) {
+            Err(error) if error.errno() == Some(Errno::ADDRINUSE) => std::thread::sleep(PAUSE),
+            set_up => return set_up,
+        }
+    }
+    let Interface { name, link, mac, .. } = interface;
+    let mac = mac.as_deref().unwrap_or_default();
+    let text = format!("interface {name}: another macvlan over {link} has the hardware address {mac}");
+    Err(Error::new(Kind::Taken, text))
 }
 
 /// Adds an interface's link, with other indices if somebody has those that were chosen.

@@ -3,28 +3,44 @@
 use pillbox_netlink::{address, link as netlink_link};
 use rustix::io::Errno;
 
-use crate::bring_up::ATTEMPTS;
 use crate::cidr::Cidr;
 use crate::error::{Error, Kind, Result};
 use crate::host::Host;
-use crate::link::{self, choose_index};
+use crate::link::{self, ATTEMPTS, choose_index};
 use crate::network::{Network, NetworkKind, Range};
 use crate::request::NetworkRequest;
 use crate::store::Locked;
 use crate::subnet::range_of;
 
-/// Makes a network's bridge.
-pub(crate) fn make_bridge(host: &mut Host, network: &Network) -> Result<()> {
+/// Makes a network's bridge, to which containers that it had before are connected again.
+pub(crate) fn make_bridge(locked: &Locked<'_>, host: &mut Host, network: &Network) -> Result<()> {
     for attempt in 0..ATTEMPTS {
         let index = choose_index(&network.link, "", attempt);
         match host.links.request(&link::bridge(network, index)?) {
-            Ok(()) => return Ok(()),
-            Err(pillbox_netlink::Error::Refused(refusal))
-                if refusal.errno == Errno::EXIST && refusal.message == 0 => {}
+            Ok(()) => return connect_again(locked, host, network, index),
+            Err(error)
+                if error
+                    .refusal()
+                    .is_some_and(|refusal| refusal.errno == Errno::EXIST && refusal.message == 0) => {}
             Err(error) => return Err(word_missing_kind(error.into(), "bridge")),
         }
     }
     Err(Error::new(Kind::Taken, format!("bridge {}: no index for a link is free", network.link)))
+}
+
+/// Makes the links of a network's containers ports of its bridge.
+fn connect_again(locked: &Locked<'_>, host: &mut Host, network: &Network, bridge: u32) -> Result<()> {
+    for attachment in locked.attachments()? {
+        let of_network = attachment.interfaces.iter().filter(|interface| interface.network == network.name);
+        for interface in of_network {
+            if let Some(index) = host.index_of(&interface.host_name)? {
+                let mut messages = vec![netlink_link::set_master(index, bridge)?];
+                messages.extend(link::port(interface, index)?);
+                host.links.request(&messages)?;
+            }
+        }
+    }
+    Ok(())
 }
 
 /// Says what helps where the kernel lacks a kind of link.

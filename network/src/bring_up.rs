@@ -15,9 +15,6 @@ use crate::request::NetworkRequest;
 use crate::store::Locked;
 use crate::subnet::{check_free, choose_subnets, subnets};
 
-/// How often another index is tried for a link when somebody has it.
-pub(crate) const ATTEMPTS: u32 = 4;
-
 /// Finds a network, or makes it. `notes` gets what was changed on the host, a line each.
 ///
 /// # Errors
@@ -235,7 +232,7 @@ fn finish(
     notes: &mut Vec<String>,
 ) -> Result<()> {
     match index {
-        None => make_bridge(host, network)?,
+        None => make_bridge(locked, host, network)?,
         Some(index) if wanted.gateway.is_some() => {
             complete_bridge(locked, host, network, index, wanted.force)?
         }
@@ -311,6 +308,7 @@ pub(crate) fn add_elements(locked: &Locked<'_>, batch: &mut Batch) -> Result<()>
 }
 
 /// Removes a network from the host: its rules, its bridge unless that is somebody else's or another network's, its record.
+/// With the last one goes what is the same for all.
 ///
 /// # Errors
 /// The kernel refuses something; the record stays then.
@@ -321,22 +319,33 @@ pub fn take_down(locked: &Locked<'_>, host: &mut Host, network: &Network) -> Res
     if !batch.is_empty() && has_table(host)? {
         host.filter()?.commit(&batch)?;
     }
-    let Some(index) = host.index_of(&network.link)?.filter(|_| network.kind == NetworkKind::Bridge) else {
-        return locked.remove_network(&network.name);
-    };
+    if network.kind == NetworkKind::Bridge {
+        leave_bridge(host, network, &others)?;
+    }
+    locked.remove_network(&network.name)?;
+    if locked.networks()?.is_empty() && locked.attachments()?.is_empty() {
+        let mut batch = Batch::new();
+        filter::remove_base(&mut batch)?;
+        host.filter()?.commit(&batch)?;
+    }
+    Ok(())
+}
+
+/// Removes a network's bridge, or its addresses from one that others have too. From one of somebody else's nothing is removed.
+fn leave_bridge(host: &mut Host, network: &Network, others: &[Network]) -> Result<()> {
     if others.is_empty() && network.is_served() {
         foreign::forget(host, &network.link)?;
     }
-    if others.is_empty() && !network.foreign {
-        host.links.request(&[netlink_link::delete(index)?])?;
-    } else if !network.foreign {
-        let kept: Vec<Cidr> = others.iter().flat_map(Network::gateways).collect();
-        for gateway in network.gateways().into_iter().filter(|gateway| !kept.contains(gateway)) {
-            match host.links.request(&[address::delete(index, gateway.into())?]).map_err(Error::from) {
-                Err(error) if error.errno() == Some(Errno::ADDRNOTAVAIL) => {}
-                deleted => deleted?,
-            }
+    let Some(index) = host.index_of(&network.link)?.filter(|_| !network.foreign) else { return Ok(()) };
+    if others.is_empty() {
+        return Ok(host.links.request(&[netlink_link::delete(index)?])?);
+    }
+    let kept: Vec<Cidr> = others.iter().flat_map(Network::gateways).collect();
+    for gateway in network.gateways().into_iter().filter(|gateway| !kept.contains(gateway)) {
+        match host.links.request(&[address::delete(index, gateway.into())?]).map_err(Error::from) {
+            Err(error) if error.errno() == Some(Errno::ADDRNOTAVAIL) => {}
+            deleted => deleted?,
         }
     }
-    locked.remove_network(&network.name)
+    Ok(())
 }

@@ -64,6 +64,13 @@ impl Error {
         Error::of(Kind::Invalid, text)
     }
 
+    /// A system call that failed: `step` names what was being done, and to what.
+    #[cold]
+    #[inline(never)]
+    pub fn failed(step: &str, errno: Errno) -> Self {
+        Error::with_errno(kind_of(errno), format!("{step}: {}", describe(errno)), Some(errno))
+    }
+
     /// What kind of thing went wrong.
     pub fn kind(&self) -> Kind {
         self.0.kind
@@ -104,8 +111,8 @@ impl std::error::Error for Error {}
 impl From<pillbox_netlink::Error> for Error {
     #[cold]
     fn from(error: pillbox_netlink::Error) -> Self {
-        use pillbox_netlink::Error::{Invalid, Malformed, Refused, System, Unanswered};
-        let (kind, errno) = match &error {
+        use pillbox_netlink::Cause::{Invalid, Malformed, Refused, System, Unanswered};
+        let (kind, errno) = match error.cause() {
             Invalid(_) => (Kind::Invalid, None),
             System { errno, .. } | Refused(Refusal { errno, .. }) => (kind_of(*errno), Some(*errno)),
             Unanswered(_) | Malformed(_) => (Kind::Host, None),
@@ -122,23 +129,17 @@ pub(crate) trait Context<T> {
 
 impl<T> Context<T> for std::result::Result<T, Errno> {
     fn context(self, step: impl FnOnce() -> String) -> Result<T> {
-        self.map_err(|errno| failed(&step(), errno))
+        self.map_err(|errno| Error::failed(&step(), errno))
     }
 }
 
 impl<T> Context<T> for std::io::Result<T> {
     fn context(self, step: impl FnOnce() -> String) -> Result<T> {
         self.map_err(|error| match error.raw_os_error() {
-            Some(code) => failed(&step(), Errno::from_raw_os_error(code)),
+            Some(code) => Error::failed(&step(), Errno::from_raw_os_error(code)),
             None => Error::new(Kind::Host, format!("{}: {error}", step())),
         })
     }
-}
-
-#[cold]
-#[inline(never)]
-fn failed(step: &str, errno: Errno) -> Error {
-    Error::with_errno(kind_of(errno), format!("{step}: {}", describe(errno)), Some(errno))
 }
 
 fn kind_of(errno: Errno) -> Kind {

@@ -1,7 +1,6 @@
 //! What there is on this host, what is wrong with it, and mending that: what commands left that were killed, and what
 //! others have removed.
 
-use pillbox_netlink::link;
 use pillbox_netlink::nft::{Batch, Element, element};
 
 use crate::attachment::Attachment;
@@ -12,7 +11,6 @@ use crate::error::{Error, Result};
 use crate::filter;
 use crate::foreign;
 use crate::host::{self, Host};
-use crate::link as compile;
 use crate::network::{Network, NetworkKind};
 use crate::store::{Locked, Store, Swept};
 
@@ -139,9 +137,8 @@ fn put_back(locked: &mut Locked<'_>, host: &mut Host, done: &mut Vec<String>) ->
     for network in &networks {
         if network.kind == NetworkKind::Bridge && !network.foreign && host.index_of(&network.link)?.is_none()
         {
-            make_bridge(host, network)?;
+            make_bridge(locked, host, network)?;
             host::route_loopback(&network.link)?;
-            connect_again(locked, host, network)?;
             done.push(format!("network {}: its bridge {} is there again", network.name, network.link));
         }
     }
@@ -157,22 +154,6 @@ fn put_back(locked: &mut Locked<'_>, host: &mut Host, done: &mut Vec<String>) ->
     let mut batch = Batch::new();
     add_elements(locked, &mut batch)?;
     host.filter()?.commit(&batch)?;
-    Ok(())
-}
-
-/// Makes the links of a network's containers ports of its bridge, which was made again.
-fn connect_again(locked: &Locked<'_>, host: &mut Host, network: &Network) -> Result<()> {
-    let Some(bridge) = host.index_of(&network.link)? else { return Ok(()) };
-    for attachment in locked.attachments()? {
-        let of_network = attachment.interfaces.iter().filter(|interface| interface.network == network.name);
-        for interface in of_network {
-            if let Some(index) = host.index_of(&interface.host_name)? {
-                let mut messages = vec![link::set_master(index, bridge)?];
-                messages.extend(compile::port(interface, index)?);
-                host.links.request(&messages)?;
-            }
-        }
-    }
     Ok(())
 }
 

@@ -29,6 +29,7 @@ pub mod network;
 pub mod plugin;
 pub mod port;
 mod request;
+pub mod rootless;
 pub mod store;
 mod subnet;
 mod tracked;

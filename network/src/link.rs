@@ -17,6 +17,9 @@ use crate::error::{Error, Result};
 use crate::ip::Ip;
 use crate::network::{Network, NetworkKind};
 
+/// How often another index is tried for a link when somebody has it.
+pub const ATTEMPTS: u32 = 4;
+
 /// Behind the loopback's own route, which has 0.
 const BEHIND_LOOPBACK: u32 = 2048;
 
@@ -288,8 +291,9 @@ pub fn mac_of_name(name: &str) -> MacAddress {
 }
 
 /// The name of a pair's host end: 15 bytes from what is unique on the host, the attachment's key and the interface's name.
-pub fn host_name(key: &str, interface: &str) -> String {
-    let hash = hash(format!("{key}:{interface}").as_bytes());
+/// `attempt` leads to another one.
+pub fn host_name(key: &str, interface: &str, attempt: u32) -> String {
+    let hash = hash(format!("{key}:{interface}:{attempt}").as_bytes());
     format!("veth{:011x}", hash >> 20)
 }
 
@@ -354,10 +358,11 @@ mod tests {
 
     #[test]
     fn names_and_indices_are_their_owners_own() {
-        let name = host_name("0123-web", "eth0");
+        let name = host_name("0123-web", "eth0", 0);
         assert_eq!(name.len(), 15);
         assert!(check_name("name", &name).is_ok());
-        assert_ne!(name, host_name("0123-web", "eth1"));
+        assert_ne!(name, host_name("0123-web", "eth1", 0));
+        assert_ne!(name, host_name("0123-web", "eth0", 1));
         let index = choose_index("0123-web", "eth0", 0);
         assert!((1 << 24..1 << 30).contains(&index));
         assert_ne!(index, choose_index("0123-web", "eth0", 1));

@@ -167,8 +167,14 @@ pub fn instruction_pointer(pid: i32) -> io::Result<i64> {
     word(pid, RIP)
 }
 
+/// The first argument of the system call that a stopped process enters, on x86-64.
+pub fn first_argument(pid: i32) -> io::Result<i64> {
+    word(pid, RDI)
+}
+
 /// Offsets in `struct user` (sys/user.h) on x86-64.
 const RAX: libc::c_long = 10 * 8;
+const RDI: libc::c_long = 14 * 8;
 const ORIG_RAX: libc::c_long = 15 * 8;
 const RIP: libc::c_long = 16 * 8;
 const DEBUG_REGISTERS: libc::c_long = 848;

@@ -4,9 +4,9 @@
 use std::os::fd::OwnedFd;
 use std::process::{Child, Command, Stdio};
 
+use pillbox_netlink::Socket;
 use pillbox_netlink::address::{self, Address};
 use pillbox_netlink::link::{self, Peer, Veth};
-use pillbox_netlink::{Error, Socket};
 use rustix::io::Errno;
 use serde_json::{Value, json};
 
@@ -42,7 +42,7 @@ impl Pair {
     fn is_here(&self) -> bool {
         match link::index_of(&mut Socket::open().expect("netlink"), &self.name) {
             Ok(_) => true,
-            Err(Error::Refused(refusal)) if refusal.errno == Errno::NODEV => false,
+            Err(error) if error.refused() == Some(Errno::NODEV) => false,
             Err(error) => panic!("{error}"),
         }
     }

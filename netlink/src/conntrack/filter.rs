@@ -47,13 +47,13 @@ impl Filter {
         let back = self.reply;
         let ports = [source_port, destination_port, back.source_port, back.destination_port];
         if self.protocol.is_none() && ports.iter().any(Option::is_some) {
-            return Err(Error::Invalid("filter of connections: ports without a protocol".to_string()));
+            return Err(Error::invalid(format_args!("filter of connections: ports without a protocol")));
         }
         let addresses = [source, destination, back.source, back.destination];
         let mut families = addresses.iter().flatten().map(|ip| if ip.is_ipv4() { IPV4 } else { IPV6 });
         let family = families.next().unwrap_or(0);
         if families.any(|other| other != family) {
-            return Err(Error::Invalid("filter of connections: IPv4 and IPv6 addresses".to_string()));
+            return Err(Error::invalid(format_args!("filter of connections: IPv4 and IPv6 addresses")));
         }
         Ok(family)
     }
@@ -73,19 +73,21 @@ impl Filter {
     }
 
     /// Both patterns, and which parts of them count (`CTA_FILTER`). Kernels before 5.8 do not know that, and list all.
-    pub(super) fn push(&self, attributes: &mut Attributes) -> Result<()> {
+    pub(super) fn push(&self, attributes: &mut Attributes) {
         let mut flags = Attributes::default();
         for (kind, pattern) in [(ORIGINAL, &self.original), (REPLY, &self.reply)] {
             // One protocol belongs to both.
             let protocol = if kind == ORIGINAL || pattern.has_ports() { self.protocol } else { None };
-            let (tuple, bits) = pattern.encode(protocol)?;
+            let (tuple, bits) = pattern.encode(protocol);
             if bits != 0 {
-                attributes.nest_flagged(kind, &tuple)?;
+                attributes.nest_flagged(kind, &tuple);
                 // `CTA_FILTER_ORIG_FLAGS` is 1, `CTA_FILTER_REPLY_FLAGS` is 2.
-                flags.push_u32(kind, bits)?;
+                flags.push_u32(kind, bits);
             }
         }
-        if flags.0.is_empty() { Ok(()) } else { attributes.nest_flagged(FILTER, &flags) }
+        if !flags.0.is_empty() {
+            attributes.nest_flagged(FILTER, &flags);
+        }
     }
 }
 
@@ -103,32 +105,32 @@ impl Pattern {
     }
 
     /// As a tuple with gaps, and which parts it has: `CTA_FILTER_FLAG` (net/netfilter/nf_internals.h).
-    fn encode(&self, protocol: Option<u8>) -> Result<(Attributes, u32)> {
+    fn encode(&self, protocol: Option<u8>) -> (Attributes, u32) {
         let Pattern { source, destination, source_port, destination_port } = *self;
         let (mut ips, mut ports, mut bits) = (Attributes::default(), Attributes::default(), 0);
         for (ip, kind, bit) in [(source, IPV4_SOURCE, 1), (destination, IPV4_DESTINATION, 2)] {
             // Asked for an IPv6 address, the kernel (seen with 6.18) lists all connections but those that have it.
             if let Some(ip @ IpAddr::V4(_)) = ip {
-                ips.push_ip(kind, ip)?;
+                ips.push_ip(kind, ip);
                 bits |= bit;
             }
         }
         if let Some(protocol) = protocol {
-            ports.push_u8(PROTOCOL, protocol)?;
+            ports.push_u8(PROTOCOL, protocol);
             bits |= 8;
         }
         for (port, kind, bit) in [(source_port, SOURCE_PORT, 16), (destination_port, DESTINATION_PORT, 32)] {
             if let Some(port) = port {
-                ports.push(kind, &port.to_be_bytes())?;
+                ports.push(kind, &port.to_be_bytes());
                 bits |= bit;
             }
         }
         let mut tuple = Attributes::default();
         for (kind, part) in [(TUPLE_IP, ips), (TUPLE_PROTOCOL, ports)] {
             if !part.0.is_empty() {
-                tuple.nest_flagged(kind, &part)?;
+                tuple.nest_flagged(kind, &part);
             }
         }
-        Ok((tuple, bits))
+        (tuple, bits)
     }
 }

@@ -31,7 +31,7 @@ use neli::consts::nl::NlmF;
 use rustix::io::Errno;
 
 use crate::attribute::Attributes;
-use crate::error::{Error, Result};
+use crate::error::{Cause, Result};
 use crate::field::{Inside, Name, Names};
 use crate::message::Message;
 use crate::nft::Socket;
@@ -146,7 +146,7 @@ pub fn delete(socket: &mut Socket, filter: &Filter) -> Result<()> {
     if filter.can_delete() {
         match socket.0.request(&[message(DELETE, NlmF::empty(), filter.family()?, filter)?]) {
             // Another kernel takes the pattern for a whole tuple, in which something is missing.
-            Err(Error::Refused(refusal)) if matches!(refusal.errno, Errno::INVAL | Errno::OPNOTSUPP) => {}
+            Err(error) if matches!(error.refused(), Some(Errno::INVAL | Errno::OPNOTSUPP)) => {}
             deleted => return deleted,
         }
     }
@@ -155,7 +155,7 @@ pub fn delete(socket: &mut Socket, filter: &Filter) -> Result<()> {
         // What has ended meanwhile is not there.
         let mut refusals = socket.0.exchange(&batch)?.into_iter();
         if let Some(refusal) = refusals.find(|refusal| refusal.errno != Errno::NOENT) {
-            return Err(Error::Refused(refusal));
+            return Err(Cause::Refused(refusal).into());
         }
     }
     Ok(())
@@ -164,7 +164,7 @@ pub fn delete(socket: &mut Socket, filter: &Filter) -> Result<()> {
 /// A message about all that a filter names, as far as the kernel can tell.
 fn message(kind: u16, flags: NlmF, family: u8, filter: &Filter) -> Result<Message<'static>> {
     let mut attributes = Attributes::default();
-    filter.push(&mut attributes)?;
+    filter.push(&mut attributes);
     let verb = if kind == GET { "list" } else { "delete" };
     let what = format!("{verb} tracked connections");
     Message::new(kind, flags, what, &[family, VERSION, 0, 0], &attributes, NAMES)
@@ -175,10 +175,10 @@ impl Entry {
     fn deletion(&self) -> Result<Message<'static>> {
         let family = if self.original.source.is_ipv4() { IPV4 } else { IPV6 };
         let mut attributes = Attributes::default();
-        attributes.nest_flagged(ORIGINAL, &Attributes(self.key.clone()))?;
-        attributes.push_be32(ID, self.id)?;
+        attributes.nest_flagged(ORIGINAL, &Attributes::of_bytes(self.key.clone()));
+        attributes.push_be32(ID, self.id);
         if self.zone != 0 {
-            attributes.push(ZONE, &self.zone.to_be_bytes())?;
+            attributes.push(ZONE, &self.zone.to_be_bytes());
         }
         let Tuple { source, destination, protocol, source_port, destination_port } = self.original;
         let what = format!(
@@ -227,7 +227,9 @@ fn read_tuple(nest: &[u8]) -> Result<Option<Tuple>> {
             _ => {}
         }
     }
-    let port = |kind| Ok(reply::find(ports, kind)?.and_then(|payload| be16_at(payload, 0)).unwrap_or(0));
+    let port = |kind| {
+        reply::find(ports, kind).map(|found| found.and_then(|payload| be16_at(payload, 0)).unwrap_or(0))
+    };
     let protocol = reply::find(ports, PROTOCOL)?.and_then(|payload| payload.first().copied()).unwrap_or(0);
     let (source_port, destination_port) = (port(SOURCE_PORT)?, port(DESTINATION_PORT)?);
     Ok(source.zip(destination).map(|(source, destination)| Tuple {

@@ -73,7 +73,7 @@ impl Batch {
         let mut wire = Vec::with_capacity(4096);
         let mut attributes = Attributes::default();
         if let Some(generation) = self.generation {
-            attributes.push_be32(GENERATION, generation)?;
+            attributes.push_be32(GENERATION, generation);
         }
         frame(BEGIN, &attributes)?.append_to(&mut wire, sequence, NlmF::empty())?;
         let mut sequence = sequence.wrapping_add(1);
@@ -109,7 +109,7 @@ impl Batch {
 
     pub(super) fn send(&self, socket: &mut Socket) -> Result<Vec<Refusal>> {
         if self.is_empty() {
-            return Err(Error::Invalid("an nf_tables transaction without a change".to_string()));
+            return Err(Error::invalid(format_args!("an nf_tables transaction without a change")));
         }
         let begin = socket.take_sequence(self.changes.len() + 2);
         socket.send_long(&self.encode(begin)?)?;
@@ -129,10 +129,10 @@ impl Batch {
             });
             match received {
                 // Very many refusals do not fit the receive buffer: this is said first, and those that fit follow.
-                Err(Error::System { errno: Errno::NOBUFS, .. }) => {}
-                Err(Error::System { errno: Errno::AGAIN, .. }) if !refusals.is_empty() => break,
-                Err(Error::System { errno: Errno::AGAIN, .. }) => {
-                    return Err(Error::Unanswered(COMMIT.to_string()));
+                Err(error) if error.is_of_system(Errno::NOBUFS) => {}
+                Err(error) if error.is_of_system(Errno::AGAIN) && !refusals.is_empty() => break,
+                Err(error) if error.is_of_system(Errno::AGAIN) => {
+                    return Err(Error::unanswered(COMMIT.to_string()));
                 }
                 other => other?,
             }

@@ -195,7 +195,7 @@ impl Batch {
 /// A socket error, or the kernel refused the request.
 pub fn list(socket: &mut Socket, table: &Table) -> Result<Vec<Listed<Chain>>> {
     let mut attributes = Attributes::default();
-    attributes.push_text(TABLE, check_name("table", &table.name)?)?;
+    attributes.push_text(TABLE, check_name("table", &table.name)?);
     let what = format!("list the chains of table {}", table.label());
     let question = message(Kind::GetChain, NlmF::DUMP, table.family, what, &attributes)?;
     // Not every kernel leaves other tables' out.
@@ -226,35 +226,35 @@ pub fn find(socket: &mut Socket, table: &Table, name: &str) -> Result<Option<Lis
 
 fn named(kind: Kind, flags: NlmF, verb: &str, table: &Table, name: &str) -> Result<Message<'static>> {
     let mut attributes = Attributes::default();
-    attributes.push_text(TABLE, check_name("table", &table.name)?)?;
-    attributes.push_text(NAME, check_name("chain", name)?)?;
+    attributes.push_text(TABLE, check_name("table", &table.name)?);
+    attributes.push_text(NAME, check_name("chain", name)?);
     message(kind, flags, table.family, format!("{verb} chain {} {name}", table.label()), &attributes)
 }
 
 fn new(flags: NlmF, verb: &str, table: &Table, chain: &Chain) -> Result<Message<'static>> {
     let Chain { name, base, userdata } = chain;
     let mut attributes = Attributes::default();
-    attributes.push_text(TABLE, check_name("table", &table.name)?)?;
-    attributes.push_text(NAME, check_name("chain", name)?)?;
+    attributes.push_text(TABLE, check_name("table", &table.name)?);
+    attributes.push_text(NAME, check_name("chain", name)?);
     if let Some(Base { kind, hook, priority, policy, device }) = base {
         let number = hook.number(table.family).ok_or_else(|| {
             let family = table.family.name();
-            Error::Invalid(format!("chain {name}: tables of family {family} have no hook {hook:?}"))
+            Error::invalid(format_args!("chain {name}: tables of family {family} have no hook {hook:?}"))
         })?;
         let mut nest = Attributes::default();
-        nest.push_be32(HOOK_NUMBER, number)?;
-        nest.push_be32(HOOK_PRIORITY, priority.cast_unsigned())?;
+        nest.push_be32(HOOK_NUMBER, number);
+        nest.push_be32(HOOK_PRIORITY, priority.cast_unsigned());
         if let Some(device) = device {
-            nest.push_text(HOOK_DEVICE, check_link_name(device)?)?;
+            nest.push_text(HOOK_DEVICE, check_link_name(device)?);
         }
-        attributes.nest_flagged(HOOK, &nest)?;
-        attributes.push_text(TYPE, word(*kind))?;
+        attributes.nest_flagged(HOOK, &nest);
+        attributes.push_text(TYPE, word(*kind));
         if let Some(policy) = *policy {
-            attributes.push_be32(POLICY, policy as u32)?;
+            attributes.push_be32(POLICY, policy as u32);
         }
     }
     if !userdata.0.is_empty() {
-        attributes.push(USERDATA, userdata.checked("chain")?)?;
+        attributes.push(USERDATA, userdata.checked("chain")?);
     }
     let what = format!("{verb} chain {} {name}", table.label());
     message(Kind::NewChain, flags, table.family, what, &attributes)

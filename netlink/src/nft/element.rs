@@ -124,8 +124,8 @@ impl Batch {
     /// A name is too long.
     pub fn flush_set(&mut self, table: &Table, name: &str) -> Result<&mut Self> {
         let mut attributes = Attributes::default();
-        attributes.push_text(TABLE, check_name("table", &table.name)?)?;
-        attributes.push_text(SET, check_name("set", name)?)?;
+        attributes.push_text(TABLE, check_name("table", &table.name)?);
+        attributes.push_text(SET, check_name("set", name)?);
         let what = format!("delete the elements of set {} {name}", table.label());
         Ok(self.push(message(Kind::DeleteElement, NlmF::empty(), table.family, what, &attributes)?))
     }
@@ -148,7 +148,7 @@ impl Batch {
                 self.push_items(part(kind, flags, verb, table, set, id, &list)?, first);
                 (list, first) = (Attributes::default(), index);
             }
-            list.0.extend_from_slice(&item.0);
+            list.append(&item);
         }
         if !list.0.is_empty() {
             self.push_items(part(kind, flags, verb, table, set, id, &list)?, first);
@@ -163,8 +163,8 @@ impl Batch {
 /// A socket error, or the kernel refused the request.
 pub fn list(socket: &mut Socket, table: &Table, set: &Set) -> Result<Vec<Element>> {
     let mut attributes = Attributes::default();
-    attributes.push_text(TABLE, check_name("table", &table.name)?)?;
-    attributes.push_text(SET, check_name("set", &set.name)?)?;
+    attributes.push_text(TABLE, check_name("table", &table.name)?);
+    attributes.push_text(SET, check_name("set", &set.name)?);
     let what = format!("list the elements of set {} {}", table.label(), set.name);
     let question = message(Kind::GetElement, NlmF::DUMP, table.family, what, &attributes)?;
     let halves = socket.0.ask(&question, read)?.into_iter().flatten().collect();
@@ -181,7 +181,7 @@ pub fn list(socket: &mut Socket, table: &Table, set: &Set) -> Result<Vec<Element
 /// the kernel only finds the beginning.
 pub fn find(socket: &mut Socket, table: &Table, set: &Set, key: &Value) -> Result<Option<Element>> {
     if set.has_two_ended_ranges() {
-        return Err(Error::Invalid(format!("set {}: ranges are not found by a key", set.name)));
+        return Err(Error::invalid(format_args!("set {}: ranges are not found by a key", set.name)));
     }
     let list = encode(&Element::new(key.clone()), set)?;
     let question = part(Kind::GetElement, NlmF::empty(), "look up", table, set, None, &list)?;
@@ -200,12 +200,12 @@ fn part(
     list: &Attributes,
 ) -> Result<Message<'static>> {
     let mut attributes = Attributes::default();
-    attributes.push_text(TABLE, check_name("table", &table.name)?)?;
-    attributes.push_text(SET, check_name("set", &set.name)?)?;
+    attributes.push_text(TABLE, check_name("table", &table.name)?);
+    attributes.push_text(SET, check_name("set", &set.name)?);
     if let Some(id) = id {
-        attributes.push_be32(SET_ID, id)?;
+        attributes.push_be32(SET_ID, id);
     }
-    attributes.nest_flagged(ELEMENTS, list)?;
+    attributes.nest_flagged(ELEMENTS, list);
     let what = format!("{verb} elements of set {} {}", table.label(), set.name);
     message(kind, flags, table.family, what, &attributes)
 }
@@ -215,43 +215,43 @@ fn encode(element: &Element, set: &Set) -> Result<Attributes> {
     let Element { key, last, data, timeout, userdata } = element;
     let mut item = Attributes::default();
     if key.0.is_empty() {
-        item.push_be32(FLAGS, CATCH_ALL)?;
+        item.push_be32(FLAGS, CATCH_ALL);
     } else {
-        item.nest_flagged(KEY, &value(key)?)?;
+        item.nest_flagged(KEY, &value(key));
     }
     if let Some(last) = last
         && !set.has_two_ended_ranges()
     {
-        item.nest_flagged(LAST_KEY, &value(last)?)?;
+        item.nest_flagged(LAST_KEY, &value(last));
     }
     match data {
-        Some(ElementData::Value(data)) => item.nest_flagged(DATA, &value(data)?)?,
-        Some(ElementData::Verdict(verdict)) => item.nest_flagged(DATA, &verdict.encode()?)?,
+        Some(ElementData::Value(data)) => item.nest_flagged(DATA, &value(data)),
+        Some(ElementData::Verdict(verdict)) => item.nest_flagged(DATA, &verdict.encode()?),
         None => {}
     }
     if let Some(timeout) = timeout {
-        item.push_be64(TIMEOUT, u64::try_from(timeout.as_millis()).unwrap_or(u64::MAX))?;
+        item.push_be64(TIMEOUT, u64::try_from(timeout.as_millis()).unwrap_or(u64::MAX));
     }
     if !userdata.0.is_empty() {
-        item.push(USERDATA, userdata.checked("element")?)?;
+        item.push(USERDATA, userdata.checked("element")?);
     }
     let mut list = Attributes::default();
-    list.nest_flagged(ITEM, &item)?;
+    list.nest_flagged(ITEM, &item);
     if set.has_two_ended_ranges()
         && let Some(behind) = last.as_ref().unwrap_or(key).successor()
     {
         let mut end = Attributes::default();
-        end.push_be32(FLAGS, END)?;
-        end.nest_flagged(KEY, &value(&behind)?)?;
-        list.nest_flagged(ITEM, &end)?;
+        end.push_be32(FLAGS, END);
+        end.nest_flagged(KEY, &value(&behind));
+        list.nest_flagged(ITEM, &end);
     }
     Ok(list)
 }
 
-fn value(value: &Value) -> Result<Attributes> {
+fn value(value: &Value) -> Attributes {
     let mut data = Attributes::default();
-    data.push(VALUE, &value.0)?;
-    Ok(data)
+    data.push(VALUE, &value.0);
+    data
 }
 
 /// An element, or what follows the end of a range.

@@ -133,7 +133,7 @@ pub(super) fn check_name<'a>(what: &str, name: &'a str) -> Result<&'a str> {
     if (1..=MAX_NAME).contains(&name.len()) && !name.contains('\0') {
         return Ok(name);
     }
-    Err(Error::Invalid(format!("{what} {name:?}: must be 1 to {MAX_NAME} bytes without NUL")))
+    Err(Error::invalid(format_args!("{what} {name:?}: must be 1 to {MAX_NAME} bytes without NUL")))
 }
 
 fn names(kind: Kind) -> Names {

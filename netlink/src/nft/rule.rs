@@ -170,9 +170,9 @@ impl Batch {
 /// A socket error, or the kernel refused the request.
 pub fn list(socket: &mut Socket, table: &Table, chain: Option<&str>) -> Result<Vec<Listed<Rule>>> {
     let mut attributes = Attributes::default();
-    attributes.push_text(TABLE, check_name("table", &table.name)?)?;
+    attributes.push_text(TABLE, check_name("table", &table.name)?);
     if let Some(chain) = chain {
-        attributes.push_text(CHAIN, check_name("chain", chain)?)?;
+        attributes.push_text(CHAIN, check_name("chain", chain)?);
     }
     let what = format!("list the rules of table {}", table.label());
     let question = message(Kind::GetRule, NlmF::DUMP, table.family, what, &attributes)?;
@@ -192,18 +192,18 @@ fn new(
 ) -> Result<Message<'static>> {
     let Rule { chain, expressions, userdata } = rule;
     let mut attributes = Attributes::default();
-    attributes.push_text(TABLE, check_name("table", &table.name)?)?;
-    attributes.push_text(CHAIN, check_name("chain", chain)?)?;
+    attributes.push_text(TABLE, check_name("table", &table.name)?);
+    attributes.push_text(CHAIN, check_name("chain", chain)?);
     if let Some((kind, handle)) = position {
-        attributes.push_be64(kind, handle)?;
+        attributes.push_be64(kind, handle);
     }
     let mut list = Attributes::default();
     for expression in expressions {
-        list.nest_flagged(ITEM, &expression.encode()?)?;
+        list.nest_flagged(ITEM, &expression.encode()?);
     }
-    attributes.nest_flagged(EXPRESSIONS, &list)?;
+    attributes.nest_flagged(EXPRESSIONS, &list);
     if !userdata.0.is_empty() {
-        attributes.push(USERDATA, userdata.checked("rule")?)?;
+        attributes.push(USERDATA, userdata.checked("rule")?);
     }
     let what = format!("{verb} rule to chain {} {chain}", table.label());
     message(Kind::NewRule, flags, table.family, what, &attributes)
@@ -211,12 +211,12 @@ fn new(
 
 fn delete(table: &Table, chain: Option<&str>, handle: Option<u64>, what: String) -> Result<Message<'static>> {
     let mut attributes = Attributes::default();
-    attributes.push_text(TABLE, check_name("table", &table.name)?)?;
+    attributes.push_text(TABLE, check_name("table", &table.name)?);
     if let Some(chain) = chain {
-        attributes.push_text(CHAIN, check_name("chain", chain)?)?;
+        attributes.push_text(CHAIN, check_name("chain", chain)?);
     }
     if let Some(handle) = handle {
-        attributes.push_be64(HANDLE, handle)?;
+        attributes.push_be64(HANDLE, handle);
     }
     message(Kind::DeleteRule, NlmF::empty(), table.family, what, &attributes)
 }

@@ -208,7 +208,7 @@ impl Batch {
 /// A socket error, or the kernel refused the request.
 pub fn list(socket: &mut Socket, table: &Table) -> Result<Vec<Listed<Set>>> {
     let mut attributes = Attributes::default();
-    attributes.push_text(TABLE, check_name("table", &table.name)?)?;
+    attributes.push_text(TABLE, check_name("table", &table.name)?);
     let what = format!("list the sets of table {}", table.label());
     let question = message(Kind::GetSet, NlmF::DUMP, table.family, what, &attributes)?;
     socket.0.ask(&question, read)
@@ -225,39 +225,39 @@ pub fn find(socket: &mut Socket, table: &Table, name: &str) -> Result<Option<Lis
 
 fn named(kind: Kind, flags: NlmF, verb: &str, table: &Table, name: &str) -> Result<Message<'static>> {
     let mut attributes = Attributes::default();
-    attributes.push_text(TABLE, check_name("table", &table.name)?)?;
-    attributes.push_text(NAME, check_name("set", name)?)?;
+    attributes.push_text(TABLE, check_name("table", &table.name)?);
+    attributes.push_text(NAME, check_name("set", name)?);
     message(kind, flags, table.family, format!("{verb} set {} {name}", table.label()), &attributes)
 }
 
 fn new(flags: NlmF, verb: &str, table: &Table, set: &Set, id: u32) -> Result<Message<'static>> {
     let name = &set.name;
     let mut attributes = Attributes::default();
-    attributes.push_text(TABLE, check_name("table", &table.name)?)?;
-    attributes.push_text(NAME, check_name("set", name)?)?;
-    attributes.push_be32(FLAGS, set.flags())?;
+    attributes.push_text(TABLE, check_name("table", &table.name)?);
+    attributes.push_text(NAME, check_name("set", name)?);
+    attributes.push_be32(FLAGS, set.flags());
     let (key_type, key_length) = describe(&set.key);
-    attributes.push_be32(KEY_TYPE, key_type)?;
-    attributes.push_be32(KEY_LENGTH, length(name, key_length)?)?;
+    attributes.push_be32(KEY_TYPE, key_type);
+    attributes.push_be32(KEY_LENGTH, length(name, key_length)?);
     match &set.data {
         Some(SetData::Values(types)) => {
             let (data_type, data_length) = describe(types);
-            attributes.push_be32(DATA_TYPE, data_type)?;
-            attributes.push_be32(DATA_LENGTH, length(name, data_length)?)?;
+            attributes.push_be32(DATA_TYPE, data_type);
+            attributes.push_be32(DATA_LENGTH, length(name, data_length)?);
         }
         Some(SetData::Verdicts) => {
-            attributes.push_be32(DATA_TYPE, VERDICT_TYPE)?;
-            attributes.push_be32(DATA_LENGTH, 0)?;
+            attributes.push_be32(DATA_TYPE, VERDICT_TYPE);
+            attributes.push_be32(DATA_LENGTH, 0);
         }
-        Some(SetData::Objects(number)) => attributes.push_be32(OBJECT_TYPE, *number)?,
+        Some(SetData::Objects(number)) => attributes.push_be32(OBJECT_TYPE, *number),
         None => {}
     }
-    attributes.push_be32(ID, id)?;
+    attributes.push_be32(ID, id);
     let description = description(set)?;
     if !description.0.is_empty() {
-        attributes.nest_flagged(DESCRIPTION, &description)?;
+        attributes.nest_flagged(DESCRIPTION, &description);
     }
-    attributes.push(USERDATA, set.userdata().checked("set")?)?;
+    attributes.push(USERDATA, set.userdata().checked("set")?);
     message(Kind::NewSet, flags, table.family, format!("{verb} set {} {name}", table.label()), &attributes)
 }
 
@@ -265,16 +265,16 @@ fn new(flags: NlmF, verb: &str, table: &Table, set: &Set, id: u32) -> Result<Mes
 fn description(set: &Set) -> Result<Attributes> {
     let mut description = Attributes::default();
     if let Some(size) = set.size {
-        description.push_be32(SIZE, size)?;
+        description.push_be32(SIZE, size);
     }
     if set.flags() & CONCATENATED != 0 {
         let mut parts = Attributes::default();
         for part in &set.key {
             let mut nest = Attributes::default();
-            nest.push_be32(PART_LENGTH, length(&set.name, part.length())?)?;
-            parts.nest_flagged(PART, &nest)?;
+            nest.push_be32(PART_LENGTH, length(&set.name, part.length())?);
+            parts.nest_flagged(PART, &nest);
         }
-        description.nest_flagged(CONCATENATION, &parts)?;
+        description.nest_flagged(CONCATENATION, &parts);
     }
     Ok(description)
 }
@@ -282,9 +282,9 @@ fn description(set: &Set) -> Result<Attributes> {
 fn length(set: &str, length: usize) -> Result<u32> {
     // `NFT_DATA_VALUE_MAXLEN`.
     if (1..=64).contains(&length) {
-        return u32::try_from(length).map_err(|_| Error::Invalid(format!("set {set}")));
+        return u32::try_from(length).map_err(|_| Error::invalid(format_args!("set {set}")));
     }
-    Err(Error::Invalid(format!("set {set}: keys and values must be of 1 to 64 bytes, not {length}")))
+    Err(Error::invalid(format_args!("set {set}: keys and values must be of 1 to 64 bytes, not {length}")))
 }
 
 pub(super) fn read(reply: &Reply<'_>) -> Result<Option<Listed<Set>>> {

@@ -6,7 +6,7 @@ use neli::consts::nl::NlmF;
 
 use super::Batch;
 use super::message::{Kind, attributes, unspecific};
-use crate::error::{Error, Refusal, Result};
+use crate::error::{Cause, Error, Refusal, Result};
 use crate::reply::{Reply, be32_at, read_string};
 use crate::socket::Socket as Netlink;
 
@@ -51,7 +51,7 @@ impl Socket {
     /// The first change that was refused; a socket error; an empty batch.
     pub fn commit(&mut self, batch: &Batch) -> Result<()> {
         match self.exchange(batch)?.into_iter().next() {
-            Some(refusal) => Err(Error::Refused(refusal)),
+            Some(refusal) => Err(Cause::Refused(refusal).into()),
             None => Ok(()),
         }
     }
@@ -72,7 +72,7 @@ impl Socket {
         let what = "look up the generation of nf_tables";
         let question = unspecific(Kind::GetGeneration, NlmF::empty(), what.to_string())?;
         let answer = self.0.ask(&question, read_generation)?;
-        answer.into_iter().next().ok_or_else(|| Error::Unanswered(what.to_string()))
+        answer.into_iter().next().ok_or_else(|| Error::unanswered(what.to_string()))
     }
 }
 

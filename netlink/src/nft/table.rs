@@ -6,7 +6,7 @@ use rustix::io::Errno;
 use super::message::{Kind, attributes, check_name, family, message, unspecific};
 use super::{Batch, Family, Listed, Socket, Userdata};
 use crate::attribute::Attributes;
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::message::Message;
 use crate::reply::{Reply, be32_at, be64_at, read_string};
 
@@ -50,11 +50,11 @@ impl Table {
     fn message(&self, kind: Kind, flags: NlmF, verb: &str) -> Result<Message<'static>> {
         let Table { family, ref name, flags: table_flags, ref userdata } = *self;
         let mut attributes = Attributes::default();
-        attributes.push_text(NAME, check_name("table", name)?)?;
+        attributes.push_text(NAME, check_name("table", name)?);
         if kind == Kind::NewTable {
-            attributes.push_be32(FLAGS, table_flags)?;
+            attributes.push_be32(FLAGS, table_flags);
             if !userdata.0.is_empty() {
-                attributes.push(USERDATA, userdata.checked("table")?)?;
+                attributes.push(USERDATA, userdata.checked("table")?);
             }
         }
         message(kind, flags, family, format!("{verb} table {}", self.label()), &attributes)
@@ -109,7 +109,7 @@ pub fn find(socket: &mut Socket, family: Family, name: &str) -> Result<Option<Li
 pub(super) fn none_if_absent<T>(answers: Result<Vec<T>>) -> Result<Option<T>> {
     match answers {
         Ok(answers) => Ok(answers.into_iter().next()),
-        Err(Error::Refused(refusal)) if refusal.errno == Errno::NOENT => Ok(None),
+        Err(error) if error.refused() == Some(Errno::NOENT) => Ok(None),
         Err(error) => Err(error),
     }
 }

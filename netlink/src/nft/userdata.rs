@@ -48,7 +48,7 @@ impl Userdata {
     pub(super) fn checked(&self, what: &str) -> Result<&[u8]> {
         if self.0.len() > MAX {
             let length = self.0.len();
-            return Err(Error::Invalid(format!(
+            return Err(Error::invalid(format_args!(
                 "{what}: {length} bytes of userdata, at most {MAX} are kept"
             )));
         }

@@ -51,12 +51,12 @@ impl Verdict {
             Verdict::Other(code) => (*code, None),
             simple => (CODES.iter().find(|(known, _)| known == simple).map_or(0, |(_, code)| *code), None),
         };
-        verdict.push_be32(CODE, code.cast_unsigned())?;
+        verdict.push_be32(CODE, code.cast_unsigned());
         if let Some(chain) = chain {
-            verdict.push_text(CHAIN, check_name("chain", chain)?)?;
+            verdict.push_text(CHAIN, check_name("chain", chain)?);
         }
         let mut data = Attributes::default();
-        data.nest_flagged(VERDICT, &verdict)?;
+        data.nest_flagged(VERDICT, &verdict);
         Ok(data)
     }
 

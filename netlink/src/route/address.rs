@@ -94,8 +94,8 @@ pub fn add_as_assigned(index: u32, assigned: &Assigned) -> Result<Message<'stati
 pub fn delete(index: u32, address: Address) -> Result<Message<'static>> {
     let Address { ip, prefix } = address;
     let mut attributes = Attributes::default();
-    attributes.push_ip(Ifa::Local, ip)?;
-    attributes.push_ip(Ifa::Address, ip)?;
+    attributes.push_ip(Ifa::Local, ip);
+    attributes.push_ip(Ifa::Address, ip);
     let what = format!("delete address {ip}/{prefix} of link {index}");
     encode(Rtm::Deladdr, NlmF::empty(), what, index, address, &attributes)
 }
@@ -103,10 +103,10 @@ pub fn delete(index: u32, address: Address) -> Result<Message<'static>> {
 fn message(index: u32, address: Address, broadcast: Option<IpAddr>) -> Result<Message<'static>> {
     let Address { ip, prefix } = address;
     let mut attributes = Attributes::default();
-    attributes.push_ip(Ifa::Local, ip)?;
-    attributes.push_ip(Ifa::Address, ip)?;
+    attributes.push_ip(Ifa::Local, ip);
+    attributes.push_ip(Ifa::Address, ip);
     if let Some(broadcast) = broadcast {
-        attributes.push_ip(Ifa::Broadcast, broadcast)?;
+        attributes.push_ip(Ifa::Broadcast, broadcast);
     }
     let what = format!("add address {ip}/{prefix} to link {index}");
     encode(Rtm::Newaddr, NlmF::CREATE | NlmF::EXCL, what, index, address, &attributes)
@@ -157,7 +157,7 @@ pub(crate) fn read_assigned(reply: &Reply<'_>) -> Result<Option<Assigned>> {
     }
     let attributes = reply::Attributes::after(IFADDRMSG, reply.body)?;
     let &[_, prefix, short_flags, scope, ..] = reply.body else {
-        return Err(Error::Malformed("an address message is shorter than its fixed part"));
+        return Err(Error::malformed("an address message is shorter than its fixed part"));
     };
     let (mut flags, mut local, mut remote, mut broadcast) = (u32::from(short_flags), None, None, None);
     for attribute in attributes {
@@ -191,7 +191,7 @@ pub(super) fn check(what: &str, address: Address) -> Result<()> {
     let Address { ip, prefix } = address;
     let width = width(ip);
     if prefix > width {
-        return Err(Error::Invalid(format!("{what} {ip}/{prefix}: the prefix must be at most {width}")));
+        return Err(Error::invalid(format_args!("{what} {ip}/{prefix}: the prefix must be at most {width}")));
     }
     Ok(())
 }
@@ -208,6 +208,7 @@ pub(super) fn family(ip: IpAddr) -> RtAddrFamily {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::error::Cause;
 
     #[test]
     fn the_broadcast_address_ends_the_network() {
@@ -223,7 +224,10 @@ mod tests {
     fn a_prefix_longer_than_the_address_is_refused() {
         for (ip, prefix) in [("10.0.0.1", 33), ("::1", 129)] {
             let address = Address { ip: ip.parse().unwrap(), prefix };
-            assert!(matches!(add(1, address), Err(Error::Invalid(_))), "{ip}");
+            assert!(
+                matches!(add(1, address), Err(error) if matches!(error.cause(), Cause::Invalid(_))),
+                "{ip}"
+            );
         }
     }
 }

@@ -31,15 +31,15 @@ pub(super) fn encode(hops: &[NextHop]) -> Result<Vec<u8>> {
     for &NextHop { gateway, index, weight, onlink } in hops {
         let mut attributes = Attributes::default();
         if let Some(gateway) = gateway {
-            attributes.push_ip(Rta::Gateway, gateway)?;
+            attributes.push_ip(Rta::Gateway, gateway);
         }
         let less_one = u8::try_from(weight.wrapping_sub(1))
-            .map_err(|_| Error::Invalid(format!("next hop: weight {weight} must be 1 to 256")))?;
+            .map_err(|_| Error::invalid(format_args!("next hop: weight {weight} must be 1 to 256")))?;
         let length = u16::try_from(NEXT_HOP + attributes.0.len()).map_err(|_| unencodable("next hop"))?;
         bytes.extend_from_slice(&length.to_ne_bytes());
         bytes.extend_from_slice(&[if onlink { ONLINK } else { 0 }, less_one]);
         bytes.extend_from_slice(&index.to_ne_bytes());
-        bytes.extend_from_slice(&attributes.0);
+        bytes.extend_from_slice(attributes.checked()?);
     }
     Ok(bytes)
 }
@@ -47,7 +47,7 @@ pub(super) fn encode(hops: &[NextHop]) -> Result<Vec<u8>> {
 pub(super) fn read(mut bytes: &[u8]) -> Result<Vec<NextHop>> {
     let mut hops = Vec::new();
     while !bytes.is_empty() {
-        let wrong = Error::Malformed("a next hop's length exceeds its route");
+        let wrong = Error::malformed("a next hop's length exceeds its route");
         let Some(length) = u16_at(bytes, 0).map(usize::from) else { return Err(wrong) };
         let Some(&[_, _, flags, less_one, ..]) = bytes.get(..length) else { return Err(wrong) };
         let attributes = reply::Attributes::after(NEXT_HOP, &bytes[..length])?;

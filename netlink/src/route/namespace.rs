@@ -46,11 +46,11 @@ const NAMES: Names = &[Name(ID, "id", Inside::Value), Name(DESCRIPTOR, "network 
 pub fn id_of(socket: &mut Socket, namespace: BorrowedFd<'_>) -> Result<Option<u32>> {
     let what = "look up the id of a network namespace";
     let mut attributes = Attributes::default();
-    attributes.push(DESCRIPTOR, &namespace.as_raw_fd().to_ne_bytes())?;
+    attributes.push(DESCRIPTOR, &namespace.as_raw_fd().to_ne_bytes());
     let fixed = [0; RTGENMSG];
     let question = Message::new(Rtm::Getnsid, NlmF::empty(), what.to_string(), &fixed, &attributes, NAMES)?;
     let answer = socket.ask(&question, read_id)?.pop();
-    answer.ok_or_else(|| Error::Unanswered(what.to_string()))
+    answer.ok_or_else(|| Error::unanswered(what.to_string()))
 }
 
 /// The number, or that there is none (−1).
@@ -58,7 +58,8 @@ pub(crate) fn read_id(reply: &Reply<'_>) -> Result<Option<Option<u32>>> {
     if reply.kind != u16::from(Rtm::Newnsid) {
         return Ok(None);
     }
-    let attributes = reply.body.get(RTGENMSG..).ok_or(Error::Malformed("an id without attributes"))?;
+    let attributes =
+        reply.body.get(RTGENMSG..).ok_or_else(|| Error::malformed("an id without attributes"))?;
     Ok(Some(reply::find(attributes, ID)?.and_then(read)))
 }
 

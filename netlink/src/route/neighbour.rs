@@ -107,7 +107,7 @@ pub fn delete(neighbour: &Neighbour) -> Result<Message<'static>> {
 /// None but for memory.
 pub fn put_behind(port: u32, address: MacAddress) -> Result<Message<'static>> {
     let mut attributes = Attributes::default();
-    attributes.push(Nda::Lladdr, &address)?;
+    attributes.push(Nda::Lladdr, &address);
     let fixed = fixed_part(RtAddrFamily::from(AF_BRIDGE), port, Nud::REACHABLE | Nud::NOARP, Ntf::MASTER)?;
     let what = format!("put a hardware address behind port {port}");
     Message::new(Rtm::Newneigh, NlmF::CREATE | NlmF::REPLACE, what, &fixed, &attributes, NAMES)
@@ -140,9 +140,9 @@ fn dump(socket: &mut Socket, flags: Ntf) -> Result<Vec<Neighbour>> {
 fn message(kind: Rtm, flags: NlmF, verb: &str, neighbour: &Neighbour) -> Result<Message<'static>> {
     let Neighbour { index, ip, address, state, proxy, router } = *neighbour;
     let mut attributes = Attributes::default();
-    attributes.push_ip(Nda::Dst, ip)?;
+    attributes.push_ip(Nda::Dst, ip);
     if let Some(address) = address {
-        attributes.push(Nda::Lladdr, &address)?;
+        attributes.push(Nda::Lladdr, &address);
     }
     let mut bits = Ntf::empty();
     bits.set(Ntf::PROXY, proxy);
@@ -171,7 +171,7 @@ pub(crate) fn read_neighbour(reply: &Reply<'_>) -> Result<Option<Neighbour>> {
     let (Some(index), Some(state), Some(&flags)) =
         (u32_at(reply.body, 4), u16_at(reply.body, 8), reply.body.get(10))
     else {
-        return Err(Error::Malformed("a neighbour message is shorter than its fixed part"));
+        return Err(Error::malformed("a neighbour message is shorter than its fixed part"));
     };
     let (mut ip, mut address) = (None, None);
     for attribute in attributes {

@@ -174,26 +174,26 @@ fn message(kind: Rtm, flags: NlmF, verb: &str, route: &Route) -> Result<Message<
     let Route { destination: Address { ip, prefix }, gateway, index, source, priority, table, .. } = *route;
     let mut attributes = Attributes::default();
     if prefix > 0 {
-        attributes.push_ip(Rta::Dst, ip)?;
+        attributes.push_ip(Rta::Dst, ip);
     }
     if let Some(gateway) = gateway {
-        attributes.push_ip(Rta::Gateway, gateway)?;
+        attributes.push_ip(Rta::Gateway, gateway);
     }
     if let Some(index) = index {
-        attributes.push_u32(Rta::Oif, index)?;
+        attributes.push_u32(Rta::Oif, index);
     }
     if let Some(source) = source {
-        attributes.push_ip(Rta::Prefsrc, source)?;
+        attributes.push_ip(Rta::Prefsrc, source);
     }
     if let Some(priority) = priority {
-        attributes.push_u32(Rta::Priority, priority)?;
+        attributes.push_u32(Rta::Priority, priority);
     }
     if table > u32::from(u8::MAX) {
-        attributes.push_u32(Rta::Table, table)?;
+        attributes.push_u32(Rta::Table, table);
     }
-    push_metrics(&mut attributes, &route.metrics)?;
+    push_metrics(&mut attributes, &route.metrics);
     if !route.hops.is_empty() {
-        attributes.push(Rta::Multipath, &hop::encode(&route.hops)?)?;
+        attributes.push(Rta::Multipath, &hop::encode(&route.hops)?);
     }
     let via = gateway.map(|gateway| format!(" via {gateway}")).unwrap_or_default();
     let what = format!("{verb} route to {ip}/{prefix}{via}");
@@ -220,15 +220,17 @@ fn default_scope(route: &Route) -> RtScope {
     }
 }
 
-fn push_metrics(attributes: &mut Attributes, metrics: &Metrics) -> Result<()> {
+fn push_metrics(attributes: &mut Attributes, metrics: &Metrics) {
     let Metrics { mtu, window, segment, hop_limit } = *metrics;
     let mut nest = Attributes::default();
     for (kind, value) in METRICS.into_iter().zip([mtu, window, segment, hop_limit]) {
         if let Some(value) = value {
-            nest.push_u32(kind, value)?;
+            nest.push_u32(kind, value);
         }
     }
-    if nest.0.is_empty() { Ok(()) } else { attributes.nest(Rta::Metrics, &nest) }
+    if !nest.0.is_empty() {
+        attributes.nest(Rta::Metrics, &nest);
+    }
 }
 
 fn check(route: &Route) -> Result<()> {
@@ -249,7 +251,7 @@ fn check(route: &Route) -> Result<()> {
     } else {
         return Ok(());
     };
-    Err(Error::Invalid(format!("route to {ip}/{prefix}: {wrong}")))
+    Err(Error::invalid(format_args!("route to {ip}/{prefix}: {wrong}")))
 }
 
 pub(crate) fn read_route(reply: &Reply<'_>) -> Result<Option<Route>> {
@@ -259,7 +261,7 @@ pub(crate) fn read_route(reply: &Reply<'_>) -> Result<Option<Route>> {
     }
     let attributes = reply::Attributes::after(RTMSG, reply.body)?;
     let &[family, prefix, _, _, table, protocol, scope, kind, ..] = reply.body else {
-        return Err(Error::Malformed("a route message is shorter than its fixed part"));
+        return Err(Error::malformed("a route message is shorter than its fixed part"));
     };
     let flags = u32_at(reply.body, 8).unwrap_or(0);
     let ip: IpAddr = match RtAddrFamily::from(family) {
@@ -324,6 +326,7 @@ fn kind_of(number: u8) -> RouteKind {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::error::Cause;
 
     #[test]
     fn routes_that_cannot_be_are_refused() {
@@ -341,7 +344,10 @@ mod tests {
             Route { hops: vec![hop], index: None, ..good.clone() },
         ];
         for route in bad {
-            assert!(matches!(add(&route), Err(Error::Invalid(_))), "{route:?}");
+            assert!(
+                matches!(add(&route), Err(error) if matches!(error.cause(), Cause::Invalid(_))),
+                "{route:?}"
+            );
         }
     }
 }

@@ -147,27 +147,27 @@ fn message(kind: Rtm, flags: NlmF, verb: &str, rule: &Rule) -> Result<Message<'s
         let Some(address) = end else { continue };
         check("rule for", address)?;
         if address.ip.is_ipv4() != (rule.family == Family::V4) {
-            return Err(Error::Invalid(format!("rule for {}: it is for the other family", address.ip)));
+            return Err(Error::invalid(format_args!("rule for {}: it is for the other family", address.ip)));
         }
-        attributes.push_ip(kind, address.ip)?;
+        attributes.push_ip(kind, address.ip);
         *prefix = address.prefix;
     }
     for (kind, name) in [(Frattr::Iifname, &rule.incoming), (Frattr::Oifname, &rule.outgoing)] {
         if let Some(name) = name {
-            attributes.push_text(kind, check_name(name)?)?;
+            attributes.push_text(kind, check_name(name)?);
         }
     }
     if let Some(priority) = rule.priority {
-        attributes.push_u32(Frattr::Priority, priority)?;
+        attributes.push_u32(Frattr::Priority, priority);
     }
     if let Some((mark, mask)) = rule.mark {
-        attributes.push_u32(Frattr::Fwmark, mark)?;
-        attributes.push_u32(Frattr::Fwmask, mask)?;
+        attributes.push_u32(Frattr::Fwmark, mark);
+        attributes.push_u32(Frattr::Fwmask, mask);
     }
     let (action, table) = match rule.action {
         RuleAction::Table(table) => (FrAct::FrActToTbl, table),
         RuleAction::Goto(priority) => {
-            attributes.push_u32(Frattr::Goto, priority)?;
+            attributes.push_u32(Frattr::Goto, priority);
             (FrAct::FrActGoto, 0)
         }
         RuleAction::Nothing => (FrAct::FrActNop, 0),
@@ -176,12 +176,12 @@ fn message(kind: Rtm, flags: NlmF, verb: &str, rule: &Rule) -> Result<Message<'s
         RuleAction::Prohibit => (FrAct::FrActProhibit, 0),
     };
     if table > u32::from(u8::MAX) {
-        attributes.push_u32(Frattr::Table, table)?;
+        attributes.push_u32(Frattr::Table, table);
     }
     if let Some(prefix) = rule.suppressed_prefix {
-        attributes.push_u32(Frattr::SuppressPrefixlen, prefix)?;
+        attributes.push_u32(Frattr::SuppressPrefixlen, prefix);
     }
-    attributes.push_u8(Frattr::Protocol, rule.protocol)?;
+    attributes.push_u8(Frattr::Protocol, rule.protocol);
     let family = if rule.family == Family::V4 { RtAddrFamily::Inet } else { RtAddrFamily::Inet6 };
     let table = u8::try_from(table).map_or(RtTable::Unspec, RtTable::from);
     let bits = if rule.inverted { Frf::INVERT } else { Frf::empty() };
@@ -215,7 +215,7 @@ pub(crate) fn read_rule(reply: &Reply<'_>) -> Result<Option<Rule>> {
     }
     let attributes = reply::Attributes::after(FIBMSG, reply.body)?;
     let &[family, destination, source, _, short_table, _, _, action, ..] = reply.body else {
-        return Err(Error::Malformed("a rule message is shorter than its fixed part"));
+        return Err(Error::malformed("a rule message is shorter than its fixed part"));
     };
     let flags = Frf::from_bits_retain(u32_at(reply.body, 8).unwrap_or(0));
     let family = match RtAddrFamily::from(family) {

@@ -6,7 +6,7 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::process::{Child, Command, Stdio};
 
 use pillbox_netlink::address::Address;
-use pillbox_netlink::{Error, Message, Socket};
+use pillbox_netlink::{Message, Socket};
 use rustix::io::Errno;
 
 /// Set in the process that is in the new namespace.
@@ -42,7 +42,8 @@ pub fn skip(test: &str, why: &str) {
 pub fn made(socket: &mut Socket, message: &Message<'_>) -> bool {
     match socket.request(std::slice::from_ref(message)) {
         Ok(()) => true,
-        Err(Error::Refused(refusal)) if refusal.errno == Errno::OPNOTSUPP => {
+        Err(error) if error.refused() == Some(Errno::OPNOTSUPP) => {
+            let refusal = error.refusal().unwrap();
             assert!(refusal.to_string().starts_with(&refusal.what) && !refusal.what.is_empty(), "{refusal}");
             false
         }

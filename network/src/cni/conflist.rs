@@ -4,7 +4,6 @@ use pillbox_json::reader::{Failed, Reader};
 use pillbox_json::{List, Map, Raw, Value, object, parse};
 
 use super::argument::check_network_name;
-use super::folder::plugins_beside;
 use super::version::Version;
 use super::writer::Writer;
 use crate::error::{Error, Result};
@@ -150,8 +149,15 @@ fn read<'a, T: Value<'a>>(path: &str, text: &'a str) -> Result<T> {
     parse(text.as_bytes()).map_err(|error| Error::invalid(format_args!("{path}{error}")))
 }
 
-/// Checks a document. `folder` is where it lies, if plugins may stand in files beside it.
-pub(super) fn compile(document: Document<'_>, text: &[u8], folder: Option<&str>) -> Result<Conflist> {
+/// Reads the plugins in a folder's files, if there is such a folder.
+pub(super) type Beside = fn(&str, &mut Vec<Plugin>) -> Result<()>;
+
+/// Checks a document. `folder` is where it lies, if plugins may stand in files beside it, and what reads them.
+pub(super) fn compile(
+    document: Document<'_>,
+    text: &[u8],
+    folder: Option<(&str, Beside)>,
+) -> Result<Conflist> {
     let version = choose_version(&document)?;
     let Document {
         cni_version: _,
@@ -165,7 +171,9 @@ pub(super) fn compile(document: Document<'_>, text: &[u8], folder: Option<&str>)
     } = document;
     check_network_name(&name)?;
     let is_single = kind.is_some() && listed.is_none();
-    let beside = folder.filter(|_| !is_single && !only_inlined.0).map(|folder| format!("{folder}/{name}"));
+    let beside = folder
+        .filter(|_| !is_single && !only_inlined.0)
+        .map(|(folder, read)| (format!("{folder}/{name}"), read));
     let mut plugins = Vec::new();
     if is_single {
         plugins.push(Plugin::parse(&String::from_utf8_lossy(text))?);
@@ -173,12 +181,12 @@ pub(super) fn compile(document: Document<'_>, text: &[u8], folder: Option<&str>)
     for (place, Raw(text)) in listed.iter().flat_map(|listed| &listed.0).enumerate() {
         plugins.push(Plugin::parse(text).map_err(|error| error.after(&format!("plugins[{place}]")))?);
     }
-    if let Some(folder) = &beside {
-        plugins_beside(folder, &mut plugins)?;
+    if let Some((folder, read)) = &beside {
+        read(folder, &mut plugins)?;
     }
     if plugins.is_empty() {
         let elsewhere =
-            beside.map(|folder| format!(", nor is there a file *.conf in {folder}")).unwrap_or_default();
+            beside.map(|(folder, _)| format!(", nor is there a file *.conf in {folder}")).unwrap_or_default();
         return Err(Error::invalid(format_args!("plugins: lists none{elsewhere}")));
     }
     Ok(Conflist { name, version, disable_check: disable_check.0, disable_gc: disable_gc.0, plugins })

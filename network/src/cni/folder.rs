@@ -34,7 +34,7 @@ impl Conflist {
             None => ".",
         };
         read_document(&text)
-            .and_then(|document| compile(document, &text, Some(folder)))
+            .and_then(|document| compile(document, &text, Some((folder, plugins_beside))))
             .map_err(|error| error.after(path))
     }
 
@@ -60,7 +60,9 @@ impl Conflist {
             if read.is_ok() && name.is_some() && !is_named {
                 continue;
             }
-            match read.and_then(|document| compile(document, &text, Some(folder)).map_err(within)) {
+            match read
+                .and_then(|document| compile(document, &text, Some((folder, plugins_beside))).map_err(within))
+            {
                 Ok(conflist) => return Ok(Found { conflist, path, skipped }),
                 Err(error) if is_named => return Err(error),
                 Err(error) => skipped.push(error),
@@ -76,7 +78,7 @@ impl Conflist {
 }
 
 /// Adds the plugins in a folder's `*.conf`; none if there is no such folder.
-pub(super) fn plugins_beside(folder: &str, plugins: &mut Vec<Plugin>) -> Result<()> {
+fn plugins_beside(folder: &str, plugins: &mut Vec<Plugin>) -> Result<()> {
     for path in files(folder, &["conf"])? {
         let plugin = match String::from_utf8(read_file(&path)?) {
             Ok(text) => Plugin::parse(&text),

@@ -54,7 +54,9 @@ pub use capability::{Capabilities, parse_port_mappings};
 pub use conflist::{Conflist, Plugin};
 pub use folder::{FOLDER, Found};
 pub use process::execute;
-pub use program::{Ended, Execution, FOLDERS, LIMIT, OUTPUT_MAX, Programs, STDERR_KEPT, parse_path};
+pub use program::{
+    Ended, Execution, FOLDERS, LIMIT, OUTPUT_MAX, Programs, STDERR_KEPT, parse_path, quote_stderr,
+};
 pub use refusal::Refusal;
 pub use request::{Request, ValidAttachment};
 pub use result::{AddResult, Dns, ResultAddress, ResultInterface, ResultRoute};

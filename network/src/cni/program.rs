@@ -140,7 +140,7 @@ pub(super) fn word_end(status: ExitStatus) -> String {
 }
 
 /// The end of what a program has written to stderr, as a part of an error.
-pub(super) fn quote_stderr(stderr: &[u8]) -> String {
+pub fn quote_stderr(stderr: &[u8]) -> String {
     match one_line(&String::from_utf8_lossy(stderr)) {
         empty if empty.is_empty() => empty,
         line => format!("; stderr: {line}"),

@@ -17,7 +17,7 @@ use crate::ip::Ip;
 use crate::network::{Network, NetworkKind};
 use crate::port::Port;
 
-pub use table::{TABLE, add_base, table};
+pub use table::{TABLE, add_base, remove_base, table};
 
 /// What a network's elements are to do.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -121,6 +121,15 @@ pub fn add_base(batch: &mut Batch) -> Result<()> {
     Ok(())
 }
 
+/// Deletes everything of ours in the packet filter, if anything is there.
+pub fn remove_base(batch: &mut Batch) -> Result<()> {
+    for family in [Family::Inet, Family::Netdev] {
+        let table = Table::new(family, TABLE);
+        batch.add_table(&table)?.delete_table(&table)?;
+    }
+    Ok(())
+}
+
 /// Published ports, for what comes from other machines and from this one.
 fn translations() -> Vec<Rule> {
     let chains = [PRE, OUT].into_iter();

@@ -66,7 +66,8 @@ fn make(
     let in_variable = |error: Error| Failure::new(failure::ENVIRONMENT, error.after("CNI_NETNS"));
     let namespace = namespace::open(call.namespace)?.ok_or_else(gone)?;
     let mut inside = namespace::socket_in(namespace.as_fd()).map_err(in_variable)?;
-    attach::connect(store, host, attachment, namespace.as_fd(), &mut inside)?;
+    // Whoever made the namespace may have left its loopback to others.
+    attach::connect(store, host, attachment, namespace.as_fd(), &mut inside, true)?;
     let delegated = ipam::delegate(call, configuration, Operation::Add, version);
     let extended = delegated.and_then(|given| {
         let Some(given) = given.map(ipam::of_result) else { return Ok(()) };

@@ -2,9 +2,9 @@
 
 use pillbox_json::{List, Raw};
 
+use super::argument::Arguments;
 use super::configuration::{AddressDocument, Configuration, Ipam, RangeDocument, read};
 use super::failure::{self, Failure, Result, failed};
-use super::plan::Arguments;
 use super::{Call, NAME};
 use crate::cidr::Cidr;
 use crate::cni::{AddResult, Dns, Operation, ResultRoute, Version};

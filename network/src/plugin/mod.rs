@@ -37,6 +37,7 @@
 //! - Networks and bridges stay when the last container has gone: `pillbox net rm NAME` removes them.
 
 mod add;
+mod argument;
 mod check;
 mod configuration;
 mod failure;

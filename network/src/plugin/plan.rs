@@ -2,12 +2,13 @@
 
 use pillbox_json::Raw;
 
+use super::argument::Arguments;
 use super::configuration::{Configuration, RuntimeDns, unsupported};
 use super::failure::{self, Result, failed};
 use super::ipam::{self, Addresses};
 use super::{Call, key_of};
 use crate::attachment::{Route, hash};
-use crate::cni::{AddResult, Dns, ResultRoute, Version, parse_args, parse_port_mappings};
+use crate::cni::{AddResult, Dns, ResultRoute, Version, parse_port_mappings};
 use crate::ip::Ip;
 use crate::link::{check_mtu, check_name, mac_text, parse_mac};
 use crate::network::{NetworkKind, Range};
@@ -32,39 +33,6 @@ pub(super) struct Plan {
     pub previous: AddResult,
     /// Default routes lead to the gateways.
     pub is_default_gateway: bool,
-}
-
-/// Variables of CNI_ARGS.
-#[derive(Default)]
-pub(super) struct Arguments<'a> {
-    pub ips: Option<&'a str>,
-    pub gateways: Option<&'a str>,
-    mac: Option<&'a str>,
-}
-
-impl<'a> Arguments<'a> {
-    fn parse(text: &'a str) -> Result<Arguments<'a>> {
-        let mut arguments = Arguments::default();
-        let (mut unknown, mut ignores_unknown) = (None, false);
-        for (key, value) in
-            parse_args(text).map_err(|error| failure::Failure::new(failure::ENVIRONMENT, error))?
-        {
-            match key {
-                "IP" => arguments.ips = Some(value),
-                "GATEWAY" => arguments.gateways = Some(value),
-                "MAC" => arguments.mac = Some(value),
-                "IgnoreUnknown" => ignores_unknown = value == "1" || value.eq_ignore_ascii_case("true"),
-                _ => unknown = Some((key, value)),
-            }
-        }
-        match unknown.filter(|_| !ignores_unknown) {
-            None => Ok(arguments),
-            Some((key, value)) => Err(failed(
-                failure::ENVIRONMENT,
-                format_args!("CNI_ARGS: {key}={value}: unknown: IgnoreUnknown=1 lets that pass"),
-            )),
-        }
-    }
 }
 
 impl Plan {

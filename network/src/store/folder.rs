@@ -6,7 +6,7 @@ use std::os::fd::OwnedFd;
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 
-use rustix::fs::{AtFlags, CWD, Dir, Mode, OFlags};
+use rustix::fs::{Access, AtFlags, CWD, Dir, Mode, OFlags};
 use rustix::io::{self, Errno};
 
 use super::{Error, Kind, Result};
@@ -76,6 +76,14 @@ impl Folder {
         let open = || rustix::fs::openat(&self.descriptor, name, flags, Mode::RUSR | Mode::WUSR);
         let opened = if flags.contains(OFlags::CREATE) { self.in_folder(name, open) } else { open() };
         opened.context(|| self.step("open", name))
+    }
+
+    /// Whether something has that name.
+    pub fn has(&self, name: &str) -> Result<bool> {
+        match rustix::fs::accessat(&self.descriptor, name, Access::EXISTS, AtFlags::empty()) {
+            Err(Errno::NOENT) => Ok(false),
+            found => found.context(|| self.step("look up", name)).map(|()| true),
+        }
     }
 
     /// What is in a file; none if there is none.

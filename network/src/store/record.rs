@@ -26,6 +26,14 @@ impl Locked<'_> {
         self.write(&network_file(&network.name)?, network)
     }
 
+    /// Whether a network of that name is recorded.
+    ///
+    /// # Errors
+    /// The name cannot be that of a file; the folder cannot be looked into.
+    pub fn has_network(&self, name: &str) -> Result<bool> {
+        self.folder().has(&network_file(name)?)
+    }
+
     /// The network of that name, if it is recorded.
     ///
     /// # Errors

@@ -6,12 +6,13 @@ use pillbox::error::{Result, Warning};
 use pillbox::oci::signal;
 use pillbox::state::Root;
 
-use super::{bundle, container_id, create_options, notify_socket, root, warn};
+use super::{bundle, container_id, create_options, networks, notify_socket, root, warn};
 use crate::arguments::{Arguments, Global};
 
 pub fn create(global: &Global, arguments: Arguments) -> Result<u8> {
     let id = container_id(&arguments)?;
-    let options = create_options(global, &arguments, true)?;
+    let mut options = create_options(global, &arguments, true)?;
+    options.networks = networks(global, &arguments)?;
     container::create(&root(global), &id, &bundle(global, &arguments)?, &options, &mut |warning| {
         warn(global, &warning)
     })?;
@@ -34,7 +35,8 @@ fn start_and_wait(root: &Root, id: &ContainerId, warn: &mut dyn FnMut(Warning)) 
 pub fn run(global: &Global, arguments: Arguments) -> Result<u8> {
     let (root, id) = (root(global), container_id(&arguments)?);
     let detach = arguments.is_set("detach");
-    let options = create_options(global, &arguments, detach)?;
+    let mut options = create_options(global, &arguments, detach)?;
+    options.networks = networks(global, &arguments)?;
     let bundle = bundle(global, &arguments)?;
     if detach {
         let mut note = |warning: Warning| warn(global, &warning);

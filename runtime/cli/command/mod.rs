@@ -324,7 +324,7 @@ pub const COMMANDS: &[Command] = &[
         operands: "[COMMAND [ARGUMENT…]]",
         operand_count: 0..=usize::MAX,
         help: "run a command, or a shell, in a throwaway container over this system's files",
-        flags: &[],
+        flags: &[NETCONF, PUBLISH, CNI, CNI_NETWORK, CNI_ARGS, CNI_CAPABILITY],
         ends_at_operand: true,
         run: r#try::r#try,
     },
@@ -369,13 +369,21 @@ fn create_options(global: &Global, arguments: &Arguments, detach: bool) -> Resul
     options.no_pivot = arguments.is_set("no-pivot");
     options.no_new_keyring = arguments.is_set("no-new-keyring");
     options.driver = global.driver;
-    options.networks = networks(global, arguments)?;
     Ok(options)
 }
 
-/// What the container is to be connected to.
 #[cfg(not(feature = "network"))]
-fn networks(_: &Global, arguments: &Arguments) -> Result<Option<Networks>> {
+fn networks(global: &Global, arguments: &Arguments) -> Result<Option<Networks>> {
+    named_networks(global, arguments, None)
+}
+
+/// Without the feature there are none.
+#[cfg(not(feature = "network"))]
+fn named_networks(
+    _: &Global,
+    arguments: &Arguments,
+    _: Option<std::path::PathBuf>,
+) -> Result<Option<Networks>> {
     let flags = ["netconf", "publish", "cni", "cni-network", "cni-args", "cni-capability"];
     match flags.into_iter().find(|flag| arguments.value(flag).is_some()) {
         Some(flag) => {
@@ -385,13 +393,26 @@ fn networks(_: &Global, arguments: &Arguments) -> Result<Option<Networks>> {
     }
 }
 
-/// What the container is to be connected to: the networks of `--netconf`, or of netconf.json beside the configuration if
-/// it is there; those of CNI plugins; published ports.
+/// What the container is to be connected to: as the flags say, and without `--netconf` as netconf.json beside the
+/// configuration says, if it is there.
 #[cfg(feature = "network")]
 fn networks(global: &Global, arguments: &Arguments) -> Result<Option<Networks>> {
-    let mut networks = match arguments.value("netconf").or(global.netconf.as_deref()) {
-        Some(path) => Networks::read(Path::new(path))?,
-        None => beside(global, arguments).map_or(Ok(Networks::default()), |path| Networks::read(&path))?,
+    let beside = if global.netconf.is_none() { beside(global, arguments) } else { None };
+    named_networks(global, arguments, beside)
+}
+
+/// What the container is to be connected to: the networks of `--netconf` or of another file, those of CNI plugins,
+/// published ports.
+#[cfg(feature = "network")]
+fn named_networks(
+    global: &Global,
+    arguments: &Arguments,
+    beside: Option<std::path::PathBuf>,
+) -> Result<Option<Networks>> {
+    let mut networks = match (arguments.value("netconf").or(global.netconf.as_deref()), beside) {
+        (Some(path), _) => Networks::read(Path::new(path))?,
+        (None, Some(path)) => Networks::read(&path)?,
+        (None, None) => Networks::default(),
     };
     for file in arguments.values("cni")? {
         networks.add_cni(CniNetwork::read(&file)?);

@@ -10,7 +10,7 @@ use pillbox::error::{Error, Result};
 use rustix::process::Uid;
 use rustix::stdio;
 
-use super::{create_options, root, warn};
+use super::{create_options, named_networks, root, warn};
 use crate::arguments::{Arguments, Global};
 
 pub fn r#try(global: &Global, arguments: Arguments) -> Result<u8> {
@@ -36,6 +36,7 @@ pub fn r#try(global: &Global, arguments: Arguments) -> Result<u8> {
     let bundle = Bundle { path: PathBuf::from("/"), config, config_name: "pillbox try".to_string() };
     let mut options = create_options(global, &arguments, false)?;
     options.scratch_over = pillbox::host::layers()?;
+    options.networks = named_networks(global, &arguments, None)?;
     let id = ContainerId::new(format!("try-{}", std::process::id()))?;
     let ended =
         container::run(&root(global), &id, &bundle, &options, false, &mut |warning| warn(global, &warning))?;

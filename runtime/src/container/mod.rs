@@ -14,6 +14,7 @@ mod freeze;
 mod handle;
 mod hooks;
 mod kill;
+mod line;
 mod made;
 mod mounts;
 mod namespaces;

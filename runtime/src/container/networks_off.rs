@@ -3,8 +3,8 @@
 use std::convert::Infallible;
 use std::path::Path;
 
+use super::line::Line;
 use super::network::Network;
-use super::step::Line;
 use crate::error::{Error, Kind, Result, Warning};
 use crate::plan::MadeMount;
 use crate::state::{NetworkRecord, StateDirectory};
@@ -23,6 +23,10 @@ impl Networks {
     }
 
     pub(super) fn has_own(&self) -> bool {
+        match self.0 {}
+    }
+
+    pub(super) fn has_user_mode(&self) -> bool {
         match self.0 {}
     }
 
@@ -62,6 +66,7 @@ impl Networks {
         _: &mut Attached,
         _: &mut Network,
         _: Option<&str>,
+        _: &mut Vec<Warning>,
     ) -> Result<()> {
         match self.0 {}
     }
@@ -93,6 +98,11 @@ pub(super) fn undo(key: &Path) -> Result<()> {
 /// The same.
 pub(super) fn unpin(directory: &StateDirectory) -> Result<()> {
     Err(absent(&format!("container {}", directory.id())))
+}
+
+/// The same.
+pub(super) fn undo_user_mode(directory: &StateDirectory) -> Result<()> {
+    unpin(directory)
 }
 
 /// The same.

@@ -93,6 +93,7 @@ fn undo_entry(
 ) -> Result<()> {
     match entry {
         Entry::Network => networks::undo(text),
+        Entry::Helper => networks::undo_user_mode(directory),
         Entry::Namespace => networks::unpin(directory),
         Entry::Cni => networks::undo_cni(directory, on_refusal == OnRefusal::GoOn, warn),
         Entry::Mounted => step::undo_root(directory, text),

@@ -5,7 +5,7 @@
 use std::os::fd::{AsFd, OwnedFd};
 
 use pillbox_netlink::address;
-use pillbox_netlink::{Error as NetlinkError, Socket, link};
+use pillbox_netlink::{Cause, Error as NetlinkError, Socket, link};
 use rustix::fs::{CWD, Mode, OFlags};
 use rustix::io::Errno;
 use rustix::process::Pid;
@@ -47,13 +47,13 @@ fn move_one(
     let wanted = new_name.as_ref().unwrap_or(name);
     // The kernel would move it first and refuse the name then: it would be lost with the failed container's namespace.
     if before.iter().any(|known| known.name == *wanted) {
-        return Err(NetlinkError::Invalid(format!("the container has an interface {wanted:?} already")));
+        return Err(Cause::Invalid(format!("the container has an interface {wanted:?} already")).into());
     }
     outside.request(&[link::move_to_namespace(index, namespace.as_fd(), new_name.as_deref())?])?;
     // The kernel may have given it another index and name in there. It is the interface that was not there before.
     let after = link::list(inside)?;
     let Some(moved) = after.iter().find(|link| before.iter().all(|known| known.index != link.index)) else {
-        return Err(NetlinkError::Unanswered(format!("move link {name}")));
+        return Err(Cause::Unanswered(format!("move link {name}")).into());
     };
     let add = kept
         .map(|assigned| address::add_as_assigned(moved.index, assigned))
@@ -62,11 +62,10 @@ fn move_one(
 }
 
 fn hint(error: &NetlinkError) -> &'static str {
-    let NetlinkError::Refused(refusal) = error else { return "" };
-    match refusal.errno {
-        Errno::NODEV => ": there is no such interface where pillbox runs",
-        Errno::PERM => ": moving interfaces needs CAP_NET_ADMIN",
-        Errno::INVAL => ": it may be of a kind that cannot leave its network namespace",
+    match error.refused() {
+        Some(Errno::NODEV) => ": there is no such interface where pillbox runs",
+        Some(Errno::PERM) => ": moving interfaces needs CAP_NET_ADMIN",
+        Some(Errno::INVAL) => ": it may be of a kind that cannot leave its network namespace",
         _ => "",
     }
 }

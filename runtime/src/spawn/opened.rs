@@ -119,6 +119,11 @@ impl Opened {
         self
     }
 
+    /// The namespace of that kind that is joined.
+    pub fn joined(&self, kind: NamespaceKind) -> Option<&OwnedFd> {
+        self.joined.iter().find(|(_, flags)| *flags == kind.clone_flag()).map(|(namespace, _)| namespace)
+    }
+
     /// The tree that becomes the container's root.
     pub fn root(&self, plan: &Plan) -> Option<&OwnedFd> {
         let is_root =

@@ -1,7 +1,7 @@
 //! Programs of the host that the runtime runs to their end: hooks, and its own helpers (newuidmap(1), ps(1)).
 
 use std::ffi::OsStr;
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::OwnedFd;
 use std::time::{Duration, Instant};
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
@@ -36,6 +36,19 @@ pub fn find(name: &str) -> Option<String> {
 /// # Errors
 /// It could not be run, or failed; the error has the end of its output.
 pub fn run(path: &str, arguments: &[String], environment: &[String]) -> Result<Vec<u8>> {
+    let (ends, [input, output]) = Ends::open()?;
+    let errors = rustix::io::fcntl_dupfd_cloexec(&output, 3).context(|| "duplicate a descriptor")?;
+    let (process, plan) = begin(path, arguments, environment, [input, output, errors])?;
+    see_out(process, &plan, ends, &Visit { input: "", timeout: None, kept: KEPT, what: "" })
+}
+
+/// Spawns the program at `path` with the caller's rights and these streams.
+fn begin(
+    path: &str,
+    arguments: &[String],
+    environment: &[String],
+    streams: [OwnedFd; 3],
+) -> Result<(Init, Plan)> {
     let arguments = [path].into_iter().chain(arguments.iter().map(String::as_str));
     let program = Hook {
         path: path.into(),
@@ -44,18 +57,46 @@ pub fn run(path: &str, arguments: &[String], environment: &[String]) -> Result<V
         timeout: None,
     };
     let plan = plan::compile_hook(&program, None, 0, &Host::look(), &Intent::default())?;
-    let (ends, [input, output]) = Ends::open()?;
-    let errors = rustix::io::fcntl_dupfd_cloexec(&output, 3).context(|| "duplicate a descriptor")?;
-    let mut opened = Opened::inside([input, output, errors].map(Some).into(), None);
+    // Only the program may hold them, once it is spawned: when it closes one, that end is closed.
+    let mut opened = Opened::inside(streams.map(Some).into(), None);
     let process = spawn(&plan, &mut opened, None, None, None)?;
-    drop(opened);
-    see_out(process, &plan, ends, &Visit { input: "", timeout: None, kept: KEPT, what: "" })
+    Ok((process, plan))
+}
+
+/// Runs the program at `path` with the caller's rights and without arguments, and keeps stdout and stderr apart: all of
+/// the one, and the last [`QUOTED`] bytes of the other. The result is how it ended, as wait(2) encodes it. When it takes
+/// longer than `limit`, or has more than `most` bytes to say on stdout, it is killed with its children, and `word` says
+/// so with what it had said.
+///
+/// # Errors
+/// It could not be run, or was killed.
+#[cfg(feature = "network")]
+pub fn run_apart(
+    path: &str,
+    environment: &[String],
+    input: &str,
+    (limit, most): (Duration, usize),
+    word: &mut dyn FnMut(&[Vec<u8>; 2]) -> Error,
+) -> Result<(i32, [Vec<u8>; 2])> {
+    let (ends, [stdin, stdout]) = Ends::open()?;
+    let (errors, stderr) = pipe()?;
+    let ends = Ends { errors: Some(errors), ..ends };
+    let (process, plan) = begin(path, &[], environment, [stdin, stdout, stderr])?;
+    let visit = Visit { input, timeout: Some(limit.as_secs() as i64), kept: most + 1, what: "" };
+    let (process, said) = serve(process, &plan, ends, &visit, most, word)?;
+    Ok((collect(&process.process).context(|| "wait")?, said))
 }
 
 /// The runtime's ends of a program's stdin and output.
 pub struct Ends {
     input: OwnedFd,
     output: OwnedFd,
+    /// Of its stderr, if that is no part of the output.
+    errors: Option<OwnedFd>,
+}
+
+fn pipe() -> Result<(OwnedFd, OwnedFd)> {
+    rustix::pipe::pipe_with(PipeFlags::CLOEXEC).context(|| "pipe")
 }
 
 impl Ends {
@@ -64,9 +105,8 @@ impl Ends {
     /// # Errors
     /// There are no descriptors left.
     pub fn open() -> Result<(Ends, [OwnedFd; 2])> {
-        let pipe = || rustix::pipe::pipe_with(PipeFlags::CLOEXEC).context(|| "pipe");
         let ((read, input), (output, write)) = (pipe()?, pipe()?);
-        Ok((Ends { input, output }, [read, write]))
+        Ok((Ends { input, output, errors: None }, [read, write]))
     }
 }
 
@@ -87,7 +127,25 @@ pub struct Visit<'a> {
 ///
 /// # Errors
 /// It could not be executed, failed or took too long; if it failed, the error has the end of its output.
-pub fn see_out(mut process: Init, plan: &Plan, ends: Ends, visit: &Visit<'_>) -> Result<Vec<u8>> {
+pub fn see_out(process: Init, plan: &Plan, ends: Ends, visit: &Visit<'_>) -> Result<Vec<u8>> {
+    let seconds = visit.timeout.unwrap_or_default();
+    let mut late = |_: &[Vec<u8>; 2]| {
+        Error::formatted(format_args!("killed: it took longer than its timeout of {seconds} s"))
+    };
+    let (process, [output, _]) = serve(process, plan, ends, visit, usize::MAX, &mut late)?;
+    word_end(process, output, visit.what)
+}
+
+/// Starts the program and serves it until it has ended; the result has what it said. When the deadline comes first, or
+/// more than `most` bytes of output, `word` makes the error.
+fn serve(
+    mut process: Init,
+    plan: &Plan,
+    ends: Ends,
+    visit: &Visit<'_>,
+    most: usize,
+    word: &mut dyn FnMut(&[Vec<u8>; 2]) -> Error,
+) -> Result<(Init, [Vec<u8>; 2])> {
     if let Err(error) = process.bring_up_unrecorded(plan).and_then(|()| process.release()) {
         return Err(process.kill_after(error));
     }
@@ -95,20 +153,17 @@ pub fn see_out(mut process: Init, plan: &Plan, ends: Ends, visit: &Visit<'_>) ->
     // If the program cannot be executed, the channel says why. A process that stands still before that is timed out,
     // too.
     let executed = match await_one_of(&mut [PollFd::new(&process.channel(), PollFlags::IN)], deadline) {
-        Ok(true) => process.await_exec(plan).map(Some),
-        other => other.map(|_| None),
+        Ok(true) => process.await_exec(plan).map(|()| true),
+        other => other,
     };
-    let said = match executed {
-        Ok(Some(())) => converse(&process.process, ends, visit, deadline),
-        Ok(None) => Ok(None),
-        Err(error) => Err(error),
+    let mut said = [Vec::new(), Vec::new()];
+    let ended = match executed {
+        Ok(true) => converse(&process.process, ends, visit, most, deadline, &mut said),
+        other => other,
     };
-    let error = match said {
-        Ok(Some(output)) => return word_end(process, output, visit.what),
-        Ok(None) => {
-            let seconds = visit.timeout.unwrap_or_default();
-            Error::formatted(format_args!("killed: it took longer than its timeout of {seconds} s"))
-        }
+    let error = match ended {
+        Ok(true) => return Ok((process, said)),
+        Ok(false) => word(&said),
         Err(error) => error,
     };
     // It leads a process group of its own, which has the processes that it started.
@@ -132,32 +187,34 @@ fn word_end(process: Init, output: Vec<u8>, what: &str) -> Result<Vec<u8>> {
     Err(Error::new(if output.is_empty() { how } else { format!("{how}: {output}") }))
 }
 
-/// Writes the program's input and reads its output until it has ended; `None` if the deadline comes first. It does not
-/// wait for the end of the pipes: a daemon that the program leaves behind may keep them open.
+/// Writes the program's input and reads its output until it has ended; false if the deadline comes first, or more than
+/// `most` bytes of output. It does not wait for the end of the pipes: a daemon that the program leaves behind may keep
+/// them open.
 fn converse(
     process: &OwnedFd,
     ends: Ends,
     visit: &Visit<'_>,
+    most: usize,
     deadline: Option<Instant>,
-) -> Result<Option<Vec<u8>>> {
-    let Ends { input, output } = ends;
-    for end in [input.as_fd(), output.as_fd()] {
+    said: &mut [Vec<u8>; 2],
+) -> Result<bool> {
+    let Ends { input, output, errors } = ends;
+    for end in [&input, &output].into_iter().chain(&errors) {
         rustix::io::ioctl_fionbio(end, true).context(|| "make a pipe non-blocking")?;
     }
-    let mut said = Vec::new();
     let mut rest = visit.input.as_bytes();
     let mut input = Some(input);
-    let mut output_open = true;
+    let mut outputs = [Some(output), errors];
     loop {
         let mut polled = vec![PollFd::new(process, PollFlags::IN)];
-        if output_open {
-            polled.push(PollFd::new(&output, PollFlags::IN));
+        for output in outputs.iter().flatten() {
+            polled.push(PollFd::new(output, PollFlags::IN));
         }
         if let Some(end) = &input {
             polled.push(PollFd::new(end, PollFlags::OUT));
         }
         if !await_one_of(&mut polled, deadline)? {
-            return Ok(None);
+            return Ok(false);
         }
         let ended = !polled[0].revents().is_empty();
         drop(polled);
@@ -172,9 +229,16 @@ fn converse(
                 input = None;
             }
         }
-        output_open = output_open && read_output(&output, visit.kept, &mut said);
+        for ((output, said), kept) in outputs.iter_mut().zip(&mut *said).zip([visit.kept, QUOTED]) {
+            if output.as_ref().is_some_and(|output| !read_output(output, kept, said)) {
+                *output = None;
+            }
+        }
+        if said[0].len() > most {
+            return Ok(false);
+        }
         if ended {
-            return Ok(Some(said));
+            return Ok(true);
         }
     }
 }

@@ -20,6 +20,8 @@ use crate::state::resctrl::Group;
 pub enum Entry {
     /// The key of what connects it to pillbox's own networks.
     Network,
+    /// The file about the program that is its network in user mode, in the state folder.
+    Helper,
     /// Where its network namespace is pinned, in the state folder.
     Namespace,
     /// The file about what CNI plugins have done for it, in the state folder.
@@ -38,8 +40,9 @@ pub enum Entry {
 
 impl Entry {
     /// In the order in which they are made.
-    pub const ALL: [Entry; 8] = [
+    pub const ALL: [Entry; 9] = [
         Entry::Network,
+        Entry::Helper,
         Entry::Namespace,
         Entry::Cni,
         Entry::Mounted,
@@ -53,6 +56,7 @@ impl Entry {
     fn name(self) -> &'static str {
         match self {
             Entry::Network => "network",
+            Entry::Helper => "helper",
             Entry::Namespace => "namespace",
             Entry::Cni => "cni",
             Entry::Mounted => "mounted",

@@ -60,14 +60,17 @@ fn isolate() -> Result<(), String> {
         Err(error) => return Err(format!("unshare: {error}")),
     }
     let program = env::current_exe().map_err(|error| error.to_string())?;
-    let error = Command::new("unshare")
-        .args(UNSHARE)
-        .args(["--mount-proc", "sh", "-ec", PREPARE, "sh"])
-        .arg(program)
-        .args(env::args_os().skip(1))
-        .env(ISOLATED, format!("{:x}", nanoseconds() & 0xff_ffff_ffff))
-        .exec();
+    let error = in_namespaces().arg(program).args(env::args_os().skip(1)).exec();
     Err(format!("unshare: {error}"))
+}
+
+/// What runs a program, to be added with its arguments, in new namespaces with a `/run` of its own. It counts as a run of
+/// its own.
+pub fn in_namespaces() -> Command {
+    let mut command = Command::new("unshare");
+    command.args(UNSHARE).args(["--mount-proc", "sh", "-ec", PREPARE, "sh"]);
+    command.env(ISOLATED, format!("{:x}", nanoseconds() & 0xff_ffff_ffff));
+    command
 }
 
 fn nanoseconds() -> u128 {

@@ -101,14 +101,14 @@ impl BridgeOptions {
 pub fn add_bridge(bridge: &Bridge<'_>) -> Result<Message<'static>> {
     let Bridge { name, index, address, mtu, options } = *bridge;
     let mut attributes = Attributes::default();
-    attributes.push_text(Ifla::Ifname, check_name(name)?)?;
+    attributes.push_text(Ifla::Ifname, check_name(name)?);
     if let Some(address) = address {
-        attributes.push(Ifla::Address, &address)?;
+        attributes.push(Ifla::Address, &address);
     }
     if let Some(mtu) = mtu {
-        attributes.push_u32(Ifla::Mtu, mtu)?;
+        attributes.push_u32(Ifla::Mtu, mtu);
     }
-    attributes.nest(Ifla::Linkinfo, &info(options)?)?;
+    attributes.nest(Ifla::Linkinfo, &info(options)?);
     make(format!("add bridge {name}"), index, State::Up, attributes)
 }
 
@@ -119,7 +119,7 @@ pub fn add_bridge(bridge: &Bridge<'_>) -> Result<Message<'static>> {
 pub fn set_bridge<'a>(bridge: impl Into<Which<'a>>, options: &BridgeOptions) -> Result<Message<'static>> {
     let bridge = bridge.into();
     let mut attributes = Attributes::default();
-    attributes.nest(Ifla::Linkinfo, &info(*options)?)?;
+    attributes.nest(Ifla::Linkinfo, &info(*options)?);
     let what = format!("set the bridge settings of link {bridge}");
     message(Rtm::Newlink, NlmF::empty(), what, bridge, State::AsItIs, attributes)
 }
@@ -128,22 +128,23 @@ pub(super) fn data(mut options: BridgeOptions) -> Result<Attributes> {
     let mut data = Attributes::default();
     for (kind, time) in options.times() {
         if let Some(time) = *time {
-            let ticks = u32::try_from(time.as_millis() / TICK.as_millis())
-                .map_err(|_| Error::Invalid(format!("bridge: {} s is too long a time", time.as_secs())))?;
-            data.push_u32(kind, ticks)?;
+            let ticks = u32::try_from(time.as_millis() / TICK.as_millis()).map_err(|_| {
+                Error::invalid(format_args!("bridge: {} s is too long a time", time.as_secs()))
+            })?;
+            data.push_u32(kind, ticks);
         }
     }
     if let Some(on) = options.spanning_tree {
-        data.push_u32(STP_STATE, on.into())?;
+        data.push_u32(STP_STATE, on.into());
     }
     for (kind, number) in options.numbers() {
         if let Some(number) = *number {
-            data.push_u16(kind, number)?;
+            data.push_u16(kind, number);
         }
     }
     for (kind, switch) in options.switches() {
         if let Some(on) = *switch {
-            data.push_u8(kind, on.into())?;
+            data.push_u8(kind, on.into());
         }
     }
     Ok(data)
@@ -152,9 +153,9 @@ pub(super) fn data(mut options: BridgeOptions) -> Result<Attributes> {
 fn info(options: BridgeOptions) -> Result<Attributes> {
     let data = data(options)?;
     let mut info = Attributes::default();
-    info.push_text(IflaInfo::Kind, "bridge")?;
+    info.push_text(IflaInfo::Kind, "bridge");
     if !data.0.is_empty() {
-        info.nest(IflaInfo::Data, &data)?;
+        info.nest(IflaInfo::Data, &data);
     }
     Ok(info)
 }

@@ -58,7 +58,7 @@ pub fn set_promiscuous<'a>(which: impl Into<Which<'a>>, on: bool) -> Result<Mess
 pub fn set_mtu<'a>(which: impl Into<Which<'a>>, mtu: u32) -> Result<Message<'static>> {
     let which = which.into();
     let mut attributes = Attributes::default();
-    attributes.push_u32(Ifla::Mtu, mtu)?;
+    attributes.push_u32(Ifla::Mtu, mtu);
     set(format!("set the MTU of link {which} to {mtu}"), which, State::AsItIs, attributes)
 }
 
@@ -69,7 +69,7 @@ pub fn set_mtu<'a>(which: impl Into<Which<'a>>, mtu: u32) -> Result<Message<'sta
 pub fn set_address<'a>(which: impl Into<Which<'a>>, address: MacAddress) -> Result<Message<'static>> {
     let which = which.into();
     let mut attributes = Attributes::default();
-    attributes.push(Ifla::Address, &address)?;
+    attributes.push(Ifla::Address, &address);
     set(format!("set the hardware address of link {which}"), which, State::AsItIs, attributes)
 }
 
@@ -80,7 +80,7 @@ pub fn set_address<'a>(which: impl Into<Which<'a>>, address: MacAddress) -> Resu
 /// The name is not one that a link can have.
 pub fn rename(index: u32, name: &str) -> Result<Message<'static>> {
     let mut attributes = Attributes::default();
-    attributes.push_text(Ifla::Ifname, check_name(name)?)?;
+    attributes.push_text(Ifla::Ifname, check_name(name)?);
     set(format!("rename link {index} to {name}"), Which::Index(index), State::AsItIs, attributes)
 }
 
@@ -91,7 +91,7 @@ pub fn rename(index: u32, name: &str) -> Result<Message<'static>> {
 pub fn set_master<'a>(which: impl Into<Which<'a>>, master: u32) -> Result<Message<'static>> {
     let which = which.into();
     let mut attributes = Attributes::default();
-    attributes.push_u32(Ifla::Master, master)?;
+    attributes.push_u32(Ifla::Master, master);
     set(format!("make link {which} a port of link {master}"), which, State::AsItIs, attributes)
 }
 
@@ -102,7 +102,7 @@ pub fn set_master<'a>(which: impl Into<Which<'a>>, master: u32) -> Result<Messag
 pub fn clear_master<'a>(which: impl Into<Which<'a>>) -> Result<Message<'static>> {
     let which = which.into();
     let mut attributes = Attributes::default();
-    attributes.push_u32(Ifla::Master, 0)?;
+    attributes.push_u32(Ifla::Master, 0);
     set(format!("take link {which} out of its bridge"), which, State::AsItIs, attributes)
 }
 
@@ -118,9 +118,9 @@ pub fn move_to_namespace<'fd>(
     name: Option<&str>,
 ) -> Result<Message<'fd>> {
     let mut attributes = Attributes::default();
-    attributes.push(Ifla::NetNsFd, &namespace.as_raw_fd().to_ne_bytes())?;
+    attributes.push(Ifla::NetNsFd, &namespace.as_raw_fd().to_ne_bytes());
     if let Some(name) = name {
-        attributes.push_text(Ifla::Ifname, check_name(name)?)?;
+        attributes.push_text(Ifla::Ifname, check_name(name)?);
     }
     let what = match name {
         Some(name) => format!("move link {index} to another network namespace as {name}"),
@@ -166,7 +166,7 @@ pub(super) fn message<'fd>(
     let index = match which {
         Which::Index(index) => index,
         Which::Name(name) => {
-            attributes.push_text(Ifla::Ifname, check_name(name)?)?;
+            attributes.push_text(Ifla::Ifname, check_name(name)?);
             0
         }
     };

@@ -144,29 +144,29 @@ pub enum IpvlanBetween {
 pub fn add<'fd>(link: &NewLink<'fd, '_>) -> Result<Message<'fd>> {
     let NewLink { name, kind, index, address, mtu, master, namespace, up } = *link;
     let mut attributes = Attributes::default();
-    attributes.push_text(Ifla::Ifname, check_name(name)?)?;
+    attributes.push_text(Ifla::Ifname, check_name(name)?);
     if let Some(address) = address {
-        attributes.push(Ifla::Address, &address)?;
+        attributes.push(Ifla::Address, &address);
     }
     if let Some(mtu) = mtu {
-        attributes.push_u32(Ifla::Mtu, mtu)?;
+        attributes.push_u32(Ifla::Mtu, mtu);
     }
     if let Some(master) = master {
-        attributes.push_u32(Ifla::Master, master)?;
+        attributes.push_u32(Ifla::Master, master);
     }
     if let Some(namespace) = namespace {
-        attributes.push(Ifla::NetNsFd, &namespace.as_raw_fd().to_ne_bytes())?;
+        attributes.push(Ifla::NetNsFd, &namespace.as_raw_fd().to_ne_bytes());
     }
     let (word, parent, data) = kind_data(name, kind)?;
     if let Some(parent) = parent {
-        attributes.push_u32(Ifla::Link, parent)?;
+        attributes.push_u32(Ifla::Link, parent);
     }
     let mut info = Attributes::default();
-    info.push_text(IflaInfo::Kind, word)?;
+    info.push_text(IflaInfo::Kind, word);
     if !data.0.is_empty() {
-        info.nest(IflaInfo::Data, &data)?;
+        info.nest(IflaInfo::Data, &data);
     }
-    attributes.nest(Ifla::Linkinfo, &info)?;
+    attributes.nest(Ifla::Linkinfo, &info);
     let state = if up { State::Up } else { State::AsItIs };
     make(format!("add {word} {name}"), index, state, attributes)
 }
@@ -179,19 +179,19 @@ fn kind_data(name: &str, kind: Kind) -> Result<(&'static str, Option<u32>, Attri
         Kind::Dummy => ("dummy", None, data),
         Kind::Vlan { parent, id, protocol } => {
             if id > MAX_VLAN {
-                return Err(Error::Invalid(format!("vlan {name}: {id} is above {MAX_VLAN}")));
+                return Err(Error::invalid(format_args!("vlan {name}: {id} is above {MAX_VLAN}")));
             }
-            data.push_u16(IflaVlan::Id, id)?;
-            data.push(IflaVlan::Protocol, &(protocol as u16).to_be_bytes())?;
+            data.push_u16(IflaVlan::Id, id);
+            data.push(IflaVlan::Protocol, &(protocol as u16).to_be_bytes());
             ("vlan", Some(parent), data)
         }
         Kind::Macvlan { parent, mode } => {
-            data.push_u32(MACVLAN_MODE, mode as u32)?;
+            data.push_u32(MACVLAN_MODE, mode as u32);
             ("macvlan", Some(parent), data)
         }
         Kind::Ipvlan { parent, mode, between } => {
-            data.push_u16(IPVLAN_MODE, mode as u16)?;
-            data.push_u16(IPVLAN_FLAGS, between as u16)?;
+            data.push_u16(IPVLAN_MODE, mode as u16);
+            data.push_u16(IPVLAN_FLAGS, between as u16);
             ("ipvlan", Some(parent), data)
         }
     })

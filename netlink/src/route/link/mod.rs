@@ -140,7 +140,7 @@ impl Link {
 /// The index of the link with this name.
 ///
 /// # Errors
-/// [`Error::Refused`] with ENODEV if there is none.
+/// [`Cause::Refused`](crate::Cause::Refused) with ENODEV if there is none.
 pub fn index_of(socket: &mut Socket, name: &str) -> Result<u32> {
     Ok(get(socket, name)?.index)
 }
@@ -148,13 +148,13 @@ pub fn index_of(socket: &mut Socket, name: &str) -> Result<u32> {
 /// One link.
 ///
 /// # Errors
-/// [`Error::Refused`] with ENODEV if there is none.
+/// [`Cause::Refused`](crate::Cause::Refused) with ENODEV if there is none.
 pub fn get<'a>(socket: &mut Socket, which: impl Into<Which<'a>>) -> Result<Link> {
     let which = which.into();
     let what = format!("look up link {which}");
     let question =
         message(Rtm::Getlink, NlmF::empty(), what.clone(), which, State::AsItIs, Attributes::default())?;
-    socket.ask(&question, read_link)?.pop().ok_or(Error::Unanswered(what))
+    socket.ask(&question, read_link)?.pop().ok_or(Error::unanswered(what))
 }
 
 /// All links in the socket's namespace.
@@ -198,6 +198,7 @@ fn read_link(reply: &Reply<'_>) -> Result<Option<Link>> {
 #[cfg(test)]
 pub(crate) mod tests {
     use super::*;
+    use crate::error::Cause;
 
     /// Reads a reply as everything that it could be; only that it returns matters.
     pub(crate) fn read_anything(reply: &Reply<'_>) {
@@ -230,9 +231,11 @@ pub(crate) mod tests {
         let peer = Peer { name: "eth0", index: None, address: None, namespace: None };
         let veth =
             Veth { name: "sixteen-bytes-xx", index: None, address: None, mtu: None, master: None, peer };
-        assert!(matches!(add_veth(&veth), Err(Error::Invalid(_))));
+        assert!(matches!(add_veth(&veth), Err(error) if matches!(error.cause(), Cause::Invalid(_))));
         let peer = Peer { name: "", ..peer };
-        assert!(matches!(add_veth(&Veth { name: "v", peer, ..veth }), Err(Error::Invalid(_))));
-        assert!(matches!(set_up("a/b"), Err(Error::Invalid(_))));
+        assert!(
+            matches!(add_veth(&Veth { name: "v", peer, ..veth }), Err(error) if matches!(error.cause(), Cause::Invalid(_)))
+        );
+        assert!(matches!(set_up("a/b"), Err(error) if matches!(error.cause(), Cause::Invalid(_))));
     }
 }

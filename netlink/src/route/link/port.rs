@@ -104,20 +104,20 @@ pub fn set_port<'a>(port: impl Into<Which<'a>>, settings: &Port) -> Result<Messa
 fn set(what: String, port: Which<'_>, mut settings: Port) -> Result<Message<'static>> {
     let mut data = Attributes::default();
     if let Some(priority) = settings.priority {
-        data.push_u16(PRIORITY, priority)?;
+        data.push_u16(PRIORITY, priority);
     }
     if let Some(cost) = settings.cost {
-        data.push_u32(COST, cost)?;
+        data.push_u32(COST, cost);
     }
     for (kind, switch) in settings.switches() {
         if let Some(on) = *switch {
-            data.push_u8(kind, on.into())?;
+            data.push_u8(kind, on.into());
         }
     }
     let mut info = Attributes::default();
-    info.nest(IflaInfo::SlaveData, &data)?;
+    info.nest(IflaInfo::SlaveData, &data);
     let mut attributes = Attributes::default();
-    attributes.nest(Ifla::Linkinfo, &info)?;
+    attributes.nest(Ifla::Linkinfo, &info);
     message(Rtm::Newlink, NlmF::empty(), what, port, State::AsItIs, attributes)
 }
 

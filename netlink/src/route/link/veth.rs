@@ -57,21 +57,21 @@ pub fn add_veth<'fd>(veth: &Veth<'fd, '_>) -> Result<Message<'fd>> {
         &peer_attributes(&peer, mtu)?,
     )?;
     let mut info = Attributes::default();
-    info.push_text(IflaInfo::Kind, "veth")?;
-    info.nest(IflaInfo::Data, &data)?;
+    info.push_text(IflaInfo::Kind, "veth");
+    info.nest(IflaInfo::Data, &data);
 
     let mut attributes = Attributes::default();
-    attributes.push_text(Ifla::Ifname, check_name(name)?)?;
+    attributes.push_text(Ifla::Ifname, check_name(name)?);
     if let Some(address) = address {
-        attributes.push(Ifla::Address, &address)?;
+        attributes.push(Ifla::Address, &address);
     }
     if let Some(mtu) = mtu {
-        attributes.push_u32(Ifla::Mtu, mtu)?;
+        attributes.push_u32(Ifla::Mtu, mtu);
     }
     if let Some(master) = master {
-        attributes.push_u32(Ifla::Master, master)?;
+        attributes.push_u32(Ifla::Master, master);
     }
-    attributes.nest(Ifla::Linkinfo, &info)?;
+    attributes.nest(Ifla::Linkinfo, &info);
     make(format!("add veth {name} with peer {}", peer.name), index, State::Up, attributes)
 }
 
@@ -79,15 +79,15 @@ fn peer_attributes(peer: &Peer<'_, '_>, mtu: Option<u32>) -> Result<Attributes> 
     // The index is in the fixed part.
     let Peer { name, index: _, address, namespace } = *peer;
     let mut attributes = Attributes::default();
-    attributes.push_text(Ifla::Ifname, check_name(name)?)?;
+    attributes.push_text(Ifla::Ifname, check_name(name)?);
     if let Some(mtu) = mtu {
-        attributes.push_u32(Ifla::Mtu, mtu)?;
+        attributes.push_u32(Ifla::Mtu, mtu);
     }
     if let Some(address) = address {
-        attributes.push(Ifla::Address, &address)?;
+        attributes.push(Ifla::Address, &address);
     }
     if let Some(namespace) = namespace {
-        attributes.push(Ifla::NetNsFd, &namespace.as_raw_fd().to_ne_bytes())?;
+        attributes.push(Ifla::NetNsFd, &namespace.as_raw_fd().to_ne_bytes());
     }
     Ok(attributes)
 }

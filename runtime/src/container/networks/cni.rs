@@ -1,23 +1,29 @@
 //! Networks of CNI plugins: see [`pillbox_network::cni`].
 
 use std::os::fd::{AsRawFd, BorrowedFd};
+use std::os::unix::process::ExitStatusExt as _;
+use std::process::ExitStatus;
+use std::time::Duration;
 
 use pillbox_json::{List, object};
 use pillbox_network::Port;
-use pillbox_network::cni::{self, Attached, Capabilities, Conflist, Parameters, Programs};
+use pillbox_network::cni::{
+    self, Attached, Capabilities, Conflist, Ended, Execution, OUTPUT_MAX, Parameters, Programs, quote_stderr,
+};
 use pillbox_network::dns::Resolver;
 use rustix::fs::{AtFlags, Mode, OFlags};
 use rustix::io::Errno;
 use rustix::mount::{UnmountFlags, mount_bind, unmount};
 
 use super::{port_text, worded};
-use crate::error::{Context, Error, Result, Warning};
+use crate::error::{Context, Error, Kind, Result, Warning};
+use crate::spawn::program;
 use crate::state::{Entry, NetworkRecord, StateDirectory};
 use crate::text::json;
 
 /// In the state folder: the container's network namespace. Plugins undo more of what they did while it is there, and
 /// that is after the container's processes have ended.
-const NAMESPACE: &str = "netns";
+pub const NAMESPACE: &str = "netns";
 
 /// In the state folder: what DEL needs, whatever has become of the configuration since.
 const RECORD: &str = "cni.json";
@@ -79,12 +85,43 @@ impl CniNetwork {
 }
 
 fn programs(folders: &[String], path: Option<&str>) -> Programs {
-    let mut programs = Programs::new(cni::execute);
+    let mut programs = Programs::new(execute);
     if !folders.is_empty() {
         programs.folders = folders.to_vec();
     }
     programs.environment.extend(path.map(|path| format!("PATH={path}")));
     programs
+}
+
+/// Runs a plugin as hooks are run: it dies with the runtime, so that no DEL overtakes an ADD that goes on.
+fn execute(execution: &Execution<'_>) -> std::result::Result<Ended, pillbox_network::Error> {
+    // A file that is still being written cannot be executed, for a moment.
+    const TRIES: u32 = 50;
+    const PAUSE: Duration = Duration::from_millis(20);
+    let Execution { path, environment, input, limit } = *execution;
+    let mut word = |[stdout, stderr]: &[Vec<u8>; 2]| {
+        if stdout.len() > OUTPUT_MAX {
+            return Error::formatted(format_args!("printed more than {OUTPUT_MAX} bytes and was killed"));
+        }
+        let (seconds, stderr) = (limit.as_secs(), quote_stderr(stderr));
+        Error::formatted(format_args!("took longer than {seconds} s and was killed{stderr}"))
+    };
+    let mut tries = 0;
+    loop {
+        tries += 1;
+        let error = match program::run_apart(path, environment, input, (limit, OUTPUT_MAX), &mut word) {
+            Ok((status, [stdout, stderr])) => {
+                return Ok(Ended { status: ExitStatus::from_raw(status), stdout, stderr });
+            }
+            Err(error) => error,
+        };
+        let errno = error.os_error().map(Errno::from_raw_os_error);
+        match errno.filter(|_| error.kind() == Kind::Hook) {
+            Some(Errno::TXTBSY) if tries < TRIES => std::thread::sleep(PAUSE),
+            Some(errno) => return Err(pillbox_network::Error::failed(&format!("execute {path}"), errno)),
+            None => return Err(pillbox_network::Error::new(pillbox_network::Kind::Host, error.to_string())),
+        }
+    }
 }
 
 /// Gives the container's network namespace a name that lasts until the container is deleted.

@@ -4,18 +4,20 @@
 mod cni;
 mod names;
 mod netconf;
+mod user_mode;
 
 use std::os::fd::AsFd;
 use std::path::Path;
 
-use pillbox_network::netconf::Netconf;
+use pillbox_network::netconf::{Netconf, UserMode};
+use pillbox_network::rootless::Prepared;
 use pillbox_network::{Ip, Port};
 
+use super::line::Line;
 use super::network::Network;
-use super::step::Line;
 use crate::error::{Context, Error, Kind, Result, Warning};
 use crate::oci::spec::read_document;
-use crate::plan::MadeMount;
+use crate::plan::{Host, MadeMount};
 use crate::spawn::names::FILES;
 use crate::state::{NetworkRecord, StateDirectory};
 
@@ -25,6 +27,7 @@ pub use netconf::STORE;
 pub(super) use cni::undo as undo_cni;
 pub(super) use cni::unpin;
 pub(super) use netconf::undo;
+pub(super) use user_mode::undo as undo_user_mode;
 
 /// What a container is to be connected to.
 #[derive(Debug, Clone, Default)]
@@ -42,6 +45,7 @@ pub struct Networks {
 #[derive(Default)]
 pub(super) struct Attached {
     own: Option<netconf::Own>,
+    user_mode: Option<Prepared>,
     others: Vec<NetworkRecord>,
     /// What plugins say of name resolution, the first one that says something.
     resolver: Option<pillbox_network::dns::Resolver>,
@@ -78,7 +82,8 @@ impl Networks {
     }
 
     /// Publishes ports, given as Docker's `--publish` takes them: `[HOST-ADDRESS:][HOST-PORT:]PORT[/PROTOCOL]`. They are
-    /// those of the first interface; a container without one is connected to the bridge pillbox0.
+    /// those of the first interface. A container without one is connected to the bridge pillbox0, that of an ordinary user by
+    /// a program in user mode.
     ///
     /// # Errors
     /// A text is none of a port.
@@ -90,27 +95,39 @@ impl Networks {
         if ports.is_empty() {
             return Ok(());
         }
-        match (self.netconf.requests.first_mut(), self.cni.is_empty()) {
-            (Some(request), _) => request.ports.extend(ports),
-            (None, true) => self.netconf.connect(ports),
-            (None, false) => self.settings.ports.extend(ports),
+        if let Some(request) = self.netconf.requests.first_mut() {
+            request.ports.extend(ports);
+        } else if let Some(user_mode) = &mut self.netconf.user_mode {
+            user_mode.ports.extend(ports);
+        } else if !self.cni.is_empty() {
+            self.settings.ports.extend(ports);
+        } else {
+            match refuse_ordinary_user() {
+                Ok(()) => self.netconf.connect(ports),
+                Err(_) => self.netconf.user_mode = Some(UserMode { ports, mtu: None }),
+            }
         }
         Ok(())
     }
 
     /// Whether there is nothing to be done.
     pub fn is_empty(&self) -> bool {
-        self.file.is_empty() && self.netconf.requests.is_empty() && self.cni.is_empty()
+        self.file.is_empty() && !self.has_interfaces()
     }
 
     /// Whether the container gets interfaces, and not only files.
     pub(super) fn has_interfaces(&self) -> bool {
-        self.has_own() || self.has_cni()
+        self.has_own() || self.has_user_mode() || self.has_cni()
     }
 
     /// Whether it gets interfaces of pillbox's own networks.
     pub(super) fn has_own(&self) -> bool {
         !self.netconf.requests.is_empty()
+    }
+
+    /// Whether it is connected by a program in user mode.
+    pub(super) fn has_user_mode(&self) -> bool {
+        self.netconf.user_mode.is_some()
     }
 
     /// Whether it gets interfaces by CNI plugins.
@@ -144,7 +161,8 @@ impl Networks {
         let others =
             others.flat_map(|record| record.addresses.iter().filter_map(|address| address_of(address)));
         let addresses: Vec<_> = own.unwrap_or_default().into_iter().chain(others).collect();
-        let resolver = attached.and_then(|attached| attached.resolver.as_ref());
+        let user_mode = attached.and_then(|attached| attached.user_mode.as_ref()).map(user_mode::resolver);
+        let resolver = attached.and_then(|attached| attached.resolver.as_ref()).or(user_mode.as_ref());
         names::write(directory.folder(), hostname, &self.netconf, resolver, &addresses)
             .map_err(|error| error.context(self.name()))
     }
@@ -156,6 +174,17 @@ impl Networks {
             for port in &request.ports {
                 lines
                     .push(("Publish", format!("{port} to port {} of {}", port.container_port, request.name)));
+            }
+        }
+        self.user_mode_lines(lines);
+    }
+
+    /// A line for the network in user mode.
+    fn user_mode_lines(&self, lines: &mut Vec<Line>) {
+        if let Some(UserMode { ports, mtu: _ }) = &self.netconf.user_mode {
+            lines.push(("Connect", "eth0 by pasta, or slirp4netns if that is not there".to_string()));
+            for port in ports {
+                lines.push(("Publish", format!("{port} to port {} of eth0", port.container_port)));
             }
         }
     }
@@ -180,9 +209,17 @@ impl Networks {
         namespace: Option<String>,
         warnings: &mut Vec<Warning>,
     ) -> Result<Attached> {
-        let own = netconf::reserve(&self.netconf.requests, directory, namespace, warnings);
-        let own = own.map_err(|error| error.context(self.name()))?;
-        Ok(Attached { own: Some(own), ..Attached::default() })
+        let mut attached = Attached::default();
+        if let Some(asked) = &self.netconf.user_mode {
+            let prepared = user_mode::prepare(asked, self.settings.path.as_deref());
+            attached.user_mode = Some(prepared.map_err(|error| error.context(self.name()))?);
+        }
+        if self.has_own() {
+            refuse_ordinary_user().map_err(|error| error.context(self.name()))?;
+            let own = netconf::reserve(&self.netconf.requests, directory, namespace, warnings);
+            attached.own = Some(own.map_err(|error| error.context(self.name()))?);
+        }
+        Ok(attached)
     }
 
     /// Makes the interfaces of pillbox's own networks in the container's network namespace, then lets CNI plugins make
@@ -193,9 +230,14 @@ impl Networks {
         attached: &mut Attached,
         network: &mut Network,
         joined: Option<&str>,
+        warnings: &mut Vec<Warning>,
     ) -> Result<()> {
         if let Some(own) = &mut attached.own {
-            own.connect(network)?;
+            own.connect(network).map_err(|error| error.context(self.name()))?;
+        }
+        if let Some(prepared) = &attached.user_mode {
+            let started = user_mode::start(prepared, directory, network.pid, warnings);
+            started.map_err(|error| error.context(self.name()))?;
         }
         if !self.has_cni() {
             return Ok(());
@@ -213,9 +255,20 @@ impl Attached {
     /// What state.json says of the interfaces.
     pub(super) fn records(&self) -> Vec<NetworkRecord> {
         let mut records = self.own.as_ref().map_or(Vec::new(), netconf::Own::records);
+        records.extend(self.user_mode.as_ref().map(user_mode::record));
         records.extend(self.others.iter().cloned());
         records
     }
+}
+
+/// Links of the host are root's.
+fn refuse_ordinary_user() -> Result<()> {
+    let host = Host::look();
+    if host.privileged && !host.in_user_namespace {
+        return Ok(());
+    }
+    let text = "an ordinary user can make no links on the host: the model must have the type pasta, which runs in user mode";
+    Err(Error::of(Kind::NotPermitted, text.to_string()))
 }
 
 fn address_of(text: &str) -> Option<std::net::IpAddr> {

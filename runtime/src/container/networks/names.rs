@@ -31,7 +31,7 @@ pub fn write(
     resolver: Option<&Resolver>,
     addresses: &[IpAddr],
 ) -> Result<()> {
-    let Netconf { requests: _, resolver: own, hosts } = netconf;
+    let Netconf { requests: _, user_mode: _, resolver: own, hosts } = netconf;
     let hostname = hostname.unwrap_or_default();
     let domain = own.as_ref().and_then(|resolver| resolver.domain.as_deref());
     let resolver = own.as_ref().or(resolver).cloned().unwrap_or_else(Resolver::of_host);

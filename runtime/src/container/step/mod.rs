@@ -19,6 +19,7 @@ pub(super) use resctrl::remove as undo_resctrl;
 pub(super) use root::undo as undo_root;
 
 use super::bundle::{Bundle, Prepared};
+pub use super::line::Line;
 use super::networks::Attached;
 use super::options::CreateOptions;
 use super::scope::Scope;
@@ -29,9 +30,6 @@ use crate::plan::Plan;
 use crate::spawn::{Init, NewNetwork, Opened, Patience};
 use crate::state::resctrl::Group;
 use crate::state::{Record, Root, StateDirectory};
-
-/// A line of `explain`: the name of the step, and what it is done to.
-pub type Line = (&'static str, String);
 
 /// One step of the runtime.
 pub(super) trait Step: Sync {

@@ -3,9 +3,9 @@
 use super::{Line, Making, Prepared, Step, too_early};
 use crate::container::network::Network;
 use crate::container::networks::Networks;
-use crate::error::{Kind, Result};
+use crate::error::{Context, Error, Kind, Result};
 use crate::plan::NetDevice;
-use crate::spawn::{Stop, network};
+use crate::spawn::{Opened, Stop, network};
 use crate::validate::NamespaceKind;
 
 /// A thread makes the namespace in parallel with all other steps. It began as soon as the configuration was known to be
@@ -32,7 +32,7 @@ pub struct Reserve;
 
 impl Step for Reserve {
     fn is_for(&self, prepared: &Prepared<'_>) -> bool {
-        prepared.networks.as_ref().is_some_and(Networks::has_own)
+        prepared.networks.as_ref().is_some_and(|networks| networks.has_own() || networks.has_user_mode())
     }
 
     fn apply(&self, making: &mut Making<'_, '_>) -> Result<()> {
@@ -58,6 +58,28 @@ impl Step for Reserve {
 /// The path of the network namespace that the container joins, if it joins one.
 fn joined<'p>(prepared: &'p Prepared<'_>) -> Option<&'p str> {
     prepared.spec().namespace(NamespaceKind::Network).and_then(|namespace| namespace.path.as_deref())
+}
+
+/// Makes sure that the network namespace that the container joins is not the host's by another name: its interfaces would
+/// be the host's.
+pub(super) fn check_joined(prepared: &Prepared<'_>, opened: &Opened) -> Result<()> {
+    const OWN: &str = "/proc/thread-self/ns/net";
+    let Some(networks) = prepared.networks.as_ref().filter(|networks| networks.has_interfaces()) else {
+        return Ok(());
+    };
+    let (Some(namespace), Some(path)) = (opened.joined(NamespaceKind::Network), joined(prepared)) else {
+        return Ok(());
+    };
+    let own = rustix::fs::stat(OWN).context(|| format!("stat of {OWN}"))?;
+    let other = rustix::fs::fstat(namespace).context(|| format!("stat of {path}"))?;
+    if (own.st_dev, own.st_ino) != (other.st_dev, other.st_ino) {
+        return Ok(());
+    }
+    let file = networks.name();
+    Err(Error::of(
+        Kind::Invalid,
+        format!("{file}: {path} in linux.namespaces is the host's network namespace: name another one"),
+    ))
 }
 
 /// Writes the files by which the container finds names.
@@ -135,7 +157,11 @@ fn connect(making: &mut Making<'_, '_>, network: &mut Network) -> Result<()> {
     let prepared = making.prepared;
     let Some(networks) = &prepared.networks else { return Ok(()) };
     let mut attached = making.attached.take().unwrap_or_default();
-    networks.connect(making.directory()?, &mut attached, network, joined(prepared))?;
+    let mut warnings = std::mem::take(&mut making.warnings);
+    let connected =
+        networks.connect(making.directory()?, &mut attached, network, joined(prepared), &mut warnings);
+    making.warnings = warnings;
+    connected?;
     if networks.has_cni() {
         networks.write_files(making.directory()?, prepared.spec().hostname.as_deref(), Some(&attached))?;
         if let Some(mut record) = making.record.take() {

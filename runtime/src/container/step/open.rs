@@ -15,6 +15,7 @@ impl Step for Open {
         let network = making.network.take();
         making.opened =
             spawn::open(making.plan(), network).map_err(|error| error.context(&making.bundle.config_name))?;
+        super::network::check_joined(making.prepared, &making.opened)?;
         making.opened.stdio = making.options.streams.open()?;
         making.opened.patience = making.patience;
         Ok(())

@@ -83,7 +83,7 @@ fn what_cannot_be_is_refused_by_its_field() {
         (r#"{"loopback_name": "lo0"}"#, "loopback_name: \"lo0\": the kernel calls it lo"),
         (
             r#"{"model": {"type": "vxlan"}}"#,
-            "model.type: \"vxlan\": must be bridge, macvlan or ipvlan; plain pairs have no model",
+            "model.type: \"vxlan\": must be bridge, macvlan, ipvlan or pasta; plain pairs have no model",
         ),
         (r#"{"model": {"bridge_name": "b"}}"#, "model.type: missing"),
         (
@@ -94,6 +94,18 @@ fn what_cannot_be_is_refused_by_its_field() {
         (
             r#"{"interfaces": [{"peer_name": "a b"}]}"#,
             "interfaces[0].peer_name: \"a b\" cannot be a link's name: it must have no slash, colon or white space, nor be . or ..",
+        ),
+        (
+            r#"{"interfaces": [{"mac": "01:00:00:00:00:01"}]}"#,
+            "interfaces[0].mac: hardware address \"01:00:00:00:00:01\": must be six bytes like 02:00:0a:58:00:05, of which the first is even",
+        ),
+        (
+            r#"{"interfaces": [{"routes": [{"subnet": "10.0.0.0/8", "gateway": "fd00::1"}]}]}"#,
+            "interfaces[0].routes[0]: 10.0.0.0/8: its gateway is of another family",
+        ),
+        (
+            r#"{"interfaces": [{"routes": [{"subnet": "10.0.0.0/8"}]}, {"routes": [{"subnet": "::/0"}, {"subnet": "10.1.0.0/8"}]}]}"#,
+            "interfaces[1].routes[1]: 10.1.0.0/8: there is another route to it",
         ),
         (r#"{"interfaces": [{"mtu": 10}]}"#, "interfaces[0].mtu: 10 bytes: must be from 68 to 65535"),
         (

@@ -25,13 +25,16 @@ use crate::cidr::Cidr;
 use crate::dns::Resolver;
 use crate::error::{Error, Result};
 use crate::ip::Ip;
-use crate::link::{check_mtu, check_name};
+use crate::link::{check_mtu, check_name, mac_text, parse_mac};
 use crate::network::{NetworkKind, Range};
 use crate::port::Port;
 use crate::request::{NetworkRequest, Request, Wanted};
 
 /// The bridge of containers that name none.
 pub const DEFAULT_BRIDGE: &str = "pillbox0";
+
+/// The type of networks in user mode: by pasta(1), or slirp4netns(1) where that is not there.
+const USER_MODE: &str = "pasta";
 
 /// The network under which addresses of plain pairs are leased: no two containers have the same.
 const PAIRS: &str = "pairs";
@@ -93,11 +96,22 @@ object! {
     }
 }
 
+/// A network by a program in user mode: see [`crate::rootless`].
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct UserMode {
+    /// The published ports.
+    pub ports: Vec<Port>,
+    /// The largest packet in bytes.
+    pub mtu: Option<u16>,
+}
+
 /// What a container is to be connected to.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Netconf {
     /// Its interfaces.
     pub requests: Vec<Request>,
+    /// A network in user mode, instead of interfaces that pillbox makes.
+    pub user_mode: Option<UserMode>,
     /// How it resolves names; `None`: as the host does.
     pub resolver: Option<Resolver>,
     /// More names for its /etc/hosts.
@@ -123,18 +137,102 @@ impl Netconf {
         if let Some(name) = loopback_name.filter(|name| !matches!(&**name, "" | "lo")) {
             return Err(Error::invalid(format_args!("loopback_name: {:?}: the kernel calls it lo", &*name)));
         }
-        let network = network(model.as_ref())?;
-        let mut requests = Vec::new();
-        for (index, interface) in interfaces.iter().enumerate() {
-            let field = format!("interfaces[{index}]");
-            requests.push(request(&field, index, interface, &network)?);
+        let mut netconf = Netconf::default();
+        match model.as_ref().filter(|model| &*model.kind == USER_MODE) {
+            Some(model) => netconf.user_mode = Some(user_mode(model, &interfaces)?),
+            None => {
+                let network = network(model.as_ref())?;
+                for (index, interface) in interfaces.iter().enumerate() {
+                    let field = format!("interfaces[{index}]");
+                    netconf.requests.push(request(&field, index, interface, &network)?);
+                }
+            }
         }
-        let resolver = dns.map(resolver);
-        resolver.as_ref().map_or(Ok(String::new()), |resolver| resolver.text("dns"))?;
+        check_routes(&netconf.requests)?;
+        netconf.resolver = dns.map(resolver);
+        netconf.resolver.as_ref().map_or(Ok(String::new()), |resolver| resolver.text("dns"))?;
         let hosts: Vec<_> = hosts.iter().map(|(name, Ip(ip))| (name.to_string(), *ip)).collect();
         check_hosts(&hosts)?;
-        Ok(Netconf { requests, resolver, hosts })
+        Ok(Netconf { hosts, ..netconf })
     }
+}
+
+/// Of user mode there is one interface, of which little can be said: the program takes the rest from the host.
+fn user_mode(model: &Model<'_>, interfaces: &[InterfaceDocument<'_>]) -> Result<UserMode> {
+    let Model { kind: _, bridge_name, parent, mode, subnets, mtu, masquerade, isolated, internal } = model;
+    let others = [
+        ("bridge_name", bridge_name.is_some()),
+        ("parent", parent.is_some()),
+        ("mode", mode.is_some()),
+        ("subnets", !subnets.is_empty()),
+        ("masquerade", masquerade.is_some()),
+        ("isolated", isolated.is_some()),
+        ("internal", internal.is_some()),
+    ];
+    if let Some((field, _)) = others.into_iter().find(|(_, is_said)| *is_said) {
+        return Err(Error::invalid(format_args!("model.{field}: not with the type {USER_MODE}")));
+    }
+    let mut ports = Vec::new();
+    let interface = match interfaces {
+        [] => &InterfaceDocument::default(),
+        [one] => one,
+        _ => {
+            return Err(Error::invalid(format_args!(
+                "interfaces[1]: with the type {USER_MODE} there is one, eth0"
+            )));
+        }
+    };
+    let InterfaceDocument {
+        kind,
+        name,
+        peer_name,
+        ip,
+        ips,
+        peer_ip,
+        peer_ips,
+        mac,
+        mtu: own_mtu,
+        routes,
+        ports: texts,
+    } = interface;
+    let others = [
+        ("type", kind.is_some()),
+        ("name", name.is_some()),
+        ("peer_name", peer_name.as_ref().is_some_and(|name| &**name != "eth0")),
+        ("ip", ip.is_some() || !ips.is_empty()),
+        ("peer_ip", peer_ip.is_some() || !peer_ips.is_empty()),
+        ("mac", mac.is_some()),
+        ("routes", routes.is_some()),
+    ];
+    if let Some((field, _)) = others.into_iter().find(|(_, is_said)| *is_said) {
+        return Err(Error::invalid(format_args!("interfaces[0].{field}: not with the type {USER_MODE}")));
+    }
+    for (place, text) in texts.iter().enumerate() {
+        ports.extend(
+            Port::parse(text).map_err(|error| error.after(&format!("interfaces[0].ports[{place}]")))?,
+        );
+    }
+    let mtu = own_mtu.or(*mtu).map(|mtu| check_mtu("model.mtu", mtu)).transpose()?;
+    Ok(UserMode { ports, mtu: mtu.map(|mtu| mtu as u16) })
+}
+
+/// Checks what the kernel would refuse when all else is done.
+fn check_routes(requests: &[Request]) -> Result<()> {
+    let mut known = Vec::new();
+    for (index, request) in requests.iter().enumerate() {
+        for (place, Route { to, via, .. }) in request.routes.iter().flatten().enumerate() {
+            let why = if via.is_some_and(|Ip(via)| via.is_ipv4() != to.ip.is_ipv4()) {
+                "its gateway is of another family"
+            } else if known.contains(&to.network()) {
+                "there is another route to it"
+            } else {
+                known.push(to.network());
+                continue;
+            };
+            return Err(Error::invalid(format_args!("interfaces[{index}].routes[{place}]: {to}: {why}")));
+        }
+    }
+    Ok(())
 }
 
 fn check_hosts(hosts: &[(String, IpAddr)]) -> Result<()> {
@@ -171,7 +269,7 @@ fn network(model: Option<&Model<'_>>) -> Result<NetworkRequest> {
         "ipvlan" => NetworkKind::Ipvlan,
         other => {
             return Err(Error::invalid(format_args!(
-                "model.type: {other:?}: must be bridge, macvlan or ipvlan; plain pairs have no model"
+                "model.type: {other:?}: must be bridge, macvlan, ipvlan or pasta; plain pairs have no model"
             )));
         }
     };
@@ -284,12 +382,16 @@ fn request(
         host_name: name_of(name, "name")?,
         addresses: addresses.iter().map(|cidr| Wanted { ip: cidr.ip, prefix: Some(cidr.prefix) }).collect(),
         host_addresses,
-        mac: mac.as_ref().map(|mac| mac.to_string()),
+        mac: mac.as_ref().map(|mac| mac_of(&format!("{field}.mac"), mac)).transpose()?,
         mtu: mtu.map(|mtu| check_mtu(&format!("{field}.mtu"), mtu)).transpose()?,
         routes,
         ports: published,
         ..Request::default()
     })
+}
+
+fn mac_of(field: &str, text: &str) -> Result<String> {
+    parse_mac(text).map(mac_text).map_err(|error| error.after(field))
 }
 
 /// The subnets that a bridge must have for these addresses, with the gateways that routes name.
@@ -303,5 +405,4 @@ fn suggest(addresses: &[Cidr], routes: &[Route]) -> Vec<Range> {
 }
 
 #[cfg(test)]
-#[path = "netconf_tests.rs"]
 mod tests;

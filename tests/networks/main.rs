@@ -1,0 +1,27 @@
+//! Black-box tests of networks: the built `pillbox` with `--netconf`, and real traffic. Each test has a host of its own, which is
+//! a network namespace with a `/run` of its own, and other machines, which are network namespaces too. Servers and clients stand
+//! in the namespaces of containers and machines, and say whom they see.
+//!
+//! `PILLBOX_TEST_RUNTIME` selects another binary than the one built with these tests.
+
+// The black-box tests' own, of which bundles, calls and time limits are used here.
+#[allow(dead_code, unused_imports)]
+#[path = "../blackbox/harness/mod.rs"]
+mod harness;
+
+mod connected;
+mod host;
+mod inventory;
+mod machine;
+mod sctp;
+mod standpoint;
+mod traffic;
+
+mod boundaries;
+mod documents;
+mod links;
+mod names;
+mod outward;
+mod published;
+mod recovery;
+mod refusals;
