@@ -170,7 +170,8 @@ fn choose_host_end(host: &Host, key: &str, request: &Request) -> Result<(String,
 }
 
 /// Makes what was recorded: the links, with `namespace` for the container's ends, then their addresses and routes by
-/// `inside`, a socket in that namespace, where the loopback may be set up on the way, then the published ports. Three messages over netlink and their answers.
+/// `inside`, a socket in that namespace, where the loopback may be set up on the way, then the published ports. Three
+/// messages over netlink and their answers.
 ///
 /// # Errors
 /// The kernel refuses something. What was made stays recorded: [`crate::detach`] undoes it.

@@ -55,8 +55,12 @@ pub fn cut_off(store: &Store, key: &str) -> Result<Option<Remains>> {
     let mut host = Host::open()?;
     unpublish(&mut host, &attachment)?;
     let links = set_aside(&mut host, &attachment)?;
-    release(&locked, &mut host, &attachment)?;
-    Ok(Some(Remains { host, links }).filter(|remains| !remains.links.is_empty()))
+    let released = release(&locked, &mut host, &attachment);
+    let remains = Remains { host, links };
+    match released {
+        Ok(()) => Ok(Some(remains).filter(|remains| !remains.links.is_empty())),
+        Err(error) => Err(error.besides(remains.delete())),
+    }
 }
 
 /// Undoes an attachment: published ports, links that do not go by themselves, addresses; the record last.
@@ -105,8 +109,10 @@ fn set_aside(host: &mut Host, attachment: &Attachment) -> Result<Vec<u32>> {
     };
     let mut links = Vec::new();
     for interface in attachment.interfaces.iter().filter(|interface| interface.kind.is_pair()) {
-        let Some(index) = host.index_of(&interface.host_name)? else { continue };
         let name = link::name_of_remains(&interface.host_name);
+        // Another command may have been killed behind this.
+        links.extend(host.index_of(&name)?);
+        let Some(index) = host.index_of(&interface.host_name)? else { continue };
         let aside = |index| [netlink_link::set_down(index), netlink_link::rename(index, &name)];
         if let Some(inside) = &mut inside {
             let [down, rename] = aside(interface.index);

@@ -21,6 +21,10 @@ use crate::store::Store;
 
 pub(super) fn add(call: &Call<'_>, version: Version, configuration: &Configuration<'_>) -> Result<String> {
     let mut plan = Plan::compile(call, version, configuration)?;
+    if plan.request.pools.is_empty() && configuration.ipam_kind()? == ipam::STATIC {
+        let text = format_args!("ipam.addresses: lists none, and the caller asks for none");
+        return Err(failed(failure::CONFIGURATION, text));
+    }
     let holder = holder(call)?;
     let (store, mut host) = (Store::open(call.store)?, Host::open()?);
     let owner = Owner {
@@ -39,8 +43,8 @@ pub(super) fn add(call: &Call<'_>, version: Version, configuration: &Configurati
     })
 }
 
-/// Whose namespace it is.
-fn holder(call: &Call<'_>) -> Result<Holder> {
+/// Whose namespace it is: not the host's own.
+pub(super) fn holder(call: &Call<'_>) -> Result<Holder> {
     let wrong = |error: Error| Failure::new(failure::ENVIRONMENT, error.after("CNI_NETNS"));
     let holder = Holder::of(call.namespace.as_ref()).map_err(|error| match error.errno() {
         Some(rustix::io::Errno::NOENT) => Failure::new(failure::CONTAINER, error.after("CNI_NETNS")),

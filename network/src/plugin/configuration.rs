@@ -143,6 +143,11 @@ impl Configuration<'_> {
                 return Err(unsupported(key, value, "the plugin bridge has it"));
             }
         }
+        if let Some(backend) = self.masquerade_backend.as_deref()
+            && !["nftables", "iptables"].contains(&backend)
+        {
+            return Err(unsupported("ipMasqBackend", backend, "it is nftables"));
+        }
         let all: Map<'_, Raw<'_>> = read("network configuration", text)?;
         let (known, _) = pillbox_json::Object::members(self);
         for (key, Raw(value)) in all.iter() {

@@ -13,7 +13,7 @@ use crate::ip::Ip;
 use crate::network::Range;
 use crate::request::{Pool, Wanted};
 
-const STATIC: &str = "static";
+pub(super) const STATIC: &str = "static";
 
 /// What is done here.
 const OWN: [&str; 3] = ["host-local", STATIC, NAME];
@@ -171,9 +171,6 @@ fn addresses(
         let asked: Vec<Cidr> =
             if by_caller.is_empty() { by_args.collect::<Result<_>>()? } else { by_caller.0.clone() };
         documents = asked.iter().map(|&address| AddressDocument { address, gateway: None }).collect();
-    }
-    if documents.is_empty() {
-        return Err(wrong(format_args!("ipam.addresses: lists none, and the caller asks for none")));
     }
     Ok(documents.iter().map(|document| pool(document.address, document.gateway)).collect())
 }

@@ -1,9 +1,10 @@
 //! The loopback of a network namespace, as `loopback` of the reference plugins does it: with CNI_IFNAME `lo`.
 
 use pillbox_json::Raw;
-use pillbox_netlink::{LOOPBACK_INDEX, address, link};
+use pillbox_netlink::{LOOPBACK_INDEX, Socket, address, link};
 
 use super::Call;
+use super::add::holder;
 use super::configuration::Configuration;
 use super::failure::{self, Failure, Result, failed};
 use crate::cidr::Cidr;
@@ -21,34 +22,41 @@ pub(super) fn run(
     version: Version,
     configuration: &Configuration<'_>,
 ) -> Result<String> {
-    let inside = match call.namespace {
-        "" => None,
-        path => namespace::open_socket(path).map_err(|error| Failure::new(failure::ENVIRONMENT, error))?,
+    let mut inside = match (operation, namespace_of(call)) {
+        (Operation::Add | Operation::Check, inside) => inside?,
+        // The host's own stays as it is, and of one that is gone nothing is left.
+        (Operation::Del, Ok(inside)) => inside,
+        _ => return Ok(String::new()),
     };
-    let Some(mut inside) = inside else {
-        return match operation {
-            Operation::Add | Operation::Check => {
-                Err(failed(failure::CONTAINER, format_args!("CNI_NETNS: {}: is gone", call.namespace)))
-            }
-            _ => Ok(String::new()),
-        };
+    let changed = match operation {
+        Operation::Add => link::set_up(LOOPBACK_INDEX).and_then(|message| inside.request(&[message])),
+        Operation::Del => link::set_down(LOOPBACK_INDEX).and_then(|message| inside.request(&[message])),
+        _ => Ok(()),
     };
-    match operation {
-        Operation::Add => {
-            inside.request(&[link::set_up(LOOPBACK_INDEX).map_err(Error::from)?]).map_err(Error::from)?
-        }
-        Operation::Del => {
-            inside.request(&[link::set_down(LOOPBACK_INDEX).map_err(Error::from)?]).map_err(Error::from)?
-        }
-        _ => {}
-    }
+    changed.map_err(Error::from)?;
     let found = link::get(&mut inside, LOOPBACK_INDEX).map_err(Error::from)?;
-    if operation == Operation::Check && !found.is_up() {
-        return Err(Error::of(Kind::Missing, format_args!("interface {NAME}: it is down")).into());
+    match operation {
+        Operation::Add => result(call, version, configuration, &mut inside),
+        Operation::Check if !found.is_up() => {
+            Err(Error::of(Kind::Missing, format_args!("interface {NAME}: it is down")).into())
+        }
+        _ => Ok(String::new()),
     }
-    if operation != Operation::Add {
-        return Ok(String::new());
-    }
+}
+
+fn namespace_of(call: &Call<'_>) -> Result<Socket> {
+    holder(call)?;
+    let gone = || failed(failure::CONTAINER, format_args!("CNI_NETNS: {}: is gone", call.namespace));
+    let inside = namespace::open_socket(call.namespace);
+    inside.map_err(|error| Failure::new(failure::ENVIRONMENT, error.after("CNI_NETNS")))?.ok_or_else(gone)
+}
+
+fn result(
+    call: &Call<'_>,
+    version: Version,
+    configuration: &Configuration<'_>,
+    inside: &mut Socket,
+) -> Result<String> {
     let mut result = match configuration.previous {
         Some(Raw(text)) => AddResult::parse(text, version).map_err(|error| error.after("prevResult"))?,
         None => AddResult::default(),
@@ -56,11 +64,11 @@ pub(super) fn run(
     let place = result.interfaces.len() as u32;
     result.interfaces.0.push(ResultInterface {
         name: NAME.to_string(),
-        mac: found.address.map(mac_text),
+        mac: Some(mac_text([0; 6])),
         sandbox: Some(call.namespace.to_string()),
         ..ResultInterface::default()
     });
-    for assigned in address::list(&mut inside).map_err(Error::from)? {
+    for assigned in address::list(inside).map_err(Error::from)? {
         if assigned.index == LOOPBACK_INDEX {
             let address = Cidr::from(assigned.address);
             result.ips.0.push(ResultAddress { address, gateway: None, interface: Some(place) });
