@@ -1,24 +1,23 @@
 //! Connects a container: what it gets is decided and recorded first ([`reserve`]), then made ([`connect`]).
 
-use std::net::IpAddr;
 use std::os::fd::BorrowedFd;
 use std::time::Duration;
 
 use pillbox_netlink::nft::Batch;
-use pillbox_netlink::{Message, Socket};
+use pillbox_netlink::{LOOPBACK_INDEX, Message, Socket, link as netlink_link};
 use rustix::io::Errno;
 
-use crate::attachment::{Attachment, Holder, Interface, Published, Route};
-use crate::bring_up::{ATTEMPTS, bring_up, has_table, restore_rules, take_down, word_missing_kind};
-use crate::cidr::Cidr;
+use crate::allot::allot;
+use crate::attachment::{Attachment, Holder, Interface};
+use crate::bridge::word_missing_kind;
+use crate::bring_up::{bring_up, has_table, restore_rules, take_down};
+use crate::detach;
 use crate::error::{Error, Kind, Result};
 use crate::filter::{self, Change};
 use crate::host::Host;
-use crate::ip::Ip;
-use crate::link::{self, choose_index, mac_of_address, mac_text};
-use crate::network::{Network, NetworkKind, Range};
-use crate::port::Port;
-use crate::request::{Request, Wanted};
+use crate::link::{self, ATTEMPTS, choose_index, mac_text};
+use crate::network::{Network, NetworkKind};
+use crate::request::Request;
 use crate::store::{Locked, Store};
 use crate::tracked;
 
@@ -60,6 +59,7 @@ pub fn reserve(
 ) -> Result<Attachment> {
     check_names(requests)?;
     let mut locked = store.lock()?;
+    make_way(&locked, host, owner)?;
     let mut attachment = Attachment {
         key: owner.key.clone(),
         owner: owner.name.clone(),
@@ -90,6 +90,17 @@ pub fn reserve(
     }
 }
 
+/// Undoes what is recorded of another one with that key.
+fn make_way(locked: &Locked<'_>, host: &mut Host, owner: &Owner) -> Result<()> {
+    let Some(other) = locked.attachment(&owner.key)? else { return Ok(()) };
+    if other.holder == owner.holder && other.is_alive(locked.boot())? {
+        let name = &owner.name;
+        let text = format_args!("container {name}: it is connected already: disconnect it first");
+        return Err(Error::of(Kind::Taken, text));
+    }
+    detach::undo(locked, host, &other)
+}
+
 fn check_names(requests: &[Request]) -> Result<()> {
     for (position, request) in requests.iter().enumerate() {
         link::check_name("the interface's name", &request.name)?;
@@ -115,9 +126,15 @@ fn decide(
     interface.network = network.name.clone();
     interface.kind = network.kind;
     interface.link = network.link.clone();
+    let is_made = network.kind == NetworkKind::Bridge && !network.foreign;
+    interface.link_mac = is_made.then(|| mac_text(link::mac_of_name(&network.link)));
     interface.mode = network.mode.clone();
     interface.name = name.clone();
     interface.mtu = request.mtu.or(network.mtu);
+    interface.hairpin = request.hairpin;
+    interface.isolated = request.isolated;
+    interface.locked = request.locked;
+    interface.down = request.down;
     interface.host_addresses = request.host_addresses.clone().into();
     interface.index = match owner.namespace {
         None => FIRST_INDEX + before.len() as u32,
@@ -125,30 +142,10 @@ fn decide(
     };
     if network.kind.is_pair() {
         (interface.host_name, interface.host_index) = choose_host_end(host, key, request)?;
+        interface.host_mac = Some(mac_text(link::mac_of_host_end(&interface.host_name)));
     }
-    let mut gateways = Vec::new();
-    for (range, wanted) in addresses_of(request, network)? {
-        let leased = locked.lease(&network.name, &range, wanted.map(|wanted| wanted.ip), key)?;
-        // Recorded at once: it is given back if the next one is not to be had.
-        let prefix = wanted.and_then(|wanted| wanted.prefix).unwrap_or(leased.prefix);
-        interface.addresses.0.push(Cidr { ip: leased.ip, prefix });
-        gateways.extend(range.gateway);
-    }
-    interface.routes = routes_of(request, network, &gateways, before).into();
-    interface.mac = match (&request.mac, interface.addresses.first()) {
-        (Some(mac), _) => Some(mac_text(link::parse_mac(mac)?)),
-        // An ipvlan has that of the link below; what a DHCP server is to know must not change.
-        (None, Some(address)) if network.kind != NetworkKind::Ipvlan => {
-            Some(mac_text(mac_of_address(address.ip)))
-        }
-        _ => None,
-    };
-    for &port in &request.ports {
-        let published = publish(interface, network, port)?;
-        let port = locked.reserve(&published.port, key)?;
-        interface.ports.0.push(Published { port, ..published });
-    }
-    Ok(())
+    interface.mac = request.mac.as_deref().map(|mac| link::parse_mac(mac).map(mac_text)).transpose()?;
+    allot(locked, key, request, network, before, interface)
 }
 
 /// The name of a pair's host end, and an index that goes with it.
@@ -172,80 +169,9 @@ fn choose_host_end(host: &Host, key: &str, request: &Request) -> Result<(String,
     Err(Error::new(Kind::Taken, text))
 }
 
-/// Which addresses an interface gets: those that were asked for, else one of each range.
-fn addresses_of(request: &Request, network: &Network) -> Result<Vec<(Range, Option<Wanted>)>> {
-    if request.addresses.is_empty() {
-        return Ok(network.ranges.iter().map(|range| (*range, None)).collect());
-    }
-    let range_for = |wanted: &Wanted| {
-        let known = network.ranges.iter().find(|range| range.subnet.contains(wanted.ip));
-        let is_of_family = |range: &&Range| range.subnet.ip.is_ipv4() == wanted.ip.is_ipv4();
-        match (known, network.ranges.iter().find(is_of_family)) {
-            (Some(range), _) => Ok((*range, Some(*wanted))),
-            (None, Some(other)) => Err(Error::invalid(format_args!(
-                "address {}: it is not in the subnet of network {}, {}",
-                wanted.ip, network.name, other.subnet
-            ))),
-            // The network says nothing of that family.
-            (None, None) => {
-                let whole = Cidr::single(wanted.ip).prefix;
-                let subnet = Cidr { ip: wanted.ip, prefix: wanted.prefix.unwrap_or(whole) }.network();
-                Ok((Range { subnet, gateway: None, first: None, last: None }, Some(*wanted)))
-            }
-        }
-    };
-    request.addresses.iter().map(range_for).collect()
-}
-
-fn routes_of(request: &Request, network: &Network, gateways: &[Ip], before: &[Interface]) -> Vec<Route> {
-    if let Some(routes) = &request.routes {
-        return routes.clone();
-    }
-    if network.internal {
-        return Vec::new();
-    }
-    let default = |via: &Ip| {
-        let to = if via.0.is_ipv4() { IpAddr::from([0; 4]) } else { IpAddr::from([0; 16]) };
-        Route { to: Cidr { ip: to, prefix: 0 }, via: Some(*via) }
-    };
-    // One default route is enough: the first interface has it.
-    let is_new = |route: &Route| {
-        let mut others = before.iter().flat_map(|interface| interface.routes.iter());
-        !others.any(|other| other.to == route.to)
-    };
-    gateways.iter().map(default).filter(is_new).collect()
-}
-
-/// Where a port leads: to the interface's addresses of the families in which it is published.
-fn publish(interface: &Interface, network: &Network, port: Port) -> Result<Published> {
-    let why = if network.internal {
-        "an internal network has no way in"
-    } else if !network.kind.is_pair() {
-        "it is reached at its own address"
-    } else {
-        ""
-    };
-    if !why.is_empty() {
-        return Err(Error::invalid(format_args!(
-            "port {port}: interface {}: {why}: leave the port out",
-            interface.name
-        )));
-    }
-    let is_for = |is_v4: bool| port.host_ip.is_none_or(|Ip(ip)| ip.is_ipv4() == is_v4);
-    let target = |is_v4| interface.address(is_v4).filter(|_| is_for(is_v4)).map(Ip);
-    let (v4, v6) = (target(true), target(false));
-    if v4.is_none() && v6.is_none() {
-        let family = if is_for(true) { "IPv4" } else { "IPv6" };
-        return Err(Error::invalid(format_args!(
-            "port {port}: interface {} has no {family} address for it",
-            interface.name
-        )));
-    }
-    Ok(Published { port, v4, v6 })
-}
-
 /// Makes what was recorded: the links, with `namespace` for the container's ends, then their addresses and routes by
-/// `inside`, a socket in that namespace, then the published ports. Three messages over netlink and their answers.
+/// `inside`, a socket in that namespace, where the loopback may be set up on the way, then the published ports. Three
+/// messages over netlink and their answers.
 ///
 /// # Errors
 /// The kernel refuses something. What was made stays recorded: [`crate::detach`] undoes it.
@@ -255,11 +181,47 @@ pub fn connect(
     attachment: &mut Attachment,
     namespace: BorrowedFd<'_>,
     inside: &mut Socket,
+    with_loopback: bool,
 ) -> Result<()> {
     for position in 0..attachment.interfaces.len() {
         add_link(store, host, attachment, position, namespace)?;
     }
-    let mut messages = Vec::new();
+    let loopback = if with_loopback { vec![netlink_link::set_up(LOOPBACK_INDEX)?] } else { Vec::new() };
+    complete(store, host, attachment, inside, loopback)
+}
+
+/// Gives an interface that is connected addresses, and with them routes and ports: for who learns them only then.
+/// `notes` gets what was changed on the host, a line each.
+///
+/// # Errors
+/// As for [`reserve`] and [`connect`].
+pub fn extend(
+    store: &Store,
+    host: &mut Host,
+    attachment: &mut Attachment,
+    request: &Request,
+    inside: &mut Socket,
+    notes: &mut Vec<String>,
+) -> Result<()> {
+    let mut locked = store.lock()?;
+    let network = bring_up(&locked, host, &request.network, notes)?;
+    let key = attachment.key.clone();
+    for interface in attachment.interfaces.0.iter_mut().filter(|interface| interface.name == request.name) {
+        allot(&mut locked, &key, request, &network, &[], interface)?;
+    }
+    locked.note(attachment)?;
+    drop(locked);
+    complete(store, host, attachment, inside, Vec::new())
+}
+
+/// Makes what of an attachment is no link; `messages` come before it.
+fn complete(
+    store: &Store,
+    host: &mut Host,
+    attachment: &Attachment,
+    inside: &mut Socket,
+    mut messages: Vec<Message<'_>>,
+) -> Result<()> {
     for interface in &attachment.interfaces {
         let mut own = link::inside(interface)?;
         if interface.kind == NetworkKind::Macvlan {
@@ -317,18 +279,34 @@ fn add_link(
         let interface = &attachment.interfaces[position];
         let messages: Vec<Message<'_>> = link::host_end(interface, below, namespace)?;
         match host.links.request(&messages).map_err(Error::from) {
-            Ok(()) if attempt == 1 => return Ok(()),
             // The record has the indices that nobody could have known before.
-            Ok(()) => return store.lock()?.note(attachment),
+            Ok(()) if attempt > 1 => store.lock()?.note(attachment)?,
+            Ok(()) => {}
             Err(error) if error.errno() == Some(Errno::EXIST) && attempt < ATTEMPTS => {
                 let (key, name) = (attachment.key.clone(), interface.name.clone());
                 let interface = &mut attachment.interfaces.0[position];
                 interface.host_index = choose_index(&key, &name, attempt);
                 interface.index = choose_index(&key, &name, attempt + ATTEMPTS);
+                continue;
             }
             Err(error) => return Err(word_link(error, interface)),
         }
+        return check_lock(host, &attachment.interfaces[position]);
     }
+}
+
+/// Makes sure that the kernel knows locked ports: one that does not ignores them.
+fn check_lock(host: &mut Host, interface: &Interface) -> Result<()> {
+    let Interface { name, host_index, .. } = interface;
+    if interface.locked {
+        let port = netlink_link::get(&mut host.links, *host_index)?.port()?;
+        if port.is_none_or(|port| port.locked != Some(true)) {
+            let text =
+                format_args!("interface {name}: a port that checks hardware addresses needs Linux 5.16");
+            return Err(Error::of(Kind::Host, text));
+        }
+    }
+    Ok(())
 }
 
 fn word_link(error: Error, interface: &Interface) -> Error {

@@ -17,7 +17,7 @@ object! {
     #[serde(rename_all = "camelCase")]
     Attachment {
         /// Unique on the host; the name of its record. Of a container `HASH-ID`, where the hash is that of its state
-        /// folder; of a CNI plugin's `cni-NETWORK-ID-INTERFACE`.
+        /// folder; of what pillbox-net connects `cni-HASH-ID`, where the hash is that of network, id and interface.
         "key" required => key: String,
         /// The container's id, for people.
         "owner" required => owner: String,
@@ -52,11 +52,15 @@ object! {
         "kind" => kind: NetworkKind,
         /// The bridge's name; of macvlan and ipvlan the name of the host's link below.
         "link" => link: String,
+        /// The hardware address of a bridge that was made here.
+        "linkMac" => link_mac: Option<String>,
         "mode" => mode: Option<String>,
         /// The name of the pair's host end; empty where there is none.
         "hostName" => host_name: String,
         /// The index of the pair's host end, chosen beforehand.
         "hostIndex" => host_index: u32,
+        /// The hardware address of the pair's host end.
+        "hostMac" => host_mac: Option<String>,
         /// Addresses of the pair's host end, without a bridge.
         "hostAddresses" => host_addresses: List<Cidr>,
         /// Its name in the container.
@@ -66,6 +70,14 @@ object! {
         /// Its hardware address, `02:00:0a:58:00:05`.
         "mac" => mac: Option<String>,
         "mtu" => mtu: Option<u32>,
+        /// Frames may go back to where they came from, which also those with published ports need.
+        "hairpin" => hairpin: bool,
+        /// Exchanges nothing with other such ports of its bridge.
+        "isolated" => isolated: bool,
+        /// Sends from its own hardware address only.
+        "locked" => locked: bool,
+        /// Is not set up in the container.
+        "down" => down: bool,
         "addresses" => addresses: List<Cidr>,
         "routes" => routes: List<Route>,
         "ports" => ports: List<Published>,
@@ -80,6 +92,16 @@ object! {
         "to" required => to: Cidr,
         /// None: everything there is reached directly.
         "via" => via: Option<Ip>,
+        /// The largest packet on the way, in bytes.
+        "mtu" => mtu: Option<u32>,
+        /// The largest TCP segment to advertise, in bytes.
+        "segment" => segment: Option<u32>,
+        /// The lower one counts.
+        "priority" => priority: Option<u32>,
+        /// None: the main one.
+        "table" => table: Option<u32>,
+        /// RT_SCOPE_*.
+        "scope" => scope: Option<u32>,
     }
 }
 
@@ -93,6 +115,19 @@ object! {
         "v4" => v4: Option<Ip>,
         /// The container's IPv6 address, if it is published there.
         "v6" => v6: Option<Ip>,
+    }
+}
+
+impl Route {
+    /// A route without anything particular.
+    pub fn new(to: Cidr, via: Option<Ip>) -> Route {
+        Route { to, via, ..Route::default() }
+    }
+
+    /// The default route of a family.
+    pub fn default_through(is_v4: bool, via: Option<Ip>) -> Route {
+        let ip = if is_v4 { IpAddr::from([0; 4]) } else { IpAddr::from([0; 16]) };
+        Route::new(Cidr { ip, prefix: 0 }, via)
     }
 }
 

@@ -106,6 +106,12 @@ impl fmt::Display for Cidr {
     }
 }
 
+impl From<Address> for Cidr {
+    fn from(address: Address) -> Cidr {
+        Cidr { ip: address.ip, prefix: address.prefix }
+    }
+}
+
 impl From<Cidr> for Address {
     fn from(cidr: Cidr) -> Address {
         Address { ip: cidr.ip, prefix: cidr.prefix }

@@ -1,6 +1,7 @@
 //! Undoes what connects a container, however much of it was made.
 
-use pillbox_netlink::link as netlink_link;
+use pillbox_netlink::Socket;
+use pillbox_netlink::link::{self as netlink_link, Which};
 use pillbox_netlink::nft::Batch;
 use rustix::io::Errno;
 
@@ -26,6 +27,42 @@ pub fn detach(store: &Store, key: &str) -> Result<()> {
     }
 }
 
+/// Links that were cut off, and are still to be deleted: that takes the kernel 15 ms and longer than all the rest.
+pub struct Remains {
+    host: Host,
+    links: Vec<u32>,
+}
+
+impl Remains {
+    /// Deletes them. Those that go with their network namespace meanwhile are none to delete.
+    ///
+    /// # Errors
+    /// The kernel refuses one; the others are deleted all the same.
+    pub fn delete(mut self) -> Result<()> {
+        let delete = |link: u32| delete_link(&mut self.host.links, link);
+        self.links.into_iter().map(delete).fold(Ok(()), Result::and)
+    }
+}
+
+/// As [`detach`], but the links of a namespace that may stay are only cut off: they are down and have other names. Who
+/// cannot delete what remains leaves it to its namespace's end.
+///
+/// # Errors
+/// As for [`detach`].
+pub fn cut_off(store: &Store, key: &str) -> Result<Option<Remains>> {
+    let locked = store.lock()?;
+    let Some(attachment) = locked.attachment(key)? else { return Ok(None) };
+    let mut host = Host::open()?;
+    unpublish(&mut host, &attachment)?;
+    let links = set_aside(&mut host, &attachment)?;
+    let released = release(&locked, &mut host, &attachment);
+    let remains = Remains { host, links };
+    match released {
+        Ok(()) => Ok(Some(remains).filter(|remains| !remains.links.is_empty())),
+        Err(error) => Err(error.besides(remains.delete())),
+    }
+}
+
 /// Undoes an attachment: published ports, links that do not go by themselves, addresses; the record last.
 ///
 /// # Errors
@@ -33,6 +70,10 @@ pub fn detach(store: &Store, key: &str) -> Result<()> {
 pub fn undo(locked: &Locked<'_>, host: &mut Host, attachment: &Attachment) -> Result<()> {
     unpublish(host, attachment)?;
     delete_links(host, attachment)?;
+    release(locked, host, attachment)
+}
+
+fn release(locked: &Locked<'_>, host: &mut Host, attachment: &Attachment) -> Result<()> {
     host.leave_filter();
     locked.release_ports(attachment)?;
     locked.release_leases(attachment)?;
@@ -56,6 +97,42 @@ fn unpublish(host: &mut Host, attachment: &Attachment) -> Result<()> {
     tracked::forget(host, attachment)
 }
 
+/// Sets both ends of each pair down and gives them other names, so that nothing is in the way of who comes next. The
+/// result are those that are there.
+fn set_aside(host: &mut Host, attachment: &Attachment) -> Result<Vec<u32>> {
+    let mut inside = match &attachment.namespace {
+        Some(path) if attachment.holder.is_there()? => namespace::open_socket(path)?,
+        _ => None,
+    };
+    let mut links = Vec::new();
+    for interface in attachment.interfaces.iter().filter(|interface| interface.kind.is_pair()) {
+        let name = link::name_of_remains(&interface.host_name);
+        // Another command may have been killed behind this.
+        links.extend(host.index_of(&name)?);
+        let Some(index) = host.index_of(&interface.host_name)? else { continue };
+        let aside = |index| [netlink_link::set_down(index), netlink_link::rename(index, &name)];
+        if let Some(inside) = &mut inside {
+            let [down, rename] = aside(interface.index);
+            // What is not there needs nothing, and what cannot be done is done when the pair is deleted.
+            inside.exchange(&[down?, rename?])?;
+        }
+        let [down, rename] = aside(index);
+        if host.links.exchange(&[down?, rename?])?.is_empty() {
+            links.push(index);
+        } else {
+            delete_link(&mut host.links, index)?;
+        }
+    }
+    Ok(links)
+}
+
+fn delete_link<'a>(socket: &mut Socket, link: impl Into<Which<'a>>) -> Result<()> {
+    match socket.request(&[netlink_link::delete(link)?]).map_err(Error::from) {
+        Err(error) if error.errno() == Some(Errno::NODEV) => Ok(()),
+        deleted => deleted,
+    }
+}
+
 /// Deletes links that do not go by themselves. Others go with their network namespace, a moment later; deleting one takes
 /// the kernel longer than all the rest. A name that somebody has asked for is to be free at once.
 fn delete_links(host: &mut Host, attachment: &Attachment) -> Result<()> {
@@ -69,20 +146,32 @@ fn delete_links(host: &mut Host, attachment: &Attachment) -> Result<()> {
         if is_asked && host.index_of(&interface.host_name)? != Some(interface.host_index) {
             continue;
         }
-        let deleted = if interface.kind.is_pair() {
-            host.links.request(&[netlink_link::delete(&*interface.host_name)?])
-        } else {
-            // There is no end of it on the host.
-            if inside.is_none() {
-                inside = attachment.namespace.as_deref().map(namespace::open_socket).transpose()?.flatten();
-            }
-            let Some(socket) = &mut inside else { continue };
-            socket.request(&[netlink_link::delete(&*interface.name)?])
-        };
-        match deleted.map_err(Error::from) {
-            Err(error) if error.errno() == Some(Errno::NODEV) => {}
-            deleted => deleted?,
+        if interface.kind.is_pair() {
+            delete_link(&mut host.links, &*interface.host_name)?;
+            continue;
+        }
+        // There is no end of it on the host.
+        if inside.is_none() {
+            inside = attachment.namespace.as_deref().map(namespace::open_socket).transpose()?.flatten();
+        }
+        if let Some(socket) = &mut inside {
+            delete_link(socket, &*interface.name)?;
         }
     }
     Ok(())
+}
+
+/// Deletes what remains of what was cut off by commands that were killed.
+///
+/// # Errors
+/// The kernel refuses to list or to delete links.
+pub(crate) fn delete_remains(host: &mut Host) -> Result<u32> {
+    let mut count = 0;
+    for found in netlink_link::list(&mut host.links)? {
+        if found.kind.as_deref() == Some("veth") && link::is_of_remains(&found.name) {
+            delete_link(&mut host.links, found.index)?;
+            count += 1;
+        }
+    }
+    Ok(count)
 }

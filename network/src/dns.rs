@@ -81,7 +81,7 @@ fn is_word(text: &str) -> bool {
     !text.is_empty() && !text.contains(|character: char| character.is_whitespace() || character.is_control())
 }
 
-fn parse(text: &str) -> Resolver {
+pub(crate) fn parse(text: &str) -> Resolver {
     let mut resolver = Resolver::default();
     for line in text.lines() {
         let mut words = line.split_ascii_whitespace();

@@ -4,7 +4,8 @@
 use pillbox_netlink::nft::{Batch, Element, element};
 
 use crate::attachment::Attachment;
-use crate::bring_up::{add_elements, has_table, make_bridge, restore_rules};
+use crate::bridge::make_bridge;
+use crate::bring_up::{add_elements, has_table, restore_rules};
 use crate::detach;
 use crate::error::{Error, Result};
 use crate::filter;
@@ -75,18 +76,18 @@ fn check_network(host: &mut Host, network: &Network, problems: &mut Vec<String>)
         problems.push(format!("network {name}: its bridge {link} is missing"));
     }
     for is_v4 in [true, false] {
-        let is_needed =
-            network.ranges.iter().any(|range| range.subnet.ip.is_ipv4() == is_v4) && !network.internal;
+        let has_family = network.ranges.iter().any(|range| range.subnet.ip.is_ipv4() == is_v4);
+        let is_needed = has_family && !network.internal && !network.bare;
         if is_needed && !host::forwards(is_v4) {
             let family = if is_v4 { "IPv4" } else { "IPv6" };
             problems.push(format!("network {name}: the host does not forward {family} packets"));
         }
     }
-    if network.foreign { Ok(()) } else { foreign::find_drops(host, link, problems) }
+    if network.is_served() { foreign::find_drops(host, link, problems) } else { Ok(()) }
 }
 
 /// The published ports of an attachment that the packet filter does not have.
-fn missing_ports(host: &mut Host, attachment: &Attachment) -> Result<Vec<String>> {
+pub(crate) fn missing_ports(host: &mut Host, attachment: &Attachment) -> Result<Vec<String>> {
     let mut missing = Vec::new();
     for (set, wanted) in filter::port_elements(attachment) {
         let (ports, elements): (Vec<Port>, Vec<Element>) = wanted.into_iter().unzip();
@@ -121,6 +122,9 @@ pub fn mend(store: &Store, host: &mut Host) -> Result<Vec<String>> {
             Ok(()) => done.push(format!("container {}: its addresses and ports are free", attachment.owner)),
             Err(error) => first_error = first_error.and(Err(error)),
         }
+    }
+    if detach::delete_remains(host)? > 0 {
+        done.push("links gone-*: they are deleted".to_string());
     }
     let swept = locked.sweep()?;
     done.extend(swept.freed.iter().map(|(reservation, _)| format!("{reservation}: it is free")));

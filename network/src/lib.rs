@@ -7,8 +7,10 @@
 //! to messages over netlink, and ask nobody anything.
 #![forbid(unsafe_code)]
 
+mod allot;
 pub mod attach;
 pub mod attachment;
+mod bridge;
 mod bring_up;
 pub mod cidr;
 pub mod cni;
@@ -24,10 +26,12 @@ pub mod link;
 pub mod namespace;
 pub mod netconf;
 pub mod network;
+pub mod plugin;
 pub mod port;
 mod request;
 pub mod rootless;
 pub mod store;
+mod subnet;
 mod tracked;
 
 pub use attachment::{Attachment, Holder, Interface, Published, Route, attachment_key};
@@ -37,5 +41,5 @@ pub use error::{Error, Kind, Result};
 pub use ip::Ip;
 pub use network::{Network, NetworkKind, Range};
 pub use port::{Port, Protocol};
-pub use request::{NetworkRequest, Request, Wanted};
+pub use request::{NetworkRequest, Pool, Request, Wanted};
 pub use store::{Locked, Store};

@@ -6,16 +6,19 @@ use std::os::fd::BorrowedFd;
 
 use pillbox_netlink::link::{
     self, Bridge, BridgeOptions, IpvlanBetween, IpvlanMode, Kind, MacAddress, MacvlanMode, NewLink, Peer,
-    Veth,
+    Port, Veth,
 };
-use pillbox_netlink::route::{self, Route, RouteKind};
-use pillbox_netlink::{Message, address};
+use pillbox_netlink::route::{self, Metrics, Route, RouteKind};
+use pillbox_netlink::{Message, address, neighbour};
 
 use crate::attachment::{self, Interface, hash};
 use crate::cidr::Cidr;
 use crate::error::{Error, Result};
 use crate::ip::Ip;
 use crate::network::{Network, NetworkKind};
+
+/// How often another index is tried for a link when somebody has it.
+pub const ATTEMPTS: u32 = 4;
 
 /// Behind the loopback's own route, which has 0.
 const BEHIND_LOOPBACK: u32 = 2048;
@@ -28,18 +31,20 @@ const MTUS: std::ops::RangeInclusive<u32> = 68..=65535;
 /// # Errors
 /// The name is not one that a link can have.
 pub fn bridge(network: &Network, index: u32) -> Result<Vec<Message<'static>>> {
-    let Network { link: name, mtu, ranges, .. } = network;
+    let Network { link: name, mtu, promiscuous, .. } = network;
     // Without one of its own it would have the lowest of its ports', which change.
     let address = Some(mac_of_name(name));
     let options = BridgeOptions::default();
     let mut messages =
         vec![link::add_bridge(&Bridge { name, index: Some(index), address, mtu: *mtu, options })?];
-    let gateways =
-        ranges.iter().filter_map(|range| Some(Cidr { ip: range.gateway?.0, prefix: range.subnet.prefix }));
-    for gateway in gateways.clone() {
+    if *promiscuous {
+        messages.push(link::set_promiscuous(index, true)?);
+    }
+    let gateways = network.gateways();
+    for &gateway in &gateways {
         messages.push(address::add(index, gateway.into())?);
     }
-    if gateways.clone().any(|gateway| gateway.ip.is_ipv6()) {
+    if gateways.iter().any(|gateway| gateway.ip.is_ipv6()) {
         messages.push(loopback_through(index)?);
     }
     Ok(messages)
@@ -84,7 +89,7 @@ pub fn host_end<'fd>(
     below: Option<u32>,
     namespace: BorrowedFd<'fd>,
 ) -> Result<Vec<Message<'fd>>> {
-    let Interface { kind, name, index, host_name, host_index, mtu, mac, .. } = interface;
+    let Interface { kind, name, index, host_name, host_index, host_mac, mtu, mac, .. } = interface;
     let address = mac.as_deref().map(parse_mac).transpose()?;
     let namespace = Some(namespace);
     if !kind.is_pair() {
@@ -102,14 +107,46 @@ pub fn host_end<'fd>(
         })?]);
     }
     let peer = Peer { name, index: Some(*index), address, namespace };
-    let veth = Veth { name: host_name, index: Some(*host_index), mtu: *mtu, master: below, peer };
+    let host_address = host_mac.as_deref().map(parse_mac).transpose()?;
+    let veth = Veth {
+        name: host_name,
+        index: Some(*host_index),
+        address: host_address,
+        mtu: *mtu,
+        master: below,
+        peer,
+    };
     let mut messages = vec![link::add_veth(&veth)?];
-    // A container that reaches its own published port gets back what it has sent.
-    if *kind == NetworkKind::Bridge && !interface.ports.is_empty() {
-        messages.push(link::set_hairpin(*host_index)?);
-    }
+    messages.extend(port(interface, *host_index)?);
     for &host_address in &interface.host_addresses {
         messages.push(address::add(*host_index, host_address.into())?);
+    }
+    Ok(messages)
+}
+
+/// The settings of an interface's host end as the port of a bridge, if any are not the usual ones.
+///
+/// # Errors
+/// The hardware address is none.
+pub fn port(interface: &Interface, index: u32) -> Result<Vec<Message<'static>>> {
+    let mut messages = Vec::new();
+    if interface.kind != NetworkKind::Bridge {
+        return Ok(messages);
+    }
+    let set = |on: bool| on.then_some(true);
+    let settings = Port {
+        // A container that reaches its own published port gets back what it has sent.
+        hairpin: set(interface.hairpin || !interface.ports.is_empty()),
+        isolated: set(interface.isolated),
+        locked: set(interface.locked),
+        learning: interface.locked.then_some(false),
+        ..Port::default()
+    };
+    if settings != Port::default() {
+        messages.push(link::set_port(index, &settings)?);
+    }
+    if let (true, Some(mac)) = (interface.locked, &interface.mac) {
+        messages.push(neighbour::put_behind(index, parse_mac(mac)?)?);
     }
     Ok(messages)
 }
@@ -124,8 +161,10 @@ pub fn inside(interface: &Interface) -> Result<Vec<Message<'static>>> {
     for &address in &interface.addresses {
         messages.push(address::add(index, address.into())?);
     }
-    messages.push(link::set_up(index)?);
-    for &attachment::Route { to, via } in &interface.routes {
+    if !interface.down {
+        messages.push(link::set_up(index)?);
+    }
+    for &attachment::Route { to, via, mtu, segment, priority, table, scope } in &interface.routes {
         if via.is_some_and(|Ip(via)| via.is_ipv4() != to.ip.is_ipv4()) {
             let via = via.map(|via| via.to_string()).unwrap_or_default();
             return Err(Error::invalid(format_args!("route to {to} via {via}: these are of two families")));
@@ -134,7 +173,16 @@ pub fn inside(interface: &Interface) -> Result<Vec<Message<'static>>> {
         // A gateway outside the interface's own networks is on the link all the same.
         let is_known = |ip| interface.addresses.iter().any(|address| address.contains(ip));
         let onlink = gateway.is_some_and(|ip| !is_known(ip));
-        let route = Route { index: Some(index), gateway, onlink, ..Route::to(to.network().into()) };
+        let route = Route {
+            index: Some(index),
+            gateway,
+            onlink,
+            priority,
+            table: table.unwrap_or(route::MAIN_TABLE),
+            scope: scope.and_then(|scope| u8::try_from(scope).ok()),
+            metrics: Metrics { mtu, segment, ..Metrics::default() },
+            ..Route::to(to.network().into())
+        };
         messages.push(route::add(&route)?);
     }
     Ok(messages)
@@ -240,8 +288,15 @@ pub fn mac_of_address(ip: IpAddr) -> MacAddress {
     [0x02, 0x50, a, b, c, d]
 }
 
-/// The hardware address of a bridge of that name.
-fn mac_of_name(name: &str) -> MacAddress {
+/// The hardware address of a pair's host end. It is higher than all others: a bridge without one of its own takes the
+/// lowest of its ports'.
+pub fn mac_of_host_end(name: &str) -> MacAddress {
+    let [a, b, c, d, ..] = hash(name.as_bytes()).to_be_bytes();
+    [0xfe, 0x50, a, b, c, d]
+}
+
+/// The hardware address of a bridge of that name, if it is made here.
+pub fn mac_of_name(name: &str) -> MacAddress {
     let [a, b, c, d, ..] = hash(name.as_bytes()).to_be_bytes();
     [0x02, 0x62, a, b, c, d]
 }
@@ -257,6 +312,20 @@ pub fn host_name(key: &str, interface: &str, attempt: u32) -> String {
 pub fn is_host_name(name: &str) -> bool {
     let is_digit = |byte: u8| byte.is_ascii_digit() || (b'a'..=b'f').contains(&byte);
     name.strip_prefix("veth").is_some_and(|digits| digits.len() == 11 && digits.bytes().all(is_digit))
+}
+
+/// What the names of links begin with that were cut off, but are not deleted yet.
+const REMAINS: &str = "gone-";
+
+/// The name that a pair has whose host end had that name, when it is cut off.
+pub fn name_of_remains(host_name: &str) -> String {
+    format!("{REMAINS}{:010x}", hash(host_name.as_bytes()) >> 24)
+}
+
+/// Whether it is such a name.
+pub fn is_of_remains(name: &str) -> bool {
+    let digits = name.strip_prefix(REMAINS).unwrap_or_default();
+    digits.len() == 10 && digits.bytes().all(|byte| byte.is_ascii_hexdigit())
 }
 
 /// An index for a link that nobody else has yet, most likely: those that the kernel gives out itself begin at 1.

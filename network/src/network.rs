@@ -82,6 +82,12 @@ object! {
         "isolated" => isolated: bool,
         /// It reaches nothing outside, and nothing outside reaches it.
         "internal" => internal: bool,
+        /// Its bridge has none of the gateways' addresses: somebody else has.
+        "bare" => bare: bool,
+        /// Others may know its addresses, and reach its containers by a route.
+        "open" => open: bool,
+        /// Its bridge takes frames for other hardware addresses as well.
+        "promiscuous" => promiscuous: bool,
         /// Its bridge was there before, and is somebody else's.
         "foreign" => foreign: bool,
         /// Packets of the loopback pass that bridge of somebody else's because of this network.
@@ -105,6 +111,19 @@ object! {
         "first" => first: Option<Ip>,
         /// The last address that is given; none: the subnet's last.
         "last" => last: Option<Ip>,
+    }
+}
+
+impl Network {
+    /// The bridge's own addresses.
+    pub fn gateways(&self) -> Vec<Cidr> {
+        let ranges = self.ranges.iter().filter(|_| !self.bare);
+        ranges.filter_map(|range| Some(Cidr { ip: range.gateway?.0, prefix: range.subnet.prefix })).collect()
+    }
+
+    /// Whether the host forwards its packets, and lets them pass the filters of others.
+    pub fn is_served(&self) -> bool {
+        !self.bare && (!self.foreign || self.open)
     }
 }
 

@@ -3,8 +3,12 @@
 use std::fmt;
 use std::net::IpAddr;
 
+use pillbox_json::Value;
+use pillbox_json::reader::{Failed, Reader};
+
 use crate::attachment::Route;
 use crate::cidr::Cidr;
+use crate::ip::{self, Ip};
 use crate::network::{NetworkKind, Range};
 use crate::port::Port;
 
@@ -19,6 +23,8 @@ pub struct Request {
     pub host_name: Option<String>,
     /// Its addresses.
     pub addresses: Vec<Wanted>,
+    /// Where it gets one address from each, instead of `addresses`.
+    pub pools: Vec<Pool>,
     /// Addresses of the pair's host end, if that is no port of a bridge.
     pub host_addresses: Vec<Cidr>,
     /// Its hardware address.
@@ -27,8 +33,27 @@ pub struct Request {
     pub mtu: Option<u32>,
     /// Its routes; `None`: a default route through each gateway of the network.
     pub routes: Option<Vec<Route>>,
+    /// A route without a gateway leads through that of an address of its family.
+    pub through_gateway: bool,
     /// Its published ports.
     pub ports: Vec<Port>,
+    /// As the port of a bridge it gets back what it sends to itself.
+    pub hairpin: bool,
+    /// As the port of a bridge it exchanges nothing with other such ports.
+    pub isolated: bool,
+    /// As the port of a bridge it sends from its own hardware address only.
+    pub locked: bool,
+    /// It is not set up.
+    pub down: bool,
+}
+
+/// Where an interface gets an address from.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Pool {
+    /// One of them; the next one if all addresses of those before it are taken.
+    pub ranges: Vec<Range>,
+    /// The address; none: any that is free.
+    pub wanted: Option<Wanted>,
 }
 
 /// An address that is asked for.
@@ -38,6 +63,29 @@ pub struct Wanted {
     pub ip: IpAddr,
     /// The length of its network's prefix; none: as the network has it.
     pub prefix: Option<u8>,
+}
+
+impl Default for Wanted {
+    fn default() -> Self {
+        Wanted { ip: Ip::default().0, prefix: None }
+    }
+}
+
+impl Wanted {
+    /// Reads `10.88.0.5/16` or `10.88.0.5`; none for anything else.
+    pub fn parse(text: &str) -> Option<Wanted> {
+        match Cidr::parse(text) {
+            Some(Cidr { ip, prefix }) => Some(Wanted { ip, prefix: Some(prefix) }),
+            None => Some(Wanted { ip: text.parse().ok()?, prefix: None }),
+        }
+    }
+}
+
+impl Value<'_> for Wanted {
+    fn read(&mut self, reader: &mut Reader<'_>) -> Result<(), Failed> {
+        *self = ip::read(reader, "an IP address, with the length of its prefix or without", Wanted::parse)?;
+        Ok(())
+    }
 }
 
 /// The network of an interface. What is said must be so; what is not said is as the network has it, or for a new one as
@@ -64,6 +112,15 @@ pub struct NetworkRequest {
     pub isolated: Option<bool>,
     /// Whether it has no way out.
     pub internal: Option<bool>,
+    /// Whether the bridge has the gateways' addresses and the host routes; then it is so also with a bridge that is
+    /// there, which may be that of several networks. `None`: it is so with a bridge that has to be made.
+    pub gateway: Option<bool>,
+    /// Addresses of the bridge that are in the gateways' way are removed.
+    pub force: bool,
+    /// Whether others may know its addresses.
+    pub open: bool,
+    /// Whether the bridge takes frames for other hardware addresses as well.
+    pub promiscuous: Option<bool>,
 }
 
 /// In a line: `eth0 by bridge pillbox0, address 10.88.0.5/16`.
@@ -86,7 +143,7 @@ impl fmt::Display for Request {
         if let Some(mac) = mac {
             write!(f, ", hardware address {mac}")?;
         }
-        for Route { to, via } in routes.iter().flatten() {
+        for Route { to, via, .. } in routes.iter().flatten() {
             write!(f, ", route to {to}")?;
             via.map_or(Ok(()), |via| write!(f, " via {via}"))?;
         }

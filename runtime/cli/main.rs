@@ -8,11 +8,13 @@ mod command;
 #[cfg(not(test))]
 mod entry;
 mod log;
+#[cfg(feature = "network")]
+mod plugin;
 mod scratch;
 #[cfg(all(target_env = "musl", panic = "abort"))]
 mod unwind;
 
-use std::ffi::OsString;
+use std::ffi::{OsStr, OsString};
 
 use arguments::Request;
 use log::Log;
@@ -22,12 +24,17 @@ use pillbox::error::{Error, Result};
 static HEAP: allocator::Heap = allocator::Heap::beginning_with(&FIRST_CHUNK);
 static FIRST_CHUNK: allocator::FirstChunk = allocator::FirstChunk::new();
 
-/// Runs the command line and returns the exit status. `arguments` does not have the program's name. If `stdio` is an
-/// error, it is only safe to report it.
+/// Runs the command line and returns the exit status. `program` is the name by which it was called, and `arguments` what
+/// follows. If `stdio` is an error, it is only safe to report it.
 #[cfg_attr(test, expect(dead_code))]
-fn main_with(arguments: Vec<OsString>, stdio: Result<()>) -> u8 {
+#[cfg_attr(not(feature = "network"), expect(unused_variables))]
+fn main_with(program: &OsStr, arguments: impl Iterator<Item = OsString>, stdio: Result<()>) -> u8 {
+    #[cfg(feature = "network")]
+    if plugin::is_called(program) {
+        return plugin::main(stdio);
+    }
     let mut log = Log::default();
-    match stdio.and_then(|()| run(arguments, &mut log)) {
+    match stdio.and_then(|()| run(arguments.collect(), &mut log)) {
         Ok(status) => status,
         Err(error) => {
             let message = error.to_string().replace('\n', " ");

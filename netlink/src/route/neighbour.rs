@@ -30,6 +30,9 @@ use crate::socket::Socket;
 /// `sizeof(struct ndmsg)`.
 const NDMSG: usize = 12;
 
+/// The family of a bridge's table (linux/socket.h).
+const AF_BRIDGE: u8 = 7;
+
 /// What the attributes of a neighbour message are called.
 const NAMES: Names = &[Name(1, "address", Inside::Value), Name(2, "hardware address", Inside::Value)];
 
@@ -96,6 +99,18 @@ pub fn set(neighbour: &Neighbour) -> Result<Message<'static>> {
 /// None but for memory.
 pub fn delete(neighbour: &Neighbour) -> Result<Message<'static>> {
     message(Rtm::Delneigh, NlmF::empty(), "delete", neighbour)
+}
+
+/// Tells a bridge that a hardware address is behind one of its ports, and nowhere else, as long as the port is there.
+///
+/// # Errors
+/// None but for memory.
+pub fn put_behind(port: u32, address: MacAddress) -> Result<Message<'static>> {
+    let mut attributes = Attributes::default();
+    attributes.push(Nda::Lladdr, &address);
+    let fixed = fixed_part(RtAddrFamily::from(AF_BRIDGE), port, Nud::REACHABLE | Nud::NOARP, Ntf::MASTER)?;
+    let what = format!("put a hardware address behind port {port}");
+    Message::new(Rtm::Newneigh, NlmF::CREATE | NlmF::REPLACE, what, &fixed, &attributes, NAMES)
 }
 
 /// All neighbours that the socket's namespace knows, of both families, without its proxy entries.

@@ -90,6 +90,7 @@ fn changes_of_links_are_what_ip_sends() {
         ("link set lo up", link::set_up(1)),
         ("link set dev a0 mtu 1333", link::set_mtu(4, 1333)),
         ("link set dev a0 address 02:00:00:00:00:11", link::set_address(4, [2, 0, 0, 0, 0, 0x11])),
+        ("link set dev a0 promisc on", link::set_promiscuous(4, true)),
         ("link set dev a0 down", link::set_down(4)),
         ("link set dev a0 master br0", link::set_master(4, 2)),
         ("link set dev a0 nomaster", link::clear_master(4)),
@@ -106,7 +107,7 @@ fn new_links_are_what_ip_sends() {
     let macvlan = Kind::Macvlan { parent, mode: MacvlanMode::Private };
     let ipvlan = Kind::Ipvlan { parent, mode: IpvlanMode::L3, between: IpvlanBetween::Private };
     let peer = Peer { name: "d0", index: None, address: Some([2, 0, 0, 0, 0, 7]), namespace: None };
-    let veth = Veth { name: "c0", index: None, mtu: Some(1300), master: None, peer };
+    let veth = Veth { name: "c0", index: None, address: None, mtu: Some(1300), master: None, peer };
     for (command, message) in [
         (
             "link add link a0 name up0 up type vlan protocol 802.1ad id 4094",
@@ -149,6 +150,7 @@ fn bridges_and_ports_are_what_ip_sends() {
     let port = Port {
         hairpin: on,
         isolated: on,
+        locked: None,
         learning: off,
         unicast_flood: off,
         multicast_flood: off,

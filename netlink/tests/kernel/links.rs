@@ -9,7 +9,7 @@ use pillbox_netlink::link::{
     VlanProtocol,
 };
 use pillbox_netlink::route::{self, Route};
-use pillbox_netlink::{LOOPBACK_INDEX, Socket, address, namespace};
+use pillbox_netlink::{LOOPBACK_INDEX, Socket, address, namespace, neighbour};
 use rustix::io::Errno;
 
 use crate::namespace::{Neighbour, at, in_fresh_namespace, ip, made};
@@ -23,7 +23,15 @@ fn a_veth_peer_is_born_in_the_other_namespace() {
         let mac = [0x02, 0, 0, 0, 0, 7];
         let peer =
             Peer { name: "eth0", index: Some(2), address: Some(mac), namespace: Some(namespace.as_fd()) };
-        let veth = Veth { name: "veth7", index: Some(50), mtu: Some(1300), master: Some(40), peer };
+        let host_mac = Some([0xfe, 0, 0, 0, 0, 7]);
+        let veth = Veth {
+            name: "veth7",
+            index: Some(50),
+            address: host_mac,
+            mtu: Some(1300),
+            master: Some(40),
+            peer,
+        };
         let bridge = Bridge {
             name: "br0",
             index: Some(40),
@@ -38,7 +46,7 @@ fn a_veth_peer_is_born_in_the_other_namespace() {
         ])
         .unwrap();
         let here = link::get(&mut host, "veth7").unwrap();
-        assert_eq!((here.index, here.mtu, here.master), (50, 1300, Some(40)));
+        assert_eq!((here.index, here.mtu, here.master, here.address), (50, 1300, Some(40), host_mac));
         assert!(here.is_up());
         let mut inside = neighbour.socket();
         let there = link::get(&mut inside, "eth0").unwrap();
@@ -83,7 +91,7 @@ fn a_moved_link_is_renamed_and_up() {
         let namespace = neighbour.namespace();
         let mut host = Socket::open().unwrap();
         let peer = Peer { name: "b0", index: None, address: None, namespace: None };
-        let veth = Veth { name: "a0", index: None, mtu: None, master: None, peer };
+        let veth = Veth { name: "a0", index: None, address: None, mtu: None, master: None, peer };
         host.request(&[link::add_veth(&veth).unwrap()]).unwrap();
         let index = link::index_of(&mut host, "b0").unwrap();
         host.request(&[link::move_to_namespace(index, namespace.as_fd(), Some("eth%d")).unwrap()]).unwrap();
@@ -99,7 +107,7 @@ fn a_moved_link_is_renamed_and_up() {
 
 fn pair(socket: &mut Socket, name: &str, peer: &str) -> u32 {
     let peer = Peer { name: peer, index: None, address: None, namespace: None };
-    let veth = Veth { name, index: None, mtu: None, master: None, peer };
+    let veth = Veth { name, index: None, address: None, mtu: None, master: None, peer };
     socket.request(&[link::add_veth(&veth).unwrap()]).unwrap();
     link::index_of(socket, name).unwrap()
 }
@@ -121,6 +129,10 @@ fn what_is_set_reads_back() {
         let c0 = link::get(&mut socket, "c0").unwrap();
         assert_eq!((c0.index, c0.mtu, c0.address, c0.is_up()), (index, 1333, Some(mac), false));
         assert_eq!(c0.parent, Some(link::index_of(&mut socket, "b0").unwrap()));
+        for on in [true, false] {
+            socket.request(&[link::set_promiscuous(index, on).unwrap()]).unwrap();
+            assert_eq!(link::get(&mut socket, index).unwrap().is_promiscuous(), on);
+        }
         let error = socket.request(&[link::set_mtu(index, 1_000_000).unwrap()]).unwrap_err().to_string();
         assert!(error.contains("set the MTU of link"), "{error}");
     });
@@ -164,6 +176,7 @@ fn bridges_and_their_ports_have_the_settings_that_they_were_given() {
         let settings = Port {
             hairpin: Some(true),
             isolated: Some(true),
+            locked: None,
             learning: Some(false),
             unicast_flood: Some(false),
             multicast_flood: Some(false),
@@ -180,9 +193,42 @@ fn bridges_and_their_ports_have_the_settings_that_they_were_given() {
             .request(&[link::set_master("p0", 40).unwrap(), link::set_port("p0", &settings).unwrap()])
             .unwrap();
         let p0 = link::get(&mut socket, "p0").unwrap();
-        assert_eq!((p0.master, p0.port().unwrap()), (Some(40), Some(settings)));
+        let read = p0.port().unwrap().unwrap();
+        // What not every kernel has was not set.
+        assert_eq!((p0.master, read), (Some(40), Port { locked: read.locked, ..settings }));
         socket.request(&[link::clear_master("p0").unwrap()]).unwrap();
         assert_eq!(link::get(&mut socket, "p0").unwrap().master, None);
+    });
+}
+
+#[test]
+fn a_port_is_locked() {
+    in_fresh_namespace("links::a_port_is_locked", || {
+        let mut socket = Socket::open().unwrap();
+        let bridge = Bridge {
+            name: "br0",
+            index: Some(40),
+            address: None,
+            mtu: None,
+            options: BridgeOptions::default(),
+        };
+        socket.request(&[link::add_bridge(&bridge).unwrap()]).unwrap();
+        let port = pair(&mut socket, "p0", "q0");
+        let settings = Port { locked: Some(true), learning: Some(false), ..Port::default() };
+        socket
+            .request(&[
+                link::set_master("p0", 40).unwrap(),
+                link::set_port("p0", &settings).unwrap(),
+                neighbour::put_behind(port, [2, 0, 0, 0, 0, 7]).unwrap(),
+                neighbour::put_behind(port, [2, 0, 0, 0, 0, 7]).unwrap(),
+            ])
+            .unwrap();
+        let read = link::get(&mut socket, "p0").unwrap().port().unwrap().unwrap();
+        // Before Linux 5.16 there is no such setting.
+        assert_ne!(read.locked, Some(false));
+        assert_eq!(read.learning, Some(false));
+        let refusal = socket.request(&[neighbour::put_behind(40, [2, 0, 0, 0, 0, 8]).unwrap()]).unwrap_err();
+        assert!(refusal.to_string().starts_with("put a hardware address behind port 40: "), "{refusal}");
     });
 }
 

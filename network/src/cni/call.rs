@@ -9,7 +9,7 @@ use crate::error::{Error, Kind, Result};
 
 /// What a plugin is asked for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Operation {
+pub(crate) enum Operation {
     Add,
     Check,
     Del,
@@ -19,6 +19,16 @@ pub(super) enum Operation {
 }
 
 impl Operation {
+    /// All of them.
+    pub const ALL: [Operation; 6] = [
+        Operation::Add,
+        Operation::Check,
+        Operation::Del,
+        Operation::Gc,
+        Operation::Status,
+        Operation::Version,
+    ];
+
     /// As CNI_COMMAND has it.
     pub fn name(self) -> &'static str {
         match self {
@@ -62,7 +72,7 @@ impl Programs {
     ///
     /// # Errors
     /// It cannot be executed, takes too long, fails, or says that it has not done it: in one line, without its name.
-    pub(super) fn call(
+    pub(crate) fn call(
         &self,
         operation: Operation,
         plugin: &str,

@@ -46,6 +46,8 @@ mod result;
 mod version;
 mod writer;
 
+pub(crate) use call::Operation;
+
 pub use argument::{check_container_id, check_interface_name, check_network_name, parse_args};
 pub use attached::{Attached, INTERFACE, Parameters, check_together};
 pub use capability::{Capabilities, parse_port_mappings};

@@ -35,18 +35,18 @@ fn table() -> Table {
     Table::new(Family::Netdev, TABLE)
 }
 
-/// Adds the chain behind a network's bridge, if the network has IPv6, or deletes it. A chain goes with its bridge.
+/// Adds the network's chain behind its bridge, if the network has IPv6, or deletes it. A chain goes with its bridge.
 pub(super) fn change(batch: &mut Batch, network: &Network, change: Change) -> Result<()> {
     let is_v6 = |gateway: IpAddr| gateway.is_ipv6();
     let ranges = network.ranges.iter().filter_map(|range| Some((range.subnet.network(), range.gateway?.0)));
-    let ranges: Vec<_> = ranges.filter(|(_, gateway)| is_v6(*gateway)).collect();
+    let ranges: Vec<_> = ranges.filter(|(_, gateway)| is_v6(*gateway) && !network.bare).collect();
     if ranges.is_empty() {
         return Ok(());
     }
-    let (table, name) = (table(), network.link.as_str());
+    let (table, name) = (table(), network.name.as_str());
     let base = Base::new(ChainKind::Filter, Hook::Ingress, priority::FILTER);
     batch.add_table(&table)?;
-    batch.add_chain(&table, &Chain::based(name, Base { device: Some(name.to_string()), ..base }))?;
+    batch.add_chain(&table, &Chain::based(name, Base { device: Some(network.link.clone()), ..base }))?;
     // What an earlier command has added, before it was killed.
     batch.flush_chain(&table, name)?;
     match change {

@@ -12,7 +12,6 @@ use std::net::IpAddr;
 use pillbox_netlink::nft::{Batch, Element, Set, Value};
 
 use crate::attachment::{Attachment, Published};
-use crate::cidr::Cidr;
 use crate::error::Result;
 use crate::ip::Ip;
 use crate::network::{Network, NetworkKind};
@@ -29,43 +28,50 @@ pub enum Change {
     Delete,
 }
 
-/// Adds or deletes the elements of one network: what it may reach, and whether it is masqueraded. Only bridges have any.
-pub fn change_network(batch: &mut Batch, network: &Network, change: Change) -> Result<()> {
+/// Adds the elements of one network: what it may reach, and whether it is masqueraded. Only bridges have any.
+pub fn add_network(batch: &mut Batch, network: &Network) -> Result<()> {
+    for (set, elements) in network_elements(network) {
+        apply(batch, &set, &elements, Change::Add)?;
+    }
+    loopback::change(batch, network, Change::Add)
+}
+
+/// Deletes the elements of one network but for those that `others` have too: networks on the same bridge.
+pub fn delete_network(batch: &mut Batch, network: &Network, others: &[Network]) -> Result<()> {
+    let kept: Vec<(Set, Vec<Element>)> = others.iter().flat_map(network_elements).collect();
+    for (set, mut elements) in network_elements(network) {
+        let kept = kept.iter().filter(|(other, _)| other.name == set.name).flat_map(|(_, elements)| elements);
+        elements.retain(|element| !kept.clone().any(|kept| kept.key == element.key));
+        // Adding what is there already changes nothing, and then all of it can be deleted.
+        apply(batch, &set, &elements, Change::Add)?;
+        apply(batch, &set, &elements, Change::Delete)?;
+    }
+    loopback::change(batch, network, Change::Delete)
+}
+
+fn network_elements(network: &Network) -> Vec<(Set, Vec<Element>)> {
     if network.kind != NetworkKind::Bridge {
-        return Ok(());
+        return Vec::new();
     }
     let name = Value::interface(&network.link);
-    for (set, is_wanted) in [
-        (table::bridges(), true),
-        (table::isolated(), network.isolated),
-        (table::internal(), network.internal),
-        (table::hidden(), network.masquerade),
-    ] {
-        if is_wanted {
-            apply(batch, &set, &[Element::new(name.clone())], change)?;
-        }
-    }
-    apply(batch, &table::same(), &[Element::new(name.clone().and(name))], change)?;
-    for is_v4 in [true, false] {
-        let is_of_family = |subnet: &Cidr| subnet.ip.is_ipv4() == is_v4;
-        let subnets: Vec<Element> = network
-            .ranges
-            .iter()
-            .map(|range| range.subnet.network())
-            .filter(|subnet| network.masquerade && is_of_family(subnet))
-            .map(|subnet| Element::network(subnet.ip, subnet.prefix))
-            .collect();
-        apply(batch, &table::sources(is_v4), &subnets, change)?;
-    }
-    let of_v6 = || network.ranges.iter().filter(|range| range.subnet.ip.is_ipv6());
-    let subnets: Vec<Element> = of_v6()
-        .map(|range| range.subnet.network())
-        .map(|subnet| Element::network(subnet.ip, subnet.prefix))
-        .collect();
-    apply(batch, &table::subnets(), &subnets, change)?;
-    let gateways: Vec<Element> = of_v6().filter_map(|range| Some(Element::new(range.gateway?.0))).collect();
-    apply(batch, &table::gateways(), &gateways, change)?;
-    loopback::change(batch, network, change)
+    let own = |is_wanted: bool| is_wanted.then(|| Element::new(name.clone())).into_iter().collect();
+    let subnets = |is_v4: bool, is_wanted: bool| {
+        let subnets = network.ranges.iter().map(|range| range.subnet.network());
+        let subnets = subnets.filter(|subnet| is_wanted && subnet.ip.is_ipv4() == is_v4);
+        subnets.map(|subnet| Element::network(subnet.ip, subnet.prefix)).collect()
+    };
+    let gateways = network.gateways().into_iter().filter(|gateway| gateway.ip.is_ipv6());
+    vec![
+        (table::bridges(), own(true)),
+        (table::isolated(), own(network.isolated)),
+        (table::internal(), own(network.internal)),
+        (table::hidden(), own(network.masquerade && !network.open)),
+        (table::same(), vec![Element::new(name.clone().and(name.clone()))]),
+        (table::sources(true), subnets(true, network.masquerade)),
+        (table::sources(false), subnets(false, network.masquerade)),
+        (table::subnets(), subnets(false, true)),
+        (table::gateways(), gateways.map(|gateway| Element::new(gateway.ip)).collect()),
+    ]
 }
 
 /// Adds or deletes the elements of an attachment's published ports, with its owner as their comment.

@@ -220,7 +220,7 @@ fn user_mode(model: &Model<'_>, interfaces: &[InterfaceDocument<'_>]) -> Result<
 fn check_routes(requests: &[Request]) -> Result<()> {
     let mut known = Vec::new();
     for (index, request) in requests.iter().enumerate() {
-        for (place, Route { to, via }) in request.routes.iter().flatten().enumerate() {
+        for (place, Route { to, via, .. }) in request.routes.iter().flatten().enumerate() {
             let why = if via.is_some_and(|Ip(via)| via.is_ipv4() != to.ip.is_ipv4()) {
                 "its gateway is of another family"
             } else if known.contains(&to.network()) {
@@ -309,11 +309,11 @@ fn network(model: Option<&Model<'_>>) -> Result<NetworkRequest> {
             .enumerate()
             .map(|(index, subnet)| range(index, *subnet))
             .collect::<Result<_>>()?,
-        suggested: Vec::new(),
         mtu: mtu.map(|mtu| check_mtu("model.mtu", mtu)).transpose()?,
         masquerade: *masquerade,
         isolated: *isolated,
         internal: *internal,
+        ..NetworkRequest::default()
     })
 }
 
@@ -362,7 +362,7 @@ fn request(
     let addresses: Vec<Cidr> = peer_ip.iter().chain(&**peer_ips).filter(is_said).copied().collect();
     let routes: Option<Vec<Route>> = routes
         .as_ref()
-        .map(|routes| routes.iter().map(|route| Route { to: route.subnet, via: route.gateway }).collect());
+        .map(|routes| routes.iter().map(|route| Route::new(route.subnet, route.gateway)).collect());
     let name_of = |text: &Option<Text<'_>>, member: &str| -> Result<Option<String>> {
         let name =
             text.as_ref().map(|name| check_name(&format!("{field}.{member}"), name).map(str::to_string));
@@ -386,6 +386,7 @@ fn request(
         mtu: mtu.map(|mtu| check_mtu(&format!("{field}.mtu"), mtu)).transpose()?,
         routes,
         ports: published,
+        ..Request::default()
     })
 }
 

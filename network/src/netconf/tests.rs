@@ -35,7 +35,7 @@ fn the_file_of_box_is_read_as_box_reads_it() {
     assert!(request.network.ranges.is_empty() && request.host_addresses.is_empty());
     assert_eq!((request.name.as_str(), request.host_name.as_deref()), ("eth2", Some("eth1")));
     assert_eq!(request.addresses, [Wanted { ip: "172.17.0.6".parse().unwrap(), prefix: Some(28) }]);
-    assert_eq!(request.routes.as_deref(), Some(&[Route { to: cidr("0.0.0.0/0"), via: Some(gateway) }][..]));
+    assert_eq!(request.routes.as_deref(), Some(&[Route::new(cidr("0.0.0.0/0"), Some(gateway))][..]));
     let resolver = netconf.resolver.expect("dns");
     assert_eq!(resolver.text("dns").unwrap(), "nameserver 8.8.8.8\ndomain box\nsearch box box.local\n");
 }

@@ -45,6 +45,25 @@ impl Locked<'_> {
         Ok(Cidr { ip, prefix: range.subnet.prefix })
     }
 
+    /// Makes sure that a range has an address that is free.
+    ///
+    /// # Errors
+    /// [`Kind::Taken`]: it has none. A record cannot be read.
+    pub fn could_lease(&self, network: &str, range: &Range) -> Result<()> {
+        check_name("network", network)?;
+        let (first, last) = range.ends();
+        let wish = Wish { network, range, key: "" };
+        for ip in std::iter::successors(Some(first), |&ip| successor(ip).filter(|&ip| ip <= last)) {
+            if range.may_give(ip) && self.holder(&wish.lease(ip))?.is_none() {
+                return Ok(());
+            }
+        }
+        let subnet = range.subnet;
+        let text =
+            format_args!("network {network} ({subnet}): all addresses from {first} to {last} are taken");
+        Err(Error::of(Kind::Taken, text))
+    }
+
     /// Gives back the addresses that an attachment lists, as far as it still has them.
     ///
     /// # Errors

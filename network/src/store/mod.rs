@@ -154,6 +154,11 @@ pub struct Locked<'a> {
 }
 
 impl Locked<'_> {
+    /// The id of this boot.
+    pub(crate) fn boot(&self) -> &str {
+        &self.store.boot
+    }
+
     fn folder(&self) -> &Folder {
         &self.store.folder
     }

@@ -3,6 +3,7 @@
 //!
 //! May use `error` and `text`.
 
+mod background;
 mod bpf;
 mod clone;
 mod descriptor;
@@ -22,6 +23,7 @@ pub mod user_namespace;
 
 use rustix::io::Errno;
 
+pub use background::in_background;
 pub use bpf::{Instruction, attach_device_program, load_device_program};
 pub use descriptor::{exit_code, is_passed_on, mount_count, namespace_type, network_of, user_namespace_of};
 pub use network::{NetworkStep, NetworkThread};

@@ -3,7 +3,7 @@
 use std::os::fd::{AsRawFd, BorrowedFd};
 
 use neli::consts::nl::NlmF;
-use neli::consts::rtnl::{Ifla, RtAddrFamily, Rtm};
+use neli::consts::rtnl::{Iff, Ifla, RtAddrFamily, Rtm};
 use neli::rtnl::{Ifinfomsg, IfinfomsgBuilder};
 
 use super::names::LINK;
@@ -18,6 +18,8 @@ pub(super) enum State {
     Up,
     Down,
     AsItIs,
+    /// `IFF_PROMISC` instead.
+    Promiscuous(bool),
 }
 
 /// Sets a link up.
@@ -36,6 +38,17 @@ pub fn set_up<'a>(which: impl Into<Which<'a>>) -> Result<Message<'static>> {
 pub fn set_down<'a>(which: impl Into<Which<'a>>) -> Result<Message<'static>> {
     let which = which.into();
     set(format!("set link {which} down"), which, State::Down, Attributes::default())
+}
+
+/// Lets a link take frames for other hardware addresses as well (promiscuous mode), or no longer.
+///
+/// # Errors
+/// The name is not one that a link can have.
+pub fn set_promiscuous<'a>(which: impl Into<Which<'a>>, on: bool) -> Result<Message<'static>> {
+    let which = which.into();
+    let word = if on { "on" } else { "off" };
+    let what = format!("set promiscuous mode of link {which} {word}");
+    set(what, which, State::Promiscuous(on), Attributes::default())
 }
 
 /// Sets the largest packet, in bytes.
@@ -167,6 +180,9 @@ pub(super) fn link_message(index: u32, state: State) -> Result<Ifinfomsg> {
         State::Up => message.up(),
         State::Down => message.down(),
         State::AsItIs => message,
+        State::Promiscuous(on) => {
+            message.ifi_flags(if on { Iff::PROMISC } else { Iff::empty() }).ifi_change(Iff::PROMISC)
+        }
     };
     message.build().map_err(|_| unencodable("link message"))
 }

@@ -23,7 +23,8 @@ use std::fmt;
 
 pub use bridge::{Bridge, BridgeOptions, add_bridge, set_bridge};
 pub use change::{
-    clear_master, delete, move_to_namespace, rename, set_address, set_down, set_master, set_mtu, set_up,
+    clear_master, delete, move_to_namespace, rename, set_address, set_down, set_master, set_mtu,
+    set_promiscuous, set_up,
 };
 pub use kind::{IpvlanBetween, IpvlanMode, Kind, MacvlanMode, NewLink, VlanProtocol, add};
 pub use port::{Port, set_hairpin, set_port};
@@ -107,6 +108,11 @@ impl Link {
     /// Whether it is set up (`IFF_UP`), which does not mean that it has a carrier.
     pub fn is_up(&self) -> bool {
         self.flags & Iff::UP.bits() != 0
+    }
+
+    /// Whether it was set to take frames for other hardware addresses as well (`IFF_PROMISC`).
+    pub fn is_promiscuous(&self) -> bool {
+        self.flags & Iff::PROMISC.bits() != 0
     }
 
     /// What it is with all that is particular to it; `None` for kinds without a [`Kind`].
@@ -223,7 +229,8 @@ pub(crate) mod tests {
     #[test]
     fn impossible_names_are_refused_before_anything_is_sent() {
         let peer = Peer { name: "eth0", index: None, address: None, namespace: None };
-        let veth = Veth { name: "sixteen-bytes-xx", index: None, mtu: None, master: None, peer };
+        let veth =
+            Veth { name: "sixteen-bytes-xx", index: None, address: None, mtu: None, master: None, peer };
         assert!(matches!(add_veth(&veth), Err(error) if matches!(error.cause(), Cause::Invalid(_))));
         let peer = Peer { name: "", ..peer };
         assert!(

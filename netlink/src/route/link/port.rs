@@ -23,6 +23,7 @@ const MULTICAST_FLOOD: u16 = 27;
 const BROADCAST_FLOOD: u16 = 30;
 const NEIGHBOUR_SUPPRESSION: u16 = 32;
 const ISOLATED: u16 = 33;
+const LOCKED: u16 = 39;
 
 /// The settings of a bridge's port. To be set: what is `None` stays as it is. As read: what this kernel does not know
 /// is `None`.
@@ -32,6 +33,11 @@ pub struct Port {
     pub hairpin: Option<bool>,
     /// Exchanges nothing with other isolated ports.
     pub isolated: Option<bool>,
+    /// Takes frames only from hardware addresses that the bridge knows behind it ([`neighbour::put_behind`]). Before
+    /// Linux 5.16 it is ignored.
+    ///
+    /// [`neighbour::put_behind`]: crate::neighbour::put_behind
+    pub locked: Option<bool>,
     /// Hardware addresses are learned from what it receives.
     pub learning: Option<bool>,
     /// Gets frames to hardware addresses that the bridge does not know.
@@ -57,7 +63,7 @@ pub struct Port {
 }
 
 impl Port {
-    fn switches(&mut self) -> [(u16, &mut Option<bool>); 11] {
+    fn switches(&mut self) -> [(u16, &mut Option<bool>); 12] {
         [
             (MODE, &mut self.hairpin),
             (GUARD, &mut self.guard),
@@ -70,6 +76,7 @@ impl Port {
             (BROADCAST_FLOOD, &mut self.broadcast_flood),
             (NEIGHBOUR_SUPPRESSION, &mut self.neighbour_suppression),
             (ISOLATED, &mut self.isolated),
+            (LOCKED, &mut self.locked),
         ]
     }
 }

@@ -21,6 +21,8 @@ pub struct Veth<'fd, 'a> {
     pub name: &'a str,
     /// This end's index, if the caller chooses it.
     pub index: Option<u32>,
+    /// This end's hardware address; without one the kernel makes one up.
+    pub address: Option<MacAddress>,
     /// The largest packet in bytes, at both ends.
     pub mtu: Option<u32>,
     /// The index of the bridge of which this end becomes a port.
@@ -47,7 +49,7 @@ pub struct Peer<'fd, 'a> {
 /// # Errors
 /// A name is not one that a link can have.
 pub fn add_veth<'fd>(veth: &Veth<'fd, '_>) -> Result<Message<'fd>> {
-    let Veth { name, index, mtu, master, peer } = *veth;
+    let Veth { name, index, address, mtu, master, peer } = *veth;
     let mut data = Attributes::default();
     data.nest_message(
         VETH_INFO_PEER,
@@ -60,6 +62,9 @@ pub fn add_veth<'fd>(veth: &Veth<'fd, '_>) -> Result<Message<'fd>> {
 
     let mut attributes = Attributes::default();
     attributes.push_text(Ifla::Ifname, check_name(name)?);
+    if let Some(address) = address {
+        attributes.push(Ifla::Address, &address);
+    }
     if let Some(mtu) = mtu {
         attributes.push_u32(Ifla::Mtu, mtu);
     }

@@ -55,7 +55,7 @@ impl Own {
     /// Makes the interfaces in the container's network namespace.
     pub fn connect(&mut self, network: &mut Network) -> Result<()> {
         let Own { store, host, attachment } = self;
-        attach::connect(store, host, attachment, network.namespace.as_fd(), &mut network.socket)
+        attach::connect(store, host, attachment, network.namespace.as_fd(), &mut network.socket, false)
             .map_err(worded)
     }
 
