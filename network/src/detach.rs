@@ -15,7 +15,7 @@ use crate::namespace;
 use crate::store::{Locked, Store};
 use crate::tracked;
 
-/// Undoes an attachment by its key; one that is not there is none to undo.
+/// Undoes an attachment by its key. Of one that is not there, what was reserved for it is given back.
 ///
 /// # Errors
 /// Something could not be undone; it stays recorded then.
@@ -23,7 +23,8 @@ pub fn detach(store: &Store, key: &str) -> Result<()> {
     let locked = store.lock()?;
     match locked.attachment(key)? {
         Some(attachment) => undo(&locked, &mut Host::open()?, &attachment),
-        None => Ok(()),
+        // Whoever was killed before it was recorded may have reserved something.
+        None => locked.sweep_after(key),
     }
 }
 

@@ -72,6 +72,16 @@ impl Locked<'_> {
         Ok(Swept { freed: done, unreadable })
     }
 
+    /// Removes the links that an attachment with that key has left, which was never recorded.
+    ///
+    /// # Errors
+    /// The folders cannot be listed; a link cannot be removed.
+    pub fn sweep_after(&self, key: &str) -> Result<()> {
+        let freed = self.left_behind()?.freed;
+        let own = freed.into_iter().filter(|(_, owner)| owner == key);
+        self.free_all(own.map(|(reservation, _)| reservation), key)
+    }
+
     /// Looks at one link, and whether anybody has what it is for.
     fn look_at(&self, file: &str, reservation: Option<Reservation>, swept: &mut Swept) {
         let key = self.folder().text(file);
