@@ -119,10 +119,10 @@ pub(crate) fn adopt(
     network: &mut Network,
 ) -> Result<()> {
     let found = netlink_link::get(&mut host.links, index)?;
-    let kind = found.kind.as_deref().unwrap_or("no virtual link");
+    let kind = found.kind.as_deref().unwrap_or("hardware");
     if kind != "bridge" {
         return Err(Error::invalid(format_args!(
-            "network {}: link {} is no bridge but {kind}: choose another name for the bridge",
+            "network {}: link {} is no bridge ({kind}): choose another name for the bridge",
             wanted.name, wanted.link
         )));
     }
