@@ -186,8 +186,8 @@ fn lead_loopback_to_host(container: &Connected<'_>, loopback: &str, gateway: &st
     socket.request(&[route::add(&route).expect("route")]).expect("route");
 }
 
-/// Sends a datagram from the container's own address to the host's loopback, and another one behind it to where the host
-/// answers.
+/// Sends a datagram from the container's own address to the host's loopback, and another one behind it to where the
+/// host answers.
 fn send_to_loopback(container: &Connected<'_>, loopback: &str, gateway: &str) {
     let source = socket(&container.address(ip(loopback).is_ipv4()), 0);
     let to = socket(loopback, 7000);

@@ -57,14 +57,15 @@ impl<'h> Connected<'h> {
         let network = self.network();
         let addresses = network[0]["addresses"].as_array().unwrap_or_else(|| panic!("{network}"));
         let mut addresses = addresses.iter().map(|address| address.as_str().expect("an address"));
-        let address = addresses.find(|address| !address.contains(':') == is_v4);
+        let address = addresses.find(|address| address.contains(':') != is_v4);
         address
             .and_then(|address| address.split('/').next())
             .unwrap_or_else(|| panic!("{network}"))
             .to_string()
     }
 
-    /// Killed and deleted, which must leave nothing of it. Waits for its links, which the kernel takes away a moment later.
+    /// Killed and deleted, which must leave nothing of it. Waits for its links, which the kernel takes away a moment
+    /// later.
     #[track_caller]
     pub fn remove(self) {
         let ends = self.host_ends();

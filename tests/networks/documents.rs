@@ -112,7 +112,10 @@ fn state_and_list_show_what_the_container_has() {
         let model =
             json!({"type": "bridge", "bridge_name": "br7", "subnets": ["10.90.0.0/24", "fd00:90::/64"]});
         let interfaces = json!([
-            {"peer_name": "net0", "mac": "02:00:00:00:00:07", "ports": ["8080:80", "127.0.0.1:53:53/udp", "[::1]:9000:90/sctp"]},
+            {
+                "peer_name": "net0", "mac": "02:00:00:00:00:07",
+                "ports": ["8080:80", "127.0.0.1:53:53/udp", "[::1]:9000:90/sctp"]
+            },
             {"peer_name": "net1", "peer_ip": "10.90.0.77/24"}
         ]);
         let container = Connected::started(host, &json!({"model": model, "interfaces": interfaces}));

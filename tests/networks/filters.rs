@@ -10,7 +10,7 @@ use crate::inventory::{Inventory, assert_same, rules};
 use crate::machine::{HOST_4, HOST_6, Machine, OUTSIDE_4, OUTSIDE_6};
 use crate::traffic::{Protocol, Tcp};
 
-/// Chains for what is forwarded in those tables, which drop it; with `users`, and a chain of that name which is asked first.
+/// Makes chains that drop what is forwarded, in those tables; with `users`, a chain of that name is asked first.
 fn drop_forwarded(tables: &[Table], chain: &str, users: Option<&str>) {
     let base =
         Base { policy: Some(Policy::Drop), ..Base::new(ChainKind::Filter, Hook::Forward, priority::FILTER) };

@@ -9,7 +9,8 @@ use pillbox_netlink::link;
 use pillbox_netlink::{LOOPBACK_INDEX, Socket};
 use rustix::process::{Pid, Signal, geteuid, kill_process};
 
-use crate::harness::{Runtime, in_namespaces, skip};
+use crate::harness::host::in_namespaces;
+use crate::harness::{Runtime, skip};
 
 /// Set in the process that is on the new host.
 const INSIDE: &str = "PILLBOX_TEST_HOST";

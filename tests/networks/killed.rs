@@ -87,6 +87,39 @@ fn a_killed_create_leaves_nothing_that_delete_does_not_find() {
 }
 
 #[test]
+fn a_killed_create_leaves_no_half_of_a_network() {
+    on_a_host(|host| {
+        let container = Connected::new(host, &bridged(&["8080:80"]));
+        let before = Inventory::take();
+        let duration = duration(|| {
+            let duration = timed(|| container.create());
+            container.delete_force().ok();
+            host.net(&["rm", "pillbox0"]);
+            duration
+        });
+        let mut killed = 0;
+        for round in 0..TIMES / 2 {
+            let moment = moment(round, duration);
+            killed += u32::from(is_killed(&mut container.bundle_command("create", &[]), moment));
+            let how = format!("create, killed after {moment:?}");
+            assert_eq!(container.delete_force().code, 0, "{how}");
+            // What there is of it is known, and works when it is needed.
+            if round % 2 == 0 {
+                container.create().ok();
+                container.delete_force().ok();
+            }
+            host.net(&["gc"]);
+            assert_eq!(host.net(&["check"]), "", "{how}");
+            if host.net(&["list"]).contains("pillbox0") {
+                host.net(&["rm", "pillbox0"]);
+            }
+            before.is_back();
+        }
+        assert!(killed > TIMES / 8, "only {killed} were killed before they had ended");
+    });
+}
+
+#[test]
 fn a_killed_delete_leaves_nothing_that_the_next_one_does_not_find() {
     on_a_host(|host| {
         let container = Connected::new(host, &bridged(&["8080:80", "127.0.0.1:8081:81/udp", "82"]));

@@ -1,4 +1,5 @@
-//! How containers are connected: plain pairs, several interfaces, settings of links, links over others, namespaces that are joined.
+//! How containers are connected: plain pairs, several interfaces, settings of links, links over others, namespaces that
+//! are joined.
 
 use pillbox_netlink::Socket;
 use pillbox_netlink::link::{self, IpvlanBetween, IpvlanMode, Kind, MacvlanMode, NewLink};

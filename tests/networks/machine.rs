@@ -52,8 +52,8 @@ impl Machine {
         format!("/proc/{}/ns/net", self.0.id())
     }
 
-    /// Lays a cable from the host's `name` to its own `eth0`: each end has an address of each network (the host's, its own,
-    /// the prefix).
+    /// Lays a cable from the host's `name` to its own `eth0`: each end has an address of each network (the host's, its
+    /// own, the prefix).
     pub fn connect(&self, name: &str, networks: &[(&str, &str, u8)]) {
         let namespace = namespace_of(self.0.id());
         let peer = Peer { name: "eth0", index: None, address: None, namespace: Some(namespace.as_fd()) };

@@ -1,8 +1,9 @@
-//! Black-box tests of networks: the built `pillbox` with `--netconf`, and real traffic. Each test has a host of its own, which is
-//! a network namespace with a `/run` of its own, and other machines, which are network namespaces too. Servers and clients stand
-//! in the namespaces of containers and machines, and say whom they see.
+//! Black-box tests of networks: the built `pillbox` with `--netconf`, and real traffic. Each test has a host of its own,
+//! which is a network namespace with a `/run` of its own, and other machines, which are network namespaces too. Servers
+//! and clients are threads that stand in the namespaces of containers and machines, and say whom they see.
 //!
-//! `PILLBOX_TEST_RUNTIME` selects another binary than the one built with these tests.
+//! `PILLBOX_TEST_RUNTIME` selects another binary than the one built with these tests; `PILLBOX_TEST_NO_SKIP=1` turns
+//! every `skipped: …` into a failure.
 
 // The black-box tests' own, of which bundles, calls and time limits are used here.
 #[allow(dead_code, unused_imports)]

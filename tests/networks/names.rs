@@ -29,7 +29,10 @@ fn netconf() -> Value {
     json!({
         "model": {"type": "bridge", "subnets": ["10.90.0.0/24", "fd00:90::/64"]},
         "interfaces": [{"peer_ips": ["10.90.0.5/24", "fd00:90::5/64"]}],
-        "dns": {"nameservers": ["9.9.9.9", "2620:fe::9"], "domain": "example", "search": ["example", "test"], "options": ["ndots:2"]},
+        "dns": {
+            "nameservers": ["9.9.9.9", "2620:fe::9"], "domain": "example", "search": ["example", "test"],
+            "options": ["ndots:2"]
+        },
         "hosts": {"db": "10.90.0.6", "db6": "fd00:90::6"}
     })
 }

@@ -27,7 +27,7 @@ fn serving<'h>(host: &'h Host, name: &str, ports: &[&str]) -> (Connected<'h>, Ve
 fn gateways() -> [String; 2] {
     let addresses = Standpoint::Host.addresses("pillbox0");
     let ip = |is_v4: bool| {
-        let address = addresses.iter().find(|address| !address.contains(':') == is_v4);
+        let address = addresses.iter().find(|address| address.contains(':') != is_v4);
         address.and_then(|address| address.split('/').next()).expect("an address").to_string()
     };
     [ip(true), ip(false)]

@@ -114,10 +114,12 @@ fn a_bridge_that_is_none() {
         let outside = Machine::outside();
         let mut netconf = on_bridge(&json!({}));
         netconf["model"]["bridge_name"] = json!("out0");
-        let why = "pillbox: FILE: network out0: link out0 is no bridge but veth: choose another name for the bridge";
+        let why =
+            "pillbox: FILE: network out0: link out0 is no bridge (veth): choose another name for the bridge";
         refused(host, &netconf, why);
         netconf["model"]["bridge_name"] = json!("lo");
-        let why = "pillbox: FILE: network lo: link lo is no bridge but no virtual link: choose another name for the bridge";
+        let why =
+            "pillbox: FILE: network lo: link lo is no bridge (hardware): choose another name for the bridge";
         refused(host, &netconf, why);
         drop(outside);
     });

@@ -1,6 +1,6 @@
-//! SCTP. Where the kernel has loaded it, its sockets are used. Otherwise the first two packets of an association are written here
-//! and sent through raw sockets: an INIT, and the INIT ACK to it, which has the answer as a parameter (RFC 9260). For rules and
-//! translations, which the kernel has without its SCTP, that is a connection.
+//! SCTP. Where the kernel has loaded it, its sockets are used. Otherwise the first two packets of an association are
+//! written here and sent through raw sockets: an INIT, and the INIT ACK to it, which has the answer as a parameter (RFC
+//! 9260). For rules and translations, which the kernel has without its SCTP, that is a connection.
 
 use std::io;
 use std::net::{IpAddr, SocketAddr, TcpListener, TcpStream};

@@ -35,14 +35,6 @@ pub use Protocol::{Sctp, Tcp, Udp};
 
 impl Protocol {
     pub const ALL: [Protocol; 3] = [Tcp, Udp, Sctp];
-
-    pub fn name(self) -> &'static str {
-        match self {
-            Tcp => "tcp",
-            Udp => "udp",
-            Sctp => "sctp",
-        }
-    }
 }
 
 /// A server; it ends when it is dropped.
@@ -87,8 +79,8 @@ impl Standpoint {
         Server { heard, thread: Some(thread), stop: Some(stop) }
     }
 
-    /// What a server says to a client from there: `NAME sees ADDRESS`. Or what happens instead: `refused`, `unreachable`,
-    /// `no answer`.
+    /// What a server says to a client from there: `NAME sees ADDRESS`. Or what happens instead: `refused`,
+    /// `unreachable`, `no answer`.
     pub fn ask(self, protocol: Protocol, to: &str) -> String {
         self.ask_within(protocol, to, LIMIT)
     }
