@@ -85,6 +85,12 @@ pub trait Value<'de> {
     fn read(&mut self, reader: &mut Reader<'de>) -> Result<(), Failed>;
 }
 
+/// What has elements that are read, whatever they are.
+pub trait Elements<'de> {
+    /// Adds one, of a map with its key, and hands it out: it has its default value.
+    fn add(&mut self, key: Cow<'de, str>) -> Option<&mut dyn Value<'de>>;
+}
+
 /// A struct that is read from a JSON object.
 pub trait Object<'de> {
     /// The names of the members, and which of them are required: bit n stands for the one at place n.
@@ -224,13 +230,14 @@ impl<'a, T> IntoIterator for &'a List<T> {
 
 impl<'de, T: Value<'de> + Default> Value<'de> for List<T> {
     fn read(&mut self, reader: &mut Reader<'de>) -> Result<(), Failed> {
-        reader.open(b'[', "a list")?;
-        while reader.next(b']', self.is_empty())? {
-            let mut element = T::default();
-            element.read(reader)?;
-            self.0.push(element);
-        }
-        Ok(())
+        reader.list(self)
+    }
+}
+
+impl<'de, T: Value<'de> + Default> Elements<'de> for List<T> {
+    fn add(&mut self, _: Cow<'de, str>) -> Option<&mut dyn Value<'de>> {
+        self.0.push(T::default());
+        self.0.last_mut().map(|element| element as _)
     }
 }
 
@@ -253,20 +260,14 @@ impl Serialize for Map<'_, Text<'_>> {
 
 impl<'de: 'a, 'a, T: Value<'de> + Default> Value<'de> for Map<'a, T> {
     fn read(&mut self, reader: &mut Reader<'de>) -> Result<(), Failed> {
-        reader.open(b'{', "an object")?;
-        let mut places = Vec::new();
-        while reader.next(b'}', self.is_empty())? {
-            let key = Text(reader.key()?);
-            places.push(reader.at());
-            let mut value = T::default();
-            read_member(&mut value, reader)?;
-            self.0.push((key, value));
-        }
-        let keys: Vec<&str> = self.iter().map(|(key, _)| &**key).collect();
-        match first_repeated(&keys) {
-            Some(index) => Err(reader.repeated(places[index])),
-            None => Ok(()),
-        }
+        reader.map(self)
+    }
+}
+
+impl<'de: 'a, 'a, T: Value<'de> + Default> Elements<'de> for Map<'a, T> {
+    fn add(&mut self, key: Cow<'de, str>) -> Option<&mut dyn Value<'de>> {
+        self.0.push((Text(key), T::default()));
+        self.0.last_mut().map(|(_, value)| value as _)
     }
 }
 

@@ -6,7 +6,7 @@
 
 use std::borrow::Cow;
 
-use crate::{Object, read_member};
+use crate::{Elements, Object, first_repeated, read_member};
 
 /// How deeply objects and lists may be nested; the specification needs eight levels.
 const DEPTH_LIMIT: u32 = 128;
@@ -268,6 +268,38 @@ impl<'de> Reader<'de> {
         }
         match names.get(missing.trailing_zeros() as usize) {
             Some(name) => Err(self.missing(start, name)),
+            None => Ok(()),
+        }
+    }
+
+    /// Reads every element of the list that begins here.
+    pub fn list(&mut self, list: &mut dyn Elements<'de>) -> Result<(), Failed> {
+        self.open(b'[', "a list")?;
+        let mut is_first = true;
+        while self.next(b']', is_first)? {
+            is_first = false;
+            if let Some(element) = list.add(Cow::Borrowed("")) {
+                element.read(self)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Reads every member of the object that begins here, whose keys may be any.
+    pub fn map(&mut self, map: &mut dyn Elements<'de>) -> Result<(), Failed> {
+        self.open(b'{', "an object")?;
+        let (mut keys, mut places) = (Vec::new(), Vec::new());
+        while self.next(b'}', keys.is_empty())? {
+            let key = self.key()?;
+            keys.push(key.clone());
+            places.push(self.at);
+            if let Some(value) = map.add(key) {
+                read_member(value, self)?;
+            }
+        }
+        let keys: Vec<&str> = keys.iter().map(|key| &**key).collect();
+        match first_repeated(&keys) {
+            Some(index) => Err(self.repeated(places[index])),
             None => Ok(()),
         }
     }
