@@ -67,7 +67,7 @@ impl Error {
     /// A system call that failed: `step` names what was being done, and to what.
     #[cold]
     #[inline(never)]
-    pub fn failed(step: &str, errno: Errno) -> Self {
+    pub fn failed(step: fmt::Arguments<'_>, errno: Errno) -> Self {
         Error::with_errno(kind_of(errno), format!("{step}: {}", describe(errno)), Some(errno))
     }
 
@@ -124,21 +124,27 @@ impl From<pillbox_netlink::Error> for Error {
 /// Adds what was being done, and to what, to a system call that failed.
 pub(crate) trait Context<T> {
     /// `step` names both: `open /run/pillbox`.
-    fn context(self, step: impl FnOnce() -> String) -> Result<T>;
+    fn context(self, step: fmt::Arguments<'_>) -> Result<T>;
 }
 
 impl<T> Context<T> for std::result::Result<T, Errno> {
-    fn context(self, step: impl FnOnce() -> String) -> Result<T> {
-        self.map_err(|errno| Error::failed(&step(), errno))
+    fn context(self, step: fmt::Arguments<'_>) -> Result<T> {
+        self.map_err(|errno| Error::failed(step, errno))
     }
 }
 
 impl<T> Context<T> for std::io::Result<T> {
-    fn context(self, step: impl FnOnce() -> String) -> Result<T> {
-        self.map_err(|error| match error.raw_os_error() {
-            Some(code) => Error::failed(&step(), Errno::from_raw_os_error(code)),
-            None => Error::new(Kind::Host, format!("{}: {error}", step())),
-        })
+    fn context(self, step: fmt::Arguments<'_>) -> Result<T> {
+        self.map_err(|error| io_failed(step, &error))
+    }
+}
+
+#[cold]
+#[inline(never)]
+fn io_failed(step: fmt::Arguments<'_>, error: &std::io::Error) -> Error {
+    match error.raw_os_error() {
+        Some(code) => Error::failed(step, Errno::from_raw_os_error(code)),
+        None => Error::of(Kind::Host, format_args!("{step}: {error}")),
     }
 }
 
@@ -160,5 +166,5 @@ pub(crate) fn describe(errno: Errno) -> String {
         _ => {}
     }
     let text = std::io::Error::from(errno).to_string();
-    text.split(" (os error").next().unwrap_or(&text).to_string()
+    text[..text.rfind('(').unwrap_or(text.len())].trim_end().to_string()
 }

@@ -33,7 +33,7 @@ impl Host {
     pub fn open() -> Result<Host> {
         let flags = SocketFlags::CLOEXEC;
         let devices = socket_with(AddressFamily::UNIX, SocketType::DGRAM, flags, None);
-        let devices = devices.context(|| "open a socket for netdevice(7)".to_string())?;
+        let devices = devices.context(format_args!("open a socket for netdevice(7)"))?;
         Ok(Host { links: pillbox_netlink::Socket::open()?, filter: None, devices })
     }
 
@@ -75,7 +75,7 @@ impl Host {
         match netdevice::name_to_index(&self.devices, name) {
             Ok(index) => Ok(Some(index)),
             Err(Errno::NODEV) => Ok(None),
-            Err(errno) => Err(errno).context(|| format!("look up link {name}")),
+            Err(errno) => Err(errno).context(format_args!("look up link {name}")),
         }
     }
 
@@ -168,7 +168,7 @@ fn read_setting(name: &str) -> std::io::Result<String> {
 
 fn write_setting(name: &str, value: &str) -> Result<()> {
     let path = format!("/proc/sys/{name}");
-    std::fs::write(&path, value).context(|| format!("write {value} to {path}"))
+    std::fs::write(&path, value).context(format_args!("write {value} to {path}"))
 }
 
 /// The boot that this is.
@@ -177,5 +177,5 @@ fn write_setting(name: &str, value: &str) -> Result<()> {
 /// procfs is missing.
 pub fn boot_id() -> Result<String> {
     const PATH: &str = "/proc/sys/kernel/random/boot_id";
-    Ok(std::fs::read_to_string(PATH).context(|| format!("read {PATH}"))?.trim_end().to_string())
+    Ok(std::fs::read_to_string(PATH).context(format_args!("read {PATH}"))?.trim_end().to_string())
 }

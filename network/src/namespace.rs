@@ -17,7 +17,7 @@ pub fn open(path: &str) -> Result<Option<OwnedFd>> {
     match File::open(path) {
         Ok(file) => Ok(Some(file.into())),
         Err(error) if is_gone(error.raw_os_error()) => Ok(None),
-        Err(error) => Err(error).context(|| format!("open network namespace {path}")),
+        Err(error) => Err(error).context(format_args!("open network namespace {path}")),
     }
 }
 
@@ -45,7 +45,7 @@ pub fn open_socket(path: &str) -> Result<Option<Socket>> {
 /// It is no network namespace, or not one that the caller may enter.
 pub fn socket_in(namespace: BorrowedFd<'_>) -> Result<Socket> {
     const OWN: &str = "/proc/thread-self/ns/net";
-    let own = File::open(OWN).context(|| format!("open {OWN}"))?;
+    let own = File::open(OWN).context(format_args!("open {OWN}"))?;
     enter(namespace, "enter a network namespace")?;
     let socket = Socket::open();
     // Whoever may leave it may come back: the namespace belongs to the same user namespace.
@@ -54,5 +54,5 @@ pub fn socket_in(namespace: BorrowedFd<'_>) -> Result<Socket> {
 }
 
 fn enter(namespace: BorrowedFd<'_>, step: &str) -> Result<()> {
-    move_into_link_name_space(namespace, Some(LinkNameSpaceType::Network)).context(|| step.to_string())
+    move_into_link_name_space(namespace, Some(LinkNameSpaceType::Network)).context(format_args!("{step}"))
 }

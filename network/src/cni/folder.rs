@@ -106,7 +106,7 @@ fn files(folder: &str, endings: &[&str]) -> Result<Vec<String>> {
     };
     let mut paths = match read() {
         Err(Errno::NOENT) => Vec::new(),
-        paths => paths.context(|| format!("read {folder}"))?,
+        paths => paths.context(format_args!("read {folder}"))?,
     };
     pillbox_json::order::sort(&mut paths, |left, right| left < right);
     Ok(paths)
@@ -115,7 +115,7 @@ fn files(folder: &str, endings: &[&str]) -> Result<Vec<String>> {
 fn read_file(path: &str) -> Result<Vec<u8>> {
     // A pipe would wait for a writer.
     let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::CLOEXEC;
-    let context = || format!("read {path}");
+    let context = format_args!("read {path}");
     let file = rustix::fs::open(path, flags, Mode::empty()).context(context)?;
     let found = rustix::fs::fstat(&file).context(context)?;
     if !FileType::from_raw_mode(found.st_mode).is_file() {

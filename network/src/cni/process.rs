@@ -28,10 +28,10 @@ pub fn execute(execution: &Execution<'_>) -> Result<Ended> {
         .stderr(Stdio::piped())
         // What it has started can be killed with it.
         .process_group(0);
-    let mut child = spawn(&mut command).context(|| format!("execute {path}"))?;
+    let mut child = spawn(&mut command).context(format_args!("execute {path}"))?;
     let error = match listen(&mut child, input.as_bytes(), limit) {
         Ok(Heard::All([stdout, stderr])) => {
-            let status = child.wait().context(|| format!("wait for {path}"))?;
+            let status = child.wait().context(format_args!("wait for {path}"))?;
             return Ok(Ended { status, stdout, stderr });
         }
         Ok(Heard::Late(stderr)) => {
@@ -75,7 +75,7 @@ enum Heard {
 /// pipes: a daemon that the plugin leaves behind may keep them open.
 fn listen(child: &mut Child, mut input: &[u8], limit: Duration) -> Result<Heard> {
     let start = Instant::now();
-    let context = || "listen to the plugin".to_string();
+    let context = format_args!("listen to the plugin");
     let process =
         rustix::process::pidfd_open(Pid::from_child(child), PidfdFlags::empty()).context(context)?;
     let mut stdin = child.stdin.take().map(OwnedFd::from);

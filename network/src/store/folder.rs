@@ -1,9 +1,9 @@
 //! Files, links and folders below one folder, by its descriptor.
 
-use std::fs::{DirBuilder, File};
+use std::fmt;
+use std::fs::File;
 use std::io::Write;
 use std::os::fd::OwnedFd;
-use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 
 use rustix::fs::{Access, AtFlags, CWD, Dir, Mode, OFlags};
@@ -18,11 +18,35 @@ const NEW: &str = "new";
 const FOLDER: OFlags = OFlags::DIRECTORY.union(OFlags::NOFOLLOW).union(OFlags::CLOEXEC);
 const OWN: Mode = Mode::RWXU;
 
+/// Makes a folder with those above it, which everybody may pass.
+fn make_all(path: &Path) -> io::Result<()> {
+    let make = || rustix::fs::mkdirat(CWD, path, OWN | Mode::XGRP | Mode::XOTH);
+    match (make(), path.parent()) {
+        (Err(Errno::NOENT), Some(above)) => make_all(above).and_then(|()| make()),
+        (Err(Errno::EXIST), _) => Ok(()),
+        (made, _) => made,
+    }
+}
+
 /// A folder of the caller's own. Names are relative to it; nobody else can put a link in their way.
 #[derive(Debug)]
 pub(super) struct Folder {
     descriptor: OwnedFd,
     path: PathBuf,
+}
+
+/// What is being done to a file in a folder.
+#[derive(Clone, Copy)]
+pub(super) struct Step<'a> {
+    verb: &'a str,
+    folder: &'a Path,
+    name: &'a str,
+}
+
+impl fmt::Display for Step<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} {}/{}", self.verb, self.folder.display(), self.name)
+    }
 }
 
 impl Folder {
@@ -31,20 +55,20 @@ impl Folder {
         if let Some(folder) = Folder::open(path)? {
             return Ok(folder);
         }
-        let step = || format!("make {}", path.display());
+        let step = format_args!("make {}", path.display());
         if let Some(above) = path.parent() {
-            DirBuilder::new().recursive(true).mode(0o711).create(above).context(step)?;
+            make_all(above).context(step)?;
         }
         match rustix::fs::mkdirat(CWD, path, OWN) {
             Ok(()) | Err(Errno::EXIST) => {}
             Err(errno) => return Err(errno).context(step),
         }
-        Folder::open(path)?.ok_or_else(|| Error::new(Kind::Missing, format!("{}: it is gone again", step())))
+        Folder::open(path)?.ok_or_else(|| Error::new(Kind::Missing, format!("{}: it is gone again", step)))
     }
 
     /// Opens the folder if it is there.
     pub fn open(path: &Path) -> Result<Option<Folder>> {
-        let step = || format!("open {}", path.display());
+        let step = format_args!("open {}", path.display());
         let descriptor = match rustix::fs::openat(CWD, path, FOLDER, Mode::empty()) {
             Err(Errno::NOENT) => return Ok(None),
             opened => opened.context(step)?,
@@ -66,8 +90,8 @@ impl Folder {
     }
 
     /// What is being done to a file, for errors.
-    pub fn step(&self, verb: &str, name: &str) -> String {
-        format!("{verb} {}", self.path(name))
+    pub fn step<'a>(&'a self, verb: &'a str, name: &'a str) -> Step<'a> {
+        Step { verb, folder: &self.path, name }
     }
 
     /// Opens a file, which gets its folders if it is to be made.
@@ -75,7 +99,7 @@ impl Folder {
         let flags = flags | OFlags::NOFOLLOW | OFlags::CLOEXEC;
         let open = || rustix::fs::openat(&self.descriptor, name, flags, Mode::RUSR | Mode::WUSR);
         let opened = if flags.contains(OFlags::CREATE) { self.in_folder(name, open) } else { open() };
-        opened.context(|| self.step("open", name))
+        opened.context(format_args!("{}", self.step("open", name)))
     }
 
     /// Whether something has that name.
@@ -90,9 +114,9 @@ impl Folder {
     pub fn read(&self, name: &str) -> Result<Option<Vec<u8>>> {
         match self.open_file(name, OFlags::RDONLY) {
             Err(error) if error.errno() == Some(Errno::NOENT) => Ok(None),
-            file => {
-                pillbox_json::read_document(File::from(file?)).context(|| self.step("read", name)).map(Some)
-            }
+            file => pillbox_json::read_document(File::from(file?))
+                .context(format_args!("{}", self.step("read", name)))
+                .map(Some),
         }
     }
 
@@ -100,9 +124,11 @@ impl Folder {
     pub fn write(&self, name: &str, content: &[u8]) -> Result<()> {
         let file = self.open_file(NEW, OFlags::WRONLY | OFlags::CREATE | OFlags::TRUNC)?;
         let rename = || rustix::fs::renameat(&self.descriptor, NEW, &self.descriptor, name);
-        let written = File::from(file).write_all(content).context(|| self.step("write", name));
         let written =
-            written.and_then(|()| self.in_folder(name, rename).context(|| self.step("write", name)));
+            File::from(file).write_all(content).context(format_args!("{}", self.step("write", name)));
+        let written = written.and_then(|()| {
+            self.in_folder(name, rename).context(format_args!("{}", self.step("write", name)))
+        });
         // A file system that is full gets its room back.
         written.map_err(|error| error.besides(self.unlink(NEW)))
     }
@@ -111,7 +137,7 @@ impl Folder {
     pub fn link(&self, name: &str, text: &str) -> Result<bool> {
         match self.in_folder(name, || rustix::fs::symlinkat(text, &self.descriptor, name)) {
             Err(Errno::EXIST) => Ok(false),
-            linked => linked.context(|| self.step("make the link", name)).map(|()| true),
+            linked => linked.context(format_args!("{}", self.step("make the link", name))).map(|()| true),
         }
     }
 
@@ -120,7 +146,7 @@ impl Folder {
         match rustix::fs::readlinkat(&self.descriptor, name, Vec::new()) {
             Err(Errno::NOENT) => Ok(None),
             text => {
-                let text = text.context(|| self.step("read the link", name))?;
+                let text = text.context(format_args!("{}", self.step("read the link", name)))?;
                 Ok(Some(text.to_string_lossy().into_owned()))
             }
         }
@@ -142,7 +168,7 @@ impl Folder {
     fn remove(&self, name: &str, flags: AtFlags) -> Result<()> {
         match rustix::fs::unlinkat(&self.descriptor, name, flags) {
             Err(Errno::NOENT) => Ok(()),
-            removed => removed.context(|| self.step("remove", name)),
+            removed => removed.context(format_args!("{}", self.step("remove", name))),
         }
     }
 
@@ -160,7 +186,8 @@ impl Folder {
 
     /// The names in a folder, sorted; none if there is no such folder.
     pub fn names(&self, name: &str) -> Result<Vec<String>> {
-        let step = || self.step("list", name);
+        let step = self.step("list", name);
+        let step = format_args!("{step}");
         let folder = match rustix::fs::openat(&self.descriptor, name, FOLDER, Mode::empty()) {
             Err(Errno::NOENT) => return Ok(Vec::new()),
             folder => folder.context(step)?,

@@ -16,7 +16,7 @@ impl Holder {
     /// There is nothing, or it cannot be looked at.
     pub fn of(path: &Path) -> Result<Holder> {
         let shown = path.display().to_string();
-        let status = stat(&shown).context(|| format!("stat of {shown}"))?;
+        let status = stat(&shown).context(format_args!("stat of {shown}"))?;
         Ok(Holder { path: shown, device: status.st_dev, inode: status.st_ino })
     }
 
@@ -31,7 +31,7 @@ impl Holder {
         match stat(&self.path) {
             Err(Errno::NOENT | Errno::NOTDIR) => Ok(false),
             status => {
-                let status = status.context(|| format!("stat of {}", self.path))?;
+                let status = status.context(format_args!("stat of {}", self.path))?;
                 Ok((status.st_dev, status.st_ino) == (self.device, self.inode))
             }
         }

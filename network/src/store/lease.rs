@@ -82,7 +82,7 @@ impl Locked<'_> {
     fn lease_wanted(&mut self, wish: Wish<'_>, order: &mut Order, ip: IpAddr) -> Result<()> {
         let Wish { network, range, key } = wish;
         let subnet = range.subnet.network();
-        let step = || format!("address {ip} of network {network} ({subnet})");
+        let step = format_args!("address {ip} of network {network} ({subnet})");
         if !range.may_give(ip) {
             let why = if !subnet.contains(ip) {
                 "is not in the subnet"
@@ -93,11 +93,11 @@ impl Locked<'_> {
             } else {
                 "is for broadcasts"
             };
-            return Err(Error::invalid(format_args!("{}: {why}", step())));
+            return Err(Error::invalid(format_args!("{}: {why}", step)));
         }
         match self.claim(wish.lease(ip), key)? {
             None => order.remove(number(ip)),
-            Some(holder) => Err(Error::new(Kind::Taken, format!("{}: taken by {holder}", step()))),
+            Some(holder) => Err(Error::new(Kind::Taken, format!("{}: taken by {holder}", step))),
         }
     }
 

@@ -81,7 +81,7 @@ impl Store {
     }
 
     fn with(folder: Folder) -> Result<Store> {
-        let boot = std::fs::read_to_string(BOOT_ID).context(|| format!("read {BOOT_ID}"))?;
+        let boot = std::fs::read_to_string(BOOT_ID).context(format_args!("read {BOOT_ID}"))?;
         Ok(Store { folder, boot: boot.trim_end().to_string() })
     }
 
@@ -120,7 +120,7 @@ impl Store {
         loop {
             match rustix::fs::flock(lock, FlockOperation::NonBlockingLockExclusive) {
                 Err(Errno::AGAIN) => {}
-                result => return result.context(|| self.folder.step("lock", LOCK)),
+                result => return result.context(format_args!("{}", self.folder.step("lock", LOCK))),
             }
             let now = Instant::now();
             if now >= *deadline.get_or_insert(now + patience) {

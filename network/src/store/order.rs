@@ -66,10 +66,10 @@ impl Order {
         let first = subnet.network().ip;
         let name = format!("leases/{network}/{PREFIX}{first}-{}", subnet.prefix);
         let file = folder.open_file(&name, OFlags::RDWR | flags)?;
-        let step = folder.step("order of addresses", &name);
+        let step = folder.step("order of addresses", &name).to_string();
         // That of an empty file is that of an order that begins.
         let mut head = [[0; SLOT]; 4];
-        rustix::io::pread(&file, head.as_flattened_mut(), 0).context(|| step.clone())?;
+        rustix::io::pread(&file, head.as_flattened_mut(), 0).context(format_args!("{step}"))?;
         let [next, early, counts, _] = head.map(u128::from_le_bytes);
         let (taken, put) = (counts as u64, (counts >> 64) as u64);
         let room = (number(subnet.last()) - number(first)).saturating_add(1).min(MOST) as u64;
@@ -155,7 +155,7 @@ impl Order {
 
     fn read_slots(&self, slots: &mut [[u8; SLOT]], at: u64) -> Result<()> {
         let read = rustix::io::pread(&self.file, slots.as_flattened_mut(), self.place(at));
-        read.map(drop).context(|| self.step.clone())
+        read.map(drop).context(format_args!("{}", self.step))
     }
 
     fn place(&self, count: u64) -> u64 {
@@ -163,7 +163,7 @@ impl Order {
     }
 
     fn write(&self, bytes: &[u8], place: u64) -> Result<()> {
-        rustix::io::pwrite(&self.file, bytes, place).map(drop).context(|| self.step.clone())
+        rustix::io::pwrite(&self.file, bytes, place).map(drop).context(format_args!("{}", self.step))
     }
 }
 

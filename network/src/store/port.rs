@@ -106,7 +106,7 @@ impl Ephemeral {
     fn read() -> Result<Ephemeral> {
         let read = |name: &str| {
             let path = format!("/proc/sys/{}", name.replace('.', "/"));
-            std::fs::read_to_string(&path).context(|| format!("read {path}"))
+            std::fs::read_to_string(&path).context(format_args!("read {path}"))
         };
         let range = read(RANGE)?;
         let mut ends = range.split_ascii_whitespace().filter_map(|end| end.parse().ok());

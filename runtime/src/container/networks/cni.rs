@@ -118,7 +118,7 @@ fn execute(execution: &Execution<'_>) -> std::result::Result<Ended, pillbox_netw
         let errno = error.os_error().map(Errno::from_raw_os_error);
         match errno.filter(|_| error.kind() == Kind::Hook) {
             Some(Errno::TXTBSY) if tries < TRIES => std::thread::sleep(PAUSE),
-            Some(errno) => return Err(pillbox_network::Error::failed(&format!("execute {path}"), errno)),
+            Some(errno) => return Err(pillbox_network::Error::failed(format_args!("execute {path}"), errno)),
             None => return Err(pillbox_network::Error::new(pillbox_network::Kind::Host, error.to_string())),
         }
     }
