@@ -144,8 +144,5 @@ fn describe(errno: Errno) -> String {
         _ => {}
     }
     let text = std::io::Error::from(errno).to_string();
-    match text.split_once(" (os error") {
-        Some((words, _)) => words.to_string(),
-        None => text,
-    }
+    text[..text.rfind('(').unwrap_or(text.len())].trim_end().to_string()
 }

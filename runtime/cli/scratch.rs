@@ -34,14 +34,21 @@ pub fn config(program: &Program) -> Result<String> {
     };
     let namespace = if uid.is_root() { "" } else { r#", {"type": "user"}"# };
     let set = json::to_string(&capabilities)?;
-    Ok(TEMPLATE
-        .replace("@CAPABILITIES@", &set)
-        .replace("@MAPPINGS@", &user_namespace)
-        .replace("@USER_NAMESPACE@", namespace)
-        .replace("@TERMINAL@", if *terminal { "true" } else { "false" })
-        .replace("@CWD@", &text(cwd.as_deref().unwrap_or("/"))?)
-        .replace("@ENV@", &json::to_string(environment)?)
-        .replace("@ARGS@", &json::to_string(arguments)?))
+    let values = [
+        ("CAPABILITIES", &*set),
+        ("MAPPINGS", &user_namespace),
+        ("USER_NAMESPACE", namespace),
+        ("TERMINAL", if *terminal { "true" } else { "false" }),
+        ("CWD", &text(cwd.as_deref().unwrap_or("/"))?),
+        ("ENV", &json::to_string(environment)?),
+        ("ARGS", &json::to_string(arguments)?),
+    ];
+    // Every second part is a name.
+    let mut config = String::new();
+    for part in TEMPLATE.split('@') {
+        config += values.iter().find(|(name, _)| *name == part).map_or(part, |(_, value)| value);
+    }
+    Ok(config)
 }
 
 /// Docker's default selection: enough to install packages, not enough to control the machine.

@@ -218,7 +218,7 @@ pub fn describe_errno(errno: Errno) -> String {
 /// executable and the working folder.
 pub fn c_library_words(errno: Errno) -> String {
     let text = std::io::Error::from_raw_os_error(errno.raw_os_error()).to_string();
-    let mut text = text.split(" (os error").next().unwrap_or(&text).to_string();
+    let mut text = text[..text.rfind('(').unwrap_or(text.len())].trim_end().to_string();
     // "no such file" reads better inside a sentence; texts such as "I/O error" keep their capitals.
     if text.as_bytes().get(1).is_some_and(u8::is_ascii_lowercase)
         && let Some(first) = text.get_mut(..1)

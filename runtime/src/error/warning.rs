@@ -41,7 +41,7 @@ impl Warning {
     #[inline(never)]
     pub(crate) fn new(kind: WarningKind, text: fmt::Arguments<'_>) -> Warning {
         let text = fmt::format(text);
-        let field = text.find(": ").unwrap_or(text.len());
+        let field = text.as_bytes().windows(2).position(|pair| pair == b": ").unwrap_or(text.len());
         Warning { kind, text, field }
     }
 

@@ -32,5 +32,6 @@ fn apparmor_missing() -> bool {
 
 /// SELinux registers its file system when it is enabled: filesystems(5).
 fn selinux_missing() -> bool {
-    std::fs::read_to_string("/proc/filesystems").is_ok_and(|known| !known.contains("\tselinuxfs\n"))
+    std::fs::read_to_string("/proc/filesystems")
+        .is_ok_and(|known| !known.lines().any(|line| line.ends_with("\tselinuxfs")))
 }

@@ -146,7 +146,7 @@ pub(super) fn validate_net_devices(
             None => device,
         };
         // The kernel replaces `%d`, so that equal templates give different names.
-        if !name.contains("%d") {
+        if !name.as_bytes().windows(2).any(|pair| pair == b"%d") {
             names.push(name);
             renamed.push(device);
         }
