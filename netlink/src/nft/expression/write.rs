@@ -141,9 +141,8 @@ fn lookup(data: &mut Attributes, set: &str, id: Option<u32>, key: Register, resu
         Lookup::Load(register) => numbers(data, &[(3, register.number())]),
         Lookup::Decide => numbers(data, &[(3, 0)]),
     }
-    match id {
-        Some(id) => data.push_be32(4, id),
-        None => {}
+    if let Some(id) = id {
+        data.push_be32(4, id);
     }
     Ok(())
 }
