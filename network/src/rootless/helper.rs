@@ -35,7 +35,7 @@ impl Helper {
     pub(super) fn of(program: Program, pid: Pid, ports: &[Port]) -> Result<Helper> {
         let pid = pid.as_raw_pid();
         let found = open(pid).and_then(|found| found.ok_or(Errno::SRCH));
-        let (_, identity) = found.context(|| format!("open process {pid}"))?;
+        let (_, identity) = found.context(format_args!("open process {pid}"))?;
         Ok(Helper { program, pid, identity, old: false, ports: ports.to_vec().into() })
     }
 
@@ -78,7 +78,7 @@ impl Helper {
             Ok(()) | Err(Errno::SRCH) => Err(Errno::TIMEDOUT),
             refused => refused,
         };
-        ended.context(|| format!("end {} (process {})", self.program.name(), self.pid))?;
+        ended.context(format_args!("end {} (process {})", self.program.name(), self.pid))?;
         // It may be a child of this process.
         let _ = rustix::process::waitid(
             WaitId::PidFd(process.as_fd()),
@@ -89,7 +89,7 @@ impl Helper {
 
     /// A pidfd for it, if it has not been waited for.
     fn open(&self) -> Result<Option<OwnedFd>> {
-        let found = open(self.pid).context(|| format!("open process {}", self.pid))?;
+        let found = open(self.pid).context(format_args!("open process {}", self.pid))?;
         Ok(found.filter(|(_, identity)| *identity == self.identity).map(|(process, _)| process))
     }
 }

@@ -104,14 +104,14 @@ pub(super) fn start(
     }
     std::os::unix::fs::symlink(target.namespace("net"), folder.join(LINK))
         .map_err(errno)
-        .context(|| format!("make the link {LINK}"))?;
+        .context(format_args!("make the link {LINK}"))?;
     let pid = run(path, folder, &compile(target, ports, options, Dialect::Old))?;
     Ok((pid, Dialect::Old))
 }
 
 /// When all is ready it goes on in a child, and the process that was started ends.
 fn run(path: &Path, folder: &Path, arguments: &str) -> Result<Pid> {
-    let (stdout, end) = pipe().context(|| "make a pipe".into())?;
+    let (stdout, end) = pipe().context(format_args!("make a pipe"))?;
     let mut process = Process::spawn(path, folder, arguments, Stdio::null(), end)?;
     if !(process.listen() && process.succeeds()) {
         return Err(process.failed());

@@ -34,7 +34,7 @@ impl Process {
         stdin: Stdio,
         stdout: OwnedFd,
     ) -> Result<Process> {
-        let (stderr, end) = pipe().context(|| "make a pipe".into())?;
+        let (stderr, end) = pipe().context(format_args!("make a pipe"))?;
         let child = Command::new(path)
             .args(arguments.split(' '))
             .env_clear()
@@ -46,7 +46,7 @@ impl Process {
             .stderr(end)
             .spawn()
             .map_err(errno)
-            .context(|| format!("execute {}", path.display()))?;
+            .context(format_args!("execute {}", path.display()))?;
         Ok(Process { child, stderr, complaint: Vec::new() })
     }
 

@@ -42,7 +42,7 @@ pub(super) fn start(
     ports: &[Port],
     options: &Options,
 ) -> Result<Pid> {
-    let opened = Descriptors::open(target).context(|| format!("open process {}", target.pid))?;
+    let opened = Descriptors::open(target).context(format_args!("open process {}", target.pid))?;
     let Descriptors { container, namespace, ready, end } = opened;
     let arguments = compile(target, ports, options, end.as_raw_fd());
     let mut process = Process::spawn(path, folder, &arguments, container.into(), namespace)?;
@@ -104,7 +104,7 @@ fn publish(folder: &Path, ports: &[Port]) -> Result<()> {
     if let Some(port) = refused {
         return Err(Error::new(Kind::Taken, format!("port {port} was refused: {}", one_line(&answer))));
     }
-    asked.map_err(errno).context(|| format!("publish ports by {SOCKET}"))
+    asked.map_err(errno).context(format_args!("publish ports by {SOCKET}"))
 }
 
 /// One request, as slirp4netns(1) words it.

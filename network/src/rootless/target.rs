@@ -24,7 +24,7 @@ impl Target {
     pub fn of(process: Pid) -> Result<Target> {
         let mut target = Target { pid: process.as_raw_pid(), has_own_users: false };
         let path = target.namespace("user");
-        let users = inode(&path).context(|| format!("open {path}"))?;
+        let users = inode(&path).context(format_args!("open {path}"))?;
         target.has_own_users = inode("/proc/self/ns/user") != Ok(users);
         Ok(target)
     }

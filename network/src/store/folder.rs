@@ -106,7 +106,7 @@ impl Folder {
     pub fn has(&self, name: &str) -> Result<bool> {
         match rustix::fs::accessat(&self.descriptor, name, Access::EXISTS, AtFlags::empty()) {
             Err(Errno::NOENT) => Ok(false),
-            found => found.context(|| self.step("look up", name)).map(|()| true),
+            found => found.context(format_args!("{}", self.step("look up", name))).map(|()| true),
         }
     }
 
