@@ -133,6 +133,11 @@ impl Folder {
         written.map_err(|error| error.besides(self.unlink(NEW)))
     }
 
+    /// Removes a record of which somebody who was killed had not written all.
+    pub fn forget_new(&self) -> Result<()> {
+        self.unlink(NEW)
+    }
+
     /// Makes a link; false if something has that name.
     pub fn link(&self, name: &str, text: &str) -> Result<bool> {
         match self.in_folder(name, || rustix::fs::symlinkat(text, &self.descriptor, name)) {

@@ -51,6 +51,7 @@ impl Locked<'_> {
     /// # Errors
     /// The folders cannot be listed.
     pub fn sweep(&self) -> Result<Swept> {
+        self.folder().forget_new()?;
         let Swept { freed, mut unreadable } = self.left_behind()?;
         let mut done = Vec::new();
         for (reservation, key) in freed {
@@ -72,11 +73,12 @@ impl Locked<'_> {
         Ok(Swept { freed: done, unreadable })
     }
 
-    /// Removes the links that an attachment with that key has left, which was never recorded.
+    /// Removes the links that an attachment with that key has left, which was never recorded, or not to the end.
     ///
     /// # Errors
     /// The folders cannot be listed; a link cannot be removed.
     pub fn sweep_after(&self, key: &str) -> Result<()> {
+        self.folder().forget_new()?;
         let freed = self.left_behind()?.freed;
         let own = freed.into_iter().filter(|(_, owner)| owner == key);
         self.free_all(own.map(|(reservation, _)| reservation), key)
