@@ -41,9 +41,9 @@ pub use reader::{Failed, Reader};
 ///
 /// # Errors
 /// It is not JSON, with line and column; a value has the wrong type, with its path.
-pub fn parse<'de, T: Value<'de>>(document: &'de [u8]) -> Result<T, ParseError> {
+pub fn parse<'de, T: Value<'de> + Default>(document: &'de [u8]) -> Result<T, ParseError> {
     let mut value = T::default();
-    read_with(document, false, &mut |reader| value.read(reader))?;
+    read_with(document, false, &mut value)?;
     Ok(value)
 }
 
@@ -51,9 +51,9 @@ pub fn parse<'de, T: Value<'de>>(document: &'de [u8]) -> Result<T, ParseError> {
 ///
 /// # Errors
 /// As for [`parse`]; an object has a member that is none of its struct's, with its path.
-pub fn parse_strictly<'de, T: Value<'de>>(document: &'de [u8]) -> Result<T, ParseError> {
+pub fn parse_strictly<'de, T: Value<'de> + Default>(document: &'de [u8]) -> Result<T, ParseError> {
     let mut value = T::default();
-    read_with(document, true, &mut |reader| value.read(reader))?;
+    read_with(document, true, &mut value)?;
     Ok(value)
 }
 
@@ -62,7 +62,7 @@ pub fn parse_strictly<'de, T: Value<'de>>(document: &'de [u8]) -> Result<T, Pars
 fn read_with<'de>(
     document: &'de [u8],
     is_strict: bool,
-    read: &mut dyn FnMut(&mut Reader<'de>) -> Result<(), Failed>,
+    value: &mut dyn Value<'de>,
 ) -> Result<(), ParseError> {
     let text = fault::check_text(document)?;
     let mut reader = Reader::new(text);
@@ -70,11 +70,14 @@ fn read_with<'de>(
         reader = reader.strict();
     }
     reader.peek();
-    read(&mut reader).and_then(|()| reader.finish()).map_err(|Failed| fault::describe(text, reader.fault()))
+    value
+        .read(&mut reader)
+        .and_then(|()| reader.finish())
+        .map_err(|Failed| fault::describe(text, reader.fault()))
 }
 
 /// A type that can be read from a document.
-pub trait Value<'de>: Default {
+pub trait Value<'de> {
     /// Reads the value at the reader's place into `self`, which has its default value.
     ///
     /// # Errors
@@ -87,18 +90,12 @@ pub trait Object<'de> {
     /// The names of the members, and which of them are required: bit n stands for the one at place n.
     fn members(&self) -> (&'static [&'static str], u32);
 
-    /// Reads the value of the member at `place`.
-    ///
-    /// # Errors
-    /// The value has another type, or is not JSON.
-    fn read_member(&mut self, place: usize, reader: &mut Reader<'de>) -> Result<(), Failed>;
+    /// The member at `place`; none for a place that is none.
+    fn member(&mut self, place: usize) -> Option<&mut dyn Value<'de>>;
 }
 
-/// Reads a member's value; `null` counts as absent.
-// Not inlined: one copy for each type instead of one for each member.
-#[inline(never)]
-pub fn read_member<'de, T: Value<'de>>(member: &mut T, reader: &mut Reader<'de>) -> Result<(), Failed> {
-    *member = T::default();
+/// Reads a member's value, which has its default until then; `null` counts as absent.
+pub fn read_member<'de>(member: &mut dyn Value<'de>, reader: &mut Reader<'de>) -> Result<(), Failed> {
     if reader.take_null()? { Ok(()) } else { member.read(reader) }
 }
 
@@ -128,7 +125,7 @@ integers! {
     i64: "a whole number from -9223372036854775808 to 9223372036854775807",
 }
 
-impl<'de, T: Value<'de>> Value<'de> for Option<T> {
+impl<'de, T: Value<'de> + Default> Value<'de> for Option<T> {
     fn read(&mut self, reader: &mut Reader<'de>) -> Result<(), Failed> {
         self.insert(T::default()).read(reader)
     }
@@ -225,7 +222,7 @@ impl<'a, T> IntoIterator for &'a List<T> {
     }
 }
 
-impl<'de, T: Value<'de>> Value<'de> for List<T> {
+impl<'de, T: Value<'de> + Default> Value<'de> for List<T> {
     fn read(&mut self, reader: &mut Reader<'de>) -> Result<(), Failed> {
         reader.open(b'[', "a list")?;
         while reader.next(b']', self.is_empty())? {
@@ -254,7 +251,7 @@ impl Serialize for Map<'_, Text<'_>> {
     }
 }
 
-impl<'de: 'a, 'a, T: Value<'de>> Value<'de> for Map<'a, T> {
+impl<'de: 'a, 'a, T: Value<'de> + Default> Value<'de> for Map<'a, T> {
     fn read(&mut self, reader: &mut Reader<'de>) -> Result<(), Failed> {
         reader.open(b'{', "an object")?;
         let mut places = Vec::new();
@@ -301,20 +298,16 @@ macro_rules! object {
                 (&[$($key,)*], REQUIRED)
             }
 
-            fn read_member(
-                &mut self,
-                place: usize,
-                reader: &mut $crate::Reader<'de>,
-            ) -> std::result::Result<(), $crate::Failed> {
+            fn member(&mut self, place: usize) -> Option<&mut dyn $crate::Value<'de>> {
                 let mut at = 0;
                 $(
                     if place == at {
-                        return $crate::read_member(&mut self.$field, reader);
+                        return Some(&mut self.$field);
                     }
                     at += 1;
                 )*
                 debug_assert!(place < at, "a place among the members'");
-                Ok(())
+                None
             }
         }
 

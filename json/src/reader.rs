@@ -6,7 +6,7 @@
 
 use std::borrow::Cow;
 
-use crate::Object;
+use crate::{Object, read_member};
 
 /// How deeply objects and lists may be nested; the specification needs eight levels.
 const DEPTH_LIMIT: u32 = 128;
@@ -262,7 +262,9 @@ impl<'de> Reader<'de> {
             if self.byte() != Some(b'n') {
                 missing &= !(1 << place);
             }
-            object.read_member(place, self)?;
+            if let Some(member) = object.member(place) {
+                read_member(member, self)?;
+            }
         }
         match names.get(missing.trailing_zeros() as usize) {
             Some(name) => Err(self.missing(start, name)),

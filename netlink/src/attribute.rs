@@ -11,7 +11,7 @@ use crate::error::{Error, Result};
 pub(crate) const HEADER: usize = 4;
 
 /// `NLA_F_NESTED`: nf_tables wants it on every nest, rtnetlink does without.
-const NESTED: u16 = 0x8000;
+pub(crate) const NESTED: u16 = 0x8000;
 
 /// The encoded attributes of one message or of one nest, in order.
 // What is too long is remembered, and found when the message is made: a result of each call would be half of the code.

@@ -4,6 +4,7 @@
 
 use rustix::io::Errno;
 
+use crate::attribute::NESTED;
 use crate::error::{Error, Result};
 
 /// `sizeof(struct nlmsghdr)`.
@@ -120,6 +121,21 @@ pub(crate) fn find(attributes: &[u8], wanted: impl Into<u16>) -> Result<Option<&
     Ok(None)
 }
 
+/// Whether the kernel lists just the attributes that were sent to it: it orders them as it likes, and flags no nests.
+pub(crate) fn is_same(sent: &[u8], listed: &[u8]) -> bool {
+    let mut left = Positions::new(listed).count();
+    for (kind, payload, start) in Positions::new(sent) {
+        let is_nest = u16_at(sent, start + 2).is_some_and(|kind| kind & NESTED != 0);
+        match find(listed, kind) {
+            Ok(Some(found)) if found == payload || is_nest && is_same(payload, found) => {
+                left = left.wrapping_sub(1)
+            }
+            _ => return false,
+        }
+    }
+    left == 0
+}
+
 /// As [`Attributes`], with where each begins; it ends at the first whose length does not fit.
 pub(crate) struct Positions<'a> {
     attributes: Attributes<'a>,
@@ -215,6 +231,11 @@ pub(crate) fn u32_at(bytes: &[u8], offset: usize) -> Option<u32> {
 /// The 16-bit number at `offset`.
 pub(crate) fn u16_at(bytes: &[u8], offset: usize) -> Option<u16> {
     Some(u16::from_ne_bytes(*bytes.get(offset..)?.first_chunk()?))
+}
+
+/// A string attribute without its NUL, as it stands.
+pub(crate) fn text(payload: &[u8]) -> &[u8] {
+    payload.strip_suffix(&[0]).unwrap_or(payload)
 }
 
 /// Rounds up to four bytes, the alignment of messages and attributes.

@@ -10,6 +10,7 @@ use crate::error::{Error, Kind, Result};
 use crate::filter::{self, Change};
 use crate::foreign;
 use crate::host::{self, Host};
+use crate::link;
 use crate::network::{Network, NetworkKind, Range};
 use crate::request::NetworkRequest;
 use crate::store::Locked;
@@ -102,6 +103,7 @@ fn as_asked(wanted: &NetworkRequest) -> Network {
         open: *open,
         promiscuous: promiscuous.unwrap_or(false),
         foreign: false,
+        routes_loopback: false,
         witness: 0,
         ready: false,
     }
@@ -252,13 +254,21 @@ fn finish(
             }
         }
     }
-    host::route_loopback(&network.link)?;
+    if let Some(index) = index.filter(|_| has_v6(network) && !network.bare) {
+        host.links.request(&[link::loopback_through(index)?])?;
+    }
+    let is_changed = host::route_loopback(&network.link)?;
+    network.routes_loopback |= is_changed && network.foreign;
     if network.is_served() {
         network.witness = foreign::witness();
         foreign::let_pass(host, &network.link, notes)?;
     }
     network.ready = true;
     locked.put_network(network)
+}
+
+fn has_v6(network: &Network) -> bool {
+    network.ranges.iter().any(|range| range.subnet.ip.is_ipv6())
 }
 
 /// Adds a network's rules, and with them whatever else of the records is missing in the packet filter.
@@ -307,6 +317,19 @@ pub(crate) fn add_elements(locked: &Locked<'_>, batch: &mut Batch) -> Result<()>
     Ok(())
 }
 
+/// Undoes what was changed at a bridge of somebody else's, if that is still there.
+fn leave_bridge(host: &mut Host, network: &Network) -> Result<()> {
+    let Some(index) = host.index_of(&network.link)? else { return Ok(()) };
+    if network.routes_loopback {
+        host::keep_loopback(&network.link)?;
+    }
+    match host.links.request(&[link::no_loopback_through(index)?]).map_err(Error::from) {
+        // Without IPv6 there was none.
+        Err(error) if error.errno() == Some(Errno::SRCH) => Ok(()),
+        deleted => deleted,
+    }
+}
+
 /// Removes a network from the host: its rules, its bridge unless that is somebody else's or another network's, its record.
 /// With the last one goes what is the same for all.
 ///
@@ -314,13 +337,21 @@ pub(crate) fn add_elements(locked: &Locked<'_>, batch: &mut Batch) -> Result<()>
 /// The kernel refuses something; the record stays then.
 pub fn take_down(locked: &Locked<'_>, host: &mut Host, network: &Network) -> Result<()> {
     let others = on_same_bridge(locked, network)?;
+    match others.first() {
+        None if network.foreign => leave_bridge(host, network)?,
+        // Whoever is left undoes it.
+        Some(other) if network.routes_loopback => {
+            locked.put_network(&Network { routes_loopback: true, ..other.clone() })?;
+        }
+        _ => {}
+    }
     let mut batch = Batch::new();
     filter::delete_network(&mut batch, network, &others)?;
     if !batch.is_empty() && has_table(host)? {
         host.filter()?.commit(&batch)?;
     }
     if network.kind == NetworkKind::Bridge {
-        leave_bridge(host, network, &others)?;
+        remove_bridge(host, network, &others)?;
     }
     locked.remove_network(&network.name)?;
     if locked.networks()?.is_empty() && locked.attachments()?.is_empty() {
@@ -332,7 +363,7 @@ pub fn take_down(locked: &Locked<'_>, host: &mut Host, network: &Network) -> Res
 }
 
 /// Removes a network's bridge, or its addresses from one that others have too. From one of somebody else's nothing is removed.
-fn leave_bridge(host: &mut Host, network: &Network, others: &[Network]) -> Result<()> {
+fn remove_bridge(host: &mut Host, network: &Network, others: &[Network]) -> Result<()> {
     if others.is_empty() && network.is_served() {
         foreign::forget(host, &network.link)?;
     }

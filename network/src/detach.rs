@@ -69,10 +69,7 @@ pub fn cut_off(store: &Store, key: &str) -> Result<Option<Remains>> {
 /// As for [`detach`].
 pub fn undo(locked: &Locked<'_>, host: &mut Host, attachment: &Attachment) -> Result<()> {
     unpublish(host, attachment)?;
-    // Links go with their network namespace. Deleting one takes the kernel longer than all the rest.
-    if attachment.namespace.is_some() {
-        delete_links(host, attachment)?;
-    }
+    delete_links(host, attachment)?;
     release(locked, host, attachment)
 }
 
@@ -136,9 +133,19 @@ fn delete_link<'a>(socket: &mut Socket, link: impl Into<Which<'a>>) -> Result<()
     }
 }
 
+/// Deletes links that do not go by themselves. Others go with their network namespace, a moment later; deleting one takes
+/// the kernel longer than all the rest. A name that somebody has asked for is to be free at once.
 fn delete_links(host: &mut Host, attachment: &Attachment) -> Result<()> {
     let mut inside = None;
     for interface in &attachment.interfaces {
+        let is_asked = interface.kind.is_pair() && !link::is_host_name(&interface.host_name);
+        if attachment.namespace.is_none() && !is_asked {
+            continue;
+        }
+        // By now somebody else may have a link of that name.
+        if is_asked && host.index_of(&interface.host_name)? != Some(interface.host_index) {
+            continue;
+        }
         if interface.kind.is_pair() {
             delete_link(&mut host.links, &*interface.host_name)?;
             continue;

@@ -41,9 +41,8 @@ pub fn let_pass(host: &mut Host, link: &str, notes: &mut Vec<String>) -> Result<
     let mut batch = Batch::new();
     for family in [Family::Ip, Family::Ip6] {
         let Some((table, chain)) = chain_of(filter, family)? else { continue };
-        let there = rule::list(filter, &table, Some(&chain))?;
         for rule in accepts(&chain, link) {
-            if !there.iter().any(|listed| listed.value.is_like(&rule)) {
+            if rule::find_like(filter, &table, &rule)?.is_empty() {
                 batch.place_rule(&table, &rule, Place::First)?;
             }
         }
@@ -82,9 +81,8 @@ pub fn forget(host: &mut Host, link: &str) -> Result<()> {
             if chain::find(filter, &table, chain)?.is_none() {
                 continue;
             }
-            let ours = accepts(chain, link);
-            for Listed { handle, value } in rule::list(filter, &table, Some(chain))? {
-                if ours.iter().any(|rule| rule.is_like(&value)) {
+            for rule in accepts(chain, link) {
+                for handle in rule::find_like(filter, &table, &rule)? {
                     batch.delete_rule(&table, chain, handle)?;
                 }
             }

@@ -125,17 +125,29 @@ fn forwarding(is_v4: bool) -> &'static str {
     if is_v4 { "net/ipv4/ip_forward" } else { "net/ipv6/conf/all/forwarding" }
 }
 
-/// Lets packets from 127.0.0.0/8 leave by that link, and answers come back: for ports published on the loopback. Frames
-/// that a container makes up are dropped by the packet filter, which must have its rule first.
+/// Lets packets from 127.0.0.0/8 leave by that link, and answers come back: for ports published on the loopback; false if
+/// they did already. Frames that a container makes up are dropped by the packet filter, which must have its rule first.
 ///
 /// # Errors
 /// The setting cannot be written.
-pub fn route_loopback(link: &str) -> Result<()> {
-    let name = format!("net/ipv4/conf/{link}/route_localnet");
+pub fn route_loopback(link: &str) -> Result<bool> {
+    let name = loopback_routing(link);
     if read_setting(&name).is_ok_and(|value| value.trim() == "1") {
-        return Ok(());
+        return Ok(false);
     }
-    write_setting(&name, "1")
+    write_setting(&name, "1").map(|()| true)
+}
+
+/// Undoes [`route_loopback`], before the rule of the packet filter goes.
+///
+/// # Errors
+/// The setting cannot be written.
+pub fn keep_loopback(link: &str) -> Result<()> {
+    write_setting(&loopback_routing(link), "0")
+}
+
+fn loopback_routing(link: &str) -> String {
+    format!("net/ipv4/conf/{link}/route_localnet")
 }
 
 /// Whether the kernel has IPv6.

@@ -12,6 +12,7 @@ use crate::filter;
 use crate::foreign;
 use crate::host::{self, Host};
 use crate::network::{Network, NetworkKind};
+use crate::port::Port;
 use crate::store::{Locked, Store, Swept};
 
 /// Everything that is recorded.
@@ -89,11 +90,10 @@ fn check_network(host: &mut Host, network: &Network, problems: &mut Vec<String>)
 pub(crate) fn missing_ports(host: &mut Host, attachment: &Attachment) -> Result<Vec<String>> {
     let mut missing = Vec::new();
     for (set, wanted) in filter::port_elements(attachment) {
-        let there = element::list(host.filter()?, &filter::table(), &set)?;
-        let is_there =
-            |wanted: &Element| there.iter().any(|found| found.key == wanted.key && found.data == wanted.data);
-        let of_set = wanted.into_iter().filter(|(_, element)| !is_there(element));
-        missing.extend(of_set.map(|(port, _)| format!("port {port}")));
+        let (ports, elements): (Vec<Port>, Vec<Element>) = wanted.into_iter().unzip();
+        for place in element::find_missing(host.filter()?, &filter::table(), &set, &elements)? {
+            missing.push(format!("port {}", ports[place]));
+        }
     }
     Ok(missing)
 }

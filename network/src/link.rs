@@ -56,16 +56,27 @@ pub fn bridge(network: &Network, index: u32) -> Result<Vec<Message<'static>>> {
 /// # Errors
 /// None but for memory.
 pub fn loopback_through(index: u32) -> Result<Message<'static>> {
+    Ok(route::replace(&loopback_route(index))?)
+}
+
+/// Undoes [`loopback_through`].
+///
+/// # Errors
+/// As for that.
+pub fn no_loopback_through(index: u32) -> Result<Message<'static>> {
+    Ok(route::delete(&loopback_route(index))?)
+}
+
+fn loopback_route(index: u32) -> Route {
     let loopback = Cidr::single(Ipv6Addr::LOCALHOST.into());
     let priority = Some(BEHIND_LOOPBACK);
-    let route = Route {
+    Route {
         index: Some(index),
         kind: RouteKind::Local,
         table: route::LOCAL_TABLE,
         priority,
         ..Route::to(loopback.into())
-    };
-    Ok(route::replace(&route)?)
+    }
 }
 
 /// The host's part of an interface: the link itself, which is born in the container's network namespace. `below` is the
@@ -297,6 +308,11 @@ pub fn host_name(key: &str, interface: &str, attempt: u32) -> String {
     format!("veth{:011x}", hash >> 20)
 }
 
+/// Whether a name is one of [`host_name`]'s.
+pub fn is_host_name(name: &str) -> bool {
+    has_digits(name, "veth", 11)
+}
+
 /// What the names of links begin with that were cut off, but are not deleted yet.
 const REMAINS: &str = "gone-";
 
@@ -307,8 +323,13 @@ pub fn name_of_remains(host_name: &str) -> String {
 
 /// Whether it is such a name.
 pub fn is_of_remains(name: &str) -> bool {
-    let digits = name.strip_prefix(REMAINS).unwrap_or_default();
-    digits.len() == 10 && digits.bytes().all(|byte| byte.is_ascii_hexdigit())
+    has_digits(name, REMAINS, 10)
+}
+
+/// Whether a name is `prefix` and so many hexadecimal digits.
+fn has_digits(name: &str, prefix: &str, count: usize) -> bool {
+    let is_digit = |byte: u8| byte.is_ascii_digit() || (b'a'..=b'f').contains(&byte);
+    name.strip_prefix(prefix).is_some_and(|digits| digits.len() == count && digits.bytes().all(is_digit))
 }
 
 /// An index for a link that nobody else has yet, most likely: those that the kernel gives out itself begin at 1.
@@ -360,7 +381,8 @@ mod tests {
     fn names_and_indices_are_their_owners_own() {
         let name = host_name("0123-web", "eth0", 0);
         assert_eq!(name.len(), 15);
-        assert!(check_name("name", &name).is_ok());
+        assert!(check_name("name", &name).is_ok() && is_host_name(&name));
+        assert!(!["veth0", "eth1", "vethABCDEF01234", ""].into_iter().any(is_host_name));
         assert_ne!(name, host_name("0123-web", "eth1", 0));
         assert_ne!(name, host_name("0123-web", "eth0", 1));
         let index = choose_index("0123-web", "eth0", 0);

@@ -90,6 +90,8 @@ object! {
         "promiscuous" => promiscuous: bool,
         /// Its bridge was there before, and is somebody else's.
         "foreign" => foreign: bool,
+        /// Packets of the loopback pass that bridge of somebody else's because of this network.
+        "routesLoopback" => routes_loopback: bool,
         /// Which other programs with packet filters there were when it was set up.
         "witness" => witness: u64,
         /// Everything that it needs on the host has been set up.

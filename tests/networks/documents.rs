@@ -192,3 +192,27 @@ fn a_host_that_did_not_forward_does_so_and_that_is_said() {
         Connected::started(host, &bridged(&[])).remove();
     });
 }
+
+#[test]
+fn ports_are_published_without_a_file_and_besides_one() {
+    on_a_host(|host| {
+        let outside = Machine::outside();
+        let container = Connected::new(host, &json!({}));
+        fs::remove_file(container.bundle().join("netconf.json")).expect("netconf.json");
+        let flags = ["--publish", "8080:80", "--publish", "127.0.0.1:8081:81/udp"];
+        container.finish(&mut container.bundle_command("create", &flags)).ok();
+        container.start().ok();
+        let network = container.network();
+        assert_eq!(network[0]["network"], json!("pillbox0"));
+        assert_eq!(network[0]["ports"], json!(["8080/tcp -> 80", "127.0.0.1:8081/udp -> 81"]));
+        let server = container.at().serve("web", Tcp, 80);
+        assert_eq!(outside.at().ask(Tcp, &socket(HOST_4, 8080)), format!("web sees {OUTSIDE_4}"));
+        drop(server);
+        container.remove();
+        let container = Connected::new(host, &bridged(&["8082:82"]));
+        container.finish(&mut container.bundle_command("create", &flags)).ok();
+        let ports = json!(["8082/tcp -> 82", "8080/tcp -> 80", "127.0.0.1:8081/udp -> 81"]);
+        assert_eq!(container.network()[0]["ports"], ports);
+        container.remove();
+    });
+}

@@ -19,6 +19,8 @@ mod traffic;
 
 mod boundaries;
 mod documents;
+mod filters;
+mod killed;
 mod links;
 mod names;
 mod outward;

@@ -60,3 +60,25 @@ fn a_program_in_the_container_reaches_the_outside() {
         }
     });
 }
+
+#[test]
+fn a_container_in_a_user_namespace_reaches_the_outside() {
+    on_a_host(|host| {
+        let outside = Machine::outside();
+        let mut container = Connected::new(host, &bridged(&["8080:80"]));
+        container.container().in_user_namespace();
+        // Its root makes files there, to mount on.
+        std::os::unix::fs::chown(container.rootfs().join("etc"), Some(100_000), Some(100_000))
+            .expect("chown");
+        container.create_and_start();
+        for protocol in Protocol::ALL {
+            let _server = outside.at().serve("outside", protocol, 81);
+            let said = container.at().ask(protocol, &socket(OUTSIDE_4, 81));
+            assert_eq!(said, format!("outside sees {HOST_4}"), "{protocol:?}");
+        }
+        let server = container.at().serve("container", Tcp, 80);
+        assert_eq!(outside.at().ask(Tcp, &socket(HOST_6, 8080)), format!("container sees {OUTSIDE_6}"));
+        drop(server);
+        container.remove();
+    });
+}

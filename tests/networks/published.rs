@@ -1,10 +1,14 @@
 //! Published ports, from everywhere.
 
+use pillbox_netlink::address::{self, Address};
+use pillbox_netlink::link::{self, Bridge, BridgeOptions};
+use pillbox_netlink::route;
 use serde_json::json;
 
 use crate::connected::{Connected, bridged, socket};
 use crate::harness::wait_for;
 use crate::host::{Host, on_a_host};
+use crate::inventory::Inventory;
 use crate::machine::{HOST_4, HOST_6, Machine, OUTSIDE_4, OUTSIDE_6};
 use crate::standpoint::Standpoint;
 use crate::traffic::{Protocol, Server, Tcp, Udp};
@@ -234,5 +238,54 @@ fn a_program_in_the_container_is_reached_at_its_port() {
             wait_for("hello", || (outside.at().ask(Tcp, &to) == "hello\n").then_some(()));
         }
         container.remove();
+    });
+}
+
+#[test]
+fn ports_lead_into_a_bridge_of_somebody_else() {
+    on_a_host(|host| {
+        let outside = Machine::outside();
+        let options = BridgeOptions::default();
+        let bridge = Bridge { name: "theirs0", index: Some(40), address: None, mtu: None, options };
+        let mut messages = vec![link::add_bridge(&bridge).expect("bridge")];
+        for (ip, prefix) in [("10.90.0.1", 24), ("fd00:90::1", 64)] {
+            let ip = crate::standpoint::ip(ip);
+            messages.push(address::add(40, Address { ip, prefix }).expect("address"));
+        }
+        Standpoint::Host.socket().request(&messages).expect("bridge");
+        let before = Inventory::take();
+        let routes_of_loopback = || {
+            let routes = route::list(&mut Standpoint::Host.socket()).expect("routes");
+            routes.into_iter().filter(|route| route.destination.ip.is_loopback()).collect::<Vec<_>>()
+        };
+        let routes = routes_of_loopback();
+        let setting = "net/ipv4/conf/theirs0/route_localnet";
+        assert_eq!(host.setting(setting), "0");
+        let netconf = json!({
+            "model": {"type": "bridge", "bridge_name": "theirs0"}, "interfaces": [{"ports": ALL}]
+        });
+        let container = Connected::started(host, &netconf);
+        let servers = Protocol::ALL.map(|protocol| container.at().serve("web", protocol, 80));
+        host.with_and_without_bridge_netfilter(|how| {
+            for protocol in Protocol::ALL {
+                for (from, to, seen) in [
+                    (outside.at(), HOST_4, OUTSIDE_4),
+                    (outside.at(), HOST_6, OUTSIDE_6),
+                    (Standpoint::Host, "127.0.0.1", "10.90.0.1"),
+                    (Standpoint::Host, "::1", "fd00:90::1"),
+                ] {
+                    let said = from.ask(protocol, &socket(to, 8080));
+                    assert_eq!(said, format!("web sees {seen}"), "{protocol:?} {to} {how}");
+                }
+            }
+        });
+        drop(servers);
+        container.remove();
+        // Nor does it go with the network.
+        assert_eq!(host.net(&["rm", "theirs0"]), "");
+        before.is_back();
+        assert_eq!(Standpoint::Host.addresses("theirs0"), ["10.90.0.1/24", "fd00:90::1/64"]);
+        assert_eq!(routes_of_loopback(), routes);
+        assert_eq!(host.setting(setting), "0");
     });
 }

@@ -117,7 +117,13 @@ fn a_container_is_made_again_as_soon_as_it_is_deleted() {
         let fixed = json!({
             "model": {"type": "bridge", "bridge_name": "br7"}, "interfaces": [{"peer_ip": "10.90.0.5/24"}]
         });
-        for netconf in [bridged(&["8080:80", "8080:80/udp", "80"]), fixed, over] {
+        let named = json!({
+            "model": {"type": "bridge", "bridge_name": "br7"},
+            "interfaces": [{"name": "mine0"}, {"name": "mine1", "peer_ip": "10.90.0.6/24"}]
+        });
+        let pair =
+            json!({"interfaces": [{"name": "mine0", "ip": "10.91.0.1/30", "peer_ip": "10.91.0.2/30"}]});
+        for netconf in [bridged(&["8080:80", "8080:80/udp", "80"]), fixed, over, named, pair] {
             let container = Connected::new(host, &netconf);
             for _ in 0..20 {
                 container.create().ok();
@@ -210,5 +216,23 @@ fn a_network_is_removed_when_nobody_needs_it() {
         assert_eq!(host.net(&["rm", "pillbox0"]), "");
         assert_eq!(host.net(&["rm", "far0"]), "");
         before.is_back();
+    });
+}
+
+#[test]
+fn a_link_that_somebody_else_has_made_meanwhile_stays() {
+    on_a_host(|host| {
+        let interface = json!({"name": "mine0", "peer_name": "net0"});
+        let netconf = json!({"model": {"type": "bridge"}, "interfaces": [interface]});
+        let container = Connected::started(host, &netconf);
+        container.kill("KILL").ok();
+        wait_for("mine0 to go", || {
+            Standpoint::Host.links().iter().all(|link| link.name != "mine0").then_some(())
+        });
+        let machine = Machine::new();
+        machine.connect("mine0", &[]);
+        let theirs = Standpoint::Host.link("mine0");
+        container.delete_force().ok();
+        assert_eq!(Standpoint::Host.link("mine0"), theirs);
     });
 }

@@ -162,16 +162,52 @@ impl Batch {
 /// # Errors
 /// A socket error, or the kernel refused the request.
 pub fn list(socket: &mut Socket, table: &Table, set: &Set) -> Result<Vec<Element>> {
-    let mut attributes = Attributes::default();
-    attributes.push_text(TABLE, check_name("table", &table.name)?);
-    attributes.push_text(SET, check_name("set", &set.name)?);
-    let what = format!("list the elements of set {} {}", table.label(), set.name);
-    let question = message(Kind::GetElement, NlmF::DUMP, table.family, what, &attributes)?;
+    let question = question(table, set)?;
     let halves = socket.0.ask(&question, read)?.into_iter().flatten().collect();
     if set.has_two_ended_ranges() {
         return Ok(pair(halves));
     }
     Ok(halves.into_iter().map(|half: Half| half.element).collect())
+}
+
+/// Which of the elements a set does not have with that data, by their places. They are not read, only compared: not for
+/// sets of ranges.
+///
+/// # Errors
+/// A socket error, or the kernel refused the request.
+pub fn find_missing(
+    socket: &mut Socket,
+    table: &Table,
+    set: &Set,
+    elements: &[Element],
+) -> Result<Vec<usize>> {
+    let question = question(table, set)?;
+    let found = socket.0.ask(&question, |reply| {
+        let Some(attributes) = attributes(reply, Kind::NewElement)? else { return Ok(None) };
+        let mut places = Vec::new();
+        for item in reply::Attributes(reply::find(attributes.0, ELEMENTS)?.unwrap_or_default()) {
+            let item = item?.1;
+            let (key, data) = (reply::find(item, KEY)?.unwrap_or_default(), reply::find(item, DATA)?);
+            for (place, element) in elements.iter().enumerate() {
+                let wanted = element.data.as_ref().map(data_of).transpose()?;
+                let has_data =
+                    wanted.is_none_or(|wanted| data.is_some_and(|data| reply::is_same(&wanted.0, data)));
+                if has_data && reply::is_same(&value(&element.key).0, key) {
+                    places.push(place);
+                }
+            }
+        }
+        Ok(Some(places))
+    })?;
+    Ok((0..elements.len()).filter(|place| !found.iter().flatten().any(|found| found == place)).collect())
+}
+
+fn question(table: &Table, set: &Set) -> Result<Message<'static>> {
+    let mut attributes = Attributes::default();
+    attributes.push_text(TABLE, check_name("table", &table.name)?);
+    attributes.push_text(SET, check_name("set", &set.name)?);
+    let what = format!("list the elements of set {} {}", table.label(), set.name);
+    message(Kind::GetElement, NlmF::DUMP, table.family, what, &attributes)
 }
 
 /// The element with that key, if there is one: who has a published port, without listing all.
@@ -224,10 +260,8 @@ fn encode(element: &Element, set: &Set) -> Result<Attributes> {
     {
         item.nest_flagged(LAST_KEY, &value(last));
     }
-    match data {
-        Some(ElementData::Value(data)) => item.nest_flagged(DATA, &value(data)),
-        Some(ElementData::Verdict(verdict)) => item.nest_flagged(DATA, &verdict.encode()?),
-        None => {}
+    if let Some(data) = data {
+        item.nest_flagged(DATA, &data_of(data)?);
     }
     if let Some(timeout) = timeout {
         item.push_be64(TIMEOUT, u64::try_from(timeout.as_millis()).unwrap_or(u64::MAX));
@@ -246,6 +280,13 @@ fn encode(element: &Element, set: &Set) -> Result<Attributes> {
         list.nest_flagged(ITEM, &end);
     }
     Ok(list)
+}
+
+fn data_of(data: &ElementData) -> Result<Attributes> {
+    match data {
+        ElementData::Value(data) => Ok(value(data)),
+        ElementData::Verdict(verdict) => verdict.encode(),
+    }
 }
 
 fn value(value: &Value) -> Attributes {

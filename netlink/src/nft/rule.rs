@@ -10,16 +10,15 @@
 //! let incoming = Rule::new("FORWARD").meta_is(MetaKey::IncomingName, Value::text("br0"));
 //! let ours = incoming.counted().accept().commented("example");
 //! socket.commit(Batch::new().place_rule(&table, &ours, Place::First)?)?;
-//! for listed in rule::list(&mut socket, &table, Some("FORWARD"))? {
-//!     if ours.is_like(&listed.value) {
-//!         socket.commit(Batch::new().delete_rule(&table, "FORWARD", listed.handle)?)?;
-//!     }
+//! for handle in rule::find_like(&mut socket, &table, &ours)? {
+//!     socket.commit(Batch::new().delete_rule(&table, "FORWARD", handle)?)?;
 //! }
 //! # Ok::<(), pillbox_netlink::Error>(())
 //! ```
 
 use neli::consts::nl::NlmF;
 
+use super::expression::{DATA, NAME};
 use super::message::{Kind, attributes, check_name, message};
 use super::{Batch, Expression, Listed, Socket, Table, Userdata};
 use crate::attribute::Attributes;
@@ -88,20 +87,27 @@ impl Rule {
     /// Whether another rule stands in a chain of the same name, does the same and has the same comment, whoever wrote it:
     /// what was counted does not matter, nor where the comment is kept.
     pub fn is_like(&self, other: &Rule) -> bool {
-        let decisive = |expression: &&Expression| {
-            !matches!(expression, Expression::Counter { .. }) && xtables_comment(expression).is_none()
-        };
         let (ours, others) = (self.expressions.iter(), other.expressions.iter());
+        let decisive = |expression: &&Expression| is_decisive(expression);
         self.chain == other.chain
             && self.comment() == other.comment()
             && ours.filter(decisive).eq(others.filter(decisive))
     }
 }
 
+/// Whether an expression counts when rules are compared.
+fn is_decisive(expression: &Expression) -> bool {
+    !matches!(expression, Expression::Counter { .. }) && xtables_comment(expression).is_none()
+}
+
 /// The text of iptables' match `comment` (`NFTA_MATCH_NAME`, `NFTA_MATCH_INFO`; linux/netfilter/xt_comment.h).
 fn xtables_comment(expression: &Expression) -> Option<String> {
     let Expression::Other { name, data } = expression else { return None };
-    let is_comment = name == "match" && reply::find(data, 1u16).ok()?.map(read_string)? == "comment";
+    match_comment(name.as_bytes(), data)
+}
+
+fn match_comment(name: &[u8], data: &[u8]) -> Option<String> {
+    let is_comment = name == b"match" && reply::text(reply::find(data, 1u16).ok()??) == b"comment";
     if is_comment { reply::find(data, 3u16).ok()?.map(read_string) } else { None }
 }
 
@@ -169,18 +175,58 @@ impl Batch {
 /// # Errors
 /// A socket error, or the kernel refused the request.
 pub fn list(socket: &mut Socket, table: &Table, chain: Option<&str>) -> Result<Vec<Listed<Rule>>> {
+    let question = question(table, chain)?;
+    let wanted = |name: &str, listed: &Listed<Rule>| {
+        name == table.name && chain.is_none_or(|chain| listed.value.chain == chain)
+    };
+    let answers = socket.0.ask(&question, read)?.into_iter();
+    Ok(answers.filter(|(name, listed)| wanted(name, listed)).map(|(_, listed)| listed).collect())
+}
+
+/// The handles of the rules that are like this one ([`Rule::is_like`]). Others are not read, only compared.
+///
+/// # Errors
+/// A socket error, or the kernel refused the request.
+pub fn find_like(socket: &mut Socket, table: &Table, rule: &Rule) -> Result<Vec<u64>> {
+    let question = question(table, Some(&rule.chain))?;
+    let expressions = rule.expressions.iter().filter(|expression| is_decisive(expression));
+    let expressions = expressions.map(Expression::encode).collect::<Result<Vec<_>>>()?;
+    socket.0.ask(&question, |reply| like(reply, table, rule, &expressions))
+}
+
+/// The handle of a rule of that table that is like this one, of which these expressions count.
+fn like(reply: &Reply<'_>, table: &Table, rule: &Rule, expressions: &[Attributes]) -> Result<Option<u64>> {
+    let Some(reply::Attributes(attributes)) = attributes(reply, Kind::NewRule)? else { return Ok(None) };
+    let part = |kind: u16| reply::find(attributes, kind).map(Option::unwrap_or_default);
+    if reply::text(part(TABLE)?) != table.name.as_bytes()
+        || reply::text(part(CHAIN)?) != rule.chain.as_bytes()
+    {
+        return Ok(None);
+    }
+    let mut comment = Userdata(part(USERDATA)?.to_vec()).as_comment();
+    let mut wanted = expressions.iter();
+    for item in reply::Attributes(part(EXPRESSIONS)?) {
+        let item = item?.1;
+        let name = reply::text(reply::find(item, NAME)?.unwrap_or_default());
+        let noted = match_comment(name, reply::find(item, DATA)?.unwrap_or_default());
+        if noted.is_some() {
+            comment = comment.or(noted);
+        } else if name != b"counter" && !wanted.next().is_some_and(|ours| reply::is_same(&ours.0, item)) {
+            return Ok(None);
+        }
+    }
+    let is_like = wanted.next().is_none() && comment == rule.comment();
+    Ok(be64_at(part(HANDLE)?, 0).filter(|_| is_like))
+}
+
+fn question(table: &Table, chain: Option<&str>) -> Result<Message<'static>> {
     let mut attributes = Attributes::default();
     attributes.push_text(TABLE, check_name("table", &table.name)?);
     if let Some(chain) = chain {
         attributes.push_text(CHAIN, check_name("chain", chain)?);
     }
     let what = format!("list the rules of table {}", table.label());
-    let question = message(Kind::GetRule, NlmF::DUMP, table.family, what, &attributes)?;
-    let wanted = |name: &str, listed: &Listed<Rule>| {
-        name == table.name && chain.is_none_or(|chain| listed.value.chain == chain)
-    };
-    let answers = socket.0.ask(&question, read)?.into_iter();
-    Ok(answers.filter(|(name, listed)| wanted(name, listed)).map(|(_, listed)| listed).collect())
+    message(Kind::GetRule, NlmF::DUMP, table.family, what, &attributes)
 }
 
 fn new(

@@ -47,9 +47,14 @@ fn add(socket: &mut Filter, table: &Table, chain: &str, link: &str) {
 /// Deletes our rules, whoever has written them meanwhile, and says how many there were.
 fn delete(socket: &mut Filter, table: &Table, chain: &str, link: &str) -> usize {
     let mut batch = Batch::new();
-    for listed in rule::list(socket, table, Some(chain)).unwrap() {
-        if ours(chain, link).iter().any(|rule| rule.is_like(&listed.value)) {
-            batch.delete_rule(table, chain, listed.handle).unwrap();
+    let listed = rule::list(socket, table, Some(chain)).unwrap();
+    for rule in ours(chain, link) {
+        let found = rule::find_like(socket, table, &rule).unwrap();
+        // Those that have been read say the same.
+        let alike = listed.iter().filter(|listed| rule.is_like(&listed.value)).map(|listed| listed.handle);
+        assert_eq!(found, alike.collect::<Vec<_>>());
+        for handle in found {
+            batch.delete_rule(table, chain, handle).unwrap();
         }
     }
     if !batch.is_empty() {

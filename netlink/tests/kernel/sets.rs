@@ -105,6 +105,18 @@ fn sets_and_elements_read_back_as_they_were_added() {
             assert_eq!(found.as_ref(), Some(&published[1]));
             let free = Value::protocol(6).and(Value::port(81));
             assert_eq!(element::find(socket, &inet(), ports, &free).unwrap(), None);
+            let elsewhere = published[0].clone().to(published[1].key.clone());
+            let wanted = [
+                published[0].clone(),
+                elsewhere,
+                published[1].clone(),
+                Element::new(free).to(published[0].key.clone()),
+            ];
+            assert_eq!(element::find_missing(socket, &inet(), ports, &wanted).unwrap(), [1, 3]);
+            let (verdicts, decided) = &every_set()[6];
+            let other = decided[1].clone().verdict(Verdict::Jump("other".to_string()));
+            let wanted = [other, decided[0].clone(), decided[1].clone(), decided[2].clone()];
+            assert_eq!(element::find_missing(socket, &inet(), verdicts, &wanted).unwrap(), [0]);
 
             // The same again is no error; one less; then none.
             let mut again = Batch::new();

@@ -145,7 +145,7 @@ pub(super) fn read_document(text: &[u8]) -> Result<Document<'_>> {
 }
 
 /// Reads what stands at `path`.
-fn read<'a, T: Value<'a>>(path: &str, text: &'a str) -> Result<T> {
+fn read<'a, T: Value<'a> + Default>(path: &str, text: &'a str) -> Result<T> {
     parse(text.as_bytes()).map_err(|error| Error::invalid(format_args!("{path}{error}")))
 }
 

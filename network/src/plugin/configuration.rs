@@ -173,14 +173,14 @@ impl Configuration<'_> {
     }
 
     /// What stands in `runtimeConfig` by that name.
-    pub fn runtime<'s, T: Value<'s>>(&'s self, name: &str) -> Result<Option<T>> {
+    pub fn runtime<'s, T: Value<'s> + Default>(&'s self, name: &str) -> Result<Option<T>> {
         let found = self.runtime_config.iter().find(|(key, _)| **key == *name);
         found.map(|(_, Raw(value))| read(&format!("runtimeConfig.{name}"), value)).transpose()
     }
 }
 
 /// Reads a value that stands at `path`.
-pub(super) fn read<'a, T: Value<'a>>(path: &str, text: &'a str) -> Result<T> {
+pub(super) fn read<'a, T: Value<'a> + Default>(path: &str, text: &'a str) -> Result<T> {
     parse(text.as_bytes()).map_err(|error| failed(failure::DECODE, format_args!("{path}: {error}")))
 }
 

@@ -71,7 +71,8 @@ fn find(sockets: &[String]) -> Option<String> {
         });
         if has_one {
             let name = fs::read_to_string(format!("/proc/{process}/comm")).unwrap_or_default();
-            return Some(format!("process {process} ({})", name.trim_end().escape_debug()));
+            let name = format!("{:?}", name.trim_end());
+            return Some(format!("process {process} ({})", &name[1..name.len() - 1]));
         }
     }
     None

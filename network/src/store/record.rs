@@ -137,7 +137,7 @@ impl Locked<'_> {
         self.folder().write(file, text.as_bytes())
     }
 
-    fn read<T: for<'de> Value<'de>>(&self, file: &str) -> Result<Option<T>> {
+    fn read<T: for<'de> Value<'de> + Default>(&self, file: &str) -> Result<Option<T>> {
         let Some(content) = self.folder().read(file)? else { return Ok(None) };
         let record = pillbox_json::parse(&content);
         record.map(Some).map_err(|error| self.damaged(file, &error.to_string()))

@@ -9,8 +9,8 @@ pub use key::{Comparison, ConnectionKey, Direction, FibResult, MetaKey, NatKind,
 use super::{Family, Value, Verdict};
 
 /// `NFTA_EXPR_NAME`, `NFTA_EXPR_DATA`.
-const NAME: u16 = 1;
-const DATA: u16 = 2;
+pub(super) const NAME: u16 = 1;
+pub(super) const DATA: u16 = 2;
 
 /// `NFT_LOOKUP_F_INV`.
 const INVERTED: u32 = 1;
