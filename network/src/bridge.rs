@@ -92,9 +92,6 @@ pub(crate) fn complete_bridge(
     for gateway in gateways.iter().filter(|gateway| !own.contains(gateway)) {
         messages.push(address::add(index, (*gateway).into())?);
     }
-    if gateways.iter().any(|gateway| gateway.ip.is_ipv6()) {
-        messages.push(link::loopback_through(index)?);
-    }
     if network.promiscuous {
         messages.push(netlink_link::set_promiscuous(index, true)?);
     }

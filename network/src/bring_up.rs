@@ -254,7 +254,7 @@ fn finish(
             }
         }
     }
-    if let Some(index) = index.filter(|_| has_v6(network)) {
+    if let Some(index) = index.filter(|_| has_v6(network) && !network.bare) {
         host.links.request(&[link::loopback_through(index)?])?;
     }
     let is_changed = host::route_loopback(&network.link)?;
@@ -318,7 +318,7 @@ pub(crate) fn add_elements(locked: &Locked<'_>, batch: &mut Batch) -> Result<()>
 }
 
 /// Undoes what was changed at a bridge of somebody else's, if that is still there.
-fn give_back(host: &mut Host, network: &Network) -> Result<()> {
+fn leave_bridge(host: &mut Host, network: &Network) -> Result<()> {
     let Some(index) = host.index_of(&network.link)? else { return Ok(()) };
     if network.routes_loopback {
         host::keep_loopback(&network.link)?;
@@ -336,17 +336,22 @@ fn give_back(host: &mut Host, network: &Network) -> Result<()> {
 /// # Errors
 /// The kernel refuses something; the record stays then.
 pub fn take_down(locked: &Locked<'_>, host: &mut Host, network: &Network) -> Result<()> {
-    if network.foreign {
-        give_back(host, network)?;
-    }
     let others = on_same_bridge(locked, network)?;
+    match others.first() {
+        None if network.foreign => leave_bridge(host, network)?,
+        // Whoever is left undoes it.
+        Some(other) if network.routes_loopback => {
+            locked.put_network(&Network { routes_loopback: true, ..other.clone() })?;
+        }
+        _ => {}
+    }
     let mut batch = Batch::new();
     filter::delete_network(&mut batch, network, &others)?;
     if !batch.is_empty() && has_table(host)? {
         host.filter()?.commit(&batch)?;
     }
     if network.kind == NetworkKind::Bridge {
-        leave_bridge(host, network, &others)?;
+        remove_bridge(host, network, &others)?;
     }
     locked.remove_network(&network.name)?;
     if locked.networks()?.is_empty() && locked.attachments()?.is_empty() {
@@ -358,7 +363,7 @@ pub fn take_down(locked: &Locked<'_>, host: &mut Host, network: &Network) -> Res
 }
 
 /// Removes a network's bridge, or its addresses from one that others have too. From one of somebody else's nothing is removed.
-fn leave_bridge(host: &mut Host, network: &Network, others: &[Network]) -> Result<()> {
+fn remove_bridge(host: &mut Host, network: &Network, others: &[Network]) -> Result<()> {
     if others.is_empty() && network.is_served() {
         foreign::forget(host, &network.link)?;
     }

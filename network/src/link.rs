@@ -310,8 +310,7 @@ pub fn host_name(key: &str, interface: &str, attempt: u32) -> String {
 
 /// Whether a name is one of [`host_name`]'s.
 pub fn is_host_name(name: &str) -> bool {
-    let is_digit = |byte: u8| byte.is_ascii_digit() || (b'a'..=b'f').contains(&byte);
-    name.strip_prefix("veth").is_some_and(|digits| digits.len() == 11 && digits.bytes().all(is_digit))
+    has_digits(name, "veth", 11)
 }
 
 /// What the names of links begin with that were cut off, but are not deleted yet.
@@ -324,8 +323,13 @@ pub fn name_of_remains(host_name: &str) -> String {
 
 /// Whether it is such a name.
 pub fn is_of_remains(name: &str) -> bool {
-    let digits = name.strip_prefix(REMAINS).unwrap_or_default();
-    digits.len() == 10 && digits.bytes().all(|byte| byte.is_ascii_hexdigit())
+    has_digits(name, REMAINS, 10)
+}
+
+/// Whether a name is `prefix` and so many hexadecimal digits.
+fn has_digits(name: &str, prefix: &str, count: usize) -> bool {
+    let is_digit = |byte: u8| byte.is_ascii_digit() || (b'a'..=b'f').contains(&byte);
+    name.strip_prefix(prefix).is_some_and(|digits| digits.len() == count && digits.bytes().all(is_digit))
 }
 
 /// An index for a link that nobody else has yet, most likely: those that the kernel gives out itself begin at 1.
