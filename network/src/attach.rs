@@ -15,7 +15,7 @@ use crate::detach;
 use crate::error::{Error, Kind, Result};
 use crate::filter::{self, Change};
 use crate::host::Host;
-use crate::link::{self, ATTEMPTS, choose_index, mac_text};
+use crate::link::{self, ATTEMPTS, NAMES, choose_index, mac_text};
 use crate::network::{Network, NetworkKind};
 use crate::request::Request;
 use crate::store::{Locked, Store};
@@ -23,9 +23,6 @@ use crate::tracked;
 
 /// The index of the first interface in a new network namespace, where the loopback has 1.
 const FIRST_INDEX: u32 = 2;
-
-/// How many names are tried for a pair's host end.
-const NAMES: u32 = 16;
 
 /// How often a link is waited for that is about to go, and how long each time.
 const PATIENCE: u32 = 200;

@@ -92,6 +92,10 @@ pub(crate) fn complete_bridge(
     for gateway in gateways.iter().filter(|gateway| !own.contains(gateway)) {
         messages.push(address::add(index, (*gateway).into())?);
     }
+    // Otherwise it would have another one as soon as it has a port.
+    if let Some(own) = netlink_link::get(&mut host.links, index)?.address.filter(|_| !gateways.is_empty()) {
+        messages.push(netlink_link::set_address(index, own)?);
+    }
     if network.promiscuous {
         messages.push(netlink_link::set_promiscuous(index, true)?);
     }

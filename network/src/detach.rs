@@ -10,7 +10,7 @@ use crate::bring_up::has_table;
 use crate::error::{Error, Result};
 use crate::filter::{self, Change};
 use crate::host::Host;
-use crate::link;
+use crate::link::{self, NAMES};
 use crate::namespace;
 use crate::store::{Locked, Store};
 use crate::tracked;
@@ -45,15 +45,22 @@ impl Remains {
     }
 }
 
-/// As [`detach`], but the links of a namespace that may stay are only cut off: they are down and have other names. Who
+/// As [`detach`] for an attachment with one interface, but the links of a namespace that may stay are only cut off: they are down and have other names. Who
 /// cannot delete what remains leaves it to its namespace's end.
 ///
 /// # Errors
 /// As for [`detach`].
-pub fn cut_off(store: &Store, key: &str) -> Result<Option<Remains>> {
+pub fn cut_off(store: &Store, key: &str, interface: &str) -> Result<Option<Remains>> {
     let locked = store.lock()?;
-    let Some(attachment) = locked.attachment(key)? else { return Ok(None) };
     let mut host = Host::open()?;
+    let Some(attachment) = locked.attachment(key)? else {
+        // Who has struck it may have been killed behind that.
+        let names = (0..NAMES).map(|attempt| link::host_name(key, interface, attempt));
+        let links =
+            names.map(|name| host.index_of(&link::name_of_remains(&name))).collect::<Result<Vec<_>>>()?;
+        let links: Vec<u32> = links.into_iter().flatten().collect();
+        return Ok(Some(Remains { host, links }).filter(|remains| !remains.links.is_empty()));
+    };
     unpublish(&mut host, &attachment)?;
     let links = set_aside(&mut host, &attachment)?;
     let released = release(&locked, &mut host, &attachment);

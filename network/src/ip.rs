@@ -64,7 +64,14 @@ pub(crate) fn read<T>(
     parse: impl Fn(&str) -> Option<T>,
 ) -> Result<T, Failed> {
     let mut behind = *reader;
-    let Some(value) = parse(&behind.string(expected)?) else { return Err(reader.mistyped(expected)) };
+    let value = match behind.string(expected) {
+        Ok(text) => parse(&text).ok_or_else(|| reader.mistyped(expected))?,
+        Err(Failed) => {
+            // It knows why.
+            *reader = behind;
+            return Err(Failed);
+        }
+    };
     *reader = behind;
     Ok(value)
 }

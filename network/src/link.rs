@@ -17,6 +17,9 @@ use crate::error::{Error, Result};
 use crate::ip::Ip;
 use crate::network::{Network, NetworkKind};
 
+/// How many names are tried for a pair's host end.
+pub const NAMES: u32 = 16;
+
 /// How often another index is tried for a link when somebody has it.
 pub const ATTEMPTS: u32 = 4;
 

@@ -69,7 +69,8 @@ fn network_elements(network: &Network) -> Vec<(Set, Vec<Element>)> {
         (table::same(), vec![Element::new(name.clone().and(name.clone()))]),
         (table::sources(true), subnets(true, network.masquerade)),
         (table::sources(false), subnets(false, network.masquerade)),
-        (table::subnets(), subnets(false, true)),
+        (table::subnets(true), subnets(true, true)),
+        (table::subnets(false), subnets(false, true)),
         (table::gateways(), gateways.map(|gateway| Element::new(gateway.ip)).collect()),
     ]
 }

@@ -21,6 +21,7 @@ const ISOLATED: &str = "isolated";
 const INTERNAL: &str = "internal";
 const HIDDEN: &str = "hidden";
 const SAME: &str = "same";
+const SUBNETS_4: &str = "subnets4";
 const SUBNETS_6: &str = "subnets6";
 const GATEWAYS_6: &str = "gateways6";
 const SOURCES_4: &str = "sources4";
@@ -65,9 +66,11 @@ pub(super) fn same() -> Set {
     Set::new(SAME, [DataType::LinkName, DataType::LinkName])
 }
 
-/// The IPv6 subnets of all bridges.
-pub(super) fn subnets() -> Set {
-    Set::new(SUBNETS_6, [DataType::Ipv6Address]).of_ranges()
+/// The subnets of all bridges.
+pub(super) fn subnets(is_v4: bool) -> Set {
+    let (name, kind) =
+        if is_v4 { (SUBNETS_4, DataType::Ipv4Address) } else { (SUBNETS_6, DataType::Ipv6Address) };
+    Set::new(name, [kind]).of_ranges()
 }
 
 /// The IPv6 addresses of all bridges.
@@ -98,7 +101,8 @@ pub fn add_base(batch: &mut Batch) -> Result<()> {
     let table = table();
     batch.add_table(&table)?;
     let sources = [sources(true), sources(false)];
-    let sets = [bridges(), isolated(), internal(), hidden(), same(), subnets(), gateways()];
+    let sets =
+        [bridges(), isolated(), internal(), hidden(), same(), subnets(true), subnets(false), gateways()];
     for set in sets.into_iter().chain(sources) {
         batch.add_set(&table, &set)?;
     }
@@ -180,12 +184,12 @@ fn at(number: u32) -> Register {
 fn masquerades() -> Vec<Rule> {
     let mut rules = Vec::new();
     for is_v4 in [true, false] {
-        let set = if is_v4 { SOURCES_4 } else { SOURCES_6 };
+        let (set, all) = if is_v4 { (SOURCES_4, SUBNETS_4) } else { (SOURCES_6, SUBNETS_6) };
         // What leaves for the outside.
         rules.push(from(set, is_v4).meta_not_in(MetaKey::OutgoingName, BRIDGES).masquerade());
         // Answers to a container that has reached a published port must come back through this host.
         rules.push(
-            from(set, is_v4)
+            from(all, is_v4)
                 .connection_status(connection::DESTINATION_TRANSLATED)
                 .meta_in(MetaKey::OutgoingName, BRIDGES)
                 .masquerade(),

@@ -195,7 +195,7 @@ fn delete(
 ) -> Result<String> {
     let key = key_of(&configuration.name, call.container_id, call.interface);
     if let Some(store) = Store::find(call.store)? {
-        *remains = detach::cut_off(&store, &key)?;
+        *remains = detach::cut_off(&store, &key, call.interface)?;
     }
     ipam::delegate(call, configuration, Operation::Del, version)?;
     Ok(String::new())

@@ -59,8 +59,15 @@ impl Plan {
             Some(Raw(text)) => parse_port_mappings(text).map_err(|error| error.after("runtimeConfig"))?,
             None => Vec::new(),
         };
+        let mut request = request(call, configuration, !ports.is_empty())?;
+        request.mac = mac(configuration, &arguments)?;
+        // Without an address, as long as the link is made, from which one would be made.
+        if request.mac.is_none() && addresses.pools.is_empty() {
+            let [a, b, c, d, ..] = hash(key.as_bytes()).to_be_bytes();
+            request.mac = Some(mac_text([0x02, 0x50, a, b, c, d]));
+        }
         let mut plan = Plan {
-            request: request(call, configuration, &arguments, &key, !ports.is_empty())?,
+            request,
             key,
             ports,
             routes: Vec::new(),
@@ -113,13 +120,15 @@ fn check_capabilities(configuration: &Configuration<'_>) -> Result<()> {
     }
 }
 
-fn request(
-    call: &Call<'_>,
-    configuration: &Configuration<'_>,
-    arguments: &Arguments<'_>,
-    key: &str,
-    has_ports: bool,
-) -> Result<Request> {
+/// The hardware address that is asked for.
+fn mac(configuration: &Configuration<'_>, arguments: &Arguments<'_>) -> Result<Option<String>> {
+    let asked: Option<String> = configuration.runtime("mac")?;
+    let asked = asked.or_else(|| configuration.args.cni.mac.clone()).filter(|mac| !mac.is_empty());
+    let mac = asked.as_deref().or(arguments.mac).map(parse_mac).transpose()?;
+    Ok(mac.map(mac_text))
+}
+
+fn request(call: &Call<'_>, configuration: &Configuration<'_>, has_ports: bool) -> Result<Request> {
     let bridge = configuration.bridge.as_deref().unwrap_or(BRIDGE);
     let mtu = Some(configuration.mtu).filter(|mtu| *mtu != 0);
     let mtu = mtu.map(|mtu| check_mtu("mtu", mtu)).transpose()?;
@@ -137,21 +146,9 @@ fn request(
         promiscuous: Some(configuration.promiscuous),
         ..NetworkRequest::default()
     };
-    let asked: Option<String> = configuration.runtime("mac")?;
-    let asked = asked.or_else(|| configuration.args.cni.mac.clone()).filter(|mac| !mac.is_empty());
-    let mac = match asked.as_deref().or(arguments.mac) {
-        Some(mac) => Some(mac_text(parse_mac(mac)?)),
-        // Without an address that one could be made from.
-        None if configuration.ipam.is_none() => {
-            let [a, b, c, d, ..] = hash(key.as_bytes()).to_be_bytes();
-            Some(mac_text([0x02, 0x50, a, b, c, d]))
-        }
-        None => None,
-    };
     Ok(Request {
         network,
         name: call.interface.to_string(),
-        mac,
         mtu,
         routes: Some(Vec::new()),
         through_gateway: true,
