@@ -172,16 +172,19 @@ fn set_up(
     }
 }
 
-/// Does what the record says, however much of it is done already.
-fn finish(
+/// Does what the record says, however much of it is done already. `index` is the bridge's, if it is there.
+pub(crate) fn finish(
     locked: &Locked<'_>,
     host: &mut Host,
     network: &mut Network,
     index: Option<u32>,
     notes: &mut Vec<String>,
 ) -> Result<()> {
-    if index.is_none() {
-        make_bridge(locked, host, network)?;
+    match index {
+        None => make_bridge(locked, host, network)?,
+        // Whoever made it may not have come to that.
+        Some(index) if !network.foreign => connect_again(locked, host, network, index)?,
+        Some(_) => {}
     }
     put_rules(locked, host, network)?;
     if !network.foreign {
@@ -207,7 +210,7 @@ fn finish(
 }
 
 /// Makes a network's bridge, to which containers that it had before are connected again.
-pub(crate) fn make_bridge(locked: &Locked<'_>, host: &mut Host, network: &Network) -> Result<()> {
+fn make_bridge(locked: &Locked<'_>, host: &mut Host, network: &Network) -> Result<()> {
     for attempt in 0..ATTEMPTS {
         let index = choose_index(&network.link, "", attempt);
         match host.links.request(&link::bridge(network, index)?) {
@@ -325,7 +328,7 @@ fn choose_subnets(
         // A host that has its own routes by advertisement would lose them as a router.
         let is_advertised = |route: &pillbox_netlink::route::Route| route.protocol == BY_ADVERTISEMENT;
         let all = pillbox_netlink::route::list(&mut host.links)?;
-        if !host::forwards(false) && all.iter().any(is_advertised) {
+        if !host::forwards(false)? && all.iter().any(is_advertised) {
             notes.push(format!(
                 "network {}: without IPv6, because a host that forwards it ignores router advertisements: set \
                  net.ipv6.conf.LINK.accept_ra=2 and net.ipv6.conf.all.forwarding=1, or name an IPv6 subnet",
@@ -396,29 +399,28 @@ pub(crate) fn add_elements(locked: &Locked<'_>, batch: &mut Batch) -> Result<()>
 }
 
 /// Removes a network from the host: its rules, its bridge unless that is somebody else's, its record. With the last one goes
-/// what is the same for all.
+/// what is the same for all. The record goes last: as long as it is there, whoever comes later removes the rest, or puts it
+/// back.
 ///
 /// # Errors
 /// The kernel refuses something; the record stays then.
 pub fn take_down(locked: &Locked<'_>, host: &mut Host, network: &Network) -> Result<()> {
     let mut batch = Batch::new();
-    // Adding what is there already changes nothing, and then all of it can be deleted.
-    filter::change_network(&mut batch, network, Change::Add)?;
-    filter::change_network(&mut batch, network, Change::Delete)?;
-    if !batch.is_empty() && has_table(host)? {
+    if locked.has_only(&network.name)? {
+        filter::remove_base(&mut batch)?;
+    } else if has_table(host)? {
+        // Adding what is there already changes nothing, and then all of it can be deleted.
+        filter::change_network(&mut batch, network, Change::Add)?;
+        filter::change_network(&mut batch, network, Change::Delete)?;
+    }
+    if !batch.is_empty() {
         host.filter()?.commit(&batch)?;
     }
     if network.kind == NetworkKind::Bridge && !network.foreign {
         foreign::forget(host, &network.link)?;
+        if host.index_of(&network.link)?.is_some() {
+            host.links.request(&[netlink_link::delete(&*network.link)?])?;
+        }
     }
-    if network.kind == NetworkKind::Bridge && !network.foreign && host.index_of(&network.link)?.is_some() {
-        host.links.request(&[netlink_link::delete(&*network.link)?])?;
-    }
-    locked.remove_network(&network.name)?;
-    if locked.networks()?.is_empty() && locked.attachments()?.is_empty() {
-        let mut batch = Batch::new();
-        filter::remove_base(&mut batch)?;
-        host.filter()?.commit(&batch)?;
-    }
-    Ok(())
+    locked.remove_network(&network.name)
 }
