@@ -13,6 +13,7 @@ mod connected;
 mod host;
 mod inventory;
 mod machine;
+mod rules;
 mod sctp;
 mod standpoint;
 mod traffic;
