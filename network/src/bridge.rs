@@ -29,7 +29,12 @@ pub(crate) fn make_bridge(locked: &Locked<'_>, host: &mut Host, network: &Networ
 }
 
 /// Makes the links of a network's containers ports of its bridge.
-fn connect_again(locked: &Locked<'_>, host: &mut Host, network: &Network, bridge: u32) -> Result<()> {
+pub(crate) fn connect_again(
+    locked: &Locked<'_>,
+    host: &mut Host,
+    network: &Network,
+    bridge: u32,
+) -> Result<()> {
     for attachment in locked.attachments()? {
         let of_network = attachment.interfaces.iter().filter(|interface| interface.network == network.name);
         for interface in of_network {

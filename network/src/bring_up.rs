@@ -4,7 +4,7 @@ use pillbox_netlink::nft::{self, Batch};
 use pillbox_netlink::{address, link as netlink_link};
 use rustix::io::Errno;
 
-use crate::bridge::{adopt, complete_bridge, make_bridge, on_same_bridge};
+use crate::bridge::{adopt, complete_bridge, connect_again, make_bridge, on_same_bridge};
 use crate::cidr::Cidr;
 use crate::error::{Error, Kind, Result};
 use crate::filter::{self, Change};
@@ -174,7 +174,7 @@ fn set_up(
     let mut network = prepare(locked, host, wanted, recorded, index, notes)?;
     network.ready = false;
     locked.put_network(&network)?;
-    let made = finish(locked, host, &mut network, index, wanted, notes);
+    let made = finish(locked, host, &mut network, index, Some(wanted), notes);
     match made {
         Ok(()) => Ok(network),
         // The record of a network that was there stays: its bridge may still be needed.
@@ -224,21 +224,27 @@ fn prepare(
     Ok(network)
 }
 
-/// Does what the record says, however much of it is done already.
-fn finish(
+/// Does what the record says, however much of it is done already. `index` is the bridge's, if it is there;
+/// `wanted` is the request, if one may ask for more of the bridge than it has.
+pub(crate) fn finish(
     locked: &Locked<'_>,
     host: &mut Host,
     network: &mut Network,
     index: Option<u32>,
-    wanted: &NetworkRequest,
+    wanted: Option<&NetworkRequest>,
     notes: &mut Vec<String>,
 ) -> Result<()> {
     match index {
         None => make_bridge(locked, host, network)?,
-        Some(index) if wanted.gateway.is_some() => {
-            complete_bridge(locked, host, network, index, wanted.force)?
+        Some(index) => {
+            if let Some(wanted) = wanted.filter(|wanted| wanted.gateway.is_some()) {
+                complete_bridge(locked, host, network, index, wanted.force)?;
+            }
+            // Whoever made it may not have come to that.
+            if !network.foreign {
+                connect_again(locked, host, network, index)?;
+            }
         }
-        Some(_) => {}
     }
     put_rules(locked, host, network)?;
     if network.is_served() {
@@ -331,7 +337,8 @@ fn leave_bridge(host: &mut Host, network: &Network) -> Result<()> {
 }
 
 /// Removes a network from the host: its rules, its bridge unless that is somebody else's or another network's, its record.
-/// With the last one goes what is the same for all.
+/// With the last one goes what is the same for all. The record goes last: as long as it is there, whoever comes later removes
+/// the rest, or puts it back.
 ///
 /// # Errors
 /// The kernel refuses something; the record stays then.
@@ -346,20 +353,18 @@ pub fn take_down(locked: &Locked<'_>, host: &mut Host, network: &Network) -> Res
         _ => {}
     }
     let mut batch = Batch::new();
-    filter::delete_network(&mut batch, network, &others)?;
-    if !batch.is_empty() && has_table(host)? {
+    if locked.has_only(&network.name)? {
+        filter::remove_base(&mut batch)?;
+    } else if has_table(host)? {
+        filter::delete_network(&mut batch, network, &others)?;
+    }
+    if !batch.is_empty() {
         host.filter()?.commit(&batch)?;
     }
     if network.kind == NetworkKind::Bridge {
         remove_bridge(host, network, &others)?;
     }
-    locked.remove_network(&network.name)?;
-    if locked.networks()?.is_empty() && locked.attachments()?.is_empty() {
-        let mut batch = Batch::new();
-        filter::remove_base(&mut batch)?;
-        host.filter()?.commit(&batch)?;
-    }
-    Ok(())
+    locked.remove_network(&network.name)
 }
 
 /// Removes a network's bridge, or its addresses from one that others have too. From one of somebody else's nothing is removed.

@@ -44,9 +44,10 @@ impl Error {
         Error::with_errno(kind, text.into(), None)
     }
 
+    /// An error of that kind that a system call has led to, or not.
     #[cold]
     #[inline(never)]
-    fn with_errno(kind: Kind, text: String, errno: Option<Errno>) -> Self {
+    pub fn with_errno(kind: Kind, text: String, errno: Option<Errno>) -> Self {
         Error(Box::new(Inner { text, kind, errno }))
     }
 
@@ -79,6 +80,13 @@ impl Error {
     /// The errno, where a system call failed.
     pub fn errno(&self) -> Option<Errno> {
         self.0.errno
+    }
+
+    /// Whether the machine only lacked something at that moment: what was asked for may be had later.
+    pub fn is_passing(&self) -> bool {
+        use Errno as E;
+        let passing = [E::AGAIN, E::DQUOT, E::INTR, E::MFILE, E::NFILE, E::NOBUFS, E::NOMEM, E::NOSPC];
+        self.0.errno.is_some_and(|errno| passing.contains(&errno))
     }
 
     /// Puts what was being done before the text.

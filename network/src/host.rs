@@ -106,16 +106,21 @@ pub fn destination(route: &Route) -> Cidr {
 }
 
 /// Whether the host forwards packets of that family.
-pub fn forwards(is_v4: bool) -> bool {
-    read_setting(forwarding(is_v4)).is_ok_and(|value| value.trim() != "0")
+///
+/// # Errors
+/// The setting cannot be read.
+pub fn forwards(is_v4: bool) -> Result<bool> {
+    let name = forwarding(is_v4);
+    let value = read_setting(name).context(format_args!("read /proc/sys/{name}"))?;
+    Ok(value.trim() != "0")
 }
 
 /// Lets the host forward packets of that family; false if it did already.
 ///
 /// # Errors
-/// The setting cannot be written.
+/// The setting cannot be read or written.
 pub fn let_forward(is_v4: bool) -> Result<bool> {
-    if forwards(is_v4) {
+    if forwards(is_v4)? {
         return Ok(false);
     }
     write_setting(forwarding(is_v4), "1").map(|()| true)

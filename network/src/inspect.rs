@@ -4,8 +4,7 @@
 use pillbox_netlink::nft::{Batch, Element, element};
 
 use crate::attachment::Attachment;
-use crate::bridge::make_bridge;
-use crate::bring_up::{add_elements, has_table, restore_rules};
+use crate::bring_up::{add_elements, finish, has_table, restore_rules, take_down};
 use crate::detach;
 use crate::error::{Error, Result};
 use crate::filter;
@@ -51,7 +50,9 @@ pub fn check(store: &Store, host: &mut Host) -> Result<Vec<String>> {
     }));
     problems.extend(stale.unreadable.iter().map(Error::to_string));
     describe(&locked.left_behind()?, &mut problems);
-    let networks: Vec<Network> = locked.networks()?.into_iter().filter(|network| network.ready).collect();
+    let (networks, half_made) =
+        locked.networks()?.into_iter().partition::<Vec<_>, _>(|network| network.ready);
+    problems.extend(half_made.iter().map(|network| format!("network {}: {HALF_MADE}", network.name)));
     for network in &networks {
         check_network(host, network, &mut problems)?;
     }
@@ -67,6 +68,8 @@ pub fn check(store: &Store, host: &mut Host) -> Result<Vec<String>> {
     Ok(problems)
 }
 
+const HALF_MADE: &str = "it was not made completely";
+
 fn check_network(host: &mut Host, network: &Network, problems: &mut Vec<String>) -> Result<()> {
     let Network { name, link, .. } = network;
     if network.kind != NetworkKind::Bridge {
@@ -78,7 +81,7 @@ fn check_network(host: &mut Host, network: &Network, problems: &mut Vec<String>)
     for is_v4 in [true, false] {
         let has_family = network.ranges.iter().any(|range| range.subnet.ip.is_ipv4() == is_v4);
         let is_needed = has_family && !network.internal && !network.bare;
-        if is_needed && !host::forwards(is_v4) {
+        if is_needed && !host::forwards(is_v4)? {
             let family = if is_v4 { "IPv4" } else { "IPv6" };
             problems.push(format!("network {name}: the host does not forward {family} packets"));
         }
@@ -133,27 +136,65 @@ pub fn mend(store: &Store, host: &mut Host) -> Result<Vec<String>> {
 }
 
 fn put_back(locked: &mut Locked<'_>, host: &mut Host, done: &mut Vec<String>) -> Result<()> {
-    let networks: Vec<Network> = locked.networks()?.into_iter().filter(|network| network.ready).collect();
-    for network in &networks {
-        if network.kind == NetworkKind::Bridge && !network.foreign && host.index_of(&network.link)?.is_none()
-        {
-            make_bridge(locked, host, network)?;
-            host::route_loopback(&network.link)?;
-            done.push(format!("network {}: its bridge {} is there again", network.name, network.link));
+    let had_table = has_table(host)?;
+    let mut is_needed = false;
+    let mut unready = Vec::new();
+    for mut network in locked.networks()? {
+        let is_lost = network.ready
+            && network.kind == NetworkKind::Bridge
+            && !network.foreign
+            && host.index_of(&network.link)?.is_none();
+        is_needed |= network.ready;
+        if is_lost {
+            // Recorded, so that whoever comes later goes on if this command is killed.
+            network.ready = false;
+            locked.put_network(&network)?;
+        }
+        if !network.ready {
+            unready.push((network, is_lost));
         }
     }
-    if networks.is_empty() {
-        return Ok(());
+    for (mut network, is_lost) in unready {
+        let Network { name, link, .. } = &network;
+        let shown = format!("network {name}: ");
+        let what = if is_lost {
+            format!("its bridge {link} is there again")
+        } else if user(&locked.attachments()?, name).is_some() {
+            format!("{HALF_MADE}, and is now")
+        } else {
+            take_down(locked, host, &network)?;
+            done.push(format!("{shown}{HALF_MADE}, and is gone"));
+            continue;
+        };
+        let index = host.index_of(link)?;
+        finish(locked, host, &mut network, index, None, done)?;
+        done.push(shown + &what);
+    }
+    if !is_needed {
+        return remove_unneeded(locked, host, done);
     }
     if !has_table(host)? {
         restore_rules(locked, host)?;
-        done.push(format!("nf_tables: table inet {} is there again", filter::TABLE));
-        return Ok(());
+    } else if had_table {
+        // Adding what is there already changes nothing.
+        let mut batch = Batch::new();
+        add_elements(locked, &mut batch)?;
+        host.filter()?.commit(&batch)?;
     }
-    // Adding what is there already changes nothing.
-    let mut batch = Batch::new();
-    add_elements(locked, &mut batch)?;
-    host.filter()?.commit(&batch)?;
+    if !had_table {
+        done.push(format!("nf_tables: table inet {} is there again", filter::TABLE));
+    }
+    Ok(())
+}
+
+/// Removes what is the same for all networks, if it is there and nothing is recorded.
+fn remove_unneeded(locked: &Locked<'_>, host: &mut Host, done: &mut Vec<String>) -> Result<()> {
+    if locked.is_empty()? && has_table(host)? {
+        let mut batch = Batch::new();
+        filter::remove_base(&mut batch)?;
+        host.filter()?.commit(&batch)?;
+        done.push(format!("nf_tables: table inet {} is gone: nobody needs it", filter::TABLE));
+    }
     Ok(())
 }
 
@@ -166,14 +207,18 @@ pub fn remove(store: &Store, host: &mut Host, name: &str) -> Result<()> {
     let locked = store.lock()?;
     let missing = || Error::of(Missing, format_args!("network {name}: there is none: see pillbox net list"));
     let network = locked.network(name)?.ok_or_else(missing)?;
-    let attachments = locked.attachments()?;
-    let uses =
-        |attachment: &&Attachment| attachment.interfaces.iter().any(|interface| interface.network == name);
-    if let Some(user) = attachments.iter().find(uses) {
+    if let Some(user) = user(&locked.attachments()?, name) {
         return Err(Error::of(
             Taken,
             format_args!("network {name}: container {} is connected to it: delete it first", user.owner),
         ));
     }
-    crate::bring_up::take_down(&locked, host, &network)
+    take_down(&locked, host, &network)
+}
+
+/// A container that is connected to the network.
+fn user<'a>(attachments: &'a [Attachment], network: &str) -> Option<&'a Attachment> {
+    let uses =
+        |attachment: &&Attachment| attachment.interfaces.iter().any(|interface| interface.network == network);
+    attachments.iter().find(uses)
 }

@@ -98,7 +98,7 @@ pub(crate) fn choose_subnets(
         // A host that has its own routes by advertisement would lose them as a router.
         let is_advertised = |route: &Route| route.protocol == BY_ADVERTISEMENT;
         let all = pillbox_netlink::route::list(&mut host.links)?;
-        if !host::forwards(false) && all.iter().any(is_advertised) {
+        if !host::forwards(false)? && all.iter().any(is_advertised) {
             notes.push(format!(
                 "network {}: without IPv6, because a host that forwards it ignores router advertisements: set \
                  net.ipv6.conf.LINK.accept_ra=2 and net.ipv6.conf.all.forwarding=1, or name an IPv6 subnet",

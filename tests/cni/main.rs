@@ -17,6 +17,9 @@ mod inventory;
 #[path = "../networks/machine.rs"]
 mod machine;
 #[allow(dead_code)]
+#[path = "../networks/rules.rs"]
+mod rules;
+#[allow(dead_code)]
 #[path = "../networks/sctp.rs"]
 mod sctp;
 #[allow(dead_code)]

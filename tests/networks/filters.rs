@@ -6,8 +6,9 @@ use pillbox_netlink::nft::{
 
 use crate::connected::{Connected, bridged, socket};
 use crate::host::on_a_host;
-use crate::inventory::{Inventory, assert_same, rules};
+use crate::inventory::{Inventory, assert_same};
 use crate::machine::{HOST_4, HOST_6, Machine, OUTSIDE_4, OUTSIDE_6};
+use crate::rules::rules;
 use crate::traffic::{Protocol, Tcp};
 
 /// Makes chains that drop what is forwarded, in those tables; with `users`, a chain of that name is asked first.

@@ -14,6 +14,7 @@ mod connected;
 mod host;
 mod inventory;
 mod machine;
+mod rules;
 mod sctp;
 mod standpoint;
 mod traffic;

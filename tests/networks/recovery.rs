@@ -1,6 +1,7 @@
 //! What others have taken away, what killed commands have left, and what goes on meanwhile.
 
 use std::fs;
+use std::path::Path;
 
 use pillbox_netlink::link;
 use pillbox_netlink::nft::{Batch, Family, Socket, Table, table};
@@ -9,8 +10,9 @@ use serde_json::json;
 use crate::connected::{Connected, bridged, socket};
 use crate::harness::wait_for;
 use crate::host::on_a_host;
-use crate::inventory::{Inventory, assert_same, rules};
+use crate::inventory::{Inventory, STORE, assert_same};
 use crate::machine::{HOST_4, HOST_6, Machine, OUTSIDE_4};
+use crate::rules::rules;
 use crate::standpoint::Standpoint;
 use crate::traffic::{Tcp, Udp};
 
@@ -196,6 +198,43 @@ fn what_a_container_had_that_nobody_deletes_any_more_is_free_again() {
             links.iter().all(|link| !ends.contains(&link.name)).then_some(())
         });
         before.is_back();
+    });
+}
+
+#[test]
+fn a_network_that_was_not_made_completely_is_finished_or_gone() {
+    on_a_host(|host| {
+        let nothing = Inventory::take();
+        let record = Path::new(STORE).join("networks/pillbox0");
+        let harm = || {
+            let text = fs::read_to_string(&record).expect("a record");
+            assert!(text.contains(r#""ready":true"#), "{text}");
+            fs::write(&record, text.replace(r#""ready":true"#, r#""ready":false"#)).expect("a record");
+            assert_eq!(host.net(&["check"]), "network pillbox0: it was not made completely\n");
+        };
+        let outside = Machine::outside();
+        let container = Connected::started(host, &bridged(&["8080:80"]));
+        let server = container.at().serve("web", Tcp, 80);
+        let before = Inventory::take();
+        for bridge_is_lost in [false, true] {
+            harm();
+            flush();
+            if bridge_is_lost {
+                Standpoint::Host
+                    .socket()
+                    .request(&[link::delete("pillbox0").expect("delete")])
+                    .expect("delete");
+            }
+            assert_eq!(host.net(&["gc"]), "network pillbox0: it was not made completely, and is now\n");
+            before.is_back();
+            assert_eq!(outside.at().ask(Tcp, &socket(HOST_4, 8080)), format!("web sees {OUTSIDE_4}"));
+        }
+        drop(server);
+        container.remove();
+        drop(outside);
+        harm();
+        assert_eq!(host.net(&["gc"]), "network pillbox0: it was not made completely, and is gone\n");
+        nothing.is_back();
     });
 }
 

@@ -5,6 +5,7 @@ use std::process::ExitStatus;
 use std::time::Duration;
 
 use rustix::fs::Access;
+use rustix::io::Errno;
 
 use super::refusal::one_line;
 use crate::error::{Error, Kind, Result};
@@ -82,17 +83,20 @@ impl Programs {
     /// Looks for the program of a plugin.
     ///
     /// # Errors
-    /// No folder has it, or it cannot be executed; naming the folders and the remedy.
+    /// No folder has it, or it cannot be executed; naming the folders and the remedy. A folder cannot be looked into now.
     pub fn find(&self, plugin: &str) -> Result<String> {
         let mut refused = String::new();
         for folder in &self.folders {
             let path = format!("{folder}/{plugin}");
-            if !is_file(&path) {
+            if !is_file(&path)? {
                 continue;
             }
             match rustix::fs::access(path.as_str(), Access::EXEC_OK) {
                 Ok(()) => return Ok(path),
-                Err(_) => refused = format!("; {path} is not executable"),
+                Err(errno) => {
+                    refuse_passing(&path, errno)?;
+                    refused = format!("; {path} is not executable");
+                }
             }
         }
         Err(Error::of(
@@ -127,8 +131,17 @@ impl Programs {
     }
 }
 
-fn is_file(path: &str) -> bool {
-    rustix::fs::stat(path).is_ok_and(|found| rustix::fs::FileType::from_raw_mode(found.st_mode).is_file())
+fn is_file(path: &str) -> Result<bool> {
+    match rustix::fs::stat(path) {
+        Ok(found) => Ok(rustix::fs::FileType::from_raw_mode(found.st_mode).is_file()),
+        Err(errno) => refuse_passing(path, errno).map(|()| false),
+    }
+}
+
+/// An error if this says nothing about what is there.
+fn refuse_passing(path: &str, errno: Errno) -> Result<()> {
+    let error = Error::failed(format_args!("look up {path}"), errno);
+    if error.is_passing() { Err(error) } else { Ok(()) }
 }
 
 /// How a program ended that did not succeed.

@@ -57,6 +57,23 @@ impl Locked<'_> {
         Ok(networks)
     }
 
+    /// Whether nothing is recorded but that network, if that is.
+    ///
+    /// # Errors
+    /// The folders cannot be listed.
+    pub fn has_only(&self, network: &str) -> Result<bool> {
+        let networks = self.folder().names("networks")?;
+        Ok(networks.iter().all(|name| name == network) && self.folder().names("attachments")?.is_empty())
+    }
+
+    /// Whether neither a network nor an attachment is recorded.
+    ///
+    /// # Errors
+    /// The folders cannot be listed.
+    pub fn is_empty(&self) -> Result<bool> {
+        self.has_only("")
+    }
+
     /// Removes a network's record, if there is one. Its leases, and the order in which addresses are given, stay.
     ///
     /// # Errors

@@ -119,7 +119,10 @@ fn execute(execution: &Execution<'_>) -> std::result::Result<Ended, pillbox_netw
         match errno.filter(|_| error.kind() == Kind::Hook) {
             Some(Errno::TXTBSY) if tries < TRIES => std::thread::sleep(PAUSE),
             Some(errno) => return Err(pillbox_network::Error::failed(format_args!("execute {path}"), errno)),
-            None => return Err(pillbox_network::Error::new(pillbox_network::Kind::Host, error.to_string())),
+            None => {
+                let kind = pillbox_network::Kind::Host;
+                return Err(pillbox_network::Error::with_errno(kind, error.to_string(), errno));
+            }
         }
     }
 }
@@ -224,6 +227,9 @@ fn write(directory: &StateDirectory, settings: &CniSettings, attached: &[Attache
 }
 
 /// Calls DEL of all networks, the last one first. With `force` a plugin that fails is a warning.
+///
+/// # Errors
+/// A plugin fails, or there is not enough of something now to run it; the record stays.
 pub fn undo(directory: &StateDirectory, force: bool, warn: &mut dyn FnMut(Warning)) -> Result<()> {
     let Some(text) = directory.read_file(RECORD)? else { return Ok(()) };
     let recorded: Recorded = pillbox_json::parse(&text)
@@ -234,9 +240,10 @@ pub fn undo(directory: &StateDirectory, force: bool, warn: &mut dyn FnMut(Warnin
         let deleted = Attached::from_json(text.as_bytes()).and_then(|attached| {
             if force { attached.delete_forced(&programs) } else { attached.delete(&programs) }
         });
-        match deleted.map_err(worded) {
-            Err(error) if force => warn(Warning::left_behind(format_args!("{error}"))),
-            deleted => deleted?,
+        match deleted {
+            // One that could only not be asked now is asked by the next `delete`.
+            Err(error) if force && !error.is_passing() => warn(Warning::left_behind(format_args!("{error}"))),
+            deleted => deleted.map_err(worded)?,
         }
     }
     directory.remove_file(RECORD)
