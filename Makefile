@@ -40,6 +40,7 @@ CROSS_LINKER := CARGO_TARGET_$(shell echo $(CROSS_TARGET) | tr a-z- A-Z_)_LINKER
 GUEST_PROGRAMS := qemu-system-$(ARCH):$(QEMU_$(ARCH)) xz:xz-utils dpkg-deb:dpkg
 INJECTION_PROGRAMS := unshare:util-linux busybox:busybox-static
 BENCH_PROGRAMS := unshare:util-linux
+NETWORK_PROGRAMS := unshare:util-linux iptables:iptables /usr/lib/cni/bridge:containernetworking-plugins
 INSTRUCTIONS_PROGRAMS := unshare:util-linux valgrind:valgrind
 # program:the oldest version for which the black-box tests are right (tests/blackbox/harness/runtime.rs).
 TEST_PEERS := crun:1.28 runc:1.3
@@ -47,7 +48,7 @@ BENCH_PEERS := crun:0 runc:0
 
 AS_ROOT := $(filter 0,$(shell id -u))
 
-.PHONY: help build run test test-native test-guest test-injection cross lint instructions instructions-update bench bench-memory install clean toolchain programs peers package-index
+.PHONY: help build run test test-native test-guest test-injection cross lint instructions instructions-update bench bench-network bench-memory install clean toolchain programs peers package-index
 
 help: ## show this list
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' Makefile | while IFS=$$'\t' read -r name text; do printf '%-19s %s\n' "$$name" "$$text"; done
@@ -144,6 +145,13 @@ bench: toolchain ## measure pillbox beside crun and runc (as root); writes bench
 	# Without optional parts, to show how much smaller it is.
 	cargo build --locked --release --target $(TARGET) --package pillbox --no-default-features --target-dir target/reduced
 	$(RELEASE)/bench --pillbox $(BINARY) --reduced target/reduced/$(TARGET)/release/pillbox --memory bench/memory.json --markdown bench/RESULTS.md $(BENCH_FLAGS)
+
+bench-network: toolchain ## measure networks beside the reference plugins of CNI (as root); writes bench/NETWORK.md and bench/network.json
+	@$(MAKE) --no-print-directory programs PROGRAMS='$(NETWORK_PROGRAMS)'
+	cargo build --locked --release --target $(TARGET) --package pillbox --package bench
+	# Without networks, to show how much smaller it is.
+	cargo build --locked --release --target $(TARGET) --package pillbox --no-default-features --features systemd --target-dir target/unconnected
+	$(RELEASE)/bench network --pillbox $(BINARY) --reduced target/unconnected/$(TARGET)/release/pillbox --json bench/network.json --markdown bench/NETWORK.md $(BENCH_FLAGS)
 
 # Measures the peers in PATH. Others, such as one in another system's tree: VM_FLAGS='--peer NAME=PATH'.
 bench-memory: toolchain package-index ## measure in a guest how little memory a container needs; writes bench/memory.json, which `bench` shows
