@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::process::Stdio;
 use std::time::Duration;
 
 use rustix::process::{Signal, kill_process};
@@ -43,6 +44,11 @@ pub struct Count {
     pub trips: usize,
     /// The system calls of the command's own process.
     pub calls: usize,
+}
+
+/// The name of a count.
+pub fn count_case(command: &str, connected: &str) -> String {
+    format!("{command}, {connected}")
 }
 
 /// netconf.json for a container on a bridge with that number, with these ports.
@@ -147,10 +153,11 @@ fn count(
         if case == "delete" {
             end(course)?;
         }
-        let counted = trips::count(&mut runtime.command(&arguments), &course.scratch.file("stderr"));
-        match counted {
+        let mut command = runtime.command(&arguments);
+        command.stdin(Stdio::null());
+        match trips::count(&mut command, &course.scratch.file("stderr")) {
             Ok(Some((trips, calls))) => {
-                counts.push(Count { case: format!("{case}, {connected}"), trips, calls });
+                counts.push(Count { case: count_case(case, connected), trips, calls });
             }
             // Another machine than x86-64.
             Ok(None) if case == "create" => {

@@ -11,13 +11,13 @@ mod trips;
 
 use std::ffi::OsString;
 use std::fs;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use rustix::process::{getpid, set_child_subreaper};
 
 use crate::bundle::Scratch;
-use crate::course::Course;
-use crate::error::{Context, Error, Result, error};
+use crate::course::{Course, Line};
+use crate::error::{Context, Result, error};
 use crate::host::{Machine, OWN_PROCESSES_AND_NETWORK, prepare};
 use crate::runtime::Runtime;
 use page::Page;
@@ -95,7 +95,6 @@ fn parse(arguments: &[OsString]) -> Result<Option<Options>> {
 }
 
 fn bench(options: &Options) -> Result<()> {
-    // Before the benchmark is executed again in other namespaces.
     let beside = || Ok::<_, std::io::Error>(std::env::current_exe()?.with_file_name("pillbox"));
     let program = options.pillbox.clone().map_or_else(beside, Ok).context(|| "find pillbox")?;
     let size = |path: &PathBuf| fs::metadata(path).map(|found| found.len());
@@ -111,7 +110,9 @@ fn bench(options: &Options) -> Result<()> {
     let Measured { lines, counts, left_out } = measured?;
     let [Runtime { version, size, .. }] = &runtimes;
     let (version, size) = (version.clone(), *size);
-    let page = Page { machine, version, lines, counts, size, reduced_size, left_out, live: options.live };
+    let reference = plugin::versions(&options.plugins);
+    let live = options.live;
+    let page = Page { machine, version, reference, lines, counts, size, reduced_size, left_out, live };
     print!("{}", page.table());
     if let Some(file) = &options.json {
         let text = format!("{:#}\n", page.json());
@@ -125,26 +126,46 @@ fn bench(options: &Options) -> Result<()> {
 
 #[derive(Default)]
 struct Measured {
-    lines: Vec<crate::course::Line>,
+    lines: Vec<Line>,
     counts: Vec<container::Count>,
     left_out: Vec<String>,
 }
 
-/// The cases that fill the machine come last.
-fn measure(course: &Course<'_>, folder: &std::path::Path) -> Result<Measured> {
+/// The cases that fill the machine come last. What fails as a whole is left out, and said.
+fn measure(course: &Course<'_>, folder: &Path) -> Result<Measured> {
     let runtime = &course.runtimes[0];
     let mut measured = Measured::default();
     (measured.lines, measured.counts) = container::measure(course, runtime)?;
-    let mut keep = |name: &str, plugins: Result<Plugins>| {
-        let left_out = |why: Error| measured.left_out.push(format!("{name}: {why}"));
-        plugins.map_err(left_out).ok()
-    };
-    let reference = keep(plugin::CHAIN, Plugins::reference(folder));
-    let own = keep(plugin::OWN, Plugins::own(&runtime.program, course.scratch.file("plugins")));
+    let reference = measured.keep(plugin::CHAIN, Plugins::reference(folder));
+    let own = measured.keep(plugin::OWN, Plugins::own(&runtime.program, course.scratch.file("plugins")));
     let all: Vec<&Plugins> = reference.iter().chain(&own).collect();
-    measured.left_out.iter().for_each(|why| eprintln!("bench: LEFT OUT: {why}"));
-    measured.lines.extend(plugin::measure(course, &all)?);
-    measured.lines.extend(traffic::measure(course, runtime, reference.as_ref())?);
-    measured.lines.extend(crowd::measure(course, runtime)?);
+    let plugins = plugin::measure(course, &all).map(|(lines, counts)| {
+        measured.counts.extend(counts);
+        lines
+    });
+    measured.add("CNI plugins", plugins);
+    let traffic = traffic::measure(course, runtime, reference.as_ref());
+    measured.add("traffic", traffic);
+    let ports = crowd::ports(course, runtime);
+    measured.add("many ports", ports);
+    let containers = crowd::containers(course, runtime);
+    measured.add("many containers", containers);
     Ok(measured)
+}
+
+impl Measured {
+    /// What is there, or a line that says why it is not.
+    fn keep<T>(&mut self, name: &str, result: Result<T>) -> Option<T> {
+        let left_out = |error| {
+            let why = format!("{name}: {error}");
+            eprintln!("bench: LEFT OUT: {why}");
+            self.left_out.push(why);
+        };
+        result.map_err(left_out).ok()
+    }
+
+    fn add(&mut self, name: &str, lines: Result<Vec<Line>>) {
+        let lines = self.keep(name, lines);
+        self.lines.extend(lines.into_iter().flatten());
+    }
 }

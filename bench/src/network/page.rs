@@ -4,7 +4,7 @@ use std::fmt::Write;
 
 use serde_json::{Value, json};
 
-use super::container::{BRIDGED, Count, FILES, LIFE, PUBLISHED, WITHOUT};
+use super::container::{BRIDGED, Count, FILES, LIFE, PUBLISHED, WITHOUT, count_case};
 use super::crowd::{CROWD, FIRST, FIRST_BESIDE, LAST, MANY_PORTS, NO_PORTS, NONE_BESIDE, PORTS};
 use super::plugin::{self, CHAIN, OWN, VERBS};
 use super::traffic::{OURS, PLAIN, REFERENCE, TRAFFIC};
@@ -19,6 +19,8 @@ pub struct Page {
     pub machine: Machine,
     /// pillbox's version.
     pub version: String,
+    /// The versions of the reference plugins, if they are there.
+    pub reference: String,
     /// The times.
     pub lines: Vec<Line>,
     /// What was counted.
@@ -56,12 +58,13 @@ impl Page {
         Some(self.median(case, subject)? / self.median(case, than)?)
     }
 
+    fn trips(&self, case: &str) -> Option<f64> {
+        self.counts.iter().find(|count| count.case == case).map(|count| count.trips as f64)
+    }
+
     /// How much oftener a command sends something over netlink with a network.
     fn more_trips(&self, command: &str) -> Option<f64> {
-        let trips = |connected: &str| {
-            let case = format!("{command}, {connected}");
-            self.counts.iter().find(|count| count.case == case).map(|count| count.trips as f64)
-        };
+        let trips = |connected: &str| self.trips(&count_case(command, connected));
         Some(trips(PUBLISHED)? - trips(WITHOUT)?)
     }
 
@@ -83,6 +86,8 @@ impl Page {
         for verb in VERBS {
             targets.push(at_most(format!("{verb}: {OWN} × {CHAIN}"), 0.1, self.ratio(verb, OWN, CHAIN)));
         }
+        let trips = self.trips(&count_case(VERBS[0], OWN));
+        targets.push(at_most(format!("{}: round trips over netlink of {OWN}", VERBS[0]), 3.0, trips));
         targets.push(at_most(
             "create with the 500th published port: × the first",
             1.2,
@@ -192,7 +197,7 @@ impl Page {
             |count: &Count| json!({ "command": count.case, "netlink": count.trips, "calls": count.calls });
         let compared = |[what, is]: [String; 2]| json!({ "what": what, "is": is });
         json!({
-            "machine": self.machine.json(), "version": self.version, "live": self.live,
+            "machine": self.machine.json(), "version": self.version, "reference": self.reference, "live": self.live,
             "bytes": self.size, "bytesWithoutNetworks": self.reduced_size,
             "lines": self.lines.iter().map(line).collect::<Vec<_>>(),
             "counts": self.counts.iter().map(count).collect::<Vec<_>>(),
@@ -206,7 +211,8 @@ impl Page {
     pub fn markdown(&self) -> String {
         let mut text =
             String::from("# Networks, measured side by side\n\nWritten by `make bench-network`.\n\n");
-        let _ = writeln!(text, "{}\n\n{}; {} bytes.", self.machine, self.version, self.size);
+        let Page { machine, version, reference, size, .. } = self;
+        let _ = writeln!(text, "{machine}\n\n{version}, {size} bytes. The reference: {reference}.");
         for why in &self.left_out {
             let _ = writeln!(text, "\nLEFT OUT: {why}");
         }
@@ -262,6 +268,7 @@ mod tests {
         Page {
             machine: Machine::look(),
             version: "pillbox".to_string(),
+            reference: "plugins".to_string(),
             lines: vec![
                 line("create", WITHOUT, 2),
                 line("create", PUBLISHED, 5),

@@ -1,7 +1,7 @@
 //! CNI plugins, called as libcni calls them: the reference plugins' chain, and pillbox's own plugin with the same
 //! configuration.
 
-use std::fs;
+use std::fs::{self, File};
 use std::io::{Read, Write};
 use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
@@ -10,8 +10,9 @@ use std::time::Instant;
 
 use serde_json::{Value, json};
 
-use super::container::{SETTLE, lines};
+use super::container::{Count, SETTLE, count_case, lines};
 use super::host::{Host, Namespace};
+use super::trips;
 use crate::course::{Course, Line, interleave};
 use crate::error::{Context, Result, error};
 use crate::figures::Samples;
@@ -124,6 +125,29 @@ impl Plugins {
         })
     }
 
+    /// Counts what the last plugin does for ADD and DEL, as [`trips::count`] does.
+    fn count(&self, course: &Course<'_>, id: &str, namespace: &Path) -> Result<Vec<Count>> {
+        let mut counts = Vec::new();
+        let Some(configuration) = self.configurations.last() else { return Ok(counts) };
+        let file = course.scratch.file("input");
+        fs::write(&file, input(configuration, None).to_string()).context(|| "write a plugin's input")?;
+        for (verb, case) in ["ADD", "DEL"].into_iter().zip(VERBS) {
+            let mut command = self.command(verb, configuration, id, namespace);
+            command.stdin(File::open(&file).context(|| "open a plugin's input")?);
+            if let Some((trips, calls)) = trips::count(&mut command, &course.scratch.file("stderr"))? {
+                counts.push(Count { case: count_case(case, self.name), trips, calls });
+            }
+        }
+        Ok(counts)
+    }
+
+    fn command(&self, verb: &str, configuration: &Value, id: &str, namespace: &Path) -> Command {
+        let mut command = Command::new(self.folder.join(configuration["type"].as_str().unwrap_or_default()));
+        command.env("CNI_COMMAND", verb).env("CNI_CONTAINERID", id).env("CNI_NETNS", namespace);
+        command.env("CNI_IFNAME", INTERFACE).env("CNI_PATH", &self.folder);
+        command
+    }
+
     fn call(
         &self,
         verb: &str,
@@ -134,10 +158,8 @@ impl Plugins {
     ) -> Result<Value> {
         let name = configuration["type"].as_str().unwrap_or_default();
         let input = input(configuration, result);
-        let mut command = Command::new(self.folder.join(name));
+        let mut command = self.command(verb, configuration, id, namespace);
         command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
-        command.env("CNI_COMMAND", verb).env("CNI_CONTAINERID", id).env("CNI_NETNS", namespace);
-        command.env("CNI_IFNAME", INTERFACE).env("CNI_PATH", &self.folder);
         let step = || format!("{name}: {verb}");
         let mut child = command.spawn().context(step)?;
         // Whoever does not read it says why.
@@ -147,19 +169,18 @@ impl Plugins {
         let mut said = String::new();
         child.stderr.take().map_or(Ok(0), |mut pipe| pipe.read_to_string(&mut said)).context(step)?;
         let ended = child.wait().context(step)?;
+        let answer = String::from_utf8_lossy(&answer);
         if !ended.success() {
-            let answer = String::from_utf8_lossy(&answer);
-            let words = [said.trim(), answer.trim()].join(" ");
-            return Err(error(format!(
-                "{}: {ended}: {}",
-                step(),
-                words.split_whitespace().collect::<Vec<_>>().join(" ")
-            )));
+            let words: Vec<&str> = said.split_whitespace().chain(answer.split_whitespace()).collect();
+            return Err(error(format!("{}: {ended}: {}", step(), words.join(" "))));
         }
-        match answer.is_empty() {
-            true => Ok(Value::Null),
-            false => serde_json::from_slice(&answer).context(|| format!("{}: the answer", step())),
+        if answer.is_empty() {
+            return Ok(Value::Null);
         }
+        serde_json::from_str(&answer).map_err(|_| {
+            let begins = answer.lines().next().unwrap_or_default();
+            error(format!("{}: the answer is no JSON, but begins with {begins:?}", step()))
+        })
     }
 }
 
@@ -179,14 +200,27 @@ fn input(configuration: &Value, result: Option<&Value>) -> Value {
     input
 }
 
+/// The versions of the reference plugins and of what they execute, as far as they say it.
+pub fn versions(folder: &Path) -> String {
+    let first_line = |mut command: Command| -> Option<String> {
+        let output = command.stdin(Stdio::null()).output().ok()?;
+        let said = [output.stdout, output.stderr].concat();
+        String::from_utf8_lossy(&said).lines().next().map(str::to_string)
+    };
+    let mut iptables = Command::new("iptables");
+    iptables.arg("--version");
+    let versions = [Command::new(folder.join("bridge")), iptables].into_iter().filter_map(first_line);
+    versions.collect::<Vec<_>>().join("; ")
+}
+
 /// The address in a result, without its prefix.
 pub fn address(result: &Value) -> Result<String> {
     let address = result["ips"][0]["address"].as_str().and_then(|text| text.split('/').next());
     address.map(str::to_string).ok_or_else(|| error(format!("no address in the result {result}")))
 }
 
-/// Measures ADD and DEL of a namespace, of all plugins, each on a host of its own.
-pub fn measure(course: &Course<'_>, all: &[&Plugins]) -> Result<Vec<Line>> {
+/// Measures ADD and DEL of a namespace, of all plugins, each on a host of its own, and counts what pillbox's does.
+pub fn measure(course: &Course<'_>, all: &[&Plugins]) -> Result<(Vec<Line>, Vec<Count>)> {
     eprintln!("bench: CNI plugins …");
     let mut subjects = Vec::new();
     for plugins in all {
@@ -197,8 +231,15 @@ pub fn measure(course: &Course<'_>, all: &[&Plugins]) -> Result<Vec<Line>> {
             samples[0].add(Err(error));
         }
     });
+    let mut counts = Vec::new();
+    for (host, plugins) in subjects.iter().filter(|(_, plugins)| plugins.name == OWN) {
+        host.enter()?;
+        let id = course.id();
+        let namespace = Namespace::new(host, course.scratch.file(&id))?;
+        counts.extend(plugins.count(course, &id, &namespace.path)?);
+    }
     let names: Vec<&str> = all.iter().map(|plugins| plugins.name).collect();
-    Ok(lines(&VERBS, &names, samples))
+    Ok((lines(&VERBS, &names, samples), counts))
 }
 
 fn once(course: &Course<'_>, host: &Host, plugins: &Plugins, samples: &mut [Samples]) -> Result<()> {

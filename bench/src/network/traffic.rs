@@ -85,8 +85,8 @@ impl Pair {
         let [(first, _), (second, neighbour)] = ends else { return Err(error("not two containers")) };
         for (to, ip) in [(self.host.network(), gateway), (second.as_fd(), neighbour.as_str())] {
             let ip: Ipv4Addr = ip.parse().context(|| format!("address {ip}"))?;
-            let connection = self.host.connect(first.as_fd(), to, SocketAddr::from((ip, 0)))?;
-            self.connections.push(connection);
+            let connection = self.host.connect(first.as_fd(), to, SocketAddr::from((ip, 0)));
+            self.connections.push(connection.context(|| self.name)?);
         }
         Ok(())
     }
