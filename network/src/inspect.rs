@@ -5,7 +5,7 @@ use pillbox_netlink::nft::{Batch, Element, element};
 
 use crate::attachment::Attachment;
 use crate::bridge::make_bridge;
-use crate::bring_up::{add_elements, has_table, restore_rules};
+use crate::bring_up::{add_elements, has_table, let_forward, restore_rules};
 use crate::detach;
 use crate::error::{Error, Result};
 use crate::filter;
@@ -52,10 +52,14 @@ pub fn check(store: &Store, host: &mut Host) -> Result<Vec<String>> {
     problems.extend(stale.unreadable.iter().map(Error::to_string));
     describe(&locked.left_behind()?, &mut problems);
     let networks: Vec<Network> = locked.networks()?.into_iter().filter(|network| network.ready).collect();
+    let is_flushed = !networks.is_empty() && !has_table(host)?;
     for network in &networks {
         check_network(host, network, &mut problems)?;
+        if network.is_served() && !is_flushed {
+            foreign::find_faults(host, network, &mut problems)?;
+        }
     }
-    if !networks.is_empty() && !has_table(host)? {
+    if is_flushed {
         problems.push(format!("nf_tables: table inet {} is missing: somebody has flushed it", filter::TABLE));
         return Ok(problems);
     }
@@ -83,7 +87,7 @@ fn check_network(host: &mut Host, network: &Network, problems: &mut Vec<String>)
             problems.push(format!("network {name}: the host does not forward {family} packets"));
         }
     }
-    if network.is_served() { foreign::find_drops(host, link, problems) } else { Ok(()) }
+    Ok(())
 }
 
 /// The published ports of an attachment that the packet filter does not have.
@@ -154,6 +158,12 @@ fn put_back(locked: &mut Locked<'_>, host: &mut Host, done: &mut Vec<String>) ->
     let mut batch = Batch::new();
     add_elements(locked, &mut batch)?;
     host.filter()?.commit(&batch)?;
+    for network in networks.iter().filter(|network| network.is_served()) {
+        let_forward(network, done)?;
+        if foreign::let_pass(host, network, done)? {
+            done.push(format!("network {}: others' chains let its packets pass again", network.name));
+        }
+    }
     Ok(())
 }
 

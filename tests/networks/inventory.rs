@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::path::Path;
 
-use pillbox_netlink::nft::{Listed, Socket, chain, element, rule, set, table};
+use pillbox_netlink::nft::{Expression, Listed, Rule, Socket, chain, element, rule, set, table};
 
 use crate::harness::wait_for;
 use crate::standpoint::Standpoint;
@@ -76,7 +76,7 @@ fn links() -> Vec<String> {
     names
 }
 
-/// Everything in the packet filter, a line each; rules with their numbers, for their order counts.
+/// Everything in the packet filter, a line each, without what was counted; rules with their numbers, for their order counts.
 pub fn rules() -> Vec<String> {
     let mut socket = Socket::open().expect("nf_tables");
     let socket = &mut socket;
@@ -92,21 +92,34 @@ pub fn rules() -> Vec<String> {
         for Listed { value: chain, .. } in chain::list(socket, &table).expect("chains") {
             lines.push(format!("{place}: {chain:?}"));
             let rules = rule::list(socket, &table, Some(&chain.name)).expect("rules");
-            let rules = rules.iter().enumerate();
-            lines.extend(rules.map(|(number, rule)| format!("{place} {number}: {:?}", rule.value)));
+            let rules = rules.into_iter().map(|listed| without_counts(listed.value)).enumerate();
+            lines.extend(rules.map(|(number, rule)| match rule.comment().as_deref() {
+                // Those that let bridges pass, whichever comes first.
+                Some("pillbox") => format!("{place}: {rule:?}"),
+                _ => format!("{place} {number}: {rule:?}"),
+            }));
         }
     }
     lines.sort();
     lines
 }
 
-/// Adds what reserves or records something: neither folders nor whose turn is next.
+fn without_counts(mut rule: Rule) -> Rule {
+    for expression in &mut rule.expressions {
+        if matches!(expression, Expression::Counter { .. }) {
+            *expression = Expression::COUNTER;
+        }
+    }
+    rule
+}
+
+/// Adds what reserves or records something: neither folders nor whose turn is next, nor what a killed command was writing.
 fn collect(path: &Path, records: &mut BTreeMap<String, String>) {
     let name = path.file_name().expect("a name").to_string_lossy();
     if path.is_dir() {
         let entries = fs::read_dir(path).expect("a folder").flatten();
         entries.for_each(|entry| collect(&entry.path(), records));
-    } else if !["lock", "boot"].contains(&&*name) && !name.starts_with("order-") {
+    } else if !["lock", "boot", "new"].contains(&&*name) && !name.starts_with("order-") {
         let text = fs::read_link(path).map(|target| target.display().to_string());
         let text = text.or_else(|_| fs::read_to_string(path)).expect("a record");
         records.insert(path.display().to_string(), text);
