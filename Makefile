@@ -31,7 +31,7 @@ QEMU_riscv64 := qemu-system-misc
 
 # program:its Debian package.
 BUILD_PROGRAMS := cc:gcc cc:libc6-dev
-TEST_PROGRAMS := bash:bash unshare:util-linux setpriv:util-linux newuidmap:uidmap script:bsdutils busybox:busybox-static systemctl:systemd dbus-daemon:dbus podman:podman iptables-nft:iptables /usr/lib/cni/bridge:containernetworking-plugins pasta:passt slirp4netns:slirp4netns
+TEST_PROGRAMS := bash:bash unshare:util-linux setpriv:util-linux newuidmap:uidmap script:bsdutils busybox:busybox-static systemctl:systemd dbus-daemon:dbus podman:podman iptables-nft:iptables nft:nftables /usr/lib/cni/bridge:containernetworking-plugins pasta:passt slirp4netns:slirp4netns
 # For `make cross`: the linker for the machine that the tests do not run on.
 CROSS_ARCH := $(if $(filter aarch64,$(ARCH)),x86_64,aarch64)
 CROSS_TARGET := $(CROSS_ARCH)-unknown-linux-musl

@@ -62,7 +62,7 @@ fn pass_others(
 ) -> Result<Network> {
     let witness = foreign::witness();
     if network.witness != witness && !network.bare {
-        foreign::let_pass(host, &network.link, notes)?;
+        foreign::let_pass(host, &network, notes)?;
         network.witness = witness;
         locked.put_network(&network)?;
     }
@@ -248,17 +248,7 @@ pub(crate) fn finish(
     }
     put_rules(locked, host, network)?;
     if network.is_served() {
-        for is_v4 in [true, false] {
-            let is_needed =
-                network.ranges.iter().any(|range| range.subnet.ip.is_ipv4() == is_v4) && !network.internal;
-            if is_needed && host::let_forward(is_v4)? {
-                let family = if is_v4 { "IPv4" } else { "IPv6" };
-                notes.push(format!(
-                    "network {}: the host forwards {family} packets from now on",
-                    network.name
-                ));
-            }
-        }
+        let_forward(network, notes)?;
     }
     if let Some(index) = index.filter(|_| has_v6(network) && !network.bare) {
         host.links.request(&[link::loopback_through(index)?])?;
@@ -267,10 +257,22 @@ pub(crate) fn finish(
     network.routes_loopback |= is_changed && network.foreign;
     if network.is_served() {
         network.witness = foreign::witness();
-        foreign::let_pass(host, &network.link, notes)?;
+        foreign::let_pass(host, network, notes)?;
     }
     network.ready = true;
     locked.put_network(network)
+}
+
+/// Lets the host forward what a network needs. `notes` gets what was changed, a line each.
+pub(crate) fn let_forward(network: &Network, notes: &mut Vec<String>) -> Result<()> {
+    for is_v4 in [true, false] {
+        let has_family = network.ranges.iter().any(|range| range.subnet.ip.is_ipv4() == is_v4);
+        if has_family && !network.internal && host::let_forward(is_v4)? {
+            let family = if is_v4 { "IPv4" } else { "IPv6" };
+            notes.push(format!("network {}: the host forwards {family} packets from now on", network.name));
+        }
+    }
+    Ok(())
 }
 
 fn has_v6(network: &Network) -> bool {
@@ -302,7 +304,7 @@ pub(crate) fn restore_rules(locked: &Locked<'_>, host: &mut Host) -> Result<()> 
     host.filter()?.commit(&batch)?;
     // With ours, those in the chains of others have been flushed.
     for network in locked.networks()?.iter().filter(|network| network.ready && network.is_served()) {
-        foreign::let_pass(host, &network.link, &mut Vec::new())?;
+        foreign::let_pass(host, network, &mut Vec::new())?;
     }
     Ok(())
 }

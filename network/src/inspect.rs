@@ -4,7 +4,7 @@
 use pillbox_netlink::nft::{Batch, Element, element};
 
 use crate::attachment::Attachment;
-use crate::bring_up::{add_elements, finish, has_table, restore_rules, take_down};
+use crate::bring_up::{add_elements, finish, has_table, let_forward, restore_rules, take_down};
 use crate::detach;
 use crate::error::{Error, Result};
 use crate::filter;
@@ -53,10 +53,14 @@ pub fn check(store: &Store, host: &mut Host) -> Result<Vec<String>> {
     let (networks, half_made) =
         locked.networks()?.into_iter().partition::<Vec<_>, _>(|network| network.ready);
     problems.extend(half_made.iter().map(|network| format!("network {}: {HALF_MADE}", network.name)));
+    let is_flushed = !networks.is_empty() && !has_table(host)?;
     for network in &networks {
         check_network(host, network, &mut problems)?;
+        if network.is_served() && !is_flushed {
+            foreign::find_faults(host, network, &mut problems)?;
+        }
     }
-    if !networks.is_empty() && !has_table(host)? {
+    if is_flushed {
         problems.push(format!("nf_tables: table inet {} is missing: somebody has flushed it", filter::TABLE));
         return Ok(problems);
     }
@@ -86,7 +90,7 @@ fn check_network(host: &mut Host, network: &Network, problems: &mut Vec<String>)
             problems.push(format!("network {name}: the host does not forward {family} packets"));
         }
     }
-    if network.is_served() { foreign::find_drops(host, link, problems) } else { Ok(()) }
+    Ok(())
 }
 
 /// The published ports of an attachment that the packet filter does not have.
@@ -183,6 +187,12 @@ fn put_back(locked: &mut Locked<'_>, host: &mut Host, done: &mut Vec<String>) ->
     }
     if !had_table {
         done.push(format!("nf_tables: table inet {} is there again", filter::TABLE));
+    }
+    for network in locked.networks()?.iter().filter(|network| network.is_served()) {
+        let_forward(network, done)?;
+        if foreign::let_pass(host, network, done)? {
+            done.push(format!("network {}: others' chains let its packets pass again", network.name));
+        }
     }
     Ok(())
 }

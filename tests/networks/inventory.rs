@@ -75,13 +75,13 @@ fn links() -> Vec<String> {
     names
 }
 
-/// Adds what reserves or records something: neither folders nor whose turn is next.
+/// Adds what reserves or records something: neither folders nor whose turn is next, nor what a killed command was writing.
 fn collect(path: &Path, records: &mut BTreeMap<String, String>) {
     let name = path.file_name().expect("a name").to_string_lossy();
     if path.is_dir() {
         let entries = fs::read_dir(path).expect("a folder").flatten();
         entries.for_each(|entry| collect(&entry.path(), records));
-    } else if !["lock", "boot"].contains(&&*name) && !name.starts_with("order-") {
+    } else if !["lock", "boot", "new"].contains(&&*name) && !name.starts_with("order-") {
         let text = fs::read_link(path).map(|target| target.display().to_string());
         let text = text.or_else(|_| fs::read_to_string(path)).expect("a record");
         records.insert(path.display().to_string(), text);

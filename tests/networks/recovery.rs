@@ -152,7 +152,8 @@ fn what_is_wrong_is_found_and_mended() {
             Socket::open().and_then(|mut socket| socket.commit(&batch)).expect("nf_tables");
         };
         let unpublished = format!("container {}: port 8080/tcp is not published any more\n", container.id);
-        let harms: [(&dyn Fn(), &str, &str); 3] = [
+        let stop_forwarding = || host.set("net/ipv4/ip_forward", "0");
+        let harms: [(&dyn Fn(), &str, &str); 4] = [
             (
                 &flush,
                 "nf_tables: table inet pillbox is missing: somebody has flushed it\n",
@@ -164,6 +165,11 @@ fn what_is_wrong_is_found_and_mended() {
                 "network pillbox0: its bridge pillbox0 is there again\n",
             ),
             (&empty_map, &unpublished, ""),
+            (
+                &stop_forwarding,
+                "network pillbox0: the host does not forward IPv4 packets\n",
+                "network pillbox0: the host forwards IPv4 packets from now on\n",
+            ),
         ];
         for (harm, found, mended) in harms {
             harm();

@@ -209,7 +209,7 @@ const ELEMENT: Names = &[
 #[cfg(test)]
 pub(crate) mod tests {
     use super::*;
-    use crate::nft::{chain, element, rule, set, socket, table};
+    use crate::nft::{chain, element, outline, rule, set, socket, table};
 
     /// Reads a reply as everything that it could be; only that it returns matters.
     pub(crate) fn read_anything(reply: &Reply<'_>) {
@@ -217,6 +217,7 @@ pub(crate) mod tests {
         let _ = table::read(&as_kind(Kind::NewTable));
         let _ = chain::read(&as_kind(Kind::NewChain));
         let _ = rule::read(&as_kind(Kind::NewRule));
+        let _ = outline::read(&as_kind(Kind::NewRule), "");
         let _ = set::read(&as_kind(Kind::NewSet));
         let _ = socket::read_generation(&as_kind(Kind::NewGeneration));
         if let Ok(Some(elements)) = element::read(&as_kind(Kind::NewElement)) {

@@ -54,6 +54,7 @@ mod data;
 pub mod element;
 mod expression;
 mod message;
+pub mod outline;
 pub mod rule;
 pub mod set;
 mod socket;
@@ -71,6 +72,7 @@ pub use expression::{
     Register, Reject, fib, nat,
 };
 pub use message::{Family, Listed};
+pub use outline::Outline;
 pub use rule::{Place, Rule};
 pub use set::{Set, SetData};
 pub use socket::{Generation, Socket};

@@ -27,9 +27,9 @@ use crate::message::Message;
 use crate::reply::{self, Reply, be64_at, read_string};
 
 const TABLE: u16 = 1;
-const CHAIN: u16 = 2;
+pub(super) const CHAIN: u16 = 2;
 const HANDLE: u16 = 3;
-const EXPRESSIONS: u16 = 4;
+pub(super) const EXPRESSIONS: u16 = 4;
 const POSITION: u16 = 6;
 const USERDATA: u16 = 7;
 /// `NFTA_LIST_ELEM`.
@@ -219,7 +219,7 @@ fn like(reply: &Reply<'_>, table: &Table, rule: &Rule, expressions: &[Attributes
     Ok(be64_at(part(HANDLE)?, 0).filter(|_| is_like))
 }
 
-fn question(table: &Table, chain: Option<&str>) -> Result<Message<'static>> {
+pub(super) fn question(table: &Table, chain: Option<&str>) -> Result<Message<'static>> {
     let mut attributes = Attributes::default();
     attributes.push_text(TABLE, check_name("table", &table.name)?);
     if let Some(chain) = chain {

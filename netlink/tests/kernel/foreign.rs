@@ -5,8 +5,8 @@ use std::io::ErrorKind;
 use std::process::Command;
 
 use pillbox_netlink::nft::{
-    Base, Batch, Chain, ChainKind, Family, Hook, MetaKey, Place, Policy, Rule, Socket as Filter, Table,
-    Value, chain, priority, rule,
+    Base, Batch, Chain, ChainKind, Expression, Family, Hook, MetaKey, Place, Policy, Reject, Rule,
+    Socket as Filter, Table, Value, chain, outline, priority, rule,
 };
 use pillbox_netlink::{LOOPBACK_INDEX, Socket, address, link};
 
@@ -191,6 +191,51 @@ fn chains_that_drop_what_they_do_not_know_are_found() {
                 .collect();
             found.sort_unstable();
             assert_eq!(found, [("bridge", "c", "f"), ("inet", "a", "f"), ("ip6", "b", "f")]);
+        });
+    });
+}
+
+#[test]
+fn outlines_name_links_and_tell_who_refuses_everything() {
+    const TEST: &str = "foreign::outlines_name_links_and_tell_who_refuses_everything";
+    in_fresh_namespace(TEST, || {
+        with_socket(TEST, |socket| {
+            let table = Table::new(Family::Inet, "example");
+            let (rule, other) = (|| Rule::new("a"), Rule::new("b").drop());
+            let name = |text| Value::interface(text);
+            let refused = |reject| rule().counted().then(Expression::Reject(reject)).commented("no");
+            let rules = [
+                (rule().meta_is(MetaKey::IncomingName, name("br0")).accept(), &["br0"][..], false),
+                (
+                    rule()
+                        .meta_is(MetaKey::IncomingName, name("br0"))
+                        .meta_is_not(MetaKey::OutgoingName, name("br1"))
+                        .drop(),
+                    &["br0", "br1"],
+                    false,
+                ),
+                (rule().meta_is(MetaKey::TransportProtocol, Value::protocol(6)).drop(), &[], false),
+                (rule().counted().accept(), &[], false),
+                (rule().counted().drop(), &[], true),
+                (refused(Reject::IcmpAny(3)), &[], true),
+                (refused(Reject::TcpReset), &[], true),
+            ];
+            let mut batch = Batch::new();
+            batch.add_table(&table).unwrap();
+            for name in ["a", "b"] {
+                batch.add_chain(&table, &Chain::new(name)).unwrap();
+            }
+            for (rule, ..) in &rules {
+                batch.add_rule(&table, rule).unwrap();
+            }
+            batch.add_rule(&table, &other).unwrap();
+            socket.commit(&batch).unwrap();
+            let listed = outline::list(socket, &table, "a").unwrap();
+            assert_eq!(listed.len(), rules.len());
+            for (found, (rule, links, refuses_all)) in listed.iter().zip(&rules) {
+                let expected: Vec<_> = links.iter().map(|link| Value::interface(link).0).collect();
+                assert_eq!((&found.links, found.refuses_all), (&expected, *refuses_all), "{rule:?}");
+            }
         });
     });
 }
