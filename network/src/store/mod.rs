@@ -53,8 +53,8 @@ const BOOT_ID: &str = "/proc/sys/kernel/random/boot_id";
 const LOCK: &str = "lock";
 const BOOT: &str = "boot";
 
-/// How long a command waits for others.
-const PATIENCE: Duration = Duration::from_secs(10);
+/// How long a command waits for others: a crowd of them on a busy machine takes more than ten seconds.
+const PATIENCE: Duration = Duration::from_secs(60);
 
 /// The folder with what is recorded.
 #[derive(Debug)]
@@ -90,10 +90,10 @@ impl Store {
         &self.boot
     }
 
-    /// Waits until no other command works here, up to 10 seconds, and keeps all others out.
+    /// Waits until no other command works here, up to a minute, and keeps all others out.
     ///
     /// # Errors
-    /// [`Kind::Busy`]: another command has held the lock for that long.
+    /// [`Kind::Busy`]: other commands have held the lock for that long.
     pub fn lock(&self) -> Result<Locked<'_>> {
         self.lock_within(PATIENCE)
     }
@@ -124,7 +124,7 @@ impl Store {
             }
             let now = Instant::now();
             if now >= *deadline.get_or_insert(now + patience) {
-                let held = format!("another command has held it for {} s", patience.as_secs());
+                let held = format!("other commands have held it for {} s", patience.as_secs());
                 return Err(Error::new(Kind::Busy, format!("{}: {held}", self.folder.step("lock", LOCK))));
             }
             std::thread::sleep(pause);
