@@ -23,9 +23,6 @@ pub const NAMES: u32 = 16;
 /// How often another index is tried for a link when somebody has it.
 pub const ATTEMPTS: u32 = 4;
 
-/// Behind the loopback's own route, which has 0.
-const BEHIND_LOOPBACK: u32 = 2048;
-
 /// The largest packet that the kernel takes for a link, and the smallest with which IPv4 works (RFC 791).
 const MTUS: std::ops::RangeInclusive<u32> = 68..=65535;
 
@@ -72,7 +69,8 @@ pub fn no_loopback_through(index: u32) -> Result<Message<'static>> {
 
 fn loopback_route(index: u32) -> Route {
     let loopback = Cidr::single(Ipv6Addr::LOCALHOST.into());
-    let priority = Some(BEHIND_LOOPBACK);
+    // Behind the loopback's own, which has 0. A route of the same priority would replace that of another bridge.
+    let priority = Some(index);
     Route {
         index: Some(index),
         kind: RouteKind::Local,

@@ -242,6 +242,37 @@ fn a_program_in_the_container_is_reached_at_its_port() {
 }
 
 #[test]
+fn each_of_two_bridges_has_ports_on_the_loopback() {
+    on_a_host(|host| {
+        let on = |bridge: &str, port: &str| {
+            let model = json!({"type": "bridge", "bridge_name": bridge});
+            let netconf = json!({"model": model, "interfaces": [{"ports": [port]}]});
+            let container = Connected::started(host, &netconf);
+            let server = container.at().serve(bridge, Tcp, 80);
+            (container, server)
+        };
+        let (one, server_of_one) = on("br1", "8081:80");
+        let (two, server_of_two) = on("br2", "8082:80");
+        let reaches = |bridge: &str, port: u16| {
+            for to in ["127.0.0.1", "::1"] {
+                let said = Standpoint::Host.ask(Tcp, &socket(to, port));
+                assert!(said.starts_with(&format!("{bridge} sees ")), "{to} {port}: {said}");
+            }
+        };
+        host.with_and_without_bridge_netfilter(|_| {
+            reaches("br1", 8081);
+            reaches("br2", 8082);
+        });
+        drop(server_of_two);
+        two.remove();
+        assert_eq!(host.net(&["rm", "br2"]), "");
+        reaches("br1", 8081);
+        drop(server_of_one);
+        one.remove();
+    });
+}
+
+#[test]
 fn ports_lead_into_a_bridge_of_somebody_else() {
     on_a_host(|host| {
         let outside = Machine::outside();
