@@ -1,5 +1,6 @@
 //! Connects a container: what it gets is decided and recorded first ([`reserve`]), then made ([`connect`]).
 
+use std::net::IpAddr;
 use std::os::fd::BorrowedFd;
 use std::time::Duration;
 
@@ -9,12 +10,13 @@ use rustix::io::Errno;
 
 use crate::allot::allot;
 use crate::attachment::{Attachment, Holder, Interface};
-use crate::bridge::word_missing_kind;
 use crate::bring_up::{bring_up, has_table, restore_rules, take_down};
 use crate::detach;
 use crate::error::{Error, Kind, Result};
 use crate::filter::{self, Change};
 use crate::host::Host;
+use crate::inspect::user;
+use crate::kernel::{self, Part};
 use crate::link::{self, ATTEMPTS, NAMES, choose_index, mac_text};
 use crate::network::{Network, NetworkKind};
 use crate::request::Request;
@@ -41,6 +43,14 @@ pub struct Owner {
     pub namespace: Option<String>,
 }
 
+/// What was decided for a container.
+pub struct Reserved {
+    /// What connects it.
+    pub attachment: Attachment,
+    /// The networks that were made for it.
+    pub made: Vec<Network>,
+}
+
 /// Decides everything about a container's interfaces and records it: networks are found or made, addresses and ports
 /// are its own from now on. `notes` gets what was changed on the host, a line each.
 ///
@@ -53,7 +63,7 @@ pub fn reserve(
     owner: &Owner,
     requests: &[Request],
     notes: &mut Vec<String>,
-) -> Result<Attachment> {
+) -> Result<Reserved> {
     check_names(requests)?;
     let mut locked = store.lock()?;
     make_way(&locked, host, owner)?;
@@ -77,7 +87,7 @@ pub fn reserve(
         decide(&mut locked, host, owner, request, &network, before, interface)
     });
     match decided.and_then(|()| locked.note(&attachment)) {
-        Ok(()) => Ok(attachment),
+        Ok(()) => Ok(Reserved { attachment, made }),
         Err(error) => {
             let error = error.besides(locked.release_leases(&attachment));
             let error = error.besides(locked.release_ports(&attachment));
@@ -85,6 +95,22 @@ pub fn reserve(
             Err(made.iter().fold(error, |error, network| error.besides(take_down(&locked, host, network))))
         }
     }
+}
+
+/// Undoes what was reserved and could not be connected, and the networks that were made for it, unless somebody else is on
+/// them meanwhile.
+///
+/// # Errors
+/// Something could not be undone; it stays recorded then.
+pub fn give_up(store: &Store, host: &mut Host, reserved: &Reserved) -> Result<()> {
+    let locked = store.lock()?;
+    detach::undo(&locked, host, &reserved.attachment)?;
+    for network in &reserved.made {
+        if user(&locked.attachments()?, &network.name).is_none() {
+            take_down(&locked, host, network)?;
+        }
+    }
+    Ok(())
 }
 
 /// Undoes what is recorded of another one with that key.
@@ -120,6 +146,7 @@ fn decide(
     interface: &mut Interface,
 ) -> Result<()> {
     let (key, name) = (&owner.key, &request.name);
+    check_families(request)?;
     interface.network = network.name.clone();
     interface.kind = network.kind;
     interface.link = network.link.clone();
@@ -143,6 +170,21 @@ fn decide(
     }
     interface.mac = request.mac.as_deref().map(|mac| link::parse_mac(mac).map(mac_text)).transpose()?;
     allot(locked, key, request, network, before, interface)
+}
+
+/// Makes sure that the kernel has the families of the addresses that are asked for.
+fn check_families(request: &Request) -> Result<()> {
+    let Request { name, addresses, host_addresses, routes, .. } = request;
+    let own = addresses.iter().map(|wanted| wanted.ip);
+    let of_host = host_addresses.iter().map(|address| address.ip);
+    let far = routes.iter().flatten().map(|route| route.to.ip);
+    match own.chain(of_host).chain(far).find(IpAddr::is_ipv6) {
+        Some(ip) if !kernel::has_ipv6() => {
+            let why = kernel::WITHOUT_IPV6;
+            Err(Error::of(Kind::Unsupported, format_args!("interface {name}: address {ip}: {why}")))
+        }
+        _ => Ok(()),
+    }
 }
 
 /// The name of a pair's host end, and an index that goes with it.
@@ -307,7 +349,7 @@ fn check_lock(host: &mut Host, interface: &Interface) -> Result<()> {
 }
 
 fn word_link(error: Error, interface: &Interface) -> Error {
-    let Interface { name, link, kind, .. } = interface;
+    let Interface { name, network, link, kind, .. } = interface;
     match error.errno() {
         // EXFULL: a bridge numbers its ports with ten bits.
         Some(Errno::XFULL) => Error::new(
@@ -318,7 +360,12 @@ fn word_link(error: Error, interface: &Interface) -> Error {
             Kind::Taken,
             format!("interface {name}: the network namespace has a link of that name or its index"),
         ),
-        _ => word_missing_kind(error, if kind.is_pair() { "veth" } else { kind.name() }),
+        // Pairs are on no network that anybody has named.
+        _ => match Part::of_links(*kind).missing_for_link(error) {
+            error if error.kind() != Kind::Unsupported => error,
+            error if *kind == NetworkKind::Pair => error.after(&format!("interface {name}")),
+            error => error.after(&format!("network {network}: interface {name}")),
+        },
     }
 }
 
@@ -330,7 +377,7 @@ fn publish_ports(store: &Store, host: &mut Host, attachment: &Attachment) -> Res
         let has_rules = attachment.interfaces.iter().any(|interface| interface.kind == NetworkKind::Bridge);
         !has_rules || has_table(host)?
     } else {
-        match host.filter()?.commit(&batch).map_err(Error::from) {
+        match host.commit(&batch) {
             Ok(()) => true,
             Err(error) if error.errno() == Some(Errno::NOENT) => false,
             Err(error) => return Err(error),

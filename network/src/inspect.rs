@@ -183,7 +183,7 @@ fn put_back(locked: &mut Locked<'_>, host: &mut Host, done: &mut Vec<String>) ->
         // Adding what is there already changes nothing.
         let mut batch = Batch::new();
         add_elements(locked, &mut batch)?;
-        host.filter()?.commit(&batch)?;
+        host.commit(&batch)?;
     }
     if !had_table {
         done.push(format!("nf_tables: table inet {} is there again", filter::TABLE));
@@ -202,7 +202,7 @@ fn remove_unneeded(locked: &Locked<'_>, host: &mut Host, done: &mut Vec<String>)
     if locked.is_empty()? && has_table(host)? {
         let mut batch = Batch::new();
         filter::remove_base(&mut batch)?;
-        host.filter()?.commit(&batch)?;
+        host.commit(&batch)?;
         done.push(format!("nf_tables: table inet {} is gone: nobody needs it", filter::TABLE));
     }
     Ok(())
@@ -227,7 +227,7 @@ pub fn remove(store: &Store, host: &mut Host, name: &str) -> Result<()> {
 }
 
 /// A container that is connected to the network.
-fn user<'a>(attachments: &'a [Attachment], network: &str) -> Option<&'a Attachment> {
+pub(crate) fn user<'a>(attachments: &'a [Attachment], network: &str) -> Option<&'a Attachment> {
     let uses =
         |attachment: &&Attachment| attachment.interfaces.iter().any(|interface| interface.network == network);
     attachments.iter().find(uses)

@@ -6,11 +6,13 @@ use std::net::IpAddr;
 
 use pillbox_netlink::address;
 use pillbox_netlink::conntrack::{self, Filter, Pattern};
+use rustix::io::Errno;
 
 use crate::attachment::{Attachment, Published};
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::host::Host;
 use crate::ip::Ip;
+use crate::kernel;
 use crate::port::Protocol;
 
 /// The published ports of an attachment that are of UDP.
@@ -33,7 +35,12 @@ pub fn redirect(host: &mut Host, attachment: &Attachment) -> Result<()> {
             original: Pattern { destination_port: port, ..Pattern::default() },
             reply: Pattern { source_port: port, ..Pattern::default() },
         };
-        for entry in conntrack::list(host.filter()?, &filter)? {
+        let tracked = conntrack::list(host.filter()?, &filter).map_err(Error::from);
+        let tracked = tracked.map_err(|error| match is_without(&error) {
+            true => kernel::CONNTRACK_NETLINK.missing(&error.after(&format!("port {}", published.port))),
+            false => error,
+        });
+        for entry in tracked? {
             let to = entry.original.destination;
             if own.is_none() {
                 let assigned = address::list(&mut host.links)?;
@@ -71,8 +78,17 @@ pub fn forget(host: &mut Host, attachment: &Attachment) -> Result<()> {
                     ..Pattern::default()
                 },
             };
-            conntrack::delete(host.filter()?, &filter)?;
+            match conntrack::delete(host.filter()?, &filter).map_err(Error::from) {
+                // Then the port could not be published.
+                Err(error) if is_without(&error) => return Ok(()),
+                deleted => deleted?,
+            }
         }
     }
     Ok(())
+}
+
+/// Whether the kernel cannot be asked for what it tracks: nobody takes the question.
+fn is_without(error: &Error) -> bool {
+    error.errno() == Some(Errno::INVAL)
 }

@@ -33,7 +33,7 @@ pub fn let_pass(host: &mut Host, network: &Network, notes: &mut Vec<String>) -> 
     refuse_legacy(&network.link)?;
     let batch = missing(host, network)?;
     if !batch.is_empty() {
-        host.filter()?.commit(&batch)?;
+        host.commit(&batch)?;
     }
     drops::find(host.filter()?, &network.link, notes)?;
     Ok(!batch.is_empty())
