@@ -14,6 +14,9 @@ use crate::network::Network;
 /// Which tables of iptables-legacy exist.
 const LEGACY: &str = "/proc/net/ip_tables_names";
 
+/// The families of iptables, and which of them is for IPv4.
+const FAMILIES: [(Family, bool); 2] = [(Family::Ip, true), (Family::Ip6, false)];
+
 /// Whoever comes up or goes down changes one of these: dockerd, ufw.
 const WITNESSES: [&str; 2] = ["/run/docker.pid", "/etc/ufw/ufw.conf"];
 
@@ -31,7 +34,7 @@ pub fn witness() -> u64 {
 /// something.
 pub fn let_pass(host: &mut Host, network: &Network, notes: &mut Vec<String>) -> Result<bool> {
     refuse_legacy(&network.link)?;
-    let batch = missing(host, network)?;
+    let batch = missing(host, network, FAMILIES)?;
     if !batch.is_empty() {
         host.commit(&batch)?;
     }
@@ -46,7 +49,9 @@ pub fn let_pass(host: &mut Host, network: &Network, notes: &mut Vec<String>) -> 
 pub fn find_faults(host: &mut Host, network: &Network, problems: &mut Vec<String>) -> Result<()> {
     let Network { name, link, .. } = network;
     problems.extend(refuse_legacy(link).err().map(|error| error.to_string()));
-    if !missing(host, network)?.is_empty() {
+    // In the other family's chain, which may have been made since, nothing of the network's own is dropped.
+    let own = FAMILIES.into_iter().filter(|(_, is_v4)| has_family(network, *is_v4));
+    if !missing(host, network, own)?.is_empty() {
         problems.push(format!(
             "network {name}: the chains of iptables lack the rules that let its packets pass: somebody has flushed them \
              (pillbox net gc)"
@@ -66,11 +71,15 @@ pub fn forget(host: &mut Host, link: &str) -> Result<()> {
     Ok(())
 }
 
-/// What is missing in the chains of iptables.
-fn missing(host: &mut Host, network: &Network) -> Result<Batch> {
+/// What is missing in the chains of iptables for those families.
+fn missing(
+    host: &mut Host,
+    network: &Network,
+    families: impl IntoIterator<Item = (Family, bool)>,
+) -> Result<Batch> {
     let filter = host.filter()?;
     let mut batch = Batch::new();
-    for (family, is_v4) in [(Family::Ip, true), (Family::Ip6, false)] {
+    for (family, is_v4) in families {
         iptables::add_missing(filter, &mut batch, family, &network.link, has_family(network, is_v4))?;
     }
     Ok(batch)
