@@ -349,7 +349,7 @@ fn check_lock(host: &mut Host, interface: &Interface) -> Result<()> {
 }
 
 fn word_link(error: Error, interface: &Interface) -> Error {
-    let Interface { name, network, link, kind, .. } = interface;
+    let Interface { name, link, kind, .. } = interface;
     match error.errno() {
         // EXFULL: a bridge numbers its ports with ten bits.
         Some(Errno::XFULL) => Error::new(
@@ -360,11 +360,9 @@ fn word_link(error: Error, interface: &Interface) -> Error {
             Kind::Taken,
             format!("interface {name}: the network namespace has a link of that name or its index"),
         ),
-        // Pairs are on no network that anybody has named.
         _ => match Part::of_links(*kind).missing_for_link(error) {
-            error if error.kind() != Kind::Unsupported => error,
-            error if *kind == NetworkKind::Pair => error.after(&format!("interface {name}")),
-            error => error.after(&format!("network {network}: interface {name}")),
+            error if error.kind() == Kind::Unsupported => error.after(&interface.place()),
+            error => error,
         },
     }
 }
@@ -373,6 +371,10 @@ fn word_link(error: Error, interface: &Interface) -> Error {
 fn publish_ports(store: &Store, host: &mut Host, attachment: &Attachment) -> Result<()> {
     let mut batch = Batch::new();
     filter::change_ports(&mut batch, attachment, Change::Add)?;
+    let named = |error: Error| match error.kind() {
+        Kind::Unsupported => error.after(&subject(attachment)),
+        _ => error,
+    };
     let is_there = if batch.is_empty() {
         let has_rules = attachment.interfaces.iter().any(|interface| interface.kind == NetworkKind::Bridge);
         !has_rules || has_table(host)?
@@ -380,12 +382,22 @@ fn publish_ports(store: &Store, host: &mut Host, attachment: &Attachment) -> Res
         match host.commit(&batch) {
             Ok(()) => true,
             Err(error) if error.errno() == Some(Errno::NOENT) => false,
-            Err(error) => return Err(error),
+            Err(error) => return Err(named(error)),
         }
     };
     // Somebody has flushed the whole packet filter.
     if !is_there {
-        restore_rules(&store.lock()?, host)?;
+        restore_rules(&store.lock()?, host).map_err(named)?;
     }
     tracked::redirect(host, attachment)
+}
+
+/// What an attachment needs the packet filter for.
+fn subject(attachment: &Attachment) -> String {
+    let mut interfaces = attachment.interfaces.iter();
+    let publishing = interfaces.clone().find_map(|interface| Some((interface, interface.ports.first()?)));
+    match publishing {
+        Some((interface, published)) => format!("{}: port {}", interface.place(), published.port),
+        None => interfaces.next().map_or_else(String::new, Interface::place),
+    }
 }

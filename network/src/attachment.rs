@@ -132,6 +132,14 @@ impl Route {
 }
 
 impl Interface {
+    /// Where it is, for errors. Pairs are on no network that anybody has named.
+    pub(crate) fn place(&self) -> String {
+        match self.kind {
+            NetworkKind::Pair => format!("interface {}", self.name),
+            _ => format!("network {}: interface {}", self.network, self.name),
+        }
+    }
+
     /// Its first address of the family.
     pub fn address(&self, is_v4: bool) -> Option<IpAddr> {
         self.addresses.iter().map(|address| address.ip).find(|ip| ip.is_ipv4() == is_v4)

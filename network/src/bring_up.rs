@@ -218,9 +218,7 @@ fn prepare(
         Some(_) => {}
         None => network.foreign = false,
     }
-    if index.is_none() {
-        check_families(&network)?;
-    }
+    check_families(&network, index)?;
     if index.is_none() || wanted.gateway.is_some() {
         check_free(locked, host, &network, index)?;
     }

@@ -21,7 +21,8 @@ const fn part(module: &'static str, option: &'static str) -> Part {
 
 pub(crate) const BRIDGE: Part = part("bridge", "CONFIG_BRIDGE");
 pub(crate) const CONNTRACK_NETLINK: Part = part("nf_conntrack_netlink", "CONFIG_NF_CT_NETLINK");
-const NF_TABLES: Part = part("nf_tables", "CONFIG_NF_TABLES");
+const NF_TABLES: Part =
+    part("nf_tables", "CONFIG_NF_TABLES, CONFIG_NF_TABLES_INET and CONFIG_NF_TABLES_NETDEV");
 const CHAIN_NAT: Part = part("nft_chain_nat", "CONFIG_NFT_NAT");
 
 /// The expressions of nf_tables that our rules have and that are modules, by their names there.
@@ -102,7 +103,7 @@ pub(crate) fn word_commit(error: pillbox_netlink::Error) -> Error {
 fn missing_for(refusal: &Refusal) -> Option<Part> {
     let Refusal { errno, field, .. } = refusal;
     match (*errno, field) {
-        // Of the transaction itself, which no part of netfilter takes.
+        // Of the transaction itself, which no part of netfilter takes, or of a table of a family that is not built in.
         (Errno::OPNOTSUPP, None) => Some(NF_TABLES),
         (Errno::NOENT, Some(field)) => match &field.label {
             Some(label) => EXPRESSIONS.iter().find(|(name, _)| name == label).map(|(_, part)| *part),
@@ -119,7 +120,7 @@ pub(crate) fn has_ipv6() -> bool {
 
 /// What helps where it does not.
 pub(crate) const WITHOUT_IPV6: &str =
-    "the kernel has no IPv6: leave it out, or boot without ipv6.disable=1 a kernel with CONFIG_IPV6";
+    "the kernel has no IPv6: leave it out, or use a kernel with CONFIG_IPV6, booted without ipv6.disable=1";
 
 #[cfg(test)]
 mod tests {
@@ -140,7 +141,7 @@ mod tests {
     #[test]
     fn what_a_transaction_lacks_is_named_with_what_helps() {
         for (errno, path, label, module, option) in [
-            (Errno::OPNOTSUPP, "", None, "nf_tables", "CONFIG_NF_TABLES"),
+            (Errno::OPNOTSUPP, "", None, NF_TABLES.module, NF_TABLES.option),
             (Errno::NOENT, "type", None, "nft_chain_nat", "CONFIG_NFT_NAT"),
             (Errno::NOENT, "expressions[1] (fib)", Some("fib"), "nft_fib_inet", "CONFIG_NFT_FIB_INET"),
             (Errno::NOENT, "expressions[1] (masq)", Some("masq"), "nft_masq", "CONFIG_NFT_MASQ"),
