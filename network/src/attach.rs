@@ -1,6 +1,5 @@
 //! Connects a container: what it gets is decided and recorded first ([`reserve`]), then made ([`connect`]).
 
-use std::net::IpAddr;
 use std::os::fd::BorrowedFd;
 use std::time::Duration;
 
@@ -16,7 +15,7 @@ use crate::error::{Error, Kind, Result};
 use crate::filter::{self, Change};
 use crate::host::Host;
 use crate::inspect::user;
-use crate::kernel::{self, Part};
+use crate::kernel::Part;
 use crate::link::{self, ATTEMPTS, NAMES, choose_index, mac_text};
 use crate::network::{Network, NetworkKind};
 use crate::request::Request;
@@ -146,7 +145,7 @@ fn decide(
     interface: &mut Interface,
 ) -> Result<()> {
     let (key, name) = (&owner.key, &request.name);
-    check_families(request)?;
+    request.check_families()?;
     interface.network = network.name.clone();
     interface.kind = network.kind;
     interface.link = network.link.clone();
@@ -170,21 +169,6 @@ fn decide(
     }
     interface.mac = request.mac.as_deref().map(|mac| link::parse_mac(mac).map(mac_text)).transpose()?;
     allot(locked, key, request, network, before, interface)
-}
-
-/// Makes sure that the kernel has the families of the addresses that are asked for.
-fn check_families(request: &Request) -> Result<()> {
-    let Request { name, addresses, host_addresses, routes, .. } = request;
-    let own = addresses.iter().map(|wanted| wanted.ip);
-    let of_host = host_addresses.iter().map(|address| address.ip);
-    let far = routes.iter().flatten().map(|route| route.to.ip);
-    match own.chain(of_host).chain(far).find(IpAddr::is_ipv6) {
-        Some(ip) if !kernel::has_ipv6() => {
-            let why = kernel::WITHOUT_IPV6;
-            Err(Error::of(Kind::Unsupported, format_args!("interface {name}: address {ip}: {why}")))
-        }
-        _ => Ok(()),
-    }
 }
 
 /// The name of a pair's host end, and an index that goes with it.
@@ -372,7 +356,7 @@ fn publish_ports(store: &Store, host: &mut Host, attachment: &Attachment) -> Res
     let mut batch = Batch::new();
     filter::change_ports(&mut batch, attachment, Change::Add)?;
     let named = |error: Error| match error.kind() {
-        Kind::Unsupported => error.after(&subject(attachment)),
+        Kind::Unsupported => error.after(&attachment.subject()),
         _ => error,
     };
     let is_there = if batch.is_empty() {
@@ -390,14 +374,4 @@ fn publish_ports(store: &Store, host: &mut Host, attachment: &Attachment) -> Res
         restore_rules(&store.lock()?, host).map_err(named)?;
     }
     tracked::redirect(host, attachment)
-}
-
-/// What an attachment needs the packet filter for.
-fn subject(attachment: &Attachment) -> String {
-    let mut interfaces = attachment.interfaces.iter();
-    let publishing = interfaces.clone().find_map(|interface| Some((interface, interface.ports.first()?)));
-    match publishing {
-        Some((interface, published)) => format!("{}: port {}", interface.place(), published.port),
-        None => interfaces.next().map_or_else(String::new, Interface::place),
-    }
 }

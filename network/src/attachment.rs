@@ -118,6 +118,18 @@ object! {
     }
 }
 
+impl Attachment {
+    /// What it needs the packet filter for, for errors.
+    pub(crate) fn subject(&self) -> String {
+        let mut interfaces = self.interfaces.iter();
+        let publishing = interfaces.clone().find_map(|interface| Some((interface, interface.ports.first()?)));
+        match publishing {
+            Some((interface, published)) => format!("{}: port {}", interface.place(), published.port),
+            None => interfaces.next().map_or_else(String::new, Interface::place),
+        }
+    }
+}
+
 impl Route {
     /// A route without anything particular.
     pub fn new(to: Cidr, via: Option<Ip>) -> Route {

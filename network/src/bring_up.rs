@@ -255,7 +255,7 @@ pub(crate) fn finish(
     if network.is_served() {
         let_forward(network, notes)?;
     }
-    if let Some(index) = index.filter(|_| has_v6(network) && !network.bare) {
+    if let Some(index) = index.filter(|_| network.has_family(false) && !network.bare) {
         host.links.request(&[link::loopback_through(index)?])?;
     }
     let is_changed = host::route_loopback(&network.link)?;
@@ -271,17 +271,12 @@ pub(crate) fn finish(
 /// Lets the host forward what a network needs. `notes` gets what was changed, a line each.
 pub(crate) fn let_forward(network: &Network, notes: &mut Vec<String>) -> Result<()> {
     for is_v4 in [true, false] {
-        let has_family = network.ranges.iter().any(|range| range.subnet.ip.is_ipv4() == is_v4);
-        if has_family && !network.internal && host::let_forward(is_v4)? {
+        if network.has_family(is_v4) && !network.internal && host::let_forward(is_v4)? {
             let family = if is_v4 { "IPv4" } else { "IPv6" };
             notes.push(format!("network {}: the host forwards {family} packets from now on", network.name));
         }
     }
     Ok(())
-}
-
-fn has_v6(network: &Network) -> bool {
-    network.ranges.iter().any(|range| range.subnet.ip.is_ipv6())
 }
 
 /// Adds a network's rules, and with them whatever else of the records is missing in the packet filter.

@@ -83,8 +83,7 @@ fn check_network(host: &mut Host, network: &Network, problems: &mut Vec<String>)
         problems.push(format!("network {name}: its bridge {link} is missing"));
     }
     for is_v4 in [true, false] {
-        let has_family = network.ranges.iter().any(|range| range.subnet.ip.is_ipv4() == is_v4);
-        let is_needed = has_family && !network.internal && !network.bare;
+        let is_needed = network.has_family(is_v4) && !network.internal && !network.bare;
         if is_needed && !host::forwards(is_v4)? {
             let family = if is_v4 { "IPv4" } else { "IPv6" };
             problems.push(format!("network {name}: the host does not forward {family} packets"));

@@ -50,7 +50,7 @@ pub fn find_faults(host: &mut Host, network: &Network, problems: &mut Vec<String
     let Network { name, link, .. } = network;
     problems.extend(refuse_legacy(link).err().map(|error| error.to_string()));
     // In the other family's chain, which may have been made since, nothing of the network's own is dropped.
-    let own = FAMILIES.into_iter().filter(|(_, is_v4)| has_family(network, *is_v4));
+    let own = FAMILIES.into_iter().filter(|(_, is_v4)| network.has_family(*is_v4));
     if !missing(host, network, own)?.is_empty() {
         problems.push(format!(
             "network {name}: the chains of iptables lack the rules that let its packets pass: somebody has flushed them \
@@ -80,13 +80,9 @@ fn missing(
     let filter = host.filter()?;
     let mut batch = Batch::new();
     for (family, is_v4) in families {
-        iptables::add_missing(filter, &mut batch, family, &network.link, has_family(network, is_v4))?;
+        iptables::add_missing(filter, &mut batch, family, &network.link, network.has_family(is_v4))?;
     }
     Ok(batch)
-}
-
-fn has_family(network: &Network, is_v4: bool) -> bool {
-    network.ranges.iter().any(|range| range.subnet.ip.is_ipv4() == is_v4)
 }
 
 /// The chains of iptables-legacy are seen by nobody else, and may drop everything.

@@ -7,6 +7,7 @@ mod killed;
 mod lacking;
 mod links;
 mod module;
+mod plugin;
 mod published;
 
 // The servers, clients and machines of the black-box tests, which use more of them.
@@ -57,6 +58,8 @@ pub const CASES: &[Case] = &[
     Case::new("network_over_a_vlan", links::over_a_vlan).needs(links::VLAN),
     Case::new("network_over_a_dummy", links::over_a_dummy).needs(links::DUMMY),
     Case::new("network_killed", killed::killed).needs(MODULES).limit(90),
+    Case::new("network_plugin", plugin::add_and_delete).needs(MODULES),
+    Case::new("network_plugin_without_nf_tables", plugin::without_nf_tables).needs(MODULES),
     Case::new("network_without_links", lacking::links).needs(lacking::LINKS),
     Case::new("network_without_veth", lacking::veth).needs(MODULES),
     Case::new("network_without_nf_tables", lacking::nf_tables).needs(MODULES),
