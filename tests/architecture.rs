@@ -75,6 +75,7 @@ const NETWORK: House = House {
         "ip",
         "port",
         "network",
+        "kernel",
         "attachment",
         "request",
         "dns",

@@ -14,7 +14,6 @@ use crate::detach;
 use crate::error::{Error, Kind, Result};
 use crate::filter::{self, Change};
 use crate::host::Host;
-use crate::inspect::user;
 use crate::kernel::Part;
 use crate::link::{self, ATTEMPTS, NAMES, choose_index, mac_text};
 use crate::network::{Network, NetworkKind};
@@ -105,7 +104,7 @@ pub fn give_up(store: &Store, host: &mut Host, reserved: &Reserved) -> Result<()
     let locked = store.lock()?;
     detach::undo(&locked, host, &reserved.attachment)?;
     for network in &reserved.made {
-        if user(&locked.attachments()?, &network.name).is_none() {
+        if locked.user(&network.name)?.is_none() {
             take_down(&locked, host, network)?;
         }
     }

@@ -162,7 +162,7 @@ fn put_back(locked: &mut Locked<'_>, host: &mut Host, done: &mut Vec<String>) ->
         let shown = format!("network {name}: ");
         let what = if is_lost {
             format!("its bridge {link} is there again")
-        } else if user(&locked.attachments()?, name).is_some() {
+        } else if locked.user(name)?.is_some() {
             format!("{HALF_MADE}, and is now")
         } else {
             take_down(locked, host, &network)?;
@@ -216,18 +216,11 @@ pub fn remove(store: &Store, host: &mut Host, name: &str) -> Result<()> {
     let locked = store.lock()?;
     let missing = || Error::of(Missing, format_args!("network {name}: there is none: see pillbox net list"));
     let network = locked.network(name)?.ok_or_else(missing)?;
-    if let Some(user) = user(&locked.attachments()?, name) {
+    if let Some(user) = locked.user(name)? {
         return Err(Error::of(
             Taken,
             format_args!("network {name}: container {} is connected to it: delete it first", user.owner),
         ));
     }
     take_down(&locked, host, &network)
-}
-
-/// A container that is connected to the network.
-pub(crate) fn user<'a>(attachments: &'a [Attachment], network: &str) -> Option<&'a Attachment> {
-    let uses =
-        |attachment: &&Attachment| attachment.interfaces.iter().any(|interface| interface.network == network);
-    attachments.iter().find(uses)
 }
