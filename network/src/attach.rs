@@ -300,11 +300,11 @@ fn add_link(
         attempt += 1;
         let interface = &attachment.interfaces[position];
         let messages: Vec<Message<'_>> = link::host_end(interface, below, namespace)?;
-        match host.links.request(&messages).map_err(Error::from) {
+        match host.links.request(&messages) {
             // The record has the indices that nobody could have known before.
             Ok(()) if attempt > 1 => store.lock()?.note(attachment)?,
             Ok(()) => {}
-            Err(error) if error.errno() == Some(Errno::EXIST) && attempt < ATTEMPTS => {
+            Err(error) if error.refused() == Some(Errno::EXIST) && attempt < ATTEMPTS => {
                 let (key, name) = (attachment.key.clone(), interface.name.clone());
                 let interface = &mut attachment.interfaces.0[position];
                 interface.host_index = choose_index(&key, &name, attempt);
@@ -331,9 +331,9 @@ fn check_lock(host: &mut Host, interface: &Interface) -> Result<()> {
     Ok(())
 }
 
-fn word_link(error: Error, interface: &Interface) -> Error {
+fn word_link(error: pillbox_netlink::Error, interface: &Interface) -> Error {
     let Interface { name, link, kind, .. } = interface;
-    match error.errno() {
+    match error.refused() {
         // EXFULL: a bridge numbers its ports with ten bits.
         Some(Errno::XFULL) => Error::new(
             Kind::Host,
@@ -343,7 +343,7 @@ fn word_link(error: Error, interface: &Interface) -> Error {
             Kind::Taken,
             format!("interface {name}: the network namespace has a link of that name or its index"),
         ),
-        _ => match Part::of_links(*kind).missing_for_link(error) {
+        _ => match Part::of_links(*kind).word_link(error) {
             error if error.kind() == Kind::Unsupported => error.after(&interface.place()),
             error => error,
         },

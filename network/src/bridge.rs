@@ -23,7 +23,7 @@ pub(crate) fn make_bridge(locked: &Locked<'_>, host: &mut Host, network: &Networ
                 if error
                     .refusal()
                     .is_some_and(|refusal| refusal.errno == Errno::EXIST && refusal.message == 0) => {}
-            Err(error) => return Err(kernel::BRIDGE.missing_for_link(error.into())),
+            Err(error) => return Err(kernel::BRIDGE.word_link(error)),
         }
     }
     Err(Error::new(Kind::Taken, format!("bridge {}: no index for a link is free", network.link)))

@@ -54,13 +54,13 @@ impl Part {
         Error::with_errno(Kind::Unsupported, text, error.errno())
     }
 
-    /// The same for a link that was to be added, if that is why.
+    /// Why a batch was refused that begins with adding a link: this may be missing.
     #[cold]
-    pub(crate) fn missing_for_link(self, error: Error) -> Error {
-        match error.errno() {
-            Some(Errno::OPNOTSUPP) => self.missing(&error),
-            _ => error,
-        }
+    pub(crate) fn word_link(self, error: pillbox_netlink::Error) -> Error {
+        let is_missing =
+            error.refusal().is_some_and(|refusal| refusal.message == 0 && refusal.errno == Errno::OPNOTSUPP);
+        let error = Error::from(error);
+        if is_missing { self.missing(&error) } else { error }
     }
 }
 
@@ -170,15 +170,26 @@ mod tests {
     }
 
     #[test]
-    fn links_are_of_the_modules_that_the_kernel_asks_for() {
-        let refused = Error::failed(format_args!("add link eth0"), Errno::OPNOTSUPP);
+    fn only_the_link_itself_is_of_a_module() {
+        let refused = |message, errno| {
+            let what = "add link eth0".to_string();
+            pillbox_netlink::Error::from(Cause::Refused(Refusal {
+                message,
+                what,
+                errno,
+                text: None,
+                field: None,
+            }))
+        };
         for (kind, module) in
             [(NetworkKind::Pair, "veth"), (NetworkKind::Macvlan, "macvlan"), (NetworkKind::Ipvlan, "ipvlan")]
         {
-            let error = Part::of_links(kind).missing_for_link(refused.clone()).to_string();
-            assert!(error.contains(&format!("(modprobe {module})")), "{error}");
+            let error = Part::of_links(kind).word_link(refused(0, Errno::OPNOTSUPP));
+            assert!(error.to_string().contains(&format!("(modprobe {module})")), "{error}");
         }
-        let taken = Error::failed(format_args!("add link eth0"), Errno::EXIST);
-        assert_eq!(BRIDGE.missing_for_link(taken.clone()), taken);
+        for (message, errno) in [(1, Errno::OPNOTSUPP), (0, Errno::EXIST)] {
+            let error = BRIDGE.word_link(refused(message, errno));
+            assert_ne!(error.kind(), Kind::Unsupported, "{error}");
+        }
     }
 }
