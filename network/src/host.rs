@@ -4,7 +4,7 @@ use std::io::IoSlice;
 use std::mem::MaybeUninit;
 use std::os::fd::{AsFd, OwnedFd};
 
-use pillbox_netlink::nft::{self, Batch};
+use pillbox_netlink::nft;
 use pillbox_netlink::route::{self, Route};
 use rustix::io::Errno;
 use rustix::net::{
@@ -62,7 +62,7 @@ impl Host {
     ///
     /// # Errors
     /// The kernel refuses one. If it lacks something for it the error says what helps.
-    pub fn commit(&mut self, batch: &Batch) -> Result<()> {
+    pub fn commit(&mut self, batch: &nft::Batch) -> Result<()> {
         self.filter()?.commit(batch).map_err(kernel::word_commit)
     }
 
