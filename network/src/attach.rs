@@ -232,6 +232,11 @@ fn complete(
     for batch in messages.chunks(pillbox_netlink::MAX_BATCH) {
         inside.request(batch)?;
     }
+    for interface in
+        attachment.interfaces.iter().filter(|interface| interface.kind.is_pair() && !interface.down)
+    {
+        host.notice_carrier(&interface.host_name, interface.host_index)?;
+    }
     publish_ports(store, host, attachment)
 }
 
