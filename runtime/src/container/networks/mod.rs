@@ -4,6 +4,7 @@
 mod cni;
 mod names;
 mod netconf;
+mod upkeep;
 mod user_mode;
 
 use std::os::fd::AsFd;
@@ -23,6 +24,7 @@ use crate::state::{NetworkRecord, StateDirectory};
 
 pub use cni::{CniNetwork, CniSettings};
 pub use netconf::STORE;
+pub use upkeep::{check_attachments, collect_garbage};
 
 pub(super) use cni::undo as undo_cni;
 pub(super) use cni::unpin;
