@@ -136,7 +136,7 @@ fn plugins_learn_which_containers_there_are() {
         assert_eq!(first.call(&["net", "check"]).ok().stdout, "", "neither has been taken away");
         first.call(&["delete", "--force", &second.id]).ok();
         assert_eq!(collect(), "");
-        assert_eq!(valid(), [first.id.clone()]);
+        assert_eq!(valid(), std::slice::from_ref(&first.id));
         first.delete_force().ok();
         assert_eq!(collect(), "");
         assert_eq!(valid(), Vec::<String>::new());
