@@ -29,3 +29,4 @@ mod outward;
 mod published;
 mod recovery;
 mod refusals;
+mod user_mode;
