@@ -92,6 +92,7 @@ fn as_asked(wanted: &NetworkRequest) -> Network {
         foreign: false,
         routes_loopback: false,
         trusted: false,
+        crowded: false,
         witness: 0,
         ready: false,
     }

@@ -94,6 +94,8 @@ object! {
         "routesLoopback" => routes_loopback: bool,
         /// firewalld has its bridge in a zone because of this network.
         "trusted" => trusted: bool,
+        /// Others filtered what is forwarded when that was looked at last: it is looked at for each container.
+        "crowded" => crowded: bool,
         /// Which other programs with packet filters there were when it was set up.
         "witness" => witness: u64,
         /// Everything that it needs on the host has been set up.

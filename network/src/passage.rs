@@ -19,7 +19,8 @@ pub(crate) fn open(
     network: &mut Network,
     notes: &mut Vec<String>,
 ) -> Result<bool> {
-    network.witness = foreign::witness(host)?;
+    network.crowded = foreign::is_crowded(host)?;
+    network.witness = foreign::witness(host, network.crowded)?;
     foreign::refuse_legacy(&Passage::from(&*network))?;
     let is_changed = foreign::put_rules(host, &Passage::from(&*network))?;
     let zone = trust(locked, host, network).unwrap_or_else(|error| {
@@ -62,8 +63,8 @@ fn remedy(link: &str) -> String {
     format!("let its packets pass (firewall-cmd --zone={ZONE} --add-interface={link})")
 }
 
-/// Makes sure that a network's bridge is still let pass: at each container, for others flush their chains and reload. Where it
-/// was not, all others are looked at as well.
+/// Makes sure that a network's bridge is still let pass, at each container: on a crowded host chains are flushed and firewalld
+/// reloads. Where it was not, all others are looked at as well.
 ///
 /// # Errors
 /// As for [`open`].
@@ -73,8 +74,11 @@ pub(crate) fn keep_open(
     mut network: Network,
     notes: &mut Vec<String>,
 ) -> Result<Network> {
-    let is_same = network.witness == foreign::witness(host)?;
-    if !network.is_served() || is_same && foreign::has_rules(host, &Passage::from(&network))? {
+    if !network.is_served() {
+        return Ok(network);
+    }
+    let is_same = network.witness == foreign::witness(host, network.crowded)?;
+    if is_same && (!network.crowded || foreign::has_rules(host, &Passage::from(&network))?) {
         return Ok(network);
     }
     open(locked, host, &mut network, notes)?;

@@ -73,7 +73,6 @@ pub fn add_missing(
 fn stand(filter: &mut Socket, table: &Table, rules: &[Outline]) -> Result<bool> {
     let Some(first) = rules.iter().position(|rule| rule.like.is_some()) else { return Ok(false) };
     let (before, behind) = rules.split_at(first);
-    let is_of_others = |rule: &Outline| rule.comment.as_deref() != Some(COMMENT);
     let count = behind.iter().position(is_of_others).unwrap_or(behind.len());
     let (ours, rest) = behind.split_at(count);
     let are_there = (0..2).all(|which| ours.iter().any(|rule| rule.like == Some(which)));
@@ -124,6 +123,24 @@ fn accepts(link: &str) -> [Rule; 2] {
         .map(|key| Rule::new(FORWARD).meta_is(key, Value::text(link)).counted().accept().commented(COMMENT))
 }
 
+/// Whether somebody else has made the chain, or uses it.
+pub fn is_used(filter: &mut Socket, family: Family) -> Result<bool> {
+    let table = Table::new(family, TABLE);
+    let Some(found) = chain::find(filter, &table, FORWARD)? else { return Ok(false) };
+    let rules = outline::list(filter, &table, FORWARD, &[])?;
+    Ok(!is_ours(&found.value) || rules.iter().any(is_of_others))
+}
+
+/// Whether we have made the chain, and it lets everything pass.
+fn is_ours(chain: &Chain) -> bool {
+    let policy = chain.base.as_ref().and_then(|base| base.policy);
+    chain.name == FORWARD && chain.userdata == Userdata::comment(COMMENT) && policy == Some(Policy::Accept)
+}
+
+fn is_of_others(rule: &Outline) -> bool {
+    rule.comment.as_deref() != Some(COMMENT)
+}
+
 /// Removes the rules for a link; with the last ones the chain and the table, if we have made them and nobody uses them.
 pub fn forget(filter: &mut Socket, family: Family, link: &str) -> Result<()> {
     let table = Table::new(family, TABLE);
@@ -142,12 +159,6 @@ pub fn forget(filter: &mut Socket, family: Family, link: &str) -> Result<()> {
 fn unmake(filter: &mut Socket, table: &Table) -> Result<()> {
     let generation = filter.generation()?.number;
     let chains = chain::list(filter, table)?;
-    let is_ours = |chain: &Chain| {
-        let policy = chain.base.as_ref().and_then(|base| base.policy);
-        chain.name == FORWARD
-            && chain.userdata == Userdata::comment(COMMENT)
-            && policy == Some(Policy::Accept)
-    };
     if !chains.iter().any(|listed| is_ours(&listed.value))
         || !outline::list(filter, table, FORWARD, &[])?.is_empty()
     {

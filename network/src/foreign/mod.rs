@@ -19,8 +19,13 @@ use crate::network::Network;
 
 pub use firewalld::{Firewalld, TABLE as FIREWALLD, ZONE};
 
-/// Whoever comes up or goes down changes one of these: dockerd, ufw.
-const WITNESSES: [&str; 2] = ["/run/docker.pid", "/etc/ufw/ufw.conf"];
+/// Whoever comes up or goes down changes one of these: dockerd, ufw, firewalld without systemd and with it.
+const WITNESSES: [&str; 4] = [
+    "/run/docker.pid",
+    "/etc/ufw/ufw.conf",
+    "/run/firewalld.pid",
+    "/run/systemd/units/invocation:firewalld.service",
+];
 
 /// How often rules are put that somebody changes at the same time.
 const ATTEMPTS: u32 = 4;
@@ -40,15 +45,27 @@ impl<'a> From<&'a Network> for Passage<'a> {
     }
 }
 
-/// A number that changes when another program that has packet filters has been started or ended, most likely, and when
-/// firewalld has reloaded its own.
+/// Whether others filter what is forwarded, with iptables or firewalld: then anything may change without a witness.
 ///
 /// # Errors
 /// The kernel refuses a question.
-pub fn witness(host: &mut Host) -> Result<u64> {
-    let of = |path: &&str| rustix::fs::stat(*path).map_or(0, |status| status.st_ino ^ status.st_mtime as u64);
-    let files = WITNESSES.iter().map(of);
-    let numbers = files.chain([firewalld::table_handle(host.filter()?)?]);
+pub fn is_crowded(host: &mut Host) -> Result<bool> {
+    let filter = host.filter()?;
+    Ok(firewalld::table_handle(filter)? != 0
+        || iptables::is_used(filter, Family::Ip)?
+        || iptables::is_used(filter, Family::Ip6)?)
+}
+
+/// A number that changes when another program that has packet filters has been started or ended, most likely, and on a crowded
+/// host when firewalld has reloaded its own.
+///
+/// # Errors
+/// The kernel refuses a question.
+pub fn witness(host: &mut Host, is_crowded: bool) -> Result<u64> {
+    let of =
+        |path: &&str| rustix::fs::lstat(*path).map_or(0, |status| status.st_ino ^ status.st_mtime as u64);
+    let handle = if is_crowded { firewalld::table_handle(host.filter()?)? } else { 0 };
+    let numbers = WITNESSES.iter().map(of).chain([handle]);
     Ok(numbers.fold(0, |sum, number| u64::rotate_left(sum, 7) ^ number))
 }
 

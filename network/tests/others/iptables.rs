@@ -72,7 +72,12 @@ fn nothing_of_others_changes() {
             (&["-A FORWARD -i other -j ACCEPT", "-A FORWARD -j REJECT"], Some("-A FORWARD -j REJECT")),
             // As dockerd does, with what a user refuses.
             (
-                &["-P FORWARD DROP", "-N DOCKER-USER", "-A DOCKER-USER -j DROP", "-A FORWARD -j DOCKER-USER"],
+                &[
+                    "-P FORWARD DROP",
+                    "-N DOCKER-USER",
+                    "-A DOCKER-USER -p tcp -j DROP",
+                    "-A FORWARD -j DOCKER-USER",
+                ],
                 None,
             ),
             // As ufw does, with a policy and by a rule.
@@ -125,6 +130,9 @@ fn nothing_of_others_changes() {
 #[test]
 fn what_others_decide_later_is_decided_before_ours() {
     on_a_fresh_host("iptables::what_others_decide_later_is_decided_before_ours", |net: &mut Net| {
+        const FIRST: &str = "-A FORWARD -i first -j ACCEPT";
+        // Somebody else uses the chain: it is looked at each time.
+        PROGRAMS.iter().for_each(|program| drop(run(&format!("{program} {FIRST}"))));
         net.bring_up();
         let order = |rules: &[&str]| {
             PROGRAMS.iter().for_each(|program| {
@@ -141,23 +149,35 @@ fn what_others_decide_later_is_decided_before_ours() {
         // ufw, when it is enabled.
         each("-A FORWARD -o other -j DROP");
         each("-A FORWARD -j DROP");
-        order(&["OURS", "-A FORWARD -o other -j DROP", "-A FORWARD -j DROP"]);
+        order(&[FIRST, "OURS", "-A FORWARD -o other -j DROP", "-A FORWARD -j DROP"]);
         assert_eq!(net.check(), [MISSING]);
         net.bring_up();
-        order(&["-A FORWARD -o other -j DROP", "OURS", "-A FORWARD -j DROP"]);
+        order(&[FIRST, "-A FORWARD -o other -j DROP", "OURS", "-A FORWARD -j DROP"]);
         assert_eq!(net.check(), Vec::<String>::new());
         // dockerd, which puts its own in front.
         each("-N DOCKER-USER");
         each("-I FORWARD -j DOCKER-USER");
         net.bring_up();
-        order(&["-A FORWARD -j DOCKER-USER", "-A FORWARD -o other -j DROP", "OURS", "-A FORWARD -j DROP"]);
+        order(&[
+            "-A FORWARD -j DOCKER-USER",
+            FIRST,
+            "-A FORWARD -o other -j DROP",
+            "OURS",
+            "-A FORWARD -j DROP",
+        ]);
         // Only one is left.
         each(&format!("-D FORWARD -i {LINK} -m comment --comment pillbox -j ACCEPT"));
         assert_eq!(net.check(), [MISSING]);
         assert_eq!(net.mend(), ["network net: others' chains let its packets pass again"]);
-        order(&["-A FORWARD -j DOCKER-USER", "-A FORWARD -o other -j DROP", "OURS", "-A FORWARD -j DROP"]);
+        order(&[
+            "-A FORWARD -j DOCKER-USER",
+            FIRST,
+            "-A FORWARD -o other -j DROP",
+            "OURS",
+            "-A FORWARD -j DROP",
+        ]);
         net.remove();
-        order(&["-A FORWARD -j DOCKER-USER", "-A FORWARD -o other -j DROP", "-A FORWARD -j DROP"]);
+        order(&["-A FORWARD -j DOCKER-USER", FIRST, "-A FORWARD -o other -j DROP", "-A FORWARD -j DROP"]);
     });
 }
 
@@ -177,7 +197,9 @@ fn what_somebody_has_flushed_is_seen_and_put_back() {
         assert_eq!(net.check(), ["nf_tables: table inet pillbox is missing: somebody has flushed it"]);
         assert_eq!(net.mend(), ["nf_tables: table inet pillbox is there again"]);
         assert_eq!(net.check(), Vec::<String>::new());
-        // Without a word to anybody: the next command looks.
+        // Where others use the chain, the next command looks each time.
+        run("iptables-nft -A FORWARD -i other -j ACCEPT");
+        assert_eq!(net.mend(), ["network net: others' chains let its packets pass again"]);
         run("iptables-nft -F FORWARD");
         net.bring_up();
         assert_eq!(net.check(), Vec::<String>::new());
