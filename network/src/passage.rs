@@ -78,7 +78,7 @@ pub(crate) fn keep_open(
         return Ok(network);
     }
     let is_same = network.witness == foreign::witness(host, network.crowded)?;
-    if is_same && (!network.crowded || foreign::has_rules(host, &Passage::from(&network))?) {
+    if is_same && (!network.crowded || foreign::seem_to_have_rules(host, &Passage::from(&network))?) {
         return Ok(network);
     }
     open(locked, host, &mut network, notes)?;

@@ -43,7 +43,16 @@ pub fn add_missing(
 ) -> Result<()> {
     let (table, ours) = (Table::new(family, TABLE), accepts(link));
     let rules = outline::list(filter, &table, FORWARD, &ours)?;
-    if stand(filter, &table, &rules)? {
+    let mut end = None;
+    for (place, rule) in rules.iter().enumerate() {
+        if refuses(filter, &table, rule, 0)? {
+            end = Some(place);
+            break;
+        }
+    }
+    let decided = &rules[..end.unwrap_or(rules.len())];
+    let last = decided.iter().rposition(is_of_others).map_or(0, |last| last + 1);
+    if has_both(&decided[last..]) {
         return Ok(());
     }
     if rules.is_empty() && chain::find(filter, &table, FORWARD)?.is_none() {
@@ -55,31 +64,31 @@ pub fn add_missing(
     for rule in rules.iter().filter(|rule| rule.like.is_some()) {
         batch.delete_rule(&table, FORWARD, rule.handle)?;
     }
-    let mut place = Place::Last;
-    for rule in &rules {
-        if refuses(filter, &table, rule, 0)? {
-            place = Place::Before(rule.handle);
-            break;
-        }
-    }
+    let place = end.map_or(Place::Last, |end| Place::Before(rules[end].handle));
     for rule in &ours {
         batch.place_rule(&table, rule, place)?;
     }
     Ok(())
 }
 
-/// Whether both rules stand behind what others have decided: nothing but rules for other links of ours is behind them, or one
-/// that refuses the rest.
-fn stand(filter: &mut Socket, table: &Table, rules: &[Outline]) -> Result<bool> {
+/// Whether the rules for a link stand where they should, most likely, by one question: what others have in front of them is not
+/// followed into other chains.
+pub fn seem_to_stand(filter: &mut Socket, family: Family, link: &str) -> Result<bool> {
+    let table = Table::new(family, TABLE);
+    let rules = outline::list(filter, &table, FORWARD, &accepts(link))?;
     let Some(first) = rules.iter().position(|rule| rule.like.is_some()) else { return Ok(false) };
     let (before, behind) = rules.split_at(first);
     let count = behind.iter().position(is_of_others).unwrap_or(behind.len());
     let (ours, rest) = behind.split_at(count);
-    let are_there = (0..2).all(|which| ours.iter().any(|rule| rule.like == Some(which)));
-    if !are_there || before.iter().any(Outline::refuses_all) {
+    if !has_both(ours) || before.iter().any(Outline::refuses_all) {
         return Ok(false);
     }
-    rest.first().map_or(Ok(true), |next| refuses(filter, table, next, 0))
+    rest.first().map_or(Ok(true), |next| refuses(filter, &table, next, 0))
+}
+
+/// Whether what comes from the link and what goes there is among these.
+fn has_both(rules: &[Outline]) -> bool {
+    [0, 1].iter().all(|which| rules.iter().any(|rule| rule.like == Some(*which)))
 }
 
 /// Whether a rule drops or rejects every packet that it sees, by itself or by the chain that it leads to.

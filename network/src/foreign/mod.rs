@@ -20,9 +20,10 @@ use crate::network::Network;
 pub use firewalld::{Firewalld, TABLE as FIREWALLD, ZONE};
 
 /// Whoever comes up or goes down changes one of these: dockerd, ufw, firewalld without systemd and with it.
-const WITNESSES: [&str; 4] = [
+const WITNESSES: [&str; 5] = [
     "/run/docker.pid",
     "/etc/ufw/ufw.conf",
+    "/etc/default/ufw",
     "/run/firewalld.pid",
     "/run/systemd/units/invocation:firewalld.service",
 ];
@@ -95,6 +96,18 @@ pub fn put_rules(host: &mut Host, passage: &Passage<'_>) -> Result<bool> {
 /// The kernel refuses a question.
 pub fn has_rules(host: &mut Host, passage: &Passage<'_>) -> Result<bool> {
     Ok(missing(host, passage)?.is_empty())
+}
+
+/// Whether all rules for a link stand where they should, most likely: asked for each container, and so in few questions.
+///
+/// # Errors
+/// The kernel refuses a question.
+pub fn seem_to_have_rules(host: &mut Host, passage: &Passage<'_>) -> Result<bool> {
+    let filter = host.filter()?;
+    let stand = iptables::seem_to_stand(filter, Family::Ip, passage.link)?
+        && iptables::seem_to_stand(filter, Family::Ip6, passage.link)?;
+    // A family that the link has no addresses of may have no chain.
+    Ok(stand || missing(host, passage)?.is_empty())
 }
 
 /// Removes the rules for a link.

@@ -165,6 +165,31 @@ fn what_others_decide_later_is_decided_before_ours() {
             "OURS",
             "-A FORWARD -j DROP",
         ]);
+        // ufw, when it is told to reject what it does not know: in a chain that is there.
+        each("-N reject");
+        each("-I FORWARD 2 -j reject");
+        net.bring_up();
+        order(&[
+            "-A FORWARD -j DOCKER-USER",
+            "-A FORWARD -j reject",
+            FIRST,
+            "-A FORWARD -o other -j DROP",
+            "OURS",
+            "-A FORWARD -j DROP",
+        ]);
+        each("-A reject -j REJECT");
+        assert_eq!(net.check(), [MISSING]);
+        std::fs::write("/etc/default/ufw", "DEFAULT_FORWARD_POLICY=REJECT\n").expect("written");
+        net.bring_up();
+        order(&[
+            "-A FORWARD -j DOCKER-USER",
+            "OURS",
+            "-A FORWARD -j reject",
+            FIRST,
+            "-A FORWARD -o other -j DROP",
+            "-A FORWARD -j DROP",
+        ]);
+        each("-D FORWARD -j reject");
         // Only one is left.
         each(&format!("-D FORWARD -i {LINK} -m comment --comment pillbox -j ACCEPT"));
         assert_eq!(net.check(), [MISSING]);
