@@ -25,6 +25,8 @@ struct State {
     filter: Socket,
     /// Links, and the zones that they are in.
     zones: Vec<(String, String)>,
+    /// It fails to do what it is asked for.
+    is_broken: bool,
     /// Nobody has its name on the bus.
     is_gone: bool,
     /// How many clients there were.
@@ -39,7 +41,7 @@ impl Firewalld {
         fs::write("/run/firewalld.pid", "1\n").expect("a file");
         let listener = UnixListener::bind("/run/dbus/system_bus_socket").expect("a bus");
         let filter = Socket::open().expect("nf_tables");
-        let state = State { filter, zones: Vec::new(), is_gone: false, clients: 0 };
+        let state = State { filter, zones: Vec::new(), is_broken: false, is_gone: false, clients: 0 };
         let firewalld = Firewalld(Arc::new(Mutex::new(state)));
         firewalld.state().make_table(false);
         let own = firewalld.clone();
@@ -63,6 +65,11 @@ impl Firewalld {
         let mut state = self.state();
         state.zones.push((link.to_string(), zone.to_string()));
         state.let_pass();
+    }
+
+    /// From now on it fails to do what it is asked for, or does it again.
+    pub fn break_down(&self, is_broken: bool) {
+        self.state().is_broken = is_broken;
     }
 
     /// It ends, but for its table.
@@ -109,6 +116,7 @@ impl State {
                 let zone = self.zones.iter().find(|(known, _)| known == link);
                 reply(serial, &[Value::text(zone.map_or("", |(_, zone)| zone))])
             }
+            (Some("addInterface"), _) if self.is_broken => refuse("COMMAND_FAILED: no memory"),
             (Some("addInterface"), [zone, link]) => {
                 if self.zones.iter().any(|(known, _)| known == link) {
                     return refuse(&format!("ZONE_CONFLICT: '{link}' already bound to a zone"));

@@ -112,6 +112,24 @@ fn a_zone_that_somebody_has_chosen_is_left_alone() {
 }
 
 #[test]
+fn what_it_refuses_is_said_with_the_remedy() {
+    on_a_host(|host| {
+        let firewalld = Firewalld::start();
+        firewalld.break_down(true);
+        let container = Connected::new(host, &bridged(&[]));
+        let created = container.create();
+        let said = "pillbox: warning: link pillbox0: firewalld: COMMAND_FAILED: no memory: let its packets pass \
+                    (firewall-cmd --zone=trusted --add-interface=pillbox0)";
+        assert_eq!((created.code, created.error_lines()), (0, vec![said]));
+        assert_eq!(host.net(&["check"]), REJECTED);
+        firewalld.break_down(false);
+        assert_eq!(host.net(&["gc"]), "network pillbox0: others' chains let its packets pass again\n");
+        assert_eq!(firewalld.zones(), trusted(&["pillbox0"]));
+        container.delete_force().ok();
+    });
+}
+
+#[test]
 fn its_table_without_it_is_named() {
     on_a_host(|host| {
         let before = Inventory::take();
