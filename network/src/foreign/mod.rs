@@ -19,14 +19,12 @@ use crate::network::Network;
 
 pub use firewalld::{Firewalld, TABLE as FIREWALLD, ZONE};
 
-/// Whoever comes up or goes down changes one of these: dockerd, ufw, firewalld without systemd and with it.
-const WITNESSES: [&str; 5] = [
-    "/run/docker.pid",
-    "/etc/ufw/ufw.conf",
-    "/etc/default/ufw",
-    "/run/firewalld.pid",
-    "/run/systemd/units/invocation:firewalld.service",
-];
+/// There as long as it runs: dockerd, firewalld without systemd and with it.
+const RUNNING: [&str; 3] =
+    ["/run/docker.pid", "/run/firewalld.pid", "/run/systemd/units/invocation:firewalld.service"];
+
+/// ufw's settings, which it writes when it is told something.
+const SETTINGS: [&str; 2] = ["/etc/ufw/ufw.conf", "/etc/default/ufw"];
 
 /// How often rules are put that somebody changes at the same time.
 const ATTEMPTS: u32 = 4;
@@ -46,13 +44,15 @@ impl<'a> From<&'a Network> for Passage<'a> {
     }
 }
 
-/// Whether others filter what is forwarded, with iptables or firewalld: then anything may change without a witness.
+/// Whether others filter what is forwarded, with iptables or firewalld, or are about to: then anything may change without a
+/// witness.
 ///
 /// # Errors
 /// The kernel refuses a question.
 pub fn is_crowded(host: &mut Host) -> Result<bool> {
     let filter = host.filter()?;
-    Ok(firewalld::table_handle(filter)? != 0
+    Ok(RUNNING.iter().any(|path| rustix::fs::lstat(*path).is_ok())
+        || firewalld::table_handle(filter)? != 0
         || iptables::is_used(filter, Family::Ip)?
         || iptables::is_used(filter, Family::Ip6)?)
 }
@@ -66,7 +66,7 @@ pub fn witness(host: &mut Host, is_crowded: bool) -> Result<u64> {
     let of =
         |path: &&str| rustix::fs::lstat(*path).map_or(0, |status| status.st_ino ^ status.st_mtime as u64);
     let handle = if is_crowded { firewalld::table_handle(host.filter()?)? } else { 0 };
-    let numbers = WITNESSES.iter().map(of).chain([handle]);
+    let numbers = RUNNING.iter().chain(&SETTINGS).map(of).chain([handle]);
     Ok(numbers.fold(0, |sum, number| u64::rotate_left(sum, 7) ^ number))
 }
 
