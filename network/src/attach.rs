@@ -10,13 +10,14 @@ use rustix::io::Errno;
 use crate::allot::allot;
 use crate::attachment::{Attachment, Holder, Interface};
 use crate::bridge::word_missing_kind;
-use crate::bring_up::{bring_up, has_table, restore_rules, take_down};
+use crate::bring_up::{bring_up, has_table, let_forward_ports, restore_rules, take_down};
 use crate::detach;
 use crate::error::{Error, Kind, Result};
 use crate::filter::{self, Change};
 use crate::host::Host;
 use crate::link::{self, ATTEMPTS, NAMES, choose_index, mac_text};
 use crate::network::{Network, NetworkKind};
+use crate::passage;
 use crate::request::Request;
 use crate::store::{Locked, Store};
 use crate::tracked;
@@ -74,7 +75,8 @@ pub fn reserve(
         // What it has so far is given back if anything fails.
         attachment.interfaces.0.push(Interface::default());
         let Some((interface, before)) = attachment.interfaces.0.split_last_mut() else { return Ok(()) };
-        decide(&mut locked, host, owner, request, &network, before, interface)
+        decide(&mut locked, host, owner, request, &network, before, interface)?;
+        let_forward_ports(interface, notes)
     });
     match decided.and_then(|()| locked.note(&attachment)) {
         Ok(()) => Ok(attachment),
@@ -345,5 +347,6 @@ fn publish_ports(store: &Store, host: &mut Host, attachment: &Attachment) -> Res
     if !is_there {
         restore_rules(&store.lock()?, host)?;
     }
+    passage::open_pairs(host, attachment)?;
     tracked::redirect(host, attachment)
 }

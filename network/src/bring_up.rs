@@ -1,17 +1,20 @@
 //! Sets up on the host what a network needs: its bridge, the rules of the packet filter, forwarding.
 
+use std::fmt::Display;
+
 use pillbox_netlink::nft::{self, Batch};
 use pillbox_netlink::{address, link as netlink_link};
 use rustix::io::Errno;
 
+use crate::attachment::{Interface, Published};
 use crate::bridge::{adopt, complete_bridge, connect_again, make_bridge, on_same_bridge};
 use crate::cidr::Cidr;
 use crate::error::{Error, Kind, Result};
 use crate::filter::{self, Change};
-use crate::foreign;
 use crate::host::{self, Host};
 use crate::link;
 use crate::network::{Network, NetworkKind, Range};
+use crate::passage;
 use crate::request::NetworkRequest;
 use crate::store::Locked;
 use crate::subnet::{check_free, choose_subnets, subnets};
@@ -47,26 +50,10 @@ pub fn bring_up(
     match (recorded, index) {
         (Some(network), Some(_)) if network.ready && !is_extended(&network, wanted) => {
             check_same(&network, wanted)?;
-            pass_others(locked, host, network, notes)
+            passage::keep_open(locked, host, network, notes)
         }
         (recorded, index) => set_up(locked, host, wanted, recorded, index, notes),
     }
-}
-
-/// Makes sure that packets pass the filters of programs that have been started or ended since.
-fn pass_others(
-    locked: &Locked<'_>,
-    host: &mut Host,
-    mut network: Network,
-    notes: &mut Vec<String>,
-) -> Result<Network> {
-    let witness = foreign::witness();
-    if network.witness != witness && !network.bare {
-        foreign::let_pass(host, &network, notes)?;
-        network.witness = witness;
-        locked.put_network(&network)?;
-    }
-    Ok(network)
 }
 
 /// The network as a request has it, with nothing of the host in it.
@@ -104,6 +91,8 @@ fn as_asked(wanted: &NetworkRequest) -> Network {
         promiscuous: promiscuous.unwrap_or(false),
         foreign: false,
         routes_loopback: false,
+        trusted: false,
+        crowded: false,
         witness: 0,
         ready: false,
     }
@@ -256,8 +245,7 @@ pub(crate) fn finish(
     let is_changed = host::route_loopback(&network.link)?;
     network.routes_loopback |= is_changed && network.foreign;
     if network.is_served() {
-        network.witness = foreign::witness();
-        foreign::let_pass(host, network, notes)?;
+        passage::open(locked, host, network, notes)?;
     }
     network.ready = true;
     locked.put_network(network)
@@ -265,11 +253,25 @@ pub(crate) fn finish(
 
 /// Lets the host forward what a network needs. `notes` gets what was changed, a line each.
 pub(crate) fn let_forward(network: &Network, notes: &mut Vec<String>) -> Result<()> {
-    for is_v4 in [true, false] {
-        let has_family = network.ranges.iter().any(|range| range.subnet.ip.is_ipv4() == is_v4);
-        if has_family && !network.internal && host::let_forward(is_v4)? {
-            let family = if is_v4 { "IPv4" } else { "IPv6" };
-            notes.push(format!("network {}: the host forwards {family} packets from now on", network.name));
+    let has = |is_v4| network.ranges.iter().any(|range| range.subnet.ip.is_ipv4() == is_v4);
+    let is_needed = |is_v4| !network.internal && has(is_v4);
+    forward(is_needed, &format_args!("network {}", network.name), notes)
+}
+
+/// Lets the host forward what the published ports of a plain pair need. `notes` gets what was changed, a line each.
+pub(crate) fn let_forward_ports(interface: &Interface, notes: &mut Vec<String>) -> Result<()> {
+    let target = |published: &Published, is_v4| if is_v4 { published.v4 } else { published.v6 };
+    let is_needed = |is_v4| {
+        let mut ports = interface.ports.iter();
+        interface.kind == NetworkKind::Pair && ports.any(|published| target(published, is_v4).is_some())
+    };
+    forward(is_needed, &format_args!("interface {}", interface.name), notes)
+}
+
+fn forward(is_needed: impl Fn(bool) -> bool, whose: &dyn Display, notes: &mut Vec<String>) -> Result<()> {
+    for (is_v4, family) in [(true, "IPv4"), (false, "IPv6")] {
+        if is_needed(is_v4) && host::let_forward(is_v4)? {
+            notes.push(format!("{whose}: the host forwards {family} packets from now on"));
         }
     }
     Ok(())
@@ -303,10 +305,7 @@ pub(crate) fn restore_rules(locked: &Locked<'_>, host: &mut Host) -> Result<()> 
     add_recorded(locked, &mut batch)?;
     host.filter()?.commit(&batch)?;
     // With ours, those in the chains of others have been flushed.
-    for network in locked.networks()?.iter().filter(|network| network.ready && network.is_served()) {
-        foreign::let_pass(host, network, &mut Vec::new())?;
-    }
-    Ok(())
+    passage::open_all(locked, host, &mut Vec::new()).map(drop)
 }
 
 fn add_recorded(locked: &Locked<'_>, batch: &mut Batch) -> Result<()> {
@@ -349,8 +348,11 @@ pub fn take_down(locked: &Locked<'_>, host: &mut Host, network: &Network) -> Res
     match others.first() {
         None if network.foreign => leave_bridge(host, network)?,
         // Whoever is left undoes it.
-        Some(other) if network.routes_loopback => {
-            locked.put_network(&Network { routes_loopback: true, ..other.clone() })?;
+        Some(other) if network.routes_loopback || network.trusted => {
+            let mut heir = other.clone();
+            heir.routes_loopback |= network.routes_loopback;
+            heir.trusted |= network.trusted;
+            locked.put_network(&heir)?;
         }
         _ => {}
     }
@@ -372,7 +374,7 @@ pub fn take_down(locked: &Locked<'_>, host: &mut Host, network: &Network) -> Res
 /// Removes a network's bridge, or its addresses from one that others have too. From one of somebody else's nothing is removed.
 fn remove_bridge(host: &mut Host, network: &Network, others: &[Network]) -> Result<()> {
     if others.is_empty() && network.is_served() {
-        foreign::forget(host, &network.link)?;
+        passage::close(host, network)?;
     }
     let Some(index) = host.index_of(&network.link)?.filter(|_| !network.foreign) else { return Ok(()) };
     if others.is_empty() {

@@ -12,6 +12,7 @@ use crate::filter::{self, Change};
 use crate::host::Host;
 use crate::link::{self, NAMES};
 use crate::namespace;
+use crate::passage;
 use crate::store::{Locked, Store};
 use crate::tracked;
 
@@ -93,6 +94,7 @@ fn release(locked: &Locked<'_>, host: &mut Host, attachment: &Attachment) -> Res
 }
 
 fn unpublish(host: &mut Host, attachment: &Attachment) -> Result<()> {
+    passage::close_pairs(host, attachment)?;
     let mut batch = Batch::new();
     // Adding what is there already changes nothing, and then all of it can be deleted.
     for change in [Change::Add, Change::Delete] {

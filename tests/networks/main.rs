@@ -10,7 +10,13 @@
 #[path = "../blackbox/harness/mod.rs"]
 mod harness;
 
+// What the tests of the D-Bus client have, of which only the service is used here.
+#[allow(dead_code)]
+#[path = "../../dbus/tests/bus/fake_bus.rs"]
+mod fake_bus;
+
 mod connected;
+mod firewalld;
 mod host;
 mod inventory;
 mod machine;
@@ -30,3 +36,4 @@ mod published;
 mod recovery;
 mod refusals;
 mod user_mode;
+mod zones;
