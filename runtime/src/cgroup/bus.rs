@@ -34,19 +34,19 @@ pub fn connect(addresses: &str) -> Result<Bus> {
 }
 
 impl From<pillbox_dbus::Error> for Error {
+    #[cold]
     fn from(error: pillbox_dbus::Error) -> Self {
         let text = error.text();
-        match error.errno() {
-            Some(errno) => {
-                Error::formatted(format_args!("{text}: {}", describe_errno(errno))).caused_by(errno)
-            }
-            None if error.is_timeout() => Error::new(text).or_kind(Kind::Timeout),
-            None => Error::new(text),
+        if let Some(errno) = error.errno() {
+            return Error::formatted(format_args!("{text}: {}", describe_errno(errno))).caused_by(errno);
         }
+        let worded = Error::new(text);
+        if error.is_timeout() { worded.or_kind(Kind::Timeout) } else { worded }
     }
 }
 
 /// A call to systemd that failed, with the name of the method.
+#[cold]
 pub fn word_call(error: CallError, member: &str) -> Error {
     match error {
         CallError::Method(name, text) => Error::formatted(format_args!("systemd: {member}: {text} ({name})")),
