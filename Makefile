@@ -16,7 +16,7 @@ TARGET := $(subst riscv64-,riscv64gc-,$(ARCH)-unknown-linux-musl)
 TARGET_DIR := $(or $(CARGO_TARGET_DIR),target)
 RELEASE := $(TARGET_DIR)/$(TARGET)/release
 BINARY := $(RELEASE)/pillbox
-SOURCES := $(shell find .cargo Cargo.toml Cargo.lock build.rs rust-toolchain.toml init json netlink network runtime -type f)
+SOURCES := $(shell find .cargo Cargo.toml Cargo.lock build.rs rust-toolchain.toml dbus init json netlink network runtime -type f)
 TOOLCHAIN := $(shell sed -n 's/^channel = "\(.*\)"/\1/p' rust-toolchain.toml)
 RUST_VERSION := $(shell sed -n 's/^rust-version = "\(.*\)"/\1/p' Cargo.toml)
 WORKSPACE := --workspace

@@ -71,6 +71,7 @@ const NETWORK: House = House {
     folder: "network/src",
     rooms: &[
         "error",
+        "sys",
         "cidr",
         "ip",
         "port",
@@ -91,6 +92,7 @@ const NETWORK: House = House {
         "store",
         "subnet",
         "bridge",
+        "passage",
         "bring_up",
         "detach",
         "allot",

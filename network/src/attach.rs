@@ -9,7 +9,7 @@ use rustix::io::Errno;
 
 use crate::allot::allot;
 use crate::attachment::{Attachment, Holder, Interface};
-use crate::bring_up::{bring_up, has_table, restore_rules, take_down};
+use crate::bring_up::{bring_up, has_table, let_forward_ports, restore_rules, take_down};
 use crate::detach;
 use crate::error::{Error, Kind, Result};
 use crate::filter::{self, Change};
@@ -17,6 +17,7 @@ use crate::host::Host;
 use crate::kernel::Part;
 use crate::link::{self, ATTEMPTS, NAMES, choose_index, mac_text};
 use crate::network::{Network, NetworkKind};
+use crate::passage;
 use crate::request::Request;
 use crate::store::{Locked, Store};
 use crate::tracked;
@@ -82,7 +83,8 @@ pub fn reserve(
         // What it has so far is given back if anything fails.
         attachment.interfaces.0.push(Interface::default());
         let Some((interface, before)) = attachment.interfaces.0.split_last_mut() else { return Ok(()) };
-        decide(&mut locked, host, owner, request, &network, before, interface)
+        decide(&mut locked, host, owner, request, &network, before, interface)?;
+        let_forward_ports(interface, notes)
     });
     match decided.and_then(|()| locked.note(&attachment)) {
         Ok(()) => Ok(Reserved { attachment, made }),
@@ -257,6 +259,11 @@ fn complete(
     for batch in messages.chunks(pillbox_netlink::MAX_BATCH) {
         inside.request(batch)?;
     }
+    for interface in
+        attachment.interfaces.iter().filter(|interface| interface.kind.is_pair() && !interface.down)
+    {
+        host.notice_carrier(&interface.host_name, interface.host_index)?;
+    }
     publish_ports(store, host, attachment)
 }
 
@@ -372,5 +379,6 @@ fn publish_ports(store: &Store, host: &mut Host, attachment: &Attachment) -> Res
     if !is_there {
         restore_rules(&store.lock()?, host).map_err(named)?;
     }
+    passage::open_pairs(host, attachment)?;
     tracked::redirect(host, attachment)
 }

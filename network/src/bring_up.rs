@@ -1,18 +1,21 @@
 //! Sets up on the host what a network needs: its bridge, the rules of the packet filter, forwarding.
 
+use std::fmt::Display;
+
 use pillbox_netlink::nft::{self, Batch};
 use pillbox_netlink::{address, link as netlink_link};
 use rustix::io::Errno;
 
+use crate::attachment::{Interface, Published};
 use crate::bridge::{adopt, complete_bridge, connect_again, make_bridge, on_same_bridge};
 use crate::cidr::Cidr;
 use crate::error::{Error, Kind, Result};
 use crate::filter::{self, Change};
-use crate::foreign;
 use crate::host::{self, Host};
 use crate::kernel;
 use crate::link;
 use crate::network::{Network, NetworkKind, Range};
+use crate::passage;
 use crate::request::NetworkRequest;
 use crate::store::Locked;
 use crate::subnet::{check_families, check_free, choose_subnets, subnets};
@@ -48,26 +51,10 @@ pub fn bring_up(
     match (recorded, index) {
         (Some(network), Some(_)) if network.ready && !is_extended(&network, wanted) => {
             check_same(&network, wanted)?;
-            pass_others(locked, host, network, notes)
+            passage::keep_open(locked, host, network, notes)
         }
         (recorded, index) => set_up(locked, host, wanted, recorded, index, notes),
     }
-}
-
-/// Makes sure that packets pass the filters of programs that have been started or ended since.
-fn pass_others(
-    locked: &Locked<'_>,
-    host: &mut Host,
-    mut network: Network,
-    notes: &mut Vec<String>,
-) -> Result<Network> {
-    let witness = foreign::witness();
-    if network.witness != witness && !network.bare {
-        foreign::let_pass(host, &network, notes)?;
-        network.witness = witness;
-        locked.put_network(&network)?;
-    }
-    Ok(network)
 }
 
 /// The network as a request has it, with nothing of the host in it.
@@ -105,6 +92,8 @@ fn as_asked(wanted: &NetworkRequest) -> Network {
         promiscuous: promiscuous.unwrap_or(false),
         foreign: false,
         routes_loopback: false,
+        trusted: false,
+        crowded: false,
         witness: 0,
         ready: false,
     }
@@ -261,8 +250,7 @@ pub(crate) fn finish(
     let is_changed = host::route_loopback(&network.link)?;
     network.routes_loopback |= is_changed && network.foreign;
     if network.is_served() {
-        network.witness = foreign::witness();
-        foreign::let_pass(host, network, notes)?;
+        passage::open(locked, host, network, notes)?;
     }
     network.ready = true;
     locked.put_network(network)
@@ -270,10 +258,24 @@ pub(crate) fn finish(
 
 /// Lets the host forward what a network needs. `notes` gets what was changed, a line each.
 pub(crate) fn let_forward(network: &Network, notes: &mut Vec<String>) -> Result<()> {
-    for is_v4 in [true, false] {
-        if network.has_family(is_v4) && !network.internal && host::let_forward(is_v4)? {
-            let family = if is_v4 { "IPv4" } else { "IPv6" };
-            notes.push(format!("network {}: the host forwards {family} packets from now on", network.name));
+    let is_needed = |is_v4| !network.internal && network.has_family(is_v4);
+    forward(is_needed, &format_args!("network {}", network.name), notes)
+}
+
+/// Lets the host forward what the published ports of a plain pair need. `notes` gets what was changed, a line each.
+pub(crate) fn let_forward_ports(interface: &Interface, notes: &mut Vec<String>) -> Result<()> {
+    let target = |published: &Published, is_v4| if is_v4 { published.v4 } else { published.v6 };
+    let is_needed = |is_v4| {
+        let mut ports = interface.ports.iter();
+        interface.kind == NetworkKind::Pair && ports.any(|published| target(published, is_v4).is_some())
+    };
+    forward(is_needed, &format_args!("interface {}", interface.name), notes)
+}
+
+fn forward(is_needed: impl Fn(bool) -> bool, whose: &dyn Display, notes: &mut Vec<String>) -> Result<()> {
+    for (is_v4, family) in [(true, "IPv4"), (false, "IPv6")] {
+        if is_needed(is_v4) && host::let_forward(is_v4)? {
+            notes.push(format!("{whose}: the host forwards {family} packets from now on"));
         }
     }
     Ok(())
@@ -304,10 +306,7 @@ pub(crate) fn restore_rules(locked: &Locked<'_>, host: &mut Host) -> Result<()> 
     add_recorded(locked, &mut batch)?;
     host.commit(&batch)?;
     // With ours, those in the chains of others have been flushed.
-    for network in locked.networks()?.iter().filter(|network| network.ready && network.is_served()) {
-        foreign::let_pass(host, network, &mut Vec::new())?;
-    }
-    Ok(())
+    passage::open_all(locked, host, &mut Vec::new()).map(drop)
 }
 
 fn add_recorded(locked: &Locked<'_>, batch: &mut Batch) -> Result<()> {
@@ -350,8 +349,11 @@ pub fn take_down(locked: &Locked<'_>, host: &mut Host, network: &Network) -> Res
     match others.first() {
         None if network.foreign => leave_bridge(host, network)?,
         // Whoever is left undoes it.
-        Some(other) if network.routes_loopback => {
-            locked.put_network(&Network { routes_loopback: true, ..other.clone() })?;
+        Some(other) if network.routes_loopback || network.trusted => {
+            let mut heir = other.clone();
+            heir.routes_loopback |= network.routes_loopback;
+            heir.trusted |= network.trusted;
+            locked.put_network(&heir)?;
         }
         _ => {}
     }
@@ -376,7 +378,7 @@ fn remove_rules(locked: &Locked<'_>, host: &mut Host, network: &Network, others:
         host.commit(&batch)?;
     }
     if network.kind == NetworkKind::Bridge && others.is_empty() && network.is_served() {
-        foreign::forget(host, &network.link)?;
+        passage::close(host, network)?;
     }
     Ok(())
 }

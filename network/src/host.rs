@@ -4,8 +4,8 @@ use std::io::IoSlice;
 use std::mem::MaybeUninit;
 use std::os::fd::{AsFd, OwnedFd};
 
-use pillbox_netlink::nft;
 use pillbox_netlink::route::{self, Route};
+use pillbox_netlink::{link, nft};
 use rustix::io::Errno;
 use rustix::net::{
     AddressFamily, SendAncillaryBuffer, SendAncillaryMessage, SendFlags, SocketFlags, SocketType, netdevice,
@@ -94,6 +94,19 @@ impl Host {
             Ok(index) => Ok(Some(index)),
             Err(Errno::NODEV) => Ok(None),
             Err(errno) => Err(errno).context(format_args!("look up link {name}")),
+        }
+    }
+
+    /// Has the kernel see that the other end of a pair is up. By itself it does so milliseconds later, and until then a bridge
+    /// drops what is for that port: a connection made at once takes a second. It is a message over netlink only where no
+    /// sysfs shows this network namespace.
+    ///
+    /// # Errors
+    /// The link is gone.
+    pub fn notice_carrier(&mut self, name: &str, index: u32) -> Result<()> {
+        match std::fs::read(format!("/sys/class/net/{name}/carrier")) {
+            Ok(_) => Ok(()),
+            Err(_) => Ok(link::get(&mut self.links, index).map(drop)?),
         }
     }
 

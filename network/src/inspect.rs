@@ -8,9 +8,9 @@ use crate::bring_up::{add_elements, finish, has_table, let_forward, restore_rule
 use crate::detach;
 use crate::error::{Error, Result};
 use crate::filter;
-use crate::foreign;
 use crate::host::{self, Host};
 use crate::network::{Network, NetworkKind};
+use crate::passage;
 use crate::port::Port;
 use crate::store::{Locked, Store, Swept};
 
@@ -57,7 +57,7 @@ pub fn check(store: &Store, host: &mut Host) -> Result<Vec<String>> {
     for network in &networks {
         check_network(host, network, &mut problems)?;
         if network.is_served() && !is_flushed {
-            foreign::find_faults(host, network, &mut problems)?;
+            passage::find_faults(host, network, &mut problems)?;
         }
     }
     if is_flushed {
@@ -65,6 +65,7 @@ pub fn check(store: &Store, host: &mut Host) -> Result<Vec<String>> {
         return Ok(problems);
     }
     for attachment in locked.attachments()? {
+        passage::find_faults_of_pairs(host, &attachment, &mut problems)?;
         for missing in missing_ports(host, &attachment)? {
             problems.push(format!("container {}: {missing} is not published any more", attachment.owner));
         }
@@ -189,10 +190,11 @@ fn put_back(locked: &mut Locked<'_>, host: &mut Host, done: &mut Vec<String>) ->
     }
     for network in locked.networks()?.iter().filter(|network| network.is_served()) {
         let_forward(network, done)?;
-        if foreign::let_pass(host, network, done)? {
-            done.push(format!("network {}: others' chains let its packets pass again", network.name));
-        }
     }
+    let opened = passage::open_all(locked, host, done)?;
+    done.extend(
+        opened.into_iter().map(|whose| format!("{whose}: others' chains let its packets pass again")),
+    );
     Ok(())
 }
 

@@ -57,7 +57,7 @@ impl Machine {
     pub fn connect(&self, name: &str, networks: &[(&str, &str, u8)]) {
         let namespace = namespace_of(self.0.id());
         let peer = Peer { name: "eth0", index: None, address: None, namespace: Some(namespace.as_fd()) };
-        let veth = Veth { name, index: None, address: None, mtu: None, master: None, peer };
+        let veth = Veth::new(name, peer);
         let mut host = Socket::open().expect("netlink");
         host.request(&[link::add_veth(&veth).expect("veth")]).expect("veth");
         let mut own = self.at().socket();
