@@ -76,6 +76,7 @@ const NETWORK: House = House {
         "ip",
         "port",
         "network",
+        "kernel",
         "attachment",
         "request",
         "dns",

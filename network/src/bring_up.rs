@@ -12,12 +12,13 @@ use crate::cidr::Cidr;
 use crate::error::{Error, Kind, Result};
 use crate::filter::{self, Change};
 use crate::host::{self, Host};
+use crate::kernel;
 use crate::link;
 use crate::network::{Network, NetworkKind, Range};
 use crate::passage;
 use crate::request::NetworkRequest;
 use crate::store::Locked;
-use crate::subnet::{check_free, choose_subnets, subnets};
+use crate::subnet::{check_families, check_free, choose_subnets, subnets};
 
 /// Finds a network, or makes it. `notes` gets what was changed on the host, a line each.
 ///
@@ -164,12 +165,15 @@ fn set_up(
     network.ready = false;
     locked.put_network(&network)?;
     let made = finish(locked, host, &mut network, index, Some(wanted), notes);
-    match made {
-        Ok(()) => Ok(network),
-        // The record of a network that was there stays: its bridge may still be needed.
-        Err(error) if is_known || index.is_some() => Err(error),
-        Err(error) => Err(error.besides(take_down(locked, host, &network))),
+    let Err(mut error) = made else { return Ok(network) };
+    if error.kind() == Kind::Unsupported {
+        error = error.after(&format!("network {}", network.name));
     }
+    // The record of a network that was there stays: its bridge may still be needed.
+    if is_known || index.is_some() {
+        return Err(error);
+    }
+    Err(error.besides(take_down(locked, host, &network)))
 }
 
 /// Whether a bridge and its network could be as they are asked for.
@@ -203,6 +207,7 @@ fn prepare(
         Some(_) => {}
         None => network.foreign = false,
     }
+    check_families(&network, index)?;
     if index.is_none() || wanted.gateway.is_some() {
         check_free(locked, host, &network, index)?;
     }
@@ -239,7 +244,7 @@ pub(crate) fn finish(
     if network.is_served() {
         let_forward(network, notes)?;
     }
-    if let Some(index) = index.filter(|_| has_v6(network) && !network.bare) {
+    if let Some(index) = index.filter(|_| network.has_family(false) && !network.bare) {
         host.links.request(&[link::loopback_through(index)?])?;
     }
     let is_changed = host::route_loopback(&network.link)?;
@@ -253,8 +258,7 @@ pub(crate) fn finish(
 
 /// Lets the host forward what a network needs. `notes` gets what was changed, a line each.
 pub(crate) fn let_forward(network: &Network, notes: &mut Vec<String>) -> Result<()> {
-    let has = |is_v4| network.ranges.iter().any(|range| range.subnet.ip.is_ipv4() == is_v4);
-    let is_needed = |is_v4| !network.internal && has(is_v4);
+    let is_needed = |is_v4| !network.internal && network.has_family(is_v4);
     forward(is_needed, &format_args!("network {}", network.name), notes)
 }
 
@@ -277,10 +281,6 @@ fn forward(is_needed: impl Fn(bool) -> bool, whose: &dyn Display, notes: &mut Ve
     Ok(())
 }
 
-fn has_v6(network: &Network) -> bool {
-    network.ranges.iter().any(|range| range.subnet.ip.is_ipv6())
-}
-
 /// Adds a network's rules, and with them whatever else of the records is missing in the packet filter.
 pub(crate) fn put_rules(locked: &Locked<'_>, host: &mut Host, network: &Network) -> Result<()> {
     let mut batch = Batch::new();
@@ -289,21 +289,22 @@ pub(crate) fn put_rules(locked: &Locked<'_>, host: &mut Host, network: &Network)
     }
     filter::add_network(&mut batch, network)?;
     if !batch.is_empty() {
-        host.filter()?.commit(&batch)?;
+        host.commit(&batch)?;
     }
     Ok(())
 }
 
 /// Whether the packet filter has our table: a question of some microseconds.
 pub(crate) fn has_table(host: &mut Host) -> Result<bool> {
-    Ok(nft::table::find(host.filter()?, filter::table().family, filter::TABLE)?.is_some())
+    let find = |socket| Ok(nft::table::find(socket, filter::table().family, filter::TABLE)?);
+    Ok(kernel::of_filter(host.filter().and_then(find))?.flatten().is_some())
 }
 
 /// Puts everything back that somebody has flushed: the table, the elements of all networks and of all published ports.
 pub(crate) fn restore_rules(locked: &Locked<'_>, host: &mut Host) -> Result<()> {
     let mut batch = Batch::new();
     add_recorded(locked, &mut batch)?;
-    host.filter()?.commit(&batch)?;
+    host.commit(&batch)?;
     // With ours, those in the chains of others have been flushed.
     passage::open_all(locked, host, &mut Vec::new()).map(drop)
 }
@@ -356,14 +357,9 @@ pub fn take_down(locked: &Locked<'_>, host: &mut Host, network: &Network) -> Res
         }
         _ => {}
     }
-    let mut batch = Batch::new();
-    if locked.has_only(&network.name)? {
-        filter::remove_base(&mut batch)?;
-    } else if has_table(host)? {
-        filter::delete_network(&mut batch, network, &others)?;
-    }
-    if !batch.is_empty() {
-        host.filter()?.commit(&batch)?;
+    // A kernel without the packet filter has nothing in it.
+    if host.has_filter()? {
+        remove_rules(locked, host, network, &others)?;
     }
     if network.kind == NetworkKind::Bridge {
         remove_bridge(host, network, &others)?;
@@ -371,11 +367,24 @@ pub fn take_down(locked: &Locked<'_>, host: &mut Host, network: &Network) -> Res
     locked.remove_network(&network.name)
 }
 
-/// Removes a network's bridge, or its addresses from one that others have too. From one of somebody else's nothing is removed.
-fn remove_bridge(host: &mut Host, network: &Network, others: &[Network]) -> Result<()> {
-    if others.is_empty() && network.is_served() {
+fn remove_rules(locked: &Locked<'_>, host: &mut Host, network: &Network, others: &[Network]) -> Result<()> {
+    let mut batch = Batch::new();
+    if locked.has_only(&network.name)? {
+        filter::remove_base(&mut batch)?;
+    } else if has_table(host)? {
+        filter::delete_network(&mut batch, network, others)?;
+    }
+    if !batch.is_empty() {
+        host.commit(&batch)?;
+    }
+    if network.kind == NetworkKind::Bridge && others.is_empty() && network.is_served() {
         passage::close(host, network)?;
     }
+    Ok(())
+}
+
+/// Removes a network's bridge, or its addresses from one that others have too. From one of somebody else's nothing is removed.
+fn remove_bridge(host: &mut Host, network: &Network, others: &[Network]) -> Result<()> {
     let Some(index) = host.index_of(&network.link)?.filter(|_| !network.foreign) else { return Ok(()) };
     if others.is_empty() {
         return Ok(host.links.request(&[netlink_link::delete(index)?])?);

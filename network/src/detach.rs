@@ -103,7 +103,7 @@ fn unpublish(host: &mut Host, attachment: &Attachment) -> Result<()> {
     if batch.is_empty() || !has_table(host)? {
         return Ok(());
     }
-    match host.filter()?.commit(&batch).map_err(Error::from) {
+    match host.commit(&batch) {
         // Somebody else's leads elsewhere: ours is gone.
         Err(error) if error.errno() == Some(Errno::EXIST) => Ok(()),
         committed => committed,

@@ -84,8 +84,7 @@ fn check_network(host: &mut Host, network: &Network, problems: &mut Vec<String>)
         problems.push(format!("network {name}: its bridge {link} is missing"));
     }
     for is_v4 in [true, false] {
-        let has_family = network.ranges.iter().any(|range| range.subnet.ip.is_ipv4() == is_v4);
-        let is_needed = has_family && !network.internal && !network.bare;
+        let is_needed = network.has_family(is_v4) && !network.internal && !network.bare;
         if is_needed && !host::forwards(is_v4)? {
             let family = if is_v4 { "IPv4" } else { "IPv6" };
             problems.push(format!("network {name}: the host does not forward {family} packets"));
@@ -164,7 +163,7 @@ fn put_back(locked: &mut Locked<'_>, host: &mut Host, done: &mut Vec<String>) ->
         let shown = format!("network {name}: ");
         let what = if is_lost {
             format!("its bridge {link} is there again")
-        } else if user(&locked.attachments()?, name).is_some() {
+        } else if locked.user(name)?.is_some() {
             format!("{HALF_MADE}, and is now")
         } else {
             take_down(locked, host, &network)?;
@@ -184,7 +183,7 @@ fn put_back(locked: &mut Locked<'_>, host: &mut Host, done: &mut Vec<String>) ->
         // Adding what is there already changes nothing.
         let mut batch = Batch::new();
         add_elements(locked, &mut batch)?;
-        host.filter()?.commit(&batch)?;
+        host.commit(&batch)?;
     }
     if !had_table {
         done.push(format!("nf_tables: table inet {} is there again", filter::TABLE));
@@ -204,7 +203,7 @@ fn remove_unneeded(locked: &Locked<'_>, host: &mut Host, done: &mut Vec<String>)
     if locked.is_empty()? && has_table(host)? {
         let mut batch = Batch::new();
         filter::remove_base(&mut batch)?;
-        host.filter()?.commit(&batch)?;
+        host.commit(&batch)?;
         done.push(format!("nf_tables: table inet {} is gone: nobody needs it", filter::TABLE));
     }
     Ok(())
@@ -219,18 +218,11 @@ pub fn remove(store: &Store, host: &mut Host, name: &str) -> Result<()> {
     let locked = store.lock()?;
     let missing = || Error::of(Missing, format_args!("network {name}: there is none: see pillbox net list"));
     let network = locked.network(name)?.ok_or_else(missing)?;
-    if let Some(user) = user(&locked.attachments()?, name) {
+    if let Some(user) = locked.user(name)? {
         return Err(Error::of(
             Taken,
             format_args!("network {name}: container {} is connected to it: delete it first", user.owner),
         ));
     }
     take_down(&locked, host, &network)
-}
-
-/// A container that is connected to the network.
-fn user<'a>(attachments: &'a [Attachment], network: &str) -> Option<&'a Attachment> {
-    let uses =
-        |attachment: &&Attachment| attachment.interfaces.iter().any(|interface| interface.network == network);
-    attachments.iter().find(uses)
 }

@@ -22,6 +22,7 @@ mod foreign;
 pub mod host;
 pub mod inspect;
 pub mod ip;
+mod kernel;
 pub mod link;
 pub mod namespace;
 pub mod netconf;

@@ -119,6 +119,11 @@ object! {
 }
 
 impl Network {
+    /// Whether it has addresses of IPv4, or of IPv6.
+    pub(crate) fn has_family(&self, is_v4: bool) -> bool {
+        self.ranges.iter().any(|range| range.subnet.ip.is_ipv4() == is_v4)
+    }
+
     /// The bridge's own addresses.
     pub fn gateways(&self) -> Vec<Cidr> {
         let ranges = self.ranges.iter().filter(|_| !self.bare);

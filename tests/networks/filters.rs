@@ -224,3 +224,15 @@ fn a_filter_that_drops_all_the_same_is_named() {
         assert_same("rule", &rules(), &before);
     });
 }
+
+#[test]
+fn a_network_without_ipv6_lacks_nothing_when_another_one_has_it() {
+    on_a_host(|host| {
+        let model = json!({"type": "bridge", "bridge_name": "br4", "subnets": ["10.90.0.0/24"]});
+        let netconf = json!({"model": model, "interfaces": [{}]});
+        let four = Connected::started(host, &netconf);
+        let both = Connected::started(host, &bridged(&[]));
+        assert_eq!(host.net(&["check"]), "");
+        [four, both].into_iter().for_each(Connected::remove);
+    });
+}

@@ -9,7 +9,7 @@ use pillbox_netlink::link::{self, Peer, Veth};
 use pillbox_netlink::route::{self, Route};
 use pillbox_netlink::{LOOPBACK_INDEX, Socket};
 
-use crate::standpoint::{Standpoint, ip, namespace_of};
+use super::standpoint::{Standpoint, ip, namespace_of};
 
 /// The host's addresses on the cable to [`Machine::outside`].
 pub const HOST_4: &str = "192.0.2.1";

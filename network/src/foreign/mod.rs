@@ -39,8 +39,7 @@ pub struct Passage<'a> {
 
 impl<'a> From<&'a Network> for Passage<'a> {
     fn from(network: &'a Network) -> Self {
-        let has = |is_v4| network.ranges.iter().any(|range| range.subnet.ip.is_ipv4() == is_v4);
-        Passage { link: &network.link, has_v4: has(true), has_v6: has(false) }
+        Passage { link: &network.link, has_v4: network.has_family(true), has_v6: network.has_family(false) }
     }
 }
 
@@ -78,7 +77,7 @@ pub fn put_rules(host: &mut Host, passage: &Passage<'_>) -> Result<bool> {
     let mut attempt = 0;
     loop {
         attempt += 1;
-        let batch = missing(host, passage)?;
+        let batch = missing(host, passage, families(passage))?;
         if batch.is_empty() {
             return Ok(attempt > 1);
         }
@@ -90,12 +89,14 @@ pub fn put_rules(host: &mut Host, passage: &Passage<'_>) -> Result<bool> {
     }
 }
 
-/// Whether all rules for a link stand where they should.
+/// Whether all rules for a link stand where they should, in the chains of the families that it has addresses of: another
+/// family's may have been made since.
 ///
 /// # Errors
 /// The kernel refuses a question.
 pub fn has_rules(host: &mut Host, passage: &Passage<'_>) -> Result<bool> {
-    Ok(missing(host, passage)?.is_empty())
+    let own = families(passage).into_iter().filter(|(_, is_own)| *is_own);
+    Ok(missing(host, passage, own)?.is_empty())
 }
 
 /// Whether all rules for a link stand where they should, most likely: asked for each container, and so in few questions.
@@ -107,7 +108,7 @@ pub fn seem_to_have_rules(host: &mut Host, passage: &Passage<'_>) -> Result<bool
     let stand = iptables::seem_to_stand(filter, Family::Ip, passage.link)?
         && iptables::seem_to_stand(filter, Family::Ip6, passage.link)?;
     // A family that the link has no addresses of may have no chain.
-    Ok(stand || missing(host, passage)?.is_empty())
+    Ok(stand || missing(host, passage, families(passage))?.is_empty())
 }
 
 /// Removes the rules for a link.
@@ -115,6 +116,10 @@ pub fn seem_to_have_rules(host: &mut Host, passage: &Passage<'_>) -> Result<bool
 /// # Errors
 /// The kernel refuses something.
 pub fn forget_rules(host: &mut Host, link: &str) -> Result<()> {
+    // A kernel without the packet filter has none.
+    if !host.has_filter()? {
+        return Ok(());
+    }
     for family in [Family::Ip, Family::Ip6] {
         iptables::forget(host.filter()?, family, link)?;
     }
@@ -138,11 +143,20 @@ pub fn find_drops(host: &mut Host, link: &str, but: Option<&str>, notes: &mut Ve
     drops::find(host.filter()?, link, but, notes)
 }
 
-/// What is missing in the chains of iptables.
-fn missing(host: &mut Host, passage: &Passage<'_>) -> Result<Batch> {
+/// The families of iptables, and whether a link has addresses of them.
+fn families(passage: &Passage<'_>) -> [(Family, bool); 2] {
+    [(Family::Ip, passage.has_v4), (Family::Ip6, passage.has_v6)]
+}
+
+/// What is missing in the chains of iptables for those families.
+fn missing(
+    host: &mut Host,
+    passage: &Passage<'_>,
+    families: impl IntoIterator<Item = (Family, bool)>,
+) -> Result<Batch> {
     let filter = host.filter()?;
     let mut batch = Batch::new();
-    for (family, may_make) in [(Family::Ip, passage.has_v4), (Family::Ip6, passage.has_v6)] {
+    for (family, may_make) in families {
         iptables::add_missing(filter, &mut batch, family, passage.link, may_make)?;
     }
     Ok(batch)

@@ -120,7 +120,8 @@ impl Net {
             namespace: None,
         };
         self.notes.clear();
-        attach::reserve(&self.store, &mut self.host, &owner, &[request], &mut self.notes)
+        let reserved = attach::reserve(&self.store, &mut self.host, &owner, &[request], &mut self.notes);
+        reserved.map(|reserved| reserved.attachment)
     }
 
     #[track_caller]

@@ -299,6 +299,7 @@ pub fn worded(error: pillbox_network::Error) -> Error {
         Of::Invalid => Kind::Invalid,
         Of::NotPermitted => Kind::NotPermitted,
         Of::Busy => Kind::Busy,
+        Of::Unsupported => Kind::Unsupported,
         Of::Taken | Of::Missing | Of::Host => Kind::Network,
     };
     Error::of(kind, error.to_string())
