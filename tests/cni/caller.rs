@@ -135,9 +135,12 @@ fn plugins_learn_which_containers_there_are() {
         assert_eq!(valid(), both);
         assert_eq!(first.call(&["net", "check"]).ok().stdout, "", "neither has been taken away");
         first.call(&["delete", "--force", &second.id]).ok();
+        // Otherwise gc may delete them, and says so.
+        wait_for_remains();
         assert_eq!(collect(), "");
         assert_eq!(valid(), std::slice::from_ref(&first.id));
         first.delete_force().ok();
+        wait_for_remains();
         assert_eq!(collect(), "");
         assert_eq!(valid(), Vec::<String>::new());
     });
