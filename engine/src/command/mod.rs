@@ -1,0 +1,48 @@
+//! The commands of box: a file for each, which reads flags, calls the library and prints.
+
+mod arguments;
+mod version;
+
+use std::ffi::OsString;
+use std::io::Write;
+
+pub use arguments::{Arguments, Command, Flag, Global, Request, Topic};
+
+use crate::error::{Context, Result};
+use crate::store::{Environment, Place, Store};
+
+/// All commands.
+pub const COMMANDS: &[Command] = &[version::COMMAND];
+
+impl Global {
+    /// Opens the store that the command line means.
+    ///
+    /// # Errors
+    /// It cannot be opened or made.
+    pub fn store(&self) -> Result<Store> {
+        let (data, runtime) = (self.data_root.clone(), self.exec_root.clone());
+        let user = rustix::process::geteuid();
+        Store::open(Place::of_user(user, &Environment::of_process(), data, runtime)?)
+    }
+}
+
+/// Runs a command line; the result is the exit status.
+///
+/// # Errors
+/// Whatever failed, in a line.
+pub fn run(arguments: impl Iterator<Item = OsString>) -> Result<u8> {
+    match arguments::parse(arguments, COMMANDS)? {
+        Request::Run(command, global, arguments) => (command.run)(&global, &arguments),
+        Request::Help(topic) => print(&arguments::help(topic, COMMANDS)),
+        Request::Version => print(&version::line()),
+    }
+}
+
+/// Writes to stdout. A reader that has gone is no error.
+fn print(text: &str) -> Result<u8> {
+    let mut stdout = std::io::stdout().lock();
+    match stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush()) {
+        Err(error) if error.kind() == std::io::ErrorKind::BrokenPipe => Ok(0),
+        done => done.map(|()| 0).context(|| "stdout"),
+    }
+}

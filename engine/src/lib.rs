@@ -1,0 +1,15 @@
+//! box as a library: images, layers and containers in a store, run by the calling process through [`pillbox`].
+//!
+//! No process owns the state: every command works on files and the kernel, and whoever is killed, the next one finds a legal
+//! state and puts away what was half done. See [`store`].
+
+#![deny(unsafe_code)]
+
+pub mod command;
+pub mod digest;
+pub mod error;
+pub mod image;
+pub mod store;
+
+pub use digest::Digest;
+pub use error::{Error, Kind, Result};

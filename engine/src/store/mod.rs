@@ -1,0 +1,125 @@
+//! What box keeps on disk: blobs, layers, names of images, containers.
+//!
+//! No process owns it. Whatever must survive the power is written beside its place, synced and renamed; what is removed is renamed
+//! to `.gone-*` first. So a command that is killed leaves a legal state, and the next one puts away the rest. Locks are flock(2) on
+//! the thing itself: shared for use, exclusive for removal.
+
+mod blob;
+mod container;
+mod image;
+mod layer;
+mod lock;
+mod place;
+mod removal;
+mod version;
+mod whole;
+
+use std::os::unix::fs::DirBuilderExt;
+use std::path::{Path, PathBuf};
+
+pub use blob::{Blobs, PartialBlob};
+pub use container::{ContainerFolder, ContainerId, Containers};
+pub use image::{Image, ImageRecord, Images};
+pub use layer::{LayerRecord, Layers, NewLayer, Owners};
+pub use lock::{Lock, Sharing};
+pub use place::{Environment, Place};
+pub use whole::{write_whole, write_without_sync};
+
+use crate::error::{Context, Result};
+
+/// Names of what is being made, and of what is being removed.
+const PARTIAL: &str = ".partial-";
+const GONE: &str = ".gone-";
+
+/// The store of one user or of root.
+#[derive(Debug, Clone)]
+pub struct Store {
+    place: Place,
+}
+
+impl Store {
+    /// Opens the store at `place`; makes it if it is not there yet.
+    ///
+    /// # Errors
+    /// A folder cannot be made; the store was written by a later version that this one cannot read.
+    pub fn open(place: Place) -> Result<Store> {
+        // What containers' programs can reach by a path: folders of layers have any owner and any mode.
+        make_folder(&place.data, 0o711)?;
+        version::check(&place.data)?;
+        for name in ["blobs/sha256", "layers", "images", "containers", "names"] {
+            make_folder(&place.data.join(name), 0o711)?;
+        }
+        Ok(Store { place })
+    }
+
+    /// Where it lies.
+    pub fn place(&self) -> &Place {
+        &self.place
+    }
+
+    /// Manifests, configurations, compressed layers.
+    pub fn blobs(&self) -> Blobs {
+        Blobs::at(self.place.data.join("blobs/sha256"))
+    }
+
+    /// Unpacked layers.
+    pub fn layers(&self) -> Layers {
+        Layers::at(self.place.data.join("layers"))
+    }
+
+    /// Images by their names.
+    pub fn images(&self) -> Images {
+        Images::at(self.place.data.join("images"))
+    }
+
+    /// Containers by their ids and names.
+    pub fn containers(&self) -> Containers {
+        Containers::at(self.place.data.join("containers"), self.place.data.join("names"))
+    }
+
+    /// Syncs everything that has been written to the store's file system: once for an image, after its last layer.
+    ///
+    /// # Errors
+    /// The disk did not take it.
+    pub fn sync(&self) -> Result<()> {
+        let folder =
+            std::fs::File::open(&self.place.data).context(|| self.place.data.display().to_string())?;
+        rustix::fs::syncfs(&folder).context(|| format!("sync {}", self.place.data.display()))
+    }
+}
+
+fn make_folder(path: &Path, mode: u32) -> Result<()> {
+    std::fs::DirBuilder::new()
+        .recursive(true)
+        .mode(mode)
+        .create(path)
+        .context(|| format!("make the folder {}", path.display()))
+}
+
+/// A name that nobody else has, behind a prefix.
+fn fresh_name(prefix: &str) -> Result<String> {
+    let mut bytes = [0; 8];
+    rustix::rand::getrandom(&mut bytes, rustix::rand::GetRandomFlags::empty()).context(|| "random bytes")?;
+    Ok(format!("{prefix}{:016x}", u64::from_ne_bytes(bytes)))
+}
+
+/// What a folder of the store has, without what is half made or half removed; hidden names as well.
+fn names_in(folder: &Path) -> Result<Vec<String>> {
+    let entries = std::fs::read_dir(folder).context(|| format!("read {}", folder.display()))?;
+    let mut names = Vec::new();
+    for entry in entries {
+        let entry = entry.context(|| format!("read {}", folder.display()))?;
+        if let Ok(name) = entry.file_name().into_string()
+            && !name.starts_with(PARTIAL)
+            && !name.starts_with(GONE)
+        {
+            names.push(name);
+        }
+    }
+    Ok(names)
+}
+
+/// The path of a file beside `path` with another name.
+fn beside(path: &Path, name: &str) -> PathBuf {
+    path.with_file_name(name)
+}
