@@ -6,9 +6,11 @@
 #![deny(unsafe_code)]
 
 pub mod command;
+mod deletion;
 pub mod digest;
 pub mod error;
 pub mod image;
+pub mod layer;
 pub mod store;
 
 pub use digest::Digest;

@@ -1,11 +1,14 @@
 //! Removing: a rename that makes it gone at once, then deleting, which may take long and may be interrupted.
 
-use std::fs::Permissions;
+use std::ffi::CString;
 use std::io::{ErrorKind, Result as IoResult};
-use std::os::unix::fs::PermissionsExt;
+use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
+use rustix::fs::CWD;
+
 use super::{GONE, PARTIAL, beside, fresh_name};
+use crate::deletion;
 use crate::error::{Context, Result};
 
 /// Removes a file or a folder with everything in it.
@@ -35,28 +38,8 @@ pub fn sweep(folder: &Path, is_abandoned: impl Fn(&Path) -> bool) -> Result<()> 
     Ok(())
 }
 
-/// Deletes a file or a tree. Folders that its owner may not enter, as overlayfs makes one in its work folder, are opened up.
+/// Deletes a file or a tree.
 pub fn delete(path: &Path) -> IoResult<()> {
-    if !std::fs::symlink_metadata(path)?.is_dir() {
-        return std::fs::remove_file(path);
-    }
-    match std::fs::remove_dir_all(path) {
-        Err(error) if error.kind() == ErrorKind::PermissionDenied => {
-            open_up(path)?;
-            std::fs::remove_dir_all(path)
-        }
-        done => done,
-    }
-}
-
-/// Lets the owner of the folders of a tree read, enter and change them.
-fn open_up(folder: &Path) -> IoResult<()> {
-    std::fs::set_permissions(folder, Permissions::from_mode(0o700))?;
-    for entry in std::fs::read_dir(folder)? {
-        let entry = entry?;
-        if entry.file_type()?.is_dir() {
-            open_up(&entry.path())?;
-        }
-    }
-    Ok(())
+    let name = CString::new(path.as_os_str().as_bytes())?;
+    Ok(deletion::delete(CWD, &name)?)
 }

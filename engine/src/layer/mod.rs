@@ -1,0 +1,15 @@
+//! Layers: tars that become folders, with whiteouts in overlayfs' own form.
+//!
+//! A tar is hostile. Every path of it is resolved by the kernel beneath the layer's folder, as chroot(2) would (`tree`); what
+//! cannot be a layer is refused by its name.
+
+mod compression;
+pub mod tar;
+mod tree;
+mod unpack;
+#[cfg(test)]
+mod unpack_tests;
+mod whiteout;
+
+pub use compression::uncompress;
+pub use unpack::{Ownership, Unpacked, Unpacking, unpack};
