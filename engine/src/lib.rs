@@ -6,6 +6,7 @@
 #![deny(unsafe_code)]
 
 pub mod command;
+pub mod container;
 mod deletion;
 pub mod digest;
 pub mod error;
