@@ -5,12 +5,15 @@
 
 #![deny(unsafe_code)]
 
+pub mod archive;
 pub mod command;
 pub mod container;
 mod deletion;
 pub mod digest;
 pub mod error;
+pub mod ids;
 pub mod image;
+pub mod inside;
 pub mod layer;
 pub mod store;
 

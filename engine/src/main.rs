@@ -2,8 +2,17 @@
 
 use std::process::ExitCode;
 
+use pillbox_engine::inside;
+
 fn main() -> ExitCode {
-    match pillbox_engine::command::run(std::env::args_os().skip(1)) {
+    let mut arguments = std::env::args_os();
+    let program = arguments.next();
+    if inside::is_called(program.as_deref()) {
+        return ExitCode::from(inside::main(arguments));
+    }
+    pillbox::own_all_children();
+    pillbox::Surroundings::use_environment();
+    match pillbox_engine::command::run(arguments) {
         Ok(status) => ExitCode::from(status),
         Err(error) => {
             eprintln!("box: {error}");

@@ -219,11 +219,11 @@ fn parse_command(parser: &mut lexopt::Parser, command: &'static Command) -> Resu
     }
     let Command { name, operands, operand_count, .. } = command;
     if read.operands.len() < *operand_count.start() {
-        return Err(Error::invalid(format!("box {name}: {operands} is missing: see box {name} --help")));
+        return Err(Error::invalid(format!("{name}: {operands} is missing: see box {name} --help")));
     }
     match read.operands.get(*operand_count.end()) {
         Some(operand) => {
-            Err(Error::invalid(format!("box {name}: {:?} is one argument too many", operand.display())))
+            Err(Error::invalid(format!("{name}: {:?} is one argument too many", operand.display())))
         }
         None => Ok(Some(read)),
     }
@@ -242,7 +242,7 @@ fn topic(name: &str, commands: &'static [Command]) -> Result<Topic> {
         commands.iter().find_map(|command| command.name.split_once(' ').filter(|(word, _)| *word == name));
     match group {
         Some((group, _)) => Ok(Topic::Group(group)),
-        None => Err(Error::invalid(format!("box {name}: there is no such command: see box --help"))),
+        None => Err(Error::invalid(format!("{name}: there is no such command: see box --help"))),
     }
 }
 
@@ -260,8 +260,12 @@ fn unknown_flag(argument: &Arg<'_>, command: &str) -> Error {
         Arg::Short(short) => format!("-{short}"),
         Arg::Value(value) => value.display().to_string(),
     };
-    let of = if command.is_empty() { "box".to_string() } else { format!("box {command}") };
-    Error::invalid(format!("{of}: {name}: there is no such flag: see {of} --help"))
+    match command {
+        "" => Error::invalid(format!("{name}: there is no such flag: see box --help")),
+        command => {
+            Error::invalid(format!("{command}: {name}: there is no such flag: see box {command} --help"))
+        }
+    }
 }
 
 /// The value of a flag. A switch may be followed by `=true` or `=false`; behind the letter of one come others.
@@ -399,11 +403,11 @@ mod tests {
     #[test]
     fn what_is_unknown_is_named() {
         let refused = |line| parsed(line).err().map(|error| error.to_string()).unwrap_or_default();
-        assert_eq!(refused("run --gpus all x"), "box run: --gpus: there is no such flag: see box run --help");
-        assert_eq!(refused("walk"), "box walk: there is no such command: see box --help");
-        assert_eq!(refused("image walk"), "box image walk: there is no such command: see box --help");
-        assert_eq!(refused("run"), "box run: IMAGE is missing: see box run --help");
-        assert_eq!(refused("images x"), "box image ls: \"x\" is one argument too many");
+        assert_eq!(refused("run --gpus all x"), "run: --gpus: there is no such flag: see box run --help");
+        assert_eq!(refused("walk"), "walk: there is no such command: see box --help");
+        assert_eq!(refused("image walk"), "image walk: there is no such command: see box --help");
+        assert_eq!(refused("run"), "run: IMAGE is missing: see box run --help");
+        assert_eq!(refused("images x"), "image ls: \"x\" is one argument too many");
         assert_eq!(refused("run --env"), "--env: a value is missing");
         assert_eq!(refused("run --tty=perhaps x"), "--tty=perhaps: must be true or false");
     }

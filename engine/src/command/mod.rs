@@ -1,6 +1,8 @@
 //! The commands of box: a file for each, which reads flags, calls the library and prints.
 
 mod arguments;
+mod container_flags;
+mod run;
 mod version;
 
 use std::ffi::OsString;
@@ -8,21 +10,24 @@ use std::io::Write;
 
 pub use arguments::{Arguments, Command, Flag, Global, Request, Topic};
 
+use crate::container::sweep;
 use crate::error::{Context, Result};
 use crate::store::{Environment, Place, Store};
 
 /// All commands.
-pub const COMMANDS: &[Command] = &[version::COMMAND];
+pub const COMMANDS: &[Command] = &[run::COMMAND, version::COMMAND];
 
 impl Global {
-    /// Opens the store that the command line means.
+    /// Opens the store that the command line means, and puts away what killed commands have left.
     ///
     /// # Errors
     /// It cannot be opened or made.
     pub fn store(&self) -> Result<Store> {
         let (data, runtime) = (self.data_root.clone(), self.exec_root.clone());
         let user = rustix::process::geteuid();
-        Store::open(Place::of_user(user, &Environment::of_process(), data, runtime)?)
+        let store = Store::open(Place::of_user(user, &Environment::of_process(), data, runtime)?)?;
+        sweep(&store)?;
+        Ok(store)
     }
 }
 
@@ -35,6 +40,15 @@ pub fn run(arguments: impl Iterator<Item = OsString>) -> Result<u8> {
         Request::Run(command, global, arguments) => (command.run)(&global, &arguments),
         Request::Help(topic) => print(&arguments::help(topic, COMMANDS)),
         Request::Version => print(&version::line()),
+    }
+}
+
+/// What was left out or lost, if it is of weight: a container is less confined than was asked for, a setting of the host was
+/// changed, output is lost, something is left behind.
+fn warn(warning: &pillbox::Warning) {
+    use pillbox::WarningKind::{Hook, HostChanged, LeftBehind, LessConfined, OutputLost, Unlimited};
+    if matches!(warning.kind(), Hook | HostChanged | LeftBehind | LessConfined | OutputLost | Unlimited) {
+        eprintln!("box: warning: {warning}");
     }
 }
 

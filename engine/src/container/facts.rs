@@ -5,9 +5,9 @@ use std::os::unix::fs::{FileTypeExt, MetadataExt};
 use std::path::{Path, PathBuf};
 
 use super::account::Accounts;
-use super::ids::IdMaps;
 use super::options::Options;
 use crate::error::{Context, Error, Result};
+use crate::ids::IdMaps;
 
 /// The facts.
 #[derive(Debug, Clone)]

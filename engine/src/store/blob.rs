@@ -114,7 +114,7 @@ impl Blobs {
     /// # Errors
     /// The folder cannot be read.
     pub fn sweep(&self) -> Result<()> {
-        removal::sweep(&self.folder, |_| false)
+        removal::sweep(&self.folder, None, |_| false)
     }
 }
 

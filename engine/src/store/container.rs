@@ -11,6 +11,7 @@ use super::lock::{Lock, Sharing};
 use super::{names_in, removal};
 use crate::digest::Digest;
 use crate::error::{Context, Error, Kind, Result};
+use crate::ids::IdMaps;
 
 /// 64 hex digits, at random.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
@@ -53,6 +54,7 @@ impl fmt::Display for ContainerId {
 pub struct Containers {
     folder: PathBuf,
     names: PathBuf,
+    maps: Option<IdMaps>,
 }
 
 /// The folder of one container.
@@ -64,8 +66,8 @@ pub struct ContainerFolder {
 }
 
 impl Containers {
-    pub(super) fn at(folder: PathBuf, names: PathBuf) -> Containers {
-        Containers { folder, names }
+    pub(super) fn at(folder: PathBuf, names: PathBuf, maps: Option<IdMaps>) -> Containers {
+        Containers { folder, names, maps }
     }
 
     /// Makes the folder of a new container, locked: as long as the lock is held, nobody takes it for abandoned.
@@ -75,12 +77,12 @@ impl Containers {
     pub fn make(&self, id: &ContainerId, name: &str) -> Result<(ContainerFolder, Lock)> {
         let path = self.folder.join(id.as_str());
         std::fs::DirBuilder::new()
-            .mode(0o711)
+            .mode(0o755)
             .create(&path)
             .context(|| format!("make the folder {}", path.display()))?;
         let lock = Lock::at(&path, Sharing::Exclusive, &format!("container {id}"))?;
         if let Err(error) = self.claim(name, id) {
-            removal::remove(&path)?;
+            removal::remove(&path, self.maps.as_ref())?;
             return Err(error);
         }
         Ok((ContainerFolder { id: id.clone(), path }, lock))
@@ -174,12 +176,20 @@ impl Containers {
         Ok(ids.map(|id| ContainerFolder { path: self.folder.join(id.as_str()), id }).collect())
     }
 
+    /// Removes a container with everything in it. The caller holds its lock.
+    ///
+    /// # Errors
+    /// It cannot be deleted completely; it is gone for all commands then, and the next one goes on.
+    pub fn remove(&self, folder: &ContainerFolder) -> Result<()> {
+        removal::remove(&folder.path, self.maps.as_ref())
+    }
+
     /// Deletes what killed commands have left.
     ///
     /// # Errors
     /// Something cannot be deleted.
     pub fn sweep(&self) -> Result<()> {
-        removal::sweep(&self.folder, |_| true)
+        removal::sweep(&self.folder, self.maps.as_ref(), |_| true)
     }
 }
 
@@ -207,14 +217,6 @@ impl ContainerFolder {
             Kind::NotFound => Error::not_found(format!("no such container: {}", self.id.short())),
             _ => error,
         })
-    }
-
-    /// Removes it with everything in it. The caller holds its lock.
-    ///
-    /// # Errors
-    /// It cannot be deleted completely; it is gone for all commands then, and the next one goes on.
-    pub fn remove(&self) -> Result<()> {
-        removal::remove(&self.path)
     }
 }
 

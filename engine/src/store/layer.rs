@@ -8,6 +8,7 @@ use super::lock::{Lock, Sharing};
 use super::{PARTIAL, fresh_name, names_in, removal, write_without_sync};
 use crate::digest::Digest;
 use crate::error::{Context, Error, Kind, Result};
+use crate::ids::IdMaps;
 use crate::image::{ChainId, DiffId};
 
 /// Whose the files of a layer are on the host.
@@ -38,14 +39,15 @@ pub struct LayerRecord {
 #[derive(Debug, Clone)]
 pub struct Layers {
     folder: PathBuf,
+    maps: Option<IdMaps>,
 }
 
 const FILES: &str = "fs";
 const RECORD: &str = "layer.json";
 
 impl Layers {
-    pub(super) fn at(folder: PathBuf) -> Layers {
-        Layers { folder }
+    pub(super) fn at(folder: PathBuf, maps: Option<IdMaps>) -> Layers {
+        Layers { folder, maps }
     }
 
     fn folder_of(&self, id: &ChainId) -> PathBuf {
@@ -122,7 +124,7 @@ impl Layers {
     pub fn remove(&self, id: &ChainId) -> Result<()> {
         let folder = self.folder_of(id);
         match Lock::try_at(&folder, Sharing::Exclusive) {
-            Ok(Some(_lock)) => removal::remove(&folder),
+            Ok(Some(_lock)) => removal::remove(&folder, self.maps.as_ref()),
             Ok(None) => Err(Error::conflict(format!("layer {id}: it is in use"))),
             Err(error) if error.kind() == Kind::NotFound => Ok(()),
             Err(error) => Err(error),
@@ -134,7 +136,9 @@ impl Layers {
     /// # Errors
     /// Something cannot be deleted.
     pub fn sweep(&self) -> Result<()> {
-        removal::sweep(&self.folder, |path| matches!(Lock::try_at(path, Sharing::Exclusive), Ok(Some(_))))
+        removal::sweep(&self.folder, self.maps.as_ref(), |path| {
+            matches!(Lock::try_at(path, Sharing::Exclusive), Ok(Some(_)))
+        })
     }
 }
 
@@ -191,7 +195,7 @@ impl Drop for NewLayer {
     fn drop(&mut self) {
         if !self.is_named {
             // What stays is swept by the next command.
-            let _ = removal::delete(&self.folder);
+            let _ = removal::delete(&self.folder, self.layers.maps.as_ref());
         }
     }
 }

@@ -4,6 +4,7 @@
 //! to `.gone-*` first. So a command that is killed leaves a legal state, and the next one puts away the rest. Locks are flock(2) on
 //! the thing itself: shared for use, exclusive for removal.
 
+mod adding;
 mod blob;
 mod container;
 mod image;
@@ -17,6 +18,7 @@ mod whole;
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 
+pub use adding::AddedLayer;
 pub use blob::{Blobs, PartialBlob};
 pub use container::{ContainerFolder, ContainerId, Containers};
 pub use image::{Image, ImageRecord, Images};
@@ -26,6 +28,7 @@ pub use place::{Environment, Place};
 pub use whole::{write_whole, write_without_sync};
 
 use crate::error::{Context, Result};
+use crate::ids::IdMaps;
 
 /// Names of what is being made, and of what is being removed.
 const PARTIAL: &str = ".partial-";
@@ -35,6 +38,7 @@ const GONE: &str = ".gone-";
 #[derive(Debug, Clone)]
 pub struct Store {
     place: Place,
+    maps: Option<IdMaps>,
 }
 
 impl Store {
@@ -43,18 +47,23 @@ impl Store {
     /// # Errors
     /// A folder cannot be made; the store was written by a later version that this one cannot read.
     pub fn open(place: Place) -> Result<Store> {
-        // What containers' programs can reach by a path: folders of layers have any owner and any mode.
-        make_folder(&place.data, 0o711)?;
+        // Layers have programs that are setuid: nobody else on this host may get at them.
+        make_folder(&place.data, 0o700)?;
         version::check(&place.data)?;
         for name in ["blobs/sha256", "layers", "images", "containers", "names"] {
-            make_folder(&place.data.join(name), 0o711)?;
+            make_folder(&place.data.join(name), 0o755)?;
         }
-        Ok(Store { place })
+        Ok(Store { place, maps: IdMaps::of_caller() })
     }
 
     /// Where it lies.
     pub fn place(&self) -> &Place {
         &self.place
+    }
+
+    /// The ids of its containers' users, if it is an ordinary user's.
+    pub fn maps(&self) -> Option<&IdMaps> {
+        self.maps.as_ref()
     }
 
     /// Manifests, configurations, compressed layers.
@@ -64,7 +73,7 @@ impl Store {
 
     /// Unpacked layers.
     pub fn layers(&self) -> Layers {
-        Layers::at(self.place.data.join("layers"))
+        Layers::at(self.place.data.join("layers"), self.maps.clone())
     }
 
     /// Images by their names.
@@ -74,7 +83,7 @@ impl Store {
 
     /// Containers by their ids and names.
     pub fn containers(&self) -> Containers {
-        Containers::at(self.place.data.join("containers"), self.place.data.join("names"))
+        Containers::at(self.place.data.join("containers"), self.place.data.join("names"), self.maps.clone())
     }
 
     /// Syncs everything that has been written to the store's file system: once for an image, after its last layer.

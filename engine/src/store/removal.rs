@@ -1,45 +1,51 @@
 //! Removing: a rename that makes it gone at once, then deleting, which may take long and may be interrupted.
 
 use std::ffi::CString;
-use std::io::{ErrorKind, Result as IoResult};
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
 use rustix::fs::CWD;
+use rustix::io::Errno;
 
 use super::{GONE, PARTIAL, beside, fresh_name};
 use crate::deletion;
 use crate::error::{Context, Result};
+use crate::ids::IdMaps;
+use crate::inside;
 
-/// Removes a file or a folder with everything in it.
+/// Removes a file or a folder with everything in it. `maps` are the ids that its files may have.
 ///
 /// # Errors
 /// It cannot be renamed (it is still there then), or not deleted completely: the next command goes on.
-pub fn remove(path: &Path) -> Result<()> {
+pub fn remove(path: &Path, maps: Option<&IdMaps>) -> Result<()> {
     let gone = beside(path, &fresh_name(GONE)?);
     std::fs::rename(path, &gone).context(|| format!("remove {}", path.display()))?;
-    delete(&gone).context(|| format!("delete {}", gone.display()))
+    delete(&gone, maps)
 }
 
 /// Deletes what commands that were killed have left in a folder of the store. What another one is making is locked.
-pub fn sweep(folder: &Path, is_abandoned: impl Fn(&Path) -> bool) -> Result<()> {
+pub fn sweep(folder: &Path, maps: Option<&IdMaps>, is_abandoned: impl Fn(&Path) -> bool) -> Result<()> {
     let entries = std::fs::read_dir(folder).context(|| format!("read {}", folder.display()))?;
     for entry in entries {
         let path = entry.context(|| format!("read {}", folder.display()))?.path();
         let name = path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
         if name.starts_with(GONE) || (name.starts_with(PARTIAL) && is_abandoned(&path)) {
-            // Another command may be deleting it as well.
-            match delete(&path) {
-                Err(error) if error.kind() == ErrorKind::NotFound => {}
-                deleted => deleted.context(|| format!("delete {}", path.display()))?,
-            }
+            delete(&path, maps)?;
         }
     }
     Ok(())
 }
 
-/// Deletes a file or a tree.
-pub fn delete(path: &Path) -> IoResult<()> {
-    let name = CString::new(path.as_os_str().as_bytes())?;
-    Ok(deletion::delete(CWD, &name)?)
+/// Deletes a file or a tree; one that is not there, because another command has deleted it as well, is no error.
+pub fn delete(path: &Path, maps: Option<&IdMaps>) -> Result<()> {
+    let name = CString::new(path.as_os_str().as_bytes()).map_err(std::io::Error::from)?;
+    let named = || format!("delete {}", path.display());
+    match (deletion::delete(CWD, &name), maps) {
+        (Ok(()) | Err(Errno::NOENT), _) => Ok(()),
+        // Folders of other ids than the user's own.
+        (Err(Errno::PERM | Errno::ACCESS), Some(maps)) if !maps.is_squashed() => {
+            inside::delete(maps, path).context(named)
+        }
+        (Err(errno), _) => Err(errno).context(named),
+    }
 }

@@ -8,13 +8,14 @@ mod seccomp;
 #[cfg(test)]
 mod tests;
 
+pub use process::arguments;
 use serde_json::{Map, Value, json};
 
 use super::capability::Capabilities;
 use super::facts::Facts;
-use super::ids::IdMaps;
 use super::options::{NetworkMode, Options, Seccomp, Sharing};
 use crate::error::{Error, Result};
+use crate::ids::IdMaps;
 use crate::image::Execution;
 
 /// Parts of /proc and /sys that tell of the host.

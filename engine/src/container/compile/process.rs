@@ -6,6 +6,7 @@ use crate::container::capability::Capabilities;
 use crate::container::facts::Facts;
 use crate::container::options::Options;
 use crate::error::{Error, Result};
+use crate::ids::IdMaps;
 use crate::image::Execution;
 
 /// Where programs are looked for, unless the image says it.
@@ -20,16 +21,20 @@ pub fn compile(
 ) -> Result<Value> {
     let wanted = options.user.as_deref().unwrap_or(&image.user);
     let account = facts.accounts.find(wanted, &options.groups)?;
-    if let Some(maps) = facts.maps.as_ref().filter(|maps| maps.is_squashed())
-        && (account.uid != 0 || !account.groups.iter().all(|gid| maps.has_group(*gid)))
-    {
+    let is_squashed = facts.maps.as_ref().is_some_and(IdMaps::is_squashed);
+    if is_squashed && (account.uid != 0 || account.gid != 0 || !options.groups.is_empty()) {
         return Err(Error::invalid(format!(
-            "--user {}:{}: you have no range of ids, so that root is the only user in containers: have one entered in /etc/subuid and /etc/subgid, and newuidmap installed",
+            "--user {}:{}: you have no range of ids, so that root is the only user in containers, without more groups: have one entered in /etc/subuid and /etc/subgid, and newuidmap installed",
             account.uid, account.gid
         )));
     }
+    let mut user = json!({"uid": account.uid, "gid": account.gid});
+    // With a single id the kernel allows no others.
+    if !is_squashed {
+        user["additionalGids"] = json!(account.groups);
+    }
     let mut process = json!({
-        "user": {"uid": account.uid, "gid": account.gid, "additionalGids": account.groups},
+        "user": user,
         "args": arguments(image, options)?,
         "env": environment(image, options, hostname),
         "cwd": working_folder(image, options)?,

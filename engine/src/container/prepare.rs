@@ -1,0 +1,66 @@
+//! From a container's record to what the runtime takes.
+
+use pillbox::container::Networks;
+use pillbox::root::RootSource;
+use pillbox::{Bundle, CreateOptions};
+
+use super::compile::compile;
+use super::facts::Facts;
+use super::network::compile_network;
+use super::options::{MountSource, Options};
+use super::record::ContainerRecord;
+use super::root::RootFolders;
+use crate::error::{Error, Kind, Result};
+use crate::store::{ContainerFolder, Store};
+
+/// What the runtime takes.
+#[derive(Debug)]
+pub struct Prepared {
+    /// The configuration.
+    pub bundle: Bundle,
+    /// Root and networks; streams are the caller's to add.
+    pub options: CreateOptions,
+}
+
+/// Prepares a container to be started. The caller holds its lock, because its root is a writable overlay.
+///
+/// # Errors
+/// Something cannot be as it is asked for.
+pub fn prepare(store: &Store, folder: &ContainerFolder, record: &ContainerRecord) -> Result<Prepared> {
+    check_sources(&record.options)?;
+    let root = RootFolders::make(store, folder, record)?;
+    let maps = store.maps().cloned();
+    let is_users = maps.is_some();
+    let facts = Facts::look(&record.id, &record.options, root.accounts()?, maps)?;
+    let config = compile(&record.execution, &record.options, &facts)?;
+    let bundle = Bundle {
+        path: folder.path().to_path_buf(),
+        config: config.to_string(),
+        config_name: record.name.clone(),
+    };
+    let netconf = compile_network(&record.options.network, is_users)?.to_string();
+    let networks = Networks::parse("network".to_string(), netconf.as_bytes())?;
+    let options =
+        CreateOptions::new().root(RootSource::layers(root.layers(record.auto_remove))).networks(networks);
+    Ok(Prepared { bundle, options })
+}
+
+/// A source that is missing is said by its flag, before anything is made.
+fn check_sources(options: &Options) -> Result<()> {
+    for mount in &options.mounts {
+        if let MountSource::Bind { path, .. } = &mount.source
+            && let Err(error) = std::fs::metadata(path)
+        {
+            let path = path.display();
+            let error = Error::from(error);
+            return Err(match error.kind() {
+                Kind::NotFound => Error::not_found(format!(
+                    "--volume {path}:{}: {path} is missing: make it first (mkdir -p {path})",
+                    mount.destination
+                )),
+                _ => error.context(format!("--volume {path}")),
+            });
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,8 @@
+//! box as people use it: the built program, a root file system made on the spot, in namespaces of the tests' own. Needs root.
+
+mod harness;
+#[allow(dead_code)]
+#[path = "../../../tests/blackbox/harness/host.rs"]
+mod host;
+mod rootless;
+mod run;

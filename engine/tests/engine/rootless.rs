@@ -1,0 +1,107 @@
+//! The same as an ordinary user, with ranges of ids and without.
+
+use std::fs;
+use std::os::unix::fs::MetadataExt;
+use std::path::Path;
+use std::sync::Once;
+
+use crate::harness::Room;
+
+/// Of a name in /etc/passwd, which newuidmap(1) wants to know.
+const USER: u32 = 65_534;
+const WITHOUT_RANGES: u32 = 12_346;
+
+/// A room of a user who has ranges of ids, or of one who has none.
+fn room(user: u32) -> Option<Room> {
+    static RANGES: Once = Once::new();
+    let room = Room::of_user(user)?;
+    if !["/usr/bin/newuidmap", "/usr/bin/newgidmap"].iter().all(|path| Path::new(path).exists()) {
+        crate::host::skip("newuidmap is not installed");
+        return None;
+    }
+    // In the tests' own mount namespace.
+    RANGES.call_once(|| {
+        let text = format!("{USER}:100000:65536\n");
+        let file = Path::new(crate::host::SCRATCH).join("ranges");
+        fs::write(&file, text).expect("file");
+        for name in ["/etc/subuid", "/etc/subgid"] {
+            rustix::mount::mount_bind(&file, name).expect("bind");
+        }
+    });
+    Some(room)
+}
+
+#[test]
+fn a_user_is_root_inside() {
+    let Some(room) = room(USER) else { return };
+    let script = "id -u; cat /proc/self/uid_map; touch /new; mkdir /other; chown 5:6 /other; chmod 700 /other; stat -c %u:%g /other";
+    let said = room.run(&[], &["sh", "-c", script]).ok();
+    let words: Vec<&str> = said.split_whitespace().collect();
+    assert_eq!(words, ["0", "0", "65534", "1", "1", "100000", "65536", "5:6"]);
+    assert_eq!(room.run(&["-u", "web"], &["sh", "-c", "id -u; id -G"]).ok(), "33\n34 50\n");
+    room.run(&[], &["sh", "-c", "exit 7"]).exits(7);
+    room.run(&[], &["nonesuch"]).fails(127, "nonesuch");
+    // Files of other ids are removed as well.
+    room.assert_gone();
+}
+
+#[test]
+fn owners_of_a_tar_are_kept() {
+    let Some(room) = room(USER) else { return };
+    fs::create_dir(room.rootfs().join("srv")).expect("folder");
+    std::os::unix::fs::chown(room.rootfs().join("srv"), Some(33), Some(34)).expect("chown");
+    room.tar("rootfs.tar.gz");
+    for _ in 0..2 {
+        let said = room.call(&[
+            "run",
+            "--rm",
+            "--network",
+            "none",
+            "rootfs.tar.gz",
+            "stat",
+            "-c",
+            "%u:%g",
+            "/srv",
+            "/bin",
+        ]);
+        assert_eq!(said.ok(), "33:34\n0:0\n");
+    }
+    let layers = fs::read_dir(room.data().join("layers")).expect("layers").flatten().next().expect("layer");
+    assert_eq!(fs::metadata(layers.path().join("fs/srv")).expect("srv").uid(), 100_000 + 32);
+    let cut = fs::read(room.folder.join("rootfs.tar.gz")).expect("tar");
+    fs::write(room.folder.join("cut.tar.gz"), &cut[..cut.len() / 2]).expect("file");
+    room.call(&["run", "--rm", "cut.tar.gz", "true"]).fails(125, "cut.tar.gz: ");
+    room.assert_gone();
+}
+
+#[test]
+fn one_id_is_enough() {
+    let Some(room) = room(WITHOUT_RANGES) else { return };
+    std::os::unix::fs::chown(room.rootfs().join("tmp"), Some(33), Some(34)).expect("chown");
+    room.tar("rootfs.tar");
+    let said = room.call(&[
+        "run",
+        "--rm",
+        "--network",
+        "none",
+        "rootfs.tar",
+        "sh",
+        "-c",
+        "id -u; stat -c %u /tmp; touch /new; echo $?",
+    ]);
+    assert_eq!(said.stdout, "0\n0\n0\n");
+    assert!(said.stderr.contains("no ranges of ids"), "{}", said.stderr);
+    let refused =
+        room.call(&["run", "--rm", "--network", "none", "-u", "web", "rootfs.tar", "true"]).exits(125);
+    assert!(refused.stderr.contains("--user 33:34: you have no range of ids"), "{}", refused.stderr);
+    room.assert_gone();
+}
+
+#[test]
+fn the_hosts_network() {
+    let Some(room) = room(USER) else { return };
+    room.give_rootfs();
+    let said = room.call(&["run", "--rm", "--network", "host", "./rootfs", "ls", "/sys/class/net"]).ok();
+    let host = fs::read_dir("/sys/class/net").expect("interfaces").count();
+    assert_eq!(said.lines().count(), host);
+}
