@@ -16,6 +16,7 @@ pub mod image;
 pub mod inside;
 pub mod layer;
 pub mod store;
+pub mod time;
 
 pub use digest::Digest;
 pub use error::{Error, Kind, Result};

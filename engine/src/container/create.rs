@@ -1,9 +1,11 @@
 //! A container's folder: made, looked at, removed.
 
+use super::monitor::adopt;
 use super::name::{check_name, random_name};
 use super::options::Options;
 use super::record::{ContainerRecord, Moment, Progress};
 use super::source::Source;
+use super::status::Status;
 use crate::error::{Context, Error, Result};
 use crate::store::{ContainerFolder, ContainerId, Lock, Sharing, Store};
 
@@ -16,6 +18,17 @@ pub struct Own {
     pub record: ContainerRecord,
     /// As long as it is held, nobody else works on the container.
     pub lock: Lock,
+}
+
+/// How long a container is there.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Lifetime {
+    /// Until somebody removes it.
+    Kept,
+    /// Until its program ends.
+    OfProgram,
+    /// As long as the command that runs it.
+    OfCommand,
 }
 
 /// When a container that is made is started.
@@ -36,7 +49,7 @@ pub fn create(
     source: Source,
     name: Option<String>,
     options: Options,
-    auto_remove: bool,
+    lifetime: Lifetime,
     start: Start,
 ) -> Result<Own> {
     // What is wrong with it is found before it is made.
@@ -56,7 +69,8 @@ pub fn create(
         execution,
         options,
         created: Moment::now(),
-        auto_remove,
+        auto_remove: lifetime != Lifetime::Kept,
+        is_foreground: lifetime == Lifetime::OfCommand,
     };
     let own = Own { folder, record, lock };
     let begun = match start {
@@ -121,10 +135,19 @@ pub fn sweep(store: &Store) -> Result<()> {
     let containers = store.containers();
     for folder in containers.list()? {
         let Ok(Some(lock)) = folder.try_lock(Sharing::Exclusive) else { continue };
-        match ContainerRecord::read(&folder)? {
-            Some(record) if !record.auto_remove || Progress::read(&folder)?.started.is_none() => {}
-            Some(record) => Own { folder, record, lock }.remove(store)?,
-            None => discard(store, &folder)?,
+        let Some(record) = ContainerRecord::read(&folder)? else {
+            discard(store, &folder)?;
+            continue;
+        };
+        let progress = Progress::read(&folder)?;
+        if progress.started.is_none() || (progress.exit.is_some() && !record.auto_remove) {
+            continue;
+        }
+        // It runs, and its monitor was killed; what runs in the foreground ends with its command.
+        if !record.is_foreground && Status::of(store, &folder)?.is_alive() {
+            adopt(store, &folder, lock)?;
+        } else if record.auto_remove {
+            Own { folder, record, lock }.remove(store)?;
         }
     }
     containers.sweep()

@@ -1,11 +1,15 @@
 //! Containers: from what is asked for to config.json, and their lives through [`pillbox`].
 
 mod account;
+mod attach;
 mod capability;
 mod compile;
 mod create;
+mod exec;
 mod facts;
 mod foreground;
+pub mod log;
+pub mod monitor;
 mod name;
 mod network;
 mod options;
@@ -14,10 +18,14 @@ mod record;
 mod root;
 pub mod size;
 mod source;
+mod start;
+mod status;
 
 pub use account::{Account, Accounts};
-pub use compile::compile;
-pub use create::{Own, Start, create, forget_state, sweep, take};
+pub use attach::Outcome;
+pub use compile::{arguments, compile};
+pub use create::{Lifetime, Own, Start, create, forget_state, sweep, take};
+pub use exec::{ExecRequest, exec};
 pub use facts::{Device, Facts};
 pub use foreground::run_in_foreground;
 pub use network::compile_network;
@@ -29,3 +37,5 @@ pub use prepare::{Prepared, prepare};
 pub use record::{Base, ContainerRecord, Exit, Moment, Progress};
 pub use root::RootFolders;
 pub use source::Source;
+pub use start::{attach_to, end, start_attached, start_detached, stop, wait};
+pub use status::{Status, is_held, open_running, span};

@@ -31,6 +31,8 @@ pub struct ContainerRecord {
     pub created: Moment,
     /// Whether it is removed when it has ended.
     pub auto_remove: bool,
+    /// Whether it ends with the command that runs it: it has no monitor.
+    pub is_foreground: bool,
 }
 
 /// What a container's root is made of, below its own changes.
