@@ -1,6 +1,21 @@
-//! Moments in words.
+//! Moments, and how they are written.
 
-use crate::container::Moment;
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use serde::{Deserialize, Serialize};
+
+/// Nanoseconds since 1970.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct Moment(pub u64);
+
+impl Moment {
+    /// This one.
+    pub fn now() -> Moment {
+        let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        Moment(u64::try_from(since.as_nanos()).unwrap_or(u64::MAX))
+    }
+}
 
 /// RFC 3339, in UTC, with nanoseconds.
 pub fn rfc3339(moment: Moment) -> String {

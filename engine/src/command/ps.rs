@@ -5,9 +5,10 @@ use serde_json::{Value, json};
 use super::format::Format;
 use super::table::{shortened, table};
 use super::{Arguments, Command, Flag, Global, print};
-use crate::container::{ContainerRecord, Moment, Status, arguments as program, span};
+use crate::container::{ContainerRecord, Status, arguments as program, span};
 use crate::error::Result;
 use crate::store::Store;
+use crate::time::Moment;
 
 pub const COMMAND: Command = Command {
     name: "ps",

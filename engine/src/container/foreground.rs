@@ -2,7 +2,7 @@
 
 use pillbox::{Root, Stdio};
 
-use super::create::Own;
+use super::own::Own;
 use super::prepare::{Prepared, prepare};
 use crate::error::{Error, Result};
 use crate::store::Store;

@@ -7,8 +7,8 @@ use pillbox::Signal;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
 use super::attach::{Outcome, Until, Wants, attach};
-use super::create::Own;
 use super::monitor::{connect, start_monitor};
+use super::own::Own;
 use super::record::{ContainerRecord, Exit, Progress};
 use super::status::{Status, is_held, open, open_running};
 use crate::error::{Error, Kind, Result};

@@ -4,9 +4,10 @@ use std::time::Duration;
 
 use pillbox::{Container, Root};
 
-use super::record::{ContainerRecord, Exit, Moment, Progress};
+use super::record::{ContainerRecord, Exit, Progress};
 use crate::error::{Error, Result};
 use crate::store::{ContainerFolder, ContainerId, Sharing, Store};
+use crate::time::Moment;
 
 /// What it does.
 #[derive(Debug, Clone, PartialEq, Eq)]

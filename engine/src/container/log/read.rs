@@ -12,8 +12,8 @@ use rustix::io::Errno;
 
 use super::record::{HEADER, Head, Stream};
 use super::write::numbers;
-use crate::container::record::Moment;
 use crate::error::{Context, Result};
+use crate::time::Moment;
 
 /// A line, with the line end that it has; the last one of a stream may have none.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -1,6 +1,6 @@
 //! A record: 16 bytes that tell time, length and stream, then what was read at once. Lines are found by the reader.
 
-use crate::container::record::Moment;
+use crate::time::Moment;
 
 /// The bytes before the content.
 pub const HEADER: usize = 16;

@@ -5,8 +5,8 @@ use std::io::{IoSlice, Write};
 use std::path::{Path, PathBuf};
 
 use super::record::{CONTENT_MAX, HEADER, Head, Stream};
-use crate::container::record::Moment;
 use crate::error::{Context, Result};
+use crate::time::Moment;
 
 /// How much is kept.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

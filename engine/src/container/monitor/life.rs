@@ -16,9 +16,11 @@ use super::output::{CHUNK, Look, Output, Pipes};
 use super::protocol::{Failure, Kind, Size, decode_value, encode, encode_value};
 use super::{Beginning, Monitored, socket_path};
 use crate::container::log::{LogBounds, LogWriter, Stream};
+use crate::container::own::forget_state;
 use crate::container::prepare::{Prepared, prepare};
-use crate::container::record::{Exit, Moment, Progress};
+use crate::container::record::{Exit, Progress};
 use crate::error::{Context, Error, Result};
+use crate::time::Moment;
 
 /// How long clients have to take what is left for them after the end.
 const PATIENCE: Duration = Duration::from_secs(5);
@@ -134,7 +136,7 @@ fn make(monitored: &Monitored, folder: &Path) -> Result<Served> {
     for name in ["stdout", "stderr"] {
         let _ = std::fs::remove_file(folder.join(name));
     }
-    crate::container::forget_state(store, &own.id)?;
+    forget_state(store, &own.id)?;
     let Prepared { bundle, mut options, root } = prepare(store, own, record)?;
     let (mut outputs, mut stdin) = (Vec::new(), None);
     if !record.options.streams.terminal {

@@ -7,7 +7,7 @@ use std::os::unix::process::CommandExt;
 use std::process::{Command, Stdio};
 
 use super::{Beginning, Monitored, NAME, runtime_folder, socket_path};
-use crate::container::create::Own;
+use crate::container::own::Own;
 use crate::error::{Context, Error, Result};
 use crate::store::{ContainerFolder, ContainerId, Lock, Store};
 
