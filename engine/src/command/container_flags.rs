@@ -60,7 +60,11 @@ pub const FLAGS: &[Flag] = &[
     valued("ulimit", None, "NAME=SOFT[:HARD]", "a limit of each process"),
     valued("oom-score-adj", None, "NUMBER", "-1000 to 1000"),
     valued("sysctl", None, "NAME=VALUE", "a kernel parameter of its namespaces"),
-    valued("network", None, "NETWORK", "bridge, none or host"),
+    valued("network", None, "NETWORK", "bridge, none, host, or one by its name"),
+    valued("network-alias", None, "NAME", "one more name on that network"),
+    valued("ip", None, "ADDRESS", "its address on that network"),
+    valued("ip6", None, "ADDRESS", "its IPv6 address on that network"),
+    valued("mac-address", None, "ADDRESS", "its hardware address"),
     valued("net", None, "NETWORK", "the same as --network"),
     valued("publish", Some('p'), "[HOST:]PORT[/PROTOCOL]", "a port of the host's that leads to it"),
     valued("add-host", None, "NAME:ADDRESS", "a name for /etc/hosts"),
@@ -117,6 +121,9 @@ impl Wanted {
         if let Some(file) = id_file.as_ref().filter(|file| file.exists()) {
             let file = file.display();
             return Err(Error::conflict(format!("--cidfile {file}: it is there already: remove it first")));
+        }
+        if let NetworkMode::Named(name) = &options.network.mode {
+            store.networks().find(name)?;
         }
         let source = Source::find(store, &image)?;
         say_if_squashed(store);
@@ -279,10 +286,11 @@ fn namespaces(arguments: &Arguments, options: &mut Options) -> Result<()> {
         None | Some("bridge" | "default") => NetworkMode::Default,
         Some("none") => NetworkMode::None,
         Some("host") => NetworkMode::Host,
-        Some(other) => {
-            return Err(Error::invalid(format!("--network {other}: must be bridge, none or host")));
-        }
+        Some(name) => NetworkMode::Named(name.to_string()),
     };
+    network.aliases = arguments.texts("network-alias")?;
+    network.addresses = [arguments.texts("ip")?, arguments.texts("ip6")?].concat();
+    network.mac = arguments.text("mac-address")?.map(str::to_string);
     network.published = arguments.texts("publish")?;
     network.hosts = arguments.texts("add-host")?;
     network.servers = arguments.texts("dns")?;
@@ -312,7 +320,10 @@ fn pairs(arguments: &Arguments, flag: &str) -> Result<std::collections::BTreeMap
 }
 
 /// A label may have no value.
-fn labels(arguments: &Arguments) -> Result<std::collections::BTreeMap<String, String>> {
+///
+/// # Errors
+/// One has no name.
+pub fn labels(arguments: &Arguments) -> Result<std::collections::BTreeMap<String, String>> {
     let split = |text: String| match text.split_once('=').unwrap_or((&text, "")) {
         ("", _) => Err(Error::invalid(format!("--label {text}: must be NAME or NAME=VALUE"))),
         (name, value) => Ok((name.to_string(), value.to_string())),

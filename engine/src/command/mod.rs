@@ -7,6 +7,7 @@ mod create;
 mod exec;
 mod format;
 mod logs;
+mod network;
 mod ps;
 mod rm;
 mod run;
@@ -40,6 +41,10 @@ pub const COMMANDS: &[Command] = &[
     stop::UNPAUSE,
     stop::WAIT,
     rm::COMMAND,
+    network::CREATE,
+    network::LS,
+    network::INSPECT,
+    network::RM,
     version::COMMAND,
 ];
 

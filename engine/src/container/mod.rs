@@ -11,6 +11,7 @@ mod foreground;
 pub mod log;
 pub mod monitor;
 mod name;
+mod neighbours;
 mod network;
 mod options;
 mod own;
@@ -30,6 +31,7 @@ pub use create::{Lifetime, Start, create};
 pub use exec::{ExecRequest, exec};
 pub use facts::{Device, Facts};
 pub use foreground::run_in_foreground;
+pub use name::check_network_name;
 pub use network::compile_network;
 pub use options::{
     Access, DeviceRequest, Limits, Mount, MountSource, Namespaces, Network, NetworkMode, Options, Rights,

@@ -203,6 +203,12 @@ pub enum Sharing {
 pub struct Network {
     /// The network.
     pub mode: NetworkMode,
+    /// More names by which others on the same network find it.
+    pub aliases: Vec<String>,
+    /// Its addresses there.
+    pub addresses: Vec<String>,
+    /// Its hardware address.
+    pub mac: Option<String>,
     /// As Docker's `--publish` takes them.
     pub published: Vec<String>,
     /// More names, each with its address: `NAME:ADDRESS`.
@@ -226,6 +232,8 @@ pub enum NetworkMode {
     None,
     /// The host's.
     Host,
+    /// One with a name.
+    Named(String),
 }
 
 /// A device of the host's.

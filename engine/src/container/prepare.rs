@@ -10,7 +10,7 @@ use pillbox::{Bundle, CreateOptions};
 use super::compile::compile;
 use super::facts::Facts;
 use super::network::compile_network;
-use super::options::{MountSource, Options};
+use super::options::{MountSource, NetworkMode, Options};
 use super::record::ContainerRecord;
 use super::root::RootFolders;
 use crate::error::{Error, Kind, Result};
@@ -43,7 +43,11 @@ pub fn prepare(store: &Store, folder: &ContainerFolder, record: &ContainerRecord
         config: config.to_string(),
         config_name: record.name.clone(),
     };
-    let netconf = compile_network(&record.options.network, is_users)?.to_string();
+    let named = match &record.options.network.mode {
+        NetworkMode::Named(name) => Some(store.networks().find(name)?),
+        _ => None,
+    };
+    let netconf = compile_network(&record.options.network, named.as_ref(), is_users)?.to_string();
     let networks = Networks::parse("network".to_string(), netconf.as_bytes())?;
     let layers = root.layers(record.auto_remove);
     let mount = match is_users || record.auto_remove {

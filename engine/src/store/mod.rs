@@ -10,6 +10,7 @@ mod container;
 mod image;
 mod layer;
 mod lock;
+mod network;
 mod place;
 mod removal;
 mod version;
@@ -24,6 +25,7 @@ pub use container::{ContainerFolder, ContainerId, Containers};
 pub use image::{Image, ImageRecord, Images};
 pub use layer::{LayerRecord, Layers, NewLayer, Owners};
 pub use lock::{Lock, Sharing};
+pub use network::{NetworkDriver, NetworkRecord, NetworkRecords, network_id};
 pub use place::{Environment, Place};
 pub use whole::{write_whole, write_without_sync};
 
@@ -50,7 +52,7 @@ impl Store {
         // Layers have programs that are setuid: nobody else on this host may get at them.
         make_folder(&place.data, 0o700)?;
         version::check(&place.data)?;
-        for name in ["blobs/sha256", "layers", "images", "containers", "names"] {
+        for name in ["blobs/sha256", "layers", "images", "containers", "names", "networks"] {
             make_folder(&place.data.join(name), 0o755)?;
         }
         Ok(Store { place, maps: IdMaps::of_caller() })
@@ -84,6 +86,11 @@ impl Store {
     /// Containers by their ids and names.
     pub fn containers(&self) -> Containers {
         Containers::at(self.place.data.join("containers"), self.place.data.join("names"), self.maps.clone())
+    }
+
+    /// Networks with names.
+    pub fn networks(&self) -> NetworkRecords {
+        NetworkRecords::at(self.place.data.join("networks"))
     }
 
     /// Syncs everything that has been written to the store's file system: once for an image, after its last layer.

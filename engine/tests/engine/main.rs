@@ -5,5 +5,6 @@ mod harness;
 #[allow(dead_code)]
 #[path = "../../../tests/blackbox/harness/host.rs"]
 mod host;
+mod networks;
 mod rootless;
 mod run;

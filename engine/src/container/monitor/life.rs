@@ -16,6 +16,7 @@ use super::output::{CHUNK, Look, Output, Pipes};
 use super::protocol::{Failure, Kind, Size, decode_value, encode, encode_value};
 use super::{Beginning, Monitored, socket_path};
 use crate::container::log::{LogBounds, LogWriter, Stream};
+use crate::container::neighbours::refresh_names;
 use crate::container::own::forget_state;
 use crate::container::prepare::{Prepared, prepare};
 use crate::container::record::{Exit, Progress};
@@ -58,6 +59,10 @@ pub fn live(mut monitored: Monitored, beginning: Beginning, first: UnixStream) -
         Ok(made) => made,
         Err(error) => return refuse(&mut monitored, &mut clients, &error),
     };
+    // Before its program runs, which may look for others at once.
+    if let Err(error) = refresh_names(&monitored.store, &monitored.record) {
+        clients[0].say(&encode(Kind::Warning, error.to_string().as_bytes()));
+    }
     for warning in served.container.warnings() {
         clients[0].say(&encode(Kind::Warning, warning.to_string().as_bytes()));
     }
@@ -81,6 +86,8 @@ pub fn live(mut monitored: Monitored, beginning: Beginning, first: UnixStream) -
     // What cannot be deleted now is deleted by the next command.
     let deleted = served.container.delete(true);
     drop(root);
+    // The next one that comes or goes writes them as well.
+    let _ = refresh_names(&monitored.store, &monitored.record);
     monitored.give_up()?;
     watch.say_to_all(&encode(Kind::Ended, &[status]));
     watch.flush_all();
