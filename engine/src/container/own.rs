@@ -22,8 +22,9 @@ impl Own {
     /// Something of it cannot be removed; the next command goes on.
     pub fn remove(self, store: &Store) -> Result<()> {
         let Own { folder, record, lock } = self;
-        discard(store, &folder)?;
+        // First, because without its folder nobody would know that the name is free.
         store.containers().disclaim(&record.name, &folder.id)?;
+        discard(store, &folder)?;
         drop(lock);
         Ok(())
     }
@@ -41,15 +42,10 @@ pub(super) fn discard(store: &Store, folder: &ContainerFolder) -> Result<()> {
 /// It could not be ended.
 pub fn forget_state(store: &Store, id: &ContainerId) -> Result<()> {
     let root = pillbox::Root::at(&store.place().runtime);
-    match pillbox::Container::open(&root, id.as_str()) {
-        Ok(container) => container.delete(true).context(|| format!("container {}", id.short())),
-        Err(error) if error.kind() == pillbox::Kind::NotFound => Ok(()),
-        // What is left of one whose creation was killed.
-        Err(_) => {
-            let id = pillbox::ContainerId::new(id.as_str())?;
-            Ok(pillbox::container::delete(&root, &id, true, &mut |_| {})?)
-        }
-    }
+    // By force also what is left of one whose creation was killed; one that is not there is no error.
+    let deleted =
+        pillbox::container::delete(&root, &pillbox::ContainerId::new(id.as_str())?, true, &mut |_| {});
+    deleted.context(|| format!("container {}", id.short()))
 }
 
 /// The container that a command means, locked.

@@ -123,6 +123,14 @@ impl Containers {
         }
     }
 
+    /// Takes all names away from a container whose own record does not tell them.
+    ///
+    /// # Errors
+    /// They cannot be looked at, or removed.
+    pub fn disclaim_all(&self, id: &ContainerId) -> Result<()> {
+        names_in(&self.names)?.iter().try_for_each(|name| self.disclaim(name, id))
+    }
+
     fn named(&self, name: &str) -> Result<Option<ContainerFolder>> {
         // What is no file's name is no container's either.
         if name.is_empty() || name.contains('/') || name.starts_with('.') {

@@ -93,6 +93,16 @@ impl Store {
         NetworkRecords::at(self.place.data.join("networks"))
     }
 
+    /// Deletes what killed commands have left of blobs, layers and names.
+    ///
+    /// # Errors
+    /// Something cannot be deleted.
+    pub fn sweep(&self) -> Result<()> {
+        self.blobs().sweep()?;
+        self.layers().sweep()?;
+        self.images().sweep()
+    }
+
     /// Syncs everything that has been written to the store's file system: once for an image, after its last layer.
     ///
     /// # Errors

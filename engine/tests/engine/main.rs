@@ -5,6 +5,7 @@ mod harness;
 #[allow(dead_code)]
 #[path = "../../../tests/blackbox/harness/host.rs"]
 mod host;
+mod killed;
 mod networks;
 mod rootless;
 mod run;

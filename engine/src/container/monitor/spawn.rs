@@ -72,8 +72,8 @@ impl Monitored {
         let folder = runtime_folder(&self.store, &self.folder.id);
         let removed = std::fs::remove_dir_all(&folder);
         if self.record.auto_remove {
-            self.store.containers().remove(&self.folder)?;
             self.store.containers().disclaim(&self.record.name, &self.folder.id)?;
+            self.store.containers().remove(&self.folder)?;
         }
         self.lock = None;
         match removed {
