@@ -5,8 +5,8 @@ use std::path::{Path, PathBuf};
 use super::{Arguments, Flag, say};
 use crate::container::size::{parse_bytes, parse_processors, parse_time};
 use crate::container::{
-    Access, DeviceRequest, Lifetime, Mount, MountSource, NetworkMode, Options, Own, Seccomp, Sharing, Source,
-    Start, Streams, create,
+    Access, DeviceRequest, Lifetime, Mount, MountSource, NetworkMode, Options, Own, Restart, Seccomp,
+    Sharing, Source, Start, Streams, create,
 };
 use crate::error::{Context, Error, Result};
 use crate::store::Store;
@@ -78,6 +78,7 @@ pub const FLAGS: &[Flag] = &[
     valued("cgroup-parent", None, "PATH", "the cgroup above its own"),
     valued("label", Some('l'), "NAME=VALUE", "whatever you like"),
     valued("annotation", None, "NAME=VALUE", "for the runtime"),
+    valued("restart", None, "POLICY", "no, on-failure[:NUMBER], always or unless-stopped"),
     valued("stop-signal", None, "SIGNAL", "how it is asked to end"),
     valued("stop-timeout", None, "SECONDS", "how long it has for that"),
 ];
@@ -174,6 +175,7 @@ fn parse(arguments: &Arguments) -> Result<Options> {
         Some(text) => Some(parse_time("--stop-timeout", text)?.as_secs()),
         None => None,
     };
+    options.restart = restart(arguments)?;
     for volume in arguments.texts("volume")? {
         options.mounts.push(parse_volume(&volume)?);
     }
@@ -190,6 +192,27 @@ fn parse(arguments: &Arguments) -> Result<Options> {
     limits(arguments, &mut options)?;
     namespaces(arguments, &mut options)?;
     Ok(options)
+}
+
+fn restart(arguments: &Arguments) -> Result<Restart> {
+    let Some(text) = arguments.text("restart")? else { return Ok(Restart::No) };
+    let wrong = || {
+        Error::invalid(format!("--restart {text}: must be no, on-failure[:NUMBER], always or unless-stopped"))
+    };
+    let policy = match text.split_once(':').unwrap_or((text, "")) {
+        ("no", "") => Restart::No,
+        ("always", "") => Restart::Always,
+        ("unless-stopped", "") => Restart::UnlessStopped,
+        ("on-failure", "") => Restart::OnFailure(None),
+        ("on-failure", number) => Restart::OnFailure(Some(number.parse().map_err(|_| wrong())?)),
+        _ => return Err(wrong()),
+    };
+    if policy != Restart::No && arguments.is_set("rm") {
+        return Err(Error::invalid(format!(
+            "--restart {text}: with --rm it is gone when it has ended: leave one of them out"
+        )));
+    }
+    Ok(policy)
 }
 
 /// Variables of files and of the command line.

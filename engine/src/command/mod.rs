@@ -2,6 +2,7 @@
 
 mod arguments;
 mod attach;
+mod boot;
 mod container_flags;
 mod create;
 mod exec;
@@ -41,6 +42,7 @@ pub const COMMANDS: &[Command] = &[
     stop::UNPAUSE,
     stop::WAIT,
     rm::COMMAND,
+    boot::COMMAND,
     network::CREATE,
     network::LS,
     network::INSPECT,

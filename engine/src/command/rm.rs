@@ -32,7 +32,8 @@ fn rm(global: &Global, arguments: &Arguments) -> Result<u8> {
 
 fn remove(store: &Store, name: &str, force: bool) -> Result<()> {
     let folder = store.containers().find(name)?;
-    if Status::of(store, &folder)?.is_alive() {
+    let status = Status::of(store, &folder)?;
+    if status.is_alive() || matches!(status, Status::Restarting(_)) {
         if !force {
             return Err(Error::conflict(format!(
                 "container {name}: it is running: stop it first, or say --force"

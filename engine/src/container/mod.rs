@@ -34,14 +34,14 @@ pub use foreground::run_in_foreground;
 pub use name::check_network_name;
 pub use network::compile_network;
 pub use options::{
-    Access, DeviceRequest, Limits, Mount, MountSource, Namespaces, Network, NetworkMode, Options, Rights,
-    Seccomp, Sharing, Streams,
+    Access, DeviceRequest, Limits, Mount, MountSource, Namespaces, Network, NetworkMode, Options, Restart,
+    Rights, Seccomp, Sharing, Streams,
 };
 pub use own::{Own, forget_state, take};
 pub use prepare::{Prepared, prepare};
-pub use record::{Base, ContainerRecord, Exit, Progress};
+pub use record::{Base, ContainerRecord, Exit, Progress, is_stopped};
 pub use root::RootFolders;
 pub use source::Source;
-pub use start::{attach_to, end, start_attached, start_detached, stop, wait};
+pub use start::{attach_to, end, signal, start_attached, start_detached, stop, wait};
 pub use status::{Status, is_held, open_running, span};
 pub use sweep::sweep;

@@ -53,6 +53,34 @@ pub struct Options {
     pub stop_signal: Option<String>,
     /// How many seconds it has for that.
     pub stop_timeout: Option<u64>,
+    /// When it is started again.
+    pub restart: Restart,
+}
+
+/// When a program that has ended is started again.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum Restart {
+    /// Never.
+    #[default]
+    No,
+    /// When it has failed; at most so many times, if that is said.
+    OnFailure(Option<u32>),
+    /// Always, and when the machine starts.
+    Always,
+    /// Always, and when the machine starts, unless its user had stopped it.
+    UnlessStopped,
+}
+
+impl Restart {
+    /// Whether one that has ended with this status, and was started again so often, is started again.
+    pub fn wants(self, status: u8, restarts: u32) -> bool {
+        match self {
+            Restart::No => false,
+            Restart::OnFailure(most) => status != 0 && most.is_none_or(|most| restarts < most),
+            Restart::Always | Restart::UnlessStopped => true,
+        }
+    }
 }
 
 /// The program's streams.

@@ -59,6 +59,8 @@ pub struct Progress {
     pub started: Option<Moment>,
     /// How that ended.
     pub exit: Option<Exit>,
+    /// How often its monitor has started it again.
+    pub restarts: u32,
 }
 
 /// How a program ended.
@@ -72,10 +74,14 @@ pub struct Exit {
     /// Why it could not be started, if it could not.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub error: Option<String>,
+    /// Whether its monitor is about to start it again.
+    #[serde(skip_serializing_if = "std::ops::Not::not", default)]
+    pub is_restarting: bool,
 }
 
 const RECORD: &str = "container.json";
 const PROGRESS: &str = "progress.json";
+const STOPPED: &str = "stopped";
 
 impl ContainerRecord {
     /// Writes it into the container's folder. A torn one counts as no container, so it is not synced.
@@ -120,6 +126,27 @@ impl Progress {
     pub fn read(folder: &ContainerFolder) -> Result<Progress> {
         Ok(read(folder, PROGRESS)?.unwrap_or_default())
     }
+}
+
+/// Notes that its user has stopped it, or wants it to run: one that was stopped is not started again by itself.
+///
+/// # Errors
+/// The disk did not take it.
+pub fn set_stopped(folder: &ContainerFolder, is_stopped: bool) -> Result<()> {
+    let path = folder.path().join(STOPPED);
+    let done = match is_stopped {
+        true => std::fs::File::create(&path).map(drop),
+        false => std::fs::remove_file(&path),
+    };
+    match done {
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(()),
+        done => done.context(|| path.display().to_string()),
+    }
+}
+
+/// Whether its user has stopped it.
+pub fn is_stopped(folder: &ContainerFolder) -> bool {
+    folder.path().join(STOPPED).exists()
 }
 
 fn write(folder: &ContainerFolder, name: &str, value: &impl Serialize) -> Result<()> {

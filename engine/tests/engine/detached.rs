@@ -333,3 +333,45 @@ fn many_at_once() {
     });
     room.assert_gone();
 }
+
+#[test]
+fn restarting() {
+    let Some(room) = Room::new() else { return };
+    room.start(
+        &["--name", "fails", "--restart", "on-failure:2"],
+        &["sh", "-c", "echo x >>/runs; wc -l </runs; exit 3"],
+    );
+    wait_for("the last end", || room.state("fails") == "exited");
+    let runs =
+        || room.call(&["logs", "fails"]).ok().split_whitespace().map(str::to_string).collect::<Vec<_>>();
+    assert_eq!(runs(), ["1", "2", "3"]);
+    assert_eq!(room.call(&["wait", "fails"]).ok(), "3\n");
+    // One that is started by hand has all its attempts again.
+    room.call(&["start", "fails"]).ok();
+    wait_for("the last end", || room.state("fails") == "exited" && runs().len() == 6);
+
+    room.start(&["--name", "always", "--restart", "always"], &["sh", "-c", "echo run; sleep 0.1"]);
+    let count = || room.call(&["logs", "always"]).ok().lines().count();
+    wait_for("a second run", || count() >= 2);
+    // Stopped between two runs as well as within one.
+    wait_for("a pause", || room.state("always") == "restarting");
+    room.call(&["stop", "-t", "0", "always"]).ok();
+    assert_eq!(room.state("always"), "exited");
+    let before = count();
+    std::thread::sleep(Duration::from_millis(500));
+    assert_eq!((count(), room.state("always").as_str()), (before, "exited"));
+    // What is to run when the machine does.
+    assert_eq!(room.call(&["boot"]).ok(), "always\n");
+    wait_for("another run", || count() > before);
+    room.call(&["rm", "-f", "always", "fails"]).ok();
+
+    room.start(&["--name", "stays", "--restart", "unless-stopped"], &["sleep", "1000"]);
+    room.call(&["kill", "stays"]).ok();
+    wait_for("its end", || room.state("stays") == "exited");
+    assert_eq!(room.call(&["boot"]).ok(), "");
+    let refused = room.call(&["run", "--rm", "--restart", "always", "./rootfs", "true"]);
+    refused.fails(125, "--restart always: with --rm");
+    room.call(&["run", "--restart", "sometimes", "./rootfs", "true"]).fails(125, "--restart sometimes");
+    room.call(&["rm", "stays"]).ok();
+    room.assert_gone();
+}

@@ -9,7 +9,9 @@ mod input;
 mod life;
 mod output;
 mod protocol;
+mod served;
 mod spawn;
+mod watch;
 
 use std::ffi::{OsStr, OsString};
 use std::os::fd::OwnedFd;
@@ -33,6 +35,8 @@ enum Beginning {
     Make,
     /// The container runs, and its monitor was killed.
     Adopt,
+    /// The program has ended, and is started again.
+    Again,
 }
 
 impl Beginning {
@@ -40,6 +44,7 @@ impl Beginning {
         match self {
             Beginning::Make => "make",
             Beginning::Adopt => "adopt",
+            Beginning::Again => "again",
         }
     }
 }
