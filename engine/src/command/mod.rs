@@ -3,10 +3,13 @@
 mod arguments;
 mod attach;
 mod boot;
+mod commit;
 mod container_flags;
 mod create;
 mod exec;
+mod files;
 mod format;
+mod inspect;
 mod logs;
 mod network;
 mod ps;
@@ -42,6 +45,14 @@ pub const COMMANDS: &[Command] = &[
     stop::UNPAUSE,
     stop::WAIT,
     rm::COMMAND,
+    inspect::INSPECT,
+    inspect::TOP,
+    inspect::PORT,
+    inspect::RENAME,
+    files::CP,
+    files::DIFF,
+    files::EXPORT,
+    commit::COMMAND,
     boot::COMMAND,
     network::CREATE,
     network::LS,

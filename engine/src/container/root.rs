@@ -11,6 +11,7 @@ use rustix::io::Errno;
 use super::account::Accounts;
 use super::record::{Base, ContainerRecord};
 use crate::error::{Context, Error, Result};
+use crate::inside::{Bind, Place};
 use crate::store::{ContainerFolder, Store};
 
 /// The folders of a container's root.
@@ -55,6 +56,22 @@ impl RootFolders {
     pub fn layers(&self, is_throwaway: bool) -> Layers {
         let layers = Layers::new(self.lower.iter().map(PathBuf::as_path)).upper(&*self.upper, &*self.work);
         if is_throwaway { layers.volatile() } else { layers }
+    }
+
+    /// The topmost one first.
+    pub fn lower(&self) -> &[PathBuf] {
+        &self.lower
+    }
+
+    /// Its own changes.
+    pub fn upper(&self) -> &Path {
+        &self.upper
+    }
+
+    /// The same for another process, which makes it once more, with what else is mounted.
+    pub fn place(&self, volatile: bool, binds: Vec<Bind>) -> Place {
+        let RootFolders { lower, upper, work } = self.clone();
+        Place::Overlay { lower, upper, work, volatile, binds }
     }
 
     /// The users and groups that a program in it sees.

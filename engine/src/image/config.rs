@@ -13,6 +13,9 @@ pub struct Configuration {
     /// When it was made (RFC 3339).
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub created: Option<String>,
+    /// Who has made it.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub author: Option<String>,
     /// By Go's name.
     #[serde(default)]
     pub architecture: String,

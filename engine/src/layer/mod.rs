@@ -3,7 +3,10 @@
 //! A tar is hostile. Every path of it is resolved by the kernel beneath the layer's folder, as chroot(2) would (`tree`); what
 //! cannot be a layer is refused by its name.
 
+mod change;
 mod compression;
+mod extract;
+mod pack;
 pub mod tar;
 mod tree;
 mod unpack;
@@ -11,5 +14,8 @@ mod unpack;
 mod unpack_tests;
 mod whiteout;
 
+pub use change::{Change, ChangeKind, changes};
 pub use compression::uncompress;
+pub use extract::{Extraction, Landing, Rights, extract};
+pub use pack::{Boundary, Content, pack};
 pub use unpack::{Ownership, Unpacked, Unpacking, unpack};

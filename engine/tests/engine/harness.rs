@@ -11,10 +11,10 @@ use std::time::{Duration, Instant};
 use crate::host;
 
 /// Programs of the root file system.
-const APPLETS: [&str; 28] = [
-    "cat", "chmod", "chown", "dd", "echo", "env", "head", "hostname", "id", "ip", "kill", "ls", "mkdir",
-    "mount", "nc", "ping", "ps", "pwd", "readlink", "sh", "sleep", "stat", "stty", "touch", "true", "wc",
-    "wget", "yes",
+const APPLETS: [&str; 31] = [
+    "cat", "chmod", "chown", "dd", "echo", "env", "head", "hostname", "id", "ip", "kill", "ln", "ls",
+    "mkdir", "mount", "nc", "ping", "ps", "pwd", "readlink", "rm", "rmdir", "sh", "sleep", "stat", "stty",
+    "touch", "true", "wc", "wget", "yes",
 ];
 
 /// Everything of one test.
@@ -74,6 +74,11 @@ impl Room {
 
     pub fn rootfs(&self) -> PathBuf {
         self.folder.join("rootfs")
+    }
+
+    /// Who calls box.
+    pub fn user(&self) -> u32 {
+        self.user
     }
 
     /// Makes the folder its user's, who could not write to it otherwise.

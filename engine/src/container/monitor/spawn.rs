@@ -8,6 +8,7 @@ use std::process::{Command, Stdio};
 
 use super::{Beginning, Monitored, NAME, runtime_folder, socket_path};
 use crate::container::own::Own;
+use crate::container::record::ContainerRecord;
 use crate::error::{Context, Error, Result};
 use crate::store::{ContainerFolder, ContainerId, Lock, Store};
 
@@ -72,7 +73,9 @@ impl Monitored {
         let folder = runtime_folder(&self.store, &self.folder.id);
         let removed = std::fs::remove_dir_all(&folder);
         if self.record.auto_remove {
-            self.store.containers().disclaim(&self.record.name, &self.folder.id)?;
+            // It may have another name by now.
+            let name = ContainerRecord::of(&self.folder)?.name;
+            self.store.containers().disclaim(&name, &self.folder.id)?;
             self.store.containers().remove(&self.folder)?;
         }
         self.lock = None;

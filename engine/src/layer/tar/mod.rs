@@ -1,16 +1,18 @@
-//! Reading tars: ustar, GNU's and PAX', with sparse files. Strict about lengths and checksums; it writes nothing.
+//! Tars. Reading: ustar, GNU's and PAX', with sparse files, strict about lengths and checksums. Writing: ustar with PAX records.
 
 mod header;
 mod pax;
 mod sparse;
 #[cfg(test)]
 pub(super) mod tests;
+mod write;
 
 use std::io::Read;
 
 use header::{BLOCK, Header, is_zero};
 use pax::Extended;
 pub use sparse::Segment;
+pub use write::Writer;
 
 use crate::error::{Error, Result};
 
