@@ -9,3 +9,4 @@ mod killed;
 mod networks;
 mod rootless;
 mod run;
+mod terminal;
