@@ -4,6 +4,7 @@
 //! cannot be a layer is refused by its name.
 
 mod compression;
+mod copy;
 pub mod tar;
 mod tree;
 mod unpack;
@@ -12,4 +13,5 @@ mod unpack_tests;
 mod whiteout;
 
 pub use compression::uncompress;
+pub use copy::copy_tree;
 pub use unpack::{Ownership, Unpacked, Unpacking, unpack};

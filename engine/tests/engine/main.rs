@@ -10,3 +10,4 @@ mod networks;
 mod rootless;
 mod run;
 mod terminal;
+mod volumes;

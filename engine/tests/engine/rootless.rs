@@ -31,6 +31,11 @@ fn room(user: u32) -> Option<Room> {
     Some(room)
 }
 
+/// The same for tests of other things.
+pub fn room_with_ranges() -> Option<Room> {
+    room(USER)
+}
+
 #[test]
 fn a_user_is_root_inside() {
     let Some(room) = room(USER) else { return };
