@@ -3,7 +3,7 @@
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
 
-use pillbox::container::Networks;
+use pillbox::container::{CniSettings, Networks};
 use pillbox::root::RootSource;
 use pillbox::{Bundle, CreateOptions};
 
@@ -48,7 +48,11 @@ pub fn prepare(store: &Store, folder: &ContainerFolder, record: &ContainerRecord
         _ => None,
     };
     let netconf = compile_network(&record.options.network, named.as_ref(), is_users)?.to_string();
-    let networks = Networks::parse("network".to_string(), netconf.as_bytes())?;
+    let mut networks = Networks::parse("network".to_string(), netconf.as_bytes())?;
+    // Where pasta and slirp4netns are.
+    let mut settings = CniSettings::default();
+    settings.path = std::env::var("PATH").ok();
+    networks.set_cni(settings);
     let layers = root.layers(record.auto_remove);
     let mount = match is_users || record.auto_remove {
         true => None,
