@@ -6,7 +6,7 @@ use super::{Arguments, Flag, say};
 use crate::container::size::{parse_bytes, parse_processors, parse_time};
 use crate::container::{
     Access, DeviceRequest, Lifetime, Mount, MountSource, NetworkMode, Options, Own, Restart, Seccomp,
-    Sharing, Source, Start, Streams, create,
+    Sharing, Source, Start, Streams, check_volume_name, create,
 };
 use crate::error::{Context, Error, Result};
 use crate::store::Store;
@@ -31,8 +31,8 @@ pub const FLAGS: &[Flag] = &[
     valued("user", Some('u'), "USER[:GROUP]", "who it runs as, by names or numbers"),
     valued("group-add", None, "GROUP", "one more group"),
     valued("entrypoint", None, "PROGRAM", "instead of the image's"),
-    valued("volume", Some('v'), "SOURCE:TARGET[:ro]", "a file or folder of the host's"),
-    valued("mount", None, "type=…,source=…,target=…", "a mount, of the type bind or tmpfs"),
+    valued("volume", Some('v'), "SOURCE:TARGET[:ro]", "a path of the host's or a volume by its name"),
+    valued("mount", None, "type=…,source=…,target=…", "a mount, of the type bind, volume or tmpfs"),
     valued("tmpfs", None, "TARGET[:OPTIONS]", "memory that is mounted"),
     switch("read-only", None, "its root may not be changed"),
     valued("shm-size", None, "SIZE", "of /dev/shm"),
@@ -356,29 +356,41 @@ pub fn labels(arguments: &Arguments) -> Result<std::collections::BTreeMap<String
 
 const PROPAGATIONS: [&str; 6] = ["private", "rprivate", "shared", "rshared", "slave", "rslave"];
 
-/// `SOURCE:TARGET[:OPTIONS]`.
+/// `SOURCE:TARGET[:OPTIONS]`, where the source is a path or the name of a volume; or `TARGET` alone, a volume without a name.
 fn parse_volume(text: &str) -> Result<Mount> {
     let wrong = |what: &str| Error::invalid(format!("--volume {text}: {what}"));
     let parts: Vec<&str> = text.split(':').collect();
     let (source, target, flags) = match parts[..] {
+        [target] => ("", target, ""),
         [source, target] => (source, target, ""),
         [source, target, flags] => (source, target, flags),
         _ => return Err(wrong("must be SOURCE:TARGET or SOURCE:TARGET:OPTIONS")),
     };
-    if !source.starts_with(['/', '.']) {
-        return Err(wrong("a volume with a name: there are none yet, so give a path (/srv/data, ./data)"));
-    }
-    let (mut access, mut propagation) = (Access::ReadWrite, None);
+    let is_path = source.starts_with(['/', '.']);
+    let (mut access, mut copies, mut propagation) = (Access::ReadWrite, true, None);
     for flag in flags.split(',').filter(|flag| !flag.is_empty()) {
         match flag {
             "ro" => access = Access::ReadOnly,
             "rw" => access = Access::ReadWrite,
-            flag if PROPAGATIONS.contains(&flag) => propagation = Some(flag.to_string()),
-            flag => return Err(wrong(&format!("{flag}: must be ro, rw or a propagation such as rslave"))),
+            "nocopy" if !is_path => copies = false,
+            flag if is_path && PROPAGATIONS.contains(&flag) => propagation = Some(flag.to_string()),
+            flag => {
+                return Err(wrong(&format!(
+                    "{flag}: must be ro, rw, of a path a propagation such as rslave, or of a volume nocopy"
+                )));
+            }
         }
     }
-    let path = absolute(source).map_err(|error| wrong(&error.to_string()))?;
-    Ok(Mount { source: MountSource::Bind { path, propagation }, destination: target.to_string(), access })
+    let source = if is_path {
+        let path = absolute(source).map_err(|error| wrong(&error.to_string()))?;
+        MountSource::Bind { path, propagation }
+    } else {
+        if !source.is_empty() {
+            check_volume_name(source).map_err(|error| wrong(&error.to_string()))?;
+        }
+        MountSource::Volume { name: source.to_string(), is_anonymous: false, copies }
+    };
+    Ok(Mount { source, destination: target.to_string(), access })
 }
 
 fn absolute(path: &str) -> std::io::Result<PathBuf> {
@@ -388,8 +400,9 @@ fn absolute(path: &str) -> std::io::Result<PathBuf> {
 /// `type=bind,source=/a,target=/b,readonly`.
 fn parse_mount(text: &str) -> Result<Mount> {
     let wrong = |what: &str| Error::invalid(format!("--mount {text}: {what}"));
-    let (mut kind, mut source, mut target, mut access) = ("", None, None, Access::ReadWrite);
-    let (mut propagation, mut tmpfs) = (None, Vec::new());
+    // Docker: without a type it is a volume.
+    let (mut kind, mut source, mut target, mut access) = ("volume", None, None, Access::ReadWrite);
+    let (mut propagation, mut tmpfs, mut copies) = (None, Vec::new(), true);
     for field in text.split(',') {
         let (name, value) = field.split_once('=').unwrap_or((field, ""));
         match (name, value) {
@@ -401,6 +414,7 @@ fn parse_mount(text: &str) -> Result<Mount> {
             ("bind-propagation", value) if PROPAGATIONS.contains(&value) => {
                 propagation = Some(value.to_string())
             }
+            ("volume-nocopy", "" | "true" | "1") => copies = false,
             ("tmpfs-size", value) => {
                 tmpfs.push(format!("size={}", parse_bytes("--mount tmpfs-size", value)?))
             }
@@ -415,9 +429,16 @@ fn parse_mount(text: &str) -> Result<Mount> {
             MountSource::Bind { path, propagation }
         }
         ("bind", None) => return Err(wrong("source is missing")),
+        ("volume", source) => {
+            let name = source.unwrap_or_default().to_string();
+            if !name.is_empty() {
+                check_volume_name(&name).map_err(|error| wrong(&error.to_string()))?;
+            }
+            MountSource::Volume { name, is_anonymous: false, copies }
+        }
         ("tmpfs", None) => MountSource::Tmpfs { options: tmpfs },
         ("tmpfs", Some(_)) => return Err(wrong("source: memory has none")),
-        _ => return Err(wrong("type must be bind or tmpfs")),
+        _ => return Err(wrong("type must be bind, volume or tmpfs")),
     };
     Ok(Mount { source, destination, access })
 }

@@ -19,6 +19,7 @@ mod start;
 mod stop;
 mod table;
 mod version;
+mod volume;
 
 use std::ffi::OsString;
 use std::io::Write;
@@ -58,6 +59,11 @@ pub const COMMANDS: &[Command] = &[
     network::LS,
     network::INSPECT,
     network::RM,
+    volume::CREATE,
+    volume::LS,
+    volume::INSPECT,
+    volume::RM,
+    volume::PRUNE,
     version::COMMAND,
 ];
 

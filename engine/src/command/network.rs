@@ -12,7 +12,7 @@ use super::table::table;
 use super::{Arguments, Command, Flag, Global, each, print};
 use crate::container::{ContainerRecord, NetworkMode, Status, check_network_name};
 use crate::error::{Error, Kind, Result};
-use crate::store::{NetworkDriver, NetworkRecord, Store, network_id};
+use crate::store::{NetworkDriver, NetworkRecord, Store, random_id};
 use crate::time::{Moment, rfc3339};
 
 pub const CREATE: Command = Command {
@@ -100,7 +100,7 @@ fn create(global: &Global, arguments: &Arguments) -> Result<u8> {
             return Err(Error::invalid(format!("--driver {other}: must be bridge, macvlan or ipvlan")));
         }
     };
-    let id = network_id()?;
+    let id = random_id()?;
     let (mut link, mut mtu) = (format!("pb{}", &id[..10]), None);
     let options = arguments.texts("opt")?;
     for option in &options {

@@ -44,7 +44,7 @@ pub fn exec(
     let record = ContainerRecord::of(folder)?;
     let container = open_running(store, folder)?;
     let root = RootFolders::make(store, folder, &record)?;
-    let facts = Facts::of_running(&record.id, root.accounts()?, store.maps().cloned());
+    let facts = Facts::of_running(store, &record.id, root.accounts()?);
     let process = process(&record, &request, &facts)?;
     let mut options = ExecOptions::with_process(process.to_string());
     if !request.streams.interactive || request.detached {

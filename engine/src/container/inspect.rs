@@ -44,7 +44,7 @@ pub fn inspect(store: &Store, folder: &ContainerFolder) -> Result<Value> {
         "LogPath": path("log"),
         "GraphDriver": {"Name": "overlay", "Data": {"UpperDir": path("upper"), "WorkDir": path("work")}},
         "HostConfig": host_config(&record),
-        "Mounts": record.options.mounts.iter().map(mount).collect::<Value>(),
+        "Mounts": record.options.mounts.iter().map(|one| mount(store, one)).collect::<Value>(),
         "Config": config(&record),
         "NetworkSettings": network_settings(store, &record),
     }))
@@ -149,7 +149,7 @@ fn host_config(record: &ContainerRecord) -> Value {
     })
 }
 
-fn mount(mount: &Mount) -> Value {
+fn mount(store: &Store, mount: &Mount) -> Value {
     let Mount { source, destination, access } = mount;
     let is_writable = *access == Access::ReadWrite;
     match source {
@@ -160,6 +160,16 @@ fn mount(mount: &Mount) -> Value {
             "Mode": if is_writable { "" } else { "ro" },
             "RW": is_writable,
             "Propagation": propagation.as_deref().unwrap_or("rprivate"),
+        }),
+        MountSource::Volume { name, .. } => json!({
+            "Type": "volume",
+            "Name": name,
+            "Source": store.volumes().path(name),
+            "Destination": destination,
+            "Driver": "local",
+            "Mode": if is_writable { "" } else { "ro" },
+            "RW": is_writable,
+            "Propagation": "",
         }),
         MountSource::Tmpfs { options } => json!({
             "Type": "tmpfs",

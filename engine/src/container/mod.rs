@@ -40,13 +40,13 @@ pub use exec::{ExecRequest, exec};
 pub use facts::{Device, Facts};
 pub use foreground::run_in_foreground;
 pub use inspect::{PublishedPort, inspect, published_ports};
-pub use name::check_network_name;
+pub use name::{check_network_name, check_volume_name};
 pub use network::compile_network;
 pub use options::{
     Access, DeviceRequest, Limits, Mount, MountSource, Namespaces, Network, NetworkMode, Options, Restart,
     Rights, Seccomp, Sharing, Streams,
 };
-pub use own::{Own, forget_state, take};
+pub use own::{Own, forget_state, remove_volumes, take};
 pub use prepare::{Prepared, prepare};
 pub use processes::{ProcessLine, processes};
 pub use reach::{Reached, changes, reach};

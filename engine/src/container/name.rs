@@ -50,6 +50,14 @@ pub fn check_network_name(name: &str) -> Result<()> {
     check("network", name)
 }
 
+/// Whether a name may be one of a volume: the same rule.
+///
+/// # Errors
+/// It may not.
+pub fn check_volume_name(name: &str) -> Result<()> {
+    check("volume", name)
+}
+
 fn check(what: &str, name: &str) -> Result<()> {
     let is_first = |byte: u8| byte.is_ascii_alphanumeric();
     let is_other = |byte: u8| is_first(byte) || b"_.-".contains(&byte);

@@ -105,6 +105,24 @@ pub struct Mount {
     pub access: Access,
 }
 
+impl Mount {
+    /// A volume; one without a name gets one when the container is made.
+    pub fn of_volume(name: String, destination: String) -> Mount {
+        let source = MountSource::Volume { name, is_anonymous: false, copies: true };
+        Mount { source, destination, access: Access::ReadWrite }
+    }
+}
+
+impl Options {
+    /// The volumes that were made for this container alone.
+    pub fn anonymous_volumes(&self) -> impl Iterator<Item = &str> {
+        self.mounts.iter().filter_map(|mount| match &mount.source {
+            MountSource::Volume { name, is_anonymous: true, .. } => Some(name.as_str()),
+            _ => None,
+        })
+    }
+}
+
 /// Whether something may be changed.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
@@ -127,6 +145,16 @@ pub enum MountSource {
         path: PathBuf,
         /// `shared`, `rslave` …
         propagation: Option<String>,
+    },
+    /// A folder that outlives the container.
+    #[serde(rename_all = "camelCase")]
+    Volume {
+        /// Its name.
+        name: String,
+        /// Whether it was made for this container alone.
+        is_anonymous: bool,
+        /// Whether it begins with what the image has there.
+        copies: bool,
     },
     /// Memory.
     Tmpfs {

@@ -1,7 +1,7 @@
 //! A container that a command has in its hands.
 
 use super::record::ContainerRecord;
-use crate::error::{Context, Error, Result};
+use crate::error::{Context, Error, Kind, Result};
 use crate::store::{ContainerFolder, ContainerId, Lock, Sharing, Store};
 
 /// A container of this process: it holds the lock.
@@ -24,10 +24,28 @@ impl Own {
         let Own { folder, record, lock } = self;
         // First, because without its folder nobody would know that the name is free.
         store.containers().disclaim(&record.name, &folder.id)?;
-        discard(store, &folder)?;
+        forget_state(store, &folder.id)?;
+        if record.auto_remove {
+            remove_volumes(store, &record)?;
+        }
+        store.containers().remove(&folder)?;
         drop(lock);
         Ok(())
     }
+}
+
+/// Removes the volumes that were made for a container alone.
+///
+/// # Errors
+/// One cannot be removed.
+pub fn remove_volumes(store: &Store, record: &ContainerRecord) -> Result<()> {
+    for name in record.options.anonymous_volumes() {
+        match store.volumes().remove(name) {
+            Err(error) if error.kind() == Kind::NotFound => {}
+            removed => removed?,
+        }
+    }
+    Ok(())
 }
 
 /// Ends what runs in a container, forgets its state, and deletes its folder. The caller holds its lock.

@@ -35,7 +35,7 @@ pub fn reach(store: &Store, folder: &ContainerFolder) -> Result<Reached> {
         }
         if let Some(lock) = folder.try_lock(Sharing::Exclusive)? {
             let root = RootFolders::make(store, folder, &record)?;
-            let place = root.place(record.auto_remove, binds(&record.options.mounts));
+            let place = root.place(record.auto_remove, binds(store, &record.options.mounts));
             return Ok(Reached { place, lock: Some(lock) });
         }
         // It is about to run, or to end.
@@ -45,12 +45,17 @@ pub fn reach(store: &Store, folder: &ContainerFolder) -> Result<Reached> {
 }
 
 /// What is mounted in a container that does not run: what is the host's; memory is empty then.
-fn binds(mounts: &[Mount]) -> Vec<Bind> {
+fn binds(store: &Store, mounts: &[Mount]) -> Vec<Bind> {
     let mut binds: Vec<Bind> = mounts
         .iter()
         .filter_map(|Mount { source, destination, access }| match source {
             MountSource::Bind { path, .. } => Some(Bind {
                 source: path.clone(),
+                destination: destination.clone(),
+                read_only: *access == Access::ReadOnly,
+            }),
+            MountSource::Volume { name, .. } => Some(Bind {
+                source: store.volumes().path(name),
                 destination: destination.clone(),
                 read_only: *access == Access::ReadOnly,
             }),

@@ -12,7 +12,7 @@ use std::process::{Child, ChildStderr, ChildStdin, ChildStdout, Command, Stdio};
 
 pub use place::{Bind, Ended, Place, Standing};
 use task::{Answer, Task};
-pub use task::{Copy, Pick, Source, landing};
+pub use task::{Copy, Pick, Source, copy_out_of, landing};
 
 use crate::error::{Context, Error, Kind, Result};
 use crate::ids::{IdMaps, Range};
@@ -71,13 +71,13 @@ pub fn changes(maps: Option<&IdMaps>, upper: &Path, lower: &[PathBuf]) -> Result
     }
 }
 
-/// Copies what an image has at a path into an empty folder, with its owner and mode; true if there is something.
+/// Copies what layers, the topmost one first, have together in a folder into one of the host's.
 ///
 /// # Errors
-/// It cannot be copied.
-pub fn copy_up(maps: Option<&IdMaps>, lower: &[PathBuf], path: &str, folder: &Path) -> Result<()> {
-    let task = Task::CopyUp { lower: lower.to_vec(), path: path.to_string(), folder: folder.to_path_buf() };
-    Inside::start(maps, &task)?.answer().map(drop)
+/// Something cannot be copied; the ids cannot be mapped.
+pub fn copy_out(maps: &IdMaps, layers: &[PathBuf], path: &str, to: &Path) -> Result<()> {
+    let task = Task::CopyOut { layers: layers.to_vec(), path: path.to_string(), to: to.to_path_buf() };
+    Inside::start(Some(maps), &task)?.answer().map(drop)
 }
 
 /// A tar of files in a container's root, or of a container's own layer, as it is read.

@@ -5,7 +5,8 @@ use std::io::{Read, Write};
 use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 
-use rustix::fs::{AtFlags, FileType, OFlags};
+use pillbox::root::Layers;
+use rustix::fs::{FileType, Mode, OFlags, ResolveFlags};
 use rustix::io::Errno;
 use serde::{Deserialize, Serialize};
 
@@ -13,8 +14,8 @@ use super::READY;
 use super::place::{Place, Standing, open_in};
 use crate::error::{Context, Error, Kind, Result};
 use crate::layer::{
-    Boundary, Change, Content, Extraction, Landing, Ownership, Rights, Unpacked, Unpacking, changes, extract,
-    pack, unpack,
+    Boundary, Change, Content, Extraction, Landing, Ownership, Rights, Unpacked, Unpacking, changes,
+    copy_tree, extract, pack, unpack,
 };
 
 /// What is to be done.
@@ -25,7 +26,7 @@ pub(super) enum Task {
     Pack { place: Place, pick: Pick },
     PackLayer { upper: PathBuf },
     CopyIn { place: Place, copy: Copy },
-    CopyUp { lower: Vec<PathBuf>, path: String, folder: PathBuf },
+    CopyOut { layers: Vec<PathBuf>, path: String, to: PathBuf },
     Changes { upper: PathBuf, lower: Vec<PathBuf> },
 }
 
@@ -80,7 +81,7 @@ impl Task {
             Task::Unpack { .. }
             | Task::Delete { .. }
             | Task::PackLayer { .. }
-            | Task::CopyUp { .. }
+            | Task::CopyOut { .. }
             | Task::Changes { .. } => None,
         }
     }
@@ -102,7 +103,12 @@ impl Task {
                 Ok(Answer::Done)
             }
             Task::CopyIn { place, copy } => receive(&root(&place)?, &copy).map(|()| Answer::Done),
-            Task::CopyUp { lower, path, folder } => copy_up(lower, &path, &folder).map(|()| Answer::Done),
+            Task::CopyOut { layers, path, to } => {
+                // An overlay is made where its layers' mounts are.
+                pillbox_init::sys::unshare_namespaces(super::place::NEW_MOUNTS)
+                    .context(|| "make a mount namespace")?;
+                copy_out_of(&layers, &path, &to, true).map(|()| Answer::Done)
+            }
             Task::Changes { upper, lower } => changes(&upper, &lower).map(Answer::Changes),
         }
     }
@@ -183,39 +189,33 @@ fn is_folder(found: &OwnedFd) -> Result<bool> {
     Ok(FileType::from_raw_mode(mode) == FileType::Directory)
 }
 
-/// The first use of a volume: it begins with what the image has in its place.
-fn copy_up(lower: Vec<PathBuf>, path: &str, folder: &Path) -> Result<()> {
-    pillbox_init::sys::unshare_namespaces(super::place::NEW_MOUNTS).context(|| "make a mount namespace")?;
-    let image = pillbox::root::Layers::new(lower.iter().map(PathBuf::as_path)).mount()?;
-    let found = match open_in(&image, Path::new(path), OFlags::RDONLY | OFlags::DIRECTORY) {
-        Err(Errno::NOENT | Errno::NOTDIR) => return Ok(()),
-        found => found.context(|| path.to_string())?,
+/// Copies what layers, the topmost one first, have together in a folder, with the rights of the calling process.
+///
+/// # Errors
+/// Something cannot be copied.
+pub fn copy_out_of(layers: &[PathBuf], path: &str, to: &Path, keeps_owners: bool) -> Result<()> {
+    let flags = OFlags::DIRECTORY | OFlags::CLOEXEC;
+    let to = rustix::fs::open(to, flags, Mode::empty()).context(|| to.display().to_string())?;
+    let root = match keeps_owners {
+        true => Layers::new(layers.iter().map(PathBuf::as_path)).mount()?,
+        // Without rights there is no overlay: the topmost layer that has the folder is what there is.
+        false => {
+            let has_it = |layer: &&PathBuf| layer.join(path.trim_start_matches('/')).is_dir();
+            let Some(layer) = layers.iter().find(has_it) else { return Ok(()) };
+            rustix::fs::open(layer, flags, Mode::empty()).context(|| layer.display().to_string())?
+        }
     };
-    let target = open(folder)?;
-    let (mut reader, mut writer) = std::io::pipe()?;
-    let status = rustix::fs::fstat(&found)?;
-    let packing =
-        std::thread::spawn(move || pack(&found, b"", Boundary::Mounts, Content::Files, &mut writer));
-    let all =
-        Extraction { rights: Rights::Kept, landing: Landing::AsNamed, takes_folder: true, takes_file: true };
-    let extracted = extract(&mut reader, &target, &all);
-    drop(reader);
-    let packed = packing.join().map_err(|_| Error::invalid("the thread that packs has ended"))?;
-    extracted?;
-    packed?;
-    let (uid, gid) = (rustix::fs::Uid::from_raw(status.st_uid), rustix::fs::Gid::from_raw(status.st_gid));
-    rustix::fs::chownat(&target, "", Some(uid), Some(gid), AtFlags::EMPTY_PATH)?;
-    Ok(rustix::fs::chmodat(
-        &target,
-        ".",
-        rustix::fs::Mode::from_raw_mode(status.st_mode & 0o7777),
-        AtFlags::empty(),
-    )?)
+    let beneath = ResolveFlags::IN_ROOT | ResolveFlags::NO_MAGICLINKS;
+    match rustix::fs::openat2(&root, path, flags, Mode::empty(), beneath) {
+        // The container has an empty folder there.
+        Err(Errno::NOENT | Errno::NOTDIR) => Ok(rustix::fs::fchmod(&to, Mode::from_raw_mode(0o755))?),
+        folder => copy_tree(folder?, &to, keeps_owners),
+    }
 }
 
 fn open(folder: &Path) -> Result<OwnedFd> {
     let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
-    rustix::fs::open(folder, flags, rustix::fs::Mode::empty()).context(|| folder.display().to_string())
+    rustix::fs::open(folder, flags, Mode::empty()).context(|| folder.display().to_string())
 }
 
 fn remove(folder: &Path) -> Result<()> {

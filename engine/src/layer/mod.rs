@@ -5,6 +5,7 @@
 
 mod change;
 mod compression;
+mod copy;
 mod extract;
 mod pack;
 pub mod tar;
@@ -16,6 +17,7 @@ mod whiteout;
 
 pub use change::{Change, ChangeKind, changes};
 pub use compression::uncompress;
+pub use copy::copy_tree;
 pub use extract::{Extraction, Landing, Rights, extract};
 pub use pack::{Boundary, Content, pack};
 pub use unpack::{Ownership, Unpacked, Unpacking, unpack};

@@ -5,10 +5,8 @@ use std::io::ErrorKind;
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 
-use rustix::rand::{GetRandomFlags, getrandom};
-
 use super::lock::{Lock, Sharing};
-use super::{names_in, removal};
+use super::{names_in, random_id, removal};
 use crate::digest::Digest;
 use crate::error::{Context, Error, Kind, Result};
 use crate::ids::IdMaps;
@@ -23,9 +21,7 @@ impl ContainerId {
     /// # Errors
     /// The kernel has no random bytes.
     pub fn random() -> Result<ContainerId> {
-        let mut bytes = [0; 32];
-        getrandom(&mut bytes, GetRandomFlags::empty()).context(|| "random bytes")?;
-        Ok(ContainerId(Digest::of(&bytes).hex()))
+        random_id().map(ContainerId)
     }
 
     fn parse(text: &str) -> Option<ContainerId> {

@@ -14,6 +14,7 @@ mod network;
 mod place;
 mod removal;
 mod version;
+mod volume;
 mod whole;
 
 use std::os::unix::fs::DirBuilderExt;
@@ -25,8 +26,9 @@ pub use container::{ContainerFolder, ContainerId, Containers};
 pub use image::{Image, ImageRecord, Images};
 pub use layer::{LayerRecord, Layers, NewLayer, Owners};
 pub use lock::{Lock, Sharing};
-pub use network::{NetworkDriver, NetworkRecord, NetworkRecords, network_id};
+pub use network::{NetworkDriver, NetworkRecord, NetworkRecords};
 pub use place::{Environment, Place};
+pub use volume::{VolumeRecord, Volumes};
 pub use whole::{write_whole, write_without_sync};
 
 use crate::error::{Context, Result};
@@ -52,7 +54,7 @@ impl Store {
         // Layers have programs that are setuid: nobody else on this host may get at them.
         make_folder(&place.data, 0o700)?;
         version::check(&place.data)?;
-        for name in ["blobs/sha256", "layers", "images", "containers", "names", "networks"] {
+        for name in ["blobs/sha256", "layers", "images", "containers", "names", "networks", "volumes"] {
             make_folder(&place.data.join(name), 0o755)?;
         }
         Ok(Store { place, maps: IdMaps::of_caller() })
@@ -88,6 +90,11 @@ impl Store {
         Containers::at(self.place.data.join("containers"), self.place.data.join("names"), self.maps.clone())
     }
 
+    /// Folders that outlive containers.
+    pub fn volumes(&self) -> Volumes {
+        Volumes::at(self.place.data.join("volumes"), self.maps.clone())
+    }
+
     /// Networks with names.
     pub fn networks(&self) -> NetworkRecords {
         NetworkRecords::at(self.place.data.join("networks"))
@@ -100,7 +107,8 @@ impl Store {
     pub fn sweep(&self) -> Result<()> {
         self.blobs().sweep()?;
         self.layers().sweep()?;
-        self.images().sweep()
+        self.images().sweep()?;
+        self.volumes().sweep()
     }
 
     /// Syncs everything that has been written to the store's file system: once for an image, after its last layer.
@@ -120,6 +128,16 @@ fn make_folder(path: &Path, mode: u32) -> Result<()> {
         .mode(mode)
         .create(path)
         .context(|| format!("make the folder {}", path.display()))
+}
+
+/// 64 hex digits at random: the id of a container, of a network, the name of a volume that is given none.
+///
+/// # Errors
+/// The kernel has no random bytes.
+pub fn random_id() -> Result<String> {
+    let mut bytes = [0; 32];
+    rustix::rand::getrandom(&mut bytes, rustix::rand::GetRandomFlags::empty()).context(|| "random bytes")?;
+    Ok(crate::digest::Digest::of(&bytes).hex())
 }
 
 /// A name that nobody else has, behind a prefix.

@@ -4,12 +4,10 @@ use std::collections::BTreeMap;
 use std::io::ErrorKind;
 use std::path::PathBuf;
 
-use rustix::rand::{GetRandomFlags, getrandom};
 use serde::{Deserialize, Serialize};
 
 use super::lock::{Lock, Sharing};
 use super::{names_in, write_whole};
-use crate::digest::Digest;
 use crate::error::{Context, Error, Kind, Result};
 use crate::time::Moment;
 
@@ -138,14 +136,4 @@ impl NetworkRecords {
         let path = self.path(name);
         std::fs::remove_file(&path).context(|| path.display().to_string())
     }
-}
-
-/// A new id.
-///
-/// # Errors
-/// The kernel has no random bytes.
-pub fn network_id() -> Result<String> {
-    let mut bytes = [0; 32];
-    getrandom(&mut bytes, GetRandomFlags::empty()).context(|| "random bytes")?;
-    Ok(Digest::of(&bytes).hex())
 }

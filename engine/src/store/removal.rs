@@ -49,3 +49,9 @@ pub fn delete(path: &Path, maps: Option<&IdMaps>) -> Result<()> {
         (Err(errno), _) => Err(errno).context(named),
     }
 }
+
+/// Whether something that is made in a moment, and that nobody holds a lock on meanwhile, has been left.
+pub fn is_old(path: &Path) -> bool {
+    let age = std::fs::metadata(path).and_then(|status| status.modified());
+    age.is_ok_and(|age| age.elapsed().is_ok_and(|age| age.as_secs() > 60))
+}

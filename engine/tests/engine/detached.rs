@@ -171,6 +171,21 @@ fn monitors(room: &Room) -> Vec<u32> {
     pids.into_iter().filter(is_one).collect()
 }
 
+/// Whoever ends the cgroup of the command does not end the monitor.
+#[test]
+fn a_monitor_is_not_in_its_commands_cgroup() {
+    let Some(room) = Room::new() else { return };
+    room.start(&["--name", "apart"], &["sleep", "1000"]);
+    let [monitor] = monitors(&room)[..] else { panic!("{:?}", monitors(&room)) };
+    let cgroup = |pid: &str| fs::read_to_string(format!("/proc/{pid}/cgroup")).expect("cgroup");
+    let own = |text: &str| text.lines().find(|line| line.starts_with("0::")).map(str::to_string);
+    let found = own(&cgroup(&monitor.to_string())).expect("a v2 cgroup");
+    assert!(found.ends_with("-engine/box-monitors"), "{found}");
+    assert_ne!(Some(found), own(&cgroup("self")));
+    room.call(&["rm", "-f", "apart"]).ok();
+    room.assert_gone();
+}
+
 /// A monitor that is killed is replaced by the next command, and no output is lost but what it had read.
 #[test]
 fn a_killed_monitor_is_replaced() {

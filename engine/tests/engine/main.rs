@@ -10,3 +10,5 @@ mod killed;
 mod networks;
 mod rootless;
 mod run;
+mod terminal;
+mod volumes;

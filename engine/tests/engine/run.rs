@@ -225,7 +225,7 @@ fn binds_are_the_hosts() {
     assert!(room.folder.join("shared/new").exists());
     room.run(&["-v", "./missing:/mnt"], &["true"]).fails(125, "missing: make it first (mkdir -p ");
     assert!(!room.folder.join("missing").exists());
-    room.run(&["-v", "named:/mnt"], &["true"]).fails(125, "a volume with a name");
+    room.run(&["-v", "a b:/mnt"], &["true"]).fails(125, "volume a b: must have");
     room.assert_gone();
 }
 

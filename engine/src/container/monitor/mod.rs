@@ -4,6 +4,7 @@
 //! It is this program once more, in a session of its own. Its stdin is the container's lock, which it holds as long as it lives;
 //! its stdout is a socket to the command that started it, its first client.
 
+mod cgroup;
 mod client;
 mod input;
 mod life;
@@ -85,6 +86,8 @@ fn monitor(mut arguments: impl Iterator<Item = OsString>) -> Result<()> {
     let store = Store::open(Place::of_user(user, &Environment::of_process(), data, runtime)?)?;
     let folder = store.containers().find(&id.to_string_lossy())?;
     let record = ContainerRecord::of(&folder)?;
+    // As long as it lives.
+    let _cgroup = cgroup::OwnCgroup::enter(record.options.namespaces.cgroup_parent.as_deref());
     let monitored = Monitored { store, folder, record, lock: Some(lock) };
     life::live(monitored, beginning, first)
 }

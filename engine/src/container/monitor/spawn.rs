@@ -7,7 +7,7 @@ use std::os::unix::process::CommandExt;
 use std::process::{Command, Stdio};
 
 use super::{Beginning, Monitored, NAME, runtime_folder, socket_path};
-use crate::container::own::Own;
+use crate::container::own::{Own, remove_volumes};
 use crate::container::record::ContainerRecord;
 use crate::error::{Context, Error, Result};
 use crate::store::{ContainerFolder, ContainerId, Lock, Store};
@@ -76,6 +76,7 @@ impl Monitored {
             // It may have another name by now.
             let name = ContainerRecord::of(&self.folder)?.name;
             self.store.containers().disclaim(&name, &self.folder.id)?;
+            remove_volumes(&self.store, &self.record)?;
             self.store.containers().remove(&self.folder)?;
         }
         self.lock = None;

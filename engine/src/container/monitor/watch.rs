@@ -19,6 +19,10 @@ use crate::container::record::Progress;
 use crate::error::{Context, Error, Result};
 use crate::time::Moment;
 
+/// How much at once is worth a look of its own, and how long it takes otherwise until the next one.
+const SMALL: usize = 1 << 14;
+const PACE: Duration = Duration::from_micros(500);
+
 /// How long clients have to take what is left for them after the end.
 const PATIENCE: Duration = Duration::from_secs(5);
 
@@ -30,12 +34,14 @@ pub struct Watch {
     pub is_started: bool,
     /// Why it could not be started.
     pub failure: Option<Error>,
+    /// When little was read last.
+    last_small: Option<Instant>,
 }
 
 impl Watch {
     pub fn new(first: UnixStream, listener: UnixListener, log: LogWriter) -> Result<Watch> {
         let clients = vec![Client::new(first)?];
-        Ok(Watch { clients, listener, log, is_started: false, failure: None })
+        Ok(Watch { clients, listener, log, is_started: false, failure: None, last_small: None })
     }
 
     /// Until the program has ended and everything that it wrote is read.
@@ -47,6 +53,10 @@ impl Watch {
             self.accept()?;
             for index in 0..self.clients.len() {
                 self.clients[index].flush();
+                // What the program does not read now stays with whoever sends it.
+                if self.clients[index].has_input() && served.input.as_ref().is_some_and(Input::is_full) {
+                    continue;
+                }
                 let frames = match self.clients[index].hear() {
                     Ok(frames) => frames,
                     // A client of another version.
@@ -69,23 +79,24 @@ impl Watch {
                 served.input = None;
             }
             let was_full = self.clients.iter().any(Client::is_full);
-            let is_drained = was_full || self.copy(served, &mut buffer)?;
+            let length = if was_full { 0 } else { self.copy(served, &mut buffer)? };
+            self.pace(length);
             // Processes that have outlived the program may keep a pipe open, and write no more of interest.
-            if has_ended && is_drained && !was_full {
+            if has_ended && length == 0 && !was_full {
                 return Ok(());
             }
             has_ended |= self.is_started && is_readable(&served.ended)?;
         }
     }
 
-    /// Copies what is there of each stream; true if nothing was.
-    fn copy(&mut self, served: &mut Served, buffer: &mut [u8]) -> Result<bool> {
-        let mut is_drained = true;
+    /// Copies what is there of each stream; how many bytes that was.
+    fn copy(&mut self, served: &mut Served, buffer: &mut [u8]) -> Result<usize> {
+        let mut sum = 0;
         let mut index = 0;
         while let Some(output) = served.outputs.get(index) {
             match output.read(buffer)? {
                 Look::Some(length) => {
-                    is_drained = false;
+                    sum += length;
                     let stream = output.stream;
                     self.log.write(stream, &buffer[..length]);
                     let kind = if stream == Stream::Stderr { Kind::Stderr } else { Kind::Stdout };
@@ -100,7 +111,20 @@ impl Watch {
                 }
             }
         }
-        Ok(is_drained)
+        Ok(sum)
+    }
+
+    /// Lets output that comes in small pieces one right after the other become more: a look costs as much for one line as for a
+    /// thousand.
+    fn pace(&mut self, length: usize) {
+        if length == 0 || length >= SMALL {
+            self.last_small = None;
+            return;
+        }
+        if self.last_small.is_some_and(|last| last.elapsed() < 2 * PACE) {
+            std::thread::sleep(PACE);
+        }
+        self.last_small = Some(Instant::now());
     }
 
     fn wait(&self, served: &Served, has_ended: bool) -> Result<()> {
