@@ -15,7 +15,10 @@ pub mod ids;
 pub mod image;
 pub mod inside;
 pub mod layer;
+pub mod reference;
+pub mod registry;
 pub mod store;
 
 pub use digest::Digest;
 pub use error::{Error, Kind, Result};
+pub use reference::{Reference, Repository};
