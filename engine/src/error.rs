@@ -13,6 +13,8 @@ pub enum Kind {
     Conflict,
     /// Data is not what its digest or its format says.
     Corrupt,
+    /// Nobody reads what is written.
+    Closed,
     /// The machine refused.
     Host,
 }

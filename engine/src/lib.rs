@@ -3,7 +3,7 @@
 //! No process owns the state: every command works on files and the kernel, and whoever is killed, the next one finds a legal
 //! state and puts away what was half done. See [`store`].
 
-#![deny(unsafe_code)]
+#![forbid(unsafe_code)]
 
 pub mod archive;
 pub mod command;
@@ -18,6 +18,7 @@ pub mod layer;
 pub mod reference;
 pub mod registry;
 pub mod store;
+pub mod time;
 
 pub use digest::Digest;
 pub use error::{Error, Kind, Result};

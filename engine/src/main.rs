@@ -2,6 +2,7 @@
 
 use std::process::ExitCode;
 
+use pillbox_engine::container::monitor;
 use pillbox_engine::inside;
 
 fn main() -> ExitCode {
@@ -12,6 +13,9 @@ fn main() -> ExitCode {
     }
     pillbox::own_all_children();
     pillbox::Surroundings::use_environment();
+    if monitor::is_called(program.as_deref()) {
+        return ExitCode::from(monitor::main(arguments));
+    }
     match pillbox_engine::command::run(arguments) {
         Ok(status) => ExitCode::from(status),
         Err(error) => {

@@ -129,6 +129,21 @@ impl Arguments {
         self.value(long).is_some_and(|value| value == "true")
     }
 
+    /// Whether a switch that is on by itself has not been turned off.
+    pub fn is_on(&self, long: &str) -> bool {
+        self.value(long).is_none_or(|value| value == "true")
+    }
+
+    /// A number.
+    ///
+    /// # Errors
+    /// It is none, or one that cannot be.
+    pub fn number<T: std::str::FromStr>(&self, long: &str) -> Result<Option<T>> {
+        let wrong =
+            |text: &str| Error::invalid(format!("--{long} {text}: not a number, or one that cannot be"));
+        self.text(long)?.map(|text| text.parse().map_err(|_| wrong(text))).transpose()
+    }
+
     /// The operand at `index`.
     ///
     /// # Errors

@@ -2,12 +2,14 @@
 
 use std::path::{Path, PathBuf};
 
-use super::{Arguments, Flag};
+use super::{Arguments, Flag, say};
 use crate::container::size::{parse_bytes, parse_processors, parse_time};
 use crate::container::{
-    Access, DeviceRequest, Mount, MountSource, NetworkMode, Options, Seccomp, Sharing, Streams,
+    Access, DeviceRequest, Lifetime, Mount, MountSource, NetworkMode, Options, Own, Seccomp, Sharing, Source,
+    Start, Streams, create,
 };
 use crate::error::{Context, Error, Result};
+use crate::store::Store;
 
 const fn switch(long: &'static str, short: Option<char>, help: &'static str) -> Flag {
     Flag { long, short, value: None, help }
@@ -21,8 +23,6 @@ const fn valued(long: &'static str, short: Option<char>, value: &'static str, he
 pub const FLAGS: &[Flag] = &[
     switch("interactive", Some('i'), "keep stdin open: the program reads what box reads"),
     switch("tty", Some('t'), "give it a terminal"),
-    switch("rm", None, "remove it when it has ended"),
-    valued("name", None, "NAME", "its name; otherwise one is made up"),
     valued("hostname", Some('h'), "NAME", "the host name that it sees"),
     valued("domainname", None, "NAME", "the domain of that"),
     valued("env", Some('e'), "NAME=VALUE", "a variable; NAME alone takes box's own"),
@@ -78,11 +78,69 @@ pub const FLAGS: &[Flag] = &[
     valued("stop-timeout", None, "SECONDS", "how long it has for that"),
 ];
 
+/// What makes it findable.
+pub const IDENTITY_FLAGS: &[Flag] = &[
+    switch("rm", None, "remove it when it has ended"),
+    valued("name", None, "NAME", "its name; otherwise one is made up"),
+    valued("cidfile", None, "FILE", "write its id into a file that is not there yet"),
+];
+
+/// A container as it is asked for.
+#[derive(Debug)]
+pub struct Wanted {
+    image: String,
+    name: Option<String>,
+    id_file: Option<PathBuf>,
+    pub options: Options,
+}
+
+impl Wanted {
+    /// Reads all flags. The first operand is the image, those behind it the command.
+    ///
+    /// # Errors
+    /// A value cannot be; the flag is named.
+    pub fn parse(arguments: &Arguments) -> Result<Wanted> {
+        Ok(Wanted {
+            image: arguments.operand(0)?.unwrap_or_default().to_string(),
+            name: arguments.text("name")?.map(str::to_string),
+            id_file: arguments.value("cidfile").map(PathBuf::from),
+            options: parse(arguments)?,
+        })
+    }
+
+    /// Finds the image and makes the container.
+    ///
+    /// # Errors
+    /// There is no such image; the name is taken.
+    pub fn create(self, store: &Store, lifetime: Lifetime, start: Start) -> Result<Own> {
+        let Wanted { image, name, id_file, options } = self;
+        if let Some(file) = id_file.as_ref().filter(|file| file.exists()) {
+            let file = file.display();
+            return Err(Error::conflict(format!("--cidfile {file}: it is there already: remove it first")));
+        }
+        let source = Source::find(store, &image)?;
+        say_if_squashed(store);
+        let own = create(store, source, name, options, lifetime, start)?;
+        if let Some(file) = id_file {
+            std::fs::write(&file, &own.record.id).context(|| format!("--cidfile {}", file.display()))?;
+        }
+        Ok(own)
+    }
+}
+
+fn say_if_squashed(store: &Store) {
+    if store.maps().is_some_and(|maps| maps.is_squashed()) {
+        say(
+            "you have no ranges of ids (newuidmap, /etc/subuid, /etc/subgid): all files in containers belong to root there, and there is no other user",
+        );
+    }
+}
+
 /// Reads them. The first operand is the image, those behind it the command.
 ///
 /// # Errors
 /// A value cannot be; the flag is named.
-pub fn parse(arguments: &Arguments) -> Result<Options> {
+fn parse(arguments: &Arguments) -> Result<Options> {
     let text = |flag: &str| arguments.text(flag).map(|text| text.map(str::to_string));
     let mut options = Options {
         command: arguments.operands_from(1)?,
@@ -127,7 +185,11 @@ pub fn parse(arguments: &Arguments) -> Result<Options> {
     Ok(options)
 }
 
-fn environment(arguments: &Arguments) -> Result<Vec<String>> {
+/// Variables of files and of the command line.
+///
+/// # Errors
+/// A file cannot be read.
+pub fn environment(arguments: &Arguments) -> Result<Vec<String>> {
     let mut variables = Vec::new();
     for file in arguments.texts("env-file")? {
         let text = std::fs::read_to_string(&file).context(|| format!("--env-file {file}"))?;
@@ -183,8 +245,8 @@ fn limits(arguments: &Arguments, options: &mut Options) -> Result<()> {
         Some(text) => Some(parse_bytes("--memory-swap", text)?.cast_signed()),
         None => None,
     };
-    limits.cpu_quota = number(arguments, "cpu-quota")?;
-    limits.cpu_period = number(arguments, "cpu-period")?;
+    limits.cpu_quota = arguments.number("cpu-quota")?;
+    limits.cpu_period = arguments.number("cpu-period")?;
     if let Some(text) = arguments.text("cpus")? {
         if limits.cpu_quota.is_some() || limits.cpu_period.is_some() {
             return Err(Error::invalid(format!(
@@ -193,14 +255,14 @@ fn limits(arguments: &Arguments, options: &mut Options) -> Result<()> {
         }
         limits.cpu_quota = Some(parse_processors("--cpus", text)?);
     }
-    limits.cpu_shares = number(arguments, "cpu-shares")?;
+    limits.cpu_shares = arguments.number("cpu-shares")?;
     limits.cpuset_cpus = arguments.text("cpuset-cpus")?.map(str::to_string);
     limits.cpuset_mems = arguments.text("cpuset-mems")?.map(str::to_string);
     // Docker takes 0 for no limit as well.
-    limits.pids = number(arguments, "pids-limit")?.map(|count: i64| if count == 0 { -1 } else { count });
-    limits.blkio_weight = number(arguments, "blkio-weight")?;
+    limits.pids = arguments.number("pids-limit")?.map(|count: i64| if count == 0 { -1 } else { count });
+    limits.blkio_weight = arguments.number("blkio-weight")?;
     limits.ulimits = arguments.texts("ulimit")?;
-    limits.oom_score_adj = number(arguments, "oom-score-adj")?;
+    limits.oom_score_adj = arguments.number("oom-score-adj")?;
     Ok(())
 }
 
@@ -239,11 +301,6 @@ fn sharing(arguments: &Arguments, flag: &str) -> Result<Sharing> {
 
 fn bytes(arguments: &Arguments, flag: &str) -> Result<Option<u64>> {
     arguments.text(flag)?.map(|text| parse_bytes(&format!("--{flag}"), text)).transpose()
-}
-
-fn number<T: std::str::FromStr>(arguments: &Arguments, flag: &str) -> Result<Option<T>> {
-    let wrong = |text: &str| Error::invalid(format!("--{flag} {text}: not a number, or one that cannot be"));
-    arguments.text(flag)?.map(|text| text.parse().map_err(|_| wrong(text))).transpose()
 }
 
 fn pairs(arguments: &Arguments, flag: &str) -> Result<std::collections::BTreeMap<String, String>> {

@@ -1,8 +1,18 @@
 //! The commands of box: a file for each, which reads flags, calls the library and prints.
 
 mod arguments;
+mod attach;
 mod container_flags;
+mod create;
+mod exec;
+mod format;
+mod logs;
+mod ps;
+mod rm;
 mod run;
+mod start;
+mod stop;
+mod table;
 mod version;
 
 use std::ffi::OsString;
@@ -10,12 +20,28 @@ use std::io::Write;
 
 pub use arguments::{Arguments, Command, Flag, Global, Request, Topic};
 
-use crate::container::sweep;
+use crate::container::{Outcome, sweep};
 use crate::error::{Context, Result};
 use crate::store::{Environment, Place, Store};
 
 /// All commands.
-pub const COMMANDS: &[Command] = &[run::COMMAND, version::COMMAND];
+pub const COMMANDS: &[Command] = &[
+    run::COMMAND,
+    ps::COMMAND,
+    logs::COMMAND,
+    exec::COMMAND,
+    attach::COMMAND,
+    create::COMMAND,
+    start::START,
+    stop::STOP,
+    start::RESTART,
+    stop::KILL,
+    stop::PAUSE,
+    stop::UNPAUSE,
+    stop::WAIT,
+    rm::COMMAND,
+    version::COMMAND,
+];
 
 impl Global {
     /// Opens the store that the command line means, and puts away what killed commands have left.
@@ -49,6 +75,37 @@ fn warn(warning: &pillbox::Warning) {
     use pillbox::WarningKind::{Hook, HostChanged, LeftBehind, LessConfined, OutputLost, Unlimited};
     if matches!(warning.kind(), Hook | HostChanged | LeftBehind | LessConfined | OutputLost | Unlimited) {
         eprintln!("box: warning: {warning}");
+    }
+}
+
+/// A line for the user.
+fn say(text: &str) {
+    eprintln!("box: {text}");
+}
+
+/// Does the same to each container that is named, and prints the names of those with which it went well. What is wrong with one
+/// does not keep the others from it.
+fn each(arguments: &Arguments, mut act: impl FnMut(&str) -> Result<()>) -> Result<u8> {
+    let mut status = 0;
+    for name in arguments.operands_from(0)? {
+        match act(&name) {
+            Ok(()) => {
+                print(&format!("{name}\n"))?;
+            }
+            Err(error) => {
+                say(&error.to_string());
+                status = 1;
+            }
+        }
+    }
+    Ok(status)
+}
+
+/// With which status box exits after it was attached.
+fn status_of(outcome: Outcome) -> Result<u8> {
+    match outcome {
+        Outcome::Ended(status) => Ok(status),
+        Outcome::Running | Outcome::Detached | Outcome::Lost => Ok(0),
     }
 }
 

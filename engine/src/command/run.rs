@@ -1,12 +1,11 @@
-//! run: a container from an image, from its beginning to its end.
+//! run: a container from an image, from its beginning to its end, or left to its monitor.
 
 use rustix::termios::isatty;
 
-use super::container_flags::{FLAGS, parse};
-use super::{Arguments, Command, Global, warn};
-use crate::container::{Source, Start, create, run_in_foreground};
+use super::container_flags::{FLAGS, IDENTITY_FLAGS, Wanted};
+use super::{Arguments, Command, Flag, Global, print, say, status_of, warn};
+use crate::container::{Lifetime, Options, Start, run_in_foreground, start_attached, start_detached};
 use crate::error::{Error, Result};
-use crate::store::Store;
 
 pub const COMMAND: Command = Command {
     name: "run",
@@ -14,43 +13,56 @@ pub const COMMAND: Command = Command {
     operands: "IMAGE [COMMAND …]",
     operand_count: 1..=usize::MAX,
     help: "run a program in a container of its own",
-    flags: &[FLAGS],
+    flags: &[FLAGS, IDENTITY_FLAGS, OWN_FLAGS],
     ends_at_operand: true,
     run,
 };
 
+const OWN_FLAGS: &[Flag] = &[
+    Flag { long: "detach", short: Some('d'), value: None, help: "leave it running, and print its id" },
+    Flag { long: "sig-proxy", short: None, value: None, help: "pass signals on (default; =false)" },
+];
+
 fn run(global: &Global, arguments: &Arguments) -> Result<u8> {
-    let options = parse(arguments)?;
-    if !arguments.is_set("rm") {
-        return Err(Error::invalid(
-            "run: --rm is missing: containers that outlive their command are not there yet",
-        ));
-    }
-    let streams = options.streams;
-    if streams.terminal && streams.interactive && !isatty(rustix::stdio::stdin()) {
-        return Err(Error::invalid("--tty: stdin is no terminal: leave -t out, or run box in one"));
+    let wanted = Wanted::parse(arguments)?;
+    let detached = arguments.is_set("detach");
+    let is_throwaway = arguments.is_set("rm");
+    if !detached {
+        check_terminal(&wanted.options)?;
     }
     let store = global.store()?;
-    let source = Source::find(&store, arguments.operand(0)?.unwrap_or_default())?;
-    say_if_squashed(&store);
-    let name = arguments.text("name")?.map(str::to_string);
-    let own = create(&store, source, name, options, true, Start::Now)?;
+    let lifetime = match (is_throwaway, detached) {
+        (false, _) => Lifetime::Kept,
+        (true, true) => Lifetime::OfProgram,
+        (true, false) => Lifetime::OfCommand,
+    };
+    let own = wanted.create(&store, lifetime, Start::Now)?;
+    if detached {
+        let id = own.record.id.clone();
+        start_detached(&store, own, &mut say)?;
+        return print(&format!("{id}\n"));
+    }
+    if !is_throwaway {
+        let signals = arguments.is_on("sig-proxy");
+        return status_of(start_attached(&store, own, signals, &mut say)?);
+    }
+    let streams = own.record.options.streams;
     if streams.terminal && !streams.interactive {
         close_keyboard()?;
     }
     run_in_foreground(&store, own, &mut |warning| warn(warning))
 }
 
+fn check_terminal(options: &Options) -> Result<()> {
+    let streams = options.streams;
+    if streams.terminal && streams.interactive && !isatty(rustix::stdio::stdin()) {
+        return Err(Error::invalid("--tty: stdin is no terminal: leave -t out, or run box in one"));
+    }
+    Ok(())
+}
+
 /// What is typed does not reach a program that was not to have stdin.
 fn close_keyboard() -> Result<()> {
     let null = std::fs::File::open("/dev/null")?;
     Ok(rustix::stdio::dup2_stdin(null)?)
-}
-
-fn say_if_squashed(store: &Store) {
-    if store.maps().is_some_and(|maps| maps.is_squashed()) {
-        eprintln!(
-            "box: you have no ranges of ids (newuidmap, /etc/subuid, /etc/subgid): all files in containers belong to root there, and there is no other user"
-        );
-    }
 }

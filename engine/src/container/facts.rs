@@ -58,14 +58,7 @@ impl Facts {
         } else {
             Vec::new()
         };
-        let mut facts = Facts {
-            id: id.to_string(),
-            accounts,
-            maps,
-            machine: std::env::consts::ARCH,
-            hostname: hostname(),
-            devices,
-        };
+        let mut facts = Facts { devices, ..Facts::of_running(id, accounts, maps) };
         for request in &options.devices {
             let named = || format!("--device {}", request.host.display());
             let found = Device::look(&request.host).context(named)?;
@@ -78,6 +71,12 @@ impl Facts {
             });
         }
         Ok(facts)
+    }
+
+    /// What one more program in a container needs.
+    pub fn of_running(id: &str, accounts: Accounts, maps: Option<IdMaps>) -> Facts {
+        let (machine, hostname) = (std::env::consts::ARCH, hostname());
+        Facts { id: id.to_string(), accounts, maps, machine, hostname, devices: Vec::new() }
     }
 }
 

@@ -2,7 +2,7 @@
 
 use pillbox::{Root, Stdio};
 
-use super::create::Own;
+use super::own::Own;
 use super::prepare::{Prepared, prepare};
 use crate::error::{Error, Result};
 use crate::store::Store;
@@ -23,7 +23,7 @@ pub fn run_in_foreground(store: &Store, own: Own, warn: &mut dyn FnMut(&pillbox:
 }
 
 fn run(store: &Store, own: &Own, warn: &mut dyn FnMut(&pillbox::Warning)) -> Result<u8> {
-    let Prepared { bundle, mut options } = prepare(store, &own.folder, &own.record)?;
+    let Prepared { bundle, mut options, root: _ } = prepare(store, &own.folder, &own.record)?;
     if !own.record.options.streams.interactive {
         options = options.stdin(Stdio::Null);
     }

@@ -1,23 +1,33 @@
 //! Containers: from what is asked for to config.json, and their lives through [`pillbox`].
 
 mod account;
+mod attach;
 mod capability;
 mod compile;
 mod create;
+mod exec;
 mod facts;
 mod foreground;
+pub mod log;
+pub mod monitor;
 mod name;
 mod network;
 mod options;
+mod own;
 mod prepare;
 mod record;
 mod root;
 pub mod size;
 mod source;
+mod start;
+mod status;
+mod sweep;
 
 pub use account::{Account, Accounts};
-pub use compile::compile;
-pub use create::{Own, Start, create, forget_state, sweep, take};
+pub use attach::Outcome;
+pub use compile::{arguments, compile};
+pub use create::{Lifetime, Start, create};
+pub use exec::{ExecRequest, exec};
 pub use facts::{Device, Facts};
 pub use foreground::run_in_foreground;
 pub use network::compile_network;
@@ -25,7 +35,11 @@ pub use options::{
     Access, DeviceRequest, Limits, Mount, MountSource, Namespaces, Network, NetworkMode, Options, Rights,
     Seccomp, Sharing, Streams,
 };
+pub use own::{Own, forget_state, take};
 pub use prepare::{Prepared, prepare};
-pub use record::{Base, ContainerRecord, Exit, Moment, Progress};
+pub use record::{Base, ContainerRecord, Exit, Progress};
 pub use root::RootFolders;
 pub use source::Source;
+pub use start::{attach_to, end, start_attached, start_detached, stop, wait};
+pub use status::{Status, is_held, open_running, span};
+pub use sweep::sweep;

@@ -46,7 +46,7 @@ pub fn check_name(name: &str) -> Result<()> {
     match is_right && name.len() <= 253 {
         true => Ok(()),
         false => Err(Error::invalid(format!(
-            "--name {name}: must have two letters or more of a-z, A-Z, 0-9, _, ., -, and begin with one of the first three kinds"
+            "--name {name}: must have two characters or more of a-z, A-Z, 0-9, _, . and -, and begin with a letter or a digit"
         ))),
     }
 }

@@ -1,5 +1,8 @@
 //! From a container's record to what the runtime takes.
 
+use std::os::fd::OwnedFd;
+use std::sync::Arc;
+
 use pillbox::container::Networks;
 use pillbox::root::RootSource;
 use pillbox::{Bundle, CreateOptions};
@@ -20,6 +23,8 @@ pub struct Prepared {
     pub bundle: Bundle,
     /// Root and networks; streams are the caller's to add.
     pub options: CreateOptions,
+    /// The root's mount, of root's containers that are kept: as long as it is open, nobody waits for the disk.
+    pub root: Option<Arc<OwnedFd>>,
 }
 
 /// Prepares a container to be started. The caller holds its lock, because its root is a writable overlay.
@@ -40,9 +45,13 @@ pub fn prepare(store: &Store, folder: &ContainerFolder, record: &ContainerRecord
     };
     let netconf = compile_network(&record.options.network, is_users)?.to_string();
     let networks = Networks::parse("network".to_string(), netconf.as_bytes())?;
-    let options =
-        CreateOptions::new().root(RootSource::layers(root.layers(record.auto_remove))).networks(networks);
-    Ok(Prepared { bundle, options })
+    let layers = root.layers(record.auto_remove);
+    let mount = match is_users || record.auto_remove {
+        true => None,
+        false => Some(Arc::new(layers.mount()?)),
+    };
+    let source = mount.clone().map_or_else(|| RootSource::layers(layers), RootSource::mount);
+    Ok(Prepared { bundle, options: CreateOptions::new().root(source).networks(networks), root: mount })
 }
 
 /// A source that is missing is said by its flag, before anything is made.

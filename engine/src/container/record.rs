@@ -1,7 +1,6 @@
 //! What is kept of a container: what was asked for, and how far it has come.
 
 use std::path::PathBuf;
-use std::time::{SystemTime, UNIX_EPOCH};
 
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
@@ -10,6 +9,7 @@ use super::options::Options;
 use crate::error::{Context, Error, Result};
 use crate::image::{ChainId, Execution, ImageId};
 use crate::store::{ContainerFolder, write_without_sync};
+use crate::time::Moment;
 
 /// What was asked for: `container.json`.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -31,6 +31,8 @@ pub struct ContainerRecord {
     pub created: Moment,
     /// Whether it is removed when it has ended.
     pub auto_remove: bool,
+    /// Whether it ends with the command that runs it: it has no monitor.
+    pub is_foreground: bool,
 }
 
 /// What a container's root is made of, below its own changes.
@@ -72,21 +74,8 @@ pub struct Exit {
     pub error: Option<String>,
 }
 
-/// Nanoseconds since 1970.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
-#[serde(transparent)]
-pub struct Moment(pub u64);
-
 const RECORD: &str = "container.json";
 const PROGRESS: &str = "progress.json";
-
-impl Moment {
-    /// This one.
-    pub fn now() -> Moment {
-        let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-        Moment(u64::try_from(since.as_nanos()).unwrap_or(u64::MAX))
-    }
-}
 
 impl ContainerRecord {
     /// Writes it into the container's folder. A torn one counts as no container, so it is not synced.

@@ -1,7 +1,7 @@
 //! flock(2) on the thing itself. A lock ends with its holder.
 
 use std::fs::File;
-use std::os::fd::{AsFd, BorrowedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::Path;
 use std::time::{Duration, Instant};
@@ -75,6 +75,13 @@ impl Lock {
     /// The kernel refused.
     pub fn share(&self) -> Result<()> {
         rustix::fs::flock(&self.0, FlockOperation::LockShared).context(|| "share a lock")
+    }
+}
+
+impl From<Lock> for OwnedFd {
+    /// To give it to another process.
+    fn from(lock: Lock) -> OwnedFd {
+        lock.0.into()
     }
 }
 

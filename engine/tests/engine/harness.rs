@@ -131,6 +131,22 @@ impl Room {
         self.call(&[&fixed, flags, &["./rootfs"], command].concat())
     }
 
+    /// `run -d --network none` of the root file system as a folder; the id.
+    #[track_caller]
+    pub fn start(&self, flags: &[&str], command: &[&str]) -> String {
+        let fixed: [&str; 4] = ["run", "-d", "--network", "none"];
+        self.give_rootfs();
+        self.call(&[&fixed, flags, &["./rootfs"], command].concat()).ok().trim().to_string()
+    }
+
+    /// What `ps -a` says of the state of a container; empty if there is none.
+    #[track_caller]
+    pub fn state(&self, name: &str) -> String {
+        let said = self.call(&["ps", "-a", "--format", "{{.Names}} {{.State}}"]).ok();
+        let states = said.lines().filter_map(|line| line.split_once(' '));
+        states.filter(|(known, _)| *known == name).map(|(_, state)| state.to_string()).collect()
+    }
+
     /// Nothing of a container is left.
     #[track_caller]
     pub fn assert_gone(&self) {

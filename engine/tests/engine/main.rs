@@ -1,5 +1,6 @@
 //! box as people use it: the built program, a root file system made on the spot, in namespaces of the tests' own. Needs root.
 
+mod detached;
 mod harness;
 #[allow(dead_code)]
 #[path = "../../../tests/blackbox/harness/host.rs"]

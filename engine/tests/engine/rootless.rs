@@ -105,3 +105,33 @@ fn the_hosts_network() {
     let host = fs::read_dir("/sys/class/net").expect("interfaces").count();
     assert_eq!(said.lines().count(), host);
 }
+
+#[test]
+fn detached() {
+    for user in [USER, WITHOUT_RANGES] {
+        let Some(room) = room(user) else { return };
+        room.give_rootfs();
+        let run = [
+            "run",
+            "-d",
+            "--name",
+            "web",
+            "--network",
+            "none",
+            "./rootfs",
+            "sh",
+            "-c",
+            "echo out; sleep 1000",
+        ];
+        room.call(&run).exits(0);
+        crate::harness::wait_for("output", || room.call(&["logs", "web"]).stdout == "out\n");
+        assert_eq!(room.state("web"), "running");
+        assert_eq!(room.call(&["exec", "web", "id", "-u"]).ok(), "0\n");
+        room.call(&["exec", "web", "touch", "/new"]).ok();
+        room.call(&["stop", "-t", "0", "web"]).ok();
+        room.call(&["start", "web"]).ok();
+        room.call(&["exec", "web", "stat", "/new"]).exits(0);
+        room.call(&["rm", "-f", "web"]).ok();
+        room.assert_gone();
+    }
+}

@@ -43,11 +43,7 @@ const READ_ONLY: [&str; 5] = ["/proc/bus", "/proc/fs", "/proc/irq", "/proc/sys",
 /// Something cannot be as it is asked for; the flag is named.
 pub fn compile(image: &Execution, options: &Options, facts: &Facts) -> Result<Value> {
     let privileged = options.rights.privileged;
-    let capabilities = if privileged {
-        Capabilities::all()
-    } else {
-        Capabilities::choose(&options.rights.added, &options.rights.dropped)?
-    };
+    let capabilities = capabilities(options)?;
     let hostname = hostname(options, facts);
     let mut linux = Map::new();
     linux.insert("namespaces".into(), namespaces(options, facts));
@@ -98,6 +94,21 @@ pub fn compile(image: &Execution, options: &Options, facts: &Facts) -> Result<Va
         config["annotations"] = json!(options.annotations);
     }
     Ok(config)
+}
+
+/// Compiles the `process` of one more program: the options are the container's, with what is asked for instead.
+///
+/// # Errors
+/// As for [`compile`].
+pub fn compile_exec(image: &Execution, options: &Options, facts: &Facts) -> Result<Value> {
+    process::compile(image, options, facts, &hostname(options, facts), &capabilities(options)?)
+}
+
+fn capabilities(options: &Options) -> Result<Capabilities> {
+    match options.rights.privileged {
+        true => Ok(Capabilities::all()),
+        false => Capabilities::choose(&options.rights.added, &options.rights.dropped),
+    }
 }
 
 /// With the host's network, what others call this host; otherwise a name of its own.

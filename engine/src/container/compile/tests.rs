@@ -207,3 +207,26 @@ fn everything_for_the_privileged() {
     };
     assert_same(&without_sets(&ours), &without_sets(&expected), "privileged");
 }
+
+fn exec_fixture(name: &str) -> Value {
+    let path = format!("{}/../tests/fixtures/docker-{name}.process.json", env!("CARGO_MANIFEST_DIR"));
+    serde_json::from_slice(&std::fs::read(&path).expect(&path)).expect("JSON")
+}
+
+#[test]
+fn one_more_program() {
+    let exec = |options: &Options| compile_exec(&Execution::default(), options, &facts()).unwrap();
+    let of = |name: &str| {
+        let expected = exec_fixture(name);
+        let words: Vec<String> = serde_json::from_value(expected["args"].clone()).expect("args");
+        (expected, Options { command: words, ..Options::default() })
+    };
+    let (expected, options) = of("exec-root");
+    assert_same(&exec(&options), &expected, "exec-root");
+    let (expected, mut options) = of("exec-user-env");
+    let variables: Vec<String> = serde_json::from_value(expected["env"].clone()).expect("env");
+    options.environment = variables[2..].to_vec();
+    options.user = Some(format!("{}:{}", expected["user"]["uid"], expected["user"]["gid"]));
+    options.workdir = expected["cwd"].as_str().map(str::to_string);
+    assert_same(&exec(&options), &expected, "exec-user-env");
+}

@@ -1,0 +1,65 @@
+//! A container that a command has in its hands.
+
+use super::record::ContainerRecord;
+use crate::error::{Context, Error, Result};
+use crate::store::{ContainerFolder, ContainerId, Lock, Sharing, Store};
+
+/// A container of this process: it holds the lock.
+#[derive(Debug)]
+pub struct Own {
+    /// Its folder.
+    pub folder: ContainerFolder,
+    /// What was asked for.
+    pub record: ContainerRecord,
+    /// As long as it is held, nobody else works on the container.
+    pub lock: Lock,
+}
+
+impl Own {
+    /// Removes it with its changes. What runs in it is ended first.
+    ///
+    /// # Errors
+    /// Something of it cannot be removed; the next command goes on.
+    pub fn remove(self, store: &Store) -> Result<()> {
+        let Own { folder, record, lock } = self;
+        discard(store, &folder)?;
+        store.containers().disclaim(&record.name, &folder.id)?;
+        drop(lock);
+        Ok(())
+    }
+}
+
+/// Ends what runs in a container, forgets its state, and deletes its folder. The caller holds its lock.
+pub(super) fn discard(store: &Store, folder: &ContainerFolder) -> Result<()> {
+    forget_state(store, &folder.id)?;
+    store.containers().remove(folder)
+}
+
+/// Ends what runs in a container, and removes what the runtime keeps of it.
+///
+/// # Errors
+/// It could not be ended.
+pub fn forget_state(store: &Store, id: &ContainerId) -> Result<()> {
+    let root = pillbox::Root::at(&store.place().runtime);
+    match pillbox::Container::open(&root, id.as_str()) {
+        Ok(container) => container.delete(true).context(|| format!("container {}", id.short())),
+        Err(error) if error.kind() == pillbox::Kind::NotFound => Ok(()),
+        // What is left of one whose creation was killed.
+        Err(_) => {
+            let id = pillbox::ContainerId::new(id.as_str())?;
+            Ok(pillbox::container::delete(&root, &id, true, &mut |_| {})?)
+        }
+    }
+}
+
+/// The container that a command means, locked.
+///
+/// # Errors
+/// There is none, or another command works on it.
+pub fn take(store: &Store, reference: &str) -> Result<Own> {
+    let folder = store.containers().find(reference)?;
+    let locked = folder.try_lock(Sharing::Exclusive)?;
+    let lock = locked.ok_or_else(|| Error::conflict(format!("container {reference}: it is running")))?;
+    let record = ContainerRecord::of(&folder)?;
+    Ok(Own { folder, record, lock })
+}
