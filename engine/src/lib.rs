@@ -19,6 +19,7 @@ pub mod reference;
 pub mod registry;
 pub mod store;
 pub mod time;
+pub mod transfer;
 
 pub use digest::Digest;
 pub use error::{Error, Kind, Result};

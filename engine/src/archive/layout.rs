@@ -61,6 +61,7 @@ fn import(store: &Store, folder: &Path, platform: &Platform) -> Result<(ImageRec
         name: digest.to_string(),
         id,
         manifest: Some(digest),
+        repo_digest: None,
         layers: ids,
         size,
         created: config.created.clone(),

@@ -36,7 +36,8 @@ pub fn import_rootfs(store: &Store, path: &Path) -> Result<(ImageRecord, Vec<Loc
     store.sync()?;
     let layers: Vec<ChainId> = vec![added.id];
     let size = added.record.size;
-    let record = ImageRecord { name, id, manifest: None, layers, size, created: None, platform };
+    let record =
+        ImageRecord { name, id, manifest: None, repo_digest: None, layers, size, created: None, platform };
     store.images().name(&record)?;
     Ok((record, vec![added.lock]))
 }

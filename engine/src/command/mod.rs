@@ -6,13 +6,21 @@ mod container_flags;
 mod create;
 mod exec;
 mod format;
+mod image_filter;
+mod image_prune;
+mod images;
 mod logs;
+mod progress;
 mod ps;
+mod pull;
+mod registry_flags;
 mod rm;
+mod rmi;
 mod run;
 mod start;
 mod stop;
 mod table;
+mod tag;
 mod version;
 
 use std::ffi::OsString;
@@ -40,6 +48,11 @@ pub const COMMANDS: &[Command] = &[
     stop::UNPAUSE,
     stop::WAIT,
     rm::COMMAND,
+    pull::COMMAND,
+    images::COMMAND,
+    tag::COMMAND,
+    rmi::COMMAND,
+    image_prune::COMMAND,
     version::COMMAND,
 ];
 

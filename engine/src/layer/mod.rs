@@ -4,6 +4,7 @@
 //! cannot be a layer is refused by its name.
 
 mod compression;
+mod pipe;
 pub mod tar;
 mod tree;
 mod unpack;
@@ -12,4 +13,5 @@ mod unpack_tests;
 mod whiteout;
 
 pub use compression::uncompress;
-pub use unpack::{Ownership, Unpacked, Unpacking, unpack};
+pub use pipe::{Drain, Feed, pipe};
+pub use unpack::{Ownership, Unpacked, Unpacking, unpack, unpack_aside};

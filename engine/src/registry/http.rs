@@ -316,7 +316,7 @@ fn failure(url: &Uri, error: ureq::Error) -> Failure {
                     | UnexpectedEof
                     | WouldBlock
             );
-            let error = Error::from(error).context(host);
+            let error = host_error(format!("{host}: {}", Error::from(error)));
             if is_broken { Failure::Broken(error) } else { Failure::Final(error) }
         }
         ureq::Error::Timeout(what) => {

@@ -6,9 +6,11 @@
 
 mod adding;
 mod blob;
+mod collect;
 mod container;
 mod image;
 mod layer;
+mod lease;
 mod lock;
 mod place;
 mod removal;
@@ -18,11 +20,13 @@ mod whole;
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 
-pub use adding::AddedLayer;
-pub use blob::{Blobs, PartialBlob};
+pub use adding::{AddedLayer, UnpackedLayer};
+pub use blob::{Blobs, CheckedBlob, NamelessBlob, PartialBlob};
+pub use collect::{Collected, Removals};
 pub use container::{ContainerFolder, ContainerId, Containers};
 pub use image::{Image, ImageRecord, Images};
 pub use layer::{LayerRecord, Layers, NewLayer, Owners};
+pub use lease::Lease;
 pub use lock::{Lock, Sharing};
 pub use place::{Environment, Place};
 pub use whole::{write_whole, write_without_sync};
@@ -50,7 +54,7 @@ impl Store {
         // Layers have programs that are setuid: nobody else on this host may get at them.
         make_folder(&place.data, 0o700)?;
         version::check(&place.data)?;
-        for name in ["blobs/sha256", "layers", "images", "containers", "names"] {
+        for name in ["blobs/sha256", "layers", "images", "leases", "containers", "names"] {
             make_folder(&place.data.join(name), 0o755)?;
         }
         Ok(Store { place, maps: IdMaps::of_caller() })
@@ -84,6 +88,16 @@ impl Store {
     /// Containers by their ids and names.
     pub fn containers(&self) -> Containers {
         Containers::at(self.place.data.join("containers"), self.place.data.join("names"), self.maps.clone())
+    }
+
+    /// Deletes what killed commands have left of images; see [`crate::container::sweep`] for containers.
+    ///
+    /// # Errors
+    /// Something cannot be deleted.
+    pub fn sweep(&self) -> Result<()> {
+        self.images().sweep()?;
+        self.blobs().sweep()?;
+        self.layers().sweep()
     }
 
     /// Syncs everything that has been written to the store's file system: once for an image, after its last layer.
