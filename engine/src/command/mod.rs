@@ -6,17 +6,23 @@ mod container_flags;
 mod create;
 mod exec;
 mod format;
+mod history;
 mod image_filter;
+mod image_inspect;
 mod image_prune;
 mod images;
+mod login;
 mod logs;
+mod manifest;
 mod progress;
 mod ps;
 mod pull;
+mod push;
 mod registry_flags;
 mod rm;
 mod rmi;
 mod run;
+mod save;
 mod start;
 mod stop;
 mod table;
@@ -49,10 +55,19 @@ pub const COMMANDS: &[Command] = &[
     stop::WAIT,
     rm::COMMAND,
     pull::COMMAND,
+    push::COMMAND,
     images::COMMAND,
     tag::COMMAND,
     rmi::COMMAND,
+    history::COMMAND,
+    image_inspect::COMMAND,
     image_prune::COMMAND,
+    save::SAVE,
+    save::LOAD,
+    save::IMPORT,
+    login::LOGIN,
+    login::LOGOUT,
+    manifest::INSPECT,
     version::COMMAND,
 ];
 

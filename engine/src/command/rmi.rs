@@ -72,7 +72,7 @@ fn remove(store: &Store, text: &str, force: bool, keep: bool) -> Result<()> {
             said += &format!("Untagged: {repository}@{digest}\n");
         }
     }
-    if is_last && !keep {
+    if !keep {
         let collected = removals.collect_of(&going, || ContainerRecord::layers_in_use(store))?;
         said += &deleted(&collected, Some(&record));
     }

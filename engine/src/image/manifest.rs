@@ -35,6 +35,9 @@ pub mod media_type {
     /// A layer that is not compressed, Docker's.
     pub const DOCKER_PLAIN_LAYER: &str = "application/vnd.docker.image.rootfs.diff.tar";
 
+    /// A layer with zstd, Docker's.
+    pub const DOCKER_ZSTD_LAYER: &str = "application/vnd.docker.image.rootfs.diff.tar.zstd";
+
     /// Whether a layer of this format can be unpacked.
     pub fn is_layer(text: &str) -> bool {
         // What nobody was to redistribute was marked so for some years.
@@ -42,8 +45,7 @@ pub mod media_type {
         let compressed =
             |name: &str| text.strip_prefix(name).is_some_and(|rest| matches!(rest, "" | "+gzip" | "+zstd"));
         compressed(OCI_LAYER)
-            || [DOCKER_LAYER, DOCKER_PLAIN_LAYER, "application/vnd.docker.image.rootfs.diff.tar.zstd"]
-                .contains(&text.as_str())
+            || [DOCKER_LAYER, DOCKER_PLAIN_LAYER, DOCKER_ZSTD_LAYER].contains(&text.as_str())
     }
 }
 

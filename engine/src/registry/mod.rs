@@ -137,7 +137,7 @@ impl Registry {
             status if status == StatusCode::NOT_FOUND => {
                 return Err(Error::invalid(format!("{host}: it is no registry (no /v2/ there)")));
             }
-            _ => return Err(registry.refusal("the registry", answer)),
+            _ => return Err(registry.refusal(&format!("registry {host}"), answer)),
         }
         Ok(registry)
     }
@@ -183,8 +183,7 @@ impl Registry {
         if !answer.status().is_success() {
             return Err(self.refusal(&format!("manifest {target}"), answer));
         }
-        let text =
-            read(&mut answer, DOCUMENT_MAX).context(|| format!("{}: manifest {target}", self.repository))?;
+        let text = read(&mut answer, DOCUMENT_MAX).context(|| format!("manifest {target}"))?;
         let value = |name: &str| answer.headers().get(name).and_then(|value| value.to_str().ok());
         let digest = Digest::of(&text);
         let expected = target.parse::<Digest>().ok();
@@ -192,8 +191,7 @@ impl Registry {
         let promised = value("docker-content-digest").and_then(|text| text.parse::<Digest>().ok());
         if let Some(expected) = expected.or(promised).filter(|expected| *expected != digest) {
             return Err(Error::corrupt(format!(
-                "{}: manifest {target}: its content has the digest {digest}, and not {expected}",
-                self.repository
+                "manifest {target}: its content has the digest {digest}, and not {expected}"
             )));
         }
         let media_type = value("content-type").unwrap_or_default();
@@ -274,7 +272,7 @@ impl Registry {
             ),
             _ => (Kind::Host, String::new()),
         };
-        Error::new(kind, format!("{}: {what}: {said}{remedy}", self.repository))
+        Error::new(kind, format!("{what}: {said}{remedy}"))
     }
 }
 

@@ -91,10 +91,9 @@ impl Registry {
         let digest = Digest::of(text);
         let said = answer.headers().get("docker-content-digest").and_then(|value| value.to_str().ok());
         match said.and_then(|said| said.parse::<Digest>().ok()) {
-            Some(said) if said != digest => Err(Error::corrupt(format!(
-                "{}: {what}: the registry made {said} of {digest}",
-                self.repository
-            ))),
+            Some(said) if said != digest => {
+                Err(Error::corrupt(format!("{what}: the registry made {said} of {digest}")))
+            }
             _ => Ok(digest),
         }
     }

@@ -115,7 +115,8 @@ impl Blobs {
         let path = self.folder.join(fresh_name(PARTIAL)?);
         let opened = OpenOptions::new().read(true).append(true).create_new(true).mode(0o644).open(&path);
         let file = opened.context(|| format!("write {}", path.display()))?;
-        Ok(NamelessBlob { file, path, folder: self.folder.clone(), hasher: Hasher::default() })
+        let lock = Lock::at(&path, Sharing::Exclusive, "a new blob")?;
+        Ok(NamelessBlob { file, path, folder: self.folder.clone(), hasher: Hasher::default(), _lock: lock })
     }
 
     /// Syncs the names of blobs.
@@ -278,6 +279,7 @@ pub struct NamelessBlob {
     path: PathBuf,
     folder: PathBuf,
     hasher: Hasher,
+    _lock: Lock,
 }
 
 impl NamelessBlob {
