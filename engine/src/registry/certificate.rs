@@ -10,7 +10,7 @@ use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
 use rustls::{ClientConfig, DigitallySignedStruct, RootCertStore, SignatureScheme};
 
-use crate::error::{Context, Error, Kind, Result};
+use crate::error::{Context, Error, Result};
 
 /// Whether a registry has to show who it is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -194,5 +194,5 @@ pub fn distrust(host: &str, error: &std::io::Error) -> Error {
     let text = format!(
         "{host}: {error}: put the certificate of its authority into /etc/docker/certs.d/{host}/ca.crt, or trust anybody (--tls-verify=false)"
     );
-    Error::new(Kind::Host, text)
+    Error::invalid(text)
 }

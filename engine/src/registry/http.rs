@@ -79,6 +79,13 @@ pub enum Failure {
     Final(Error),
 }
 
+impl Failure {
+    /// Whether the host was reached, or something is wrong with the configuration: another way to it does not help.
+    pub fn is_final_word(&self) -> bool {
+        matches!(self, Failure::Final(error) if error.kind() == Kind::Invalid)
+    }
+}
+
 impl From<Failure> for Error {
     fn from(failure: Failure) -> Error {
         match failure {

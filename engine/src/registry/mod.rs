@@ -125,7 +125,8 @@ impl Registry {
             authorization: Mutex::default(),
         };
         let answer = match registry.ping() {
-            Err(_) if registry.http.allows_plain(bare(host)) => {
+            // One that has TLS, but is not trusted, is not asked without.
+            Err(failure) if !failure.is_final_word() && registry.http.allows_plain(bare(host)) => {
                 registry.base = format!("http://{host}");
                 registry.ping().map_err(Error::from)?
             }

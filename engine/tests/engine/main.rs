@@ -5,5 +5,7 @@ mod harness;
 #[allow(dead_code)]
 #[path = "../../../tests/blackbox/harness/host.rs"]
 mod host;
+mod pull;
+mod registry;
 mod rootless;
 mod run;
