@@ -100,6 +100,7 @@ impl From<std::io::Error> for Error {
                 let kind = match error.kind() {
                     ErrorKind::NotFound => Kind::NotFound,
                     ErrorKind::AlreadyExists => Kind::Conflict,
+                    ErrorKind::BrokenPipe => Kind::Closed,
                     ErrorKind::InvalidData | ErrorKind::UnexpectedEof => Kind::Corrupt,
                     _ => Kind::Host,
                 };

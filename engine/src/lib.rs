@@ -15,8 +15,12 @@ pub mod ids;
 pub mod image;
 pub mod inside;
 pub mod layer;
+pub mod reference;
+pub mod registry;
 pub mod store;
 pub mod time;
+pub mod transfer;
 
 pub use digest::Digest;
 pub use error::{Error, Kind, Result};
+pub use reference::{Reference, Repository};

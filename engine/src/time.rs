@@ -25,6 +25,39 @@ pub fn rfc3339(moment: Moment) -> String {
     format!("{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}.{nanoseconds:09}Z")
 }
 
+/// The moment that RFC 3339 text names; `None` if it is none since 1970.
+pub fn parse_rfc3339(text: &str) -> Option<Moment> {
+    let number = |range: std::ops::Range<usize>| text.get(range)?.parse::<u64>().ok();
+    let (year, month, day) = (number(0..4)?, number(5..7)?, number(8..10)?);
+    let (hour, minute, second) = (number(11..13)?, number(14..16)?, number(17..19)?);
+    let rest = text.get(19..)?;
+    let digits: String =
+        rest.strip_prefix('.').unwrap_or_default().chars().take_while(char::is_ascii_digit).collect();
+    let nanoseconds = format!("{digits:0<9}").get(..9)?.parse::<u64>().ok()?;
+    let zone = if digits.is_empty() { rest } else { &rest[digits.len() + 1..] };
+    // The zone's difference, in minutes.
+    let ahead = match zone {
+        "Z" | "z" => 0,
+        zone => {
+            let minutes = zone.get(1..3)?.parse::<i64>().ok()? * 60 + zone.get(4..6)?.parse::<i64>().ok()?;
+            if zone.starts_with('-') { -minutes } else { minutes }
+        }
+    };
+    let is_possible =
+        (1..=12).contains(&month) && (1..=31).contains(&day) && hour < 24 && minute < 60 && second <= 60;
+    let days = is_possible.then(|| days(year, month, day))??;
+    let seconds = i64::try_from(days * 86_400 + hour * 3600 + minute * 60 + second).ok()? - ahead * 60;
+    u64::try_from(seconds).ok()?.checked_mul(1_000_000_000)?.checked_add(nanoseconds).map(Moment)
+}
+
+/// The number of days from 1970 to a day; the reverse of [`date`].
+fn days(year: u64, month: u64, day: u64) -> Option<u64> {
+    let year = if month <= 2 { year.checked_sub(1)? } else { year };
+    let month = if month > 2 { month - 3 } else { month + 9 };
+    let days = 365 * year + year / 4 - year / 100 + year / 400 + (153 * month + 2) / 5 + day - 1;
+    days.checked_sub(719_468)
+}
+
 /// Year, month and day of a number of days since 1970, in the Gregorian calendar, whose cycle has 400 years. Years begin in March
 /// meanwhile, so that the day that may be missing is the last one.
 fn date(days: u64) -> (u64, u64, u64) {
@@ -46,6 +79,13 @@ mod tests {
     fn moments_are_rfc_3339() {
         assert_eq!(rfc3339(Moment(0)), "1970-01-01T00:00:00.000000000Z");
         assert_eq!(rfc3339(Moment(951_782_400_000_000_001)), "2000-02-29T00:00:00.000000001Z");
+        for moment in [0, 951_782_400_000_000_001, 1_735_689_599_000_000_000] {
+            assert_eq!(parse_rfc3339(&rfc3339(Moment(moment))), Some(Moment(moment)));
+        }
+        assert_eq!(parse_rfc3339("1970-01-01T02:00:00.5+01:30"), Some(Moment(1_800_500_000_000)));
+        assert_eq!(parse_rfc3339("1970-01-01T02:00:00Z"), Some(Moment(7_200_000_000_000)));
+        assert_eq!(parse_rfc3339("0001-01-01T00:00:00Z"), None);
+        assert_eq!(parse_rfc3339("yesterday"), None);
         assert_eq!(rfc3339(Moment(1_735_689_599_000_000_000)), "2024-12-31T23:59:59.000000000Z");
     }
 }

@@ -4,9 +4,10 @@ use std::fs::File;
 use std::io::Read;
 use std::path::Path;
 
+use super::assemble::{self, Assembly};
 use crate::digest::Digest;
 use crate::error::{Context, Error, Result};
-use crate::image::{ChainId, Configuration, DOCUMENT_MAX, Descriptor, Document, Platform};
+use crate::image::{Configuration, DOCUMENT_MAX, Descriptor, Document, Platform};
 use crate::store::{ImageRecord, Lock, Store};
 
 /// Whether a folder is an OCI layout, and not a root file system.
@@ -35,37 +36,12 @@ fn import(store: &Store, folder: &Path, platform: &Platform) -> Result<(ImageRec
     if found != wanted {
         return Err(Error::corrupt(format!("its manifest has {found} layers, its configuration {wanted}")));
     }
-    let ids = ChainId::of_layers(&config.rootfs.diff_ids);
-    let (mut locks, mut size) = (Vec::new(), 0);
-    for (index, id) in ids.iter().enumerate() {
-        let below = index.checked_sub(1).map(|below| &ids[below]);
-        let lock = match store.layers().hold(id)? {
-            Some(lock) => lock,
-            None => {
-                let layer = &document.layers[index];
-                let mut blob = open_blob(folder, &layer.digest)?;
-                let diff_id = &config.rootfs.diff_ids[index];
-                store
-                    .add_layer(below, &mut blob, Some(diff_id))
-                    .context(|| format!("layer {}", layer.digest))?
-                    .lock
-            }
-        };
-        size += store.layers().record(id)?.size;
-        locks.push(lock);
-    }
+    let mut assembly = Assembly::default();
+    let ids = assembly.unpack(store, &config, |index| open_blob(folder, &document.layers[index].digest))?;
     store.blobs().write(&manifest)?;
-    let id = store.blobs().write(&config_text)?.into();
-    store.sync()?;
-    let record = ImageRecord {
-        name: digest.to_string(),
-        id,
-        manifest: Some(digest),
-        layers: ids,
-        size,
-        created: config.created.clone(),
-        platform: config.platform(),
-    };
+    store.blobs().write(&config_text)?;
+    let locks = assembly.settle(store, Vec::new())?;
+    let record = assemble::record(store, digest.to_string(), &config_text, &config, digest, ids)?;
     store.images().name(&record)?;
     Ok((record, locks))
 }

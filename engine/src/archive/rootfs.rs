@@ -33,10 +33,10 @@ pub fn import_rootfs(store: &Store, path: &Path) -> Result<(ImageRecord, Vec<Loc
     };
     let text = serde_json::to_vec(&config).map_err(|error| Error::invalid(error.to_string()))?;
     let id = store.blobs().write(&text)?.into();
-    store.sync()?;
     let layers: Vec<ChainId> = vec![added.id];
     let size = added.record.size;
-    let record = ImageRecord { name, id, manifest: None, layers, size, created: None, platform };
+    let record =
+        ImageRecord { name, id, manifest: None, repo_digest: None, layers, size, created: None, platform };
     store.images().name(&record)?;
     Ok((record, vec![added.lock]))
 }

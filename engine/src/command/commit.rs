@@ -3,6 +3,7 @@
 use super::{Arguments, Command, Flag, Global, print};
 use crate::container::{CommitOptions, commit as commit_container};
 use crate::error::Result;
+use crate::reference::Reference;
 
 pub const COMMAND: Command = Command {
     name: "commit",
@@ -34,7 +35,7 @@ fn commit(global: &Global, arguments: &Arguments) -> Result<u8> {
     let store = global.store()?;
     let folder = store.containers().find(arguments.operand(0)?.unwrap_or_default())?;
     let options = CommitOptions {
-        name: arguments.operand(1)?.map(str::to_string),
+        name: arguments.operand(1)?.map(Reference::parse).transpose()?,
         author: arguments.text("author")?.unwrap_or_default().to_string(),
         message: arguments.text("message")?.unwrap_or_default().to_string(),
         changes: arguments.texts("change")?,

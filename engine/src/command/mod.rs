@@ -9,15 +9,29 @@ mod create;
 mod exec;
 mod files;
 mod format;
+mod history;
+mod image_filter;
+mod image_inspect;
+mod image_prune;
+mod images;
 mod inspect;
+mod login;
 mod logs;
+mod manifest;
 mod network;
+mod progress;
 mod ps;
+mod pull;
+mod push;
+mod registry_flags;
 mod rm;
+mod rmi;
 mod run;
+mod save;
 mod start;
 mod stop;
 mod table;
+mod tag;
 mod version;
 mod volume;
 
@@ -64,6 +78,20 @@ pub const COMMANDS: &[Command] = &[
     volume::INSPECT,
     volume::RM,
     volume::PRUNE,
+    pull::COMMAND,
+    push::COMMAND,
+    images::COMMAND,
+    tag::COMMAND,
+    rmi::COMMAND,
+    history::COMMAND,
+    image_inspect::COMMAND,
+    image_prune::COMMAND,
+    save::SAVE,
+    save::LOAD,
+    save::IMPORT,
+    login::LOGIN,
+    login::LOGOUT,
+    manifest::INSPECT,
     version::COMMAND,
 ];
 

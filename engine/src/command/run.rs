@@ -3,6 +3,8 @@
 use rustix::termios::isatty;
 
 use super::container_flags::{FLAGS, IDENTITY_FLAGS, Wanted};
+use super::pull::{POLICY_FLAGS, provide};
+use super::registry_flags::{FLAGS as REGISTRY_FLAGS, PLATFORM_FLAGS};
 use super::{Arguments, Command, Flag, Global, print, say, status_of, warn};
 use crate::container::{
     Lifetime, NetworkMode, Options, Start, run_in_foreground, start_attached, start_detached,
@@ -15,7 +17,7 @@ pub const COMMAND: Command = Command {
     operands: "IMAGE [COMMAND …]",
     operand_count: 1..=usize::MAX,
     help: "run a program in a container of its own",
-    flags: &[FLAGS, IDENTITY_FLAGS, OWN_FLAGS],
+    flags: &[FLAGS, IDENTITY_FLAGS, POLICY_FLAGS, PLATFORM_FLAGS, REGISTRY_FLAGS, OWN_FLAGS],
     ends_at_operand: true,
     run,
 };
@@ -33,6 +35,7 @@ fn run(global: &Global, arguments: &Arguments) -> Result<u8> {
         check_terminal(&wanted.options)?;
     }
     let store = global.store()?;
+    provide(&store, arguments.operand(0)?.unwrap_or_default(), arguments)?;
     // Whoever is on a network with a name is announced there, which is its monitor's work.
     let has_monitor =
         detached || !is_throwaway || matches!(wanted.options.network.mode, NetworkMode::Named(_));

@@ -27,9 +27,43 @@ pub fn shortened(text: &str, most: usize) -> String {
     }
 }
 
+/// Bytes with three digits, as Docker shows them: `7.83MB`.
+pub fn human_size(bytes: u64) -> String {
+    let mut size = bytes as f64;
+    let mut units = ["B", "kB", "MB", "GB", "TB"].into_iter();
+    let mut unit = units.next().unwrap_or_default();
+    while size >= 1000.0 {
+        let Some(larger) = units.next() else { break };
+        size /= 1000.0;
+        unit = larger;
+    }
+    let text = match size {
+        size if size < 10.0 => format!("{size:.2}"),
+        size if size < 100.0 => format!("{size:.1}"),
+        size => format!("{size:.0}"),
+    };
+    let text = if text.contains('.') { text.trim_end_matches('0').trim_end_matches('.') } else { &text };
+    format!("{text}{unit}")
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn sizes_have_three_digits() {
+        let cases = [
+            (0, "0B"),
+            (999, "999B"),
+            (1000, "1kB"),
+            (7_834_000, "7.83MB"),
+            (77_800_000, "77.8MB"),
+            (1_234_567_890, "1.23GB"),
+        ];
+        for (bytes, text) in cases {
+            assert_eq!(human_size(bytes), text);
+        }
+    }
 
     #[test]
     fn columns_are_as_wide_as_their_cells() {

@@ -4,17 +4,19 @@ use super::options::Options;
 use super::record::{Base, ContainerRecord};
 use super::root::RootFolders;
 use super::status::{Status, open_running};
+use crate::archive::KeptLayer;
 use crate::error::{Error, Result};
 use crate::image::{Configuration, Execution, History, ImageId, Platform, RootFs};
 use crate::inside::TarStream;
-use crate::store::{ContainerFolder, ImageRecord, Store};
+use crate::reference::Reference;
+use crate::store::{ContainerFolder, Store};
 use crate::time::{Moment, rfc3339};
 
 /// What is said of the new image.
 #[derive(Debug, Clone, Default)]
 pub struct CommitOptions {
     /// Its name with its tag; without one, only its id leads to it.
-    pub name: Option<String>,
+    pub name: Option<Reference>,
     /// Who has made it.
     pub author: String,
     /// What for.
@@ -52,13 +54,12 @@ pub fn commit(store: &Store, folder: &ContainerFolder, options: &CommitOptions) 
         _ => None,
     };
     let root = RootFolders::make(store, folder, &record)?;
-    let mut stream = TarStream::of_layer(store.maps(), root.upper())?;
-    let added = store.add_layer(layers.last(), &mut stream, None);
-    let added = stream.finish(added);
+    let stream = TarStream::of_layer(store.maps(), root.upper())?;
+    let kept = KeptLayer::read(store, stream);
     if let Some(container) = paused {
         container.resume()?;
     }
-    let added = added?;
+    let kept = kept?;
     let created = rfc3339(Moment::now());
     let history = History {
         created: Some(created.clone()),
@@ -76,30 +77,11 @@ pub fn commit(store: &Store, folder: &ContainerFolder, options: &CommitOptions) 
         config: execution,
         rootfs: RootFs {
             kind: "layers".to_string(),
-            diff_ids: [below.rootfs.diff_ids, vec![added.record.diff_id]].concat(),
+            diff_ids: [below.rootfs.diff_ids, vec![kept.diff_id()]].concat(),
         },
         history: [below.history, vec![history]].concat(),
     };
-    let text = serde_json::to_vec(&config).map_err(|error| Error::invalid(error.to_string()))?;
-    let image: ImageId = store.blobs().write(&text)?.into();
-    store.sync()?;
-    let layers = [layers.clone(), vec![added.id]].concat();
-    let size = layers
-        .iter()
-        .map(|layer| store.layers().record(layer).map(|layer| layer.size))
-        .sum::<Result<u64>>()?;
-    let name = options.name.clone().unwrap_or_else(|| image.to_string());
-    store.images().name(&ImageRecord {
-        name,
-        id: image,
-        manifest: None,
-        layers,
-        size,
-        created: Some(created),
-        platform,
-    })?;
-    drop(added.lock);
-    Ok(image)
+    kept.above(store, id, layers, &config, options.name.as_ref())
 }
 
 /// As the container is run.

@@ -1,5 +1,6 @@
 //! What is kept of a container: what was asked for, and how far it has come.
 
+use std::collections::BTreeSet;
 use std::path::PathBuf;
 
 use serde::de::DeserializeOwned;
@@ -8,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use super::options::Options;
 use crate::error::{Context, Error, Result};
 use crate::image::{ChainId, Execution, ImageId};
-use crate::store::{ContainerFolder, write_without_sync};
+use crate::store::{ContainerFolder, Store, write_without_sync};
 use crate::time::Moment;
 
 /// What was asked for: `container.json`.
@@ -107,6 +108,39 @@ impl ContainerRecord {
     pub fn of(folder: &ContainerFolder) -> Result<ContainerRecord> {
         let gone = || Error::not_found(format!("no such container: {}", folder.id.short()));
         ContainerRecord::read(folder)?.ok_or_else(gone)
+    }
+}
+
+impl ContainerRecord {
+    /// All containers with what was asked for. One that is gone meanwhile, or was never complete, is none.
+    ///
+    /// # Errors
+    /// The folder cannot be read.
+    pub fn list(store: &Store) -> Result<Vec<ContainerRecord>> {
+        let folders = store.containers().list()?;
+        Ok(folders.iter().filter_map(|folder| ContainerRecord::read(folder).ok().flatten()).collect())
+    }
+
+    /// The layers that containers are made of.
+    ///
+    /// # Errors
+    /// As for [`ContainerRecord::list`].
+    pub fn layers_in_use(store: &Store) -> Result<BTreeSet<ChainId>> {
+        let mut used = BTreeSet::new();
+        for record in ContainerRecord::list(store)? {
+            if let Base::Image { layers, .. } = record.base {
+                used.extend(layers);
+            }
+        }
+        Ok(used)
+    }
+
+    /// The image that it is made of, if it is made of one.
+    pub fn image_id(&self) -> Option<&ImageId> {
+        match &self.base {
+            Base::Image { id, .. } => Some(id),
+            Base::Folder(_) => None,
+        }
     }
 }
 

@@ -4,7 +4,7 @@ use std::path::Path;
 
 use super::record::Base;
 use crate::archive;
-use crate::error::{Context, Error, Result};
+use crate::error::{Context, Error, Kind, Result};
 use crate::image::{Execution, Platform};
 use crate::store::{Image, ImageRecord, Lock, Store};
 
@@ -22,20 +22,24 @@ pub struct Source {
 }
 
 impl Source {
-    /// Finds what a command line means. What has a slash at its beginning or a dot before one is a path; so is what ends like a
+    /// Whether a command line means a path, and no image by its name. What has a slash at its beginning or a dot before one is a path; so is what ends like a
     /// tar and is there.
+    pub fn is_path(name: &str) -> bool {
+        let is_path =
+            ["/", "./", "../"].iter().any(|start| name.starts_with(start)) || matches!(name, "." | "..");
+        let ends_like_a_tar = [".tar", ".tar.gz", ".tgz", ".tar.zst"].iter().any(|end| name.ends_with(end));
+        is_path || (ends_like_a_tar && Path::new(name).exists())
+    }
+
+    /// Finds what a command line means.
     ///
     /// # Errors
     /// There is no such thing, or it is for another machine.
     pub fn find(store: &Store, name: &str) -> Result<Source> {
-        let path = Path::new(name);
-        let is_path =
-            ["/", "./", "../"].iter().any(|start| name.starts_with(start)) || matches!(name, "." | "..");
-        let ends_like_a_tar = [".tar", ".tar.gz", ".tgz", ".tar.zst"].iter().any(|end| name.ends_with(end));
-        let is_tar = ends_like_a_tar && path.exists();
-        if !is_path && !is_tar {
+        if !Source::is_path(name) {
             return Source::of_name(store, name);
         }
+        let path = Path::new(name);
         let status = std::fs::metadata(path).context(|| name.to_string())?;
         if !status.is_dir() {
             let (record, locks) = archive::import_rootfs(store, path)?;
@@ -55,10 +59,11 @@ impl Source {
     }
 
     fn of_name(store: &Store, name: &str) -> Result<Source> {
-        let record = store.images().find(name)?.ok_or_else(|| {
-            Error::not_found(format!(
-                "{name}: there is no such image here: name a tar of a root file system, an OCI layout or a folder by its path (./{name})"
-            ))
+        let record = store.find_image(name).map_err(|error| match error.kind() {
+            Kind::NotFound => Error::not_found(format!(
+                "{error}: box pull {name}, or name a tar of a root file system, an OCI layout or a folder by its path (./{name})"
+            )),
+            _ => error,
         })?;
         let mut locks = Vec::new();
         for layer in &record.layers {

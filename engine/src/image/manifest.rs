@@ -11,6 +11,9 @@ use crate::error::{Error, Result};
 /// The most bytes of a manifest, an index or a configuration: as containerd and registries have it.
 pub const DOCUMENT_MAX: u64 = 8 << 20;
 
+/// The most layers that overlayfs puts over one another.
+pub const LAYERS_MAX: usize = 500;
+
 /// Names of formats.
 pub mod media_type {
     /// An index of manifests, OCI's.
@@ -29,6 +32,21 @@ pub mod media_type {
     pub const DOCKER_CONFIG: &str = "application/vnd.docker.container.image.v1+json";
     /// A layer, Docker's.
     pub const DOCKER_LAYER: &str = "application/vnd.docker.image.rootfs.diff.tar.gzip";
+    /// A layer that is not compressed, Docker's.
+    pub const DOCKER_PLAIN_LAYER: &str = "application/vnd.docker.image.rootfs.diff.tar";
+
+    /// A layer with zstd, Docker's.
+    pub const DOCKER_ZSTD_LAYER: &str = "application/vnd.docker.image.rootfs.diff.tar.zstd";
+
+    /// Whether a layer of this format can be unpacked.
+    pub fn is_layer(text: &str) -> bool {
+        // What nobody was to redistribute was marked so for some years.
+        let text = text.replace(".nondistributable", "").replace(".foreign", "");
+        let compressed =
+            |name: &str| text.strip_prefix(name).is_some_and(|rest| matches!(rest, "" | "+gzip" | "+zstd"));
+        compressed(OCI_LAYER)
+            || [DOCKER_LAYER, DOCKER_PLAIN_LAYER, DOCKER_ZSTD_LAYER].contains(&text.as_str())
+    }
 }
 
 /// A blob by digest, with its length and its format.

@@ -9,7 +9,7 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 
 pub use config::{Configuration, Execution, Healthcheck, History, RootFs};
-pub use manifest::{DOCUMENT_MAX, Descriptor, Document, Index, Manifest, media_type};
+pub use manifest::{DOCUMENT_MAX, Descriptor, Document, Index, LAYERS_MAX, Manifest, media_type};
 pub use platform::Platform;
 
 use crate::digest::Digest;
@@ -55,15 +55,19 @@ macro_rules! digest_newtype {
 digest_newtype!(DiffId, ChainId, ImageId);
 
 impl ChainId {
+    /// That of a layer on those below it.
+    pub fn above(below: Option<&ChainId>, layer: &DiffId) -> ChainId {
+        match below {
+            None => ChainId(layer.0),
+            Some(below) => ChainId(Digest::of(format!("{below} {layer}").as_bytes())),
+        }
+    }
+
     /// Those of an image's layers, the lowest one first (OCI image specification, config.md, "Layer ChainID").
     pub fn of_layers(layers: &[DiffId]) -> Vec<ChainId> {
         let mut ids: Vec<ChainId> = Vec::with_capacity(layers.len());
         for layer in layers {
-            let id = match ids.last() {
-                None => ChainId(layer.0),
-                Some(below) => ChainId(Digest::of(format!("{below} {layer}").as_bytes())),
-            };
-            ids.push(id);
+            ids.push(ChainId::above(ids.last(), layer));
         }
         ids
     }

@@ -63,7 +63,37 @@ pub struct Unpacked {
 /// It is no tar, has an entry that no layer can have, or the disk did not take it; the error names the entry. The caller throws the
 /// folder away then.
 pub fn unpack(stream: impl Read, folder: &Path, unpacking: Unpacking) -> Result<Unpacked> {
-    let mut stream = Hashing::new(super::uncompress(stream)?.take(unpacking.bytes_max + 1));
+    unpack_tar(super::uncompress(stream)?, folder, unpacking)
+}
+
+/// The same, inflated by one thread and unpacked by another.
+///
+/// # Errors
+/// As for [`unpack`].
+pub fn unpack_aside(stream: impl Read + Send, folder: &Path, unpacking: Unpacking) -> Result<Unpacked> {
+    let (mut feed, drain) = super::pipe();
+    std::thread::scope(|scope| {
+        let inflated = scope.spawn(move || -> Result<()> {
+            let mut stream = super::uncompress(stream)?;
+            let mut buffer = vec![0; BUFFER];
+            loop {
+                match stream.read(&mut buffer)? {
+                    0 => return Ok(feed.end()?),
+                    length => feed.write_all(&buffer[..length])?,
+                }
+            }
+        });
+        let unpacked = unpack_tar(drain, folder, unpacking);
+        match inflated.join() {
+            // The thread that unpacks is the reason.
+            Ok(Err(error)) if unpacked.is_ok() || error.kind() != Kind::Closed => Err(error),
+            _ => unpacked,
+        }
+    })
+}
+
+fn unpack_tar(stream: impl Read, folder: &Path, unpacking: Unpacking) -> Result<Unpacked> {
+    let mut stream = Hashing::new(stream.take(unpacking.bytes_max + 1));
     let flags = OFlags::DIRECTORY | OFlags::CLOEXEC;
     let root = rustix::fs::open(folder, flags, Mode::empty()).context(|| folder.display())?;
     rustix::fs::fchmod(&root, Mode::from_raw_mode(0o755)).context(|| folder.display())?;

@@ -9,6 +9,7 @@ use super::{Store, names_in, removal, write_whole};
 use crate::digest::Digest;
 use crate::error::{Context, Error, Result};
 use crate::image::{ChainId, Configuration, DOCUMENT_MAX, ImageId, Platform};
+use crate::reference::Reference;
 
 /// An image that is there as a whole: its configuration and all its layers.
 #[derive(Debug, Clone)]
@@ -32,6 +33,9 @@ pub struct ImageRecord {
     /// The digest of its manifest, which is a blob, if it came with one.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub manifest: Option<Digest>,
+    /// What its name led to in its registry: the digest of an index, or of the manifest.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub repo_digest: Option<Digest>,
     /// Its layers, the lowest one first.
     pub layers: Vec<ChainId>,
     /// Bytes of all files of its layers.
@@ -119,6 +123,16 @@ impl Images {
     }
 }
 
+impl ImageRecord {
+    /// Its name, if it has one: what is only found by its digest or by the path of a file has none.
+    pub fn reference(&self) -> Option<Reference> {
+        match self.name.split_once(':') {
+            Some(("sha256" | "file", _)) => None,
+            _ => Reference::parse(&self.name).ok(),
+        }
+    }
+}
+
 impl Store {
     /// The image that a record names, with its configuration read and checked.
     ///
@@ -129,6 +143,67 @@ impl Store {
         let text = self.blobs().read(record.id.digest(), DOCUMENT_MAX).context(named)?;
         let config = Configuration::parse(&text).context(named)?;
         Ok(Image { id: record.id, config, layers: record.layers.clone() })
+    }
+
+    /// Gives an image its name. One that had this name and no other is kept without a name, as Docker does.
+    ///
+    /// # Errors
+    /// As for [`Images::name`].
+    pub fn name_image(&self, record: &ImageRecord) -> Result<()> {
+        let _beside = self.beside_removals()?;
+        let images = self.images();
+        if let Some(before) = images.find(&record.name)?
+            && before.id != record.id
+            && before.reference().is_some()
+            && !images.list()?.iter().any(|other| other.id == before.id && other.name != before.name)
+        {
+            images.name(&ImageRecord { name: before.id.to_string(), repo_digest: None, ..before })?;
+        }
+        images.name(record)
+    }
+
+    /// The image that a command line means: by name, by name and digest, or by its id or the beginning of it.
+    ///
+    /// # Errors
+    /// [`Kind::NotFound`]; [`Kind::Invalid`] if several ids begin like this, or it can be neither a name nor an id.
+    pub fn find_image(&self, text: &str) -> Result<ImageRecord> {
+        let images = self.images();
+        let reference = Reference::parse(text);
+        if let Ok(reference) = &reference {
+            if let Some(record) = images.find(&reference.to_string())? {
+                return Ok(record);
+            }
+            if let Some(digest) = reference.digest {
+                let is_it = |record: &ImageRecord| {
+                    let has_digest = [record.repo_digest, record.manifest].contains(&Some(digest));
+                    has_digest
+                        && record.reference().is_some_and(|name| name.repository == reference.repository)
+                };
+                if let Some(record) = images.list()?.into_iter().find(is_it) {
+                    return Ok(record);
+                }
+            }
+        }
+        let digits = text.strip_prefix("sha256:").unwrap_or(text);
+        let is_id =
+            !digits.is_empty() && digits.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'));
+        if !is_id {
+            reference?;
+            return Err(Error::not_found(format!("{text}: there is no such image here")));
+        }
+        let mut found: Option<ImageRecord> = None;
+        for record in images.list()? {
+            if !record.id.digest().hex().starts_with(digits) {
+                continue;
+            }
+            match &found {
+                Some(other) if other.id != record.id => {
+                    return Err(Error::invalid(format!("image {text}: several ids begin like this")));
+                }
+                _ => found = Some(record),
+            }
+        }
+        found.ok_or_else(|| Error::not_found(format!("{text}: there is no such image here")))
     }
 }
 

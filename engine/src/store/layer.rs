@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 
 use super::lock::{Lock, Sharing};
+use super::whole::sync_folder;
 use super::{PARTIAL, fresh_name, names_in, removal, write_without_sync};
 use crate::digest::Digest;
 use crate::error::{Context, Error, Kind, Result};
@@ -117,18 +118,39 @@ impl Layers {
         Ok(digests.iter().filter_map(|name| Digest::of_hex(name)).map(ChainId::from).collect())
     }
 
-    /// Removes a layer that nobody uses.
+    /// Takes a layer for its removal; `None` if somebody uses it, or it is gone.
     ///
     /// # Errors
-    /// [`Kind::Conflict`] if somebody uses it.
-    pub fn remove(&self, id: &ChainId) -> Result<()> {
-        let folder = self.folder_of(id);
-        match Lock::try_at(&folder, Sharing::Exclusive) {
-            Ok(Some(_lock)) => removal::remove(&folder, self.maps.as_ref()),
-            Ok(None) => Err(Error::conflict(format!("layer {id}: it is in use"))),
-            Err(error) if error.kind() == Kind::NotFound => Ok(()),
-            Err(error) => Err(error),
+    /// It cannot be locked.
+    pub fn take(&self, id: &ChainId) -> Result<Option<Lock>> {
+        match Lock::try_at(&self.folder_of(id), Sharing::Exclusive) {
+            Err(error) if error.kind() == Kind::NotFound => Ok(None),
+            taken => taken,
         }
+    }
+
+    /// Takes its name away from a layer that the caller has taken; the result is to be deleted.
+    ///
+    /// # Errors
+    /// It cannot be renamed.
+    pub fn unname(&self, id: &ChainId) -> Result<PathBuf> {
+        removal::set_aside(&self.folder_of(id))
+    }
+
+    /// Deletes what has lost its name.
+    ///
+    /// # Errors
+    /// It cannot be deleted; the next command goes on.
+    pub fn delete(&self, gone: &Path) -> Result<()> {
+        removal::delete(gone, self.maps.as_ref())
+    }
+
+    /// Syncs the names of layers.
+    ///
+    /// # Errors
+    /// The disk did not take it.
+    pub fn sync_names(&self) -> Result<()> {
+        sync_folder(&self.folder.join("."))
     }
 
     /// Deletes what killed commands have left.
@@ -157,15 +179,21 @@ impl NewLayer {
         self.folder.join(FILES)
     }
 
-    /// Gives it its name, without syncing its files: [`Store::sync`](super::Store::sync) does so once for all layers of an image,
-    /// before a name leads to it. If somebody else was faster, theirs stays. The lock keeps the layer from being removed.
+    /// Writes down what is known of it.
+    ///
+    /// # Errors
+    /// The disk did not take it.
+    pub fn describe(&self, record: &LayerRecord) -> Result<()> {
+        let text = serde_json::to_vec(record).map_err(|error| Error::invalid(format!("layer: {error}")))?;
+        write_without_sync(&self.folder.join(RECORD), &text)
+    }
+
+    /// Gives it its name. The caller has synced it: a layer that has a name is whole, whatever happens to the power. If somebody
+    /// else was faster, theirs stays. The lock keeps the layer from being removed.
     ///
     /// # Errors
     /// It cannot be renamed.
-    pub fn name(mut self, id: &ChainId, record: &LayerRecord) -> Result<Lock> {
-        let text =
-            serde_json::to_vec(record).map_err(|error| Error::invalid(format!("layer {id}: {error}")))?;
-        write_without_sync(&self.folder.join(RECORD), &text)?;
+    pub fn name(mut self, id: &ChainId) -> Result<Lock> {
         let target = self.layers.folder_of(id);
         loop {
             match rename_to_new(&self.folder, &target) {

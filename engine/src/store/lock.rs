@@ -69,6 +69,14 @@ impl Lock {
         }
     }
 
+    /// Whether it is on this very file, and not on another one that had its name before.
+    pub fn is_of(&self, file: &File) -> bool {
+        match (self.0.metadata(), file.metadata()) {
+            (Ok(one), Ok(other)) => (one.dev(), one.ino()) == (other.dev(), other.ino()),
+            _ => false,
+        }
+    }
+
     /// Makes a lock that is held alone one that is held with others.
     ///
     /// # Errors

@@ -6,9 +6,11 @@
 
 mod adding;
 mod blob;
+mod collect;
 mod container;
 mod image;
 mod layer;
+mod lease;
 mod lock;
 mod network;
 mod place;
@@ -20,11 +22,13 @@ mod whole;
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 
-pub use adding::AddedLayer;
-pub use blob::{Blobs, PartialBlob};
+pub use adding::{AddedLayer, UnpackedLayer};
+pub use blob::{Blobs, CheckedBlob, NamelessBlob, PartialBlob};
+pub use collect::{Collected, Removals};
 pub use container::{ContainerFolder, ContainerId, Containers};
 pub use image::{Image, ImageRecord, Images};
 pub use layer::{LayerRecord, Layers, NewLayer, Owners};
+pub use lease::Lease;
 pub use lock::{Lock, Sharing};
 pub use network::{NetworkDriver, NetworkRecord, NetworkRecords};
 pub use place::{Environment, Place};
@@ -54,7 +58,9 @@ impl Store {
         // Layers have programs that are setuid: nobody else on this host may get at them.
         make_folder(&place.data, 0o700)?;
         version::check(&place.data)?;
-        for name in ["blobs/sha256", "layers", "images", "containers", "names", "networks", "volumes"] {
+        for name in
+            ["blobs/sha256", "layers", "images", "leases", "containers", "names", "networks", "volumes"]
+        {
             make_folder(&place.data.join(name), 0o755)?;
         }
         Ok(Store { place, maps: IdMaps::of_caller() })
@@ -100,14 +106,14 @@ impl Store {
         NetworkRecords::at(self.place.data.join("networks"))
     }
 
-    /// Deletes what killed commands have left of blobs, layers and names.
+    /// Deletes what killed commands have left of images and volumes; see [`crate::container::sweep`] for containers.
     ///
     /// # Errors
     /// Something cannot be deleted.
     pub fn sweep(&self) -> Result<()> {
+        self.images().sweep()?;
         self.blobs().sweep()?;
         self.layers().sweep()?;
-        self.images().sweep()?;
         self.volumes().sweep()
     }
 

@@ -2,7 +2,7 @@
 
 use std::ffi::CString;
 use std::os::unix::ffi::OsStrExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use rustix::fs::CWD;
 use rustix::io::Errno;
@@ -18,9 +18,17 @@ use crate::inside;
 /// # Errors
 /// It cannot be renamed (it is still there then), or not deleted completely: the next command goes on.
 pub fn remove(path: &Path, maps: Option<&IdMaps>) -> Result<()> {
+    delete(&set_aside(path)?, maps)
+}
+
+/// Gives it a name that counts as gone; the result is to be deleted.
+///
+/// # Errors
+/// It cannot be renamed, and is still there.
+pub fn set_aside(path: &Path) -> Result<PathBuf> {
     let gone = beside(path, &fresh_name(GONE)?);
     std::fs::rename(path, &gone).context(|| format!("remove {}", path.display()))?;
-    delete(&gone, maps)
+    Ok(gone)
 }
 
 /// Deletes what commands that were killed have left in a folder of the store. What another one is making is locked.

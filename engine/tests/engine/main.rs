@@ -8,6 +8,8 @@ mod harness;
 mod host;
 mod killed;
 mod networks;
+mod pull;
+mod registry;
 mod rootless;
 mod run;
 mod terminal;
