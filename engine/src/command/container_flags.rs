@@ -33,6 +33,7 @@ pub const FLAGS: &[Flag] = &[
     valued("entrypoint", None, "PROGRAM", "instead of the image's"),
     valued("volume", Some('v'), "SOURCE:TARGET[:ro]", "a path of the host's or a volume by its name"),
     valued("mount", None, "type=…,source=…,target=…", "a mount, of the type bind, volume or tmpfs"),
+    valued("volumes-from", None, "CONTAINER[:ro]", "what another container has mounted"),
     valued("tmpfs", None, "TARGET[:OPTIONS]", "memory that is mounted"),
     switch("read-only", None, "its root may not be changed"),
     valued("shm-size", None, "SIZE", "of /dev/shm"),
@@ -46,17 +47,6 @@ pub const FLAGS: &[Flag] = &[
         "no-new-privileges, seccomp=…, apparmor=…, systempaths=unconfined",
     ),
     valued("device", None, "HOST[:TARGET[:rwm]]", "a device of the host's"),
-    valued("memory", Some('m'), "SIZE", "the most memory"),
-    valued("memory-swap", None, "SIZE", "the most memory and swap together; -1: any"),
-    valued("memory-reservation", None, "SIZE", "memory that is not taken away"),
-    valued("cpus", None, "NUMBER", "the most processors, as 1.5"),
-    valued("cpu-period", None, "MICROSECONDS", "the period of --cpu-quota"),
-    valued("cpu-quota", None, "MICROSECONDS", "the most time in a period"),
-    valued("cpu-shares", Some('c'), "WEIGHT", "relative to others"),
-    valued("cpuset-cpus", None, "LIST", "processors"),
-    valued("cpuset-mems", None, "LIST", "memory nodes"),
-    valued("pids-limit", None, "NUMBER", "the most processes; -1: any"),
-    valued("blkio-weight", None, "WEIGHT", "relative to others, 10 to 1000"),
     valued("ulimit", None, "NAME=SOFT[:HARD]", "a limit of each process"),
     valued("oom-score-adj", None, "NUMBER", "-1000 to 1000"),
     valued("sysctl", None, "NAME=VALUE", "a kernel parameter of its namespaces"),
@@ -78,10 +68,28 @@ pub const FLAGS: &[Flag] = &[
     valued("cgroup-parent", None, "PATH", "the cgroup above its own"),
     valued("label", Some('l'), "NAME=VALUE", "whatever you like"),
     valued("annotation", None, "NAME=VALUE", "for the runtime"),
-    valued("restart", None, "POLICY", "no, on-failure[:NUMBER], always or unless-stopped"),
     valued("stop-signal", None, "SIGNAL", "how it is asked to end"),
     valued("stop-timeout", None, "SECONDS", "how long it has for that"),
 ];
+
+/// How much it may use; this can be changed while it runs.
+pub const LIMIT_FLAGS: &[Flag] = &[
+    valued("memory", Some('m'), "SIZE", "the most memory"),
+    valued("memory-swap", None, "SIZE", "the most memory and swap together; -1: any"),
+    valued("memory-reservation", None, "SIZE", "memory that is not taken away"),
+    valued("cpus", None, "NUMBER", "the most processors, as 1.5"),
+    valued("cpu-period", None, "MICROSECONDS", "the period of --cpu-quota"),
+    valued("cpu-quota", None, "MICROSECONDS", "the most time in a period"),
+    valued("cpu-shares", Some('c'), "WEIGHT", "relative to others"),
+    valued("cpuset-cpus", None, "LIST", "processors"),
+    valued("cpuset-mems", None, "LIST", "memory nodes"),
+    valued("pids-limit", None, "NUMBER", "the most processes; -1: any"),
+    valued("blkio-weight", None, "WEIGHT", "relative to others, 10 to 1000"),
+];
+
+/// What is done at its end; this can be changed while it runs.
+pub const RESTART_FLAG: &[Flag] =
+    &[valued("restart", None, "POLICY", "no, on-failure[:NUMBER], always or unless-stopped")];
 
 /// What makes it findable.
 pub const IDENTITY_FLAGS: &[Flag] = &[
@@ -185,6 +193,7 @@ fn parse(arguments: &Arguments) -> Result<Options> {
     for tmpfs in arguments.texts("tmpfs")? {
         options.mounts.push(parse_tmpfs(&tmpfs));
     }
+    options.volumes_from = arguments.texts("volumes-from")?;
     for device in arguments.texts("device")? {
         options.devices.push(parse_device(&device)?);
     }
@@ -194,7 +203,7 @@ fn parse(arguments: &Arguments) -> Result<Options> {
     Ok(options)
 }
 
-fn restart(arguments: &Arguments) -> Result<Restart> {
+pub fn restart(arguments: &Arguments) -> Result<Restart> {
     let Some(text) = arguments.text("restart")? else { return Ok(Restart::No) };
     let wrong = || {
         Error::invalid(format!("--restart {text}: must be no, on-failure[:NUMBER], always or unless-stopped"))
@@ -266,7 +275,7 @@ fn rights(arguments: &Arguments, options: &mut Options) -> Result<()> {
     Ok(())
 }
 
-fn limits(arguments: &Arguments, options: &mut Options) -> Result<()> {
+pub fn limits(arguments: &Arguments, options: &mut Options) -> Result<()> {
     let limits = &mut options.limits;
     limits.memory = bytes(arguments, "memory")?;
     limits.memory_reservation = bytes(arguments, "memory-reservation")?;

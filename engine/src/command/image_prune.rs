@@ -9,6 +9,7 @@ use super::{Arguments, Command, Flag, Global, print};
 use crate::container::ContainerRecord;
 use crate::error::{Error, Result};
 use crate::image::ImageId;
+use crate::store::Store;
 
 pub const COMMAND: Command = Command {
     name: "image prune",
@@ -30,11 +31,19 @@ fn prune(global: &Global, arguments: &Arguments) -> Result<u8> {
     if !arguments.is_set("force") && !confirm(what)? {
         return Ok(0);
     }
-    let store = global.store()?;
+    let (said, freed) = prune_images(&global.store()?, all)?;
+    print(&format!("{said}Total reclaimed space: {}\n", human_size(freed)))
+}
+
+/// Removes images that nobody needs; what is said of it, and how much that was.
+///
+/// # Errors
+/// Something cannot be removed.
+pub fn prune_images(store: &Store, all: bool) -> Result<(String, u64)> {
     store.sweep()?;
     let removals = store.removals()?;
     let used: BTreeSet<ImageId> =
-        ContainerRecord::list(&store)?.iter().filter_map(|container| container.image_id().copied()).collect();
+        ContainerRecord::list(store)?.iter().filter_map(|container| container.image_id().copied()).collect();
     let mut going = store.images().list()?;
     going.retain(|record| !used.contains(&record.id) && (all || record.reference().is_none()));
     let mut said = String::new();
@@ -45,7 +54,7 @@ fn prune(global: &Global, arguments: &Arguments) -> Result<u8> {
             record.reference().map_or(record.name.clone(), |name| name.familiar())
         );
     }
-    let collected = removals.collect_all(|| ContainerRecord::layers_in_use(&store))?;
+    let collected = removals.collect_all(|| ContainerRecord::layers_in_use(store))?;
     let partial = store.blobs().discard_partial()?;
     for record in &going {
         said += &deleted(
@@ -56,11 +65,14 @@ fn prune(global: &Global, arguments: &Arguments) -> Result<u8> {
     said += &deleted(&collected, None);
     let head = if said.is_empty() { "" } else { "Deleted Images:\n" };
     let tail = if said.is_empty() { "" } else { "\n" };
-    print(&format!("{head}{said}{tail}Total reclaimed space: {}\n", human_size(collected.bytes + partial)))
+    Ok((format!("{head}{said}{tail}"), collected.bytes + partial))
 }
 
 /// Asks on a terminal. Elsewhere nobody answers.
-fn confirm(what: &str) -> Result<bool> {
+///
+/// # Errors
+/// Nobody can be asked.
+pub fn confirm(what: &str) -> Result<bool> {
     if !std::io::stdin().is_terminal() {
         return Err(Error::invalid(
             "prune: nobody can be asked, because stdin is no terminal: --force does it without",

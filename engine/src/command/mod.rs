@@ -6,8 +6,10 @@ mod boot;
 mod commit;
 mod container_flags;
 mod create;
+mod events;
 mod exec;
 mod files;
+mod filter;
 mod format;
 mod history;
 mod image_filter;
@@ -20,6 +22,7 @@ mod logs;
 mod manifest;
 mod network;
 mod progress;
+mod prune;
 mod ps;
 mod pull;
 mod push;
@@ -29,9 +32,12 @@ mod rmi;
 mod run;
 mod save;
 mod start;
+mod stats;
 mod stop;
+mod system;
 mod table;
 mod tag;
+mod update;
 mod version;
 mod volume;
 
@@ -68,6 +74,9 @@ pub const COMMANDS: &[Command] = &[
     files::DIFF,
     files::EXPORT,
     commit::COMMAND,
+    stats::COMMAND,
+    update::COMMAND,
+    events::COMMAND,
     boot::COMMAND,
     network::CREATE,
     network::LS,
@@ -78,6 +87,12 @@ pub const COMMANDS: &[Command] = &[
     volume::INSPECT,
     volume::RM,
     volume::PRUNE,
+    network::PRUNE,
+    prune::CONTAINERS,
+    prune::SYSTEM,
+    system::DF,
+    system::INFO,
+    system::CHECK,
     pull::COMMAND,
     push::COMMAND,
     images::COMMAND,

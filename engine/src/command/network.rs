@@ -8,6 +8,8 @@ use serde_json::{Value, json};
 
 use super::container_flags::labels;
 use super::format::Format;
+use super::image_prune::confirm;
+use super::prune::list;
 use super::table::table;
 use super::{Arguments, Command, Flag, Global, each, print};
 use crate::container::{ContainerRecord, NetworkMode, Status, check_network_name};
@@ -81,6 +83,17 @@ pub const RM: Command = Command {
     flags: &[],
     ends_at_operand: false,
     run: rm,
+};
+
+pub const PRUNE: Command = Command {
+    name: "network prune",
+    aliases: &[],
+    operands: "",
+    operand_count: 0..=0,
+    help: "remove networks that no container has",
+    flags: &[&[Flag { long: "force", short: Some('f'), value: None, help: "do not ask" }]],
+    ends_at_operand: false,
+    run: prune,
 };
 
 /// Networks that are always there.
@@ -219,6 +232,13 @@ fn running_on(store: &Store, network: &str) -> Result<Vec<ContainerRecord>> {
     Ok(found)
 }
 
+fn prune(global: &Global, arguments: &Arguments) -> Result<u8> {
+    if !arguments.is_set("force") && !confirm("all networks that no container has")? {
+        return Ok(0);
+    }
+    print(&list("Deleted Networks", &prune_networks(&global.store()?)?))
+}
+
 fn rm(global: &Global, arguments: &Arguments) -> Result<u8> {
     let store = global.store()?;
     each(arguments, |name| remove(&store, name))
@@ -238,6 +258,23 @@ fn remove(store: &Store, name: &str) -> Result<()> {
     }
     take_down(&record)?;
     store.networks().remove(&record.name)
+}
+
+/// Removes networks that no container has, running or not; their names.
+///
+/// # Errors
+/// One cannot be removed.
+pub fn prune_networks(store: &Store) -> Result<Vec<String>> {
+    let used: Vec<NetworkMode> =
+        ContainerRecord::list(store)?.into_iter().map(|record| record.options.network.mode).collect();
+    let mut names = Vec::new();
+    for record in store.networks().list()? {
+        if !used.contains(&NetworkMode::Named(record.name.clone())) {
+            remove(store, &record.name)?;
+            names.push(record.name);
+        }
+    }
+    Ok(names)
 }
 
 /// Removes from the host what its first container has brought.

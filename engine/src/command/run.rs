@@ -2,7 +2,7 @@
 
 use rustix::termios::isatty;
 
-use super::container_flags::{FLAGS, IDENTITY_FLAGS, Wanted};
+use super::container_flags::{FLAGS, IDENTITY_FLAGS, LIMIT_FLAGS, RESTART_FLAG, Wanted};
 use super::pull::{POLICY_FLAGS, provide};
 use super::registry_flags::{FLAGS as REGISTRY_FLAGS, PLATFORM_FLAGS};
 use super::{Arguments, Command, Flag, Global, print, say, status_of, warn};
@@ -17,7 +17,16 @@ pub const COMMAND: Command = Command {
     operands: "IMAGE [COMMAND …]",
     operand_count: 1..=usize::MAX,
     help: "run a program in a container of its own",
-    flags: &[FLAGS, IDENTITY_FLAGS, POLICY_FLAGS, PLATFORM_FLAGS, REGISTRY_FLAGS, OWN_FLAGS],
+    flags: &[
+        FLAGS,
+        LIMIT_FLAGS,
+        RESTART_FLAG,
+        IDENTITY_FLAGS,
+        POLICY_FLAGS,
+        PLATFORM_FLAGS,
+        REGISTRY_FLAGS,
+        OWN_FLAGS,
+    ],
     ends_at_operand: true,
     run,
 };

@@ -6,7 +6,9 @@ use pillbox::Signal;
 
 use super::{Arguments, Command, Flag, Global, each, print};
 use crate::container::size::parse_time;
-use crate::container::{open_running, signal as send, stop as stop_container, wait as wait_for};
+use crate::container::{
+    ContainerRecord, Happening, note, open_running, signal as send, stop as stop_container, wait as wait_for,
+};
 use crate::error::{Error, Result};
 
 pub const TIMEOUT_FLAG: Flag =
@@ -47,7 +49,12 @@ pub const PAUSE: Command = Command {
     ends_at_operand: false,
     run: |global, arguments| {
         let store = global.store()?;
-        each(arguments, |name| Ok(open_running(&store, &store.containers().find(name)?)?.pause()?))
+        each(arguments, |name| {
+            let folder = store.containers().find(name)?;
+            open_running(&store, &folder)?.pause()?;
+            note(&store, &ContainerRecord::of(&folder)?, &Happening::Pause);
+            Ok(())
+        })
     },
 };
 
@@ -61,7 +68,12 @@ pub const UNPAUSE: Command = Command {
     ends_at_operand: false,
     run: |global, arguments| {
         let store = global.store()?;
-        each(arguments, |name| Ok(open_running(&store, &store.containers().find(name)?)?.resume()?))
+        each(arguments, |name| {
+            let folder = store.containers().find(name)?;
+            open_running(&store, &folder)?.resume()?;
+            note(&store, &ContainerRecord::of(&folder)?, &Happening::Unpause);
+            Ok(())
+        })
     },
 };
 

@@ -5,13 +5,18 @@ use std::collections::BTreeSet;
 use serde_json::{Value, json};
 
 use super::container_flags::labels;
+use super::filter::{Filters, is_labelled};
 use super::format::Format;
-use super::table::table;
+use super::image_prune::confirm;
+use super::inspect::show_documents;
+use super::prune::list;
+use super::table::{human_size, table};
 use super::{Arguments, Command, Flag, Global, each, print};
-use crate::container::{ContainerRecord, MountSource, check_volume_name};
+use crate::container::{ContainerRecord, check_volume_name};
 use crate::error::{Error, Kind, Result};
-use crate::store::{Store, VolumeRecord};
-use crate::time::rfc3339;
+use crate::inside::usage;
+use crate::store::{Event, EventKind, Store, VolumeRecord};
+use crate::time::{Moment, rfc3339};
 
 pub const CREATE: Command = Command {
     name: "volume create",
@@ -32,6 +37,12 @@ pub const LS: Command = Command {
     help: "list volumes",
     flags: &[&[
         Flag { long: "quiet", short: Some('q'), value: None, help: "names alone" },
+        Flag {
+            long: "filter",
+            short: Some('f'),
+            value: Some("NAME=VALUE"),
+            help: "dangling=true, name=…, label=… or driver=local",
+        },
         Flag { long: "format", short: None, value: Some("FORMAT"), help: "json, or fields as {{.Name}}" },
     ]],
     ends_at_operand: false,
@@ -43,8 +54,13 @@ pub const INSPECT: Command = Command {
     aliases: &[],
     operands: "VOLUME …",
     operand_count: 1..=usize::MAX,
-    help: "show volumes as JSON",
-    flags: &[],
+    help: "show everything that is known of volumes",
+    flags: &[&[Flag {
+        long: "format",
+        short: Some('f'),
+        value: Some("FORMAT"),
+        help: "json, or fields as {{.Mountpoint}}",
+    }]],
     ends_at_operand: false,
     run: inspect,
 };
@@ -73,12 +89,7 @@ pub const PRUNE: Command = Command {
     help: "remove volumes without a name that no container has",
     flags: &[&[
         Flag { long: "all", short: Some('a'), value: None, help: "those with a name as well" },
-        Flag {
-            long: "force",
-            short: Some('f'),
-            value: None,
-            help: "taken for Docker's sake: box does not ask",
-        },
+        Flag { long: "force", short: Some('f'), value: None, help: "do not ask" },
     ]],
     ends_at_operand: false,
     run: prune,
@@ -93,13 +104,22 @@ fn create(global: &Global, arguments: &Arguments) -> Result<u8> {
             store.volumes().make(name, &labels(arguments)?)?
         }
     };
+    note(&store, &record.name, "create");
     print(&format!("{}\n", record.name))
 }
 
 fn ls(global: &Global, arguments: &Arguments) -> Result<u8> {
     let store = global.store()?;
     let format = Format::parse(arguments.text("format")?)?;
-    let records = store.volumes().list()?;
+    let filters = Filters::parse(arguments, &["dangling", "name", "label", "driver"])?;
+    let used = volumes_in_use(&store)?;
+    let mut records = store.volumes().list()?;
+    records.retain(|record| {
+        filters.all("dangling", |value| (value == "true") != used.contains(&record.name))
+            && filters.any("name", |value| record.name.contains(value))
+            && filters.all("label", |value| is_labelled(&record.labels, value))
+            && filters.any("driver", |value| value == "local")
+    });
     if arguments.is_set("quiet") {
         return print(&records.iter().map(|record| format!("{}\n", record.name)).collect::<String>());
     }
@@ -125,11 +145,7 @@ fn document(store: &Store, record: &VolumeRecord) -> Value {
 
 fn inspect(global: &Global, arguments: &Arguments) -> Result<u8> {
     let store = global.store()?;
-    let mut documents = Vec::new();
-    for name in arguments.operands_from(0)? {
-        documents.push(document(&store, &find(&store, &name)?));
-    }
-    print(&format!("{:#}\n", Value::Array(documents)))
+    show_documents(arguments, |name| Ok(document(&store, &find(&store, name)?)))
 }
 
 fn find(store: &Store, name: &str) -> Result<VolumeRecord> {
@@ -138,40 +154,64 @@ fn find(store: &Store, name: &str) -> Result<VolumeRecord> {
 }
 
 /// The volumes that containers have, whether they run or not.
-fn used(store: &Store) -> Result<BTreeSet<String>> {
+///
+/// # Errors
+/// A folder cannot be read.
+pub fn volumes_in_use(store: &Store) -> Result<BTreeSet<String>> {
     let mut names = BTreeSet::new();
-    for folder in store.containers().list()? {
-        let Ok(Some(record)) = ContainerRecord::read(&folder) else { continue };
-        names.extend(record.options.mounts.into_iter().filter_map(|mount| match mount.source {
-            MountSource::Volume { name, .. } => Some(name),
-            _ => None,
-        }));
+    for record in ContainerRecord::list(store)? {
+        names.extend(record.options.volumes().map(str::to_string));
     }
     Ok(names)
 }
 
 fn rm(global: &Global, arguments: &Arguments) -> Result<u8> {
     let store = global.store()?;
-    let used = used(&store)?;
+    let used = volumes_in_use(&store)?;
     each(arguments, |name| match find(&store, name) {
         Err(error) if error.kind() == Kind::NotFound && arguments.is_set("force") => Ok(()),
         Err(error) => Err(error),
         Ok(_) if used.contains(name) => {
             Err(Error::conflict(format!("volume {name}: a container has it: remove that first")))
         }
-        Ok(_) => store.volumes().remove(name),
+        Ok(_) => {
+            store.volumes().remove(name)?;
+            note(&store, name, "destroy");
+            Ok(())
+        }
     })
 }
 
 fn prune(global: &Global, arguments: &Arguments) -> Result<u8> {
-    let store = global.store()?;
-    let used = used(&store)?;
+    let all = arguments.is_set("all");
+    let what = if all { "all volumes" } else { "all volumes without a name" };
+    if !arguments.is_set("force") && !confirm(&format!("{what} that no container has"))? {
+        return Ok(0);
+    }
+    let (names, freed) = prune_volumes(&global.store()?, all)?;
+    print(&format!("{}Total reclaimed space: {}\n", list("Deleted Volumes", &names), human_size(freed)))
+}
+
+/// Removes volumes that no container has; their names, and how much that was.
+///
+/// # Errors
+/// One cannot be removed.
+pub fn prune_volumes(store: &Store, all: bool) -> Result<(Vec<String>, u64)> {
+    let used = volumes_in_use(store)?;
+    let (mut names, mut freed) = (Vec::new(), 0);
     for record in store.volumes().list()? {
-        let is_meant = record.is_anonymous || arguments.is_set("all");
-        if is_meant && !used.contains(&record.name) {
+        if (record.is_anonymous || all) && !used.contains(&record.name) {
+            freed += usage(store.maps(), &store.volumes().path(&record.name))?;
             store.volumes().remove(&record.name)?;
-            print(&format!("{}\n", record.name))?;
+            note(store, &record.name, "destroy");
+            names.push(record.name);
         }
     }
-    Ok(0)
+    Ok((names, freed))
+}
+
+fn note(store: &Store, name: &str, action: &str) {
+    let (id, action) = (name.to_string(), action.to_string());
+    let attributes = std::collections::BTreeMap::from([("driver".to_string(), "local".to_string())]);
+    store.events().note(&Event { time: Moment::now(), kind: EventKind::Volume, action, id, attributes });
 }

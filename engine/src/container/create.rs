@@ -2,12 +2,13 @@
 
 use std::collections::BTreeMap;
 
+use super::event::{Happening, note};
 use super::name::{check_name, random_name};
-use super::options::{Mount, MountSource, Options};
+use super::options::{Access, Mount, MountSource, Options};
 use super::own::Own;
 use super::record::{ContainerRecord, Progress};
 use super::source::Source;
-use crate::error::Result;
+use crate::error::{Context, Error, Result};
 use crate::image::Execution;
 use crate::store::{ContainerId, Store};
 use crate::time::Moment;
@@ -75,6 +76,7 @@ pub fn create(
         Ok(()) => {
             // From here on the record keeps the layers.
             drop(locks);
+            note(store, &own.record, &Happening::Create);
             Ok(own)
         }
         Err(error) => {
@@ -86,11 +88,11 @@ pub fn create(
 
 /// Makes the volumes that are named, and those that have no name: of the command line and of the image.
 fn make_volumes(store: &Store, execution: &Execution, options: &mut Options) -> Result<()> {
+    for from in options.volumes_from.clone() {
+        add_mounts_of(store, &from, &mut options.mounts).context(|| format!("--volumes-from {from}"))?;
+    }
     for path in execution.volumes.keys() {
-        let is_there = options
-            .mounts
-            .iter()
-            .any(|mount| mount.destination.trim_end_matches('/') == path.trim_end_matches('/'));
+        let is_there = options.mounts.iter().any(|mount| is_same(&mount.destination, path));
         if !is_there {
             options.mounts.push(Mount::of_volume(String::new(), path.clone()));
         }
@@ -106,4 +108,28 @@ fn make_volumes(store: &Store, execution: &Execution, options: &mut Options) -> 
         }
     }
     Ok(())
+}
+
+/// What another container has mounted, `CONTAINER` or `CONTAINER:ro`. What this one has in the same place is its own.
+fn add_mounts_of(store: &Store, from: &str, mounts: &mut Vec<Mount>) -> Result<()> {
+    let (name, access) = match from.split_once(':') {
+        None => (from, None),
+        Some((name, "rw")) => (name, None),
+        Some((name, "ro")) => (name, Some(Access::ReadOnly)),
+        Some(_) => return Err(Error::invalid("must be CONTAINER, or CONTAINER:ro")),
+    };
+    let folder = store.containers().find(name)?;
+    for mut mount in ContainerRecord::of(&folder)?.options.mounts {
+        let is_taken = mounts.iter().any(|own| is_same(&own.destination, &mount.destination));
+        if is_taken || matches!(mount.source, MountSource::Tmpfs { .. }) {
+            continue;
+        }
+        mount.access = access.unwrap_or(mount.access);
+        mounts.push(mount);
+    }
+    Ok(())
+}
+
+fn is_same(one: &str, other: &str) -> bool {
+    one.trim_end_matches('/') == other.trim_end_matches('/')
 }

@@ -2,6 +2,7 @@
 
 use pillbox::{Root, Stdio};
 
+use super::event::{Happening, note};
 use super::own::Own;
 use super::prepare::{Prepared, prepare};
 use crate::error::{Error, Result};
@@ -29,6 +30,9 @@ fn run(store: &Store, own: &Own, warn: &mut dyn FnMut(&pillbox::Warning)) -> Res
     }
     let root = Root::at(&store.place().runtime);
     let id = pillbox::ContainerId::new(&own.record.id)?;
+    note(store, &own.record, &Happening::Start);
     let ended = pillbox::container::run(&root, &id, &bundle, &options, false, &mut |warning| warn(&warning));
-    ended.map(|ended| ended.status).map_err(Error::from)
+    let status = ended.map(|ended| ended.status).map_err(Error::from)?;
+    note(store, &own.record, &Happening::Die(status));
+    Ok(status)
 }

@@ -29,6 +29,8 @@ pub struct Options {
     pub domainname: Option<String>,
     /// What is mounted, in order.
     pub mounts: Vec<Mount>,
+    /// Containers whose volumes and binds it has as well: `CONTAINER[:ro]`.
+    pub volumes_from: Vec<String>,
     /// Whether its root may not be changed.
     pub read_only: bool,
     /// Size of /dev/shm in bytes.
@@ -114,6 +116,14 @@ impl Mount {
 }
 
 impl Options {
+    /// All volumes, by their names.
+    pub fn volumes(&self) -> impl Iterator<Item = &str> {
+        self.mounts.iter().filter_map(|mount| match &mount.source {
+            MountSource::Volume { name, .. } => Some(name.as_str()),
+            MountSource::Bind { .. } | MountSource::Tmpfs { .. } => None,
+        })
+    }
+
     /// The volumes that were made for this container alone.
     pub fn anonymous_volumes(&self) -> impl Iterator<Item = &str> {
         self.mounts.iter().filter_map(|mount| match &mount.source {

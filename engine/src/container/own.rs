@@ -1,5 +1,6 @@
 //! A container that a command has in its hands.
 
+use super::event::{Happening, note};
 use super::record::ContainerRecord;
 use crate::error::{Context, Error, Kind, Result};
 use crate::store::{ContainerFolder, ContainerId, Lock, Sharing, Store};
@@ -30,16 +31,24 @@ impl Own {
         }
         store.containers().remove(&folder)?;
         drop(lock);
+        note(store, &record, &Happening::Destroy);
         Ok(())
     }
 }
 
-/// Removes the volumes that were made for a container alone.
+/// Removes the volumes that were made for a container, unless another one has them as well.
 ///
 /// # Errors
 /// One cannot be removed.
 pub fn remove_volumes(store: &Store, record: &ContainerRecord) -> Result<()> {
-    for name in record.options.anonymous_volumes() {
+    let mut names: Vec<&str> = record.options.anonymous_volumes().collect();
+    if names.is_empty() {
+        return Ok(());
+    }
+    for other in ContainerRecord::list(store)?.iter().filter(|other| other.id != record.id) {
+        names.retain(|name| other.options.volumes().all(|known| known != *name));
+    }
+    for name in names {
         match store.volumes().remove(name) {
             Err(error) if error.kind() == Kind::NotFound => {}
             removed => removed?,

@@ -75,3 +75,19 @@ pub fn changes(store: &Store, folder: &ContainerFolder) -> Result<Vec<Change>> {
     let root = RootFolders::make(store, folder, &record)?;
     crate::inside::changes(store.maps(), root.upper(), root.lower())
 }
+
+/// How many bytes of the disk a container takes: what it has changed, and its log.
+///
+/// # Errors
+/// [`Kind::NotFound`](crate::Kind::NotFound) if it is gone.
+pub fn disk_usage(store: &Store, folder: &ContainerFolder) -> Result<u64> {
+    ContainerRecord::of(folder)?;
+    let mut sum = 0;
+    for name in ["upper", "log"] {
+        let path = folder.path().join(name);
+        if path.exists() {
+            sum += crate::inside::usage(store.maps(), &path)?;
+        }
+    }
+    Ok(sum)
+}

@@ -1,5 +1,6 @@
 //! Changing a container's record while others read it.
 
+use super::event::{Happening, note};
 use super::name::check_name;
 use super::record::ContainerRecord;
 use crate::error::{Context, Result};
@@ -19,7 +20,11 @@ pub fn rename(store: &Store, folder: &ContainerFolder, name: &str) -> Result<()>
         Ok(())
     });
     match changed {
-        Ok(()) => containers.disclaim(&before, &folder.id),
+        Ok(()) => {
+            containers.disclaim(&before, &folder.id)?;
+            note(store, &ContainerRecord::of(folder)?, &Happening::Rename(before));
+            Ok(())
+        }
         Err(error) => {
             containers.disclaim(name, &folder.id)?;
             Err(error)

@@ -80,6 +80,20 @@ pub fn copy_out(maps: &IdMaps, layers: &[PathBuf], path: &str, to: &Path) -> Res
     Inside::start(Some(maps), &task)?.answer().map(drop)
 }
 
+/// How many bytes of the disk a folder takes.
+///
+/// # Errors
+/// It cannot be read.
+pub fn usage(maps: Option<&IdMaps>, folder: &Path) -> Result<u64> {
+    if maps.is_none() {
+        return crate::layer::usage(folder);
+    }
+    match Inside::start(maps, &Task::Usage { folder: folder.to_path_buf() })?.answer()? {
+        Answer::Usage(bytes) => Ok(bytes),
+        _ => Err(other_question()),
+    }
+}
+
 /// A tar of files in a container's root, or of a container's own layer, as it is read.
 pub struct TarStream(Inside);
 

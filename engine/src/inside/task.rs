@@ -15,7 +15,7 @@ use super::place::{Place, Standing, open_in};
 use crate::error::{Context, Error, Kind, Result};
 use crate::layer::{
     Boundary, Change, Content, Extraction, Landing, Ownership, Rights, Unpacked, Unpacking, changes,
-    copy_tree, extract, pack, unpack,
+    copy_tree, extract, pack, unpack, usage,
 };
 
 /// What is to be done.
@@ -28,6 +28,7 @@ pub(super) enum Task {
     CopyIn { place: Place, copy: Copy },
     CopyOut { layers: Vec<PathBuf>, path: String, to: PathBuf },
     Changes { upper: PathBuf, lower: Vec<PathBuf> },
+    Usage { folder: PathBuf },
 }
 
 /// What of a container's root is packed.
@@ -70,6 +71,7 @@ pub enum Source {
 pub(super) enum Answer {
     Unpacked { unpacked: Unpacked },
     Changes(Vec<Change>),
+    Usage(u64),
     Done,
     Refused { text: String, kind: Kind },
 }
@@ -82,6 +84,7 @@ impl Task {
             | Task::Delete { .. }
             | Task::PackLayer { .. }
             | Task::CopyOut { .. }
+            | Task::Usage { .. }
             | Task::Changes { .. } => None,
         }
     }
@@ -109,6 +112,7 @@ impl Task {
                     .context(|| "make a mount namespace")?;
                 copy_out_of(&layers, &path, &to, true).map(|()| Answer::Done)
             }
+            Task::Usage { folder } => usage(&folder).map(Answer::Usage),
             Task::Changes { upper, lower } => changes(&upper, &lower).map(Answer::Changes),
         }
     }

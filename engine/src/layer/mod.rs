@@ -14,6 +14,7 @@ mod tree;
 mod unpack;
 #[cfg(test)]
 mod unpack_tests;
+mod usage;
 mod whiteout;
 
 pub use change::{Change, ChangeKind, changes};
@@ -23,3 +24,4 @@ pub use extract::{Extraction, Landing, Rights, extract};
 pub use pack::{Boundary, Content, pack};
 pub use pipe::{Drain, Feed, pipe};
 pub use unpack::{Ownership, Unpacked, Unpacking, unpack, unpack_aside};
+pub use usage::usage;

@@ -6,8 +6,10 @@
 
 mod adding;
 mod blob;
+mod check;
 mod collect;
 mod container;
+mod event;
 mod image;
 mod layer;
 mod lease;
@@ -24,8 +26,10 @@ use std::path::{Path, PathBuf};
 
 pub use adding::{AddedLayer, UnpackedLayer};
 pub use blob::{Blobs, CheckedBlob, NamelessBlob, PartialBlob};
+pub use check::{Fault, check};
 pub use collect::{Collected, Removals};
 pub use container::{ContainerFolder, ContainerId, Containers};
+pub use event::{Event, EventKind, EventReader, Events};
 pub use image::{Image, ImageRecord, Images};
 pub use layer::{LayerRecord, Layers, NewLayer, Owners};
 pub use lease::Lease;
@@ -58,9 +62,17 @@ impl Store {
         // Layers have programs that are setuid: nobody else on this host may get at them.
         make_folder(&place.data, 0o700)?;
         version::check(&place.data)?;
-        for name in
-            ["blobs/sha256", "layers", "images", "leases", "containers", "names", "networks", "volumes"]
-        {
+        for name in [
+            "blobs/sha256",
+            "layers",
+            "images",
+            "leases",
+            "events",
+            "containers",
+            "names",
+            "networks",
+            "volumes",
+        ] {
             make_folder(&place.data.join(name), 0o755)?;
         }
         Ok(Store { place, maps: IdMaps::of_caller() })
@@ -94,6 +106,11 @@ impl Store {
     /// Containers by their ids and names.
     pub fn containers(&self) -> Containers {
         Containers::at(self.place.data.join("containers"), self.place.data.join("names"), self.maps.clone())
+    }
+
+    /// What happens.
+    pub fn events(&self) -> Events {
+        Events::at(self.place.data.join("events"))
     }
 
     /// Folders that outlive containers.

@@ -12,5 +12,6 @@ mod pull;
 mod registry;
 mod rootless;
 mod run;
+mod system;
 mod terminal;
 mod volumes;

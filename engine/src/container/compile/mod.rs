@@ -9,6 +9,7 @@ mod seccomp;
 mod tests;
 
 pub use process::arguments;
+pub use resources::limits;
 use serde_json::{Map, Value, json};
 
 use super::capability::Capabilities;

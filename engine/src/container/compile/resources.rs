@@ -11,6 +11,13 @@ const USUAL: [(bool, u32, u32); 7] =
     [(true, 1, 5), (true, 1, 3), (true, 1, 9), (true, 1, 8), (true, 5, 0), (true, 5, 1), (false, 10, 229)];
 
 pub fn compile(options: &Options, facts: &Facts) -> Result<Value> {
+    let mut resources = limits(&options.limits)?;
+    resources.insert("devices".into(), device_rules(options, facts));
+    Ok(Value::Object(resources))
+}
+
+/// The limits alone, which can be changed while a container runs.
+pub fn limits(limits: &Limits) -> Result<Map<String, Value>> {
     let Limits {
         memory,
         memory_swap,
@@ -24,9 +31,8 @@ pub fn compile(options: &Options, facts: &Facts) -> Result<Value> {
         blkio_weight,
         ulimits: _,
         oom_score_adj: _,
-    } = &options.limits;
+    } = limits;
     let mut resources = Map::new();
-    resources.insert("devices".into(), device_rules(options, facts));
     let mut insert = |name: &str, members: &[(&str, Option<Value>)]| {
         let members: Map<String, Value> = members
             .iter()
@@ -58,7 +64,7 @@ pub fn compile(options: &Options, facts: &Facts) -> Result<Value> {
     );
     insert("pids", &[("limit", pids.map(|count| json!(count)))]);
     insert("blockIO", &[("weight", blkio_weight.map(|weight| json!(weight)))]);
-    Ok(Value::Object(resources))
+    Ok(resources)
 }
 
 /// As much swap as memory, as Docker has it: the sum is what is set.

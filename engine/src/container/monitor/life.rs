@@ -9,9 +9,11 @@ use super::protocol::{Failure, Kind, encode, encode_value};
 use super::served::{Served, find, make};
 use super::watch::Watch;
 use super::{Beginning, Monitored, socket_path};
+use crate::container::event::{Happening, note};
 use crate::container::log::{LogBounds, LogWriter};
 use crate::container::neighbours::refresh_names;
-use crate::container::record::{Exit, Progress, is_stopped};
+use crate::container::options::Restart;
+use crate::container::record::{ContainerRecord, Exit, Progress, is_stopped};
 use crate::error::{Context, Error, Result};
 use crate::time::Moment;
 
@@ -43,9 +45,7 @@ pub fn live(mut monitored: Monitored, beginning: Beginning, first: UnixStream) -
             pause = PAUSE;
         }
         let restarts = Progress::read(&monitored.folder)?.restarts;
-        let is_wanted = || {
-            monitored.record.options.restart.wants(exit.status, restarts) && !is_stopped(&monitored.folder)
-        };
+        let is_wanted = || restart(&monitored).wants(exit.status, restarts) && !is_stopped(&monitored.folder);
         if is_wanted() {
             let due = Instant::now() + pause;
             while is_wanted() && Instant::now() < due {
@@ -92,6 +92,7 @@ fn run(
             served.container.start()?;
             Progress { started: Some(Moment::now()), exit: None, restarts }.write(&monitored.folder)?;
             watch.is_started = true;
+            note(&monitored.store, &monitored.record, &Happening::Start);
         }
         Beginning::Adopt => watch.is_started = true,
     }
@@ -112,6 +113,12 @@ fn run(
     Ok(ended)
 }
 
+/// As it is recorded: it can be changed while the program runs.
+fn restart(monitored: &Monitored) -> Restart {
+    let record = ContainerRecord::read(&monitored.folder).ok().flatten();
+    record.map_or(monitored.record.options.restart, |record| record.options.restart)
+}
+
 fn record_end(monitored: &Monitored, served: &mut Served) -> Result<Exit> {
     let ended = served.status();
     let (status, error) = match ended {
@@ -119,10 +126,10 @@ fn record_end(monitored: &Monitored, served: &mut Served) -> Result<Exit> {
         Err(error) => (UNKNOWN, Some(error.to_string())),
     };
     let progress = Progress::read(&monitored.folder)?;
-    let is_restarting =
-        monitored.record.options.restart.wants(status, progress.restarts) && !is_stopped(&monitored.folder);
+    let is_restarting = restart(monitored).wants(status, progress.restarts) && !is_stopped(&monitored.folder);
     let exit = Exit { status, finished: Moment::now(), error, is_restarting };
     Progress { exit: Some(exit.clone()), ..progress }.write(&monitored.folder)?;
+    note(&monitored.store, &monitored.record, &Happening::Die(status));
     Ok(exit)
 }
 

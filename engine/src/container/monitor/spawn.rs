@@ -7,6 +7,7 @@ use std::os::unix::process::CommandExt;
 use std::process::{Command, Stdio};
 
 use super::{Beginning, Monitored, NAME, runtime_folder, socket_path};
+use crate::container::event::{Happening, note};
 use crate::container::own::{Own, remove_volumes};
 use crate::container::record::ContainerRecord;
 use crate::error::{Context, Error, Result};
@@ -78,6 +79,7 @@ impl Monitored {
             self.store.containers().disclaim(&name, &self.folder.id)?;
             remove_volumes(&self.store, &self.record)?;
             self.store.containers().remove(&self.folder)?;
+            note(&self.store, &self.record, &Happening::Destroy);
         }
         self.lock = None;
         match removed {

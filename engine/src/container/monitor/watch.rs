@@ -14,6 +14,7 @@ use super::input::Input;
 use super::output::{CHUNK, Look};
 use super::protocol::{Kind, Size, decode_value, encode};
 use super::served::Served;
+use crate::container::event::{Happening, note};
 use crate::container::log::{LogWriter, Stream};
 use crate::container::record::Progress;
 use crate::error::{Context, Error, Result};
@@ -181,6 +182,7 @@ impl Watch {
                 match started {
                     Ok(()) => {
                         self.is_started = true;
+                        note(&monitored.store, &monitored.record, &Happening::Start);
                         self.clients[index].say(&encode(Kind::Started, b""));
                     }
                     Err(error) => self.failure = Some(error),
