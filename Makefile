@@ -16,7 +16,9 @@ TARGET := $(subst riscv64-,riscv64gc-,$(ARCH)-unknown-linux-musl)
 TARGET_DIR := $(or $(CARGO_TARGET_DIR),target)
 RELEASE := $(TARGET_DIR)/$(TARGET)/release
 BINARY := $(RELEASE)/pillbox
+BOX := $(RELEASE)/box
 SOURCES := $(shell find .cargo Cargo.toml Cargo.lock build.rs rust-toolchain.toml dbus init json netlink network runtime -type f)
+BOX_SOURCES := $(SOURCES) $(shell find engine -type f)
 TOOLCHAIN := $(shell sed -n 's/^channel = "\(.*\)"/\1/p' rust-toolchain.toml)
 RUST_VERSION := $(shell sed -n 's/^rust-version = "\(.*\)"/\1/p' Cargo.toml)
 WORKSPACE := --workspace
@@ -48,7 +50,7 @@ BENCH_PEERS := crun:0 runc:0
 
 AS_ROOT := $(filter 0,$(shell id -u))
 
-.PHONY: help build run test test-native test-guest test-injection cross lint instructions instructions-update bench bench-network bench-memory install clean toolchain programs peers package-index
+.PHONY: help build box run test test-native test-guest test-injection cross lint instructions instructions-update bench bench-network bench-memory install install-box clean toolchain programs peers package-index
 
 help: ## show this list
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' Makefile | while IFS=$$'\t' read -r name text; do printf '%-19s %s\n' "$$name" "$$text"; done
@@ -59,6 +61,13 @@ $(BINARY): $(SOURCES)
 	@$(MAKE) --no-print-directory toolchain
 	cargo build --locked --release --target $(TARGET) --package pillbox
 	# Cargo does not touch a binary that did not change, but make compares times.
+	touch $@
+
+box: $(BOX) ## build box, the engine, which has pillbox inside
+
+$(BOX): $(BOX_SOURCES)
+	@$(MAKE) --no-print-directory toolchain
+	cargo build --locked --release --target $(TARGET) --package pillbox-engine
 	touch $@
 
 # Shows what a process sees of its surroundings.
@@ -117,10 +126,11 @@ test-injection: toolchain ## as root: kill or fail every system call of every co
 	@$(MAKE) --no-print-directory programs PROGRAMS='$(INJECTION_PROGRAMS)'
 	cargo test --locked --package pillbox --target $(TARGET) --test injection -- --all </dev/null
 
-cross: toolchain ## build and link the binary for AArch64 (on AArch64: for x86-64)
+cross: toolchain ## build and link both binaries for AArch64 (on AArch64: for x86-64)
 	@$(MAKE) --no-print-directory programs PROGRAMS='$(CROSS_GCC):gcc-$(subst _,-,$(CROSS_ARCH))-linux-gnu'
 	@[ -d "$$(rustc --print target-libdir --target $(CROSS_TARGET) 2>/dev/null)" ] || rustup target add $(CROSS_TARGET)
 	$(CROSS_LINKER)=$(CROSS_GCC) cargo build --locked --release --target $(CROSS_TARGET) --package pillbox
+	$(CROSS_LINKER)=$(CROSS_GCC) cargo build --locked --release --target $(CROSS_TARGET) --package pillbox-engine
 
 lint: toolchain ## check format and lints
 	cargo fmt --all --check
@@ -165,6 +175,9 @@ bench-memory: toolchain package-index ## measure in a guest how little memory a 
 
 install: $(BINARY) ## copy the binary to PREFIX/bin (PREFIX is /usr/local); DESTDIR stands before it
 	install -D -m 755 $(BINARY) $(DESTDIR)$(PREFIX)/bin/pillbox
+
+install-box: $(BOX) ## copy box there
+	install -D -m 755 $(BOX) $(DESTDIR)$(PREFIX)/bin/box
 
 clean: ## remove what was built
 	cargo clean

@@ -104,6 +104,26 @@ const NETWORK: House = House {
     top: &["lib.rs"],
 };
 
+const ENGINE: House = House {
+    folder: "engine/src",
+    rooms: &[
+        "error",
+        "time",
+        "digest",
+        "image",
+        "deletion",
+        "ids",
+        "layer",
+        "inside",
+        "store",
+        "archive",
+        "container",
+        "command",
+    ],
+    has_small_rooms: true,
+    top: &["lib.rs", "main.rs"],
+};
+
 /// A name in a source text, and its line.
 #[derive(Debug, PartialEq, Eq)]
 struct Mention {
@@ -127,6 +147,12 @@ fn no_part_of_init_uses_one_that_stands_above_it() {
 #[test]
 fn no_room_of_the_networks_uses_one_that_stands_above_it() {
     let wrong = NETWORK.wrong();
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+#[test]
+fn no_room_of_the_engine_uses_one_that_stands_above_it() {
+    let wrong = ENGINE.wrong();
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
 }
 

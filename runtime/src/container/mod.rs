@@ -61,6 +61,8 @@ pub use options::{CommandLine, CreateOptions, ExecOptions};
 pub use process::{Process, resize_terminal};
 pub use processes::pids;
 pub use readiness::Readiness;
+#[doc(hidden)]
+pub use signals::ForwardedSignals;
 pub use start::{start, start_heard};
 pub use stdio::{Stdio, occupy_stdio};
 pub use update::{Changes, update};

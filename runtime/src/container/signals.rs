@@ -22,6 +22,10 @@ pub struct ForwardedSignals {
 const KEPT: u64 = 1 << (SIGCHLD - 1) | 1 << (32 - 1) | 1 << (33 - 1);
 
 impl ForwardedSignals {
+    /// From now on.
+    ///
+    /// # Errors
+    /// There is no descriptor for them.
     pub fn block() -> Result<ForwardedSignals> {
         let descriptor = sys::signalfd(!KEPT).context(|| "signalfd")?;
         Ok(ForwardedSignals { descriptor, before: sys::set_signal_mask(!KEPT) })
@@ -33,6 +37,9 @@ impl ForwardedSignals {
     }
 
     /// Calls `act` for each signal that has come.
+    ///
+    /// # Errors
+    /// They cannot be read.
     pub fn each(&self, mut act: impl FnMut(Signal)) -> Result<()> {
         // signalfd(2): a record has 128 bytes, with the number first and the sender's pid as the fourth number.
         let mut records = [0u8; 128 * 8];

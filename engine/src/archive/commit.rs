@@ -1,0 +1,103 @@
+//! One more layer on an image, from a tar that is kept as a blob, so that it can be pushed.
+
+use super::assemble::{self, Assembly};
+use super::import::Kept;
+use crate::digest::Digest;
+use crate::error::{Context, Error, Result};
+use crate::image::{ChainId, Configuration, DOCUMENT_MAX, Descriptor, DiffId, Document, ImageId};
+use crate::inside::TarStream;
+use crate::reference::Reference;
+use crate::store::{ImageRecord, NamelessBlob, Store, UnpackedLayer};
+
+/// A layer that has come, and belongs to no image yet.
+pub struct KeptLayer {
+    unpacked: UnpackedLayer,
+    blob: NamelessBlob,
+    beginning: Vec<u8>,
+}
+
+impl KeptLayer {
+    /// Reads and unpacks it.
+    ///
+    /// # Errors
+    /// Something could not be packed, or the disk did not take it.
+    pub fn read(store: &Store, mut stream: TarStream) -> Result<KeptLayer> {
+        let mut kept = Kept::begin(store, &mut stream)?;
+        let unpacked = store.unpack(&mut kept, None);
+        let Kept { blob, beginning, .. } = kept;
+        let unpacked = stream.finish(unpacked)?;
+        Ok(KeptLayer { unpacked, blob, beginning })
+    }
+
+    /// The digest of its tar.
+    pub fn diff_id(&self) -> DiffId {
+        self.unpacked.record.diff_id
+    }
+
+    /// Makes an image of it and of those below.
+    ///
+    /// # Errors
+    /// The disk did not take it.
+    pub fn above(
+        self,
+        store: &Store,
+        below: &ImageId,
+        layers: &[ChainId],
+        config: &Configuration,
+        name: Option<&Reference>,
+    ) -> Result<ImageId> {
+        let text =
+            serde_json::to_vec(config).map_err(|error| Error::invalid(format!("configuration: {error}")))?;
+        let KeptLayer { unpacked, blob, beginning } = self;
+        let (digest, length) = (blob.hasher().digest(), blob.hasher().length());
+        let chain = ChainId::above(layers.last(), &unpacked.record.diff_id);
+        let known = descriptors(store, below)?.filter(|known| known.len() == layers.len());
+        let manifest = match known {
+            // An image that came as a bare tar has no blobs to be pushed, and no manifest.
+            None => None,
+            Some(mut layers) => {
+                layers.push(assemble::layer(digest, length, &beginning));
+                Some(assemble::manifest(&text, layers)?)
+            }
+        };
+        let wanted = [Some(digest), Some(Digest::of(&text)), manifest.as_deref().map(Digest::of)];
+        let _lease = store.lease(&wanted.into_iter().flatten().collect::<Vec<_>>())?;
+        let mut assembly = Assembly::default();
+        assembly.take(chain, unpacked);
+        let blobs = match &manifest {
+            Some(manifest) => {
+                store.blobs().write(manifest)?;
+                vec![blob]
+            }
+            None => Vec::new(),
+        };
+        let id: ImageId = store.blobs().write(&text)?.into();
+        let _locks = assembly.settle(store, blobs)?;
+        let layers = [layers, &[chain]].concat();
+        store.name_image(&ImageRecord {
+            name: name.map_or_else(|| id.to_string(), Reference::to_string),
+            id,
+            manifest: manifest.as_deref().map(Digest::of),
+            repo_digest: None,
+            size: assemble::size(store, &layers)?,
+            layers,
+            created: config.created.clone(),
+            platform: config.platform(),
+        })?;
+        Ok(id)
+    }
+}
+
+/// The layers of an image as its manifest names them, if it has one.
+fn descriptors(store: &Store, id: &ImageId) -> Result<Option<Vec<Descriptor>>> {
+    let records = store.images().list()?;
+    let Some(manifest) = records.iter().filter(|record| record.id == *id).find_map(|record| record.manifest)
+    else {
+        return Ok(None);
+    };
+    let text = store.blobs().read(&manifest, DOCUMENT_MAX).context(|| format!("manifest {manifest}"))?;
+    match Document::parse(&text)? {
+        Document::Manifest(manifest) => Ok(Some(manifest.layers)),
+        Document::Index(_) => Ok(None),
+    }
+}

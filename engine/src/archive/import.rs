@@ -1,0 +1,80 @@
+//! A tar of a root file system as an image with a name, which can be pushed and saved.
+
+use std::io::{Read, Write};
+
+use super::assemble::{self, Assembly};
+use crate::digest::Digest;
+use crate::error::{Error, Result};
+use crate::image::{ChainId, Configuration, History, Platform, RootFs};
+use crate::reference::Reference;
+use crate::store::{ImageRecord, NamelessBlob, Store};
+use crate::time::{Moment, rfc3339};
+
+/// What an imported image says of itself.
+#[derive(Debug)]
+pub struct Imported<'a> {
+    /// Its name; without one it is found by its id.
+    pub name: Option<&'a Reference>,
+    /// What it runs on.
+    pub platform: Platform,
+    /// A comment in its history.
+    pub message: Option<String>,
+}
+
+/// Imports a tar, compressed or not: it is kept as it is, and unpacked on the way.
+///
+/// # Errors
+/// It is no tar of a root file system.
+pub fn import(store: &Store, stream: &mut (dyn Read + Send), imported: Imported<'_>) -> Result<ImageRecord> {
+    let mut kept = Kept::begin(store, stream)?;
+    let unpacked = store.unpack(&mut kept, None)?;
+    let Kept { blob, beginning, .. } = kept;
+    let created = rfc3339(Moment::now());
+    let config = Configuration {
+        created: Some(created.clone()),
+        architecture: imported.platform.architecture,
+        os: imported.platform.os,
+        variant: imported.platform.variant,
+        rootfs: RootFs { kind: "layers".to_string(), diff_ids: vec![unpacked.record.diff_id] },
+        history: vec![History { created: Some(created), comment: imported.message, ..History::default() }],
+        ..Configuration::default()
+    };
+    let text =
+        serde_json::to_vec(&config).map_err(|error| Error::invalid(format!("configuration: {error}")))?;
+    let (digest, length) = (blob.hasher().digest(), blob.hasher().length());
+    let manifest = assemble::manifest(&text, vec![assemble::layer(digest, length, &beginning)])?;
+    let _lease = store.lease(&[digest, Digest::of(&text), Digest::of(&manifest)])?;
+    let id = ChainId::above(None, &unpacked.record.diff_id);
+    let mut assembly = Assembly::default();
+    assembly.take(id, unpacked);
+    let manifest = store.blobs().write(&manifest)?;
+    store.blobs().write(&text)?;
+    let _locks = assembly.settle(store, vec![blob])?;
+    let name = imported.name.map_or_else(|| Digest::of(&text).to_string(), Reference::to_string);
+    let record = assemble::record(store, name, &text, &config, manifest, vec![id])?;
+    store.name_image(&record)?;
+    Ok(record)
+}
+
+/// A stream that is kept in a blob while it is read.
+pub struct Kept<'a> {
+    stream: &'a mut (dyn Read + Send),
+    pub blob: NamelessBlob,
+    pub beginning: Vec<u8>,
+}
+
+impl<'a> Kept<'a> {
+    pub fn begin(store: &Store, stream: &'a mut (dyn Read + Send)) -> Result<Kept<'a>> {
+        Ok(Kept { stream, blob: store.blobs().begin_nameless()?, beginning: Vec::new() })
+    }
+}
+
+impl Read for Kept<'_> {
+    fn read(&mut self, buffer: &mut [u8]) -> std::io::Result<usize> {
+        let length = self.stream.read(buffer)?;
+        let missing = 4 - self.beginning.len();
+        self.beginning.extend_from_slice(&buffer[..length.min(missing)]);
+        self.blob.write_all(&buffer[..length])?;
+        Ok(length)
+    }
+}

@@ -1,0 +1,17 @@
+//! Images from files and into files: plain tars of a root file system, OCI layouts, what Docker saves.
+
+mod assemble;
+mod commit;
+mod import;
+mod layout;
+mod load;
+mod rootfs;
+mod save;
+mod tar_writer;
+
+pub use commit::KeptLayer;
+pub use import::{Imported, import};
+pub use layout::{import_layout, is_layout};
+pub use load::load;
+pub use rootfs::import_rootfs;
+pub use save::save;

@@ -1,0 +1,126 @@
+//! Images into one tar, which is an OCI layout and Docker's format at once.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::io::Write;
+
+use serde_json::{Value, json};
+
+use super::tar_writer::TarWriter;
+use crate::digest::Digest;
+use crate::error::{Context, Error, Result};
+use crate::image::{DOCUMENT_MAX, Descriptor, Document, Manifest, media_type};
+use crate::store::{ImageRecord, Store};
+
+/// The annotations by which others find names in a layout.
+pub const FULL_NAME: &str = "io.containerd.image.name";
+pub const REF_NAME: &str = "org.opencontainers.image.ref.name";
+
+/// An image that is to be written, with all its names.
+struct Saved {
+    digest: Digest,
+    length: u64,
+    manifest: Manifest,
+    records: Vec<ImageRecord>,
+}
+
+/// Writes images with their names.
+///
+/// # Errors
+/// A blob of one is not here; it could not be written.
+pub fn save(store: &Store, records: &[ImageRecord], out: &mut dyn Write) -> Result<()> {
+    let images = images(store, records)?;
+    let blobs: BTreeSet<Digest> = images
+        .iter()
+        .flat_map(|image| {
+            let parts = image.manifest.layers.iter().chain([&image.manifest.config]).map(|blob| blob.digest);
+            parts.chain([image.digest])
+        })
+        .collect();
+    let _lease = store.lease(&blobs.iter().copied().collect::<Vec<_>>())?;
+    for blob in &blobs {
+        if !store.blobs().has(blob) {
+            return Err(Error::not_found(format!(
+                "blob {blob}: it is not here any more: box pull the image again"
+            )));
+        }
+    }
+    let write = || -> std::io::Result<()> {
+        let mut tar = TarWriter::new(out);
+        tar.folder("blobs")?;
+        tar.folder("blobs/sha256")?;
+        for blob in &blobs {
+            let mut file = store.blobs().open(blob).map_err(std::io::Error::other)?;
+            let length = file.metadata()?.len();
+            tar.file(&format!("blobs/sha256/{}", blob.hex()), length, &mut file)?;
+        }
+        let documents = [
+            ("index.json", index(&images)),
+            ("manifest.json", docker_manifest(&images)),
+            ("oci-layout", json!({"imageLayoutVersion": "1.0.0"})),
+        ];
+        for (name, document) in documents {
+            let text = document.to_string();
+            tar.file(name, text.len() as u64, &mut text.as_bytes())?;
+        }
+        tar.finish()
+    };
+    write().context(|| "write the tar")
+}
+
+fn images(store: &Store, records: &[ImageRecord]) -> Result<Vec<Saved>> {
+    let mut images: Vec<Saved> = Vec::new();
+    for record in records {
+        let named = || format!("image {}", record.name);
+        let digest = record.manifest.ok_or_else(|| {
+            Error::invalid(format!(
+                "{}: it was made from a file and has no manifest: box import or load it",
+                named()
+            ))
+        })?;
+        if let Some(image) = images.iter_mut().find(|image| image.digest == digest) {
+            image.records.push(record.clone());
+            continue;
+        }
+        let text = store.blobs().read(&digest, DOCUMENT_MAX).context(named)?;
+        let Document::Manifest(manifest) = Document::parse(&text).context(named)? else {
+            return Err(Error::corrupt(format!("{}: its manifest is an index", named())));
+        };
+        images.push(Saved { digest, length: text.len() as u64, manifest, records: vec![record.clone()] });
+    }
+    Ok(images)
+}
+
+/// One entry for each name, and one for an image without any.
+fn index(images: &[Saved]) -> Value {
+    let entry = |image: &Saved, annotations: BTreeMap<String, String>| {
+        let media_type =
+            image.manifest.media_type.clone().unwrap_or_else(|| media_type::OCI_MANIFEST.to_string());
+        let platform = image.records.first().map(|record| record.platform.clone());
+        Descriptor { media_type, digest: image.digest, size: image.length, platform, annotations }
+    };
+    let mut manifests = Vec::new();
+    for image in images {
+        let names: Vec<_> = image.records.iter().filter_map(ImageRecord::reference).collect();
+        for name in &names {
+            let mut annotations = BTreeMap::from([(FULL_NAME.to_string(), name.to_string())]);
+            annotations.extend(name.tag.clone().map(|tag| (REF_NAME.to_string(), tag)));
+            manifests.push(entry(image, annotations));
+        }
+        if names.is_empty() {
+            manifests.push(entry(image, BTreeMap::new()));
+        }
+    }
+    json!({"schemaVersion": 2, "mediaType": media_type::OCI_INDEX, "manifests": manifests})
+}
+
+fn docker_manifest(images: &[Saved]) -> Value {
+    let path = |digest: &Digest| format!("blobs/sha256/{}", digest.hex());
+    let one = |image: &Saved| {
+        let names = image.records.iter().filter_map(ImageRecord::reference);
+        let tags: Vec<String> =
+            names.filter(|name| name.digest.is_none()).map(|name| name.familiar()).collect();
+        let layers: Vec<String> = image.manifest.layers.iter().map(|layer| path(&layer.digest)).collect();
+        json!({"Config": path(&image.manifest.config.digest), "RepoTags": tags, "Layers": layers})
+    };
+    images.iter().map(one).collect()
+}

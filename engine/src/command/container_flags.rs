@@ -1,0 +1,486 @@
+//! The flags of `run` and `create`, and what they ask for.
+
+use std::path::{Path, PathBuf};
+
+use super::{Arguments, Flag, say};
+use crate::container::size::{parse_bytes, parse_processors, parse_time};
+use crate::container::{
+    Access, DeviceRequest, Lifetime, Mount, MountSource, NetworkMode, Options, Own, Restart, Seccomp,
+    Sharing, Source, Start, Streams, check_volume_name, create,
+};
+use crate::error::{Context, Error, Result};
+use crate::store::Store;
+
+const fn switch(long: &'static str, short: Option<char>, help: &'static str) -> Flag {
+    Flag { long, short, value: None, help }
+}
+
+const fn valued(long: &'static str, short: Option<char>, value: &'static str, help: &'static str) -> Flag {
+    Flag { long, short, value: Some(value), help }
+}
+
+/// What both have.
+pub const FLAGS: &[Flag] = &[
+    switch("interactive", Some('i'), "keep stdin open: the program reads what box reads"),
+    switch("tty", Some('t'), "give it a terminal"),
+    valued("hostname", Some('h'), "NAME", "the host name that it sees"),
+    valued("domainname", None, "NAME", "the domain of that"),
+    valued("env", Some('e'), "NAME=VALUE", "a variable; NAME alone takes box's own"),
+    valued("env-file", None, "FILE", "variables, one a line"),
+    valued("workdir", Some('w'), "FOLDER", "its working folder"),
+    valued("user", Some('u'), "USER[:GROUP]", "who it runs as, by names or numbers"),
+    valued("group-add", None, "GROUP", "one more group"),
+    valued("entrypoint", None, "PROGRAM", "instead of the image's"),
+    valued("volume", Some('v'), "SOURCE:TARGET[:ro]", "a path of the host's or a volume by its name"),
+    valued("mount", None, "type=…,source=…,target=…", "a mount, of the type bind, volume or tmpfs"),
+    valued("volumes-from", None, "CONTAINER[:ro]", "what another container has mounted"),
+    valued("tmpfs", None, "TARGET[:OPTIONS]", "memory that is mounted"),
+    switch("read-only", None, "its root may not be changed"),
+    valued("shm-size", None, "SIZE", "of /dev/shm"),
+    valued("cap-add", None, "CAPABILITY", "a capability besides the usual ones"),
+    valued("cap-drop", None, "CAPABILITY", "a capability that it does not get"),
+    switch("privileged", None, "everything is allowed"),
+    valued(
+        "security-opt",
+        None,
+        "OPTION",
+        "no-new-privileges, seccomp=…, apparmor=…, systempaths=unconfined",
+    ),
+    valued("device", None, "HOST[:TARGET[:rwm]]", "a device of the host's"),
+    valued("ulimit", None, "NAME=SOFT[:HARD]", "a limit of each process"),
+    valued("oom-score-adj", None, "NUMBER", "-1000 to 1000"),
+    valued("sysctl", None, "NAME=VALUE", "a kernel parameter of its namespaces"),
+    valued("network", None, "NETWORK", "bridge, none, host, or one by its name"),
+    valued("network-alias", None, "NAME", "one more name on that network"),
+    valued("ip", None, "ADDRESS", "its address on that network"),
+    valued("ip6", None, "ADDRESS", "its IPv6 address on that network"),
+    valued("mac-address", None, "ADDRESS", "its hardware address"),
+    valued("net", None, "NETWORK", "the same as --network"),
+    valued("publish", Some('p'), "[HOST:]PORT[/PROTOCOL]", "a port of the host's that leads to it"),
+    valued("add-host", None, "NAME:ADDRESS", "a name for /etc/hosts"),
+    valued("dns", None, "ADDRESS", "a name server"),
+    valued("dns-search", None, "DOMAIN", "where names are looked up"),
+    valued("dns-option", None, "OPTION", "of resolv.conf"),
+    valued("pid", None, "host", "the host's processes"),
+    valued("ipc", None, "private|host", "the host's shared memory"),
+    valued("uts", None, "host", "the host's name"),
+    valued("cgroupns", None, "private|host", "cgroups as it sees them"),
+    valued("cgroup-parent", None, "PATH", "the cgroup above its own"),
+    valued("label", Some('l'), "NAME=VALUE", "whatever you like"),
+    valued("annotation", None, "NAME=VALUE", "for the runtime"),
+    valued("stop-signal", None, "SIGNAL", "how it is asked to end"),
+    valued("stop-timeout", None, "SECONDS", "how long it has for that"),
+];
+
+/// How much it may use; this can be changed while it runs.
+pub const LIMIT_FLAGS: &[Flag] = &[
+    valued("memory", Some('m'), "SIZE", "the most memory"),
+    valued("memory-swap", None, "SIZE", "the most memory and swap together; -1: any"),
+    valued("memory-reservation", None, "SIZE", "memory that is not taken away"),
+    valued("cpus", None, "NUMBER", "the most processors, as 1.5"),
+    valued("cpu-period", None, "MICROSECONDS", "the period of --cpu-quota"),
+    valued("cpu-quota", None, "MICROSECONDS", "the most time in a period"),
+    valued("cpu-shares", Some('c'), "WEIGHT", "relative to others"),
+    valued("cpuset-cpus", None, "LIST", "processors"),
+    valued("cpuset-mems", None, "LIST", "memory nodes"),
+    valued("pids-limit", None, "NUMBER", "the most processes; -1: any"),
+    valued("blkio-weight", None, "WEIGHT", "relative to others, 10 to 1000"),
+];
+
+/// What is done at its end; this can be changed while it runs.
+pub const RESTART_FLAG: &[Flag] =
+    &[valued("restart", None, "POLICY", "no, on-failure[:NUMBER], always or unless-stopped")];
+
+/// What makes it findable.
+pub const IDENTITY_FLAGS: &[Flag] = &[
+    switch("rm", None, "remove it when it has ended"),
+    valued("name", None, "NAME", "its name; otherwise one is made up"),
+    valued("cidfile", None, "FILE", "write its id into a file that is not there yet"),
+];
+
+/// A container as it is asked for.
+#[derive(Debug)]
+pub struct Wanted {
+    image: String,
+    name: Option<String>,
+    id_file: Option<PathBuf>,
+    pub options: Options,
+}
+
+impl Wanted {
+    /// Reads all flags. The first operand is the image, those behind it the command.
+    ///
+    /// # Errors
+    /// A value cannot be; the flag is named.
+    pub fn parse(arguments: &Arguments) -> Result<Wanted> {
+        Ok(Wanted {
+            image: arguments.operand(0)?.unwrap_or_default().to_string(),
+            name: arguments.text("name")?.map(str::to_string),
+            id_file: arguments.value("cidfile").map(PathBuf::from),
+            options: parse(arguments)?,
+        })
+    }
+
+    /// Finds the image and makes the container.
+    ///
+    /// # Errors
+    /// There is no such image; the name is taken.
+    pub fn create(self, store: &Store, lifetime: Lifetime, start: Start) -> Result<Own> {
+        let Wanted { image, name, id_file, options } = self;
+        if let Some(file) = id_file.as_ref().filter(|file| file.exists()) {
+            let file = file.display();
+            return Err(Error::conflict(format!("--cidfile {file}: it is there already: remove it first")));
+        }
+        if let NetworkMode::Named(name) = &options.network.mode {
+            store.networks().find(name)?;
+        }
+        let source = Source::find(store, &image)?;
+        say_if_squashed(store);
+        let own = create(store, source, name, options, lifetime, start)?;
+        if let Some(file) = id_file {
+            std::fs::write(&file, &own.record.id).context(|| format!("--cidfile {}", file.display()))?;
+        }
+        Ok(own)
+    }
+}
+
+fn say_if_squashed(store: &Store) {
+    if store.maps().is_some_and(|maps| maps.is_squashed()) {
+        say(
+            "you have no ranges of ids (newuidmap, /etc/subuid, /etc/subgid): all files in containers belong to root there, and there is no other user",
+        );
+    }
+}
+
+/// Reads them. The first operand is the image, those behind it the command.
+///
+/// # Errors
+/// A value cannot be; the flag is named.
+fn parse(arguments: &Arguments) -> Result<Options> {
+    let text = |flag: &str| arguments.text(flag).map(|text| text.map(str::to_string));
+    let mut options = Options {
+        command: arguments.operands_from(1)?,
+        entrypoint: text("entrypoint")?,
+        environment: environment(arguments)?,
+        workdir: text("workdir")?,
+        user: text("user")?,
+        groups: arguments.texts("group-add")?,
+        streams: Streams { interactive: arguments.is_set("interactive"), terminal: arguments.is_set("tty") },
+        hostname: text("hostname")?,
+        domainname: text("domainname")?,
+        read_only: arguments.is_set("read-only"),
+        shm_size: bytes(arguments, "shm-size")?,
+        annotations: pairs(arguments, "annotation")?,
+        labels: labels(arguments)?,
+        sysctls: pairs(arguments, "sysctl")?,
+        stop_signal: text("stop-signal")?,
+        ..Options::default()
+    };
+    if let Some(signal) = &options.stop_signal {
+        pillbox::signal::parse(signal).map_err(|error| Error::from(error).context("--stop-signal"))?;
+    }
+    options.stop_timeout = match arguments.text("stop-timeout")? {
+        Some(text) => Some(parse_time("--stop-timeout", text)?.as_secs()),
+        None => None,
+    };
+    options.restart = restart(arguments)?;
+    for volume in arguments.texts("volume")? {
+        options.mounts.push(parse_volume(&volume)?);
+    }
+    for mount in arguments.texts("mount")? {
+        options.mounts.push(parse_mount(&mount)?);
+    }
+    for tmpfs in arguments.texts("tmpfs")? {
+        options.mounts.push(parse_tmpfs(&tmpfs));
+    }
+    options.volumes_from = arguments.texts("volumes-from")?;
+    for device in arguments.texts("device")? {
+        options.devices.push(parse_device(&device)?);
+    }
+    rights(arguments, &mut options)?;
+    limits(arguments, &mut options)?;
+    namespaces(arguments, &mut options)?;
+    Ok(options)
+}
+
+pub fn restart(arguments: &Arguments) -> Result<Restart> {
+    let Some(text) = arguments.text("restart")? else { return Ok(Restart::No) };
+    let wrong = || {
+        Error::invalid(format!("--restart {text}: must be no, on-failure[:NUMBER], always or unless-stopped"))
+    };
+    let policy = match text.split_once(':').unwrap_or((text, "")) {
+        ("no", "") => Restart::No,
+        ("always", "") => Restart::Always,
+        ("unless-stopped", "") => Restart::UnlessStopped,
+        ("on-failure", "") => Restart::OnFailure(None),
+        ("on-failure", number) => Restart::OnFailure(Some(number.parse().map_err(|_| wrong())?)),
+        _ => return Err(wrong()),
+    };
+    if policy != Restart::No && arguments.is_set("rm") {
+        return Err(Error::invalid(format!(
+            "--restart {text}: with --rm it is gone when it has ended: leave one of them out"
+        )));
+    }
+    Ok(policy)
+}
+
+/// Variables of files and of the command line.
+///
+/// # Errors
+/// A file cannot be read.
+pub fn environment(arguments: &Arguments) -> Result<Vec<String>> {
+    let mut variables = Vec::new();
+    for file in arguments.texts("env-file")? {
+        let text = std::fs::read_to_string(&file).context(|| format!("--env-file {file}"))?;
+        let lines =
+            text.lines().map(str::trim_start).filter(|line| !line.is_empty() && !line.starts_with('#'));
+        variables.extend(lines.map(str::to_string));
+    }
+    variables.extend(arguments.texts("env")?);
+    // A name alone: box's own variable, or none.
+    let own = |variable: String| match variable.contains('=') {
+        true => Ok(variable),
+        false if variable.is_empty() => Err(Error::invalid("--env: an empty name")),
+        false => Ok(std::env::var(&variable).map_or(variable.clone(), |value| format!("{variable}={value}"))),
+    };
+    variables.into_iter().map(own).collect()
+}
+
+fn rights(arguments: &Arguments, options: &mut Options) -> Result<()> {
+    let rights = &mut options.rights;
+    rights.privileged = arguments.is_set("privileged");
+    rights.added = arguments.texts("cap-add")?;
+    rights.dropped = arguments.texts("cap-drop")?;
+    for option in arguments.texts("security-opt")? {
+        let (name, value) = option.split_once(['=', ':']).unwrap_or((&option, ""));
+        match (name, value) {
+            ("no-new-privileges", "" | "true") => rights.no_new_privileges = true,
+            ("no-new-privileges", "false") => rights.no_new_privileges = false,
+            ("seccomp", "unconfined") => rights.seccomp = Seccomp::Unconfined,
+            ("seccomp", "builtin" | "default") => rights.seccomp = Seccomp::Default,
+            ("seccomp", file) if !file.is_empty() => {
+                let text =
+                    std::fs::read_to_string(file).context(|| format!("--security-opt seccomp={file}"))?;
+                rights.seccomp = Seccomp::Profile(text);
+            }
+            ("apparmor", profile) if !profile.is_empty() => rights.apparmor = Some(profile.to_string()),
+            ("systempaths", "unconfined") => rights.unmasked = true,
+            _ => {
+                return Err(Error::invalid(format!(
+                    "--security-opt {option}: must be no-new-privileges, seccomp=FILE, seccomp=unconfined, apparmor=PROFILE or systempaths=unconfined"
+                )));
+            }
+        }
+    }
+    Ok(())
+}
+
+pub fn limits(arguments: &Arguments, options: &mut Options) -> Result<()> {
+    let limits = &mut options.limits;
+    limits.memory = bytes(arguments, "memory")?;
+    limits.memory_reservation = bytes(arguments, "memory-reservation")?;
+    limits.memory_swap = match arguments.text("memory-swap")? {
+        Some("-1") => Some(-1),
+        Some(text) => Some(parse_bytes("--memory-swap", text)?.cast_signed()),
+        None => None,
+    };
+    limits.cpu_quota = arguments.number("cpu-quota")?;
+    limits.cpu_period = arguments.number("cpu-period")?;
+    if let Some(text) = arguments.text("cpus")? {
+        if limits.cpu_quota.is_some() || limits.cpu_period.is_some() {
+            return Err(Error::invalid(format!(
+                "--cpus {text}: --cpu-quota and --cpu-period say the same: leave them out"
+            )));
+        }
+        limits.cpu_quota = Some(parse_processors("--cpus", text)?);
+    }
+    limits.cpu_shares = arguments.number("cpu-shares")?;
+    limits.cpuset_cpus = arguments.text("cpuset-cpus")?.map(str::to_string);
+    limits.cpuset_mems = arguments.text("cpuset-mems")?.map(str::to_string);
+    // Docker takes 0 for no limit as well.
+    limits.pids = arguments.number("pids-limit")?.map(|count: i64| if count == 0 { -1 } else { count });
+    limits.blkio_weight = arguments.number("blkio-weight")?;
+    limits.ulimits = arguments.texts("ulimit")?;
+    limits.oom_score_adj = arguments.number("oom-score-adj")?;
+    Ok(())
+}
+
+fn namespaces(arguments: &Arguments, options: &mut Options) -> Result<()> {
+    let namespaces = &mut options.namespaces;
+    namespaces.pid = sharing(arguments, "pid")?;
+    namespaces.ipc = sharing(arguments, "ipc")?;
+    namespaces.uts = sharing(arguments, "uts")?;
+    namespaces.cgroup = sharing(arguments, "cgroupns")?;
+    namespaces.cgroup_parent = arguments.text("cgroup-parent")?.map(str::to_string);
+    let network = &mut options.network;
+    let mode = arguments.text("network")?.or(arguments.text("net")?);
+    network.mode = match mode {
+        None | Some("bridge" | "default") => NetworkMode::Default,
+        Some("none") => NetworkMode::None,
+        Some("host") => NetworkMode::Host,
+        Some(name) => NetworkMode::Named(name.to_string()),
+    };
+    network.aliases = arguments.texts("network-alias")?;
+    network.addresses = [arguments.texts("ip")?, arguments.texts("ip6")?].concat();
+    network.mac = arguments.text("mac-address")?.map(str::to_string);
+    network.published = arguments.texts("publish")?;
+    network.hosts = arguments.texts("add-host")?;
+    network.servers = arguments.texts("dns")?;
+    network.search = arguments.texts("dns-search")?;
+    network.resolver_options = arguments.texts("dns-option")?;
+    Ok(())
+}
+
+fn sharing(arguments: &Arguments, flag: &str) -> Result<Sharing> {
+    match arguments.text(flag)? {
+        None | Some("private") => Ok(Sharing::Own),
+        Some("host") => Ok(Sharing::Host),
+        Some(other) => Err(Error::invalid(format!("--{flag} {other}: must be private or host"))),
+    }
+}
+
+fn bytes(arguments: &Arguments, flag: &str) -> Result<Option<u64>> {
+    arguments.text(flag)?.map(|text| parse_bytes(&format!("--{flag}"), text)).transpose()
+}
+
+fn pairs(arguments: &Arguments, flag: &str) -> Result<std::collections::BTreeMap<String, String>> {
+    let split = |text: String| match text.split_once('=') {
+        Some((name, value)) if !name.is_empty() => Ok((name.to_string(), value.to_string())),
+        _ => Err(Error::invalid(format!("--{flag} {text}: must be NAME=VALUE"))),
+    };
+    arguments.texts(flag)?.into_iter().map(split).collect()
+}
+
+/// A label may have no value.
+///
+/// # Errors
+/// One has no name.
+pub fn labels(arguments: &Arguments) -> Result<std::collections::BTreeMap<String, String>> {
+    let split = |text: String| match text.split_once('=').unwrap_or((&text, "")) {
+        ("", _) => Err(Error::invalid(format!("--label {text}: must be NAME or NAME=VALUE"))),
+        (name, value) => Ok((name.to_string(), value.to_string())),
+    };
+    arguments.texts("label")?.into_iter().map(split).collect()
+}
+
+const PROPAGATIONS: [&str; 6] = ["private", "rprivate", "shared", "rshared", "slave", "rslave"];
+
+/// `SOURCE:TARGET[:OPTIONS]`, where the source is a path or the name of a volume; or `TARGET` alone, a volume without a name.
+fn parse_volume(text: &str) -> Result<Mount> {
+    let wrong = |what: &str| Error::invalid(format!("--volume {text}: {what}"));
+    let parts: Vec<&str> = text.split(':').collect();
+    let (source, target, flags) = match parts[..] {
+        [target] => ("", target, ""),
+        [source, target] => (source, target, ""),
+        [source, target, flags] => (source, target, flags),
+        _ => return Err(wrong("must be SOURCE:TARGET or SOURCE:TARGET:OPTIONS")),
+    };
+    let is_path = source.starts_with(['/', '.']);
+    let (mut access, mut copies, mut propagation) = (Access::ReadWrite, true, None);
+    for flag in flags.split(',').filter(|flag| !flag.is_empty()) {
+        match flag {
+            "ro" => access = Access::ReadOnly,
+            "rw" => access = Access::ReadWrite,
+            "nocopy" if !is_path => copies = false,
+            flag if is_path && PROPAGATIONS.contains(&flag) => propagation = Some(flag.to_string()),
+            flag => {
+                return Err(wrong(&format!(
+                    "{flag}: must be ro, rw, of a path a propagation such as rslave, or of a volume nocopy"
+                )));
+            }
+        }
+    }
+    let source = if is_path {
+        let path = absolute(source).map_err(|error| wrong(&error.to_string()))?;
+        MountSource::Bind { path, propagation }
+    } else {
+        if !source.is_empty() {
+            check_volume_name(source).map_err(|error| wrong(&error.to_string()))?;
+        }
+        MountSource::Volume { name: source.to_string(), is_anonymous: false, copies }
+    };
+    Ok(Mount { source, destination: target.to_string(), access })
+}
+
+fn absolute(path: &str) -> std::io::Result<PathBuf> {
+    std::path::absolute(Path::new(path))
+}
+
+/// `type=bind,source=/a,target=/b,readonly`.
+fn parse_mount(text: &str) -> Result<Mount> {
+    let wrong = |what: &str| Error::invalid(format!("--mount {text}: {what}"));
+    // Docker: without a type it is a volume.
+    let (mut kind, mut source, mut target, mut access) = ("volume", None, None, Access::ReadWrite);
+    let (mut propagation, mut tmpfs, mut copies) = (None, Vec::new(), true);
+    for field in text.split(',') {
+        let (name, value) = field.split_once('=').unwrap_or((field, ""));
+        match (name, value) {
+            ("type", value) => kind = value,
+            ("source" | "src", value) => source = Some(value),
+            ("target" | "destination" | "dst", value) => target = Some(value),
+            ("readonly" | "ro", "" | "true" | "1") => access = Access::ReadOnly,
+            ("readonly" | "ro", "false" | "0") => access = Access::ReadWrite,
+            ("bind-propagation", value) if PROPAGATIONS.contains(&value) => {
+                propagation = Some(value.to_string())
+            }
+            ("volume-nocopy", "" | "true" | "1") => copies = false,
+            ("tmpfs-size", value) => {
+                tmpfs.push(format!("size={}", parse_bytes("--mount tmpfs-size", value)?))
+            }
+            ("tmpfs-mode", value) => tmpfs.push(format!("mode={value}")),
+            _ => return Err(wrong(&format!("{field}: not known"))),
+        }
+    }
+    let destination = target.ok_or_else(|| wrong("target is missing"))?.to_string();
+    let source = match (kind, source) {
+        ("bind", Some(path)) => {
+            let path = absolute(path).map_err(|error| wrong(&error.to_string()))?;
+            MountSource::Bind { path, propagation }
+        }
+        ("bind", None) => return Err(wrong("source is missing")),
+        ("volume", source) => {
+            let name = source.unwrap_or_default().to_string();
+            if !name.is_empty() {
+                check_volume_name(&name).map_err(|error| wrong(&error.to_string()))?;
+            }
+            MountSource::Volume { name, is_anonymous: false, copies }
+        }
+        ("tmpfs", None) => MountSource::Tmpfs { options: tmpfs },
+        ("tmpfs", Some(_)) => return Err(wrong("source: memory has none")),
+        _ => return Err(wrong("type must be bind, volume or tmpfs")),
+    };
+    Ok(Mount { source, destination, access })
+}
+
+/// `TARGET[:OPTIONS]`.
+fn parse_tmpfs(text: &str) -> Mount {
+    let (target, options) = text.split_once(':').unwrap_or((text, ""));
+    let mut access = Access::ReadWrite;
+    let mut kept = Vec::new();
+    for option in options.split(',').filter(|option| !option.is_empty()) {
+        match option {
+            "ro" => access = Access::ReadOnly,
+            "rw" => access = Access::ReadWrite,
+            option => kept.push(option.to_string()),
+        }
+    }
+    Mount { source: MountSource::Tmpfs { options: kept }, destination: target.to_string(), access }
+}
+
+/// `HOST[:TARGET[:ACCESS]]`.
+fn parse_device(text: &str) -> Result<DeviceRequest> {
+    let parts: Vec<&str> = text.split(':').collect();
+    let is_access = |text: &str| !text.is_empty() && text.bytes().all(|byte| b"rwm".contains(&byte));
+    let (host, container, access) = match parts[..] {
+        [host] => (host, host, "rwm"),
+        [host, access] if is_access(access) => (host, host, access),
+        [host, container] => (host, container, "rwm"),
+        [host, container, access] if is_access(access) => (host, container, access),
+        _ => {
+            return Err(Error::invalid(format!(
+                "--device {text}: must be HOST, HOST:TARGET or HOST:TARGET:rwm"
+            )));
+        }
+    };
+    Ok(DeviceRequest { host: host.into(), container: container.to_string(), access: access.to_string() })
+}

@@ -1,0 +1,85 @@
+//! image prune: what nothing leads to, and what has no name; with --all, all that no container uses.
+
+use std::collections::BTreeSet;
+use std::io::IsTerminal;
+
+use super::rmi::deleted;
+use super::table::human_size;
+use super::{Arguments, Command, Flag, Global, print};
+use crate::container::ContainerRecord;
+use crate::error::{Error, Result};
+use crate::image::ImageId;
+use crate::store::Store;
+
+pub const COMMAND: Command = Command {
+    name: "image prune",
+    aliases: &[],
+    operands: "",
+    operand_count: 0..=0,
+    help: "remove images that have no name, and what broken pulls have left",
+    flags: &[&[
+        Flag { long: "all", short: Some('a'), value: None, help: "all images that no container is made of" },
+        Flag { long: "force", short: Some('f'), value: None, help: "do not ask" },
+    ]],
+    ends_at_operand: false,
+    run: prune,
+};
+
+fn prune(global: &Global, arguments: &Arguments) -> Result<u8> {
+    let all = arguments.is_set("all");
+    let what = if all { "all images that no container is made of" } else { "all images without a name" };
+    if !arguments.is_set("force") && !confirm(what)? {
+        return Ok(0);
+    }
+    let (said, freed) = prune_images(&global.store()?, all)?;
+    print(&format!("{said}Total reclaimed space: {}\n", human_size(freed)))
+}
+
+/// Removes images that nobody needs; what is said of it, and how much that was.
+///
+/// # Errors
+/// Something cannot be removed.
+pub fn prune_images(store: &Store, all: bool) -> Result<(String, u64)> {
+    store.sweep()?;
+    let removals = store.removals()?;
+    let used: BTreeSet<ImageId> =
+        ContainerRecord::list(store)?.iter().filter_map(|container| container.image_id().copied()).collect();
+    let mut going = store.images().list()?;
+    going.retain(|record| !used.contains(&record.id) && (all || record.reference().is_none()));
+    let mut said = String::new();
+    for record in &going {
+        store.images().unname(&record.name)?;
+        said += &format!(
+            "untagged: {}\n",
+            record.reference().map_or(record.name.clone(), |name| name.familiar())
+        );
+    }
+    let collected = removals.collect_all(|| ContainerRecord::layers_in_use(store))?;
+    let partial = store.blobs().discard_partial()?;
+    for record in &going {
+        said += &deleted(
+            &crate::store::Collected { blobs: collected.blobs.clone(), ..Default::default() },
+            Some(record),
+        );
+    }
+    said += &deleted(&collected, None);
+    let head = if said.is_empty() { "" } else { "Deleted Images:\n" };
+    let tail = if said.is_empty() { "" } else { "\n" };
+    Ok((format!("{head}{said}{tail}"), collected.bytes + partial))
+}
+
+/// Asks on a terminal. Elsewhere nobody answers.
+///
+/// # Errors
+/// Nobody can be asked.
+pub fn confirm(what: &str) -> Result<bool> {
+    if !std::io::stdin().is_terminal() {
+        return Err(Error::invalid(
+            "prune: nobody can be asked, because stdin is no terminal: --force does it without",
+        ));
+    }
+    print(&format!("WARNING! This will remove {what}.\nAre you sure you want to continue? [y/N] "))?;
+    let mut line = String::new();
+    std::io::stdin().read_line(&mut line)?;
+    Ok(matches!(line.trim(), "y" | "Y" | "yes"))
+}

@@ -1,0 +1,118 @@
+//! images: which images there are.
+
+use std::time::Duration;
+
+use serde_json::{Value, json};
+
+use super::format::Format;
+use super::image_filter::Filter;
+use super::table::{human_size, table};
+use super::{Arguments, Command, Flag, Global, print};
+use crate::container::span;
+use crate::error::Result;
+use crate::reference::Reference;
+use crate::store::ImageRecord;
+use crate::time::{Moment, parse_rfc3339};
+
+pub const COMMAND: Command = Command {
+    name: "images",
+    aliases: &["image ls", "image list"],
+    operands: "[REPOSITORY[:TAG]]",
+    operand_count: 0..=1,
+    help: "list images",
+    flags: &[&[
+        Flag { long: "all", short: Some('a'), value: None, help: "all images (there are no hidden ones)" },
+        Flag { long: "quiet", short: Some('q'), value: None, help: "ids alone" },
+        Flag { long: "no-trunc", short: None, value: None, help: "nothing is shortened" },
+        Flag { long: "digests", short: None, value: None, help: "digests as well" },
+        Flag {
+            long: "filter",
+            short: Some('f'),
+            value: Some("NAME=VALUE"),
+            help: "dangling=, label=, reference=, before=, since=",
+        },
+        Flag { long: "format", short: None, value: Some("FORMAT"), help: "json, or fields as {{.ID}}" },
+    ]],
+    ends_at_operand: false,
+    run: images,
+};
+
+/// What stands for a name that is not there.
+const NONE: &str = "<none>";
+
+fn images(global: &Global, arguments: &Arguments) -> Result<u8> {
+    let store = global.store()?;
+    let format = Format::parse(arguments.text("format")?)?;
+    let filter = Filter::parse(&store, &arguments.texts("filter")?, arguments.operand(0)?)?;
+    let mut records = store.images().list()?;
+    let mut wrong = Ok(());
+    records.retain(|record| {
+        filter.accepts(&store, record).unwrap_or_else(|error| {
+            wrong = Err(error);
+            false
+        })
+    });
+    wrong?;
+    records.sort_by_key(|record| std::cmp::Reverse(created(record)));
+    let whole = arguments.is_set("no-trunc");
+    if arguments.is_set("quiet") {
+        let mut ids: Vec<String> = records.iter().map(|record| shown_id(record, whole)).collect();
+        ids.dedup();
+        return print(&ids.iter().map(|id| format!("{id}\n")).collect::<String>());
+    }
+    let now = Moment::now();
+    let rows: Vec<Value> = records.iter().map(|record| fields(record, whole, now)).collect();
+    if format != Format::Table {
+        return print(&rows.iter().map(|row| format.row(row)).collect::<Result<String>>()?);
+    }
+    let cell = |row: &Value, name: &str| row[name].as_str().unwrap_or_default().to_string();
+    if arguments.is_set("digests") {
+        let names = ["Repository", "Tag", "Digest", "ID", "CreatedSince", "Size"];
+        let cells: Vec<[String; 6]> = rows.iter().map(|row| names.map(|name| cell(row, name))).collect();
+        return print(&table(["REPOSITORY", "TAG", "DIGEST", "IMAGE ID", "CREATED", "SIZE"], &cells));
+    }
+    let names = ["Repository", "Tag", "ID", "CreatedSince", "Size"];
+    let cells: Vec<[String; 5]> = rows.iter().map(|row| names.map(|name| cell(row, name))).collect();
+    print(&table(["REPOSITORY", "TAG", "IMAGE ID", "CREATED", "SIZE"], &cells))
+}
+
+/// When an image was made; one that does not say so is the oldest.
+pub fn created(record: &ImageRecord) -> Option<Moment> {
+    record.created.as_deref().and_then(parse_rfc3339)
+}
+
+/// Repository and tag, as people write them.
+pub fn repository_and_tag(record: &ImageRecord) -> (String, String) {
+    match record.reference() {
+        Some(Reference { repository, tag, .. }) => {
+            (repository.familiar(), tag.unwrap_or_else(|| NONE.to_string()))
+        }
+        None => (NONE.to_string(), NONE.to_string()),
+    }
+}
+
+fn shown_id(record: &ImageRecord, whole: bool) -> String {
+    if whole { record.id.to_string() } else { record.id.digest().hex()[..12].to_string() }
+}
+
+/// How long ago a moment was.
+pub fn ago(moment: Option<Moment>, now: Moment) -> String {
+    match moment {
+        Some(moment) => format!("{} ago", span(Duration::from_nanos(now.0.saturating_sub(moment.0)))),
+        None => "N/A".to_string(),
+    }
+}
+
+fn fields(record: &ImageRecord, whole: bool, now: Moment) -> Value {
+    let (repository, tag) = repository_and_tag(record);
+    json!({
+        "ID": shown_id(record, whole),
+        "Repository": repository,
+        "Tag": tag,
+        "Digest": record.repo_digest.map_or(NONE.to_string(), |digest| digest.to_string()),
+        "CreatedSince": ago(created(record), now),
+        "CreatedAt": record.created.clone().unwrap_or_else(|| "N/A".to_string()),
+        "Size": human_size(record.size),
+        "Platform": record.platform.to_string(),
+    })
+}

@@ -1,0 +1,149 @@
+//! inspect, port, top, rename: what is known of a container.
+
+use serde_json::Value;
+
+use super::format::Format;
+use super::table::table;
+use super::{Arguments, Command, Flag, Global, print, say};
+use crate::container::{
+    ProcessLine, PublishedPort, inspect as document, processes, published_ports, rename as give_name,
+};
+use crate::error::{Error, Kind, Result};
+use crate::store::Store;
+use crate::time::{Moment, rfc3339};
+
+pub const INSPECT: Command = Command {
+    name: "inspect",
+    aliases: &["container inspect"],
+    operands: "CONTAINER …",
+    operand_count: 1..=usize::MAX,
+    help: "show everything that is known of containers",
+    flags: &[&[Flag {
+        long: "format",
+        short: Some('f'),
+        value: Some("FORMAT"),
+        help: "json, or fields as {{.State.Status}}",
+    }]],
+    ends_at_operand: false,
+    run: inspect,
+};
+
+pub const PORT: Command = Command {
+    name: "port",
+    aliases: &["container port"],
+    operands: "CONTAINER [PORT[/PROTOCOL]]",
+    operand_count: 1..=2,
+    help: "show which ports of the host's lead to a container",
+    flags: &[],
+    ends_at_operand: false,
+    run: port,
+};
+
+pub const TOP: Command = Command {
+    name: "top",
+    aliases: &["container top"],
+    operands: "CONTAINER",
+    operand_count: 1..=1,
+    help: "show the processes of a container",
+    flags: &[],
+    ends_at_operand: false,
+    run: top,
+};
+
+pub const RENAME: Command = Command {
+    name: "rename",
+    aliases: &["container rename"],
+    operands: "CONTAINER NAME",
+    operand_count: 2..=2,
+    help: "give a container another name",
+    flags: &[],
+    ends_at_operand: false,
+    run: rename,
+};
+
+fn inspect(global: &Global, arguments: &Arguments) -> Result<u8> {
+    let store = global.store()?;
+    let find = |name: &str| document(&store, &store.containers().find(name)?);
+    show_documents(arguments, find)
+}
+
+/// The documents of everything that is named: an array, or a line each. What is not there is said, and shows in the status.
+pub fn show_documents(arguments: &Arguments, find: impl Fn(&str) -> Result<Value>) -> Result<u8> {
+    let format = Format::parse(arguments.text("format")?)?;
+    let (mut documents, mut status) = (Vec::new(), 0);
+    for name in arguments.operands_from(0)? {
+        match find(&name) {
+            Ok(document) => documents.push(document),
+            Err(error) if error.kind() == Kind::NotFound => {
+                say(&error.to_string());
+                status = 1;
+            }
+            Err(error) => return Err(error),
+        }
+    }
+    let text = match format {
+        Format::Table => format!("{:#}\n", Value::Array(documents)),
+        Format::Json => format!("{}\n", Value::Array(documents)),
+        Format::Template(_) => {
+            documents.iter().map(|document| format.row(document)).collect::<Result<String>>()?
+        }
+    };
+    print(&text)?;
+    Ok(status)
+}
+
+fn port(global: &Global, arguments: &Arguments) -> Result<u8> {
+    let store = global.store()?;
+    let name = arguments.operand(0)?.unwrap_or_default();
+    let ports = published_ports(&store, &store.containers().find(name)?)?;
+    let outside = |PublishedPort { address, port, .. }: &PublishedPort| match address.contains(':') {
+        true => format!("[{address}]:{port}"),
+        false => format!("{address}:{port}"),
+    };
+    let Some(wanted) = arguments.operand(1)? else {
+        let lines = ports.iter().map(|port| format!("{} -> {}\n", port.inside, outside(port)));
+        return print(&lines.collect::<String>());
+    };
+    let inside = if wanted.contains('/') { wanted.to_string() } else { format!("{wanted}/tcp") };
+    let lines: Vec<String> = ports
+        .iter()
+        .filter(|port| port.inside == inside)
+        .map(|port| format!("{}\n", outside(port)))
+        .collect();
+    match lines.is_empty() {
+        true => Err(Error::not_found(format!("container {name}: no port of the host's leads to {inside}"))
+            .with_status(1)),
+        false => print(&lines.concat()),
+    }
+}
+
+fn top(global: &Global, arguments: &Arguments) -> Result<u8> {
+    let store = global.store()?;
+    let name = arguments.operand(0)?.unwrap_or_default();
+    let found = processes(&store, &store.containers().find(name)?).map_err(|error| error.with_status(1))?;
+    let cells: Vec<[String; 8]> = found.iter().map(cells).collect();
+    print(&table(["UID", "PID", "PPID", "C", "STIME", "TTY", "TIME", "CMD"], &cells))
+}
+
+/// As ps -ef shows them.
+fn cells(process: &ProcessLine) -> [String; 8] {
+    let ProcessLine { user, pid, parent, load, began, terminal, time, command, .. } = process;
+    let since = rfc3339(Moment(began * 1_000_000_000));
+    [
+        user.clone(),
+        pid.to_string(),
+        parent.to_string(),
+        load.to_string(),
+        since[11..16].to_string(),
+        terminal.clone(),
+        format!("{:02}:{:02}:{:02}", time / 3600, time / 60 % 60, time % 60),
+        command.clone(),
+    ]
+}
+
+fn rename(global: &Global, arguments: &Arguments) -> Result<u8> {
+    let store: Store = global.store()?;
+    let (old, new) = (arguments.operand(0)?.unwrap_or_default(), arguments.operand(1)?.unwrap_or_default());
+    let folder = store.containers().find(old)?;
+    give_name(&store, &folder, new.trim_start_matches('/')).map(|()| 0).map_err(|error| error.with_status(1))
+}

@@ -1,0 +1,118 @@
+//! container prune, system prune: what is not needed any more goes.
+
+use super::filter::{Filters, is_labelled};
+use super::image_prune::{confirm, prune_images};
+use super::network::prune_networks;
+use super::table::human_size;
+use super::volume::prune_volumes;
+use super::{Arguments, Command, Flag, Global, print};
+use crate::container::size::parse_time;
+use crate::container::{ContainerRecord, Own, Status, disk_usage};
+use crate::error::Result;
+use crate::store::{Sharing, Store};
+use crate::time::Moment;
+
+const FORCE: Flag = Flag { long: "force", short: Some('f'), value: None, help: "do not ask" };
+
+pub const CONTAINERS: Command = Command {
+    name: "container prune",
+    aliases: &[],
+    operands: "",
+    operand_count: 0..=0,
+    help: "remove all containers that do not run",
+    flags: &[&[
+        FORCE,
+        Flag {
+            long: "filter",
+            short: None,
+            value: Some("NAME=VALUE"),
+            help: "until=24h (made before that), label=… or label!=…",
+        },
+    ]],
+    ends_at_operand: false,
+    run: prune_containers_command,
+};
+
+pub const SYSTEM: Command = Command {
+    name: "system prune",
+    aliases: &[],
+    operands: "",
+    operand_count: 0..=0,
+    help: "remove containers that do not run, and images and networks that nothing needs",
+    flags: &[&[
+        FORCE,
+        Flag { long: "all", short: Some('a'), value: None, help: "all images that no container is made of" },
+        Flag {
+            long: "volumes",
+            short: None,
+            value: None,
+            help: "and volumes without a name that no container has",
+        },
+    ]],
+    ends_at_operand: false,
+    run: prune_system,
+};
+
+fn prune_containers_command(global: &Global, arguments: &Arguments) -> Result<u8> {
+    let filters = Filters::parse(arguments, &["until", "label", "label!"])?;
+    if !arguments.is_set("force") && !confirm("all containers that do not run")? {
+        return Ok(0);
+    }
+    let (said, freed) = prune_containers(&global.store()?, &filters)?;
+    print(&format!("{said}Total reclaimed space: {}\n", human_size(freed)))
+}
+
+fn prune_containers(store: &Store, filters: &Filters) -> Result<(String, u64)> {
+    let now = Moment::now().0;
+    let (mut ids, mut freed) = (Vec::new(), 0);
+    for folder in store.containers().list()? {
+        let Ok(Some(record)) = ContainerRecord::read(&folder) else { continue };
+        let is_old = |text: &str| {
+            let age = parse_time("--filter until", text).unwrap_or_default();
+            u128::from(now.saturating_sub(record.created.0)) >= age.as_nanos()
+        };
+        let is_meant = filters.all("until", is_old)
+            && filters.all("label", |value| is_labelled(&record.options.labels, value))
+            && filters.all("label!", |value| !is_labelled(&record.options.labels, value));
+        let status = Status::of(store, &folder)?;
+        if !is_meant || status.is_alive() || matches!(status, Status::Restarting(_)) {
+            continue;
+        }
+        // One that somebody starts or copies from is not to go.
+        let Ok(Some(lock)) = folder.try_lock(Sharing::Exclusive) else { continue };
+        freed += disk_usage(store, &folder)?;
+        ids.push(record.id.clone());
+        Own { folder, record, lock }.remove(store)?;
+    }
+    Ok((list("Deleted Containers", &ids), freed))
+}
+
+fn prune_system(global: &Global, arguments: &Arguments) -> Result<u8> {
+    let (all, volumes) = (arguments.is_set("all"), arguments.is_set("volumes"));
+    let what = format!(
+        "all containers that do not run, all networks without containers{}, {}",
+        if volumes { ", all volumes without a name that no container has" } else { "" },
+        if all { "all images that no container is made of" } else { "all images without a name" },
+    );
+    if !arguments.is_set("force") && !confirm(&what)? {
+        return Ok(0);
+    }
+    let store = global.store()?;
+    let (mut said, mut freed) = prune_containers(&store, &Filters::none())?;
+    said += &list("Deleted Networks", &prune_networks(&store)?);
+    if volumes {
+        let (names, bytes) = prune_volumes(&store, false)?;
+        said += &list("Deleted Volumes", &names);
+        freed += bytes;
+    }
+    let (images, bytes) = prune_images(&store, all)?;
+    print(&format!("{said}{images}Total reclaimed space: {}\n", human_size(freed + bytes)))
+}
+
+/// What was removed, as Docker says it; nothing where nothing was.
+pub fn list(head: &str, names: &[String]) -> String {
+    match names {
+        [] => String::new(),
+        names => format!("{head}:\n{}\n\n", names.join("\n")),
+    }
+}

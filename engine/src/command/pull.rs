@@ -1,0 +1,140 @@
+//! pull: an image comes from a registry.
+
+use super::progress::{Direction, Progress, Stream};
+use super::registry_flags::{FLAGS, PLATFORM_FLAGS, access, platform};
+use super::{Arguments, Command, Flag, Global, print, say};
+use crate::error::{Error, Kind, Result};
+use crate::image::Platform;
+use crate::reference::Reference;
+use crate::registry::Access;
+use crate::store::Store;
+use crate::transfer::{Observer, Pulled, Silent};
+
+pub const COMMAND: Command = Command {
+    name: "pull",
+    aliases: &["image pull"],
+    operands: "NAME[:TAG|@DIGEST]",
+    operand_count: 1..=1,
+    help: "pull an image from a registry",
+    flags: &[
+        &[Flag { long: "quiet", short: Some('q'), value: None, help: "nothing but the image's name" }],
+        PLATFORM_FLAGS,
+        FLAGS,
+    ],
+    ends_at_operand: false,
+    run: pull,
+};
+
+fn pull(global: &Global, arguments: &Arguments) -> Result<u8> {
+    let text = arguments.operand(0)?.unwrap_or_default();
+    let reference = Reference::parse(text)?;
+    let (platform, access) = (platform(arguments)?, access(arguments));
+    let store = global.store()?;
+    store.sweep()?;
+    if arguments.is_set("quiet") {
+        pull_with(&store, &reference, platform.as_ref(), &access, &Silent)?;
+        return print(&format!("{reference}\n"));
+    }
+    if !text.contains('@') && !text.ends_with(&format!(":{}", reference.target())) {
+        print(&format!("Using default tag: {}\n", reference.target()))?;
+    }
+    print(&format!("{}: Pulling from {}\n", reference.target(), from(&reference)))?;
+    let progress = Progress::new(Stream::Stdout, Direction::Pull);
+    let Pulled { digest, was_there, .. } =
+        pull_with(&store, &reference, platform.as_ref(), &access, &progress)?;
+    let status = if was_there { "Image is up to date for" } else { "Downloaded newer image for" };
+    print(&format!("Digest: {digest}\nStatus: {status} {}\n{reference}\n", reference.familiar()))
+}
+
+/// As Docker says where an image comes from.
+fn from(reference: &Reference) -> &str {
+    &reference.repository.path
+}
+
+fn pull_with(
+    store: &Store,
+    reference: &Reference,
+    platform: Option<&Platform>,
+    access: &Access,
+    observer: &dyn Observer,
+) -> Result<Pulled> {
+    let pulled = crate::transfer::pull(store, reference, platform, access, observer)?;
+    if pulled.devices_left_out > 0 {
+        say(&format!(
+            "{}: {} devices are left out: an ordinary user's layers cannot have any",
+            reference.familiar(),
+            pulled.devices_left_out
+        ));
+    }
+    Ok(pulled)
+}
+
+/// Flags of commands that make a container.
+pub const POLICY_FLAGS: &[Flag] = &[
+    Flag {
+        long: "pull",
+        short: None,
+        value: Some("WHEN"),
+        help: "pull the image: always, missing (default), never",
+    },
+    Flag { long: "quiet", short: Some('q'), value: None, help: "nothing about pulling is shown" },
+];
+
+/// When an image is pulled for a container.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Policy {
+    Always,
+    Missing,
+    Never,
+}
+
+impl Policy {
+    fn parse(text: Option<&str>) -> Result<Policy> {
+        match text {
+            Some("always") => Ok(Policy::Always),
+            None | Some("missing") => Ok(Policy::Missing),
+            Some("never") => Ok(Policy::Never),
+            Some(text) => Err(Error::invalid(format!("--pull {text}: must be always, missing or never"))),
+        }
+    }
+}
+
+/// Sees to it that the image of a new container is there. What has the form of a path is no name.
+///
+/// # Errors
+/// It is not there, and cannot or must not be pulled.
+pub fn provide(store: &Store, name: &str, arguments: &Arguments) -> Result<()> {
+    let (policy, platform) = (Policy::parse(arguments.text("pull")?)?, platform(arguments)?);
+    let is_path = crate::container::Source::is_path(name);
+    if is_path || policy == Policy::Never {
+        return Ok(());
+    }
+    if policy == Policy::Missing {
+        match store.find_image(name) {
+            Ok(found) if platform.as_ref().is_none_or(|platform| platform.accepts(&found.platform)) => {
+                return Ok(());
+            }
+            Err(error) if error.kind() != Kind::NotFound => return Err(error),
+            _ => {}
+        }
+    }
+    let reference = Reference::parse(name)?;
+    let access = access(arguments);
+    store.sweep()?;
+    if arguments.is_set("quiet") {
+        return pull_with(store, &reference, platform.as_ref(), &access, &Silent).map(|_| ());
+    }
+    if policy == Policy::Missing {
+        say(&format!(
+            "{} is not here: pulling it from {}",
+            reference.familiar(),
+            reference.repository.registry
+        ));
+    }
+    let progress = Progress::new(Stream::Stderr, Direction::Pull);
+    let pulled = pull_with(store, &reference, platform.as_ref(), &access, &progress)?;
+    if !pulled.was_there {
+        say(&format!("{}: {}", reference.familiar(), pulled.digest));
+    }
+    Ok(())
+}

@@ -1,0 +1,85 @@
+//! run: a container from an image, from its beginning to its end, or left to its monitor.
+
+use rustix::termios::isatty;
+
+use super::container_flags::{FLAGS, IDENTITY_FLAGS, LIMIT_FLAGS, RESTART_FLAG, Wanted};
+use super::pull::{POLICY_FLAGS, provide};
+use super::registry_flags::{FLAGS as REGISTRY_FLAGS, PLATFORM_FLAGS};
+use super::{Arguments, Command, Flag, Global, print, say, status_of, warn};
+use crate::container::{
+    Lifetime, NetworkMode, Options, Start, run_in_foreground, start_attached, start_detached,
+};
+use crate::error::{Error, Result};
+
+pub const COMMAND: Command = Command {
+    name: "run",
+    aliases: &["container run"],
+    operands: "IMAGE [COMMAND …]",
+    operand_count: 1..=usize::MAX,
+    help: "run a program in a container of its own",
+    flags: &[
+        FLAGS,
+        LIMIT_FLAGS,
+        RESTART_FLAG,
+        IDENTITY_FLAGS,
+        POLICY_FLAGS,
+        PLATFORM_FLAGS,
+        REGISTRY_FLAGS,
+        OWN_FLAGS,
+    ],
+    ends_at_operand: true,
+    run,
+};
+
+const OWN_FLAGS: &[Flag] = &[
+    Flag { long: "detach", short: Some('d'), value: None, help: "leave it running, and print its id" },
+    Flag { long: "sig-proxy", short: None, value: None, help: "pass signals on (default; =false)" },
+];
+
+fn run(global: &Global, arguments: &Arguments) -> Result<u8> {
+    let wanted = Wanted::parse(arguments)?;
+    let detached = arguments.is_set("detach");
+    let is_throwaway = arguments.is_set("rm");
+    if !detached {
+        check_terminal(&wanted.options)?;
+    }
+    let store = global.store()?;
+    provide(&store, arguments.operand(0)?.unwrap_or_default(), arguments)?;
+    // Whoever is on a network with a name is announced there, which is its monitor's work.
+    let has_monitor =
+        detached || !is_throwaway || matches!(wanted.options.network.mode, NetworkMode::Named(_));
+    let lifetime = match (is_throwaway, has_monitor) {
+        (false, _) => Lifetime::Kept,
+        (true, true) => Lifetime::OfProgram,
+        (true, false) => Lifetime::OfCommand,
+    };
+    let own = wanted.create(&store, lifetime, Start::Now)?;
+    if detached {
+        let id = own.record.id.clone();
+        start_detached(&store, own, &mut say)?;
+        return print(&format!("{id}\n"));
+    }
+    if has_monitor {
+        let signals = arguments.is_on("sig-proxy");
+        return status_of(start_attached(&store, own, signals, &mut say)?);
+    }
+    let streams = own.record.options.streams;
+    if streams.terminal && !streams.interactive {
+        close_keyboard()?;
+    }
+    run_in_foreground(&store, own, &mut |warning| warn(warning))
+}
+
+fn check_terminal(options: &Options) -> Result<()> {
+    let streams = options.streams;
+    if streams.terminal && streams.interactive && !isatty(rustix::stdio::stdin()) {
+        return Err(Error::invalid("--tty: stdin is no terminal: leave -t out, or run box in one"));
+    }
+    Ok(())
+}
+
+/// What is typed does not reach a program that was not to have stdin.
+fn close_keyboard() -> Result<()> {
+    let null = std::fs::File::open("/dev/null")?;
+    Ok(rustix::stdio::dup2_stdin(null)?)
+}

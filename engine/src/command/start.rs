@@ -1,0 +1,53 @@
+//! start, restart: containers that are there.
+
+use super::stop::{TIMEOUT_FLAG, timeout};
+use super::{Arguments, Command, Flag, Global, each, say, status_of};
+use crate::container::{start_attached, start_detached, stop, take};
+use crate::error::{Error, Result};
+
+pub const START: Command = Command {
+    name: "start",
+    aliases: &["container start"],
+    operands: "CONTAINER …",
+    operand_count: 1..=usize::MAX,
+    help: "start containers that are not running",
+    flags: &[&[
+        Flag { long: "attach", short: Some('a'), value: None, help: "see what it writes, until its end" },
+        Flag { long: "interactive", short: Some('i'), value: None, help: "let it read what box reads" },
+    ]],
+    ends_at_operand: false,
+    run: start,
+};
+
+pub const RESTART: Command = Command {
+    name: "restart",
+    aliases: &["container restart"],
+    operands: "CONTAINER …",
+    operand_count: 1..=usize::MAX,
+    help: "stop containers and start them again",
+    flags: &[&[TIMEOUT_FLAG]],
+    ends_at_operand: false,
+    run: restart,
+};
+
+fn start(global: &Global, arguments: &Arguments) -> Result<u8> {
+    let store = global.store()?;
+    if !arguments.is_set("attach") && !arguments.is_set("interactive") {
+        return each(arguments, |name| start_detached(&store, take(&store, name)?, &mut say));
+    }
+    if let Some(other) = arguments.operand(1)? {
+        return Err(Error::invalid(format!("start: {other}: box can be attached to one container only")));
+    }
+    let mut own = take(&store, arguments.operand(0)?.unwrap_or_default())?;
+    own.record.options.streams.interactive &= arguments.is_set("interactive");
+    status_of(start_attached(&store, own, true, &mut say)?)
+}
+
+fn restart(global: &Global, arguments: &Arguments) -> Result<u8> {
+    let store = global.store()?;
+    let timeout = timeout(arguments)?;
+    each(arguments, |name| {
+        stop(&store, &store.containers().find(name)?, timeout, None)?;
+        start_detached(&store, take(&store, name)?, &mut say)
+    })
+}

@@ -1,0 +1,124 @@
+//! stop, kill, pause, unpause, wait: what is done to containers that run.
+
+use std::time::Duration;
+
+use pillbox::Signal;
+
+use super::{Arguments, Command, Flag, Global, each, print};
+use crate::container::size::parse_time;
+use crate::container::{
+    ContainerRecord, Happening, note, open_running, signal as send, stop as stop_container, wait as wait_for,
+};
+use crate::error::{Error, Result};
+
+pub const TIMEOUT_FLAG: Flag =
+    Flag { long: "time", short: Some('t'), value: Some("SECONDS"), help: "how long it has to end by itself" };
+
+const SIGNAL_FLAG: Flag =
+    Flag { long: "signal", short: Some('s'), value: Some("SIGNAL"), help: "which signal" };
+
+pub const STOP: Command = Command {
+    name: "stop",
+    aliases: &["container stop"],
+    operands: "CONTAINER …",
+    operand_count: 1..=usize::MAX,
+    help: "ask containers to end, and end them when the time is over",
+    flags: &[&[TIMEOUT_FLAG, SIGNAL_FLAG]],
+    ends_at_operand: false,
+    run: stop,
+};
+
+pub const KILL: Command = Command {
+    name: "kill",
+    aliases: &["container kill"],
+    operands: "CONTAINER …",
+    operand_count: 1..=usize::MAX,
+    help: "send a signal to containers' programs: KILL",
+    flags: &[&[SIGNAL_FLAG]],
+    ends_at_operand: false,
+    run: kill,
+};
+
+pub const PAUSE: Command = Command {
+    name: "pause",
+    aliases: &["container pause"],
+    operands: "CONTAINER …",
+    operand_count: 1..=usize::MAX,
+    help: "stop all processes of containers until unpause",
+    flags: &[],
+    ends_at_operand: false,
+    run: |global, arguments| {
+        let store = global.store()?;
+        each(arguments, |name| {
+            let folder = store.containers().find(name)?;
+            open_running(&store, &folder)?.pause()?;
+            note(&store, &ContainerRecord::of(&folder)?, &Happening::Pause);
+            Ok(())
+        })
+    },
+};
+
+pub const UNPAUSE: Command = Command {
+    name: "unpause",
+    aliases: &["container unpause"],
+    operands: "CONTAINER …",
+    operand_count: 1..=usize::MAX,
+    help: "let all processes of containers go on",
+    flags: &[],
+    ends_at_operand: false,
+    run: |global, arguments| {
+        let store = global.store()?;
+        each(arguments, |name| {
+            let folder = store.containers().find(name)?;
+            open_running(&store, &folder)?.resume()?;
+            note(&store, &ContainerRecord::of(&folder)?, &Happening::Unpause);
+            Ok(())
+        })
+    },
+};
+
+pub const WAIT: Command = Command {
+    name: "wait",
+    aliases: &["container wait"],
+    operands: "CONTAINER …",
+    operand_count: 1..=usize::MAX,
+    help: "wait until containers have ended, and print their statuses",
+    flags: &[],
+    ends_at_operand: false,
+    run: wait,
+};
+
+pub fn timeout(arguments: &Arguments) -> Result<Option<Duration>> {
+    match arguments.text("time")? {
+        // Docker: as long as it takes.
+        Some("-1") => Ok(Some(Duration::from_secs(u64::from(u32::MAX)))),
+        text => text.map(|text| parse_time("--time", text)).transpose(),
+    }
+}
+
+fn signal(arguments: &Arguments) -> Result<Option<Signal>> {
+    let parse =
+        |text: &str| pillbox::signal::parse(text).map_err(|error| Error::from(error).context("--signal"));
+    arguments.text("signal")?.map(parse).transpose()
+}
+
+fn stop(global: &Global, arguments: &Arguments) -> Result<u8> {
+    let (timeout, signal) = (timeout(arguments)?, signal(arguments)?);
+    let store = global.store()?;
+    each(arguments, |name| stop_container(&store, &store.containers().find(name)?, timeout, signal))
+}
+
+fn kill(global: &Global, arguments: &Arguments) -> Result<u8> {
+    let signal = signal(arguments)?.unwrap_or(Signal::KILL);
+    let store = global.store()?;
+    each(arguments, |name| send(&store, &store.containers().find(name)?, signal))
+}
+
+fn wait(global: &Global, arguments: &Arguments) -> Result<u8> {
+    let store = global.store()?;
+    for name in arguments.operands_from(0)? {
+        let status = wait_for(&store, &store.containers().find(&name)?)?;
+        print(&format!("{status}\n"))?;
+    }
+    Ok(0)
+}

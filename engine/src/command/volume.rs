@@ -1,0 +1,217 @@
+//! volume: folders that outlive containers.
+
+use std::collections::BTreeSet;
+
+use serde_json::{Value, json};
+
+use super::container_flags::labels;
+use super::filter::{Filters, is_labelled};
+use super::format::Format;
+use super::image_prune::confirm;
+use super::inspect::show_documents;
+use super::prune::list;
+use super::table::{human_size, table};
+use super::{Arguments, Command, Flag, Global, each, print};
+use crate::container::{ContainerRecord, check_volume_name};
+use crate::error::{Error, Kind, Result};
+use crate::inside::usage;
+use crate::store::{Event, EventKind, Store, VolumeRecord};
+use crate::time::{Moment, rfc3339};
+
+pub const CREATE: Command = Command {
+    name: "volume create",
+    aliases: &[],
+    operands: "[NAME]",
+    operand_count: 0..=1,
+    help: "make a volume",
+    flags: &[&[Flag { long: "label", short: None, value: Some("NAME=VALUE"), help: "whatever you like" }]],
+    ends_at_operand: false,
+    run: create,
+};
+
+pub const LS: Command = Command {
+    name: "volume ls",
+    aliases: &["volume list"],
+    operands: "",
+    operand_count: 0..=0,
+    help: "list volumes",
+    flags: &[&[
+        Flag { long: "quiet", short: Some('q'), value: None, help: "names alone" },
+        Flag {
+            long: "filter",
+            short: Some('f'),
+            value: Some("NAME=VALUE"),
+            help: "dangling=true, name=…, label=… or driver=local",
+        },
+        Flag { long: "format", short: None, value: Some("FORMAT"), help: "json, or fields as {{.Name}}" },
+    ]],
+    ends_at_operand: false,
+    run: ls,
+};
+
+pub const INSPECT: Command = Command {
+    name: "volume inspect",
+    aliases: &[],
+    operands: "VOLUME …",
+    operand_count: 1..=usize::MAX,
+    help: "show everything that is known of volumes",
+    flags: &[&[Flag {
+        long: "format",
+        short: Some('f'),
+        value: Some("FORMAT"),
+        help: "json, or fields as {{.Mountpoint}}",
+    }]],
+    ends_at_operand: false,
+    run: inspect,
+};
+
+pub const RM: Command = Command {
+    name: "volume rm",
+    aliases: &["volume remove"],
+    operands: "VOLUME …",
+    operand_count: 1..=usize::MAX,
+    help: "remove volumes that no container has",
+    flags: &[&[Flag {
+        long: "force",
+        short: Some('f'),
+        value: None,
+        help: "one that is not there is no error",
+    }]],
+    ends_at_operand: false,
+    run: rm,
+};
+
+pub const PRUNE: Command = Command {
+    name: "volume prune",
+    aliases: &[],
+    operands: "",
+    operand_count: 0..=0,
+    help: "remove volumes without a name that no container has",
+    flags: &[&[
+        Flag { long: "all", short: Some('a'), value: None, help: "those with a name as well" },
+        Flag { long: "force", short: Some('f'), value: None, help: "do not ask" },
+    ]],
+    ends_at_operand: false,
+    run: prune,
+};
+
+fn create(global: &Global, arguments: &Arguments) -> Result<u8> {
+    let store = global.store()?;
+    let record = match arguments.operand(0)? {
+        None => store.volumes().make_anonymous()?,
+        Some(name) => {
+            check_volume_name(name)?;
+            store.volumes().make(name, &labels(arguments)?)?
+        }
+    };
+    note(&store, &record.name, "create");
+    print(&format!("{}\n", record.name))
+}
+
+fn ls(global: &Global, arguments: &Arguments) -> Result<u8> {
+    let store = global.store()?;
+    let format = Format::parse(arguments.text("format")?)?;
+    let filters = Filters::parse(arguments, &["dangling", "name", "label", "driver"])?;
+    let used = volumes_in_use(&store)?;
+    let mut records = store.volumes().list()?;
+    records.retain(|record| {
+        filters.all("dangling", |value| (value == "true") != used.contains(&record.name))
+            && filters.any("name", |value| record.name.contains(value))
+            && filters.all("label", |value| is_labelled(&record.labels, value))
+            && filters.any("driver", |value| value == "local")
+    });
+    if arguments.is_set("quiet") {
+        return print(&records.iter().map(|record| format!("{}\n", record.name)).collect::<String>());
+    }
+    if format != Format::Table {
+        let lines = records.iter().map(|record| format.row(&document(&store, record)));
+        return print(&lines.collect::<Result<String>>()?);
+    }
+    let cells: Vec<[String; 2]> =
+        records.into_iter().map(|record| ["local".to_string(), record.name]).collect();
+    print(&table(["DRIVER", "VOLUME NAME"], &cells))
+}
+
+fn document(store: &Store, record: &VolumeRecord) -> Value {
+    json!({
+        "Name": record.name,
+        "Driver": "local",
+        "Mountpoint": store.volumes().path(&record.name),
+        "CreatedAt": rfc3339(record.created),
+        "Labels": record.labels,
+        "Scope": "local",
+    })
+}
+
+fn inspect(global: &Global, arguments: &Arguments) -> Result<u8> {
+    let store = global.store()?;
+    show_documents(arguments, |name| Ok(document(&store, &find(&store, name)?)))
+}
+
+fn find(store: &Store, name: &str) -> Result<VolumeRecord> {
+    check_volume_name(name)?;
+    store.volumes().find(name)?.ok_or_else(|| Error::not_found(format!("volume {name}: there is none")))
+}
+
+/// The volumes that containers have, whether they run or not.
+///
+/// # Errors
+/// A folder cannot be read.
+pub fn volumes_in_use(store: &Store) -> Result<BTreeSet<String>> {
+    let mut names = BTreeSet::new();
+    for record in ContainerRecord::list(store)? {
+        names.extend(record.options.volumes().map(str::to_string));
+    }
+    Ok(names)
+}
+
+fn rm(global: &Global, arguments: &Arguments) -> Result<u8> {
+    let store = global.store()?;
+    let used = volumes_in_use(&store)?;
+    each(arguments, |name| match find(&store, name) {
+        Err(error) if error.kind() == Kind::NotFound && arguments.is_set("force") => Ok(()),
+        Err(error) => Err(error),
+        Ok(_) if used.contains(name) => {
+            Err(Error::conflict(format!("volume {name}: a container has it: remove that first")))
+        }
+        Ok(_) => {
+            store.volumes().remove(name)?;
+            note(&store, name, "destroy");
+            Ok(())
+        }
+    })
+}
+
+fn prune(global: &Global, arguments: &Arguments) -> Result<u8> {
+    let all = arguments.is_set("all");
+    let what = if all { "all volumes" } else { "all volumes without a name" };
+    if !arguments.is_set("force") && !confirm(&format!("{what} that no container has"))? {
+        return Ok(0);
+    }
+    let (names, freed) = prune_volumes(&global.store()?, all)?;
+    print(&format!("{}Total reclaimed space: {}\n", list("Deleted Volumes", &names), human_size(freed)))
+}
+
+/// Removes volumes that no container has; their names, and how much that was.
+///
+/// # Errors
+/// One cannot be removed.
+pub fn prune_volumes(store: &Store, all: bool) -> Result<(Vec<String>, u64)> {
+    let used = volumes_in_use(store)?;
+    let (mut names, mut freed) = (Vec::new(), 0);
+    for record in store.volumes().list()? {
+        if (record.is_anonymous || all) && !used.contains(&record.name) {
+            freed += usage(store.maps(), &store.volumes().path(&record.name))?;
+            store.volumes().remove(&record.name)?;
+            note(store, &record.name, "destroy");
+            names.push(record.name);
+        }
+    }
+    Ok((names, freed))
+}
+
+fn note(store: &Store, name: &str, action: &str) {
+    let (id, action) = (name.to_string(), action.to_string());
+    let attributes = std::collections::BTreeMap::from([("driver".to_string(), "local".to_string())]);
+    store.events().note(&Event { time: Moment::now(), kind: EventKind::Volume, action, id, attributes });
+}

@@ -1,0 +1,280 @@
+//! A command that is attached to a container: it passes its streams, its terminal's size and its signals on, until the end.
+
+use std::io::{ErrorKind, Read, Write};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::unix::net::UnixStream;
+
+use pillbox::Signal;
+use pillbox::container::ForwardedSignals;
+use rustix::event::{PollFd, PollFlags, poll};
+use rustix::io::Errno;
+use rustix::stdio;
+use rustix::termios::{OptionalActions, Termios, isatty, tcgetattr, tcgetwinsize, tcsetattr};
+
+use super::monitor::{Decoder, Failure, Hello, Kind, Size, VERSION, decode_value, encode, encode_value};
+use crate::error::{Context, Error, Result};
+
+/// What a client wants of a monitor.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Wants {
+    /// To see what the program writes.
+    pub output: bool,
+    /// To let it read what box reads.
+    pub input: bool,
+    /// Whether the program has a terminal.
+    pub terminal: bool,
+    /// To pass signals on.
+    pub signals: bool,
+}
+
+/// How far a client goes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Until {
+    /// The program runs.
+    Started,
+    /// It has ended.
+    Ended,
+}
+
+/// What became of it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Outcome {
+    /// The program runs.
+    Running,
+    /// It has ended with this status.
+    Ended(u8),
+    /// The user has let go of it with the keys for that.
+    Detached,
+    /// The monitor has gone without a word.
+    Lost,
+}
+
+/// The keys that let go: ctrl-p, ctrl-q.
+const DETACH: [u8; 2] = [0x10, 0x11];
+
+/// Speaks to a monitor. With `start` it lets a container that was just made begin. `warn` gets lines for the user.
+///
+/// # Errors
+/// The container could not be started; the connection broke.
+pub fn attach(
+    stream: &UnixStream,
+    wants: Wants,
+    start: bool,
+    until: Until,
+    warn: &mut dyn FnMut(&str),
+) -> Result<Outcome> {
+    let hello = Hello { version: VERSION, output: wants.output, input: wants.input };
+    say(stream, &encode_value(Kind::Hello, &hello))?;
+    let signals = if wants.signals { Some(ForwardedSignals::block()?) } else { None };
+    let raw = (wants.terminal && wants.input).then(RawTerminal::enter).flatten();
+    let mut session = Session {
+        stream,
+        wants,
+        decoder: Decoder::default(),
+        reads: wants.input,
+        held: Vec::new(),
+        start,
+        until,
+    };
+    if wants.terminal && !start {
+        session.send_size()?;
+    }
+    let outcome = session.run(signals.as_ref(), warn);
+    drop(raw);
+    outcome
+}
+
+struct Session<'a> {
+    stream: &'a UnixStream,
+    wants: Wants,
+    decoder: Decoder,
+    /// Whether stdin has not come to its end.
+    reads: bool,
+    /// The beginning of the keys that let go.
+    held: Vec<u8>,
+    start: bool,
+    until: Until,
+}
+
+impl Session<'_> {
+    fn run(&mut self, signals: Option<&ForwardedSignals>, warn: &mut dyn FnMut(&str)) -> Result<Outcome> {
+        loop {
+            let stdin = stdio::stdin();
+            let mut polled = vec![PollFd::new(self.stream, PollFlags::IN)];
+            if let Some(signals) = signals {
+                polled.push(PollFd::from_borrowed_fd(signals.descriptor(), PollFlags::IN));
+            }
+            // What is typed before the program runs is for it as well.
+            if self.reads && !self.start {
+                polled.push(PollFd::from_borrowed_fd(stdin, PollFlags::IN));
+            }
+            match poll(&mut polled, None) {
+                Ok(_) => {}
+                Err(Errno::INTR) => continue,
+                Err(errno) => return Err(errno).context(|| "wait for the container"),
+            }
+            let ready = |wanted: BorrowedFd<'_>| {
+                use std::os::fd::AsRawFd;
+                polled
+                    .iter()
+                    .any(|one| one.as_fd().as_raw_fd() == wanted.as_raw_fd() && !one.revents().is_empty())
+            };
+            let (heard, signalled, typed) = (
+                ready(self.stream.as_fd()),
+                signals.is_some_and(|signals| ready(signals.descriptor())),
+                ready(stdin),
+            );
+            if let Some(signals) = signals.filter(|_| signalled) {
+                let mut arrived = Vec::new();
+                signals.each(|signal| arrived.push(signal))?;
+                arrived.into_iter().try_for_each(|signal| self.pass_on(signal))?;
+            }
+            if typed && self.reads && self.read_keyboard()? {
+                return Ok(Outcome::Detached);
+            }
+            if heard && let Some(outcome) = self.hear(warn)? {
+                return Ok(outcome);
+            }
+        }
+    }
+
+    /// What the monitor says.
+    fn hear(&mut self, warn: &mut dyn FnMut(&str)) -> Result<Option<Outcome>> {
+        let mut buffer = [0; 1 << 16];
+        let length = match (&mut &*self.stream).read(&mut buffer) {
+            Ok(0) => return Ok(Some(Outcome::Lost)),
+            Ok(length) => length,
+            Err(error) if error.kind() == ErrorKind::Interrupted => return Ok(None),
+            Err(error) if error.kind() == ErrorKind::ConnectionReset => return Ok(Some(Outcome::Lost)),
+            Err(error) => return Err(error).context(|| "monitor"),
+        };
+        self.decoder.add(&buffer[..length]);
+        while let Some((kind, payload)) = self.decoder.next_frame()? {
+            match kind {
+                Kind::Created if self.start => {
+                    self.start = false;
+                    if self.wants.terminal {
+                        self.send_size()?;
+                    }
+                    say(self.stream, &encode(Kind::Start, b""))?;
+                }
+                Kind::Started if self.until == Until::Started => return Ok(Some(Outcome::Running)),
+                Kind::Failed => {
+                    let Failure { text, status } = decode_value(&payload)?;
+                    return Err(Error::new(crate::Kind::Host, text).with_status(status));
+                }
+                Kind::Stdout => write_all(stdio::stdout(), &payload),
+                Kind::Stderr => write_all(stdio::stderr(), &payload),
+                Kind::Warning => warn(&String::from_utf8_lossy(&payload)),
+                Kind::Ended => return Ok(Some(Outcome::Ended(payload.first().copied().unwrap_or(0)))),
+                _ => {}
+            }
+        }
+        Ok(None)
+    }
+
+    /// Passes stdin on; true if the user lets go.
+    fn read_keyboard(&mut self) -> Result<bool> {
+        let mut buffer = [0; 1 << 14];
+        let length = match rustix::io::read(stdio::stdin(), &mut buffer) {
+            Ok(length) => length,
+            Err(Errno::INTR | Errno::AGAIN) => return Ok(false),
+            Err(_) => 0,
+        };
+        if length == 0 {
+            self.reads = false;
+            say(self.stream, &encode(Kind::InputEnd, b""))?;
+            return Ok(false);
+        }
+        if !self.wants.terminal {
+            say(self.stream, &encode(Kind::Input, &buffer[..length]))?;
+            return Ok(false);
+        }
+        let mut typed = std::mem::take(&mut self.held);
+        typed.extend_from_slice(&buffer[..length]);
+        if typed.windows(DETACH.len()).any(|keys| keys == DETACH) {
+            return Ok(true);
+        }
+        // The first of the keys waits for the second one.
+        if typed.last() == Some(&DETACH[0]) {
+            self.held.extend(typed.pop());
+        }
+        if !typed.is_empty() {
+            say(self.stream, &encode(Kind::Input, &typed))?;
+        }
+        Ok(false)
+    }
+
+    fn pass_on(&self, signal: Signal) -> Result<()> {
+        match signal {
+            Signal::WINCH if self.wants.terminal => self.send_size(),
+            // Of a reader of box's own that has gone.
+            Signal::PIPE => Ok(()),
+            signal => say(self.stream, &encode(Kind::Signal, &[signal.as_raw() as u8])),
+        }
+    }
+
+    fn send_size(&self) -> Result<()> {
+        let streams = [stdio::stdin(), stdio::stdout(), stdio::stderr()];
+        match streams.into_iter().find_map(|stream| tcgetwinsize(stream).ok()) {
+            Some(size) => {
+                let size = Size { rows: size.ws_row, columns: size.ws_col };
+                say(self.stream, &encode_value(Kind::Resize, &size))
+            }
+            None => Ok(()),
+        }
+    }
+}
+
+/// A monitor that has gone is seen when it is read from.
+fn say(mut stream: &UnixStream, frame: &[u8]) -> Result<()> {
+    match stream.write_all(frame) {
+        Err(error) if matches!(error.kind(), ErrorKind::BrokenPipe | ErrorKind::ConnectionReset) => Ok(()),
+        done => done.context(|| "monitor"),
+    }
+}
+
+/// A reader that has gone wants nothing more.
+fn write_all(stream: BorrowedFd<'_>, mut content: &[u8]) {
+    while !content.is_empty() {
+        match rustix::io::write(stream, content) {
+            Ok(length) => content = &content[length..],
+            Err(Errno::INTR) => {}
+            Err(Errno::AGAIN) => {
+                let mut polled = [PollFd::from_borrowed_fd(stream, PollFlags::OUT)];
+                if poll(&mut polled, None).is_err_and(|errno| errno != Errno::INTR) {
+                    return;
+                }
+            }
+            Err(_) => return,
+        }
+    }
+}
+
+/// The user's terminal, in which keys reach the program as they are typed. It is put back when the value is dropped.
+struct RawTerminal {
+    terminal: OwnedFd,
+    before: Termios,
+}
+
+impl RawTerminal {
+    fn enter() -> Option<RawTerminal> {
+        let stdin = stdio::stdin();
+        if !isatty(stdin) {
+            return None;
+        }
+        let before = tcgetattr(stdin).ok()?;
+        let terminal = rustix::io::fcntl_dupfd_cloexec(stdin, 3).ok()?;
+        let mut raw = before.clone();
+        raw.make_raw();
+        tcsetattr(stdin, OptionalActions::Drain, &raw).ok()?;
+        Some(RawTerminal { terminal, before })
+    }
+}
+
+impl Drop for RawTerminal {
+    fn drop(&mut self) {
+        // Nothing can be done about a terminal that is gone.
+        let _ = tcsetattr(&self.terminal, OptionalActions::Drain, &self.before);
+    }
+}

@@ -1,0 +1,170 @@
+//! commit: a container's changes become the topmost layer of a new image.
+
+use super::options::Options;
+use super::record::{Base, ContainerRecord};
+use super::root::RootFolders;
+use super::status::{Status, open_running};
+use crate::archive::KeptLayer;
+use crate::error::{Error, Result};
+use crate::image::{Configuration, Execution, History, ImageId, Platform, RootFs};
+use crate::inside::TarStream;
+use crate::reference::Reference;
+use crate::store::{ContainerFolder, Store};
+use crate::time::{Moment, rfc3339};
+
+/// What is said of the new image.
+#[derive(Debug, Clone, Default)]
+pub struct CommitOptions {
+    /// Its name with its tag; without one, only its id leads to it.
+    pub name: Option<Reference>,
+    /// Who has made it.
+    pub author: String,
+    /// What for.
+    pub message: String,
+    /// How it is run, where that is to be another way: `CMD …`, `ENV …`, as a Dockerfile has it.
+    pub changes: Vec<String>,
+    /// Whether the container's processes are stopped meanwhile.
+    pub pause: bool,
+}
+
+/// Makes an image of a container.
+///
+/// # Errors
+/// The container is made of a folder, which is no image; a change cannot be; something cannot be read.
+pub fn commit(store: &Store, folder: &ContainerFolder, options: &CommitOptions) -> Result<ImageId> {
+    let record = ContainerRecord::of(folder)?;
+    let Base::Image { id, layers } = &record.base else {
+        return Err(Error::invalid(format!(
+            "container {}: it is made of a folder, and only layers of images go into an image: use box export",
+            record.name
+        )));
+    };
+    let mut execution = execution(&record.execution, &record.options);
+    for change in &options.changes {
+        apply(&mut execution, change)?;
+    }
+    let text = store.blobs().read(id.digest(), crate::image::DOCUMENT_MAX)?;
+    let below = Configuration::parse(&text)?;
+    let paused = match Status::of(store, folder)? {
+        Status::Running { .. } if options.pause => {
+            let container = open_running(store, folder)?;
+            // Where there is no cgroup to be stopped, it goes on.
+            container.pause().is_ok().then_some(container)
+        }
+        _ => None,
+    };
+    let root = RootFolders::make(store, folder, &record)?;
+    let stream = TarStream::of_layer(store.maps(), root.upper())?;
+    let kept = KeptLayer::read(store, stream);
+    if let Some(container) = paused {
+        container.resume()?;
+    }
+    let kept = kept?;
+    let created = rfc3339(Moment::now());
+    let history = History {
+        created: Some(created.clone()),
+        created_by: Some(super::compile::arguments(&record.execution, &record.options)?.join(" ")),
+        comment: Some(options.message.clone()).filter(|message| !message.is_empty()),
+        empty_layer: false,
+    };
+    let platform = Platform::of_machine();
+    let config = Configuration {
+        created: Some(created.clone()),
+        author: Some(options.author.clone()).filter(|author| !author.is_empty()),
+        architecture: platform.architecture.clone(),
+        os: platform.os.clone(),
+        variant: below.variant.clone(),
+        config: execution,
+        rootfs: RootFs {
+            kind: "layers".to_string(),
+            diff_ids: [below.rootfs.diff_ids, vec![kept.diff_id()]].concat(),
+        },
+        history: [below.history, vec![history]].concat(),
+    };
+    kept.above(store, id, layers, &config, options.name.as_ref())
+}
+
+/// As the container is run.
+fn execution(image: &Execution, options: &Options) -> Execution {
+    let mut execution = image.clone();
+    if let Some(entrypoint) = &options.entrypoint {
+        execution.entrypoint =
+            Some(entrypoint.clone()).filter(|program| !program.is_empty()).into_iter().collect();
+        execution.cmd = Vec::new();
+    }
+    if !options.command.is_empty() {
+        execution.cmd.clone_from(&options.command);
+    }
+    for variable in &options.environment {
+        set_variable(&mut execution.env, variable);
+    }
+    if let Some(user) = &options.user {
+        execution.user.clone_from(user);
+    }
+    if let Some(folder) = &options.workdir {
+        execution.working_dir.clone_from(folder);
+    }
+    execution.labels.extend(options.labels.clone());
+    execution.stop_signal = options.stop_signal.clone().or(execution.stop_signal);
+    execution
+}
+
+fn set_variable(variables: &mut Vec<String>, variable: &str) {
+    let name = |variable: &str| variable.split('=').next().unwrap_or_default().to_string();
+    variables.retain(|known| name(known) != name(variable));
+    if variable.contains('=') {
+        variables.push(variable.to_string());
+    }
+}
+
+/// An instruction of a Dockerfile's.
+fn apply(execution: &mut Execution, change: &str) -> Result<()> {
+    let wrong = |what: &str| Error::invalid(format!("--change {change}: {what}"));
+    let (instruction, value) =
+        change.trim().split_once(char::is_whitespace).ok_or_else(|| wrong("a value is missing"))?;
+    let value = value.trim();
+    match instruction.to_ascii_uppercase().as_str() {
+        "CMD" => execution.cmd = words(value, change)?,
+        "ENTRYPOINT" => execution.entrypoint = words(value, change)?,
+        "ENV" => {
+            let variable = match value.split_once(['=', ' ']) {
+                Some((name, text)) => format!("{name}={}", text.trim().trim_matches('"')),
+                None => return Err(wrong("must be ENV NAME=VALUE")),
+            };
+            set_variable(&mut execution.env, &variable);
+        }
+        "EXPOSE" => {
+            let port = if value.contains('/') { value.to_string() } else { format!("{value}/tcp") };
+            execution.exposed_ports.insert(port, Default::default());
+        }
+        "LABEL" => {
+            let (name, text) = value.split_once('=').ok_or_else(|| wrong("must be LABEL NAME=VALUE"))?;
+            execution.labels.insert(name.trim_matches('"').to_string(), text.trim_matches('"').to_string());
+        }
+        "USER" => execution.user = value.to_string(),
+        "WORKDIR" => execution.working_dir = value.to_string(),
+        "VOLUME" => {
+            execution.volumes.insert(value.to_string(), Default::default());
+        }
+        "STOPSIGNAL" => {
+            pillbox::signal::parse(value).map_err(|error| wrong(&error.to_string()))?;
+            execution.stop_signal = Some(value.to_string());
+        }
+        _ => {
+            return Err(wrong(
+                "must be CMD, ENTRYPOINT, ENV, EXPOSE, LABEL, STOPSIGNAL, USER, VOLUME or WORKDIR with a value",
+            ));
+        }
+    }
+    Ok(())
+}
+
+/// A JSON array, or a line for the shell.
+fn words(value: &str, change: &str) -> Result<Vec<String>> {
+    if value.starts_with('[') {
+        return serde_json::from_str(value).map_err(|error| {
+            Error::invalid(format!("--change {change}: not a JSON array of words: {error}"))
+        });
+    }
+    Ok(["/bin/sh", "-c", value].map(str::to_string).to_vec())
+}

@@ -1,0 +1,78 @@
+//! One more program in a container that runs.
+
+use pillbox::{ExecOptions, Root, Stdio};
+use serde_json::Value;
+
+use super::compile::compile_exec;
+use super::facts::Facts;
+use super::options::{Options, Streams};
+use super::record::ContainerRecord;
+use super::root::RootFolders;
+use super::status::open_running;
+use crate::error::{Error, Result};
+use crate::store::{ContainerFolder, Store};
+
+/// What is asked for.
+#[derive(Debug, Clone, Default)]
+pub struct ExecRequest {
+    /// The program and its arguments.
+    pub command: Vec<String>,
+    /// More variables.
+    pub environment: Vec<String>,
+    /// Its working folder, instead of the container's.
+    pub workdir: Option<String>,
+    /// Who it runs as, instead of the container's user.
+    pub user: Option<String>,
+    /// Its streams.
+    pub streams: Streams,
+    /// Whether everything is allowed.
+    pub privileged: bool,
+    /// Whether box does not wait for it.
+    pub detached: bool,
+}
+
+/// Runs it to its end with the caller's streams; the result is its status. A detached one has no streams and is left running.
+///
+/// # Errors
+/// The container does not run; the program cannot be executed.
+pub fn exec(
+    store: &Store,
+    folder: &ContainerFolder,
+    request: ExecRequest,
+    warn: &mut dyn FnMut(&pillbox::Warning),
+) -> Result<u8> {
+    let record = ContainerRecord::of(folder)?;
+    let container = open_running(store, folder)?;
+    let root = RootFolders::make(store, folder, &record)?;
+    let facts = Facts::of_running(store, &record.id, root.accounts()?);
+    let process = process(&record, &request, &facts)?;
+    let mut options = ExecOptions::with_process(process.to_string());
+    if !request.streams.interactive || request.detached {
+        options = options.stdin(Stdio::Null);
+    }
+    if request.detached {
+        container.exec(options.stdout(Stdio::Null).stderr(Stdio::Null))?;
+        return Ok(0);
+    }
+    let (root, id) = (Root::at(&store.place().runtime), pillbox::ContainerId::new(&record.id)?);
+    let ended = pillbox::container::exec_in_foreground(&root, &id, &options, &mut |warning| warn(&warning));
+    ended.map_err(Error::from)
+}
+
+/// The `process` of a config.json: as the container's own, with what is asked for instead.
+fn process(record: &ContainerRecord, request: &ExecRequest, facts: &Facts) -> Result<Value> {
+    let ExecRequest { command, environment, workdir, user, streams, privileged, detached: _ } =
+        request.clone();
+    let own = &record.options;
+    let mut options = Options {
+        command,
+        entrypoint: Some(String::new()),
+        environment: [own.environment.clone(), environment].concat(),
+        workdir: workdir.or(own.workdir.clone()),
+        user: user.or(own.user.clone()),
+        streams,
+        ..own.clone()
+    };
+    options.rights.privileged |= privileged;
+    compile_exec(&record.execution, &options, facts)
+}

@@ -1,0 +1,288 @@
+//! A container as a document: Docker's shape, with the members that there are.
+
+use std::collections::BTreeMap;
+
+use serde_json::{Map, Value, json};
+
+use super::compile::arguments;
+use super::options::{Access, Limits, Mount, MountSource, NetworkMode, Options, Restart, Sharing};
+use super::record::{Base, ContainerRecord, Exit, Progress};
+use super::status::Status;
+use crate::error::Result;
+use crate::image::Execution;
+use crate::store::{ContainerFolder, Store};
+use crate::time::rfc3339;
+
+/// What Docker writes where nothing has happened yet.
+const NEVER: &str = "0001-01-01T00:00:00Z";
+
+/// Everything that is known of a container.
+///
+/// # Errors
+/// A record cannot be read.
+pub fn inspect(store: &Store, folder: &ContainerFolder) -> Result<Value> {
+    let record = ContainerRecord::of(folder)?;
+    let progress = Progress::read(folder)?;
+    let status = Status::of(store, folder)?;
+    let command = arguments(&record.execution, &record.options)?;
+    let image = match &record.base {
+        Base::Image { id, .. } => id.to_string(),
+        Base::Folder(path) => path.display().to_string(),
+    };
+    let path = |name: &str| json!(folder.path().join(name));
+    Ok(json!({
+        "Id": record.id,
+        "Name": format!("/{}", record.name),
+        "Created": rfc3339(record.created),
+        "Path": command.first(),
+        "Args": command.get(1..),
+        "State": state(&status, &progress),
+        "Image": image,
+        "RestartCount": progress.restarts,
+        "Driver": "overlay",
+        "Platform": "linux",
+        "LogPath": path("log"),
+        "GraphDriver": {"Name": "overlay", "Data": {"UpperDir": path("upper"), "WorkDir": path("work")}},
+        "HostConfig": host_config(&record),
+        "Mounts": record.options.mounts.iter().map(|one| mount(store, one)).collect::<Value>(),
+        "Config": config(&record),
+        "NetworkSettings": network_settings(store, &record),
+    }))
+}
+
+fn state(status: &Status, progress: &Progress) -> Value {
+    let (pid, is_paused) = match status {
+        Status::Running { pid, .. } => (*pid, false),
+        Status::Paused { pid, .. } => (*pid, true),
+        _ => (0, false),
+    };
+    let exit: Option<&Exit> = progress.exit.as_ref();
+    json!({
+        "Status": status.name(),
+        "Running": status.is_alive(),
+        "Paused": is_paused,
+        "Restarting": matches!(status, Status::Restarting(_)),
+        "Dead": matches!(status, Status::Lost),
+        "Pid": pid,
+        "ExitCode": exit.map_or(0, |exit| exit.status),
+        "Error": exit.and_then(|exit| exit.error.clone()).unwrap_or_default(),
+        "StartedAt": progress.started.map_or(NEVER.to_string(), rfc3339),
+        "FinishedAt": exit.map_or(NEVER.to_string(), |exit| rfc3339(exit.finished)),
+    })
+}
+
+fn config(record: &ContainerRecord) -> Value {
+    let ContainerRecord { execution, options, .. } = record;
+    let hostname = options.hostname.clone().unwrap_or_else(|| record.id[..12].to_string());
+    let Execution { exposed_ports, volumes, .. } = execution;
+    let labels: BTreeMap<_, _> = execution.labels.iter().chain(&options.labels).collect();
+    let (entrypoint, command) = match options.entrypoint.as_deref() {
+        Some("") => (Vec::new(), &options.command),
+        Some(program) => (vec![program.to_string()], &options.command),
+        None if options.command.is_empty() => (execution.entrypoint.clone(), &execution.cmd),
+        None => (execution.entrypoint.clone(), &options.command),
+    };
+    let environment = [execution.env.clone(), options.environment.clone()].concat();
+    json!({
+        "Hostname": hostname,
+        "Domainname": options.domainname.clone().unwrap_or_default(),
+        "User": options.user.as_ref().unwrap_or(&execution.user),
+        "Tty": options.streams.terminal,
+        "OpenStdin": options.streams.interactive,
+        "Env": environment,
+        "Cmd": command,
+        "Entrypoint": entrypoint,
+        "Image": record.image,
+        "WorkingDir": options.workdir.as_ref().unwrap_or(&execution.working_dir),
+        "ExposedPorts": exposed_ports,
+        "Volumes": volumes,
+        "Labels": labels,
+        "StopSignal": options.stop_signal.as_ref().or(execution.stop_signal.as_ref()),
+        "StopTimeout": options.stop_timeout,
+    })
+}
+
+fn host_config(record: &ContainerRecord) -> Value {
+    let Options { limits, rights, network, namespaces, restart, .. } = &record.options;
+    let Limits { memory, memory_swap, memory_reservation, cpu_quota, cpu_period, cpu_shares, .. } = limits;
+    let (restart, most) = match restart {
+        Restart::No => ("no", 0),
+        Restart::OnFailure(most) => ("on-failure", most.unwrap_or(0)),
+        Restart::Always => ("always", 0),
+        Restart::UnlessStopped => ("unless-stopped", 0),
+    };
+    let mode = |sharing: Sharing| if sharing == Sharing::Host { "host" } else { "private" };
+    json!({
+        "NetworkMode": network_name(&network.mode),
+        "PortBindings": network.published,
+        "RestartPolicy": {"Name": restart, "MaximumRetryCount": most},
+        "AutoRemove": record.auto_remove,
+        "Privileged": rights.privileged,
+        "CapAdd": rights.added,
+        "CapDrop": rights.dropped,
+        "ReadonlyRootfs": record.options.read_only,
+        "Dns": network.servers,
+        "DnsOptions": network.resolver_options,
+        "DnsSearch": network.search,
+        "ExtraHosts": network.hosts,
+        "GroupAdd": record.options.groups,
+        "PidMode": mode(namespaces.pid),
+        "IpcMode": mode(namespaces.ipc),
+        "UTSMode": mode(namespaces.uts),
+        "CgroupnsMode": mode(namespaces.cgroup),
+        "CgroupParent": namespaces.cgroup_parent.clone().unwrap_or_default(),
+        "ShmSize": record.options.shm_size.unwrap_or(64 << 20),
+        "Sysctls": record.options.sysctls,
+        "Annotations": record.options.annotations,
+        "Memory": memory.unwrap_or(0),
+        "MemorySwap": memory_swap.unwrap_or(0),
+        "MemoryReservation": memory_reservation.unwrap_or(0),
+        "CpuQuota": cpu_quota.unwrap_or(0),
+        "CpuPeriod": cpu_period.unwrap_or(0),
+        "CpuShares": cpu_shares.unwrap_or(0),
+        "CpusetCpus": limits.cpuset_cpus.clone().unwrap_or_default(),
+        "CpusetMems": limits.cpuset_mems.clone().unwrap_or_default(),
+        "PidsLimit": limits.pids,
+        "BlkioWeight": limits.blkio_weight.unwrap_or(0),
+        "Ulimits": limits.ulimits,
+        "OomScoreAdj": limits.oom_score_adj.unwrap_or(0),
+    })
+}
+
+fn mount(store: &Store, mount: &Mount) -> Value {
+    let Mount { source, destination, access } = mount;
+    let is_writable = *access == Access::ReadWrite;
+    match source {
+        MountSource::Bind { path, propagation } => json!({
+            "Type": "bind",
+            "Source": path,
+            "Destination": destination,
+            "Mode": if is_writable { "" } else { "ro" },
+            "RW": is_writable,
+            "Propagation": propagation.as_deref().unwrap_or("rprivate"),
+        }),
+        MountSource::Volume { name, .. } => json!({
+            "Type": "volume",
+            "Name": name,
+            "Source": store.volumes().path(name),
+            "Destination": destination,
+            "Driver": "local",
+            "Mode": if is_writable { "" } else { "ro" },
+            "RW": is_writable,
+            "Propagation": "",
+        }),
+        MountSource::Tmpfs { options } => json!({
+            "Type": "tmpfs",
+            "Source": "",
+            "Destination": destination,
+            "Mode": options.join(","),
+            "RW": is_writable,
+            "Propagation": "",
+        }),
+    }
+}
+
+fn network_name(mode: &NetworkMode) -> &str {
+    match mode {
+        NetworkMode::Default => "bridge",
+        NetworkMode::None => "none",
+        NetworkMode::Host => "host",
+        NetworkMode::Named(name) => name,
+    }
+}
+
+/// A port of the host's that leads to one of a container's.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct PublishedPort {
+    /// `80/tcp`
+    pub inside: String,
+    /// The address on the host; unspecified: all of them.
+    pub address: String,
+    /// The port on the host.
+    pub port: String,
+}
+
+/// The ports of a container that runs, as the runtime has published them.
+///
+/// # Errors
+/// The runtime's record cannot be read.
+pub fn published_ports(store: &Store, folder: &ContainerFolder) -> Result<Vec<PublishedPort>> {
+    let root = pillbox::Root::at(&store.place().runtime);
+    let id = pillbox::ContainerId::new(folder.id.as_str())?;
+    let Ok(state) = root.find(&id).and_then(|state| state.load()) else { return Ok(Vec::new()) };
+    let texts = state.network.iter().flat_map(|interface| interface.ports.iter());
+    let mut ports: Vec<_> = texts.filter_map(|text| parse_port(text)).collect();
+    ports.sort();
+    ports.dedup();
+    Ok(ports)
+}
+
+/// `127.0.0.1:8080/tcp -> 80`.
+fn parse_port(text: &str) -> Option<PublishedPort> {
+    let (outside, inside) = text.split_once(" -> ")?;
+    let (outside, protocol) = outside.rsplit_once('/').unwrap_or((outside, "tcp"));
+    let (address, port) = outside.rsplit_once(':').unwrap_or(("0.0.0.0", outside));
+    Some(PublishedPort {
+        inside: format!("{inside}/{protocol}"),
+        address: address.trim_matches(['[', ']']).to_string(),
+        port: port.to_string(),
+    })
+}
+
+fn network_settings(store: &Store, record: &ContainerRecord) -> Value {
+    let root = pillbox::Root::at(&store.place().runtime);
+    let state = pillbox::ContainerId::new(&record.id).and_then(|id| root.find(&id)?.load());
+    // One that does not run is connected to nothing.
+    let interfaces = state.map(|state| state.network.iter().cloned().collect::<Vec<_>>()).unwrap_or_default();
+    let mut ports: Map<String, Value> = Map::new();
+    for port in
+        interfaces.iter().flat_map(|interface| interface.ports.iter()).filter_map(|text| parse_port(text))
+    {
+        let binding = json!({"HostIp": port.address, "HostPort": port.port});
+        if let Value::Array(bindings) = ports.entry(port.inside).or_insert_with(|| json!([])) {
+            bindings.push(binding);
+        }
+    }
+    let addresses = |wants_six: bool| {
+        let all = interfaces.iter().flat_map(|interface| interface.addresses.iter());
+        let found = all
+            .filter(|address| address.contains(':') == wants_six)
+            .find_map(|address| address.split_once('/'));
+        found.map(|(address, prefix)| (address.to_string(), prefix.parse().unwrap_or(0))).unwrap_or_default()
+    };
+    let ((four, prefix), (six, six_prefix)): ((String, u8), (String, u8)) =
+        (addresses(false), addresses(true));
+    let mac = interfaces.iter().find_map(|interface| interface.mac.clone()).unwrap_or_default();
+    let network = json!({
+        "IPAddress": four,
+        "IPPrefixLen": prefix,
+        "GlobalIPv6Address": six,
+        "GlobalIPv6PrefixLen": six_prefix,
+        "MacAddress": mac,
+        "Aliases": record.options.network.aliases,
+    });
+    json!({
+        "Ports": ports,
+        "IPAddress": four,
+        "IPPrefixLen": prefix,
+        "GlobalIPv6Address": six,
+        "GlobalIPv6PrefixLen": six_prefix,
+        "MacAddress": mac,
+        "Networks": {network_name(&record.options.network.mode): network},
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ports_are_read_as_the_runtime_writes_them() {
+        let of =
+            |text| parse_port(text).map(|port| format!("{} -> {}:{}", port.inside, port.address, port.port));
+        assert_eq!(of("8080/tcp -> 80").as_deref(), Some("80/tcp -> 0.0.0.0:8080"));
+        assert_eq!(of("127.0.0.1:53/udp -> 5353").as_deref(), Some("5353/udp -> 127.0.0.1:53"));
+        assert_eq!(of("[::1]:53/udp -> 53").as_deref(), Some("53/udp -> ::1:53"));
+        assert_eq!(of("nothing"), None);
+    }
+}

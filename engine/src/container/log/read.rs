@@ -1,0 +1,294 @@
+//! Reading the log: lines, from the beginning or the last ones, and those that are still to come.
+
+use std::collections::VecDeque;
+use std::fs::File;
+use std::io::Read;
+use std::os::fd::OwnedFd;
+use std::path::{Path, PathBuf};
+
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::fs::inotify;
+use rustix::io::Errno;
+
+use super::record::{HEADER, Head, Stream};
+use super::write::numbers;
+use crate::error::{Context, Result};
+use crate::time::Moment;
+
+/// A line, with the line end that it has; the last one of a stream may have none.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Line {
+    /// When its beginning was read.
+    pub time: Moment,
+    /// Who wrote it.
+    pub stream: Stream,
+    /// Its bytes.
+    pub text: Vec<u8>,
+}
+
+/// How much of what is there is read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Tail {
+    /// All of it.
+    All,
+    /// The last lines.
+    Lines(usize),
+}
+
+/// Longer lines come in parts.
+const LINE_MAX: usize = 1 << 20;
+
+/// Reads a log from its beginning.
+#[derive(Debug)]
+pub struct LogReader {
+    folder: PathBuf,
+    watch: Option<OwnedFd>,
+    number: u64,
+    file: Option<File>,
+    /// What has been read of a record that is not complete yet.
+    record: Vec<u8>,
+    /// The beginnings of lines: of stdout, of stderr, and of notes.
+    open: [Option<Line>; 3],
+}
+
+impl LogReader {
+    /// Of the log in a folder. To follow it, it is watched from now on.
+    ///
+    /// # Errors
+    /// The folder cannot be read.
+    pub fn open(folder: &Path, follow: bool) -> Result<LogReader> {
+        let watch = match follow {
+            true => Some(watch(folder).context(|| format!("watch {}", folder.display()))?),
+            false => None,
+        };
+        let number = numbers(folder)?.first().copied().unwrap_or(0);
+        let folder = folder.to_path_buf();
+        Ok(LogReader { folder, watch, number, file: None, record: Vec::new(), open: [None, None, None] })
+    }
+
+    /// What is there now, line by line.
+    ///
+    /// # Errors
+    /// `each` failed, or a file cannot be read.
+    pub fn read(&mut self, tail: Tail, each: &mut dyn FnMut(Line) -> Result<()>) -> Result<()> {
+        let Tail::Lines(count) = tail else { return self.read_all(each) };
+        let mut last = VecDeque::new();
+        self.read_all(&mut |line| {
+            last.push_back(line);
+            if last.len() > count {
+                last.pop_front();
+            }
+            Ok(())
+        })?;
+        // Lines that are not complete yet come behind them.
+        let open = self.open.iter().flatten().count();
+        let most = count.saturating_sub(open);
+        last.drain(..last.len().saturating_sub(most));
+        last.into_iter().try_for_each(each)
+    }
+
+    fn read_all(&mut self, each: &mut dyn FnMut(Line) -> Result<()>) -> Result<()> {
+        let mut buffer = vec![0; 1 << 16];
+        loop {
+            let Some(file) = self.current()? else { return Ok(()) };
+            match file.read(&mut buffer).context(|| "log")? {
+                0 if !self.next_file()? => return Ok(()),
+                0 => {}
+                length => {
+                    self.record.extend_from_slice(&buffer[..length]);
+                    self.take_records(each)?;
+                }
+            }
+        }
+    }
+
+    /// The last lines, if nothing ends them.
+    ///
+    /// # Errors
+    /// `each` failed.
+    pub fn finish(&mut self, each: &mut dyn FnMut(Line) -> Result<()>) -> Result<()> {
+        self.open.iter_mut().filter_map(Option::take).try_for_each(each)
+    }
+
+    /// Waits until there may be more, or `other` is readable: true then.
+    ///
+    /// # Errors
+    /// The kernel refused.
+    pub fn wait(&mut self, other: Option<&OwnedFd>) -> Result<bool> {
+        let Some(watch) = &self.watch else { return Ok(true) };
+        let mut polled = vec![PollFd::new(watch, PollFlags::IN)];
+        polled.extend(other.map(|other| PollFd::new(other, PollFlags::IN)));
+        // Where the folder is on a file system that does not tell, it is looked at once a second.
+        let second = Timespec { tv_sec: 1, tv_nsec: 0 };
+        match poll(&mut polled, Some(&second)) {
+            Ok(_) | Err(Errno::INTR) => {}
+            Err(errno) => return Err(errno).context(|| "wait for the log"),
+        }
+        let is_other = polled.get(1).is_some_and(|other| !other.revents().is_empty());
+        let mut events = [0; 4096];
+        // What has happened is seen in the files.
+        while rustix::io::read(watch, &mut events).is_ok_and(|length| length > 0) {}
+        Ok(is_other)
+    }
+
+    fn current(&mut self) -> Result<Option<&mut File>> {
+        if self.file.is_none() {
+            let path = self.folder.join(self.number.to_string());
+            match File::open(&path) {
+                Ok(file) => self.file = Some(file),
+                Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
+                Err(error) => return Err(error).context(|| path.display().to_string()),
+            }
+        }
+        Ok(self.file.as_mut())
+    }
+
+    /// Goes on to the next file; false if there is none.
+    fn next_file(&mut self) -> Result<bool> {
+        let next = numbers(&self.folder)?.into_iter().find(|number| *number > self.number);
+        let Some(next) = next else { return Ok(false) };
+        // The writer may have added something before it went on; now it adds no more.
+        if let Some(file) = &mut self.file {
+            let end = file.metadata().context(|| "log")?.len();
+            if std::io::Seek::stream_position(file).context(|| "log")? < end {
+                return Ok(true);
+            }
+        }
+        // A record that a killed monitor has left half is none.
+        self.record.clear();
+        (self.number, self.file) = (next, None);
+        Ok(true)
+    }
+
+    fn take_records(&mut self, each: &mut dyn FnMut(Line) -> Result<()>) -> Result<()> {
+        let mut start = 0;
+        while let Some((header, rest)) = self.record[start..].split_first_chunk::<HEADER>() {
+            let Some(head) = Head::decode(header) else {
+                // Whatever it is: the next file begins with a record.
+                start = self.record.len();
+                break;
+            };
+            let Some(content) = rest.get(..head.length) else { break };
+            let content = content.to_vec();
+            start += HEADER + head.length;
+            self.take_lines(head, &content, each)?;
+        }
+        self.record.drain(..start);
+        Ok(())
+    }
+
+    fn take_lines(
+        &mut self,
+        head: Head,
+        content: &[u8],
+        each: &mut dyn FnMut(Line) -> Result<()>,
+    ) -> Result<()> {
+        let Head { time, stream, .. } = head;
+        let open = &mut self.open[stream as usize - 1];
+        for part in content.split_inclusive(|&byte| byte == b'\n') {
+            let mut line = open.take().unwrap_or(Line { time, stream, text: Vec::new() });
+            line.text.extend_from_slice(part);
+            if line.text.ends_with(b"\n") || line.text.len() > LINE_MAX {
+                each(line)?;
+            } else {
+                *open = Some(line);
+            }
+        }
+        Ok(())
+    }
+}
+
+fn watch(folder: &Path) -> Result<OwnedFd> {
+    std::fs::create_dir_all(folder)?;
+    let flags = inotify::CreateFlags::CLOEXEC | inotify::CreateFlags::NONBLOCK;
+    let watch = inotify::init(flags)?;
+    let events = inotify::WatchFlags::MODIFY | inotify::WatchFlags::CREATE;
+    inotify::add_watch(&watch, folder, events)?;
+    Ok(watch)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::{LogBounds, LogWriter};
+    use super::*;
+
+    struct Folder(PathBuf);
+
+    impl Folder {
+        fn new(name: &str) -> Folder {
+            let folder = std::env::temp_dir().join(format!("box-log-{}-{name}", std::process::id()));
+            Folder(folder)
+        }
+    }
+
+    impl Drop for Folder {
+        fn drop(&mut self) {
+            std::fs::remove_dir_all(&self.0).unwrap();
+        }
+    }
+
+    fn lines(reader: &mut LogReader, tail: Tail) -> Vec<String> {
+        let mut texts = Vec::new();
+        let mut each = |line: Line| {
+            texts.push(format!("{:?} {}", line.stream, String::from_utf8(line.text).unwrap()));
+            Ok(())
+        };
+        reader.read(tail, &mut each).unwrap();
+        texts
+    }
+
+    #[test]
+    fn lines_come_whole_from_records_of_any_length() {
+        let folder = Folder::new("lines");
+        let mut writer = LogWriter::open(&folder.0, LogBounds::default()).unwrap();
+        writer.write(Stream::Stdout, b"one\ntw");
+        writer.write(Stream::Stderr, b"wrong\n");
+        writer.write(Stream::Stdout, b"o\nthree");
+        let mut reader = LogReader::open(&folder.0, false).unwrap();
+        assert_eq!(lines(&mut reader, Tail::All), ["Stdout one\n", "Stderr wrong\n", "Stdout two\n"]);
+        let mut rest = Vec::new();
+        reader
+            .finish(&mut |line| {
+                rest.push(line.text);
+                Ok(())
+            })
+            .unwrap();
+        assert_eq!(rest, [b"three".to_vec()]);
+        let mut reader = LogReader::open(&folder.0, false).unwrap();
+        assert_eq!(lines(&mut reader, Tail::Lines(2)), ["Stdout two\n"]);
+    }
+
+    #[test]
+    fn a_follower_misses_nothing_over_a_rotation() {
+        let folder = Folder::new("rotation");
+        let bounds = LogBounds { size: 100, count: 3 };
+        let mut writer = LogWriter::open(&folder.0, bounds).unwrap();
+        let mut reader = LogReader::open(&folder.0, true).unwrap();
+        let mut seen = Vec::new();
+        for number in 0..100 {
+            writer.write(Stream::Stdout, format!("line {number}\n").as_bytes());
+            if number % 5 == 0 {
+                seen.extend(lines(&mut reader, Tail::All));
+            }
+        }
+        seen.extend(lines(&mut reader, Tail::All));
+        let expected: Vec<_> = (0..100).map(|number| format!("Stdout line {number}\n")).collect();
+        assert_eq!(seen, expected);
+        assert_eq!(numbers(&folder.0).unwrap().len(), 3);
+    }
+
+    #[test]
+    fn what_a_killed_monitor_left_half_is_passed_over() {
+        let folder = Folder::new("half");
+        let mut writer = LogWriter::open(&folder.0, LogBounds::default()).unwrap();
+        writer.write(Stream::Stdout, b"first\n");
+        writer.write(Stream::Stdout, b"lost\n");
+        let path = folder.0.join("0");
+        let length = std::fs::metadata(&path).unwrap().len();
+        File::options().write(true).open(&path).unwrap().set_len(length - 3).unwrap();
+        let mut writer = LogWriter::open(&folder.0, LogBounds::default()).unwrap();
+        writer.write(Stream::Stdout, b"second\n");
+        let mut reader = LogReader::open(&folder.0, false).unwrap();
+        assert_eq!(lines(&mut reader, Tail::All), ["Stdout first\n", "Stdout second\n"]);
+    }
+}

@@ -1,0 +1,156 @@
+//! The monitor's life: the container is made, started, served until its end; the end is recorded, and it is started again if that is
+//! wanted.
+
+use std::os::unix::net::{UnixListener, UnixStream};
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use super::protocol::{Failure, Kind, encode, encode_value};
+use super::served::{Served, find, make};
+use super::watch::Watch;
+use super::{Beginning, Monitored, socket_path};
+use crate::container::event::{Happening, note};
+use crate::container::log::{LogBounds, LogWriter};
+use crate::container::neighbours::refresh_names;
+use crate::container::options::Restart;
+use crate::container::record::{ContainerRecord, Exit, Progress, is_stopped};
+use crate::error::{Context, Error, Result};
+use crate::time::Moment;
+
+/// The status of a program whose parent was killed, where the kernel tells nobody else.
+const UNKNOWN: u8 = 255;
+
+/// How long the first new start is waited for; the next ones twice as long each, up to the longest.
+const PAUSE: Duration = Duration::from_millis(100);
+const PAUSE_MAX: Duration = Duration::from_secs(60);
+
+/// Who has run so long has begun well.
+const LONG: Duration = Duration::from_secs(10);
+
+/// Everything, from the beginning to the end.
+pub fn live(mut monitored: Monitored, beginning: Beginning, first: UnixStream) -> Result<()> {
+    let folder = monitored.make_runtime_folder()?;
+    let log = LogWriter::open(&monitored.folder.path().join("log"), LogBounds::default())?;
+    let mut watch = Watch::new(first, listen(&folder)?, log)?;
+    let (mut beginning, mut pause) = (beginning, PAUSE);
+    loop {
+        let began = Instant::now();
+        let exit = match run(&monitored, beginning, &folder, &mut watch) {
+            Ok(Some(exit)) => exit,
+            // Whoever was to start it has gone.
+            Ok(None) => return monitored.give_up(),
+            Err(error) => return refuse(&mut monitored, &mut watch, &error),
+        };
+        if began.elapsed() >= LONG {
+            pause = PAUSE;
+        }
+        let restarts = Progress::read(&monitored.folder)?.restarts;
+        let is_wanted = || restart(&monitored).wants(exit.status, restarts) && !is_stopped(&monitored.folder);
+        if is_wanted() {
+            let due = Instant::now() + pause;
+            while is_wanted() && Instant::now() < due {
+                watch.rest(due.saturating_duration_since(Instant::now()))?;
+            }
+            pause = (pause * 2).min(PAUSE_MAX);
+        }
+        if !is_wanted() {
+            let settled = Exit { is_restarting: false, ..exit.clone() };
+            let progress = Progress::read(&monitored.folder)?;
+            Progress { exit: Some(settled), ..progress }.write(&monitored.folder)?;
+            monitored.give_up()?;
+            watch.say_to_all(&encode(Kind::Ended, &[exit.status]));
+            watch.flush_all();
+            return Ok(());
+        }
+        beginning = Beginning::Again;
+        watch.is_started = false;
+    }
+}
+
+/// One run of the program; `None` if nobody started it.
+fn run(
+    monitored: &Monitored,
+    beginning: Beginning,
+    folder: &Path,
+    watch: &mut Watch,
+) -> Result<Option<Exit>> {
+    let mut served = match beginning {
+        Beginning::Make | Beginning::Again => make(monitored, folder)?,
+        Beginning::Adopt => find(monitored, folder)?,
+    };
+    // Before its program runs, which may look for others at once.
+    if let Err(error) = refresh_names(&monitored.store, &monitored.record) {
+        watch.say_to_all(&encode(Kind::Warning, error.to_string().as_bytes()));
+    }
+    for warning in served.container.warnings() {
+        watch.say_to_all(&encode(Kind::Warning, warning.to_string().as_bytes()));
+    }
+    match beginning {
+        Beginning::Make => watch.say_to_all(&encode(Kind::Created, b"")),
+        Beginning::Again => {
+            let restarts = Progress::read(&monitored.folder)?.restarts + 1;
+            served.container.start()?;
+            Progress { started: Some(Moment::now()), exit: None, restarts }.write(&monitored.folder)?;
+            watch.is_started = true;
+            note(&monitored.store, &monitored.record, &Happening::Start);
+        }
+        Beginning::Adopt => watch.is_started = true,
+    }
+    watch.serve(&mut served, monitored)?;
+    let ended = match watch.failure.take() {
+        Some(error) => Err(error),
+        None if !watch.is_started => Ok(None),
+        None => record_end(monitored, &mut served).map(Some),
+    };
+    let root = served.root.take();
+    // What cannot be deleted now is deleted by the next command.
+    let deleted = served.container.delete(true);
+    drop(root);
+    // The next one that comes or goes writes them as well.
+    let _ = refresh_names(&monitored.store, &monitored.record);
+    let ended = ended?;
+    deleted?;
+    Ok(ended)
+}
+
+/// As it is recorded: it can be changed while the program runs.
+fn restart(monitored: &Monitored) -> Restart {
+    let record = ContainerRecord::read(&monitored.folder).ok().flatten();
+    record.map_or(monitored.record.options.restart, |record| record.options.restart)
+}
+
+fn record_end(monitored: &Monitored, served: &mut Served) -> Result<Exit> {
+    let ended = served.status();
+    let (status, error) = match ended {
+        Ok(status) => (status, None),
+        Err(error) => (UNKNOWN, Some(error.to_string())),
+    };
+    let progress = Progress::read(&monitored.folder)?;
+    let is_restarting = restart(monitored).wants(status, progress.restarts) && !is_stopped(&monitored.folder);
+    let exit = Exit { status, finished: Moment::now(), error, is_restarting };
+    Progress { exit: Some(exit.clone()), ..progress }.write(&monitored.folder)?;
+    note(&monitored.store, &monitored.record, &Happening::Die(status));
+    Ok(exit)
+}
+
+/// Records that it could not be started, and tells whoever wanted it.
+fn refuse(monitored: &mut Monitored, watch: &mut Watch, error: &Error) -> Result<()> {
+    let (text, status) = (error.to_string(), error.status());
+    let (finished, is_restarting) = (Moment::now(), false);
+    let exit = Exit { status, finished, error: Some(text.clone()), is_restarting };
+    let progress = Progress::read(&monitored.folder)?;
+    Progress { started: Some(finished), exit: Some(exit), ..progress }.write(&monitored.folder)?;
+    monitored.give_up()?;
+    watch.say_to_all(&encode_value(Kind::Failed, &Failure { text, status }));
+    watch.flush_all();
+    Ok(())
+}
+
+fn listen(folder: &Path) -> Result<UnixListener> {
+    let path = socket_path(folder);
+    // Of a monitor that was killed.
+    let _ = std::fs::remove_file(&path);
+    let listener = UnixListener::bind(&path).context(|| path.display().to_string())?;
+    listener.set_nonblocking(true).context(|| path.display().to_string())?;
+    Ok(listener)
+}

@@ -1,0 +1,115 @@
+//! The monitor: the parent of a container that outlives its command. It copies output into the log and to whoever is attached, passes
+//! input on, and records the end.
+//!
+//! It is this program once more, in a session of its own. Its stdin is the container's lock, which it holds as long as it lives;
+//! its stdout is a socket to the command that started it, its first client.
+
+mod cgroup;
+mod client;
+mod input;
+mod life;
+mod output;
+mod protocol;
+mod served;
+mod spawn;
+mod watch;
+
+use std::ffi::{OsStr, OsString};
+use std::os::fd::OwnedFd;
+use std::os::unix::net::UnixStream;
+use std::path::{Path, PathBuf};
+
+pub use protocol::{Decoder, Failure, Hello, Kind, Size, VERSION, decode_value, encode, encode_value};
+pub use spawn::{adopt, connect, start_monitor};
+
+use super::record::ContainerRecord;
+use crate::error::{Context, Error, Result};
+use crate::store::{ContainerFolder, ContainerId, Environment, Place, Store};
+
+/// The name by which the program is called for it.
+const NAME: &str = "box-monitor";
+
+/// How a monitor begins.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Beginning {
+    /// It makes the container.
+    Make,
+    /// The container runs, and its monitor was killed.
+    Adopt,
+    /// The program has ended, and is started again.
+    Again,
+}
+
+impl Beginning {
+    fn name(self) -> &'static str {
+        match self {
+            Beginning::Make => "make",
+            Beginning::Adopt => "adopt",
+            Beginning::Again => "again",
+        }
+    }
+}
+
+/// The folder with a container's socket and pipes.
+fn runtime_folder(store: &Store, id: &ContainerId) -> PathBuf {
+    // Beside the runtime's own folders, which do not begin with a dot.
+    store.place().runtime.join(".monitors").join(id.short())
+}
+
+/// Where others reach a container's monitor.
+fn socket_path(folder: &Path) -> PathBuf {
+    folder.join("socket")
+}
+
+/// Whether the program was called for this, by its name.
+pub fn is_called(program: Option<&OsStr>) -> bool {
+    program.is_some_and(|name| name == NAME)
+}
+
+/// What the program does when it was called for this; the result is its exit status.
+pub fn main(arguments: impl Iterator<Item = OsString>) -> u8 {
+    // Nobody reads what it would say: whoever started it is told by the socket.
+    u8::from(monitor(arguments).is_err())
+}
+
+fn monitor(mut arguments: impl Iterator<Item = OsString>) -> Result<()> {
+    let mut next = || arguments.next().ok_or_else(|| Error::invalid("an argument is missing"));
+    let beginning = match next()?.to_str() {
+        Some("adopt") => Beginning::Adopt,
+        _ => Beginning::Make,
+    };
+    let (data, runtime, id) = (next()?, next()?, next()?);
+    let (lock, first) = take_stdio()?;
+    rustix::process::setsid().context(|| "a session of its own")?;
+    let user = rustix::process::geteuid();
+    let (data, runtime) = (Some(data.into()), Some(runtime.into()));
+    let store = Store::open(Place::of_user(user, &Environment::of_process(), data, runtime)?)?;
+    let folder = store.containers().find(&id.to_string_lossy())?;
+    let record = ContainerRecord::of(&folder)?;
+    // As long as it lives.
+    let _cgroup = cgroup::OwnCgroup::enter(record.options.namespaces.cgroup_parent.as_deref());
+    let monitored = Monitored { store, folder, record, lock: Some(lock) };
+    life::live(monitored, beginning, first)
+}
+
+/// The container of a monitor.
+#[derive(Debug)]
+struct Monitored {
+    store: Store,
+    folder: ContainerFolder,
+    record: ContainerRecord,
+    /// Given up when everything is recorded.
+    lock: Option<OwnedFd>,
+}
+
+/// The lock and the socket, in whose place there is nothing to read or write then.
+fn take_stdio() -> Result<(OwnedFd, UnixStream)> {
+    let take = |stream| rustix::io::fcntl_dupfd_cloexec(stream, 3).context(|| "the monitor's streams");
+    let lock = take(rustix::stdio::stdin())?;
+    let socket = take(rustix::stdio::stdout())?;
+    let null = std::fs::File::options().read(true).write(true).open("/dev/null").context(|| "/dev/null")?;
+    rustix::stdio::dup2_stdin(&null).context(|| "the monitor's streams")?;
+    rustix::stdio::dup2_stdout(&null).context(|| "the monitor's streams")?;
+    rustix::stdio::dup2_stderr(&null).context(|| "the monitor's streams")?;
+    Ok((lock, UnixStream::from(socket)))
+}

@@ -1,0 +1,174 @@
+//! What a monitor and its clients say to each other: frames of a kind, a length, and that many bytes.
+
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
+
+use crate::error::{Error, Result};
+
+/// What is said first, so that a later box can speak to an older monitor.
+pub const VERSION: u32 = 1;
+
+/// The most bytes of one frame.
+pub const FRAME_MAX: usize = 1 << 16;
+
+const HEADER: usize = 5;
+
+/// What a frame is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[repr(u8)]
+pub enum Kind {
+    /// From a client, first of all: [`Hello`].
+    Hello = 1,
+    /// From the client that started the monitor: the program may begin.
+    Start,
+    /// From a client: bytes for the program's stdin.
+    Input,
+    /// From a client: its stdin has come to its end.
+    InputEnd,
+    /// From a client: [`Size`] of its terminal.
+    Resize,
+    /// From a client: the number of a signal for the program.
+    Signal,
+    /// To a client: the container is there, and waits for [`Kind::Start`].
+    Created,
+    /// To a client: the program runs.
+    Started,
+    /// To a client: it could not be started: [`Failure`].
+    Failed,
+    /// To a client: what the program wrote to stdout, or to its terminal.
+    Stdout,
+    /// To a client: what it wrote to stderr.
+    Stderr,
+    /// To a client: a line that its user should see.
+    Warning,
+    /// To a client: it has ended, with this status, and everything is recorded.
+    Ended,
+}
+
+impl Kind {
+    const ALL: [Kind; 13] = [
+        Kind::Hello,
+        Kind::Start,
+        Kind::Input,
+        Kind::InputEnd,
+        Kind::Resize,
+        Kind::Signal,
+        Kind::Created,
+        Kind::Started,
+        Kind::Failed,
+        Kind::Stdout,
+        Kind::Stderr,
+        Kind::Warning,
+        Kind::Ended,
+    ];
+}
+
+/// Who a client is.
+#[derive(Debug, Clone, Copy, Default, Serialize, Deserialize)]
+pub struct Hello {
+    /// [`VERSION`].
+    pub version: u32,
+    /// It wants to see what the program writes.
+    pub output: bool,
+    /// It has something for the program to read.
+    pub input: bool,
+}
+
+/// The size of a terminal, in characters.
+#[derive(Debug, Clone, Copy, Serialize, Deserialize)]
+pub struct Size {
+    /// From top to bottom.
+    pub rows: u16,
+    /// From left to right.
+    pub columns: u16,
+}
+
+/// Why a program does not run.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Failure {
+    /// In words.
+    pub text: String,
+    /// With which box exits.
+    pub status: u8,
+}
+
+/// A frame in bytes.
+pub fn encode(kind: Kind, payload: &[u8]) -> Vec<u8> {
+    let mut frame = Vec::with_capacity(HEADER + payload.len());
+    frame.push(kind as u8);
+    frame.extend_from_slice(&u32::try_from(payload.len()).unwrap_or(u32::MAX).to_le_bytes());
+    frame.extend_from_slice(payload);
+    frame
+}
+
+/// A frame with a value in it.
+pub fn encode_value(kind: Kind, value: &impl Serialize) -> Vec<u8> {
+    // Structs of numbers and texts can be written.
+    encode(kind, &serde_json::to_vec(value).unwrap_or_default())
+}
+
+/// The value in a frame.
+///
+/// # Errors
+/// It is none.
+pub fn decode_value<T: DeserializeOwned>(payload: &[u8]) -> Result<T> {
+    serde_json::from_slice(payload).map_err(|error| Error::corrupt(format!("monitor: {error}")))
+}
+
+/// Frames out of a stream of bytes.
+#[derive(Debug, Default)]
+pub struct Decoder {
+    bytes: Vec<u8>,
+}
+
+impl Decoder {
+    /// Takes more bytes in.
+    pub fn add(&mut self, bytes: &[u8]) {
+        self.bytes.extend_from_slice(bytes);
+    }
+
+    /// The next frame, if it is complete.
+    ///
+    /// # Errors
+    /// It is none that is known.
+    pub fn next_frame(&mut self) -> Result<Option<(Kind, Vec<u8>)>> {
+        let Some((header, rest)) = self.bytes.split_at_checked(HEADER) else { return Ok(None) };
+        let kind = Kind::ALL.into_iter().find(|kind| *kind as u8 == header[0]);
+        let length = u32::from_le_bytes([header[1], header[2], header[3], header[4]]) as usize;
+        let wrong =
+            || Error::corrupt("monitor: it says what this box does not know: they are of different versions");
+        let kind = kind.filter(|_| length <= FRAME_MAX).ok_or_else(wrong)?;
+        if rest.len() < length {
+            return Ok(None);
+        }
+        let payload = rest[..length].to_vec();
+        self.bytes.drain(..HEADER + length);
+        Ok(Some((kind, payload)))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn frames_come_out_as_they_went_in() {
+        let bytes =
+            [encode(Kind::Input, b"text"), encode_value(Kind::Resize, &Size { rows: 24, columns: 80 })]
+                .concat();
+        let mut decoder = Decoder::default();
+        let mut frames = Vec::new();
+        for byte in bytes {
+            decoder.add(&[byte]);
+            frames.extend(decoder.next_frame().unwrap());
+        }
+        assert_eq!(frames[0], (Kind::Input, b"text".to_vec()));
+        let size: Size = decode_value(&frames[1].1).unwrap();
+        assert_eq!((size.rows, size.columns), (24, 80));
+        decoder.add(&[99, 0, 0, 0, 0]);
+        assert!(decoder.next_frame().is_err());
+        let mut decoder = Decoder::default();
+        decoder.add(&[1, 0xff, 0xff, 0xff, 0xff]);
+        assert!(decoder.next_frame().is_err());
+    }
+}

@@ -1,0 +1,92 @@
+//! Starting a monitor, and reaching one that is there.
+
+use std::os::fd::OwnedFd;
+use std::os::unix::fs::DirBuilderExt;
+use std::os::unix::net::UnixStream;
+use std::os::unix::process::CommandExt;
+use std::process::{Command, Stdio};
+
+use super::{Beginning, Monitored, NAME, runtime_folder, socket_path};
+use crate::container::event::{Happening, note};
+use crate::container::own::{Own, remove_volumes};
+use crate::container::record::ContainerRecord;
+use crate::error::{Context, Error, Result};
+use crate::store::{ContainerFolder, ContainerId, Lock, Store};
+
+/// Starts the monitor of a container that is not running, and gives it the container's lock. The socket is that of its first client.
+///
+/// # Errors
+/// It cannot be started.
+pub fn start_monitor(store: &Store, own: Own) -> Result<UnixStream> {
+    let Own { folder, record: _, lock } = own;
+    spawn(store, &folder.id, lock, Beginning::Make)
+}
+
+/// Starts a monitor for a container that runs and whose own was killed.
+///
+/// # Errors
+/// It cannot be started.
+pub fn adopt(store: &Store, folder: &ContainerFolder, lock: Lock) -> Result<()> {
+    spawn(store, &folder.id, lock, Beginning::Adopt).map(drop)
+}
+
+fn spawn(store: &Store, id: &ContainerId, lock: Lock, beginning: Beginning) -> Result<UnixStream> {
+    let (ours, theirs) = UnixStream::pair().context(|| "a pair of sockets")?;
+    let mut command = Command::new("/proc/self/exe");
+    command.arg0(NAME).arg(beginning.name());
+    command.arg(&store.place().data).arg(&store.place().runtime).arg(id.as_str());
+    command.stdin(Stdio::from(OwnedFd::from(lock))).stdout(Stdio::from(OwnedFd::from(theirs)));
+    command.stderr(Stdio::null()).current_dir("/");
+    // It is nobody's to wait for.
+    command.spawn().map(drop).context(|| "start a monitor")?;
+    Ok(ours)
+}
+
+/// Reaches the monitor of a container that is running; `None` if there is none.
+///
+/// # Errors
+/// It does not answer.
+pub fn connect(store: &Store, id: &ContainerId) -> Result<Option<UnixStream>> {
+    use std::io::ErrorKind;
+    let path = socket_path(&runtime_folder(store, id));
+    match UnixStream::connect(&path) {
+        Ok(stream) => Ok(Some(stream)),
+        Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::ConnectionRefused) => Ok(None),
+        Err(error) => Err(error).context(|| path.display().to_string()),
+    }
+}
+
+impl Monitored {
+    /// Makes the folder of its socket and pipes.
+    pub(super) fn make_runtime_folder(&self) -> Result<std::path::PathBuf> {
+        let folder = runtime_folder(&self.store, &self.folder.id);
+        // The runtime's own folder, as it makes it, so that a container's users get at the files in its state.
+        let above = &self.store.place().runtime;
+        let made = std::fs::DirBuilder::new().recursive(true).mode(0o711).create(above);
+        made.context(|| format!("make the folder {}", above.display()))?;
+        let made = std::fs::DirBuilder::new().recursive(true).mode(0o700).create(&folder);
+        made.context(|| format!("make the folder {}", folder.display()))?;
+        Ok(folder)
+    }
+
+    /// Records how it ended, and lets others work on the container.
+    pub(super) fn give_up(&mut self) -> Result<()> {
+        let folder = runtime_folder(&self.store, &self.folder.id);
+        let removed = std::fs::remove_dir_all(&folder);
+        if self.record.auto_remove {
+            // It may have another name by now.
+            let name = ContainerRecord::of(&self.folder)?.name;
+            self.store.containers().disclaim(&name, &self.folder.id)?;
+            remove_volumes(&self.store, &self.record)?;
+            self.store.containers().remove(&self.folder)?;
+            note(&self.store, &self.record, &Happening::Destroy);
+        }
+        self.lock = None;
+        match removed {
+            Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+                Err(Error::from(error).context(folder.display()))
+            }
+            _ => Ok(()),
+        }
+    }
+}

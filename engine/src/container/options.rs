@@ -1,0 +1,315 @@
+//! What is asked for: everything that a command line says about a container. It is kept with the container, to start it again.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+
+use serde::{Deserialize, Serialize};
+
+/// Everything that is asked for. What is empty or `None` is as the image says, or as is usual.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct Options {
+    /// What runs, behind the entry point.
+    pub command: Vec<String>,
+    /// Instead of the image's; empty text: none.
+    pub entrypoint: Option<String>,
+    /// `NAME=VALUE`.
+    pub environment: Vec<String>,
+    /// The working folder.
+    pub workdir: Option<String>,
+    /// User and group, by names or numbers.
+    pub user: Option<String>,
+    /// More groups.
+    pub groups: Vec<String>,
+    /// Its streams.
+    pub streams: Streams,
+    /// The name of the host that it sees.
+    pub hostname: Option<String>,
+    /// The domain of that host.
+    pub domainname: Option<String>,
+    /// What is mounted, in order.
+    pub mounts: Vec<Mount>,
+    /// Containers whose volumes and binds it has as well: `CONTAINER[:ro]`.
+    pub volumes_from: Vec<String>,
+    /// Whether its root may not be changed.
+    pub read_only: bool,
+    /// Size of /dev/shm in bytes.
+    pub shm_size: Option<u64>,
+    /// What it may do.
+    pub rights: Rights,
+    /// How much it may use.
+    pub limits: Limits,
+    /// Which namespaces it has.
+    pub namespaces: Namespaces,
+    /// What it is connected to.
+    pub network: Network,
+    /// Devices of the host.
+    pub devices: Vec<DeviceRequest>,
+    /// Kernel parameters of its namespaces.
+    pub sysctls: BTreeMap<String, String>,
+    /// Whatever its user says.
+    pub labels: BTreeMap<String, String>,
+    /// For the runtime.
+    pub annotations: BTreeMap<String, String>,
+    /// How it is asked to end, by name or number.
+    pub stop_signal: Option<String>,
+    /// How many seconds it has for that.
+    pub stop_timeout: Option<u64>,
+    /// When it is started again.
+    pub restart: Restart,
+}
+
+/// When a program that has ended is started again.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum Restart {
+    /// Never.
+    #[default]
+    No,
+    /// When it has failed; at most so many times, if that is said.
+    OnFailure(Option<u32>),
+    /// Always, and when the machine starts.
+    Always,
+    /// Always, and when the machine starts, unless its user had stopped it.
+    UnlessStopped,
+}
+
+impl Restart {
+    /// Whether one that has ended with this status, and was started again so often, is started again.
+    pub fn wants(self, status: u8, restarts: u32) -> bool {
+        match self {
+            Restart::No => false,
+            Restart::OnFailure(most) => status != 0 && most.is_none_or(|most| restarts < most),
+            Restart::Always | Restart::UnlessStopped => true,
+        }
+    }
+}
+
+/// The program's streams.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct Streams {
+    /// `-i`: its stdin is the caller's, not empty.
+    pub interactive: bool,
+    /// `-t`: it has a terminal.
+    pub terminal: bool,
+}
+
+/// A mount.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Mount {
+    /// What is mounted.
+    pub source: MountSource,
+    /// Where the container sees it.
+    pub destination: String,
+    /// How it may be used.
+    pub access: Access,
+}
+
+impl Mount {
+    /// A volume; one without a name gets one when the container is made.
+    pub fn of_volume(name: String, destination: String) -> Mount {
+        let source = MountSource::Volume { name, is_anonymous: false, copies: true };
+        Mount { source, destination, access: Access::ReadWrite }
+    }
+}
+
+impl Options {
+    /// All volumes, by their names.
+    pub fn volumes(&self) -> impl Iterator<Item = &str> {
+        self.mounts.iter().filter_map(|mount| match &mount.source {
+            MountSource::Volume { name, .. } => Some(name.as_str()),
+            MountSource::Bind { .. } | MountSource::Tmpfs { .. } => None,
+        })
+    }
+
+    /// The volumes that were made for this container alone.
+    pub fn anonymous_volumes(&self) -> impl Iterator<Item = &str> {
+        self.mounts.iter().filter_map(|mount| match &mount.source {
+            MountSource::Volume { name, is_anonymous: true, .. } => Some(name.as_str()),
+            _ => None,
+        })
+    }
+}
+
+/// Whether something may be changed.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum Access {
+    /// It may.
+    #[default]
+    ReadWrite,
+    /// It may not, nor what is mounted below it.
+    ReadOnly,
+}
+
+/// What a mount shows.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum MountSource {
+    /// A file or folder of the host.
+    #[serde(rename_all = "camelCase")]
+    Bind {
+        /// Absolute.
+        path: PathBuf,
+        /// `shared`, `rslave` …
+        propagation: Option<String>,
+    },
+    /// A folder that outlives the container.
+    #[serde(rename_all = "camelCase")]
+    Volume {
+        /// Its name.
+        name: String,
+        /// Whether it was made for this container alone.
+        is_anonymous: bool,
+        /// Whether it begins with what the image has there.
+        copies: bool,
+    },
+    /// Memory.
+    Tmpfs {
+        /// As tmpfs(5) has them: `size=64m`, `mode=1777`, `exec`.
+        options: Vec<String>,
+    },
+}
+
+/// What a container may do.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct Rights {
+    /// `--privileged`: everything.
+    pub privileged: bool,
+    /// Capabilities besides the usual ones.
+    pub added: Vec<String>,
+    /// Capabilities that it does not get.
+    pub dropped: Vec<String>,
+    /// No program gets more rights than its caller.
+    pub no_new_privileges: bool,
+    /// Which system calls it may make.
+    pub seccomp: Seccomp,
+    /// A profile of AppArmor's.
+    pub apparmor: Option<String>,
+    /// Whether parts of /proc and /sys are hidden.
+    pub unmasked: bool,
+}
+
+/// The filter of system calls.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum Seccomp {
+    /// The usual one.
+    #[default]
+    Default,
+    /// None.
+    Unconfined,
+    /// One of the user's, as config.json has it.
+    Profile(String),
+}
+
+/// Limits. Bytes, microseconds, weights.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct Limits {
+    /// Bytes of memory.
+    pub memory: Option<u64>,
+    /// Bytes of memory and swap together; -1: any.
+    pub memory_swap: Option<i64>,
+    /// Bytes that are not taken away.
+    pub memory_reservation: Option<u64>,
+    /// Microseconds of processors in 100 milliseconds.
+    pub cpu_quota: Option<u64>,
+    /// The period, in microseconds.
+    pub cpu_period: Option<u64>,
+    /// Relative to others; 1024 is usual.
+    pub cpu_shares: Option<u64>,
+    /// Processors.
+    pub cpuset_cpus: Option<String>,
+    /// Memory nodes.
+    pub cpuset_mems: Option<String>,
+    /// Processes; -1: any.
+    pub pids: Option<i64>,
+    /// Relative to others, 10 to 1000.
+    pub blkio_weight: Option<u16>,
+    /// `NAME=SOFT[:HARD]`.
+    pub ulimits: Vec<String>,
+    /// -1000 to 1000.
+    pub oom_score_adj: Option<i32>,
+}
+
+/// Which namespaces are the host's.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct Namespaces {
+    /// Processes.
+    pub pid: Sharing,
+    /// System V and POSIX objects.
+    pub ipc: Sharing,
+    /// Host name.
+    pub uts: Sharing,
+    /// cgroups as it sees them.
+    pub cgroup: Sharing,
+    /// The cgroup above the container's.
+    pub cgroup_parent: Option<String>,
+}
+
+/// A namespace of one's own, or the host's.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum Sharing {
+    /// One of its own.
+    #[default]
+    Own,
+    /// The host's.
+    Host,
+}
+
+/// What a container is connected to.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct Network {
+    /// The network.
+    pub mode: NetworkMode,
+    /// More names by which others on the same network find it.
+    pub aliases: Vec<String>,
+    /// Its addresses there.
+    pub addresses: Vec<String>,
+    /// Its hardware address.
+    pub mac: Option<String>,
+    /// As Docker's `--publish` takes them.
+    pub published: Vec<String>,
+    /// More names, each with its address: `NAME:ADDRESS`.
+    pub hosts: Vec<String>,
+    /// Name servers.
+    pub servers: Vec<String>,
+    /// Domains in which names are looked up.
+    pub search: Vec<String>,
+    /// Options of resolv.conf(5).
+    pub resolver_options: Vec<String>,
+}
+
+/// The kind of network.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum NetworkMode {
+    /// The usual one: a bridge, or for an ordinary user a program in user mode.
+    #[default]
+    Default,
+    /// A loopback alone.
+    None,
+    /// The host's.
+    Host,
+    /// One with a name.
+    Named(String),
+}
+
+/// A device of the host's.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct DeviceRequest {
+    /// Its path on the host.
+    pub host: PathBuf,
+    /// Its path in the container.
+    pub container: String,
+    /// `r`, `w`, `m`.
+    pub access: String,
+}

@@ -1,0 +1,88 @@
+//! A container that a command has in its hands.
+
+use super::event::{Happening, note};
+use super::record::ContainerRecord;
+use crate::error::{Context, Error, Kind, Result};
+use crate::store::{ContainerFolder, ContainerId, Lock, Sharing, Store};
+
+/// A container of this process: it holds the lock.
+#[derive(Debug)]
+pub struct Own {
+    /// Its folder.
+    pub folder: ContainerFolder,
+    /// What was asked for.
+    pub record: ContainerRecord,
+    /// As long as it is held, nobody else works on the container.
+    pub lock: Lock,
+}
+
+impl Own {
+    /// Removes it with its changes. What runs in it is ended first.
+    ///
+    /// # Errors
+    /// Something of it cannot be removed; the next command goes on.
+    pub fn remove(self, store: &Store) -> Result<()> {
+        let Own { folder, record, lock } = self;
+        // First, because without its folder nobody would know that the name is free.
+        store.containers().disclaim(&record.name, &folder.id)?;
+        forget_state(store, &folder.id)?;
+        if record.auto_remove {
+            remove_volumes(store, &record)?;
+        }
+        store.containers().remove(&folder)?;
+        drop(lock);
+        note(store, &record, &Happening::Destroy);
+        Ok(())
+    }
+}
+
+/// Removes the volumes that were made for a container, unless another one has them as well.
+///
+/// # Errors
+/// One cannot be removed.
+pub fn remove_volumes(store: &Store, record: &ContainerRecord) -> Result<()> {
+    let mut names: Vec<&str> = record.options.anonymous_volumes().collect();
+    if names.is_empty() {
+        return Ok(());
+    }
+    for other in ContainerRecord::list(store)?.iter().filter(|other| other.id != record.id) {
+        names.retain(|name| other.options.volumes().all(|known| known != *name));
+    }
+    for name in names {
+        match store.volumes().remove(name) {
+            Err(error) if error.kind() == Kind::NotFound => {}
+            removed => removed?,
+        }
+    }
+    Ok(())
+}
+
+/// Ends what runs in a container, forgets its state, and deletes its folder. The caller holds its lock.
+pub(super) fn discard(store: &Store, folder: &ContainerFolder) -> Result<()> {
+    forget_state(store, &folder.id)?;
+    store.containers().remove(folder)
+}
+
+/// Ends what runs in a container, and removes what the runtime keeps of it.
+///
+/// # Errors
+/// It could not be ended.
+pub fn forget_state(store: &Store, id: &ContainerId) -> Result<()> {
+    let root = pillbox::Root::at(&store.place().runtime);
+    // By force also what is left of one whose creation was killed; one that is not there is no error.
+    let deleted =
+        pillbox::container::delete(&root, &pillbox::ContainerId::new(id.as_str())?, true, &mut |_| {});
+    deleted.context(|| format!("container {}", id.short()))
+}
+
+/// The container that a command means, locked.
+///
+/// # Errors
+/// There is none, or another command works on it.
+pub fn take(store: &Store, reference: &str) -> Result<Own> {
+    let folder = store.containers().find(reference)?;
+    let locked = folder.try_lock(Sharing::Exclusive)?;
+    let lock = locked.ok_or_else(|| Error::conflict(format!("container {reference}: it is running")))?;
+    let record = ContainerRecord::of(&folder)?;
+    Ok(Own { folder, record, lock })
+}

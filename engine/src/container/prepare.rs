@@ -1,0 +1,94 @@
+//! From a container's record to what the runtime takes.
+
+use std::os::fd::OwnedFd;
+use std::sync::Arc;
+
+use pillbox::container::{CniSettings, Networks};
+use pillbox::root::RootSource;
+use pillbox::{Bundle, CreateOptions};
+
+use super::compile::compile;
+use super::facts::Facts;
+use super::network::compile_network;
+use super::options::{MountSource, NetworkMode, Options};
+use super::record::ContainerRecord;
+use super::root::RootFolders;
+use crate::error::{Error, Kind, Result};
+use crate::store::{ContainerFolder, Store};
+
+/// What the runtime takes.
+#[derive(Debug)]
+pub struct Prepared {
+    /// The configuration.
+    pub bundle: Bundle,
+    /// Root and networks; streams are the caller's to add.
+    pub options: CreateOptions,
+    /// The root's mount, of root's containers that are kept: as long as it is open, nobody waits for the disk.
+    pub root: Option<Arc<OwnedFd>>,
+}
+
+/// Prepares a container to be started. The caller holds its lock, because its root is a writable overlay.
+///
+/// # Errors
+/// Something cannot be as it is asked for.
+pub fn prepare(store: &Store, folder: &ContainerFolder, record: &ContainerRecord) -> Result<Prepared> {
+    check_sources(&record.options)?;
+    let root = RootFolders::make(store, folder, record)?;
+    let is_users = store.maps().is_some();
+    fill_volumes(store, &record.options, &root)?;
+    let facts = Facts::look(store, &record.id, &record.options, root.accounts()?)?;
+    let config = compile(&record.execution, &record.options, &facts)?;
+    let bundle = Bundle {
+        path: folder.path().to_path_buf(),
+        config: config.to_string(),
+        config_name: record.name.clone(),
+    };
+    let named = match &record.options.network.mode {
+        NetworkMode::Named(name) => Some(store.networks().find(name)?),
+        _ => None,
+    };
+    let netconf = compile_network(&record.options.network, named.as_ref(), is_users)?.to_string();
+    let mut networks = Networks::parse("network".to_string(), netconf.as_bytes())?;
+    // Where pasta and slirp4netns are.
+    let mut settings = CniSettings::default();
+    settings.path = std::env::var("PATH").ok();
+    networks.set_cni(settings);
+    let layers = root.layers(record.auto_remove);
+    let mount = match is_users || record.auto_remove {
+        true => None,
+        false => Some(Arc::new(layers.mount()?)),
+    };
+    let source = mount.clone().map_or_else(|| RootSource::layers(layers), RootSource::mount);
+    Ok(Prepared { bundle, options: CreateOptions::new().root(source).networks(networks), root: mount })
+}
+
+/// A source that is missing is said by its flag, before anything is made.
+fn check_sources(options: &Options) -> Result<()> {
+    for mount in &options.mounts {
+        if let MountSource::Bind { path, .. } = &mount.source
+            && let Err(error) = std::fs::metadata(path)
+        {
+            let path = path.display();
+            let error = Error::from(error);
+            return Err(match error.kind() {
+                Kind::NotFound => Error::not_found(format!(
+                    "--volume {path}:{}: {path} is missing: make it first (mkdir -p {path})",
+                    mount.destination
+                )),
+                _ => error.context(format!("--volume {path}")),
+            });
+        }
+    }
+    Ok(())
+}
+
+/// A volume that is empty begins with what the image has at its place.
+fn fill_volumes(store: &Store, options: &Options, root: &RootFolders) -> Result<()> {
+    for mount in &options.mounts {
+        let MountSource::Volume { name, copies, .. } = &mount.source else { continue };
+        if *copies {
+            store.volumes().fill(name, |folder| root.copy_out(store, &mount.destination, folder))?;
+        }
+    }
+    Ok(())
+}

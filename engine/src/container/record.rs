@@ -1,0 +1,198 @@
+//! What is kept of a container: what was asked for, and how far it has come.
+
+use std::collections::BTreeSet;
+use std::path::PathBuf;
+
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
+
+use super::options::Options;
+use crate::error::{Context, Error, Result};
+use crate::image::{ChainId, Execution, ImageId};
+use crate::store::{ContainerFolder, Store, write_without_sync};
+use crate::time::Moment;
+
+/// What was asked for: `container.json`.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct ContainerRecord {
+    /// Its id.
+    pub id: String,
+    /// Its name.
+    pub name: String,
+    /// The image, as the command line named it.
+    pub image: String,
+    /// What its root is made of.
+    pub base: Base,
+    /// How the image wants to be run.
+    pub execution: Execution,
+    /// What the command line says.
+    pub options: Options,
+    /// When it was made.
+    pub created: Moment,
+    /// Whether it is removed when it has ended.
+    pub auto_remove: bool,
+    /// Whether it ends with the command that runs it: it has no monitor.
+    pub is_foreground: bool,
+}
+
+/// What a container's root is made of, below its own changes.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum Base {
+    /// The layers of an image.
+    #[serde(rename_all = "camelCase")]
+    Image {
+        /// Its id.
+        id: ImageId,
+        /// The lowest one first.
+        layers: Vec<ChainId>,
+    },
+    /// A folder of the host's.
+    Folder(PathBuf),
+}
+
+/// How far it has come: `progress.json`.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct Progress {
+    /// When its program was started last.
+    pub started: Option<Moment>,
+    /// How that ended.
+    pub exit: Option<Exit>,
+    /// How often its monitor has started it again.
+    pub restarts: u32,
+}
+
+/// How a program ended.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Exit {
+    /// Its status, or 128 + the signal that ended it.
+    pub status: u8,
+    /// When.
+    pub finished: Moment,
+    /// Why it could not be started, if it could not.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub error: Option<String>,
+    /// Whether its monitor is about to start it again.
+    #[serde(skip_serializing_if = "std::ops::Not::not", default)]
+    pub is_restarting: bool,
+}
+
+const RECORD: &str = "container.json";
+const PROGRESS: &str = "progress.json";
+const STOPPED: &str = "stopped";
+
+impl ContainerRecord {
+    /// Writes it into the container's folder. A torn one counts as no container, so it is not synced.
+    ///
+    /// # Errors
+    /// The disk did not take it.
+    pub fn write(&self, folder: &ContainerFolder) -> Result<()> {
+        write(folder, RECORD, self)
+    }
+
+    /// Reads it; `None` if it is not there, or torn.
+    ///
+    /// # Errors
+    /// It cannot be read.
+    pub fn read(folder: &ContainerFolder) -> Result<Option<ContainerRecord>> {
+        read(folder, RECORD)
+    }
+
+    /// The container that a command means, by its name or the beginning of its id.
+    ///
+    /// # Errors
+    /// There is none.
+    pub fn of(folder: &ContainerFolder) -> Result<ContainerRecord> {
+        let gone = || Error::not_found(format!("no such container: {}", folder.id.short()));
+        ContainerRecord::read(folder)?.ok_or_else(gone)
+    }
+}
+
+impl ContainerRecord {
+    /// All containers with what was asked for. One that is gone meanwhile, or was never complete, is none.
+    ///
+    /// # Errors
+    /// The folder cannot be read.
+    pub fn list(store: &Store) -> Result<Vec<ContainerRecord>> {
+        let folders = store.containers().list()?;
+        Ok(folders.iter().filter_map(|folder| ContainerRecord::read(folder).ok().flatten()).collect())
+    }
+
+    /// The layers that containers are made of.
+    ///
+    /// # Errors
+    /// As for [`ContainerRecord::list`].
+    pub fn layers_in_use(store: &Store) -> Result<BTreeSet<ChainId>> {
+        let mut used = BTreeSet::new();
+        for record in ContainerRecord::list(store)? {
+            if let Base::Image { layers, .. } = record.base {
+                used.extend(layers);
+            }
+        }
+        Ok(used)
+    }
+
+    /// The image that it is made of, if it is made of one.
+    pub fn image_id(&self) -> Option<&ImageId> {
+        match &self.base {
+            Base::Image { id, .. } => Some(id),
+            Base::Folder(_) => None,
+        }
+    }
+}
+
+impl Progress {
+    /// Writes it into the container's folder.
+    ///
+    /// # Errors
+    /// The disk did not take it.
+    pub fn write(&self, folder: &ContainerFolder) -> Result<()> {
+        write(folder, PROGRESS, self)
+    }
+
+    /// Reads it; of a container that was never started there is nothing.
+    ///
+    /// # Errors
+    /// It cannot be read.
+    pub fn read(folder: &ContainerFolder) -> Result<Progress> {
+        Ok(read(folder, PROGRESS)?.unwrap_or_default())
+    }
+}
+
+/// Notes that its user has stopped it, or wants it to run: one that was stopped is not started again by itself.
+///
+/// # Errors
+/// The disk did not take it.
+pub fn set_stopped(folder: &ContainerFolder, is_stopped: bool) -> Result<()> {
+    let path = folder.path().join(STOPPED);
+    let done = match is_stopped {
+        true => std::fs::File::create(&path).map(drop),
+        false => std::fs::remove_file(&path),
+    };
+    match done {
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(()),
+        done => done.context(|| path.display().to_string()),
+    }
+}
+
+/// Whether its user has stopped it.
+pub fn is_stopped(folder: &ContainerFolder) -> bool {
+    folder.path().join(STOPPED).exists()
+}
+
+fn write(folder: &ContainerFolder, name: &str, value: &impl Serialize) -> Result<()> {
+    let text = serde_json::to_vec(value).map_err(|error| Error::invalid(format!("{name}: {error}")))?;
+    write_without_sync(&folder.path().join(name), &text)
+}
+
+fn read<T: DeserializeOwned>(folder: &ContainerFolder, name: &str) -> Result<Option<T>> {
+    let path = folder.path().join(name);
+    match std::fs::read(&path) {
+        Ok(text) => Ok(serde_json::from_slice(&text).ok()),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(error).context(|| path.display().to_string()),
+    }
+}

@@ -1,0 +1,91 @@
+//! What a container is made from: an image by its name, a tar of a root file system, an OCI layout, a folder.
+
+use std::path::Path;
+
+use super::record::Base;
+use crate::archive;
+use crate::error::{Context, Error, Kind, Result};
+use crate::image::{Execution, Platform};
+use crate::store::{Image, ImageRecord, Lock, Store};
+
+/// Where a container's root comes from, and how its author wants it to be run.
+#[derive(Debug)]
+pub struct Source {
+    /// As it was named.
+    pub name: String,
+    /// What the root is made of.
+    pub base: Base,
+    /// Of an image.
+    pub execution: Execution,
+    /// Keep the layers from being removed before the container's record names them.
+    pub locks: Vec<Lock>,
+}
+
+impl Source {
+    /// Whether a command line means a path, and no image by its name. What has a slash at its beginning or a dot before one is a path; so is what ends like a
+    /// tar and is there.
+    pub fn is_path(name: &str) -> bool {
+        let is_path =
+            ["/", "./", "../"].iter().any(|start| name.starts_with(start)) || matches!(name, "." | "..");
+        let ends_like_a_tar = [".tar", ".tar.gz", ".tgz", ".tar.zst"].iter().any(|end| name.ends_with(end));
+        is_path || (ends_like_a_tar && Path::new(name).exists())
+    }
+
+    /// Finds what a command line means.
+    ///
+    /// # Errors
+    /// There is no such thing, or it is for another machine.
+    pub fn find(store: &Store, name: &str) -> Result<Source> {
+        if !Source::is_path(name) {
+            return Source::of_name(store, name);
+        }
+        let path = Path::new(name);
+        let status = std::fs::metadata(path).context(|| name.to_string())?;
+        if !status.is_dir() {
+            let (record, locks) = archive::import_rootfs(store, path)?;
+            return Source::of_record(store, name, &record, locks);
+        }
+        if archive::is_layout(path) {
+            let (record, locks) = archive::import_layout(store, path, &Platform::of_machine())?;
+            return Source::of_record(store, name, &record, locks);
+        }
+        let folder = std::fs::canonicalize(path).context(|| name.to_string())?;
+        Ok(Source {
+            name: name.to_string(),
+            base: Base::Folder(folder),
+            execution: Execution::default(),
+            locks: Vec::new(),
+        })
+    }
+
+    fn of_name(store: &Store, name: &str) -> Result<Source> {
+        let record = store.find_image(name).map_err(|error| match error.kind() {
+            Kind::NotFound => Error::not_found(format!(
+                "{error}: box pull {name}, or name a tar of a root file system, an OCI layout or a folder by its path (./{name})"
+            )),
+            _ => error,
+        })?;
+        let mut locks = Vec::new();
+        for layer in &record.layers {
+            let lock = store.layers().hold(layer)?;
+            locks.push(lock.ok_or_else(|| Error::corrupt(format!("{name}: its layer {layer} is missing")))?);
+        }
+        Source::of_record(store, name, &record, locks)
+    }
+
+    fn of_record(store: &Store, name: &str, record: &ImageRecord, locks: Vec<Lock>) -> Result<Source> {
+        let Image { id, config, layers } = store.load(record)?;
+        let (machine, made_for) = (Platform::of_machine(), config.platform());
+        if !machine.accepts(&made_for) {
+            return Err(Error::invalid(format!(
+                "{name}: it is made for {made_for}, and this machine is {machine}"
+            )));
+        }
+        Ok(Source {
+            name: name.to_string(),
+            base: Base::Image { id, layers },
+            execution: config.config,
+            locks,
+        })
+    }
+}

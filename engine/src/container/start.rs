@@ -1,0 +1,213 @@
+//! Starting a container that stays when its command has ended, and bringing it to its end.
+
+use std::os::unix::net::UnixStream;
+use std::time::{Duration, Instant};
+
+use pillbox::Signal;
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+
+use super::attach::{Outcome, Until, Wants, attach};
+use super::monitor::{connect, start_monitor};
+use super::own::Own;
+use super::record::{ContainerRecord, Exit, Progress, set_stopped};
+use super::status::{Status, is_held, open, open_running};
+use crate::error::{Error, Kind, Result};
+use crate::store::{ContainerFolder, Sharing, Store};
+
+/// How long a program has to end by itself.
+pub const STOP_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// Starts it and leaves it to its monitor.
+///
+/// # Errors
+/// It could not be started; why is recorded with it.
+pub fn start_detached(store: &Store, own: Own, warn: &mut dyn FnMut(&str)) -> Result<()> {
+    begin_anew(&own)?;
+    let stream = start_monitor(store, own)?;
+    let wants = Wants { output: false, input: false, terminal: false, signals: false };
+    match attach(&stream, wants, true, Until::Started, warn)? {
+        Outcome::Running | Outcome::Ended(_) => Ok(()),
+        Outcome::Detached | Outcome::Lost => Err(lost()),
+    }
+}
+
+/// It was not stopped, and has not been started again.
+fn begin_anew(own: &Own) -> Result<()> {
+    set_stopped(&own.folder, false)?;
+    let progress = Progress::read(&own.folder)?;
+    match progress.restarts {
+        0 => Ok(()),
+        _ => Progress { restarts: 0, ..progress }.write(&own.folder),
+    }
+}
+
+/// Starts it and stays attached until its end.
+///
+/// # Errors
+/// It could not be started; its monitor was killed.
+pub fn start_attached(store: &Store, own: Own, signals: bool, warn: &mut dyn FnMut(&str)) -> Result<Outcome> {
+    begin_anew(&own)?;
+    let streams = own.record.options.streams;
+    let stream = start_monitor(store, own)?;
+    let wants = Wants { output: true, input: streams.interactive, terminal: streams.terminal, signals };
+    finish(attach(&stream, wants, true, Until::Ended, warn)?)
+}
+
+/// Attaches to one that runs, until its end.
+///
+/// # Errors
+/// It does not run.
+pub fn attach_to(
+    store: &Store,
+    folder: &ContainerFolder,
+    record: &ContainerRecord,
+    input: bool,
+    signals: bool,
+    warn: &mut dyn FnMut(&str),
+) -> Result<Outcome> {
+    let stream = connect(store, &folder.id)?.ok_or_else(|| not_running(store, folder, record))?;
+    let streams = record.options.streams;
+    let wants =
+        Wants { output: true, input: input && streams.interactive, terminal: streams.terminal, signals };
+    finish(attach(&stream, wants, false, Until::Ended, warn)?)
+}
+
+fn finish(outcome: Outcome) -> Result<Outcome> {
+    match outcome {
+        Outcome::Lost => Err(lost()),
+        outcome => Ok(outcome),
+    }
+}
+
+fn lost() -> Error {
+    Error::new(
+        Kind::Host,
+        "the container's monitor has been killed: box ps -a shows what became of the container",
+    )
+}
+
+fn not_running(store: &Store, folder: &ContainerFolder, record: &ContainerRecord) -> Error {
+    let status = Status::of(store, folder).map_or("gone", |status| status.name());
+    Error::conflict(format!("container {}: it is not running, but {status}", record.name))
+}
+
+/// Waits until it has ended and everything is recorded; the result is its status.
+///
+/// # Errors
+/// It was never started, or is gone.
+pub fn wait(store: &Store, folder: &ContainerFolder) -> Result<u8> {
+    let record = ContainerRecord::of(folder)?;
+    loop {
+        if let Some(stream) = connect(store, &folder.id)? {
+            let wants = Wants { output: false, input: false, terminal: false, signals: false };
+            if let Outcome::Ended(status) = attach(&stream, wants, false, Until::Ended, &mut |_| {})? {
+                return Ok(status);
+            }
+        }
+        if let Some(Exit { status, .. }) = Progress::read(folder)?.exit {
+            return Ok(status);
+        }
+        if !is_held(folder)? {
+            return Err(not_running(store, folder, &record));
+        }
+        // Its monitor is about to listen, or about to end.
+        std::thread::sleep(Duration::from_millis(5));
+    }
+}
+
+/// Asks a program to end, and ends it when the time is over. It is recorded when this returns. One that does not run is no error.
+///
+/// # Errors
+/// The signal cannot be sent.
+pub fn stop(
+    store: &Store,
+    folder: &ContainerFolder,
+    timeout: Option<Duration>,
+    signal: Option<Signal>,
+) -> Result<()> {
+    let record = ContainerRecord::of(folder)?;
+    set_stopped(folder, true)?;
+    let monitor = connect(store, &folder.id)?;
+    let Ok(container) = open_running(store, folder) else {
+        // One that is about to be started again stays as it is.
+        return match Status::of(store, folder)? {
+            Status::Restarting(_) => settle(folder, monitor),
+            _ => Ok(()),
+        };
+    };
+    let signal = match signal {
+        Some(signal) => signal,
+        None => stop_signal(&record)?,
+    };
+    let timeout = timeout.or(record.options.stop_timeout.map(Duration::from_secs)).unwrap_or(STOP_TIMEOUT);
+    let ended = container.pidfd()?;
+    match container.kill(signal) {
+        Err(error) if error.kind() != pillbox::Kind::Status => return Err(error.into()),
+        _ => {}
+    }
+    // One that is stopped hears no signal.
+    if container.status().is_ok_and(|status| status == pillbox::Status::Paused) {
+        container.resume()?;
+    }
+    let limit = Timespec { tv_sec: timeout.as_secs().cast_signed(), tv_nsec: timeout.subsec_nanos().into() };
+    let ready = loop {
+        match poll(&mut [PollFd::new(&ended, PollFlags::IN)], Some(&limit)) {
+            Err(rustix::io::Errno::INTR) => {}
+            ready => break ready?,
+        }
+    };
+    if ready == 0 {
+        container.kill_all(Signal::KILL)?;
+    }
+    settle(folder, monitor)
+}
+
+fn stop_signal(record: &ContainerRecord) -> Result<Signal> {
+    let name = record.options.stop_signal.as_deref().or(record.execution.stop_signal.as_deref());
+    Ok(pillbox::signal::parse(name.unwrap_or("TERM"))?)
+}
+
+/// Waits until the monitor has recorded the end and has let go of the container.
+fn settle(folder: &ContainerFolder, monitor: Option<UnixStream>) -> Result<()> {
+    if let Some(stream) = monitor {
+        let wants = Wants { output: false, input: false, terminal: false, signals: false };
+        attach(&stream, wants, false, Until::Ended, &mut |_| {})?;
+        return Ok(());
+    }
+    match folder.lock(Sharing::Shared) {
+        Err(error) if error.kind() == Kind::NotFound => Ok(()),
+        locked => locked.map(drop),
+    }
+}
+
+/// Sends a signal to its program. One that ends programs is meant to end it.
+///
+/// # Errors
+/// It does not run.
+pub fn signal(store: &Store, folder: &ContainerFolder, signal: Signal) -> Result<()> {
+    let container = open_running(store, folder)?;
+    let record = ContainerRecord::of(folder)?;
+    if signal == Signal::KILL || signal == stop_signal(&record)? {
+        set_stopped(folder, true)?;
+    }
+    Ok(container.kill(signal)?)
+}
+
+/// Ends it at once. It is recorded when this returns.
+///
+/// # Errors
+/// It could not be ended.
+pub fn end(store: &Store, folder: &ContainerFolder) -> Result<()> {
+    set_stopped(folder, true)?;
+    let monitor = connect(store, &folder.id)?;
+    let began = Instant::now();
+    // It may be about to begin.
+    while let Some(container) = open(store, &folder.id)? {
+        match container.kill_all(Signal::KILL) {
+            Ok(()) => break,
+            Err(error) if began.elapsed() > STOP_TIMEOUT => return Err(error.into()),
+            Err(_) => std::thread::sleep(Duration::from_millis(5)),
+        }
+    }
+    settle(folder, monitor)
+}

@@ -1,0 +1,166 @@
+//! Digests: the names of everything in the store. SHA-256 alone, which is what registries use.
+
+use std::fmt;
+use std::io::Read;
+use std::str::FromStr;
+
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use sha2::{Digest as _, Sha256};
+
+use crate::error::Error;
+
+/// A SHA-256 digest, written `sha256:` and 64 hex digits.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Digest([u8; 32]);
+
+const ALGORITHM: &str = "sha256:";
+
+impl Digest {
+    /// Of these bytes.
+    pub fn of(bytes: &[u8]) -> Digest {
+        Digest(Sha256::digest(bytes).into())
+    }
+
+    /// The 64 hex digits, which are the name of a file.
+    pub fn hex(&self) -> String {
+        use fmt::Write as _;
+        self.0.iter().fold(String::with_capacity(64), |mut text, byte| {
+            // Writing to a String cannot fail.
+            let _ = write!(text, "{byte:02x}");
+            text
+        })
+    }
+
+    /// From 64 hex digits in lower case.
+    pub fn of_hex(text: &str) -> Option<Digest> {
+        let digits = text.as_bytes();
+        if digits.len() != 64 {
+            return None;
+        }
+        let value = |digit: u8| match digit {
+            b'0'..=b'9' => Some(digit - b'0'),
+            b'a'..=b'f' => Some(digit - b'a' + 10),
+            _ => None,
+        };
+        let mut bytes = [0; 32];
+        for (byte, pair) in bytes.iter_mut().zip(digits.chunks(2)) {
+            *byte = value(pair[0])? << 4 | value(pair[1])?;
+        }
+        Some(Digest(bytes))
+    }
+}
+
+impl FromStr for Digest {
+    type Err = Error;
+
+    fn from_str(text: &str) -> Result<Digest, Error> {
+        text.strip_prefix(ALGORITHM).and_then(Digest::of_hex).ok_or_else(|| {
+            Error::invalid(format!("digest {text:?}: must be `sha256:` and 64 hex digits in lower case"))
+        })
+    }
+}
+
+impl fmt::Display for Digest {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{ALGORITHM}{}", self.hex())
+    }
+}
+
+impl fmt::Debug for Digest {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
+
+impl Serialize for Digest {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
+}
+
+impl<'de> Deserialize<'de> for Digest {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Digest, D::Error> {
+        let text = String::deserialize(deserializer)?;
+        text.parse().map_err(serde::de::Error::custom)
+    }
+}
+
+/// The digest of what has been fed so far, and its length.
+#[derive(Clone, Default)]
+pub struct Hasher {
+    state: Sha256,
+    length: u64,
+}
+
+impl Hasher {
+    /// Takes more bytes in.
+    pub fn update(&mut self, bytes: &[u8]) {
+        self.state.update(bytes);
+        self.length += bytes.len() as u64;
+    }
+
+    /// How many bytes it has taken in.
+    pub fn length(&self) -> u64 {
+        self.length
+    }
+
+    /// The digest of them.
+    pub fn digest(&self) -> Digest {
+        Digest(self.state.clone().finalize().into())
+    }
+}
+
+/// A reader that takes the digest of what passes through it.
+pub struct Hashing<R> {
+    inner: R,
+    hasher: Hasher,
+}
+
+impl<R> Hashing<R> {
+    /// Of what is read from `inner` from now on.
+    pub fn new(inner: R) -> Hashing<R> {
+        Hashing { inner, hasher: Hasher::default() }
+    }
+
+    /// Digest and length of what has been read.
+    pub fn hasher(&self) -> &Hasher {
+        &self.hasher
+    }
+
+    /// The reader within.
+    pub fn inner_mut(&mut self) -> &mut R {
+        &mut self.inner
+    }
+}
+
+impl<R: Read> Read for Hashing<R> {
+    fn read(&mut self, buffer: &mut [u8]) -> std::io::Result<usize> {
+        let length = self.inner.read(buffer)?;
+        self.hasher.update(&buffer[..length]);
+        Ok(length)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const EMPTY: &str = "sha256:e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855";
+
+    #[test]
+    fn digests_are_read_as_they_are_written() {
+        assert_eq!(Digest::of(b"").to_string(), EMPTY);
+        assert_eq!(EMPTY.parse::<Digest>().unwrap(), Digest::of(b""));
+        for wrong in ["", "sha256:", "sha512:00", &EMPTY[..70], &EMPTY.to_uppercase(), &format!("{EMPTY}0")] {
+            assert!(wrong.parse::<Digest>().is_err(), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn what_is_read_is_hashed() {
+        let mut reader = Hashing::new(&b"abc"[..]);
+        std::io::copy(&mut reader, &mut std::io::sink()).unwrap();
+        assert_eq!(reader.hasher().digest(), Digest::of(b"abc"));
+        assert_eq!(reader.hasher().length(), 3);
+    }
+}

@@ -1,0 +1,153 @@
+//! The engine's error: one line with step, object, cause and remedy, and the status that box exits with.
+
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+
+/// What a caller can do about an error.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Kind {
+    /// What was asked for cannot be.
+    Invalid,
+    /// There is no such thing.
+    NotFound,
+    /// There is one already, or it is in use.
+    Conflict,
+    /// Data is not what its digest or its format says.
+    Corrupt,
+    /// Nobody reads what is written.
+    Closed,
+    /// The machine refused.
+    Host,
+}
+
+/// What went wrong, in the words that a user sees.
+#[derive(Debug)]
+pub struct Error {
+    text: String,
+    kind: Kind,
+    status: u8,
+}
+
+/// The engine's result.
+pub type Result<T> = std::result::Result<T, Error>;
+
+/// The status of box itself when it fails before a container's program runs, as Docker's.
+pub const STATUS: u8 = 125;
+
+impl Error {
+    /// An error with box's own status, 125.
+    pub fn new(kind: Kind, text: impl Into<String>) -> Error {
+        Error { text: text.into(), kind, status: STATUS }
+    }
+
+    /// Something that cannot be.
+    pub fn invalid(text: impl Into<String>) -> Error {
+        Error::new(Kind::Invalid, text)
+    }
+
+    /// Something that is not there.
+    pub fn not_found(text: impl Into<String>) -> Error {
+        Error::new(Kind::NotFound, text)
+    }
+
+    /// Something that is not what it says.
+    pub fn corrupt(text: impl Into<String>) -> Error {
+        Error::new(Kind::Corrupt, text)
+    }
+
+    /// Something that is there already, or in use.
+    pub fn conflict(text: impl Into<String>) -> Error {
+        Error::new(Kind::Conflict, text)
+    }
+
+    /// The same error, with which box exits with `status`.
+    pub fn with_status(self, status: u8) -> Error {
+        Error { status, ..self }
+    }
+
+    /// What a caller can do about it.
+    pub fn kind(&self) -> Kind {
+        self.kind
+    }
+
+    /// The exit status of box.
+    pub fn status(&self) -> u8 {
+        self.status
+    }
+
+    /// Puts the step that failed before the error.
+    pub fn context(self, step: impl fmt::Display) -> Error {
+        Error { text: format!("{step}: {}", self.text), ..self }
+    }
+}
+
+impl fmt::Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.text)
+    }
+}
+
+impl std::error::Error for Error {}
+
+impl From<std::io::Error> for Error {
+    fn from(error: std::io::Error) -> Error {
+        use std::io::ErrorKind;
+        // What a reader of this crate found wrong, as it was worded there.
+        match error.downcast::<Error>() {
+            Ok(error) => error,
+            Err(error) => {
+                let kind = match error.kind() {
+                    ErrorKind::NotFound => Kind::NotFound,
+                    ErrorKind::AlreadyExists => Kind::Conflict,
+                    ErrorKind::BrokenPipe => Kind::Closed,
+                    ErrorKind::InvalidData | ErrorKind::UnexpectedEof => Kind::Corrupt,
+                    _ => Kind::Host,
+                };
+                Error::new(kind, words(&error))
+            }
+        }
+    }
+}
+
+impl From<rustix::io::Errno> for Error {
+    fn from(errno: rustix::io::Errno) -> Error {
+        std::io::Error::from(errno).into()
+    }
+}
+
+impl From<pillbox::Error> for Error {
+    fn from(error: pillbox::Error) -> Error {
+        use pillbox::Kind as Of;
+        let (kind, status) = match error.kind() {
+            Of::ProgramMissing | Of::InterpreterMissing => (Kind::Invalid, 127),
+            Of::NotExecutable => (Kind::Invalid, 126),
+            Of::Invalid => (Kind::Invalid, STATUS),
+            Of::NotFound => (Kind::NotFound, STATUS),
+            Of::Exists | Of::Status | Of::Busy => (Kind::Conflict, STATUS),
+            _ => (Kind::Host, STATUS),
+        };
+        Error::new(kind, error.to_string()).with_status(status)
+    }
+}
+
+/// The system's words, without Rust's number behind them.
+fn words(error: &std::io::Error) -> String {
+    let text = error.to_string();
+    match text.find(" (os error") {
+        Some(end) => text[..end].to_lowercase(),
+        None => text,
+    }
+}
+
+/// Adds the step and its object to what failed.
+pub trait Context<T> {
+    /// Puts what `step` says before the error.
+    fn context<S: fmt::Display>(self, step: impl FnOnce() -> S) -> Result<T>;
+}
+
+impl<T, E: Into<Error>> Context<T> for std::result::Result<T, E> {
+    fn context<S: fmt::Display>(self, step: impl FnOnce() -> S) -> Result<T> {
+        self.map_err(|error| error.into().context(step()))
+    }
+}

@@ -1,0 +1,174 @@
+//! The configuration of an image: how its author wants it to be run, and what its layers are.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Deserializer, Serialize};
+
+use super::{DiffId, Platform};
+use crate::error::{Error, Result};
+
+/// The configuration, of OCI and of Docker. Members that are not here are kept in the blob, which nobody rewrites.
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+pub struct Configuration {
+    /// When it was made (RFC 3339).
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub created: Option<String>,
+    /// Who has made it.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub author: Option<String>,
+    /// By Go's name.
+    #[serde(default)]
+    pub architecture: String,
+    /// By Go's name.
+    #[serde(default)]
+    pub os: String,
+    /// Of the architecture.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub variant: Option<String>,
+    /// How it is run.
+    #[serde(default, deserialize_with = "or_default")]
+    pub config: Execution,
+    /// Its layers.
+    pub rootfs: RootFs,
+    /// How it was made.
+    #[serde(skip_serializing_if = "Vec::is_empty", default, deserialize_with = "or_default")]
+    pub history: Vec<History>,
+}
+
+/// How an image is run, where the command line says nothing else.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "PascalCase", default)]
+pub struct Execution {
+    /// User and group, by names or numbers: `www-data`, `1000:1000`.
+    #[serde(deserialize_with = "or_default")]
+    pub user: String,
+    /// `80/tcp`: what it listens at.
+    #[serde(deserialize_with = "or_default")]
+    pub exposed_ports: BTreeMap<String, Empty>,
+    /// `NAME=VALUE`.
+    #[serde(deserialize_with = "or_default")]
+    pub env: Vec<String>,
+    /// What `Cmd` is arguments to.
+    #[serde(deserialize_with = "or_default")]
+    pub entrypoint: Vec<String>,
+    /// The command, or the entry point's arguments.
+    #[serde(deserialize_with = "or_default")]
+    pub cmd: Vec<String>,
+    /// Folders that are to be volumes.
+    #[serde(deserialize_with = "or_default")]
+    pub volumes: BTreeMap<String, Empty>,
+    /// The working folder.
+    #[serde(deserialize_with = "or_default")]
+    pub working_dir: String,
+    /// Whatever its author says.
+    #[serde(deserialize_with = "or_default")]
+    pub labels: BTreeMap<String, String>,
+    /// The signal that asks it to end.
+    pub stop_signal: Option<String>,
+    /// How its health is seen (Docker's).
+    pub healthcheck: Option<Healthcheck>,
+}
+
+/// An object without members, as Docker writes sets.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Empty {}
+
+/// How a container's health is seen; times in nanoseconds.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "PascalCase", default)]
+pub struct Healthcheck {
+    /// `CMD` and a command, `CMD-SHELL` and a script, or `NONE`.
+    #[serde(deserialize_with = "or_default")]
+    pub test: Vec<String>,
+    /// Between two looks.
+    pub interval: i64,
+    /// The longest that a look may take.
+    pub timeout: i64,
+    /// While it starts, failures do not count.
+    pub start_period: i64,
+    /// Between two looks while it starts.
+    pub start_interval: i64,
+    /// How many failures in a row make it unhealthy.
+    pub retries: i64,
+}
+
+/// The layers of an image.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RootFs {
+    /// Always `layers`.
+    #[serde(rename = "type")]
+    pub kind: String,
+    /// The lowest one first.
+    #[serde(deserialize_with = "or_default", default)]
+    pub diff_ids: Vec<DiffId>,
+}
+
+/// One step of those that made an image.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct History {
+    /// When (RFC 3339).
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub created: Option<String>,
+    /// By which command.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub created_by: Option<String>,
+    /// Whatever its author says.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub comment: Option<String>,
+    /// Whether it made no layer.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub empty_layer: bool,
+}
+
+/// Docker writes `null` where nothing is.
+fn or_default<'de, D: Deserializer<'de>, T: Default + Deserialize<'de>>(
+    deserializer: D,
+) -> std::result::Result<T, D::Error> {
+    Option::<T>::deserialize(deserializer).map(Option::unwrap_or_default)
+}
+
+impl Configuration {
+    /// Reads a configuration.
+    ///
+    /// # Errors
+    /// It is not one.
+    pub fn parse(text: &[u8]) -> Result<Configuration> {
+        let config: Configuration = serde_json::from_slice(text)
+            .map_err(|error| Error::corrupt(format!("the image's configuration: {error}")))?;
+        if config.rootfs.kind != "layers" {
+            return Err(Error::corrupt(format!(
+                "the image's configuration: rootfs.type {:?}: must be \"layers\"",
+                config.rootfs.kind
+            )));
+        }
+        Ok(config)
+    }
+
+    /// What it runs on.
+    pub fn platform(&self) -> Platform {
+        Platform {
+            os: self.os.clone(),
+            architecture: self.architecture.clone(),
+            variant: self.variant.clone(),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn null_is_nothing() {
+        let text = r#"{"architecture": "amd64", "os": "linux", "rootfs": {"type": "layers", "diff_ids": null},
+            "config": {"Cmd": ["sh"], "Env": null, "Volumes": {"/data": {}}, "Healthcheck": null, "OnBuild": []}}"#;
+        let config = Configuration::parse(text.as_bytes()).unwrap();
+        assert_eq!(config.config.cmd, ["sh"]);
+        assert!(config.config.env.is_empty() && config.config.volumes.contains_key("/data"));
+        let none = Configuration::parse(br#"{"rootfs": {"type": "layers"}, "config": null}"#).unwrap();
+        assert_eq!(none.config, Execution::default());
+        let error = Configuration::parse(br#"{"rootfs": {"type": "x"}}"#).unwrap_err().to_string();
+        assert!(error.contains("rootfs.type \"x\""), "{error}");
+    }
+}

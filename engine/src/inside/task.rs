@@ -1,0 +1,251 @@
+//! What the child does: it enters its namespaces, says so, waits for its ids, works, and answers in a line on stderr.
+
+use std::ffi::OsString;
+use std::io::{Read, Write};
+use std::os::fd::OwnedFd;
+use std::path::{Path, PathBuf};
+
+use pillbox::root::Layers;
+use rustix::fs::{FileType, Mode, OFlags, ResolveFlags};
+use rustix::io::Errno;
+use serde::{Deserialize, Serialize};
+
+use super::READY;
+use super::place::{Place, Standing, open_in};
+use crate::error::{Context, Error, Kind, Result};
+use crate::layer::{
+    Boundary, Change, Content, Extraction, Landing, Ownership, Rights, Unpacked, Unpacking, changes,
+    copy_tree, extract, pack, unpack, usage,
+};
+
+/// What is to be done.
+#[derive(Debug, Serialize, Deserialize)]
+pub(super) enum Task {
+    Unpack { folder: PathBuf },
+    Delete { folder: PathBuf },
+    Pack { place: Place, pick: Pick },
+    PackLayer { upper: PathBuf },
+    CopyIn { place: Place, copy: Copy },
+    CopyOut { layers: Vec<PathBuf>, path: String, to: PathBuf },
+    Changes { upper: PathBuf, lower: Vec<PathBuf> },
+    Usage { folder: PathBuf },
+}
+
+/// What of a container's root is packed.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Pick {
+    /// Absolute.
+    pub path: PathBuf,
+    /// Its path in the tar; empty for what is in the folder alone.
+    pub name: Vec<u8>,
+    /// Whether a link is followed.
+    pub follow: bool,
+    /// Whether what is mounted goes along.
+    pub with_mounts: bool,
+}
+
+/// How what comes is put into a container's root.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Copy {
+    /// Absolute; what it is decides where things go.
+    pub destination: PathBuf,
+    /// The name of what comes, `None`: the content of a folder.
+    pub source: Source,
+    /// Whose the files are.
+    pub rights: Rights,
+}
+
+/// What comes.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Source {
+    /// A tar, for a folder that is there.
+    Tar,
+    /// A file or folder with a name.
+    Named(Vec<u8>),
+    /// What is in a folder.
+    ContentOfFolder,
+}
+
+/// How it went, in one line of JSON.
+#[derive(Debug, Serialize, Deserialize)]
+pub(super) enum Answer {
+    Unpacked { unpacked: Unpacked },
+    Changes(Vec<Change>),
+    Usage(u64),
+    Done,
+    Refused { text: String, kind: Kind },
+}
+
+impl Task {
+    pub(super) fn place(&self) -> Option<&Place> {
+        match self {
+            Task::Pack { place, .. } | Task::CopyIn { place, .. } => Some(place),
+            Task::Unpack { .. }
+            | Task::Delete { .. }
+            | Task::PackLayer { .. }
+            | Task::CopyOut { .. }
+            | Task::Usage { .. }
+            | Task::Changes { .. } => None,
+        }
+    }
+
+    fn run(self, root: Option<OwnedFd>) -> Result<Answer> {
+        let root = |place: &Place| root.map_or_else(|| place.make(), Ok);
+        match self {
+            Task::Unpack { folder } => {
+                let unpacking = Unpacking::new(Ownership::KeptInUserNamespace);
+                let unpacked = unpack(std::io::stdin().lock(), &folder, unpacking)?;
+                Ok(Answer::Unpacked { unpacked })
+            }
+            Task::Delete { folder } => remove(&folder).map(|()| Answer::Done),
+            Task::Pack { place, pick } => send(&root(&place)?, &pick).map(|()| Answer::Done),
+            Task::PackLayer { upper } => {
+                let top = open(&upper)?;
+                let mut out = std::io::BufWriter::with_capacity(1 << 17, std::io::stdout().lock());
+                pack(&top, b"", Boundary::Mounts, Content::Layer, &mut out)?;
+                Ok(Answer::Done)
+            }
+            Task::CopyIn { place, copy } => receive(&root(&place)?, &copy).map(|()| Answer::Done),
+            Task::CopyOut { layers, path, to } => {
+                // An overlay is made where its layers' mounts are.
+                pillbox_init::sys::unshare_namespaces(super::place::NEW_MOUNTS)
+                    .context(|| "make a mount namespace")?;
+                copy_out_of(&layers, &path, &to, true).map(|()| Answer::Done)
+            }
+            Task::Usage { folder } => usage(&folder).map(Answer::Usage),
+            Task::Changes { upper, lower } => changes(&upper, &lower).map(Answer::Changes),
+        }
+    }
+}
+
+/// Packs it to stdout.
+fn send(root: &OwnedFd, pick: &Pick) -> Result<()> {
+    let flags = if pick.follow { OFlags::PATH } else { OFlags::PATH | OFlags::NOFOLLOW };
+    let named = || pick.path.display().to_string();
+    let found = open_in(root, &pick.path, flags).map_err(|errno| match errno {
+        Errno::NOENT => Error::not_found(format!("{}: there is no such file in the container", named())),
+        errno => Error::from(errno).context(named()),
+    })?;
+    let boundary = if pick.with_mounts { Boundary::None } else { Boundary::Mounts };
+    let mut out = std::io::BufWriter::with_capacity(1 << 17, std::io::stdout().lock());
+    pack(&found, &pick.name, boundary, Content::Files, &mut out).context(named)
+}
+
+/// Unpacks stdin.
+fn receive(root: &OwnedFd, copy: &Copy) -> Result<()> {
+    let find = |path: &Path| open_in(root, path, OFlags::PATH);
+    let (folder, extraction) = landing(find, &copy.destination, &copy.source, copy.rights)?;
+    extract(std::io::stdin().lock(), &folder, &extraction).context(|| copy.destination.display().to_string())
+}
+
+/// Docker's rules for what a destination means. `find` opens a path, through links.
+///
+/// # Errors
+/// There is no folder to put it into.
+pub fn landing(
+    find: impl Fn(&Path) -> rustix::io::Result<OwnedFd>,
+    destination: &Path,
+    source: &Source,
+    rights: Rights,
+) -> Result<(OwnedFd, Extraction)> {
+    let named = || destination.display().to_string();
+    let as_named = |name: Option<Vec<u8>>, takes_file: bool, takes_folder: bool| Extraction {
+        rights,
+        landing: Landing::As(name),
+        takes_folder,
+        takes_file,
+    };
+    match find(destination) {
+        Ok(found) if is_folder(&found)? => Ok(match source {
+            Source::Tar => {
+                let landing = Landing::AsNamed;
+                (found, Extraction { rights, landing, takes_folder: true, takes_file: true })
+            }
+            Source::Named(name) => (found, as_named(Some(name.clone()), true, true)),
+            Source::ContentOfFolder => (found, as_named(None, false, true)),
+        }),
+        Err(errno) if errno != Errno::NOENT => Err(errno).context(named),
+        Ok(_) | Err(_) if *source == Source::Tar => {
+            Err(Error::not_found(format!("{}: a folder is needed for a tar", named())))
+        }
+        found => {
+            let is_there = found.is_ok();
+            // What comes is put there under another name.
+            let (Some(above), Some(name)) = (destination.parent(), destination.file_name()) else {
+                return Err(Error::invalid(format!("{}: no name for what is copied", named())));
+            };
+            let above = if above.as_os_str().is_empty() { Path::new(".") } else { above };
+            let folder = find(above).map_err(|errno| match errno {
+                Errno::NOENT => {
+                    Error::not_found(format!("{}: its folder is missing: make it first", named()))
+                }
+                errno => Error::from(errno).context(named()),
+            })?;
+            let wants_folder = destination.as_os_str().as_encoded_bytes().ends_with(b"/");
+            let name = name.as_encoded_bytes().to_vec();
+            Ok((folder, as_named(Some(name), !wants_folder, !is_there)))
+        }
+    }
+}
+
+fn is_folder(found: &OwnedFd) -> Result<bool> {
+    let mode = rustix::fs::fstat(found)?.st_mode;
+    Ok(FileType::from_raw_mode(mode) == FileType::Directory)
+}
+
+/// Copies what layers, the topmost one first, have together in a folder, with the rights of the calling process.
+///
+/// # Errors
+/// Something cannot be copied.
+pub fn copy_out_of(layers: &[PathBuf], path: &str, to: &Path, keeps_owners: bool) -> Result<()> {
+    let flags = OFlags::DIRECTORY | OFlags::CLOEXEC;
+    let to = rustix::fs::open(to, flags, Mode::empty()).context(|| to.display().to_string())?;
+    let root = match keeps_owners {
+        true => Layers::new(layers.iter().map(PathBuf::as_path)).mount()?,
+        // Without rights there is no overlay: the topmost layer that has the folder is what there is.
+        false => {
+            let has_it = |layer: &&PathBuf| layer.join(path.trim_start_matches('/')).is_dir();
+            let Some(layer) = layers.iter().find(has_it) else { return Ok(()) };
+            rustix::fs::open(layer, flags, Mode::empty()).context(|| layer.display().to_string())?
+        }
+    };
+    let beneath = ResolveFlags::IN_ROOT | ResolveFlags::NO_MAGICLINKS;
+    match rustix::fs::openat2(&root, path, flags, Mode::empty(), beneath) {
+        // The container has an empty folder there.
+        Err(Errno::NOENT | Errno::NOTDIR) => Ok(rustix::fs::fchmod(&to, Mode::from_raw_mode(0o755))?),
+        folder => copy_tree(folder?, &to, keeps_owners),
+    }
+}
+
+fn open(folder: &Path) -> Result<OwnedFd> {
+    let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+    rustix::fs::open(folder, flags, Mode::empty()).context(|| folder.display().to_string())
+}
+
+fn remove(folder: &Path) -> Result<()> {
+    let name = std::ffi::CString::new(folder.as_os_str().as_encoded_bytes()).map_err(std::io::Error::from)?;
+    Ok(crate::deletion::delete(rustix::fs::CWD, &name)?)
+}
+
+pub(super) fn main(arguments: impl Iterator<Item = OsString>) -> u8 {
+    let answer = work(arguments)
+        .unwrap_or_else(|error| Answer::Refused { text: error.to_string(), kind: error.kind() });
+    let text = serde_json::to_string(&answer).unwrap_or_default();
+    let is_said = std::io::stderr().write_all(format!("{text}\n").as_bytes()).is_ok();
+    u8::from(!is_said || matches!(answer, Answer::Refused { .. }))
+}
+
+fn work(mut arguments: impl Iterator<Item = OsString>) -> Result<Answer> {
+    let mut next = || arguments.next().and_then(|text| text.into_string().ok()).unwrap_or_default();
+    let wrong = |error: serde_json::Error| Error::invalid(format!("the task: {error}"));
+    let standing: Standing = serde_json::from_str(&next()).map_err(wrong)?;
+    let task: Task = serde_json::from_str(&next()).map_err(wrong)?;
+    let root = standing.enter(task.place())?;
+    let mut stdout = std::io::stdout();
+    stdout.write_all(READY.as_bytes()).and_then(|()| stdout.flush())?;
+    let mut go = [0];
+    if !matches!(std::io::stdin().read(&mut go), Ok(1)) {
+        return Err(Error::invalid("whoever wanted it has gone"));
+    }
+    task.run(root)
+}

@@ -1,0 +1,114 @@
+//! What a container has changed: its own layer, beside those below it.
+
+use std::os::fd::OwnedFd;
+use std::path::{Path, PathBuf};
+
+use rustix::fs::{AtFlags, Dir, FileType, Mode, OFlags, ResolveFlags};
+use rustix::io::Errno;
+use serde::{Deserialize, Serialize};
+
+use crate::error::{Context, Result};
+
+/// What became of a path.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum ChangeKind {
+    /// It is new.
+    Added,
+    /// It, or something in it, is another one.
+    Changed,
+    /// It is not there any more.
+    Deleted,
+}
+
+/// A path that is not as it was.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Change {
+    /// How.
+    pub kind: ChangeKind,
+    /// Absolute, in the container.
+    pub path: String,
+}
+
+/// What `upper` changes in the layers below it, the topmost one first. In order of paths.
+///
+/// # Errors
+/// A layer cannot be read.
+pub fn changes(upper: &Path, lower: &[PathBuf]) -> Result<Vec<Change>> {
+    let open = |path: &PathBuf| {
+        let flags = OFlags::DIRECTORY | OFlags::CLOEXEC | OFlags::PATH;
+        rustix::fs::open(path, flags, Mode::empty()).context(|| path.display().to_string())
+    };
+    let lower = lower.iter().map(open).collect::<Result<Vec<_>>>()?;
+    let top = open(&upper.to_path_buf())?;
+    let mut found = Vec::new();
+    let mut folders = vec![(String::new(), false)];
+    while let Some((folder, is_new)) = folders.pop() {
+        let opened = below(&top, &folder, OFlags::RDONLY | OFlags::DIRECTORY).context(|| folder.clone())?;
+        for entry in Dir::read_from(&opened)? {
+            let entry = entry?;
+            let name = entry.file_name().to_string_lossy();
+            if name == "." || name == ".." {
+                continue;
+            }
+            let path = if folder.is_empty() { name.into_owned() } else { format!("{folder}/{name}") };
+            let status = rustix::fs::statat(&opened, entry.file_name(), AtFlags::SYMLINK_NOFOLLOW)?;
+            let is_known = !is_new && lower_has(&lower, &path)?;
+            let kind = match FileType::from_raw_mode(status.st_mode) {
+                FileType::CharacterDevice if status.st_rdev == 0 => ChangeKind::Deleted,
+                _ if is_known => ChangeKind::Changed,
+                _ => ChangeKind::Added,
+            };
+            if FileType::from_raw_mode(status.st_mode) == FileType::Directory {
+                let folder = below(&top, &path, OFlags::RDONLY | OFlags::DIRECTORY)?;
+                folders.push((path.clone(), !is_known || is_opaque(&folder)));
+            }
+            // What is hidden but was never seen is no change.
+            if kind != ChangeKind::Deleted || is_known {
+                found.push(Change { kind, path: format!("/{path}") });
+            }
+        }
+    }
+    found.sort_by(|one, other| one.path.cmp(&other.path));
+    Ok(found)
+}
+
+fn below(top: &OwnedFd, path: &str, flags: OFlags) -> rustix::io::Result<OwnedFd> {
+    let resolve = ResolveFlags::BENEATH | ResolveFlags::NO_SYMLINKS;
+    let path = if path.is_empty() { "." } else { path };
+    rustix::fs::openat2(top, path, flags | OFlags::CLOEXEC, Mode::empty(), resolve)
+}
+
+fn is_opaque(folder: &OwnedFd) -> bool {
+    let mut value = [0; 1];
+    ["trusted.overlay.opaque", "user.overlay.opaque"]
+        .iter()
+        .any(|name| rustix::fs::fgetxattr(folder, *name, &mut value[..]).is_ok() && value == *b"y")
+}
+
+/// Whether a path is seen in the layers, the topmost one first.
+fn lower_has(layers: &[OwnedFd], path: &str) -> Result<bool> {
+    'layers: for layer in layers {
+        let ends = path.match_indices('/').map(|(index, _)| index).chain([path.len()]);
+        let mut hides = false;
+        for end in ends {
+            let found = match below(layer, &path[..end], OFlags::PATH | OFlags::NOFOLLOW) {
+                Err(Errno::NOENT) if hides => return Ok(false),
+                Err(Errno::NOENT) => continue 'layers,
+                // Something else than a folder hides what lies below.
+                Err(Errno::NOTDIR | Errno::LOOP) => return Ok(false),
+                found => found?,
+            };
+            let status = rustix::fs::fstat(&found)?;
+            match FileType::from_raw_mode(status.st_mode) {
+                FileType::CharacterDevice if status.st_rdev == 0 => return Ok(false),
+                FileType::Directory if end < path.len() => {
+                    let folder = below(layer, &path[..end], OFlags::RDONLY | OFlags::DIRECTORY)?;
+                    hides |= is_opaque(&folder);
+                }
+                _ => {}
+            }
+        }
+        return Ok(true);
+    }
+    Ok(false)
+}

@@ -1,0 +1,131 @@
+//! gzip and zstd, told apart by their first bytes.
+
+use std::io::{BufRead, BufReader, Read};
+
+use flate2::bufread::MultiGzDecoder;
+use ruzstd::decoding::errors::{FrameDecoderError, ReadFrameHeaderError};
+use ruzstd::decoding::{BlockDecodingStrategy, FrameDecoder};
+
+use crate::error::{Error, Result};
+
+const GZIP: &[u8] = &[0x1f, 0x8b];
+const ZSTD: &[u8] = &[0x28, 0xb5, 0x2f, 0xfd];
+const BZIP2: &[u8] = b"BZh";
+const XZ: &[u8] = &[0xfd, b'7', b'z', b'X', b'Z', 0];
+
+/// How much is read at once.
+const BUFFER: usize = 1 << 17;
+
+/// What is in a stream, uncompressed.
+///
+/// # Errors
+/// It cannot be read, or is compressed in another way.
+pub fn uncompress<'a>(stream: impl Read + 'a) -> Result<Box<dyn Read + 'a>> {
+    let mut stream = BufReader::with_capacity(BUFFER, stream);
+    let beginning = stream.fill_buf().map_err(Error::from)?;
+    if beginning.starts_with(GZIP) {
+        return Ok(Box::new(MultiGzDecoder::new(stream)));
+    }
+    if beginning.starts_with(ZSTD) {
+        return Ok(Box::new(Frames { stream, decoder: FrameDecoder::new(), is_within: false }));
+    }
+    let other = [(BZIP2, "bzip2"), (XZ, "xz")].into_iter().find(|(magic, _)| beginning.starts_with(magic));
+    match other {
+        Some((_, name)) => {
+            Err(Error::invalid(format!("it is compressed with {name}: gzip and zstd are known")))
+        }
+        None => Ok(Box::new(stream)),
+    }
+}
+
+/// All frames of a zstd stream, one after the other. Those that carry no data are passed over: zstd:chunked has its table of
+/// contents in one.
+struct Frames<R: BufRead> {
+    stream: R,
+    decoder: FrameDecoder,
+    is_within: bool,
+}
+
+impl<R: BufRead> Frames<R> {
+    /// Begins the next frame; false at the end.
+    fn begin(&mut self) -> std::io::Result<bool> {
+        loop {
+            if self.stream.fill_buf()?.is_empty() {
+                return Ok(false);
+            }
+            match self.decoder.init(&mut self.stream) {
+                Ok(()) => return Ok(true),
+                Err(FrameDecoderError::ReadFrameHeaderError(ReadFrameHeaderError::SkipFrame {
+                    length,
+                    ..
+                })) => {
+                    let length = u64::from(length);
+                    if std::io::copy(&mut (&mut self.stream).take(length), &mut std::io::sink())? < length {
+                        return Err(std::io::ErrorKind::UnexpectedEof.into());
+                    }
+                }
+                Err(error) => return Err(wrong(error)),
+            }
+        }
+    }
+}
+
+impl<R: BufRead> Read for Frames<R> {
+    fn read(&mut self, buffer: &mut [u8]) -> std::io::Result<usize> {
+        if buffer.is_empty() {
+            return Ok(0);
+        }
+        loop {
+            if !self.is_within {
+                if !self.begin()? {
+                    return Ok(0);
+                }
+                self.is_within = true;
+            }
+            while self.decoder.can_collect() == 0 && !self.decoder.is_finished() {
+                let one = BlockDecodingStrategy::UptoBlocks(1);
+                self.decoder.decode_blocks(&mut self.stream, one).map_err(wrong)?;
+            }
+            match self.decoder.read(buffer)? {
+                0 => self.is_within = false,
+                length => return Ok(length),
+            }
+        }
+    }
+}
+
+fn wrong(error: FrameDecoderError) -> std::io::Error {
+    std::io::Error::other(Error::corrupt(format!("zstd: {error}")))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(bytes: &[u8]) -> String {
+        let mut text = String::new();
+        uncompress(bytes).unwrap().read_to_string(&mut text).unwrap();
+        text
+    }
+
+    #[test]
+    fn streams_are_told_apart() {
+        let mut gzip = flate2::read::GzEncoder::new(&b"some text"[..], flate2::Compression::fast());
+        let mut compressed = Vec::new();
+        gzip.read_to_end(&mut compressed).unwrap();
+        assert_eq!(read(&compressed), "some text");
+        assert_eq!(read(&compressed.repeat(2)), "some textsome text");
+        let level = ruzstd::encoding::CompressionLevel::Fastest;
+        let compressed = ruzstd::encoding::compress_to_vec(&b"some text"[..], level);
+        assert_eq!(read(&compressed), "some text");
+        let skipped = [&[0x50, 0x2a, 0x4d, 0x18, 3, 0, 0, 0][..], b"abc"].concat();
+        assert_eq!(
+            read(&[&compressed, &skipped, &compressed].map(|part| &part[..]).concat()),
+            "some textsome text"
+        );
+        assert_eq!(read(b"some text"), "some text");
+        assert_eq!(read(b""), "");
+        let error = uncompress(XZ).err().unwrap().to_string();
+        assert_eq!(error, "it is compressed with xz: gzip and zstd are known");
+    }
+}

@@ -1,0 +1,289 @@
+//! A tar is unpacked into a folder that others use: beneath it, through no link, and nothing but files is replaced.
+
+use std::io::{Read, Write};
+use std::os::fd::{AsFd, OwnedFd};
+
+use rustix::fs::{AtFlags, FileType, Gid, Mode, OFlags, ResolveFlags, Timespec, Timestamps, Uid, XattrFlags};
+use rustix::io::Errno;
+use serde::{Deserialize, Serialize};
+
+use super::tar::{Archive, Device, Entry, EntryKind};
+use super::tree::{normalise, split};
+use crate::error::{Context, Error, Result};
+
+/// Whose the files are to be.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Rights {
+    /// As the tar says, with devices, setuid and capabilities.
+    Kept,
+    /// The caller's.
+    Own,
+}
+
+/// Where the tar's entries go.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Landing {
+    /// By the paths that they have.
+    AsNamed,
+    /// All entries are one file or folder and what is in it: that gets this name, or is the folder itself.
+    As(Option<Vec<u8>>),
+}
+
+/// How a tar is unpacked.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Extraction {
+    /// Whose the files are.
+    pub rights: Rights,
+    /// Where they go.
+    pub landing: Landing,
+    /// Whether what the first entry is may be put there: a folder, or something else.
+    pub takes_folder: bool,
+    /// The same for what is no folder.
+    pub takes_file: bool,
+}
+
+/// Unpacks a tar beneath a folder.
+///
+/// # Errors
+/// It is no tar, or would replace a folder by a file or the other way round; the error names the entry.
+pub fn extract(stream: impl Read, folder: &OwnedFd, extraction: &Extraction) -> Result<()> {
+    let mut archive = Archive::new(stream);
+    let mut extractor =
+        Extractor { top: folder, extraction, folders: Vec::new(), buffer: vec![0; 1 << 17], is_first: true };
+    while let Some(entry) = archive.next_entry()? {
+        let name = String::from_utf8_lossy(&entry.path).into_owned();
+        extractor.place(&mut archive, entry).map_err(|error| error.context(name))?;
+    }
+    extractor.finish_folders()?;
+    std::io::copy(&mut archive.into_inner(), &mut std::io::sink())?;
+    Ok(())
+}
+
+struct Extractor<'a> {
+    top: &'a OwnedFd,
+    extraction: &'a Extraction,
+    /// New folders, which get their modes and times when everything is in them.
+    folders: Vec<(Vec<u8>, Entry)>,
+    buffer: Vec<u8>,
+    is_first: bool,
+}
+
+impl Extractor<'_> {
+    fn place(&mut self, archive: &mut Archive<impl Read>, entry: Entry) -> Result<()> {
+        if std::mem::take(&mut self.is_first) {
+            match entry.kind {
+                EntryKind::Folder if !self.extraction.takes_folder => {
+                    return Err(Error::invalid("a folder cannot be copied onto a file"));
+                }
+                EntryKind::Folder => {}
+                _ if !self.extraction.takes_file => {
+                    return Err(Error::invalid("a file cannot be copied there: the folder is missing"));
+                }
+                _ => {}
+            }
+        }
+        let path = self.landing(&entry.path)?;
+        if path.is_empty() {
+            return Ok(());
+        }
+        let (folder, name) = split(&path);
+        let folder = self.open(folder)?;
+        match &entry.kind {
+            EntryKind::Folder => self.place_folder(&folder, name, path.clone(), entry),
+            EntryKind::File => {
+                let file = self.make_file(&folder, name)?;
+                self.copy(archive, &file, &entry)?;
+                self.apply(&file, &entry)
+            }
+            EntryKind::SymbolicLink(to) => {
+                make(&folder, name, || rustix::fs::symlinkat(&to[..], &folder, name))?;
+                if self.extraction.rights == Rights::Kept {
+                    let (uid, gid) = (Uid::from_raw(entry.uid), Gid::from_raw(entry.gid));
+                    rustix::fs::chownat(&folder, name, Some(uid), Some(gid), AtFlags::SYMLINK_NOFOLLOW)?;
+                }
+                Ok(rustix::fs::utimensat(&folder, name, &times(&entry), AtFlags::SYMLINK_NOFOLLOW)?)
+            }
+            EntryKind::HardLink(to) => {
+                let to = self.landing(to)?;
+                let (other, known) = split(&to);
+                let other = self.open(other)?;
+                make(&folder, name, || rustix::fs::linkat(&other, known, &folder, name, AtFlags::empty()))
+            }
+            EntryKind::Fifo => self.make_node(&folder, name, FileType::Fifo, None, &entry),
+            EntryKind::Character(device) => {
+                self.make_node(&folder, name, FileType::CharacterDevice, Some(*device), &entry)
+            }
+            EntryKind::Block(device) => {
+                self.make_node(&folder, name, FileType::BlockDevice, Some(*device), &entry)
+            }
+        }
+    }
+
+    /// The path beneath the folder; empty for the folder itself.
+    fn landing(&self, path: &[u8]) -> Result<Vec<u8>> {
+        let path = normalise(path)?;
+        let Landing::As(name) = &self.extraction.landing else { return Ok(path) };
+        let rest = path.iter().position(|&byte| byte == b'/').map_or(&b""[..], |slash| &path[slash + 1..]);
+        Ok(match (name, rest) {
+            (None, rest) => rest.to_vec(),
+            (Some(name), b"") => name.clone(),
+            (Some(name), rest) => [&name[..], b"/", rest].concat(),
+        })
+    }
+
+    fn open(&self, path: &[u8]) -> Result<OwnedFd> {
+        let resolve = ResolveFlags::BENEATH | ResolveFlags::NO_SYMLINKS;
+        let path = if path.is_empty() { b"." } else { path };
+        let open = |path: &[u8]| {
+            let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+            rustix::fs::openat2(self.top, path, flags, Mode::empty(), resolve)
+        };
+        match open(path) {
+            // A tar need not have an entry for each folder.
+            Err(Errno::NOENT) if self.extraction.landing == Landing::AsNamed => {
+                let ends = path.iter().enumerate().filter(|(_, byte)| **byte == b'/').map(|(index, _)| index);
+                for end in ends.chain([path.len()]) {
+                    let (above, name) = split(&path[..end]);
+                    let above = open(if above.is_empty() { b"." } else { above })?;
+                    match rustix::fs::mkdirat(&above, name, Mode::from_raw_mode(0o755)) {
+                        Ok(()) | Err(Errno::EXIST) => {}
+                        Err(errno) => return Err(errno.into()),
+                    }
+                }
+                Ok(open(path)?)
+            }
+            Err(Errno::LOOP) => Err(Error::invalid("a link stands where a folder is to be")),
+            opened => Ok(opened?),
+        }
+    }
+
+    fn place_folder(&mut self, folder: &OwnedFd, name: &[u8], path: Vec<u8>, entry: Entry) -> Result<()> {
+        match rustix::fs::mkdirat(folder, name, Mode::RWXU) {
+            Ok(()) => self.folders.push((path, entry)),
+            Err(Errno::EXIST) => match rustix::fs::statat(folder, name, AtFlags::SYMLINK_NOFOLLOW)?.st_mode {
+                mode if FileType::from_raw_mode(mode) == FileType::Directory => {}
+                _ => return Err(Error::conflict("something that is no folder is there already")),
+            },
+            Err(errno) => return Err(errno.into()),
+        }
+        Ok(())
+    }
+
+    fn make_file(&self, folder: &OwnedFd, name: &[u8]) -> Result<std::fs::File> {
+        let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        let create = || rustix::fs::openat(folder, name, flags, Mode::RUSR | Mode::WUSR);
+        match create() {
+            Err(Errno::EXIST) => {}
+            made => return Ok(made?.into()),
+        }
+        match rustix::fs::unlinkat(folder, name, AtFlags::empty()) {
+            Ok(()) | Err(Errno::NOENT) => Ok(create()?.into()),
+            // What is mounted there, as /etc/hosts is, gets the content.
+            Err(Errno::BUSY) => {
+                let flags = OFlags::WRONLY | OFlags::TRUNC | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+                Ok(rustix::fs::openat(folder, name, flags, Mode::empty())?.into())
+            }
+            Err(Errno::ISDIR) => Err(Error::conflict("a folder is there already")),
+            Err(errno) => Err(errno.into()),
+        }
+    }
+
+    fn copy(
+        &mut self,
+        archive: &mut Archive<impl Read>,
+        mut file: &std::fs::File,
+        entry: &Entry,
+    ) -> Result<()> {
+        let mut parts = vec![(0, u64::MAX)];
+        if let Some(segments) = &entry.segments {
+            file.set_len(entry.size)?;
+            parts = segments.iter().map(|segment| (segment.offset, segment.length)).collect();
+        }
+        for (offset, mut left) in parts {
+            std::io::Seek::seek(&mut file, std::io::SeekFrom::Start(offset))?;
+            while left > 0 {
+                let wanted = self.buffer.len().min(usize::try_from(left).unwrap_or(usize::MAX));
+                match archive.read_content(&mut self.buffer[..wanted])? {
+                    0 => break,
+                    length => {
+                        file.write_all(&self.buffer[..length])?;
+                        left -= length as u64;
+                    }
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn make_node(
+        &self,
+        folder: &OwnedFd,
+        name: &[u8],
+        kind: FileType,
+        device: Option<Device>,
+        entry: &Entry,
+    ) -> Result<()> {
+        if device.is_some() && self.extraction.rights == Rights::Own {
+            return Err(Error::invalid("a device: --archive takes it along"));
+        }
+        let number = device.map_or(0, |Device { major, minor }| rustix::fs::makedev(major, minor));
+        let mode = Mode::from_raw_mode(entry.mode);
+        make(folder, name, || rustix::fs::mknodat(folder, name, kind, mode, number))?;
+        if self.extraction.rights == Rights::Kept {
+            let (uid, gid) = (Uid::from_raw(entry.uid), Gid::from_raw(entry.gid));
+            rustix::fs::chownat(folder, name, Some(uid), Some(gid), AtFlags::SYMLINK_NOFOLLOW)?;
+        }
+        Ok(rustix::fs::chmodat(folder, name, mode, AtFlags::empty())?)
+    }
+
+    /// Each may undo what comes before it: a new owner takes setuid and capabilities away.
+    fn apply(&self, file: impl AsFd, entry: &Entry) -> Result<()> {
+        let mut mode = entry.mode;
+        match self.extraction.rights {
+            Rights::Kept => {
+                rustix::fs::fchown(&file, Some(Uid::from_raw(entry.uid)), Some(Gid::from_raw(entry.gid)))
+                    .context(|| format!("give it to {}:{}", entry.uid, entry.gid))?;
+            }
+            // A program of somebody else's does not get the caller's rights.
+            Rights::Own => mode &= 0o1777,
+        }
+        for (name, value) in &entry.xattrs {
+            let is_users = name.starts_with(b"user.");
+            if is_users || self.extraction.rights == Rights::Kept {
+                match rustix::fs::fsetxattr(&file, &name[..], value, XattrFlags::empty()) {
+                    Err(Errno::OPNOTSUPP | Errno::PERM) if is_users => {}
+                    set => set.context(|| String::from_utf8_lossy(name).into_owned())?,
+                }
+            }
+        }
+        rustix::fs::fchmod(&file, Mode::from_raw_mode(mode))?;
+        Ok(rustix::fs::futimens(&file, &times(entry))?)
+    }
+
+    fn finish_folders(&mut self) -> Result<()> {
+        for (path, entry) in std::mem::take(&mut self.folders).into_iter().rev() {
+            let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+            let resolve = ResolveFlags::BENEATH | ResolveFlags::NO_SYMLINKS;
+            let folder = rustix::fs::openat2(self.top, &path[..], flags, Mode::empty(), resolve);
+            let named = || String::from_utf8_lossy(&path).into_owned();
+            self.apply(folder.context(named)?, &entry).context(named)?;
+        }
+        Ok(())
+    }
+}
+
+/// Makes something, in the place of what stands there, unless that is a folder.
+fn make(folder: &OwnedFd, name: &[u8], make: impl Fn() -> rustix::io::Result<()>) -> Result<()> {
+    match make() {
+        Err(Errno::EXIST) => match rustix::fs::unlinkat(folder, name, AtFlags::empty()) {
+            Err(Errno::ISDIR | Errno::PERM) => Err(Error::conflict("a folder is there already")),
+            removed => Ok(removed.and_then(|()| make())?),
+        },
+        made => Ok(made?),
+    }
+}
+
+fn times(entry: &Entry) -> Timestamps {
+    let moment = Timespec { tv_sec: entry.mtime.seconds, tv_nsec: i64::from(entry.mtime.nanoseconds) };
+    Timestamps { last_access: moment, last_modification: moment }
+}

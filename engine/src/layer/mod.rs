@@ -1,0 +1,27 @@
+//! Layers: tars that become folders, with whiteouts in overlayfs' own form.
+//!
+//! A tar is hostile. Every path of it is resolved by the kernel beneath the layer's folder, as chroot(2) would (`tree`); what
+//! cannot be a layer is refused by its name.
+
+mod change;
+mod compression;
+mod copy;
+mod extract;
+mod pack;
+mod pipe;
+pub mod tar;
+mod tree;
+mod unpack;
+#[cfg(test)]
+mod unpack_tests;
+mod usage;
+mod whiteout;
+
+pub use change::{Change, ChangeKind, changes};
+pub use compression::uncompress;
+pub use copy::copy_tree;
+pub use extract::{Extraction, Landing, Rights, extract};
+pub use pack::{Boundary, Content, pack};
+pub use pipe::{Drain, Feed, pipe};
+pub use unpack::{Ownership, Unpacked, Unpacking, unpack, unpack_aside};
+pub use usage::usage;

@@ -1,0 +1,300 @@
+//! Files become a tar. What vanishes meanwhile is left out: a container may run.
+
+use std::collections::HashMap;
+use std::fs::File;
+use std::io::{Read, Write};
+use std::os::fd::{AsRawFd, OwnedFd};
+
+use rustix::fs::{Dir, FileType, Mode, OFlags, ResolveFlags, Stat};
+use rustix::io::Errno;
+
+use super::tar::{Device, Entry, EntryKind, Time, Writer};
+use super::whiteout::is_mark;
+use crate::error::{Context, Error, Result};
+
+/// Whether what is mounted below goes along.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Boundary {
+    /// It does.
+    None,
+    /// An empty folder or file stands in its place.
+    Mounts,
+}
+
+/// What the files are.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Content {
+    /// Just files.
+    Files,
+    /// A layer as overlayfs has it: what it hides gets the names that tars have for it.
+    Layer,
+}
+
+/// Packs a file, or a folder with everything in it. Its path in the tar is `name`; with an empty one the tar has what is in the
+/// folder alone. `top` may be open without a right to read (`O_PATH`).
+///
+/// # Errors
+/// Something cannot be read, or nobody takes the tar; the error names the path.
+pub fn pack(
+    top: &OwnedFd,
+    name: &[u8],
+    boundary: Boundary,
+    content: Content,
+    out: &mut dyn Write,
+) -> Result<()> {
+    let mut packer = Packer {
+        top,
+        name,
+        boundary,
+        content,
+        links: HashMap::new(),
+        buffer: vec![0; 1 << 17],
+        out: Writer::new(out),
+    };
+    let status = rustix::fs::fstat(top)?;
+    if !name.is_empty() {
+        packer.add(top, &status, b"")?;
+    }
+    if FileType::from_raw_mode(status.st_mode) == FileType::Directory {
+        packer.walk()?;
+    }
+    packer.out.finish()
+}
+
+struct Packer<'a> {
+    top: &'a OwnedFd,
+    name: &'a [u8],
+    boundary: Boundary,
+    content: Content,
+    /// The first names of files that have several.
+    links: HashMap<(u64, u64), Vec<u8>>,
+    buffer: Vec<u8>,
+    out: Writer<&'a mut dyn Write>,
+}
+
+impl Packer<'_> {
+    /// Folder by folder, each opened anew from the top: how deep they go does not count.
+    fn walk(&mut self) -> Result<()> {
+        let mut folders = vec![Vec::new()];
+        while let Some(folder) = folders.pop() {
+            let named = || String::from_utf8_lossy(&folder).into_owned();
+            let names = match names(&self.open(&folder, OFlags::RDONLY | OFlags::DIRECTORY)) {
+                Err(Errno::NOENT | Errno::XDEV | Errno::NOTDIR) => continue,
+                names => names.context(named)?,
+            };
+            let mut below = Vec::new();
+            for name in names {
+                let path = join(&folder, &name);
+                if self.visit(&path).map_err(|error| {
+                    if error.kind() == crate::Kind::Closed {
+                        error
+                    } else {
+                        error.context(String::from_utf8_lossy(&path))
+                    }
+                })? {
+                    below.push(path);
+                }
+            }
+            folders.extend(below.into_iter().rev());
+        }
+        Ok(())
+    }
+
+    fn open(&self, path: &[u8], flags: OFlags) -> rustix::io::Result<OwnedFd> {
+        let mut resolve = ResolveFlags::BENEATH | ResolveFlags::NO_SYMLINKS;
+        if self.boundary == Boundary::Mounts {
+            resolve |= ResolveFlags::NO_XDEV;
+        }
+        let path = if path.is_empty() { b"." } else { path };
+        loop {
+            match rustix::fs::openat2(self.top, path, flags | OFlags::CLOEXEC, Mode::empty(), resolve) {
+                Err(Errno::AGAIN | Errno::INTR) => {}
+                opened => return opened,
+            }
+        }
+    }
+
+    /// True for a folder that is to be walked.
+    fn visit(&mut self, path: &[u8]) -> Result<bool> {
+        match self.open(path, OFlags::PATH | OFlags::NOFOLLOW) {
+            Ok(found) => {
+                let status = rustix::fs::fstat(&found)?;
+                self.add(&found, &status, path)?;
+                Ok(FileType::from_raw_mode(status.st_mode) == FileType::Directory)
+            }
+            Err(Errno::NOENT) => Ok(false),
+            Err(Errno::XDEV) => self.add_mountpoint(path).map(|()| false),
+            // A link that is opened with O_PATH is no link that is followed.
+            Err(errno) => Err(errno.into()),
+        }
+    }
+
+    fn add_mountpoint(&mut self, path: &[u8]) -> Result<()> {
+        let status = rustix::fs::statat(self.top, path, rustix::fs::AtFlags::SYMLINK_NOFOLLOW)?;
+        let is_folder = FileType::from_raw_mode(status.st_mode) == FileType::Directory;
+        let (kind, mode) = if is_folder { (EntryKind::Folder, 0o755) } else { (EntryKind::File, 0o644) };
+        let entry = Entry { mode, uid: 0, gid: 0, size: 0, ..self.entry(path, kind, &status) };
+        self.out.entry(&entry)
+    }
+
+    fn entry(&self, path: &[u8], kind: EntryKind, status: &Stat) -> Entry {
+        Entry {
+            path: join(self.name, path),
+            kind,
+            mode: status.st_mode & 0o7777,
+            uid: status.st_uid,
+            gid: status.st_gid,
+            mtime: Time {
+                seconds: status.st_mtime,
+                nanoseconds: u32::try_from(status.st_mtime_nsec).unwrap_or(0),
+            },
+            atime: None,
+            size: u64::try_from(status.st_size).unwrap_or(0),
+            xattrs: Vec::new(),
+            segments: None,
+        }
+    }
+
+    fn add(&mut self, found: &OwnedFd, status: &Stat, path: &[u8]) -> Result<()> {
+        let kind = FileType::from_raw_mode(status.st_mode);
+        let device =
+            Device { major: rustix::fs::major(status.st_rdev), minor: rustix::fs::minor(status.st_rdev) };
+        let kind = match kind {
+            FileType::Directory => EntryKind::Folder,
+            FileType::RegularFile => EntryKind::File,
+            FileType::Symlink => {
+                EntryKind::SymbolicLink(rustix::fs::readlinkat(found, "", Vec::new())?.into_bytes())
+            }
+            FileType::CharacterDevice if self.content == Content::Layer && status.st_rdev == 0 => {
+                return self.add_whiteout(path, status);
+            }
+            FileType::CharacterDevice => EntryKind::Character(device),
+            FileType::BlockDevice => EntryKind::Block(device),
+            FileType::Fifo => EntryKind::Fifo,
+            // A socket leads to a program that does not go along.
+            _ => return Ok(()),
+        };
+        let mut entry = self.entry(path, kind, status);
+        if entry.kind != EntryKind::Folder && status.st_nlink > 1 {
+            let key = (status.st_dev, status.st_ino);
+            if let Some(first) = self.links.get(&key) {
+                entry.kind = EntryKind::HardLink(first.clone());
+                entry.size = 0;
+                return self.out.entry(&entry);
+            }
+            self.links.insert(key, entry.path.clone());
+        }
+        let mut is_opaque = false;
+        if !matches!(entry.kind, EntryKind::SymbolicLink(_)) {
+            for (name, value) in xattrs(found)? {
+                if self.content == Content::Layer
+                    && (name.ends_with(b".overlay.redirect") || name.ends_with(b".overlay.metacopy"))
+                {
+                    return Err(Error::invalid(
+                        "overlayfs has moved it without copying: it cannot be packed",
+                    ));
+                }
+                is_opaque |= name.ends_with(b".overlay.opaque") && value == b"y";
+                if is_kept(&name) {
+                    entry.xattrs.push((name, value));
+                }
+            }
+        }
+        match entry.kind {
+            EntryKind::File => self.add_file(found, &entry),
+            EntryKind::Folder if is_opaque && self.content == Content::Layer => {
+                self.out.entry(&entry)?;
+                let path = join(&entry.path, b".wh..wh..opq");
+                self.out.entry(&Entry {
+                    path,
+                    kind: EntryKind::File,
+                    mode: 0,
+                    size: 0,
+                    xattrs: Vec::new(),
+                    ..entry
+                })
+            }
+            _ => self.out.entry(&entry),
+        }
+    }
+
+    fn add_whiteout(&mut self, path: &[u8], status: &Stat) -> Result<()> {
+        let (folder, name) = super::tree::split(path);
+        let path = join(folder, &[b".wh.", name].concat());
+        let entry = self.entry(&path, EntryKind::File, status);
+        self.out.entry(&Entry { mode: 0, size: 0, ..entry })
+    }
+
+    /// As many bytes as it had when it was looked at, whoever writes to it.
+    fn add_file(&mut self, found: &OwnedFd, entry: &Entry) -> Result<()> {
+        let mut file = File::open(by_descriptor(found))?;
+        self.out.entry(entry)?;
+        let mut left = entry.size;
+        while left > 0 {
+            let wanted = self.buffer.len().min(usize::try_from(left).unwrap_or(usize::MAX));
+            let mut length = file.read(&mut self.buffer[..wanted])?;
+            if length == 0 {
+                self.buffer[..wanted].fill(0);
+                length = wanted;
+            }
+            self.out.content(&self.buffer[..length])?;
+            left -= length as u64;
+        }
+        Ok(())
+    }
+}
+
+fn by_descriptor(found: &OwnedFd) -> String {
+    format!("/proc/self/fd/{}", found.as_raw_fd())
+}
+
+fn join(folder: &[u8], name: &[u8]) -> Vec<u8> {
+    match (folder, name) {
+        (b"", name) => name.to_vec(),
+        (folder, b"") => folder.to_vec(),
+        (folder, name) => [folder, b"/", name].concat(),
+    }
+}
+
+/// What is in a folder, in order.
+fn names(folder: &rustix::io::Result<OwnedFd>) -> rustix::io::Result<Vec<Vec<u8>>> {
+    let folder = folder.as_ref().map_err(|errno| *errno)?;
+    let mut names = Vec::new();
+    for entry in Dir::read_from(folder)? {
+        let entry = entry?;
+        let name = entry.file_name().to_bytes();
+        if name != b"." && name != b".." {
+            names.push(name.to_vec());
+        }
+    }
+    names.sort();
+    Ok(names)
+}
+
+/// Rights that a program has from its file, and what users have noted. Everything else is of the host's file system.
+fn is_kept(name: &[u8]) -> bool {
+    name == b"security.capability" || (name.starts_with(b"user.") && !is_mark(name))
+}
+
+fn xattrs(found: &OwnedFd) -> Result<Vec<(Vec<u8>, Vec<u8>)>> {
+    let path = by_descriptor(found);
+    let mut list = vec![0; 1 << 16];
+    let length = match rustix::fs::listxattr(&path, &mut list[..]) {
+        Err(Errno::OPNOTSUPP) => return Ok(Vec::new()),
+        length => length?,
+    };
+    let mut found = Vec::new();
+    for name in list[..length].split(|&byte| byte == 0).filter(|name| !name.is_empty()) {
+        let mut value = vec![0; 1 << 16];
+        match rustix::fs::getxattr(&path, name, &mut value[..]) {
+            Ok(length) => {
+                value.truncate(length);
+                found.push((name.to_vec(), value));
+            }
+            // Gone meanwhile, or not for this user.
+            Err(Errno::NODATA | Errno::PERM | Errno::ACCESS | Errno::OPNOTSUPP) => {}
+            Err(errno) => return Err(errno.into()),
+        }
+    }
+    Ok(found)
+}

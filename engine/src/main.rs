@@ -1,0 +1,26 @@
+//! The command `box`.
+
+use std::process::ExitCode;
+
+use pillbox_engine::container::monitor;
+use pillbox_engine::inside;
+
+fn main() -> ExitCode {
+    let mut arguments = std::env::args_os();
+    let program = arguments.next();
+    if inside::is_called(program.as_deref()) {
+        return ExitCode::from(inside::main(arguments));
+    }
+    pillbox::own_all_children();
+    pillbox::Surroundings::use_environment();
+    if monitor::is_called(program.as_deref()) {
+        return ExitCode::from(monitor::main(arguments));
+    }
+    match pillbox_engine::command::run(arguments) {
+        Ok(status) => ExitCode::from(status),
+        Err(error) => {
+            eprintln!("box: {error}");
+            ExitCode::from(error.status())
+        }
+    }
+}

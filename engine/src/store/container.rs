@@ -1,0 +1,232 @@
+//! Containers on disk: a folder for each, by its id, and names that lead to ids.
+
+use std::fmt;
+use std::io::ErrorKind;
+use std::os::unix::fs::DirBuilderExt;
+use std::path::{Path, PathBuf};
+
+use super::lock::{Lock, Sharing};
+use super::{names_in, random_id, removal};
+use crate::digest::Digest;
+use crate::error::{Context, Error, Kind, Result};
+use crate::ids::IdMaps;
+
+/// 64 hex digits, at random.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct ContainerId(String);
+
+impl ContainerId {
+    /// A new one.
+    ///
+    /// # Errors
+    /// The kernel has no random bytes.
+    pub fn random() -> Result<ContainerId> {
+        random_id().map(ContainerId)
+    }
+
+    fn parse(text: &str) -> Option<ContainerId> {
+        Digest::of_hex(text).map(|_| ContainerId(text.to_string()))
+    }
+
+    /// All digits.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+
+    /// The first twelve digits, as they are shown.
+    pub fn short(&self) -> &str {
+        &self.0[..12]
+    }
+}
+
+impl fmt::Display for ContainerId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+/// The folders of containers and names.
+#[derive(Debug, Clone)]
+pub struct Containers {
+    folder: PathBuf,
+    names: PathBuf,
+    maps: Option<IdMaps>,
+}
+
+/// The folder of one container.
+#[derive(Debug, Clone)]
+pub struct ContainerFolder {
+    /// Its id.
+    pub id: ContainerId,
+    path: PathBuf,
+}
+
+impl Containers {
+    pub(super) fn at(folder: PathBuf, names: PathBuf, maps: Option<IdMaps>) -> Containers {
+        Containers { folder, names, maps }
+    }
+
+    /// Makes the folder of a new container, locked: as long as the lock is held, nobody takes it for abandoned.
+    ///
+    /// # Errors
+    /// The disk did not take it; [`Kind::Conflict`] if the name is taken.
+    pub fn make(&self, id: &ContainerId, name: &str) -> Result<(ContainerFolder, Lock)> {
+        let path = self.folder.join(id.as_str());
+        std::fs::DirBuilder::new()
+            .mode(0o755)
+            .create(&path)
+            .context(|| format!("make the folder {}", path.display()))?;
+        let lock = Lock::at(&path, Sharing::Exclusive, &format!("container {id}"))?;
+        if let Err(error) = self.claim(name, id) {
+            removal::remove(&path, self.maps.as_ref())?;
+            return Err(error);
+        }
+        Ok((ContainerFolder { id: id.clone(), path }, lock))
+    }
+
+    /// Gives a name to a container.
+    ///
+    /// # Errors
+    /// [`Kind::Conflict`] if another one has it.
+    pub fn claim(&self, name: &str, id: &ContainerId) -> Result<()> {
+        let link = self.names.join(name);
+        loop {
+            match std::os::unix::fs::symlink(id.as_str(), &link) {
+                Ok(()) => return Ok(()),
+                Err(error) if error.kind() == ErrorKind::AlreadyExists => match self.named(name)? {
+                    Some(owner) => {
+                        return Err(Error::conflict(format!(
+                            "--name {name}: container {} has this name: remove it (box rm {name}) or choose another",
+                            owner.id.short()
+                        )));
+                    }
+                    None => remove_link(&link)?,
+                },
+                Err(error) => return Err(error).context(|| format!("--name {name}")),
+            }
+        }
+    }
+
+    /// Takes a name away from a container, unless it is another's by now.
+    ///
+    /// # Errors
+    /// It cannot be removed.
+    pub fn disclaim(&self, name: &str, id: &ContainerId) -> Result<()> {
+        let link = self.names.join(name);
+        match std::fs::read_link(&link) {
+            Ok(owner) if owner.as_os_str() == id.as_str() => remove_link(&link),
+            _ => Ok(()),
+        }
+    }
+
+    /// Takes all names away from a container whose own record does not tell them.
+    ///
+    /// # Errors
+    /// They cannot be looked at, or removed.
+    pub fn disclaim_all(&self, id: &ContainerId) -> Result<()> {
+        names_in(&self.names)?.iter().try_for_each(|name| self.disclaim(name, id))
+    }
+
+    fn named(&self, name: &str) -> Result<Option<ContainerFolder>> {
+        // What is no file's name is no container's either.
+        if name.is_empty() || name.contains('/') || name.starts_with('.') {
+            return Ok(None);
+        }
+        match std::fs::read_link(self.names.join(name)) {
+            Ok(id) => Ok(id.to_str().and_then(ContainerId::parse).and_then(|id| self.folder_of(&id))),
+            Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::InvalidFilename) => {
+                Ok(None)
+            }
+            Err(error) => Err(error).context(|| format!("container {name}")),
+        }
+    }
+
+    fn folder_of(&self, id: &ContainerId) -> Option<ContainerFolder> {
+        let path = self.folder.join(id.as_str());
+        path.exists().then(|| ContainerFolder { id: id.clone(), path })
+    }
+
+    /// The container with that name or id, or whose id alone begins like this.
+    ///
+    /// # Errors
+    /// [`Kind::NotFound`]; [`Kind::Invalid`] if several ids begin like this.
+    pub fn find(&self, reference: &str) -> Result<ContainerFolder> {
+        if let Some(found) = self.named(reference)? {
+            return Ok(found);
+        }
+        if let Some(found) = ContainerId::parse(reference).and_then(|id| self.folder_of(&id)) {
+            return Ok(found);
+        }
+        let mut found = None;
+        if !reference.is_empty() {
+            for folder in self.list()?.into_iter().filter(|folder| folder.id.0.starts_with(reference)) {
+                if found.replace(folder).is_some() {
+                    return Err(Error::invalid(format!(
+                        "container {reference}: several ids begin like this"
+                    )));
+                }
+            }
+        }
+        found.ok_or_else(|| Error::not_found(format!("no such container: {reference}")))
+    }
+
+    /// All containers.
+    ///
+    /// # Errors
+    /// The folder cannot be read.
+    pub fn list(&self) -> Result<Vec<ContainerFolder>> {
+        let names = names_in(&self.folder)?;
+        let ids = names.iter().filter_map(|name| ContainerId::parse(name));
+        Ok(ids.map(|id| ContainerFolder { path: self.folder.join(id.as_str()), id }).collect())
+    }
+
+    /// Removes a container with everything in it. The caller holds its lock.
+    ///
+    /// # Errors
+    /// It cannot be deleted completely; it is gone for all commands then, and the next one goes on.
+    pub fn remove(&self, folder: &ContainerFolder) -> Result<()> {
+        removal::remove(&folder.path, self.maps.as_ref())
+    }
+
+    /// Deletes what killed commands have left.
+    ///
+    /// # Errors
+    /// Something cannot be deleted.
+    pub fn sweep(&self) -> Result<()> {
+        removal::sweep(&self.folder, self.maps.as_ref(), |_| true)
+    }
+}
+
+impl ContainerFolder {
+    /// Where it is.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Locks it if nobody else does.
+    ///
+    /// # Errors
+    /// It is gone.
+    pub fn try_lock(&self, sharing: Sharing) -> Result<Option<Lock>> {
+        Lock::try_at(&self.path, sharing)
+    }
+
+    /// Locks it as soon as nobody else does.
+    ///
+    /// # Errors
+    /// It is gone.
+    pub fn lock(&self, sharing: Sharing) -> Result<Lock> {
+        let locked = Lock::at(&self.path, sharing, &format!("container {}", self.id.short()));
+        locked.map_err(|error| match error.kind() {
+            Kind::NotFound => Error::not_found(format!("no such container: {}", self.id.short())),
+            _ => error,
+        })
+    }
+}
+
+fn remove_link(link: &Path) -> Result<()> {
+    match std::fs::remove_file(link) {
+        Err(error) if error.kind() == ErrorKind::NotFound => Ok(()),
+        done => done.context(|| format!("remove {}", link.display())),
+    }
+}

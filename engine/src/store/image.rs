@@ -1,0 +1,240 @@
+//! Images by their names: one small file for each, with what `images` shows.
+
+use std::io::ErrorKind;
+use std::path::PathBuf;
+
+use serde::{Deserialize, Serialize};
+
+use super::{Store, names_in, removal, write_whole};
+use crate::digest::Digest;
+use crate::error::{Context, Error, Result};
+use crate::image::{ChainId, Configuration, DOCUMENT_MAX, ImageId, Platform};
+use crate::reference::Reference;
+
+/// An image that is there as a whole: its configuration and all its layers.
+#[derive(Debug, Clone)]
+pub struct Image {
+    /// The digest of its configuration.
+    pub id: ImageId,
+    /// What its author says about how it is run.
+    pub config: Configuration,
+    /// Its layers, the lowest one first.
+    pub layers: Vec<ChainId>,
+}
+
+/// What is known of an image under one name.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct ImageRecord {
+    /// The name, as Docker normalises it, with its tag; for one without a name, what leads to it: `sha256:…` or `file:…`.
+    pub name: String,
+    /// The digest of its configuration, which is a blob.
+    pub id: ImageId,
+    /// The digest of its manifest, which is a blob, if it came with one.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub manifest: Option<Digest>,
+    /// What its name led to in its registry: the digest of an index, or of the manifest.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub repo_digest: Option<Digest>,
+    /// Its layers, the lowest one first.
+    pub layers: Vec<ChainId>,
+    /// Bytes of all files of its layers.
+    pub size: u64,
+    /// When it was made, as its author says it.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub created: Option<String>,
+    /// What it runs on.
+    pub platform: Platform,
+}
+
+/// The folder of names.
+#[derive(Debug, Clone)]
+pub struct Images {
+    folder: PathBuf,
+}
+
+impl Images {
+    pub(super) fn at(folder: PathBuf) -> Images {
+        Images { folder }
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.folder.join(file_name(name))
+    }
+
+    /// What a name stands for.
+    ///
+    /// # Errors
+    /// The record is broken.
+    pub fn find(&self, name: &str) -> Result<Option<ImageRecord>> {
+        let path = self.path(name);
+        match std::fs::read(&path) {
+            Ok(text) => serde_json::from_slice(&text)
+                .map(Some)
+                .map_err(|error| Error::corrupt(format!("{}: {error}", path.display()))),
+            Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
+            Err(error) => Err(error).context(|| path.display().to_string()),
+        }
+    }
+
+    /// All names.
+    ///
+    /// # Errors
+    /// The folder cannot be read, or a record is broken.
+    pub fn list(&self) -> Result<Vec<ImageRecord>> {
+        let mut records = Vec::new();
+        for name in names_in(&self.folder)? {
+            // Removed meanwhile, if it is not there.
+            records.extend(self.find(&name_of_file(&name))?);
+        }
+        records.sort_by(|one, other| one.name.cmp(&other.name));
+        Ok(records)
+    }
+
+    /// Gives an image its name, or the name another image. It survives the power, so everything that it names is to be
+    /// synced before.
+    ///
+    /// # Errors
+    /// The disk did not take it; the name is longer than a file's may be.
+    pub fn name(&self, record: &ImageRecord) -> Result<()> {
+        let text = serde_json::to_vec(record)
+            .map_err(|error| Error::invalid(format!("image {}: {error}", record.name)))?;
+        write_whole(&self.path(&record.name), &text)
+    }
+
+    /// Takes a name away; its blobs and layers stay until they are pruned. False if there is no such name.
+    ///
+    /// # Errors
+    /// It cannot be removed.
+    pub fn unname(&self, name: &str) -> Result<bool> {
+        match std::fs::remove_file(self.path(name)) {
+            Ok(()) => Ok(true),
+            Err(error) if error.kind() == ErrorKind::NotFound => Ok(false),
+            Err(error) => Err(error).context(|| format!("image {name}")),
+        }
+    }
+
+    /// Deletes what killed commands have left.
+    ///
+    /// # Errors
+    /// Something cannot be deleted.
+    pub fn sweep(&self) -> Result<()> {
+        removal::sweep(&self.folder, None, removal::is_old)
+    }
+}
+
+impl ImageRecord {
+    /// Its name, if it has one: what is only found by its digest or by the path of a file has none.
+    pub fn reference(&self) -> Option<Reference> {
+        match self.name.split_once(':') {
+            Some(("sha256" | "file", _)) => None,
+            _ => Reference::parse(&self.name).ok(),
+        }
+    }
+}
+
+impl Store {
+    /// The image that a record names, with its configuration read and checked.
+    ///
+    /// # Errors
+    /// The configuration is missing or broken.
+    pub fn load(&self, record: &ImageRecord) -> Result<Image> {
+        let named = || format!("image {}", record.name);
+        let text = self.blobs().read(record.id.digest(), DOCUMENT_MAX).context(named)?;
+        let config = Configuration::parse(&text).context(named)?;
+        Ok(Image { id: record.id, config, layers: record.layers.clone() })
+    }
+
+    /// Gives an image its name. One that had this name and no other is kept without a name, as Docker does.
+    ///
+    /// # Errors
+    /// As for [`Images::name`].
+    pub fn name_image(&self, record: &ImageRecord) -> Result<()> {
+        let _beside = self.beside_removals()?;
+        let images = self.images();
+        if let Some(before) = images.find(&record.name)?
+            && before.id != record.id
+            && before.reference().is_some()
+            && !images.list()?.iter().any(|other| other.id == before.id && other.name != before.name)
+        {
+            images.name(&ImageRecord { name: before.id.to_string(), repo_digest: None, ..before })?;
+        }
+        images.name(record)
+    }
+
+    /// The image that a command line means: by name, by name and digest, or by its id or the beginning of it.
+    ///
+    /// # Errors
+    /// [`Kind::NotFound`]; [`Kind::Invalid`] if several ids begin like this, or it can be neither a name nor an id.
+    pub fn find_image(&self, text: &str) -> Result<ImageRecord> {
+        let images = self.images();
+        let reference = Reference::parse(text);
+        if let Ok(reference) = &reference {
+            if let Some(record) = images.find(&reference.to_string())? {
+                return Ok(record);
+            }
+            if let Some(digest) = reference.digest {
+                let is_it = |record: &ImageRecord| {
+                    let has_digest = [record.repo_digest, record.manifest].contains(&Some(digest));
+                    has_digest
+                        && record.reference().is_some_and(|name| name.repository == reference.repository)
+                };
+                if let Some(record) = images.list()?.into_iter().find(is_it) {
+                    return Ok(record);
+                }
+            }
+        }
+        let digits = text.strip_prefix("sha256:").unwrap_or(text);
+        let is_id =
+            !digits.is_empty() && digits.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'));
+        if !is_id {
+            reference?;
+            return Err(Error::not_found(format!("{text}: there is no such image here")));
+        }
+        let mut found: Option<ImageRecord> = None;
+        for record in images.list()? {
+            if !record.id.digest().hex().starts_with(digits) {
+                continue;
+            }
+            match &found {
+                Some(other) if other.id != record.id => {
+                    return Err(Error::invalid(format!("image {text}: several ids begin like this")));
+                }
+                _ => found = Some(record),
+            }
+        }
+        found.ok_or_else(|| Error::not_found(format!("{text}: there is no such image here")))
+    }
+}
+
+/// A name as that of a file: `/` and what could hide it are written as `%2F`.
+fn file_name(name: &str) -> String {
+    let mut text = String::with_capacity(name.len() + 8);
+    for (index, letter) in name.chars().enumerate() {
+        match letter {
+            '/' => text += "%2F",
+            '%' => text += "%25",
+            '.' if index == 0 => text += "%2E",
+            _ => text.push(letter),
+        }
+    }
+    text
+}
+
+fn name_of_file(name: &str) -> String {
+    name.replace("%2F", "/").replace("%2E", ".").replace("%25", "%")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_are_files() {
+        for name in ["docker.io/library/alpine:3.20", "file:/srv/a%2Fb.tar", ".hidden", "sha256:00"] {
+            let file = file_name(name);
+            assert!(!file.contains('/') && !file.starts_with('.'), "{file}");
+            assert_eq!(name_of_file(&file), name);
+        }
+    }
+}

@@ -1,0 +1,192 @@
+//! What box keeps on disk: blobs, layers, names of images, containers.
+//!
+//! No process owns it. Whatever must survive the power is written beside its place, synced and renamed; what is removed is renamed
+//! to `.gone-*` first. So a command that is killed leaves a legal state, and the next one puts away the rest. Locks are flock(2) on
+//! the thing itself: shared for use, exclusive for removal.
+
+mod adding;
+mod blob;
+mod check;
+mod collect;
+mod container;
+mod event;
+mod image;
+mod layer;
+mod lease;
+mod lock;
+mod network;
+mod place;
+mod removal;
+mod version;
+mod volume;
+mod whole;
+
+use std::os::unix::fs::DirBuilderExt;
+use std::path::{Path, PathBuf};
+
+pub use adding::{AddedLayer, UnpackedLayer};
+pub use blob::{Blobs, CheckedBlob, NamelessBlob, PartialBlob};
+pub use check::{Fault, check};
+pub use collect::{Collected, Removals};
+pub use container::{ContainerFolder, ContainerId, Containers};
+pub use event::{Event, EventKind, EventReader, Events};
+pub use image::{Image, ImageRecord, Images};
+pub use layer::{LayerRecord, Layers, NewLayer, Owners};
+pub use lease::Lease;
+pub use lock::{Lock, Sharing};
+pub use network::{NetworkDriver, NetworkRecord, NetworkRecords};
+pub use place::{Environment, Place};
+pub use volume::{VolumeRecord, Volumes};
+pub use whole::{write_whole, write_without_sync};
+
+use crate::error::{Context, Result};
+use crate::ids::IdMaps;
+
+/// Names of what is being made, and of what is being removed.
+const PARTIAL: &str = ".partial-";
+const GONE: &str = ".gone-";
+
+/// The store of one user or of root.
+#[derive(Debug, Clone)]
+pub struct Store {
+    place: Place,
+    maps: Option<IdMaps>,
+}
+
+impl Store {
+    /// Opens the store at `place`; makes it if it is not there yet.
+    ///
+    /// # Errors
+    /// A folder cannot be made; the store was written by a later version that this one cannot read.
+    pub fn open(place: Place) -> Result<Store> {
+        // Layers have programs that are setuid: nobody else on this host may get at them.
+        make_folder(&place.data, 0o700)?;
+        version::check(&place.data)?;
+        for name in [
+            "blobs/sha256",
+            "layers",
+            "images",
+            "leases",
+            "events",
+            "containers",
+            "names",
+            "networks",
+            "volumes",
+        ] {
+            make_folder(&place.data.join(name), 0o755)?;
+        }
+        Ok(Store { place, maps: IdMaps::of_caller() })
+    }
+
+    /// Where it lies.
+    pub fn place(&self) -> &Place {
+        &self.place
+    }
+
+    /// The ids of its containers' users, if it is an ordinary user's.
+    pub fn maps(&self) -> Option<&IdMaps> {
+        self.maps.as_ref()
+    }
+
+    /// Manifests, configurations, compressed layers.
+    pub fn blobs(&self) -> Blobs {
+        Blobs::at(self.place.data.join("blobs/sha256"))
+    }
+
+    /// Unpacked layers.
+    pub fn layers(&self) -> Layers {
+        Layers::at(self.place.data.join("layers"), self.maps.clone())
+    }
+
+    /// Images by their names.
+    pub fn images(&self) -> Images {
+        Images::at(self.place.data.join("images"))
+    }
+
+    /// Containers by their ids and names.
+    pub fn containers(&self) -> Containers {
+        Containers::at(self.place.data.join("containers"), self.place.data.join("names"), self.maps.clone())
+    }
+
+    /// What happens.
+    pub fn events(&self) -> Events {
+        Events::at(self.place.data.join("events"))
+    }
+
+    /// Folders that outlive containers.
+    pub fn volumes(&self) -> Volumes {
+        Volumes::at(self.place.data.join("volumes"), self.maps.clone())
+    }
+
+    /// Networks with names.
+    pub fn networks(&self) -> NetworkRecords {
+        NetworkRecords::at(self.place.data.join("networks"))
+    }
+
+    /// Deletes what killed commands have left of images and volumes; see [`crate::container::sweep`] for containers.
+    ///
+    /// # Errors
+    /// Something cannot be deleted.
+    pub fn sweep(&self) -> Result<()> {
+        self.images().sweep()?;
+        self.blobs().sweep()?;
+        self.layers().sweep()?;
+        self.volumes().sweep()
+    }
+
+    /// Syncs everything that has been written to the store's file system: once for an image, after its last layer.
+    ///
+    /// # Errors
+    /// The disk did not take it.
+    pub fn sync(&self) -> Result<()> {
+        let folder =
+            std::fs::File::open(&self.place.data).context(|| self.place.data.display().to_string())?;
+        rustix::fs::syncfs(&folder).context(|| format!("sync {}", self.place.data.display()))
+    }
+}
+
+fn make_folder(path: &Path, mode: u32) -> Result<()> {
+    std::fs::DirBuilder::new()
+        .recursive(true)
+        .mode(mode)
+        .create(path)
+        .context(|| format!("make the folder {}", path.display()))
+}
+
+/// 64 hex digits at random: the id of a container, of a network, the name of a volume that is given none.
+///
+/// # Errors
+/// The kernel has no random bytes.
+pub fn random_id() -> Result<String> {
+    let mut bytes = [0; 32];
+    rustix::rand::getrandom(&mut bytes, rustix::rand::GetRandomFlags::empty()).context(|| "random bytes")?;
+    Ok(crate::digest::Digest::of(&bytes).hex())
+}
+
+/// A name that nobody else has, behind a prefix.
+fn fresh_name(prefix: &str) -> Result<String> {
+    let mut bytes = [0; 8];
+    rustix::rand::getrandom(&mut bytes, rustix::rand::GetRandomFlags::empty()).context(|| "random bytes")?;
+    Ok(format!("{prefix}{:016x}", u64::from_ne_bytes(bytes)))
+}
+
+/// What a folder of the store has, without what is half made or half removed; hidden names as well.
+fn names_in(folder: &Path) -> Result<Vec<String>> {
+    let entries = std::fs::read_dir(folder).context(|| format!("read {}", folder.display()))?;
+    let mut names = Vec::new();
+    for entry in entries {
+        let entry = entry.context(|| format!("read {}", folder.display()))?;
+        if let Ok(name) = entry.file_name().into_string()
+            && !name.starts_with(PARTIAL)
+            && !name.starts_with(GONE)
+        {
+            names.push(name);
+        }
+    }
+    Ok(names)
+}
+
+/// The path of a file beside `path` with another name.
+fn beside(path: &Path, name: &str) -> PathBuf {
+    path.with_file_name(name)
+}

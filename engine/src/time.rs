@@ -1,0 +1,91 @@
+//! Moments, and how they are written.
+
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use serde::{Deserialize, Serialize};
+
+/// Nanoseconds since 1970.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct Moment(pub u64);
+
+impl Moment {
+    /// This one.
+    pub fn now() -> Moment {
+        let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        Moment(u64::try_from(since.as_nanos()).unwrap_or(u64::MAX))
+    }
+}
+
+/// RFC 3339, in UTC, with nanoseconds.
+pub fn rfc3339(moment: Moment) -> String {
+    let (seconds, nanoseconds) = (moment.0 / 1_000_000_000, moment.0 % 1_000_000_000);
+    let (year, month, day) = date(seconds / 86_400);
+    let (hour, minute, second) = (seconds / 3600 % 24, seconds / 60 % 60, seconds % 60);
+    format!("{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}.{nanoseconds:09}Z")
+}
+
+/// The moment that RFC 3339 text names; `None` if it is none since 1970.
+pub fn parse_rfc3339(text: &str) -> Option<Moment> {
+    let number = |range: std::ops::Range<usize>| text.get(range)?.parse::<u64>().ok();
+    let (year, month, day) = (number(0..4)?, number(5..7)?, number(8..10)?);
+    let (hour, minute, second) = (number(11..13)?, number(14..16)?, number(17..19)?);
+    let rest = text.get(19..)?;
+    let digits: String =
+        rest.strip_prefix('.').unwrap_or_default().chars().take_while(char::is_ascii_digit).collect();
+    let nanoseconds = format!("{digits:0<9}").get(..9)?.parse::<u64>().ok()?;
+    let zone = if digits.is_empty() { rest } else { &rest[digits.len() + 1..] };
+    // The zone's difference, in minutes.
+    let ahead = match zone {
+        "Z" | "z" => 0,
+        zone => {
+            let minutes = zone.get(1..3)?.parse::<i64>().ok()? * 60 + zone.get(4..6)?.parse::<i64>().ok()?;
+            if zone.starts_with('-') { -minutes } else { minutes }
+        }
+    };
+    let is_possible =
+        (1..=12).contains(&month) && (1..=31).contains(&day) && hour < 24 && minute < 60 && second <= 60;
+    let days = is_possible.then(|| days(year, month, day))??;
+    let seconds = i64::try_from(days * 86_400 + hour * 3600 + minute * 60 + second).ok()? - ahead * 60;
+    u64::try_from(seconds).ok()?.checked_mul(1_000_000_000)?.checked_add(nanoseconds).map(Moment)
+}
+
+/// The number of days from 1970 to a day; the reverse of [`date`].
+fn days(year: u64, month: u64, day: u64) -> Option<u64> {
+    let year = if month <= 2 { year.checked_sub(1)? } else { year };
+    let month = if month > 2 { month - 3 } else { month + 9 };
+    let days = 365 * year + year / 4 - year / 100 + year / 400 + (153 * month + 2) / 5 + day - 1;
+    days.checked_sub(719_468)
+}
+
+/// Year, month and day of a number of days since 1970, in the Gregorian calendar, whose cycle has 400 years. Years begin in March
+/// meanwhile, so that the day that may be missing is the last one.
+fn date(days: u64) -> (u64, u64, u64) {
+    let days = days + 719_468;
+    let (cycle, day) = (days / 146_097, days % 146_097);
+    let year = (day - day / 1460 + day / 36_524 - day / 146_096) / 365;
+    let day = day - (365 * year + year / 4 - year / 100);
+    let month = (5 * day + 2) / 153;
+    let in_month = day - (153 * month + 2) / 5 + 1;
+    let month = if month < 10 { month + 3 } else { month - 9 };
+    (cycle * 400 + year + u64::from(month <= 2), month, in_month)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn moments_are_rfc_3339() {
+        assert_eq!(rfc3339(Moment(0)), "1970-01-01T00:00:00.000000000Z");
+        assert_eq!(rfc3339(Moment(951_782_400_000_000_001)), "2000-02-29T00:00:00.000000001Z");
+        for moment in [0, 951_782_400_000_000_001, 1_735_689_599_000_000_000] {
+            assert_eq!(parse_rfc3339(&rfc3339(Moment(moment))), Some(Moment(moment)));
+        }
+        assert_eq!(parse_rfc3339("1970-01-01T02:00:00.5+01:30"), Some(Moment(1_800_500_000_000)));
+        assert_eq!(parse_rfc3339("1970-01-01T02:00:00Z"), Some(Moment(7_200_000_000_000)));
+        assert_eq!(parse_rfc3339("0001-01-01T00:00:00Z"), None);
+        assert_eq!(parse_rfc3339("yesterday"), None);
+        assert_eq!(rfc3339(Moment(1_735_689_599_000_000_000)), "2024-12-31T23:59:59.000000000Z");
+    }
+}

@@ -1,0 +1,259 @@
+//! Layers from a registry: several at once, each in one pass from the socket to its files.
+
+use std::io::{Read, Write};
+use std::sync::Mutex;
+use std::sync::PoisonError;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+
+use super::CONNECTIONS;
+use super::observer::{Observer, Step};
+use crate::digest::Digest;
+use crate::error::{Context, Error, Kind, Result};
+use crate::image::{ChainId, Descriptor, DiffId};
+use crate::layer::{Feed, pipe};
+use crate::registry::Registry;
+use crate::store::{CheckedBlob, Lock, PartialBlob, Store, UnpackedLayer};
+
+/// How much is read from a connection at once.
+const BUFFER: usize = 1 << 17;
+
+/// A layer that is wanted.
+#[derive(Debug)]
+pub struct Wanted<'m> {
+    /// Its blob.
+    pub blob: &'m Descriptor,
+    /// Its tar.
+    pub diff_id: DiffId,
+    /// Its name in the store.
+    pub id: ChainId,
+}
+
+/// What has come, synced by nobody yet.
+#[derive(Default)]
+pub struct Fetched {
+    /// Layers that were there.
+    pub held: Vec<Lock>,
+    /// Layers to be named.
+    pub layers: Vec<(ChainId, UnpackedLayer)>,
+    /// Blobs to be named.
+    pub blobs: Vec<CheckedBlob>,
+}
+
+impl Fetched {
+    fn join(mut self, other: Fetched) -> Fetched {
+        self.held.extend(other.held);
+        self.layers.extend(other.layers);
+        self.blobs.extend(other.blobs);
+        self
+    }
+}
+
+/// Fetches and unpacks the layers that are not there.
+///
+/// # Errors
+/// One could not be fetched or unpacked. What has come of blobs by then stays, to go on from.
+pub fn fetch(
+    store: &Store,
+    registry: &Registry,
+    wanted: &[Wanted<'_>],
+    observer: &dyn Observer,
+) -> Result<Fetched> {
+    let mut fetched = Fetched::default();
+    // The same blob twice in an image is one job: no thread waits for another.
+    let mut jobs: Vec<Vec<&Wanted<'_>>> = Vec::new();
+    for layer in wanted {
+        if let Some(lock) = store.layers().hold(&layer.id)? {
+            observer.note(&layer.blob.digest, Step::Present);
+            fetched.held.push(lock);
+            continue;
+        }
+        observer.note(&layer.blob.digest, Step::Waiting);
+        match jobs.iter_mut().find(|job| job[0].blob.digest == layer.blob.digest) {
+            Some(job) => job.push(layer),
+            None => jobs.push(vec![layer]),
+        }
+    }
+    let (next, stop) = (AtomicUsize::new(0), AtomicBool::new(false));
+    let outcome = Mutex::new(Ok(fetched));
+    let work = || {
+        while let Some(job) = jobs.get(next.fetch_add(1, Ordering::Relaxed)) {
+            let done = Job { store, registry, observer, stop: &stop }.run(job);
+            let is_wrong = done.is_err();
+            let mut outcome = outcome.lock().unwrap_or_else(PoisonError::into_inner);
+            let before = std::mem::replace(&mut *outcome, Ok(Fetched::default()));
+            *outcome = match (before, done) {
+                (Ok(before), Ok(done)) => Ok(before.join(done)),
+                // The first error is the reason for those that follow.
+                (Err(error), _) | (Ok(_), Err(error)) => Err(error),
+            };
+            if is_wrong {
+                stop.store(true, Ordering::Relaxed);
+                return;
+            }
+        }
+    };
+    std::thread::scope(|scope| {
+        for _ in 0..CONNECTIONS.min(jobs.len()) {
+            scope.spawn(work);
+        }
+    });
+    outcome.into_inner().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// What fetching one blob needs.
+struct Job<'a> {
+    store: &'a Store,
+    registry: &'a Registry,
+    observer: &'a dyn Observer,
+    stop: &'a AtomicBool,
+}
+
+impl Job<'_> {
+    /// One blob, and all layers that it is.
+    fn run(&self, layers: &[&Wanted<'_>]) -> Result<Fetched> {
+        let (first, others) = layers.split_first().ok_or_else(|| Error::invalid("a job without a layer"))?;
+        let digest = &first.blob.digest;
+        let mut fetched = self.first(first).context(|| format!("layer {digest}"))?;
+        for layer in others {
+            let mut file = match fetched.blobs.first() {
+                Some(blob) => blob.open()?,
+                None => self.store.blobs().open(digest)?,
+            };
+            let unpacked = self.store.unpack(&mut file, Some(&layer.diff_id))?;
+            fetched.layers.push((layer.id, unpacked));
+        }
+        self.observer.note(digest, Step::Unpacked);
+        Ok(fetched)
+    }
+
+    fn first(&self, layer: &Wanted<'_>) -> Result<Fetched> {
+        let digest = &layer.blob.digest;
+        let Some(partial) = self.store.blobs().begin(digest)? else {
+            // Another command may have brought the layer meanwhile, too.
+            if let Some(lock) = self.store.layers().hold(&layer.id)? {
+                return Ok(Fetched { held: vec![lock], ..Fetched::default() });
+            }
+            let mut file = self.store.blobs().open(digest)?;
+            let unpacked = self.store.unpack(&mut file, Some(&layer.diff_id))?;
+            return Ok(Fetched { layers: vec![(layer.id, unpacked)], ..Fetched::default() });
+        };
+        match self.stream(partial, layer)? {
+            Outcome::Whole(fetched) => Ok(fetched),
+            // What was there from before was no part of it.
+            Outcome::Spoiled => match self.store.blobs().begin(digest)? {
+                Some(partial) => match self.stream(partial, layer)? {
+                    Outcome::Whole(fetched) => Ok(fetched),
+                    Outcome::Spoiled => Err(Error::corrupt("what came is not what its digest says")),
+                },
+                None => self.first(layer),
+            },
+        }
+    }
+
+    /// Downloads on one thread, and unpacks on this one.
+    fn stream(&self, partial: PartialBlob, layer: &Wanted<'_>) -> Result<Outcome> {
+        let (feed, mut drain) = pipe();
+        std::thread::scope(|scope| {
+            let download = scope.spawn(move || self.download(partial, layer.blob, feed));
+            let unpacked = self.store.unpack(&mut drain, Some(&layer.diff_id));
+            drop(drain);
+            let downloaded =
+                download.join().map_err(|_| Error::invalid("the thread that downloads ended"))?;
+            match (downloaded, unpacked) {
+                (Ok(Some(blob)), Ok(unpacked)) => Ok(Outcome::Whole(Fetched {
+                    layers: vec![(layer.id, unpacked)],
+                    blobs: vec![blob],
+                    ..Fetched::default()
+                })),
+                (Ok(None), _) => Ok(Outcome::Spoiled),
+                // It ended because nobody unpacks any more.
+                (Err(error), Err(unpacking)) if error.kind() == Kind::Closed => Err(unpacking),
+                (Err(error), _) | (_, Err(error)) => Err(error),
+            }
+        })
+    }
+
+    /// The blob into its file, and into the pipe. `None`: what was there from before has spoiled it, and is gone.
+    fn download(
+        &self,
+        mut partial: PartialBlob,
+        blob: &Descriptor,
+        mut feed: Feed,
+    ) -> Result<Option<CheckedBlob>> {
+        let mut begun = 0;
+        let gone_on = partial.go_on(|piece| {
+            begun += piece.len() as u64;
+            Ok(feed.write_all(piece)?)
+        });
+        let moved = gone_on.and_then(|_| match begun > blob.size {
+            true => Err(Error::corrupt("more is here than there can be")),
+            false => self.receive(&mut partial, blob, begun, &mut feed),
+        });
+        match moved.and_then(|()| partial.is_right()) {
+            Ok(()) => {
+                let checked = partial.check()?;
+                self.observer.note(&blob.digest, Step::Fetched);
+                feed.end()?;
+                Ok(Some(checked))
+            }
+            // It may be what was there from before that cannot be unpacked, or has the wrong digest.
+            Err(error) if begun > 0 && matches!(error.kind(), Kind::Corrupt | Kind::Closed) => {
+                partial.discard()?;
+                Ok(None)
+            }
+            Err(error) if error.kind() == Kind::Corrupt => {
+                partial.discard()?;
+                Err(error)
+            }
+            Err(error) => Err(error),
+        }
+    }
+
+    fn receive(
+        &self,
+        partial: &mut PartialBlob,
+        blob: &Descriptor,
+        begun: u64,
+        feed: &mut Feed,
+    ) -> Result<()> {
+        let mut reader = self.registry.blob(blob, begun);
+        let mut buffer = vec![0; BUFFER];
+        let mut done = begun;
+        loop {
+            if self.stop.load(Ordering::Relaxed) {
+                return Err(Error::new(Kind::Host, "another layer could not be fetched"));
+            }
+            self.observer.note(&blob.digest, Step::Moving { done, total: blob.size });
+            match reader.read(&mut buffer)? {
+                0 => return Ok(()),
+                length => {
+                    partial.write_all(&buffer[..length]).context(|| "write")?;
+                    feed.write_all(&buffer[..length])?;
+                    done += length as u64;
+                }
+            }
+        }
+    }
+}
+
+enum Outcome {
+    Whole(Fetched),
+    Spoiled,
+}
+
+/// A blob that is small enough to be read at once.
+///
+/// # Errors
+/// It cannot be fetched, or is not what its digest says.
+pub fn fetch_document(registry: &Registry, descriptor: &Descriptor, limit: u64) -> Result<Vec<u8>> {
+    let Descriptor { digest, size, .. } = descriptor;
+    if *size > limit {
+        return Err(Error::corrupt(format!("blob {digest}: {size} bytes: at most {limit} are possible")));
+    }
+    let mut text = Vec::new();
+    registry.blob(descriptor, 0).read_to_end(&mut text).context(|| format!("blob {digest}"))?;
+    match Digest::of(&text) {
+        found if found == *digest => Ok(text),
+        found => Err(Error::corrupt(format!("blob {digest}: what came has the digest {found}"))),
+    }
+}

@@ -1,0 +1,163 @@
+//! An image from a registry into the store: checked from its manifest to its last file before a name leads to it.
+
+use super::fetch::{Fetched, Wanted, fetch, fetch_document};
+use super::observer::Observer;
+use crate::digest::Digest;
+use crate::error::{Context, Error, Result};
+use crate::image::{
+    ChainId, Configuration, DOCUMENT_MAX, Document, LAYERS_MAX, Manifest, Platform, media_type,
+};
+use crate::reference::Reference;
+use crate::registry::{Access, Purpose, RawDocument, Registry};
+use crate::store::{ImageRecord, Lock, Store};
+
+/// What a pull has brought.
+#[derive(Debug)]
+pub struct Pulled {
+    /// The image under its name.
+    pub record: ImageRecord,
+    /// What the name led to: the digest of an index, or of the manifest.
+    pub digest: Digest,
+    /// Whether the name led to it before.
+    pub was_there: bool,
+    /// Devices that an ordinary user's layers cannot have.
+    pub devices_left_out: u64,
+    /// Keep its layers from being removed.
+    pub locks: Vec<Lock>,
+}
+
+/// A manifest on its way.
+struct Found {
+    /// From the name to the manifest, which is the last one.
+    documents: Vec<RawDocument>,
+    manifest: Manifest,
+}
+
+/// Pulls an image. `platform` is what was asked for; without, it is this machine's, or what there is if there is only one.
+///
+/// # Errors
+/// It is not there, not for that platform, or not what its digests say. What has come of its layers stays to go on from.
+pub fn pull(
+    store: &Store,
+    reference: &Reference,
+    platform: Option<&Platform>,
+    access: &Access,
+    observer: &dyn Observer,
+) -> Result<Pulled> {
+    let registry = Registry::open(&reference.repository, Purpose::Pull, access)?;
+    let named = || reference.familiar();
+    let found = find(&registry, reference, platform).context(named)?;
+    let manifest = &found.manifest;
+    let digests = found.documents.iter().map(|document| document.digest);
+    let blobs = manifest.layers.iter().chain([&manifest.config]).map(|blob| blob.digest);
+    let _lease = store.lease(&digests.chain(blobs).collect::<Vec<_>>())?;
+    let config_text = fetch_document(&registry, &manifest.config, DOCUMENT_MAX).context(named)?;
+    let config = Configuration::parse(&config_text).context(named)?;
+    if let Some(platform) = platform.filter(|platform| !platform.accepts(&config.platform())) {
+        return Err(Error::not_found(format!(
+            "{}: it is for {}, and not for {platform}",
+            named(),
+            config.platform()
+        )));
+    }
+    let ids = check_layers(manifest, &config).context(named)?;
+    let wanted: Vec<Wanted<'_>> = manifest
+        .layers
+        .iter()
+        .zip(&config.rootfs.diff_ids)
+        .zip(&ids)
+        .map(|((blob, diff_id), id)| Wanted { blob, diff_id: *diff_id, id: *id })
+        .collect();
+    let fetched = fetch(store, &registry, &wanted, observer).context(named)?;
+    for document in &found.documents {
+        store.blobs().write(&document.text)?;
+    }
+    let id = store.blobs().write(&config_text)?.into();
+    let (locks, devices_left_out) = settle(store, fetched)?;
+    let size =
+        ids.iter().map(|id| store.layers().record(id).map(|record| record.size)).sum::<Result<u64>>()?;
+    let digest = found.documents[0].digest;
+    let record = ImageRecord {
+        name: reference.to_string(),
+        id,
+        manifest: found.documents.last().map(|document| document.digest),
+        repo_digest: Some(digest),
+        layers: ids,
+        size,
+        created: config.created.clone(),
+        platform: config.platform(),
+    };
+    let before = store.images().find(&record.name)?;
+    let was_there = before
+        .as_ref()
+        .is_some_and(|before| before.id == record.id && before.repo_digest == record.repo_digest);
+    if before.as_ref() != Some(&record) {
+        store.name_image(&record)?;
+    }
+    Ok(Pulled { record, digest, was_there, devices_left_out, locks })
+}
+
+/// Syncs what has come, and then gives it its names.
+fn settle(store: &Store, fetched: Fetched) -> Result<(Vec<Lock>, u64)> {
+    let Fetched { mut held, layers, blobs } = fetched;
+    if layers.is_empty() && blobs.is_empty() {
+        return Ok((held, 0));
+    }
+    store.sync()?;
+    for blob in blobs {
+        blob.name()?;
+    }
+    let devices = layers.iter().map(|(_, layer)| layer.devices_left_out).sum();
+    for (id, layer) in layers {
+        held.push(layer.name(&id)?);
+    }
+    store.blobs().sync_names()?;
+    store.layers().sync_names()?;
+    Ok((held, devices))
+}
+
+/// From the name to the manifest, through one index or two.
+fn find(registry: &Registry, reference: &Reference, platform: Option<&Platform>) -> Result<Found> {
+    let machine = Platform::of_machine();
+    let mut documents = vec![registry.manifest(&reference.target())?];
+    loop {
+        let Some(last) = documents.last() else { return Err(Error::invalid("no document")) };
+        match Document::parse(&last.text)? {
+            Document::Manifest(manifest) => {
+                check_formats(&manifest)?;
+                return Ok(Found { documents, manifest });
+            }
+            Document::Index(index) if documents.len() < 3 => {
+                let chosen = index.select(platform.unwrap_or(&machine))?;
+                documents.push(registry.manifest(&chosen.digest.to_string())?);
+            }
+            Document::Index(_) => return Err(Error::corrupt("an index of an index of an index")),
+        }
+    }
+}
+
+/// Registries have other things than images, too.
+fn check_formats(manifest: &Manifest) -> Result<()> {
+    let config = manifest.config.media_type.as_str();
+    if ![media_type::OCI_CONFIG, media_type::DOCKER_CONFIG].contains(&config) {
+        return Err(Error::invalid(format!("it is no image: its configuration is of {config}")));
+    }
+    match manifest.layers.iter().find(|layer| !media_type::is_layer(&layer.media_type)) {
+        Some(layer) => Err(Error::invalid(format!(
+            "layer {}: of {}, and a tar, plain or with gzip or zstd, is wanted",
+            layer.digest, layer.media_type
+        ))),
+        None => Ok(()),
+    }
+}
+
+fn check_layers(manifest: &Manifest, config: &Configuration) -> Result<Vec<ChainId>> {
+    let (found, wanted) = (manifest.layers.len(), config.rootfs.diff_ids.len());
+    if found != wanted {
+        return Err(Error::corrupt(format!("its manifest has {found} layers, its configuration {wanted}")));
+    }
+    if found > LAYERS_MAX {
+        return Err(Error::invalid(format!("{found} layers: overlayfs takes {LAYERS_MAX} at most")));
+    }
+    Ok(ChainId::of_layers(&config.rootfs.diff_ids))
+}

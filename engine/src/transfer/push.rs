@@ -1,0 +1,130 @@
+//! An image from the store into a registry, as it is: manifest and layers keep their digests.
+
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Mutex, PoisonError};
+
+use super::CONNECTIONS;
+use super::observer::{Observer, Step};
+use crate::digest::Digest;
+use crate::error::{Context, Error, Result};
+use crate::image::{DOCUMENT_MAX, Descriptor, Document, media_type};
+use crate::reference::Reference;
+use crate::registry::{Access, Purpose, Registry, Uploaded};
+use crate::store::{ImageRecord, Store};
+
+/// Pushes an image. The result is the manifest's digest and length.
+///
+/// # Errors
+/// The registry does not take it, or a layer is not here any more.
+pub fn push(
+    store: &Store,
+    record: &ImageRecord,
+    reference: &Reference,
+    access: &Access,
+    observer: &dyn Observer,
+) -> Result<(Digest, u64)> {
+    let named = || reference.familiar();
+    let tag = reference.tag.as_ref().filter(|_| reference.digest.is_none());
+    let tag = tag.ok_or_else(|| Error::invalid(format!("{}: a tag is pushed, and no digest", named())))?;
+    let manifest = record.manifest.ok_or_else(|| {
+        Error::invalid(format!(
+            "{}: it was made from a file and has no manifest: box import or load it",
+            named()
+        ))
+    })?;
+    let text = store.blobs().read(&manifest, DOCUMENT_MAX).context(named)?;
+    let Document::Manifest(document) = Document::parse(&text).context(named)? else {
+        return Err(Error::corrupt(format!("{}: its manifest is an index", named())));
+    };
+    let blobs: Vec<Digest> =
+        document.layers.iter().chain([&document.config]).map(|blob| blob.digest).collect();
+    let _lease = store.lease(&blobs)?;
+    let registry = Registry::open(&reference.repository, Purpose::Push, access)?;
+    let source = mount_source(store, record, reference)?;
+    upload_layers(store, &registry, &document.layers, source.as_deref(), observer).context(named)?;
+    let config = store.blobs().open(&document.config.digest)?;
+    registry.upload(&document.config.digest, &config, source.as_deref(), &|_| {}).context(named)?;
+    let media_type = document.media_type.as_deref().unwrap_or(media_type::OCI_MANIFEST);
+    let digest = registry.put_manifest(tag, media_type, &text).context(named)?;
+    Ok((digest, text.len() as u64))
+}
+
+/// Another repository of the registry that the image came from: its blobs need not be sent once more.
+fn mount_source(store: &Store, record: &ImageRecord, reference: &Reference) -> Result<Option<String>> {
+    let names = store
+        .images()
+        .list()?
+        .into_iter()
+        .filter(|other| other.id == record.id && other.repo_digest.is_some());
+    let repositories = names.filter_map(|other| other.reference()).map(|name| name.repository);
+    let mut others = repositories.filter(|other| {
+        other.registry == reference.repository.registry && other.path != reference.repository.path
+    });
+    Ok(others.next().map(|repository| repository.path))
+}
+
+fn upload_layers(
+    store: &Store,
+    registry: &Registry,
+    layers: &[Descriptor],
+    source: Option<&str>,
+    observer: &dyn Observer,
+) -> Result<()> {
+    for layer in layers {
+        observer.note(&layer.digest, Step::Waiting);
+    }
+    let next = AtomicUsize::new(0);
+    let outcome = Mutex::new(Ok(()));
+    let work = || {
+        while let Some(layer) = layers.get(next.fetch_add(1, Ordering::Relaxed)) {
+            if let Err(error) = upload_layer(store, registry, layer, source, observer) {
+                next.store(layers.len(), Ordering::Relaxed);
+                let mut outcome = outcome.lock().unwrap_or_else(PoisonError::into_inner);
+                if outcome.is_ok() {
+                    *outcome = Err(error);
+                }
+                return;
+            }
+        }
+    };
+    std::thread::scope(|scope| {
+        for _ in 0..CONNECTIONS.min(layers.len()) {
+            scope.spawn(work);
+        }
+    });
+    outcome.into_inner().unwrap_or_else(PoisonError::into_inner)
+}
+
+fn upload_layer(
+    store: &Store,
+    registry: &Registry,
+    layer: &Descriptor,
+    source: Option<&str>,
+    observer: &dyn Observer,
+) -> Result<()> {
+    let Descriptor { digest, size, .. } = layer;
+    if !store.blobs().has(digest) {
+        return match registry.has_blob(digest)? {
+            true => {
+                observer.note(digest, Step::Present);
+                Ok(())
+            }
+            false => Err(Error::not_found(format!(
+                "layer {digest}: it is unpacked here, but its blob is not: box pull the image again"
+            ))),
+        };
+    }
+    let file = store.blobs().open(digest)?;
+    let done = AtomicU64::new(0);
+    let look = |length: u64| {
+        let done = done.fetch_add(length, Ordering::Relaxed) + length;
+        observer.note(digest, Step::Moving { done: done.min(*size), total: *size });
+    };
+    let step = match registry.upload(digest, &file, source, &look)? {
+        Uploaded::Already => Step::Present,
+        Uploaded::Mounted => Step::Mounted,
+        Uploaded::Sent => Step::Pushed,
+    };
+    observer.note(digest, step);
+    Ok(())
+}

@@ -1,0 +1,392 @@
+//! Containers that outlive their command: monitors, logs, attaching, exec.
+
+use std::fs;
+use std::io::{Read, Write};
+use std::process::Stdio;
+use std::time::{Duration, Instant};
+
+use rustix::process::{Pid, Signal, kill_process};
+
+use crate::harness::{Room, finish, wait_for};
+
+#[test]
+fn a_life() {
+    let Some(room) = Room::new() else { return };
+    let id = room.start(&["--name", "web"], &["sh", "-c", "echo out; echo err >&2; sleep 1000"]);
+    assert_eq!(id.len(), 64);
+    assert_eq!(room.state("web"), "running");
+    let listed = room.call(&["ps"]).ok();
+    assert!(
+        listed.contains(&id[..12]) && listed.contains("\"sh -c echo out; ech…\"") && listed.contains("Up "),
+        "{listed}"
+    );
+    wait_for("output", || room.call(&["logs", "web"]).stdout == "out\n");
+    assert_eq!(room.call(&["logs", "web"]).stderr, "err\n");
+    // By name, by id and by the beginning of that; nothing else is it.
+    for name in ["web", &id, &id[..5]] {
+        assert_eq!(room.call(&["exec", name, "hostname"]).ok(), format!("{}\n", &id[..12]));
+    }
+    room.call(&["rm", "web"]).fails(1, "it is running: stop it first, or say --force");
+    room.call(&["start", "web"]).fails(1, "it is running");
+    room.call(&["exec", "nonesuch", "true"]).fails(125, "no such container: nonesuch");
+    // It is a shell that hears no TERM.
+    let began = Instant::now();
+    assert_eq!(room.call(&["stop", "-t", "1", "web"]).ok(), "web\n");
+    assert!(began.elapsed() >= Duration::from_millis(900));
+    assert_eq!(room.state("web"), "exited");
+    assert!(room.call(&["ps"]).ok().lines().count() == 1);
+    assert!(room.call(&["ps", "-a"]).ok().contains("Exited (137)"));
+    room.call(&["exec", "web", "true"]).fails(125, "it is not running, but exited");
+    room.call(&["stop", "web"]).ok();
+    room.call(&["kill", "web"]).fails(1, "it is not running");
+    assert_eq!(room.call(&["wait", "web"]).ok(), "137\n");
+    room.call(&["rm", "web"]).ok();
+    assert_eq!(room.state("web"), "");
+    room.call(&["rm", "web"]).fails(1, "no such container: web");
+    room.call(&["rm", "-f", "web"]).ok();
+    room.assert_gone();
+}
+
+#[test]
+fn changes_stay_from_start_to_start() {
+    let Some(room) = Room::new() else { return };
+    let script = "echo x >>/count; wc -l </count; cat /etc/hostname >/dev/null";
+    let id =
+        room.call(&["create", "--name", "counter", "--network", "none", "./rootfs", "sh", "-c", script]).ok();
+    assert_eq!(room.state("counter"), "created");
+    for round in 1..=3 {
+        let said = room.call(&["start", "-a", "counter"]).ok();
+        assert_eq!(said.trim(), round.to_string());
+    }
+    assert_eq!(room.call(&["logs", "counter"]).ok().split_whitespace().collect::<Vec<_>>(), ["1", "2", "3"]);
+    assert_eq!(room.call(&["logs", "--tail", "1", "counter"]).ok().trim(), "3");
+    room.call(&["rm", id.trim()]).ok();
+    room.assert_gone();
+}
+
+#[test]
+fn what_cannot_be_started_says_why() {
+    let Some(room) = Room::new() else { return };
+    let run =
+        |program: &str| room.call(&["run", "--network", "none", "--name", "broken", "./rootfs", program]);
+    run("nonesuch").fails(127, "nonesuch");
+    assert_eq!(room.state("broken"), "exited");
+    run("true").fails(125, "--name broken: container ");
+    room.call(&["rm", "broken"]).ok();
+    room.call(&["run", "-d", "--network", "none", "--name", "broken", "./rootfs", "/etc/passwd"])
+        .fails(126, "permission denied");
+    room.call(&["rm", "broken"]).ok();
+    room.call(&["run", "-d", "--rm", "--network", "none", "./rootfs", "nonesuch"]).fails(127, "nonesuch");
+    room.assert_gone();
+}
+
+#[test]
+fn one_that_goes_by_itself() {
+    let Some(room) = Room::new() else { return };
+    room.start(&["--rm", "--name", "short"], &["sleep", "0.2"]);
+    assert_eq!(room.state("short"), "running");
+    wait_for("its end", || room.state("short").is_empty());
+    room.assert_gone();
+}
+
+#[test]
+fn in_the_foreground_it_is_kept() {
+    let Some(room) = Room::new() else { return };
+    let mut command = room.command(&[
+        "run",
+        "-i",
+        "--name",
+        "kept",
+        "--network",
+        "none",
+        "./rootfs",
+        "sh",
+        "-c",
+        "cat; echo wrong >&2; exit 9",
+    ]);
+    command.stdin(Stdio::from(fs::File::open(room.rootfs().join("etc/group")).expect("file")));
+    let output = finish(&mut command).exits(9);
+    let group = fs::read_to_string(room.rootfs().join("etc/group")).expect("file");
+    assert_eq!((output.stdout.as_str(), output.stderr.as_str()), (group.as_str(), "wrong\n"));
+    assert_eq!(room.call(&["logs", "kept"]).stdout, group);
+    // Signals reach the program through the monitor.
+    let script = "trap 'echo got it; exit 5' TERM; echo ready; while :; do sleep 0.05; done";
+    let mut child = room
+        .command(&["run", "--name", "signalled", "--network", "none", "./rootfs", "sh", "-c", script])
+        .stdout(Stdio::piped())
+        .spawn()
+        .expect("box");
+    let mut stdout = child.stdout.take().expect("stdout");
+    let mut ready = [0; 6];
+    stdout.read_exact(&mut ready).expect("ready");
+    kill_process(Pid::from_raw(child.id() as i32).expect("pid"), Signal::TERM).expect("kill");
+    let mut rest = String::new();
+    stdout.read_to_string(&mut rest).expect("output");
+    assert_eq!(rest, "got it\n");
+    child.wait().expect("box");
+    assert!(room.call(&["ps", "-a"]).ok().contains("Exited (5)"));
+    room.call(&["rm", "kept", "signalled"]).ok();
+    room.assert_gone();
+}
+
+/// A command that is killed leaves the container to its monitor.
+#[test]
+fn a_killed_command_does_not_end_it() {
+    let Some(room) = Room::new() else { return };
+    let mut child = room
+        .command(&[
+            "run",
+            "--name",
+            "stays",
+            "--network",
+            "none",
+            "./rootfs",
+            "sh",
+            "-c",
+            "while :; do echo tick; sleep 0.05; done",
+        ])
+        .stdout(Stdio::piped())
+        .spawn()
+        .expect("box");
+    let mut stdout = child.stdout.take().expect("stdout");
+    let mut tick = [0; 5];
+    stdout.read_exact(&mut tick).expect("output");
+    kill_process(Pid::from_raw(child.id() as i32).expect("pid"), Signal::KILL).expect("kill");
+    child.wait().expect("timeout");
+    drop(stdout);
+    let count = || room.call(&["logs", "stays"]).ok().lines().count();
+    let before = count();
+    wait_for("more output", || count() > before + 2);
+    assert_eq!(room.state("stays"), "running");
+    room.call(&["rm", "-f", "stays"]).ok();
+    room.assert_gone();
+}
+
+fn monitors(room: &Room) -> Vec<u32> {
+    let folder = room.folder.display().to_string();
+    let pids = crate::host::processes_naming(&folder);
+    let is_one = |pid: &u32| {
+        fs::read(format!("/proc/{pid}/cmdline")).is_ok_and(|line| line.starts_with(b"box-monitor\0"))
+    };
+    pids.into_iter().filter(is_one).collect()
+}
+
+/// Whoever ends the cgroup of the command does not end the monitor.
+#[test]
+fn a_monitor_is_not_in_its_commands_cgroup() {
+    let Some(room) = Room::new() else { return };
+    room.start(&["--name", "apart"], &["sleep", "1000"]);
+    let [monitor] = monitors(&room)[..] else { panic!("{:?}", monitors(&room)) };
+    let cgroup = |pid: &str| fs::read_to_string(format!("/proc/{pid}/cgroup")).expect("cgroup");
+    let own = |text: &str| text.lines().find(|line| line.starts_with("0::")).map(str::to_string);
+    let found = own(&cgroup(&monitor.to_string())).expect("a v2 cgroup");
+    assert!(found.ends_with("-engine/box-monitors"), "{found}");
+    assert_ne!(Some(found), own(&cgroup("self")));
+    room.call(&["rm", "-f", "apart"]).ok();
+    room.assert_gone();
+}
+
+/// A monitor that is killed is replaced by the next command, and no output is lost but what it had read.
+#[test]
+fn a_killed_monitor_is_replaced() {
+    let Some(room) = Room::new() else { return };
+    let script = "i=0; while [ $i -lt 200 ]; do i=$((i+1)); echo line $i; sleep 0.01; done; exit 3";
+    room.start(&["--name", "orphan"], &["sh", "-c", script]);
+    wait_for("output", || room.call(&["logs", "orphan"]).stdout.contains("line 10\n"));
+    let [monitor] = monitors(&room)[..] else { panic!("{:?}", monitors(&room)) };
+    kill_process(Pid::from_raw(monitor as i32).expect("pid"), Signal::KILL).expect("kill");
+    wait_for("its end", || monitors(&room).is_empty());
+    std::thread::sleep(Duration::from_millis(100));
+    assert_eq!(room.state("orphan"), "running");
+    let status = room.call(&["wait", "orphan"]).ok();
+    // Linux before 6.15 tells a status to the parent alone.
+    assert!(["3\n", "255\n"].contains(&&*status), "{status}");
+    let said = room.call(&["logs", "orphan"]).ok();
+    let lines: Vec<&str> = said.lines().collect();
+    assert_eq!(lines.last(), Some(&"line 200"));
+    assert!(lines.len() >= 195, "{} lines", lines.len());
+    room.call(&["rm", "orphan"]).ok();
+    room.assert_gone();
+}
+
+#[test]
+fn following_a_log() {
+    let Some(room) = Room::new() else { return };
+    let script = "i=0; while [ $i -lt 20 ]; do i=$((i+1)); echo line $i; sleep 0.02; done; printf end";
+    room.start(&["--name", "talker"], &["sh", "-c", script]);
+    let said = room.call(&["logs", "-f", "talker"]).ok();
+    let expected: String = (1..=20).map(|number| format!("line {number}\n")).collect();
+    assert_eq!(said, expected + "end");
+    let said = room.call(&["logs", "--timestamps", "--tail", "2", "talker"]).ok();
+    let lines: Vec<&str> = said.lines().collect();
+    assert!(lines[0].ends_with("Z line 20") && lines[1].ends_with("Z end"), "{said}");
+    // A reader who has enough is no error.
+    let mut command = room.command(&["logs", "-f", "talker"]);
+    let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("box");
+    drop(child.stdout.take());
+    assert!(child.wait().expect("box").success());
+    room.call(&["logs", "nonesuch"]).fails(125, "no such container");
+    room.call(&["rm", "talker"]).ok();
+    room.assert_gone();
+}
+
+#[test]
+fn much_output_is_complete() {
+    let Some(room) = Room::new() else { return };
+    let script = "yes 0123456789012345678901234567890123456789 | head -n 100000";
+    let output =
+        room.call(&["run", "--name", "loud", "--network", "none", "./rootfs", "sh", "-c", script]).ok();
+    assert_eq!(output.lines().count(), 100_000);
+    assert!(output.lines().all(|line| line == "0123456789012345678901234567890123456789"));
+    assert_eq!(room.call(&["logs", "loud"]).ok().len(), output.len());
+    room.call(&["rm", "loud"]).ok();
+    room.assert_gone();
+}
+
+#[test]
+fn the_log_rotates() {
+    let Some(room) = Room::new() else { return };
+    // 45 MB, of which the last 20 to 30 are kept.
+    let script = "yes 0123456789012345678901234567890123456789012345 | head -c 45000000; echo last";
+    room.start(&["--name", "endless"], &["sh", "-c", script]);
+    room.call(&["wait", "endless"]).ok();
+    let kept = room.call(&["logs", "endless"]).ok();
+    assert!((19_000_000..32_000_000).contains(&kept.len()), "{}", kept.len());
+    assert!(kept.ends_with("last\n"));
+    room.call(&["rm", "endless"]).ok();
+    room.assert_gone();
+}
+
+#[test]
+fn attaching() {
+    let Some(room) = Room::new() else { return };
+    room.start(
+        &["-i", "--name", "echo"],
+        &["sh", "-c", "while read line; do echo got $line; done; echo end; exit 4"],
+    );
+    let mut child =
+        room.command(&["attach", "echo"]).stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().expect("box");
+    let mut stdin = child.stdin.take().expect("stdin");
+    stdin.write_all(b"one\ntwo\n").expect("write");
+    drop(stdin);
+    let output = child.wait_with_output().expect("box");
+    assert_eq!(String::from_utf8_lossy(&output.stdout), "got one\ngot two\nend\n");
+    assert_eq!(output.status.code(), Some(4));
+    room.call(&["attach", "echo"]).fails(125, "it is not running, but exited");
+    room.call(&["rm", "echo"]).ok();
+    room.assert_gone();
+}
+
+#[test]
+fn more_programs_in_a_container() {
+    let Some(room) = Room::new() else { return };
+    room.start(&["--name", "busy", "-e", "OWN=1", "-w", "/tmp", "-u", "web"], &["sleep", "1000"]);
+    let exec = |arguments: &[&str]| room.call(&[&["exec"], arguments].concat());
+    assert_eq!(
+        exec(&["-e", "MORE=2", "busy", "sh", "-c", "echo $OWN $MORE; pwd; id -u"]).ok(),
+        "1 2\n/tmp\n33\n"
+    );
+    assert_eq!(exec(&["-u", "root", "-w", "/", "busy", "sh", "-c", "pwd; id -u"]).ok(), "/\n0\n");
+    exec(&["busy", "sh", "-c", "exit 6"]).exits(6);
+    exec(&["busy", "nonesuch"]).fails(127, "nonesuch");
+    exec(&["busy", "/etc/passwd"]).fails(126, "permission denied");
+    exec(&["-u", "nobody", "busy", "true"]).fails(125, "--user nobody");
+    assert_eq!(exec(&["-d", "busy", "touch", "/tmp/made"]).ok(), "");
+    wait_for("the file", || exec(&["busy", "stat", "/tmp/made"]).status == 0);
+    // It is seen as the container's own program sees it.
+    let status = exec(&["-u", "root", "busy", "cat", "/proc/self/status"]).ok();
+    assert_eq!(crate::host::status_field(&status, "CapEff"), "00000000a80425fb");
+    assert_eq!(crate::host::status_field(&status, "Seccomp"), "2");
+    let status = exec(&["-u", "root", "--privileged", "busy", "cat", "/proc/self/status"]).ok();
+    assert_ne!(crate::host::status_field(&status, "CapEff"), "00000000a80425fb");
+    room.call(&["rm", "-f", "busy"]).ok();
+    room.assert_gone();
+}
+
+#[test]
+fn pausing() {
+    let Some(room) = Room::new() else { return };
+    room.start(&["--name", "clock"], &["sh", "-c", "while :; do echo tick; sleep 0.02; done"]);
+    room.call(&["pause", "clock"]).ok();
+    assert_eq!(room.state("clock"), "paused");
+    let count = || room.call(&["logs", "clock"]).ok().lines().count();
+    std::thread::sleep(Duration::from_millis(50));
+    let before = count();
+    std::thread::sleep(Duration::from_millis(200));
+    assert_eq!(count(), before);
+    room.call(&["unpause", "clock"]).ok();
+    wait_for("more", || count() > before);
+    room.call(&["pause", "clock"]).ok();
+    // One that is paused is stopped all the same.
+    room.call(&["stop", "-t", "1", "clock"]).ok();
+    assert_eq!(room.state("clock"), "exited");
+    room.call(&["restart", "clock"]).ok();
+    assert_eq!(room.state("clock"), "running");
+    room.call(&["rm", "-f", "clock"]).ok();
+    room.assert_gone();
+}
+
+/// Removing and starting the same ones at once: each ends with an answer, and nothing is left.
+#[test]
+fn many_at_once() {
+    let Some(room) = Room::new() else { return };
+    std::thread::scope(|scope| {
+        for number in 0..6 {
+            let room = &room;
+            scope.spawn(move || {
+                let name = format!("many-{number}");
+                room.start(&["--name", &name], &["sleep", "1000"]);
+                room.call(&["rm", "-f", &name]).ok();
+            });
+        }
+    });
+    room.start(&["--name", "one"], &["sleep", "1000"]);
+    std::thread::scope(|scope| {
+        for _ in 0..4 {
+            scope.spawn(|| room.call(&["rm", "-f", "one"]).exits(0));
+        }
+    });
+    room.assert_gone();
+}
+
+#[test]
+fn restarting() {
+    let Some(room) = Room::new() else { return };
+    room.start(
+        &["--name", "fails", "--restart", "on-failure:2"],
+        &["sh", "-c", "echo x >>/runs; wc -l </runs; exit 3"],
+    );
+    wait_for("the last end", || room.state("fails") == "exited");
+    let runs =
+        || room.call(&["logs", "fails"]).ok().split_whitespace().map(str::to_string).collect::<Vec<_>>();
+    assert_eq!(runs(), ["1", "2", "3"]);
+    assert_eq!(room.call(&["wait", "fails"]).ok(), "3\n");
+    // One that is started by hand has all its attempts again.
+    room.call(&["start", "fails"]).ok();
+    wait_for("the last end", || room.state("fails") == "exited" && runs().len() == 6);
+
+    room.start(&["--name", "always", "--restart", "always"], &["sh", "-c", "echo run; sleep 0.1"]);
+    let count = || room.call(&["logs", "always"]).ok().lines().count();
+    wait_for("a second run", || count() >= 2);
+    // Stopped between two runs as well as within one.
+    wait_for("a pause", || room.state("always") == "restarting");
+    room.call(&["stop", "-t", "0", "always"]).ok();
+    assert_eq!(room.state("always"), "exited");
+    let before = count();
+    std::thread::sleep(Duration::from_millis(500));
+    assert_eq!((count(), room.state("always").as_str()), (before, "exited"));
+    // What is to run when the machine does.
+    assert_eq!(room.call(&["boot"]).ok(), "always\n");
+    wait_for("another run", || count() > before);
+    room.call(&["rm", "-f", "always", "fails"]).ok();
+
+    room.start(&["--name", "stays", "--restart", "unless-stopped"], &["sleep", "1000"]);
+    room.call(&["kill", "stays"]).ok();
+    wait_for("its end", || room.state("stays") == "exited");
+    assert_eq!(room.call(&["boot"]).ok(), "");
+    let refused = room.call(&["run", "--rm", "--restart", "always", "./rootfs", "true"]);
+    refused.fails(125, "--restart always: with --rm");
+    room.call(&["run", "--restart", "sometimes", "./rootfs", "true"]).fails(125, "--restart sometimes");
+    room.call(&["rm", "stays"]).ok();
+    room.assert_gone();
+}

@@ -1,0 +1,17 @@
+//! box as people use it: the built program, a root file system made on the spot, in namespaces of the tests' own. Needs root.
+
+mod detached;
+mod files;
+mod harness;
+#[allow(dead_code)]
+#[path = "../../../tests/blackbox/harness/host.rs"]
+mod host;
+mod killed;
+mod networks;
+mod pull;
+mod registry;
+mod rootless;
+mod run;
+mod system;
+mod terminal;
+mod volumes;

@@ -1,0 +1,251 @@
+//! The host's view: stats, update, events, prune, df, info, check. As root and as an ordinary user.
+
+use std::fs;
+use std::io::{BufRead, BufReader};
+use std::process::Stdio;
+
+use crate::harness::Room;
+use crate::rootless::{USER, WITHOUT_RANGES, room as room_of};
+
+fn rooms() -> Vec<Room> {
+    let rooms = [Room::new(), room_of(USER), room_of(WITHOUT_RANGES)];
+    let rooms: Vec<Room> = rooms.into_iter().flatten().collect();
+    rooms.iter().for_each(Room::give_rootfs);
+    rooms
+}
+
+/// Whoever has no ranges of ids is told so each time.
+fn start(room: &Room, flags: &[&str], command: &[&str]) -> String {
+    let fixed: [&str; 4] = ["run", "-d", "--network", "none"];
+    room.call(&[&fixed, flags, &["./rootfs"], command].concat()).exits(0).stdout.trim().to_string()
+}
+
+#[test]
+fn what_containers_use() {
+    for room in rooms() {
+        let id = start(&room, &["--name", "idle"], &["sleep", "1000"]);
+        start(&room, &["--name", "busy"], &["sh", "-c", "while :; do :; done"]);
+        let shown = room.call(&["stats", "--no-stream"]).ok();
+        let lines: Vec<&str> = shown.lines().collect();
+        assert!(lines[0].starts_with("CONTAINER ID   NAME   CPU %"), "{shown}");
+        assert!(lines[1].contains("busy") && lines[2].starts_with(&id[..12]), "{shown}");
+        let load = |name: &str| {
+            let said = room.call(&["stats", "--no-stream", "--format", "{{.CPUPerc}} {{.PIDs}}", name]).ok();
+            let mut words = said.split_whitespace().map(str::to_string);
+            let load: f64 = words.next().expect("load").trim_end_matches('%').parse().expect("a number");
+            (load, words.next().expect("processes"))
+        };
+        // Without a cgroup time is counted in whole seconds.
+        let (idle, processes) = load("idle");
+        assert!(idle < 5.0 && processes == "1", "{idle} {processes}");
+        if room.user() == 0 {
+            assert!(load("busy").0 > 10.0);
+        }
+        let memory = room.call(&["stats", "--no-stream", "--format", "{{.MemUsage}}", "busy"]).ok();
+        assert!(memory.contains("B / ") && !memory.starts_with("0B"), "{memory}");
+        room.call(&["stats", "--no-stream", "nonesuch"]).fails(125, "no such container: nonesuch");
+        // A reader who has enough is no error.
+        let mut child = room.command(&["stats"]).stdout(Stdio::piped()).spawn().expect("box");
+        let mut head = String::new();
+        BufReader::new(child.stdout.take().expect("stdout")).read_line(&mut head).expect("line");
+        assert!(head.starts_with("CONTAINER ID"), "{head}");
+        assert!(child.wait().expect("box").success());
+        room.call(&["rm", "-f", "idle", "busy"]).ok();
+        room.assert_gone();
+    }
+}
+
+#[test]
+fn limits_and_policies_are_changed() {
+    let Some(room) = Room::new() else { return };
+    room.call(&[
+        "create",
+        "--name",
+        "cc",
+        "--network",
+        "none",
+        "--memory",
+        "64m",
+        "./rootfs",
+        "sleep",
+        "1000",
+    ])
+    .ok();
+    room.call(&["update", "--cpus", "0.5", "--restart", "on-failure:3", "cc"]).ok();
+    let field = |field: &str| room.call(&["inspect", "-f", &format!("{{{{{field}}}}}"), "cc"]).ok();
+    assert_eq!(field(".HostConfig.Memory"), format!("{}\n", 64 << 20));
+    assert_eq!(field(".HostConfig.CpuQuota"), "50000\n");
+    assert_eq!(
+        field("json .HostConfig.RestartPolicy"),
+        "{\"MaximumRetryCount\":3,\"Name\":\"on-failure\"}\n"
+    );
+    room.call(&["update", "cc"]).fails(125, "nothing to change");
+    room.call(&["update", "--memory", "lots", "cc"]).fails(125, "--memory lots");
+    room.call(&["update", "--restart", "no", "nonesuch"]).fails(1, "no such container");
+    room.call(&["rm", "cc"]).ok();
+    // The monitor goes by what is said while the program runs.
+    start(
+        &room,
+        &["--name", "cc", "--restart", "always"],
+        &["sh", "-c", "while test ! -e /end; do sleep 0.05; done"],
+    );
+    room.call(&["update", "--restart", "no", "cc"]).ok();
+    room.call(&["exec", "cc", "touch", "/end"]).ok();
+    crate::harness::wait_for("its end", || room.state("cc") == "exited");
+    assert_eq!(field(".RestartCount"), "0\n");
+    room.call(&["rm", "cc"]).ok();
+    room.assert_gone();
+}
+
+#[test]
+fn what_happens_is_told() {
+    for room in rooms() {
+        let mut follower = room
+            .command(&["events", "--filter", "container=cc", "--format", "{{.Action}}"])
+            .stdout(Stdio::piped())
+            .spawn()
+            .expect("box");
+        std::thread::sleep(std::time::Duration::from_millis(300));
+        let id = start(&room, &["--name", "cc", "-l", "kind=test"], &["sleep", "1000"]);
+        room.call(&["rename", "cc", "dd"]).ok();
+        room.call(&["rename", "dd", "cc"]).ok();
+        room.call(&["stop", "-t", "0", "cc"]).ok();
+        room.call(&["rm", "cc"]).ok();
+        room.call(&["volume", "create", "data"]).ok();
+        room.call(&["volume", "rm", "data"]).ok();
+        let told = room.call(&["events", "--since", "1m", "--until", "0s"]).ok();
+        let actions: Vec<&str> = told.lines().map(|line| line.split(' ').nth(2).expect("action")).collect();
+        assert_eq!(
+            actions,
+            ["create", "start", "rename", "rename", "die", "destroy", "create", "destroy"],
+            "{told}"
+        );
+        assert!(
+            told.lines()
+                .next()
+                .expect("line")
+                .contains(&format!(" container create {id} (image=./rootfs, kind=test, name=cc)")),
+            "{told}"
+        );
+        let told = room
+            .call(&["events", "--since", "1m", "--until", "0s", "-f", "event=die", "--format", "json"])
+            .ok();
+        assert!(told.lines().count() == 1 && told.contains("\"exitCode\":\"137\""), "{told}");
+        let mut seen = Vec::new();
+        for line in BufReader::new(follower.stdout.take().expect("stdout")).lines() {
+            seen.push(line.expect("line"));
+            if seen.last().is_some_and(|action| action == "destroy") {
+                break;
+            }
+        }
+        assert_eq!(seen, ["create", "start", "rename", "die", "destroy"]);
+        // timeout(1), which ends it.
+        rustix::process::kill_process(
+            rustix::process::Pid::from_raw(follower.id() as i32).expect("pid"),
+            rustix::process::Signal::TERM,
+        )
+        .expect("kill");
+        follower.wait().expect("box");
+        room.call(&["events", "--since", "yesterday"]).fails(125, "--since yesterday: must be");
+        room.assert_gone();
+    }
+}
+
+#[test]
+fn what_nobody_needs_goes() {
+    for room in rooms() {
+        room.tar("rootfs.tar");
+        room.call(&[
+            "run",
+            "--network",
+            "none",
+            "--name",
+            "ended",
+            "-v",
+            "/data",
+            "-l",
+            "kind=old",
+            "rootfs.tar",
+            "true",
+        ])
+        .exits(0);
+        room.call(&["volume", "create", "named"]).ok();
+        start(&room, &["--name", "runs"], &["sleep", "1000"]);
+        let df = room.call(&["system", "df"]).ok();
+        let line = |kind: &str| df.lines().find(|line| line.starts_with(kind)).expect("line").to_string();
+        assert!(df.starts_with("TYPE            TOTAL   ACTIVE   SIZE"), "{df}");
+        assert!(line("Containers").split_whitespace().nth(1) == Some("2"), "{df}");
+        assert!(line("Local Volumes").split_whitespace().nth(2) == Some("2"), "{df}");
+        room.call(&["container", "prune"]).fails(125, "--force");
+        let said = room.call(&["container", "prune", "-f", "--filter", "label!=kind=old"]).ok();
+        assert!(said.starts_with("Total reclaimed space: "), "{said}");
+        let said = room.call(&["system", "prune", "-f", "--volumes", "-a"]).ok();
+        assert!(said.contains("Deleted Containers:\n") && said.contains("Deleted Volumes:\n"), "{said}");
+        assert_eq!((room.state("ended"), room.state("runs")), (String::new(), "running".into()));
+        assert_eq!(room.call(&["volume", "ls", "-q"]).ok(), "named\n");
+        assert_eq!(fs::read_dir(room.data().join("layers")).expect("layers").count(), 0);
+        let info =
+            room.call(&["info", "--format", "{{.Containers}} {{.ContainersRunning}} {{.Rootless}}"]).ok();
+        assert_eq!(info, format!("1 1 {}\n", room.user() != 0));
+        assert!(room.call(&["info"]).ok().contains("DataRoot: "));
+        room.call(&["rm", "-f", "runs"]).ok();
+        room.assert_gone();
+    }
+}
+
+#[test]
+fn what_is_broken_is_found() {
+    let Some(room) = Room::new() else { return };
+    room.tar("rootfs.tar");
+    room.call(&["run", "--rm", "--network", "none", "rootfs.tar", "true"]).ok();
+    assert_eq!(room.call(&["system", "check"]).ok(), "Everything is whole.\n");
+    let blobs = room.data().join("blobs/sha256");
+    let blob = fs::read_dir(&blobs).expect("blobs").next().expect("a blob").expect("entry").path();
+    fs::write(&blob, "something else").expect("write");
+    let said = room.call(&["system", "check"]).exits(1).stdout;
+    assert!(said.contains("its content has another digest") && said.contains("image file:"), "{said}");
+    let said = room.call(&["system", "check", "--repair"]).exits(0).stdout;
+    assert!(said.contains("removed; pull it again"), "{said}");
+    assert_eq!(room.call(&["system", "check"]).ok(), "Everything is whole.\n");
+    room.call(&["run", "--rm", "--network", "none", "rootfs.tar", "true"]).ok();
+    room.assert_gone();
+}
+
+#[test]
+fn volumes_of_other_containers() {
+    for room in rooms() {
+        room.call(&["create", "--name", "one", "-v", "/data", "-v", "shared:/shared", "./rootfs", "true"])
+            .exits(0);
+        let flags = ["run", "--network", "none", "--name", "two", "--volumes-from", "one"];
+        let script = "echo said >/data/file; echo said >/shared/file";
+        room.call(&[&flags[..], &["./rootfs", "sh", "-c", script]].concat()).exits(0);
+        let names = || room.call(&["volume", "ls", "-q"]).ok().lines().count();
+        assert_eq!(names(), 2);
+        let read_only = ["run", "--rm", "--network", "none", "--volumes-from", "two:ro", "./rootfs"];
+        let said = room
+            .call(&[&read_only[..], &["sh", "-c", "cat /data/file; touch /data/x 2>&1 | wc -l"]].concat());
+        assert_eq!(said.stdout, "said\n1\n");
+        room.call(&["rm", "-v", "one"]).ok();
+        assert_eq!(names(), 2, "the other one has it");
+        room.call(&["rm", "-v", "two"]).ok();
+        assert_eq!(room.call(&["volume", "ls", "-q"]).ok(), "shared\n");
+        // What is copied into a container that does not run is in its volume.
+        room.call(&["create", "--name", "one", "-v", "shared:/shared", "./rootfs", "true"]).exits(0);
+        room.call(&["cp", "./rootfs/etc/group", "one:/shared/copied"]).ok();
+        let said = room.call(&[
+            "run",
+            "--rm",
+            "--network",
+            "none",
+            "-v",
+            "shared:/x",
+            "./rootfs",
+            "cat",
+            "/x/copied",
+        ]);
+        assert!(said.stdout.starts_with("root:"), "{said:?}");
+        room.call(&["create", "--volumes-from", "nonesuch", "./rootfs", "true"]).exits(125);
+        room.call(&["rm", "one"]).ok();
+        room.assert_gone();
+    }
+}
