@@ -8,6 +8,7 @@ mod create;
 mod exec;
 mod format;
 mod logs;
+mod mount_flags;
 mod network;
 mod ps;
 mod rm;

@@ -15,6 +15,7 @@ mod neighbours;
 mod network;
 mod options;
 mod own;
+mod ports;
 mod prepare;
 mod record;
 mod root;
@@ -38,6 +39,7 @@ pub use options::{
     Rights, Seccomp, Sharing, Streams,
 };
 pub use own::{Own, forget_state, remove_volumes, take};
+pub use ports::{Published, published};
 pub use prepare::{Prepared, prepare};
 pub use record::{Base, ContainerRecord, Exit, Progress, is_stopped};
 pub use root::RootFolders;

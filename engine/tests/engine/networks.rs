@@ -54,7 +54,7 @@ fn a_port_of_the_hosts() {
     ];
     room.call(&start).exits(0);
     wait_for("an answer", || read_from("127.0.0.1:18080") == "from server\n");
-    assert!(room.call(&["ps"]).ok().contains("127.0.0.1:18080:80"));
+    assert!(room.call(&["ps"]).ok().contains("127.0.0.1:18080->80/tcp"));
     let said = room.call(&["exec", "server", "ip", "-4", "addr", "show", "eth0"]).ok();
     assert!(said.contains("inet 10."), "{said}");
     room.call(&["run", "--rm", "-p", "127.0.0.1:18080:80", "./rootfs", "true"]).fails(125, "18080");
