@@ -89,7 +89,8 @@ fn containers_find_each_other_by_name() {
     room.call(&["stop", "-t", "0", "db"]).ok();
     let hosts = || room.call(&["exec", "web", "cat", "/etc/hosts"]).ok();
     assert!(!hosts().contains("db"), "{}", hosts());
-    room.call(&["start", "db"]).exits(0);
+    let started = room.call(&["start", "db"]).exits(0);
+    assert_eq!(started.stderr, "");
     assert!(hosts().contains("10.77.0.50\tdb database"), "{}", hosts());
     // The others have neither the names nor the way.
     room.call(&["run", "--rm", "./rootfs", "ping", "-c", "1", "-W", "1", "10.77.0.50"]).exits(1);
