@@ -1,12 +1,12 @@
 //! The flags of `run` and `create`, and what they ask for.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
+use super::mount_flags::{parse_device, parse_mount, parse_tmpfs, parse_volume};
 use super::{Arguments, Flag, say};
 use crate::container::size::{parse_bytes, parse_processors, parse_time};
 use crate::container::{
-    Access, DeviceRequest, Lifetime, Mount, MountSource, NetworkMode, Options, Own, Restart, Seccomp,
-    Sharing, Source, Start, Streams, check_volume_name, create,
+    Lifetime, NetworkMode, Options, Own, Restart, Seccomp, Sharing, Source, Start, Streams, create,
 };
 use crate::error::{Context, Error, Result};
 use crate::store::Store;
@@ -361,126 +361,4 @@ pub fn labels(arguments: &Arguments) -> Result<std::collections::BTreeMap<String
         (name, value) => Ok((name.to_string(), value.to_string())),
     };
     arguments.texts("label")?.into_iter().map(split).collect()
-}
-
-const PROPAGATIONS: [&str; 6] = ["private", "rprivate", "shared", "rshared", "slave", "rslave"];
-
-/// `SOURCE:TARGET[:OPTIONS]`, where the source is a path or the name of a volume; or `TARGET` alone, a volume without a name.
-fn parse_volume(text: &str) -> Result<Mount> {
-    let wrong = |what: &str| Error::invalid(format!("--volume {text}: {what}"));
-    let parts: Vec<&str> = text.split(':').collect();
-    let (source, target, flags) = match parts[..] {
-        [target] => ("", target, ""),
-        [source, target] => (source, target, ""),
-        [source, target, flags] => (source, target, flags),
-        _ => return Err(wrong("must be SOURCE:TARGET or SOURCE:TARGET:OPTIONS")),
-    };
-    let is_path = source.starts_with(['/', '.']);
-    let (mut access, mut copies, mut propagation) = (Access::ReadWrite, true, None);
-    for flag in flags.split(',').filter(|flag| !flag.is_empty()) {
-        match flag {
-            "ro" => access = Access::ReadOnly,
-            "rw" => access = Access::ReadWrite,
-            "nocopy" if !is_path => copies = false,
-            flag if is_path && PROPAGATIONS.contains(&flag) => propagation = Some(flag.to_string()),
-            flag => {
-                return Err(wrong(&format!(
-                    "{flag}: must be ro, rw, of a path a propagation such as rslave, or of a volume nocopy"
-                )));
-            }
-        }
-    }
-    let source = if is_path {
-        let path = absolute(source).map_err(|error| wrong(&error.to_string()))?;
-        MountSource::Bind { path, propagation }
-    } else {
-        if !source.is_empty() {
-            check_volume_name(source).map_err(|error| wrong(&error.to_string()))?;
-        }
-        MountSource::Volume { name: source.to_string(), is_anonymous: false, copies }
-    };
-    Ok(Mount { source, destination: target.to_string(), access })
-}
-
-fn absolute(path: &str) -> std::io::Result<PathBuf> {
-    std::path::absolute(Path::new(path))
-}
-
-/// `type=bind,source=/a,target=/b,readonly`.
-fn parse_mount(text: &str) -> Result<Mount> {
-    let wrong = |what: &str| Error::invalid(format!("--mount {text}: {what}"));
-    // Docker: without a type it is a volume.
-    let (mut kind, mut source, mut target, mut access) = ("volume", None, None, Access::ReadWrite);
-    let (mut propagation, mut tmpfs, mut copies) = (None, Vec::new(), true);
-    for field in text.split(',') {
-        let (name, value) = field.split_once('=').unwrap_or((field, ""));
-        match (name, value) {
-            ("type", value) => kind = value,
-            ("source" | "src", value) => source = Some(value),
-            ("target" | "destination" | "dst", value) => target = Some(value),
-            ("readonly" | "ro", "" | "true" | "1") => access = Access::ReadOnly,
-            ("readonly" | "ro", "false" | "0") => access = Access::ReadWrite,
-            ("bind-propagation", value) if PROPAGATIONS.contains(&value) => {
-                propagation = Some(value.to_string())
-            }
-            ("volume-nocopy", "" | "true" | "1") => copies = false,
-            ("tmpfs-size", value) => {
-                tmpfs.push(format!("size={}", parse_bytes("--mount tmpfs-size", value)?))
-            }
-            ("tmpfs-mode", value) => tmpfs.push(format!("mode={value}")),
-            _ => return Err(wrong(&format!("{field}: not known"))),
-        }
-    }
-    let destination = target.ok_or_else(|| wrong("target is missing"))?.to_string();
-    let source = match (kind, source) {
-        ("bind", Some(path)) => {
-            let path = absolute(path).map_err(|error| wrong(&error.to_string()))?;
-            MountSource::Bind { path, propagation }
-        }
-        ("bind", None) => return Err(wrong("source is missing")),
-        ("volume", source) => {
-            let name = source.unwrap_or_default().to_string();
-            if !name.is_empty() {
-                check_volume_name(&name).map_err(|error| wrong(&error.to_string()))?;
-            }
-            MountSource::Volume { name, is_anonymous: false, copies }
-        }
-        ("tmpfs", None) => MountSource::Tmpfs { options: tmpfs },
-        ("tmpfs", Some(_)) => return Err(wrong("source: memory has none")),
-        _ => return Err(wrong("type must be bind, volume or tmpfs")),
-    };
-    Ok(Mount { source, destination, access })
-}
-
-/// `TARGET[:OPTIONS]`.
-fn parse_tmpfs(text: &str) -> Mount {
-    let (target, options) = text.split_once(':').unwrap_or((text, ""));
-    let mut access = Access::ReadWrite;
-    let mut kept = Vec::new();
-    for option in options.split(',').filter(|option| !option.is_empty()) {
-        match option {
-            "ro" => access = Access::ReadOnly,
-            "rw" => access = Access::ReadWrite,
-            option => kept.push(option.to_string()),
-        }
-    }
-    Mount { source: MountSource::Tmpfs { options: kept }, destination: target.to_string(), access }
-}
-
-/// `HOST[:TARGET[:ACCESS]]`.
-fn parse_device(text: &str) -> Result<DeviceRequest> {
-    let parts: Vec<&str> = text.split(':').collect();
-    let is_access = |text: &str| !text.is_empty() && text.bytes().all(|byte| b"rwm".contains(&byte));
-    let (host, container, access) = match parts[..] {
-        [host] => (host, host, "rwm"),
-        [host, access] if is_access(access) => (host, host, access),
-        [host, container] => (host, container, "rwm"),
-        [host, container, access] if is_access(access) => (host, container, access),
-        _ => {
-            return Err(Error::invalid(format!(
-                "--device {text}: must be HOST, HOST:TARGET or HOST:TARGET:rwm"
-            )));
-        }
-    };
-    Ok(DeviceRequest { host: host.into(), container: container.to_string(), access: access.to_string() })
 }

@@ -20,6 +20,7 @@ mod inspect;
 mod login;
 mod logs;
 mod manifest;
+mod mount_flags;
 mod network;
 mod progress;
 mod prune;

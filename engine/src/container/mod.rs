@@ -19,6 +19,7 @@ mod neighbours;
 mod network;
 mod options;
 mod own;
+mod ports;
 mod prepare;
 mod processes;
 mod reach;
@@ -51,6 +52,7 @@ pub use options::{
     Rights, Seccomp, Sharing, Streams,
 };
 pub use own::{Own, forget_state, remove_volumes, take};
+pub use ports::{Published, published};
 pub use prepare::{Prepared, prepare};
 pub use processes::{ProcessLine, processes};
 pub use reach::{Reached, changes, disk_usage, reach};

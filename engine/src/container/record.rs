@@ -1,6 +1,7 @@
 //! What is kept of a container: what was asked for, and how far it has come.
 
 use std::collections::BTreeSet;
+use std::io::Write;
 use std::path::PathBuf;
 
 use serde::de::DeserializeOwned;
@@ -145,12 +146,21 @@ impl ContainerRecord {
 }
 
 impl Progress {
-    /// Writes it into the container's folder.
+    /// Writes it into the container's folder. On a full disk it is written over what is there, for which there is room.
     ///
     /// # Errors
     /// The disk did not take it.
     pub fn write(&self, folder: &ContainerFolder) -> Result<()> {
-        write(folder, PROGRESS, self)
+        write(folder, PROGRESS, self).or_else(|error| self.write_over(folder).map_err(|_| error))
+    }
+
+    fn write_over(&self, folder: &ContainerFolder) -> std::io::Result<()> {
+        let mut text = serde_json::to_vec(self)?;
+        let mut file = std::fs::File::options().write(true).open(folder.path().join(PROGRESS))?;
+        let length = usize::try_from(file.metadata()?.len()).unwrap_or(0);
+        // What was longer must not show behind it.
+        text.resize(text.len().max(length), b' ');
+        file.write_all(&text)
     }
 
     /// Reads it; of a container that was never started there is nothing.

@@ -46,6 +46,10 @@ use crate::ids::IdMaps;
 const PARTIAL: &str = ".partial-";
 const GONE: &str = ".gone-";
 
+/// What a store has; new ones come at the end.
+const FOLDERS: [&str; 9] =
+    ["blobs/sha256", "layers", "images", "containers", "names", "networks", "volumes", "leases", "events"];
+
 /// The store of one user or of root.
 #[derive(Debug, Clone)]
 pub struct Store {
@@ -62,18 +66,11 @@ impl Store {
         // Layers have programs that are setuid: nobody else on this host may get at them.
         make_folder(&place.data, 0o700)?;
         version::check(&place.data)?;
-        for name in [
-            "blobs/sha256",
-            "layers",
-            "images",
-            "leases",
-            "events",
-            "containers",
-            "names",
-            "networks",
-            "volumes",
-        ] {
-            make_folder(&place.data.join(name), 0o755)?;
+        // Where the last one is, all are.
+        if !place.data.join(FOLDERS[FOLDERS.len() - 1]).exists() {
+            for name in FOLDERS {
+                make_folder(&place.data.join(name), 0o755)?;
+            }
         }
         Ok(Store { place, maps: IdMaps::of_caller() })
     }

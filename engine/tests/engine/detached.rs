@@ -390,3 +390,26 @@ fn restarting() {
     room.call(&["rm", "stays"]).ok();
     room.assert_gone();
 }
+
+/// On a full disk the log stops, and says so; the container does not, and its end is known.
+#[test]
+fn a_full_disk_stops_the_log_alone() {
+    let Some(room) = Room::new() else { return };
+    let small = room.folder.join("home/.local/share");
+    fs::create_dir_all(&small).expect("folder");
+    let mut mount = std::process::Command::new("mount");
+    mount.args(["-t", "tmpfs", "-o", "size=2m", "tmpfs"]).arg(&small);
+    assert!(mount.status().expect("mount").success());
+    let script = "yes 0123456789 | head -c 8000000; exit 6";
+    room.start(&["--name", "loud"], &["sh", "-c", script]);
+    assert_eq!(room.call(&["wait", "loud"]).ok(), "6\n");
+    assert_eq!(room.state("loud"), "exited");
+    room.call(&["run", "--rm", "--network", "none", "./rootfs", "true"])
+        .fails(125, "no space left on device");
+    let logged = room.call(&["logs", "loud"]).exits(0);
+    assert!(logged.stdout.len() < 2 << 20, "{}", logged.stdout.len());
+    room.call(&["rm", "loud"]).ok();
+    room.run(&[], &["true"]).ok();
+    let unmounted = std::process::Command::new("umount").arg(&small).status();
+    assert!(unmounted.expect("umount").success());
+}

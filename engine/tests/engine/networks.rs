@@ -54,7 +54,7 @@ fn a_port_of_the_hosts() {
     ];
     room.call(&start).exits(0);
     wait_for("an answer", || read_from("127.0.0.1:18080") == "from server\n");
-    assert!(room.call(&["ps"]).ok().contains("127.0.0.1:18080:80"));
+    assert!(room.call(&["ps"]).ok().contains("127.0.0.1:18080->80/tcp"));
     let said = room.call(&["exec", "server", "ip", "-4", "addr", "show", "eth0"]).ok();
     assert!(said.contains("inet 10."), "{said}");
     room.call(&["run", "--rm", "-p", "127.0.0.1:18080:80", "./rootfs", "true"]).fails(125, "18080");
@@ -89,7 +89,8 @@ fn containers_find_each_other_by_name() {
     room.call(&["stop", "-t", "0", "db"]).ok();
     let hosts = || room.call(&["exec", "web", "cat", "/etc/hosts"]).ok();
     assert!(!hosts().contains("db"), "{}", hosts());
-    room.call(&["start", "db"]).exits(0);
+    let started = room.call(&["start", "db"]).exits(0);
+    assert_eq!(started.stderr, "");
     assert!(hosts().contains("10.77.0.50\tdb database"), "{}", hosts());
     // The others have neither the names nor the way.
     room.call(&["run", "--rm", "./rootfs", "ping", "-c", "1", "-W", "1", "10.77.0.50"]).exits(1);
