@@ -6,7 +6,7 @@ use super::format::Format;
 use super::table::table;
 use super::{Arguments, Command, Flag, Global, print, say};
 use crate::container::{
-    ProcessLine, PublishedPort, inspect as document, processes, published_ports, rename as give_name,
+    ProcessLine, Published, inspect as document, processes, published, rename as give_name,
 };
 use crate::error::{Error, Kind, Result};
 use crate::store::Store;
@@ -95,24 +95,23 @@ pub fn show_documents(arguments: &Arguments, find: impl Fn(&str) -> Result<Value
 fn port(global: &Global, arguments: &Arguments) -> Result<u8> {
     let store = global.store()?;
     let name = arguments.operand(0)?.unwrap_or_default();
-    let ports = published_ports(&store, &store.containers().find(name)?)?;
-    let outside = |PublishedPort { address, port, .. }: &PublishedPort| match address.contains(':') {
-        true => format!("[{address}]:{port}"),
-        false => format!("{address}:{port}"),
-    };
+    let mut ports = published(&store, &store.containers().find(name)?)?;
+    ports.sort_by(|one, other| {
+        (&one.port, &one.protocol, &one.host).cmp(&(&other.port, &other.protocol, &other.host))
+    });
+    let inside = |port: &Published| format!("{}/{}", port.port, port.protocol);
     let Some(wanted) = arguments.operand(1)? else {
-        let lines = ports.iter().map(|port| format!("{} -> {}\n", port.inside, outside(port)));
+        let lines = ports.iter().map(|port| format!("{} -> {}\n", inside(port), port.host));
         return print(&lines.collect::<String>());
     };
-    let inside = if wanted.contains('/') { wanted.to_string() } else { format!("{wanted}/tcp") };
-    let lines: Vec<String> = ports
-        .iter()
-        .filter(|port| port.inside == inside)
-        .map(|port| format!("{}\n", outside(port)))
-        .collect();
+    let wanted = if wanted.contains('/') { wanted.to_string() } else { format!("{wanted}/tcp") };
+    let lines: Vec<String> =
+        ports.iter().filter(|port| inside(port) == wanted).map(|port| format!("{}\n", port.host)).collect();
     match lines.is_empty() {
-        true => Err(Error::not_found(format!("container {name}: no port of the host's leads to {inside}"))
-            .with_status(1)),
+        true => {
+            let text = format!("container {name}: no port of the host's leads to {wanted}");
+            Err(Error::not_found(text).with_status(1))
+        }
         false => print(&lines.concat()),
     }
 }

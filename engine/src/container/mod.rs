@@ -11,6 +11,7 @@ mod event;
 mod exec;
 mod facts;
 mod foreground;
+mod health;
 mod inspect;
 pub mod log;
 pub mod monitor;
@@ -44,12 +45,13 @@ pub use event::{Happening, note};
 pub use exec::{ExecRequest, exec};
 pub use facts::{Device, Facts};
 pub use foreground::run_in_foreground;
-pub use inspect::{PublishedPort, inspect, published_ports};
+pub use health::{Health, HealthPlan, HealthStatus};
+pub use inspect::inspect;
 pub use name::{check_network_name, check_volume_name};
 pub use network::compile_network;
 pub use options::{
-    Access, DeviceRequest, Limits, Mount, MountSource, Namespaces, Network, NetworkMode, Options, Restart,
-    Rights, Seccomp, Sharing, Streams,
+    Access, DeviceRequest, HealthOptions, Limits, Mount, MountSource, Namespaces, Network, NetworkMode,
+    Options, Restart, Rights, Seccomp, Sharing, Streams,
 };
 pub use own::{Own, forget_state, remove_volumes, take};
 pub use ports::{Published, published};

@@ -3,6 +3,7 @@
 mod detached;
 mod files;
 mod harness;
+mod health;
 #[allow(dead_code)]
 #[path = "../../../tests/blackbox/harness/host.rs"]
 mod host;
