@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use super::mount_flags::{parse_device, parse_mount, parse_tmpfs, parse_volume};
+use super::project::Project;
 use super::{Arguments, Flag, say};
 use crate::container::size::{parse_bytes, parse_processors, parse_time};
 use crate::container::{
@@ -133,6 +134,25 @@ impl Wanted {
         })
     }
 
+    /// The image that is meant, if the command line names none.
+    pub fn take_project(&mut self, project: &Project) {
+        self.image.clone_from(&project.image);
+        project.fill(&mut self.options);
+    }
+
+    /// The image as it is named.
+    pub fn image(&self) -> &str {
+        &self.image
+    }
+
+    /// Finds the image.
+    ///
+    /// # Errors
+    /// There is no such image.
+    pub fn source(&self, store: &Store) -> Result<Source> {
+        find_source(store, &self.image, &self.options)
+    }
+
     /// Finds the image and makes the container.
     ///
     /// # Errors
@@ -143,10 +163,7 @@ impl Wanted {
             let file = file.display();
             return Err(Error::conflict(format!("--cidfile {file}: it is there already: remove it first")));
         }
-        if let NetworkMode::Named(name) = &options.network.mode {
-            store.networks().find(name)?;
-        }
-        let source = Source::find(store, &image)?;
+        let source = find_source(store, &image, &options)?;
         say_if_squashed(store);
         let own = create(store, source, name, options, lifetime, start)?;
         if let Some(file) = id_file {
@@ -154,6 +171,13 @@ impl Wanted {
         }
         Ok(own)
     }
+}
+
+fn find_source(store: &Store, image: &str, options: &Options) -> Result<Source> {
+    if let NetworkMode::Named(name) = &options.network.mode {
+        store.networks().find(name)?;
+    }
+    Source::find(store, image)
 }
 
 fn say_if_squashed(store: &Store) {

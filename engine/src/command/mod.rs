@@ -4,10 +4,12 @@ mod arguments;
 mod attach;
 mod boot;
 mod commit;
+mod completion;
 mod container_flags;
 mod create;
 mod events;
 mod exec;
+mod explain;
 mod files;
 mod filter;
 mod format;
@@ -23,6 +25,7 @@ mod manifest;
 mod mount_flags;
 mod network;
 mod progress;
+mod project;
 mod prune;
 mod ps;
 mod pull;
@@ -108,6 +111,8 @@ pub const COMMANDS: &[Command] = &[
     login::LOGIN,
     login::LOGOUT,
     manifest::INSPECT,
+    explain::COMMAND,
+    completion::COMMAND,
     version::COMMAND,
 ];
 

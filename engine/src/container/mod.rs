@@ -9,6 +9,7 @@ mod copy;
 mod create;
 mod event;
 mod exec;
+mod explain;
 mod facts;
 mod foreground;
 mod health;
@@ -43,6 +44,7 @@ pub use copy::{CopyOptions, copy_from_stream, copy_into, copy_out, copy_to_strea
 pub use create::{Lifetime, Start, create};
 pub use event::{Happening, note};
 pub use exec::{ExecRequest, exec};
+pub use explain::{Explained, explain};
 pub use facts::{Device, Facts};
 pub use foreground::run_in_foreground;
 pub use health::{Health, HealthPlan, HealthStatus};

@@ -1,6 +1,7 @@
 //! box as people use it: the built program, a root file system made on the spot, in namespaces of the tests' own. Needs root.
 
 mod detached;
+mod explain;
 mod files;
 mod harness;
 mod health;
