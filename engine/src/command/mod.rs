@@ -41,6 +41,7 @@ mod stop;
 mod system;
 mod table;
 mod tag;
+mod template;
 mod update;
 mod version;
 mod volume;
