@@ -7,8 +7,7 @@ use super::project::Project;
 use super::{Arguments, Flag, say};
 use crate::container::size::{parse_bytes, parse_processors, parse_time};
 use crate::container::{
-    HealthOptions, Lifetime, NetworkMode, Options, Own, Restart, Seccomp, Sharing, Source, Start, Streams,
-    create,
+    Lifetime, NetworkMode, Options, Own, Restart, Seccomp, Sharing, Source, Start, Streams, create,
 };
 use crate::error::{Context, Error, Result};
 use crate::store::Store;
@@ -92,17 +91,6 @@ pub const LIMIT_FLAGS: &[Flag] = &[
 /// What is done at its end; this can be changed while it runs.
 pub const RESTART_FLAG: &[Flag] =
     &[valued("restart", None, "POLICY", "no, on-failure[:NUMBER], always or unless-stopped")];
-
-/// How its health is looked at.
-pub const HEALTH_FLAGS: &[Flag] = &[
-    valued("health-cmd", None, "SCRIPT", "a look at its health, for the shell in it: 0 is well"),
-    valued("health-interval", None, "TIME", "between two looks (30s)"),
-    valued("health-timeout", None, "TIME", "the longest that a look may take (30s)"),
-    valued("health-retries", None, "NUMBER", "how many failures in a row make it unhealthy (3)"),
-    valued("health-start-period", None, "TIME", "while it starts, failures do not count (0s)"),
-    valued("health-start-interval", None, "TIME", "between two looks while it starts (5s)"),
-    switch("no-healthcheck", None, "nobody looks, whatever the image says"),
-];
 
 /// What makes it findable.
 pub const IDENTITY_FLAGS: &[Flag] = &[
@@ -220,7 +208,6 @@ fn parse(arguments: &Arguments) -> Result<Options> {
         None => None,
     };
     options.restart = restart(arguments)?;
-    options.health = health(arguments)?;
     for volume in arguments.texts("volume")? {
         options.mounts.push(parse_volume(&volume)?);
     }
@@ -238,26 +225,6 @@ fn parse(arguments: &Arguments) -> Result<Options> {
     limits(arguments, &mut options)?;
     namespaces(arguments, &mut options)?;
     Ok(options)
-}
-
-fn health(arguments: &Arguments) -> Result<HealthOptions> {
-    let time = |flag: &str| match arguments.text(flag)? {
-        Some(text) => parse_time(&format!("--{flag}"), text).map(Some),
-        None => Ok(None),
-    };
-    let health = HealthOptions {
-        none: arguments.is_set("no-healthcheck"),
-        command: arguments.text("health-cmd")?.map(str::to_string),
-        interval: time("health-interval")?,
-        timeout: time("health-timeout")?,
-        retries: arguments.number("health-retries")?,
-        start_period: time("health-start-period")?,
-        start_interval: time("health-start-interval")?,
-    };
-    if health.none && health != (HealthOptions { none: true, ..HealthOptions::default() }) {
-        return Err(Error::invalid("--no-healthcheck: --health-… say the opposite: leave one of them out"));
-    }
-    Ok(health)
 }
 
 pub fn restart(arguments: &Arguments) -> Result<Restart> {

@@ -1,6 +1,6 @@
 //! create: a container that is started later.
 
-use super::container_flags::{FLAGS, HEALTH_FLAGS, IDENTITY_FLAGS, LIMIT_FLAGS, RESTART_FLAG, Wanted};
+use super::container_flags::{FLAGS, IDENTITY_FLAGS, LIMIT_FLAGS, RESTART_FLAG, Wanted};
 use super::pull::{POLICY_FLAGS, provide};
 use super::registry_flags::{FLAGS as REGISTRY_FLAGS, PLATFORM_FLAGS};
 use super::{Arguments, Command, Global, print};
@@ -13,16 +13,7 @@ pub const COMMAND: Command = Command {
     operands: "IMAGE [COMMAND …]",
     operand_count: 1..=usize::MAX,
     help: "make a container without starting it",
-    flags: &[
-        FLAGS,
-        LIMIT_FLAGS,
-        RESTART_FLAG,
-        HEALTH_FLAGS,
-        IDENTITY_FLAGS,
-        POLICY_FLAGS,
-        PLATFORM_FLAGS,
-        REGISTRY_FLAGS,
-    ],
+    flags: &[FLAGS, LIMIT_FLAGS, RESTART_FLAG, IDENTITY_FLAGS, POLICY_FLAGS, PLATFORM_FLAGS, REGISTRY_FLAGS],
     ends_at_operand: true,
     run,
 };

@@ -5,10 +5,7 @@ use serde_json::{Value, json};
 use super::format::Format;
 use super::table::{shortened, table};
 use super::{Arguments, Command, Flag, Global, print};
-use crate::container::{
-    ContainerRecord, Health, HealthPlan, HealthStatus, Published, Status, arguments as program, published,
-    span,
-};
+use crate::container::{ContainerRecord, Published, Status, arguments as program, published, span};
 use crate::error::Result;
 use crate::store::Store;
 use crate::time::Moment;
@@ -34,7 +31,6 @@ struct Row {
     record: ContainerRecord,
     status: Status,
     ports: Vec<Published>,
-    health: Option<HealthStatus>,
 }
 
 fn ps(global: &Global, arguments: &Arguments) -> Result<u8> {
@@ -73,12 +69,8 @@ fn rows(store: &Store, all: bool) -> Result<Vec<Row>> {
         let status = Status::of(store, &folder)?;
         let has_ports = status.is_alive() && !record.options.network.published.is_empty();
         let ports = if has_ports { published(store, &folder)? } else { Vec::new() };
-        let health = match status.is_alive() && HealthPlan::of(&record).is_some() {
-            true => Some(Health::read(&folder)?.unwrap_or_default().status),
-            false => None,
-        };
         if all || status.is_alive() {
-            rows.push(Row { record, status, ports, health });
+            rows.push(Row { record, status, ports });
         }
     }
     rows.sort_by_key(|row| std::cmp::Reverse(row.record.created));
@@ -90,12 +82,7 @@ fn id(row: &Row, whole: bool) -> &str {
 }
 
 fn fields(row: &Row, whole: bool, now: Moment) -> Value {
-    let Row { record, status, ports, health } = row;
-    let health = match health {
-        None => String::new(),
-        Some(HealthStatus::Starting) => " (health: starting)".to_string(),
-        Some(health) => format!(" ({})", health.name()),
-    };
+    let Row { record, status, ports } = row;
     let command = program(&record.execution, &record.options).unwrap_or_default().join(" ");
     let command = if whole { command } else { shortened(&command, 20) };
     let age = std::time::Duration::from_nanos(now.0.saturating_sub(record.created.0));
@@ -104,7 +91,7 @@ fn fields(row: &Row, whole: bool, now: Moment) -> Value {
         "Image": record.image,
         "Command": format!("\"{command}\""),
         "CreatedAgo": format!("{} ago", span(age)),
-        "Status": status.sentence(now) + &health,
+        "Status": status.sentence(now),
         "State": status.name(),
         "Ports": ports.iter().map(Published::to_string).collect::<Vec<_>>().join(", "),
         "Names": record.name,

@@ -2,7 +2,7 @@
 
 use rustix::termios::isatty;
 
-use super::container_flags::{FLAGS, HEALTH_FLAGS, IDENTITY_FLAGS, LIMIT_FLAGS, RESTART_FLAG, Wanted};
+use super::container_flags::{FLAGS, IDENTITY_FLAGS, LIMIT_FLAGS, RESTART_FLAG, Wanted};
 use super::project::Project;
 use super::pull::{POLICY_FLAGS, provide};
 use super::registry_flags::{FLAGS as REGISTRY_FLAGS, PLATFORM_FLAGS};
@@ -22,7 +22,6 @@ pub const COMMAND: Command = Command {
         FLAGS,
         LIMIT_FLAGS,
         RESTART_FLAG,
-        HEALTH_FLAGS,
         IDENTITY_FLAGS,
         POLICY_FLAGS,
         PLATFORM_FLAGS,
@@ -68,7 +67,7 @@ fn run(global: &Global, arguments: &Arguments) -> Result<u8> {
         start_detached(&store, own, &mut say)?;
         return print(&format!("{id}\n"));
     }
-    if !own.record.is_foreground {
+    if has_monitor {
         let signals = arguments.is_on("sig-proxy");
         return status_of(start_attached(&store, own, signals, &mut say)?);
     }

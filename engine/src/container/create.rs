@@ -3,7 +3,6 @@
 use std::collections::BTreeMap;
 
 use super::event::{Happening, note};
-use super::health::HealthPlan;
 use super::name::{check_name, random_name};
 use super::options::{Access, Mount, MountSource, Options};
 use super::own::Own;
@@ -57,7 +56,6 @@ pub fn create(
     let Source { name: image, base, execution, locks } = source;
     let mut options = options;
     make_volumes(store, &execution, &mut options)?;
-    let has_health = HealthPlan::compile(&execution, &options.health).is_some();
     let record = ContainerRecord {
         id: id.as_str().to_string(),
         name,
@@ -67,8 +65,7 @@ pub fn create(
         options,
         created: Moment::now(),
         auto_remove: lifetime != Lifetime::Kept,
-        // Its health is looked at by its monitor.
-        is_foreground: lifetime == Lifetime::OfCommand && !has_health,
+        is_foreground: lifetime == Lifetime::OfCommand,
     };
     let own = Own { folder, record, lock };
     let begun = match start {

@@ -43,7 +43,10 @@ pub fn exec(
 ) -> Result<u8> {
     let record = ContainerRecord::of(folder)?;
     let container = open_running(store, folder)?;
-    let mut options = exec_options(store, folder, &record, &request)?;
+    let root = RootFolders::make(store, folder, &record)?;
+    let facts = Facts::of_running(store, &record.id, root.accounts()?);
+    let process = process(&record, &request, &facts)?;
+    let mut options = ExecOptions::with_process(process.to_string());
     if !request.streams.interactive || request.detached {
         options = options.stdin(Stdio::Null);
     }
@@ -54,21 +57,6 @@ pub fn exec(
     let (root, id) = (Root::at(&store.place().runtime), pillbox::ContainerId::new(&record.id)?);
     let ended = pillbox::container::exec_in_foreground(&root, &id, &options, &mut |warning| warn(&warning));
     ended.map_err(Error::from)
-}
-
-/// What the runtime takes; streams are the caller's to add.
-///
-/// # Errors
-/// Something cannot be as it is asked for.
-pub fn exec_options(
-    store: &Store,
-    folder: &ContainerFolder,
-    record: &ContainerRecord,
-    request: &ExecRequest,
-) -> Result<ExecOptions> {
-    let root = RootFolders::make(store, folder, record)?;
-    let facts = Facts::of_running(store, &record.id, root.accounts()?);
-    Ok(ExecOptions::with_process(process(record, request, &facts)?.to_string()))
 }
 
 /// The `process` of a config.json: as the container's own, with what is asked for instead.

@@ -2,7 +2,6 @@
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
-use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
@@ -58,28 +57,6 @@ pub struct Options {
     pub stop_timeout: Option<u64>,
     /// When it is started again.
     pub restart: Restart,
-    /// How its health is looked at.
-    pub health: HealthOptions,
-}
-
-/// How a container's health is looked at, where it is not as the image says.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase", default)]
-pub struct HealthOptions {
-    /// Nobody looks, whatever the image says.
-    pub none: bool,
-    /// A script for the shell.
-    pub command: Option<String>,
-    /// Between two looks.
-    pub interval: Option<Duration>,
-    /// The longest that a look may take.
-    pub timeout: Option<Duration>,
-    /// How many failures in a row make it unhealthy.
-    pub retries: Option<u64>,
-    /// While it starts, failures do not count.
-    pub start_period: Option<Duration>,
-    /// Between two looks while it starts.
-    pub start_interval: Option<Duration>,
 }
 
 /// When a program that has ended is started again.

@@ -6,7 +6,6 @@ use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use super::health;
 use super::protocol::{Failure, Kind, encode, encode_value};
 use super::served::{Served, find, make};
 use super::watch::Watch;
@@ -111,7 +110,6 @@ fn run(
         }
         Beginning::Adopt => watch.is_started = true,
     }
-    let health = health::start(monitored, &served.ended)?;
     watch.serve(&mut served, monitored)?;
     let ended = match watch.failure.take() {
         Some(error) => Err(error),
@@ -122,10 +120,6 @@ fn run(
     // What cannot be deleted now is deleted by the next command.
     let deleted = served.container.delete(true);
     drop(root);
-    // With the container its looks come to an end: they never overlap with those at the next run.
-    if let Some(health) = health {
-        let _ = health.join();
-    }
     // The next one that comes or goes writes them as well.
     let _ = refresh_names(&monitored.store, &monitored.record);
     let ended = ended?;

@@ -6,7 +6,6 @@
 
 mod cgroup;
 mod client;
-mod health;
 mod input;
 mod life;
 mod output;
