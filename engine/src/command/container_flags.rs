@@ -6,7 +6,8 @@ use super::mount_flags::{parse_device, parse_mount, parse_tmpfs, parse_volume};
 use super::{Arguments, Flag, say};
 use crate::container::size::{parse_bytes, parse_processors, parse_time};
 use crate::container::{
-    Lifetime, NetworkMode, Options, Own, Restart, Seccomp, Sharing, Source, Start, Streams, create,
+    HealthOptions, Lifetime, NetworkMode, Options, Own, Restart, Seccomp, Sharing, Source, Start, Streams,
+    create,
 };
 use crate::error::{Context, Error, Result};
 use crate::store::Store;
@@ -78,6 +79,13 @@ pub const FLAGS: &[Flag] = &[
     valued("cgroup-parent", None, "PATH", "the cgroup above its own"),
     valued("label", Some('l'), "NAME=VALUE", "whatever you like"),
     valued("annotation", None, "NAME=VALUE", "for the runtime"),
+    valued("health-cmd", None, "SCRIPT", "whether it does what it should: a script's status"),
+    valued("health-interval", None, "TIME", "between two looks: 30s"),
+    valued("health-timeout", None, "TIME", "the longest that a look may take: 30s"),
+    valued("health-start-period", None, "TIME", "while it starts, failures do not count: 0s"),
+    valued("health-start-interval", None, "TIME", "between two looks meanwhile: 5s"),
+    valued("health-retries", None, "NUMBER", "how many failures in a row make it unhealthy: 3"),
+    switch("no-healthcheck", None, "its health is not looked at"),
     valued("restart", None, "POLICY", "no, on-failure[:NUMBER], always or unless-stopped"),
     valued("stop-signal", None, "SIGNAL", "how it is asked to end"),
     valued("stop-timeout", None, "SECONDS", "how long it has for that"),
@@ -176,6 +184,7 @@ fn parse(arguments: &Arguments) -> Result<Options> {
         None => None,
     };
     options.restart = restart(arguments)?;
+    options.health = health(arguments)?;
     for volume in arguments.texts("volume")? {
         options.mounts.push(parse_volume(&volume)?);
     }
@@ -192,6 +201,20 @@ fn parse(arguments: &Arguments) -> Result<Options> {
     limits(arguments, &mut options)?;
     namespaces(arguments, &mut options)?;
     Ok(options)
+}
+
+fn health(arguments: &Arguments) -> Result<HealthOptions> {
+    let time =
+        |flag: &str| arguments.text(flag)?.map(|text| parse_time(&format!("--{flag}"), text)).transpose();
+    Ok(HealthOptions {
+        is_off: arguments.is_set("no-healthcheck"),
+        command: arguments.text("health-cmd")?.map(str::to_string),
+        interval: time("health-interval")?,
+        timeout: time("health-timeout")?,
+        start_period: time("health-start-period")?,
+        start_interval: time("health-start-interval")?,
+        retries: arguments.number("health-retries")?,
+    })
 }
 
 fn restart(arguments: &Arguments) -> Result<Restart> {

@@ -8,6 +8,7 @@ mod create;
 mod exec;
 mod facts;
 mod foreground;
+mod health;
 pub mod log;
 pub mod monitor;
 mod name;
@@ -32,6 +33,7 @@ pub use create::{Lifetime, Start, create};
 pub use exec::{ExecRequest, exec};
 pub use facts::{Device, Facts};
 pub use foreground::run_in_foreground;
+pub use health::{Health, HealthCheck, HealthOptions, HealthState, Look};
 pub use name::{check_network_name, check_volume_name};
 pub use network::compile_network;
 pub use options::{

@@ -5,6 +5,8 @@ use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
+use super::health::HealthOptions;
+
 /// Everything that is asked for. What is empty or `None` is as the image says, or as is usual.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
@@ -55,6 +57,8 @@ pub struct Options {
     pub stop_timeout: Option<u64>,
     /// When it is started again.
     pub restart: Restart,
+    /// How it is seen whether it does what it should.
+    pub health: HealthOptions,
 }
 
 /// When a program that has ended is started again.

@@ -413,3 +413,43 @@ fn a_full_disk_stops_the_log_alone() {
     let unmounted = std::process::Command::new("umount").arg(&small).status();
     assert!(unmounted.expect("umount").success());
 }
+
+#[test]
+fn health() {
+    let Some(room) = Room::new() else { return };
+    let status = || room.call(&["ps", "--format", "{{.Status}}"]).ok();
+    let flags = [
+        "--name",
+        "sick",
+        "--health-interval",
+        "50ms",
+        "--health-retries",
+        "2",
+        "--health-cmd",
+        "test -e /well",
+    ];
+    room.start(&flags, &["sleep", "1000"]);
+    wait_for("two failures", || status().ends_with("(unhealthy)\n"));
+    room.call(&["exec", "sick", "touch", "/well"]).ok();
+    wait_for("a good look", || status().ends_with("(healthy)\n"));
+    // One that is paused is not looked at, and stays as it was.
+    room.call(&["pause", "sick"]).ok();
+    std::thread::sleep(Duration::from_millis(300));
+    assert!(status().ends_with("(Paused) (healthy)\n"), "{}", status());
+    room.call(&["unpause", "sick"]).ok();
+    room.call(&["rm", "-f", "sick"]).ok();
+    // A look that takes too long is a failure, and the next one waits for its end.
+    let flags =
+        ["--name", "slow", "--health-interval", "10ms", "--health-timeout", "100ms", "--health-retries", "1"];
+    let script = "echo x >>/looks; sleep 100";
+    room.start(&[&flags[..], &["--health-cmd", script]].concat(), &["sleep", "1000"]);
+    wait_for("a failure", || status().ends_with("(unhealthy)\n"));
+    let running = room.call(&["exec", "slow", "ps"]).ok();
+    assert!(running.matches("sleep 100\n").count() <= 1, "{running}");
+    room.call(&["rm", "-f", "slow"]).ok();
+    room.start(&["--name", "off", "--no-healthcheck", "--health-cmd", "false"], &["sleep", "1000"]);
+    assert!(!status().contains("health"), "{}", status());
+    room.call(&["rm", "-f", "off"]).ok();
+    room.call(&["run", "--health-interval", "soon", "./rootfs", "true"]).fails(125, "--health-interval soon");
+    room.assert_gone();
+}
