@@ -404,12 +404,16 @@ fn a_full_disk_stops_the_log_alone() {
     room.start(&["--name", "loud"], &["sh", "-c", script]);
     assert_eq!(room.call(&["wait", "loud"]).ok(), "6\n");
     assert_eq!(room.state("loud"), "exited");
+    // What the log has left of the disk.
+    let mut rest = fs::File::create(small.join("rest")).expect("file");
+    while rest.write_all(&[0; 4096]).is_ok() {}
     room.call(&["run", "--rm", "--network", "none", "./rootfs", "true"])
         .fails(125, "no space left on device");
     let logged = room.call(&["logs", "loud"]).exits(0);
     assert!(logged.stdout.len() < 2 << 20, "{}", logged.stdout.len());
     room.call(&["rm", "loud"]).ok();
     room.run(&[], &["true"]).ok();
+    drop(rest);
     let unmounted = std::process::Command::new("umount").arg(&small).status();
     assert!(unmounted.expect("umount").success());
 }
