@@ -61,7 +61,7 @@ pub const FLAGS: &[Flag] = &[
     valued("ulimit", None, "NAME=SOFT[:HARD]", "a limit of each process"),
     valued("oom-score-adj", None, "NUMBER", "-1000 to 1000"),
     valued("sysctl", None, "NAME=VALUE", "a kernel parameter of its namespaces"),
-    valued("network", None, "NETWORK", "bridge, none, host, or one by its name"),
+    valued("network", None, "NETWORK", "bridge, none, host, container:NAME, or one by its name"),
     valued("network-alias", None, "NAME", "one more name on that network"),
     valued("ip", None, "ADDRESS", "its address on that network"),
     valued("ip6", None, "ADDRESS", "its IPv6 address on that network"),
@@ -72,8 +72,8 @@ pub const FLAGS: &[Flag] = &[
     valued("dns", None, "ADDRESS", "a name server"),
     valued("dns-search", None, "DOMAIN", "where names are looked up"),
     valued("dns-option", None, "OPTION", "of resolv.conf"),
-    valued("pid", None, "host", "the host's processes"),
-    valued("ipc", None, "private|host", "the host's shared memory"),
+    valued("pid", None, "host|container:NAME", "somebody else's processes"),
+    valued("ipc", None, "private|host|container:NAME", "somebody else's shared memory"),
     valued("uts", None, "host", "the host's name"),
     valued("cgroupns", None, "private|host", "cgroups as it sees them"),
     valued("cgroup-parent", None, "PATH", "the cgroup above its own"),
@@ -321,8 +321,14 @@ fn limits(arguments: &Arguments, options: &mut Options) -> Result<()> {
 
 fn namespaces(arguments: &Arguments, options: &mut Options) -> Result<()> {
     let namespaces = &mut options.namespaces;
-    namespaces.pid = sharing(arguments, "pid")?;
-    namespaces.ipc = sharing(arguments, "ipc")?;
+    namespaces.pid_of = other(arguments, "pid")?;
+    namespaces.ipc_of = other(arguments, "ipc")?;
+    if namespaces.pid_of.is_none() {
+        namespaces.pid = sharing(arguments, "pid")?;
+    }
+    if namespaces.ipc_of.is_none() {
+        namespaces.ipc = sharing(arguments, "ipc")?;
+    }
     namespaces.uts = sharing(arguments, "uts")?;
     namespaces.cgroup = sharing(arguments, "cgroupns")?;
     namespaces.cgroup_parent = arguments.text("cgroup-parent")?.map(str::to_string);
@@ -332,7 +338,10 @@ fn namespaces(arguments: &Arguments, options: &mut Options) -> Result<()> {
         None | Some("bridge" | "default") => NetworkMode::Default,
         Some("none") => NetworkMode::None,
         Some("host") => NetworkMode::Host,
-        Some(name) => NetworkMode::Named(name.to_string()),
+        Some(name) => match name.strip_prefix("container:") {
+            Some(other) => NetworkMode::Container(other.to_string()),
+            None => NetworkMode::Named(name.to_string()),
+        },
     };
     network.aliases = arguments.texts("network-alias")?;
     network.addresses = [arguments.texts("ip")?, arguments.texts("ip6")?].concat();
@@ -343,6 +352,11 @@ fn namespaces(arguments: &Arguments, options: &mut Options) -> Result<()> {
     network.search = arguments.texts("dns-search")?;
     network.resolver_options = arguments.texts("dns-option")?;
     Ok(())
+}
+
+/// Another container: `container:NAME`.
+fn other(arguments: &Arguments, flag: &str) -> Result<Option<String>> {
+    Ok(arguments.text(flag)?.and_then(|text| text.strip_prefix("container:")).map(str::to_string))
 }
 
 fn sharing(arguments: &Arguments, flag: &str) -> Result<Sharing> {

@@ -240,6 +240,10 @@ pub struct Namespaces {
     pub ipc: Sharing,
     /// Host name.
     pub uts: Sharing,
+    /// Those processes are another container's: its name or id.
+    pub pid_of: Option<String>,
+    /// Those objects are another container's.
+    pub ipc_of: Option<String>,
     /// cgroups as it sees them.
     pub cgroup: Sharing,
     /// The cgroup above the container's.
@@ -294,6 +298,8 @@ pub enum NetworkMode {
     Host,
     /// One with a name.
     Named(String),
+    /// That of another container, by its name or id.
+    Container(String),
 }
 
 /// A device of the host's.
