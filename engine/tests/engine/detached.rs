@@ -254,6 +254,16 @@ fn the_log_rotates() {
     assert!((19_000_000..32_000_000).contains(&kept.len()), "{}", kept.len());
     assert!(kept.ends_with("last\n"));
     room.call(&["rm", "endless"]).ok();
+    let flags = ["--name", "small", "--log-opt", "max-size=64k", "--log-opt", "max-file=2"];
+    room.start(&flags, &["sh", "-c", script]);
+    room.call(&["wait", "small"]).ok();
+    let kept = room.call(&["logs", "small"]).ok();
+    assert!((60_000..270_000).contains(&kept.len()) && kept.ends_with("last\n"), "{}", kept.len());
+    room.start(&["--name", "silent", "--log-driver", "none"], &["echo", "nothing"]);
+    room.call(&["wait", "silent"]).ok();
+    room.call(&["logs", "silent"]).fails(125, "--log-driver none");
+    room.call(&["run", "--log-driver", "fluentd", "./rootfs", "true"]).fails(125, "--log-driver fluentd");
+    room.call(&["rm", "small", "silent"]).ok();
     room.assert_gone();
 }
 
