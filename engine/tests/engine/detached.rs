@@ -163,7 +163,7 @@ fn a_killed_command_does_not_end_it() {
 }
 
 fn monitors(room: &Room) -> Vec<u32> {
-    let folder = room.folder.display().to_string();
+    let folder = format!("{}/", room.folder.display());
     let pids = crate::host::processes_naming(&folder);
     let is_one = |pid: &u32| {
         fs::read(format!("/proc/{pid}/cmdline")).is_ok_and(|line| line.starts_with(b"box-monitor\0"))
@@ -465,5 +465,21 @@ fn health() {
     assert!(!status().contains("health"), "{}", status());
     room.call(&["rm", "-f", "off"]).ok();
     room.call(&["run", "--health-interval", "soon", "./rootfs", "true"]).fails(125, "--health-interval soon");
+    room.assert_gone();
+}
+
+/// In /tmp anybody may have made the folder before.
+#[test]
+fn a_runtime_folder_of_somebody_else_is_refused() {
+    let Some(room) = Room::new() else { return };
+    let folder = room.folder.join("runtime/pillbox");
+    fs::create_dir(&folder).expect("folder");
+    std::os::unix::fs::chown(&folder, Some(65_534), Some(65_534)).expect("chown");
+    let run = ["run", "-d", "--network", "none", "./rootfs", "true"];
+    room.call(&run).fails(125, "it is another user's");
+    assert_eq!(fs::read_dir(&folder).expect("folder").count(), 0);
+    fs::remove_dir(&folder).expect("rmdir");
+    let ids = room.call(&["ps", "-a", "-q"]).ok();
+    room.call(&["rm", ids.trim()]).ok();
     room.assert_gone();
 }
