@@ -1,6 +1,6 @@
 //! explain: what run would do.
 
-use super::container_flags::{FLAGS, HEALTH_FLAGS, IDENTITY_FLAGS, LIMIT_FLAGS, RESTART_FLAG, Wanted};
+use super::container_flags::{FLAGS, IDENTITY_FLAGS, LIMIT_FLAGS, RESTART_FLAG, Wanted};
 use super::{Arguments, Command, Flag, Global, print};
 use crate::container::{Explained, explain as explain_container};
 use crate::error::{Error, Result};
@@ -15,7 +15,6 @@ pub const COMMAND: Command = Command {
         FLAGS,
         LIMIT_FLAGS,
         RESTART_FLAG,
-        HEALTH_FLAGS,
         IDENTITY_FLAGS,
         &[Flag { long: "format", short: None, value: Some("FORMAT"), help: "text (default) or json" }],
     ],

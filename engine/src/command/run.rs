@@ -67,7 +67,7 @@ fn run(global: &Global, arguments: &Arguments) -> Result<u8> {
         start_detached(&store, own, &mut say)?;
         return print(&format!("{id}\n"));
     }
-    if has_monitor {
+    if !own.record.is_foreground {
         let signals = arguments.is_on("sig-proxy");
         return status_of(start_attached(&store, own, signals, &mut say)?);
     }

@@ -58,7 +58,7 @@ pub fn explain(store: &Store, source: &Source, mut options: Options) -> Result<E
     let config = compile(&source.execution, &options, &facts)?;
     let named = match &options.network.mode {
         NetworkMode::Named(name) => Some(store.networks().find(name)?),
-        NetworkMode::Default | NetworkMode::None | NetworkMode::Host => None,
+        NetworkMode::Default | NetworkMode::None | NetworkMode::Host | NetworkMode::Container(_) => None,
     };
     let network = compile_network(&options.network, named.as_ref(), store.maps().is_some())?;
     let layers = root.layers(false);

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use serde_json::{Map, Value, json};
 
 use super::compile::arguments;
-use super::health::{Health, HealthPlan};
+use super::health::Health;
 use super::options::{Access, Limits, Mount, MountSource, NetworkMode, Options, Restart, Sharing};
 use super::ports::{Published, published};
 use super::record::{Base, ContainerRecord, Exit, Progress};
@@ -78,22 +78,19 @@ fn state(status: &Status, progress: &Progress, health: Option<Value>) -> Value {
 }
 
 fn health(folder: &ContainerFolder, record: &ContainerRecord) -> Result<Option<Value>> {
-    if HealthPlan::of(record).is_none() {
-        return Ok(None);
-    }
-    let Health { status, failing_streak, log } = Health::read(folder)?.unwrap_or_default();
-    let log: Value = log
+    let Some(Health { state, failing, looks }) = Health::of(folder, record)? else { return Ok(None) };
+    let log: Value = looks
         .iter()
         .map(|look| {
             json!({
-                "Start": rfc3339(look.start),
-                "End": rfc3339(look.end),
-                "ExitCode": look.status,
+                "Start": rfc3339(look.started),
+                "End": rfc3339(look.ended),
+                "ExitCode": look.status.map_or(-1, i32::from),
                 "Output": look.output,
             })
         })
         .collect();
-    Ok(Some(json!({"Status": status.name(), "FailingStreak": failing_streak, "Log": log})))
+    Ok(Some(json!({"Status": state.name(), "FailingStreak": failing, "Log": log})))
 }
 
 fn config(record: &ContainerRecord) -> Value {
@@ -207,12 +204,13 @@ fn mount(store: &Store, mount: &Mount) -> Value {
     }
 }
 
-fn network_name(mode: &NetworkMode) -> &str {
+fn network_name(mode: &NetworkMode) -> String {
     match mode {
-        NetworkMode::Default => "bridge",
-        NetworkMode::None => "none",
-        NetworkMode::Host => "host",
-        NetworkMode::Named(name) => name,
+        NetworkMode::Default => "bridge".to_string(),
+        NetworkMode::None => "none".to_string(),
+        NetworkMode::Host => "host".to_string(),
+        NetworkMode::Named(name) => name.clone(),
+        NetworkMode::Container(name) => format!("container:{name}"),
     }
 }
 

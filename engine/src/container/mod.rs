@@ -12,6 +12,7 @@ mod exec;
 mod explain;
 mod facts;
 mod foreground;
+mod health;
 mod inspect;
 pub mod log;
 pub mod monitor;
@@ -46,12 +47,13 @@ pub use exec::{ExecRequest, exec};
 pub use explain::{Explained, explain};
 pub use facts::{Device, Facts};
 pub use foreground::run_in_foreground;
-pub use inspect::{PublishedPort, inspect, published_ports};
+pub use health::{Health, HealthCheck, HealthState, Look};
+pub use inspect::inspect;
 pub use name::{check_network_name, check_volume_name};
 pub use network::compile_network;
 pub use options::{
-    Access, DeviceRequest, Limits, Mount, MountSource, Namespaces, Network, NetworkMode, Options, Restart,
-    Rights, Seccomp, Sharing, Streams,
+    Access, DeviceRequest, HealthOptions, Limits, LogOptions, Mount, MountSource, Namespaces, Network,
+    NetworkMode, Options, Restart, Rights, Seccomp, Sharing, Streams,
 };
 pub use own::{Own, forget_state, remove_volumes, take};
 pub use ports::{Published, published};

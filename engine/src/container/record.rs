@@ -193,12 +193,12 @@ pub fn is_stopped(folder: &ContainerFolder) -> bool {
     folder.path().join(STOPPED).exists()
 }
 
-fn write(folder: &ContainerFolder, name: &str, value: &impl Serialize) -> Result<()> {
+pub(super) fn write(folder: &ContainerFolder, name: &str, value: &impl Serialize) -> Result<()> {
     let text = serde_json::to_vec(value).map_err(|error| Error::invalid(format!("{name}: {error}")))?;
     write_without_sync(&folder.path().join(name), &text)
 }
 
-fn read<T: DeserializeOwned>(folder: &ContainerFolder, name: &str) -> Result<Option<T>> {
+pub(super) fn read<T: DeserializeOwned>(folder: &ContainerFolder, name: &str) -> Result<Option<T>> {
     let path = folder.path().join(name);
     match std::fs::read(&path) {
         Ok(text) => Ok(serde_json::from_slice(&text).ok()),

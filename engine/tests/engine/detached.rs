@@ -163,7 +163,7 @@ fn a_killed_command_does_not_end_it() {
 }
 
 fn monitors(room: &Room) -> Vec<u32> {
-    let folder = room.folder.display().to_string();
+    let folder = format!("{}/", room.folder.display());
     let pids = crate::host::processes_naming(&folder);
     let is_one = |pid: &u32| {
         fs::read(format!("/proc/{pid}/cmdline")).is_ok_and(|line| line.starts_with(b"box-monitor\0"))
@@ -254,6 +254,16 @@ fn the_log_rotates() {
     assert!((19_000_000..32_000_000).contains(&kept.len()), "{}", kept.len());
     assert!(kept.ends_with("last\n"));
     room.call(&["rm", "endless"]).ok();
+    let flags = ["--name", "small", "--log-opt", "max-size=64k", "--log-opt", "max-file=2"];
+    room.start(&flags, &["sh", "-c", script]);
+    room.call(&["wait", "small"]).ok();
+    let kept = room.call(&["logs", "small"]).ok();
+    assert!((60_000..270_000).contains(&kept.len()) && kept.ends_with("last\n"), "{}", kept.len());
+    room.start(&["--name", "silent", "--log-driver", "none"], &["echo", "nothing"]);
+    room.call(&["wait", "silent"]).ok();
+    room.call(&["logs", "silent"]).fails(125, "--log-driver none");
+    room.call(&["run", "--log-driver", "fluentd", "./rootfs", "true"]).fails(125, "--log-driver fluentd");
+    room.call(&["rm", "small", "silent"]).ok();
     room.assert_gone();
 }
 
@@ -404,12 +414,72 @@ fn a_full_disk_stops_the_log_alone() {
     room.start(&["--name", "loud"], &["sh", "-c", script]);
     assert_eq!(room.call(&["wait", "loud"]).ok(), "6\n");
     assert_eq!(room.state("loud"), "exited");
+    // What the log has left of the disk.
+    let mut rest = fs::File::create(small.join("rest")).expect("file");
+    while rest.write_all(&[0; 4096]).is_ok() {}
     room.call(&["run", "--rm", "--network", "none", "./rootfs", "true"])
         .fails(125, "no space left on device");
     let logged = room.call(&["logs", "loud"]).exits(0);
     assert!(logged.stdout.len() < 2 << 20, "{}", logged.stdout.len());
     room.call(&["rm", "loud"]).ok();
     room.run(&[], &["true"]).ok();
+    drop(rest);
     let unmounted = std::process::Command::new("umount").arg(&small).status();
     assert!(unmounted.expect("umount").success());
+}
+
+#[test]
+fn health() {
+    let Some(room) = Room::new() else { return };
+    let status = || room.call(&["ps", "--format", "{{.Status}}"]).ok();
+    let flags = [
+        "--name",
+        "sick",
+        "--health-interval",
+        "50ms",
+        "--health-retries",
+        "2",
+        "--health-cmd",
+        "test -e /well",
+    ];
+    room.start(&flags, &["sleep", "1000"]);
+    wait_for("two failures", || status().ends_with("(unhealthy)\n"));
+    room.call(&["exec", "sick", "touch", "/well"]).ok();
+    wait_for("a good look", || status().ends_with("(healthy)\n"));
+    // One that is paused is not looked at, and stays as it was.
+    room.call(&["pause", "sick"]).ok();
+    std::thread::sleep(Duration::from_millis(300));
+    assert!(status().ends_with("(Paused) (healthy)\n"), "{}", status());
+    room.call(&["unpause", "sick"]).ok();
+    room.call(&["rm", "-f", "sick"]).ok();
+    // A look that takes too long is a failure, and the next one waits for its end.
+    let flags =
+        ["--name", "slow", "--health-interval", "10ms", "--health-timeout", "100ms", "--health-retries", "1"];
+    let script = "echo x >>/looks; sleep 100";
+    room.start(&[&flags[..], &["--health-cmd", script]].concat(), &["sleep", "1000"]);
+    wait_for("a failure", || status().ends_with("(unhealthy)\n"));
+    let running = room.call(&["exec", "slow", "ps"]).ok();
+    assert!(running.matches("sleep 100\n").count() <= 1, "{running}");
+    room.call(&["rm", "-f", "slow"]).ok();
+    room.start(&["--name", "off", "--no-healthcheck", "--health-cmd", "false"], &["sleep", "1000"]);
+    assert!(!status().contains("health"), "{}", status());
+    room.call(&["rm", "-f", "off"]).ok();
+    room.call(&["run", "--health-interval", "soon", "./rootfs", "true"]).fails(125, "--health-interval soon");
+    room.assert_gone();
+}
+
+/// In /tmp anybody may have made the folder before.
+#[test]
+fn a_runtime_folder_of_somebody_else_is_refused() {
+    let Some(room) = Room::new() else { return };
+    let folder = room.folder.join("runtime/pillbox");
+    fs::create_dir(&folder).expect("folder");
+    std::os::unix::fs::chown(&folder, Some(65_534), Some(65_534)).expect("chown");
+    let run = ["run", "-d", "--network", "none", "./rootfs", "true"];
+    room.call(&run).fails(125, "it is another user's");
+    assert_eq!(fs::read_dir(&folder).expect("folder").count(), 0);
+    fs::remove_dir(&folder).expect("rmdir");
+    let ids = room.call(&["ps", "-a", "-q"]).ok();
+    room.call(&["rm", ids.trim()]).ok();
+    room.assert_gone();
 }

@@ -4,6 +4,7 @@ mod detached;
 mod explain;
 mod files;
 mod harness;
+mod health;
 #[allow(dead_code)]
 #[path = "../../../tests/blackbox/harness/host.rs"]
 mod host;

@@ -6,6 +6,7 @@
 
 mod cgroup;
 mod client;
+mod health;
 mod input;
 mod life;
 mod output;

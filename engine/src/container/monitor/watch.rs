@@ -10,6 +10,7 @@ use rustix::io::Errno;
 
 use super::Monitored;
 use super::client::Client;
+use super::health::Watching;
 use super::input::Input;
 use super::output::{CHUNK, Look};
 use super::protocol::{Kind, Size, decode_value, encode};
@@ -49,8 +50,15 @@ impl Watch {
     pub fn serve(&mut self, served: &mut Served, monitored: &Monitored) -> Result<()> {
         let mut buffer = vec![0; CHUNK];
         let mut has_ended = false;
+        let (mut is_watching, mut health) = (false, None);
         loop {
-            self.wait(served, has_ended)?;
+            if self.is_started && !is_watching {
+                (is_watching, health) = (true, Watching::begin(monitored)?);
+            }
+            if let Some(watching) = health.as_mut().filter(|_| !has_ended) {
+                watching.go_on(&served.container, monitored);
+            }
+            self.wait(served, has_ended, health.as_ref())?;
             self.accept()?;
             for index in 0..self.clients.len() {
                 self.clients[index].flush();
@@ -84,6 +92,9 @@ impl Watch {
             self.pace(length);
             // Processes that have outlived the program may keep a pipe open, and write no more of interest.
             if has_ended && length == 0 && !was_full {
+                if let Some(watching) = health {
+                    watching.finish();
+                }
                 return Ok(());
             }
             has_ended |= self.is_started && is_readable(&served.ended)?;
@@ -128,7 +139,7 @@ impl Watch {
         self.last_small = Some(Instant::now());
     }
 
-    fn wait(&self, served: &Served, has_ended: bool) -> Result<()> {
+    fn wait(&self, served: &Served, has_ended: bool, health: Option<&Watching>) -> Result<()> {
         let is_full = self.clients.iter().any(Client::is_full);
         let input_is_full = served.input.as_ref().is_some_and(Input::is_full);
         let mut polled = vec![PollFd::new(&self.listener, PollFlags::IN)];
@@ -145,9 +156,19 @@ impl Watch {
         if let Some(input) = served.input.as_ref().filter(|input| input.is_behind()) {
             polled.push(PollFd::new(input, PollFlags::OUT));
         }
-        // What is left after the end is there already.
-        let timeout =
-            has_ended.then_some(Timespec { tv_sec: 0, tv_nsec: if is_full { 10_000_000 } else { 0 } });
+        polled.extend(
+            health.and_then(Watching::descriptor).map(|look| PollFd::from_borrowed_fd(look, PollFlags::IN)),
+        );
+        let rest = match (has_ended, is_full) {
+            (false, _) => health.map(Watching::rest),
+            // What is left after the end is there already.
+            (true, false) => Some(Duration::ZERO),
+            (true, true) => Some(Duration::from_millis(10)),
+        };
+        let timeout = rest.map(|rest| Timespec {
+            tv_sec: rest.as_secs().cast_signed(),
+            tv_nsec: rest.subsec_nanos().into(),
+        });
         match poll(&mut polled, timeout.as_ref()) {
             Ok(_) | Err(Errno::INTR) => Ok(()),
             Err(errno) => Err(errno).context(|| "wait for the container"),
