@@ -1,10 +1,12 @@
 //! box as people use it: the built program, a root file system made on the spot, in namespaces of the tests' own. Needs root.
 
 mod detached;
+mod distribution;
 mod harness;
 #[allow(dead_code)]
 #[path = "../../../tests/blackbox/harness/host.rs"]
 mod host;
+mod images;
 mod pull;
 mod registry;
 mod rootless;
