@@ -304,7 +304,8 @@ pub fn pause(wanted: Option<Duration>, attempt: u32, why: &str) {
 
 fn failure(url: &Uri, error: ureq::Error) -> Failure {
     use std::io::ErrorKind::{
-        BrokenPipe, ConnectionAborted, ConnectionReset, Interrupted, TimedOut, UnexpectedEof, WouldBlock,
+        BrokenPipe, ConnectionAborted, ConnectionRefused, ConnectionReset, Interrupted, TimedOut, UnexpectedEof,
+        WouldBlock,
     };
     let host = url.authority().map_or("", |authority| authority.as_str());
     let host_error = |text: String| Error::new(Kind::Host, text);
@@ -317,6 +318,7 @@ fn failure(url: &Uri, error: ureq::Error) -> Failure {
                 error.kind(),
                 BrokenPipe
                     | ConnectionAborted
+                    | ConnectionRefused
                     | ConnectionReset
                     | Interrupted
                     | TimedOut

@@ -8,11 +8,11 @@ use std::sync::Once;
 use crate::harness::Room;
 
 /// Of a name in /etc/passwd, which newuidmap(1) wants to know.
-const USER: u32 = 65_534;
+pub const USER: u32 = 65_534;
 const WITHOUT_RANGES: u32 = 12_346;
 
 /// A room of a user who has ranges of ids, or of one who has none.
-fn room(user: u32) -> Option<Room> {
+pub fn room(user: u32) -> Option<Room> {
     static RANGES: Once = Once::new();
     let room = Room::of_user(user)?;
     if !["/usr/bin/newuidmap", "/usr/bin/newgidmap"].iter().all(|path| Path::new(path).exists()) {
