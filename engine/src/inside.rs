@@ -3,14 +3,17 @@
 use std::ffi::{OsStr, OsString};
 use std::io::{BufRead, BufReader, Read, Write};
 use std::os::unix::process::CommandExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 
+use pillbox::root::Layers;
+use rustix::fs::{Mode, OFlags, ResolveFlags};
+use rustix::io::Errno;
 use serde::{Deserialize, Serialize};
 
 use crate::error::{Context, Error, Kind, Result};
 use crate::ids::{IdMaps, Range};
-use crate::layer::{Ownership, Unpacked, Unpacking, unpack};
+use crate::layer::{Ownership, Unpacked, Unpacking, copy_tree, unpack};
 
 /// The name by which the program is called for it.
 const NAME: &str = "box-inside";
@@ -21,11 +24,14 @@ const READY: &str = "ready\n";
 /// `CLONE_NEWUSER`.
 const NEW_USER: u32 = 0x1000_0000;
 
+/// `CLONE_NEWNS`.
+const NEW_MOUNTS: u32 = 0x0002_0000;
+
 /// How it went, in one line of JSON.
 #[derive(Serialize, Deserialize)]
 enum Answer {
     Unpacked { unpacked: Unpacked },
-    Deleted,
+    Done,
     Refused { text: String, is_corrupt: bool },
 }
 
@@ -45,7 +51,7 @@ pub fn unpack_layer(maps: &IdMaps, stream: &mut dyn Read, folder: &Path) -> Resu
             Err(Error::new(if is_corrupt { Kind::Corrupt } else { Kind::Host }, text))
         }
         (_, Err(error)) => Err(error.into()),
-        (Answer::Deleted, _) => Err(Error::corrupt("an answer to another question")),
+        (Answer::Done, _) => Err(Error::corrupt("an answer to another question")),
     }
 }
 
@@ -57,6 +63,46 @@ pub fn delete(maps: &IdMaps, folder: &Path) -> Result<()> {
     match Inside::start(maps, "delete", folder)?.answer()? {
         Answer::Refused { text, .. } => Err(Error::new(Kind::Host, text)),
         _ => Ok(()),
+    }
+}
+
+/// Copies what layers, the topmost one first, have together in a folder into one of the host's.
+///
+/// # Errors
+/// Something cannot be copied; the ids cannot be mapped.
+pub fn copy_out(maps: &IdMaps, layers: &[PathBuf], path: &str, to: &Path) -> Result<()> {
+    let mut inside = Inside::start(maps, "copy", to)?;
+    let asked = serde_json::to_vec(&(layers, path)).map_err(|error| Error::invalid(error.to_string()))?;
+    if let Some(mut input) = inside.input.take() {
+        input.write_all(&asked).context(|| "a process with your container ids")?;
+    }
+    match inside.answer()? {
+        Answer::Refused { text, .. } => Err(Error::new(Kind::Host, text)),
+        _ => Ok(()),
+    }
+}
+
+/// The same by the calling process, with its own rights.
+///
+/// # Errors
+/// Something cannot be copied.
+pub fn copy_out_of(layers: &[PathBuf], path: &str, to: &Path, keeps_owners: bool) -> Result<()> {
+    let flags = OFlags::DIRECTORY | OFlags::CLOEXEC;
+    let to = rustix::fs::open(to, flags, Mode::empty()).context(|| to.display().to_string())?;
+    let root = match keeps_owners {
+        true => Layers::new(layers.iter().map(PathBuf::as_path)).mount()?,
+        // Without rights there is no overlay: the topmost layer that has the folder is what there is.
+        false => {
+            let has_it = |layer: &&PathBuf| layer.join(path.trim_start_matches('/')).is_dir();
+            let Some(layer) = layers.iter().find(has_it) else { return Ok(()) };
+            rustix::fs::open(layer, flags, Mode::empty()).context(|| layer.display().to_string())?
+        }
+    };
+    let beneath = ResolveFlags::IN_ROOT | ResolveFlags::NO_MAGICLINKS;
+    match rustix::fs::openat2(&root, path, flags, Mode::empty(), beneath) {
+        // The container has an empty folder there.
+        Err(Errno::NOENT | Errno::NOTDIR) => Ok(rustix::fs::fchmod(&to, Mode::from_raw_mode(0o755))?),
+        folder => copy_tree(folder?, &to, keeps_owners),
     }
 }
 
@@ -146,7 +192,8 @@ pub fn main(mut arguments: impl Iterator<Item = OsString>) -> u8 {
             unpack(std::io::stdin().lock(), Path::new(&folder), unpacking)
                 .map(|unpacked| Answer::Unpacked { unpacked })
         }
-        Some("delete") => remove(Path::new(&folder)).map(|()| Answer::Deleted),
+        Some("copy") => copy_as_asked(Path::new(&folder)).map(|()| Answer::Done),
+        Some("delete") => remove(Path::new(&folder)).map(|()| Answer::Done),
         _ => Err(Error::invalid("an unknown task")),
     };
     let answer = done.unwrap_or_else(|error| Answer::Refused {
@@ -155,6 +202,14 @@ pub fn main(mut arguments: impl Iterator<Item = OsString>) -> u8 {
     });
     let text = serde_json::to_string(&answer).unwrap_or_default();
     u8::from(!say(&format!("{text}\n")))
+}
+
+fn copy_as_asked(to: &Path) -> Result<()> {
+    let (layers, path): (Vec<PathBuf>, String) = serde_json::from_reader(std::io::stdin().lock())
+        .map_err(|error| Error::corrupt(error.to_string()))?;
+    // An overlay is made where its layers' mounts are.
+    pillbox_init::sys::unshare_namespaces(NEW_MOUNTS).map_err(std::io::Error::from)?;
+    copy_out_of(&layers, &path, to, true)
 }
 
 fn remove(folder: &Path) -> Result<()> {

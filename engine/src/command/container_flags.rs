@@ -1,12 +1,13 @@
 //! The flags of `run` and `create`, and what they ask for.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
+use super::mount_flags::{parse_device, parse_mount, parse_tmpfs, parse_volume};
 use super::{Arguments, Flag, say};
 use crate::container::size::{parse_bytes, parse_processors, parse_time};
 use crate::container::{
-    Access, DeviceRequest, Lifetime, Mount, MountSource, NetworkMode, Options, Own, Seccomp, Sharing, Source,
-    Start, Streams, create,
+    HealthOptions, Lifetime, NetworkMode, Options, Own, Restart, Seccomp, Sharing, Source, Start, Streams,
+    create,
 };
 use crate::error::{Context, Error, Result};
 use crate::store::Store;
@@ -31,8 +32,8 @@ pub const FLAGS: &[Flag] = &[
     valued("user", Some('u'), "USER[:GROUP]", "who it runs as, by names or numbers"),
     valued("group-add", None, "GROUP", "one more group"),
     valued("entrypoint", None, "PROGRAM", "instead of the image's"),
-    valued("volume", Some('v'), "SOURCE:TARGET[:ro]", "a file or folder of the host's"),
-    valued("mount", None, "type=…,source=…,target=…", "a mount, of the type bind or tmpfs"),
+    valued("volume", Some('v'), "SOURCE:TARGET[:ro]", "a path of the host's or a volume by its name"),
+    valued("mount", None, "type=…,source=…,target=…", "a mount, of the type bind, volume or tmpfs"),
     valued("tmpfs", None, "TARGET[:OPTIONS]", "memory that is mounted"),
     switch("read-only", None, "its root may not be changed"),
     valued("shm-size", None, "SIZE", "of /dev/shm"),
@@ -60,7 +61,11 @@ pub const FLAGS: &[Flag] = &[
     valued("ulimit", None, "NAME=SOFT[:HARD]", "a limit of each process"),
     valued("oom-score-adj", None, "NUMBER", "-1000 to 1000"),
     valued("sysctl", None, "NAME=VALUE", "a kernel parameter of its namespaces"),
-    valued("network", None, "NETWORK", "bridge, none or host"),
+    valued("network", None, "NETWORK", "bridge, none, host, or one by its name"),
+    valued("network-alias", None, "NAME", "one more name on that network"),
+    valued("ip", None, "ADDRESS", "its address on that network"),
+    valued("ip6", None, "ADDRESS", "its IPv6 address on that network"),
+    valued("mac-address", None, "ADDRESS", "its hardware address"),
     valued("net", None, "NETWORK", "the same as --network"),
     valued("publish", Some('p'), "[HOST:]PORT[/PROTOCOL]", "a port of the host's that leads to it"),
     valued("add-host", None, "NAME:ADDRESS", "a name for /etc/hosts"),
@@ -74,6 +79,14 @@ pub const FLAGS: &[Flag] = &[
     valued("cgroup-parent", None, "PATH", "the cgroup above its own"),
     valued("label", Some('l'), "NAME=VALUE", "whatever you like"),
     valued("annotation", None, "NAME=VALUE", "for the runtime"),
+    valued("health-cmd", None, "SCRIPT", "whether it does what it should: a script's status"),
+    valued("health-interval", None, "TIME", "between two looks: 30s"),
+    valued("health-timeout", None, "TIME", "the longest that a look may take: 30s"),
+    valued("health-start-period", None, "TIME", "while it starts, failures do not count: 0s"),
+    valued("health-start-interval", None, "TIME", "between two looks meanwhile: 5s"),
+    valued("health-retries", None, "NUMBER", "how many failures in a row make it unhealthy: 3"),
+    switch("no-healthcheck", None, "its health is not looked at"),
+    valued("restart", None, "POLICY", "no, on-failure[:NUMBER], always or unless-stopped"),
     valued("stop-signal", None, "SIGNAL", "how it is asked to end"),
     valued("stop-timeout", None, "SECONDS", "how long it has for that"),
 ];
@@ -117,6 +130,9 @@ impl Wanted {
         if let Some(file) = id_file.as_ref().filter(|file| file.exists()) {
             let file = file.display();
             return Err(Error::conflict(format!("--cidfile {file}: it is there already: remove it first")));
+        }
+        if let NetworkMode::Named(name) = &options.network.mode {
+            store.networks().find(name)?;
         }
         let source = Source::find(store, &image)?;
         say_if_squashed(store);
@@ -167,6 +183,8 @@ fn parse(arguments: &Arguments) -> Result<Options> {
         Some(text) => Some(parse_time("--stop-timeout", text)?.as_secs()),
         None => None,
     };
+    options.restart = restart(arguments)?;
+    options.health = health(arguments)?;
     for volume in arguments.texts("volume")? {
         options.mounts.push(parse_volume(&volume)?);
     }
@@ -183,6 +201,41 @@ fn parse(arguments: &Arguments) -> Result<Options> {
     limits(arguments, &mut options)?;
     namespaces(arguments, &mut options)?;
     Ok(options)
+}
+
+fn health(arguments: &Arguments) -> Result<HealthOptions> {
+    let time =
+        |flag: &str| arguments.text(flag)?.map(|text| parse_time(&format!("--{flag}"), text)).transpose();
+    Ok(HealthOptions {
+        is_off: arguments.is_set("no-healthcheck"),
+        command: arguments.text("health-cmd")?.map(str::to_string),
+        interval: time("health-interval")?,
+        timeout: time("health-timeout")?,
+        start_period: time("health-start-period")?,
+        start_interval: time("health-start-interval")?,
+        retries: arguments.number("health-retries")?,
+    })
+}
+
+fn restart(arguments: &Arguments) -> Result<Restart> {
+    let Some(text) = arguments.text("restart")? else { return Ok(Restart::No) };
+    let wrong = || {
+        Error::invalid(format!("--restart {text}: must be no, on-failure[:NUMBER], always or unless-stopped"))
+    };
+    let policy = match text.split_once(':').unwrap_or((text, "")) {
+        ("no", "") => Restart::No,
+        ("always", "") => Restart::Always,
+        ("unless-stopped", "") => Restart::UnlessStopped,
+        ("on-failure", "") => Restart::OnFailure(None),
+        ("on-failure", number) => Restart::OnFailure(Some(number.parse().map_err(|_| wrong())?)),
+        _ => return Err(wrong()),
+    };
+    if policy != Restart::No && arguments.is_set("rm") {
+        return Err(Error::invalid(format!(
+            "--restart {text}: with --rm it is gone when it has ended: leave one of them out"
+        )));
+    }
+    Ok(policy)
 }
 
 /// Variables of files and of the command line.
@@ -279,10 +332,11 @@ fn namespaces(arguments: &Arguments, options: &mut Options) -> Result<()> {
         None | Some("bridge" | "default") => NetworkMode::Default,
         Some("none") => NetworkMode::None,
         Some("host") => NetworkMode::Host,
-        Some(other) => {
-            return Err(Error::invalid(format!("--network {other}: must be bridge, none or host")));
-        }
+        Some(name) => NetworkMode::Named(name.to_string()),
     };
+    network.aliases = arguments.texts("network-alias")?;
+    network.addresses = [arguments.texts("ip")?, arguments.texts("ip6")?].concat();
+    network.mac = arguments.text("mac-address")?.map(str::to_string);
     network.published = arguments.texts("publish")?;
     network.hosts = arguments.texts("add-host")?;
     network.servers = arguments.texts("dns")?;
@@ -312,111 +366,13 @@ fn pairs(arguments: &Arguments, flag: &str) -> Result<std::collections::BTreeMap
 }
 
 /// A label may have no value.
-fn labels(arguments: &Arguments) -> Result<std::collections::BTreeMap<String, String>> {
+///
+/// # Errors
+/// One has no name.
+pub fn labels(arguments: &Arguments) -> Result<std::collections::BTreeMap<String, String>> {
     let split = |text: String| match text.split_once('=').unwrap_or((&text, "")) {
         ("", _) => Err(Error::invalid(format!("--label {text}: must be NAME or NAME=VALUE"))),
         (name, value) => Ok((name.to_string(), value.to_string())),
     };
     arguments.texts("label")?.into_iter().map(split).collect()
-}
-
-const PROPAGATIONS: [&str; 6] = ["private", "rprivate", "shared", "rshared", "slave", "rslave"];
-
-/// `SOURCE:TARGET[:OPTIONS]`.
-fn parse_volume(text: &str) -> Result<Mount> {
-    let wrong = |what: &str| Error::invalid(format!("--volume {text}: {what}"));
-    let parts: Vec<&str> = text.split(':').collect();
-    let (source, target, flags) = match parts[..] {
-        [source, target] => (source, target, ""),
-        [source, target, flags] => (source, target, flags),
-        _ => return Err(wrong("must be SOURCE:TARGET or SOURCE:TARGET:OPTIONS")),
-    };
-    if !source.starts_with(['/', '.']) {
-        return Err(wrong("a volume with a name: there are none yet, so give a path (/srv/data, ./data)"));
-    }
-    let (mut access, mut propagation) = (Access::ReadWrite, None);
-    for flag in flags.split(',').filter(|flag| !flag.is_empty()) {
-        match flag {
-            "ro" => access = Access::ReadOnly,
-            "rw" => access = Access::ReadWrite,
-            flag if PROPAGATIONS.contains(&flag) => propagation = Some(flag.to_string()),
-            flag => return Err(wrong(&format!("{flag}: must be ro, rw or a propagation such as rslave"))),
-        }
-    }
-    let path = absolute(source).map_err(|error| wrong(&error.to_string()))?;
-    Ok(Mount { source: MountSource::Bind { path, propagation }, destination: target.to_string(), access })
-}
-
-fn absolute(path: &str) -> std::io::Result<PathBuf> {
-    std::path::absolute(Path::new(path))
-}
-
-/// `type=bind,source=/a,target=/b,readonly`.
-fn parse_mount(text: &str) -> Result<Mount> {
-    let wrong = |what: &str| Error::invalid(format!("--mount {text}: {what}"));
-    let (mut kind, mut source, mut target, mut access) = ("", None, None, Access::ReadWrite);
-    let (mut propagation, mut tmpfs) = (None, Vec::new());
-    for field in text.split(',') {
-        let (name, value) = field.split_once('=').unwrap_or((field, ""));
-        match (name, value) {
-            ("type", value) => kind = value,
-            ("source" | "src", value) => source = Some(value),
-            ("target" | "destination" | "dst", value) => target = Some(value),
-            ("readonly" | "ro", "" | "true" | "1") => access = Access::ReadOnly,
-            ("readonly" | "ro", "false" | "0") => access = Access::ReadWrite,
-            ("bind-propagation", value) if PROPAGATIONS.contains(&value) => {
-                propagation = Some(value.to_string())
-            }
-            ("tmpfs-size", value) => {
-                tmpfs.push(format!("size={}", parse_bytes("--mount tmpfs-size", value)?))
-            }
-            ("tmpfs-mode", value) => tmpfs.push(format!("mode={value}")),
-            _ => return Err(wrong(&format!("{field}: not known"))),
-        }
-    }
-    let destination = target.ok_or_else(|| wrong("target is missing"))?.to_string();
-    let source = match (kind, source) {
-        ("bind", Some(path)) => {
-            let path = absolute(path).map_err(|error| wrong(&error.to_string()))?;
-            MountSource::Bind { path, propagation }
-        }
-        ("bind", None) => return Err(wrong("source is missing")),
-        ("tmpfs", None) => MountSource::Tmpfs { options: tmpfs },
-        ("tmpfs", Some(_)) => return Err(wrong("source: memory has none")),
-        _ => return Err(wrong("type must be bind or tmpfs")),
-    };
-    Ok(Mount { source, destination, access })
-}
-
-/// `TARGET[:OPTIONS]`.
-fn parse_tmpfs(text: &str) -> Mount {
-    let (target, options) = text.split_once(':').unwrap_or((text, ""));
-    let mut access = Access::ReadWrite;
-    let mut kept = Vec::new();
-    for option in options.split(',').filter(|option| !option.is_empty()) {
-        match option {
-            "ro" => access = Access::ReadOnly,
-            "rw" => access = Access::ReadWrite,
-            option => kept.push(option.to_string()),
-        }
-    }
-    Mount { source: MountSource::Tmpfs { options: kept }, destination: target.to_string(), access }
-}
-
-/// `HOST[:TARGET[:ACCESS]]`.
-fn parse_device(text: &str) -> Result<DeviceRequest> {
-    let parts: Vec<&str> = text.split(':').collect();
-    let is_access = |text: &str| !text.is_empty() && text.bytes().all(|byte| b"rwm".contains(&byte));
-    let (host, container, access) = match parts[..] {
-        [host] => (host, host, "rwm"),
-        [host, access] if is_access(access) => (host, host, access),
-        [host, container] => (host, container, "rwm"),
-        [host, container, access] if is_access(access) => (host, container, access),
-        _ => {
-            return Err(Error::invalid(format!(
-                "--device {text}: must be HOST, HOST:TARGET or HOST:TARGET:rwm"
-            )));
-        }
-    };
-    Ok(DeviceRequest { host: host.into(), container: container.to_string(), access: access.to_string() })
 }

@@ -31,7 +31,6 @@ fn prune(global: &Global, arguments: &Arguments) -> Result<u8> {
         return Ok(0);
     }
     let store = global.store()?;
-    store.sweep()?;
     let removals = store.removals()?;
     let used: BTreeSet<ImageId> =
         ContainerRecord::list(&store)?.iter().filter_map(|container| container.image_id().copied()).collect();

@@ -2,6 +2,7 @@
 
 mod arguments;
 mod attach;
+mod boot;
 mod container_flags;
 mod create;
 mod exec;
@@ -14,6 +15,8 @@ mod images;
 mod login;
 mod logs;
 mod manifest;
+mod mount_flags;
+mod network;
 mod progress;
 mod ps;
 mod pull;
@@ -28,6 +31,7 @@ mod stop;
 mod table;
 mod tag;
 mod version;
+mod volume;
 
 use std::ffi::OsString;
 use std::io::Write;
@@ -68,6 +72,16 @@ pub const COMMANDS: &[Command] = &[
     login::LOGIN,
     login::LOGOUT,
     manifest::INSPECT,
+    boot::COMMAND,
+    network::CREATE,
+    network::LS,
+    network::INSPECT,
+    network::RM,
+    volume::CREATE,
+    volume::LS,
+    volume::INSPECT,
+    volume::RM,
+    volume::PRUNE,
     version::COMMAND,
 ];
 

@@ -5,7 +5,9 @@ use serde_json::{Value, json};
 use super::format::Format;
 use super::table::{shortened, table};
 use super::{Arguments, Command, Flag, Global, print};
-use crate::container::{ContainerRecord, Status, arguments as program, span};
+use crate::container::{
+    ContainerRecord, Health, HealthState, Published, Status, arguments as program, published, span,
+};
 use crate::error::Result;
 use crate::store::Store;
 use crate::time::Moment;
@@ -30,6 +32,8 @@ pub const COMMAND: Command = Command {
 struct Row {
     record: ContainerRecord,
     status: Status,
+    ports: Vec<Published>,
+    health: Option<HealthState>,
 }
 
 fn ps(global: &Global, arguments: &Arguments) -> Result<u8> {
@@ -66,8 +70,11 @@ fn rows(store: &Store, all: bool) -> Result<Vec<Row>> {
         // One that is gone meanwhile, or was never complete, is none.
         let Ok(Some(record)) = ContainerRecord::read(&folder) else { continue };
         let status = Status::of(store, &folder)?;
+        let has_ports = status.is_alive() && !record.options.network.published.is_empty();
+        let ports = if has_ports { published(store, &folder)? } else { Vec::new() };
+        let health = if status.is_alive() { Health::of(&folder, &record)? } else { None };
         if all || status.is_alive() {
-            rows.push(Row { record, status });
+            rows.push(Row { record, status, ports, health: health.map(|health| health.state) });
         }
     }
     rows.sort_by_key(|row| std::cmp::Reverse(row.record.created));
@@ -79,7 +86,12 @@ fn id(row: &Row, whole: bool) -> &str {
 }
 
 fn fields(row: &Row, whole: bool, now: Moment) -> Value {
-    let Row { record, status } = row;
+    let Row { record, status, ports, health } = row;
+    let health = match health {
+        None => String::new(),
+        Some(HealthState::Starting) => " (health: starting)".to_string(),
+        Some(state) => format!(" ({})", state.name()),
+    };
     let command = program(&record.execution, &record.options).unwrap_or_default().join(" ");
     let command = if whole { command } else { shortened(&command, 20) };
     let age = std::time::Duration::from_nanos(now.0.saturating_sub(record.created.0));
@@ -88,9 +100,9 @@ fn fields(row: &Row, whole: bool, now: Moment) -> Value {
         "Image": record.image,
         "Command": format!("\"{command}\""),
         "CreatedAgo": format!("{} ago", span(age)),
-        "Status": status.sentence(now),
+        "Status": status.sentence(now) + &health,
         "State": status.name(),
-        "Ports": record.options.network.published.join(", "),
+        "Ports": ports.iter().map(Published::to_string).collect::<Vec<_>>().join(", "),
         "Names": record.name,
         "Labels": record.options.labels.iter().map(|(name, value)| format!("{name}={value}")).collect::<Vec<_>>().join(","),
     })

@@ -1,7 +1,7 @@
 //! rm: containers and their changes go.
 
 use super::{Arguments, Command, Flag, Global, each};
-use crate::container::{ContainerRecord, Own, Status, end};
+use crate::container::{ContainerRecord, Own, Status, end, remove_volumes};
 use crate::error::{Error, Kind, Result};
 use crate::store::{Sharing, Store};
 
@@ -11,28 +11,32 @@ pub const COMMAND: Command = Command {
     operands: "CONTAINER …",
     operand_count: 1..=usize::MAX,
     help: "remove containers with everything that they changed",
-    flags: &[&[Flag {
-        long: "force",
-        short: Some('f'),
-        value: None,
-        help: "end it if it runs; none is no error",
-    }]],
+    flags: &[&[
+        Flag { long: "force", short: Some('f'), value: None, help: "end it if it runs; none is no error" },
+        Flag {
+            long: "volumes",
+            short: Some('v'),
+            value: None,
+            help: "and the volumes that were made for it alone",
+        },
+    ]],
     ends_at_operand: false,
     run: rm,
 };
 
 fn rm(global: &Global, arguments: &Arguments) -> Result<u8> {
     let store = global.store()?;
-    let force = arguments.is_set("force");
-    each(arguments, |name| match remove(&store, name, force) {
+    let (force, volumes) = (arguments.is_set("force"), arguments.is_set("volumes"));
+    each(arguments, |name| match remove(&store, name, force, volumes) {
         Err(error) if force && error.kind() == Kind::NotFound => Ok(()),
         removed => removed,
     })
 }
 
-fn remove(store: &Store, name: &str, force: bool) -> Result<()> {
+fn remove(store: &Store, name: &str, force: bool, volumes: bool) -> Result<()> {
     let folder = store.containers().find(name)?;
-    if Status::of(store, &folder)?.is_alive() {
+    let status = Status::of(store, &folder)?;
+    if status.is_alive() || matches!(status, Status::Restarting(_)) {
         if !force {
             return Err(Error::conflict(format!(
                 "container {name}: it is running: stop it first, or say --force"
@@ -43,5 +47,7 @@ fn remove(store: &Store, name: &str, force: bool) -> Result<()> {
     // Its monitor may be about to let go of it, and may have removed it by itself.
     let lock = folder.lock(Sharing::Exclusive)?;
     let record = ContainerRecord::of(&folder)?;
-    Own { folder, record, lock }.remove(store)
+    let own = record.clone();
+    Own { folder, record, lock }.remove(store)?;
+    if volumes { remove_volumes(store, &own) } else { Ok(()) }
 }

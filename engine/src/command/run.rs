@@ -6,7 +6,9 @@ use super::container_flags::{FLAGS, IDENTITY_FLAGS, Wanted};
 use super::pull::{POLICY_FLAGS, provide};
 use super::registry_flags::{FLAGS as REGISTRY_FLAGS, PLATFORM_FLAGS};
 use super::{Arguments, Command, Flag, Global, print, say, status_of, warn};
-use crate::container::{Lifetime, Options, Start, run_in_foreground, start_attached, start_detached};
+use crate::container::{
+    Lifetime, NetworkMode, Options, Start, run_in_foreground, start_attached, start_detached,
+};
 use crate::error::{Error, Result};
 
 pub const COMMAND: Command = Command {
@@ -34,7 +36,10 @@ fn run(global: &Global, arguments: &Arguments) -> Result<u8> {
     }
     let store = global.store()?;
     provide(&store, arguments.operand(0)?.unwrap_or_default(), arguments)?;
-    let lifetime = match (is_throwaway, detached) {
+    // Whoever is on a network with a name is announced there, which is its monitor's work.
+    let has_monitor =
+        detached || !is_throwaway || matches!(wanted.options.network.mode, NetworkMode::Named(_));
+    let lifetime = match (is_throwaway, has_monitor) {
         (false, _) => Lifetime::Kept,
         (true, true) => Lifetime::OfProgram,
         (true, false) => Lifetime::OfCommand,
@@ -45,7 +50,7 @@ fn run(global: &Global, arguments: &Arguments) -> Result<u8> {
         start_detached(&store, own, &mut say)?;
         return print(&format!("{id}\n"));
     }
-    if !is_throwaway {
+    if has_monitor {
         let signals = arguments.is_on("sig-proxy");
         return status_of(start_attached(&store, own, signals, &mut say)?);
     }

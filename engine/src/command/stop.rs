@@ -6,7 +6,7 @@ use pillbox::Signal;
 
 use super::{Arguments, Command, Flag, Global, each, print};
 use crate::container::size::parse_time;
-use crate::container::{open_running, stop as stop_container, wait as wait_for};
+use crate::container::{open_running, signal as send, stop as stop_container, wait as wait_for};
 use crate::error::{Error, Result};
 
 pub const TIMEOUT_FLAG: Flag =
@@ -99,7 +99,7 @@ fn stop(global: &Global, arguments: &Arguments) -> Result<u8> {
 fn kill(global: &Global, arguments: &Arguments) -> Result<u8> {
     let signal = signal(arguments)?.unwrap_or(Signal::KILL);
     let store = global.store()?;
-    each(arguments, |name| Ok(open_running(&store, &store.containers().find(name)?)?.kill(signal)?))
+    each(arguments, |name| send(&store, &store.containers().find(name)?, signal))
 }
 
 fn wait(global: &Global, arguments: &Arguments) -> Result<u8> {

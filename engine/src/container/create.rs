@@ -1,11 +1,14 @@
 //! A container is made: its folder, its name, what was asked for.
 
+use std::collections::BTreeMap;
+
 use super::name::{check_name, random_name};
-use super::options::Options;
+use super::options::{Mount, MountSource, Options};
 use super::own::Own;
 use super::record::{ContainerRecord, Progress};
 use super::source::Source;
 use crate::error::Result;
+use crate::image::Execution;
 use crate::store::{ContainerId, Store};
 use crate::time::Moment;
 
@@ -50,6 +53,8 @@ pub fn create(
     let id = ContainerId::random()?;
     let (folder, lock) = store.containers().make(&id, &name)?;
     let Source { name: image, base, execution, locks } = source;
+    let mut options = options;
+    make_volumes(store, &execution, &mut options)?;
     let record = ContainerRecord {
         id: id.as_str().to_string(),
         name,
@@ -63,7 +68,7 @@ pub fn create(
     };
     let own = Own { folder, record, lock };
     let begun = match start {
-        Start::Now => Progress { started: Some(Moment::now()), exit: None }.write(&own.folder),
+        Start::Now => Progress { started: Some(Moment::now()), ..Progress::default() }.write(&own.folder),
         Start::Later => Ok(()),
     };
     match begun.and_then(|()| own.record.write(&own.folder)) {
@@ -77,4 +82,28 @@ pub fn create(
             Err(error)
         }
     }
+}
+
+/// Makes the volumes that are named, and those that have no name: of the command line and of the image.
+fn make_volumes(store: &Store, execution: &Execution, options: &mut Options) -> Result<()> {
+    for path in execution.volumes.keys() {
+        let is_there = options
+            .mounts
+            .iter()
+            .any(|mount| mount.destination.trim_end_matches('/') == path.trim_end_matches('/'));
+        if !is_there {
+            options.mounts.push(Mount::of_volume(String::new(), path.clone()));
+        }
+    }
+    for mount in &mut options.mounts {
+        if let MountSource::Volume { name, is_anonymous, .. } = &mut mount.source {
+            if name.is_empty() {
+                *name = store.volumes().make_anonymous()?.name;
+                *is_anonymous = true;
+            } else {
+                store.volumes().make(name, &BTreeMap::new())?;
+            }
+        }
+    }
+    Ok(())
 }

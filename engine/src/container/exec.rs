@@ -44,7 +44,7 @@ pub fn exec(
     let record = ContainerRecord::of(folder)?;
     let container = open_running(store, folder)?;
     let root = RootFolders::make(store, folder, &record)?;
-    let facts = Facts::of_running(&record.id, root.accounts()?, store.maps().cloned());
+    let facts = Facts::of_running(store, &record.id, root.accounts()?);
     let process = process(&record, &request, &facts)?;
     let mut options = ExecOptions::with_process(process.to_string());
     if !request.streams.interactive || request.detached {
@@ -60,7 +60,10 @@ pub fn exec(
 }
 
 /// The `process` of a config.json: as the container's own, with what is asked for instead.
-fn process(record: &ContainerRecord, request: &ExecRequest, facts: &Facts) -> Result<Value> {
+///
+/// # Errors
+/// Something cannot be as it is asked for.
+pub(super) fn process(record: &ContainerRecord, request: &ExecRequest, facts: &Facts) -> Result<Value> {
     let ExecRequest { command, environment, workdir, user, streams, privileged, detached: _ } =
         request.clone();
     let own = &record.options;

@@ -8,6 +8,7 @@ use super::account::Accounts;
 use super::options::Options;
 use crate::error::{Context, Error, Result};
 use crate::ids::IdMaps;
+use crate::store::Store;
 
 /// The facts.
 #[derive(Debug, Clone)]
@@ -22,6 +23,8 @@ pub struct Facts {
     pub machine: &'static str,
     /// The host's name.
     pub hostname: String,
+    /// The folder of volumes.
+    pub volumes: PathBuf,
     /// Devices that are asked for; all of the host's for a privileged container.
     pub devices: Vec<Device>,
 }
@@ -52,13 +55,14 @@ impl Facts {
     ///
     /// # Errors
     /// A device is missing or none.
-    pub fn look(id: &str, options: &Options, accounts: Accounts, maps: Option<IdMaps>) -> Result<Facts> {
+    pub fn look(store: &Store, id: &str, options: &Options, accounts: Accounts) -> Result<Facts> {
+        let maps = store.maps();
         let devices = if options.rights.privileged && maps.is_none() {
             all_devices(Path::new("/dev"))?
         } else {
             Vec::new()
         };
-        let mut facts = Facts { devices, ..Facts::of_running(id, accounts, maps) };
+        let mut facts = Facts { devices, ..Facts::of_running(store, id, accounts) };
         for request in &options.devices {
             let named = || format!("--device {}", request.host.display());
             let found = Device::look(&request.host).context(named)?;
@@ -74,9 +78,10 @@ impl Facts {
     }
 
     /// What one more program in a container needs.
-    pub fn of_running(id: &str, accounts: Accounts, maps: Option<IdMaps>) -> Facts {
+    pub fn of_running(store: &Store, id: &str, accounts: Accounts) -> Facts {
         let (machine, hostname) = (std::env::consts::ARCH, hostname());
-        Facts { id: id.to_string(), accounts, maps, machine, hostname, devices: Vec::new() }
+        let (maps, volumes) = (store.maps().cloned(), store.volumes().folder().to_path_buf());
+        Facts { id: id.to_string(), accounts, maps, machine, hostname, volumes, devices: Vec::new() }
     }
 }
 

@@ -39,6 +39,26 @@ pub fn random_name() -> Result<String> {
 /// # Errors
 /// It may not.
 pub fn check_name(name: &str) -> Result<()> {
+    check("--name", name)
+}
+
+/// Whether a name may be one of a network: the same rule.
+///
+/// # Errors
+/// It may not.
+pub fn check_network_name(name: &str) -> Result<()> {
+    check("network", name)
+}
+
+/// Whether a name may be one of a volume: the same rule.
+///
+/// # Errors
+/// It may not.
+pub fn check_volume_name(name: &str) -> Result<()> {
+    check("volume", name)
+}
+
+fn check(what: &str, name: &str) -> Result<()> {
     let is_first = |byte: u8| byte.is_ascii_alphanumeric();
     let is_other = |byte: u8| is_first(byte) || b"_.-".contains(&byte);
     let mut bytes = name.bytes();
@@ -46,7 +66,7 @@ pub fn check_name(name: &str) -> Result<()> {
     match is_right && name.len() <= 253 {
         true => Ok(()),
         false => Err(Error::invalid(format!(
-            "--name {name}: must have two characters or more of a-z, A-Z, 0-9, _, . and -, and begin with a letter or a digit"
+            "{what} {name}: must have two characters or more of a-z, A-Z, 0-9, _, . and -, and begin with a letter or a digit"
         ))),
     }
 }

@@ -4,23 +4,50 @@ use serde_json::{Map, Value, json};
 
 use super::options::{Network, NetworkMode};
 use crate::error::{Error, Result};
+use crate::store::{NetworkDriver, NetworkRecord};
 
-/// Compiles it. An ordinary user's network is one in user mode, because links of the host are root's.
+/// Compiles it. `named` is the network that is meant by its name. An ordinary user's network is one in user mode, because links of
+/// the host are root's.
 ///
 /// # Errors
 /// A flag has a value that cannot be; it is named.
-pub fn compile_network(network: &Network, is_users: bool) -> Result<Value> {
-    let Network { mode, published, hosts, servers, search, resolver_options } = network;
+pub fn compile_network(network: &Network, named: Option<&NetworkRecord>, is_users: bool) -> Result<Value> {
+    let Network { mode, aliases, addresses, mac, published, hosts, servers, search, resolver_options } =
+        network;
     let mut netconf = Map::new();
-    if *mode == NetworkMode::Default {
-        let model = if is_users { json!({"type": "pasta"}) } else { json!({"type": "bridge"}) };
-        let interface = match is_users {
-            true => json!({"ports": published}),
-            false => json!({"type": "veth", "peer_name": "eth0", "ports": published}),
-        };
+    if named.is_none() {
+        refuse_without_name(aliases, addresses)?;
+    }
+    let model = match (mode, named) {
+        (NetworkMode::Named(name), _) if is_users => {
+            return Err(Error::invalid(format!(
+                "--network {name}: networks with names are root's: an ordinary user's containers have one in user mode"
+            )));
+        }
+        (_, Some(record)) => Some(model(record)),
+        (NetworkMode::Default, None) if is_users => Some(json!({"type": "pasta"})),
+        (NetworkMode::Default, None) => Some(json!({"type": "bridge"})),
+        (NetworkMode::Named(name), None) => {
+            return Err(Error::not_found(format!("network {name}: there is none")));
+        }
+        (NetworkMode::None | NetworkMode::Host, None) => None,
+    };
+    if let Some(model) = model {
+        let mut interface = json!({"ports": published});
+        if !is_users {
+            interface["peer_name"] = json!("eth0");
+            interface["type"] = json!("veth");
+        }
+        if !addresses.is_empty() {
+            interface["peer_ips"] = json!(with_prefixes(addresses, named)?);
+        }
+        if let Some(mac) = mac {
+            interface["mac"] = json!(mac);
+        }
         netconf.insert("model".into(), model);
         netconf.insert("interfaces".into(), json!([interface]));
-    } else if let Some(port) = published.first() {
+    }
+    if let (NetworkMode::Host | NetworkMode::None, Some(port)) = (mode, published.first()) {
         let name = if *mode == NetworkMode::Host { "host" } else { "none" };
         return Err(Error::invalid(format!(
             "--publish {port}: with --network {name} there is no port to publish"
@@ -34,6 +61,52 @@ pub fn compile_network(network: &Network, is_users: bool) -> Result<Value> {
         netconf.insert("hosts".into(), hosts.iter().map(|host| named_address(host)).collect::<Result<_>>()?);
     }
     Ok(Value::Object(netconf))
+}
+
+/// What is only for a network of which one is asked for by name, or for any at all.
+fn refuse_without_name(aliases: &[String], addresses: &[String]) -> Result<()> {
+    if let Some(alias) = aliases.first() {
+        return Err(Error::invalid(format!(
+            "--network-alias {alias}: names are found on networks with a name alone: --network NAME"
+        )));
+    }
+    if let Some(address) = addresses.first() {
+        return Err(Error::invalid(format!(
+            "--ip {address}: an address can be chosen on a network with a name and a subnet alone"
+        )));
+    }
+    Ok(())
+}
+
+fn model(record: &NetworkRecord) -> Value {
+    let NetworkRecord { driver, link, subnets, internal, mtu, .. } = record;
+    let mut model = match driver {
+        NetworkDriver::Bridge => json!({"type": "bridge", "bridge_name": link, "internal": internal}),
+        NetworkDriver::Macvlan => json!({"type": "macvlan", "parent": link}),
+        NetworkDriver::Ipvlan => json!({"type": "ipvlan", "parent": link}),
+    };
+    if !subnets.is_empty() {
+        model["subnets"] = json!(subnets);
+    }
+    if let Some(mtu) = mtu {
+        model["mtu"] = json!(mtu);
+    }
+    model
+}
+
+/// Each address with the length of the prefix of a subnet of its family.
+fn with_prefixes(addresses: &[String], named: Option<&NetworkRecord>) -> Result<Vec<String>> {
+    let subnets = named.map(|record| record.subnets.as_slice()).unwrap_or_default();
+    let one = |address: &String| {
+        let parsed: std::net::IpAddr =
+            address.parse().map_err(|_| Error::invalid(format!("--ip {address}: must be an IP address")))?;
+        let same_family = subnets.iter().find(|subnet| subnet.contains(':') == parsed.is_ipv6());
+        let prefix = same_family.and_then(|subnet| subnet.split_once('/')).map(|(_, prefix)| prefix);
+        prefix.map(|prefix| format!("{address}/{prefix}")).ok_or_else(|| {
+            Error::invalid(format!("--ip {address}: the network has no subnet of that kind that was named: --subnet of box network create"))
+        })
+    };
+    addresses.iter().map(one).collect()
 }
 
 /// `NAME:ADDRESS` or `NAME=ADDRESS`.
@@ -58,15 +131,15 @@ mod tests {
             servers: vec!["9.9.9.9".into()],
             ..Network::default()
         };
-        let of_root = compile_network(&network, false).unwrap();
+        let of_root = compile_network(&network, None, false).unwrap();
         assert_eq!(of_root["interfaces"][0]["ports"], json!(["8080:80"]));
         assert_eq!(of_root["hosts"], json!({"db": "10.0.0.1", "six": "::1"}));
         assert_eq!(of_root["dns"]["nameservers"], json!(["9.9.9.9"]));
-        assert_eq!(compile_network(&network, true).unwrap()["model"]["type"], "pasta");
+        assert_eq!(compile_network(&network, None, true).unwrap()["model"]["type"], "pasta");
         let none = Network { mode: NetworkMode::None, ..network };
-        let error = compile_network(&none, false).unwrap_err().to_string();
+        let error = compile_network(&none, None, false).unwrap_err().to_string();
         assert_eq!(error, "--publish 8080:80: with --network none there is no port to publish");
         let wrong = Network { hosts: vec!["db".into()], ..Network::default() };
-        assert!(compile_network(&wrong, false).is_err());
+        assert!(compile_network(&wrong, None, false).is_err());
     }
 }

@@ -5,6 +5,8 @@ use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
+use super::health::HealthOptions;
+
 /// Everything that is asked for. What is empty or `None` is as the image says, or as is usual.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
@@ -53,6 +55,36 @@ pub struct Options {
     pub stop_signal: Option<String>,
     /// How many seconds it has for that.
     pub stop_timeout: Option<u64>,
+    /// When it is started again.
+    pub restart: Restart,
+    /// How it is seen whether it does what it should.
+    pub health: HealthOptions,
+}
+
+/// When a program that has ended is started again.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum Restart {
+    /// Never.
+    #[default]
+    No,
+    /// When it has failed; at most so many times, if that is said.
+    OnFailure(Option<u32>),
+    /// Always, and when the machine starts.
+    Always,
+    /// Always, and when the machine starts, unless its user had stopped it.
+    UnlessStopped,
+}
+
+impl Restart {
+    /// Whether one that has ended with this status, and was started again so often, is started again.
+    pub fn wants(self, status: u8, restarts: u32) -> bool {
+        match self {
+            Restart::No => false,
+            Restart::OnFailure(most) => status != 0 && most.is_none_or(|most| restarts < most),
+            Restart::Always | Restart::UnlessStopped => true,
+        }
+    }
 }
 
 /// The program's streams.
@@ -77,6 +109,24 @@ pub struct Mount {
     pub access: Access,
 }
 
+impl Mount {
+    /// A volume; one without a name gets one when the container is made.
+    pub fn of_volume(name: String, destination: String) -> Mount {
+        let source = MountSource::Volume { name, is_anonymous: false, copies: true };
+        Mount { source, destination, access: Access::ReadWrite }
+    }
+}
+
+impl Options {
+    /// The volumes that were made for this container alone.
+    pub fn anonymous_volumes(&self) -> impl Iterator<Item = &str> {
+        self.mounts.iter().filter_map(|mount| match &mount.source {
+            MountSource::Volume { name, is_anonymous: true, .. } => Some(name.as_str()),
+            _ => None,
+        })
+    }
+}
+
 /// Whether something may be changed.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
@@ -99,6 +149,16 @@ pub enum MountSource {
         path: PathBuf,
         /// `shared`, `rslave` …
         propagation: Option<String>,
+    },
+    /// A folder that outlives the container.
+    #[serde(rename_all = "camelCase")]
+    Volume {
+        /// Its name.
+        name: String,
+        /// Whether it was made for this container alone.
+        is_anonymous: bool,
+        /// Whether it begins with what the image has there.
+        copies: bool,
     },
     /// Memory.
     Tmpfs {
@@ -203,6 +263,12 @@ pub enum Sharing {
 pub struct Network {
     /// The network.
     pub mode: NetworkMode,
+    /// More names by which others on the same network find it.
+    pub aliases: Vec<String>,
+    /// Its addresses there.
+    pub addresses: Vec<String>,
+    /// Its hardware address.
+    pub mac: Option<String>,
     /// As Docker's `--publish` takes them.
     pub published: Vec<String>,
     /// More names, each with its address: `NAME:ADDRESS`.
@@ -226,6 +292,8 @@ pub enum NetworkMode {
     None,
     /// The host's.
     Host,
+    /// One with a name.
+    Named(String),
 }
 
 /// A device of the host's.

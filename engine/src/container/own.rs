@@ -1,7 +1,7 @@
 //! A container that a command has in its hands.
 
 use super::record::ContainerRecord;
-use crate::error::{Context, Error, Result};
+use crate::error::{Context, Error, Kind, Result};
 use crate::store::{ContainerFolder, ContainerId, Lock, Sharing, Store};
 
 /// A container of this process: it holds the lock.
@@ -22,11 +22,30 @@ impl Own {
     /// Something of it cannot be removed; the next command goes on.
     pub fn remove(self, store: &Store) -> Result<()> {
         let Own { folder, record, lock } = self;
-        discard(store, &folder)?;
+        // First, because without its folder nobody would know that the name is free.
         store.containers().disclaim(&record.name, &folder.id)?;
+        forget_state(store, &folder.id)?;
+        if record.auto_remove {
+            remove_volumes(store, &record)?;
+        }
+        store.containers().remove(&folder)?;
         drop(lock);
         Ok(())
     }
+}
+
+/// Removes the volumes that were made for a container alone.
+///
+/// # Errors
+/// One cannot be removed.
+pub fn remove_volumes(store: &Store, record: &ContainerRecord) -> Result<()> {
+    for name in record.options.anonymous_volumes() {
+        match store.volumes().remove(name) {
+            Err(error) if error.kind() == Kind::NotFound => {}
+            removed => removed?,
+        }
+    }
+    Ok(())
 }
 
 /// Ends what runs in a container, forgets its state, and deletes its folder. The caller holds its lock.
@@ -41,15 +60,10 @@ pub(super) fn discard(store: &Store, folder: &ContainerFolder) -> Result<()> {
 /// It could not be ended.
 pub fn forget_state(store: &Store, id: &ContainerId) -> Result<()> {
     let root = pillbox::Root::at(&store.place().runtime);
-    match pillbox::Container::open(&root, id.as_str()) {
-        Ok(container) => container.delete(true).context(|| format!("container {}", id.short())),
-        Err(error) if error.kind() == pillbox::Kind::NotFound => Ok(()),
-        // What is left of one whose creation was killed.
-        Err(_) => {
-            let id = pillbox::ContainerId::new(id.as_str())?;
-            Ok(pillbox::container::delete(&root, &id, true, &mut |_| {})?)
-        }
-    }
+    // By force also what is left of one whose creation was killed; one that is not there is no error.
+    let deleted =
+        pillbox::container::delete(&root, &pillbox::ContainerId::new(id.as_str())?, true, &mut |_| {});
+    deleted.context(|| format!("container {}", id.short()))
 }
 
 /// The container that a command means, locked.

@@ -3,14 +3,14 @@
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
 
-use pillbox::container::Networks;
+use pillbox::container::{CniSettings, Networks};
 use pillbox::root::RootSource;
 use pillbox::{Bundle, CreateOptions};
 
 use super::compile::compile;
 use super::facts::Facts;
 use super::network::compile_network;
-use super::options::{MountSource, Options};
+use super::options::{MountSource, NetworkMode, Options};
 use super::record::ContainerRecord;
 use super::root::RootFolders;
 use crate::error::{Error, Kind, Result};
@@ -34,17 +34,25 @@ pub struct Prepared {
 pub fn prepare(store: &Store, folder: &ContainerFolder, record: &ContainerRecord) -> Result<Prepared> {
     check_sources(&record.options)?;
     let root = RootFolders::make(store, folder, record)?;
-    let maps = store.maps().cloned();
-    let is_users = maps.is_some();
-    let facts = Facts::look(&record.id, &record.options, root.accounts()?, maps)?;
+    let is_users = store.maps().is_some();
+    fill_volumes(store, &record.options, &root)?;
+    let facts = Facts::look(store, &record.id, &record.options, root.accounts()?)?;
     let config = compile(&record.execution, &record.options, &facts)?;
     let bundle = Bundle {
         path: folder.path().to_path_buf(),
         config: config.to_string(),
         config_name: record.name.clone(),
     };
-    let netconf = compile_network(&record.options.network, is_users)?.to_string();
-    let networks = Networks::parse("network".to_string(), netconf.as_bytes())?;
+    let named = match &record.options.network.mode {
+        NetworkMode::Named(name) => Some(store.networks().find(name)?),
+        _ => None,
+    };
+    let netconf = compile_network(&record.options.network, named.as_ref(), is_users)?.to_string();
+    let mut networks = Networks::parse("network".to_string(), netconf.as_bytes())?;
+    // Where pasta and slirp4netns are.
+    let mut settings = CniSettings::default();
+    settings.path = std::env::var("PATH").ok();
+    networks.set_cni(settings);
     let layers = root.layers(record.auto_remove);
     let mount = match is_users || record.auto_remove {
         true => None,
@@ -69,6 +77,17 @@ fn check_sources(options: &Options) -> Result<()> {
                 )),
                 _ => error.context(format!("--volume {path}")),
             });
+        }
+    }
+    Ok(())
+}
+
+/// A volume that is empty begins with what the image has at its place.
+fn fill_volumes(store: &Store, options: &Options, root: &RootFolders) -> Result<()> {
+    for mount in &options.mounts {
+        let MountSource::Volume { name, copies, .. } = &mount.source else { continue };
+        if *copies {
+            store.volumes().fill(name, |folder| root.copy_out(store, &mount.destination, folder))?;
         }
     }
     Ok(())

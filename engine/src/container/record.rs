@@ -1,6 +1,7 @@
 //! What is kept of a container: what was asked for, and how far it has come.
 
 use std::collections::BTreeSet;
+use std::io::Write;
 use std::path::PathBuf;
 
 use serde::de::DeserializeOwned;
@@ -60,6 +61,8 @@ pub struct Progress {
     pub started: Option<Moment>,
     /// How that ended.
     pub exit: Option<Exit>,
+    /// How often its monitor has started it again.
+    pub restarts: u32,
 }
 
 /// How a program ended.
@@ -73,10 +76,14 @@ pub struct Exit {
     /// Why it could not be started, if it could not.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub error: Option<String>,
+    /// Whether its monitor is about to start it again.
+    #[serde(skip_serializing_if = "std::ops::Not::not", default)]
+    pub is_restarting: bool,
 }
 
 const RECORD: &str = "container.json";
 const PROGRESS: &str = "progress.json";
+const STOPPED: &str = "stopped";
 
 impl ContainerRecord {
     /// Writes it into the container's folder. A torn one counts as no container, so it is not synced.
@@ -139,12 +146,21 @@ impl ContainerRecord {
 }
 
 impl Progress {
-    /// Writes it into the container's folder.
+    /// Writes it into the container's folder. On a full disk it is written over what is there, for which there is room.
     ///
     /// # Errors
     /// The disk did not take it.
     pub fn write(&self, folder: &ContainerFolder) -> Result<()> {
-        write(folder, PROGRESS, self)
+        write(folder, PROGRESS, self).or_else(|error| self.write_over(folder).map_err(|_| error))
+    }
+
+    fn write_over(&self, folder: &ContainerFolder) -> std::io::Result<()> {
+        let mut text = serde_json::to_vec(self)?;
+        let mut file = std::fs::File::options().write(true).open(folder.path().join(PROGRESS))?;
+        let length = usize::try_from(file.metadata()?.len()).unwrap_or(0);
+        // What was longer must not show behind it.
+        text.resize(text.len().max(length), b' ');
+        file.write_all(&text)
     }
 
     /// Reads it; of a container that was never started there is nothing.
@@ -156,12 +172,33 @@ impl Progress {
     }
 }
 
-fn write(folder: &ContainerFolder, name: &str, value: &impl Serialize) -> Result<()> {
+/// Notes that its user has stopped it, or wants it to run: one that was stopped is not started again by itself.
+///
+/// # Errors
+/// The disk did not take it.
+pub fn set_stopped(folder: &ContainerFolder, is_stopped: bool) -> Result<()> {
+    let path = folder.path().join(STOPPED);
+    let done = match is_stopped {
+        true => std::fs::File::create(&path).map(drop),
+        false => std::fs::remove_file(&path),
+    };
+    match done {
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(()),
+        done => done.context(|| path.display().to_string()),
+    }
+}
+
+/// Whether its user has stopped it.
+pub fn is_stopped(folder: &ContainerFolder) -> bool {
+    folder.path().join(STOPPED).exists()
+}
+
+pub(super) fn write(folder: &ContainerFolder, name: &str, value: &impl Serialize) -> Result<()> {
     let text = serde_json::to_vec(value).map_err(|error| Error::invalid(format!("{name}: {error}")))?;
     write_without_sync(&folder.path().join(name), &text)
 }
 
-fn read<T: DeserializeOwned>(folder: &ContainerFolder, name: &str) -> Result<Option<T>> {
+pub(super) fn read<T: DeserializeOwned>(folder: &ContainerFolder, name: &str) -> Result<Option<T>> {
     let path = folder.path().join(name);
     match std::fs::read(&path) {
         Ok(text) => Ok(serde_json::from_slice(&text).ok()),

@@ -11,6 +11,7 @@ use rustix::io::Errno;
 use super::account::Accounts;
 use super::record::{Base, ContainerRecord};
 use crate::error::{Context, Error, Result};
+use crate::inside::{self, copy_out_of};
 use crate::store::{ContainerFolder, Store};
 
 /// The folders of a container's root.
@@ -63,6 +64,18 @@ impl RootFolders {
     /// A file cannot be read.
     pub fn accounts(&self) -> Result<Accounts> {
         Ok(Accounts { passwd: self.read("etc/passwd")?, group: self.read("etc/group")? })
+    }
+
+    /// Copies what the image has in a folder of it into one of the host's. Where it has none there is nothing to copy.
+    ///
+    /// # Errors
+    /// Something cannot be copied.
+    pub fn copy_out(&self, store: &Store, path: &str, to: &Path) -> Result<()> {
+        let named = || format!("copy {path} of the image");
+        match store.maps() {
+            Some(maps) if !maps.is_squashed() => inside::copy_out(maps, &self.lower, path, to).context(named),
+            maps => copy_out_of(&self.lower, path, to, maps.is_none()).context(named),
+        }
     }
 
     /// The text of a file in the topmost layer that has it; empty if none has.

@@ -9,7 +9,7 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use super::attach::{Outcome, Until, Wants, attach};
 use super::monitor::{connect, start_monitor};
 use super::own::Own;
-use super::record::{ContainerRecord, Exit, Progress};
+use super::record::{ContainerRecord, Exit, Progress, set_stopped};
 use super::status::{Status, is_held, open, open_running};
 use crate::error::{Error, Kind, Result};
 use crate::store::{ContainerFolder, Sharing, Store};
@@ -22,6 +22,7 @@ pub const STOP_TIMEOUT: Duration = Duration::from_secs(10);
 /// # Errors
 /// It could not be started; why is recorded with it.
 pub fn start_detached(store: &Store, own: Own, warn: &mut dyn FnMut(&str)) -> Result<()> {
+    begin_anew(&own)?;
     let stream = start_monitor(store, own)?;
     let wants = Wants { output: false, input: false, terminal: false, signals: false };
     match attach(&stream, wants, true, Until::Started, warn)? {
@@ -30,11 +31,22 @@ pub fn start_detached(store: &Store, own: Own, warn: &mut dyn FnMut(&str)) -> Re
     }
 }
 
+/// It was not stopped, and has not been started again.
+fn begin_anew(own: &Own) -> Result<()> {
+    set_stopped(&own.folder, false)?;
+    let progress = Progress::read(&own.folder)?;
+    match progress.restarts {
+        0 => Ok(()),
+        _ => Progress { restarts: 0, ..progress }.write(&own.folder),
+    }
+}
+
 /// Starts it and stays attached until its end.
 ///
 /// # Errors
 /// It could not be started; its monitor was killed.
 pub fn start_attached(store: &Store, own: Own, signals: bool, warn: &mut dyn FnMut(&str)) -> Result<Outcome> {
+    begin_anew(&own)?;
     let streams = own.record.options.streams;
     let stream = start_monitor(store, own)?;
     let wants = Wants { output: true, input: streams.interactive, terminal: streams.terminal, signals };
@@ -114,8 +126,15 @@ pub fn stop(
     signal: Option<Signal>,
 ) -> Result<()> {
     let record = ContainerRecord::of(folder)?;
-    let Ok(container) = open_running(store, folder) else { return Ok(()) };
+    set_stopped(folder, true)?;
     let monitor = connect(store, &folder.id)?;
+    let Ok(container) = open_running(store, folder) else {
+        // One that is about to be started again stays as it is.
+        return match Status::of(store, folder)? {
+            Status::Restarting(_) => settle(folder, monitor),
+            _ => Ok(()),
+        };
+    };
     let signal = match signal {
         Some(signal) => signal,
         None => stop_signal(&record)?,
@@ -161,11 +180,25 @@ fn settle(folder: &ContainerFolder, monitor: Option<UnixStream>) -> Result<()> {
     }
 }
 
+/// Sends a signal to its program. One that ends programs is meant to end it.
+///
+/// # Errors
+/// It does not run.
+pub fn signal(store: &Store, folder: &ContainerFolder, signal: Signal) -> Result<()> {
+    let container = open_running(store, folder)?;
+    let record = ContainerRecord::of(folder)?;
+    if signal == Signal::KILL || signal == stop_signal(&record)? {
+        set_stopped(folder, true)?;
+    }
+    Ok(container.kill(signal)?)
+}
+
 /// Ends it at once. It is recorded when this returns.
 ///
 /// # Errors
 /// It could not be ended.
 pub fn end(store: &Store, folder: &ContainerFolder) -> Result<()> {
+    set_stopped(folder, true)?;
     let monitor = connect(store, &folder.id)?;
     let began = Instant::now();
     // It may be about to begin.

@@ -30,6 +30,8 @@ pub enum Status {
     },
     /// It has ended, or could not be started.
     Exited(Exit),
+    /// It has ended, and its monitor is about to start it again.
+    Restarting(Exit),
     /// It is gone without a word: the machine was stopped, or its monitor was killed with it.
     Lost,
 }
@@ -41,8 +43,10 @@ impl Status {
     /// A record cannot be read.
     pub fn of(store: &Store, folder: &ContainerFolder) -> Result<Status> {
         let progress = Progress::read(folder)?;
-        if let Some(exit) = progress.exit {
-            return Ok(Status::Exited(exit));
+        match progress.exit {
+            Some(exit) if exit.is_restarting && is_held(folder)? => return Ok(Status::Restarting(exit)),
+            Some(exit) => return Ok(Status::Exited(exit)),
+            None => {}
         }
         let Some(since) = progress.started else { return Ok(Status::Created) };
         let found = match open(store, &folder.id)? {
@@ -63,6 +67,7 @@ impl Status {
             Status::Running { .. } => "running",
             Status::Paused { .. } => "paused",
             Status::Exited(_) => "exited",
+            Status::Restarting(_) => "restarting",
             Status::Lost => "dead",
         }
     }
@@ -81,6 +86,9 @@ impl Status {
             Status::Paused { since, .. } => format!("Up {} (Paused)", ago(since)),
             Status::Exited(Exit { status, finished, .. }) => {
                 format!("Exited ({status}) {} ago", ago(finished))
+            }
+            Status::Restarting(Exit { status, finished, .. }) => {
+                format!("Restarting ({status}) {} ago", ago(finished))
             }
             Status::Lost => "Dead".to_string(),
         }
@@ -158,7 +166,7 @@ mod tests {
             (of(90_000), of(200_000), of(2_000_000)),
             ("25 hours".into(), "2 days".into(), "3 weeks".into())
         );
-        let exit = Exit { status: 3, finished: Moment(0), error: None };
+        let exit = Exit { status: 3, finished: Moment(0), error: None, is_restarting: false };
         assert_eq!(Status::Exited(exit).sentence(Moment(5_000_000_000)), "Exited (3) 5 seconds ago");
     }
 }

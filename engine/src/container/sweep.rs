@@ -12,10 +12,12 @@ use crate::store::{Sharing, Store};
 /// # Errors
 /// Something cannot be put away.
 pub fn sweep(store: &Store) -> Result<()> {
+    store.sweep()?;
     let containers = store.containers();
     for folder in containers.list()? {
         let Ok(Some(lock)) = folder.try_lock(Sharing::Exclusive) else { continue };
         let Some(record) = ContainerRecord::read(&folder)? else {
+            containers.disclaim_all(&folder.id)?;
             discard(store, &folder)?;
             continue;
         };

@@ -4,6 +4,7 @@
 //! cannot be a layer is refused by its name.
 
 mod compression;
+mod copy;
 mod pipe;
 pub mod tar;
 mod tree;
@@ -13,5 +14,6 @@ mod unpack_tests;
 mod whiteout;
 
 pub use compression::uncompress;
+pub use copy::copy_tree;
 pub use pipe::{Drain, Feed, pipe};
 pub use unpack::{Ownership, Unpacked, Unpacking, unpack, unpack_aside};

@@ -304,8 +304,8 @@ pub fn pause(wanted: Option<Duration>, attempt: u32, why: &str) {
 
 fn failure(url: &Uri, error: ureq::Error) -> Failure {
     use std::io::ErrorKind::{
-        BrokenPipe, ConnectionAborted, ConnectionRefused, ConnectionReset, Interrupted, TimedOut, UnexpectedEof,
-        WouldBlock,
+        BrokenPipe, ConnectionAborted, ConnectionRefused, ConnectionReset, Interrupted, TimedOut,
+        UnexpectedEof, WouldBlock,
     };
     let host = url.authority().map_or("", |authority| authority.as_str());
     let host_error = |text: String| Error::new(Kind::Host, text);

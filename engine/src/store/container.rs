@@ -5,10 +5,8 @@ use std::io::ErrorKind;
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 
-use rustix::rand::{GetRandomFlags, getrandom};
-
 use super::lock::{Lock, Sharing};
-use super::{names_in, removal};
+use super::{names_in, random_id, removal};
 use crate::digest::Digest;
 use crate::error::{Context, Error, Kind, Result};
 use crate::ids::IdMaps;
@@ -23,9 +21,7 @@ impl ContainerId {
     /// # Errors
     /// The kernel has no random bytes.
     pub fn random() -> Result<ContainerId> {
-        let mut bytes = [0; 32];
-        getrandom(&mut bytes, GetRandomFlags::empty()).context(|| "random bytes")?;
-        Ok(ContainerId(Digest::of(&bytes).hex()))
+        random_id().map(ContainerId)
     }
 
     fn parse(text: &str) -> Option<ContainerId> {
@@ -123,6 +119,14 @@ impl Containers {
         }
     }
 
+    /// Takes all names away from a container whose own record does not tell them.
+    ///
+    /// # Errors
+    /// They cannot be looked at, or removed.
+    pub fn disclaim_all(&self, id: &ContainerId) -> Result<()> {
+        names_in(&self.names)?.iter().try_for_each(|name| self.disclaim(name, id))
+    }
+
     fn named(&self, name: &str) -> Result<Option<ContainerFolder>> {
         // What is no file's name is no container's either.
         if name.is_empty() || name.contains('/') || name.starts_with('.') {
@@ -189,7 +193,7 @@ impl Containers {
     /// # Errors
     /// Something cannot be deleted.
     pub fn sweep(&self) -> Result<()> {
-        removal::sweep(&self.folder, self.maps.as_ref(), |_| true)
+        removal::sweep(&self.folder, self.maps.as_ref(), |_| Some(()))
     }
 }
 

@@ -119,11 +119,7 @@ impl Images {
     /// # Errors
     /// Something cannot be deleted.
     pub fn sweep(&self) -> Result<()> {
-        removal::sweep(&self.folder, None, |path| {
-            // Such a file is there for a moment; nobody holds a lock on it.
-            let age = std::fs::metadata(path).and_then(|status| status.modified());
-            age.is_ok_and(|age| age.elapsed().is_ok_and(|age| age.as_secs() > 60))
-        })
+        removal::sweep(&self.folder, None, |path| removal::is_old(path).then_some(()))
     }
 }
 

@@ -12,9 +12,11 @@ mod image;
 mod layer;
 mod lease;
 mod lock;
+mod network;
 mod place;
 mod removal;
 mod version;
+mod volume;
 mod whole;
 
 use std::os::unix::fs::DirBuilderExt;
@@ -28,7 +30,9 @@ pub use image::{Image, ImageRecord, Images};
 pub use layer::{LayerRecord, Layers, NewLayer, Owners};
 pub use lease::Lease;
 pub use lock::{Lock, Sharing};
+pub use network::{NetworkDriver, NetworkRecord, NetworkRecords};
 pub use place::{Environment, Place};
+pub use volume::{VolumeRecord, Volumes};
 pub use whole::{write_whole, write_without_sync};
 
 use crate::error::{Context, Result};
@@ -37,6 +41,10 @@ use crate::ids::IdMaps;
 /// Names of what is being made, and of what is being removed.
 const PARTIAL: &str = ".partial-";
 const GONE: &str = ".gone-";
+
+/// What a store has; new ones come at the end.
+const FOLDERS: [&str; 8] =
+    ["blobs/sha256", "layers", "images", "containers", "names", "networks", "volumes", "leases"];
 
 /// The store of one user or of root.
 #[derive(Debug, Clone)]
@@ -54,8 +62,11 @@ impl Store {
         // Layers have programs that are setuid: nobody else on this host may get at them.
         make_folder(&place.data, 0o700)?;
         version::check(&place.data)?;
-        for name in ["blobs/sha256", "layers", "images", "leases", "containers", "names"] {
-            make_folder(&place.data.join(name), 0o755)?;
+        // Where the last one is, all are.
+        if !place.data.join(FOLDERS[FOLDERS.len() - 1]).exists() {
+            for name in FOLDERS {
+                make_folder(&place.data.join(name), 0o755)?;
+            }
         }
         Ok(Store { place, maps: IdMaps::of_caller() })
     }
@@ -90,14 +101,25 @@ impl Store {
         Containers::at(self.place.data.join("containers"), self.place.data.join("names"), self.maps.clone())
     }
 
-    /// Deletes what killed commands have left of images; see [`crate::container::sweep`] for containers.
+    /// Folders that outlive containers.
+    pub fn volumes(&self) -> Volumes {
+        Volumes::at(self.place.data.join("volumes"), self.maps.clone())
+    }
+
+    /// Networks with names.
+    pub fn networks(&self) -> NetworkRecords {
+        NetworkRecords::at(self.place.data.join("networks"))
+    }
+
+    /// Deletes what killed commands have left of blobs, layers and names.
     ///
     /// # Errors
     /// Something cannot be deleted.
     pub fn sweep(&self) -> Result<()> {
-        self.images().sweep()?;
         self.blobs().sweep()?;
-        self.layers().sweep()
+        self.layers().sweep()?;
+        self.images().sweep()?;
+        self.volumes().sweep()
     }
 
     /// Syncs everything that has been written to the store's file system: once for an image, after its last layer.
@@ -117,6 +139,16 @@ fn make_folder(path: &Path, mode: u32) -> Result<()> {
         .mode(mode)
         .create(path)
         .context(|| format!("make the folder {}", path.display()))
+}
+
+/// 64 hex digits at random: the id of a container, of a network, the name of a volume that is given none.
+///
+/// # Errors
+/// The kernel has no random bytes.
+pub fn random_id() -> Result<String> {
+    let mut bytes = [0; 32];
+    rustix::rand::getrandom(&mut bytes, rustix::rand::GetRandomFlags::empty()).context(|| "random bytes")?;
+    Ok(crate::digest::Digest::of(&bytes).hex())
 }
 
 /// A name that nobody else has, behind a prefix.

@@ -171,6 +171,21 @@ fn monitors(room: &Room) -> Vec<u32> {
     pids.into_iter().filter(is_one).collect()
 }
 
+/// Whoever ends the cgroup of the command does not end the monitor.
+#[test]
+fn a_monitor_is_not_in_its_commands_cgroup() {
+    let Some(room) = Room::new() else { return };
+    room.start(&["--name", "apart"], &["sleep", "1000"]);
+    let [monitor] = monitors(&room)[..] else { panic!("{:?}", monitors(&room)) };
+    let cgroup = |pid: &str| fs::read_to_string(format!("/proc/{pid}/cgroup")).expect("cgroup");
+    let own = |text: &str| text.lines().find(|line| line.starts_with("0::")).map(str::to_string);
+    let found = own(&cgroup(&monitor.to_string())).expect("a v2 cgroup");
+    assert!(found.ends_with("-engine/box-monitors"), "{found}");
+    assert_ne!(Some(found), own(&cgroup("self")));
+    room.call(&["rm", "-f", "apart"]).ok();
+    room.assert_gone();
+}
+
 /// A monitor that is killed is replaced by the next command, and no output is lost but what it had read.
 #[test]
 fn a_killed_monitor_is_replaced() {
@@ -331,5 +346,114 @@ fn many_at_once() {
             scope.spawn(|| room.call(&["rm", "-f", "one"]).exits(0));
         }
     });
+    room.assert_gone();
+}
+
+#[test]
+fn restarting() {
+    let Some(room) = Room::new() else { return };
+    room.start(
+        &["--name", "fails", "--restart", "on-failure:2"],
+        &["sh", "-c", "echo x >>/runs; wc -l </runs; exit 3"],
+    );
+    wait_for("the last end", || room.state("fails") == "exited");
+    let runs =
+        || room.call(&["logs", "fails"]).ok().split_whitespace().map(str::to_string).collect::<Vec<_>>();
+    assert_eq!(runs(), ["1", "2", "3"]);
+    assert_eq!(room.call(&["wait", "fails"]).ok(), "3\n");
+    // One that is started by hand has all its attempts again.
+    room.call(&["start", "fails"]).ok();
+    wait_for("the last end", || room.state("fails") == "exited" && runs().len() == 6);
+
+    room.start(&["--name", "always", "--restart", "always"], &["sh", "-c", "echo run; sleep 0.1"]);
+    let count = || room.call(&["logs", "always"]).ok().lines().count();
+    wait_for("a second run", || count() >= 2);
+    // Stopped between two runs as well as within one.
+    wait_for("a pause", || room.state("always") == "restarting");
+    room.call(&["stop", "-t", "0", "always"]).ok();
+    assert_eq!(room.state("always"), "exited");
+    let before = count();
+    std::thread::sleep(Duration::from_millis(500));
+    assert_eq!((count(), room.state("always").as_str()), (before, "exited"));
+    // What is to run when the machine does.
+    assert_eq!(room.call(&["boot"]).ok(), "always\n");
+    wait_for("another run", || count() > before);
+    room.call(&["rm", "-f", "always", "fails"]).ok();
+
+    room.start(&["--name", "stays", "--restart", "unless-stopped"], &["sleep", "1000"]);
+    room.call(&["kill", "stays"]).ok();
+    wait_for("its end", || room.state("stays") == "exited");
+    assert_eq!(room.call(&["boot"]).ok(), "");
+    let refused = room.call(&["run", "--rm", "--restart", "always", "./rootfs", "true"]);
+    refused.fails(125, "--restart always: with --rm");
+    room.call(&["run", "--restart", "sometimes", "./rootfs", "true"]).fails(125, "--restart sometimes");
+    room.call(&["rm", "stays"]).ok();
+    room.assert_gone();
+}
+
+/// On a full disk the log stops, and says so; the container does not, and its end is known.
+#[test]
+fn a_full_disk_stops_the_log_alone() {
+    let Some(room) = Room::new() else { return };
+    let small = room.folder.join("home/.local/share");
+    fs::create_dir_all(&small).expect("folder");
+    let mut mount = std::process::Command::new("mount");
+    mount.args(["-t", "tmpfs", "-o", "size=2m", "tmpfs"]).arg(&small);
+    assert!(mount.status().expect("mount").success());
+    let script = "yes 0123456789 | head -c 8000000; exit 6";
+    room.start(&["--name", "loud"], &["sh", "-c", script]);
+    assert_eq!(room.call(&["wait", "loud"]).ok(), "6\n");
+    assert_eq!(room.state("loud"), "exited");
+    // What the log has left of the disk.
+    let mut rest = fs::File::create(small.join("rest")).expect("file");
+    while rest.write_all(&[0; 4096]).is_ok() {}
+    room.call(&["run", "--rm", "--network", "none", "./rootfs", "true"])
+        .fails(125, "no space left on device");
+    let logged = room.call(&["logs", "loud"]).exits(0);
+    assert!(logged.stdout.len() < 2 << 20, "{}", logged.stdout.len());
+    room.call(&["rm", "loud"]).ok();
+    room.run(&[], &["true"]).ok();
+    drop(rest);
+    let unmounted = std::process::Command::new("umount").arg(&small).status();
+    assert!(unmounted.expect("umount").success());
+}
+
+#[test]
+fn health() {
+    let Some(room) = Room::new() else { return };
+    let status = || room.call(&["ps", "--format", "{{.Status}}"]).ok();
+    let flags = [
+        "--name",
+        "sick",
+        "--health-interval",
+        "50ms",
+        "--health-retries",
+        "2",
+        "--health-cmd",
+        "test -e /well",
+    ];
+    room.start(&flags, &["sleep", "1000"]);
+    wait_for("two failures", || status().ends_with("(unhealthy)\n"));
+    room.call(&["exec", "sick", "touch", "/well"]).ok();
+    wait_for("a good look", || status().ends_with("(healthy)\n"));
+    // One that is paused is not looked at, and stays as it was.
+    room.call(&["pause", "sick"]).ok();
+    std::thread::sleep(Duration::from_millis(300));
+    assert!(status().ends_with("(Paused) (healthy)\n"), "{}", status());
+    room.call(&["unpause", "sick"]).ok();
+    room.call(&["rm", "-f", "sick"]).ok();
+    // A look that takes too long is a failure, and the next one waits for its end.
+    let flags =
+        ["--name", "slow", "--health-interval", "10ms", "--health-timeout", "100ms", "--health-retries", "1"];
+    let script = "echo x >>/looks; sleep 100";
+    room.start(&[&flags[..], &["--health-cmd", script]].concat(), &["sleep", "1000"]);
+    wait_for("a failure", || status().ends_with("(unhealthy)\n"));
+    let running = room.call(&["exec", "slow", "ps"]).ok();
+    assert!(running.matches("sleep 100\n").count() <= 1, "{running}");
+    room.call(&["rm", "-f", "slow"]).ok();
+    room.start(&["--name", "off", "--no-healthcheck", "--health-cmd", "false"], &["sleep", "1000"]);
+    assert!(!status().contains("health"), "{}", status());
+    room.call(&["rm", "-f", "off"]).ok();
+    room.call(&["run", "--health-interval", "soon", "./rootfs", "true"]).fails(125, "--health-interval soon");
     room.assert_gone();
 }

@@ -7,7 +7,11 @@ mod harness;
 #[path = "../../../tests/blackbox/harness/host.rs"]
 mod host;
 mod images;
+mod killed;
+mod networks;
 mod pull;
 mod registry;
 mod rootless;
 mod run;
+mod terminal;
+mod volumes;

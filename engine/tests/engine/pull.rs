@@ -12,8 +12,8 @@ use rustix::process::{Pid, Signal, kill_process};
 use serde_json::json;
 
 use crate::harness::{Room, finish, wait_for};
-use crate::rootless;
 use crate::registry::{Answer, Content, OCI_INDEX, OCI_MANIFEST, Registry, Request, layer};
+use crate::rootless;
 
 /// The root file system of a room as a layer.
 fn rootfs(room: &Room) -> (Vec<u8>, Digest) {

@@ -31,6 +31,11 @@ pub fn room(user: u32) -> Option<Room> {
     Some(room)
 }
 
+/// The same for tests of other things.
+pub fn room_with_ranges() -> Option<Room> {
+    room(USER)
+}
+
 #[test]
 fn a_user_is_root_inside() {
     let Some(room) = room(USER) else { return };
@@ -101,9 +106,10 @@ fn one_id_is_enough() {
 fn the_hosts_network() {
     let Some(room) = room(USER) else { return };
     room.give_rootfs();
-    let said = room.call(&["run", "--rm", "--network", "host", "./rootfs", "ls", "/sys/class/net"]).ok();
-    let host = fs::read_dir("/sys/class/net").expect("interfaces").count();
-    assert_eq!(said.lines().count(), host);
+    let said =
+        room.call(&["run", "--rm", "--network", "host", "./rootfs", "readlink", "/proc/self/ns/net"]).ok();
+    let host = fs::read_link("/proc/self/ns/net").expect("namespace");
+    assert_eq!(said.trim(), host.to_string_lossy());
 }
 
 #[test]
@@ -134,4 +140,67 @@ fn detached() {
         room.call(&["rm", "-f", "web"]).ok();
         room.assert_gone();
     }
+}
+
+/// By pasta, with a device that the user may open; it is root's on some machines.
+#[test]
+fn a_network_in_user_mode() {
+    static DEVICE: Once = Once::new();
+    let Some(room) = room(USER) else { return };
+    if !Path::new("/usr/bin/pasta").exists() || !Path::new("/dev/net/tun").exists() {
+        crate::host::skip("pasta or /dev/net/tun is missing");
+        return;
+    }
+    DEVICE.call_once(|| {
+        let node = Path::new(crate::host::SCRATCH).join("tun");
+        let mode = rustix::fs::Mode::from_raw_mode(0o666);
+        let number = rustix::fs::makedev(10, 200);
+        rustix::fs::mknodat(rustix::fs::CWD, &node, rustix::fs::FileType::CharacterDevice, mode, number)
+            .expect("mknod");
+        rustix::fs::chmod(&node, mode).expect("chmod");
+        rustix::mount::mount_bind(&node, "/dev/net/tun").expect("bind");
+    });
+    room.give_rootfs();
+    // Something to take addresses from, and to listen at.
+    for line in [
+        "link set lo up",
+        "link add outside type veth peer name beyond",
+        "link set beyond up",
+        "address add 192.0.2.7/24 dev outside",
+        "link set outside up",
+        "route add default via 192.0.2.1",
+    ] {
+        assert!(
+            std::process::Command::new("ip").args(line.split(' ')).status().expect("ip").success(),
+            "{line}"
+        );
+    }
+    let start = [
+        "run",
+        "-d",
+        "--name",
+        "served",
+        "-p",
+        "127.0.0.1:18081:80",
+        "./rootfs",
+        "sh",
+        "-c",
+        "while :; do echo hello | nc -l -p 80; done",
+    ];
+    room.call(&start).exits(0);
+    let said = room.call(&["exec", "served", "ls", "/sys/class/net"]).ok();
+    assert_eq!(said.split_whitespace().count(), 2, "{said}");
+    crate::harness::wait_for("an answer", || {
+        let mut text = String::new();
+        if let Ok(mut stream) = std::net::TcpStream::connect("127.0.0.1:18081") {
+            stream.set_read_timeout(Some(std::time::Duration::from_secs(2))).expect("timeout");
+            let _ = std::io::Read::read_to_string(&mut stream, &mut text);
+        }
+        text == "hello\n"
+    });
+    room.call(&["rm", "-f", "served"]).ok();
+    room.call(&["run", "--rm", "--network", "named", "./rootfs", "true"])
+        .fails(125, "network named: there is none");
+    room.call(&["network", "create", "named"]).fails(125, "an ordinary user can make no links on the host");
+    room.assert_gone();
 }

@@ -1,10 +1,13 @@
 //! What is mounted: the file systems of the kernel, then what is asked for.
 
+use std::path::Path;
+
 use serde_json::{Value, json};
 
 use crate::container::facts::Facts;
 use crate::container::options::{Access, Mount, MountSource, NetworkMode, Options, Sharing};
 use crate::error::{Error, Result};
+use crate::store::Volumes;
 
 /// Of /dev/shm, in bytes.
 const SHM_SIZE: u64 = 64 << 20;
@@ -21,7 +24,7 @@ pub fn compile(options: &Options, facts: &Facts) -> Result<Vec<Value>> {
         // Theirs instead of ours.
         mounts
             .retain(|ours| !ours["destination"].as_str().is_some_and(|path| same(path, &mount.destination)));
-        mounts.push(entry(mount)?);
+        mounts.push(entry(mount, facts)?);
     }
     Ok(mounts)
 }
@@ -75,7 +78,7 @@ fn of_kernel(options: &Options, facts: &Facts) -> Vec<Value> {
     ]
 }
 
-fn entry(mount: &Mount) -> Result<Value> {
+fn entry(mount: &Mount, facts: &Facts) -> Result<Value> {
     let Mount { source, destination, access } = mount;
     if !destination.starts_with('/') {
         return Err(Error::invalid(format!("{destination}: must be an absolute path in the container")));
@@ -86,15 +89,9 @@ fn entry(mount: &Mount) -> Result<Value> {
         )));
     }
     Ok(match source {
-        MountSource::Bind { path, propagation } => {
-            let source = path.to_str();
-            let source = source.ok_or_else(|| Error::invalid(format!("{}: not UTF-8", path.display())))?;
-            let mut flags = vec!["rbind"];
-            if *access == Access::ReadOnly {
-                flags.push("rro");
-            }
-            flags.push(propagation.as_deref().unwrap_or("rprivate"));
-            json!({"destination": destination, "type": "bind", "source": source, "options": flags})
+        MountSource::Bind { path, propagation } => bind(path, destination, *access, propagation.as_deref())?,
+        MountSource::Volume { name, .. } => {
+            bind(&facts.volumes.join(Volumes::data(name)), destination, *access, None)?
         }
         MountSource::Tmpfs { options } => {
             let mut flags = vec!["noexec", "nosuid", "nodev"];
@@ -115,4 +112,14 @@ fn entry(mount: &Mount) -> Result<Value> {
             json!({"destination": destination, "type": "tmpfs", "source": "tmpfs", "options": flags})
         }
     })
+}
+
+fn bind(path: &Path, destination: &str, access: Access, propagation: Option<&str>) -> Result<Value> {
+    let source = path.to_str().ok_or_else(|| Error::invalid(format!("{}: not UTF-8", path.display())))?;
+    let mut flags = vec!["rbind"];
+    if access == Access::ReadOnly {
+        flags.push("rro");
+    }
+    flags.push(propagation.unwrap_or("rprivate"));
+    Ok(json!({"destination": destination, "type": "bind", "source": source, "options": flags}))
 }

@@ -16,6 +16,7 @@ fn facts() -> Facts {
         maps: None,
         machine: "x86_64",
         hostname: "x".to_string(),
+        volumes: "/volumes".into(),
         devices: Vec::new(),
     }
 }

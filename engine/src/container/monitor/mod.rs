@@ -4,12 +4,16 @@
 //! It is this program once more, in a session of its own. Its stdin is the container's lock, which it holds as long as it lives;
 //! its stdout is a socket to the command that started it, its first client.
 
+mod cgroup;
 mod client;
+mod health;
 mod input;
 mod life;
 mod output;
 mod protocol;
+mod served;
 mod spawn;
+mod watch;
 
 use std::ffi::{OsStr, OsString};
 use std::os::fd::OwnedFd;
@@ -33,6 +37,8 @@ enum Beginning {
     Make,
     /// The container runs, and its monitor was killed.
     Adopt,
+    /// The program has ended, and is started again.
+    Again,
 }
 
 impl Beginning {
@@ -40,6 +46,7 @@ impl Beginning {
         match self {
             Beginning::Make => "make",
             Beginning::Adopt => "adopt",
+            Beginning::Again => "again",
         }
     }
 }
@@ -80,6 +87,8 @@ fn monitor(mut arguments: impl Iterator<Item = OsString>) -> Result<()> {
     let store = Store::open(Place::of_user(user, &Environment::of_process(), data, runtime)?)?;
     let folder = store.containers().find(&id.to_string_lossy())?;
     let record = ContainerRecord::of(&folder)?;
+    // As long as it lives.
+    let _cgroup = cgroup::OwnCgroup::enter(record.options.namespaces.cgroup_parent.as_deref());
     let monitored = Monitored { store, folder, record, lock: Some(lock) };
     life::live(monitored, beginning, first)
 }

@@ -7,7 +7,7 @@ use std::os::unix::process::CommandExt;
 use std::process::{Command, Stdio};
 
 use super::{Beginning, Monitored, NAME, runtime_folder, socket_path};
-use crate::container::own::Own;
+use crate::container::own::{Own, remove_volumes};
 use crate::error::{Context, Error, Result};
 use crate::store::{ContainerFolder, ContainerId, Lock, Store};
 
@@ -72,8 +72,9 @@ impl Monitored {
         let folder = runtime_folder(&self.store, &self.folder.id);
         let removed = std::fs::remove_dir_all(&folder);
         if self.record.auto_remove {
-            self.store.containers().remove(&self.folder)?;
             self.store.containers().disclaim(&self.record.name, &self.folder.id)?;
+            remove_volumes(&self.store, &self.record)?;
+            self.store.containers().remove(&self.folder)?;
         }
         self.lock = None;
         match removed {

@@ -1,0 +1,278 @@
+//! The monitor while a program runs: it waits for everything at once, and for nobody alone.
+
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::unix::net::{UnixListener, UnixStream};
+use std::time::{Duration, Instant};
+
+use pillbox::Signal;
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::io::Errno;
+
+use super::Monitored;
+use super::client::Client;
+use super::health::Watching;
+use super::input::Input;
+use super::output::{CHUNK, Look};
+use super::protocol::{Kind, Size, decode_value, encode};
+use super::served::Served;
+use crate::container::log::{LogWriter, Stream};
+use crate::container::record::Progress;
+use crate::error::{Context, Error, Result};
+use crate::time::Moment;
+
+/// How much at once is worth a look of its own, and how long it takes otherwise until the next one.
+const SMALL: usize = 1 << 14;
+const PACE: Duration = Duration::from_micros(500);
+
+/// How long clients have to take what is left for them after the end.
+const PATIENCE: Duration = Duration::from_secs(5);
+
+/// Who is served, and how far it has come.
+pub struct Watch {
+    pub clients: Vec<Client>,
+    listener: UnixListener,
+    log: LogWriter,
+    pub is_started: bool,
+    /// Why it could not be started.
+    pub failure: Option<Error>,
+    /// When little was read last.
+    last_small: Option<Instant>,
+}
+
+impl Watch {
+    pub fn new(first: UnixStream, listener: UnixListener, log: LogWriter) -> Result<Watch> {
+        let clients = vec![Client::new(first)?];
+        Ok(Watch { clients, listener, log, is_started: false, failure: None, last_small: None })
+    }
+
+    /// Until the program has ended and everything that it wrote is read.
+    pub fn serve(&mut self, served: &mut Served, monitored: &Monitored) -> Result<()> {
+        let mut buffer = vec![0; CHUNK];
+        let mut has_ended = false;
+        let (mut is_watching, mut health) = (false, None);
+        loop {
+            if self.is_started && !is_watching {
+                (is_watching, health) = (true, Watching::begin(monitored)?);
+            }
+            if let Some(watching) = health.as_mut().filter(|_| !has_ended) {
+                watching.go_on(&served.container, monitored);
+            }
+            self.wait(served, has_ended, health.as_ref())?;
+            self.accept()?;
+            for index in 0..self.clients.len() {
+                self.clients[index].flush();
+                // What the program does not read now stays with whoever sends it.
+                if self.clients[index].has_input() && served.input.as_ref().is_some_and(Input::is_full) {
+                    continue;
+                }
+                let frames = match self.clients[index].hear() {
+                    Ok(frames) => frames,
+                    // A client of another version.
+                    Err(_) => {
+                        self.clients[index] =
+                            Client::new(UnixStream::pair().context(|| "a pair of sockets")?.0)?;
+                        continue;
+                    }
+                };
+                for (kind, payload) in frames {
+                    self.obey(index, kind, &payload, served, monitored)?;
+                }
+            }
+            let starter_is_gone = self.clients.first().is_none_or(Client::is_gone);
+            self.clients.retain(|client| !client.is_gone());
+            if self.failure.is_some() || (!self.is_started && starter_is_gone) {
+                return Ok(());
+            }
+            if served.input.as_mut().is_some_and(|input| !input.flush()) {
+                served.input = None;
+            }
+            let was_full = self.clients.iter().any(Client::is_full);
+            let length = if was_full { 0 } else { self.copy(served, &mut buffer)? };
+            self.pace(length);
+            // Processes that have outlived the program may keep a pipe open, and write no more of interest.
+            if has_ended && length == 0 && !was_full {
+                if let Some(watching) = health {
+                    watching.finish();
+                }
+                return Ok(());
+            }
+            has_ended |= self.is_started && is_readable(&served.ended)?;
+        }
+    }
+
+    /// Copies what is there of each stream; how many bytes that was.
+    fn copy(&mut self, served: &mut Served, buffer: &mut [u8]) -> Result<usize> {
+        let mut sum = 0;
+        let mut index = 0;
+        while let Some(output) = served.outputs.get(index) {
+            match output.read(buffer)? {
+                Look::Some(length) => {
+                    sum += length;
+                    let stream = output.stream;
+                    self.log.write(stream, &buffer[..length]);
+                    let kind = if stream == Stream::Stderr { Kind::Stderr } else { Kind::Stdout };
+                    self.clients.iter_mut().for_each(|client| client.show(kind, &buffer[..length]));
+                    index += 1;
+                }
+                Look::Nothing => index += 1,
+                // Before the program begins nobody has its terminal open.
+                Look::End if !self.is_started => index += 1,
+                Look::End => {
+                    served.outputs.remove(index);
+                }
+            }
+        }
+        Ok(sum)
+    }
+
+    /// Lets output that comes in small pieces one right after the other become more: a look costs as much for one line as for a
+    /// thousand.
+    fn pace(&mut self, length: usize) {
+        if length == 0 || length >= SMALL {
+            self.last_small = None;
+            return;
+        }
+        if self.last_small.is_some_and(|last| last.elapsed() < 2 * PACE) {
+            std::thread::sleep(PACE);
+        }
+        self.last_small = Some(Instant::now());
+    }
+
+    fn wait(&self, served: &Served, has_ended: bool, health: Option<&Watching>) -> Result<()> {
+        let is_full = self.clients.iter().any(Client::is_full);
+        let input_is_full = served.input.as_ref().is_some_and(Input::is_full);
+        let mut polled = vec![PollFd::new(&self.listener, PollFlags::IN)];
+        if !has_ended && self.is_started {
+            polled.push(PollFd::new(&served.ended, PollFlags::IN));
+        }
+        for client in &self.clients {
+            let may_read = !(client.has_input() && input_is_full);
+            polled.push(PollFd::new(client, client.wanted(may_read)));
+        }
+        if !is_full && self.is_started {
+            polled.extend(served.outputs.iter().map(|output| PollFd::new(output, PollFlags::IN)));
+        }
+        if let Some(input) = served.input.as_ref().filter(|input| input.is_behind()) {
+            polled.push(PollFd::new(input, PollFlags::OUT));
+        }
+        polled.extend(
+            health.and_then(Watching::descriptor).map(|look| PollFd::from_borrowed_fd(look, PollFlags::IN)),
+        );
+        let rest = match (has_ended, is_full) {
+            (false, _) => health.map(Watching::rest),
+            // What is left after the end is there already.
+            (true, false) => Some(Duration::ZERO),
+            (true, true) => Some(Duration::from_millis(10)),
+        };
+        let timeout = rest.map(|rest| Timespec {
+            tv_sec: rest.as_secs().cast_signed(),
+            tv_nsec: rest.subsec_nanos().into(),
+        });
+        match poll(&mut polled, timeout.as_ref()) {
+            Ok(_) | Err(Errno::INTR) => Ok(()),
+            Err(errno) => Err(errno).context(|| "wait for the container"),
+        }
+    }
+
+    fn accept(&mut self) -> Result<()> {
+        loop {
+            match self.listener.accept() {
+                Ok((stream, _)) => self.clients.push(Client::new(stream)?),
+                Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => return Ok(()),
+                // Without descriptors the next one waits.
+                Err(_) => return Ok(()),
+            }
+        }
+    }
+
+    fn obey(
+        &mut self,
+        index: usize,
+        kind: Kind,
+        payload: &[u8],
+        served: &mut Served,
+        monitored: &Monitored,
+    ) -> Result<()> {
+        match kind {
+            Kind::Start if !self.is_started => {
+                let started = served.container.start().map_err(Error::from).and_then(|()| {
+                    let progress = Progress::read(&monitored.folder)?;
+                    Progress { started: Some(Moment::now()), exit: None, ..progress }.write(&monitored.folder)
+                });
+                match started {
+                    Ok(()) => {
+                        self.is_started = true;
+                        self.clients[index].say(&encode(Kind::Started, b""));
+                    }
+                    Err(error) => self.failure = Some(error),
+                }
+            }
+            Kind::Input => {
+                if let Some(input) = &mut served.input {
+                    input.add(payload);
+                }
+            }
+            Kind::InputEnd if served.terminal.is_none() => {
+                if let Some(input) = &mut served.input {
+                    input.end();
+                }
+            }
+            Kind::Resize => {
+                let Size { rows, columns } = decode_value(payload)?;
+                if let Some(terminal) = &served.terminal {
+                    // One that is gone has no size.
+                    let _ = pillbox::resize_terminal(terminal, rows, columns);
+                }
+            }
+            Kind::Signal => {
+                let number = payload.first().map(u8::to_string).unwrap_or_default();
+                let signal: Signal = pillbox::signal::parse(&number)?;
+                // It may just have ended.
+                let _ = served.container.kill(signal);
+            }
+            _ => {}
+        }
+        Ok(())
+    }
+
+    pub fn say_to_all(&mut self, frame: &[u8]) {
+        self.clients.iter_mut().for_each(|client| client.say(frame));
+    }
+
+    /// Lets time pass, or less if a client comes.
+    pub fn rest(&mut self, time: Duration) -> Result<()> {
+        let limit = Timespec { tv_sec: time.as_secs().cast_signed(), tv_nsec: time.subsec_nanos().into() };
+        match poll(&mut [PollFd::new(&self.listener, PollFlags::IN)], Some(&limit)) {
+            Ok(_) | Err(Errno::INTR) => self.accept(),
+            Err(errno) => Err(errno).context(|| "wait for the next start"),
+        }
+    }
+
+    /// Gives clients time to take what is left.
+    pub fn flush_all(&mut self) {
+        let began = Instant::now();
+        while began.elapsed() < PATIENCE {
+            self.clients.retain(Client::is_behind);
+            if self.clients.is_empty() {
+                return;
+            }
+            let mut polled: Vec<_> =
+                self.clients.iter().map(|client| PollFd::new(client, PollFlags::OUT)).collect();
+            let limit = Timespec { tv_sec: 0, tv_nsec: 100_000_000 };
+            if poll(&mut polled, Some(&limit)).is_err_and(|errno| errno != Errno::INTR) {
+                return;
+            }
+            self.clients.iter_mut().for_each(Client::flush);
+        }
+    }
+}
+
+fn is_readable(descriptor: &OwnedFd) -> Result<bool> {
+    let descriptor: BorrowedFd<'_> = descriptor.as_fd();
+    let mut polled = [PollFd::from_borrowed_fd(descriptor, PollFlags::IN)];
+    match poll(&mut polled, Some(&Timespec { tv_sec: 0, tv_nsec: 0 })) {
+        Ok(ready) => Ok(ready > 0),
+        Err(Errno::INTR) => Ok(false),
+        Err(errno) => Err(errno).context(|| "wait for the container"),
+    }
+}

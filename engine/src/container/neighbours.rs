@@ -1,0 +1,120 @@
+//! Names of containers on the same network: a part of each one's /etc/hosts, written anew when one comes or goes.
+
+use std::fmt::Write as _;
+use std::fs::File;
+use std::io::{Read, Seek, Write};
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::Path;
+
+use pillbox::Root;
+use rustix::fs::OFlags;
+
+use super::options::NetworkMode;
+use super::record::ContainerRecord;
+use crate::error::{Context, Kind, Result};
+use crate::store::{ContainerFolder, Store};
+
+/// A container on a network that has its addresses.
+struct Neighbour {
+    folder: ContainerFolder,
+    names: Vec<String>,
+    addresses: Vec<String>,
+}
+
+/// Writes the names of all containers on a network into the files of all of them.
+///
+/// # Errors
+/// A file cannot be written.
+pub fn refresh_names(store: &Store, record: &ContainerRecord) -> Result<()> {
+    let NetworkMode::Named(network) = &record.options.network.mode else { return Ok(()) };
+    let _lock = match store.networks().lock(network) {
+        Ok(lock) => lock,
+        // Without the network there is nobody on it.
+        Err(error) if error.kind() == Kind::NotFound => return Ok(()),
+        Err(error) => return Err(error),
+    };
+    let neighbours = neighbours(store, network)?;
+    for one in &neighbours {
+        let mut section = String::new();
+        for other in neighbours.iter().filter(|other| other.folder.id != one.folder.id) {
+            for address in &other.addresses {
+                // Writing to a String cannot fail.
+                let _ = writeln!(section, "{address}\t{}", other.names.join(" "));
+            }
+        }
+        let path = store.place().runtime.join(one.folder.id.as_str()).join("hosts");
+        match write_section(&path, &section) {
+            // It has just ended.
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
+            written => written.context(|| path.display().to_string())?,
+        }
+    }
+    Ok(())
+}
+
+fn neighbours(store: &Store, network: &str) -> Result<Vec<Neighbour>> {
+    let root = Root::at(&store.place().runtime);
+    let mut neighbours = Vec::new();
+    for folder in store.containers().list()? {
+        let Ok(Some(record)) = ContainerRecord::read(&folder) else { continue };
+        if record.options.network.mode != NetworkMode::Named(network.to_string()) {
+            continue;
+        }
+        let id = pillbox::ContainerId::new(folder.id.as_str())?;
+        // One that does not run has no addresses.
+        let Ok(state) = root.find(&id).and_then(|state| state.load()) else { continue };
+        let addresses = state.network.iter().flat_map(|interface| interface.addresses.iter());
+        let addresses =
+            addresses.filter_map(|address| Some(address.split_once('/')?.0.to_string())).collect();
+        let short = folder.id.short().to_string();
+        let own = record.options.hostname.clone().into_iter();
+        let mut names = vec![record.name.clone()];
+        for name in record.options.network.aliases.iter().cloned().chain(own).chain([short]) {
+            if !names.contains(&name) {
+                names.push(name);
+            }
+        }
+        neighbours.push(Neighbour { folder, names, addresses });
+    }
+    Ok(neighbours)
+}
+
+const BEGINNING: &str = "# containers on the same network\n";
+
+/// In place: a rename would not be seen through a bind mount. What stands before is the container's.
+fn write_section(path: &Path, section: &str) -> std::io::Result<()> {
+    let mut options = File::options();
+    let mut file =
+        options.read(true).write(true).custom_flags(OFlags::NOFOLLOW.bits().cast_signed()).open(path)?;
+    let mut text = String::new();
+    // A container's program may write there what it likes.
+    (&mut file).take(1 << 20).read_to_string(&mut text)?;
+    let own = text.find(BEGINNING).map_or(&*text, |start| &text[..start]);
+    let line_end = if own.is_empty() || own.ends_with('\n') { "" } else { "\n" };
+    let text = match section {
+        "" => own.to_string(),
+        section => format!("{own}{line_end}{BEGINNING}{section}"),
+    };
+    file.rewind()?;
+    file.write_all(text.as_bytes())?;
+    file.set_len(text.len() as u64)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_the_containers_stays() {
+        let path = std::env::temp_dir().join(format!("box-hosts-{}", std::process::id()));
+        std::fs::write(&path, "127.0.0.1\tlocalhost\n").unwrap();
+        let text = || std::fs::read_to_string(&path).unwrap();
+        write_section(&path, "10.0.0.1\tdb\n10.0.0.2\tweb\n").unwrap();
+        assert!(text().starts_with("127.0.0.1\tlocalhost\n# ") && text().ends_with("\n10.0.0.2\tweb\n"));
+        write_section(&path, "10.0.0.1\tdb\n").unwrap();
+        assert!(text().ends_with("network\n10.0.0.1\tdb\n"));
+        write_section(&path, "").unwrap();
+        assert_eq!(text(), "127.0.0.1\tlocalhost\n");
+        std::fs::remove_file(&path).unwrap();
+    }
+}

@@ -1,0 +1,197 @@
+//! Copying trees with everything that the kernel knows of them: what an image has at a place becomes the beginning of a volume.
+
+use std::collections::HashMap;
+use std::ffi::{CStr, CString, OsStr};
+use std::fs::File;
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use std::os::unix::ffi::OsStrExt;
+
+use rustix::fs::{AtFlags, Dir, FileType, Gid, Mode, OFlags, Stat, Timespec, Timestamps, Uid, XattrFlags};
+use rustix::io::Errno;
+
+use super::whiteout::is_mark;
+use crate::error::{Context, Result};
+
+/// How deep trees may be: each level holds two descriptors.
+const DEPTH_MAX: usize = 200;
+
+/// Copies what is in a folder into another one, which gets the owner and the mode of the first as well. `keeps_owners` is false for
+/// whoever may not give files away.
+///
+/// # Errors
+/// Something cannot be read or written; it is named.
+pub fn copy_tree(from: impl AsFd, to: impl AsFd, keeps_owners: bool) -> Result<()> {
+    let mut copy = Copy { keeps_owners, links: HashMap::new(), to: to.as_fd() };
+    copy.folder(from.as_fd(), to.as_fd(), &mut Vec::new())
+}
+
+struct Copy<'a> {
+    keeps_owners: bool,
+    /// Where files with several names are, from the top of the copy on.
+    links: HashMap<(u64, u64), Vec<u8>>,
+    to: BorrowedFd<'a>,
+}
+
+impl Copy<'_> {
+    fn folder(&mut self, from: BorrowedFd<'_>, to: BorrowedFd<'_>, path: &mut Vec<u8>) -> Result<()> {
+        if path.iter().filter(|&&byte| byte == b'/').count() > DEPTH_MAX {
+            return Err(crate::Error::invalid(format!("{}: too deep", String::from_utf8_lossy(path))));
+        }
+        for entry in Dir::read_from(from).context(|| "read")? {
+            let entry = entry.context(|| "read")?;
+            let name = entry.file_name();
+            if name == c"." || name == c".." {
+                continue;
+            }
+            let length = path.len();
+            if !path.is_empty() {
+                path.push(b'/');
+            }
+            path.extend_from_slice(name.to_bytes());
+            let shown = String::from_utf8_lossy(path).into_owned();
+            self.entry(from, to, name, path).map_err(|error| match path.len() {
+                // Deeper errors have their path already.
+                _ if error.to_string().starts_with("copy ") => error,
+                _ => error.context(format!("copy {shown}")),
+            })?;
+            path.truncate(length);
+        }
+        let status = rustix::fs::fstat(from)?;
+        self.apply(from, to, &status)
+    }
+
+    fn entry(
+        &mut self,
+        from: BorrowedFd<'_>,
+        to: BorrowedFd<'_>,
+        name: &CStr,
+        path: &mut Vec<u8>,
+    ) -> Result<()> {
+        let status = rustix::fs::statat(from, name, AtFlags::SYMLINK_NOFOLLOW)?;
+        let kind = FileType::from_raw_mode(status.st_mode);
+        if kind != FileType::Directory && status.st_nlink > 1 {
+            let key = (status.st_dev, status.st_ino);
+            if let Some(first) = self.links.get(&key) {
+                let first = OsStr::from_bytes(first);
+                return Ok(rustix::fs::linkat(self.to, first, to, name, AtFlags::empty())?);
+            }
+            self.links.insert(key, path.clone());
+        }
+        let open = |folder: BorrowedFd<'_>, flags: OFlags| -> Result<OwnedFd> {
+            let flags = flags | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+            Ok(rustix::fs::openat(folder, name, flags, Mode::RUSR | Mode::WUSR)?)
+        };
+        match kind {
+            FileType::Directory => {
+                rustix::fs::mkdirat(to, name, Mode::RWXU)?;
+                let (from, to) = (open(from, OFlags::DIRECTORY)?, open(to, OFlags::DIRECTORY)?);
+                self.folder(from.as_fd(), to.as_fd(), path)
+            }
+            FileType::RegularFile => {
+                let source = File::from(open(from, OFlags::RDONLY)?);
+                let target = File::from(open(to, OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL)?);
+                std::io::copy(&mut &source, &mut &target)?;
+                self.apply(source.as_fd(), target.as_fd(), &status)
+            }
+            FileType::Symlink => {
+                let target: CString = rustix::fs::readlinkat(from, name, Vec::new())?;
+                rustix::fs::symlinkat(&target, to, name)?;
+                self.own(to, name, &status)?;
+                Ok(rustix::fs::utimensat(to, name, &times(&status), AtFlags::SYMLINK_NOFOLLOW)?)
+            }
+            kind => {
+                let mode = Mode::from_raw_mode(status.st_mode & 0o7777);
+                match rustix::fs::mknodat(to, name, kind, mode, status.st_rdev) {
+                    // A device, for whoever may have none.
+                    Err(Errno::PERM) => return Ok(()),
+                    made => made?,
+                }
+                self.own(to, name, &status)?;
+                rustix::fs::chmodat(to, name, mode, AtFlags::empty())?;
+                Ok(rustix::fs::utimensat(to, name, &times(&status), AtFlags::SYMLINK_NOFOLLOW)?)
+            }
+        }
+    }
+
+    fn own(&self, folder: BorrowedFd<'_>, name: &CStr, status: &Stat) -> Result<()> {
+        if self.keeps_owners {
+            let (uid, gid) = (Uid::from_raw(status.st_uid), Gid::from_raw(status.st_gid));
+            rustix::fs::chownat(folder, name, Some(uid), Some(gid), AtFlags::SYMLINK_NOFOLLOW)?;
+        }
+        Ok(())
+    }
+
+    /// Owner, attributes, mode, times: as in unpacking.
+    fn apply(&self, from: BorrowedFd<'_>, to: BorrowedFd<'_>, status: &Stat) -> Result<()> {
+        if self.keeps_owners {
+            let (uid, gid) = (Uid::from_raw(status.st_uid), Gid::from_raw(status.st_gid));
+            rustix::fs::fchown(to, Some(uid), Some(gid))?;
+        }
+        copy_xattrs(from, to)?;
+        rustix::fs::fchmod(to, Mode::from_raw_mode(status.st_mode & 0o7777))?;
+        Ok(rustix::fs::futimens(to, &times(status))?)
+    }
+}
+
+fn copy_xattrs(from: BorrowedFd<'_>, to: BorrowedFd<'_>) -> Result<()> {
+    // O_PATH or not: by the descriptor's own path.
+    let path = format!("/proc/self/fd/{}", from.as_raw_fd());
+    let mut names = vec![0; 1 << 16];
+    let length = match rustix::fs::listxattr(&path, &mut names[..]) {
+        Err(Errno::OPNOTSUPP) => 0,
+        length => length?,
+    };
+    let mut value = vec![0; 1 << 16];
+    for name in names[..length].split(|&byte| byte == 0).filter(|name| !name.is_empty() && !is_mark(name)) {
+        let length = match rustix::fs::getxattr(&path, name, &mut value[..]) {
+            // Gone, or not ours to see.
+            Err(Errno::NODATA | Errno::PERM | Errno::ACCESS) => continue,
+            length => length?,
+        };
+        match rustix::fs::fsetxattr(to, name, &value[..length], XattrFlags::empty()) {
+            Err(Errno::OPNOTSUPP | Errno::PERM) if name != b"security.capability" => {}
+            set => set.context(|| format!("the attribute {}", String::from_utf8_lossy(name)))?,
+        }
+    }
+    Ok(())
+}
+
+fn times(status: &Stat) -> Timestamps {
+    let of = |seconds, nanoseconds: u64| Timespec { tv_sec: seconds, tv_nsec: nanoseconds.cast_signed() };
+    Timestamps {
+        last_access: of(status.st_atime, status.st_atime_nsec),
+        last_modification: of(status.st_mtime, status.st_mtime_nsec),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::os::unix::fs::{MetadataExt, PermissionsExt};
+
+    #[test]
+    fn copies_are_alike() {
+        let folder = std::env::temp_dir().join(format!("box-copy-{}", std::process::id()));
+        let (from, to) = (folder.join("from"), folder.join("to"));
+        std::fs::create_dir_all(from.join("a/b")).unwrap();
+        std::fs::create_dir(&to).unwrap();
+        std::fs::write(from.join("a/file"), "content").unwrap();
+        std::fs::hard_link(from.join("a/file"), from.join("a/b/also")).unwrap();
+        std::os::unix::fs::symlink("file", from.join("a/link")).unwrap();
+        std::fs::set_permissions(from.join("a/file"), std::fs::Permissions::from_mode(0o640)).unwrap();
+        std::fs::set_permissions(from.join("a/b"), std::fs::Permissions::from_mode(0o750)).unwrap();
+        rustix::fs::setxattr(from.join("a/file"), "user.note", b"kept", XattrFlags::empty()).unwrap();
+        copy_tree(File::open(&from).unwrap(), File::open(&to).unwrap(), true).unwrap();
+        assert_eq!(std::fs::read_to_string(to.join("a/link")).unwrap(), "content");
+        let status = |path: &str| std::fs::symlink_metadata(to.join(path)).unwrap();
+        assert_eq!(status("a/file").ino(), status("a/b/also").ino());
+        assert_eq!((status("a/file").mode() & 0o777, status("a/b").mode() & 0o777), (0o640, 0o750));
+        assert_eq!(
+            status("a/file").mtime_nsec(),
+            std::fs::metadata(from.join("a/file")).unwrap().mtime_nsec()
+        );
+        let mut value = [0; 8];
+        assert_eq!(rustix::fs::getxattr(to.join("a/b/also"), "user.note", &mut value[..]), Ok(4));
+        std::fs::remove_dir_all(&folder).unwrap();
+    }
+}

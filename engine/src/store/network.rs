@@ -1,0 +1,139 @@
+//! Networks with names: `networks/NAME.json`. What exists of one on the host is made with its first container.
+
+use std::collections::BTreeMap;
+use std::io::ErrorKind;
+use std::path::PathBuf;
+
+use serde::{Deserialize, Serialize};
+
+use super::lock::{Lock, Sharing};
+use super::{names_in, write_whole};
+use crate::error::{Context, Error, Kind, Result};
+use crate::time::Moment;
+
+/// How containers are connected.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum NetworkDriver {
+    /// By a bridge of the host's.
+    Bridge,
+    /// Each by a link with a hardware address of its own over one of the host's.
+    Macvlan,
+    /// Each by a link that shares the hardware address of one of the host's.
+    Ipvlan,
+}
+
+/// A network with a name.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct NetworkRecord {
+    /// 64 hex digits.
+    pub id: String,
+    /// Unique in the store.
+    pub name: String,
+    /// How containers are connected.
+    pub driver: NetworkDriver,
+    /// The bridge; of the other kinds, the host's link below.
+    pub link: String,
+    /// The subnets that were asked for; otherwise free ones are taken.
+    pub subnets: Vec<String>,
+    /// Whether it has no way out.
+    pub internal: bool,
+    /// The largest packet in bytes.
+    pub mtu: Option<u32>,
+    /// Whatever its user says.
+    pub labels: BTreeMap<String, String>,
+    /// When it was made.
+    pub created: Moment,
+}
+
+/// The folder of networks.
+#[derive(Debug, Clone)]
+pub struct NetworkRecords {
+    folder: PathBuf,
+}
+
+impl NetworkRecords {
+    pub(super) fn at(folder: PathBuf) -> NetworkRecords {
+        NetworkRecords { folder }
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.folder.join(format!("{name}.json"))
+    }
+
+    /// A network by its name or the beginning of its id.
+    ///
+    /// # Errors
+    /// [`Kind::NotFound`]; its record is broken.
+    pub fn find(&self, name: &str) -> Result<NetworkRecord> {
+        let missing =
+            || Error::not_found(format!("network {name}: there is none: box network create {name} makes it"));
+        if name.is_empty() || name.contains('/') || name.starts_with('.') {
+            return Err(missing());
+        }
+        let path = self.path(name);
+        match std::fs::read(&path) {
+            Ok(text) => serde_json::from_slice(&text)
+                .map_err(|error| Error::corrupt(format!("{}: {error}", path.display()))),
+            Err(error) if error.kind() == ErrorKind::NotFound => {
+                let mut records = self.list()?.into_iter().filter(|record| record.id.starts_with(name));
+                match (records.next(), records.next()) {
+                    (Some(record), None) => Ok(record),
+                    _ => Err(missing()),
+                }
+            }
+            Err(error) => Err(error).context(|| path.display().to_string()),
+        }
+    }
+
+    /// All of them, by name.
+    ///
+    /// # Errors
+    /// A record is broken.
+    pub fn list(&self) -> Result<Vec<NetworkRecord>> {
+        let mut records = Vec::new();
+        for file in names_in(&self.folder)? {
+            if let Some(name) = file.strip_suffix(".json") {
+                match self.find(name) {
+                    Ok(record) => records.push(record),
+                    // Removed meanwhile.
+                    Err(error) if error.kind() == Kind::NotFound => {}
+                    Err(error) => return Err(error),
+                }
+            }
+        }
+        records.sort_by(|one, other| one.name.cmp(&other.name));
+        Ok(records)
+    }
+
+    /// Writes the record of a new network.
+    ///
+    /// # Errors
+    /// [`Kind::Conflict`] if there is one of that name.
+    pub fn add(&self, record: &NetworkRecord) -> Result<()> {
+        let path = self.path(&record.name);
+        let text = serde_json::to_vec(record).map_err(|error| Error::invalid(error.to_string()))?;
+        if path.exists() {
+            return Err(Error::conflict(format!("network {}: there is one of that name", record.name)));
+        }
+        write_whole(&path, &text)
+    }
+
+    /// Locks the names of its containers.
+    ///
+    /// # Errors
+    /// It is gone.
+    pub fn lock(&self, name: &str) -> Result<Lock> {
+        Lock::at(&self.path(name), Sharing::Exclusive, &format!("the network {name}"))
+    }
+
+    /// Removes its record.
+    ///
+    /// # Errors
+    /// It cannot be removed.
+    pub fn remove(&self, name: &str) -> Result<()> {
+        let path = self.path(name);
+        std::fs::remove_file(&path).context(|| path.display().to_string())
+    }
+}

@@ -1,0 +1,143 @@
+//! Commands that are killed at any moment: the next one finds a legal state, and nothing is left in the end.
+
+use std::fs;
+use std::process::{Command, Stdio};
+use std::time::Duration;
+
+use crate::harness::Room;
+use crate::registry::{Answer, Content, Registry, layer};
+
+/// Moments at which commands are killed: spread over the time that they take, the same in each run.
+fn delays(count: u32, most: Duration) -> impl Iterator<Item = Duration> {
+    // A multiplicative sequence covers the interval evenly.
+    (1..=count).map(move |number| most.mul_f64((f64::from(number) * 0.618_033_988_749).fract()))
+}
+
+fn kill_after(command: &mut Command, delay: Duration) {
+    let mut child =
+        command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).spawn().expect("box");
+    std::thread::sleep(delay);
+    child.kill().expect("kill");
+    child.wait().expect("box");
+}
+
+/// box itself, without timeout(1) around it.
+fn bare(room: &Room, arguments: &[&str]) -> Command {
+    let whole = room.command(arguments);
+    let words: Vec<_> =
+        whole.get_args().skip_while(|word| !word.to_string_lossy().ends_with("/box")).collect();
+    let mut command = Command::new(words[0]);
+    command.args(&words[1..]).current_dir(&room.folder);
+    command
+}
+
+/// Removes what is listed; then nothing is left but what is kept for the next time.
+#[track_caller]
+fn clean_up(room: &Room) {
+    let ids = room.call(&["ps", "-a", "-q", "--no-trunc"]).ok();
+    for id in ids.lines() {
+        room.call(&["rm", "-f", id]).ok();
+    }
+    crate::harness::wait_for("monitors' ends", || {
+        let folder = room.folder.display().to_string();
+        crate::host::processes_naming(&folder).is_empty()
+    });
+    room.call(&["ps"]).ok();
+    room.assert_gone();
+    let names = fs::read_dir(room.data().join("names")).expect("names").count();
+    assert_eq!(names, 0, "names");
+    for folder in ["layers", "images", "blobs/sha256"] {
+        let entries = fs::read_dir(room.data().join(folder)).expect("folder").flatten();
+        let left: Vec<_> = entries
+            .map(|entry| entry.file_name())
+            .filter(|name| name.to_string_lossy().starts_with('.'))
+            .collect();
+        assert!(left.is_empty(), "{folder}: {left:?}");
+    }
+}
+
+#[test]
+fn run() {
+    let Some(room) = Room::new() else { return };
+    let flags = ["run", "--rm", "--network", "none", "./rootfs", "sleep", "1000"];
+    for delay in delays(40, Duration::from_millis(30)) {
+        kill_after(&mut bare(&room, &flags), delay);
+    }
+    room.run(&[], &["true"]).ok();
+    clean_up(&room);
+}
+
+#[test]
+fn run_detached_and_rm() {
+    let Some(room) = Room::new() else { return };
+    for (number, delay) in delays(30, Duration::from_millis(40)).enumerate() {
+        let name = format!("one-{number}");
+        kill_after(
+            &mut bare(
+                &room,
+                &["run", "-d", "--name", &name, "--network", "none", "./rootfs", "sleep", "1000"],
+            ),
+            delay,
+        );
+        kill_after(&mut bare(&room, &["rm", "-f", &name]), delay);
+    }
+    clean_up(&room);
+}
+
+#[test]
+fn an_image_that_is_unpacked() {
+    let Some(room) = Room::new() else { return };
+    room.tar("rootfs.tar.gz");
+    for delay in delays(30, Duration::from_millis(60)) {
+        kill_after(&mut bare(&room, &["run", "--rm", "--network", "none", "rootfs.tar.gz", "true"]), delay);
+    }
+    let said = room.call(&["run", "--rm", "--network", "none", "rootfs.tar.gz", "cat", "/etc/passwd"]).ok();
+    assert!(said.starts_with("root:"), "{said}");
+    clean_up(&room);
+}
+
+#[test]
+fn pull_and_rmi() {
+    let Some(room) = Room::new() else { return };
+    let mut content = Content::default();
+    content.image("1", "amd64", &[layer(&room.tar("image.tar"))]);
+    let registry = Registry::start(content, |_| Answer::Usual);
+    let name = format!("{}/a:1", registry.host);
+    for delay in delays(30, Duration::from_millis(120)) {
+        kill_after(&mut bare(&room, &["pull", &name]), delay);
+        kill_after(&mut bare(&room, &["rmi", &name]), delay / 3);
+    }
+    let said = room.call(&["run", "--rm", "--network", "none", "-q", &name]).ok();
+    assert_eq!(said, "from the image\n");
+    room.call(&["image", "prune", "-a", "-f"]).ok();
+    for folder in ["layers", "images", "leases"] {
+        assert_eq!(left(&room, folder), Vec::<String>::new(), "{folder}");
+    }
+}
+
+#[test]
+fn import_save_load_and_prune() {
+    let Some(room) = Room::new() else { return };
+    room.tar("rootfs.tar.gz");
+    room.call(&["import", "rootfs.tar.gz", "whole"]).ok();
+    room.call(&["save", "-o", "saved.tar", "whole"]).ok();
+    for delay in delays(25, Duration::from_millis(120)) {
+        kill_after(&mut bare(&room, &["import", "rootfs.tar.gz", "imported"]), delay);
+        kill_after(&mut bare(&room, &["load", "-i", "saved.tar"]), delay);
+        kill_after(&mut bare(&room, &["image", "prune", "-a", "-f"]), delay / 3);
+    }
+    room.call(&["load", "-q", "-i", "saved.tar"]).ok();
+    let said = room.call(&["run", "--rm", "--network", "none", "whole", "cat", "/etc/passwd"]).ok();
+    assert!(said.starts_with("root:"), "{said}");
+    room.call(&["image", "prune", "-a", "-f"]).ok();
+    for folder in ["layers", "images", "leases"] {
+        assert_eq!(left(&room, folder), Vec::<String>::new(), "{folder}");
+    }
+}
+
+/// What is in a folder of the store. A document that was half written may stay for a minute.
+fn left(room: &Room, folder: &str) -> Vec<String> {
+    let entries = fs::read_dir(room.data().join(folder)).expect("folder").flatten();
+    let names = entries.map(|entry| entry.file_name().to_string_lossy().into_owned());
+    names.filter(|name| folder != "images" || !name.starts_with(".partial-")).collect()
+}

@@ -1,0 +1,130 @@
+//! Networks: the usual bridge, published ports, networks with names on which containers find each other.
+
+use std::io::Read;
+use std::net::{SocketAddr, TcpStream};
+use std::process::Command;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use crate::harness::{Room, wait_for};
+
+/// One at a time: they share the host's bridges. The host is the tests' own network namespace.
+fn room() -> Option<(Room, MutexGuard<'static, ()>)> {
+    static ALONE: Mutex<()> = Mutex::new(());
+    let room = Room::new()?;
+    let alone = ALONE.lock().unwrap_or_else(PoisonError::into_inner);
+    let up = Command::new("ip").args(["link", "set", "lo", "up"]).status().expect("ip");
+    assert!(up.success());
+    Some((room, alone))
+}
+
+const SERVE: &str = "while :; do echo from $NAME | nc -l -p 80; done";
+
+fn read_from(address: &str) -> String {
+    let address: SocketAddr = address.parse().expect("address");
+    let mut text = String::new();
+    if let Ok(mut stream) = TcpStream::connect_timeout(&address, Duration::from_secs(2)) {
+        stream.set_read_timeout(Some(Duration::from_secs(2))).expect("timeout");
+        let _ = stream.read_to_string(&mut text);
+    }
+    text
+}
+
+fn links() -> String {
+    let output = Command::new("ip").args(["-o", "link"]).output().expect("ip");
+    String::from_utf8_lossy(&output.stdout).into_owned()
+}
+
+#[test]
+fn a_port_of_the_hosts() {
+    let Some((room, _alone)) = room() else { return };
+    let start = [
+        "run",
+        "-d",
+        "--name",
+        "server",
+        "-e",
+        "NAME=server",
+        "-p",
+        "127.0.0.1:18080:80",
+        "./rootfs",
+        "sh",
+        "-c",
+        SERVE,
+    ];
+    room.call(&start).exits(0);
+    wait_for("an answer", || read_from("127.0.0.1:18080") == "from server\n");
+    assert!(room.call(&["ps"]).ok().contains("127.0.0.1:18080->80/tcp"));
+    let said = room.call(&["exec", "server", "ip", "-4", "addr", "show", "eth0"]).ok();
+    assert!(said.contains("inet 10."), "{said}");
+    room.call(&["run", "--rm", "-p", "127.0.0.1:18080:80", "./rootfs", "true"]).fails(125, "18080");
+    room.call(&["rm", "-f", "server"]).ok();
+    assert_eq!(read_from("127.0.0.1:18080"), "");
+    room.call(&["run", "--rm", "--network", "host", "-p", "1:1", "./rootfs", "true"])
+        .fails(125, "--publish 1:1");
+    room.assert_gone();
+}
+
+#[test]
+fn containers_find_each_other_by_name() {
+    let Some((room, _alone)) = room() else { return };
+    room.call(&["network", "create", "--subnet", "10.77.0.0/24", "backend"]).ok();
+    let start = |name: &str, flags: &[&str]| {
+        let fixed = ["run", "-d", "--network", "backend", "--name", name];
+        room.call(&[&fixed, flags, &["./rootfs", "sleep", "1000"]].concat()).exits(0);
+    };
+    start("db", &["--network-alias", "database", "--ip", "10.77.0.50"]);
+    start("web", &[]);
+    let ping = |from: &str, to: &str| room.call(&["exec", from, "ping", "-c", "1", "-W", "2", to]);
+    for name in ["db", "database", "web"] {
+        let from = if name == "web" { "db" } else { "web" };
+        ping(from, name).exits(0);
+    }
+    assert!(ping("web", "db").stdout.contains("10.77.0.50"));
+    // One that comes and goes with its command is there as well.
+    let said =
+        room.call(&["run", "--rm", "--network", "backend", "./rootfs", "ping", "-c", "1", "-W", "2", "db"]);
+    assert!(said.exits(0).stdout.contains("10.77.0.50"));
+    // One that has gone is no longer known; one that comes back is.
+    room.call(&["stop", "-t", "0", "db"]).ok();
+    let hosts = || room.call(&["exec", "web", "cat", "/etc/hosts"]).ok();
+    assert!(!hosts().contains("db"), "{}", hosts());
+    let started = room.call(&["start", "db"]).exits(0);
+    assert_eq!(started.stderr, "");
+    assert!(hosts().contains("10.77.0.50\tdb database"), "{}", hosts());
+    // The others have neither the names nor the way.
+    room.call(&["run", "--rm", "./rootfs", "ping", "-c", "1", "-W", "1", "10.77.0.50"]).exits(1);
+
+    room.call(&["network", "rm", "backend"]).fails(1, "runs on it: stop it first");
+    let listed = room.call(&["network", "ls", "--format", "{{.Name}} {{.Driver}}"]).ok();
+    assert_eq!(listed, "bridge bridge\nhost host\nnone null\nbackend bridge\n");
+    let document: serde_json::Value =
+        serde_json::from_str(&room.call(&["network", "inspect", "backend"]).ok()).expect("JSON");
+    assert_eq!(document[0]["Subnets"], serde_json::json!(["10.77.0.0/24"]));
+    assert_eq!(document[0]["Containers"].as_object().expect("containers").len(), 2);
+    let link = document[0]["Link"].as_str().expect("link").to_string();
+    assert!(links().contains(&link));
+    room.call(&["rm", "-f", "db", "web"]).ok();
+    room.call(&["network", "rm", "backend"]).ok();
+    assert!(!links().contains(&link), "{}", links());
+    room.assert_gone();
+}
+
+#[test]
+fn networks_that_cannot_be() {
+    let Some((room, _alone)) = room() else { return };
+    room.call(&["run", "--rm", "--network", "nonesuch", "./rootfs", "true"])
+        .fails(125, "box network create nonesuch");
+    room.call(&["network", "create", "bridge"]).fails(125, "it is always there");
+    room.call(&["network", "create", "--subnet", "10.0.0.0/33", "wrong"]).fails(125, "10.0.0.0/33");
+    room.call(&["network", "create", "--driver", "overlay", "wrong"]).fails(125, "--driver overlay");
+    room.call(&["network", "create", "--driver", "macvlan", "wrong"]).fails(125, "parent=LINK");
+    room.call(&["network", "create", "twice"]).ok();
+    room.call(&["network", "create", "twice"]).fails(125, "there is one of that name");
+    room.call(&["run", "--rm", "--network", "twice", "--ip", "10.9.9.9", "./rootfs", "true"])
+        .fails(125, "--ip 10.9.9.9");
+    room.call(&["run", "--rm", "--network-alias", "x", "./rootfs", "true"]).fails(125, "--network-alias x");
+    room.call(&["network", "rm", "twice"]).ok();
+    room.call(&["network", "rm", "twice"]).fails(1, "there is none");
+    room.assert_gone();
+}

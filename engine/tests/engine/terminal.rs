@@ -1,0 +1,128 @@
+//! A user's terminal: what is typed, what is seen, its size, the keys that let go.
+
+use std::fs::File;
+use std::io::{Read, Write};
+use std::os::fd::OwnedFd;
+use std::process::{Child, Command, Stdio};
+use std::sync::{Arc, Mutex};
+
+use rustix::pty::{OpenptFlags, grantpt, ioctl_tiocgptpeer, openpt, unlockpt};
+use rustix::termios::{LocalModes, Winsize, tcgetattr, tcsetwinsize};
+
+use crate::harness::{Room, wait_for};
+
+/// A terminal, with everything that has been seen on it.
+struct Screen {
+    keyboard: File,
+    line: OwnedFd,
+    seen: Arc<Mutex<String>>,
+}
+
+impl Screen {
+    fn open() -> Screen {
+        let flags = OpenptFlags::RDWR | OpenptFlags::NOCTTY | OpenptFlags::CLOEXEC;
+        let master = openpt(flags).expect("a pty");
+        grantpt(&master).and_then(|()| unlockpt(&master)).expect("a pty");
+        let line = ioctl_tiocgptpeer(&master, flags).expect("the pty's other end");
+        let keyboard = File::from(master);
+        let mut screen = keyboard.try_clone().expect("screen");
+        let seen = Arc::new(Mutex::new(String::new()));
+        let text = seen.clone();
+        std::thread::spawn(move || {
+            let mut buffer = [0; 4096];
+            while let Ok(length @ 1..) = screen.read(&mut buffer) {
+                text.lock().expect("screen").push_str(&String::from_utf8_lossy(&buffer[..length]));
+            }
+        });
+        let screen = Screen { keyboard, line, seen };
+        screen.resize(30, 100);
+        screen
+    }
+
+    fn resize(&self, rows: u16, columns: u16) {
+        let size = Winsize { ws_row: rows, ws_col: columns, ws_xpixel: 0, ws_ypixel: 0 };
+        tcsetwinsize(&self.line, size).expect("size");
+    }
+
+    /// box with this terminal as its own.
+    fn start(&self, room: &Room, arguments: &[&str]) -> Child {
+        let whole = room.command(arguments);
+        let mut command = Command::new("setsid");
+        // Without timeout(1), which would keep signals of the terminal's from it.
+        let words = whole.get_args().skip_while(|word| !word.to_string_lossy().ends_with("/box"));
+        command.args(["--ctty", "--wait"]).args(words).current_dir(&room.folder);
+        let line = || Stdio::from(self.line.try_clone().expect("terminal"));
+        command.stdin(line()).stdout(line()).stderr(line()).spawn().expect("box")
+    }
+
+    fn type_in(&self, keys: &str) {
+        (&self.keyboard).write_all(keys.as_bytes()).expect("keyboard");
+    }
+
+    #[track_caller]
+    fn wait_for(&self, text: &str) {
+        wait_for(text, || self.seen.lock().expect("screen").contains(text));
+    }
+
+    fn echoes(&self) -> bool {
+        tcgetattr(&self.line).expect("terminal").local_modes.contains(LocalModes::ECHO)
+    }
+}
+
+#[test]
+fn a_shell() {
+    let Some(room) = Room::new() else { return };
+    for flags in [&["run", "--rm"][..], &["run", "--name", "kept"]] {
+        let screen = Screen::open();
+        let rest = ["-it", "--network", "none", "./rootfs", "sh"];
+        let mut child = screen.start(&room, &[flags, &rest].concat());
+        screen.type_in("echo size is $(stty size)\n");
+        screen.wait_for("size is 30 100");
+        screen.resize(40, 120);
+        // The shell's own terminal has the new size as soon as box has heard of it.
+        screen.type_in("while [ \"$(stty size)\" = \"30 100\" ]; do :; done; echo now $(stty size)\n");
+        screen.wait_for("now 40 120");
+        screen.type_in("exit 3\n");
+        assert_eq!(child.wait().expect("box").code(), Some(3), "{flags:?}");
+        assert!(screen.echoes(), "the terminal is as it was");
+    }
+    room.call(&["rm", "kept"]).ok();
+    room.assert_gone();
+}
+
+#[test]
+fn letting_go_and_coming_back() {
+    let Some(room) = Room::new() else { return };
+    let screen = Screen::open();
+    let mut child =
+        screen.start(&room, &["run", "-it", "--name", "shell", "--network", "none", "./rootfs", "sh"]);
+    screen.type_in("echo it is $((20 + 22))\n");
+    screen.wait_for("it is 42");
+    screen.type_in("\u{10}\u{11}");
+    assert_eq!(child.wait().expect("box").code(), Some(0));
+    assert!(screen.echoes(), "the terminal is as it was");
+    assert_eq!(room.state("shell"), "running");
+
+    let screen = Screen::open();
+    let mut child = screen.start(&room, &["attach", "shell"]);
+    screen.type_in("echo again $((20 + 23)); exit 5\n");
+    screen.wait_for("again 43");
+    assert_eq!(child.wait().expect("box").code(), Some(5));
+    // What was seen is in the log.
+    assert!(room.call(&["logs", "shell"]).ok().contains("again 43"));
+    room.call(&["rm", "shell"]).ok();
+    room.assert_gone();
+}
+
+#[test]
+fn one_more_program_with_a_terminal() {
+    let Some(room) = Room::new() else { return };
+    room.start(&["--name", "busy"], &["sleep", "1000"]);
+    let screen = Screen::open();
+    let mut child = screen.start(&room, &["exec", "-it", "busy", "sh"]);
+    screen.type_in("echo size is $(stty size) $TERM; exit 4\n");
+    screen.wait_for("size is 30 100 xterm");
+    assert_eq!(child.wait().expect("box").code(), Some(4));
+    room.call(&["rm", "-f", "busy"]).ok();
+    room.assert_gone();
+}

@@ -1,0 +1,103 @@
+//! Volumes: what outlives containers, and what they begin with.
+
+use std::fs;
+use std::os::unix::fs::{MetadataExt, PermissionsExt, chown, symlink};
+
+use serde_json::json;
+
+use crate::harness::Room;
+
+fn volumes(room: &Room) -> Vec<String> {
+    room.call(&["volume", "ls", "-q"]).ok().lines().map(str::to_string).collect()
+}
+
+/// Something that the image has at /srv: owners, modes, links.
+fn furnish(room: &Room) {
+    let srv = room.rootfs().join("srv");
+    fs::create_dir_all(srv.join("sub")).expect("folder");
+    fs::write(srv.join("sub/file"), "the image's").expect("file");
+    symlink("sub/file", srv.join("link")).expect("link");
+    fs::set_permissions(&srv, fs::Permissions::from_mode(0o750)).expect("chmod");
+}
+
+#[test]
+fn a_volume_with_a_name() {
+    let Some(room) = Room::new() else { return };
+    furnish(&room);
+    chown(room.rootfs().join("srv/sub/file"), Some(33), Some(34)).expect("chown");
+    // It begins with what the image has there, and keeps what was changed.
+    assert_eq!(
+        room.run(&["-v", "data:/srv"], &["sh", "-c", "cat /srv/link; echo new >/srv/new"]).ok(),
+        "the image's"
+    );
+    let said = room.run(
+        &["-v", "data:/mnt:ro"],
+        &[
+            "sh",
+            "-c",
+            "cat /mnt/new; stat -c '%u:%g %a' /mnt /mnt/sub/file; touch /mnt/x 2>/dev/null; echo $?",
+        ],
+    );
+    assert_eq!(said.ok(), "new\n0:0 750\n33:34 644\n1\n");
+    assert!(!room.rootfs().join("srv/new").exists());
+    assert_eq!(volumes(&room), ["data"]);
+    // One that is filled is not filled again; one that is not to be filled is empty.
+    room.run(&["-v", "data:/bin"], &["/bin/true"]).exits(127);
+    assert_eq!(room.run(&["-v", "empty:/srv:nocopy"], &["ls", "/srv"]).ok(), "");
+    room.call(&["volume", "rm", "empty"]).ok();
+
+    room.start(&["--name", "user", "--mount", "type=volume,source=data,target=/data"], &["sleep", "1000"]);
+    room.call(&["volume", "rm", "data"]).fails(1, "a container has it: remove that first");
+    room.call(&["rm", "-f", "-v", "user"]).ok();
+    let document: serde_json::Value =
+        serde_json::from_str(&room.call(&["volume", "inspect", "data"]).ok()).expect("JSON");
+    let path = document[0]["Mountpoint"].as_str().expect("path");
+    assert_eq!(fs::read_to_string(format!("{path}/new")).expect("file"), "new\n");
+    assert_eq!(document[0]["Labels"], json!({}));
+    room.call(&["volume", "rm", "data"]).ok();
+    room.call(&["volume", "rm", "data"]).fails(1, "there is none");
+    assert!(volumes(&room).is_empty());
+    room.assert_gone();
+}
+
+#[test]
+fn volumes_without_names_go_with_their_container() {
+    let Some(room) = Room::new() else { return };
+    furnish(&room);
+    assert_eq!(room.run(&["-v", "/srv"], &["cat", "/srv/sub/file"]).ok(), "the image's");
+    assert!(volumes(&room).is_empty());
+    room.start(&["--name", "keeps", "-v", "/srv"], &["sleep", "1000"]);
+    assert_eq!(volumes(&room).len(), 1);
+    room.call(&["rm", "-f", "keeps"]).ok();
+    assert_eq!(volumes(&room).len(), 1);
+    room.call(&["volume", "create", "named"]).ok();
+    let pruned = room.call(&["volume", "prune", "-f"]).ok();
+    assert_eq!((pruned.lines().count(), volumes(&room)), (1, vec!["named".to_string()]));
+    room.start(&["--name", "keeps", "-v", "/srv"], &["sleep", "1000"]);
+    room.call(&["rm", "-f", "-v", "keeps"]).ok();
+    assert_eq!(volumes(&room), ["named"]);
+    room.call(&["volume", "prune", "--all"]).ok();
+    assert!(volumes(&room).is_empty());
+    room.assert_gone();
+}
+
+/// As an ordinary user the copy is made by the ids of the container.
+#[test]
+fn of_an_ordinary_user() {
+    let Some(room) = crate::rootless::room_with_ranges() else { return };
+    furnish(&room);
+    chown(room.rootfs().join("srv/sub/file"), Some(33), Some(34)).expect("chown");
+    room.tar("rootfs.tar");
+    let run = |script: &str| {
+        room.call(&["run", "--rm", "--network", "none", "-v", "data:/srv", "rootfs.tar", "sh", "-c", script])
+    };
+    assert_eq!(
+        run("cat /srv/link; stat -c ' %u:%g' /srv/sub/file; echo x >/srv/new").ok(),
+        "the image's 33:34\n"
+    );
+    assert_eq!(run("cat /srv/new").ok(), "x\n");
+    let file = room.data().join("volumes/data/_data/sub/file");
+    assert_eq!(fs::metadata(file).expect("file").uid(), 100_000 + 32);
+    room.call(&["volume", "rm", "data"]).ok();
+    room.assert_gone();
+}
