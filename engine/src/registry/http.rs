@@ -313,6 +313,9 @@ fn failure(url: &Uri, error: ureq::Error) -> Failure {
         ureq::Error::Io(error) if certificate::is_distrust(&error) => {
             Failure::Final(certificate::distrust(host, &error))
         }
+        ureq::Error::Io(error) if certificate::is_refusal(&error) => {
+            Failure::Final(certificate::refusal(host, &error))
+        }
         ureq::Error::Io(error) => {
             let is_broken = matches!(
                 error.kind(),
