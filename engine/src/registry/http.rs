@@ -304,7 +304,8 @@ pub fn pause(wanted: Option<Duration>, attempt: u32, why: &str) {
 
 fn failure(url: &Uri, error: ureq::Error) -> Failure {
     use std::io::ErrorKind::{
-        BrokenPipe, ConnectionAborted, ConnectionReset, Interrupted, TimedOut, UnexpectedEof, WouldBlock,
+        BrokenPipe, ConnectionAborted, ConnectionRefused, ConnectionReset, Interrupted, TimedOut,
+        UnexpectedEof, WouldBlock,
     };
     let host = url.authority().map_or("", |authority| authority.as_str());
     let host_error = |text: String| Error::new(Kind::Host, text);
@@ -312,11 +313,15 @@ fn failure(url: &Uri, error: ureq::Error) -> Failure {
         ureq::Error::Io(error) if certificate::is_distrust(&error) => {
             Failure::Final(certificate::distrust(host, &error))
         }
+        ureq::Error::Io(error) if certificate::is_refusal(&error) => {
+            Failure::Final(certificate::refusal(host, &error))
+        }
         ureq::Error::Io(error) => {
             let is_broken = matches!(
                 error.kind(),
                 BrokenPipe
                     | ConnectionAborted
+                    | ConnectionRefused
                     | ConnectionReset
                     | Interrupted
                     | TimedOut

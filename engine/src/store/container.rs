@@ -193,7 +193,7 @@ impl Containers {
     /// # Errors
     /// Something cannot be deleted.
     pub fn sweep(&self) -> Result<()> {
-        removal::sweep(&self.folder, self.maps.as_ref(), |_| true)
+        removal::sweep(&self.folder, self.maps.as_ref(), |_| Some(()))
     }
 }
 

@@ -19,7 +19,8 @@ fn statuses_are_dockers() {
     room.run(&[], &["/etc/passwd"]).fails(126, "permission denied");
     room.call(&["run", "--rm", "--gpus", "all", "./rootfs"]).fails(125, "--gpus");
     room.call(&["run", "--rm", "./nonesuch", "true"]).fails(125, "./nonesuch");
-    room.call(&["run", "--rm", "--pull", "never", "nonesuch", "true"]).fails(125, "nonesuch");
+    room.call(&["run", "--rm", "--pull", "never", "nonesuch", "true"])
+        .fails(125, "nonesuch: there is no such image");
     room.run(&[], &[]).fails(125, "no command");
     room.call(&["walk"]).fails(125, "walk");
     room.assert_gone();
