@@ -260,6 +260,37 @@ fn a_slow_reader_gets_everything() {
     room.assert_gone();
 }
 
+/// What goes in comes out, however much it is: neither end waits for the other while that waits for it.
+#[test]
+fn a_pipeline_through_a_container() {
+    let Some(room) = Room::new() else { return };
+    let pipeline = format!(
+        "head -c 20000000 /dev/zero | {} | wc -c",
+        room.command(&[
+            "run",
+            "-i",
+            "--name",
+            "pipe",
+            "--log-driver",
+            "none",
+            "--network",
+            "none",
+            "./rootfs",
+            "cat"
+        ])
+        .get_args()
+        .skip_while(|word| !word.to_string_lossy().ends_with("/box"))
+        .map(|word| word.to_string_lossy())
+        .collect::<Vec<_>>()
+        .join(" ")
+    );
+    let mut command = std::process::Command::new("timeout");
+    command.args(["30", "sh", "-c", &pipeline]).current_dir(&room.folder);
+    assert_eq!(finish(&mut command).ok().trim(), "20000000");
+    room.call(&["rm", "pipe"]).ok();
+    room.assert_gone();
+}
+
 #[test]
 fn the_log_rotates() {
     let Some(room) = Room::new() else { return };
