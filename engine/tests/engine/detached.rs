@@ -243,6 +243,54 @@ fn much_output_is_complete() {
     room.assert_gone();
 }
 
+/// Somebody who pages through the output loses nothing of it, and keeps nobody from seeing the end.
+#[test]
+fn a_slow_reader_gets_everything() {
+    let Some(room) = Room::new() else { return };
+    let script = "yes 0123456789 | head -c 400000; exit 7";
+    let mut command =
+        room.command(&["run", "--name", "paged", "--network", "none", "./rootfs", "sh", "-c", script]);
+    let mut child = command.stdout(Stdio::piped()).spawn().expect("box");
+    wait_for("its end", || room.state("paged") == "exited");
+    let mut stdout = child.stdout.take().expect("stdout");
+    let mut text = String::new();
+    stdout.read_to_string(&mut text).expect("output");
+    assert_eq!((text.len(), child.wait().expect("box").code()), (400_000, Some(7)));
+    room.call(&["rm", "paged"]).ok();
+    room.assert_gone();
+}
+
+/// What goes in comes out, however much it is: neither end waits for the other while that waits for it.
+#[test]
+fn a_pipeline_through_a_container() {
+    let Some(room) = Room::new() else { return };
+    let pipeline = format!(
+        "head -c 20000000 /dev/zero | {} | wc -c",
+        room.command(&[
+            "run",
+            "-i",
+            "--name",
+            "pipe",
+            "--log-driver",
+            "none",
+            "--network",
+            "none",
+            "./rootfs",
+            "cat"
+        ])
+        .get_args()
+        .skip_while(|word| !word.to_string_lossy().ends_with("/box"))
+        .map(|word| word.to_string_lossy())
+        .collect::<Vec<_>>()
+        .join(" ")
+    );
+    let mut command = std::process::Command::new("timeout");
+    command.args(["30", "sh", "-c", &pipeline]).current_dir(&room.folder);
+    assert_eq!(finish(&mut command).ok().trim(), "20000000");
+    room.call(&["rm", "pipe"]).ok();
+    room.assert_gone();
+}
+
 #[test]
 fn the_log_rotates() {
     let Some(room) = Room::new() else { return };
