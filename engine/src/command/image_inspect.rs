@@ -10,7 +10,7 @@ use crate::store::{ImageRecord, Store};
 
 pub const COMMAND: Command = Command {
     name: "image inspect",
-    aliases: &["image show", "inspect"],
+    aliases: &["image show"],
     operands: "IMAGE …",
     operand_count: 1..=usize::MAX,
     help: "show what is known of images, as JSON",

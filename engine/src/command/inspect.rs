@@ -4,7 +4,7 @@ use serde_json::Value;
 
 use super::format::Format;
 use super::table::table;
-use super::{Arguments, Command, Flag, Global, print, say};
+use super::{Arguments, Command, Flag, Global, image_inspect, network, print, say, volume};
 use crate::container::{
     ProcessLine, Published, inspect as document, processes, published, rename as give_name,
 };
@@ -12,18 +12,39 @@ use crate::error::{Error, Kind, Result};
 use crate::store::Store;
 use crate::time::{Moment, rfc3339};
 
-pub const INSPECT: Command = Command {
-    name: "inspect",
-    aliases: &["container inspect"],
+const FORMAT: Flag = Flag {
+    long: "format",
+    short: Some('f'),
+    value: Some("FORMAT"),
+    help: "json, or fields as {{.State.Status}}",
+};
+
+pub const CONTAINER_INSPECT: Command = Command {
+    name: "container inspect",
+    aliases: &[],
     operands: "CONTAINER …",
     operand_count: 1..=usize::MAX,
     help: "show everything that is known of containers",
-    flags: &[&[Flag {
-        long: "format",
-        short: Some('f'),
-        value: Some("FORMAT"),
-        help: "json, or fields as {{.State.Status}}",
-    }]],
+    flags: &[&[FORMAT]],
+    ends_at_operand: false,
+    run: inspect_containers,
+};
+
+pub const INSPECT: Command = Command {
+    name: "inspect",
+    aliases: &[],
+    operands: "NAME …",
+    operand_count: 1..=usize::MAX,
+    help: "show everything that is known of containers, images, networks and volumes",
+    flags: &[
+        &[FORMAT],
+        &[Flag {
+            long: "type",
+            short: None,
+            value: Some("KIND"),
+            help: "container, image, network or volume; otherwise whichever has the name",
+        }],
+    ],
     ends_at_operand: false,
     run: inspect,
 };
@@ -61,10 +82,38 @@ pub const RENAME: Command = Command {
     run: rename,
 };
 
-fn inspect(global: &Global, arguments: &Arguments) -> Result<u8> {
+fn inspect_containers(global: &Global, arguments: &Arguments) -> Result<u8> {
     let store = global.store()?;
-    let find = |name: &str| document(&store, &store.containers().find(name)?);
-    show_documents(arguments, find)
+    show_documents(arguments, |name| document(&store, &store.containers().find(name)?))
+}
+
+/// What has a name.
+type Kinds = [(&'static str, fn(&Store, &str) -> Result<Value>); 4];
+
+/// In Docker's order.
+const KINDS: Kinds = [
+    ("container", |store, name| document(store, &store.containers().find(name)?)),
+    ("image", |store, name| image_inspect::describe(store, &store.find_image(name)?)),
+    ("network", network::document),
+    ("volume", volume::named_document),
+];
+
+fn inspect(global: &Global, arguments: &Arguments) -> Result<u8> {
+    let kind = arguments.text("type")?;
+    if let Some(wrong) = kind.filter(|kind| KINDS.iter().all(|(known, _)| known != kind)) {
+        return Err(Error::invalid(format!("--type {wrong}: must be container, image, network or volume")));
+    }
+    let store = global.store()?;
+    show_documents(arguments, |name| {
+        let mut wanted = KINDS.iter().filter(|(known, _)| kind.is_none_or(|kind| kind == *known));
+        let found = wanted.find_map(|(_, find)| match find(&store, name) {
+            // What cannot be a name of one kind may be one of another.
+            Err(error) if matches!(error.kind(), Kind::NotFound | Kind::Invalid) => None,
+            found => Some(found),
+        });
+        found
+            .unwrap_or_else(|| Err(Error::not_found(format!("no such {}: {name}", kind.unwrap_or("object")))))
+    })
 }
 
 /// The documents of everything that is named: an array, or a line each. What is not there is said, and shows in the status.

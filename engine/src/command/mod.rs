@@ -72,6 +72,7 @@ pub const COMMANDS: &[Command] = &[
     stop::WAIT,
     rm::COMMAND,
     inspect::INSPECT,
+    inspect::CONTAINER_INSPECT,
     inspect::TOP,
     inspect::PORT,
     inspect::RENAME,

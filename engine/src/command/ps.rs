@@ -2,11 +2,13 @@
 
 use serde_json::{Value, json};
 
+use super::filter::{Filters, is_labelled};
 use super::format::Format;
 use super::table::{shortened, table};
 use super::{Arguments, Command, Flag, Global, print};
 use crate::container::{
-    ContainerRecord, Health, HealthState, Published, Status, arguments as program, published, span,
+    ContainerRecord, Health, HealthState, NetworkMode, Published, Status, arguments as program, published,
+    span,
 };
 use crate::error::Result;
 use crate::store::Store;
@@ -23,6 +25,12 @@ pub const COMMAND: Command = Command {
         Flag { long: "quiet", short: Some('q'), value: None, help: "ids alone" },
         Flag { long: "no-trunc", short: None, value: None, help: "nothing is shortened" },
         Flag { long: "last", short: Some('n'), value: Some("NUMBER"), help: "the last ones that were made" },
+        Flag {
+            long: "filter",
+            short: Some('f'),
+            value: Some("NAME=VALUE"),
+            help: "name, id, status, exited, health, label, ancestor, volume or network, =…",
+        },
         Flag { long: "format", short: None, value: Some("FORMAT"), help: "json, or fields as {{.ID}}" },
     ]],
     ends_at_operand: false,
@@ -40,7 +48,14 @@ fn ps(global: &Global, arguments: &Arguments) -> Result<u8> {
     let store = global.store()?;
     let format = Format::parse(arguments.text("format")?)?;
     let last = arguments.number("last")?;
-    let mut rows = rows(&store, arguments.is_set("all") || last.is_some())?;
+    let filters = Filters::parse(
+        arguments,
+        &["name", "id", "status", "exited", "health", "label", "ancestor", "volume", "network"],
+    )?;
+    // Docker: whoever asks for a status means all that have it.
+    let all = arguments.is_set("all") || last.is_some() || filters.has("status") || filters.has("exited");
+    let mut rows = rows(&store, all)?;
+    rows.retain(|row| is_wanted(row, &filters));
     rows.truncate(last.unwrap_or(usize::MAX));
     let whole = arguments.is_set("no-trunc");
     let now = Moment::now();
@@ -79,6 +94,34 @@ fn rows(store: &Store, all: bool) -> Result<Vec<Row>> {
     }
     rows.sort_by_key(|row| std::cmp::Reverse(row.record.created));
     Ok(rows)
+}
+
+fn is_wanted(row: &Row, filters: &Filters) -> bool {
+    let Row { record, status, health, .. } = row;
+    let exited = match status {
+        Status::Exited(exit) => Some(exit.status.to_string()),
+        _ => None,
+    };
+    let network = match &record.options.network.mode {
+        NetworkMode::Default => "bridge",
+        NetworkMode::None => "none",
+        NetworkMode::Host => "host",
+        NetworkMode::Named(name) | NetworkMode::Container(name) => name,
+    };
+    let is_mounted = |value: &str| {
+        record.options.volumes().any(|name| name == value)
+            || record.options.mounts.iter().any(|mount| mount.destination == value)
+    };
+    let image = record.image.as_str();
+    filters.any("name", |value| record.name.contains(value.trim_start_matches('/')))
+        && filters.any("id", |value| record.id.starts_with(value))
+        && filters.any("status", |value| status.name() == value)
+        && filters.any("exited", |value| exited.as_deref() == Some(value))
+        && filters.any("health", |value| health.map_or("none", HealthState::name) == value)
+        && filters.all("label", |value| is_labelled(&record.options.labels, value))
+        && filters.any("ancestor", |value| image == value || image.strip_suffix(":latest") == Some(value))
+        && filters.any("volume", is_mounted)
+        && filters.any("network", |value| network == value)
 }
 
 fn id(row: &Row, whole: bool) -> &str {

@@ -141,3 +141,44 @@ fn left(room: &Room, folder: &str) -> Vec<String> {
     let names = entries.map(|entry| entry.file_name().to_string_lossy().into_owned());
     names.filter(|name| folder != "images" || !name.starts_with(".partial-")).collect()
 }
+
+#[test]
+fn commands_on_files_and_names() {
+    let Some(room) = Room::new() else { return };
+    room.tar("rootfs.tar");
+    room.call(&["run", "--name", "kept", "--network", "none", "rootfs.tar", "sh", "-c", "echo new >/new"])
+        .ok();
+    fs::write(room.folder.join("file"), "copied").expect("file");
+    for (number, delay) in delays(25, Duration::from_millis(40)).enumerate() {
+        kill_after(&mut bare(&room, &["commit", "kept", "mine"]), delay);
+        kill_after(&mut bare(&room, &["cp", "file", "kept:/tmp/file"]), delay / 2);
+        // Whatever was done of it, it has one of its names.
+        let name = format!("name-{number}");
+        let known = room.call(&["ps", "-a", "--format", "{{.Names}}"]).ok();
+        kill_after(&mut bare(&room, &["rename", known.trim(), &name]), delay / 4);
+        let known = room.call(&["ps", "-a", "--format", "{{.Names}}"]).ok();
+        room.call(&["inspect", known.trim()]).exits(0);
+        room.call(&["rename", known.trim(), "kept"]).exits(if known.trim() == "kept" { 1 } else { 0 });
+    }
+    room.call(&["commit", "kept", "mine"]).ok();
+    assert_eq!(room.call(&["run", "--rm", "--network", "none", "mine", "cat", "/new"]).ok(), "new\n");
+    assert_eq!(room.call(&["system", "check"]).ok(), "Everything is whole.\n");
+    clean_up(&room);
+}
+
+#[test]
+fn volumes_and_prune() {
+    let Some(room) = Room::new() else { return };
+    fs::create_dir(room.rootfs().join("srv")).expect("folder");
+    fs::write(room.rootfs().join("srv/file"), "the image's").expect("file");
+    for delay in delays(25, Duration::from_millis(40)) {
+        let run = ["run", "--network", "none", "-v", "data:/srv", "-v", "/nameless", "./rootfs", "true"];
+        kill_after(&mut bare(&room, &run), delay);
+        kill_after(&mut bare(&room, &["system", "prune", "-f", "--volumes"]), delay / 2);
+    }
+    // What a volume begins with is there as a whole.
+    assert_eq!(room.run(&["-v", "data:/srv"], &["cat", "/srv/file"]).ok(), "the image's");
+    clean_up(&room);
+    room.call(&["volume", "prune", "-a", "-f"]).ok();
+    assert_eq!(left(&room, "volumes"), Vec::<String>::new());
+}

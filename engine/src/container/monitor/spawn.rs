@@ -9,7 +9,7 @@ use std::process::{Command, Stdio};
 use super::{Beginning, Monitored, NAME, runtime_folder, socket_path};
 use crate::container::event::{Happening, note};
 use crate::container::own::{Own, remove_volumes};
-use crate::container::record::ContainerRecord;
+use crate::container::rename::disclaim_names;
 use crate::error::{Context, Error, Result};
 use crate::store::{ContainerFolder, ContainerId, Lock, Store};
 
@@ -72,9 +72,7 @@ impl Monitored {
         let folder = runtime_folder(&self.store, &self.folder.id);
         let removed = std::fs::remove_dir_all(&folder);
         if self.record.auto_remove {
-            // It may have another name by now.
-            let name = ContainerRecord::of(&self.folder)?.name;
-            self.store.containers().disclaim(&name, &self.folder.id)?;
+            disclaim_names(&self.store, &self.folder, &self.record)?;
             remove_volumes(&self.store, &self.record)?;
             self.store.containers().remove(&self.folder)?;
             note(&self.store, &self.record, &Happening::Destroy);
