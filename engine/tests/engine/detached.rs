@@ -109,10 +109,11 @@ fn in_the_foreground_it_is_kept() {
     let group = fs::read_to_string(room.rootfs().join("etc/group")).expect("file");
     assert_eq!((output.stdout.as_str(), output.stderr.as_str()), (group.as_str(), "wrong\n"));
     assert_eq!(room.call(&["logs", "kept"]).stdout, group);
-    // Signals reach the program through the monitor.
+    // Signals reach the program, also behind input that it does not read.
     let script = "trap 'echo got it; exit 5' TERM; echo ready; while :; do sleep 0.05; done";
     let mut child = room
-        .command(&["run", "--name", "signalled", "--network", "none", "./rootfs", "sh", "-c", script])
+        .command(&["run", "-i", "--name", "signalled", "--network", "none", "./rootfs", "sh", "-c", script])
+        .stdin(Stdio::from(fs::File::open("/dev/zero").expect("file")))
         .stdout(Stdio::piped())
         .spawn()
         .expect("box");

@@ -4,7 +4,6 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::time::{Duration, Instant};
 
-use pillbox::Signal;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
 
@@ -217,12 +216,6 @@ impl Watch {
                     // One that is gone has no size.
                     let _ = pillbox::resize_terminal(terminal, rows, columns);
                 }
-            }
-            Kind::Signal => {
-                let number = payload.first().map(u8::to_string).unwrap_or_default();
-                let signal: Signal = pillbox::signal::parse(&number)?;
-                // It may just have ended.
-                let _ = served.container.kill(signal);
             }
             _ => {}
         }
