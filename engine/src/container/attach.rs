@@ -23,9 +23,16 @@ pub struct Wants {
     pub input: bool,
     /// Whether the program has a terminal.
     pub terminal: bool,
-    /// To pass signals on.
-    pub signals: bool,
 }
+
+impl Wants {
+    /// To know when it has started, or ended.
+    pub const NOTHING: Wants = Wants { output: false, input: false, terminal: false };
+}
+
+/// What becomes of the signals that box gets; without it they are for box itself. It does not go by the monitor, where it would
+/// stand behind input that the program does not read.
+pub type PassOn<'a> = &'a dyn Fn(Signal);
 
 /// How far a client goes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -62,6 +69,7 @@ const DETACH: [u8; 2] = [0x10, 0x11];
 pub fn attach(
     stream: &UnixStream,
     wants: Wants,
+    pass_on: Option<PassOn<'_>>,
     start: bool,
     until: Until,
     warn: &mut dyn FnMut(&str),
@@ -69,11 +77,12 @@ pub fn attach(
     let hello = Hello { version: VERSION, output: wants.output, input: wants.input };
     // Neither end ever waits for the other, or both would.
     stream.set_nonblocking(true).context(|| "monitor")?;
-    let signals = if wants.signals { Some(ForwardedSignals::block()?) } else { None };
+    let signals = pass_on.map(|_| ForwardedSignals::block()).transpose()?;
     let raw = (wants.terminal && wants.input).then(RawTerminal::enter).flatten();
     let mut session = Session {
         stream,
         wants,
+        pass_on,
         decoder: Decoder::default(),
         unsent: encode_value(Kind::Hello, &hello),
         reads: wants.input,
@@ -92,6 +101,7 @@ pub fn attach(
 struct Session<'a> {
     stream: &'a UnixStream,
     wants: Wants,
+    pass_on: Option<PassOn<'a>>,
     decoder: Decoder,
     /// What the monitor has not taken yet.
     unsent: Vec<u8>,
@@ -136,7 +146,7 @@ impl Session<'_> {
             if let Some(signals) = signals.filter(|_| signalled) {
                 let mut arrived = Vec::new();
                 signals.each(|signal| arrived.push(signal))?;
-                arrived.into_iter().for_each(|signal| self.pass_on(signal));
+                arrived.into_iter().for_each(|signal| self.take_signal(signal));
             }
             if typed && self.reads && self.read_keyboard()? {
                 return Ok(Outcome::Detached);
@@ -216,12 +226,12 @@ impl Session<'_> {
         Ok(false)
     }
 
-    fn pass_on(&mut self, signal: Signal) {
+    fn take_signal(&mut self, signal: Signal) {
         match signal {
             Signal::WINCH if self.wants.terminal => self.send_size(),
             // Of a reader of box's own that has gone.
             Signal::PIPE => {}
-            signal => self.say(&encode(Kind::Signal, &[signal.as_raw() as u8])),
+            signal => self.pass_on.iter().for_each(|pass_on| pass_on(signal)),
         }
     }
 

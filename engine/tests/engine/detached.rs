@@ -109,10 +109,11 @@ fn in_the_foreground_it_is_kept() {
     let group = fs::read_to_string(room.rootfs().join("etc/group")).expect("file");
     assert_eq!((output.stdout.as_str(), output.stderr.as_str()), (group.as_str(), "wrong\n"));
     assert_eq!(room.call(&["logs", "kept"]).stdout, group);
-    // Signals reach the program through the monitor.
+    // Signals reach the program, also behind input that it does not read.
     let script = "trap 'echo got it; exit 5' TERM; echo ready; while :; do sleep 0.05; done";
     let mut child = room
-        .command(&["run", "--name", "signalled", "--network", "none", "./rootfs", "sh", "-c", script])
+        .command(&["run", "-i", "--name", "signalled", "--network", "none", "./rootfs", "sh", "-c", script])
+        .stdin(Stdio::from(fs::File::open("/dev/zero").expect("file")))
         .stdout(Stdio::piped())
         .spawn()
         .expect("box");
@@ -433,6 +434,16 @@ fn restarting() {
     let before = count();
     std::thread::sleep(Duration::from_millis(500));
     assert_eq!((count(), room.state("always").as_str()), (before, "exited"));
+    // A monitor that is killed before it starts the program again is replaced.
+    room.call(&["start", "always"]).ok();
+    wait_for("a pause", || room.state("always") == "restarting");
+    for monitor in monitors(&room) {
+        kill_process(Pid::from_raw(monitor as i32).expect("pid"), Signal::KILL).expect("kill");
+    }
+    let before = count();
+    wait_for("another run", || count() > before);
+    room.call(&["stop", "-t", "0", "always"]).ok();
+    let before = count();
     // What is to run when the machine does.
     assert_eq!(room.call(&["boot"]).ok(), "always\n");
     wait_for("another run", || count() > before);

@@ -4,7 +4,6 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::time::{Duration, Instant};
 
-use pillbox::Signal;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
 
@@ -192,7 +191,8 @@ impl Watch {
             Kind::Start if !self.is_started => {
                 let started = served.container.start().map_err(Error::from).and_then(|()| {
                     let progress = Progress::read(&monitored.folder)?;
-                    Progress { started: Some(Moment::now()), exit: None, ..progress }.write(&monitored.folder)
+                    let (started, is_kept) = (Some(Moment::now()), !monitored.record.auto_remove);
+                    Progress { started, exit: None, is_kept, ..progress }.write(&monitored.folder)
                 });
                 match started {
                     Ok(()) => {
@@ -219,12 +219,6 @@ impl Watch {
                     // One that is gone has no size.
                     let _ = pillbox::resize_terminal(terminal, rows, columns);
                 }
-            }
-            Kind::Signal => {
-                let number = payload.first().map(u8::to_string).unwrap_or_default();
-                let signal: Signal = pillbox::signal::parse(&number)?;
-                // It may just have ended.
-                let _ = served.container.kill(signal);
             }
             _ => {}
         }
