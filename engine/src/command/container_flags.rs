@@ -6,8 +6,8 @@ use super::mount_flags::{parse_device, parse_mount, parse_tmpfs, parse_volume};
 use super::{Arguments, Flag, say};
 use crate::container::size::{parse_bytes, parse_processors, parse_time};
 use crate::container::{
-    HealthOptions, Lifetime, NetworkMode, Options, Own, Restart, Seccomp, Sharing, Source, Start, Streams,
-    create,
+    HealthOptions, Lifetime, LogOptions, NetworkMode, Options, Own, Restart, Seccomp, Sharing, Source, Start,
+    Streams, create,
 };
 use crate::error::{Context, Error, Result};
 use crate::store::Store;
@@ -61,7 +61,7 @@ pub const FLAGS: &[Flag] = &[
     valued("ulimit", None, "NAME=SOFT[:HARD]", "a limit of each process"),
     valued("oom-score-adj", None, "NUMBER", "-1000 to 1000"),
     valued("sysctl", None, "NAME=VALUE", "a kernel parameter of its namespaces"),
-    valued("network", None, "NETWORK", "bridge, none, host, or one by its name"),
+    valued("network", None, "NETWORK", "bridge, none, host, container:NAME, or one by its name"),
     valued("network-alias", None, "NAME", "one more name on that network"),
     valued("ip", None, "ADDRESS", "its address on that network"),
     valued("ip6", None, "ADDRESS", "its IPv6 address on that network"),
@@ -72,8 +72,8 @@ pub const FLAGS: &[Flag] = &[
     valued("dns", None, "ADDRESS", "a name server"),
     valued("dns-search", None, "DOMAIN", "where names are looked up"),
     valued("dns-option", None, "OPTION", "of resolv.conf"),
-    valued("pid", None, "host", "the host's processes"),
-    valued("ipc", None, "private|host", "the host's shared memory"),
+    valued("pid", None, "host|container:NAME", "somebody else's processes"),
+    valued("ipc", None, "private|host|container:NAME", "somebody else's shared memory"),
     valued("uts", None, "host", "the host's name"),
     valued("cgroupns", None, "private|host", "cgroups as it sees them"),
     valued("cgroup-parent", None, "PATH", "the cgroup above its own"),
@@ -86,6 +86,8 @@ pub const FLAGS: &[Flag] = &[
     valued("health-start-interval", None, "TIME", "between two looks meanwhile: 5s"),
     valued("health-retries", None, "NUMBER", "how many failures in a row make it unhealthy: 3"),
     switch("no-healthcheck", None, "its health is not looked at"),
+    valued("log-driver", None, "DRIVER", "local (default) or none"),
+    valued("log-opt", None, "NAME=VALUE", "max-size=SIZE (10m), max-file=NUMBER (3)"),
     valued("restart", None, "POLICY", "no, on-failure[:NUMBER], always or unless-stopped"),
     valued("stop-signal", None, "SIGNAL", "how it is asked to end"),
     valued("stop-timeout", None, "SECONDS", "how long it has for that"),
@@ -185,6 +187,7 @@ fn parse(arguments: &Arguments) -> Result<Options> {
     };
     options.restart = restart(arguments)?;
     options.health = health(arguments)?;
+    options.log = log(arguments)?;
     for volume in arguments.texts("volume")? {
         options.mounts.push(parse_volume(&volume)?);
     }
@@ -201,6 +204,35 @@ fn parse(arguments: &Arguments) -> Result<Options> {
     limits(arguments, &mut options)?;
     namespaces(arguments, &mut options)?;
     Ok(options)
+}
+
+fn log(arguments: &Arguments) -> Result<LogOptions> {
+    let is_off = match arguments.text("log-driver")? {
+        None | Some("local") => false,
+        Some("none") => true,
+        Some(other) => {
+            return Err(Error::invalid(format!(
+                "--log-driver {other}: must be local, which box logs reads, or none"
+            )));
+        }
+    };
+    let mut log = LogOptions { is_off, ..LogOptions::default() };
+    for option in arguments.texts("log-opt")? {
+        match option.split_once('=') {
+            Some(("max-size", size)) => log.size = Some(parse_bytes("--log-opt max-size", size)?.max(1)),
+            Some(("max-file", count)) => {
+                let count = count.parse().ok().filter(|count| *count > 0);
+                let wrong = || Error::invalid(format!("--log-opt {option}: must be a number above zero"));
+                log.count = Some(count.ok_or_else(wrong)?);
+            }
+            _ => {
+                return Err(Error::invalid(format!(
+                    "--log-opt {option}: must be max-size=SIZE or max-file=NUMBER"
+                )));
+            }
+        }
+    }
+    Ok(log)
 }
 
 fn health(arguments: &Arguments) -> Result<HealthOptions> {
@@ -321,8 +353,14 @@ fn limits(arguments: &Arguments, options: &mut Options) -> Result<()> {
 
 fn namespaces(arguments: &Arguments, options: &mut Options) -> Result<()> {
     let namespaces = &mut options.namespaces;
-    namespaces.pid = sharing(arguments, "pid")?;
-    namespaces.ipc = sharing(arguments, "ipc")?;
+    namespaces.pid_of = other(arguments, "pid")?;
+    namespaces.ipc_of = other(arguments, "ipc")?;
+    if namespaces.pid_of.is_none() {
+        namespaces.pid = sharing(arguments, "pid")?;
+    }
+    if namespaces.ipc_of.is_none() {
+        namespaces.ipc = sharing(arguments, "ipc")?;
+    }
     namespaces.uts = sharing(arguments, "uts")?;
     namespaces.cgroup = sharing(arguments, "cgroupns")?;
     namespaces.cgroup_parent = arguments.text("cgroup-parent")?.map(str::to_string);
@@ -332,7 +370,10 @@ fn namespaces(arguments: &Arguments, options: &mut Options) -> Result<()> {
         None | Some("bridge" | "default") => NetworkMode::Default,
         Some("none") => NetworkMode::None,
         Some("host") => NetworkMode::Host,
-        Some(name) => NetworkMode::Named(name.to_string()),
+        Some(name) => match name.strip_prefix("container:") {
+            Some(other) => NetworkMode::Container(other.to_string()),
+            None => NetworkMode::Named(name.to_string()),
+        },
     };
     network.aliases = arguments.texts("network-alias")?;
     network.addresses = [arguments.texts("ip")?, arguments.texts("ip6")?].concat();
@@ -343,6 +384,11 @@ fn namespaces(arguments: &Arguments, options: &mut Options) -> Result<()> {
     network.search = arguments.texts("dns-search")?;
     network.resolver_options = arguments.texts("dns-option")?;
     Ok(())
+}
+
+/// Another container: `container:NAME`.
+fn other(arguments: &Arguments, flag: &str) -> Result<Option<String>> {
+    Ok(arguments.text(flag)?.and_then(|text| text.strip_prefix("container:")).map(str::to_string))
 }
 
 fn sharing(arguments: &Arguments, flag: &str) -> Result<Sharing> {

@@ -4,31 +4,12 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use super::options::HealthOptions;
 use super::record::ContainerRecord;
 use crate::error::Result;
 use crate::image::{Execution, Healthcheck};
 use crate::store::ContainerFolder;
 use crate::time::Moment;
-
-/// What the command line says about it, instead of the image.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase", default)]
-pub struct HealthOptions {
-    /// It is not looked at.
-    pub is_off: bool,
-    /// A script whose status tells.
-    pub command: Option<String>,
-    /// Between two looks.
-    pub interval: Option<Duration>,
-    /// The longest that a look may take.
-    pub timeout: Option<Duration>,
-    /// While it starts, failures do not count.
-    pub start_period: Option<Duration>,
-    /// Between two looks meanwhile.
-    pub start_interval: Option<Duration>,
-    /// How many failures in a row make it unhealthy.
-    pub retries: Option<u32>,
-}
 
 /// How it is seen.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -33,12 +33,12 @@ pub use create::{Lifetime, Start, create};
 pub use exec::{ExecRequest, exec};
 pub use facts::{Device, Facts};
 pub use foreground::run_in_foreground;
-pub use health::{Health, HealthCheck, HealthOptions, HealthState, Look};
+pub use health::{Health, HealthCheck, HealthState, Look};
 pub use name::{check_network_name, check_volume_name};
 pub use network::compile_network;
 pub use options::{
-    Access, DeviceRequest, Limits, Mount, MountSource, Namespaces, Network, NetworkMode, Options, Restart,
-    Rights, Seccomp, Sharing, Streams,
+    Access, DeviceRequest, HealthOptions, Limits, LogOptions, Mount, MountSource, Namespaces, Network,
+    NetworkMode, Options, Restart, Rights, Seccomp, Sharing, Streams,
 };
 pub use own::{Own, forget_state, remove_volumes, take};
 pub use ports::{Published, published};

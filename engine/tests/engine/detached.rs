@@ -109,10 +109,11 @@ fn in_the_foreground_it_is_kept() {
     let group = fs::read_to_string(room.rootfs().join("etc/group")).expect("file");
     assert_eq!((output.stdout.as_str(), output.stderr.as_str()), (group.as_str(), "wrong\n"));
     assert_eq!(room.call(&["logs", "kept"]).stdout, group);
-    // Signals reach the program through the monitor.
+    // Signals reach the program, also behind input that it does not read.
     let script = "trap 'echo got it; exit 5' TERM; echo ready; while :; do sleep 0.05; done";
     let mut child = room
-        .command(&["run", "--name", "signalled", "--network", "none", "./rootfs", "sh", "-c", script])
+        .command(&["run", "-i", "--name", "signalled", "--network", "none", "./rootfs", "sh", "-c", script])
+        .stdin(Stdio::from(fs::File::open("/dev/zero").expect("file")))
         .stdout(Stdio::piped())
         .spawn()
         .expect("box");
@@ -163,7 +164,7 @@ fn a_killed_command_does_not_end_it() {
 }
 
 fn monitors(room: &Room) -> Vec<u32> {
-    let folder = room.folder.display().to_string();
+    let folder = format!("{}/", room.folder.display());
     let pids = crate::host::processes_naming(&folder);
     let is_one = |pid: &u32| {
         fs::read(format!("/proc/{pid}/cmdline")).is_ok_and(|line| line.starts_with(b"box-monitor\0"))
@@ -243,6 +244,54 @@ fn much_output_is_complete() {
     room.assert_gone();
 }
 
+/// Somebody who pages through the output loses nothing of it, and keeps nobody from seeing the end.
+#[test]
+fn a_slow_reader_gets_everything() {
+    let Some(room) = Room::new() else { return };
+    let script = "yes 0123456789 | head -c 400000; exit 7";
+    let mut command =
+        room.command(&["run", "--name", "paged", "--network", "none", "./rootfs", "sh", "-c", script]);
+    let mut child = command.stdout(Stdio::piped()).spawn().expect("box");
+    wait_for("its end", || room.state("paged") == "exited");
+    let mut stdout = child.stdout.take().expect("stdout");
+    let mut text = String::new();
+    stdout.read_to_string(&mut text).expect("output");
+    assert_eq!((text.len(), child.wait().expect("box").code()), (400_000, Some(7)));
+    room.call(&["rm", "paged"]).ok();
+    room.assert_gone();
+}
+
+/// What goes in comes out, however much it is: neither end waits for the other while that waits for it.
+#[test]
+fn a_pipeline_through_a_container() {
+    let Some(room) = Room::new() else { return };
+    let pipeline = format!(
+        "head -c 20000000 /dev/zero | {} | wc -c",
+        room.command(&[
+            "run",
+            "-i",
+            "--name",
+            "pipe",
+            "--log-driver",
+            "none",
+            "--network",
+            "none",
+            "./rootfs",
+            "cat"
+        ])
+        .get_args()
+        .skip_while(|word| !word.to_string_lossy().ends_with("/box"))
+        .map(|word| word.to_string_lossy())
+        .collect::<Vec<_>>()
+        .join(" ")
+    );
+    let mut command = std::process::Command::new("timeout");
+    command.args(["30", "sh", "-c", &pipeline]).current_dir(&room.folder);
+    assert_eq!(finish(&mut command).ok().trim(), "20000000");
+    room.call(&["rm", "pipe"]).ok();
+    room.assert_gone();
+}
+
 #[test]
 fn the_log_rotates() {
     let Some(room) = Room::new() else { return };
@@ -254,6 +303,16 @@ fn the_log_rotates() {
     assert!((19_000_000..32_000_000).contains(&kept.len()), "{}", kept.len());
     assert!(kept.ends_with("last\n"));
     room.call(&["rm", "endless"]).ok();
+    let flags = ["--name", "small", "--log-opt", "max-size=64k", "--log-opt", "max-file=2"];
+    room.start(&flags, &["sh", "-c", script]);
+    room.call(&["wait", "small"]).ok();
+    let kept = room.call(&["logs", "small"]).ok();
+    assert!((60_000..270_000).contains(&kept.len()) && kept.ends_with("last\n"), "{}", kept.len());
+    room.start(&["--name", "silent", "--log-driver", "none"], &["echo", "nothing"]);
+    room.call(&["wait", "silent"]).ok();
+    room.call(&["logs", "silent"]).fails(125, "--log-driver none");
+    room.call(&["run", "--log-driver", "fluentd", "./rootfs", "true"]).fails(125, "--log-driver fluentd");
+    room.call(&["rm", "small", "silent"]).ok();
     room.assert_gone();
 }
 
@@ -455,5 +514,21 @@ fn health() {
     assert!(!status().contains("health"), "{}", status());
     room.call(&["rm", "-f", "off"]).ok();
     room.call(&["run", "--health-interval", "soon", "./rootfs", "true"]).fails(125, "--health-interval soon");
+    room.assert_gone();
+}
+
+/// In /tmp anybody may have made the folder before.
+#[test]
+fn a_runtime_folder_of_somebody_else_is_refused() {
+    let Some(room) = Room::new() else { return };
+    let folder = room.folder.join("runtime/pillbox");
+    fs::create_dir(&folder).expect("folder");
+    std::os::unix::fs::chown(&folder, Some(65_534), Some(65_534)).expect("chown");
+    let run = ["run", "-d", "--network", "none", "./rootfs", "true"];
+    room.call(&run).fails(125, "it is another user's");
+    assert_eq!(fs::read_dir(&folder).expect("folder").count(), 0);
+    fs::remove_dir(&folder).expect("rmdir");
+    let ids = room.call(&["ps", "-a", "-q"]).ok();
+    room.call(&["rm", ids.trim()]).ok();
     room.assert_gone();
 }

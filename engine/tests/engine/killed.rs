@@ -39,7 +39,7 @@ fn clean_up(room: &Room) {
         room.call(&["rm", "-f", id]).ok();
     }
     crate::harness::wait_for("monitors' ends", || {
-        let folder = room.folder.display().to_string();
+        let folder = format!("{}/", room.folder.display());
         crate::host::processes_naming(&folder).is_empty()
     });
     room.call(&["ps"]).ok();

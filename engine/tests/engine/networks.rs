@@ -128,3 +128,32 @@ fn networks_that_cannot_be() {
     room.call(&["network", "rm", "twice"]).fails(1, "there is none");
     room.assert_gone();
 }
+
+#[test]
+fn one_container_in_anothers_namespaces() {
+    let Some((room, _alone)) = room() else { return };
+    room.start(&["--name", "first", "--hostname", "both"], &["sleep", "31415"]);
+    let share = [
+        "run",
+        "--rm",
+        "--network",
+        "container:first",
+        "--pid",
+        "container:first",
+        "--ipc",
+        "container:first",
+    ];
+    let run = |script: &str| room.call(&[&share[..], &["./rootfs", "sh", "-c", script]].concat());
+    let links = "for ns in net pid ipc; do readlink /proc/self/ns/$ns; done";
+    let own = room.call(&["exec", "first", "sh", "-c", links]).ok();
+    assert_eq!(run(links).ok(), own);
+    assert_eq!(run("hostname; cat /etc/hostname").ok(), "both\nboth\n");
+    assert!(run("ps").ok().contains("sleep 31415"));
+    room.call(&["run", "--rm", "--network", "container:nonesuch", "./rootfs", "true"])
+        .fails(125, "no such container: nonesuch");
+    let refused =
+        room.call(&["run", "--rm", "--network", "container:first", "-p", "80:80", "./rootfs", "true"]);
+    refused.fails(125, "--publish 80:80");
+    room.call(&["rm", "-f", "first"]).ok();
+    room.assert_gone();
+}

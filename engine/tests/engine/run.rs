@@ -97,7 +97,18 @@ fn tars_are_unpacked_once() {
     assert_eq!(said, "new");
     assert_eq!((fs::read_dir(&layers).expect("layers").count(), inode(&folders[0])), (2, before));
     // The store is nobody else's.
-    assert_eq!(fs::metadata(room.data()).expect("store").permissions().mode() & 0o77, 0);
+    for name in ["", "layers", "containers", "volumes"] {
+        assert_eq!(
+            fs::metadata(room.data().join(name)).expect("store").permissions().mode() & 0o77,
+            0,
+            "{name}"
+        );
+    }
+    let others = room.folder.join("others");
+    fs::create_dir(&others).expect("folder");
+    std::os::unix::fs::chown(&others, Some(65_534), None).expect("chown");
+    let refused = room.call(&["--data-root", "others", "ps"]);
+    refused.fails(125, "it is another user's");
     room.assert_gone();
 }
 

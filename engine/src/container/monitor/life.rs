@@ -77,7 +77,11 @@ pub fn live(mut monitored: Monitored, beginning: Beginning, first: UnixStream) -
 fn begin(monitored: &Monitored) -> Result<(PathBuf, UnixListener, LogWriter)> {
     let folder = monitored.make_runtime_folder()?;
     let listener = listen(&folder)?;
-    let log = LogWriter::open(&monitored.folder.path().join("log"), LogBounds::default())?;
+    let options = monitored.record.options.log;
+    let log = match options.is_off {
+        true => LogWriter::none(),
+        false => LogWriter::open(&monitored.folder.path().join("log"), LogBounds::of(options))?,
+    };
     Ok((folder, listener, log))
 }
 

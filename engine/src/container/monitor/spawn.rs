@@ -59,9 +59,7 @@ impl Monitored {
     pub(super) fn make_runtime_folder(&self) -> Result<std::path::PathBuf> {
         let folder = runtime_folder(&self.store, &self.folder.id);
         // The runtime's own folder, as it makes it, so that a container's users get at the files in its state.
-        let above = &self.store.place().runtime;
-        let made = std::fs::DirBuilder::new().recursive(true).mode(0o711).create(above);
-        made.context(|| format!("make the folder {}", above.display()))?;
+        self.store.place().make_runtime()?;
         let made = std::fs::DirBuilder::new().recursive(true).mode(0o700).create(&folder);
         made.context(|| format!("make the folder {}", folder.display()))?;
         Ok(folder)

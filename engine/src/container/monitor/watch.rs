@@ -4,7 +4,6 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::time::{Duration, Instant};
 
-use pillbox::Signal;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
 
@@ -23,9 +22,6 @@ use crate::time::Moment;
 /// How much at once is worth a look of its own, and how long it takes otherwise until the next one.
 const SMALL: usize = 1 << 14;
 const PACE: Duration = Duration::from_micros(500);
-
-/// How long clients have to take what is left for them after the end.
-const PATIENCE: Duration = Duration::from_secs(5);
 
 /// Who is served, and how far it has come.
 pub struct Watch {
@@ -86,11 +82,12 @@ impl Watch {
             if served.input.as_mut().is_some_and(|input| !input.flush()) {
                 served.input = None;
             }
-            let was_full = self.clients.iter().any(Client::is_full);
+            // After the end there is no more than a pipe holds, and nobody whom waiting would slow down.
+            let was_full = !has_ended && self.clients.iter().any(Client::is_full);
             let length = if was_full { 0 } else { self.copy(served, &mut buffer)? };
             self.pace(length);
             // Processes that have outlived the program may keep a pipe open, and write no more of interest.
-            if has_ended && length == 0 && !was_full {
+            if has_ended && length == 0 {
                 if let Some(watching) = health {
                     watching.finish();
                 }
@@ -158,12 +155,8 @@ impl Watch {
         polled.extend(
             health.and_then(Watching::descriptor).map(|look| PollFd::from_borrowed_fd(look, PollFlags::IN)),
         );
-        let rest = match (has_ended, is_full) {
-            (false, _) => health.map(Watching::rest),
-            // What is left after the end is there already.
-            (true, false) => Some(Duration::ZERO),
-            (true, true) => Some(Duration::from_millis(10)),
-        };
+        // What is left after the end is there already.
+        let rest = if has_ended { Some(Duration::ZERO) } else { health.map(Watching::rest) };
         let timeout = rest.map(|rest| Timespec {
             tv_sec: rest.as_secs().cast_signed(),
             tv_nsec: rest.subsec_nanos().into(),
@@ -224,12 +217,6 @@ impl Watch {
                     let _ = pillbox::resize_terminal(terminal, rows, columns);
                 }
             }
-            Kind::Signal => {
-                let number = payload.first().map(u8::to_string).unwrap_or_default();
-                let signal: Signal = pillbox::signal::parse(&number)?;
-                // It may just have ended.
-                let _ = served.container.kill(signal);
-            }
             _ => {}
         }
         Ok(())
@@ -248,18 +235,16 @@ impl Watch {
         }
     }
 
-    /// Gives clients time to take what is left.
+    /// Waits until all clients have taken what is left for them, or have gone: nobody else waits any more.
     pub fn flush_all(&mut self) {
-        let began = Instant::now();
-        while began.elapsed() < PATIENCE {
+        loop {
             self.clients.retain(Client::is_behind);
             if self.clients.is_empty() {
                 return;
             }
             let mut polled: Vec<_> =
                 self.clients.iter().map(|client| PollFd::new(client, PollFlags::OUT)).collect();
-            let limit = Timespec { tv_sec: 0, tv_nsec: 100_000_000 };
-            if poll(&mut polled, Some(&limit)).is_err_and(|errno| errno != Errno::INTR) {
+            if poll(&mut polled, None).is_err_and(|errno| errno != Errno::INTR) {
                 return;
             }
             self.clients.iter_mut().for_each(Client::flush);
