@@ -134,7 +134,9 @@ cross: toolchain ## build and link both binaries for AArch64 (on AArch64: for x8
 	@$(MAKE) --no-print-directory programs PROGRAMS='$(CROSS_GCC):gcc-$(subst _,-,$(CROSS_ARCH))-linux-gnu'
 	@[ -d "$$(rustc --print target-libdir --target $(CROSS_TARGET) 2>/dev/null)" ] || rustup target add $(CROSS_TARGET)
 	$(CROSS_LINKER)=$(CROSS_GCC) cargo build --locked --release --target $(CROSS_TARGET) --package pillbox
-	CC_$(subst -,_,$(CROSS_TARGET))=$(CROSS_GCC) $(CROSS_LINKER)=$(CROSS_GCC) cargo build --locked --release --target $(CROSS_TARGET) --package pillbox-engine
+	# ring's C without headers of a C library, which Debian has in another package.
+	export CC_$(subst -,_,$(CROSS_TARGET))=$(CROSS_GCC) CFLAGS_$(subst -,_,$(CROSS_TARGET))='-ffreestanding -DRING_CORE_NOSTDLIBINC=1'
+	$(CROSS_LINKER)=$(CROSS_GCC) cargo build --locked --release --target $(CROSS_TARGET) --package pillbox-engine
 
 lint: toolchain ## check format and lints
 	cargo fmt --all --check

@@ -328,7 +328,11 @@ fn failure(url: &Uri, error: ureq::Error) -> Failure {
                     | UnexpectedEof
                     | WouldBlock
             );
-            let error = host_error(format!("{host}: {}", Error::from(error)));
+            let text = Error::from(error).to_string();
+            // The standard library's words, for which it has no kind.
+            let is_unknown = text.starts_with("failed to lookup address information");
+            let hint = if is_unknown { " (is there a network, and DNS?)" } else { "" };
+            let error = host_error(format!("{host}: {text}{hint}"));
             if is_broken { Failure::Broken(error) } else { Failure::Final(error) }
         }
         ureq::Error::Timeout(what) => {
