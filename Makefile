@@ -33,7 +33,7 @@ QEMU_riscv64 := qemu-system-misc
 
 # program:its Debian package.
 BUILD_PROGRAMS := cc:gcc cc:libc6-dev
-TEST_PROGRAMS := bash:bash unshare:util-linux setpriv:util-linux newuidmap:uidmap script:bsdutils busybox:busybox-static systemctl:systemd dbus-daemon:dbus podman:podman iptables-nft:iptables nft:nftables /usr/lib/cni/bridge:containernetworking-plugins pasta:passt slirp4netns:slirp4netns
+TEST_PROGRAMS := bash:bash unshare:util-linux setpriv:util-linux newuidmap:uidmap script:bsdutils busybox:busybox-static systemctl:systemd dbus-daemon:dbus podman:podman iptables-nft:iptables nft:nftables /usr/lib/cni/bridge:containernetworking-plugins pasta:passt slirp4netns:slirp4netns openssl:openssl
 # For `make cross`: the linker for the machine that the tests do not run on.
 CROSS_ARCH := $(if $(filter aarch64,$(ARCH)),x86_64,aarch64)
 CROSS_TARGET := $(CROSS_ARCH)-unknown-linux-musl
@@ -48,9 +48,11 @@ INSTRUCTIONS_PROGRAMS := unshare:util-linux valgrind:valgrind
 TEST_PEERS := crun:1.28 runc:1.3
 BENCH_PEERS := crun:0 runc:0
 
+REGISTRY := $(abspath $(TARGET_DIR))/docker-registry
+
 AS_ROOT := $(filter 0,$(shell id -u))
 
-.PHONY: help build box run test test-native test-guest test-injection cross lint instructions instructions-update bench bench-network bench-memory install install-box clean toolchain programs peers package-index
+.PHONY: help build box run test test-native test-guest test-injection cross lint instructions instructions-update bench bench-network bench-memory install install-box clean toolchain programs registry peers package-index
 
 help: ## show this list
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' Makefile | while IFS=$$'\t' read -r name text; do printf '%-19s %s\n' "$$name" "$$text"; done
@@ -112,6 +114,8 @@ test: lint cross test-native test-guest $(if $(COUNTS),instructions) ## run ever
 test-native: toolchain ## run the unit tests and, as root, the black-box tests and a sample of injected faults on this kernel
 	@$(if $(AS_ROOT),$(MAKE) --no-print-directory programs PROGRAMS='$(TEST_PROGRAMS)',echo 'not root: the black-box tests and the injected faults are left out')
 	$(if $(AS_ROOT),$(MAKE) --no-print-directory peers PEERS='$(TEST_PEERS)')
+	$(if $(AS_ROOT),$(MAKE) --no-print-directory registry)
+	export PATH="$$PATH:$(REGISTRY)/usr/bin"
 	if [ "$${CI:-}" = true ]; then export PILLBOX_TEST_NO_SKIP=1; fi
 	cargo test --locked $(WORKSPACE) --target $(TARGET) --no-fail-fast </dev/null
 
@@ -130,6 +134,8 @@ cross: toolchain ## build and link both binaries for AArch64 (on AArch64: for x8
 	@$(MAKE) --no-print-directory programs PROGRAMS='$(CROSS_GCC):gcc-$(subst _,-,$(CROSS_ARCH))-linux-gnu'
 	@[ -d "$$(rustc --print target-libdir --target $(CROSS_TARGET) 2>/dev/null)" ] || rustup target add $(CROSS_TARGET)
 	$(CROSS_LINKER)=$(CROSS_GCC) cargo build --locked --release --target $(CROSS_TARGET) --package pillbox
+	# ring's C without headers of a C library, which Debian has in another package.
+	export CC_$(subst -,_,$(CROSS_TARGET))=$(CROSS_GCC) CFLAGS_$(subst -,_,$(CROSS_TARGET))='-ffreestanding -DRING_CORE_NOSTDLIBINC=1'
 	$(CROSS_LINKER)=$(CROSS_GCC) cargo build --locked --release --target $(CROSS_TARGET) --package pillbox-engine
 
 lint: toolchain ## check format and lints
@@ -220,6 +226,15 @@ programs:
 	    # Services of the packages are not started.
 	    SYSTEMD_OFFLINE=1 DEBIAN_FRONTEND=noninteractive apt-get install -y -q --no-install-recommends "$${missing[@]}"
 	fi
+
+# The distribution server, for box's tests. It is unpacked and not installed: its installation would start it.
+registry:
+	@if command -v docker-registry >/dev/null || [ -x $(REGISTRY)/usr/bin/docker-registry ] || ! command -v apt-get >/dev/null; then exit 0; fi
+	folder=$$(mktemp -d)
+	trap 'rm -rf "$$folder"' EXIT
+	cd "$$folder"
+	apt-get download -q docker-registry || { apt-get update -q; apt-get download -q docker-registry; }
+	dpkg -x docker-registry_*.deb $(REGISTRY)
 
 # Other runtimes, for the same tests and measurements. Nothing fails without them. PEERS: program:version …
 peers:

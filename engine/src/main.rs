@@ -1,5 +1,9 @@
 //! The command `box`.
 
+#[cfg(all(target_env = "musl", panic = "abort"))]
+#[path = "../../runtime/cli/unwind.rs"]
+mod unwind;
+
 use std::process::ExitCode;
 
 use pillbox_engine::container::monitor;

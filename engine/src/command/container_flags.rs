@@ -1,12 +1,14 @@
 //! The flags of `run` and `create`, and what they ask for.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
+use super::mount_flags::{parse_device, parse_mount, parse_tmpfs, parse_volume};
+use super::project::Project;
 use super::{Arguments, Flag, say};
 use crate::container::size::{parse_bytes, parse_processors, parse_time};
 use crate::container::{
-    Access, DeviceRequest, Lifetime, Mount, MountSource, NetworkMode, Options, Own, Restart, Seccomp,
-    Sharing, Source, Start, Streams, check_volume_name, create,
+    HealthOptions, Lifetime, LogOptions, NetworkMode, Options, Own, Restart, Seccomp, Sharing, Source, Start,
+    Streams, create,
 };
 use crate::error::{Context, Error, Result};
 use crate::store::Store;
@@ -50,7 +52,7 @@ pub const FLAGS: &[Flag] = &[
     valued("ulimit", None, "NAME=SOFT[:HARD]", "a limit of each process"),
     valued("oom-score-adj", None, "NUMBER", "-1000 to 1000"),
     valued("sysctl", None, "NAME=VALUE", "a kernel parameter of its namespaces"),
-    valued("network", None, "NETWORK", "bridge, none, host, or one by its name"),
+    valued("network", None, "NETWORK", "bridge, none, host, container:NAME, or one by its name"),
     valued("network-alias", None, "NAME", "one more name on that network"),
     valued("ip", None, "ADDRESS", "its address on that network"),
     valued("ip6", None, "ADDRESS", "its IPv6 address on that network"),
@@ -61,13 +63,22 @@ pub const FLAGS: &[Flag] = &[
     valued("dns", None, "ADDRESS", "a name server"),
     valued("dns-search", None, "DOMAIN", "where names are looked up"),
     valued("dns-option", None, "OPTION", "of resolv.conf"),
-    valued("pid", None, "host", "the host's processes"),
-    valued("ipc", None, "private|host", "the host's shared memory"),
+    valued("pid", None, "host|container:NAME", "somebody else's processes"),
+    valued("ipc", None, "private|host|container:NAME", "somebody else's shared memory"),
     valued("uts", None, "host", "the host's name"),
     valued("cgroupns", None, "private|host", "cgroups as it sees them"),
     valued("cgroup-parent", None, "PATH", "the cgroup above its own"),
     valued("label", Some('l'), "NAME=VALUE", "whatever you like"),
     valued("annotation", None, "NAME=VALUE", "for the runtime"),
+    valued("health-cmd", None, "SCRIPT", "whether it does what it should: a script's status"),
+    valued("health-interval", None, "TIME", "between two looks: 30s"),
+    valued("health-timeout", None, "TIME", "the longest that a look may take: 30s"),
+    valued("health-start-period", None, "TIME", "while it starts, failures do not count: 0s"),
+    valued("health-start-interval", None, "TIME", "between two looks meanwhile: 5s"),
+    valued("health-retries", None, "NUMBER", "how many failures in a row make it unhealthy: 3"),
+    switch("no-healthcheck", None, "its health is not looked at"),
+    valued("log-driver", None, "DRIVER", "local (default) or none"),
+    valued("log-opt", None, "NAME=VALUE", "max-size=SIZE (10m), max-file=NUMBER (3)"),
     valued("stop-signal", None, "SIGNAL", "how it is asked to end"),
     valued("stop-timeout", None, "SECONDS", "how long it has for that"),
 ];
@@ -121,6 +132,25 @@ impl Wanted {
         })
     }
 
+    /// The image that is meant, if the command line names none.
+    pub fn take_project(&mut self, project: &Project) {
+        self.image.clone_from(&project.image);
+        project.fill(&mut self.options);
+    }
+
+    /// The image as it is named.
+    pub fn image(&self) -> &str {
+        &self.image
+    }
+
+    /// Finds the image.
+    ///
+    /// # Errors
+    /// There is no such image.
+    pub fn source(&self, store: &Store) -> Result<Source> {
+        find_source(store, &self.image, &self.options)
+    }
+
     /// Finds the image and makes the container.
     ///
     /// # Errors
@@ -131,10 +161,7 @@ impl Wanted {
             let file = file.display();
             return Err(Error::conflict(format!("--cidfile {file}: it is there already: remove it first")));
         }
-        if let NetworkMode::Named(name) = &options.network.mode {
-            store.networks().find(name)?;
-        }
-        let source = Source::find(store, &image)?;
+        let source = find_source(store, &image, &options)?;
         say_if_squashed(store);
         let own = create(store, source, name, options, lifetime, start)?;
         if let Some(file) = id_file {
@@ -142,6 +169,13 @@ impl Wanted {
         }
         Ok(own)
     }
+}
+
+fn find_source(store: &Store, image: &str, options: &Options) -> Result<Source> {
+    if let NetworkMode::Named(name) = &options.network.mode {
+        store.networks().find(name)?;
+    }
+    Source::find(store, image)
 }
 
 fn say_if_squashed(store: &Store) {
@@ -184,6 +218,8 @@ fn parse(arguments: &Arguments) -> Result<Options> {
         None => None,
     };
     options.restart = restart(arguments)?;
+    options.health = health(arguments)?;
+    options.log = log(arguments)?;
     for volume in arguments.texts("volume")? {
         options.mounts.push(parse_volume(&volume)?);
     }
@@ -203,6 +239,53 @@ fn parse(arguments: &Arguments) -> Result<Options> {
     Ok(options)
 }
 
+fn log(arguments: &Arguments) -> Result<LogOptions> {
+    let is_off = match arguments.text("log-driver")? {
+        None | Some("local") => false,
+        Some("none") => true,
+        Some(other) => {
+            return Err(Error::invalid(format!(
+                "--log-driver {other}: must be local, which box logs reads, or none"
+            )));
+        }
+    };
+    let mut log = LogOptions { is_off, ..LogOptions::default() };
+    for option in arguments.texts("log-opt")? {
+        match option.split_once('=') {
+            Some(("max-size", size)) => log.size = Some(parse_bytes("--log-opt max-size", size)?.max(1)),
+            Some(("max-file", count)) => {
+                let count = count.parse().ok().filter(|count| *count > 0);
+                let wrong = || Error::invalid(format!("--log-opt {option}: must be a number above zero"));
+                log.count = Some(count.ok_or_else(wrong)?);
+            }
+            _ => {
+                return Err(Error::invalid(format!(
+                    "--log-opt {option}: must be max-size=SIZE or max-file=NUMBER"
+                )));
+            }
+        }
+    }
+    Ok(log)
+}
+
+fn health(arguments: &Arguments) -> Result<HealthOptions> {
+    let time =
+        |flag: &str| arguments.text(flag)?.map(|text| parse_time(&format!("--{flag}"), text)).transpose();
+    Ok(HealthOptions {
+        is_off: arguments.is_set("no-healthcheck"),
+        command: arguments.text("health-cmd")?.map(str::to_string),
+        interval: time("health-interval")?,
+        timeout: time("health-timeout")?,
+        start_period: time("health-start-period")?,
+        start_interval: time("health-start-interval")?,
+        retries: arguments.number("health-retries")?,
+    })
+}
+
+/// When it is started again.
+///
+/// # Errors
+/// The policy cannot be; it is named.
 pub fn restart(arguments: &Arguments) -> Result<Restart> {
     let Some(text) = arguments.text("restart")? else { return Ok(Restart::No) };
     let wrong = || {
@@ -307,8 +390,14 @@ pub fn limits(arguments: &Arguments, options: &mut Options) -> Result<()> {
 
 fn namespaces(arguments: &Arguments, options: &mut Options) -> Result<()> {
     let namespaces = &mut options.namespaces;
-    namespaces.pid = sharing(arguments, "pid")?;
-    namespaces.ipc = sharing(arguments, "ipc")?;
+    namespaces.pid_of = other(arguments, "pid")?;
+    namespaces.ipc_of = other(arguments, "ipc")?;
+    if namespaces.pid_of.is_none() {
+        namespaces.pid = sharing(arguments, "pid")?;
+    }
+    if namespaces.ipc_of.is_none() {
+        namespaces.ipc = sharing(arguments, "ipc")?;
+    }
     namespaces.uts = sharing(arguments, "uts")?;
     namespaces.cgroup = sharing(arguments, "cgroupns")?;
     namespaces.cgroup_parent = arguments.text("cgroup-parent")?.map(str::to_string);
@@ -318,7 +407,10 @@ fn namespaces(arguments: &Arguments, options: &mut Options) -> Result<()> {
         None | Some("bridge" | "default") => NetworkMode::Default,
         Some("none") => NetworkMode::None,
         Some("host") => NetworkMode::Host,
-        Some(name) => NetworkMode::Named(name.to_string()),
+        Some(name) => match name.strip_prefix("container:") {
+            Some(other) => NetworkMode::Container(other.to_string()),
+            None => NetworkMode::Named(name.to_string()),
+        },
     };
     network.aliases = arguments.texts("network-alias")?;
     network.addresses = [arguments.texts("ip")?, arguments.texts("ip6")?].concat();
@@ -329,6 +421,11 @@ fn namespaces(arguments: &Arguments, options: &mut Options) -> Result<()> {
     network.search = arguments.texts("dns-search")?;
     network.resolver_options = arguments.texts("dns-option")?;
     Ok(())
+}
+
+/// Another container: `container:NAME`.
+fn other(arguments: &Arguments, flag: &str) -> Result<Option<String>> {
+    Ok(arguments.text(flag)?.and_then(|text| text.strip_prefix("container:")).map(str::to_string))
 }
 
 fn sharing(arguments: &Arguments, flag: &str) -> Result<Sharing> {
@@ -361,126 +458,4 @@ pub fn labels(arguments: &Arguments) -> Result<std::collections::BTreeMap<String
         (name, value) => Ok((name.to_string(), value.to_string())),
     };
     arguments.texts("label")?.into_iter().map(split).collect()
-}
-
-const PROPAGATIONS: [&str; 6] = ["private", "rprivate", "shared", "rshared", "slave", "rslave"];
-
-/// `SOURCE:TARGET[:OPTIONS]`, where the source is a path or the name of a volume; or `TARGET` alone, a volume without a name.
-fn parse_volume(text: &str) -> Result<Mount> {
-    let wrong = |what: &str| Error::invalid(format!("--volume {text}: {what}"));
-    let parts: Vec<&str> = text.split(':').collect();
-    let (source, target, flags) = match parts[..] {
-        [target] => ("", target, ""),
-        [source, target] => (source, target, ""),
-        [source, target, flags] => (source, target, flags),
-        _ => return Err(wrong("must be SOURCE:TARGET or SOURCE:TARGET:OPTIONS")),
-    };
-    let is_path = source.starts_with(['/', '.']);
-    let (mut access, mut copies, mut propagation) = (Access::ReadWrite, true, None);
-    for flag in flags.split(',').filter(|flag| !flag.is_empty()) {
-        match flag {
-            "ro" => access = Access::ReadOnly,
-            "rw" => access = Access::ReadWrite,
-            "nocopy" if !is_path => copies = false,
-            flag if is_path && PROPAGATIONS.contains(&flag) => propagation = Some(flag.to_string()),
-            flag => {
-                return Err(wrong(&format!(
-                    "{flag}: must be ro, rw, of a path a propagation such as rslave, or of a volume nocopy"
-                )));
-            }
-        }
-    }
-    let source = if is_path {
-        let path = absolute(source).map_err(|error| wrong(&error.to_string()))?;
-        MountSource::Bind { path, propagation }
-    } else {
-        if !source.is_empty() {
-            check_volume_name(source).map_err(|error| wrong(&error.to_string()))?;
-        }
-        MountSource::Volume { name: source.to_string(), is_anonymous: false, copies }
-    };
-    Ok(Mount { source, destination: target.to_string(), access })
-}
-
-fn absolute(path: &str) -> std::io::Result<PathBuf> {
-    std::path::absolute(Path::new(path))
-}
-
-/// `type=bind,source=/a,target=/b,readonly`.
-fn parse_mount(text: &str) -> Result<Mount> {
-    let wrong = |what: &str| Error::invalid(format!("--mount {text}: {what}"));
-    // Docker: without a type it is a volume.
-    let (mut kind, mut source, mut target, mut access) = ("volume", None, None, Access::ReadWrite);
-    let (mut propagation, mut tmpfs, mut copies) = (None, Vec::new(), true);
-    for field in text.split(',') {
-        let (name, value) = field.split_once('=').unwrap_or((field, ""));
-        match (name, value) {
-            ("type", value) => kind = value,
-            ("source" | "src", value) => source = Some(value),
-            ("target" | "destination" | "dst", value) => target = Some(value),
-            ("readonly" | "ro", "" | "true" | "1") => access = Access::ReadOnly,
-            ("readonly" | "ro", "false" | "0") => access = Access::ReadWrite,
-            ("bind-propagation", value) if PROPAGATIONS.contains(&value) => {
-                propagation = Some(value.to_string())
-            }
-            ("volume-nocopy", "" | "true" | "1") => copies = false,
-            ("tmpfs-size", value) => {
-                tmpfs.push(format!("size={}", parse_bytes("--mount tmpfs-size", value)?))
-            }
-            ("tmpfs-mode", value) => tmpfs.push(format!("mode={value}")),
-            _ => return Err(wrong(&format!("{field}: not known"))),
-        }
-    }
-    let destination = target.ok_or_else(|| wrong("target is missing"))?.to_string();
-    let source = match (kind, source) {
-        ("bind", Some(path)) => {
-            let path = absolute(path).map_err(|error| wrong(&error.to_string()))?;
-            MountSource::Bind { path, propagation }
-        }
-        ("bind", None) => return Err(wrong("source is missing")),
-        ("volume", source) => {
-            let name = source.unwrap_or_default().to_string();
-            if !name.is_empty() {
-                check_volume_name(&name).map_err(|error| wrong(&error.to_string()))?;
-            }
-            MountSource::Volume { name, is_anonymous: false, copies }
-        }
-        ("tmpfs", None) => MountSource::Tmpfs { options: tmpfs },
-        ("tmpfs", Some(_)) => return Err(wrong("source: memory has none")),
-        _ => return Err(wrong("type must be bind, volume or tmpfs")),
-    };
-    Ok(Mount { source, destination, access })
-}
-
-/// `TARGET[:OPTIONS]`.
-fn parse_tmpfs(text: &str) -> Mount {
-    let (target, options) = text.split_once(':').unwrap_or((text, ""));
-    let mut access = Access::ReadWrite;
-    let mut kept = Vec::new();
-    for option in options.split(',').filter(|option| !option.is_empty()) {
-        match option {
-            "ro" => access = Access::ReadOnly,
-            "rw" => access = Access::ReadWrite,
-            option => kept.push(option.to_string()),
-        }
-    }
-    Mount { source: MountSource::Tmpfs { options: kept }, destination: target.to_string(), access }
-}
-
-/// `HOST[:TARGET[:ACCESS]]`.
-fn parse_device(text: &str) -> Result<DeviceRequest> {
-    let parts: Vec<&str> = text.split(':').collect();
-    let is_access = |text: &str| !text.is_empty() && text.bytes().all(|byte| b"rwm".contains(&byte));
-    let (host, container, access) = match parts[..] {
-        [host] => (host, host, "rwm"),
-        [host, access] if is_access(access) => (host, host, access),
-        [host, container] => (host, container, "rwm"),
-        [host, container, access] if is_access(access) => (host, container, access),
-        _ => {
-            return Err(Error::invalid(format!(
-                "--device {text}: must be HOST, HOST:TARGET or HOST:TARGET:rwm"
-            )));
-        }
-    };
-    Ok(DeviceRequest { host: host.into(), container: container.to_string(), access: access.to_string() })
 }

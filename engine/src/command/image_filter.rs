@@ -1,6 +1,5 @@
 //! `--filter` of commands about images.
 
-use super::images::created;
 use crate::error::{Error, Result};
 use crate::reference::Reference;
 use crate::store::{ImageRecord, Store};
@@ -27,7 +26,7 @@ impl Filter {
         for text in filters {
             let wrong = |what: &str| Error::invalid(format!("--filter {text}: {what}"));
             let (name, value) = text.split_once('=').ok_or_else(|| wrong("must be NAME=VALUE"))?;
-            let moment = || -> Result<Option<Moment>> { Ok(created(&store.find_image(value)?)) };
+            let moment = || -> Result<Option<Moment>> { Ok(store.find_image(value)?.moment()) };
             match name {
                 "dangling" => {
                     let value = value.parse().map_err(|_| wrong("must be true or false"))?;
@@ -53,7 +52,7 @@ impl Filter {
     /// Its configuration, which has the labels, cannot be read.
     pub fn accepts(&self, store: &Store, record: &ImageRecord) -> Result<bool> {
         let reference = record.reference();
-        let moment = created(record);
+        let moment = record.moment();
         let is_it = self.is_dangling.is_none_or(|wanted| wanted == reference.is_none())
             && self.before.is_none_or(|limit| moment < Some(limit))
             && self.since.is_none_or(|limit| moment > Some(limit))

@@ -40,7 +40,6 @@ fn prune(global: &Global, arguments: &Arguments) -> Result<u8> {
 /// # Errors
 /// Something cannot be removed.
 pub fn prune_images(store: &Store, all: bool) -> Result<(String, u64)> {
-    store.sweep()?;
     let removals = store.removals()?;
     let used: BTreeSet<ImageId> =
         ContainerRecord::list(store)?.iter().filter_map(|container| container.image_id().copied()).collect();

@@ -12,7 +12,7 @@ use crate::container::span;
 use crate::error::Result;
 use crate::reference::Reference;
 use crate::store::ImageRecord;
-use crate::time::{Moment, parse_rfc3339};
+use crate::time::Moment;
 
 pub const COMMAND: Command = Command {
     name: "images",
@@ -53,7 +53,7 @@ fn images(global: &Global, arguments: &Arguments) -> Result<u8> {
         })
     });
     wrong?;
-    records.sort_by_key(|record| std::cmp::Reverse(created(record)));
+    records.sort_by_key(|record| std::cmp::Reverse(record.moment()));
     let whole = arguments.is_set("no-trunc");
     if arguments.is_set("quiet") {
         let mut ids: Vec<String> = records.iter().map(|record| shown_id(record, whole)).collect();
@@ -74,11 +74,6 @@ fn images(global: &Global, arguments: &Arguments) -> Result<u8> {
     let names = ["Repository", "Tag", "ID", "CreatedSince", "Size"];
     let cells: Vec<[String; 5]> = rows.iter().map(|row| names.map(|name| cell(row, name))).collect();
     print(&table(["REPOSITORY", "TAG", "IMAGE ID", "CREATED", "SIZE"], &cells))
-}
-
-/// When an image was made; one that does not say so is the oldest.
-pub fn created(record: &ImageRecord) -> Option<Moment> {
-    record.created.as_deref().and_then(parse_rfc3339)
 }
 
 /// Repository and tag, as people write them.
@@ -110,7 +105,7 @@ fn fields(record: &ImageRecord, whole: bool, now: Moment) -> Value {
         "Repository": repository,
         "Tag": tag,
         "Digest": record.repo_digest.map_or(NONE.to_string(), |digest| digest.to_string()),
-        "CreatedSince": ago(created(record), now),
+        "CreatedSince": ago(record.moment(), now),
         "CreatedAt": record.created.clone().unwrap_or_else(|| "N/A".to_string()),
         "Size": human_size(record.size),
         "Platform": record.platform.to_string(),

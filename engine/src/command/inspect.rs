@@ -4,26 +4,47 @@ use serde_json::Value;
 
 use super::format::Format;
 use super::table::table;
-use super::{Arguments, Command, Flag, Global, print, say};
+use super::{Arguments, Command, Flag, Global, image_inspect, network, print, say, volume};
 use crate::container::{
-    ProcessLine, PublishedPort, inspect as document, processes, published_ports, rename as give_name,
+    ProcessLine, Published, inspect as document, processes, published, rename as give_name,
 };
 use crate::error::{Error, Kind, Result};
 use crate::store::Store;
 use crate::time::{Moment, rfc3339};
 
-pub const INSPECT: Command = Command {
-    name: "inspect",
-    aliases: &["container inspect"],
+const FORMAT: Flag = Flag {
+    long: "format",
+    short: Some('f'),
+    value: Some("FORMAT"),
+    help: "json, or fields as {{.State.Status}}",
+};
+
+pub const CONTAINER_INSPECT: Command = Command {
+    name: "container inspect",
+    aliases: &[],
     operands: "CONTAINER …",
     operand_count: 1..=usize::MAX,
     help: "show everything that is known of containers",
-    flags: &[&[Flag {
-        long: "format",
-        short: Some('f'),
-        value: Some("FORMAT"),
-        help: "json, or fields as {{.State.Status}}",
-    }]],
+    flags: &[&[FORMAT]],
+    ends_at_operand: false,
+    run: inspect_containers,
+};
+
+pub const INSPECT: Command = Command {
+    name: "inspect",
+    aliases: &[],
+    operands: "NAME …",
+    operand_count: 1..=usize::MAX,
+    help: "show everything that is known of containers, images, networks and volumes",
+    flags: &[
+        &[FORMAT],
+        &[Flag {
+            long: "type",
+            short: None,
+            value: Some("KIND"),
+            help: "container, image, network or volume; otherwise whichever has the name",
+        }],
+    ],
     ends_at_operand: false,
     run: inspect,
 };
@@ -61,10 +82,38 @@ pub const RENAME: Command = Command {
     run: rename,
 };
 
-fn inspect(global: &Global, arguments: &Arguments) -> Result<u8> {
+fn inspect_containers(global: &Global, arguments: &Arguments) -> Result<u8> {
     let store = global.store()?;
-    let find = |name: &str| document(&store, &store.containers().find(name)?);
-    show_documents(arguments, find)
+    show_documents(arguments, |name| document(&store, &store.containers().find(name)?))
+}
+
+/// What has a name.
+type Kinds = [(&'static str, fn(&Store, &str) -> Result<Value>); 4];
+
+/// In Docker's order.
+const KINDS: Kinds = [
+    ("container", |store, name| document(store, &store.containers().find(name)?)),
+    ("image", |store, name| image_inspect::describe(store, &store.find_image(name)?)),
+    ("network", network::document),
+    ("volume", volume::named_document),
+];
+
+fn inspect(global: &Global, arguments: &Arguments) -> Result<u8> {
+    let kind = arguments.text("type")?;
+    if let Some(wrong) = kind.filter(|kind| KINDS.iter().all(|(known, _)| known != kind)) {
+        return Err(Error::invalid(format!("--type {wrong}: must be container, image, network or volume")));
+    }
+    let store = global.store()?;
+    show_documents(arguments, |name| {
+        let mut wanted = KINDS.iter().filter(|(known, _)| kind.is_none_or(|kind| kind == *known));
+        let found = wanted.find_map(|(_, find)| match find(&store, name) {
+            // What cannot be a name of one kind may be one of another.
+            Err(error) if matches!(error.kind(), Kind::NotFound | Kind::Invalid) => None,
+            found => Some(found),
+        });
+        found
+            .unwrap_or_else(|| Err(Error::not_found(format!("no such {}: {name}", kind.unwrap_or("object")))))
+    })
 }
 
 /// The documents of everything that is named: an array, or a line each. What is not there is said, and shows in the status.
@@ -95,24 +144,23 @@ pub fn show_documents(arguments: &Arguments, find: impl Fn(&str) -> Result<Value
 fn port(global: &Global, arguments: &Arguments) -> Result<u8> {
     let store = global.store()?;
     let name = arguments.operand(0)?.unwrap_or_default();
-    let ports = published_ports(&store, &store.containers().find(name)?)?;
-    let outside = |PublishedPort { address, port, .. }: &PublishedPort| match address.contains(':') {
-        true => format!("[{address}]:{port}"),
-        false => format!("{address}:{port}"),
-    };
+    let mut ports = published(&store, &store.containers().find(name)?)?;
+    ports.sort_by(|one, other| {
+        (&one.port, &one.protocol, &one.host).cmp(&(&other.port, &other.protocol, &other.host))
+    });
+    let inside = |port: &Published| format!("{}/{}", port.port, port.protocol);
     let Some(wanted) = arguments.operand(1)? else {
-        let lines = ports.iter().map(|port| format!("{} -> {}\n", port.inside, outside(port)));
+        let lines = ports.iter().map(|port| format!("{} -> {}\n", inside(port), port.host));
         return print(&lines.collect::<String>());
     };
-    let inside = if wanted.contains('/') { wanted.to_string() } else { format!("{wanted}/tcp") };
-    let lines: Vec<String> = ports
-        .iter()
-        .filter(|port| port.inside == inside)
-        .map(|port| format!("{}\n", outside(port)))
-        .collect();
+    let wanted = if wanted.contains('/') { wanted.to_string() } else { format!("{wanted}/tcp") };
+    let lines: Vec<String> =
+        ports.iter().filter(|port| inside(port) == wanted).map(|port| format!("{}\n", port.host)).collect();
     match lines.is_empty() {
-        true => Err(Error::not_found(format!("container {name}: no port of the host's leads to {inside}"))
-            .with_status(1)),
+        true => {
+            let text = format!("container {name}: no port of the host's leads to {wanted}");
+            Err(Error::not_found(text).with_status(1))
+        }
         false => print(&lines.concat()),
     }
 }

@@ -27,7 +27,13 @@ pub const COMMAND: Command = Command {
 fn logs(global: &Global, arguments: &Arguments) -> Result<u8> {
     let store = global.store()?;
     let folder = store.containers().find(arguments.operand(0)?.unwrap_or_default())?;
-    ContainerRecord::of(&folder)?;
+    let record = ContainerRecord::of(&folder)?;
+    if record.options.log.is_off {
+        return Err(Error::invalid(format!(
+            "container {}: --log-driver none: nothing of what it writes is kept",
+            record.name
+        )));
+    }
     let tail = match arguments.text("tail")? {
         None | Some("all" | "-1") => Tail::All,
         Some(text) => {

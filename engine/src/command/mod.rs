@@ -4,10 +4,12 @@ mod arguments;
 mod attach;
 mod boot;
 mod commit;
+mod completion;
 mod container_flags;
 mod create;
 mod events;
 mod exec;
+mod explain;
 mod files;
 mod filter;
 mod format;
@@ -20,8 +22,10 @@ mod inspect;
 mod login;
 mod logs;
 mod manifest;
+mod mount_flags;
 mod network;
 mod progress;
+mod project;
 mod prune;
 mod ps;
 mod pull;
@@ -37,6 +41,7 @@ mod stop;
 mod system;
 mod table;
 mod tag;
+mod template;
 mod update;
 mod version;
 mod volume;
@@ -67,6 +72,7 @@ pub const COMMANDS: &[Command] = &[
     stop::WAIT,
     rm::COMMAND,
     inspect::INSPECT,
+    inspect::CONTAINER_INSPECT,
     inspect::TOP,
     inspect::PORT,
     inspect::RENAME,
@@ -107,6 +113,8 @@ pub const COMMANDS: &[Command] = &[
     login::LOGIN,
     login::LOGOUT,
     manifest::INSPECT,
+    explain::COMMAND,
+    completion::COMMAND,
     version::COMMAND,
 ];
 

@@ -9,6 +9,7 @@ use serde_json::{Value, json};
 use super::container_flags::labels;
 use super::format::Format;
 use super::image_prune::confirm;
+use super::inspect::show_documents;
 use super::prune::list;
 use super::table::table;
 use super::{Arguments, Command, Flag, Global, each, print};
@@ -69,7 +70,12 @@ pub const INSPECT: Command = Command {
     operands: "NETWORK …",
     operand_count: 1..=usize::MAX,
     help: "show networks as JSON",
-    flags: &[],
+    flags: &[&[Flag {
+        long: "format",
+        short: Some('f'),
+        value: Some("FORMAT"),
+        help: "json, or fields as {{.Driver}}",
+    }]],
     ends_at_operand: false,
     run: inspect,
 };
@@ -197,26 +203,30 @@ fn driver(record: &NetworkRecord) -> &'static str {
 
 fn inspect(global: &Global, arguments: &Arguments) -> Result<u8> {
     let store = global.store()?;
-    let mut documents = Vec::new();
-    for name in arguments.operands_from(0)? {
-        let record = store.networks().find(&name)?;
-        let containers: BTreeMap<String, Value> = running_on(&store, &record.name)?
-            .into_iter()
-            .map(|container| (container.id, json!({"Name": container.name})))
-            .collect();
-        documents.push(json!({
-            "Name": record.name,
-            "Id": record.id,
-            "Created": rfc3339(record.created),
-            "Driver": driver(&record),
-            "Internal": record.internal,
-            "Subnets": record.subnets,
-            "Link": record.link,
-            "Containers": containers,
-            "Labels": record.labels,
-        }));
-    }
-    print(&format!("{:#}\n", Value::Array(documents)))
+    show_documents(arguments, |name| document(&store, name))
+}
+
+/// Everything that is known of a network.
+///
+/// # Errors
+/// There is none of that name.
+pub fn document(store: &Store, name: &str) -> Result<Value> {
+    let record = store.networks().find(name)?;
+    let containers: BTreeMap<String, Value> = running_on(store, &record.name)?
+        .into_iter()
+        .map(|container| (container.id, json!({"Name": container.name})))
+        .collect();
+    Ok(json!({
+        "Name": record.name,
+        "Id": record.id,
+        "Created": rfc3339(record.created),
+        "Driver": driver(&record),
+        "Internal": record.internal,
+        "Subnets": record.subnets,
+        "Link": record.link,
+        "Containers": containers,
+        "Labels": record.labels,
+    }))
 }
 
 fn running_on(store: &Store, network: &str) -> Result<Vec<ContainerRecord>> {

@@ -2,10 +2,14 @@
 
 use serde_json::{Value, json};
 
+use super::filter::{Filters, is_labelled};
 use super::format::Format;
 use super::table::{shortened, table};
 use super::{Arguments, Command, Flag, Global, print};
-use crate::container::{ContainerRecord, Status, arguments as program, span};
+use crate::container::{
+    ContainerRecord, Health, HealthState, NetworkMode, Published, Status, arguments as program, published,
+    span,
+};
 use crate::error::Result;
 use crate::store::Store;
 use crate::time::Moment;
@@ -21,6 +25,12 @@ pub const COMMAND: Command = Command {
         Flag { long: "quiet", short: Some('q'), value: None, help: "ids alone" },
         Flag { long: "no-trunc", short: None, value: None, help: "nothing is shortened" },
         Flag { long: "last", short: Some('n'), value: Some("NUMBER"), help: "the last ones that were made" },
+        Flag {
+            long: "filter",
+            short: Some('f'),
+            value: Some("NAME=VALUE"),
+            help: "name, id, status, exited, health, label, ancestor, volume or network, =…",
+        },
         Flag { long: "format", short: None, value: Some("FORMAT"), help: "json, or fields as {{.ID}}" },
     ]],
     ends_at_operand: false,
@@ -30,13 +40,22 @@ pub const COMMAND: Command = Command {
 struct Row {
     record: ContainerRecord,
     status: Status,
+    ports: Vec<Published>,
+    health: Option<HealthState>,
 }
 
 fn ps(global: &Global, arguments: &Arguments) -> Result<u8> {
     let store = global.store()?;
     let format = Format::parse(arguments.text("format")?)?;
     let last = arguments.number("last")?;
-    let mut rows = rows(&store, arguments.is_set("all") || last.is_some())?;
+    let filters = Filters::parse(
+        arguments,
+        &["name", "id", "status", "exited", "health", "label", "ancestor", "volume", "network"],
+    )?;
+    // Docker: whoever asks for a status means all that have it.
+    let all = arguments.is_set("all") || last.is_some() || filters.has("status") || filters.has("exited");
+    let mut rows = rows(&store, all)?;
+    rows.retain(|row| is_wanted(row, &filters));
     rows.truncate(last.unwrap_or(usize::MAX));
     let whole = arguments.is_set("no-trunc");
     let now = Moment::now();
@@ -66,12 +85,43 @@ fn rows(store: &Store, all: bool) -> Result<Vec<Row>> {
         // One that is gone meanwhile, or was never complete, is none.
         let Ok(Some(record)) = ContainerRecord::read(&folder) else { continue };
         let status = Status::of(store, &folder)?;
+        let has_ports = status.is_alive() && !record.options.network.published.is_empty();
+        let ports = if has_ports { published(store, &folder)? } else { Vec::new() };
+        let health = if status.is_alive() { Health::of(&folder, &record)? } else { None };
         if all || status.is_alive() {
-            rows.push(Row { record, status });
+            rows.push(Row { record, status, ports, health: health.map(|health| health.state) });
         }
     }
     rows.sort_by_key(|row| std::cmp::Reverse(row.record.created));
     Ok(rows)
+}
+
+fn is_wanted(row: &Row, filters: &Filters) -> bool {
+    let Row { record, status, health, .. } = row;
+    let exited = match status {
+        Status::Exited(exit) => Some(exit.status.to_string()),
+        _ => None,
+    };
+    let network = match &record.options.network.mode {
+        NetworkMode::Default => "bridge",
+        NetworkMode::None => "none",
+        NetworkMode::Host => "host",
+        NetworkMode::Named(name) | NetworkMode::Container(name) => name,
+    };
+    let is_mounted = |value: &str| {
+        record.options.volumes().any(|name| name == value)
+            || record.options.mounts.iter().any(|mount| mount.destination == value)
+    };
+    let image = record.image.as_str();
+    filters.any("name", |value| record.name.contains(value.trim_start_matches('/')))
+        && filters.any("id", |value| record.id.starts_with(value))
+        && filters.any("status", |value| status.name() == value)
+        && filters.any("exited", |value| exited.as_deref() == Some(value))
+        && filters.any("health", |value| health.map_or("none", HealthState::name) == value)
+        && filters.all("label", |value| is_labelled(&record.options.labels, value))
+        && filters.any("ancestor", |value| image == value || image.strip_suffix(":latest") == Some(value))
+        && filters.any("volume", is_mounted)
+        && filters.any("network", |value| network == value)
 }
 
 fn id(row: &Row, whole: bool) -> &str {
@@ -79,7 +129,12 @@ fn id(row: &Row, whole: bool) -> &str {
 }
 
 fn fields(row: &Row, whole: bool, now: Moment) -> Value {
-    let Row { record, status } = row;
+    let Row { record, status, ports, health } = row;
+    let health = match health {
+        None => String::new(),
+        Some(HealthState::Starting) => " (health: starting)".to_string(),
+        Some(state) => format!(" ({})", state.name()),
+    };
     let command = program(&record.execution, &record.options).unwrap_or_default().join(" ");
     let command = if whole { command } else { shortened(&command, 20) };
     let age = std::time::Duration::from_nanos(now.0.saturating_sub(record.created.0));
@@ -88,9 +143,9 @@ fn fields(row: &Row, whole: bool, now: Moment) -> Value {
         "Image": record.image,
         "Command": format!("\"{command}\""),
         "CreatedAgo": format!("{} ago", span(age)),
-        "Status": status.sentence(now),
+        "Status": status.sentence(now) + &health,
         "State": status.name(),
-        "Ports": record.options.network.published.join(", "),
+        "Ports": ports.iter().map(Published::to_string).collect::<Vec<_>>().join(", "),
         "Names": record.name,
         "Labels": record.options.labels.iter().map(|(name, value)| format!("{name}={value}")).collect::<Vec<_>>().join(","),
     })

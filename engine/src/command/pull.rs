@@ -30,7 +30,6 @@ fn pull(global: &Global, arguments: &Arguments) -> Result<u8> {
     let reference = Reference::parse(text)?;
     let (platform, access) = (platform(arguments)?, access(arguments));
     let store = global.store()?;
-    store.sweep()?;
     if arguments.is_set("quiet") {
         pull_with(&store, &reference, platform.as_ref(), &access, &Silent)?;
         return print(&format!("{reference}\n"));
@@ -120,7 +119,6 @@ pub fn provide(store: &Store, name: &str, arguments: &Arguments) -> Result<()> {
     }
     let reference = Reference::parse(name)?;
     let access = access(arguments);
-    store.sweep()?;
     if arguments.is_set("quiet") {
         return pull_with(store, &reference, platform.as_ref(), &access, &Silent).map(|_| ());
     }

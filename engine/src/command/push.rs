@@ -36,7 +36,8 @@ fn push(global: &Global, arguments: &Arguments) -> Result<u8> {
         let progress = Progress::new(Stream::Stdout, Direction::Push);
         crate::transfer::push(&store, &record, &reference, &access, &progress)?
     };
-    store.name_image(&ImageRecord { repo_digest: Some(digest), ..record })?;
+    // It is another one where layers had to be compressed.
+    store.name_image(&ImageRecord { manifest: Some(digest), repo_digest: Some(digest), ..record })?;
     match is_quiet {
         true => print(&format!("{reference}\n")),
         false => print(&format!("{}: digest: {digest} size: {length}\n", reference.target())),

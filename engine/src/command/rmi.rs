@@ -27,7 +27,6 @@ pub const COMMAND: Command = Command {
 
 fn rmi(global: &Global, arguments: &Arguments) -> Result<u8> {
     let store = global.store()?;
-    store.sweep()?;
     let (force, keep) = (arguments.is_set("force"), arguments.is_set("no-prune"));
     let mut status = 0;
     for name in arguments.operands_from(0)? {

@@ -3,19 +3,20 @@
 use rustix::termios::isatty;
 
 use super::container_flags::{FLAGS, IDENTITY_FLAGS, LIMIT_FLAGS, RESTART_FLAG, Wanted};
+use super::project::Project;
 use super::pull::{POLICY_FLAGS, provide};
 use super::registry_flags::{FLAGS as REGISTRY_FLAGS, PLATFORM_FLAGS};
 use super::{Arguments, Command, Flag, Global, print, say, status_of, warn};
 use crate::container::{
-    Lifetime, NetworkMode, Options, Start, run_in_foreground, start_attached, start_detached,
+    Lifetime, NetworkMode, Options, Start, Streams, run_in_foreground, start_attached, start_detached,
 };
-use crate::error::{Error, Result};
+use crate::error::{Context, Error, Result};
 
 pub const COMMAND: Command = Command {
     name: "run",
     aliases: &["container run"],
-    operands: "IMAGE [COMMAND …]",
-    operand_count: 1..=usize::MAX,
+    operands: "[IMAGE [COMMAND …]]",
+    operand_count: 0..=usize::MAX,
     help: "run a program in a container of its own",
     flags: &[
         FLAGS,
@@ -37,14 +38,21 @@ const OWN_FLAGS: &[Flag] = &[
 ];
 
 fn run(global: &Global, arguments: &Arguments) -> Result<u8> {
-    let wanted = Wanted::parse(arguments)?;
+    let mut wanted = Wanted::parse(arguments)?;
+    if arguments.operands.is_empty() {
+        let folder = std::env::current_dir().context(|| "the working folder")?;
+        wanted.take_project(&Project::of(&folder)?);
+        let is_attached = !arguments.is_set("detach") && isatty(rustix::stdio::stdin());
+        let streams = &mut wanted.options.streams;
+        *streams = Streams { interactive: true, terminal: streams.terminal || is_attached };
+    }
     let detached = arguments.is_set("detach");
     let is_throwaway = arguments.is_set("rm");
     if !detached {
         check_terminal(&wanted.options)?;
     }
     let store = global.store()?;
-    provide(&store, arguments.operand(0)?.unwrap_or_default(), arguments)?;
+    provide(&store, wanted.image(), arguments)?;
     // Whoever is on a network with a name is announced there, which is its monitor's work.
     let has_monitor =
         detached || !is_throwaway || matches!(wanted.options.network.mode, NetworkMode::Named(_));
@@ -59,7 +67,7 @@ fn run(global: &Global, arguments: &Arguments) -> Result<u8> {
         start_detached(&store, own, &mut say)?;
         return print(&format!("{id}\n"));
     }
-    if has_monitor {
+    if !own.record.is_foreground {
         let signals = arguments.is_on("sig-proxy");
         return status_of(start_attached(&store, own, signals, &mut say)?);
     }

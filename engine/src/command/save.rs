@@ -88,7 +88,6 @@ fn run_load(global: &Global, arguments: &Arguments) -> Result<u8> {
     let input = arguments.value("input").map(Path::new);
     let mut stream: Box<dyn Read + Send> = open(input, "--input")?;
     let store = global.store()?;
-    store.sweep()?;
     let named = || input.map_or("stdin".to_string(), |path| format!("--input {}", path.display()));
     let records = load(&store, &mut stream, platform.as_ref()).context(named)?;
     if arguments.is_set("quiet") {
@@ -117,7 +116,6 @@ fn run_import(global: &Global, arguments: &Arguments) -> Result<u8> {
     let input = Some(Path::new(text)).filter(|path| *path != "-");
     let mut stream = open(input, "import")?;
     let store = global.store()?;
-    store.sweep()?;
     let imported = Imported { name: name.as_ref(), platform, message };
     let record = import(&store, &mut *stream, imported).context(|| text.to_string())?;
     print(&format!("{}\n", record.id))

@@ -145,7 +145,15 @@ fn document(store: &Store, record: &VolumeRecord) -> Value {
 
 fn inspect(global: &Global, arguments: &Arguments) -> Result<u8> {
     let store = global.store()?;
-    show_documents(arguments, |name| Ok(document(&store, &find(&store, name)?)))
+    show_documents(arguments, |name| named_document(&store, name))
+}
+
+/// Everything that is known of the volume of that name.
+///
+/// # Errors
+/// There is none.
+pub fn named_document(store: &Store, name: &str) -> Result<Value> {
+    Ok(document(store, &find(store, name)?))
 }
 
 fn find(store: &Store, name: &str) -> Result<VolumeRecord> {

@@ -23,9 +23,16 @@ pub struct Wants {
     pub input: bool,
     /// Whether the program has a terminal.
     pub terminal: bool,
-    /// To pass signals on.
-    pub signals: bool,
 }
+
+impl Wants {
+    /// To know when it has started, or ended.
+    pub const NOTHING: Wants = Wants { output: false, input: false, terminal: false };
+}
+
+/// What becomes of the signals that box gets; without it they are for box itself. It does not go by the monitor, where it would
+/// stand behind input that the program does not read.
+pub type PassOn<'a> = &'a dyn Fn(Signal);
 
 /// How far a client goes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -49,6 +56,9 @@ pub enum Outcome {
     Lost,
 }
 
+/// What may wait for the monitor. Above this nothing more is read from stdin.
+const UNSENT_MAX: usize = 1 << 16;
+
 /// The keys that let go: ctrl-p, ctrl-q.
 const DETACH: [u8; 2] = [0x10, 0x11];
 
@@ -59,25 +69,29 @@ const DETACH: [u8; 2] = [0x10, 0x11];
 pub fn attach(
     stream: &UnixStream,
     wants: Wants,
+    pass_on: Option<PassOn<'_>>,
     start: bool,
     until: Until,
     warn: &mut dyn FnMut(&str),
 ) -> Result<Outcome> {
     let hello = Hello { version: VERSION, output: wants.output, input: wants.input };
-    say(stream, &encode_value(Kind::Hello, &hello))?;
-    let signals = if wants.signals { Some(ForwardedSignals::block()?) } else { None };
+    // Neither end ever waits for the other, or both would.
+    stream.set_nonblocking(true).context(|| "monitor")?;
+    let signals = pass_on.map(|_| ForwardedSignals::block()).transpose()?;
     let raw = (wants.terminal && wants.input).then(RawTerminal::enter).flatten();
     let mut session = Session {
         stream,
         wants,
+        pass_on,
         decoder: Decoder::default(),
+        unsent: encode_value(Kind::Hello, &hello),
         reads: wants.input,
         held: Vec::new(),
         start,
         until,
     };
     if wants.terminal && !start {
-        session.send_size()?;
+        session.send_size();
     }
     let outcome = session.run(signals.as_ref(), warn);
     drop(raw);
@@ -87,7 +101,10 @@ pub fn attach(
 struct Session<'a> {
     stream: &'a UnixStream,
     wants: Wants,
+    pass_on: Option<PassOn<'a>>,
     decoder: Decoder,
+    /// What the monitor has not taken yet.
+    unsent: Vec<u8>,
     /// Whether stdin has not come to its end.
     reads: bool,
     /// The beginning of the keys that let go.
@@ -100,12 +117,14 @@ impl Session<'_> {
     fn run(&mut self, signals: Option<&ForwardedSignals>, warn: &mut dyn FnMut(&str)) -> Result<Outcome> {
         loop {
             let stdin = stdio::stdin();
-            let mut polled = vec![PollFd::new(self.stream, PollFlags::IN)];
+            self.send();
+            let write = if self.unsent.is_empty() { PollFlags::empty() } else { PollFlags::OUT };
+            let mut polled = vec![PollFd::new(self.stream, PollFlags::IN | write)];
             if let Some(signals) = signals {
                 polled.push(PollFd::from_borrowed_fd(signals.descriptor(), PollFlags::IN));
             }
             // What is typed before the program runs is for it as well.
-            if self.reads && !self.start {
+            if self.reads && !self.start && self.unsent.len() < UNSENT_MAX {
                 polled.push(PollFd::from_borrowed_fd(stdin, PollFlags::IN));
             }
             match poll(&mut polled, None) {
@@ -127,7 +146,7 @@ impl Session<'_> {
             if let Some(signals) = signals.filter(|_| signalled) {
                 let mut arrived = Vec::new();
                 signals.each(|signal| arrived.push(signal))?;
-                arrived.into_iter().try_for_each(|signal| self.pass_on(signal))?;
+                arrived.into_iter().for_each(|signal| self.take_signal(signal));
             }
             if typed && self.reads && self.read_keyboard()? {
                 return Ok(Outcome::Detached);
@@ -144,7 +163,9 @@ impl Session<'_> {
         let length = match (&mut &*self.stream).read(&mut buffer) {
             Ok(0) => return Ok(Some(Outcome::Lost)),
             Ok(length) => length,
-            Err(error) if error.kind() == ErrorKind::Interrupted => return Ok(None),
+            Err(error) if matches!(error.kind(), ErrorKind::Interrupted | ErrorKind::WouldBlock) => {
+                return Ok(None);
+            }
             Err(error) if error.kind() == ErrorKind::ConnectionReset => return Ok(Some(Outcome::Lost)),
             Err(error) => return Err(error).context(|| "monitor"),
         };
@@ -154,9 +175,9 @@ impl Session<'_> {
                 Kind::Created if self.start => {
                     self.start = false;
                     if self.wants.terminal {
-                        self.send_size()?;
+                        self.send_size();
                     }
-                    say(self.stream, &encode(Kind::Start, b""))?;
+                    self.say(&encode(Kind::Start, b""));
                 }
                 Kind::Started if self.until == Until::Started => return Ok(Some(Outcome::Running)),
                 Kind::Failed => {
@@ -183,11 +204,11 @@ impl Session<'_> {
         };
         if length == 0 {
             self.reads = false;
-            say(self.stream, &encode(Kind::InputEnd, b""))?;
+            self.say(&encode(Kind::InputEnd, b""));
             return Ok(false);
         }
         if !self.wants.terminal {
-            say(self.stream, &encode(Kind::Input, &buffer[..length]))?;
+            self.say(&encode(Kind::Input, &buffer[..length]));
             return Ok(false);
         }
         let mut typed = std::mem::take(&mut self.held);
@@ -200,37 +221,45 @@ impl Session<'_> {
             self.held.extend(typed.pop());
         }
         if !typed.is_empty() {
-            say(self.stream, &encode(Kind::Input, &typed))?;
+            self.say(&encode(Kind::Input, &typed));
         }
         Ok(false)
     }
 
-    fn pass_on(&self, signal: Signal) -> Result<()> {
+    fn take_signal(&mut self, signal: Signal) {
         match signal {
             Signal::WINCH if self.wants.terminal => self.send_size(),
             // Of a reader of box's own that has gone.
-            Signal::PIPE => Ok(()),
-            signal => say(self.stream, &encode(Kind::Signal, &[signal.as_raw() as u8])),
+            Signal::PIPE => {}
+            signal => self.pass_on.iter().for_each(|pass_on| pass_on(signal)),
         }
     }
 
-    fn send_size(&self) -> Result<()> {
+    fn send_size(&mut self) {
         let streams = [stdio::stdin(), stdio::stdout(), stdio::stderr()];
-        match streams.into_iter().find_map(|stream| tcgetwinsize(stream).ok()) {
-            Some(size) => {
-                let size = Size { rows: size.ws_row, columns: size.ws_col };
-                say(self.stream, &encode_value(Kind::Resize, &size))
-            }
-            None => Ok(()),
+        if let Some(size) = streams.into_iter().find_map(|stream| tcgetwinsize(stream).ok()) {
+            let size = Size { rows: size.ws_row, columns: size.ws_col };
+            self.say(&encode_value(Kind::Resize, &size));
         }
     }
-}
 
-/// A monitor that has gone is seen when it is read from.
-fn say(mut stream: &UnixStream, frame: &[u8]) -> Result<()> {
-    match stream.write_all(frame) {
-        Err(error) if matches!(error.kind(), ErrorKind::BrokenPipe | ErrorKind::ConnectionReset) => Ok(()),
-        done => done.context(|| "monitor"),
+    fn say(&mut self, frame: &[u8]) {
+        self.unsent.extend_from_slice(frame);
+        self.send();
+    }
+
+    /// Sends as much as the monitor takes. One that has gone is seen when it is read from.
+    fn send(&mut self) {
+        while !self.unsent.is_empty() {
+            match (&mut &*self.stream).write(&self.unsent) {
+                Ok(length) => {
+                    self.unsent.drain(..length);
+                }
+                Err(error) if error.kind() == ErrorKind::Interrupted => {}
+                Err(error) if error.kind() == ErrorKind::WouldBlock => return,
+                Err(_) => self.unsent.clear(),
+            }
+        }
     }
 }
 

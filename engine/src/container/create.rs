@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::event::{Happening, note};
+use super::health::HealthCheck;
 use super::name::{check_name, random_name};
 use super::options::{Access, Mount, MountSource, Options};
 use super::own::Own;
@@ -56,6 +57,7 @@ pub fn create(
     let Source { name: image, base, execution, locks } = source;
     let mut options = options;
     make_volumes(store, &execution, &mut options)?;
+    let has_health = HealthCheck::compile(&execution, &options.health).is_some();
     let record = ContainerRecord {
         id: id.as_str().to_string(),
         name,
@@ -65,11 +67,15 @@ pub fn create(
         options,
         created: Moment::now(),
         auto_remove: lifetime != Lifetime::Kept,
-        is_foreground: lifetime == Lifetime::OfCommand,
+        // Its health is looked at by its monitor.
+        is_foreground: lifetime == Lifetime::OfCommand && !has_health,
     };
     let own = Own { folder, record, lock };
     let begun = match start {
-        Start::Now => Progress { started: Some(Moment::now()), ..Progress::default() }.write(&own.folder),
+        Start::Now => {
+            Progress { started: Some(Moment::now()), is_kept: !own.record.auto_remove, ..Progress::default() }
+                .write(&own.folder)
+        }
         Start::Later => Ok(()),
     };
     match begun.and_then(|()| own.record.write(&own.folder)) {

@@ -60,7 +60,10 @@ pub fn exec(
 }
 
 /// The `process` of a config.json: as the container's own, with what is asked for instead.
-fn process(record: &ContainerRecord, request: &ExecRequest, facts: &Facts) -> Result<Value> {
+///
+/// # Errors
+/// Something cannot be as it is asked for.
+pub(super) fn process(record: &ContainerRecord, request: &ExecRequest, facts: &Facts) -> Result<Value> {
     let ExecRequest { command, environment, workdir, user, streams, privileged, detached: _ } =
         request.clone();
     let own = &record.options;

@@ -5,7 +5,8 @@ use std::os::unix::fs::{FileTypeExt, MetadataExt};
 use std::path::{Path, PathBuf};
 
 use super::account::Accounts;
-use super::options::Options;
+use super::options::{NetworkMode, Options};
+use super::status::open_running;
 use crate::error::{Context, Error, Result};
 use crate::ids::IdMaps;
 use crate::store::Store;
@@ -25,8 +26,25 @@ pub struct Facts {
     pub hostname: String,
     /// The folder of volumes.
     pub volumes: PathBuf,
+    /// Namespaces of other containers.
+    pub joined: Joined,
     /// Devices that are asked for; all of the host's for a privileged container.
     pub devices: Vec<Device>,
+}
+
+/// Namespaces of other containers that a container is to be in, by their paths.
+#[derive(Debug, Clone, Default)]
+pub struct Joined {
+    /// Network.
+    pub network: Option<String>,
+    /// Processes.
+    pub pid: Option<String>,
+    /// System V and POSIX objects.
+    pub ipc: Option<String>,
+    /// What the other one on the network is called.
+    pub hostname: Option<String>,
+    /// Where its /etc/hosts and the like are.
+    pub names: Option<PathBuf>,
 }
 
 /// A device of the host.
@@ -62,7 +80,8 @@ impl Facts {
         } else {
             Vec::new()
         };
-        let mut facts = Facts { devices, ..Facts::of_running(store, id, accounts) };
+        let joined = Joined::look(store, options)?;
+        let mut facts = Facts { devices, joined, ..Facts::of_running(store, id, accounts) };
         for request in &options.devices {
             let named = || format!("--device {}", request.host.display());
             let found = Device::look(&request.host).context(named)?;
@@ -81,7 +100,51 @@ impl Facts {
     pub fn of_running(store: &Store, id: &str, accounts: Accounts) -> Facts {
         let (machine, hostname) = (std::env::consts::ARCH, hostname());
         let (maps, volumes) = (store.maps().cloned(), store.volumes().folder().to_path_buf());
-        Facts { id: id.to_string(), accounts, maps, machine, hostname, volumes, devices: Vec::new() }
+        Facts {
+            id: id.to_string(),
+            accounts,
+            maps,
+            machine,
+            hostname,
+            volumes,
+            joined: Joined::default(),
+            devices: Vec::new(),
+        }
+    }
+}
+
+impl Joined {
+    /// Finds the containers, which must be running.
+    fn look(store: &Store, options: &Options) -> Result<Joined> {
+        let namespaces = &options.namespaces;
+        let network = match &options.network.mode {
+            NetworkMode::Container(name) => Some(name),
+            _ => None,
+        };
+        let others = [network, namespaces.pid_of.as_ref(), namespaces.ipc_of.as_ref()];
+        if let Some(name) = others.into_iter().flatten().next()
+            && store.maps().is_some()
+        {
+            return Err(Error::invalid(format!(
+                "container:{name}: an ordinary user's containers have user namespaces of their own, and cannot be in each other's others"
+            )));
+        }
+        let mut joined = Joined::default();
+        let path = |name: &String, kind: &str| {
+            let container = open_running(store, &store.containers().find(name)?)?;
+            Ok::<_, Error>(format!("/proc/{}/ns/{kind}", container.pid()?))
+        };
+        joined.pid = namespaces.pid_of.as_ref().map(|name| path(name, "pid")).transpose()?;
+        joined.ipc = namespaces.ipc_of.as_ref().map(|name| path(name, "ipc")).transpose()?;
+        if let Some(name) = network {
+            let folder = store.containers().find(name)?;
+            let names = store.place().runtime.join(folder.id.as_str());
+            let hostname = std::fs::read_to_string(names.join("hostname")).unwrap_or_default();
+            joined.network = Some(path(name, "net")?);
+            joined.hostname = Some(hostname.trim().to_string()).filter(|name| !name.is_empty());
+            joined.names = Some(names);
+        }
+        Ok(joined)
     }
 }
 

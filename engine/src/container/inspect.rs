@@ -5,7 +5,9 @@ use std::collections::BTreeMap;
 use serde_json::{Map, Value, json};
 
 use super::compile::arguments;
+use super::health::Health;
 use super::options::{Access, Limits, Mount, MountSource, NetworkMode, Options, Restart, Sharing};
+use super::ports::{Published, published};
 use super::record::{Base, ContainerRecord, Exit, Progress};
 use super::status::Status;
 use crate::error::Result;
@@ -36,7 +38,7 @@ pub fn inspect(store: &Store, folder: &ContainerFolder) -> Result<Value> {
         "Created": rfc3339(record.created),
         "Path": command.first(),
         "Args": command.get(1..),
-        "State": state(&status, &progress),
+        "State": state(&status, &progress, health(folder, &record)?),
         "Image": image,
         "RestartCount": progress.restarts,
         "Driver": "overlay",
@@ -46,18 +48,18 @@ pub fn inspect(store: &Store, folder: &ContainerFolder) -> Result<Value> {
         "HostConfig": host_config(&record),
         "Mounts": record.options.mounts.iter().map(|one| mount(store, one)).collect::<Value>(),
         "Config": config(&record),
-        "NetworkSettings": network_settings(store, &record),
+        "NetworkSettings": network_settings(store, &record, published(store, folder)?),
     }))
 }
 
-fn state(status: &Status, progress: &Progress) -> Value {
+fn state(status: &Status, progress: &Progress, health: Option<Value>) -> Value {
     let (pid, is_paused) = match status {
         Status::Running { pid, .. } => (*pid, false),
         Status::Paused { pid, .. } => (*pid, true),
         _ => (0, false),
     };
     let exit: Option<&Exit> = progress.exit.as_ref();
-    json!({
+    let mut state = json!({
         "Status": status.name(),
         "Running": status.is_alive(),
         "Paused": is_paused,
@@ -68,7 +70,27 @@ fn state(status: &Status, progress: &Progress) -> Value {
         "Error": exit.and_then(|exit| exit.error.clone()).unwrap_or_default(),
         "StartedAt": progress.started.map_or(NEVER.to_string(), rfc3339),
         "FinishedAt": exit.map_or(NEVER.to_string(), |exit| rfc3339(exit.finished)),
-    })
+    });
+    if let Some(health) = health {
+        state["Health"] = health;
+    }
+    state
+}
+
+fn health(folder: &ContainerFolder, record: &ContainerRecord) -> Result<Option<Value>> {
+    let Some(Health { state, failing, looks }) = Health::of(folder, record)? else { return Ok(None) };
+    let log: Value = looks
+        .iter()
+        .map(|look| {
+            json!({
+                "Start": rfc3339(look.started),
+                "End": rfc3339(look.ended),
+                "ExitCode": look.status.map_or(-1, i32::from),
+                "Output": look.output,
+            })
+        })
+        .collect();
+    Ok(Some(json!({"Status": state.name(), "FailingStreak": failing, "Log": log})))
 }
 
 fn config(record: &ContainerRecord) -> Value {
@@ -182,64 +204,27 @@ fn mount(store: &Store, mount: &Mount) -> Value {
     }
 }
 
-fn network_name(mode: &NetworkMode) -> &str {
+fn network_name(mode: &NetworkMode) -> String {
     match mode {
-        NetworkMode::Default => "bridge",
-        NetworkMode::None => "none",
-        NetworkMode::Host => "host",
-        NetworkMode::Named(name) => name,
+        NetworkMode::Default => "bridge".to_string(),
+        NetworkMode::None => "none".to_string(),
+        NetworkMode::Host => "host".to_string(),
+        NetworkMode::Named(name) => name.clone(),
+        NetworkMode::Container(name) => format!("container:{name}"),
     }
 }
 
-/// A port of the host's that leads to one of a container's.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
-pub struct PublishedPort {
-    /// `80/tcp`
-    pub inside: String,
-    /// The address on the host; unspecified: all of them.
-    pub address: String,
-    /// The port on the host.
-    pub port: String,
-}
-
-/// The ports of a container that runs, as the runtime has published them.
-///
-/// # Errors
-/// The runtime's record cannot be read.
-pub fn published_ports(store: &Store, folder: &ContainerFolder) -> Result<Vec<PublishedPort>> {
-    let root = pillbox::Root::at(&store.place().runtime);
-    let id = pillbox::ContainerId::new(folder.id.as_str())?;
-    let Ok(state) = root.find(&id).and_then(|state| state.load()) else { return Ok(Vec::new()) };
-    let texts = state.network.iter().flat_map(|interface| interface.ports.iter());
-    let mut ports: Vec<_> = texts.filter_map(|text| parse_port(text)).collect();
-    ports.sort();
-    ports.dedup();
-    Ok(ports)
-}
-
-/// `127.0.0.1:8080/tcp -> 80`.
-fn parse_port(text: &str) -> Option<PublishedPort> {
-    let (outside, inside) = text.split_once(" -> ")?;
-    let (outside, protocol) = outside.rsplit_once('/').unwrap_or((outside, "tcp"));
-    let (address, port) = outside.rsplit_once(':').unwrap_or(("0.0.0.0", outside));
-    Some(PublishedPort {
-        inside: format!("{inside}/{protocol}"),
-        address: address.trim_matches(['[', ']']).to_string(),
-        port: port.to_string(),
-    })
-}
-
-fn network_settings(store: &Store, record: &ContainerRecord) -> Value {
+fn network_settings(store: &Store, record: &ContainerRecord, published: Vec<Published>) -> Value {
     let root = pillbox::Root::at(&store.place().runtime);
     let state = pillbox::ContainerId::new(&record.id).and_then(|id| root.find(&id)?.load());
     // One that does not run is connected to nothing.
     let interfaces = state.map(|state| state.network.iter().cloned().collect::<Vec<_>>()).unwrap_or_default();
     let mut ports: Map<String, Value> = Map::new();
-    for port in
-        interfaces.iter().flat_map(|interface| interface.ports.iter()).filter_map(|text| parse_port(text))
-    {
-        let binding = json!({"HostIp": port.address, "HostPort": port.port});
-        if let Value::Array(bindings) = ports.entry(port.inside).or_insert_with(|| json!([])) {
+    for Published { host, port, protocol } in published {
+        let (address, host_port) = host.rsplit_once(':').unwrap_or(("0.0.0.0", &host));
+        let binding = json!({"HostIp": address.trim_matches(['[', ']']), "HostPort": host_port});
+        if let Value::Array(bindings) = ports.entry(format!("{port}/{protocol}")).or_insert_with(|| json!([]))
+        {
             bindings.push(binding);
         }
     }
@@ -270,19 +255,4 @@ fn network_settings(store: &Store, record: &ContainerRecord) -> Value {
         "MacAddress": mac,
         "Networks": {network_name(&record.options.network.mode): network},
     })
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn ports_are_read_as_the_runtime_writes_them() {
-        let of =
-            |text| parse_port(text).map(|port| format!("{} -> {}:{}", port.inside, port.address, port.port));
-        assert_eq!(of("8080/tcp -> 80").as_deref(), Some("80/tcp -> 0.0.0.0:8080"));
-        assert_eq!(of("127.0.0.1:53/udp -> 5353").as_deref(), Some("5353/udp -> 127.0.0.1:53"));
-        assert_eq!(of("[::1]:53/udp -> 53").as_deref(), Some("53/udp -> ::1:53"));
-        assert_eq!(of("nothing"), None);
-    }
 }

@@ -9,8 +9,10 @@ mod copy;
 mod create;
 mod event;
 mod exec;
+mod explain;
 mod facts;
 mod foreground;
+mod health;
 mod inspect;
 pub mod log;
 pub mod monitor;
@@ -19,6 +21,7 @@ mod neighbours;
 mod network;
 mod options;
 mod own;
+mod ports;
 mod prepare;
 mod processes;
 mod reach;
@@ -41,16 +44,19 @@ pub use copy::{CopyOptions, copy_from_stream, copy_into, copy_out, copy_to_strea
 pub use create::{Lifetime, Start, create};
 pub use event::{Happening, note};
 pub use exec::{ExecRequest, exec};
+pub use explain::{Explained, explain};
 pub use facts::{Device, Facts};
 pub use foreground::run_in_foreground;
-pub use inspect::{PublishedPort, inspect, published_ports};
+pub use health::{Health, HealthCheck, HealthState, Look};
+pub use inspect::inspect;
 pub use name::{check_network_name, check_volume_name};
 pub use network::compile_network;
 pub use options::{
-    Access, DeviceRequest, Limits, Mount, MountSource, Namespaces, Network, NetworkMode, Options, Restart,
-    Rights, Seccomp, Sharing, Streams,
+    Access, DeviceRequest, HealthOptions, Limits, LogOptions, Mount, MountSource, Namespaces, Network,
+    NetworkMode, Options, Restart, Rights, Seccomp, Sharing, Streams,
 };
 pub use own::{Own, forget_state, remove_volumes, take};
+pub use ports::{Published, published};
 pub use prepare::{Prepared, prepare};
 pub use processes::{ProcessLine, processes};
 pub use reach::{Reached, changes, disk_usage, reach};

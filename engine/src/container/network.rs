@@ -30,7 +30,7 @@ pub fn compile_network(network: &Network, named: Option<&NetworkRecord>, is_user
         (NetworkMode::Named(name), None) => {
             return Err(Error::not_found(format!("network {name}: there is none")));
         }
-        (NetworkMode::None | NetworkMode::Host, None) => None,
+        (NetworkMode::None | NetworkMode::Host | NetworkMode::Container(_), None) => None,
     };
     if let Some(model) = model {
         let mut interface = json!({"ports": published});
@@ -47,8 +47,13 @@ pub fn compile_network(network: &Network, named: Option<&NetworkRecord>, is_user
         netconf.insert("model".into(), model);
         netconf.insert("interfaces".into(), json!([interface]));
     }
-    if let (NetworkMode::Host | NetworkMode::None, Some(port)) = (mode, published.first()) {
-        let name = if *mode == NetworkMode::Host { "host" } else { "none" };
+    let without_ports = match mode {
+        NetworkMode::Host => Some("host"),
+        NetworkMode::None => Some("none"),
+        NetworkMode::Container(_) => Some("container"),
+        NetworkMode::Default | NetworkMode::Named(_) => None,
+    };
+    if let (Some(name), Some(port)) = (without_ports, published.first()) {
         return Err(Error::invalid(format!(
             "--publish {port}: with --network {name} there is no port to publish"
         )));

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
+use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
@@ -57,6 +58,42 @@ pub struct Options {
     pub stop_timeout: Option<u64>,
     /// When it is started again.
     pub restart: Restart,
+    /// How it is seen whether it does what it should.
+    pub health: HealthOptions,
+    /// What becomes of what it writes.
+    pub log: LogOptions,
+}
+
+/// How health is seen, where the image is not to be followed.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct HealthOptions {
+    /// It is not looked at.
+    pub is_off: bool,
+    /// A script whose status tells.
+    pub command: Option<String>,
+    /// Between two looks.
+    pub interval: Option<Duration>,
+    /// The longest that a look may take.
+    pub timeout: Option<Duration>,
+    /// While it starts, failures do not count.
+    pub start_period: Option<Duration>,
+    /// Between two looks meanwhile.
+    pub start_interval: Option<Duration>,
+    /// How many failures in a row make it unhealthy.
+    pub retries: Option<u32>,
+}
+
+/// The log.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct LogOptions {
+    /// There is none.
+    pub is_off: bool,
+    /// Bytes of one file.
+    pub size: Option<u64>,
+    /// How many files.
+    pub count: Option<u64>,
 }
 
 /// When a program that has ended is started again.
@@ -246,6 +283,10 @@ pub struct Namespaces {
     pub ipc: Sharing,
     /// Host name.
     pub uts: Sharing,
+    /// Those processes are another container's: its name or id.
+    pub pid_of: Option<String>,
+    /// Those objects are another container's.
+    pub ipc_of: Option<String>,
     /// cgroups as it sees them.
     pub cgroup: Sharing,
     /// The cgroup above the container's.
@@ -300,6 +341,8 @@ pub enum NetworkMode {
     Host,
     /// One with a name.
     Named(String),
+    /// That of another container, by its name or id.
+    Container(String),
 }
 
 /// A device of the host's.

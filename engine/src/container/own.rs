@@ -2,6 +2,7 @@
 
 use super::event::{Happening, note};
 use super::record::ContainerRecord;
+use super::rename::disclaim_names;
 use crate::error::{Context, Error, Kind, Result};
 use crate::store::{ContainerFolder, ContainerId, Lock, Sharing, Store};
 
@@ -24,7 +25,7 @@ impl Own {
     pub fn remove(self, store: &Store) -> Result<()> {
         let Own { folder, record, lock } = self;
         // First, because without its folder nobody would know that the name is free.
-        store.containers().disclaim(&record.name, &folder.id)?;
+        disclaim_names(store, &folder, &record)?;
         forget_state(store, &folder.id)?;
         if record.auto_remove {
             remove_volumes(store, &record)?;

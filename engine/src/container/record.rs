@@ -1,8 +1,12 @@
 //! What is kept of a container: what was asked for, and how far it has come.
 
 use std::collections::BTreeSet;
-use std::path::PathBuf;
+use std::io::Write;
+use std::path::{Path, PathBuf};
 
+use rustix::buffer::spare_capacity;
+use rustix::fs::{Mode, OFlags};
+use rustix::io::Errno;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
@@ -62,6 +66,8 @@ pub struct Progress {
     pub exit: Option<Exit>,
     /// How often its monitor has started it again.
     pub restarts: u32,
+    /// That it stays when it has ended, so that nobody has to look at its record for that.
+    pub is_kept: bool,
 }
 
 /// How a program ended.
@@ -91,6 +97,11 @@ impl ContainerRecord {
     /// The disk did not take it.
     pub fn write(&self, folder: &ContainerFolder) -> Result<()> {
         write(folder, RECORD, self)
+    }
+
+    /// Whether there is one, without reading it.
+    pub fn is_there(folder: &ContainerFolder) -> bool {
+        folder.path().join(RECORD).exists()
     }
 
     /// Reads it; `None` if it is not there, or torn.
@@ -145,12 +156,21 @@ impl ContainerRecord {
 }
 
 impl Progress {
-    /// Writes it into the container's folder.
+    /// Writes it into the container's folder. On a full disk it is written over what is there, for which there is room.
     ///
     /// # Errors
     /// The disk did not take it.
     pub fn write(&self, folder: &ContainerFolder) -> Result<()> {
-        write(folder, PROGRESS, self)
+        write(folder, PROGRESS, self).or_else(|error| self.write_over(folder).map_err(|_| error))
+    }
+
+    fn write_over(&self, folder: &ContainerFolder) -> std::io::Result<()> {
+        let mut text = serde_json::to_vec(self)?;
+        let mut file = std::fs::File::options().write(true).open(folder.path().join(PROGRESS))?;
+        let length = usize::try_from(file.metadata()?.len()).unwrap_or(0);
+        // What was longer must not show behind it.
+        text.resize(text.len().max(length), b' ');
+        file.write_all(&text)
     }
 
     /// Reads it; of a container that was never started there is nothing.
@@ -183,16 +203,30 @@ pub fn is_stopped(folder: &ContainerFolder) -> bool {
     folder.path().join(STOPPED).exists()
 }
 
-fn write(folder: &ContainerFolder, name: &str, value: &impl Serialize) -> Result<()> {
+pub(super) fn write(folder: &ContainerFolder, name: &str, value: &impl Serialize) -> Result<()> {
     let text = serde_json::to_vec(value).map_err(|error| Error::invalid(format!("{name}: {error}")))?;
     write_without_sync(&folder.path().join(name), &text)
 }
 
-fn read<T: DeserializeOwned>(folder: &ContainerFolder, name: &str) -> Result<Option<T>> {
+pub(super) fn read<T: DeserializeOwned>(folder: &ContainerFolder, name: &str) -> Result<Option<T>> {
     let path = folder.path().join(name);
-    match std::fs::read(&path) {
-        Ok(text) => Ok(serde_json::from_slice(&text).ok()),
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
-        Err(error) => Err(error).context(|| path.display().to_string()),
+    let text = read_file(&path).context(|| path.display().to_string())?;
+    Ok(text.and_then(|text| serde_json::from_slice(&text).ok()))
+}
+
+/// A small file in as few calls as there can be: `ps` reads hundreds. `None` if it is not there.
+fn read_file(path: &Path) -> rustix::io::Result<Option<Vec<u8>>> {
+    let file = match rustix::fs::open(path, OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty()) {
+        Err(Errno::NOENT) => return Ok(None),
+        file => file?,
+    };
+    let mut text = Vec::with_capacity(4096);
+    loop {
+        rustix::io::retry_on_intr(|| rustix::io::read(&file, spare_capacity(&mut text)))?;
+        // Less than there was room for is all there is.
+        if text.len() < text.capacity() {
+            return Ok(Some(text));
+        }
+        text.reserve(text.len());
     }
 }

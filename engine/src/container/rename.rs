@@ -1,5 +1,7 @@
 //! Changing a container's record while others read it.
 
+use std::path::PathBuf;
+
 use super::event::{Happening, note};
 use super::name::check_name;
 use super::record::ContainerRecord;
@@ -13,23 +15,19 @@ use crate::store::{ContainerFolder, Lock, Sharing, Store};
 pub fn rename(store: &Store, folder: &ContainerFolder, name: &str) -> Result<()> {
     check_name(name)?;
     let containers = store.containers();
+    let _lock = lock(folder)?;
+    let mut record = ContainerRecord::of(folder)?;
+    // What a command that was killed here has left.
+    containers.disclaim_others(&record.name, &folder.id)?;
     containers.claim(name, &folder.id)?;
-    let mut before = String::new();
-    let changed = change_record(folder, |record| {
-        before = std::mem::replace(&mut record.name, name.to_string());
-        Ok(())
-    });
-    match changed {
-        Ok(()) => {
-            containers.disclaim(&before, &folder.id)?;
-            note(store, &ContainerRecord::of(folder)?, &Happening::Rename(before));
-            Ok(())
-        }
-        Err(error) => {
-            containers.disclaim(name, &folder.id)?;
-            Err(error)
-        }
+    let before = std::mem::replace(&mut record.name, name.to_string());
+    if let Err(error) = record.write(folder) {
+        containers.disclaim(name, &folder.id)?;
+        return Err(error);
     }
+    containers.disclaim(&before, &folder.id)?;
+    note(store, &record, &Happening::Rename(before));
+    Ok(())
 }
 
 /// Changes what is recorded of a container; of two commands at once one waits.
@@ -40,11 +38,31 @@ pub fn change_record(
     folder: &ContainerFolder,
     change: impl FnOnce(&mut ContainerRecord) -> Result<()>,
 ) -> Result<()> {
-    // The record itself is another file after each change.
-    let path = folder.path().join("changing");
-    std::fs::File::options().create(true).append(true).open(&path).context(|| path.display().to_string())?;
-    let _lock = Lock::at(&path, Sharing::Exclusive, &format!("container {}", folder.id.short()))?;
+    let _lock = lock(folder)?;
     let mut record = ContainerRecord::of(folder)?;
     change(&mut record)?;
     record.write(folder)
+}
+
+/// Takes its names away from a container that goes: the one that is recorded and, if it was ever renamed, what is left of others.
+///
+/// # Errors
+/// They cannot be removed.
+pub fn disclaim_names(store: &Store, folder: &ContainerFolder, record: &ContainerRecord) -> Result<()> {
+    let containers = store.containers();
+    match lock_path(folder).exists() {
+        true => containers.disclaim_all(&folder.id),
+        false => containers.disclaim(&record.name, &folder.id),
+    }
+}
+
+fn lock_path(folder: &ContainerFolder) -> PathBuf {
+    folder.path().join("changing")
+}
+
+/// The record itself is another file after each change.
+fn lock(folder: &ContainerFolder) -> Result<Lock> {
+    let path = lock_path(folder);
+    std::fs::File::options().create(true).append(true).open(&path).context(|| path.display().to_string())?;
+    Lock::at(&path, Sharing::Exclusive, &format!("container {}", folder.id.short()))
 }

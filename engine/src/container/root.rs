@@ -32,7 +32,20 @@ impl RootFolders {
     /// # Errors
     /// The disk did not take it.
     pub fn make(store: &Store, folder: &ContainerFolder, record: &ContainerRecord) -> Result<RootFolders> {
-        let mut lower: Vec<PathBuf> = match &record.base {
+        let root = RootFolders::planned(store, folder.path(), &record.base);
+        if root.lower[0].starts_with(folder.path()) {
+            make_folder(&root.lower[0], 0o755)?;
+        }
+        if make_folder(&root.upper, 0o755)? {
+            like(&root.lower[0], &root.upper).context(|| root.upper.display().to_string())?;
+        }
+        make_folder(&root.work, 0o700)?;
+        Ok(root)
+    }
+
+    /// Those of a container in `folder`, whether they are there or not.
+    pub fn planned(store: &Store, folder: &Path, base: &Base) -> RootFolders {
+        let mut lower: Vec<PathBuf> = match base {
             Base::Image { layers, .. } => {
                 layers.iter().rev().map(|layer| store.layers().path(layer)).collect()
             }
@@ -40,16 +53,9 @@ impl RootFolders {
         };
         if lower.is_empty() {
             // overlayfs wants one.
-            let empty = folder.path().join("empty");
-            make_folder(&empty, 0o755)?;
-            lower.push(empty);
+            lower.push(folder.join("empty"));
         }
-        let [upper, work] = ["upper", "work"].map(|name| folder.path().join(name));
-        if make_folder(&upper, 0o755)? {
-            like(&lower[0], &upper).context(|| upper.display().to_string())?;
-        }
-        make_folder(&work, 0o700)?;
-        Ok(RootFolders { lower, upper, work })
+        RootFolders { lower, upper: folder.join("upper"), work: folder.join("work") }
     }
 
     /// The overlay. Nothing of a container that is removed when it ends is ever synced.
@@ -118,7 +124,11 @@ enum Found {
 /// Links lead to what they would in the container.
 fn read_beneath(layer: &Path, path: &str) -> Result<Found> {
     let flags = OFlags::DIRECTORY | OFlags::CLOEXEC;
-    let root = rustix::fs::open(layer, flags, Mode::empty())?;
+    let root = match rustix::fs::open(layer, flags, Mode::empty()) {
+        // Of a container that is only planned.
+        Err(Errno::NOENT) => return Ok(Found::Nothing),
+        root => root?,
+    };
     let beneath = ResolveFlags::IN_ROOT | ResolveFlags::NO_MAGICLINKS;
     let open =
         |flags: OFlags| rustix::fs::openat2(&root, path, flags | OFlags::CLOEXEC, Mode::empty(), beneath);

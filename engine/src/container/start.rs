@@ -12,7 +12,7 @@ use super::own::Own;
 use super::record::{ContainerRecord, Exit, Progress, set_stopped};
 use super::status::{Status, is_held, open, open_running};
 use crate::error::{Error, Kind, Result};
-use crate::store::{ContainerFolder, Sharing, Store};
+use crate::store::{ContainerFolder, ContainerId, Sharing, Store};
 
 /// How long a program has to end by itself.
 pub const STOP_TIMEOUT: Duration = Duration::from_secs(10);
@@ -24,8 +24,7 @@ pub const STOP_TIMEOUT: Duration = Duration::from_secs(10);
 pub fn start_detached(store: &Store, own: Own, warn: &mut dyn FnMut(&str)) -> Result<()> {
     begin_anew(&own)?;
     let stream = start_monitor(store, own)?;
-    let wants = Wants { output: false, input: false, terminal: false, signals: false };
-    match attach(&stream, wants, true, Until::Started, warn)? {
+    match attach(&stream, Wants::NOTHING, None, true, Until::Started, warn)? {
         Outcome::Running | Outcome::Ended(_) => Ok(()),
         Outcome::Detached | Outcome::Lost => Err(lost()),
     }
@@ -47,10 +46,11 @@ fn begin_anew(own: &Own) -> Result<()> {
 /// It could not be started; its monitor was killed.
 pub fn start_attached(store: &Store, own: Own, signals: bool, warn: &mut dyn FnMut(&str)) -> Result<Outcome> {
     begin_anew(&own)?;
-    let streams = own.record.options.streams;
+    let (streams, id) = (own.record.options.streams, own.folder.id.clone());
     let stream = start_monitor(store, own)?;
-    let wants = Wants { output: true, input: streams.interactive, terminal: streams.terminal, signals };
-    finish(attach(&stream, wants, true, Until::Ended, warn)?)
+    let wants = Wants { output: true, input: streams.interactive, terminal: streams.terminal };
+    let pass_on = |signal| send(store, &id, signal);
+    finish(attach(&stream, wants, signals.then_some(&pass_on), true, Until::Ended, warn)?)
 }
 
 /// Attaches to one that runs, until its end.
@@ -67,9 +67,16 @@ pub fn attach_to(
 ) -> Result<Outcome> {
     let stream = connect(store, &folder.id)?.ok_or_else(|| not_running(store, folder, record))?;
     let streams = record.options.streams;
-    let wants =
-        Wants { output: true, input: input && streams.interactive, terminal: streams.terminal, signals };
-    finish(attach(&stream, wants, false, Until::Ended, warn)?)
+    let wants = Wants { output: true, input: input && streams.interactive, terminal: streams.terminal };
+    let pass_on = |signal| send(store, &folder.id, signal);
+    finish(attach(&stream, wants, signals.then_some(&pass_on), false, Until::Ended, warn)?)
+}
+
+/// One that has just ended gets none.
+fn send(store: &Store, id: &ContainerId, signal: Signal) {
+    if let Ok(Some(container)) = open(store, id) {
+        let _ = container.kill(signal);
+    }
 }
 
 fn finish(outcome: Outcome) -> Result<Outcome> {
@@ -99,8 +106,8 @@ pub fn wait(store: &Store, folder: &ContainerFolder) -> Result<u8> {
     let record = ContainerRecord::of(folder)?;
     loop {
         if let Some(stream) = connect(store, &folder.id)? {
-            let wants = Wants { output: false, input: false, terminal: false, signals: false };
-            if let Outcome::Ended(status) = attach(&stream, wants, false, Until::Ended, &mut |_| {})? {
+            let ended = attach(&stream, Wants::NOTHING, None, false, Until::Ended, &mut |_| {})?;
+            if let Outcome::Ended(status) = ended {
                 return Ok(status);
             }
         }
@@ -170,8 +177,7 @@ fn stop_signal(record: &ContainerRecord) -> Result<Signal> {
 /// Waits until the monitor has recorded the end and has let go of the container.
 fn settle(folder: &ContainerFolder, monitor: Option<UnixStream>) -> Result<()> {
     if let Some(stream) = monitor {
-        let wants = Wants { output: false, input: false, terminal: false, signals: false };
-        attach(&stream, wants, false, Until::Ended, &mut |_| {})?;
+        attach(&stream, Wants::NOTHING, None, false, Until::Ended, &mut |_| {})?;
         return Ok(());
     }
     match folder.lock(Sharing::Shared) {

@@ -38,6 +38,15 @@ pub mod media_type {
     /// A layer with zstd, Docker's.
     pub const DOCKER_ZSTD_LAYER: &str = "application/vnd.docker.image.rootfs.diff.tar.zstd";
 
+    /// What a layer of this format is called with gzip; `None` if it is compressed.
+    pub fn compressed(text: &str) -> Option<&'static str> {
+        match text {
+            OCI_LAYER => Some("application/vnd.oci.image.layer.v1.tar+gzip"),
+            DOCKER_PLAIN_LAYER => Some(DOCKER_LAYER),
+            _ => None,
+        }
+    }
+
     /// Whether a layer of this format can be unpacked.
     pub fn is_layer(text: &str) -> bool {
         // What nobody was to redistribute was marked so for some years.

@@ -28,7 +28,8 @@ impl Registry {
 }
 
 impl BlobReader<'_> {
-    fn open(&mut self) -> Result<BodyReader<'static>> {
+    /// A connection that stands where the last one broke; `None` if it ends before that.
+    fn open(&mut self) -> Result<Option<BodyReader<'static>>> {
         let Descriptor { digest, size, .. } = self.descriptor;
         let what = format!("blob {digest}");
         let mut request = Request::new(Method::GET, self.registry.url(&format!("blobs/{digest}")));
@@ -56,19 +57,18 @@ impl BlobReader<'_> {
         }
         let mut body = answer.into_body().into_with_config().limit(u64::MAX).reader();
         // From a registry that knows no ranges.
-        let passed = std::io::copy(&mut (&mut body).take(self.position - begin), &mut std::io::sink())?;
-        if passed < self.position - begin {
-            return Err(IoError::from(std::io::ErrorKind::UnexpectedEof).into());
-        }
-        Ok(body)
+        let left = self.position - begin;
+        let passed = std::io::copy(&mut (&mut body).take(left), &mut std::io::sink());
+        Ok(passed.is_ok_and(|passed| passed == left).then_some(body))
     }
 
     /// One attempt; `None` where the connection ends too early.
     fn try_read(&mut self, buffer: &mut [u8]) -> Result<std::result::Result<usize, IoError>> {
-        let mut body = match self.body.take() {
-            Some(body) => body,
+        let opened = match self.body.take() {
+            Some(body) => Some(body),
             None => self.open()?,
         };
+        let Some(mut body) = opened else { return Ok(Err(std::io::ErrorKind::UnexpectedEof.into())) };
         let read = match body.read(buffer) {
             Ok(0) => Err(IoError::from(std::io::ErrorKind::UnexpectedEof)),
             read => read,

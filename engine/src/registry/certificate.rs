@@ -189,6 +189,19 @@ pub fn is_distrust(error: &std::io::Error) -> bool {
     matches!(inner, Some(rustls::Error::InvalidCertificate(_)))
 }
 
+/// Whether a host that speaks TLS did not want to speak with us.
+pub fn is_refusal(error: &std::io::Error) -> bool {
+    let inner = error.get_ref().and_then(|inner| inner.downcast_ref::<rustls::Error>());
+    matches!(inner, Some(rustls::Error::AlertReceived(_)))
+}
+
+/// The error of a host that refused, with the usual remedy.
+pub fn refusal(host: &str, error: &std::io::Error) -> Error {
+    Error::invalid(format!(
+        "{host}: {error}: if it wants to know who asks, a certificate is missing (client.cert and client.key in /etc/docker/certs.d/{host}/)"
+    ))
+}
+
 /// The error of a host that is not trusted, with the remedy.
 pub fn distrust(host: &str, error: &std::io::Error) -> Error {
     let text = format!(

@@ -12,7 +12,6 @@ use serde_json::Value;
 
 use crate::error::{Context, Error, Kind, Result};
 use crate::reference::{DOCKER_HUB, Repository};
-use crate::store::write_whole;
 
 /// The name of Docker Hub in these files.
 const DOCKER_HUB_KEY: &str = "https://index.docker.io/v1/";
@@ -276,20 +275,28 @@ fn no_object(file: &Path) -> Error {
     Error::corrupt(format!("{}: must be an object with an object `auths`", file.display()))
 }
 
+/// Writes a file that only its owner may read, as a whole.
 fn write(file: &Path, document: &Value) -> Result<()> {
-    use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
+    use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
     if let Some(folder) = file.parent() {
         let made = std::fs::DirBuilder::new().recursive(true).mode(0o700).create(folder);
         made.context(|| format!("make the folder {}", folder.display()))?;
     }
     let text = serde_json::to_string_pretty(document).map_err(|error| Error::invalid(error.to_string()))?;
-    // Before anything secret is in it.
-    if !file.exists() {
-        write_whole(file, b"{}\n")?;
-        std::fs::set_permissions(file, std::fs::Permissions::from_mode(0o600))
-            .context(|| file.display().to_string())?;
-    }
-    std::fs::write(file, text + "\n").context(|| format!("write {}", file.display()))
+    // Where a link leads, if it is one.
+    let target = std::fs::canonicalize(file).unwrap_or_else(|_| file.to_path_buf());
+    let partial = target.with_extension(format!("{}.partial", std::process::id()));
+    let written = || -> std::io::Result<()> {
+        let mut options = std::fs::OpenOptions::new();
+        let mut opened = options.write(true).create(true).truncate(true).mode(0o600).open(&partial)?;
+        opened.write_all((text + "\n").as_bytes())?;
+        opened.sync_all()?;
+        std::fs::rename(&partial, &target)
+    };
+    written().context(|| format!("write {}", file.display())).inspect_err(|_| {
+        // Half a file with secrets is of no use.
+        let _ = std::fs::remove_file(&partial);
+    })
 }
 
 /// What a helper knows of a registry.

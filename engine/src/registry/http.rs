@@ -304,7 +304,8 @@ pub fn pause(wanted: Option<Duration>, attempt: u32, why: &str) {
 
 fn failure(url: &Uri, error: ureq::Error) -> Failure {
     use std::io::ErrorKind::{
-        BrokenPipe, ConnectionAborted, ConnectionReset, Interrupted, TimedOut, UnexpectedEof, WouldBlock,
+        BrokenPipe, ConnectionAborted, ConnectionRefused, ConnectionReset, Interrupted, TimedOut,
+        UnexpectedEof, WouldBlock,
     };
     let host = url.authority().map_or("", |authority| authority.as_str());
     let host_error = |text: String| Error::new(Kind::Host, text);
@@ -312,18 +313,26 @@ fn failure(url: &Uri, error: ureq::Error) -> Failure {
         ureq::Error::Io(error) if certificate::is_distrust(&error) => {
             Failure::Final(certificate::distrust(host, &error))
         }
+        ureq::Error::Io(error) if certificate::is_refusal(&error) => {
+            Failure::Final(certificate::refusal(host, &error))
+        }
         ureq::Error::Io(error) => {
             let is_broken = matches!(
                 error.kind(),
                 BrokenPipe
                     | ConnectionAborted
+                    | ConnectionRefused
                     | ConnectionReset
                     | Interrupted
                     | TimedOut
                     | UnexpectedEof
                     | WouldBlock
             );
-            let error = host_error(format!("{host}: {}", Error::from(error)));
+            let text = Error::from(error).to_string();
+            // The standard library's words, for which it has no kind.
+            let is_unknown = text.starts_with("failed to lookup address information");
+            let hint = if is_unknown { " (is there a network, and DNS?)" } else { "" };
+            let error = host_error(format!("{host}: {text}{hint}"));
             if is_broken { Failure::Broken(error) } else { Failure::Final(error) }
         }
         ureq::Error::Timeout(what) => {

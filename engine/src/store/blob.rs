@@ -14,10 +14,10 @@ use crate::digest::{Digest, Hasher};
 use crate::error::{Context, Error, Result};
 
 /// How long what a broken pull has left is kept.
-const KEPT: Duration = Duration::from_secs(7 * 24 * 3600);
+const WEEK: Duration = Duration::from_secs(7 * 24 * 3600);
 
-/// How long a file that is just written may have no lock.
-const MOMENT: Duration = Duration::from_secs(60);
+/// Names of blobs whose digest is not known yet. They are locked.
+const NAMELESS: &str = ".partial-blob-";
 
 /// The folder of blobs.
 #[derive(Debug, Clone)]
@@ -112,11 +112,21 @@ impl Blobs {
     /// # Errors
     /// The disk did not take it.
     pub fn begin_nameless(&self) -> Result<NamelessBlob> {
-        let path = self.folder.join(fresh_name(PARTIAL)?);
-        let opened = OpenOptions::new().read(true).append(true).create_new(true).mode(0o644).open(&path);
-        let file = opened.context(|| format!("write {}", path.display()))?;
-        let lock = Lock::at(&path, Sharing::Exclusive, "a new blob")?;
-        Ok(NamelessBlob { file, path, folder: self.folder.clone(), hasher: Hasher::default(), _lock: lock })
+        loop {
+            let path = self.folder.join(fresh_name(NAMELESS)?);
+            let mut options = OpenOptions::new();
+            let opened = options.read(true).append(true).create_new(true).mode(0o644).open(&path);
+            let file = opened.context(|| format!("write {}", path.display()))?;
+            // A sweeper may take it for abandoned before it is locked.
+            match Lock::at(&path, Sharing::Exclusive, "a new blob") {
+                Ok(lock) => {
+                    let (folder, hasher) = (self.folder.clone(), Hasher::default());
+                    return Ok(NamelessBlob { file, path, folder, hasher, _lock: lock });
+                }
+                Err(error) if error.kind() == crate::Kind::NotFound => {}
+                Err(error) => return Err(error),
+            }
+        }
     }
 
     /// Syncs the names of blobs.
@@ -149,13 +159,13 @@ impl Blobs {
     /// The folder cannot be read.
     pub fn sweep(&self) -> Result<()> {
         removal::sweep(&self.folder, None, |path| {
-            let name = path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
-            let is_to_go_on_from =
-                name.strip_prefix(PARTIAL).is_some_and(|name| Digest::of_hex(name).is_some());
-            let age = std::fs::metadata(path).and_then(|status| status.modified()).map(|time| time.elapsed());
-            let most = if is_to_go_on_from { KEPT } else { MOMENT };
-            age.is_ok_and(|age| age.is_ok_and(|age| age > most))
-                && matches!(Lock::try_at(path, Sharing::Exclusive), Ok(Some(_)))
+            let age = match Kept::of(path) {
+                Kept::ToGoOn => WEEK,
+                Kept::Nameless => Duration::ZERO,
+                Kept::InAMoment => return removal::is_old(path).then_some(None),
+            };
+            let changed = std::fs::metadata(path).and_then(|status| status.modified()).ok()?;
+            changed.elapsed().is_ok_and(|elapsed| elapsed >= age).then(|| claim(path))?.map(Some)
         })
     }
 
@@ -165,12 +175,10 @@ impl Blobs {
     /// The folder cannot be read.
     pub fn discard_partial(&self) -> Result<u64> {
         let freed = std::cell::Cell::new(0);
-        removal::sweep(&self.folder, None, |path| match Lock::try_at(path, Sharing::Exclusive) {
-            Ok(Some(_)) => {
-                freed.set(freed.get() + std::fs::metadata(path).map_or(0, |status| status.len()));
-                true
-            }
-            _ => false,
+        removal::sweep(&self.folder, None, |path| {
+            let lock = if Kept::of(path) == Kept::ToGoOn { claim(path) } else { None }?;
+            freed.set(freed.get() + std::fs::metadata(path).map_or(0, |status| status.len()));
+            Some(lock)
         })?;
         Ok(freed.get())
     }
@@ -181,6 +189,33 @@ fn remove_file(path: &Path) -> Result<()> {
         Err(error) if error.kind() == ErrorKind::NotFound => Ok(()),
         done => done.context(|| format!("remove {}", path.display())),
     }
+}
+
+/// Why a file that is no blob is there.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Kept {
+    /// A broken pull goes on from it.
+    ToGoOn,
+    /// Somebody writes it, and has locked it.
+    Nameless,
+    /// It is written at once, and never locked.
+    InAMoment,
+}
+
+impl Kept {
+    fn of(path: &Path) -> Kept {
+        let name = path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
+        match name.strip_prefix(PARTIAL) {
+            Some(digest) if Digest::of_hex(digest).is_some() => Kept::ToGoOn,
+            _ if name.starts_with(NAMELESS) => Kept::Nameless,
+            _ => Kept::InAMoment,
+        }
+    }
+}
+
+/// A lock on what nobody writes any more.
+fn claim(path: &Path) -> Option<Lock> {
+    Lock::try_at(path, Sharing::Exclusive).ok().flatten()
 }
 
 /// A blob that is not complete yet. Dropped, it stays to go on from.

@@ -127,6 +127,15 @@ impl Containers {
         names_in(&self.names)?.iter().try_for_each(|name| self.disclaim(name, id))
     }
 
+    /// Takes all names but one away from a container.
+    ///
+    /// # Errors
+    /// They cannot be looked at, or removed.
+    pub fn disclaim_others(&self, name: &str, id: &ContainerId) -> Result<()> {
+        let names = names_in(&self.names)?;
+        names.iter().filter(|known| *known != name).try_for_each(|known| self.disclaim(known, id))
+    }
+
     fn named(&self, name: &str) -> Result<Option<ContainerFolder>> {
         // What is no file's name is no container's either.
         if name.is_empty() || name.contains('/') || name.starts_with('.') {
@@ -193,7 +202,7 @@ impl Containers {
     /// # Errors
     /// Something cannot be deleted.
     pub fn sweep(&self) -> Result<()> {
-        removal::sweep(&self.folder, self.maps.as_ref(), |_| true)
+        removal::sweep(&self.folder, self.maps.as_ref(), |_| Some(()))
     }
 }
 

@@ -10,6 +10,7 @@ use crate::digest::Digest;
 use crate::error::{Context, Error, Result};
 use crate::image::{ChainId, Configuration, DOCUMENT_MAX, ImageId, Platform};
 use crate::reference::Reference;
+use crate::time::{Moment, parse_rfc3339};
 
 /// An image that is there as a whole: its configuration and all its layers.
 #[derive(Debug, Clone)]
@@ -119,11 +120,16 @@ impl Images {
     /// # Errors
     /// Something cannot be deleted.
     pub fn sweep(&self) -> Result<()> {
-        removal::sweep(&self.folder, None, removal::is_old)
+        removal::sweep(&self.folder, None, |path| removal::is_old(path).then_some(()))
     }
 }
 
 impl ImageRecord {
+    /// When it was made; one that does not say so has no moment, and counts as the oldest.
+    pub fn moment(&self) -> Option<Moment> {
+        self.created.as_deref().and_then(parse_rfc3339)
+    }
+
     /// Its name, if it has one: what is only found by its digest or by the path of a file has none.
     pub fn reference(&self) -> Option<Reference> {
         match self.name.split_once(':') {

@@ -159,7 +159,7 @@ impl Layers {
     /// Something cannot be deleted.
     pub fn sweep(&self) -> Result<()> {
         removal::sweep(&self.folder, self.maps.as_ref(), |path| {
-            matches!(Lock::try_at(path, Sharing::Exclusive), Ok(Some(_)))
+            Lock::try_at(path, Sharing::Exclusive).ok().flatten()
         })
     }
 }

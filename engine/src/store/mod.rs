@@ -21,7 +21,7 @@ mod version;
 mod volume;
 mod whole;
 
-use std::os::unix::fs::DirBuilderExt;
+use std::os::unix::fs::{DirBuilderExt, MetadataExt};
 use std::path::{Path, PathBuf};
 
 pub use adding::{AddedLayer, UnpackedLayer};
@@ -39,12 +39,16 @@ pub use place::{Environment, Place};
 pub use volume::{VolumeRecord, Volumes};
 pub use whole::{write_whole, write_without_sync};
 
-use crate::error::{Context, Result};
+use crate::error::{Context, Error, Result};
 use crate::ids::IdMaps;
 
 /// Names of what is being made, and of what is being removed.
 const PARTIAL: &str = ".partial-";
 const GONE: &str = ".gone-";
+
+/// What a store has; new ones come at the end.
+const FOLDERS: [&str; 9] =
+    ["blobs/sha256", "layers", "images", "containers", "names", "networks", "volumes", "leases", "events"];
 
 /// The store of one user or of root.
 #[derive(Debug, Clone)]
@@ -59,21 +63,15 @@ impl Store {
     /// # Errors
     /// A folder cannot be made; the store was written by a later version that this one cannot read.
     pub fn open(place: Place) -> Result<Store> {
-        // Layers have programs that are setuid: nobody else on this host may get at them.
         make_folder(&place.data, 0o700)?;
+        refuse_others(&place.data)?;
         version::check(&place.data)?;
-        for name in [
-            "blobs/sha256",
-            "layers",
-            "images",
-            "leases",
-            "events",
-            "containers",
-            "names",
-            "networks",
-            "volumes",
-        ] {
-            make_folder(&place.data.join(name), 0o755)?;
+        // Where the last one is, all are.
+        if !place.data.join(FOLDERS[FOLDERS.len() - 1]).exists() {
+            // Layers have programs that are setuid: nobody else on this host may get at them, wherever the store lies.
+            for name in FOLDERS {
+                make_folder(&place.data.join(name), 0o700)?;
+            }
         }
         Ok(Store { place, maps: IdMaps::of_caller() })
     }
@@ -142,6 +140,19 @@ impl Store {
         let folder =
             std::fs::File::open(&self.place.data).context(|| self.place.data.display().to_string())?;
         rustix::fs::syncfs(&folder).context(|| format!("sync {}", self.place.data.display()))
+    }
+}
+
+/// Whoever may write here decides what containers run.
+fn refuse_others(data: &Path) -> Result<()> {
+    let status = std::fs::metadata(data).context(|| data.display().to_string())?;
+    let is_own = status.uid() == rustix::process::geteuid().as_raw();
+    match is_own && status.mode() & 0o002 == 0 {
+        true => Ok(()),
+        false => Err(Error::invalid(format!(
+            "{}: it is another user's, or everybody may write to it: --data-root names another one",
+            data.display()
+        ))),
     }
 }
 

@@ -1,10 +1,11 @@
 //! Where the store lies: of root, of an ordinary user, or where the command line says.
 
+use std::os::unix::fs::{DirBuilderExt, MetadataExt};
 use std::path::PathBuf;
 
 use rustix::process::Uid;
 
-use crate::error::{Error, Result};
+use crate::error::{Context, Error, Result};
 
 /// The folders of a store.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -27,18 +28,43 @@ pub struct Environment {
 }
 
 impl Environment {
-    /// This process's. Empty and relative values count as none, as the XDG base directory specification says.
+    /// This process's. Empty and relative values count as none, as the XDG base directory specification says. Without a runtime folder
+    /// (`su`, cron) it is the one that a login has, if that is the user's.
     pub fn of_process() -> Environment {
         let folder = |name| std::env::var_os(name).map(PathBuf::from).filter(|path| path.is_absolute());
+        let user = rustix::process::geteuid().as_raw();
+        let of_login = Some(PathBuf::from(format!("/run/user/{user}"))).filter(|path| {
+            std::fs::symlink_metadata(path).is_ok_and(|status| status.is_dir() && status.uid() == user)
+        });
         Environment {
             data_home: folder("XDG_DATA_HOME"),
-            runtime_dir: folder("XDG_RUNTIME_DIR"),
+            runtime_dir: folder("XDG_RUNTIME_DIR").or(of_login),
             home: folder("HOME"),
         }
     }
 }
 
 impl Place {
+    /// Makes the runtime folder, and makes sure that it is nobody else's: in /tmp anybody may have been faster.
+    ///
+    /// # Errors
+    /// It cannot be made, belongs to another user, or others may write to it.
+    pub fn make_runtime(&self) -> Result<()> {
+        let shown = || format!("the folder {}", self.runtime.display());
+        let made = std::fs::DirBuilder::new().recursive(true).mode(0o711).create(&self.runtime);
+        made.context(|| format!("make {}", shown()))?;
+        let status = std::fs::symlink_metadata(&self.runtime).context(shown)?;
+        let user = rustix::process::geteuid().as_raw();
+        let is_own = status.is_dir() && (status.uid() == user || status.uid() == 0);
+        match is_own && status.mode() & 0o022 == 0 {
+            true => Ok(()),
+            false => Err(Error::invalid(format!(
+                "{}: it is another user's, or others may write to it: --exec-root names another one",
+                shown()
+            ))),
+        }
+    }
+
     /// The usual place of a user, with what the command line says instead.
     ///
     /// # Errors

@@ -31,13 +31,15 @@ pub fn set_aside(path: &Path) -> Result<PathBuf> {
     Ok(gone)
 }
 
-/// Deletes what commands that were killed have left in a folder of the store. What another one is making is locked.
-pub fn sweep(folder: &Path, maps: Option<&IdMaps>, is_abandoned: impl Fn(&Path) -> bool) -> Result<()> {
+/// Deletes what commands that were killed have left in a folder of the store. What another one is making is locked; what `claim`
+/// gives is held until it is deleted.
+pub fn sweep<T>(folder: &Path, maps: Option<&IdMaps>, claim: impl Fn(&Path) -> Option<T>) -> Result<()> {
     let entries = std::fs::read_dir(folder).context(|| format!("read {}", folder.display()))?;
     for entry in entries {
         let path = entry.context(|| format!("read {}", folder.display()))?.path();
         let name = path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
-        if name.starts_with(GONE) || (name.starts_with(PARTIAL) && is_abandoned(&path)) {
+        let claimed = if name.starts_with(PARTIAL) { claim(&path) } else { None };
+        if name.starts_with(GONE) || claimed.is_some() {
             delete(&path, maps)?;
         }
     }

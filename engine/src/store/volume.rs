@@ -182,6 +182,6 @@ impl Volumes {
     /// # Errors
     /// Something cannot be deleted.
     pub fn sweep(&self) -> Result<()> {
-        removal::sweep(&self.folder, self.maps.as_ref(), removal::is_old)
+        removal::sweep(&self.folder, self.maps.as_ref(), |path| removal::is_old(path).then_some(()))
     }
 }

@@ -3,7 +3,8 @@
 use std::io::{Read, Write};
 use std::sync::Mutex;
 use std::sync::PoisonError;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::sync::mpsc::{SyncSender, sync_channel};
 
 use super::CONNECTIONS;
 use super::observer::{Observer, Step};
@@ -16,6 +17,9 @@ use crate::store::{CheckedBlob, Lock, PartialBlob, Store, UnpackedLayer};
 
 /// How much is read from a connection at once.
 const BUFFER: usize = 1 << 17;
+
+/// After how many bytes the disk begins to write.
+const SYNC_STEP: u64 = 24 << 20;
 
 /// A layer that is wanted.
 #[derive(Debug)]
@@ -58,26 +62,14 @@ pub fn fetch(
     wanted: &[Wanted<'_>],
     observer: &dyn Observer,
 ) -> Result<Fetched> {
-    let mut fetched = Fetched::default();
-    // The same blob twice in an image is one job: no thread waits for another.
-    let mut jobs: Vec<Vec<&Wanted<'_>>> = Vec::new();
-    for layer in wanted {
-        if let Some(lock) = store.layers().hold(&layer.id)? {
-            observer.note(&layer.blob.digest, Step::Present);
-            fetched.held.push(lock);
-            continue;
-        }
-        observer.note(&layer.blob.digest, Step::Waiting);
-        match jobs.iter_mut().find(|job| job[0].blob.digest == layer.blob.digest) {
-            Some(job) => job.push(layer),
-            None => jobs.push(vec![layer]),
-        }
-    }
+    let (fetched, jobs) = plan(store, wanted, observer)?;
     let (next, stop) = (AtomicUsize::new(0), AtomicBool::new(false));
     let outcome = Mutex::new(Ok(fetched));
+    let (written, (wake, woken)) = (AtomicU64::new(0), sync_channel(1));
     let work = || {
         while let Some(job) = jobs.get(next.fetch_add(1, Ordering::Relaxed)) {
-            let done = Job { store, registry, observer, stop: &stop }.run(job);
+            let done =
+                Job { store, registry, observer, stop: &stop, written: &written, wake: &wake }.run(job);
             let is_wrong = done.is_err();
             let mut outcome = outcome.lock().unwrap_or_else(PoisonError::into_inner);
             let before = std::mem::replace(&mut *outcome, Ok(Fetched::default()));
@@ -92,12 +84,44 @@ pub fn fetch(
             }
         }
     };
-    std::thread::scope(|scope| {
-        for _ in 0..CONNECTIONS.min(jobs.len()) {
-            scope.spawn(work);
+    let synced = std::thread::scope(|scope| {
+        // The disk begins to write while more comes: less is left for the end.
+        let sync = scope.spawn(move || woken.iter().take_while(|more| *more).try_for_each(|_| store.sync()));
+        let workers: Vec<_> = (0..CONNECTIONS.min(jobs.len())).map(|_| scope.spawn(work)).collect();
+        let ended = workers.into_iter().all(|worker| worker.join().is_ok());
+        // One that has failed listens no more.
+        let _ = wake.send(false);
+        match (ended, sync.join()) {
+            (true, Ok(synced)) => synced,
+            _ => Err(Error::invalid("a thread that fetches layers ended")),
         }
     });
-    outcome.into_inner().unwrap_or_else(PoisonError::into_inner)
+    let fetched = outcome.into_inner().unwrap_or_else(PoisonError::into_inner);
+    fetched.and_then(|fetched| synced.map(|()| fetched))
+}
+
+/// What is there already, and what is to be done.
+fn plan<'w, 'm>(
+    store: &Store,
+    wanted: &'w [Wanted<'m>],
+    observer: &dyn Observer,
+) -> Result<(Fetched, Vec<Vec<&'w Wanted<'m>>>)> {
+    let mut fetched = Fetched::default();
+    // The same blob twice in an image is one job: no thread waits for another.
+    let mut jobs: Vec<Vec<&Wanted<'m>>> = Vec::new();
+    for layer in wanted {
+        if let Some(lock) = store.layers().hold(&layer.id)? {
+            observer.note(&layer.blob.digest, Step::Present);
+            fetched.held.push(lock);
+            continue;
+        }
+        observer.note(&layer.blob.digest, Step::Waiting);
+        match jobs.iter_mut().find(|job| job[0].blob.digest == layer.blob.digest) {
+            Some(job) => job.push(layer),
+            None => jobs.push(vec![layer]),
+        }
+    }
+    Ok((fetched, jobs))
 }
 
 /// What fetching one blob needs.
@@ -106,6 +130,10 @@ struct Job<'a> {
     registry: &'a Registry,
     observer: &'a dyn Observer,
     stop: &'a AtomicBool,
+    /// By all jobs, since the beginning.
+    written: &'a AtomicU64,
+    /// Whoever makes the disk begin; false is the end.
+    wake: &'a SyncSender<bool>,
 }
 
 impl Job<'_> {
@@ -230,6 +258,11 @@ impl Job<'_> {
                     partial.write_all(&buffer[..length]).context(|| "write")?;
                     feed.write_all(&buffer[..length])?;
                     done += length as u64;
+                    let before = self.written.fetch_add(length as u64, Ordering::Relaxed);
+                    if before / SYNC_STEP != (before + length as u64) / SYNC_STEP {
+                        // If it is at it, it does not have to be told.
+                        let _ = self.wake.try_send(true);
+                    }
                 }
             }
         }

@@ -1,5 +1,6 @@
 //! Images between registries and the store.
 
+mod compress;
 mod fetch;
 mod observer;
 mod pull;

@@ -1,9 +1,10 @@
-//! An image from the store into a registry, as it is: manifest and layers keep their digests.
+//! An image from the store into a registry, as it is: manifest and layers keep their digests, unless a layer is a plain tar.
 
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Mutex, PoisonError};
 
 use super::CONNECTIONS;
+use super::compress::compress;
 use super::observer::{Observer, Step};
 use crate::digest::Digest;
 use crate::error::{Context, Error, Result};
@@ -39,13 +40,18 @@ pub fn push(
     let blobs: Vec<Digest> =
         document.layers.iter().chain([&document.config]).map(|blob| blob.digest).collect();
     let _lease = store.lease(&blobs)?;
+    let compressed = compress(store, &document).context(named)?;
+    let (document, text) = match &compressed {
+        Some(compressed) => (&compressed.manifest, &compressed.text),
+        None => (&document, &text),
+    };
     let registry = Registry::open(&reference.repository, Purpose::Push, access)?;
     let source = mount_source(store, record, reference)?;
     upload_layers(store, &registry, &document.layers, source.as_deref(), observer).context(named)?;
     let config = store.blobs().open(&document.config.digest)?;
     registry.upload(&document.config.digest, &config, source.as_deref(), &|_| {}).context(named)?;
     let media_type = document.media_type.as_deref().unwrap_or(media_type::OCI_MANIFEST);
-    let digest = registry.put_manifest(tag, media_type, &text).context(named)?;
+    let digest = registry.put_manifest(tag, media_type, text).context(named)?;
     Ok((digest, text.len() as u64))
 }
 

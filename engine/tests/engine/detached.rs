@@ -109,10 +109,11 @@ fn in_the_foreground_it_is_kept() {
     let group = fs::read_to_string(room.rootfs().join("etc/group")).expect("file");
     assert_eq!((output.stdout.as_str(), output.stderr.as_str()), (group.as_str(), "wrong\n"));
     assert_eq!(room.call(&["logs", "kept"]).stdout, group);
-    // Signals reach the program through the monitor.
+    // Signals reach the program, also behind input that it does not read.
     let script = "trap 'echo got it; exit 5' TERM; echo ready; while :; do sleep 0.05; done";
     let mut child = room
-        .command(&["run", "--name", "signalled", "--network", "none", "./rootfs", "sh", "-c", script])
+        .command(&["run", "-i", "--name", "signalled", "--network", "none", "./rootfs", "sh", "-c", script])
+        .stdin(Stdio::from(fs::File::open("/dev/zero").expect("file")))
         .stdout(Stdio::piped())
         .spawn()
         .expect("box");
@@ -163,7 +164,7 @@ fn a_killed_command_does_not_end_it() {
 }
 
 fn monitors(room: &Room) -> Vec<u32> {
-    let folder = room.folder.display().to_string();
+    let folder = format!("{}/", room.folder.display());
     let pids = crate::host::processes_naming(&folder);
     let is_one = |pid: &u32| {
         fs::read(format!("/proc/{pid}/cmdline")).is_ok_and(|line| line.starts_with(b"box-monitor\0"))
@@ -243,6 +244,54 @@ fn much_output_is_complete() {
     room.assert_gone();
 }
 
+/// Somebody who pages through the output loses nothing of it, and keeps nobody from seeing the end.
+#[test]
+fn a_slow_reader_gets_everything() {
+    let Some(room) = Room::new() else { return };
+    let script = "yes 0123456789 | head -c 400000; exit 7";
+    let mut command =
+        room.command(&["run", "--name", "paged", "--network", "none", "./rootfs", "sh", "-c", script]);
+    let mut child = command.stdout(Stdio::piped()).spawn().expect("box");
+    wait_for("its end", || room.state("paged") == "exited");
+    let mut stdout = child.stdout.take().expect("stdout");
+    let mut text = String::new();
+    stdout.read_to_string(&mut text).expect("output");
+    assert_eq!((text.len(), child.wait().expect("box").code()), (400_000, Some(7)));
+    room.call(&["rm", "paged"]).ok();
+    room.assert_gone();
+}
+
+/// What goes in comes out, however much it is: neither end waits for the other while that waits for it.
+#[test]
+fn a_pipeline_through_a_container() {
+    let Some(room) = Room::new() else { return };
+    let pipeline = format!(
+        "head -c 20000000 /dev/zero | {} | wc -c",
+        room.command(&[
+            "run",
+            "-i",
+            "--name",
+            "pipe",
+            "--log-driver",
+            "none",
+            "--network",
+            "none",
+            "./rootfs",
+            "cat"
+        ])
+        .get_args()
+        .skip_while(|word| !word.to_string_lossy().ends_with("/box"))
+        .map(|word| word.to_string_lossy())
+        .collect::<Vec<_>>()
+        .join(" ")
+    );
+    let mut command = std::process::Command::new("timeout");
+    command.args(["30", "sh", "-c", &pipeline]).current_dir(&room.folder);
+    assert_eq!(finish(&mut command).ok().trim(), "20000000");
+    room.call(&["rm", "pipe"]).ok();
+    room.assert_gone();
+}
+
 #[test]
 fn the_log_rotates() {
     let Some(room) = Room::new() else { return };
@@ -254,6 +303,16 @@ fn the_log_rotates() {
     assert!((19_000_000..32_000_000).contains(&kept.len()), "{}", kept.len());
     assert!(kept.ends_with("last\n"));
     room.call(&["rm", "endless"]).ok();
+    let flags = ["--name", "small", "--log-opt", "max-size=64k", "--log-opt", "max-file=2"];
+    room.start(&flags, &["sh", "-c", script]);
+    room.call(&["wait", "small"]).ok();
+    let kept = room.call(&["logs", "small"]).ok();
+    assert!((60_000..270_000).contains(&kept.len()) && kept.ends_with("last\n"), "{}", kept.len());
+    room.start(&["--name", "silent", "--log-driver", "none"], &["echo", "nothing"]);
+    room.call(&["wait", "silent"]).ok();
+    room.call(&["logs", "silent"]).fails(125, "--log-driver none");
+    room.call(&["run", "--log-driver", "fluentd", "./rootfs", "true"]).fails(125, "--log-driver fluentd");
+    room.call(&["rm", "small", "silent"]).ok();
     room.assert_gone();
 }
 
@@ -375,6 +434,16 @@ fn restarting() {
     let before = count();
     std::thread::sleep(Duration::from_millis(500));
     assert_eq!((count(), room.state("always").as_str()), (before, "exited"));
+    // A monitor that is killed before it starts the program again is replaced.
+    room.call(&["start", "always"]).ok();
+    wait_for("a pause", || room.state("always") == "restarting");
+    for monitor in monitors(&room) {
+        kill_process(Pid::from_raw(monitor as i32).expect("pid"), Signal::KILL).expect("kill");
+    }
+    let before = count();
+    wait_for("another run", || count() > before);
+    room.call(&["stop", "-t", "0", "always"]).ok();
+    let before = count();
     // What is to run when the machine does.
     assert_eq!(room.call(&["boot"]).ok(), "always\n");
     wait_for("another run", || count() > before);
@@ -388,5 +457,88 @@ fn restarting() {
     refused.fails(125, "--restart always: with --rm");
     room.call(&["run", "--restart", "sometimes", "./rootfs", "true"]).fails(125, "--restart sometimes");
     room.call(&["rm", "stays"]).ok();
+    room.assert_gone();
+}
+
+/// On a full disk the log stops, and says so; the container does not, and its end is known.
+#[test]
+fn a_full_disk_stops_the_log_alone() {
+    let Some(room) = Room::new() else { return };
+    let small = room.folder.join("home/.local/share");
+    fs::create_dir_all(&small).expect("folder");
+    let mut mount = std::process::Command::new("mount");
+    mount.args(["-t", "tmpfs", "-o", "size=2m", "tmpfs"]).arg(&small);
+    assert!(mount.status().expect("mount").success());
+    let script = "yes 0123456789 | head -c 8000000; exit 6";
+    room.start(&["--name", "loud"], &["sh", "-c", script]);
+    assert_eq!(room.call(&["wait", "loud"]).ok(), "6\n");
+    assert_eq!(room.state("loud"), "exited");
+    // What the log has left of the disk.
+    let mut rest = fs::File::create(small.join("rest")).expect("file");
+    while rest.write_all(&[0; 4096]).is_ok() {}
+    room.call(&["run", "--rm", "--network", "none", "./rootfs", "true"])
+        .fails(125, "no space left on device");
+    let logged = room.call(&["logs", "loud"]).exits(0);
+    assert!(logged.stdout.len() < 2 << 20, "{}", logged.stdout.len());
+    room.call(&["rm", "loud"]).ok();
+    room.run(&[], &["true"]).ok();
+    drop(rest);
+    let unmounted = std::process::Command::new("umount").arg(&small).status();
+    assert!(unmounted.expect("umount").success());
+}
+
+#[test]
+fn health() {
+    let Some(room) = Room::new() else { return };
+    let status = || room.call(&["ps", "--format", "{{.Status}}"]).ok();
+    let flags = [
+        "--name",
+        "sick",
+        "--health-interval",
+        "50ms",
+        "--health-retries",
+        "2",
+        "--health-cmd",
+        "test -e /well",
+    ];
+    room.start(&flags, &["sleep", "1000"]);
+    wait_for("two failures", || status().ends_with("(unhealthy)\n"));
+    room.call(&["exec", "sick", "touch", "/well"]).ok();
+    wait_for("a good look", || status().ends_with("(healthy)\n"));
+    // One that is paused is not looked at, and stays as it was.
+    room.call(&["pause", "sick"]).ok();
+    std::thread::sleep(Duration::from_millis(300));
+    assert!(status().ends_with("(Paused) (healthy)\n"), "{}", status());
+    room.call(&["unpause", "sick"]).ok();
+    room.call(&["rm", "-f", "sick"]).ok();
+    // A look that takes too long is a failure, and the next one waits for its end.
+    let flags =
+        ["--name", "slow", "--health-interval", "10ms", "--health-timeout", "100ms", "--health-retries", "1"];
+    let script = "echo x >>/looks; sleep 100";
+    room.start(&[&flags[..], &["--health-cmd", script]].concat(), &["sleep", "1000"]);
+    wait_for("a failure", || status().ends_with("(unhealthy)\n"));
+    let running = room.call(&["exec", "slow", "ps"]).ok();
+    assert!(running.matches("sleep 100\n").count() <= 1, "{running}");
+    room.call(&["rm", "-f", "slow"]).ok();
+    room.start(&["--name", "off", "--no-healthcheck", "--health-cmd", "false"], &["sleep", "1000"]);
+    assert!(!status().contains("health"), "{}", status());
+    room.call(&["rm", "-f", "off"]).ok();
+    room.call(&["run", "--health-interval", "soon", "./rootfs", "true"]).fails(125, "--health-interval soon");
+    room.assert_gone();
+}
+
+/// In /tmp anybody may have made the folder before.
+#[test]
+fn a_runtime_folder_of_somebody_else_is_refused() {
+    let Some(room) = Room::new() else { return };
+    let folder = room.folder.join("runtime/pillbox");
+    fs::create_dir(&folder).expect("folder");
+    std::os::unix::fs::chown(&folder, Some(65_534), Some(65_534)).expect("chown");
+    let run = ["run", "-d", "--network", "none", "./rootfs", "true"];
+    room.call(&run).fails(125, "it is another user's");
+    assert_eq!(fs::read_dir(&folder).expect("folder").count(), 0);
+    fs::remove_dir(&folder).expect("rmdir");
+    let ids = room.call(&["ps", "-a", "-q"]).ok();
+    room.call(&["rm", ids.trim()]).ok();
     room.assert_gone();
 }

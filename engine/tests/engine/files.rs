@@ -278,7 +278,7 @@ fn everything_known_is_shown() {
         room.call(&["rename", "renamed", "cc"]).fails(1, "has this name");
         room.call(&["rename", "renamed", "-"]).fails(1, "--name -");
         let both = room.call(&["inspect", "cc", "nonesuch", "renamed"]).exits(1);
-        assert!(both.stdout.starts_with("[\n") && both.stderr.contains("no such container: nonesuch"));
+        assert!(both.stdout.starts_with("[\n") && both.stderr.contains("no such object: nonesuch"));
         room.call(&["stop", "-t", "0", "cc"]).ok();
         assert_eq!(
             room.call(&["inspect", "-f", "{{.State.Status}} {{.State.ExitCode}}", "cc"]).ok(),
@@ -290,4 +290,35 @@ fn everything_known_is_shown() {
         room.call(&["rm", "-f", "cc", "renamed"]).ok();
         room.assert_gone();
     }
+}
+
+#[test]
+fn what_is_committed_goes_to_others() {
+    let Some(room) = Room::new() else { return };
+    room.tar("rootfs.tar");
+    room.call(&["import", "rootfs.tar", "base"]).exits(0);
+    room.call(&[
+        "run",
+        "--name",
+        "cc",
+        "--network",
+        "none",
+        "base",
+        "sh",
+        "-c",
+        "echo new >/tmp/new; rm /bin/yes",
+    ])
+    .ok();
+    room.call(&["commit", "cc", "mine:2"]).ok();
+    assert!(room.call(&["history", "mine:2"]).ok().contains("sh -c echo new"));
+    let layers = room.call(&["inspect", "-f", "{{len .RootFS.Layers}}", "mine:2"]).ok();
+    assert_eq!(layers, "2\n");
+    room.call(&["save", "-o", "mine.saved", "mine:2"]).ok();
+    room.call(&["rm", "cc"]).ok();
+    room.call(&["image", "prune", "-a", "-f"]).ok();
+    room.call(&["load", "-i", "mine.saved"]).ok();
+    let said =
+        room.call(&["run", "--rm", "--network", "none", "mine:2", "sh", "-c", "cat /tmp/new; ls /bin/yes"]);
+    assert!(said.stdout == "new\n" && said.stderr.contains("/bin/yes"), "{said:?}");
+    room.assert_gone();
 }

@@ -174,7 +174,10 @@ impl Room {
         }
         let leftovers = fs::read_dir(self.data().join("containers")).into_iter().flatten().count();
         assert_eq!(leftovers, 0, "half removed containers");
-        assert_eq!(host::mountpoints().into_iter().filter(|point| point.contains("engine-")).count(), 0);
+        let own = self.folder.display().to_string();
+        let mounts: Vec<_> =
+            host::mountpoints().into_iter().filter(|point| point.starts_with(&own)).collect();
+        assert!(mounts.is_empty(), "{mounts:?}");
     }
 }
 

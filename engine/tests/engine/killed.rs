@@ -5,6 +5,7 @@ use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use crate::harness::Room;
+use crate::registry::{Answer, Content, Registry, layer};
 
 /// Moments at which commands are killed: spread over the time that they take, the same in each run.
 fn delays(count: u32, most: Duration) -> impl Iterator<Item = Duration> {
@@ -38,7 +39,7 @@ fn clean_up(room: &Room) {
         room.call(&["rm", "-f", id]).ok();
     }
     crate::harness::wait_for("monitors' ends", || {
-        let folder = room.folder.display().to_string();
+        let folder = format!("{}/", room.folder.display());
         crate::host::processes_naming(&folder).is_empty()
     });
     room.call(&["ps"]).ok();
@@ -93,4 +94,91 @@ fn an_image_that_is_unpacked() {
     let said = room.call(&["run", "--rm", "--network", "none", "rootfs.tar.gz", "cat", "/etc/passwd"]).ok();
     assert!(said.starts_with("root:"), "{said}");
     clean_up(&room);
+}
+
+#[test]
+fn pull_and_rmi() {
+    let Some(room) = Room::new() else { return };
+    let mut content = Content::default();
+    content.image("1", "amd64", &[layer(&room.tar("image.tar"))]);
+    let registry = Registry::start(content, |_| Answer::Usual);
+    let name = format!("{}/a:1", registry.host);
+    for delay in delays(30, Duration::from_millis(120)) {
+        kill_after(&mut bare(&room, &["pull", &name]), delay);
+        kill_after(&mut bare(&room, &["rmi", &name]), delay / 3);
+    }
+    let said = room.call(&["run", "--rm", "--network", "none", "-q", &name]).ok();
+    assert_eq!(said, "from the image\n");
+    room.call(&["image", "prune", "-a", "-f"]).ok();
+    for folder in ["layers", "images", "leases"] {
+        assert_eq!(left(&room, folder), Vec::<String>::new(), "{folder}");
+    }
+}
+
+#[test]
+fn import_save_load_and_prune() {
+    let Some(room) = Room::new() else { return };
+    room.tar("rootfs.tar.gz");
+    room.call(&["import", "rootfs.tar.gz", "whole"]).ok();
+    room.call(&["save", "-o", "saved.tar", "whole"]).ok();
+    for delay in delays(25, Duration::from_millis(120)) {
+        kill_after(&mut bare(&room, &["import", "rootfs.tar.gz", "imported"]), delay);
+        kill_after(&mut bare(&room, &["load", "-i", "saved.tar"]), delay);
+        kill_after(&mut bare(&room, &["image", "prune", "-a", "-f"]), delay / 3);
+    }
+    room.call(&["load", "-q", "-i", "saved.tar"]).ok();
+    let said = room.call(&["run", "--rm", "--network", "none", "whole", "cat", "/etc/passwd"]).ok();
+    assert!(said.starts_with("root:"), "{said}");
+    room.call(&["image", "prune", "-a", "-f"]).ok();
+    for folder in ["layers", "images", "leases"] {
+        assert_eq!(left(&room, folder), Vec::<String>::new(), "{folder}");
+    }
+}
+
+/// What is in a folder of the store. A document that was half written may stay for a minute.
+fn left(room: &Room, folder: &str) -> Vec<String> {
+    let entries = fs::read_dir(room.data().join(folder)).expect("folder").flatten();
+    let names = entries.map(|entry| entry.file_name().to_string_lossy().into_owned());
+    names.filter(|name| folder != "images" || !name.starts_with(".partial-")).collect()
+}
+
+#[test]
+fn commands_on_files_and_names() {
+    let Some(room) = Room::new() else { return };
+    room.tar("rootfs.tar");
+    room.call(&["run", "--name", "kept", "--network", "none", "rootfs.tar", "sh", "-c", "echo new >/new"])
+        .ok();
+    fs::write(room.folder.join("file"), "copied").expect("file");
+    for (number, delay) in delays(25, Duration::from_millis(40)).enumerate() {
+        kill_after(&mut bare(&room, &["commit", "kept", "mine"]), delay);
+        kill_after(&mut bare(&room, &["cp", "file", "kept:/tmp/file"]), delay / 2);
+        // Whatever was done of it, it has one of its names.
+        let name = format!("name-{number}");
+        let known = room.call(&["ps", "-a", "--format", "{{.Names}}"]).ok();
+        kill_after(&mut bare(&room, &["rename", known.trim(), &name]), delay / 4);
+        let known = room.call(&["ps", "-a", "--format", "{{.Names}}"]).ok();
+        room.call(&["inspect", known.trim()]).exits(0);
+        room.call(&["rename", known.trim(), "kept"]).exits(if known.trim() == "kept" { 1 } else { 0 });
+    }
+    room.call(&["commit", "kept", "mine"]).ok();
+    assert_eq!(room.call(&["run", "--rm", "--network", "none", "mine", "cat", "/new"]).ok(), "new\n");
+    assert_eq!(room.call(&["system", "check"]).ok(), "Everything is whole.\n");
+    clean_up(&room);
+}
+
+#[test]
+fn volumes_and_prune() {
+    let Some(room) = Room::new() else { return };
+    fs::create_dir(room.rootfs().join("srv")).expect("folder");
+    fs::write(room.rootfs().join("srv/file"), "the image's").expect("file");
+    for delay in delays(25, Duration::from_millis(40)) {
+        let run = ["run", "--network", "none", "-v", "data:/srv", "-v", "/nameless", "./rootfs", "true"];
+        kill_after(&mut bare(&room, &run), delay);
+        kill_after(&mut bare(&room, &["system", "prune", "-f", "--volumes"]), delay / 2);
+    }
+    // What a volume begins with is there as a whole.
+    assert_eq!(room.run(&["-v", "data:/srv"], &["cat", "/srv/file"]).ok(), "the image's");
+    clean_up(&room);
+    room.call(&["volume", "prune", "-a", "-f"]).ok();
+    assert_eq!(left(&room, "volumes"), Vec::<String>::new());
 }

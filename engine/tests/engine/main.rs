@@ -1,11 +1,15 @@
 //! box as people use it: the built program, a root file system made on the spot, in namespaces of the tests' own. Needs root.
 
 mod detached;
+mod distribution;
+mod explain;
 mod files;
 mod harness;
+mod health;
 #[allow(dead_code)]
 #[path = "../../../tests/blackbox/harness/host.rs"]
 mod host;
+mod images;
 mod killed;
 mod networks;
 mod pull;

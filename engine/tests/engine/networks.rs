@@ -54,7 +54,7 @@ fn a_port_of_the_hosts() {
     ];
     room.call(&start).exits(0);
     wait_for("an answer", || read_from("127.0.0.1:18080") == "from server\n");
-    assert!(room.call(&["ps"]).ok().contains("127.0.0.1:18080:80"));
+    assert!(room.call(&["ps"]).ok().contains("127.0.0.1:18080->80/tcp"));
     let said = room.call(&["exec", "server", "ip", "-4", "addr", "show", "eth0"]).ok();
     assert!(said.contains("inet 10."), "{said}");
     room.call(&["run", "--rm", "-p", "127.0.0.1:18080:80", "./rootfs", "true"]).fails(125, "18080");
@@ -89,7 +89,8 @@ fn containers_find_each_other_by_name() {
     room.call(&["stop", "-t", "0", "db"]).ok();
     let hosts = || room.call(&["exec", "web", "cat", "/etc/hosts"]).ok();
     assert!(!hosts().contains("db"), "{}", hosts());
-    room.call(&["start", "db"]).exits(0);
+    let started = room.call(&["start", "db"]).exits(0);
+    assert_eq!(started.stderr, "");
     assert!(hosts().contains("10.77.0.50\tdb database"), "{}", hosts());
     // The others have neither the names nor the way.
     room.call(&["run", "--rm", "./rootfs", "ping", "-c", "1", "-W", "1", "10.77.0.50"]).exits(1);
@@ -125,5 +126,34 @@ fn networks_that_cannot_be() {
     room.call(&["run", "--rm", "--network-alias", "x", "./rootfs", "true"]).fails(125, "--network-alias x");
     room.call(&["network", "rm", "twice"]).ok();
     room.call(&["network", "rm", "twice"]).fails(1, "there is none");
+    room.assert_gone();
+}
+
+#[test]
+fn one_container_in_anothers_namespaces() {
+    let Some((room, _alone)) = room() else { return };
+    room.start(&["--name", "first", "--hostname", "both"], &["sleep", "31415"]);
+    let share = [
+        "run",
+        "--rm",
+        "--network",
+        "container:first",
+        "--pid",
+        "container:first",
+        "--ipc",
+        "container:first",
+    ];
+    let run = |script: &str| room.call(&[&share[..], &["./rootfs", "sh", "-c", script]].concat());
+    let links = "for ns in net pid ipc; do readlink /proc/self/ns/$ns; done";
+    let own = room.call(&["exec", "first", "sh", "-c", links]).ok();
+    assert_eq!(run(links).ok(), own);
+    assert_eq!(run("hostname; cat /etc/hostname").ok(), "both\nboth\n");
+    assert!(run("ps").ok().contains("sleep 31415"));
+    room.call(&["run", "--rm", "--network", "container:nonesuch", "./rootfs", "true"])
+        .fails(125, "no such container: nonesuch");
+    let refused =
+        room.call(&["run", "--rm", "--network", "container:first", "-p", "80:80", "./rootfs", "true"]);
+    refused.fails(125, "--publish 80:80");
+    room.call(&["rm", "-f", "first"]).ok();
     room.assert_gone();
 }

@@ -13,6 +13,7 @@ use serde_json::json;
 
 use crate::harness::{Room, finish, wait_for};
 use crate::registry::{Answer, Content, OCI_INDEX, OCI_MANIFEST, Registry, Request, layer};
+use crate::rootless;
 
 /// The root file system of a room as a layer.
 fn rootfs(room: &Room) -> (Vec<u8>, Digest) {
@@ -467,15 +468,20 @@ fn proxies_are_those_of_the_environment() {
 
 #[test]
 fn ordinary_users_pull_too() {
-    let Some(room) = Room::of_user(31415) else { return };
+    let Some(room) = rootless::room(rootless::USER) else { return };
+    fs::create_dir(room.rootfs().join("srv")).expect("folder");
+    std::os::unix::fs::chown(room.rootfs().join("srv"), Some(33), Some(34)).expect("chown");
     let mut content = Content::default();
-    content.image("1", "amd64", &[rootfs(&room)]);
+    content.image("1", "amd64", &[rootfs(&room), small(&room, "second", "2")]);
     let registry = Registry::start(content, |_| Answer::Usual);
     let name = format!("{}/a:1", registry.host);
-    let said = room.call(&["run", "--rm", "--network", "none", "-q", &name]).exits(0);
-    assert_eq!(said.stdout, "from the image\n");
+    let run = ["run", "--rm", "--network", "none", "-q", &name, "stat", "-c", "%u:%g", "/srv", "/second"];
+    assert_eq!(room.call(&run).ok(), "33:34\n0:0\n");
+    room.call(&["save", "-o", "home/saved.tar", &name]).ok();
     room.call(&["rmi", &name]).ok();
     assert_nothing(&room);
+    room.call(&["load", "-i", "home/saved.tar"]).ok();
+    assert_eq!(room.call(&run).ok(), "33:34\n0:0\n");
 }
 
 #[test]

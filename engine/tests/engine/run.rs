@@ -19,7 +19,8 @@ fn statuses_are_dockers() {
     room.run(&[], &["/etc/passwd"]).fails(126, "permission denied");
     room.call(&["run", "--rm", "--gpus", "all", "./rootfs"]).fails(125, "--gpus");
     room.call(&["run", "--rm", "./nonesuch", "true"]).fails(125, "./nonesuch");
-    room.call(&["run", "--rm", "nonesuch", "true"]).fails(125, "nonesuch: there is no such image");
+    room.call(&["run", "--rm", "--pull", "never", "nonesuch", "true"])
+        .fails(125, "nonesuch: there is no such image");
     room.run(&[], &[]).fails(125, "no command");
     room.call(&["walk"]).fails(125, "walk");
     room.assert_gone();
@@ -96,7 +97,18 @@ fn tars_are_unpacked_once() {
     assert_eq!(said, "new");
     assert_eq!((fs::read_dir(&layers).expect("layers").count(), inode(&folders[0])), (2, before));
     // The store is nobody else's.
-    assert_eq!(fs::metadata(room.data()).expect("store").permissions().mode() & 0o77, 0);
+    for name in ["", "layers", "containers", "volumes"] {
+        assert_eq!(
+            fs::metadata(room.data().join(name)).expect("store").permissions().mode() & 0o77,
+            0,
+            "{name}"
+        );
+    }
+    let others = room.folder.join("others");
+    fs::create_dir(&others).expect("folder");
+    std::os::unix::fs::chown(&others, Some(65_534), None).expect("chown");
+    let refused = room.call(&["--data-root", "others", "ps"]);
+    refused.fails(125, "it is another user's");
     room.assert_gone();
 }
 

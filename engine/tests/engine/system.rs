@@ -249,3 +249,42 @@ fn volumes_of_other_containers() {
         room.assert_gone();
     }
 }
+
+#[test]
+fn things_are_found_by_what_they_are() {
+    let Some(room) = Room::new() else { return };
+    room.tar("rootfs.tar");
+    start(&room, &["--name", "runs", "-l", "kind=test", "-v", "data:/data"], &["sleep", "1000"]);
+    room.call(&["run", "--network", "none", "--name", "ended", "./rootfs", "sh", "-c", "exit 3"]).exits(3);
+    room.call(&["create", "--name", "made", "--network", "host", "./rootfs", "true"]).ok();
+    let names = |filters: &[&str]| {
+        let flags: Vec<&str> = filters.iter().flat_map(|filter| ["--filter", filter]).collect();
+        let said = room.call(&[&["ps", "-a", "--format", "{{.Names}}"][..], &flags].concat()).ok();
+        said.lines().map(str::to_string).collect::<Vec<_>>()
+    };
+    assert_eq!(names(&[]), ["made", "ended", "runs"]);
+    assert_eq!(names(&["name=run"]), ["runs"]);
+    assert_eq!(names(&["status=created", "status=exited"]), ["made", "ended"]);
+    assert_eq!(names(&["exited=3"]), ["ended"]);
+    assert_eq!(names(&["label=kind"]), ["runs"]);
+    assert_eq!(names(&["volume=data"]), ["runs"]);
+    assert_eq!(names(&["network=host"]), ["made"]);
+    assert_eq!(names(&["ancestor=./rootfs", "status=running"]), ["runs"]);
+    room.call(&["ps", "--filter", "colour=red"]).fails(125, "--filter colour=red: must be name=…");
+    assert_eq!(room.call(&["ps", "--filter", "status=exited", "--format", "{{.Names}}"]).ok(), "ended\n");
+    // Whatever has the name, or what is asked for.
+    let kind = |flags: &[&str], format: &str| room.call(&[&["inspect", "-f", format], flags].concat());
+    assert_eq!(kind(&["runs"], "{{.State.Status}}").ok(), "running\n");
+    assert_eq!(kind(&["data"], "{{.Driver}}").ok(), "local\n");
+    kind(&["--type", "container", "data"], "{{.Driver}}").exits(1);
+    room.call(&["inspect", "--type", "dream", "data"]).fails(125, "--type dream: must be container");
+    let missing = room.call(&["inspect", "nonesuch"]).exits(1);
+    assert_eq!(
+        (missing.stdout.as_str(), missing.stderr.contains("no such object: nonesuch")),
+        ("[]\n", true)
+    );
+    let mounts = kind(&["runs"], "{{range .Mounts}}{{.Type}} {{.Destination}}{{end}}").ok();
+    assert_eq!(mounts, "volume /data\n");
+    room.call(&["rm", "-f", "runs", "ended", "made"]).ok();
+    room.assert_gone();
+}

@@ -45,6 +45,11 @@ const READ_ONLY: [&str; 5] = ["/proc/bus", "/proc/fs", "/proc/irq", "/proc/sys",
 pub fn compile(image: &Execution, options: &Options, facts: &Facts) -> Result<Value> {
     let privileged = options.rights.privileged;
     let capabilities = capabilities(options)?;
+    if let (Some(name), NetworkMode::Container(other)) = (&options.hostname, &options.network.mode) {
+        return Err(Error::invalid(format!(
+            "--hostname {name}: on the network of {other} it has that one's name"
+        )));
+    }
     let hostname = hostname(options, facts);
     let mut linux = Map::new();
     linux.insert("namespaces".into(), namespaces(options, facts));
@@ -114,7 +119,7 @@ fn capabilities(options: &Options) -> Result<Capabilities> {
 
 /// With the host's network, what others call this host; otherwise a name of its own.
 fn hostname(options: &Options, facts: &Facts) -> String {
-    match &options.hostname {
+    match options.hostname.as_ref().or(facts.joined.hostname.as_ref()) {
         Some(name) => name.clone(),
         None if options.network.mode == NetworkMode::Host || options.namespaces.uts == Sharing::Host => {
             facts.hostname.clone()
@@ -125,29 +130,37 @@ fn hostname(options: &Options, facts: &Facts) -> String {
 
 fn namespaces(options: &Options, facts: &Facts) -> Value {
     let namespaces = &options.namespaces;
+    let joined = &facts.joined;
     let own = [
-        ("mount", true),
-        ("network", options.network.mode != NetworkMode::Host),
-        ("uts", namespaces.uts == Sharing::Own),
-        ("pid", namespaces.pid == Sharing::Own),
-        ("ipc", namespaces.ipc == Sharing::Own),
-        ("cgroup", namespaces.cgroup == Sharing::Own),
-        ("user", facts.maps.is_some()),
+        ("mount", true, None),
+        ("network", options.network.mode != NetworkMode::Host, joined.network.as_ref()),
+        ("uts", namespaces.uts == Sharing::Own, None),
+        ("pid", namespaces.pid == Sharing::Own, joined.pid.as_ref()),
+        ("ipc", namespaces.ipc == Sharing::Own, joined.ipc.as_ref()),
+        ("cgroup", namespaces.cgroup == Sharing::Own, None),
+        ("user", facts.maps.is_some(), None),
     ];
-    own.into_iter().filter(|(_, is_own)| *is_own).map(|(kind, _)| json!({"type": kind})).collect()
+    let one = |(kind, _, path): (&str, bool, Option<&String>)| match path {
+        Some(path) => json!({"type": kind, "path": path}),
+        None => json!({"type": kind}),
+    };
+    own.into_iter().filter(|(_, is_own, _)| *is_own).map(one).collect()
 }
 
 /// What lets programs without rights listen at low ports and ping: it is the container's own network.
 fn sysctls(options: &Options, facts: &Facts) -> Result<Option<Value>> {
     let mut sysctls = Map::new();
-    if options.network.mode != NetworkMode::Host {
+    let has_own = !matches!(options.network.mode, NetworkMode::Host | NetworkMode::Container(_));
+    if has_own {
         sysctls.insert("net.ipv4.ip_unprivileged_port_start".into(), json!("0"));
         // In a user namespace the range would have groups that are not mapped.
         if facts.maps.is_none() {
             sysctls.insert("net.ipv4.ping_group_range".into(), json!("0 2147483647"));
         }
     } else if let Some(name) = options.sysctls.keys().find(|name| name.starts_with("net.")) {
-        return Err(Error::invalid(format!("--sysctl {name}: with --network host it would be the host's")));
+        return Err(Error::invalid(format!(
+            "--sysctl {name}: with the network of somebody else it would be theirs"
+        )));
     }
     sysctls.extend(options.sysctls.iter().map(|(name, value)| (name.clone(), json!(value))));
     Ok(Some(sysctls).filter(|sysctls| !sysctls.is_empty()).map(Value::Object))

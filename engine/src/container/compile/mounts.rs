@@ -14,6 +14,11 @@ const SHM_SIZE: u64 = 64 << 20;
 
 pub fn compile(options: &Options, facts: &Facts) -> Result<Vec<Value>> {
     let mut mounts = of_kernel(options, facts);
+    if let Some(names) = &facts.joined.names {
+        for name in ["hosts", "resolv.conf", "hostname"] {
+            mounts.push(bind(&names.join(name), &format!("/etc/{name}"), Access::ReadWrite, None)?);
+        }
+    }
     let mut own = options.mounts.iter().collect::<Vec<_>>();
     // Outer ones first, whatever order they are named in.
     own.sort_by_key(|mount| mount.destination.split('/').filter(|part| !part.is_empty()).count());

@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::container::account::Accounts;
-use crate::container::facts::Device;
+use crate::container::facts::{Device, Joined};
 use crate::container::options::{Access, DeviceRequest, Mount, MountSource, Rights};
 use crate::container::size::{parse_bytes, parse_processors};
 
@@ -17,6 +17,7 @@ fn facts() -> Facts {
         machine: "x86_64",
         hostname: "x".to_string(),
         volumes: "/volumes".into(),
+        joined: Joined::default(),
         devices: Vec::new(),
     }
 }
@@ -230,4 +231,27 @@ fn one_more_program() {
     options.user = Some(format!("{}:{}", expected["user"]["uid"], expected["user"]["gid"]));
     options.workdir = expected["cwd"].as_str().map(str::to_string);
     assert_same(&exec(&options), &expected, "exec-user-env");
+}
+
+#[test]
+fn namespaces_of_other_containers() {
+    let mut options = options(&["true"]);
+    options.network.mode = NetworkMode::Container("web".into());
+    let joined = Joined {
+        network: Some("/proc/7/ns/net".into()),
+        hostname: Some("other".into()),
+        names: Some("/run/web".into()),
+        ..Joined::default()
+    };
+    let facts = Facts { joined, ..facts() };
+    let config = compile(&Execution::default(), &options, &facts).unwrap();
+    let namespaces = config["linux"]["namespaces"].as_array().expect("namespaces");
+    assert!(namespaces.contains(&json!({"type": "network", "path": "/proc/7/ns/net"})), "{namespaces:?}");
+    assert_eq!((&config["hostname"], config["linux"].get("sysctl")), (&json!("other"), None));
+    let sources: Vec<_> =
+        config["mounts"].as_array().expect("mounts").iter().map(|mount| &mount["source"]).collect();
+    assert!(sources.contains(&&json!("/run/web/hosts")), "{sources:?}");
+    options.hostname = Some("own".into());
+    let error = compile(&Execution::default(), &options, &facts).unwrap_err().to_string();
+    assert!(error.starts_with("--hostname own: "), "{error}");
 }

@@ -5,6 +5,7 @@ use std::io::{IoSlice, Write};
 use std::path::{Path, PathBuf};
 
 use super::record::{CONTENT_MAX, HEADER, Head, Stream};
+use crate::container::options::LogOptions;
 use crate::error::{Context, Result};
 use crate::time::Moment;
 
@@ -15,6 +16,14 @@ pub struct LogBounds {
     pub size: u64,
     /// How many files.
     pub count: u64,
+}
+
+impl LogBounds {
+    /// As the options say, or as is usual.
+    pub fn of(options: LogOptions) -> LogBounds {
+        let LogBounds { size, count } = LogBounds::default();
+        LogBounds { size: options.size.unwrap_or(size), count: options.count.unwrap_or(count) }
+    }
 }
 
 impl Default for LogBounds {
@@ -46,8 +55,17 @@ impl LogWriter {
         Ok(LogWriter { folder: folder.to_path_buf(), bounds, number, file: None, length: 0, lost: 0 })
     }
 
+    /// One that keeps nothing.
+    pub fn none() -> LogWriter {
+        let bounds = LogBounds { size: 0, count: 0 };
+        LogWriter { folder: PathBuf::new(), bounds, number: 0, file: None, length: 0, lost: 0 }
+    }
+
     /// Writes what a program wrote. What the disk does not take is lost, and noted as soon as it takes something again.
     pub fn write(&mut self, stream: Stream, content: &[u8]) {
+        if self.bounds.count == 0 {
+            return;
+        }
         for part in content.chunks(CONTENT_MAX) {
             if self.lost > 0 {
                 let text = format!(

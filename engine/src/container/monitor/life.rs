@@ -1,8 +1,9 @@
 //! The monitor's life: the container is made, started, served until its end; the end is recorded, and it is started again if that is
 //! wanted.
 
+use std::io::Write;
 use std::os::unix::net::{UnixListener, UnixStream};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use super::protocol::{Failure, Kind, encode, encode_value};
@@ -29,9 +30,14 @@ const LONG: Duration = Duration::from_secs(10);
 
 /// Everything, from the beginning to the end.
 pub fn live(mut monitored: Monitored, beginning: Beginning, first: UnixStream) -> Result<()> {
-    let folder = monitored.make_runtime_folder()?;
-    let log = LogWriter::open(&monitored.folder.path().join("log"), LogBounds::default())?;
-    let mut watch = Watch::new(first, listen(&folder)?, log)?;
+    let (folder, mut watch) = match begin(&monitored) {
+        Ok((folder, listener, log)) => (folder, Watch::new(first, listener, log)?),
+        Err(error) => {
+            let failure = Failure { text: error.to_string(), status: error.status() };
+            (&first).write_all(&encode_value(Kind::Failed, &failure)).context(|| "monitor")?;
+            return monitored.give_up();
+        }
+    };
     let (mut beginning, mut pause) = (beginning, PAUSE);
     loop {
         let began = Instant::now();
@@ -67,6 +73,18 @@ pub fn live(mut monitored: Monitored, beginning: Beginning, first: UnixStream) -
     }
 }
 
+/// What it needs itself, before there is a container.
+fn begin(monitored: &Monitored) -> Result<(PathBuf, UnixListener, LogWriter)> {
+    let folder = monitored.make_runtime_folder()?;
+    let listener = listen(&folder)?;
+    let options = monitored.record.options.log;
+    let log = match options.is_off {
+        true => LogWriter::none(),
+        false => LogWriter::open(&monitored.folder.path().join("log"), LogBounds::of(options))?,
+    };
+    Ok((folder, listener, log))
+}
+
 /// One run of the program; `None` if nobody started it.
 fn run(
     monitored: &Monitored,
@@ -88,9 +106,10 @@ fn run(
     match beginning {
         Beginning::Make => watch.say_to_all(&encode(Kind::Created, b"")),
         Beginning::Again => {
-            let restarts = Progress::read(&monitored.folder)?.restarts + 1;
+            let progress = Progress::read(&monitored.folder)?;
             served.container.start()?;
-            Progress { started: Some(Moment::now()), exit: None, restarts }.write(&monitored.folder)?;
+            let (started, restarts) = (Some(Moment::now()), progress.restarts + 1);
+            Progress { started, exit: None, restarts, ..progress }.write(&monitored.folder)?;
             watch.is_started = true;
             note(&monitored.store, &monitored.record, &Happening::Start);
         }

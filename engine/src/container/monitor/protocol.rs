@@ -27,8 +27,6 @@ pub enum Kind {
     InputEnd,
     /// From a client: [`Size`] of its terminal.
     Resize,
-    /// From a client: the number of a signal for the program.
-    Signal,
     /// To a client: the container is there, and waits for [`Kind::Start`].
     Created,
     /// To a client: the program runs.
@@ -46,13 +44,12 @@ pub enum Kind {
 }
 
 impl Kind {
-    const ALL: [Kind; 13] = [
+    const ALL: [Kind; 12] = [
         Kind::Hello,
         Kind::Start,
         Kind::Input,
         Kind::InputEnd,
         Kind::Resize,
-        Kind::Signal,
         Kind::Created,
         Kind::Started,
         Kind::Failed,

@@ -9,7 +9,7 @@ use std::process::{Command, Stdio};
 use super::{Beginning, Monitored, NAME, runtime_folder, socket_path};
 use crate::container::event::{Happening, note};
 use crate::container::own::{Own, remove_volumes};
-use crate::container::record::ContainerRecord;
+use crate::container::rename::disclaim_names;
 use crate::error::{Context, Error, Result};
 use crate::store::{ContainerFolder, ContainerId, Lock, Store};
 
@@ -28,6 +28,14 @@ pub fn start_monitor(store: &Store, own: Own) -> Result<UnixStream> {
 /// It cannot be started.
 pub fn adopt(store: &Store, folder: &ContainerFolder, lock: Lock) -> Result<()> {
     spawn(store, &folder.id, lock, Beginning::Adopt).map(drop)
+}
+
+/// Starts a monitor for a container that is to be started again, and whose own was killed before it did.
+///
+/// # Errors
+/// It cannot be started.
+pub fn start_again(store: &Store, folder: &ContainerFolder, lock: Lock) -> Result<()> {
+    spawn(store, &folder.id, lock, Beginning::Again).map(drop)
 }
 
 fn spawn(store: &Store, id: &ContainerId, lock: Lock, beginning: Beginning) -> Result<UnixStream> {
@@ -61,9 +69,7 @@ impl Monitored {
     pub(super) fn make_runtime_folder(&self) -> Result<std::path::PathBuf> {
         let folder = runtime_folder(&self.store, &self.folder.id);
         // The runtime's own folder, as it makes it, so that a container's users get at the files in its state.
-        let above = &self.store.place().runtime;
-        let made = std::fs::DirBuilder::new().recursive(true).mode(0o711).create(above);
-        made.context(|| format!("make the folder {}", above.display()))?;
+        self.store.place().make_runtime()?;
         let made = std::fs::DirBuilder::new().recursive(true).mode(0o700).create(&folder);
         made.context(|| format!("make the folder {}", folder.display()))?;
         Ok(folder)
@@ -74,9 +80,7 @@ impl Monitored {
         let folder = runtime_folder(&self.store, &self.folder.id);
         let removed = std::fs::remove_dir_all(&folder);
         if self.record.auto_remove {
-            // It may have another name by now.
-            let name = ContainerRecord::of(&self.folder)?.name;
-            self.store.containers().disclaim(&name, &self.folder.id)?;
+            disclaim_names(&self.store, &self.folder, &self.record)?;
             remove_volumes(&self.store, &self.record)?;
             self.store.containers().remove(&self.folder)?;
             note(&self.store, &self.record, &Happening::Destroy);

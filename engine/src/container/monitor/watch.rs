@@ -4,12 +4,12 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::time::{Duration, Instant};
 
-use pillbox::Signal;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
 
 use super::Monitored;
 use super::client::Client;
+use super::health::Watching;
 use super::input::Input;
 use super::output::{CHUNK, Look};
 use super::protocol::{Kind, Size, decode_value, encode};
@@ -23,9 +23,6 @@ use crate::time::Moment;
 /// How much at once is worth a look of its own, and how long it takes otherwise until the next one.
 const SMALL: usize = 1 << 14;
 const PACE: Duration = Duration::from_micros(500);
-
-/// How long clients have to take what is left for them after the end.
-const PATIENCE: Duration = Duration::from_secs(5);
 
 /// Who is served, and how far it has come.
 pub struct Watch {
@@ -49,8 +46,15 @@ impl Watch {
     pub fn serve(&mut self, served: &mut Served, monitored: &Monitored) -> Result<()> {
         let mut buffer = vec![0; CHUNK];
         let mut has_ended = false;
+        let (mut is_watching, mut health) = (false, None);
         loop {
-            self.wait(served, has_ended)?;
+            if self.is_started && !is_watching {
+                (is_watching, health) = (true, Watching::begin(monitored)?);
+            }
+            if let Some(watching) = health.as_mut().filter(|_| !has_ended) {
+                watching.go_on(&served.container, monitored);
+            }
+            self.wait(served, has_ended, health.as_ref())?;
             self.accept()?;
             for index in 0..self.clients.len() {
                 self.clients[index].flush();
@@ -79,11 +83,15 @@ impl Watch {
             if served.input.as_mut().is_some_and(|input| !input.flush()) {
                 served.input = None;
             }
-            let was_full = self.clients.iter().any(Client::is_full);
+            // After the end there is no more than a pipe holds, and nobody whom waiting would slow down.
+            let was_full = !has_ended && self.clients.iter().any(Client::is_full);
             let length = if was_full { 0 } else { self.copy(served, &mut buffer)? };
             self.pace(length);
             // Processes that have outlived the program may keep a pipe open, and write no more of interest.
-            if has_ended && length == 0 && !was_full {
+            if has_ended && length == 0 {
+                if let Some(watching) = health {
+                    watching.finish();
+                }
                 return Ok(());
             }
             has_ended |= self.is_started && is_readable(&served.ended)?;
@@ -128,7 +136,7 @@ impl Watch {
         self.last_small = Some(Instant::now());
     }
 
-    fn wait(&self, served: &Served, has_ended: bool) -> Result<()> {
+    fn wait(&self, served: &Served, has_ended: bool, health: Option<&Watching>) -> Result<()> {
         let is_full = self.clients.iter().any(Client::is_full);
         let input_is_full = served.input.as_ref().is_some_and(Input::is_full);
         let mut polled = vec![PollFd::new(&self.listener, PollFlags::IN)];
@@ -145,9 +153,15 @@ impl Watch {
         if let Some(input) = served.input.as_ref().filter(|input| input.is_behind()) {
             polled.push(PollFd::new(input, PollFlags::OUT));
         }
+        polled.extend(
+            health.and_then(Watching::descriptor).map(|look| PollFd::from_borrowed_fd(look, PollFlags::IN)),
+        );
         // What is left after the end is there already.
-        let timeout =
-            has_ended.then_some(Timespec { tv_sec: 0, tv_nsec: if is_full { 10_000_000 } else { 0 } });
+        let rest = if has_ended { Some(Duration::ZERO) } else { health.map(Watching::rest) };
+        let timeout = rest.map(|rest| Timespec {
+            tv_sec: rest.as_secs().cast_signed(),
+            tv_nsec: rest.subsec_nanos().into(),
+        });
         match poll(&mut polled, timeout.as_ref()) {
             Ok(_) | Err(Errno::INTR) => Ok(()),
             Err(errno) => Err(errno).context(|| "wait for the container"),
@@ -177,7 +191,8 @@ impl Watch {
             Kind::Start if !self.is_started => {
                 let started = served.container.start().map_err(Error::from).and_then(|()| {
                     let progress = Progress::read(&monitored.folder)?;
-                    Progress { started: Some(Moment::now()), exit: None, ..progress }.write(&monitored.folder)
+                    let (started, is_kept) = (Some(Moment::now()), !monitored.record.auto_remove);
+                    Progress { started, exit: None, is_kept, ..progress }.write(&monitored.folder)
                 });
                 match started {
                     Ok(()) => {
@@ -205,12 +220,6 @@ impl Watch {
                     let _ = pillbox::resize_terminal(terminal, rows, columns);
                 }
             }
-            Kind::Signal => {
-                let number = payload.first().map(u8::to_string).unwrap_or_default();
-                let signal: Signal = pillbox::signal::parse(&number)?;
-                // It may just have ended.
-                let _ = served.container.kill(signal);
-            }
             _ => {}
         }
         Ok(())
@@ -229,18 +238,16 @@ impl Watch {
         }
     }
 
-    /// Gives clients time to take what is left.
+    /// Waits until all clients have taken what is left for them, or have gone: nobody else waits any more.
     pub fn flush_all(&mut self) {
-        let began = Instant::now();
-        while began.elapsed() < PATIENCE {
+        loop {
             self.clients.retain(Client::is_behind);
             if self.clients.is_empty() {
                 return;
             }
             let mut polled: Vec<_> =
                 self.clients.iter().map(|client| PollFd::new(client, PollFlags::OUT)).collect();
-            let limit = Timespec { tv_sec: 0, tv_nsec: 100_000_000 };
-            if poll(&mut polled, Some(&limit)).is_err_and(|errno| errno != Errno::INTR) {
+            if poll(&mut polled, None).is_err_and(|errno| errno != Errno::INTR) {
                 return;
             }
             self.clients.iter_mut().for_each(Client::flush);

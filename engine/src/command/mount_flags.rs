@@ -1,0 +1,175 @@
+//! The flags of `run` and `create` that have a form of their own: volumes, mounts, memory, devices.
+
+use std::path::{Path, PathBuf};
+
+use crate::container::size::parse_bytes;
+use crate::container::{Access, DeviceRequest, Mount, MountSource, check_volume_name};
+use crate::error::{Error, Result};
+
+const PROPAGATIONS: [&str; 6] = ["private", "rprivate", "shared", "rshared", "slave", "rslave"];
+
+/// `SOURCE:TARGET[:OPTIONS]`, where the source is a path or the name of a volume; or `TARGET` alone, a volume without a name.
+pub fn parse_volume(text: &str) -> Result<Mount> {
+    let wrong = |what: &str| Error::invalid(format!("--volume {text}: {what}"));
+    let parts: Vec<&str> = text.split(':').collect();
+    let (source, target, flags) = match parts[..] {
+        [target] => ("", target, ""),
+        [source, target] => (source, target, ""),
+        [source, target, flags] => (source, target, flags),
+        _ => return Err(wrong("must be SOURCE:TARGET or SOURCE:TARGET:OPTIONS")),
+    };
+    let is_path = source.starts_with(['/', '.']);
+    let (mut access, mut copies, mut propagation) = (Access::ReadWrite, true, None);
+    for flag in flags.split(',').filter(|flag| !flag.is_empty()) {
+        match flag {
+            "ro" => access = Access::ReadOnly,
+            "rw" => access = Access::ReadWrite,
+            "nocopy" if !is_path => copies = false,
+            flag if is_path && PROPAGATIONS.contains(&flag) => propagation = Some(flag.to_string()),
+            flag => {
+                return Err(wrong(&format!(
+                    "{flag}: must be ro, rw, of a path a propagation such as rslave, or of a volume nocopy"
+                )));
+            }
+        }
+    }
+    let source = if is_path {
+        let path = absolute(source).map_err(|error| wrong(&error.to_string()))?;
+        MountSource::Bind { path, propagation }
+    } else {
+        if !source.is_empty() {
+            check_volume_name(source).map_err(|error| wrong(&error.to_string()))?;
+        }
+        MountSource::Volume { name: source.to_string(), is_anonymous: false, copies }
+    };
+    Ok(Mount { source, destination: target.to_string(), access })
+}
+
+fn absolute(path: &str) -> std::io::Result<PathBuf> {
+    std::path::absolute(Path::new(path))
+}
+
+/// `type=bind,source=/a,target=/b,readonly`.
+pub fn parse_mount(text: &str) -> Result<Mount> {
+    let wrong = |what: &str| Error::invalid(format!("--mount {text}: {what}"));
+    // Docker: without a type it is a volume.
+    let (mut kind, mut source, mut target, mut access) = ("volume", None, None, Access::ReadWrite);
+    let (mut propagation, mut tmpfs, mut copies) = (None, Vec::new(), true);
+    for field in text.split(',') {
+        let (name, value) = field.split_once('=').unwrap_or((field, ""));
+        match (name, value) {
+            ("type", value) => kind = value,
+            ("source" | "src", value) => source = Some(value),
+            ("target" | "destination" | "dst", value) => target = Some(value),
+            ("readonly" | "ro", "" | "true" | "1") => access = Access::ReadOnly,
+            ("readonly" | "ro", "false" | "0") => access = Access::ReadWrite,
+            ("bind-propagation", value) if PROPAGATIONS.contains(&value) => {
+                propagation = Some(value.to_string())
+            }
+            ("volume-nocopy", "" | "true" | "1") => copies = false,
+            ("tmpfs-size", value) => {
+                tmpfs.push(format!("size={}", parse_bytes("--mount tmpfs-size", value)?))
+            }
+            ("tmpfs-mode", value) => tmpfs.push(format!("mode={value}")),
+            _ => return Err(wrong(&format!("{field}: not known"))),
+        }
+    }
+    let destination = target.ok_or_else(|| wrong("target is missing"))?.to_string();
+    let source = match (kind, source) {
+        ("bind", Some(path)) => {
+            let path = absolute(path).map_err(|error| wrong(&error.to_string()))?;
+            MountSource::Bind { path, propagation }
+        }
+        ("bind", None) => return Err(wrong("source is missing")),
+        ("volume", source) => {
+            let name = source.unwrap_or_default().to_string();
+            if !name.is_empty() {
+                check_volume_name(&name).map_err(|error| wrong(&error.to_string()))?;
+            }
+            MountSource::Volume { name, is_anonymous: false, copies }
+        }
+        ("tmpfs", None) => MountSource::Tmpfs { options: tmpfs },
+        ("tmpfs", Some(_)) => return Err(wrong("source: memory has none")),
+        _ => return Err(wrong("type must be bind, volume or tmpfs")),
+    };
+    Ok(Mount { source, destination, access })
+}
+
+/// `TARGET[:OPTIONS]`.
+pub fn parse_tmpfs(text: &str) -> Mount {
+    let (target, options) = text.split_once(':').unwrap_or((text, ""));
+    let mut access = Access::ReadWrite;
+    let mut kept = Vec::new();
+    for option in options.split(',').filter(|option| !option.is_empty()) {
+        match option {
+            "ro" => access = Access::ReadOnly,
+            "rw" => access = Access::ReadWrite,
+            option => kept.push(option.to_string()),
+        }
+    }
+    Mount { source: MountSource::Tmpfs { options: kept }, destination: target.to_string(), access }
+}
+
+/// `HOST[:TARGET[:ACCESS]]`.
+pub fn parse_device(text: &str) -> Result<DeviceRequest> {
+    let parts: Vec<&str> = text.split(':').collect();
+    let is_access = |text: &str| !text.is_empty() && text.bytes().all(|byte| b"rwm".contains(&byte));
+    let (host, container, access) = match parts[..] {
+        [host] => (host, host, "rwm"),
+        [host, access] if is_access(access) => (host, host, access),
+        [host, container] => (host, container, "rwm"),
+        [host, container, access] if is_access(access) => (host, container, access),
+        _ => {
+            return Err(Error::invalid(format!(
+                "--device {text}: must be HOST, HOST:TARGET or HOST:TARGET:rwm"
+            )));
+        }
+    };
+    Ok(DeviceRequest { host: host.into(), container: container.to_string(), access: access.to_string() })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn volumes_are_paths_or_names() {
+        let of = |text: &str| parse_volume(text).unwrap();
+        let bind = MountSource::Bind { path: "/a".into(), propagation: Some("rslave".into()) };
+        assert_eq!((of("/a:/b:ro,rslave").source, of("/a:/b:ro").access), (bind, Access::ReadOnly));
+        let volume =
+            |name: &str, copies| MountSource::Volume { name: name.into(), is_anonymous: false, copies };
+        assert_eq!(of("data:/b:nocopy").source, volume("data", false));
+        assert_eq!((of("/b").source, of("/b").destination.as_str()), (volume("", true), "/b"));
+        for wrong in ["a:b:c:d", "/a:/b:rox", "/a:/b:nocopy", "a b:/c", "data:/b:rslave"] {
+            assert!(parse_volume(wrong).unwrap_err().to_string().starts_with(&format!("--volume {wrong}: ")));
+        }
+    }
+
+    #[test]
+    fn mounts_have_fields() {
+        let of = |text: &str| parse_mount(text).unwrap();
+        let mount = of("type=tmpfs,dst=/t,tmpfs-size=64m,tmpfs-mode=1777,ro");
+        let options = vec!["size=67108864".to_string(), "mode=1777".to_string()];
+        assert_eq!((mount.source, mount.access), (MountSource::Tmpfs { options }, Access::ReadOnly));
+        assert!(
+            matches!(of("source=data,target=/d").source, MountSource::Volume { name, .. } if name == "data")
+        );
+        for wrong in
+            ["type=bind,target=/b", "type=bind,source=/a", "type=npipe,target=/b", "target=/b,size=3"]
+        {
+            assert!(parse_mount(wrong).is_err(), "{wrong}");
+        }
+        assert_eq!(parse_tmpfs("/t:size=1m,ro,exec").access, Access::ReadOnly);
+    }
+
+    #[test]
+    fn devices_have_a_place_and_an_access() {
+        let of = |text: &str| parse_device(text).map(|device| (device.container, device.access)).ok();
+        let expected = |container: &str, access: &str| Some((container.to_string(), access.to_string()));
+        assert_eq!(of("/dev/fuse"), expected("/dev/fuse", "rwm"));
+        assert_eq!(of("/dev/fuse:r"), expected("/dev/fuse", "r"));
+        assert_eq!(of("/dev/sda:/dev/x:rw"), expected("/dev/x", "rw"));
+        assert_eq!(of("/dev/sda:/dev/x:rx"), None);
+    }
+}

@@ -1,0 +1,107 @@
+//! What would be done: the configuration of a container, its network, and the plan that the runtime makes of them. Nothing is made.
+
+use pillbox::container::{Networks, Prepared as Planned, Wishes};
+use pillbox::explain::{OperationDocument, describe, one_line};
+use pillbox::root::RootSource;
+use pillbox::{Bundle, ContainerId};
+use serde_json::{Value, json};
+
+use super::compile::compile;
+use super::facts::Facts;
+use super::network::compile_network;
+use super::options::{MountSource, NetworkMode, Options};
+use super::root::RootFolders;
+use super::source::Source;
+use crate::error::{Error, Result};
+use crate::store::Store;
+
+/// What would be done.
+#[derive(Debug)]
+pub struct Explained {
+    /// What its root would be made of.
+    pub root: String,
+    /// config.json.
+    pub config: Value,
+    /// netconf.json.
+    pub network: Value,
+    /// What the runtime would do: each step and its object.
+    pub runtime: Vec<(String, String)>,
+    /// What init would do, in words.
+    pub init: Vec<String>,
+    /// The same for programs.
+    pub operations: Value,
+    /// What would be left out.
+    pub warnings: Vec<String>,
+}
+
+/// The id of a container that is not made.
+const ID: &str = "0000000000000000000000000000000000000000000000000000000000000000";
+
+/// What stands for the names of volumes that are given none.
+const UNNAMED: &str = "NAMELESS";
+
+/// Compiles everything that a container's start would.
+///
+/// # Errors
+/// Something cannot be as it is asked for.
+pub fn explain(store: &Store, source: &Source, mut options: Options) -> Result<Explained> {
+    for mount in &mut options.mounts {
+        if let MountSource::Volume { name, .. } = &mut mount.source
+            && name.is_empty()
+        {
+            *name = UNNAMED.to_string();
+        }
+    }
+    let folder = store.place().data.join("containers").join(ID);
+    let root = RootFolders::planned(store, &folder, &source.base);
+    let facts = Facts::look(store, ID, &options, root.accounts()?)?;
+    let config = compile(&source.execution, &options, &facts)?;
+    let named = match &options.network.mode {
+        NetworkMode::Named(name) => Some(store.networks().find(name)?),
+        NetworkMode::Default | NetworkMode::None | NetworkMode::Host | NetworkMode::Container(_) => None,
+    };
+    let network = compile_network(&options.network, named.as_ref(), store.maps().is_some())?;
+    let layers = root.layers(false);
+    let shown = layers.to_string();
+    let bundle = Bundle { path: folder, config: config.to_string(), config_name: source.name.clone() };
+    let wishes = Wishes {
+        wait_for_start: true,
+        networks: Some(Networks::parse("network".to_string(), network.to_string().as_bytes())?),
+        state_folder: store.place().runtime.join(ID),
+        root: RootSource::layers(layers),
+        ..Wishes::default()
+    };
+    let id = ContainerId::new(ID)?;
+    let planned = Planned::new(&bundle, &id, wishes)?;
+    let plan = &planned.plan;
+    let steps = planned.host_lines()?;
+    let documents: Vec<_> =
+        plan.operations().map(|operation| OperationDocument { operation, plan }).collect();
+    let operations = serde_json::to_value(&documents).map_err(|error| Error::invalid(error.to_string()))?;
+    Ok(Explained {
+        root: shown,
+        runtime: steps.into_iter().map(|(step, object)| (step.to_string(), one_line(&object))).collect(),
+        init: plan.operations().map(|operation| describe(&operation, plan)).collect(),
+        operations,
+        warnings: plan.warnings.iter().map(|warning| one_line(warning.text())).collect(),
+        config,
+        network,
+    })
+}
+
+impl Explained {
+    /// All of it for programs.
+    pub fn document(&self) -> Value {
+        let Explained { root, config, network, runtime, init: _, operations, warnings } = self;
+        let steps: Value =
+            runtime.iter().map(|(step, object)| json!({"operation": step, "object": object})).collect();
+        json!({
+            "root": root,
+            "config": config,
+            "network": network,
+            "runtime": steps,
+            "init": operations,
+            "warnings": warnings,
+        })
+    }
+}
