@@ -4,6 +4,8 @@ use std::fs::File;
 use std::io::Read;
 use std::path::Path;
 
+use rustix::fs::{Mode, OFlags};
+
 use super::assemble::{self, Assembly};
 use crate::digest::Digest;
 use crate::error::{Context, Error, Result};
@@ -37,7 +39,7 @@ fn import(store: &Store, folder: &Path, platform: &Platform) -> Result<(ImageRec
         return Err(Error::corrupt(format!("its manifest has {found} layers, its configuration {wanted}")));
     }
     let mut assembly = Assembly::default();
-    let ids = assembly.unpack(store, &config, |index| open_blob(folder, &document.layers[index].digest))?;
+    let ids = assembly.unpack(store, &config, |index| open_blob(folder, &document.layers[index]))?;
     store.blobs().write(&manifest)?;
     store.blobs().write(&config_text)?;
     let locks = assembly.settle(store, Vec::new())?;
@@ -62,8 +64,23 @@ fn loop_to_manifest(folder: &Path, index: &[u8], platform: &Platform) -> Result<
     Ok((Digest::of(&text), text))
 }
 
-fn open_blob(folder: &Path, digest: &Digest) -> Result<File> {
-    File::open(folder.join("blobs/sha256").join(digest.hex())).context(|| format!("blob {digest}"))
+fn open_blob(folder: &Path, descriptor: &Descriptor) -> Result<File> {
+    let Descriptor { digest, size, .. } = descriptor;
+    let open = || {
+        let file = open_file(&folder.join("blobs/sha256").join(digest.hex()))?;
+        match file.metadata()?.len() {
+            length if length == *size => Ok(file),
+            length => Err(Error::corrupt(format!("it has {length} bytes, {size} are said"))),
+        }
+    };
+    open().context(|| format!("blob {digest}"))
+}
+
+/// A layout may be somebody else's: what is no file is not opened, and links are not followed.
+fn open_file(path: &Path) -> Result<File> {
+    let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
+    let file = File::from(rustix::fs::open(path, flags, Mode::empty())?);
+    if file.metadata()?.is_file() { Ok(file) } else { Err(Error::corrupt("it is no file")) }
 }
 
 fn read_blob(folder: &Path, descriptor: &Descriptor) -> Result<Vec<u8>> {
@@ -78,7 +95,7 @@ fn read_blob(folder: &Path, descriptor: &Descriptor) -> Result<Vec<u8>> {
 
 fn read_bounded(path: &Path) -> Result<Vec<u8>> {
     let mut text = Vec::new();
-    let file = File::open(path).context(|| path.display().to_string())?;
+    let file = open_file(path).context(|| path.display().to_string())?;
     file.take(DOCUMENT_MAX + 1).read_to_end(&mut text).context(|| path.display().to_string())?;
     if text.len() as u64 > DOCUMENT_MAX {
         return Err(Error::corrupt(format!("{}: more than {DOCUMENT_MAX} bytes", path.display())));

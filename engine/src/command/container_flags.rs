@@ -186,6 +186,18 @@ fn say_if_squashed(store: &Store) {
     }
 }
 
+/// A name that can stand in /etc/hosts.
+fn host_name(arguments: &Arguments, flag: &str) -> Result<Option<String>> {
+    let Some(name) = arguments.text(flag)? else { return Ok(None) };
+    let is_right = |byte: u8| byte.is_ascii_alphanumeric() || b"-._".contains(&byte);
+    if (1..=64).contains(&name.len()) && name.bytes().all(is_right) && !name.starts_with(['-', '.']) {
+        return Ok(Some(name.to_string()));
+    }
+    Err(Error::invalid(format!(
+        "--{flag} {name:?}: must be 1 to 64 letters, digits, hyphens, dots and underscores, not beginning with a hyphen or a dot"
+    )))
+}
+
 /// Reads them. The first operand is the image, those behind it the command.
 ///
 /// # Errors
@@ -200,8 +212,8 @@ fn parse(arguments: &Arguments) -> Result<Options> {
         user: text("user")?,
         groups: arguments.texts("group-add")?,
         streams: Streams { interactive: arguments.is_set("interactive"), terminal: arguments.is_set("tty") },
-        hostname: text("hostname")?,
-        domainname: text("domainname")?,
+        hostname: host_name(arguments, "hostname")?,
+        domainname: host_name(arguments, "domainname")?,
         read_only: arguments.is_set("read-only"),
         shm_size: bytes(arguments, "shm-size")?,
         annotations: pairs(arguments, "annotation")?,

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 use pillbox::container::{STORE, worded};
+use pillbox_network::Cidr;
 use serde_json::{Value, json};
 
 use super::container_flags::labels;
@@ -166,8 +167,28 @@ fn create(global: &Global, arguments: &Arguments) -> Result<u8> {
             ),
         ));
     }
+    check_overlaps(&store, &record)?;
     store.networks().add(&record)?;
     print(&format!("{}\n", record.id))
+}
+
+/// Subnets that two networks have would be said by the second one's first container.
+fn check_overlaps(store: &Store, record: &NetworkRecord) -> Result<()> {
+    let parse = |record: &NetworkRecord| {
+        record.subnets.iter().filter_map(|text| Cidr::parse(text)).collect::<Vec<_>>()
+    };
+    let own = parse(record);
+    for other in store.networks().list()? {
+        for theirs in parse(&other) {
+            if let Some(subnet) = own.iter().find(|own| own.overlaps(theirs)) {
+                return Err(Error::conflict(format!(
+                    "network {}: subnet {subnet} overlaps with network {} ({theirs}): choose another one",
+                    record.name, other.name
+                )));
+            }
+        }
+    }
+    Ok(())
 }
 
 fn ls(global: &Global, arguments: &Arguments) -> Result<u8> {

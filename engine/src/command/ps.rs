@@ -142,7 +142,8 @@ fn fields(row: &Row, whole: bool, now: Moment) -> Value {
     json!({
         "ID": id(row, whole),
         "Image": record.image,
-        "Command": format!("\"{command}\""),
+        // Line ends and a terminal's commands are shown, not obeyed.
+        "Command": format!("{command:?}"),
         "CreatedAgo": format!("{} ago", span(age)),
         "Status": status.sentence(now) + &health,
         "State": status.name(),

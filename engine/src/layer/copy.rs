@@ -9,6 +9,7 @@ use std::os::unix::ffi::OsStrExt;
 use rustix::fs::{AtFlags, Dir, FileType, Gid, Mode, OFlags, Stat, Timespec, Timestamps, Uid, XattrFlags};
 use rustix::io::Errno;
 
+use super::node::set_mode;
 use super::whiteout::is_mark;
 use crate::error::{Context, Result};
 
@@ -107,7 +108,7 @@ impl Copy<'_> {
                     made => made?,
                 }
                 self.own(to, name, &status)?;
-                rustix::fs::chmodat(to, name, mode, AtFlags::empty())?;
+                set_mode(to, name, kind, mode)?;
                 Ok(rustix::fs::utimensat(to, name, &times(&status), AtFlags::SYMLINK_NOFOLLOW)?)
             }
         }

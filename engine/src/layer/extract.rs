@@ -7,6 +7,7 @@ use rustix::fs::{AtFlags, FileType, Gid, Mode, OFlags, ResolveFlags, Timespec, T
 use rustix::io::Errno;
 use serde::{Deserialize, Serialize};
 
+use super::node::set_mode;
 use super::tar::{Archive, Device, Entry, EntryKind};
 use super::tree::{normalise, split};
 use crate::error::{Context, Error, Result};
@@ -227,13 +228,14 @@ impl Extractor<'_> {
             return Err(Error::invalid("a device: --archive takes it along"));
         }
         let number = device.map_or(0, |Device { major, minor }| rustix::fs::makedev(major, minor));
-        let mode = Mode::from_raw_mode(entry.mode);
+        let rights = if self.extraction.rights == Rights::Own { 0o1777 } else { 0o7777 };
+        let mode = Mode::from_raw_mode(entry.mode & rights);
         make(folder, name, || rustix::fs::mknodat(folder, name, kind, mode, number))?;
         if self.extraction.rights == Rights::Kept {
             let (uid, gid) = (Uid::from_raw(entry.uid), Gid::from_raw(entry.gid));
             rustix::fs::chownat(folder, name, Some(uid), Some(gid), AtFlags::SYMLINK_NOFOLLOW)?;
         }
-        Ok(rustix::fs::chmodat(folder, name, mode, AtFlags::empty())?)
+        set_mode(folder, name, kind, mode)
     }
 
     /// Each may undo what comes before it: a new owner takes setuid and capabilities away.

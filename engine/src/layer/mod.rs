@@ -7,6 +7,7 @@ mod change;
 mod compression;
 mod copy;
 mod extract;
+mod node;
 mod pack;
 mod pipe;
 pub mod tar;

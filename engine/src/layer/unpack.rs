@@ -113,6 +113,9 @@ fn unpack_tar(stream: impl Read, folder: &Path, unpacking: Unpacking) -> Result<
     })
 }
 
+/// The most bytes of extended attributes that folders of a layer may have together.
+const KEPT_MAX: usize = 16 << 20;
+
 /// How much is copied at once.
 const BUFFER: usize = 1 << 18;
 
@@ -122,6 +125,8 @@ struct Writer {
     marks: Marks,
     /// Folders with what they get in the end: writing into them changes their times, and may need a mode that is not theirs.
     folders: BTreeMap<Vec<u8>, Entry>,
+    /// Bytes of their extended attributes.
+    kept: usize,
     buffer: Vec<u8>,
     size: u64,
     devices_left_out: u64,
@@ -134,7 +139,16 @@ impl Writer {
             Ownership::KeptInUserNamespace | Ownership::Squashed => Marks::User,
         };
         let buffer = vec![0; BUFFER];
-        Writer { tree, unpacking, marks, folders: BTreeMap::new(), buffer, size: 0, devices_left_out: 0 }
+        Writer {
+            tree,
+            unpacking,
+            marks,
+            folders: BTreeMap::new(),
+            kept: 0,
+            buffer,
+            size: 0,
+            devices_left_out: 0,
+        }
     }
 
     fn write_all(&mut self, archive: &mut Archive<impl Read>) -> Result<()> {
@@ -156,7 +170,7 @@ impl Writer {
         if path.is_empty() {
             // The layer's own folder.
             if entry.kind == EntryKind::Folder {
-                self.folders.insert(path, entry);
+                self.finish_later(path, entry)?;
             }
             return Ok(());
         }
@@ -234,6 +248,17 @@ impl Writer {
             if standing == Standing::Whiteout {
                 self.make_opaque(&place.open(OFlags::DIRECTORY)?)?;
             }
+        }
+        self.finish_later(path, entry)
+    }
+
+    /// What a folder gets in the end is kept until then.
+    fn finish_later(&mut self, path: Vec<u8>, entry: Entry) -> Result<()> {
+        self.kept += entry.xattrs.iter().map(|(name, value)| name.len() + value.len()).sum::<usize>();
+        if self.kept > KEPT_MAX {
+            return Err(Error::corrupt(format!(
+                "its folders have more than {KEPT_MAX} bytes of extended attributes"
+            )));
         }
         self.folders.insert(path, entry);
         Ok(())

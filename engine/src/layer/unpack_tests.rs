@@ -280,3 +280,21 @@ fn what_follows_the_end_counts_for_the_digest() {
     let tar = [&Builder::default().file("f", b"x").end()[..], b"rubbish"].concat();
     assert_eq!(*room.unpack(&tar).unwrap().diff_id.digest(), Digest::of(&tar));
 }
+
+#[test]
+fn attributes_are_bounded() {
+    let room = Room::new("attributes");
+    let value = vec![b'x'; 600 << 10];
+    let twice = Builder::default()
+        .pax(&[("SCHILY.xattr.user.a", &value)])
+        .pax(&[("SCHILY.xattr.user.b", &value)])
+        .entry(b'0', "file", 0o644, "", b"");
+    let said = room.refused(twice);
+    assert!(said.contains("of headers before an entry: at most 1048576 are read"), "{said}");
+    let folders = (0..40).fold(Builder::default(), |tar, number| {
+        let tar = tar.pax(&[("SCHILY.xattr.user.a", &value)]);
+        tar.entry(b'5', &format!("folder{number}"), 0o755, "", b"")
+    });
+    let said = room.refused(folders);
+    assert!(said.contains("bytes of extended attributes"), "{said}");
+}

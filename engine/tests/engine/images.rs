@@ -126,6 +126,34 @@ fn what_is_saved_is_loaded() {
 }
 
 #[test]
+fn a_layout_leads_to_nothing_else() {
+    let Some(room) = Room::new() else { return };
+    import(&room, "mark", "image:1");
+    room.call(&["save", "-o", "saved.tar", "image:1"]).ok();
+    let layout = room.folder.join("layout");
+    fs::create_dir(&layout).expect("folder");
+    let mut tar = Command::new("tar");
+    finish(tar.arg("-xf").arg(room.folder.join("saved.tar")).arg("-C").arg(&layout)).ok();
+    room.call(&["rmi", "-f", "image:1"]).ok();
+    let blobs = fs::read_dir(layout.join("blobs/sha256")).expect("blobs").flatten();
+    let layer = blobs.max_by_key(|blob| blob.metadata().expect("a file").len()).expect("a blob").path();
+    let whole = fs::read(&layer).expect("the layer");
+    let refused = |reason: &str| {
+        room.call(&["run", "--rm", "--network", "none", "./layout", "true"]).fails(125, reason);
+    };
+    fs::write(&layer, [&whole[..], b"more"].concat()).expect("written");
+    refused(&format!("it has {} bytes, {} are said", whole.len() + 4, whole.len()));
+    fs::remove_file(&layer).expect("removed");
+    std::os::unix::fs::symlink("/etc/shadow", &layer).expect("a link");
+    refused("symbolic link loop");
+    fs::remove_file(&layer).expect("removed");
+    rustix::fs::mknodat(rustix::fs::CWD, &layer, rustix::fs::FileType::Fifo, rustix::fs::Mode::RUSR, 0)
+        .expect("a FIFO");
+    refused("it is no file");
+    room.assert_gone();
+}
+
+#[test]
 fn what_is_broken_is_not_loaded() {
     let Some(room) = Room::new() else { return };
     let id = import(&room, "one", "one");

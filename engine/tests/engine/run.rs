@@ -22,6 +22,8 @@ fn statuses_are_dockers() {
     room.call(&["run", "--rm", "--pull", "never", "nonesuch", "true"])
         .fails(125, "nonesuch: there is no such image");
     room.run(&[], &[]).fails(125, "no command");
+    room.call(&["run", "--rm", "-h", "x\n6.6.6.6 y", "./rootfs", "true"])
+        .fails(125, r#"--hostname "x\n6.6.6.6 y""#);
     room.call(&["walk"]).fails(125, "walk");
     room.assert_gone();
 }

@@ -317,11 +317,32 @@ fn network(model: Option<&Model<'_>>) -> Result<NetworkRequest> {
     })
 }
 
+/// Addresses that are no container's (RFC 6890).
+const RESERVED: [(&str, &str); 8] = [
+    ("0.0.0.0/8", "of no host"),
+    ("127.0.0.0/8", "of the loopback"),
+    ("169.254.0.0/16", "of single links"),
+    ("224.0.0.0/4", "of groups"),
+    ("240.0.0.0/4", "that are reserved"),
+    ("::/127", "of no host, and the loopback's"),
+    ("fe80::/10", "of single links"),
+    ("ff00::/8", "of groups"),
+];
+
 fn range(index: usize, subnet: Cidr) -> Result<Range> {
     if subnet != subnet.network() {
         let right = subnet.network();
         return Err(Error::invalid(format_args!(
             "model.subnets[{index}]: {subnet} is an address in {right}"
+        )));
+    }
+    if let Some((reserved, whose)) = RESERVED
+        .iter()
+        .find(|(reserved, _)| Cidr::parse(reserved).is_some_and(|reserved| reserved.overlaps(subnet)))
+    {
+        return Err(Error::invalid(format_args!(
+            "model.subnets[{index}]: {subnet} has addresses {whose} ({reserved}): choose a private one, such as \
+             10.88.0.0/16 or fd00:88::/64"
         )));
     }
     let (first, last) = subnet.hosts();

@@ -121,6 +121,16 @@ fn what_cannot_be_is_refused_by_its_field() {
             "model.subnets[0]: 10.88.0.1/32 has no room for a gateway and containers",
         ),
         (
+            r#"{"model": {"type": "bridge", "subnets": ["127.0.0.0/8"]}}"#,
+            "model.subnets[0]: 127.0.0.0/8 has addresses of the loopback (127.0.0.0/8): choose a private one, such as \
+             10.88.0.0/16 or fd00:88::/64",
+        ),
+        (
+            r#"{"model": {"type": "bridge", "subnets": ["10.88.0.0/16", "::/0"]}}"#,
+            "model.subnets[1]: ::/0 has addresses of no host, and the loopback's (::/127): choose a private one, such as \
+             10.88.0.0/16 or fd00:88::/64",
+        ),
+        (
             r#"{"dns": {"nameservers": ["localhost"]}}"#,
             "dns.nameservers[0]: \"localhost\" is not an IP address",
         ),

@@ -106,10 +106,16 @@ impl<R: Read> Archive<R> {
     /// It is no tar, or it is cut.
     pub fn next_entry(&mut self) -> Result<Option<Entry>> {
         let mut extended = Extended::default();
+        let mut extended_length = 0;
         loop {
             self.pass_over()?;
             let Some(header) = self.header()? else { return Ok(None) };
             self.content = header.size()?;
+            if matches!(header.flag(), b'x' | b'L' | b'K') {
+                // Many that are small are as hostile as one that is large.
+                extended_length = self.content.saturating_add(extended_length);
+                check_length(extended_length)?;
+            }
             self.padding = self.content.next_multiple_of(BLOCK as u64) - self.content;
             match header.flag() {
                 b'x' => extended.read_pax(&self.read_all()?)?,
@@ -221,12 +227,6 @@ impl<R: Read> Archive<R> {
     }
 
     fn read_all(&mut self) -> Result<Vec<u8>> {
-        if self.content > EXTENDED_MAX {
-            return Err(Error::corrupt(format!(
-                "the tar has a header of {} bytes: at most {EXTENDED_MAX} are read",
-                self.content
-            )));
-        }
         let mut text = vec![0; self.content as usize];
         if fill(&mut self.inner, &mut text)? < text.len() {
             return Err(cut());
@@ -279,6 +279,15 @@ fn until_nul(mut text: Vec<u8>) -> Vec<u8> {
         text.truncate(end);
     }
     text
+}
+
+fn check_length(length: u64) -> Result<()> {
+    if length <= EXTENDED_MAX {
+        return Ok(());
+    }
+    Err(Error::corrupt(format!(
+        "the tar has {length} bytes of headers before an entry: at most {EXTENDED_MAX} are read"
+    )))
 }
 
 fn cut() -> Error {
