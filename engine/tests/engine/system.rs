@@ -272,6 +272,10 @@ fn things_are_found_by_what_they_are() {
     assert_eq!(names(&["ancestor=./rootfs", "status=running"]), ["runs"]);
     room.call(&["ps", "--filter", "colour=red"]).fails(125, "--filter colour=red: must be name=…");
     assert_eq!(room.call(&["ps", "--filter", "status=exited", "--format", "{{.Names}}"]).ok(), "ended\n");
+    room.call(&["exec", "runs", "sh", "-c", "yes | head -c 100000 >/large"]).ok();
+    let sizes = room.call(&["ps", "-s", "--format", "{{.Size}}"]).ok();
+    assert!(sizes.starts_with("10") && sizes.ends_with("kB\n"), "{sizes}");
+    assert!(room.call(&["ps", "-s"]).ok().lines().next().expect("heads").ends_with("SIZE"));
     // Whatever has the name, or what is asked for.
     let kind = |flags: &[&str], format: &str| room.call(&[&["inspect", "-f", format], flags].concat());
     assert_eq!(kind(&["runs"], "{{.State.Status}}").ok(), "running\n");
