@@ -42,6 +42,7 @@ mod system;
 mod table;
 mod tag;
 mod template;
+mod top;
 mod update;
 mod version;
 mod volume;
@@ -73,7 +74,7 @@ pub const COMMANDS: &[Command] = &[
     rm::COMMAND,
     inspect::INSPECT,
     inspect::CONTAINER_INSPECT,
-    inspect::TOP,
+    top::COMMAND,
     inspect::PORT,
     inspect::RENAME,
     files::CP,
