@@ -7,6 +7,7 @@ mod commit;
 mod completion;
 mod container_flags;
 mod create;
+mod documents;
 mod events;
 mod exec;
 mod explain;
