@@ -46,13 +46,7 @@ fn prune(global: &Global, arguments: &Arguments) -> Result<u8> {
     }
     let collected = removals.collect_all(|| ContainerRecord::layers_in_use(&store))?;
     let partial = store.blobs().discard_partial()?;
-    for record in &going {
-        said += &deleted(
-            &crate::store::Collected { blobs: collected.blobs.clone(), ..Default::default() },
-            Some(record),
-        );
-    }
-    said += &deleted(&collected, None);
+    said += &deleted(&collected, &going);
     let head = if said.is_empty() { "" } else { "Deleted Images:\n" };
     let tail = if said.is_empty() { "" } else { "\n" };
     print(&format!("{head}{said}{tail}Total reclaimed space: {}\n", human_size(collected.bytes + partial)))
