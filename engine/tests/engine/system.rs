@@ -101,16 +101,16 @@ fn limits_and_policies_are_changed() {
 fn what_happens_is_told() {
     for room in rooms() {
         let mut follower = room
-            .command(&["events", "--filter", "container=cc", "--format", "{{.Action}}"])
+            .command(&["events", "--filter", "container=zz", "--format", "{{.Action}}"])
             .stdout(Stdio::piped())
             .spawn()
             .expect("box");
         std::thread::sleep(std::time::Duration::from_millis(300));
-        let id = start(&room, &["--name", "cc", "-l", "kind=test"], &["sleep", "1000"]);
-        room.call(&["rename", "cc", "dd"]).ok();
-        room.call(&["rename", "dd", "cc"]).ok();
-        room.call(&["stop", "-t", "0", "cc"]).ok();
-        room.call(&["rm", "cc"]).ok();
+        let id = start(&room, &["--name", "zz", "-l", "kind=test"], &["sleep", "1000"]);
+        room.call(&["rename", "zz", "yy"]).ok();
+        room.call(&["rename", "yy", "zz"]).ok();
+        room.call(&["stop", "-t", "0", "zz"]).ok();
+        room.call(&["rm", "zz"]).ok();
         room.call(&["volume", "create", "data"]).ok();
         room.call(&["volume", "rm", "data"]).ok();
         let told = room.call(&["events", "--since", "1m", "--until", "0s"]).ok();
@@ -124,7 +124,7 @@ fn what_happens_is_told() {
             told.lines()
                 .next()
                 .expect("line")
-                .contains(&format!(" container create {id} (image=./rootfs, kind=test, name=cc)")),
+                .contains(&format!(" container create {id} (image=./rootfs, kind=test, name=zz)")),
             "{told}"
         );
         let told = room
