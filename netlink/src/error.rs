@@ -105,6 +105,8 @@ pub struct Field {
     /// Which one it is, from 0, where it lies in a list: of a rule's expressions, or of the elements that were given
     /// to one call.
     pub item: Option<usize>,
+    /// What that one is called, where the items of the list have names: the expression `lookup`.
+    pub label: Option<String>,
 }
 
 impl fmt::Display for Error {

@@ -27,7 +27,7 @@ pub(crate) enum Inside {
 
 /// Names the attribute at `offset` in `attributes`, which is that of the attribute's header or lies in it.
 pub(crate) fn at(names: Names, attributes: &[u8], offset: usize) -> Option<Field> {
-    let mut field = Field { path: String::new(), item: None };
+    let mut field = Field { path: String::new(), item: None, label: None };
     // It ends where nothing further in is known; what has a name by then stays.
     descend(names, attributes, offset, &mut field);
     (!field.path.is_empty()).then_some(field)
@@ -57,7 +57,9 @@ fn descend(names: Names, attributes: &[u8], offset: usize, field: &mut Field) ->
             if let Inside::Labelled(_) = known.2
                 && let Some(Ok((_, label))) = reply::Attributes(item).next()
             {
-                write!(field.path, " ({})", read_string(label)).ok()?;
+                let label = read_string(label);
+                write!(field.path, " ({label})").ok()?;
+                field.label = Some(label);
             }
             descend(names, item, inside.checked_sub(start + HEADER)?, field)
         }
@@ -123,6 +125,15 @@ mod tests {
         assert_eq!(path(80), expected("list[0].key", Some(0)));
         assert_eq!(path(88), expected("attribute 9", None));
         assert_eq!(path(96), None);
+    }
+
+    #[test]
+    fn the_name_of_an_item_is_told_by_itself() {
+        let message = message();
+        let label = |offset| at(OUTER, &message, offset).and_then(|field| field.label);
+        assert_eq!(label(44).as_deref(), Some("look"));
+        // Not that of a list as a whole, nor where items have none.
+        assert_eq!(label(12).or(label(76)), None);
     }
 
     #[test]

@@ -21,7 +21,7 @@
 //! let options = BridgeOptions::default();
 //! let bridge = Bridge { name: "br0", index: Some(40), address: Some([2, 0, 0, 0, 0, 1]), mtu: None, options };
 //! let peer = Peer { name: "eth0", index: None, address: None, namespace: Some(namespace.as_fd()) };
-//! let veth = Veth { name: "veth0", index: Some(41), address: None, mtu: None, master: Some(40), peer };
+//! let veth = Veth { index: Some(41), master: Some(40), ..Veth::new("veth0", peer) };
 //! let mut socket = Socket::open()?;
 //! socket.request(&[
 //!     link::set_up(LOOPBACK_INDEX)?,

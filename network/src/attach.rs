@@ -9,14 +9,15 @@ use rustix::io::Errno;
 
 use crate::allot::allot;
 use crate::attachment::{Attachment, Holder, Interface};
-use crate::bridge::word_missing_kind;
-use crate::bring_up::{bring_up, has_table, restore_rules, take_down};
+use crate::bring_up::{bring_up, has_table, let_forward_ports, restore_rules, take_down};
 use crate::detach;
 use crate::error::{Error, Kind, Result};
 use crate::filter::{self, Change};
 use crate::host::Host;
+use crate::kernel::Part;
 use crate::link::{self, ATTEMPTS, NAMES, choose_index, mac_text};
 use crate::network::{Network, NetworkKind};
+use crate::passage;
 use crate::request::Request;
 use crate::store::{Locked, Store};
 use crate::tracked;
@@ -41,6 +42,14 @@ pub struct Owner {
     pub namespace: Option<String>,
 }
 
+/// What was decided for a container.
+pub struct Reserved {
+    /// What connects it.
+    pub attachment: Attachment,
+    /// The networks that were made for it.
+    pub made: Vec<Network>,
+}
+
 /// Decides everything about a container's interfaces and records it: networks are found or made, addresses and ports
 /// are its own from now on. `notes` gets what was changed on the host, a line each.
 ///
@@ -53,7 +62,7 @@ pub fn reserve(
     owner: &Owner,
     requests: &[Request],
     notes: &mut Vec<String>,
-) -> Result<Attachment> {
+) -> Result<Reserved> {
     check_names(requests)?;
     let mut locked = store.lock()?;
     make_way(&locked, host, owner)?;
@@ -74,10 +83,11 @@ pub fn reserve(
         // What it has so far is given back if anything fails.
         attachment.interfaces.0.push(Interface::default());
         let Some((interface, before)) = attachment.interfaces.0.split_last_mut() else { return Ok(()) };
-        decide(&mut locked, host, owner, request, &network, before, interface)
+        decide(&mut locked, host, owner, request, &network, before, interface)?;
+        let_forward_ports(interface, notes)
     });
     match decided.and_then(|()| locked.note(&attachment)) {
-        Ok(()) => Ok(attachment),
+        Ok(()) => Ok(Reserved { attachment, made }),
         Err(error) => {
             let error = error.besides(locked.release_leases(&attachment));
             let error = error.besides(locked.release_ports(&attachment));
@@ -85,6 +95,22 @@ pub fn reserve(
             Err(made.iter().fold(error, |error, network| error.besides(take_down(&locked, host, network))))
         }
     }
+}
+
+/// Undoes what was reserved and could not be connected, and the networks that were made for it, unless somebody else is on
+/// them meanwhile.
+///
+/// # Errors
+/// Something could not be undone; it stays recorded then.
+pub fn give_up(store: &Store, host: &mut Host, reserved: &Reserved) -> Result<()> {
+    let locked = store.lock()?;
+    detach::undo(&locked, host, &reserved.attachment)?;
+    for network in &reserved.made {
+        if locked.user(&network.name)?.is_none() {
+            take_down(&locked, host, network)?;
+        }
+    }
+    Ok(())
 }
 
 /// Undoes what is recorded of another one with that key.
@@ -120,6 +146,7 @@ fn decide(
     interface: &mut Interface,
 ) -> Result<()> {
     let (key, name) = (&owner.key, &request.name);
+    request.check_families()?;
     interface.network = network.name.clone();
     interface.kind = network.kind;
     interface.link = network.link.clone();
@@ -232,6 +259,11 @@ fn complete(
     for batch in messages.chunks(pillbox_netlink::MAX_BATCH) {
         inside.request(batch)?;
     }
+    for interface in
+        attachment.interfaces.iter().filter(|interface| interface.kind.is_pair() && !interface.down)
+    {
+        host.notice_carrier(&interface.host_name, interface.host_index)?;
+    }
     publish_ports(store, host, attachment)
 }
 
@@ -275,11 +307,11 @@ fn add_link(
         attempt += 1;
         let interface = &attachment.interfaces[position];
         let messages: Vec<Message<'_>> = link::host_end(interface, below, namespace)?;
-        match host.links.request(&messages).map_err(Error::from) {
+        match host.links.request(&messages) {
             // The record has the indices that nobody could have known before.
             Ok(()) if attempt > 1 => store.lock()?.note(attachment)?,
             Ok(()) => {}
-            Err(error) if error.errno() == Some(Errno::EXIST) && attempt < ATTEMPTS => {
+            Err(error) if error.refused() == Some(Errno::EXIST) && attempt < ATTEMPTS => {
                 let (key, name) = (attachment.key.clone(), interface.name.clone());
                 let interface = &mut attachment.interfaces.0[position];
                 interface.host_index = choose_index(&key, &name, attempt);
@@ -306,9 +338,9 @@ fn check_lock(host: &mut Host, interface: &Interface) -> Result<()> {
     Ok(())
 }
 
-fn word_link(error: Error, interface: &Interface) -> Error {
+fn word_link(error: pillbox_netlink::Error, interface: &Interface) -> Error {
     let Interface { name, link, kind, .. } = interface;
-    match error.errno() {
+    match error.refused() {
         // EXFULL: a bridge numbers its ports with ten bits.
         Some(Errno::XFULL) => Error::new(
             Kind::Host,
@@ -318,7 +350,10 @@ fn word_link(error: Error, interface: &Interface) -> Error {
             Kind::Taken,
             format!("interface {name}: the network namespace has a link of that name or its index"),
         ),
-        _ => word_missing_kind(error, if kind.is_pair() { "veth" } else { kind.name() }),
+        _ => match Part::of_links(*kind).word_link(error) {
+            error if error.kind() == Kind::Unsupported => error.after(&interface.place()),
+            error => error,
+        },
     }
 }
 
@@ -326,19 +361,24 @@ fn word_link(error: Error, interface: &Interface) -> Error {
 fn publish_ports(store: &Store, host: &mut Host, attachment: &Attachment) -> Result<()> {
     let mut batch = Batch::new();
     filter::change_ports(&mut batch, attachment, Change::Add)?;
+    let named = |error: Error| match error.kind() {
+        Kind::Unsupported => error.after(&attachment.subject()),
+        _ => error,
+    };
     let is_there = if batch.is_empty() {
         let has_rules = attachment.interfaces.iter().any(|interface| interface.kind == NetworkKind::Bridge);
         !has_rules || has_table(host)?
     } else {
-        match host.filter()?.commit(&batch).map_err(Error::from) {
+        match host.commit(&batch) {
             Ok(()) => true,
             Err(error) if error.errno() == Some(Errno::NOENT) => false,
-            Err(error) => return Err(error),
+            Err(error) => return Err(named(error)),
         }
     };
     // Somebody has flushed the whole packet filter.
     if !is_there {
-        restore_rules(&store.lock()?, host)?;
+        restore_rules(&store.lock()?, host).map_err(named)?;
     }
+    passage::open_pairs(host, attachment)?;
     tracked::redirect(host, attachment)
 }

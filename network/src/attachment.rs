@@ -118,6 +118,18 @@ object! {
     }
 }
 
+impl Attachment {
+    /// What it needs the packet filter for, for errors.
+    pub(crate) fn subject(&self) -> String {
+        let mut interfaces = self.interfaces.iter();
+        let publishing = interfaces.clone().find_map(|interface| Some((interface, interface.ports.first()?)));
+        match publishing {
+            Some((interface, published)) => format!("{}: port {}", interface.place(), published.port),
+            None => interfaces.next().map_or_else(String::new, Interface::place),
+        }
+    }
+}
+
 impl Route {
     /// A route without anything particular.
     pub fn new(to: Cidr, via: Option<Ip>) -> Route {
@@ -132,6 +144,14 @@ impl Route {
 }
 
 impl Interface {
+    /// Where it is, for errors. Pairs are on no network that anybody has named.
+    pub(crate) fn place(&self) -> String {
+        match self.kind {
+            NetworkKind::Pair => format!("interface {}", self.name),
+            _ => format!("network {}: interface {}", self.network, self.name),
+        }
+    }
+
     /// Its first address of the family.
     pub fn address(&self, is_v4: bool) -> Option<IpAddr> {
         self.addresses.iter().map(|address| address.ip).find(|ip| ip.is_ipv4() == is_v4)

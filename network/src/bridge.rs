@@ -6,6 +6,7 @@ use rustix::io::Errno;
 use crate::cidr::Cidr;
 use crate::error::{Error, Kind, Result};
 use crate::host::Host;
+use crate::kernel;
 use crate::link::{self, ATTEMPTS, choose_index};
 use crate::network::{Network, NetworkKind, Range};
 use crate::request::NetworkRequest;
@@ -22,7 +23,7 @@ pub(crate) fn make_bridge(locked: &Locked<'_>, host: &mut Host, network: &Networ
                 if error
                     .refusal()
                     .is_some_and(|refusal| refusal.errno == Errno::EXIST && refusal.message == 0) => {}
-            Err(error) => return Err(word_missing_kind(error.into(), "bridge")),
+            Err(error) => return Err(kernel::BRIDGE.word_link(error)),
         }
     }
     Err(Error::new(Kind::Taken, format!("bridge {}: no index for a link is free", network.link)))
@@ -46,17 +47,6 @@ pub(crate) fn connect_again(
         }
     }
     Ok(())
-}
-
-/// Says what helps where the kernel lacks a kind of link.
-pub(crate) fn word_missing_kind(error: Error, module: &str) -> Error {
-    match error.errno() {
-        Some(Errno::OPNOTSUPP) => Error::new(
-            Kind::Host,
-            format!("{error}: the kernel has no such links: load its module (modprobe {module})"),
-        ),
-        _ => error,
-    }
 }
 
 /// Gives a bridge that is there what it lacks of a network's. It may be that of other networks, too.

@@ -1,20 +1,24 @@
 //! Sets up on the host what a network needs: its bridge, the rules of the packet filter, forwarding.
 
+use std::fmt::Display;
+
 use pillbox_netlink::nft::{self, Batch};
 use pillbox_netlink::{address, link as netlink_link};
 use rustix::io::Errno;
 
+use crate::attachment::{Interface, Published};
 use crate::bridge::{adopt, complete_bridge, connect_again, make_bridge, on_same_bridge};
 use crate::cidr::Cidr;
 use crate::error::{Error, Kind, Result};
 use crate::filter::{self, Change};
-use crate::foreign;
 use crate::host::{self, Host};
+use crate::kernel;
 use crate::link;
 use crate::network::{Network, NetworkKind, Range};
+use crate::passage;
 use crate::request::NetworkRequest;
 use crate::store::Locked;
-use crate::subnet::{check_free, choose_subnets, subnets};
+use crate::subnet::{check_families, check_free, choose_subnets, subnets};
 
 /// Finds a network, or makes it. `notes` gets what was changed on the host, a line each.
 ///
@@ -47,26 +51,10 @@ pub fn bring_up(
     match (recorded, index) {
         (Some(network), Some(_)) if network.ready && !is_extended(&network, wanted) => {
             check_same(&network, wanted)?;
-            pass_others(locked, host, network, notes)
+            passage::keep_open(locked, host, network, notes)
         }
         (recorded, index) => set_up(locked, host, wanted, recorded, index, notes),
     }
-}
-
-/// Makes sure that packets pass the filters of programs that have been started or ended since.
-fn pass_others(
-    locked: &Locked<'_>,
-    host: &mut Host,
-    mut network: Network,
-    notes: &mut Vec<String>,
-) -> Result<Network> {
-    let witness = foreign::witness();
-    if network.witness != witness && !network.bare {
-        foreign::let_pass(host, &network, notes)?;
-        network.witness = witness;
-        locked.put_network(&network)?;
-    }
-    Ok(network)
 }
 
 /// The network as a request has it, with nothing of the host in it.
@@ -104,6 +92,8 @@ fn as_asked(wanted: &NetworkRequest) -> Network {
         promiscuous: promiscuous.unwrap_or(false),
         foreign: false,
         routes_loopback: false,
+        trusted: false,
+        crowded: false,
         witness: 0,
         ready: false,
     }
@@ -175,12 +165,15 @@ fn set_up(
     network.ready = false;
     locked.put_network(&network)?;
     let made = finish(locked, host, &mut network, index, Some(wanted), notes);
-    match made {
-        Ok(()) => Ok(network),
-        // The record of a network that was there stays: its bridge may still be needed.
-        Err(error) if is_known || index.is_some() => Err(error),
-        Err(error) => Err(error.besides(take_down(locked, host, &network))),
+    let Err(mut error) = made else { return Ok(network) };
+    if error.kind() == Kind::Unsupported {
+        error = error.after(&format!("network {}", network.name));
     }
+    // The record of a network that was there stays: its bridge may still be needed.
+    if is_known || index.is_some() {
+        return Err(error);
+    }
+    Err(error.besides(take_down(locked, host, &network)))
 }
 
 /// Whether a bridge and its network could be as they are asked for.
@@ -214,6 +207,7 @@ fn prepare(
         Some(_) => {}
         None => network.foreign = false,
     }
+    check_families(&network, index)?;
     if index.is_none() || wanted.gateway.is_some() {
         check_free(locked, host, &network, index)?;
     }
@@ -250,14 +244,13 @@ pub(crate) fn finish(
     if network.is_served() {
         let_forward(network, notes)?;
     }
-    if let Some(index) = index.filter(|_| has_v6(network) && !network.bare) {
+    if let Some(index) = index.filter(|_| network.has_family(false) && !network.bare) {
         host.links.request(&[link::loopback_through(index)?])?;
     }
     let is_changed = host::route_loopback(&network.link)?;
     network.routes_loopback |= is_changed && network.foreign;
     if network.is_served() {
-        network.witness = foreign::witness();
-        foreign::let_pass(host, network, notes)?;
+        passage::open(locked, host, network, notes)?;
     }
     network.ready = true;
     locked.put_network(network)
@@ -265,18 +258,27 @@ pub(crate) fn finish(
 
 /// Lets the host forward what a network needs. `notes` gets what was changed, a line each.
 pub(crate) fn let_forward(network: &Network, notes: &mut Vec<String>) -> Result<()> {
-    for is_v4 in [true, false] {
-        let has_family = network.ranges.iter().any(|range| range.subnet.ip.is_ipv4() == is_v4);
-        if has_family && !network.internal && host::let_forward(is_v4)? {
-            let family = if is_v4 { "IPv4" } else { "IPv6" };
-            notes.push(format!("network {}: the host forwards {family} packets from now on", network.name));
+    let is_needed = |is_v4| !network.internal && network.has_family(is_v4);
+    forward(is_needed, &format_args!("network {}", network.name), notes)
+}
+
+/// Lets the host forward what the published ports of a plain pair need. `notes` gets what was changed, a line each.
+pub(crate) fn let_forward_ports(interface: &Interface, notes: &mut Vec<String>) -> Result<()> {
+    let target = |published: &Published, is_v4| if is_v4 { published.v4 } else { published.v6 };
+    let is_needed = |is_v4| {
+        let mut ports = interface.ports.iter();
+        interface.kind == NetworkKind::Pair && ports.any(|published| target(published, is_v4).is_some())
+    };
+    forward(is_needed, &format_args!("interface {}", interface.name), notes)
+}
+
+fn forward(is_needed: impl Fn(bool) -> bool, whose: &dyn Display, notes: &mut Vec<String>) -> Result<()> {
+    for (is_v4, family) in [(true, "IPv4"), (false, "IPv6")] {
+        if is_needed(is_v4) && host::let_forward(is_v4)? {
+            notes.push(format!("{whose}: the host forwards {family} packets from now on"));
         }
     }
     Ok(())
-}
-
-fn has_v6(network: &Network) -> bool {
-    network.ranges.iter().any(|range| range.subnet.ip.is_ipv6())
 }
 
 /// Adds a network's rules, and with them whatever else of the records is missing in the packet filter.
@@ -287,26 +289,24 @@ pub(crate) fn put_rules(locked: &Locked<'_>, host: &mut Host, network: &Network)
     }
     filter::add_network(&mut batch, network)?;
     if !batch.is_empty() {
-        host.filter()?.commit(&batch)?;
+        host.commit(&batch)?;
     }
     Ok(())
 }
 
 /// Whether the packet filter has our table: a question of some microseconds.
 pub(crate) fn has_table(host: &mut Host) -> Result<bool> {
-    Ok(nft::table::find(host.filter()?, filter::table().family, filter::TABLE)?.is_some())
+    let find = |socket| Ok(nft::table::find(socket, filter::table().family, filter::TABLE)?);
+    Ok(kernel::of_filter(host.filter().and_then(find))?.flatten().is_some())
 }
 
 /// Puts everything back that somebody has flushed: the table, the elements of all networks and of all published ports.
 pub(crate) fn restore_rules(locked: &Locked<'_>, host: &mut Host) -> Result<()> {
     let mut batch = Batch::new();
     add_recorded(locked, &mut batch)?;
-    host.filter()?.commit(&batch)?;
+    host.commit(&batch)?;
     // With ours, those in the chains of others have been flushed.
-    for network in locked.networks()?.iter().filter(|network| network.ready && network.is_served()) {
-        foreign::let_pass(host, network, &mut Vec::new())?;
-    }
-    Ok(())
+    passage::open_all(locked, host, &mut Vec::new()).map(drop)
 }
 
 fn add_recorded(locked: &Locked<'_>, batch: &mut Batch) -> Result<()> {
@@ -349,19 +349,17 @@ pub fn take_down(locked: &Locked<'_>, host: &mut Host, network: &Network) -> Res
     match others.first() {
         None if network.foreign => leave_bridge(host, network)?,
         // Whoever is left undoes it.
-        Some(other) if network.routes_loopback => {
-            locked.put_network(&Network { routes_loopback: true, ..other.clone() })?;
+        Some(other) if network.routes_loopback || network.trusted => {
+            let mut heir = other.clone();
+            heir.routes_loopback |= network.routes_loopback;
+            heir.trusted |= network.trusted;
+            locked.put_network(&heir)?;
         }
         _ => {}
     }
-    let mut batch = Batch::new();
-    if locked.has_only(&network.name)? {
-        filter::remove_base(&mut batch)?;
-    } else if has_table(host)? {
-        filter::delete_network(&mut batch, network, &others)?;
-    }
-    if !batch.is_empty() {
-        host.filter()?.commit(&batch)?;
+    // A kernel without the packet filter has nothing in it.
+    if host.has_filter()? {
+        remove_rules(locked, host, network, &others)?;
     }
     if network.kind == NetworkKind::Bridge {
         remove_bridge(host, network, &others)?;
@@ -369,11 +367,24 @@ pub fn take_down(locked: &Locked<'_>, host: &mut Host, network: &Network) -> Res
     locked.remove_network(&network.name)
 }
 
+fn remove_rules(locked: &Locked<'_>, host: &mut Host, network: &Network, others: &[Network]) -> Result<()> {
+    let mut batch = Batch::new();
+    if locked.has_only(&network.name)? {
+        filter::remove_base(&mut batch)?;
+    } else if has_table(host)? {
+        filter::delete_network(&mut batch, network, others)?;
+    }
+    if !batch.is_empty() {
+        host.commit(&batch)?;
+    }
+    if network.kind == NetworkKind::Bridge && others.is_empty() && network.is_served() {
+        passage::close(host, network)?;
+    }
+    Ok(())
+}
+
 /// Removes a network's bridge, or its addresses from one that others have too. From one of somebody else's nothing is removed.
 fn remove_bridge(host: &mut Host, network: &Network, others: &[Network]) -> Result<()> {
-    if others.is_empty() && network.is_served() {
-        foreign::forget(host, &network.link)?;
-    }
     let Some(index) = host.index_of(&network.link)?.filter(|_| !network.foreign) else { return Ok(()) };
     if others.is_empty() {
         return Ok(host.links.request(&[netlink_link::delete(index)?])?);

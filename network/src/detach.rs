@@ -12,6 +12,7 @@ use crate::filter::{self, Change};
 use crate::host::Host;
 use crate::link::{self, NAMES};
 use crate::namespace;
+use crate::passage;
 use crate::store::{Locked, Store};
 use crate::tracked;
 
@@ -31,7 +32,8 @@ pub fn detach(store: &Store, key: &str) -> Result<()> {
 /// Links that were cut off, and are still to be deleted: that takes the kernel 15 ms and longer than all the rest.
 pub struct Remains {
     host: Host,
-    links: Vec<u32>,
+    /// Their names. Another command may have deleted them by then, and a new link may have got an index of theirs.
+    links: Vec<String>,
 }
 
 impl Remains {
@@ -40,7 +42,7 @@ impl Remains {
     /// # Errors
     /// The kernel refuses one; the others are deleted all the same.
     pub fn delete(mut self) -> Result<()> {
-        let delete = |link: u32| delete_link(&mut self.host.links, link);
+        let delete = |link: String| delete_link(&mut self.host.links, &*link);
         self.links.into_iter().map(delete).fold(Ok(()), Result::and)
     }
 }
@@ -55,10 +57,13 @@ pub fn cut_off(store: &Store, key: &str, interface: &str) -> Result<Option<Remai
     let mut host = Host::open()?;
     let Some(attachment) = locked.attachment(key)? else {
         // Who has struck it may have been killed behind that.
-        let names = (0..NAMES).map(|attempt| link::host_name(key, interface, attempt));
-        let links =
-            names.map(|name| host.index_of(&link::name_of_remains(&name))).collect::<Result<Vec<_>>>()?;
-        let links: Vec<u32> = links.into_iter().flatten().collect();
+        let mut links = Vec::new();
+        for attempt in 0..NAMES {
+            let name = link::name_of_remains(&link::host_name(key, interface, attempt));
+            if host.index_of(&name)?.is_some() {
+                links.push(name);
+            }
+        }
         return Ok(Some(Remains { host, links }).filter(|remains| !remains.links.is_empty()));
     };
     unpublish(&mut host, &attachment)?;
@@ -89,6 +94,7 @@ fn release(locked: &Locked<'_>, host: &mut Host, attachment: &Attachment) -> Res
 }
 
 fn unpublish(host: &mut Host, attachment: &Attachment) -> Result<()> {
+    passage::close_pairs(host, attachment)?;
     let mut batch = Batch::new();
     // Adding what is there already changes nothing, and then all of it can be deleted.
     for change in [Change::Add, Change::Delete] {
@@ -97,7 +103,7 @@ fn unpublish(host: &mut Host, attachment: &Attachment) -> Result<()> {
     if batch.is_empty() || !has_table(host)? {
         return Ok(());
     }
-    match host.filter()?.commit(&batch).map_err(Error::from) {
+    match host.commit(&batch) {
         // Somebody else's leads elsewhere: ours is gone.
         Err(error) if error.errno() == Some(Errno::EXIST) => Ok(()),
         committed => committed,
@@ -107,7 +113,7 @@ fn unpublish(host: &mut Host, attachment: &Attachment) -> Result<()> {
 
 /// Sets both ends of each pair down and gives them other names, so that nothing is in the way of who comes next. The
 /// result are those that are there.
-fn set_aside(host: &mut Host, attachment: &Attachment) -> Result<Vec<u32>> {
+fn set_aside(host: &mut Host, attachment: &Attachment) -> Result<Vec<String>> {
     let mut inside = match &attachment.namespace {
         Some(path) if attachment.holder.is_there()? => namespace::open_socket(path)?,
         _ => None,
@@ -116,7 +122,9 @@ fn set_aside(host: &mut Host, attachment: &Attachment) -> Result<Vec<u32>> {
     for interface in attachment.interfaces.iter().filter(|interface| interface.kind.is_pair()) {
         let name = link::name_of_remains(&interface.host_name);
         // Another command may have been killed behind this.
-        links.extend(host.index_of(&name)?);
+        if host.index_of(&name)?.is_some() {
+            links.push(name.clone());
+        }
         let Some(index) = host.index_of(&interface.host_name)? else { continue };
         let aside = |index| [netlink_link::set_down(index), netlink_link::rename(index, &name)];
         if let Some(inside) = &mut inside {
@@ -126,9 +134,9 @@ fn set_aside(host: &mut Host, attachment: &Attachment) -> Result<Vec<u32>> {
         }
         let [down, rename] = aside(index);
         if host.links.exchange(&[down?, rename?])?.is_empty() {
-            links.push(index);
+            links.push(name);
         } else {
-            delete_link(&mut host.links, index)?;
+            delete_link(&mut host.links, &*interface.host_name)?;
         }
     }
     Ok(links)
@@ -177,7 +185,7 @@ pub(crate) fn delete_remains(host: &mut Host) -> Result<u32> {
     let mut count = 0;
     for found in netlink_link::list(&mut host.links)? {
         if found.kind.as_deref() == Some("veth") && link::is_of_remains(&found.name) {
-            delete_link(&mut host.links, found.index)?;
+            delete_link(&mut host.links, &*found.name)?;
             count += 1;
         }
     }

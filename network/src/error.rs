@@ -18,6 +18,8 @@ pub enum Kind {
     NotPermitted,
     /// Another command holds the lock.
     Busy,
+    /// The kernel lacks something that is needed for it: the error says what helps.
+    Unsupported,
     /// The kernel or a file system refused something.
     Host,
 }

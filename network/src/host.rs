@@ -4,8 +4,8 @@ use std::io::IoSlice;
 use std::mem::MaybeUninit;
 use std::os::fd::{AsFd, OwnedFd};
 
-use pillbox_netlink::nft;
 use pillbox_netlink::route::{self, Route};
+use pillbox_netlink::{link, nft};
 use rustix::io::Errno;
 use rustix::net::{
     AddressFamily, SendAncillaryBuffer, SendAncillaryMessage, SendFlags, SocketFlags, SocketType, netdevice,
@@ -14,6 +14,7 @@ use rustix::net::{
 
 use crate::cidr::Cidr;
 use crate::error::{Context, Error, Kind, Result};
+use crate::kernel;
 
 /// The host's network namespace: the one in which this thread is.
 pub struct Host {
@@ -43,9 +44,26 @@ impl Host {
     /// The kernel has no nf_tables; the error says what helps.
     pub fn filter(&mut self) -> Result<&mut nft::Socket> {
         if self.filter.is_none() {
-            self.filter = Some(nft::Socket::open().map_err(Error::from).map_err(without_filter)?);
+            self.filter = Some(kernel::open_filter()?);
         }
         self.filter.as_mut().ok_or_else(|| Error::new(Kind::Host, "nf_tables: no socket"))
+    }
+
+    /// Whether the kernel has the packet filter.
+    ///
+    /// # Errors
+    /// The kernel refuses the question.
+    pub fn has_filter(&mut self) -> Result<bool> {
+        let ask = |socket: &mut nft::Socket| Ok(socket.generation()?);
+        Ok(kernel::of_filter(self.filter().and_then(ask))?.is_some())
+    }
+
+    /// Makes changes in the packet filter, all of them or none.
+    ///
+    /// # Errors
+    /// The kernel refuses one. If it lacks something for it the error says what helps.
+    pub fn commit(&mut self, batch: &nft::Batch) -> Result<()> {
+        self.filter()?.commit(batch).map_err(kernel::word_commit)
     }
 
     /// Closes the socket to the packet filter after something has been deleted, without waiting.
@@ -79,6 +97,19 @@ impl Host {
         }
     }
 
+    /// Has the kernel see that the other end of a pair is up. By itself it does so milliseconds later, and until then a bridge
+    /// drops what is for that port: a connection made at once takes a second. It is a message over netlink only where no
+    /// sysfs shows this network namespace.
+    ///
+    /// # Errors
+    /// The link is gone.
+    pub fn notice_carrier(&mut self, name: &str, index: u32) -> Result<()> {
+        match std::fs::read(format!("/sys/class/net/{name}/carrier")) {
+            Ok(_) => Ok(()),
+            Err(_) => Ok(link::get(&mut self.links, index).map(drop)?),
+        }
+    }
+
     /// The host's own networks: what its routes lead to, but for default routes.
     ///
     /// # Errors
@@ -87,16 +118,6 @@ impl Host {
         let mut routes = route::list(&mut self.links)?;
         routes.retain(|route| route.table == route::MAIN_TABLE && route.destination.prefix > 0);
         Ok(routes)
-    }
-}
-
-fn without_filter(error: Error) -> Error {
-    match error.errno() {
-        Some(Errno::PROTONOSUPPORT) => Error::new(
-            Kind::Host,
-            "nf_tables: the kernel does not have it: load the modules nf_tables, nft_chain_nat, nft_fib_inet, nft_masq",
-        ),
-        _ => error,
     }
 }
 
@@ -155,10 +176,15 @@ fn loopback_routing(link: &str) -> String {
     format!("net/ipv4/conf/{link}/route_localnet")
 }
 
-/// Whether the kernel has IPv6.
+/// Whether the kernel has IPv6, and the host uses it.
 pub fn has_ipv6() -> bool {
-    std::path::Path::new("/proc/net/if_inet6").exists()
+    kernel::has_ipv6()
         && read_setting("net/ipv6/conf/all/disable_ipv6").is_ok_and(|value| value.trim() == "0")
+}
+
+/// Whether links that are made have IPv6.
+pub fn new_links_have_ipv6() -> bool {
+    read_setting("net/ipv6/conf/default/disable_ipv6").is_ok_and(|value| value.trim() == "0")
 }
 
 /// Whether bridged packets pass the rules for routed ones.

@@ -8,9 +8,9 @@ use crate::bring_up::{add_elements, finish, has_table, let_forward, restore_rule
 use crate::detach;
 use crate::error::{Error, Result};
 use crate::filter;
-use crate::foreign;
 use crate::host::{self, Host};
 use crate::network::{Network, NetworkKind};
+use crate::passage;
 use crate::port::Port;
 use crate::store::{Locked, Store, Swept};
 
@@ -57,7 +57,7 @@ pub fn check(store: &Store, host: &mut Host) -> Result<Vec<String>> {
     for network in &networks {
         check_network(host, network, &mut problems)?;
         if network.is_served() && !is_flushed {
-            foreign::find_faults(host, network, &mut problems)?;
+            passage::find_faults(host, network, &mut problems)?;
         }
     }
     if is_flushed {
@@ -65,6 +65,7 @@ pub fn check(store: &Store, host: &mut Host) -> Result<Vec<String>> {
         return Ok(problems);
     }
     for attachment in locked.attachments()? {
+        passage::find_faults_of_pairs(host, &attachment, &mut problems)?;
         for missing in missing_ports(host, &attachment)? {
             problems.push(format!("container {}: {missing} is not published any more", attachment.owner));
         }
@@ -83,8 +84,7 @@ fn check_network(host: &mut Host, network: &Network, problems: &mut Vec<String>)
         problems.push(format!("network {name}: its bridge {link} is missing"));
     }
     for is_v4 in [true, false] {
-        let has_family = network.ranges.iter().any(|range| range.subnet.ip.is_ipv4() == is_v4);
-        let is_needed = has_family && !network.internal && !network.bare;
+        let is_needed = network.has_family(is_v4) && !network.internal && !network.bare;
         if is_needed && !host::forwards(is_v4)? {
             let family = if is_v4 { "IPv4" } else { "IPv6" };
             problems.push(format!("network {name}: the host does not forward {family} packets"));
@@ -163,7 +163,7 @@ fn put_back(locked: &mut Locked<'_>, host: &mut Host, done: &mut Vec<String>) ->
         let shown = format!("network {name}: ");
         let what = if is_lost {
             format!("its bridge {link} is there again")
-        } else if user(&locked.attachments()?, name).is_some() {
+        } else if locked.user(name)?.is_some() {
             format!("{HALF_MADE}, and is now")
         } else {
             take_down(locked, host, &network)?;
@@ -183,17 +183,18 @@ fn put_back(locked: &mut Locked<'_>, host: &mut Host, done: &mut Vec<String>) ->
         // Adding what is there already changes nothing.
         let mut batch = Batch::new();
         add_elements(locked, &mut batch)?;
-        host.filter()?.commit(&batch)?;
+        host.commit(&batch)?;
     }
     if !had_table {
         done.push(format!("nf_tables: table inet {} is there again", filter::TABLE));
     }
     for network in locked.networks()?.iter().filter(|network| network.is_served()) {
         let_forward(network, done)?;
-        if foreign::let_pass(host, network, done)? {
-            done.push(format!("network {}: others' chains let its packets pass again", network.name));
-        }
     }
+    let opened = passage::open_all(locked, host, done)?;
+    done.extend(
+        opened.into_iter().map(|whose| format!("{whose}: others' chains let its packets pass again")),
+    );
     Ok(())
 }
 
@@ -202,7 +203,7 @@ fn remove_unneeded(locked: &Locked<'_>, host: &mut Host, done: &mut Vec<String>)
     if locked.is_empty()? && has_table(host)? {
         let mut batch = Batch::new();
         filter::remove_base(&mut batch)?;
-        host.filter()?.commit(&batch)?;
+        host.commit(&batch)?;
         done.push(format!("nf_tables: table inet {} is gone: nobody needs it", filter::TABLE));
     }
     Ok(())
@@ -217,18 +218,11 @@ pub fn remove(store: &Store, host: &mut Host, name: &str) -> Result<()> {
     let locked = store.lock()?;
     let missing = || Error::of(Missing, format_args!("network {name}: there is none: see pillbox net list"));
     let network = locked.network(name)?.ok_or_else(missing)?;
-    if let Some(user) = user(&locked.attachments()?, name) {
+    if let Some(user) = locked.user(name)? {
         return Err(Error::of(
             Taken,
             format_args!("network {name}: container {} is connected to it: delete it first", user.owner),
         ));
     }
     take_down(&locked, host, &network)
-}
-
-/// A container that is connected to the network.
-fn user<'a>(attachments: &'a [Attachment], network: &str) -> Option<&'a Attachment> {
-    let uses =
-        |attachment: &&Attachment| attachment.interfaces.iter().any(|interface| interface.network == network);
-    attachments.iter().find(uses)
 }

@@ -5,7 +5,7 @@
 //! lock of the [`store`], and records it as an [`Attachment`]; [`attach::connect`] makes what the attachment says, and
 //! [`detach`] undoes it, whoever was killed when. Between the two, [`link`](mod@link) and [`filter`] compile attachments
 //! to messages over netlink, and ask nobody anything.
-#![forbid(unsafe_code)]
+#![deny(unsafe_code)]
 
 mod allot;
 pub mod attach;
@@ -22,16 +22,20 @@ mod foreign;
 pub mod host;
 pub mod inspect;
 pub mod ip;
+mod kernel;
 pub mod link;
 pub mod namespace;
 pub mod netconf;
 pub mod network;
+mod passage;
 pub mod plugin;
 pub mod port;
 mod request;
 pub mod rootless;
 pub mod store;
 mod subnet;
+#[allow(unsafe_code)]
+mod sys;
 mod tracked;
 
 pub use attachment::{Attachment, Holder, Interface, Published, Route, attachment_key};

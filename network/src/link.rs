@@ -110,15 +110,18 @@ pub fn host_end<'fd>(
     let peer = Peer { name, index: Some(*index), address, namespace };
     let host_address = host_mac.as_deref().map(parse_mac).transpose()?;
     let veth = Veth {
-        name: host_name,
         index: Some(*host_index),
         address: host_address,
         mtu: *mtu,
         master: below,
-        peer,
+        // A setting of a port that is up is told to all other ports of its bridge.
+        up: false,
+        queues: Some(1),
+        ..Veth::new(host_name, peer)
     };
     let mut messages = vec![link::add_veth(&veth)?];
     messages.extend(port(interface, *host_index)?);
+    messages.push(link::set_up(*host_index)?);
     for &host_address in &interface.host_addresses {
         messages.push(address::add(*host_index, host_address.into())?);
     }

@@ -92,6 +92,10 @@ object! {
         "foreign" => foreign: bool,
         /// Packets of the loopback pass that bridge of somebody else's because of this network.
         "routesLoopback" => routes_loopback: bool,
+        /// firewalld has its bridge in a zone because of this network.
+        "trusted" => trusted: bool,
+        /// Others filtered what is forwarded when that was looked at last: it is looked at for each container.
+        "crowded" => crowded: bool,
         /// Which other programs with packet filters there were when it was set up.
         "witness" => witness: u64,
         /// Everything that it needs on the host has been set up.
@@ -115,6 +119,11 @@ object! {
 }
 
 impl Network {
+    /// Whether it has addresses of IPv4, or of IPv6.
+    pub(crate) fn has_family(&self, is_v4: bool) -> bool {
+        self.ranges.iter().any(|range| range.subnet.ip.is_ipv4() == is_v4)
+    }
+
     /// The bridge's own addresses.
     pub fn gateways(&self) -> Vec<Cidr> {
         let ranges = self.ranges.iter().filter(|_| !self.bare);

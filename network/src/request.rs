@@ -8,7 +8,9 @@ use pillbox_json::reader::{Failed, Reader};
 
 use crate::attachment::Route;
 use crate::cidr::Cidr;
+use crate::error::{Error, Kind};
 use crate::ip::{self, Ip};
+use crate::kernel;
 use crate::network::{NetworkKind, Range};
 use crate::port::Port;
 
@@ -121,6 +123,23 @@ pub struct NetworkRequest {
     pub open: bool,
     /// Whether the bridge takes frames for other hardware addresses as well.
     pub promiscuous: Option<bool>,
+}
+
+impl Request {
+    /// Makes sure that the kernel has the families of the addresses that are asked for.
+    pub(crate) fn check_families(&self) -> Result<(), Error> {
+        let Request { name, addresses, host_addresses, routes, .. } = self;
+        let own = addresses.iter().map(|wanted| wanted.ip);
+        let of_host = host_addresses.iter().map(|address| address.ip);
+        let far = routes.iter().flatten().map(|route| route.to.ip);
+        match own.chain(of_host).chain(far).find(IpAddr::is_ipv6) {
+            Some(ip) if !kernel::has_ipv6() => {
+                let why = kernel::WITHOUT_IPV6;
+                Err(Error::of(Kind::Unsupported, format_args!("interface {name}: address {ip}: {why}")))
+            }
+            _ => Ok(()),
+        }
+    }
 }
 
 /// In a line: `eth0 by bridge pillbox0, address 10.88.0.5/16`.

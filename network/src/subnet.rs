@@ -9,6 +9,7 @@ use crate::cidr::Cidr;
 use crate::error::{Error, Kind, Result};
 use crate::host::{self, Host};
 use crate::ip::Ip;
+use crate::kernel;
 use crate::network::{Network, Range};
 use crate::store::Locked;
 
@@ -19,6 +20,20 @@ const BY_ADVERTISEMENT: u8 = 9;
 fn network_in(others: &[Network], subnet: Cidr) -> Option<String> {
     let has_one = |other: &&Network| other.ranges.iter().any(|range| range.subnet.overlaps(subnet));
     others.iter().find(has_one).map(|other| format!("network {} ({})", other.name, subnets(other)))
+}
+
+/// Makes sure that the kernel has the families of a network's subnets, and its bridge if it has to be made.
+pub(crate) fn check_families(network: &Network, index: Option<u32>) -> Result<()> {
+    let Some(range) = network.ranges.iter().find(|range| range.subnet.ip.is_ipv6()) else { return Ok(()) };
+    let why = if !kernel::has_ipv6() {
+        kernel::WITHOUT_IPV6
+    } else if index.is_none() && !network.bare && !host::new_links_have_ipv6() {
+        "new links of this host have no IPv6: leave it out, or set net.ipv6.conf.default.disable_ipv6=0"
+    } else {
+        return Ok(());
+    };
+    let (name, subnet) = (&network.name, range.subnet);
+    Err(Error::of(Kind::Unsupported, format_args!("network {name}: subnet {subnet}: {why}")))
 }
 
 /// Makes sure that the subnets that were asked for are free.

@@ -6,17 +6,22 @@ use std::net::IpAddr;
 
 use pillbox_netlink::address;
 use pillbox_netlink::conntrack::{self, Filter, Pattern};
+use rustix::io::Errno;
 
-use crate::attachment::{Attachment, Published};
-use crate::error::Result;
+use crate::attachment::{Attachment, Interface, Published};
+use crate::error::{Error, Result};
 use crate::host::Host;
 use crate::ip::Ip;
+use crate::kernel;
 use crate::port::Protocol;
 
-/// The published ports of an attachment that are of UDP.
-fn over_udp(attachment: &Attachment) -> impl Iterator<Item = &Published> {
-    let ports = attachment.interfaces.iter().flat_map(|interface| &interface.ports);
-    ports.filter(|published| published.port.protocol == Protocol::Udp)
+/// The published ports of an attachment that are of UDP, with their interfaces.
+fn over_udp(attachment: &Attachment) -> impl Iterator<Item = (&Interface, &Published)> {
+    let ports = attachment
+        .interfaces
+        .iter()
+        .flat_map(|interface| interface.ports.iter().map(move |published| (interface, published)));
+    ports.filter(|(_, published)| published.port.protocol == Protocol::Udp)
 }
 
 /// Lets what clients send to ports that were just published go to the container, and no longer to this host.
@@ -25,7 +30,7 @@ fn over_udp(attachment: &Attachment) -> impl Iterator<Item = &Published> {
 /// The kernel refuses to list or delete connections.
 pub fn redirect(host: &mut Host, attachment: &Attachment) -> Result<()> {
     let mut own: Option<Vec<IpAddr>> = None;
-    for published in over_udp(attachment) {
+    for (interface, published) in over_udp(attachment) {
         let port = Some(published.port.host_port);
         let protocol = Some(Protocol::Udp.number());
         let filter = Filter {
@@ -33,7 +38,15 @@ pub fn redirect(host: &mut Host, attachment: &Attachment) -> Result<()> {
             original: Pattern { destination_port: port, ..Pattern::default() },
             reply: Pattern { source_port: port, ..Pattern::default() },
         };
-        for entry in conntrack::list(host.filter()?, &filter)? {
+        let tracked = conntrack::list(host.filter()?, &filter).map_err(Error::from);
+        let tracked = tracked.map_err(|error| match is_without(&error) {
+            true => {
+                let about = format!("{}: port {}", interface.place(), published.port);
+                kernel::CONNTRACK_NETLINK.missing(&error.after(&about))
+            }
+            false => error,
+        });
+        for entry in tracked? {
             let to = entry.original.destination;
             if own.is_none() {
                 let assigned = address::list(&mut host.links)?;
@@ -60,7 +73,7 @@ pub fn redirect(host: &mut Host, attachment: &Attachment) -> Result<()> {
 /// # Errors
 /// The kernel refuses to delete connections.
 pub fn forget(host: &mut Host, attachment: &Attachment) -> Result<()> {
-    for &Published { port, v4, v6 } in over_udp(attachment) {
+    for (_, &Published { port, v4, v6 }) in over_udp(attachment) {
         for Ip(container) in v4.into_iter().chain(v6) {
             let filter = Filter {
                 protocol: Some(Protocol::Udp.number()),
@@ -71,8 +84,17 @@ pub fn forget(host: &mut Host, attachment: &Attachment) -> Result<()> {
                     ..Pattern::default()
                 },
             };
-            conntrack::delete(host.filter()?, &filter)?;
+            match conntrack::delete(host.filter()?, &filter).map_err(Error::from) {
+                // Then the port could not be published.
+                Err(error) if is_without(&error) => return Ok(()),
+                deleted => deleted?,
+            }
         }
     }
     Ok(())
+}
+
+/// Whether the kernel cannot be asked for what it tracks: nobody takes the question.
+fn is_without(error: &Error) -> bool {
+    error.errno() == Some(Errno::INVAL)
 }

@@ -2,6 +2,7 @@
 
 use std::ffi::OsStr;
 use std::io::Write as _;
+use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
 use pillbox::container::STORE;
@@ -14,7 +15,8 @@ use rustix::termios::isatty;
 
 /// Whether that is the name, whatever folder stands before it.
 pub fn is_called(program: &OsStr) -> bool {
-    Path::new(program).file_name() == Some(OsStr::new(plugin::NAME))
+    let folder = program.as_bytes().strip_suffix(plugin::NAME.as_bytes());
+    folder.is_some_and(|folder| folder.is_empty() || folder.ends_with(b"/"))
 }
 
 /// Answers the call, and returns the exit status. If `stdio` is an error, it is only safe to report it.

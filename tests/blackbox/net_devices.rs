@@ -27,7 +27,7 @@ impl Pair {
         let pair = Pair { name: format!("move{number}"), peer: format!("stay{number}") };
         let mut socket = Socket::open().expect("netlink");
         let peer = Peer { name: &pair.name, index: None, address: Some([2, 0, 0, 0, 7, 7]), namespace: None };
-        let veth = Veth { name: &pair.peer, index: None, address: None, mtu: Some(1400), master: None, peer };
+        let veth = Veth { mtu: Some(1400), ..Veth::new(&pair.peer, peer) };
         socket.request(&[link::add_veth(&veth).expect("veth")]).expect("veth");
         let index = link::index_of(&mut socket, &pair.name).expect("index");
         for (ip, prefix) in [("192.0.2.77", 24), ("fd00:77::1", 64)] {

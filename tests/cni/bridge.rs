@@ -263,7 +263,7 @@ fn what_is_no_bridge_is_named() {
         let (code, text) = call(host, "ADD", Some(&container), &small(json!({"bridge": "out0"}))).refused();
         assert_eq!(
             (code, text.as_str()),
-            (7, "network testnet: link out0 is no bridge but veth: choose another name for the bridge")
+            (7, "network testnet: link out0 is no bridge (veth): choose another name for the bridge")
         );
         drop(outside);
     });

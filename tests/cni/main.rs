@@ -34,6 +34,7 @@ mod plugin;
 mod addresses;
 mod attach;
 mod bridge;
+mod caller;
 mod chain;
 mod documents;
 mod interrupted;

@@ -87,7 +87,7 @@ fn status_says_whether_a_container_could_be_added() {
             status(&other).refused(),
             (
                 50,
-                "network other: link lo is no bridge but no virtual link: choose another name for the bridge"
+                "network other: link lo is no bridge (hardware): choose another name for the bridge"
                     .to_string()
             )
         );

@@ -9,7 +9,7 @@ use pillbox_netlink::link::{self, Peer, Veth};
 use pillbox_netlink::route::{self, Route};
 use pillbox_netlink::{LOOPBACK_INDEX, Socket};
 
-use crate::standpoint::{Standpoint, ip, namespace_of};
+use super::standpoint::{Standpoint, ip, namespace_of};
 
 /// The host's addresses on the cable to [`Machine::outside`].
 pub const HOST_4: &str = "192.0.2.1";
@@ -57,7 +57,7 @@ impl Machine {
     pub fn connect(&self, name: &str, networks: &[(&str, &str, u8)]) {
         let namespace = namespace_of(self.0.id());
         let peer = Peer { name: "eth0", index: None, address: None, namespace: Some(namespace.as_fd()) };
-        let veth = Veth { name, index: None, address: None, mtu: None, master: None, peer };
+        let veth = Veth::new(name, peer);
         let mut host = Socket::open().expect("netlink");
         host.request(&[link::add_veth(&veth).expect("veth")]).expect("veth");
         let mut own = self.at().socket();

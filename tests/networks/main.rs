@@ -10,7 +10,13 @@
 #[path = "../blackbox/harness/mod.rs"]
 mod harness;
 
+// What the tests of the D-Bus client have, of which only the service is used here.
+#[allow(dead_code)]
+#[path = "../../dbus/tests/bus/fake_bus.rs"]
+mod fake_bus;
+
 mod connected;
+mod firewalld;
 mod host;
 mod inventory;
 mod machine;
@@ -29,3 +35,5 @@ mod outward;
 mod published;
 mod recovery;
 mod refusals;
+mod user_mode;
+mod zones;

@@ -74,6 +74,25 @@ fn addresses_that_cannot_be_had() {
 }
 
 #[test]
+fn a_subnet_of_ipv6_where_new_links_have_none() {
+    on_a_host(|host| {
+        host.set("net/ipv6/conf/default/disable_ipv6", "1");
+        let why =
+            "new links of this host have no IPv6: leave it out, or set net.ipv6.conf.default.disable_ipv6=0";
+        refused(
+            host,
+            &on_bridge(&json!({})),
+            &format!("pillbox: FILE: network br0: subnet fd00:90::/64: {why}"),
+        );
+        host.set("net/ipv6/conf/default/disable_ipv6", "0");
+        Connected::started(host, &on_bridge(&json!({}))).remove();
+        // A bridge that has it keeps it.
+        host.set("net/ipv6/conf/default/disable_ipv6", "1");
+        Connected::started(host, &on_bridge(&json!({}))).remove();
+    });
+}
+
+#[test]
 fn ports_that_cannot_be_had() {
     on_a_host(|host| {
         let _outside = Machine::outside();

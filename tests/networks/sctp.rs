@@ -15,7 +15,7 @@ use rustix::net::{
     sendto, socket_with,
 };
 
-use crate::traffic::{converse, wait_readable};
+use super::traffic::{converse, wait_readable};
 
 /// How long an answer is waited for before the INIT is sent again.
 const AGAIN: Duration = Duration::from_millis(200);

@@ -9,8 +9,8 @@ use std::time::{Duration, Instant};
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
-use crate::sctp;
-use crate::standpoint::Standpoint;
+use super::sctp;
+use super::standpoint::Standpoint;
 
 /// How long an answer may take.
 const LIMIT: Duration = Duration::from_secs(10);

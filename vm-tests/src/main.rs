@@ -16,6 +16,7 @@ mod remains;
 mod report;
 mod session;
 mod systemd;
+mod traces;
 
 use std::path::Path;
 use std::process::ExitCode;
@@ -99,7 +100,7 @@ fn prepare(options: &Options, cases: usize) -> Result<(qemu::Machine, kernel::Ke
     Ok((machine, kernel))
 }
 
-/// Boots two guests, one after the other: without a service manager, and with systemd.
+/// Boots one guest after another: without a service manager, with systemd, and with other parameters of the kernel.
 fn run_cases(
     machine: &qemu::Machine,
     kernel: &kernel::Kernel,
@@ -108,9 +109,10 @@ fn run_cases(
 ) -> Result<Summary, String> {
     let arch = arch::own()?;
     let mut summary = Summary::default();
-    let (with_systemd, bare): (Vec<_>, Vec<_>) = chosen.into_iter().partition(|case| case.wants_systemd());
-    for cases in [bare, with_systemd] {
-        let Some(first) = cases.first() else { continue };
+    let mut left = chosen;
+    while let Some(first) = left.first().copied() {
+        let cases: Vec<_>;
+        (cases, left) = left.into_iter().partition(|case| case.shares_guest_with(first));
         let packages = if first.wants_systemd() { systemd::packages()? } else { Some(Vec::new()) };
         let Some(packages) = packages else {
             summary

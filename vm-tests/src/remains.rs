@@ -1,4 +1,4 @@
-//! What a case must not leave behind: processes, cgroups, mounts, state of containers.
+//! What a case must not leave behind: processes, cgroups, mounts, state of containers, networks.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -8,6 +8,8 @@ use std::time::{Duration, Instant};
 
 use rustix::mount::{UnmountFlags, unmount};
 use rustix::process::{Pid, Signal, kill_process};
+
+use crate::traces;
 
 const CGROUPS: &str = "/sys/fs/cgroup";
 /// Killed processes may still be there for a moment after the runtime has ended.
@@ -20,13 +22,20 @@ pub struct Snapshot {
     cgroups: BTreeSet<PathBuf>,
     mounts: Vec<String>,
     containers: BTreeSet<PathBuf>,
+    networks: BTreeSet<String>,
 }
 
 impl Snapshot {
     /// Takes a snapshot; `states` are the runtime's state folders. What cannot be read counts as empty.
     pub fn take(states: &[PathBuf]) -> Snapshot {
         let containers = states.iter().flat_map(|state| containers(state)).collect();
-        Snapshot { processes: processes(), cgroups: cgroups(), mounts: mounts(), containers }
+        Snapshot {
+            processes: processes(),
+            cgroups: cgroups(),
+            mounts: mounts(),
+            containers,
+            networks: traces::all(),
+        }
     }
 
     /// What is here now and was not in `before`, as texts.
@@ -37,7 +46,8 @@ impl Snapshot {
         let mounts = self.mounts_beyond(before).into_iter().map(|mount| format!("mount {mount}"));
         let containers = self.containers.difference(&before.containers);
         let containers = containers.map(|state| format!("state {}", state.display()));
-        processes.chain(cgroups).chain(mounts).chain(containers).collect()
+        let networks = self.networks.difference(&before.networks).cloned();
+        processes.chain(cgroups).chain(mounts).chain(containers).chain(networks).collect()
     }
 
     /// Several mounts may look the same; each of `before` accounts for one.
@@ -98,6 +108,7 @@ pub fn clear(before: &Snapshot, states: &[PathBuf], case: &str, reap: fn()) {
     for state in now.containers.difference(&before.containers) {
         let _ = fs::remove_dir_all(state);
     }
+    traces::clear(&before.networks);
     wait_until_gone(before, states, reap);
     // Children sort after their parents.
     for cgroup in now.cgroups.difference(&before.cgroups).collect::<Vec<_>>().into_iter().rev() {

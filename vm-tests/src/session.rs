@@ -50,6 +50,10 @@ pub fn image(
         &fs::read(&busybox).map_err(|e| format!("{}: {e}", busybox.display()))?,
     );
     image.symlink("/bin/sh", "busybox");
+    if packages.is_empty() {
+        // For other machines: a network namespace and a process in it.
+        ["cat", "unshare"].iter().for_each(|applet| image.symlink(&format!("/bin/{applet}"), "busybox"));
+    }
     let modules = add_modules(&mut image, kernel, chosen)?;
     let cases: Vec<_> = chosen.iter().map(|case| case.name).collect();
     let orders = json!({
@@ -167,7 +171,8 @@ pub fn run(
 ) -> Result<(), String> {
     let unit = systemd::SERVICE;
     // Under emulation the mitigations against side channels cost time and protect nothing.
-    let parameters = format!("quiet mitigations=off systemd.unit={unit}");
+    let own = chosen.first().map_or("", |case| case.parameters);
+    let parameters = format!("quiet mitigations=off systemd.unit={unit} {own}");
     let mut guest = machine.boot(&kernel.image, image, &parameters)?;
     let mut follower = Follower { summary, open: None, left: chosen.to_vec() };
     let death = follower.follow(&guest, options.timeout);

@@ -8,8 +8,12 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use pillbox_netlink::{LOOPBACK_INDEX, Socket, link};
+use rustix::fs::CWD;
 use rustix::io::Errno;
-use rustix::mount::{MountFlags, UnmountFlags, mount, mount_bind, unmount};
+use rustix::mount::{
+    MountFlags, MoveMountFlags, OpenTreeFlags, UnmountFlags, mount, mount_bind, move_mount, open_tree,
+    unmount,
+};
 use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
 
 use crate::error::{Context, Result, error};
@@ -30,6 +34,17 @@ pub struct Host {
     mounts: OwnedFd,
 }
 
+/// Has /sys show this network namespace's links, as on any host; the cgroups stay where they are.
+fn show_own_links() -> Result<()> {
+    const CGROUPS: &str = "/sys/fs/cgroup";
+    let flags =
+        OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::OPEN_TREE_CLOEXEC | OpenTreeFlags::AT_RECURSIVE;
+    let cgroups = open_tree(CWD, CGROUPS, flags).context(|| format!("open the mounts at {CGROUPS}"))?;
+    mount("sysfs", "/sys", "sysfs", MountFlags::empty(), None).context(|| "mount a sysfs at /sys")?;
+    move_mount(cgroups, "", CWD, CGROUPS, MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH)
+        .context(|| format!("move the mounts to {CGROUPS}"))
+}
+
 impl Host {
     /// Makes a host, and goes there: from now on this process and what it starts are on it.
     pub fn new() -> Result<Host> {
@@ -40,6 +55,7 @@ impl Host {
             mount("tmpfs", folder, "tmpfs", flags, c"mode=755")
                 .context(|| format!("mount a tmpfs at {folder}"))?;
         }
+        show_own_links()?;
         Socket::open()?.request(&[link::set_up(LOOPBACK_INDEX)?])?;
         Ok(Host { network: open("/proc/self/ns/net")?, mounts: open("/proc/self/ns/mnt")? })
     }

@@ -146,8 +146,7 @@ fn of_bridge(course: &Course<'_>) -> Result<Pair> {
         let (inside, index) = (namespace.open()?, u32::from(last));
         let peer = Peer { name: "eth0", index: Some(index), address: None, namespace: Some(inside.as_fd()) };
         let name = format!("plain{last}");
-        let veth =
-            Veth { name: &name, index: Some(bridge + index), address: None, mtu: None, master: below, peer };
+        let veth = Veth { index: Some(bridge + index), master: below, ..Veth::new(&name, peer) };
         socket.request(&[link::add_veth(&veth)?])?;
         pair.host.within(inside.as_fd(), || {
             let up = [link::set_up(LOOPBACK_INDEX)?, address::add(index, at(last))?, link::set_up(index)?];

@@ -217,7 +217,7 @@ pub(crate) mod tests {
         let _ = table::read(&as_kind(Kind::NewTable));
         let _ = chain::read(&as_kind(Kind::NewChain));
         let _ = rule::read(&as_kind(Kind::NewRule));
-        let _ = outline::read(&as_kind(Kind::NewRule), "");
+        let _ = outline::read(&as_kind(Kind::NewRule), "", &[]);
         let _ = set::read(&as_kind(Kind::NewSet));
         let _ = socket::read_generation(&as_kind(Kind::NewGeneration));
         if let Ok(Some(elements)) = element::read(&as_kind(Kind::NewElement)) {

@@ -1,9 +1,10 @@
-//! Outlines of rules: enough to tell whether a chain lets a link's packets pass, without reading all that rules can do.
+//! Outlines of rules: enough to tell whether a chain lets a link's packets pass, and where to put a rule of one's own, without
+//! reading all that rules can do.
 
 use super::expression::{DATA, NAME};
 use super::message::{Kind, attributes};
-use super::rule::{CHAIN, EXPRESSIONS, question};
-use super::{Socket, Table, Verdict};
+use super::rule::{CHAIN, EXPRESSIONS, Likeness, comment_of, handle_of, match_comment, question};
+use super::{Rule, Socket, Table, Verdict};
 use crate::error::Result;
 use crate::reply::{self, Reply, be32_at};
 
@@ -15,44 +16,71 @@ const COMPARED: u16 = 3;
 const VALUE: u16 = 1;
 /// `NFTA_IMMEDIATE_DATA`.
 const IMMEDIATE: u16 = 2;
+/// `NFTA_TARGET_NAME`.
+const TARGET_NAME: u16 = 1;
 
 /// What a rule is about.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Outline {
+    /// The kernel's number for it.
+    pub handle: u64,
     /// The names of links that it compares those with by which a packet comes in or goes out, with zeros behind them where
     /// the rule has them.
     pub links: Vec<Vec<u8>>,
-    /// It drops or rejects every packet that it sees.
-    pub refuses_all: bool,
+    /// Its comment, wherever that is kept.
+    pub comment: Option<String>,
+    /// What becomes of every packet that it sees, where a rejected one is dropped; none where that depends on the packet, or
+    /// the next rule sees it all the same.
+    pub always: Option<Verdict>,
+    /// The place of the rule that it is like, in the list that was compared with.
+    pub like: Option<usize>,
 }
 
-/// The outlines of a chain's rules, in order.
+impl Outline {
+    /// Whether it drops or rejects every packet that it sees.
+    pub fn refuses_all(&self) -> bool {
+        self.always == Some(Verdict::Drop)
+    }
+}
+
+/// The outlines of a chain's rules, in order; none where there is no such chain. They are compared with `rules` of that chain
+/// ([`Rule::is_like`]).
 ///
 /// # Errors
 /// A socket error, or the kernel refused the request.
-pub fn list(socket: &mut Socket, table: &Table, chain: &str) -> Result<Vec<Outline>> {
+pub fn list(socket: &mut Socket, table: &Table, chain: &str, rules: &[Rule]) -> Result<Vec<Outline>> {
+    let wanted = rules.iter().map(|rule| Likeness::new(table, rule)).collect::<Result<Vec<_>>>()?;
     // Not every kernel leaves those of other chains out.
-    socket.0.ask(&question(table, Some(chain))?, |reply| read(reply, chain))
+    socket.0.ask(&question(table, Some(chain))?, |reply| read(reply, chain, &wanted))
 }
 
-pub(super) fn read(reply: &Reply<'_>, chain: &str) -> Result<Option<Outline>> {
+pub(super) fn read(reply: &Reply<'_>, chain: &str, wanted: &[Likeness<'_>]) -> Result<Option<Outline>> {
     let Some(reply::Attributes(attributes)) = attributes(reply, Kind::NewRule)? else { return Ok(None) };
     if reply::text(reply::find(attributes, CHAIN)?.unwrap_or_default()) != chain.as_bytes() {
         return Ok(None);
     }
-    let mut outline = Outline::default();
-    let (mut is_name, mut has_condition, mut refuses) = (false, false, false);
+    let mut outline =
+        Outline { handle: handle_of(attributes)?, comment: comment_of(attributes)?, ..Outline::default() };
+    for (place, wanted) in wanted.iter().enumerate() {
+        if outline.like.is_none() && wanted.is_met(attributes)? {
+            outline.like = Some(place);
+        }
+    }
+    let (mut is_name, mut has_condition, mut verdict) = (false, false, None);
     for item in reply::Attributes(reply::find(attributes, EXPRESSIONS)?.unwrap_or_default()) {
         let item = item?.1;
         let data = reply::find(item, DATA)?.unwrap_or_default();
+        let name = reply::text(reply::find(item, NAME)?.unwrap_or_default());
         let mut compares_name = false;
-        match reply::text(reply::find(item, NAME)?.unwrap_or_default()) {
+        match name {
             b"counter" | b"log" => {}
-            b"reject" => refuses = true,
-            b"immediate" => {
-                let verdict = Verdict::read(reply::find(data, IMMEDIATE)?.unwrap_or_default())?;
-                refuses |= verdict == Some(Verdict::Drop);
+            b"reject" => verdict = Some(Verdict::Drop),
+            b"target" if reply::text(reply::find(data, TARGET_NAME)?.unwrap_or_default()) == b"REJECT" => {
+                verdict = Some(Verdict::Drop);
             }
+            // Those of iptables that decide nothing.
+            b"target" => {}
+            b"immediate" => verdict = Verdict::read(reply::find(data, IMMEDIATE)?.unwrap_or_default())?,
             b"meta" => {
                 let key = reply::find(data, META_KEY)?.and_then(|key| be32_at(key, 0));
                 compares_name = key.is_some_and(|key| NAMES.contains(&key));
@@ -62,10 +90,10 @@ pub(super) fn read(reply: &Reply<'_>, chain: &str) -> Result<Option<Outline>> {
                 let value = reply::find(data, COMPARED)?.unwrap_or_default();
                 outline.links.extend(reply::find(value, VALUE)?.map(<[u8]>::to_vec));
             }
-            _ => has_condition = true,
+            _ => has_condition |= match_comment(name, data).is_none(),
         }
         is_name = compares_name;
     }
-    outline.refuses_all = refuses && !has_condition;
+    outline.always = verdict.filter(|_| !has_condition);
     Ok(Some(outline))
 }

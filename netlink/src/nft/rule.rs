@@ -106,7 +106,8 @@ fn xtables_comment(expression: &Expression) -> Option<String> {
     match_comment(name.as_bytes(), data)
 }
 
-fn match_comment(name: &[u8], data: &[u8]) -> Option<String> {
+/// The text of that match, in attributes.
+pub(super) fn match_comment(name: &[u8], data: &[u8]) -> Option<String> {
     let is_comment = name == b"match" && reply::text(reply::find(data, 1u16).ok()??) == b"comment";
     if is_comment { reply::find(data, 3u16).ok()?.map(read_string) } else { None }
 }
@@ -189,34 +190,68 @@ pub fn list(socket: &mut Socket, table: &Table, chain: Option<&str>) -> Result<V
 /// A socket error, or the kernel refused the request.
 pub fn find_like(socket: &mut Socket, table: &Table, rule: &Rule) -> Result<Vec<u64>> {
     let question = question(table, Some(&rule.chain))?;
-    let expressions = rule.expressions.iter().filter(|expression| is_decisive(expression));
-    let expressions = expressions.map(Expression::encode).collect::<Result<Vec<_>>>()?;
-    socket.0.ask(&question, |reply| like(reply, table, rule, &expressions))
+    let wanted = Likeness::new(table, rule)?;
+    socket.0.ask(&question, |reply| {
+        let Some(reply::Attributes(attributes)) = attributes(reply, Kind::NewRule)? else { return Ok(None) };
+        Ok(if wanted.is_met(attributes)? { Some(handle_of(attributes)?) } else { None })
+    })
 }
 
-/// The handle of a rule of that table that is like this one, of which these expressions count.
-fn like(reply: &Reply<'_>, table: &Table, rule: &Rule, expressions: &[Attributes]) -> Result<Option<u64>> {
-    let Some(reply::Attributes(attributes)) = attributes(reply, Kind::NewRule)? else { return Ok(None) };
-    let part = |kind: u16| reply::find(attributes, kind).map(Option::unwrap_or_default);
-    if reply::text(part(TABLE)?) != table.name.as_bytes()
-        || reply::text(part(CHAIN)?) != rule.chain.as_bytes()
-    {
-        return Ok(None);
+/// What the attributes of a rule must be for it to be like another one.
+pub(super) struct Likeness<'a> {
+    table: &'a Table,
+    rule: &'a Rule,
+    /// Those that count.
+    expressions: Vec<Attributes>,
+}
+
+impl<'a> Likeness<'a> {
+    pub(super) fn new(table: &'a Table, rule: &'a Rule) -> Result<Self> {
+        let expressions = rule.expressions.iter().filter(|expression| is_decisive(expression));
+        let expressions = expressions.map(Expression::encode).collect::<Result<Vec<_>>>()?;
+        Ok(Likeness { table, rule, expressions })
     }
-    let mut comment = Userdata(part(USERDATA)?.to_vec()).as_comment();
-    let mut wanted = expressions.iter();
-    for item in reply::Attributes(part(EXPRESSIONS)?) {
+
+    pub(super) fn is_met(&self, attributes: &[u8]) -> Result<bool> {
+        let part = |kind: u16| reply::find(attributes, kind).map(Option::unwrap_or_default);
+        if reply::text(part(TABLE)?) != self.table.name.as_bytes()
+            || reply::text(part(CHAIN)?) != self.rule.chain.as_bytes()
+        {
+            return Ok(false);
+        }
+        let mut wanted = self.expressions.iter();
+        for item in reply::Attributes(part(EXPRESSIONS)?) {
+            let item = item?.1;
+            let name = reply::text(reply::find(item, NAME)?.unwrap_or_default());
+            let counts = name != b"counter"
+                && match_comment(name, reply::find(item, DATA)?.unwrap_or_default()).is_none();
+            if counts && !wanted.next().is_some_and(|ours| reply::is_same(&ours.0, item)) {
+                return Ok(false);
+            }
+        }
+        Ok(wanted.next().is_none() && comment_of(attributes)? == self.rule.comment())
+    }
+}
+
+/// The kernel's number for the rule with these attributes.
+pub(super) fn handle_of(attributes: &[u8]) -> Result<u64> {
+    Ok(reply::find(attributes, HANDLE)?.and_then(|handle| be64_at(handle, 0)).unwrap_or(0))
+}
+
+/// The comment of the rule with these attributes: see [`Rule::comment`].
+pub(super) fn comment_of(attributes: &[u8]) -> Result<Option<String>> {
+    let userdata = reply::find(attributes, USERDATA)?.unwrap_or_default();
+    if let Some(comment) = Userdata(userdata.to_vec()).as_comment() {
+        return Ok(Some(comment));
+    }
+    for item in reply::Attributes(reply::find(attributes, EXPRESSIONS)?.unwrap_or_default()) {
         let item = item?.1;
         let name = reply::text(reply::find(item, NAME)?.unwrap_or_default());
-        let noted = match_comment(name, reply::find(item, DATA)?.unwrap_or_default());
-        if noted.is_some() {
-            comment = comment.or(noted);
-        } else if name != b"counter" && !wanted.next().is_some_and(|ours| reply::is_same(&ours.0, item)) {
-            return Ok(None);
+        if let Some(comment) = match_comment(name, reply::find(item, DATA)?.unwrap_or_default()) {
+            return Ok(Some(comment));
         }
     }
-    let is_like = wanted.next().is_none() && comment == rule.comment();
-    Ok(be64_at(part(HANDLE)?, 0).filter(|_| is_like))
+    Ok(None)
 }
 
 pub(super) fn question(table: &Table, chain: Option<&str>) -> Result<Message<'static>> {

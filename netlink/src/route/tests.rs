@@ -107,7 +107,7 @@ fn new_links_are_what_ip_sends() {
     let macvlan = Kind::Macvlan { parent, mode: MacvlanMode::Private };
     let ipvlan = Kind::Ipvlan { parent, mode: IpvlanMode::L3, between: IpvlanBetween::Private };
     let peer = Peer { name: "d0", index: None, address: Some([2, 0, 0, 0, 0, 7]), namespace: None };
-    let veth = Veth { name: "c0", index: None, address: None, mtu: Some(1300), master: None, peer };
+    let veth = Veth { mtu: Some(1300), ..Veth::new("c0", peer) };
     for (command, message) in [
         (
             "link add link a0 name up0 up type vlan protocol 802.1ad id 4094",

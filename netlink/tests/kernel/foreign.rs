@@ -6,7 +6,7 @@ use std::process::Command;
 
 use pillbox_netlink::nft::{
     Base, Batch, Chain, ChainKind, Expression, Family, Hook, MetaKey, Place, Policy, Reject, Rule,
-    Socket as Filter, Table, Value, chain, outline, priority, rule,
+    Socket as Filter, Table, Value, Verdict, chain, outline, priority, rule,
 };
 use pillbox_netlink::{LOOPBACK_INDEX, Socket, address, link};
 
@@ -196,33 +196,36 @@ fn chains_that_drop_what_they_do_not_know_are_found() {
 }
 
 #[test]
-fn outlines_name_links_and_tell_who_refuses_everything() {
-    const TEST: &str = "foreign::outlines_name_links_and_tell_who_refuses_everything";
+fn outlines_name_links_and_tell_what_becomes_of_everything() {
+    const TEST: &str = "foreign::outlines_name_links_and_tell_what_becomes_of_everything";
     in_fresh_namespace(TEST, || {
         with_socket(TEST, |socket| {
             let table = Table::new(Family::Inet, "example");
             let (rule, other) = (|| Rule::new("a"), Rule::new("b").drop());
             let name = |text| Value::interface(text);
             let refused = |reject| rule().counted().then(Expression::Reject(reject)).commented("no");
+            let (accepted, dropped) = (Some(Verdict::Accept), Some(Verdict::Drop));
+            let jump = Verdict::Jump("b".to_string());
             let rules = [
-                (rule().meta_is(MetaKey::IncomingName, name("br0")).accept(), &["br0"][..], false),
+                (rule().meta_is(MetaKey::IncomingName, name("br0")).accept(), &["br0"][..], None),
                 (
                     rule()
                         .meta_is(MetaKey::IncomingName, name("br0"))
                         .meta_is_not(MetaKey::OutgoingName, name("br1"))
                         .drop(),
                     &["br0", "br1"],
-                    false,
+                    None,
                 ),
-                (rule().meta_is(MetaKey::TransportProtocol, Value::protocol(6)).drop(), &[], false),
-                (rule().counted().accept(), &[], false),
-                (rule().counted().drop(), &[], true),
-                (refused(Reject::IcmpAny(3)), &[], true),
-                (refused(Reject::TcpReset), &[], true),
+                (rule().meta_is(MetaKey::TransportProtocol, Value::protocol(6)).drop(), &[], None),
+                (rule().counted().accept(), &[], accepted),
+                (rule().counted().verdict(jump.clone()), &[], Some(jump)),
+                (rule().counted().drop(), &[], dropped.clone()),
+                (refused(Reject::IcmpAny(3)), &[], dropped.clone()),
+                (refused(Reject::TcpReset), &[], dropped),
             ];
             let mut batch = Batch::new();
             batch.add_table(&table).unwrap();
-            for name in ["a", "b"] {
+            for name in ["b", "a"] {
                 batch.add_chain(&table, &Chain::new(name)).unwrap();
             }
             for (rule, ..) in &rules {
@@ -230,11 +233,48 @@ fn outlines_name_links_and_tell_who_refuses_everything() {
             }
             batch.add_rule(&table, &other).unwrap();
             socket.commit(&batch).unwrap();
-            let listed = outline::list(socket, &table, "a").unwrap();
+            let listed =
+                outline::list(socket, &table, "a", &[rules[3].0.clone(), rules[0].0.clone()]).unwrap();
             assert_eq!(listed.len(), rules.len());
-            for (found, (rule, links, refuses_all)) in listed.iter().zip(&rules) {
+            for (found, (rule, links, always)) in listed.iter().zip(&rules) {
                 let expected: Vec<_> = links.iter().map(|link| Value::interface(link).0).collect();
-                assert_eq!((&found.links, found.refuses_all), (&expected, *refuses_all), "{rule:?}");
+                assert_eq!((&found.links, &found.always), (&expected, always), "{rule:?}");
+                assert_eq!(found.comment, rule.comment());
+            }
+            let handles =
+                rule::list(socket, &table, Some("a")).unwrap().into_iter().map(|listed| listed.handle);
+            assert!(handles.eq(listed.iter().map(|found| found.handle)));
+            let like: Vec<_> = listed.iter().map(|found| found.like).collect();
+            assert_eq!(like[..4], [Some(1), None, None, Some(0)]);
+            assert!(like[4..].iter().all(Option::is_none));
+        });
+    });
+}
+
+#[test]
+fn outlines_of_what_iptables_writes() {
+    const TEST: &str = "foreign::outlines_of_what_iptables_writes";
+    in_fresh_namespace(TEST, || {
+        with_socket(TEST, |socket| {
+            for (program, family) in TABLES {
+                let rules = [
+                    ("-N MORE", false, None),
+                    ("-A FORWARD -j REJECT", true, Some(Verdict::Drop)),
+                    ("-A FORWARD -m comment --comment no -j DROP", true, Some(Verdict::Drop)),
+                    ("-A FORWARD -m conntrack --ctstate INVALID -j DROP", true, None),
+                    ("-A FORWARD -j LOG", true, None),
+                    ("-A FORWARD -p tcp -j REJECT", true, None),
+                    ("-A FORWARD -j MORE", true, Some(Verdict::Jump("MORE".to_string()))),
+                    ("-A FORWARD", true, None),
+                ];
+                for (arguments, ..) in &rules {
+                    let Some((true, _)) = iptables(TEST, program, arguments) else { return };
+                }
+                let table = Table::new(family, "filter");
+                let listed = outline::list(socket, &table, "FORWARD", &[]).unwrap();
+                let always: Vec<_> = listed.into_iter().map(|found| found.always).collect();
+                let expected: Vec<_> = rules.into_iter().filter(|rule| rule.1).map(|rule| rule.2).collect();
+                assert_eq!(always, expected, "{program}");
             }
         });
     });

@@ -25,12 +25,11 @@ fn a_veth_peer_is_born_in_the_other_namespace() {
             Peer { name: "eth0", index: Some(2), address: Some(mac), namespace: Some(namespace.as_fd()) };
         let host_mac = Some([0xfe, 0, 0, 0, 0, 7]);
         let veth = Veth {
-            name: "veth7",
             index: Some(50),
             address: host_mac,
             mtu: Some(1300),
             master: Some(40),
-            peer,
+            ..Veth::new("veth7", peer)
         };
         let bridge = Bridge {
             name: "br0",
@@ -91,7 +90,7 @@ fn a_moved_link_is_renamed_and_up() {
         let namespace = neighbour.namespace();
         let mut host = Socket::open().unwrap();
         let peer = Peer { name: "b0", index: None, address: None, namespace: None };
-        let veth = Veth { name: "a0", index: None, address: None, mtu: None, master: None, peer };
+        let veth = Veth::new("a0", peer);
         host.request(&[link::add_veth(&veth).unwrap()]).unwrap();
         let index = link::index_of(&mut host, "b0").unwrap();
         host.request(&[link::move_to_namespace(index, namespace.as_fd(), Some("eth%d")).unwrap()]).unwrap();
@@ -107,7 +106,7 @@ fn a_moved_link_is_renamed_and_up() {
 
 fn pair(socket: &mut Socket, name: &str, peer: &str) -> u32 {
     let peer = Peer { name: peer, index: None, address: None, namespace: None };
-    let veth = Veth { name, index: None, address: None, mtu: None, master: None, peer };
+    let veth = Veth::new(name, peer);
     socket.request(&[link::add_veth(&veth).unwrap()]).unwrap();
     link::index_of(socket, name).unwrap()
 }

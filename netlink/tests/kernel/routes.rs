@@ -13,7 +13,7 @@ use crate::namespace::{at, in_fresh_namespace, ip};
 fn ready() -> Socket {
     let mut socket = Socket::open().unwrap();
     let peer = Peer { name: "b0", index: Some(51), address: None, namespace: None };
-    let veth = Veth { name: "a0", index: Some(50), address: None, mtu: None, master: None, peer };
+    let veth = Veth { index: Some(50), ..Veth::new("a0", peer) };
     socket
         .request(&[
             link::set_up(LOOPBACK_INDEX).unwrap(),

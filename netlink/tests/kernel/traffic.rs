@@ -23,7 +23,7 @@ pub fn attach(host: &mut Socket, name: &str, master: Option<u32>, own: &str, gat
     let neighbour = Neighbour::new();
     let namespace = neighbour.namespace();
     let peer = Peer { name: "eth0", index: None, address: None, namespace: Some(namespace.as_fd()) };
-    let veth = Veth { name, index: None, address: None, mtu: None, master, peer };
+    let veth = Veth { master, ..Veth::new(name, peer) };
     host.request(&[link::add_veth(&veth).unwrap()]).unwrap();
     let mut inside = neighbour.socket();
     let index = link::index_of(&mut inside, "eth0").unwrap();

@@ -1,22 +1,24 @@
 //! Chains of others that drop what they do not know.
 
-use pillbox_netlink::nft::{Family, Hook, Listed, Outline, Policy, Socket, Table, chain, outline, table};
+use pillbox_netlink::nft::{
+    Chain, Family, Hook, Listed, Outline, Policy, Socket, Table, chain, outline, table,
+};
 
 use super::iptables;
 use crate::error::Result;
 use crate::filter;
 
 /// Finds the chains that drop the packets of a bridge, a line each in `notes`: those that drop what no rule of theirs accepts,
-/// and have no rule that names the bridge.
-pub fn find(filter: &mut Socket, link: &str, notes: &mut Vec<String>) -> Result<()> {
+/// and have no rule that names the bridge. The table `but` is left out, if one is named: its owner has been asked.
+pub fn find(filter: &mut Socket, link: &str, but: Option<&str>, notes: &mut Vec<String>) -> Result<()> {
     for (table, Listed { value: chain, .. }) in chain::list_all(filter)? {
-        let Some(base) =
-            chain.base.filter(|base| base.hook == Hook::Forward && is_others(&table, &chain.name))
-        else {
+        let is_asked = but.is_some_and(|but| table.family == Family::Inet && table.name == but);
+        if is_asked || !may_drop(&table, &chain) {
             continue;
-        };
-        let rules = outline::list(filter, &table, &chain.name)?;
-        let drops = base.policy == Some(Policy::Drop) || rules.last().is_some_and(|last| last.refuses_all);
+        }
+        let rules = outline::list(filter, &table, &chain.name, &[])?;
+        let policy = chain.base.and_then(|base| base.policy);
+        let drops = policy == Some(Policy::Drop) || rules.last().is_some_and(Outline::refuses_all);
         // Whoever has written such a rule knows the bridge.
         let names = |rule: &Outline| rule.links.iter().any(|name| name.starts_with(link.as_bytes()));
         if drops && !rules.iter().any(names) && !is_dormant(filter, &table)? {
@@ -29,12 +31,15 @@ pub fn find(filter: &mut Socket, link: &str, notes: &mut Vec<String>) -> Result<
     Ok(())
 }
 
-/// Whether it sees routed packets, and is neither ours nor one for which there are other means.
-fn is_others(table: &Table, chain: &str) -> bool {
+/// Whether it sees routed packets before our rules do, or beside them, and is not ours.
+fn may_drop(table: &Table, chain: &Chain) -> bool {
     let is_routed = matches!(table.family, Family::Inet | Family::Ip | Family::Ip6);
-    let is_iptables =
-        table.family != Family::Inet && table.name == iptables::TABLE && chain == iptables::FORWARD;
-    is_routed && !is_iptables && table.name != filter::TABLE
+    let is_of_iptables = table.family != Family::Inet && table.name == iptables::TABLE;
+    if is_of_iptables && [iptables::FORWARD, iptables::FOR_USERS].contains(&&*chain.name) {
+        return chain.name == iptables::FOR_USERS;
+    }
+    let is_base = chain.base.as_ref().is_some_and(|base| base.hook == Hook::Forward);
+    is_base && is_routed && table.name != filter::TABLE
 }
 
 fn is_dormant(filter: &mut Socket, table: &Table) -> Result<bool> {

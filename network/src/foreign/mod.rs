@@ -1,96 +1,163 @@
 //! The packet filters of others on the same host. An accept in our table does not outweigh a drop in another one: so two
-//! rules of ours in the chain of iptables let the packets of a bridge pass, which iptables shows and keeps as its own. Nothing
-//! of others' is changed.
+//! rules of ours in the chain of iptables let the packets of a link pass, which iptables shows and keeps as its own, and
+//! firewalld is asked to let it pass. Nothing of others' is changed.
 
 mod drops;
+mod firewalld;
 mod iptables;
+mod legacy;
+mod xtables;
+#[cfg(test)]
+mod xtables_tests;
 
 use pillbox_netlink::nft::{Batch, Family};
+use rustix::io::Errno;
 
-use crate::error::{Error, Kind, Result};
+use crate::error::{Error, Result};
 use crate::host::Host;
 use crate::network::Network;
 
-/// Which tables of iptables-legacy exist.
-const LEGACY: &str = "/proc/net/ip_tables_names";
+pub use firewalld::{Firewalld, TABLE as FIREWALLD, ZONE};
 
-/// Whoever comes up or goes down changes one of these: dockerd, ufw.
-const WITNESSES: [&str; 2] = ["/run/docker.pid", "/etc/ufw/ufw.conf"];
+/// There as long as it runs: dockerd, firewalld without systemd and with it.
+const RUNNING: [&str; 3] =
+    ["/run/docker.pid", "/run/firewalld.pid", "/run/systemd/units/invocation:firewalld.service"];
 
-/// A number that changes when another program that has packet filters has been started or ended, most likely.
-pub fn witness() -> u64 {
-    let of = |path: &&str| rustix::fs::stat(*path).map_or(0, |status| status.st_ino ^ status.st_mtime as u64);
-    WITNESSES.iter().map(of).fold(0, |sum, number| u64::rotate_left(sum, 7) ^ number)
+/// ufw's settings, which it writes when it is told something.
+const SETTINGS: [&str; 2] = ["/etc/ufw/ufw.conf", "/etc/default/ufw"];
+
+/// How often rules are put that somebody changes at the same time.
+const ATTEMPTS: u32 = 4;
+
+/// A link whose packets are to pass, and whether it has addresses of either family.
+#[derive(Debug, Clone)]
+pub struct Passage<'a> {
+    pub link: &'a str,
+    pub has_v4: bool,
+    pub has_v6: bool,
 }
 
-/// Lets the packets of a bridge pass others' chains; whether anything was missing for that in the chains of iptables. `notes`
-/// gets what drops them all the same, a line each.
-///
-/// # Errors
-/// The filter table of iptables-legacy is loaded, which cannot be looked into: the remedy is named. The kernel refuses
-/// something.
-pub fn let_pass(host: &mut Host, network: &Network, notes: &mut Vec<String>) -> Result<bool> {
-    refuse_legacy(&network.link)?;
-    let batch = missing(host, network)?;
-    if !batch.is_empty() {
-        host.filter()?.commit(&batch)?;
+impl<'a> From<&'a Network> for Passage<'a> {
+    fn from(network: &'a Network) -> Self {
+        Passage { link: &network.link, has_v4: network.has_family(true), has_v6: network.has_family(false) }
     }
-    drops::find(host.filter()?, &network.link, notes)?;
-    Ok(!batch.is_empty())
 }
 
-/// Finds what keeps the packets of a bridge from passing, a line each in `problems`.
+/// Whether others filter what is forwarded, with iptables or firewalld, or are about to: then anything may change without a
+/// witness.
 ///
 /// # Errors
 /// The kernel refuses a question.
-pub fn find_faults(host: &mut Host, network: &Network, problems: &mut Vec<String>) -> Result<()> {
-    let Network { name, link, .. } = network;
-    problems.extend(refuse_legacy(link).err().map(|error| error.to_string()));
-    if !missing(host, network)?.is_empty() {
-        problems.push(format!(
-            "network {name}: the chains of iptables lack the rules that let its packets pass: somebody has flushed them \
-             (pillbox net gc)"
-        ));
-    }
-    drops::find(host.filter()?, link, problems)
+pub fn is_crowded(host: &mut Host) -> Result<bool> {
+    let filter = host.filter()?;
+    Ok(RUNNING.iter().any(|path| rustix::fs::lstat(*path).is_ok())
+        || firewalld::table_handle(filter)? != 0
+        || iptables::is_used(filter, Family::Ip)?
+        || iptables::is_used(filter, Family::Ip6)?)
 }
 
-/// Removes what lets a bridge's packets pass.
+/// A number that changes when another program that has packet filters has been started or ended, most likely, and on a crowded
+/// host when firewalld has reloaded its own.
+///
+/// # Errors
+/// The kernel refuses a question.
+pub fn witness(host: &mut Host, is_crowded: bool) -> Result<u64> {
+    let of =
+        |path: &&str| rustix::fs::lstat(*path).map_or(0, |status| status.st_ino ^ status.st_mtime as u64);
+    let handle = if is_crowded { firewalld::table_handle(host.filter()?)? } else { 0 };
+    let numbers = RUNNING.iter().chain(&SETTINGS).map(of).chain([handle]);
+    Ok(numbers.fold(0, |sum, number| u64::rotate_left(sum, 7) ^ number))
+}
+
+/// Puts the rules for a link into the chains of iptables; whether any was missing, or stood before those of others.
 ///
 /// # Errors
 /// The kernel refuses something.
-pub fn forget(host: &mut Host, link: &str) -> Result<()> {
+pub fn put_rules(host: &mut Host, passage: &Passage<'_>) -> Result<bool> {
+    let mut attempt = 0;
+    loop {
+        attempt += 1;
+        let batch = missing(host, passage, families(passage))?;
+        if batch.is_empty() {
+            return Ok(attempt > 1);
+        }
+        match host.filter()?.commit(&batch).map_err(Error::from) {
+            // Somebody has removed the rule beside them meanwhile.
+            Err(error) if error.errno() == Some(Errno::NOENT) && attempt < ATTEMPTS => {}
+            committed => return committed.map(|()| true),
+        }
+    }
+}
+
+/// Whether all rules for a link stand where they should, in the chains of the families that it has addresses of: another
+/// family's may have been made since.
+///
+/// # Errors
+/// The kernel refuses a question.
+pub fn has_rules(host: &mut Host, passage: &Passage<'_>) -> Result<bool> {
+    let own = families(passage).into_iter().filter(|(_, is_own)| *is_own);
+    Ok(missing(host, passage, own)?.is_empty())
+}
+
+/// Whether all rules for a link stand where they should, most likely: asked for each container, and so in few questions.
+///
+/// # Errors
+/// The kernel refuses a question.
+pub fn seem_to_have_rules(host: &mut Host, passage: &Passage<'_>) -> Result<bool> {
+    let filter = host.filter()?;
+    let stand = iptables::seem_to_stand(filter, Family::Ip, passage.link)?
+        && iptables::seem_to_stand(filter, Family::Ip6, passage.link)?;
+    // A family that the link has no addresses of may have no chain.
+    Ok(stand || missing(host, passage, families(passage))?.is_empty())
+}
+
+/// Removes the rules for a link.
+///
+/// # Errors
+/// The kernel refuses something.
+pub fn forget_rules(host: &mut Host, link: &str) -> Result<()> {
+    // A kernel without the packet filter has none.
+    if !host.has_filter()? {
+        return Ok(());
+    }
     for family in [Family::Ip, Family::Ip6] {
         iptables::forget(host.filter()?, family, link)?;
     }
     Ok(())
 }
 
-/// What is missing in the chains of iptables.
-fn missing(host: &mut Host, network: &Network) -> Result<Batch> {
+/// Makes sure that iptables-legacy does not drop a link's packets: nobody can put a rule there beside its own programs.
+///
+/// # Errors
+/// It does: the remedy is named. Its rules cannot be read.
+pub fn refuse_legacy(passage: &Passage<'_>) -> Result<()> {
+    legacy::refuse(passage)
+}
+
+/// Finds what drops the packets of a link all the same, a line each in `notes`; but for the table of that name, whose owner
+/// has been asked.
+///
+/// # Errors
+/// The kernel refuses a question.
+pub fn find_drops(host: &mut Host, link: &str, but: Option<&str>, notes: &mut Vec<String>) -> Result<()> {
+    drops::find(host.filter()?, link, but, notes)
+}
+
+/// The families of iptables, and whether a link has addresses of them.
+fn families(passage: &Passage<'_>) -> [(Family, bool); 2] {
+    [(Family::Ip, passage.has_v4), (Family::Ip6, passage.has_v6)]
+}
+
+/// What is missing in the chains of iptables for those families.
+fn missing(
+    host: &mut Host,
+    passage: &Passage<'_>,
+    families: impl IntoIterator<Item = (Family, bool)>,
+) -> Result<Batch> {
     let filter = host.filter()?;
     let mut batch = Batch::new();
-    for (family, is_v4) in [(Family::Ip, true), (Family::Ip6, false)] {
-        iptables::add_missing(filter, &mut batch, family, &network.link, has_family(network, is_v4))?;
+    for (family, may_make) in families {
+        iptables::add_missing(filter, &mut batch, family, passage.link, may_make)?;
     }
     Ok(batch)
-}
-
-fn has_family(network: &Network, is_v4: bool) -> bool {
-    network.ranges.iter().any(|range| range.subnet.ip.is_ipv4() == is_v4)
-}
-
-/// The chains of iptables-legacy are seen by nobody else, and may drop everything.
-fn refuse_legacy(link: &str) -> Result<()> {
-    let tables = std::fs::read_to_string(LEGACY).unwrap_or_default();
-    if !tables.lines().any(|table| table == "filter") {
-        return Ok(());
-    }
-    Err(Error::of(
-        Kind::Host,
-        format_args!(
-            "link {link}: iptables-legacy has a filter table, whose rules cannot be seen: use iptables-nft \
-             (update-alternatives --set iptables /usr/sbin/iptables-nft) and remove it (modprobe -r iptable_filter)"
-        ),
-    ))
 }

@@ -12,7 +12,6 @@ use super::{Call, ipam};
 use crate::attach::{self, Owner};
 use crate::attachment::{Attachment, Holder, Interface};
 use crate::cni::{AddResult, Operation, ResultAddress, ResultInterface, Version};
-use crate::detach;
 use crate::error::Error;
 use crate::host::Host;
 use crate::link::mac_text;
@@ -35,12 +34,9 @@ pub(super) fn add(call: &Call<'_>, version: Version, configuration: &Configurati
     };
     // There is nobody whom the changes on the host could be told.
     let requests = std::slice::from_ref(&plan.request);
-    let mut attachment = attach::reserve(&store, &mut host, &owner, requests, &mut Vec::new())?;
-    let made = make(call, version, configuration, (&store, &mut host), &mut plan, &mut attachment);
-    made.map_err(|failure: Failure| {
-        let undone = store.lock().and_then(|locked| detach::undo(&locked, &mut host, &attachment));
-        failure.besides(undone)
-    })
+    let mut reserved = attach::reserve(&store, &mut host, &owner, requests, &mut Vec::new())?;
+    let made = make(call, version, configuration, (&store, &mut host), &mut plan, &mut reserved.attachment);
+    made.map_err(|failure: Failure| failure.besides(attach::give_up(&store, &mut host, &reserved)))
 }
 
 /// Whose namespace it is: not the host's own.

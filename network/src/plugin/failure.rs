@@ -83,6 +83,7 @@ impl From<Error> for Failure {
             Kind::Missing => MISSING,
             Kind::NotPermitted => RIGHTS,
             Kind::Busy => AGAIN,
+            Kind::Unsupported => UNAVAILABLE,
             Kind::Host => IO,
         };
         Failure::new(code, error)

@@ -124,11 +124,12 @@ impl Store {
             }
             let now = Instant::now();
             if now >= *deadline.get_or_insert(now + patience) {
-                let held = format!("other commands have held it for {} s", patience.as_secs());
+                let held = format!("other commands have held it for {} ms", patience.as_millis());
                 return Err(Error::new(Kind::Busy, format!("{}: {held}", self.folder.step("lock", LOCK))));
             }
             std::thread::sleep(pause);
-            pause = Duration::from_millis(2).min(pause * 2);
+            // A crowd that asked more often would keep the processors from the command that has the lock.
+            pause = Duration::from_millis(10).min(pause * 2);
         }
     }
 

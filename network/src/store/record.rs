@@ -118,6 +118,17 @@ impl Locked<'_> {
         Ok(attachments)
     }
 
+    /// An attachment with an interface on that network.
+    ///
+    /// # Errors
+    /// As for [`Locked::attachments`].
+    pub fn user(&self, network: &str) -> Result<Option<Attachment>> {
+        let is_on = |attachment: &Attachment| {
+            attachment.interfaces.iter().any(|interface| interface.network == network)
+        };
+        Ok(self.attachments()?.into_iter().find(is_on))
+    }
+
     /// Removes an attachment's record, if there is one: when all of it is undone, and its addresses and ports are
     /// released.
     ///

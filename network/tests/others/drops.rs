@@ -31,12 +31,24 @@ fn those_that_drop_a_bridge_s_packets_are_named() {
                 run(&format!("nft add rule {table} forward {rule}"));
             }
         }
+        // A user's last word, to which FORWARD leads first.
+        for program in ["iptables-nft", "ip6tables-nft"] {
+            run(&format!("{program} -N DOCKER-USER"));
+            run(&format!("{program} -I FORWARD -j DOCKER-USER"));
+        }
+        run("iptables-nft -A DOCKER-USER -i other -j ACCEPT");
+        run("iptables-nft -A DOCKER-USER -j DROP");
         // It sees no packets.
         chain("inet h", "forward", "drop");
         run("nft add table inet h { flags dormant ; }");
         let before = ruleset();
         net.bring_up();
-        let expected = [said("inet a forward"), said("ip b forward"), said("ip6 c forward")];
+        let expected = [
+            said("inet a forward"),
+            said("ip b forward"),
+            said("ip filter DOCKER-USER"),
+            said("ip6 c forward"),
+        ];
         let mut notes: Vec<_> = net.notes.iter().filter(|note| note.contains("drops")).cloned().collect();
         notes.sort();
         assert_eq!(notes, expected);
@@ -44,8 +56,10 @@ fn those_that_drop_a_bridge_s_packets_are_named() {
         problems.sort();
         assert_eq!(problems, expected);
         run("nft insert rule inet a forward iifname pbtest0 accept");
+        run("iptables-nft -I DOCKER-USER -i pbtest0 -j ACCEPT");
         assert_eq!(net.check().len(), 2);
         run("nft flush chain inet a forward");
+        run("iptables-nft -D DOCKER-USER -i pbtest0 -j ACCEPT");
         net.remove();
         assert_eq!(ruleset(), before);
     });

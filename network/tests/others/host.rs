@@ -7,7 +7,7 @@ use std::process::Command;
 use pillbox_network::attach::{self, Owner};
 use pillbox_network::host::Host;
 use pillbox_network::store::Store;
-use pillbox_network::{Cidr, Holder, Ip, NetworkRequest, Range, Request, detach, inspect};
+use pillbox_network::{Attachment, Cidr, Holder, Ip, NetworkRequest, Range, Request, detach, inspect};
 
 /// Set in the process that is on the new host.
 const INSIDE: &str = "OTHERS_TEST_INSIDE";
@@ -91,6 +91,17 @@ impl Net {
     /// Brings the network up, as the creation of a container does.
     #[track_caller]
     pub fn bring_up(&mut self) {
+        self.try_to_bring_up().expect("reserved");
+        detach::detach(&self.store, "key").expect("detached");
+    }
+
+    /// Why it cannot be brought up.
+    #[track_caller]
+    pub fn refused(&mut self) -> String {
+        self.try_to_bring_up().expect_err("refused").to_string()
+    }
+
+    fn try_to_bring_up(&mut self) -> pillbox_network::Result<Attachment> {
         let range = |subnet| {
             let subnet = Cidr::parse(subnet).expect("a subnet");
             Range { subnet, gateway: Some(Ip(subnet.hosts().0)), first: None, last: None }
@@ -109,8 +120,8 @@ impl Net {
             namespace: None,
         };
         self.notes.clear();
-        attach::reserve(&self.store, &mut self.host, &owner, &[request], &mut self.notes).expect("reserved");
-        detach::detach(&self.store, "key").expect("detached");
+        let reserved = attach::reserve(&self.store, &mut self.host, &owner, &[request], &mut self.notes);
+        reserved.map(|reserved| reserved.attachment)
     }
 
     #[track_caller]

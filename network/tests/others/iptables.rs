@@ -7,11 +7,11 @@ const PROGRAMS: [&str; 2] = ["iptables-nft", "ip6tables-nft"];
 /// How iptables shows ours in a chain.
 fn ours(chain: &str) -> String {
     let rule = |direction| format!("-A {chain} {direction} {LINK} -m comment --comment pillbox -j ACCEPT\n");
-    rule("-o") + &rule("-i")
+    rule("-i") + &rule("-o")
 }
 
-const MISSING: &str = "network net: the chains of iptables lack the rules that let its packets pass: somebody has flushed \
-                       them (pillbox net gc)";
+const MISSING: &str = "network net: the chains of iptables lack the rules that let its packets pass, or have them before \
+                       others': somebody has changed them (pillbox net gc)";
 
 #[test]
 fn they_stand_there_before_anybody_lets_it_drop() {
@@ -65,33 +65,61 @@ fn what_others_use_of_ours_stays() {
 #[test]
 fn nothing_of_others_changes() {
     on_a_fresh_host("iptables::nothing_of_others_changes", |net: &mut Net| {
-        for commands in [
-            // As ufw and administrators leave it.
-            &["-P FORWARD DROP", "-A FORWARD -i other -j ACCEPT", "-A FORWARD -j REJECT"][..],
-            // As dockerd does.
-            &["-P FORWARD DROP", "-N DOCKER-USER", "-A DOCKER-USER -j RETURN", "-A FORWARD -j DOCKER-USER"],
+        // What they have; which of the rules in FORWARD ours stand in front of, behind all others.
+        let cases: [(&[&str], Option<&str>); 6] = [
+            // As administrators leave it.
+            (&["-P FORWARD DROP", "-A FORWARD -i other -j ACCEPT"], None),
+            (&["-A FORWARD -i other -j ACCEPT", "-A FORWARD -j REJECT"], Some("-A FORWARD -j REJECT")),
+            // As dockerd does, with what a user refuses.
+            (
+                &[
+                    "-P FORWARD DROP",
+                    "-N DOCKER-USER",
+                    "-A DOCKER-USER -p tcp -j DROP",
+                    "-A FORWARD -j DOCKER-USER",
+                ],
+                None,
+            ),
+            // As ufw does, with a policy and by a rule.
+            (&["-P FORWARD DROP", "-N deny", "-A deny -p tcp -j DROP", "-A FORWARD -j deny"], None),
+            (
+                &[
+                    "-N deny",
+                    "-A deny -p tcp -j DROP",
+                    "-N refuse",
+                    "-N all",
+                    "-A all -j REJECT",
+                    "-A refuse -j all",
+                    "-A FORWARD -j deny",
+                    "-A FORWARD -j refuse",
+                    "-A FORWARD -o other",
+                ],
+                Some("-A FORWARD -j refuse"),
+            ),
             // Only the host itself is filtered.
-            &["-P INPUT DROP", "-A INPUT -i lo -j ACCEPT"],
-        ] {
+            (&["-P INPUT DROP", "-A INPUT -i lo -j ACCEPT"], None),
+        ];
+        for (commands, refusing) in cases {
             for program in PROGRAMS {
                 commands.iter().for_each(|command| drop(run(&format!("{program} {command}"))));
             }
             let before = ruleset();
             net.bring_up();
-            let chain = if commands.contains(&"-N DOCKER-USER") { "DOCKER-USER" } else { "FORWARD" };
             for program in PROGRAMS {
-                let rules = run(&format!("{program} -S"));
-                let position = rules.find(&ours(chain)).expect("ours");
-                assert_eq!(
-                    rules.find(&format!("-A {chain} ")),
-                    Some(position),
-                    "in front of all others: {rules}"
-                );
-                assert_eq!(rules.matches("pillbox").count(), 2, "{rules}");
+                let rules = run(&format!("{program} -S FORWARD"));
+                let behind = rules.split_once(&ours("FORWARD")).expect("ours").1;
+                match (behind.lines().next(), refusing) {
+                    (Some(next), Some(refusing)) => assert!(next.starts_with(refusing), "{rules}"),
+                    (next, refusing) => assert_eq!(next, refusing, "{rules}"),
+                }
+                assert_eq!(run(&format!("{program} -S")).matches("pillbox").count(), 2, "{rules}");
             }
             let with_ours: Vec<_> = ruleset().lines().map(String::from).collect();
             let mut rest = with_ours.iter();
             assert!(before.lines().all(|line| rest.any(|kept| kept == line)), "{before}\n{with_ours:#?}");
+            net.bring_up();
+            assert_eq!(net.check(), Vec::<String>::new());
+            assert_eq!(ruleset().lines().collect::<Vec<_>>(), with_ours);
             net.remove();
             assert_eq!(ruleset(), before);
             run("nft flush ruleset");
@@ -100,27 +128,81 @@ fn nothing_of_others_changes() {
 }
 
 #[test]
-fn rules_that_are_in_forward_are_enough() {
-    on_a_fresh_host("iptables::rules_that_are_in_forward_are_enough", |net: &mut Net| {
+fn what_others_decide_later_is_decided_before_ours() {
+    on_a_fresh_host("iptables::what_others_decide_later_is_decided_before_ours", |net: &mut Net| {
+        const FIRST: &str = "-A FORWARD -i first -j ACCEPT";
+        // Somebody else uses the chain: it is looked at each time.
+        PROGRAMS.iter().for_each(|program| drop(run(&format!("{program} {FIRST}"))));
         net.bring_up();
-        // dockerd, later; ufw, which lets the next command look again.
-        for program in PROGRAMS {
-            run(&format!("{program} -N DOCKER-USER"));
-            run(&format!("{program} -I FORWARD -j DOCKER-USER"));
-        }
-        std::fs::create_dir("/etc/ufw").expect("a folder");
-        std::fs::write("/etc/ufw/ufw.conf", "ENABLED=yes\n").expect("written");
-        let before = ruleset();
-        net.bring_up();
-        assert_eq!(ruleset(), before);
-        assert_eq!(net.check(), Vec::<String>::new());
-        // Only one is left.
-        run(&format!("iptables-nft -D FORWARD -i {LINK} -m comment --comment pillbox -j ACCEPT"));
+        let order = |rules: &[&str]| {
+            PROGRAMS.iter().for_each(|program| {
+                let listed = run(&format!("{program} -S FORWARD"));
+                let expected: String = rules.iter().map(|rule| format!("{rule}\n")).collect();
+                assert_eq!(
+                    listed,
+                    format!("-P FORWARD ACCEPT\n{expected}").replace("OURS\n", &ours("FORWARD"))
+                );
+            });
+        };
+        let each =
+            |command: &str| PROGRAMS.iter().for_each(|program| drop(run(&format!("{program} {command}"))));
+        // ufw, when it is enabled.
+        each("-A FORWARD -o other -j DROP");
+        each("-A FORWARD -j DROP");
+        order(&[FIRST, "OURS", "-A FORWARD -o other -j DROP", "-A FORWARD -j DROP"]);
         assert_eq!(net.check(), [MISSING]);
-        net.mend();
-        assert_eq!(run("iptables-nft -S DOCKER-USER"), format!("-N DOCKER-USER\n{}", ours("DOCKER-USER")));
+        net.bring_up();
+        order(&[FIRST, "-A FORWARD -o other -j DROP", "OURS", "-A FORWARD -j DROP"]);
+        assert_eq!(net.check(), Vec::<String>::new());
+        // dockerd, which puts its own in front.
+        each("-N DOCKER-USER");
+        each("-I FORWARD -j DOCKER-USER");
+        net.bring_up();
+        order(&[
+            "-A FORWARD -j DOCKER-USER",
+            FIRST,
+            "-A FORWARD -o other -j DROP",
+            "OURS",
+            "-A FORWARD -j DROP",
+        ]);
+        // ufw, when it is told to reject what it does not know: in a chain that is there.
+        each("-N reject");
+        each("-I FORWARD 2 -j reject");
+        net.bring_up();
+        order(&[
+            "-A FORWARD -j DOCKER-USER",
+            "-A FORWARD -j reject",
+            FIRST,
+            "-A FORWARD -o other -j DROP",
+            "OURS",
+            "-A FORWARD -j DROP",
+        ]);
+        each("-A reject -j REJECT");
+        assert_eq!(net.check(), [MISSING]);
+        std::fs::write("/etc/default/ufw", "DEFAULT_FORWARD_POLICY=REJECT\n").expect("written");
+        net.bring_up();
+        order(&[
+            "-A FORWARD -j DOCKER-USER",
+            "OURS",
+            "-A FORWARD -j reject",
+            FIRST,
+            "-A FORWARD -o other -j DROP",
+            "-A FORWARD -j DROP",
+        ]);
+        each("-D FORWARD -j reject");
+        // Only one is left.
+        each(&format!("-D FORWARD -i {LINK} -m comment --comment pillbox -j ACCEPT"));
+        assert_eq!(net.check(), [MISSING]);
+        assert_eq!(net.mend(), ["network net: others' chains let its packets pass again"]);
+        order(&[
+            "-A FORWARD -j DOCKER-USER",
+            FIRST,
+            "-A FORWARD -o other -j DROP",
+            "OURS",
+            "-A FORWARD -j DROP",
+        ]);
         net.remove();
-        assert!(!ruleset().contains(LINK));
+        order(&["-A FORWARD -j DOCKER-USER", FIRST, "-A FORWARD -o other -j DROP", "-A FORWARD -j DROP"]);
     });
 }
 
@@ -140,10 +222,10 @@ fn what_somebody_has_flushed_is_seen_and_put_back() {
         assert_eq!(net.check(), ["nf_tables: table inet pillbox is missing: somebody has flushed it"]);
         assert_eq!(net.mend(), ["nf_tables: table inet pillbox is there again"]);
         assert_eq!(net.check(), Vec::<String>::new());
-        // ufw and its like, without a word to anybody: the next command looks again.
+        // Where others use the chain, the next command looks each time.
+        run("iptables-nft -A FORWARD -i other -j ACCEPT");
+        assert_eq!(net.mend(), ["network net: others' chains let its packets pass again"]);
         run("iptables-nft -F FORWARD");
-        std::fs::create_dir("/etc/ufw").expect("a folder");
-        std::fs::write("/etc/ufw/ufw.conf", "ENABLED=yes\n").expect("written");
         net.bring_up();
         assert_eq!(net.check(), Vec::<String>::new());
     });

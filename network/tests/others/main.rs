@@ -3,3 +3,4 @@
 mod drops;
 mod host;
 mod iptables;
+mod legacy;

@@ -103,7 +103,7 @@ impl World {
         let mut host = Socket::open().unwrap();
         let namespace = neighbour.namespace();
         let peer = Peer { name: "far0", index: None, address: None, namespace: Some(namespace.as_fd()) };
-        let veth = Veth { name: "up0", index: None, address: None, mtu: None, master: None, peer };
+        let veth = Veth::new("up0", peer);
         host.request(&[link::set_up(LOOPBACK_INDEX).unwrap(), link::add_veth(&veth).unwrap()]).unwrap();
         let mut far: Socket = neighbour.run(|| Socket::open().unwrap());
         for (socket, name, own) in [(&mut host, "up0", 1), (&mut far, "far0", 2)] {

@@ -1,4 +1,4 @@
-//! The store under many processes, killed ones, full file systems, and what the kernel says of ports.
+//! The store under many processes, killed ones, full file systems, what the kernel says of ports, and links that remain.
 
 mod full;
 mod killed;
@@ -7,4 +7,5 @@ mod pace;
 mod parallel;
 mod place;
 mod ports;
+mod remains;
 mod worker;

@@ -241,7 +241,7 @@ pub const COMMANDS: &[Command] = &[
         operands: "list|check|gc|rm [NAME]",
         operand_count: 1..=2,
         help: "show the networks with their containers; look for faults; mend what a crash left; remove a network",
-        flags: &[valued("format", Some('f'), "FORMAT", "of list: table (default) or json")],
+        flags: &[valued("format", Some('f'), "FORMAT", "of list: table (default) or json"), CNI, CNI_NETWORK],
         ends_at_operand: false,
         run: net::net,
     },
@@ -414,17 +414,25 @@ fn named_networks(
         (None, Some(path)) => Networks::read(&path)?,
         (None, None) => Networks::default(),
     };
-    for file in arguments.values("cni")? {
-        networks.add_cni(CniNetwork::read(&file)?);
-    }
-    for name in arguments.values("cni-network")? {
-        let mut skipped = Vec::new();
-        networks.add_cni(CniNetwork::find(&name, &mut skipped)?);
-        skipped.iter().for_each(|why| warn(global, &Warning::ignored(format_args!("{why}"))));
-    }
+    cni_networks(global, arguments)?.into_iter().for_each(|network| networks.add_cni(network));
     networks.set_cni(cni_settings(arguments)?);
     networks.publish(&arguments.values("publish")?)?;
     Ok(Some(networks).filter(|networks| !networks.is_empty()))
+}
+
+/// Those of `--cni` and `--cni-network`.
+#[cfg(feature = "network")]
+fn cni_networks(global: &Global, arguments: &Arguments) -> Result<Vec<CniNetwork>> {
+    let mut networks = Vec::new();
+    for file in arguments.values("cni")? {
+        networks.push(CniNetwork::read(&file)?);
+    }
+    for name in arguments.values("cni-network")? {
+        let mut skipped = Vec::new();
+        networks.push(CniNetwork::find(&name, &mut skipped)?);
+        skipped.iter().for_each(|why| warn(global, &Warning::ignored(format_args!("{why}"))));
+    }
+    Ok(networks)
 }
 
 #[cfg(feature = "network")]

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use pillbox::container::{STORE, worded};
+use pillbox::container::{STORE, check_attachments, collect_garbage, worded};
 use pillbox::error::{Error, Result};
 use pillbox::text::json;
 use pillbox_network::host::Host;
@@ -11,11 +11,11 @@ use pillbox_network::store::Store;
 use pillbox_network::{Attachment, Network};
 use serde::Serialize;
 
-use super::print;
 use super::table::table;
+use super::{cni_networks, cni_settings, print, root};
 use crate::arguments::{Arguments, Global};
 
-pub fn net(_: &Global, arguments: Arguments) -> Result<u8> {
+pub fn net(global: &Global, arguments: Arguments) -> Result<u8> {
     let word = arguments.operand(0)?;
     let most = if word == "rm" { 2 } else { 1 };
     if let Some(operand) = arguments.operands.get(most) {
@@ -26,8 +26,8 @@ pub fn net(_: &Global, arguments: Arguments) -> Result<u8> {
     let store = Store::find(Path::new(STORE)).map_err(worded)?;
     match (word, store) {
         ("list", store) => list(store.as_ref(), &arguments),
-        ("check", Some(store)) => check(&store),
-        ("gc", Some(store)) => mend(&store),
+        ("check", store) => check(global, store.as_ref()),
+        ("gc", store) => mend(global, store.as_ref(), &arguments),
         ("rm", Some(store)) => {
             let name = arguments.operand(1)?;
             Host::open().and_then(|mut host| inspect::remove(&store, &mut host, name)).map_err(worded)?;
@@ -37,19 +37,27 @@ pub fn net(_: &Global, arguments: Arguments) -> Result<u8> {
             let name = arguments.operand(1)?;
             Err(Error::formatted(format_args!("network {name}: there is none: see pillbox net list")))
         }
-        ("check" | "gc", None) => Ok(0),
         _ => Err(Error::formatted(format_args!("net {word}: must be list, check, gc or rm NAME"))),
     }
 }
 
-fn check(store: &Store) -> Result<u8> {
-    let problems = Host::open().and_then(|mut host| inspect::check(store, &mut host)).map_err(worded)?;
+fn check(global: &Global, store: Option<&Store>) -> Result<u8> {
+    let mut problems = check_attachments(&root(global))?;
+    if let Some(store) = store {
+        let own = Host::open().and_then(|mut host| inspect::check(store, &mut host));
+        problems.splice(0..0, own.map_err(worded)?);
+    }
     print(&lines(&problems))?;
     Ok(u8::from(!problems.is_empty()))
 }
 
-fn mend(store: &Store) -> Result<u8> {
-    let done = Host::open().and_then(|mut host| inspect::mend(store, &mut host)).map_err(worded)?;
+fn mend(global: &Global, store: Option<&Store>, arguments: &Arguments) -> Result<u8> {
+    let networks = cni_networks(global, arguments)?;
+    let mut done = match store {
+        Some(store) => Host::open().and_then(|mut host| inspect::mend(store, &mut host)).map_err(worded)?,
+        None => Vec::new(),
+    };
+    done.extend(collect_garbage(&root(global), &networks, &cni_settings(arguments)?)?);
     print(&lines(&done))?;
     Ok(0)
 }

@@ -6,9 +6,9 @@
 //! May use `host` and every room below it.
 
 mod apply;
-mod controllers;
 #[cfg(feature = "systemd")]
-mod dbus;
+mod bus;
+mod controllers;
 mod delegate;
 mod events;
 mod file;

@@ -8,14 +8,19 @@
 //!
 //! Source: org.freedesktop.systemd1(5).
 
+#[cfg(test)]
+#[path = "../../../dbus/tests/bus/fake_bus.rs"]
+mod fake_bus;
 mod properties;
 #[cfg(test)]
 mod tests;
 mod unit;
 mod variant;
 
+use pillbox_dbus::{Bus, Call, CallError, Value};
+
 use super::CgroupPath;
-use super::dbus::{Bus, Call, CallError, Value};
+use super::bus::{self, word_call};
 use crate::error::{Context, Error, Kind, Result};
 use crate::resources::FileWrite;
 use crate::sys::surroundings;
@@ -106,7 +111,7 @@ impl Systemd {
     /// # Errors
     /// There is no answer; the error says what may help.
     pub fn connect(manager: Manager) -> Result<Systemd> {
-        let bus = manager.bus().and_then(|address| Bus::connect(&address));
+        let bus = manager.bus().and_then(|address| bus::connect(&address));
         let bus = bus.context(|| "--cgroup-manager=systemd: systemd cannot be reached (cgroupfs needs none)");
         Ok(Systemd { bus: bus.map_err(|error| error.or_kind(Kind::Cgroup))? })
     }
@@ -120,7 +125,7 @@ impl Systemd {
         let body = [Value::text(MANAGER), Value::text("ControlGroup")];
         let interface = "org.freedesktop.DBus.Properties";
         let call = Call { destination: DESTINATION, path: PATH, interface, member: "Get", body: &body };
-        match self.bus.call(&call).map_err(|error| error.into_error("Get ControlGroup"))?.into_iter().next() {
+        match self.bus.call(&call).map_err(|error| word_call(error, "Get ControlGroup"))?.into_iter().next() {
             Some(Value::Variant(value)) => match *value {
                 Value::Text(path) => Ok(path),
                 other => Err(Error::formatted(format_args!(
@@ -143,7 +148,7 @@ impl Systemd {
     /// systemd's own text; the unit exists already and runs.
     pub fn start(&mut self, unit: &Unit, properties: &[Property]) -> Result<()> {
         self.bus.add_match(JOB_REMOVED)?;
-        self.call("Subscribe", &[]).map_err(|error| error.into_error("Subscribe"))?;
+        self.call("Subscribe", &[]).map_err(|error| word_call(error, "Subscribe"))?;
         let step = || format!("StartTransientUnit {}", unit.name);
         let body = [
             Value::text(&unit.name),
@@ -159,7 +164,7 @@ impl Systemd {
             }
             answer => answer,
         };
-        self.wait_for_job(job.map_err(|error| error.into_error(&step()))?).context(step)
+        self.wait_for_job(job.map_err(|error| word_call(error, &step()))?).context(step)
     }
 
     /// Ends the unit and makes systemd forget it; it is no error if it is gone already.
@@ -167,11 +172,11 @@ impl Systemd {
         let gone =
             |error: &CallError| matches!(error, CallError::Method(name, _) if name.ends_with(".NoSuchUnit"));
         self.bus.add_match(JOB_REMOVED)?;
-        self.call("Subscribe", &[]).map_err(|error| error.into_error("Subscribe"))?;
+        self.call("Subscribe", &[]).map_err(|error| word_call(error, "Subscribe"))?;
         match self.call("StopUnit", &[Value::text(unit), Value::text("replace")]) {
             Ok(job) => self.wait_for_job(job).context(|| format!("StopUnit {unit}"))?,
             Err(error) if gone(&error) => return Ok(()),
-            Err(error) => return Err(error.into_error(&format!("StopUnit {unit}"))),
+            Err(error) => return Err(word_call(error, &format!("StopUnit {unit}"))),
         }
         // Only failed units need this; systemd has forgotten others by now.
         let _ = self.call("ResetFailedUnit", &[Value::text(unit)]);
@@ -183,7 +188,7 @@ impl Systemd {
     pub fn attach(&mut self, unit: &str, below: &str, process: u32) -> Result<()> {
         let processes = Value::Array("u".into(), vec![Value::Uint32(process)]);
         let moved = self.call("AttachProcessesToUnit", &[Value::text(unit), Value::text(below), processes]);
-        moved.map(drop).map_err(|error| error.into_error(&format!("AttachProcessesToUnit {unit}")))
+        moved.map(drop).map_err(|error| word_call(error, &format!("AttachProcessesToUnit {unit}")))
     }
 
     /// Changes limits of a running unit, until it ends.
@@ -191,7 +196,7 @@ impl Systemd {
         let properties = of_limits(limits).iter().map(marshal).collect();
         let body = [Value::text(unit), Value::Boolean(true), Value::Array("(sv)".into(), properties)];
         let set = self.call("SetUnitProperties", &body);
-        set.map(drop).map_err(|error| error.into_error(&format!("SetUnitProperties {unit}")))
+        set.map(drop).map_err(|error| word_call(error, &format!("SetUnitProperties {unit}")))
     }
 
     /// The body of JobRemoved is (id, job, unit, result).

@@ -30,7 +30,7 @@ impl Networks {
         match self.0 {}
     }
 
-    pub(super) fn has_cni(&self) -> bool {
+    pub(super) fn learns_addresses(&self) -> bool {
         match self.0 {}
     }
 

@@ -4,7 +4,7 @@ use std::ffi::OsString;
 use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 
-use rustix::fs::{AtFlags, CWD, FileType, Mode, OFlags};
+use rustix::fs::{AtFlags, CWD, FileType, FlockOperation, Mode, OFlags};
 use rustix::io::Errno;
 
 use super::{StateDirectory, missing};
@@ -157,6 +157,18 @@ impl Root {
         Ok(root)
     }
 
+    /// Keeps all commands from connecting and disconnecting containers by plugins until it is dropped; waits for those that do. None if
+    /// there are no containers.
+    ///
+    /// # Errors
+    /// The folder belongs to another user.
+    pub fn keep_attachments(&self) -> Result<Option<OwnedFd>> {
+        match self.open() {
+            Err(error) if error.kind() == Kind::NotFound => Ok(None),
+            root => lock(root?, FlockOperation::LockExclusive, &self.path).map(Some),
+        }
+    }
+
     /// The ids of all containers, sorted.
     pub fn ids(&self) -> Result<Vec<ContainerId>> {
         let root = match self.open() {
@@ -177,6 +189,22 @@ impl Root {
         order::sort(&mut ids, |left, right| left.as_str() < right.as_str());
         Ok(ids)
     }
+}
+
+impl StateDirectory {
+    /// Keeps [`Root::keep_attachments`] waiting until it is dropped, and waits for it.
+    pub fn share_attachments(&self) -> Result<OwnedFd> {
+        // Opened anew: a lock belongs to what was opened.
+        let step = || format!("open the folder of {}", self.path.display());
+        let root = rustix::fs::openat(&self.root, ".", FOLDER, Mode::empty()).context(step)?;
+        lock(root, FlockOperation::LockShared, &self.path)
+    }
+}
+
+fn lock(folder: OwnedFd, operation: FlockOperation, path: &Path) -> Result<OwnedFd> {
+    let locked = rustix::io::retry_on_intr(|| rustix::fs::flock(&folder, operation));
+    locked.context(|| format!("lock the folder of {}", path.display()))?;
+    Ok(folder)
 }
 
 /// Root's containers must not depend on how the caller became root: a login has the variable, a service has

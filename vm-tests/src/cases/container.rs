@@ -260,6 +260,12 @@ impl Container<'_> {
         self.guest.call(&[arguments, &[self.id.as_str()]].concat())
     }
 
+    /// A command that makes the container, with its bundle and its id behind the arguments.
+    pub fn call_with_bundle(&self, arguments: &[&str]) -> Result<Finished, String> {
+        let bundle = self.bundle.to_string_lossy();
+        self.guest.call(&[arguments, &["--bundle", &bundle, &self.id]].concat())
+    }
+
     /// `exec` in the foreground.
     pub fn exec(&self, arguments: &[&str]) -> Result<Finished, String> {
         self.guest.call(&[&["exec", self.id.as_str()], arguments].concat())

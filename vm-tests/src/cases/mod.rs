@@ -12,6 +12,7 @@ mod lifecycle;
 mod limits;
 mod memory;
 mod mounts;
+mod network;
 mod root;
 mod seccomp;
 mod systemd;
@@ -28,6 +29,8 @@ pub struct Case {
     pub needs: &'static [Need],
     /// What makes its containers' cgroups.
     pub manager: Manager,
+    /// Parameters of the kernel, beside those of all guests.
+    pub parameters: &'static str,
     /// Seconds after which it is killed.
     pub limit: u64,
     /// The case itself; an error is the text of a failure.
@@ -58,7 +61,7 @@ pub enum Need {
 impl Case {
     const fn new(name: &'static str, run: fn(&Guest) -> Result<(), String>) -> Case {
         // Enough: under emulation on a busy machine, crun takes ten seconds for the longest of these.
-        Case { name, needs: &[], manager: Manager::Cgroupfs, limit: 40, run }
+        Case { name, needs: &[], manager: Manager::Cgroupfs, parameters: "", limit: 40, run }
     }
 
     const fn needs(self, needs: &'static [Need]) -> Case {
@@ -74,6 +77,15 @@ impl Case {
         self.manager != Manager::Cgroupfs
     }
 
+    const fn parameters(self, parameters: &'static str) -> Case {
+        Case { parameters, ..self }
+    }
+
+    /// Whether both run in the same guest.
+    pub fn shares_guest_with(&self, other: &Case) -> bool {
+        self.wants_systemd() == other.wants_systemd() && self.parameters == other.parameters
+    }
+
     const fn limit(self, limit: u64) -> Case {
         Case { limit, ..self }
     }
@@ -85,7 +97,7 @@ const WARM_UP_SYSTEMD: &[Case] = &[
     Case::new("warm_up_user", user::run_output).manager(Manager::User),
 ];
 
-const TABLES: [&[Case]; 12] = [
+const TABLES: [&[Case]; 13] = [
     lifecycle::CASES,
     isolation::CASES,
     mounts::CASES,
@@ -96,6 +108,7 @@ const TABLES: [&[Case]; 12] = [
     devices::CASES,
     limits::CASES,
     faults::CASES,
+    network::CASES,
     systemd::CASES,
     user::CASES,
 ];

@@ -229,8 +229,7 @@ pub(crate) mod tests {
     #[test]
     fn impossible_names_are_refused_before_anything_is_sent() {
         let peer = Peer { name: "eth0", index: None, address: None, namespace: None };
-        let veth =
-            Veth { name: "sixteen-bytes-xx", index: None, address: None, mtu: None, master: None, peer };
+        let veth = Veth::new("sixteen-bytes-xx", peer);
         assert!(matches!(add_veth(&veth), Err(error) if matches!(error.cause(), Cause::Invalid(_))));
         let peer = Peer { name: "", ..peer };
         assert!(

@@ -4,9 +4,10 @@
 //! docs/systemd.md. Every limit is also written to its file, since some have no property and systemd rounds
 //! others.
 
+use pillbox_dbus::Value;
+
 use super::unit::Unit;
 use super::variant;
-use crate::cgroup::dbus::Value;
 use crate::error::{Error, Result};
 use crate::resources::{Exception, FileWrite};
 

@@ -1,5 +1,7 @@
-use super::super::dbus::tests::{FakeBus, error, reply, signal};
-use super::super::dbus::{Bus, Value};
+use pillbox_dbus::Value;
+
+use super::super::bus;
+use super::fake_bus::{FakeBus, error, reply, signal};
 use super::properties::compile;
 use super::variant;
 use super::{MANAGER, Systemd, Unit, escape, is_initial, of_limits};
@@ -233,7 +235,7 @@ fn the_environment() {
 }
 
 fn systemd(fake: &FakeBus) -> Systemd {
-    Systemd { bus: Bus::connect(&fake.address).unwrap() }
+    Systemd { bus: bus::connect(&format!("unix:path={}", fake.path)).unwrap() }
 }
 
 fn job(serial: u32, result: &str) -> Vec<Vec<u8>> {

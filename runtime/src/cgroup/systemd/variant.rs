@@ -4,7 +4,8 @@
 //! Source: "GVariant Text Format" of GLib's reference. Dictionaries and maybe types are left out: no property
 //! of a transient unit has such a type.
 
-use crate::cgroup::dbus::{Value, complete_type};
+use pillbox_dbus::{Value, complete_type};
+
 use crate::error::{Error, Result};
 
 const DEPTH_MAX: usize = 8;

@@ -78,13 +78,17 @@ impl CniNetwork {
         Ok(CniNetwork { conflist: found.conflist })
     }
 
+    pub(super) fn conflist(&self) -> &Conflist {
+        &self.conflist
+    }
+
     pub(super) fn line(&self) -> String {
         let plugins: Vec<&str> = self.conflist.plugins.iter().map(|plugin| plugin.kind.as_str()).collect();
         format!("{} by CNI plugins: {}", self.conflist.name, plugins.join(", "))
     }
 }
 
-fn programs(folders: &[String], path: Option<&str>) -> Programs {
+pub(super) fn programs(folders: &[String], path: Option<&str>) -> Programs {
     let mut programs = Programs::new(execute);
     if !folders.is_empty() {
         programs.folders = folders.to_vec();
@@ -177,6 +181,7 @@ pub fn add(
         };
         all.push(Attached::new(network.conflist.clone(), parameters).map_err(worded)?);
     }
+    let _shared = directory.share_attachments()?;
     directory.note(Entry::Cni, RECORD.as_ref())?;
     let programs = programs(folders, path.as_deref());
     let (mut records, mut resolver) = (Vec::new(), None);
@@ -226,20 +231,25 @@ fn write(directory: &StateDirectory, settings: &CniSettings, attached: &[Attache
     directory.write_file(RECORD, &json::to_string(&Recorded { folders, path, attached: texts.into() })?)
 }
 
+/// What is recorded of a container's networks: how plugins are called, and what they were called for. None if it has none.
+pub(super) fn read(directory: &StateDirectory) -> Result<Option<(Programs, Vec<Attached>)>> {
+    let Some(text) = directory.read_file(RECORD)? else { return Ok(None) };
+    let path = || format!("{}/{RECORD}", directory.path().display());
+    let recorded: Recorded = pillbox_json::parse(&text).map_err(Error::from).context(path)?;
+    let attached = recorded.attached.iter().map(|text| Attached::from_json(text.as_bytes()).map_err(worded));
+    let attached = attached.collect::<Result<Vec<_>>>()?;
+    Ok(Some((programs(&recorded.folders, recorded.path.as_deref()), attached)))
+}
+
 /// Calls DEL of all networks, the last one first. With `force` a plugin that fails is a warning.
 ///
 /// # Errors
 /// A plugin fails, or there is not enough of something now to run it; the record stays.
 pub fn undo(directory: &StateDirectory, force: bool, warn: &mut dyn FnMut(Warning)) -> Result<()> {
-    let Some(text) = directory.read_file(RECORD)? else { return Ok(()) };
-    let recorded: Recorded = pillbox_json::parse(&text)
-        .map_err(Error::from)
-        .context(|| format!("{}/{RECORD}", directory.path().display()))?;
-    let programs = programs(&recorded.folders, recorded.path.as_deref());
-    for text in recorded.attached.iter().rev() {
-        let deleted = Attached::from_json(text.as_bytes()).and_then(|attached| {
-            if force { attached.delete_forced(&programs) } else { attached.delete(&programs) }
-        });
+    let Some((programs, all)) = read(directory)? else { return Ok(()) };
+    let _shared = directory.share_attachments()?;
+    for attached in all.iter().rev() {
+        let deleted = if force { attached.delete_forced(&programs) } else { attached.delete(&programs) };
         match deleted {
             // One that could only not be asked now is asked by the next `delete`.
             Err(error) if force && !error.is_passing() => warn(Warning::left_behind(format_args!("{error}"))),

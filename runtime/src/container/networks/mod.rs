@@ -4,6 +4,7 @@
 mod cni;
 mod names;
 mod netconf;
+mod upkeep;
 mod user_mode;
 
 use std::os::fd::AsFd;
@@ -23,6 +24,7 @@ use crate::state::{NetworkRecord, StateDirectory};
 
 pub use cni::{CniNetwork, CniSettings};
 pub use netconf::STORE;
+pub use upkeep::{check_attachments, collect_garbage};
 
 pub(super) use cni::undo as undo_cni;
 pub(super) use cni::unpin;
@@ -46,6 +48,8 @@ pub struct Networks {
 pub(super) struct Attached {
     own: Option<netconf::Own>,
     user_mode: Option<Prepared>,
+    /// What the program in user mode has given it.
+    user_addresses: Vec<String>,
     others: Vec<NetworkRecord>,
     /// What plugins say of name resolution, the first one that says something.
     resolver: Option<pillbox_network::dns::Resolver>,
@@ -135,6 +139,11 @@ impl Networks {
         !self.cni.is_empty()
     }
 
+    /// Whether its addresses are known only when it is connected.
+    pub(super) fn learns_addresses(&self) -> bool {
+        self.has_user_mode() || self.has_cni()
+    }
+
     /// What asks for it, for errors.
     pub(super) fn name(&self) -> &str {
         match (self.file.as_str(), self.cni.is_empty()) {
@@ -158,8 +167,9 @@ impl Networks {
     ) -> Result<()> {
         let own = attached.and_then(|attached| attached.own.as_ref()).map(netconf::Own::addresses);
         let others = attached.iter().flat_map(|attached| &attached.others);
-        let others =
-            others.flat_map(|record| record.addresses.iter().filter_map(|address| address_of(address)));
+        let others = others.flat_map(|record| &record.addresses.0);
+        let user_mode = attached.iter().flat_map(|attached| &attached.user_addresses);
+        let others = others.chain(user_mode).filter_map(|address| address_of(address));
         let addresses: Vec<_> = own.unwrap_or_default().into_iter().chain(others).collect();
         let user_mode = attached.and_then(|attached| attached.user_mode.as_ref()).map(user_mode::resolver);
         let resolver = attached.and_then(|attached| attached.resolver.as_ref()).or(user_mode.as_ref());
@@ -236,8 +246,8 @@ impl Networks {
             own.connect(network).map_err(|error| error.context(self.name()))?;
         }
         if let Some(prepared) = &attached.user_mode {
-            let started = user_mode::start(prepared, directory, network.pid, warnings);
-            started.map_err(|error| error.context(self.name()))?;
+            let started = user_mode::start(prepared, directory, network, warnings);
+            attached.user_addresses = started.map_err(|error| error.context(self.name()))?;
         }
         if !self.has_cni() {
             return Ok(());
@@ -255,7 +265,8 @@ impl Attached {
     /// What state.json says of the interfaces.
     pub(super) fn records(&self) -> Vec<NetworkRecord> {
         let mut records = self.own.as_ref().map_or(Vec::new(), netconf::Own::records);
-        records.extend(self.user_mode.as_ref().map(user_mode::record));
+        let user_mode = self.user_mode.as_ref();
+        records.extend(user_mode.map(|prepared| user_mode::record(prepared, &self.user_addresses)));
         records.extend(self.others.iter().cloned());
         records
     }
@@ -288,6 +299,7 @@ pub fn worded(error: pillbox_network::Error) -> Error {
         Of::Invalid => Kind::Invalid,
         Of::NotPermitted => Kind::NotPermitted,
         Of::Busy => Kind::Busy,
+        Of::Unsupported => Kind::Unsupported,
         Of::Taken | Of::Missing | Of::Host => Kind::Network,
     };
     Error::of(kind, error.to_string())

@@ -4,11 +4,11 @@ use std::net::IpAddr;
 use std::os::fd::AsFd;
 use std::path::Path;
 
-use pillbox_network::attach::{self, Owner};
+use pillbox_network::attach::{self, Owner, Reserved};
 use pillbox_network::detach;
 use pillbox_network::host::Host;
 use pillbox_network::store::Store;
-use pillbox_network::{Attachment, Holder, Request, attachment_key};
+use pillbox_network::{Holder, Request, attachment_key};
 
 use super::{port_text, worded};
 use crate::container::network::Network;
@@ -22,7 +22,7 @@ pub const STORE: &str = "/run/pillbox/.network";
 pub struct Own {
     store: Store,
     host: Host,
-    attachment: Attachment,
+    reserved: Reserved,
 }
 
 /// Decides about the interfaces and records that, in the journal first.
@@ -48,27 +48,28 @@ pub fn reserve(
     let reserved = attach::reserve(&store, &mut host, &owner, requests, &mut notes);
     let said = notes.iter().map(|note| Warning::new(WarningKind::HostChanged, format_args!("{note}")));
     warnings.extend(said);
-    Ok(Own { store, host, attachment: reserved.map_err(worded)? })
+    Ok(Own { store, host, reserved: reserved.map_err(worded)? })
 }
 
 impl Own {
     /// Makes the interfaces in the container's network namespace.
     pub fn connect(&mut self, network: &mut Network) -> Result<()> {
-        let Own { store, host, attachment } = self;
-        attach::connect(store, host, attachment, network.namespace.as_fd(), &mut network.socket, false)
-            .map_err(worded)
+        let Own { store, host, reserved } = self;
+        let (attachment, namespace) = (&mut reserved.attachment, network.namespace.as_fd());
+        attach::connect(store, host, attachment, namespace, &mut network.socket, false)
+            .map_err(|error| worded(error.besides(attach::give_up(store, host, reserved))))
     }
 
     /// The addresses of all interfaces.
     pub fn addresses(&self) -> Vec<IpAddr> {
-        let interfaces = self.attachment.interfaces.iter();
+        let interfaces = self.reserved.attachment.interfaces.iter();
         interfaces.flat_map(|interface| interface.addresses.iter().map(|address| address.ip)).collect()
     }
 
     /// What state.json says of the interfaces.
     pub fn records(&self) -> Vec<NetworkRecord> {
         let strings = |list: &mut dyn Iterator<Item = String>| list.collect::<Vec<_>>().into();
-        let interfaces = self.attachment.interfaces.iter();
+        let interfaces = self.reserved.attachment.interfaces.iter();
         let record = interfaces.map(|interface| NetworkRecord {
             interface: interface.name.clone(),
             network: interface.network.clone(),

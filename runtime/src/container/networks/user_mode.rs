@@ -2,6 +2,7 @@
 
 use std::ffi::OsStr;
 
+use pillbox_netlink::{Socket, address, link};
 use pillbox_network::dns::Resolver;
 use pillbox_network::netconf::UserMode;
 use pillbox_network::rootless::{self, Helper, Options, Prepared, Tools};
@@ -9,9 +10,13 @@ use rustix::process::Pid;
 
 use super::cni::NAMESPACE;
 use super::{port_text, worded};
+use crate::container::Network;
 use crate::error::{Context, Error, Result, Warning, WarningKind};
 use crate::state::{Entry, NetworkRecord, StateDirectory};
 use crate::text::json;
+
+/// The interface's name in the container.
+const INTERFACE: &str = "eth0";
 
 /// In the state folder: which process it is.
 const RECORD: &str = "helper.json";
@@ -28,14 +33,15 @@ pub fn resolver(prepared: &Prepared) -> Resolver {
     Resolver { servers: vec![prepared.name_server().to_string()], ..Resolver::default() }
 }
 
-/// Starts the program for the network namespace of a process.
+/// Starts the program for the container's network namespace; the result are the addresses that it has given it, with their
+/// prefixes.
 pub fn start(
     prepared: &Prepared,
     directory: &StateDirectory,
-    pid: i32,
+    network: &mut Network,
     warnings: &mut Vec<Warning>,
-) -> Result<()> {
-    let pid = Pid::from_raw(pid).ok_or_else(|| Error::new("init has no pid"))?;
+) -> Result<Vec<String>> {
+    let pid = Pid::from_raw(network.pid).ok_or_else(|| Error::new("init has no pid"))?;
     directory.note(Entry::Helper, RECORD.as_ref())?;
     let helper = prepared.start(pid, directory.path()).map_err(worded)?;
     let written = json::to_string(&helper).and_then(|text| directory.write_file(RECORD, &text));
@@ -46,17 +52,27 @@ pub fn start(
     let said =
         helper.warning().map(|text| Warning::new(WarningKind::Ignored, format_args!("{name}: {text}")));
     warnings.extend(said);
-    Ok(())
+    addresses(&mut network.socket).map_err(|error| worded(error.into()))
+}
+
+fn addresses(inside: &mut Socket) -> pillbox_netlink::Result<Vec<String>> {
+    let index = link::get(inside, INTERFACE)?.index;
+    let mut assigned = address::list(inside)?;
+    assigned.retain(|assigned| assigned.index == index && assigned.is_permanent_global());
+    Ok(assigned
+        .iter()
+        .map(|assigned| format!("{}/{}", assigned.address.ip, assigned.address.prefix))
+        .collect())
 }
 
 /// What state.json says of the interface.
-pub fn record(prepared: &Prepared) -> NetworkRecord {
+pub fn record(prepared: &Prepared, addresses: &[String]) -> NetworkRecord {
     let ports: Vec<String> = prepared.ports.iter().map(|port| port_text(port.host_ip, port)).collect();
     NetworkRecord {
-        interface: "eth0".to_string(),
+        interface: INTERFACE.to_string(),
         network: prepared.program.name().to_string(),
         mac: None,
-        addresses: Vec::new().into(),
+        addresses: addresses.to_vec().into(),
         ports: ports.into(),
     }
 }

@@ -162,7 +162,7 @@ fn connect(making: &mut Making<'_, '_>, network: &mut Network) -> Result<()> {
         networks.connect(making.directory()?, &mut attached, network, joined(prepared), &mut warnings);
     making.warnings = warnings;
     connected?;
-    if networks.has_cni() {
+    if networks.learns_addresses() {
         networks.write_files(making.directory()?, prepared.spec().hostname.as_deref(), Some(&attached))?;
         if let Some(mut record) = making.record.take() {
             record.network = attached.records().into();

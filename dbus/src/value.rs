@@ -311,6 +311,6 @@ pub fn complete_type(signature: &str) -> Result<usize> {
     Err(malformed(&format!("a signature that is none: {signature:?}")))
 }
 
-pub(super) fn malformed(what: &str) -> Error {
-    Error::formatted(format_args!("D-Bus: a message that cannot be read: {what}"))
+pub(crate) fn malformed(what: &str) -> Error {
+    Error::new(format_args!("D-Bus: a message that cannot be read: {what}"))
 }

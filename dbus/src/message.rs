@@ -1,7 +1,7 @@
 //! Messages: header and body. "Message Format" in the D-Bus specification.
 
-use super::value::{Reader, Value, Writer, malformed};
 use crate::error::Result;
+use crate::value::{Reader, Value, Writer, malformed};
 
 /// Far more than any answer of systemd's; the specification allows 128 MiB.
 const LENGTH_MAX: usize = 1 << 20;
@@ -56,7 +56,7 @@ fn field(code: u8, value: Value) -> Value {
 }
 
 /// Encodes a message of any kind; `fields` are its header fields except the signature.
-pub(super) fn encode(kind: Kind, serial: u32, fields: &mut Vec<Value>, body: &[Value]) -> Vec<u8> {
+pub fn encode(kind: Kind, serial: u32, fields: &mut Vec<Value>, body: &[Value]) -> Vec<u8> {
     let mut content = Writer::default();
     body.iter().for_each(|value| content.value(value));
     if !body.is_empty() {

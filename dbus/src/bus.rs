@@ -1,31 +1,18 @@
-//! A D-Bus client for the few calls to systemd: a socket, EXTERNAL authentication, calls and their replies.
-//!
-//! Source: the D-Bus specification 0.43. Every step has a time limit, and everything received is checked.
+//! A connection to a message bus.
 
-mod message;
-#[cfg(test)]
-pub(super) mod tests;
-mod value;
-
-use std::ffi::OsString;
 use std::os::fd::OwnedFd;
-use std::os::unix::ffi::OsStringExt;
-use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
-use rustix::net::{AddressFamily, RecvFlags, SendFlags, SocketAddrUnix, SocketFlags, SocketType};
+use rustix::net::{RecvFlags, SendFlags};
 
-use crate::error::{self, Context, Error, Result, describe_errno};
-use crate::sys::unix_socket;
-use message::{Message, whole_length};
-
-pub use message::{Call, Kind};
-pub use value::{Value, complete_type};
+use crate::error::{CallError, Error, Result};
+use crate::message::{Call, Kind, Message, whole_length};
+use crate::value::Value;
 
 /// Time limit of a call, and of the wait for a signal.
-const PATIENCE: Duration = Duration::from_secs(10);
+pub const PATIENCE: Duration = Duration::from_secs(10);
 
 /// How many signals are kept before they are asked for.
 const SIGNALS_MAX: usize = 4096;
@@ -48,74 +35,32 @@ pub struct Bus {
     patience: Duration,
 }
 
-/// Why a method call failed.
-#[derive(Debug)]
-pub enum CallError {
-    /// The method's own error: its name and its text.
-    Method(String, String),
-    /// Sending the call or receiving the reply failed.
-    Transport(Error),
-}
-
-impl From<Error> for CallError {
-    fn from(error: Error) -> Self {
-        CallError::Transport(error)
-    }
-}
-
-impl CallError {
-    /// The error, with the name of the method.
-    pub fn into_error(self, member: &str) -> Error {
-        match self {
-            CallError::Method(name, text) => {
-                Error::formatted(format_args!("systemd: {member}: {text} ({name})"))
-            }
-            CallError::Transport(error) => error.context(format!("systemd: {member}")),
-        }
-    }
-}
-
 impl Bus {
-    /// Connects to the first address of a list that answers (`unix:path=…`, `unix:abstract=…`) and says
-    /// hello.
+    /// Says hello to the bus that a socket is connected to; errors name it by `address`.
     ///
     /// # Errors
-    /// Nothing answers there, or not as a message bus does.
-    pub fn connect(addresses: &str) -> Result<Bus> {
-        Bus::connect_within(addresses, PATIENCE)
+    /// What answers there is no message bus, or refuses the caller.
+    pub fn over(socket: OwnedFd, address: &str) -> Result<Bus> {
+        Bus::over_within(socket, address, PATIENCE)
     }
 
-    pub(super) fn connect_within(addresses: &str, patience: Duration) -> Result<Bus> {
-        let mut failed = Error::formatted(format_args!(
-            "D-Bus address {addresses:?}: not of the form unix:path=… or unix:abstract=…"
-        ));
-        for address in addresses.split(';') {
-            let Some(socket_address) = parse_address(address) else { continue };
-            match open(&socket_address) {
-                Ok(socket) => {
-                    let address = address.to_string();
-                    let mut bus = Bus {
-                        socket,
-                        address,
-                        serial: 0,
-                        received: Vec::new(),
-                        answering: None,
-                        signals: Vec::new(),
-                        patience,
-                    };
-                    bus.authenticate()?;
-                    bus.call(&bus_call("Hello", &[])).map_err(|error| error.into_error("Hello"))?;
-                    return Ok(bus);
-                }
-                Err(errno) => {
-                    failed = Error::formatted(format_args!(
-                        "D-Bus: connect to {address}: {}",
-                        describe_errno(errno)
-                    ))
-                }
-            }
-        }
-        Err(failed)
+    /// [`over`](Self::over) with another time limit for this and for every call.
+    ///
+    /// # Errors
+    /// The same.
+    pub fn over_within(socket: OwnedFd, address: &str, patience: Duration) -> Result<Bus> {
+        let mut bus = Bus {
+            socket,
+            address: address.to_string(),
+            serial: 0,
+            received: Vec::new(),
+            answering: None,
+            signals: Vec::new(),
+            patience,
+        };
+        bus.authenticate()?;
+        bus.call(&bus_call("Hello", &[])).map_err(|error| error.of_bus("Hello"))?;
+        Ok(bus)
     }
 
     /// EXTERNAL without an identity: the bus takes the one that the kernel reports, even from a user
@@ -126,7 +71,7 @@ impl Bus {
             self.send(say.as_bytes(), deadline)?;
             let line = self.receive_line(deadline)?;
             if line.split_ascii_whitespace().next() != Some(expected) {
-                return Err(Error::formatted(format_args!(
+                return Err(Error::new(format_args!(
                     "D-Bus: {}: authentication: it says {line:?}",
                     self.address
                 )));
@@ -144,7 +89,7 @@ impl Bus {
                 return Ok(line);
             }
             if self.received.len() > LINE_MAX {
-                return Err(Error::formatted(format_args!(
+                return Err(Error::new(format_args!(
                     "D-Bus: {}: authentication: a line without end",
                     self.address
                 )));
@@ -154,6 +99,9 @@ impl Bus {
     }
 
     /// Calls a method, waits for the reply and returns its values.
+    ///
+    /// # Errors
+    /// The method's own error; or there is no answer.
     pub fn call(&mut self, call: &Call<'_>) -> std::result::Result<Vec<Value>, CallError> {
         let deadline = Instant::now() + self.patience;
         // 0 is not a valid serial.
@@ -182,10 +130,23 @@ impl Bus {
         }
     }
 
+    /// Whether anybody has that name. Whoever could be started for it is not.
+    ///
+    /// # Errors
+    /// The bus does not answer.
+    pub fn has_owner(&mut self, name: &str) -> Result<bool> {
+        let call = self.call(&bus_call("NameHasOwner", &[Value::text(name)]));
+        let answer = call.map_err(|error| error.of_bus("NameHasOwner"))?;
+        Ok(answer == [Value::Boolean(true)])
+    }
+
     /// Asks the bus for the signals that match a rule: "Match Rules" in the specification.
+    ///
+    /// # Errors
+    /// The bus refuses the rule or does not answer.
     pub fn add_match(&mut self, rule: &str) -> Result<()> {
         let call = self.call(&bus_call("AddMatch", &[Value::text(rule)]));
-        call.map(drop).map_err(|error| error.into_error("AddMatch"))
+        call.map(drop).map_err(|error| error.of_bus("AddMatch"))
     }
 
     /// Waits for a signal whose body `wanted` accepts, sent by the peer that answered the last call; earlier
@@ -240,7 +201,7 @@ impl Bus {
         loop {
             match rustix::net::recv(&self.socket, &mut buffer, RecvFlags::DONTWAIT) {
                 Ok((0, _)) => {
-                    return Err(Error::formatted(format_args!(
+                    return Err(Error::new(format_args!(
                         "D-Bus: {}: it closed the connection",
                         self.address
                     )));
@@ -251,7 +212,7 @@ impl Bus {
                 }
                 Err(Errno::AGAIN) => self.wait(PollFlags::IN, deadline)?,
                 Err(Errno::INTR) => {}
-                Err(errno) => return Err(errno).context(|| format!("D-Bus: {}: receive", self.address)),
+                Err(errno) => return Err(self.failed("receive", errno)),
             }
         }
     }
@@ -262,7 +223,7 @@ impl Bus {
                 Ok(count) => bytes = &bytes[count..],
                 Err(Errno::AGAIN) => self.wait(PollFlags::OUT, deadline)?,
                 Err(Errno::INTR) => {}
-                Err(errno) => return Err(errno).context(|| format!("D-Bus: {}: send", self.address)),
+                Err(errno) => return Err(self.failed("send", errno)),
             }
         }
         Ok(())
@@ -274,59 +235,19 @@ impl Bus {
         match poll(&mut [PollFd::new(&self.socket, events)], Some(&timeout)) {
             Ok(0) => {
                 let seconds = self.patience.as_secs();
-                Err(Error::formatted(format_args!("D-Bus: {}: no answer within {seconds} s", self.address))
-                    .or_kind(error::Kind::Timeout))
+                Err(Error::timeout(format_args!("D-Bus: {}: no answer within {seconds} s", self.address)))
             }
             Ok(_) | Err(Errno::INTR) => Ok(()),
-            Err(errno) => Err(errno).context(|| format!("D-Bus: {}: wait", self.address)),
+            Err(errno) => Err(self.failed("wait", errno)),
         }
+    }
+
+    #[cold]
+    fn failed(&self, step: &str, errno: Errno) -> Error {
+        Error::failed(format_args!("D-Bus: {}: {step}", self.address), errno)
     }
 }
 
 fn bus_call<'a>(member: &'a str, body: &'a [Value]) -> Call<'a> {
     Call { destination: BUS, path: BUS_PATH, interface: BUS, member, body }
-}
-
-/// Where a bus listens.
-#[derive(Debug)]
-enum Address {
-    Path(PathBuf),
-    Abstract(SocketAddrUnix),
-}
-
-fn open(address: &Address) -> std::result::Result<OwnedFd, Errno> {
-    let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
-    let socket = rustix::net::socket_with(AddressFamily::UNIX, SocketType::STREAM, flags, None)?;
-    match address {
-        Address::Path(path) => unix_socket::connect(&socket, path)?,
-        Address::Abstract(name) => rustix::net::connect(&socket, name)?,
-    }
-    Ok(socket)
-}
-
-/// Parses one address of a list ("Server Addresses" in the specification); `None` if it is not a Unix socket.
-fn parse_address(address: &str) -> Option<Address> {
-    let pairs = address.strip_prefix("unix:")?;
-    pairs.split(',').find_map(|pair| match pair.split_once('=')? {
-        ("path", path) => Some(Address::Path(OsString::from_vec(unescape(path)?).into())),
-        ("abstract", name) => SocketAddrUnix::new_abstract_name(&unescape(name)?).ok().map(Address::Abstract),
-        // Other keys, such as guid.
-        _ => None,
-    })
-}
-
-/// Replaces `%2f` and the like by their bytes.
-fn unescape(text: &str) -> Option<Vec<u8>> {
-    let mut bytes = text.bytes();
-    let mut plain = Vec::with_capacity(text.len());
-    while let Some(byte) = bytes.next() {
-        plain.push(match byte {
-            b'%' => {
-                let digit = |byte: u8| char::from(byte).to_digit(16);
-                (digit(bytes.next()?)? * 16 + digit(bytes.next()?)?) as u8
-            }
-            byte => byte,
-        });
-    }
-    Some(plain)
 }
