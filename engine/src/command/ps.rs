@@ -67,15 +67,16 @@ fn ps(global: &Global, arguments: &Arguments) -> Result<u8> {
 fn rows(store: &Store, all: bool) -> Result<Vec<Row>> {
     let mut rows = Vec::new();
     for folder in store.containers().list()? {
+        let status = Status::of(store, &folder)?;
+        if !all && !status.is_alive() {
+            continue;
+        }
         // One that is gone meanwhile, or was never complete, is none.
         let Ok(Some(record)) = ContainerRecord::read(&folder) else { continue };
-        let status = Status::of(store, &folder)?;
         let has_ports = status.is_alive() && !record.options.network.published.is_empty();
         let ports = if has_ports { published(store, &folder)? } else { Vec::new() };
         let health = if status.is_alive() { Health::of(&folder, &record)? } else { None };
-        if all || status.is_alive() {
-            rows.push(Row { record, status, ports, health: health.map(|health| health.state) });
-        }
+        rows.push(Row { record, status, ports, health: health.map(|health| health.state) });
     }
     rows.sort_by_key(|row| std::cmp::Reverse(row.record.created));
     Ok(rows)

@@ -68,7 +68,10 @@ pub fn create(
     };
     let own = Own { folder, record, lock };
     let begun = match start {
-        Start::Now => Progress { started: Some(Moment::now()), ..Progress::default() }.write(&own.folder),
+        Start::Now => {
+            Progress { started: Some(Moment::now()), is_kept: !own.record.auto_remove, ..Progress::default() }
+                .write(&own.folder)
+        }
         Start::Later => Ok(()),
     };
     match begun.and_then(|()| own.record.write(&own.folder)) {

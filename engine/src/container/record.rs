@@ -2,8 +2,11 @@
 
 use std::collections::BTreeSet;
 use std::io::Write;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
+use rustix::buffer::spare_capacity;
+use rustix::fs::{Mode, OFlags};
+use rustix::io::Errno;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
@@ -63,6 +66,8 @@ pub struct Progress {
     pub exit: Option<Exit>,
     /// How often its monitor has started it again.
     pub restarts: u32,
+    /// That it stays when it has ended, so that nobody has to look at its record for that.
+    pub is_kept: bool,
 }
 
 /// How a program ended.
@@ -92,6 +97,11 @@ impl ContainerRecord {
     /// The disk did not take it.
     pub fn write(&self, folder: &ContainerFolder) -> Result<()> {
         write(folder, RECORD, self)
+    }
+
+    /// Whether there is one, without reading it.
+    pub fn is_there(folder: &ContainerFolder) -> bool {
+        folder.path().join(RECORD).exists()
     }
 
     /// Reads it; `None` if it is not there, or torn.
@@ -200,9 +210,23 @@ pub(super) fn write(folder: &ContainerFolder, name: &str, value: &impl Serialize
 
 pub(super) fn read<T: DeserializeOwned>(folder: &ContainerFolder, name: &str) -> Result<Option<T>> {
     let path = folder.path().join(name);
-    match std::fs::read(&path) {
-        Ok(text) => Ok(serde_json::from_slice(&text).ok()),
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
-        Err(error) => Err(error).context(|| path.display().to_string()),
+    let text = read_file(&path).context(|| path.display().to_string())?;
+    Ok(text.and_then(|text| serde_json::from_slice(&text).ok()))
+}
+
+/// A small file in as few calls as there can be: `ps` reads hundreds. `None` if it is not there.
+fn read_file(path: &Path) -> rustix::io::Result<Option<Vec<u8>>> {
+    let file = match rustix::fs::open(path, OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty()) {
+        Err(Errno::NOENT) => return Ok(None),
+        file => file?,
+    };
+    let mut text = Vec::with_capacity(4096);
+    loop {
+        rustix::io::retry_on_intr(|| rustix::io::read(&file, spare_capacity(&mut text)))?;
+        // Less than there was room for is all there is.
+        if text.len() < text.capacity() {
+            return Ok(Some(text));
+        }
+        text.reserve(text.len());
     }
 }

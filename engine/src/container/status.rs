@@ -44,7 +44,9 @@ impl Status {
     pub fn of(store: &Store, folder: &ContainerFolder) -> Result<Status> {
         let progress = Progress::read(folder)?;
         match progress.exit {
-            Some(exit) if exit.is_restarting && is_held(folder)? => return Ok(Status::Restarting(exit)),
+            Some(exit) if exit.is_restarting && is_held(folder).unwrap_or(false) => {
+                return Ok(Status::Restarting(exit));
+            }
             Some(exit) => return Ok(Status::Exited(exit)),
             None => {}
         }

@@ -434,6 +434,16 @@ fn restarting() {
     let before = count();
     std::thread::sleep(Duration::from_millis(500));
     assert_eq!((count(), room.state("always").as_str()), (before, "exited"));
+    // A monitor that is killed before it starts the program again is replaced.
+    room.call(&["start", "always"]).ok();
+    wait_for("a pause", || room.state("always") == "restarting");
+    for monitor in monitors(&room) {
+        kill_process(Pid::from_raw(monitor as i32).expect("pid"), Signal::KILL).expect("kill");
+    }
+    let before = count();
+    wait_for("another run", || count() > before);
+    room.call(&["stop", "-t", "0", "always"]).ok();
+    let before = count();
     // What is to run when the machine does.
     assert_eq!(room.call(&["boot"]).ok(), "always\n");
     wait_for("another run", || count() > before);

@@ -29,7 +29,10 @@ set +e
 "$@"
 status=$?
 for cgroup in /sys/fs/cgroup/test-$PILLBOX_TEST_ISOLATED-*; do
-    [ -d "$cgroup" ] && echo 1 > "$cgroup/cgroup.kill" && find "$cgroup" -depth -type d -exec rmdir {} + 2>/dev/null
+    [ -d "$cgroup" ] && echo 1 > "$cgroup/cgroup.kill" || continue
+    tries=50
+    until grep -q "populated 0" "$cgroup/cgroup.events" || [ $((tries -= 1)) = 0 ]; do sleep 0.1; done
+    find "$cgroup" -depth -type d -exec rmdir {} + 2>/dev/null
 done
 exit $status"#;
 

@@ -106,9 +106,10 @@ fn run(
     match beginning {
         Beginning::Make => watch.say_to_all(&encode(Kind::Created, b"")),
         Beginning::Again => {
-            let restarts = Progress::read(&monitored.folder)?.restarts + 1;
+            let progress = Progress::read(&monitored.folder)?;
             served.container.start()?;
-            Progress { started: Some(Moment::now()), exit: None, restarts }.write(&monitored.folder)?;
+            let (started, restarts) = (Some(Moment::now()), progress.restarts + 1);
+            Progress { started, exit: None, restarts, ..progress }.write(&monitored.folder)?;
             watch.is_started = true;
         }
         Beginning::Adopt => watch.is_started = true,

@@ -21,7 +21,7 @@ use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 
 pub use protocol::{Decoder, Failure, Hello, Kind, Size, VERSION, decode_value, encode, encode_value};
-pub use spawn::{adopt, connect, start_monitor};
+pub use spawn::{adopt, connect, start_again, start_monitor};
 
 use super::record::ContainerRecord;
 use crate::error::{Context, Error, Result};
@@ -77,6 +77,7 @@ fn monitor(mut arguments: impl Iterator<Item = OsString>) -> Result<()> {
     let mut next = || arguments.next().ok_or_else(|| Error::invalid("an argument is missing"));
     let beginning = match next()?.to_str() {
         Some("adopt") => Beginning::Adopt,
+        Some("again") => Beginning::Again,
         _ => Beginning::Make,
     };
     let (data, runtime, id) = (next()?, next()?, next()?);

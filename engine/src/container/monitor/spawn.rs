@@ -28,6 +28,14 @@ pub fn adopt(store: &Store, folder: &ContainerFolder, lock: Lock) -> Result<()> 
     spawn(store, &folder.id, lock, Beginning::Adopt).map(drop)
 }
 
+/// Starts a monitor for a container that is to be started again, and whose own was killed before it did.
+///
+/// # Errors
+/// It cannot be started.
+pub fn start_again(store: &Store, folder: &ContainerFolder, lock: Lock) -> Result<()> {
+    spawn(store, &folder.id, lock, Beginning::Again).map(drop)
+}
+
 fn spawn(store: &Store, id: &ContainerId, lock: Lock, beginning: Beginning) -> Result<UnixStream> {
     let (ours, theirs) = UnixStream::pair().context(|| "a pair of sockets")?;
     let mut command = Command::new("/proc/self/exe");

@@ -190,7 +190,8 @@ impl Watch {
             Kind::Start if !self.is_started => {
                 let started = served.container.start().map_err(Error::from).and_then(|()| {
                     let progress = Progress::read(&monitored.folder)?;
-                    Progress { started: Some(Moment::now()), exit: None, ..progress }.write(&monitored.folder)
+                    let (started, is_kept) = (Some(Moment::now()), !monitored.record.auto_remove);
+                    Progress { started, exit: None, is_kept, ..progress }.write(&monitored.folder)
                 });
                 match started {
                     Ok(()) => {
