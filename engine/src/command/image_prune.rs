@@ -55,13 +55,7 @@ pub fn prune_images(store: &Store, all: bool) -> Result<(String, u64)> {
     }
     let collected = removals.collect_all(|| ContainerRecord::layers_in_use(store))?;
     let partial = store.blobs().discard_partial()?;
-    for record in &going {
-        said += &deleted(
-            &crate::store::Collected { blobs: collected.blobs.clone(), ..Default::default() },
-            Some(record),
-        );
-    }
-    said += &deleted(&collected, None);
+    said += &deleted(&collected, &going);
     let head = if said.is_empty() { "" } else { "Deleted Images:\n" };
     let tail = if said.is_empty() { "" } else { "\n" };
     Ok((format!("{head}{said}{tail}"), collected.bytes + partial))

@@ -1,16 +1,12 @@
-//! inspect, port, top, rename: what is known of a container.
+//! inspect, port, rename: what is known of a container.
 
 use serde_json::Value;
 
-use super::format::Format;
-use super::table::table;
-use super::{Arguments, Command, Flag, Global, image_inspect, network, print, say, volume};
-use crate::container::{
-    ProcessLine, Published, inspect as document, processes, published, rename as give_name,
-};
+use super::documents::show_documents;
+use super::{Arguments, Command, Flag, Global, image_inspect, network, print, volume};
+use crate::container::{Published, inspect as document, published, rename as give_name};
 use crate::error::{Error, Kind, Result};
 use crate::store::Store;
-use crate::time::{Moment, rfc3339};
 
 const FORMAT: Flag = Flag {
     long: "format",
@@ -60,17 +56,6 @@ pub const PORT: Command = Command {
     run: port,
 };
 
-pub const TOP: Command = Command {
-    name: "top",
-    aliases: &["container top"],
-    operands: "CONTAINER",
-    operand_count: 1..=1,
-    help: "show the processes of a container",
-    flags: &[],
-    ends_at_operand: false,
-    run: top,
-};
-
 pub const RENAME: Command = Command {
     name: "rename",
     aliases: &["container rename"],
@@ -116,31 +101,6 @@ fn inspect(global: &Global, arguments: &Arguments) -> Result<u8> {
     })
 }
 
-/// The documents of everything that is named: an array, or a line each. What is not there is said, and shows in the status.
-pub fn show_documents(arguments: &Arguments, find: impl Fn(&str) -> Result<Value>) -> Result<u8> {
-    let format = Format::parse(arguments.text("format")?)?;
-    let (mut documents, mut status) = (Vec::new(), 0);
-    for name in arguments.operands_from(0)? {
-        match find(&name) {
-            Ok(document) => documents.push(document),
-            Err(error) if error.kind() == Kind::NotFound => {
-                say(&error.to_string());
-                status = 1;
-            }
-            Err(error) => return Err(error),
-        }
-    }
-    let text = match format {
-        Format::Table => format!("{:#}\n", Value::Array(documents)),
-        Format::Json => format!("{}\n", Value::Array(documents)),
-        Format::Template(_) => {
-            documents.iter().map(|document| format.row(document)).collect::<Result<String>>()?
-        }
-    };
-    print(&text)?;
-    Ok(status)
-}
-
 fn port(global: &Global, arguments: &Arguments) -> Result<u8> {
     let store = global.store()?;
     let name = arguments.operand(0)?.unwrap_or_default();
@@ -163,30 +123,6 @@ fn port(global: &Global, arguments: &Arguments) -> Result<u8> {
         }
         false => print(&lines.concat()),
     }
-}
-
-fn top(global: &Global, arguments: &Arguments) -> Result<u8> {
-    let store = global.store()?;
-    let name = arguments.operand(0)?.unwrap_or_default();
-    let found = processes(&store, &store.containers().find(name)?).map_err(|error| error.with_status(1))?;
-    let cells: Vec<[String; 8]> = found.iter().map(cells).collect();
-    print(&table(["UID", "PID", "PPID", "C", "STIME", "TTY", "TIME", "CMD"], &cells))
-}
-
-/// As ps -ef shows them.
-fn cells(process: &ProcessLine) -> [String; 8] {
-    let ProcessLine { user, pid, parent, load, began, terminal, time, command, .. } = process;
-    let since = rfc3339(Moment(began * 1_000_000_000));
-    [
-        user.clone(),
-        pid.to_string(),
-        parent.to_string(),
-        load.to_string(),
-        since[11..16].to_string(),
-        terminal.clone(),
-        format!("{:02}:{:02}:{:02}", time / 3600, time / 60 % 60, time % 60),
-        command.clone(),
-    ]
 }
 
 fn rename(global: &Global, arguments: &Arguments) -> Result<u8> {

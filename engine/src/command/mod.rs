@@ -7,6 +7,7 @@ mod commit;
 mod completion;
 mod container_flags;
 mod create;
+mod documents;
 mod events;
 mod exec;
 mod explain;
@@ -42,6 +43,7 @@ mod system;
 mod table;
 mod tag;
 mod template;
+mod top;
 mod update;
 mod version;
 mod volume;
@@ -73,7 +75,7 @@ pub const COMMANDS: &[Command] = &[
     rm::COMMAND,
     inspect::INSPECT,
     inspect::CONTAINER_INSPECT,
-    inspect::TOP,
+    top::COMMAND,
     inspect::PORT,
     inspect::RENAME,
     files::CP,

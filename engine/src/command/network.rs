@@ -8,11 +8,10 @@ use pillbox_network::Cidr;
 use serde_json::{Value, json};
 
 use super::container_flags::labels;
+use super::documents::show_documents;
 use super::format::Format;
 use super::image_prune::confirm;
-use super::inspect::show_documents;
-use super::prune::list;
-use super::table::table;
+use super::table::{list, table};
 use super::{Arguments, Command, Flag, Global, each, print};
 use crate::container::{ContainerRecord, NetworkMode, Status, check_network_name};
 use crate::error::{Error, Kind, Result};

@@ -3,7 +3,7 @@
 use super::filter::{Filters, is_labelled};
 use super::image_prune::{confirm, prune_images};
 use super::network::prune_networks;
-use super::table::human_size;
+use super::table::{human_size, list};
 use super::volume::prune_volumes;
 use super::{Arguments, Command, Flag, Global, print};
 use crate::container::size::parse_time;
@@ -107,12 +107,4 @@ fn prune_system(global: &Global, arguments: &Arguments) -> Result<u8> {
     }
     let (images, bytes) = prune_images(&store, all)?;
     print(&format!("{said}{images}Total reclaimed space: {}\n", human_size(freed + bytes)))
-}
-
-/// What was removed, as Docker says it; nothing where nothing was.
-pub fn list(head: &str, names: &[String]) -> String {
-    match names {
-        [] => String::new(),
-        names => format!("{head}:\n{}\n\n", names.join("\n")),
-    }
 }

@@ -4,15 +4,15 @@ use serde_json::{Value, json};
 
 use super::filter::{Filters, is_labelled};
 use super::format::Format;
-use super::table::{shortened, table};
+use super::table::{human_size, shortened, table};
 use super::{Arguments, Command, Flag, Global, print};
 use crate::container::{
-    ContainerRecord, Health, HealthState, NetworkMode, Published, Status, arguments as program, published,
-    span,
+    ContainerRecord, Health, HealthState, NetworkMode, Published, Status, arguments as program, disk_usage,
+    published, span,
 };
-use crate::error::Result;
+use crate::error::{Kind, Result};
 use crate::store::Store;
-use crate::time::Moment;
+use crate::time::{Moment, rfc3339};
 
 pub const COMMAND: Command = Command {
     name: "ps",
@@ -23,6 +23,12 @@ pub const COMMAND: Command = Command {
     flags: &[&[
         Flag { long: "all", short: Some('a'), value: None, help: "those as well that do not run" },
         Flag { long: "quiet", short: Some('q'), value: None, help: "ids alone" },
+        Flag {
+            long: "size",
+            short: Some('s'),
+            value: None,
+            help: "what each takes of the disk, with its log",
+        },
         Flag { long: "no-trunc", short: None, value: None, help: "nothing is shortened" },
         Flag { long: "last", short: Some('n'), value: Some("NUMBER"), help: "the last ones that were made" },
         Flag {
@@ -42,6 +48,8 @@ struct Row {
     status: Status,
     ports: Vec<Published>,
     health: Option<HealthState>,
+    /// Bytes of the disk, if somebody wants to see them.
+    size: u64,
 }
 
 fn ps(global: &Global, arguments: &Arguments) -> Result<u8> {
@@ -57,6 +65,10 @@ fn ps(global: &Global, arguments: &Arguments) -> Result<u8> {
     let mut rows = rows(&store, all)?;
     rows.retain(|row| is_wanted(row, &filters));
     rows.truncate(last.unwrap_or(usize::MAX));
+    let with_sizes = arguments.is_set("size");
+    if with_sizes {
+        measure(&store, &mut rows)?;
+    }
     let whole = arguments.is_set("no-trunc");
     let now = Moment::now();
     if arguments.is_set("quiet") {
@@ -75,7 +87,29 @@ fn ps(global: &Global, arguments: &Arguments) -> Result<u8> {
                 .map(|name| fields[name].as_str().unwrap_or_default().to_string())
         })
         .collect();
-    print(&table(["CONTAINER ID", "IMAGE", "COMMAND", "CREATED", "STATUS", "PORTS", "NAMES"], &cells))
+    let heads = ["CONTAINER ID", "IMAGE", "COMMAND", "CREATED", "STATUS", "PORTS", "NAMES"];
+    if !with_sizes {
+        return print(&table(heads, &cells));
+    }
+    let cells = cells.into_iter().zip(&rows).map(|(cells, row)| {
+        let [id, image, command, created, status, ports, names] = cells;
+        [id, image, command, created, status, ports, names, human_size(row.size)]
+    });
+    let [id, image, command, created, status, ports, names] = heads;
+    let heads = [id, image, command, created, status, ports, names, "SIZE"];
+    print(&table(heads, &cells.collect::<Vec<_>>()))
+}
+
+fn measure(store: &Store, rows: &mut [Row]) -> Result<()> {
+    for row in rows {
+        row.size = match store.containers().find(&row.record.id).and_then(|folder| disk_usage(store, &folder))
+        {
+            // It has just gone.
+            Err(error) if error.kind() == Kind::NotFound => 0,
+            size => size?,
+        };
+    }
+    Ok(())
 }
 
 /// The newest first.
@@ -91,7 +125,7 @@ fn rows(store: &Store, all: bool) -> Result<Vec<Row>> {
         let has_ports = status.is_alive() && !record.options.network.published.is_empty();
         let ports = if has_ports { published(store, &folder)? } else { Vec::new() };
         let health = if status.is_alive() { Health::of(&folder, &record)? } else { None };
-        rows.push(Row { record, status, ports, health: health.map(|health| health.state) });
+        rows.push(Row { record, status, ports, health: health.map(|health| health.state), size: 0 });
     }
     rows.sort_by_key(|row| std::cmp::Reverse(row.record.created));
     Ok(rows)
@@ -130,7 +164,7 @@ fn id(row: &Row, whole: bool) -> &str {
 }
 
 fn fields(row: &Row, whole: bool, now: Moment) -> Value {
-    let Row { record, status, ports, health } = row;
+    let Row { record, status, ports, health, size } = row;
     let health = match health {
         None => String::new(),
         Some(HealthState::Starting) => " (health: starting)".to_string(),
@@ -149,6 +183,9 @@ fn fields(row: &Row, whole: bool, now: Moment) -> Value {
         "State": status.name(),
         "Ports": ports.iter().map(Published::to_string).collect::<Vec<_>>().join(", "),
         "Names": record.name,
+        "Size": human_size(*size),
+        "CreatedAt": rfc3339(record.created),
+        "Mounts": record.options.mounts.iter().map(|mount| mount.destination.as_str()).collect::<Vec<_>>().join(","),
         "Labels": record.options.labels.iter().map(|(name, value)| format!("{name}={value}")).collect::<Vec<_>>().join(","),
     })
 }

@@ -1,9 +1,12 @@
 //! rmi: names of images, and what nothing leads to any more.
 
+use std::collections::BTreeSet;
+
 use super::images::repository_and_tag;
 use super::{Arguments, Command, Flag, Global, print, say};
 use crate::container::ContainerRecord;
 use crate::error::{Error, Result};
+use crate::image::ImageId;
 use crate::store::{Collected, ImageRecord, Store};
 
 pub const COMMAND: Command = Command {
@@ -73,16 +76,17 @@ fn remove(store: &Store, text: &str, force: bool, keep: bool) -> Result<()> {
     }
     if !keep {
         let collected = removals.collect_of(&going, || ContainerRecord::layers_in_use(store))?;
-        said += &deleted(&collected, Some(&record));
+        said += &deleted(&collected, &going);
     }
     print(&said).map(|_| ())
 }
 
-/// Lines for what is gone, as Docker's: the image and its layers.
-pub fn deleted(collected: &Collected, record: Option<&ImageRecord>) -> String {
-    let image = record.filter(|record| collected.blobs.contains(record.id.digest()));
-    let layers = collected.layers.iter().map(|layer| format!("Deleted: {layer}\n"));
-    image.map(|record| format!("Deleted: {}\n", record.id)).into_iter().chain(layers).collect()
+/// Lines for what is gone, as Docker's: images that have lost their last names, and layers.
+pub fn deleted(collected: &Collected, records: &[ImageRecord]) -> String {
+    let ids: BTreeSet<ImageId> = records.iter().map(|record| record.id).collect();
+    let gone = ids.iter().filter(|id| collected.blobs.contains(id.digest()));
+    let images = gone.map(|id| format!("Deleted: {id}\n"));
+    images.chain(collected.layers.iter().map(|layer| format!("Deleted: {layer}\n"))).collect()
 }
 
 /// Whether a command line named it by its name, and not by its id.

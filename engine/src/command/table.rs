@@ -58,6 +58,14 @@ pub fn human_size(bytes: u64) -> String {
     format!("{text}{unit}")
 }
 
+/// What was removed, as Docker says it; nothing where nothing was.
+pub fn list(head: &str, names: &[String]) -> String {
+    match names {
+        [] => String::new(),
+        names => format!("{head}:\n{}\n\n", names.join("\n")),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -5,12 +5,11 @@ use std::collections::BTreeSet;
 use serde_json::{Value, json};
 
 use super::container_flags::labels;
+use super::documents::show_documents;
 use super::filter::{Filters, is_labelled};
 use super::format::Format;
 use super::image_prune::confirm;
-use super::inspect::show_documents;
-use super::prune::list;
-use super::table::{human_size, table};
+use super::table::{human_size, list, table};
 use super::{Arguments, Command, Flag, Global, each, print};
 use crate::container::{ContainerRecord, check_volume_name};
 use crate::error::{Error, Kind, Result};

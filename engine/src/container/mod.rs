@@ -58,7 +58,7 @@ pub use options::{
 pub use own::{Own, forget_state, remove_volumes, take};
 pub use ports::{Published, published};
 pub use prepare::{Prepared, prepare};
-pub use processes::{ProcessLine, processes};
+pub use processes::{ProcessLine, pids, processes};
 pub use reach::{Reached, changes, disk_usage, reach};
 pub use record::{Base, ContainerRecord, Exit, Progress, is_stopped};
 pub use rename::{change_record, rename};

@@ -272,6 +272,12 @@ fn everything_known_is_shown() {
         assert_eq!(lines[0], ["UID", "PID", "PPID", "C", "STIME", "TTY", "TIME", "CMD"]);
         assert_eq!((lines[1][1], &lines[1][7..]), (&*pid.to_string(), &["sleep", "1000"][..]));
         assert_eq!(lines.len(), 2, "{shown}");
+        let shown = room.call(&["top", "cc", "-eo", "pid,comm"]).ok();
+        assert_eq!(
+            shown.split_whitespace().collect::<Vec<_>>(),
+            ["PID", "COMMAND", &pid.to_string(), "sleep"]
+        );
+        room.call(&["top", "cc", "-eo", "comm"]).fails(1, "ps -eo comm: it shows no column PID");
         room.call(&["rename", "cc", "renamed"]).ok();
         assert_eq!((room.state("cc"), room.state("renamed")), (String::new(), "running".into()));
         start(&room, &["--name", "cc"], &["sleep", "1000"]);

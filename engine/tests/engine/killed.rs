@@ -180,5 +180,8 @@ fn volumes_and_prune() {
     assert_eq!(room.run(&["-v", "data:/srv"], &["cat", "/srv/file"]).ok(), "the image's");
     clean_up(&room);
     room.call(&["volume", "prune", "-a", "-f"]).ok();
-    assert_eq!(left(&room, "volumes"), Vec::<String>::new());
+    // What is half made is put away when it is old.
+    let named: Vec<_> =
+        left(&room, "volumes").into_iter().filter(|name| !name.starts_with(".partial-")).collect();
+    assert_eq!(named, Vec::<String>::new());
 }

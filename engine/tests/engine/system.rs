@@ -101,16 +101,16 @@ fn limits_and_policies_are_changed() {
 fn what_happens_is_told() {
     for room in rooms() {
         let mut follower = room
-            .command(&["events", "--filter", "container=cc", "--format", "{{.Action}}"])
+            .command(&["events", "--filter", "container=zz", "--format", "{{.Action}}"])
             .stdout(Stdio::piped())
             .spawn()
             .expect("box");
         std::thread::sleep(std::time::Duration::from_millis(300));
-        let id = start(&room, &["--name", "cc", "-l", "kind=test"], &["sleep", "1000"]);
-        room.call(&["rename", "cc", "dd"]).ok();
-        room.call(&["rename", "dd", "cc"]).ok();
-        room.call(&["stop", "-t", "0", "cc"]).ok();
-        room.call(&["rm", "cc"]).ok();
+        let id = start(&room, &["--name", "zz", "-l", "kind=test"], &["sleep", "1000"]);
+        room.call(&["rename", "zz", "yy"]).ok();
+        room.call(&["rename", "yy", "zz"]).ok();
+        room.call(&["stop", "-t", "0", "zz"]).ok();
+        room.call(&["rm", "zz"]).ok();
         room.call(&["volume", "create", "data"]).ok();
         room.call(&["volume", "rm", "data"]).ok();
         let told = room.call(&["events", "--since", "1m", "--until", "0s"]).ok();
@@ -124,7 +124,7 @@ fn what_happens_is_told() {
             told.lines()
                 .next()
                 .expect("line")
-                .contains(&format!(" container create {id} (image=./rootfs, kind=test, name=cc)")),
+                .contains(&format!(" container create {id} (image=./rootfs, kind=test, name=zz)")),
             "{told}"
         );
         let told = room
@@ -272,6 +272,10 @@ fn things_are_found_by_what_they_are() {
     assert_eq!(names(&["ancestor=./rootfs", "status=running"]), ["runs"]);
     room.call(&["ps", "--filter", "colour=red"]).fails(125, "--filter colour=red: must be name=…");
     assert_eq!(room.call(&["ps", "--filter", "status=exited", "--format", "{{.Names}}"]).ok(), "ended\n");
+    room.call(&["exec", "runs", "sh", "-c", "yes | head -c 100000 >/large"]).ok();
+    let sizes = room.call(&["ps", "-s", "--format", "{{.Size}}"]).ok();
+    assert!(sizes.starts_with("10") && sizes.ends_with("kB\n"), "{sizes}");
+    assert!(room.call(&["ps", "-s"]).ok().lines().next().expect("heads").ends_with("SIZE"));
     // Whatever has the name, or what is asked for.
     let kind = |flags: &[&str], format: &str| room.call(&[&["inspect", "-f", format], flags].concat());
     assert_eq!(kind(&["runs"], "{{.State.Status}}").ok(), "running\n");
