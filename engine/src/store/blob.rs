@@ -97,7 +97,12 @@ impl Blobs {
                 Ok(lock) if lock.is_of(&file) => {
                     let (hasher, target) = (Hasher::default(), self.path(digest));
                     let blob = PartialBlob { file, path, target, digest: *digest, hasher, _lock: lock };
-                    return Ok(if self.has(digest) { None } else { Some(blob) });
+                    if self.has(digest) {
+                        // It was completed in this very moment, and this file was made for nothing.
+                        blob.discard()?;
+                        return Ok(None);
+                    }
+                    return Ok(Some(blob));
                 }
                 Ok(_) => {}
                 Err(error) if error.kind() == crate::Kind::NotFound => {}

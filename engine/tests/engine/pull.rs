@@ -400,10 +400,15 @@ fn two_pulls_at_once_fetch_once() {
     });
     let start = |tag: &str| {
         let name = format!("{}/a:{tag}", registry.host);
-        room.command(&["pull", "-q", &name]).stdout(Stdio::null()).spawn().expect("box")
+        room.command(&["pull", "-q", &name])
+            .stdout(Stdio::null())
+            .stderr(Stdio::piped())
+            .spawn()
+            .expect("box")
     };
-    for mut child in ["1", "2", "1"].map(start) {
-        assert!(child.wait().expect("box").success());
+    for child in ["1", "2", "1"].map(start) {
+        let output = child.wait_with_output().expect("box");
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     }
     for layer in &layers {
         assert_eq!(registry.requests(&Digest::of(&layer.0).to_string()).len(), 1);
