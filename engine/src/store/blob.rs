@@ -87,29 +87,46 @@ impl Blobs {
     /// # Errors
     /// The disk did not take it.
     pub fn begin(&self, digest: &Digest) -> Result<Option<PartialBlob>> {
+        let wait = |path: &Path| Lock::at(path, Sharing::Exclusive, &format!("the blob {digest}")).map(Some);
+        match self.begin_with(digest, wait)? {
+            Begun::Own(blob) => Ok(Some(blob)),
+            Begun::There | Begun::Others => Ok(None),
+        }
+    }
+
+    /// The same without waiting: whoever holds other blobs must not, for others may wait for these.
+    ///
+    /// # Errors
+    /// The same.
+    pub fn try_begin(&self, digest: &Digest) -> Result<Begun> {
+        self.begin_with(digest, |path| Lock::try_at(path, Sharing::Exclusive))
+    }
+
+    fn begin_with(&self, digest: &Digest, lock: impl Fn(&Path) -> Result<Option<Lock>>) -> Result<Begun> {
         let path = self.folder.join(format!("{PARTIAL}{}", digest.hex()));
         while !self.has(digest) {
             let mut options = OpenOptions::new();
             let file = options.read(true).append(true).create(true).mode(0o644).open(&path);
             let file = file.context(|| format!("write {}", path.display()))?;
-            match Lock::at(&path, Sharing::Exclusive, &format!("the blob {digest}")) {
+            match lock(&path) {
                 // The one that was waited for may have completed another file of this name.
-                Ok(lock) if lock.is_of(&file) => {
+                Ok(Some(lock)) if lock.is_of(&file) => {
                     let (hasher, target) = (Hasher::default(), self.path(digest));
                     let blob = PartialBlob { file, path, target, digest: *digest, hasher, _lock: lock };
                     if self.has(digest) {
                         // It was completed in this very moment, and this file was made for nothing.
                         blob.discard()?;
-                        return Ok(None);
+                        return Ok(Begun::There);
                     }
-                    return Ok(Some(blob));
+                    return Ok(Begun::Own(blob));
                 }
-                Ok(_) => {}
+                Ok(Some(_)) => {}
+                Ok(None) => return Ok(Begun::Others),
                 Err(error) if error.kind() == crate::Kind::NotFound => {}
                 Err(error) => return Err(error),
             }
         }
-        Ok(None)
+        Ok(Begun::There)
     }
 
     /// Begins a blob whose digest is known when it is complete.
@@ -187,6 +204,16 @@ impl Blobs {
         })?;
         Ok(freed.get())
     }
+}
+
+/// How a blob could be begun.
+pub enum Begun {
+    /// It is this command's to write.
+    Own(PartialBlob),
+    /// It is there.
+    There,
+    /// Another command writes it.
+    Others,
 }
 
 fn remove_file(path: &Path) -> Result<()> {

@@ -25,7 +25,7 @@ use std::os::unix::fs::{DirBuilderExt, MetadataExt};
 use std::path::{Path, PathBuf};
 
 pub use adding::{AddedLayer, UnpackedLayer};
-pub use blob::{Blobs, CheckedBlob, NamelessBlob, PartialBlob};
+pub use blob::{Begun, Blobs, CheckedBlob, NamelessBlob, PartialBlob};
 pub use check::{Fault, check};
 pub use collect::{Collected, Removals};
 pub use container::{ContainerFolder, ContainerId, Containers};

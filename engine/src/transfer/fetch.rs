@@ -13,7 +13,7 @@ use crate::error::{Context, Error, Kind, Result};
 use crate::image::{ChainId, Descriptor, DiffId};
 use crate::layer::{Feed, pipe};
 use crate::registry::Registry;
-use crate::store::{CheckedBlob, Lock, PartialBlob, Store, UnpackedLayer};
+use crate::store::{Begun, CheckedBlob, Lock, PartialBlob, Store, UnpackedLayer};
 
 /// How much is read from a connection at once.
 const BUFFER: usize = 1 << 17;
@@ -21,8 +21,18 @@ const BUFFER: usize = 1 << 17;
 /// After how many bytes the disk begins to write.
 const SYNC_STEP: u64 = 24 << 20;
 
+/// What becomes of a blob that another command is writing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Busy {
+    /// It is fetched later, when what has come by then has been given its names: until then it is locked, and the other command
+    /// may wait for it.
+    Postponed,
+    /// It is waited for.
+    WaitedFor,
+}
+
 /// A layer that is wanted.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct Wanted<'m> {
     /// Its blob.
     pub blob: &'m Descriptor,
@@ -41,6 +51,8 @@ pub struct Fetched {
     pub layers: Vec<(ChainId, UnpackedLayer)>,
     /// Blobs to be named.
     pub blobs: Vec<CheckedBlob>,
+    /// Blobs that were postponed.
+    pub busy: Vec<Digest>,
 }
 
 impl Fetched {
@@ -48,6 +60,7 @@ impl Fetched {
         self.held.extend(other.held);
         self.layers.extend(other.layers);
         self.blobs.extend(other.blobs);
+        self.busy.extend(other.busy);
         self
     }
 }
@@ -60,6 +73,7 @@ pub fn fetch(
     store: &Store,
     registry: &Registry,
     wanted: &[Wanted<'_>],
+    busy: Busy,
     observer: &dyn Observer,
 ) -> Result<Fetched> {
     let (fetched, jobs) = plan(store, wanted, observer)?;
@@ -69,7 +83,7 @@ pub fn fetch(
     let work = || {
         while let Some(job) = jobs.get(next.fetch_add(1, Ordering::Relaxed)) {
             let done =
-                Job { store, registry, observer, stop: &stop, written: &written, wake: &wake }.run(job);
+                Job { store, registry, busy, observer, stop: &stop, written: &written, wake: &wake }.run(job);
             let is_wrong = done.is_err();
             let mut outcome = outcome.lock().unwrap_or_else(PoisonError::into_inner);
             let before = std::mem::replace(&mut *outcome, Ok(Fetched::default()));
@@ -128,6 +142,7 @@ fn plan<'w, 'm>(
 struct Job<'a> {
     store: &'a Store,
     registry: &'a Registry,
+    busy: Busy,
     observer: &'a dyn Observer,
     stop: &'a AtomicBool,
     /// By all jobs, since the beginning.
@@ -142,6 +157,9 @@ impl Job<'_> {
         let (first, others) = layers.split_first().ok_or_else(|| Error::invalid("a job without a layer"))?;
         let digest = &first.blob.digest;
         let mut fetched = self.first(first).context(|| format!("layer {digest}"))?;
+        if !fetched.busy.is_empty() {
+            return Ok(fetched);
+        }
         for layer in others {
             let mut file = match fetched.blobs.first() {
                 Some(blob) => blob.open()?,
@@ -156,25 +174,40 @@ impl Job<'_> {
 
     fn first(&self, layer: &Wanted<'_>) -> Result<Fetched> {
         let digest = &layer.blob.digest;
-        let Some(partial) = self.store.blobs().begin(digest)? else {
-            // Another command may have brought the layer meanwhile, too.
-            if let Some(lock) = self.store.layers().hold(&layer.id)? {
-                return Ok(Fetched { held: vec![lock], ..Fetched::default() });
+        match self.begin(digest)? {
+            Begun::Others => Ok(Fetched { busy: vec![*digest], ..Fetched::default() }),
+            Begun::There => {
+                // Another command may have brought the layer meanwhile, too.
+                if let Some(lock) = self.store.layers().hold(&layer.id)? {
+                    return Ok(Fetched { held: vec![lock], ..Fetched::default() });
+                }
+                let mut file = self.store.blobs().open(digest)?;
+                let unpacked = self.store.unpack(&mut file, Some(&layer.diff_id))?;
+                Ok(Fetched { layers: vec![(layer.id, unpacked)], ..Fetched::default() })
             }
-            let mut file = self.store.blobs().open(digest)?;
-            let unpacked = self.store.unpack(&mut file, Some(&layer.diff_id))?;
-            return Ok(Fetched { layers: vec![(layer.id, unpacked)], ..Fetched::default() });
-        };
-        match self.stream(partial, layer)? {
-            Outcome::Whole(fetched) => Ok(fetched),
-            // What was there from before was no part of it.
-            Outcome::Spoiled => match self.store.blobs().begin(digest)? {
-                Some(partial) => match self.stream(partial, layer)? {
-                    Outcome::Whole(fetched) => Ok(fetched),
-                    Outcome::Spoiled => Err(Error::corrupt("what came is not what its digest says")),
-                },
-                None => self.first(layer),
+            Begun::Own(partial) => match self.stream(partial, layer)? {
+                Outcome::Whole(fetched) => Ok(fetched),
+                // What was there from before was no part of it.
+                Outcome::Spoiled => self.again(layer),
             },
+        }
+    }
+
+    /// From the first byte on.
+    fn again(&self, layer: &Wanted<'_>) -> Result<Fetched> {
+        match self.begin(&layer.blob.digest)? {
+            Begun::Own(partial) => match self.stream(partial, layer)? {
+                Outcome::Whole(fetched) => Ok(fetched),
+                Outcome::Spoiled => Err(Error::corrupt("what came is not what its digest says")),
+            },
+            Begun::There | Begun::Others => self.first(layer),
+        }
+    }
+
+    fn begin(&self, digest: &Digest) -> Result<Begun> {
+        match self.busy {
+            Busy::Postponed => self.store.blobs().try_begin(digest),
+            Busy::WaitedFor => Ok(self.store.blobs().begin(digest)?.map_or(Begun::There, Begun::Own)),
         }
     }
 

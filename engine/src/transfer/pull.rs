@@ -1,6 +1,6 @@
 //! An image from a registry into the store: checked from its manifest to its last file before a name leads to it.
 
-use super::fetch::{Fetched, Wanted, fetch, fetch_document};
+use super::fetch::{Busy, Fetched, Wanted, fetch, fetch_document};
 use super::observer::Observer;
 use crate::digest::Digest;
 use crate::error::{Context, Error, Result};
@@ -68,12 +68,21 @@ pub fn pull(
         .zip(&ids)
         .map(|((blob, diff_id), id)| Wanted { blob, diff_id: *diff_id, id: *id })
         .collect();
-    let fetched = fetch(store, &registry, &wanted, observer).context(named)?;
+    let mut fetched = fetch(store, &registry, &wanted, Busy::Postponed, observer).context(named)?;
+    let busy = std::mem::take(&mut fetched.busy);
     for document in &found.documents {
         store.blobs().write(&document.text)?;
     }
     let id = store.blobs().write(&config_text)?.into();
-    let (locks, devices_left_out) = settle(store, fetched)?;
+    let (mut locks, mut devices_left_out) = settle(store, fetched)?;
+    for digest in busy {
+        // One at a time, and nothing is locked that others may be waiting for.
+        let layers: Vec<_> = wanted.iter().filter(|layer| layer.blob.digest == digest).cloned().collect();
+        let fetched = fetch(store, &registry, &layers, Busy::WaitedFor, observer).context(named)?;
+        let (held, devices) = settle(store, fetched)?;
+        locks.extend(held);
+        devices_left_out += devices;
+    }
     let size =
         ids.iter().map(|id| store.layers().record(id).map(|record| record.size)).sum::<Result<u64>>()?;
     let digest = found.documents[0].digest;
@@ -99,7 +108,7 @@ pub fn pull(
 
 /// Syncs what has come, and then gives it its names.
 fn settle(store: &Store, fetched: Fetched) -> Result<(Vec<Lock>, u64)> {
-    let Fetched { mut held, layers, blobs } = fetched;
+    let Fetched { mut held, layers, blobs, busy: _ } = fetched;
     if layers.is_empty() && blobs.is_empty() {
         return Ok((held, 0));
     }
