@@ -33,6 +33,7 @@ mod source;
 mod start;
 mod stats;
 mod status;
+mod streams;
 mod sweep;
 mod update;
 
