@@ -45,7 +45,7 @@ pub fn live(mut monitored: Monitored, beginning: Beginning, first: UnixStream) -
             Ok(Some(exit)) => exit,
             // Whoever was to start it has gone.
             Ok(None) => return monitored.give_up(),
-            Err(error) => return refuse(&mut monitored, &mut watch, &error),
+            Err(error) => return refuse(&mut monitored, watch, &error),
         };
         if began.elapsed() >= LONG {
             pause = PAUSE;
@@ -64,9 +64,7 @@ pub fn live(mut monitored: Monitored, beginning: Beginning, first: UnixStream) -
             let progress = Progress::read(&monitored.folder)?;
             Progress { exit: Some(settled), ..progress }.write(&monitored.folder)?;
             monitored.give_up()?;
-            watch.say_to_all(&encode(Kind::Ended, &[exit.status]));
-            watch.flush_all();
-            return Ok(());
+            return watch.take_leave(&encode(Kind::Ended, &[exit.status]));
         }
         beginning = Beginning::Again;
         watch.is_started = false;
@@ -153,16 +151,14 @@ fn record_end(monitored: &Monitored, served: &mut Served) -> Result<Exit> {
 }
 
 /// Records that it could not be started, and tells whoever wanted it.
-fn refuse(monitored: &mut Monitored, watch: &mut Watch, error: &Error) -> Result<()> {
+fn refuse(monitored: &mut Monitored, watch: Watch, error: &Error) -> Result<()> {
     let (text, status) = (error.to_string(), error.status());
     let (finished, is_restarting) = (Moment::now(), false);
     let exit = Exit { status, finished, error: Some(text.clone()), is_restarting };
     let progress = Progress::read(&monitored.folder)?;
     Progress { started: Some(finished), exit: Some(exit), ..progress }.write(&monitored.folder)?;
     monitored.give_up()?;
-    watch.say_to_all(&encode_value(Kind::Failed, &Failure { text, status }));
-    watch.flush_all();
-    Ok(())
+    watch.take_leave(&encode_value(Kind::Failed, &Failure { text, status }))
 }
 
 fn listen(folder: &Path) -> Result<UnixListener> {
