@@ -15,6 +15,7 @@ mod foreground;
 mod health;
 mod inspect;
 pub mod log;
+mod loss;
 pub mod monitor;
 mod name;
 mod neighbours;

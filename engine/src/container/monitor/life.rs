@@ -12,14 +12,12 @@ use super::watch::Watch;
 use super::{Beginning, Monitored, socket_path};
 use crate::container::event::{Happening, note};
 use crate::container::log::{LogBounds, LogWriter};
+use crate::container::loss::{UNKNOWN, record_loss};
 use crate::container::neighbours::refresh_names;
 use crate::container::options::Restart;
 use crate::container::record::{ContainerRecord, Exit, Progress, is_stopped};
 use crate::error::{Context, Error, Result};
 use crate::time::Moment;
-
-/// The status of a program whose parent was killed, where the kernel tells nobody else.
-const UNKNOWN: u8 = 255;
 
 /// How long the first new start is waited for; the next ones twice as long each, up to the longest.
 const PAUSE: Duration = Duration::from_millis(100);
@@ -92,7 +90,14 @@ fn run(
 ) -> Result<Option<Exit>> {
     let mut served = match beginning {
         Beginning::Make | Beginning::Again => make(monitored, folder)?,
-        Beginning::Adopt => find(monitored, folder)?,
+        Beginning::Adopt => match find(monitored, folder) {
+            Ok(served) => served,
+            // It has ended since its monitor was killed.
+            Err(error) => {
+                let Monitored { store, folder, record, .. } = monitored;
+                return record_loss(store, folder, record, &error.to_string()).map(Some);
+            }
+        },
     };
     // Before its program runs, which may look for others at once.
     if let Err(error) = refresh_names(&monitored.store, &monitored.record) {
