@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use super::event::{Happening, note};
 use super::health::HealthCheck;
 use super::name::{check_name, random_name};
+use super::neighbours::check_names_on_network;
 use super::options::{Access, Mount, MountSource, Options};
 use super::own::Own;
 use super::record::{ContainerRecord, Progress};
@@ -52,6 +53,7 @@ pub fn create(
         Some(name) => check_name(&name).map(|()| name)?,
         None => random_name()?,
     };
+    check_names_on_network(&name, &options)?;
     let id = ContainerId::random()?;
     let (folder, lock) = store.containers().make(&id, &name)?;
     let Source { name: image, base, execution, locks } = source;
