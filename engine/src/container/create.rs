@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use super::event::{Happening, note};
 use super::health::HealthCheck;
 use super::name::{check_name, random_name};
+use super::neighbours::check_names_on_network;
 use super::options::{Access, Mount, MountSource, Options};
 use super::own::Own;
 use super::record::{ContainerRecord, Progress};
@@ -48,10 +49,12 @@ pub fn create(
 ) -> Result<Own> {
     // What is wrong with it is found before it is made.
     super::compile::arguments(&source.execution, &options)?;
+    check_stop_signal(&source, &options)?;
     let name = match name {
         Some(name) => check_name(&name).map(|()| name)?,
         None => random_name()?,
     };
+    check_names_on_network(&name, &options)?;
     let id = ContainerId::random()?;
     let (folder, lock) = store.containers().make(&id, &name)?;
     let Source { name: image, base, execution, locks } = source;
@@ -89,6 +92,21 @@ pub fn create(
             own.remove(store)?;
             Err(error)
         }
+    }
+}
+
+/// `--stop-signal` takes the place of the image's.
+fn check_stop_signal(source: &Source, options: &Options) -> Result<()> {
+    match &source.execution.stop_signal {
+        Some(signal) if options.stop_signal.is_none() => {
+            pillbox::signal::parse(signal).map(drop).map_err(|error| {
+                Error::invalid(format!(
+                    "{}: StopSignal of the image: {error}: choose another one by --stop-signal",
+                    source.name
+                ))
+            })
+        }
+        _ => Ok(()),
     }
 }
 

@@ -9,6 +9,7 @@ use super::options::{Options, Streams};
 use super::record::ContainerRecord;
 use super::root::RootFolders;
 use super::status::open_running;
+use super::streams::{Account, Copying, ProgramStreams, connect};
 use crate::error::{Error, Result};
 use crate::store::{ContainerFolder, Store};
 
@@ -47,15 +48,23 @@ pub fn exec(
     let facts = Facts::of_running(store, &record.id, root.accounts()?);
     let process = process(&record, &request, &facts)?;
     let mut options = ExecOptions::with_process(process.to_string());
-    if !request.streams.interactive || request.detached {
-        options = options.stdin(Stdio::Null);
-    }
     if request.detached {
-        container.exec(options.stdout(Stdio::Null).stderr(Stdio::Null))?;
+        container.exec(options.stdin(Stdio::Null).stdout(Stdio::Null).stderr(Stdio::Null))?;
         return Ok(0);
+    }
+    let mut copying = Copying::default();
+    if request.streams.terminal && !request.streams.interactive {
+        options = options.stdin(Stdio::Null);
+    } else if !request.streams.terminal {
+        let connected = connect(request.streams.interactive, Account::of(&process))?;
+        let ProgramStreams { stdin, stdout, stderr } = connected.0;
+        copying = connected.1;
+        options = options.stdin(stdin).stdout(stdout).stderr(stderr);
     }
     let (root, id) = (Root::at(&store.place().runtime), pillbox::ContainerId::new(&record.id)?);
     let ended = pillbox::container::exec_in_foreground(&root, &id, &options, &mut |warning| warn(&warning));
+    drop(options);
+    copying.finish(warn);
     ended.map_err(Error::from)
 }
 

@@ -1,10 +1,11 @@
 //! A container that ends with its command: no monitor, one process from the command line to the program.
 
-use pillbox::{Root, Stdio};
+use pillbox::Root;
 
 use super::event::{Happening, note};
 use super::own::Own;
 use super::prepare::{Prepared, prepare};
+use super::streams::{Copying, ProgramStreams, connect};
 use crate::error::{Error, Result};
 use crate::store::Store;
 
@@ -14,8 +15,11 @@ use crate::store::Store;
 /// # Errors
 /// It could not be started.
 pub fn run_in_foreground(store: &Store, own: Own, warn: &mut dyn FnMut(&pillbox::Warning)) -> Result<u8> {
-    let ended = run(store, &own, warn);
+    let mut copying = Copying::default();
+    let ended = run(store, &own, &mut copying, warn);
     let removed = own.remove(store);
+    // Last, because it takes as long as the readers do.
+    copying.finish(warn);
     match (ended, removed) {
         (Ok(status), Ok(())) => Ok(status),
         (Err(error), _) => Err(error),
@@ -23,10 +27,19 @@ pub fn run_in_foreground(store: &Store, own: Own, warn: &mut dyn FnMut(&pillbox:
     }
 }
 
-fn run(store: &Store, own: &Own, warn: &mut dyn FnMut(&pillbox::Warning)) -> Result<u8> {
-    let Prepared { bundle, mut options, root: _ } = prepare(store, &own.folder, &own.record)?;
-    if !own.record.options.streams.interactive {
-        options = options.stdin(Stdio::Null);
+fn run(
+    store: &Store,
+    own: &Own,
+    copying: &mut Copying,
+    warn: &mut dyn FnMut(&pillbox::Warning),
+) -> Result<u8> {
+    let Prepared { bundle, mut options, account, root: _ } = prepare(store, &own.folder, &own.record)?;
+    let wanted = own.record.options.streams;
+    if !wanted.terminal {
+        let connected = connect(wanted.interactive, account)?;
+        let ProgramStreams { stdin, stdout, stderr } = connected.0;
+        *copying = connected.1;
+        options = options.stdin(stdin).stdout(stdout).stderr(stderr);
     }
     let root = Root::at(&store.place().runtime);
     let id = pillbox::ContainerId::new(&own.record.id)?;

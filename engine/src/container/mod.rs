@@ -15,6 +15,7 @@ mod foreground;
 mod health;
 mod inspect;
 pub mod log;
+mod loss;
 pub mod monitor;
 mod name;
 mod neighbours;
@@ -33,6 +34,7 @@ mod source;
 mod start;
 mod stats;
 mod status;
+mod streams;
 mod sweep;
 mod update;
 

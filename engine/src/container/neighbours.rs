@@ -9,9 +9,9 @@ use std::path::Path;
 use pillbox::Root;
 use rustix::fs::OFlags;
 
-use super::options::NetworkMode;
+use super::options::{NetworkMode, Options};
 use super::record::ContainerRecord;
-use crate::error::{Context, Kind, Result};
+use crate::error::{Context, Error, Kind, Result};
 use crate::store::{ContainerFolder, Store};
 
 /// A container on a network that has its addresses.
@@ -51,6 +51,28 @@ pub fn refresh_names(store: &Store, record: &ContainerRecord) -> Result<()> {
     }
     Ok(())
 }
+
+/// Whether a container with this name and these options can be announced on its network.
+///
+/// # Errors
+/// A name means the container itself to every other one.
+pub fn check_names_on_network(name: &str, options: &Options) -> Result<()> {
+    let NetworkMode::Named(network) = &options.network.mode else { return Ok(()) };
+    let aliases = options.network.aliases.iter().map(|alias| ("--network-alias", alias.as_str()));
+    let hostname = options.hostname.iter().map(|hostname| ("--hostname", hostname.as_str()));
+    for (flag, name) in std::iter::once(("--name", name)).chain(aliases).chain(hostname) {
+        if OWN_NAMES.iter().any(|own| own.eq_ignore_ascii_case(name)) {
+            return Err(Error::invalid(format!(
+                "{flag} {name}: on the network {network} it would be that of each other container itself: choose another"
+            )));
+        }
+    }
+    Ok(())
+}
+
+/// What every /etc/hosts has for the machine itself.
+const OWN_NAMES: [&str; 5] =
+    ["localhost", "localhost.localdomain", "ip6-localhost", "ip6-loopback", "localhost6"];
 
 fn neighbours(store: &Store, network: &str) -> Result<Vec<Neighbour>> {
     let root = Root::at(&store.place().runtime);

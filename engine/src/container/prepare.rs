@@ -13,6 +13,7 @@ use super::network::compile_network;
 use super::options::{MountSource, NetworkMode, Options};
 use super::record::ContainerRecord;
 use super::root::RootFolders;
+use super::streams::Account;
 use crate::error::{Error, Kind, Result};
 use crate::store::{ContainerFolder, Store};
 
@@ -23,6 +24,8 @@ pub struct Prepared {
     pub bundle: Bundle,
     /// Root and networks; streams are the caller's to add.
     pub options: CreateOptions,
+    /// Whose program it is.
+    pub account: Account,
     /// The root's mount, of root's containers that are kept: as long as it is open, nobody waits for the disk.
     pub root: Option<Arc<OwnedFd>>,
 }
@@ -59,7 +62,8 @@ pub fn prepare(store: &Store, folder: &ContainerFolder, record: &ContainerRecord
         false => Some(Arc::new(layers.mount()?)),
     };
     let source = mount.clone().map_or_else(|| RootSource::layers(layers), RootSource::mount);
-    Ok(Prepared { bundle, options: CreateOptions::new().root(source).networks(networks), root: mount })
+    let options = CreateOptions::new().root(source).networks(networks);
+    Ok(Prepared { bundle, options, account: Account::of(&config["process"]), root: mount })
 }
 
 /// A source that is missing is said by its flag, before anything is made.

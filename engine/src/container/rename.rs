@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use super::event::{Happening, note};
 use super::name::check_name;
+use super::neighbours::{check_names_on_network, refresh_names};
 use super::record::ContainerRecord;
 use crate::error::{Context, Result};
 use crate::store::{ContainerFolder, Lock, Sharing, Store};
@@ -17,6 +18,7 @@ pub fn rename(store: &Store, folder: &ContainerFolder, name: &str) -> Result<()>
     let containers = store.containers();
     let _lock = lock(folder)?;
     let mut record = ContainerRecord::of(folder)?;
+    check_names_on_network(name, &record.options)?;
     // What a command that was killed here has left.
     containers.disclaim_others(&record.name, &folder.id)?;
     containers.claim(name, &folder.id)?;
@@ -27,7 +29,7 @@ pub fn rename(store: &Store, folder: &ContainerFolder, name: &str) -> Result<()>
     }
     containers.disclaim(&before, &folder.id)?;
     note(store, &record, &Happening::Rename(before));
-    Ok(())
+    refresh_names(store, &record)
 }
 
 /// Changes what is recorded of a container; of two commands at once one waits.

@@ -11,6 +11,7 @@ use super::monitor::{connect, start_monitor};
 use super::own::Own;
 use super::record::{ContainerRecord, Exit, Progress, set_stopped};
 use super::status::{Status, is_held, open, open_running};
+use super::sweep::sweep;
 use crate::error::{Error, Kind, Result};
 use crate::store::{ContainerFolder, ContainerId, Sharing, Store};
 
@@ -104,6 +105,7 @@ fn not_running(store: &Store, folder: &ContainerFolder, record: &ContainerRecord
 /// It was never started, or is gone.
 pub fn wait(store: &Store, folder: &ContainerFolder) -> Result<u8> {
     let record = ContainerRecord::of(folder)?;
+    let mut is_swept = false;
     loop {
         if let Some(stream) = connect(store, &folder.id)? {
             let ended = attach(&stream, Wants::NOTHING, None, false, Until::Ended, &mut |_| {})?;
@@ -115,7 +117,12 @@ pub fn wait(store: &Store, folder: &ContainerFolder) -> Result<u8> {
             return Ok(status);
         }
         if !is_held(folder)? {
-            return Err(not_running(store, folder, &record));
+            if std::mem::replace(&mut is_swept, true) {
+                return Err(not_running(store, folder, &record));
+            }
+            // Its monitor was killed meanwhile.
+            sweep(store)?;
+            continue;
         }
         // Its monitor is about to listen, or about to end.
         std::thread::sleep(Duration::from_millis(5));

@@ -1,5 +1,6 @@
 //! What killed commands and monitors have left.
 
+use super::loss::record_loss;
 use super::monitor::{adopt, start_again};
 use super::own::{Own, discard};
 use super::record::{ContainerRecord, Progress, is_stopped};
@@ -7,7 +8,8 @@ use super::status::Status;
 use crate::error::Result;
 use crate::store::{ContainerFolder, Sharing, Store};
 
-/// Puts away what killed commands have left: containers that were never complete, or that end with their command.
+/// Puts away what killed commands have left: containers that were never complete, or that end with their command. What has ended
+/// unseen is recorded, and started again if that is wanted.
 ///
 /// # Errors
 /// Something cannot be put away.
@@ -37,6 +39,11 @@ pub fn sweep(store: &Store) -> Result<()> {
             adopt(store, &folder, lock)?;
         } else if record.auto_remove {
             Own { folder, record, lock }.remove(store)?;
+        } else {
+            let reason = "its monitor was killed with it, so that nobody knows how it ended";
+            if record_loss(store, &folder, &record, reason)?.is_restarting {
+                start_again(store, &folder, lock)?;
+            }
         }
     }
     containers.sweep()

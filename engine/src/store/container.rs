@@ -72,11 +72,17 @@ impl Containers {
     /// The disk did not take it; [`Kind::Conflict`] if the name is taken.
     pub fn make(&self, id: &ContainerId, name: &str) -> Result<(ContainerFolder, Lock)> {
         let path = self.folder.join(id.as_str());
-        std::fs::DirBuilder::new()
-            .mode(0o755)
-            .create(&path)
-            .context(|| format!("make the folder {}", path.display()))?;
-        let lock = Lock::at(&path, Sharing::Exclusive, &format!("container {id}"))?;
+        let lock = loop {
+            std::fs::DirBuilder::new()
+                .mode(0o755)
+                .create(&path)
+                .context(|| format!("make the folder {}", path.display()))?;
+            match Lock::at(&path, Sharing::Exclusive, &format!("container {id}")) {
+                // A sweeper took the folder for abandoned before it was locked.
+                Err(error) if error.kind() == Kind::NotFound => {}
+                locked => break locked?,
+            }
+        };
         if let Err(error) = self.claim(name, id) {
             removal::remove(&path, self.maps.as_ref())?;
             return Err(error);

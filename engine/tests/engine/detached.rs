@@ -542,3 +542,35 @@ fn a_runtime_folder_of_somebody_else_is_refused() {
     room.call(&["rm", ids.trim()]).ok();
     room.assert_gone();
 }
+
+/// Who is attached and takes nothing, as if stopped or a pager, keeps nobody else from the end.
+#[test]
+fn nobody_waits_for_a_client_that_reads_nothing() {
+    let Some(room) = Room::new() else { return };
+    let folder = room.data().join("containers");
+    for (name, restart) in [("once", "no"), ("always", "always")] {
+        let flags = ["run", "--name", name, "--restart", restart, "--network", "none", "./rootfs", "yes"];
+        let mut client = room.command(&flags).stdout(Stdio::piped()).spawn().expect("box");
+        wait_for("the container", || room.state(name) == "running");
+        // Until everything on the way is full.
+        std::thread::sleep(Duration::from_millis(700));
+        let began = Instant::now();
+        room.call(&["stop", "-t", "0", name]).ok();
+        assert_eq!(
+            (room.state(name).as_str(), room.call(&["wait", name]).ok().as_str()),
+            ("exited", "137\n")
+        );
+        let mut again = room.command(&["start", "-a", name]).stdout(Stdio::piped()).spawn().expect("box");
+        wait_for("the container", || room.state(name) == "running");
+        std::thread::sleep(Duration::from_millis(700));
+        room.call(&["rm", "-f", name]).ok();
+        assert!(began.elapsed() < Duration::from_secs(6), "{name}: {:?}", began.elapsed());
+        assert_eq!(fs::read_dir(&folder).expect("containers").count(), 0, "{name}");
+        for client in [&mut client, &mut again] {
+            drop(client.stdout.take());
+            client.wait().expect("box");
+        }
+    }
+    wait_for("monitors' ends", || monitors(&room).is_empty());
+    room.assert_gone();
+}

@@ -1,8 +1,11 @@
 //! Commands that are killed at any moment: the next one finds a legal state, and nothing is left in the end.
 
 use std::fs;
+use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::Duration;
+
+use rustix::process::{Pid, Signal, kill_process};
 
 use crate::harness::Room;
 use crate::registry::{Answer, Content, Registry, layer};
@@ -184,4 +187,79 @@ fn volumes_and_prune() {
     let named: Vec<_> =
         left(&room, "volumes").into_iter().filter(|name| !name.starts_with(".partial-")).collect();
     assert_eq!(named, Vec::<String>::new());
+}
+
+/// One after the other, so that nobody is left who knows how the program ended.
+pub fn kill_with_monitor(room: &Room, name: &str) {
+    let folder = format!("{}/", room.folder.display());
+    let pid = room.call(&["inspect", "--format", "{{.State.Pid}}", name]).ok();
+    let id = room.call(&["inspect", "--format", "{{.Id}}", name]).ok();
+    let is_monitor = |pid: &u32| {
+        let line = fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
+        line.starts_with(b"box-monitor\0") && String::from_utf8_lossy(&line).contains(id.trim())
+    };
+    let monitors: Vec<u32> = crate::host::processes_naming(&folder).into_iter().filter(is_monitor).collect();
+    assert_eq!(monitors.len(), 1, "{name}");
+    for pid in [monitors[0], pid.trim().parse().expect("pid")] {
+        kill_process(Pid::from_raw(pid.cast_signed()).expect("pid"), Signal::KILL).expect("kill");
+        crate::harness::wait_for("its end", || {
+            let status = fs::read_to_string(format!("/proc/{pid}/status"));
+            status.is_ok_and(|status| status.contains("State:\tZ"))
+                || !Path::new(&format!("/proc/{pid}")).exists()
+        });
+    }
+}
+
+#[test]
+fn a_monitor_with_its_container() {
+    let Some(room) = Room::new() else { return };
+    room.start(&["--name", "lost"], &["sleep", "1000"]);
+    kill_with_monitor(&room, "lost");
+    assert_eq!(room.call(&["wait", "lost"]).ok(), "255\n");
+    assert_eq!(room.state("lost"), "exited");
+    let text =
+        |field: &str| room.call(&["inspect", "--format", &format!("{{{{.State.{field}}}}}"), "lost"]).ok();
+    assert_eq!(text("ExitCode"), "255\n");
+    assert!(text("Error").contains("its monitor was killed"), "{}", text("Error"));
+    assert!(!text("FinishedAt").starts_with("0001"), "{}", text("FinishedAt"));
+    room.call(&["start", "lost"]).ok();
+    assert_eq!(room.state("lost"), "running");
+    // Somebody waits for it meanwhile.
+    let waiting = room.command(&["wait", "lost"]).stdout(Stdio::piped()).spawn().expect("box");
+    std::thread::sleep(Duration::from_millis(200));
+    kill_with_monitor(&room, "lost");
+    let said = waiting.wait_with_output().expect("box").stdout;
+    assert_eq!(String::from_utf8_lossy(&said), "255\n");
+
+    room.start(&["--name", "again", "--restart", "on-failure"], &["sleep", "1000"]);
+    kill_with_monitor(&room, "again");
+    crate::harness::wait_for("another run", || room.state("again") == "running");
+    // One that its user stops while nobody is there stays as it is.
+    room.start(&["--name", "stopped", "--restart", "always"], &["sleep", "1000"]);
+    fs::write(room.data().join("containers").join(id_of(&room, "stopped")).join("stopped"), "")
+        .expect("file");
+    kill_with_monitor(&room, "stopped");
+    assert_eq!(room.state("stopped"), "exited");
+    clean_up(&room);
+}
+
+fn id_of(room: &Room, name: &str) -> String {
+    room.call(&["inspect", "--format", "{{.Id}}", name]).ok().trim().to_string()
+}
+
+/// Between the making of its folder and its lock no other command takes a container for abandoned.
+#[test]
+fn many_that_sweep_and_begin() {
+    let Some(room) = Room::new() else { return };
+    let flags = ["run", "--rm", "--network", "none", "./rootfs", "true"];
+    for _ in 0..4 {
+        let start = |_| room.command(&flags).stderr(Stdio::piped()).spawn().expect("box");
+        let children: Vec<_> = (0..25).map(start).collect();
+        for child in children {
+            let output = child.wait_with_output().expect("box");
+            assert_eq!(String::from_utf8_lossy(&output.stderr), "");
+            assert!(output.status.success(), "{output:?}");
+        }
+    }
+    clean_up(&room);
 }

@@ -7,6 +7,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use crate::harness::{Room, wait_for};
+use crate::killed::kill_with_monitor;
 
 /// One at a time: they share the host's bridges. The host is the tests' own network namespace.
 fn room() -> Option<(Room, MutexGuard<'static, ()>)> {
@@ -58,6 +59,11 @@ fn a_port_of_the_hosts() {
     let said = room.call(&["exec", "server", "ip", "-4", "addr", "show", "eth0"]).ok();
     assert!(said.contains("inet 10."), "{said}");
     room.call(&["run", "--rm", "-p", "127.0.0.1:18080:80", "./rootfs", "true"]).fails(125, "18080");
+    // One that is lost with its monitor gives it back.
+    kill_with_monitor(&room, "server");
+    room.call(&["run", "--rm", "-p", "127.0.0.1:18080:80", "./rootfs", "true"]).exits(0);
+    room.call(&["start", "server"]).exits(0);
+    wait_for("an answer", || read_from("127.0.0.1:18080") == "from server\n");
     room.call(&["rm", "-f", "server"]).ok();
     assert_eq!(read_from("127.0.0.1:18080"), "");
     room.call(&["run", "--rm", "--network", "host", "-p", "1:1", "./rootfs", "true"])
@@ -92,6 +98,16 @@ fn containers_find_each_other_by_name() {
     let started = room.call(&["start", "db"]).exits(0);
     assert_eq!(started.stderr, "");
     assert!(hosts().contains("10.77.0.50\tdb database"), "{}", hosts());
+    // Another name is known at once, and the one before is not.
+    room.call(&["rename", "db", "store"]).ok();
+    assert!(hosts().contains("10.77.0.50\tstore database") && !hosts().contains("\tdb"), "{}", hosts());
+    room.call(&["rename", "store", "db"]).ok();
+    // Nobody can be called what each one is to itself.
+    room.call(&["rename", "db", "localhost"]).fails(1, "--name localhost: on the network backend");
+    for flag in ["--name", "--network-alias", "--hostname"] {
+        let flags = ["run", "--rm", "--network", "backend", flag, "Localhost", "./rootfs", "true"];
+        room.call(&flags).fails(125, &format!("{flag} Localhost: on the network backend"));
+    }
     // The others have neither the names nor the way.
     room.call(&["run", "--rm", "./rootfs", "ping", "-c", "1", "-W", "1", "10.77.0.50"]).exits(1);
 

@@ -506,3 +506,32 @@ fn names_that_cannot_be_are_refused_before_anything_is_asked() {
     room.call(&["pull", "--platform", "a/b/c/d", "a"]).fails(125, "--platform a/b/c/d");
     room.call(&["search", "alpine"]).fails(125, "search: there is no such command");
 }
+
+/// An image's signal that nobody could send is refused when a container is made, not when it is to stop.
+#[test]
+fn a_stop_signal_that_is_none() {
+    let Some(room) = Room::new() else { return };
+    let mut content = Content::default();
+    let (blob, diff_id) = layer(&room.tar("image.tar"));
+    let mut document = content.image_document("amd64", &[(blob, diff_id.clone())]);
+    let config = json!({
+        "architecture": "amd64", "os": "linux",
+        "config": {"Cmd": ["sleep", "1000"], "StopSignal": "SIGNONSUCH"},
+        "rootfs": {"type": "layers", "diff_ids": [diff_id]},
+    });
+    let config = config.to_string().into_bytes();
+    document["config"]["digest"] = json!(content.blob(&config));
+    document["config"]["size"] = json!(config.len());
+    content.manifest("1", OCI_MANIFEST, &document);
+    let registry = Registry::start(content, |_| Answer::Usual);
+    let name = format!("{}/a:1", registry.host);
+    room.call(&["pull", "-q", &name]).exits(0);
+    for verb in [&["run", "--rm"][..], &["run", "-d"], &["create"]] {
+        room.call(&[verb, &["--network", "none", &name]].concat()).fails(125, "StopSignal of the image: ");
+    }
+    room.call(&["run", "-d", "--name", "own", "--stop-signal", "KILL", "--network", "none", &name]).exits(0);
+    room.call(&["stop", "own"]).ok();
+    assert_eq!(room.call(&["wait", "own"]).ok(), "137\n");
+    room.call(&["rm", "own"]).ok();
+    room.assert_gone();
+}

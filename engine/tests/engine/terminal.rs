@@ -126,3 +126,32 @@ fn one_more_program_with_a_terminal() {
     room.call(&["rm", "-f", "busy"]).ok();
     room.assert_gone();
 }
+
+/// Without -t a program has nothing of the terminal's: what is typed is not its without -i, what it says is seen all the same.
+#[test]
+fn a_terminal_stays_out_of_the_container() {
+    let Some(room) = Room::new() else { return };
+    room.start(&["--name", "host"], &["sleep", "1000"]);
+    let script = "for n in 0 1 2; do test -t $n && echo terminal; done; cat; echo end";
+    let run = ["run", "--rm", "--network", "none"];
+    for way in [[&run[..], &["./rootfs"]].concat(), vec!["exec", "host"]] {
+        let screen = Screen::open();
+        let mut child = screen.start(&room, &[&way[..], &["sh", "-c", script]].concat());
+        child.wait().expect("box");
+        wait_for("its end", || screen.seen.lock().expect("screen").contains("end"));
+        assert_eq!(screen.seen.lock().expect("screen").replace('\r', ""), "end\n", "{way:?}");
+    }
+    let script = "test -t 0 && echo terminal; while read line; do echo heard $line; done; echo end";
+    for way in [[&run[..], &["-i", "./rootfs"]].concat(), vec!["exec", "-i", "host"]] {
+        let screen = Screen::open();
+        let mut child = screen.start(&room, &[&way[..], &["sh", "-c", script]].concat());
+        screen.type_in("word\n");
+        wait_for("an answer", || screen.seen.lock().expect("screen").contains("heard word"));
+        screen.type_in("\x04");
+        child.wait().expect("box");
+        wait_for("its end", || screen.seen.lock().expect("screen").contains("end"));
+        assert!(!screen.seen.lock().expect("screen").contains("terminal"), "{way:?}");
+    }
+    room.call(&["rm", "-f", "host"]).ok();
+    room.assert_gone();
+}

@@ -51,6 +51,12 @@ impl Warning {
         Warning::new(WarningKind::LeftBehind, text)
     }
 
+    /// Of [`WarningKind::OutputLost`], for commands that copy it.
+    #[doc(hidden)]
+    pub fn output_lost(text: fmt::Arguments<'_>) -> Warning {
+        Warning::new(WarningKind::OutputLost, text)
+    }
+
     /// Of [`WarningKind::Ignored`], for the command.
     #[doc(hidden)]
     pub fn ignored(text: fmt::Arguments<'_>) -> Warning {

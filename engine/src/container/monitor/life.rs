@@ -12,14 +12,12 @@ use super::watch::Watch;
 use super::{Beginning, Monitored, socket_path};
 use crate::container::event::{Happening, note};
 use crate::container::log::{LogBounds, LogWriter};
+use crate::container::loss::{UNKNOWN, record_loss};
 use crate::container::neighbours::refresh_names;
 use crate::container::options::Restart;
 use crate::container::record::{ContainerRecord, Exit, Progress, is_stopped};
 use crate::error::{Context, Error, Result};
 use crate::time::Moment;
-
-/// The status of a program whose parent was killed, where the kernel tells nobody else.
-const UNKNOWN: u8 = 255;
 
 /// How long the first new start is waited for; the next ones twice as long each, up to the longest.
 const PAUSE: Duration = Duration::from_millis(100);
@@ -45,7 +43,7 @@ pub fn live(mut monitored: Monitored, beginning: Beginning, first: UnixStream) -
             Ok(Some(exit)) => exit,
             // Whoever was to start it has gone.
             Ok(None) => return monitored.give_up(),
-            Err(error) => return refuse(&mut monitored, &mut watch, &error),
+            Err(error) => return refuse(&mut monitored, watch, &error),
         };
         if began.elapsed() >= LONG {
             pause = PAUSE;
@@ -64,9 +62,7 @@ pub fn live(mut monitored: Monitored, beginning: Beginning, first: UnixStream) -
             let progress = Progress::read(&monitored.folder)?;
             Progress { exit: Some(settled), ..progress }.write(&monitored.folder)?;
             monitored.give_up()?;
-            watch.say_to_all(&encode(Kind::Ended, &[exit.status]));
-            watch.flush_all();
-            return Ok(());
+            return watch.take_leave(&encode(Kind::Ended, &[exit.status]));
         }
         beginning = Beginning::Again;
         watch.is_started = false;
@@ -94,7 +90,14 @@ fn run(
 ) -> Result<Option<Exit>> {
     let mut served = match beginning {
         Beginning::Make | Beginning::Again => make(monitored, folder)?,
-        Beginning::Adopt => find(monitored, folder)?,
+        Beginning::Adopt => match find(monitored, folder) {
+            Ok(served) => served,
+            // It has ended since its monitor was killed.
+            Err(error) => {
+                let Monitored { store, folder, record, .. } = monitored;
+                return record_loss(store, folder, record, &error.to_string()).map(Some);
+            }
+        },
     };
     // Before its program runs, which may look for others at once.
     if let Err(error) = refresh_names(&monitored.store, &monitored.record) {
@@ -153,16 +156,14 @@ fn record_end(monitored: &Monitored, served: &mut Served) -> Result<Exit> {
 }
 
 /// Records that it could not be started, and tells whoever wanted it.
-fn refuse(monitored: &mut Monitored, watch: &mut Watch, error: &Error) -> Result<()> {
+fn refuse(monitored: &mut Monitored, watch: Watch, error: &Error) -> Result<()> {
     let (text, status) = (error.to_string(), error.status());
     let (finished, is_restarting) = (Moment::now(), false);
     let exit = Exit { status, finished, error: Some(text.clone()), is_restarting };
     let progress = Progress::read(&monitored.folder)?;
     Progress { started: Some(finished), exit: Some(exit), ..progress }.write(&monitored.folder)?;
     monitored.give_up()?;
-    watch.say_to_all(&encode_value(Kind::Failed, &Failure { text, status }));
-    watch.flush_all();
-    Ok(())
+    watch.take_leave(&encode_value(Kind::Failed, &Failure { text, status }))
 }
 
 fn listen(folder: &Path) -> Result<UnixListener> {

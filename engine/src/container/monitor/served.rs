@@ -37,7 +37,7 @@ pub fn make(monitored: &Monitored, folder: &Path) -> Result<Served> {
         let _ = std::fs::remove_file(folder.join(name));
     }
     forget_state(store, &own.id)?;
-    let Prepared { bundle, mut options, root } = prepare(store, own, record)?;
+    let Prepared { bundle, mut options, account: _, root } = prepare(store, own, record)?;
     let (mut outputs, mut stdin) = (Vec::new(), None);
     if !record.options.streams.terminal {
         let pipes = Pipes::in_folder(folder);

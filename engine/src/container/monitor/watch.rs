@@ -238,19 +238,25 @@ impl Watch {
         }
     }
 
-    /// Waits until all clients have taken what is left for them, or have gone: nobody else waits any more.
-    pub fn flush_all(&mut self) {
+    /// Tells everybody how it ended, also those who have come last, and waits until they have taken it with what is left for them,
+    /// or have gone. The container's lock and socket are gone: nobody waits for this monitor any more.
+    pub fn take_leave(mut self, frame: &[u8]) -> Result<()> {
+        self.accept()?;
+        self.say_to_all(frame);
+        let Watch { mut clients, listener, .. } = self;
+        drop(listener);
         loop {
-            self.clients.retain(Client::is_behind);
-            if self.clients.is_empty() {
-                return;
+            clients.retain(Client::is_behind);
+            if clients.is_empty() {
+                return Ok(());
             }
             let mut polled: Vec<_> =
-                self.clients.iter().map(|client| PollFd::new(client, PollFlags::OUT)).collect();
-            if poll(&mut polled, None).is_err_and(|errno| errno != Errno::INTR) {
-                return;
+                clients.iter().map(|client| PollFd::new(client, PollFlags::OUT)).collect();
+            match poll(&mut polled, None) {
+                Ok(_) | Err(Errno::INTR) => {}
+                Err(errno) => return Err(errno).context(|| "wait for the clients"),
             }
-            self.clients.iter_mut().for_each(Client::flush);
+            clients.iter_mut().for_each(Client::flush);
         }
     }
 }
