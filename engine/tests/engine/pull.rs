@@ -513,7 +513,7 @@ fn a_stop_signal_that_is_none() {
     let Some(room) = Room::new() else { return };
     let mut content = Content::default();
     let (blob, diff_id) = layer(&room.tar("image.tar"));
-    let mut document = content.image_document("amd64", &[(blob, diff_id.clone())]);
+    let mut document = content.image_document("amd64", &[(blob, diff_id)]);
     let config = json!({
         "architecture": "amd64", "os": "linux",
         "config": {"Cmd": ["sleep", "1000"], "StopSignal": "SIGNONSUCH"},
