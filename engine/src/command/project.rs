@@ -1,9 +1,11 @@
 //! boxify.yaml: what `box run` without an image runs in a folder.
 //!
-//!     imageName: alpine
-//!     settings:
-//!       memoryLimit: 100m
-//!       cpuLimit: 0.5
+//! ```yaml
+//! imageName: alpine
+//! settings:
+//!   memoryLimit: 100m
+//!   cpuLimit: 0.5
+//! ```
 
 use std::io::ErrorKind;
 use std::path::Path;
