@@ -229,7 +229,8 @@ fn a_monitor_with_its_container() {
     std::thread::sleep(Duration::from_millis(200));
     kill_with_monitor(&room, "lost");
     let said = waiting.wait_with_output().expect("box").stdout;
-    assert_eq!(String::from_utf8_lossy(&said), "255\n");
+    // It may have been given another monitor between the two, which sees how it ends where the kernel tells it.
+    assert!([&b"255\n"[..], b"137\n"].contains(&&*said), "{}", String::from_utf8_lossy(&said));
 
     room.start(&["--name", "again", "--restart", "on-failure"], &["sleep", "1000"]);
     kill_with_monitor(&room, "again");
