@@ -72,14 +72,14 @@ fn parse(arguments: &[OsString]) -> Result<Option<Options>> {
     let mut parser = lexopt::Parser::from_args(arguments);
     while let Some(argument) = parser.next()? {
         match argument {
-            Long("pillbox") => options.pillbox = Some(parser.value()?.into()),
-            Long("reduced") => options.reduced = Some(parser.value()?.into()),
+            Long("pillbox") => options.pillbox = Some(path(parser.value()?)?),
+            Long("reduced") => options.reduced = Some(path(parser.value()?)?),
             Long("plugins") => options.plugins = parser.value()?.into(),
             Long("runs") => options.runs = parser.value()?.parse()?,
             Long("live") => options.live = parser.value()?.parse()?,
             Long("quick") => (options.runs, options.live) = (10, 60),
-            Long("json") => options.json = Some(parser.value()?.into()),
-            Long("markdown") => options.markdown = Some(parser.value()?.into()),
+            Long("json") => options.json = Some(path(parser.value()?)?),
+            Long("markdown") => options.markdown = Some(path(parser.value()?)?),
             Long("help") | Short('h') => {
                 print!("{HELP}");
                 return Ok(None);
@@ -92,6 +92,11 @@ fn parse(arguments: &[OsString]) -> Result<Option<Options>> {
         Options { live: 2..=MOST, .. } => Ok(Some(options)),
         Options { live, .. } => Err(error(format!("--live {live}: must be from 2 to {MOST}"))),
     }
+}
+
+/// Whoever enters a mount namespace is in its root folder then.
+fn path(value: OsString) -> Result<PathBuf> {
+    std::path::absolute(&value).context(|| value.display().to_string())
 }
 
 fn bench(options: &Options) -> Result<()> {
