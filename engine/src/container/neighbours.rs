@@ -108,17 +108,20 @@ fn write_section(path: &Path, section: &str) -> std::io::Result<()> {
     let mut options = File::options();
     let mut file =
         options.read(true).write(true).custom_flags(OFlags::NOFOLLOW.bits().cast_signed()).open(path)?;
-    let mut text = String::new();
-    // A container's program may write there what it likes.
-    (&mut file).take(1 << 20).read_to_string(&mut text)?;
-    let own = text.find(BEGINNING).map_or(&*text, |start| &text[..start]);
-    let line_end = if own.is_empty() || own.ends_with('\n') { "" } else { "\n" };
-    let text = match section {
-        "" => own.to_string(),
-        section => format!("{own}{line_end}{BEGINNING}{section}"),
-    };
+    let mut text = Vec::new();
+    // A container's program may write there what it likes, also what is no text: its neighbours must not suffer from that.
+    (&mut file).take(1 << 20).read_to_end(&mut text)?;
+    let found = text.windows(BEGINNING.len()).position(|window| window == BEGINNING.as_bytes());
+    text.truncate(found.unwrap_or(text.len()));
+    if !section.is_empty() {
+        if !text.is_empty() && !text.ends_with(b"\n") {
+            text.push(b'\n');
+        }
+        text.extend_from_slice(BEGINNING.as_bytes());
+        text.extend_from_slice(section.as_bytes());
+    }
     file.rewind()?;
-    file.write_all(text.as_bytes())?;
+    file.write_all(&text)?;
     file.set_len(text.len() as u64)
 }
 

@@ -108,6 +108,11 @@ fn containers_find_each_other_by_name() {
         let flags = ["run", "--rm", "--network", "backend", flag, "Localhost", "./rootfs", "true"];
         room.call(&flags).fails(125, &format!("{flag} Localhost: on the network backend"));
     }
+    // What one writes into its own file does not keep the others from theirs.
+    room.call(&["exec", "web", "sh", "-c", r"printf '\377\376' >>/etc/hosts"]).ok();
+    room.call(&["rename", "db", "again"]).ok();
+    room.call(&["rename", "again", "db"]).ok();
+    assert!(hosts().contains("10.77.0.50\tdb database"), "{}", hosts());
     // The others have neither the names nor the way.
     room.call(&["run", "--rm", "./rootfs", "ping", "-c", "1", "-W", "1", "10.77.0.50"]).exits(1);
 
