@@ -1,6 +1,6 @@
 //! Moments, and how they are written.
 
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use serde::{Deserialize, Serialize};
 
@@ -19,10 +19,7 @@ impl Moment {
 
 /// RFC 3339, in UTC, with nanoseconds.
 pub fn rfc3339(moment: Moment) -> String {
-    let (seconds, nanoseconds) = (moment.0 / 1_000_000_000, moment.0 % 1_000_000_000);
-    let (year, month, day) = date(seconds / 86_400);
-    let (hour, minute, second) = (seconds / 3600 % 24, seconds / 60 % 60, seconds % 60);
-    format!("{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}.{nanoseconds:09}Z")
+    pillbox::text::time::rfc3339(UNIX_EPOCH + Duration::from_nanos(moment.0))
 }
 
 /// The moment that RFC 3339 text names; `None` if it is none since 1970.
@@ -50,25 +47,13 @@ pub fn parse_rfc3339(text: &str) -> Option<Moment> {
     u64::try_from(seconds).ok()?.checked_mul(1_000_000_000)?.checked_add(nanoseconds).map(Moment)
 }
 
-/// The number of days from 1970 to a day; the reverse of [`date`].
+/// The number of days from 1970 to a day in the Gregorian calendar. Years begin in March meanwhile, so that the day that may be missing
+/// is the last one.
 fn days(year: u64, month: u64, day: u64) -> Option<u64> {
     let year = if month <= 2 { year.checked_sub(1)? } else { year };
     let month = if month > 2 { month - 3 } else { month + 9 };
     let days = 365 * year + year / 4 - year / 100 + year / 400 + (153 * month + 2) / 5 + day - 1;
     days.checked_sub(719_468)
-}
-
-/// Year, month and day of a number of days since 1970, in the Gregorian calendar, whose cycle has 400 years. Years begin in March
-/// meanwhile, so that the day that may be missing is the last one.
-fn date(days: u64) -> (u64, u64, u64) {
-    let days = days + 719_468;
-    let (cycle, day) = (days / 146_097, days % 146_097);
-    let year = (day - day / 1460 + day / 36_524 - day / 146_096) / 365;
-    let day = day - (365 * year + year / 4 - year / 100);
-    let month = (5 * day + 2) / 153;
-    let in_month = day - (153 * month + 2) / 5 + 1;
-    let month = if month < 10 { month + 3 } else { month - 9 };
-    (cycle * 400 + year + u64::from(month <= 2), month, in_month)
 }
 
 #[cfg(test)]

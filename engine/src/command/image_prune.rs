@@ -1,13 +1,13 @@
 //! image prune: what nothing leads to, and what has no name; with --all, all that no container uses.
 
 use std::collections::BTreeSet;
-use std::io::IsTerminal;
 
+use super::confirmation::{FORCE, is_confirmed};
 use super::rmi::deleted;
 use super::table::human_size;
 use super::{Arguments, Command, Flag, Global, print};
 use crate::container::ContainerRecord;
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::image::ImageId;
 use crate::store::Store;
 
@@ -19,7 +19,7 @@ pub const COMMAND: Command = Command {
     help: "remove images that have no name, and what broken pulls have left",
     flags: &[&[
         Flag { long: "all", short: Some('a'), value: None, help: "all images that no container is made of" },
-        Flag { long: "force", short: Some('f'), value: None, help: "do not ask" },
+        FORCE,
     ]],
     ends_at_operand: false,
     run: prune,
@@ -28,7 +28,7 @@ pub const COMMAND: Command = Command {
 fn prune(global: &Global, arguments: &Arguments) -> Result<u8> {
     let all = arguments.is_set("all");
     let what = if all { "all images that no container is made of" } else { "all images without a name" };
-    if !arguments.is_set("force") && !confirm(what)? {
+    if !is_confirmed(arguments, what)? {
         return Ok(0);
     }
     let (said, freed) = prune_images(&global.store()?, all)?;
@@ -59,20 +59,4 @@ pub fn prune_images(store: &Store, all: bool) -> Result<(String, u64)> {
     let head = if said.is_empty() { "" } else { "Deleted Images:\n" };
     let tail = if said.is_empty() { "" } else { "\n" };
     Ok((format!("{head}{said}{tail}"), collected.bytes + partial))
-}
-
-/// Asks on a terminal. Elsewhere nobody answers.
-///
-/// # Errors
-/// Nobody can be asked.
-pub fn confirm(what: &str) -> Result<bool> {
-    if !std::io::stdin().is_terminal() {
-        return Err(Error::invalid(
-            "prune: nobody can be asked, because stdin is no terminal: --force does it without",
-        ));
-    }
-    print(&format!("WARNING! This will remove {what}.\nAre you sure you want to continue? [y/N] "))?;
-    let mut line = String::new();
-    std::io::stdin().read_line(&mut line)?;
-    Ok(matches!(line.trim(), "y" | "Y" | "yes"))
 }

@@ -5,6 +5,7 @@ mod attach;
 mod boot;
 mod commit;
 mod completion;
+mod confirmation;
 mod container_flags;
 mod create;
 mod documents;

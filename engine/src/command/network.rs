@@ -7,10 +7,10 @@ use pillbox::container::{STORE, worded};
 use pillbox_network::Cidr;
 use serde_json::{Value, json};
 
+use super::confirmation::{FORCE, is_confirmed};
 use super::container_flags::labels;
 use super::documents::show_documents;
 use super::format::Format;
-use super::image_prune::confirm;
 use super::table::{list, table};
 use super::{Arguments, Command, Flag, Global, each, print};
 use crate::container::{ContainerRecord, NetworkMode, Status, check_network_name};
@@ -97,7 +97,7 @@ pub const PRUNE: Command = Command {
     operands: "",
     operand_count: 0..=0,
     help: "remove networks that no container has",
-    flags: &[&[Flag { long: "force", short: Some('f'), value: None, help: "do not ask" }]],
+    flags: &[&[FORCE]],
     ends_at_operand: false,
     run: prune,
 };
@@ -263,7 +263,7 @@ fn running_on(store: &Store, network: &str) -> Result<Vec<ContainerRecord>> {
 }
 
 fn prune(global: &Global, arguments: &Arguments) -> Result<u8> {
-    if !arguments.is_set("force") && !confirm("all networks that no container has")? {
+    if !is_confirmed(arguments, "all networks that no container has")? {
         return Ok(0);
     }
     print(&list("Deleted Networks", &prune_networks(&global.store()?)?))

@@ -1,7 +1,8 @@
 //! container prune, system prune: what is not needed any more goes.
 
+use super::confirmation::{FORCE, is_confirmed};
 use super::filter::{Filters, is_labelled};
-use super::image_prune::{confirm, prune_images};
+use super::image_prune::prune_images;
 use super::network::prune_networks;
 use super::table::{human_size, list};
 use super::volume::prune_volumes;
@@ -11,8 +12,6 @@ use crate::container::{ContainerRecord, Own, Status, disk_usage};
 use crate::error::Result;
 use crate::store::{Sharing, Store};
 use crate::time::Moment;
-
-const FORCE: Flag = Flag { long: "force", short: Some('f'), value: None, help: "do not ask" };
 
 pub const CONTAINERS: Command = Command {
     name: "container prune",
@@ -55,7 +54,7 @@ pub const SYSTEM: Command = Command {
 
 fn prune_containers_command(global: &Global, arguments: &Arguments) -> Result<u8> {
     let filters = Filters::parse(arguments, &["until", "label", "label!"])?;
-    if !arguments.is_set("force") && !confirm("all containers that do not run")? {
+    if !is_confirmed(arguments, "all containers that do not run")? {
         return Ok(0);
     }
     let (said, freed) = prune_containers(&global.store()?, &filters)?;
@@ -94,7 +93,7 @@ fn prune_system(global: &Global, arguments: &Arguments) -> Result<u8> {
         if volumes { ", all volumes without a name that no container has" } else { "" },
         if all { "all images that no container is made of" } else { "all images without a name" },
     );
-    if !arguments.is_set("force") && !confirm(&what)? {
+    if !is_confirmed(arguments, &what)? {
         return Ok(0);
     }
     let store = global.store()?;

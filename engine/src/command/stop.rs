@@ -47,15 +47,7 @@ pub const PAUSE: Command = Command {
     help: "stop all processes of containers until unpause",
     flags: &[],
     ends_at_operand: false,
-    run: |global, arguments| {
-        let store = global.store()?;
-        each(arguments, |name| {
-            let folder = store.containers().find(name)?;
-            open_running(&store, &folder)?.pause()?;
-            note(&store, &ContainerRecord::of(&folder)?, &Happening::Pause);
-            Ok(())
-        })
-    },
+    run: |global, arguments| change(global, arguments, pillbox::Container::pause, Happening::Pause),
 };
 
 pub const UNPAUSE: Command = Command {
@@ -66,15 +58,7 @@ pub const UNPAUSE: Command = Command {
     help: "let all processes of containers go on",
     flags: &[],
     ends_at_operand: false,
-    run: |global, arguments| {
-        let store = global.store()?;
-        each(arguments, |name| {
-            let folder = store.containers().find(name)?;
-            open_running(&store, &folder)?.resume()?;
-            note(&store, &ContainerRecord::of(&folder)?, &Happening::Unpause);
-            Ok(())
-        })
-    },
+    run: |global, arguments| change(global, arguments, pillbox::Container::resume, Happening::Unpause),
 };
 
 pub const WAIT: Command = Command {
@@ -100,6 +84,22 @@ fn signal(arguments: &Arguments) -> Result<Option<Signal>> {
     let parse =
         |text: &str| pillbox::signal::parse(text).map_err(|error| Error::from(error).context("--signal"));
     arguments.text("signal")?.map(parse).transpose()
+}
+
+/// Does something to each container that runs, and notes it.
+fn change(
+    global: &Global,
+    arguments: &Arguments,
+    act: fn(&pillbox::Container) -> pillbox::Result<()>,
+    happening: Happening,
+) -> Result<u8> {
+    let store = global.store()?;
+    each(arguments, |name| {
+        let folder = store.containers().find(name)?;
+        act(&open_running(&store, &folder)?)?;
+        note(&store, &ContainerRecord::of(&folder)?, &happening);
+        Ok(())
+    })
 }
 
 fn stop(global: &Global, arguments: &Arguments) -> Result<u8> {

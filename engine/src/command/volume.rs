@@ -4,11 +4,11 @@ use std::collections::BTreeSet;
 
 use serde_json::{Value, json};
 
+use super::confirmation::{FORCE, is_confirmed};
 use super::container_flags::labels;
 use super::documents::show_documents;
 use super::filter::{Filters, is_labelled};
 use super::format::Format;
-use super::image_prune::confirm;
 use super::table::{human_size, list, table};
 use super::{Arguments, Command, Flag, Global, each, print};
 use crate::container::{ContainerRecord, check_volume_name};
@@ -88,7 +88,7 @@ pub const PRUNE: Command = Command {
     help: "remove volumes without a name that no container has",
     flags: &[&[
         Flag { long: "all", short: Some('a'), value: None, help: "those with a name as well" },
-        Flag { long: "force", short: Some('f'), value: None, help: "do not ask" },
+        FORCE,
     ]],
     ends_at_operand: false,
     run: prune,
@@ -192,7 +192,7 @@ fn rm(global: &Global, arguments: &Arguments) -> Result<u8> {
 fn prune(global: &Global, arguments: &Arguments) -> Result<u8> {
     let all = arguments.is_set("all");
     let what = if all { "all volumes" } else { "all volumes without a name" };
-    if !arguments.is_set("force") && !confirm(&format!("{what} that no container has"))? {
+    if !is_confirmed(arguments, &format!("{what} that no container has"))? {
         return Ok(0);
     }
     let (names, freed) = prune_volumes(&global.store()?, all)?;

@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use pillbox::text::time::parse_duration;
+
 use crate::error::{Error, Result};
 
 /// Reads `512m`, `1.5g`, `64MiB`, `128 kilobytes`; a number alone is bytes. A thousand is 1,024 in all of them, as Docker has it.
@@ -56,23 +58,9 @@ pub fn parse_time(flag: &str, text: &str) -> Result<Duration> {
     if let Ok(seconds) = text.parse::<u64>() {
         return Ok(Duration::from_secs(seconds));
     }
-    let (mut rest, mut sum) = (text, Duration::ZERO);
-    while !rest.is_empty() {
-        let digits = rest.find(|letter: char| !letter.is_ascii_digit()).ok_or_else(wrong)?;
-        let number: u64 = rest[..digits].parse().map_err(|_| wrong())?;
-        let behind = &rest[digits..];
-        let units = behind.find(|letter: char| letter.is_ascii_digit()).unwrap_or(behind.len());
-        let factor = match &behind[..units] {
-            "ms" => 1,
-            "s" => 1000,
-            "m" => 60_000,
-            "h" => 3_600_000,
-            _ => return Err(wrong()),
-        };
-        sum += Duration::from_millis(number.checked_mul(factor).ok_or_else(wrong)?);
-        rest = &behind[units..];
-    }
-    if text.is_empty() { Err(wrong()) } else { Ok(sum) }
+    // Docker takes nothing finer.
+    let is_whole = |time: &Duration| time.subsec_nanos().is_multiple_of(1_000_000);
+    parse_duration(text).filter(is_whole).ok_or_else(wrong)
 }
 
 #[cfg(test)]
