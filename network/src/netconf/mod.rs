@@ -16,7 +16,7 @@
 //!
 //! Everything may be left out. Without a model each interface is a plain pair, of which `ip` is the host's address.
 
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use pillbox_json::{List, Map, Text, object, parse_strictly};
 
@@ -318,16 +318,25 @@ fn network(model: Option<&Model<'_>>) -> Result<NetworkRequest> {
 }
 
 /// Addresses that are no container's (RFC 6890).
-const RESERVED: [(&str, &str); 8] = [
-    ("0.0.0.0/8", "of no host"),
-    ("127.0.0.0/8", "of the loopback"),
-    ("169.254.0.0/16", "of single links"),
-    ("224.0.0.0/4", "of groups"),
-    ("240.0.0.0/4", "that are reserved"),
-    ("::/127", "of no host, and the loopback's"),
-    ("fe80::/10", "of single links"),
-    ("ff00::/8", "of groups"),
+const RESERVED: [(Cidr, &str); 8] = [
+    (v4([0, 0, 0, 0], 8), "of no host"),
+    (v4([127, 0, 0, 0], 8), "of the loopback"),
+    (v4([169, 254, 0, 0], 16), "of single links"),
+    (v4([224, 0, 0, 0], 4), "of groups"),
+    (v4([240, 0, 0, 0], 4), "that are reserved"),
+    (v6(0, 127), "of no host, and the loopback's"),
+    (v6(0xfe80, 10), "of single links"),
+    (v6(0xff00, 8), "of groups"),
 ];
+
+const fn v4([a, b, c, d]: [u8; 4], prefix: u8) -> Cidr {
+    Cidr { ip: IpAddr::V4(Ipv4Addr::new(a, b, c, d)), prefix }
+}
+
+/// Of an address of which only the first 16 bits are set.
+const fn v6(first: u16, prefix: u8) -> Cidr {
+    Cidr { ip: IpAddr::V6(Ipv6Addr::new(first, 0, 0, 0, 0, 0, 0, 0)), prefix }
+}
 
 fn range(index: usize, subnet: Cidr) -> Result<Range> {
     if subnet != subnet.network() {
@@ -336,10 +345,7 @@ fn range(index: usize, subnet: Cidr) -> Result<Range> {
             "model.subnets[{index}]: {subnet} is an address in {right}"
         )));
     }
-    if let Some((reserved, whose)) = RESERVED
-        .iter()
-        .find(|(reserved, _)| Cidr::parse(reserved).is_some_and(|reserved| reserved.overlaps(subnet)))
-    {
+    if let Some((reserved, whose)) = RESERVED.iter().find(|(reserved, _)| reserved.overlaps(subnet)) {
         return Err(Error::invalid(format_args!(
             "model.subnets[{index}]: {subnet} has addresses {whose} ({reserved}): choose a private one, such as \
              10.88.0.0/16 or fd00:88::/64"

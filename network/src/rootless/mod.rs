@@ -62,7 +62,7 @@ pub use helper::Helper;
 pub use target::Target;
 
 /// The interface's name in the container.
-const INTERFACE: &str = "eth0";
+pub const INTERFACE: &str = "eth0";
 
 /// Where programs are looked for.
 #[derive(Debug, Clone, Copy)]

@@ -57,7 +57,9 @@ fn mend(global: &Global, store: Option<&Store>, arguments: &Arguments) -> Result
         Some(store) => Host::open().and_then(|mut host| inspect::mend(store, &mut host)).map_err(worded)?,
         None => Vec::new(),
     };
-    done.extend(collect_garbage(&root(global), &networks, &cni_settings(arguments)?)?);
+    if !networks.is_empty() {
+        done.extend(collect_garbage(&root(global), &networks, &cni_settings(arguments)?)?);
+    }
     print(&lines(&done))?;
     Ok(0)
 }

@@ -5,7 +5,7 @@ use std::ffi::OsStr;
 use pillbox_netlink::{Socket, address, link};
 use pillbox_network::dns::Resolver;
 use pillbox_network::netconf::UserMode;
-use pillbox_network::rootless::{self, Helper, Options, Prepared, Tools};
+use pillbox_network::rootless::{self, Helper, INTERFACE, Options, Prepared, Tools};
 use rustix::process::Pid;
 
 use super::cni::NAMESPACE;
@@ -14,9 +14,6 @@ use crate::container::Network;
 use crate::error::{Context, Error, Result, Warning, WarningKind};
 use crate::state::{Entry, NetworkRecord, StateDirectory};
 use crate::text::json;
-
-/// The interface's name in the container.
-const INTERFACE: &str = "eth0";
 
 /// In the state folder: which process it is.
 const RECORD: &str = "helper.json";
