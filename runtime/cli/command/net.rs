@@ -22,6 +22,11 @@ pub fn net(global: &Global, arguments: Arguments) -> Result<u8> {
         let operand = operand.display();
         return Err(Error::formatted(format_args!("net {word}: {operand:?} is one operand too many")));
     }
+    for flag in ["cni", "cni-network"] {
+        if word != "gc" && arguments.value(flag).is_some() {
+            return Err(Error::formatted(format_args!("net {word}: --{flag}: is for net gc alone")));
+        }
+    }
     // Where there is no store nothing has been made, and nothing is made now.
     let store = Store::find(Path::new(STORE)).map_err(worded)?;
     match (word, store) {

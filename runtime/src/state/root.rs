@@ -61,17 +61,7 @@ impl Root {
     /// # Errors
     /// The id is taken; the root folder belongs to another user.
     pub fn reserve(&self, id: &ContainerId) -> Result<StateDirectory> {
-        let root = match self.open() {
-            Err(error) if error.kind() == Kind::NotFound => {
-                let mut builder = std::fs::DirBuilder::new();
-                std::os::unix::fs::DirBuilderExt::mode(builder.recursive(true), 0o711);
-                builder
-                    .create(&self.path)
-                    .context(|| format!("make the state folder {}", self.path.display()))?;
-                self.open()?
-            }
-            root => root?,
-        };
+        let root = self.make()?;
         match rustix::fs::mkdirat(&root, id.as_str(), Mode::from_raw_mode(0o700)) {
             Ok(()) => {}
             Err(Errno::EXIST) => {
@@ -97,6 +87,20 @@ impl Root {
                 let _ = rustix::fs::unlinkat(&directory.root, id.as_str(), AtFlags::REMOVEDIR);
                 Err(error)
             }
+        }
+    }
+
+    /// Opens the folder, and makes it if there is none.
+    fn make(&self) -> Result<OwnedFd> {
+        match self.open() {
+            Err(error) if error.kind() == Kind::NotFound => {
+                let mut builder = std::fs::DirBuilder::new();
+                std::os::unix::fs::DirBuilderExt::mode(builder.recursive(true), 0o711);
+                let step = || format!("make the state folder {}", self.path.display());
+                builder.create(&self.path).context(step)?;
+                self.open()
+            }
+            root => root,
         }
     }
 
@@ -157,16 +161,12 @@ impl Root {
         Ok(root)
     }
 
-    /// Keeps all commands from connecting and disconnecting containers by plugins until it is dropped; waits for those that do. None if
-    /// there are no containers.
+    /// Keeps all commands from connecting and disconnecting containers by plugins until it is dropped; waits for those that do.
     ///
     /// # Errors
-    /// The folder belongs to another user.
-    pub fn keep_attachments(&self) -> Result<Option<OwnedFd>> {
-        match self.open() {
-            Err(error) if error.kind() == Kind::NotFound => Ok(None),
-            root => lock(root?, FlockOperation::LockExclusive, &self.path).map(Some),
-        }
+    /// The folder belongs to another user, or cannot be made.
+    pub fn keep_attachments(&self) -> Result<OwnedFd> {
+        lock(self.make()?, FlockOperation::LockExclusive, &self.path)
     }
 
     /// The ids of all containers, sorted.

@@ -15,6 +15,11 @@ use crate::state::{Root, StateDirectory};
 /// The root folder cannot be read.
 pub fn check_attachments(root: &Root) -> Result<Vec<String>> {
     let mut problems = Vec::new();
+    if root.ids()?.is_empty() {
+        return Ok(problems);
+    }
+    // What is just being connected or disconnected would look wrong.
+    let _exclusive = root.keep_attachments()?;
     for id in root.ids()? {
         let checked = with_container(root, &id, |directory| check(directory, &mut problems));
         problems.extend(checked.err().map(|error| format!("container {id}: {error}")));
