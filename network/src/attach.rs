@@ -46,8 +46,8 @@ pub struct Owner {
 pub struct Reserved {
     /// What connects it.
     pub attachment: Attachment,
-    /// The networks that were made for it.
-    pub made: Vec<Network>,
+    /// The names of networks that were made for it.
+    pub made: Vec<String>,
 }
 
 /// Decides everything about a container's interfaces and records it: networks are found or made, addresses and ports
@@ -79,7 +79,7 @@ pub fn reserve(
         let is_new =
             request.network.kind == NetworkKind::Bridge && !locked.has_network(&request.network.name)?;
         let network = bring_up(&locked, host, &request.network, notes)?;
-        made.extend(is_new.then(|| network.clone()));
+        made.extend(is_new.then(|| network.name.clone()));
         // What it has so far is given back if anything fails.
         attachment.interfaces.0.push(Interface::default());
         let Some((interface, before)) = attachment.interfaces.0.split_last_mut() else { return Ok(()) };
@@ -91,8 +91,7 @@ pub fn reserve(
         Err(error) => {
             let error = error.besides(locked.release_leases(&attachment));
             let error = error.besides(locked.release_ports(&attachment));
-            // Nobody else can be on them yet: the lock was held all the time.
-            Err(made.iter().fold(error, |error, network| error.besides(take_down(&locked, host, network))))
+            Err(error.besides(remove_made(&locked, host, &made)))
         }
     }
 }
@@ -105,12 +104,16 @@ pub fn reserve(
 pub fn give_up(store: &Store, host: &mut Host, reserved: &Reserved) -> Result<()> {
     let locked = store.lock()?;
     detach::undo(&locked, host, &reserved.attachment)?;
-    for network in &reserved.made {
-        if locked.user(&network.name)?.is_none() {
-            take_down(&locked, host, network)?;
-        }
-    }
-    Ok(())
+    remove_made(&locked, host, &reserved.made)
+}
+
+/// Removes networks as they are now that nobody is on. All are tried; the first error counts.
+fn remove_made(locked: &Locked<'_>, host: &mut Host, made: &[String]) -> Result<()> {
+    let mut remove = |name: &String| match (locked.network(name)?, locked.user(name)?) {
+        (Some(network), None) => take_down(locked, host, &network),
+        _ => Ok(()),
+    };
+    made.iter().map(&mut remove).fold(Ok(()), Result::and)
 }
 
 /// Undoes what is recorded of another one with that key.

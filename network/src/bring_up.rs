@@ -264,12 +264,14 @@ pub(crate) fn let_forward(network: &Network, notes: &mut Vec<String>) -> Result<
 
 /// Lets the host forward what the published ports of a plain pair need. `notes` gets what was changed, a line each.
 pub(crate) fn let_forward_ports(interface: &Interface, notes: &mut Vec<String>) -> Result<()> {
-    let target = |published: &Published, is_v4| if is_v4 { published.v4 } else { published.v6 };
-    let is_needed = |is_v4| {
-        let mut ports = interface.ports.iter();
-        interface.kind == NetworkKind::Pair && ports.any(|published| target(published, is_v4).is_some())
-    };
+    let is_needed = |is_v4| has_pair_ports(interface, is_v4);
     forward(is_needed, &format_args!("interface {}", interface.name), notes)
+}
+
+/// Whether an interface is a plain pair with ports published to an address of that family.
+pub(crate) fn has_pair_ports(interface: &Interface, is_v4: bool) -> bool {
+    let target = |published: &Published| if is_v4 { published.v4 } else { published.v6 };
+    interface.kind == NetworkKind::Pair && interface.ports.iter().any(|published| target(published).is_some())
 }
 
 fn forward(is_needed: impl Fn(bool) -> bool, whose: &dyn Display, notes: &mut Vec<String>) -> Result<()> {
@@ -305,8 +307,8 @@ pub(crate) fn restore_rules(locked: &Locked<'_>, host: &mut Host) -> Result<()> 
     let mut batch = Batch::new();
     add_recorded(locked, &mut batch)?;
     host.commit(&batch)?;
-    // With ours, those in the chains of others have been flushed.
-    passage::open_all(locked, host, &mut Vec::new()).map(drop)
+    // With ours, those in the chains of others have been flushed. What keeps one network from passing is not what all need.
+    passage::open_all(locked, host, None, &mut Vec::new(), &mut Vec::new()).map(drop)
 }
 
 fn add_recorded(locked: &Locked<'_>, batch: &mut Batch) -> Result<()> {
@@ -358,13 +360,18 @@ pub fn take_down(locked: &Locked<'_>, host: &mut Host, network: &Network) -> Res
         _ => {}
     }
     // A kernel without the packet filter has nothing in it.
-    if host.has_filter()? {
-        remove_rules(locked, host, network, &others)?;
-    }
+    let removed = if host.has_filter()? { remove_rules(locked, host, network, &others) } else { Ok(()) };
     if network.kind == NetworkKind::Bridge {
         remove_bridge(host, network, &others)?;
     }
-    locked.remove_network(&network.name)
+    match removed {
+        Ok(()) => locked.remove_network(&network.name),
+        Err(error) => {
+            // Whoever comes later removes the rest, and does not make the bridge again.
+            let half_gone = locked.put_network(&Network { ready: false, ..network.clone() });
+            Err(error.besides(half_gone))
+        }
+    }
 }
 
 fn remove_rules(locked: &Locked<'_>, host: &mut Host, network: &Network, others: &[Network]) -> Result<()> {

@@ -104,10 +104,12 @@ impl Host {
     /// # Errors
     /// The link is gone.
     pub fn notice_carrier(&mut self, name: &str, index: u32) -> Result<()> {
-        match std::fs::read(format!("/sys/class/net/{name}/carrier")) {
-            Ok(_) => Ok(()),
-            Err(_) => Ok(link::get(&mut self.links, index).map(drop)?),
+        let read = |file: &str| std::fs::read_to_string(format!("/sys/class/net/{name}/{file}"));
+        let is_own = read("ifindex").is_ok_and(|text| text.trim_end().parse() == Ok(index));
+        if is_own && read("carrier").is_ok() {
+            return Ok(());
         }
+        Ok(link::get(&mut self.links, index).map(drop)?)
     }
 
     /// The host's own networks: what its routes lead to, but for default routes.

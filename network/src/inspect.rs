@@ -4,7 +4,9 @@
 use pillbox_netlink::nft::{Batch, Element, element};
 
 use crate::attachment::Attachment;
-use crate::bring_up::{add_elements, finish, has_table, let_forward, restore_rules, take_down};
+use crate::bring_up::{
+    add_elements, finish, has_pair_ports, has_table, let_forward, let_forward_ports, restore_rules, take_down,
+};
 use crate::detach;
 use crate::error::{Error, Result};
 use crate::filter;
@@ -53,7 +55,7 @@ pub fn check(store: &Store, host: &mut Host) -> Result<Vec<String>> {
     let (networks, half_made) =
         locked.networks()?.into_iter().partition::<Vec<_>, _>(|network| network.ready);
     problems.extend(half_made.iter().map(|network| format!("network {}: {HALF_MADE}", network.name)));
-    let is_flushed = !networks.is_empty() && !has_table(host)?;
+    let is_flushed = needs_filter(&locked)? && !has_table(host)?;
     for network in &networks {
         check_network(host, network, &mut problems)?;
         if network.is_served() && !is_flushed {
@@ -66,6 +68,10 @@ pub fn check(store: &Store, host: &mut Host) -> Result<Vec<String>> {
     }
     for attachment in locked.attachments()? {
         passage::find_faults_of_pairs(host, &attachment, &mut problems)?;
+        let whose = format!("container {}", attachment.owner);
+        for interface in &attachment.interfaces {
+            find_unforwarded(|is_v4| has_pair_ports(interface, is_v4), &whose, &mut problems)?;
+        }
         for missing in missing_ports(host, &attachment)? {
             problems.push(format!("container {}: {missing} is not published any more", attachment.owner));
         }
@@ -83,14 +89,24 @@ fn check_network(host: &mut Host, network: &Network, problems: &mut Vec<String>)
     if host.index_of(link)?.is_none() {
         problems.push(format!("network {name}: its bridge {link} is missing"));
     }
-    for is_v4 in [true, false] {
-        let is_needed = network.has_family(is_v4) && !network.internal && !network.bare;
-        if is_needed && !host::forwards(is_v4)? {
-            let family = if is_v4 { "IPv4" } else { "IPv6" };
-            problems.push(format!("network {name}: the host does not forward {family} packets"));
+    let is_needed = |is_v4| network.has_family(is_v4) && !network.internal && !network.bare;
+    find_unforwarded(is_needed, &format!("network {name}"), problems)
+}
+
+/// The families that the host does not forward although it should.
+fn find_unforwarded(is_needed: impl Fn(bool) -> bool, whose: &str, problems: &mut Vec<String>) -> Result<()> {
+    for (is_v4, family) in [(true, "IPv4"), (false, "IPv6")] {
+        if is_needed(is_v4) && !host::forwards(is_v4)? {
+            problems.push(format!("{whose}: the host does not forward {family} packets"));
         }
     }
     Ok(())
+}
+
+/// Whether anything recorded needs our table: a network, or a plain pair with published ports.
+fn needs_filter(locked: &Locked<'_>) -> Result<bool> {
+    Ok(locked.networks()?.iter().any(|network| network.ready)
+        || locked.attachments()?.iter().any(passage::has_pairs))
 }
 
 /// The published ports of an attachment that the packet filter does not have.
@@ -140,15 +156,13 @@ pub fn mend(store: &Store, host: &mut Host) -> Result<Vec<String>> {
 }
 
 fn put_back(locked: &mut Locked<'_>, host: &mut Host, done: &mut Vec<String>) -> Result<()> {
-    let had_table = has_table(host)?;
-    let mut is_needed = false;
+    let (had_table, is_needed) = (has_table(host)?, needs_filter(locked)?);
     let mut unready = Vec::new();
     for mut network in locked.networks()? {
         let is_lost = network.ready
             && network.kind == NetworkKind::Bridge
             && !network.foreign
             && host.index_of(&network.link)?.is_none();
-        is_needed |= network.ready;
         if is_lost {
             // Recorded, so that whoever comes later goes on if this command is killed.
             network.ready = false;
@@ -191,11 +205,15 @@ fn put_back(locked: &mut Locked<'_>, host: &mut Host, done: &mut Vec<String>) ->
     for network in locked.networks()?.iter().filter(|network| network.is_served()) {
         let_forward(network, done)?;
     }
-    let opened = passage::open_all(locked, host, done)?;
+    for attachment in locked.attachments()? {
+        attachment.interfaces.iter().try_for_each(|interface| let_forward_ports(interface, done))?;
+    }
+    let mut failed = Vec::new();
+    let opened = passage::open_all(locked, host, None, done, &mut failed)?;
     done.extend(
         opened.into_iter().map(|whose| format!("{whose}: others' chains let its packets pass again")),
     );
-    Ok(())
+    failed.into_iter().next().map_or(Ok(()), Err)
 }
 
 /// Removes what is the same for all networks, if it is there and nothing is recorded.

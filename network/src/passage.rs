@@ -2,7 +2,7 @@
 //! published ports.
 
 use crate::attachment::{Attachment, Interface};
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::foreign::{self, FIREWALLD, Firewalld, Passage, ZONE};
 use crate::host::Host;
 use crate::network::{Network, NetworkKind};
@@ -83,43 +83,42 @@ pub(crate) fn keep_open(
     }
     open(locked, host, &mut network, notes)?;
     locked.put_network(&network)?;
-    open_others(locked, host, &network.name, notes)?;
+    let mut failed = Vec::new();
+    open_all(locked, host, Some(&network.name), notes, &mut failed)?;
+    // What keeps others from it is none of this command's errors.
+    notes.extend(failed.iter().map(Error::to_string));
     Ok(network)
 }
 
-/// Lets everything recorded pass but that network. What keeps others from it is none of this command's errors.
-fn open_others(locked: &Locked<'_>, host: &mut Host, but: &str, notes: &mut Vec<String>) -> Result<()> {
+/// Lets everything recorded pass, but for the network `but`, and says which were not let pass. What keeps one from it goes into
+/// `failed`, and the others are let pass all the same.
+///
+/// # Errors
+/// The records cannot be read or written.
+pub(crate) fn open_all(
+    locked: &Locked<'_>,
+    host: &mut Host,
+    but: Option<&str>,
+    notes: &mut Vec<String>,
+    failed: &mut Vec<Error>,
+) -> Result<Vec<String>> {
+    let mut opened = Vec::new();
     for mut network in locked.networks()? {
-        if network.name == but || !network.ready || !network.is_served() {
+        if Some(&*network.name) == but || !network.ready || !network.is_served() {
             continue;
         }
         match open(locked, host, &mut network, notes) {
-            Ok(_) => locked.put_network(&network)?,
-            Err(error) => notes.push(error.to_string()),
+            Ok(is_changed) => {
+                locked.put_network(&network)?;
+                opened.extend(is_changed.then_some(format!("network {}", network.name)));
+            }
+            Err(error) => failed.push(error),
         }
     }
     for attachment in locked.attachments()? {
-        notes.extend(open_pairs(host, &attachment).err().map(|error| error.to_string()));
-    }
-    Ok(())
-}
-
-/// Lets everything recorded pass, and says which networks were not let pass.
-///
-/// # Errors
-/// As for [`open`].
-pub(crate) fn open_all(locked: &Locked<'_>, host: &mut Host, notes: &mut Vec<String>) -> Result<Vec<String>> {
-    let mut opened = Vec::new();
-    for mut network in locked.networks()? {
-        if network.ready && network.is_served() {
-            let is_changed = open(locked, host, &mut network, notes)?;
-            locked.put_network(&network)?;
-            opened.extend(is_changed.then_some(format!("network {}", network.name)));
-        }
-    }
-    for attachment in locked.attachments()? {
-        if open_pairs(host, &attachment)? {
-            opened.push(format!("container {}", attachment.owner));
+        match open_pairs(host, &attachment) {
+            Ok(is_changed) => opened.extend(is_changed.then_some(format!("container {}", attachment.owner))),
+            Err(error) => failed.push(error),
         }
     }
     Ok(opened)
@@ -159,6 +158,11 @@ pub(crate) fn open_pairs(host: &mut Host, attachment: &Attachment) -> Result<boo
 /// The kernel refuses something.
 pub(crate) fn close_pairs(host: &mut Host, attachment: &Attachment) -> Result<()> {
     pairs(attachment).try_for_each(|passage| foreign::forget_rules(host, passage.link))
+}
+
+/// Whether an attachment has plain pairs with published ports.
+pub(crate) fn has_pairs(attachment: &Attachment) -> bool {
+    pairs(attachment).next().is_some()
 }
 
 fn pairs(attachment: &Attachment) -> impl Iterator<Item = Passage<'_>> {

@@ -157,6 +157,8 @@ fn a_list_without_gc_is_named() {
             "network testnet: its plugins have not been called: GC is forbidden there (disableGC), or its cniVersion \
              is before 1.1.0\n"
         );
+        let refused = container.call(&["net", "check", "--cni", &list]);
+        refused.fails_with("net check: --cni: is for net gc alone");
     });
 }
 

@@ -128,6 +128,40 @@ fn what_iptables_drops_passes_to_the_ports_of_plain_pairs() {
 }
 
 #[test]
+fn a_plain_pair_alone_is_mended() {
+    on_a_host(|host| {
+        let outside = Machine::outside();
+        drop_forwarded(&of_iptables(), "FORWARD", None);
+        let container = Connected::started(host, &pair());
+        let _server = container.at().serve("web", Tcp, 80);
+        let whole = rules();
+        let nft = |arguments: &[&str]| {
+            let status = std::process::Command::new("nft").args(arguments).status().expect("nft");
+            assert!(status.success(), "nft {arguments:?}");
+        };
+        let damage: [(&dyn Fn(), &str); 3] = [
+            (
+                &|| nft(&["flush", "chain", "ip", "filter", "FORWARD"]),
+                "the chains of iptables lack the rules",
+            ),
+            (&|| nft(&["delete", "table", "inet", "pillbox"]), "table inet pillbox is missing"),
+            (&|| host.set("net/ipv4/ip_forward", "0"), "the host does not forward IPv4 packets"),
+        ];
+        for (damage, problem) in damage {
+            damage();
+            let checked = host.runtime.command().args(["net", "check"]).output().expect("pillbox");
+            let said = String::from_utf8_lossy(&checked.stdout).into_owned();
+            assert!(said.contains(problem) && checked.status.code() == Some(1), "{said}");
+            assert_ne!(host.net(&["gc"]), "");
+            assert_eq!(host.net(&["check"]), "");
+            assert_same("rule", &rules(), &whole);
+            assert_eq!(outside.at().ask(Tcp, &socket(HOST_4, 8081)), format!("web sees {OUTSIDE_4}"));
+        }
+        container.remove();
+    });
+}
+
+#[test]
 fn the_ports_of_a_plain_pair_need_a_host_that_forwards() {
     on_a_host(|host| {
         host.set("net/ipv4/ip_forward", "0");

@@ -20,7 +20,7 @@ pub fn find(filter: &mut Socket, link: &str, but: Option<&str>, notes: &mut Vec<
         let policy = chain.base.and_then(|base| base.policy);
         let drops = policy == Some(Policy::Drop) || rules.last().is_some_and(Outline::refuses_all);
         // Whoever has written such a rule knows the bridge.
-        let names = |rule: &Outline| rule.links.iter().any(|name| name.starts_with(link.as_bytes()));
+        let names = |rule: &Outline| rule.links.iter().any(|name| is_link(name, link));
         if drops && !rules.iter().any(names) && !is_dormant(filter, &table)? {
             let (family, table, chain) = (table.family.name(), table.name, chain.name);
             notes.push(format!(
@@ -29,6 +29,14 @@ pub fn find(filter: &mut Socket, link: &str, but: Option<&str>, notes: &mut Vec<
         }
     }
     Ok(())
+}
+
+/// Whether a name in a rule is that of a link: with zeros behind it, or without as a pattern of how names begin.
+fn is_link(name: &[u8], link: &str) -> bool {
+    match name.iter().position(|byte| *byte == 0) {
+        Some(end) => &name[..end] == link.as_bytes(),
+        None => link.as_bytes().starts_with(name),
+    }
 }
 
 /// Whether it sees routed packets before our rules do, or beside them, and is not ours.

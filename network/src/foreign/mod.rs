@@ -104,11 +104,14 @@ pub fn has_rules(host: &mut Host, passage: &Passage<'_>) -> Result<bool> {
 /// # Errors
 /// The kernel refuses a question.
 pub fn seem_to_have_rules(host: &mut Host, passage: &Passage<'_>) -> Result<bool> {
-    let filter = host.filter()?;
-    let stand = iptables::seem_to_stand(filter, Family::Ip, passage.link)?
-        && iptables::seem_to_stand(filter, Family::Ip6, passage.link)?;
-    // A family that the link has no addresses of may have no chain.
-    Ok(stand || missing(host, passage, families(passage))?.is_empty())
+    let mut doubtful = Vec::new();
+    for family in families(passage) {
+        // A family that the link has no addresses of may have no chain.
+        if !iptables::seem_to_stand(host.filter()?, family.0, passage.link)? {
+            doubtful.push(family);
+        }
+    }
+    Ok(doubtful.is_empty() || missing(host, passage, doubtful)?.is_empty())
 }
 
 /// Removes the rules for a link.
