@@ -14,6 +14,7 @@ use rustix::net::{
 
 use crate::cidr::Cidr;
 use crate::error::{Context, Error, Kind, Result};
+use crate::firewalld::Firewalld;
 use crate::kernel;
 
 /// The host's network namespace: the one in which this thread is.
@@ -24,6 +25,8 @@ pub struct Host {
     filter: Option<nft::Socket>,
     /// What asks for a link's index by its name: netdevice(7).
     devices: OwnedFd,
+    /// What was found when it was first asked for.
+    firewalld: Option<Option<Firewalld>>,
 }
 
 impl Host {
@@ -35,7 +38,7 @@ impl Host {
         let flags = SocketFlags::CLOEXEC;
         let devices = socket_with(AddressFamily::UNIX, SocketType::DGRAM, flags, None);
         let devices = devices.context(format_args!("open a socket for netdevice(7)"))?;
-        Ok(Host { links: pillbox_netlink::Socket::open()?, filter: None, devices })
+        Ok(Host { links: pillbox_netlink::Socket::open()?, filter: None, devices, firewalld: None })
     }
 
     /// The socket to the packet filter.
@@ -56,6 +59,17 @@ impl Host {
     pub fn has_filter(&mut self) -> Result<bool> {
         let ask = |socket: &mut nft::Socket| Ok(socket.generation()?);
         Ok(kernel::of_filter(self.filter().and_then(ask))?.is_some())
+    }
+
+    /// The connection to firewalld, if it runs.
+    ///
+    /// # Errors
+    /// The kernel refuses a question.
+    pub fn firewalld(&mut self) -> Result<Option<&mut Firewalld>> {
+        if self.firewalld.is_none() {
+            self.firewalld = Some(Firewalld::find(self.filter()?)?);
+        }
+        Ok(self.firewalld.as_mut().and_then(Option::as_mut))
     }
 
     /// Makes changes in the packet filter, all of them or none.

@@ -18,6 +18,7 @@ pub mod detach;
 pub mod dns;
 mod error;
 pub mod filter;
+mod firewalld;
 mod foreign;
 pub mod host;
 pub mod inspect;

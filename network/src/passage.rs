@@ -3,7 +3,8 @@
 
 use crate::attachment::{Attachment, Interface};
 use crate::error::{Error, Result};
-use crate::foreign::{self, FIREWALLD, Firewalld, Passage, ZONE};
+use crate::firewalld::{TABLE, ZONE};
+use crate::foreign::{self, Passage};
 use crate::host::Host;
 use crate::network::{Network, NetworkKind};
 use crate::store::Locked;
@@ -28,7 +29,7 @@ pub(crate) fn open(
         notes.push(format!("link {link}: {error}: {}", remedy(link)));
         Zone::Known
     });
-    let but = (zone != Zone::None).then_some(FIREWALLD);
+    let but = (zone != Zone::None).then_some(TABLE);
     foreign::find_drops(host, &network.link, but, notes)?;
     Ok(is_changed || zone == Zone::Joined)
 }
@@ -46,7 +47,7 @@ enum Zone {
 
 /// Lets firewalld put a network's bridge into a zone.
 fn trust(locked: &Locked<'_>, host: &mut Host, network: &mut Network) -> Result<Zone> {
-    let Some(mut firewalld) = Firewalld::find(host.filter()?)? else { return Ok(Zone::None) };
+    let Some(firewalld) = host.firewalld()? else { return Ok(Zone::None) };
     if firewalld.knows(&network.link)? {
         return Ok(Zone::Known);
     }
@@ -131,7 +132,7 @@ pub(crate) fn open_all(
 pub(crate) fn close(host: &mut Host, network: &Network) -> Result<()> {
     foreign::forget_rules(host, &network.link)?;
     if network.trusted
-        && let Some(mut firewalld) = Firewalld::find(host.filter()?)?
+        && let Some(firewalld) = host.firewalld()?
     {
         firewalld.forget(&network.link)?;
     }
@@ -183,12 +184,10 @@ pub(crate) fn find_faults(host: &mut Host, network: &Network, problems: &mut Vec
     let passage = Passage::from(network);
     find_missing(host, &format!("network {name}"), &passage, problems)?;
     let mut but = None;
-    match Firewalld::find(host.filter()?)
-        .and_then(|found| found.map(|mut found| found.knows(link)).transpose())
-    {
+    match host.firewalld()?.map(|firewalld| firewalld.knows(link)).transpose() {
         Ok(None) => {}
         Ok(Some(is_known)) => {
-            but = Some(FIREWALLD);
+            but = Some(TABLE);
             if !is_known {
                 problems.push(format!(
                     "network {name}: firewalld has its bridge {link} in no zone, and rejects its packets: it has reloaded \

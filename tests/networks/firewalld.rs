@@ -29,6 +29,8 @@ struct State {
     is_broken: bool,
     /// Nobody has its name on the bus.
     is_gone: bool,
+    /// The bus closes every connection.
+    is_deaf: bool,
     /// How many clients there were.
     clients: usize,
 }
@@ -41,7 +43,8 @@ impl Firewalld {
         fs::write("/run/firewalld.pid", "1\n").expect("a file");
         let listener = UnixListener::bind("/run/dbus/system_bus_socket").expect("a bus");
         let filter = Socket::open().expect("nf_tables");
-        let state = State { filter, zones: Vec::new(), is_broken: false, is_gone: false, clients: 0 };
+        let state =
+            State { filter, zones: Vec::new(), is_broken: false, is_gone: false, is_deaf: false, clients: 0 };
         let firewalld = Firewalld(Arc::new(Mutex::new(state)));
         firewalld.state().make_table(false);
         let own = firewalld.clone();
@@ -77,6 +80,11 @@ impl Firewalld {
         self.state().is_gone = true;
     }
 
+    /// The bus answers nobody from now on, or everybody again.
+    pub fn turn_deaf(&self, is_deaf: bool) {
+        self.state().is_deaf = is_deaf;
+    }
+
     /// The links that are in a zone, and which.
     pub fn zones(&self) -> Vec<(String, String)> {
         self.state().zones.clone()
@@ -93,6 +101,9 @@ impl Firewalld {
 
     fn answer(&self, client: &mut UnixStream) {
         self.state().clients += 1;
+        if self.state().is_deaf {
+            return;
+        }
         serve(client, |call, serial| vec![self.state().answer(call, serial)]);
     }
 }

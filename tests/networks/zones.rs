@@ -89,6 +89,28 @@ fn what_it_has_forgotten_it_is_asked_for_again() {
 }
 
 #[test]
+fn it_is_connected_to_once_for_all_networks() {
+    on_a_host(|host| {
+        let firewalld = Firewalld::start();
+        let _near = Connected::started(host, &bridged(&[]));
+        let far = serde_json::json!({"model": {"type": "bridge", "bridge_name": "far0"}, "interfaces": [{}]});
+        let _far = Connected::started(host, &far);
+        let clients = firewalld.clients();
+        assert_eq!(host.net(&["check"]), "");
+        assert_eq!(firewalld.clients(), clients + 1);
+        // Each wait for an answer takes seconds.
+        firewalld.turn_deaf(true);
+        let found = host.net(&["check"]);
+        for network in ["far0", "pillbox0"] {
+            let unanswered = format!("network {network}: D-Bus: /run/dbus/system_bus_socket: ");
+            assert!(found.contains(&unanswered), "{found}");
+        }
+        assert_eq!(firewalld.clients(), clients + 2);
+        firewalld.turn_deaf(false);
+    });
+}
+
+#[test]
 fn a_zone_that_somebody_has_chosen_is_left_alone() {
     on_a_host(|host| {
         let firewalld = Firewalld::start();

@@ -3,7 +3,6 @@
 //! firewalld is asked to let it pass. Nothing of others' is changed.
 
 mod drops;
-mod firewalld;
 mod iptables;
 mod legacy;
 mod xtables;
@@ -14,10 +13,9 @@ use pillbox_netlink::nft::{Batch, Family};
 use rustix::io::Errno;
 
 use crate::error::{Error, Result};
+use crate::firewalld;
 use crate::host::Host;
 use crate::network::Network;
-
-pub use firewalld::{Firewalld, TABLE as FIREWALLD, ZONE};
 
 /// There as long as it runs: dockerd, firewalld without systemd and with it.
 const RUNNING: [&str; 3] =

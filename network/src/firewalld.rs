@@ -2,10 +2,11 @@
 //! packets pass. Its own table belongs to it alone. What it is asked for lasts until it reloads: then its table has another
 //! handle.
 
-use std::os::unix::net::UnixStream;
+use std::os::fd::OwnedFd;
 
 use pillbox_dbus::{Bus, Call, CallError, Value};
 use pillbox_netlink::nft::{Family, Socket, table};
+use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType, socket_with};
 
 use crate::error::{Error, Kind, Result};
 
@@ -25,22 +26,27 @@ pub fn table_handle(filter: &mut Socket) -> Result<u64> {
     Ok(table::find(filter, Family::Inet, TABLE)?.map_or(0, |found| found.handle))
 }
 
-/// A connection to firewalld.
-pub struct Firewalld(Bus);
+/// firewalld, where it runs. Once the bus is silent nothing more is asked of it: each question would take its patience.
+#[derive(Debug)]
+pub struct Firewalld(std::result::Result<Bus, String>);
 
 impl Firewalld {
     /// Connects to it, if it runs: where its table is not there, the bus is not asked.
     ///
     /// # Errors
-    /// The bus does not answer.
+    /// The kernel refuses the question for its table.
     pub fn find(filter: &mut Socket) -> Result<Option<Firewalld>> {
         if table_handle(filter)? == 0 {
             return Ok(None);
         }
         // Without a bus it cannot be asked, and its table drops what it drops.
-        let Ok(socket) = UnixStream::connect(BUS) else { return Ok(None) };
-        let mut bus = Bus::over(socket.into(), BUS).map_err(of_bus)?;
-        Ok(if bus.has_owner(NAME).map_err(of_bus)? { Some(Firewalld(bus)) } else { None })
+        let Ok(socket) = connect() else { return Ok(None) };
+        let asked = Bus::over(socket, BUS).and_then(|mut bus| Ok((bus.has_owner(NAME)?, bus)));
+        Ok(match asked {
+            Ok((false, _)) => None,
+            Ok((true, bus)) => Some(Firewalld(Ok(bus))),
+            Err(error) => Some(Firewalld(Err(of_bus(error).to_string()))),
+        })
     }
 
     /// Whether a link is in any of its zones: then somebody has decided what becomes of its packets.
@@ -48,7 +54,7 @@ impl Firewalld {
     /// # Errors
     /// It does not answer.
     pub fn knows(&mut self, link: &str) -> Result<bool> {
-        let zone = self.call("getZoneOfInterface", &[Value::text(link)]).map_err(failed)?;
+        let zone = self.call("getZoneOfInterface", &[Value::text(link)])?.map_err(failed)?;
         Ok(zone != [Value::text("")])
     }
 
@@ -57,7 +63,7 @@ impl Firewalld {
     /// # Errors
     /// It refuses that or does not answer.
     pub fn trust(&mut self, link: &str) -> Result<()> {
-        self.call("addInterface", &[Value::text(ZONE), Value::text(link)]).map(drop).map_err(failed)
+        self.call("addInterface", &[Value::text(ZONE), Value::text(link)])?.map(drop).map_err(failed)
     }
 
     /// Undoes [`trust`](Self::trust), if the link is still in that zone.
@@ -65,15 +71,35 @@ impl Firewalld {
     /// # Errors
     /// It refuses that or does not answer.
     pub fn forget(&mut self, link: &str) -> Result<()> {
-        match self.call("removeInterface", &[Value::text(ZONE), Value::text(link)]) {
-            Err(CallError::Method(_, text)) if is_not_there(&text) => Ok(()),
+        match self.call("removeInterface", &[Value::text(ZONE), Value::text(link)])? {
+            Err(text) if is_not_there(&text) => Ok(()),
             removed => removed.map(drop).map_err(failed),
         }
     }
 
-    fn call(&mut self, member: &str, body: &[Value]) -> std::result::Result<Vec<Value>, CallError> {
-        self.0.call(&Call { destination: NAME, path: PATH, interface: ZONES, member, body })
+    /// The method's own error is the inner one.
+    fn call(&mut self, member: &str, body: &[Value]) -> Result<std::result::Result<Vec<Value>, String>> {
+        let silent = |text: &str| Error::new(Kind::Host, text.to_string());
+        let bus = self.0.as_mut().map_err(|text| silent(text))?;
+        let call = Call { destination: NAME, path: PATH, interface: ZONES, member, body };
+        match bus.call(&call) {
+            Ok(values) => Ok(Ok(values)),
+            Err(CallError::Method(_, text)) => Ok(Err(text)),
+            Err(CallError::Transport(error)) => {
+                let text = of_bus(error).after("firewalld").to_string();
+                self.0 = Err(text.clone());
+                Err(silent(&text))
+            }
+        }
     }
+}
+
+/// Does not wait where nobody takes the connection.
+fn connect() -> rustix::io::Result<OwnedFd> {
+    let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
+    let socket = socket_with(AddressFamily::UNIX, SocketType::STREAM, flags, None)?;
+    rustix::net::connect(&socket, &SocketAddrUnix::new(BUS)?)?;
+    Ok(socket)
 }
 
 /// It is in no zone, or in another one: firewalld/errors.py.
@@ -82,11 +108,8 @@ fn is_not_there(text: &str) -> bool {
 }
 
 #[cold]
-fn failed(error: CallError) -> Error {
-    match error {
-        CallError::Method(_, text) => Error::of(Kind::Host, format_args!("firewalld: {text}")),
-        CallError::Transport(error) => of_bus(error).after("firewalld"),
-    }
+fn failed(text: String) -> Error {
+    Error::of(Kind::Host, format_args!("firewalld: {text}"))
 }
 
 #[cold]
