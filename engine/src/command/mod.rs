@@ -24,6 +24,7 @@ mod inspect;
 mod login;
 mod logs;
 mod manifest;
+mod moment;
 mod mount_flags;
 mod network;
 mod progress;

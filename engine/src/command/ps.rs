@@ -60,6 +60,9 @@ fn ps(global: &Global, arguments: &Arguments) -> Result<u8> {
         arguments,
         &["name", "id", "status", "exited", "health", "label", "ancestor", "volume", "network"],
     )?;
+    filters.check_words("status", &Status::NAMES)?;
+    filters.check_words("health", &["starting", "healthy", "unhealthy", "none"])?;
+    filters.check("exited", "a status from 0 to 255", |value| value.parse::<u8>().is_ok())?;
     // Docker: whoever asks for a status means all that have it.
     let all = arguments.is_set("all") || last.is_some() || filters.has("status") || filters.has("exited");
     let mut rows = rows(&store, all)?;
@@ -144,7 +147,7 @@ fn is_wanted(row: &Row, filters: &Filters) -> bool {
         NetworkMode::Named(name) | NetworkMode::Container(name) => name,
     };
     let is_mounted = |value: &str| {
-        record.options.volumes().any(|name| name == value)
+        record.options.has_volume(value)
             || record.options.mounts.iter().any(|mount| mount.destination == value)
     };
     let image = record.image.as_str();

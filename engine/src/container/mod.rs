@@ -66,7 +66,7 @@ pub use record::{Base, ContainerRecord, Exit, Progress, is_stopped};
 pub use rename::{change_record, rename};
 pub use root::RootFolders;
 pub use source::Source;
-pub use start::{attach_to, end, signal, start_attached, start_detached, stop, wait};
+pub use start::{Patience, attach_to, end, signal, start_attached, start_detached, stop, wait};
 pub use stats::{Sample, machine_memory};
 pub use status::{Status, is_held, open_running, span};
 pub use sweep::sweep;

@@ -1,5 +1,6 @@
 //! Starting a container that stays when its command has ended, and bringing it to its end.
 
+use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream;
 use std::time::{Duration, Instant};
 
@@ -16,7 +17,16 @@ use crate::error::{Error, Kind, Result};
 use crate::store::{ContainerFolder, ContainerId, Sharing, Store};
 
 /// How long a program has to end by itself.
-pub const STOP_TIMEOUT: Duration = Duration::from_secs(10);
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Patience {
+    /// So long; it is ended then.
+    Limited(Duration),
+    /// As long as it takes.
+    Endless,
+}
+
+/// Where nobody says another.
+const STOP_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// Starts it and leaves it to its monitor.
 ///
@@ -136,7 +146,7 @@ pub fn wait(store: &Store, folder: &ContainerFolder) -> Result<u8> {
 pub fn stop(
     store: &Store,
     folder: &ContainerFolder,
-    timeout: Option<Duration>,
+    patience: Option<Patience>,
     signal: Option<Signal>,
 ) -> Result<()> {
     let record = ContainerRecord::of(folder)?;
@@ -153,7 +163,8 @@ pub fn stop(
         Some(signal) => signal,
         None => stop_signal(&record)?,
     };
-    let timeout = timeout.or(record.options.stop_timeout.map(Duration::from_secs)).unwrap_or(STOP_TIMEOUT);
+    let asked = record.options.stop_timeout.map_or(STOP_TIMEOUT, Duration::from_secs);
+    let patience = patience.unwrap_or(Patience::Limited(asked));
     let ended = container.pidfd()?;
     match container.kill(signal) {
         Err(error) if error.kind() != pillbox::Kind::Status => return Err(error.into()),
@@ -163,17 +174,26 @@ pub fn stop(
     if container.status().is_ok_and(|status| status == pillbox::Status::Paused) {
         container.resume()?;
     }
-    let limit = Timespec { tv_sec: timeout.as_secs().cast_signed(), tv_nsec: timeout.subsec_nanos().into() };
-    let ready = loop {
-        match poll(&mut [PollFd::new(&ended, PollFlags::IN)], Some(&limit)) {
-            Err(rustix::io::Errno::INTR) => {}
-            ready => break ready?,
-        }
-    };
-    if ready == 0 {
+    if !has_ended(&ended, patience)? {
         container.kill_all(Signal::KILL)?;
     }
     settle(folder, monitor)
+}
+
+/// Waits for the end of a process; false if it takes too long.
+fn has_ended(process: &OwnedFd, patience: Patience) -> Result<bool> {
+    let limit = match patience {
+        Patience::Endless => None,
+        Patience::Limited(time) => {
+            Some(Timespec { tv_sec: time.as_secs().cast_signed(), tv_nsec: time.subsec_nanos().into() })
+        }
+    };
+    loop {
+        match poll(&mut [PollFd::new(process, PollFlags::IN)], limit.as_ref()) {
+            Err(rustix::io::Errno::INTR) => {}
+            ready => return Ok(ready? > 0),
+        }
+    }
 }
 
 fn stop_signal(record: &ContainerRecord) -> Result<Signal> {

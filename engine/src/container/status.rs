@@ -37,6 +37,9 @@ pub enum Status {
 }
 
 impl Status {
+    /// Docker's words for all of them. It has one more, `removing`, which nothing here ever is: what is removed is gone at once.
+    pub const NAMES: [&str; 7] = ["created", "running", "paused", "exited", "restarting", "dead", "removing"];
+
     /// Asks the records and the kernel.
     ///
     /// # Errors
