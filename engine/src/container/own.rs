@@ -37,25 +37,43 @@ impl Own {
     }
 }
 
+impl Own {
+    /// Removes what there is of one that could not be made.
+    ///
+    /// # Errors
+    /// Something of it cannot be removed; the next command goes on.
+    pub(super) fn discard(self, store: &Store) -> Result<()> {
+        let Own { folder, record: _, lock: _lock } = self;
+        store.containers().disclaim_all(&folder.id)?;
+        discard(store, &folder)
+    }
+}
+
 /// Removes the volumes that were made for a container, unless another one has them as well.
 ///
 /// # Errors
 /// One cannot be removed.
 pub fn remove_volumes(store: &Store, record: &ContainerRecord) -> Result<()> {
-    let mut names: Vec<&str> = record.options.anonymous_volumes().collect();
-    if names.is_empty() {
-        return Ok(());
-    }
-    for other in ContainerRecord::list(store)?.iter().filter(|other| other.id != record.id) {
-        names.retain(|name| other.options.volumes().all(|known| known != *name));
-    }
-    for name in names {
-        match store.volumes().remove(name) {
-            Err(error) if error.kind() == Kind::NotFound => {}
+    for name in record.options.anonymous_volumes() {
+        let is_used = || {
+            let others = ContainerRecord::list(store)?;
+            let mut others = others.iter().filter(|other| other.id != record.id);
+            Ok(others.any(|other| other.options.has_volume(name)))
+        };
+        match store.volumes().remove(name, is_used) {
+            Err(error) if matches!(error.kind(), Kind::NotFound | Kind::Conflict) => {}
             removed => removed?,
         }
     }
     Ok(())
+}
+
+/// Whether a container has a volume, whether it runs or not.
+///
+/// # Errors
+/// The folder of containers cannot be read.
+pub fn is_volume_used(store: &Store, name: &str) -> Result<bool> {
+    Ok(ContainerRecord::list(store)?.iter().any(|record| record.options.has_volume(name)))
 }
 
 /// Ends what runs in a container, forgets its state, and deletes its folder. The caller holds its lock.

@@ -36,7 +36,7 @@ pub use lease::Lease;
 pub use lock::{Lock, Sharing};
 pub use network::{NetworkDriver, NetworkRecord, NetworkRecords};
 pub use place::{Environment, Place};
-pub use volume::{VolumeRecord, Volumes};
+pub use volume::{HeldVolume, VolumeRecord, Volumes};
 pub use whole::{write_whole, write_without_sync};
 
 use crate::error::{Context, Error, Result};
