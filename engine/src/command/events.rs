@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 use super::filter::Filters;
 use super::format::Format;
 use super::moment::parse_moment;
-use super::{Arguments, Command, Flag, Global};
+use super::{Arguments, Command, Flag, Global, print_while_read};
 use crate::error::Result;
 use crate::store::{Event, EventKind};
 use crate::time::{Moment, rfc3339};
@@ -67,7 +67,6 @@ fn events(global: &Global, arguments: &Arguments) -> Result<u8> {
 
 /// `None` if nobody reads any more.
 fn show(event: &Event, filters: &Filters, format: &Format) -> Result<Option<()>> {
-    use std::io::Write;
     if !is_wanted(event, filters) {
         return Ok(Some(()));
     }
@@ -75,11 +74,7 @@ fn show(event: &Event, filters: &Filters, format: &Format) -> Result<Option<()>>
         Format::Table => line(event),
         format => format.row(&document(event))?,
     };
-    let mut stdout = std::io::stdout().lock();
-    match stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush()) {
-        Err(error) if error.kind() == std::io::ErrorKind::BrokenPipe => Ok(None),
-        done => Ok(done.map(Some)?),
-    }
+    Ok(print_while_read(&text)?.then_some(()))
 }
 
 fn is_wanted(event: &Event, filters: &Filters) -> bool {

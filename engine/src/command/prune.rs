@@ -6,7 +6,7 @@ use super::image_prune::prune_images;
 use super::network::prune_networks;
 use super::table::{human_size, list};
 use super::volume::prune_volumes;
-use super::{Arguments, Command, Flag, Global, print};
+use super::{Arguments, Command, Flag, Global, print, whole};
 use crate::container::{ContainerRecord, Own, Status, disk_usage};
 use crate::error::Result;
 use crate::store::{Sharing, Store};
@@ -65,11 +65,11 @@ fn prune_containers(store: &Store, filters: &Filters) -> Result<(String, u64)> {
     let until = filters.moment("until")?;
     let (mut ids, mut freed) = (Vec::new(), 0);
     for folder in store.containers().list()? {
-        let Ok(Some(record)) = ContainerRecord::read(&folder) else { continue };
+        let Some(Some(record)) = whole(&folder, ContainerRecord::read(&folder)) else { continue };
         let is_meant = until.is_none_or(|until| record.created <= until)
             && filters.all("label", |value| is_labelled(&record.options.labels, value))
             && filters.all("label!", |value| !is_labelled(&record.options.labels, value));
-        let status = Status::of(store, &folder)?;
+        let Some(status) = whole(&folder, Status::of(store, &folder)) else { continue };
         if !is_meant || status.is_alive() || matches!(status, Status::Restarting(_)) {
             continue;
         }

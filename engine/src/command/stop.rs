@@ -6,7 +6,7 @@ use super::{Arguments, Command, Flag, Global, each, print};
 use crate::container::size::parse_time;
 use crate::container::{
     ContainerRecord, Happening, Patience, note, open_running, signal as send, stop as stop_container,
-    wait as wait_for,
+    unless_ended, wait as wait_for,
 };
 use crate::error::{Error, Result};
 
@@ -95,7 +95,7 @@ fn change(
     let store = global.store()?;
     each(arguments, |name| {
         let folder = store.containers().find(name)?;
-        act(&open_running(&store, &folder)?)?;
+        unless_ended(&store, &folder, act(&open_running(&store, &folder)?))?;
         note(&store, &ContainerRecord::of(&folder)?, &happening);
         Ok(())
     })

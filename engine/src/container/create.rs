@@ -5,7 +5,7 @@ use super::health::HealthCheck;
 use super::name::{check_name, random_name};
 use super::neighbours::check_names_on_network;
 use super::options::{Access, Mount, MountSource, Options};
-use super::own::{Own, remove_volumes};
+use super::own::{Own, discard, remove_volumes};
 use super::record::{ContainerRecord, Progress};
 use super::source::Source;
 use crate::error::{Context, Error, Result};
@@ -80,7 +80,7 @@ pub fn create(
         Err(error) => {
             // Whatever cannot be removed now, the next command puts away.
             let _ = remove_volumes(store, &own.record);
-            own.discard(store)?;
+            discard(store, &own.folder)?;
             Err(error)
         }
     }

@@ -1,8 +1,11 @@
 //! A container that a command has in its hands.
 
+use std::time::{Duration, Instant};
+
 use super::event::{Happening, note};
 use super::record::ContainerRecord;
 use super::rename::disclaim_names;
+use super::status::Status;
 use crate::error::{Context, Error, Kind, Result};
 use crate::store::{ContainerFolder, ContainerId, Lock, Sharing, Store};
 
@@ -37,18 +40,6 @@ impl Own {
     }
 }
 
-impl Own {
-    /// Removes what there is of one that could not be made.
-    ///
-    /// # Errors
-    /// Something of it cannot be removed; the next command goes on.
-    pub(super) fn discard(self, store: &Store) -> Result<()> {
-        let Own { folder, record: _, lock: _lock } = self;
-        store.containers().disclaim_all(&folder.id)?;
-        discard(store, &folder)
-    }
-}
-
 /// Removes the volumes that were made for a container, unless another one has them as well.
 ///
 /// # Errors
@@ -76,8 +67,13 @@ pub fn is_volume_used(store: &Store, name: &str) -> Result<bool> {
     Ok(ContainerRecord::list(store)?.iter().any(|record| record.options.has_volume(name)))
 }
 
-/// Ends what runs in a container, forgets its state, and deletes its folder. The caller holds its lock.
-pub(super) fn discard(store: &Store, folder: &ContainerFolder) -> Result<()> {
+/// Removes a container that no record tells about: one that was never complete, or is broken. The caller holds its lock.
+///
+/// # Errors
+/// Something of it cannot be removed; the next command goes on.
+pub fn discard(store: &Store, folder: &ContainerFolder) -> Result<()> {
+    // First, because without its folder nobody would know that the name is free.
+    store.containers().disclaim_all(&folder.id)?;
     forget_state(store, &folder.id)?;
     store.containers().remove(folder)
 }
@@ -94,14 +90,26 @@ pub fn forget_state(store: &Store, id: &ContainerId) -> Result<()> {
     deleted.context(|| format!("container {}", id.short()))
 }
 
+/// How long whoever has recorded a container's end may take to let go of it, and who is about to start it until it runs.
+pub(super) const HANDOVER: Duration = Duration::from_secs(2);
+
 /// The container that a command means, locked.
 ///
 /// # Errors
 /// There is none, or another command works on it.
 pub fn take(store: &Store, reference: &str) -> Result<Own> {
     let folder = store.containers().find(reference)?;
-    let locked = folder.try_lock(Sharing::Exclusive)?;
-    let lock = locked.ok_or_else(|| Error::conflict(format!("container {reference}: it is running")))?;
+    let began = Instant::now();
+    let lock = loop {
+        if let Some(lock) = folder.try_lock(Sharing::Exclusive)? {
+            break lock;
+        }
+        let is_going = matches!(Status::of(store, &folder)?, Status::Created | Status::Exited(_));
+        if !is_going || began.elapsed() > HANDOVER {
+            return Err(Error::conflict(format!("container {reference}: it is running")));
+        }
+        std::thread::sleep(Duration::from_millis(5));
+    };
     let record = ContainerRecord::of(&folder)?;
     Ok(Own { folder, record, lock })
 }
