@@ -4,11 +4,11 @@ use serde_json::{Value, json};
 
 use super::filter::Filters;
 use super::format::Format;
-use super::{Arguments, Command, Flag, Global};
-use crate::container::size::parse_time;
-use crate::error::{Error, Result};
+use super::moment::parse_moment;
+use super::{Arguments, Command, Flag, Global, print_while_read};
+use crate::error::Result;
 use crate::store::{Event, EventKind};
-use crate::time::{Moment, parse_rfc3339, rfc3339};
+use crate::time::{Moment, rfc3339};
 
 pub const COMMAND: Command = Command {
     name: "events",
@@ -39,8 +39,8 @@ pub const COMMAND: Command = Command {
 fn events(global: &Global, arguments: &Arguments) -> Result<u8> {
     let format = Format::parse(arguments.text("format")?)?;
     let filters = Filters::parse(arguments, &["type", "event", "container", "image", "volume", "label"])?;
-    let since = arguments.text("since")?.map(|text| moment("--since", text)).transpose()?;
-    let until = arguments.text("until")?.map(|text| moment("--until", text)).transpose()?;
+    let since = arguments.text("since")?.map(|text| parse_moment("--since ", text)).transpose()?;
+    let until = arguments.text("until")?.map(|text| parse_moment("--until ", text)).transpose()?;
     let store = global.store()?;
     // Before the look at what is there: nothing is missed.
     let mut reader = store.events().follow()?;
@@ -65,28 +65,8 @@ fn events(global: &Global, arguments: &Arguments) -> Result<u8> {
     Ok(0)
 }
 
-/// A date, seconds since 1970, or so long ago.
-fn moment(flag: &str, text: &str) -> Result<Moment> {
-    if let Some(moment) = parse_rfc3339(text) {
-        return Ok(moment);
-    }
-    if let Ok(seconds) = text.parse::<f64>()
-        && seconds > 1e6
-    {
-        return Ok(Moment((seconds * 1e9) as u64));
-    }
-    let wrong = || {
-        Error::invalid(format!(
-            "{flag} {text}: must be 2006-01-02T15:04:05Z, seconds since 1970, or a time ago as 10m"
-        ))
-    };
-    let ago = parse_time(flag, text).map_err(|_| wrong())?;
-    Ok(Moment(Moment::now().0.saturating_sub(u64::try_from(ago.as_nanos()).unwrap_or(u64::MAX))))
-}
-
 /// `None` if nobody reads any more.
 fn show(event: &Event, filters: &Filters, format: &Format) -> Result<Option<()>> {
-    use std::io::Write;
     if !is_wanted(event, filters) {
         return Ok(Some(()));
     }
@@ -94,11 +74,7 @@ fn show(event: &Event, filters: &Filters, format: &Format) -> Result<Option<()>>
         Format::Table => line(event),
         format => format.row(&document(event))?,
     };
-    let mut stdout = std::io::stdout().lock();
-    match stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush()) {
-        Err(error) if error.kind() == std::io::ErrorKind::BrokenPipe => Ok(None),
-        done => Ok(done.map(Some)?),
-    }
+    Ok(print_while_read(&text)?.then_some(()))
 }
 
 fn is_wanted(event: &Event, filters: &Filters) -> bool {

@@ -3,7 +3,9 @@
 use std::collections::BTreeMap;
 
 use super::Arguments;
+use super::moment::parse_moment;
 use crate::error::{Error, Result};
+use crate::time::Moment;
 
 /// The filters of a command line.
 #[derive(Debug)]
@@ -20,6 +22,35 @@ impl Filters {
             _ => Err(Error::invalid(format!("--filter {text}: must be {}=…", known.join("=…, ")))),
         };
         Ok(Filters(arguments.texts("filter")?.into_iter().map(parse).collect::<Result<_>>()?))
+    }
+
+    /// Refuses a value that none can be, or a misspelt one would silently mean nothing.
+    ///
+    /// # Errors
+    /// A value of the filter `name` is not right; `right` says what would be.
+    pub fn check(&self, name: &str, right: &str, is_right: impl Fn(&str) -> bool) -> Result<()> {
+        match self.values(name).find(|value| !is_right(value)) {
+            Some(value) => Err(Error::invalid(format!("--filter {name}={value}: must be {right}"))),
+            None => Ok(()),
+        }
+    }
+
+    /// The same, where the values are words.
+    ///
+    /// # Errors
+    /// As for [`Filters::check`].
+    pub fn check_words(&self, name: &str, words: &[&str]) -> Result<()> {
+        self.check(name, &format!("one of {}", words.join(", ")), |value| words.contains(&value))
+    }
+
+    /// The earliest moment that a filter of that name tells.
+    ///
+    /// # Errors
+    /// One tells none.
+    pub fn moment(&self, name: &str) -> Result<Option<Moment>> {
+        let flag = format!("--filter {name}=");
+        let moments = self.values(name).map(|value| parse_moment(&flag, value));
+        moments.collect::<Result<Vec<_>>>().map(|moments| moments.into_iter().min())
     }
 
     /// None: everything is meant.

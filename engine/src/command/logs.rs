@@ -1,8 +1,6 @@
 //! logs: what a container has written.
 
-use std::io::Write;
-
-use super::{Arguments, Command, Flag, Global};
+use super::{Arguments, Command, Flag, Global, write_while_read};
 use crate::container::log::{Line, LogReader, Stream, Tail};
 use crate::container::{ContainerRecord, is_held};
 use crate::error::{Error, Result};
@@ -42,46 +40,70 @@ fn logs(global: &Global, arguments: &Arguments) -> Result<u8> {
         }
     };
     let timestamps = arguments.is_set("timestamps");
-    let mut show = |line: Line| write_line(&line, timestamps);
-    match show_log(&folder, tail, arguments.is_set("follow"), &mut show) {
+    let mut shown = Shown { timestamps, lines: Vec::new(), stream: Stream::Stdout };
+    match show_log(&folder, tail, arguments.is_set("follow"), &mut shown) {
         // The reader has what it wants.
         Err(error) if error.kind() == crate::Kind::Closed => Ok(0),
         shown => shown.map(|()| 0),
     }
 }
 
-fn show_log(
-    folder: &ContainerFolder,
-    tail: Tail,
-    follow: bool,
-    show: &mut dyn FnMut(Line) -> Result<()>,
-) -> Result<()> {
+fn show_log(folder: &ContainerFolder, tail: Tail, follow: bool, shown: &mut Shown) -> Result<()> {
     let mut reader = LogReader::open(&folder.path().join("log"), follow)?;
     // Before the look at the log: what is written until its end is there then.
     let mut is_running = follow && is_held(folder)?;
-    reader.read(tail, show)?;
+    reader.read(tail, &mut |line| shown.add(&line))?;
     while is_running {
+        shown.flush()?;
         reader.wait(None)?;
         is_running = is_held(folder).unwrap_or(false);
-        reader.read(Tail::All, show)?;
+        reader.read(Tail::All, &mut |line| shown.add(&line))?;
     }
-    reader.finish(show)
+    reader.finish(&mut |line| shown.add(&line))?;
+    shown.flush()
 }
 
-fn write_line(line: &Line, timestamps: bool) -> Result<()> {
-    let mut text = Vec::new();
-    if timestamps {
-        text.extend_from_slice(format!("{} ", rfc3339(line.time)).as_bytes());
-    }
-    text.extend_from_slice(&line.text);
-    let written = match line.stream {
-        Stream::Stdout => std::io::stdout().write_all(&text).and_then(|()| std::io::stdout().flush()),
-        Stream::Stderr | Stream::Note => std::io::stderr().write_all(&text),
-    };
-    match written {
-        Err(error) if error.kind() == std::io::ErrorKind::BrokenPipe => {
-            Err(Error::new(crate::Kind::Closed, "stdout: nobody reads it any more"))
+/// Lines on their way to stdout or stderr: many of them with one write, in their order.
+struct Shown {
+    timestamps: bool,
+    lines: Vec<u8>,
+    /// Whose they are.
+    stream: Stream,
+}
+
+/// As much is written at once.
+const PIECE: usize = 1 << 16;
+
+impl Shown {
+    fn add(&mut self, line: &Line) -> Result<()> {
+        if self.lines.len() > PIECE || is_stdout(self.stream) != is_stdout(line.stream) {
+            self.flush()?;
         }
-        written => Ok(written?),
+        self.stream = line.stream;
+        if self.timestamps {
+            self.lines.extend_from_slice(format!("{} ", rfc3339(line.time)).as_bytes());
+        }
+        self.lines.extend_from_slice(&line.text);
+        Ok(())
+    }
+
+    fn flush(&mut self) -> Result<()> {
+        let lines = std::mem::take(&mut self.lines);
+        let is_read = match is_stdout(self.stream) {
+            _ if lines.is_empty() => true,
+            true => write_while_read(&mut std::io::stdout().lock(), &lines)?,
+            false => write_while_read(&mut std::io::stderr().lock(), &lines)?,
+        };
+        match is_read {
+            true => Ok(()),
+            false => Err(Error::new(crate::Kind::Closed, "nobody reads it any more")),
+        }
+    }
+}
+
+fn is_stdout(stream: Stream) -> bool {
+    match stream {
+        Stream::Stdout => true,
+        Stream::Stderr | Stream::Note => false,
     }
 }

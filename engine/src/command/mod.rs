@@ -24,6 +24,7 @@ mod inspect;
 mod login;
 mod logs;
 mod manifest;
+mod moment;
 mod mount_flags;
 mod network;
 mod progress;
@@ -55,8 +56,8 @@ use std::io::Write;
 pub use arguments::{Arguments, Command, Flag, Global, Request, Topic};
 
 use crate::container::{Outcome, sweep};
-use crate::error::{Context, Result};
-use crate::store::{Environment, Place, Store};
+use crate::error::{Context, Kind, Result};
+use crate::store::{ContainerFolder, Environment, Place, Store};
 
 /// All commands.
 pub const COMMANDS: &[Command] = &[
@@ -130,7 +131,7 @@ impl Global {
         let (data, runtime) = (self.data_root.clone(), self.exec_root.clone());
         let user = rustix::process::geteuid();
         let store = Store::open(Place::of_user(user, &Environment::of_process(), data, runtime)?)?;
-        sweep(&store)?;
+        sweep(&store, &mut |error| say(&format!("warning: {error}")))?;
         Ok(store)
     }
 }
@@ -161,6 +162,19 @@ fn say(text: &str) {
     eprintln!("box: {text}");
 }
 
+/// What is wrong with one container keeps no command from the others: it is told, and the container passed over. One that has just gone
+/// is none.
+fn whole<T>(folder: &ContainerFolder, result: Result<T>) -> Option<T> {
+    match result {
+        Err(error) if error.kind() == Kind::NotFound => None,
+        Err(error) => {
+            say(&format!("warning: container {}: {error}", folder.id.short()));
+            None
+        }
+        Ok(value) => Some(value),
+    }
+}
+
 /// Does the same to each container that is named, and prints the names of those with which it went well. What is wrong with one
 /// does not keep the others from it.
 fn each(arguments: &Arguments, mut act: impl FnMut(&str) -> Result<()>) -> Result<u8> {
@@ -189,9 +203,18 @@ fn status_of(outcome: Outcome) -> Result<u8> {
 
 /// Writes to stdout. A reader that has gone is no error.
 fn print(text: &str) -> Result<u8> {
-    let mut stdout = std::io::stdout().lock();
-    match stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush()) {
-        Err(error) if error.kind() == std::io::ErrorKind::BrokenPipe => Ok(0),
-        done => done.map(|()| 0).context(|| "stdout"),
+    print_while_read(text).map(|_| 0)
+}
+
+/// The same; false if nobody reads it any more.
+fn print_while_read(text: &str) -> Result<bool> {
+    write_while_read(&mut std::io::stdout().lock(), text.as_bytes()).context(|| "stdout")
+}
+
+/// Writes at once; false if the reader has gone.
+fn write_while_read(out: &mut dyn Write, content: &[u8]) -> std::io::Result<bool> {
+    match out.write_all(content).and_then(|()| out.flush()) {
+        Err(error) if error.kind() == std::io::ErrorKind::BrokenPipe => Ok(false),
+        done => done.map(|()| true),
     }
 }

@@ -12,7 +12,7 @@ use super::container_flags::labels;
 use super::documents::show_documents;
 use super::format::Format;
 use super::table::{list, table};
-use super::{Arguments, Command, Flag, Global, each, print};
+use super::{Arguments, Command, Flag, Global, each, print, whole};
 use crate::container::{ContainerRecord, NetworkMode, Status, check_network_name};
 use crate::error::{Error, Kind, Result};
 use crate::store::{NetworkDriver, NetworkRecord, Store, random_id};
@@ -254,7 +254,7 @@ fn running_on(store: &Store, network: &str) -> Result<Vec<ContainerRecord>> {
     for folder in store.containers().list()? {
         let Ok(Some(record)) = ContainerRecord::read(&folder) else { continue };
         if record.options.network.mode == NetworkMode::Named(network.to_string())
-            && Status::of(store, &folder)?.is_alive()
+            && whole(&folder, Status::of(store, &folder)).is_some_and(|status| status.is_alive())
         {
             found.push(record);
         }

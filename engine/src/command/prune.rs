@@ -6,12 +6,10 @@ use super::image_prune::prune_images;
 use super::network::prune_networks;
 use super::table::{human_size, list};
 use super::volume::prune_volumes;
-use super::{Arguments, Command, Flag, Global, print};
-use crate::container::size::parse_time;
+use super::{Arguments, Command, Flag, Global, print, whole};
 use crate::container::{ContainerRecord, Own, Status, disk_usage};
 use crate::error::Result;
 use crate::store::{Sharing, Store};
-use crate::time::Moment;
 
 pub const CONTAINERS: Command = Command {
     name: "container prune",
@@ -54,6 +52,8 @@ pub const SYSTEM: Command = Command {
 
 fn prune_containers_command(global: &Global, arguments: &Arguments) -> Result<u8> {
     let filters = Filters::parse(arguments, &["until", "label", "label!"])?;
+    // What is wrong with it is found before anybody is asked.
+    filters.moment("until")?;
     if !is_confirmed(arguments, "all containers that do not run")? {
         return Ok(0);
     }
@@ -62,18 +62,14 @@ fn prune_containers_command(global: &Global, arguments: &Arguments) -> Result<u8
 }
 
 fn prune_containers(store: &Store, filters: &Filters) -> Result<(String, u64)> {
-    let now = Moment::now().0;
+    let until = filters.moment("until")?;
     let (mut ids, mut freed) = (Vec::new(), 0);
     for folder in store.containers().list()? {
-        let Ok(Some(record)) = ContainerRecord::read(&folder) else { continue };
-        let is_old = |text: &str| {
-            let age = parse_time("--filter until", text).unwrap_or_default();
-            u128::from(now.saturating_sub(record.created.0)) >= age.as_nanos()
-        };
-        let is_meant = filters.all("until", is_old)
+        let Some(Some(record)) = whole(&folder, ContainerRecord::read(&folder)) else { continue };
+        let is_meant = until.is_none_or(|until| record.created <= until)
             && filters.all("label", |value| is_labelled(&record.options.labels, value))
             && filters.all("label!", |value| !is_labelled(&record.options.labels, value));
-        let status = Status::of(store, &folder)?;
+        let Some(status) = whole(&folder, Status::of(store, &folder)) else { continue };
         if !is_meant || status.is_alive() || matches!(status, Status::Restarting(_)) {
             continue;
         }

@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 use super::filter::{Filters, is_labelled};
 use super::format::Format;
 use super::table::{human_size, shortened, table};
-use super::{Arguments, Command, Flag, Global, print};
+use super::{Arguments, Command, Flag, Global, print, whole};
 use crate::container::{
     ContainerRecord, Health, HealthState, NetworkMode, Published, Status, arguments as program, disk_usage,
     published, span,
@@ -60,6 +60,9 @@ fn ps(global: &Global, arguments: &Arguments) -> Result<u8> {
         arguments,
         &["name", "id", "status", "exited", "health", "label", "ancestor", "volume", "network"],
     )?;
+    filters.check_words("status", &Status::NAMES)?;
+    filters.check_words("health", &["starting", "healthy", "unhealthy", "none"])?;
+    filters.check("exited", "a status from 0 to 255", |value| value.parse::<u8>().is_ok())?;
     // Docker: whoever asks for a status means all that have it.
     let all = arguments.is_set("all") || last.is_some() || filters.has("status") || filters.has("exited");
     let mut rows = rows(&store, all)?;
@@ -116,15 +119,17 @@ fn measure(store: &Store, rows: &mut [Row]) -> Result<()> {
 fn rows(store: &Store, all: bool) -> Result<Vec<Row>> {
     let mut rows = Vec::new();
     for folder in store.containers().list()? {
-        let status = Status::of(store, &folder)?;
+        let Some(status) = whole(&folder, Status::of(store, &folder)) else { continue };
         if !all && !status.is_alive() {
             continue;
         }
         // One that is gone meanwhile, or was never complete, is none.
-        let Ok(Some(record)) = ContainerRecord::read(&folder) else { continue };
+        let Some(Some(record)) = whole(&folder, ContainerRecord::read(&folder)) else { continue };
         let has_ports = status.is_alive() && !record.options.network.published.is_empty();
-        let ports = if has_ports { published(store, &folder)? } else { Vec::new() };
-        let health = if status.is_alive() { Health::of(&folder, &record)? } else { None };
+        let ports = if has_ports { whole(&folder, published(store, &folder)) } else { None };
+        let ports = ports.unwrap_or_default();
+        let health = if status.is_alive() { whole(&folder, Health::of(&folder, &record)) } else { None };
+        let health = health.flatten();
         rows.push(Row { record, status, ports, health: health.map(|health| health.state), size: 0 });
     }
     rows.sort_by_key(|row| std::cmp::Reverse(row.record.created));
@@ -144,7 +149,7 @@ fn is_wanted(row: &Row, filters: &Filters) -> bool {
         NetworkMode::Named(name) | NetworkMode::Container(name) => name,
     };
     let is_mounted = |value: &str| {
-        record.options.volumes().any(|name| name == value)
+        record.options.has_volume(value)
             || record.options.mounts.iter().any(|mount| mount.destination == value)
     };
     let image = record.image.as_str();

@@ -1,7 +1,7 @@
 //! rm: containers and their changes go.
 
 use super::{Arguments, Command, Flag, Global, each};
-use crate::container::{ContainerRecord, Own, Status, end, remove_volumes};
+use crate::container::{ContainerRecord, Own, Status, discard, end, remove_volumes};
 use crate::error::{Error, Kind, Result};
 use crate::store::{Sharing, Store};
 
@@ -35,8 +35,12 @@ fn rm(global: &Global, arguments: &Arguments) -> Result<u8> {
 
 fn remove(store: &Store, name: &str, force: bool, volumes: bool) -> Result<()> {
     let folder = store.containers().find(name)?;
-    let status = Status::of(store, &folder)?;
-    if status.is_alive() || matches!(status, Status::Restarting(_)) {
+    let status = match Status::of(store, &folder) {
+        // Of one whose files are broken nobody knows.
+        Err(_) if force => None,
+        status => Some(status?),
+    };
+    if status.is_none_or(|status| status.is_alive() || matches!(status, Status::Restarting(_))) {
         if !force {
             return Err(Error::conflict(format!(
                 "container {name}: it is running: stop it first, or say --force"
@@ -46,7 +50,10 @@ fn remove(store: &Store, name: &str, force: bool, volumes: bool) -> Result<()> {
     }
     // Its monitor may be about to let go of it, and may have removed it by itself.
     let lock = folder.lock(Sharing::Exclusive)?;
-    let record = ContainerRecord::of(&folder)?;
+    let record = match ContainerRecord::of(&folder) {
+        Err(error) if force && error.kind() != Kind::NotFound => return discard(store, &folder),
+        record => record?,
+    };
     let own = record.clone();
     Own { folder, record, lock }.remove(store)?;
     if volumes { remove_volumes(store, &own) } else { Ok(()) }

@@ -1,6 +1,6 @@
 //! start, restart: containers that are there.
 
-use super::stop::{TIMEOUT_FLAG, timeout};
+use super::stop::{TIMEOUT_FLAG, patience};
 use super::{Arguments, Command, Flag, Global, each, say, status_of};
 use crate::container::{start_attached, start_detached, stop, take};
 use crate::error::{Error, Result};
@@ -45,9 +45,9 @@ fn start(global: &Global, arguments: &Arguments) -> Result<u8> {
 
 fn restart(global: &Global, arguments: &Arguments) -> Result<u8> {
     let store = global.store()?;
-    let timeout = timeout(arguments)?;
+    let patience = patience(arguments)?;
     each(arguments, |name| {
-        stop(&store, &store.containers().find(name)?, timeout, None)?;
+        stop(&store, &store.containers().find(name)?, patience, None)?;
         start_detached(&store, take(&store, name)?, &mut say)
     })
 }

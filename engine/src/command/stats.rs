@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 
 use super::format::Format;
 use super::table::{human_size, table};
-use super::{Arguments, Command, Flag, Global};
+use super::{Arguments, Command, Flag, Global, print_while_read, whole};
 use crate::container::{ContainerRecord, Sample, Status};
 use crate::error::{Kind, Result};
 use crate::store::{ContainerFolder, Store};
@@ -66,16 +66,6 @@ fn stats(global: &Global, arguments: &Arguments) -> Result<u8> {
     }
 }
 
-/// False if nobody reads any more.
-fn print_while_read(text: &str) -> Result<bool> {
-    use std::io::Write;
-    let mut stdout = std::io::stdout().lock();
-    match stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush()) {
-        Err(error) if error.kind() == std::io::ErrorKind::BrokenPipe => Ok(false),
-        done => Ok(done.map(|()| true)?),
-    }
-}
-
 fn samples(rows: &[Row]) -> BTreeMap<String, Sample> {
     rows.iter().filter_map(|row| Some((row.record.id.clone(), row.now?))).collect()
 }
@@ -89,8 +79,9 @@ fn look(store: &Store, names: &[String], arguments: &Arguments) -> Result<Vec<Ro
     };
     let mut rows = Vec::new();
     for folder in folders {
-        let Ok(Some(record)) = ContainerRecord::read(&folder) else { continue };
-        let now = match Status::of(store, &folder)?.is_alive() {
+        let Some(Some(record)) = whole(&folder, ContainerRecord::read(&folder)) else { continue };
+        let Some(status) = whole(&folder, Status::of(store, &folder)) else { continue };
+        let now = match status.is_alive() {
             true => match Sample::take(store, &folder, &record) {
                 Err(error) if matches!(error.kind(), Kind::Conflict | Kind::NotFound) => None,
                 sample => Some(sample?),

@@ -1,13 +1,12 @@
 //! stop, kill, pause, unpause, wait: what is done to containers that run.
 
-use std::time::Duration;
-
 use pillbox::Signal;
 
 use super::{Arguments, Command, Flag, Global, each, print};
 use crate::container::size::parse_time;
 use crate::container::{
-    ContainerRecord, Happening, note, open_running, signal as send, stop as stop_container, wait as wait_for,
+    ContainerRecord, Happening, Patience, note, open_running, signal as send, stop as stop_container,
+    unless_ended, wait as wait_for,
 };
 use crate::error::{Error, Result};
 
@@ -72,11 +71,11 @@ pub const WAIT: Command = Command {
     run: wait,
 };
 
-pub fn timeout(arguments: &Arguments) -> Result<Option<Duration>> {
+pub fn patience(arguments: &Arguments) -> Result<Option<Patience>> {
     match arguments.text("time")? {
-        // Docker: as long as it takes.
-        Some("-1") => Ok(Some(Duration::from_secs(u64::from(u32::MAX)))),
-        text => text.map(|text| parse_time("--time", text)).transpose(),
+        // Docker's word for it.
+        Some("-1") => Ok(Some(Patience::Endless)),
+        text => text.map(|text| parse_time("--time", text).map(Patience::Limited)).transpose(),
     }
 }
 
@@ -96,16 +95,16 @@ fn change(
     let store = global.store()?;
     each(arguments, |name| {
         let folder = store.containers().find(name)?;
-        act(&open_running(&store, &folder)?)?;
+        unless_ended(&store, &folder, act(&open_running(&store, &folder)?))?;
         note(&store, &ContainerRecord::of(&folder)?, &happening);
         Ok(())
     })
 }
 
 fn stop(global: &Global, arguments: &Arguments) -> Result<u8> {
-    let (timeout, signal) = (timeout(arguments)?, signal(arguments)?);
+    let (patience, signal) = (patience(arguments)?, signal(arguments)?);
     let store = global.store()?;
-    each(arguments, |name| stop_container(&store, &store.containers().find(name)?, timeout, signal))
+    each(arguments, |name| stop_container(&store, &store.containers().find(name)?, patience, signal))
 }
 
 fn kill(global: &Global, arguments: &Arguments) -> Result<u8> {

@@ -7,9 +7,9 @@ use serde_json::{Value, json};
 use super::format::Format;
 use super::table::{human_size, table};
 use super::volume::volumes_in_use;
-use super::{Arguments, Command, Flag, Global, print};
+use super::{Arguments, Command, Flag, Global, print, whole};
 use crate::container::{ContainerRecord, Status, disk_usage, machine_memory};
-use crate::error::{Kind, Result};
+use crate::error::Result;
 use crate::ids::IdMaps;
 use crate::inside::usage;
 use crate::store::{Store, check};
@@ -117,13 +117,11 @@ fn images(store: &Store) -> Result<Share> {
 fn containers(store: &Store) -> Result<Share> {
     let mut share = Share { kind: "Containers", total: 0, active: 0, size: 0, reclaimable: 0 };
     for folder in store.containers().list()? {
-        let size = match disk_usage(store, &folder) {
-            Err(error) if error.kind() == Kind::NotFound => continue,
-            size => size?,
-        };
+        let Some(size) = whole(&folder, disk_usage(store, &folder)) else { continue };
+        let Some(status) = whole(&folder, Status::of(store, &folder)) else { continue };
         share.total += 1;
         share.size += size;
-        match Status::of(store, &folder)?.is_alive() {
+        match status.is_alive() {
             true => share.active += 1,
             false => share.reclaimable += size,
         }
@@ -168,7 +166,7 @@ fn info(global: &Global, arguments: &Arguments) -> Result<u8> {
 fn describe(store: &Store) -> Result<Value> {
     let mut counts: BTreeMap<&str, usize> = BTreeMap::new();
     for folder in store.containers().list()? {
-        let status = Status::of(store, &folder)?;
+        let Some(status) = whole(&folder, Status::of(store, &folder)) else { continue };
         *counts.entry(status.name()).or_default() += 1;
     }
     let count = |name: &str| counts.get(name).copied().unwrap_or(0);

@@ -11,7 +11,7 @@ use super::filter::{Filters, is_labelled};
 use super::format::Format;
 use super::table::{human_size, list, table};
 use super::{Arguments, Command, Flag, Global, each, print};
-use crate::container::{ContainerRecord, check_volume_name};
+use crate::container::{ContainerRecord, check_volume_name, is_volume_used};
 use crate::error::{Error, Kind, Result};
 use crate::inside::usage;
 use crate::store::{Event, EventKind, Store, VolumeRecord};
@@ -111,10 +111,11 @@ fn ls(global: &Global, arguments: &Arguments) -> Result<u8> {
     let store = global.store()?;
     let format = Format::parse(arguments.text("format")?)?;
     let filters = Filters::parse(arguments, &["dangling", "name", "label", "driver"])?;
+    filters.check_words("dangling", &["true", "false", "1", "0"])?;
     let used = volumes_in_use(&store)?;
     let mut records = store.volumes().list()?;
     records.retain(|record| {
-        filters.all("dangling", |value| (value == "true") != used.contains(&record.name))
+        filters.all("dangling", |value| matches!(value, "true" | "1") != used.contains(&record.name))
             && filters.any("name", |value| record.name.contains(value))
             && filters.all("label", |value| is_labelled(&record.labels, value))
             && filters.any("driver", |value| value == "local")
@@ -174,15 +175,14 @@ pub fn volumes_in_use(store: &Store) -> Result<BTreeSet<String>> {
 
 fn rm(global: &Global, arguments: &Arguments) -> Result<u8> {
     let store = global.store()?;
-    let used = volumes_in_use(&store)?;
-    each(arguments, |name| match find(&store, name) {
+    let remove = |name: &str| {
+        find(&store, name)?;
+        store.volumes().remove(name, || is_volume_used(&store, name))
+    };
+    each(arguments, |name| match remove(name) {
         Err(error) if error.kind() == Kind::NotFound && arguments.is_set("force") => Ok(()),
-        Err(error) => Err(error),
-        Ok(_) if used.contains(name) => {
-            Err(Error::conflict(format!("volume {name}: a container has it: remove that first")))
-        }
-        Ok(_) => {
-            store.volumes().remove(name)?;
+        removed => {
+            removed?;
             note(&store, name, "destroy");
             Ok(())
         }
@@ -207,11 +207,23 @@ pub fn prune_volumes(store: &Store, all: bool) -> Result<(Vec<String>, u64)> {
     let used = volumes_in_use(store)?;
     let (mut names, mut freed) = (Vec::new(), 0);
     for record in store.volumes().list()? {
-        if (record.is_anonymous || all) && !used.contains(&record.name) {
-            freed += usage(store.maps(), &store.volumes().path(&record.name))?;
-            store.volumes().remove(&record.name)?;
-            note(store, &record.name, "destroy");
-            names.push(record.name);
+        let name = record.name;
+        if !(record.is_anonymous || all) || used.contains(&name) {
+            continue;
+        }
+        let size = usage(store.maps(), &store.volumes().path(&name));
+        let removed = size.and_then(|size| {
+            store.volumes().remove(&name, || is_volume_used(store, &name))?;
+            Ok(size)
+        });
+        match removed {
+            // Another command was faster, or has it for a container by now.
+            Err(error) if matches!(error.kind(), Kind::NotFound | Kind::Conflict) => {}
+            removed => {
+                freed += removed?;
+                note(store, &name, "destroy");
+                names.push(name);
+            }
         }
     }
     Ok((names, freed))

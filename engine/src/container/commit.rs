@@ -1,9 +1,9 @@
 //! commit: a container's changes become the topmost layer of a new image.
 
 use super::options::Options;
+use super::pause::while_paused;
 use super::record::{Base, ContainerRecord};
 use super::root::RootFolders;
-use super::status::{Status, open_running};
 use crate::archive::KeptLayer;
 use crate::error::{Error, Result};
 use crate::image::{Configuration, Execution, History, ImageId, Platform, RootFs};
@@ -45,21 +45,14 @@ pub fn commit(store: &Store, folder: &ContainerFolder, options: &CommitOptions) 
     }
     let text = store.blobs().read(id.digest(), crate::image::DOCUMENT_MAX)?;
     let below = Configuration::parse(&text)?;
-    let paused = match Status::of(store, folder)? {
-        Status::Running { .. } if options.pause => {
-            let container = open_running(store, folder)?;
-            // Where there is no cgroup to be stopped, it goes on.
-            container.pause().is_ok().then_some(container)
-        }
-        _ => None,
+    let read = || {
+        let root = RootFolders::make(store, folder, &record)?;
+        KeptLayer::read(store, TarStream::of_layer(store.maps(), root.upper())?)
     };
-    let root = RootFolders::make(store, folder, &record)?;
-    let stream = TarStream::of_layer(store.maps(), root.upper())?;
-    let kept = KeptLayer::read(store, stream);
-    if let Some(container) = paused {
-        container.resume()?;
-    }
-    let kept = kept?;
+    let kept = match options.pause {
+        true => while_paused(store, folder, read)?,
+        false => read()?,
+    };
     let created = rfc3339(Moment::now());
     let history = History {
         created: Some(created.clone()),

@@ -1,18 +1,16 @@
 //! A container is made: its folder, its name, what was asked for.
 
-use std::collections::BTreeMap;
-
 use super::event::{Happening, note};
 use super::health::HealthCheck;
 use super::name::{check_name, random_name};
 use super::neighbours::check_names_on_network;
 use super::options::{Access, Mount, MountSource, Options};
-use super::own::Own;
+use super::own::{Own, discard, remove_volumes};
 use super::record::{ContainerRecord, Progress};
 use super::source::Source;
 use crate::error::{Context, Error, Result};
 use crate::image::Execution;
-use crate::store::{ContainerId, Store};
+use crate::store::{ContainerId, HeldVolume, Store};
 use crate::time::Moment;
 
 /// How long a container is there.
@@ -58,8 +56,6 @@ pub fn create(
     let id = ContainerId::random()?;
     let (folder, lock) = store.containers().make(&id, &name)?;
     let Source { name: image, base, execution, locks } = source;
-    let mut options = options;
-    make_volumes(store, &execution, &mut options)?;
     let has_health = HealthCheck::compile(&execution, &options.health).is_some();
     let record = ContainerRecord {
         id: id.as_str().to_string(),
@@ -73,26 +69,33 @@ pub fn create(
         // Its health is looked at by its monitor.
         is_foreground: lifetime == Lifetime::OfCommand && !has_health,
     };
-    let own = Own { folder, record, lock };
-    let begun = match start {
-        Start::Now => {
-            Progress { started: Some(Moment::now()), is_kept: !own.record.auto_remove, ..Progress::default() }
-                .write(&own.folder)
-        }
-        Start::Later => Ok(()),
-    };
-    match begun.and_then(|()| own.record.write(&own.folder)) {
-        Ok(()) => {
-            // From here on the record keeps the layers.
-            drop(locks);
+    let mut own = Own { folder, record, lock };
+    match complete(store, &mut own, start) {
+        Ok(held) => {
+            // From here on the record keeps layers and volumes.
+            drop((locks, held));
             note(store, &own.record, &Happening::Create);
             Ok(own)
         }
         Err(error) => {
-            own.remove(store)?;
+            // Whatever cannot be removed now, the next command puts away.
+            let _ = remove_volumes(store, &own.record);
+            discard(store, &own.folder)?;
             Err(error)
         }
     }
+}
+
+/// Makes the volumes of a container, and writes its record, which names them. Until then nobody removes them.
+fn complete(store: &Store, own: &mut Own, start: Start) -> Result<Vec<HeldVolume>> {
+    let ContainerRecord { execution, options, auto_remove, .. } = &mut own.record;
+    let held = make_volumes(store, execution, options)?;
+    if start == Start::Now {
+        let (started, is_kept) = (Some(Moment::now()), !*auto_remove);
+        Progress { started, is_kept, ..Progress::default() }.write(&own.folder)?;
+    }
+    own.record.write(&own.folder)?;
+    Ok(held)
 }
 
 /// `--stop-signal` takes the place of the image's.
@@ -111,7 +114,7 @@ fn check_stop_signal(source: &Source, options: &Options) -> Result<()> {
 }
 
 /// Makes the volumes that are named, and those that have no name: of the command line and of the image.
-fn make_volumes(store: &Store, execution: &Execution, options: &mut Options) -> Result<()> {
+fn make_volumes(store: &Store, execution: &Execution, options: &mut Options) -> Result<Vec<HeldVolume>> {
     for from in options.volumes_from.clone() {
         add_mounts_of(store, &from, &mut options.mounts).context(|| format!("--volumes-from {from}"))?;
     }
@@ -121,17 +124,19 @@ fn make_volumes(store: &Store, execution: &Execution, options: &mut Options) -> 
             options.mounts.push(Mount::of_volume(String::new(), path.clone()));
         }
     }
+    let mut held = Vec::new();
     for mount in &mut options.mounts {
         if let MountSource::Volume { name, is_anonymous, .. } = &mut mount.source {
             if name.is_empty() {
-                *name = store.volumes().make_anonymous()?.name;
-                *is_anonymous = true;
+                let volume = store.volumes().hold_anonymous()?;
+                (*name, *is_anonymous) = (volume.name.clone(), true);
+                held.push(volume);
             } else {
-                store.volumes().make(name, &BTreeMap::new())?;
+                held.push(store.volumes().hold(name)?);
             }
         }
     }
-    Ok(())
+    Ok(held)
 }
 
 /// What another container has mounted, `CONTAINER` or `CONTAINER:ro`. What this one has in the same place is its own.

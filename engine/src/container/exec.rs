@@ -8,9 +8,9 @@ use super::facts::Facts;
 use super::options::{Options, Streams};
 use super::record::ContainerRecord;
 use super::root::RootFolders;
-use super::status::open_running;
+use super::status::{open_running, unless_ended};
 use super::streams::{Account, Copying, ProgramStreams, connect};
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::store::{ContainerFolder, Store};
 
 /// What is asked for.
@@ -49,8 +49,8 @@ pub fn exec(
     let process = process(&record, &request, &facts)?;
     let mut options = ExecOptions::with_process(process.to_string());
     if request.detached {
-        container.exec(options.stdin(Stdio::Null).stdout(Stdio::Null).stderr(Stdio::Null))?;
-        return Ok(0);
+        let begun = container.exec(options.stdin(Stdio::Null).stdout(Stdio::Null).stderr(Stdio::Null));
+        return unless_ended(store, folder, begun).map(|_| 0);
     }
     let mut copying = Copying::default();
     if request.streams.terminal && !request.streams.interactive {
@@ -65,7 +65,7 @@ pub fn exec(
     let ended = pillbox::container::exec_in_foreground(&root, &id, &options, &mut |warning| warn(&warning));
     drop(options);
     copying.finish(warn);
-    ended.map_err(Error::from)
+    unless_ended(store, folder, ended)
 }
 
 /// The `process` of a config.json: as the container's own, with what is asked for instead.

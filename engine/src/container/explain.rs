@@ -1,6 +1,6 @@
 //! What would be done: the configuration of a container, its network, and the plan that the runtime makes of them. Nothing is made.
 
-use pillbox::container::{Networks, Prepared as Planned, Wishes};
+use pillbox::container::{Prepared as Planned, Wishes};
 use pillbox::explain::{OperationDocument, describe, one_line};
 use pillbox::root::RootSource;
 use pillbox::{Bundle, ContainerId};
@@ -8,8 +8,8 @@ use serde_json::{Value, json};
 
 use super::compile::compile;
 use super::facts::Facts;
-use super::network::compile_network;
-use super::options::{MountSource, NetworkMode, Options};
+use super::network::look_up;
+use super::options::{MountSource, Options};
 use super::root::RootFolders;
 use super::source::Source;
 use crate::error::{Error, Result};
@@ -56,17 +56,17 @@ pub fn explain(store: &Store, source: &Source, mut options: Options) -> Result<E
     let root = RootFolders::planned(store, &folder, &source.base);
     let facts = Facts::look(store, ID, &options, root.accounts()?)?;
     let config = compile(&source.execution, &options, &facts)?;
-    let named = match &options.network.mode {
-        NetworkMode::Named(name) => Some(store.networks().find(name)?),
-        NetworkMode::Default | NetworkMode::None | NetworkMode::Host | NetworkMode::Container(_) => None,
-    };
-    let network = compile_network(&options.network, named.as_ref(), store.maps().is_some())?;
+    let (network, networks) = look_up(store, &options, folder.join("names"))?;
     let layers = root.layers(false);
     let shown = layers.to_string();
-    let bundle = Bundle { path: folder, config: config.to_string(), config_name: source.name.clone() };
+    let bundle = Bundle {
+        path: root.work().to_path_buf(),
+        config: config.to_string(),
+        config_name: source.name.clone(),
+    };
     let wishes = Wishes {
         wait_for_start: true,
-        networks: Some(Networks::parse("network".to_string(), network.to_string().as_bytes())?),
+        networks: Some(networks),
         state_folder: store.place().runtime.join(ID),
         root: RootSource::layers(layers),
         ..Wishes::default()

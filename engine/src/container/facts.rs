@@ -1,6 +1,7 @@
 //! What a container's configuration depends on besides its image and what is asked for. Looked at once, before it is compiled.
 
 use std::ffi::CStr;
+use std::io::Read;
 use std::os::unix::fs::{FileTypeExt, MetadataExt};
 use std::path::{Path, PathBuf};
 
@@ -138,14 +139,24 @@ impl Joined {
         joined.ipc = namespaces.ipc_of.as_ref().map(|name| path(name, "ipc")).transpose()?;
         if let Some(name) = network {
             let folder = store.containers().find(name)?;
-            let names = store.place().runtime.join(folder.id.as_str());
-            let hostname = std::fs::read_to_string(names.join("hostname")).unwrap_or_default();
+            let names = folder.names();
             joined.network = Some(path(name, "net")?);
-            joined.hostname = Some(hostname.trim().to_string()).filter(|name| !name.is_empty());
+            joined.hostname = read_hostname(&names.join("hostname"));
             joined.names = Some(names);
         }
         Ok(joined)
     }
+}
+
+/// The most bytes that the kernel takes as a host name.
+const HOSTNAME_MAX: u64 = 64;
+
+/// Another container's, whose program may have written there what it likes.
+fn read_hostname(path: &Path) -> Option<String> {
+    let mut text = String::new();
+    std::fs::File::open(path).ok()?.take(HOSTNAME_MAX + 1).read_to_string(&mut text).ok()?;
+    let name = text.trim();
+    (!name.is_empty() && name.len() as u64 <= HOSTNAME_MAX).then(|| name.to_string())
 }
 
 fn hostname() -> String {

@@ -24,8 +24,8 @@ const NEVER: &str = "0001-01-01T00:00:00Z";
 /// A record cannot be read.
 pub fn inspect(store: &Store, folder: &ContainerFolder) -> Result<Value> {
     let record = ContainerRecord::of(folder)?;
-    let progress = Progress::read(folder)?;
     let status = Status::of(store, folder)?;
+    let progress = Progress::read(folder)?;
     let command = arguments(&record.execution, &record.options)?;
     let image = match &record.base {
         Base::Image { id, .. } => id.to_string(),
@@ -58,7 +58,8 @@ fn state(status: &Status, progress: &Progress, health: Option<Value>) -> Value {
         Status::Paused { pid, .. } => (*pid, true),
         _ => (0, false),
     };
-    let exit: Option<&Exit> = progress.exit.as_ref();
+    // It may have ended since.
+    let exit: Option<&Exit> = progress.exit.as_ref().filter(|_| !status.is_alive());
     let mut state = json!({
         "Status": status.name(),
         "Running": status.is_alive(),

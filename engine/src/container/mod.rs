@@ -22,6 +22,7 @@ mod neighbours;
 mod network;
 mod options;
 mod own;
+mod pause;
 mod ports;
 mod prepare;
 mod processes;
@@ -57,7 +58,7 @@ pub use options::{
     Access, DeviceRequest, HealthOptions, Limits, LogOptions, Mount, MountSource, Namespaces, Network,
     NetworkMode, Options, Restart, Rights, Seccomp, Sharing, Streams,
 };
-pub use own::{Own, forget_state, remove_volumes, take};
+pub use own::{Own, discard, forget_state, is_volume_used, remove_volumes, take};
 pub use ports::{Published, published};
 pub use prepare::{Prepared, prepare};
 pub use processes::{ProcessLine, pids, processes};
@@ -66,8 +67,8 @@ pub use record::{Base, ContainerRecord, Exit, Progress, is_stopped};
 pub use rename::{change_record, rename};
 pub use root::RootFolders;
 pub use source::Source;
-pub use start::{attach_to, end, signal, start_attached, start_detached, stop, wait};
+pub use start::{Patience, attach_to, end, signal, start_attached, start_detached, stop, wait};
 pub use stats::{Sample, machine_memory};
-pub use status::{Status, is_held, open_running, span};
+pub use status::{Status, is_held, open_running, span, unless_ended};
 pub use sweep::sweep;
 pub use update::{Update, update};

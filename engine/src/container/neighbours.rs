@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 use std::fs::File;
-use std::io::{Read, Seek, Write};
+use std::io::{Read, Seek, SeekFrom, Write};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 
@@ -21,10 +21,11 @@ struct Neighbour {
     addresses: Vec<String>,
 }
 
-/// Writes the names of all containers on a network into the files of all of them.
+/// Writes the names of all containers on a network into the files of all of them. What is wrong with one of them does not keep the others
+/// from it.
 ///
 /// # Errors
-/// A file cannot be written.
+/// A file cannot be written, the first one is named.
 pub fn refresh_names(store: &Store, record: &ContainerRecord) -> Result<()> {
     let NetworkMode::Named(network) = &record.options.network.mode else { return Ok(()) };
     let _lock = match store.networks().lock(network) {
@@ -34,6 +35,7 @@ pub fn refresh_names(store: &Store, record: &ContainerRecord) -> Result<()> {
         Err(error) => return Err(error),
     };
     let neighbours = neighbours(store, network)?;
+    let mut refreshed = Ok(());
     for one in &neighbours {
         let mut section = String::new();
         for other in neighbours.iter().filter(|other| other.folder.id != one.folder.id) {
@@ -42,14 +44,14 @@ pub fn refresh_names(store: &Store, record: &ContainerRecord) -> Result<()> {
                 let _ = writeln!(section, "{address}\t{}", other.names.join(" "));
             }
         }
-        let path = store.place().runtime.join(one.folder.id.as_str()).join("hosts");
+        let path = one.folder.names().join("hosts");
         match write_section(&path, &section) {
-            // It has just ended.
+            // It has just been removed.
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
-            written => written.context(|| path.display().to_string())?,
+            written => refreshed = refreshed.and(written.context(|| path.display().to_string())),
         }
     }
-    Ok(())
+    refreshed
 }
 
 /// Whether a container with this name and these options can be announced on its network.
@@ -103,26 +105,36 @@ fn neighbours(store: &Store, network: &str) -> Result<Vec<Neighbour>> {
 
 const BEGINNING: &str = "# containers on the same network\n";
 
-/// In place: a rename would not be seen through a bind mount. What stands before is the container's.
+/// The most that is read of a file into which a container's program writes what it likes.
+const FILE_MAX: u64 = 1 << 20;
+
+/// In place: a rename would not be seen through a bind mount. What stands before is the container's, also what is no text. A larger file
+/// than anybody needs is left alone: its container does without the names.
 fn write_section(path: &Path, section: &str) -> std::io::Result<()> {
     let mut options = File::options();
     let mut file =
         options.read(true).write(true).custom_flags(OFlags::NOFOLLOW.bits().cast_signed()).open(path)?;
     let mut text = Vec::new();
-    // A container's program may write there what it likes, also what is no text: its neighbours must not suffer from that.
-    (&mut file).take(1 << 20).read_to_end(&mut text)?;
-    let found = text.windows(BEGINNING.len()).position(|window| window == BEGINNING.as_bytes());
-    text.truncate(found.unwrap_or(text.len()));
-    if !section.is_empty() {
-        if !text.is_empty() && !text.ends_with(b"\n") {
-            text.push(b'\n');
-        }
-        text.extend_from_slice(BEGINNING.as_bytes());
-        text.extend_from_slice(section.as_bytes());
+    (&mut file).take(FILE_MAX + 1).read_to_end(&mut text)?;
+    if text.len() as u64 > FILE_MAX {
+        return Ok(());
     }
-    file.rewind()?;
-    file.write_all(&text)?;
-    file.set_len(text.len() as u64)
+    let found = text.windows(BEGINNING.len()).position(|window| window == BEGINNING.as_bytes());
+    let own = found.unwrap_or(text.len());
+    let mut rest = Vec::new();
+    if !section.is_empty() {
+        if own > 0 && text[own - 1] != b'\n' {
+            rest.push(b'\n');
+        }
+        rest.extend_from_slice(BEGINNING.as_bytes());
+        rest.extend_from_slice(section.as_bytes());
+    }
+    if text[own..] == rest {
+        return Ok(());
+    }
+    file.seek(SeekFrom::Start(own as u64))?;
+    file.write_all(&rest)?;
+    file.set_len((own + rest.len()) as u64)
 }
 
 #[cfg(test)]
@@ -140,6 +152,18 @@ mod tests {
         assert!(text().ends_with("network\n10.0.0.1\tdb\n"));
         write_section(&path, "").unwrap();
         assert_eq!(text(), "127.0.0.1\tlocalhost\n");
+        // One without a line end, and one that somebody has filled.
+        std::fs::write(&path, b"\xff\xfe").unwrap();
+        write_section(&path, "10.0.0.1\tdb\n").unwrap();
+        write_section(&path, "10.0.0.2\tdb\n").unwrap();
+        assert!(
+            std::fs::read(&path)
+                .unwrap()
+                .starts_with(b"\xff\xfe\n# containers on the same network\n10.0.0.2")
+        );
+        std::fs::write(&path, vec![b'x'; (1 << 20) + 1]).unwrap();
+        write_section(&path, "10.0.0.1\tdb\n").unwrap();
+        assert_eq!(std::fs::read(&path).unwrap(), vec![b'x'; (1 << 20) + 1]);
         std::fs::remove_file(&path).unwrap();
     }
 }

@@ -1,10 +1,13 @@
 //! What a container is connected to, as the runtime takes it: netconf.json.
 
+use std::path::PathBuf;
+
+use pillbox::container::Networks;
 use serde_json::{Map, Value, json};
 
-use super::options::{Network, NetworkMode};
+use super::options::{Network, NetworkMode, Options};
 use crate::error::{Error, Result};
-use crate::store::{NetworkDriver, NetworkRecord};
+use crate::store::{NetworkDriver, NetworkRecord, Store};
 
 /// Compiles it. `named` is the network that is meant by its name. An ordinary user's network is one in user mode, because links of
 /// the host are root's.
@@ -66,6 +69,22 @@ pub fn compile_network(network: &Network, named: Option<&NetworkRecord>, is_user
         netconf.insert("hosts".into(), hosts.iter().map(|host| named_address(host)).collect::<Result<_>>()?);
     }
     Ok(Value::Object(netconf))
+}
+
+/// What a container is connected to, as a document and as the runtime takes it. `names` is the folder for the files by which it finds
+/// names.
+///
+/// # Errors
+/// A flag has a value that cannot be; the network is not there.
+pub(super) fn look_up(store: &Store, options: &Options, names: PathBuf) -> Result<(Value, Networks)> {
+    let named = match &options.network.mode {
+        NetworkMode::Named(name) => Some(store.networks().find(name)?),
+        NetworkMode::Default | NetworkMode::None | NetworkMode::Host | NetworkMode::Container(_) => None,
+    };
+    let document = compile_network(&options.network, named.as_ref(), store.maps().is_some())?;
+    let mut networks = Networks::parse("network".to_string(), document.to_string().as_bytes())?;
+    networks.set_files(names);
+    Ok((document, networks))
 }
 
 /// What is only for a network of which one is asked for by name, or for any at all.

@@ -161,6 +161,11 @@ impl Options {
         })
     }
 
+    /// Whether a volume is one of them.
+    pub fn has_volume(&self, name: &str) -> bool {
+        self.volumes().any(|known| known == name)
+    }
+
     /// The volumes that were made for this container alone.
     pub fn anonymous_volumes(&self) -> impl Iterator<Item = &str> {
         self.mounts.iter().filter_map(|mount| match &mount.source {

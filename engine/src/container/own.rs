@@ -1,8 +1,11 @@
 //! A container that a command has in its hands.
 
+use std::time::{Duration, Instant};
+
 use super::event::{Happening, note};
 use super::record::ContainerRecord;
 use super::rename::disclaim_names;
+use super::status::Status;
 use crate::error::{Context, Error, Kind, Result};
 use crate::store::{ContainerFolder, ContainerId, Lock, Sharing, Store};
 
@@ -42,24 +45,35 @@ impl Own {
 /// # Errors
 /// One cannot be removed.
 pub fn remove_volumes(store: &Store, record: &ContainerRecord) -> Result<()> {
-    let mut names: Vec<&str> = record.options.anonymous_volumes().collect();
-    if names.is_empty() {
-        return Ok(());
-    }
-    for other in ContainerRecord::list(store)?.iter().filter(|other| other.id != record.id) {
-        names.retain(|name| other.options.volumes().all(|known| known != *name));
-    }
-    for name in names {
-        match store.volumes().remove(name) {
-            Err(error) if error.kind() == Kind::NotFound => {}
+    for name in record.options.anonymous_volumes() {
+        let is_used = || {
+            let others = ContainerRecord::list(store)?;
+            let mut others = others.iter().filter(|other| other.id != record.id);
+            Ok(others.any(|other| other.options.has_volume(name)))
+        };
+        match store.volumes().remove(name, is_used) {
+            Err(error) if matches!(error.kind(), Kind::NotFound | Kind::Conflict) => {}
             removed => removed?,
         }
     }
     Ok(())
 }
 
-/// Ends what runs in a container, forgets its state, and deletes its folder. The caller holds its lock.
-pub(super) fn discard(store: &Store, folder: &ContainerFolder) -> Result<()> {
+/// Whether a container has a volume, whether it runs or not.
+///
+/// # Errors
+/// The folder of containers cannot be read.
+pub fn is_volume_used(store: &Store, name: &str) -> Result<bool> {
+    Ok(ContainerRecord::list(store)?.iter().any(|record| record.options.has_volume(name)))
+}
+
+/// Removes a container that no record tells about: one that was never complete, or is broken. The caller holds its lock.
+///
+/// # Errors
+/// Something of it cannot be removed; the next command goes on.
+pub fn discard(store: &Store, folder: &ContainerFolder) -> Result<()> {
+    // First, because without its folder nobody would know that the name is free.
+    store.containers().disclaim_all(&folder.id)?;
     forget_state(store, &folder.id)?;
     store.containers().remove(folder)
 }
@@ -76,14 +90,26 @@ pub fn forget_state(store: &Store, id: &ContainerId) -> Result<()> {
     deleted.context(|| format!("container {}", id.short()))
 }
 
+/// How long whoever has recorded a container's end may take to let go of it, and who is about to start it until it runs.
+pub(super) const HANDOVER: Duration = Duration::from_secs(2);
+
 /// The container that a command means, locked.
 ///
 /// # Errors
 /// There is none, or another command works on it.
 pub fn take(store: &Store, reference: &str) -> Result<Own> {
     let folder = store.containers().find(reference)?;
-    let locked = folder.try_lock(Sharing::Exclusive)?;
-    let lock = locked.ok_or_else(|| Error::conflict(format!("container {reference}: it is running")))?;
+    let began = Instant::now();
+    let lock = loop {
+        if let Some(lock) = folder.try_lock(Sharing::Exclusive)? {
+            break lock;
+        }
+        let is_going = matches!(Status::of(store, &folder)?, Status::Created | Status::Exited(_));
+        if !is_going || began.elapsed() > HANDOVER {
+            return Err(Error::conflict(format!("container {reference}: it is running")));
+        }
+        std::thread::sleep(Duration::from_millis(5));
+    };
     let record = ContainerRecord::of(&folder)?;
     Ok(Own { folder, record, lock })
 }

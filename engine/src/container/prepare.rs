@@ -3,18 +3,18 @@
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
 
-use pillbox::container::{CniSettings, Networks};
+use pillbox::container::CniSettings;
 use pillbox::root::RootSource;
 use pillbox::{Bundle, CreateOptions};
 
 use super::compile::compile;
 use super::facts::Facts;
-use super::network::compile_network;
-use super::options::{MountSource, NetworkMode, Options};
+use super::network::look_up;
+use super::options::{MountSource, Options};
 use super::record::ContainerRecord;
 use super::root::RootFolders;
 use super::streams::Account;
-use crate::error::{Error, Kind, Result};
+use crate::error::{Context, Error, Kind, Result};
 use crate::store::{ContainerFolder, Store};
 
 /// What the runtime takes.
@@ -42,16 +42,14 @@ pub fn prepare(store: &Store, folder: &ContainerFolder, record: &ContainerRecord
     let facts = Facts::look(store, &record.id, &record.options, root.accounts()?)?;
     let config = compile(&record.execution, &record.options, &facts)?;
     let bundle = Bundle {
-        path: folder.path().to_path_buf(),
+        // On it the root is attached, where only init sees it: it must hide nothing that is mounted into the container.
+        path: root.work().to_path_buf(),
         config: config.to_string(),
         config_name: record.name.clone(),
     };
-    let named = match &record.options.network.mode {
-        NetworkMode::Named(name) => Some(store.networks().find(name)?),
-        _ => None,
-    };
-    let netconf = compile_network(&record.options.network, named.as_ref(), is_users)?.to_string();
-    let mut networks = Networks::parse("network".to_string(), netconf.as_bytes())?;
+    let names = folder.names();
+    std::fs::create_dir_all(&names).context(|| format!("make the folder {}", names.display()))?;
+    let (_, mut networks) = look_up(store, &record.options, names)?;
     // Where pasta and slirp4netns are.
     let mut settings = CniSettings::default();
     settings.path = std::env::var("PATH").ok();

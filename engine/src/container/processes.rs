@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use rustix::param::{clock_ticks_per_second, page_size};
 
-use super::status::open_running;
+use super::status::{open_running, unless_ended};
 use crate::error::{Context, Result};
 use crate::store::{ContainerFolder, Store};
 
@@ -56,7 +56,7 @@ pub fn pids(store: &Store, folder: &ContainerFolder) -> Result<Vec<i32>> {
         return Ok(pids.into_iter().map(|pid| pid.as_raw_nonzero().get()).collect());
     }
     let namespace = |pid: &str| std::fs::read_link(format!("/proc/{pid}/ns/pid")).ok();
-    let own = namespace(&container.pid()?.to_string());
+    let own = namespace(&unless_ended(store, folder, container.pid())?.to_string());
     let entries = std::fs::read_dir("/proc").context(|| "/proc")?;
     let names = entries.flatten().filter_map(|entry| entry.file_name().into_string().ok());
     let found = names.filter(|name| name.parse::<i32>().is_ok() && namespace(name) == own);
@@ -64,7 +64,11 @@ pub fn pids(store: &Store, folder: &ContainerFolder) -> Result<Vec<i32>> {
 }
 
 fn look(pid: i32, users: &BTreeMap<u32, String>, boot: u64) -> Option<ProcessLine> {
-    let read = |name: &str| std::fs::read_to_string(format!("/proc/{pid}/{name}")).ok();
+    // Names and arguments are the container's, and need not be text.
+    let read = |name: &str| {
+        let bytes = std::fs::read(format!("/proc/{pid}/{name}")).ok()?;
+        Some(String::from_utf8_lossy(&bytes).into_owned())
+    };
     let stat = read("stat")?;
     // The name stands in brackets, and may have some of its own.
     let (head, rest) = stat.rsplit_once(") ")?;
@@ -79,7 +83,11 @@ fn look(pid: i32, users: &BTreeMap<u32, String>, boot: u64) -> Option<ProcessLin
     let status = read("status")?;
     let uid =
         status.lines().find_map(|line| line.strip_prefix("Uid:")?.split_whitespace().nth(1)?.parse().ok())?;
+    // As ps(1) does: a terminal's commands are shown, not obeyed.
+    let shown = |letter: char| if letter.is_control() { '?' } else { letter };
+    let name: String = name.chars().map(shown).collect();
     let command = read("cmdline")?.trim_end_matches('\0').replace('\0', " ");
+    let command: String = command.chars().map(shown).collect();
     Some(ProcessLine {
         user: users.get(&uid).cloned().unwrap_or_else(|| uid.to_string()),
         pid,

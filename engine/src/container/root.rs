@@ -74,6 +74,11 @@ impl RootFolders {
         &self.upper
     }
 
+    /// overlayfs's own, which nobody looks into.
+    pub fn work(&self) -> &Path {
+        &self.work
+    }
+
     /// The same for another process, which makes it once more, with what else is mounted.
     pub fn place(&self, volatile: bool, binds: Vec<Bind>) -> Place {
         let RootFolders { lower, upper, work } = self.clone();

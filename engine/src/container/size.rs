@@ -49,18 +49,23 @@ pub fn parse_processors(flag: &str, text: &str) -> Result<u64> {
     }
 }
 
-/// Reads a time: `90`, `90s`, `1m30s`, `250ms`.
+/// A hundred years: no sum with a time of today overflows, in whatever unit the kernel counts.
+const TIME_MAX: Duration = Duration::from_secs(100 * 365 * 86_400);
+
+/// Reads a time: `90`, `90s`, `1m30s`, `250ms`; at most a hundred years.
 ///
 /// # Errors
 /// It is not one.
 pub fn parse_time(flag: &str, text: &str) -> Result<Duration> {
-    let wrong = || Error::invalid(format!("{flag} {text}: must be a time such as 90s or 1m30s"));
-    if let Ok(seconds) = text.parse::<u64>() {
-        return Ok(Duration::from_secs(seconds));
-    }
+    let wrong =
+        || Error::invalid(format!("{flag} {text}: must be a time such as 90s or 1m30s, at most 100 years"));
     // Docker takes nothing finer.
     let is_whole = |time: &Duration| time.subsec_nanos().is_multiple_of(1_000_000);
-    parse_duration(text).filter(is_whole).ok_or_else(wrong)
+    let time = match text.parse() {
+        Ok(seconds) => Some(Duration::from_secs(seconds)),
+        Err(_) => parse_duration(text),
+    };
+    time.filter(is_whole).filter(|time| *time <= TIME_MAX).ok_or_else(wrong)
 }
 
 #[cfg(test)]
@@ -87,5 +92,7 @@ mod tests {
         let of = |text| parse_time("--stop-timeout", text).ok().map(|time| time.as_millis());
         assert_eq!((of("90"), of("1m30s"), of("250ms")), (Some(90_000), Some(90_000), Some(250)));
         assert_eq!((of(""), of("1"), of("1x"), of("s")), (None, Some(1000), None, None));
+        assert_eq!((of("-1"), of("876000h").is_some(), of("876001h")), (None, true, None));
+        assert_eq!((of("18446744073709551615"), of("99999999999h")), (None, None));
     }
 }

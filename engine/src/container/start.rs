@@ -1,22 +1,32 @@
 //! Starting a container that stays when its command has ended, and bringing it to its end.
 
+use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream;
 use std::time::{Duration, Instant};
 
-use pillbox::Signal;
+use pillbox::{Container, Signal};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
 use super::attach::{Outcome, Until, Wants, attach};
 use super::monitor::{connect, start_monitor};
-use super::own::Own;
+use super::own::{HANDOVER, Own};
 use super::record::{ContainerRecord, Exit, Progress, set_stopped};
-use super::status::{Status, is_held, open, open_running};
-use super::sweep::sweep;
+use super::status::{Status, is_held, open, open_running, unless_ended};
+use super::sweep::sweep_one;
 use crate::error::{Error, Kind, Result};
 use crate::store::{ContainerFolder, ContainerId, Sharing, Store};
 
 /// How long a program has to end by itself.
-pub const STOP_TIMEOUT: Duration = Duration::from_secs(10);
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Patience {
+    /// So long; it is ended then.
+    Limited(Duration),
+    /// As long as it takes.
+    Endless,
+}
+
+/// Where nobody says another.
+const STOP_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// Starts it and leaves it to its monitor.
 ///
@@ -108,8 +118,9 @@ pub fn wait(store: &Store, folder: &ContainerFolder) -> Result<u8> {
     let mut is_swept = false;
     loop {
         if let Some(stream) = connect(store, &folder.id)? {
-            let ended = attach(&stream, Wants::NOTHING, None, false, Until::Ended, &mut |_| {})?;
-            if let Outcome::Ended(status) = ended {
+            let ended = attach(&stream, Wants::NOTHING, None, false, Until::Ended, &mut |_| {});
+            // Why it could not be started is recorded.
+            if let Ok(Outcome::Ended(status)) = ended {
                 return Ok(status);
             }
         }
@@ -121,7 +132,7 @@ pub fn wait(store: &Store, folder: &ContainerFolder) -> Result<u8> {
                 return Err(not_running(store, folder, &record));
             }
             // Its monitor was killed meanwhile.
-            sweep(store)?;
+            sweep_one(store, folder)?;
             continue;
         }
         // Its monitor is about to listen, or about to end.
@@ -136,44 +147,75 @@ pub fn wait(store: &Store, folder: &ContainerFolder) -> Result<u8> {
 pub fn stop(
     store: &Store,
     folder: &ContainerFolder,
-    timeout: Option<Duration>,
+    patience: Option<Patience>,
     signal: Option<Signal>,
 ) -> Result<()> {
     let record = ContainerRecord::of(folder)?;
     set_stopped(folder, true)?;
+    let Some(container) = begun(store, folder)? else { return Ok(()) };
     let monitor = connect(store, &folder.id)?;
-    let Ok(container) = open_running(store, folder) else {
-        // One that is about to be started again stays as it is.
-        return match Status::of(store, folder)? {
-            Status::Restarting(_) => settle(folder, monitor),
-            _ => Ok(()),
-        };
-    };
     let signal = match signal {
         Some(signal) => signal,
         None => stop_signal(&record)?,
     };
-    let timeout = timeout.or(record.options.stop_timeout.map(Duration::from_secs)).unwrap_or(STOP_TIMEOUT);
-    let ended = container.pidfd()?;
-    match container.kill(signal) {
-        Err(error) if error.kind() != pillbox::Kind::Status => return Err(error.into()),
-        _ => {}
-    }
-    // One that is stopped hears no signal.
-    if container.status().is_ok_and(|status| status == pillbox::Status::Paused) {
-        container.resume()?;
-    }
-    let limit = Timespec { tv_sec: timeout.as_secs().cast_signed(), tv_nsec: timeout.subsec_nanos().into() };
-    let ready = loop {
-        match poll(&mut [PollFd::new(&ended, PollFlags::IN)], Some(&limit)) {
-            Err(rustix::io::Errno::INTR) => {}
-            ready => break ready?,
+    let asked = record.options.stop_timeout.map_or(STOP_TIMEOUT, Duration::from_secs);
+    if let Some(ended) = still(container.pidfd())? {
+        still(container.kill(signal))?;
+        // One that is stopped hears no signal.
+        if container.status().is_ok_and(|status| status == pillbox::Status::Paused) {
+            still(container.resume())?;
         }
-    };
-    if ready == 0 {
-        container.kill_all(Signal::KILL)?;
+        if !has_ended(&ended, patience.unwrap_or(Patience::Limited(asked)))? {
+            still(container.kill_all(Signal::KILL))?;
+        }
     }
     settle(folder, monitor)
+}
+
+/// The runtime's container of one that runs, or is about to; `None` if it does not, and nobody has it in its hands any more.
+fn begun(store: &Store, folder: &ContainerFolder) -> Result<Option<Container>> {
+    let began = Instant::now();
+    loop {
+        match Status::of(store, folder)? {
+            status if status.is_alive() => {
+                if let Some(container) = open(store, &folder.id)? {
+                    return Ok(Some(container));
+                }
+            }
+            // One that is about to be started again stays as it is.
+            Status::Restarting(_) => return settle(folder, connect(store, &folder.id)?).map(|()| None),
+            _ => {}
+        }
+        match is_held(folder) {
+            Ok(true) if began.elapsed() < HANDOVER => std::thread::sleep(Duration::from_millis(5)),
+            Err(error) if error.kind() != Kind::NotFound => return Err(error),
+            _ => return Ok(None),
+        }
+    }
+}
+
+/// What was done to a container; `None` if it has just ended.
+fn still<T>(done: pillbox::Result<T>) -> Result<Option<T>> {
+    match done {
+        Err(error) if matches!(error.kind(), pillbox::Kind::Status | pillbox::Kind::NotFound) => Ok(None),
+        done => Ok(Some(done?)),
+    }
+}
+
+/// Waits for the end of a process; false if it takes too long.
+fn has_ended(process: &OwnedFd, patience: Patience) -> Result<bool> {
+    let limit = match patience {
+        Patience::Endless => None,
+        Patience::Limited(time) => {
+            Some(Timespec { tv_sec: time.as_secs().cast_signed(), tv_nsec: time.subsec_nanos().into() })
+        }
+    };
+    loop {
+        match poll(&mut [PollFd::new(process, PollFlags::IN)], limit.as_ref()) {
+            Err(rustix::io::Errno::INTR) => {}
+            ready => return Ok(ready? > 0),
+        }
+    }
 }
 
 fn stop_signal(record: &ContainerRecord) -> Result<Signal> {
@@ -183,8 +225,9 @@ fn stop_signal(record: &ContainerRecord) -> Result<Signal> {
 
 /// Waits until the monitor has recorded the end and has let go of the container.
 fn settle(folder: &ContainerFolder, monitor: Option<UnixStream>) -> Result<()> {
-    if let Some(stream) = monitor {
-        attach(&stream, Wants::NOTHING, None, false, Until::Ended, &mut |_| {})?;
+    if let Some(stream) = monitor
+        && attach(&stream, Wants::NOTHING, None, false, Until::Ended, &mut |_| {}).is_ok()
+    {
         return Ok(());
     }
     match folder.lock(Sharing::Shared) {
@@ -203,7 +246,7 @@ pub fn signal(store: &Store, folder: &ContainerFolder, signal: Signal) -> Result
     if signal == Signal::KILL || signal == stop_signal(&record)? {
         set_stopped(folder, true)?;
     }
-    Ok(container.kill(signal)?)
+    unless_ended(store, folder, container.kill(signal))
 }
 
 /// Ends it at once. It is recorded when this returns.

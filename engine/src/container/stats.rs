@@ -7,7 +7,7 @@ use serde_json::Value;
 
 use super::processes::processes;
 use super::record::ContainerRecord;
-use super::status::open_running;
+use super::status::{open_running, unless_ended};
 use crate::error::{Context, Result};
 use crate::store::{ContainerFolder, Store};
 
@@ -36,10 +36,15 @@ impl Sample {
     /// # Errors
     /// It does not run.
     pub fn take(store: &Store, folder: &ContainerFolder, record: &ContainerRecord) -> Result<Sample> {
-        let pid = open_running(store, folder)?.pid()?;
+        let pid = unless_ended(store, folder, open_running(store, folder)?.pid())?;
         let document = document(store, folder);
         let number = |pointer: &str| document.pointer(pointer).and_then(Value::as_u64);
-        let found = processes(store, folder)?;
+        // Looking at each process takes long: only where the cgroup does not count.
+        let counted = ["/memory/usage/usage", "/cpu/usage/total", "/pids/current"];
+        let found = match counted.iter().all(|pointer| number(pointer).is_some()) {
+            true => Vec::new(),
+            false => processes(store, folder)?,
+        };
         let resident = || found.iter().map(|process| process.resident).sum();
         let memory = match number("/memory/usage/usage") {
             Some(usage) => usage.saturating_sub(number("/memory/raw/inactive_file").unwrap_or(0)),

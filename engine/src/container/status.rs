@@ -1,6 +1,6 @@
 //! How a container is at this moment.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use pillbox::{Container, Root};
 
@@ -36,29 +36,92 @@ pub enum Status {
     Lost,
 }
 
+/// How long whoever sees a program's end may take to record it.
+const PATIENCE: Duration = Duration::from_secs(5);
+
+/// The longest between the loss of a process's namespaces and its end.
+const ENDING: Duration = Duration::from_millis(200);
+
+/// What one look at records and kernel brings.
+enum Look {
+    /// It is so.
+    At(Status),
+    /// It was started, and the runtime knows nothing of it: it is not made yet, or is gone.
+    Nothing,
+    /// Its program has ended, and how is not recorded.
+    Ended,
+}
+
+impl Look {
+    /// What it means of one that nobody has in its hands.
+    fn status(self) -> Status {
+        match self {
+            Look::At(Status::Restarting(exit)) => Status::Exited(exit),
+            Look::At(status) => status,
+            Look::Nothing | Look::Ended => Status::Lost,
+        }
+    }
+}
+
 impl Status {
-    /// Asks the records and the kernel.
+    /// Docker's words for all of them. It has one more, `removing`, which nothing here ever is: what is removed is gone at once.
+    pub const NAMES: [&str; 7] = ["created", "running", "paused", "exited", "restarting", "dead", "removing"];
+
+    /// Asks the records and the kernel. Whoever has it in its hands may be about to record its end: that is waited for.
     ///
     /// # Errors
-    /// A record cannot be read.
+    /// A record cannot be read; [`Kind::NotFound`](crate::Kind::NotFound) if it is gone.
     pub fn of(store: &Store, folder: &ContainerFolder) -> Result<Status> {
+        let began = Instant::now();
+        loop {
+            match Status::look(store, folder)? {
+                Look::At(Status::Restarting(_)) | Look::Nothing | Look::Ended => {}
+                Look::At(status) => return Ok(status),
+            }
+            // Before another look: what is recorded before it is let go of is seen then.
+            let is_held = is_held(folder)?;
+            match Status::look(store, folder)? {
+                // Its monitor is about to make it.
+                Look::Nothing if is_held => return Ok(Status::Created),
+                Look::Ended if is_held && began.elapsed() < PATIENCE => {
+                    std::thread::sleep(Duration::from_millis(2));
+                }
+                Look::At(status @ Status::Restarting(_)) if is_held => return Ok(status),
+                look => return Ok(look.status()),
+            }
+        }
+    }
+
+    /// The same of one that the caller has in its hands.
+    ///
+    /// # Errors
+    /// As for [`Status::of`].
+    pub fn of_own(store: &Store, folder: &ContainerFolder) -> Result<Status> {
+        Status::look(store, folder).map(Look::status)
+    }
+
+    fn look(store: &Store, folder: &ContainerFolder) -> Result<Look> {
         let progress = Progress::read(folder)?;
         match progress.exit {
-            Some(exit) if exit.is_restarting && is_held(folder).unwrap_or(false) => {
-                return Ok(Status::Restarting(exit));
-            }
-            Some(exit) => return Ok(Status::Exited(exit)),
+            Some(exit) if exit.is_restarting => return Ok(Look::At(Status::Restarting(exit))),
+            Some(exit) => return Ok(Look::At(Status::Exited(exit))),
             None => {}
         }
-        let Some(since) = progress.started else { return Ok(Status::Created) };
-        let found = match open(store, &folder.id)? {
-            Some(container) => container,
-            None => return Ok(Status::Lost),
-        };
-        Ok(match found.status() {
-            Ok(pillbox::Status::Paused) => Status::Paused { since, pid: found.pid()? },
-            Ok(pillbox::Status::Stopped) | Err(_) => Status::Lost,
-            Ok(_) => Status::Running { since, pid: found.pid()? },
+        let Some(since) = progress.started else { return Ok(Look::At(Status::Created)) };
+        let id = pillbox::ContainerId::new(folder.id.as_str())?;
+        let mut head = Vec::new();
+        // Status and pid are of one moment.
+        let found = Root::at(&store.place().runtime)
+            .find(&id)
+            .and_then(|state| state.look(&mut head).map(|(record, status)| (status, record.pid)));
+        Ok(match found {
+            Ok((pillbox::Status::Paused, pid)) => Look::At(Status::Paused { since, pid }),
+            Ok((pillbox::Status::Running | pillbox::Status::Created, pid)) => {
+                Look::At(Status::Running { since, pid })
+            }
+            Err(error) if error.kind() == pillbox::Kind::NotFound => Look::Nothing,
+            // It may just be going.
+            Ok(_) | Err(_) => Look::Ended,
         })
     }
 
@@ -115,11 +178,35 @@ pub fn open(store: &Store, id: &ContainerId) -> Result<Option<Container>> {
 /// It does not run.
 pub fn open_running(store: &Store, folder: &ContainerFolder) -> Result<Container> {
     let record = ContainerRecord::of(folder)?;
-    let status = Status::of(store, folder)?;
-    let container = if status.is_alive() { open(store, &folder.id)? } else { None };
-    container.ok_or_else(|| {
-        Error::conflict(format!("container {}: it is not running, but {}", record.name, status.name()))
-    })
+    loop {
+        let status = Status::of(store, folder)?;
+        if !status.is_alive() {
+            let (name, status) = (record.name, status.name());
+            return Err(Error::conflict(format!("container {name}: it is not running, but {status}")));
+        }
+        // Otherwise it has ended since: another look tells how.
+        if let Some(container) = open(store, &folder.id)? {
+            return Ok(container);
+        }
+    }
+}
+
+/// What the runtime says of one that may just have ended: then in the words for that.
+pub fn unless_ended<T>(store: &Store, folder: &ContainerFolder, done: pillbox::Result<T>) -> Result<T> {
+    use pillbox::Kind::{NotFound, Status};
+    let error = match done {
+        Err(error) if matches!(error.kind(), NotFound | Status) => error,
+        done => return Ok(done?),
+    };
+    // A process that is about to end has no namespaces any more, and has not ended yet.
+    let began = Instant::now();
+    while began.elapsed() < ENDING {
+        if let Err(ended) = open_running(store, folder) {
+            return Err(ended);
+        }
+        std::thread::sleep(Duration::from_millis(2));
+    }
+    Err(error.into())
 }
 
 /// Whether a command or a monitor has it in its hands.

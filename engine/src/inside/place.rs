@@ -9,7 +9,7 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fs::{CWD, Mode, OFlags, ResolveFlags};
 use rustix::io::Errno;
 use rustix::mount::{
-    MountPropagationFlags, MoveMountFlags, OpenTreeFlags, mount_change, mount_remount, move_mount, open_tree,
+    MountAttrFlags, MountPropagationFlags, MoveMountFlags, OpenTreeFlags, mount_change, move_mount, open_tree,
 };
 use rustix::process::{Pid, PidfdFlags, pidfd_open};
 use serde::{Deserialize, Serialize};
@@ -127,7 +127,11 @@ impl Place {
         let mut trees = Vec::new();
         for bind in binds {
             let named = || bind.source.display().to_string();
-            trees.push(open_tree(CWD, &bind.source, clone).context(named)?);
+            let tree = open_tree(CWD, &bind.source, clone).context(named)?;
+            if bind.read_only {
+                make_read_only(&tree).context(named)?;
+            }
+            trees.push(tree);
         }
         // Mounts can only be attached to what is attached: its own work folder, which nobody sees any more, is as good as any.
         let empty = MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH;
@@ -143,13 +147,13 @@ fn attach(root: &OwnedFd, bind: &Bind, tree: &OwnedFd) -> Result<()> {
     let is_folder = std::fs::metadata(&bind.source)?.is_dir();
     let target = mountpoint(root, &bind.destination, is_folder)?;
     let flags = MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH | MoveMountFlags::MOVE_MOUNT_T_EMPTY_PATH;
-    move_mount(tree, "", &target, "", flags)?;
-    if bind.read_only {
-        use std::os::fd::AsRawFd;
-        let path = format!("/proc/self/fd/{}", tree.as_raw_fd());
-        mount_remount(path, rustix::mount::MountFlags::BIND | rustix::mount::MountFlags::RDONLY, c"")?;
-    }
-    Ok(())
+    Ok(move_mount(tree, "", &target, "", flags)?)
+}
+
+/// With everything that is mounted below, as in the container.
+fn make_read_only(tree: &OwnedFd) -> rustix::io::Result<()> {
+    let (set, clear) = (MountAttrFlags::MOUNT_ATTR_RDONLY, MountAttrFlags::empty());
+    pillbox_init::sys::mount_setattr(tree, set, clear, MountPropagationFlags::empty(), true)
 }
 
 /// What is mounted on; made if it is missing, as when the container starts.

@@ -218,12 +218,17 @@ impl ContainerFolder {
         &self.path
     }
 
+    /// Where the files are by which it finds names: /etc/hosts and the like.
+    pub fn names(&self) -> PathBuf {
+        self.path.join("names")
+    }
+
     /// Locks it if nobody else does.
     ///
     /// # Errors
     /// It is gone.
     pub fn try_lock(&self, sharing: Sharing) -> Result<Option<Lock>> {
-        Lock::try_at(&self.path, sharing)
+        Lock::try_at(&self.path, sharing).map_err(|error| self.gone(error))
     }
 
     /// Locks it as soon as nobody else does.
@@ -232,10 +237,14 @@ impl ContainerFolder {
     /// It is gone.
     pub fn lock(&self, sharing: Sharing) -> Result<Lock> {
         let locked = Lock::at(&self.path, sharing, &format!("container {}", self.id.short()));
-        locked.map_err(|error| match error.kind() {
+        locked.map_err(|error| self.gone(error))
+    }
+
+    fn gone(&self, error: Error) -> Error {
+        match error.kind() {
             Kind::NotFound => Error::not_found(format!("no such container: {}", self.id.short())),
             _ => error,
-        })
+        }
     }
 }
 

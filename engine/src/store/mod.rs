@@ -36,7 +36,7 @@ pub use lease::Lease;
 pub use lock::{Lock, Sharing};
 pub use network::{NetworkDriver, NetworkRecord, NetworkRecords};
 pub use place::{Environment, Place};
-pub use volume::{VolumeRecord, Volumes};
+pub use volume::{HeldVolume, VolumeRecord, Volumes};
 pub use whole::{write_whole, write_without_sync};
 
 use crate::error::{Context, Error, Result};
@@ -126,10 +126,9 @@ impl Store {
     /// # Errors
     /// Something cannot be deleted.
     pub fn sweep(&self) -> Result<()> {
-        self.images().sweep()?;
-        self.blobs().sweep()?;
-        self.layers().sweep()?;
-        self.volumes().sweep()
+        let swept =
+            [self.images().sweep(), self.blobs().sweep(), self.layers().sweep(), self.volumes().sweep()];
+        swept.into_iter().collect()
     }
 
     /// Syncs everything that has been written to the store's file system: once for an image, after its last layer.

@@ -32,18 +32,19 @@ pub fn set_aside(path: &Path) -> Result<PathBuf> {
 }
 
 /// Deletes what commands that were killed have left in a folder of the store. What another one is making is locked; what `claim`
-/// gives is held until it is deleted.
+/// gives is held until it is deleted. What cannot be deleted keeps nobody from the rest; the first error is the result.
 pub fn sweep<T>(folder: &Path, maps: Option<&IdMaps>, claim: impl Fn(&Path) -> Option<T>) -> Result<()> {
     let entries = std::fs::read_dir(folder).context(|| format!("read {}", folder.display()))?;
+    let mut swept = Ok(());
     for entry in entries {
         let path = entry.context(|| format!("read {}", folder.display()))?.path();
         let name = path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
         let claimed = if name.starts_with(PARTIAL) { claim(&path) } else { None };
         if name.starts_with(GONE) || claimed.is_some() {
-            delete(&path, maps)?;
+            swept = swept.and(delete(&path, maps));
         }
     }
-    Ok(())
+    swept
 }
 
 /// Deletes a file or a tree; one that is not there, because another command has deleted it as well, is no error.

@@ -28,6 +28,14 @@ pub struct VolumeRecord {
     pub created: Moment,
 }
 
+/// A volume that nobody removes as long as this is there.
+#[derive(Debug)]
+pub struct HeldVolume {
+    /// Its name.
+    pub name: String,
+    _lock: Lock,
+}
+
 /// The folder of volumes.
 #[derive(Debug, Clone)]
 pub struct Volumes {
@@ -84,6 +92,21 @@ impl Volumes {
         self.add(VolumeRecord { name, is_anonymous: true, labels, created: Moment::now() })
     }
 
+    /// The same, held.
+    ///
+    /// # Errors
+    /// As for [`Volumes::make_anonymous`].
+    pub fn hold_anonymous(&self) -> Result<HeldVolume> {
+        loop {
+            let name = self.make_anonymous()?.name;
+            match self.lock(&name, Sharing::Shared) {
+                // It was pruned in between.
+                Err(error) if error.kind() == Kind::NotFound => {}
+                lock => return Ok(HeldVolume { name, _lock: lock? }),
+            }
+        }
+    }
+
     fn add(&self, record: VolumeRecord) -> Result<VolumeRecord> {
         let partial = self.folder.join(fresh_name(PARTIAL)?);
         let target = self.folder.join(&record.name);
@@ -132,12 +155,23 @@ impl Volumes {
         Ok(records)
     }
 
-    /// Keeps a volume from being removed, and others from filling it.
+    /// The same as [`Volumes::make`], and keeps it from being removed until a record says who has it.
     ///
     /// # Errors
-    /// It is not there.
-    pub fn lock(&self, name: &str) -> Result<Lock> {
-        Lock::at(&self.folder.join(name), Sharing::Exclusive, &format!("the volume {name}"))
+    /// As for [`Volumes::make`].
+    pub fn hold(&self, name: &str) -> Result<HeldVolume> {
+        loop {
+            self.make(name, &BTreeMap::new())?;
+            match self.lock(name, Sharing::Shared) {
+                // It was removed in between.
+                Err(error) if error.kind() == Kind::NotFound => {}
+                lock => return Ok(HeldVolume { name: name.to_string(), _lock: lock? }),
+            }
+        }
+    }
+
+    fn lock(&self, name: &str, sharing: Sharing) -> Result<Lock> {
+        Lock::at(&self.folder.join(name), sharing, &format!("the volume {name}"))
     }
 
     /// Fills one that is empty: `fill` gets a folder, which becomes the volume's when it is complete.
@@ -145,7 +179,7 @@ impl Volumes {
     /// # Errors
     /// It could not be filled; it is empty then.
     pub fn fill(&self, name: &str, fill: impl FnOnce(&Path) -> Result<()>) -> Result<()> {
-        let _lock = self.lock(name)?;
+        let _lock = self.lock(name, Sharing::Exclusive)?;
         let data = self.path(name);
         let named = || format!("volume {name}");
         let is_empty = std::fs::read_dir(&data).context(named)?.next().is_none();
@@ -161,19 +195,25 @@ impl Volumes {
         })
     }
 
-    /// Removes one with everything in it.
+    /// Removes one with everything in it, unless somebody has it: `is_used` is asked when nobody holds it any more, because whoever
+    /// makes a container holds its volumes until its record names them.
     ///
     /// # Errors
-    /// [`Kind::NotFound`].
-    pub fn remove(&self, name: &str) -> Result<()> {
+    /// [`Kind::NotFound`]; [`Kind::Conflict`] if somebody has it; `is_used` failed.
+    pub fn remove(&self, name: &str, is_used: impl Fn() -> Result<bool>) -> Result<()> {
         let missing = || Error::not_found(format!("volume {name}: there is none"));
-        if self.find(name)?.is_none() {
-            return Err(missing());
+        let used = || Error::conflict(format!("volume {name}: a container has it: remove that first"));
+        // Before the lock as well: whoever fills it holds it for long.
+        if is_used()? {
+            return Err(used());
         }
-        let _lock = self.lock(name).map_err(|error| match error.kind() {
+        let _lock = self.lock(name, Sharing::Exclusive).map_err(|error| match error.kind() {
             Kind::NotFound => missing(),
             _ => error,
         })?;
+        if is_used()? {
+            return Err(used());
+        }
         removal::remove(&self.folder.join(name), self.maps.as_ref())
     }
 
@@ -183,5 +223,33 @@ impl Volumes {
     /// Something cannot be deleted.
     pub fn sweep(&self) -> Result<()> {
         removal::sweep(&self.folder, self.maps.as_ref(), |path| removal::is_old(path).then_some(()))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_removal_waits_for_whoever_is_about_to_use_it() {
+        let folder = std::env::temp_dir().join(format!("box-volumes-{}", std::process::id()));
+        std::fs::create_dir(&folder).unwrap();
+        let volumes = Volumes::at(folder.clone(), None);
+        let held = volumes.hold("data").unwrap();
+        let is_recorded = std::sync::atomic::AtomicBool::new(false);
+        std::thread::scope(|scope| {
+            let removal = scope.spawn(|| {
+                volumes.remove("data", || Ok(is_recorded.load(std::sync::atomic::Ordering::SeqCst)))
+            });
+            std::thread::sleep(std::time::Duration::from_millis(50));
+            assert!(!removal.is_finished());
+            is_recorded.store(true, std::sync::atomic::Ordering::SeqCst);
+            drop(held);
+            let error = removal.join().unwrap().unwrap_err();
+            assert_eq!(error.kind(), Kind::Conflict);
+        });
+        volumes.remove("data", || Ok(false)).unwrap();
+        assert_eq!(volumes.remove("data", || Ok(false)).unwrap_err().kind(), Kind::NotFound);
+        std::fs::remove_dir(&folder).unwrap();
     }
 }

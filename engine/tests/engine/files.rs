@@ -328,3 +328,25 @@ fn what_is_committed_goes_to_others() {
     assert!(said.stdout == "new\n" && said.stderr.contains("/bin/yes"), "{said:?}");
     room.assert_gone();
 }
+
+/// What is mounted below a read-only source is read-only as well, also when the container does not run.
+#[test]
+fn read_only_with_what_is_below() {
+    let Some(room) = Room::new() else { return };
+    let below = room.folder.join("shared/below");
+    fs::create_dir_all(&below).expect("folder");
+    let mounted = std::process::Command::new("mount").args(["-t", "tmpfs", "tmpfs"]).arg(&below).status();
+    assert!(mounted.expect("mount").success());
+    fs::write(room.folder.join("file"), "new").expect("file");
+    room.call(&["create", "--name", "cc", "--network", "none", "-v", "./shared:/mnt:ro", "./rootfs", "true"])
+        .ok();
+    for place in ["cc:/mnt/file", "cc:/mnt/below/file"] {
+        let said = room.call(&["cp", "file", place]).exits(1);
+        assert!(said.stderr.contains("read-only file system"), "{}", said.stderr);
+    }
+    assert!(!below.join("file").exists());
+    let unmounted = std::process::Command::new("umount").arg(&below).status();
+    assert!(unmounted.expect("umount").success());
+    room.call(&["rm", "cc"]).ok();
+    room.assert_gone();
+}

@@ -112,3 +112,18 @@ fn who_looks_is_chosen() {
     room.call(&[&flags[..], &["rootfs.tar", "sh", "-c", script]].concat()).exits(5);
     room.assert_gone();
 }
+
+/// Who says more than a pipe holds is heard to the end, and its beginning is kept.
+#[test]
+fn a_look_that_says_much() {
+    let Some(room) = Room::new() else { return };
+    let look = "yes | head -c 300000; echo end >&2; test -e /tmp";
+    run(&room, &["--health-cmd", look, "--health-timeout", "5s", "--health-retries", "1"], "sleep 1000");
+    wait_for("a look", || health(&room) != "starting");
+    assert_eq!(health(&room), "healthy");
+    let log = room.call(&["inspect", "-f", "{{json .State.Health.Log}}", "cc"]).ok();
+    let kept = log.split("\"Output\":\"").nth(1).and_then(|rest| rest.split('"').next()).expect("output");
+    assert_eq!(kept.matches("y\\n").count(), 2048, "{kept}");
+    room.call(&["rm", "-f", "cc"]).ok();
+    room.assert_gone();
+}

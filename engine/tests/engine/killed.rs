@@ -25,7 +25,7 @@ fn kill_after(command: &mut Command, delay: Duration) {
 }
 
 /// box itself, without timeout(1) around it.
-fn bare(room: &Room, arguments: &[&str]) -> Command {
+pub fn bare(room: &Room, arguments: &[&str]) -> Command {
     let whole = room.command(arguments);
     let words: Vec<_> =
         whole.get_args().skip_while(|word| !word.to_string_lossy().ends_with("/box")).collect();

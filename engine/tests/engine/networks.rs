@@ -183,3 +183,36 @@ fn one_container_in_anothers_namespaces() {
     room.call(&["rm", "-f", "first"]).ok();
     room.assert_gone();
 }
+
+/// What one container does to its /etc/hosts keeps the others from nothing.
+#[test]
+fn names_beside_a_spoilt_file() {
+    let Some((room, _alone)) = room() else { return };
+    room.call(&["network", "create", "--subnet", "10.78.0.0/24", "backend"]).ok();
+    let start = |name: &str| {
+        let flags = ["run", "-d", "--network", "backend", "--name", name, "./rootfs", "sleep", "1000"];
+        room.call(&flags).exits(0)
+    };
+    for name in ["one", "two", "full", "gone"] {
+        start(name);
+    }
+    let folder = |name: &str| {
+        let id = room.call(&["inspect", "-f", "{{.Id}}", name]).ok();
+        room.data().join("containers").join(id.trim()).join("names")
+    };
+    room.call(&["exec", "full", "dd", "if=/dev/zero", "of=/etc/hosts", "bs=1M", "count=2"]).exits(0);
+    let spoilt = folder("gone").join("hosts");
+    std::fs::remove_file(&spoilt).expect("file");
+    std::fs::create_dir(&spoilt).expect("folder");
+    for name in ["three", "four", "five"] {
+        start(name);
+        for other in ["one", "two"] {
+            let hosts = room.call(&["exec", other, "cat", "/etc/hosts"]).ok();
+            assert!(hosts.contains(&format!("\t{name} ")), "{other}: {hosts}");
+        }
+    }
+    assert_eq!(std::fs::metadata(folder("full").join("hosts")).expect("file").len(), 2 << 20);
+    room.call(&["rm", "-f", "one", "two", "full", "gone", "three", "four", "five"]).exits(0);
+    room.call(&["network", "rm", "backend"]).ok();
+    room.assert_gone();
+}

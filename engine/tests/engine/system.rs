@@ -292,3 +292,36 @@ fn things_are_found_by_what_they_are() {
     room.call(&["rm", "-f", "runs", "ended", "made"]).ok();
     room.assert_gone();
 }
+
+/// A value that cannot be means nothing, and never everything.
+#[test]
+fn a_filter_that_cannot_be_removes_nothing() {
+    let Some(room) = Room::new() else { return };
+    room.tar("rootfs.tar");
+    room.call(&["create", "--name", "kept", "--network", "none", "-v", "data:/data", "rootfs.tar", "true"])
+        .ok();
+    for value in ["BAD", "", "-1h", "101y", "999999999999h", "18446744073709551615", "1e300", "inf"] {
+        let filter = format!("until={value}");
+        let said = room.call(&["container", "prune", "-f", "--filter", &filter]);
+        said.fails(125, &format!("--filter {filter}: must be"));
+        for what in ["image", "network", "volume", "system"] {
+            room.call(&[what, "prune", "-f", "--filter", &filter]).exits(125);
+        }
+    }
+    assert_eq!(room.state("kept"), "created");
+    for (what, filter) in [
+        ("ps", "status=runing"),
+        ("ps", "health=ill"),
+        ("ps", "exited=none"),
+        ("ps", "exited=256"),
+        ("volume ls", "dangling=maybe"),
+    ] {
+        let words: Vec<&str> = what.split(' ').collect();
+        room.call(&[&words[..], &["--filter", filter]].concat())
+            .fails(125, &format!("--filter {filter}: must be"));
+    }
+    room.call(&["container", "prune", "-f", "--filter", "until=2006-01-02T15:04:05Z"]).ok();
+    assert_eq!(room.state("kept"), "created");
+    room.call(&["container", "prune", "-f", "--filter", "until=0s"]).ok();
+    room.assert_gone();
+}

@@ -105,3 +105,55 @@ fn of_an_ordinary_user() {
     room.call(&["volume", "rm", "data"]).ok();
     room.assert_gone();
 }
+
+/// Whoever removes volumes does not take them from a container that is about to be made or started.
+#[test]
+fn a_removal_beside_containers_that_begin() {
+    let Some(room) = Room::new() else { return };
+    furnish(&room);
+    let bin = room.folder.join("box");
+    let script = format!(
+        "while test -e go; do '{0}' \"$@\" volume rm data; '{0}' \"$@\" volume prune -af; done",
+        bin.display()
+    );
+    let roots =
+        ["--data-root".into(), room.data(), "--exec-root".into(), room.folder.join("runtime/pillbox")];
+    fs::write(room.folder.join("go"), "").expect("file");
+    let mut remover = std::process::Command::new("sh")
+        .arg("-c")
+        .arg(script)
+        .arg("sh")
+        .args(roots)
+        .current_dir(&room.folder)
+        .stdin(std::process::Stdio::null())
+        .stdout(std::process::Stdio::null())
+        .stderr(std::process::Stdio::null())
+        .spawn()
+        .expect("sh");
+    let faults: Vec<String> = (0..60)
+        .filter_map(|_| {
+            let output = room.run(&["-v", "data:/srv", "-v", "/nameless"], &["cat", "/srv/sub/file"]);
+            (output.status != 0 || output.stdout != "the image's").then_some(output.stderr)
+        })
+        .collect();
+    fs::remove_file(room.folder.join("go")).expect("file");
+    remover.wait().expect("sh");
+    assert_eq!(faults, Vec::<String>::new());
+    room.call(&["volume", "prune", "-af"]).ok();
+    assert!(volumes(&room).is_empty());
+    room.assert_gone();
+}
+
+/// What cannot be made leaves nothing of it: no volume, no folder, no name.
+#[test]
+fn a_container_that_cannot_be_made_leaves_no_volume() {
+    let Some(room) = Room::new() else { return };
+    room.call(&["volume", "create", "broken"]).ok();
+    fs::write(room.data().join("volumes/broken/volume.json"), "{").expect("file");
+    let flags = ["create", "--name", "none", "-v", "/nameless", "-v", "broken:/srv", "./rootfs", "true"];
+    room.call(&flags).fails(125, "volumes/broken/volume.json: ");
+    fs::remove_dir_all(room.data().join("volumes/broken")).expect("folder");
+    assert!(volumes(&room).is_empty(), "{:?}", volumes(&room));
+    assert_eq!(fs::read_dir(room.data().join("names")).expect("names").count(), 0);
+    room.assert_gone();
+}

@@ -278,6 +278,39 @@ mod tests {
     }
 
     #[test]
+    fn many_starts_lose_nothing() {
+        let folder = Folder::new("starts");
+        let bounds = LogBounds { size: 200, count: 3 };
+        for number in 0..12 {
+            LogWriter::open(&folder.0, bounds)
+                .unwrap()
+                .write(Stream::Stdout, format!("start {number}\n").as_bytes());
+        }
+        let mut reader = LogReader::open(&folder.0, false).unwrap();
+        let expected: Vec<_> = (0..12).map(|number| format!("Stdout start {number}\n")).collect();
+        assert_eq!(lines(&mut reader, Tail::All), expected);
+        assert_eq!(numbers(&folder.0).unwrap(), [0, 1]);
+    }
+
+    #[test]
+    fn a_file_that_cannot_be_made_is_tried_again() {
+        let folder = Folder::new("refused");
+        let bounds = LogBounds { size: 1, count: 3 };
+        let mut writer = LogWriter::open(&folder.0, bounds).unwrap();
+        writer.write(Stream::Stdout, b"first\n");
+        std::fs::create_dir(folder.0.join("1")).unwrap();
+        for _ in 0..5 {
+            writer.write(Stream::Stdout, b"lost\n");
+        }
+        std::fs::remove_dir(folder.0.join("1")).unwrap();
+        writer.write(Stream::Stdout, b"second\n");
+        let mut reader = LogReader::open(&folder.0, false).unwrap();
+        let note = "Note box: 25 bytes of output are missing here: the disk did not take them\n";
+        assert_eq!(lines(&mut reader, Tail::All), ["Stdout first\n", note, "Stdout second\n"]);
+        assert_eq!(numbers(&folder.0).unwrap(), [0, 1, 2]);
+    }
+
+    #[test]
     fn what_a_killed_monitor_left_half_is_passed_over() {
         let folder = Folder::new("half");
         let mut writer = LogWriter::open(&folder.0, LogBounds::default()).unwrap();

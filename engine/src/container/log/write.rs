@@ -1,7 +1,7 @@
 //! Writing the log: it rotates, and a full disk stops it alone.
 
 use std::fs::File;
-use std::io::{IoSlice, Write};
+use std::io::{BufReader, IoSlice, Read, Write};
 use std::path::{Path, PathBuf};
 
 use super::record::{CONTENT_MAX, HEADER, Head, Stream};
@@ -37,7 +37,8 @@ impl Default for LogBounds {
 pub struct LogWriter {
     folder: PathBuf,
     bounds: LogBounds,
-    number: u64,
+    /// Of the last file, if there is one.
+    number: Option<u64>,
     file: Option<File>,
     length: u64,
     /// Bytes of output that were not written.
@@ -45,20 +46,34 @@ pub struct LogWriter {
 }
 
 impl LogWriter {
-    /// Goes on behind what is there, in a file of its own: the last one may end in the middle of a record.
+    /// Goes on behind what is there: in the last file, so that many starts do not push out what they have hardly filled. One that ends in
+    /// the middle of a record, because its writer was killed, is left: behind that no reader finds a record.
     ///
     /// # Errors
-    /// The folder cannot be made.
+    /// The folder cannot be made, or the last file not be read.
     pub fn open(folder: &Path, bounds: LogBounds) -> Result<LogWriter> {
         std::fs::create_dir_all(folder).context(|| format!("make the folder {}", folder.display()))?;
-        let number = numbers(folder)?.last().map_or(0, |last| last + 1);
-        Ok(LogWriter { folder: folder.to_path_buf(), bounds, number, file: None, length: 0, lost: 0 })
+        let number = numbers(folder)?.last().copied();
+        let mut writer = LogWriter { folder: folder.to_path_buf(), bounds, number, ..LogWriter::none() };
+        if let Some(number) = number {
+            let path = writer.path(number);
+            let named = || path.display().to_string();
+            let mut file = File::options().read(true).append(true).open(&path).context(named)?;
+            if let Some(length) = whole_length(&mut file).context(named)? {
+                (writer.length, writer.file) = (length, Some(file));
+            }
+        }
+        Ok(writer)
     }
 
     /// One that keeps nothing.
     pub fn none() -> LogWriter {
         let bounds = LogBounds { size: 0, count: 0 };
-        LogWriter { folder: PathBuf::new(), bounds, number: 0, file: None, length: 0, lost: 0 }
+        LogWriter { folder: PathBuf::new(), bounds, number: None, file: None, length: 0, lost: 0 }
+    }
+
+    fn path(&self, number: u64) -> PathBuf {
+        self.folder.join(number.to_string())
     }
 
     /// Writes what a program wrote. What the disk does not take is lost, and noted as soon as it takes something again.
@@ -84,23 +99,24 @@ impl LogWriter {
         }
     }
 
-    fn write_record(&mut self, stream: Stream, content: &[u8]) -> std::io::Result<()> {
-        if self.length >= self.bounds.size {
-            self.file = None;
-            self.number += 1;
+    /// Begins the next file. Only when it is there it counts, and the oldest go.
+    fn begin_file(&mut self) -> std::io::Result<File> {
+        let number = self.number.map_or(0, |last| last + 1);
+        let file = File::options().create_new(true).append(true).open(self.path(number))?;
+        (self.number, self.length) = (Some(number), 0);
+        let kept = (number + 1).saturating_sub(self.bounds.count);
+        for old in numbers(&self.folder).unwrap_or_default().into_iter().filter(|old| *old < kept) {
+            let _ = std::fs::remove_file(self.path(old));
         }
-        let file = match &mut self.file {
-            Some(file) => file,
-            none => {
-                let file = File::create(self.folder.join(self.number.to_string()))?;
-                self.length = 0;
-                // The oldest go when a new one is there.
-                if let Some(oldest) = self.number.checked_sub(self.bounds.count) {
-                    let _ = std::fs::remove_file(self.folder.join(oldest.to_string()));
-                }
-                none.insert(file)
-            }
+        Ok(file)
+    }
+
+    fn write_record(&mut self, stream: Stream, content: &[u8]) -> std::io::Result<()> {
+        let file = match self.file.take() {
+            Some(file) if self.length < self.bounds.size => file,
+            _ => self.begin_file()?,
         };
+        let file = self.file.insert(file);
         let head = Head { time: Moment::now(), length: content.len(), stream }.encode();
         let mut parts = [IoSlice::new(&head), IoSlice::new(content)];
         let mut parts = &mut parts[..];
@@ -109,9 +125,10 @@ impl LogWriter {
                 Ok(length) => IoSlice::advance_slices(&mut parts, length),
                 Err(error) if error.kind() == std::io::ErrorKind::Interrupted => {}
                 Err(error) => {
-                    // No reader gets by a part of a record.
-                    file.set_len(self.length)?;
-                    std::io::Seek::seek(file, std::io::SeekFrom::Start(self.length))?;
+                    // No reader gets by a part of a record: behind one that stays, the next file begins.
+                    if file.set_len(self.length).is_err() {
+                        self.file = None;
+                    }
                     return Err(error);
                 }
             }
@@ -119,6 +136,23 @@ impl LogWriter {
         self.length += (HEADER + content.len()) as u64;
         Ok(())
     }
+}
+
+/// How long a file is, if it ends with a whole record; `None` if it does not.
+fn whole_length(file: &mut File) -> std::io::Result<Option<u64>> {
+    let end = file.metadata()?.len();
+    let mut reader = BufReader::with_capacity(1 << 16, file);
+    let (mut length, mut header) = (0, [0; HEADER]);
+    while length < end {
+        match reader.read_exact(&mut header) {
+            Err(error) if error.kind() == std::io::ErrorKind::UnexpectedEof => return Ok(None),
+            read => read?,
+        }
+        let Some(head) = Head::decode(&header) else { return Ok(None) };
+        reader.seek_relative(head.length as i64)?;
+        length += (HEADER + head.length) as u64;
+    }
+    Ok(Some(length).filter(|length| *length == end))
 }
 
 /// The numbers of the files, in order.

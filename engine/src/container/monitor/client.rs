@@ -34,11 +34,11 @@ impl Client {
         })
     }
 
-    /// What is waited for.
-    pub fn wanted(&self, may_read: bool) -> PollFlags {
+    /// What is waited for; `None` if nothing is: poll(2) would tell of its end again and again.
+    pub fn wanted(&self, may_read: bool) -> Option<PollFlags> {
         let read = if may_read { PollFlags::IN } else { PollFlags::empty() };
         let write = if self.pending.is_empty() { PollFlags::empty() } else { PollFlags::OUT };
-        read | write
+        Some(read | write).filter(|wanted| !wanted.is_empty())
     }
 
     /// Whether it has closed its end.
@@ -83,6 +83,12 @@ impl Client {
         Ok(frames)
     }
 
+    /// Lets go of one that says what cannot be.
+    pub fn dismiss(&mut self) {
+        self.is_gone = true;
+        self.pending.clear();
+    }
+
     /// Tells it something.
     pub fn say(&mut self, frame: &[u8]) {
         if !self.is_gone {
@@ -109,10 +115,7 @@ impl Client {
                 }
                 Err(error) if error.kind() == ErrorKind::WouldBlock => return,
                 Err(error) if error.kind() == ErrorKind::Interrupted => {}
-                Err(_) => {
-                    self.is_gone = true;
-                    self.pending.clear();
-                }
+                Err(_) => self.dismiss(),
             }
         }
     }

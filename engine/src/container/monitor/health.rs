@@ -1,7 +1,7 @@
 //! The monitor looks at a container's health: one look at a time, each as one more program in the container.
 
 use std::fs::File;
-use std::io::Read;
+use std::io::{ErrorKind, Read};
 use std::os::fd::{AsFd, BorrowedFd};
 use std::time::{Duration, Instant};
 
@@ -18,13 +18,13 @@ use crate::error::{Context, Result};
 use crate::time::Moment;
 
 /// How much of what a look says is kept, as Docker has it.
-const OUTPUT_MAX: u64 = 4096;
+const OUTPUT_MAX: usize = 4096;
 
 /// What is known, and when the next look is.
 pub struct Watching {
     check: HealthCheck,
-    /// The text of a `process`.
-    process: String,
+    /// The text of a `process`, as soon as it could be compiled.
+    process: Option<String>,
     health: Health,
     began: Instant,
     next: Instant,
@@ -34,37 +34,33 @@ pub struct Watching {
 /// A look that is not over yet.
 struct Looking {
     process: Process,
-    output: File,
+    /// Until it comes to its end.
+    output: Option<File>,
+    /// The beginning of what it says.
+    said: Vec<u8>,
     started: Moment,
     deadline: Instant,
 }
 
 impl Watching {
     /// Begins with a program that has just begun; `None` if its health is not to be looked at.
-    ///
-    /// # Errors
-    /// The check cannot be compiled.
-    pub fn begin(monitored: &Monitored) -> Result<Option<Watching>> {
-        let Monitored { store, folder, record, .. } = monitored;
-        let Some(check) = HealthCheck::compile(&record.execution, &record.options.health) else {
-            return Ok(None);
-        };
-        let root = RootFolders::make(store, folder, record)?;
-        let facts = Facts::of_running(store, &record.id, root.accounts()?);
-        let request = ExecRequest { command: check.command.clone(), ..ExecRequest::default() };
-        let process = process(record, &request, &facts)?.to_string();
-        let health = Health::default();
+    pub fn begin(monitored: &Monitored) -> Option<Watching> {
+        let Monitored { folder, record, .. } = monitored;
+        let check = HealthCheck::compile(&record.execution, &record.options.health)?;
+        let (health, began) = (Health::default(), Instant::now());
         // On a full disk nobody is told of it.
         let _ = health.write(folder);
-        let began = Instant::now();
-        let mut watching = Watching { check, process, health, began, next: began, looking: None };
+        let mut watching = Watching { check, process: None, health, began, next: began, looking: None };
         watching.plan_next();
-        Ok(Some(watching))
+        Some(watching)
     }
 
-    /// What ends a look, if there is one.
-    pub fn descriptor(&self) -> Option<BorrowedFd<'_>> {
-        self.looking.as_ref().map(|looking| looking.process.as_fd())
+    /// What ends a look, and what it says, if there is one.
+    pub fn descriptors(&self) -> impl Iterator<Item = BorrowedFd<'_>> {
+        self.looking.iter().flat_map(|looking| {
+            let output = looking.output.as_ref().map(File::as_fd);
+            [Some(looking.process.as_fd()), output].into_iter().flatten()
+        })
     }
 
     /// How long nothing is to be done.
@@ -81,7 +77,10 @@ impl Watching {
             }
             return;
         };
-        let status = match looking.process.try_wait() {
+        let ended = looking.process.try_wait();
+        // After that question: what it said before its end is there.
+        looking.listen();
+        let status = match ended {
             Ok(Some(status)) => Some(status),
             Ok(None) if Instant::now() < looking.deadline => return,
             _ => None,
@@ -91,10 +90,7 @@ impl Watching {
             end_look(looking);
             output = format!("it took longer than {} s\n", self.check.timeout.as_secs_f32());
         }
-        // What it has started may keep the pipe open, so nothing is waited for.
-        let mut said = Vec::new();
-        let _ = (&mut looking.output).take(OUTPUT_MAX).read_to_end(&mut said);
-        output += &String::from_utf8_lossy(&said);
+        output += &String::from_utf8_lossy(&looking.said);
         let look = Look { started: looking.started, ended: Moment::now(), status, output };
         self.looking = None;
         self.end(look, monitored);
@@ -113,7 +109,7 @@ impl Watching {
             return self.plan_next();
         }
         let started = Moment::now();
-        match self.start(container, started) {
+        match self.start(container, monitored, started) {
             Ok(looking) => self.looking = Some(looking),
             Err(error) => {
                 let look = Look { started, ended: Moment::now(), status: None, output: error.to_string() };
@@ -122,15 +118,21 @@ impl Watching {
         }
     }
 
-    fn start(&self, container: &Container, started: Moment) -> Result<Looking> {
+    fn start(&mut self, container: &Container, monitored: &Monitored, started: Moment) -> Result<Looking> {
+        let process = match self.process.take() {
+            Some(process) => process,
+            None => compile_look(&self.check, monitored)?,
+        };
+        let process = self.process.insert(process);
         let (output, write_end) = std::io::pipe().context(|| "a pipe")?;
         rustix::io::ioctl_fionbio(&output, true).context(|| "a pipe")?;
         let errors = write_end.try_clone().context(|| "a pipe")?;
         let options =
-            ExecOptions::with_process(&*self.process).stdin(Stdio::Null).stdout(write_end).stderr(errors);
+            ExecOptions::with_process(process.as_str()).stdin(Stdio::Null).stdout(write_end).stderr(errors);
         let process = container.exec(options)?;
-        let output = File::from(std::os::fd::OwnedFd::from(output));
-        Ok(Looking { process, output, started, deadline: Instant::now() + self.check.timeout })
+        let output = Some(File::from(std::os::fd::OwnedFd::from(output)));
+        let deadline = Instant::now() + self.check.timeout;
+        Ok(Looking { process, output, said: Vec::new(), started, deadline })
     }
 
     fn end(&mut self, look: Look, monitored: &Monitored) {
@@ -155,6 +157,33 @@ impl Watching {
         let _ = getrandom(&mut byte, GetRandomFlags::NONBLOCK);
         self.next = Instant::now() + interval + interval.mul_f32(f32::from(byte[0]) / 2560.0);
     }
+}
+
+impl Looking {
+    /// Takes what it says, and keeps the beginning: whoever says more would wait for its reader, and never end. What it has started may
+    /// keep the pipe open, so nothing is waited for.
+    fn listen(&mut self) {
+        let Some(output) = &mut self.output else { return };
+        // As much as a pipe holds.
+        let mut buffer = [0; 1 << 16];
+        match output.read(&mut buffer) {
+            Ok(length) if length > 0 => {
+                let kept = length.min(OUTPUT_MAX - self.said.len());
+                self.said.extend_from_slice(&buffer[..kept]);
+            }
+            Err(error) if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::Interrupted) => {}
+            Ok(_) | Err(_) => self.output = None,
+        }
+    }
+}
+
+/// The `process` of a look.
+fn compile_look(check: &HealthCheck, monitored: &Monitored) -> Result<String> {
+    let Monitored { store, folder, record, .. } = monitored;
+    let root = RootFolders::make(store, folder, record)?;
+    let facts = Facts::of_running(store, &record.id, root.accounts()?);
+    let request = ExecRequest { command: check.command.clone(), ..ExecRequest::default() };
+    Ok(process(record, &request, &facts)?.to_string())
 }
 
 fn end_look(looking: &mut Looking) {

@@ -6,6 +6,8 @@ use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
+use pillbox::Signal;
+
 use super::protocol::{Failure, Kind, encode, encode_value};
 use super::served::{Served, find, make};
 use super::watch::Watch;
@@ -15,6 +17,7 @@ use crate::container::log::{LogBounds, LogWriter};
 use crate::container::loss::{UNKNOWN, record_loss};
 use crate::container::neighbours::refresh_names;
 use crate::container::options::Restart;
+use crate::container::own::forget_state;
 use crate::container::record::{ContainerRecord, Exit, Progress, is_stopped};
 use crate::error::{Context, Error, Result};
 use crate::time::Moment;
@@ -31,38 +34,50 @@ pub fn live(mut monitored: Monitored, beginning: Beginning, first: UnixStream) -
     let (folder, mut watch) = match begin(&monitored) {
         Ok((folder, listener, log)) => (folder, Watch::new(first, listener, log)?),
         Err(error) => {
-            let failure = Failure { text: error.to_string(), status: error.status() };
-            (&first).write_all(&encode_value(Kind::Failed, &failure)).context(|| "monitor")?;
-            return monitored.give_up();
+            let tell = |frame: &[u8]| (&first).write_all(frame).context(|| "monitor");
+            return refuse(&mut monitored, &error, tell);
         }
     };
+    match supervise(&monitored, beginning, &folder, &mut watch) {
+        Ok(Some(exit)) => {
+            let given_up = monitored.give_up();
+            let told = watch.take_leave(&encode(Kind::Ended, &[exit.status]));
+            given_up.and(told)
+        }
+        // Whoever was to start it has gone.
+        Ok(None) => monitored.give_up(),
+        Err(error) => refuse(&mut monitored, &error, |frame| watch.take_leave(frame)),
+    }
+}
+
+/// One run after the other, until the last one's end; `None` if nobody started it.
+fn supervise(
+    monitored: &Monitored,
+    beginning: Beginning,
+    folder: &Path,
+    watch: &mut Watch,
+) -> Result<Option<Exit>> {
     let (mut beginning, mut pause) = (beginning, PAUSE);
     loop {
         let began = Instant::now();
-        let exit = match run(&monitored, beginning, &folder, &mut watch) {
-            Ok(Some(exit)) => exit,
-            // Whoever was to start it has gone.
-            Ok(None) => return monitored.give_up(),
-            Err(error) => return refuse(&mut monitored, watch, &error),
-        };
+        let Some(exit) = run(monitored, beginning, folder, watch)? else { return Ok(None) };
         if began.elapsed() >= LONG {
             pause = PAUSE;
         }
         let restarts = Progress::read(&monitored.folder)?.restarts;
-        let is_wanted = || restart(&monitored).wants(exit.status, restarts) && !is_stopped(&monitored.folder);
+        let is_wanted = || restart(monitored).wants(exit.status, restarts) && !is_stopped(&monitored.folder);
         if is_wanted() {
             let due = Instant::now() + pause;
             while is_wanted() && Instant::now() < due {
-                watch.rest(due.saturating_duration_since(Instant::now()))?;
+                watch.rest(due.saturating_duration_since(Instant::now()));
             }
             pause = (pause * 2).min(PAUSE_MAX);
         }
         if !is_wanted() {
-            let settled = Exit { is_restarting: false, ..exit.clone() };
+            let settled = Exit { is_restarting: false, ..exit };
             let progress = Progress::read(&monitored.folder)?;
-            Progress { exit: Some(settled), ..progress }.write(&monitored.folder)?;
-            monitored.give_up()?;
-            return watch.take_leave(&encode(Kind::Ended, &[exit.status]));
+            Progress { exit: Some(settled.clone()), ..progress }.write(&monitored.folder)?;
+            return Ok(Some(settled));
         }
         beginning = Beginning::Again;
         watch.is_started = false;
@@ -99,30 +114,18 @@ fn run(
             }
         },
     };
-    // Before its program runs, which may look for others at once.
-    if let Err(error) = refresh_names(&monitored.store, &monitored.record) {
-        watch.say_to_all(&encode(Kind::Warning, error.to_string().as_bytes()));
-    }
-    for warning in served.container.warnings() {
-        watch.say_to_all(&encode(Kind::Warning, warning.to_string().as_bytes()));
-    }
-    match beginning {
-        Beginning::Make => watch.say_to_all(&encode(Kind::Created, b"")),
-        Beginning::Again => {
-            let progress = Progress::read(&monitored.folder)?;
-            served.container.start()?;
-            let (started, restarts) = (Some(Moment::now()), progress.restarts + 1);
-            Progress { started, exit: None, restarts, ..progress }.write(&monitored.folder)?;
-            watch.is_started = true;
-            note(&monitored.store, &monitored.record, &Happening::Start);
+    let went = begin_program(monitored, beginning, &served, watch)
+        .and_then(|()| watch.serve(&mut served, monitored))
+        .and_then(|()| watch.failure.take().map_or(Ok(()), Err));
+    let ended = match went {
+        Ok(()) if watch.is_started => record_end(monitored, served.status()).map(Some),
+        Ok(()) => Ok(None),
+        Err(error) if watch.is_started => {
+            // What cannot be watched does not run on.
+            let _ = served.container.kill_all(Signal::KILL);
+            record_end(monitored, Err(error.context("its monitor could not go on"))).map(Some)
         }
-        Beginning::Adopt => watch.is_started = true,
-    }
-    watch.serve(&mut served, monitored)?;
-    let ended = match watch.failure.take() {
-        Some(error) => Err(error),
-        None if !watch.is_started => Ok(None),
-        None => record_end(monitored, &mut served).map(Some),
+        Err(error) => Err(error),
     };
     let root = served.root.take();
     // What cannot be deleted now is deleted by the next command.
@@ -135,14 +138,43 @@ fn run(
     Ok(ended)
 }
 
+/// What comes before its program runs, and its start where nobody else is to say so.
+fn begin_program(
+    monitored: &Monitored,
+    beginning: Beginning,
+    served: &Served,
+    watch: &mut Watch,
+) -> Result<()> {
+    // The program may look for others at once.
+    if let Err(error) = refresh_names(&monitored.store, &monitored.record) {
+        watch.say_to_all(&encode(Kind::Warning, error.to_string().as_bytes()));
+    }
+    for warning in served.container.warnings() {
+        watch.say_to_all(&encode(Kind::Warning, warning.to_string().as_bytes()));
+    }
+    match beginning {
+        Beginning::Make => watch.say_to_all(&encode(Kind::Created, b"")),
+        Beginning::Again => {
+            let progress = Progress::read(&monitored.folder)?;
+            served.container.start()?;
+            watch.is_started = true;
+            let (started, restarts) = (Some(Moment::now()), progress.restarts + 1);
+            Progress { started, exit: None, restarts, ..progress }.write(&monitored.folder)?;
+            note(&monitored.store, &monitored.record, &Happening::Start);
+        }
+        Beginning::Adopt => watch.is_started = true,
+    }
+    Ok(())
+}
+
 /// As it is recorded: it can be changed while the program runs.
 fn restart(monitored: &Monitored) -> Restart {
     let record = ContainerRecord::read(&monitored.folder).ok().flatten();
     record.map_or(monitored.record.options.restart, |record| record.options.restart)
 }
 
-fn record_end(monitored: &Monitored, served: &mut Served) -> Result<Exit> {
-    let ended = served.status();
+/// Records its status, or why that is not known.
+fn record_end(monitored: &Monitored, ended: Result<u8>) -> Result<Exit> {
     let (status, error) = match ended {
         Ok(status) => (status, None),
         Err(error) => (UNKNOWN, Some(error.to_string())),
@@ -155,15 +187,21 @@ fn record_end(monitored: &Monitored, served: &mut Served) -> Result<Exit> {
     Ok(exit)
 }
 
-/// Records that it could not be started, and tells whoever wanted it.
-fn refuse(monitored: &mut Monitored, watch: Watch, error: &Error) -> Result<()> {
+/// Nothing runs on that nobody watches: ends what there is, records why, and tells whoever is there. If it cannot be ended, the next
+/// command finds it as that of a monitor that was killed.
+fn refuse(monitored: &mut Monitored, error: &Error, tell: impl FnOnce(&[u8]) -> Result<()>) -> Result<()> {
     let (text, status) = (error.to_string(), error.status());
-    let (finished, is_restarting) = (Moment::now(), false);
-    let exit = Exit { status, finished, error: Some(text.clone()), is_restarting };
-    let progress = Progress::read(&monitored.folder)?;
-    Progress { started: Some(finished), exit: Some(exit), ..progress }.write(&monitored.folder)?;
-    monitored.give_up()?;
-    watch.take_leave(&encode_value(Kind::Failed, &Failure { text, status }))
+    let ended = forget_state(&monitored.store, &monitored.folder.id);
+    let put_away = ended.and_then(|()| {
+        let (finished, is_restarting) = (Moment::now(), false);
+        let exit = Exit { status, finished, error: Some(text.clone()), is_restarting };
+        let recorded = Progress::read(&monitored.folder).and_then(|progress| {
+            Progress { started: Some(finished), exit: Some(exit), ..progress }.write(&monitored.folder)
+        });
+        recorded.and(monitored.give_up())
+    });
+    let told = tell(&encode_value(Kind::Failed, &Failure { text, status }));
+    put_away.and(told)
 }
 
 fn listen(folder: &Path) -> Result<UnixListener> {

@@ -17,6 +17,8 @@ pub const CHUNK: usize = 1 << 16;
 pub struct Output {
     pub stream: Stream,
     descriptor: OwnedFd,
+    /// How many more bytes are read, where there is an end to that.
+    rest: Option<usize>,
 }
 
 /// What a look at a stream brought.
@@ -33,15 +35,29 @@ pub enum Look {
 impl Output {
     /// The master of the program's terminal.
     pub fn of_terminal(master: OwnedFd) -> Output {
-        Output { stream: Stream::Stdout, descriptor: master }
+        Output { stream: Stream::Stdout, descriptor: master, rest: None }
+    }
+
+    /// Nothing is read any more but what is there now: the program has ended, and whoever has outlived it may write for ever.
+    pub fn read_only_the_rest(&mut self) {
+        let there = rustix::io::ioctl_fionread(&self.descriptor).unwrap_or(0);
+        // A terminal may have more on the way.
+        self.rest = Some(usize::try_from(there).unwrap_or(usize::MAX).max(CHUNK));
     }
 
     /// Reads what is there, without waiting.
-    pub fn read(&self, buffer: &mut [u8]) -> Result<Look> {
-        match rustix::io::read(&self.descriptor, buffer) {
+    pub fn read(&mut self, buffer: &mut [u8]) -> Result<Look> {
+        let most = self.rest.unwrap_or(usize::MAX).min(buffer.len());
+        if most == 0 {
+            return Ok(Look::Nothing);
+        }
+        match rustix::io::read(&self.descriptor, &mut buffer[..most]) {
             // A terminal says EIO when nobody has it open.
             Ok(0) | Err(Errno::IO) => Ok(Look::End),
-            Ok(length) => Ok(Look::Some(length)),
+            Ok(length) => {
+                self.rest = self.rest.map(|rest| rest - length);
+                Ok(Look::Some(length))
+            }
             Err(Errno::AGAIN | Errno::INTR) => Ok(Look::Nothing),
             Err(errno) => Err(errno).context(|| "read the program's output"),
         }
@@ -84,7 +100,7 @@ impl Pipes {
             let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::CLOEXEC;
             let descriptor = rustix::fs::open(path, flags, Mode::empty());
             let descriptor = descriptor.context(|| format!("open the pipe {}", path.display()))?;
-            Ok(Output { stream: *stream, descriptor })
+            Ok(Output { stream: *stream, descriptor, rest: None })
         };
         self.paths.iter().map(open).collect()
     }

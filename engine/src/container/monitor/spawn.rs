@@ -75,22 +75,26 @@ impl Monitored {
         Ok(folder)
     }
 
-    /// Records how it ended, and lets others work on the container.
+    /// Lets others work on the container, whose end is recorded, or removes it.
     pub(super) fn give_up(&mut self) -> Result<()> {
+        let removed = if self.record.auto_remove { self.remove() } else { Ok(()) };
         let folder = runtime_folder(&self.store, &self.folder.id);
-        let removed = std::fs::remove_dir_all(&folder);
-        if self.record.auto_remove {
-            disclaim_names(&self.store, &self.folder, &self.record)?;
-            remove_volumes(&self.store, &self.record)?;
-            self.store.containers().remove(&self.folder)?;
-            note(&self.store, &self.record, &Happening::Destroy);
-        }
+        // Right before the lock: by the socket others wait for that.
+        let forgotten = std::fs::remove_dir_all(&folder);
         self.lock = None;
-        match removed {
+        match forgotten {
             Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
-                Err(Error::from(error).context(folder.display()))
+                removed.and(Err(Error::from(error).context(folder.display())))
             }
-            _ => Ok(()),
+            _ => removed,
         }
+    }
+
+    fn remove(&self) -> Result<()> {
+        disclaim_names(&self.store, &self.folder, &self.record)?;
+        remove_volumes(&self.store, &self.record)?;
+        self.store.containers().remove(&self.folder)?;
+        note(&self.store, &self.record, &Happening::Destroy);
+        Ok(())
     }
 }

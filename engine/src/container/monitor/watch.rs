@@ -11,7 +11,7 @@ use super::Monitored;
 use super::client::Client;
 use super::health::Watching;
 use super::input::Input;
-use super::output::{CHUNK, Look};
+use super::output::{CHUNK, Look, Output};
 use super::protocol::{Kind, Size, decode_value, encode};
 use super::served::Served;
 use crate::container::event::{Happening, note};
@@ -24,6 +24,9 @@ use crate::time::Moment;
 const SMALL: usize = 1 << 14;
 const PACE: Duration = Duration::from_micros(500);
 
+/// How long it takes until there may be descriptors again.
+const DEAF: Duration = Duration::from_millis(100);
+
 /// Who is served, and how far it has come.
 pub struct Watch {
     pub clients: Vec<Client>,
@@ -34,12 +37,15 @@ pub struct Watch {
     pub failure: Option<Error>,
     /// When little was read last.
     last_small: Option<Instant>,
+    /// Until when nobody is let in, because there was no descriptor for the last one.
+    deaf_until: Option<Instant>,
 }
 
 impl Watch {
     pub fn new(first: UnixStream, listener: UnixListener, log: LogWriter) -> Result<Watch> {
         let clients = vec![Client::new(first)?];
-        Ok(Watch { clients, listener, log, is_started: false, failure: None, last_small: None })
+        let (is_started, failure, last_small, deaf_until) = (false, None, None, None);
+        Ok(Watch { clients, listener, log, is_started, failure, last_small, deaf_until })
     }
 
     /// Until the program has ended and everything that it wrote is read.
@@ -49,32 +55,14 @@ impl Watch {
         let (mut is_watching, mut health) = (false, None);
         loop {
             if self.is_started && !is_watching {
-                (is_watching, health) = (true, Watching::begin(monitored)?);
+                (is_watching, health) = (true, Watching::begin(monitored));
             }
             if let Some(watching) = health.as_mut().filter(|_| !has_ended) {
                 watching.go_on(&served.container, monitored);
             }
             self.wait(served, has_ended, health.as_ref())?;
-            self.accept()?;
-            for index in 0..self.clients.len() {
-                self.clients[index].flush();
-                // What the program does not read now stays with whoever sends it.
-                if self.clients[index].has_input() && served.input.as_ref().is_some_and(Input::is_full) {
-                    continue;
-                }
-                let frames = match self.clients[index].hear() {
-                    Ok(frames) => frames,
-                    // A client of another version.
-                    Err(_) => {
-                        self.clients[index] =
-                            Client::new(UnixStream::pair().context(|| "a pair of sockets")?.0)?;
-                        continue;
-                    }
-                };
-                for (kind, payload) in frames {
-                    self.obey(index, kind, &payload, served, monitored)?;
-                }
-            }
+            self.accept();
+            self.hear(served, monitored);
             let starter_is_gone = self.clients.first().is_none_or(Client::is_gone);
             self.clients.retain(|client| !client.is_gone());
             if self.failure.is_some() || (!self.is_started && starter_is_gone) {
@@ -94,7 +82,30 @@ impl Watch {
                 }
                 return Ok(());
             }
-            has_ended |= self.is_started && is_readable(&served.ended)?;
+            if !has_ended && self.is_started && is_readable(&served.ended)? {
+                has_ended = true;
+                served.outputs.iter_mut().for_each(Output::read_only_the_rest);
+            }
+        }
+    }
+
+    /// What clients say. One that says what cannot be, as one of another version may, is let go of.
+    fn hear(&mut self, served: &mut Served, monitored: &Monitored) {
+        for index in 0..self.clients.len() {
+            let client = &mut self.clients[index];
+            client.flush();
+            // What the program does not read now stays with whoever sends it.
+            if client.has_input() && served.input.as_ref().is_some_and(Input::is_full) {
+                continue;
+            }
+            let obeyed = client.hear().and_then(|frames| {
+                frames
+                    .into_iter()
+                    .try_for_each(|(kind, payload)| self.obey(index, kind, &payload, served, monitored))
+            });
+            if obeyed.is_err() {
+                self.clients[index].dismiss();
+            }
         }
     }
 
@@ -102,7 +113,7 @@ impl Watch {
     fn copy(&mut self, served: &mut Served, buffer: &mut [u8]) -> Result<usize> {
         let mut sum = 0;
         let mut index = 0;
-        while let Some(output) = served.outputs.get(index) {
+        while let Some(output) = served.outputs.get_mut(index) {
             match output.read(buffer)? {
                 Look::Some(length) => {
                     sum += length;
@@ -139,13 +150,16 @@ impl Watch {
     fn wait(&self, served: &Served, has_ended: bool, health: Option<&Watching>) -> Result<()> {
         let is_full = self.clients.iter().any(Client::is_full);
         let input_is_full = served.input.as_ref().is_some_and(Input::is_full);
-        let mut polled = vec![PollFd::new(&self.listener, PollFlags::IN)];
+        let mut polled = Vec::new();
+        if self.deafness().is_none() {
+            polled.push(PollFd::new(&self.listener, PollFlags::IN));
+        }
         if !has_ended && self.is_started {
             polled.push(PollFd::new(&served.ended, PollFlags::IN));
         }
         for client in &self.clients {
             let may_read = !(client.has_input() && input_is_full);
-            polled.push(PollFd::new(client, client.wanted(may_read)));
+            polled.extend(client.wanted(may_read).map(|wanted| PollFd::new(client, wanted)));
         }
         if !is_full && self.is_started {
             polled.extend(served.outputs.iter().map(|output| PollFd::new(output, PollFlags::IN)));
@@ -153,11 +167,13 @@ impl Watch {
         if let Some(input) = served.input.as_ref().filter(|input| input.is_behind()) {
             polled.push(PollFd::new(input, PollFlags::OUT));
         }
-        polled.extend(
-            health.and_then(Watching::descriptor).map(|look| PollFd::from_borrowed_fd(look, PollFlags::IN)),
-        );
+        let looks = health.into_iter().flat_map(Watching::descriptors);
+        polled.extend(looks.map(|look| PollFd::from_borrowed_fd(look, PollFlags::IN)));
         // What is left after the end is there already.
-        let rest = if has_ended { Some(Duration::ZERO) } else { health.map(Watching::rest) };
+        let rest = match has_ended {
+            true => Some(Duration::ZERO),
+            false => self.deafness().into_iter().chain(health.map(Watching::rest)).min(),
+        };
         let timeout = rest.map(|rest| Timespec {
             tv_sec: rest.as_secs().cast_signed(),
             tv_nsec: rest.subsec_nanos().into(),
@@ -168,15 +184,26 @@ impl Watch {
         }
     }
 
-    fn accept(&mut self) -> Result<()> {
+    fn accept(&mut self) {
         loop {
-            match self.listener.accept() {
-                Ok((stream, _)) => self.clients.push(Client::new(stream)?),
-                Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => return Ok(()),
+            match self.listener.accept().map(|(stream, _)| Client::new(stream)) {
+                Ok(Ok(client)) => self.clients.push(client),
+                // It has gone again.
+                Ok(Err(_)) => {}
+                Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => return,
                 // Without descriptors the next one waits.
-                Err(_) => return Ok(()),
+                Err(_) => {
+                    self.deaf_until = Some(Instant::now() + DEAF);
+                    return;
+                }
             }
         }
+    }
+
+    /// How long nobody is let in.
+    fn deafness(&self) -> Option<Duration> {
+        let left = self.deaf_until?.saturating_duration_since(Instant::now());
+        Some(left).filter(|left| !left.is_zero())
     }
 
     fn obey(
@@ -230,18 +257,25 @@ impl Watch {
     }
 
     /// Lets time pass, or less if a client comes.
-    pub fn rest(&mut self, time: Duration) -> Result<()> {
+    pub fn rest(&mut self, time: Duration) {
+        let time = self.deafness().map_or(time, |deafness| deafness.min(time));
         let limit = Timespec { tv_sec: time.as_secs().cast_signed(), tv_nsec: time.subsec_nanos().into() };
-        match poll(&mut [PollFd::new(&self.listener, PollFlags::IN)], Some(&limit)) {
-            Ok(_) | Err(Errno::INTR) => self.accept(),
-            Err(errno) => Err(errno).context(|| "wait for the next start"),
+        let mut polled: Vec<_> = match self.deafness() {
+            None => vec![PollFd::new(&self.listener, PollFlags::IN)],
+            Some(_) => Vec::new(),
+        };
+        match poll(&mut polled, Some(&limit)) {
+            Ok(_) | Err(Errno::INTR) => {}
+            // Time passes nevertheless.
+            Err(_) => std::thread::sleep(time),
         }
+        self.accept();
     }
 
     /// Tells everybody how it ended, also those who have come last, and waits until they have taken it with what is left for them,
     /// or have gone. The container's lock and socket are gone: nobody waits for this monitor any more.
     pub fn take_leave(mut self, frame: &[u8]) -> Result<()> {
-        self.accept()?;
+        self.accept();
         self.say_to_all(frame);
         let Watch { mut clients, listener, .. } = self;
         drop(listener);

@@ -7,12 +7,13 @@ mod netconf;
 mod upkeep;
 mod user_mode;
 
-use std::os::fd::AsFd;
-use std::path::Path;
+use std::os::fd::{AsFd, OwnedFd};
+use std::path::{Path, PathBuf};
 
 use pillbox_network::netconf::{Netconf, UserMode};
 use pillbox_network::rootless::Prepared;
 use pillbox_network::{Ip, Port};
+use rustix::fs::{Mode, OFlags};
 
 use super::line::Line;
 use super::network::Network;
@@ -41,6 +42,8 @@ pub struct Networks {
     /// Networks of CNI plugins.
     cni: Vec<CniNetwork>,
     settings: CniSettings,
+    /// Where the files by which the container finds names are, if not in its state folder.
+    files: Option<PathBuf>,
 }
 
 /// A container's connections, as far as they exist.
@@ -83,6 +86,12 @@ impl Networks {
     /// Says what all CNI plugins are told.
     pub fn set_cni(&mut self, settings: CniSettings) {
         self.settings = settings;
+    }
+
+    /// Has the files by which the container finds names (`hosts`, `resolv.conf`, `hostname`) made in `folder`, which must be there and is
+    /// the caller's to remove, and not in the state folder: that lies in the host's memory, which the container could fill by them.
+    pub fn set_files(&mut self, folder: PathBuf) {
+        self.files = Some(folder);
     }
 
     /// Publishes ports, given as Docker's `--publish` takes them: `[HOST-ADDRESS:][HOST-PORT:]PORT[/PROTOCOL]`. They are
@@ -153,9 +162,9 @@ impl Networks {
         }
     }
 
-    /// The files that the container sees, which are made in its state folder.
+    /// The files that the container sees, which are made in its state folder if nobody has said another one.
     pub(super) fn mounts(&self, folder: &Path, has_hostname: bool) -> Vec<MadeMount> {
-        names::mounts(folder, has_hostname)
+        names::mounts(self.files.as_deref().unwrap_or(folder), has_hostname)
     }
 
     /// Writes the files by which the container finds names, or writes them anew with what is known now.
@@ -173,7 +182,9 @@ impl Networks {
         let addresses: Vec<_> = own.unwrap_or_default().into_iter().chain(others).collect();
         let user_mode = attached.and_then(|attached| attached.user_mode.as_ref()).map(user_mode::resolver);
         let resolver = attached.and_then(|attached| attached.resolver.as_ref()).or(user_mode.as_ref());
-        names::write(directory.folder(), hostname, &self.netconf, resolver, &addresses)
+        let opened = self.files.as_deref().map(open_folder).transpose()?;
+        let folder = opened.as_ref().map_or(directory.folder(), AsFd::as_fd);
+        names::write(folder, hostname, &self.netconf, resolver, &addresses)
             .map_err(|error| error.context(self.name()))
     }
 
@@ -303,4 +314,9 @@ pub fn worded(error: pillbox_network::Error) -> Error {
         Of::Taken | Of::Missing | Of::Host => Kind::Network,
     };
     Error::of(kind, error.to_string())
+}
+
+fn open_folder(path: &Path) -> Result<OwnedFd> {
+    let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+    rustix::fs::open(path, flags, Mode::empty()).context(|| format!("open the folder {}", path.display()))
 }
