@@ -16,6 +16,7 @@ mod pull;
 mod registry;
 mod rootless;
 mod run;
+mod secrets;
 mod streams;
 mod system;
 mod terminal;
