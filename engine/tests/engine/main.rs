@@ -11,6 +11,7 @@ mod health;
 mod host;
 mod images;
 mod killed;
+mod load;
 mod networks;
 mod pull;
 mod registry;
