@@ -55,6 +55,7 @@ impl Repository {
         };
         check_registry(registry)
             .and_then(|()| check_path(&path))
+            .and_then(|()| check_hub_name(registry, &path))
             .map_err(|error| error.context(format!("image {text:?}")))?;
         Ok(Repository { registry: registry.to_string(), path })
     }
@@ -178,6 +179,14 @@ fn check_path(text: &str) -> Result<()> {
     }
 }
 
+/// `sha256:…` is an image's id.
+fn check_hub_name(registry: &str, path: &str) -> Result<()> {
+    match registry == DOCKER_HUB && path.strip_prefix(LIBRARY) == Some("sha256") {
+        true => Err(Error::invalid("sha256 is what ids and digests begin with, and no name")),
+        false => Ok(()),
+    }
+}
+
 /// Letters and digits, between which stand `.`, `_`, `__` or any number of `-`.
 fn is_component(text: &str) -> bool {
     let is_letter = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit();
@@ -225,6 +234,7 @@ mod tests {
             assert_eq!(of(text), (whole.to_string(), familiar.to_string()), "{text}");
             assert_eq!(of(whole).0, whole);
         }
+        assert_eq!(of("org/sha256:1").1, "org/sha256:1");
         let digest = of(&format!("alpine:3@{DIGEST}"));
         assert_eq!(digest.0, format!("docker.io/library/alpine:3@{DIGEST}"));
         let name = Reference::parse(&format!("alpine@{DIGEST}")).unwrap();
@@ -246,6 +256,10 @@ mod tests {
             ("a@sha256:12", "64 hex digits"),
             ("a@sha512:12", "sha512"),
             ("/a", "repository"),
+            ("sha256", "no name"),
+            (DIGEST, "no name"),
+            ("sha256:1", "no name"),
+            ("docker.io/library/sha256:1", "no name"),
             (&DIGEST[7..], "id"),
         ];
         for (text, words) in cases {

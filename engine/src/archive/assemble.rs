@@ -1,16 +1,19 @@
 //! An image from its configuration and blobs of its layers that are here: unpacked, synced, named.
 
+use std::collections::BTreeSet;
 use std::io::Read;
 
 use crate::digest::Digest;
 use crate::error::{Context, Error, Result};
 use crate::image::media_type::{DOCKER_CONFIG, DOCKER_MANIFEST};
 use crate::image::{ChainId, Configuration, Descriptor, LAYERS_MAX, Manifest, media_type};
-use crate::store::{ImageRecord, Lock, NamelessBlob, Store, UnpackedLayer};
+use crate::store::{CompleteBlob, ImageRecord, Lock, Store, UnpackedLayer};
 
 /// The layers of an image on their way: named when all of them are synced.
 #[derive(Default)]
 pub struct Assembly {
+    /// All of them.
+    known: BTreeSet<ChainId>,
     held: Vec<Lock>,
     layers: Vec<(ChainId, UnpackedLayer)>,
 }
@@ -33,7 +36,7 @@ impl Assembly {
         }
         let ids = ChainId::of_layers(diff_ids);
         for (index, (id, diff_id)) in ids.iter().zip(diff_ids).enumerate() {
-            if self.layers.iter().any(|(unpacked, _)| unpacked == id) {
+            if !self.known.insert(*id) {
                 continue;
             }
             match store.layers().hold(id)? {
@@ -56,8 +59,8 @@ impl Assembly {
     ///
     /// # Errors
     /// The disk did not take it.
-    pub fn settle(self, store: &Store, blobs: Vec<NamelessBlob>) -> Result<Vec<Lock>> {
-        let Assembly { mut held, layers } = self;
+    pub fn settle(self, store: &Store, blobs: Vec<CompleteBlob>) -> Result<Vec<Lock>> {
+        let Assembly { mut held, layers, known: _ } = self;
         store.sync()?;
         for blob in blobs {
             blob.name()?;

@@ -7,12 +7,12 @@ use crate::error::{Context, Error, Result};
 use crate::image::{ChainId, Configuration, DOCUMENT_MAX, Descriptor, DiffId, Document, ImageId};
 use crate::inside::TarStream;
 use crate::reference::Reference;
-use crate::store::{ImageRecord, NamelessBlob, Store, UnpackedLayer};
+use crate::store::{CompleteBlob, ImageRecord, Store, UnpackedLayer};
 
 /// A layer that has come, and belongs to no image yet.
 pub struct KeptLayer {
     unpacked: UnpackedLayer,
-    blob: NamelessBlob,
+    blob: CompleteBlob,
     beginning: Vec<u8>,
 }
 
@@ -24,7 +24,7 @@ impl KeptLayer {
     pub fn read(store: &Store, mut stream: TarStream) -> Result<KeptLayer> {
         let mut kept = Kept::begin(store, &mut stream)?;
         let unpacked = store.unpack(&mut kept, None);
-        let Kept { blob, beginning, .. } = kept;
+        let (blob, beginning) = kept.complete();
         let unpacked = stream.finish(unpacked)?;
         Ok(KeptLayer { unpacked, blob, beginning })
     }
@@ -49,9 +49,13 @@ impl KeptLayer {
         let text =
             serde_json::to_vec(config).map_err(|error| Error::invalid(format!("configuration: {error}")))?;
         let KeptLayer { unpacked, blob, beginning } = self;
-        let (digest, length) = (blob.hasher().digest(), blob.hasher().length());
+        let (digest, length) = (blob.digest(), blob.length());
         let chain = ChainId::above(layers.last(), &unpacked.record.diff_id);
         let known = descriptors(store, below)?.filter(|known| known.len() == layers.len());
+        let blobs = known.iter().flatten().map(|layer| layer.digest);
+        let _below = store.lease(&blobs.collect::<Vec<_>>())?;
+        // What has gone before that cannot be pushed any more.
+        let known = known.filter(|known| known.iter().all(|layer| store.blobs().has(&layer.digest)));
         let manifest = match known {
             // An image that came as a bare tar has no blobs to be pushed, and no manifest.
             None => None,

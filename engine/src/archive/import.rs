@@ -7,7 +7,7 @@ use crate::digest::Digest;
 use crate::error::{Error, Result};
 use crate::image::{ChainId, Configuration, History, Platform, RootFs};
 use crate::reference::Reference;
-use crate::store::{ImageRecord, NamelessBlob, Store};
+use crate::store::{CompleteBlob, ImageRecord, NamelessBlob, Store};
 use crate::time::{Moment, rfc3339};
 
 /// What an imported image says of itself.
@@ -28,7 +28,7 @@ pub struct Imported<'a> {
 pub fn import(store: &Store, stream: &mut (dyn Read + Send), imported: Imported<'_>) -> Result<ImageRecord> {
     let mut kept = Kept::begin(store, stream)?;
     let unpacked = store.unpack(&mut kept, None)?;
-    let Kept { blob, beginning, .. } = kept;
+    let (blob, beginning) = kept.complete();
     let created = rfc3339(Moment::now());
     let config = Configuration {
         created: Some(created.clone()),
@@ -41,7 +41,7 @@ pub fn import(store: &Store, stream: &mut (dyn Read + Send), imported: Imported<
     };
     let text =
         serde_json::to_vec(&config).map_err(|error| Error::invalid(format!("configuration: {error}")))?;
-    let (digest, length) = (blob.hasher().digest(), blob.hasher().length());
+    let (digest, length) = (blob.digest(), blob.length());
     let manifest = assemble::manifest(&text, vec![assemble::layer(digest, length, &beginning)])?;
     let _lease = store.lease(&[digest, Digest::of(&text), Digest::of(&manifest)])?;
     let id = ChainId::above(None, &unpacked.record.diff_id);
@@ -59,13 +59,18 @@ pub fn import(store: &Store, stream: &mut (dyn Read + Send), imported: Imported<
 /// A stream that is kept in a blob while it is read.
 pub struct Kept<'a> {
     stream: &'a mut (dyn Read + Send),
-    pub blob: NamelessBlob,
-    pub beginning: Vec<u8>,
+    blob: NamelessBlob,
+    beginning: Vec<u8>,
 }
 
 impl<'a> Kept<'a> {
     pub fn begin(store: &Store, stream: &'a mut (dyn Read + Send)) -> Result<Kept<'a>> {
-        Ok(Kept { stream, blob: store.blobs().begin_nameless()?, beginning: Vec::new() })
+        Ok(Kept { stream, blob: store.blobs().begin_batch()?.begin()?, beginning: Vec::new() })
+    }
+
+    /// The blob, and its first bytes.
+    pub fn complete(self) -> (CompleteBlob, Vec<u8>) {
+        (self.blob.complete(), self.beginning)
     }
 }
 

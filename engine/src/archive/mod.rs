@@ -2,8 +2,10 @@
 
 mod assemble;
 mod commit;
+mod contents;
 mod import;
 mod layout;
+mod leaves;
 mod load;
 mod rootfs;
 mod save;

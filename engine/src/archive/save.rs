@@ -9,6 +9,7 @@ use super::tar_writer::TarWriter;
 use crate::digest::Digest;
 use crate::error::{Context, Error, Result};
 use crate::image::{DOCUMENT_MAX, Descriptor, Document, Manifest, media_type};
+use crate::reference::Reference;
 use crate::store::{ImageRecord, Store};
 
 /// The annotations by which others find names in a layout.
@@ -100,7 +101,10 @@ fn index(images: &[Saved]) -> Value {
     };
     let mut manifests = Vec::new();
     for image in images {
-        let names: Vec<_> = image.records.iter().filter_map(ImageRecord::reference).collect();
+        let names = image.records.iter().filter_map(ImageRecord::reference);
+        // The index of a registry that another digest may be of is not here.
+        let is_true = |name: &Reference| name.digest.is_none_or(|digest| digest == image.digest);
+        let names: Vec<_> = names.filter(is_true).collect();
         for name in &names {
             let mut annotations = BTreeMap::from([(FULL_NAME.to_string(), name.to_string())]);
             annotations.extend(name.tag.clone().map(|tag| (REF_NAME.to_string(), tag)));

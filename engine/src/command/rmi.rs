@@ -7,7 +7,7 @@ use super::{Arguments, Command, Flag, Global, print, say};
 use crate::container::ContainerRecord;
 use crate::error::{Error, Result};
 use crate::image::ImageId;
-use crate::store::{Collected, ImageRecord, Store};
+use crate::store::{Collected, FoundBy, ImageRecord, Store};
 
 pub const COMMAND: Command = Command {
     name: "rmi",
@@ -47,10 +47,10 @@ fn rmi(global: &Global, arguments: &Arguments) -> Result<u8> {
 
 fn remove(store: &Store, text: &str, force: bool, keep: bool) -> Result<()> {
     let removals = store.removals()?;
-    let record = store.find_image(text)?;
+    let (record, found_by) = store.look_up_image(text)?;
     let mut names = store.images().list()?;
     names.retain(|other| other.id == record.id);
-    let by_name = is_named_by(&record, text);
+    let by_name = found_by == FoundBy::Name;
     let going: Vec<ImageRecord> = if by_name { vec![record.clone()] } else { names.clone() };
     if !by_name && going.len() > 1 && !force {
         return Err(Error::conflict(format!(
@@ -87,13 +87,6 @@ pub fn deleted(collected: &Collected, records: &[ImageRecord]) -> String {
     let gone = ids.iter().filter(|id| collected.blobs.contains(id.digest()));
     let images = gone.map(|id| format!("Deleted: {id}\n"));
     images.chain(collected.layers.iter().map(|layer| format!("Deleted: {layer}\n"))).collect()
-}
-
-/// Whether a command line named it by its name, and not by its id.
-fn is_named_by(record: &ImageRecord, text: &str) -> bool {
-    let digits = text.strip_prefix("sha256:").unwrap_or(text);
-    let is_id = record.id.digest().hex().starts_with(digits);
-    !is_id || record.reference().is_some_and(|name| name.repository.familiar() == text)
 }
 
 fn check_unused(store: &Store, record: &ImageRecord, text: &str) -> Result<()> {

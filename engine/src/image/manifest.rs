@@ -154,6 +154,26 @@ impl Document {
     }
 }
 
+impl Manifest {
+    /// Whether it is of an image: registries and layouts have other things, too.
+    ///
+    /// # Errors
+    /// It is not; the error names the format.
+    pub fn check_formats(&self) -> Result<()> {
+        let config = self.config.media_type.as_str();
+        if ![media_type::OCI_CONFIG, media_type::DOCKER_CONFIG].contains(&config) {
+            return Err(Error::invalid(format!("it is no image: its configuration is of {config}")));
+        }
+        match self.layers.iter().find(|layer| !media_type::is_layer(&layer.media_type)) {
+            Some(layer) => Err(Error::invalid(format!(
+                "layer {}: of {}, and a tar, plain or with gzip or zstd, is wanted",
+                layer.digest, layer.media_type
+            ))),
+            None => Ok(()),
+        }
+    }
+}
+
 impl Index {
     /// The manifest for a platform: the first one that is for it, or the only one there is if it says nothing of platforms.
     ///

@@ -9,10 +9,11 @@ use std::time::Duration;
 use ureq::http::{Method, Response, StatusCode, Uri, header};
 use ureq::unversioned::resolver::DefaultResolver;
 use ureq::unversioned::transport::{ConnectProxyConnector, Connector, TcpConnector};
-use ureq::{Agent, Body, SendBody};
+use ureq::{Agent, Body, ResponseExt, SendBody};
 
 use super::certificate::{self, Verification};
-use super::proxy::{Proxies, is_loopback};
+use super::origin::{Authorization, Origin};
+use super::proxy::Proxies;
 use super::tls::Tls;
 use crate::error::{Context, Error, Kind, Result};
 
@@ -49,6 +50,8 @@ pub enum Content<'a> {
     None,
     /// Bytes at hand.
     Bytes(&'a [u8]),
+    /// Bytes that nobody else may get: a redirect to another origin is an error.
+    Secret(&'a [u8]),
     /// A file from its beginning on, and a look at each piece of it.
     File(&'a File, &'a (dyn Fn(u64) + Sync)),
 }
@@ -96,26 +99,31 @@ impl From<Failure> for Error {
 
 /// Connections, by the proxy that they go through.
 pub struct Http {
+    /// The registry's, without its port.
+    host: String,
     verification: Verification,
     proxies: Proxies,
     agents: Mutex<BTreeMap<Option<String>, Agent>>,
 }
 
 impl Http {
-    pub fn new(verification: Verification) -> Http {
-        Http { verification, proxies: Proxies::of_process(), agents: Mutex::default() }
+    /// To the registry at `host` and where it leads.
+    pub fn new(host: &str, verification: Verification) -> Http {
+        let host = host.to_ascii_lowercase();
+        Http { host, verification, proxies: Proxies::of_process(), agents: Mutex::default() }
     }
 
-    /// Whether a host is asked without TLS, if it has none.
-    pub fn allows_plain(&self, host: &str) -> bool {
-        self.verification == Verification::Waived || is_loopback(host)
+    /// Whether an origin may be asked without TLS: one of this machine, or the registry itself if verification is waived.
+    pub fn allows_plain(&self, origin: &Origin) -> bool {
+        let is_waived = self.verification == Verification::Waived && origin.host() == self.host;
+        is_waived || origin.is_loopback()
     }
 
-    /// Sends a request, again and again if the connection breaks or the registry is busy. `authorization` stays with the host.
+    /// Sends a request, again and again if the connection breaks or the registry is busy.
     ///
     /// # Errors
-    /// It could not be sent, or is redirected in a circle; a status is no error.
-    pub fn send(&self, request: &Request<'_>, authorization: Option<&str>) -> Result<Response<Body>> {
+    /// It could not be sent, is redirected in a circle, or out of TLS; a status is no error.
+    pub fn send(&self, request: &Request<'_>, authorization: Option<&Authorization>) -> Result<Response<Body>> {
         let mut attempt = 0;
         loop {
             attempt += 1;
@@ -133,28 +141,26 @@ impl Http {
     pub fn send_once(
         &self,
         request: &Request<'_>,
-        authorization: Option<&str>,
+        authorization: Option<&Authorization>,
     ) -> std::result::Result<Response<Body>, Failure> {
-        let mut url: Uri = parse(&request.url)?;
+        let mut url: Uri = parse(&request.url).map_err(Failure::Final)?;
         let mut method = request.method.clone();
         let mut content = request.content;
-        let origin = origin(&url);
         for _ in 0..REDIRECTS_MAX {
-            let is_ours = self::origin(&url) == origin;
-            let authorization = authorization.filter(|_| is_ours);
+            let origin = Origin::of(&url).map_err(Failure::Final)?;
+            let authorization = authorization.and_then(|authorization| authorization.value_for(&origin));
             let answer = self.exchange(&method, &url, &request.headers, content, authorization)?;
             let status = answer.status();
             let location = answer.headers().get(header::LOCATION).and_then(|value| value.to_str().ok());
             let Some(location) = location.filter(|_| status.is_redirection()) else { return Ok(answer) };
-            let next = resolve(&url, location)?;
-            if is_https(&url) && !is_https(&next) && !self.allows_plain(next.host().unwrap_or_default()) {
-                let text = format!(
-                    "{url}: it leads to {next}, which is not secured by TLS (--tls-verify=false allows it)"
-                );
-                return Err(Failure::Final(Error::invalid(text)));
-            }
+            let next = follow(&url, location).map_err(Failure::Final)?;
             if status == StatusCode::SEE_OTHER {
                 (method, content) = (Method::GET, Content::None);
+            }
+            let leads_away = Origin::of(&next).map_err(Failure::Final)? != origin;
+            if leads_away && matches!(content, Content::Secret(_)) {
+                let text = format!("{url}: it leads to {next}, which is not to know what is secret");
+                return Err(Failure::Final(Error::invalid(text)));
             }
             url = next;
         }
@@ -180,7 +186,7 @@ impl Http {
         let agent = self.agent(url)?;
         let answer = match content {
             Content::None => agent.run(builder.body(()).map_err(wrong)?),
-            Content::Bytes(bytes) => agent.run(builder.body(bytes).map_err(wrong)?),
+            Content::Bytes(bytes) | Content::Secret(bytes) => agent.run(builder.body(bytes).map_err(wrong)?),
             Content::File(file, look) => {
                 let length = rewind(file).map_err(|error| Failure::Final(error.into()))?;
                 let mut reader = Watched { file, look };
@@ -200,8 +206,10 @@ impl Http {
         }
         let through = match &proxy {
             Some(text) => Some(ureq::Proxy::new(text).map_err(|error| {
+                // It may have a name and a password.
+                let shown = text.rsplit_once('@').map_or(&**text, |(_, host)| host);
                 Failure::Final(Error::invalid(format!(
-                    "proxy {text:?} (HTTP_PROXY, HTTPS_PROXY, ALL_PROXY): {error}"
+                    "proxy {shown:?} (HTTP_PROXY, HTTPS_PROXY, ALL_PROXY): {error}"
                 )))
             })?),
             None => None,
@@ -244,20 +252,20 @@ fn rewind(mut file: &File) -> std::io::Result<u64> {
     Ok(file.metadata()?.len())
 }
 
-fn parse(url: &str) -> std::result::Result<Uri, Failure> {
-    url.parse().map_err(|error| Failure::Final(Error::invalid(format!("address {url:?}: {error}"))))
+/// An address.
+///
+/// # Errors
+/// It is none.
+pub fn parse(url: &str) -> Result<Uri> {
+    url.parse().map_err(|error| Error::invalid(format!("address {url:?}: {error}")))
 }
 
 fn is_https(url: &Uri) -> bool {
     url.scheme_str() == Some("https")
 }
 
-fn origin(url: &Uri) -> (Option<String>, Option<String>) {
-    (url.scheme_str().map(str::to_string), url.authority().map(|authority| authority.as_str().to_string()))
-}
-
 /// Where an address leads that may leave out what it has in common with the one before.
-fn resolve(base: &Uri, location: &str) -> std::result::Result<Uri, Failure> {
+fn resolve(base: &Uri, location: &str) -> Result<Uri> {
     let scheme = base.scheme_str().unwrap_or("https");
     let authority = base.authority().map_or("", |authority| authority.as_str());
     let whole = match location {
@@ -272,14 +280,24 @@ fn resolve(base: &Uri, location: &str) -> std::result::Result<Uri, Failure> {
     parse(&whole)
 }
 
+/// Where an answer leads from `url`. From TLS nothing leads to what has none: whoever is on the way could be anybody.
+fn follow(url: &Uri, location: &str) -> Result<Uri> {
+    let next = resolve(url, location)?;
+    if Origin::of(url)?.is_secured() && !Origin::of(&next)?.is_secured() {
+        return Err(Error::invalid(format!("{url}: it leads to {next}, which is not secured by TLS")));
+    }
+    Ok(next)
+}
+
 /// The address that an answer leads to.
 ///
 /// # Errors
-/// It is none.
-pub fn location(base: &str, answer: &Response<Body>) -> Result<String> {
+/// It is none, or not secured as the one before was.
+pub fn location(answer: &Response<Body>) -> Result<String> {
+    let from = answer.get_uri();
     let value = answer.headers().get(header::LOCATION).and_then(|value| value.to_str().ok());
-    let value = value.ok_or_else(|| Error::corrupt(format!("{base}: an answer without Location")))?;
-    Ok(resolve(&parse(base)?, value)?.to_string())
+    let value = value.ok_or_else(|| Error::corrupt(format!("{from}: an answer without Location")))?;
+    Ok(follow(from, value)?.to_string())
 }
 
 fn is_busy(status: StatusCode) -> bool {
@@ -368,11 +386,22 @@ mod tests {
 
     #[test]
     fn addresses_are_completed() {
-        let base = parse("https://quay.io:443/v2/a/blobs/uploads/x?y").ok().unwrap();
-        let of = |location: &str| resolve(&base, location).ok().unwrap().to_string();
+        let base = parse("https://quay.io:443/v2/a/blobs/uploads/x?y").unwrap();
+        let of = |location: &str| resolve(&base, location).unwrap().to_string();
         assert_eq!(of("http://other/z?q"), "http://other/z?q");
         assert_eq!(of("//other/z"), "https://other/z");
         assert_eq!(of("/v2/z"), "https://quay.io:443/v2/z");
         assert_eq!(of("z"), "https://quay.io:443/v2/a/blobs/uploads/z");
+    }
+
+    #[test]
+    fn nothing_leads_out_of_tls() {
+        let (secured, plain) = (parse("https://quay.io/v2/").unwrap(), parse("http://localhost/v2/").unwrap());
+        assert!(follow(&secured, "/v2/x").is_ok() && follow(&secured, "https://cdn.example/x").is_ok());
+        for location in ["http://quay.io/v2/x", "http://localhost/x", "http://127.0.0.1:80/x"] {
+            let error = follow(&secured, location).unwrap_err().to_string();
+            assert!(error.contains(location) && error.contains("not secured by TLS"), "{error}");
+        }
+        assert!(follow(&plain, "https://quay.io/").is_ok() && follow(&plain, "http://other/").is_ok());
     }
 }

@@ -7,6 +7,7 @@ mod certificate;
 mod challenge;
 mod credential;
 mod http;
+mod origin;
 mod proxy;
 mod tls;
 mod token;
@@ -18,7 +19,8 @@ use serde::Deserialize;
 use ureq::http::{Method, Response, StatusCode, header};
 use ureq::{Body, ResponseExt};
 
-use self::http::{Failure, Http, Request, read};
+use self::http::{Failure, Http, Request, parse, read};
+use self::origin::{Authorization, Origin};
 pub use blob::BlobReader;
 pub use certificate::Verification;
 use challenge::Challenge;
@@ -60,9 +62,11 @@ pub struct Registry {
     purpose: Purpose,
     /// `https://host:port`.
     base: String,
+    /// What it leads to; nobody else hears who asks.
+    origin: Origin,
     http: Http,
     credential: Option<Credential>,
-    authorization: Mutex<Option<String>>,
+    authorization: Mutex<Option<Authorization>>,
 }
 
 /// A manifest or an index as it came.
@@ -115,25 +119,28 @@ impl Registry {
             DOCKER_HUB => DOCKER_HUB_HOST,
             host => host,
         };
-        let http = Http::new(verification);
+        let (base, plain) = (format!("https://{host}"), format!("http://{host}"));
+        let origin = Origin::of(&parse(&base)?)?;
         let mut registry = Registry {
             repository: repository.clone(),
             purpose,
-            base: format!("https://{host}"),
-            http,
+            base,
+            http: Http::new(origin.host(), verification),
+            origin,
             credential,
             authorization: Mutex::default(),
         };
         let answer = match registry.ping() {
             // One that has TLS, but is not trusted, is not asked without.
-            Err(failure) if !failure.is_final_word() && registry.http.allows_plain(bare(host)) => {
-                registry.base = format!("http://{host}");
+            Err(failure) if !failure.is_final_word() && registry.http.allows_plain(&registry.origin) => {
+                registry.origin = Origin::of(&parse(&plain)?)?;
+                registry.base = plain;
                 registry.ping().map_err(Error::from)?
             }
             pinged => pinged.map_err(Error::from)?,
         };
         match answer.status() {
-            StatusCode::UNAUTHORIZED => registry.authorize(&answer)?,
+            StatusCode::UNAUTHORIZED if registry.is_own(&answer)? => registry.authorize(&answer)?,
             status if status.is_success() => {}
             status if status == StatusCode::NOT_FOUND => {
                 return Err(Error::invalid(format!("{host}: it is no registry (no /v2/ there)")));
@@ -203,8 +210,9 @@ impl Registry {
     /// Sends a request as whoever asks; a token that is not taken any more is replaced once.
     fn send(&self, request: &Request<'_>) -> Result<Response<Body>> {
         let used = self.authorization();
-        let answer = self.http.send(request, used.as_deref())?;
-        if answer.status() != StatusCode::UNAUTHORIZED || answer.get_uri().host() != self.host() {
+        let answer = self.http.send(request, used.as_ref())?;
+        // Whoever else it leads to is not told who asks.
+        if answer.status() != StatusCode::UNAUTHORIZED || !self.is_own(&answer)? {
             return Ok(answer);
         }
         // Another thread may have a new one already.
@@ -217,11 +225,12 @@ impl Registry {
         }
     }
 
-    fn host(&self) -> Option<&str> {
-        self.base.split_once("://").map(|(_, host)| bare(host))
+    /// Whether an answer comes from the registry itself, and not from where it has led.
+    fn is_own(&self, answer: &Response<Body>) -> Result<bool> {
+        Ok(Origin::of(answer.get_uri())? == self.origin)
     }
 
-    fn authorization(&self) -> Option<String> {
+    fn authorization(&self) -> Option<Authorization> {
         self.authorization.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
@@ -237,7 +246,8 @@ impl Registry {
             "" => String::new(),
             path => format!("repository:{path}:{actions}"),
         };
-        let authorization = token::authorize(&self.http, &challenge, &scope, self.credential.as_ref())?;
+        let value = token::authorize(&self.http, &challenge, &scope, self.credential.as_ref())?;
+        let authorization = value.map(|value| Authorization::new(value, self.origin.clone()));
         *self.authorization.lock().unwrap_or_else(PoisonError::into_inner) = authorization;
         Ok(())
     }
@@ -274,13 +284,5 @@ impl Registry {
             _ => (Kind::Host, String::new()),
         };
         Error::new(kind, format!("{what}: {said}{remedy}"))
-    }
-}
-
-/// A host without its port.
-fn bare(host: &str) -> &str {
-    match host.rsplit_once(':') {
-        Some((name, port)) if port.bytes().all(|byte| byte.is_ascii_digit()) => name,
-        _ => host,
     }
 }

@@ -5,7 +5,8 @@ use ureq::http::{Method, header};
 
 use super::challenge::Challenge;
 use super::credential::Credential;
-use super::http::{Content, Http, Request, read};
+use super::http::{Content, Http, Request, parse, read};
+use super::origin::{Authorization, Origin};
 use crate::error::{Error, Result};
 
 /// The longest answer of a token service.
@@ -25,7 +26,7 @@ struct Answer {
 /// The value of the header Authorization that answers a challenge. `None`: there is nothing to answer with.
 ///
 /// # Errors
-/// The token service refused, or cannot be reached.
+/// The token service refused, cannot be reached, or is not secured by TLS.
 pub fn authorize(
     http: &Http,
     challenge: &Challenge,
@@ -37,67 +38,85 @@ pub fn authorize(
         Challenge::Bearer { realm, service, scope: asked } => {
             let scope = asked.as_deref().unwrap_or(scope);
             let service = service.as_deref().unwrap_or_default();
+            let service = Service { http, realm, origin: origin(http, realm)?, name: service };
             let token = match credential {
-                Some(Credential::Identity(identity)) => exchange(http, realm, service, scope, identity)?,
-                other => fetch(http, realm, service, scope, other)?,
+                Some(Credential::Identity(identity)) => service.exchange(scope, identity)?,
+                other => service.fetch(scope, other)?,
             };
             Ok(Some(format!("Bearer {token}")))
         }
     }
 }
 
-/// A token for a name and password, or for nobody.
-fn fetch(
-    http: &Http,
-    realm: &str,
-    service: &str,
-    scope: &str,
-    credential: Option<&Credential>,
-) -> Result<String> {
-    let mut pairs = vec![("service", service)];
-    // Several scopes come in one text, and are asked for one by one.
-    pairs.extend(scope.split(' ').map(|scope| ("scope", scope)));
-    if let Some(Credential::Password { name, .. }) = credential {
-        pairs.push(("account", name));
+/// The origin of a token service, if name and password may go there. A registry could name any.
+fn origin(http: &Http, realm: &str) -> Result<Origin> {
+    let origin = Origin::of(&parse(realm)?)?;
+    match origin.is_secured() || http.allows_plain(&origin) {
+        true => Ok(origin),
+        false => Err(Error::invalid(format!(
+            "{realm}: the registry has its tokens from there, and it is not secured by TLS: nothing is sent to it"
+        ))),
     }
-    let separator = if realm.contains('?') { '&' } else { '?' };
-    let request = Request::new(Method::GET, format!("{realm}{separator}{}", form(&pairs)));
-    token(http, realm, &request, credential.and_then(Credential::basic).as_deref())
 }
 
-/// A token for a token (OAuth 2, refresh_token).
-fn exchange(http: &Http, realm: &str, service: &str, scope: &str, identity: &str) -> Result<String> {
-    let pairs = [
-        ("grant_type", "refresh_token"),
-        ("service", service),
-        ("client_id", CLIENT),
-        ("scope", scope),
-        ("refresh_token", identity),
-    ];
-    let form = form(&pairs);
-    let request = Request::new(Method::POST, realm.to_string())
-        .header(header::CONTENT_TYPE, "application/x-www-form-urlencoded")
-        .content(Content::Bytes(form.as_bytes()));
-    token(http, realm, &request, None)
+/// A token service, as a registry names it.
+struct Service<'a> {
+    http: &'a Http,
+    realm: &'a str,
+    origin: Origin,
+    name: &'a str,
 }
 
-fn token(http: &Http, realm: &str, request: &Request<'_>, authorization: Option<&str>) -> Result<String> {
-    let mut answer = http.send(request, authorization)?;
-    let status = answer.status();
-    if status.as_u16() == 401 || status.as_u16() == 403 {
-        return Err(Error::invalid(format!(
-            "{realm}: it refuses the name and password ({status}): box login"
-        )));
+impl Service<'_> {
+    /// A token for a name and password, or for nobody.
+    fn fetch(&self, scope: &str, credential: Option<&Credential>) -> Result<String> {
+        let mut pairs = vec![("service", self.name)];
+        // Several scopes come in one text, and are asked for one by one.
+        pairs.extend(scope.split(' ').map(|scope| ("scope", scope)));
+        if let Some(Credential::Password { name, .. }) = credential {
+            pairs.push(("account", name));
+        }
+        let separator = if self.realm.contains('?') { '&' } else { '?' };
+        let request = Request::new(Method::GET, format!("{}{separator}{}", self.realm, form(&pairs)));
+        self.token(&request, credential.and_then(Credential::basic))
     }
-    if !status.is_success() {
-        return Err(Error::invalid(format!("{realm}: no token: {status}")));
+
+    /// A token for a token (OAuth 2, refresh_token).
+    fn exchange(&self, scope: &str, identity: &str) -> Result<String> {
+        let pairs = [
+            ("grant_type", "refresh_token"),
+            ("service", self.name),
+            ("client_id", CLIENT),
+            ("scope", scope),
+            ("refresh_token", identity),
+        ];
+        let form = form(&pairs);
+        let request = Request::new(Method::POST, self.realm.to_string())
+            .header(header::CONTENT_TYPE, "application/x-www-form-urlencoded")
+            .content(Content::Secret(form.as_bytes()));
+        self.token(&request, None)
     }
-    let text = read(&mut answer, ANSWER_MAX)?;
-    let Answer { token, access_token } = serde_json::from_slice(&text)
-        .map_err(|error| Error::corrupt(format!("{realm}: no token: {error}")))?;
-    match if token.is_empty() { access_token } else { token } {
-        token if token.is_empty() => Err(Error::corrupt(format!("{realm}: an answer without a token"))),
-        token => Ok(token),
+
+    fn token(&self, request: &Request<'_>, basic: Option<String>) -> Result<String> {
+        let Service { realm, .. } = self;
+        let authorization = basic.map(|basic| Authorization::new(basic, self.origin.clone()));
+        let mut answer = self.http.send(request, authorization.as_ref())?;
+        let status = answer.status();
+        if status.as_u16() == 401 || status.as_u16() == 403 {
+            return Err(Error::invalid(format!(
+                "{realm}: it refuses the name and password ({status}): box login"
+            )));
+        }
+        if !status.is_success() {
+            return Err(Error::invalid(format!("{realm}: no token: {status}")));
+        }
+        let text = read(&mut answer, ANSWER_MAX)?;
+        let Answer { token, access_token } = serde_json::from_slice(&text)
+            .map_err(|error| Error::corrupt(format!("{realm}: no token: {error}")))?;
+        match if token.is_empty() { access_token } else { token } {
+            token if token.is_empty() => Err(Error::corrupt(format!("{realm}: an answer without a token"))),
+            token => Ok(token),
+        }
     }
 }
 

@@ -56,13 +56,13 @@ impl Registry {
             format!("?mount={}&from={}", encode(&digest.to_string()), encode(from))
         });
         let url = self.url(&format!("blobs/uploads/{mount}"));
-        let begun = self.send(&Request::new(Method::POST, url.clone()).content(Content::Bytes(b"")))?;
+        let begun = self.send(&Request::new(Method::POST, url).content(Content::Bytes(b"")))?;
         match begun.status() {
             StatusCode::CREATED if from.is_some() => return Ok(Uploaded::Mounted),
             StatusCode::ACCEPTED => {}
             _ => return Err(self.refusal(&what, begun)),
         }
-        let place = location(&url, &begun)?;
+        let place = location(&begun)?;
         let separator = if place.contains('?') { '&' } else { '?' };
         let request =
             Request::new(Method::PUT, format!("{place}{separator}digest={}", encode(&digest.to_string())))

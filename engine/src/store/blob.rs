@@ -9,15 +9,13 @@ use std::time::Duration;
 use super::lock::{Lock, Sharing};
 use super::removal;
 use super::whole::sync_folder;
-use super::{PARTIAL, fresh_name, names_in, write_whole};
+use super::batch::NAMELESS;
+use super::{PARTIAL, names_in, write_whole};
 use crate::digest::{Digest, Hasher};
 use crate::error::{Context, Error, Result};
 
 /// How long what a broken pull has left is kept.
 const WEEK: Duration = Duration::from_secs(7 * 24 * 3600);
-
-/// Names of blobs whose digest is not known yet. They are locked.
-const NAMELESS: &str = ".partial-blob-";
 
 /// The folder of blobs.
 #[derive(Debug, Clone)]
@@ -33,6 +31,11 @@ impl Blobs {
     /// Where a blob is, or would be.
     pub fn path(&self, digest: &Digest) -> PathBuf {
         self.folder.join(digest.hex())
+    }
+
+    /// The path of something that is no blob yet.
+    pub(super) fn beside(&self, name: &str) -> PathBuf {
+        self.folder.join(name)
     }
 
     /// Whether it is there.
@@ -127,28 +130,6 @@ impl Blobs {
             }
         }
         Ok(Begun::There)
-    }
-
-    /// Begins a blob whose digest is known when it is complete.
-    ///
-    /// # Errors
-    /// The disk did not take it.
-    pub fn begin_nameless(&self) -> Result<NamelessBlob> {
-        loop {
-            let path = self.folder.join(fresh_name(NAMELESS)?);
-            let mut options = OpenOptions::new();
-            let opened = options.read(true).append(true).create_new(true).mode(0o644).open(&path);
-            let file = opened.context(|| format!("write {}", path.display()))?;
-            // A sweeper may take it for abandoned before it is locked.
-            match Lock::at(&path, Sharing::Exclusive, "a new blob") {
-                Ok(lock) => {
-                    let (folder, hasher) = (self.folder.clone(), Hasher::default());
-                    return Ok(NamelessBlob { file, path, folder, hasher, _lock: lock });
-                }
-                Err(error) if error.kind() == crate::Kind::NotFound => {}
-                Err(error) => return Err(error),
-            }
-        }
     }
 
     /// Syncs the names of blobs.
@@ -294,7 +275,9 @@ impl PartialBlob {
     /// # Errors
     /// It is not what its digest says.
     pub fn check(self) -> Result<CheckedBlob> {
-        self.is_right().map(|()| CheckedBlob(self))
+        self.is_right()?;
+        let PartialBlob { path, target, digest, _lock, .. } = self;
+        Ok(CheckedBlob { path, target, digest, _lock })
     }
 
     /// Throws it away, because nothing can go on from it.
@@ -319,7 +302,12 @@ impl Write for PartialBlob {
 }
 
 /// A blob that is complete, but not synced: [`Store::sync`](super::Store::sync) does so once for all of an image.
-pub struct CheckedBlob(PartialBlob);
+pub struct CheckedBlob {
+    path: PathBuf,
+    target: PathBuf,
+    digest: Digest,
+    _lock: Lock,
+}
 
 impl CheckedBlob {
     /// Opens it.
@@ -327,7 +315,7 @@ impl CheckedBlob {
     /// # Errors
     /// It cannot be read.
     pub fn open(&self) -> Result<File> {
-        File::open(&self.0.path).context(|| format!("blob {}", self.0.digest))
+        File::open(&self.path).context(|| format!("blob {}", self.digest))
     }
 
     /// Gives it its name; the caller has synced it.
@@ -335,60 +323,7 @@ impl CheckedBlob {
     /// # Errors
     /// It cannot be renamed.
     pub fn name(self) -> Result<()> {
-        let PartialBlob { path, target, digest, .. } = &self.0;
+        let CheckedBlob { path, target, digest, .. } = &self;
         std::fs::rename(path, target).context(|| format!("blob {digest}"))
-    }
-}
-
-/// A blob that is written without its digest being known. Dropped without a name, it is deleted.
-pub struct NamelessBlob {
-    file: File,
-    path: PathBuf,
-    folder: PathBuf,
-    hasher: Hasher,
-    _lock: Lock,
-}
-
-impl NamelessBlob {
-    /// Its digest and length so far.
-    pub fn hasher(&self) -> &Hasher {
-        &self.hasher
-    }
-
-    /// Opens it.
-    ///
-    /// # Errors
-    /// It cannot be read.
-    pub fn open(&self) -> Result<File> {
-        File::open(&self.path).context(|| format!("read {}", self.path.display()))
-    }
-
-    /// Gives it its name, by its digest; the caller has synced it.
-    ///
-    /// # Errors
-    /// It cannot be renamed.
-    pub fn name(self) -> Result<Digest> {
-        let digest = self.hasher.digest();
-        std::fs::rename(&self.path, self.folder.join(digest.hex())).context(|| format!("blob {digest}"))?;
-        Ok(digest)
-    }
-}
-
-impl Write for NamelessBlob {
-    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
-        let length = self.file.write(bytes)?;
-        self.hasher.update(&bytes[..length]);
-        Ok(length)
-    }
-
-    fn flush(&mut self) -> std::io::Result<()> {
-        Ok(())
-    }
-}
-
-impl Drop for NamelessBlob {
-    fn drop(&mut self) {
-        // It has its name, or it is swept later.
-        let _ = std::fs::remove_file(&self.path);
     }
 }

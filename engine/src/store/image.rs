@@ -1,11 +1,11 @@
 //! Images by their names: one small file for each, with what `images` shows.
 
 use std::io::ErrorKind;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
-use super::{Store, names_in, removal, write_whole};
+use super::{Lock, Store, names_in, removal, write_whole};
 use crate::digest::Digest;
 use crate::error::{Context, Error, Result};
 use crate::image::{ChainId, Configuration, DOCUMENT_MAX, ImageId, Platform};
@@ -48,6 +48,18 @@ pub struct ImageRecord {
     pub platform: Platform,
 }
 
+/// How many digits of an id are shown.
+const ID_SHOWN: usize = 12;
+
+/// How a command line has named an image.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum FoundBy {
+    /// By one of its names.
+    Name,
+    /// By its id, or the beginning of it.
+    Id,
+}
+
 /// The folder of names.
 #[derive(Debug, Clone)]
 pub struct Images {
@@ -68,8 +80,11 @@ impl Images {
     /// # Errors
     /// The record is broken.
     pub fn find(&self, name: &str) -> Result<Option<ImageRecord>> {
-        let path = self.path(name);
-        match std::fs::read(&path) {
+        self.read(&self.path(name))
+    }
+
+    fn read(&self, path: &Path) -> Result<Option<ImageRecord>> {
+        match std::fs::read(path) {
             Ok(text) => serde_json::from_slice(&text)
                 .map(Some)
                 .map_err(|error| Error::corrupt(format!("{}: {error}", path.display()))),
@@ -86,7 +101,7 @@ impl Images {
         let mut records = Vec::new();
         for name in names_in(&self.folder)? {
             // Removed meanwhile, if it is not there.
-            records.extend(self.find(&name_of_file(&name))?);
+            records.extend(self.read(&self.folder.join(name))?);
         }
         records.sort_by(|one, other| one.name.cmp(&other.name));
         Ok(records)
@@ -151,6 +166,22 @@ impl Store {
         Ok(Image { id: record.id, config, layers: record.layers.clone() })
     }
 
+    /// The image that a record names, with locks that keep its layers from being removed. `None`: a layer is not here, or cannot be used
+    /// here.
+    ///
+    /// # Errors
+    /// As for [`Store::load`].
+    pub fn hold_image(&self, record: &ImageRecord) -> Result<Option<(Image, Vec<Lock>)>> {
+        let mut locks = Vec::new();
+        for layer in &record.layers {
+            match self.layers().hold(layer)? {
+                Some(lock) => locks.push(lock),
+                None => return Ok(None),
+            }
+        }
+        Ok(Some((self.load(record)?, locks)))
+    }
+
     /// Gives an image its name. One that had this name and no other is kept without a name, as Docker does.
     ///
     /// # Errors
@@ -173,32 +204,55 @@ impl Store {
     /// # Errors
     /// [`Kind::NotFound`]; [`Kind::Invalid`] if several ids begin like this, or it can be neither a name nor an id.
     pub fn find_image(&self, text: &str) -> Result<ImageRecord> {
-        let images = self.images();
+        self.look_up_image(text).map(|(record, _)| record)
+    }
+
+    /// The same, and by what it was found.
+    ///
+    /// # Errors
+    /// The same.
+    pub fn look_up_image(&self, text: &str) -> Result<(ImageRecord, FoundBy)> {
+        let digits = id_digits(text);
+        // What is shown as an id is one, whatever somebody has called another image.
+        let is_shown = digits.is_some_and(|digits| digits.len() >= ID_SHOWN);
+        if let Some(digits) = digits.filter(|_| is_shown)
+            && let Some(record) = self.image_by_id(text, digits)?
+        {
+            return Ok((record, FoundBy::Id));
+        }
         let reference = Reference::parse(text);
-        if let Ok(reference) = &reference {
-            if let Some(record) = images.find(&reference.to_string())? {
-                return Ok(record);
-            }
-            if let Some(digest) = reference.digest {
-                let is_it = |record: &ImageRecord| {
-                    let has_digest = [record.repo_digest, record.manifest].contains(&Some(digest));
-                    has_digest
-                        && record.reference().is_some_and(|name| name.repository == reference.repository)
-                };
-                if let Some(record) = images.list()?.into_iter().find(is_it) {
-                    return Ok(record);
+        if let Ok(reference) = &reference
+            && let Some(record) = self.image_by_name(reference)?
+        {
+            return Ok((record, FoundBy::Name));
+        }
+        match digits {
+            None => drop(reference?),
+            Some(digits) => {
+                if let Some(record) = self.image_by_id(text, digits)? {
+                    return Ok((record, FoundBy::Id));
                 }
             }
         }
-        let digits = text.strip_prefix("sha256:").unwrap_or(text);
-        let is_id =
-            !digits.is_empty() && digits.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'));
-        if !is_id {
-            reference?;
-            return Err(Error::not_found(format!("{text}: there is no such image here")));
+        Err(Error::not_found(format!("{text}: there is no such image here")))
+    }
+
+    fn image_by_name(&self, reference: &Reference) -> Result<Option<ImageRecord>> {
+        let images = self.images();
+        let Some(digest) = reference.digest else { return images.find(&reference.to_string()) };
+        let is_it = |record: &ImageRecord| {
+            let has_digest = [record.repo_digest, record.manifest].contains(&Some(digest));
+            has_digest && record.reference().is_some_and(|name| name.repository == reference.repository)
+        };
+        match images.find(&reference.to_string())?.filter(is_it) {
+            Some(record) => Ok(Some(record)),
+            None => Ok(images.list()?.into_iter().find(is_it)),
         }
+    }
+
+    fn image_by_id(&self, text: &str, digits: &str) -> Result<Option<ImageRecord>> {
         let mut found: Option<ImageRecord> = None;
-        for record in images.list()? {
+        for record in self.images().list()? {
             if !record.id.digest().hex().starts_with(digits) {
                 continue;
             }
@@ -209,11 +263,21 @@ impl Store {
                 _ => found = Some(record),
             }
         }
-        found.ok_or_else(|| Error::not_found(format!("{text}: there is no such image here")))
+        Ok(found)
     }
 }
 
-/// A name as that of a file: `/` and what could hide it are written as `%2F`.
+/// The digits of an id or of its beginning.
+fn id_digits(text: &str) -> Option<&str> {
+    let digits = text.strip_prefix("sha256:").unwrap_or(text);
+    let is_digit = |byte: u8| matches!(byte, b'0'..=b'9' | b'a'..=b'f');
+    (!digits.is_empty() && digits.bytes().all(is_digit)).then_some(digits)
+}
+
+/// The longest name of a file that a name becomes as it is.
+const FILE_NAME_MAX: usize = 200;
+
+/// A name as that of a file: `/` and what could hide it are written as `%2F`. Of a long one its digest is written.
 fn file_name(name: &str) -> String {
     let mut text = String::with_capacity(name.len() + 8);
     for (index, letter) in name.chars().enumerate() {
@@ -224,11 +288,7 @@ fn file_name(name: &str) -> String {
             _ => text.push(letter),
         }
     }
-    text
-}
-
-fn name_of_file(name: &str) -> String {
-    name.replace("%2F", "/").replace("%2E", ".").replace("%25", "%")
+    if text.len() > FILE_NAME_MAX { format!("%{}", Digest::of(name.as_bytes()).hex()) } else { text }
 }
 
 #[cfg(test)]
@@ -237,10 +297,13 @@ mod tests {
 
     #[test]
     fn names_are_files() {
-        for name in ["docker.io/library/alpine:3.20", "file:/srv/a%2Fb.tar", ".hidden", "sha256:00"] {
-            let file = file_name(name);
-            assert!(!file.contains('/') && !file.starts_with('.'), "{file}");
-            assert_eq!(name_of_file(&file), name);
+        let long = "a/".repeat(200);
+        let names = ["docker.io/library/alpine:3.20", "file:/srv/a%2Fb.tar", ".hidden", "sha256:00", &long];
+        let files: Vec<String> = names.iter().map(|name| file_name(name)).collect();
+        for (number, file) in files.iter().enumerate() {
+            assert!(!file.contains('/') && !file.starts_with('.') && file.len() <= FILE_NAME_MAX, "{file}");
+            assert!(!files[..number].contains(file), "{file}");
         }
+        assert_eq!(files[1], "file:%2Fsrv%2Fa%252Fb.tar");
     }
 }

@@ -5,6 +5,7 @@
 //! the thing itself: shared for use, exclusive for removal.
 
 mod adding;
+mod batch;
 mod blob;
 mod check;
 mod collect;
@@ -25,12 +26,13 @@ use std::os::unix::fs::{DirBuilderExt, MetadataExt};
 use std::path::{Path, PathBuf};
 
 pub use adding::{AddedLayer, UnpackedLayer};
-pub use blob::{Begun, Blobs, CheckedBlob, NamelessBlob, PartialBlob};
+pub use batch::{BlobBatch, CompleteBlob, NamelessBlob};
+pub use blob::{Begun, Blobs, CheckedBlob, PartialBlob};
 pub use check::{Fault, check};
 pub use collect::{Collected, Removals};
 pub use container::{ContainerFolder, ContainerId, Containers};
 pub use event::{Event, EventKind, EventReader, Events};
-pub use image::{Image, ImageRecord, Images};
+pub use image::{FoundBy, Image, ImageRecord, Images};
 pub use layer::{LayerRecord, Layers, NewLayer, Owners};
 pub use lease::Lease;
 pub use lock::{Lock, Sharing};

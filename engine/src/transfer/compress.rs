@@ -7,7 +7,7 @@ use flate2::write::GzEncoder;
 
 use crate::error::{Context, Error, Result};
 use crate::image::{Descriptor, Manifest, media_type};
-use crate::store::{Lease, NamelessBlob, Store};
+use crate::store::{BlobBatch, CompleteBlob, Lease, Store};
 
 /// A manifest whose plain layers have been replaced by compressed ones, which are here now, and what keeps those.
 pub struct Compressed {
@@ -27,11 +27,11 @@ pub fn compress(store: &Store, manifest: &Manifest) -> Result<Option<Compressed>
         return Ok(None);
     }
     let mut manifest = manifest.clone();
-    let mut blobs = Vec::new();
+    let (batch, mut blobs) = (store.blobs().begin_batch()?, Vec::new());
     for layer in &mut manifest.layers {
         if let Some(media_type) = media_type::compressed(&layer.media_type) {
-            let blob = compress_blob(store, layer)?;
-            (layer.digest, layer.size) = (blob.hasher().digest(), blob.hasher().length());
+            let blob = compress_blob(store, &batch, layer)?;
+            (layer.digest, layer.size) = (blob.digest(), blob.length());
             layer.media_type = media_type.to_string();
             blobs.push(blob);
         }
@@ -50,10 +50,10 @@ pub fn compress(store: &Store, manifest: &Manifest) -> Result<Option<Compressed>
     Ok(Some(Compressed { manifest, text, _lease: lease }))
 }
 
-fn compress_blob(store: &Store, layer: &Descriptor) -> Result<NamelessBlob> {
+fn compress_blob(store: &Store, batch: &BlobBatch, layer: &Descriptor) -> Result<CompleteBlob> {
     let named = || format!("compress the layer {}", layer.digest);
     let mut plain = store.blobs().open(&layer.digest)?;
-    let mut encoder = GzEncoder::new(store.blobs().begin_nameless()?, Compression::default());
+    let mut encoder = GzEncoder::new(batch.begin()?, Compression::default());
     std::io::copy(&mut plain, &mut encoder).context(named)?;
-    encoder.flush().and_then(|()| encoder.finish()).context(named)
+    encoder.flush().and_then(|()| encoder.finish()).context(named).map(|blob| blob.complete())
 }

@@ -4,9 +4,7 @@ use super::fetch::{Busy, Fetched, Wanted, fetch, fetch_document};
 use super::observer::Observer;
 use crate::digest::Digest;
 use crate::error::{Context, Error, Result};
-use crate::image::{
-    ChainId, Configuration, DOCUMENT_MAX, Document, LAYERS_MAX, Manifest, Platform, media_type,
-};
+use crate::image::{ChainId, Configuration, DOCUMENT_MAX, Document, LAYERS_MAX, Manifest, Platform};
 use crate::reference::Reference;
 use crate::registry::{Access, Purpose, RawDocument, Registry};
 use crate::store::{ImageRecord, Lock, Store};
@@ -96,6 +94,8 @@ pub fn pull(
         created: config.created.clone(),
         platform: config.platform(),
     };
+    // Nobody takes the name away meanwhile.
+    let _beside = store.beside_removals()?;
     let before = store.images().find(&record.name)?;
     let was_there = before
         .as_ref()
@@ -133,7 +133,7 @@ fn find(registry: &Registry, reference: &Reference, platform: Option<&Platform>)
         let Some(last) = documents.last() else { return Err(Error::invalid("no document")) };
         match Document::parse(&last.text)? {
             Document::Manifest(manifest) => {
-                check_formats(&manifest)?;
+                manifest.check_formats()?;
                 return Ok(Found { documents, manifest });
             }
             Document::Index(index) if documents.len() < 3 => {
@@ -142,21 +142,6 @@ fn find(registry: &Registry, reference: &Reference, platform: Option<&Platform>)
             }
             Document::Index(_) => return Err(Error::corrupt("an index of an index of an index")),
         }
-    }
-}
-
-/// Registries have other things than images, too.
-fn check_formats(manifest: &Manifest) -> Result<()> {
-    let config = manifest.config.media_type.as_str();
-    if ![media_type::OCI_CONFIG, media_type::DOCKER_CONFIG].contains(&config) {
-        return Err(Error::invalid(format!("it is no image: its configuration is of {config}")));
-    }
-    match manifest.layers.iter().find(|layer| !media_type::is_layer(&layer.media_type)) {
-        Some(layer) => Err(Error::invalid(format!(
-            "layer {}: of {}, and a tar, plain or with gzip or zstd, is wanted",
-            layer.digest, layer.media_type
-        ))),
-        None => Ok(()),
     }
 }
 
