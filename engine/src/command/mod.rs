@@ -39,6 +39,7 @@ mod run;
 mod save;
 mod start;
 mod stats;
+mod stdout;
 mod stop;
 mod system;
 mod table;
@@ -50,12 +51,13 @@ mod version;
 mod volume;
 
 use std::ffi::OsString;
-use std::io::Write;
 
 pub use arguments::{Arguments, Command, Flag, Global, Request, Topic};
+use stdout::print;
 
 use crate::container::{Outcome, sweep};
-use crate::error::{Context, Result};
+use crate::error::Result;
+use crate::message;
 use crate::store::{Environment, Place, Store};
 
 /// All commands.
@@ -152,13 +154,13 @@ pub fn run(arguments: impl Iterator<Item = OsString>) -> Result<u8> {
 fn warn(warning: &pillbox::Warning) {
     use pillbox::WarningKind::{Hook, HostChanged, LeftBehind, LessConfined, OutputLost, Unlimited};
     if matches!(warning.kind(), Hook | HostChanged | LeftBehind | LessConfined | OutputLost | Unlimited) {
-        eprintln!("box: warning: {warning}");
+        message::say(format_args!("warning: {warning}"));
     }
 }
 
 /// A line for the user.
 fn say(text: &str) {
-    eprintln!("box: {text}");
+    message::say(text);
 }
 
 /// Does the same to each container that is named, and prints the names of those with which it went well. What is wrong with one
@@ -184,14 +186,5 @@ fn status_of(outcome: Outcome) -> Result<u8> {
     match outcome {
         Outcome::Ended(status) => Ok(status),
         Outcome::Running | Outcome::Detached | Outcome::Lost => Ok(0),
-    }
-}
-
-/// Writes to stdout. A reader that has gone is no error.
-fn print(text: &str) -> Result<u8> {
-    let mut stdout = std::io::stdout().lock();
-    match stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush()) {
-        Err(error) if error.kind() == std::io::ErrorKind::BrokenPipe => Ok(0),
-        done => done.map(|()| 0).context(|| "stdout"),
     }
 }

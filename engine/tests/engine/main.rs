@@ -12,6 +12,7 @@ mod host;
 mod images;
 mod killed;
 mod networks;
+mod output;
 mod pull;
 mod registry;
 mod rootless;
