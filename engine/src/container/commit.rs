@@ -54,7 +54,7 @@ pub fn commit(store: &Store, folder: &ContainerFolder, options: &CommitOptions) 
         _ => None,
     };
     let root = RootFolders::make(store, folder, &record)?;
-    let stream = TarStream::of_layer(store.maps(), root.upper())?;
+    let stream = TarStream::of_layer(store.maps(), root.own_layer(&record.options))?;
     let kept = KeptLayer::read(store, stream);
     if let Some(container) = paused {
         container.resume()?;
