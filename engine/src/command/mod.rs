@@ -56,7 +56,7 @@ pub use arguments::{Arguments, Command, Flag, Global, Request, Topic};
 use stdout::print;
 
 use crate::container::{Outcome, sweep};
-use crate::error::Result;
+use crate::error::{Error, Kind, Result, STATUS};
 use crate::message;
 use crate::store::{Environment, Place, Store};
 
@@ -143,9 +143,20 @@ impl Global {
 /// Whatever failed, in a line.
 pub fn run(arguments: impl Iterator<Item = OsString>) -> Result<u8> {
     match arguments::parse(arguments, COMMANDS)? {
-        Request::Run(command, global, arguments) => (command.run)(&global, &arguments),
+        Request::Run(command, global, arguments) => {
+            (command.run)(&global, &arguments).map_err(|error| with_dockers_status(command, error))
+        }
         Request::Help(topic) => print(&arguments::help(topic, COMMANDS)),
         Request::Version => print(&version::line()),
+    }
+}
+
+/// Docker's statuses: 125 is for a command line that is wrong, and for whatever keeps `run` from its program; 1 for the rest.
+fn with_dockers_status(command: &Command, error: Error) -> Error {
+    let is_own = error.status() == STATUS;
+    match is_own && command.name != run::COMMAND.name && error.kind() != Kind::Invalid {
+        true => error.with_status(1),
+        false => error,
     }
 }
 

@@ -57,7 +57,7 @@ pub use options::{
     Access, DeviceRequest, HealthOptions, Limits, LogOptions, Mount, MountSource, Namespaces, Network,
     NetworkMode, Options, Restart, Rights, Seccomp, Sharing, Streams,
 };
-pub use own::{Own, forget_state, remove_volumes, take};
+pub use own::{Own, Taken, forget_state, remove_volumes, take};
 pub use ports::{Published, published};
 pub use prepare::{Prepared, prepare};
 pub use processes::{ProcessLine, pids, processes};

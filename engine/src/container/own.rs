@@ -1,8 +1,11 @@
 //! A container that a command has in its hands.
 
+use std::time::Duration;
+
 use super::event::{Happening, note};
 use super::record::ContainerRecord;
 use super::rename::disclaim_names;
+use super::status::Status;
 use crate::error::{Context, Error, Kind, Result};
 use crate::store::{ContainerFolder, ContainerId, Lock, Sharing, Store};
 
@@ -76,14 +79,37 @@ pub fn forget_state(store: &Store, id: &ContainerId) -> Result<()> {
     deleted.context(|| format!("container {}", id.short()))
 }
 
-/// The container that a command means, locked.
+/// A container that is to be started.
+#[derive(Debug)]
+pub enum Taken {
+    /// It is this command's now.
+    Own(Box<Own>),
+    /// It runs already.
+    Running(ContainerFolder),
+}
+
+/// The container that a command means, locked unless it runs.
 ///
 /// # Errors
-/// There is none, or another command works on it.
-pub fn take(store: &Store, reference: &str) -> Result<Own> {
+/// There is none; all its processes are stopped; another command works on it, and does not come to an end.
+pub fn take(store: &Store, reference: &str) -> Result<Taken> {
     let folder = store.containers().find(reference)?;
-    let locked = folder.try_lock(Sharing::Exclusive)?;
-    let lock = locked.ok_or_else(|| Error::conflict(format!("container {reference}: it is running")))?;
-    let record = ContainerRecord::of(&folder)?;
-    Ok(Own { folder, record, lock })
+    for _ in 0..400 {
+        if let Some(lock) = folder.try_lock(Sharing::Exclusive)? {
+            let record = ContainerRecord::of(&folder)?;
+            return Ok(Taken::Own(Box::new(Own { folder, record, lock })));
+        }
+        match Status::of(store, &folder)? {
+            Status::Running { .. } | Status::Restarting(_) => return Ok(Taken::Running(folder)),
+            Status::Paused { .. } => {
+                let text = format!("container {reference}: it is paused: box unpause {reference}");
+                return Err(Error::conflict(text));
+            }
+            // It is about to run, or to end.
+            Status::Created | Status::Exited(_) | Status::Lost => {
+                std::thread::sleep(Duration::from_millis(5));
+            }
+        }
+    }
+    Err(Error::conflict(format!("container {reference}: another command works on it")))
 }

@@ -182,7 +182,7 @@ impl Containers {
                 }
             }
         }
-        found.ok_or_else(|| Error::not_found(format!("no such container: {reference}")))
+        found.ok_or_else(|| Error::not_found(format!("No such container: {reference}")))
     }
 
     /// All containers.
@@ -233,7 +233,7 @@ impl ContainerFolder {
     pub fn lock(&self, sharing: Sharing) -> Result<Lock> {
         let locked = Lock::at(&self.path, sharing, &format!("container {}", self.id.short()));
         locked.map_err(|error| match error.kind() {
-            Kind::NotFound => Error::not_found(format!("no such container: {}", self.id.short())),
+            Kind::NotFound => Error::not_found(format!("No such container: {}", self.id.short())),
             _ => error,
         })
     }

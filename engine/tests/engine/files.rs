@@ -284,7 +284,7 @@ fn everything_known_is_shown() {
         room.call(&["rename", "renamed", "cc"]).fails(1, "has this name");
         room.call(&["rename", "renamed", "-"]).fails(1, "--name -");
         let both = room.call(&["inspect", "cc", "nonesuch", "renamed"]).exits(1);
-        assert!(both.stdout.starts_with("[\n") && both.stderr.contains("no such object: nonesuch"));
+        assert!(both.stdout.starts_with("[\n") && both.stderr.contains("No such object: nonesuch"));
         room.call(&["stop", "-t", "0", "cc"]).ok();
         assert_eq!(
             room.call(&["inspect", "-f", "{{.State.Status}} {{.State.ExitCode}}", "cc"]).ok(),
