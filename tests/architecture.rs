@@ -108,6 +108,7 @@ const ENGINE: House = House {
     folder: "engine/src",
     rooms: &[
         "error",
+        "message",
         "time",
         "digest",
         "reference",

@@ -15,6 +15,7 @@ pub mod ids;
 pub mod image;
 pub mod inside;
 pub mod layer;
+pub mod message;
 pub mod reference;
 pub mod registry;
 pub mod store;

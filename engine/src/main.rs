@@ -23,7 +23,7 @@ fn main() -> ExitCode {
     match pillbox_engine::command::run(arguments) {
         Ok(status) => ExitCode::from(status),
         Err(error) => {
-            eprintln!("box: {error}");
+            pillbox_engine::message::say(&error);
             ExitCode::from(error.status())
         }
     }

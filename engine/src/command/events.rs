@@ -5,8 +5,10 @@ use serde_json::{Value, json};
 use super::filter::Filters;
 use super::format::Format;
 use super::moment::parse_moment;
-use super::{Arguments, Command, Flag, Global, print_while_read};
-use crate::error::Result;
+use super::stdout::print_while_read;
+use super::{Arguments, Command, Flag, Global};
+use crate::error::{Error, Result};
+use crate::message;
 use crate::store::{Event, EventKind};
 use crate::time::{Moment, rfc3339};
 
@@ -51,13 +53,13 @@ fn events(global: &Global, arguments: &Arguments) -> Result<u8> {
         let mut wanted = all
             .into_iter()
             .filter(|event| event.time >= since && until.is_none_or(|until| event.time <= until));
-        if !wanted.try_fold(true, |_, event| show(&event, &filters, &format).map(|shown| shown.is_some()))? {
+        if !wanted.try_fold(true, |read, event| Ok::<_, Error>(read && show(&event, &filters, &format)?))? {
             return Ok(0);
         }
     }
     while let Some(events) = reader.next_events(until)? {
         for event in events.into_iter().filter(|event| since.is_none() || event.time > last) {
-            if show(&event, &filters, &format)?.is_none() {
+            if !show(&event, &filters, &format)? {
                 return Ok(0);
             }
         }
@@ -65,16 +67,16 @@ fn events(global: &Global, arguments: &Arguments) -> Result<u8> {
     Ok(0)
 }
 
-/// `None` if nobody reads any more.
-fn show(event: &Event, filters: &Filters, format: &Format) -> Result<Option<()>> {
+/// False if nobody reads any more.
+fn show(event: &Event, filters: &Filters, format: &Format) -> Result<bool> {
     if !is_wanted(event, filters) {
-        return Ok(Some(()));
+        return Ok(true);
     }
     let text = match format {
         Format::Table => line(event),
         format => format.row(&document(event))?,
     };
-    Ok(print_while_read(&text)?.then_some(()))
+    print_while_read(&text)
 }
 
 fn is_wanted(event: &Event, filters: &Filters) -> bool {
@@ -94,7 +96,9 @@ fn is_wanted(event: &Event, filters: &Filters) -> bool {
 fn line(event: &Event) -> String {
     let Event { time, kind, action, id, attributes } = event;
     let attributes: Vec<String> = attributes.iter().map(|(name, value)| format!("{name}={value}")).collect();
-    format!("{} {} {action} {id} ({})\n", rfc3339(*time), kind.name(), attributes.join(", "))
+    let attributes = attributes.join(", ");
+    let text = format!("{} {} {action} {id} ({attributes})", rfc3339(*time), kind.name());
+    format!("{}\n", message::line(&text))
 }
 
 fn document(event: &Event) -> Value {

@@ -9,6 +9,7 @@ use crate::container::{
 };
 use crate::error::{Context, Error, Kind, Result};
 use crate::layer::{ChangeKind, Rights};
+use crate::message;
 use crate::store::ContainerFolder;
 
 pub const CP: Command = Command {
@@ -125,7 +126,7 @@ fn diff(global: &Global, arguments: &Arguments) -> Result<u8> {
             ChangeKind::Changed => 'C',
             ChangeKind::Deleted => 'D',
         };
-        text += &format!("{letter} {}\n", change.path);
+        text += &format!("{letter} {}\n", message::line(&change.path));
     }
     print(&text)
 }

@@ -97,7 +97,7 @@ fn inspect(global: &Global, arguments: &Arguments) -> Result<u8> {
             found => Some(found),
         });
         found
-            .unwrap_or_else(|| Err(Error::not_found(format!("no such {}: {name}", kind.unwrap_or("object")))))
+            .unwrap_or_else(|| Err(Error::not_found(format!("No such {}: {name}", kind.unwrap_or("object")))))
     })
 }
 

@@ -1,6 +1,7 @@
 //! logs: what a container has written.
 
-use super::{Arguments, Command, Flag, Global, write_while_read};
+use super::stdout::write_while_read;
+use super::{Arguments, Command, Flag, Global};
 use crate::container::log::{Line, LogReader, Stream, Tail};
 use crate::container::{ContainerRecord, is_held};
 use crate::error::{Error, Result};

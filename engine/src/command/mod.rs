@@ -40,6 +40,7 @@ mod run;
 mod save;
 mod start;
 mod stats;
+mod stdout;
 mod stop;
 mod system;
 mod table;
@@ -51,12 +52,13 @@ mod version;
 mod volume;
 
 use std::ffi::OsString;
-use std::io::Write;
 
 pub use arguments::{Arguments, Command, Flag, Global, Request, Topic};
+use stdout::print;
 
 use crate::container::{Outcome, sweep};
-use crate::error::{Context, Kind, Result};
+use crate::error::{Error, Kind, Result, STATUS};
+use crate::message;
 use crate::store::{ContainerFolder, Environment, Place, Store};
 
 /// All commands.
@@ -142,9 +144,20 @@ impl Global {
 /// Whatever failed, in a line.
 pub fn run(arguments: impl Iterator<Item = OsString>) -> Result<u8> {
     match arguments::parse(arguments, COMMANDS)? {
-        Request::Run(command, global, arguments) => (command.run)(&global, &arguments),
+        Request::Run(command, global, arguments) => {
+            (command.run)(&global, &arguments).map_err(|error| with_dockers_status(command, error))
+        }
         Request::Help(topic) => print(&arguments::help(topic, COMMANDS)),
         Request::Version => print(&version::line()),
+    }
+}
+
+/// Docker's statuses: 125 is for a command line that is wrong, and for whatever keeps `run` from its program; 1 for the rest.
+fn with_dockers_status(command: &Command, error: Error) -> Error {
+    let is_own = error.status() == STATUS;
+    match is_own && command.name != run::COMMAND.name && error.kind() != Kind::Invalid {
+        true => error.with_status(1),
+        false => error,
     }
 }
 
@@ -153,13 +166,13 @@ pub fn run(arguments: impl Iterator<Item = OsString>) -> Result<u8> {
 fn warn(warning: &pillbox::Warning) {
     use pillbox::WarningKind::{Hook, HostChanged, LeftBehind, LessConfined, OutputLost, Unlimited};
     if matches!(warning.kind(), Hook | HostChanged | LeftBehind | LessConfined | OutputLost | Unlimited) {
-        eprintln!("box: warning: {warning}");
+        message::say(format_args!("warning: {warning}"));
     }
 }
 
 /// A line for the user.
 fn say(text: &str) {
-    eprintln!("box: {text}");
+    message::say(text);
 }
 
 /// What is wrong with one container keeps no command from the others: it is told, and the container passed over. One that has just gone
@@ -198,23 +211,5 @@ fn status_of(outcome: Outcome) -> Result<u8> {
     match outcome {
         Outcome::Ended(status) => Ok(status),
         Outcome::Running | Outcome::Detached | Outcome::Lost => Ok(0),
-    }
-}
-
-/// Writes to stdout. A reader that has gone is no error.
-fn print(text: &str) -> Result<u8> {
-    print_while_read(text).map(|_| 0)
-}
-
-/// The same; false if nobody reads it any more.
-fn print_while_read(text: &str) -> Result<bool> {
-    write_while_read(&mut std::io::stdout().lock(), text.as_bytes()).context(|| "stdout")
-}
-
-/// Writes at once; false if the reader has gone.
-fn write_while_read(out: &mut dyn Write, content: &[u8]) -> std::io::Result<bool> {
-    match out.write_all(content).and_then(|()| out.flush()) {
-        Err(error) if error.kind() == std::io::ErrorKind::BrokenPipe => Ok(false),
-        done => done.map(|()| true),
     }
 }

@@ -2,7 +2,7 @@
 
 use super::stop::{TIMEOUT_FLAG, patience};
 use super::{Arguments, Command, Flag, Global, each, say, status_of};
-use crate::container::{start_attached, start_detached, stop, take};
+use crate::container::{ContainerRecord, Taken, attach_to, start_attached, start_detached, stop, take};
 use crate::error::{Error, Result};
 
 pub const START: Command = Command {
@@ -33,14 +33,24 @@ pub const RESTART: Command = Command {
 fn start(global: &Global, arguments: &Arguments) -> Result<u8> {
     let store = global.store()?;
     if !arguments.is_set("attach") && !arguments.is_set("interactive") {
-        return each(arguments, |name| start_detached(&store, take(&store, name)?, &mut say));
+        return each(arguments, |name| match take(&store, name)? {
+            Taken::Own(own) => start_detached(&store, *own, &mut say),
+            Taken::Running(_) => Ok(()),
+        });
     }
     if let Some(other) = arguments.operand(1)? {
         return Err(Error::invalid(format!("start: {other}: box can be attached to one container only")));
     }
-    let mut own = take(&store, arguments.operand(0)?.unwrap_or_default())?;
-    own.record.options.streams.interactive &= arguments.is_set("interactive");
-    status_of(start_attached(&store, own, true, &mut say)?)
+    let input = arguments.is_set("interactive");
+    status_of(match take(&store, arguments.operand(0)?.unwrap_or_default())? {
+        Taken::Own(mut own) => {
+            own.record.options.streams.interactive &= input;
+            start_attached(&store, *own, true, &mut say)?
+        }
+        Taken::Running(folder) => {
+            attach_to(&store, &folder, &ContainerRecord::of(&folder)?, input, true, &mut say)?
+        }
+    })
 }
 
 fn restart(global: &Global, arguments: &Arguments) -> Result<u8> {
@@ -48,6 +58,10 @@ fn restart(global: &Global, arguments: &Arguments) -> Result<u8> {
     let patience = patience(arguments)?;
     each(arguments, |name| {
         stop(&store, &store.containers().find(name)?, patience, None)?;
-        start_detached(&store, take(&store, name)?, &mut say)
+        match take(&store, name)? {
+            Taken::Own(own) => start_detached(&store, *own, &mut say),
+            // Another command has started it.
+            Taken::Running(_) => Ok(()),
+        }
     })
 }

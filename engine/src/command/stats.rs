@@ -6,8 +6,9 @@ use std::time::Duration;
 use serde_json::{Value, json};
 
 use super::format::Format;
+use super::stdout::{print_while_read, wipe_screen};
 use super::table::{human_size, table};
-use super::{Arguments, Command, Flag, Global, print_while_read, whole};
+use super::{Arguments, Command, Flag, Global, whole};
 use crate::container::{ContainerRecord, Sample, Status};
 use crate::error::{Kind, Result};
 use crate::store::{ContainerFolder, Store};
@@ -49,7 +50,6 @@ fn stats(global: &Global, arguments: &Arguments) -> Result<u8> {
     names.iter().try_for_each(|name| store.containers().find(name).map(drop))?;
     let mut before = samples(&look(&store, &names, arguments)?);
     std::thread::sleep(FIRST);
-    let is_terminal = rustix::termios::isatty(rustix::stdio::stdout());
     loop {
         let mut rows = look(&store, &names, arguments)?;
         for row in &mut rows {
@@ -58,8 +58,8 @@ fn stats(global: &Global, arguments: &Arguments) -> Result<u8> {
         before = samples(&rows);
         let text = show(&rows, &format, arguments.is_set("no-trunc"))?;
         // The screen is wiped, as with top(1).
-        let head = if is_terminal && !once { "\x1b[H\x1b[J" } else { "" };
-        if !print_while_read(&format!("{head}{text}"))? || once {
+        let is_read = (once || wipe_screen()?) && print_while_read(&text)?;
+        if !is_read || once {
             return Ok(0);
         }
         std::thread::sleep(INTERVAL);

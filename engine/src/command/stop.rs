@@ -2,7 +2,7 @@
 
 use pillbox::Signal;
 
-use super::{Arguments, Command, Flag, Global, each, print};
+use super::{Arguments, Command, Flag, Global, each, print, say};
 use crate::container::size::parse_time;
 use crate::container::{
     ContainerRecord, Happening, Patience, note, open_running, signal as send, stop as stop_container,
@@ -115,9 +115,17 @@ fn kill(global: &Global, arguments: &Arguments) -> Result<u8> {
 
 fn wait(global: &Global, arguments: &Arguments) -> Result<u8> {
     let store = global.store()?;
+    let mut exit = 0;
     for name in arguments.operands_from(0)? {
-        let status = wait_for(&store, &store.containers().find(&name)?)?;
-        print(&format!("{status}\n"))?;
+        match store.containers().find(&name).and_then(|folder| wait_for(&store, &folder)) {
+            Ok(status) => {
+                print(&format!("{status}\n"))?;
+            }
+            Err(error) => {
+                say(&error.to_string());
+                exit = 1;
+            }
+        }
     }
-    Ok(0)
+    Ok(exit)
 }

@@ -1,8 +1,13 @@
 //! Tables for people.
 
+use crate::message;
+
 /// Rows below their heads, each column as wide as its widest cell.
 pub fn table<const N: usize>(heads: [&str; N], rows: &[[String; N]]) -> String {
-    let rows = rows.iter().map(|row| row.clone().map(plain)).collect::<Vec<[String; N]>>();
+    let rows = rows
+        .iter()
+        .map(|row| row.clone().map(|cell| message::line(&cell).into_owned()))
+        .collect::<Vec<[String; N]>>();
     let width = |column: usize| {
         let cells = rows.iter().map(|row| row[column].chars().count());
         cells.chain([heads[column].len()]).max().unwrap_or(0)
@@ -18,17 +23,6 @@ pub fn table<const N: usize>(heads: [&str; N], rows: &[[String; N]]) -> String {
         text.push('\n');
     }
     text
-}
-
-/// A cell without what a terminal obeys, such as line ends and escapes: images and their programs may have chosen it.
-fn plain(cell: String) -> String {
-    if !cell.contains(char::is_control) {
-        return cell;
-    }
-    let shown = |letter: char| {
-        if letter.is_control() { letter.escape_default().to_string() } else { letter.to_string() }
-    };
-    cell.chars().map(shown).collect()
 }
 
 /// The beginning of a text of more letters than this.
@@ -89,7 +83,7 @@ mod tests {
     fn columns_are_as_wide_as_their_cells() {
         let rows = [["1".to_string(), "long cell".to_string()], ["22222".to_string(), String::new()]];
         assert_eq!(table(["ID", "NAME"], &rows), "ID      NAME\n1       long cell\n22222\n");
-        assert_eq!(table(["A"], &[["x\n\u{1b}[2J".to_string()]]), "A\nx\\n\\u{1b}[2J\n");
+        assert_eq!(table(["A"], &[["x\n\u{1b}[2J".to_string()]]), "A\nx\\n\\u001b[2J\n");
         assert_eq!((shortened("abcdef", 4), shortened("abcd", 4)), ("abc…".to_string(), "abcd".to_string()));
     }
 }

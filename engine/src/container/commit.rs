@@ -47,7 +47,7 @@ pub fn commit(store: &Store, folder: &ContainerFolder, options: &CommitOptions) 
     let below = Configuration::parse(&text)?;
     let read = || {
         let root = RootFolders::make(store, folder, &record)?;
-        KeptLayer::read(store, TarStream::of_layer(store.maps(), root.upper())?)
+        KeptLayer::read(store, TarStream::of_layer(store.maps(), root.own_layer(&record.options))?)
     };
     let kept = match options.pause {
         true => while_paused(store, folder, read)?,

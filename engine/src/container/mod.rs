@@ -58,7 +58,7 @@ pub use options::{
     Access, DeviceRequest, HealthOptions, Limits, LogOptions, Mount, MountSource, Namespaces, Network,
     NetworkMode, Options, Restart, Rights, Seccomp, Sharing, Streams,
 };
-pub use own::{Own, discard, forget_state, is_volume_used, remove_volumes, take};
+pub use own::{Own, Taken, discard, forget_state, is_volume_used, remove_volumes, take};
 pub use ports::{Published, published};
 pub use prepare::{Prepared, prepare};
 pub use processes::{ProcessLine, pids, processes};

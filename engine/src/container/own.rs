@@ -93,23 +93,38 @@ pub fn forget_state(store: &Store, id: &ContainerId) -> Result<()> {
 /// How long whoever has recorded a container's end may take to let go of it, and who is about to start it until it runs.
 pub(super) const HANDOVER: Duration = Duration::from_secs(2);
 
-/// The container that a command means, locked.
+/// A container that is to be started.
+#[derive(Debug)]
+pub enum Taken {
+    /// It is this command's now.
+    Own(Box<Own>),
+    /// It runs already.
+    Running(ContainerFolder),
+}
+
+/// The container that a command means, locked unless it runs.
 ///
 /// # Errors
-/// There is none, or another command works on it.
-pub fn take(store: &Store, reference: &str) -> Result<Own> {
+/// There is none; all its processes are stopped; another command works on it, and does not come to an end.
+pub fn take(store: &Store, reference: &str) -> Result<Taken> {
     let folder = store.containers().find(reference)?;
     let began = Instant::now();
-    let lock = loop {
+    while began.elapsed() < HANDOVER {
         if let Some(lock) = folder.try_lock(Sharing::Exclusive)? {
-            break lock;
+            let record = ContainerRecord::of(&folder)?;
+            return Ok(Taken::Own(Box::new(Own { folder, record, lock })));
         }
-        let is_going = matches!(Status::of(store, &folder)?, Status::Created | Status::Exited(_));
-        if !is_going || began.elapsed() > HANDOVER {
-            return Err(Error::conflict(format!("container {reference}: it is running")));
+        match Status::of(store, &folder)? {
+            Status::Running { .. } | Status::Restarting(_) => return Ok(Taken::Running(folder)),
+            Status::Paused { .. } => {
+                let text = format!("container {reference}: it is paused: box unpause {reference}");
+                return Err(Error::conflict(text));
+            }
+            // It is about to run, or to end.
+            Status::Created | Status::Exited(_) | Status::Lost => {
+                std::thread::sleep(Duration::from_millis(5));
+            }
         }
-        std::thread::sleep(Duration::from_millis(5));
-    };
-    let record = ContainerRecord::of(&folder)?;
-    Ok(Own { folder, record, lock })
+    }
+    Err(Error::conflict(format!("container {reference}: another command works on it")))
 }

@@ -73,7 +73,7 @@ fn binds(store: &Store, mounts: &[Mount]) -> Vec<Bind> {
 pub fn changes(store: &Store, folder: &ContainerFolder) -> Result<Vec<Change>> {
     let record = ContainerRecord::of(folder)?;
     let root = RootFolders::make(store, folder, &record)?;
-    crate::inside::changes(store.maps(), root.upper(), root.lower())
+    crate::inside::changes(store.maps(), root.own_layer(&record.options))
 }
 
 /// How many bytes of the disk a container takes: what it has changed, and its log.

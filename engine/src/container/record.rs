@@ -117,7 +117,7 @@ impl ContainerRecord {
     /// # Errors
     /// There is none.
     pub fn of(folder: &ContainerFolder) -> Result<ContainerRecord> {
-        let gone = || Error::not_found(format!("no such container: {}", folder.id.short()));
+        let gone = || Error::not_found(format!("No such container: {}", folder.id.short()));
         ContainerRecord::read(folder)?.ok_or_else(gone)
     }
 }

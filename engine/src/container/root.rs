@@ -9,9 +9,10 @@ use rustix::fs::{CWD, Mode, OFlags, ResolveFlags};
 use rustix::io::Errno;
 
 use super::account::Accounts;
+use super::options::Options;
 use super::record::{Base, ContainerRecord};
 use crate::error::{Context, Error, Result};
-use crate::inside::{self, Bind, Place, copy_out_of};
+use crate::inside::{self, Bind, OwnLayer, Place, copy_out_of};
 use crate::store::{ContainerFolder, Store};
 
 /// The folders of a container's root.
@@ -22,6 +23,9 @@ pub struct RootFolders {
     upper: PathBuf,
     work: PathBuf,
 }
+
+/// Where something is mounted in every container; where the image has no place for it, one is made.
+const MOUNTPOINTS: [&str; 6] = ["/proc", "/dev", "/sys", "/etc/hosts", "/etc/hostname", "/etc/resolv.conf"];
 
 /// The most bytes of a file of the image that is looked into.
 const FILE_MAX: u64 = 16 << 20;
@@ -77,6 +81,14 @@ impl RootFolders {
     /// overlayfs's own, which nobody looks into.
     pub fn work(&self) -> &Path {
         &self.work
+    }
+
+    /// Its own changes, with what lies below them and what was mounted on them.
+    pub fn own_layer(&self, options: &Options) -> OwnLayer {
+        let RootFolders { lower, upper, work: _ } = self.clone();
+        let own = options.mounts.iter().map(|mount| mount.destination.as_str());
+        let mounted = MOUNTPOINTS.into_iter().chain(own).map(str::to_string).collect();
+        OwnLayer { upper, lower, mounted }
     }
 
     /// The same for another process, which makes it once more, with what else is mounted.

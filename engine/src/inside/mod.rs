@@ -12,7 +12,7 @@ use std::process::{Child, ChildStderr, ChildStdin, ChildStdout, Command, Stdio};
 
 pub use place::{Bind, Ended, Place, Standing};
 use task::{Answer, Task};
-pub use task::{Copy, Pick, Source, copy_out_of, landing};
+pub use task::{Copy, OwnLayer, Pick, Source, copy_out_of, landing};
 
 use crate::error::{Context, Error, Kind, Result};
 use crate::ids::{IdMaps, Range};
@@ -63,9 +63,8 @@ pub fn copy_in(
 ///
 /// # Errors
 /// A layer cannot be read.
-pub fn changes(maps: Option<&IdMaps>, upper: &Path, lower: &[PathBuf]) -> Result<Vec<Change>> {
-    let task = Task::Changes { upper: upper.to_path_buf(), lower: lower.to_vec() };
-    match Inside::start(maps, &task)?.answer()? {
+pub fn changes(maps: Option<&IdMaps>, layer: OwnLayer) -> Result<Vec<Change>> {
+    match Inside::start(maps, &Task::Changes(layer))?.answer()? {
         Answer::Changes(changes) => Ok(changes),
         _ => Err(other_question()),
     }
@@ -112,8 +111,8 @@ impl TarStream {
     ///
     /// # Errors
     /// The process for it cannot be started.
-    pub fn of_layer(maps: Option<&IdMaps>, upper: &Path) -> Result<TarStream> {
-        Inside::start(maps, &Task::PackLayer { upper: upper.to_path_buf() }).map(TarStream)
+    pub fn of_layer(maps: Option<&IdMaps>, layer: OwnLayer) -> Result<TarStream> {
+        Inside::start(maps, &Task::PackLayer(layer)).map(TarStream)
     }
 
     /// The result of whoever has read it, unless there was nothing whole to read.

@@ -14,8 +14,8 @@ use super::READY;
 use super::place::{Place, Standing, open_in};
 use crate::error::{Context, Error, Kind, Result};
 use crate::layer::{
-    Boundary, Change, Content, Extraction, Landing, Ownership, Rights, Unpacked, Unpacking, changes,
-    copy_tree, extract, pack, unpack, usage,
+    Boundary, Change, Content, Extraction, Landing, Ownership, Rights, Unpacked, Unpacking, bare_mountpoints,
+    changes, copy_tree, extract, pack, unpack, usage,
 };
 
 /// What is to be done.
@@ -24,10 +24,10 @@ pub(super) enum Task {
     Unpack { folder: PathBuf },
     Delete { folder: PathBuf },
     Pack { place: Place, pick: Pick },
-    PackLayer { upper: PathBuf },
+    PackLayer(OwnLayer),
     CopyIn { place: Place, copy: Copy },
     CopyOut { layers: Vec<PathBuf>, path: String, to: PathBuf },
-    Changes { upper: PathBuf, lower: Vec<PathBuf> },
+    Changes(OwnLayer),
     Usage { folder: PathBuf },
 }
 
@@ -42,6 +42,17 @@ pub struct Pick {
     pub follow: bool,
     /// Whether what is mounted goes along.
     pub with_mounts: bool,
+}
+
+/// A container's own layer, and what it lies on.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct OwnLayer {
+    /// Its folder.
+    pub upper: PathBuf,
+    /// Those below, the topmost one first.
+    pub lower: Vec<PathBuf>,
+    /// Where something is mounted in the container: what was made for that alone is no part of the layer.
+    pub mounted: Vec<String>,
 }
 
 /// How what comes is put into a container's root.
@@ -82,10 +93,10 @@ impl Task {
             Task::Pack { place, .. } | Task::CopyIn { place, .. } => Some(place),
             Task::Unpack { .. }
             | Task::Delete { .. }
-            | Task::PackLayer { .. }
+            | Task::PackLayer(_)
             | Task::CopyOut { .. }
             | Task::Usage { .. }
-            | Task::Changes { .. } => None,
+            | Task::Changes(_) => None,
         }
     }
 
@@ -99,10 +110,11 @@ impl Task {
             }
             Task::Delete { folder } => remove(&folder).map(|()| Answer::Done),
             Task::Pack { place, pick } => send(&root(&place)?, &pick).map(|()| Answer::Done),
-            Task::PackLayer { upper } => {
+            Task::PackLayer(OwnLayer { upper, lower, mounted }) => {
+                let left_out = bare_mountpoints(&upper, &lower, &mounted)?;
                 let top = open(&upper)?;
                 let mut out = std::io::BufWriter::with_capacity(1 << 17, std::io::stdout().lock());
-                pack(&top, b"", Boundary::Mounts, Content::Layer, &mut out)?;
+                pack(&top, b"", Boundary::Mounts, Content::Layer { left_out: &left_out }, &mut out)?;
                 Ok(Answer::Done)
             }
             Task::CopyIn { place, copy } => receive(&root(&place)?, &copy).map(|()| Answer::Done),
@@ -113,7 +125,10 @@ impl Task {
                 copy_out_of(&layers, &path, &to, true).map(|()| Answer::Done)
             }
             Task::Usage { folder } => usage(&folder).map(Answer::Usage),
-            Task::Changes { upper, lower } => changes(&upper, &lower).map(Answer::Changes),
+            Task::Changes(OwnLayer { upper, lower, mounted }) => {
+                let left_out = bare_mountpoints(&upper, &lower, &mounted)?;
+                changes(&upper, &lower, &left_out).map(Answer::Changes)
+            }
         }
     }
 }

@@ -1,5 +1,6 @@
 //! What a container has changed: its own layer, beside those below it.
 
+use std::collections::BTreeSet;
 use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 
@@ -29,17 +30,13 @@ pub struct Change {
     pub path: String,
 }
 
-/// What `upper` changes in the layers below it, the topmost one first. In order of paths.
+/// What `upper` changes in the layers below it, the topmost one first, but for what is in `left_out`. In order of paths.
 ///
 /// # Errors
 /// A layer cannot be read.
-pub fn changes(upper: &Path, lower: &[PathBuf]) -> Result<Vec<Change>> {
-    let open = |path: &PathBuf| {
-        let flags = OFlags::DIRECTORY | OFlags::CLOEXEC | OFlags::PATH;
-        rustix::fs::open(path, flags, Mode::empty()).context(|| path.display().to_string())
-    };
-    let lower = lower.iter().map(open).collect::<Result<Vec<_>>>()?;
-    let top = open(&upper.to_path_buf())?;
+pub fn changes(upper: &Path, lower: &[PathBuf], left_out: &BTreeSet<String>) -> Result<Vec<Change>> {
+    let lower = open_layers(lower)?;
+    let top = open_layers(&[upper.to_path_buf()])?.remove(0);
     let mut found = Vec::new();
     let mut folders = vec![(String::new(), false)];
     while let Some((folder, is_new)) = folders.pop() {
@@ -51,8 +48,11 @@ pub fn changes(upper: &Path, lower: &[PathBuf]) -> Result<Vec<Change>> {
                 continue;
             }
             let path = if folder.is_empty() { name.into_owned() } else { format!("{folder}/{name}") };
+            if left_out.contains(&path) {
+                continue;
+            }
             let status = rustix::fs::statat(&opened, entry.file_name(), AtFlags::SYMLINK_NOFOLLOW)?;
-            let is_known = !is_new && lower_has(&lower, &path)?;
+            let is_known = !is_new && find_lower(&lower, &path)?.is_some();
             let kind = match FileType::from_raw_mode(status.st_mode) {
                 FileType::CharacterDevice if status.st_rdev == 0 => ChangeKind::Deleted,
                 _ if is_known => ChangeKind::Changed,
@@ -72,43 +72,53 @@ pub fn changes(upper: &Path, lower: &[PathBuf]) -> Result<Vec<Change>> {
     Ok(found)
 }
 
-fn below(top: &OwnedFd, path: &str, flags: OFlags) -> rustix::io::Result<OwnedFd> {
+/// The folders of layers, for looking into.
+pub(super) fn open_layers(paths: &[PathBuf]) -> Result<Vec<OwnedFd>> {
+    let open = |path: &PathBuf| {
+        let flags = OFlags::DIRECTORY | OFlags::CLOEXEC | OFlags::PATH;
+        rustix::fs::open(path, flags, Mode::empty()).context(|| path.display().to_string())
+    };
+    paths.iter().map(open).collect()
+}
+
+pub(super) fn below(top: &OwnedFd, path: &str, flags: OFlags) -> rustix::io::Result<OwnedFd> {
     let resolve = ResolveFlags::BENEATH | ResolveFlags::NO_SYMLINKS;
     let path = if path.is_empty() { "." } else { path };
     rustix::fs::openat2(top, path, flags | OFlags::CLOEXEC, Mode::empty(), resolve)
 }
 
-fn is_opaque(folder: &OwnedFd) -> bool {
+pub(super) fn is_opaque(folder: &OwnedFd) -> bool {
     let mut value = [0; 1];
     ["trusted.overlay.opaque", "user.overlay.opaque"]
         .iter()
         .any(|name| rustix::fs::fgetxattr(folder, *name, &mut value[..]).is_ok() && value == *b"y")
 }
 
-/// Whether a path is seen in the layers, the topmost one first.
-fn lower_has(layers: &[OwnedFd], path: &str) -> Result<bool> {
+/// What is seen at a path in the layers, the topmost one first.
+pub(super) fn find_lower(layers: &[OwnedFd], path: &str) -> Result<Option<OwnedFd>> {
     'layers: for layer in layers {
         let ends = path.match_indices('/').map(|(index, _)| index).chain([path.len()]);
-        let mut hides = false;
+        let (mut hides, mut last) = (false, None);
         for end in ends {
             let found = match below(layer, &path[..end], OFlags::PATH | OFlags::NOFOLLOW) {
-                Err(Errno::NOENT) if hides => return Ok(false),
+                Err(Errno::NOENT) if hides => return Ok(None),
                 Err(Errno::NOENT) => continue 'layers,
                 // Something else than a folder hides what lies below.
-                Err(Errno::NOTDIR | Errno::LOOP) => return Ok(false),
+                Err(Errno::NOTDIR | Errno::LOOP) => return Ok(None),
                 found => found?,
             };
             let status = rustix::fs::fstat(&found)?;
             match FileType::from_raw_mode(status.st_mode) {
-                FileType::CharacterDevice if status.st_rdev == 0 => return Ok(false),
+                FileType::CharacterDevice if status.st_rdev == 0 => return Ok(None),
                 FileType::Directory if end < path.len() => {
                     let folder = below(layer, &path[..end], OFlags::RDONLY | OFlags::DIRECTORY)?;
                     hides |= is_opaque(&folder);
                 }
                 _ => {}
             }
+            last = Some(found);
         }
-        return Ok(true);
+        return Ok(last);
     }
-    Ok(false)
+    Ok(None)
 }

@@ -1,6 +1,6 @@
 //! Files become a tar. What vanishes meanwhile is left out: a container may run.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::fs::File;
 use std::io::{Read, Write};
 use std::os::fd::{AsRawFd, OwnedFd};
@@ -23,11 +23,27 @@ pub enum Boundary {
 
 /// What the files are.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Content {
+pub enum Content<'a> {
     /// Just files.
     Files,
     /// A layer as overlayfs has it: what it hides gets the names that tars have for it.
-    Layer,
+    Layer {
+        /// Paths that do not go along.
+        left_out: &'a BTreeSet<String>,
+    },
+}
+
+impl Content<'_> {
+    fn is_layer(self) -> bool {
+        matches!(self, Content::Layer { .. })
+    }
+
+    fn leaves_out(self, path: &[u8]) -> bool {
+        match self {
+            Content::Files => false,
+            Content::Layer { left_out } => str::from_utf8(path).is_ok_and(|path| left_out.contains(path)),
+        }
+    }
 }
 
 /// Packs a file, or a folder with everything in it. Its path in the tar is `name`; with an empty one the tar has what is in the
@@ -39,7 +55,7 @@ pub fn pack(
     top: &OwnedFd,
     name: &[u8],
     boundary: Boundary,
-    content: Content,
+    content: Content<'_>,
     out: &mut dyn Write,
 ) -> Result<()> {
     let mut packer = Packer {
@@ -65,7 +81,7 @@ struct Packer<'a> {
     top: &'a OwnedFd,
     name: &'a [u8],
     boundary: Boundary,
-    content: Content,
+    content: Content<'a>,
     /// The first names of files that have several.
     links: HashMap<(u64, u64), Vec<u8>>,
     buffer: Vec<u8>,
@@ -85,6 +101,9 @@ impl Packer<'_> {
             let mut below = Vec::new();
             for name in names {
                 let path = join(&folder, &name);
+                if self.content.leaves_out(&path) {
+                    continue;
+                }
                 if self.visit(&path).map_err(|error| {
                     if error.kind() == crate::Kind::Closed {
                         error
@@ -165,7 +184,7 @@ impl Packer<'_> {
             FileType::Symlink => {
                 EntryKind::SymbolicLink(rustix::fs::readlinkat(found, "", Vec::new())?.into_bytes())
             }
-            FileType::CharacterDevice if self.content == Content::Layer && status.st_rdev == 0 => {
+            FileType::CharacterDevice if self.content.is_layer() && status.st_rdev == 0 => {
                 return self.add_whiteout(path, status);
             }
             FileType::CharacterDevice => EntryKind::Character(device),
@@ -187,7 +206,7 @@ impl Packer<'_> {
         let mut is_opaque = false;
         if !matches!(entry.kind, EntryKind::SymbolicLink(_)) {
             for (name, value) in xattrs(found)? {
-                if self.content == Content::Layer
+                if self.content.is_layer()
                     && (name.ends_with(b".overlay.redirect") || name.ends_with(b".overlay.metacopy"))
                 {
                     return Err(Error::invalid(
@@ -202,7 +221,7 @@ impl Packer<'_> {
         }
         match entry.kind {
             EntryKind::File => self.add_file(found, &entry),
-            EntryKind::Folder if is_opaque && self.content == Content::Layer => {
+            EntryKind::Folder if is_opaque && self.content.is_layer() => {
                 self.out.entry(&entry)?;
                 let path = join(&entry.path, b".wh..wh..opq");
                 self.out.entry(&Entry {

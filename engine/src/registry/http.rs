@@ -16,6 +16,7 @@ use super::origin::{Authorization, Origin};
 use super::proxy::Proxies;
 use super::tls::Tls;
 use crate::error::{Context, Error, Kind, Result};
+use crate::message;
 
 /// How long nothing may come or go before a connection counts as broken.
 const SILENCE: Duration = Duration::from_secs(60);
@@ -311,11 +312,10 @@ fn retry_after(answer: &Response<Body>) -> Option<Duration> {
 }
 
 /// Waits before the next attempt: as long as the registry wants, or twice as long each time.
-#[expect(clippy::print_stderr, reason = "nobody waits without being told for what")]
 pub fn pause(wanted: Option<Duration>, attempt: u32, why: &str) {
     let wait = wanted.unwrap_or_else(|| Duration::from_millis(250 << attempt.min(6)));
     if wait > Duration::from_secs(1) {
-        eprintln!("box: waiting {} seconds for the registry: {why}", wait.as_secs());
+        message::say(format_args!("waiting {} seconds for the registry: {why}", wait.as_secs()));
     }
     std::thread::sleep(wait);
 }

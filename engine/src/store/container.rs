@@ -182,7 +182,7 @@ impl Containers {
                 }
             }
         }
-        found.ok_or_else(|| Error::not_found(format!("no such container: {reference}")))
+        found.ok_or_else(|| Error::not_found(format!("No such container: {reference}")))
     }
 
     /// All containers.
@@ -242,7 +242,7 @@ impl ContainerFolder {
 
     fn gone(&self, error: Error) -> Error {
         match error.kind() {
-            Kind::NotFound => Error::not_found(format!("no such container: {}", self.id.short())),
+            Kind::NotFound => Error::not_found(format!("No such container: {}", self.id.short())),
             _ => error,
         }
     }

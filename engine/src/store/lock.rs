@@ -10,6 +10,7 @@ use rustix::fs::{FlockOperation, OFlags};
 use rustix::io::Errno;
 
 use crate::error::{Context, Error, Result};
+use crate::message;
 
 /// Whether others may hold the lock as well.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -99,9 +100,8 @@ impl AsFd for Lock {
     }
 }
 
-#[expect(clippy::print_stderr, reason = "nobody waits without being told for what")]
 fn notice(what: &str) {
-    eprintln!("box: waiting for another command that uses {what}");
+    message::say(format_args!("waiting for another command that uses {what}"));
 }
 
 fn open(path: &Path) -> Result<File> {

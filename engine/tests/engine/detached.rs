@@ -27,8 +27,27 @@ fn a_life() {
         assert_eq!(room.call(&["exec", name, "hostname"]).ok(), format!("{}\n", &id[..12]));
     }
     room.call(&["rm", "web"]).fails(1, "it is running: stop it first, or say --force");
-    room.call(&["start", "web"]).fails(1, "it is running");
-    room.call(&["exec", "nonesuch", "true"]).fails(125, "no such container: nonesuch");
+    assert_eq!(room.call(&["start", "web"]).ok(), "web\n");
+    for command in [
+        &["exec", "nonesuch", "true"][..],
+        &["logs", "nonesuch"],
+        &["attach", "nonesuch"],
+        &["start", "nonesuch"],
+        &["start", "-a", "nonesuch"],
+        &["wait", "nonesuch"],
+        &["top", "nonesuch"],
+        &["diff", "nonesuch"],
+        &["cp", "nonesuch:/x", "."],
+        &["export", "-o", "x.tar", "nonesuch"],
+        &["commit", "nonesuch"],
+        &["port", "nonesuch"],
+        &["container", "inspect", "nonesuch"],
+        &["stop", "nonesuch"],
+        &["kill", "nonesuch"],
+        &["rename", "nonesuch", "x"],
+    ] {
+        room.call(command).fails(1, "No such container: nonesuch");
+    }
     // It is a shell that hears no TERM.
     let began = Instant::now();
     assert_eq!(room.call(&["stop", "-t", "1", "web"]).ok(), "web\n");
@@ -36,13 +55,13 @@ fn a_life() {
     assert_eq!(room.state("web"), "exited");
     assert!(room.call(&["ps"]).ok().lines().count() == 1);
     assert!(room.call(&["ps", "-a"]).ok().contains("Exited (137)"));
-    room.call(&["exec", "web", "true"]).fails(125, "it is not running, but exited");
-    room.call(&["stop", "web"]).ok();
+    room.call(&["exec", "web", "true"]).fails(1, "it is not running, but exited");
+    assert_eq!(room.call(&["stop", "web"]).ok(), "web\n");
     room.call(&["kill", "web"]).fails(1, "it is not running");
     assert_eq!(room.call(&["wait", "web"]).ok(), "137\n");
     room.call(&["rm", "web"]).ok();
     assert_eq!(room.state("web"), "");
-    room.call(&["rm", "web"]).fails(1, "no such container: web");
+    room.call(&["rm", "web"]).fails(1, "No such container: web");
     room.call(&["rm", "-f", "web"]).ok();
     room.assert_gone();
 }
@@ -226,7 +245,7 @@ fn following_a_log() {
     let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("box");
     drop(child.stdout.take());
     assert!(child.wait().expect("box").success());
-    room.call(&["logs", "nonesuch"]).fails(125, "no such container");
+    room.call(&["logs", "nonesuch"]).fails(1, "No such container");
     room.call(&["rm", "talker"]).ok();
     room.assert_gone();
 }
@@ -331,7 +350,7 @@ fn attaching() {
     let output = child.wait_with_output().expect("box");
     assert_eq!(String::from_utf8_lossy(&output.stdout), "got one\ngot two\nend\n");
     assert_eq!(output.status.code(), Some(4));
-    room.call(&["attach", "echo"]).fails(125, "it is not running, but exited");
+    room.call(&["attach", "echo"]).fails(1, "it is not running, but exited");
     room.call(&["rm", "echo"]).ok();
     room.assert_gone();
 }

@@ -284,7 +284,7 @@ fn everything_known_is_shown() {
         room.call(&["rename", "renamed", "cc"]).fails(1, "has this name");
         room.call(&["rename", "renamed", "-"]).fails(1, "--name -");
         let both = room.call(&["inspect", "cc", "nonesuch", "renamed"]).exits(1);
-        assert!(both.stdout.starts_with("[\n") && both.stderr.contains("no such object: nonesuch"));
+        assert!(both.stdout.starts_with("[\n") && both.stderr.contains("No such object: nonesuch"));
         room.call(&["stop", "-t", "0", "cc"]).ok();
         assert_eq!(
             room.call(&["inspect", "-f", "{{.State.Status}} {{.State.ExitCode}}", "cc"]).ok(),
@@ -335,7 +335,7 @@ fn read_only_with_what_is_below() {
     let Some(room) = Room::new() else { return };
     let below = room.folder.join("shared/below");
     fs::create_dir_all(&below).expect("folder");
-    let mounted = std::process::Command::new("mount").args(["-t", "tmpfs", "tmpfs"]).arg(&below).status();
+    let mounted = Command::new("mount").args(["-t", "tmpfs", "tmpfs"]).arg(&below).status();
     assert!(mounted.expect("mount").success());
     fs::write(room.folder.join("file"), "new").expect("file");
     room.call(&["create", "--name", "cc", "--network", "none", "-v", "./shared:/mnt:ro", "./rootfs", "true"])
@@ -345,7 +345,7 @@ fn read_only_with_what_is_below() {
         assert!(said.stderr.contains("read-only file system"), "{}", said.stderr);
     }
     assert!(!below.join("file").exists());
-    let unmounted = std::process::Command::new("umount").arg(&below).status();
+    let unmounted = Command::new("umount").arg(&below).status();
     assert!(unmounted.expect("umount").success());
     room.call(&["rm", "cc"]).ok();
     room.assert_gone();

@@ -14,6 +14,7 @@ mod killed;
 mod load;
 mod monitors;
 mod networks;
+mod output;
 mod pull;
 mod registry;
 mod rootless;

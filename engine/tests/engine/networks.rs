@@ -176,7 +176,7 @@ fn one_container_in_anothers_namespaces() {
     assert_eq!(run("hostname; cat /etc/hostname").ok(), "both\nboth\n");
     assert!(run("ps").ok().contains("sleep 31415"));
     room.call(&["run", "--rm", "--network", "container:nonesuch", "./rootfs", "true"])
-        .fails(125, "no such container: nonesuch");
+        .fails(125, "No such container: nonesuch");
     let refused =
         room.call(&["run", "--rm", "--network", "container:first", "-p", "80:80", "./rootfs", "true"]);
     refused.fails(125, "--publish 80:80");

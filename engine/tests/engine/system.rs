@@ -43,7 +43,7 @@ fn what_containers_use() {
         }
         let memory = room.call(&["stats", "--no-stream", "--format", "{{.MemUsage}}", "busy"]).ok();
         assert!(memory.contains("B / ") && !memory.starts_with("0B"), "{memory}");
-        room.call(&["stats", "--no-stream", "nonesuch"]).fails(125, "no such container: nonesuch");
+        room.call(&["stats", "--no-stream", "nonesuch"]).fails(125, "No such container: nonesuch");
         // A reader who has enough is no error.
         let mut child = room.command(&["stats"]).stdout(Stdio::piped()).spawn().expect("box");
         let mut head = String::new();
@@ -81,7 +81,7 @@ fn limits_and_policies_are_changed() {
     );
     room.call(&["update", "cc"]).fails(125, "nothing to change");
     room.call(&["update", "--memory", "lots", "cc"]).fails(125, "--memory lots");
-    room.call(&["update", "--restart", "no", "nonesuch"]).fails(1, "no such container");
+    room.call(&["update", "--restart", "no", "nonesuch"]).fails(1, "No such container");
     room.call(&["rm", "cc"]).ok();
     // The monitor goes by what is said while the program runs.
     start(
@@ -284,7 +284,7 @@ fn things_are_found_by_what_they_are() {
     room.call(&["inspect", "--type", "dream", "data"]).fails(125, "--type dream: must be container");
     let missing = room.call(&["inspect", "nonesuch"]).exits(1);
     assert_eq!(
-        (missing.stdout.as_str(), missing.stderr.contains("no such object: nonesuch")),
+        (missing.stdout.as_str(), missing.stderr.contains("No such object: nonesuch")),
         ("[]\n", true)
     );
     let mounts = kind(&["runs"], "{{range .Mounts}}{{.Type}} {{.Destination}}{{end}}").ok();

@@ -12,14 +12,14 @@ use rustix::termios::{LocalModes, Winsize, tcgetattr, tcsetwinsize};
 use crate::harness::{Room, wait_for};
 
 /// A terminal, with everything that has been seen on it.
-struct Screen {
+pub struct Screen {
     keyboard: File,
     line: OwnedFd,
     seen: Arc<Mutex<String>>,
 }
 
 impl Screen {
-    fn open() -> Screen {
+    pub fn open() -> Screen {
         let flags = OpenptFlags::RDWR | OpenptFlags::NOCTTY | OpenptFlags::CLOEXEC;
         let master = openpt(flags).expect("a pty");
         grantpt(&master).and_then(|()| unlockpt(&master)).expect("a pty");
@@ -45,7 +45,7 @@ impl Screen {
     }
 
     /// box with this terminal as its own.
-    fn start(&self, room: &Room, arguments: &[&str]) -> Child {
+    pub fn start(&self, room: &Room, arguments: &[&str]) -> Child {
         let whole = room.command(arguments);
         let mut command = Command::new("setsid");
         // Without timeout(1), which would keep signals of the terminal's from it.
@@ -60,7 +60,7 @@ impl Screen {
     }
 
     #[track_caller]
-    fn wait_for(&self, text: &str) {
+    pub fn wait_for(&self, text: &str) {
         wait_for(text, || self.seen.lock().expect("screen").contains(text));
     }
 
