@@ -1,5 +1,6 @@
 //! start, restart: containers that are there.
 
+use super::attach::{DETACH_KEYS, attaching};
 use super::stop::{TIMEOUT_FLAG, patience};
 use super::{Arguments, Command, Flag, Global, each, say, status_of};
 use crate::container::{start_attached, start_detached, stop, take};
@@ -14,6 +15,8 @@ pub const START: Command = Command {
     flags: &[&[
         Flag { long: "attach", short: Some('a'), value: None, help: "see what it writes, until its end" },
         Flag { long: "interactive", short: Some('i'), value: None, help: "let it read what box reads" },
+        Flag { long: "sig-proxy", short: None, value: None, help: "pass signals on (default; =false)" },
+        DETACH_KEYS,
     ]],
     ends_at_operand: false,
     run: start,
@@ -38,9 +41,10 @@ fn start(global: &Global, arguments: &Arguments) -> Result<u8> {
     if let Some(other) = arguments.operand(1)? {
         return Err(Error::invalid(format!("start: {other}: box can be attached to one container only")));
     }
+    let attaching = attaching(arguments)?;
     let mut own = take(&store, arguments.operand(0)?.unwrap_or_default())?;
     own.record.options.streams.interactive &= arguments.is_set("interactive");
-    status_of(start_attached(&store, own, true, &mut say)?)
+    status_of(start_attached(&store, own, &attaching, &mut say)?)
 }
 
 fn restart(global: &Global, arguments: &Arguments) -> Result<u8> {

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use serde_json::{Map, Value, json};
 
 use super::compile::arguments;
+use super::exposed::exposed_ports;
 use super::health::Health;
 use super::options::{Access, Limits, Mount, MountSource, NetworkMode, Options, Restart, Sharing};
 use super::ports::{Published, published};
@@ -97,7 +98,10 @@ fn health(folder: &ContainerFolder, record: &ContainerRecord) -> Result<Option<V
 fn config(record: &ContainerRecord) -> Value {
     let ContainerRecord { execution, options, .. } = record;
     let hostname = options.hostname.clone().unwrap_or_else(|| record.id[..12].to_string());
-    let Execution { exposed_ports, volumes, .. } = execution;
+    let Execution { volumes, .. } = execution;
+    // An image may say what is none.
+    let exposed = exposed_ports(execution, &options.network).unwrap_or_default();
+    let exposed: Map<String, Value> = exposed.iter().map(|port| (port.to_string(), json!({}))).collect();
     let labels: BTreeMap<_, _> = execution.labels.iter().chain(&options.labels).collect();
     let (entrypoint, command) = match options.entrypoint.as_deref() {
         Some("") => (Vec::new(), &options.command),
@@ -117,7 +121,7 @@ fn config(record: &ContainerRecord) -> Value {
         "Entrypoint": entrypoint,
         "Image": record.image,
         "WorkingDir": options.workdir.as_ref().unwrap_or(&execution.working_dir),
-        "ExposedPorts": exposed_ports,
+        "ExposedPorts": exposed,
         "Volumes": volumes,
         "Labels": labels,
         "StopSignal": options.stop_signal.as_ref().or(execution.stop_signal.as_ref()),
@@ -138,8 +142,10 @@ fn host_config(record: &ContainerRecord) -> Value {
     json!({
         "NetworkMode": network_name(&network.mode),
         "PortBindings": network.published,
+        "PublishAllPorts": network.publish_all,
         "RestartPolicy": {"Name": restart, "MaximumRetryCount": most},
         "AutoRemove": record.auto_remove,
+        "Init": record.options.init,
         "Privileged": rights.privileged,
         "CapAdd": rights.added,
         "CapDrop": rights.dropped,

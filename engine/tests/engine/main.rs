@@ -4,6 +4,7 @@ mod detached;
 mod distribution;
 mod explain;
 mod files;
+mod flags;
 mod harness;
 mod health;
 #[allow(dead_code)]
