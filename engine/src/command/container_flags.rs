@@ -3,13 +3,14 @@
 use std::path::PathBuf;
 
 use super::limit_flags::{bytes, devices, limits};
+use super::log_flags::log_options;
 use super::mount_flags::{parse_mount, parse_tmpfs, parse_volume};
 use super::project::Project;
 use super::{Arguments, Flag, say};
-use crate::container::size::{parse_bytes, parse_time};
+use crate::container::size::parse_time;
 use crate::container::{
-    ExposedPort, HealthOptions, IpcAccess, Lifetime, LogOptions, NetworkMode, Options, Own, Restart, Seccomp,
-    Sharing, Source, Start, Streams, create,
+    ExposedPort, HealthOptions, IpcAccess, Lifetime, NetworkMode, Options, Own, Restart, Seccomp, Sharing,
+    Source, Start, Streams, create,
 };
 use crate::error::{Context, Error, Result};
 use crate::store::Store;
@@ -89,8 +90,8 @@ pub const FLAGS: &[Flag] = &[
     valued("health-start-interval", None, "TIME", "between two looks meanwhile: 5s"),
     valued("health-retries", None, "NUMBER", "how many failures in a row make it unhealthy: 3"),
     switch("no-healthcheck", None, "its health is not looked at"),
-    valued("log-driver", None, "DRIVER", "local (default) or none"),
-    valued("log-opt", None, "NAME=VALUE", "max-size=SIZE (10m), max-file=NUMBER (3)"),
+    valued("log-driver", None, "DRIVER", "local (default), json-file, journald, syslog or none"),
+    valued("log-opt", None, "NAME=VALUE", "max-size=10m, max-file=3, tag, labels, env, syslog-address, …"),
     valued("stop-signal", None, "SIGNAL", "how it is asked to end"),
     valued("stop-timeout", None, "SECONDS", "how long it has for that"),
 ];
@@ -244,7 +245,7 @@ fn parse(arguments: &Arguments) -> Result<Options> {
     };
     options.restart = restart(arguments)?;
     options.health = health(arguments)?;
-    options.log = log(arguments)?;
+    options.log = log_options(arguments)?;
     for volume in arguments.texts("volume")? {
         options.mounts.push(parse_volume(&volume)?);
     }
@@ -260,35 +261,6 @@ fn parse(arguments: &Arguments) -> Result<Options> {
     limits(arguments, &mut options)?;
     namespaces(arguments, &mut options)?;
     Ok(options)
-}
-
-fn log(arguments: &Arguments) -> Result<LogOptions> {
-    let is_off = match arguments.text("log-driver")? {
-        None | Some("local") => false,
-        Some("none") => true,
-        Some(other) => {
-            return Err(Error::invalid(format!(
-                "--log-driver {other}: must be local, which box logs reads, or none"
-            )));
-        }
-    };
-    let mut log = LogOptions { is_off, ..LogOptions::default() };
-    for option in arguments.texts("log-opt")? {
-        match option.split_once('=') {
-            Some(("max-size", size)) => log.size = Some(parse_bytes("--log-opt max-size", size)?.max(1)),
-            Some(("max-file", count)) => {
-                let count = count.parse().ok().filter(|count| *count > 0);
-                let wrong = || Error::invalid(format!("--log-opt {option}: must be a number above zero"));
-                log.count = Some(count.ok_or_else(wrong)?);
-            }
-            _ => {
-                return Err(Error::invalid(format!(
-                    "--log-opt {option}: must be max-size=SIZE or max-file=NUMBER"
-                )));
-            }
-        }
-    }
-    Ok(log)
 }
 
 fn health(arguments: &Arguments) -> Result<HealthOptions> {

@@ -22,6 +22,7 @@ mod image_prune;
 mod images;
 mod inspect;
 mod limit_flags;
+mod log_flags;
 mod login;
 mod logs;
 mod manifest;

@@ -69,6 +69,7 @@ fn run(global: &Global, arguments: &Arguments) -> Result<u8> {
         || !is_throwaway
         || (interactive && terminal)
         || attaching != Attaching::default()
+        || wanted.options.log.driver.is_elsewhere()
         || matches!(wanted.options.network.mode, NetworkMode::Named(_));
     let lifetime = match (is_throwaway, has_monitor) {
         (false, _) => Lifetime::Kept,

@@ -181,7 +181,8 @@ fn with_numbers(limit: &DeviceLimit) -> Result<(DeviceLimit, [u32; 2])> {
     }
 }
 
-fn hostname() -> String {
+/// The host's name.
+pub fn hostname() -> String {
     let name = rustix::system::uname();
     CStr::to_string_lossy(name.nodename()).into_owned()
 }

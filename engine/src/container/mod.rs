@@ -60,9 +60,9 @@ pub use inspect::inspect;
 pub use name::{check_network_name, check_volume_name};
 pub use network::compile_network;
 pub use options::{
-    Access, DeviceLimit, DeviceRequest, DeviceRule, DeviceUse, HealthOptions, IpcAccess, Limits, LogOptions,
-    Mount, MountSource, Namespaces, Network, NetworkMode, Options, Restart, Rights, Seccomp, Sharing,
-    Streams,
+    Access, DeviceLimit, DeviceRequest, DeviceRule, DeviceUse, HealthOptions, IpcAccess, Limits, LogDriver,
+    LogOptions, Mount, MountSource, Namespaces, Network, NetworkMode, Options, Restart, Rights, Seccomp,
+    Sharing, Streams, SyslogOptions,
 };
 pub use own::{Own, discard, forget_state, is_volume_used, remove_volumes, take};
 pub use ports::{Published, published};

@@ -91,15 +91,76 @@ pub struct HealthOptions {
 }
 
 /// The log.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 pub struct LogOptions {
-    /// There is none.
-    pub is_off: bool,
+    /// Who keeps it.
+    pub driver: LogDriver,
     /// Bytes of one file.
     pub size: Option<u64>,
     /// How many files.
     pub count: Option<u64>,
+    /// What it calls the container.
+    pub tag: Option<String>,
+    /// Labels that stand with each line.
+    pub labels: Vec<String>,
+    /// Variables that stand with each line.
+    pub variables: Vec<String>,
+    /// How many bytes may wait for whoever keeps it.
+    pub waiting: Option<usize>,
+    /// Of syslog.
+    pub syslog: SyslogOptions,
+}
+
+/// Who keeps what a container writes.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum LogDriver {
+    /// box, in a form of its own.
+    #[default]
+    Local,
+    /// Nobody.
+    None,
+    /// box, in Docker's form.
+    JsonFile,
+    /// systemd.
+    Journald,
+    /// A syslog server.
+    Syslog,
+}
+
+impl LogDriver {
+    /// All of them.
+    pub const ALL: [LogDriver; 5] =
+        [LogDriver::Local, LogDriver::JsonFile, LogDriver::Journald, LogDriver::Syslog, LogDriver::None];
+
+    /// As `--log-driver` names it.
+    pub fn name(self) -> &'static str {
+        match self {
+            LogDriver::Local => "local",
+            LogDriver::None => "none",
+            LogDriver::JsonFile => "json-file",
+            LogDriver::Journald => "journald",
+            LogDriver::Syslog => "syslog",
+        }
+    }
+
+    /// Whether somebody else keeps it.
+    pub fn is_elsewhere(self) -> bool {
+        matches!(self, LogDriver::Journald | LogDriver::Syslog)
+    }
+}
+
+/// Where syslog is, and what it is told.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct SyslogOptions {
+    /// `udp://host:514`; otherwise this machine's.
+    pub address: Option<String>,
+    /// By its name or number.
+    pub facility: Option<String>,
+    /// `rfc3164`, `rfc5424`, `rfc5424micro`.
+    pub format: Option<String>,
 }
 
 /// When a program that has ended is started again.

@@ -13,6 +13,7 @@ mod host;
 mod images;
 mod killed;
 mod load;
+mod logs;
 mod monitors;
 mod networks;
 mod pull;
