@@ -6,7 +6,7 @@ mod unwind;
 
 use std::process::ExitCode;
 
-use pillbox_engine::container::monitor;
+use pillbox_engine::container::monitor::{self, keeper};
 use pillbox_engine::inside;
 
 fn main() -> ExitCode {
@@ -14,6 +14,9 @@ fn main() -> ExitCode {
     let program = arguments.next();
     if inside::is_called(program.as_deref()) {
         return ExitCode::from(inside::main(arguments));
+    }
+    if keeper::is_called(program.as_deref()) {
+        return ExitCode::from(keeper::main());
     }
     pillbox::own_all_children();
     pillbox::Surroundings::use_environment();

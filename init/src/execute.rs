@@ -11,7 +11,7 @@ use crate::descriptor::Descriptors;
 use crate::entry;
 use crate::failure::{At, Failure, NOT_STARTED};
 use crate::path::{self, Root};
-use crate::{attribute, device, identity, mount, program, unmount};
+use crate::{attribute, device, identity, mount, program, reaper, unmount};
 
 /// What operations leave for later operations.
 struct Init<'p> {
@@ -148,6 +148,7 @@ impl<'p> Init<'p> {
                 descriptors.close_all_but(step.listener);
                 sys::close_on_exec_from(step.count.saturating_add(3))?;
             }
+            Operation::StandBeforeProgram(_) => reaper::stand_before(inherited)?,
             Operation::Exec(step) => program::exec(program, inherited, channel.is_starters(), step)?,
             Operation::JoinNamespace(step) => {
                 sys::setns_alone(descriptors.get(step.namespace)?, step.flag)?;

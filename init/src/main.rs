@@ -21,6 +21,7 @@ mod mem;
 mod mount;
 mod path;
 mod program;
+mod reaper;
 mod unmount;
 #[allow(unsafe_code)]
 mod start {

@@ -136,7 +136,9 @@ fn images(contents: &Contents, platform: Option<&Platform>) -> Result<Vec<Found>
     };
     let count = found.iter().map(|image| image.names.len().max(1)).sum::<usize>();
     if count > NAMES_MAX {
-        return Err(Error::invalid(format!("it has {count} images and names: at most {NAMES_MAX} are possible")));
+        return Err(Error::invalid(format!(
+            "it has {count} images and names: at most {NAMES_MAX} are possible"
+        )));
     }
     only_for(platform, found)
 }
@@ -161,7 +163,9 @@ fn docker_images(contents: &Contents, leaves: &[Leaf]) -> Result<Vec<Found>> {
                 known.insert((config, layers.clone()), found.len());
                 let leaf = leaves.get(&contents.file(config).digest());
                 let manifest = match leaf.copied() {
-                    Some(leaf) if has_layers(contents, leaf, &layers)? => Some(contents.document(leaf.number)?),
+                    Some(leaf) if has_layers(contents, leaf, &layers)? => {
+                        Some(contents.document(leaf.number)?)
+                    }
                     _ => None,
                 };
                 let config = contents.document(config)?;

@@ -8,6 +8,7 @@ use std::path::PathBuf;
 
 use lexopt::Arg;
 
+use super::refused::{self, Refused};
 use crate::error::{Error, Result};
 
 /// A flag of the program or of a command.
@@ -226,7 +227,13 @@ fn parse_command(parser: &mut lexopt::Parser, command: &'static Command) -> Resu
         let is_short = matches!(argument, Arg::Short(_));
         let found =
             find(&argument, command.flags).or_else(|| find(&argument, &[std::slice::from_ref(&HELP)]));
-        let flag = found.ok_or_else(|| unknown_flag(&argument, command.name))?;
+        let Some(flag) = found else {
+            let unknown = unknown_flag(&argument, command.name);
+            let Arg::Long(long) = argument else { return Err(unknown) };
+            let refused = refused::find(command.name, long).ok_or(unknown)?;
+            refuse(parser, command.name, refused)?;
+            continue;
+        };
         if flag.long == HELP.long {
             return Ok(None);
         }
@@ -262,11 +269,32 @@ fn topic(name: &str, commands: &'static [Command]) -> Result<Topic> {
 }
 
 fn find(argument: &Arg<'_>, groups: &[&'static [Flag]]) -> Option<&'static Flag> {
-    groups.iter().copied().flatten().find(|flag| match argument {
+    let flags = || groups.iter().copied().flatten();
+    let found = flags().find(|flag| match argument {
         Arg::Long(long) => *long == flag.long,
         Arg::Short(short) => Some(*short) == flag.short,
         Arg::Value(_) => false,
-    })
+    });
+    match argument {
+        Arg::Long(long) if found.is_none() => {
+            let meant = refused::by_alias(long)?;
+            flags().find(|flag| flag.long == meant)
+        }
+        _ => found,
+    }
+}
+
+/// One of Docker's flags that box does not have: no error only if it asks for what box does anyway.
+fn refuse(parser: &mut lexopt::Parser, command: &str, flag: &Refused) -> Result<()> {
+    let Refused { long, is_switch, .. } = flag;
+    let value = match is_switch {
+        true => switch_value(parser, long)?,
+        false => needed_value(parser, long)?,
+    };
+    match flag.refusal(&value) {
+        Some(reason) => Err(Error::invalid(format!("{command}: {reason}"))),
+        None => Ok(()),
+    }
 }
 
 fn unknown_flag(argument: &Arg<'_>, command: &str) -> Error {
@@ -286,18 +314,24 @@ fn unknown_flag(argument: &Arg<'_>, command: &str) -> Error {
 /// The value of a flag. A switch may be followed by `=true` or `=false`; behind the letter of one come others.
 fn value(parser: &mut lexopt::Parser, flag: &Flag, is_short: bool) -> Result<OsString> {
     if flag.value.is_some() {
-        return parser.value().map_err(|_| Error::invalid(format!("--{}: a value is missing", flag.long)));
+        return needed_value(parser, flag.long);
     }
     if is_short {
         return Ok("true".into());
     }
+    switch_value(parser, flag.long)
+}
+
+fn needed_value(parser: &mut lexopt::Parser, long: &str) -> Result<OsString> {
+    parser.value().map_err(|_| Error::invalid(format!("--{long}: a value is missing")))
+}
+
+fn switch_value(parser: &mut lexopt::Parser, long: &str) -> Result<OsString> {
     match parser.optional_value() {
         None => Ok("true".into()),
         Some(value) if value == "true" || value == "1" => Ok("true".into()),
         Some(value) if value == "false" || value == "0" => Ok("false".into()),
-        Some(value) => {
-            Err(Error::invalid(format!("--{}={}: must be true or false", flag.long, value.display())))
-        }
+        Some(value) => Err(Error::invalid(format!("--{long}={}: must be true or false", value.display()))),
     }
 }
 
@@ -418,7 +452,16 @@ mod tests {
     #[test]
     fn what_is_unknown_is_named() {
         let refused = |line| parsed(line).err().map(|error| error.to_string()).unwrap_or_default();
-        assert_eq!(refused("run --gpus all x"), "run: --gpus: there is no such flag: see box run --help");
+        assert_eq!(refused("run --walk all x"), "run: --walk: there is no such flag: see box run --help");
+        assert_eq!(refused("run --runtime crun x"), "run: --runtime crun: box is its own runtime");
+        assert!(refused("run --oom-kill-disable x").starts_with("run: --oom-kill-disable: cgroup v2"));
+        assert_eq!(refused("run --runtime"), "--runtime: a value is missing");
+        for taken in
+            ["--isolation default", "--userns=host", "--oom-kill-disable=false", "--memory-swappiness -1"]
+        {
+            let line = format!("run {taken} x");
+            assert!(parsed(&line).is_ok(), "{line}");
+        }
         assert_eq!(refused("walk"), "walk: there is no such command: see box --help");
         assert_eq!(refused("image walk"), "image walk: there is no such command: see box --help");
         assert_eq!(refused("run"), "run: IMAGE is missing: see box run --help");

@@ -2,13 +2,15 @@
 
 use std::path::PathBuf;
 
-use super::mount_flags::{parse_device, parse_mount, parse_tmpfs, parse_volume};
+use super::limit_flags::{bytes, devices, limits};
+use super::log_flags::log_options;
+use super::mount_flags::{parse_mount, parse_tmpfs, parse_volume};
 use super::project::Project;
 use super::{Arguments, Flag, say};
-use crate::container::size::{parse_bytes, parse_processors, parse_time};
+use crate::container::size::parse_time;
 use crate::container::{
-    HealthOptions, Lifetime, LogOptions, NetworkMode, Options, Own, Restart, Seccomp, Sharing, Source, Start,
-    Streams, create,
+    ExposedPort, HealthOptions, IpcAccess, Lifetime, NetworkMode, Options, Own, Restart, Seccomp, Sharing,
+    Source, Start, Streams, create,
 };
 use crate::error::{Context, Error, Result};
 use crate::store::Store;
@@ -37,6 +39,7 @@ pub const FLAGS: &[Flag] = &[
     valued("mount", None, "type=…,source=…,target=…", "a mount, of the type bind, volume or tmpfs"),
     valued("volumes-from", None, "CONTAINER[:ro]", "what another container has mounted"),
     valued("tmpfs", None, "TARGET[:OPTIONS]", "memory that is mounted"),
+    switch("init", None, "a first process that passes signals on and collects orphans"),
     switch("read-only", None, "its root may not be changed"),
     valued("shm-size", None, "SIZE", "of /dev/shm"),
     valued("cap-add", None, "CAPABILITY", "a capability besides the usual ones"),
@@ -49,6 +52,12 @@ pub const FLAGS: &[Flag] = &[
         "no-new-privileges, seccomp=…, apparmor=…, systempaths=unconfined",
     ),
     valued("device", None, "HOST[:TARGET[:rwm]]", "a device of the host's"),
+    valued("device-cgroup-rule", None, "'TYPE MAJOR:MINOR ACCESS'", "devices that it may use: 'c 13:* rwm'"),
+    valued("device-read-bps", None, "DEVICE:RATE", "the most bytes a second that are read from it"),
+    valued("device-write-bps", None, "DEVICE:RATE", "the most bytes a second that are written to it"),
+    valued("device-read-iops", None, "DEVICE:NUMBER", "the most reads a second"),
+    valued("device-write-iops", None, "DEVICE:NUMBER", "the most writes a second"),
+    valued("blkio-weight-device", None, "DEVICE:WEIGHT", "relative to others, of one device"),
     valued("ulimit", None, "NAME=SOFT[:HARD]", "a limit of each process"),
     valued("oom-score-adj", None, "NUMBER", "-1000 to 1000"),
     valued("sysctl", None, "NAME=VALUE", "a kernel parameter of its namespaces"),
@@ -58,17 +67,21 @@ pub const FLAGS: &[Flag] = &[
     valued("ip6", None, "ADDRESS", "its IPv6 address on that network"),
     valued("mac-address", None, "ADDRESS", "its hardware address"),
     valued("net", None, "NETWORK", "the same as --network"),
+    switch("disable-network", None, "the same as --network none"),
     valued("publish", Some('p'), "[HOST:]PORT[/PROTOCOL]", "a port of the host's that leads to it"),
+    switch("publish-all", Some('P'), "every exposed port, at a port of the host's that is free"),
+    valued("expose", None, "PORT[/PROTOCOL]", "a port that it listens at, besides the image's"),
     valued("add-host", None, "NAME:ADDRESS", "a name for /etc/hosts"),
     valued("dns", None, "ADDRESS", "a name server"),
     valued("dns-search", None, "DOMAIN", "where names are looked up"),
-    valued("dns-option", None, "OPTION", "of resolv.conf"),
+    valued("dns-option", None, "OPTION", "of resolv.conf; also --dns-opt"),
     valued("pid", None, "host|container:NAME", "somebody else's processes"),
-    valued("ipc", None, "private|host|container:NAME", "somebody else's shared memory"),
+    valued("ipc", None, "MODE", "shared memory: shareable (default), private, none, host or container:NAME"),
     valued("uts", None, "host", "the host's name"),
     valued("cgroupns", None, "private|host", "cgroups as it sees them"),
     valued("cgroup-parent", None, "PATH", "the cgroup above its own"),
     valued("label", Some('l'), "NAME=VALUE", "whatever you like"),
+    valued("label-file", None, "FILE", "labels, one a line"),
     valued("annotation", None, "NAME=VALUE", "for the runtime"),
     valued("health-cmd", None, "SCRIPT", "whether it does what it should: a script's status"),
     valued("health-interval", None, "TIME", "between two looks: 30s"),
@@ -77,8 +90,8 @@ pub const FLAGS: &[Flag] = &[
     valued("health-start-interval", None, "TIME", "between two looks meanwhile: 5s"),
     valued("health-retries", None, "NUMBER", "how many failures in a row make it unhealthy: 3"),
     switch("no-healthcheck", None, "its health is not looked at"),
-    valued("log-driver", None, "DRIVER", "local (default) or none"),
-    valued("log-opt", None, "NAME=VALUE", "max-size=SIZE (10m), max-file=NUMBER (3)"),
+    valued("log-driver", None, "DRIVER", "local (default), json-file, journald, syslog or none"),
+    valued("log-opt", None, "NAME=VALUE", "max-size=10m, max-file=3, tag, labels, env, syslog-address, …"),
     valued("stop-signal", None, "SIGNAL", "how it is asked to end"),
     valued("stop-timeout", None, "SECONDS", "how long it has for that"),
 ];
@@ -88,13 +101,13 @@ pub const LIMIT_FLAGS: &[Flag] = &[
     valued("memory", Some('m'), "SIZE", "the most memory"),
     valued("memory-swap", None, "SIZE", "the most memory and swap together; -1: any"),
     valued("memory-reservation", None, "SIZE", "memory that is not taken away"),
-    valued("cpus", None, "NUMBER", "the most processors, as 1.5"),
+    valued("cpus", None, "NUMBER", "the most processors, as 1.5; also --cpu"),
     valued("cpu-period", None, "MICROSECONDS", "the period of --cpu-quota"),
     valued("cpu-quota", None, "MICROSECONDS", "the most time in a period"),
     valued("cpu-shares", Some('c'), "WEIGHT", "relative to others"),
     valued("cpuset-cpus", None, "LIST", "processors"),
     valued("cpuset-mems", None, "LIST", "memory nodes"),
-    valued("pids-limit", None, "NUMBER", "the most processes; -1: any"),
+    valued("pids-limit", None, "NUMBER", "the most processes; -1: any; also --max-pids"),
     valued("blkio-weight", None, "WEIGHT", "relative to others, 10 to 1000"),
 ];
 
@@ -214,6 +227,7 @@ fn parse(arguments: &Arguments) -> Result<Options> {
         streams: Streams { interactive: arguments.is_set("interactive"), terminal: arguments.is_set("tty") },
         hostname: host_name(arguments, "hostname")?,
         domainname: host_name(arguments, "domainname")?,
+        init: arguments.is_set("init"),
         read_only: arguments.is_set("read-only"),
         shm_size: bytes(arguments, "shm-size")?,
         annotations: pairs(arguments, "annotation")?,
@@ -231,7 +245,7 @@ fn parse(arguments: &Arguments) -> Result<Options> {
     };
     options.restart = restart(arguments)?;
     options.health = health(arguments)?;
-    options.log = log(arguments)?;
+    options.log = log_options(arguments)?;
     for volume in arguments.texts("volume")? {
         options.mounts.push(parse_volume(&volume)?);
     }
@@ -242,42 +256,11 @@ fn parse(arguments: &Arguments) -> Result<Options> {
         options.mounts.push(parse_tmpfs(&tmpfs));
     }
     options.volumes_from = arguments.texts("volumes-from")?;
-    for device in arguments.texts("device")? {
-        options.devices.push(parse_device(&device)?);
-    }
+    devices(arguments, &mut options)?;
     rights(arguments, &mut options)?;
     limits(arguments, &mut options)?;
     namespaces(arguments, &mut options)?;
     Ok(options)
-}
-
-fn log(arguments: &Arguments) -> Result<LogOptions> {
-    let is_off = match arguments.text("log-driver")? {
-        None | Some("local") => false,
-        Some("none") => true,
-        Some(other) => {
-            return Err(Error::invalid(format!(
-                "--log-driver {other}: must be local, which box logs reads, or none"
-            )));
-        }
-    };
-    let mut log = LogOptions { is_off, ..LogOptions::default() };
-    for option in arguments.texts("log-opt")? {
-        match option.split_once('=') {
-            Some(("max-size", size)) => log.size = Some(parse_bytes("--log-opt max-size", size)?.max(1)),
-            Some(("max-file", count)) => {
-                let count = count.parse().ok().filter(|count| *count > 0);
-                let wrong = || Error::invalid(format!("--log-opt {option}: must be a number above zero"));
-                log.count = Some(count.ok_or_else(wrong)?);
-            }
-            _ => {
-                return Err(Error::invalid(format!(
-                    "--log-opt {option}: must be max-size=SIZE or max-file=NUMBER"
-                )));
-            }
-        }
-    }
-    Ok(log)
 }
 
 fn health(arguments: &Arguments) -> Result<HealthOptions> {
@@ -360,6 +343,8 @@ fn rights(arguments: &Arguments, options: &mut Options) -> Result<()> {
             }
             ("apparmor", profile) if !profile.is_empty() => rights.apparmor = Some(profile.to_string()),
             ("systempaths", "unconfined") => rights.unmasked = true,
+            // No label is what it has.
+            ("label", "disable") => {}
             _ => {
                 return Err(Error::invalid(format!(
                     "--security-opt {option}: must be no-new-privileges, seccomp=FILE, seccomp=unconfined, apparmor=PROFILE or systempaths=unconfined"
@@ -367,36 +352,6 @@ fn rights(arguments: &Arguments, options: &mut Options) -> Result<()> {
             }
         }
     }
-    Ok(())
-}
-
-pub fn limits(arguments: &Arguments, options: &mut Options) -> Result<()> {
-    let limits = &mut options.limits;
-    limits.memory = bytes(arguments, "memory")?;
-    limits.memory_reservation = bytes(arguments, "memory-reservation")?;
-    limits.memory_swap = match arguments.text("memory-swap")? {
-        Some("-1") => Some(-1),
-        Some(text) => Some(parse_bytes("--memory-swap", text)?.cast_signed()),
-        None => None,
-    };
-    limits.cpu_quota = arguments.number("cpu-quota")?;
-    limits.cpu_period = arguments.number("cpu-period")?;
-    if let Some(text) = arguments.text("cpus")? {
-        if limits.cpu_quota.is_some() || limits.cpu_period.is_some() {
-            return Err(Error::invalid(format!(
-                "--cpus {text}: --cpu-quota and --cpu-period say the same: leave them out"
-            )));
-        }
-        limits.cpu_quota = Some(parse_processors("--cpus", text)?);
-    }
-    limits.cpu_shares = arguments.number("cpu-shares")?;
-    limits.cpuset_cpus = arguments.text("cpuset-cpus")?.map(str::to_string);
-    limits.cpuset_mems = arguments.text("cpuset-mems")?.map(str::to_string);
-    // Docker takes 0 for no limit as well.
-    limits.pids = arguments.number("pids-limit")?.map(|count: i64| if count == 0 { -1 } else { count });
-    limits.blkio_weight = arguments.number("blkio-weight")?;
-    limits.ulimits = arguments.texts("ulimit")?;
-    limits.oom_score_adj = arguments.number("oom-score-adj")?;
     Ok(())
 }
 
@@ -408,13 +363,22 @@ fn namespaces(arguments: &Arguments, options: &mut Options) -> Result<()> {
         namespaces.pid = sharing(arguments, "pid")?;
     }
     if namespaces.ipc_of.is_none() {
-        namespaces.ipc = sharing(arguments, "ipc")?;
+        (namespaces.ipc, namespaces.ipc_access) = ipc(arguments)?;
     }
     namespaces.uts = sharing(arguments, "uts")?;
     namespaces.cgroup = sharing(arguments, "cgroupns")?;
     namespaces.cgroup_parent = arguments.text("cgroup-parent")?.map(str::to_string);
     let network = &mut options.network;
     let mode = arguments.text("network")?.or(arguments.text("net")?);
+    let mode = match mode {
+        Some(name) if arguments.is_set("disable-network") && name != "none" => {
+            return Err(Error::invalid(format!(
+                "--network {name}: --disable-network takes it away: leave one out"
+            )));
+        }
+        None if arguments.is_set("disable-network") => Some("none"),
+        mode => mode,
+    };
     network.mode = match mode {
         None | Some("bridge" | "default") => NetworkMode::Default,
         Some("none") => NetworkMode::None,
@@ -428,6 +392,11 @@ fn namespaces(arguments: &Arguments, options: &mut Options) -> Result<()> {
     network.addresses = [arguments.texts("ip")?, arguments.texts("ip6")?].concat();
     network.mac = arguments.text("mac-address")?.map(str::to_string);
     network.published = arguments.texts("publish")?;
+    network.publish_all = arguments.is_set("publish-all");
+    network.exposed = arguments.texts("expose")?;
+    for text in &network.exposed {
+        ExposedPort::parse("--expose", text)?;
+    }
     network.hosts = arguments.texts("add-host")?;
     network.servers = arguments.texts("dns")?;
     network.search = arguments.texts("dns-search")?;
@@ -440,16 +409,25 @@ fn other(arguments: &Arguments, flag: &str) -> Result<Option<String>> {
     Ok(arguments.text(flag)?.and_then(|text| text.strip_prefix("container:")).map(str::to_string))
 }
 
+/// Shared memory: whose it is, and who else may have it.
+fn ipc(arguments: &Arguments) -> Result<(Sharing, IpcAccess)> {
+    match arguments.text("ipc")? {
+        None | Some("" | "shareable") => Ok((Sharing::Own, IpcAccess::Shareable)),
+        Some("private") => Ok((Sharing::Own, IpcAccess::Private)),
+        Some("none") => Ok((Sharing::Own, IpcAccess::None)),
+        Some("host") => Ok((Sharing::Host, IpcAccess::Shareable)),
+        Some(other) => Err(Error::invalid(format!(
+            "--ipc {other}: must be shareable, private, none, host or container:NAME"
+        ))),
+    }
+}
+
 fn sharing(arguments: &Arguments, flag: &str) -> Result<Sharing> {
     match arguments.text(flag)? {
         None | Some("private") => Ok(Sharing::Own),
         Some("host") => Ok(Sharing::Host),
         Some(other) => Err(Error::invalid(format!("--{flag} {other}: must be private or host"))),
     }
-}
-
-fn bytes(arguments: &Arguments, flag: &str) -> Result<Option<u64>> {
-    arguments.text(flag)?.map(|text| parse_bytes(&format!("--{flag}"), text)).transpose()
 }
 
 fn pairs(arguments: &Arguments, flag: &str) -> Result<std::collections::BTreeMap<String, String>> {
@@ -469,5 +447,12 @@ pub fn labels(arguments: &Arguments) -> Result<std::collections::BTreeMap<String
         ("", _) => Err(Error::invalid(format!("--label {text}: must be NAME or NAME=VALUE"))),
         (name, value) => Ok((name.to_string(), value.to_string())),
     };
-    arguments.texts("label")?.into_iter().map(split).collect()
+    let mut texts = Vec::new();
+    for file in arguments.texts("label-file")? {
+        let text = std::fs::read_to_string(&file).context(|| format!("--label-file {file}"))?;
+        let lines = text.lines().map(str::trim).filter(|line| !line.is_empty() && !line.starts_with('#'));
+        texts.extend(lines.map(str::to_string));
+    }
+    texts.extend(arguments.texts("label")?);
+    texts.into_iter().map(split).collect()
 }

@@ -2,6 +2,7 @@
 
 use rustix::termios::isatty;
 
+use super::attach::{DETACH_KEYS, keys};
 use super::container_flags::environment;
 use super::{Arguments, Command, Flag, Global, warn};
 use crate::container::{ExecRequest, Streams, exec as exec_in};
@@ -14,6 +15,7 @@ pub const COMMAND: Command = Command {
     operand_count: 2..=usize::MAX,
     help: "run one more program in a container that runs",
     flags: &[&[
+        DETACH_KEYS,
         Flag { long: "detach", short: Some('d'), value: None, help: "leave it running" },
         Flag { long: "interactive", short: Some('i'), value: None, help: "the program reads what box reads" },
         Flag { long: "tty", short: Some('t'), value: None, help: "give it a terminal" },
@@ -38,6 +40,7 @@ fn exec(global: &Global, arguments: &Arguments) -> Result<u8> {
         streams,
         privileged: arguments.is_set("privileged"),
         detached: arguments.is_set("detach"),
+        keys: keys(arguments)?,
     };
     if streams.terminal && streams.interactive && !request.detached && !isatty(rustix::stdio::stdin()) {
         return Err(Error::invalid("--tty: stdin is no terminal: leave -t out, or run box in one"));

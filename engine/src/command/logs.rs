@@ -1,12 +1,13 @@
 //! logs: what a container has written.
 
+use super::moment::parse_moment;
 use super::stdout::write_while_read;
 use super::{Arguments, Command, Flag, Global};
-use crate::container::log::{Line, LogReader, Stream, Tail};
-use crate::container::{ContainerRecord, is_held};
+use crate::container::log::{Line, LogReader, Stream, Tail, json_file};
+use crate::container::{ContainerRecord, LogDriver, is_held};
 use crate::error::{Error, Result};
 use crate::store::ContainerFolder;
-use crate::time::rfc3339;
+use crate::time::{Moment, rfc3339};
 
 pub const COMMAND: Command = Command {
     name: "logs",
@@ -17,6 +18,13 @@ pub const COMMAND: Command = Command {
     flags: &[&[
         Flag { long: "follow", short: Some('f'), value: None, help: "and what it writes, until its end" },
         Flag { long: "tail", short: Some('n'), value: Some("LINES"), help: "the last lines; all is all" },
+        Flag {
+            long: "since",
+            short: None,
+            value: Some("TIME"),
+            help: "what was written since: 2006-01-02T15:04:05Z, seconds since 1970, or 10m ago",
+        },
+        Flag { long: "until", short: None, value: Some("TIME"), help: "what was written until then" },
         Flag { long: "timestamps", short: Some('t'), value: None, help: "when each line was written" },
     ]],
     ends_at_operand: false,
@@ -27,12 +35,9 @@ fn logs(global: &Global, arguments: &Arguments) -> Result<u8> {
     let store = global.store()?;
     let folder = store.containers().find(arguments.operand(0)?.unwrap_or_default())?;
     let record = ContainerRecord::of(&folder)?;
-    if record.options.log.is_off {
-        return Err(Error::invalid(format!(
-            "container {}: --log-driver none: nothing of what it writes is kept",
-            record.name
-        )));
-    }
+    let moment_of =
+        |flag: &str| arguments.text(flag)?.map(|text| parse_moment(&format!("--{flag} "), text)).transpose();
+    let (since, until) = (moment_of("since")?, moment_of("until")?);
     let tail = match arguments.text("tail")? {
         None | Some("all" | "-1") => Tail::All,
         Some(text) => {
@@ -41,16 +46,42 @@ fn logs(global: &Global, arguments: &Arguments) -> Result<u8> {
         }
     };
     let timestamps = arguments.is_set("timestamps");
-    let mut shown = Shown { timestamps, lines: Vec::new(), stream: Stream::Stdout };
-    match show_log(&folder, tail, arguments.is_set("follow"), &mut shown) {
+    let mut shown = Shown { timestamps, since, until, lines: Vec::new(), stream: Stream::Stdout };
+    let follow = arguments.is_set("follow");
+    let reader = open(&folder, &record, follow)?;
+    match show_log(&folder, reader, tail, follow, &mut shown) {
         // The reader has what it wants.
         Err(error) if error.kind() == crate::Kind::Closed => Ok(0),
         shown => shown.map(|()| 0),
     }
 }
 
-fn show_log(folder: &ContainerFolder, tail: Tail, follow: bool, shown: &mut Shown) -> Result<()> {
-    let mut reader = LogReader::open(&folder.path().join("log"), follow)?;
+/// Opens the log, if it is kept here.
+fn open(folder: &ContainerFolder, record: &ContainerRecord, follow: bool) -> Result<LogReader> {
+    let log = &record.options.log;
+    let elsewhere = match log.driver {
+        LogDriver::Local => return LogReader::open(&folder.path().join("log"), follow),
+        LogDriver::JsonFile => return LogReader::open_json(&json_file(folder.path(), &record.id), follow),
+        LogDriver::None => "nothing of what it writes is kept".to_string(),
+        LogDriver::Journald => {
+            format!("the journal has it: journalctl CONTAINER_ID={}", folder.id.short())
+        }
+        LogDriver::Syslog => match &log.syslog.address {
+            Some(address) => format!("the server at {address} has it"),
+            None => "this machine's syslog has it".to_string(),
+        },
+    };
+    let text = format!("container {}: --log-driver {}: {elsewhere}", record.name, log.driver.name());
+    Err(Error::invalid(text))
+}
+
+fn show_log(
+    folder: &ContainerFolder,
+    mut reader: LogReader,
+    tail: Tail,
+    follow: bool,
+    shown: &mut Shown,
+) -> Result<()> {
     // Before the look at the log: what is written until its end is there then.
     let mut is_running = follow && is_held(folder)?;
     reader.read(tail, &mut |line| shown.add(&line))?;
@@ -67,6 +98,8 @@ fn show_log(folder: &ContainerFolder, tail: Tail, follow: bool, shown: &mut Show
 /// Lines on their way to stdout or stderr: many of them with one write, in their order.
 struct Shown {
     timestamps: bool,
+    since: Option<Moment>,
+    until: Option<Moment>,
     lines: Vec<u8>,
     /// Whose they are.
     stream: Stream,
@@ -77,6 +110,14 @@ const PIECE: usize = 1 << 16;
 
 impl Shown {
     fn add(&mut self, line: &Line) -> Result<()> {
+        if self.since.is_some_and(|since| line.time < since) {
+            return Ok(());
+        }
+        // Nothing that comes is older.
+        if self.until.is_some_and(|until| line.time > until) {
+            self.flush()?;
+            return Err(Error::new(crate::Kind::Closed, "--until"));
+        }
         if self.lines.len() > PIECE || is_stdout(self.stream) != is_stdout(line.stream) {
             self.flush()?;
         }

@@ -155,7 +155,8 @@ fn create(global: &Global, arguments: &Arguments) -> Result<u8> {
     // What is wrong with it is said now, not by its first container.
     let network =
         crate::container::Network { mode: NetworkMode::Named(name.to_string()), ..Default::default() };
-    let netconf = crate::container::compile_network(&network, Some(&record), false)?.to_string();
+    let netconf =
+        crate::container::compile_network(&Default::default(), &network, Some(&record), false)?.to_string();
     pillbox::container::Networks::parse(format!("network {name}"), netconf.as_bytes())?;
     let store = global.store()?;
     if store.maps().is_some() {

@@ -1,5 +1,7 @@
 //! ps: which containers there are.
 
+use std::collections::BTreeSet;
+
 use serde_json::{Value, json};
 
 use super::filter::{Filters, is_labelled};
@@ -7,11 +9,11 @@ use super::format::Format;
 use super::table::{human_size, shortened, table};
 use super::{Arguments, Command, Flag, Global, print, whole};
 use crate::container::{
-    ContainerRecord, Health, HealthState, NetworkMode, Published, Status, arguments as program, disk_usage,
-    published, span,
+    ContainerRecord, ExposedPort, Health, HealthState, NetworkMode, Published, Status, arguments as program,
+    disk_usage, exposed_ports, published, span,
 };
 use crate::error::{Kind, Result};
-use crate::store::Store;
+use crate::store::{ContainerFolder, Store};
 use crate::time::{Moment, rfc3339};
 
 pub const COMMAND: Command = Command {
@@ -46,7 +48,8 @@ pub const COMMAND: Command = Command {
 struct Row {
     record: ContainerRecord,
     status: Status,
-    ports: Vec<Published>,
+    /// As Docker shows them: `0.0.0.0:8080->80/tcp`, or `80/tcp` of one that is only exposed.
+    ports: Vec<String>,
     health: Option<HealthState>,
     /// Bytes of the disk, if somebody wants to see them.
     size: u64,
@@ -125,8 +128,7 @@ fn rows(store: &Store, all: bool) -> Result<Vec<Row>> {
         }
         // One that is gone meanwhile, or was never complete, is none.
         let Some(Some(record)) = whole(&folder, ContainerRecord::read(&folder)) else { continue };
-        let has_ports = status.is_alive() && !record.options.network.published.is_empty();
-        let ports = if has_ports { whole(&folder, published(store, &folder)) } else { None };
+        let ports = if status.is_alive() { whole(&folder, ports(store, &folder, &record)) } else { None };
         let ports = ports.unwrap_or_default();
         let health = if status.is_alive() { whole(&folder, Health::of(&folder, &record)) } else { None };
         let health = health.flatten();
@@ -134,6 +136,24 @@ fn rows(store: &Store, all: bool) -> Result<Vec<Row>> {
     }
     rows.sort_by_key(|row| std::cmp::Reverse(row.record.created));
     Ok(rows)
+}
+
+fn ports(store: &Store, folder: &ContainerFolder, record: &ContainerRecord) -> Result<Vec<String>> {
+    let network = &record.options.network;
+    let has_own = !matches!(network.mode, NetworkMode::Host | NetworkMode::Container(_));
+    // An image may say what is none.
+    let mut exposed = match has_own {
+        true => exposed_ports(&record.execution, network).unwrap_or_default(),
+        false => BTreeSet::new(),
+    };
+    let published = match network.published.is_empty() && !network.publish_all {
+        true => Vec::new(),
+        false => published(store, folder)?,
+    };
+    let inside = |port: &Published| format!("{}/{}", port.port, port.protocol);
+    exposed.retain(|port| published.iter().all(|one| inside(one) != port.to_string()));
+    let exposed = exposed.iter().map(ExposedPort::to_string);
+    Ok(published.iter().map(Published::to_string).chain(exposed).collect())
 }
 
 fn is_wanted(row: &Row, filters: &Filters) -> bool {
@@ -186,7 +206,7 @@ fn fields(row: &Row, whole: bool, now: Moment) -> Value {
         "CreatedAgo": format!("{} ago", span(age)),
         "Status": status.sentence(now) + &health,
         "State": status.name(),
-        "Ports": ports.iter().map(Published::to_string).collect::<Vec<_>>().join(", "),
+        "Ports": ports.join(", "),
         "Names": record.name,
         "Size": human_size(*size),
         "CreatedAt": rfc3339(record.created),

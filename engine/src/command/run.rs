@@ -2,13 +2,15 @@
 
 use rustix::termios::isatty;
 
+use super::attach::{DETACH_KEYS, attaching};
 use super::container_flags::{FLAGS, IDENTITY_FLAGS, LIMIT_FLAGS, RESTART_FLAG, Wanted};
 use super::project::Project;
 use super::pull::{POLICY_FLAGS, provide};
 use super::registry_flags::{FLAGS as REGISTRY_FLAGS, PLATFORM_FLAGS};
 use super::{Arguments, Command, Flag, Global, print, say, status_of, warn};
 use crate::container::{
-    Lifetime, NetworkMode, Options, Start, Streams, run_in_foreground, start_attached, start_detached,
+    Attaching, Lifetime, NetworkMode, Options, Start, Streams, run_in_foreground, start_attached,
+    start_detached,
 };
 use crate::error::{Context, Error, Result};
 
@@ -33,6 +35,13 @@ pub const COMMAND: Command = Command {
 };
 
 const OWN_FLAGS: &[Flag] = &[
+    Flag {
+        long: "attach",
+        short: Some('a'),
+        value: Some("STREAM"),
+        help: "stdin, stdout or stderr: which of its streams are box's; otherwise all",
+    },
+    DETACH_KEYS,
     Flag { long: "detach", short: Some('d'), value: None, help: "leave it running, and print its id" },
     Flag { long: "sig-proxy", short: None, value: None, help: "pass signals on (default; =false)" },
 ];
@@ -47,15 +56,21 @@ fn run(global: &Global, arguments: &Arguments) -> Result<u8> {
         *streams = Streams { interactive: true, terminal: streams.terminal || is_attached };
     }
     let detached = arguments.is_set("detach");
+    let attaching = streams(arguments, &mut wanted.options.streams)?;
     let is_throwaway = arguments.is_set("rm");
     if !detached {
         check_terminal(&wanted.options)?;
     }
     let store = global.store()?;
     provide(&store, wanted.image(), arguments)?;
-    // Whoever is on a network with a name is announced there, which is its monitor's work.
-    let has_monitor =
-        detached || !is_throwaway || matches!(wanted.options.network.mode, NetworkMode::Named(_));
+    // Whoever is on a network with a name is announced there, which is its monitor's work. Without one nobody can let go.
+    let Streams { interactive, terminal } = wanted.options.streams;
+    let has_monitor = detached
+        || !is_throwaway
+        || (interactive && terminal)
+        || attaching != Attaching::default()
+        || wanted.options.log.driver.is_elsewhere()
+        || matches!(wanted.options.network.mode, NetworkMode::Named(_));
     let lifetime = match (is_throwaway, has_monitor) {
         (false, _) => Lifetime::Kept,
         (true, true) => Lifetime::OfProgram,
@@ -68,14 +83,36 @@ fn run(global: &Global, arguments: &Arguments) -> Result<u8> {
         return print(&format!("{id}\n"));
     }
     if !own.record.is_foreground {
-        let signals = arguments.is_on("sig-proxy");
-        return status_of(start_attached(&store, own, signals, &mut say)?);
+        if !attaching.stdout && !attaching.stderr {
+            print(&format!("{}\n", own.record.id))?;
+        }
+        return status_of(start_attached(&store, own, &attaching, &mut say)?);
     }
     let streams = own.record.options.streams;
     if streams.terminal && !streams.interactive {
         close_keyboard()?;
     }
     run_in_foreground(&store, own, &mut |warning| warn(warning))
+}
+
+/// Which streams are box's, by `--attach`. Whoever is to read what box reads has a stdin.
+fn streams(arguments: &Arguments, streams: &mut Streams) -> Result<Attaching> {
+    let mut attaching = attaching(arguments)?;
+    let wanted = arguments.texts("attach")?;
+    let Some(first) = wanted.first() else { return Ok(attaching) };
+    if arguments.is_set("detach") {
+        return Err(Error::invalid(format!("--attach {first}: --detach attaches nothing: leave one out")));
+    }
+    (attaching.stdout, attaching.stderr) = (false, false);
+    for stream in &wanted {
+        match stream.to_ascii_lowercase().as_str() {
+            "stdin" => streams.interactive = true,
+            "stdout" => attaching.stdout = true,
+            "stderr" => attaching.stderr = true,
+            _ => return Err(Error::invalid(format!("--attach {stream}: must be stdin, stdout or stderr"))),
+        }
+    }
+    Ok(attaching)
 }
 
 fn check_terminal(options: &Options) -> Result<()> {

@@ -1,8 +1,9 @@
 //! start, restart: containers that are there.
 
+use super::attach::{DETACH_KEYS, attaching};
 use super::stop::{TIMEOUT_FLAG, patience};
 use super::{Arguments, Command, Flag, Global, each, say, status_of};
-use crate::container::{ContainerRecord, Taken, attach_to, start_attached, start_detached, stop, take};
+use crate::container::{Attaching, ContainerRecord, Taken, attach_to, start_attached, start_detached, stop, take};
 use crate::error::{Error, Result};
 
 pub const START: Command = Command {
@@ -14,6 +15,8 @@ pub const START: Command = Command {
     flags: &[&[
         Flag { long: "attach", short: Some('a'), value: None, help: "see what it writes, until its end" },
         Flag { long: "interactive", short: Some('i'), value: None, help: "let it read what box reads" },
+        Flag { long: "sig-proxy", short: None, value: None, help: "pass signals on (default; =false)" },
+        DETACH_KEYS,
     ]],
     ends_at_operand: false,
     run: start,
@@ -41,14 +44,14 @@ fn start(global: &Global, arguments: &Arguments) -> Result<u8> {
     if let Some(other) = arguments.operand(1)? {
         return Err(Error::invalid(format!("start: {other}: box can be attached to one container only")));
     }
-    let input = arguments.is_set("interactive");
+    let attaching = Attaching { stdin: arguments.is_set("interactive"), ..attaching(arguments)? };
     status_of(match take(&store, arguments.operand(0)?.unwrap_or_default())? {
         Taken::Own(mut own) => {
-            own.record.options.streams.interactive &= input;
-            start_attached(&store, *own, true, &mut say)?
+            own.record.options.streams.interactive &= attaching.stdin;
+            start_attached(&store, *own, &attaching, &mut say)?
         }
         Taken::Running(folder) => {
-            attach_to(&store, &folder, &ContainerRecord::of(&folder)?, input, true, &mut say)?
+            attach_to(&store, &folder, &ContainerRecord::of(&folder)?, &attaching, &mut say)?
         }
     })
 }

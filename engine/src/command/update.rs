@@ -1,6 +1,7 @@
 //! update: other limits for containers.
 
-use super::container_flags::{LIMIT_FLAGS, RESTART_FLAG, limits, restart};
+use super::container_flags::{LIMIT_FLAGS, RESTART_FLAG, restart};
+use super::limit_flags::limits;
 use super::{Arguments, Command, Global, each};
 use crate::container::{Options, Update, update as update_container};
 use crate::error::{Error, Result};

@@ -11,23 +11,47 @@ use rustix::io::Errno;
 use rustix::stdio;
 use rustix::termios::{OptionalActions, Termios, isatty, tcgetattr, tcgetwinsize, tcsetattr};
 
+use super::detach::{DetachKeys, Keyboard, Typed};
 use super::monitor::{Decoder, Failure, Hello, Kind, Size, VERSION, decode_value, encode, encode_value};
 use crate::error::{Context, Error, Result};
 
+/// What a caller asks for: which of the program's streams are box's, and how they are used.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Attaching {
+    /// It reads what box reads, if it reads anything.
+    pub stdin: bool,
+    /// What it writes to stdout, or to its terminal, is shown.
+    pub stdout: bool,
+    /// What it writes to stderr is shown.
+    pub stderr: bool,
+    /// Signals are passed on.
+    pub signals: bool,
+    /// What lets go of its terminal.
+    pub keys: DetachKeys,
+}
+
+impl Default for Attaching {
+    fn default() -> Self {
+        Attaching { stdin: true, stdout: true, stderr: true, signals: true, keys: DetachKeys::default() }
+    }
+}
+
 /// What a client wants of a monitor.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Wants {
-    /// To see what the program writes.
-    pub output: bool,
-    /// To let it read what box reads.
-    pub input: bool,
+    /// To see what the program writes to stdout, or to its terminal.
+    pub stdout: bool,
+    /// To see what it writes to stderr.
+    pub stderr: bool,
+    /// To let it read what box reads, but for these keys.
+    pub input: Option<DetachKeys>,
     /// Whether the program has a terminal.
     pub terminal: bool,
 }
 
 impl Wants {
     /// To know when it has started, or ended.
-    pub const NOTHING: Wants = Wants { output: false, input: false, terminal: false };
+    pub const NOTHING: Wants = Wants { stdout: false, stderr: false, input: None, terminal: false };
 }
 
 /// What becomes of the signals that box gets; without it they are for box itself. It does not go by the monitor, where it would
@@ -59,9 +83,6 @@ pub enum Outcome {
 /// What may wait for the monitor. Above this nothing more is read from stdin.
 const UNSENT_MAX: usize = 1 << 16;
 
-/// The keys that let go: ctrl-p, ctrl-q.
-const DETACH: [u8; 2] = [0x10, 0x11];
-
 /// Speaks to a monitor. With `start` it lets a container that was just made begin. `warn` gets lines for the user.
 ///
 /// # Errors
@@ -74,23 +95,24 @@ pub fn attach(
     until: Until,
     warn: &mut dyn FnMut(&str),
 ) -> Result<Outcome> {
-    let hello = Hello { version: VERSION, output: wants.output, input: wants.input };
+    let hello =
+        Hello { version: VERSION, output: wants.stdout || wants.stderr, input: wants.input.is_some() };
     // Neither end ever waits for the other, or both would.
     stream.set_nonblocking(true).context(|| "monitor")?;
     let signals = pass_on.map(|_| ForwardedSignals::block()).transpose()?;
-    let raw = (wants.terminal && wants.input).then(RawTerminal::enter).flatten();
+    let raw = (wants.terminal && wants.input.is_some()).then(RawTerminal::enter).flatten();
     let mut session = Session {
         stream,
+        keyboard: Keyboard::new(wants.input.clone().unwrap_or_default()),
+        reads: wants.input.is_some(),
         wants,
         pass_on,
         decoder: Decoder::default(),
         unsent: encode_value(Kind::Hello, &hello),
-        reads: wants.input,
-        held: Vec::new(),
         start,
         until,
     };
-    if wants.terminal && !start {
+    if session.wants.terminal && !start {
         session.send_size();
     }
     let outcome = session.run(signals.as_ref(), warn);
@@ -107,8 +129,7 @@ struct Session<'a> {
     unsent: Vec<u8>,
     /// Whether stdin has not come to its end.
     reads: bool,
-    /// The beginning of the keys that let go.
-    held: Vec<u8>,
+    keyboard: Keyboard,
     start: bool,
     until: Until,
 }
@@ -184,8 +205,8 @@ impl Session<'_> {
                     let Failure { text, status } = decode_value(&payload)?;
                     return Err(Error::new(crate::Kind::Host, text).with_status(status));
                 }
-                Kind::Stdout => write_all(stdio::stdout(), &payload),
-                Kind::Stderr => write_all(stdio::stderr(), &payload),
+                Kind::Stdout if self.wants.stdout => write_all(stdio::stdout(), &payload),
+                Kind::Stderr if self.wants.stderr => write_all(stdio::stderr(), &payload),
                 Kind::Warning => warn(&String::from_utf8_lossy(&payload)),
                 Kind::Ended => return Ok(Some(Outcome::Ended(payload.first().copied().unwrap_or(0)))),
                 _ => {}
@@ -211,19 +232,18 @@ impl Session<'_> {
             self.say(&encode(Kind::Input, &buffer[..length]));
             return Ok(false);
         }
-        let mut typed = std::mem::take(&mut self.held);
-        typed.extend_from_slice(&buffer[..length]);
-        if typed.windows(DETACH.len()).any(|keys| keys == DETACH) {
-            return Ok(true);
+        let Typed { text, lets_go } = self.keyboard.take(&buffer[..length]);
+        if !text.is_empty() {
+            self.say(&encode(Kind::Input, &text));
         }
-        // The first of the keys waits for the second one.
-        if typed.last() == Some(&DETACH[0]) {
-            self.held.extend(typed.pop());
+        // What was typed before the keys is for the program still.
+        while lets_go && !self.unsent.is_empty() {
+            match poll(&mut [PollFd::new(self.stream, PollFlags::OUT)], None) {
+                Ok(_) | Err(Errno::INTR) => self.send(),
+                Err(errno) => return Err(errno).context(|| "monitor"),
+            }
         }
-        if !typed.is_empty() {
-            self.say(&encode(Kind::Input, &typed));
-        }
-        Ok(false)
+        Ok(lets_go)
     }
 
     fn take_signal(&mut self, signal: Signal) {
@@ -264,7 +284,7 @@ impl Session<'_> {
 }
 
 /// A reader that has gone wants nothing more.
-fn write_all(stream: BorrowedFd<'_>, mut content: &[u8]) {
+pub(super) fn write_all(stream: BorrowedFd<'_>, mut content: &[u8]) {
     while !content.is_empty() {
         match rustix::io::write(stream, content) {
             Ok(length) => content = &content[length..],
@@ -281,13 +301,13 @@ fn write_all(stream: BorrowedFd<'_>, mut content: &[u8]) {
 }
 
 /// The user's terminal, in which keys reach the program as they are typed. It is put back when the value is dropped.
-struct RawTerminal {
+pub(super) struct RawTerminal {
     terminal: OwnedFd,
     before: Termios,
 }
 
 impl RawTerminal {
-    fn enter() -> Option<RawTerminal> {
+    pub(super) fn enter() -> Option<RawTerminal> {
         let stdin = stdio::stdin();
         if !isatty(stdin) {
             return None;

@@ -4,12 +4,15 @@ use pillbox::{ExecOptions, Root, Stdio};
 use serde_json::Value;
 
 use super::compile::compile_exec;
+use super::detach::DetachKeys;
 use super::facts::Facts;
+use super::monitor::keeper::keep_terminal;
 use super::options::{Options, Streams};
 use super::record::ContainerRecord;
 use super::root::RootFolders;
 use super::status::{open_running, unless_ended};
 use super::streams::{Account, Copying, ProgramStreams, connect};
+use super::terminal::{Parting, converse};
 use crate::error::Result;
 use crate::store::{ContainerFolder, Store};
 
@@ -30,6 +33,8 @@ pub struct ExecRequest {
     pub privileged: bool,
     /// Whether box does not wait for it.
     pub detached: bool,
+    /// What lets go of its terminal.
+    pub keys: DetachKeys,
 }
 
 /// Runs it to its end with the caller's streams; the result is its status. A detached one has no streams and is left running.
@@ -50,12 +55,20 @@ pub fn exec(
     let mut options = ExecOptions::with_process(process.to_string());
     if request.detached {
         let begun = container.exec(options.stdin(Stdio::Null).stdout(Stdio::Null).stderr(Stdio::Null));
-        return unless_ended(store, folder, begun).map(|_| 0);
+        let mut process = unless_ended(store, folder, begun)?;
+        return process.take_terminal().map_or(Ok(0), |master| keep_terminal(master).map(|()| 0));
+    }
+    if request.streams.terminal && request.streams.interactive {
+        let process = unless_ended(store, folder, container.exec(options))?;
+        return match converse(process, request.keys)? {
+            Parting::Ended(status) => Ok(status),
+            Parting::LetGo(master) => keep_terminal(master).map(|()| 0),
+        };
     }
     let mut copying = Copying::default();
-    if request.streams.terminal && !request.streams.interactive {
+    if request.streams.terminal {
         options = options.stdin(Stdio::Null);
-    } else if !request.streams.terminal {
+    } else {
         let connected = connect(request.streams.interactive, Account::of(&process))?;
         let ProgramStreams { stdin, stdout, stderr } = connected.0;
         copying = connected.1;
@@ -73,7 +86,7 @@ pub fn exec(
 /// # Errors
 /// Something cannot be as it is asked for.
 pub(super) fn process(record: &ContainerRecord, request: &ExecRequest, facts: &Facts) -> Result<Value> {
-    let ExecRequest { command, environment, workdir, user, streams, privileged, detached: _ } =
+    let ExecRequest { command, environment, workdir, user, streams, privileged, detached: _, keys: _ } =
         request.clone();
     let own = &record.options;
     let mut options = Options {

@@ -56,7 +56,7 @@ pub fn explain(store: &Store, source: &Source, mut options: Options) -> Result<E
     let root = RootFolders::planned(store, &folder, &source.base);
     let facts = Facts::look(store, ID, &options, root.accounts()?)?;
     let config = compile(&source.execution, &options, &facts)?;
-    let (network, networks) = look_up(store, &options, folder.join("names"))?;
+    let (network, networks) = look_up(store, &source.execution, &options, folder.join("names"))?;
     let layers = root.layers(false);
     let shown = layers.to_string();
     let bundle = Bundle {
@@ -66,6 +66,7 @@ pub fn explain(store: &Store, source: &Source, mut options: Options) -> Result<E
     };
     let wishes = Wishes {
         wait_for_start: true,
+        stand_before: options.init,
         networks: Some(networks),
         state_folder: store.place().runtime.join(ID),
         root: RootSource::layers(layers),

@@ -6,7 +6,8 @@ use std::os::unix::fs::{FileTypeExt, MetadataExt};
 use std::path::{Path, PathBuf};
 
 use super::account::Accounts;
-use super::options::{NetworkMode, Options};
+use super::options::{DeviceLimit, IpcAccess, NetworkMode, Options};
+use super::record::ContainerRecord;
 use super::status::open_running;
 use crate::error::{Context, Error, Result};
 use crate::ids::IdMaps;
@@ -31,6 +32,8 @@ pub struct Facts {
     pub joined: Joined,
     /// Devices that are asked for; all of the host's for a privileged container.
     pub devices: Vec<Device>,
+    /// Disks of which it may use only so much, with their numbers.
+    pub limited: Vec<(DeviceLimit, [u32; 2])>,
 }
 
 /// Namespaces of other containers that a container is to be in, by their paths.
@@ -94,6 +97,7 @@ impl Facts {
                 ..device
             });
         }
+        facts.limited = options.device_limits.iter().map(with_numbers).collect::<Result<_>>()?;
         Ok(facts)
     }
 
@@ -110,6 +114,7 @@ impl Facts {
             volumes,
             joined: Joined::default(),
             devices: Vec::new(),
+            limited: Vec::new(),
         }
     }
 }
@@ -136,6 +141,14 @@ impl Joined {
             Ok::<_, Error>(format!("/proc/{}/ns/{kind}", container.pid()?))
         };
         joined.pid = namespaces.pid_of.as_ref().map(|name| path(name, "pid")).transpose()?;
+        if let Some(name) = &namespaces.ipc_of {
+            let other = ContainerRecord::of(&store.containers().find(name)?)?;
+            if other.options.namespaces.ipc_access != IpcAccess::Shareable {
+                return Err(Error::conflict(format!(
+                    "--ipc container:{name}: that one's is nobody else's: start it with --ipc shareable"
+                )));
+            }
+        }
         joined.ipc = namespaces.ipc_of.as_ref().map(|name| path(name, "ipc")).transpose()?;
         if let Some(name) = network {
             let folder = store.containers().find(name)?;
@@ -159,7 +172,17 @@ fn read_hostname(path: &Path) -> Option<String> {
     (!name.is_empty() && name.len() as u64 <= HOSTNAME_MAX).then(|| name.to_string())
 }
 
-fn hostname() -> String {
+/// The kernel counts a disk's traffic by its numbers.
+fn with_numbers(limit: &DeviceLimit) -> Result<(DeviceLimit, [u32; 2])> {
+    let named = || format!("{} {}", limit.what.flag(), limit.device.display());
+    match Device::look(&limit.device).context(named)? {
+        Some(device) if device.is_block => Ok((limit.clone(), [device.major, device.minor])),
+        _ => Err(Error::invalid("must be a block device, such as /dev/sda").context(named())),
+    }
+}
+
+/// The host's name.
+pub fn hostname() -> String {
     let name = rustix::system::uname();
     CStr::to_string_lossy(name.nodename()).into_owned()
 }

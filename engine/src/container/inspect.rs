@@ -5,8 +5,12 @@ use std::collections::BTreeMap;
 use serde_json::{Map, Value, json};
 
 use super::compile::arguments;
+use super::exposed::exposed_ports;
 use super::health::Health;
-use super::options::{Access, Limits, Mount, MountSource, NetworkMode, Options, Restart, Sharing};
+use super::log::json_file;
+use super::options::{
+    Access, Limits, LogDriver, LogOptions, Mount, MountSource, NetworkMode, Options, Restart, Sharing,
+};
 use super::ports::{Published, published};
 use super::record::{Base, ContainerRecord, Exit, Progress};
 use super::status::Status;
@@ -43,13 +47,42 @@ pub fn inspect(store: &Store, folder: &ContainerFolder) -> Result<Value> {
         "RestartCount": progress.restarts,
         "Driver": "overlay",
         "Platform": "linux",
-        "LogPath": path("log"),
+        "LogPath": log_path(folder, &record),
         "GraphDriver": {"Name": "overlay", "Data": {"UpperDir": path("upper"), "WorkDir": path("work")}},
         "HostConfig": host_config(&record),
         "Mounts": record.options.mounts.iter().map(|one| mount(store, one)).collect::<Value>(),
         "Config": config(&record),
         "NetworkSettings": network_settings(store, &record, published(store, folder)?),
     }))
+}
+
+/// Where box itself keeps what it writes.
+fn log_path(folder: &ContainerFolder, record: &ContainerRecord) -> Value {
+    match record.options.log.driver {
+        LogDriver::Local => json!(folder.path().join("log")),
+        LogDriver::JsonFile => json!(json_file(folder.path(), &record.id)),
+        LogDriver::None | LogDriver::Journald | LogDriver::Syslog => json!(""),
+    }
+}
+
+/// As `--log-driver` and `--log-opt` have it.
+fn log_config(log: &LogOptions) -> Value {
+    let LogOptions { driver, size, count, tag, labels, variables, waiting, syslog } = log;
+    let list = |names: &[String]| Some(names.join(",")).filter(|names| !names.is_empty());
+    let options = [
+        ("max-size", size.map(|bytes| bytes.to_string())),
+        ("max-file", count.map(|count| count.to_string())),
+        ("tag", tag.clone()),
+        ("labels", list(labels)),
+        ("env", list(variables)),
+        ("max-buffer-size", waiting.map(|bytes| bytes.to_string())),
+        ("syslog-address", syslog.address.clone()),
+        ("syslog-facility", syslog.facility.clone()),
+        ("syslog-format", syslog.format.clone()),
+    ];
+    let options: Map<String, Value> =
+        options.into_iter().filter_map(|(name, value)| Some((name.to_string(), json!(value?)))).collect();
+    json!({"Type": driver.name(), "Config": options})
 }
 
 fn state(status: &Status, progress: &Progress, health: Option<Value>) -> Value {
@@ -97,7 +130,10 @@ fn health(folder: &ContainerFolder, record: &ContainerRecord) -> Result<Option<V
 fn config(record: &ContainerRecord) -> Value {
     let ContainerRecord { execution, options, .. } = record;
     let hostname = options.hostname.clone().unwrap_or_else(|| record.id[..12].to_string());
-    let Execution { exposed_ports, volumes, .. } = execution;
+    let Execution { volumes, .. } = execution;
+    // An image may say what is none.
+    let exposed = exposed_ports(execution, &options.network).unwrap_or_default();
+    let exposed: Map<String, Value> = exposed.iter().map(|port| (port.to_string(), json!({}))).collect();
     let labels: BTreeMap<_, _> = execution.labels.iter().chain(&options.labels).collect();
     let (entrypoint, command) = match options.entrypoint.as_deref() {
         Some("") => (Vec::new(), &options.command),
@@ -117,7 +153,7 @@ fn config(record: &ContainerRecord) -> Value {
         "Entrypoint": entrypoint,
         "Image": record.image,
         "WorkingDir": options.workdir.as_ref().unwrap_or(&execution.working_dir),
-        "ExposedPorts": exposed_ports,
+        "ExposedPorts": exposed,
         "Volumes": volumes,
         "Labels": labels,
         "StopSignal": options.stop_signal.as_ref().or(execution.stop_signal.as_ref()),
@@ -138,8 +174,11 @@ fn host_config(record: &ContainerRecord) -> Value {
     json!({
         "NetworkMode": network_name(&network.mode),
         "PortBindings": network.published,
+        "PublishAllPorts": network.publish_all,
         "RestartPolicy": {"Name": restart, "MaximumRetryCount": most},
+        "LogConfig": log_config(&record.options.log),
         "AutoRemove": record.auto_remove,
+        "Init": record.options.init,
         "Privileged": rights.privileged,
         "CapAdd": rights.added,
         "CapDrop": rights.dropped,

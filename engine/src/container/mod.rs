@@ -7,9 +7,11 @@ mod commit;
 mod compile;
 mod copy;
 mod create;
+mod detach;
 mod event;
 mod exec;
 mod explain;
+mod exposed;
 mod facts;
 mod foreground;
 mod health;
@@ -37,17 +39,20 @@ mod stats;
 mod status;
 mod streams;
 mod sweep;
+mod terminal;
 mod update;
 
 pub use account::{Account, Accounts};
-pub use attach::Outcome;
+pub use attach::{Attaching, Outcome};
 pub use commit::{CommitOptions, commit};
 pub use compile::{arguments, compile};
 pub use copy::{CopyOptions, copy_from_stream, copy_into, copy_out, copy_to_stream, export};
 pub use create::{Lifetime, Start, create};
+pub use detach::DetachKeys;
 pub use event::{Happening, note};
 pub use exec::{ExecRequest, exec};
 pub use explain::{Explained, explain};
+pub use exposed::{ExposedPort, exposed_ports};
 pub use facts::{Device, Facts};
 pub use foreground::run_in_foreground;
 pub use health::{Health, HealthCheck, HealthState, Look};
@@ -55,8 +60,9 @@ pub use inspect::inspect;
 pub use name::{check_network_name, check_volume_name};
 pub use network::compile_network;
 pub use options::{
-    Access, DeviceRequest, HealthOptions, Limits, LogOptions, Mount, MountSource, Namespaces, Network,
-    NetworkMode, Options, Restart, Rights, Seccomp, Sharing, Streams,
+    Access, DeviceLimit, DeviceRequest, DeviceRule, DeviceUse, HealthOptions, IpcAccess, Limits, LogDriver,
+    LogOptions, Mount, MountSource, Namespaces, Network, NetworkMode, Options, Restart, Rights, Seccomp,
+    Sharing, Streams, SyslogOptions,
 };
 pub use own::{Own, Taken, discard, forget_state, is_volume_used, remove_volumes, take};
 pub use ports::{Published, published};

@@ -5,8 +5,10 @@ use std::path::PathBuf;
 use pillbox::container::Networks;
 use serde_json::{Map, Value, json};
 
+use super::exposed::ports_to_publish;
 use super::options::{Network, NetworkMode, Options};
 use crate::error::{Error, Result};
+use crate::image::Execution;
 use crate::store::{NetworkDriver, NetworkRecord, Store};
 
 /// Compiles it. `named` is the network that is meant by its name. An ordinary user's network is one in user mode, because links of
@@ -14,9 +16,26 @@ use crate::store::{NetworkDriver, NetworkRecord, Store};
 ///
 /// # Errors
 /// A flag has a value that cannot be; it is named.
-pub fn compile_network(network: &Network, named: Option<&NetworkRecord>, is_users: bool) -> Result<Value> {
-    let Network { mode, aliases, addresses, mac, published, hosts, servers, search, resolver_options } =
-        network;
+pub fn compile_network(
+    image: &Execution,
+    network: &Network,
+    named: Option<&NetworkRecord>,
+    is_users: bool,
+) -> Result<Value> {
+    let Network {
+        mode,
+        aliases,
+        addresses,
+        mac,
+        published: _,
+        exposed: _,
+        publish_all,
+        hosts,
+        servers,
+        search,
+        resolver_options,
+    } = network;
+    let published = ports_to_publish(image, network)?;
     let mut netconf = Map::new();
     if named.is_none() {
         refuse_without_name(aliases, addresses)?;
@@ -56,10 +75,15 @@ pub fn compile_network(network: &Network, named: Option<&NetworkRecord>, is_user
         NetworkMode::Container(_) => Some("container"),
         NetworkMode::Default | NetworkMode::Named(_) => None,
     };
-    if let (Some(name), Some(port)) = (without_ports, published.first()) {
-        return Err(Error::invalid(format!(
-            "--publish {port}: with --network {name} there is no port to publish"
-        )));
+    if let Some(name) = without_ports {
+        let flag = match network.published.first() {
+            Some(port) => format!("--publish {port}"),
+            None if *publish_all => "--publish-all".to_string(),
+            None => String::new(),
+        };
+        if !flag.is_empty() {
+            return Err(Error::invalid(format!("{flag}: with --network {name} there is no port to publish")));
+        }
     }
     if !(servers.is_empty() && search.is_empty() && resolver_options.is_empty()) {
         let dns = json!({"nameservers": servers, "search": search, "options": resolver_options});
@@ -76,12 +100,17 @@ pub fn compile_network(network: &Network, named: Option<&NetworkRecord>, is_user
 ///
 /// # Errors
 /// A flag has a value that cannot be; the network is not there.
-pub(super) fn look_up(store: &Store, options: &Options, names: PathBuf) -> Result<(Value, Networks)> {
+pub(super) fn look_up(
+    store: &Store,
+    image: &Execution,
+    options: &Options,
+    names: PathBuf,
+) -> Result<(Value, Networks)> {
     let named = match &options.network.mode {
         NetworkMode::Named(name) => Some(store.networks().find(name)?),
         NetworkMode::Default | NetworkMode::None | NetworkMode::Host | NetworkMode::Container(_) => None,
     };
-    let document = compile_network(&options.network, named.as_ref(), store.maps().is_some())?;
+    let document = compile_network(image, &options.network, named.as_ref(), store.maps().is_some())?;
     let mut networks = Networks::parse("network".to_string(), document.to_string().as_bytes())?;
     networks.set_files(names);
     Ok((document, networks))
@@ -155,15 +184,18 @@ mod tests {
             servers: vec!["9.9.9.9".into()],
             ..Network::default()
         };
-        let of_root = compile_network(&network, None, false).unwrap();
+        let of_root = compile_network(&Execution::default(), &network, None, false).unwrap();
         assert_eq!(of_root["interfaces"][0]["ports"], json!(["8080:80"]));
         assert_eq!(of_root["hosts"], json!({"db": "10.0.0.1", "six": "::1"}));
         assert_eq!(of_root["dns"]["nameservers"], json!(["9.9.9.9"]));
-        assert_eq!(compile_network(&network, None, true).unwrap()["model"]["type"], "pasta");
+        assert_eq!(
+            compile_network(&Execution::default(), &network, None, true).unwrap()["model"]["type"],
+            "pasta"
+        );
         let none = Network { mode: NetworkMode::None, ..network };
-        let error = compile_network(&none, None, false).unwrap_err().to_string();
+        let error = compile_network(&Execution::default(), &none, None, false).unwrap_err().to_string();
         assert_eq!(error, "--publish 8080:80: with --network none there is no port to publish");
         let wrong = Network { hosts: vec!["db".into()], ..Network::default() };
-        assert!(compile_network(&wrong, None, false).is_err());
+        assert!(compile_network(&Execution::default(), &wrong, None, false).is_err());
     }
 }

@@ -32,6 +32,8 @@ pub struct Options {
     pub mounts: Vec<Mount>,
     /// Containers whose volumes and binds it has as well: `CONTAINER[:ro]`.
     pub volumes_from: Vec<String>,
+    /// Whether a process of the runtime's stands before its program.
+    pub init: bool,
     /// Whether its root may not be changed.
     pub read_only: bool,
     /// Size of /dev/shm in bytes.
@@ -46,6 +48,10 @@ pub struct Options {
     pub network: Network,
     /// Devices of the host.
     pub devices: Vec<DeviceRequest>,
+    /// Devices that it may use, wherever they are.
+    pub device_rules: Vec<DeviceRule>,
+    /// How much it may use of devices.
+    pub device_limits: Vec<DeviceLimit>,
     /// Kernel parameters of its namespaces.
     pub sysctls: BTreeMap<String, String>,
     /// Whatever its user says.
@@ -85,15 +91,76 @@ pub struct HealthOptions {
 }
 
 /// The log.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 pub struct LogOptions {
-    /// There is none.
-    pub is_off: bool,
+    /// Who keeps it.
+    pub driver: LogDriver,
     /// Bytes of one file.
     pub size: Option<u64>,
     /// How many files.
     pub count: Option<u64>,
+    /// What it calls the container.
+    pub tag: Option<String>,
+    /// Labels that stand with each line.
+    pub labels: Vec<String>,
+    /// Variables that stand with each line.
+    pub variables: Vec<String>,
+    /// How many bytes may wait for whoever keeps it.
+    pub waiting: Option<usize>,
+    /// Of syslog.
+    pub syslog: SyslogOptions,
+}
+
+/// Who keeps what a container writes.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum LogDriver {
+    /// box, in a form of its own.
+    #[default]
+    Local,
+    /// Nobody.
+    None,
+    /// box, in Docker's form.
+    JsonFile,
+    /// systemd.
+    Journald,
+    /// A syslog server.
+    Syslog,
+}
+
+impl LogDriver {
+    /// All of them.
+    pub const ALL: [LogDriver; 5] =
+        [LogDriver::Local, LogDriver::JsonFile, LogDriver::Journald, LogDriver::Syslog, LogDriver::None];
+
+    /// As `--log-driver` names it.
+    pub fn name(self) -> &'static str {
+        match self {
+            LogDriver::Local => "local",
+            LogDriver::None => "none",
+            LogDriver::JsonFile => "json-file",
+            LogDriver::Journald => "journald",
+            LogDriver::Syslog => "syslog",
+        }
+    }
+
+    /// Whether somebody else keeps it.
+    pub fn is_elsewhere(self) -> bool {
+        matches!(self, LogDriver::Journald | LogDriver::Syslog)
+    }
+}
+
+/// Where syslog is, and what it is told.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct SyslogOptions {
+    /// `udp://host:514`; otherwise this machine's.
+    pub address: Option<String>,
+    /// By its name or number.
+    pub facility: Option<String>,
+    /// `rfc3164`, `rfc5424`, `rfc5424micro`.
+    pub format: Option<String>,
 }
 
 /// When a program that has ended is started again.
@@ -288,6 +355,8 @@ pub struct Namespaces {
     pub ipc: Sharing,
     /// Host name.
     pub uts: Sharing,
+    /// Who else may have the objects that are its own.
+    pub ipc_access: IpcAccess,
     /// Those processes are another container's: its name or id.
     pub pid_of: Option<String>,
     /// Those objects are another container's.
@@ -296,6 +365,19 @@ pub struct Namespaces {
     pub cgroup: Sharing,
     /// The cgroup above the container's.
     pub cgroup_parent: Option<String>,
+}
+
+/// Who may have a container's System V and POSIX objects.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum IpcAccess {
+    /// Whoever asks for it.
+    #[default]
+    Shareable,
+    /// Nobody else.
+    Private,
+    /// Nobody else, and it has no /dev/shm.
+    None,
 }
 
 /// A namespace of one's own, or the host's.
@@ -323,6 +405,10 @@ pub struct Network {
     pub mac: Option<String>,
     /// As Docker's `--publish` takes them.
     pub published: Vec<String>,
+    /// What it listens at besides the image's: `PORT[-PORT][/PROTOCOL]`.
+    pub exposed: Vec<String>,
+    /// Whether all ports that it listens at are published, at ports that are free.
+    pub publish_all: bool,
     /// More names, each with its address: `NAME:ADDRESS`.
     pub hosts: Vec<String>,
     /// Name servers.
@@ -360,4 +446,59 @@ pub struct DeviceRequest {
     pub container: String,
     /// `r`, `w`, `m`.
     pub access: String,
+}
+
+/// Devices that a container may use.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct DeviceRule {
+    /// `a`, `b` or `c`.
+    pub kind: String,
+    /// Of their driver; `None`: any.
+    pub major: Option<u32>,
+    /// Among those of the driver; `None`: any.
+    pub minor: Option<u32>,
+    /// `r`, `w`, `m`.
+    pub access: String,
+}
+
+/// How much a container may use of a device.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct DeviceLimit {
+    /// Its path on the host.
+    pub device: PathBuf,
+    /// What is limited.
+    pub what: DeviceUse,
+    /// The limit.
+    pub value: u64,
+}
+
+/// What is limited of a device.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum DeviceUse {
+    /// A weight relative to other containers.
+    Weight,
+    /// Bytes that are read in a second.
+    ReadBytes,
+    /// Bytes that are written in a second.
+    WriteBytes,
+    /// Reads in a second.
+    ReadOperations,
+    /// Writes in a second.
+    WriteOperations,
+}
+
+impl DeviceUse {
+    /// The flag that asks for it.
+    pub fn flag(self) -> &'static str {
+        match self {
+            DeviceUse::Weight => "--blkio-weight-device",
+            DeviceUse::ReadBytes => "--device-read-bps",
+            DeviceUse::WriteBytes => "--device-write-bps",
+            DeviceUse::ReadOperations => "--device-read-iops",
+            DeviceUse::WriteOperations => "--device-write-iops",
+        }
+    }
 }

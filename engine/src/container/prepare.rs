@@ -49,7 +49,7 @@ pub fn prepare(store: &Store, folder: &ContainerFolder, record: &ContainerRecord
     };
     let names = folder.names();
     std::fs::create_dir_all(&names).context(|| format!("make the folder {}", names.display()))?;
-    let (_, mut networks) = look_up(store, &record.options, names)?;
+    let (_, mut networks) = look_up(store, &record.execution, &record.options, names)?;
     // Where pasta and slirp4netns are.
     let mut settings = CniSettings::default();
     settings.path = std::env::var("PATH").ok();
@@ -60,7 +60,7 @@ pub fn prepare(store: &Store, folder: &ContainerFolder, record: &ContainerRecord
         false => Some(Arc::new(layers.mount()?)),
     };
     let source = mount.clone().map_or_else(|| RootSource::layers(layers), RootSource::mount);
-    let options = CreateOptions::new().root(source).networks(networks);
+    let options = CreateOptions::new().root(source).networks(networks).init(record.options.init);
     Ok(Prepared { bundle, options, account: Account::of(&config["process"]), root: mount })
 }
 

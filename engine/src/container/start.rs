@@ -7,8 +7,9 @@ use std::time::{Duration, Instant};
 use pillbox::{Container, Signal};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
-use super::attach::{Outcome, Until, Wants, attach};
+use super::attach::{Attaching, Outcome, Until, Wants, attach};
 use super::monitor::{connect, start_monitor};
+use super::options::Streams;
 use super::own::{HANDOVER, Own};
 use super::record::{ContainerRecord, Exit, Progress, set_stopped};
 use super::status::{Status, is_held, open, open_running, unless_ended};
@@ -55,13 +56,17 @@ fn begin_anew(own: &Own) -> Result<()> {
 ///
 /// # Errors
 /// It could not be started; its monitor was killed.
-pub fn start_attached(store: &Store, own: Own, signals: bool, warn: &mut dyn FnMut(&str)) -> Result<Outcome> {
+pub fn start_attached(
+    store: &Store,
+    own: Own,
+    attaching: &Attaching,
+    warn: &mut dyn FnMut(&str),
+) -> Result<Outcome> {
     begin_anew(&own)?;
-    let (streams, id) = (own.record.options.streams, own.folder.id.clone());
+    let (wants, id) = (attaching.wants(own.record.options.streams), own.folder.id.clone());
     let stream = start_monitor(store, own)?;
-    let wants = Wants { output: true, input: streams.interactive, terminal: streams.terminal };
     let pass_on = |signal| send(store, &id, signal);
-    finish(attach(&stream, wants, signals.then_some(&pass_on), true, Until::Ended, warn)?)
+    finish(attach(&stream, wants, attaching.signals.then_some(&pass_on), true, Until::Ended, warn)?)
 }
 
 /// Attaches to one that runs, until its end.
@@ -72,15 +77,26 @@ pub fn attach_to(
     store: &Store,
     folder: &ContainerFolder,
     record: &ContainerRecord,
-    input: bool,
-    signals: bool,
+    attaching: &Attaching,
     warn: &mut dyn FnMut(&str),
 ) -> Result<Outcome> {
     let stream = connect(store, &folder.id)?.ok_or_else(|| not_running(store, folder, record))?;
-    let streams = record.options.streams;
-    let wants = Wants { output: true, input: input && streams.interactive, terminal: streams.terminal };
+    let wants = attaching.wants(record.options.streams);
     let pass_on = |signal| send(store, &folder.id, signal);
-    finish(attach(&stream, wants, signals.then_some(&pass_on), false, Until::Ended, warn)?)
+    finish(attach(&stream, wants, attaching.signals.then_some(&pass_on), false, Until::Ended, warn)?)
+}
+
+impl Attaching {
+    /// Of a program with these streams.
+    fn wants(&self, streams: Streams) -> Wants {
+        let Attaching { stdin, stdout, stderr, signals: _, keys } = self;
+        Wants {
+            stdout: *stdout,
+            stderr: *stderr,
+            input: (*stdin && streams.interactive).then(|| keys.clone()),
+            terminal: streams.terminal,
+        }
+    }
 }
 
 /// One that has just ended gets none.

@@ -124,7 +124,11 @@ impl Http {
     ///
     /// # Errors
     /// It could not be sent, is redirected in a circle, or out of TLS; a status is no error.
-    pub fn send(&self, request: &Request<'_>, authorization: Option<&Authorization>) -> Result<Response<Body>> {
+    pub fn send(
+        &self,
+        request: &Request<'_>,
+        authorization: Option<&Authorization>,
+    ) -> Result<Response<Body>> {
         let mut attempt = 0;
         loop {
             attempt += 1;
@@ -396,7 +400,8 @@ mod tests {
 
     #[test]
     fn nothing_leads_out_of_tls() {
-        let (secured, plain) = (parse("https://quay.io/v2/").unwrap(), parse("http://localhost/v2/").unwrap());
+        let (secured, plain) =
+            (parse("https://quay.io/v2/").unwrap(), parse("http://localhost/v2/").unwrap());
         assert!(follow(&secured, "/v2/x").is_ok() && follow(&secured, "https://cdn.example/x").is_ok());
         for location in ["http://quay.io/v2/x", "http://localhost/x", "http://127.0.0.1:80/x"] {
             let error = follow(&secured, location).unwrap_err().to_string();

@@ -30,7 +30,10 @@ impl Origin {
         };
         let authority = url.authority().ok_or_else(|| wrong("it has no host"))?;
         if authority.as_str().contains('@') {
-            return Err(Error::invalid(format!("address of {}: it has a name or a password", authority.host())));
+            return Err(Error::invalid(format!(
+                "address of {}: it has a name or a password",
+                authority.host()
+            )));
         }
         let port = authority.port_u16().unwrap_or(if is_secured { 443 } else { 80 });
         Ok(Origin { is_secured, host: authority.host().to_ascii_lowercase(), port })

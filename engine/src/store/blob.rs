@@ -6,10 +6,10 @@ use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use super::batch::NAMELESS;
 use super::lock::{Lock, Sharing};
 use super::removal;
 use super::whole::sync_folder;
-use super::batch::NAMELESS;
 use super::{PARTIAL, names_in, write_whole};
 use crate::digest::{Digest, Hasher};
 use crate::error::{Context, Error, Result};

@@ -234,7 +234,8 @@ fn many_layers_need_few_descriptors() {
         layers.push(saved.blob(&content, "application/vnd.oci.image.layer.v1.tar"));
         diff_ids.push(Digest::of(&content));
     }
-    let config = json!({"architecture": "amd64", "os": "linux", "rootfs": {"type": "layers", "diff_ids": diff_ids}});
+    let config =
+        json!({"architecture": "amd64", "os": "linux", "rootfs": {"type": "layers", "diff_ids": diff_ids}});
     let config = saved.blob(config.to_string().as_bytes(), "application/vnd.oci.image.config.v1+json");
     let manifest = json!({"schemaVersion": 2, "mediaType": OCI_MANIFEST, "config": config, "layers": layers});
     let manifest = saved.blob(manifest.to_string().as_bytes(), OCI_MANIFEST);
@@ -247,7 +248,11 @@ fn many_layers_need_few_descriptors() {
     let whole = room.command(&["load", "-q", "-i", "many.tar"]);
     let mut limited = Command::new("sh");
     limited.args(["-c", "ulimit -n 256; exec \"$0\" \"$@\""]).arg(whole.get_program()).args(whole.get_args());
-    limited.current_dir(&room.folder).env_clear().env("PATH", "/usr/bin:/bin").env("HOME", room.folder.join("home"));
+    limited
+        .current_dir(&room.folder)
+        .env_clear()
+        .env("PATH", "/usr/bin:/bin")
+        .env("HOME", room.folder.join("home"));
     finish(&mut limited).ok();
     assert_eq!((count(&room, "images"), count(&room, "layers"), count(&room, "blobs/sha256")), (1, 100, 102));
 }

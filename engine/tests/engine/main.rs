@@ -4,6 +4,7 @@ mod detached;
 mod distribution;
 mod explain;
 mod files;
+mod flags;
 mod harness;
 mod health;
 #[allow(dead_code)]
@@ -12,6 +13,7 @@ mod host;
 mod images;
 mod killed;
 mod load;
+mod logs;
 mod monitors;
 mod networks;
 mod output;

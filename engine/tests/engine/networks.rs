@@ -72,6 +72,45 @@ fn a_port_of_the_hosts() {
 }
 
 #[test]
+fn every_port_that_is_exposed() {
+    let Some((room, _alone)) = room() else { return };
+    let start = |name: &str, flags: &[&str]| {
+        let fixed = ["run", "-d", "-P", "--expose", "80", "--expose", "7000-7001/udp", "--name", name];
+        let rest = ["-e", "NAME=server", "./rootfs", "sh", "-c", SERVE];
+        room.call(&[&fixed[..], flags, &rest].concat()).exits(0);
+    };
+    start("one", &["-p", "127.0.0.1:18081:7001/udp"]);
+    start("two", &[]);
+    let ports = |name: &str| room.call(&["port", name]).ok();
+    let listed = ports("one");
+    let port = |name: &str| {
+        let said = room.call(&["port", name, "80"]).ok();
+        said.lines().next().and_then(|line| line.rsplit_once(':')).expect("port").1.to_string()
+    };
+    assert!(listed.contains("7001/udp -> 127.0.0.1:18081") && listed.contains("7000/udp -> "), "{listed}");
+    assert_ne!(port("one"), port("two"));
+    let address = format!("127.0.0.1:{}", port("one"));
+    wait_for("an answer", || read_from(&address) == "from server\n");
+    let inspected = room.call(&["inspect", "one"]).ok();
+    let document: serde_json::Value = serde_json::from_str(&inspected).expect("JSON");
+    let exposed = serde_json::json!({"80/tcp": {}, "7000/udp": {}, "7001/udp": {}});
+    assert_eq!(document[0]["Config"]["ExposedPorts"], exposed);
+    assert_eq!(document[0]["HostConfig"]["PublishAllPorts"], true);
+    assert!(document[0]["NetworkSettings"]["Ports"]["80/tcp"][0]["HostPort"].is_string(), "{inspected}");
+    room.call(&["rm", "-f", "one", "two"]).ok();
+    // What is only exposed is seen as that.
+    let flags = ["run", "-d", "--name", "three", "--expose", "81", "./rootfs", "sleep", "1000"];
+    room.call(&flags).exits(0);
+    assert_eq!(room.call(&["ps", "--format", "{{.Ports}}"]).ok(), "81/tcp\n");
+    room.call(&["rm", "-f", "three"]).ok();
+    room.call(&["run", "--rm", "--expose", "80:80", "./rootfs", "true"])
+        .fails(125, "--expose 80:80: must be");
+    room.call(&["run", "--rm", "--network", "host", "-P", "./rootfs", "true"])
+        .fails(125, "--publish-all: with");
+    room.assert_gone();
+}
+
+#[test]
 fn containers_find_each_other_by_name() {
     let Some((room, _alone)) = room() else { return };
     room.call(&["network", "create", "--subnet", "10.77.0.0/24", "backend"]).ok();

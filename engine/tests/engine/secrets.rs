@@ -99,7 +99,17 @@ fn who_is_led_to_does_not_ask_who_we_are() {
     let folder = room.folder.join("layer");
     fs::create_dir(&folder).expect("folder");
     let tar = room.folder.join("layer.tar");
-    assert!(Command::new("tar").arg("-cf").arg(&tar).arg("-C").arg(&folder).arg(".").status().expect("tar").success());
+    assert!(
+        Command::new("tar")
+            .arg("-cf")
+            .arg(&tar)
+            .arg("-C")
+            .arg(&folder)
+            .arg(".")
+            .status()
+            .expect("tar")
+            .success()
+    );
     let mut content = Content::default();
     content.image("1", "amd64", &[layer(&tar)]);
     let elsewhere = Registry::start(Content::default(), |request| match request.path.as_str() {
@@ -130,10 +140,11 @@ fn who_is_led_to_does_not_ask_who_we_are() {
 fn what_is_pushed_elsewhere_comes_from_nobody() {
     let Some(room) = Room::new() else { return };
     room.tar("image.tar");
-    let elsewhere = Registry::start_at("127.0.0.2", Content::default(), |request| match request.method.as_str() {
-        "PUT" => Answer::Status(201, vec![], String::new()),
-        _ => Answer::Usual,
-    });
+    let elsewhere =
+        Registry::start_at("127.0.0.2", Content::default(), |request| match request.method.as_str() {
+            "PUT" => Answer::Status(201, vec![], String::new()),
+            _ => Answer::Usual,
+        });
     let there = elsewhere.host.clone();
     let registry = Registry::start(Content::default(), move |request| match request.method.as_str() {
         _ if !is_known(request) => basic(),

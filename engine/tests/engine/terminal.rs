@@ -115,6 +115,44 @@ fn letting_go_and_coming_back() {
 }
 
 #[test]
+fn letting_go_by_other_keys() {
+    let Some(room) = Room::new() else { return };
+    let screen = Screen::open();
+    // It is removed when it ends, not when its user lets go.
+    let flags = ["run", "--rm", "-it", "--name", "shell", "--detach-keys", "ctrl-x,y", "--network", "none"];
+    let mut child = screen.start(&room, &[&flags[..], &["./rootfs", "sh"]].concat());
+    screen.type_in("echo it is $((20 + 22))\n");
+    screen.wait_for("it is 42");
+    // What is typed before them is the program's.
+    screen.type_in("echo $((1 + 1)) >/typed\n\u{18}y");
+    assert_eq!(child.wait().expect("box").code(), Some(0));
+    assert_eq!(room.state("shell"), "running");
+    wait_for("what was typed", || room.call(&["exec", "shell", "cat", "/typed"]).stdout == "2\n");
+    let screen = Screen::open();
+    let mut child = screen.start(&room, &["attach", "--detach-keys", "a", "shell"]);
+    screen.type_in("a");
+    assert_eq!(child.wait().expect("box").code(), Some(0));
+    // The same with one more program, which goes on without a reader.
+    let screen = Screen::open();
+    let mut child = screen.start(&room, &["exec", "-it", "--detach-keys", "ctrl-x", "shell", "sh"]);
+    screen.type_in("echo $((20 + 24)); while sleep 0.05; do echo on; echo $((3 + 4)) >/goes-on; done\n");
+    screen.wait_for("44");
+    screen.type_in("\u{18}");
+    assert_eq!(child.wait().expect("box").code(), Some(0));
+    assert!(screen.echoes(), "the terminal is as it was");
+    for _ in 0..2 {
+        room.call(&["exec", "shell", "rm", "-f", "/goes-on"]).ok();
+        wait_for("a program that goes on", || {
+            room.call(&["exec", "shell", "cat", "/goes-on"]).stdout == "7\n"
+        });
+    }
+    room.call(&["exec", "-dt", "shell", "sh", "-c", "test -t 0 && sleep 0.1 && echo >/has-terminal"]).ok();
+    wait_for("a terminal", || room.call(&["exec", "shell", "ls", "/has-terminal"]).status == 0);
+    room.call(&["rm", "-f", "shell"]).ok();
+    room.assert_gone();
+}
+
+#[test]
 fn one_more_program_with_a_terminal() {
     let Some(room) = Room::new() else { return };
     room.start(&["--name", "busy"], &["sleep", "1000"]);

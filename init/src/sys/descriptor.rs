@@ -53,6 +53,12 @@ impl Inherited {
         let _ = unsafe { syscall(raw::__NR_close, [number as usize, 0, 0, 0, 0, 0]) };
     }
 
+    /// close_range(2) of all descriptors from `first` on.
+    pub fn close_from(self, first: u32) {
+        // SAFETY: the caller of `vouch` has guaranteed it.
+        let _ = unsafe { close_range(first, u32::MAX) };
+    }
+
     /// dup3(2) onto the descriptor with this number, which stays open across exec.
     pub fn replace(self, number: u32, fd: BorrowedFd<'_>) -> Result<(), Errno> {
         // SAFETY: no memory is passed; the caller of `vouch` has guaranteed it.

@@ -19,14 +19,16 @@ pub use descriptor::{Inherited, close_on_exec_from, close_range};
 pub use mount::{map_mount_owners, mount_setattr};
 pub use namespace::{Farewell, go_on_as_child, setns, setns_alone, unshare_namespaces};
 pub use process::{
-    execve, execveat, exit, getcwd, install_seccomp, join_session_keyring, may_execute, release_stack,
+    execve, execveat, exit, fork, getcwd, install_seccomp, join_session_keyring, may_execute, release_stack,
     set_groups, set_rlimit, umask,
 };
 pub use scheduling::{
     Processors, affinity, set_affinity, set_io_priority, set_memory_policy, set_personality, set_scheduler,
     use_every_processor,
 };
-pub use signal::{default_signal, end_on_signal, ignore_signal, reset_signals};
+pub use signal::{
+    block_signals, default_signal, end_on_signal, ignore_signal, next_signal, reset_signals, send_signal,
+};
 
 /// Makes a system call; a negative result is an errno.
 ///

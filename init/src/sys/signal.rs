@@ -2,6 +2,7 @@
 
 use linux_raw_sys::general as raw;
 use rustix::io::Errno;
+use rustix::process::Pid;
 
 use super::{exit, syscall};
 
@@ -20,6 +21,34 @@ pub fn reset_signals() {
             [raw::SIG_SETMASK as usize, &raw const empty_mask as usize, 0, 8, 0, 0],
         )
     };
+}
+
+/// rt_sigprocmask(2): all signals wait until they are asked for.
+pub fn block_signals() {
+    let full_mask = u64::MAX;
+    // SAFETY: the kernel reads an eight-byte mask.
+    let _ = unsafe {
+        syscall(
+            raw::__NR_rt_sigprocmask,
+            [raw::SIG_SETMASK as usize, &raw const full_mask as usize, 0, 8, 0, 0],
+        )
+    };
+}
+
+/// rt_sigtimedwait(2): waits for a signal that is blocked; the result is its number.
+pub fn next_signal() -> Result<u32, Errno> {
+    let full_mask = u64::MAX;
+    // SAFETY: the kernel reads an eight-byte mask, and writes nothing.
+    let signal =
+        unsafe { syscall(raw::__NR_rt_sigtimedwait, [&raw const full_mask as usize, 0, 0, 8, 0, 0]) }?;
+    Ok(signal as u32)
+}
+
+/// kill(2), with any number that a signal may have.
+pub fn send_signal(process: Pid, signal: u32) -> Result<(), Errno> {
+    // SAFETY: no memory is passed.
+    unsafe { syscall(raw::__NR_kill, [process.as_raw_pid() as usize, signal as usize, 0, 0, 0, 0])? };
+    Ok(())
 }
 
 /// rt_sigaction(2): the signal gets its default disposition.

@@ -183,6 +183,8 @@ pub struct Wishes {
     /// See [`Intent`].
     pub no_new_keyring: bool,
     /// See [`Intent`].
+    pub stand_before: bool,
+    /// See [`Intent`].
     pub environment: Vec<String>,
     /// Who makes the cgroup.
     pub driver: Driver,
@@ -227,6 +229,7 @@ impl<'b> Prepared<'b> {
             preserve_fds,
             no_pivot,
             no_new_keyring,
+            stand_before,
             environment,
             driver,
             scratch_over,
@@ -283,6 +286,7 @@ impl<'b> Prepared<'b> {
             chrooted: false,
             no_pivot: no_pivot || initial_root::is_root(),
             no_new_keyring,
+            stand_before,
             scratch_over,
             environment,
             made: unless_mounted(made, &spec),

@@ -79,6 +79,7 @@ pub(super) fn prepare<'b>(
         preserve_fds: count,
         no_pivot: options.no_pivot,
         no_new_keyring: options.no_new_keyring,
+        stand_before: options.stand_before,
         environment,
         driver: options.driver,
         scratch_over: options.scratch_over.clone(),

@@ -40,6 +40,8 @@ pub struct CreateOptions {
     #[doc(hidden)]
     pub no_new_keyring: bool,
     #[doc(hidden)]
+    pub stand_before: bool,
+    #[doc(hidden)]
     pub driver: Driver,
     pub(super) root: RootSource,
     /// The container's root is made of these parts of the host; the bundle's root file system is not used.
@@ -111,6 +113,13 @@ impl CreateOptions {
     /// The program keeps the caller's session keyring: keyrings(7).
     pub fn no_new_keyring(mut self, no_new_keyring: bool) -> Self {
         self.no_new_keyring = no_new_keyring;
+        self
+    }
+
+    /// Init stays the container's first process: it passes signals on to the program, collects processes whose parent has ended,
+    /// and ends with the program's status.
+    pub fn init(mut self, init: bool) -> Self {
+        self.stand_before = init;
         self
     }
 

@@ -87,6 +87,7 @@ fn details(operation: &Operation<'_>, plan: &Plan) -> String {
         Operation::KeepDescriptors(step) => process::descriptors(step),
         Operation::TakeWord(_) => "which says that init took it".into(),
         Operation::EnterRootCover(_) => "what was mounted over the root is the root from here on".into(),
+        Operation::StandBeforeProgram(_) => "passes signals on to the program, and collects orphans".into(),
         Operation::Exec(step) => process::exec(step),
         Operation::JoinNamespace(step) => process::joined_namespace(step, plan),
         Operation::WriteTimeOffsets(step) => text(step.offsets).trim_end().replace('\n', ", "),

@@ -37,6 +37,8 @@ pub struct Intent {
     pub no_pivot: bool,
     /// `--no-new-keyring`.
     pub no_new_keyring: bool,
+    /// Whether init stays the first process, with the program as its child.
+    pub stand_before: bool,
     /// The parts of the host's file system that the container sees instead of a root file system of its own.
     /// Changes go to memory and are lost.
     pub scratch_over: Vec<Layer>,

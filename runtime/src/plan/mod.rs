@@ -38,8 +38,8 @@ use linux_raw_sys::general::{SIGHUP, SIGINT, SIGQUIT, SIGTERM};
 use pillbox_init::plan::operation::{
     Await, AwaitStart, Chroot, DieWithRuntime, EndOnSignals, EnterTimeNamespace, Exec, FindExecutable,
     JoinNamespace, KeepDescriptors, MakeDirectory, MakePathReadonly, MaskPath, PivotRoot, ReadHome, Ready,
-    ReportHooks, SendNetlinkSocket, SetCwd, SetDomainname, SetHostname, SetPropagation, TakeWord, Unshare,
-    UseEveryProcessor, WriteSysctl, WriteTimeOffsets,
+    ReportHooks, SendNetlinkSocket, SetCwd, SetDomainname, SetHostname, SetPropagation, StandBeforeProgram,
+    TakeWord, Unshare, UseEveryProcessor, WriteSysctl, WriteTimeOffsets,
 };
 use pillbox_init::plan::{EntryStep, Header, Operation, Operations, Turn};
 use pillbox_init::wire::{Numbers, Reader};
@@ -394,6 +394,10 @@ fn compile_end(builder: &mut Builder<'_>, spec: &ValidSpec<'_>, intent: &Intent)
     }
     builder.push(TakeWord);
     identity::compile_late(builder, spec, intent.preserve_fds)?;
+    // Behind the filter, whose listener the runtime takes from the first process.
+    if intent.stand_before {
+        builder.push(StandBeforeProgram);
+    }
     let arguments = string_bytes(process.args.iter().map(|argument| &**argument));
     let environment = string_bytes(variables.into_iter());
     builder.push(Exec { arguments: strings(&arguments)?, environment: strings(&environment)? });

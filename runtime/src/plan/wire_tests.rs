@@ -11,8 +11,9 @@ use pillbox_init::plan::operation::{
     OpenConsole, OwnStdio, PivotRoot, ReadHome, Ready, Remount, ReplaceStdio, ReportHooks, RetryCwd,
     SendFileSystem, SendNetlinkSocket, SetCapabilities, SetCwd, SetDomainname, SetDumpable, SetExecLabel,
     SetGroups, SetHostname, SetIoPriority, SetMemoryPolicy, SetMountAttributes, SetNoNewPrivileges,
-    SetPersonality, SetPropagation, SetRlimit, SetScheduler, SetUmask, SetUndumpable, SetUser, TakeTrees,
-    TakeWord, Unmount, UnmountOnFailure, Unshare, UseEveryProcessor, WriteSysctl, WriteTimeOffsets,
+    SetPersonality, SetPropagation, SetRlimit, SetScheduler, SetUmask, SetUndumpable, SetUser,
+    StandBeforeProgram, TakeTrees, TakeWord, Unmount, UnmountOnFailure, Unshare, UseEveryProcessor,
+    WriteSysctl, WriteTimeOffsets,
 };
 use pillbox_init::plan::{
     EntryStep, Header, IoClass, NodeKind, Operation, Operations, SecurityModule, TargetRule, Tree, Turn,
@@ -227,6 +228,7 @@ fn examples() -> Vec<Operation<'static>> {
         Operation::AwaitStart(AwaitStart { listener: 7 }),
         Operation::KeepDescriptors(KeepDescriptors { count: 1, listener: 2 }),
         Operation::TakeWord(TakeWord),
+        Operation::StandBeforeProgram(StandBeforeProgram),
         Operation::EnterRootCover(EnterRootCover),
         Operation::ReportHooks(ReportHooks),
         Operation::ReplaceStdio(ReplaceStdio { input: 0, output: u32::MAX, error: 1 }),

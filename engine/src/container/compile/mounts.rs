@@ -5,7 +5,7 @@ use std::path::Path;
 use serde_json::{Value, json};
 
 use crate::container::facts::Facts;
-use crate::container::options::{Access, Mount, MountSource, NetworkMode, Options, Sharing};
+use crate::container::options::{Access, IpcAccess, Mount, MountSource, NetworkMode, Options, Sharing};
 use crate::error::{Error, Result};
 use crate::store::Volumes;
 
@@ -54,7 +54,7 @@ fn of_kernel(options: &Options, facts: &Facts) -> Vec<Value> {
     let cgroup = [read_only, &["nosuid", "noexec", "nodev"]].concat();
     let shm_size = format!("size={}", options.shm_size.unwrap_or(SHM_SIZE));
     let is_users = facts.maps.is_some();
-    vec![
+    let mut mounts = vec![
         match options.namespaces.pid {
             // A procfs of a pid namespace that is not the user's cannot be mounted.
             Sharing::Host if is_users => bind("/proc"),
@@ -80,7 +80,11 @@ fn of_kernel(options: &Options, facts: &Facts) -> Vec<Value> {
                 mount("/dev/shm", "tmpfs", "shm", &["nosuid", "noexec", "nodev", "mode=1777", &shm_size])
             }
         },
-    ]
+    ];
+    if options.namespaces.ipc_access == IpcAccess::None {
+        mounts.retain(|mount| mount["destination"] != "/dev/shm");
+    }
+    mounts
 }
 
 fn entry(mount: &Mount, facts: &Facts) -> Result<Value> {

@@ -3,7 +3,7 @@
 use serde_json::{Map, Value, json};
 
 use crate::container::facts::{Device, Facts};
-use crate::container::options::{Limits, Options};
+use crate::container::options::{DeviceLimit, DeviceRule, DeviceUse, Limits, Options};
 use crate::error::{Error, Result};
 
 /// null, zero, full, random, urandom, tty, console: what every program may use. fuse may not be opened where it is not asked for.
@@ -13,6 +13,12 @@ const USUAL: [(bool, u32, u32); 7] =
 pub fn compile(options: &Options, facts: &Facts) -> Result<Value> {
     let mut resources = limits(&options.limits)?;
     resources.insert("devices".into(), device_rules(options, facts));
+    if let Some(limits) = device_limits(&facts.limited) {
+        match resources.entry("blockIO").or_insert_with(|| json!({})) {
+            Value::Object(block) => block.extend(limits),
+            other => *other = Value::Object(limits),
+        }
+    }
     Ok(Value::Object(resources))
 }
 
@@ -87,7 +93,35 @@ fn device_rules(options: &Options, facts: &Facts) -> Value {
         let kind = if device.is_block { "b" } else { "c" };
         json!({"allow": true, "type": kind, "major": device.major, "minor": device.minor, "access": device.access})
     }));
+    rules.extend(options.device_rules.iter().map(|rule| {
+        let DeviceRule { kind, major, minor, access } = rule;
+        let mut rule = json!({"allow": true, "type": kind, "access": access});
+        let numbers = [("major", major), ("minor", minor)];
+        for (name, number) in numbers.into_iter().filter_map(|(name, number)| Some((name, (*number)?))) {
+            rule[name] = json!(number);
+        }
+        rule
+    }));
     Value::Array(rules)
+}
+
+/// Weights and rates of single devices.
+fn device_limits(limited: &[(DeviceLimit, [u32; 2])]) -> Option<Map<String, Value>> {
+    let mut lists: Map<String, Value> = Map::new();
+    for (DeviceLimit { what, value, .. }, [major, minor]) in limited {
+        let (list, member) = match what {
+            DeviceUse::Weight => ("weightDevice", "weight"),
+            DeviceUse::ReadBytes => ("throttleReadBpsDevice", "rate"),
+            DeviceUse::WriteBytes => ("throttleWriteBpsDevice", "rate"),
+            DeviceUse::ReadOperations => ("throttleReadIOPSDevice", "rate"),
+            DeviceUse::WriteOperations => ("throttleWriteIOPSDevice", "rate"),
+        };
+        let entry = json!({"major": major, "minor": minor, member: value});
+        if let Value::Array(entries) = lists.entry(list).or_insert_with(|| json!([])) {
+            entries.push(entry);
+        }
+    }
+    Some(lists).filter(|lists| !lists.is_empty())
 }
 
 pub fn device_nodes(devices: &[Device]) -> Value {

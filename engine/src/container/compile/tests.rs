@@ -3,7 +3,9 @@
 use super::*;
 use crate::container::account::Accounts;
 use crate::container::facts::{Device, Joined};
-use crate::container::options::{Access, DeviceRequest, Mount, MountSource, Rights};
+use crate::container::options::{
+    Access, DeviceLimit, DeviceRequest, DeviceRule, DeviceUse, IpcAccess, Mount, MountSource, Rights,
+};
 use crate::container::size::{parse_bytes, parse_processors};
 
 /// What a test's image is: busybox's.
@@ -19,6 +21,7 @@ fn facts() -> Facts {
         volumes: "/volumes".into(),
         joined: Joined::default(),
         devices: Vec::new(),
+        limited: Vec::new(),
     }
 }
 
@@ -170,6 +173,44 @@ fn binds_and_devices() {
         access: "rwm".into(),
     };
     compare("bind-mounts", &options, &Facts { devices: vec![fuse], ..facts() });
+}
+
+#[test]
+fn devices_that_are_limited() {
+    let mut options = options(&["/bin/echo", "blk"]);
+    options.namespaces.cgroup = Sharing::Host;
+    options.rights.seccomp = Seccomp::Unconfined;
+    let limit = |what, value| (DeviceLimit { device: "/dev/vda".into(), what, value }, [254, 0]);
+    let limited = vec![limit(DeviceUse::ReadBytes, 1 << 20)];
+    compare("throttle-cgroupns-host", &options, &Facts { limited, ..facts() });
+    options.limits.blkio_weight = Some(300);
+    options.device_rules =
+        vec![DeviceRule { kind: "c".into(), major: Some(13), minor: None, access: "rw".into() }];
+    let uses =
+        [DeviceUse::Weight, DeviceUse::WriteBytes, DeviceUse::ReadOperations, DeviceUse::WriteOperations];
+    let limited = uses.map(|what| limit(what, 100)).into();
+    let config = compile(&Execution::default(), &options, &Facts { limited, ..facts() }).unwrap();
+    let resources = &config["linux"]["resources"];
+    let rate = json!([{"major": 254, "minor": 0, "rate": 100}]);
+    let expected = json!({
+        "weight": 300,
+        "weightDevice": [{"major": 254, "minor": 0, "weight": 100}],
+        "throttleWriteBpsDevice": rate,
+        "throttleReadIOPSDevice": rate,
+        "throttleWriteIOPSDevice": rate,
+    });
+    assert_eq!(resources["blockIO"], expected);
+    let rule = json!({"allow": true, "type": "c", "major": 13, "access": "rw"});
+    assert_eq!(resources["devices"].as_array().and_then(|rules| rules.last()), Some(&rule));
+}
+
+#[test]
+fn without_shared_memory() {
+    let mut options = options(&["true"]);
+    options.namespaces.ipc_access = IpcAccess::None;
+    let config = compile(&Execution::default(), &options, &facts()).unwrap();
+    let mut mounts = config["mounts"].as_array().expect("mounts").iter();
+    assert!(mounts.all(|mount| mount["destination"] != "/dev/shm"));
 }
 
 #[test]

@@ -4,12 +4,14 @@ use std::collections::VecDeque;
 use std::fs::File;
 use std::io::Read;
 use std::os::fd::OwnedFd;
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fs::inotify;
 use rustix::io::Errno;
 
+use super::json_file::{parse_line, rotated};
 use super::record::{HEADER, Head, Stream};
 use super::write::numbers;
 use crate::error::{Context, Result};
@@ -41,9 +43,8 @@ const LINE_MAX: usize = 1 << 20;
 /// Reads a log from its beginning.
 #[derive(Debug)]
 pub struct LogReader {
-    folder: PathBuf,
+    files: Files,
     watch: Option<OwnedFd>,
-    number: u64,
     file: Option<File>,
     /// What has been read of a record that is not complete yet.
     record: Vec<u8>,
@@ -51,7 +52,30 @@ pub struct LogReader {
     open: [Option<Line>; 3],
 }
 
+/// Where it is, and how far it was read.
+#[derive(Debug)]
+enum Files {
+    /// Records in files with numbers.
+    Numbered { folder: PathBuf, number: u64 },
+    /// Lines of JSON in a file and its older ones.
+    Json(PathBuf),
+}
+
 impl LogReader {
+    /// Of Docker's json-file, by its path. To follow it, its folder is watched from now on.
+    ///
+    /// # Errors
+    /// The folder cannot be read.
+    pub fn open_json(path: &Path, follow: bool) -> Result<LogReader> {
+        let folder = path.parent().unwrap_or(path);
+        let watch = follow.then(|| watch(folder).context(|| format!("watch {}", folder.display())));
+        Ok(LogReader::new(Files::Json(path.to_path_buf()), watch.transpose()?))
+    }
+
+    fn new(files: Files, watch: Option<OwnedFd>) -> LogReader {
+        LogReader { files, watch, file: None, record: Vec::new(), open: [None, None, None] }
+    }
+
     /// Of the log in a folder. To follow it, it is watched from now on.
     ///
     /// # Errors
@@ -62,8 +86,7 @@ impl LogReader {
             false => None,
         };
         let number = numbers(folder)?.first().copied().unwrap_or(0);
-        let folder = folder.to_path_buf();
-        Ok(LogReader { folder, watch, number, file: None, record: Vec::new(), open: [None, None, None] })
+        Ok(LogReader::new(Files::Numbered { folder: folder.to_path_buf(), number }, watch))
     }
 
     /// What is there now, line by line.
@@ -133,7 +156,10 @@ impl LogReader {
 
     fn current(&mut self) -> Result<Option<&mut File>> {
         if self.file.is_none() {
-            let path = self.folder.join(self.number.to_string());
+            let path = match &self.files {
+                Files::Numbered { folder, number } => folder.join(number.to_string()),
+                Files::Json(path) => rotated(path)?.swap_remove(0),
+            };
             match File::open(&path) {
                 Ok(file) => self.file = Some(file),
                 Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
@@ -145,8 +171,17 @@ impl LogReader {
 
     /// Goes on to the next file; false if there is none.
     fn next_file(&mut self) -> Result<bool> {
-        let next = numbers(&self.folder)?.into_iter().find(|number| *number > self.number);
-        let Some(next) = next else { return Ok(false) };
+        let (path, next) = match &self.files {
+            Files::Numbered { folder, number } => {
+                let next = numbers(folder)?.into_iter().find(|next| next > number);
+                let Some(next) = next else { return Ok(false) };
+                (folder.join(next.to_string()), next)
+            }
+            Files::Json(path) => match self.next_json(path)? {
+                Some(path) => (path, 0),
+                None => return Ok(false),
+            },
+        };
         // The writer may have added something before it went on; now it adds no more.
         if let Some(file) = &mut self.file {
             let end = file.metadata().context(|| "log")?.len();
@@ -156,11 +191,34 @@ impl LogReader {
         }
         // A record that a killed monitor has left half is none.
         self.record.clear();
-        (self.number, self.file) = (next, None);
+        self.file = match File::open(&path) {
+            Ok(file) => Some(file),
+            // It has just got another name, or is gone: the next look finds what there is.
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(true),
+            Err(error) => return Err(error).context(|| path.display().to_string()),
+        };
+        if let Files::Numbered { number, .. } = &mut self.files {
+            *number = next;
+        }
         Ok(true)
     }
 
+    /// The file behind the one that is read: they change their names. The oldest, if that one is gone.
+    fn next_json(&self, path: &Path) -> Result<Option<PathBuf>> {
+        let Some(file) = &self.file else { return Ok(None) };
+        let own = file.metadata().context(|| "log")?.ino();
+        let files = rotated(path)?;
+        let is_own = |path: &PathBuf| std::fs::metadata(path).is_ok_and(|status| status.ino() == own);
+        match files.iter().position(is_own) {
+            Some(index) => Ok(files.into_iter().nth(index + 1)),
+            None => Ok(files.into_iter().find(|path| path.exists())),
+        }
+    }
+
     fn take_records(&mut self, each: &mut dyn FnMut(Line) -> Result<()>) -> Result<()> {
+        if let Files::Json(_) = self.files {
+            return self.take_json(each);
+        }
         let mut start = 0;
         while let Some((header, rest)) = self.record[start..].split_first_chunk::<HEADER>() {
             let Some(head) = Head::decode(header) else {
@@ -171,19 +229,33 @@ impl LogReader {
             let Some(content) = rest.get(..head.length) else { break };
             let content = content.to_vec();
             start += HEADER + head.length;
-            self.take_lines(head, &content, each)?;
+            self.take_lines(head.time, head.stream, &content, each)?;
         }
         self.record.drain(..start);
         Ok(())
     }
 
+    fn take_json(&mut self, each: &mut dyn FnMut(Line) -> Result<()>) -> Result<()> {
+        let record = std::mem::take(&mut self.record);
+        let mut rest = &record[..];
+        while let Some(end) = rest.iter().position(|&byte| byte == b'\n') {
+            // What is no line of Docker's is passed over.
+            if let Some((time, stream, text)) = parse_line(&rest[..end]) {
+                self.take_lines(time, stream, &text, each)?;
+            }
+            rest = &rest[end + 1..];
+        }
+        self.record = rest.to_vec();
+        Ok(())
+    }
+
     fn take_lines(
         &mut self,
-        head: Head,
+        time: Moment,
+        stream: Stream,
         content: &[u8],
         each: &mut dyn FnMut(Line) -> Result<()>,
     ) -> Result<()> {
-        let Head { time, stream, .. } = head;
         let open = &mut self.open[stream as usize - 1];
         for part in content.split_inclusive(|&byte| byte == b'\n') {
             let mut line = open.take().unwrap_or(Line { time, stream, text: Vec::new() });
@@ -241,9 +313,9 @@ mod tests {
     fn lines_come_whole_from_records_of_any_length() {
         let folder = Folder::new("lines");
         let mut writer = LogWriter::open(&folder.0, LogBounds::default()).unwrap();
-        writer.write(Stream::Stdout, b"one\ntw");
-        writer.write(Stream::Stderr, b"wrong\n");
-        writer.write(Stream::Stdout, b"o\nthree");
+        writer.write(Stream::Stdout, b"one\ntw").unwrap();
+        writer.write(Stream::Stderr, b"wrong\n").unwrap();
+        writer.write(Stream::Stdout, b"o\nthree").unwrap();
         let mut reader = LogReader::open(&folder.0, false).unwrap();
         assert_eq!(lines(&mut reader, Tail::All), ["Stdout one\n", "Stderr wrong\n", "Stdout two\n"]);
         let mut rest = Vec::new();
@@ -266,7 +338,7 @@ mod tests {
         let mut reader = LogReader::open(&folder.0, true).unwrap();
         let mut seen = Vec::new();
         for number in 0..100 {
-            writer.write(Stream::Stdout, format!("line {number}\n").as_bytes());
+            writer.write(Stream::Stdout, format!("line {number}\n").as_bytes()).unwrap();
             if number % 5 == 0 {
                 seen.extend(lines(&mut reader, Tail::All));
             }
@@ -314,13 +386,13 @@ mod tests {
     fn what_a_killed_monitor_left_half_is_passed_over() {
         let folder = Folder::new("half");
         let mut writer = LogWriter::open(&folder.0, LogBounds::default()).unwrap();
-        writer.write(Stream::Stdout, b"first\n");
-        writer.write(Stream::Stdout, b"lost\n");
+        writer.write(Stream::Stdout, b"first\n").unwrap();
+        writer.write(Stream::Stdout, b"lost\n").unwrap();
         let path = folder.0.join("0");
         let length = std::fs::metadata(&path).unwrap().len();
         File::options().write(true).open(&path).unwrap().set_len(length - 3).unwrap();
         let mut writer = LogWriter::open(&folder.0, LogBounds::default()).unwrap();
-        writer.write(Stream::Stdout, b"second\n");
+        writer.write(Stream::Stdout, b"second\n").unwrap();
         let mut reader = LogReader::open(&folder.0, false).unwrap();
         assert_eq!(lines(&mut reader, Tail::All), ["Stdout first\n", "Stdout second\n"]);
     }

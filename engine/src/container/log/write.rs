@@ -20,7 +20,7 @@ pub struct LogBounds {
 
 impl LogBounds {
     /// As the options say, or as is usual.
-    pub fn of(options: LogOptions) -> LogBounds {
+    pub fn of(options: &LogOptions) -> LogBounds {
         let LogBounds { size, count } = LogBounds::default();
         LogBounds { size: options.size.unwrap_or(size), count: options.count.unwrap_or(count) }
     }
@@ -54,7 +54,8 @@ impl LogWriter {
     pub fn open(folder: &Path, bounds: LogBounds) -> Result<LogWriter> {
         std::fs::create_dir_all(folder).context(|| format!("make the folder {}", folder.display()))?;
         let number = numbers(folder)?.last().copied();
-        let mut writer = LogWriter { folder: folder.to_path_buf(), bounds, number, ..LogWriter::none() };
+        let folder = folder.to_path_buf();
+        let mut writer = LogWriter { folder, bounds, number, file: None, length: 0, lost: 0 };
         if let Some(number) = number {
             let path = writer.path(number);
             let named = || path.display().to_string();
@@ -66,37 +67,35 @@ impl LogWriter {
         Ok(writer)
     }
 
-    /// One that keeps nothing.
-    pub fn none() -> LogWriter {
-        let bounds = LogBounds { size: 0, count: 0 };
-        LogWriter { folder: PathBuf::new(), bounds, number: None, file: None, length: 0, lost: 0 }
-    }
-
     fn path(&self, number: u64) -> PathBuf {
         self.folder.join(number.to_string())
     }
 
     /// Writes what a program wrote. What the disk does not take is lost, and noted as soon as it takes something again.
-    pub fn write(&mut self, stream: Stream, content: &[u8]) {
-        if self.bounds.count == 0 {
-            return;
-        }
+    ///
+    /// # Errors
+    /// Why the disk did not take it.
+    pub fn write(&mut self, stream: Stream, content: &[u8]) -> std::io::Result<()> {
+        let mut written = Ok(());
         for part in content.chunks(CONTENT_MAX) {
             if self.lost > 0 {
                 let text = format!(
                     "box: {} bytes of output are missing here: the disk did not take them\n",
                     self.lost
                 );
-                if self.write_record(Stream::Note, text.as_bytes()).is_err() {
+                if let Err(error) = self.write_record(Stream::Note, text.as_bytes()) {
                     self.lost += part.len() as u64;
+                    written = Err(error);
                     continue;
                 }
                 self.lost = 0;
             }
-            if self.write_record(stream, part).is_err() {
+            if let Err(error) = self.write_record(stream, part) {
                 self.lost += part.len() as u64;
+                written = Err(error);
             }
         }
+        written
     }
 
     /// Begins the next file. Only when it is there it counts, and the oldest go.

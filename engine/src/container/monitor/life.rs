@@ -13,7 +13,7 @@ use super::served::{Served, find, make};
 use super::watch::Watch;
 use super::{Beginning, Monitored, socket_path};
 use crate::container::event::{Happening, note};
-use crate::container::log::{LogBounds, LogWriter};
+use crate::container::log::Log;
 use crate::container::loss::{UNKNOWN, record_loss};
 use crate::container::neighbours::refresh_names;
 use crate::container::options::Restart;
@@ -85,14 +85,10 @@ fn supervise(
 }
 
 /// What it needs itself, before there is a container.
-fn begin(monitored: &Monitored) -> Result<(PathBuf, UnixListener, LogWriter)> {
+fn begin(monitored: &Monitored) -> Result<(PathBuf, UnixListener, Log)> {
     let folder = monitored.make_runtime_folder()?;
     let listener = listen(&folder)?;
-    let options = monitored.record.options.log;
-    let log = match options.is_off {
-        true => LogWriter::none(),
-        false => LogWriter::open(&monitored.folder.path().join("log"), LogBounds::of(options))?,
-    };
+    let log = Log::open(monitored.folder.path(), &monitored.record)?;
     Ok((folder, listener, log))
 }
 
@@ -117,6 +113,7 @@ fn run(
     let went = begin_program(monitored, beginning, &served, watch)
         .and_then(|()| watch.serve(&mut served, monitored))
         .and_then(|()| watch.failure.take().map_or(Ok(()), Err));
+    watch.finish_log();
     let ended = match went {
         Ok(()) if watch.is_started => record_end(monitored, served.status()).map(Some),
         Ok(()) => Ok(None),

@@ -8,6 +8,7 @@ mod cgroup;
 mod client;
 mod health;
 mod input;
+pub mod keeper;
 mod life;
 mod output;
 mod protocol;

@@ -15,7 +15,7 @@ use super::output::{CHUNK, Look, Output};
 use super::protocol::{Kind, Size, decode_value, encode};
 use super::served::Served;
 use crate::container::event::{Happening, note};
-use crate::container::log::{LogWriter, Stream};
+use crate::container::log::{Log, Stream};
 use crate::container::record::Progress;
 use crate::error::{Context, Error, Result};
 use crate::time::Moment;
@@ -31,7 +31,7 @@ const DEAF: Duration = Duration::from_millis(100);
 pub struct Watch {
     pub clients: Vec<Client>,
     listener: UnixListener,
-    log: LogWriter,
+    log: Log,
     pub is_started: bool,
     /// Why it could not be started.
     pub failure: Option<Error>,
@@ -42,7 +42,7 @@ pub struct Watch {
 }
 
 impl Watch {
-    pub fn new(first: UnixStream, listener: UnixListener, log: LogWriter) -> Result<Watch> {
+    pub fn new(first: UnixStream, listener: UnixListener, log: Log) -> Result<Watch> {
         let clients = vec![Client::new(first)?];
         let (is_started, failure, last_small, deaf_until) = (false, None, None, None);
         Ok(Watch { clients, listener, log, is_started, failure, last_small, deaf_until })
@@ -74,6 +74,7 @@ impl Watch {
             // After the end there is no more than a pipe holds, and nobody whom waiting would slow down.
             let was_full = !has_ended && self.clients.iter().any(Client::is_full);
             let length = if was_full { 0 } else { self.copy(served, &mut buffer)? };
+            self.complain();
             self.pace(length);
             // Processes that have outlived the program may keep a pipe open, and write no more of interest.
             if has_ended && length == 0 {
@@ -132,6 +133,19 @@ impl Watch {
             }
         }
         Ok(sum)
+    }
+
+    /// The program has ended, and wrote nothing more.
+    pub fn finish_log(&mut self) {
+        self.log.finish();
+        self.complain();
+    }
+
+    /// Says that the log takes nothing, if that is new.
+    fn complain(&mut self) {
+        if let Some(text) = self.log.complaint() {
+            self.say_to_all(&encode(Kind::Warning, text.as_bytes()));
+        }
     }
 
     /// Lets output that comes in small pieces one right after the other become more: a look costs as much for one line as for a
@@ -277,11 +291,13 @@ impl Watch {
     pub fn take_leave(mut self, frame: &[u8]) -> Result<()> {
         self.accept();
         self.say_to_all(frame);
-        let Watch { mut clients, listener, .. } = self;
+        let Watch { mut clients, listener, log, .. } = self;
         drop(listener);
         loop {
             clients.retain(Client::is_behind);
             if clients.is_empty() {
+                // Whoever waits for the end has heard of it; what is left for the log may take a while.
+                drop(log);
                 return Ok(());
             }
             let mut polled: Vec<_> =

@@ -32,7 +32,9 @@ pub use mount::{
 pub use namespace::{
     EnterTimeNamespace, JoinNamespace, SetDomainname, SetHostname, Unshare, WriteTimeOffsets,
 };
-pub use program::{EndOnSignals, Exec, FindExecutable, KeepDescriptors, ReadHome, RetryCwd, SetCwd};
+pub use program::{
+    EndOnSignals, Exec, FindExecutable, KeepDescriptors, ReadHome, RetryCwd, SetCwd, StandBeforeProgram,
+};
 pub use turn::{
     Await, AwaitStart, DieWithRuntime, JoinNetwork, Ready, ReportHooks, SendFileSystem, SendNetlinkSocket,
     TakeTrees, TakeWord,
@@ -136,7 +138,7 @@ macro_rules! operations {
     };
 }
 
-// A number is never used again for another operation. Next: 92.
+// A number is never used again for another operation. Next: 93.
 operations! {
     1 DieWithRuntime,
     2 Await,
@@ -205,6 +207,7 @@ operations! {
     88 SendFileSystem<'a>,
     90 EndOnSignals,
     91 SetDumpable,
+    92 StandBeforeProgram,
 }
 
 /// Iterates over the operations that follow a header.

@@ -1,0 +1,107 @@
+//! Docker's flags that box does not have, each with the reason. What says the same as box does anyway is taken.
+
+use std::ffi::OsStr;
+
+/// A flag of Docker's.
+#[derive(Debug)]
+pub struct Refused {
+    /// Without the dashes.
+    pub long: &'static str,
+    /// Whether it stands without a value.
+    pub is_switch: bool,
+    /// The value that says what box does anyway.
+    pub accepted: Option<&'static str>,
+    /// Why there is none, and what to do instead.
+    reason: &'static str,
+}
+
+const fn valued(long: &'static str, accepted: Option<&'static str>, reason: &'static str) -> Refused {
+    Refused { long, is_switch: false, accepted, reason }
+}
+
+const fn switch(long: &'static str, accepted: &'static str, reason: &'static str) -> Refused {
+    Refused { long, is_switch: true, accepted: Some(accepted), reason }
+}
+
+const WINDOWS: &str = "it is for containers of Windows";
+const REAL_TIME: &str =
+    "cgroup v2 has no limit for real-time processes: --ulimit rtprio=… lets processes be such";
+const CHECKPOINTS: &str = "there are no checkpoints: box commit keeps the files of a container";
+
+const OF_RUN: &[Refused] = &[
+    valued("cpu-count", Some("0"), WINDOWS),
+    valued("cpu-percent", Some("0"), WINDOWS),
+    valued("cpu-rt-period", Some("0"), REAL_TIME),
+    valued("cpu-rt-runtime", Some("0"), REAL_TIME),
+    switch("disable-content-trust", "true", "signatures are not checked: name the image by its digest"),
+    valued("gpus", None, "nothing is known of GPUs here: --device /dev/dri, or the devices of your driver"),
+    valued("io-maxbandwidth", Some("0"), WINDOWS),
+    valued("io-maxiops", Some("0"), WINDOWS),
+    valued("isolation", Some("default"), "namespaces and cgroups are the only isolation"),
+    valued("kernel-memory", Some("0"), "cgroup v2 counts the kernel's memory as the container's: --memory"),
+    valued(
+        "link",
+        None,
+        "containers find each other by their names on a network: --network NAME, with --network-alias",
+    ),
+    valued(
+        "link-local-ip",
+        None,
+        "the kernel chooses these: --ip or --ip6 for an address on a network with a name",
+    ),
+    valued("memory-swappiness", Some("-1"), "cgroup v2 has no such setting: --memory-swap limits the swap"),
+    switch(
+        "oom-kill-disable",
+        "false",
+        "cgroup v2 has no such setting: --oom-score-adj -1000 spares its processes as long as there are others",
+    ),
+    valued("runtime", None, "box is its own runtime"),
+    valued("storage-opt", None, "a container's root is as large as the disk below the data folder"),
+    switch("use-api-socket", "false", "mount the socket yourself: --volume"),
+    valued(
+        "userns",
+        Some("host"),
+        "root's containers have no user namespace, and an ordinary user's have that of his ranges: host",
+    ),
+    valued("volume-driver", Some("local"), "volumes are folders of the host's: local"),
+];
+
+const OF_START: &[Refused] =
+    &[valued("checkpoint", None, CHECKPOINTS), valued("checkpoint-dir", None, CHECKPOINTS)];
+
+const OF_UPDATE: &[Refused] = &[
+    valued("cpu-rt-period", Some("0"), REAL_TIME),
+    valued("cpu-rt-runtime", Some("0"), REAL_TIME),
+    valued("kernel-memory", Some("0"), "cgroup v2 counts the kernel's memory as the container's: --memory"),
+];
+
+/// Other names of flags: Docker's hidden ones, and foxbox's.
+const ALIASES: &[(&str, &str)] =
+    &[("cpu", "cpus"), ("dns-opt", "dns-option"), ("max-pids", "pids-limit"), ("net-alias", "network-alias")];
+
+/// The flag that is meant by another name.
+pub fn by_alias(long: &str) -> Option<&'static str> {
+    ALIASES.iter().find(|(alias, _)| *alias == long).map(|(_, long)| *long)
+}
+
+/// One of Docker's flags for a command that box has without it.
+pub fn find(command: &str, long: &str) -> Option<&'static Refused> {
+    let table = match command {
+        "run" | "create" | "explain" => OF_RUN,
+        "start" => OF_START,
+        "update" => OF_UPDATE,
+        _ => &[],
+    };
+    table.iter().find(|flag| flag.long == long)
+}
+
+impl Refused {
+    /// Why it is refused with this value; `None` if it asks for what box does anyway.
+    pub fn refusal(&self, value: &OsStr) -> Option<String> {
+        if self.accepted.is_some_and(|accepted| value == accepted) {
+            return None;
+        }
+        let shown = if self.is_switch { String::new() } else { format!(" {}", value.display()) };
+        Some(format!("--{}{shown}: {}", self.long, self.reason))
+    }
+}
