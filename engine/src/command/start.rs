@@ -3,7 +3,9 @@
 use super::attach::{DETACH_KEYS, attaching};
 use super::stop::{TIMEOUT_FLAG, patience};
 use super::{Arguments, Command, Flag, Global, each, say, status_of};
-use crate::container::{Attaching, ContainerRecord, Taken, attach_to, start_attached, start_detached, stop, take};
+use crate::container::{
+    Attaching, ContainerRecord, Taken, attach_to, start_attached, start_detached, stop, take,
+};
 use crate::error::{Error, Result};
 
 pub const START: Command = Command {

@@ -356,7 +356,8 @@ mod tests {
         for number in 0..12 {
             LogWriter::open(&folder.0, bounds)
                 .unwrap()
-                .write(Stream::Stdout, format!("start {number}\n").as_bytes());
+                .write(Stream::Stdout, format!("start {number}\n").as_bytes())
+                .unwrap();
         }
         let mut reader = LogReader::open(&folder.0, false).unwrap();
         let expected: Vec<_> = (0..12).map(|number| format!("Stdout start {number}\n")).collect();
@@ -369,13 +370,13 @@ mod tests {
         let folder = Folder::new("refused");
         let bounds = LogBounds { size: 1, count: 3 };
         let mut writer = LogWriter::open(&folder.0, bounds).unwrap();
-        writer.write(Stream::Stdout, b"first\n");
+        writer.write(Stream::Stdout, b"first\n").unwrap();
         std::fs::create_dir(folder.0.join("1")).unwrap();
         for _ in 0..5 {
-            writer.write(Stream::Stdout, b"lost\n");
+            writer.write(Stream::Stdout, b"lost\n").unwrap_err();
         }
         std::fs::remove_dir(folder.0.join("1")).unwrap();
-        writer.write(Stream::Stdout, b"second\n");
+        writer.write(Stream::Stdout, b"second\n").unwrap();
         let mut reader = LogReader::open(&folder.0, false).unwrap();
         let note = "Note box: 25 bytes of output are missing here: the disk did not take them\n";
         assert_eq!(lines(&mut reader, Tail::All), ["Stdout first\n", note, "Stdout second\n"]);
