@@ -121,6 +121,7 @@ const ENGINE: House = House {
         "registry",
         "transfer",
         "container",
+        "build",
         "command",
     ],
     has_small_rooms: true,

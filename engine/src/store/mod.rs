@@ -6,6 +6,7 @@
 
 mod adding;
 mod blob;
+mod build;
 mod check;
 mod collect;
 mod container;
@@ -26,6 +27,7 @@ use std::path::{Path, PathBuf};
 
 pub use adding::{AddedLayer, UnpackedLayer};
 pub use blob::{Begun, Blobs, CheckedBlob, NamelessBlob, PartialBlob};
+pub use build::{BuildCache, CacheMount, StepRecord};
 pub use check::{Fault, check};
 pub use collect::{Collected, Removals};
 pub use container::{ContainerFolder, ContainerId, Containers};
@@ -47,8 +49,20 @@ const PARTIAL: &str = ".partial-";
 const GONE: &str = ".gone-";
 
 /// What a store has; new ones come at the end.
-const FOLDERS: [&str; 9] =
-    ["blobs/sha256", "layers", "images", "containers", "names", "networks", "volumes", "leases", "events"];
+const FOLDERS: [&str; 12] = [
+    "blobs/sha256",
+    "layers",
+    "images",
+    "containers",
+    "names",
+    "networks",
+    "volumes",
+    "leases",
+    "events",
+    "build/steps",
+    "build/instructions",
+    "build/mounts",
+];
 
 /// The store of one user or of root.
 #[derive(Debug, Clone)]
@@ -116,6 +130,11 @@ impl Store {
         Volumes::at(self.place.data.join("volumes"), self.maps.clone())
     }
 
+    /// What builds have made.
+    pub fn build_cache(&self) -> BuildCache {
+        BuildCache::at(self.place.data.join("build"), self.maps.clone())
+    }
+
     /// Networks with names.
     pub fn networks(&self) -> NetworkRecords {
         NetworkRecords::at(self.place.data.join("networks"))
@@ -129,6 +148,7 @@ impl Store {
         self.images().sweep()?;
         self.blobs().sweep()?;
         self.layers().sweep()?;
+        self.build_cache().sweep()?;
         self.volumes().sweep()
     }
 
