@@ -122,6 +122,7 @@ const ENGINE: House = House {
         "registry",
         "transfer",
         "container",
+        "build",
         "command",
     ],
     has_small_rooms: true,

@@ -47,6 +47,17 @@ pub fn parse_rfc3339(text: &str) -> Option<Moment> {
     u64::try_from(seconds).ok()?.checked_mul(1_000_000_000)?.checked_add(nanoseconds).map(Moment)
 }
 
+/// The moment that HTTP writes as `Wed, 21 Oct 2015 07:28:00 GMT`; `None` if it is none since 1970.
+pub fn parse_http(text: &str) -> Option<SystemTime> {
+    const MONTHS: [&str; 12] =
+        ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"];
+    let words: Vec<&str> = text.split_whitespace().collect();
+    let [_, day, month, year, time, "GMT"] = words[..] else { return None };
+    let month = MONTHS.iter().position(|known| *known == month)? + 1;
+    let moment = parse_rfc3339(&format!("{year}-{month:02}-{day:0>2}T{time}Z"))?;
+    Some(UNIX_EPOCH + Duration::from_nanos(moment.0))
+}
+
 /// The number of days from 1970 to a day in the Gregorian calendar. Years begin in March meanwhile, so that the day that may be missing
 /// is the last one.
 fn days(year: u64, month: u64, day: u64) -> Option<u64> {
@@ -59,6 +70,13 @@ fn days(year: u64, month: u64, day: u64) -> Option<u64> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn http_has_its_own_form() {
+        let moment = parse_http("Wed, 21 Oct 2015 07:28:00 GMT").unwrap();
+        assert_eq!(moment, UNIX_EPOCH + Duration::from_secs(1_445_412_480));
+        assert_eq!(parse_http("yesterday"), None);
+    }
 
     #[test]
     fn moments_are_rfc_3339() {

@@ -93,7 +93,10 @@ impl KeptLayer {
 }
 
 /// The layers of an image as its manifest names them, if it has one.
-fn descriptors(store: &Store, id: &ImageId) -> Result<Option<Vec<Descriptor>>> {
+///
+/// # Errors
+/// The manifest is missing or broken.
+pub fn descriptors(store: &Store, id: &ImageId) -> Result<Option<Vec<Descriptor>>> {
     let records = store.images().list()?;
     let Some(manifest) = records.iter().filter(|record| record.id == *id).find_map(|record| record.manifest)
     else {

@@ -11,7 +11,8 @@ mod rootfs;
 mod save;
 mod tar_writer;
 
-pub use commit::KeptLayer;
+pub use assemble::{layer as layer_descriptor, manifest as write_manifest};
+pub use commit::{KeptLayer, descriptors};
 pub use import::{Imported, import};
 pub use layout::{import_layout, is_layout};
 pub use load::load;

@@ -3,6 +3,10 @@
 mod arguments;
 mod attach;
 mod boot;
+mod build;
+mod build_output;
+mod build_progress;
+mod builder;
 mod commit;
 mod completion;
 mod confirmation;
@@ -21,6 +25,7 @@ mod image_inspect;
 mod image_prune;
 mod images;
 mod inspect;
+mod interrupt;
 mod limit_flags;
 mod log_flags;
 mod login;
@@ -108,6 +113,8 @@ pub const COMMANDS: &[Command] = &[
     system::DF,
     system::INFO,
     system::CHECK,
+    build::COMMAND,
+    builder::PRUNE,
     pull::COMMAND,
     push::COMMAND,
     images::COMMAND,

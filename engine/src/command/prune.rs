@@ -1,5 +1,6 @@
 //! container prune, system prune: what is not needed any more goes.
 
+use super::builder::prune_builds;
 use super::confirmation::{FORCE, is_confirmed};
 use super::filter::{Filters, is_labelled};
 use super::image_prune::prune_images;
@@ -35,7 +36,7 @@ pub const SYSTEM: Command = Command {
     aliases: &[],
     operands: "",
     operand_count: 0..=0,
-    help: "remove containers that do not run, and images and networks that nothing needs",
+    help: "remove containers that do not run, images and networks that nothing needs, and what builds have kept",
     flags: &[&[
         FORCE,
         Flag { long: "all", short: Some('a'), value: None, help: "all images that no container is made of" },
@@ -85,7 +86,7 @@ fn prune_containers(store: &Store, filters: &Filters) -> Result<(String, u64)> {
 fn prune_system(global: &Global, arguments: &Arguments) -> Result<u8> {
     let (all, volumes) = (arguments.is_set("all"), arguments.is_set("volumes"));
     let what = format!(
-        "all containers that do not run, all networks without containers{}, {}",
+        "all containers that do not run, all networks without containers{}, {}, and what builds have kept",
         if volumes { ", all volumes without a name that no container has" } else { "" },
         if all { "all images that no container is made of" } else { "all images without a name" },
     );
@@ -100,6 +101,9 @@ fn prune_system(global: &Global, arguments: &Arguments) -> Result<u8> {
         said += &list("Deleted Volumes", &names);
         freed += bytes;
     }
+    // First, because its layers are nobody's then.
+    let (builds, of_mounts) = prune_builds(&store)?;
+    said += &list("Deleted build cache objects", &builds);
     let (images, bytes) = prune_images(&store, all)?;
-    print(&format!("{said}{images}Total reclaimed space: {}\n", human_size(freed + bytes)))
+    print(&format!("{said}{images}Total reclaimed space: {}\n", human_size(freed + of_mounts + bytes)))
 }

@@ -11,6 +11,7 @@ use super::{Arguments, Command, Flag, Global, print, whole};
 use crate::container::{ContainerRecord, Status, disk_usage, machine_memory};
 use crate::error::Result;
 use crate::ids::IdMaps;
+use crate::image::ChainId;
 use crate::inside::usage;
 use crate::store::{Store, check};
 
@@ -67,7 +68,7 @@ struct Share {
 fn df(global: &Global, arguments: &Arguments) -> Result<u8> {
     let format = Format::parse(arguments.text("format")?)?;
     let store = global.store()?;
-    let shares = [images(&store)?, containers(&store)?, volumes(&store)?];
+    let shares = [images(&store)?, containers(&store)?, volumes(&store)?, builds(&store)?];
     let reclaimable = |share: &Share| {
         let percent = (share.reclaimable * 100).checked_div(share.size).unwrap_or(0);
         format!("{} ({percent}%)", human_size(share.reclaimable))
@@ -102,7 +103,8 @@ fn images(store: &Store) -> Result<Share> {
     let ids: BTreeSet<_> = records.iter().map(|record| record.id).collect();
     let needed = ContainerRecord::layers_in_use(store)?;
     let (mut size, mut reclaimable) = (0, 0);
-    for layer in store.layers().list()? {
+    let built = only_built(store)?;
+    for layer in store.layers().list()?.into_iter().filter(|layer| !built.contains(layer)) {
         // One that is just going is nothing any more.
         let Ok(record) = store.layers().record(&layer) else { continue };
         size += record.size;
@@ -112,6 +114,33 @@ fn images(store: &Store) -> Result<Share> {
         size += store.blobs().length(&blob).unwrap_or(0);
     }
     Ok(Share { kind: "Images", total: ids.len(), active: ids.intersection(&used).count(), size, reclaimable })
+}
+
+/// Layers that builds have kept, and that no image and no container has.
+fn only_built(store: &Store) -> Result<BTreeSet<ChainId>> {
+    let mut layers: BTreeSet<ChainId> =
+        store.build_cache().list()?.into_iter().map(|(_, record)| record.layer).collect();
+    for layer in store.images().list()?.into_iter().flat_map(|record| record.layers) {
+        layers.remove(&layer);
+    }
+    let used = ContainerRecord::layers_in_use(store)?;
+    layers.retain(|layer| !used.contains(layer));
+    Ok(layers)
+}
+
+fn builds(store: &Store) -> Result<Share> {
+    let (records, layers) = (store.build_cache().list()?, only_built(store)?);
+    let active = records.iter().filter(|(_, record)| !layers.contains(&record.layer)).count();
+    let mut share = Share { kind: "Build Cache", total: records.len(), active, size: 0, reclaimable: 0 };
+    for layer in &layers {
+        share.size += store.layers().record(layer).map_or(0, |record| record.size);
+    }
+    for folder in store.build_cache().mounts()? {
+        share.total += 1;
+        share.size += usage(store.maps(), &folder)?;
+    }
+    share.reclaimable = share.size;
+    Ok(share)
 }
 
 fn containers(store: &Store) -> Result<Share> {

@@ -117,18 +117,33 @@ impl RootFolders {
         }
     }
 
-    /// The text of a file in the topmost layer that has it; empty if none has.
     fn read(&self, path: &str) -> Result<String> {
-        for layer in [&self.upper].into_iter().chain(&self.lower) {
-            match read_beneath(layer, path) {
-                Ok(Found::File(text)) => return Ok(text),
-                Ok(Found::Whiteout) => break,
-                Ok(Found::Nothing) => {}
-                Err(error) => return Err(error.context(format!("{}/{path}", layer.display()))),
-            }
-        }
-        Ok(String::new())
+        read_topmost([&self.upper].into_iter().chain(&self.lower), path)
     }
+}
+
+impl Accounts {
+    /// Those of layers together, the topmost one first.
+    ///
+    /// # Errors
+    /// A file cannot be read.
+    pub fn of_layers(layers: &[PathBuf]) -> Result<Accounts> {
+        let read = |path: &str| read_topmost(layers.iter(), path);
+        Ok(Accounts { passwd: read("etc/passwd")?, group: read("etc/group")? })
+    }
+}
+
+/// The text of a file in the topmost layer that has it; empty if none has.
+fn read_topmost<'p>(layers: impl Iterator<Item = &'p PathBuf>, path: &str) -> Result<String> {
+    for layer in layers {
+        match read_beneath(layer, path) {
+            Ok(Found::File(text)) => return Ok(text),
+            Ok(Found::Whiteout) => break,
+            Ok(Found::Nothing) => {}
+            Err(error) => return Err(error.context(format!("{}/{path}", layer.display()))),
+        }
+    }
+    Ok(String::new())
 }
 
 enum Found {

@@ -67,6 +67,12 @@ pub struct Execution {
     pub stop_signal: Option<String>,
     /// How its health is seen (Docker's).
     pub healthcheck: Option<Healthcheck>,
+    /// What is done first in images that are made of it (Docker's).
+    #[serde(deserialize_with = "or_default", skip_serializing_if = "Vec::is_empty")]
+    pub on_build: Vec<String>,
+    /// What command lines are given to (Docker's).
+    #[serde(deserialize_with = "or_default", skip_serializing_if = "Vec::is_empty")]
+    pub shell: Vec<String>,
 }
 
 /// An object without members, as Docker writes sets.

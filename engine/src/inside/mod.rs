@@ -16,7 +16,7 @@ pub use task::{Copy, OwnLayer, Pick, Source, copy_out_of, landing};
 
 use crate::error::{Context, Error, Kind, Result};
 use crate::ids::{IdMaps, Range};
-use crate::layer::{Change, Unpacked};
+use crate::layer::{Change, Gathering, Laying, Unpacked};
 
 /// The name by which the program is called for it.
 const NAME: &str = "box-inside";
@@ -93,6 +93,31 @@ pub fn usage(maps: Option<&IdMaps>, folder: &Path) -> Result<u64> {
     }
 }
 
+/// Lays down what `fill` writes, a tar of what was gathered, in a root.
+///
+/// # Errors
+/// It cannot be put there; `fill` failed.
+pub fn lay(
+    maps: Option<&IdMaps>,
+    place: &Place,
+    laying: &Laying,
+    fill: &mut dyn FnMut(&mut dyn Write) -> Result<()>,
+) -> Result<()> {
+    let inside = Inside::start(maps, &Task::Lay { place: place.clone(), laying: laying.clone() })?;
+    inside.feed(fill).map(drop)
+}
+
+/// Dates back what is younger than a moment, in seconds since 1970.
+///
+/// # Errors
+/// The kernel refused.
+pub fn date_back(maps: Option<&IdMaps>, folder: &Path, latest: i64) -> Result<()> {
+    if maps.is_none() {
+        return crate::layer::date_back(folder, latest);
+    }
+    Inside::start(maps, &Task::Date { folder: folder.to_path_buf(), latest })?.answer().map(drop)
+}
+
 /// A tar of files in a container's root, or of a container's own layer, as it is read.
 pub struct TarStream(Inside);
 
@@ -113,6 +138,15 @@ impl TarStream {
     /// The process for it cannot be started.
     pub fn of_layer(maps: Option<&IdMaps>, layer: OwnLayer) -> Result<TarStream> {
         Inside::start(maps, &Task::PackLayer(layer)).map(TarStream)
+    }
+
+    /// Begins to gather files in a root.
+    ///
+    /// # Errors
+    /// The process for it cannot be started.
+    pub fn of_gathered(maps: Option<&IdMaps>, place: &Place, gathering: &Gathering) -> Result<TarStream> {
+        let task = Task::Gather { place: place.clone(), gathering: gathering.clone() };
+        Inside::start(maps, &task).map(TarStream)
     }
 
     /// The result of whoever has read it, unless there was nothing whole to read.

@@ -55,6 +55,10 @@ pub enum Place {
         /// What else is mounted.
         binds: Vec<Bind>,
     },
+    /// Layers together, the topmost one first, which nobody changes.
+    Layers(Vec<PathBuf>),
+    /// A folder.
+    Folder(PathBuf),
 }
 
 /// A file or folder of the host that is mounted in a container.
@@ -111,12 +115,18 @@ impl Standing {
 impl Place {
     /// Makes the overlay in a mount namespace of the calling process's own, with what else is mounted there.
     pub fn make(&self) -> Result<OwnedFd> {
-        let Place::Overlay { lower, upper, work, volatile, binds } = self else {
-            return Err(Error::invalid("a process's root is there already"));
+        let (lower, upper, work, volatile, binds) = match self {
+            Place::Overlay { lower, upper, work, volatile, binds } => (lower, upper, work, volatile, binds),
+            Place::Process { .. } => return Err(Error::invalid("a process's root is there already")),
+            Place::Folder(folder) => return open_folder(folder),
+            // overlayfs wants two, or one that is written to.
+            Place::Layers(layers) if layers.len() == 1 => return open_folder(&layers[0]),
+            Place::Layers(layers) => {
+                make_namespace()?;
+                return Ok(Layers::new(layers.iter().map(PathBuf::as_path)).mount()?);
+            }
         };
-        pillbox_init::sys::unshare_namespaces(NEW_MOUNTS).context(|| "make a mount namespace")?;
-        let private = MountPropagationFlags::PRIVATE | MountPropagationFlags::REC;
-        mount_change("/", private).context(|| "make mounts private")?;
+        make_namespace()?;
         let layers = Layers::new(lower.iter().map(PathBuf::as_path)).upper(&**upper, &**work);
         let overlay = if *volatile { layers.volatile() } else { layers }.mount()?;
         if binds.is_empty() {
@@ -141,6 +151,18 @@ impl Place {
         }
         Ok(overlay)
     }
+}
+
+/// One of the calling process's own.
+fn make_namespace() -> Result<()> {
+    pillbox_init::sys::unshare_namespaces(NEW_MOUNTS).context(|| "make a mount namespace")?;
+    let private = MountPropagationFlags::PRIVATE | MountPropagationFlags::REC;
+    mount_change("/", private).context(|| "make mounts private")
+}
+
+fn open_folder(folder: &Path) -> Result<OwnedFd> {
+    let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+    rustix::fs::open(folder, flags, Mode::empty()).context(|| folder.display().to_string())
 }
 
 fn attach(root: &OwnedFd, bind: &Bind, tree: &OwnedFd) -> Result<()> {

@@ -14,8 +14,8 @@ use super::READY;
 use super::place::{Place, Standing, open_in};
 use crate::error::{Context, Error, Kind, Result};
 use crate::layer::{
-    Boundary, Change, Content, Extraction, Landing, Ownership, Rights, Unpacked, Unpacking, bare_mountpoints,
-    changes, copy_tree, extract, pack, unpack, usage,
+    Boundary, Change, Content, Extraction, Gathering, Landing, Laying, Ownership, Rights, Unpacked,
+    Unpacking, bare_mountpoints, changes, copy_tree, date_back, extract, gather, lay, pack, unpack, usage,
 };
 
 /// What is to be done.
@@ -29,6 +29,9 @@ pub(super) enum Task {
     CopyOut { layers: Vec<PathBuf>, path: String, to: PathBuf },
     Changes(OwnLayer),
     Usage { folder: PathBuf },
+    Gather { place: Place, gathering: Gathering },
+    Lay { place: Place, laying: Laying },
+    Date { folder: PathBuf, latest: i64 },
 }
 
 /// What of a container's root is packed.
@@ -90,12 +93,16 @@ pub(super) enum Answer {
 impl Task {
     pub(super) fn place(&self) -> Option<&Place> {
         match self {
-            Task::Pack { place, .. } | Task::CopyIn { place, .. } => Some(place),
+            Task::Pack { place, .. }
+            | Task::CopyIn { place, .. }
+            | Task::Gather { place, .. }
+            | Task::Lay { place, .. } => Some(place),
             Task::Unpack { .. }
             | Task::Delete { .. }
             | Task::PackLayer(_)
             | Task::CopyOut { .. }
             | Task::Usage { .. }
+            | Task::Date { .. }
             | Task::Changes(_) => None,
         }
     }
@@ -124,6 +131,15 @@ impl Task {
                     .context(|| "make a mount namespace")?;
                 copy_out_of(&layers, &path, &to, true).map(|()| Answer::Done)
             }
+            Task::Gather { place, gathering } => {
+                let mut out = std::io::BufWriter::with_capacity(1 << 17, std::io::stdout().lock());
+                gather(&root(&place)?, &gathering, &mut out)?;
+                Ok(Answer::Done)
+            }
+            Task::Lay { place, laying } => {
+                lay(std::io::stdin().lock(), &root(&place)?, &laying).map(|()| Answer::Done)
+            }
+            Task::Date { folder, latest } => date_back(&folder, latest).map(|()| Answer::Done),
             Task::Usage { folder } => usage(&folder).map(Answer::Usage),
             Task::Changes(OwnLayer { upper, lower, mounted }) => {
                 let left_out = bare_mountpoints(&upper, &lower, &mounted)?;

@@ -275,7 +275,7 @@ impl Extractor<'_> {
 }
 
 /// Makes something, in the place of what stands there, unless that is a folder.
-fn make(folder: &OwnedFd, name: &[u8], make: impl Fn() -> rustix::io::Result<()>) -> Result<()> {
+pub(super) fn make(folder: &OwnedFd, name: &[u8], make: impl Fn() -> rustix::io::Result<()>) -> Result<()> {
     match make() {
         Err(Errno::EXIST) => match rustix::fs::unlinkat(folder, name, AtFlags::empty()) {
             Err(Errno::ISDIR | Errno::PERM) => Err(Error::conflict("a folder is there already")),
@@ -285,7 +285,7 @@ fn make(folder: &OwnedFd, name: &[u8], make: impl Fn() -> rustix::io::Result<()>
     }
 }
 
-fn times(entry: &Entry) -> Timestamps {
+pub(super) fn times(entry: &Entry) -> Timestamps {
     let moment = Timespec { tv_sec: entry.mtime.seconds, tv_nsec: i64::from(entry.mtime.nanoseconds) };
     Timestamps { last_access: moment, last_modification: moment }
 }

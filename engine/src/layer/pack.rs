@@ -46,6 +46,37 @@ impl Content<'_> {
     }
 }
 
+/// Whether a path goes along.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Choice {
+    /// It does.
+    Taken,
+    /// A folder goes along if something in it does.
+    Within,
+    /// Neither it nor anything in it.
+    Left,
+}
+
+/// What goes along, and how it is to look.
+pub trait Selection {
+    /// Decides about a path below the top.
+    fn choose(&mut self, path: &[u8], is_folder: bool) -> Choice;
+
+    /// Changes how an entry looks.
+    fn shape(&self, entry: &mut Entry);
+}
+
+/// Everything, as it is.
+struct Everything;
+
+impl Selection for Everything {
+    fn choose(&mut self, _: &[u8], _: bool) -> Choice {
+        Choice::Taken
+    }
+
+    fn shape(&self, _: &mut Entry) {}
+}
+
 /// Packs a file, or a folder with everything in it. Its path in the tar is `name`; with an empty one the tar has what is in the
 /// folder alone. `top` may be open without a right to read (`O_PATH`).
 ///
@@ -58,14 +89,41 @@ pub fn pack(
     content: Content<'_>,
     out: &mut dyn Write,
 ) -> Result<()> {
+    let mut writer = Writer::new(out);
+    pack_into(top, name, (boundary, content), &mut Everything, &mut writer)?;
+    writer.finish()
+}
+
+/// Packs what is selected into a tar that is not ended.
+///
+/// # Errors
+/// As for [`pack`].
+pub fn pack_selected(
+    top: &OwnedFd,
+    name: &[u8],
+    selection: &mut dyn Selection,
+    out: &mut Writer<&mut dyn Write>,
+) -> Result<()> {
+    pack_into(top, name, (Boundary::None, Content::Files), selection, out)
+}
+
+fn pack_into(
+    top: &OwnedFd,
+    name: &[u8],
+    (boundary, content): (Boundary, Content<'_>),
+    selection: &mut dyn Selection,
+    out: &mut Writer<&mut dyn Write>,
+) -> Result<()> {
     let mut packer = Packer {
         top,
         name,
         boundary,
         content,
+        selection,
+        waiting: BTreeSet::new(),
         links: HashMap::new(),
         buffer: vec![0; 1 << 17],
-        out: Writer::new(out),
+        out,
     };
     let status = rustix::fs::fstat(top)?;
     if !name.is_empty() {
@@ -74,21 +132,24 @@ pub fn pack(
     if FileType::from_raw_mode(status.st_mode) == FileType::Directory {
         packer.walk()?;
     }
-    packer.out.finish()
+    Ok(())
 }
 
-struct Packer<'a> {
+struct Packer<'a, 'w> {
     top: &'a OwnedFd,
     name: &'a [u8],
     boundary: Boundary,
     content: Content<'a>,
+    selection: &'a mut dyn Selection,
+    /// Folders that go along as soon as something in them does.
+    waiting: BTreeSet<Vec<u8>>,
     /// The first names of files that have several.
     links: HashMap<(u64, u64), Vec<u8>>,
     buffer: Vec<u8>,
-    out: Writer<&'a mut dyn Write>,
+    out: &'a mut Writer<&'w mut dyn Write>,
 }
 
-impl Packer<'_> {
+impl Packer<'_, '_> {
     /// Folder by folder, each opened anew from the top: how deep they go does not count.
     fn walk(&mut self) -> Result<()> {
         let mut folders = vec![Vec::new()];
@@ -138,14 +199,37 @@ impl Packer<'_> {
         match self.open(path, OFlags::PATH | OFlags::NOFOLLOW) {
             Ok(found) => {
                 let status = rustix::fs::fstat(&found)?;
-                self.add(&found, &status, path)?;
-                Ok(FileType::from_raw_mode(status.st_mode) == FileType::Directory)
+                let is_folder = FileType::from_raw_mode(status.st_mode) == FileType::Directory;
+                match self.selection.choose(path, is_folder) {
+                    Choice::Left => return Ok(false),
+                    Choice::Within => drop(self.waiting.insert(path.to_vec())),
+                    Choice::Taken => {
+                        self.add_waiting(path)?;
+                        self.add(&found, &status, path)?;
+                    }
+                }
+                Ok(is_folder)
             }
             Err(Errno::NOENT) => Ok(false),
             Err(Errno::XDEV) => self.add_mountpoint(path).map(|()| false),
             // A link that is opened with O_PATH is no link that is followed.
             Err(errno) => Err(errno.into()),
         }
+    }
+
+    /// The folders above something that goes along.
+    fn add_waiting(&mut self, path: &[u8]) -> Result<()> {
+        if self.waiting.is_empty() {
+            return Ok(());
+        }
+        for (end, _) in path.iter().enumerate().filter(|(_, byte)| **byte == b'/') {
+            if self.waiting.remove(&path[..end]) {
+                let found = self.open(&path[..end], OFlags::PATH | OFlags::NOFOLLOW)?;
+                let status = rustix::fs::fstat(&found)?;
+                self.add(&found, &status, &path[..end])?;
+            }
+        }
+        Ok(())
     }
 
     fn add_mountpoint(&mut self, path: &[u8]) -> Result<()> {
@@ -194,6 +278,7 @@ impl Packer<'_> {
             _ => return Ok(()),
         };
         let mut entry = self.entry(path, kind, status);
+        self.selection.shape(&mut entry);
         if entry.kind != EntryKind::Folder && status.st_nlink > 1 {
             let key = (status.st_dev, status.st_ino);
             if let Some(first) = self.links.get(&key) {

@@ -6,6 +6,7 @@ mod blob;
 mod certificate;
 mod challenge;
 mod credential;
+mod download;
 mod http;
 mod origin;
 mod proxy;
@@ -25,6 +26,7 @@ pub use blob::BlobReader;
 pub use certificate::Verification;
 use challenge::Challenge;
 pub use credential::{Credential, Credentials};
+pub use download::{Download, download};
 pub use upload::Uploaded;
 
 use crate::digest::Digest;

@@ -69,6 +69,21 @@ impl Store {
         Ok(UnpackedLayer { record, devices_left_out: unpacked.devices_left_out, new })
     }
 
+    /// A layer whose files are in the folder of a new one, as overlayfs has them.
+    ///
+    /// # Errors
+    /// The disk did not take it.
+    pub fn take_folder(&self, new: NewLayer, diff_id: DiffId, size: u64) -> Result<UnpackedLayer> {
+        let owners = match self.maps() {
+            None => Owners::Own,
+            Some(maps) if maps.is_squashed() => Owners::Squashed,
+            Some(maps) => Owners::Mapped(text(maps)),
+        };
+        let record = LayerRecord { diff_id, size, owners };
+        new.describe(&record)?;
+        Ok(UnpackedLayer { record, devices_left_out: 0, new })
+    }
+
     /// Unpacks a layer onto those below it, and names it.
     ///
     /// # Errors

@@ -105,6 +105,10 @@ impl Removals<'_> {
             candidates.blobs.retain(|blob| !reached.blobs.contains(blob));
             candidates.layers.retain(|layer| !reached.layers.contains(layer));
         }
+        // Builds go on from them: removed with the records of their steps.
+        for (_, record) in store.build_cache().list()? {
+            candidates.layers.remove(&record.layer);
+        }
         for blob in store.leased()? {
             candidates.blobs.remove(&blob);
         }

@@ -179,6 +179,27 @@ impl NewLayer {
         self.folder.join(FILES)
     }
 
+    /// A path beside it, for what is needed while it is filled.
+    pub fn beside(&self, name: &str) -> PathBuf {
+        self.folder.join(name)
+    }
+
+    /// Takes a folder as its files, in the place of the empty one. It lies on the same file system.
+    ///
+    /// # Errors
+    /// It cannot be renamed.
+    pub fn take(&self, files: &Path) -> Result<()> {
+        std::fs::rename(files, self.path()).context(|| format!("rename {}", files.display()))
+    }
+
+    /// Deletes what was needed while it was filled.
+    ///
+    /// # Errors
+    /// It cannot be deleted.
+    pub fn discard_beside(&self, name: &str) -> Result<()> {
+        removal::delete(&self.beside(name), self.layers.maps.as_ref())
+    }
+
     /// Writes down what is known of it.
     ///
     /// # Errors

@@ -7,6 +7,7 @@
 mod adding;
 mod batch;
 mod blob;
+mod build;
 mod check;
 mod collect;
 mod container;
@@ -28,6 +29,7 @@ use std::path::{Path, PathBuf};
 pub use adding::{AddedLayer, UnpackedLayer};
 pub use batch::{BlobBatch, CompleteBlob, NamelessBlob};
 pub use blob::{Begun, Blobs, CheckedBlob, PartialBlob};
+pub use build::{BuildCache, CacheMount, StepRecord};
 pub use check::{Fault, check};
 pub use collect::{Collected, Removals};
 pub use container::{ContainerFolder, ContainerId, Containers};
@@ -49,8 +51,20 @@ const PARTIAL: &str = ".partial-";
 const GONE: &str = ".gone-";
 
 /// What a store has; new ones come at the end.
-const FOLDERS: [&str; 9] =
-    ["blobs/sha256", "layers", "images", "containers", "names", "networks", "volumes", "leases", "events"];
+const FOLDERS: [&str; 12] = [
+    "blobs/sha256",
+    "layers",
+    "images",
+    "containers",
+    "names",
+    "networks",
+    "volumes",
+    "leases",
+    "events",
+    "build/steps",
+    "build/instructions",
+    "build/mounts",
+];
 
 /// The store of one user or of root.
 #[derive(Debug, Clone)]
@@ -118,6 +132,11 @@ impl Store {
         Volumes::at(self.place.data.join("volumes"), self.maps.clone())
     }
 
+    /// What builds have made.
+    pub fn build_cache(&self) -> BuildCache {
+        BuildCache::at(self.place.data.join("build"), self.maps.clone())
+    }
+
     /// Networks with names.
     pub fn networks(&self) -> NetworkRecords {
         NetworkRecords::at(self.place.data.join("networks"))
@@ -128,8 +147,13 @@ impl Store {
     /// # Errors
     /// Something cannot be deleted.
     pub fn sweep(&self) -> Result<()> {
-        let swept =
-            [self.images().sweep(), self.blobs().sweep(), self.layers().sweep(), self.volumes().sweep()];
+        let swept = [
+            self.images().sweep(),
+            self.blobs().sweep(),
+            self.layers().sweep(),
+            self.build_cache().sweep(),
+            self.volumes().sweep(),
+        ];
         swept.into_iter().collect()
     }
 

@@ -1,0 +1,163 @@
+//! The files of a build: a folder, as far as `.dockerignore` leaves it, and the Dockerfile.
+
+use std::io::Read;
+use std::os::fd::OwnedFd;
+use std::path::{Path, PathBuf};
+
+use rustix::fs::{CWD, Mode, OFlags, ResolveFlags};
+use rustix::io::Errno;
+
+use super::options::{ContextSource, DockerfileSource};
+use super::syntax::TEXT_MAX;
+use crate::error::{Context as _, Error, Kind, Result};
+use crate::layer::{Extraction, Landing, Patterns, Rights, extract, uncompress};
+use crate::store::{NewLayer, Store};
+
+/// Names that are looked for, in order.
+pub const NAMES: [&str; 4] = ["Dockerfile", "Containerfile", "Boxfile", "Foxfile"];
+
+/// The files of a build.
+#[derive(Debug)]
+pub struct Context {
+    /// The folder; empty if there are no files.
+    pub root: OwnedFd,
+    /// What of it counts as not there.
+    pub ignored: Vec<String>,
+    /// Where a tar was unpacked: deleted with this value.
+    _unpacked: Option<NewLayer>,
+}
+
+/// The Dockerfile that was found.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Found {
+    /// As errors call it.
+    pub name: String,
+    /// Its text.
+    pub text: String,
+    /// Its path, for the `.dockerignore` beside it.
+    path: Option<PathBuf>,
+    is_in_context: bool,
+}
+
+impl Context {
+    /// Opens a folder, or unpacks a tar.
+    ///
+    /// # Errors
+    /// There is no such folder; it is no tar.
+    pub fn open(store: &Store, source: ContextSource) -> Result<Context> {
+        match source {
+            ContextSource::Folder(path) => {
+                let named = || path.display().to_string();
+                let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+                let root = rustix::fs::openat(CWD, &path, flags, Mode::empty()).context(named)?;
+                Ok(Context { root, ignored: Vec::new(), _unpacked: None })
+            }
+            ContextSource::Tar(stream) => Context::unpack(store, Some(stream)),
+            ContextSource::Nothing => Context::unpack(store, None),
+        }
+    }
+
+    fn unpack(store: &Store, stream: Option<Box<dyn Read + Send>>) -> Result<Context> {
+        let unpacked = store.layers().begin()?;
+        let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+        let root = rustix::fs::open(unpacked.path(), flags, Mode::empty())?;
+        if let Some(stream) = stream {
+            let extraction = Extraction {
+                rights: Rights::Own,
+                landing: Landing::AsNamed,
+                takes_folder: true,
+                takes_file: true,
+            };
+            let plain = uncompress(stream).context(|| "the context")?;
+            extract(plain, &root, &extraction).context(|| "the context")?;
+        }
+        Ok(Context { root, ignored: Vec::new(), _unpacked: Some(unpacked) })
+    }
+
+    /// Finds the Dockerfile, and what it or the context says is to be ignored.
+    ///
+    /// # Errors
+    /// There is none.
+    pub fn dockerfile(&mut self, source: &DockerfileSource) -> Result<Found> {
+        let found = match source {
+            DockerfileSource::Text(text) => {
+                Found { name: "Dockerfile".to_string(), text: text.clone(), path: None, is_in_context: false }
+            }
+            DockerfileSource::File(path) => {
+                let named = || path.display().to_string();
+                let file = std::fs::File::open(path).context(named)?;
+                let text = bounded(file, &named())?;
+                let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+                Found { name, text, path: Some(path.clone()), is_in_context: false }
+            }
+            DockerfileSource::InContext(path) => {
+                let text = self.read(path)?.ok_or_else(|| {
+                    Error::not_found(format!("{path}: there is no such file in the context"))
+                })?;
+                Found { name: path.clone(), text, path: Some(path.into()), is_in_context: true }
+            }
+            DockerfileSource::Usual => self.usual()?,
+        };
+        self.ignored = Patterns::of_lines(&self.ignore_text(&found)?);
+        Ok(found)
+    }
+
+    fn usual(&self) -> Result<Found> {
+        for name in NAMES {
+            if let Some(text) = self.read(name)? {
+                return Ok(Found {
+                    name: name.to_string(),
+                    text,
+                    path: Some(name.into()),
+                    is_in_context: true,
+                });
+            }
+        }
+        Err(Error::not_found(format!("the context has no {}: --file names another one", NAMES.join(", no "))))
+    }
+
+    /// The one beside the Dockerfile is preferred.
+    fn ignore_text(&self, found: &Found) -> Result<String> {
+        if let Some(path) = &found.path {
+            let beside = format!("{}.dockerignore", path.display());
+            let text = match found.is_in_context {
+                true => self.read(&beside)?,
+                false => match std::fs::File::open(&beside) {
+                    Err(error) if error.kind() == std::io::ErrorKind::NotFound => None,
+                    file => Some(bounded(file.context(|| beside.clone())?, &beside)?),
+                },
+            };
+            if let Some(text) = text {
+                return Ok(text);
+            }
+        }
+        for name in [".dockerignore", ".containerignore"] {
+            if let Some(text) = self.read(name)? {
+                return Ok(text);
+            }
+        }
+        Ok(String::new())
+    }
+
+    /// The text of a file of the context; links do not lead out of it.
+    fn read(&self, path: &str) -> Result<Option<String>> {
+        let resolve = ResolveFlags::IN_ROOT | ResolveFlags::NO_MAGICLINKS;
+        let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::CLOEXEC;
+        match rustix::fs::openat2(&self.root, Path::new(path), flags, Mode::empty(), resolve) {
+            Err(Errno::NOENT | Errno::NOTDIR) => Ok(None),
+            file => Ok(Some(bounded(std::fs::File::from(file.context(|| path.to_string())?), path)?)),
+        }
+    }
+}
+
+fn bounded(file: std::fs::File, name: &str) -> Result<String> {
+    if !file.metadata().context(|| name.to_string())?.is_file() {
+        return Err(Error::invalid(format!("{name}: it is no file")));
+    }
+    let mut text = Vec::new();
+    file.take(TEXT_MAX + 1).read_to_end(&mut text).context(|| name.to_string())?;
+    if text.len() as u64 > TEXT_MAX {
+        return Err(Error::invalid(format!("{name}: it has more than {TEXT_MAX} bytes")));
+    }
+    String::from_utf8(text).map_err(|_| Error::new(Kind::Corrupt, format!("{name}: it is not UTF-8")))
+}

@@ -1,0 +1,181 @@
+//! Stages are carried out: each in a thread of its own, which waits for those that it needs. A step is looked up, or done and
+//! remembered.
+
+mod chain;
+mod copy;
+mod mount;
+mod run;
+mod stage;
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Condvar, Mutex, PoisonError};
+
+pub use chain::{Chain, Made};
+pub use stage::pack_layer;
+
+use super::context::Context;
+use super::event::Progress;
+use super::fault::{Fault, Outcome};
+use super::graph::{Graph, Origin};
+use super::options::{BuildOptions, Cancellation};
+use crate::error::{Error, Kind, Result};
+use crate::inside::Place;
+use crate::store::{NamelessBlob, NewLayer, Store};
+
+/// Everything that the threads share.
+pub struct Work<'a> {
+    /// Where everything is kept.
+    pub store: &'a Store,
+    /// What is to be done.
+    pub graph: &'a Graph,
+    /// The context.
+    pub context: &'a Context,
+    /// Contexts with names of their own.
+    pub named: &'a BTreeMap<String, Context>,
+    /// What was asked for.
+    pub options: &'a BuildOptions,
+    /// Whoever is told.
+    pub progress: &'a Progress<'a>,
+    /// Whether it is to end.
+    pub cancellation: &'a Cancellation,
+    finished: Mutex<BTreeMap<usize, std::result::Result<Arc<Finished>, Aborted>>>,
+    changed: Condvar,
+    kept: Mutex<Vec<NamelessBlob>>,
+    /// Files that are mounted, by where they come from: deleted at the end.
+    materials: Mutex<BTreeMap<String, Arc<NewLayer>>>,
+}
+
+/// A stage that was carried out.
+#[derive(Debug)]
+pub struct Finished {
+    /// Its layers, those below it included.
+    pub chain: Chain,
+    /// What each of its own steps came to.
+    pub made: Vec<Made>,
+}
+
+/// A stage that will not be finished.
+#[derive(Debug, Clone, Copy)]
+struct Aborted;
+
+/// What all stages came to.
+pub struct Completed {
+    /// By their places in the graph.
+    pub stages: BTreeMap<usize, Arc<Finished>>,
+    /// Tars of layers of the target, which are blobs already but for their names.
+    pub kept: Vec<NamelessBlob>,
+}
+
+impl<'a> Work<'a> {
+    /// Carries out everything.
+    ///
+    /// # Errors
+    /// That of the first step that fails; what the others have made is remembered.
+    pub fn run(
+        store: &'a Store,
+        graph: &'a Graph,
+        (context, named): (&'a Context, &'a BTreeMap<String, Context>),
+        options: &'a BuildOptions,
+        progress: &'a Progress<'a>,
+        cancellation: &'a Cancellation,
+    ) -> Outcome<Completed> {
+        let work = Work {
+            store,
+            graph,
+            context,
+            named,
+            options,
+            progress,
+            cancellation,
+            finished: Mutex::default(),
+            changed: Condvar::new(),
+            kept: Mutex::default(),
+            materials: Mutex::default(),
+        };
+        let failed: Mutex<Option<Fault>> = Mutex::default();
+        let needed =
+            graph.stages.iter().enumerate().filter_map(|(index, stage)| Some((index, stage.as_ref()?)));
+        std::thread::scope(|scope| {
+            for (index, stage) in needed {
+                let (work, failed) = (&work, &failed);
+                scope.spawn(move || {
+                    let done = work.stage(index, stage);
+                    let done = done.map(Arc::new).map_err(|fault| {
+                        let mut first = failed.lock().unwrap_or_else(PoisonError::into_inner);
+                        // What was given up because of another is not the reason.
+                        if first.is_none()
+                            && !(work.cancellation.is_cancelled() && fault.error.kind() == Kind::Closed)
+                        {
+                            *first = Some(fault);
+                        }
+                        work.cancellation.cancel(store);
+                        Aborted
+                    });
+                    work.finished.lock().unwrap_or_else(PoisonError::into_inner).insert(index, done);
+                    work.changed.notify_all();
+                });
+            }
+        });
+        if let Some(fault) = failed.into_inner().unwrap_or_else(PoisonError::into_inner) {
+            return Err(fault);
+        }
+        let finished = work.finished.into_inner().unwrap_or_else(PoisonError::into_inner);
+        let stages = finished.into_iter().filter_map(|(index, done)| Some((index, done.ok()?))).collect();
+        work_is_whole(work.cancellation)?;
+        Ok(Completed { stages, kept: work.kept.into_inner().unwrap_or_else(PoisonError::into_inner) })
+    }
+
+    /// Waits for an earlier stage.
+    fn wait(&self, index: usize) -> Result<Arc<Finished>> {
+        let mut finished = self.finished.lock().unwrap_or_else(PoisonError::into_inner);
+        loop {
+            match finished.get(&index) {
+                Some(Ok(done)) => return Ok(done.clone()),
+                Some(Err(Aborted)) => return Err(cancelled()),
+                None => finished = self.changed.wait(finished).unwrap_or_else(PoisonError::into_inner),
+            }
+        }
+    }
+
+    /// Where files come from, as another process finds them; `None` for a context, which is this process's to read.
+    fn place_of(&self, origin: &Origin) -> Result<Option<Place>> {
+        let chain = match origin {
+            Origin::Context | Origin::Named(_) => return Ok(None),
+            Origin::Stage(stage) => self.wait(*stage)?.chain.clone(),
+            Origin::Image(image) => Chain::of_image(self.store, &self.graph.images[*image])?,
+        };
+        match chain.lower(self.store) {
+            lower if lower.is_empty() => Err(Error::not_found("it has no files")),
+            lower => Ok(Some(Place::Layers(lower))),
+        }
+    }
+
+    /// The context that an origin means.
+    fn context_of(&self, origin: &Origin) -> &Context {
+        match origin {
+            Origin::Named(name) => self.named.get(name).unwrap_or(self.context),
+            _ => self.context,
+        }
+    }
+
+    /// What was made before counts in a stage.
+    fn uses_cache(&self, index: usize, name: Option<&str>) -> bool {
+        use super::options::Caching;
+        match &self.options.caching {
+            Caching::Used => true,
+            Caching::Ignored => false,
+            Caching::IgnoredIn(stages) => {
+                !stages.iter().any(|stage| Some(stage.as_str()) == name || stage.parse() == Ok(index))
+            }
+        }
+    }
+}
+
+fn work_is_whole(cancellation: &Cancellation) -> Result<()> {
+    if cancellation.is_cancelled() { Err(cancelled()) } else { Ok(()) }
+}
+
+/// Another part has failed, or somebody has ended the build.
+fn cancelled() -> Error {
+    Error::new(Kind::Closed, "the build was ended")
+}

@@ -1,0 +1,215 @@
+//! From the layers of the target to an image: its configuration, its history, its manifest, its names.
+
+use std::io::Write;
+
+use super::event::Vertex;
+use super::execute::{Chain, Completed, Finished, Made, pack_layer};
+use super::graph::{Base, Graph};
+use super::options::BuildOptions;
+use crate::archive::{descriptors, layer_descriptor, write_manifest};
+use crate::digest::Digest;
+use crate::error::{Context, Error, Result};
+use crate::image::{Configuration, Descriptor, History, ImageId};
+use crate::reference::Reference;
+use crate::store::{ImageRecord, NamelessBlob, Store};
+use crate::time::rfc3339;
+
+/// An image that has been made.
+#[derive(Debug, Clone)]
+pub struct Built {
+    /// Its id.
+    pub id: ImageId,
+    /// What is known of it.
+    pub record: ImageRecord,
+}
+
+/// What BuildKit says of itself in the history.
+const COMMENT: &str = "buildkit.dockerfile.v0";
+
+/// Makes an image of what was carried out.
+///
+/// # Errors
+/// The disk did not take it.
+pub fn export(
+    store: &Store,
+    graph: &Graph,
+    completed: Completed,
+    options: &BuildOptions,
+    vertex: &Vertex<'_>,
+) -> Result<Built> {
+    let Completed { stages, mut kept } = completed;
+    let finished =
+        |index: &usize| stages.get(index).ok_or_else(|| Error::invalid("a stage was not carried out"));
+    let target = finished(&graph.target)?;
+    let config = configuration(graph, options, |index| finished(&index).map(|done| done.as_ref()))?;
+    let text =
+        serde_json::to_vec(&config).map_err(|error| Error::invalid(format!("configuration: {error}")))?;
+    let manifest = match known_layers(store, graph, &target.chain)? {
+        // An image that came as a bare tar has no blobs to be pushed, and no manifest.
+        None => {
+            kept.clear();
+            None
+        }
+        Some(below) => {
+            vertex.note("exporting layers");
+            let layers = own_layers(store, &target.chain, below, &mut kept)?;
+            Some(write_manifest(&text, layers)?)
+        }
+    };
+    let wanted = kept.iter().map(|blob| blob.hasher().digest());
+    let wanted: Vec<Digest> = wanted
+        .chain([Digest::of(&text)])
+        .chain(manifest.as_deref().map(Digest::of))
+        .chain(target.chain.diff_ids.iter().map(|id| *id.digest()))
+        .collect();
+    let _lease = store.lease(&wanted)?;
+    if !kept.is_empty() {
+        store.sync()?;
+        kept.into_iter().try_for_each(|blob| blob.name().map(drop))?;
+        store.blobs().sync_names()?;
+    }
+    if let Some(manifest) = &manifest {
+        store.blobs().write(manifest)?;
+    }
+    let id: ImageId = store.blobs().write(&text)?.into();
+    vertex.note(format!("writing image {id}"));
+    let layers = target.chain.layers.clone();
+    let size = layers
+        .iter()
+        .map(|layer| store.layers().record(layer).map(|record| record.size))
+        .sum::<Result<u64>>()?;
+    let mut record = ImageRecord {
+        name: id.to_string(),
+        id,
+        manifest: manifest.as_deref().map(Digest::of),
+        repo_digest: None,
+        size,
+        layers,
+        created: config.created.clone(),
+        platform: config.platform(),
+    };
+    let names: Vec<String> = options.tags.iter().map(Reference::to_string).collect();
+    if names.is_empty() {
+        store.name_image(&record)?;
+    }
+    for name in names {
+        vertex.note(format!("naming to {name}"));
+        record.name = name;
+        store.name_image(&record)?;
+    }
+    Ok(Built { id, record })
+}
+
+/// The layers of the image that the chain begins with, as its manifest names them.
+fn known_layers(store: &Store, graph: &Graph, chain: &Chain) -> Result<Option<Vec<Descriptor>>> {
+    let Some(id) = &chain.image else { return Ok(Some(Vec::new())) };
+    let below = graph.images.iter().find(|image| image.id == *id).map_or(0, |image| image.layers.len());
+    Ok(descriptors(store, id)?.filter(|known| known.len() == below))
+}
+
+/// Tars of layers that were made before, and are no blobs any more, are packed once more.
+fn own_layers(
+    store: &Store,
+    chain: &Chain,
+    below: Vec<Descriptor>,
+    kept: &mut Vec<NamelessBlob>,
+) -> Result<Vec<Descriptor>> {
+    let mut layers = below;
+    let first = layers.len();
+    for (layer, diff_id) in chain.layers.iter().zip(&chain.diff_ids).skip(first) {
+        let digest = *diff_id.digest();
+        let mine =
+            kept.iter().find(|blob| blob.hasher().digest() == digest).map(|blob| blob.hasher().length());
+        let length = match mine.or_else(|| store.blobs().length(&digest)) {
+            Some(length) => length,
+            None => {
+                let mut blob = store.blobs().begin_nameless()?;
+                let named = || format!("layer {layer}");
+                pack_layer(store.maps(), &store.layers().path(layer), &mut blob)
+                    .and_then(|()| Ok(blob.flush()?))
+                    .context(named)?;
+                if blob.hasher().digest() != digest {
+                    return Err(Error::corrupt(format!(
+                        "{}: its files are not those that it was made of: box builder prune, and build again",
+                        named()
+                    )));
+                }
+                let length = blob.hasher().length();
+                kept.push(blob);
+                length
+            }
+        };
+        layers.push(layer_descriptor(digest, length, &[]));
+    }
+    Ok(layers)
+}
+
+fn configuration<'f>(
+    graph: &Graph,
+    options: &BuildOptions,
+    finished: impl Fn(usize) -> Result<&'f Finished>,
+) -> Result<Configuration> {
+    let stage = graph.stages[graph.target].as_ref().ok_or_else(|| Error::invalid("no stage"))?;
+    let mut config = stage.config.clone();
+    config.config.labels.extend(options.labels.clone());
+    config.rootfs.diff_ids.clone_from(&finished(graph.target)?.chain.diff_ids);
+    // From the target down to the image.
+    let (mut own, mut at) = (Vec::new(), graph.target);
+    loop {
+        let stage = graph.stages[at].as_ref().ok_or_else(|| Error::invalid("no stage"))?;
+        let made = &finished(at)?.made;
+        let lines = stage.history.iter().map(|line| {
+            let made: Option<&Made> = line.step.and_then(|step| made.get(step));
+            History {
+                created: made.map(|made| rfc3339(made.created)),
+                created_by: Some(line.created_by.clone()),
+                comment: Some(COMMENT.to_string()),
+                empty_layer: made.is_none_or(|made| made.is_empty),
+            }
+        });
+        own.splice(0..0, lines.collect::<Vec<_>>());
+        match stage.base {
+            Base::Stage(earlier) => at = earlier,
+            Base::Image(_) | Base::Scratch => break,
+        }
+    }
+    config.history.extend(own);
+    date(&mut config.history);
+    if let Some(epoch) = options.epoch {
+        let moment =
+            rfc3339(crate::time::Moment(u64::try_from(epoch).unwrap_or(0).saturating_mul(1_000_000_000)));
+        let below = config.history.len();
+        let _ = below;
+        config.created = Some(moment);
+    } else {
+        config.created = config.history.last().and_then(|line| line.created.clone()).or(config.created);
+    }
+    Ok(config)
+}
+
+/// What makes no layer has the time of the layer before it, or of the first one behind.
+fn date(history: &mut [History]) {
+    let (mut created, mut has_gap) = (None, false);
+    for line in history.iter() {
+        match &line.created {
+            Some(time) => {
+                created = Some(time.clone());
+                if has_gap {
+                    break;
+                }
+            }
+            None => has_gap = true,
+        }
+    }
+    let mut has_gap = false;
+    for line in history {
+        match &line.created {
+            Some(time) if has_gap => created = Some(time.clone()),
+            Some(_) => {}
+            None => {
+                has_gap = true;
+                line.created.clone_from(&created);
+            }
+        }
+    }
+}

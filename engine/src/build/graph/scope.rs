@@ -1,0 +1,168 @@
+//! Which names have which values: arguments before the first stage, those of a stage, variables of its image.
+
+use std::collections::BTreeMap;
+
+use crate::build::syntax::{Argument, Expander};
+use crate::error::Result;
+use crate::image::Platform;
+
+/// Proxies may be given without an ARG, are seen by RUN, and change nothing of what comes out.
+pub const PROXIES: [&str; 10] = [
+    "HTTP_PROXY",
+    "http_proxy",
+    "HTTPS_PROXY",
+    "https_proxy",
+    "FTP_PROXY",
+    "ftp_proxy",
+    "NO_PROXY",
+    "no_proxy",
+    "ALL_PROXY",
+    "all_proxy",
+];
+
+/// The moment that everything is dated back to.
+pub const EPOCH: &str = "SOURCE_DATE_EPOCH";
+
+/// What is known before the first stage.
+#[derive(Debug, Clone, Default)]
+pub struct Globals {
+    /// `--build-arg`.
+    pub given: BTreeMap<String, String>,
+    /// Platforms, and arguments that stand before the first stage.
+    values: BTreeMap<String, String>,
+}
+
+impl Globals {
+    /// The platforms of who builds and of what is built.
+    pub fn new(
+        given: BTreeMap<String, String>,
+        machine: &Platform,
+        target: &Platform,
+        stage: Option<&str>,
+    ) -> Globals {
+        let mut values = BTreeMap::new();
+        for (prefix, platform) in [("BUILD", machine), ("TARGET", target)] {
+            let mut add =
+                |name: &str, value: &str| values.insert(format!("{prefix}{name}"), value.to_string());
+            add("PLATFORM", &platform.to_string());
+            add("OS", &platform.os);
+            add("ARCH", &platform.architecture);
+            add("VARIANT", platform.variant.as_deref().unwrap_or_default());
+        }
+        values.insert("TARGETSTAGE".to_string(), stage.unwrap_or("default").to_string());
+        Globals { given, values }
+    }
+
+    /// Takes an ARG in that stands before the first stage.
+    ///
+    /// # Errors
+    /// Its default cannot be expanded.
+    pub fn add(&mut self, argument: &Argument, escape: char) -> Result<()> {
+        let value = match (self.given.get(&argument.name), &argument.default) {
+            (Some(given), _) => given.clone(),
+            (None, Some(default)) => self.expand(default, escape)?,
+            (None, None) => return Ok(()),
+        };
+        self.values.insert(argument.name.clone(), value);
+        Ok(())
+    }
+
+    /// Expands a word of a FROM.
+    ///
+    /// # Errors
+    /// It cannot be expanded.
+    pub fn expand(&self, word: &str, escape: char) -> Result<String> {
+        let value = |name: &str| self.values.get(name).cloned();
+        Expander { escape, value: &value }.expand(word)
+    }
+}
+
+/// What is known within a stage.
+#[derive(Debug, Clone, Default)]
+pub struct Scope {
+    /// Variables and arguments that have a value, the last one of a name last.
+    variables: Vec<(String, String)>,
+    /// The stage's arguments in order, for its history.
+    arguments: Vec<(String, Option<String>)>,
+}
+
+impl Scope {
+    /// That of an image: its variables.
+    pub fn of_variables(env: &[String]) -> Scope {
+        let mut scope = Scope::default();
+        for variable in env {
+            let (name, value) = variable.split_once('=').unwrap_or((variable, ""));
+            scope.set(name, value);
+        }
+        scope
+    }
+
+    /// Gives a name a value.
+    pub fn set(&mut self, name: &str, value: &str) {
+        self.variables.retain(|(known, _)| known != name);
+        self.variables.push((name.to_string(), value.to_string()));
+    }
+
+    /// The value of a name.
+    pub fn get(&self, name: &str) -> Option<&str> {
+        self.variables.iter().find(|(known, _)| known == name).map(|(_, value)| value.as_str())
+    }
+
+    /// All that have a value.
+    pub fn variables(&self) -> &[(String, String)] {
+        &self.variables
+    }
+
+    /// Takes an ARG in, whose default has been expanded. The result is the value that is said in the history.
+    pub fn declare(&mut self, globals: &Globals, name: &str, default: Option<String>) -> Option<String> {
+        let given = globals.given.get(name).cloned();
+        let said = given.or(default);
+        let value = said.clone().or_else(|| globals.values.get(name).cloned());
+        if let Some(value) = &value {
+            self.set(name, value);
+        }
+        self.arguments.retain(|(known, _)| known != name);
+        self.arguments.push((name.to_string(), value));
+        said
+    }
+
+    /// What a RUN's line in the history says of arguments: `|2 A=1 B=2 `.
+    pub fn of_history(&self) -> String {
+        if self.arguments.is_empty() {
+            return String::new();
+        }
+        let mut text = format!("|{} ", self.arguments.len());
+        for (name, value) in &self.arguments {
+            let value = self.get(name).or(value.as_deref()).unwrap_or_default();
+            text += &format!("{name}={value} ");
+        }
+        text
+    }
+
+    /// Expands a word.
+    ///
+    /// # Errors
+    /// It cannot be expanded.
+    pub fn expand(&self, word: &str, escape: char) -> Result<String> {
+        let value = |name: &str| self.get(name).map(str::to_string);
+        Expander { escape, value: &value }.expand(word)
+    }
+
+    /// Expands a line into words.
+    ///
+    /// # Errors
+    /// It cannot be expanded.
+    pub fn words(&self, line: &str, escape: char) -> Result<Vec<String>> {
+        let value = |name: &str| self.get(name).map(str::to_string);
+        Expander { escape, value: &value }.words(line)
+    }
+
+    /// Expands the content of a heredoc.
+    ///
+    /// # Errors
+    /// It cannot be expanded.
+    pub fn heredoc(&self, text: &str, escape: char) -> Result<String> {
+        let value = |name: &str| self.get(name).map(str::to_string);
+        Expander { escape, value: &value }.expand_heredoc(text)
+    }
+}

@@ -1,0 +1,497 @@
+//! One stage: instructions change what is known, what the image says, or become steps.
+
+use super::compile::Compiler;
+use super::scope::{PROXIES, Scope};
+use super::step::{Action, Archives, CopySource, CopyStep, HistoryLine, Origin, RunStep, Step, StepMount};
+use super::wording::{health as health_words, listed, quoted, summary};
+use crate::build::fault::{At, Outcome, Span};
+use crate::build::syntax::{
+    Argument, CommandLine, Dockerfile, Health, Heredoc, Instruction, MountKind, Run, RunMount, Transfer,
+    parse,
+};
+use crate::error::{Error, Result};
+use crate::image::{Configuration, Healthcheck, Platform};
+
+/// Where programs are looked for, unless the image says it.
+const PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
+
+/// Where scripts that stand in a Dockerfile are mounted.
+pub const SCRIPTS: &str = "/dev/pipes/";
+
+/// A stage as far as it has come.
+pub struct StageCompiler<'c, 'a> {
+    compiler: &'c mut Compiler<'a>,
+    index: usize,
+    escape: char,
+    scope: Scope,
+    config: Configuration,
+    steps: Vec<Step>,
+    history: Vec<HistoryLine>,
+    /// The instruction that is just looked at.
+    span: Span,
+    /// It names a command, so that the image's own is not kept for another entry point.
+    has_command: bool,
+}
+
+impl<'c, 'a> StageCompiler<'c, 'a> {
+    pub fn begin(
+        compiler: &'c mut Compiler<'a>,
+        index: usize,
+        below: Option<Configuration>,
+        platform: &Platform,
+    ) -> StageCompiler<'c, 'a> {
+        let escape = compiler.escape;
+        let mut config = below.unwrap_or_else(|| Configuration {
+            architecture: platform.architecture.clone(),
+            os: platform.os.clone(),
+            variant: platform.variant.clone(),
+            ..Configuration::default()
+        });
+        config.rootfs.kind = "layers".to_string();
+        let execution = &mut config.config;
+        if !execution.env.iter().any(|variable| variable.starts_with("PATH=")) {
+            execution.env.push(format!("PATH={PATH}"));
+        }
+        let scope = Scope::of_variables(&execution.env);
+        let span = Span { first: 0, last: 0 };
+        let (steps, history) = (Vec::new(), Vec::new());
+        StageCompiler { compiler, index, escape, scope, config, steps, history, span, has_command: false }
+    }
+
+    pub fn finish(self) -> (Vec<Step>, Configuration, Vec<HistoryLine>) {
+        (self.steps, self.config, self.history)
+    }
+
+    /// Does what the image below wants to be done, and forgets it: it is for those that are made of it directly.
+    pub fn run_triggers(&mut self, is_image: bool, span: Span) -> Outcome<()> {
+        let triggers = std::mem::take(&mut self.config.config.on_build);
+        if !is_image {
+            return Ok(());
+        }
+        for trigger in triggers {
+            let named = |error: Error| error.context(format!("ONBUILD {trigger}"));
+            let Dockerfile { instructions, .. } =
+                parse(&trigger).map_err(|fault| named(fault.error)).at(span)?;
+            for located in &instructions {
+                self.span = span;
+                self.add_one(&located.instruction, &located.text)
+                    .map_err(|fault| named(fault.error))
+                    .at(span)?;
+            }
+        }
+        Ok(())
+    }
+
+    pub fn add(&mut self, located: &crate::build::syntax::Located) -> Outcome<()> {
+        self.span = located.span;
+        self.add_one(&located.instruction, &located.text).at(located.span)
+    }
+
+    fn add_one(&mut self, instruction: &Instruction, text: &str) -> Outcome<()> {
+        match instruction {
+            Instruction::From(_) => Err(Error::invalid("FROM cannot be a trigger").into()),
+            Instruction::Run(run) => self.run(run, text),
+            Instruction::Copy(transfer) => self.transfer(transfer, text, "COPY"),
+            Instruction::Add(transfer) => self.transfer(transfer, text, "ADD"),
+            Instruction::Workdir(path) => Ok(self.workdir(path, text)?),
+            other => Ok(self.describe(other)?),
+        }
+    }
+
+    fn expand(&self, word: &str) -> Result<String> {
+        self.scope.expand(word, self.escape)
+    }
+
+    fn expand_all(&self, words: &[String]) -> Result<Vec<String>> {
+        words.iter().map(|word| self.expand(word)).collect()
+    }
+
+    fn note(&mut self, created_by: String) {
+        self.history.push(HistoryLine { created_by, step: None });
+    }
+
+    fn step(&mut self, text: &str, created_by: String, action: Action) {
+        self.history.push(HistoryLine { created_by, step: Some(self.steps.len()) });
+        self.steps.push(Step { span: self.span, text: text.to_string(), action });
+    }
+
+    /// What makes no layer.
+    fn describe(&mut self, instruction: &Instruction) -> Result<()> {
+        match instruction {
+            Instruction::Arg(arguments) => self.arguments(arguments),
+            Instruction::Env(pairs) => self.environment(pairs),
+            Instruction::Label(pairs) => self.labels(pairs),
+            Instruction::Cmd(command) => {
+                let words = self.with_shell(command);
+                self.note(format!("CMD {}", quoted(&words)));
+                self.config.config.cmd = words;
+                self.has_command = true;
+                Ok(())
+            }
+            Instruction::Entrypoint(command) => {
+                let words = self.with_shell(command);
+                self.note(format!("ENTRYPOINT {}", quoted(&words)));
+                self.config.config.entrypoint = words;
+                // The command of an image below is not for this one's entry point.
+                if !self.has_command {
+                    self.config.config.cmd = Vec::new();
+                }
+                Ok(())
+            }
+            Instruction::Shell(words) => {
+                self.note(format!("SHELL {}", listed(words)));
+                self.config.config.shell.clone_from(words);
+                Ok(())
+            }
+            Instruction::Expose(line) => self.expose(line),
+            Instruction::Volume(paths) => {
+                let paths = self.expand_all(paths)?;
+                for path in &paths {
+                    if path.is_empty() {
+                        return Err(Error::invalid("VOLUME: a path is empty"));
+                    }
+                    self.config.config.volumes.insert(path.clone(), Default::default());
+                }
+                self.note(format!("VOLUME {}", listed(&paths)));
+                Ok(())
+            }
+            Instruction::User(user) => {
+                let user = self.expand(user)?;
+                self.note(format!("USER {user}"));
+                self.config.config.user = user;
+                Ok(())
+            }
+            Instruction::StopSignal(signal) => {
+                let signal = self.expand(signal)?;
+                pillbox::signal::parse(&signal)
+                    .map_err(|error| Error::from(error).context(format!("STOPSIGNAL {signal}")))?;
+                self.note(format!("STOPSIGNAL {signal}"));
+                self.config.config.stop_signal = Some(signal);
+                Ok(())
+            }
+            Instruction::Healthcheck(health) => {
+                self.note(health_words(health));
+                self.config.config.healthcheck = Some(healthcheck(health));
+                Ok(())
+            }
+            Instruction::OnBuild(trigger) => {
+                self.note(format!("ONBUILD {trigger}"));
+                self.config.config.on_build.push(trigger.clone());
+                Ok(())
+            }
+            Instruction::Maintainer(name) => {
+                self.note(format!("MAINTAINER {name}"));
+                self.config.author = Some(name.clone());
+                Ok(())
+            }
+            Instruction::From(_)
+            | Instruction::Run(_)
+            | Instruction::Copy(_)
+            | Instruction::Add(_)
+            | Instruction::Workdir(_) => Ok(()),
+        }
+    }
+
+    fn arguments(&mut self, arguments: &[Argument]) -> Result<()> {
+        let mut words = Vec::new();
+        let mut defaults = Vec::new();
+        for Argument { name, default } in arguments {
+            let default = default.as_deref().map(|default| self.expand(default)).transpose()?;
+            defaults.push((self.expand(name)?, default));
+        }
+        for (name, default) in defaults {
+            let said = self.scope.declare(self.compiler.globals, &name, default);
+            words.push(said.map_or(name.clone(), |value| format!("{name}={value}")));
+        }
+        self.note(format!("ARG {}", words.join(" ")));
+        Ok(())
+    }
+
+    /// All values are those from before the instruction.
+    fn expand_pairs(&self, pairs: &[(String, String)]) -> Result<Vec<(String, String)>> {
+        pairs.iter().map(|(name, value)| Ok((self.expand(name)?, self.expand(value)?))).collect()
+    }
+
+    fn environment(&mut self, pairs: &[(String, String)]) -> Result<()> {
+        let pairs = self.expand_pairs(pairs)?;
+        for (name, value) in &pairs {
+            self.scope.set(name, value);
+            let (variable, prefix) = (format!("{name}={value}"), format!("{name}="));
+            let env = &mut self.config.config.env;
+            match env.iter_mut().find(|known| known.starts_with(&prefix)) {
+                Some(known) => *known = variable,
+                None => env.push(variable),
+            }
+        }
+        self.note(format!("ENV {}", joined(&pairs)));
+        Ok(())
+    }
+
+    fn labels(&mut self, pairs: &[(String, String)]) -> Result<()> {
+        let pairs = self.expand_pairs(pairs)?;
+        self.note(format!("LABEL {}", joined(&pairs)));
+        self.config.config.labels.extend(pairs);
+        Ok(())
+    }
+
+    fn expose(&mut self, line: &str) -> Result<()> {
+        let mut ports = Vec::new();
+        for word in self.scope.words(line, self.escape)? {
+            ports.extend(parse_ports(&word)?);
+        }
+        ports.sort();
+        ports.dedup();
+        self.note(format!("EXPOSE {}", listed(&ports)));
+        self.config.config.exposed_ports.extend(ports.into_iter().map(|port| (port, Default::default())));
+        Ok(())
+    }
+
+    fn with_shell(&self, command: &CommandLine) -> Vec<String> {
+        match command {
+            CommandLine::Exec(words) => words.clone(),
+            CommandLine::Shell(line) => self.shell_line(line.clone()),
+        }
+    }
+
+    fn shell_line(&self, line: String) -> Vec<String> {
+        let shell = match &self.config.config.shell[..] {
+            [] => vec!["/bin/sh".to_string(), "-c".to_string()],
+            shell => shell.to_vec(),
+        };
+        [shell, vec![line]].concat()
+    }
+
+    fn workdir(&mut self, path: &str, text: &str) -> Result<()> {
+        let path = self.expand(path)?;
+        let path = absolute(&self.config.config.working_dir, &path);
+        let created_by = format!("WORKDIR {path}");
+        self.config.config.working_dir.clone_from(&path);
+        match path.as_str() {
+            "/" => self.note(created_by),
+            _ => {
+                let user = self.config.config.user.clone();
+                self.step(text, created_by, Action::Workdir { path, user });
+            }
+        }
+        Ok(())
+    }
+
+    fn run(&mut self, run: &Run, text: &str) -> Outcome<()> {
+        let mut script = None;
+        let mut shown = text.to_string();
+        let arguments = match (&run.command, &run.heredocs[..]) {
+            (CommandLine::Exec(words), _) => words.clone(),
+            (CommandLine::Shell(line), []) => self.shell_line(line.clone()),
+            (CommandLine::Shell(line), [only]) if Heredoc::is_all_of(line, self.escape) => {
+                shown = format!("{text} {}", summary(&only.content));
+                if only.content.starts_with("#!") {
+                    script = Some((only.name.clone(), only.text()));
+                    self.shell_line(format!("{SCRIPTS}{}", only.name))
+                } else {
+                    self.shell_line(only.text())
+                }
+            }
+            (CommandLine::Shell(line), heredocs) => {
+                let mut whole = line.clone();
+                for heredoc in heredocs {
+                    whole += &format!("\n{}{}", heredoc.content, heredoc.name);
+                }
+                self.shell_line(whole)
+            }
+        };
+        let mounts = run.mounts.iter().map(|mount| self.mount(mount)).collect::<Outcome<Vec<_>>>()?;
+        let globals = self.compiler.globals;
+        let proxies =
+            PROXIES.iter().filter_map(|name| Some((name.to_string(), globals.given.get(*name)?.clone())));
+        let proxies: Vec<_> = proxies.filter(|(name, _)| self.scope.get(name).is_none()).collect();
+        let created_by = format!("RUN {}{} # buildkit", self.scope.of_history(), arguments.join(" "));
+        let execution = &self.config.config;
+        let step = RunStep {
+            arguments,
+            environment: self.scope.variables().to_vec(),
+            proxies,
+            user: execution.user.clone(),
+            workdir: execution.working_dir.clone(),
+            network: run.network.clone().filter(|network| network != "default"),
+            security: run.security,
+            mounts,
+            script,
+        };
+        self.step(&shown, created_by, Action::Run(step));
+        Ok(())
+    }
+
+    fn mount(&mut self, text: &str) -> Outcome<StepMount> {
+        let RunMount { mut kind, target } = RunMount::parse(&self.expand_fields(text)?)?;
+        let target = target.map(|target| absolute(&self.config.config.working_dir, &target));
+        let from = match &mut kind {
+            MountKind::Bind { from, .. } => Some(
+                from.take()
+                    .map_or(Ok(Origin::Context), |name| self.compiler.origin(self.index, &name, None))?,
+            ),
+            MountKind::Cache { from: Some(name), .. } => Some(self.compiler.origin(self.index, name, None)?),
+            MountKind::Cache { from: None, .. }
+            | MountKind::Tmpfs { .. }
+            | MountKind::Secret { .. }
+            | MountKind::Ssh { .. } => None,
+        };
+        Ok(StepMount { target, kind, from })
+    }
+
+    /// Quotes in it are those of fields, and stay.
+    fn expand_fields(&self, text: &str) -> Result<String> {
+        match text.contains('$') {
+            true => self.scope.heredoc(text, self.escape),
+            false => Ok(text.to_string()),
+        }
+    }
+
+    fn transfer(&mut self, transfer: &Transfer, text: &str, name: &'static str) -> Outcome<()> {
+        let destination = self.expand(&transfer.destination)?;
+        let paths = self.expand_all(&transfer.sources)?;
+        let owner = transfer.owner.as_deref().map(|owner| self.expand(owner)).transpose()?;
+        let mode_text = transfer.mode.as_deref().map(|mode| self.expand(mode)).transpose()?;
+        let mode = mode_text.as_deref().map(|text| parse_mode(name, text)).transpose()?;
+        let from = match &transfer.from {
+            None => Origin::Context,
+            Some(from) => {
+                let from = self.expand(from)?;
+                self.compiler.origin(self.index, &from, None)?
+            }
+        };
+        let mut sources = Vec::new();
+        for path in &paths {
+            sources.push(source(path, name)?);
+        }
+        for heredoc in &transfer.heredocs {
+            let text = heredoc.text();
+            let content = if heredoc.expands { self.scope.heredoc(&text, self.escape)? } else { text };
+            sources.push(CopySource::File { name: heredoc.name.clone(), content });
+        }
+        let is_folder = destination.ends_with('/')
+            || matches!(destination.as_str(), "." | "..")
+            || destination.ends_with("/.");
+        if sources.len() > 1 && !is_folder && !transfer.parents {
+            // Docker takes several files for one name; the last one would be all that is left.
+            self.check_several(name, &destination, &sources)?;
+        }
+        let mut words = Vec::new();
+        words.extend(transfer.parents.then(|| "--parents".to_string()));
+        words.extend(owner.as_ref().map(|owner| format!("--chown={owner}")));
+        words.extend(mode_text.as_ref().map(|mode| format!("--chmod={mode}")));
+        words.extend(paths);
+        words.extend(transfer.heredocs.iter().map(|heredoc| format!("<<{}", heredoc.name)));
+        words.push(destination.clone());
+        let mut target = absolute(&self.config.config.working_dir, &destination);
+        if is_folder && target != "/" {
+            target.push('/');
+        }
+        let step = CopyStep {
+            sources,
+            from,
+            destination: target,
+            owner,
+            mode,
+            excludes: self.expand_all(&transfer.excludes)?,
+            checksum: transfer.checksum.as_deref().map(|text| self.expand(text)).transpose()?,
+            link: transfer.link,
+            parents: transfer.parents,
+            unpacking: match (name, transfer.unpack) {
+                ("COPY", _) | (_, Some(false)) => Archives::Kept,
+                (_, Some(true)) => Archives::All,
+                (_, None) => Archives::OfContext,
+            },
+        };
+        self.step(text, format!("{name} {} # buildkit", words.join(" ")), Action::Copy(step));
+        Ok(())
+    }
+
+    fn check_several(&self, name: &str, destination: &str, sources: &[CopySource]) -> Result<()> {
+        let files = sources.iter().filter(|source| !matches!(source, CopySource::Path(_))).count();
+        match files {
+            0 | 1 => Ok(()),
+            _ => Err(Error::invalid(format!(
+                "{name} … {destination}: several files need a folder: a slash is missing at its end"
+            ))),
+        }
+    }
+}
+
+fn joined(pairs: &[(String, String)]) -> String {
+    pairs.iter().map(|(name, value)| format!("{name}={value}")).collect::<Vec<_>>().join(" ")
+}
+
+/// An absolute path without `.`, `..` and slashes that mean nothing; a relative one is below `folder`.
+fn absolute(folder: &str, path: &str) -> String {
+    let whole = if path.starts_with('/') { path.to_string() } else { format!("{folder}/{path}") };
+    let mut parts: Vec<&str> = Vec::new();
+    for part in whole.split('/') {
+        match part {
+            "" | "." => {}
+            ".." => drop(parts.pop()),
+            part => parts.push(part),
+        }
+    }
+    format!("/{}", parts.join("/"))
+}
+
+/// Of ADD a URL, otherwise a path.
+fn source(text: &str, name: &str) -> Result<CopySource> {
+    let is_url = text.starts_with("http://") || text.starts_with("https://");
+    let is_git = ["git@", "git://", "ssh://"].iter().any(|start| text.starts_with(start))
+        || (is_url && text.split(['#', '?']).next().is_some_and(|path| path.ends_with(".git")));
+    match name {
+        "ADD" if is_git => Err(Error::invalid(format!(
+            "ADD {text}: repositories of git are not fetched: clone it into the context"
+        ))),
+        "ADD" if is_url => Ok(CopySource::Url(text.to_string())),
+        "COPY" if is_url => Err(Error::invalid(format!("COPY {text}: ADD takes URLs"))),
+        _ => Ok(CopySource::Path(text.to_string())),
+    }
+}
+
+fn parse_mode(name: &str, text: &str) -> Result<u32> {
+    match u32::from_str_radix(text, 8) {
+        Ok(mode @ 0..=0o7777) => Ok(mode),
+        _ => Err(Error::invalid(format!("{name} --chmod={text}: must be octal, as 0644"))),
+    }
+}
+
+/// `80`, `80/udp`, `8000-8003/tcp`.
+fn parse_ports(word: &str) -> Result<Vec<String>> {
+    let wrong =
+        || Error::invalid(format!("EXPOSE {word}: must be PORT, PORT/PROTOCOL or FIRST-LAST/PROTOCOL"));
+    let (range, protocol) = word.split_once('/').unwrap_or((word, "tcp"));
+    let protocol = protocol.to_ascii_lowercase();
+    if !["tcp", "udp", "sctp"].contains(&protocol.as_str()) {
+        return Err(wrong());
+    }
+    let port = |text: &str| text.parse::<u16>().map_err(|_| wrong());
+    let (first, last) = range.split_once('-').unwrap_or((range, range));
+    let (first, last) = (port(first)?, port(last)?);
+    if first > last {
+        return Err(wrong());
+    }
+    Ok((first..=last).map(|port| format!("{port}/{protocol}")).collect())
+}
+
+fn healthcheck(health: &Health) -> Healthcheck {
+    let Health::Command { command, interval, timeout, start_period, start_interval, retries } = health else {
+        return Healthcheck { test: vec!["NONE".to_string()], ..Healthcheck::default() };
+    };
+    let test = match command {
+        CommandLine::Shell(line) => vec!["CMD-SHELL".to_string(), line.clone()],
+        CommandLine::Exec(words) => [vec!["CMD".to_string()], words.clone()].concat(),
+    };
+    let nanoseconds = |time: &Option<std::time::Duration>| {
+        time.map_or(0, |time| i64::try_from(time.as_nanos()).unwrap_or(i64::MAX))
+    };
+    Healthcheck {
+        test,
+        interval: nanoseconds(interval),
+        timeout: nanoseconds(timeout),
+        start_period: nanoseconds(start_period),
+        start_interval: nanoseconds(start_interval),
+        retries: retries.map_or(0, i64::from),
+    }
+}

@@ -1,0 +1,186 @@
+//! Images from Dockerfiles: text → instructions → stages and steps → layers → an image.
+//!
+//! [`build`] is all that a caller needs, the command as well as an API: where the files are ([`ContextSource`]), where the Dockerfile is
+//! ([`DockerfileSource`]), what is wanted ([`BuildOptions`]), somebody who provides images ([`Provider`], which may pull them), somebody who
+//! is told what happens ([`Sink`] of [`Event`]s, from several threads at once), and a [`Cancellation`]. It prints nothing and never exits.
+//!
+//! ```text
+//! syntax    lines, words, instructions, each with the lines that it stands on
+//! graph     what the target needs: stages and steps, everything expanded; pure
+//! content   digests of files, whatever their times
+//! execute   stages side by side; a step is looked up by its key, or done and remembered
+//! export    an image of the target's layers
+//! ```
+//!
+//! A step's layer is synced and named as soon as it is made, and a record says which key has led to it: whoever is killed, the next build
+//! goes on behind the last step that was complete.
+
+mod content;
+mod context;
+mod event;
+mod execute;
+mod export;
+mod fault;
+mod graph;
+mod options;
+mod output;
+mod syntax;
+
+use std::collections::BTreeMap;
+
+pub use context::NAMES;
+pub use event::{Ending, Event, Sink, Stream};
+pub use export::Built;
+pub use options::{
+    BuildOptions, Caching, Cancellation, ContextSource, DockerfileSource, Entitlements, Output, Secret,
+};
+pub use syntax::TEXT_MAX;
+
+use context::{Context, Found};
+use event::Progress;
+use execute::Work;
+use fault::{Fault, Outcome, excerpt};
+use graph::{BaseImage, EPOCH, Graph, Images, Wishes, compile};
+
+use crate::error::{Error, Result};
+use crate::image::Platform;
+use crate::reference::Reference;
+use crate::store::{ImageRecord, Store};
+
+/// Whoever sees to it that an image is here.
+pub trait Provider {
+    /// Finds it, or pulls it.
+    ///
+    /// # Errors
+    /// It is not here, and cannot or must not be pulled.
+    fn provide(&mut self, name: &str, platform: &Platform) -> Result<ImageRecord>;
+}
+
+/// A build that has failed.
+#[derive(Debug)]
+pub struct Failure {
+    /// Why.
+    pub error: Error,
+    /// The lines of the Dockerfile that it is about, as they are shown.
+    pub excerpt: Option<String>,
+}
+
+impl From<Error> for Failure {
+    fn from(error: Error) -> Failure {
+        Failure { error, excerpt: None }
+    }
+}
+
+/// Builds. The result is the image, if one was wanted.
+///
+/// # Errors
+/// Something of the Dockerfile is wrong, a step failed, or the disk did not take it. What was done before is kept for the next build.
+pub fn build(
+    store: &Store,
+    (context, dockerfile): (ContextSource, &DockerfileSource),
+    options: &BuildOptions,
+    provider: &mut dyn Provider,
+    sink: &dyn Sink,
+    cancellation: &Cancellation,
+) -> std::result::Result<Option<Built>, Failure> {
+    let progress = Progress::new(sink);
+    let mut context =
+        progress.begin("[internal] load build context").run(|_| Context::open(store, context))?;
+    let found = progress.begin("[internal] load build definition").run(|vertex| {
+        let found = context.dockerfile(dockerfile)?;
+        vertex.note(format!("transferring dockerfile: {}B", found.text.len()));
+        Ok::<_, Error>(found)
+    })?;
+    let fail = |fault: Fault| {
+        let Fault { span, error } = fault;
+        let excerpt = span.map(|span| excerpt(&found.name, &found.text, span));
+        let error = match span {
+            Some(span) => error.context(format!("{}:{}", found.name, span.first)),
+            None => error,
+        };
+        Failure { error: error.with_status(1), excerpt }
+    };
+    let graph = plan(store, &found, options, provider, &progress).map_err(fail)?;
+    let mut named = BTreeMap::new();
+    for (name, path) in &options.contexts {
+        named.insert(name.clone(), Context::open(store, ContextSource::Folder(path.clone()))?);
+    }
+    let completed =
+        Work::run(store, &graph, (&context, &named), options, &progress, cancellation).map_err(fail)?;
+    let built =
+        output::write(store, &graph, completed, options, &progress).map_err(|error| fail(error.into()))?;
+    if store.build_cache().trim()? {
+        let removals = store.removals()?;
+        removals.collect_all(|| crate::container::ContainerRecord::layers_in_use(store))?;
+    }
+    Ok(built)
+}
+
+fn plan(
+    store: &Store,
+    found: &Found,
+    options: &BuildOptions,
+    provider: &mut dyn Provider,
+    progress: &Progress<'_>,
+) -> Outcome<Graph> {
+    let dockerfile = syntax::parse(&found.text)?;
+    if let Some(syntax) = &dockerfile.directives.syntax {
+        let is_known = ["docker/dockerfile", "docker/dockerfile-upstream", "docker.io/docker/dockerfile"]
+            .iter()
+            .any(|known| syntax.split([':', '@']).next() == Some(known));
+        if !is_known {
+            return Err(Error::invalid(format!(
+                "# syntax={syntax}: docker/dockerfile alone is known, and is built in"
+            ))
+            .into());
+        }
+    }
+    let machine = Platform::of_machine();
+    let mut arguments = options.arguments.clone();
+    if let Some(epoch) = options.epoch {
+        arguments.entry(EPOCH.to_string()).or_insert(epoch.to_string());
+    }
+    let wishes = Wishes {
+        target: options.target.clone(),
+        arguments,
+        platform: options.platform.clone().unwrap_or_else(|| machine.clone()),
+        machine,
+        contexts: options.contexts.keys().cloned().collect(),
+    };
+    let mut images = Known { store, provider, progress };
+    let graph = compile(&dockerfile, &wishes, &mut images)?;
+    for name in wishes.arguments.keys().filter(|name| !graph.has_argument(name)) {
+        progress.warn(format!("--build-arg {name}: no ARG of that name was used"));
+    }
+    Ok(graph)
+}
+
+/// Images as the graph wants to know them.
+struct Known<'a> {
+    store: &'a Store,
+    provider: &'a mut dyn Provider,
+    progress: &'a Progress<'a>,
+}
+
+impl Images for Known<'_> {
+    fn find(&mut self, name: &str, platform: &Platform) -> Result<BaseImage> {
+        let reference = Reference::parse(name).ok();
+        let shown = reference.as_ref().map_or(name.to_string(), ToString::to_string);
+        let vertex = self.progress.begin(format!("[internal] load metadata for {shown}"));
+        let record = vertex.run(|_| self.provider.provide(name, platform))?;
+        let image = self.store.load(&record)?;
+        let made_for = image.config.platform();
+        if !platform.accepts(&made_for) {
+            return Err(Error::invalid(format!(
+                "{name}: it is made for {made_for}, and {platform} is wanted"
+            )));
+        }
+        Ok(BaseImage {
+            name: name.to_string(),
+            reference,
+            id: image.id,
+            config: image.config,
+            layers: image.layers,
+        })
+    }
+}

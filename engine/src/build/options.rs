@@ -1,0 +1,143 @@
+//! What is asked of a build.
+
+use std::collections::BTreeMap;
+use std::io::Read;
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Mutex, PoisonError};
+
+use crate::container::{Options as ContainerOptions, kill_step};
+use crate::image::Platform;
+use crate::reference::Reference;
+use crate::store::Store;
+
+/// Where the files of a build come from.
+pub enum ContextSource {
+    /// A folder of the host's.
+    Folder(PathBuf),
+    /// A tar, compressed or not.
+    Tar(Box<dyn Read + Send>),
+    /// There are none.
+    Nothing,
+}
+
+/// The Dockerfile.
+pub enum DockerfileSource {
+    /// The first one that is there of those with usual names in the context.
+    Usual,
+    /// By its path in the context.
+    InContext(String),
+    /// A file of the host's.
+    File(PathBuf),
+    /// Its text.
+    Text(String),
+}
+
+/// What a secret is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Secret {
+    /// The content of a file.
+    File(PathBuf),
+    /// These bytes, as those of a variable.
+    Value(Vec<u8>),
+}
+
+/// Whether what was made before is used.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub enum Caching {
+    /// It is.
+    #[default]
+    Used,
+    /// It is not in these stages.
+    IgnoredIn(Vec<String>),
+    /// It is not.
+    Ignored,
+}
+
+/// What comes out.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub enum Output {
+    /// An image in the store.
+    #[default]
+    Image,
+    /// The files of its root, in a folder.
+    Folder(PathBuf),
+    /// The files of its root as a tar; `None`: to stdout.
+    Tar(Option<PathBuf>),
+    /// An image as a tar; `None`: to stdout.
+    Archive(Option<PathBuf>),
+    /// Nothing but what the next build goes on from.
+    Nothing,
+}
+
+/// Rights that RUN may ask for.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Entitlements {
+    /// `--network=host`.
+    pub host_network: bool,
+    /// `--security=insecure`.
+    pub insecure: bool,
+}
+
+/// Everything that is asked for.
+#[derive(Debug, Clone, Default)]
+pub struct BuildOptions {
+    /// The stage that is wanted; the last one if none is named.
+    pub target: Option<String>,
+    /// `ARG` from outside.
+    pub arguments: BTreeMap<String, String>,
+    /// More labels.
+    pub labels: BTreeMap<String, String>,
+    /// The names that the image gets.
+    pub tags: Vec<Reference>,
+    /// What it is to run on; `None`: this machine.
+    pub platform: Option<Platform>,
+    /// Whether what was made before is used.
+    pub caching: Caching,
+    /// Secrets by their names.
+    pub secrets: BTreeMap<String, Secret>,
+    /// Sockets of SSH agents by their names.
+    pub agents: BTreeMap<String, PathBuf>,
+    /// Contexts with names of their own: folders.
+    pub contexts: BTreeMap<String, PathBuf>,
+    /// Network, hosts, limits of what is run.
+    pub run: ContainerOptions,
+    /// Rights that RUN may ask for.
+    pub entitlements: Entitlements,
+    /// What comes out.
+    pub output: Output,
+    /// Nothing is dated later, in seconds since 1970.
+    pub epoch: Option<i64>,
+}
+
+/// By which a build is ended early.
+#[derive(Debug, Default)]
+pub struct Cancellation {
+    is_cancelled: AtomicBool,
+    running: Mutex<Vec<String>>,
+}
+
+impl Cancellation {
+    /// Ends what runs; nothing more is begun.
+    pub fn cancel(&self, store: &Store) {
+        self.is_cancelled.store(true, Ordering::SeqCst);
+        for id in self.running.lock().unwrap_or_else(PoisonError::into_inner).iter() {
+            kill_step(store, id);
+        }
+    }
+
+    /// Whether it is to end.
+    pub fn is_cancelled(&self) -> bool {
+        self.is_cancelled.load(Ordering::SeqCst)
+    }
+
+    /// A container runs.
+    pub fn began(&self, id: &str) {
+        self.running.lock().unwrap_or_else(PoisonError::into_inner).push(id.to_string());
+    }
+
+    /// It has ended.
+    pub fn ended(&self, id: &str) {
+        self.running.lock().unwrap_or_else(PoisonError::into_inner).retain(|known| known != id);
+    }
+}

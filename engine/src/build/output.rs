@@ -1,0 +1,84 @@
+//! What comes out: an image in the store, a tar of it, or the files of its root.
+
+use std::fs::File;
+use std::io::{BufWriter, Write};
+use std::os::unix::fs::DirBuilderExt;
+use std::path::{Path, PathBuf};
+
+use rustix::fs::{Mode, OFlags};
+
+use super::event::Progress;
+use super::execute::Completed;
+use super::export::{Built, export};
+use super::graph::Graph;
+use super::options::{BuildOptions, Output};
+use crate::archive::save;
+use crate::error::{Context, Error, Kind, Result};
+use crate::inside::{Pick, Place, TarStream};
+use crate::layer::{Extraction, Landing, Rights, extract};
+use crate::store::Store;
+
+/// Writes what was asked for.
+///
+/// # Errors
+/// The disk did not take it.
+pub fn write(
+    store: &Store,
+    graph: &Graph,
+    completed: Completed,
+    options: &BuildOptions,
+    progress: &Progress<'_>,
+) -> Result<Option<Built>> {
+    match &options.output {
+        Output::Nothing => Ok(None),
+        Output::Image => progress
+            .begin("exporting to image")
+            .run(|vertex| export(store, graph, completed, options, vertex))
+            .map(Some),
+        Output::Archive(path) => progress.begin("exporting to a tar").run(|vertex| {
+            let built = export(store, graph, completed, options, vertex)?;
+            to_file(path.as_deref(), |out| save(store, std::slice::from_ref(&built.record), out))?;
+            Ok(Some(built))
+        }),
+        Output::Tar(path) => progress.begin("exporting the root as a tar").run(|_| {
+            let mut stream = files(store, graph, &completed)?;
+            let copied = to_file(path.as_deref(), |out| Ok(std::io::copy(&mut stream, out).map(drop)?));
+            stream.finish(copied).map(|()| None)
+        }),
+        Output::Folder(folder) => progress.begin("exporting the root to a folder").run(|_| {
+            let named = || folder.display().to_string();
+            std::fs::DirBuilder::new().recursive(true).mode(0o755).create(folder).context(named)?;
+            let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+            let target = rustix::fs::open(folder, flags, Mode::empty()).context(named)?;
+            let rights = if store.maps().is_none() { Rights::Kept } else { Rights::Own };
+            let extraction =
+                Extraction { rights, landing: Landing::AsNamed, takes_folder: true, takes_file: true };
+            let mut stream = files(store, graph, &completed)?;
+            let extracted = extract(&mut stream, &target, &extraction).context(named);
+            stream.finish(extracted).map(|()| None)
+        }),
+    }
+}
+
+/// The files of the target's root.
+fn files(store: &Store, graph: &Graph, completed: &Completed) -> Result<TarStream> {
+    let target =
+        completed.stages.get(&graph.target).ok_or_else(|| Error::invalid("a stage was not carried out"))?;
+    let lower: Vec<PathBuf> = target.chain.lower(store);
+    if lower.is_empty() {
+        return Err(Error::invalid("the target has no files"));
+    }
+    let pick = Pick { path: "/".into(), name: Vec::new(), follow: true, with_mounts: false };
+    TarStream::of(store.maps(), &Place::Layers(lower), pick)
+}
+
+fn to_file(path: Option<&Path>, write: impl FnOnce(&mut dyn Write) -> Result<()>) -> Result<()> {
+    let Some(path) = path else { return write(&mut std::io::stdout().lock()) };
+    let named = || path.display().to_string();
+    let mut file = BufWriter::new(File::create(path).context(named)?);
+    let written = write(&mut file).and_then(|()| Ok(file.flush()?));
+    written.map_err(|error| match error.kind() {
+        Kind::Closed => error,
+        _ => error.context(named()),
+    })
+}

@@ -1,0 +1,391 @@
+//! Words as a shell has them: quotes, escapes, variables with their modifiers.
+
+use std::iter::Peekable;
+use std::str::Chars;
+
+use crate::error::{Error, Result};
+
+/// Expands words.
+pub struct Expander<'a> {
+    /// The sign before a letter that means itself.
+    pub escape: char,
+    /// The values of variables.
+    pub value: &'a dyn Fn(&str) -> Option<String>,
+}
+
+/// Whether a word is a name and a value: `NAME=VALUE`.
+pub fn has_name(word: &str) -> bool {
+    word.contains('=')
+}
+
+/// The words of a line as they are written, quotes and escapes included.
+pub fn split_words(line: &str, escape: char) -> Vec<String> {
+    let (mut words, mut word, mut quote) = (Vec::new(), String::new(), None);
+    let mut letters = line.chars();
+    while let Some(letter) = letters.next() {
+        match quote {
+            _ if letter == escape && quote != Some('\'') => {
+                word.push(letter);
+                word.extend(letters.next());
+            }
+            Some(end) => {
+                word.push(letter);
+                if letter == end {
+                    quote = None;
+                }
+            }
+            None if letter.is_whitespace() => {
+                if !word.is_empty() {
+                    words.push(std::mem::take(&mut word));
+                }
+            }
+            None => {
+                word.push(letter);
+                if matches!(letter, '"' | '\'') {
+                    quote = Some(letter);
+                }
+            }
+        }
+    }
+    if !word.is_empty() {
+        words.push(word);
+    }
+    words
+}
+
+/// What comes out: one text, or words that are split where white space is.
+struct Pieces {
+    done: Vec<String>,
+    word: String,
+    is_begun: bool,
+    splits: bool,
+}
+
+impl Pieces {
+    fn push(&mut self, letter: char) {
+        self.word.push(letter);
+        self.is_begun = true;
+    }
+
+    fn end_word(&mut self) {
+        if std::mem::take(&mut self.is_begun) {
+            self.done.push(std::mem::take(&mut self.word));
+        }
+    }
+
+    /// What stands outside of quotes.
+    fn add(&mut self, text: &str) {
+        for letter in text.chars() {
+            if self.splits && letter.is_whitespace() {
+                self.end_word();
+            } else {
+                self.push(letter);
+            }
+        }
+    }
+}
+
+type Letters<'t> = Peekable<Chars<'t>>;
+
+impl Expander<'_> {
+    /// The text with quotes taken away and variables expanded.
+    ///
+    /// # Errors
+    /// A quote or a brace has no end; a modifier is unknown; a variable that must be set is not.
+    pub fn expand(&self, text: &str) -> Result<String> {
+        let mut pieces = Pieces { done: Vec::new(), word: String::new(), is_begun: false, splits: false };
+        self.process(&mut text.chars().peekable(), None, &mut pieces).map_err(|error| named(error, text))?;
+        Ok(pieces.word)
+    }
+
+    /// The same as words.
+    ///
+    /// # Errors
+    /// As for [`Expander::expand`].
+    pub fn words(&self, text: &str) -> Result<Vec<String>> {
+        let mut pieces = Pieces { done: Vec::new(), word: String::new(), is_begun: false, splits: true };
+        self.process(&mut text.chars().peekable(), None, &mut pieces).map_err(|error| named(error, text))?;
+        pieces.end_word();
+        Ok(pieces.done)
+    }
+
+    /// A text in which quotes mean nothing: that of a heredoc.
+    ///
+    /// # Errors
+    /// As for [`Expander::expand`].
+    pub fn expand_heredoc(&self, text: &str) -> Result<String> {
+        let (mut letters, mut expanded) = (text.chars().peekable(), String::new());
+        while let Some(letter) = letters.next() {
+            match letter {
+                '$' => expanded += &self.dollar(&mut letters)?,
+                letter if letter == self.escape => {
+                    match letters.next_if(|next| matches!(next, '$' | '`') || *next == self.escape) {
+                        Some(next) => expanded.push(next),
+                        None => expanded.push(letter),
+                    }
+                }
+                letter => expanded.push(letter),
+            }
+        }
+        Ok(expanded)
+    }
+
+    /// Until `stop`, which is taken as well, or the end.
+    fn process(&self, letters: &mut Letters<'_>, stop: Option<char>, pieces: &mut Pieces) -> Result<()> {
+        loop {
+            let Some(letter) = letters.next() else {
+                return match stop {
+                    None => Ok(()),
+                    Some(stop) => Err(Error::invalid(format!("a {stop:?} is missing"))),
+                };
+            };
+            match letter {
+                letter if Some(letter) == stop => return Ok(()),
+                '\'' => self.single_quoted(letters, pieces)?,
+                '"' => self.double_quoted(letters, pieces)?,
+                '$' => {
+                    let value = self.dollar(letters)?;
+                    pieces.add(&value);
+                }
+                letter if letter == self.escape => {
+                    if let Some(next) = letters.next() {
+                        pieces.push(next);
+                    }
+                }
+                letter => pieces.add(letter.encode_utf8(&mut [0; 4])),
+            }
+        }
+    }
+
+    fn single_quoted(&self, letters: &mut Letters<'_>, pieces: &mut Pieces) -> Result<()> {
+        pieces.is_begun = true;
+        for letter in letters.by_ref() {
+            match letter {
+                '\'' => return Ok(()),
+                letter => pieces.push(letter),
+            }
+        }
+        Err(Error::invalid("a single quote has no end"))
+    }
+
+    fn double_quoted(&self, letters: &mut Letters<'_>, pieces: &mut Pieces) -> Result<()> {
+        pieces.is_begun = true;
+        while let Some(letter) = letters.next() {
+            match letter {
+                '"' => return Ok(()),
+                '$' => {
+                    for letter in self.dollar(letters)?.chars() {
+                        pieces.push(letter);
+                    }
+                }
+                letter if letter == self.escape => {
+                    match letters.next_if(|next| matches!(next, '"' | '$') || *next == self.escape) {
+                        Some(next) => pieces.push(next),
+                        None => pieces.push(letter),
+                    }
+                }
+                letter => pieces.push(letter),
+            }
+        }
+        Err(Error::invalid("a double quote has no end"))
+    }
+
+    /// What stands behind a dollar sign.
+    fn dollar(&self, letters: &mut Letters<'_>) -> Result<String> {
+        if letters.next_if_eq(&'{').is_some() {
+            return self.braced(letters);
+        }
+        match name(letters) {
+            name if name.is_empty() => Ok("$".to_string()),
+            name => Ok((self.value)(&name).unwrap_or_default()),
+        }
+    }
+
+    fn braced(&self, letters: &mut Letters<'_>) -> Result<String> {
+        let name = name(letters);
+        if name.is_empty() {
+            return Err(Error::invalid("${}: a name is missing"));
+        }
+        let value = (self.value)(&name);
+        let Some(sign) = letters.next() else { return Err(Error::invalid("a '}' is missing")) };
+        let (is_set, sign) = match sign {
+            '}' => return Ok(value.unwrap_or_default()),
+            // Empty counts as unset.
+            ':' => (value.as_ref().is_some_and(|value| !value.is_empty()), letters.next().unwrap_or(':')),
+            sign => (value.is_some(), sign),
+        };
+        let text = value.unwrap_or_default();
+        match sign {
+            '-' | '+' | '?' => {
+                let word = self.until(letters, '}')?;
+                match (sign, is_set) {
+                    ('-', true) | ('?', true) => Ok(text),
+                    ('-', false) | ('+', true) => Ok(word),
+                    ('+', _) => Ok(String::new()),
+                    _ if word.is_empty() => {
+                        Err(Error::invalid(format!("{name}: it must be set, and not be empty")))
+                    }
+                    _ => Err(Error::invalid(format!("{name}: {word}"))),
+                }
+            }
+            '#' | '%' => {
+                let longest = letters.next_if_eq(&sign).is_some();
+                let pattern = self.raw_until(letters, '}')?;
+                Ok(if sign == '#' {
+                    strip_start(&text, &pattern, longest)
+                } else {
+                    strip_end(&text, &pattern, longest)
+                })
+            }
+            '/' => {
+                let all = letters.next_if_eq(&'/').is_some();
+                let pattern = self.raw_until(letters, '/')?;
+                let replacement = self.until(letters, '}')?;
+                Ok(replace(&text, &pattern, &replacement, all))
+            }
+            other => Err(Error::invalid(format!(
+                "${{{name}{other}…}}: no modifier: there are :- :+ :? - + ? # ## % %% / and //"
+            ))),
+        }
+    }
+
+    fn until(&self, letters: &mut Letters<'_>, stop: char) -> Result<String> {
+        let mut pieces = Pieces { done: Vec::new(), word: String::new(), is_begun: false, splits: false };
+        self.process(letters, Some(stop), &mut pieces)?;
+        Ok(pieces.word)
+    }
+
+    /// A pattern: variables are expanded, escapes stay for the pattern.
+    fn raw_until(&self, letters: &mut Letters<'_>, stop: char) -> Result<String> {
+        let mut text = String::new();
+        while let Some(letter) = letters.next() {
+            match letter {
+                letter if letter == stop => return Ok(text),
+                '$' => text += &self.dollar(letters)?,
+                letter if letter == self.escape => {
+                    text.push('\\');
+                    text.extend(letters.next());
+                }
+                letter => text.push(letter),
+            }
+        }
+        Err(Error::invalid(format!("a {stop:?} is missing")))
+    }
+}
+
+fn named(error: Error, text: &str) -> Error {
+    error.context(text.trim())
+}
+
+/// The name of a variable, or one of the signs that a shell takes for one.
+fn name(letters: &mut Letters<'_>) -> String {
+    let mut name = String::new();
+    match letters.peek() {
+        Some(letter) if letter.is_ascii_alphabetic() || *letter == '_' => {
+            while let Some(letter) =
+                letters.next_if(|letter| letter.is_ascii_alphanumeric() || *letter == '_')
+            {
+                name.push(letter);
+            }
+        }
+        Some(letter) if letter.is_ascii_digit() || "@*#".contains(*letter) => name.extend(letters.next()),
+        _ => {}
+    }
+    name
+}
+
+/// Whether a pattern of `*`, `?` and escapes is all of a text.
+fn matches(pattern: &[char], text: &[char]) -> bool {
+    match pattern {
+        [] => text.is_empty(),
+        ['*', rest @ ..] => (0..=text.len()).any(|skipped| matches(rest, &text[skipped..])),
+        ['?', rest @ ..] => !text.is_empty() && matches(rest, &text[1..]),
+        ['\\', letter, rest @ ..] | [letter, rest @ ..] => {
+            text.first() == Some(letter) && matches(rest, &text[1..])
+        }
+    }
+}
+
+fn letters(text: &str) -> Vec<char> {
+    text.chars().collect()
+}
+
+fn strip_start(text: &str, pattern: &str, longest: bool) -> String {
+    let (text, pattern) = (letters(text), letters(pattern));
+    let is_match = |length: &usize| matches(&pattern, &text[..*length]);
+    let found = if longest { (0..=text.len()).rev().find(is_match) } else { (0..=text.len()).find(is_match) };
+    text[found.unwrap_or(0)..].iter().collect()
+}
+
+fn strip_end(text: &str, pattern: &str, longest: bool) -> String {
+    let (text, pattern) = (letters(text), letters(pattern));
+    let is_match = |start: &usize| matches(&pattern, &text[*start..]);
+    let found = if longest { (0..=text.len()).find(is_match) } else { (0..=text.len()).rev().find(is_match) };
+    text[..found.unwrap_or(text.len())].iter().collect()
+}
+
+/// Each match is as long as it can be.
+fn replace(text: &str, pattern: &str, replacement: &str, all: bool) -> String {
+    let (text, pattern) = (letters(text), letters(pattern));
+    let (mut replaced, mut at, mut is_done) = (String::new(), 0, pattern.is_empty());
+    while at < text.len() {
+        let found = (at + 1..=text.len()).rev().find(|end| !is_done && matches(&pattern, &text[at..*end]));
+        match found {
+            Some(end) => {
+                replaced += replacement;
+                (at, is_done) = (end, !all);
+            }
+            None => {
+                replaced.push(text[at]);
+                at += 1;
+            }
+        }
+    }
+    replaced
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn value(name: &str) -> Option<String> {
+        let known = [("A", "one"), ("EMPTY", ""), ("PATH", "/a/b/c.tar.gz"), ("S", "x y")];
+        known.iter().find(|(known, _)| *known == name).map(|(_, value)| value.to_string())
+    }
+
+    fn expand(text: &str) -> String {
+        Expander { escape: '\\', value: &value }.expand(text).unwrap_or_else(|error| format!("! {error}"))
+    }
+
+    #[test]
+    fn variables_have_modifiers() {
+        for (text, expected) in [
+            ("$A", "one"),
+            ("${A}x$A_", "onex"),
+            ("\\$A '$A' \"$A\" \"\\$A\"", "$A $A one $A"),
+            ("${NONE:-x ${A}}", "x one"),
+            ("${EMPTY:-x}|${EMPTY-x}", "x|"),
+            ("${A:+y}|${EMPTY:+y}|${EMPTY+y}|${NONE+y}", "y||y|"),
+            ("${PATH#*/}|${PATH##*/}|${PATH%.*}|${PATH%%.*}", "a/b/c.tar.gz|c.tar.gz|/a/b/c.tar|/a/b/c"),
+            ("${PATH/b/X}|${PATH//a/-}", "/a/X/c.tar.gz|/-/b/c.t-r.gz"),
+            ("${A#?}", "ne"),
+            ("a$", "a$"),
+            ("$-", "$-"),
+            ("\\a\\\\", "a\\"),
+            ("\"a\\b\"", "a\\b"),
+        ] {
+            assert_eq!(expand(text), expected, "{text}");
+        }
+        assert_eq!(expand("${NONE:?is wanted}"), "! ${NONE:?is wanted}: NONE: is wanted");
+        assert!(expand("${A").contains("missing") && expand("'a").contains("single quote has no end"));
+        assert!(expand("${A^}").contains("no modifier"));
+    }
+
+    #[test]
+    fn words_are_split_where_no_quotes_are() {
+        let expander = Expander { escape: '\\', value: &value };
+        assert_eq!(expander.words("a  $S \"$S\" ''").unwrap(), ["a", "x", "y", "x y", ""]);
+        assert_eq!(split_words("a\\ b \"c d\"e 'f", '\\'), ["a\\ b", "\"c d\"e", "'f"]);
+        assert_eq!(expander.expand_heredoc("'$A' \"\\$A\"\n").unwrap(), "'one' \"$A\"\n");
+    }
+}

@@ -1,0 +1,313 @@
+//! build: an image from a Dockerfile.
+
+use std::collections::BTreeMap;
+use std::io::Read;
+use std::path::{Path, PathBuf};
+
+use super::build_output::{parse_output, parse_secret, parse_ssh};
+use super::build_progress::{Printer, Style};
+use super::container_flags::{LIMIT_FLAGS, labels, limits};
+use super::interrupt::until_interrupted;
+use super::progress::{Direction, Progress, Stream};
+use super::registry_flags::{FLAGS as REGISTRY_FLAGS, PLATFORM_FLAGS, access, platform};
+use super::{Arguments, Command, Flag, Global, print, say};
+use crate::build::{
+    BuildOptions, Caching, Cancellation, ContextSource, DockerfileSource, Entitlements, Failure, Output,
+    Provider, build as build_image,
+};
+use crate::container::size::parse_bytes;
+use crate::container::{NetworkMode, Options};
+use crate::error::{Context, Error, Kind, Result};
+use crate::image::Platform;
+use crate::reference::Reference;
+use crate::registry::{Access, download};
+use crate::store::{ImageRecord, Store};
+use crate::transfer::{Observer, Silent, pull};
+
+pub const COMMAND: Command = Command {
+    name: "build",
+    aliases: &["image build", "builder build", "buildx build"],
+    operands: "[FOLDER|TAR|URL|-]",
+    operand_count: 0..=1,
+    help: "make an image as a Dockerfile says",
+    flags: &[FLAGS, LIMIT_FLAGS, PLATFORM_FLAGS, REGISTRY_FLAGS],
+    ends_at_operand: false,
+    run: build,
+};
+
+const fn switch(long: &'static str, short: Option<char>, help: &'static str) -> Flag {
+    Flag { long, short, value: None, help }
+}
+
+const fn valued(long: &'static str, short: Option<char>, value: &'static str, help: &'static str) -> Flag {
+    Flag { long, short, value: Some(value), help }
+}
+
+const FLAGS: &[Flag] = &[
+    valued(
+        "file",
+        Some('f'),
+        "FILE",
+        "the Dockerfile; - is stdin (default: Dockerfile, Containerfile, Boxfile or Foxfile)",
+    ),
+    valued("tag", Some('t'), "NAME[:TAG]", "a name for the image"),
+    valued("target", None, "STAGE", "the stage to build (default: the last one)"),
+    valued("build-arg", None, "NAME=VALUE", "a value for an ARG; NAME alone takes box's own variable"),
+    valued("build-context", None, "NAME=FOLDER", "one more context, for COPY --from=NAME"),
+    valued("label", None, "NAME=VALUE", "one more label"),
+    valued("secret", None, "id=…,src=…|env=…", "a secret for RUN --mount=type=secret"),
+    valued("ssh", None, "default|ID=SOCKET", "an SSH agent for RUN --mount=type=ssh"),
+    valued(
+        "output",
+        Some('o'),
+        "type=…,dest=…",
+        "what comes out: image, local, tar, docker, oci or cacheonly",
+    ),
+    valued("iidfile", None, "FILE", "write the image's id into a file"),
+    valued("network", None, "NETWORK", "of RUN: bridge, none, host, or one by its name"),
+    valued("add-host", None, "NAME:ADDRESS", "a name for /etc/hosts"),
+    valued("shm-size", None, "SIZE", "of /dev/shm"),
+    valued("ulimit", None, "NAME=SOFT[:HARD]", "a limit of each process"),
+    valued("cgroup-parent", None, "PATH", "the cgroup above those of RUN"),
+    valued("allow", None, "RIGHT", "network.host or security.insecure, for RUN to ask for"),
+    valued("progress", None, "STYLE", "auto, plain, rawjson or quiet"),
+    switch("quiet", Some('q'), "print the image's id alone"),
+    switch("no-cache", None, "do every step anew"),
+    valued("no-cache-filter", None, "STAGE", "do every step of a stage anew"),
+    switch("pull", None, "pull images even if they are here"),
+    switch("load", None, "the image goes into the store (as always)"),
+    switch("rm", None, "containers of steps are removed (as always)"),
+    switch("force-rm", None, "the same"),
+];
+
+fn build(global: &Global, arguments: &Arguments) -> Result<u8> {
+    let operand = arguments.operand(0)?.unwrap_or(".");
+    let options = options(arguments)?;
+    let style = match (arguments.is_set("quiet"), arguments.text("progress")?.unwrap_or("auto")) {
+        (true, _) | (_, "quiet") => Style::Quiet,
+        (_, "auto" | "plain") => Style::Plain,
+        (_, "rawjson") => Style::Json,
+        (_, other) => {
+            return Err(Error::invalid(format!("--progress {other}: must be auto, plain, rawjson or quiet")));
+        }
+    };
+    let platform = platform(arguments)?;
+    let (context, dockerfile) = sources(operand, arguments.text("file")?)?;
+    let store = global.store()?;
+    let mut images = Images {
+        store: &store,
+        platform,
+        is_pulled: arguments.is_set("pull"),
+        access: access(arguments),
+        is_quiet: style != Style::Plain,
+    };
+    let printer = Printer::new(style);
+    let cancellation = Cancellation::default();
+    let built = until_interrupted(&mut || cancellation.cancel(&store), || {
+        build_image(&store, (context, &dockerfile), &options, &mut images, &printer, &cancellation)
+    })?;
+    let built = match built {
+        Ok(built) => built,
+        Err(Failure { error, excerpt }) => {
+            printer.explain(excerpt.as_deref());
+            return Err(error.with_status(1));
+        }
+    };
+    let Some(built) = built else { return Ok(0) };
+    let id = built.id.to_string();
+    if let Some(file) = arguments.value("iidfile") {
+        let path = Path::new(file);
+        std::fs::write(path, &id).context(|| format!("--iidfile {}", path.display()))?;
+    }
+    if style == Style::Quiet && !matches!(options.output, Output::Archive(None)) {
+        return print(&format!("{id}\n"));
+    }
+    Ok(0)
+}
+
+fn options(arguments: &Arguments) -> Result<BuildOptions> {
+    let mut given = BTreeMap::new();
+    for argument in arguments.texts("build-arg")? {
+        match argument.split_once('=') {
+            Some((name, value)) => drop(given.insert(name.to_string(), value.to_string())),
+            None => given.extend(std::env::var(&argument).ok().map(|value| (argument.clone(), value))),
+        }
+    }
+    const EPOCH: &str = "SOURCE_DATE_EPOCH";
+    let epoch =
+        given.get(EPOCH).cloned().or_else(|| std::env::var(EPOCH).ok()).filter(|text| !text.is_empty());
+    let epoch = epoch.map(|text| match text.parse::<i64>() {
+        Ok(seconds @ 0..) => Ok(seconds),
+        _ => Err(Error::invalid(format!("{EPOCH}={text}: must be seconds since 1970"))),
+    });
+    let mut tags = Vec::new();
+    for tag in arguments.texts("tag")? {
+        let reference = Reference::parse(&tag).map_err(|error| error.context(format!("--tag {tag}")))?;
+        if reference.digest.is_some() {
+            return Err(Error::invalid(format!("--tag {tag}: a digest cannot be chosen")));
+        }
+        tags.push(reference);
+    }
+    let mut contexts = BTreeMap::new();
+    for context in arguments.texts("build-context")? {
+        let (name, path) = context.split_once('=').unwrap_or((&context, ""));
+        if name.is_empty() || !Path::new(path).is_dir() {
+            return Err(Error::invalid(format!(
+                "--build-context {context}: must be NAME=FOLDER, of a folder that is there"
+            )));
+        }
+        contexts.insert(name.to_string(), PathBuf::from(path));
+    }
+    let mut entitlements = Entitlements::default();
+    for right in arguments.texts("allow")? {
+        match right.as_str() {
+            "network.host" => entitlements.host_network = true,
+            "security.insecure" => entitlements.insecure = true,
+            other => {
+                return Err(Error::invalid(format!(
+                    "--allow {other}: must be network.host or security.insecure"
+                )));
+            }
+        }
+    }
+    let filters = arguments.texts("no-cache-filter")?;
+    let caching = match (arguments.is_set("no-cache"), filters.is_empty()) {
+        (true, _) => Caching::Ignored,
+        (false, true) => Caching::Used,
+        (false, false) => {
+            Caching::IgnoredIn(filters.iter().flat_map(|text| text.split(',')).map(str::to_string).collect())
+        }
+    };
+    Ok(BuildOptions {
+        target: arguments.text("target")?.map(str::to_string),
+        arguments: given,
+        labels: labels(arguments)?,
+        tags,
+        platform: platform(arguments)?,
+        caching,
+        secrets: arguments.texts("secret")?.iter().map(|text| parse_secret(text)).collect::<Result<_>>()?,
+        agents: arguments.texts("ssh")?.iter().map(|text| parse_ssh(text)).collect::<Result<_>>()?,
+        contexts,
+        run: run_options(arguments)?,
+        entitlements,
+        output: arguments.text("output")?.map(parse_output).transpose()?.unwrap_or_default(),
+        epoch: epoch.transpose()?,
+    })
+}
+
+/// How programs of RUN are run.
+fn run_options(arguments: &Arguments) -> Result<Options> {
+    let mut options = Options::default();
+    limits(arguments, &mut options)?;
+    options.shm_size = arguments.text("shm-size")?.map(|text| parse_bytes("--shm-size", text)).transpose()?;
+    options.namespaces.cgroup_parent = arguments.text("cgroup-parent")?.map(str::to_string);
+    options.network.mode = match arguments.text("network")? {
+        None | Some("bridge" | "default") => NetworkMode::Default,
+        Some("none") => NetworkMode::None,
+        Some("host") => NetworkMode::Host,
+        Some(name) => match name.strip_prefix("container:") {
+            Some(other) => NetworkMode::Container(other.to_string()),
+            None => NetworkMode::Named(name.to_string()),
+        },
+    };
+    options.network.hosts = arguments.texts("add-host")?;
+    Ok(options)
+}
+
+/// Where context and Dockerfile come from.
+fn sources(operand: &str, file: Option<&str>) -> Result<(ContextSource, DockerfileSource)> {
+    let dockerfile = match file {
+        None => DockerfileSource::Usual,
+        Some("-") if operand == "-" => {
+            return Err(Error::invalid("--file -: the context is read from stdin already"));
+        }
+        Some("-") => DockerfileSource::Text(text_of(std::io::stdin().lock(), "stdin")?),
+        Some(path) if operand != "-" && Path::new(path).exists() => DockerfileSource::File(path.into()),
+        Some(path) => DockerfileSource::InContext(path.to_string()),
+    };
+    let is_url = operand.starts_with("http://") || operand.starts_with("https://");
+    let is_git = ["git@", "git://", "ssh://", "github.com/"].iter().any(|start| operand.starts_with(start))
+        || (is_url && operand.split(['#', '?']).next().is_some_and(|path| path.ends_with(".git")));
+    if is_git {
+        return Err(Error::invalid(format!(
+            "build {operand}: repositories of git are not fetched: clone it, and name the folder"
+        )));
+    }
+    if operand == "-" {
+        return from_stream(Box::new(std::io::stdin()), "stdin", dockerfile);
+    }
+    if is_url {
+        return from_stream(download(operand)?.body, operand, dockerfile);
+    }
+    let path = PathBuf::from(operand);
+    let status = std::fs::metadata(&path).context(|| format!("build {operand}"))?;
+    if status.is_dir() {
+        return Ok((ContextSource::Folder(path), dockerfile));
+    }
+    let file = std::fs::File::open(&path).context(|| operand.to_string())?;
+    Ok((ContextSource::Tar(Box::new(file)), dockerfile))
+}
+
+/// A tar is the context, anything else the Dockerfile, without a context.
+fn from_stream(
+    mut stream: Box<dyn Read + Send>,
+    name: &str,
+    dockerfile: DockerfileSource,
+) -> Result<(ContextSource, DockerfileSource)> {
+    let mut beginning = Vec::new();
+    stream.by_ref().take(512).read_to_end(&mut beginning).context(|| name.to_string())?;
+    let is_compressed =
+        beginning.starts_with(&[0x1f, 0x8b]) || beginning.starts_with(&[0x28, 0xb5, 0x2f, 0xfd]);
+    let is_tar = beginning.get(257..262) == Some(b"ustar")
+        || (beginning.len() == 512 && beginning[..256].contains(&0));
+    let whole = std::io::Cursor::new(beginning).chain(stream);
+    if is_compressed || is_tar {
+        return Ok((ContextSource::Tar(Box::new(whole)), dockerfile));
+    }
+    match dockerfile {
+        DockerfileSource::Usual => {
+            Ok((ContextSource::Nothing, DockerfileSource::Text(text_of(whole, name)?)))
+        }
+        _ => Err(Error::invalid(format!("{name}: it is no tar, and so no context for --file"))),
+    }
+}
+
+fn text_of(stream: impl Read, name: &str) -> Result<String> {
+    let mut text = String::new();
+    stream.take(crate::build::TEXT_MAX).read_to_string(&mut text).context(|| name.to_string())?;
+    Ok(text)
+}
+
+/// Images that are here, or come from registries.
+struct Images<'a> {
+    store: &'a Store,
+    /// What was asked for on the command line.
+    platform: Option<Platform>,
+    is_pulled: bool,
+    access: Access,
+    is_quiet: bool,
+}
+
+impl Provider for Images<'_> {
+    fn provide(&mut self, name: &str, platform: &Platform) -> Result<ImageRecord> {
+        if !self.is_pulled {
+            match self.store.find_image(name) {
+                Ok(found) if platform.accepts(&found.platform) => return Ok(found),
+                Err(error) if error.kind() != Kind::NotFound => return Err(error),
+                _ => {}
+            }
+        }
+        let reference = Reference::parse(name)?;
+        let is_asked = self.platform.is_some() || *platform != Platform::of_machine();
+        let shown = Progress::new(Stream::Stderr, Direction::Pull);
+        let observer: &dyn Observer = if self.is_quiet { &Silent } else { &shown };
+        let pulled = pull(self.store, &reference, is_asked.then_some(platform), &self.access, observer)?;
+        if pulled.devices_left_out > 0 {
+            say(&format!(
+                "{name}: {} devices are left out: an ordinary user's layers cannot have any",
+                pulled.devices_left_out
+            ));
+        }
+        Ok(pulled.record)
+    }
+}

@@ -1,0 +1,120 @@
+//! The flags of `build` that have fields: what comes out, secrets, agents.
+
+use std::path::PathBuf;
+
+use crate::build::{Output, Secret};
+use crate::error::{Error, Result};
+
+/// `type=local,dest=FOLDER`, or a folder alone, or `-` for a tar on stdout.
+pub fn parse_output(text: &str) -> Result<Output> {
+    if text == "-" {
+        return Ok(Output::Tar(None));
+    }
+    if !text.contains('=') {
+        return Ok(Output::Folder(PathBuf::from(text)));
+    }
+    let wrong = |what: &str| Error::invalid(format!("--output {text}: {what}"));
+    let (mut kind, mut destination) = ("", None);
+    for field in text.split(',') {
+        match field.split_once('=') {
+            Some(("type", value)) => kind = value,
+            Some(("dest" | "destination", value)) => destination = Some(value),
+            _ => return Err(wrong(&format!("{field}: must be type=… or dest=…"))),
+        }
+    }
+    let file = destination.filter(|path| *path != "-").map(PathBuf::from);
+    match (kind, destination) {
+        ("image", None) | ("docker", None) => Ok(Output::Image),
+        ("cacheonly", None) => Ok(Output::Nothing),
+        ("local", Some(folder)) => Ok(Output::Folder(PathBuf::from(folder))),
+        ("local", None) => Err(wrong("dest is missing")),
+        ("tar", Some(_)) => Ok(Output::Tar(file)),
+        ("docker" | "oci", Some(_)) => Ok(Output::Archive(file)),
+        ("tar" | "oci", None) => Err(wrong("dest is missing: - is stdout")),
+        ("image" | "cacheonly", Some(_)) => Err(wrong("dest: it goes into the store")),
+        _ => Err(wrong("type must be image, local, tar, docker, oci or cacheonly")),
+    }
+}
+
+/// `id=NAME,src=FILE`, `id=NAME,env=VARIABLE`; `id=NAME` alone is the variable of that name, or the file.
+pub fn parse_secret(text: &str) -> Result<(String, Secret)> {
+    let wrong = |what: &str| Error::invalid(format!("--secret {text}: {what}"));
+    let (mut id, mut file, mut variable, mut kind) = (None, None, None, None);
+    for field in text.split(',') {
+        match field.split_once('=') {
+            Some(("id", value)) if !value.is_empty() => id = Some(value.to_string()),
+            Some(("src" | "source", value)) => file = Some(value.to_string()),
+            Some(("env", value)) => variable = Some(value.to_string()),
+            Some(("type", value @ ("file" | "env"))) => kind = Some(value),
+            _ => return Err(wrong(&format!("{field}: must be id=NAME, src=FILE or env=VARIABLE"))),
+        }
+    }
+    let id = id.ok_or_else(|| wrong("id is missing"))?;
+    // With `type=env` the source is a variable.
+    if kind == Some("env") && variable.is_none() {
+        variable = file.take().or_else(|| Some(id.clone()));
+    }
+    let own = std::env::var_os(variable.as_deref().unwrap_or(&id));
+    let bytes = |value: std::ffi::OsString| Secret::Value(value.into_encoded_bytes());
+    let secret = match (file, variable, own) {
+        (Some(path), None, _) => Secret::File(PathBuf::from(path)),
+        (Some(_), Some(_), _) => return Err(wrong("src and env: leave one of them out")),
+        (None, Some(_), Some(value)) => bytes(value),
+        (None, Some(variable), None) => return Err(wrong(&format!("there is no variable {variable}"))),
+        (None, None, Some(value)) if kind.is_none() => bytes(value),
+        (None, None, _) => Secret::File(PathBuf::from(&id)),
+    };
+    match &secret {
+        Secret::File(path) if !path.is_file() => Err(wrong(&format!("there is no file {}", path.display()))),
+        _ => Ok((id, secret)),
+    }
+}
+
+/// `default` is the agent of `SSH_AUTH_SOCK`; `ID=SOCKET` another one.
+pub fn parse_ssh(text: &str) -> Result<(String, PathBuf)> {
+    use std::os::unix::fs::FileTypeExt;
+    let wrong = |what: &str| Error::invalid(format!("--ssh {text}: {what}"));
+    let (id, path) = text.split_once('=').unwrap_or((text, ""));
+    let path = match path {
+        "" => std::env::var_os("SSH_AUTH_SOCK")
+            .map(PathBuf::from)
+            .ok_or_else(|| wrong("SSH_AUTH_SOCK is not set"))?,
+        path => PathBuf::from(path),
+    };
+    match std::fs::metadata(&path) {
+        Ok(status) if status.file_type().is_socket() => Ok((id.to_string(), path)),
+        Ok(_) => Err(wrong("it is no agent's socket: start ssh-agent, and add the key to it")),
+        Err(_) => Err(wrong(&format!("there is no {}", path.display()))),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn outputs_have_a_type() {
+        assert_eq!(parse_output("out").unwrap(), Output::Folder("out".into()));
+        assert_eq!(parse_output("-").unwrap(), Output::Tar(None));
+        assert_eq!(parse_output("type=oci,dest=x.tar").unwrap(), Output::Archive(Some("x.tar".into())));
+        assert_eq!(parse_output("type=docker").unwrap(), Output::Image);
+        assert_eq!(parse_output("type=cacheonly").unwrap(), Output::Nothing);
+        for wrong in ["type=local", "type=x", "type=tar,foo=1", "type=image,dest=x"] {
+            assert!(parse_output(wrong).unwrap_err().to_string().starts_with(&format!("--output {wrong}: ")));
+        }
+    }
+
+    #[test]
+    fn secrets_are_files_or_variables() {
+        assert_eq!(
+            parse_secret("id=a,src=Cargo.toml").unwrap(),
+            ("a".into(), Secret::File("Cargo.toml".into()))
+        );
+        let path = std::env::var("PATH").unwrap().into_bytes();
+        assert_eq!(parse_secret("id=a,env=PATH").unwrap().1, Secret::Value(path.clone()));
+        assert_eq!(parse_secret("id=a,type=env,src=PATH").unwrap().1, Secret::Value(path));
+        for wrong in ["src=x", "id=a,src=/nonesuch", "id=a,env=NONESUCH_VARIABLE", "id=a,foo=b"] {
+            assert!(parse_secret(wrong).is_err(), "{wrong}");
+        }
+    }
+}

@@ -1,0 +1,188 @@
+//! How a build is shown: BuildKit's plain lines, JSON for programs, or nothing.
+
+use std::collections::BTreeMap;
+use std::io::Write;
+use std::sync::{Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use serde_json::json;
+
+use crate::build::{Ending, Event, Sink, Stream};
+
+/// How it is shown.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Style {
+    /// Lines, as BuildKit has them with `--progress plain`.
+    Plain,
+    /// A line of JSON for each event.
+    Json,
+    /// Not at all, unless it fails.
+    Quiet,
+}
+
+/// How many lines of what a step has written are shown again if it fails.
+const TAIL: usize = 50;
+
+/// A sink that shows what it hears on stderr.
+pub struct Printer {
+    style: Style,
+    state: Mutex<State>,
+}
+
+#[derive(Default)]
+struct State {
+    parts: BTreeMap<usize, Part>,
+    failed: Option<usize>,
+}
+
+struct Part {
+    name: String,
+    began: Instant,
+    /// What stands in a line that is not complete, of stdout and stderr.
+    open: [Vec<u8>; 2],
+    tail: Vec<String>,
+}
+
+impl Printer {
+    pub fn new(style: Style) -> Printer {
+        Printer { style, state: Mutex::default() }
+    }
+
+    /// What is said of a failure besides the error: the end of what the step has written, and the lines of the Dockerfile.
+    pub fn explain(&self, excerpt: Option<&str>) {
+        if self.style == Style::Json {
+            return;
+        }
+        let state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut text = String::new();
+        if let Some(part) = state.failed.and_then(|number| state.parts.get(&number)) {
+            text += &format!("------\n > {}:\n", part.name);
+            text += &part.tail.iter().map(|line| format!("{line}\n")).collect::<String>();
+            text += "------\n";
+        }
+        write(&(text + excerpt.unwrap_or_default()));
+    }
+}
+
+/// Nobody who reads it is no reason to stop.
+fn write(text: &str) {
+    let _ = std::io::stderr().lock().write_all(text.as_bytes());
+}
+
+impl Sink for Printer {
+    fn note(&self, event: Event) {
+        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        if self.style == Style::Json {
+            write(&format!("{}\n", document(&event)));
+        }
+        let text = state.take(event);
+        if self.style == Style::Plain {
+            write(&text);
+        }
+    }
+}
+
+impl State {
+    /// The lines of an event.
+    fn take(&mut self, event: Event) -> String {
+        match event {
+            Event::Begun { vertex, name } => {
+                let text = format!("#{vertex} {name}\n");
+                let part = Part { name, began: Instant::now(), open: Default::default(), tail: Vec::new() };
+                self.parts.insert(vertex, part);
+                text
+            }
+            Event::Note { vertex, text } => format!("#{vertex} {text}\n"),
+            Event::Output { vertex, stream, bytes } => {
+                let Some(part) = self.parts.get_mut(&vertex) else { return String::new() };
+                let open = &mut part.open[usize::from(stream == Stream::Stderr)];
+                open.extend_from_slice(&bytes);
+                let Some(end) = open.iter().rposition(|byte| *byte == b'\n') else { return String::new() };
+                let lines: Vec<u8> = open.drain(..=end).collect();
+                part.lines(vertex, &lines)
+            }
+            Event::Ended { vertex, ending, time } => {
+                let Some(part) = self.parts.get_mut(&vertex) else { return String::new() };
+                let rest: Vec<Vec<u8>> = part.open.iter_mut().map(std::mem::take).collect();
+                let mut text: String = rest.iter().map(|line| part.lines(vertex, line)).collect();
+                text += &match ending {
+                    Ending::Done => format!("#{vertex} DONE {}\n\n", seconds(time)),
+                    Ending::Cached => format!("#{vertex} CACHED\n\n"),
+                    Ending::Cancelled => format!("#{vertex} CANCELED\n\n"),
+                    Ending::Failed(error) => {
+                        self.failed.get_or_insert(vertex);
+                        format!("#{vertex} ERROR: {error}\n")
+                    }
+                };
+                text
+            }
+            Event::Warning(text) => format!("WARN: {text}\n"),
+        }
+    }
+}
+
+impl Part {
+    fn lines(&mut self, vertex: usize, bytes: &[u8]) -> String {
+        let mut text = String::new();
+        for line in String::from_utf8_lossy(bytes).lines() {
+            let line = format!("{:.3} {line}", self.began.elapsed().as_secs_f64());
+            text += &format!("#{vertex} {line}\n");
+            if self.tail.len() == TAIL {
+                self.tail.remove(0);
+            }
+            self.tail.push(line);
+        }
+        text
+    }
+}
+
+fn seconds(time: Duration) -> String {
+    format!("{:.1}s", time.as_secs_f64())
+}
+
+fn document(event: &Event) -> serde_json::Value {
+    match event {
+        Event::Begun { vertex, name } => json!({"vertex": vertex, "name": name}),
+        Event::Note { vertex, text } => json!({"vertex": vertex, "note": text}),
+        Event::Output { vertex, stream, bytes } => {
+            let stream = if *stream == Stream::Stdout { "stdout" } else { "stderr" };
+            json!({"vertex": vertex, "stream": stream, "text": String::from_utf8_lossy(bytes)})
+        }
+        Event::Ended { vertex, ending, time } => {
+            let (status, error) = match ending {
+                Ending::Done => ("done", None),
+                Ending::Cached => ("cached", None),
+                Ending::Cancelled => ("canceled", None),
+                Ending::Failed(error) => ("error", Some(error)),
+            };
+            json!({"vertex": vertex, "status": status, "error": error, "seconds": time.as_secs_f64()})
+        }
+        Event::Warning(text) => json!({"warning": text}),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn lines_are_buildkit_s() {
+        let mut state = State::default();
+        let mut said = String::new();
+        said += &state.take(Event::Begun { vertex: 3, name: "[2/2] RUN x".into() });
+        for bytes in [&b"one\ntw"[..], b"o\n", b"three"] {
+            said += &state.take(Event::Output { vertex: 3, stream: Stream::Stdout, bytes: bytes.to_vec() });
+        }
+        let time = Duration::from_millis(250);
+        said += &state.take(Event::Ended { vertex: 3, ending: Ending::Failed("no".into()), time });
+        let without_times: Vec<String> = said
+            .lines()
+            .map(|line| {
+                line.split(' ').filter(|word| word.parse::<f64>().is_err()).collect::<Vec<_>>().join(" ")
+            })
+            .collect();
+        assert_eq!(without_times, ["#3 [2/2] RUN x", "#3 one", "#3 two", "#3 three", "#3 ERROR: no"]);
+        assert_eq!((state.failed, state.parts[&3].tail.len()), (Some(3), 3));
+        assert_eq!(seconds(time), "0.2s");
+    }
+}

@@ -1,0 +1,54 @@
+//! What is ended in order when the user ends it: signals are taken while it runs.
+
+use std::io::pipe;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use pillbox::Signal;
+use pillbox::container::ForwardedSignals;
+use rustix::event::{PollFd, PollFlags, poll};
+
+use crate::error::{Context, Result};
+
+/// How long the work has to end after it was told.
+const PATIENCE: Duration = Duration::from_secs(3);
+
+/// Signals that end programs.
+const ENDING: [Signal; 4] = [Signal::INT, Signal::TERM, Signal::HUP, Signal::QUIT];
+
+/// Does some work; when a signal comes that is to end it, `cancel` is called. Work that goes on for all that is ended with the process.
+///
+/// # Errors
+/// Signals cannot be received.
+pub fn until_interrupted<T>(cancel: &mut (dyn FnMut() + Send), work: impl FnOnce() -> T) -> Result<T> {
+    let signals = ForwardedSignals::block()?;
+    let (end, running) = pipe().context(|| "a pipe")?;
+    let is_done = AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            let wait = || {
+                let mut polled = [
+                    PollFd::new(&end, PollFlags::IN),
+                    PollFd::from_borrowed_fd(signals.descriptor(), PollFlags::IN),
+                ];
+                let _ = poll(&mut polled, None);
+            };
+            while !is_done.load(Ordering::SeqCst) {
+                wait();
+                let mut ending = None;
+                let _ = signals
+                    .each(|signal| ending = ending.or(Some(signal).filter(|signal| ENDING.contains(signal))));
+                let Some(signal) = ending else { continue };
+                cancel();
+                std::thread::sleep(PATIENCE);
+                if !is_done.load(Ordering::SeqCst) {
+                    std::process::exit(128 + signal.as_raw());
+                }
+            }
+        });
+        let done = work();
+        is_done.store(true, Ordering::SeqCst);
+        drop(running);
+        Ok(done)
+    })
+}

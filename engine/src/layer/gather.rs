@@ -1,0 +1,355 @@
+//! Files for a copy: paths and patterns below a root become a tar. Each source that is found has a name of its own at the beginning
+//! of its entries' paths (`m0/`, `m1/` …), because what becomes of it is decided where it goes.
+
+use std::io::{Read, Write};
+use std::os::fd::{AsRawFd, OwnedFd};
+
+use rustix::fs::{Dir, FileType, Mode, OFlags, ResolveFlags};
+use rustix::io::Errno;
+use serde::{Deserialize, Serialize};
+
+use super::compression::uncompress;
+use super::pack::{Choice, Selection, pack_selected};
+use super::pattern::{Patterns, is_pattern, matches_part};
+use super::tar::{Archive, Entry, EntryKind, Segment, Time, Writer};
+use super::tree::normalise;
+use crate::error::{Error, Result};
+
+/// What is gathered.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Gathering {
+    /// Paths and patterns; all are below the root.
+    pub sources: Vec<String>,
+    /// What of the root counts as not there (`.dockerignore`).
+    pub ignored: Vec<String>,
+    /// What of a source is left out.
+    pub excluded: Vec<String>,
+    /// Whose everything is to be; `None`: as it is.
+    pub owner: Option<(u32, u32)>,
+    /// The mode of everything but links.
+    pub mode: Option<u32>,
+    /// Whether the folders above a source go along.
+    pub parents: bool,
+    /// Whether the entries of an archive take its place.
+    pub unpacks: bool,
+}
+
+/// Gathers into a tar.
+///
+/// # Errors
+/// A source is not there, or cannot be read.
+pub fn gather(root: &OwnedFd, gathering: &Gathering, out: &mut dyn Write) -> Result<()> {
+    let mut writer = Writer::new(out);
+    gather_into(root, gathering, 0, &mut writer)?;
+    writer.finish()
+}
+
+/// Gathers into a tar that is not ended. `first` is the number of the first source; the result is that behind the last one.
+///
+/// # Errors
+/// As for [`gather`].
+pub fn gather_into(
+    root: &OwnedFd,
+    gathering: &Gathering,
+    first: usize,
+    out: &mut Writer<&mut dyn Write>,
+) -> Result<usize> {
+    let ignored = Patterns::new(&gathering.ignored);
+    let excluded = Patterns::new(&gathering.excluded);
+    let mut gatherer = Gatherer { root, gathering, ignored, excluded, number: first, out };
+    for source in &gathering.sources {
+        gatherer.source(source).map_err(|error| match error.kind() {
+            crate::Kind::Closed => error,
+            _ => error.context(source),
+        })?;
+    }
+    Ok(gatherer.number)
+}
+
+struct Gatherer<'a, 'w> {
+    root: &'a OwnedFd,
+    gathering: &'a Gathering,
+    ignored: Patterns,
+    excluded: Patterns,
+    number: usize,
+    out: &'a mut Writer<&'w mut dyn Write>,
+}
+
+impl Gatherer<'_, '_> {
+    fn source(&mut self, source: &str) -> Result<()> {
+        // What stands before `/./` does not go along with --parents.
+        let pivot = source.find("/./").filter(|_| self.gathering.parents);
+        let left = pivot.map_or(0, |at| clean(&source[..at]).len());
+        let path = clean(source);
+        if !is_pattern(&path) {
+            return match self.find(&path)? {
+                Some(found) => self.add(&path, left, &found),
+                None if self.is_ignored(&path) => {
+                    Err(Error::not_found("there is such a file, but .dockerignore leaves it out"))
+                }
+                None => Err(Error::not_found("there is no such file")),
+            };
+        }
+        for path in self.matches(&path)? {
+            if let Some(found) = self.find(&path)? {
+                self.add(&path, left, &found)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn is_ignored(&self, path: &[u8]) -> bool {
+        !path.is_empty() && self.ignored.matches(path)
+    }
+
+    /// What a path leads to, through links; `None` if there is nothing.
+    fn find(&self, path: &[u8]) -> Result<Option<OwnedFd>> {
+        let found = match open(self.root, path, OFlags::PATH) {
+            Err(Errno::NOENT | Errno::NOTDIR) => return Ok(None),
+            found => found?,
+        };
+        let may_have_more = kind(&found)? == FileType::Directory && self.ignored.has_exceptions();
+        Ok(Some(found).filter(|_| !self.is_ignored(path) || may_have_more))
+    }
+
+    /// All paths that match a pattern, part by part; links on the way are not followed where a part is a pattern.
+    fn matches(&self, pattern: &[u8]) -> Result<Vec<Vec<u8>>> {
+        let mut found = vec![Vec::new()];
+        for part in pattern.split(|byte| *byte == b'/') {
+            let mut next = Vec::new();
+            for folder in found {
+                let below = |name: &[u8]| match &folder[..] {
+                    b"" => name.to_vec(),
+                    folder => [folder, b"/", name].concat(),
+                };
+                if !is_pattern(part) {
+                    next.push(below(part));
+                    continue;
+                }
+                let opened = match open(self.root, &folder, OFlags::RDONLY | OFlags::DIRECTORY) {
+                    Err(Errno::NOENT | Errno::NOTDIR) => continue,
+                    opened => opened?,
+                };
+                let mut names = Vec::new();
+                for entry in Dir::read_from(&opened)? {
+                    let name = entry?.file_name().to_bytes().to_vec();
+                    if name != b"." && name != b".." && matches_part(part, &name) {
+                        names.push(below(&name));
+                    }
+                }
+                names.sort();
+                next.extend(names);
+            }
+            found = next;
+        }
+        Ok(found)
+    }
+
+    fn add(&mut self, path: &[u8], left: usize, found: &OwnedFd) -> Result<()> {
+        let number = self.number;
+        self.number += 1;
+        let is_folder = kind(found)? == FileType::Directory;
+        let name = path.rsplit(|byte| *byte == b'/').next().unwrap_or_default();
+        let mut picked = Picked {
+            gathering: self.gathering,
+            ignored: self.ignored.clone(),
+            excluded: self.excluded.clone(),
+            base: path.to_vec(),
+        };
+        if !is_folder && self.excluded.matches(name) {
+            return Ok(());
+        }
+        if self.gathering.unpacks
+            && kind(found)? == FileType::RegularFile
+            && self.add_archive(number, found)?
+        {
+            return Ok(());
+        }
+        if self.gathering.parents {
+            let top = format!("m{number}/.").into_bytes();
+            self.folder(&top)?;
+            let kept = path[left..].strip_prefix(b"/").unwrap_or(&path[left..]);
+            let mut tops = top;
+            for (end, _) in kept.iter().enumerate().filter(|(_, byte)| **byte == b'/') {
+                let above = path[..path.len() - kept.len() + end].to_vec();
+                let opened = open(self.root, &above, OFlags::PATH | OFlags::DIRECTORY)?;
+                let tar_path = [&tops[..], b"/", &kept[..end]].concat();
+                self.existing_folder(&opened, &tar_path, &picked)?;
+            }
+            if !kept.is_empty() {
+                tops = [&tops[..], b"/", kept].concat();
+            }
+            return pack_selected(found, &tops, &mut picked, self.out);
+        }
+        let name = if name.is_empty() { b"." } else { name };
+        pack_selected(found, &[format!("m{number}/").as_bytes(), name].concat(), &mut picked, self.out)
+    }
+
+    /// The entries of an archive; false if it is none.
+    fn add_archive(&mut self, number: usize, found: &OwnedFd) -> Result<bool> {
+        let file = std::fs::File::open(format!("/proc/self/fd/{}", found.as_raw_fd()))?;
+        let mut archive = Archive::new(uncompress(file)?);
+        let mut next = match archive.next_entry() {
+            Ok(Some(entry)) => Some(entry),
+            // A file that only looks like one is a file.
+            Ok(None) | Err(_) => return Ok(false),
+        };
+        let (mark, mut buffer) = (format!("a{number}/"), vec![0; 1 << 17]);
+        while let Some(mut entry) = next {
+            entry.path = [mark.as_bytes(), &normalise(&entry.path)?].concat();
+            if let EntryKind::HardLink(to) = &mut entry.kind {
+                *to = [mark.as_bytes(), &normalise(to)?].concat();
+            }
+            if let Some((uid, gid)) = self.gathering.owner {
+                (entry.uid, entry.gid) = (uid, gid);
+            }
+            let segments = entry.segments.take();
+            self.out.entry(&entry)?;
+            if entry.kind == EntryKind::File {
+                self.copy_content(&mut archive, &entry, segments.as_deref(), &mut buffer)?;
+            }
+            next = archive.next_entry()?;
+        }
+        Ok(true)
+    }
+
+    /// Holes of a sparse file are written as zeros.
+    fn copy_content(
+        &mut self,
+        archive: &mut Archive<impl Read>,
+        entry: &Entry,
+        segments: Option<&[Segment]>,
+        buffer: &mut [u8],
+    ) -> Result<()> {
+        let mut at = 0;
+        let whole = [Segment { offset: 0, length: entry.size }];
+        for Segment { offset, length } in segments.unwrap_or(&whole) {
+            self.zeros(offset - at)?;
+            let mut left = *length;
+            while left > 0 {
+                let wanted = buffer.len().min(usize::try_from(left).unwrap_or(usize::MAX));
+                match archive.read_content(&mut buffer[..wanted])? {
+                    0 => return Err(Error::corrupt("the archive is cut")),
+                    length => {
+                        self.out.content(&buffer[..length])?;
+                        left -= length as u64;
+                    }
+                }
+            }
+            at = offset + length;
+        }
+        self.zeros(entry.size - at)
+    }
+
+    fn zeros(&mut self, mut count: u64) -> Result<()> {
+        let zeros = [0; 4096];
+        while count > 0 {
+            let length = count.min(4096);
+            self.out.content(&zeros[..length as usize])?;
+            count -= length;
+        }
+        Ok(())
+    }
+
+    /// A folder that stands for no real one.
+    fn folder(&mut self, path: &[u8]) -> Result<()> {
+        self.out.entry(&Entry {
+            path: path.to_vec(),
+            kind: EntryKind::Folder,
+            mode: 0o755,
+            uid: 0,
+            gid: 0,
+            mtime: Time::default(),
+            atime: None,
+            size: 0,
+            xattrs: Vec::new(),
+            segments: None,
+        })
+    }
+
+    fn existing_folder(&mut self, folder: &OwnedFd, path: &[u8], picked: &Picked<'_>) -> Result<()> {
+        let status = rustix::fs::fstat(folder)?;
+        let nanoseconds = u32::try_from(status.st_mtime_nsec).unwrap_or(0);
+        let mut entry = Entry {
+            path: path.to_vec(),
+            kind: EntryKind::Folder,
+            mode: status.st_mode & 0o7777,
+            uid: status.st_uid,
+            gid: status.st_gid,
+            mtime: Time { seconds: status.st_mtime, nanoseconds },
+            atime: None,
+            size: 0,
+            xattrs: Vec::new(),
+            segments: None,
+        };
+        picked.shape(&mut entry);
+        self.out.entry(&entry)
+    }
+}
+
+/// What of a source goes along.
+struct Picked<'a> {
+    gathering: &'a Gathering,
+    ignored: Patterns,
+    excluded: Patterns,
+    /// The source's path below the root.
+    base: Vec<u8>,
+}
+
+impl Selection for Picked<'_> {
+    fn choose(&mut self, path: &[u8], is_folder: bool) -> Choice {
+        let whole = match &self.base[..] {
+            b"" => path.to_vec(),
+            base => [base, b"/", path].concat(),
+        };
+        let mut choice = Choice::Taken;
+        for (patterns, path) in [(&self.ignored, &whole[..]), (&self.excluded, path)] {
+            if patterns.matches(path) {
+                match is_folder && patterns.has_exceptions() {
+                    true => choice = Choice::Within,
+                    false => return Choice::Left,
+                }
+            }
+        }
+        choice
+    }
+
+    fn shape(&self, entry: &mut Entry) {
+        if let Some((uid, gid)) = self.gathering.owner {
+            (entry.uid, entry.gid) = (uid, gid);
+        }
+        if let Some(mode) = self.gathering.mode.filter(|_| !matches!(entry.kind, EntryKind::SymbolicLink(_)))
+        {
+            entry.mode = mode;
+        }
+    }
+}
+
+fn kind(found: &OwnedFd) -> Result<FileType> {
+    Ok(FileType::from_raw_mode(rustix::fs::fstat(found)?.st_mode))
+}
+
+/// Links lead to what they would if the root were that of a container.
+fn open(root: &OwnedFd, path: &[u8], flags: OFlags) -> rustix::io::Result<OwnedFd> {
+    let resolve = ResolveFlags::IN_ROOT | ResolveFlags::NO_MAGICLINKS;
+    let path = if path.is_empty() { b"." } else { path };
+    loop {
+        match rustix::fs::openat2(root, path, flags | OFlags::CLOEXEC, Mode::empty(), resolve) {
+            Err(Errno::AGAIN | Errno::INTR) => {}
+            opened => return opened,
+        }
+    }
+}
+
+/// Without `.`, `..` and slashes that mean nothing; nothing leads out of the root.
+fn clean(path: &str) -> Vec<u8> {
+    let mut parts: Vec<&str> = Vec::new();
+    for part in path.split('/') {
+        match part {
+            "" | "." => {}
+            ".." => drop(parts.pop()),
+            part => parts.push(part),
+        }
+    }
+    parts.join("/").into_bytes()
+}

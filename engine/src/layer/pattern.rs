@@ -1,0 +1,193 @@
+//! Patterns of paths: those of Go's `filepath.Match`, and lists of them with `**` and `!`, as `.dockerignore` has them.
+
+/// A list of patterns; the last one that matches decides.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Patterns {
+    patterns: Vec<Pattern>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Pattern {
+    parts: Vec<Vec<u8>>,
+    /// `!`: what matches is no exception any more.
+    is_negated: bool,
+}
+
+impl Patterns {
+    /// From the lines of a `.dockerignore`.
+    pub fn of_lines(text: &str) -> Vec<String> {
+        let text = text.strip_prefix('\u{feff}').unwrap_or(text);
+        let lines = text.lines().filter(|line| !line.starts_with('#')).map(str::trim);
+        lines.filter(|line| !line.is_empty()).map(str::to_string).collect()
+    }
+
+    /// Reads patterns; one that means nothing is left out.
+    pub fn new(texts: &[String]) -> Patterns {
+        let patterns = texts.iter().filter_map(|text| {
+            let (is_negated, text) =
+                text.strip_prefix('!').map_or((false, &text[..]), |rest| (true, rest.trim()));
+            let parts = normal(text.as_bytes());
+            (!parts.is_empty()).then_some(Pattern { parts, is_negated })
+        });
+        Patterns { patterns: patterns.collect() }
+    }
+
+    /// Whether a path, or a folder that it is in, is meant.
+    pub fn matches(&self, path: &[u8]) -> bool {
+        let parts: Vec<&[u8]> = path.split(|byte| *byte == b'/').collect();
+        let mut is_meant = false;
+        for pattern in &self.patterns {
+            // One that would change nothing need not be looked at.
+            if is_meant != pattern.is_negated {
+                continue;
+            }
+            if (1..=parts.len()).any(|length| matches_parts(&pattern.parts, &parts[..length])) {
+                is_meant = !pattern.is_negated;
+            }
+        }
+        is_meant
+    }
+
+    /// Whether something in a folder that is meant may not be meant.
+    pub fn has_exceptions(&self) -> bool {
+        self.patterns.iter().any(|pattern| pattern.is_negated)
+    }
+}
+
+/// Without `.`, `..` and slashes that mean nothing.
+fn normal(text: &[u8]) -> Vec<Vec<u8>> {
+    let mut parts: Vec<Vec<u8>> = Vec::new();
+    for part in text.split(|byte| *byte == b'/') {
+        match part {
+            b"" | b"." => {}
+            b".." => drop(parts.pop()),
+            part => parts.push(part.to_vec()),
+        }
+    }
+    parts
+}
+
+fn matches_parts(pattern: &[Vec<u8>], path: &[&[u8]]) -> bool {
+    match pattern {
+        [] => path.is_empty(),
+        [last] if last == b"**" => !path.is_empty(),
+        [any, rest @ ..] if any == b"**" => {
+            (0..=path.len()).any(|skipped| matches_parts(rest, &path[skipped..]))
+        }
+        [first, rest @ ..] => {
+            path.first().is_some_and(|part| matches_part(first, part)) && matches_parts(rest, &path[1..])
+        }
+    }
+}
+
+/// Whether a text has signs that mean more than themselves.
+pub fn is_pattern(text: &[u8]) -> bool {
+    text.iter().any(|byte| b"*?[\\".contains(byte))
+}
+
+/// Whether a name matches: `*`, `?`, `[a-z]`, `[^a]`, `\*`.
+pub fn matches_part(pattern: &[u8], name: &[u8]) -> bool {
+    match pattern {
+        [] => name.is_empty(),
+        [b'*', rest @ ..] => (0..=name.len()).any(|skipped| matches_part(rest, &name[skipped..])),
+        [b'?', rest @ ..] => {
+            let letter = letter_length(name);
+            letter > 0 && matches_part(rest, &name[letter..])
+        }
+        [b'[', rest @ ..] => match (class(rest, name), letter_length(name)) {
+            (Some((true, after)), letter @ 1..) => matches_part(after, &name[letter..]),
+            _ => false,
+        },
+        [b'\\', letter, rest @ ..] | [letter, rest @ ..] => {
+            name.first() == Some(letter) && matches_part(rest, &name[1..])
+        }
+    }
+}
+
+/// Of UTF-8; what is none counts byte by byte.
+fn letter_length(name: &[u8]) -> usize {
+    let length = match name.first() {
+        None => 0,
+        Some(0xc0..=0xdf) => 2,
+        Some(0xe0..=0xef) => 3,
+        Some(0xf0..=0xf7) => 4,
+        Some(_) => 1,
+    };
+    length.min(name.len())
+}
+
+/// Whether the name's first byte is in a class, and what stands behind it; `None` if it has no end.
+fn class<'p>(pattern: &'p [u8], name: &[u8]) -> Option<(bool, &'p [u8])> {
+    let (is_negated, mut rest) = match pattern {
+        [b'^' | b'!', rest @ ..] => (true, rest),
+        rest => (false, rest),
+    };
+    let found = *name.first().unwrap_or(&0);
+    let mut is_in = false;
+    loop {
+        let (first, after) = match rest {
+            [b']', after @ ..] => return Some((is_in != is_negated, after)),
+            [b'\\', letter, after @ ..] | [letter, after @ ..] => (*letter, after),
+            [] => return None,
+        };
+        let (last, after) = match after {
+            [b'-', b'\\', letter, after @ ..] => (*letter, after),
+            [b'-', letter, after @ ..] if *letter != b']' => (*letter, after),
+            after => (first, after),
+        };
+        is_in |= (first..=last).contains(&found);
+        rest = after;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn of(text: &str) -> Patterns {
+        Patterns::new(&Patterns::of_lines(text))
+    }
+
+    #[test]
+    fn the_last_one_decides() {
+        let patterns = of(
+            "# no\n\n*.md\n!README.md\n/node_modules/\n**/*.o\ndocs/**\n!docs/keep\na?[b-d]\n ./x/../y \n",
+        );
+        for path in [
+            "CHANGES.md",
+            "node_modules",
+            "node_modules/a/b",
+            "a.o",
+            "d/e/a.o",
+            "docs/a",
+            "docs/a/b",
+            "axc",
+            "y",
+        ] {
+            assert!(patterns.matches(path.as_bytes()), "{path}");
+        }
+        for path in
+            ["README.md", "d/CHANGES.md", "d/node_modules", "docs", "docs/keep", "docs/keep/x", "axe", "x"]
+        {
+            assert!(!patterns.matches(path.as_bytes()), "{path}");
+        }
+        assert!(patterns.has_exceptions() && !of("a").has_exceptions());
+    }
+
+    #[test]
+    fn names_match_as_in_go() {
+        for (pattern, name, expected) in [
+            ("a*c", "abbc", true),
+            ("a*c", "ab", false),
+            ("?", "ä", true),
+            ("[^a-c]x", "dx", true),
+            ("[^a-c]x", "bx", false),
+            ("[a\\]]", "]", true),
+            ("\\*", "*", true),
+            ("\\*", "x", false),
+            ("[a", "a", false),
+        ] {
+            assert_eq!(matches_part(pattern.as_bytes(), name.as_bytes()), expected, "{pattern} {name}");
+        }
+    }
+}
