@@ -39,20 +39,23 @@ CROSS_ARCH := $(if $(filter aarch64,$(ARCH)),x86_64,aarch64)
 CROSS_TARGET := $(CROSS_ARCH)-unknown-linux-musl
 CROSS_GCC := $(CROSS_ARCH)-linux-gnu-gcc
 CROSS_LINKER := CARGO_TARGET_$(shell echo $(CROSS_TARGET) | tr a-z- A-Z_)_LINKER
-GUEST_PROGRAMS := qemu-system-$(ARCH):$(QEMU_$(ARCH)) xz:xz-utils dpkg-deb:dpkg
+GUEST_PROGRAMS := qemu-system-$(ARCH):$(QEMU_$(ARCH)) xz:xz-utils dpkg-deb:dpkg mkfs.ext4:e2fsprogs
 INJECTION_PROGRAMS := unshare:util-linux busybox:busybox-static
 BENCH_PROGRAMS := unshare:util-linux
+BOX_PROGRAMS := unshare:util-linux setpriv:util-linux newuidmap:uidmap pasta:passt curl:curl gzip:gzip tar:tar
 NETWORK_PROGRAMS := unshare:util-linux iptables:iptables /usr/lib/cni/bridge:containernetworking-plugins
 INSTRUCTIONS_PROGRAMS := unshare:util-linux valgrind:valgrind
 # program:the oldest version for which the black-box tests are right (tests/blackbox/harness/runtime.rs).
 TEST_PEERS := crun:1.28 runc:1.3
 BENCH_PEERS := crun:0 runc:0
 
+POWER_CUTS ?= 50
+
 REGISTRY := $(abspath $(TARGET_DIR))/docker-registry
 
 AS_ROOT := $(filter 0,$(shell id -u))
 
-.PHONY: help build box run test test-native test-guest test-injection cross lint instructions instructions-update bench bench-network bench-memory install install-box clean toolchain programs registry peers package-index
+.PHONY: help build box run test test-native test-guest test-injection test-power cross lint instructions instructions-update bench bench-network bench-box bench-memory install install-box clean toolchain programs registry peers package-index
 
 help: ## show this list
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' Makefile | while IFS=$$'\t' read -r name text; do printf '%-19s %s\n' "$$name" "$$text"; done
@@ -85,25 +88,38 @@ row interfaces "$$(sed -n 's/^ *\([^ :]*\):.*/\1/p' /proc/net/dev | tr '\n' ' ')
 endef
 
 define WRITE
-echo hello >/etc/written-in-the-container
-row wrote /etc/written-in-the-container
+echo hello >/written-in-the-container
+row wrote /written-in-the-container
 endef
 export LOOK WRITE
 
-run: build ## run a command in a throwaway container over this system's files
-	@echo
+# What the image is made of: this machine's programs, with the libraries that they are linked to.
+IMAGE_PROGRAMS := sh cat ls sed uname wc
+
+run: box ## make an image on the spot and run a command in a container of it
+	@folder=$$(mktemp -d)
+	box() { $(BOX) --data-root "$$folder/store" --exec-root "$$folder/run/pillbox" "$$@"; }
+	# An ordinary user's layers may belong to ids that only box can act for.
+	trap 'box image prune -a -f >/dev/null; rm -rf "$$folder"' EXIT
+	files=$$(for program in $(IMAGE_PROGRAMS); do
+	    path=$$(command -v "$$program")
+	    echo "$$path"
+	    ldd "$$path" 2>/dev/null | grep -o '/[^ ]*' || true
+	done | sort -u | sed 's,^/,,')
+	tar -chf "$$folder/image.tar" -C / $$files
+	echo
+	echo '$$ box import image.tar here:1'
+	box import "$$folder/image.tar" here:1
+	echo
 	echo 'on this machine:'
 	sh -c "$$LOOK" </dev/null
-	echo 'in the container:'
-	$(BINARY) try sh -ec "$$LOOK"$$'\n'"$$WRITE" </dev/null
-	echo 'on this machine, afterwards:'
-	if [ -e /etc/written-in-the-container ]; then
-	    echo '  /etc/written-in-the-container is there, which must not be' >&2
-	    exit 1
-	fi
-	echo '  no /etc/written-in-the-container'
+	echo '$$ box run --rm --network none here:1 sh -c …'
+	box run --rm --network none here:1 sh -ec "$$LOOK"$$'\n'"$$WRITE"
+	echo 'in the next container of this image:'
+	box run --rm --network none here:1 sh -c '[ ! -e /written-in-the-container ]'
+	echo '  no /written-in-the-container'
 	echo
-	echo 'a shell in such a container:  $(BINARY) try'
+	echo 'a shell in an image of a registry:  $(BOX) run --rm -it alpine'
 
 # The recorded counts are for x86-64.
 COUNTS := $(if $(AS_ROOT),$(filter x86_64,$(ARCH)))
@@ -121,14 +137,21 @@ test-native: toolchain ## run the unit tests and, as root, the black-box tests a
 
 test-guest: toolchain package-index ## boot a kernel under QEMU, without and with systemd, and run the cases in it
 	@$(MAKE) --no-print-directory programs PROGRAMS='$(GUEST_PROGRAMS)'
-	cargo build --locked --release --target $(TARGET) --package pillbox --package vm-tests
+	cargo build --locked --release --target $(TARGET) --package pillbox --package pillbox-engine --package vm-tests
 	$(RELEASE)/vm-tests --pillbox $(BINARY) $(VM_FLAGS) </dev/null
 	# Overlays are made in other ways before Linux 6.5; networks are for any kernel.
 	$(if $(VM_FLAGS),true,$(RELEASE)/vm-tests --pillbox $(BINARY) --own-kernel --filter root_ --filter network_ </dev/null)
+	$(if $(VM_FLAGS),true,$(RELEASE)/vm-tests --power-cuts 3 </dev/null)
+
+test-power: toolchain package-index ## cut the power of a guest that works with box at 50 moments (POWER_CUTS); an hour and more
+	@$(MAKE) --no-print-directory programs PROGRAMS='$(GUEST_PROGRAMS)'
+	cargo build --locked --release --target $(TARGET) --package pillbox-engine --package vm-tests
+	$(RELEASE)/vm-tests --power-cuts $(POWER_CUTS) $(VM_FLAGS) </dev/null
 
 test-injection: toolchain ## as root: kill or fail every system call of every command, half an hour and more; prints what is wrong
 	@$(MAKE) --no-print-directory programs PROGRAMS='$(INJECTION_PROGRAMS)'
 	cargo test --locked --package pillbox --target $(TARGET) --test injection -- --all </dev/null
+	cargo test --locked --package pillbox-engine --target $(TARGET) --test injection -- --all </dev/null
 
 cross: toolchain ## build and link both binaries for AArch64 (on AArch64: for x86-64)
 	@$(MAKE) --no-print-directory programs PROGRAMS='$(CROSS_GCC):gcc-$(subst _,-,$(CROSS_ARCH))-linux-gnu'
@@ -168,6 +191,15 @@ bench-network: toolchain ## measure networks beside the reference plugins of CNI
 	# Without networks, to show how much smaller it is.
 	cargo build --locked --release --target $(TARGET) --package pillbox --no-default-features --features systemd --target-dir target/unconnected
 	$(RELEASE)/bench network --pillbox $(BINARY) --reduced target/unconnected/$(TARGET)/release/pillbox --json bench/network.json --markdown bench/NETWORK.md $(BENCH_FLAGS)
+
+# Podman and Docker in PATH are measured beside it, and nothing fails without them.
+bench-box: toolchain ## measure box beside docker, podman and crun (as root); writes bench/BOX.md
+	@$(MAKE) --no-print-directory programs PROGRAMS='$(BOX_PROGRAMS)'
+	$(if $(AS_ROOT),$(MAKE) --no-print-directory peers PEERS='crun:0')
+	$(if $(AS_ROOT),$(MAKE) --no-print-directory registry)
+	export PATH="$$PATH:$(REGISTRY)/usr/bin"
+	cargo build --locked --release --target $(TARGET) --package pillbox-engine --package bench
+	$(RELEASE)/bench box --box $(BOX) --markdown bench/BOX.md $(BENCH_FLAGS)
 
 # Measures the peers in PATH. Others, such as one in another system's tree: VM_FLAGS='--peer NAME=PATH'.
 bench-memory: toolchain package-index ## measure in a guest how little memory a container needs; writes bench/memory.json, which `bench` shows

@@ -171,3 +171,16 @@ pub fn interleave<S>(
     }
     samples
 }
+
+/// The samples by case and subject.
+pub fn lines(cases: &[&str], subjects: &[&str], samples: Vec<Vec<Samples>>) -> Vec<Line> {
+    let mut samples: Vec<_> = samples.into_iter().map(Vec::into_iter).collect();
+    let mut lines = Vec::new();
+    for case in cases {
+        for (subject, samples) in subjects.iter().zip(&mut samples) {
+            let (case, subject) = (case.to_string(), subject.to_string());
+            lines.push(Line { case, scale: None, subject, samples: samples.next().unwrap_or_default() });
+        }
+    }
+    lines
+}

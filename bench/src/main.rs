@@ -5,6 +5,7 @@ mod bundle;
 mod cases;
 mod course;
 mod docker;
+mod engine;
 mod error;
 mod figures;
 mod filter;
@@ -51,6 +52,8 @@ bench instructions FILE [--pillbox PATH] [--update]: counts pillbox's instructio
 those in FILE, or writes them there.
 
 bench network [OPTIONS]: measures networks; see `bench network --help`.
+
+bench box [OPTIONS]: measures box beside docker and podman; see `bench box --help`.
 ";
 
 /// The runtimes to look for on PATH.
@@ -75,6 +78,11 @@ fn main() -> ExitCode {
         [word] if word == "getppid" => filter::count_calls(),
         [word, rest @ ..] if word == "instructions" => instructions::command(rest),
         [word, rest @ ..] if word == "network" => network::command(rest),
+        [word, rest @ ..] if word == "box" => engine::command(rest),
+        // In a container whose output is logged.
+        [word, size, megabytes, told] if word == "write" => {
+            engine::write(&size.to_string_lossy(), &megabytes.to_string_lossy(), Path::new(told))
+        }
         _ => parse(arguments).and_then(|options| options.map_or(Ok(()), |options| bench(&options))),
     };
     match outcome {

@@ -1,5 +1,9 @@
 //! The command `box`.
 
+#[path = "../../runtime/cli/allocator.rs"]
+mod allocator;
+#[path = "../../runtime/cli/lasting.rs"]
+mod lasting;
 #[cfg(all(target_env = "musl", panic = "abort"))]
 #[path = "../../runtime/cli/unwind.rs"]
 mod unwind;
@@ -9,9 +13,17 @@ use std::process::ExitCode;
 use pillbox_engine::container::monitor::{self, keeper};
 use pillbox_engine::inside;
 
+// A short command is slowed down by pages that a general heap maps and unmaps for thousands of small blocks.
+#[global_allocator]
+static HEAP: lasting::Lasting = lasting::Lasting::beginning_with(&FIRST_CHUNK);
+static FIRST_CHUNK: allocator::FirstChunk = allocator::FirstChunk::new();
+
 fn main() -> ExitCode {
     let mut arguments = std::env::args_os();
     let program = arguments.next();
+    if monitor::is_called(program.as_deref()) {
+        HEAP.stay();
+    }
     if inside::is_called(program.as_deref()) {
         return ExitCode::from(inside::main(arguments));
     }

@@ -1,6 +1,6 @@
 //! The heap of a program that ends soon: memory is handed out in order, and freed by the end of the process.
 //!
-//! A command of pillbox needs a few hundred KB for a few milliseconds. A general allocator would map and unmap
+//! A command of pillbox, or of box, needs a few hundred KB for a few milliseconds. A general allocator would map and unmap
 //! pages meanwhile, and fault each of them in again: that was half of the time that reading a configuration took.
 //! Here the block that was handed out last can grow in place, and its memory is used again when it is freed. Other
 //! small blocks that are freed serve later allocations of their size, so that the heap of a loop (`events`, a
@@ -61,7 +61,7 @@ impl Heap {
     }
 
     fn with<T>(&self, act: impl FnOnce(&mut Chunk) -> T) -> T {
-        // Only one thread allocates: the one that makes a network namespace does not. The lock is for future threads.
+        // pillbox allocates in one thread: the one that makes a network namespace does not. In box threads seldom meet here.
         while self.locked.swap(true, Ordering::Acquire) {
             std::thread::yield_now();
         }

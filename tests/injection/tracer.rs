@@ -1,9 +1,10 @@
 //! Traces one command, with every process and thread that descends from it until it executes a program that
-//! is not pillbox's, and stops them at each system call; at one of them something goes wrong.
+//! is neither the command's own nor init, and stops them at each system call; at one of them something goes wrong.
 
 use std::fs;
 use std::io;
 use std::os::unix::process::ExitStatusExt;
+use std::path::{Path, PathBuf};
 use std::process::{Command, ExitStatus};
 use std::time::{Duration, Instant};
 
@@ -95,7 +96,9 @@ pub fn trace(
     attached: Option<i32>,
     watchdog: &Watchdog,
 ) -> io::Result<Trace> {
-    let mut injector = Injector { fault, calls: Vec::new(), injected: None, ended: false, lets_go: false };
+    let program = PathBuf::from(command.get_program());
+    let mut injector =
+        Injector { program, fault, calls: Vec::new(), injected: None, ended: false, lets_go: false };
     let mut tracees = Tracees::default();
     if let Some(pid) = attached {
         tracees.attach(pid, Traced::new(ATTACHED.into(), Role::Init))?;
@@ -139,6 +142,8 @@ fn let_go(tracees: &mut Tracees<Traced>, injector: &mut Injector<'_>) -> io::Res
 
 /// Records the system calls, and lets one of them go wrong.
 struct Injector<'f> {
+    /// The command's program, which it may execute once more.
+    program: PathBuf,
     fault: Option<(&'f Spot, Fault)>,
     calls: Vec<Call>,
     injected: Option<(Call, bool)>,
@@ -189,7 +194,7 @@ impl ptrace::Tracer for Injector<'_> {
                 let spot = Spot { who: process.who.clone(), index: process.calls };
                 self.begin_call(pid, process, Call { spot, role: process.role, number })?
             }
-            Stop::Exec => match executed(pid) {
+            Stop::Exec => match executed(pid, &self.program) {
                 Some(role) => {
                     process.role = role;
                     Next::Call(0)
@@ -246,10 +251,12 @@ pub fn reap() {
 }
 
 /// The role by the program that a process has executed; `None` if it is not one of pillbox's.
-fn executed(pid: i32) -> Option<Role> {
+fn executed(pid: i32, own: &Path) -> Option<Role> {
     let program = fs::read_link(format!("/proc/{pid}/exe")).unwrap_or_default();
-    let program = program.to_string_lossy();
-    program.starts_with("/memfd:").then_some(Role::Init)
+    match program.to_string_lossy().starts_with("/memfd:") {
+        true => Some(Role::Init),
+        false => (program == own).then_some(Role::Runtime),
+    }
 }
 
 fn is_thread(pid: i32) -> bool {

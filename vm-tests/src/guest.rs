@@ -19,7 +19,7 @@ use crate::cases::{self, Case, Guest, Need};
 use crate::orders::{ORDERS, Orders};
 use crate::remains::{self, Snapshot};
 use crate::report::{Event, Outcome};
-use crate::systemd;
+use crate::{power, systemd};
 
 /// The name of the virtio port for the report.
 pub const REPORT_PORT: &str = "vm-tests.report";
@@ -60,6 +60,11 @@ pub fn main(arguments: impl Iterator<Item = OsString>) -> ExitCode {
 fn boot() -> Result<(), String> {
     let orders = Orders::read()?;
     orders.load_first()?;
+    if orders.want_power_cuts() {
+        mount_all()?;
+        let mut report = open_report()?;
+        return power::guest(|event| tell(&mut report, &event));
+    }
     // pillbox is meant for initramfs images as well: the guest without systemd stays in one.
     if orders.want_systemd() || !orders.runtime().ends_with("pillbox") {
         leave_initial_root().map_err(|e| format!("leaving the initial root: {e}"))?;
@@ -91,9 +96,7 @@ fn join_cgroup(cgroup: &str) -> Result<(), String> {
 /// Runs all cases, with their processes in the cgroup `cgroup`.
 fn serve(orders: &Orders, cgroup: &str) -> Result<(), String> {
     let mut report = open_report()?;
-    let mut tell = |event: Event| {
-        report.write_all(format!("{}\n", event.line()).as_bytes()).map_err(|e| format!("report: {e}"))
-    };
+    let mut tell = |event: Event| tell(&mut report, &event);
     // Nothing is cleared after these: what the runtime sets up once for all containers must not count as left
     // behind by a case.
     for case in cases::warm_ups(orders.want_systemd()) {
@@ -190,6 +193,10 @@ fn open_report() -> Result<File, String> {
     ))
 }
 
+fn tell(report: &mut File, event: &Event) -> Result<(), String> {
+    report.write_all(format!("{}\n", event.line()).as_bytes()).map_err(|e| format!("report: {e}"))
+}
+
 fn runtime_help(orders: &Orders) -> String {
     let output = Command::new(orders.runtime()).arg("--help").stdin(Stdio::null()).output();
     output.map(|output| String::from_utf8_lossy(&output.stdout).into_owned()).unwrap_or_default()
@@ -207,7 +214,8 @@ fn missing(case: &Case, orders: &Orders, help: &str) -> Result<Option<String>, S
             Need::Command(name) if !help.split_whitespace().any(|word| word == *name) => {
                 return Ok(Some(format!("the runtime's --help does not list {name}")));
             }
-            Need::Module(_) | Need::Controller(_) | Need::Command(_) => {}
+            Need::Engine if !Path::new(cases::ENGINE).exists() => return Ok(Some("no box".into())),
+            Need::Module(_) | Need::Controller(_) | Need::Command(_) | Need::Engine => {}
         }
     }
     Ok(None)

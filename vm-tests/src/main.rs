@@ -10,6 +10,7 @@ mod image;
 mod kernel;
 mod options;
 mod orders;
+mod power;
 mod program;
 mod qemu;
 mod remains;
@@ -47,6 +48,11 @@ fn main() -> ExitCode {
 fn run(mut options: Options) -> Result<ExitCode, String> {
     if let Some(file) = options.measure.take() {
         return measure(options, &file);
+    }
+    if let Some(count) = options.power_cuts {
+        let (machine, kernel) = prepare(&options, 0)?;
+        let is_right = power::run(&machine, &kernel, &options, count)?;
+        return Ok(if is_right { ExitCode::SUCCESS } else { ExitCode::FAILURE });
     }
     let chosen = cases::chosen(&options.filters);
     if options.list {

@@ -13,6 +13,9 @@ Boots Linux 6.12 under QEMU and runs the runtime's cases in it.
   --runtime PATH   the same, for another runtime: a dynamic one is taken along with its libraries
   --measure FILE   measure instead of testing, for the runtime and each --peer: writes the figures as JSON
   --peer NAME=PATH another runtime to measure; may be given again; one that is not there is passed over
+  --box PATH       box (default: box beside this program); without it its cases are skipped
+  --power-cuts N   cut the power of a guest that works with box N times, instead of the cases
+  --seed NUMBER    the moments of the cuts, and what they lose (default: others each time)
   --filter NAME    only cases whose names contain NAME; may be given again for more
   --list           print the cases' names and end
   --own-kernel     boot the distribution's own kernel, which is 6.1 in Debian 12
@@ -34,6 +37,12 @@ pub struct Options {
     pub measure: Option<PathBuf>,
     /// Names and programs of other runtimes to measure.
     pub peers: Vec<(String, PathBuf)>,
+    /// box, on the host.
+    pub engine: PathBuf,
+    /// How often the power is cut, if that is wanted.
+    pub power_cuts: Option<usize>,
+    /// Of what is random.
+    pub seed: Option<u64>,
     /// Parts of the names of cases; without any, all cases run.
     pub filters: Vec<String>,
     /// Only print names.
@@ -61,9 +70,12 @@ impl Options {
     }
 
     fn read(mut parser: lexopt::Parser) -> Result<Options, lexopt::Error> {
-        let beside = std::env::current_exe().unwrap_or_default().with_file_name("pillbox");
+        let beside = std::env::current_exe().unwrap_or_default();
         let mut options = Options {
-            runtime: beside,
+            runtime: beside.with_file_name("pillbox"),
+            engine: beside.with_file_name("box"),
+            power_cuts: None,
+            seed: None,
             measure: None,
             peers: Vec::new(),
             filters: Vec::new(),
@@ -85,6 +97,9 @@ impl Options {
                     let (name, path) = text.split_once('=').ok_or("--peer: must be NAME=PATH")?;
                     options.peers.push((name.to_owned(), path.into()));
                 }
+                Long("box") => options.engine = parser.value()?.into(),
+                Long("power-cuts") => options.power_cuts = Some(parser.value()?.parse()?),
+                Long("seed") => options.seed = Some(parser.value()?.parse()?),
                 Long("filter") => options.filters.push(parser.value()?.string()?),
                 Long("list") => options.list = true,
                 Long("own-kernel") => options.own_kernel = true,

@@ -37,6 +37,11 @@ impl Orders {
         self.0["systemd"] == true
     }
 
+    /// Whether a store is to be worked on until the power is cut.
+    pub fn want_power_cuts(&self) -> bool {
+        self.0["power"] == true
+    }
+
     /// Loads the modules that the report needs.
     pub fn load_first(&self) -> Result<(), String> {
         texts(&self.0["first"]).iter().try_for_each(|name| self.load(name).map(drop))

@@ -68,13 +68,24 @@ impl Machine {
 
     /// Starts a guest. `parameters` are appended to the kernel's parameters for console and panic.
     pub fn boot(&self, kernel: &Path, image: &[u8], parameters: &str) -> Result<Running, String> {
+        self.boot_with(kernel, image, parameters, &[])
+    }
+
+    /// The same with more arguments of QEMU's, for more devices.
+    pub fn boot_with(
+        &self,
+        kernel: &Path,
+        image: &[u8],
+        parameters: &str,
+        devices: &[String],
+    ) -> Result<Running, String> {
         let initramfs = memory_file("initramfs")?;
         (&initramfs).write_all(image).map_err(|e| format!("initramfs: {e}"))?;
         let console = memory_file("console")?;
         let own = getpid().as_raw_nonzero();
         let mut command = Command::new("/proc/self/exe");
         command.args([HYPERVISOR, &own.to_string()]).arg(&self.program);
-        command.args(self.arguments(parameters)).arg("-kernel").arg(kernel);
+        command.args(self.arguments(parameters)).args(devices).arg("-kernel").arg(kernel);
         command.args(["-initrd", &format!("/proc/{own}/fd/{}", initramfs.as_raw_fd())]);
         command.args(["-chardev", &format!("file,id=console,path=/proc/{own}/fd/{}", console.as_raw_fd())]);
         command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
@@ -176,6 +187,12 @@ impl Running {
         }
     }
 
+    /// Ends it as if its power were cut.
+    pub fn kill(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+
     fn answers_probe(&mut self) -> bool {
         let started = Instant::now();
         while started.elapsed() < KVM_LIMIT {
@@ -192,7 +209,6 @@ impl Running {
 
 impl Drop for Running {
     fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
+        self.kill();
     }
 }

@@ -10,14 +10,14 @@ use std::time::{Duration, Instant};
 use serde_json::{Map, Value, json};
 
 use crate::arch::Arch;
-use crate::cases::{Case, Need};
+use crate::cases::{Case, ENGINE, Need};
 use crate::image::Image;
 use crate::kernel::Kernel;
 use crate::options::Options;
 use crate::orders::{MODULES, ORDERS};
 use crate::qemu::{Machine, Running};
 use crate::report::{Event, Outcome};
-use crate::{debian, program, systemd};
+use crate::{debian, power, program, systemd};
 
 /// Under emulation systemd takes twenty seconds on an idle machine.
 const BOOT_LIMIT: Duration = Duration::from_secs(180);
@@ -54,7 +54,12 @@ pub fn image(
         // For other machines: a network namespace and a process in it.
         ["cat", "unshare"].iter().for_each(|applet| image.symlink(&format!("/bin/{applet}"), "busybox"));
     }
-    let modules = add_modules(&mut image, kernel, chosen)?;
+    if options.engine.exists() {
+        program::add(&mut image, arch, &options.engine, ENGINE).map_err(|e| format!("box: {e}"))?;
+    }
+    let needs = chosen.iter().flat_map(|case| case.needs);
+    let names = needs.filter_map(|need| if let Need::Module(name) = need { Some(*name) } else { None });
+    let modules = add_modules(&mut image, kernel, names)?;
     let cases: Vec<_> = chosen.iter().map(|case| case.name).collect();
     let orders = json!({
         "runtime": runtime, "cases": cases, "modules": modules, "first": REPORT_MODULES,
@@ -66,6 +71,27 @@ pub fn image(
         keep("initramfs.cpio", &bytes)?;
     }
     Ok(bytes)
+}
+
+/// The file system of a guest whose power is cut: see [`crate::power`].
+pub fn power_image(arch: &Arch, kernel: &Kernel, options: &Options) -> Result<Vec<u8>, String> {
+    let mut image = Image::default();
+    base(&mut image, arch)?;
+    program::add(&mut image, arch, &options.engine, ENGINE).map_err(|e| format!("--box: {e}"))?;
+    let busybox = busybox(options)?;
+    let content = fs::read(&busybox).map_err(|e| format!("{}: {e}", busybox.display()))?;
+    image.file("/bin/busybox", 0o755, &content);
+    image.folder("/tmp");
+    let modules = add_modules(&mut image, kernel, power::MODULES.into_iter())?;
+    for name in power::MODULES {
+        if modules.get(name).is_none() {
+            return Err(format!("the kernel {} has no module {name}", kernel.version));
+        }
+    }
+    let first: Vec<_> = REPORT_MODULES.into_iter().chain(power::MODULES).collect();
+    let orders = json!({ "power": true, "modules": modules, "first": first });
+    image.file(ORDERS, 0o644, orders.to_string().as_bytes());
+    Ok(image.finish())
 }
 
 /// A file system without orders: its /init writes the answer of the probe and powers off.
@@ -89,12 +115,14 @@ fn busybox(options: &Options) -> Result<PathBuf, String> {
     }
 }
 
-/// Adds the modules that the cases need. Returns the load order of each module, except those that are
+/// Adds the modules with these names, and those for the report. Returns the load order of each module, except those that are
 /// missing.
-fn add_modules(image: &mut Image, kernel: &Kernel, chosen: &[&Case]) -> Result<Value, String> {
-    let needs = chosen.iter().flat_map(|case| case.needs);
-    let mut names: BTreeSet<&str> =
-        needs.filter_map(|need| if let Need::Module(name) = need { Some(*name) } else { None }).collect();
+fn add_modules<'n>(
+    image: &mut Image,
+    kernel: &Kernel,
+    names: impl Iterator<Item = &'n str>,
+) -> Result<Value, String> {
+    let mut names: BTreeSet<&str> = names.collect();
     names.extend(REPORT_MODULES);
     let mut orders = Map::new();
     let mut added = BTreeSet::new();

@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 use super::host::Host;
 use super::trips;
 use crate::cases::{read_pid, reap};
-use crate::course::{Course, Line, interleave};
+use crate::course::{Course, Line, interleave, lines};
 use crate::error::{Context, Result};
 use crate::figures::Samples;
 use crate::runtime::{Cost, Runtime};
@@ -122,19 +122,6 @@ pub fn measure(course: &Course<'_>, runtime: &Runtime) -> Result<(Vec<Line>, Vec
         counts.extend(count(course, runtime, connected, netconf)?);
     }
     Ok((lines(&LIFE, &CONNECTED, samples), counts))
-}
-
-/// The samples by case and subject.
-pub fn lines(cases: &[&str], subjects: &[&str], samples: Vec<Vec<Samples>>) -> Vec<Line> {
-    let mut samples: Vec<_> = samples.into_iter().map(Vec::into_iter).collect();
-    let mut lines = Vec::new();
-    for case in cases {
-        for (subject, samples) in subjects.iter().zip(&mut samples) {
-            let (case, subject) = (case.to_string(), subject.to_string());
-            lines.push(Line { case, scale: None, subject, samples: samples.next().unwrap_or_default() });
-        }
-    }
-    lines
 }
 
 /// Counts what one container's `create` and `delete` do.

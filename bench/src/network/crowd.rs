@@ -3,9 +3,9 @@
 use std::path::Path;
 use std::time::Duration;
 
-use super::container::{create, lines, live, netconf, write_netconf};
+use super::container::{create, live, netconf, write_netconf};
 use super::host::Host;
-use crate::course::{Course, Line, interleave};
+use crate::course::{Course, Line, interleave, lines};
 use crate::error::{Result, error};
 use crate::figures::Samples;
 use crate::runtime::Runtime;

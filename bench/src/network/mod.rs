@@ -23,6 +23,8 @@ use crate::runtime::Runtime;
 use page::Page;
 use plugin::Plugins;
 
+pub use host::Host;
+
 const HELP: &str = "\
 bench network [OPTIONS]: measures networks. Needs root; everything happens in namespaces of its own, nothing is left.
 

@@ -10,10 +10,10 @@ use std::time::Instant;
 
 use serde_json::{Value, json};
 
-use super::container::{Count, SETTLE, count_case, lines};
+use super::container::{Count, SETTLE, count_case};
 use super::host::{Host, Namespace};
 use super::trips;
-use crate::course::{Course, Line, interleave};
+use crate::course::{Course, Line, interleave, lines};
 use crate::error::{Context, Result, error};
 use crate::figures::Samples;
 use crate::runtime::{Cost, is_executable};

@@ -12,11 +12,11 @@ use pillbox_netlink::{LOOPBACK_INDEX, Socket};
 use rustix::thread::{CpuSet, sched_getaffinity, sched_setaffinity};
 use serde_json::json;
 
-use super::container::{create, lines, write_netconf};
+use super::container::{create, write_netconf};
 use super::host::{Host, Namespace, network_of};
 use super::plugin::{self, GATEWAY, Plugins};
 use crate::cases::read_pid;
-use crate::course::{Course, Line, interleave};
+use crate::course::{Course, Line, interleave, lines};
 use crate::error::{Context, Result, error};
 use crate::runtime::{Cost, Runtime};
 

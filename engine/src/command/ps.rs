@@ -46,7 +46,8 @@ pub const COMMAND: Command = Command {
 };
 
 struct Row {
-    record: ContainerRecord,
+    /// Sorting moves rows.
+    record: Box<ContainerRecord>,
     status: Status,
     /// As Docker shows them: `0.0.0.0:8080->80/tcp`, or `80/tcp` of one that is only exposed.
     ports: Vec<String>,
@@ -85,14 +86,7 @@ fn ps(global: &Global, arguments: &Arguments) -> Result<u8> {
         let lines = rows.iter().map(|row| format.row(&fields(row, whole, now)));
         return print(&lines.collect::<Result<String>>()?);
     }
-    let cells: Vec<[String; 7]> = rows
-        .iter()
-        .map(|row| {
-            let fields = fields(row, whole, now);
-            ["ID", "Image", "Command", "CreatedAgo", "Status", "Ports", "Names"]
-                .map(|name| fields[name].as_str().unwrap_or_default().to_string())
-        })
-        .collect();
+    let cells: Vec<[String; 7]> = rows.iter().map(|row| cells(row, whole, now)).collect();
     let heads = ["CONTAINER ID", "IMAGE", "COMMAND", "CREATED", "STATUS", "PORTS", "NAMES"];
     if !with_sizes {
         return print(&table(heads, &cells));
@@ -132,6 +126,7 @@ fn rows(store: &Store, all: bool) -> Result<Vec<Row>> {
         let ports = ports.unwrap_or_default();
         let health = if status.is_alive() { whole(&folder, Health::of(&folder, &record)) } else { None };
         let health = health.flatten();
+        let record = Box::new(record);
         rows.push(Row { record, status, ports, health: health.map(|health| health.state), size: 0 });
     }
     rows.sort_by_key(|row| std::cmp::Reverse(row.record.created));
@@ -188,8 +183,9 @@ fn id(row: &Row, whole: bool) -> &str {
     if whole { &row.record.id } else { &row.record.id[..12] }
 }
 
-fn fields(row: &Row, whole: bool, now: Moment) -> Value {
-    let Row { record, status, ports, health, size } = row;
+/// What the table shows, in its order.
+fn cells(row: &Row, whole: bool, now: Moment) -> [String; 7] {
+    let Row { record, status, ports, health, size: _ } = row;
     let health = match health {
         None => String::new(),
         Some(HealthState::Starting) => " (health: starting)".to_string(),
@@ -198,16 +194,30 @@ fn fields(row: &Row, whole: bool, now: Moment) -> Value {
     let command = program(&record.execution, &record.options).unwrap_or_default().join(" ");
     let command = if whole { command } else { shortened(&command, 20) };
     let age = std::time::Duration::from_nanos(now.0.saturating_sub(record.created.0));
-    json!({
-        "ID": id(row, whole),
-        "Image": record.image,
+    [
+        id(row, whole).to_string(),
+        record.image.clone(),
         // Line ends and a terminal's commands are shown, not obeyed.
-        "Command": format!("{command:?}"),
-        "CreatedAgo": format!("{} ago", span(age)),
-        "Status": status.sentence(now) + &health,
+        format!("{command:?}"),
+        format!("{} ago", span(age)),
+        status.sentence(now) + &health,
+        ports.join(", "),
+        record.name.clone(),
+    ]
+}
+
+fn fields(row: &Row, whole: bool, now: Moment) -> Value {
+    let Row { record, status, ports: _, health: _, size } = row;
+    let [id, image, command, created, sentence, ports, name] = cells(row, whole, now);
+    json!({
+        "ID": id,
+        "Image": image,
+        "Command": command,
+        "CreatedAgo": created,
+        "Status": sentence,
         "State": status.name(),
-        "Ports": ports.join(", "),
-        "Names": record.name,
+        "Ports": ports,
+        "Names": name,
         "Size": human_size(*size),
         "CreatedAt": rfc3339(record.created),
         "Mounts": record.options.mounts.iter().map(|mount| mount.destination.as_str()).collect::<Vec<_>>().join(","),

@@ -98,6 +98,7 @@ fn state(status: &Status, progress: &Progress, health: Option<Value>) -> Value {
         "Running": status.is_alive(),
         "Paused": is_paused,
         "Restarting": matches!(status, Status::Restarting(_)),
+        "OOMKilled": exit.is_some_and(|exit| exit.is_out_of_memory),
         "Dead": matches!(status, Status::Lost),
         "Pid": pid,
         "ExitCode": exit.map_or(0, |exit| exit.status),

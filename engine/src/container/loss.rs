@@ -31,7 +31,8 @@ pub fn record_loss(
     let is_wanted = record.options.restart.wants(UNKNOWN, progress.restarts) && !is_stopped(folder);
     let is_restarting = is_of_this_boot && is_wanted;
     let error = Some(reason.to_string());
-    let exit = Exit { status: UNKNOWN, finished: Moment::now(), error, is_restarting };
+    let exit =
+        Exit { status: UNKNOWN, finished: Moment::now(), error, is_restarting, is_out_of_memory: false };
     Progress { exit: Some(exit.clone()), ..progress }.write(folder)?;
     note(store, record, &Happening::Die(UNKNOWN));
     Ok(exit)

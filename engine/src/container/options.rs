@@ -6,68 +6,102 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-/// Everything that is asked for. What is empty or `None` is as the image says, or as is usual.
+/// Everything that is asked for. What is empty or `None` is as the image says, or as is usual. What is usual is not written:
+/// `ps` reads hundreds.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 pub struct Options {
     /// What runs, behind the entry point.
+    #[serde(skip_serializing_if = "is_usual")]
     pub command: Vec<String>,
     /// Instead of the image's; empty text: none.
+    #[serde(skip_serializing_if = "is_usual")]
     pub entrypoint: Option<String>,
     /// `NAME=VALUE`.
+    #[serde(skip_serializing_if = "is_usual")]
     pub environment: Vec<String>,
     /// The working folder.
+    #[serde(skip_serializing_if = "is_usual")]
     pub workdir: Option<String>,
     /// User and group, by names or numbers.
+    #[serde(skip_serializing_if = "is_usual")]
     pub user: Option<String>,
     /// More groups.
+    #[serde(skip_serializing_if = "is_usual")]
     pub groups: Vec<String>,
     /// Its streams.
+    #[serde(skip_serializing_if = "is_usual")]
     pub streams: Streams,
     /// The name of the host that it sees.
+    #[serde(skip_serializing_if = "is_usual")]
     pub hostname: Option<String>,
     /// The domain of that host.
+    #[serde(skip_serializing_if = "is_usual")]
     pub domainname: Option<String>,
     /// What is mounted, in order.
+    #[serde(skip_serializing_if = "is_usual")]
     pub mounts: Vec<Mount>,
     /// Containers whose volumes and binds it has as well: `CONTAINER[:ro]`.
+    #[serde(skip_serializing_if = "is_usual")]
     pub volumes_from: Vec<String>,
     /// Whether a process of the runtime's stands before its program.
+    #[serde(skip_serializing_if = "is_usual")]
     pub init: bool,
     /// Whether its root may not be changed.
+    #[serde(skip_serializing_if = "is_usual")]
     pub read_only: bool,
     /// Size of /dev/shm in bytes.
+    #[serde(skip_serializing_if = "is_usual")]
     pub shm_size: Option<u64>,
     /// What it may do.
+    #[serde(skip_serializing_if = "is_usual")]
     pub rights: Rights,
     /// How much it may use.
+    #[serde(skip_serializing_if = "is_usual")]
     pub limits: Limits,
     /// Which namespaces it has.
+    #[serde(skip_serializing_if = "is_usual")]
     pub namespaces: Namespaces,
     /// What it is connected to.
+    #[serde(skip_serializing_if = "is_usual")]
     pub network: Network,
     /// Devices of the host.
+    #[serde(skip_serializing_if = "is_usual")]
     pub devices: Vec<DeviceRequest>,
     /// Devices that it may use, wherever they are.
+    #[serde(skip_serializing_if = "is_usual")]
     pub device_rules: Vec<DeviceRule>,
     /// How much it may use of devices.
+    #[serde(skip_serializing_if = "is_usual")]
     pub device_limits: Vec<DeviceLimit>,
     /// Kernel parameters of its namespaces.
+    #[serde(skip_serializing_if = "is_usual")]
     pub sysctls: BTreeMap<String, String>,
     /// Whatever its user says.
+    #[serde(skip_serializing_if = "is_usual")]
     pub labels: BTreeMap<String, String>,
     /// For the runtime.
+    #[serde(skip_serializing_if = "is_usual")]
     pub annotations: BTreeMap<String, String>,
     /// How it is asked to end, by name or number.
+    #[serde(skip_serializing_if = "is_usual")]
     pub stop_signal: Option<String>,
     /// How many seconds it has for that.
+    #[serde(skip_serializing_if = "is_usual")]
     pub stop_timeout: Option<u64>,
     /// When it is started again.
+    #[serde(skip_serializing_if = "is_usual")]
     pub restart: Restart,
     /// How it is seen whether it does what it should.
+    #[serde(skip_serializing_if = "is_usual")]
     pub health: HealthOptions,
     /// What becomes of what it writes.
+    #[serde(skip_serializing_if = "is_usual")]
     pub log: LogOptions,
+}
+
+fn is_usual<T: Default + PartialEq>(value: &T) -> bool {
+    *value == T::default()
 }
 
 /// How health is seen, where the image is not to be followed.
@@ -500,5 +534,22 @@ impl DeviceUse {
             DeviceUse::ReadOperations => "--device-read-iops",
             DeviceUse::WriteOperations => "--device-write-iops",
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_usual_is_not_written_and_read_as_before() {
+        assert_eq!(serde_json::to_string(&Options::default()).expect("JSON"), "{}");
+        let options = Options { command: vec!["true".into()], stop_timeout: Some(3), ..Options::default() };
+        let text = serde_json::to_string(&options).expect("JSON");
+        assert_eq!(text, r#"{"command":["true"],"stopTimeout":3}"#);
+        assert_eq!(serde_json::from_str::<Options>(&text).expect("options"), options);
+        // As earlier versions have written it.
+        let text = r#"{"command":["true"],"entrypoint":null,"mounts":[],"rights":{"privileged":false},"stopTimeout":3}"#;
+        assert_eq!(serde_json::from_str::<Options>(text).expect("options"), options);
     }
 }

@@ -84,6 +84,9 @@ pub struct Exit {
     /// Whether its monitor is about to start it again.
     #[serde(skip_serializing_if = "std::ops::Not::not", default)]
     pub is_restarting: bool,
+    /// Whether the kernel has killed a process of it because memory had run out.
+    #[serde(skip_serializing_if = "std::ops::Not::not", default)]
+    pub is_out_of_memory: bool,
 }
 
 const RECORD: &str = "container.json";

@@ -255,7 +255,13 @@ mod tests {
             (of(90_000), of(200_000), of(2_000_000)),
             ("25 hours".into(), "2 days".into(), "3 weeks".into())
         );
-        let exit = Exit { status: 3, finished: Moment(0), error: None, is_restarting: false };
+        let exit = Exit {
+            status: 3,
+            finished: Moment(0),
+            error: None,
+            is_restarting: false,
+            is_out_of_memory: false,
+        };
         assert_eq!(Status::Exited(exit).sentence(Moment(5_000_000_000)), "Exited (3) 5 seconds ago");
     }
 }

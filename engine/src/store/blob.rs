@@ -61,7 +61,8 @@ impl Blobs {
     /// # Errors
     /// It is not there, larger, or not what its name says.
     pub fn read(&self, digest: &Digest, limit: u64) -> Result<Vec<u8>> {
-        let mut content = Vec::new();
+        // Most documents fit: without room a file is read in small pieces.
+        let mut content = Vec::with_capacity(4096);
         self.open(digest)?.take(limit + 1).read_to_end(&mut content).context(|| format!("blob {digest}"))?;
         if content.len() as u64 > limit {
             return Err(Error::corrupt(format!("blob {digest}: it has more than {limit} bytes")));

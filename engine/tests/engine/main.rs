@@ -17,6 +17,7 @@ mod logs;
 mod monitors;
 mod networks;
 mod output;
+mod peers;
 mod pull;
 mod registry;
 mod rootless;

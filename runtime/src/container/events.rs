@@ -21,6 +21,18 @@ pub enum Event<'w> {
     OutOfMemory,
 }
 
+/// How many processes of a container the kernel has killed because memory had run out; also of one that has ended. None where
+/// that is not counted.
+///
+/// # Errors
+/// There is no such container; its cgroup cannot be read.
+pub fn out_of_memory_kills(root: &Root, id: &ContainerId) -> Result<Option<u64>> {
+    match root.find(id)?.load()?.open_cgroup()? {
+        Some(cgroup) => Statistics::default().oom_kills(&cgroup),
+        None => Ok(None),
+    }
+}
+
 /// A container that is being watched.
 pub struct Watch {
     process: OwnedFd,

@@ -45,7 +45,7 @@ mod wait;
 pub use bundle::{Bundle, Prepared, Wishes};
 pub use create::create;
 pub use delete::{delete, delete_matching};
-pub use events::{Event, Watch};
+pub use events::{Event, Watch, out_of_memory_kills};
 pub use exec::exec;
 pub use foreground::{exec_in_foreground, run};
 pub use freeze::{pause, resume};

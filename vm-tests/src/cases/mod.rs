@@ -4,6 +4,7 @@ mod attribute;
 mod config;
 mod container;
 mod devices;
+mod engine;
 mod expectation;
 mod faults;
 mod identity;
@@ -20,6 +21,7 @@ mod unit;
 mod user;
 
 pub use container::{Guest, folder};
+pub use engine::ENGINE;
 
 /// What a case tests, and what it needs.
 pub struct Case {
@@ -56,6 +58,8 @@ pub enum Need {
     Controller(&'static str),
     /// A command that not every runtime has, listed in its `--help`.
     Command(&'static str),
+    /// box.
+    Engine,
 }
 
 impl Case {
@@ -97,7 +101,7 @@ const WARM_UP_SYSTEMD: &[Case] = &[
     Case::new("warm_up_user", user::run_output).manager(Manager::User),
 ];
 
-const TABLES: [&[Case]; 13] = [
+const TABLES: [&[Case]; 14] = [
     lifecycle::CASES,
     isolation::CASES,
     mounts::CASES,
@@ -108,6 +112,7 @@ const TABLES: [&[Case]; 13] = [
     devices::CASES,
     limits::CASES,
     faults::CASES,
+    engine::CASES,
     network::CASES,
     systemd::CASES,
     user::CASES,

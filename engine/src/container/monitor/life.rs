@@ -178,20 +178,30 @@ fn record_end(monitored: &Monitored, ended: Result<u8>) -> Result<Exit> {
     };
     let progress = Progress::read(&monitored.folder)?;
     let is_restarting = restart(monitored).wants(status, progress.restarts) && !is_stopped(&monitored.folder);
-    let exit = Exit { status, finished: Moment::now(), error, is_restarting };
+    let is_out_of_memory = has_run_out_of_memory(monitored);
+    let exit = Exit { status, finished: Moment::now(), error, is_restarting, is_out_of_memory };
     Progress { exit: Some(exit.clone()), ..progress }.write(&monitored.folder)?;
     note(&monitored.store, &monitored.record, &Happening::Die(status));
     Ok(exit)
+}
+
+/// Where that is not counted, nobody knows.
+fn has_run_out_of_memory(monitored: &Monitored) -> bool {
+    let root = pillbox::Root::at(&monitored.store.place().runtime);
+    let kills = pillbox::ContainerId::new(monitored.folder.id.as_str())
+        .and_then(|id| pillbox::container::out_of_memory_kills(&root, &id));
+    kills.is_ok_and(|kills| kills.unwrap_or(0) > 0)
 }
 
 /// Nothing runs on that nobody watches: ends what there is, records why, and tells whoever is there. If it cannot be ended, the next
 /// command finds it as that of a monitor that was killed.
 fn refuse(monitored: &mut Monitored, error: &Error, tell: impl FnOnce(&[u8]) -> Result<()>) -> Result<()> {
     let (text, status) = (error.to_string(), error.status());
+    let is_out_of_memory = has_run_out_of_memory(monitored);
     let ended = forget_state(&monitored.store, &monitored.folder.id);
     let put_away = ended.and_then(|()| {
         let (finished, is_restarting) = (Moment::now(), false);
-        let exit = Exit { status, finished, error: Some(text.clone()), is_restarting };
+        let exit = Exit { status, finished, error: Some(text.clone()), is_restarting, is_out_of_memory };
         let recorded = Progress::read(&monitored.folder).and_then(|progress| {
             Progress { started: Some(finished), exit: Some(exit), ..progress }.write(&monitored.folder)
         });

@@ -1,0 +1,246 @@
+//! box beside Docker, Podman and a bare runtime: containers from images, lists, logs, pulls, and many at once.
+
+mod contender;
+mod disk;
+mod image;
+mod life;
+mod lists;
+mod log;
+mod page;
+mod parallel;
+mod pull;
+mod tar;
+mod user;
+
+use std::ffi::OsString;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use rustix::process::{getpid, set_child_subreaper};
+
+use crate::bundle::Scratch;
+use crate::course::{Course, Line};
+use crate::error::{Context, Result, error};
+use crate::host::{Machine, OWN_PROCESSES_AND_NETWORK, prepare};
+use crate::network::Host;
+use crate::runtime::{Runtime, find};
+use contender::{BOX, Contender, Folders};
+use page::Page;
+
+pub use log::write;
+
+const HELP: &str = "\
+bench box [OPTIONS]: measures box beside docker and podman on PATH, and beside crun. Needs root; everything happens in
+namespaces of its own, nothing is left.
+
+  --box PATH         box's program; default: the one beside bench's own
+  --disk FOLDER      where stores are made, on a disk, with 6 GB free for all engines; default /var/tmp
+  --runs N           runs of each case, default 40
+  --live N           how many containers are listed, default 500
+  --quick            5 runs, 50 containers
+  --alone            leave docker and podman out
+  --json FILE        write everything measured
+  --markdown FILE    write a page, as bench/BOX.md
+";
+
+/// A number that is not a time.
+pub struct Figure {
+    /// What it is, with its unit.
+    pub what: String,
+    /// The engine.
+    pub subject: &'static str,
+    /// The number.
+    pub value: f64,
+}
+
+struct Options {
+    program: Option<PathBuf>,
+    disk: PathBuf,
+    runs: usize,
+    live: usize,
+    is_alone: bool,
+    json: Option<PathBuf>,
+    markdown: Option<PathBuf>,
+}
+
+/// `box [OPTIONS]`
+pub fn command(arguments: &[OsString]) -> Result<()> {
+    match parse(arguments)? {
+        Some(options) => bench(&options),
+        None => Ok(()),
+    }
+}
+
+/// `None` if only help was asked for.
+fn parse(arguments: &[OsString]) -> Result<Option<Options>> {
+    use lexopt::prelude::{Long, Short, ValueExt};
+    let mut options = Options {
+        program: None,
+        disk: "/var/tmp".into(),
+        runs: 40,
+        live: 500,
+        is_alone: false,
+        json: None,
+        markdown: None,
+    };
+    let mut parser = lexopt::Parser::from_args(arguments);
+    while let Some(argument) = parser.next()? {
+        match argument {
+            Long("box") => options.program = Some(path(parser.value()?)?),
+            Long("disk") => options.disk = path(parser.value()?)?,
+            Long("runs") => options.runs = parser.value()?.parse()?,
+            Long("live") => options.live = parser.value()?.parse()?,
+            Long("quick") => (options.runs, options.live) = (5, 50),
+            Long("alone") => options.is_alone = true,
+            Long("json") => options.json = Some(path(parser.value()?)?),
+            Long("markdown") => options.markdown = Some(path(parser.value()?)?),
+            Long("help") | Short('h') => {
+                print!("{HELP}");
+                return Ok(None);
+            }
+            other => return Err(other.unexpected().into()),
+        }
+    }
+    match options {
+        Options { runs: 0, .. } => Err(error("--runs 0: must be at least 1")),
+        Options { live: 0, .. } => Err(error("--live 0: must be at least 1")),
+        options => Ok(Some(options)),
+    }
+}
+
+/// Whoever enters a mount namespace is in its root folder then.
+fn path(value: OsString) -> Result<PathBuf> {
+    std::path::absolute(&value).context(|| value.display().to_string())
+}
+
+fn bench(options: &Options) -> Result<()> {
+    let beside = || Ok::<_, std::io::Error>(std::env::current_exe()?.with_file_name(BOX));
+    let program = options.program.clone().map_or_else(beside, Ok).context(|| "find box")?;
+    let size = fs::metadata(&program).context(|| program.display().to_string())?.len();
+    let machine = Machine::look();
+    prepare(OWN_PROCESSES_AND_NETWORK)?;
+    set_child_subreaper(Some(getpid())).context(|| "become subreaper")?;
+    let scratch = Scratch::new()?;
+    let disk = Disk::new(options.disk.join(scratch.prefix()))?;
+    let _host = Host::new()?;
+    let mut measured = Measured::default();
+    let crun = find("crun").ok_or_else(|| error("not on PATH"));
+    let crun = crun.and_then(|program| Runtime::new("crun", program, &scratch));
+    let runtimes: Vec<_> = measured.keep("crun", crun).into_iter().collect();
+    let course = Course::new(&runtimes, &scratch, options.runs, options.live);
+    let cgroup = Some(format!("/{}", scratch.prefix()));
+    let folders = Folders { disk: disk.0.clone(), memory: scratch.file("engines"), cgroup };
+    fs::create_dir_all(&folders.memory).context(|| "mkdir")?;
+    measured.measure(&course, &program, &folders, options.is_alone)?;
+    let Measured { lines, figures, left_out, versions } = measured;
+    let page = Page { machine, versions, lines, figures, size, left_out, live: options.live };
+    print!("{}", page.table());
+    if let Some(file) = &options.json {
+        let text = format!("{:#}\n", page.json());
+        fs::write(file, text).context(|| format!("write {}", file.display()))?;
+    }
+    if let Some(file) = &options.markdown {
+        fs::write(file, page.markdown()).context(|| format!("write {}", file.display()))?;
+    }
+    Ok(())
+}
+
+/// The folder on the disk, removed when dropped.
+struct Disk(PathBuf);
+
+impl Disk {
+    fn new(folder: PathBuf) -> Result<Self> {
+        fs::create_dir(&folder).context(|| format!("mkdir {}", folder.display()))?;
+        Ok(Disk(folder))
+    }
+}
+
+impl Drop for Disk {
+    fn drop(&mut self) {
+        if let Err(error) = fs::remove_dir_all(&self.0) {
+            eprintln!("bench: {} is left: {error}", self.0.display());
+        }
+    }
+}
+
+#[derive(Default)]
+struct Measured {
+    lines: Vec<Line>,
+    figures: Vec<Figure>,
+    left_out: Vec<String>,
+    versions: Vec<String>,
+}
+
+impl Measured {
+    /// What fails as a whole is left out, and said.
+    fn measure(
+        &mut self,
+        course: &Course<'_>,
+        program: &Path,
+        folders: &Folders,
+        is_alone: bool,
+    ) -> Result<()> {
+        let mut contenders = vec![Contender::r#box(program.to_path_buf(), folders)?];
+        if !is_alone {
+            contenders.extend(self.keep(contender::PODMAN, Contender::podman(folders)));
+            contenders.extend(self.keep(contender::DOCKER, Contender::docker(folders)));
+        }
+        self.versions = contenders.iter().map(|contender| contender.version.clone()).collect();
+        self.versions.extend(course.runtimes.iter().map(|runtime| runtime.version.clone()));
+        let archive = course.scratch.file("five.tar");
+        image::write_five(&archive)?;
+        for engine in &contenders {
+            engine.time(&["load".as_ref(), "-i".as_ref(), archive.as_os_str()])?;
+        }
+        self.lines = life::measure(course, &contenders);
+        let lists = lists::measure(course, &contenders);
+        self.add("lists", lists);
+        self.lines.extend(disk::measure(course, &contenders, &folders.disk));
+        let figures = log::measure(course, &contenders);
+        let figures = self.keep("logs", figures);
+        self.figures.extend(figures.into_iter().flatten());
+        let figures = parallel::measure(&contenders);
+        let figures = self.keep("many at once", figures);
+        self.figures.extend(figures.into_iter().flatten());
+        let pulled = pull::measure(course, &contenders, &folders.disk);
+        if let Some((lines, figures)) = self.keep("pulls", pulled) {
+            self.lines.extend(lines);
+            self.figures.extend(figures);
+        }
+        contenders.iter().for_each(Contender::discard_all);
+        drop(contenders);
+        let users = user(course, program, &folders.of_user(), is_alone);
+        self.add("an ordinary user", users);
+        Ok(())
+    }
+
+    /// What is there, or a line that says why it is not.
+    fn keep<T>(&mut self, name: &str, result: Result<T>) -> Option<T> {
+        let left_out = |error| {
+            let why = format!("{name}: {error}");
+            eprintln!("bench: LEFT OUT: {why}");
+            self.left_out.push(why);
+        };
+        result.map_err(left_out).ok()
+    }
+
+    fn add(&mut self, name: &str, lines: Result<Vec<Line>>) {
+        let lines = self.keep(name, lines);
+        self.lines.extend(lines.into_iter().flatten());
+    }
+}
+
+/// Docker has no part in it: its daemon is root's.
+fn user(course: &Course<'_>, program: &Path, folders: &Folders, is_alone: bool) -> Result<Vec<Line>> {
+    user::prepare(course, folders)?;
+    // The user may not be able to reach the program where it lies.
+    let own = course.scratch.file("box-of-user");
+    fs::copy(program, &own).context(|| format!("copy {}", program.display()))?;
+    let mut contenders = vec![Contender::r#box(own, folders)?];
+    if !is_alone && find(contender::PODMAN).is_some() {
+        contenders.push(Contender::podman(folders)?);
+    }
+    let measured = user::measure(course, &contenders, &folders.disk);
+    contenders.iter().for_each(Contender::discard_all);
+    measured
+}

@@ -1,0 +1,179 @@
+//! The commands: what there is before each, and what must work after one that was killed.
+
+use std::str::FromStr;
+
+use crate::place::{IMAGE, Place};
+
+/// A command.
+#[derive(Clone, Copy)]
+pub struct Verb {
+    pub name: &'static str,
+    /// Makes what the command begins with.
+    before: fn(&Place) -> Result<(), String>,
+    /// The command line.
+    pub arguments: fn(&Place) -> Vec<String>,
+    /// What somebody does who wanted it done.
+    pub again: fn(&Place) -> Result<(), String>,
+}
+
+/// All of them.
+pub const VERBS: [Verb; 10] = [
+    Verb {
+        name: "pull",
+        before: |_| Ok(()),
+        arguments: |place| words(&["pull", "-q", &place.remote()]),
+        again: |place| {
+            place.must(&["pull", "-q", &place.remote()])?;
+            says(place, &["run", "--rm", "--network", "none", &place.remote()], "from the image\n")
+        },
+    },
+    Verb {
+        name: "run",
+        before: |_| Ok(()),
+        arguments: |_| words(&["run", "--rm", "--network", "none", IMAGE, "true"]),
+        again: |place| says(place, &["run", "--rm", "--network", "none", IMAGE], "from the image\n"),
+    },
+    Verb {
+        name: "run-detached",
+        before: |_| Ok(()),
+        arguments: |_| {
+            words(&[
+                "run",
+                "-d",
+                "--name",
+                "one",
+                "--network",
+                "none",
+                "-v",
+                "data:/data",
+                IMAGE,
+                "sleep",
+                "1000",
+            ])
+        },
+        again: |place| {
+            place.must(&["rm", "-f", "one"])?;
+            place.must(&[
+                "run",
+                "-d",
+                "--name",
+                "one",
+                "--network",
+                "none",
+                "-v",
+                "data:/data",
+                IMAGE,
+                "sleep",
+                "1000",
+            ])?;
+            says(place, &["exec", "one", "cat", "/etc/passwd"], "root:x:0:0:root:/root:/bin/sh\n")
+        },
+    },
+    Verb {
+        name: "run-published",
+        before: |_| Ok(()),
+        arguments: |_| words(&["run", "--rm", "-p", "8080:80", IMAGE, "true"]),
+        again: |place| says(place, &["run", "--rm", "-p", "8080:80", IMAGE], "from the image\n"),
+    },
+    Verb {
+        name: "exec",
+        before: one,
+        arguments: |_| words(&["exec", "one", "true"]),
+        again: |place| says(place, &["exec", "one", "cat", "/etc/passwd"], "root:x:0:0:root:/root:/bin/sh\n"),
+    },
+    Verb {
+        name: "stop",
+        before: one,
+        arguments: |_| words(&["stop", "-t", "0", "one"]),
+        again: |place| {
+            place.must(&["stop", "-t", "0", "one"])?;
+            place.must(&["start", "one"]).map(drop)
+        },
+    },
+    Verb {
+        name: "rm",
+        before: one,
+        arguments: |_| words(&["rm", "-f", "one"]),
+        again: |place| {
+            place.must(&["rm", "-f", "one"])?;
+            one(place)
+        },
+    },
+    Verb {
+        name: "commit",
+        before: ended,
+        arguments: |_| words(&["commit", "one", "mine"]),
+        again: |place| {
+            place.must(&["commit", "one", "mine"])?;
+            says(place, &["run", "--rm", "--network", "none", "mine", "cat", "/new"], "new\n")
+        },
+    },
+    Verb {
+        name: "rmi",
+        before: mine,
+        arguments: |_| words(&["rmi", "mine"]),
+        again: |place| {
+            mine(place)?;
+            place.must(&["rmi", "mine"]).map(drop)
+        },
+    },
+    Verb {
+        name: "prune",
+        before: |place| {
+            mine(place)?;
+            place.must(&["volume", "create", "data"])?;
+            ended(place)?;
+            // The commit has lost its name to another one.
+            place.must(&["commit", "one", "mine"]).map(drop)
+        },
+        arguments: |_| words(&["system", "prune", "-f", "--volumes"]),
+        again: |place| place.must(&["system", "prune", "-f", "--volumes"]).map(drop),
+    },
+];
+
+impl Verb {
+    /// Makes what the command begins with.
+    pub fn prepare(&self, place: &Place) -> Result<(), String> {
+        (self.before)(place)
+    }
+}
+
+impl FromStr for Verb {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let found = VERBS.into_iter().find(|verb| verb.name == text);
+        found.ok_or_else(|| format!("{text}: not one of {}", VERBS.map(|verb| verb.name).join(", ")))
+    }
+}
+
+/// A container that runs.
+fn one(place: &Place) -> Result<(), String> {
+    let run = ["run", "-d", "--name", "one", "--network", "none", IMAGE, "sleep", "1000"];
+    place.must(&run).map(drop)
+}
+
+/// A container that has ended.
+fn ended(place: &Place) -> Result<(), String> {
+    place.must(&["rm", "-f", "one"])?;
+    let run = ["run", "--name", "one", "--network", "none", IMAGE, "sh", "-c", "echo new >/new"];
+    place.must(&run).map(drop)
+}
+
+/// An image of a container that is gone.
+fn mine(place: &Place) -> Result<(), String> {
+    ended(place)?;
+    place.must(&["commit", "one", "mine"])?;
+    place.must(&["rm", "one"]).map(drop)
+}
+
+fn says(place: &Place, arguments: &[&str], expected: &str) -> Result<(), String> {
+    match place.must(arguments)? {
+        said if said == expected => Ok(()),
+        said => Err(format!("box {}: {said:?} instead of {expected:?}", arguments.join(" "))),
+    }
+}
+
+fn words(words: &[&str]) -> Vec<String> {
+    words.iter().map(ToString::to_string).collect()
+}

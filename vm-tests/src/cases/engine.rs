@@ -1,0 +1,182 @@
+//! box with real limits.
+
+use std::path::Path;
+use std::process::{Command, Stdio};
+
+use super::config::Config;
+use super::container::wait_until;
+use super::expectation::{contains, equal, holds};
+use super::{Case, Guest, Need};
+
+/// Where box lies in the guest.
+pub const ENGINE: &str = "/usr/bin/box";
+
+const MEMORY: &[Need] = &[Need::Engine, Need::Module("overlay"), Need::Controller("memory")];
+const PIDS: &[Need] = &[Need::Engine, Need::Module("overlay"), Need::Controller("pids")];
+const CPU: &[Need] = &[Need::Engine, Need::Module("overlay"), Need::Controller("cpu")];
+const ALL: &[Need] = &[
+    Need::Engine,
+    Need::Module("overlay"),
+    Need::Controller("memory"),
+    Need::Controller("pids"),
+    Need::Controller("cpu"),
+];
+
+pub const CASES: &[Case] = &[
+    Case::new("box_memory_limit_kills", memory_limit_kills).needs(MEMORY),
+    Case::new("box_pids_limit", pids_limit).needs(PIDS),
+    Case::new("box_cpus", cpus).needs(CPU),
+    Case::new("box_stats", stats).needs(ALL),
+    Case::new("box_update", update).needs(ALL),
+    Case::new("box_restarts_after_out_of_memory", restarts_after_out_of_memory).needs(MEMORY),
+];
+
+/// A store in memory and a root file system.
+struct Store {
+    folder: String,
+    rootfs: String,
+}
+
+impl Store {
+    fn new(guest: &Guest) -> Result<Store, String> {
+        let bundle = guest.container("box", Config::shell("true"))?.bundle;
+        let folder = "/tmp/box".to_string();
+        Ok(Store { folder, rootfs: bundle.join("rootfs").display().to_string() })
+    }
+
+    /// The status and the output of a command.
+    fn call(&self, arguments: &[&str]) -> Result<(i32, String), String> {
+        println!("$ box {}", arguments.join(" "));
+        let mut command = Command::new(ENGINE);
+        command.args(["--data-root", &format!("{}/data", self.folder)]);
+        command.args(["--exec-root", &format!("{}/run/pillbox", self.folder)]);
+        let output = command.args(arguments).stdin(Stdio::null()).env("PATH", "/bin").output();
+        let output = output.map_err(|e| format!("{ENGINE}: {e}"))?;
+        let stdout = String::from_utf8_lossy(&output.stdout).into_owned();
+        let status = output.status.code().unwrap_or(-1);
+        println!("{stdout}{}=> {status}", String::from_utf8_lossy(&output.stderr));
+        Ok((status, stdout))
+    }
+
+    /// The output of a command that succeeds, without the last line's end.
+    fn must(&self, arguments: &[&str]) -> Result<String, String> {
+        match self.call(arguments)? {
+            (0, said) => Ok(said.trim_end().to_owned()),
+            (status, _) => Err(format!("box {}: status {status}", arguments.join(" "))),
+        }
+    }
+
+    /// A container that stays, called `one`.
+    fn start(&self, flags: &[&str], script: &str) -> Result<(), String> {
+        let fixed = ["run", "-d", "--name", "one", "--network", "none"];
+        self.must(&[&fixed, flags, &[&self.rootfs, "sh", "-c", script]].concat()).map(drop)
+    }
+
+    fn run(&self, flags: &[&str], script: &str) -> Result<(i32, String), String> {
+        let fixed = ["run", "--rm", "--network", "none"];
+        self.call(&[&fixed, flags, &[&self.rootfs, "sh", "-c", script]].concat())
+    }
+
+    fn field(&self, field: &str) -> Result<String, String> {
+        self.must(&["inspect", "--format", field, "one"])
+    }
+
+    /// A file of the cgroup of `one`.
+    fn limit(&self, name: &str) -> Result<String, String> {
+        let path = Path::new("/sys/fs/cgroup").join(format!("pillbox-{}", self.field("{{.Id}}")?)).join(name);
+        let text = std::fs::read_to_string(&path).map_err(|e| format!("{}: {e}", path.display()))?;
+        Ok(text.trim_end().to_owned())
+    }
+
+    /// Everything is removed.
+    fn end(self) -> Result<(), String> {
+        self.must(&["rm", "-f", "one"])?;
+        equal("containers", self.must(&["ps", "-a", "-q"])?.as_str(), "")?;
+        std::fs::remove_dir_all(&self.folder).map_err(|e| format!("{}: {e}", self.folder))
+    }
+}
+
+/// More than any limit here.
+const GREEDY: &str = "dd if=/dev/zero of=/dev/null bs=64M count=1";
+
+fn memory_limit_kills(guest: &Guest) -> Result<(), String> {
+    let store = Store::new(guest)?;
+    let limit = ["-m", "16m", "--memory-swap", "16m"];
+    equal("status", store.run(&limit, &format!("exec {GREEDY}"))?.0, 137)?;
+    store.start(&limit, &format!("exec {GREEDY}"))?;
+    equal("wait", store.must(&["wait", "one"])?.as_str(), "137")?;
+    equal("state", store.field("{{.State.OOMKilled}} {{.State.ExitCode}}")?.as_str(), "true 137")?;
+    store.must(&["rm", "one"])?;
+    store.start(&limit, "exit 3")?;
+    equal("wait", store.must(&["wait", "one"])?.as_str(), "3")?;
+    equal("state", store.field("{{.State.OOMKilled}}")?.as_str(), "false")?;
+    store.end()
+}
+
+fn pids_limit(guest: &Guest) -> Result<(), String> {
+    let store = Store::new(guest)?;
+    let script = "for i in 1 2 3 4 5 6; do sleep 100 & done; wait";
+    let (status, _) = store.run(&["--pids-limit", "4"], script)?;
+    holds("the shell cannot fork", status != 0)?;
+    store.start(&["--pids-limit", "4"], "sleep 100")?;
+    equal("pids.max", store.limit("pids.max")?.as_str(), "4")?;
+    store.end()
+}
+
+fn cpus(guest: &Guest) -> Result<(), String> {
+    let store = Store::new(guest)?;
+    let (_, said) = store.run(&["--cpus", "0.5", "--cpu-shares", "512"], "cat /sys/fs/cgroup/cpu.max")?;
+    equal("cpu.max", said.as_str(), "50000 100000\n")?;
+    store.start(&["--cpus", "0.5"], "sleep 100")?;
+    equal("cpu.max", store.limit("cpu.max")?.as_str(), "50000 100000")?;
+    store.end()
+}
+
+fn stats(guest: &Guest) -> Result<(), String> {
+    let store = Store::new(guest)?;
+    store.start(&["-m", "64m"], "sleep 100 & sleep 100 & wait")?;
+    wait_until("all processes are there", || {
+        let said = store.must(&["stats", "--no-stream", "--format", "{{.Name}} {{.PIDs}}"])?;
+        Ok(said == "one 3")
+    })?;
+    let said = store.must(&["stats", "--no-stream", "--format", "{{.MemUsage}} {{.CPUPerc}}"])?;
+    contains("the limit", &said, "64MiB")?;
+    holds("a share of the processor", said.ends_with('%'))?;
+    store.end()
+}
+
+fn update(guest: &Guest) -> Result<(), String> {
+    let store = Store::new(guest)?;
+    store.start(&["-m", "64m", "--pids-limit", "100"], "sleep 100")?;
+    equal("memory.max", store.limit("memory.max")?.as_str(), "67108864")?;
+    store.must(&[
+        "update",
+        "-m",
+        "32m",
+        "--memory-swap",
+        "32m",
+        "--pids-limit",
+        "7",
+        "--cpus",
+        "0.25",
+        "one",
+    ])?;
+    for (name, expected) in [("memory.max", "33554432"), ("pids.max", "7"), ("cpu.max", "25000 100000")] {
+        equal(name, store.limit(name)?.as_str(), expected)?;
+    }
+    // It is kept for the next start.
+    store.must(&["restart", "-t", "0", "one"])?;
+    equal("memory.max", store.limit("memory.max")?.as_str(), "33554432")?;
+    equal("pids.max", store.limit("pids.max")?.as_str(), "7")?;
+    store.end()
+}
+
+fn restarts_after_out_of_memory(guest: &Guest) -> Result<(), String> {
+    let store = Store::new(guest)?;
+    let flags = ["-m", "16m", "--memory-swap", "16m", "--restart", "on-failure:2"];
+    store.start(&flags, &format!("exec {GREEDY}"))?;
+    wait_until("it is given up", || {
+        Ok(store.field("{{.State.Status}} {{.RestartCount}} {{.State.OOMKilled}}")? == "exited 2 true")
+    })?;
+    store.end()
+}
