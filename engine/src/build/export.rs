@@ -11,7 +11,7 @@ use crate::digest::Digest;
 use crate::error::{Context, Error, Result};
 use crate::image::{Configuration, Descriptor, History, ImageId};
 use crate::reference::Reference;
-use crate::store::{ImageRecord, NamelessBlob, Store};
+use crate::store::{BlobBatch, CompleteBlob, ImageRecord, Store};
 use crate::time::rfc3339;
 
 /// An image that has been made.
@@ -37,7 +37,7 @@ pub fn export(
     options: &BuildOptions,
     vertex: &Vertex<'_>,
 ) -> Result<Built> {
-    let Completed { stages, mut kept } = completed;
+    let Completed { stages, blobs, mut kept } = completed;
     let finished =
         |index: &usize| stages.get(index).ok_or_else(|| Error::invalid("a stage was not carried out"));
     let target = finished(&graph.target)?;
@@ -52,11 +52,11 @@ pub fn export(
         }
         Some(below) => {
             vertex.note("exporting layers");
-            let layers = own_layers(store, &target.chain, below, &mut kept)?;
+            let layers = own_layers(store, &target.chain, below, &blobs, &mut kept)?;
             Some(write_manifest(&text, layers)?)
         }
     };
-    let wanted = kept.iter().map(|blob| blob.hasher().digest());
+    let wanted = kept.iter().map(CompleteBlob::digest);
     let wanted: Vec<Digest> = wanted
         .chain([Digest::of(&text)])
         .chain(manifest.as_deref().map(Digest::of))
@@ -65,7 +65,7 @@ pub fn export(
     let _lease = store.lease(&wanted)?;
     if !kept.is_empty() {
         store.sync()?;
-        kept.into_iter().try_for_each(|blob| blob.name().map(drop))?;
+        kept.into_iter().try_for_each(CompleteBlob::name)?;
         store.blobs().sync_names()?;
     }
     if let Some(manifest) = &manifest {
@@ -112,29 +112,30 @@ fn own_layers(
     store: &Store,
     chain: &Chain,
     below: Vec<Descriptor>,
-    kept: &mut Vec<NamelessBlob>,
+    blobs: &BlobBatch,
+    kept: &mut Vec<CompleteBlob>,
 ) -> Result<Vec<Descriptor>> {
     let mut layers = below;
     let first = layers.len();
     for (layer, diff_id) in chain.layers.iter().zip(&chain.diff_ids).skip(first) {
         let digest = *diff_id.digest();
-        let mine =
-            kept.iter().find(|blob| blob.hasher().digest() == digest).map(|blob| blob.hasher().length());
+        let mine = kept.iter().find(|blob| blob.digest() == digest).map(CompleteBlob::length);
         let length = match mine.or_else(|| store.blobs().length(&digest)) {
             Some(length) => length,
             None => {
-                let mut blob = store.blobs().begin_nameless()?;
+                let mut blob = blobs.begin()?;
                 let named = || format!("layer {layer}");
                 pack_layer(store.maps(), &store.layers().path(layer), &mut blob)
                     .and_then(|()| Ok(blob.flush()?))
                     .context(named)?;
-                if blob.hasher().digest() != digest {
+                let blob = blob.complete();
+                if blob.digest() != digest {
                     return Err(Error::corrupt(format!(
                         "{}: its files are not those that it was made of: box builder prune, and build again",
                         named()
                     )));
                 }
-                let length = blob.hasher().length();
+                let length = blob.length();
                 kept.push(blob);
                 length
             }
@@ -178,8 +179,6 @@ fn configuration<'f>(
     if let Some(epoch) = options.epoch {
         let moment =
             rfc3339(crate::time::Moment(u64::try_from(epoch).unwrap_or(0).saturating_mul(1_000_000_000)));
-        let below = config.history.len();
-        let _ = below;
         config.created = Some(moment);
     } else {
         config.created = config.history.last().and_then(|line| line.created.clone()).or(config.created);

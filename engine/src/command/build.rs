@@ -6,8 +6,9 @@ use std::path::{Path, PathBuf};
 
 use super::build_output::{parse_output, parse_secret, parse_ssh};
 use super::build_progress::{Printer, Style};
-use super::container_flags::{LIMIT_FLAGS, labels, limits};
+use super::container_flags::{LIMIT_FLAGS, labels};
 use super::interrupt::until_interrupted;
+use super::limit_flags::limits;
 use super::progress::{Direction, Progress, Stream};
 use super::registry_flags::{FLAGS as REGISTRY_FLAGS, PLATFORM_FLAGS, access, platform};
 use super::{Arguments, Command, Flag, Global, print, say};

@@ -5,7 +5,8 @@ use std::io::Read;
 use ureq::http::{Method, header};
 
 use super::certificate::Verification;
-use super::http::{Http, Request};
+use super::http::{Http, Request, parse};
+use super::origin::Origin;
 use crate::error::{Error, Result};
 
 /// A file that comes.
@@ -21,7 +22,8 @@ pub struct Download {
 /// # Errors
 /// Nobody answers, or not with a file.
 pub fn download(url: &str) -> Result<Download> {
-    let http = Http::new(Verification::Required);
+    let origin = Origin::of(&parse(url)?)?;
+    let http = Http::new(origin.host(), Verification::Required);
     let answer = http.send(&Request::new(Method::GET, url.to_string()), None)?;
     if !answer.status().is_success() {
         return Err(Error::not_found(format!("{url}: the server answers {}", answer.status())));

@@ -20,7 +20,7 @@ use super::graph::{Graph, Origin};
 use super::options::{BuildOptions, Cancellation};
 use crate::error::{Error, Kind, Result};
 use crate::inside::Place;
-use crate::store::{NamelessBlob, NewLayer, Store};
+use crate::store::{BlobBatch, CompleteBlob, NewLayer, Store};
 
 /// Everything that the threads share.
 pub struct Work<'a> {
@@ -40,7 +40,8 @@ pub struct Work<'a> {
     pub cancellation: &'a Cancellation,
     finished: Mutex<BTreeMap<usize, std::result::Result<Arc<Finished>, Aborted>>>,
     changed: Condvar,
-    kept: Mutex<Vec<NamelessBlob>>,
+    blobs: BlobBatch,
+    kept: Mutex<Vec<CompleteBlob>>,
     /// Files that are mounted, by where they come from: deleted at the end.
     materials: Mutex<BTreeMap<String, Arc<NewLayer>>>,
 }
@@ -62,8 +63,10 @@ struct Aborted;
 pub struct Completed {
     /// By their places in the graph.
     pub stages: BTreeMap<usize, Arc<Finished>>,
+    /// Where more of them come from.
+    pub blobs: BlobBatch,
     /// Tars of layers of the target, which are blobs already but for their names.
-    pub kept: Vec<NamelessBlob>,
+    pub kept: Vec<CompleteBlob>,
 }
 
 impl<'a> Work<'a> {
@@ -89,6 +92,7 @@ impl<'a> Work<'a> {
             cancellation,
             finished: Mutex::default(),
             changed: Condvar::new(),
+            blobs: store.blobs().begin_batch()?,
             kept: Mutex::default(),
             materials: Mutex::default(),
         };
@@ -122,7 +126,8 @@ impl<'a> Work<'a> {
         let finished = work.finished.into_inner().unwrap_or_else(PoisonError::into_inner);
         let stages = finished.into_iter().filter_map(|(index, done)| Some((index, done.ok()?))).collect();
         work_is_whole(work.cancellation)?;
-        Ok(Completed { stages, kept: work.kept.into_inner().unwrap_or_else(PoisonError::into_inner) })
+        let kept = work.kept.into_inner().unwrap_or_else(PoisonError::into_inner);
+        Ok(Completed { stages, blobs: work.blobs, kept })
     }
 
     /// Waits for an earlier stage.

@@ -1,5 +1,6 @@
 //! One stage, step by step: a key, a look whether it was done before, or the work itself and a layer of it.
 
+use std::collections::BTreeSet;
 use std::io::Write;
 use std::sync::PoisonError;
 
@@ -14,9 +15,9 @@ use crate::build::graph::{Action, Base, Stage, Step};
 use crate::digest::{Digest, Hasher};
 use crate::error::{Context, Error, Kind, Result};
 use crate::image::{ChainId, DiffId};
-use crate::inside::{self, TarStream};
+use crate::inside::{self, OwnLayer, TarStream};
 use crate::layer::{Boundary, Content as PackContent, pack};
-use crate::store::{NewLayer, StepRecord};
+use crate::store::{NamelessBlob, NewLayer, StepRecord};
 use crate::time::Moment;
 
 /// The digest of a tar without entries: of a layer that changes nothing.
@@ -220,15 +221,15 @@ impl Work<'_> {
 
     /// The digest of a layer's tar, which is kept for the target.
     fn measure(&self, layer: &NewLayer, kept: bool) -> Result<DiffId> {
-        let mut blob = kept.then(|| self.store.blobs().begin_nameless()).transpose()?;
+        let mut blob = kept.then(|| self.blobs.begin()).transpose()?;
         let mut hasher = Hasher::default();
         let out: &mut dyn Write = match &mut blob {
             Some(blob) => blob,
             None => &mut Measure(&mut hasher),
         };
         pack_layer(self.store.maps(), &layer.path(), out)?;
-        let Some(blob) = blob else { return Ok(hasher.digest().into()) };
-        let digest = blob.hasher().digest();
+        let Some(blob) = blob.map(NamelessBlob::complete) else { return Ok(hasher.digest().into()) };
+        let digest = blob.digest();
         if !is_nothing(&digest.into()) {
             self.kept.lock().unwrap_or_else(PoisonError::into_inner).push(blob);
         }
@@ -246,7 +247,10 @@ pub fn pack_layer(
     out: &mut dyn Write,
 ) -> Result<()> {
     if maps.is_some() {
-        let mut stream = TarStream::of_layer(maps, files)?;
+        let mut stream = TarStream::of_layer(
+            maps,
+            OwnLayer { upper: files.to_path_buf(), lower: Vec::new(), mounted: Vec::new() },
+        )?;
         let copied = std::io::copy(&mut stream, out).map(drop).map_err(Error::from);
         return stream.finish(copied);
     }
@@ -254,7 +258,7 @@ pub fn pack_layer(
     let top =
         rustix::fs::open(files, flags, rustix::fs::Mode::empty()).context(|| files.display().to_string())?;
     let mut out = std::io::BufWriter::with_capacity(1 << 17, out);
-    pack(&top, b"", Boundary::Mounts, PackContent::Layer, &mut out)
+    pack(&top, b"", Boundary::Mounts, PackContent::Layer { left_out: &BTreeSet::new() }, &mut out)
 }
 
 fn is_nothing(diff_id: &DiffId) -> bool {
