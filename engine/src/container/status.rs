@@ -201,9 +201,7 @@ pub fn unless_ended<T>(store: &Store, folder: &ContainerFolder, done: pillbox::R
     // A process that is about to end has no namespaces any more, and has not ended yet.
     let began = Instant::now();
     while began.elapsed() < ENDING {
-        if let Err(ended) = open_running(store, folder) {
-            return Err(ended);
-        }
+        open_running(store, folder)?;
         std::thread::sleep(Duration::from_millis(2));
     }
     Err(error.into())

@@ -31,7 +31,11 @@ pub fn update(store: &Store, folder: &ContainerFolder, update: &Update) -> Resul
         let id = pillbox::ContainerId::new(folder.id.as_str())?;
         let resources = serde_json::Value::Object(changed).to_string();
         let changes = Changes { resources: &resources, l3_cache_schema: "", mem_bw_schema: "" };
-        pillbox::container::update(&root, &id, changes)?;
+        match pillbox::container::update(&root, &id, changes) {
+            // It has just ended: the next start has them.
+            Err(error) if matches!(error.kind(), pillbox::Kind::Status | pillbox::Kind::NotFound) => {}
+            done => done?,
+        }
     }
     change_record(folder, |record| {
         merge(&mut record.options.limits, update.limits.clone());

@@ -115,10 +115,11 @@ fn health_that_cannot_be_looked_at() {
     );
     room.call(&["exec", "blind", "true"]).exits(125);
     kill(&room, "blind");
-    let health = || room.call(&["inspect", "-f", "{{.State.Health.Status}}", "blind"]).stdout;
-    wait_for("failures", || health() == "unhealthy\n");
-    let log = room.call(&["inspect", "-f", "{{json .State.Health.Log}}", "blind"]).ok();
-    assert!(log.contains("etc/passwd: not a file"), "{log}");
+    let health = || room.call(&["inspect", "-f", "{{json .State.Health}}", "blind"]).ok();
+    wait_for("failures", || {
+        let health = health();
+        health.contains("\"Status\":\"unhealthy\"") && health.contains("etc/passwd: not a file")
+    });
     assert_eq!(room.state("blind"), "running");
     room.call(&["rm", "-f", "blind"]).ok();
     room.assert_gone();
@@ -265,7 +266,7 @@ fn a_commit_that_fails() {
     let upper = room.data().join("containers").join(id(&room, "works")).join("upper");
     fs::rename(&upper, upper.with_file_name("aside")).expect("rename");
     std::os::unix::fs::symlink("nowhere", &upper).expect("link");
-    room.call(&["commit", "works", "mine"]).exits(125);
+    room.call(&["commit", "works", "mine"]).exits(1);
     fs::remove_file(&upper).expect("link");
     fs::rename(upper.with_file_name("aside"), &upper).expect("rename");
     assert_eq!(room.state("works"), "running");
@@ -323,5 +324,21 @@ fn arguments_of_any_bytes() {
     room.call(&["exec", "-d", "odd", "sh", "-c", script]).ok();
     wait_for("its line", || room.call(&["top", "odd"]).ok().contains("odd\u{fffd}?[1m"));
     room.call(&["rm", "-f", "odd"]).ok();
+    room.assert_gone();
+}
+
+/// Without a limit a program has as long as it takes.
+#[test]
+fn an_end_that_takes_its_time() {
+    let Some(room) = Room::new() else { return };
+    let script = "trap 'sleep 0.5; exit 4' TERM; echo ready; while :; do sleep 0.05; done";
+    room.start(&["--name", "slow"], &["sh", "-c", script]);
+    wait_for("its trap", || room.call(&["logs", "slow"]).stdout == "ready\n");
+    for wrong in ["-2", "101y", "1000000h", "soon"] {
+        room.call(&["stop", "-t", wrong, "slow"]).fails(125, &format!("--time {wrong}: must be a time"));
+    }
+    room.call(&["stop", "-t", "-1", "slow"]).ok();
+    assert_eq!(room.call(&["wait", "slow"]).ok(), "4\n");
+    room.call(&["rm", "slow"]).ok();
     room.assert_gone();
 }
