@@ -85,6 +85,7 @@ const NETWORK: House = House {
         "netconf",
         "cni",
         "namespace",
+        "firewalld",
         "host",
         "foreign",
         "tracked",
