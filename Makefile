@@ -33,7 +33,7 @@ QEMU_riscv64 := qemu-system-misc
 
 # program:its Debian package.
 BUILD_PROGRAMS := cc:gcc cc:libc6-dev
-TEST_PROGRAMS := bash:bash unshare:util-linux setpriv:util-linux newuidmap:uidmap script:bsdutils busybox:busybox-static systemctl:systemd dbus-daemon:dbus podman:podman iptables-nft:iptables nft:nftables /usr/lib/cni/bridge:containernetworking-plugins pasta:passt slirp4netns:slirp4netns openssl:openssl
+TEST_PROGRAMS := bash:bash unshare:util-linux setpriv:util-linux newuidmap:uidmap script:bsdutils busybox:busybox-static systemctl:systemd dbus-daemon:dbus podman:podman iptables-nft:iptables nft:nftables /usr/lib/cni/bridge:containernetworking-plugins pasta:passt slirp4netns:slirp4netns openssl:openssl docker:docker-cli
 # For `make cross`: the linker for the machine that the tests do not run on.
 CROSS_ARCH := $(if $(filter aarch64,$(ARCH)),x86_64,aarch64)
 CROSS_TARGET := $(CROSS_ARCH)-unknown-linux-musl
@@ -214,8 +214,16 @@ bench-memory: toolchain package-index ## measure in a guest how little memory a 
 install: $(BINARY) ## copy the binary to PREFIX/bin (PREFIX is /usr/local); DESTDIR stands before it
 	install -D -m 755 $(BINARY) $(DESTDIR)$(PREFIX)/bin/pillbox
 
-install-box: $(BOX) ## copy box there
+install-box: $(BOX) ## copy box there, with boxd and its units
 	install -D -m 755 $(BOX) $(DESTDIR)$(PREFIX)/bin/box
+	ln -sf box $(DESTDIR)$(PREFIX)/bin/boxd
+	install -d $(DESTDIR)$(PREFIX)/lib/systemd/system
+	# Whoever is in the group may do what root may, as with Docker.
+	group=$$(getent group docker box 2>/dev/null | head -n 1 | cut -d : -f 1) || true
+	for unit in boxd.service boxd.socket box-boot.service; do
+	    sed -e 's|@bindir@|$(PREFIX)/bin|' -e "s|^SocketUser=root|SocketUser=root$${group:+\nSocketGroup=$$group}|" \
+	        engine/systemd/$$unit >$(DESTDIR)$(PREFIX)/lib/systemd/system/$$unit
+	done
 
 clean: ## remove what was built
 	cargo clean

@@ -125,6 +125,7 @@ const ENGINE: House = House {
         "container",
         "build",
         "command",
+        "api",
     ],
     has_small_rooms: true,
     top: &["lib.rs", "main.rs"],

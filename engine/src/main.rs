@@ -10,6 +10,7 @@ mod unwind;
 
 use std::process::ExitCode;
 
+use pillbox_engine::api;
 use pillbox_engine::container::monitor::{self, keeper};
 use pillbox_engine::inside;
 
@@ -21,7 +22,7 @@ static FIRST_CHUNK: allocator::FirstChunk = allocator::FirstChunk::new();
 fn main() -> ExitCode {
     let mut arguments = std::env::args_os();
     let program = arguments.next();
-    if monitor::is_called(program.as_deref()) {
+    if monitor::is_called(program.as_deref()) || api::stays(program.as_deref(), std::env::args_os()) {
         HEAP.stay();
     }
     if inside::is_called(program.as_deref()) {
@@ -30,12 +31,18 @@ fn main() -> ExitCode {
     if keeper::is_called(program.as_deref()) {
         return ExitCode::from(keeper::main());
     }
-    pillbox::own_all_children();
+    let mut arguments: Vec<_> = arguments.collect();
+    if !api::stays(program.as_deref(), std::env::args_os()) {
+        pillbox::own_all_children();
+    }
     pillbox::Surroundings::use_environment();
     if monitor::is_called(program.as_deref()) {
-        return ExitCode::from(monitor::main(arguments));
+        return ExitCode::from(monitor::main(arguments.into_iter()));
     }
-    match pillbox_engine::command::run(arguments) {
+    if api::is_called(program.as_deref()) {
+        arguments = api::as_command(arguments);
+    }
+    match pillbox_engine::command::run(arguments.into_iter(), api::run) {
         Ok(status) => ExitCode::from(status),
         Err(error) => {
             pillbox_engine::message::say(&error);

@@ -22,6 +22,17 @@ pub fn rfc3339(moment: Moment) -> String {
     pillbox::text::time::rfc3339(UNIX_EPOCH + Duration::from_nanos(moment.0))
 }
 
+/// As HTTP has dates: `Sun, 06 Nov 1994 08:49:37 GMT`.
+pub fn http_date(moment: Moment) -> String {
+    const DAYS: [&str; 7] = ["Thu", "Fri", "Sat", "Sun", "Mon", "Tue", "Wed"];
+    const MONTHS: [&str; 12] =
+        ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"];
+    let text = rfc3339(moment);
+    let day = DAYS[(moment.0 / 86_400_000_000_000 % 7) as usize];
+    let month = text[5..7].parse::<usize>().unwrap_or(1);
+    format!("{day}, {} {} {} {} GMT", &text[8..10], MONTHS[(month - 1) % 12], &text[..4], &text[11..19])
+}
+
 /// The moment that RFC 3339 text names; `None` if it is none since 1970.
 pub fn parse_rfc3339(text: &str) -> Option<Moment> {
     let number = |range: std::ops::Range<usize>| text.get(range)?.parse::<u64>().ok();
@@ -76,6 +87,12 @@ mod tests {
         let moment = parse_http("Wed, 21 Oct 2015 07:28:00 GMT").unwrap();
         assert_eq!(moment, UNIX_EPOCH + Duration::from_secs(1_445_412_480));
         assert_eq!(parse_http("yesterday"), None);
+    }
+
+    #[test]
+    fn dates_of_http() {
+        assert_eq!(http_date(Moment(784_111_777_000_000_000)), "Sun, 06 Nov 1994 08:49:37 GMT");
+        assert_eq!(http_date(Moment(0)), "Thu, 01 Jan 1970 00:00:00 GMT");
     }
 
     #[test]

@@ -51,7 +51,12 @@ pub struct Global {
     pub data_root: Option<PathBuf>,
     /// `--exec-root`.
     pub exec_root: Option<PathBuf>,
+    /// What `daemon` does.
+    pub serve: Option<Serve>,
 }
+
+/// Serves the API.
+pub type Serve = fn(&Global, &Arguments) -> Result<u8>;
 
 /// The flags and operands of a command.
 #[derive(Debug, Default)]
@@ -103,6 +108,12 @@ pub const GLOBAL_FLAGS: &[Flag] = &[
 const HELP: Flag = Flag { long: "help", short: None, value: None, help: "show this help" };
 
 impl Arguments {
+    /// What a command line with these flags would be.
+    pub fn of(flags: impl IntoIterator<Item = (&'static str, String)>) -> Arguments {
+        let flags = flags.into_iter().map(|(name, value)| (name, OsString::from(value))).collect();
+        Arguments { flags, operands: Vec::new() }
+    }
+
     /// The value of a flag; the last one if there are several.
     pub fn value(&self, long: &str) -> Option<&OsStr> {
         self.flags.iter().rev().find(|(name, _)| *name == long).map(|(_, value)| value.as_os_str())

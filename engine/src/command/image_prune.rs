@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use super::confirmation::{FORCE, is_confirmed};
-use super::rmi::deleted;
+use super::rmi::{ImagesGone, deleted};
 use super::table::human_size;
 use super::{Arguments, Command, Flag, Global, print};
 use crate::container::ContainerRecord;
@@ -31,32 +31,35 @@ fn prune(global: &Global, arguments: &Arguments) -> Result<u8> {
     if !is_confirmed(arguments, what)? {
         return Ok(0);
     }
-    let (said, freed) = prune_images(&global.store()?, all)?;
-    print(&format!("{said}Total reclaimed space: {}\n", human_size(freed)))
+    let (gone, freed) = prune_images(&global.store()?, all)?;
+    print(&format!("{}Total reclaimed space: {}\n", said(&gone), human_size(freed)))
 }
 
-/// Removes images that nobody needs; what is said of it, and how much that was.
+/// What is said of it.
+pub fn said(gone: &ImagesGone) -> String {
+    match gone.lines("untagged").as_str() {
+        "" => String::new(),
+        lines => format!("Deleted Images:\n{lines}\n"),
+    }
+}
+
+/// Removes images that nobody needs; which, and how much that was.
 ///
 /// # Errors
 /// Something cannot be removed.
-pub fn prune_images(store: &Store, all: bool) -> Result<(String, u64)> {
+pub fn prune_images(store: &Store, all: bool) -> Result<(ImagesGone, u64)> {
     let removals = store.removals()?;
     let used: BTreeSet<ImageId> =
         ContainerRecord::list(store)?.iter().filter_map(|container| container.image_id().copied()).collect();
     let mut going = store.images().list()?;
     going.retain(|record| !used.contains(&record.id) && (all || record.reference().is_none()));
-    let mut said = String::new();
+    let mut gone = ImagesGone::default();
     for record in &going {
         store.images().unname(&record.name)?;
-        said += &format!(
-            "untagged: {}\n",
-            record.reference().map_or(record.name.clone(), |name| name.familiar())
-        );
+        gone.untagged.push(record.reference().map_or(record.name.clone(), |name| name.familiar()));
     }
     let collected = removals.collect_all(|| ContainerRecord::layers_in_use(store))?;
     let partial = store.blobs().discard_partial()?;
-    said += &deleted(&collected, &going);
-    let head = if said.is_empty() { "" } else { "Deleted Images:\n" };
-    let tail = if said.is_empty() { "" } else { "\n" };
-    Ok((format!("{head}{said}{tail}"), collected.bytes + partial))
+    gone.deleted = deleted(&collected, &going);
+    Ok((gone, collected.bytes + partial))
 }

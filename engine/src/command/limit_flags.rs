@@ -95,7 +95,10 @@ fn parse_limit(flag: &str, what: DeviceUse, text: &str) -> Result<DeviceLimit> {
 }
 
 /// `TYPE MAJOR:MINOR ACCESS`, as Docker has it: `c 13:* rw`.
-fn parse_rule(text: &str) -> Result<DeviceRule> {
+///
+/// # Errors
+/// It is something else.
+pub fn parse_rule(text: &str) -> Result<DeviceRule> {
     let wrong = || {
         Error::invalid(format!(
             "--device-cgroup-rule {text:?}: must be TYPE MAJOR:MINOR ACCESS, as 'c 13:* rwm': the type a, b or c, numbers or *"

@@ -3,10 +3,9 @@
 use super::moment::parse_moment;
 use super::stdout::write_while_read;
 use super::{Arguments, Command, Flag, Global};
-use crate::container::log::{Line, LogReader, Stream, Tail, json_file};
-use crate::container::{ContainerRecord, LogDriver, is_held};
+use crate::container::ContainerRecord;
+use crate::container::log::{Line, Reader, Stream, Tail, open_log, show_log};
 use crate::error::{Error, Result};
-use crate::store::ContainerFolder;
 use crate::time::{Moment, rfc3339};
 
 pub const COMMAND: Command = Command {
@@ -48,51 +47,12 @@ fn logs(global: &Global, arguments: &Arguments) -> Result<u8> {
     let timestamps = arguments.is_set("timestamps");
     let mut shown = Shown { timestamps, since, until, lines: Vec::new(), stream: Stream::Stdout };
     let follow = arguments.is_set("follow");
-    let reader = open(&folder, &record, follow)?;
-    match show_log(&folder, reader, tail, follow, &mut shown) {
+    let reader = open_log(&folder, &record, follow)?;
+    match show_log(&store, &folder, reader, tail, follow, None, &mut shown) {
         // The reader has what it wants.
         Err(error) if error.kind() == crate::Kind::Closed => Ok(0),
         shown => shown.map(|()| 0),
     }
-}
-
-/// Opens the log, if it is kept here.
-fn open(folder: &ContainerFolder, record: &ContainerRecord, follow: bool) -> Result<LogReader> {
-    let log = &record.options.log;
-    let elsewhere = match log.driver {
-        LogDriver::Local => return LogReader::open(&folder.path().join("log"), follow),
-        LogDriver::JsonFile => return LogReader::open_json(&json_file(folder.path(), &record.id), follow),
-        LogDriver::None => "nothing of what it writes is kept".to_string(),
-        LogDriver::Journald => {
-            format!("the journal has it: journalctl CONTAINER_ID={}", folder.id.short())
-        }
-        LogDriver::Syslog => match &log.syslog.address {
-            Some(address) => format!("the server at {address} has it"),
-            None => "this machine's syslog has it".to_string(),
-        },
-    };
-    let text = format!("container {}: --log-driver {}: {elsewhere}", record.name, log.driver.name());
-    Err(Error::invalid(text))
-}
-
-fn show_log(
-    folder: &ContainerFolder,
-    mut reader: LogReader,
-    tail: Tail,
-    follow: bool,
-    shown: &mut Shown,
-) -> Result<()> {
-    // Before the look at the log: what is written until its end is there then.
-    let mut is_running = follow && is_held(folder)?;
-    reader.read(tail, &mut |line| shown.add(&line))?;
-    while is_running {
-        shown.flush()?;
-        reader.wait(None)?;
-        is_running = is_held(folder).unwrap_or(false);
-        reader.read(Tail::All, &mut |line| shown.add(&line))?;
-    }
-    reader.finish(&mut |line| shown.add(&line))?;
-    shown.flush()
 }
 
 /// Lines on their way to stdout or stderr: many of them with one write, in their order.
@@ -108,7 +68,7 @@ struct Shown {
 /// As much is written at once.
 const PIECE: usize = 1 << 16;
 
-impl Shown {
+impl Reader for Shown {
     fn add(&mut self, line: &Line) -> Result<()> {
         if self.since.is_some_and(|since| line.time < since) {
             return Ok(());

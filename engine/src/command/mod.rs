@@ -12,6 +12,7 @@ mod completion;
 mod confirmation;
 mod container_flags;
 mod create;
+mod daemon;
 mod documents;
 mod events;
 mod exec;
@@ -61,8 +62,24 @@ mod volume;
 
 use std::ffi::OsString;
 
-pub use arguments::{Arguments, Command, Flag, Global, Request, Topic};
+pub use arguments::{Arguments, Command, Flag, Global, Request, Serve, Topic};
+pub use builder::prune_builds;
+pub use daemon::DAEMON;
+pub use filter::is_labelled;
+pub use image_filter::Filter as ImageFilter;
+pub use image_inspect::describe as describe_image;
+pub use image_prune::prune_images;
+pub use limit_flags::parse_rule as parse_device_rule;
+pub use log_flags::log_options;
+pub use mount_flags::{parse_tmpfs, parse_volume};
+pub use network::{make as make_network, prune_networks, remove as remove_network};
+pub use rm::{Volumes, remove as remove_container};
+pub use rmi::{ImagesGone, remove as remove_image};
 use stdout::print;
+pub use system::describe as describe_system;
+pub use table::human_size;
+pub use top::processes_table;
+pub use volume::{note as note_volume, prune_volumes, volumes_in_use};
 
 use crate::container::{Outcome, sweep};
 use crate::error::{Error, Kind, Result, STATUS};
@@ -131,6 +148,7 @@ pub const COMMANDS: &[Command] = &[
     manifest::INSPECT,
     explain::COMMAND,
     completion::COMMAND,
+    daemon::COMMAND,
     version::COMMAND,
 ];
 
@@ -148,13 +166,14 @@ impl Global {
     }
 }
 
-/// Runs a command line; the result is the exit status.
+/// Runs a command line; the result is the exit status. `serve` is what `daemon` does.
 ///
 /// # Errors
 /// Whatever failed, in a line.
-pub fn run(arguments: impl Iterator<Item = OsString>) -> Result<u8> {
+pub fn run(arguments: impl Iterator<Item = OsString>, serve: Serve) -> Result<u8> {
     match arguments::parse(arguments, COMMANDS)? {
         Request::Run(command, global, arguments) => {
+            let global = Global { serve: Some(serve), ..global };
             (command.run)(&global, &arguments).map_err(|error| with_dockers_status(command, error))
         }
         Request::Help(topic) => print(&arguments::help(topic, COMMANDS)),

@@ -108,9 +108,6 @@ const OWN: [(&str, &str); 3] = [("bridge", "bridge"), ("host", "host"), ("none",
 fn create(global: &Global, arguments: &Arguments) -> Result<u8> {
     let name = arguments.operand(0)?.unwrap_or_default();
     check_network_name(name)?;
-    if OWN.iter().any(|(own, _)| *own == name) {
-        return Err(Error::conflict(format!("network {name}: it is always there")));
-    }
     let driver = match arguments.text("driver")? {
         None | Some("bridge") => NetworkDriver::Bridge,
         Some("macvlan") => NetworkDriver::Macvlan,
@@ -152,13 +149,27 @@ fn create(global: &Global, arguments: &Arguments) -> Result<u8> {
         labels: labels(arguments)?,
         created: Moment::now(),
     };
+    let store = global.store()?;
+    make(&store, &record)?;
+    print(&format!("{}\n", record.id))
+}
+
+/// Makes a network.
+///
+/// # Errors
+/// It cannot be as it is described; there is one of that name, or with that subnet.
+pub fn make(store: &Store, record: &NetworkRecord) -> Result<()> {
+    let name = record.name.as_str();
+    check_network_name(name)?;
+    if OWN.iter().any(|(own, _)| *own == name) {
+        return Err(Error::conflict(format!("network {name}: it is always there")));
+    }
     // What is wrong with it is said now, not by its first container.
     let network =
         crate::container::Network { mode: NetworkMode::Named(name.to_string()), ..Default::default() };
     let netconf =
-        crate::container::compile_network(&Default::default(), &network, Some(&record), false)?.to_string();
+        crate::container::compile_network(&Default::default(), &network, Some(record), false)?.to_string();
     pillbox::container::Networks::parse(format!("network {name}"), netconf.as_bytes())?;
-    let store = global.store()?;
     if store.maps().is_some() {
         return Err(Error::new(
             Kind::Host,
@@ -167,9 +178,8 @@ fn create(global: &Global, arguments: &Arguments) -> Result<u8> {
             ),
         ));
     }
-    check_overlaps(&store, &record)?;
-    store.networks().add(&record)?;
-    print(&format!("{}\n", record.id))
+    check_overlaps(store, record)?;
+    store.networks().add(record)
 }
 
 /// Subnets that two networks have would be said by the second one's first container.
@@ -275,7 +285,11 @@ fn rm(global: &Global, arguments: &Arguments) -> Result<u8> {
     each(arguments, |name| remove(&store, name))
 }
 
-fn remove(store: &Store, name: &str) -> Result<()> {
+/// Removes a network, and what its containers have left of it on the host.
+///
+/// # Errors
+/// There is none; a container runs on it.
+pub fn remove(store: &Store, name: &str) -> Result<()> {
     if OWN.iter().any(|(own, _)| *own == name) {
         return Err(Error::conflict(format!("network {name}: it is always there")));
     }

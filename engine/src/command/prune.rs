@@ -3,7 +3,7 @@
 use super::builder::prune_builds;
 use super::confirmation::{FORCE, is_confirmed};
 use super::filter::{Filters, is_labelled};
-use super::image_prune::prune_images;
+use super::image_prune::{prune_images, said as said_of_images};
 use super::network::prune_networks;
 use super::table::{human_size, list};
 use super::volume::prune_volumes;
@@ -105,5 +105,6 @@ fn prune_system(global: &Global, arguments: &Arguments) -> Result<u8> {
     let (builds, of_mounts) = prune_builds(&store)?;
     said += &list("Deleted build cache objects", &builds);
     let (images, bytes) = prune_images(&store, all)?;
+    let images = said_of_images(&images);
     print(&format!("{said}{images}Total reclaimed space: {}\n", human_size(freed + of_mounts + bytes)))
 }

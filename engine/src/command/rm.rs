@@ -27,13 +27,27 @@ pub const COMMAND: Command = Command {
 fn rm(global: &Global, arguments: &Arguments) -> Result<u8> {
     let store = global.store()?;
     let (force, volumes) = (arguments.is_set("force"), arguments.is_set("volumes"));
+    let volumes = if volumes { Volumes::Go } else { Volumes::Stay };
     each(arguments, |name| match remove(&store, name, force, volumes) {
         Err(error) if force && error.kind() == Kind::NotFound => Ok(()),
         removed => removed,
     })
 }
 
-fn remove(store: &Store, name: &str, force: bool, volumes: bool) -> Result<()> {
+/// What becomes of the volumes that were made for a container alone.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Volumes {
+    /// They go with it.
+    Go,
+    /// They stay.
+    Stay,
+}
+
+/// Removes a container; with `force` one that runs is ended first.
+///
+/// # Errors
+/// It runs, or there is none.
+pub fn remove(store: &Store, name: &str, force: bool, volumes: Volumes) -> Result<()> {
     let folder = store.containers().find(name)?;
     let status = match Status::of(store, &folder) {
         // Of one whose files are broken nobody knows.
@@ -56,5 +70,8 @@ fn remove(store: &Store, name: &str, force: bool, volumes: bool) -> Result<()> {
     };
     let own = record.clone();
     Own { folder, record, lock }.remove(store)?;
-    if volumes { remove_volumes(store, &own) } else { Ok(()) }
+    match volumes {
+        Volumes::Go => remove_volumes(store, &own),
+        Volumes::Stay => Ok(()),
+    }
 }

@@ -34,7 +34,9 @@ fn rmi(global: &Global, arguments: &Arguments) -> Result<u8> {
     let mut status = 0;
     for name in arguments.operands_from(0)? {
         match remove(&store, &name, force, keep) {
-            Ok(()) => {}
+            Ok(gone) => {
+                print(&gone.lines("Untagged"))?;
+            }
             Err(error) if force && error.kind() == crate::Kind::NotFound => say(&error.to_string()),
             Err(error) => {
                 say(&error.to_string());
@@ -45,7 +47,28 @@ fn rmi(global: &Global, arguments: &Arguments) -> Result<u8> {
     Ok(status)
 }
 
-fn remove(store: &Store, text: &str, force: bool, keep: bool) -> Result<()> {
+/// What has been removed of images.
+#[derive(Debug, Default)]
+pub struct ImagesGone {
+    /// Names.
+    pub untagged: Vec<String>,
+    /// Ids of images and layers.
+    pub deleted: Vec<String>,
+}
+
+impl ImagesGone {
+    /// A line for each, as Docker's; `untagged` is the word for names.
+    pub fn lines(&self, untagged: &str) -> String {
+        let names = self.untagged.iter().map(|name| format!("{untagged}: {name}\n"));
+        names.chain(self.deleted.iter().map(|id| format!("Deleted: {id}\n"))).collect()
+    }
+}
+
+/// Takes names of an image away and, unless it is to be kept, what nothing leads to then.
+///
+/// # Errors
+/// There is none, or containers are made of it.
+pub fn remove(store: &Store, text: &str, force: bool, keep: bool) -> Result<ImagesGone> {
     let removals = store.removals()?;
     let (record, found_by) = store.look_up_image(text)?;
     let mut names = store.images().list()?;
@@ -62,31 +85,28 @@ fn remove(store: &Store, text: &str, force: bool, keep: bool) -> Result<()> {
     if is_last && !force {
         check_unused(store, &record, text)?;
     }
-    let mut said = String::new();
+    let mut gone = ImagesGone::default();
     for record in &going {
         store.images().unname(&record.name)?;
         let (repository, tag) = repository_and_tag(record);
         match record.reference() {
-            Some(_) => said += &format!("Untagged: {repository}:{tag}\n"),
-            None => said += &format!("Untagged: {}\n", record.name),
+            Some(_) => gone.untagged.push(format!("{repository}:{tag}")),
+            None => gone.untagged.push(record.name.clone()),
         }
-        if let Some(digest) = record.repo_digest {
-            said += &format!("Untagged: {repository}@{digest}\n");
-        }
+        gone.untagged.extend(record.repo_digest.map(|digest| format!("{repository}@{digest}")));
     }
     if !keep {
         let collected = removals.collect_of(&going, || ContainerRecord::layers_in_use(store))?;
-        said += &deleted(&collected, &going);
+        gone.deleted = deleted(&collected, &going);
     }
-    print(&said).map(|_| ())
+    Ok(gone)
 }
 
-/// Lines for what is gone, as Docker's: images that have lost their last names, and layers.
-pub fn deleted(collected: &Collected, records: &[ImageRecord]) -> String {
+/// What is gone: images that have lost their last names, and layers.
+pub fn deleted(collected: &Collected, records: &[ImageRecord]) -> Vec<String> {
     let ids: BTreeSet<ImageId> = records.iter().map(|record| record.id).collect();
     let gone = ids.iter().filter(|id| collected.blobs.contains(id.digest()));
-    let images = gone.map(|id| format!("Deleted: {id}\n"));
-    images.chain(collected.layers.iter().map(|layer| format!("Deleted: {layer}\n"))).collect()
+    gone.map(ToString::to_string).chain(collected.layers.iter().map(ToString::to_string)).collect()
 }
 
 fn check_unused(store: &Store, record: &ImageRecord, text: &str) -> Result<()> {

@@ -8,7 +8,7 @@ use super::registry_flags::{PLATFORM_FLAGS, platform};
 use super::{Arguments, Command, Flag, Global, print};
 use crate::archive::{Imported, import, load, save};
 use crate::error::{Context, Error, Result};
-use crate::image::Platform;
+use crate::image::{Execution, Platform};
 use crate::reference::Reference;
 
 pub const SAVE: Command = Command {
@@ -116,7 +116,7 @@ fn run_import(global: &Global, arguments: &Arguments) -> Result<u8> {
     let input = Some(Path::new(text)).filter(|path| *path != "-");
     let mut stream = open(input, "import")?;
     let store = global.store()?;
-    let imported = Imported { name: name.as_ref(), platform, message };
+    let imported = Imported { name: name.as_ref(), platform, message, execution: Execution::default() };
     let record = import(&store, &mut *stream, imported).context(|| text.to_string())?;
     print(&format!("{}\n", record.id))
 }

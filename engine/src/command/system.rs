@@ -192,7 +192,11 @@ fn info(global: &Global, arguments: &Arguments) -> Result<u8> {
     print(&text)
 }
 
-fn describe(store: &Store) -> Result<Value> {
+/// Everything that is known of the store and its machine.
+///
+/// # Errors
+/// A record cannot be read.
+pub fn describe(store: &Store) -> Result<Value> {
     let mut counts: BTreeMap<&str, usize> = BTreeMap::new();
     for folder in store.containers().list()? {
         let Some(status) = whole(&folder, Status::of(store, &folder)) else { continue };

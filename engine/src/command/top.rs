@@ -28,10 +28,41 @@ fn top(global: &Global, arguments: &Arguments) -> Result<u8> {
     print(&shown.map_err(|error| error.with_status(1))?)
 }
 
+/// The columns of ps -ef.
+const COLUMNS: [&str; 8] = ["UID", "PID", "PPID", "C", "STIME", "TTY", "TIME", "CMD"];
+
 /// As ps -ef shows them.
 fn own(store: &Store, folder: &ContainerFolder) -> Result<String> {
     let cells: Vec<[String; 8]> = processes(store, folder)?.iter().map(cells).collect();
-    Ok(table(["UID", "PID", "PPID", "C", "STIME", "TTY", "TIME", "CMD"], &cells))
+    Ok(table(COLUMNS, &cells))
+}
+
+/// The processes of a container in columns: their heads, and a row for each process.
+///
+/// # Errors
+/// It does not run; ps(1) does not know what is wanted.
+pub fn processes_table(
+    store: &Store,
+    folder: &ContainerFolder,
+    wanted: &[String],
+) -> Result<(Vec<String>, Vec<Vec<String>>)> {
+    if wanted.is_empty() {
+        let rows = processes(store, folder)?.iter().map(|process| cells(process).to_vec()).collect();
+        return Ok((COLUMNS.map(str::to_string).to_vec(), rows));
+    }
+    let text = by_ps(store, folder, wanted)?;
+    let mut lines = text.lines();
+    let split = |line: &str| line.split_whitespace().map(str::to_string).collect::<Vec<String>>();
+    let heads = split(lines.next().unwrap_or_default());
+    // The last column has blanks in it.
+    let row = |line: &str| {
+        let mut words = split(line);
+        let last = words.split_off(words.len().min(heads.len().saturating_sub(1)));
+        words.push(last.join(" "));
+        words
+    };
+    let rows = lines.map(row).collect();
+    Ok((heads, rows))
 }
 
 fn cells(process: &ProcessLine) -> [String; 8] {

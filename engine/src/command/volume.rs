@@ -229,7 +229,8 @@ pub fn prune_volumes(store: &Store, all: bool) -> Result<(Vec<String>, u64)> {
     Ok((names, freed))
 }
 
-fn note(store: &Store, name: &str, action: &str) {
+/// Writes down what happens to a volume.
+pub fn note(store: &Store, name: &str, action: &str) {
     let (id, action) = (name.to_string(), action.to_string());
     let attributes = std::collections::BTreeMap::from([("driver".to_string(), "local".to_string())]);
     store.events().note(&Event { time: Moment::now(), kind: EventKind::Volume, action, id, attributes });

@@ -6,12 +6,13 @@ use std::os::unix::net::UnixStream;
 
 use pillbox::Signal;
 use pillbox::container::ForwardedSignals;
-use rustix::event::{PollFd, PollFlags, poll};
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
 use rustix::stdio;
 use rustix::termios::{OptionalActions, Termios, isatty, tcgetattr, tcgetwinsize, tcsetattr};
 
 use super::detach::{DetachKeys, Keyboard, Typed};
+use super::log::Stream;
 use super::monitor::{Decoder, Failure, Hello, Kind, Size, VERSION, decode_value, encode, encode_value};
 use crate::error::{Context, Error, Result};
 
@@ -83,7 +84,65 @@ pub enum Outcome {
 /// What may wait for the monitor. Above this nothing more is read from stdin.
 const UNSENT_MAX: usize = 1 << 16;
 
-/// Speaks to a monitor. With `start` it lets a container that was just made begin. `warn` gets lines for the user.
+/// Whoever is attached, with streams of his own.
+pub trait Caller {
+    /// What he writes, to be waited for.
+    fn input(&self) -> BorrowedFd<'_>;
+
+    /// Whether there is something to read without waiting.
+    fn has_input(&self) -> bool {
+        false
+    }
+
+    /// Reads what he has written.
+    ///
+    /// # Errors
+    /// Nothing can be read.
+    fn read(&mut self, buffer: &mut [u8]) -> rustix::io::Result<usize>;
+
+    /// Shows him what the program has written to a stream.
+    fn show(&mut self, stream: Stream, content: &[u8]);
+
+    /// The size of his terminal.
+    fn size(&self) -> Option<Size>;
+
+    /// What shows that he has gone, if he can be gone while box is still there.
+    fn lifeline(&self) -> Option<BorrowedFd<'_>> {
+        None
+    }
+
+    /// Whether the program's stdin ends when he has no more to say.
+    fn ends_input(&self) -> bool {
+        true
+    }
+}
+
+/// Whoever has called box.
+struct Stdio;
+
+impl Caller for Stdio {
+    fn input(&self) -> BorrowedFd<'_> {
+        stdio::stdin()
+    }
+
+    fn read(&mut self, buffer: &mut [u8]) -> rustix::io::Result<usize> {
+        rustix::io::read(stdio::stdin(), buffer)
+    }
+
+    fn show(&mut self, stream: Stream, content: &[u8]) {
+        let to = if stream == Stream::Stderr { stdio::stderr() } else { stdio::stdout() };
+        write_all(to, content);
+    }
+
+    fn size(&self) -> Option<Size> {
+        let streams = [stdio::stdin(), stdio::stdout(), stdio::stderr()];
+        let size = streams.into_iter().find_map(|stream| tcgetwinsize(stream).ok())?;
+        Some(Size { rows: size.ws_row, columns: size.ws_col })
+    }
+}
+
+/// Speaks to a monitor for whoever has called box. With `start` it lets a container that was just made begin. `warn` gets lines for
+/// the user.
 ///
 /// # Errors
 /// The container could not be started; the connection broke.
@@ -95,17 +154,39 @@ pub fn attach(
     until: Until,
     warn: &mut dyn FnMut(&str),
 ) -> Result<Outcome> {
+    attach_caller(stream, wants, &mut Stdio, pass_on, start, until, warn)
+}
+
+/// Attaches somebody to the monitor of a container, until its end or until he lets go.
+///
+/// # Errors
+/// The container could not be started; the connection broke.
+pub fn relay(stream: &UnixStream, wants: Wants, caller: &mut dyn Caller) -> Result<Outcome> {
+    attach_caller(stream, wants, caller, None, false, Until::Ended, &mut |_| {})
+}
+
+fn attach_caller(
+    stream: &UnixStream,
+    wants: Wants,
+    caller: &mut dyn Caller,
+    pass_on: Option<PassOn<'_>>,
+    start: bool,
+    until: Until,
+    warn: &mut dyn FnMut(&str),
+) -> Result<Outcome> {
     let hello =
         Hello { version: VERSION, output: wants.stdout || wants.stderr, input: wants.input.is_some() };
     // Neither end ever waits for the other, or both would.
     stream.set_nonblocking(true).context(|| "monitor")?;
     let signals = pass_on.map(|_| ForwardedSignals::block()).transpose()?;
-    let raw = (wants.terminal && wants.input.is_some()).then(RawTerminal::enter).flatten();
+    let is_typed = wants.terminal && wants.input.is_some() && caller.lifeline().is_none();
+    let raw = is_typed.then(RawTerminal::enter).flatten();
     let mut session = Session {
         stream,
         keyboard: Keyboard::new(wants.input.clone().unwrap_or_default()),
         reads: wants.input.is_some(),
         wants,
+        caller,
         pass_on,
         decoder: Decoder::default(),
         unsent: encode_value(Kind::Hello, &hello),
@@ -123,6 +204,7 @@ pub fn attach(
 struct Session<'a> {
     stream: &'a UnixStream,
     wants: Wants,
+    caller: &'a mut dyn Caller,
     pass_on: Option<PassOn<'a>>,
     decoder: Decoder,
     /// What the monitor has not taken yet.
@@ -137,7 +219,6 @@ struct Session<'a> {
 impl Session<'_> {
     fn run(&mut self, signals: Option<&ForwardedSignals>, warn: &mut dyn FnMut(&str)) -> Result<Outcome> {
         loop {
-            let stdin = stdio::stdin();
             self.send();
             let write = if self.unsent.is_empty() { PollFlags::empty() } else { PollFlags::OUT };
             let mut polled = vec![PollFd::new(self.stream, PollFlags::IN | write)];
@@ -146,9 +227,14 @@ impl Session<'_> {
             }
             // What is typed before the program runs is for it as well.
             if self.reads && !self.start && self.unsent.len() < UNSENT_MAX {
-                polled.push(PollFd::from_borrowed_fd(stdin, PollFlags::IN));
+                polled.push(PollFd::from_borrowed_fd(self.caller.input(), PollFlags::IN));
             }
-            match poll(&mut polled, None) {
+            let lifeline = self.caller.lifeline();
+            polled.extend(lifeline.map(|line| PollFd::from_borrowed_fd(line, PollFlags::empty())));
+            // What has come already is not waited for.
+            let has_input = self.reads && !self.start && self.caller.has_input();
+            let limit = has_input.then_some(Timespec { tv_sec: 0, tv_nsec: 0 });
+            match poll(&mut polled, limit.as_ref()) {
                 Ok(_) => {}
                 Err(Errno::INTR) => continue,
                 Err(errno) => return Err(errno).context(|| "wait for the container"),
@@ -162,8 +248,13 @@ impl Session<'_> {
             let (heard, signalled, typed) = (
                 ready(self.stream.as_fd()),
                 signals.is_some_and(|signals| ready(signals.descriptor())),
-                ready(stdin),
+                has_input || ready(self.caller.input()),
             );
+            // Whoever has gone may have left something to be read.
+            let has_gone = lifeline.is_some() && polled.last().is_some_and(|line| !line.revents().is_empty());
+            if has_gone && !(self.reads && self.unsent.len() < UNSENT_MAX) {
+                return Ok(Outcome::Detached);
+            }
             if let Some(signals) = signals.filter(|_| signalled) {
                 let mut arrived = Vec::new();
                 signals.each(|signal| arrived.push(signal))?;
@@ -205,8 +296,8 @@ impl Session<'_> {
                     let Failure { text, status } = decode_value(&payload)?;
                     return Err(Error::new(crate::Kind::Host, text).with_status(status));
                 }
-                Kind::Stdout if self.wants.stdout => write_all(stdio::stdout(), &payload),
-                Kind::Stderr if self.wants.stderr => write_all(stdio::stderr(), &payload),
+                Kind::Stdout if self.wants.stdout => self.caller.show(Stream::Stdout, &payload),
+                Kind::Stderr if self.wants.stderr => self.caller.show(Stream::Stderr, &payload),
                 Kind::Warning => warn(&String::from_utf8_lossy(&payload)),
                 Kind::Ended => return Ok(Some(Outcome::Ended(payload.first().copied().unwrap_or(0)))),
                 _ => {}
@@ -218,14 +309,16 @@ impl Session<'_> {
     /// Passes stdin on; true if the user lets go.
     fn read_keyboard(&mut self) -> Result<bool> {
         let mut buffer = [0; 1 << 14];
-        let length = match rustix::io::read(stdio::stdin(), &mut buffer) {
+        let length = match self.caller.read(&mut buffer) {
             Ok(length) => length,
             Err(Errno::INTR | Errno::AGAIN) => return Ok(false),
             Err(_) => 0,
         };
         if length == 0 {
             self.reads = false;
-            self.say(&encode(Kind::InputEnd, b""));
+            if self.caller.ends_input() {
+                self.say(&encode(Kind::InputEnd, b""));
+            }
             return Ok(false);
         }
         if !self.wants.terminal {
@@ -256,9 +349,7 @@ impl Session<'_> {
     }
 
     fn send_size(&mut self) {
-        let streams = [stdio::stdin(), stdio::stdout(), stdio::stderr()];
-        if let Some(size) = streams.into_iter().find_map(|stream| tcgetwinsize(stream).ok()) {
-            let size = Size { rows: size.ws_row, columns: size.ws_col };
+        if let Some(size) = self.caller.size() {
             self.say(&encode_value(Kind::Resize, &size));
         }
     }

@@ -41,7 +41,7 @@ pub fn commit(store: &Store, folder: &ContainerFolder, options: &CommitOptions) 
     };
     let mut execution = execution(&record.execution, &record.options);
     for change in &options.changes {
-        apply(&mut execution, change)?;
+        apply_change(&mut execution, change)?;
     }
     let text = store.blobs().read(id.digest(), crate::image::DOCUMENT_MAX)?;
     let below = Configuration::parse(&text)?;
@@ -110,8 +110,11 @@ fn set_variable(variables: &mut Vec<String>, variable: &str) {
     }
 }
 
-/// An instruction of a Dockerfile's.
-fn apply(execution: &mut Execution, change: &str) -> Result<()> {
+/// Changes how an image is run by an instruction of a Dockerfile's.
+///
+/// # Errors
+/// It is none, or one that has nothing to do with that.
+pub fn apply_change(execution: &mut Execution, change: &str) -> Result<()> {
     let wrong = |what: &str| Error::invalid(format!("--change {change}: {what}"));
     let (instruction, value) =
         change.trim().split_once(char::is_whitespace).ok_or_else(|| wrong("a value is missing"))?;

@@ -90,6 +90,20 @@ pub fn copy_to_stream(
     copy_stream(stream, out)
 }
 
+/// Begins a tar of a file or folder of a container's under its own name, or of a folder's content (`folder/.`) under `.`. What comes
+/// with it keeps the container as it is.
+///
+/// # Errors
+/// The container is being started or removed.
+pub fn archive_of(store: &Store, folder: &ContainerFolder, from: &str) -> Result<(TarStream, Reached)> {
+    let named = Named::parse(from);
+    let name = match &named.source {
+        Source::Named(name) => name.clone(),
+        Source::ContentOfFolder | Source::Tar => b".".to_vec(),
+    };
+    begin(store, folder, &named, &name, CopyOptions { rights: Rights::Kept, follow: false })
+}
+
 /// Writes a tar of all files of a container's but those that are mounted in it.
 ///
 /// # Errors

@@ -1,9 +1,12 @@
 //! The keys by which a user lets go of a program's terminal.
 
+use serde::{Deserialize, Serialize};
+
 use crate::error::{Error, Result};
 
 /// A sequence of keys, as a terminal sends them.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(transparent)]
 pub struct DetachKeys(Vec<u8>);
 
 impl Default for DetachKeys {

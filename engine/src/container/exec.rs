@@ -1,6 +1,7 @@
 //! One more program in a container that runs.
 
 use pillbox::{ExecOptions, Root, Stdio};
+use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::compile::compile_exec;
@@ -17,7 +18,8 @@ use crate::error::Result;
 use crate::store::{ContainerFolder, Store};
 
 /// What is asked for.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
 pub struct ExecRequest {
     /// The program and its arguments.
     pub command: Vec<String>,
@@ -79,6 +81,23 @@ pub fn exec(
     drop(options);
     copying.finish(warn);
     unless_ended(store, folder, ended)
+}
+
+/// The container, and the program as the runtime takes it, without streams.
+///
+/// # Errors
+/// The container does not run; something cannot be as it is asked for.
+pub(super) fn options_of(
+    store: &Store,
+    folder: &ContainerFolder,
+    request: &ExecRequest,
+) -> Result<(pillbox::Container, ExecOptions)> {
+    let record = ContainerRecord::of(folder)?;
+    let container = open_running(store, folder)?;
+    let root = RootFolders::make(store, folder, &record)?;
+    let facts = Facts::of_running(store, &record.id, root.accounts()?);
+    let process = process(&record, request, &facts)?;
+    Ok((container, ExecOptions::with_process(process.to_string())))
 }
 
 /// The `process` of a config.json: as the container's own, with what is asked for instead.

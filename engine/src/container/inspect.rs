@@ -1,21 +1,25 @@
 //! A container as a document: Docker's shape, with the members that there are.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use serde_json::{Map, Value, json};
 
 use super::compile::arguments;
+use super::exec_record::ExecRecord;
 use super::exposed::exposed_ports;
 use super::health::Health;
 use super::log::json_file;
 use super::options::{
-    Access, Limits, LogDriver, LogOptions, Mount, MountSource, NetworkMode, Options, Restart, Sharing,
+    Access, HealthOptions, Limits, LogDriver, LogOptions, Mount, MountSource, NetworkMode, Options, Restart,
+    Rights, Seccomp, Sharing,
 };
 use super::ports::{Published, published};
 use super::record::{Base, ContainerRecord, Exit, Progress};
 use super::status::Status;
+use crate::digest::Digest;
 use crate::error::Result;
-use crate::image::Execution;
+use crate::image::{Execution, Healthcheck};
 use crate::store::{ContainerFolder, Store};
 use crate::time::rfc3339;
 
@@ -36,6 +40,8 @@ pub fn inspect(store: &Store, folder: &ContainerFolder) -> Result<Value> {
         Base::Folder(path) => path.display().to_string(),
     };
     let path = |name: &str| json!(folder.path().join(name));
+    let names = |name: &str| json!(folder.names().join(name));
+    let running = ExecRecord::running(store, &record.id)?;
     Ok(json!({
         "Id": record.id,
         "Name": format!("/{}", record.name),
@@ -48,9 +54,16 @@ pub fn inspect(store: &Store, folder: &ContainerFolder) -> Result<Value> {
         "Driver": "overlay",
         "Platform": "linux",
         "LogPath": log_path(folder, &record),
+        "ResolvConfPath": names("resolv.conf"),
+        "HostnamePath": names("hostname"),
+        "HostsPath": names("hosts"),
+        "MountLabel": "",
+        "ProcessLabel": "",
+        "AppArmorProfile": record.options.rights.apparmor.clone().unwrap_or_default(),
+        "ExecIDs": if running.is_empty() { Value::Null } else { json!(running) },
         "GraphDriver": {"Name": "overlay", "Data": {"UpperDir": path("upper"), "WorkDir": path("work")}},
         "HostConfig": host_config(&record),
-        "Mounts": record.options.mounts.iter().map(|one| mount(store, one)).collect::<Value>(),
+        "Mounts": record.options.mounts.iter().map(|one| inspect_mount(store, one)).collect::<Value>(),
         "Config": config(&record),
         "NetworkSettings": network_settings(store, &record, published(store, folder)?),
     }))
@@ -143,23 +156,66 @@ fn config(record: &ContainerRecord) -> Value {
         None => (execution.entrypoint.clone(), &options.command),
     };
     let environment = [execution.env.clone(), options.environment.clone()].concat();
-    json!({
+    let or_null = |words: &[String]| if words.is_empty() { Value::Null } else { json!(words) };
+    let mut config = json!({
         "Hostname": hostname,
         "Domainname": options.domainname.clone().unwrap_or_default(),
         "User": options.user.as_ref().unwrap_or(&execution.user),
+        "AttachStdin": false,
+        "AttachStdout": false,
+        "AttachStderr": false,
         "Tty": options.streams.terminal,
         "OpenStdin": options.streams.interactive,
+        "StdinOnce": options.streams.interactive && !options.keeps_stdin,
         "Env": environment,
-        "Cmd": command,
-        "Entrypoint": entrypoint,
+        "Cmd": or_null(command),
+        "Entrypoint": or_null(&entrypoint),
+        "OnBuild": null,
         "Image": record.image,
         "WorkingDir": options.workdir.as_ref().unwrap_or(&execution.working_dir),
         "ExposedPorts": exposed,
         "Volumes": volumes,
         "Labels": labels,
-        "StopSignal": options.stop_signal.as_ref().or(execution.stop_signal.as_ref()),
-        "StopTimeout": options.stop_timeout,
-    })
+    });
+    let mut add = |name: &str, value: Option<Value>| {
+        if let Some(value) = value {
+            config[name] = value;
+        }
+    };
+    let signal = options.stop_signal.as_ref().or(execution.stop_signal.as_ref());
+    add("StopSignal", signal.map(|signal| json!(signal)));
+    add("StopTimeout", options.stop_timeout.map(|seconds| json!(seconds)));
+    add("Healthcheck", healthcheck(execution, options));
+    config
+}
+
+/// As it was asked for, in nanoseconds.
+fn healthcheck(execution: &Execution, options: &Options) -> Option<Value> {
+    if options.health.is_off {
+        return Some(json!({"Test": ["NONE"]}));
+    }
+    let HealthOptions { command, interval, timeout, start_period, start_interval, retries, .. } =
+        &options.health;
+    let of_image = execution.healthcheck.clone();
+    if command.is_none() && of_image.is_none() {
+        return None;
+    }
+    let of_image: Healthcheck = of_image.unwrap_or_default();
+    let time = |asked: &Option<Duration>, known: i64| {
+        asked.map_or(known, |time| i64::try_from(time.as_nanos()).unwrap_or(i64::MAX))
+    };
+    let test = match command {
+        Some(script) => vec!["CMD-SHELL".to_string(), script.clone()],
+        None => of_image.test,
+    };
+    Some(json!({
+        "Test": test,
+        "Interval": time(interval, of_image.interval),
+        "Timeout": time(timeout, of_image.timeout),
+        "StartPeriod": time(start_period, of_image.start_period),
+        "StartInterval": time(start_interval, of_image.start_interval),
+        "Retries": retries.map_or(of_image.retries, i64::from),
+    }))
 }
 
 fn host_config(record: &ContainerRecord) -> Value {
@@ -171,28 +227,33 @@ fn host_config(record: &ContainerRecord) -> Value {
         Restart::Always => ("always", 0),
         Restart::UnlessStopped => ("unless-stopped", 0),
     };
-    let mode = |sharing: Sharing| if sharing == Sharing::Host { "host" } else { "private" };
-    json!({
+    let mode = |sharing: Sharing, other: &Option<String>, own: &str| match (sharing, other) {
+        (_, Some(name)) => format!("container:{name}"),
+        (Sharing::Host, None) => "host".to_string(),
+        (Sharing::Own, None) => own.to_string(),
+    };
+    let or_null = |words: &[String]| if words.is_empty() { Value::Null } else { json!(words) };
+    let mut config = json!({
         "NetworkMode": network_name(&network.mode),
-        "PortBindings": network.published,
+        "PortBindings": port_bindings(&network.published),
         "PublishAllPorts": network.publish_all,
         "RestartPolicy": {"Name": restart, "MaximumRetryCount": most},
         "LogConfig": log_config(&record.options.log),
         "AutoRemove": record.auto_remove,
         "Init": record.options.init,
         "Privileged": rights.privileged,
-        "CapAdd": rights.added,
-        "CapDrop": rights.dropped,
+        "CapAdd": or_null(&rights.added),
+        "CapDrop": or_null(&rights.dropped),
         "ReadonlyRootfs": record.options.read_only,
         "Dns": network.servers,
         "DnsOptions": network.resolver_options,
         "DnsSearch": network.search,
-        "ExtraHosts": network.hosts,
-        "GroupAdd": record.options.groups,
-        "PidMode": mode(namespaces.pid),
-        "IpcMode": mode(namespaces.ipc),
-        "UTSMode": mode(namespaces.uts),
-        "CgroupnsMode": mode(namespaces.cgroup),
+        "ExtraHosts": or_null(&network.hosts),
+        "GroupAdd": or_null(&record.options.groups),
+        "PidMode": mode(namespaces.pid, &namespaces.pid_of, ""),
+        "IpcMode": mode(namespaces.ipc, &namespaces.ipc_of, "private"),
+        "UTSMode": mode(namespaces.uts, &None, ""),
+        "CgroupnsMode": mode(namespaces.cgroup, &None, "private"),
         "CgroupParent": namespaces.cgroup_parent.clone().unwrap_or_default(),
         "ShmSize": record.options.shm_size.unwrap_or(64 << 20),
         "Sysctls": record.options.sysctls,
@@ -207,12 +268,125 @@ fn host_config(record: &ContainerRecord) -> Value {
         "CpusetMems": limits.cpuset_mems.clone().unwrap_or_default(),
         "PidsLimit": limits.pids,
         "BlkioWeight": limits.blkio_weight.unwrap_or(0),
-        "Ulimits": limits.ulimits,
+        "Ulimits": limits.ulimits.iter().filter_map(|text| ulimit(text)).collect::<Value>(),
         "OomScoreAdj": limits.oom_score_adj.unwrap_or(0),
-    })
+    });
+    let rest = json!({
+        "Binds": binds(&record.options.mounts),
+        "ContainerIDFile": "",
+        "VolumeDriver": "",
+        "VolumesFrom": or_null(&record.options.volumes_from),
+        "ConsoleSize": [0, 0],
+        "Cgroup": "",
+        "Links": null,
+        "SecurityOpt": security_options(rights),
+        "UsernsMode": "",
+        "Runtime": "pillbox",
+        "Isolation": "",
+        "NanoCpus": 0,
+        "Devices": record.options.devices.iter().map(|device| json!({
+            "PathOnHost": device.host,
+            "PathInContainer": device.container,
+            "CgroupPermissions": device.access,
+        })).collect::<Value>(),
+        "Tmpfs": tmpfs(&record.options.mounts),
+        "MaskedPaths": if rights.unmasked || rights.privileged { json!([]) } else { Value::Null },
+        "ReadonlyPaths": if rights.unmasked || rights.privileged { json!([]) } else { Value::Null },
+        "MemorySwappiness": null,
+        "OomKillDisable": null,
+        "DeviceCgroupRules": null,
+        "DeviceRequests": null,
+        "BlkioWeightDevice": [],
+        "BlkioDeviceReadBps": [],
+        "BlkioDeviceWriteBps": [],
+        "BlkioDeviceReadIOps": [],
+        "BlkioDeviceWriteIOps": [],
+        "CpuRealtimePeriod": 0,
+        "CpuRealtimeRuntime": 0,
+        "CpuCount": 0,
+        "CpuPercent": 0,
+        "IOMaximumIOps": 0,
+        "IOMaximumBandwidth": 0,
+    });
+    if let (Value::Object(config), Value::Object(rest)) = (&mut config, rest) {
+        config.extend(rest);
+    }
+    config
 }
 
-fn mount(store: &Store, mount: &Mount) -> Value {
+/// What was mounted as `-v` takes it.
+fn binds(mounts: &[Mount]) -> Value {
+    let binds: Vec<String> = mounts
+        .iter()
+        .filter_map(|Mount { source, destination, access }| {
+            let from = match source {
+                MountSource::Bind { path, .. } => path.display().to_string(),
+                MountSource::Volume { name, is_anonymous: false, .. } => name.clone(),
+                _ => return None,
+            };
+            let flags = if *access == Access::ReadWrite { "" } else { ":ro" };
+            Some(format!("{from}:{destination}{flags}"))
+        })
+        .collect();
+    if binds.is_empty() { Value::Null } else { json!(binds) }
+}
+
+fn tmpfs(mounts: &[Mount]) -> Value {
+    let found: Map<String, Value> = mounts
+        .iter()
+        .filter_map(|mount| match &mount.source {
+            MountSource::Tmpfs { options } => Some((mount.destination.clone(), json!(options.join(",")))),
+            _ => None,
+        })
+        .collect();
+    if found.is_empty() { Value::Null } else { Value::Object(found) }
+}
+
+fn security_options(rights: &Rights) -> Value {
+    let mut options = Vec::new();
+    if rights.no_new_privileges {
+        options.push("no-new-privileges".to_string());
+    }
+    match &rights.seccomp {
+        Seccomp::Default => {}
+        Seccomp::Unconfined => options.push("seccomp=unconfined".to_string()),
+        Seccomp::Profile(text) => options.push(format!("seccomp={text}")),
+    }
+    options.extend(rights.apparmor.iter().map(|profile| format!("apparmor={profile}")));
+    if options.is_empty() { Value::Null } else { json!(options) }
+}
+
+/// `nofile=1024:2048`.
+fn ulimit(text: &str) -> Option<Value> {
+    let (name, values) = text.split_once('=')?;
+    let (soft, hard) = values.split_once(':').unwrap_or((values, values));
+    let number = |text: &str| text.parse::<i64>().unwrap_or(-1);
+    Some(json!({"Name": name, "Soft": number(soft), "Hard": number(hard)}))
+}
+
+/// `--publish` as Docker keeps it: `{"80/tcp": [{"HostIp": "", "HostPort": "8080"}]}`.
+fn port_bindings(published: &[String]) -> Value {
+    let mut bindings: Map<String, Value> = Map::new();
+    for text in published {
+        let (rest, protocol) = text.split_once('/').unwrap_or((text, "tcp"));
+        let (rest, port) = rest.rsplit_once(':').unwrap_or(("", rest));
+        // The address may have colons of its own.
+        let (address, host) = match rest.rsplit_once(':') {
+            Some((address, host)) if !rest.ends_with(']') => (address, host),
+            _ if rest.ends_with(']') => (rest, ""),
+            _ => ("", rest),
+        };
+        let binding = json!({"HostIp": address.trim_matches(['[', ']']), "HostPort": host});
+        if let Value::Array(known) = bindings.entry(format!("{port}/{protocol}")).or_insert_with(|| json!([]))
+        {
+            known.push(binding);
+        }
+    }
+    Value::Object(bindings)
+}
+
+/// A mount as Docker describes it.
+pub fn inspect_mount(store: &Store, mount: &Mount) -> Value {
     let Mount { source, destination, access } = mount;
     let is_writable = *access == Access::ReadWrite;
     match source {
@@ -245,7 +419,8 @@ fn mount(store: &Store, mount: &Mount) -> Value {
     }
 }
 
-fn network_name(mode: &NetworkMode) -> String {
+/// Docker's word for what a container is connected to.
+pub fn network_name(mode: &NetworkMode) -> String {
     match mode {
         NetworkMode::Default => "bridge".to_string(),
         NetworkMode::None => "none".to_string(),
@@ -255,7 +430,8 @@ fn network_name(mode: &NetworkMode) -> String {
     }
 }
 
-fn network_settings(store: &Store, record: &ContainerRecord, published: Vec<Published>) -> Value {
+/// What a container has of the network at this moment.
+pub fn network_settings(store: &Store, record: &ContainerRecord, published: Vec<Published>) -> Value {
     let root = pillbox::Root::at(&store.place().runtime);
     let state = pillbox::ContainerId::new(&record.id).and_then(|id| root.find(&id)?.load());
     // One that does not run is connected to nothing.
@@ -279,21 +455,105 @@ fn network_settings(store: &Store, record: &ContainerRecord, published: Vec<Publ
     let ((four, prefix), (six, six_prefix)): ((String, u8), (String, u8)) =
         (addresses(false), addresses(true));
     let mac = interfaces.iter().find_map(|interface| interface.mac.clone()).unwrap_or_default();
+    let is_connected = !four.is_empty() || !six.is_empty();
+    let name = network_name(&record.options.network.mode);
+    let gateway = |address: &str, prefix: u8| gateway(address, prefix).unwrap_or_default();
+    let aliases = &record.options.network.aliases;
+    // Ports that nobody has published are shown as well.
+    for port in record.execution.exposed_ports.keys().filter(|_| is_connected) {
+        ports.entry(port.clone()).or_insert(Value::Null);
+    }
+    let endpoint = if is_connected { endpoint_id(&record.id, &name) } else { String::new() };
+    let network_id = network_id(store, &record.options.network.mode);
     let network = json!({
+        "IPAMConfig": ipam_config(&record.options.network.addresses),
+        "Links": null,
+        "DriverOpts": null,
+        "GwPriority": 0,
+        "NetworkID": network_id,
+        "EndpointID": endpoint,
+        "Gateway": gateway(&four, prefix),
+        "IPv6Gateway": gateway(&six, six_prefix),
+        "DNSNames": dns_names(record),
         "IPAddress": four,
         "IPPrefixLen": prefix,
         "GlobalIPv6Address": six,
         "GlobalIPv6PrefixLen": six_prefix,
         "MacAddress": mac,
-        "Aliases": record.options.network.aliases,
+        "Aliases": if aliases.is_empty() { Value::Null } else { json!(aliases) },
     });
+    let mut networks = Map::new();
+    if !matches!(record.options.network.mode, NetworkMode::Container(_)) {
+        networks.insert(name, network);
+    }
+    let is_default = record.options.network.mode == NetworkMode::Default;
+    let (four, six) = if is_default { (four, six) } else { Default::default() };
+    let (prefix, six_prefix) = if is_default { (prefix, six_prefix) } else { (0, 0) };
     json!({
+        "Bridge": "",
+        "SandboxID": if is_connected { record.id.as_str() } else { "" },
+        "SandboxKey": "",
+        "HairpinMode": false,
+        "LinkLocalIPv6Address": "",
+        "LinkLocalIPv6PrefixLen": 0,
+        "SecondaryIPAddresses": null,
+        "SecondaryIPv6Addresses": null,
+        "EndpointID": if is_default { endpoint.as_str() } else { "" },
+        "Gateway": gateway(&four, prefix),
+        "IPv6Gateway": gateway(&six, six_prefix),
         "Ports": ports,
         "IPAddress": four,
         "IPPrefixLen": prefix,
         "GlobalIPv6Address": six,
         "GlobalIPv6PrefixLen": six_prefix,
-        "MacAddress": mac,
-        "Networks": {network_name(&record.options.network.mode): network},
+        "MacAddress": if is_default { mac.as_str() } else { "" },
+        "Networks": networks,
     })
+}
+
+/// The first address of a subnet, which is the bridge's.
+fn gateway(address: &str, prefix: u8) -> Option<String> {
+    let subnet = pillbox_network::Cidr::parse(&format!("{address}/{prefix}"))?.network();
+    Some(subnet.hosts().0.to_string())
+}
+
+/// It has none of its own: the same one each time.
+fn endpoint_id(container: &str, network: &str) -> String {
+    Digest::of(format!("{container} on {network}").as_bytes()).hex()
+}
+
+/// The id of the network that is meant; empty if there is none.
+fn network_id(store: &Store, mode: &NetworkMode) -> String {
+    match mode {
+        NetworkMode::Named(name) => store.networks().find(name).map(|record| record.id).unwrap_or_default(),
+        NetworkMode::Container(_) => String::new(),
+        mode => own_network_id(&network_name(mode)),
+    }
+}
+
+/// The id of a network that is always there: the same on each machine.
+pub fn own_network_id(name: &str) -> String {
+    Digest::of(format!("network {name}").as_bytes()).hex()
+}
+
+fn ipam_config(addresses: &[String]) -> Value {
+    let find = |wants_six: bool| addresses.iter().find(|address| address.contains(':') == wants_six);
+    let four = find(false).map(|address| ("IPv4Address".to_string(), json!(address)));
+    let six = find(true).map(|address| ("IPv6Address".to_string(), json!(address)));
+    let members: Map<String, Value> = four.into_iter().chain(six).collect();
+    if members.is_empty() { Value::Null } else { Value::Object(members) }
+}
+
+/// By which names others find it.
+fn dns_names(record: &ContainerRecord) -> Value {
+    let NetworkMode::Named(_) = &record.options.network.mode else { return Value::Null };
+    let mut names = vec![record.name.clone()];
+    let own = record.options.hostname.iter().cloned();
+    for name in record.options.network.aliases.iter().cloned().chain([record.id[..12].to_string()]).chain(own)
+    {
+        if !names.contains(&name) {
+            names.push(name);
+        }
+    }
+    json!(names)
 }

@@ -32,6 +32,9 @@ pub struct Options {
     /// Its streams.
     #[serde(skip_serializing_if = "is_usual")]
     pub streams: Streams,
+    /// Whether its stdin stays open when whoever was attached has no more to say.
+    #[serde(skip_serializing_if = "is_usual")]
+    pub keeps_stdin: bool,
     /// The name of the host that it sees.
     #[serde(skip_serializing_if = "is_usual")]
     pub hostname: Option<String>,

@@ -58,7 +58,11 @@ impl Source {
         })
     }
 
-    fn of_name(store: &Store, name: &str) -> Result<Source> {
+    /// An image by its name, whatever that looks like.
+    ///
+    /// # Errors
+    /// There is none, or it is for another machine.
+    pub fn of_name(store: &Store, name: &str) -> Result<Source> {
         let record = store.find_image(name).map_err(|error| match error.kind() {
             Kind::NotFound => Error::not_found(format!(
                 "{error}: box pull {name}, or name a tar of a root file system, an OCI layout or a folder by its path (./{name})"

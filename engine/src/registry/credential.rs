@@ -38,6 +38,8 @@ pub enum Credential {
 pub struct Credentials {
     /// The one that `login` writes comes first.
     files: Vec<PathBuf>,
+    /// Somebody in particular, for a registry or for all that is asked.
+    given: Vec<(Option<String>, Credential)>,
 }
 
 #[derive(Default, Deserialize)]
@@ -81,7 +83,12 @@ impl Credentials {
             folder("XDG_RUNTIME_DIR").map(|folder| folder.join("containers/auth.json")),
             config_home.map(|folder| folder.join("containers/auth.json")),
         ];
-        Credentials { files: files.into_iter().flatten().collect() }
+        Credentials { files: files.into_iter().flatten().collect(), given: Vec::new() }
+    }
+
+    /// Nobody's files: those of somebody in particular, each for the registry of that name or, without one, for whatever is asked.
+    pub fn given(credentials: impl IntoIterator<Item = (Option<String>, Credential)>) -> Credentials {
+        Credentials { files: Vec::new(), given: credentials.into_iter().collect() }
     }
 
     /// Those for a repository, from the first file that has any. `None`: one asks as nobody.
@@ -89,6 +96,12 @@ impl Credentials {
     /// # Errors
     /// A file is broken, or a helper failed.
     pub fn find(&self, repository: &Repository) -> Result<Option<Credential>> {
+        let host = host_of(&key_of(&repository.registry));
+        let is_for =
+            |registry: &Option<String>| registry.as_ref().is_none_or(|known| host_of(&key_of(known)) == host);
+        if let Some((_, given)) = self.given.iter().find(|(registry, _)| is_for(registry)) {
+            return Ok(Some(given.clone()));
+        }
         for file in &self.files {
             let Some(text) = read(file)? else { continue };
             let found = parse(&text).and_then(|configuration| configuration.find(repository));

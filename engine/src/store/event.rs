@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::{BufRead, BufReader, ErrorKind, Write};
-use std::os::fd::OwnedFd;
+use std::os::fd::{BorrowedFd, OwnedFd};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
@@ -152,6 +152,18 @@ impl EventReader {
     /// # Errors
     /// A file cannot be read.
     pub fn next_events(&mut self, until: Option<Moment>) -> Result<Option<Vec<Event>>> {
+        self.next_events_for(until, None)
+    }
+
+    /// The same for somebody who may go away: `None` as well when `reader` has been closed.
+    ///
+    /// # Errors
+    /// A file cannot be read.
+    pub fn next_events_for(
+        &mut self,
+        until: Option<Moment>,
+        reader: Option<BorrowedFd<'_>>,
+    ) -> Result<Option<Vec<Event>>> {
         loop {
             let events = self.read()?;
             if !events.is_empty() {
@@ -167,9 +179,15 @@ impl EventReader {
                 tv_sec: (left / 1_000_000_000).cast_signed(),
                 tv_nsec: (left % 1_000_000_000).cast_signed(),
             };
-            match poll(&mut [PollFd::new(&self.watch, PollFlags::IN)], Some(&limit)) {
+            let mut polled = vec![PollFd::new(&self.watch, PollFlags::IN)];
+            // That it is closed is always told.
+            polled.extend(reader.map(|reader| PollFd::from_borrowed_fd(reader, PollFlags::empty())));
+            match poll(&mut polled, Some(&limit)) {
                 Ok(_) | Err(Errno::INTR) => {}
                 Err(errno) => return Err(errno).context(|| "wait for events"),
+            }
+            if polled.get(1).is_some_and(|reader| !reader.revents().is_empty()) {
+                return Ok(None);
             }
             let mut told = [0; 4096];
             while rustix::io::read(&self.watch, &mut told).is_ok_and(|length| length > 0) {}

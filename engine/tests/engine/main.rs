@@ -1,7 +1,10 @@
 //! box as people use it: the built program, a root file system made on the spot, in namespaces of the tests' own. Needs root.
 
+mod api;
+mod boxd;
 mod detached;
 mod distribution;
+mod docker;
 mod explain;
 mod files;
 mod flags;

@@ -3,7 +3,7 @@
 use std::collections::VecDeque;
 use std::fs::File;
 use std::io::Read;
-use std::os::fd::OwnedFd;
+use std::os::fd::{BorrowedFd, OwnedFd};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
@@ -133,25 +133,28 @@ impl LogReader {
         self.open.iter_mut().filter_map(Option::take).try_for_each(each)
     }
 
-    /// Waits until there may be more, or `other` is readable: true then.
+    /// Waits until there may be more, or something comes from `writer`. True if `reader` has been closed.
     ///
     /// # Errors
     /// The kernel refused.
-    pub fn wait(&mut self, other: Option<&OwnedFd>) -> Result<bool> {
+    pub fn wait(&mut self, writer: Option<BorrowedFd<'_>>, reader: Option<BorrowedFd<'_>>) -> Result<bool> {
         let Some(watch) = &self.watch else { return Ok(true) };
         let mut polled = vec![PollFd::new(watch, PollFlags::IN)];
-        polled.extend(other.map(|other| PollFd::new(other, PollFlags::IN)));
+        polled.extend(writer.map(|writer| PollFd::from_borrowed_fd(writer, PollFlags::IN)));
+        let index = polled.len();
+        // That it is closed is always told.
+        polled.extend(reader.map(|reader| PollFd::from_borrowed_fd(reader, PollFlags::empty())));
         // Where the folder is on a file system that does not tell, it is looked at once a second.
         let second = Timespec { tv_sec: 1, tv_nsec: 0 };
         match poll(&mut polled, Some(&second)) {
             Ok(_) | Err(Errno::INTR) => {}
             Err(errno) => return Err(errno).context(|| "wait for the log"),
         }
-        let is_other = polled.get(1).is_some_and(|other| !other.revents().is_empty());
+        let is_closed = polled.get(index).is_some_and(|reader| !reader.revents().is_empty());
         let mut events = [0; 4096];
         // What has happened is seen in the files.
         while rustix::io::read(watch, &mut events).is_ok_and(|length| length > 0) {}
-        Ok(is_other)
+        Ok(is_closed)
     }
 
     fn current(&mut self) -> Result<Option<&mut File>> {

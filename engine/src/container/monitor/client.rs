@@ -6,7 +6,7 @@ use std::os::unix::net::UnixStream;
 
 use rustix::event::PollFlags;
 
-use super::protocol::{Decoder, FRAME_MAX, Hello, Kind, decode_value, encode};
+use super::protocol::{Decoder, FRAME_MAX, Hello, KNOWS_EXITED, Kind, decode_value, encode};
 use crate::error::{Context, Result};
 
 /// What a client has not taken yet. Above this the program waits.
@@ -23,15 +23,15 @@ pub struct Client {
 }
 
 impl Client {
+    /// One that has not said yet who it is.
     pub fn new(stream: UnixStream) -> Result<Client> {
+        Client::of(stream, Hello::default())
+    }
+
+    /// One of which it is known.
+    pub fn of(stream: UnixStream, hello: Hello) -> Result<Client> {
         stream.set_nonblocking(true).context(|| "a client")?;
-        Ok(Client {
-            stream,
-            decoder: Decoder::default(),
-            pending: Vec::new(),
-            hello: Hello::default(),
-            is_gone: false,
-        })
+        Ok(Client { stream, decoder: Decoder::default(), pending: Vec::new(), hello, is_gone: false })
     }
 
     /// What is waited for; `None` if nothing is: poll(2) would tell of its end again and again.
@@ -103,6 +103,13 @@ impl Client {
             for part in content.chunks(FRAME_MAX) {
                 self.say(&encode(kind, part));
             }
+        }
+    }
+
+    /// Tells it that the program has ended, if it knows that word.
+    pub fn say_exited(&mut self, status: u8) {
+        if self.hello.version >= KNOWS_EXITED {
+            self.say(&encode(Kind::Exited, &[status]));
         }
     }
 

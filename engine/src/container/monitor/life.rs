@@ -11,7 +11,7 @@ use pillbox::Signal;
 use super::protocol::{Failure, Kind, encode, encode_value};
 use super::served::{Served, find, make};
 use super::watch::Watch;
-use super::{Beginning, Monitored, socket_path};
+use super::{Beginning, Monitored, socket_path, waiting};
 use crate::container::event::{Happening, note};
 use crate::container::log::Log;
 use crate::container::loss::{UNKNOWN, record_loss};
@@ -61,6 +61,7 @@ fn supervise(
     loop {
         let began = Instant::now();
         let Some(exit) = run(monitored, beginning, folder, watch)? else { return Ok(None) };
+        watch.say_exited(exit.status);
         if began.elapsed() >= LONG {
             pause = PAUSE;
         }
@@ -99,6 +100,8 @@ fn run(
     folder: &Path,
     watch: &mut Watch,
 ) -> Result<Option<Exit>> {
+    // Whoever was there before this monitor hears of everything, also that the program cannot be started.
+    watch.admit(waiting::gather(&monitored.store, &monitored.folder.id));
     let mut served = match beginning {
         Beginning::Make | Beginning::Again => make(monitored, folder)?,
         Beginning::Adopt => match find(monitored, folder) {

@@ -14,6 +14,7 @@ mod output;
 mod protocol;
 mod served;
 mod spawn;
+mod waiting;
 mod watch;
 
 use std::ffi::{OsStr, OsString};
@@ -21,8 +22,11 @@ use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 
+pub(super) use input::Input;
+pub(super) use output::{Look, Output};
 pub use protocol::{Decoder, Failure, Hello, Kind, Size, VERSION, decode_value, encode, encode_value};
-pub use spawn::{adopt, connect, start_again, start_monitor};
+pub use spawn::{adopt, are_unreaped, connect, reap, start_again, start_monitor};
+pub use waiting::Waiting;
 
 use super::record::ContainerRecord;
 use crate::error::{Context, Error, Result};

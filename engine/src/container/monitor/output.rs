@@ -45,6 +45,12 @@ impl Output {
         self.rest = Some(usize::try_from(there).unwrap_or(usize::MAX).max(CHUNK));
     }
 
+    /// A pipe into which a program writes.
+    pub fn of_pipe(stream: Stream, descriptor: OwnedFd) -> Result<Output> {
+        rustix::io::ioctl_fionbio(&descriptor, true).context(|| "the program's output")?;
+        Ok(Output { stream, descriptor, rest: None })
+    }
+
     /// Reads what is there, without waiting.
     pub fn read(&mut self, buffer: &mut [u8]) -> Result<Look> {
         let most = self.rest.unwrap_or(usize::MAX).min(buffer.len());

@@ -6,7 +6,10 @@ use serde::{Deserialize, Serialize};
 use crate::error::{Error, Result};
 
 /// What is said first, so that a later box can speak to an older monitor.
-pub const VERSION: u32 = 1;
+pub const VERSION: u32 = 2;
+
+/// The first version whose clients know [`Kind::Exited`].
+pub const KNOWS_EXITED: u32 = 2;
 
 /// The most bytes of one frame.
 pub const FRAME_MAX: usize = 1 << 16;
@@ -41,10 +44,12 @@ pub enum Kind {
     Warning,
     /// To a client: it has ended, with this status, and everything is recorded.
     Ended,
+    /// To a client: the program has ended with this status, and may be started again.
+    Exited,
 }
 
 impl Kind {
-    const ALL: [Kind; 12] = [
+    const ALL: [Kind; 13] = [
         Kind::Hello,
         Kind::Start,
         Kind::Input,
@@ -57,6 +62,7 @@ impl Kind {
         Kind::Stderr,
         Kind::Warning,
         Kind::Ended,
+        Kind::Exited,
     ];
 }
 

@@ -4,7 +4,8 @@ use std::os::fd::OwnedFd;
 use std::os::unix::fs::DirBuilderExt;
 use std::os::unix::net::UnixStream;
 use std::os::unix::process::CommandExt;
-use std::process::{Command, Stdio};
+use std::process::{Child, Command, Stdio};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use super::{Beginning, Monitored, NAME, runtime_folder, socket_path};
 use crate::container::event::{Happening, note};
@@ -45,9 +46,28 @@ fn spawn(store: &Store, id: &ContainerId, lock: Lock, beginning: Beginning) -> R
     command.arg(&store.place().data).arg(&store.place().runtime).arg(id.as_str());
     command.stdin(Stdio::from(OwnedFd::from(lock))).stdout(Stdio::from(OwnedFd::from(theirs)));
     command.stderr(Stdio::null()).current_dir("/");
-    // It is nobody's to wait for.
-    command.spawn().map(drop).context(|| "start a monitor")?;
+    let child = command.spawn().context(|| "start a monitor")?;
+    reap();
+    unreaped().push(child);
     Ok(ours)
+}
+
+/// Monitors that this process has started. Nobody waits for their ends, but whoever lives on is to see to it that nothing is left
+/// of them.
+static UNREAPED: Mutex<Vec<Child>> = Mutex::new(Vec::new());
+
+fn unreaped() -> MutexGuard<'static, Vec<Child>> {
+    UNREAPED.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Forgets monitors that have ended.
+pub fn reap() {
+    unreaped().retain_mut(|child| matches!(child.try_wait(), Ok(None)));
+}
+
+/// Whether there are monitors that this process has started.
+pub fn are_unreaped() -> bool {
+    !unreaped().is_empty()
 }
 
 /// Reaches the monitor of a container that is running; `None` if there is none.

@@ -266,6 +266,16 @@ impl Watch {
         Ok(())
     }
 
+    /// Lets those in who were there before this monitor.
+    pub fn admit(&mut self, clients: Vec<Client>) {
+        self.clients.extend(clients);
+    }
+
+    /// Tells everybody that the program has ended, and may be started again.
+    pub fn say_exited(&mut self, status: u8) {
+        self.clients.iter_mut().for_each(|client| client.say_exited(status));
+    }
+
     pub fn say_to_all(&mut self, frame: &[u8]) {
         self.clients.iter_mut().for_each(|client| client.say(frame));
     }

@@ -1,0 +1,246 @@
+//! `POST /build`: images from a tar with a Dockerfile, as the client without BuildKit asks for them.
+
+use std::collections::BTreeMap;
+use std::os::fd::AsFd;
+use std::sync::mpsc::{RecvTimeoutError, Sender, channel};
+use std::time::Duration;
+
+use serde::de::DeserializeOwned;
+use serde_json::{Value, json};
+
+use super::container::{Resources, limits};
+use super::daemon::Daemon;
+use super::exchange::{Exchange, Reply, Stream};
+use super::fault::{Fault, Outcome};
+use super::image::registries;
+use super::query::Query;
+use super::server::has_gone;
+use crate::build::{
+    BuildOptions, Built, Caching, Cancellation, ContextSource, DockerfileSource, Ending, Event, Failure,
+    Provider, Sink, build as build_image,
+};
+use crate::command::prune_builds;
+use crate::container::{NetworkMode, Options};
+use crate::error::Kind;
+use crate::image::Platform;
+use crate::reference::Reference;
+use crate::registry::Access;
+use crate::store::{ImageRecord, Store};
+use crate::transfer::{Silent, pull};
+
+/// How often it is looked whether the client is still there.
+const LOOK: Duration = Duration::from_secs(1);
+
+/// Builds an image.
+pub fn build(daemon: &Daemon, exchange: &mut Exchange<'_>) -> Outcome<Reply> {
+    let query = exchange.head.query.clone();
+    let options = options(&query)?;
+    let is_quiet = query.is_set("q");
+    let dockerfile = match query.text("dockerfile") {
+        Some(path) => DockerfileSource::InContext(path.to_string()),
+        None => DockerfileSource::Usual,
+    };
+    let mut images = Images {
+        store: &daemon.store,
+        is_asked: options.platform.is_some(),
+        is_pulled: query.is_set("pull"),
+        access: registries(exchange)?,
+    };
+    let context = ContextSource::Tar(Box::new(exchange.take_body()?));
+    let connection = exchange.connection();
+    let mut stream = exchange.stream("application/json")?;
+    let cancellation = Cancellation::default();
+    let (sender, receiver) = channel();
+    let built = std::thread::scope(|scope| {
+        let teller = Teller { sender };
+        let (store, cancellation) = (&daemon.store, &cancellation);
+        let options = &options;
+        let builder = std::thread::Builder::new().stack_size(2 << 20);
+        let thread = builder.spawn_scoped(scope, move || {
+            build_image(store, (context, &dockerfile), options, &mut images, &teller, cancellation)
+        })?;
+        loop {
+            match receiver.recv_timeout(LOOK) {
+                Ok(text) if is_quiet => drop::<String>(text),
+                Ok(text) => {
+                    if stream.document(&json!({ "stream": text })).is_err() {
+                        cancellation.cancel(store);
+                    }
+                }
+                Err(RecvTimeoutError::Timeout) if has_gone(connection.as_fd()) => cancellation.cancel(store),
+                Err(RecvTimeoutError::Timeout) => {}
+                Err(RecvTimeoutError::Disconnected) => break,
+            }
+        }
+        thread.join().map_err(|_| Fault::new(500, "the build has ended without a word"))
+    })?;
+    finish(&mut stream, built, &options, is_quiet)?;
+    exchange.end(stream)
+}
+
+fn finish(
+    stream: &mut Stream<'_>,
+    built: Result<Option<Built>, Failure>,
+    options: &BuildOptions,
+    is_quiet: bool,
+) -> Outcome<()> {
+    let built = match built {
+        Ok(built) => built,
+        Err(Failure { error, .. }) => {
+            let text = error.to_string();
+            let detail = json!({"code": error.status(), "message": text});
+            return Ok(stream.document(&json!({"errorDetail": detail, "error": text}))?);
+        }
+    };
+    let Some(Built { id, .. }) = built else { return Ok(()) };
+    if is_quiet {
+        return Ok(stream.document(&json!({"stream": format!("{id}\n")}))?);
+    }
+    stream.document(&json!({"aux": {"ID": id}}))?;
+    let short = &id.digest().hex()[..12];
+    stream.document(&json!({"stream": format!("Successfully built {short}\n")}))?;
+    for tag in &options.tags {
+        stream.document(&json!({"stream": format!("Successfully tagged {}\n", tag.familiar())}))?;
+    }
+    Ok(())
+}
+
+/// Passes on what happens, as lines.
+struct Teller {
+    sender: Sender<String>,
+}
+
+impl Sink for Teller {
+    fn note(&self, event: Event) {
+        let text = match event {
+            Event::Begun { name, .. } => format!("{name}\n"),
+            Event::Output { bytes, .. } => String::from_utf8_lossy(&bytes).into_owned(),
+            Event::Note { text, .. } => format!(" ---> {text}\n"),
+            Event::Ended { ending: Ending::Cached, .. } => " ---> Using cache\n".to_string(),
+            Event::Ended { .. } => return,
+            Event::Warning(text) => format!("[Warning] {text}\n"),
+        };
+        // Nobody listens to one whose client has gone.
+        let _ = self.sender.send(text);
+    }
+}
+
+/// A parameter that is a document.
+fn document<T: DeserializeOwned + Default>(query: &Query, name: &str) -> Outcome<T> {
+    let wrong = |error| Fault::invalid(format!("parameter {name}: {error}"));
+    query.text(name).map_or(Ok(T::default()), |text| serde_json::from_str(text).map_err(wrong))
+}
+
+fn options(query: &Query) -> Outcome<BuildOptions> {
+    let refused = [
+        ("remote", "contexts are sent, and not fetched"),
+        ("squash", "layers are not squashed"),
+        ("outputs", "what comes out is an image"),
+    ];
+    for (name, what) in refused {
+        if query.text(name).is_some() && (name != "squash" || query.is_set(name)) {
+            return Err(Fault::invalid(format!("parameter {name}: {what}")));
+        }
+    }
+    let given: BTreeMap<String, Option<String>> = document(query, "buildargs")?;
+    let tag = |text: &str| {
+        Reference::parse(text).map_err(|error| Fault::invalid(format!("invalid tag {text:?}: {error}")))
+    };
+    let wrong = |text: &str| Fault::invalid(format!("\"{text}\" is an invalid OS or architecture"));
+    let platform = query.text("platform").map(|text| Platform::parse(text).ok_or_else(|| wrong(text)));
+    Ok(BuildOptions {
+        target: query.text("target").map(str::to_string),
+        arguments: given.into_iter().filter_map(|(name, value)| Some((name, value?))).collect(),
+        labels: document(query, "labels")?,
+        tags: query.texts("t").map(tag).collect::<Outcome<_>>()?,
+        platform: platform.transpose()?,
+        caching: if query.is_set("nocache") { Caching::Ignored } else { Caching::Used },
+        run: run_options(query)?,
+        ..BuildOptions::default()
+    })
+}
+
+/// How programs of RUN are run.
+fn run_options(query: &Query) -> Outcome<Options> {
+    let resources = Resources {
+        memory: query.number("memory")?.unwrap_or(0),
+        memory_swap: query.number("memswap")?.unwrap_or(0),
+        cpu_shares: query.number("cpushares")?.unwrap_or(0),
+        cpu_period: query.number("cpuperiod")?.unwrap_or(0),
+        cpu_quota: query.number("cpuquota")?.unwrap_or(0),
+        cpuset_cpus: query.text("cpusetcpus").unwrap_or_default().to_string(),
+        cpuset_mems: query.text("cpusetmems").unwrap_or_default().to_string(),
+        ulimits: document(query, "ulimits")?,
+        ..Resources::default()
+    };
+    let mut options = Options { limits: limits(&resources)?, ..Options::default() };
+    options.shm_size = query.number("shmsize")?.filter(|size| *size > 0);
+    options.namespaces.cgroup_parent = query.text("cgroupparent").map(str::to_string);
+    options.network.mode = match query.text("networkmode") {
+        None | Some("default" | "bridge") => NetworkMode::Default,
+        Some("none") => NetworkMode::None,
+        Some("host") => NetworkMode::Host,
+        Some(name) => match name.strip_prefix("container:") {
+            Some(other) => NetworkMode::Container(other.to_string()),
+            None => NetworkMode::Named(name.to_string()),
+        },
+    };
+    options.network.hosts =
+        query.text("extrahosts").into_iter().flat_map(|hosts| hosts.split(',')).map(str::to_string).collect();
+    Ok(options)
+}
+
+/// Images that are here, or come from registries.
+struct Images<'s> {
+    store: &'s Store,
+    is_asked: bool,
+    is_pulled: bool,
+    access: Access,
+}
+
+impl Provider for Images<'_> {
+    fn provide(&mut self, name: &str, platform: &Platform) -> crate::Result<ImageRecord> {
+        if !self.is_pulled {
+            match self.store.find_image(name) {
+                Ok(found) if platform.accepts(&found.platform) => return Ok(found),
+                Err(error) if error.kind() != Kind::NotFound => return Err(error),
+                _ => {}
+            }
+        }
+        let reference = Reference::parse(name)?;
+        let wanted = (self.is_asked || *platform != Platform::of_machine()).then_some(platform);
+        Ok(pull(self.store, &reference, wanted, &self.access, &Silent)?.record)
+    }
+}
+
+/// Removes what builds go on from.
+pub fn prune(daemon: &Daemon, exchange: &mut Exchange<'_>) -> Outcome<Reply> {
+    let filters = exchange.head.query.filters(&[
+        "until",
+        "id",
+        "parent",
+        "type",
+        "description",
+        "inuse",
+        "shared",
+        "private",
+    ])?;
+    if let Some(name) = ["until", "id", "parent", "type"].into_iter().find(|name| filters.has(name)) {
+        return Err(Fault::invalid(format!("invalid filter '{name}': builds are pruned without it")));
+    }
+    let (names, freed) = prune_builds(&daemon.store)?;
+    let deleted = if names.is_empty() { Value::Null } else { json!(names) };
+    Ok(Reply::Json(200, json!({"CachesDeleted": deleted, "SpaceReclaimed": freed})))
+}
+
+/// Of a build that its client has left, which ends by itself.
+pub fn cancel(_: &Daemon, _: &mut Exchange<'_>) -> Outcome<Reply> {
+    Ok(Reply::Empty(204))
+}
+
+/// BuildKit's protocol.
+pub fn no_buildkit(_: &Daemon, _: &mut Exchange<'_>) -> Outcome<Reply> {
+    Err(Fault::missing(
+        "boxd has no BuildKit inside: DOCKER_BUILDKIT=0 docker build asks for the builder of box, and docker buildx create --driver docker-container --use runs BuildKit in a container",
+    ))
+}

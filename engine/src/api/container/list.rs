@@ -1,0 +1,256 @@
+//! `GET /containers/json`.
+
+use serde_json::{Value, json};
+
+use crate::api::daemon::Daemon;
+use crate::api::exchange::{Exchange, Reply};
+use crate::api::fault::{Fault, Outcome};
+use crate::api::query::Filters;
+use crate::command::is_labelled;
+use crate::container::{
+    ContainerRecord, Health, HealthState, Status, arguments, disk_usage, inspect_mount, network_name,
+    network_settings, published,
+};
+use crate::store::{ContainerFolder, ImageRecord, Store};
+use crate::time::Moment;
+
+const FILTERS: [&str; 15] = [
+    "ancestor",
+    "before",
+    "exited",
+    "expose",
+    "health",
+    "id",
+    "is-task",
+    "isolation",
+    "label",
+    "name",
+    "network",
+    "publish",
+    "since",
+    "status",
+    "volume",
+];
+
+/// A container, as far as it has been looked at.
+struct Row {
+    folder: ContainerFolder,
+    record: ContainerRecord,
+    status: Status,
+    health: Option<HealthState>,
+}
+
+/// Which containers there are, the newest first.
+pub fn list(daemon: &Daemon, exchange: &mut Exchange<'_>) -> Outcome<Reply> {
+    let query = &exchange.head.query;
+    let filters = query.filters(&FILTERS)?;
+    let limit = query.number::<i64>("limit")?.filter(|limit| *limit > 0);
+    let all = query.is_set("all") || limit.is_some() || filters.has("status") || filters.has("exited");
+    daemon.sweep();
+    let store = &daemon.store;
+    check(&filters)?;
+    let images = ancestors(store, &filters)?;
+    let bounds = Bounds::of(daemon, &filters)?;
+    let mut rows = rows(store, all)?;
+    rows.retain(|row| bounds.has(row) && is_wanted(row, &filters, &images));
+    rows.truncate(limit.map_or(usize::MAX, |limit| usize::try_from(limit).unwrap_or(usize::MAX)));
+    let now = Moment::now();
+    let with_size = query.is_set("size");
+    let documents: Vec<Value> =
+        rows.iter().map(|row| document(store, row, now, with_size)).collect::<crate::Result<_>>()?;
+    Ok(Reply::Json(200, Value::Array(documents)))
+}
+
+/// All of them with their sizes.
+///
+/// # Errors
+/// A record cannot be read.
+pub fn list_all(store: &Store) -> crate::Result<Value> {
+    let now = Moment::now();
+    rows(store, true)?.iter().map(|row| document(store, row, now, true)).collect()
+}
+
+fn rows(store: &Store, all: bool) -> crate::Result<Vec<Row>> {
+    let mut rows = Vec::new();
+    for folder in store.containers().list()? {
+        // One that is gone meanwhile, or was never complete, is none.
+        let Ok(status) = Status::of(store, &folder) else { continue };
+        if !all && !status.is_alive() && !matches!(status, Status::Restarting(_)) {
+            continue;
+        }
+        let Ok(Some(record)) = ContainerRecord::read(&folder) else { continue };
+        let health = if status.is_alive() { Health::of(&folder, &record)? } else { None };
+        rows.push(Row { folder, record, status, health: health.map(|health| health.state) });
+    }
+    rows.sort_by_key(|row| std::cmp::Reverse(row.record.created));
+    Ok(rows)
+}
+
+/// Values that can be wrong.
+fn check(filters: &Filters) -> Outcome<()> {
+    let one_of = |name: &str, known: &[&str]| match filters.values(name).find(|value| !known.contains(value))
+    {
+        Some(value) => Err(Fault::invalid(format!("invalid filter '{name}={value}'"))),
+        None => Ok(()),
+    };
+    one_of("status", &["created", "restarting", "running", "removing", "paused", "exited", "dead"])?;
+    one_of("health", &["starting", "healthy", "unhealthy", "none"])?;
+    match filters.values("exited").find(|value| value.parse::<i32>().is_err()) {
+        Some(value) => Err(Fault::invalid(format!("invalid filter 'exited={value}'"))),
+        None => Ok(()),
+    }
+}
+
+/// The images that are meant by `ancestor`, by name or id.
+fn ancestors(store: &Store, filters: &Filters) -> Outcome<Vec<ImageRecord>> {
+    Ok(filters.values("ancestor").filter_map(|name| store.find_image(name).ok()).collect())
+}
+
+/// Moments between which a container was made.
+struct Bounds {
+    before: Option<Moment>,
+    since: Option<Moment>,
+}
+
+impl Bounds {
+    fn of(daemon: &Daemon, filters: &Filters) -> Outcome<Bounds> {
+        let moment = |name: &str| {
+            let find = |value: &str| Ok::<_, Fault>(ContainerRecord::of(&daemon.container(value)?)?.created);
+            filters.values(name).next().map(find).transpose()
+        };
+        Ok(Bounds { before: moment("before")?, since: moment("since")? })
+    }
+
+    fn has(&self, row: &Row) -> bool {
+        let created = row.record.created;
+        self.before.is_none_or(|before| created < before) && self.since.is_none_or(|since| created > since)
+    }
+}
+
+fn is_wanted(row: &Row, filters: &Filters, ancestors: &[ImageRecord]) -> bool {
+    let Row { record, status, health, .. } = row;
+    let exited = match status {
+        Status::Exited(exit) => Some(exit.status.to_string()),
+        _ => None,
+    };
+    let labels = labels(record);
+    let ports = |name: &str| {
+        filters.any(name, |value| {
+            let wanted = if value.contains('/') { value.to_string() } else { format!("{value}/tcp") };
+            match name {
+                "expose" => record.execution.exposed_ports.contains_key(&wanted),
+                _ => record
+                    .options
+                    .network
+                    .published
+                    .iter()
+                    .any(|port| port == &wanted || port.ends_with(&format!(":{wanted}"))),
+            }
+        })
+    };
+    let is_named = |value: &str| {
+        let value = value.trim_start_matches('^').trim_end_matches('$').trim_start_matches('/');
+        record.name.contains(value)
+    };
+    let is_exactly_named = |value: &str| match value.strip_prefix('^').and_then(|rest| rest.strip_suffix('$'))
+    {
+        Some(name) => record.name == name.trim_start_matches('/'),
+        None => is_named(value),
+    };
+    let mounts = || record.options.mounts.iter();
+    let is_mounted = |value: &str| {
+        record.options.volumes().any(|name| name == value) || mounts().any(|mount| mount.destination == value)
+    };
+    filters.any("name", is_exactly_named)
+        && filters.any("id", |value| record.id.starts_with(value))
+        && filters.any("status", |value| status.name() == value)
+        && filters.any("exited", |value| exited.as_deref() == Some(value))
+        && filters.any("health", |value| health.map_or("none", HealthState::name) == value)
+        && filters.all("label", |value| is_labelled(&labels, value))
+        && filters.any("ancestor", |_| ancestors.iter().any(|image| Some(&image.id) == record.image_id()))
+        && filters.any("volume", is_mounted)
+        && filters.any("network", |value| network_name(&record.options.network.mode) == value)
+        && filters.any("is-task", |value| value == "false")
+        && ports("expose")
+        && ports("publish")
+}
+
+/// Those of the image, and the container's own.
+fn labels(record: &ContainerRecord) -> std::collections::BTreeMap<String, String> {
+    let all = record.execution.labels.iter().chain(&record.options.labels);
+    all.map(|(name, value)| (name.clone(), value.clone())).collect()
+}
+
+fn document(store: &Store, row: &Row, now: Moment, with_size: bool) -> crate::Result<Value> {
+    let Row { folder, record, status, health } = row;
+    let settings = network_settings(store, record, published(store, folder)?);
+    let health = match health {
+        None => String::new(),
+        Some(HealthState::Starting) => " (health: starting)".to_string(),
+        Some(state) => format!(" ({})", state.name()),
+    };
+    let sentence = status.sentence(now) + &health;
+    let command = arguments(&record.execution, &record.options).unwrap_or_default();
+    let mut document = json!({
+        "Id": record.id,
+        "Names": [format!("/{}", record.name)],
+        "Image": record.image,
+        "ImageID": record.image_id().map(ToString::to_string).unwrap_or_default(),
+        "Command": shell_words(&command),
+        "Created": record.created.0 / 1_000_000_000,
+        "Ports": ports(&settings),
+        "Labels": labels(record),
+        "State": status.name(),
+        "Status": sentence,
+        "HostConfig": {"NetworkMode": network_name(&record.options.network.mode)},
+        "NetworkSettings": {"Networks": settings["Networks"]},
+        "Mounts": record.options.mounts.iter().map(|mount| inspect_mount(store, mount)).collect::<Value>(),
+    });
+    if with_size {
+        let (own, whole) = sizes(store, folder, record);
+        (document["SizeRw"], document["SizeRootFs"]) = (json!(own), json!(whole));
+    }
+    Ok(document)
+}
+
+/// As Docker shows a command: words with blanks in quotes.
+fn shell_words(words: &[String]) -> String {
+    let quoted = words.iter().enumerate().map(|(index, word)| match index > 0 && word.contains(' ') {
+        true => format!("'{word}'"),
+        false => word.clone(),
+    });
+    quoted.collect::<Vec<_>>().join(" ")
+}
+
+/// Bytes of its own, and with those of its image.
+pub fn sizes(store: &Store, folder: &ContainerFolder, record: &ContainerRecord) -> (u64, u64) {
+    // One that is just going has none.
+    let own = disk_usage(store, folder).unwrap_or(0);
+    (own, own + image_size(store, record))
+}
+
+fn image_size(store: &Store, record: &ContainerRecord) -> u64 {
+    let layers = match &record.base {
+        crate::container::Base::Image { layers, .. } => layers.as_slice(),
+        crate::container::Base::Folder(_) => &[],
+    };
+    layers.iter().filter_map(|layer| store.layers().record(layer).ok()).map(|layer| layer.size).sum()
+}
+
+/// One entry for each address of the host's.
+fn ports(settings: &Value) -> Vec<Value> {
+    let mut ports = Vec::new();
+    for (port, bindings) in settings["Ports"].as_object().into_iter().flatten() {
+        let (number, protocol) = port.split_once('/').unwrap_or((port, "tcp"));
+        let private = number.parse::<u16>().unwrap_or(0);
+        let bindings = bindings.as_array().map(Vec::as_slice).unwrap_or_default();
+        if bindings.is_empty() {
+            ports.push(json!({"PrivatePort": private, "Type": protocol}));
+        }
+        for binding in bindings {
+            let public = binding["HostPort"].as_str().and_then(|port| port.parse::<u16>().ok());
+            ports.push(json!({"IP": binding["HostIp"], "PrivatePort": private, "PublicPort": public, "Type": protocol}));
+        }
+    }
+    ports
+}

@@ -1,0 +1,148 @@
+//! `GET /containers/ID/logs`.
+
+use std::io::Write;
+use std::os::fd::AsFd;
+use std::os::unix::net::UnixStream;
+
+use super::named;
+use crate::api::daemon::Daemon;
+use crate::api::exchange::{Exchange, Reply};
+use crate::api::fault::{Fault, Outcome};
+use crate::api::hijack::{Form, Shown};
+use crate::container::ContainerRecord;
+use crate::container::log::{Line, LogReader, Reader, Stream, Tail, open_log, show_log};
+use crate::error::{Error, Kind, Result};
+use crate::store::{ContainerFolder, Store};
+use crate::time::{Moment, parse_rfc3339, rfc3339};
+
+/// Lines on their way to a client: many of them with one write.
+struct Selection<W> {
+    shown: Shown,
+    since: Moment,
+    until: Option<Moment>,
+    timestamps: bool,
+    /// What stands before a line, of `--details`: box has no labels in its log.
+    details: &'static str,
+    form: Form,
+    out: W,
+    waiting: Vec<u8>,
+}
+
+/// As much is written at once.
+const PIECE: usize = 1 << 16;
+
+/// Shows what it has written.
+pub fn logs(daemon: &Daemon, exchange: &mut Exchange<'_>) -> Outcome<Reply> {
+    let (folder, record) = named(daemon, exchange)?;
+    let query = &exchange.head.query;
+    let shown = Shown { stdout: query.is_set("stdout"), stderr: query.is_set("stderr") };
+    if !shown.stdout && !shown.stderr {
+        return Err(Fault::invalid("Bad parameters: you must choose at least one stream"));
+    }
+    let tail = match query.text("tail") {
+        None | Some("all") => Tail::All,
+        Some(text) => text.parse().map_or(Tail::All, Tail::Lines),
+    };
+    let form = Form::of(record.options.streams.terminal);
+    let (since, until) = (moment(query.text("since"))?, moment(query.text("until"))?);
+    let (timestamps, details) = (query.is_set("timestamps"), if query.is_set("details") { " " } else { "" });
+    let follow = query.is_set("follow");
+    let log = open(&folder, &record, follow)?;
+    let connection = exchange.connection();
+    let mut selection = Selection {
+        shown,
+        since: since.unwrap_or(Moment(0)),
+        until: until.filter(|until| until.0 > 0),
+        timestamps,
+        details,
+        form,
+        out: exchange.stream(form.name())?,
+        waiting: Vec::new(),
+    };
+    match show_log(&daemon.store, &folder, log, tail, follow, Some(connection.as_fd()), &mut selection) {
+        Err(error) if error.kind() == Kind::Closed => selection.flush()?,
+        shown => shown?,
+    }
+    exchange.end(selection.out)
+}
+
+/// What a client that attaches late has missed.
+pub fn send_log(
+    store: &Store,
+    folder: &ContainerFolder,
+    record: &ContainerRecord,
+    shown: Shown,
+    form: Form,
+    to: &UnixStream,
+) -> Outcome<()> {
+    let (since, until, timestamps, details) = (Moment(0), None, false, "");
+    let waiting = Vec::new();
+    let mut selection = Selection { shown, since, until, timestamps, details, form, out: to, waiting };
+    let log = open(folder, record, false)?;
+    Ok(show_log(store, folder, log, Tail::All, false, None, &mut selection)?)
+}
+
+/// Where it is not kept here, Docker has a status of its own.
+fn open(folder: &ContainerFolder, record: &ContainerRecord, follow: bool) -> Outcome<LogReader> {
+    open_log(folder, record, follow).map_err(|error| match error.kind() {
+        Kind::Invalid => {
+            Fault::new(501, format!("configured logging driver does not support reading: {error}"))
+        }
+        _ => error.into(),
+    })
+}
+
+/// Seconds since 1970 with nanoseconds behind a dot, or RFC 3339.
+pub fn moment(text: Option<&str>) -> Outcome<Option<Moment>> {
+    let Some(text) = text else { return Ok(None) };
+    if let Some(moment) = parse_rfc3339(text) {
+        return Ok(Some(moment));
+    }
+    let (seconds, rest) = text.split_once('.').unwrap_or((text, ""));
+    let nanoseconds = format!("{rest:0<9}").get(..9).and_then(|digits| digits.parse::<u64>().ok());
+    let seconds = seconds.parse::<u64>().ok().and_then(|seconds| seconds.checked_mul(1_000_000_000));
+    match seconds.zip(nanoseconds).and_then(|(seconds, nanoseconds)| seconds.checked_add(nanoseconds)) {
+        Some(moment) => Ok(Some(Moment(moment))),
+        None => Err(Fault::invalid(format!("invalid value for time: {text:?}"))),
+    }
+}
+
+impl<W: Write> Reader for Selection<W> {
+    fn add(&mut self, line: &Line) -> Result<()> {
+        if self.until.is_some_and(|until| line.time > until) {
+            return Err(Error::new(Kind::Closed, "nothing later is wanted"));
+        }
+        let is_shown = if line.stream == Stream::Stdout { self.shown.stdout } else { self.shown.stderr };
+        if !is_shown || line.time < self.since {
+            return Ok(());
+        }
+        let mut text = Vec::new();
+        if self.timestamps {
+            text.extend_from_slice(format!("{} ", rfc3339(line.time)).as_bytes());
+        }
+        text.extend_from_slice(self.details.as_bytes());
+        text.extend_from_slice(&line.text);
+        self.waiting.extend_from_slice(&self.form.wrap(line.stream, &text));
+        if self.waiting.len() > PIECE { self.flush() } else { Ok(()) }
+    }
+
+    fn flush(&mut self) -> Result<()> {
+        let waiting = std::mem::take(&mut self.waiting);
+        self.out.write_all(&waiting).map_err(|_| Error::new(Kind::Closed, "nobody reads"))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn moments_have_nanoseconds() {
+        let of = |text| moment(Some(text)).unwrap().unwrap().0;
+        assert_eq!((of("1795898039"), of("1.5"), of("0")), (1_795_898_039_000_000_000, 1_500_000_000, 0));
+        assert_eq!(of("1.000000001"), 1_000_000_001);
+        for wrong in ["x", "-1", "1.x", "99999999999999999999"] {
+            assert!(moment(Some(wrong)).is_err(), "{wrong}");
+        }
+    }
+}

@@ -1,0 +1,107 @@
+//! `GET /events`: what happens, as it happens.
+
+use std::os::fd::AsFd;
+
+use serde_json::{Value, json};
+
+use super::container::moment;
+use super::daemon::Daemon;
+use super::exchange::{Exchange, Reply, Stream};
+use super::fault::{Fault, Outcome};
+use super::query::Filters;
+use crate::command::is_labelled;
+use crate::store::{Event, EventKind};
+use crate::time::Moment;
+
+const FILTERS: [&str; 15] = [
+    "config",
+    "container",
+    "daemon",
+    "event",
+    "image",
+    "label",
+    "network",
+    "node",
+    "plugin",
+    "scope",
+    "secret",
+    "service",
+    "type",
+    "volume",
+    "reference",
+];
+
+/// Shows what happens until the client goes, or until a moment.
+pub fn events(daemon: &Daemon, exchange: &mut Exchange<'_>) -> Outcome<Reply> {
+    let query = &exchange.head.query;
+    let filters = query.filters(&FILTERS)?;
+    let (since, until) = (moment(query.text("since"))?, moment(query.text("until"))?);
+    if since.zip(until).is_some_and(|(since, until)| since > until) {
+        return Err(Fault::invalid("`since` time cannot be after `until` time"));
+    }
+    let connection = exchange.connection();
+    let mut reader = daemon.store.events().follow()?;
+    // At once: clients do not wait for the first one.
+    let mut stream = exchange.stream("application/json")?;
+    let mut last = None;
+    if let Some(since) = since {
+        let all = daemon.store.events().read()?;
+        last = all.last().map(|event| event.time);
+        for event in all {
+            if event.time >= since && until.is_none_or(|until| event.time <= until) {
+                show(&event, &filters, &mut stream)?;
+            }
+        }
+    }
+    let is_new = |event: &Event| last.is_none_or(|last: Moment| event.time > last);
+    while let Some(events) = reader.next_events_for(until, Some(connection.as_fd()))? {
+        for event in events.iter().filter(|event| is_new(event)) {
+            show(event, &filters, &mut stream)?;
+        }
+    }
+    exchange.end(stream)
+}
+
+fn show(event: &Event, filters: &Filters, stream: &mut Stream<'_>) -> Outcome<()> {
+    if is_wanted(event, filters) {
+        let line = document(event).to_string() + "\n";
+        std::io::Write::write_all(stream, line.as_bytes())?;
+    }
+    Ok(())
+}
+
+fn is_wanted(event: &Event, filters: &Filters) -> bool {
+    let is_it = |kind: EventKind, value: &str| {
+        let is_named = event.attributes.get("name").is_some_and(|name| name == value);
+        event.kind == kind && (is_named || event.id.starts_with(value))
+    };
+    let action = event.action.split(':').next();
+    let none_of = ["config", "daemon", "network", "node", "plugin", "secret", "service"];
+    filters.any("type", |value| event.kind.name() == value)
+        && filters.any("event", |value| action == Some(value) || event.action == value)
+        && filters.any("container", |value| is_it(EventKind::Container, value))
+        && filters.any("volume", |value| is_it(EventKind::Volume, value))
+        && filters.any("image", |value| event.attributes.get("image").is_some_and(|image| image == value))
+        && filters.all("label", |value| is_labelled(&event.attributes, value))
+        && filters.any("scope", |value| value == "local")
+        && none_of.iter().all(|name| !filters.has(name))
+}
+
+/// An event as Docker describes it, with what older clients read.
+fn document(event: &Event) -> Value {
+    let Event { time, kind, action, id, attributes } = event;
+    let mut document = json!({
+        "Type": kind.name(),
+        "Action": action,
+        "Actor": {"ID": id, "Attributes": attributes},
+        "scope": "local",
+        "time": time.0 / 1_000_000_000,
+        "timeNano": time.0,
+    });
+    if *kind == EventKind::Container {
+        document["status"] = json!(action);
+        document["id"] = json!(id);
+        document["from"] = json!(attributes.get("image"));
+    }
+    document
+}

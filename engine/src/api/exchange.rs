@@ -1,0 +1,344 @@
+//! One request and its answer.
+
+use std::io::{Read, Result as IoResult, Write};
+use std::os::unix::net::UnixStream;
+
+use serde::de::DeserializeOwned;
+use serde_json::Value;
+
+use super::body::Body;
+use super::fault::{Fault, Outcome};
+use super::head::{Head, Length};
+use crate::time::{Moment, http_date};
+
+/// The version of the API that boxd speaks, and the oldest one.
+pub const API_VERSION: &str = "1.51";
+pub const API_VERSION_MIN: &str = "1.24";
+
+/// The most bytes of a JSON document that a client sends.
+const DOCUMENT_MAX: u64 = 4 << 20;
+
+/// What is answered to a request.
+#[derive(Debug)]
+pub enum Reply {
+    /// A document.
+    Json(u16, Value),
+    /// A text.
+    Text(u16, &'static str),
+    /// A status alone.
+    Empty(u16),
+    /// What was to be said has been said.
+    Sent,
+}
+
+/// What has become of the answer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Progress {
+    /// Nothing is said yet.
+    Open,
+    /// It has been said, and where it ends.
+    Whole,
+    /// It ends with the connection.
+    Last,
+}
+
+/// A request on its connection.
+#[derive(Debug)]
+pub struct Exchange<'c> {
+    /// What the request says before its body.
+    pub head: Head,
+    /// What stands in the path where the route has a star.
+    pub parameters: Vec<String>,
+    body: Body<'c>,
+    connection: &'c UnixStream,
+    headers: Vec<(&'static str, String)>,
+    progress: Progress,
+}
+
+impl<'c> Exchange<'c> {
+    /// A request whose head has been read; `begun` is what has come behind it.
+    pub fn new(head: Head, begun: Vec<u8>, connection: &'c UnixStream) -> Exchange<'c> {
+        let body = Body::new(begun, connection, head.length, head.expects_continue());
+        Exchange {
+            head,
+            parameters: Vec::new(),
+            body,
+            connection,
+            headers: Vec::new(),
+            progress: Progress::Open,
+        }
+    }
+
+    /// What stands in the path in place of a star.
+    pub fn parameter(&self, index: usize) -> &str {
+        self.parameters.get(index).map_or("", String::as_str)
+    }
+
+    /// The body as a stream.
+    pub fn body(&mut self) -> &mut (dyn Read + Send) {
+        &mut self.body
+    }
+
+    /// The body as a stream for somebody else. No other request follows on the connection: nobody would know where it begins.
+    ///
+    /// # Errors
+    /// There are no descriptors left.
+    pub fn take_body(&mut self) -> Outcome<Body<'static>> {
+        self.head.keeps_alive = false;
+        let empty = Body::new(Vec::new(), self.connection, Length::Known(0), false);
+        Ok(std::mem::replace(&mut self.body, empty).into_own()?)
+    }
+
+    /// The connection, to see whether the client is still there.
+    pub fn connection(&self) -> &'c UnixStream {
+        self.connection
+    }
+
+    /// The document in the body.
+    ///
+    /// # Errors
+    /// It is none, or one of another form.
+    pub fn document<T: DeserializeOwned>(&mut self) -> Outcome<T> {
+        self.document_if_any()?
+            .ok_or_else(|| Fault::invalid("invalid JSON: got EOF while reading request body"))
+    }
+
+    /// The same where a body may be left out.
+    ///
+    /// # Errors
+    /// As for that.
+    pub fn document_if_any<T: DeserializeOwned>(&mut self) -> Outcome<Option<T>> {
+        let mut text = Vec::new();
+        let read = (&mut self.body).take(DOCUMENT_MAX + 1).read_to_end(&mut text);
+        read.map_err(|error| Fault::invalid(format!("the request's body: {error}")))?;
+        if text.len() as u64 > DOCUMENT_MAX {
+            return Err(Fault::new(413, format!("the request's body has more than {DOCUMENT_MAX} bytes")));
+        }
+        if text.is_empty() {
+            return Ok(None);
+        }
+        let kind = self.head.header("content-type").unwrap_or_default();
+        let plain = kind.split(';').next().unwrap_or_default().trim();
+        if !plain.eq_ignore_ascii_case("application/json") {
+            return Err(Fault::invalid(format!(
+                "unsupported Content-Type header ({kind}): must be 'application/json'"
+            )));
+        }
+        let wrong = |error| Fault::invalid(format!("invalid JSON: {error}"));
+        let document: Value = serde_json::from_slice(&text).map_err(wrong)?;
+        T::deserialize(without_nulls(document)).map(Some).map_err(wrong)
+    }
+
+    /// One more header for the answer.
+    pub fn add_header(&mut self, name: &'static str, value: impl Into<String>) {
+        self.headers.push((name, value.into()));
+    }
+
+    /// Says what a handler has found, unless something has been said already: then the client sees that it was cut off.
+    ///
+    /// # Errors
+    /// The client has gone.
+    pub fn finish(&mut self, outcome: Outcome<Reply>) -> IoResult<()> {
+        match outcome {
+            Ok(Reply::Json(status, document)) => self.send_json(status, &document),
+            Ok(Reply::Text(status, text)) => {
+                self.send(status, Some("text/plain; charset=utf-8"), text.as_bytes())
+            }
+            Ok(Reply::Empty(status)) => self.send(status, None, b""),
+            Ok(Reply::Sent) => Ok(()),
+            Err(_) if self.progress != Progress::Open => {
+                self.progress = Progress::Last;
+                Ok(())
+            }
+            // Older than everything else, and so in the oldest form.
+            Err(Fault { status: 400, message })
+                if message.contains("is too old. Minimum supported API version") =>
+            {
+                self.send(400, Some("text/plain; charset=utf-8"), format!("{message}\n").as_bytes())
+            }
+            Err(Fault { status, message }) => {
+                self.send_json(status, &serde_json::json!({ "message": message }))
+            }
+        }
+    }
+
+    fn send_json(&mut self, status: u16, document: &Value) -> IoResult<()> {
+        // A document of texts, numbers and lists can be written.
+        let mut text = serde_json::to_vec(document).unwrap_or_default();
+        text.push(b'\n');
+        self.send(status, Some("application/json"), &text)
+    }
+
+    fn send(&mut self, status: u16, kind: Option<&str>, text: &[u8]) -> IoResult<()> {
+        self.progress = Progress::Whole;
+        let mut answer = self.answer_head(status, kind);
+        if !matches!(status, 204 | 304) {
+            answer += &format!("Content-Length: {}\r\n", text.len());
+        }
+        if !self.head.keeps_alive {
+            answer += "Connection: close\r\n";
+        }
+        answer += "\r\n";
+        let mut answer = answer.into_bytes();
+        if self.head.method != "HEAD" {
+            answer.extend_from_slice(text);
+        }
+        self.connection.write_all(&answer)
+    }
+
+    fn answer_head(&self, status: u16, kind: Option<&str>) -> String {
+        let mut head = format!("HTTP/1.1 {status} {}\r\n", reason(status));
+        let fixed = [
+            ("Api-Version", API_VERSION),
+            ("Docker-Experimental", "false"),
+            ("Ostype", "linux"),
+            ("Server", concat!("boxd/", env!("CARGO_PKG_VERSION"), " (linux)")),
+        ];
+        let own = self.headers.iter().map(|(name, value)| (*name, value.as_str()));
+        for (name, value) in fixed.into_iter().chain(own) {
+            // A value with a line end would be another header.
+            let value: String = value.chars().filter(|letter| !letter.is_control()).collect();
+            head += &format!("{name}: {value}\r\n");
+        }
+        head += &format!("Date: {}\r\n", http_date(Moment::now()));
+        if let Some(kind) = kind {
+            head += &format!("Content-Type: {kind}\r\n");
+        }
+        head
+    }
+
+    /// Begins an answer whose length nobody knows. Its head is sent at once.
+    ///
+    /// # Errors
+    /// The client has gone.
+    pub fn stream(&mut self, kind: &str) -> Outcome<Stream<'c>> {
+        let mut head = self.answer_head(200, Some(kind));
+        let is_chunked = self.head.keeps_alive;
+        head += if is_chunked { "Transfer-Encoding: chunked\r\n\r\n" } else { "Connection: close\r\n\r\n" };
+        // Until its end is written nobody knows where it is.
+        self.progress = Progress::Last;
+        (&mut &*self.connection).write_all(head.as_bytes())?;
+        Ok(Stream { connection: self.connection, is_chunked })
+    }
+
+    /// Ends an answer whose length nobody knew.
+    ///
+    /// # Errors
+    /// The client has gone.
+    pub fn end(&mut self, stream: Stream<'c>) -> Outcome<Reply> {
+        if stream.is_chunked {
+            (&mut &*self.connection).write_all(b"0\r\n\r\n")?;
+            self.progress = Progress::Whole;
+        }
+        Ok(Reply::Sent)
+    }
+
+    /// Makes the connection a stream in both directions: upgraded if the client asks for that, and else as an answer that ends with
+    /// the connection. The result is what has come of the client's already.
+    ///
+    /// # Errors
+    /// The client has gone.
+    pub fn hijack(&mut self, kind: &str) -> Outcome<Vec<u8>> {
+        let head = match self.head.is_upgrade() {
+            true => {
+                format!(
+                    "HTTP/1.1 101 UPGRADED\r\nContent-Type: {kind}\r\nConnection: Upgrade\r\nUpgrade: tcp\r\nApi-Version: {API_VERSION}\r\nOstype: linux\r\n\r\n"
+                )
+            }
+            false => "HTTP/1.1 200 OK\r\nContent-Type: application/vnd.docker.raw-stream\r\n\r\n".to_string(),
+        };
+        self.progress = Progress::Last;
+        self.head.keeps_alive = false;
+        (&mut &*self.connection).write_all(head.as_bytes())?;
+        let empty = Body::new(Vec::new(), self.connection, Length::Known(0), false);
+        Ok(std::mem::replace(&mut self.body, empty).into_rest())
+    }
+
+    /// The beginning of the next request, if there may be one on the connection.
+    pub fn into_next(mut self) -> Option<Vec<u8>> {
+        let goes_on = self.head.keeps_alive && self.progress == Progress::Whole;
+        (goes_on && self.body.discard(DOCUMENT_MAX)).then(|| self.body.into_rest())
+    }
+}
+
+/// An answer on its way.
+#[derive(Debug)]
+pub struct Stream<'c> {
+    connection: &'c UnixStream,
+    is_chunked: bool,
+}
+
+impl Write for Stream<'_> {
+    fn write(&mut self, content: &[u8]) -> IoResult<usize> {
+        if content.is_empty() {
+            return Ok(0);
+        }
+        match self.is_chunked {
+            true => {
+                // One call for a piece.
+                let mut chunk = format!("{:x}\r\n", content.len()).into_bytes();
+                chunk.extend_from_slice(content);
+                chunk.extend_from_slice(b"\r\n");
+                self.connection.write_all(&chunk).map_err(gone)?;
+            }
+            false => self.connection.write_all(content).map_err(gone)?,
+        }
+        Ok(content.len())
+    }
+
+    fn flush(&mut self) -> IoResult<()> {
+        Ok(())
+    }
+}
+
+/// One that has left without reading everything has left.
+fn gone(error: std::io::Error) -> std::io::Error {
+    match error.kind() {
+        std::io::ErrorKind::ConnectionReset => std::io::ErrorKind::BrokenPipe.into(),
+        _ => error,
+    }
+}
+
+impl Stream<'_> {
+    /// A document of a stream of documents.
+    ///
+    /// # Errors
+    /// The client has gone.
+    pub fn document(&mut self, document: &Value) -> IoResult<()> {
+        let mut text = serde_json::to_vec(document)?;
+        text.extend_from_slice(b"\r\n");
+        self.write_all(&text)
+    }
+}
+
+/// To Go, null is as good as nothing.
+fn without_nulls(value: Value) -> Value {
+    match value {
+        Value::Object(members) => {
+            let members = members.into_iter().filter(|(_, value)| !value.is_null());
+            Value::Object(members.map(|(name, value)| (name, without_nulls(value))).collect())
+        }
+        Value::Array(values) => values.into_iter().map(without_nulls).collect(),
+        value => value,
+    }
+}
+
+fn reason(status: u16) -> &'static str {
+    match status {
+        200 => "OK",
+        201 => "Created",
+        204 => "No Content",
+        304 => "Not Modified",
+        400 => "Bad Request",
+        401 => "Unauthorized",
+        403 => "Forbidden",
+        404 => "Not Found",
+        408 => "Request Timeout",
+        409 => "Conflict",
+        413 => "Request Entity Too Large",
+        431 => "Request Header Fields Too Large",
+        501 => "Not Implemented",
+        503 => "Service Unavailable",
+        _ => "Internal Server Error",
+    }
+}

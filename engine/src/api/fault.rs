@@ -1,0 +1,80 @@
+//! What a client is told when something goes wrong: a status and a sentence, as Docker has them.
+
+use crate::error::{Error, Kind};
+
+/// An answer that is an error.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Fault {
+    /// Of HTTP.
+    pub status: u16,
+    /// For people, and for clients that look for Docker's words.
+    pub message: String,
+}
+
+/// What is written down of a client that did not wait for its answer. It never sees this.
+const GONE: u16 = 499;
+
+/// What a handler gives.
+pub type Outcome<T> = Result<T, Fault>;
+
+impl Fault {
+    /// A status with a sentence.
+    pub fn new(status: u16, message: impl Into<String>) -> Fault {
+        Fault { status, message: message.into() }
+    }
+
+    /// What was asked for cannot be.
+    pub fn invalid(message: impl Into<String>) -> Fault {
+        Fault::new(400, message)
+    }
+
+    /// There is no such thing.
+    pub fn missing(message: impl Into<String>) -> Fault {
+        Fault::new(404, message)
+    }
+
+    /// It is there already, or in use.
+    pub fn conflict(message: impl Into<String>) -> Fault {
+        Fault::new(409, message)
+    }
+
+    /// No path of the API's.
+    pub fn no_page() -> Fault {
+        Fault::missing("page not found")
+    }
+
+    /// Nobody is there any more to be told.
+    pub fn is_of_gone_client(&self) -> bool {
+        self.status == GONE
+    }
+
+    /// Puts what was done before the sentence.
+    pub fn context(self, step: impl std::fmt::Display) -> Fault {
+        Fault { message: format!("{step}: {}", self.message), ..self }
+    }
+}
+
+impl From<Error> for Fault {
+    fn from(error: Error) -> Fault {
+        let status = match error.kind() {
+            Kind::Invalid => 400,
+            Kind::NotFound => 404,
+            Kind::Conflict => 409,
+            Kind::Closed => GONE,
+            Kind::Corrupt | Kind::Host => 500,
+        };
+        Fault::new(status, error.to_string())
+    }
+}
+
+impl From<std::io::Error> for Fault {
+    fn from(error: std::io::Error) -> Fault {
+        Error::from(error).into()
+    }
+}
+
+impl From<pillbox::Error> for Fault {
+    fn from(error: pillbox::Error) -> Fault {
+        Error::from(error).into()
+    }
+}

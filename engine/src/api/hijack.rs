@@ -1,0 +1,124 @@
+//! A connection that has become a stream in both directions: somebody who is attached to a program.
+
+use std::io::Write;
+use std::os::fd::{AsFd, BorrowedFd};
+use std::os::unix::net::UnixStream;
+
+use crate::container::Caller;
+use crate::container::log::Stream;
+use crate::container::monitor::Size;
+
+/// The media types of both forms.
+pub const RAW: &str = "application/vnd.docker.raw-stream";
+pub const MULTIPLEXED: &str = "application/vnd.docker.multiplexed-stream";
+
+/// How output is sent.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Form {
+    /// As it is: of a terminal.
+    Raw,
+    /// In frames that say which stream it is of.
+    Multiplexed,
+}
+
+impl Form {
+    /// That of a program with a terminal, or without.
+    pub fn of(terminal: bool) -> Form {
+        if terminal { Form::Raw } else { Form::Multiplexed }
+    }
+
+    /// Its media type.
+    pub fn name(self) -> &'static str {
+        match self {
+            Form::Raw => RAW,
+            Form::Multiplexed => MULTIPLEXED,
+        }
+    }
+
+    /// A piece of output in this form.
+    pub fn wrap(self, stream: Stream, content: &[u8]) -> Vec<u8> {
+        let mut bytes = Vec::with_capacity(8 + content.len());
+        if self == Form::Multiplexed {
+            let number = if stream == Stream::Stdout { 1 } else { 2 };
+            bytes.extend_from_slice(&[number, 0, 0, 0]);
+            // The monitor and the log have pieces far below 4 GB.
+            bytes.extend_from_slice(&u32::try_from(content.len()).unwrap_or(u32::MAX).to_be_bytes());
+        }
+        bytes.extend_from_slice(content);
+        bytes
+    }
+}
+
+/// Which streams a client wants to see.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Shown {
+    /// The program's stdout, or its terminal.
+    pub stdout: bool,
+    /// Its stderr.
+    pub stderr: bool,
+}
+
+/// A client that is attached.
+#[derive(Debug)]
+pub struct Attached<'c> {
+    connection: &'c UnixStream,
+    /// What it had sent before it was attached.
+    begun: Vec<u8>,
+    form: Form,
+    shown: Shown,
+    ends_input: bool,
+    is_gone: bool,
+}
+
+impl<'c> Attached<'c> {
+    /// A client whose connection was hijacked; `begun` is what had come of it.
+    pub fn new(
+        connection: &'c UnixStream,
+        begun: Vec<u8>,
+        form: Form,
+        shown: Shown,
+        ends_input: bool,
+    ) -> Attached<'c> {
+        Attached { connection, begun, form, shown, ends_input, is_gone: false }
+    }
+}
+
+impl Caller for Attached<'_> {
+    fn input(&self) -> BorrowedFd<'_> {
+        self.connection.as_fd()
+    }
+
+    fn has_input(&self) -> bool {
+        !self.begun.is_empty()
+    }
+
+    fn read(&mut self, buffer: &mut [u8]) -> rustix::io::Result<usize> {
+        if self.begun.is_empty() {
+            return rustix::io::read(self.connection, buffer);
+        }
+        let length = self.begun.len().min(buffer.len());
+        buffer[..length].copy_from_slice(&self.begun[..length]);
+        self.begun.drain(..length);
+        Ok(length)
+    }
+
+    fn show(&mut self, stream: Stream, content: &[u8]) {
+        let is_wanted = if stream == Stream::Stdout { self.shown.stdout } else { self.shown.stderr };
+        if is_wanted && !self.is_gone {
+            let mut connection = self.connection;
+            self.is_gone = connection.write_all(&self.form.wrap(stream, content)).is_err();
+        }
+    }
+
+    fn size(&self) -> Option<Size> {
+        None
+    }
+
+    fn lifeline(&self) -> Option<BorrowedFd<'_>> {
+        Some(self.connection.as_fd())
+    }
+
+    fn ends_input(&self) -> bool {
+        self.ends_input
+    }
+}

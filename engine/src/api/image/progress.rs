@@ -1,0 +1,167 @@
+//! How far a transfer is, as a stream of documents. Threads tell it; one writes.
+
+use std::collections::BTreeMap;
+use std::sync::mpsc::{Receiver, Sender, channel};
+use std::sync::{Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use serde_json::{Value, json};
+
+use crate::api::exchange::{Exchange, Reply, Stream};
+use crate::api::fault::{Fault, Outcome};
+use crate::digest::Digest;
+use crate::error::Result;
+use crate::transfer::{Observer, Step};
+
+/// How often a layer that moves is told of.
+const PACE: Duration = Duration::from_millis(100);
+
+/// Docker's words for steps.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Words {
+    /// From a registry.
+    Pull,
+    /// To one.
+    Push,
+}
+
+/// Tells of steps.
+struct Teller {
+    words: Words,
+    sender: Sender<Value>,
+    told: Mutex<BTreeMap<Digest, Instant>>,
+}
+
+impl Observer for Teller {
+    fn note(&self, layer: &Digest, step: Step) {
+        if let Step::Moving { .. } = step {
+            let mut told = self.told.lock().unwrap_or_else(PoisonError::into_inner);
+            if told.get(layer).is_some_and(|last| last.elapsed() < PACE) {
+                return;
+            }
+            told.insert(*layer, Instant::now());
+        }
+        // Nobody listens to one whose client has gone.
+        let _ = self.sender.send(document(self.words, layer, step));
+    }
+}
+
+fn document(words: Words, layer: &Digest, step: Step) -> Value {
+    let id = &layer.hex()[..12];
+    let pick = |pull: &'static str, push: &'static str| if words == Words::Pull { pull } else { push };
+    let status = match step {
+        Step::Present => pick("Already exists", "Layer already exists"),
+        Step::Waiting => pick("Pulling fs layer", "Preparing"),
+        Step::Moving { done, total } => {
+            let status = pick("Downloading", "Pushing");
+            return json!({
+                "status": status,
+                "progressDetail": {"current": done, "total": total},
+                "progress": bar(done, total),
+                "id": id,
+            });
+        }
+        Step::Fetched => "Download complete",
+        Step::Unpacked => "Pull complete",
+        Step::Mounted => "Mounted from another repository",
+        Step::Pushed => "Pushed",
+    };
+    json!({"status": status, "progressDetail": {}, "id": id})
+}
+
+/// For clients that do not draw one.
+fn bar(done: u64, total: u64) -> String {
+    use crate::command::human_size;
+    let filled = (done * 50).checked_div(total).map_or(0, |filled| filled.min(50) as usize);
+    let (head, rest) = if filled < 50 { (">", 50 - filled - 1) } else { ("", 0) };
+    format!("[{}{head}{}] {}/{}", "=".repeat(filled), " ".repeat(rest), human_size(done), human_size(total))
+}
+
+/// Does a transfer, and tells the client of it meanwhile; `first` and what `last` makes of the result stand around that. What goes
+/// wrong before anything has come is an answer of its own.
+///
+/// # Errors
+/// The transfer failed at once.
+pub fn tell<T: Send>(
+    exchange: &mut Exchange<'_>,
+    words: Words,
+    first: Option<Value>,
+    act: impl FnOnce(&dyn Observer) -> Result<T> + Send,
+    last: impl FnOnce(&T) -> Vec<Value>,
+    fault: impl FnOnce(crate::Error) -> Fault,
+) -> Outcome<Reply> {
+    let (sender, receiver) = channel();
+    let teller = Teller { words, sender, told: Mutex::default() };
+    std::thread::scope(|scope| {
+        let thread = std::thread::Builder::new().stack_size(1 << 20).spawn_scoped(scope, move || {
+            let done = act(&teller);
+            drop(teller);
+            done
+        })?;
+        let mut stream = None;
+        let written = write(exchange, &receiver, &mut stream, first.as_ref());
+        let done = thread.join().map_err(|_| Fault::new(500, "the transfer has ended without a word"))?;
+        written?;
+        let documents = match (done, &stream) {
+            (Err(error), None) => return Err(fault(error)),
+            (Err(error), Some(_)) => {
+                let Fault { message, .. } = fault(error);
+                vec![json!({"errorDetail": {"message": message}, "error": message})]
+            }
+            (Ok(done), _) => last(&done),
+        };
+        let mut stream = match stream {
+            Some(stream) => stream,
+            None => begin(exchange, first.as_ref())?,
+        };
+        for one in documents {
+            stream.document(&one)?;
+        }
+        exchange.end(stream)
+    })
+}
+
+/// Writes what is told. A client that has gone is not written to, and the transfer goes on.
+fn write<'c>(
+    exchange: &mut Exchange<'c>,
+    receiver: &Receiver<Value>,
+    stream: &mut Option<Stream<'c>>,
+    first: Option<&Value>,
+) -> Outcome<()> {
+    let mut outcome = Ok(());
+    for document in receiver {
+        if outcome.is_err() {
+            continue;
+        }
+        if stream.is_none() {
+            match begin(exchange, first) {
+                Ok(begun) => *stream = Some(begun),
+                Err(fault) => outcome = Err(fault),
+            }
+        }
+        if let Some(stream) = stream {
+            outcome = outcome.and(stream.document(&document).map_err(Fault::from));
+        }
+    }
+    outcome
+}
+
+fn begin<'c>(exchange: &mut Exchange<'c>, first: Option<&Value>) -> Outcome<Stream<'c>> {
+    let mut stream = exchange.stream("application/json")?;
+    if let Some(first) = first {
+        stream.document(first)?;
+    }
+    Ok(stream)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn bars_have_fifty_places() {
+        assert_eq!(bar(0, 100), format!("[>{}] 0B/100B", " ".repeat(49)));
+        assert_eq!(bar(100, 100), format!("[{}] 100B/100B", "=".repeat(50)));
+        assert_eq!(bar(1, 0).len(), bar(1, 1_000).len() - 2);
+    }
+}

@@ -1,0 +1,88 @@
+//! `POST /images/create`: an image from a registry, or from a tar of a root file system.
+
+use serde_json::json;
+
+use super::credentials::access;
+use super::progress::{Words, tell};
+use crate::api::daemon::Daemon;
+use crate::api::exchange::{Exchange, Reply};
+use crate::api::fault::{Fault, Outcome};
+use crate::archive::{Imported, import as import_tar};
+use crate::container::apply_change;
+use crate::error::Kind;
+use crate::image::{Execution, Platform};
+use crate::reference::Reference;
+use crate::transfer::{Pulled, pull as pull_image};
+
+/// Pulls an image, or imports one.
+pub fn create(daemon: &Daemon, exchange: &mut Exchange<'_>) -> Outcome<Reply> {
+    let query = &exchange.head.query;
+    let wrong = |text: &str| Fault::invalid(format!("\"{text}\" is an invalid OS or architecture"));
+    let platform =
+        query.text("platform").map(|text| Platform::parse(text).ok_or_else(|| wrong(text))).transpose()?;
+    match (query.text("fromImage"), query.text("fromSrc")) {
+        (Some(name), _) => {
+            let reference = super::reference(name, query.text("tag"))?;
+            pull(daemon, exchange, &reference, platform.as_ref())
+        }
+        (None, Some("-")) => import(daemon, exchange, platform),
+        (None, Some(source)) => Err(Fault::invalid(format!(
+            "fromSrc={source}: box fetches no tars: curl {source} | docker import -"
+        ))),
+        (None, None) => Err(Fault::invalid("fromImage or fromSrc is missing")),
+    }
+}
+
+fn pull(
+    daemon: &Daemon,
+    exchange: &mut Exchange<'_>,
+    reference: &Reference,
+    platform: Option<&Platform>,
+) -> Outcome<Reply> {
+    let access = access(exchange)?;
+    let store = &daemon.store;
+    let path = reference.repository.path.clone();
+    let first = json!({"status": format!("Pulling from {path}"), "id": reference.target()});
+    let name = reference.familiar();
+    let missing = format!("manifest for {name} not found: manifest unknown");
+    tell(
+        exchange,
+        Words::Pull,
+        Some(first),
+        |observer| pull_image(store, reference, platform, &access, observer),
+        |Pulled { digest, was_there, .. }| {
+            let status = if *was_there { "Image is up to date for" } else { "Downloaded newer image for" };
+            vec![
+                json!({"status": format!("Digest: {digest}")}),
+                json!({"status": format!("Status: {status} {name}")}),
+            ]
+        },
+        |error| match error.kind() {
+            Kind::NotFound => Fault::missing(format!("{missing}: {error}")),
+            _ => error.into(),
+        },
+    )
+}
+
+fn import(daemon: &Daemon, exchange: &mut Exchange<'_>, platform: Option<Platform>) -> Outcome<Reply> {
+    let query = &exchange.head.query;
+    let name = query.text("repo").map(|name| super::reference(name, query.text("tag"))).transpose()?;
+    if name.as_ref().is_some_and(|name| name.digest.is_some()) {
+        return Err(Fault::invalid("cannot import digest reference"));
+    }
+    let mut execution = Execution::default();
+    for change in query.texts("changes") {
+        apply_change(&mut execution, change)?;
+    }
+    let message = query.text("message").unwrap_or("Imported from -").to_string();
+    let imported = Imported {
+        name: name.as_ref(),
+        platform: platform.unwrap_or_else(Platform::of_machine),
+        message: Some(message),
+        execution,
+    };
+    let record = import_tar(&daemon.store, exchange.body(), imported)?;
+    let mut stream = exchange.stream("application/json")?;
+    stream.document(&json!({"status": record.id}))?;
+    exchange.end(stream)
+}

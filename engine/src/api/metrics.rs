@@ -1,0 +1,62 @@
+//! `/metrics`: figures for Prometheus.
+
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use super::daemon::Daemon;
+use super::exchange::{Exchange, Reply};
+use super::fault::{Fault, Outcome};
+use crate::container::Status;
+
+/// What is counted.
+#[derive(Debug, Default)]
+pub struct Counters {
+    good: AtomicU64,
+    refused: AtomicU64,
+    failed: AtomicU64,
+}
+
+impl Counters {
+    /// Counts an answer.
+    pub fn count(&self, status: u16) {
+        let counter = match status {
+            500.. => &self.failed,
+            400.. => &self.refused,
+            _ => &self.good,
+        };
+        counter.fetch_add(1, Ordering::Relaxed);
+    }
+}
+
+/// What Prometheus reads, if the daemon was told to show it.
+pub fn metrics(daemon: &Daemon, exchange: &mut Exchange<'_>) -> Outcome<Reply> {
+    if !daemon.has_metrics {
+        return Err(Fault::no_page());
+    }
+    let store = &daemon.store;
+    let mut states: BTreeMap<&str, usize> = BTreeMap::new();
+    for folder in store.containers().list()? {
+        *states.entry(Status::of(store, &folder)?.name()).or_default() += 1;
+    }
+    let (images, volumes) = (store.images().list()?.len(), store.volumes().list()?.len());
+    let Counters { good, refused, failed } = &daemon.counters;
+    let mut text = String::new();
+    let head = |text: &mut String, name: &str, kind: &str, help: &str| {
+        *text += &format!("# HELP {name} {help}\n# TYPE {name} {kind}\n");
+    };
+    head(&mut text, "boxd_requests_total", "counter", "Requests that were answered.");
+    for (result, counter) in [("ok", good), ("refused", refused), ("failed", failed)] {
+        text += &format!("boxd_requests_total{{result=\"{result}\"}} {}\n", counter.load(Ordering::Relaxed));
+    }
+    head(&mut text, "boxd_containers", "gauge", "Containers by their states.");
+    for (state, count) in states {
+        text += &format!("boxd_containers{{state=\"{state}\"}} {count}\n");
+    }
+    head(&mut text, "boxd_images", "gauge", "Names of images.");
+    text += &format!("boxd_images {images}\n");
+    head(&mut text, "boxd_volumes", "gauge", "Volumes.");
+    text += &format!("boxd_volumes {volumes}\n");
+    let mut stream = exchange.stream("text/plain; version=0.0.4; charset=utf-8")?;
+    std::io::Write::write_all(&mut stream, text.as_bytes())?;
+    exchange.end(stream)
+}

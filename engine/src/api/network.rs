@@ -1,0 +1,390 @@
+//! `/networks`.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use pillbox::container::{STORE, worded};
+use pillbox_network::Cidr;
+use pillbox_network::network::Network;
+use serde::Deserialize;
+use serde_json::{Value, json};
+
+use super::daemon::Daemon;
+use super::exchange::{Exchange, Reply};
+use super::fault::{Fault, Outcome};
+use super::query::Filters;
+use crate::command::{is_labelled, make_network, prune_networks, remove_network};
+use crate::container::{ContainerRecord, network_name, network_settings, own_network_id};
+use crate::error::Kind;
+use crate::store::{NetworkDriver, NetworkRecord, Store, random_id};
+use crate::time::{Moment, rfc3339};
+
+/// Networks that are always there, and their drivers.
+const OWN: [(&str, &str); 3] = [("bridge", "bridge"), ("host", "host"), ("none", "null")];
+
+/// The bridge of containers that name no network.
+const DEFAULT_BRIDGE: &str = "pillbox0";
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(rename_all = "PascalCase", default)]
+struct CreateBody {
+    name: String,
+    driver: String,
+    internal: bool,
+    ingress: bool,
+    config_only: bool,
+    #[serde(rename = "IPAM")]
+    ipam: Ipam,
+    options: BTreeMap<String, String>,
+    labels: BTreeMap<String, String>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(rename_all = "PascalCase", default)]
+struct Ipam {
+    driver: String,
+    config: Vec<IpamConfig>,
+    options: BTreeMap<String, String>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(rename_all = "PascalCase", default)]
+struct IpamConfig {
+    subnet: String,
+    gateway: String,
+    #[serde(rename = "IPRange")]
+    ip_range: String,
+    auxiliary_addresses: BTreeMap<String, String>,
+}
+
+/// What is looked up once for all documents.
+struct Facts {
+    /// What exists on the host at this moment.
+    networks: Vec<Network>,
+    containers: Vec<(ContainerRecord, Value)>,
+}
+
+impl Facts {
+    fn look(store: &Store) -> Outcome<Facts> {
+        let found = match pillbox_network::store::Store::find(Path::new(STORE)) {
+            Ok(Some(known)) => pillbox_network::inspect::list(&known).map_err(worded)?.networks,
+            // An ordinary user's are in user mode.
+            Ok(None) | Err(_) => Vec::new(),
+        };
+        let mut containers = Vec::new();
+        for record in ContainerRecord::list(store)? {
+            let settings = network_settings(store, &record, Vec::new());
+            containers.push((record, settings));
+        }
+        Ok(Facts { networks: found, containers })
+    }
+
+    /// Subnets with their gateways.
+    fn ranges(&self, link: &str, asked: &[String]) -> Vec<Value> {
+        let found = self.networks.iter().find(|network| network.link == link || network.name == link);
+        let subnets: Vec<Cidr> = match found {
+            Some(network) => network.gateways(),
+            None => asked.iter().filter_map(|text| Cidr::parse(text)).collect(),
+        };
+        let range = |cidr: Cidr| {
+            let gateway = match found {
+                Some(_) => cidr.ip,
+                None => cidr.hosts().0,
+            };
+            json!({"Subnet": cidr.network().to_string(), "Gateway": gateway.to_string()})
+        };
+        subnets.into_iter().map(range).collect()
+    }
+
+    /// The containers that are connected to a network.
+    fn containers(&self, network: &str) -> Value {
+        let mut containers = serde_json::Map::new();
+        for (record, settings) in &self.containers {
+            let endpoint = &settings["Networks"][network];
+            let with_prefix = |address: &str, prefix: &str| match endpoint[address].as_str() {
+                Some(text) if !text.is_empty() => format!("{text}/{}", endpoint[prefix]),
+                _ => String::new(),
+            };
+            let four = with_prefix("IPAddress", "IPPrefixLen");
+            if four.is_empty() {
+                continue;
+            }
+            containers.insert(
+                record.id.clone(),
+                json!({
+                    "Name": record.name,
+                    "EndpointID": endpoint["EndpointID"].as_str().unwrap_or_default(),
+                    "MacAddress": endpoint["MacAddress"],
+                    "IPv4Address": four,
+                    "IPv6Address": with_prefix("GlobalIPv6Address", "GlobalIPv6PrefixLen"),
+                }),
+            );
+        }
+        Value::Object(containers)
+    }
+}
+
+fn own_document(name: &str, driver: &str, facts: &Facts) -> Value {
+    let config = if name == "bridge" { facts.ranges(DEFAULT_BRIDGE, &[]) } else { Vec::new() };
+    let options = match name {
+        "bridge" => {
+            json!({"com.docker.network.bridge.default_bridge": "true", "com.docker.network.bridge.name": DEFAULT_BRIDGE})
+        }
+        _ => json!({}),
+    };
+    document(name, &own_network_id(name), Moment(0), driver, false, config, options, &BTreeMap::new(), facts)
+}
+
+fn record_document(record: &NetworkRecord, facts: &Facts) -> Value {
+    let mut options = serde_json::Map::new();
+    if let Some(mtu) = record.mtu {
+        options.insert("com.docker.network.driver.mtu".into(), json!(mtu.to_string()));
+    }
+    let driver = match record.driver {
+        NetworkDriver::Bridge => "bridge",
+        NetworkDriver::Macvlan => "macvlan",
+        NetworkDriver::Ipvlan => "ipvlan",
+    };
+    if driver != "bridge" {
+        options.insert("parent".into(), json!(record.link));
+    }
+    let NetworkRecord { name, id, created, internal, labels, link, subnets, .. } = record;
+    let config = facts.ranges(link, subnets);
+    document(name, id, *created, driver, *internal, config, Value::Object(options), labels, facts)
+}
+
+#[allow(clippy::too_many_arguments)]
+fn document(
+    name: &str,
+    id: &str,
+    created: Moment,
+    driver: &str,
+    internal: bool,
+    config: Vec<Value>,
+    options: Value,
+    labels: &BTreeMap<String, String>,
+    facts: &Facts,
+) -> Value {
+    let has_six = config.iter().any(|range| range["Subnet"].as_str().is_some_and(|text| text.contains(':')));
+    json!({
+        "Name": name,
+        "Id": id,
+        "Created": rfc3339(created),
+        "Scope": "local",
+        "Driver": driver,
+        "EnableIPv4": true,
+        "EnableIPv6": has_six,
+        "IPAM": {"Driver": "default", "Options": {}, "Config": config},
+        "Internal": internal,
+        "Attachable": false,
+        "Ingress": false,
+        "ConfigFrom": {"Network": ""},
+        "ConfigOnly": false,
+        "Containers": facts.containers(name),
+        "Options": options,
+        "Labels": labels,
+    })
+}
+
+fn all(store: &Store, facts: &Facts) -> Outcome<Vec<Value>> {
+    let own = OWN.iter().map(|(name, driver)| own_document(name, driver, facts));
+    let records = store.networks().list()?;
+    Ok(records.iter().map(|record| record_document(record, facts)).chain(own).collect())
+}
+
+/// Which networks there are.
+pub fn list(daemon: &Daemon, exchange: &mut Exchange<'_>) -> Outcome<Reply> {
+    let filters =
+        exchange.head.query.filters(&["dangling", "driver", "id", "label", "name", "scope", "type"])?;
+    let is_dangling = filters.flag("dangling")?;
+    let used: Vec<String> = ContainerRecord::list(&daemon.store)?
+        .iter()
+        .map(|record| network_name(&record.options.network.mode))
+        .collect();
+    let mut documents = all(&daemon.store, &Facts::look(&daemon.store)?)?;
+    documents.retain(|document| {
+        let is_own = is_own(document["Name"].as_str().unwrap_or_default());
+        let is_used = used.iter().any(|name| document["Name"] == **name);
+        is_wanted(document, &filters) && is_dangling.is_none_or(|wanted| wanted == (!is_own && !is_used))
+    });
+    for document in &mut documents {
+        document["Containers"] = json!({});
+    }
+    Ok(Reply::Json(200, Value::Array(documents)))
+}
+
+fn is_own(name: &str) -> bool {
+    OWN.iter().any(|(own, _)| *own == name)
+}
+
+fn is_wanted(document: &Value, filters: &Filters) -> bool {
+    let text = |member: &str| document[member].as_str().unwrap_or_default();
+    let labels: BTreeMap<String, String> =
+        serde_json::from_value(document["Labels"].clone()).unwrap_or_default();
+    let kind = if is_own(text("Name")) { "builtin" } else { "custom" };
+    filters.any("driver", |value| text("Driver") == value)
+        && filters.any("id", |value| text("Id").starts_with(value))
+        && filters.all("label", |value| is_labelled(&labels, value))
+        && filters.any("name", |value| is_named(text("Name"), value))
+        && filters.any("scope", |value| value == "local")
+        && filters.any("type", |value| kind == value)
+}
+
+/// A part of a name, or with `^` and `$` all of it.
+fn is_named(name: &str, wanted: &str) -> bool {
+    match (wanted.strip_prefix('^'), wanted.strip_suffix('$')) {
+        (Some(_), Some(_)) => name == wanted.trim_start_matches('^').trim_end_matches('$'),
+        (Some(beginning), None) => name.starts_with(beginning),
+        (None, Some(end)) => name.ends_with(end),
+        (None, None) => name.contains(wanted),
+    }
+}
+
+/// Everything that is known of one.
+pub fn inspect(daemon: &Daemon, exchange: &mut Exchange<'_>) -> Outcome<Reply> {
+    let name = exchange.parameter(0);
+    let facts = Facts::look(&daemon.store)?;
+    let own = OWN
+        .iter()
+        .find(|(own, _)| *own == name || (name.len() >= 12 && own_network_id(own).starts_with(name)));
+    if let Some((name, driver)) = own {
+        return Ok(Reply::Json(200, own_document(name, driver, &facts)));
+    }
+    Ok(Reply::Json(200, record_document(&daemon.network(name)?, &facts)))
+}
+
+/// Makes one.
+pub fn create(daemon: &Daemon, exchange: &mut Exchange<'_>) -> Outcome<Reply> {
+    let body: CreateBody = exchange.document()?;
+    if body.ingress || body.config_only {
+        return Err(Fault::invalid("Ingress and ConfigOnly are of swarms, which box has none of"));
+    }
+    let name = body.name.clone();
+    let record = record(body)?;
+    let id = record.id.clone();
+    if daemon.store.networks().find(&name).is_ok_and(|known| known.name == name) {
+        return Err(Fault::conflict(format!("network with name {name} already exists")));
+    }
+    make_network(&daemon.store, &record).map_err(|error| match error.kind() {
+        Kind::Conflict if is_own(&name) => {
+            Fault::new(403, format!("operation is not permitted on predefined {name} network "))
+        }
+        Kind::Conflict => Fault::new(
+            403,
+            format!("invalid pool request: Pool overlaps with other one on this address space: {error}"),
+        ),
+        _ => error.into(),
+    })?;
+    Ok(Reply::Json(201, json!({"Id": id, "Warning": ""})))
+}
+
+fn record(body: CreateBody) -> Outcome<NetworkRecord> {
+    let driver = match body.driver.as_str() {
+        "" | "bridge" => NetworkDriver::Bridge,
+        "macvlan" => NetworkDriver::Macvlan,
+        "ipvlan" => NetworkDriver::Ipvlan,
+        other => {
+            return Err(Fault::missing(format!(
+                "could not find plugin {other} in v1 plugin registry: plugin not found"
+            )));
+        }
+    };
+    if !matches!(body.ipam.driver.as_str(), "" | "default") || !body.ipam.options.is_empty() {
+        return Err(Fault::invalid(format!(
+            "IPAM.Driver: {}: must be default, without options",
+            body.ipam.driver
+        )));
+    }
+    let subnets = body.ipam.config.iter().map(subnet).collect::<Outcome<Vec<_>>>()?;
+    let id = random_id()?;
+    let (mut link, mut mtu) = (format!("pb{}", &id[..10]), None);
+    for (name, value) in &body.options {
+        let wrong = || Fault::invalid(format!("Options.{name}: {value}: must be a number of bytes"));
+        match name.as_str() {
+            "com.docker.network.bridge.name" if driver == NetworkDriver::Bridge => link.clone_from(value),
+            "parent" if driver != NetworkDriver::Bridge => link.clone_from(value),
+            "com.docker.network.driver.mtu" | "mtu" => mtu = Some(value.parse().map_err(|_| wrong())?),
+            "com.docker.network.bridge.enable_icc" | "com.docker.network.bridge.enable_ip_masquerade"
+                if value == "true" => {}
+            _ => return Err(Fault::invalid(format!("Options.{name}: {value}: box has no such option"))),
+        }
+    }
+    if driver != NetworkDriver::Bridge && !body.options.contains_key("parent") {
+        return Err(Fault::invalid("Options.parent says over which link of the host's"));
+    }
+    Ok(NetworkRecord {
+        id,
+        name: body.name,
+        driver,
+        link,
+        subnets: subnets.into_iter().flatten().collect(),
+        internal: body.internal,
+        mtu,
+        labels: body.labels,
+        created: Moment::now(),
+    })
+}
+
+/// A subnet whose gateway is its first address, as all of box's are.
+fn subnet(config: &IpamConfig) -> Outcome<Option<String>> {
+    let IpamConfig { subnet, gateway, ip_range, auxiliary_addresses } = config;
+    if !ip_range.is_empty() || !auxiliary_addresses.is_empty() {
+        return Err(Fault::invalid(
+            "IPAM.Config: IPRange and AuxiliaryAddresses are not there: leave them out",
+        ));
+    }
+    if subnet.is_empty() {
+        return match gateway.is_empty() {
+            true => Ok(None),
+            false => Err(Fault::invalid(format!("IPAM.Config.Gateway: {gateway}: Subnet is missing"))),
+        };
+    }
+    let parsed = Cidr::parse(subnet)
+        .ok_or_else(|| Fault::invalid(format!("invalid subnet {subnet}: must be as 10.89.0.0/24")))?;
+    let first = parsed.network().hosts().0.to_string();
+    match gateway.is_empty() || *gateway == first {
+        true => Ok(Some(subnet.clone())),
+        false => {
+            Err(Fault::invalid(format!("IPAM.Config.Gateway: {gateway}: must be the first address, {first}")))
+        }
+    }
+}
+
+/// Removes one.
+pub fn remove(daemon: &Daemon, exchange: &mut Exchange<'_>) -> Outcome<Reply> {
+    let name = exchange.parameter(0);
+    if is_own(name) {
+        return Err(Fault::new(403, format!("{name} is a pre-defined network and cannot be removed")));
+    }
+    let record = daemon.network(name)?;
+    remove_network(&daemon.store, &record.name).map_err(|error| match error.kind() {
+        Kind::Conflict => {
+            let facts =
+                Facts::look(&daemon.store).map(|facts| facts.containers(&record.name)).unwrap_or_default();
+            let ends = facts.as_object().into_iter().flatten();
+            let ends: Vec<String> =
+                ends.map(|(id, end)| format!("name:{} id:{:?}", end["Name"], &id[..12])).collect();
+            let name = &record.name;
+            Fault::new(
+                403,
+                format!(
+                    "error while removing network: network {name} has active endpoints ({})",
+                    ends.join(", ")
+                ),
+            )
+        }
+        _ => error.into(),
+    })?;
+    Ok(Reply::Empty(204))
+}
+
+/// Removes those that no container has.
+pub fn prune(daemon: &Daemon, exchange: &mut Exchange<'_>) -> Outcome<Reply> {
+    let filters = exchange.head.query.filters(&["until", "label", "label!"])?;
+    if let Some(name) = ["until", "label", "label!"].into_iter().find(|name| filters.has(name)) {
+        return Err(Fault::invalid(format!("invalid filter '{name}': networks are pruned without it")));
+    }
+    let names = prune_networks(&daemon.store)?;
+    let deleted = if names.is_empty() { Value::Null } else { json!(names) };
+    Ok(Reply::Json(200, json!({ "NetworksDeleted": deleted })))
+}

@@ -1,0 +1,28 @@
+//! What belongs to swarms, which box has none of.
+
+use super::daemon::Daemon;
+use super::exchange::{Exchange, Reply};
+use super::fault::{Fault, Outcome};
+
+/// Nodes, services, tasks, secrets, configurations.
+pub fn refuse(_: &Daemon, _: &mut Exchange<'_>) -> Outcome<Reply> {
+    Err(Fault::new(
+        503,
+        "This node is not a swarm manager. Use \"docker swarm init\" or \"docker swarm join\" to connect this node to swarm and try again.",
+    ))
+}
+
+/// Of a machine that is part of none.
+pub fn not_part(_: &Daemon, _: &mut Exchange<'_>) -> Outcome<Reply> {
+    Err(Fault::new(503, "This node is not part of a swarm"))
+}
+
+/// Plugins of the daemon's: none.
+pub fn no_plugins(_: &Daemon, _: &mut Exchange<'_>) -> Outcome<Reply> {
+    Ok(Reply::Json(200, serde_json::json!([])))
+}
+
+/// One of them.
+pub fn no_plugin(_: &Daemon, exchange: &mut Exchange<'_>) -> Outcome<Reply> {
+    Err(Fault::missing(format!("plugin {:?} not found", exchange.parameter(0))))
+}

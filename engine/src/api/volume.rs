@@ -1,0 +1,129 @@
+//! `/volumes`.
+
+use std::collections::BTreeMap;
+
+use serde::Deserialize;
+use serde_json::{Value, json};
+
+use super::daemon::Daemon;
+use super::exchange::{Exchange, Reply};
+use super::fault::{Fault, Outcome};
+use crate::command::{is_labelled, note_volume, prune_volumes, volumes_in_use};
+use crate::container::{ContainerRecord, check_volume_name, is_volume_used};
+use crate::error::Kind;
+use crate::store::{Store, VolumeRecord};
+use crate::time::rfc3339;
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(rename_all = "PascalCase", default)]
+struct CreateBody {
+    name: String,
+    driver: String,
+    driver_opts: BTreeMap<String, String>,
+    labels: BTreeMap<String, String>,
+}
+
+/// A volume as Docker describes it.
+pub fn document(store: &Store, record: &VolumeRecord) -> Value {
+    let mut labels = record.labels.clone();
+    if record.is_anonymous {
+        labels.insert("com.docker.volume.anonymous".into(), String::new());
+    }
+    json!({
+        "Name": record.name,
+        "Driver": "local",
+        "Mountpoint": store.volumes().path(&record.name),
+        "CreatedAt": rfc3339(record.created),
+        "Labels": labels,
+        "Options": null,
+        "Scope": "local",
+    })
+}
+
+fn find(daemon: &Daemon, name: &str) -> Outcome<VolumeRecord> {
+    let missing = || Fault::missing(format!("get {name}: no such volume"));
+    check_volume_name(name).map_err(|_| missing())?;
+    daemon.store.volumes().find(name)?.ok_or_else(missing)
+}
+
+/// Which volumes there are.
+pub fn list(daemon: &Daemon, exchange: &mut Exchange<'_>) -> Outcome<Reply> {
+    let filters = exchange.head.query.filters(&["dangling", "driver", "label", "name"])?;
+    let is_dangling = filters.flag("dangling")?;
+    let used = volumes_in_use(&daemon.store)?;
+    let mut records = daemon.store.volumes().list()?;
+    records.retain(|record| {
+        is_dangling.is_none_or(|wanted| wanted != used.contains(&record.name))
+            && filters.any("name", |value| record.name.contains(value))
+            && filters.all("label", |value| is_labelled(&record.labels, value))
+            && filters.any("driver", |value| value == "local")
+    });
+    let documents: Vec<Value> = records.iter().map(|record| document(&daemon.store, record)).collect();
+    Ok(Reply::Json(200, json!({"Volumes": documents, "Warnings": null})))
+}
+
+/// Everything that is known of one.
+pub fn inspect(daemon: &Daemon, exchange: &mut Exchange<'_>) -> Outcome<Reply> {
+    Ok(Reply::Json(200, document(&daemon.store, &find(daemon, exchange.parameter(0))?)))
+}
+
+/// Makes one, unless it is there.
+pub fn create(daemon: &Daemon, exchange: &mut Exchange<'_>) -> Outcome<Reply> {
+    let body: CreateBody = exchange.document_if_any()?.unwrap_or_default();
+    if !matches!(body.driver.as_str(), "" | "local") {
+        return Err(Fault::missing(format!(
+            "error looking up volume plugin {}: plugin not found",
+            body.driver
+        )));
+    }
+    if let Some(name) = body.driver_opts.keys().next() {
+        return Err(Fault::invalid(format!("DriverOpts.{name}: box has no options of volumes")));
+    }
+    let volumes = daemon.store.volumes();
+    let record = match body.name.as_str() {
+        "" => volumes.make_anonymous()?,
+        name => {
+            check_volume_name(name)?;
+            volumes.make(name, &body.labels)?
+        }
+    };
+    note_volume(&daemon.store, &record.name, "create");
+    Ok(Reply::Json(201, document(&daemon.store, &record)))
+}
+
+/// Removes one.
+pub fn remove(daemon: &Daemon, exchange: &mut Exchange<'_>) -> Outcome<Reply> {
+    let name = exchange.parameter(0);
+    let found = find(daemon, name);
+    if found.is_err() && exchange.head.query.is_set("force") {
+        return Ok(Reply::Empty(204));
+    }
+    found?;
+    let users: Vec<String> = ContainerRecord::list(&daemon.store)?
+        .into_iter()
+        .filter(|record| record.options.volumes().any(|known| known == name))
+        .map(|record| record.id)
+        .collect();
+    if !users.is_empty() {
+        return Err(Fault::conflict(format!("remove {name}: volume is in use - [{}]", users.join(", "))));
+    }
+    match daemon.store.volumes().remove(name, || is_volume_used(&daemon.store, name)) {
+        // Somebody else was faster.
+        Err(error) if error.kind() == Kind::NotFound => {}
+        removed => removed?,
+    }
+    note_volume(&daemon.store, name, "destroy");
+    Ok(Reply::Empty(204))
+}
+
+/// Removes those that no container has.
+pub fn prune(daemon: &Daemon, exchange: &mut Exchange<'_>) -> Outcome<Reply> {
+    let filters = exchange.head.query.filters(&["all", "label", "label!"])?;
+    if let Some(name) = ["label", "label!"].into_iter().find(|name| filters.has(name)) {
+        return Err(Fault::invalid(format!("invalid filter '{name}': volumes are pruned without it")));
+    }
+    let all = filters.flag("all")?.unwrap_or(false);
+    let (names, freed) = prune_volumes(&daemon.store, all)?;
+    let deleted = if names.is_empty() { Value::Null } else { json!(names) };
+    Ok(Reply::Json(200, json!({"VolumesDeleted": deleted, "SpaceReclaimed": freed})))
+}
