@@ -5,7 +5,7 @@ use std::io::{Read, Write};
 use super::assemble::{self, Assembly};
 use crate::digest::Digest;
 use crate::error::{Error, Result};
-use crate::image::{ChainId, Configuration, History, Platform, RootFs};
+use crate::image::{ChainId, Configuration, Execution, History, Platform, RootFs};
 use crate::reference::Reference;
 use crate::store::{CompleteBlob, ImageRecord, NamelessBlob, Store};
 use crate::time::{Moment, rfc3339};
@@ -19,6 +19,8 @@ pub struct Imported<'a> {
     pub platform: Platform,
     /// A comment in its history.
     pub message: Option<String>,
+    /// How it is run.
+    pub execution: Execution,
 }
 
 /// Imports a tar, compressed or not: it is kept as it is, and unpacked on the way.
@@ -35,6 +37,7 @@ pub fn import(store: &Store, stream: &mut (dyn Read + Send), imported: Imported<
         architecture: imported.platform.architecture,
         os: imported.platform.os,
         variant: imported.platform.variant,
+        config: imported.execution,
         rootfs: RootFs { kind: "layers".to_string(), diff_ids: vec![unpacked.record.diff_id] },
         history: vec![History { created: Some(created), comment: imported.message, ..History::default() }],
         ..Configuration::default()

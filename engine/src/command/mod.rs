@@ -34,9 +34,12 @@ mod manifest;
 mod moment;
 mod mount_flags;
 mod network;
+mod network_list;
+mod output;
 mod progress;
 mod project;
 mod prune;
+mod prune_filter;
 mod ps;
 mod pull;
 mod push;
@@ -56,6 +59,7 @@ mod tag;
 mod template;
 mod top;
 mod update;
+mod usage;
 mod version;
 mod volume;
 
@@ -67,7 +71,7 @@ use stdout::print;
 use crate::container::{Outcome, sweep};
 use crate::error::{Error, Kind, Result, STATUS};
 use crate::message;
-use crate::store::{ContainerFolder, Environment, Place, Store};
+use crate::store::{Broken, ContainerFolder, Environment, Place, Store};
 
 /// All commands.
 pub const COMMANDS: &[Command] = &[
@@ -99,7 +103,7 @@ pub const COMMANDS: &[Command] = &[
     events::COMMAND,
     boot::COMMAND,
     network::CREATE,
-    network::LS,
+    network_list::COMMAND,
     network::INSPECT,
     network::RM,
     volume::CREATE,
@@ -195,6 +199,13 @@ fn whole<T>(folder: &ContainerFolder, result: Result<T>) -> Option<T> {
             None
         }
         Ok(value) => Some(value),
+    }
+}
+
+/// Records that cannot be read are told, because a list passes over them.
+fn tell_broken(broken: &[Broken]) {
+    for record in broken {
+        say(&format!("warning: {record}: box system check --repair"));
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use super::table::table;
+use super::table::columns;
 use super::{Arguments, Command, Global, print};
 use crate::container::{ProcessLine, pids, processes};
 use crate::error::{Context, Error, Result};
@@ -30,8 +30,10 @@ fn top(global: &Global, arguments: &Arguments) -> Result<u8> {
 
 /// As ps -ef shows them.
 fn own(store: &Store, folder: &ContainerFolder) -> Result<String> {
-    let cells: Vec<[String; 8]> = processes(store, folder)?.iter().map(cells).collect();
-    Ok(table(["UID", "PID", "PPID", "C", "STIME", "TTY", "TIME", "CMD"], &cells))
+    let heads = ["UID", "PID", "PPID", "C", "STIME", "TTY", "TIME", "CMD"].map(str::to_string);
+    let mut lines = vec![heads.to_vec()];
+    lines.extend(processes(store, folder)?.iter().map(|process| cells(process).to_vec()));
+    Ok(columns(&lines))
 }
 
 fn cells(process: &ProcessLine) -> [String; 8] {

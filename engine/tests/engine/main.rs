@@ -1,5 +1,6 @@
 //! box as people use it: the built program, a root file system made on the spot, in namespaces of the tests' own. Needs root.
 
+mod broken;
 mod detached;
 mod distribution;
 mod explain;
