@@ -381,10 +381,7 @@ pub fn remove(daemon: &Daemon, exchange: &mut Exchange<'_>) -> Outcome<Reply> {
 /// Removes those that no container has.
 pub fn prune(daemon: &Daemon, exchange: &mut Exchange<'_>) -> Outcome<Reply> {
     let filters = exchange.head.query.filters(&["until", "label", "label!"])?;
-    if let Some(name) = ["until", "label", "label!"].into_iter().find(|name| filters.has(name)) {
-        return Err(Fault::invalid(format!("invalid filter '{name}': networks are pruned without it")));
-    }
-    let names = prune_networks(&daemon.store)?;
+    let names = prune_networks(&daemon.store, &filters.prune_filter()?)?;
     let deleted = if names.is_empty() { Value::Null } else { json!(names) };
     Ok(Reply::Json(200, json!({ "NetworksDeleted": deleted })))
 }

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use serde_json::Value;
 
 use super::fault::{Fault, Outcome};
+use crate::command::PruneFilter;
 
 /// What stands behind `?`.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -124,6 +125,16 @@ impl Filters {
             filters.insert(name, values);
         }
         Ok(Filters(filters))
+    }
+
+    /// What is to be removed, by `until` and labels.
+    ///
+    /// # Errors
+    /// `until` tells no moment.
+    pub fn prune_filter(&self) -> Outcome<PruneFilter> {
+        let of = |name: &'static str| self.values(name).map(|value| (name.to_string(), value.to_string()));
+        let pairs = ["until", "label", "label!"].into_iter().flat_map(of);
+        Ok(PruneFilter::of(pairs.collect::<Vec<_>>())?)
     }
 
     /// The values of one name.

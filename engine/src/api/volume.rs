@@ -119,11 +119,8 @@ pub fn remove(daemon: &Daemon, exchange: &mut Exchange<'_>) -> Outcome<Reply> {
 /// Removes those that no container has.
 pub fn prune(daemon: &Daemon, exchange: &mut Exchange<'_>) -> Outcome<Reply> {
     let filters = exchange.head.query.filters(&["all", "label", "label!"])?;
-    if let Some(name) = ["label", "label!"].into_iter().find(|name| filters.has(name)) {
-        return Err(Fault::invalid(format!("invalid filter '{name}': volumes are pruned without it")));
-    }
     let all = filters.flag("all")?.unwrap_or(false);
-    let (names, freed) = prune_volumes(&daemon.store, all)?;
+    let (names, freed) = prune_volumes(&daemon.store, all, &filters.prune_filter()?)?;
     let deleted = if names.is_empty() { Value::Null } else { json!(names) };
     Ok(Reply::Json(200, json!({"VolumesDeleted": deleted, "SpaceReclaimed": freed})))
 }

@@ -24,6 +24,11 @@ impl Filters {
         Ok(Filters(arguments.texts("filter")?.into_iter().map(parse).collect::<Result<_>>()?))
     }
 
+    /// Those that are known to be names of filters.
+    pub fn of(pairs: impl IntoIterator<Item = (String, String)>) -> Filters {
+        Filters(pairs.into_iter().collect())
+    }
+
     /// Refuses a value that none can be, or a misspelt one would silently mean nothing.
     ///
     /// # Errors
@@ -53,17 +58,13 @@ impl Filters {
         moments.collect::<Result<Vec<_>>>().map(|moments| moments.into_iter().min())
     }
 
-    /// None: everything is meant.
-    pub fn none() -> Filters {
-        Filters(Vec::new())
-    }
-
     /// Whether there is one of that name.
     pub fn has(&self, name: &str) -> bool {
         self.values(name).next().is_some()
     }
 
-    fn values<'a>(&'a self, name: &'a str) -> impl Iterator<Item = &'a str> {
+    /// The values of one name.
+    pub fn values<'a>(&'a self, name: &'a str) -> impl Iterator<Item = &'a str> {
         self.0.iter().filter(move |(known, _)| known == name).map(|(_, value)| value.as_str())
     }
 

@@ -31,11 +31,8 @@ fn documents(gone: &ImagesGone) -> Vec<Value> {
 /// Removes images that nobody needs.
 pub fn prune(daemon: &Daemon, exchange: &mut Exchange<'_>) -> Outcome<Reply> {
     let filters = exchange.head.query.filters(&["dangling", "until", "label", "label!"])?;
-    if let Some(name) = ["until", "label", "label!"].into_iter().find(|name| filters.has(name)) {
-        return Err(Fault::invalid(format!("invalid filter '{name}': images are pruned without it")));
-    }
     let all = filters.flag("dangling")? == Some(false);
-    let (gone, freed) = prune_images(&daemon.store, all)?;
+    let (gone, freed) = prune_images(&daemon.store, all, &filters.prune_filter()?)?;
     let documents = documents(&gone);
     let deleted = if documents.is_empty() { Value::Null } else { Value::Array(documents) };
     Ok(Reply::Json(200, json!({"ImagesDeleted": deleted, "SpaceReclaimed": freed})))
