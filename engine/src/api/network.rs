@@ -13,7 +13,7 @@ use super::daemon::Daemon;
 use super::exchange::{Exchange, Reply};
 use super::fault::{Fault, Outcome};
 use super::query::Filters;
-use crate::command::{is_labelled, make_network, prune_networks, remove_network};
+use crate::command::{PruneFilter, is_labelled, make_network, prune_networks, remove_network};
 use crate::container::{ContainerRecord, network_name, network_settings, own_network_id};
 use crate::error::Kind;
 use crate::store::{NetworkDriver, NetworkRecord, Store, random_id};
@@ -384,7 +384,7 @@ pub fn prune(daemon: &Daemon, exchange: &mut Exchange<'_>) -> Outcome<Reply> {
     if let Some(name) = ["until", "label", "label!"].into_iter().find(|name| filters.has(name)) {
         return Err(Fault::invalid(format!("invalid filter '{name}': networks are pruned without it")));
     }
-    let names = prune_networks(&daemon.store)?;
+    let names = prune_networks(&daemon.store, &PruneFilter::default())?;
     let deleted = if names.is_empty() { Value::Null } else { json!(names) };
     Ok(Reply::Json(200, json!({ "NetworksDeleted": deleted })))
 }

@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use super::daemon::Daemon;
 use super::exchange::{Exchange, Reply};
 use super::fault::{Fault, Outcome};
-use crate::command::{is_labelled, note_volume, prune_volumes, volumes_in_use};
+use crate::command::{PruneFilter, is_labelled, note_volume, prune_volumes, volumes_in_use};
 use crate::container::{ContainerRecord, check_volume_name, is_volume_used};
 use crate::error::Kind;
 use crate::store::{Store, VolumeRecord};
@@ -123,7 +123,7 @@ pub fn prune(daemon: &Daemon, exchange: &mut Exchange<'_>) -> Outcome<Reply> {
         return Err(Fault::invalid(format!("invalid filter '{name}': volumes are pruned without it")));
     }
     let all = filters.flag("all")?.unwrap_or(false);
-    let (names, freed) = prune_volumes(&daemon.store, all)?;
+    let (names, freed) = prune_volumes(&daemon.store, all, &PruneFilter::default())?;
     let deleted = if names.is_empty() { Value::Null } else { json!(names) };
     Ok(Reply::Json(200, json!({"VolumesDeleted": deleted, "SpaceReclaimed": freed})))
 }

@@ -5,6 +5,13 @@ use crate::container::{CommitOptions, commit as commit_container};
 use crate::error::Result;
 use crate::reference::Reference;
 
+pub const CHANGE: Flag = Flag {
+    long: "change",
+    short: Some('c'),
+    value: Some("INSTRUCTION"),
+    help: "how it is run, as in a Dockerfile: 'CMD [\"sh\"]'",
+};
+
 pub const COMMAND: Command = Command {
     name: "commit",
     aliases: &["container commit"],
@@ -14,12 +21,7 @@ pub const COMMAND: Command = Command {
     flags: &[&[
         Flag { long: "author", short: Some('a'), value: Some("NAME"), help: "who has made it" },
         Flag { long: "message", short: Some('m'), value: Some("TEXT"), help: "what for" },
-        Flag {
-            long: "change",
-            short: Some('c'),
-            value: Some("INSTRUCTION"),
-            help: "how it is run, as in a Dockerfile: 'CMD [\"sh\"]'",
-        },
+        CHANGE,
         Flag {
             long: "pause",
             short: Some('p'),

@@ -4,13 +4,13 @@ use std::path::PathBuf;
 
 use super::limit_flags::{bytes, devices, limits};
 use super::log_flags::log_options;
-use super::mount_flags::{parse_mount, parse_tmpfs, parse_volume};
+use super::mount_flags::{check_mount, parse_mount, parse_tmpfs, parse_volume};
 use super::project::Project;
 use super::{Arguments, Flag, say};
 use crate::container::size::parse_time;
 use crate::container::{
-    ExposedPort, HealthOptions, IpcAccess, Lifetime, NetworkMode, Options, Own, Restart, Seccomp, Sharing,
-    Source, Start, Streams, create,
+    ExposedPort, HealthOptions, IpcAccess, Lifetime, Mount, NetworkMode, Options, Own, Restart, Seccomp,
+    Sharing, Source, Start, Streams, create,
 };
 use crate::error::{Context, Error, Result};
 use crate::store::Store;
@@ -246,14 +246,19 @@ fn parse(arguments: &Arguments) -> Result<Options> {
     options.restart = restart(arguments)?;
     options.health = health(arguments)?;
     options.log = log_options(arguments)?;
+    let mut add = |flag: String, mount: Mount| -> Result<()> {
+        check_mount(&flag, &mount, &options.mounts)?;
+        options.mounts.push(mount);
+        Ok(())
+    };
     for volume in arguments.texts("volume")? {
-        options.mounts.push(parse_volume(&volume)?);
+        add(format!("--volume {volume}"), parse_volume(&volume)?)?;
     }
     for mount in arguments.texts("mount")? {
-        options.mounts.push(parse_mount(&mount)?);
+        add(format!("--mount {mount}"), parse_mount(&mount)?)?;
     }
     for tmpfs in arguments.texts("tmpfs")? {
-        options.mounts.push(parse_tmpfs(&tmpfs));
+        add(format!("--tmpfs {tmpfs}"), parse_tmpfs(&tmpfs)?)?;
     }
     options.volumes_from = arguments.texts("volumes-from")?;
     devices(arguments, &mut options)?;

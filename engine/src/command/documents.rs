@@ -23,7 +23,7 @@ pub fn show_documents(arguments: &Arguments, find: impl Fn(&str) -> Result<Value
     let text = match format {
         Format::Table => format!("{:#}\n", Value::Array(documents)),
         Format::Json => format!("{}\n", Value::Array(documents)),
-        Format::Template(_) => {
+        Format::Template(_) | Format::Columns(_) => {
             documents.iter().map(|document| format.row(document)).collect::<Result<String>>()?
         }
     };

@@ -8,7 +8,6 @@ use super::moment::parse_moment;
 use super::stdout::print_while_read;
 use super::{Arguments, Command, Flag, Global};
 use crate::error::{Error, Result};
-use crate::message;
 use crate::store::{Event, EventKind};
 use crate::time::{Moment, rfc3339};
 
@@ -74,6 +73,7 @@ fn show(event: &Event, filters: &Filters, format: &Format) -> Result<bool> {
     }
     let text = match format {
         Format::Table => line(event),
+        Format::Json => format!("{}\n", message(event)),
         format => format.row(&document(event))?,
     };
     print_while_read(&text)
@@ -98,19 +98,44 @@ fn line(event: &Event) -> String {
     let attributes: Vec<String> = attributes.iter().map(|(name, value)| format!("{name}={value}")).collect();
     let attributes = attributes.join(", ");
     let text = format!("{} {} {action} {id} ({attributes})", rfc3339(*time), kind.name());
-    format!("{}\n", message::line(&text))
+    format!("{}\n", crate::message::line(&text))
 }
 
+/// What templates are filled with.
 fn document(event: &Event) -> Value {
     let Event { time, kind, action, id, attributes } = event;
     json!({
         "Type": kind.name(),
         "Action": action,
         "Actor": {"ID": id, "Attributes": attributes},
-        "scope": "local",
-        "Time": time.0 / 1_000_000_000,
+        "Scope": "local",
+        "Time": seconds(*time),
         "TimeNano": time.0,
         "ID": id,
+        "From": attributes.get("image").map_or("", String::as_str),
         "Status": action,
     })
+}
+
+/// As Docker's clients get it.
+fn message(event: &Event) -> Value {
+    let Event { time, kind, action, id, attributes } = event;
+    let mut message = json!({
+        "Type": kind.name(),
+        "Action": action,
+        "Actor": {"ID": id, "Attributes": attributes},
+        "scope": "local",
+        "time": seconds(*time),
+        "timeNano": time.0,
+    });
+    if *kind == EventKind::Container {
+        message["status"] = json!(action);
+        message["id"] = json!(id);
+        message["from"] = json!(attributes.get("image"));
+    }
+    message
+}
+
+fn seconds(time: Moment) -> u64 {
+    time.0 / 1_000_000_000
 }

@@ -1,13 +1,13 @@
 //! cp, export, diff: the files of containers, running or not.
 
-use std::io::Write;
 use std::path::Path;
 
+use super::output::write_output;
 use super::{Arguments, Command, Flag, Global, print};
 use crate::container::{
     CopyOptions, copy_from_stream, copy_into, copy_out, copy_to_stream, export as export_files,
 };
-use crate::error::{Context, Error, Kind, Result};
+use crate::error::{Error, Kind, Result};
 use crate::layer::{ChangeKind, Rights};
 use crate::message;
 use crate::store::ContainerFolder;
@@ -98,12 +98,8 @@ fn cp(global: &Global, arguments: &Arguments) -> Result<u8> {
 fn export(global: &Global, arguments: &Arguments) -> Result<u8> {
     let store = global.store()?;
     let folder = store.containers().find(arguments.operand(0)?.unwrap_or_default())?;
-    let exported = match arguments.text("output")? {
-        Some(path) => {
-            let named = || format!("--output {path}");
-            let mut file = std::fs::File::create(path).context(named)?;
-            export_files(&store, &folder, &mut file).and_then(|()| file.flush().context(named))
-        }
+    let exported = match arguments.value("output") {
+        Some(path) => write_output(Path::new(path), |file| export_files(&store, &folder, file)),
         None if rustix::termios::isatty(rustix::stdio::stdout()) => {
             Err(Error::invalid("export: stdout is a terminal: say --output FILE, or send it elsewhere"))
         }

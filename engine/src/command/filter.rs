@@ -8,7 +8,7 @@ use crate::error::{Error, Result};
 use crate::time::Moment;
 
 /// The filters of a command line.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub struct Filters(Vec<(String, String)>);
 
 impl Filters {
@@ -53,9 +53,9 @@ impl Filters {
         moments.collect::<Result<Vec<_>>>().map(|moments| moments.into_iter().min())
     }
 
-    /// None: everything is meant.
-    pub fn none() -> Filters {
-        Filters(Vec::new())
+    /// Whether there is none.
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
     }
 
     /// Whether there is one of that name.
@@ -63,7 +63,8 @@ impl Filters {
         self.values(name).next().is_some()
     }
 
-    fn values<'a>(&'a self, name: &'a str) -> impl Iterator<Item = &'a str> {
+    /// The values of one name.
+    pub fn values<'a>(&'a self, name: &'a str) -> impl Iterator<Item = &'a str> {
         self.0.iter().filter(move |(known, _)| known == name).map(|(_, value)| value.as_str())
     }
 

@@ -2,9 +2,9 @@
 
 use serde_json::{Value, json};
 
-use super::format::Format;
+use super::format::{Format, Heads};
 use super::images::ago;
-use super::table::{human_size, shortened, table};
+use super::table::{human_size, shortened};
 use super::{Arguments, Command, Flag, Global, print};
 use crate::error::Result;
 use crate::image::Configuration;
@@ -32,6 +32,15 @@ pub const COMMAND: Command = Command {
     run: history,
 };
 
+const HEADS: &Heads = &[
+    ("ID", "IMAGE"),
+    ("CreatedSince", "CREATED"),
+    ("CreatedAt", "CREATED AT"),
+    ("CreatedBy", "CREATED BY"),
+    ("Size", "SIZE"),
+    ("Comment", "COMMENT"),
+];
+
 fn history(global: &Global, arguments: &Arguments) -> Result<u8> {
     let format = Format::parse(arguments.text("format")?)?;
     let store = global.store()?;
@@ -43,12 +52,8 @@ fn history(global: &Global, arguments: &Arguments) -> Result<u8> {
     if arguments.is_set("quiet") {
         return print(&rows.iter().map(|row| cell(row, "ID") + "\n").collect::<String>());
     }
-    if format != Format::Table {
-        return print(&rows.iter().map(|row| format.row(row)).collect::<Result<String>>()?);
-    }
-    let names = ["ID", if human { "CreatedSince" } else { "CreatedAt" }, "CreatedBy", "Size", "Comment"];
-    let cells: Vec<[String; 5]> = rows.iter().map(|row| names.map(|name| cell(row, name))).collect();
-    print(&table(["IMAGE", "CREATED", "CREATED BY", "SIZE", "COMMENT"], &cells))
+    let created = if human { "CreatedSince" } else { "CreatedAt" };
+    print(&format.show(&rows, HEADS, &["ID", created, "CreatedBy", "Size", "Comment"])?)
 }
 
 /// The last step first. Only the last one has an image.

@@ -3,13 +3,15 @@
 use std::collections::BTreeSet;
 
 use super::confirmation::{FORCE, is_confirmed};
+use super::prune_filter::{FILTER, PruneFilter};
 use super::rmi::{ImagesGone, deleted};
 use super::table::human_size;
 use super::{Arguments, Command, Flag, Global, print};
 use crate::container::ContainerRecord;
 use crate::error::Result;
 use crate::image::ImageId;
-use crate::store::Store;
+use crate::store::{ImageRecord, Store};
+use crate::time::Moment;
 
 pub const COMMAND: Command = Command {
     name: "image prune",
@@ -20,18 +22,19 @@ pub const COMMAND: Command = Command {
     flags: &[&[
         Flag { long: "all", short: Some('a'), value: None, help: "all images that no container is made of" },
         FORCE,
+        FILTER,
     ]],
     ends_at_operand: false,
     run: prune,
 };
 
 fn prune(global: &Global, arguments: &Arguments) -> Result<u8> {
-    let all = arguments.is_set("all");
+    let (all, filter) = (arguments.is_set("all"), PruneFilter::parse(arguments)?);
     let what = if all { "all images that no container is made of" } else { "all images without a name" };
     if !is_confirmed(arguments, what)? {
         return Ok(0);
     }
-    let (gone, freed) = prune_images(&global.store()?, all)?;
+    let (gone, freed) = prune_images(&global.store()?, all, &filter)?;
     print(&format!("{}Total reclaimed space: {}\n", said(&gone), human_size(freed)))
 }
 
@@ -47,12 +50,20 @@ pub fn said(gone: &ImagesGone) -> String {
 ///
 /// # Errors
 /// Something cannot be removed.
-pub fn prune_images(store: &Store, all: bool) -> Result<(ImagesGone, u64)> {
+pub fn prune_images(store: &Store, all: bool, filter: &PruneFilter) -> Result<(ImagesGone, u64)> {
     let removals = store.removals()?;
     let used: BTreeSet<ImageId> =
         ContainerRecord::list(store)?.iter().filter_map(|container| container.image_id().copied()).collect();
     let mut going = store.images().list()?;
-    going.retain(|record| !used.contains(&record.id) && (all || record.reference().is_none()));
+    // Labels are in the configuration, which a broken image may have lost.
+    let is_meant = |record: &ImageRecord| {
+        let labels = || store.load(record).map(|image| image.config.config.labels);
+        let created = || record.moment().unwrap_or(Moment(0));
+        filter.is_empty() || labels().is_ok_and(|labels| filter.accepts(created(), &labels))
+    };
+    going.retain(|record| {
+        !used.contains(&record.id) && (all || record.reference().is_none()) && is_meant(record)
+    });
     let mut gone = ImagesGone::default();
     for record in &going {
         store.images().unname(&record.name)?;

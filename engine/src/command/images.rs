@@ -4,10 +4,10 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
-use super::format::Format;
+use super::format::{Format, Heads};
 use super::image_filter::Filter;
-use super::table::{human_size, table};
-use super::{Arguments, Command, Flag, Global, print};
+use super::table::human_size;
+use super::{Arguments, Command, Flag, Global, print, tell_broken};
 use crate::container::span;
 use crate::error::Result;
 use crate::reference::Reference;
@@ -37,6 +37,16 @@ pub const COMMAND: Command = Command {
     run: images,
 };
 
+const HEADS: &Heads = &[
+    ("ID", "IMAGE ID"),
+    ("Repository", "REPOSITORY"),
+    ("Tag", "TAG"),
+    ("Digest", "DIGEST"),
+    ("CreatedSince", "CREATED"),
+    ("CreatedAt", "CREATED AT"),
+    ("Size", "SIZE"),
+];
+
 /// What stands for a name that is not there.
 const NONE: &str = "<none>";
 
@@ -44,6 +54,7 @@ fn images(global: &Global, arguments: &Arguments) -> Result<u8> {
     let store = global.store()?;
     let format = Format::parse(arguments.text("format")?)?;
     let filter = Filter::parse(&store, &arguments.texts("filter")?, arguments.operand(0)?)?;
+    tell_broken(&store.broken_images()?);
     let mut records = store.images().list()?;
     let mut wrong = Ok(());
     records.retain(|record| {
@@ -62,18 +73,11 @@ fn images(global: &Global, arguments: &Arguments) -> Result<u8> {
     }
     let now = Moment::now();
     let rows: Vec<Value> = records.iter().map(|record| fields(record, whole, now)).collect();
-    if format != Format::Table {
-        return print(&rows.iter().map(|row| format.row(row)).collect::<Result<String>>()?);
-    }
-    let cell = |row: &Value, name: &str| row[name].as_str().unwrap_or_default().to_string();
+    let mut shown = vec!["Repository", "Tag", "ID", "CreatedSince", "Size"];
     if arguments.is_set("digests") {
-        let names = ["Repository", "Tag", "Digest", "ID", "CreatedSince", "Size"];
-        let cells: Vec<[String; 6]> = rows.iter().map(|row| names.map(|name| cell(row, name))).collect();
-        return print(&table(["REPOSITORY", "TAG", "DIGEST", "IMAGE ID", "CREATED", "SIZE"], &cells));
+        shown.insert(2, "Digest");
     }
-    let names = ["Repository", "Tag", "ID", "CreatedSince", "Size"];
-    let cells: Vec<[String; 5]> = rows.iter().map(|row| names.map(|name| cell(row, name))).collect();
-    print(&table(["REPOSITORY", "TAG", "IMAGE ID", "CREATED", "SIZE"], &cells))
+    print(&format.show(&rows, HEADS, &shown)?)
 }
 
 /// Repository and tag, as people write them.
@@ -108,6 +112,11 @@ fn fields(record: &ImageRecord, whole: bool, now: Moment) -> Value {
         "CreatedSince": ago(record.moment(), now),
         "CreatedAt": record.created.clone().unwrap_or_else(|| "N/A".to_string()),
         "Size": human_size(record.size),
+        // How many containers are made of it, and what it shares with others: Docker tells neither here.
+        "Containers": "N/A",
+        "SharedSize": "N/A",
+        "UniqueSize": "N/A",
+        "VirtualSize": human_size(record.size),
         "Platform": record.platform.to_string(),
     })
 }

@@ -4,7 +4,9 @@ use serde_json::Value;
 
 use super::documents::show_documents;
 use super::{Arguments, Command, Flag, Global, image_inspect, network, print, volume};
-use crate::container::{Published, inspect as document, published, rename as give_name};
+use crate::container::{
+    Base, ContainerRecord, Published, disk_usage, inspect as document, published, rename as give_name,
+};
 use crate::error::{Error, Kind, Result};
 use crate::store::Store;
 
@@ -15,13 +17,20 @@ const FORMAT: Flag = Flag {
     help: "json, or fields as {{.State.Status}}",
 };
 
+const SIZE: Flag = Flag {
+    long: "size",
+    short: Some('s'),
+    value: None,
+    help: "and how much of the disk a container takes: SizeRw, SizeRootFs",
+};
+
 pub const CONTAINER_INSPECT: Command = Command {
     name: "container inspect",
     aliases: &[],
     operands: "CONTAINER …",
     operand_count: 1..=usize::MAX,
     help: "show everything that is known of containers",
-    flags: &[&[FORMAT]],
+    flags: &[&[FORMAT, SIZE]],
     ends_at_operand: false,
     run: inspect_containers,
 };
@@ -33,7 +42,7 @@ pub const INSPECT: Command = Command {
     operand_count: 1..=usize::MAX,
     help: "show everything that is known of containers, images, networks and volumes",
     flags: &[
-        &[FORMAT],
+        &[FORMAT, SIZE],
         &[Flag {
             long: "type",
             short: None,
@@ -69,7 +78,24 @@ pub const RENAME: Command = Command {
 
 fn inspect_containers(global: &Global, arguments: &Arguments) -> Result<u8> {
     let store = global.store()?;
-    show_documents(arguments, |name| document(&store, &store.containers().find(name)?))
+    let sized = arguments.is_set("size");
+    show_documents(arguments, |name| container_document(&store, name, sized))
+}
+
+fn container_document(store: &Store, name: &str, sized: bool) -> Result<Value> {
+    let folder = store.containers().find(name)?;
+    let mut found = document(store, &folder)?;
+    if sized {
+        let own = disk_usage(store, &folder)?;
+        let layers = match ContainerRecord::of(&folder)?.base {
+            Base::Image { layers, .. } => layers,
+            Base::Folder(_) => Vec::new(),
+        };
+        let sizes = layers.iter().map(|layer| store.layers().record(layer).map(|record| record.size));
+        found["SizeRw"] = own.into();
+        found["SizeRootFs"] = (own + sizes.sum::<Result<u64>>()?).into();
+    }
+    Ok(found)
 }
 
 /// What has a name.
@@ -77,7 +103,7 @@ type Kinds = [(&'static str, fn(&Store, &str) -> Result<Value>); 4];
 
 /// In Docker's order.
 const KINDS: Kinds = [
-    ("container", |store, name| document(store, &store.containers().find(name)?)),
+    ("container", |store, name| container_document(store, name, false)),
     ("image", |store, name| image_inspect::describe(store, &store.find_image(name)?)),
     ("network", network::document),
     ("volume", volume::named_document),
@@ -89,9 +115,11 @@ fn inspect(global: &Global, arguments: &Arguments) -> Result<u8> {
         return Err(Error::invalid(format!("--type {wrong}: must be container, image, network or volume")));
     }
     let store = global.store()?;
+    let sized = arguments.is_set("size");
     show_documents(arguments, |name| {
         let mut wanted = KINDS.iter().filter(|(known, _)| kind.is_none_or(|kind| kind == *known));
-        let found = wanted.find_map(|(_, find)| match find(&store, name) {
+        let found = wanted.find_map(|(known, find)| match find(&store, name) {
+            Ok(_) if sized && *known == "container" => Some(container_document(&store, name, true)),
             // What cannot be a name of one kind may be one of another.
             Err(error) if matches!(error.kind(), Kind::NotFound | Kind::Invalid) => None,
             found => Some(found),

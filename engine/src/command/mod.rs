@@ -35,9 +35,12 @@ mod manifest;
 mod moment;
 mod mount_flags;
 mod network;
+mod network_list;
+mod output;
 mod progress;
 mod project;
 mod prune;
+mod prune_filter;
 mod ps;
 mod pull;
 mod push;
@@ -57,6 +60,7 @@ mod tag;
 mod template;
 mod top;
 mod update;
+mod usage;
 mod version;
 mod volume;
 
@@ -73,6 +77,7 @@ pub use limit_flags::parse_rule as parse_device_rule;
 pub use log_flags::log_options;
 pub use mount_flags::{parse_tmpfs, parse_volume};
 pub use network::{make as make_network, prune_networks, remove as remove_network};
+pub use prune_filter::PruneFilter;
 pub use rm::{Volumes, remove as remove_container};
 pub use rmi::{ImagesGone, remove as remove_image};
 use stdout::print;
@@ -84,7 +89,7 @@ pub use volume::{note as note_volume, prune_volumes, volumes_in_use};
 use crate::container::{Outcome, sweep};
 use crate::error::{Error, Kind, Result, STATUS};
 use crate::message;
-use crate::store::{ContainerFolder, Environment, Place, Store};
+use crate::store::{Broken, ContainerFolder, Environment, Place, Store};
 
 /// All commands.
 pub const COMMANDS: &[Command] = &[
@@ -116,7 +121,7 @@ pub const COMMANDS: &[Command] = &[
     events::COMMAND,
     boot::COMMAND,
     network::CREATE,
-    network::LS,
+    network_list::COMMAND,
     network::INSPECT,
     network::RM,
     volume::CREATE,
@@ -214,6 +219,13 @@ fn whole<T>(folder: &ContainerFolder, result: Result<T>) -> Option<T> {
             None
         }
         Ok(value) => Some(value),
+    }
+}
+
+/// Records that cannot be read are told, because a list passes over them.
+fn tell_broken(broken: &[Broken]) {
+    for record in broken {
+        say(&format!("warning: {record}: box system check --repair"));
     }
 }
 

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use crate::container::size::parse_bytes;
 use crate::container::{Access, DeviceRequest, Mount, MountSource, check_volume_name};
-use crate::error::{Error, Result};
+use crate::error::{Error, Kind, Result};
 
 const PROPAGATIONS: [&str; 6] = ["private", "rprivate", "shared", "rshared", "slave", "rslave"];
 
@@ -42,7 +42,43 @@ pub fn parse_volume(text: &str) -> Result<Mount> {
         }
         MountSource::Volume { name: source.to_string(), is_anonymous: false, copies }
     };
+    check_target(target).map_err(wrong)?;
     Ok(Mount { source, destination: target.to_string(), access })
+}
+
+/// What is wrong with a place in the container.
+fn check_target(target: &str) -> std::result::Result<(), &'static str> {
+    let is_root = target.split('/').all(|part| matches!(part, "" | "."));
+    match target {
+        "" => Err("a target is missing: must be an absolute path in the container"),
+        target if !target.starts_with('/') => Err("the target must be an absolute path in the container"),
+        target if target.split('/').any(|part| part == "..") => Err("the target must have no .."),
+        _ if is_root => Err("nothing can be mounted over the container's root"),
+        _ => Ok(()),
+    }
+}
+
+/// The same flag's, and every other's: nothing is mounted twice in the same place, and what is mounted is there.
+///
+/// # Errors
+/// Names `flag`, as it was written.
+pub fn check_mount(flag: &str, mount: &Mount, before: &[Mount]) -> Result<()> {
+    let parts = |path: &str| -> Vec<String> {
+        path.split('/').filter(|part| !matches!(*part, "" | ".")).map(str::to_string).collect()
+    };
+    if before.iter().any(|other| parts(&other.destination) == parts(&mount.destination)) {
+        let text = format!("{flag}: {}: something else is mounted there already", mount.destination);
+        return Err(Error::invalid(text));
+    }
+    let MountSource::Bind { path, .. } = &mount.source else { return Ok(()) };
+    match std::fs::metadata(path).map_err(Error::from) {
+        Err(error) if error.kind() == Kind::NotFound => {
+            let path = path.display();
+            Err(Error::not_found(format!("{flag}: {path} is missing: make it first (mkdir -p {path})")))
+        }
+        Err(error) => Err(error.context(flag)),
+        Ok(_) => Ok(()),
+    }
 }
 
 fn absolute(path: &str) -> std::io::Result<PathBuf> {
@@ -67,11 +103,29 @@ pub fn parse_mount(text: &str) -> Result<Mount> {
                 propagation = Some(value.to_string())
             }
             ("volume-nocopy", "" | "true" | "1") => copies = false,
+            ("volume-nocopy", "false" | "0") => copies = true,
             ("tmpfs-size", value) => {
-                tmpfs.push(format!("size={}", parse_bytes("--mount tmpfs-size", value)?))
+                let size = parse_bytes("tmpfs-size", value).map_err(|error| wrong(&error.to_string()))?;
+                tmpfs.push(format!("size={size}"));
             }
-            ("tmpfs-mode", value) => tmpfs.push(format!("mode={value}")),
-            _ => return Err(wrong(&format!("{field}: not known"))),
+            ("tmpfs-mode", value) => {
+                let is_mode = u32::from_str_radix(value, 8).is_ok_and(|mode| mode <= 0o7777);
+                if !is_mode {
+                    return Err(wrong(&format!("{field}: must be a mode such as 1777")));
+                }
+                tmpfs.push(format!("mode={value}"));
+            }
+            ("bind-propagation", _) => {
+                return Err(wrong(&format!("{field}: must be one of {}", PROPAGATIONS.join(", "))));
+            }
+            ("readonly" | "ro" | "volume-nocopy", _) => {
+                return Err(wrong(&format!("{field}: must be true or false")));
+            }
+            _ => {
+                return Err(wrong(&format!(
+                    "{field}: must be type, source, target, readonly, bind-propagation, volume-nocopy, tmpfs-size or tmpfs-mode, =…"
+                )));
+            }
         }
     }
     let destination = target.ok_or_else(|| wrong("target is missing"))?.to_string();
@@ -90,13 +144,17 @@ pub fn parse_mount(text: &str) -> Result<Mount> {
         }
         ("tmpfs", None) => MountSource::Tmpfs { options: tmpfs },
         ("tmpfs", Some(_)) => return Err(wrong("source: memory has none")),
-        _ => return Err(wrong("type must be bind, volume or tmpfs")),
+        (kind, _) => return Err(wrong(&format!("type={kind}: must be bind, volume or tmpfs"))),
     };
+    check_target(&destination).map_err(wrong)?;
     Ok(Mount { source, destination, access })
 }
 
 /// `TARGET[:OPTIONS]`.
-pub fn parse_tmpfs(text: &str) -> Mount {
+///
+/// # Errors
+/// The target cannot be one.
+pub fn parse_tmpfs(text: &str) -> Result<Mount> {
     let (target, options) = text.split_once(':').unwrap_or((text, ""));
     let mut access = Access::ReadWrite;
     let mut kept = Vec::new();
@@ -107,7 +165,8 @@ pub fn parse_tmpfs(text: &str) -> Mount {
             option => kept.push(option.to_string()),
         }
     }
-    Mount { source: MountSource::Tmpfs { options: kept }, destination: target.to_string(), access }
+    check_target(target).map_err(|what| Error::invalid(format!("--tmpfs {text}: {what}")))?;
+    Ok(Mount { source: MountSource::Tmpfs { options: kept }, destination: target.to_string(), access })
 }
 
 /// `HOST[:TARGET[:ACCESS]]`.
@@ -141,7 +200,17 @@ mod tests {
             |name: &str, copies| MountSource::Volume { name: name.into(), is_anonymous: false, copies };
         assert_eq!(of("data:/b:nocopy").source, volume("data", false));
         assert_eq!((of("/b").source, of("/b").destination.as_str()), (volume("", true), "/b"));
-        for wrong in ["a:b:c:d", "/a:/b:rox", "/a:/b:nocopy", "a b:/c", "data:/b:rslave"] {
+        for wrong in [
+            "a:b:c:d",
+            "/a:/b:rox",
+            "/a:/b:nocopy",
+            "a b:/c",
+            "data:/b:rslave",
+            "data:b",
+            "/a:/",
+            "/a:",
+            "/a:/b/../c",
+        ] {
             assert!(parse_volume(wrong).unwrap_err().to_string().starts_with(&format!("--volume {wrong}: ")));
         }
     }
@@ -155,12 +224,24 @@ mod tests {
         assert!(
             matches!(of("source=data,target=/d").source, MountSource::Volume { name, .. } if name == "data")
         );
-        for wrong in
-            ["type=bind,target=/b", "type=bind,source=/a", "type=npipe,target=/b", "target=/b,size=3"]
-        {
-            assert!(parse_mount(wrong).is_err(), "{wrong}");
+        for wrong in [
+            "type=bind,target=/b",
+            "type=bind,source=/a",
+            "type=npipe,target=/b",
+            "target=/b,size=3",
+            "type=tmpfs,target=/t,tmpfs-mode=9",
+            "type=tmpfs,target=/t,tmpfs-size=x",
+            "target=b",
+            "target=/b,ro=x",
+        ] {
+            let error = parse_mount(wrong).unwrap_err().to_string();
+            assert!(error.starts_with(&format!("--mount {wrong}: ")), "{error}");
         }
-        assert_eq!(parse_tmpfs("/t:size=1m,ro,exec").access, Access::ReadOnly);
+        let mount = of("type=tmpfs,target=/t");
+        let twice = check_mount("--tmpfs /t/", &parse_tmpfs("/t/").unwrap(), &[mount]).unwrap_err();
+        assert_eq!(twice.to_string(), "--tmpfs /t/: /t/: something else is mounted there already");
+        assert!(parse_tmpfs("t").unwrap_err().to_string().starts_with("--tmpfs t: the target must be"));
+        assert_eq!(parse_tmpfs("/t:size=1m,ro,exec").unwrap().access, Access::ReadOnly);
     }
 
     #[test]

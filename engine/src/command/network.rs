@@ -1,6 +1,6 @@
 //! network: networks with names.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
 use pillbox::container::{STORE, worded};
@@ -10,8 +10,8 @@ use serde_json::{Value, json};
 use super::confirmation::{FORCE, is_confirmed};
 use super::container_flags::labels;
 use super::documents::show_documents;
-use super::format::Format;
-use super::table::{list, table};
+use super::prune_filter::{FILTER, PruneFilter};
+use super::table::list;
 use super::{Arguments, Command, Flag, Global, each, print, whole};
 use crate::container::{ContainerRecord, NetworkMode, Status, check_network_name};
 use crate::error::{Error, Kind, Result};
@@ -50,20 +50,6 @@ pub const CREATE: Command = Command {
     run: create,
 };
 
-pub const LS: Command = Command {
-    name: "network ls",
-    aliases: &["network list"],
-    operands: "",
-    operand_count: 0..=0,
-    help: "list networks",
-    flags: &[&[
-        Flag { long: "quiet", short: Some('q'), value: None, help: "ids alone" },
-        Flag { long: "format", short: None, value: Some("FORMAT"), help: "json, or fields as {{.Name}}" },
-    ]],
-    ends_at_operand: false,
-    run: ls,
-};
-
 pub const INSPECT: Command = Command {
     name: "network inspect",
     aliases: &[],
@@ -86,7 +72,12 @@ pub const RM: Command = Command {
     operands: "NETWORK …",
     operand_count: 1..=usize::MAX,
     help: "remove networks on which no container runs",
-    flags: &[],
+    flags: &[&[Flag {
+        long: "force",
+        short: Some('f'),
+        value: None,
+        help: "one that is not there is no error",
+    }]],
     ends_at_operand: false,
     run: rm,
 };
@@ -97,13 +88,13 @@ pub const PRUNE: Command = Command {
     operands: "",
     operand_count: 0..=0,
     help: "remove networks that no container has",
-    flags: &[&[FORCE]],
+    flags: &[&[FORCE, FILTER]],
     ends_at_operand: false,
     run: prune,
 };
 
 /// Networks that are always there.
-const OWN: [(&str, &str); 3] = [("bridge", "bridge"), ("host", "host"), ("none", "null")];
+pub const OWN: [(&str, &str); 3] = [("bridge", "bridge"), ("host", "host"), ("none", "null")];
 
 fn create(global: &Global, arguments: &Arguments) -> Result<u8> {
     let name = arguments.operand(0)?.unwrap_or_default();
@@ -201,30 +192,7 @@ fn check_overlaps(store: &Store, record: &NetworkRecord) -> Result<()> {
     Ok(())
 }
 
-fn ls(global: &Global, arguments: &Arguments) -> Result<u8> {
-    let store = global.store()?;
-    let format = Format::parse(arguments.text("format")?)?;
-    let own = OWN.iter().map(|(name, driver)| ("-".repeat(12), name.to_string(), driver.to_string()));
-    let records = store.networks().list()?;
-    let named = records
-        .iter()
-        .map(|record| (record.id[..12].to_string(), record.name.clone(), driver(record).to_string()));
-    let rows: Vec<_> = own.chain(named).collect();
-    if arguments.is_set("quiet") {
-        let ids = records.iter().map(|record| format!("{}\n", &record.id[..12]));
-        return print(&ids.collect::<String>());
-    }
-    if format != Format::Table {
-        let lines = rows.iter().map(|(id, name, driver)| {
-            format.row(&json!({"ID": id, "Name": name, "Driver": driver, "Scope": "local"}))
-        });
-        return print(&lines.collect::<Result<String>>()?);
-    }
-    let cells: Vec<[String; 3]> = rows.into_iter().map(|(id, name, driver)| [id, name, driver]).collect();
-    print(&table(["NETWORK ID", "NAME", "DRIVER"], &cells))
-}
-
-fn driver(record: &NetworkRecord) -> &'static str {
+pub fn driver(record: &NetworkRecord) -> &'static str {
     match record.driver {
         NetworkDriver::Bridge => "bridge",
         NetworkDriver::Macvlan => "macvlan",
@@ -274,15 +242,23 @@ fn running_on(store: &Store, network: &str) -> Result<Vec<ContainerRecord>> {
 }
 
 fn prune(global: &Global, arguments: &Arguments) -> Result<u8> {
+    let filter = PruneFilter::parse(arguments)?;
     if !is_confirmed(arguments, "all networks that no container has")? {
         return Ok(0);
     }
-    print(&list("Deleted Networks", &prune_networks(&global.store()?)?))
+    print(&list("Deleted Networks", &prune_networks(&global.store()?, &filter)?))
 }
 
 fn rm(global: &Global, arguments: &Arguments) -> Result<u8> {
     let store = global.store()?;
-    each(arguments, |name| remove(&store, name))
+    each(arguments, |name| {
+        // One that another command removes meanwhile is gone, as was wanted.
+        let is_gone_well = arguments.is_set("force") || store.networks().find(name).is_ok();
+        match remove(&store, name) {
+            Err(error) if error.kind() == Kind::NotFound && is_gone_well => Ok(()),
+            removed => removed,
+        }
+    })
 }
 
 /// Removes a network, and what its containers have left of it on the host.
@@ -309,17 +285,35 @@ pub fn remove(store: &Store, name: &str) -> Result<()> {
 ///
 /// # Errors
 /// One cannot be removed.
-pub fn prune_networks(store: &Store) -> Result<Vec<String>> {
-    let used: Vec<NetworkMode> =
-        ContainerRecord::list(store)?.into_iter().map(|record| record.options.network.mode).collect();
+pub fn prune_networks(store: &Store, filter: &PruneFilter) -> Result<Vec<String>> {
+    let used = networks_in_use(store)?;
     let mut names = Vec::new();
     for record in store.networks().list()? {
-        if !used.contains(&NetworkMode::Named(record.name.clone())) {
-            remove(store, &record.name)?;
-            names.push(record.name);
+        if used.contains(&record.name) || !filter.accepts(record.created, &record.labels) {
+            continue;
+        }
+        match remove(store, &record.name) {
+            // Another command was faster, or a container runs on it by now.
+            Err(error) if matches!(error.kind(), Kind::NotFound | Kind::Conflict) => {}
+            removed => {
+                removed?;
+                names.push(record.name);
+            }
         }
     }
     Ok(names)
+}
+
+/// The networks that containers are on, whether they run or not.
+///
+/// # Errors
+/// A folder cannot be read.
+pub fn networks_in_use(store: &Store) -> Result<BTreeSet<String>> {
+    let name = |record: ContainerRecord| match record.options.network.mode {
+        NetworkMode::Named(name) => Some(name),
+        _ => None,
+    };
+    Ok(ContainerRecord::list(store)?.into_iter().filter_map(name).collect())
 }
 
 /// Removes from the host what its first container has brought.

@@ -2,14 +2,14 @@
 
 use super::builder::prune_builds;
 use super::confirmation::{FORCE, is_confirmed};
-use super::filter::{Filters, is_labelled};
 use super::image_prune::{prune_images, said as said_of_images};
 use super::network::prune_networks;
+use super::prune_filter::{FILTER, PruneFilter};
 use super::table::{human_size, list};
 use super::volume::prune_volumes;
 use super::{Arguments, Command, Flag, Global, print, whole};
 use crate::container::{ContainerRecord, Own, Status, disk_usage};
-use crate::error::Result;
+use crate::error::{Kind, Result};
 use crate::store::{Sharing, Store};
 
 pub const CONTAINERS: Command = Command {
@@ -18,15 +18,7 @@ pub const CONTAINERS: Command = Command {
     operands: "",
     operand_count: 0..=0,
     help: "remove all containers that do not run",
-    flags: &[&[
-        FORCE,
-        Flag {
-            long: "filter",
-            short: None,
-            value: Some("NAME=VALUE"),
-            help: "until=24h (made before that), label=… or label!=…",
-        },
-    ]],
+    flags: &[&[FORCE, FILTER]],
     ends_at_operand: false,
     run: prune_containers_command,
 };
@@ -39,6 +31,7 @@ pub const SYSTEM: Command = Command {
     help: "remove containers that do not run, images and networks that nothing needs, and what builds have kept",
     flags: &[&[
         FORCE,
+        FILTER,
         Flag { long: "all", short: Some('a'), value: None, help: "all images that no container is made of" },
         Flag {
             long: "volumes",
@@ -52,38 +45,41 @@ pub const SYSTEM: Command = Command {
 };
 
 fn prune_containers_command(global: &Global, arguments: &Arguments) -> Result<u8> {
-    let filters = Filters::parse(arguments, &["until", "label", "label!"])?;
-    // What is wrong with it is found before anybody is asked.
-    filters.moment("until")?;
+    let filter = PruneFilter::parse(arguments)?;
     if !is_confirmed(arguments, "all containers that do not run")? {
         return Ok(0);
     }
-    let (said, freed) = prune_containers(&global.store()?, &filters)?;
+    let (said, freed) = prune_containers(&global.store()?, &filter)?;
     print(&format!("{said}Total reclaimed space: {}\n", human_size(freed)))
 }
 
-fn prune_containers(store: &Store, filters: &Filters) -> Result<(String, u64)> {
-    let until = filters.moment("until")?;
+fn prune_containers(store: &Store, filter: &PruneFilter) -> Result<(String, u64)> {
     let (mut ids, mut freed) = (Vec::new(), 0);
     for folder in store.containers().list()? {
         let Some(Some(record)) = whole(&folder, ContainerRecord::read(&folder)) else { continue };
-        let is_meant = until.is_none_or(|until| record.created <= until)
-            && filters.all("label", |value| is_labelled(&record.options.labels, value))
-            && filters.all("label!", |value| !is_labelled(&record.options.labels, value));
+        let is_meant = filter.accepts(record.created, &record.options.labels);
         let Some(status) = whole(&folder, Status::of(store, &folder)) else { continue };
         if !is_meant || status.is_alive() || matches!(status, Status::Restarting(_)) {
             continue;
         }
         // One that somebody starts or copies from is not to go.
         let Ok(Some(lock)) = folder.try_lock(Sharing::Exclusive) else { continue };
-        freed += disk_usage(store, &folder)?;
-        ids.push(record.id.clone());
-        Own { folder, record, lock }.remove(store)?;
+        let id = record.id.clone();
+        let size = disk_usage(store, &folder);
+        match size.and_then(|size| Own { folder, record, lock }.remove(store).map(|()| size)) {
+            // Another command was faster.
+            Err(error) if error.kind() == Kind::NotFound => {}
+            removed => {
+                freed += removed?;
+                ids.push(id);
+            }
+        }
     }
     Ok((list("Deleted Containers", &ids), freed))
 }
 
 fn prune_system(global: &Global, arguments: &Arguments) -> Result<u8> {
+    let filter = PruneFilter::parse(arguments)?;
     let (all, volumes) = (arguments.is_set("all"), arguments.is_set("volumes"));
     let what = format!(
         "all containers that do not run, all networks without containers{}, {}, and what builds have kept",
@@ -94,17 +90,17 @@ fn prune_system(global: &Global, arguments: &Arguments) -> Result<u8> {
         return Ok(0);
     }
     let store = global.store()?;
-    let (mut said, mut freed) = prune_containers(&store, &Filters::none())?;
-    said += &list("Deleted Networks", &prune_networks(&store)?);
+    let (mut said, mut freed) = prune_containers(&store, &filter)?;
+    said += &list("Deleted Networks", &prune_networks(&store, &filter)?);
     if volumes {
-        let (names, bytes) = prune_volumes(&store, false)?;
+        let (names, bytes) = prune_volumes(&store, false, &filter)?;
         said += &list("Deleted Volumes", &names);
         freed += bytes;
     }
     // First, because its layers are nobody's then.
     let (builds, of_mounts) = prune_builds(&store)?;
     said += &list("Deleted build cache objects", &builds);
-    let (images, bytes) = prune_images(&store, all)?;
+    let (images, bytes) = prune_images(&store, all, &filter)?;
     let images = said_of_images(&images);
     print(&format!("{said}{images}Total reclaimed space: {}\n", human_size(freed + of_mounts + bytes)))
 }

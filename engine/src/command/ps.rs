@@ -5,14 +5,15 @@ use std::collections::BTreeSet;
 use serde_json::{Value, json};
 
 use super::filter::{Filters, is_labelled};
-use super::format::Format;
-use super::table::{human_size, shortened, table};
-use super::{Arguments, Command, Flag, Global, print, whole};
+use super::format::{Format, Heads};
+use super::table::{columns, human_size, shortened};
+use super::template::LABELS;
+use super::{Arguments, Command, Flag, Global, print, say, whole};
 use crate::container::{
     ContainerRecord, ExposedPort, Health, HealthState, NetworkMode, Published, Status, arguments as program,
     disk_usage, exposed_ports, published, span,
 };
-use crate::error::{Kind, Result};
+use crate::error::{Error, Kind, Result};
 use crate::store::{ContainerFolder, Store};
 use crate::time::{Moment, rfc3339};
 
@@ -33,17 +34,36 @@ pub const COMMAND: Command = Command {
         },
         Flag { long: "no-trunc", short: None, value: None, help: "nothing is shortened" },
         Flag { long: "last", short: Some('n'), value: Some("NUMBER"), help: "the last ones that were made" },
+        Flag { long: "latest", short: Some('l'), value: None, help: "the last one that was made" },
         Flag {
             long: "filter",
             short: Some('f'),
             value: Some("NAME=VALUE"),
-            help: "name, id, status, exited, health, label, ancestor, volume or network, =…",
+            help: "name, id, status, exited, health, label, ancestor, volume, network, before, since, publish or expose, =…",
         },
         Flag { long: "format", short: None, value: Some("FORMAT"), help: "json, or fields as {{.ID}}" },
     ]],
     ends_at_operand: false,
     run: ps,
 };
+
+/// Those of a table come first, in their order.
+const HEADS: &Heads = &[
+    ("ID", "CONTAINER ID"),
+    ("Image", "IMAGE"),
+    ("Command", "COMMAND"),
+    ("RunningFor", "CREATED"),
+    ("Status", "STATUS"),
+    ("Ports", "PORTS"),
+    ("Names", "NAMES"),
+    ("CreatedAt", "CREATED AT"),
+    ("State", "STATE"),
+    ("Size", "SIZE"),
+    ("Labels", "LABELS"),
+    ("Mounts", "MOUNTS"),
+    ("LocalVolumes", "LOCAL VOLUMES"),
+    ("Networks", "NETWORKS"),
+];
 
 struct Row {
     /// Sorting moves rows.
@@ -59,10 +79,20 @@ struct Row {
 fn ps(global: &Global, arguments: &Arguments) -> Result<u8> {
     let store = global.store()?;
     let format = Format::parse(arguments.text("format")?)?;
-    let last = arguments.number("last")?;
+    let last = match arguments.number::<i64>("last")? {
+        _ if arguments.is_set("latest") => Some(1),
+        // Docker: all.
+        Some(-1) | None => None,
+        Some(number) => Some(usize::try_from(number).map_err(|_| {
+            Error::invalid(format!("--last {number}: must be a number of containers, or -1 for all"))
+        })?),
+    };
     let filters = Filters::parse(
         arguments,
-        &["name", "id", "status", "exited", "health", "label", "ancestor", "volume", "network"],
+        &[
+            "name", "id", "status", "exited", "health", "label", "ancestor", "volume", "network", "before",
+            "since", "publish", "expose",
+        ],
     )?;
     filters.check_words("status", &Status::NAMES)?;
     filters.check_words("health", &["starting", "healthy", "unhealthy", "none"])?;
@@ -70,10 +100,15 @@ fn ps(global: &Global, arguments: &Arguments) -> Result<u8> {
     // Docker: whoever asks for a status means all that have it.
     let all = arguments.is_set("all") || last.is_some() || filters.has("status") || filters.has("exited");
     let mut rows = rows(&store, all)?;
-    rows.retain(|row| is_wanted(row, &filters));
+    for name in ["publish", "expose"] {
+        filters.check(name, "as 80, 80/udp or 8000-8010", |value| ports_of(value).is_some())?;
+    }
+    let neighbours = Neighbours::parse(&store, &filters)?;
+    rows.retain(|row| is_wanted(row, &filters) && neighbours.accept(row));
     rows.truncate(last.unwrap_or(usize::MAX));
     let with_sizes = arguments.is_set("size");
-    if with_sizes {
+    // What takes time is done for those alone who want to see it.
+    if with_sizes || arguments.text("format")?.is_some_and(|text| text.contains(".Size")) {
         measure(&store, &mut rows)?;
     }
     let whole = arguments.is_set("no-trunc");
@@ -82,22 +117,18 @@ fn ps(global: &Global, arguments: &Arguments) -> Result<u8> {
         let ids = rows.iter().map(|row| format!("{}\n", id(row, whole)));
         return print(&ids.collect::<String>());
     }
-    if format != Format::Table {
-        let lines = rows.iter().map(|row| format.row(&fields(row, whole, now)));
-        return print(&lines.collect::<Result<String>>()?);
+    if format == Format::Table {
+        let mut heads = HEADS[..7].iter().map(|(_, head)| head.to_string()).collect::<Vec<_>>();
+        heads.extend(with_sizes.then(|| "SIZE".to_string()));
+        let lines = rows.iter().map(|row| {
+            let mut cells = cells(row, whole, now).to_vec();
+            cells.extend(with_sizes.then(|| human_size(row.size)));
+            cells
+        });
+        return print(&columns(&std::iter::once(heads).chain(lines).collect::<Vec<_>>()));
     }
-    let cells: Vec<[String; 7]> = rows.iter().map(|row| cells(row, whole, now)).collect();
-    let heads = ["CONTAINER ID", "IMAGE", "COMMAND", "CREATED", "STATUS", "PORTS", "NAMES"];
-    if !with_sizes {
-        return print(&table(heads, &cells));
-    }
-    let cells = cells.into_iter().zip(&rows).map(|(cells, row)| {
-        let [id, image, command, created, status, ports, names] = cells;
-        [id, image, command, created, status, ports, names, human_size(row.size)]
-    });
-    let [id, image, command, created, status, ports, names] = heads;
-    let heads = [id, image, command, created, status, ports, names, "SIZE"];
-    print(&table(heads, &cells.collect::<Vec<_>>()))
+    let rows: Vec<Value> = rows.iter().map(|row| fields(row, whole, now)).collect();
+    print(&format.show(&rows, HEADS, &[])?)
 }
 
 fn measure(store: &Store, rows: &mut [Row]) -> Result<()> {
@@ -121,7 +152,15 @@ fn rows(store: &Store, all: bool) -> Result<Vec<Row>> {
             continue;
         }
         // One that is gone meanwhile, or was never complete, is none.
-        let Some(Some(record)) = whole(&folder, ContainerRecord::read(&folder)) else { continue };
+        let Some(Some(record)) = whole(&folder, ContainerRecord::read(&folder)) else {
+            if ContainerRecord::is_there(&folder) {
+                say(&format!(
+                    "warning: container {}: its record cannot be read: box system check --repair",
+                    folder.id.short()
+                ));
+            }
+            continue;
+        };
         let ports = if status.is_alive() { whole(&folder, ports(store, &folder, &record)) } else { None };
         let ports = ports.unwrap_or_default();
         let health = if status.is_alive() { whole(&folder, Health::of(&folder, &record)) } else { None };
@@ -157,17 +196,18 @@ fn is_wanted(row: &Row, filters: &Filters) -> bool {
         Status::Exited(exit) => Some(exit.status.to_string()),
         _ => None,
     };
-    let network = match &record.options.network.mode {
-        NetworkMode::Default => "bridge",
-        NetworkMode::None => "none",
-        NetworkMode::Host => "host",
-        NetworkMode::Named(name) | NetworkMode::Container(name) => name,
-    };
+    let network = network_name(&record.options.network.mode);
     let is_mounted = |value: &str| {
         record.options.has_volume(value)
             || record.options.mounts.iter().any(|mount| mount.destination == value)
     };
     let image = record.image.as_str();
+    let is_published =
+        |wanted: &str| record.options.network.published.iter().any(|port| overlap(port, wanted));
+    let is_exposed = |wanted: &str| {
+        let exposed = exposed_ports(&record.execution, &record.options.network).unwrap_or_default();
+        exposed.iter().any(|port| overlap(&port.to_string(), wanted))
+    };
     filters.any("name", |value| record.name.contains(value.trim_start_matches('/')))
         && filters.any("id", |value| record.id.starts_with(value))
         && filters.any("status", |value| status.name() == value)
@@ -177,6 +217,71 @@ fn is_wanted(row: &Row, filters: &Filters) -> bool {
         && filters.any("ancestor", |value| image == value || image.strip_suffix(":latest") == Some(value))
         && filters.any("volume", is_mounted)
         && filters.any("network", |value| network == value)
+        && filters.any("publish", is_published)
+        && filters.any("expose", |value| is_exposed(value) || is_published(value))
+}
+
+fn network_name(mode: &NetworkMode) -> &str {
+    match mode {
+        NetworkMode::Default => "bridge",
+        NetworkMode::None => "none",
+        NetworkMode::Host => "host",
+        NetworkMode::Named(name) | NetworkMode::Container(name) => name,
+    }
+}
+
+/// Whether ports of a container, as a flag publishes them or an image exposes them, are among those of a filter.
+fn overlap(port: &str, wanted: &str) -> bool {
+    match (ports_of(port), ports_of(wanted)) {
+        (Some(one), Some(other)) => {
+            one.protocol == other.protocol && one.first <= other.last && other.first <= one.last
+        }
+        _ => false,
+    }
+}
+
+/// Ports of a container.
+struct Ports {
+    first: u16,
+    last: u16,
+    protocol: String,
+}
+
+/// The container's side of `127.0.0.1:8080-8081:80-81/tcp`.
+fn ports_of(text: &str) -> Option<Ports> {
+    let (ports, protocol) = text.split_once('/').unwrap_or((text, "tcp"));
+    let inside = ports.rsplit(':').next()?;
+    let (first, last) = inside.split_once('-').unwrap_or((inside, inside));
+    Some(Ports {
+        first: first.parse().ok()?,
+        last: last.parse().ok()?,
+        protocol: protocol.to_ascii_lowercase(),
+    })
+}
+
+/// `--filter before=CONTAINER`, `--filter since=CONTAINER`.
+struct Neighbours {
+    before: Vec<Moment>,
+    since: Vec<Moment>,
+}
+
+impl Neighbours {
+    fn parse(store: &Store, filters: &Filters) -> Result<Neighbours> {
+        let moment = |name: &str| Ok(ContainerRecord::of(&store.containers().find(name)?)?.created);
+        let moments = |name: &str| {
+            filters
+                .values(name)
+                .map(moment)
+                .collect::<Result<Vec<Moment>>>()
+                .map_err(|error| error.context(format!("--filter {name}")))
+        };
+        Ok(Neighbours { before: moments("before")?, since: moments("since")? })
+    }
+
+    fn accept(&self, row: &Row) -> bool {
+        let created = row.record.created;
+        self.before.iter().all(|limit| created < *limit) && self.since.iter().all(|limit| created > *limit)
+    }
 }
 
 fn id(row: &Row, whole: bool) -> &str {
@@ -213,7 +318,7 @@ fn fields(row: &Row, whole: bool, now: Moment) -> Value {
         "ID": id,
         "Image": image,
         "Command": command,
-        "CreatedAgo": created,
+        "RunningFor": created,
         "Status": sentence,
         "State": status.name(),
         "Ports": ports,
@@ -221,6 +326,10 @@ fn fields(row: &Row, whole: bool, now: Moment) -> Value {
         "Size": human_size(*size),
         "CreatedAt": rfc3339(record.created),
         "Mounts": record.options.mounts.iter().map(|mount| mount.destination.as_str()).collect::<Vec<_>>().join(","),
+        "LocalVolumes": record.options.volumes().count().to_string(),
+        "Networks": network_name(&record.options.network.mode),
+        // Those of the image are shown by inspect.
+        LABELS: record.options.labels,
         "Labels": record.options.labels.iter().map(|(name, value)| format!("{name}={value}")).collect::<Vec<_>>().join(","),
     })
 }

@@ -75,6 +75,45 @@ const OF_UPDATE: &[Refused] = &[
     valued("kernel-memory", Some("0"), "cgroup v2 counts the kernel's memory as the container's: --memory"),
 ];
 
+const ONE_PLATFORM: &str =
+    "what is kept of an image is for one platform: box pull --platform fetches another";
+const SIGNATURES: &str = "signatures are not checked: name the image by its digest";
+const SWARM: &str = "there are no clusters";
+const PLAIN: &str =
+    "a volume is a plain folder: -v /path:/target for a path of the host's, --tmpfs for memory";
+
+const OF_IMAGES: &[Refused] = &[switch("tree", "false", ONE_PLATFORM)];
+
+const OF_ONE_IMAGE: &[Refused] = &[valued("platform", None, ONE_PLATFORM)];
+
+const OF_TRANSFER: &[Refused] = &[
+    switch("all-tags", "false", "a registry's names are not listed: name each tag"),
+    switch("disable-content-trust", "true", SIGNATURES),
+    valued("platform", None, ONE_PLATFORM),
+];
+
+const OF_LOGS: &[Refused] =
+    &[switch("details", "false", "nothing is kept with a line but its time: --timestamps")];
+
+const OF_RM: &[Refused] =
+    &[switch("link", "false", "there are no links: containers find each other by their names on a network")];
+
+const OF_VOLUMES: &[Refused] = &[switch("cluster", "false", SWARM)];
+
+const OF_VOLUME: &[Refused] = &[
+    valued("opt", None, PLAIN),
+    valued("availability", None, SWARM),
+    valued("group", None, SWARM),
+    valued("limit-bytes", None, SWARM),
+    valued("required-bytes", None, SWARM),
+    valued("scope", None, SWARM),
+    valued("secret", None, SWARM),
+    valued("sharing", None, SWARM),
+    valued("topology-preferred", None, SWARM),
+    valued("topology-required", None, SWARM),
+    valued("type", None, SWARM),
+];
+
 /// Other names of flags: Docker's hidden ones, and foxbox's.
 const ALIASES: &[(&str, &str)] =
     &[("cpu", "cpus"), ("dns-opt", "dns-option"), ("max-pids", "pids-limit"), ("net-alias", "network-alias")];
@@ -90,6 +129,13 @@ pub fn find(command: &str, long: &str) -> Option<&'static Refused> {
         "run" | "create" | "explain" => OF_RUN,
         "start" => OF_START,
         "update" => OF_UPDATE,
+        "images" => OF_IMAGES,
+        "history" | "image inspect" | "rmi" | "save" => OF_ONE_IMAGE,
+        "pull" | "push" => OF_TRANSFER,
+        "logs" => OF_LOGS,
+        "rm" => OF_RM,
+        "volume ls" => OF_VOLUMES,
+        "volume create" => OF_VOLUME,
         _ => &[],
     };
     table.iter().find(|flag| flag.long == long)

@@ -28,9 +28,13 @@ fn rm(global: &Global, arguments: &Arguments) -> Result<u8> {
     let store = global.store()?;
     let (force, volumes) = (arguments.is_set("force"), arguments.is_set("volumes"));
     let volumes = if volumes { Volumes::Go } else { Volumes::Stay };
-    each(arguments, |name| match remove(&store, name, force, volumes) {
-        Err(error) if force && error.kind() == Kind::NotFound => Ok(()),
-        removed => removed,
+    each(arguments, |name| {
+        // One that another command removes meanwhile is gone, as was wanted.
+        let is_gone_well = force || store.containers().find(name).is_ok();
+        match remove(&store, name, force, volumes) {
+            Err(error) if is_gone_well && error.kind() == Kind::NotFound => Ok(()),
+            removed => removed,
+        }
     })
 }
 

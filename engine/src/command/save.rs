@@ -4,9 +4,12 @@ use std::fs::File;
 use std::io::{IsTerminal, Read, Write};
 use std::path::Path;
 
+use super::commit::CHANGE;
+use super::output::write_output;
 use super::registry_flags::{PLATFORM_FLAGS, platform};
 use super::{Arguments, Command, Flag, Global, print};
 use crate::archive::{Imported, import, load, save};
+use crate::container::change_execution;
 use crate::error::{Context, Error, Result};
 use crate::image::{Execution, Platform};
 use crate::reference::Reference;
@@ -51,7 +54,10 @@ pub const IMPORT: Command = Command {
     operand_count: 1..=2,
     help: "make an image of a tar of a root file system",
     flags: &[
-        &[Flag { long: "message", short: Some('m'), value: Some("TEXT"), help: "a comment in its history" }],
+        &[
+            Flag { long: "message", short: Some('m'), value: Some("TEXT"), help: "a comment in its history" },
+            CHANGE,
+        ],
         PLATFORM_FLAGS,
     ],
     ends_at_operand: false,
@@ -71,14 +77,7 @@ fn run_save(global: &Global, arguments: &Arguments) -> Result<u8> {
             let mut stdout = std::io::stdout().lock();
             save(&store, &records, &mut stdout).and_then(|()| Ok(stdout.flush()?))?;
         }
-        Some(path) => {
-            let named = || format!("--output {}", path.display());
-            let mut file = File::create(path).context(named)?;
-            save(&store, &records, &mut file).context(named).inspect_err(|_| {
-                // Half a tar is of no use.
-                let _ = std::fs::remove_file(path);
-            })?;
-        }
+        Some(path) => write_output(path, |file| save(&store, &records, file))?,
     }
     Ok(0)
 }
@@ -112,11 +111,13 @@ fn run_import(global: &Global, arguments: &Arguments) -> Result<u8> {
         return Err(Error::invalid(format!("{}: a digest is no name to be given", name.familiar())));
     }
     let platform = platform(arguments)?.unwrap_or_else(Platform::of_machine);
+    let mut execution = Execution::default();
+    change_execution(&mut execution, &arguments.texts("change")?)?;
     let message = arguments.text("message")?.map(str::to_string);
     let input = Some(Path::new(text)).filter(|path| *path != "-");
     let mut stream = open(input, "import")?;
     let store = global.store()?;
-    let imported = Imported { name: name.as_ref(), platform, message, execution: Execution::default() };
+    let imported = Imported { name: name.as_ref(), platform, message, execution };
     let record = import(&store, &mut *stream, imported).context(|| text.to_string())?;
     print(&format!("{}\n", record.id))
 }

@@ -1,7 +1,7 @@
 //! start, restart: containers that are there.
 
 use super::attach::{DETACH_KEYS, attaching};
-use super::stop::{TIMEOUT_FLAG, patience};
+use super::stop::{SIGNAL_FLAG, TIME_FLAG, TIMEOUT_FLAG, patience, signal};
 use super::{Arguments, Command, Flag, Global, each, say, status_of};
 use crate::container::{
     Attaching, ContainerRecord, Taken, attach_to, start_attached, start_detached, stop, take,
@@ -30,7 +30,7 @@ pub const RESTART: Command = Command {
     operands: "CONTAINER …",
     operand_count: 1..=usize::MAX,
     help: "stop containers and start them again",
-    flags: &[&[TIMEOUT_FLAG]],
+    flags: &[&[TIMEOUT_FLAG, TIME_FLAG, SIGNAL_FLAG]],
     ends_at_operand: false,
     run: restart,
 };
@@ -60,9 +60,9 @@ fn start(global: &Global, arguments: &Arguments) -> Result<u8> {
 
 fn restart(global: &Global, arguments: &Arguments) -> Result<u8> {
     let store = global.store()?;
-    let patience = patience(arguments)?;
+    let (patience, signal) = (patience(arguments)?, signal(arguments)?);
     each(arguments, |name| {
-        stop(&store, &store.containers().find(name)?, patience, None)?;
+        stop(&store, &store.containers().find(name)?, patience, signal)?;
         match take(&store, name)? {
             Taken::Own(own) => start_detached(&store, *own, &mut say),
             // Another command has started it.

@@ -5,9 +5,9 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
-use super::format::Format;
+use super::format::{Format, Heads};
 use super::stdout::{print_while_read, wipe_screen};
-use super::table::{human_size, table};
+use super::table::human_size;
 use super::{Arguments, Command, Flag, Global, whole};
 use crate::container::{ContainerRecord, Sample, Status};
 use crate::error::{Kind, Result};
@@ -28,6 +28,18 @@ pub const COMMAND: Command = Command {
     ends_at_operand: false,
     run: stats,
 };
+
+const HEADS: &Heads = &[
+    ("ID", "CONTAINER ID"),
+    ("Container", "CONTAINER"),
+    ("Name", "NAME"),
+    ("CPUPerc", "CPU %"),
+    ("MemUsage", "MEM USAGE / LIMIT"),
+    ("MemPerc", "MEM %"),
+    ("NetIO", "NET I/O"),
+    ("BlockIO", "BLOCK I/O"),
+    ("PIDs", "PIDS"),
+];
 
 /// Between two looks.
 const INTERVAL: Duration = Duration::from_secs(1);
@@ -97,20 +109,9 @@ fn look(store: &Store, names: &[String], arguments: &Arguments) -> Result<Vec<Ro
 }
 
 fn show(rows: &[Row], format: &Format, whole: bool) -> Result<String> {
-    if *format != Format::Table {
-        return rows.iter().map(|row| format.row(&fields(row, whole))).collect();
-    }
-    let cells: Vec<[String; 8]> = rows
-        .iter()
-        .map(|row| {
-            let fields = fields(row, whole);
-            ["ID", "Name", "CPUPerc", "MemUsage", "MemPerc", "NetIO", "BlockIO", "PIDs"]
-                .map(|name| fields[name].as_str().unwrap_or_default().to_string())
-        })
-        .collect();
-    let heads =
-        ["CONTAINER ID", "NAME", "CPU %", "MEM USAGE / LIMIT", "MEM %", "NET I/O", "BLOCK I/O", "PIDS"];
-    Ok(table(heads, &cells))
+    let rows: Vec<Value> = rows.iter().map(|row| fields(row, whole)).collect();
+    let shown = ["ID", "Name", "CPUPerc", "MemUsage", "MemPerc", "NetIO", "BlockIO", "PIDs"];
+    format.show(&rows, HEADS, &shown)
 }
 
 fn fields(row: &Row, whole: bool) -> Value {

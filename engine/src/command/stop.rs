@@ -10,10 +10,18 @@ use crate::container::{
 };
 use crate::error::{Error, Result};
 
-pub const TIMEOUT_FLAG: Flag =
-    Flag { long: "time", short: Some('t'), value: Some("SECONDS"), help: "how long it has to end by itself" };
+pub const TIMEOUT_FLAG: Flag = Flag {
+    long: "timeout",
+    short: Some('t'),
+    value: Some("SECONDS"),
+    help: "how long it has to end by itself",
+};
 
-const SIGNAL_FLAG: Flag =
+/// Docker's older name.
+pub const TIME_FLAG: Flag =
+    Flag { long: "time", short: None, value: Some("SECONDS"), help: "the same as --timeout" };
+
+pub const SIGNAL_FLAG: Flag =
     Flag { long: "signal", short: Some('s'), value: Some("SIGNAL"), help: "which signal" };
 
 pub const STOP: Command = Command {
@@ -22,7 +30,7 @@ pub const STOP: Command = Command {
     operands: "CONTAINER …",
     operand_count: 1..=usize::MAX,
     help: "ask containers to end, and end them when the time is over",
-    flags: &[&[TIMEOUT_FLAG, SIGNAL_FLAG]],
+    flags: &[&[TIMEOUT_FLAG, TIME_FLAG, SIGNAL_FLAG]],
     ends_at_operand: false,
     run: stop,
 };
@@ -72,14 +80,14 @@ pub const WAIT: Command = Command {
 };
 
 pub fn patience(arguments: &Arguments) -> Result<Option<Patience>> {
-    match arguments.text("time")? {
+    match arguments.text("timeout")?.or(arguments.text("time")?) {
         // Docker's word for it.
         Some("-1") => Ok(Some(Patience::Endless)),
-        text => text.map(|text| parse_time("--time", text).map(Patience::Limited)).transpose(),
+        text => text.map(|text| parse_time("--timeout", text).map(Patience::Limited)).transpose(),
     }
 }
 
-fn signal(arguments: &Arguments) -> Result<Option<Signal>> {
+pub fn signal(arguments: &Arguments) -> Result<Option<Signal>> {
     let parse =
         |text: &str| pillbox::signal::parse(text).map_err(|error| Error::from(error).context("--signal"));
     arguments.text("signal")?.map(parse).transpose()

@@ -5,18 +5,19 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde_json::{Value, json};
 
 use super::format::Format;
-use super::table::{human_size, table};
+use super::table::human_size;
+use super::usage::tables;
 use super::volume::volumes_in_use;
 use super::{Arguments, Command, Flag, Global, print, whole};
-use crate::container::{ContainerRecord, Status, disk_usage, machine_memory};
-use crate::error::Result;
+use crate::container::{ContainerRecord, Status, broken_containers, disk_usage, machine_memory};
+use crate::error::{Error, Result};
 use crate::ids::IdMaps;
 use crate::image::ChainId;
 use crate::inside::usage;
-use crate::store::{Store, check};
+use crate::store::{Fault, Store, check};
 
 const FORMAT: Flag =
-    Flag { long: "format", short: None, value: Some("FORMAT"), help: "json, or fields as {{.Type}}" };
+    Flag { long: "format", short: Some('f'), value: Some("FORMAT"), help: "json, or fields as {{.Type}}" };
 
 pub const DF: Command = Command {
     name: "system df",
@@ -24,7 +25,10 @@ pub const DF: Command = Command {
     operands: "",
     operand_count: 0..=0,
     help: "show what images, containers and volumes take of the disk",
-    flags: &[&[FORMAT]],
+    flags: &[&[
+        FORMAT,
+        Flag { long: "verbose", short: Some('v'), value: None, help: "each image, container and volume" },
+    ]],
     ends_at_operand: false,
     run: df,
 };
@@ -50,11 +54,19 @@ pub const CHECK: Command = Command {
         long: "repair",
         short: None,
         value: None,
-        help: "remove what is not, so that it is pulled again",
+        help: "remove, mend or put aside what is not",
     }]],
     ends_at_operand: false,
     run: check_store,
 };
+
+const HEADS: &[(&str, &str); 5] = &[
+    ("Type", "TYPE"),
+    ("TotalCount", "TOTAL"),
+    ("Active", "ACTIVE"),
+    ("Size", "SIZE"),
+    ("Reclaimable", "RECLAIMABLE"),
+];
 
 /// What one kind of things takes.
 struct Share {
@@ -68,31 +80,27 @@ struct Share {
 fn df(global: &Global, arguments: &Arguments) -> Result<u8> {
     let format = Format::parse(arguments.text("format")?)?;
     let store = global.store()?;
+    if arguments.is_set("verbose") {
+        return match format {
+            Format::Table => print(&tables(&store)?),
+            _ => Err(Error::invalid("--verbose: it has tables of its own: leave --format out")),
+        };
+    }
     let shares = [images(&store)?, containers(&store)?, volumes(&store)?, builds(&store)?];
     let reclaimable = |share: &Share| {
         let percent = (share.reclaimable * 100).checked_div(share.size).unwrap_or(0);
         format!("{} ({percent}%)", human_size(share.reclaimable))
     };
-    if format != Format::Table {
-        let lines = shares.iter().map(|share| {
-            format.row(&json!({
-                "Type": share.kind,
-                "TotalCount": share.total.to_string(),
-                "Active": share.active.to_string(),
-                "Size": human_size(share.size),
-                "Reclaimable": reclaimable(share),
-            }))
-        });
-        return print(&lines.collect::<Result<String>>()?);
-    }
-    let cells: Vec<[String; 5]> = shares
-        .iter()
-        .map(|share| {
-            let Share { kind, total, active, size, .. } = share;
-            [kind.to_string(), total.to_string(), active.to_string(), human_size(*size), reclaimable(share)]
+    let rows = shares.each_ref().map(|share| {
+        json!({
+            "Type": share.kind,
+            "TotalCount": share.total.to_string(),
+            "Active": share.active.to_string(),
+            "Size": human_size(share.size),
+            "Reclaimable": reclaimable(share),
         })
-        .collect();
-    print(&table(["TYPE", "TOTAL", "ACTIVE", "SIZE", "RECLAIMABLE"], &cells))
+    });
+    print(&format.show(&rows, HEADS, &HEADS.map(|(field, _)| field))?)
 }
 
 /// Layers that several images have count once.
@@ -242,16 +250,26 @@ pub fn describe(store: &Store) -> Result<Value> {
 fn check_store(global: &Global, arguments: &Arguments) -> Result<u8> {
     let store = global.store()?;
     let repair = arguments.is_set("repair");
-    let found = check(&store)?;
+    let mut found = check(&store)?;
+    found.extend(broken_containers(&store)?.into_iter().map(Fault::Record));
+    let mut is_whole = true;
     for fault in &found {
-        let done = if repair { fault.repair(&store)? } else { "" };
-        print(&format!("{fault}{done}\n"))?;
+        // What cannot be mended does not keep the rest from it.
+        let done = match repair.then(|| fault.repair(&store)) {
+            None => String::new(),
+            Some(Ok(done)) => done,
+            Some(Err(error)) => {
+                is_whole = false;
+                format!(": it cannot be mended: {error}")
+            }
+        };
+        print(&format!("{}\n", crate::message::line(&format!("{fault}{done}"))))?;
     }
     match (found.is_empty(), repair) {
         (true, _) => print("Everything is whole.\n"),
-        (false, true) => Ok(0),
+        (false, true) => Ok(u8::from(!is_whole)),
         (false, false) => {
-            super::say("box system check --repair removes what is broken, so that it can be pulled again");
+            super::say("box system check --repair removes, mends or puts aside what is broken");
             Ok(1)
         }
     }

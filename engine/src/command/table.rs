@@ -2,21 +2,19 @@
 
 use crate::message;
 
-/// Rows below their heads, each column as wide as its widest cell.
-pub fn table<const N: usize>(heads: [&str; N], rows: &[[String; N]]) -> String {
-    let rows = rows
-        .iter()
-        .map(|row| row.clone().map(|cell| message::line(&cell).into_owned()))
-        .collect::<Vec<[String; N]>>();
+/// Lines of cells, each column as wide as its widest cell.
+pub fn columns(lines: &[Vec<String>]) -> String {
+    let lines: Vec<Vec<_>> =
+        lines.iter().map(|line| line.iter().map(|cell| message::line(cell)).collect()).collect();
+    let count = lines.iter().map(Vec::len).max().unwrap_or(0);
     let width = |column: usize| {
-        let cells = rows.iter().map(|row| row[column].chars().count());
-        cells.chain([heads[column].len()]).max().unwrap_or(0)
+        lines.iter().filter_map(|line| line.get(column)).map(|cell| cell.chars().count()).max().unwrap_or(0)
     };
-    let widths: [usize; N] = std::array::from_fn(width);
+    let widths: Vec<usize> = (0..count).map(width).collect();
     let mut text = String::new();
-    for row in std::iter::once(heads.map(str::to_string)).chain(rows.iter().cloned()) {
+    for cells in &lines {
         let mut line = String::new();
-        for (cell, width) in row.iter().zip(widths) {
+        for (cell, width) in cells.iter().zip(&widths) {
             line += &format!("{cell:<width$}   ");
         }
         text += line.trim_end();
@@ -81,9 +79,13 @@ mod tests {
 
     #[test]
     fn columns_are_as_wide_as_their_cells() {
-        let rows = [["1".to_string(), "long cell".to_string()], ["22222".to_string(), String::new()]];
-        assert_eq!(table(["ID", "NAME"], &rows), "ID      NAME\n1       long cell\n22222\n");
-        assert_eq!(table(["A"], &[["x\n\u{1b}[2J".to_string()]]), "A\nx\\n\\u001b[2J\n");
+        let lines = |lines: &[&[&str]]| {
+            let cells = lines.iter().map(|line| line.iter().map(|cell| cell.to_string()).collect());
+            columns(&cells.collect::<Vec<_>>())
+        };
+        let shown = lines(&[&["ID", "NAME"], &["1", "long cell"], &["22222", ""]]);
+        assert_eq!(shown, "ID      NAME\n1       long cell\n22222\n");
+        assert_eq!(lines(&[&["A"], &["x\n\u{1b}[2J"]]), "A\nx\\n\\u001b[2J\n");
         assert_eq!((shortened("abcdef", 4), shortened("abcd", 4)), ("abc…".to_string(), "abcd".to_string()));
     }
 }

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use super::table::table;
+use super::table::columns;
 use super::{Arguments, Command, Global, print};
 use crate::container::{ProcessLine, pids, processes};
 use crate::error::{Context, Error, Result};
@@ -33,8 +33,9 @@ const COLUMNS: [&str; 8] = ["UID", "PID", "PPID", "C", "STIME", "TTY", "TIME", "
 
 /// As ps -ef shows them.
 fn own(store: &Store, folder: &ContainerFolder) -> Result<String> {
-    let cells: Vec<[String; 8]> = processes(store, folder)?.iter().map(cells).collect();
-    Ok(table(COLUMNS, &cells))
+    let mut lines = vec![COLUMNS.map(str::to_string).to_vec()];
+    lines.extend(processes(store, folder)?.iter().map(|process| cells(process).to_vec()));
+    Ok(columns(&lines))
 }
 
 /// The processes of a container in columns: their heads, and a row for each process.

@@ -8,9 +8,11 @@ use super::confirmation::{FORCE, is_confirmed};
 use super::container_flags::labels;
 use super::documents::show_documents;
 use super::filter::{Filters, is_labelled};
-use super::format::Format;
-use super::table::{human_size, list, table};
-use super::{Arguments, Command, Flag, Global, each, print};
+use super::format::{Format, Heads};
+use super::prune_filter::{FILTER, PruneFilter};
+use super::table::{human_size, list};
+use super::template::LABELS;
+use super::{Arguments, Command, Flag, Global, each, print, tell_broken};
 use crate::container::{ContainerRecord, check_volume_name, is_volume_used};
 use crate::error::{Error, Kind, Result};
 use crate::inside::usage;
@@ -23,7 +25,15 @@ pub const CREATE: Command = Command {
     operands: "[NAME]",
     operand_count: 0..=1,
     help: "make a volume",
-    flags: &[&[Flag { long: "label", short: None, value: Some("NAME=VALUE"), help: "whatever you like" }]],
+    flags: &[&[
+        Flag { long: "label", short: None, value: Some("NAME=VALUE"), help: "whatever you like" },
+        Flag {
+            long: "driver",
+            short: Some('d'),
+            value: Some("DRIVER"),
+            help: "local, which is the only one",
+        },
+    ]],
     ends_at_operand: false,
     run: create,
 };
@@ -89,12 +99,16 @@ pub const PRUNE: Command = Command {
     flags: &[&[
         Flag { long: "all", short: Some('a'), value: None, help: "those with a name as well" },
         FORCE,
+        FILTER,
     ]],
     ends_at_operand: false,
     run: prune,
 };
 
 fn create(global: &Global, arguments: &Arguments) -> Result<u8> {
+    if let Some(other) = arguments.text("driver")?.filter(|driver| *driver != "local") {
+        return Err(Error::invalid(format!("--driver {other}: must be local: there are no plugins")));
+    }
     let store = global.store()?;
     let record = match arguments.operand(0)? {
         None => store.volumes().make_anonymous()?,
@@ -112,6 +126,7 @@ fn ls(global: &Global, arguments: &Arguments) -> Result<u8> {
     let format = Format::parse(arguments.text("format")?)?;
     let filters = Filters::parse(arguments, &["dangling", "name", "label", "driver"])?;
     filters.check_words("dangling", &["true", "false", "1", "0"])?;
+    tell_broken(&store.broken_volumes()?);
     let used = volumes_in_use(&store)?;
     let mut records = store.volumes().list()?;
     records.retain(|record| {
@@ -123,13 +138,26 @@ fn ls(global: &Global, arguments: &Arguments) -> Result<u8> {
     if arguments.is_set("quiet") {
         return print(&records.iter().map(|record| format!("{}\n", record.name)).collect::<String>());
     }
-    if format != Format::Table {
-        let lines = records.iter().map(|record| format.row(&document(&store, record)));
-        return print(&lines.collect::<Result<String>>()?);
-    }
-    let cells: Vec<[String; 2]> =
-        records.into_iter().map(|record| ["local".to_string(), record.name]).collect();
-    print(&table(["DRIVER", "VOLUME NAME"], &cells))
+    let rows: Vec<Value> = records.iter().map(|record| row(&store, record)).collect();
+    print(&format.show(&rows, HEADS, &["Driver", "Name"])?)
+}
+
+const HEADS: &Heads = &[
+    ("Driver", "DRIVER"),
+    ("Name", "VOLUME NAME"),
+    ("Scope", "SCOPE"),
+    ("Mountpoint", "MOUNTPOINT"),
+    ("Labels", "LABELS"),
+    ("CreatedAt", "CREATED AT"),
+];
+
+/// As lists show it: labels as one text.
+fn row(store: &Store, record: &VolumeRecord) -> Value {
+    let labels: Vec<String> = record.labels.iter().map(|(name, value)| format!("{name}={value}")).collect();
+    let mut row = document(store, record);
+    row[LABELS] = json!(record.labels);
+    row["Labels"] = json!(labels.join(","));
+    row
 }
 
 fn document(store: &Store, record: &VolumeRecord) -> Value {
@@ -179,23 +207,27 @@ fn rm(global: &Global, arguments: &Arguments) -> Result<u8> {
         find(&store, name)?;
         store.volumes().remove(name, || is_volume_used(&store, name))
     };
-    each(arguments, |name| match remove(name) {
-        Err(error) if error.kind() == Kind::NotFound && arguments.is_set("force") => Ok(()),
-        removed => {
-            removed?;
-            note(&store, name, "destroy");
-            Ok(())
+    each(arguments, |name| {
+        // One that another command removes meanwhile is gone, as was wanted.
+        let is_gone_well = arguments.is_set("force") || find(&store, name).is_ok();
+        match remove(name) {
+            Err(error) if error.kind() == Kind::NotFound && is_gone_well => Ok(()),
+            removed => {
+                removed?;
+                note(&store, name, "destroy");
+                Ok(())
+            }
         }
     })
 }
 
 fn prune(global: &Global, arguments: &Arguments) -> Result<u8> {
-    let all = arguments.is_set("all");
+    let (all, filter) = (arguments.is_set("all"), PruneFilter::parse(arguments)?);
     let what = if all { "all volumes" } else { "all volumes without a name" };
     if !is_confirmed(arguments, &format!("{what} that no container has"))? {
         return Ok(0);
     }
-    let (names, freed) = prune_volumes(&global.store()?, all)?;
+    let (names, freed) = prune_volumes(&global.store()?, all, &filter)?;
     print(&format!("{}Total reclaimed space: {}\n", list("Deleted Volumes", &names), human_size(freed)))
 }
 
@@ -203,12 +235,13 @@ fn prune(global: &Global, arguments: &Arguments) -> Result<u8> {
 ///
 /// # Errors
 /// One cannot be removed.
-pub fn prune_volumes(store: &Store, all: bool) -> Result<(Vec<String>, u64)> {
+pub fn prune_volumes(store: &Store, all: bool, filter: &PruneFilter) -> Result<(Vec<String>, u64)> {
     let used = volumes_in_use(store)?;
     let (mut names, mut freed) = (Vec::new(), 0);
     for record in store.volumes().list()? {
+        let is_meant = (record.is_anonymous || all) && filter.accepts(record.created, &record.labels);
         let name = record.name;
-        if !(record.is_anonymous || all) || used.contains(&name) {
+        if !is_meant || used.contains(&name) {
             continue;
         }
         let size = usage(store.maps(), &store.volumes().path(&name));

@@ -1,5 +1,6 @@
 //! commit: a container's changes become the topmost layer of a new image.
 
+use super::instruction::{change_execution, set_variable};
 use super::options::Options;
 use super::pause::while_paused;
 use super::record::{Base, ContainerRecord};
@@ -40,9 +41,7 @@ pub fn commit(store: &Store, folder: &ContainerFolder, options: &CommitOptions) 
         )));
     };
     let mut execution = execution(&record.execution, &record.options);
-    for change in &options.changes {
-        apply_change(&mut execution, change)?;
-    }
+    change_execution(&mut execution, &options.changes)?;
     let text = store.blobs().read(id.digest(), crate::image::DOCUMENT_MAX)?;
     let below = Configuration::parse(&text)?;
     let read = || {
@@ -100,67 +99,4 @@ fn execution(image: &Execution, options: &Options) -> Execution {
     execution.labels.extend(options.labels.clone());
     execution.stop_signal = options.stop_signal.clone().or(execution.stop_signal);
     execution
-}
-
-fn set_variable(variables: &mut Vec<String>, variable: &str) {
-    let name = |variable: &str| variable.split('=').next().unwrap_or_default().to_string();
-    variables.retain(|known| name(known) != name(variable));
-    if variable.contains('=') {
-        variables.push(variable.to_string());
-    }
-}
-
-/// Changes how an image is run by an instruction of a Dockerfile's.
-///
-/// # Errors
-/// It is none, or one that has nothing to do with that.
-pub fn apply_change(execution: &mut Execution, change: &str) -> Result<()> {
-    let wrong = |what: &str| Error::invalid(format!("--change {change}: {what}"));
-    let (instruction, value) =
-        change.trim().split_once(char::is_whitespace).ok_or_else(|| wrong("a value is missing"))?;
-    let value = value.trim();
-    match instruction.to_ascii_uppercase().as_str() {
-        "CMD" => execution.cmd = words(value, change)?,
-        "ENTRYPOINT" => execution.entrypoint = words(value, change)?,
-        "ENV" => {
-            let variable = match value.split_once(['=', ' ']) {
-                Some((name, text)) => format!("{name}={}", text.trim().trim_matches('"')),
-                None => return Err(wrong("must be ENV NAME=VALUE")),
-            };
-            set_variable(&mut execution.env, &variable);
-        }
-        "EXPOSE" => {
-            let port = if value.contains('/') { value.to_string() } else { format!("{value}/tcp") };
-            execution.exposed_ports.insert(port, Default::default());
-        }
-        "LABEL" => {
-            let (name, text) = value.split_once('=').ok_or_else(|| wrong("must be LABEL NAME=VALUE"))?;
-            execution.labels.insert(name.trim_matches('"').to_string(), text.trim_matches('"').to_string());
-        }
-        "USER" => execution.user = value.to_string(),
-        "WORKDIR" => execution.working_dir = value.to_string(),
-        "VOLUME" => {
-            execution.volumes.insert(value.to_string(), Default::default());
-        }
-        "STOPSIGNAL" => {
-            pillbox::signal::parse(value).map_err(|error| wrong(&error.to_string()))?;
-            execution.stop_signal = Some(value.to_string());
-        }
-        _ => {
-            return Err(wrong(
-                "must be CMD, ENTRYPOINT, ENV, EXPOSE, LABEL, STOPSIGNAL, USER, VOLUME or WORKDIR with a value",
-            ));
-        }
-    }
-    Ok(())
-}
-
-/// A JSON array, or a line for the shell.
-fn words(value: &str, change: &str) -> Result<Vec<String>> {
-    if value.starts_with('[') {
-        return serde_json::from_str(value).map_err(|error| {
-            Error::invalid(format!("--change {change}: not a JSON array of words: {error}"))
-        });
-    }
-    Ok(["/bin/sh", "-c", value].map(str::to_string).to_vec())
 }

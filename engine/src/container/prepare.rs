@@ -64,7 +64,7 @@ pub fn prepare(store: &Store, folder: &ContainerFolder, record: &ContainerRecord
     Ok(Prepared { bundle, options, account: Account::of(&config["process"]), root: mount })
 }
 
-/// A source that is missing is said by its flag, before anything is made.
+/// A source that has gone since the flags were read is said before anything is made.
 fn check_sources(options: &Options) -> Result<()> {
     for mount in &options.mounts {
         if let MountSource::Bind { path, .. } = &mount.source
@@ -74,10 +74,10 @@ fn check_sources(options: &Options) -> Result<()> {
             let error = Error::from(error);
             return Err(match error.kind() {
                 Kind::NotFound => Error::not_found(format!(
-                    "--volume {path}:{}: {path} is missing: make it first (mkdir -p {path})",
+                    "the mount {path}:{}: {path} is missing: make it first (mkdir -p {path})",
                     mount.destination
                 )),
-                _ => error.context(format!("--volume {path}")),
+                _ => error.context(format!("the mount {path}:{}", mount.destination)),
             });
         }
     }

@@ -13,7 +13,7 @@ use serde::{Deserialize, Serialize};
 use super::options::Options;
 use crate::error::{Context, Error, Result};
 use crate::image::{ChainId, Execution, ImageId};
-use crate::store::{ContainerFolder, Store, write_without_sync};
+use crate::store::{Broken, ContainerFolder, Lock, Sharing, Store, write_without_sync};
 use crate::time::Moment;
 
 /// What was asked for: `container.json`.
@@ -158,6 +158,19 @@ impl ContainerRecord {
     }
 }
 
+/// Containers whose records cannot be read, which other commands pass over. One that somebody holds is left alone.
+///
+/// # Errors
+/// The folder cannot be read.
+pub fn broken_containers(store: &Store) -> Result<Vec<Broken>> {
+    let is_record = |text: &[u8], id: &str| {
+        serde_json::from_slice::<ContainerRecord>(text).is_ok_and(|record| record.id == id)
+    };
+    let mut broken = store.broken_containers(is_record)?;
+    broken.retain(|one| !matches!(Lock::try_at(&one.path, Sharing::Exclusive), Ok(None)));
+    Ok(broken)
+}
+
 impl Progress {
     /// Writes it into the container's folder. On a full disk it is written over what is there, for which there is room.
     ///
@@ -220,12 +233,16 @@ pub(super) fn read<T: DeserializeOwned>(folder: &ContainerFolder, name: &str) ->
 /// A small file in as few calls as there can be: `ps` reads hundreds. `None` if it is not there.
 fn read_file(path: &Path) -> rustix::io::Result<Option<Vec<u8>>> {
     let file = match rustix::fs::open(path, OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty()) {
-        Err(Errno::NOENT) => return Ok(None),
+        Err(Errno::NOENT | Errno::NOTDIR) => return Ok(None),
         file => file?,
     };
     let mut text = Vec::with_capacity(4096);
     loop {
-        rustix::io::retry_on_intr(|| rustix::io::read(&file, spare_capacity(&mut text)))?;
+        match rustix::io::retry_on_intr(|| rustix::io::read(&file, spare_capacity(&mut text))) {
+            // A folder in its place is no more a record than a torn one.
+            Err(Errno::ISDIR) => return Ok(None),
+            read => read?,
+        };
         // Less than there was room for is all there is.
         if text.len() < text.capacity() {
             return Ok(Some(text));

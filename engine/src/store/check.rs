@@ -3,7 +3,7 @@
 use std::fmt;
 use std::io::Read;
 
-use super::{Sharing, Store};
+use super::{Broken, Sharing, Store};
 use crate::digest::{Digest, Hasher};
 use crate::error::{Context, Kind, Result};
 use crate::image::{Configuration, DOCUMENT_MAX};
@@ -15,6 +15,8 @@ pub enum Fault {
     Blob(Digest),
     /// What an image by this name is made of is missing or broken, and what that is.
     Image(String, String),
+    /// A record cannot be used.
+    Record(Broken),
 }
 
 impl fmt::Display for Fault {
@@ -22,23 +24,25 @@ impl fmt::Display for Fault {
         match self {
             Fault::Blob(digest) => write!(f, "blob {digest}: its content has another digest"),
             Fault::Image(name, what) => write!(f, "image {name}: {what}"),
+            Fault::Record(broken) => broken.fmt(f),
         }
     }
 }
 
 impl Fault {
-    /// Removes what is broken; the result says what was done.
+    /// Removes what is broken, mends its record or puts it aside; the result says what was done.
     ///
     /// # Errors
     /// It cannot be removed.
-    pub fn repair(&self, store: &Store) -> Result<&'static str> {
+    pub fn repair(&self, store: &Store) -> Result<String> {
         // Nobody begins to use it meanwhile.
         let _alone = store.lock_removals(Sharing::Exclusive)?;
         match self {
             Fault::Blob(digest) => store.blobs().remove(digest)?,
             Fault::Image(name, _) => drop(store.images().unname(name)?),
+            Fault::Record(broken) => return broken.repair(),
         }
-        Ok(": removed; pull it again")
+        Ok(": removed; pull it again".to_string())
     }
 }
 
@@ -49,6 +53,15 @@ impl Fault {
 pub fn check(store: &Store) -> Result<Vec<Fault>> {
     let _beside = store.beside_removals()?;
     let mut faults = Vec::new();
+    for records in [
+        store.broken_images()?,
+        store.broken_networks()?,
+        store.broken_volumes()?,
+        store.broken_names()?,
+        store.broken_events(),
+    ] {
+        faults.extend(records.into_iter().map(Fault::Record));
+    }
     for digest in store.blobs().list()? {
         match hash(store, &digest) {
             Ok(found) if found == digest => {}

@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 use std::path::PathBuf;
 
+use super::broken::REMEDY;
 use super::lock::{Lock, Sharing};
 use super::{ImageRecord, Store};
 use crate::digest::Digest;
@@ -100,6 +101,13 @@ impl Removals<'_> {
         used: impl FnOnce() -> Result<BTreeSet<ChainId>>,
     ) -> Result<Collected> {
         let Removals { store, lock } = self;
+        // What a record that cannot be read leads to, nobody knows.
+        if let Some(broken) = store.broken_images()?.first() {
+            crate::message::say(format_args!(
+                "warning: {broken}: nothing is deleted until it is mended or put aside: {REMEDY}"
+            ));
+            return Ok(Collected::default());
+        }
         for record in store.images().list()? {
             let reached = store.reached(&record)?;
             candidates.blobs.retain(|blob| !reached.blobs.contains(blob));

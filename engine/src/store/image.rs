@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
+use super::broken::REMEDY;
 use super::{Lock, Store, names_in, removal, write_whole};
 use crate::digest::Digest;
 use crate::error::{Context, Error, Result};
@@ -87,21 +88,21 @@ impl Images {
         match std::fs::read(path) {
             Ok(text) => serde_json::from_slice(&text)
                 .map(Some)
-                .map_err(|error| Error::corrupt(format!("{}: {error}", path.display()))),
+                .map_err(|error| Error::corrupt(format!("{}: {error}: {REMEDY}", path.display()))),
             Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
             Err(error) => Err(error).context(|| path.display().to_string()),
         }
     }
 
-    /// All names.
+    /// All names; see [`Store::broken_images`] for those whose records cannot be read.
     ///
     /// # Errors
-    /// The folder cannot be read, or a record is broken.
+    /// The folder cannot be read.
     pub fn list(&self) -> Result<Vec<ImageRecord>> {
         let mut records = Vec::new();
         for name in names_in(&self.folder)? {
-            // Removed meanwhile, if it is not there.
-            records.extend(self.read(&self.folder.join(name))?);
+            // Removed meanwhile, if it is not there. A broken one keeps nobody from the others.
+            records.extend(self.read(&self.folder.join(name)).ok().flatten());
         }
         records.sort_by(|one, other| one.name.cmp(&other.name));
         Ok(records)
@@ -278,7 +279,7 @@ fn id_digits(text: &str) -> Option<&str> {
 const FILE_NAME_MAX: usize = 200;
 
 /// A name as that of a file: `/` and what could hide it are written as `%2F`. Of a long one its digest is written.
-fn file_name(name: &str) -> String {
+pub(super) fn file_name(name: &str) -> String {
     let mut text = String::with_capacity(name.len() + 8);
     for (index, letter) in name.chars().enumerate() {
         match letter {

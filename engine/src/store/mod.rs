@@ -7,6 +7,7 @@
 mod adding;
 mod batch;
 mod blob;
+mod broken;
 mod build;
 mod check;
 mod collect;
@@ -29,6 +30,7 @@ use std::path::{Path, PathBuf};
 pub use adding::{AddedLayer, UnpackedLayer};
 pub use batch::{BlobBatch, CompleteBlob, NamelessBlob};
 pub use blob::{Begun, Blobs, CheckedBlob, PartialBlob};
+pub use broken::Broken;
 pub use build::{BuildCache, CacheMount, StepRecord};
 pub use check::{Fault, check};
 pub use collect::{Collected, Removals};
@@ -206,7 +208,7 @@ fn fresh_name(prefix: &str) -> Result<String> {
     Ok(format!("{prefix}{:016x}", u64::from_ne_bytes(bytes)))
 }
 
-/// What a folder of the store has, without what is half made or half removed; hidden names as well.
+/// What a folder of the store has, without what is half made, half removed or put aside; hidden names as well.
 fn names_in(folder: &Path) -> Result<Vec<String>> {
     let entries = std::fs::read_dir(folder).context(|| format!("read {}", folder.display()))?;
     let mut names = Vec::new();
@@ -215,6 +217,7 @@ fn names_in(folder: &Path) -> Result<Vec<String>> {
         if let Ok(name) = entry.file_name().into_string()
             && !name.starts_with(PARTIAL)
             && !name.starts_with(GONE)
+            && !name.starts_with(broken::BROKEN)
         {
             names.push(name);
         }

@@ -6,9 +6,10 @@ use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
+use super::broken::REMEDY;
 use super::lock::{Lock, Sharing};
 use super::{names_in, write_whole};
-use crate::error::{Context, Error, Kind, Result};
+use crate::error::{Context, Error, Result};
 use crate::time::Moment;
 
 /// How containers are connected.
@@ -75,7 +76,7 @@ impl NetworkRecords {
         let path = self.path(name);
         match std::fs::read(&path) {
             Ok(text) => serde_json::from_slice(&text)
-                .map_err(|error| Error::corrupt(format!("{}: {error}", path.display()))),
+                .map_err(|error| Error::corrupt(format!("{}: {error}: {REMEDY}", path.display()))),
             Err(error) if error.kind() == ErrorKind::NotFound => {
                 let mut records = self.list()?.into_iter().filter(|record| record.id.starts_with(name));
                 match (records.next(), records.next()) {
@@ -87,19 +88,18 @@ impl NetworkRecords {
         }
     }
 
-    /// All of them, by name.
+    /// All of them, by name; see [`Store::broken_networks`](super::Store::broken_networks) for those whose records cannot be read.
     ///
     /// # Errors
-    /// A record is broken.
+    /// The folder cannot be read.
     pub fn list(&self) -> Result<Vec<NetworkRecord>> {
         let mut records = Vec::new();
         for file in names_in(&self.folder)? {
             if let Some(name) = file.strip_suffix(".json") {
                 match self.find(name) {
                     Ok(record) => records.push(record),
-                    // Removed meanwhile.
-                    Err(error) if error.kind() == Kind::NotFound => {}
-                    Err(error) => return Err(error),
+                    // Removed meanwhile. A broken one keeps nobody from the others.
+                    Err(_) => {}
                 }
             }
         }

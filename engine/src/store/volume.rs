@@ -8,6 +8,7 @@ use rustix::fs::{CWD, RenameFlags, renameat_with};
 use rustix::io::Errno;
 use serde::{Deserialize, Serialize};
 
+use super::broken::REMEDY;
 use super::lock::{Lock, Sharing};
 use super::{PARTIAL, fresh_name, names_in, random_id, removal, write_without_sync};
 use crate::error::{Context, Error, Kind, Result};
@@ -135,22 +136,23 @@ impl Volumes {
         match std::fs::read(&path) {
             Ok(text) => serde_json::from_slice(&text)
                 .map(Some)
-                .map_err(|error| Error::corrupt(format!("{}: {error}", path.display()))),
+                .map_err(|error| Error::corrupt(format!("{}: {error}: {REMEDY}", path.display()))),
             Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) => Ok(None),
             Err(error) => Err(error).context(|| path.display().to_string()),
         }
     }
 
-    /// All of them, by name.
+    /// All of them, by name; see [`Store::broken_volumes`](super::Store::broken_volumes) for those whose records cannot be read.
     ///
     /// # Errors
-    /// A record is broken.
+    /// The folder cannot be read.
     pub fn list(&self) -> Result<Vec<VolumeRecord>> {
         let mut names = names_in(&self.folder)?;
         names.sort();
         let mut records = Vec::new();
         for name in names {
-            records.extend(self.find(&name)?);
+            // A broken one keeps nobody from the others.
+            records.extend(self.find(&name).ok().flatten());
         }
         Ok(records)
     }

@@ -2,6 +2,7 @@
 
 mod api;
 mod boxd;
+mod broken;
 mod detached;
 mod distribution;
 mod docker;

@@ -224,7 +224,7 @@ fn mounts(host: &HostConfig, options: &mut Options) -> Outcome<()> {
         options.mounts.push(mount_of(mount)?);
     }
     for (path, flags) in &host.tmpfs {
-        options.mounts.push(parse_tmpfs(&format!("{path}:{flags}")));
+        options.mounts.push(parse_tmpfs(&format!("{path}:{flags}"))?);
     }
     options.devices = host
         .devices

@@ -8,7 +8,7 @@ use crate::api::daemon::Daemon;
 use crate::api::exchange::{Exchange, Reply};
 use crate::api::fault::{Fault, Outcome};
 use crate::archive::{Imported, import as import_tar};
-use crate::container::apply_change;
+use crate::container::change_execution;
 use crate::error::Kind;
 use crate::image::{Execution, Platform};
 use crate::reference::Reference;
@@ -71,9 +71,8 @@ fn import(daemon: &Daemon, exchange: &mut Exchange<'_>, platform: Option<Platfor
         return Err(Fault::invalid("cannot import digest reference"));
     }
     let mut execution = Execution::default();
-    for change in query.texts("changes") {
-        apply_change(&mut execution, change)?;
-    }
+    let changes: Vec<String> = query.texts("changes").map(str::to_string).collect();
+    change_execution(&mut execution, &changes)?;
     let message = query.text("message").unwrap_or("Imported from -").to_string();
     let imported = Imported {
         name: name.as_ref(),

@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 use crate::api::daemon::{Daemon, no_image};
 use crate::api::exchange::{Exchange, Reply};
 use crate::api::fault::{Fault, Outcome};
-use crate::command::{ImagesGone, prune_images, remove_image};
+use crate::command::{ImagesGone, PruneFilter, prune_images, remove_image};
 use crate::error::Kind;
 
 /// Takes a name away, and what nothing leads to any more.
@@ -35,7 +35,7 @@ pub fn prune(daemon: &Daemon, exchange: &mut Exchange<'_>) -> Outcome<Reply> {
         return Err(Fault::invalid(format!("invalid filter '{name}': images are pruned without it")));
     }
     let all = filters.flag("dangling")? == Some(false);
-    let (gone, freed) = prune_images(&daemon.store, all)?;
+    let (gone, freed) = prune_images(&daemon.store, all, &PruneFilter::default())?;
     let documents = documents(&gone);
     let deleted = if documents.is_empty() { Value::Null } else { Value::Array(documents) };
     Ok(Reply::Json(200, json!({"ImagesDeleted": deleted, "SpaceReclaimed": freed})))

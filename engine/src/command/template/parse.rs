@@ -2,25 +2,12 @@
 
 use serde_json::Value;
 
-use super::{Expression, Part};
+use super::function::FUNCTIONS;
+use super::{Expression, LABELS, Part};
 use crate::error::{Error, Result};
 
-/// The functions that there are, and how many values they take at least.
-const FUNCTIONS: [(&str, usize); 13] = [
-    ("json", 1),
-    ("index", 2),
-    ("len", 1),
-    ("join", 2),
-    ("lower", 1),
-    ("upper", 1),
-    ("println", 0),
-    ("print", 0),
-    ("eq", 2),
-    ("ne", 2),
-    ("not", 1),
-    ("and", 1),
-    ("or", 1),
-];
+/// How deep blocks, brackets and pipes may be nested: nobody writes more, and each level takes room on the stack.
+const DEPTH_MAX: usize = 100;
 
 /// Reads a template.
 ///
@@ -29,7 +16,7 @@ const FUNCTIONS: [(&str, usize); 13] = [
 pub fn parse(text: &str) -> Result<Vec<Part>> {
     let pieces = pieces(text)?;
     let mut rest = pieces.iter();
-    let (parts, end) = parts(&mut rest)?;
+    let (parts, end) = parts(&mut rest, 0)?;
     match end {
         None => Ok(parts),
         Some(word) => Err(Error::invalid(format!("{{{{{word}}}}} without a beginning"))),
@@ -47,7 +34,8 @@ fn pieces(text: &str) -> Result<Vec<Piece>> {
     let (mut rest, mut trims) = (text, false);
     while let Some(start) = rest.find("{{") {
         let (before, behind) = (&rest[..start], &rest[start + 2..]);
-        let (inside, behind) = behind.split_once("}}").ok_or_else(|| Error::invalid("a }} is missing"))?;
+        let end = action_end(behind).ok_or_else(|| Error::invalid("a }} is missing"))?;
+        let (inside, behind) = (&behind[..end], &behind[end + 2..]);
         let before = if trims { before.trim_start() } else { before };
         let left = inside.strip_prefix("- ");
         pieces.push(Piece::Text(if left.is_some() { before.trim_end() } else { before }.to_string()));
@@ -60,8 +48,31 @@ fn pieces(text: &str) -> Result<Vec<Piece>> {
     Ok(pieces)
 }
 
+/// Where the braces are that no quotes are around.
+fn action_end(text: &str) -> Option<usize> {
+    let (mut quote, mut is_escaped) = (None, false);
+    for (index, letter) in text.char_indices() {
+        match (quote, letter) {
+            _ if is_escaped => is_escaped = false,
+            (Some('"'), '\\') => is_escaped = true,
+            (Some(open), letter) => quote = quote.filter(|_| open != letter),
+            (None, '"' | '`') => quote = Some(letter),
+            (None, '}') if text[index..].starts_with("}}") => return Some(index),
+            (None, _) => {}
+        }
+    }
+    None
+}
+
+fn deeper(depth: usize) -> Result<usize> {
+    match depth < DEPTH_MAX {
+        true => Ok(depth + 1),
+        false => Err(Error::invalid(format!("nested deeper than {DEPTH_MAX} levels"))),
+    }
+}
+
 /// Parts until an `end` or `else` that belongs to somebody above, which is the second result.
-fn parts<'a>(rest: &mut std::slice::Iter<'a, Piece>) -> Result<(Vec<Part>, Option<&'a str>)> {
+fn parts<'a>(rest: &mut std::slice::Iter<'a, Piece>, depth: usize) -> Result<(Vec<Part>, Option<&'a str>)> {
     let mut found = Vec::new();
     while let Some(piece) = rest.next() {
         let action = match piece {
@@ -80,31 +91,36 @@ fn parts<'a>(rest: &mut std::slice::Iter<'a, Piece>) -> Result<(Vec<Part>, Optio
                     Some((names, of)) => (names.split(',').map(|name| name.trim().to_string()).collect(), of),
                     None => (Vec::new(), behind),
                 };
-                let (each, otherwise) = branches(rest)?;
-                found.push(Part::Range { of: expression(of)?, names, each, otherwise });
+                let (each, otherwise) = branches(rest, deeper(depth)?)?;
+                found.push(Part::Range { of: expression(of, 0)?, names, each, otherwise });
             }
             "if" => {
-                let (then, otherwise) = branches(rest)?;
-                found.push(Part::If { condition: expression(behind)?, then, otherwise });
+                let (then, otherwise) = branches(rest, deeper(depth)?)?;
+                found.push(Part::If { condition: expression(behind, 0)?, then, otherwise });
             }
-            _ => found.push(Part::Show(expression(action)?)),
+            "with" => {
+                let (then, otherwise) = branches(rest, deeper(depth)?)?;
+                found.push(Part::With { of: expression(behind, 0)?, then, otherwise });
+            }
+            _ if action.starts_with("/*") && action.ends_with("*/") => {}
+            _ => found.push(Part::Show(expression(action, 0)?)),
         }
     }
     Ok((found, None))
 }
 
-fn branches<'a>(rest: &mut std::slice::Iter<'a, Piece>) -> Result<(Vec<Part>, Vec<Part>)> {
-    let (first, end) = parts(rest)?;
+fn branches<'a>(rest: &mut std::slice::Iter<'a, Piece>, depth: usize) -> Result<(Vec<Part>, Vec<Part>)> {
+    let (first, end) = parts(rest, depth)?;
     match end {
         Some("end") => Ok((first, Vec::new())),
-        Some("else") => match parts(rest)? {
+        Some("else") => match parts(rest, depth)? {
             (second, Some("end")) => Ok((first, second)),
             _ => Err(Error::invalid("{{end}} is missing")),
         },
         Some(other) => match other.strip_prefix("else if ") {
             Some(condition) => {
-                let (then, otherwise) = branches(rest)?;
-                Ok((first, vec![Part::If { condition: expression(condition)?, then, otherwise }]))
+                let (then, otherwise) = branches(rest, deeper(depth)?)?;
+                Ok((first, vec![Part::If { condition: expression(condition, 0)?, then, otherwise }]))
             }
             None => Err(Error::invalid(format!("{{{{{other}}}}}: must be {{{{else}}}}"))),
         },
@@ -113,10 +129,12 @@ fn branches<'a>(rest: &mut std::slice::Iter<'a, Piece>) -> Result<(Vec<Part>, Ve
 }
 
 /// `A | B x`: what comes out of the first one is the last value of the second.
-fn expression(text: &str) -> Result<Expression> {
+fn expression(text: &str, depth: usize) -> Result<Expression> {
     let mut value: Option<Expression> = None;
+    let mut depth = depth;
     for stage in split_pipes(text) {
-        let mut words = words(&stage)?;
+        depth = deeper(depth)?;
+        let mut words = words(&stage, depth)?;
         words.extend(value.take());
         value = Some(call(words, text)?);
     }
@@ -124,13 +142,20 @@ fn expression(text: &str) -> Result<Expression> {
 }
 
 fn split_pipes(text: &str) -> Vec<String> {
-    let (mut stages, mut is_quoted) = (vec![String::new()], false);
-    for letter in text.chars() {
-        is_quoted ^= letter == '"';
+    let (mut stages, mut rest, mut depth) = (vec![String::new()], text, 0usize);
+    while let Some(letter) = rest.chars().next() {
+        // What stands in quotes or brackets is the stage's own.
+        let length = quoted(rest).unwrap_or(letter.len_utf8());
+        match letter {
+            '(' => depth += 1,
+            ')' => depth = depth.saturating_sub(1),
+            _ => {}
+        }
         match stages.last_mut() {
-            Some(stage) if letter != '|' || is_quoted => stage.push(letter),
+            Some(stage) if letter != '|' || depth > 0 => stage.push_str(&rest[..length]),
             _ => stages.push(String::new()),
         }
+        rest = &rest[length..];
     }
     stages
 }
@@ -145,10 +170,14 @@ fn call(words: Vec<Expression>, text: &str) -> Result<Expression> {
                 Some((_, least)) if values.len() >= *least => Ok(Expression::Call(name, values)),
                 Some(_) => Err(Error::invalid(format!("{{{{{}}}}}: a value is missing", text.trim()))),
                 None => Err(Error::invalid(format!(
-                    "{name}: there are fields such as {{{{.ID}}}}, and range, if, {}",
+                    "{name}: there are fields such as {{{{.ID}}}}, and range, if, with, {}",
                     FUNCTIONS.map(|(known, _)| known).join(", ")
                 ))),
             }
+        }
+        (Some(Expression::Field(None, path)), 1) if path == [LABELS] => {
+            let name = words.next().unwrap_or(Expression::Literal(Value::Null));
+            Ok(Expression::Label(Box::new(name)))
         }
         (Some(value), 0) => Ok(value),
         _ => Err(Error::invalid(format!(
@@ -158,18 +187,18 @@ fn call(words: Vec<Expression>, text: &str) -> Result<Expression> {
     }
 }
 
-fn words(text: &str) -> Result<Vec<Expression>> {
+fn words(text: &str, depth: usize) -> Result<Vec<Expression>> {
     let mut found = Vec::new();
     let mut rest = text.trim_start();
     while let Some(first) = rest.chars().next() {
         let (word, behind) = match first {
-            '"' => {
-                let end = rest[1..].find('"').ok_or_else(|| Error::invalid("a \" is missing"))?;
-                (Expression::Literal(Value::String(rest[1..=end].to_string())), &rest[end + 2..])
+            '"' | '`' => {
+                let end = quoted(rest).ok_or_else(|| Error::invalid(format!("a {first} is missing")))?;
+                (Expression::Literal(literal(&rest[..end])?), &rest[end..])
             }
             '(' => {
                 let end = closing(rest).ok_or_else(|| Error::invalid("a ) is missing"))?;
-                (expression(&rest[1..end])?, &rest[end + 1..])
+                (expression(&rest[1..end], deeper(depth)?)?, &rest[end + 1..])
             }
             _ => {
                 let end = rest.find(char::is_whitespace).unwrap_or(rest.len());
@@ -182,16 +211,42 @@ fn words(text: &str) -> Result<Vec<Expression>> {
     Ok(found)
 }
 
+/// Where a text in quotes, which stands at the beginning, is over.
+fn quoted(text: &str) -> Option<usize> {
+    let quote = text.chars().next().filter(|first| matches!(first, '"' | '`'))?;
+    let mut is_escaped = false;
+    text.char_indices().skip(1).find_map(|(index, letter)| {
+        let is_end = letter == quote && !is_escaped;
+        is_escaped = quote == '"' && letter == '\\' && !is_escaped;
+        is_end.then_some(index + 1)
+    })
+}
+
+/// What stands in quotes, as Go reads it.
+fn literal(text: &str) -> Result<Value> {
+    let inner = &text[1..text.len() - 1];
+    if text.starts_with('`') {
+        return Ok(inner.into());
+    }
+    // Tabs and line ends may have been put in for their names.
+    let text = text.replace('\t', "\\t").replace('\n', "\\n");
+    serde_json::from_str(&text).map_err(|error| Error::invalid(format!("{text}: {error}")))
+}
+
 fn closing(text: &str) -> Option<usize> {
-    let mut depth = 0usize;
-    text.char_indices().find_map(|(index, letter)| {
+    let (mut depth, mut index) = (0usize, 0);
+    while let Some(letter) = text[index..].chars().next() {
         match letter {
             '(' => depth += 1,
             ')' => depth -= 1,
             _ => {}
         }
-        (depth == 0).then_some(index)
-    })
+        if depth == 0 {
+            return Some(index);
+        }
+        index += quoted(&text[index..]).unwrap_or(letter.len_utf8());
+    }
+    None
 }
 
 fn word(text: &str) -> Result<Expression> {

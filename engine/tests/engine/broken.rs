@@ -1,0 +1,139 @@
+//! Records that cannot be read: they are found and mended or put aside, and keep no other command from its work.
+
+use std::fs;
+use std::os::unix::fs::chown;
+use std::path::Path;
+
+use crate::harness::Room;
+
+/// An image, a volume, a network and a container of each kind of trouble.
+fn break_records(room: &Room) -> Vec<&'static str> {
+    let data = room.data();
+    let write = |path: &str, content: &str| fs::write(data.join(path), content).expect("file");
+    write("images/empty", "");
+    write("images/rubbish", "{\"name\": 1");
+    fs::create_dir(data.join("images/folder")).expect("folder");
+    write("volumes/torn/volume.json", "{\"name\": \"to");
+    fs::remove_file(data.join("volumes/bare/volume.json")).expect("remove");
+    fs::remove_file(data.join("volumes/odd/volume.json")).expect("remove");
+    fs::create_dir(data.join("volumes/odd/volume.json")).expect("folder");
+    write("volumes/plain", "");
+    chown(data.join("volumes/theirs/volume.json"), Some(12345), Some(12345)).expect("chown");
+    write("networks/backend.json", "");
+    fs::remove_file(data.join("networks/frontend.json")).expect("remove");
+    fs::create_dir(data.join("networks/frontend.json")).expect("folder");
+    write("names/file", "");
+    let broken = |name: &str| {
+        data.join("containers").join(fs::read_link(data.join("names").join(name)).expect("name"))
+    };
+    fs::write(broken("one").join("container.json"), "rubbish").expect("record");
+    fs::create_dir(broken("two").join("progress.json")).expect("folder");
+    fs::write(broken("three").join("container.json"), "").expect("record");
+    vec![
+        "image empty: ",
+        "image rubbish: ",
+        "image folder: ",
+        "volume torn: ",
+        "volume bare: ",
+        "volume odd: ",
+        "volume plain: ",
+        "volume theirs: ",
+        "network backend: ",
+        "network frontend: ",
+        "name file of a container: ",
+    ]
+}
+
+fn make(room: &Room) {
+    let tar = room.tar("rootfs.tar");
+    for name in ["kept", "other"] {
+        room.call(&["import", &tar.display().to_string(), name]).ok();
+    }
+    for name in ["torn", "bare", "odd", "theirs", "whole"] {
+        room.call(&["volume", "create", name]).ok();
+    }
+    for name in ["backend", "frontend", "used"] {
+        room.call(&["network", "create", name]).ok();
+    }
+    for name in ["one", "two", "three", "four"] {
+        room.call(&["create", "--name", name, "--network", "none", "kept", "true"]).ok();
+    }
+    fs::write(room.data().join("volumes/torn/_data/content"), "precious").expect("content");
+}
+
+#[test]
+fn records_that_cannot_be_read() {
+    let Some(room) = Room::new() else { return };
+    make(&room);
+    let faults = break_records(&room);
+    // Others are not kept from their work.
+    for command in [
+        &["run", "--rm", "--network", "none", "kept", "true"][..],
+        &["run", "-d", "--rm", "--network", "none", "-v", "new:/new", "kept", "true"],
+        &["ps", "-a"],
+        &["images"],
+        &["volume", "ls"],
+        &["network", "ls"],
+        &["volume", "create", "another"],
+        &["volume", "rm", "another"],
+        &["network", "create", "another"],
+        &["network", "rm", "another"],
+        &["inspect", "four", "kept", "whole", "used"],
+        &["start", "-a", "four"],
+        &["tag", "other", "again"],
+        &["rmi", "again", "other"],
+        &["system", "df"],
+        &["info"],
+        &["image", "prune", "-f"],
+    ] {
+        room.call(command).exits(0);
+    }
+    let listed = room.call(&["volume", "ls"]).exits(0);
+    assert!(
+        listed.stdout.contains("whole") && listed.stderr.contains("warning: volume torn: "),
+        "{listed:?}"
+    );
+    room.call(&["volume", "inspect", "torn"]).fails(1, "box system check --repair");
+    // What the broken names lead to, nobody knows: nothing that they may have is deleted.
+    assert!(fs::read_dir(room.data().join("layers")).expect("layers").count() > 0);
+    let found = room.call(&["system", "check"]).exits(1).stdout;
+    for fault in &faults {
+        assert_eq!(found.matches(fault).count(), 1, "{fault}\n{found}");
+    }
+    assert_eq!(found.matches("\ncontainer ").count(), 3, "{found}");
+    assert!(found.contains("it belongs to the user 12345"), "{found}");
+    let repaired = room.call(&["system", "check", "--repair"]).exits(0).stdout;
+    assert_eq!(repaired.lines().count(), found.lines().count(), "{repaired}");
+    assert_eq!(room.call(&["system", "check"]).ok(), "Everything is whole.\n");
+    // Data is never lost with its record.
+    for name in ["torn", "bare", "odd", "theirs"] {
+        room.call(&["volume", "inspect", name]).ok();
+    }
+    let said =
+        room.call(&["run", "--rm", "--network", "none", "-v", "torn:/data", "kept", "cat", "/data/content"]);
+    assert_eq!(said.ok(), "precious");
+    let aside = |folder: &str| {
+        let names = fs::read_dir(room.data().join(folder)).expect("folder").flatten();
+        names.filter(|entry| entry.file_name().to_string_lossy().starts_with(".broken-")).count()
+    };
+    assert_eq!((aside("images"), aside("networks"), aside("containers"), aside("names")), (3, 2, 3, 1));
+    assert_eq!(room.call(&["ps", "-aq"]).ok().lines().count(), 1);
+    room.call(&["create", "--name", "one", "--network", "none", "kept", "true"]).ok();
+    room.call(&["network", "create", "backend"]).ok();
+    room.call(&["rm", "one", "four"]).ok();
+    for entry in fs::read_dir(room.data().join("containers")).expect("folder").flatten() {
+        fs::remove_dir_all(entry.path()).expect("remove");
+    }
+    room.assert_gone();
+}
+
+#[test]
+fn a_store_that_is_whole_says_nothing() {
+    let Some(room) = Room::new() else { return };
+    make(&room);
+    assert_eq!(room.call(&["system", "check"]).ok(), "Everything is whole.\n");
+    assert_eq!(room.call(&["network", "ls", "-q"]).ok().lines().count(), 3);
+    assert!(Path::new(&room.data()).join("events/now").is_file());
+    room.call(&["rm", "one", "two", "three", "four"]).ok();
+    room.assert_gone();
+}
