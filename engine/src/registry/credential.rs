@@ -96,7 +96,8 @@ impl Credentials {
     /// # Errors
     /// A file is broken, or a helper failed.
     pub fn find(&self, repository: &Repository) -> Result<Option<Credential>> {
-        let host = host_of(&key_of(&repository.registry));
+        let key = key_of(&repository.registry);
+        let host = host_of(&key);
         let is_for =
             |registry: &Option<String>| registry.as_ref().is_none_or(|known| host_of(&key_of(known)) == host);
         if let Some((_, given)) = self.given.iter().find(|(registry, _)| is_for(registry)) {
@@ -389,7 +390,7 @@ mod tests {
         let file = folder.join("config.json");
         std::fs::create_dir(&folder).unwrap();
         std::fs::write(&file, r#"{"psFormat": "x"}"#).unwrap();
-        let credentials = Credentials { files: vec![file.clone()] };
+        let credentials = Credentials { files: vec![file.clone()], given: Vec::new() };
         let ann = Credential::Password { name: "ann".into(), password: "p:w".into() };
         credentials.keep(DOCKER_HUB, &ann).unwrap();
         assert!(credentials.find(&Repository::parse("alpine").unwrap()).unwrap() == Some(ann));
