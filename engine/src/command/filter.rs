@@ -8,7 +8,7 @@ use crate::error::{Error, Result};
 use crate::time::Moment;
 
 /// The filters of a command line.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub struct Filters(Vec<(String, String)>);
 
 impl Filters {
@@ -56,6 +56,11 @@ impl Filters {
         let flag = format!("--filter {name}=");
         let moments = self.values(name).map(|value| parse_moment(&flag, value));
         moments.collect::<Result<Vec<_>>>().map(|moments| moments.into_iter().min())
+    }
+
+    /// Whether there is none.
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
     }
 
     /// Whether there is one of that name.

@@ -55,10 +55,11 @@ pub fn prune_images(store: &Store, all: bool, filter: &PruneFilter) -> Result<(I
     let used: BTreeSet<ImageId> =
         ContainerRecord::list(store)?.iter().filter_map(|container| container.image_id().copied()).collect();
     let mut going = store.images().list()?;
-    // Labels are in the configuration. What that of a broken image would say is nobody's wish.
+    // Labels are in the configuration, which a broken image may have lost.
     let is_meant = |record: &ImageRecord| {
-        let labels = store.load(record).map(|image| image.config.config.labels);
-        labels.is_ok_and(|labels| filter.accepts(record.moment().unwrap_or(Moment(0)), &labels))
+        let labels = || store.load(record).map(|image| image.config.config.labels);
+        let created = || record.moment().unwrap_or(Moment(0));
+        filter.is_empty() || labels().is_ok_and(|labels| filter.accepts(created(), &labels))
     };
     going.retain(|record| {
         !used.contains(&record.id) && (all || record.reference().is_none()) && is_meant(record)

@@ -14,8 +14,8 @@ pub const FILTER: Flag = Flag {
     help: "until=24h (made before that), label=… or label!=…",
 };
 
-/// What is meant.
-#[derive(Debug)]
+/// What is meant; by default everything.
+#[derive(Debug, Default)]
 pub struct PruneFilter {
     until: Option<Moment>,
     filters: Filters,
@@ -38,6 +38,11 @@ impl PruneFilter {
     pub fn of(pairs: impl IntoIterator<Item = (String, String)>) -> Result<PruneFilter> {
         let filters = Filters::of(pairs);
         Ok(PruneFilter { until: filters.moment("until")?, filters })
+    }
+
+    /// Whether everything is meant.
+    pub fn is_empty(&self) -> bool {
+        self.until.is_none() && self.filters.is_empty()
     }
 
     /// Whether something with these labels, which was made then, is meant.
