@@ -13,7 +13,7 @@ use super::daemon::Daemon;
 use super::exchange::{Exchange, Reply};
 use super::fault::{Fault, Outcome};
 use super::query::Filters;
-use crate::command::{PruneFilter, is_labelled, make_network, prune_networks, remove_network};
+use crate::command::{is_labelled, make_network, prune_networks, remove_network};
 use crate::container::{ContainerRecord, network_name, network_settings, own_network_id};
 use crate::error::Kind;
 use crate::store::{NetworkDriver, NetworkRecord, Store, random_id};

@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use super::daemon::Daemon;
 use super::exchange::{Exchange, Reply};
 use super::fault::{Fault, Outcome};
-use crate::command::{PruneFilter, is_labelled, note_volume, prune_volumes, volumes_in_use};
+use crate::command::{is_labelled, note_volume, prune_volumes, volumes_in_use};
 use crate::container::{ContainerRecord, check_volume_name, is_volume_used};
 use crate::error::Kind;
 use crate::store::{Store, VolumeRecord};

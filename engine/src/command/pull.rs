@@ -104,6 +104,12 @@ impl Policy {
 /// It is not there, and cannot or must not be pulled.
 pub fn provide(store: &Store, name: &str, arguments: &Arguments) -> Result<()> {
     let (policy, platform) = (Policy::parse(arguments.text("pull")?)?, platform(arguments)?);
+    let machine = Platform::of_machine();
+    if let Some(other) = platform.as_ref().filter(|platform| !machine.accepts(platform)) {
+        return Err(Error::invalid(format!(
+            "--platform {other}: this machine is {machine}, and runs nothing else: box pull --platform brings images for others"
+        )));
+    }
     let is_path = crate::container::Source::is_path(name);
     if is_path || policy == Policy::Never {
         return Ok(());

@@ -66,6 +66,12 @@ const OF_RUN: &[Refused] = &[
     valued("volume-driver", Some("local"), "volumes are folders of the host's: local"),
 ];
 
+static OF_CREATE: Refused = valued(
+    "attach",
+    None,
+    "nothing is attached before it is started: box start --attach, or box run --attach",
+);
+
 const OF_START: &[Refused] =
     &[valued("checkpoint", None, CHECKPOINTS), valued("checkpoint-dir", None, CHECKPOINTS)];
 
@@ -126,6 +132,7 @@ pub fn by_alias(long: &str) -> Option<&'static str> {
 /// One of Docker's flags for a command that box has without it.
 pub fn find(command: &str, long: &str) -> Option<&'static Refused> {
     let table = match command {
+        "create" if long == OF_CREATE.long => return Some(&OF_CREATE),
         "run" | "create" | "explain" => OF_RUN,
         "start" => OF_START,
         "update" => OF_UPDATE,
@@ -149,5 +156,136 @@ impl Refused {
         }
         let shown = if self.is_switch { String::new() } else { format!(" {}", value.display()) };
         Some(format!("--{}{shown}: {}", self.long, self.reason))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::command::{create, run};
+
+    /// What `docker run --help` lists (28).
+    const DOCKERS: [&str; 103] = [
+        "add-host",
+        "annotation",
+        "attach",
+        "blkio-weight",
+        "blkio-weight-device",
+        "cap-add",
+        "cap-drop",
+        "cgroup-parent",
+        "cgroupns",
+        "cidfile",
+        "cpu-count",
+        "cpu-percent",
+        "cpu-period",
+        "cpu-quota",
+        "cpu-rt-period",
+        "cpu-rt-runtime",
+        "cpu-shares",
+        "cpus",
+        "cpuset-cpus",
+        "cpuset-mems",
+        "detach",
+        "detach-keys",
+        "device",
+        "device-cgroup-rule",
+        "device-read-bps",
+        "device-read-iops",
+        "device-write-bps",
+        "device-write-iops",
+        "disable-content-trust",
+        "dns",
+        "dns-option",
+        "dns-search",
+        "domainname",
+        "entrypoint",
+        "env",
+        "env-file",
+        "expose",
+        "gpus",
+        "group-add",
+        "health-cmd",
+        "health-interval",
+        "health-retries",
+        "health-start-interval",
+        "health-start-period",
+        "health-timeout",
+        "hostname",
+        "init",
+        "interactive",
+        "io-maxbandwidth",
+        "io-maxiops",
+        "ip",
+        "ip6",
+        "ipc",
+        "isolation",
+        "kernel-memory",
+        "label",
+        "label-file",
+        "link",
+        "link-local-ip",
+        "log-driver",
+        "log-opt",
+        "mac-address",
+        "memory",
+        "memory-reservation",
+        "memory-swap",
+        "memory-swappiness",
+        "mount",
+        "name",
+        "network",
+        "network-alias",
+        "no-healthcheck",
+        "oom-kill-disable",
+        "oom-score-adj",
+        "pid",
+        "pids-limit",
+        "platform",
+        "privileged",
+        "publish",
+        "publish-all",
+        "pull",
+        "quiet",
+        "read-only",
+        "restart",
+        "rm",
+        "runtime",
+        "security-opt",
+        "shm-size",
+        "sig-proxy",
+        "stop-signal",
+        "stop-timeout",
+        "storage-opt",
+        "sysctl",
+        "tmpfs",
+        "tty",
+        "ulimit",
+        "use-api-socket",
+        "user",
+        "userns",
+        "uts",
+        "volume",
+        "volume-driver",
+        "volumes-from",
+        "workdir",
+    ];
+
+    #[test]
+    fn every_flag_of_dockers_is_there_or_has_a_reason() {
+        let is_there = |command: &crate::command::Command, long: &str| {
+            command.flags.iter().copied().flatten().any(|flag| flag.long == long)
+        };
+        for long in DOCKERS {
+            assert!(is_there(&run::COMMAND, long) != find("run", long).is_some(), "run --{long}");
+            let of_run = ["detach", "detach-keys", "sig-proxy"].contains(&long);
+            assert!(
+                of_run || is_there(&create::COMMAND, long) != find("create", long).is_some(),
+                "create --{long}"
+            );
+        }
+        for (alias, long) in ALIASES {
+            assert!(is_there(&run::COMMAND, long) && !is_there(&run::COMMAND, alias), "--{alias}");
+        }
     }
 }

@@ -1,6 +1,7 @@
 //! A container is made: its folder, its name, what was asked for.
 
 use super::event::{Happening, note};
+use super::exposed::ports_to_publish;
 use super::health::HealthCheck;
 use super::name::{check_name, random_name};
 use super::neighbours::check_names_on_network;
@@ -47,6 +48,7 @@ pub fn create(
 ) -> Result<Own> {
     // What is wrong with it is found before it is made.
     super::compile::arguments(&source.execution, &options)?;
+    ports_to_publish(&source.execution, &options.network)?;
     check_stop_signal(&source, &options)?;
     let name = match name {
         Some(name) => check_name(&name).map(|()| name)?,

@@ -61,12 +61,12 @@ pub fn exposed_ports(image: &Execution, network: &Network) -> Result<BTreeSet<Ex
 /// # Errors
 /// One of them is none.
 pub fn ports_to_publish(image: &Execution, network: &Network) -> Result<Vec<String>> {
+    let mut chosen = match network.publish_all {
+        true => exposed_ports(image, network)?,
+        false => BTreeSet::new(),
+    };
     let mut published = network.published.clone();
-    if !network.publish_all {
-        return Ok(published);
-    }
-    let mut chosen = exposed_ports(image, network)?;
-    for text in &network.published {
+    for text in &published {
         let ports = Port::parse(text).map_err(|error| Error::invalid(format!("--publish: {error}")))?;
         for port in ports {
             chosen.remove(&ExposedPort { number: port.container_port, protocol: port.protocol });

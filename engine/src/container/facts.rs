@@ -6,6 +6,7 @@ use std::os::unix::fs::{FileTypeExt, MetadataExt};
 use std::path::{Path, PathBuf};
 
 use super::account::Accounts;
+use super::cgroup_parent::cgroup_parent;
 use super::options::{DeviceLimit, IpcAccess, NetworkMode, Options};
 use super::record::ContainerRecord;
 use super::status::open_running;
@@ -34,6 +35,8 @@ pub struct Facts {
     pub devices: Vec<Device>,
     /// Disks of which it may use only so much, with their numbers.
     pub limited: Vec<(DeviceLimit, [u32; 2])>,
+    /// The path of the cgroup above its own, if one is asked for.
+    pub cgroup_parent: Option<String>,
 }
 
 /// Namespaces of other containers that a container is to be in, by their paths.
@@ -97,6 +100,8 @@ impl Facts {
                 ..device
             });
         }
+        let parent = options.namespaces.cgroup_parent.as_ref();
+        facts.cgroup_parent = parent.map(|parent| cgroup_parent(parent, facts.maps.is_some())).transpose()?;
         facts.limited = options.device_limits.iter().map(with_numbers).collect::<Result<_>>()?;
         Ok(facts)
     }
@@ -115,6 +120,7 @@ impl Facts {
             joined: Joined::default(),
             devices: Vec::new(),
             limited: Vec::new(),
+            cgroup_parent: None,
         }
     }
 }

@@ -3,6 +3,7 @@
 mod account;
 mod attach;
 mod capability;
+mod cgroup_parent;
 mod commit;
 mod compile;
 mod copy;

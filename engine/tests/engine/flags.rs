@@ -52,7 +52,7 @@ fn labels_from_a_file() {
     room.call(&flags).exits(0);
     let said = room.call(&["inspect", "-f", "{{json .Config.Labels}}", "labelled"]).ok();
     assert_eq!(said, "{\"a\":\"2\",\"b\":\"\"}\n");
-    room.call(&["create", "--label-file", "nonesuch", "./rootfs"]).fails(125, "--label-file nonesuch");
+    room.call(&["create", "--label-file", "nonesuch", "./rootfs"]).fails(1, "--label-file nonesuch");
     room.call(&["rm", "labelled"]).ok();
     room.assert_gone();
 }

@@ -103,6 +103,9 @@ fn every_port_that_is_exposed() {
     room.call(&flags).exits(0);
     assert_eq!(room.call(&["ps", "--format", "{{.Ports}}"]).ok(), "81/tcp\n");
     room.call(&["rm", "-f", "three"]).ok();
+    room.call(&["run", "-d", "--name", "wrong", "-p", "70000:80", "./rootfs", "true"])
+        .fails(125, "--publish: port \"70000:80\"");
+    assert_eq!(room.state("wrong"), "");
     room.call(&["run", "--rm", "--expose", "80:80", "./rootfs", "true"])
         .fails(125, "--expose 80:80: must be");
     room.call(&["run", "--rm", "--network", "host", "-P", "./rootfs", "true"])

@@ -382,8 +382,12 @@ fn an_index_has_the_image_for_this_machine() {
     if cfg!(target_arch = "x86_64") {
         assert_eq!(room.call(&["run", "--rm", "--network", "none", "-q", &name]).ok(), "from the image\n");
     }
+    let asked = registry.requests("").len();
     room.call(&["run", "--rm", "--network", "none", "-q", "--platform", "s390x", &name])
-        .fails(125, "linux/s390x");
+        .fails(125, "--platform linux/s390x: this machine is ");
+    assert_eq!(registry.requests("").len(), asked, "nothing is pulled for that");
+    room.call(&["pull", "-q", "--platform", "s390x", &name]).ok();
+    room.call(&["run", "--rm", "--network", "none", &name]).fails(125, "it is made for linux/s390x");
     let said = room.call(&["images", "--format", "{{.Repository}} {{.Tag}} {{.Platform}}"]).ok();
     assert!(said.starts_with(&format!("{}/a 1 linux/s390x\n", registry.host)), "{said}");
     room.call(&["pull", "-q", "--platform", "s390x", &format!("{}/a:amd64", registry.host)])

@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 use crate::api::daemon::{Daemon, no_image};
 use crate::api::exchange::{Exchange, Reply};
 use crate::api::fault::{Fault, Outcome};
-use crate::command::{ImagesGone, PruneFilter, prune_images, remove_image};
+use crate::command::{ImagesGone, prune_images, remove_image};
 use crate::error::Kind;
 
 /// Takes a name away, and what nothing leads to any more.

@@ -59,8 +59,8 @@ pub fn compile(image: &Execution, options: &Options, facts: &Facts) -> Result<Va
     }
     linux.extend(sysctls(options, facts)?.map(|sysctls| ("sysctl".into(), sysctls)));
     linux.insert("resources".into(), resources::compile(options, facts)?);
-    if let Some(parent) = &options.namespaces.cgroup_parent {
-        linux.insert("cgroupsPath".into(), json!(format!("/{}/{}", parent.trim_matches('/'), facts.id)));
+    if let Some(parent) = &facts.cgroup_parent {
+        linux.insert("cgroupsPath".into(), json!(format!("{parent}/{}", facts.id)));
     }
     if !facts.devices.is_empty() {
         linux.insert("devices".into(), resources::device_nodes(&facts.devices));

@@ -22,6 +22,7 @@ fn facts() -> Facts {
         joined: Joined::default(),
         devices: Vec::new(),
         limited: Vec::new(),
+        cgroup_parent: None,
     }
 }
 

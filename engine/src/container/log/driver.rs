@@ -12,7 +12,7 @@ use super::write::{LogBounds, LogWriter};
 use crate::container::facts::hostname;
 use crate::container::options::LogDriver;
 use crate::container::record::ContainerRecord;
-use crate::error::Result;
+use crate::error::{Error, Result};
 
 /// The log of a container that runs.
 #[derive(Debug)]
@@ -87,14 +87,15 @@ impl Log {
     }
 
     fn note(&mut self, written: std::io::Result<()>) {
-        if let Err(error) = &written
+        let is_failing = written.is_err();
+        if let Err(error) = written.map_err(Error::from)
             && !self.is_failing
         {
             self.complaint = Some(format!(
                 "the log does not take what the container writes: {error}: it is lost until it does"
             ));
         }
-        self.is_failing = written.is_err();
+        self.is_failing = is_failing;
     }
 
     /// What its user should know, once.

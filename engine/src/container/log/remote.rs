@@ -10,7 +10,7 @@ use super::journald::Journal;
 use super::lines::{Lines, Part};
 use super::record::Stream;
 use super::syslog::Syslog;
-use crate::error::{Context, Result};
+use crate::error::{Context, Error, Result};
 use crate::time::Moment;
 
 /// What may wait to be sent, in bytes.
@@ -199,6 +199,7 @@ impl Delivery {
             Ok(()) => (self.lost, self.due, self.pause) = (0, None, PAUSE),
             Err(error) => {
                 if self.due.is_none() {
+                    let error = Error::from(error);
                     let text = format!(
                         "{} does not take what the container writes: {error}: it is lost until it does",
                         self.keeper.name()

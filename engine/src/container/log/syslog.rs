@@ -242,7 +242,8 @@ fn connect(address: &Address) -> std::io::Result<Connection> {
     };
     match address {
         Address::Local => {
-            let mut refused = std::io::Error::from(ErrorKind::NotFound);
+            let text = "there is no socket at /dev/log: --log-opt syslog-address=…";
+            let mut refused = std::io::Error::new(ErrorKind::NotFound, text);
             for path in LOCAL {
                 match datagram(path.as_ref()).or_else(|_| stream(path.as_ref())) {
                     Ok(connection) => return Ok(connection),
@@ -255,7 +256,7 @@ fn connect(address: &Address) -> std::io::Result<Connection> {
         Address::Datagram(path) => datagram(path),
         Address::Stream(path) => stream(path),
         Address::Udp(host) => {
-            let mut refused = std::io::Error::from(ErrorKind::NotFound);
+            let mut refused = std::io::Error::new(ErrorKind::NotFound, "that host has no address");
             for address in host.to_socket_addrs()? {
                 let own = if address.is_ipv4() { "0.0.0.0:0" } else { "[::]:0" };
                 match UdpSocket::bind(own).and_then(|socket| socket.connect(address).map(|()| socket)) {
@@ -266,7 +267,7 @@ fn connect(address: &Address) -> std::io::Result<Connection> {
             Err(refused)
         }
         Address::Tcp(host) => {
-            let mut refused = std::io::Error::from(ErrorKind::NotFound);
+            let mut refused = std::io::Error::new(ErrorKind::NotFound, "that host has no address");
             for address in host.to_socket_addrs()? {
                 match TcpStream::connect_timeout(&address, PATIENCE) {
                     Ok(stream) => {

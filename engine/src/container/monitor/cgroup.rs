@@ -5,8 +5,7 @@ use std::path::{Path, PathBuf};
 
 use pillbox::cgroup::Hierarchy;
 
-/// Beside the containers' own.
-const NAME: &str = "box-monitors";
+use crate::container::cgroup_parent::MONITORS;
 
 /// This process's place in it, until the value is dropped.
 #[derive(Debug)]
@@ -32,7 +31,7 @@ impl OwnCgroup {
         let beside = if is_root { root.clone() } else { before.parent()?.to_path_buf() };
         let parent = parent.map(|parent| beside.join(parent.trim_matches('/')));
         let above = parent.clone().filter(|parent| std::fs::create_dir(parent).is_ok());
-        let folder = parent.unwrap_or(beside).join(NAME);
+        let folder = parent.unwrap_or(beside).join(MONITORS);
         let cgroup = OwnCgroup { folder, above, before, root };
         // Another monitor may have made it, or be about to remove it.
         let moved = (0..3).any(|_| {

@@ -25,6 +25,8 @@ const NAME: &str = "box-keeper";
 pub fn keep_terminal(master: OwnedFd) -> Result<()> {
     let mut command = Command::new("/proc/self/exe");
     command.arg0(NAME).stdin(Stdio::from(master)).stdout(Stdio::null()).stderr(Stdio::null());
+    // Where box leads a session, its end sends a signal to the processes of its group.
+    command.process_group(0);
     // It is nobody's to wait for.
     command.current_dir("/").spawn().map(drop).context(|| "start a process that keeps the terminal")
 }
