@@ -11,8 +11,8 @@ use crate::digest::Digest;
 use crate::error::{Context, Error, Result};
 use crate::image::{Configuration, Descriptor, History, ImageId};
 use crate::reference::Reference;
-use crate::store::{BlobBatch, CompleteBlob, ImageRecord, Store};
-use crate::time::rfc3339;
+use crate::store::{ImageRecord, NamelessBlob, Store};
+use crate::time::{Moment, rfc3339};
 
 /// An image that has been made.
 #[derive(Debug, Clone)]
@@ -44,6 +44,9 @@ pub fn export(
     let config = configuration(graph, options, |index| finished(&index).map(|done| done.as_ref()))?;
     let text =
         serde_json::to_vec(&config).map_err(|error| Error::invalid(format!("configuration: {error}")))?;
+    // Before it is looked which blobs are there.
+    let tars: Vec<Digest> = target.chain.diff_ids.iter().map(|id| *id.digest()).collect();
+    let _tars = store.lease(&tars)?;
     let manifest = match known_layers(store, graph, &target.chain)? {
         // An image that came as a bare tar has no blobs to be pushed, and no manifest.
         None => {
@@ -56,13 +59,8 @@ pub fn export(
             Some(write_manifest(&text, layers)?)
         }
     };
-    let wanted = kept.iter().map(CompleteBlob::digest);
-    let wanted: Vec<Digest> = wanted
-        .chain([Digest::of(&text)])
-        .chain(manifest.as_deref().map(Digest::of))
-        .chain(target.chain.diff_ids.iter().map(|id| *id.digest()))
-        .collect();
-    let _lease = store.lease(&wanted)?;
+    let documents = [Some(Digest::of(&text)), manifest.as_deref().map(Digest::of)];
+    let _documents = store.lease(&documents.into_iter().flatten().collect::<Vec<_>>())?;
     if !kept.is_empty() {
         store.sync()?;
         kept.into_iter().try_for_each(CompleteBlob::name)?;
@@ -176,13 +174,9 @@ fn configuration<'f>(
     }
     config.history.extend(own);
     date(&mut config.history);
-    if let Some(epoch) = options.epoch {
-        let moment =
-            rfc3339(crate::time::Moment(u64::try_from(epoch).unwrap_or(0).saturating_mul(1_000_000_000)));
-        config.created = Some(moment);
-    } else {
-        config.created = config.history.last().and_then(|line| line.created.clone()).or(config.created);
-    }
+    let epoch = options.epoch.map(|seconds| rfc3339(Moment::of_seconds(seconds)));
+    let last = config.history.last().and_then(|line| line.created.clone());
+    config.created = epoch.or(last).or(config.created);
     Ok(config)
 }
 

@@ -1,7 +1,8 @@
 //! box as people use it: the built program, a root file system made on the spot, in namespaces of the tests' own. Needs root.
 
-mod api;
-mod boxd;
+mod build;
+mod build_cache;
+mod build_context;
 mod detached;
 mod distribution;
 mod docker;

@@ -125,9 +125,8 @@ impl<'a> Work<'a> {
         }
         let finished = work.finished.into_inner().unwrap_or_else(PoisonError::into_inner);
         let stages = finished.into_iter().filter_map(|(index, done)| Some((index, done.ok()?))).collect();
-        work_is_whole(work.cancellation)?;
-        let kept = work.kept.into_inner().unwrap_or_else(PoisonError::into_inner);
-        Ok(Completed { stages, blobs: work.blobs, kept })
+        refuse_cancelled(cancellation)?;
+        Ok(Completed { stages, kept: work.kept.into_inner().unwrap_or_else(PoisonError::into_inner) })
     }
 
     /// Waits for an earlier stage.
@@ -176,7 +175,7 @@ impl<'a> Work<'a> {
     }
 }
 
-fn work_is_whole(cancellation: &Cancellation) -> Result<()> {
+fn refuse_cancelled(cancellation: &Cancellation) -> Result<()> {
     if cancellation.is_cancelled() { Err(cancelled()) } else { Ok(()) }
 }
 

@@ -9,7 +9,7 @@ use crate::build::content::{Content, Key};
 use crate::build::event::{Stream, Vertex};
 use crate::build::graph::{RunStep, SCRIPTS};
 use crate::build::syntax::Security;
-use crate::container::{Base, NetworkMode, Options, StepContainer, StepStreams};
+use crate::container::{Base, NetworkMode, Options, StepContainer, StepStreams, kill_step};
 use crate::digest::Digest;
 use crate::error::{Context, Error, Kind, Result};
 use crate::layer::remove_stubs;
@@ -29,19 +29,14 @@ impl Prepared<'_> {
     }
 }
 
-/// Files that the runtime mounts something on.
-const MOUNTED: [&str; 3] = ["/etc/hosts", "/etc/resolv.conf", "/etc/hostname"];
+/// Files that the runtime mounts something on, and their folder.
+const MOUNTED: [&str; 4] = ["/etc/hosts", "/etc/resolv.conf", "/etc/hostname", "/etc"];
 
 /// The name of the host that a RUN sees: always the same, so that nothing depends on it.
 const HOSTNAME: &str = "buildkitsandbox";
 
 impl Work<'_> {
-    pub(super) fn prepare_run<'s>(
-        &self,
-        _: &Chain,
-        run: &'s RunStep,
-        _: &Vertex<'_>,
-    ) -> Result<Prepared<'s>> {
+    pub(super) fn prepare_run<'s>(&self, run: &'s RunStep) -> Result<Prepared<'s>> {
         let entitlements = self.options.entitlements;
         let may_use_host = entitlements.host_network || self.options.run.network.mode == NetworkMode::Host;
         if run.network.as_deref() == Some("host") && !may_use_host {
@@ -56,7 +51,7 @@ impl Work<'_> {
         Ok(Prepared { contents, run })
     }
 
-    pub(super) fn describe_run(&self, run: &RunStep, _: &Prepared<'_>, key: &mut Key) {
+    pub(super) fn describe_run(&self, run: &RunStep, key: &mut Key) {
         key.add("run");
         let RunStep { arguments, environment, proxies: _, user, workdir, network, security, mounts, script } =
             run;
@@ -138,7 +133,13 @@ impl Work<'_> {
             scope.spawn(|| pass_on(stderr, Stream::Stderr, vertex));
             self.cancellation.began(container.id());
             let streams = StepStreams { stdout: stdout_writer, stderr: stderr_writer };
-            let status = container.run(self.store, streams, &mut |warning| {
+            // Whoever ends the build kills what runs then; what begins in that moment looks for itself.
+            let started = || {
+                if self.cancellation.is_cancelled() {
+                    kill_step(self.store, container.id());
+                }
+            };
+            let status = container.run(self.store, streams, &started, &mut |warning| {
                 use pillbox::WarningKind::{LeftBehind, LessConfined};
                 if matches!(warning.kind(), LeftBehind | LessConfined) {
                     self.progress.warn(warning.to_string());

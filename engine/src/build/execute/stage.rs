@@ -32,6 +32,17 @@ struct Keys {
     content: Vec<(String, Digest)>,
 }
 
+/// Where a step stands.
+#[derive(Debug, Clone, Copy)]
+struct Circumstances {
+    /// What was done before counts.
+    uses_cache: bool,
+    /// A step before it was done anew.
+    is_behind_new: bool,
+    /// Its layer is one of the image's.
+    is_of_target: bool,
+}
+
 /// What a step needs before it is known whether it was done.
 enum Prepared<'w> {
     Run(Box<PreparedRun<'w>>),
@@ -60,15 +71,16 @@ impl Work<'_> {
                 vertex.run(|_| Chain::of_image(self.store, image)).at(stage.span)?
             }
         };
-        let is_cached = self.uses_cache(index, stage.label.as_deref());
+        let uses_cache = self.uses_cache(index, stage.label.as_deref());
+        let is_of_target = index == self.graph.target;
         let (mut made, mut is_new) = (Vec::new(), false);
         for (number, step) in stage.steps.iter().enumerate() {
             if self.cancellation.is_cancelled() {
                 return Err(cancelled().into());
             }
             let vertex = self.progress.begin(format!("{} {}", label(number + 2), step.text));
-            let kept = index == self.graph.target;
-            match self.step(&mut chain, step, &vertex, (is_cached, is_new, kept)) {
+            let circumstances = Circumstances { uses_cache, is_behind_new: is_new, is_of_target };
+            match self.step(&mut chain, step, &vertex, circumstances) {
                 Ok((done, was_cached)) => {
                     is_new |= !was_cached;
                     made.push(done);
@@ -94,19 +106,19 @@ impl Work<'_> {
         chain: &mut Chain,
         step: &Step,
         vertex: &Vertex<'_>,
-        (uses_cache, is_behind_new, kept): (bool, bool, bool),
+        circumstances: Circumstances,
     ) -> Result<(Made, bool)> {
         let prepared = match &step.action {
-            Action::Run(run) => Prepared::Run(Box::new(self.prepare_run(chain, run, vertex)?)),
+            Action::Run(run) => Prepared::Run(Box::new(self.prepare_run(run)?)),
             Action::Copy(copy) => Prepared::Copy(self.prepare_copy(chain, copy)?),
             Action::Workdir { .. } => Prepared::Workdir,
         };
         let keys = self.keys(chain, step, &prepared)?;
-        if uses_cache {
+        if circumstances.uses_cache {
             if let Some(made) = self.look_up(chain, &keys)? {
                 return Ok((made, true));
             }
-            vertex.note(format!("not cached: {}", self.reason(&keys, is_behind_new)?));
+            vertex.note(format!("not cached: {}", self.reason(&keys, circumstances)?));
         }
         let layer = self.store.layers().begin()?;
         match (&step.action, prepared) {
@@ -119,7 +131,7 @@ impl Work<'_> {
             (Action::Workdir { path, user }, _) => self.make_folder(chain, path, user, &layer)?,
             (Action::Run(_) | Action::Copy(_), _) => return Err(Error::invalid("another step was prepared")),
         }
-        Ok((self.finish(chain, step, layer, &keys, kept)?, false))
+        Ok((self.finish(chain, step, layer, &keys, circumstances)?, false))
     }
 
     fn keys(&self, chain: &Chain, step: &Step, prepared: &Prepared<'_>) -> Result<Keys> {
@@ -130,7 +142,7 @@ impl Work<'_> {
         let mut contents: Vec<&Content> = Vec::new();
         match (&step.action, prepared) {
             (Action::Run(run), Prepared::Run(prepared)) => {
-                self.describe_run(run, prepared, &mut key);
+                self.describe_run(run, &mut key);
                 contents.extend(prepared.contents());
             }
             (Action::Copy(copy), Prepared::Copy(prepared)) => {
@@ -167,8 +179,8 @@ impl Work<'_> {
     }
 
     /// Why a step must be done.
-    fn reason(&self, keys: &Keys, is_behind_new: bool) -> Result<String> {
-        if is_behind_new {
+    fn reason(&self, keys: &Keys, circumstances: Circumstances) -> Result<String> {
+        if circumstances.is_behind_new {
             return Ok("a step before it was done anew".to_string());
         }
         Ok(match self.store.build_cache().latest(&keys.instruction)? {
@@ -185,15 +197,13 @@ impl Work<'_> {
         step: &Step,
         layer: NewLayer,
         keys: &Keys,
-        kept: bool,
+        circumstances: Circumstances,
     ) -> Result<Made> {
         if let Some(epoch) = self.options.epoch {
             inside::date_back(self.store.maps(), &layer.path(), epoch)?;
         }
-        let created = self.options.epoch.map_or_else(Moment::now, |epoch| {
-            Moment(u64::try_from(epoch).unwrap_or(0).saturating_mul(1_000_000_000))
-        });
-        let diff_id = self.measure(&layer, kept)?;
+        let created = self.options.epoch.map_or_else(Moment::now, Moment::of_seconds);
+        let diff_id = self.measure(&layer, circumstances)?;
         let is_empty = is_nothing(&diff_id);
         let mut record = StepRecord {
             text: step.text.clone(),
@@ -220,8 +230,8 @@ impl Work<'_> {
     }
 
     /// The digest of a layer's tar, which is kept for the target.
-    fn measure(&self, layer: &NewLayer, kept: bool) -> Result<DiffId> {
-        let mut blob = kept.then(|| self.blobs.begin()).transpose()?;
+    fn measure(&self, layer: &NewLayer, circumstances: Circumstances) -> Result<DiffId> {
+        let mut blob = circumstances.is_of_target.then(|| self.store.blobs().begin_nameless()).transpose()?;
         let mut hasher = Hasher::default();
         let out: &mut dyn Write = match &mut blob {
             Some(blob) => blob,
