@@ -11,7 +11,7 @@ use crate::digest::Digest;
 use crate::error::{Context, Error, Result};
 use crate::image::{Configuration, Descriptor, History, ImageId};
 use crate::reference::Reference;
-use crate::store::{ImageRecord, NamelessBlob, Store};
+use crate::store::{CompleteBlob, ImageRecord, Store};
 use crate::time::{Moment, rfc3339};
 
 /// An image that has been made.
@@ -45,7 +45,9 @@ pub fn export(
     let text =
         serde_json::to_vec(&config).map_err(|error| Error::invalid(format!("configuration: {error}")))?;
     // Before it is looked which blobs are there.
-    let tars: Vec<Digest> = target.chain.diff_ids.iter().map(|id| *id.digest()).collect();
+    let below = target.chain.image.map_or(Ok(None), |id| descriptors(store, &id))?;
+    let below = below.iter().flatten().map(|layer| layer.digest);
+    let tars: Vec<Digest> = target.chain.diff_ids.iter().map(|id| *id.digest()).chain(below).collect();
     let _tars = store.lease(&tars)?;
     let manifest = match known_layers(store, graph, &target.chain)? {
         // An image that came as a bare tar has no blobs to be pushed, and no manifest.
@@ -63,7 +65,7 @@ pub fn export(
     let _documents = store.lease(&documents.into_iter().flatten().collect::<Vec<_>>())?;
     if !kept.is_empty() {
         store.sync()?;
-        kept.into_iter().try_for_each(CompleteBlob::name)?;
+        kept.into_iter().try_for_each(|blob| blob.name())?;
         store.blobs().sync_names()?;
     }
     if let Some(manifest) = &manifest {
@@ -102,7 +104,9 @@ pub fn export(
 fn known_layers(store: &Store, graph: &Graph, chain: &Chain) -> Result<Option<Vec<Descriptor>>> {
     let Some(id) = &chain.image else { return Ok(Some(Vec::new())) };
     let below = graph.images.iter().find(|image| image.id == *id).map_or(0, |image| image.layers.len());
-    Ok(descriptors(store, id)?.filter(|known| known.len() == below))
+    let known = descriptors(store, id)?.filter(|known| known.len() == below);
+    // What has gone cannot be pushed any more.
+    Ok(known.filter(|known| known.iter().all(|layer| store.blobs().has(&layer.digest))))
 }
 
 /// Tars of layers that were made before, and are no blobs any more, are packed once more.
@@ -110,7 +114,6 @@ fn own_layers(
     store: &Store,
     chain: &Chain,
     below: Vec<Descriptor>,
-    blobs: &BlobBatch,
     kept: &mut Vec<CompleteBlob>,
 ) -> Result<Vec<Descriptor>> {
     let mut layers = below;
@@ -121,11 +124,10 @@ fn own_layers(
         let length = match mine.or_else(|| store.blobs().length(&digest)) {
             Some(length) => length,
             None => {
-                let mut blob = blobs.begin()?;
+                let mut blob = store.blobs().begin_batch()?.begin()?;
                 let named = || format!("layer {layer}");
-                pack_layer(store.maps(), &store.layers().path(layer), &mut blob)
-                    .and_then(|()| Ok(blob.flush()?))
-                    .context(named)?;
+                let packed = pack_layer(store.maps(), &store.layers().path(layer), &mut blob);
+                packed.and_then(|()| Ok(blob.flush()?)).context(named)?;
                 let blob = blob.complete();
                 if blob.digest() != digest {
                     return Err(Error::corrupt(format!(

@@ -40,6 +40,7 @@ pub struct Work<'a> {
     pub cancellation: &'a Cancellation,
     finished: Mutex<BTreeMap<usize, std::result::Result<Arc<Finished>, Aborted>>>,
     changed: Condvar,
+    /// Tars of the target's layers.
     blobs: BlobBatch,
     kept: Mutex<Vec<CompleteBlob>>,
     /// Files that are mounted, by where they come from: deleted at the end.

@@ -12,7 +12,7 @@ use crate::build::syntax::Security;
 use crate::container::{Base, NetworkMode, Options, StepContainer, StepStreams, kill_step};
 use crate::digest::Digest;
 use crate::error::{Context, Error, Kind, Result};
-use crate::layer::remove_stubs;
+use crate::layer::remove_bare_mountpoints;
 use crate::store::NewLayer;
 
 /// What a RUN is made of.
@@ -29,8 +29,8 @@ impl Prepared<'_> {
     }
 }
 
-/// Files that the runtime mounts something on, and their folder.
-const MOUNTED: [&str; 4] = ["/etc/hosts", "/etc/resolv.conf", "/etc/hostname", "/etc"];
+/// Files that the runtime mounts something on.
+const MOUNTED: [&str; 3] = ["/etc/hosts", "/etc/resolv.conf", "/etc/hostname"];
 
 /// The name of the host that a RUN sees: always the same, so that nothing depends on it.
 const HOSTNAME: &str = "buildkitsandbox";
@@ -74,10 +74,8 @@ impl Work<'_> {
     ) -> Result<()> {
         let mut held = Held::default();
         let options = self.options_of(run, &prepared, &mut held)?;
-        let mut stubs: Vec<String> = MOUNTED.map(str::to_string).to_vec();
-        for mount in &options.mounts {
-            stubs.extend(with_folders_above(&mount.destination));
-        }
+        let mut mounted: Vec<String> = MOUNTED.map(str::to_string).to_vec();
+        mounted.extend(options.mounts.iter().map(|mount| mount.destination.clone()));
         let id = chain.image.unwrap_or_else(|| Digest::of(b"").into());
         let base = Base::Image { id, layers: chain.layers.clone() };
         let container = StepContainer::make(self.store, "<build>", base, options)?;
@@ -94,7 +92,7 @@ impl Work<'_> {
             )),
         });
         let done = done.and_then(|()| container.hand_over(self.store, layer));
-        let done = done.and_then(|()| remove_stubs(&layer.path(), container.lower(), &stubs));
+        let done = done.and_then(|()| remove_bare_mountpoints(&layer.path(), container.lower(), &mounted));
         let removed = container.remove(self.store);
         done.and(removed)
     }
@@ -157,11 +155,4 @@ fn pass_on(mut pipe: PipeReader, stream: Stream, vertex: &Vertex<'_>) {
     while let Ok(length @ 1..) = pipe.read(&mut buffer) {
         vertex.output(stream, &buffer[..length]);
     }
-}
-
-/// The path, and those of the folders above it.
-fn with_folders_above(path: &str) -> Vec<String> {
-    let path = path.trim_end_matches('/');
-    let ends = path.match_indices('/').map(|(index, _)| index).filter(|index| *index > 0).chain([path.len()]);
-    ends.map(|end| path[..end].to_string()).collect()
 }

@@ -231,19 +231,20 @@ impl Work<'_> {
 
     /// The digest of a layer's tar, which is kept for the target.
     fn measure(&self, layer: &NewLayer, circumstances: Circumstances) -> Result<DiffId> {
-        let mut blob = circumstances.is_of_target.then(|| self.store.blobs().begin_nameless()).transpose()?;
-        let mut hasher = Hasher::default();
-        let out: &mut dyn Write = match &mut blob {
-            Some(blob) => blob,
-            None => &mut Measure(&mut hasher),
-        };
-        pack_layer(self.store.maps(), &layer.path(), out)?;
-        let Some(blob) = blob.map(NamelessBlob::complete) else { return Ok(hasher.digest().into()) };
-        let digest = blob.digest();
-        if !is_nothing(&digest.into()) {
+        let files = layer.path();
+        if !circumstances.is_of_target {
+            let mut hasher = Hasher::default();
+            pack_layer(self.store.maps(), &files, &mut Measure(&mut hasher))?;
+            return Ok(hasher.digest().into());
+        }
+        let mut blob = self.blobs.begin()?;
+        pack_layer(self.store.maps(), &files, &mut blob)?;
+        let blob = blob.complete();
+        let diff_id: DiffId = blob.digest().into();
+        if !is_nothing(&diff_id) {
             self.kept.lock().unwrap_or_else(PoisonError::into_inner).push(blob);
         }
-        Ok(digest.into())
+        Ok(diff_id)
     }
 }
 
@@ -257,10 +258,8 @@ pub fn pack_layer(
     out: &mut dyn Write,
 ) -> Result<()> {
     if maps.is_some() {
-        let mut stream = TarStream::of_layer(
-            maps,
-            OwnLayer { upper: files.to_path_buf(), lower: Vec::new(), mounted: Vec::new() },
-        )?;
+        let (upper, lower, mounted) = (files.to_path_buf(), Vec::new(), Vec::new());
+        let mut stream = TarStream::of_layer(maps, OwnLayer { upper, lower, mounted })?;
         let copied = std::io::copy(&mut stream, out).map(drop).map_err(Error::from);
         return stream.finish(copied);
     }
@@ -268,7 +267,8 @@ pub fn pack_layer(
     let top =
         rustix::fs::open(files, flags, rustix::fs::Mode::empty()).context(|| files.display().to_string())?;
     let mut out = std::io::BufWriter::with_capacity(1 << 17, out);
-    pack(&top, b"", Boundary::Mounts, PackContent::Layer { left_out: &BTreeSet::new() }, &mut out)
+    let content = PackContent::Layer { left_out: &BTreeSet::new() };
+    pack(&top, b"", Boundary::Mounts, content, &mut out)
 }
 
 fn is_nothing(diff_id: &DiffId) -> bool {
