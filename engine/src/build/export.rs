@@ -11,7 +11,7 @@ use crate::digest::Digest;
 use crate::error::{Context, Error, Result};
 use crate::image::{Configuration, Descriptor, History, ImageId};
 use crate::reference::Reference;
-use crate::store::{CompleteBlob, ImageRecord, Store};
+use crate::store::{BlobBatch, CompleteBlob, ImageRecord, Store};
 use crate::time::{Moment, rfc3339};
 
 /// An image that has been made.
@@ -65,7 +65,7 @@ pub fn export(
     let _documents = store.lease(&documents.into_iter().flatten().collect::<Vec<_>>())?;
     if !kept.is_empty() {
         store.sync()?;
-        kept.into_iter().try_for_each(|blob| blob.name())?;
+        kept.into_iter().try_for_each(CompleteBlob::name)?;
         store.blobs().sync_names()?;
     }
     if let Some(manifest) = &manifest {
@@ -114,6 +114,7 @@ fn own_layers(
     store: &Store,
     chain: &Chain,
     below: Vec<Descriptor>,
+    blobs: &BlobBatch,
     kept: &mut Vec<CompleteBlob>,
 ) -> Result<Vec<Descriptor>> {
     let mut layers = below;
@@ -124,7 +125,7 @@ fn own_layers(
         let length = match mine.or_else(|| store.blobs().length(&digest)) {
             Some(length) => length,
             None => {
-                let mut blob = store.blobs().begin_batch()?.begin()?;
+                let mut blob = blobs.begin()?;
                 let named = || format!("layer {layer}");
                 let packed = pack_layer(store.maps(), &store.layers().path(layer), &mut blob);
                 packed.and_then(|()| Ok(blob.flush()?)).context(named)?;

@@ -127,7 +127,8 @@ impl<'a> Work<'a> {
         let finished = work.finished.into_inner().unwrap_or_else(PoisonError::into_inner);
         let stages = finished.into_iter().filter_map(|(index, done)| Some((index, done.ok()?))).collect();
         refuse_cancelled(cancellation)?;
-        Ok(Completed { stages, kept: work.kept.into_inner().unwrap_or_else(PoisonError::into_inner) })
+        let kept = work.kept.into_inner().unwrap_or_else(PoisonError::into_inner);
+        Ok(Completed { stages, blobs: work.blobs, kept })
     }
 
     /// Waits for an earlier stage.

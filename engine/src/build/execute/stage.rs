@@ -17,7 +17,7 @@ use crate::error::{Context, Error, Kind, Result};
 use crate::image::{ChainId, DiffId};
 use crate::inside::{self, OwnLayer, TarStream};
 use crate::layer::{Boundary, Content as PackContent, pack};
-use crate::store::{NamelessBlob, NewLayer, StepRecord};
+use crate::store::{NewLayer, StepRecord};
 use crate::time::Moment;
 
 /// The digest of a tar without entries: of a layer that changes nothing.
