@@ -15,6 +15,11 @@ impl Moment {
         let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
         Moment(u64::try_from(since.as_nanos()).unwrap_or(u64::MAX))
     }
+
+    /// So many seconds after 1970; before that there is none.
+    pub fn of_seconds(seconds: i64) -> Moment {
+        Moment(u64::try_from(seconds).unwrap_or(0).saturating_mul(1_000_000_000))
+    }
 }
 
 /// RFC 3339, in UTC, with nanoseconds.

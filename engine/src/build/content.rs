@@ -133,7 +133,7 @@ fn describe(entry: &Entry, key: &mut Key) {
 /// Without the mark of its source.
 fn shown(path: &[u8]) -> String {
     let rest = path.iter().position(|byte| *byte == b'/').map_or(path, |slash| &path[slash + 1..]);
-    String::from_utf8_lossy(rest).into_owned()
+    String::from_utf8_lossy(rest.strip_prefix(b"./").unwrap_or(rest)).into_owned()
 }
 
 /// What differs first between two contents, in words.

@@ -57,6 +57,17 @@ impl Context {
         }
     }
 
+    /// Opens one with a name of its own, which has a `.dockerignore` of its own.
+    ///
+    /// # Errors
+    /// There is no such folder.
+    pub fn named(store: &Store, path: &Path) -> Result<Context> {
+        let mut context = Context::open(store, ContextSource::Folder(path.to_path_buf()))?;
+        let text = context.read(".dockerignore")?.unwrap_or_default();
+        context.ignored = Patterns::of_lines(&text);
+        Ok(context)
+    }
+
     fn unpack(store: &Store, stream: Option<Box<dyn Read + Send>>) -> Result<Context> {
         let unpacked = store.layers().begin()?;
         let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;

@@ -12,7 +12,7 @@ use crate::error::{Context, Error, Result};
 use crate::image::{Configuration, Descriptor, History, ImageId};
 use crate::reference::Reference;
 use crate::store::{BlobBatch, CompleteBlob, ImageRecord, Store};
-use crate::time::rfc3339;
+use crate::time::{Moment, rfc3339};
 
 /// An image that has been made.
 #[derive(Debug, Clone)]
@@ -44,6 +44,11 @@ pub fn export(
     let config = configuration(graph, options, |index| finished(&index).map(|done| done.as_ref()))?;
     let text =
         serde_json::to_vec(&config).map_err(|error| Error::invalid(format!("configuration: {error}")))?;
+    // Before it is looked which blobs are there.
+    let below = target.chain.image.map_or(Ok(None), |id| descriptors(store, &id))?;
+    let below = below.iter().flatten().map(|layer| layer.digest);
+    let tars: Vec<Digest> = target.chain.diff_ids.iter().map(|id| *id.digest()).chain(below).collect();
+    let _tars = store.lease(&tars)?;
     let manifest = match known_layers(store, graph, &target.chain)? {
         // An image that came as a bare tar has no blobs to be pushed, and no manifest.
         None => {
@@ -56,13 +61,8 @@ pub fn export(
             Some(write_manifest(&text, layers)?)
         }
     };
-    let wanted = kept.iter().map(CompleteBlob::digest);
-    let wanted: Vec<Digest> = wanted
-        .chain([Digest::of(&text)])
-        .chain(manifest.as_deref().map(Digest::of))
-        .chain(target.chain.diff_ids.iter().map(|id| *id.digest()))
-        .collect();
-    let _lease = store.lease(&wanted)?;
+    let documents = [Some(Digest::of(&text)), manifest.as_deref().map(Digest::of)];
+    let _documents = store.lease(&documents.into_iter().flatten().collect::<Vec<_>>())?;
     if !kept.is_empty() {
         store.sync()?;
         kept.into_iter().try_for_each(CompleteBlob::name)?;
@@ -104,7 +104,9 @@ pub fn export(
 fn known_layers(store: &Store, graph: &Graph, chain: &Chain) -> Result<Option<Vec<Descriptor>>> {
     let Some(id) = &chain.image else { return Ok(Some(Vec::new())) };
     let below = graph.images.iter().find(|image| image.id == *id).map_or(0, |image| image.layers.len());
-    Ok(descriptors(store, id)?.filter(|known| known.len() == below))
+    let known = descriptors(store, id)?.filter(|known| known.len() == below);
+    // What has gone cannot be pushed any more.
+    Ok(known.filter(|known| known.iter().all(|layer| store.blobs().has(&layer.digest))))
 }
 
 /// Tars of layers that were made before, and are no blobs any more, are packed once more.
@@ -125,9 +127,8 @@ fn own_layers(
             None => {
                 let mut blob = blobs.begin()?;
                 let named = || format!("layer {layer}");
-                pack_layer(store.maps(), &store.layers().path(layer), &mut blob)
-                    .and_then(|()| Ok(blob.flush()?))
-                    .context(named)?;
+                let packed = pack_layer(store.maps(), &store.layers().path(layer), &mut blob);
+                packed.and_then(|()| Ok(blob.flush()?)).context(named)?;
                 let blob = blob.complete();
                 if blob.digest() != digest {
                     return Err(Error::corrupt(format!(
@@ -176,13 +177,9 @@ fn configuration<'f>(
     }
     config.history.extend(own);
     date(&mut config.history);
-    if let Some(epoch) = options.epoch {
-        let moment =
-            rfc3339(crate::time::Moment(u64::try_from(epoch).unwrap_or(0).saturating_mul(1_000_000_000)));
-        config.created = Some(moment);
-    } else {
-        config.created = config.history.last().and_then(|line| line.created.clone()).or(config.created);
-    }
+    let epoch = options.epoch.map(|seconds| rfc3339(Moment::of_seconds(seconds)));
+    let last = config.history.last().and_then(|line| line.created.clone());
+    config.created = epoch.or(last).or(config.created);
     Ok(config)
 }
 

@@ -103,7 +103,7 @@ pub fn build(
     let graph = plan(store, &found, options, provider, &progress).map_err(fail)?;
     let mut named = BTreeMap::new();
     for (name, path) in &options.contexts {
-        named.insert(name.clone(), Context::open(store, ContextSource::Folder(path.clone()))?);
+        named.insert(name.clone(), Context::named(store, path)?);
     }
     let completed =
         Work::run(store, &graph, (&context, &named), options, &progress, cancellation).map_err(fail)?;

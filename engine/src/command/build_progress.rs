@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 use serde_json::json;
 
 use crate::build::{Ending, Event, Sink, Stream};
+use crate::message::{line, lines};
 
 /// How it is shown.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -60,7 +61,7 @@ impl Printer {
             text += &part.tail.iter().map(|line| format!("{line}\n")).collect::<String>();
             text += "------\n";
         }
-        write(&(text + excerpt.unwrap_or_default()));
+        write(&(text + &lines(excerpt.unwrap_or_default())));
     }
 }
 
@@ -87,12 +88,13 @@ impl State {
     fn take(&mut self, event: Event) -> String {
         match event {
             Event::Begun { vertex, name } => {
+                let name = line(&name).into_owned();
                 let text = format!("#{vertex} {name}\n");
                 let part = Part { name, began: Instant::now(), open: Default::default(), tail: Vec::new() };
                 self.parts.insert(vertex, part);
                 text
             }
-            Event::Note { vertex, text } => format!("#{vertex} {text}\n"),
+            Event::Note { vertex, text } => format!("#{vertex} {}\n", line(&text)),
             Event::Output { vertex, stream, bytes } => {
                 let Some(part) = self.parts.get_mut(&vertex) else { return String::new() };
                 let open = &mut part.open[usize::from(stream == Stream::Stderr)];
@@ -111,12 +113,12 @@ impl State {
                     Ending::Cancelled => format!("#{vertex} CANCELED\n\n"),
                     Ending::Failed(error) => {
                         self.failed.get_or_insert(vertex);
-                        format!("#{vertex} ERROR: {error}\n")
+                        format!("#{vertex} ERROR: {}\n", line(&error))
                     }
                 };
                 text
             }
-            Event::Warning(text) => format!("WARN: {text}\n"),
+            Event::Warning(text) => format!("WARN: {}\n", line(&text)),
         }
     }
 }
@@ -124,8 +126,8 @@ impl State {
 impl Part {
     fn lines(&mut self, vertex: usize, bytes: &[u8]) -> String {
         let mut text = String::new();
-        for line in String::from_utf8_lossy(bytes).lines() {
-            let line = format!("{:.3} {line}", self.began.elapsed().as_secs_f64());
+        for said in String::from_utf8_lossy(bytes).lines() {
+            let line = format!("{:.3} {said}", self.began.elapsed().as_secs_f64());
             text += &format!("#{vertex} {line}\n");
             if self.tail.len() == TAIL {
                 self.tail.remove(0);

@@ -72,7 +72,7 @@ impl StepContainer {
         &self.own.record.id
     }
 
-    /// Runs its program; the result is its status.
+    /// Runs its program; the result is its status. `started` is called when it runs.
     ///
     /// # Errors
     /// It could not be started.
@@ -80,6 +80,7 @@ impl StepContainer {
         &self,
         store: &Store,
         streams: StepStreams,
+        started: &dyn Fn(),
         warn: &mut dyn FnMut(&pillbox::Warning),
     ) -> Result<u8> {
         let Prepared { bundle, options, account: _, root: _ } =
@@ -90,6 +91,7 @@ impl StepContainer {
         let container = Container::create(&root, self.id(), &bundle, options)?;
         container.warnings().iter().for_each(warn);
         container.start()?;
+        started();
         Ok(container.wait()?)
     }
 

@@ -87,14 +87,19 @@ pub struct Healthcheck {
     #[serde(deserialize_with = "or_default")]
     pub test: Vec<String>,
     /// Between two looks.
+    #[serde(skip_serializing_if = "is_zero")]
     pub interval: i64,
     /// The longest that a look may take.
+    #[serde(skip_serializing_if = "is_zero")]
     pub timeout: i64,
     /// While it starts, failures do not count.
+    #[serde(skip_serializing_if = "is_zero")]
     pub start_period: i64,
     /// Between two looks while it starts.
+    #[serde(skip_serializing_if = "is_zero")]
     pub start_interval: i64,
     /// How many failures in a row make it unhealthy.
+    #[serde(skip_serializing_if = "is_zero")]
     pub retries: i64,
 }
 
@@ -125,6 +130,11 @@ pub struct History {
     /// Whether it made no layer.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub empty_layer: bool,
+}
+
+/// What is as usual is left out, as Docker does.
+fn is_zero(number: &i64) -> bool {
+    *number == 0
 }
 
 /// Docker writes `null` where nothing is.

@@ -9,6 +9,7 @@ use rustix::io::Errno;
 use serde::{Deserialize, Serialize};
 
 use super::compression::uncompress;
+use super::mode::ModeChange;
 use super::pack::{Choice, Selection, pack_selected};
 use super::pattern::{Patterns, is_pattern, matches_part};
 use super::tar::{Archive, Entry, EntryKind, Segment, Time, Writer};
@@ -26,12 +27,14 @@ pub struct Gathering {
     pub excluded: Vec<String>,
     /// Whose everything is to be; `None`: as it is.
     pub owner: Option<(u32, u32)>,
-    /// The mode of everything but links.
-    pub mode: Option<u32>,
+    /// What becomes of the mode of everything but links.
+    pub mode: Option<ModeChange>,
     /// Whether the folders above a source go along.
     pub parents: bool,
     /// Whether the entries of an archive take its place.
     pub unpacks: bool,
+    /// Whose those are to be; `None`: as it says.
+    pub unpacked_owner: Option<(u32, u32)>,
 }
 
 /// Gathers into a tar.
@@ -200,7 +203,7 @@ impl Gatherer<'_, '_> {
             if let EntryKind::HardLink(to) = &mut entry.kind {
                 *to = [mark.as_bytes(), &normalise(to)?].concat();
             }
-            if let Some((uid, gid)) = self.gathering.owner {
+            if let Some((uid, gid)) = self.gathering.unpacked_owner {
                 (entry.uid, entry.gid) = (uid, gid);
             }
             let segments = entry.segments.take();
@@ -315,12 +318,15 @@ impl Selection for Picked<'_> {
     }
 
     fn shape(&self, entry: &mut Entry) {
+        // As in all tars of Docker's and containerd's; a part of a second costs a header for each file.
+        entry.mtime.nanoseconds = 0;
         if let Some((uid, gid)) = self.gathering.owner {
             (entry.uid, entry.gid) = (uid, gid);
         }
-        if let Some(mode) = self.gathering.mode.filter(|_| !matches!(entry.kind, EntryKind::SymbolicLink(_)))
+        if let Some(mode) = &self.gathering.mode
+            && !matches!(entry.kind, EntryKind::SymbolicLink(_))
         {
-            entry.mode = mode;
+            entry.mode = mode.apply(entry.mode, entry.kind == EntryKind::Folder);
         }
     }
 }

@@ -120,7 +120,8 @@ impl Room {
         let (verb, rest) = arguments.split_at(1.min(arguments.len()));
         command.args(verb);
         // Whatever is left of a test that is cut short is removed with this.
-        if self.user == 0 && verb.iter().any(|verb| matches!(verb.as_ref().to_str(), Some("run" | "create")))
+        if self.user == 0
+            && verb.iter().any(|verb| matches!(verb.as_ref().to_str(), Some("run" | "create" | "build")))
         {
             command.arg(format!("--cgroup-parent=test-{}-engine", host::run_name()));
         }
@@ -210,6 +211,14 @@ impl Output {
     pub fn exits(self, status: i32) -> Output {
         assert_eq!(self.status, status, "{}\n{}{}", self.call, self.stdout, self.stderr);
         self
+    }
+
+    /// It failed with this status, and the last line on stderr has these words; others may stand before it.
+    #[track_caller]
+    pub fn fails_with(self, status: i32, words: &str) {
+        let output = self.exits(status);
+        let last = output.stderr.trim_end().lines().last().unwrap_or_default();
+        assert!(last.starts_with("box: ") && last.contains(words), "{}\n{}", output.call, output.stderr);
     }
 
     /// It failed with this status, and a line on stderr that has these words.

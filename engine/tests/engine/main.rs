@@ -3,6 +3,9 @@
 mod api;
 mod boxd;
 mod broken;
+mod build;
+mod build_cache;
+mod build_context;
 mod detached;
 mod distribution;
 mod docker;

@@ -54,7 +54,11 @@ impl Work<'_> {
             .is_none()
             .then(|| self.context_of(&step.from))
             .map(|context| (&context.root, &context.ignored[..]));
-        let mut owner = step.owner.as_deref().map(|owner| self.owner(chain, owner)).transpose()?;
+        let owner = step
+            .owner
+            .as_deref()
+            .map(|owner| self.owner(chain, owner).map_err(|error| error.context(format!("--chown={owner}"))));
+        let mut owner = owner.transpose()?;
         if owner.is_none() && root.is_some() {
             owner = Some((0, 0));
         }
@@ -73,7 +77,7 @@ impl Work<'_> {
     pub(super) fn describe_copy(&self, step: &CopyStep, prepared: &Prepared<'_>, key: &mut Key) {
         key.add("copy");
         key.add(&step.destination);
-        key.add_value(&(prepared.owner, step.mode, step.link, step.parents));
+        key.add_value(&(prepared.owner, &step.mode, step.link, step.parents));
     }
 
     pub(super) fn copy_step(
@@ -87,7 +91,7 @@ impl Work<'_> {
             destination: step.destination.clone(),
             makes_folder: false,
             owner: step.owner.as_ref().and(prepared.owner).unwrap_or((0, 0)),
-            mode: step.mode.unwrap_or(0o755),
+            mode: step.mode.as_ref().map_or(0o755, |mode| mode.apply(0o755, true)),
         };
         let below = if step.link { Chain::default() } else { chain.clone() };
         self.lay_down(&below, &laying, layer, &mut |out| {
@@ -139,9 +143,10 @@ impl Work<'_> {
             ignored: ignored.to_vec(),
             excluded: step.excludes.clone(),
             owner: *owner,
-            mode: step.mode,
+            mode: step.mode.clone(),
             parents: step.parents,
             unpacks,
+            unpacked_owner: step.owner.as_ref().and(*owner),
         };
         if let Some(place) = place {
             let paths = step.sources.iter().filter_map(|source| match source {
@@ -179,7 +184,7 @@ impl Work<'_> {
                     out.entry(&Entry {
                         path: format!("m{number}/{name}").into_bytes(),
                         kind: EntryKind::File,
-                        mode: step.mode.unwrap_or(0o644),
+                        mode: step.mode.as_ref().map_or(0o644, |mode| mode.apply(0o644, false)),
                         uid,
                         gid,
                         mtime: self

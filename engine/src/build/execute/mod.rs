@@ -40,6 +40,7 @@ pub struct Work<'a> {
     pub cancellation: &'a Cancellation,
     finished: Mutex<BTreeMap<usize, std::result::Result<Arc<Finished>, Aborted>>>,
     changed: Condvar,
+    /// Tars of the target's layers.
     blobs: BlobBatch,
     kept: Mutex<Vec<CompleteBlob>>,
     /// Files that are mounted, by where they come from: deleted at the end.
@@ -125,7 +126,7 @@ impl<'a> Work<'a> {
         }
         let finished = work.finished.into_inner().unwrap_or_else(PoisonError::into_inner);
         let stages = finished.into_iter().filter_map(|(index, done)| Some((index, done.ok()?))).collect();
-        work_is_whole(work.cancellation)?;
+        refuse_cancelled(cancellation)?;
         let kept = work.kept.into_inner().unwrap_or_else(PoisonError::into_inner);
         Ok(Completed { stages, blobs: work.blobs, kept })
     }
@@ -176,7 +177,7 @@ impl<'a> Work<'a> {
     }
 }
 
-fn work_is_whole(cancellation: &Cancellation) -> Result<()> {
+fn refuse_cancelled(cancellation: &Cancellation) -> Result<()> {
     if cancellation.is_cancelled() { Err(cancelled()) } else { Ok(()) }
 }
 

@@ -9,10 +9,10 @@ use crate::build::content::{Content, Key};
 use crate::build::event::{Stream, Vertex};
 use crate::build::graph::{RunStep, SCRIPTS};
 use crate::build::syntax::Security;
-use crate::container::{Base, NetworkMode, Options, StepContainer, StepStreams};
+use crate::container::{Base, NetworkMode, Options, StepContainer, StepStreams, kill_step};
 use crate::digest::Digest;
 use crate::error::{Context, Error, Kind, Result};
-use crate::layer::remove_stubs;
+use crate::layer::remove_bare_mountpoints;
 use crate::store::NewLayer;
 
 /// What a RUN is made of.
@@ -36,12 +36,7 @@ const MOUNTED: [&str; 3] = ["/etc/hosts", "/etc/resolv.conf", "/etc/hostname"];
 const HOSTNAME: &str = "buildkitsandbox";
 
 impl Work<'_> {
-    pub(super) fn prepare_run<'s>(
-        &self,
-        _: &Chain,
-        run: &'s RunStep,
-        _: &Vertex<'_>,
-    ) -> Result<Prepared<'s>> {
+    pub(super) fn prepare_run<'s>(&self, run: &'s RunStep) -> Result<Prepared<'s>> {
         let entitlements = self.options.entitlements;
         let may_use_host = entitlements.host_network || self.options.run.network.mode == NetworkMode::Host;
         if run.network.as_deref() == Some("host") && !may_use_host {
@@ -56,7 +51,7 @@ impl Work<'_> {
         Ok(Prepared { contents, run })
     }
 
-    pub(super) fn describe_run(&self, run: &RunStep, _: &Prepared<'_>, key: &mut Key) {
+    pub(super) fn describe_run(&self, run: &RunStep, key: &mut Key) {
         key.add("run");
         let RunStep { arguments, environment, proxies: _, user, workdir, network, security, mounts, script } =
             run;
@@ -79,10 +74,8 @@ impl Work<'_> {
     ) -> Result<()> {
         let mut held = Held::default();
         let options = self.options_of(run, &prepared, &mut held)?;
-        let mut stubs: Vec<String> = MOUNTED.map(str::to_string).to_vec();
-        for mount in &options.mounts {
-            stubs.extend(with_folders_above(&mount.destination));
-        }
+        let mut mounted: Vec<String> = MOUNTED.map(str::to_string).to_vec();
+        mounted.extend(options.mounts.iter().map(|mount| mount.destination.clone()));
         let id = chain.image.unwrap_or_else(|| Digest::of(b"").into());
         let base = Base::Image { id, layers: chain.layers.clone() };
         let container = StepContainer::make(self.store, "<build>", base, options)?;
@@ -99,7 +92,7 @@ impl Work<'_> {
             )),
         });
         let done = done.and_then(|()| container.hand_over(self.store, layer));
-        let done = done.and_then(|()| remove_stubs(&layer.path(), container.lower(), &stubs));
+        let done = done.and_then(|()| remove_bare_mountpoints(&layer.path(), container.lower(), &mounted));
         let removed = container.remove(self.store);
         done.and(removed)
     }
@@ -138,7 +131,13 @@ impl Work<'_> {
             scope.spawn(|| pass_on(stderr, Stream::Stderr, vertex));
             self.cancellation.began(container.id());
             let streams = StepStreams { stdout: stdout_writer, stderr: stderr_writer };
-            let status = container.run(self.store, streams, &mut |warning| {
+            // Whoever ends the build kills what runs then; what begins in that moment looks for itself.
+            let started = || {
+                if self.cancellation.is_cancelled() {
+                    kill_step(self.store, container.id());
+                }
+            };
+            let status = container.run(self.store, streams, &started, &mut |warning| {
                 use pillbox::WarningKind::{LeftBehind, LessConfined};
                 if matches!(warning.kind(), LeftBehind | LessConfined) {
                     self.progress.warn(warning.to_string());
@@ -156,11 +155,4 @@ fn pass_on(mut pipe: PipeReader, stream: Stream, vertex: &Vertex<'_>) {
     while let Ok(length @ 1..) = pipe.read(&mut buffer) {
         vertex.output(stream, &buffer[..length]);
     }
-}
-
-/// The path, and those of the folders above it.
-fn with_folders_above(path: &str) -> Vec<String> {
-    let path = path.trim_end_matches('/');
-    let ends = path.match_indices('/').map(|(index, _)| index).filter(|index| *index > 0).chain([path.len()]);
-    ends.map(|end| path[..end].to_string()).collect()
 }

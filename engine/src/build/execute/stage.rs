@@ -17,7 +17,7 @@ use crate::error::{Context, Error, Kind, Result};
 use crate::image::{ChainId, DiffId};
 use crate::inside::{self, OwnLayer, TarStream};
 use crate::layer::{Boundary, Content as PackContent, pack};
-use crate::store::{NamelessBlob, NewLayer, StepRecord};
+use crate::store::{NewLayer, StepRecord};
 use crate::time::Moment;
 
 /// The digest of a tar without entries: of a layer that changes nothing.
@@ -30,6 +30,17 @@ struct Keys {
     /// Without the content of files.
     instruction: Digest,
     content: Vec<(String, Digest)>,
+}
+
+/// Where a step stands.
+#[derive(Debug, Clone, Copy)]
+struct Circumstances {
+    /// What was done before counts.
+    uses_cache: bool,
+    /// A step before it was done anew.
+    is_behind_new: bool,
+    /// Its layer is one of the image's.
+    is_of_target: bool,
 }
 
 /// What a step needs before it is known whether it was done.
@@ -60,15 +71,16 @@ impl Work<'_> {
                 vertex.run(|_| Chain::of_image(self.store, image)).at(stage.span)?
             }
         };
-        let is_cached = self.uses_cache(index, stage.label.as_deref());
+        let uses_cache = self.uses_cache(index, stage.label.as_deref());
+        let is_of_target = index == self.graph.target;
         let (mut made, mut is_new) = (Vec::new(), false);
         for (number, step) in stage.steps.iter().enumerate() {
             if self.cancellation.is_cancelled() {
                 return Err(cancelled().into());
             }
             let vertex = self.progress.begin(format!("{} {}", label(number + 2), step.text));
-            let kept = index == self.graph.target;
-            match self.step(&mut chain, step, &vertex, (is_cached, is_new, kept)) {
+            let circumstances = Circumstances { uses_cache, is_behind_new: is_new, is_of_target };
+            match self.step(&mut chain, step, &vertex, circumstances) {
                 Ok((done, was_cached)) => {
                     is_new |= !was_cached;
                     made.push(done);
@@ -94,19 +106,19 @@ impl Work<'_> {
         chain: &mut Chain,
         step: &Step,
         vertex: &Vertex<'_>,
-        (uses_cache, is_behind_new, kept): (bool, bool, bool),
+        circumstances: Circumstances,
     ) -> Result<(Made, bool)> {
         let prepared = match &step.action {
-            Action::Run(run) => Prepared::Run(Box::new(self.prepare_run(chain, run, vertex)?)),
+            Action::Run(run) => Prepared::Run(Box::new(self.prepare_run(run)?)),
             Action::Copy(copy) => Prepared::Copy(self.prepare_copy(chain, copy)?),
             Action::Workdir { .. } => Prepared::Workdir,
         };
         let keys = self.keys(chain, step, &prepared)?;
-        if uses_cache {
+        if circumstances.uses_cache {
             if let Some(made) = self.look_up(chain, &keys)? {
                 return Ok((made, true));
             }
-            vertex.note(format!("not cached: {}", self.reason(&keys, is_behind_new)?));
+            vertex.note(format!("not cached: {}", self.reason(&keys, circumstances)?));
         }
         let layer = self.store.layers().begin()?;
         match (&step.action, prepared) {
@@ -119,7 +131,7 @@ impl Work<'_> {
             (Action::Workdir { path, user }, _) => self.make_folder(chain, path, user, &layer)?,
             (Action::Run(_) | Action::Copy(_), _) => return Err(Error::invalid("another step was prepared")),
         }
-        Ok((self.finish(chain, step, layer, &keys, kept)?, false))
+        Ok((self.finish(chain, step, layer, &keys, circumstances)?, false))
     }
 
     fn keys(&self, chain: &Chain, step: &Step, prepared: &Prepared<'_>) -> Result<Keys> {
@@ -130,7 +142,7 @@ impl Work<'_> {
         let mut contents: Vec<&Content> = Vec::new();
         match (&step.action, prepared) {
             (Action::Run(run), Prepared::Run(prepared)) => {
-                self.describe_run(run, prepared, &mut key);
+                self.describe_run(run, &mut key);
                 contents.extend(prepared.contents());
             }
             (Action::Copy(copy), Prepared::Copy(prepared)) => {
@@ -167,8 +179,8 @@ impl Work<'_> {
     }
 
     /// Why a step must be done.
-    fn reason(&self, keys: &Keys, is_behind_new: bool) -> Result<String> {
-        if is_behind_new {
+    fn reason(&self, keys: &Keys, circumstances: Circumstances) -> Result<String> {
+        if circumstances.is_behind_new {
             return Ok("a step before it was done anew".to_string());
         }
         Ok(match self.store.build_cache().latest(&keys.instruction)? {
@@ -185,15 +197,13 @@ impl Work<'_> {
         step: &Step,
         layer: NewLayer,
         keys: &Keys,
-        kept: bool,
+        circumstances: Circumstances,
     ) -> Result<Made> {
         if let Some(epoch) = self.options.epoch {
             inside::date_back(self.store.maps(), &layer.path(), epoch)?;
         }
-        let created = self.options.epoch.map_or_else(Moment::now, |epoch| {
-            Moment(u64::try_from(epoch).unwrap_or(0).saturating_mul(1_000_000_000))
-        });
-        let diff_id = self.measure(&layer, kept)?;
+        let created = self.options.epoch.map_or_else(Moment::now, Moment::of_seconds);
+        let diff_id = self.measure(&layer, circumstances)?;
         let is_empty = is_nothing(&diff_id);
         let mut record = StepRecord {
             text: step.text.clone(),
@@ -220,20 +230,21 @@ impl Work<'_> {
     }
 
     /// The digest of a layer's tar, which is kept for the target.
-    fn measure(&self, layer: &NewLayer, kept: bool) -> Result<DiffId> {
-        let mut blob = kept.then(|| self.blobs.begin()).transpose()?;
-        let mut hasher = Hasher::default();
-        let out: &mut dyn Write = match &mut blob {
-            Some(blob) => blob,
-            None => &mut Measure(&mut hasher),
-        };
-        pack_layer(self.store.maps(), &layer.path(), out)?;
-        let Some(blob) = blob.map(NamelessBlob::complete) else { return Ok(hasher.digest().into()) };
-        let digest = blob.digest();
-        if !is_nothing(&digest.into()) {
+    fn measure(&self, layer: &NewLayer, circumstances: Circumstances) -> Result<DiffId> {
+        let files = layer.path();
+        if !circumstances.is_of_target {
+            let mut hasher = Hasher::default();
+            pack_layer(self.store.maps(), &files, &mut Measure(&mut hasher))?;
+            return Ok(hasher.digest().into());
+        }
+        let mut blob = self.blobs.begin()?;
+        pack_layer(self.store.maps(), &files, &mut blob)?;
+        let blob = blob.complete();
+        let diff_id: DiffId = blob.digest().into();
+        if !is_nothing(&diff_id) {
             self.kept.lock().unwrap_or_else(PoisonError::into_inner).push(blob);
         }
-        Ok(digest.into())
+        Ok(diff_id)
     }
 }
 
@@ -247,10 +258,8 @@ pub fn pack_layer(
     out: &mut dyn Write,
 ) -> Result<()> {
     if maps.is_some() {
-        let mut stream = TarStream::of_layer(
-            maps,
-            OwnLayer { upper: files.to_path_buf(), lower: Vec::new(), mounted: Vec::new() },
-        )?;
+        let (upper, lower, mounted) = (files.to_path_buf(), Vec::new(), Vec::new());
+        let mut stream = TarStream::of_layer(maps, OwnLayer { upper, lower, mounted })?;
         let copied = std::io::copy(&mut stream, out).map(drop).map_err(Error::from);
         return stream.finish(copied);
     }
@@ -258,7 +267,8 @@ pub fn pack_layer(
     let top =
         rustix::fs::open(files, flags, rustix::fs::Mode::empty()).context(|| files.display().to_string())?;
     let mut out = std::io::BufWriter::with_capacity(1 << 17, out);
-    pack(&top, b"", Boundary::Mounts, PackContent::Layer { left_out: &BTreeSet::new() }, &mut out)
+    let content = PackContent::Layer { left_out: &BTreeSet::new() };
+    pack(&top, b"", Boundary::Mounts, content, &mut out)
 }
 
 fn is_nothing(diff_id: &DiffId) -> bool {

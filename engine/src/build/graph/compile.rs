@@ -3,9 +3,9 @@
 use std::collections::BTreeMap;
 
 use super::scope::{EPOCH, Globals, PROXIES};
-use super::stage::StageCompiler;
+use super::stage::{Origins, StageCompiler};
 use super::step::{Base, BaseImage, Graph, Origin, Stage};
-use crate::build::fault::{At, Outcome, Span};
+use crate::build::fault::{At, Outcome};
 use crate::build::syntax::{Dockerfile, From, Instruction, Located};
 use crate::error::{Error, Result};
 use crate::image::Platform;
@@ -79,10 +79,10 @@ fn arguments(dockerfile: &Dockerfile) -> Vec<String> {
 }
 
 /// A stage as it is written.
-pub struct Outline<'d> {
-    pub from: From,
-    pub located: &'d Located,
-    pub instructions: &'d [Located],
+struct Outline<'d> {
+    from: From,
+    located: &'d Located,
+    instructions: &'d [Located],
 }
 
 /// Splits a file into its stages. What stands before the first one is known to all.
@@ -127,11 +127,11 @@ fn find(outlines: &[Outline<'_>], limit: usize, name: &str) -> Option<usize> {
 }
 
 /// Stages are compiled when somebody needs them.
-pub struct Compiler<'a> {
+struct Compiler<'a> {
     outlines: &'a [Outline<'a>],
-    pub escape: char,
-    pub globals: &'a Globals,
-    pub wishes: &'a Wishes,
+    escape: char,
+    globals: &'a Globals,
+    wishes: &'a Wishes,
     images: &'a mut dyn Images,
     known: Vec<((String, Platform), BaseImage)>,
     stages: Vec<Option<Stage>>,
@@ -154,8 +154,10 @@ impl Compiler<'_> {
         if outlines.len() > 1 {
             label = label.or_else(|| Some(format!("stage-{index}")));
         }
-        let mut compiler = StageCompiler::begin(self, index, config, &platform);
-        compiler.run_triggers(matches!(base, Base::Image(_)), located.span)?;
+        let (globals, escape) = (self.globals, self.escape);
+        let mut origins = Earlier { compiler: self, index };
+        let mut compiler = StageCompiler::begin(&mut origins, globals, escape, config, &platform);
+        compiler.run_triggers(located.span)?;
         for located in *instructions {
             compiler.add(located)?;
         }
@@ -204,27 +206,31 @@ impl Compiler<'_> {
         self.known.push((key, image));
         Ok(self.known.len() - 1)
     }
+}
 
-    /// What `--from` means in a stage: a context, an earlier stage or an image.
-    pub fn origin(&mut self, index: usize, name: &str, span: Option<Span>) -> Outcome<Origin> {
-        if self.wishes.contexts.iter().any(|known| known == name) {
+/// What a stage may copy from.
+struct Earlier<'c, 'a> {
+    compiler: &'c mut Compiler<'a>,
+    index: usize,
+}
+
+impl Origins for Earlier<'_, '_> {
+    fn origin(&mut self, name: &str) -> Outcome<Origin> {
+        let Earlier { compiler, index } = self;
+        if compiler.wishes.contexts.iter().any(|known| known == name) {
             return Ok(Origin::Named(name.to_string()));
         }
-        if let Some(stage) = find(self.outlines, index, name) {
-            self.stage(stage)?;
+        if let Some(stage) = find(compiler.outlines, *index, name) {
+            compiler.stage(stage)?;
             return Ok(Origin::Stage(stage));
         }
-        let is_own = self.outlines[index].from.name.as_deref() == Some(name) || name.parse() == Ok(index);
-        if is_own {
+        let own = compiler.outlines[*index].from.name.as_deref();
+        if own == Some(name) || name.parse() == Ok(*index) {
             return Err(Error::invalid(format!("from={name}: that is this stage itself")).into());
         }
-        let platform = self.wishes.platform.clone();
-        let image = self
-            .image(name, &platform)
-            .map_err(|error| error.context(format!("from={name} is no earlier stage, and as an image")));
-        match span {
-            Some(span) => image.at(span).map(Origin::Image),
-            None => Ok(Origin::Image(image?)),
-        }
+        let platform = compiler.wishes.platform.clone();
+        let image = compiler.image(name, &platform);
+        let named = |error: Error| error.context(format!("from={name} is no earlier stage, and as an image"));
+        Ok(image.map(Origin::Image).map_err(named)?)
     }
 }

@@ -13,3 +13,6 @@ pub use stage::SCRIPTS;
 pub use step::{
     Action, Archives, Base, BaseImage, CopySource, CopyStep, Graph, Origin, RunStep, Stage, Step, StepMount,
 };
+
+#[cfg(test)]
+mod tests;

@@ -113,17 +113,18 @@ impl Scope {
         &self.variables
     }
 
-    /// Takes an ARG in, whose default has been expanded. The result is the value that is said in the history.
+    /// Takes an ARG in, whose default has been expanded. The result is its value.
     pub fn declare(&mut self, globals: &Globals, name: &str, default: Option<String>) -> Option<String> {
         let given = globals.given.get(name).cloned();
-        let said = given.or(default);
-        let value = said.clone().or_else(|| globals.values.get(name).cloned());
+        let value = given.or(default).or_else(|| globals.values.get(name).cloned());
         if let Some(value) = &value {
             self.set(name, value);
         }
-        self.arguments.retain(|(known, _)| known != name);
-        self.arguments.push((name.to_string(), value));
-        said
+        match self.arguments.iter_mut().find(|(known, _)| known == name) {
+            Some((_, known)) => known.clone_from(&value),
+            None => self.arguments.push((name.to_string(), value.clone())),
+        }
+        value
     }
 
     /// What a RUN's line in the history says of arguments: `|2 A=1 B=2 `.

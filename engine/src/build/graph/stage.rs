@@ -1,7 +1,6 @@
 //! One stage: instructions change what is known, what the image says, or become steps.
 
-use super::compile::Compiler;
-use super::scope::{PROXIES, Scope};
+use super::scope::{Globals, PROXIES, Scope};
 use super::step::{Action, Archives, CopySource, CopyStep, HistoryLine, Origin, RunStep, Step, StepMount};
 use super::wording::{health as health_words, listed, quoted, summary};
 use crate::build::fault::{At, Outcome, Span};
@@ -11,6 +10,7 @@ use crate::build::syntax::{
 };
 use crate::error::{Error, Result};
 use crate::image::{Configuration, Healthcheck, Platform};
+use crate::layer::ModeChange;
 
 /// Where programs are looked for, unless the image says it.
 const PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
@@ -18,10 +18,19 @@ const PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin
 /// Where scripts that stand in a Dockerfile are mounted.
 pub const SCRIPTS: &str = "/dev/pipes/";
 
+/// Whoever knows what `--from` means.
+pub trait Origins {
+    /// An earlier stage, a context or an image.
+    ///
+    /// # Errors
+    /// There is no such thing.
+    fn origin(&mut self, name: &str) -> Outcome<Origin>;
+}
+
 /// A stage as far as it has come.
-pub struct StageCompiler<'c, 'a> {
-    compiler: &'c mut Compiler<'a>,
-    index: usize,
+pub struct StageCompiler<'c> {
+    origins: &'c mut dyn Origins,
+    globals: &'c Globals,
     escape: char,
     scope: Scope,
     config: Configuration,
@@ -33,19 +42,24 @@ pub struct StageCompiler<'c, 'a> {
     has_command: bool,
 }
 
-impl<'c, 'a> StageCompiler<'c, 'a> {
+impl<'c> StageCompiler<'c> {
+    /// On what its image or an earlier stage says of itself.
     pub fn begin(
-        compiler: &'c mut Compiler<'a>,
-        index: usize,
+        origins: &'c mut dyn Origins,
+        globals: &'c Globals,
+        escape: char,
         below: Option<Configuration>,
         platform: &Platform,
-    ) -> StageCompiler<'c, 'a> {
-        let escape = compiler.escape;
-        let mut config = below.unwrap_or_else(|| Configuration {
-            architecture: platform.architecture.clone(),
-            os: platform.os.clone(),
-            variant: platform.variant.clone(),
-            ..Configuration::default()
+    ) -> StageCompiler<'c> {
+        let mut config = below.unwrap_or_else(|| {
+            let mut config = Configuration {
+                architecture: platform.architecture.clone(),
+                os: platform.os.clone(),
+                variant: platform.variant.clone(),
+                ..Configuration::default()
+            };
+            config.config.working_dir = "/".to_string();
+            config
         });
         config.rootfs.kind = "layers".to_string();
         let execution = &mut config.config;
@@ -55,19 +69,16 @@ impl<'c, 'a> StageCompiler<'c, 'a> {
         let scope = Scope::of_variables(&execution.env);
         let span = Span { first: 0, last: 0 };
         let (steps, history) = (Vec::new(), Vec::new());
-        StageCompiler { compiler, index, escape, scope, config, steps, history, span, has_command: false }
+        StageCompiler { origins, globals, escape, scope, config, steps, history, span, has_command: false }
     }
 
     pub fn finish(self) -> (Vec<Step>, Configuration, Vec<HistoryLine>) {
         (self.steps, self.config, self.history)
     }
 
-    /// Does what the image below wants to be done, and forgets it: it is for those that are made of it directly.
-    pub fn run_triggers(&mut self, is_image: bool, span: Span) -> Outcome<()> {
+    /// Does what the image or the stage below wants to be done, and forgets it: it is for those that are made of it directly.
+    pub fn run_triggers(&mut self, span: Span) -> Outcome<()> {
         let triggers = std::mem::take(&mut self.config.config.on_build);
-        if !is_image {
-            return Ok(());
-        }
         for trigger in triggers {
             let named = |error: Error| error.context(format!("ONBUILD {trigger}"));
             let Dockerfile { instructions, .. } =
@@ -175,7 +186,7 @@ impl<'c, 'a> StageCompiler<'c, 'a> {
                 Ok(())
             }
             Instruction::OnBuild(trigger) => {
-                self.note(format!("ONBUILD {trigger}"));
+                // BuildKit has no line for it.
                 self.config.config.on_build.push(trigger.clone());
                 Ok(())
             }
@@ -200,7 +211,7 @@ impl<'c, 'a> StageCompiler<'c, 'a> {
             defaults.push((self.expand(name)?, default));
         }
         for (name, default) in defaults {
-            let said = self.scope.declare(self.compiler.globals, &name, default);
+            let said = self.scope.declare(self.globals, &name, default);
             words.push(said.map_or(name.clone(), |value| format!("{name}={value}")));
         }
         self.note(format!("ARG {}", words.join(" ")));
@@ -300,7 +311,7 @@ impl<'c, 'a> StageCompiler<'c, 'a> {
             }
         };
         let mounts = run.mounts.iter().map(|mount| self.mount(mount)).collect::<Outcome<Vec<_>>>()?;
-        let globals = self.compiler.globals;
+        let globals = self.globals;
         let proxies =
             PROXIES.iter().filter_map(|name| Some((name.to_string(), globals.given.get(*name)?.clone())));
         let proxies: Vec<_> = proxies.filter(|(name, _)| self.scope.get(name).is_none()).collect();
@@ -325,11 +336,10 @@ impl<'c, 'a> StageCompiler<'c, 'a> {
         let RunMount { mut kind, target } = RunMount::parse(&self.expand_fields(text)?)?;
         let target = target.map(|target| absolute(&self.config.config.working_dir, &target));
         let from = match &mut kind {
-            MountKind::Bind { from, .. } => Some(
-                from.take()
-                    .map_or(Ok(Origin::Context), |name| self.compiler.origin(self.index, &name, None))?,
-            ),
-            MountKind::Cache { from: Some(name), .. } => Some(self.compiler.origin(self.index, name, None)?),
+            MountKind::Bind { from, .. } => {
+                Some(from.take().map_or(Ok(Origin::Context), |name| self.origins.origin(&name))?)
+            }
+            MountKind::Cache { from: Some(name), .. } => Some(self.origins.origin(name)?),
             MountKind::Cache { from: None, .. }
             | MountKind::Tmpfs { .. }
             | MountKind::Secret { .. }
@@ -356,7 +366,7 @@ impl<'c, 'a> StageCompiler<'c, 'a> {
             None => Origin::Context,
             Some(from) => {
                 let from = self.expand(from)?;
-                self.compiler.origin(self.index, &from, None)?
+                self.origins.origin(&from)?
             }
         };
         let mut sources = Vec::new();
@@ -450,11 +460,8 @@ fn source(text: &str, name: &str) -> Result<CopySource> {
     }
 }
 
-fn parse_mode(name: &str, text: &str) -> Result<u32> {
-    match u32::from_str_radix(text, 8) {
-        Ok(mode @ 0..=0o7777) => Ok(mode),
-        _ => Err(Error::invalid(format!("{name} --chmod={text}: must be octal, as 0644"))),
-    }
+fn parse_mode(name: &str, text: &str) -> Result<ModeChange> {
+    ModeChange::parse(text).map_err(|error| error.context(format!("{name} --chmod={text}")))
 }
 
 /// `80`, `80/udp`, `8000-8003/tcp`.

@@ -3,6 +3,7 @@
 use crate::build::fault::Span;
 use crate::build::syntax::{MountKind, Security};
 use crate::image::{ChainId, Configuration, ImageId};
+use crate::layer::ModeChange;
 use crate::reference::Reference;
 
 /// Everything that is to be done for a target.
@@ -162,8 +163,8 @@ pub struct CopyStep {
     pub destination: String,
     /// User and group; `None`: root, or what it is in another stage.
     pub owner: Option<String>,
-    /// Permission bits of everything.
-    pub mode: Option<u32>,
+    /// What becomes of the mode of everything.
+    pub mode: Option<ModeChange>,
     /// Patterns of what is left out.
     pub excludes: Vec<String>,
     /// What the content of a URL must be.

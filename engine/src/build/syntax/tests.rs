@@ -65,7 +65,7 @@ fn heredocs_follow_their_line() {
         wrong("FROM a\nRUN <<EOF\nx\n"),
         (2, "the heredoc EOF has no end: a line EOF is missing".into())
     );
-    assert_eq!(run_of(&parse("FROM a\nRUN echo 1<<2 x<<EOF").unwrap().instructions[1]).heredocs.len(), 0);
+    assert_eq!(run_of(&super::parse("FROM a\nRUN echo x<<EOF").unwrap().instructions[1]).heredocs.len(), 0);
 }
 
 #[test]
@@ -73,7 +73,7 @@ fn flags_stand_before_arguments() {
     let read = read(
         "FROM --platform=$BUILDPLATFORM a\nCOPY --from=x --chown=1:2 --chmod=0644 --link --exclude=*.o --exclude='b c' [\"a b\", \"/d/\"]\n\
          ADD --checksum=sha256:00 --unpack=false https://x/y /\n\
-         RUN --mount=type=cache,target=/c,id=\"a,b\",sharing=locked,uid=1,mode=0700 --mount=target=/src,rw --network=none --security=sandbox -- --x\n\
+         RUN --mount='type=cache,target=/c,\"id=a,b\",sharing=locked,uid=1,mode=0700' --mount=target=/src,rw --network=none --security=sandbox -- --x\n\
          HEALTHCHECK --interval=1m --retries=2 CMD [\"x\"]",
     );
     assert!(

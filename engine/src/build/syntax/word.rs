@@ -118,12 +118,7 @@ impl Expander<'_> {
         while let Some(letter) = letters.next() {
             match letter {
                 '$' => expanded += &self.dollar(&mut letters)?,
-                letter if letter == self.escape => {
-                    match letters.next_if(|next| matches!(next, '$' | '`') || *next == self.escape) {
-                        Some(next) => expanded.push(next),
-                        None => expanded.push(letter),
-                    }
-                }
+                letter if letter == self.escape => expanded.extend(letters.next()),
                 letter => expanded.push(letter),
             }
         }

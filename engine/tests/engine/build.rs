@@ -1,0 +1,291 @@
+//! build: what comes out of Dockerfiles, and what is said of wrong ones.
+
+use std::fs;
+use std::io::Write;
+use std::os::unix::fs::PermissionsExt;
+use std::process::{Command, Stdio};
+
+use crate::harness::{Output, Room};
+
+/// Imports the root file system, for stages to begin with, and makes a context.
+pub fn prepare(room: &Room) {
+    let tar = room.tar("base.tar");
+    room.call(&["import", &tar.display().to_string(), "base:1"]).exits(0);
+    let context = room.folder.join("context");
+    fs::create_dir(&context).expect("context");
+    fs::set_permissions(&context, fs::Permissions::from_mode(0o755)).expect("chmod");
+}
+
+/// Writes a file of the context.
+pub fn write(room: &Room, name: &str, text: &str) {
+    let path = room.folder.join("context").join(name);
+    fs::create_dir_all(path.parent().expect("folder")).expect("folder");
+    fs::write(path, text).expect("file");
+}
+
+/// Builds the context; RUN has no network.
+#[track_caller]
+pub fn build(room: &Room, flags: &[&str], dockerfile: &str) -> Output {
+    write(room, "Dockerfile", dockerfile);
+    room.call(&[&["build", "--network", "none"], flags, &["context"]].concat())
+}
+
+/// Runs a line in an image.
+#[track_caller]
+pub fn said(room: &Room, image: &str, line: &str) -> String {
+    let command = ["run", "--rm", "--network", "none", "--entrypoint", "", image, "sh", "-c", line];
+    room.call(&command).exits(0).stdout
+}
+
+#[track_caller]
+fn config(room: &Room, image: &str, template: &str) -> String {
+    room.call(&["image", "inspect", "--format", template, image]).ok().trim().to_string()
+}
+
+const WHOLE: &str = r#"ARG BASE=base
+FROM $BASE:1 AS made
+ARG NAME=default
+ENV GREETING="hello ${NAME:-nobody}" PATH=/bin
+RUN echo $GREETING $NAME >/made; touch /etc/new
+COPY <<EOF /script
+#!/bin/sh
+echo from $NAME
+EOF
+
+FROM base:1
+LABEL one=1 "two words"="2 \$x"
+WORKDIR /work/dir
+WORKDIR sub
+COPY --chown=web --chmod=640 a.txt copied
+COPY d /dst
+COPY --from=made --chmod=755 /made /script ./
+ENV A=1 B=$A
+USER web
+RUN <<EOF
+id -u >/tmp/id
+pwd >>/tmp/id
+EOF
+EXPOSE 80 53/udp
+VOLUME /data
+STOPSIGNAL USR1
+HEALTHCHECK --interval=5s CMD true
+SHELL ["/bin/sh", "-ec"]
+CMD ./script
+"#;
+
+#[test]
+fn an_image_is_what_its_dockerfile_says() {
+    let Some(room) = Room::new() else { return };
+    prepare(&room);
+    write(&room, "a.txt", "a\n");
+    write(&room, "d/sub/c.txt", "c\n");
+    fs::set_permissions(room.folder.join("context/d/sub"), fs::Permissions::from_mode(0o750)).expect("chmod");
+    let flags = ["-q", "-t", "made:2", "--build-arg", "NAME=you", "--label", "three=3"];
+    let id = build(&room, &flags, WHOLE).ok();
+    assert!(id.starts_with("sha256:"), "{id}");
+    let found = said(&room, "made:2", "cat made; ./script; cat /tmp/id");
+    assert_eq!(found, "hello you you\nfrom you\n33\n/work/dir/sub\n");
+    let modes = "stat -c '%n %a %u:%g' copied /dst /dst/sub /work made";
+    let expected = "copied 640 33:34\n/dst 755 0:0\n/dst/sub 750 0:0\n/work 755 0:0\nmade 755 0:0\n";
+    assert_eq!(said(&room, "made:2", modes), expected);
+    assert_eq!(room.call(&["run", "--rm", "--network", "none", "made:2"]).ok(), "from you\n");
+    for (field, expected) in [
+        (".WorkingDir", "\"/work/dir/sub\""),
+        (".User", "\"web\""),
+        (".Cmd", r#"["/bin/sh","-ec","./script"]"#),
+        (".Env", r#"["PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin","A=1","B="]"#),
+        (".Labels", r#"{"one":"1","three":"3","two words":"2 $x"}"#),
+        (".ExposedPorts", r#"{"53/udp":{},"80/tcp":{}}"#),
+        (".Volumes", r#"{"/data":{}}"#),
+        (".StopSignal", "\"USR1\""),
+        (".Shell", r#"["/bin/sh","-ec"]"#),
+    ] {
+        assert_eq!(config(&room, "made:2", &format!("{{{{json .Config{field}}}}}")), expected, "{field}");
+    }
+    let history = room.call(&["history", "--no-trunc", "--format", "{{.CreatedBy}}", "made:2"]).ok();
+    let lines: Vec<&str> = history.lines().collect();
+    assert_eq!(lines[0], r#"CMD ["/bin/sh" "-ec" "./script"]"#);
+    assert!(lines.contains(&"COPY --chown=web --chmod=640 a.txt copied # buildkit"), "{history}");
+    assert!(lines.contains(&"LABEL one=1 two words=2 $x"), "{history}");
+    // What the runtime has mounted is not left behind.
+    assert_eq!(said(&room, "made:2", "ls /proc /sys /dev >/dev/null; ls -A /run 2>&1 | wc -l"), "1\n");
+    room.call(&["save", "-o", "made.tar", "made:2"]).ok();
+    room.call(&["rmi", "made:2"]).ok();
+    room.call(&["load", "-q", "-i", "made.tar"]).ok();
+    assert_eq!(room.call(&["images", "-q", "--no-trunc", "made:2"]).ok(), id);
+}
+
+#[test]
+fn targets_and_outputs() {
+    let Some(room) = Room::new() else { return };
+    prepare(&room);
+    let dockerfile = "FROM base:1 AS one\nRUN echo one >/one\nFROM scratch AS two\nCOPY --from=one /one /two\nFROM one\nRUN false\n";
+    build(&room, &["-q", "--target", "two", "-o", "out"], dockerfile).ok();
+    assert_eq!(fs::read_to_string(room.folder.join("out/two")).expect("file"), "one\n");
+    let flags = ["-q", "--target", "0", "--iidfile", "id", "-t", "one", "-t", "one:again"];
+    build(&room, &flags, dockerfile).exits(0);
+    let id = fs::read_to_string(room.folder.join("id")).expect("id");
+    assert_eq!(room.call(&["images", "-q", "--no-trunc", "one:again"]).ok().trim(), id);
+    build(&room, &["-q", "--target", "two", "-t", "two", "-o", "type=oci,dest=two.tar"], dockerfile).exits(0);
+    room.call(&["load", "-q", "-i", "two.tar"]).ok();
+    build(&room, &["--target", "none"], dockerfile).fails_with(1, "--target none: there is no such stage");
+    let said = build(&room, &["-q"], dockerfile).exits(1);
+    assert!(said.stderr.contains("Dockerfile:6\n"), "{}", said.stderr);
+    assert!(said.stderr.contains(">>> RUN false"), "{}", said.stderr);
+    let last = said.stderr.lines().last().unwrap_or_default();
+    let expected =
+        "box: Dockerfile:6: process \"/bin/sh -c false\" did not complete successfully: exit code: 1";
+    assert_eq!(last, expected);
+}
+
+#[test]
+fn what_is_wrong_is_said_with_file_and_line() {
+    let Some(room) = Room::new() else { return };
+    prepare(&room);
+    for (dockerfile, words) in [
+        ("FROM base:1\nFOO x\n", "Dockerfile:2: FOO: there is no such instruction"),
+        ("RUN x\n", "Dockerfile:1: RUN x: FROM must come first"),
+        ("FROM base:1\nCOPY nonesuch /\n", "Dockerfile:2: nonesuch: there is no such file"),
+        ("FROM base:1\nCOPY --from=0 /x /\n", "Dockerfile:2: from=0: that is this stage itself"),
+        ("FROM base:1\nCOPY --chown=nobody Dockerfile /\n", "Dockerfile:2: --chown=nobody: "),
+        ("FROM base:1\nCOPY --chmod=9 Dockerfile /\n", "Dockerfile:2: COPY --chmod=9: 9: must be octal"),
+        ("FROM base:1\nCOPY Dockerfile /etc/passwd/x\n", "Dockerfile:2: "),
+        ("FROM base:1\nADD https://example.com/x.git /\n", "x.git: repositories of git are not fetched"),
+        ("FROM base:1\nRUN --network=host true\n", "Dockerfile:2: RUN --network=host: it must be allowed"),
+        ("FROM base:1\nRUN --security=insecure true\n", "RUN --security=insecure: it must be allowed"),
+        (
+            "FROM base:1\nRUN --mount=type=secret,id=k,required true\n",
+            "Dockerfile:2: the secret k is missing",
+        ),
+        ("FROM base:1\nEXPOSE x\n", "Dockerfile:2: EXPOSE x: must be PORT"),
+        ("# syntax=me/mine\nFROM base:1\n", "# syntax=me/mine: docker/dockerfile alone is known"),
+        ("", "it has no instructions"),
+    ] {
+        build(&room, &["-q"], dockerfile).fails_with(1, words);
+    }
+    room.call(&["build", "nonesuch"]).fails(125, "build nonesuch: no such file or directory");
+    room.call(&["build", "--output", "type=x", "context"]).fails(125, "--output type=x: type must be");
+    room.call(&["build", "--progress", "x", "context"]).fails(125, "--progress x: must be");
+    room.call(&["build", "https://example.com/x.git"]).fails(125, "repositories of git");
+    room.assert_gone();
+}
+
+const MOUNTS: &str = r#"FROM base:1 AS other
+RUN mkdir /o; echo other >/o/file
+FROM base:1
+RUN --mount=target=/src,source=src --mount=type=bind,from=other,source=/o,target=/o,rw \
+    ls /src >/out; cat /o/file >>/out; echo x >/o/more; touch /src/x 2>/dev/null || echo read-only >>/out
+RUN --mount=type=cache,target=/cache,id=c,mode=0700 \
+    echo $(stat -c %a /cache) $(cat /cache/n 2>/dev/null) >>/out; echo again >>/cache/n
+RUN --mount=type=secret,id=key --mount=type=secret,id=key,target=/k,env=KEY --mount=type=secret,id=none \
+    [ "$(echo $KEY)" = "$(cat /run/secrets/key)" ] && stat -c %a /run/secrets/key >>/out
+RUN --mount=type=tmpfs,target=/t touch /t/x
+RUN ls / >>/out
+"#;
+
+#[test]
+fn mounts_of_run() {
+    let Some(room) = Room::new() else { return };
+    prepare(&room);
+    write(&room, "src/main", "source\n");
+    write(&room, "src/ignored", "x\n");
+    write(&room, ".dockerignore", "**/ignored\n");
+    fs::write(room.folder.join("secret"), "hidden\n").expect("secret");
+    let flags = ["-q", "-t", "made", "--secret", "id=key,src=secret"];
+    build(&room, &flags, MOUNTS).ok();
+    let out = said(&room, "made", "cat /out");
+    let lines: Vec<&str> = out.lines().collect();
+    assert_eq!(&lines[..5], ["main", "other", "read-only", "700", "400"], "{out}");
+    for left in ["src", "o", "cache", "run", "t", "k"] {
+        assert!(!lines.contains(&left), "{left}: {out}");
+    }
+    build(&room, &[&flags[..], &["--no-cache"]].concat(), MOUNTS).ok();
+    assert!(said(&room, "made", "cat /out").contains("700 again\n"), "the cache is kept");
+    let found = Command::new("grep").args(["-r", "hidden"]).arg(room.data()).output().expect("grep");
+    assert_eq!(String::from_utf8_lossy(&found.stdout), "");
+    let runtime = fs::read_dir(room.folder.join("runtime/pillbox")).expect("runtime").flatten();
+    assert!(
+        !runtime.map(|entry| entry.file_name()).any(|name| name.to_string_lossy().starts_with(".build-"))
+    );
+    room.call(&["builder", "prune", "-f"]).ok();
+    assert_eq!(fs::read_dir(room.data().join("build/mounts")).expect("mounts").count(), 0);
+}
+
+#[test]
+fn triggers_and_arguments() {
+    let Some(room) = Room::new() else { return };
+    prepare(&room);
+    write(&room, "file", "x");
+    let parent = "FROM base:1\nONBUILD COPY file /copied\nONBUILD ENV TRIGGERED=yes\n";
+    build(&room, &["-q", "-t", "parent"], parent).ok();
+    build(&room, &["-q", "-t", "child"], "FROM parent\nRUN echo $TRIGGERED >/said\n").ok();
+    assert_eq!(said(&room, "child", "cat /copied /said; echo $TRIGGERED"), "xyes\nyes\n");
+    assert!(!config(&room, "child", "{{json .Config}}").contains("OnBuild"));
+    let dockerfile = "ARG G=global\nARG O=overridden\nFROM base:1\nARG G\nARG O\nARG L=local\nARG TARGETARCH\nARG UNSET\nENV E=env\nARG E=arg\n\
+                      RUN echo $G $O $L $TARGETARCH ${UNSET-unset} $E >/out\nENV L=variable\nRUN echo $L >>/out\n";
+    let given = ["-q", "-t", "made", "--build-arg", "O=given", "--build-arg", "http_proxy=proxy"];
+    build(&room, &given, dockerfile).ok();
+    let arch = if cfg!(target_arch = "x86_64") { "amd64" } else { "arm64" };
+    assert_eq!(said(&room, "made", "cat /out"), format!("global given local {arch} unset arg\nvariable\n"));
+    // A proxy changes nothing of what comes out.
+    let other = ["--build-arg", "O=given", "--build-arg", "http_proxy=another"];
+    let said = build(&room, &other, dockerfile).exits(0);
+    assert_eq!(said.stderr.matches("CACHED").count(), 2, "{}", said.stderr);
+    let said = build(&room, &["--build-arg", "NONE=x"], "FROM base:1\n").exits(0);
+    assert!(said.stderr.contains("--build-arg NONE: no ARG of that name"), "{}", said.stderr);
+}
+
+#[test]
+fn contexts_come_from_streams_as_well() {
+    let Some(room) = Room::new() else { return };
+    prepare(&room);
+    write(&room, "file", "in the context\n");
+    write(&room, "other/Boxfile", "FROM base:1\nCOPY file /copied\n");
+    let feed = |arguments: &[&str], input: &[u8]| {
+        let mut command = room.command(arguments);
+        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        let mut child = command.spawn().expect("box");
+        child.stdin.take().expect("stdin").write_all(input).expect("input");
+        let output = child.wait_with_output().expect("box");
+        assert!(output.status.success(), "{arguments:?}: {}", String::from_utf8_lossy(&output.stderr));
+    };
+    let fixed = ["build", "-q", "--network", "none"];
+    feed(&[&fixed[..], &["-t", "text", "-"]].concat(), b"FROM base:1\nRUN echo text >/copied\n");
+    assert_eq!(said(&room, "text", "cat /copied"), "text\n");
+    let dockerfile = b"FROM base:1\nCOPY file /copied\n";
+    feed(&[&fixed[..], &["-t", "file", "-f", "-", "context"]].concat(), dockerfile);
+    assert_eq!(said(&room, "file", "cat /copied"), "in the context\n");
+    let (tar, context) = (room.folder.join("context.tar.gz"), room.folder.join("context"));
+    let made = Command::new("tar").arg("-czf").arg(&tar).arg("-C").arg(context).arg(".").status();
+    assert!(made.expect("tar").success());
+    let tar = fs::read(&tar).expect("tar");
+    feed(&[&fixed[..], &["-t", "tar", "-f", "other/Boxfile", "-"]].concat(), &tar);
+    assert_eq!(said(&room, "tar", "cat /copied"), "in the context\n");
+    room.call(&[&fixed[..], &["-t", "again", "-f", "other/Boxfile", "context.tar.gz"]].concat()).ok();
+    // The usual names, in their order.
+    let from = room.folder.join("context/other/Boxfile");
+    fs::rename(from, room.folder.join("context/Foxfile")).expect("rename");
+    room.call(&[&fixed[..], &["context"]].concat()).ok();
+    room.call(&["build", "context/other"]).fails_with(1, "the context has no Dockerfile, no Containerfile");
+    room.assert_gone();
+}
+
+#[test]
+fn the_same_sources_give_the_same_image() {
+    let Some(room) = Room::new() else { return };
+    prepare(&room);
+    write(&room, "file", "x");
+    let dockerfile =
+        "FROM base:1\nRUN echo x >/x; mkdir /d; ln -s x /d/link\nCOPY file /d/\nWORKDIR /w\nENV A=1\n";
+    let arguments = ["-q", "--build-arg", "SOURCE_DATE_EPOCH=1000000000"];
+    let first = build(&room, &arguments, dockerfile).ok();
+    assert_eq!(config(&room, first.trim(), "{{.Created}}"), "2001-09-09T01:46:40.000000000Z");
+    room.call(&["rmi", "-f", first.trim()]).ok();
+    room.call(&["builder", "prune", "-f"]).ok();
+    let file = fs::File::open(room.folder.join("context/file")).expect("file");
+    let later = std::time::SystemTime::now() + std::time::Duration::from_secs(1000);
+    file.set_modified(later).expect("touch");
+    assert_eq!(build(&room, &arguments, dockerfile).ok(), first);
+    let times = said(&room, first.trim(), "stat -c %Y /x /d /d/link /d/file /w");
+    assert_eq!(times, "1000000000\n".repeat(5));
+}
