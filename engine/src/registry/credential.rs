@@ -389,7 +389,7 @@ mod tests {
         let file = folder.join("config.json");
         std::fs::create_dir(&folder).unwrap();
         std::fs::write(&file, r#"{"psFormat": "x"}"#).unwrap();
-        let credentials = Credentials { files: vec![file.clone()] };
+        let credentials = Credentials { files: vec![file.clone()], given: Vec::new() };
         let ann = Credential::Password { name: "ann".into(), password: "p:w".into() };
         credentials.keep(DOCKER_HUB, &ann).unwrap();
         assert!(credentials.find(&Repository::parse("alpine").unwrap()).unwrap() == Some(ann));
