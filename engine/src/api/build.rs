@@ -1,6 +1,7 @@
 //! `POST /build`: images from a tar with a Dockerfile, as the client without BuildKit asks for them.
 
 use std::collections::BTreeMap;
+use std::io::Read;
 use std::os::fd::AsFd;
 use std::sync::mpsc::{RecvTimeoutError, Sender, channel};
 use std::time::Duration;
@@ -46,7 +47,7 @@ pub fn build(daemon: &Daemon, exchange: &mut Exchange<'_>) -> Outcome<Reply> {
         is_pulled: query.is_set("pull"),
         access: registries(exchange)?,
     };
-    let context = ContextSource::Tar(Box::new(exchange.take_body()?));
+    let context = ContextSource::Tar(Box::new(Padded::new(exchange.take_body()?)));
     let connection = exchange.connection();
     let mut stream = exchange.stream("application/json")?;
     let cancellation = Cancellation::default();
@@ -88,7 +89,7 @@ fn finish(
         Ok(built) => built,
         Err(Failure { error, .. }) => {
             let text = error.to_string();
-            let detail = json!({"code": error.status(), "message": text});
+            let detail = json!({"code": 1, "message": text});
             return Ok(stream.document(&json!({"errorDetail": detail, "error": text}))?);
         }
     };
@@ -104,6 +105,47 @@ fn finish(
     }
     Ok(())
 }
+
+/// A tar as docker sends it: with `--file` it ends behind its last byte, in the middle of a block, and has no end of its own.
+struct Padded<R> {
+    inner: R,
+    length: u64,
+    is_plain: bool,
+    /// How many zeros are still to come behind its end.
+    missing: Option<u64>,
+}
+
+impl<R: Read> Padded<R> {
+    fn new(inner: R) -> Padded<R> {
+        Padded { inner, length: 0, is_plain: true, missing: None }
+    }
+}
+
+impl<R: Read> Read for Padded<R> {
+    fn read(&mut self, buffer: &mut [u8]) -> std::io::Result<usize> {
+        if self.missing.is_none() {
+            let length = self.inner.read(buffer)?;
+            if self.length == 0 && length > 0 {
+                // What is compressed has its own end.
+                self.is_plain = !matches!(buffer[0], 0x1f | 0x28);
+            }
+            self.length += length as u64;
+            if length > 0 || buffer.is_empty() {
+                return Ok(length);
+            }
+            let to_block = self.length.next_multiple_of(BLOCK) - self.length;
+            self.missing = Some(if self.is_plain && self.length > 0 { to_block + 2 * BLOCK } else { 0 });
+        }
+        let missing = self.missing.unwrap_or(0);
+        let length = usize::try_from(missing).unwrap_or(usize::MAX).min(buffer.len());
+        buffer[..length].fill(0);
+        self.missing = Some(missing - length as u64);
+        Ok(length)
+    }
+}
+
+/// Of a tar.
+const BLOCK: u64 = 512;
 
 /// Passes on what happens, as lines.
 struct Teller {
@@ -243,4 +285,21 @@ pub fn no_buildkit(_: &Daemon, _: &mut Exchange<'_>) -> Outcome<Reply> {
     Err(Fault::missing(
         "boxd has no BuildKit inside: DOCKER_BUILDKIT=0 docker build asks for the builder of box, and docker buildx create --driver docker-container --use runs BuildKit in a container",
     ))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn tars_have_an_end() {
+        let read = |bytes: &[u8]| {
+            let mut text = Vec::new();
+            Padded::new(bytes).read_to_end(&mut text).unwrap();
+            text
+        };
+        assert_eq!(read(&[b'a'; 700]).len(), 1024 + 1024);
+        assert_eq!(read(&[b'a'; 512]).len(), 512 + 1024);
+        assert_eq!((read(b"").len(), read(&[0x1f, 0x8b, 8]).len()), (0, 3));
+    }
 }
