@@ -94,7 +94,7 @@ endef
 export LOOK WRITE
 
 # What the image is made of: this machine's programs, with the libraries that they are linked to.
-IMAGE_PROGRAMS := sh cat ls sed uname wc
+IMAGE_PROGRAMS := sh cat ls sed tr uname wc
 
 run: box ## make an image on the spot and run a command in a container of it
 	@folder=$$(mktemp -d)

@@ -227,7 +227,7 @@ impl Drop for Daemon {
 
 /// The parent of a process.
 pub fn parent(pid: Pid) -> Result<i32> {
-    field(&format!("/proc/{}/status", pid.as_raw_nonzero()), "PPid:")
+    field(format!("/proc/{}/status", pid.as_raw_nonzero()), "PPid:")
 }
 
 /// A number in a file of /proc, in the line that begins like this.
