@@ -119,6 +119,8 @@ pub const COMMANDS: &[Command] = &[
     network::LS,
     network::INSPECT,
     network::RM,
+    network::CONNECT,
+    network::DISCONNECT,
     volume::CREATE,
     volume::LS,
     volume::INSPECT,

@@ -9,8 +9,7 @@ use super::pull::{POLICY_FLAGS, provide};
 use super::registry_flags::{FLAGS as REGISTRY_FLAGS, PLATFORM_FLAGS};
 use super::{Arguments, Command, Flag, Global, print, say, status_of, warn};
 use crate::container::{
-    Attaching, Lifetime, NetworkMode, Options, Start, Streams, run_in_foreground, start_attached,
-    start_detached,
+    Attaching, Lifetime, Options, Start, Streams, run_in_foreground, start_attached, start_detached,
 };
 use crate::error::{Context, Error, Result};
 
@@ -70,7 +69,7 @@ fn run(global: &Global, arguments: &Arguments) -> Result<u8> {
         || (interactive && terminal)
         || attaching != Attaching::default()
         || wanted.options.log.driver.is_elsewhere()
-        || matches!(wanted.options.network.mode, NetworkMode::Named(_));
+        || !wanted.options.network.names().is_empty();
     let lifetime = match (is_throwaway, has_monitor) {
         (false, _) => Lifetime::Kept,
         (true, true) => Lifetime::OfProgram,

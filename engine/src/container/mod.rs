@@ -5,6 +5,7 @@ mod attach;
 mod capability;
 mod commit;
 mod compile;
+mod connection;
 mod copy;
 mod create;
 mod detach;
@@ -50,6 +51,7 @@ pub use account::{Account, Accounts};
 pub use attach::{Attaching, Caller, Outcome, Wants, relay};
 pub use commit::{CommitOptions, apply_change, commit};
 pub use compile::{arguments, compile};
+pub use connection::{connect, disconnect};
 pub use copy::{CopyOptions, archive_of, copy_from_stream, copy_into, copy_out, copy_to_stream, export};
 pub use create::{Lifetime, Start, create};
 pub use detach::DetachKeys;
@@ -65,11 +67,11 @@ pub use foreground::run_in_foreground;
 pub use health::{Health, HealthCheck, HealthState, Look};
 pub use inspect::{inspect, inspect_mount, network_name, network_settings, own_network_id};
 pub use name::{check_network_name, check_volume_name};
-pub use network::compile_network;
+pub use network::{NetworkFacts, compile_network, runtime_name};
 pub use options::{
-    Access, DeviceLimit, DeviceRequest, DeviceRule, DeviceUse, HealthOptions, IpcAccess, Limits, LogDriver,
-    LogOptions, Mount, MountSource, Namespaces, Network, NetworkMode, Options, Restart, Rights, Seccomp,
-    Sharing, Streams, SyslogOptions,
+    Access, Connection, DeviceLimit, DeviceRequest, DeviceRule, DeviceUse, HealthOptions, IpcAccess, Limits,
+    LogDriver, LogOptions, Mount, MountSource, Namespaces, Network, NetworkMode, Options, Restart, Rights,
+    Seccomp, Sharing, Streams, SyslogOptions, USUAL,
 };
 pub use own::{Own, Taken, discard, forget_state, is_volume_used, remove_volumes, take};
 pub use ports::{Published, published};

@@ -18,6 +18,7 @@ mod killed;
 mod load;
 mod logs;
 mod monitors;
+mod names;
 mod networks;
 mod output;
 mod peers;
