@@ -21,15 +21,26 @@ pub struct Imported<'a> {
     pub message: Option<String>,
     /// How it is run.
     pub execution: Execution,
+    /// The digest of the file, if it is known.
+    pub expected: Option<Digest>,
 }
 
 /// Imports a tar, compressed or not: it is kept as it is, and unpacked on the way.
 ///
 /// # Errors
-/// It is no tar of a root file system.
+/// It is no tar of a root file system, or not the one that is expected.
 pub fn import(store: &Store, stream: &mut (dyn Read + Send), imported: Imported<'_>) -> Result<ImageRecord> {
     let mut kept = Kept::begin(store, stream)?;
-    let unpacked = store.unpack(&mut kept, None)?;
+    let unpacked = store.unpack(&mut kept, None);
+    if let Some(expected) = imported.expected {
+        // Behind the end of the tar there may be more of the file. What is no tar has most likely been changed on its way.
+        std::io::copy(&mut kept, &mut std::io::sink())?;
+        let digest = kept.blob.hasher().digest();
+        if digest != expected {
+            return Err(Error::corrupt(format!("its digest is {digest}, and not {expected}")));
+        }
+    }
+    let unpacked = unpacked?;
     let (blob, beginning) = kept.complete();
     let created = rfc3339(Moment::now());
     let config = Configuration {

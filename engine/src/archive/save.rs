@@ -41,7 +41,7 @@ pub fn save(store: &Store, records: &[ImageRecord], out: &mut dyn Write) -> Resu
     for blob in &blobs {
         if !store.blobs().has(blob) {
             return Err(Error::not_found(format!(
-                "blob {blob}: it is not here any more: box pull the image again"
+                "blob {blob}: it is not here: box pull the image again; one of an OCI layout: tar -C FOLDER -c . | box load"
             )));
         }
     }
@@ -74,7 +74,7 @@ fn images(store: &Store, records: &[ImageRecord]) -> Result<Vec<Saved>> {
         let named = || format!("image {}", record.name);
         let digest = record.manifest.ok_or_else(|| {
             Error::invalid(format!(
-                "{}: it was made from a file and has no manifest: box import or load it",
+                "{}: it was made from a tar by its path, and has no manifest: box import FILE NAME makes an image that has one",
                 named()
             ))
         })?;

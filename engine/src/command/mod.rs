@@ -14,6 +14,7 @@ mod container_flags;
 mod create;
 mod daemon;
 mod documents;
+mod enter;
 mod events;
 mod exec;
 mod explain;
@@ -35,6 +36,7 @@ mod manifest;
 mod moment;
 mod mount_flags;
 mod network;
+mod paths;
 mod progress;
 mod project;
 mod prune;
@@ -92,6 +94,7 @@ pub const COMMANDS: &[Command] = &[
     ps::COMMAND,
     logs::COMMAND,
     exec::COMMAND,
+    enter::COMMAND,
     attach::COMMAND,
     create::COMMAND,
     start::START,

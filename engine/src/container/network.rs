@@ -168,7 +168,10 @@ fn interfaces(connections: &[Connection], published: &[String], facts: &NetworkF
     let mut interfaces = Vec::new();
     let mut known: Vec<(String, &str)> = Vec::new();
     for (index, (connection, record)) in connections.iter().zip(&records).enumerate() {
-        let Connection { network, aliases: _, addresses, mac } = connection;
+        let Connection { network, aliases, addresses, mac } = connection;
+        if record.is_none() {
+            refuse_without_name(aliases, addresses)?;
+        }
         let link = runtime_name(*record);
         if let Some((_, other)) = known.iter().find(|(known, _)| *known == link) {
             return Err(Error::invalid(match *other == network {

@@ -29,7 +29,7 @@ pub fn push(
     let tag = tag.ok_or_else(|| Error::invalid(format!("{}: a tag is pushed, and no digest", named())))?;
     let manifest = record.manifest.ok_or_else(|| {
         Error::invalid(format!(
-            "{}: it was made from a file and has no manifest: box import or load it",
+            "{}: it was made from a tar by its path, and has no manifest: box import FILE NAME makes an image that has one",
             named()
         ))
     })?;
@@ -116,7 +116,7 @@ fn upload_layer(
                 Ok(())
             }
             false => Err(Error::not_found(format!(
-                "layer {digest}: it is unpacked here, but its blob is not: box pull the image again"
+                "layer {digest}: it is unpacked here, but its blob is not: box pull the image again; one of an OCI layout: tar -C FOLDER -c . | box load"
             ))),
         };
     }

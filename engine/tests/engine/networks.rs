@@ -220,8 +220,9 @@ fn one_container_in_anothers_namespaces() {
 
 /// A member of `NetworkSettings.Networks`.
 fn on_network(room: &Room, container: &str, network: &str, member: &str) -> String {
-    let format = format!("{{{{(index .NetworkSettings.Networks \"{network}\").{member}}}}}");
-    room.call(&["inspect", "-f", &format, container]).ok().trim().to_string()
+    let said = room.call(&["inspect", "-f", "{{json .NetworkSettings.Networks}}", container]).ok();
+    let networks: serde_json::Value = serde_json::from_str(&said).expect("JSON");
+    networks[network][member].as_str().unwrap_or_default().to_string()
 }
 
 #[test]
