@@ -32,16 +32,16 @@ pub struct Imported<'a> {
 pub fn import(store: &Store, stream: &mut (dyn Read + Send), imported: Imported<'_>) -> Result<ImageRecord> {
     let mut kept = Kept::begin(store, stream)?;
     let unpacked = store.unpack(&mut kept, None);
-    if let Some(expected) = imported.expected {
-        // Behind the end of the tar there may be more of the file. What is no tar has most likely been changed on its way.
+    if imported.expected.is_some() {
+        // Behind the end of the tar there may be more of the file.
         std::io::copy(&mut kept, &mut std::io::sink())?;
-        let digest = kept.blob.hasher().digest();
-        if digest != expected {
-            return Err(Error::corrupt(format!("its digest is {digest}, and not {expected}")));
-        }
+    }
+    let (blob, beginning) = kept.complete();
+    // What is no tar has most likely been changed on its way: that is said first.
+    if let Some(expected) = imported.expected.filter(|expected| *expected != blob.digest()) {
+        return Err(Error::corrupt(format!("its digest is {}, and not {expected}", blob.digest())));
     }
     let unpacked = unpacked?;
-    let (blob, beginning) = kept.complete();
     let created = rfc3339(Moment::now());
     let config = Configuration {
         created: Some(created.clone()),

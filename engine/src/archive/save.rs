@@ -10,7 +10,7 @@ use crate::digest::Digest;
 use crate::error::{Context, Error, Result};
 use crate::image::{DOCUMENT_MAX, Descriptor, Document, Manifest, media_type};
 use crate::reference::Reference;
-use crate::store::{ImageRecord, Store};
+use crate::store::{ImageRecord, Store, WITHOUT_MANIFEST};
 
 /// The annotations by which others find names in a layout.
 pub const FULL_NAME: &str = "io.containerd.image.name";
@@ -72,12 +72,8 @@ fn images(store: &Store, records: &[ImageRecord]) -> Result<Vec<Saved>> {
     let mut images: Vec<Saved> = Vec::new();
     for record in records {
         let named = || format!("image {}", record.name);
-        let digest = record.manifest.ok_or_else(|| {
-            Error::invalid(format!(
-                "{}: it was made from a tar by its path, and has no manifest: box import FILE NAME makes an image that has one",
-                named()
-            ))
-        })?;
+        let digest =
+            record.manifest.ok_or_else(|| Error::invalid(format!("{}: {WITHOUT_MANIFEST}", named())))?;
         if let Some(image) = images.iter_mut().find(|image| image.digest == digest) {
             image.records.push(record.clone());
             continue;

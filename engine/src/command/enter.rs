@@ -134,5 +134,5 @@ fn enter_with(
         own.remove(store)?;
         return Err(error);
     }
-    run_in_foreground(store, own, &mut |warning| warn(warning))
+    run_in_foreground(store, own, None, &mut |warning| warn(warning))
 }

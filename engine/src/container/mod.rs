@@ -45,6 +45,7 @@ mod step;
 mod streams;
 mod sweep;
 mod terminal;
+mod timeline;
 mod update;
 
 pub use account::{Account, Accounts};
@@ -87,4 +88,5 @@ pub use stats::{Sample, machine_memory};
 pub use status::{Status, is_held, open_running, span, unless_ended};
 pub use step::{StepContainer, StepStreams, kill_step};
 pub use sweep::sweep;
+pub use timeline::Timeline;
 pub use update::{Update, update};

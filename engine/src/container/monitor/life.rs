@@ -38,7 +38,7 @@ pub fn live(mut monitored: Monitored, beginning: Beginning, first: UnixStream) -
             return refuse(&mut monitored, &error, tell);
         }
     };
-    match supervise(&monitored, beginning, &folder, &mut watch) {
+    match supervise(&mut monitored, beginning, &folder, &mut watch) {
         Ok(Some(exit)) => {
             let given_up = monitored.give_up();
             let told = watch.take_leave(&encode(Kind::Ended, &[exit.status]));
@@ -52,7 +52,7 @@ pub fn live(mut monitored: Monitored, beginning: Beginning, first: UnixStream) -
 
 /// One run after the other, until the last one's end; `None` if nobody started it.
 fn supervise(
-    monitored: &Monitored,
+    monitored: &mut Monitored,
     beginning: Beginning,
     folder: &Path,
     watch: &mut Watch,
