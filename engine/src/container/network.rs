@@ -345,7 +345,7 @@ mod tests {
             netconf["dns"],
             json!({"nameservers": ["127.0.0.11"], "search": ["example.org"], "options": ["ndots:0"]})
         );
-        pillbox::container::Networks::parse("network".into(), netconf.to_string().as_bytes()).unwrap();
+        Networks::parse("network".into(), netconf.to_string().as_bytes()).unwrap();
         network.set_connections(vec![on("front"), on("front")]);
         let error = compile_network(&Execution::default(), &network, &facts(false)).unwrap_err().to_string();
         assert_eq!(error, "--network front: it is named twice");

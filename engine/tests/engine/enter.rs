@@ -24,9 +24,9 @@ fn a_shell_of_its_own() {
     assert_eq!((status, said.as_str()), (3, "inside\nred 7\n"));
     let (status, said) = enter(&room, &["-u", "web", "-w", "/tmp", "web", "sh", "-c", "id -u; pwd"], "");
     assert_eq!((status, said.as_str()), (0, "33\n/tmp\n"));
-    room.call(&["enter", "nobody"]).fails(125, "no such container: nobody");
+    room.call(&["enter", "nobody"]).fails(1, "no such container: nobody");
     room.call(&["stop", "-t", "0", "web"]).ok();
-    room.call(&["enter", "web"]).fails(125, "it is not running");
+    room.call(&["enter", "web"]).fails(1, "it is not running");
     room.call(&["rm", "web"]).ok();
     room.assert_gone();
 }
@@ -42,7 +42,7 @@ fn the_tools_of_another_image() {
     std::fs::copy(room.rootfs().join("bin/busybox"), bare.join("sleep")).expect("copy");
     let start = ["run", "-d", "--network", "none", "--name", "bare", "--hostname", "bare-host", "./bare"];
     room.call(&[&start[..], &["sleep", "31417"]].concat()).exits(0);
-    room.call(&["enter", "bare"]).fails(125, "box enter --with IMAGE bare");
+    room.call(&["enter", "bare"]).fails(1, "box enter --with IMAGE bare");
     let script = "hostname; ls /container/bin; echo >/container/note; ps; kill -0 1 && echo alive\n";
     let (status, said) = enter(&room, &["--with", "tools", "bare"], script);
     assert_eq!(status, 0, "{said}");
@@ -52,7 +52,7 @@ fn the_tools_of_another_image() {
     assert!(room.call(&["diff", "bare"]).ok().contains("A /note"));
     assert_eq!(room.call(&["ps", "-a", "--format", "{{.Names}}"]).ok(), "bare\n");
     assert_eq!(room.state("bare"), "running");
-    room.call(&["enter", "--with", "nonesuch", "--pull", "never", "bare"]).fails(125, "nonesuch");
+    room.call(&["enter", "--with", "nonesuch", "--pull", "never", "bare"]).fails(1, "nonesuch");
     room.call(&["rm", "-f", "bare"]).ok();
     room.assert_gone();
 }

@@ -7,7 +7,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use crate::harness::{Room, wait_for};
-use crate::killed::kill_with_monitor;
+use crate::killed::{bare, delays, kill_after, kill_with_monitor};
 
 /// One at a time: they share the host's bridges. The host is the tests' own network namespace.
 pub fn room() -> Option<(Room, MutexGuard<'static, ()>)> {
@@ -275,10 +275,10 @@ fn a_container_on_several_networks() {
     let routes = room.call(&["exec", "both", "ip", "route"]).ok();
     assert!(routes.contains("default via 10.72.0.1"), "{routes}");
     wait_for("an answer", || read_from("127.0.0.1:18081") == "from both\n");
-    room.call(&["network", "disconnect", "front", "both"]).fails(125, "is not connected to it");
+    room.call(&["network", "disconnect", "front", "both"]).fails(1, "is not connected to it");
     room.call(&["network", "connect", "--ip", "10.71.0.20", "--alias", "again", "front", "both"]).ok();
     assert!(finds("in-front", "again", 0).contains("10.71.0.20"));
-    room.call(&["network", "connect", "front", "both"]).fails(125, "is connected to it already");
+    room.call(&["network", "connect", "front", "both"]).fails(1, "is connected to it already");
     room.call(&["network", "connect", "--ip", "10.99.0.1", "front", "in-back"]).fails(125, "10.99.0.1");
     assert_eq!(on_network(&room, "in-back", "back", "IPAddress").split('.').count(), 4);
     let hosts = room.call(&["exec", "both", "cat", "/etc/hosts"]).ok();
@@ -311,6 +311,40 @@ fn a_container_on_several_networks() {
     room.call(&["run", "--rm", "--network", "name=front,colour=red", "./rootfs", "true"])
         .fails(125, "colour=red");
     room.call(&["rm", "-f", "both", "in-front", "in-back"]).ok();
+    room.call(&["network", "rm", "front", "back"]).ok();
+    room.assert_gone();
+}
+
+#[test]
+fn connecting_that_is_killed() {
+    let Some((room, _alone)) = room() else { return };
+    room.call(&["network", "create", "--subnet", "10.76.0.0/24", "front"]).ok();
+    room.call(&["network", "create", "--subnet", "10.77.0.0/24", "back"]).ok();
+    let start = ["run", "-d", "--network", "front", "--name", "one", "-p", "127.0.0.1:18082:80"];
+    room.call(&[&start[..], &["./rootfs", "sleep", "1000"]].concat()).exits(0);
+    let interfaces = || {
+        let said = room.call(&["exec", "one", "ip", "-4", "addr"]).ok();
+        said.lines().filter(|line| line.trim_start().starts_with("inet 10.7")).count()
+    };
+    for delay in delays(20, Duration::from_millis(60)) {
+        kill_after(&mut bare(&room, &["network", "connect", "back", "one"]), delay);
+        // Whatever was done of it, the same command does the rest, or says that all is done.
+        let connected = room.call(&["network", "connect", "back", "one"]);
+        assert!(connected.status == 0 || connected.stderr.contains("already"), "{}", connected.stderr);
+        assert_eq!(interfaces(), 2);
+        kill_after(&mut bare(&room, &["network", "disconnect", "back", "one"]), delay);
+        let disconnected = room.call(&["network", "disconnect", "back", "one"]);
+        assert!(
+            disconnected.status == 0 || disconnected.stderr.contains("is not connected"),
+            "{}",
+            disconnected.stderr
+        );
+        assert_eq!(interfaces(), 1);
+    }
+    room.call(&["rm", "-f", "one"]).ok();
+    // Everything has been given back.
+    let again = ["run", "--rm", "--network", "back", "--ip", "10.77.0.2", "-p", "127.0.0.1:18082:80"];
+    room.call(&[&again[..], &["./rootfs", "true"]].concat()).exits(0);
     room.call(&["network", "rm", "front", "back"]).ok();
     room.assert_gone();
 }

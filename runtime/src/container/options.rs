@@ -189,7 +189,7 @@ impl CreateOptions {
     /// });
     /// # drop(options);
     /// ```
-    pub fn network<E: std::fmt::Display>(
+    pub fn network<E: fmt::Display>(
         mut self,
         configure: impl FnOnce(Network) -> Result<(), E> + Send + 'static,
     ) -> Self {
