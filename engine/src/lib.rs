@@ -18,6 +18,7 @@ pub mod image;
 pub mod inside;
 pub mod layer;
 pub mod message;
+mod names;
 pub mod reference;
 pub mod registry;
 pub mod store;

@@ -108,7 +108,7 @@ pub fn give_up(store: &Store, host: &mut Host, reserved: &Reserved) -> Result<()
 }
 
 /// Removes networks as they are now that nobody is on. All are tried; the first error counts.
-fn remove_made(locked: &Locked<'_>, host: &mut Host, made: &[String]) -> Result<()> {
+pub(crate) fn remove_made(locked: &Locked<'_>, host: &mut Host, made: &[String]) -> Result<()> {
     let mut remove = |name: &String| match (locked.network(name)?, locked.user(name)?) {
         (Some(network), None) => take_down(locked, host, &network),
         _ => Ok(()),
@@ -139,7 +139,7 @@ fn check_names(requests: &[Request]) -> Result<()> {
     Ok(())
 }
 
-fn decide(
+pub(crate) fn decide(
     locked: &mut Locked<'_>,
     host: &Host,
     owner: &Owner,
@@ -242,7 +242,7 @@ pub fn extend(
 }
 
 /// Makes what of an attachment is no link; `messages` come before it.
-fn complete(
+pub(crate) fn complete(
     store: &Store,
     host: &mut Host,
     attachment: &Attachment,
@@ -290,7 +290,7 @@ fn set_up_macvlan(inside: &mut Socket, messages: &[Message<'_>], interface: &Int
 }
 
 /// Adds an interface's link, with other indices if somebody has those that were chosen.
-fn add_link(
+pub(crate) fn add_link(
     store: &Store,
     host: &mut Host,
     attachment: &mut Attachment,
@@ -361,7 +361,7 @@ fn word_link(error: pillbox_netlink::Error, interface: &Interface) -> Error {
 }
 
 /// Adds the published ports to the packet filter; where there are none, makes sure at least that nobody has flushed it.
-fn publish_ports(store: &Store, host: &mut Host, attachment: &Attachment) -> Result<()> {
+pub(crate) fn publish_ports(store: &Store, host: &mut Host, attachment: &Attachment) -> Result<()> {
     let mut batch = Batch::new();
     filter::change_ports(&mut batch, attachment, Change::Add)?;
     let named = |error: Error| match error.kind() {

@@ -88,12 +88,17 @@ pub fn undo(locked: &Locked<'_>, host: &mut Host, attachment: &Attachment) -> Re
 
 fn release(locked: &Locked<'_>, host: &mut Host, attachment: &Attachment) -> Result<()> {
     host.leave_filter();
-    locked.release_ports(attachment)?;
-    locked.release_leases(attachment)?;
+    release_parts(locked, attachment)?;
     locked.strike(&attachment.key)
 }
 
-fn unpublish(host: &mut Host, attachment: &Attachment) -> Result<()> {
+/// Gives ports and addresses back.
+pub(crate) fn release_parts(locked: &Locked<'_>, attachment: &Attachment) -> Result<()> {
+    locked.release_ports(attachment)?;
+    locked.release_leases(attachment)
+}
+
+pub(crate) fn unpublish(host: &mut Host, attachment: &Attachment) -> Result<()> {
     passage::close_pairs(host, attachment)?;
     let mut batch = Batch::new();
     // Adding what is there already changes nothing, and then all of it can be deleted.
@@ -142,7 +147,7 @@ fn set_aside(host: &mut Host, attachment: &Attachment) -> Result<Vec<String>> {
     Ok(links)
 }
 
-fn delete_link<'a>(socket: &mut Socket, link: impl Into<Which<'a>>) -> Result<()> {
+pub(crate) fn delete_link<'a>(socket: &mut Socket, link: impl Into<Which<'a>>) -> Result<()> {
     match socket.request(&[netlink_link::delete(link)?]).map_err(Error::from) {
         Err(error) if error.errno() == Some(Errno::NODEV) => Ok(()),
         deleted => deleted,

@@ -77,6 +77,21 @@ impl Resolver {
     }
 }
 
+/// Whom a program of this host's asks for names: servers on the host's loopback are among them, but for systemd-resolved's, where it
+/// says whom it asks itself.
+pub fn servers_of_host() -> Vec<IpAddr> {
+    let addresses = |servers: &[String]| -> Vec<IpAddr> {
+        servers.iter().filter_map(|server| server.parse().ok()).collect()
+    };
+    let outside = addresses(&Resolver::of_host().servers);
+    if !outside.is_empty() {
+        return outside;
+    }
+    let text = std::fs::read_to_string("/etc/resolv.conf").unwrap_or_default();
+    let servers = text.lines().filter_map(|line| line.strip_prefix("nameserver"));
+    servers.filter_map(|server| server.trim().parse().ok()).take(MOST_SERVERS).collect()
+}
+
 fn is_word(text: &str) -> bool {
     !text.is_empty() && !text.contains(|character: char| character.is_whitespace() || character.is_control())
 }

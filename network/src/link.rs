@@ -8,7 +8,7 @@ use pillbox_netlink::link::{
     self, Bridge, BridgeOptions, IpvlanBetween, IpvlanMode, Kind, MacAddress, MacvlanMode, NewLink, Peer,
     Port, Veth,
 };
-use pillbox_netlink::route::{self, Metrics, Route, RouteKind};
+use pillbox_netlink::route::{self as netlink_route, Metrics, Route, RouteKind};
 use pillbox_netlink::{Message, address, neighbour};
 
 use crate::attachment::{self, Interface, hash};
@@ -56,7 +56,7 @@ pub fn bridge(network: &Network, index: u32) -> Result<Vec<Message<'static>>> {
 /// # Errors
 /// None but for memory.
 pub fn loopback_through(index: u32) -> Result<Message<'static>> {
-    Ok(route::replace(&loopback_route(index))?)
+    Ok(netlink_route::replace(&loopback_route(index))?)
 }
 
 /// Undoes [`loopback_through`].
@@ -64,7 +64,7 @@ pub fn loopback_through(index: u32) -> Result<Message<'static>> {
 /// # Errors
 /// As for that.
 pub fn no_loopback_through(index: u32) -> Result<Message<'static>> {
-    Ok(route::delete(&loopback_route(index))?)
+    Ok(netlink_route::delete(&loopback_route(index))?)
 }
 
 fn loopback_route(index: u32) -> Route {
@@ -74,7 +74,7 @@ fn loopback_route(index: u32) -> Route {
     Route {
         index: Some(index),
         kind: RouteKind::Local,
-        table: route::LOCAL_TABLE,
+        table: netlink_route::LOCAL_TABLE,
         priority,
         ..Route::to(loopback.into())
     }
@@ -168,28 +168,36 @@ pub fn inside(interface: &Interface) -> Result<Vec<Message<'static>>> {
     if !interface.down {
         messages.push(link::set_up(index)?);
     }
-    for &attachment::Route { to, via, mtu, segment, priority, table, scope } in &interface.routes {
-        if via.is_some_and(|Ip(via)| via.is_ipv4() != to.ip.is_ipv4()) {
-            let via = via.map(|via| via.to_string()).unwrap_or_default();
-            return Err(Error::invalid(format_args!("route to {to} via {via}: these are of two families")));
-        }
-        let gateway = via.map(|Ip(ip)| ip);
-        // A gateway outside the interface's own networks is on the link all the same.
-        let is_known = |ip| interface.addresses.iter().any(|address| address.contains(ip));
-        let onlink = gateway.is_some_and(|ip| !is_known(ip));
-        let route = Route {
-            index: Some(index),
-            gateway,
-            onlink,
-            priority,
-            table: table.unwrap_or(route::MAIN_TABLE),
-            scope: scope.and_then(|scope| u8::try_from(scope).ok()),
-            metrics: Metrics { mtu, segment, ..Metrics::default() },
-            ..Route::to(to.network().into())
-        };
-        messages.push(route::add(&route)?);
+    for route in &interface.routes {
+        messages.push(self::route(interface, route)?);
     }
     Ok(messages)
+}
+
+/// One route of an interface's.
+///
+/// # Errors
+/// As for [`inside`].
+pub fn route(interface: &Interface, route: &attachment::Route) -> Result<Message<'static>> {
+    let &attachment::Route { to, via, mtu, segment, priority, table, scope } = route;
+    if via.is_some_and(|Ip(via)| via.is_ipv4() != to.ip.is_ipv4()) {
+        let via = via.map(|via| via.to_string()).unwrap_or_default();
+        return Err(Error::invalid(format_args!("route to {to} via {via}: these are of two families")));
+    }
+    let gateway = via.map(|Ip(ip)| ip);
+    // A gateway outside the interface's own networks is on the link all the same.
+    let is_known = |ip| interface.addresses.iter().any(|address| address.contains(ip));
+    let onlink = gateway.is_some_and(|ip| !is_known(ip));
+    Ok(netlink_route::add(&Route {
+        index: Some(interface.index),
+        gateway,
+        onlink,
+        priority,
+        table: table.unwrap_or(netlink_route::MAIN_TABLE),
+        scope: scope.and_then(|scope| u8::try_from(scope).ok()),
+        metrics: Metrics { mtu, segment, ..Metrics::default() },
+        ..Route::to(to.network().into())
+    })?)
 }
 
 fn over(interface: &Interface, parent: u32) -> Result<Kind> {

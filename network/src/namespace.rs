@@ -39,18 +39,26 @@ pub fn open_socket(path: &str) -> Result<Option<Socket>> {
     }
 }
 
-/// An rtnetlink socket in a network namespace. This thread goes there to open it, and comes back.
+/// An rtnetlink socket in a network namespace.
+///
+/// # Errors
+/// As for [`within`]; the kernel gives no socket.
+pub fn socket_in(namespace: BorrowedFd<'_>) -> Result<Socket> {
+    Ok(within(namespace, Socket::open)??)
+}
+
+/// Does something in a network namespace: opens sockets there. This thread goes there and comes back.
 ///
 /// # Errors
 /// It is no network namespace, or not one that the caller may enter.
-pub fn socket_in(namespace: BorrowedFd<'_>) -> Result<Socket> {
+pub fn within<T>(namespace: BorrowedFd<'_>, act: impl FnOnce() -> T) -> Result<T> {
     const OWN: &str = "/proc/thread-self/ns/net";
     let own = File::open(OWN).context(format_args!("open {OWN}"))?;
     enter(namespace, "enter a network namespace")?;
-    let socket = Socket::open();
+    let done = act();
     // Whoever may leave it may come back: the namespace belongs to the same user namespace.
     enter(own.as_fd(), "return to the host's network namespace")?;
-    Ok(socket?)
+    Ok(done)
 }
 
 fn enter(namespace: BorrowedFd<'_>, step: &str) -> Result<()> {

@@ -14,7 +14,7 @@ use super::exchange::{Exchange, Reply};
 use super::fault::{Fault, Outcome};
 use super::query::Filters;
 use crate::command::{is_labelled, make_network, prune_networks, remove_network};
-use crate::container::{ContainerRecord, network_name, network_settings, own_network_id};
+use crate::container::{ContainerRecord, network_settings, own_network_id};
 use crate::error::Kind;
 use crate::store::{NetworkDriver, NetworkRecord, Store, random_id};
 use crate::time::{Moment, rfc3339};
@@ -199,7 +199,7 @@ pub fn list(daemon: &Daemon, exchange: &mut Exchange<'_>) -> Outcome<Reply> {
     let is_dangling = filters.flag("dangling")?;
     let used: Vec<String> = ContainerRecord::list(&daemon.store)?
         .iter()
-        .map(|record| network_name(&record.options.network.mode))
+        .flat_map(|record| record.options.network.names())
         .collect();
     let mut documents = all(&daemon.store, &Facts::look(&daemon.store)?)?;
     documents.retain(|document| {

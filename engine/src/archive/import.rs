@@ -21,16 +21,27 @@ pub struct Imported<'a> {
     pub message: Option<String>,
     /// How it is run.
     pub execution: Execution,
+    /// The digest of the file, if it is known.
+    pub expected: Option<Digest>,
 }
 
 /// Imports a tar, compressed or not: it is kept as it is, and unpacked on the way.
 ///
 /// # Errors
-/// It is no tar of a root file system.
+/// It is no tar of a root file system, or not the one that is expected.
 pub fn import(store: &Store, stream: &mut (dyn Read + Send), imported: Imported<'_>) -> Result<ImageRecord> {
     let mut kept = Kept::begin(store, stream)?;
-    let unpacked = store.unpack(&mut kept, None)?;
+    let unpacked = store.unpack(&mut kept, None);
+    if imported.expected.is_some() {
+        // Behind the end of the tar there may be more of the file.
+        std::io::copy(&mut kept, &mut std::io::sink())?;
+    }
     let (blob, beginning) = kept.complete();
+    // What is no tar has most likely been changed on its way: that is said first.
+    if let Some(expected) = imported.expected.filter(|expected| *expected != blob.digest()) {
+        return Err(Error::corrupt(format!("its digest is {}, and not {expected}", blob.digest())));
+    }
+    let unpacked = unpacked?;
     let created = rfc3339(Moment::now());
     let config = Configuration {
         created: Some(created.clone()),

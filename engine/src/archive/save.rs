@@ -10,7 +10,7 @@ use crate::digest::Digest;
 use crate::error::{Context, Error, Result};
 use crate::image::{DOCUMENT_MAX, Descriptor, Document, Manifest, media_type};
 use crate::reference::Reference;
-use crate::store::{ImageRecord, Store};
+use crate::store::{ImageRecord, Store, WITHOUT_MANIFEST};
 
 /// The annotations by which others find names in a layout.
 pub const FULL_NAME: &str = "io.containerd.image.name";
@@ -41,7 +41,7 @@ pub fn save(store: &Store, records: &[ImageRecord], out: &mut dyn Write) -> Resu
     for blob in &blobs {
         if !store.blobs().has(blob) {
             return Err(Error::not_found(format!(
-                "blob {blob}: it is not here any more: box pull the image again"
+                "blob {blob}: it is not here: box pull the image again; one of an OCI layout: tar -C FOLDER -c . | box load"
             )));
         }
     }
@@ -72,12 +72,8 @@ fn images(store: &Store, records: &[ImageRecord]) -> Result<Vec<Saved>> {
     let mut images: Vec<Saved> = Vec::new();
     for record in records {
         let named = || format!("image {}", record.name);
-        let digest = record.manifest.ok_or_else(|| {
-            Error::invalid(format!(
-                "{}: it was made from a file and has no manifest: box import or load it",
-                named()
-            ))
-        })?;
+        let digest =
+            record.manifest.ok_or_else(|| Error::invalid(format!("{}: {WITHOUT_MANIFEST}", named())))?;
         if let Some(image) = images.iter_mut().find(|image| image.digest == digest) {
             image.records.push(record.clone());
             continue;

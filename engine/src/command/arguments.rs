@@ -324,6 +324,9 @@ fn unknown_flag(argument: &Arg<'_>, command: &str) -> Error {
 
 /// The value of a flag. A switch may be followed by `=true` or `=false`; behind the letter of one come others.
 fn value(parser: &mut lexopt::Parser, flag: &Flag, is_short: bool) -> Result<OsString> {
+    if flag.value.is_some_and(is_optional) {
+        return Ok(parser.optional_value().unwrap_or_default());
+    }
     if flag.value.is_some() {
         return needed_value(parser, flag.long);
     }
@@ -344,6 +347,11 @@ fn switch_value(parser: &mut lexopt::Parser, long: &str) -> Result<OsString> {
         Some(value) if value == "false" || value == "0" => Ok("false".into()),
         Some(value) => Err(Error::invalid(format!("--{long}={}: must be true or false", value.display()))),
     }
+}
+
+/// One that may be left out is `[=VALUE]`, and stands behind an equals sign alone.
+pub fn is_optional(value: &str) -> bool {
+    value.starts_with("[=")
 }
 
 fn syntax(error: lexopt::Error) -> Error {
@@ -400,7 +408,11 @@ fn flag_lines(groups: &[&[Flag]]) -> String {
     let mut text = String::new();
     for flag in flags {
         let short = flag.short.map_or("    ".to_string(), |short| format!("-{short}, "));
-        let value = flag.value.map_or(String::new(), |value| format!(" {value}"));
+        let value = match flag.value {
+            None => String::new(),
+            Some(value) if is_optional(value) => value.to_string(),
+            Some(value) => format!(" {value}"),
+        };
         text += &format!("  {short}{:<26} {}\n", format!("--{}{value}", flag.long), flag.help);
     }
     text

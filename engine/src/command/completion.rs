@@ -1,6 +1,7 @@
 //! completion: scripts for shells, from the table of commands.
 
-use super::{Arguments, COMMANDS, Command, Flag, Global, arguments::GLOBAL_FLAGS, print};
+use super::arguments::{GLOBAL_FLAGS, is_optional};
+use super::{Arguments, COMMANDS, Command, Flag, Global, print};
 use crate::error::{Error, Result};
 
 pub const COMMAND: Command = Command {
@@ -132,7 +133,7 @@ fn fish() -> String {
         };
         for flag in command.flags.iter().copied().flatten() {
             let short = flag.short.map_or(String::new(), |short| format!(" -s {short}"));
-            let value = if flag.value.is_some() { " -r" } else { "" };
+            let value = if flag.value.is_some_and(|value| !is_optional(value)) { " -r" } else { "" };
             let help = quote(flag.help);
             script +=
                 &format!("complete -c box -n '{condition}' -l {}{short}{value} -d '{help}'\n", flag.long);

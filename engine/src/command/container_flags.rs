@@ -9,8 +9,8 @@ use super::project::Project;
 use super::{Arguments, Flag, say};
 use crate::container::size::parse_time;
 use crate::container::{
-    ExposedPort, HealthOptions, IpcAccess, Lifetime, Mount, NetworkMode, Options, Own, Restart, Seccomp,
-    Sharing, Source, Start, Streams, create,
+    Connection, ExposedPort, HealthOptions, IpcAccess, Lifetime, Mount, Network, NetworkMode, Options, Own,
+    Restart, Seccomp, Sharing, Source, Start, Streams, USUAL, create,
 };
 use crate::error::{Context, Error, Result};
 use crate::store::Store;
@@ -61,7 +61,7 @@ pub const FLAGS: &[Flag] = &[
     valued("ulimit", None, "NAME=SOFT[:HARD]", "a limit of each process"),
     valued("oom-score-adj", None, "NUMBER", "-1000 to 1000"),
     valued("sysctl", None, "NAME=VALUE", "a kernel parameter of its namespaces"),
-    valued("network", None, "NETWORK", "bridge, none, host, container:NAME, or one by its name"),
+    valued("network", None, "NETWORK", "bridge, none, host, container:NAME, or those with these names"),
     valued("network-alias", None, "NAME", "one more name on that network"),
     valued("ip", None, "ADDRESS", "its address on that network"),
     valued("ip6", None, "ADDRESS", "its IPv6 address on that network"),
@@ -185,8 +185,8 @@ impl Wanted {
 }
 
 fn find_source(store: &Store, image: &str, options: &Options) -> Result<Source> {
-    if let NetworkMode::Named(name) = &options.network.mode {
-        store.networks().find(name)?;
+    for name in options.network.names() {
+        store.networks().find(&name)?;
     }
     Source::find(store, image)
 }
@@ -374,28 +374,7 @@ fn namespaces(arguments: &Arguments, options: &mut Options) -> Result<()> {
     namespaces.cgroup = sharing(arguments, "cgroupns")?;
     namespaces.cgroup_parent = arguments.text("cgroup-parent")?.map(str::to_string);
     let network = &mut options.network;
-    let mode = arguments.text("network")?.or(arguments.text("net")?);
-    let mode = match mode {
-        Some(name) if arguments.is_set("disable-network") && name != "none" => {
-            return Err(Error::invalid(format!(
-                "--network {name}: --disable-network takes it away: leave one out"
-            )));
-        }
-        None if arguments.is_set("disable-network") => Some("none"),
-        mode => mode,
-    };
-    network.mode = match mode {
-        None | Some("bridge" | "default") => NetworkMode::Default,
-        Some("none") => NetworkMode::None,
-        Some("host") => NetworkMode::Host,
-        Some(name) => match name.strip_prefix("container:") {
-            Some(other) => NetworkMode::Container(other.to_string()),
-            None => NetworkMode::Named(name.to_string()),
-        },
-    };
-    network.aliases = arguments.texts("network-alias")?;
-    network.addresses = [arguments.texts("ip")?, arguments.texts("ip6")?].concat();
-    network.mac = arguments.text("mac-address")?.map(str::to_string);
+    connections(arguments, network)?;
     network.published = arguments.texts("publish")?;
     network.publish_all = arguments.is_set("publish-all");
     network.exposed = arguments.texts("expose")?;
@@ -407,6 +386,79 @@ fn namespaces(arguments: &Arguments, options: &mut Options) -> Result<()> {
     network.search = arguments.texts("dns-search")?;
     network.resolver_options = arguments.texts("dns-option")?;
     Ok(())
+}
+
+/// The networks. What is said for the whole container is meant for the first one.
+fn connections(arguments: &Arguments, network: &mut Network) -> Result<()> {
+    let mut asked = [arguments.texts("network")?, arguments.texts("net")?].concat();
+    if arguments.is_set("disable-network") {
+        if let Some(name) = asked.iter().find(|name| *name != "none") {
+            return Err(Error::invalid(format!(
+                "--network {name}: --disable-network takes it away: leave one out"
+            )));
+        }
+        asked = vec!["none".to_string()];
+    }
+    let mut connections = asked.iter().map(|text| parse_connection(text)).collect::<Result<Vec<_>>>()?;
+    if connections.is_empty() {
+        connections.push(Connection { network: USUAL.to_string(), ..Connection::default() });
+    }
+    let first = &mut connections[0];
+    let mode = mode(&first.network);
+    first.aliases.extend(arguments.texts("network-alias")?);
+    first.addresses.extend([arguments.texts("ip")?, arguments.texts("ip6")?].concat());
+    let mac = arguments.text("mac-address")?.map(str::to_string);
+    first.mac = mac.or(first.mac.take());
+    let alone = connections
+        .iter()
+        .find(|one| !matches!(self::mode(&one.network), NetworkMode::Default | NetworkMode::Named(_)));
+    if let Some(alone) = alone.filter(|_| connections.len() > 1) {
+        return Err(Error::invalid(format!(
+            "--network {}: with it there is no other one: leave the others out",
+            alone.network
+        )));
+    }
+    network.set_connections(connections);
+    network.mode = mode;
+    Ok(())
+}
+
+fn mode(network: &str) -> NetworkMode {
+    match network {
+        USUAL => NetworkMode::Default,
+        "none" => NetworkMode::None,
+        "host" => NetworkMode::Host,
+        name => match name.strip_prefix("container:") {
+            Some(other) => NetworkMode::Container(other.to_string()),
+            None => NetworkMode::Named(name.to_string()),
+        },
+    }
+}
+
+/// `NETWORK`, or `name=NETWORK,alias=NAME,ip=ADDRESS,ip6=ADDRESS,mac-address=ADDRESS`.
+fn parse_connection(text: &str) -> Result<Connection> {
+    let named = |name: &str| if name == "default" { USUAL.to_string() } else { name.to_string() };
+    if !text.contains('=') {
+        return Ok(Connection { network: named(text), ..Connection::default() });
+    }
+    let mut connection = Connection::default();
+    for part in text.split(',') {
+        match part.split_once('=') {
+            Some(("name", name)) => connection.network = named(name),
+            Some(("alias", alias)) => connection.aliases.push(alias.to_string()),
+            Some(("ip" | "ip6", address)) => connection.addresses.push(address.to_string()),
+            Some(("mac-address", mac)) => connection.mac = Some(mac.to_string()),
+            _ => {
+                return Err(Error::invalid(format!(
+                    "--network {text}: {part}: must be name=, alias=, ip=, ip6= or mac-address="
+                )));
+            }
+        }
+    }
+    match connection.network.is_empty() {
+        true => Err(Error::invalid(format!("--network {text}: name= is missing"))),
+        false => Ok(connection),
+    }
 }
 
 /// Another container: `container:NAME`.

@@ -14,6 +14,7 @@ mod container_flags;
 mod create;
 mod daemon;
 mod documents;
+mod enter;
 mod events;
 mod exec;
 mod explain;
@@ -37,6 +38,7 @@ mod mount_flags;
 mod network;
 mod network_list;
 mod output;
+mod paths;
 mod progress;
 mod project;
 mod prune;
@@ -97,6 +99,7 @@ pub const COMMANDS: &[Command] = &[
     ps::COMMAND,
     logs::COMMAND,
     exec::COMMAND,
+    enter::COMMAND,
     attach::COMMAND,
     create::COMMAND,
     start::START,
@@ -124,6 +127,8 @@ pub const COMMANDS: &[Command] = &[
     network_list::COMMAND,
     network::INSPECT,
     network::RM,
+    network::CONNECT,
+    network::DISCONNECT,
     volume::CREATE,
     volume::LS,
     volume::INSPECT,

@@ -12,8 +12,10 @@ use super::container_flags::labels;
 use super::documents::show_documents;
 use super::prune_filter::{FILTER, PruneFilter};
 use super::table::list;
-use super::{Arguments, Command, Flag, Global, each, print, whole};
-use crate::container::{ContainerRecord, NetworkMode, Status, check_network_name};
+use super::{Arguments, Command, Flag, Global, each, print, say, whole};
+use crate::container::{
+    Connection, ContainerRecord, NetworkFacts, NetworkMode, Status, check_network_name, compile_network,
+};
 use crate::error::{Error, Kind, Result};
 use crate::store::{NetworkDriver, NetworkRecord, Store, random_id};
 use crate::time::{Moment, rfc3339};
@@ -93,6 +95,32 @@ pub const PRUNE: Command = Command {
     run: prune,
 };
 
+pub const CONNECT: Command = Command {
+    name: "network connect",
+    aliases: &[],
+    operands: "NETWORK CONTAINER",
+    operand_count: 2..=2,
+    help: "connect a container to one more network, whether it runs or not",
+    flags: &[&[
+        Flag { long: "ip", short: None, value: Some("ADDRESS"), help: "its IPv4 address there" },
+        Flag { long: "ip6", short: None, value: Some("ADDRESS"), help: "its IPv6 address there" },
+        Flag { long: "alias", short: None, value: Some("NAME"), help: "one more name there" },
+    ]],
+    ends_at_operand: false,
+    run: connect,
+};
+
+pub const DISCONNECT: Command = Command {
+    name: "network disconnect",
+    aliases: &[],
+    operands: "NETWORK CONTAINER",
+    operand_count: 2..=2,
+    help: "disconnect a container from a network, whether it runs or not",
+    flags: &[],
+    ends_at_operand: false,
+    run: disconnect,
+};
+
 /// Networks that are always there.
 pub const OWN: [(&str, &str); 3] = [("bridge", "bridge"), ("host", "host"), ("none", "null")];
 
@@ -158,17 +186,10 @@ pub fn make(store: &Store, record: &NetworkRecord) -> Result<()> {
     // What is wrong with it is said now, not by its first container.
     let network =
         crate::container::Network { mode: NetworkMode::Named(name.to_string()), ..Default::default() };
-    let netconf =
-        crate::container::compile_network(&Default::default(), &network, Some(record), false)?.to_string();
+    let facts = NetworkFacts { named: vec![record.clone()], ..NetworkFacts::default() };
+    let netconf = compile_network(&Default::default(), &network, &facts)?.to_string();
     pillbox::container::Networks::parse(format!("network {name}"), netconf.as_bytes())?;
-    if store.maps().is_some() {
-        return Err(Error::new(
-            Kind::Host,
-            format!(
-                "network {name}: an ordinary user can make no links on the host: containers have a network in user mode by themselves"
-            ),
-        ));
-    }
+    refuse_ordinary_user(store, name)?;
     check_overlaps(store, record)?;
     store.networks().add(record)
 }
@@ -192,11 +213,49 @@ fn check_overlaps(store: &Store, record: &NetworkRecord) -> Result<()> {
     Ok(())
 }
 
-pub fn driver(record: &NetworkRecord) -> &'static str {
-    match record.driver {
-        NetworkDriver::Bridge => "bridge",
-        NetworkDriver::Macvlan => "macvlan",
-        NetworkDriver::Ipvlan => "ipvlan",
+fn connect(global: &Global, arguments: &Arguments) -> Result<u8> {
+    let network = arguments.operand(0)?.unwrap_or_default();
+    refuse_unconnectable(network)?;
+    let store = global.store()?;
+    refuse_ordinary_user(&store, network)?;
+    let folder = store.containers().find(arguments.operand(1)?.unwrap_or_default())?;
+    let connection = Connection {
+        network: network.to_string(),
+        aliases: arguments.texts("alias")?,
+        addresses: [arguments.texts("ip")?, arguments.texts("ip6")?].concat(),
+        mac: None,
+    };
+    crate::container::connect(&store, &folder, connection, &mut say).map(|()| 0)
+}
+
+fn disconnect(global: &Global, arguments: &Arguments) -> Result<u8> {
+    let network = arguments.operand(0)?.unwrap_or_default();
+    refuse_unconnectable(network)?;
+    let store = global.store()?;
+    refuse_ordinary_user(&store, network)?;
+    let folder = store.containers().find(arguments.operand(1)?.unwrap_or_default())?;
+    crate::container::disconnect(&store, &folder, network).map(|()| 0)
+}
+
+/// Whose network is the host's, or none, has no other one.
+fn refuse_unconnectable(network: &str) -> Result<()> {
+    match network {
+        "host" | "none" => Err(Error::invalid(format!(
+            "network {network}: a container has it from its beginning: box run --network {network}"
+        ))),
+        _ => Ok(()),
+    }
+}
+
+fn refuse_ordinary_user(store: &Store, network: &str) -> Result<()> {
+    match store.maps() {
+        Some(_) => Err(Error::new(
+            Kind::Host,
+            format!(
+                "network {network}: an ordinary user can make no links on the host: containers have a network in user mode by themselves, and reach each other by ports that they publish"
+            ),
+        )),
+        None => Ok(()),
     }
 }
 
@@ -211,15 +270,27 @@ fn inspect(global: &Global, arguments: &Arguments) -> Result<u8> {
 /// There is none of that name.
 pub fn document(store: &Store, name: &str) -> Result<Value> {
     let record = store.networks().find(name)?;
-    let containers: BTreeMap<String, Value> = running_on(store, &record.name)?
-        .into_iter()
-        .map(|container| (container.id, json!({"Name": container.name})))
-        .collect();
+    let mut containers = BTreeMap::new();
+    for container in running_on(store, &record.name)? {
+        let folder = store.containers().find(&container.id)?;
+        let Ok(known) = crate::container::inspect(store, &folder) else { continue };
+        let network = &known["NetworkSettings"]["Networks"][&record.name];
+        let address = |address: &str, prefix: &str| match network[address].as_str() {
+            None | Some("") => String::new(),
+            Some(text) => format!("{text}/{}", network[prefix]),
+        };
+        let (four, six) =
+            (address("IPAddress", "IPPrefixLen"), address("GlobalIPv6Address", "GlobalIPv6PrefixLen"));
+        let mac = &network["MacAddress"];
+        let document =
+            json!({"Name": container.name, "MacAddress": mac, "IPv4Address": four, "IPv6Address": six});
+        containers.insert(container.id, document);
+    }
     Ok(json!({
         "Name": record.name,
         "Id": record.id,
         "Created": rfc3339(record.created),
-        "Driver": driver(&record),
+        "Driver": record.driver.name(),
         "Internal": record.internal,
         "Subnets": record.subnets,
         "Link": record.link,
@@ -232,7 +303,7 @@ fn running_on(store: &Store, network: &str) -> Result<Vec<ContainerRecord>> {
     let mut found = Vec::new();
     for folder in store.containers().list()? {
         let Ok(Some(record)) = ContainerRecord::read(&folder) else { continue };
-        if record.options.network.mode == NetworkMode::Named(network.to_string())
+        if record.options.network.names().iter().any(|name| name == network)
             && whole(&folder, Status::of(store, &folder)).is_some_and(|status| status.is_alive())
         {
             found.push(record);
@@ -309,20 +380,14 @@ pub fn prune_networks(store: &Store, filter: &PruneFilter) -> Result<Vec<String>
 /// # Errors
 /// A folder cannot be read.
 pub fn networks_in_use(store: &Store) -> Result<BTreeSet<String>> {
-    let name = |record: ContainerRecord| match record.options.network.mode {
-        NetworkMode::Named(name) => Some(name),
-        _ => None,
-    };
-    Ok(ContainerRecord::list(store)?.into_iter().filter_map(name).collect())
+    let names = |record: ContainerRecord| record.options.network.names();
+    Ok(ContainerRecord::list(store)?.into_iter().flat_map(names).collect())
 }
 
 /// Removes from the host what its first container has brought.
 fn take_down(record: &NetworkRecord) -> Result<()> {
     use pillbox_network::{host::Host, inspect, store::Store};
-    let name = match record.driver {
-        NetworkDriver::Bridge => record.link.clone(),
-        _ => format!("{}-{}", driver(record), record.link),
-    };
+    let name = record.runtime_name();
     let Some(store) = Store::find(Path::new(STORE)).map_err(worded)? else { return Ok(()) };
     let removed = Host::open().and_then(|mut host| inspect::remove(&store, &mut host, &name));
     match removed {

@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 
 use super::filter::{Filters, is_labelled};
 use super::format::{Format, Heads};
-use super::network::{OWN, driver, networks_in_use};
+use super::network::{OWN, networks_in_use};
 use super::template::LABELS;
 use super::{Arguments, Command, Flag, Global, print, tell_broken};
 use crate::error::Result;
@@ -86,7 +86,7 @@ fn rows(store: &Store) -> Result<Vec<Row>> {
         is_used: true,
     });
     let named = store.networks().list()?.into_iter().map(|record| {
-        let (driver, is_used) = (driver(&record).to_string(), used.contains(&record.name));
+        let (driver, is_used) = (record.driver.name().to_string(), used.contains(&record.name));
         let NetworkRecord { id, name, internal, labels, created, .. } = record;
         Row { id: Some(id), name, driver, internal, labels, created: Some(created), is_used }
     });

@@ -196,7 +196,7 @@ fn is_wanted(row: &Row, filters: &Filters) -> bool {
         Status::Exited(exit) => Some(exit.status.to_string()),
         _ => None,
     };
-    let network = network_name(&record.options.network.mode);
+    let networks = networks(record);
     let is_mounted = |value: &str| {
         record.options.has_volume(value)
             || record.options.mounts.iter().any(|mount| mount.destination == value)
@@ -216,17 +216,21 @@ fn is_wanted(row: &Row, filters: &Filters) -> bool {
         && filters.all("label", |value| is_labelled(&record.options.labels, value))
         && filters.any("ancestor", |value| image == value || image.strip_suffix(":latest") == Some(value))
         && filters.any("volume", is_mounted)
-        && filters.any("network", |value| network == value)
+        && filters.any("network", |value| networks.iter().any(|name| name == value))
         && filters.any("publish", is_published)
         && filters.any("expose", |value| is_exposed(value) || is_published(value))
 }
 
-fn network_name(mode: &NetworkMode) -> &str {
-    match mode {
-        NetworkMode::Default => "bridge",
-        NetworkMode::None => "none",
-        NetworkMode::Host => "host",
-        NetworkMode::Named(name) | NetworkMode::Container(name) => name,
+/// The names of its networks, or of what it has instead.
+fn networks(record: &ContainerRecord) -> Vec<String> {
+    let connections = record.options.network.connections();
+    match &record.options.network.mode {
+        NetworkMode::None => vec!["none".to_string()],
+        NetworkMode::Host => vec!["host".to_string()],
+        NetworkMode::Container(name) => vec![name.clone()],
+        NetworkMode::Default | NetworkMode::Named(_) => {
+            connections.into_iter().map(|connection| connection.network).collect()
+        }
     }
 }
 
@@ -323,11 +327,11 @@ fn fields(row: &Row, whole: bool, now: Moment) -> Value {
         "State": status.name(),
         "Ports": ports,
         "Names": name,
+        "Networks": networks(record).join(","),
         "Size": human_size(*size),
         "CreatedAt": rfc3339(record.created),
         "Mounts": record.options.mounts.iter().map(|mount| mount.destination.as_str()).collect::<Vec<_>>().join(","),
         "LocalVolumes": record.options.volumes().count().to_string(),
-        "Networks": network_name(&record.options.network.mode),
         // Those of the image are shown by inspect.
         LABELS: record.options.labels,
         "Labels": record.options.labels.iter().map(|(name, value)| format!("{name}={value}")).collect::<Vec<_>>().join(","),

@@ -8,7 +8,7 @@ use crate::image::Platform;
 use crate::reference::Reference;
 use crate::registry::Access;
 use crate::store::Store;
-use crate::transfer::{Observer, Pulled, Silent};
+use crate::transfer::{Observer, Pulled, Silent, fetch_from_catalog, find_in_catalog};
 
 pub const COMMAND: Command = Command {
     name: "pull",
@@ -30,6 +30,11 @@ fn pull(global: &Global, arguments: &Arguments) -> Result<u8> {
     let reference = Reference::parse(text)?;
     let (platform, access) = (platform(arguments)?, access(arguments));
     let store = global.store()?;
+    if let Some(known) = find_in_catalog(&store, text)? {
+        let record = fetch_from_catalog(&store, &reference, &known, &access)?;
+        let id = if arguments.is_set("quiet") { String::new() } else { format!("{}\n", record.id) };
+        return print(&format!("{id}{reference}\n"));
+    }
     if arguments.is_set("quiet") {
         pull_with(&store, &reference, platform.as_ref(), &access, &Silent)?;
         return print(&format!("{reference}\n"));
@@ -125,6 +130,12 @@ pub fn provide(store: &Store, name: &str, arguments: &Arguments) -> Result<()> {
     }
     let reference = Reference::parse(name)?;
     let access = access(arguments);
+    if let Some(known) = find_in_catalog(store, name)? {
+        if !arguments.is_set("quiet") && policy == Policy::Missing {
+            say(&format!("{} is not here: fetching {}", reference.familiar(), known.0.url));
+        }
+        return fetch_from_catalog(store, &reference, &known, &access).map(drop);
+    }
     if arguments.is_set("quiet") {
         return pull_with(store, &reference, platform.as_ref(), &access, &Silent).map(|_| ());
     }

@@ -1,5 +1,6 @@
 //! push: an image goes to a registry.
 
+use super::paths::refuse_path;
 use super::progress::{Direction, Progress, Stream};
 use super::registry_flags::{FLAGS, access};
 use super::{Arguments, Command, Flag, Global, print};
@@ -24,6 +25,7 @@ pub const COMMAND: Command = Command {
 
 fn push(global: &Global, arguments: &Arguments) -> Result<u8> {
     let text = arguments.operand(0)?.unwrap_or_default();
+    refuse_path("push", text)?;
     let reference = Reference::parse(text)?;
     let access = access(arguments);
     let store = global.store()?;

@@ -1,5 +1,8 @@
 //! run: a container from an image, from its beginning to its end, or left to its monitor.
 
+use std::fs::File;
+use std::io::Write;
+
 use rustix::termios::isatty;
 
 use super::attach::{DETACH_KEYS, attaching};
@@ -9,8 +12,7 @@ use super::pull::{POLICY_FLAGS, provide};
 use super::registry_flags::{FLAGS as REGISTRY_FLAGS, PLATFORM_FLAGS};
 use super::{Arguments, Command, Flag, Global, print, say, status_of, warn};
 use crate::container::{
-    Attaching, Lifetime, NetworkMode, Options, Start, Streams, run_in_foreground, start_attached,
-    start_detached,
+    Attaching, Lifetime, Options, Start, Streams, Timeline, run_in_foreground, start_attached, start_detached,
 };
 use crate::error::{Context, Error, Result};
 
@@ -43,10 +45,30 @@ const OWN_FLAGS: &[Flag] = &[
     },
     DETACH_KEYS,
     Flag { long: "detach", short: Some('d'), value: None, help: "leave it running, and print its id" },
+    Flag {
+        long: "timeline",
+        short: None,
+        value: Some("[=FILE]"),
+        help: "how long each step took, on stderr; with a file as a trace of Chrome's",
+    },
     Flag { long: "sig-proxy", short: None, value: None, help: "pass signals on (default; =false)" },
 ];
 
 fn run(global: &Global, arguments: &Arguments) -> Result<u8> {
+    let Some(file) = arguments.text("timeline")? else { return run_timed(global, arguments, None) };
+    let named = || format!("--timeline={file}");
+    // That it cannot be written is said before anything runs.
+    let trace = (!file.is_empty()).then(|| File::create(file).context(named)).transpose()?;
+    let timeline = Timeline::begin();
+    let ended = run_timed(global, arguments, Some(&timeline));
+    match trace {
+        Some(mut trace) => writeln!(trace, "{}", timeline.trace()).context(named)?,
+        None => timeline.text().lines().for_each(say),
+    }
+    ended
+}
+
+fn run_timed(global: &Global, arguments: &Arguments, timeline: Option<&Timeline>) -> Result<u8> {
     let mut wanted = Wanted::parse(arguments)?;
     if arguments.operands.is_empty() {
         let folder = std::env::current_dir().context(|| "the working folder")?;
@@ -61,8 +83,8 @@ fn run(global: &Global, arguments: &Arguments) -> Result<u8> {
     if !detached {
         check_terminal(&wanted.options)?;
     }
-    let store = global.store()?;
-    provide(&store, wanted.image(), arguments)?;
+    let store = Timeline::measure(timeline, "store", || global.store())?;
+    Timeline::measure(timeline, "image", || provide(&store, wanted.image(), arguments))?;
     // Whoever is on a network with a name is announced there, which is its monitor's work. Without one nobody can let go.
     let Streams { interactive, terminal } = wanted.options.streams;
     let has_monitor = detached
@@ -70,29 +92,31 @@ fn run(global: &Global, arguments: &Arguments) -> Result<u8> {
         || (interactive && terminal)
         || attaching != Attaching::default()
         || wanted.options.log.driver.is_elsewhere()
-        || matches!(wanted.options.network.mode, NetworkMode::Named(_));
+        || !wanted.options.network.names().is_empty();
     let lifetime = match (is_throwaway, has_monitor) {
         (false, _) => Lifetime::Kept,
         (true, true) => Lifetime::OfProgram,
         (true, false) => Lifetime::OfCommand,
     };
-    let own = wanted.create(&store, lifetime, Start::Now)?;
+    let own = Timeline::measure(timeline, "create", || wanted.create(&store, lifetime, Start::Now))?;
     if detached {
         let id = own.record.id.clone();
-        start_detached(&store, own, &mut say)?;
+        Timeline::measure(timeline, "start", || start_detached(&store, own, &mut say))?;
         return print(&format!("{id}\n"));
     }
     if !own.record.is_foreground {
         if !attaching.stdout && !attaching.stderr {
             print(&format!("{}\n", own.record.id))?;
         }
-        return status_of(start_attached(&store, own, &attaching, &mut say)?);
+        let outcome =
+            Timeline::measure(timeline, "run", || start_attached(&store, own, &attaching, &mut say))?;
+        return status_of(outcome);
     }
     let streams = own.record.options.streams;
     if streams.terminal && !streams.interactive {
         close_keyboard()?;
     }
-    run_in_foreground(&store, own, &mut |warning| warn(warning))
+    run_in_foreground(&store, own, timeline, &mut |warning| warn(warning))
 }
 
 /// Which streams are box's, by `--attach`. Whoever is to read what box reads has a stdin.
@@ -125,6 +149,6 @@ fn check_terminal(options: &Options) -> Result<()> {
 
 /// What is typed does not reach a program that was not to have stdin.
 fn close_keyboard() -> Result<()> {
-    let null = std::fs::File::open("/dev/null")?;
+    let null = File::open("/dev/null")?;
     Ok(rustix::stdio::dup2_stdin(null)?)
 }

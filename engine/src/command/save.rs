@@ -6,13 +6,16 @@ use std::path::Path;
 
 use super::commit::CHANGE;
 use super::output::write_output;
-use super::registry_flags::{PLATFORM_FLAGS, platform};
+use super::paths::refuse_path;
+use super::registry_flags::{FLAGS as REGISTRY_FLAGS, PLATFORM_FLAGS, access, platform};
 use super::{Arguments, Command, Flag, Global, print};
 use crate::archive::{Imported, import, load, save};
 use crate::container::change_execution;
+use crate::digest::Digest;
 use crate::error::{Context, Error, Result};
 use crate::image::{Execution, Platform};
 use crate::reference::Reference;
+use crate::registry::{download_trusted, is_url};
 
 pub const SAVE: Command = Command {
     name: "save",
@@ -50,15 +53,17 @@ pub const LOAD: Command = Command {
 pub const IMPORT: Command = Command {
     name: "import",
     aliases: &["image import"],
-    operands: "FILE|- [NAME[:TAG]]",
+    operands: "FILE|URL|- [NAME[:TAG]]",
     operand_count: 1..=2,
     help: "make an image of a tar of a root file system",
     flags: &[
         &[
             Flag { long: "message", short: Some('m'), value: Some("TEXT"), help: "a comment in its history" },
             CHANGE,
+            Flag { long: "sha256", short: None, value: Some("HEX"), help: "what the tar is to be" },
         ],
         PLATFORM_FLAGS,
+        REGISTRY_FLAGS,
     ],
     ends_at_operand: false,
     run: run_import,
@@ -69,8 +74,9 @@ fn run_save(global: &Global, arguments: &Arguments) -> Result<u8> {
     if output.is_none() && std::io::stdout().is_terminal() {
         return Err(Error::invalid("save: a tar is nothing for a terminal: --output FILE, or into a pipe"));
     }
-    let store = global.store()?;
     let names = arguments.operands_from(0)?;
+    names.iter().try_for_each(|name| refuse_path("save", name))?;
+    let store = global.store()?;
     let records = names.iter().map(|name| store.find_image(name)).collect::<Result<Vec<_>>>()?;
     match output {
         None => {
@@ -101,11 +107,6 @@ fn run_load(global: &Global, arguments: &Arguments) -> Result<u8> {
 
 fn run_import(global: &Global, arguments: &Arguments) -> Result<u8> {
     let text = arguments.operand(0)?.unwrap_or_default();
-    if text.contains("://") {
-        return Err(Error::invalid(format!(
-            "import: {text}: it must be a file, or - for stdin: curl {text} | box import -"
-        )));
-    }
     let name = arguments.operand(1)?.map(Reference::parse).transpose()?;
     if let Some(name) = name.as_ref().filter(|name| name.digest.is_some()) {
         return Err(Error::invalid(format!("{}: a digest is no name to be given", name.familiar())));
@@ -114,12 +115,24 @@ fn run_import(global: &Global, arguments: &Arguments) -> Result<u8> {
     let mut execution = Execution::default();
     change_execution(&mut execution, &arguments.texts("change")?)?;
     let message = arguments.text("message")?.map(str::to_string);
+    let expected = expected(arguments)?;
     let input = Some(Path::new(text)).filter(|path| *path != "-");
-    let mut stream = open(input, "import")?;
+    let mut stream: Box<dyn Read + Send> = match is_url(text) {
+        true => download_trusted(text, &access(arguments), expected.is_some())?.body,
+        false => open(input, "import")?,
+    };
     let store = global.store()?;
-    let imported = Imported { name: name.as_ref(), platform, message, execution };
+    let imported = Imported { name: name.as_ref(), platform, message, execution, expected };
     let record = import(&store, &mut *stream, imported).context(|| text.to_string())?;
     print(&format!("{}\n", record.id))
+}
+
+/// `--sha256`.
+fn expected(arguments: &Arguments) -> Result<Option<Digest>> {
+    let Some(text) = arguments.text("sha256")? else { return Ok(None) };
+    let bare = text.strip_prefix("sha256:").unwrap_or(text).to_ascii_lowercase();
+    let wrong = |_| Error::invalid(format!("--sha256 {text}: must have 64 hexadecimal digits"));
+    format!("sha256:{bare}").parse().map(Some).map_err(wrong)
 }
 
 /// A file, or stdin.

@@ -1,5 +1,6 @@
 //! tag: one more name for an image.
 
+use super::paths::refuse_path;
 use super::{Arguments, Command, Global};
 use crate::error::{Error, Result};
 use crate::reference::Reference;
@@ -17,6 +18,7 @@ pub const COMMAND: Command = Command {
 };
 
 fn tag(global: &Global, arguments: &Arguments) -> Result<u8> {
+    refuse_path("tag", arguments.operand(0)?.unwrap_or_default())?;
     let store = global.store()?;
     let name = Reference::parse(arguments.operand(1)?.unwrap_or_default())?;
     if name.digest.is_some() {

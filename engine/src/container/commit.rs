@@ -36,7 +36,7 @@ pub fn commit(store: &Store, folder: &ContainerFolder, options: &CommitOptions) 
     let record = ContainerRecord::of(folder)?;
     let Base::Image { id, layers } = &record.base else {
         return Err(Error::invalid(format!(
-            "container {}: it is made of a folder, and only layers of images go into an image: use box export",
+            "container {0}: it is made of a folder, and only layers of images go into an image: box export {0} | box import - NAME",
             record.name
         )));
     };

@@ -4,7 +4,7 @@ use super::event::{Happening, note};
 use super::exposed::ports_to_publish;
 use super::health::HealthCheck;
 use super::name::{check_name, random_name};
-use super::neighbours::check_names_on_network;
+use super::neighbours::check_names_on_networks;
 use super::options::{Access, Mount, MountSource, Options};
 use super::own::{Own, discard, remove_volumes};
 use super::record::{ContainerRecord, Progress};
@@ -54,7 +54,7 @@ pub fn create(
         Some(name) => check_name(&name).map(|()| name)?,
         None => random_name()?,
     };
-    check_names_on_network(&name, &options)?;
+    check_names_on_networks(&name, &options)?;
     let id = ContainerId::random()?;
     let (folder, lock) = store.containers().make(&id, &name)?;
     let Source { name: image, base, execution, locks } = source;

@@ -25,6 +25,10 @@ pub enum Happening {
     Rename(String),
     /// Its limits are others.
     Update,
+    /// It is on this network from now on.
+    Connect(String),
+    /// It is no longer on this network.
+    Disconnect(String),
     /// A look at its health has changed what is known of it.
     Health(&'static str),
 }
@@ -49,6 +53,11 @@ pub fn note(store: &Store, record: &ContainerRecord, happening: &Happening) {
             "rename".to_string()
         }
         Happening::Update => "update".to_string(),
+        Happening::Connect(network) | Happening::Disconnect(network) => {
+            attributes.insert("network".into(), network.clone());
+            let is_connected = matches!(happening, Happening::Connect(_));
+            if is_connected { "network-connect" } else { "network-disconnect" }.to_string()
+        }
         Happening::Health(status) => format!("health_status: {status}"),
     };
     let id = record.id.clone();

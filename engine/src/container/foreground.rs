@@ -6,6 +6,7 @@ use super::event::{Happening, note};
 use super::own::Own;
 use super::prepare::{Prepared, prepare};
 use super::streams::{Copying, ProgramStreams, connect};
+use super::timeline::Timeline;
 use crate::error::{Error, Result};
 use crate::store::Store;
 
@@ -14,10 +15,15 @@ use crate::store::Store;
 ///
 /// # Errors
 /// It could not be started.
-pub fn run_in_foreground(store: &Store, own: Own, warn: &mut dyn FnMut(&pillbox::Warning)) -> Result<u8> {
+pub fn run_in_foreground(
+    store: &Store,
+    own: Own,
+    timeline: Option<&Timeline>,
+    warn: &mut dyn FnMut(&pillbox::Warning),
+) -> Result<u8> {
     let mut copying = Copying::default();
-    let ended = run(store, &own, &mut copying, warn);
-    let removed = own.remove(store);
+    let ended = run(store, &own, &mut copying, timeline, warn);
+    let removed = Timeline::measure(timeline, "remove", || own.remove(store));
     // Last, because it takes as long as the readers do.
     copying.finish(warn);
     match (ended, removed) {
@@ -31,9 +37,14 @@ fn run(
     store: &Store,
     own: &Own,
     copying: &mut Copying,
+    timeline: Option<&Timeline>,
     warn: &mut dyn FnMut(&pillbox::Warning),
 ) -> Result<u8> {
-    let Prepared { bundle, mut options, account, root: _ } = prepare(store, &own.folder, &own.record)?;
+    let prepared = Timeline::measure(timeline, "prepare", || prepare(store, &own.folder, &own.record));
+    let Prepared { bundle, mut options, account, root: _ } = prepared?;
+    if let Some(timeline) = timeline.cloned() {
+        options = options.observe(move |name, from| timeline.add(name, from));
+    }
     let wanted = own.record.options.streams;
     if !wanted.terminal {
         let connected = connect(wanted.interactive, account)?;
@@ -44,7 +55,9 @@ fn run(
     let root = Root::at(&store.place().runtime);
     let id = pillbox::ContainerId::new(&own.record.id)?;
     note(store, &own.record, &Happening::Start);
-    let ended = pillbox::container::run(&root, &id, &bundle, &options, false, &mut |warning| warn(&warning));
+    let ended = Timeline::measure(timeline, "run", || {
+        pillbox::container::run(&root, &id, &bundle, &options, false, &mut |warning| warn(&warning))
+    });
     let status = ended.map(|ended| ended.status).map_err(Error::from)?;
     note(store, &own.record, &Happening::Die(status));
     Ok(status)

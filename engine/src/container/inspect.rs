@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use pillbox::state::NetworkRecord as Interface;
 use serde_json::{Map, Value, json};
 
 use super::compile::arguments;
@@ -10,9 +11,10 @@ use super::exec_record::ExecRecord;
 use super::exposed::exposed_ports;
 use super::health::Health;
 use super::log::json_file;
+use super::network::runtime_name;
 use super::options::{
-    Access, HealthOptions, Limits, LogDriver, LogOptions, Mount, MountSource, NetworkMode, Options, Restart,
-    Rights, Seccomp, Sharing,
+    Access, Connection, HealthOptions, Limits, LogDriver, LogOptions, Mount, MountSource, NetworkMode,
+    Options, Restart, Rights, Seccomp, Sharing, USUAL,
 };
 use super::ports::{Published, published};
 use super::record::{Base, ContainerRecord, Exit, Progress};
@@ -20,7 +22,7 @@ use super::status::Status;
 use crate::digest::Digest;
 use crate::error::Result;
 use crate::image::{Execution, Healthcheck};
-use crate::store::{ContainerFolder, Store};
+use crate::store::{ContainerFolder, NetworkRecord, Store};
 use crate::time::rfc3339;
 
 /// What Docker writes where nothing has happened yet.
@@ -435,7 +437,7 @@ pub fn network_settings(store: &Store, record: &ContainerRecord, published: Vec<
     let root = pillbox::Root::at(&store.place().runtime);
     let state = pillbox::ContainerId::new(&record.id).and_then(|id| root.find(&id)?.load());
     // One that does not run is connected to nothing.
-    let interfaces = state.map(|state| state.network.iter().cloned().collect::<Vec<_>>()).unwrap_or_default();
+    let interfaces = state.map(|state| state.network.0).unwrap_or_default();
     let mut ports: Map<String, Value> = Map::new();
     for Published { host, port, protocol } in published {
         let (address, host_port) = host.rsplit_once(':').unwrap_or(("0.0.0.0", &host));
@@ -445,69 +447,97 @@ pub fn network_settings(store: &Store, record: &ContainerRecord, published: Vec<
             bindings.push(binding);
         }
     }
-    let addresses = |wants_six: bool| {
-        let all = interfaces.iter().flat_map(|interface| interface.addresses.iter());
-        let found = all
-            .filter(|address| address.contains(':') == wants_six)
-            .find_map(|address| address.split_once('/'));
-        found.map(|(address, prefix)| (address.to_string(), prefix.parse().unwrap_or(0))).unwrap_or_default()
-    };
-    let ((four, prefix), (six, six_prefix)): ((String, u8), (String, u8)) =
-        (addresses(false), addresses(true));
-    let mac = interfaces.iter().find_map(|interface| interface.mac.clone()).unwrap_or_default();
-    let is_connected = !four.is_empty() || !six.is_empty();
-    let name = network_name(&record.options.network.mode);
-    let gateway = |address: &str, prefix: u8| gateway(address, prefix).unwrap_or_default();
-    let aliases = &record.options.network.aliases;
     // Ports that nobody has published are shown as well.
-    for port in record.execution.exposed_ports.keys().filter(|_| is_connected) {
+    for port in record.execution.exposed_ports.keys().filter(|_| !interfaces.is_empty()) {
         ports.entry(port.clone()).or_insert(Value::Null);
     }
-    let endpoint = if is_connected { endpoint_id(&record.id, &name) } else { String::new() };
-    let network_id = network_id(store, &record.options.network.mode);
-    let network = json!({
-        "IPAMConfig": ipam_config(&record.options.network.addresses),
-        "Links": null,
-        "DriverOpts": null,
-        "GwPriority": 0,
-        "NetworkID": network_id,
-        "EndpointID": endpoint,
-        "Gateway": gateway(&four, prefix),
-        "IPv6Gateway": gateway(&six, six_prefix),
-        "DNSNames": dns_names(record),
-        "IPAddress": four,
-        "IPPrefixLen": prefix,
-        "GlobalIPv6Address": six,
-        "GlobalIPv6PrefixLen": six_prefix,
-        "MacAddress": mac,
-        "Aliases": if aliases.is_empty() { Value::Null } else { json!(aliases) },
-    });
     let mut networks = Map::new();
-    if !matches!(record.options.network.mode, NetworkMode::Container(_)) {
-        networks.insert(name, network);
+    // What stands beside the networks is that of the usual one.
+    let mut usual = addresses(None);
+    let mut endpoint = String::new();
+    for connection in record.options.network.connections() {
+        let named = match connection.network.as_str() {
+            USUAL => None,
+            name => store.networks().find(name).ok(),
+        };
+        let link = runtime_name(named.as_ref());
+        // An ordinary user's is called by the program that it is made by.
+        let is_users = store.maps().is_some();
+        let interface = interfaces.iter().find(|interface| is_users || interface.network == link);
+        if connection.network == USUAL {
+            usual = addresses(interface);
+            endpoint = interface.map_or(String::new(), |_| endpoint_id(&record.id, USUAL));
+        }
+        networks.insert(connection.network.clone(), network(record, &connection, named, interface));
     }
-    let is_default = record.options.network.mode == NetworkMode::Default;
-    let (four, six) = if is_default { (four, six) } else { Default::default() };
-    let (prefix, six_prefix) = if is_default { (prefix, six_prefix) } else { (0, 0) };
-    json!({
+    if networks.is_empty() && !matches!(record.options.network.mode, NetworkMode::Container(_)) {
+        let name = network_name(&record.options.network.mode);
+        let connection = Connection { network: name.clone(), ..Connection::default() };
+        networks.insert(name, network(record, &connection, None, None));
+    }
+    let own = json!({
         "Bridge": "",
-        "SandboxID": if is_connected { record.id.as_str() } else { "" },
+        "SandboxID": if interfaces.is_empty() { "" } else { record.id.as_str() },
         "SandboxKey": "",
         "HairpinMode": false,
         "LinkLocalIPv6Address": "",
         "LinkLocalIPv6PrefixLen": 0,
         "SecondaryIPAddresses": null,
         "SecondaryIPv6Addresses": null,
-        "EndpointID": if is_default { endpoint.as_str() } else { "" },
-        "Gateway": gateway(&four, prefix),
-        "IPv6Gateway": gateway(&six, six_prefix),
+        "EndpointID": endpoint,
         "Ports": ports,
+        "Networks": networks,
+    });
+    if let (Value::Object(settings), Value::Object(own)) = (&mut usual, own) {
+        settings.extend(own);
+    }
+    usual
+}
+
+/// One of its networks.
+fn network(
+    record: &ContainerRecord,
+    connection: &Connection,
+    named: Option<NetworkRecord>,
+    interface: Option<&Interface>,
+) -> Value {
+    let Connection { network: name, aliases, addresses: asked, mac: _ } = connection;
+    let mut network = addresses(interface);
+    let own = json!({
+        "IPAMConfig": ipam_config(asked),
+        "Links": null,
+        "DriverOpts": null,
+        "GwPriority": 0,
+        "EndpointID": interface.map_or(String::new(), |_| endpoint_id(&record.id, name)),
+        "Aliases": if aliases.is_empty() { Value::Null } else { json!(aliases) },
+        "DNSNames": if named.is_some() { dns_names(record, aliases) } else { Value::Null },
+        "NetworkID": named.map_or_else(|| own_network_id(name), |named| named.id),
+    });
+    if let (Value::Object(network), Value::Object(own)) = (&mut network, own) {
+        network.extend(own);
+    }
+    network
+}
+
+/// Those of an interface; without one they are empty.
+fn addresses(interface: Option<&Interface>) -> Value {
+    let of_family = |wants_six: bool| {
+        let all = interface.iter().flat_map(|interface| interface.addresses.iter());
+        let found = all
+            .filter(|address| address.contains(':') == wants_six)
+            .find_map(|address| address.split_once('/'));
+        found.map(|(address, prefix)| (address.to_string(), prefix.parse().unwrap_or(0))).unwrap_or_default()
+    };
+    let ((four, prefix), (six, six_prefix)): ((String, u8), (String, u8)) =
+        (of_family(false), of_family(true));
+    json!({
+        "Gateway": gateway(&four, prefix).unwrap_or_default(),
+        "IPv6Gateway": gateway(&six, six_prefix).unwrap_or_default(),
         "IPAddress": four,
         "IPPrefixLen": prefix,
         "GlobalIPv6Address": six,
         "GlobalIPv6PrefixLen": six_prefix,
-        "MacAddress": if is_default { mac.as_str() } else { "" },
-        "Networks": networks,
+        "MacAddress": interface.and_then(|interface| interface.mac.clone()).unwrap_or_default(),
     })
 }
 
@@ -520,15 +550,6 @@ fn gateway(address: &str, prefix: u8) -> Option<String> {
 /// It has none of its own: the same one each time.
 fn endpoint_id(container: &str, network: &str) -> String {
     Digest::of(format!("{container} on {network}").as_bytes()).hex()
-}
-
-/// The id of the network that is meant; empty if there is none.
-fn network_id(store: &Store, mode: &NetworkMode) -> String {
-    match mode {
-        NetworkMode::Named(name) => store.networks().find(name).map(|record| record.id).unwrap_or_default(),
-        NetworkMode::Container(_) => String::new(),
-        mode => own_network_id(&network_name(mode)),
-    }
 }
 
 /// The id of a network that is always there: the same on each machine.
@@ -545,12 +566,10 @@ fn ipam_config(addresses: &[String]) -> Value {
 }
 
 /// By which names others find it.
-fn dns_names(record: &ContainerRecord) -> Value {
-    let NetworkMode::Named(_) = &record.options.network.mode else { return Value::Null };
+fn dns_names(record: &ContainerRecord, aliases: &[String]) -> Value {
     let mut names = vec![record.name.clone()];
     let own = record.options.hostname.iter().cloned();
-    for name in record.options.network.aliases.iter().cloned().chain([record.id[..12].to_string()]).chain(own)
-    {
+    for name in aliases.iter().cloned().chain([record.id[..12].to_string()]).chain(own) {
         if !names.contains(&name) {
             names.push(name);
         }

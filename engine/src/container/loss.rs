@@ -1,7 +1,7 @@
 //! The end of a program that nobody has seen, because its monitor was killed with it or before it.
 
 use super::event::{Happening, note};
-use super::neighbours::refresh_names;
+use super::neighbours::announce;
 use super::own::forget_state;
 use super::record::{ContainerRecord, Exit, Progress, is_stopped};
 use super::status::open;
@@ -25,8 +25,7 @@ pub fn record_loss(
     // What has gone with the machine is started again when the machine has started: box boot.
     let is_of_this_boot = open(store, &folder.id)?.is_some();
     forget_state(store, &folder.id)?;
-    // The next one that comes or goes writes them as well.
-    let _ = refresh_names(store, record);
+    announce(store, &record.options.network);
     let progress = Progress::read(folder)?;
     let is_wanted = record.options.restart.wants(UNKNOWN, progress.restarts) && !is_stopped(folder);
     let is_restarting = is_of_this_boot && is_wanted;

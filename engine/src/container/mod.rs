@@ -6,6 +6,7 @@ mod capability;
 mod cgroup_parent;
 mod commit;
 mod compile;
+mod connection;
 mod copy;
 mod create;
 mod detach;
@@ -46,12 +47,14 @@ mod step;
 mod streams;
 mod sweep;
 mod terminal;
+mod timeline;
 mod update;
 
 pub use account::{Account, Accounts};
 pub use attach::{Attaching, Caller, Outcome, Wants, relay};
 pub use commit::{CommitOptions, commit};
 pub use compile::{arguments, compile};
+pub use connection::{connect, disconnect};
 pub use copy::{CopyOptions, archive_of, copy_from_stream, copy_into, copy_out, copy_to_stream, export};
 pub use create::{Lifetime, Start, create};
 pub use detach::DetachKeys;
@@ -68,11 +71,11 @@ pub use health::{Health, HealthCheck, HealthState, Look};
 pub use inspect::{inspect, inspect_mount, network_name, network_settings, own_network_id};
 pub use instruction::change_execution;
 pub use name::{check_network_name, check_volume_name};
-pub use network::compile_network;
+pub use network::{NetworkFacts, compile_network, runtime_name};
 pub use options::{
-    Access, DeviceLimit, DeviceRequest, DeviceRule, DeviceUse, HealthOptions, IpcAccess, Limits, LogDriver,
-    LogOptions, Mount, MountSource, Namespaces, Network, NetworkMode, Options, Restart, Rights, Seccomp,
-    Sharing, Streams, SyslogOptions,
+    Access, Connection, DeviceLimit, DeviceRequest, DeviceRule, DeviceUse, HealthOptions, IpcAccess, Limits,
+    LogDriver, LogOptions, Mount, MountSource, Namespaces, Network, NetworkMode, Options, Restart, Rights,
+    Seccomp, Sharing, Streams, SyslogOptions, USUAL,
 };
 pub use own::{Own, Taken, discard, forget_state, is_volume_used, remove_volumes, take};
 pub use ports::{Published, published};
@@ -88,4 +91,5 @@ pub use stats::{Sample, machine_memory};
 pub use status::{Status, is_held, open_running, span, unless_ended};
 pub use step::{StepContainer, StepStreams, kill_step};
 pub use sweep::sweep;
+pub use timeline::Timeline;
 pub use update::{Update, update};

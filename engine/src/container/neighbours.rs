@@ -1,67 +1,50 @@
-//! Names of containers on the same network: a part of each one's /etc/hosts, written anew when one comes or goes.
+//! Who is on a network with a container, and by which names: what its monitor answers when it is asked.
 
-use std::fmt::Write as _;
-use std::fs::File;
-use std::io::{Read, Seek, SeekFrom, Write};
-use std::os::unix::fs::OpenOptionsExt;
-use std::path::Path;
+use std::net::{IpAddr, SocketAddr};
+use std::time::SystemTime;
 
 use pillbox::Root;
-use rustix::fs::OFlags;
+use pillbox_network::dns::servers_of_host;
 
-use super::options::{NetworkMode, Options};
+use super::network::NetworkFacts;
+use super::options::{Network, Options};
 use super::record::ContainerRecord;
-use crate::error::{Context, Error, Kind, Result};
+use super::status::open;
+use crate::error::{Error, Result};
+use crate::names::Directory;
 use crate::store::{ContainerFolder, Store};
 
-/// A container on a network that has its addresses.
+/// The port of servers for names.
+const PORT: u16 = 53;
+
+/// A container on a network, with its addresses there.
+#[derive(Debug, Clone)]
 struct Neighbour {
     folder: ContainerFolder,
+    network: String,
+    /// In small letters, its own first.
     names: Vec<String>,
-    addresses: Vec<String>,
+    addresses: Vec<IpAddr>,
 }
 
-/// Writes the names of all containers on a network into the files of all of them. What is wrong with one of them does not keep the others
-/// from it.
-///
-/// # Errors
-/// A file cannot be written, the first one is named.
-pub fn refresh_names(store: &Store, record: &ContainerRecord) -> Result<()> {
-    let NetworkMode::Named(network) = &record.options.network.mode else { return Ok(()) };
-    let _lock = match store.networks().lock(network) {
-        Ok(lock) => lock,
+/// Tells those on a container's networks that it comes or goes, or has other names.
+pub fn announce(store: &Store, network: &Network) {
+    for name in network.names() {
         // Without the network there is nobody on it.
-        Err(error) if error.kind() == Kind::NotFound => return Ok(()),
-        Err(error) => return Err(error),
-    };
-    let neighbours = neighbours(store, network)?;
-    let mut refreshed = Ok(());
-    for one in &neighbours {
-        let mut section = String::new();
-        for other in neighbours.iter().filter(|other| other.folder.id != one.folder.id) {
-            for address in &other.addresses {
-                // Writing to a String cannot fail.
-                let _ = writeln!(section, "{address}\t{}", other.names.join(" "));
-            }
-        }
-        let path = one.folder.names().join("hosts");
-        match write_section(&path, &section) {
-            // It has just been removed.
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
-            written => refreshed = refreshed.and(written.context(|| path.display().to_string())),
-        }
+        let _ = store.networks().touch(&name);
     }
-    refreshed
 }
 
-/// Whether a container with this name and these options can be announced on its network.
+/// Whether a container with this name and these options can be announced on its networks.
 ///
 /// # Errors
 /// A name means the container itself to every other one.
-pub fn check_names_on_network(name: &str, options: &Options) -> Result<()> {
-    let NetworkMode::Named(network) = &options.network.mode else { return Ok(()) };
-    let aliases = options.network.aliases.iter().map(|alias| ("--network-alias", alias.as_str()));
+pub fn check_names_on_networks(name: &str, options: &Options) -> Result<()> {
+    let connections = options.network.connections();
+    let aliases = connections.iter().flat_map(|connection| &connection.aliases);
+    let aliases = aliases.map(|alias| ("--network-alias", alias.as_str()));
     let hostname = options.hostname.iter().map(|hostname| ("--hostname", hostname.as_str()));
+    let Some(network) = options.network.names().into_iter().next() else { return Ok(()) };
     for (flag, name) in std::iter::once(("--name", name)).chain(aliases).chain(hostname) {
         if OWN_NAMES.iter().any(|own| own.eq_ignore_ascii_case(name)) {
             return Err(Error::invalid(format!(
@@ -76,94 +59,137 @@ pub fn check_names_on_network(name: &str, options: &Options) -> Result<()> {
 const OWN_NAMES: [&str; 5] =
     ["localhost", "localhost.localdomain", "ip6-localhost", "ip6-loopback", "localhost6"];
 
-fn neighbours(store: &Store, network: &str) -> Result<Vec<Neighbour>> {
+/// What a container can know of others: it is read again when somebody comes or goes.
+#[derive(Debug)]
+pub struct Neighbourhood {
+    store: Store,
+    folder: ContainerFolder,
+    network: Network,
+    facts: NetworkFacts,
+    known: Vec<Neighbour>,
+    stamps: Option<Stamps>,
+}
+
+/// When the container's record, and its networks, were changed last.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Stamps {
+    record: Option<(SystemTime, u64)>,
+    networks: Vec<Option<SystemTime>>,
+}
+
+impl Neighbourhood {
+    /// That of a container.
+    pub fn of(store: Store, folder: ContainerFolder) -> Neighbourhood {
+        let (network, facts) = (Network::default(), NetworkFacts::default());
+        Neighbourhood { store, folder, network, facts, known: Vec::new(), stamps: None }
+    }
+
+    fn look(&mut self) {
+        let stamps = self.stamps();
+        if self.stamps.as_ref() == Some(&stamps) {
+            return;
+        }
+        // Each before what it is of is read: what is changed meanwhile is seen the next time.
+        if let Ok(Some(record)) = ContainerRecord::read(&self.folder) {
+            self.network = record.options.network;
+        }
+        // A network that has been removed has nobody.
+        self.facts = NetworkFacts::look(&self.store, &self.network).unwrap_or_default();
+        self.stamps = Some(Stamps { record: stamps.record, ..self.stamps() });
+        self.known = neighbours(&self.store, &self.facts).unwrap_or_default();
+    }
+
+    fn stamps(&self) -> Stamps {
+        let names = self.network.names();
+        Stamps {
+            record: ContainerRecord::changed(&self.folder),
+            networks: names.iter().map(|name| self.store.networks().touched(name)).collect(),
+        }
+    }
+
+    /// Whether it is there: who was killed has told nobody.
+    fn is_there(&self, neighbour: &Neighbour) -> bool {
+        let found = open(&self.store, &neighbour.folder.id);
+        let status = found.ok().flatten().and_then(|container| container.status().ok());
+        status.is_some_and(|status| status != pillbox::Status::Stopped)
+    }
+}
+
+impl Directory for Neighbourhood {
+    fn addresses(&mut self, name: &str) -> Option<Vec<IpAddr>> {
+        self.look();
+        let has_name = |neighbour: &&Neighbour| {
+            let bare = name.strip_suffix(neighbour.network.to_ascii_lowercase().as_str());
+            let bare = bare.and_then(|bare| bare.strip_suffix('.'));
+            neighbour.names.iter().any(|known| known == name || bare == Some(known.as_str()))
+        };
+        let found: Vec<&Neighbour> =
+            self.known.iter().filter(has_name).filter(|neighbour| self.is_there(neighbour)).collect();
+        let addresses = found.iter().flat_map(|neighbour| neighbour.addresses.iter().copied());
+        (!found.is_empty()).then(|| addresses.collect())
+    }
+
+    fn name(&mut self, address: IpAddr) -> Option<String> {
+        self.look();
+        let has_address = |neighbour: &&Neighbour| neighbour.addresses.contains(&address);
+        let found = self.known.iter().filter(has_address).find(|neighbour| self.is_there(neighbour))?;
+        Some(format!("{}.{}", found.names.first()?, found.network))
+    }
+
+    fn servers(&mut self) -> Vec<SocketAddr> {
+        self.look();
+        // Questions would lead out of networks that nothing leads out of.
+        let named = &self.facts.named;
+        if self.network.connections().len() == named.len() && named.iter().all(|network| network.internal) {
+            return Vec::new();
+        }
+        let asked: Vec<IpAddr> =
+            self.network.servers.iter().filter_map(|server| server.parse().ok()).collect();
+        let servers = if asked.is_empty() { servers_of_host() } else { asked };
+        servers.into_iter().map(|server| SocketAddr::new(server, PORT)).collect()
+    }
+}
+
+/// Everybody on these networks, the container itself among them.
+fn neighbours(store: &Store, facts: &NetworkFacts) -> Result<Vec<Neighbour>> {
     let root = Root::at(&store.place().runtime);
     let mut neighbours = Vec::new();
     for folder in store.containers().list()? {
         let Ok(Some(record)) = ContainerRecord::read(&folder) else { continue };
-        if record.options.network.mode != NetworkMode::Named(network.to_string()) {
+        let connections = record.options.network.connections();
+        let networks: Vec<_> = facts
+            .named
+            .iter()
+            .filter_map(|network| {
+                let on = connections.iter().find(|connection| connection.network == network.name)?;
+                Some((network, on))
+            })
+            .collect();
+        if networks.is_empty() {
             continue;
         }
         let id = pillbox::ContainerId::new(folder.id.as_str())?;
         // One that does not run has no addresses.
         let Ok(state) = root.find(&id).and_then(|state| state.load()) else { continue };
-        let addresses = state.network.iter().flat_map(|interface| interface.addresses.iter());
-        let addresses =
-            addresses.filter_map(|address| Some(address.split_once('/')?.0.to_string())).collect();
-        let short = folder.id.short().to_string();
-        let own = record.options.hostname.clone().into_iter();
-        let mut names = vec![record.name.clone()];
-        for name in record.options.network.aliases.iter().cloned().chain(own).chain([short]) {
-            if !names.contains(&name) {
-                names.push(name);
+        for (network, connection) in networks {
+            let link = network.runtime_name();
+            let interfaces = state.network.iter().filter(|interface| interface.network == link);
+            let addresses = interfaces.flat_map(|interface| interface.addresses.iter());
+            let addresses: Vec<IpAddr> =
+                addresses.filter_map(|address| address.split_once('/')?.0.parse().ok()).collect();
+            let mut names: Vec<String> = Vec::new();
+            let own = record.options.hostname.iter().cloned();
+            let ids = [folder.id.short().to_string(), folder.id.as_str().to_string()];
+            let all = std::iter::once(record.name.clone()).chain(connection.aliases.iter().cloned());
+            for name in all.chain(own).chain(ids) {
+                let name = name.to_ascii_lowercase();
+                if !names.contains(&name) {
+                    names.push(name);
+                }
             }
+            let (folder, network) = (folder.clone(), network.name.clone());
+            neighbours.push(Neighbour { folder, network, names, addresses });
         }
-        neighbours.push(Neighbour { folder, names, addresses });
     }
     Ok(neighbours)
-}
-
-const BEGINNING: &str = "# containers on the same network\n";
-
-/// The most that is read of a file into which a container's program writes what it likes.
-const FILE_MAX: u64 = 1 << 20;
-
-/// In place: a rename would not be seen through a bind mount. What stands before is the container's, also what is no text. A larger file
-/// than anybody needs is left alone: its container does without the names.
-fn write_section(path: &Path, section: &str) -> std::io::Result<()> {
-    let mut options = File::options();
-    let mut file =
-        options.read(true).write(true).custom_flags(OFlags::NOFOLLOW.bits().cast_signed()).open(path)?;
-    let mut text = Vec::new();
-    (&mut file).take(FILE_MAX + 1).read_to_end(&mut text)?;
-    if text.len() as u64 > FILE_MAX {
-        return Ok(());
-    }
-    let found = text.windows(BEGINNING.len()).position(|window| window == BEGINNING.as_bytes());
-    let own = found.unwrap_or(text.len());
-    let mut rest = Vec::new();
-    if !section.is_empty() {
-        if own > 0 && text[own - 1] != b'\n' {
-            rest.push(b'\n');
-        }
-        rest.extend_from_slice(BEGINNING.as_bytes());
-        rest.extend_from_slice(section.as_bytes());
-    }
-    if text[own..] == rest {
-        return Ok(());
-    }
-    file.seek(SeekFrom::Start(own as u64))?;
-    file.write_all(&rest)?;
-    file.set_len((own + rest.len()) as u64)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn what_is_the_containers_stays() {
-        let path = std::env::temp_dir().join(format!("box-hosts-{}", std::process::id()));
-        std::fs::write(&path, "127.0.0.1\tlocalhost\n").unwrap();
-        let text = || std::fs::read_to_string(&path).unwrap();
-        write_section(&path, "10.0.0.1\tdb\n10.0.0.2\tweb\n").unwrap();
-        assert!(text().starts_with("127.0.0.1\tlocalhost\n# ") && text().ends_with("\n10.0.0.2\tweb\n"));
-        write_section(&path, "10.0.0.1\tdb\n").unwrap();
-        assert!(text().ends_with("network\n10.0.0.1\tdb\n"));
-        write_section(&path, "").unwrap();
-        assert_eq!(text(), "127.0.0.1\tlocalhost\n");
-        // One without a line end, and one that somebody has filled.
-        std::fs::write(&path, b"\xff\xfe").unwrap();
-        write_section(&path, "10.0.0.1\tdb\n").unwrap();
-        write_section(&path, "10.0.0.2\tdb\n").unwrap();
-        assert!(
-            std::fs::read(&path)
-                .unwrap()
-                .starts_with(b"\xff\xfe\n# containers on the same network\n10.0.0.2")
-        );
-        std::fs::write(&path, vec![b'x'; (1 << 20) + 1]).unwrap();
-        write_section(&path, "10.0.0.1\tdb\n").unwrap();
-        assert_eq!(std::fs::read(&path).unwrap(), vec![b'x'; (1 << 20) + 1]);
-        std::fs::remove_file(&path).unwrap();
-    }
 }

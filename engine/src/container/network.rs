@@ -3,92 +3,88 @@
 use std::path::PathBuf;
 
 use pillbox::container::Networks;
+use pillbox_network::dns::Resolver;
+use pillbox_network::netconf::DEFAULT_BRIDGE;
+use pillbox_network::responder::ADDRESS as RESPONDER;
 use serde_json::{Map, Value, json};
 
 use super::exposed::ports_to_publish;
-use super::options::{Network, NetworkMode, Options};
+use super::options::{Connection, Network, NetworkMode, Options, USUAL};
 use crate::error::{Error, Result};
 use crate::image::Execution;
 use crate::store::{NetworkDriver, NetworkRecord, Store};
 
-/// Compiles it. `named` is the network that is meant by its name. An ordinary user's network is one in user mode, because links of
-/// the host are root's.
+/// What networks depend on besides what is asked for.
+#[derive(Debug, Clone, Default)]
+pub struct NetworkFacts {
+    /// Those with names that the container is on.
+    pub named: Vec<NetworkRecord>,
+    /// Whether its user is an ordinary one, whose network is in user mode, because links of the host are root's.
+    pub is_users: bool,
+    /// Where the host looks up names.
+    pub search: Vec<String>,
+}
+
+impl NetworkFacts {
+    /// Looks them up.
+    ///
+    /// # Errors
+    /// There is no such network.
+    pub fn look(store: &Store, network: &Network) -> Result<NetworkFacts> {
+        let named = network.names().iter().map(|name| store.networks().find(name)).collect::<Result<_>>()?;
+        let is_users = store.maps().is_some();
+        Ok(NetworkFacts { named, is_users, search: Resolver::of_host().search })
+    }
+
+    fn find(&self, name: &str) -> Result<Option<&NetworkRecord>> {
+        if name == USUAL {
+            return Ok(None);
+        }
+        // A name may be the beginning of an id as well.
+        let found = self.named.iter().find(|record| record.name == name || record.id.starts_with(name));
+        found.map(Some).ok_or_else(|| Error::not_found(format!("network {name}: there is none")))
+    }
+}
+
+/// By what the runtime knows the network that is meant; the usual one has no record.
+pub fn runtime_name(record: Option<&NetworkRecord>) -> String {
+    record.map_or(DEFAULT_BRIDGE.to_string(), NetworkRecord::runtime_name)
+}
+
+/// Compiles it.
 ///
 /// # Errors
 /// A flag has a value that cannot be; it is named.
-pub fn compile_network(
-    image: &Execution,
-    network: &Network,
-    named: Option<&NetworkRecord>,
-    is_users: bool,
-) -> Result<Value> {
-    let Network {
-        mode,
-        aliases,
-        addresses,
-        mac,
-        published: _,
-        exposed: _,
-        publish_all,
-        hosts,
-        servers,
-        search,
-        resolver_options,
-    } = network;
+pub fn compile_network(image: &Execution, network: &Network, facts: &NetworkFacts) -> Result<Value> {
+    let Network { mode, aliases, addresses, mac: _, others, publish_all, hosts, .. } = network;
     let published = ports_to_publish(image, network)?;
-    let mut netconf = Map::new();
-    if named.is_none() {
+    let connections = network.connections();
+    if !matches!(mode, NetworkMode::Named(_)) {
         refuse_without_name(aliases, addresses)?;
     }
-    let model = match (mode, named) {
-        (NetworkMode::Named(name), _) if is_users => {
-            return Err(Error::invalid(format!(
-                "--network {name}: networks with names are root's: an ordinary user's containers have one in user mode"
-            )));
-        }
-        (_, Some(record)) => Some(model(record)),
-        (NetworkMode::Default, None) if is_users => Some(json!({"type": "pasta"})),
-        (NetworkMode::Default, None) => Some(json!({"type": "bridge"})),
-        (NetworkMode::Named(name), None) => {
-            return Err(Error::not_found(format!("network {name}: there is none")));
-        }
-        (NetworkMode::None | NetworkMode::Host | NetworkMode::Container(_), None) => None,
+    if let (true, Some(other)) = (connections.is_empty(), others.first()) {
+        return Err(Error::invalid(format!(
+            "--network {}: with --network {} there is no other one",
+            other.network,
+            mode_name(mode)
+        )));
+    }
+    let flag = match network.published.first() {
+        Some(port) => format!("--publish {port}"),
+        None if *publish_all => "--publish-all".to_string(),
+        None => String::new(),
     };
-    if let Some(model) = model {
-        let mut interface = json!({"ports": published});
-        if !is_users {
-            interface["peer_name"] = json!("eth0");
-            interface["type"] = json!("veth");
-        }
-        if !addresses.is_empty() {
-            interface["peer_ips"] = json!(with_prefixes(addresses, named)?);
-        }
-        if let Some(mac) = mac {
-            interface["mac"] = json!(mac);
-        }
-        netconf.insert("model".into(), model);
-        netconf.insert("interfaces".into(), json!([interface]));
+    if connections.is_empty() && !flag.is_empty() {
+        let name = mode_name(mode);
+        return Err(Error::invalid(format!("{flag}: with --network {name} there is no port to publish")));
     }
-    let without_ports = match mode {
-        NetworkMode::Host => Some("host"),
-        NetworkMode::None => Some("none"),
-        NetworkMode::Container(_) => Some("container"),
-        NetworkMode::Default | NetworkMode::Named(_) => None,
-    };
-    if let Some(name) = without_ports {
-        let flag = match network.published.first() {
-            Some(port) => format!("--publish {port}"),
-            None if *publish_all => "--publish-all".to_string(),
-            None => String::new(),
-        };
-        if !flag.is_empty() {
-            return Err(Error::invalid(format!("{flag}: with --network {name} there is no port to publish")));
-        }
+    let mut netconf = Map::new();
+    if facts.is_users && !connections.is_empty() {
+        netconf.extend(in_user_mode(network, &connections, &published)?);
+    } else if !connections.is_empty() {
+        netconf.insert("interfaces".into(), json!(interfaces(&connections, &published, facts)?));
     }
-    if !(servers.is_empty() && search.is_empty() && resolver_options.is_empty()) {
-        let dns = json!({"nameservers": servers, "search": search, "options": resolver_options});
-        netconf.insert("dns".into(), dns);
-    }
+    netconf.extend(resolver(network, facts));
     if !hosts.is_empty() {
         netconf.insert("hosts".into(), hosts.iter().map(|host| named_address(host)).collect::<Result<_>>()?);
     }
@@ -99,21 +95,132 @@ pub fn compile_network(
 /// names.
 ///
 /// # Errors
-/// A flag has a value that cannot be; the network is not there.
+/// A flag has a value that cannot be; a network is not there.
 pub(super) fn look_up(
     store: &Store,
     image: &Execution,
     options: &Options,
     names: PathBuf,
 ) -> Result<(Value, Networks)> {
-    let named = match &options.network.mode {
-        NetworkMode::Named(name) => Some(store.networks().find(name)?),
-        NetworkMode::Default | NetworkMode::None | NetworkMode::Host | NetworkMode::Container(_) => None,
-    };
-    let document = compile_network(image, &options.network, named.as_ref(), store.maps().is_some())?;
+    let network = &options.network;
+    let document = compile_network(image, network, &NetworkFacts::look(store, network)?)?;
+    let networks = parse_network(&document, names)?;
+    Ok((document, networks))
+}
+
+/// As the runtime takes it.
+///
+/// # Errors
+/// The runtime does not take it.
+pub(super) fn parse_network(document: &Value, names: PathBuf) -> Result<Networks> {
     let mut networks = Networks::parse("network".to_string(), document.to_string().as_bytes())?;
     networks.set_files(names);
-    Ok((document, networks))
+    Ok(networks)
+}
+
+/// One more connection of a container that runs, alone. Published ports are those of a container whose other networks have none.
+///
+/// # Errors
+/// As for [`compile_network`].
+pub fn compile_connection(
+    network: &Network,
+    connection: &Connection,
+    published: &[String],
+    facts: &NetworkFacts,
+) -> Result<Value> {
+    let mut netconf = Map::new();
+    let connections = std::slice::from_ref(connection);
+    netconf.insert("interfaces".into(), json!(interfaces(connections, published, facts)?));
+    netconf.extend(resolver(network, facts));
+    Ok(Value::Object(netconf))
+}
+
+/// An ordinary user's network.
+fn in_user_mode(
+    network: &Network,
+    connections: &[Connection],
+    published: &[String],
+) -> Result<Map<String, Value>> {
+    if let Some(named) = connections.iter().find(|connection| connection.network != USUAL) {
+        return Err(Error::invalid(format!(
+            "--network {}: networks with names are root's, because an ordinary user can make no links on the host: leave it out, and the container has a network in user mode; containers reach each other by ports that they publish",
+            named.network
+        )));
+    }
+    let mut interface = json!({"ports": published});
+    if let Some(mac) = &network.mac {
+        interface["mac"] = json!(mac);
+    }
+    let mut netconf = Map::new();
+    netconf.insert("model".into(), json!({"type": "pasta"}));
+    netconf.insert("interfaces".into(), json!([interface]));
+    Ok(netconf)
+}
+
+fn interfaces(connections: &[Connection], published: &[String], facts: &NetworkFacts) -> Result<Vec<Value>> {
+    let records: Vec<_> =
+        connections.iter().map(|connection| facts.find(&connection.network)).collect::<Result<_>>()?;
+    let can_publish = |record: &Option<&NetworkRecord>| {
+        record.is_none_or(|record| record.driver == NetworkDriver::Bridge && !record.internal)
+    };
+    // If none can, the first one says why.
+    let publishing = records.iter().position(can_publish).unwrap_or(0);
+    let mut interfaces = Vec::new();
+    let mut known: Vec<(String, &str)> = Vec::new();
+    for (index, (connection, record)) in connections.iter().zip(&records).enumerate() {
+        let Connection { network, aliases, addresses, mac } = connection;
+        if record.is_none() {
+            refuse_without_name(aliases, addresses)?;
+        }
+        let link = runtime_name(*record);
+        if let Some((_, other)) = known.iter().find(|(known, _)| *known == link) {
+            return Err(Error::invalid(match *other == network {
+                true => format!("--network {network}: it is named twice"),
+                false => format!("--network {network}: it lies over the same link as network {other}"),
+            }));
+        }
+        known.push((link, network));
+        let mut interface = json!({"model": model(*record), "peer_name": format!("eth{index}")});
+        if index == publishing {
+            interface["ports"] = json!(published);
+        }
+        if !addresses.is_empty() {
+            interface["peer_ips"] = json!(with_prefixes(addresses, *record)?);
+        }
+        if let Some(mac) = mac {
+            interface["mac"] = json!(mac);
+        }
+        interfaces.push(interface);
+    }
+    Ok(interfaces)
+}
+
+/// How names are found. On networks with names the container's monitor answers; otherwise it is as is asked for, or as on the host.
+fn resolver(network: &Network, facts: &NetworkFacts) -> Option<(String, Value)> {
+    let Network { servers, search, resolver_options, .. } = network;
+    if network.names().is_empty() || facts.is_users {
+        if servers.is_empty() && search.is_empty() && resolver_options.is_empty() {
+            return None;
+        }
+        let dns = json!({"nameservers": servers, "search": search, "options": resolver_options});
+        return Some(("dns".into(), dns));
+    }
+    let search = if search.is_empty() { &facts.search } else { search };
+    let mut options = resolver_options.clone();
+    // A name without a dot is that of a container first.
+    if !options.iter().any(|option| option.starts_with("ndots:")) {
+        options.push("ndots:0".to_string());
+    }
+    Some(("dns".into(), json!({"nameservers": [RESPONDER], "search": search, "options": options})))
+}
+
+fn mode_name(mode: &NetworkMode) -> &'static str {
+    match mode {
+        NetworkMode::Host => "host",
+        NetworkMode::None => "none",
+        NetworkMode::Container(_) => "container",
+        NetworkMode::Default | NetworkMode::Named(_) => USUAL,
+    }
 }
 
 /// What is only for a network of which one is asked for by name, or for any at all.
@@ -131,8 +238,10 @@ fn refuse_without_name(aliases: &[String], addresses: &[String]) -> Result<()> {
     Ok(())
 }
 
-fn model(record: &NetworkRecord) -> Value {
-    let NetworkRecord { driver, link, subnets, internal, mtu, .. } = record;
+fn model(record: Option<&NetworkRecord>) -> Value {
+    let Some(NetworkRecord { driver, link, subnets, internal, mtu, .. }) = record else {
+        return json!({"type": "bridge"});
+    };
     let mut model = match driver {
         NetworkDriver::Bridge => json!({"type": "bridge", "bridge_name": link, "internal": internal}),
         NetworkDriver::Macvlan => json!({"type": "macvlan", "parent": link}),
@@ -148,8 +257,8 @@ fn model(record: &NetworkRecord) -> Value {
 }
 
 /// Each address with the length of the prefix of a subnet of its family.
-fn with_prefixes(addresses: &[String], named: Option<&NetworkRecord>) -> Result<Vec<String>> {
-    let subnets = named.map(|record| record.subnets.as_slice()).unwrap_or_default();
+fn with_prefixes(addresses: &[String], record: Option<&NetworkRecord>) -> Result<Vec<String>> {
+    let subnets = record.map(|record| record.subnets.as_slice()).unwrap_or_default();
     let one = |address: &String| {
         let parsed: std::net::IpAddr =
             address.parse().map_err(|_| Error::invalid(format!("--ip {address}: must be an IP address")))?;
@@ -176,6 +285,22 @@ fn named_address(host: &str) -> Result<(String, Value)> {
 mod tests {
     use super::*;
 
+    fn facts(is_users: bool) -> NetworkFacts {
+        let record = |name: &str, link: &str, internal| NetworkRecord {
+            id: format!("{name:0<64}"),
+            name: name.to_string(),
+            driver: NetworkDriver::Bridge,
+            link: link.to_string(),
+            subnets: Vec::new(),
+            internal,
+            mtu: None,
+            labels: std::collections::BTreeMap::new(),
+            created: crate::time::Moment(0),
+        };
+        let named = vec![record("front", "pb1", false), record("inner", "pb2", true)];
+        NetworkFacts { named, is_users, search: vec!["example.org".into()] }
+    }
+
     #[test]
     fn networks_of_root_and_of_others() {
         let network = Network {
@@ -184,18 +309,50 @@ mod tests {
             servers: vec!["9.9.9.9".into()],
             ..Network::default()
         };
-        let of_root = compile_network(&Execution::default(), &network, None, false).unwrap();
+        let of_root = compile_network(&Execution::default(), &network, &facts(false)).unwrap();
         assert_eq!(of_root["interfaces"][0]["ports"], json!(["8080:80"]));
         assert_eq!(of_root["hosts"], json!({"db": "10.0.0.1", "six": "::1"}));
         assert_eq!(of_root["dns"]["nameservers"], json!(["9.9.9.9"]));
         assert_eq!(
-            compile_network(&Execution::default(), &network, None, true).unwrap()["model"]["type"],
+            compile_network(&Execution::default(), &network, &facts(true)).unwrap()["model"]["type"],
             "pasta"
         );
         let none = Network { mode: NetworkMode::None, ..network };
-        let error = compile_network(&Execution::default(), &none, None, false).unwrap_err().to_string();
+        let error = compile_network(&Execution::default(), &none, &facts(false)).unwrap_err().to_string();
         assert_eq!(error, "--publish 8080:80: with --network none there is no port to publish");
         let wrong = Network { hosts: vec!["db".into()], ..Network::default() };
-        assert!(compile_network(&Execution::default(), &wrong, None, false).is_err());
+        assert!(compile_network(&Execution::default(), &wrong, &facts(false)).is_err());
+    }
+
+    #[test]
+    fn several_networks() {
+        let mut network = Network { published: vec!["80".into()], ..Network::default() };
+        let on = |name: &str| Connection { network: name.to_string(), ..Connection::default() };
+        network.set_connections(vec![on("inner"), on("front"), on(USUAL)]);
+        assert_eq!(network.mode, NetworkMode::Named("inner".into()));
+        assert_eq!(network.names(), ["inner", "front"]);
+        let netconf = compile_network(&Execution::default(), &network, &facts(false)).unwrap();
+        let bridges: Vec<_> = netconf["interfaces"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .map(|one| &one["model"]["bridge_name"])
+            .collect();
+        assert_eq!(bridges, [&json!("pb2"), &json!("pb1"), &Value::Null]);
+        // The first one with a way in has the ports.
+        assert_eq!(netconf["interfaces"][1]["ports"], json!(["80"]));
+        assert_eq!(
+            netconf["dns"],
+            json!({"nameservers": ["127.0.0.11"], "search": ["example.org"], "options": ["ndots:0"]})
+        );
+        Networks::parse("network".into(), netconf.to_string().as_bytes()).unwrap();
+        network.set_connections(vec![on("front"), on("front")]);
+        let error = compile_network(&Execution::default(), &network, &facts(false)).unwrap_err().to_string();
+        assert_eq!(error, "--network front: it is named twice");
+        network.set_connections(Vec::new());
+        assert_eq!(network.mode, NetworkMode::None);
+        let users = Network { mode: NetworkMode::Named("front".into()), ..Network::default() };
+        let error = compile_network(&Execution::default(), &users, &facts(true)).unwrap_err().to_string();
+        assert!(error.starts_with("--network front: networks with names are root's"), "{error}");
     }
 }

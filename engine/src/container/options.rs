@@ -440,6 +440,8 @@ pub struct Network {
     pub addresses: Vec<String>,
     /// Its hardware address.
     pub mac: Option<String>,
+    /// Networks besides that one, in order.
+    pub others: Vec<Connection>,
     /// As Docker's `--publish` takes them.
     pub published: Vec<String>,
     /// What it listens at besides the image's: `PORT[-PORT][/PROTOCOL]`.
@@ -454,6 +456,57 @@ pub struct Network {
     pub search: Vec<String>,
     /// Options of resolv.conf(5).
     pub resolver_options: Vec<String>,
+}
+
+/// The name of the usual network.
+pub const USUAL: &str = "bridge";
+
+/// What a container is on a network.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct Connection {
+    /// The network's name.
+    pub network: String,
+    /// More names by which others on it find the container.
+    pub aliases: Vec<String>,
+    /// Its addresses there.
+    pub addresses: Vec<String>,
+    /// Its hardware address.
+    pub mac: Option<String>,
+}
+
+impl Network {
+    /// The networks that it is on, in order: the usual one and those with names.
+    pub fn connections(&self) -> Vec<Connection> {
+        let network = match &self.mode {
+            NetworkMode::Default => USUAL.to_string(),
+            NetworkMode::Named(name) => name.clone(),
+            NetworkMode::None | NetworkMode::Host | NetworkMode::Container(_) => return Vec::new(),
+        };
+        let Network { aliases, addresses, mac, .. } = self.clone();
+        let first = Connection { network, aliases, addresses, mac };
+        std::iter::once(first).chain(self.others.iter().cloned()).collect()
+    }
+
+    /// Puts it on other networks. On none it has a loopback alone.
+    pub fn set_connections(&mut self, connections: Vec<Connection>) {
+        let mut connections = connections.into_iter();
+        let first = connections.next();
+        self.mode = match &first {
+            None => NetworkMode::None,
+            Some(first) if first.network == USUAL => NetworkMode::Default,
+            Some(first) => NetworkMode::Named(first.network.clone()),
+        };
+        let Connection { network: _, aliases, addresses, mac } = first.unwrap_or_default();
+        (self.aliases, self.addresses, self.mac) = (aliases, addresses, mac);
+        self.others = connections.collect();
+    }
+
+    /// The names of those networks that have one.
+    pub fn names(&self) -> Vec<String> {
+        let names = self.connections().into_iter().map(|connection| connection.network);
+        names.filter(|name| name != USUAL).collect()
+    }
 }
 
 /// The kind of network.

@@ -2,7 +2,9 @@
 
 use std::collections::BTreeSet;
 use std::io::Write;
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
+use std::time::SystemTime;
 
 use rustix::buffer::spare_capacity;
 use rustix::fs::{Mode, OFlags};
@@ -105,6 +107,12 @@ impl ContainerRecord {
     /// Whether there is one, without reading it.
     pub fn is_there(folder: &ContainerFolder) -> bool {
         folder.path().join(RECORD).exists()
+    }
+
+    /// When it was written, and its inode, which are others after each change; `None` if it is not there.
+    pub fn changed(folder: &ContainerFolder) -> Option<(SystemTime, u64)> {
+        let status = std::fs::metadata(folder.path().join(RECORD)).ok()?;
+        Some((status.modified().ok()?, status.ino()))
     }
 
     /// Reads it; `None` if it is not there, or torn.

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use super::event::{Happening, note};
 use super::name::check_name;
-use super::neighbours::{check_names_on_network, refresh_names};
+use super::neighbours::{announce, check_names_on_networks};
 use super::record::ContainerRecord;
 use crate::error::{Context, Result};
 use crate::store::{ContainerFolder, Lock, Sharing, Store};
@@ -18,7 +18,7 @@ pub fn rename(store: &Store, folder: &ContainerFolder, name: &str) -> Result<()>
     let containers = store.containers();
     let _lock = lock(folder)?;
     let mut record = ContainerRecord::of(folder)?;
-    check_names_on_network(name, &record.options)?;
+    check_names_on_networks(name, &record.options)?;
     // What a command that was killed here has left.
     containers.disclaim_others(&record.name, &folder.id)?;
     containers.claim(name, &folder.id)?;
@@ -29,7 +29,8 @@ pub fn rename(store: &Store, folder: &ContainerFolder, name: &str) -> Result<()>
     }
     containers.disclaim(&before, &folder.id)?;
     note(store, &record, &Happening::Rename(before));
-    refresh_names(store, &record)
+    announce(store, &record.options.network);
+    Ok(())
 }
 
 /// Changes what is recorded of a container; of two commands at once one waits.
@@ -63,7 +64,7 @@ fn lock_path(folder: &ContainerFolder) -> PathBuf {
 }
 
 /// The record itself is another file after each change.
-fn lock(folder: &ContainerFolder) -> Result<Lock> {
+pub(super) fn lock(folder: &ContainerFolder) -> Result<Lock> {
     let path = lock_path(folder);
     std::fs::File::options().create(true).append(true).open(&path).context(|| path.display().to_string())?;
     Lock::at(&path, Sharing::Exclusive, &format!("container {}", folder.id.short()))

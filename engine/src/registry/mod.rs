@@ -26,7 +26,7 @@ pub use blob::BlobReader;
 pub use certificate::Verification;
 use challenge::Challenge;
 pub use credential::{Credential, Credentials};
-pub use download::{Download, download};
+pub use download::{Download, download, download_trusted, is_url};
 pub use upload::Uploaded;
 
 use crate::digest::Digest;

@@ -61,6 +61,9 @@ pub enum FoundBy {
     Id,
 }
 
+/// What an image without a manifest lacks, and what helps.
+pub const WITHOUT_MANIFEST: &str = "it was made from a path, and has no manifest: box import FILE NAME, of a layout tar -C FOLDER -c . | box load, makes an image that has one";
+
 /// The folder of names.
 #[derive(Debug, Clone)]
 pub struct Images {

@@ -36,7 +36,7 @@ pub use check::{Fault, check};
 pub use collect::{Collected, Removals};
 pub use container::{ContainerFolder, ContainerId, Containers};
 pub use event::{Event, EventKind, EventReader, Events};
-pub use image::{FoundBy, Image, ImageRecord, Images};
+pub use image::{FoundBy, Image, ImageRecord, Images, WITHOUT_MANIFEST};
 pub use layer::{LayerRecord, Layers, NewLayer, Owners};
 pub use lease::Lease;
 pub use lock::{Lock, Sharing};

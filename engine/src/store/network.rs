@@ -1,8 +1,10 @@
 //! Networks with names: `networks/NAME.json`. What exists of one on the host is made with its first container.
 
 use std::collections::BTreeMap;
+use std::fs::File;
 use std::io::ErrorKind;
 use std::path::PathBuf;
+use std::time::SystemTime;
 
 use serde::{Deserialize, Serialize};
 
@@ -46,6 +48,27 @@ pub struct NetworkRecord {
     pub labels: BTreeMap<String, String>,
     /// When it was made.
     pub created: Moment,
+}
+
+impl NetworkRecord {
+    /// By what the runtime knows it.
+    pub fn runtime_name(&self) -> String {
+        match self.driver {
+            NetworkDriver::Bridge => self.link.clone(),
+            NetworkDriver::Macvlan | NetworkDriver::Ipvlan => format!("{}-{}", self.driver.name(), self.link),
+        }
+    }
+}
+
+impl NetworkDriver {
+    /// As it is called.
+    pub fn name(self) -> &'static str {
+        match self {
+            NetworkDriver::Bridge => "bridge",
+            NetworkDriver::Macvlan => "macvlan",
+            NetworkDriver::Ipvlan => "ipvlan",
+        }
+    }
 }
 
 /// The folder of networks.
@@ -120,7 +143,23 @@ impl NetworkRecords {
         write_whole(&path, &text)
     }
 
-    /// Locks the names of its containers.
+    /// Notes that other containers are on it, or by other names.
+    ///
+    /// # Errors
+    /// It is gone.
+    pub fn touch(&self, name: &str) -> Result<()> {
+        let path = self.path(name);
+        let now = SystemTime::now();
+        let file = File::open(&path);
+        file.and_then(|file| file.set_modified(now)).context(|| path.display().to_string())
+    }
+
+    /// When that was last; `None` if it is gone.
+    pub fn touched(&self, name: &str) -> Option<SystemTime> {
+        std::fs::metadata(self.path(name)).and_then(|status| status.modified()).ok()
+    }
+
+    /// Locks its containers.
     ///
     /// # Errors
     /// It is gone.

@@ -1,11 +1,13 @@
 //! Images between registries and the store.
 
+mod catalog;
 mod compress;
 mod fetch;
 mod observer;
 mod pull;
 mod push;
 
+pub use catalog::{CatalogEntry, fetch_from_catalog, find_in_catalog};
 pub use observer::{Observer, Silent, Step};
 pub use pull::{Pulled, pull};
 pub use push::push;

@@ -11,7 +11,7 @@ use crate::error::{Context, Error, Result};
 use crate::image::{DOCUMENT_MAX, Descriptor, Document, media_type};
 use crate::reference::Reference;
 use crate::registry::{Access, Purpose, Registry, Uploaded};
-use crate::store::{ImageRecord, Store};
+use crate::store::{ImageRecord, Store, WITHOUT_MANIFEST};
 
 /// Pushes an image. The result is the manifest's digest and length.
 ///
@@ -27,12 +27,8 @@ pub fn push(
     let named = || reference.familiar();
     let tag = reference.tag.as_ref().filter(|_| reference.digest.is_none());
     let tag = tag.ok_or_else(|| Error::invalid(format!("{}: a tag is pushed, and no digest", named())))?;
-    let manifest = record.manifest.ok_or_else(|| {
-        Error::invalid(format!(
-            "{}: it was made from a file and has no manifest: box import or load it",
-            named()
-        ))
-    })?;
+    let manifest =
+        record.manifest.ok_or_else(|| Error::invalid(format!("{}: {WITHOUT_MANIFEST}", named())))?;
     let text = store.blobs().read(&manifest, DOCUMENT_MAX).context(named)?;
     let Document::Manifest(document) = Document::parse(&text).context(named)? else {
         return Err(Error::corrupt(format!("{}: its manifest is an index", named())));
@@ -116,7 +112,7 @@ fn upload_layer(
                 Ok(())
             }
             false => Err(Error::not_found(format!(
-                "layer {digest}: it is unpacked here, but its blob is not: box pull the image again"
+                "layer {digest}: it is unpacked here, but its blob is not: box pull the image again; one of an OCI layout: tar -C FOLDER -c . | box load"
             ))),
         };
     }

@@ -11,12 +11,12 @@ use crate::harness::Room;
 use crate::registry::{Answer, Content, Registry, layer};
 
 /// Moments at which commands are killed: spread over the time that they take, the same in each run.
-fn delays(count: u32, most: Duration) -> impl Iterator<Item = Duration> {
+pub fn delays(count: u32, most: Duration) -> impl Iterator<Item = Duration> {
     // A multiplicative sequence covers the interval evenly.
     (1..=count).map(move |number| most.mul_f64((f64::from(number) * 0.618_033_988_749).fract()))
 }
 
-fn kill_after(command: &mut Command, delay: Duration) {
+pub fn kill_after(command: &mut Command, delay: Duration) {
     let mut child =
         command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).spawn().expect("box");
     std::thread::sleep(delay);

@@ -7,10 +7,10 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use crate::harness::{Room, wait_for};
-use crate::killed::kill_with_monitor;
+use crate::killed::{bare, delays, kill_after, kill_with_monitor};
 
 /// One at a time: they share the host's bridges. The host is the tests' own network namespace.
-fn room() -> Option<(Room, MutexGuard<'static, ()>)> {
+pub fn room() -> Option<(Room, MutexGuard<'static, ()>)> {
     static ALONE: Mutex<()> = Mutex::new(());
     let room = Room::new()?;
     let alone = ALONE.lock().unwrap_or_else(PoisonError::into_inner);
@@ -135,14 +135,14 @@ fn containers_find_each_other_by_name() {
     assert!(said.exits(0).stdout.contains("10.77.0.50"));
     // One that has gone is no longer known; one that comes back is.
     room.call(&["stop", "-t", "0", "db"]).ok();
-    let hosts = || room.call(&["exec", "web", "cat", "/etc/hosts"]).ok();
-    assert!(!hosts().contains("\tdb"), "{}", hosts());
+    ping("web", "db").exits(1);
     let started = room.call(&["start", "db"]).exits(0);
     assert_eq!(started.stderr, "");
-    assert!(hosts().contains("10.77.0.50\tdb database"), "{}", hosts());
+    ping("web", "database").exits(0);
     // Another name is known at once, and the one before is not.
     room.call(&["rename", "db", "store"]).ok();
-    assert!(hosts().contains("10.77.0.50\tstore database") && !hosts().contains("\tdb"), "{}", hosts());
+    ping("web", "store").exits(0);
+    ping("web", "db").exits(1);
     room.call(&["rename", "store", "db"]).ok();
     // Nobody can be called what each one is to itself.
     room.call(&["rename", "db", "localhost"]).fails(1, "--name localhost: on the network backend");
@@ -150,11 +150,6 @@ fn containers_find_each_other_by_name() {
         let flags = ["run", "--rm", "--network", "backend", flag, "Localhost", "./rootfs", "true"];
         room.call(&flags).fails(125, &format!("{flag} Localhost: on the network backend"));
     }
-    // What one writes into its own file does not keep the others from theirs.
-    room.call(&["exec", "web", "sh", "-c", r"printf '\377\376' >>/etc/hosts"]).ok();
-    room.call(&["rename", "db", "again"]).ok();
-    room.call(&["rename", "again", "db"]).ok();
-    assert!(hosts().contains("10.77.0.50\tdb database"), "{}", hosts());
     // The others have neither the names nor the way.
     room.call(&["run", "--rm", "./rootfs", "ping", "-c", "1", "-W", "1", "10.77.0.50"]).exits(1);
 
@@ -226,35 +221,133 @@ fn one_container_in_anothers_namespaces() {
     room.assert_gone();
 }
 
-/// What one container does to its /etc/hosts keeps the others from nothing.
+/// A member of `NetworkSettings.Networks`.
+fn on_network(room: &Room, container: &str, network: &str, member: &str) -> String {
+    let said = room.call(&["inspect", "-f", "{{json .NetworkSettings.Networks}}", container]).ok();
+    let networks: serde_json::Value = serde_json::from_str(&said).expect("JSON");
+    networks[network][member].as_str().unwrap_or_default().to_string()
+}
+
 #[test]
-fn names_beside_a_spoilt_file() {
+fn a_container_on_several_networks() {
     let Some((room, _alone)) = room() else { return };
-    room.call(&["network", "create", "--subnet", "10.78.0.0/24", "backend"]).ok();
-    let start = |name: &str| {
-        let flags = ["run", "-d", "--network", "backend", "--name", name, "./rootfs", "sleep", "1000"];
-        room.call(&flags).exits(0)
+    room.call(&["network", "create", "--subnet", "10.71.0.0/24", "front"]).ok();
+    room.call(&["network", "create", "--subnet", "10.72.0.0/24", "back"]).ok();
+    let both = [
+        "run",
+        "-d",
+        "--name",
+        "both",
+        "--network",
+        "name=front,alias=www,ip=10.71.0.9",
+        "--network",
+        "back",
+        "-p",
+        "127.0.0.1:18081:80",
+        "-e",
+        "NAME=both",
+        "./rootfs",
+        "sh",
+        "-c",
+        SERVE,
+    ];
+    room.call(&both).exits(0);
+    let start = |name: &str, network: &str| {
+        room.call(&["run", "-d", "--network", network, "--name", name, "./rootfs", "sleep", "1000"]).exits(0);
     };
-    for name in ["one", "two", "full", "gone"] {
-        start(name);
-    }
-    let folder = |name: &str| {
-        let id = room.call(&["inspect", "-f", "{{.Id}}", name]).ok();
-        room.data().join("containers").join(id.trim()).join("names")
+    start("in-front", "front");
+    start("in-back", "back");
+    let finds = |from: &str, name: &str, status: i32| {
+        room.call(&["exec", from, "ping", "-c", "1", "-W", "2", name]).exits(status).stdout
     };
-    room.call(&["exec", "full", "dd", "if=/dev/zero", "of=/etc/hosts", "bs=1M", "count=2"]).exits(0);
-    let spoilt = folder("gone").join("hosts");
-    std::fs::remove_file(&spoilt).expect("file");
-    std::fs::create_dir(&spoilt).expect("folder");
-    for name in ["three", "four", "five"] {
-        start(name);
-        for other in ["one", "two"] {
-            let hosts = room.call(&["exec", other, "cat", "/etc/hosts"]).ok();
-            assert!(hosts.contains(&format!("\t{name} ")), "{other}: {hosts}");
-        }
+    assert!(finds("in-front", "www", 0).contains("10.71.0.9"));
+    assert!(finds("in-back", "both", 0).contains("10.72.0."));
+    finds("in-back", "www", 1);
+    finds("in-back", "in-front", 1);
+    finds("both", "in-front", 0);
+    finds("both", "in-back", 0);
+    wait_for("an answer", || read_from("127.0.0.1:18081") == "from both\n");
+    assert_eq!(on_network(&room, "both", "front", "IPAddress"), "10.71.0.9");
+    assert!(on_network(&room, "both", "back", "IPAddress").starts_with("10.72.0."));
+    assert_eq!(room.call(&["ps", "--filter", "name=both", "--format", "{{.Networks}}"]).ok(), "front,back\n");
+
+    // The first one takes routes and ports with it, which the other one inherits.
+    room.call(&["network", "disconnect", "front", "both"]).ok();
+    finds("in-front", "both", 1);
+    finds("in-back", "both", 0);
+    let routes = room.call(&["exec", "both", "ip", "route"]).ok();
+    assert!(routes.contains("default via 10.72.0.1"), "{routes}");
+    wait_for("an answer", || read_from("127.0.0.1:18081") == "from both\n");
+    room.call(&["network", "disconnect", "front", "both"]).fails(1, "is not connected to it");
+    room.call(&["network", "connect", "--ip", "10.71.0.20", "--alias", "again", "front", "both"]).ok();
+    assert!(finds("in-front", "again", 0).contains("10.71.0.20"));
+    room.call(&["network", "connect", "front", "both"]).fails(1, "is connected to it already");
+    room.call(&["network", "connect", "--ip", "10.99.0.1", "front", "in-back"]).fails(125, "10.99.0.1");
+    assert_eq!(on_network(&room, "in-back", "back", "IPAddress").split('.').count(), 4);
+    let hosts = room.call(&["exec", "both", "cat", "/etc/hosts"]).ok();
+    assert!(hosts.contains("10.71.0.20\t") && !hosts.contains("10.71.0.9"), "{hosts}");
+
+    // A restart keeps them, and so does a stop; one that does not run can be connected as well.
+    room.call(&["restart", "-t", "0", "both"]).ok();
+    assert!(finds("in-front", "again", 0).contains("10.71.0.20"));
+    room.call(&["stop", "-t", "0", "both"]).ok();
+    room.call(&["network", "disconnect", "back", "both"]).ok();
+    room.call(&["network", "connect", "--alias", "third", "bridge", "both"])
+        .fails(125, "--network-alias third");
+    room.call(&["network", "connect", "bridge", "both"]).ok();
+    room.call(&["start", "both"]).ok();
+    finds("in-back", "both", 1);
+    finds("in-front", "both", 0);
+    wait_for("an answer", || read_from("127.0.0.1:18081") == "from both\n");
+    let document: serde_json::Value =
+        serde_json::from_str(&room.call(&["network", "inspect", "front"]).ok()).expect("JSON");
+    let addresses: Vec<_> = document[0]["Containers"].as_object().expect("containers").values().collect();
+    assert!(addresses.iter().any(|one| one["IPv4Address"] == "10.71.0.20/24"), "{document}");
+
+    for wrong in ["host", "none"] {
+        room.call(&["network", "connect", wrong, "both"]).fails(125, &format!("network {wrong}"));
     }
-    assert_eq!(std::fs::metadata(folder("full").join("hosts")).expect("file").len(), 2 << 20);
-    room.call(&["rm", "-f", "one", "two", "full", "gone", "three", "four", "five"]).exits(0);
-    room.call(&["network", "rm", "backend"]).ok();
+    room.call(&["run", "--rm", "--network", "front", "--network", "host", "./rootfs", "true"])
+        .fails(125, "--network host: with it there is no other one");
+    room.call(&["run", "--rm", "--network", "front", "--network", "front", "./rootfs", "true"])
+        .fails(125, "--network front: it is named twice");
+    room.call(&["run", "--rm", "--network", "name=front,colour=red", "./rootfs", "true"])
+        .fails(125, "colour=red");
+    room.call(&["rm", "-f", "both", "in-front", "in-back"]).ok();
+    room.call(&["network", "rm", "front", "back"]).ok();
+    room.assert_gone();
+}
+
+#[test]
+fn connecting_that_is_killed() {
+    let Some((room, _alone)) = room() else { return };
+    room.call(&["network", "create", "--subnet", "10.76.0.0/24", "front"]).ok();
+    room.call(&["network", "create", "--subnet", "10.77.0.0/24", "back"]).ok();
+    let start = ["run", "-d", "--network", "front", "--name", "one", "-p", "127.0.0.1:18082:80"];
+    room.call(&[&start[..], &["./rootfs", "sleep", "1000"]].concat()).exits(0);
+    let interfaces = || {
+        let said = room.call(&["exec", "one", "ip", "-4", "addr"]).ok();
+        said.lines().filter(|line| line.trim_start().starts_with("inet 10.7")).count()
+    };
+    for delay in delays(20, Duration::from_millis(60)) {
+        kill_after(&mut bare(&room, &["network", "connect", "back", "one"]), delay);
+        // Whatever was done of it, the same command does the rest, or says that all is done.
+        let connected = room.call(&["network", "connect", "back", "one"]);
+        assert!(connected.status == 0 || connected.stderr.contains("already"), "{}", connected.stderr);
+        assert_eq!(interfaces(), 2);
+        kill_after(&mut bare(&room, &["network", "disconnect", "back", "one"]), delay);
+        let disconnected = room.call(&["network", "disconnect", "back", "one"]);
+        assert!(
+            disconnected.status == 0 || disconnected.stderr.contains("is not connected"),
+            "{}",
+            disconnected.stderr
+        );
+        assert_eq!(interfaces(), 1);
+    }
+    room.call(&["rm", "-f", "one"]).ok();
+    // Everything has been given back.
+    let again = ["run", "--rm", "--network", "back", "--ip", "10.77.0.2", "-p", "127.0.0.1:18082:80"];
+    room.call(&[&again[..], &["./rootfs", "true"]].concat()).exits(0);
+    room.call(&["network", "rm", "front", "back"]).ok();
     room.assert_gone();
 }

@@ -292,3 +292,22 @@ fn several_at_once() {
     assert_eq!(fs::read_dir(room.data().join("layers")).expect("layers").count(), 1);
     room.assert_gone();
 }
+
+#[test]
+fn how_long_each_step_took() {
+    let Some(room) = Room::new() else { return };
+    let output = room.run(&["--timeline"], &["echo", "here"]).exits(0);
+    assert_eq!(output.stdout, "here\n");
+    for step in ["store", "image", "create", "prepare", "run", "cgroup::Make", "init::Clone", "remove"] {
+        assert!(output.stderr.lines().any(|line| line.ends_with(step)), "{step}: {}", output.stderr);
+    }
+    room.run(&["--timeline=trace.json"], &["true"]).ok();
+    let trace = fs::read_to_string(room.folder.join("trace.json")).expect("trace");
+    let trace: serde_json::Value = serde_json::from_str(&trace).expect("JSON");
+    let events = trace["traceEvents"].as_array().expect("events");
+    let run = events.iter().find(|event| event["name"] == "run").expect("run");
+    let clone = events.iter().find(|event| event["name"] == "init::Clone").expect("clone");
+    assert!(clone["ts"].as_f64() > run["ts"].as_f64() && clone["dur"].as_f64() < run["dur"].as_f64());
+    room.run(&["--timeline=none/trace.json"], &["true"]).fails(125, "--timeline=none/trace.json");
+    room.assert_gone();
+}

@@ -14,7 +14,8 @@
 //! }
 //! ```
 //!
-//! Everything may be left out. Without a model each interface is a plain pair, of which `ip` is the host's address.
+//! Everything may be left out. An interface may have a model of its own. Without any it is a plain pair, of which `ip` is the host's
+//! address.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
@@ -65,6 +66,7 @@ object! {
 
 object! {
     InterfaceDocument<'a> {
+        "model" => model: Option<Model<'a>>,
         "type" => kind: Option<Text<'a>>,
         "name" => name: Option<Text<'a>>,
         "peer_name" => peer_name: Option<Text<'a>>,
@@ -144,7 +146,10 @@ impl Netconf {
                 let network = network(model.as_ref())?;
                 for (index, interface) in interfaces.iter().enumerate() {
                     let field = format!("interfaces[{index}]");
-                    netconf.requests.push(request(&field, index, interface, &network)?);
+                    let own = interface.model.as_ref().map(|model| self::network(Some(model)));
+                    let own = own.transpose().map_err(|error| error.after(&field))?;
+                    let network = own.as_ref().unwrap_or(&network);
+                    netconf.requests.push(request(&field, index, interface, network)?);
                 }
             }
         }
@@ -183,6 +188,7 @@ fn user_mode(model: &Model<'_>, interfaces: &[InterfaceDocument<'_>]) -> Result<
         }
     };
     let InterfaceDocument {
+        model: own_model,
         kind,
         name,
         peer_name,
@@ -196,6 +202,7 @@ fn user_mode(model: &Model<'_>, interfaces: &[InterfaceDocument<'_>]) -> Result<
         ports: texts,
     } = interface;
     let others = [
+        ("model", own_model.is_some()),
         ("type", kind.is_some()),
         ("name", name.is_some()),
         ("peer_name", peer_name.as_ref().is_some_and(|name| &**name != "eth0")),
@@ -366,8 +373,20 @@ fn request(
     document: &InterfaceDocument<'_>,
     network: &NetworkRequest,
 ) -> Result<Request> {
-    let InterfaceDocument { kind, name, peer_name, ip, ips, peer_ip, peer_ips, mac, mtu, routes, ports } =
-        document;
+    let InterfaceDocument {
+        model: _,
+        kind,
+        name,
+        peer_name,
+        ip,
+        ips,
+        peer_ip,
+        peer_ips,
+        mac,
+        mtu,
+        routes,
+        ports,
+    } = document;
     let is_pair = network.kind.is_pair();
     let expected = if is_pair { "veth" } else { network.kind.name() };
     if let Some(kind) = kind.as_ref().filter(|kind| &***kind != expected) {

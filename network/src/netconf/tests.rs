@@ -143,3 +143,19 @@ fn what_cannot_be_is_refused_by_its_field() {
         refused(r#"{"model": {"type": "bridge"}, "interfaces": [{}, {"ports": ["8080:80", "80:x"]}]}"#);
     assert!(port.starts_with("interfaces[1].ports[1]: port \"80:x\": "), "{port}");
 }
+
+#[test]
+fn interfaces_have_models_of_their_own() {
+    let netconf = parse(
+        r#"{"model": {"type": "bridge"}, "interfaces": [
+            {"model": {"type": "bridge", "bridge_name": "front0"}}, {"model": {"type": "macvlan", "parent": "eth7"}}, {}
+        ]}"#,
+    );
+    let names: Vec<_> =
+        netconf.requests.iter().map(|one| (one.network.name.as_str(), one.name.as_str())).collect();
+    assert_eq!(names, [("front0", "eth0"), ("macvlan-eth7", "eth1"), (DEFAULT_BRIDGE, "eth2")]);
+    let wrong = refused(r#"{"interfaces": [{}, {"model": {"type": "bridge", "parent": "eth0"}}]}"#);
+    assert_eq!(wrong, "interfaces[1]: model.parent: not with the type bridge");
+    let wrong = refused(r#"{"model": {"type": "pasta"}, "interfaces": [{"model": {"type": "bridge"}}]}"#);
+    assert_eq!(wrong, "interfaces[0].model: not with the type pasta");
+}

@@ -134,8 +134,10 @@ pub(super) fn set_up(
         attached: None,
         warnings: Vec::new(),
     };
-    let done = step::compile(making.prepared)
-        .try_for_each(|step| step.apply(&mut making).map_err(|error| error.or_kind(step.kind())));
+    let done = step::compile(making.prepared).try_for_each(|step| {
+        let applied = options.observer.watch(step.name(), || step.apply(&mut making));
+        applied.map_err(|error| error.or_kind(step.kind()))
+    });
     // This closes what is open: undoing needs free descriptors.
     let Making { replanned, directory, cgroup, unit, init, record, warnings, .. } = making;
     warnings.into_iter().for_each(&mut *warn);

@@ -56,7 +56,9 @@ pub use network::Network;
 pub use networks::Networks;
 #[cfg(feature = "network")]
 #[doc(hidden)]
-pub use networks::{CniNetwork, CniSettings, STORE, check_attachments, collect_garbage, worded};
+pub use networks::{
+    CniNetwork, CniSettings, STORE, check_attachments, collect_garbage, connect, disconnect, worded,
+};
 pub use options::{CommandLine, CreateOptions, ExecOptions};
 pub use process::{Process, resize_terminal};
 pub use processes::pids;

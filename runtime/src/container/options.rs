@@ -1,6 +1,9 @@
 //! Options for a container, and for one more program in it.
 
+use std::fmt;
 use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Instant;
 
 use rustix::process::{Gid, Uid};
 
@@ -50,8 +53,30 @@ pub struct CreateOptions {
     pub(super) network: Receiver,
     #[doc(hidden)]
     pub networks: Option<Networks>,
+    pub(super) observer: Observer,
     #[doc(hidden)]
     pub line: CommandLine,
+}
+
+/// Who hears of each step when it has ended: its name, and when it began.
+#[derive(Clone, Default)]
+pub(super) struct Observer(Option<Arc<dyn Fn(&'static str, Instant) + Send + Sync>>);
+
+impl Observer {
+    /// Does a step. The clock is read for an observer alone.
+    pub fn watch<T>(&self, name: &'static str, step: impl FnOnce() -> T) -> T {
+        let Some(observer) = &self.0 else { return step() };
+        let began = Instant::now();
+        let done = step();
+        observer(name, began);
+        done
+    }
+}
+
+impl fmt::Debug for Observer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Observer").field(&self.0.is_some()).finish()
+    }
 }
 
 /// Further options of the command line. Programs that embed the library use descriptors instead of these sockets and
@@ -129,6 +154,13 @@ impl CreateOptions {
         self
     }
 
+    /// Calls `observe` behind each of the runtime's steps with its name and the moment at which it began: for whoever wants to know how
+    /// long they take.
+    pub fn observe(mut self, observe: impl Fn(&'static str, Instant) + Send + Sync + 'static) -> Self {
+        self.observer = Observer(Some(Arc::new(observe)));
+        self
+    }
+
     /// The source of its root file system, instead of `root.path`.
     pub fn root(mut self, root: impl Into<RootSource>) -> Self {
         self.root = root.into();
@@ -157,7 +189,7 @@ impl CreateOptions {
     /// });
     /// # drop(options);
     /// ```
-    pub fn network<E: std::fmt::Display>(
+    pub fn network<E: fmt::Display>(
         mut self,
         configure: impl FnOnce(Network) -> Result<(), E> + Send + 'static,
     ) -> Self {

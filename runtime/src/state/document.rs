@@ -56,6 +56,19 @@ impl StateDirectory {
         self.write_document(document).and_then(|()| self.publish())
     }
 
+    /// Replaces the record atomically; the configuration stays as it stands in `document`, the text before.
+    ///
+    /// # Errors
+    /// There is none in it; it cannot be written.
+    pub fn replace_record(&self, record: &Record, document: &[u8]) -> Result<()> {
+        let config = find_config(document).and_then(|place| {
+            let text = std::str::from_utf8(&document[place + CONFIG.len() - 1..]).ok()?;
+            text.trim_end().strip_suffix('}')
+        });
+        let config = config.ok_or_else(|| Error::new("state.json: it has no configuration"))?;
+        self.store(record, config).and_then(|()| self.publish())
+    }
+
     /// Renames what was written to state.json.
     pub fn publish(&self) -> Result<()> {
         rustix::fs::renameat(&self.directory, NEW, &self.directory, STATE)

@@ -169,7 +169,10 @@ fn is_wanted(row: &Row, filters: &Filters, ancestors: &[ImageRecord]) -> bool {
         && filters.all("label", |value| is_labelled(&labels, value))
         && filters.any("ancestor", |_| ancestors.iter().any(|image| Some(&image.id) == record.image_id()))
         && filters.any("volume", is_mounted)
-        && filters.any("network", |value| network_name(&record.options.network.mode) == value)
+        && filters.any("network", |value| {
+            let network = &record.options.network;
+            network_name(&network.mode) == value || network.names().iter().any(|name| name == value)
+        })
         && filters.any("is-task", |value| value == "false")
         && ports("expose")
         && ports("publish")

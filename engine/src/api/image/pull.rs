@@ -79,6 +79,7 @@ fn import(daemon: &Daemon, exchange: &mut Exchange<'_>, platform: Option<Platfor
         platform: platform.unwrap_or_else(Platform::of_machine),
         message: Some(message),
         execution,
+        expected: None,
     };
     let record = import_tar(&daemon.store, exchange.body(), imported)?;
     let mut stream = exchange.stream("application/json")?;

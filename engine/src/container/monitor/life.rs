@@ -15,7 +15,7 @@ use super::{Beginning, Monitored, socket_path, waiting};
 use crate::container::event::{Happening, note};
 use crate::container::log::Log;
 use crate::container::loss::{UNKNOWN, record_loss};
-use crate::container::neighbours::refresh_names;
+use crate::container::neighbours::announce;
 use crate::container::options::Restart;
 use crate::container::own::forget_state;
 use crate::container::record::{ContainerRecord, Exit, Progress, is_stopped};
@@ -38,7 +38,7 @@ pub fn live(mut monitored: Monitored, beginning: Beginning, first: UnixStream) -
             return refuse(&mut monitored, &error, tell);
         }
     };
-    match supervise(&monitored, beginning, &folder, &mut watch) {
+    match supervise(&mut monitored, beginning, &folder, &mut watch) {
         Ok(Some(exit)) => {
             let given_up = monitored.give_up();
             let told = watch.take_leave(&encode(Kind::Ended, &[exit.status]));
@@ -52,7 +52,7 @@ pub fn live(mut monitored: Monitored, beginning: Beginning, first: UnixStream) -
 
 /// One run after the other, until the last one's end; `None` if nobody started it.
 fn supervise(
-    monitored: &Monitored,
+    monitored: &mut Monitored,
     beginning: Beginning,
     folder: &Path,
     watch: &mut Watch,
@@ -81,6 +81,8 @@ fn supervise(
             return Ok(Some(settled));
         }
         beginning = Beginning::Again;
+        // Limits and networks may be others by now.
+        monitored.record = ContainerRecord::of(&monitored.folder)?;
         watch.is_started = false;
     }
 }
@@ -113,7 +115,7 @@ fn run(
             }
         },
     };
-    let went = begin_program(monitored, beginning, &served, watch)
+    let went = begin_program(monitored, beginning, &mut served, watch)
         .and_then(|()| watch.serve(&mut served, monitored))
         .and_then(|()| watch.failure.take().map_or(Ok(()), Err));
     watch.finish_log();
@@ -127,12 +129,11 @@ fn run(
         }
         Err(error) => Err(error),
     };
-    let root = served.root.take();
+    let (root, _) = (served.root.take(), served.naming.take());
     // What cannot be deleted now is deleted by the next command.
     let deleted = served.container.delete(true);
     drop(root);
-    // The next one that comes or goes writes them as well.
-    let _ = refresh_names(&monitored.store, &monitored.record);
+    announce(&monitored.store, &monitored.record.options.network);
     let ended = ended?;
     deleted?;
     Ok(ended)
@@ -142,11 +143,14 @@ fn run(
 fn begin_program(
     monitored: &Monitored,
     beginning: Beginning,
-    served: &Served,
+    served: &mut Served,
     watch: &mut Watch,
 ) -> Result<()> {
     // The program may look for others at once.
-    if let Err(error) = refresh_names(&monitored.store, &monitored.record) {
+    announce(&monitored.store, &monitored.record.options.network);
+    if !monitored.record.options.network.names().is_empty()
+        && let Err(error) = served.begin_naming(monitored)
+    {
         watch.say_to_all(&encode(Kind::Warning, error.to_string().as_bytes()));
     }
     for warning in served.container.warnings() {

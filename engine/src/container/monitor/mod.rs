@@ -10,6 +10,7 @@ mod health;
 mod input;
 pub mod keeper;
 mod life;
+mod names;
 mod output;
 mod protocol;
 mod served;

@@ -46,10 +46,12 @@ pub enum Kind {
     Ended,
     /// To a client: the program has ended with this status, and may be started again.
     Exited,
+    /// From a client: the container is on a network with names. To a client: it is answered for them.
+    Names,
 }
 
 impl Kind {
-    const ALL: [Kind; 13] = [
+    const ALL: [Kind; 14] = [
         Kind::Hello,
         Kind::Start,
         Kind::Input,
@@ -63,6 +65,7 @@ impl Kind {
         Kind::Warning,
         Kind::Ended,
         Kind::Exited,
+        Kind::Names,
     ];
 }
 

@@ -9,6 +9,7 @@ use pillbox::{Container, Root, Stdio};
 
 use super::Monitored;
 use super::input::Input;
+use super::names::Naming;
 use super::output::{Output, Pipes};
 use crate::container::own::forget_state;
 use crate::container::prepare::{Prepared, prepare};
@@ -27,6 +28,8 @@ pub struct Served {
     waiting: Option<JoinHandle<pillbox::Result<u8>>>,
     /// Whoever keeps it decides when an overlay's changes are synced: after the end is recorded.
     pub root: Option<Arc<OwnedFd>>,
+    /// Who answers it for names, if it is on networks that have some.
+    pub naming: Option<Naming>,
 }
 
 /// Makes the container, whose program waits.
@@ -74,6 +77,7 @@ pub fn make(monitored: &Monitored, folder: &Path) -> Result<Served> {
         terminal,
         waiting: None,
         root,
+        naming: None,
     })
 }
 
@@ -88,10 +92,21 @@ pub fn find(monitored: &Monitored, folder: &Path) -> Result<Served> {
         false => Pipes::in_folder(folder).open()?,
     };
     let ended = container.pidfd()?;
-    Ok(Served { ended, container, outputs, input: None, terminal: None, waiting, root: None })
+    Ok(Served { ended, container, outputs, input: None, terminal: None, waiting, root: None, naming: None })
 }
 
 impl Served {
+    /// Has somebody answer the container for names, if nobody does.
+    ///
+    /// # Errors
+    /// Nobody can.
+    pub fn begin_naming(&mut self, monitored: &Monitored) -> Result<()> {
+        if self.naming.is_none() {
+            self.naming = Some(Naming::begin(monitored, &self.container)?);
+        }
+        Ok(())
+    }
+
     /// How it has ended, with a status as a shell shows it.
     ///
     /// # Errors

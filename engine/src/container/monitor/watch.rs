@@ -244,6 +244,10 @@ impl Watch {
                     Err(error) => self.failure = Some(error),
                 }
             }
+            Kind::Names => match served.begin_naming(monitored) {
+                Ok(()) => self.clients[index].say(&encode(Kind::Names, b"")),
+                Err(error) => self.clients[index].say(&encode(Kind::Warning, error.to_string().as_bytes())),
+            },
             Kind::Input => {
                 if let Some(input) = &mut served.input {
                     input.add(payload);

@@ -2,6 +2,7 @@
 //! the files by which it finds names.
 
 mod cni;
+mod connection;
 mod names;
 mod netconf;
 mod upkeep;
@@ -24,6 +25,7 @@ use crate::spawn::names::FILES;
 use crate::state::{NetworkRecord, StateDirectory};
 
 pub use cni::{CniNetwork, CniSettings};
+pub use connection::{connect, disconnect};
 pub use netconf::STORE;
 pub use upkeep::{check_attachments, collect_garbage};
 

@@ -8,7 +8,7 @@ use pillbox_network::attach::{self, Owner, Reserved};
 use pillbox_network::detach;
 use pillbox_network::host::Host;
 use pillbox_network::store::Store;
-use pillbox_network::{Holder, Request, attachment_key};
+use pillbox_network::{Holder, Interface, Request, attachment_key};
 
 use super::{port_text, worded};
 use crate::container::network::Network;
@@ -32,15 +32,7 @@ pub fn reserve(
     namespace: Option<String>,
     warnings: &mut Vec<Warning>,
 ) -> Result<Own> {
-    let path = directory.path().display().to_string();
-    let status = rustix::fs::fstat(directory.folder()).context(|| format!("stat of {path}"))?;
-    let id = directory.id().as_str();
-    let owner = Owner {
-        key: attachment_key(&path, id),
-        name: id.to_string(),
-        holder: Holder { path, device: status.st_dev, inode: status.st_ino },
-        namespace,
-    };
+    let owner = owner(directory, namespace)?;
     let open = || Ok((Store::open(Path::new(STORE))?, Host::open()?));
     let (store, mut host) = open().map_err(worded)?;
     directory.note(Entry::Network, owner.key.as_ref())?;
@@ -49,6 +41,29 @@ pub fn reserve(
     let said = notes.iter().map(|note| Warning::new(WarningKind::HostChanged, format_args!("{note}")));
     warnings.extend(said);
     Ok(Own { store, host, reserved: reserved.map_err(worded)? })
+}
+
+/// Whose the interfaces of the container with that state folder are.
+pub fn owner(directory: &StateDirectory, namespace: Option<String>) -> Result<Owner> {
+    let path = directory.path().display().to_string();
+    let status = rustix::fs::fstat(directory.folder()).context(|| format!("stat of {path}"))?;
+    let id = directory.id().as_str();
+    let (key, name) = (attachment_key(&path, id), id.to_string());
+    Ok(Owner { key, name, holder: Holder { path, device: status.st_dev, inode: status.st_ino }, namespace })
+}
+
+/// What state.json says of an interface.
+pub fn record_of(interface: &Interface) -> NetworkRecord {
+    let strings = |list: &mut dyn Iterator<Item = String>| list.collect::<Vec<_>>().into();
+    NetworkRecord {
+        interface: interface.name.clone(),
+        network: interface.network.clone(),
+        mac: interface.mac.clone(),
+        addresses: strings(&mut interface.addresses.iter().map(|address| address.to_string())),
+        ports: strings(
+            &mut interface.ports.iter().map(|published| port_text(published.port.host_ip, &published.port)),
+        ),
+    }
 }
 
 impl Own {
@@ -68,21 +83,7 @@ impl Own {
 
     /// What state.json says of the interfaces.
     pub fn records(&self) -> Vec<NetworkRecord> {
-        let strings = |list: &mut dyn Iterator<Item = String>| list.collect::<Vec<_>>().into();
-        let interfaces = self.reserved.attachment.interfaces.iter();
-        let record = interfaces.map(|interface| NetworkRecord {
-            interface: interface.name.clone(),
-            network: interface.network.clone(),
-            mac: interface.mac.clone(),
-            addresses: strings(&mut interface.addresses.iter().map(|address| address.to_string())),
-            ports: strings(
-                &mut interface
-                    .ports
-                    .iter()
-                    .map(|published| port_text(published.port.host_ip, &published.port)),
-            ),
-        });
-        record.collect()
+        self.reserved.attachment.interfaces.iter().map(record_of).collect()
     }
 }
 

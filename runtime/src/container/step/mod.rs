@@ -38,6 +38,12 @@ pub(super) trait Step: Sync {
         true
     }
 
+    /// As an [`Observer`](super::options::Observer) hears it: room and name, `network::Reserve`.
+    fn name(&self) -> &'static str {
+        let name = std::any::type_name::<Self>();
+        name.split_once("::step::").map_or(name, |(_, name)| name)
+    }
+
     /// Does it. Before it makes anything that outlives a killed runtime, it notes that in the journal.
     ///
     /// # Errors

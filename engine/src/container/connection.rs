@@ -1,0 +1,186 @@
+//! A container is connected to a network, or disconnected from one, whether it runs or not.
+
+use std::io::{Read, Write};
+use std::time::Duration;
+
+use pillbox::Root;
+use pillbox::state::NetworkRecord as Interface;
+
+use super::event::{Happening, note};
+use super::exposed::ports_to_publish;
+use super::monitor::{Decoder, Hello, Kind, VERSION, connect as reach_monitor, encode, encode_value};
+use super::neighbours::{announce, check_names_on_networks};
+use super::network::{NetworkFacts, compile_connection, compile_network, parse_network, runtime_name};
+use super::options::{Connection, Network, NetworkMode, USUAL};
+use super::record::ContainerRecord;
+use super::rename::lock;
+use super::status::{Status, open};
+use crate::error::{Error, Result};
+use crate::store::{ContainerFolder, Store};
+
+/// How long a monitor is waited for.
+const PATIENCE: Duration = Duration::from_secs(5);
+
+/// Connects a container to a network; one that runs at once.
+///
+/// # Errors
+/// It is on that network already, or cannot be; something that is asked for cannot be had. Everything is as before then.
+pub fn connect(
+    store: &Store,
+    folder: &ContainerFolder,
+    mut connection: Connection,
+    warn: &mut dyn FnMut(&str),
+) -> Result<()> {
+    let _lock = lock(folder)?;
+    let mut record = ContainerRecord::of(folder)?;
+    check_mode(&record)?;
+    let mut wanted = record.options.network.clone();
+    let mut connections = wanted.connections();
+    if connection.network != USUAL {
+        connection.network = store.networks().find(&connection.network)?.name;
+    }
+    let name = connection.network.clone();
+    // It is not removed meanwhile.
+    let _network = (name != USUAL).then(|| store.networks().lock(&name)).transpose()?;
+    let is_recorded = connections.iter().any(|known| known.network == name);
+    if !is_recorded {
+        connections.push(connection.clone());
+    }
+    wanted.set_connections(connections);
+    let facts = NetworkFacts::look(store, &wanted)?;
+    let named = facts.named.iter().find(|record| record.name == name);
+    let link = runtime_name(named);
+    let interfaces = interfaces(store, folder)?;
+    let is_made = interfaces.as_ref().is_none_or(|all| all.iter().any(|one| one.network == link));
+    if is_recorded && is_made {
+        return Err(Error::conflict(format!(
+            "network {name}: container {} is connected to it already",
+            record.name
+        )));
+    }
+    let mut options = record.options.clone();
+    options.network = wanted.clone();
+    check_names_on_networks(&record.name, &options)?;
+    parse_network(&compile_network(&record.execution, &wanted, &facts)?, folder.names())?;
+    let root = Root::at(&store.place().runtime);
+    let id = pillbox::ContainerId::new(folder.id.as_str())?;
+    if let Some(interfaces) = interfaces.as_ref().filter(|_| !is_made) {
+        let is_published = interfaces.iter().any(|interface| !interface.ports.is_empty());
+        let can_publish = named
+            .is_none_or(|record| record.driver == crate::store::NetworkDriver::Bridge && !record.internal);
+        let published = match is_published || !can_publish {
+            true => Vec::new(),
+            false => ports_to_publish(&record.execution, &wanted)?,
+        };
+        let document = compile_connection(&wanted, &connection, &published, &facts)?;
+        let networks = parse_network(&document, folder.names())?;
+        for warning in pillbox::container::connect(&root, &id, &networks)? {
+            warn(&warning.to_string());
+        }
+    }
+    record.options.network = wanted;
+    if let Err(error) = record.write(folder) {
+        if let Some(made) = find_interface(store, folder, &link)?.filter(|_| interfaces.is_some()) {
+            pillbox::container::disconnect(&root, &id, &made.interface, &folder.names())?;
+        }
+        return Err(error);
+    }
+    announce(store, &record.options.network);
+    note(store, &record, &Happening::Connect(name.clone()));
+    if interfaces.is_some() && name != USUAL && !tell_monitor(store, folder)? {
+        warn(&format!(
+            "container {}: it has no monitor that would answer it for names: others find it by its name, but not it others",
+            record.name
+        ));
+    }
+    Ok(())
+}
+
+/// Disconnects a container from a network; one that runs at once.
+///
+/// # Errors
+/// It is not on that network; something could not be undone.
+pub fn disconnect(store: &Store, folder: &ContainerFolder, name: &str) -> Result<()> {
+    let _lock = lock(folder)?;
+    let mut record = ContainerRecord::of(folder)?;
+    check_mode(&record)?;
+    let before = record.options.network.clone();
+    // Also from one that is gone meanwhile, by its name.
+    let found = if name == USUAL { None } else { Some(store.networks().find(name)) };
+    let named = found.and_then(Result::ok);
+    let name = named.as_ref().map_or(name, |record| record.name.as_str());
+    let mut connections = before.connections();
+    let is_recorded = connections.iter().any(|known| known.network == name);
+    connections.retain(|known| known.network != name);
+    let made = match named.is_some() || name == USUAL {
+        true => find_interface(store, folder, &runtime_name(named.as_ref()))?,
+        false => None,
+    };
+    if !is_recorded && made.is_none() {
+        return Err(Error::conflict(format!(
+            "network {name}: container {} is not connected to it",
+            record.name
+        )));
+    }
+    if let Some(made) = made {
+        let root = Root::at(&store.place().runtime);
+        let id = pillbox::ContainerId::new(folder.id.as_str())?;
+        pillbox::container::disconnect(&root, &id, &made.interface, &folder.names())?;
+    }
+    record.options.network.set_connections(connections);
+    record.write(folder)?;
+    announce(store, &before);
+    note(store, &record, &Happening::Disconnect(name.to_string()));
+    Ok(())
+}
+
+fn check_mode(record: &ContainerRecord) -> Result<()> {
+    let Network { mode, .. } = &record.options.network;
+    let why = match mode {
+        NetworkMode::Host => "the host's",
+        NetworkMode::Container(_) => "another container's",
+        NetworkMode::Default | NetworkMode::None | NetworkMode::Named(_) => return Ok(()),
+    };
+    Err(Error::conflict(format!(
+        "container {}: its network is {why}: only one with a network of its own can be connected",
+        record.name
+    )))
+}
+
+/// The interfaces of a container that runs.
+fn interfaces(store: &Store, folder: &ContainerFolder) -> Result<Option<Vec<Interface>>> {
+    if !Status::of(store, folder)?.is_alive() || open(store, &folder.id)?.is_none() {
+        return Ok(None);
+    }
+    let id = pillbox::ContainerId::new(folder.id.as_str())?;
+    let state = Root::at(&store.place().runtime).find(&id)?.load()?;
+    Ok(Some(state.network.0))
+}
+
+fn find_interface(store: &Store, folder: &ContainerFolder, link: &str) -> Result<Option<Interface>> {
+    let interfaces = interfaces(store, folder)?.unwrap_or_default();
+    Ok(interfaces.into_iter().find(|interface| interface.network == link))
+}
+
+/// Has a container's monitor answer for names, if it does not yet; whether there is one that does.
+fn tell_monitor(store: &Store, folder: &ContainerFolder) -> Result<bool> {
+    let Some(mut stream) = reach_monitor(store, &folder.id)? else { return Ok(false) };
+    stream.set_read_timeout(Some(PATIENCE))?;
+    let hello = Hello { version: VERSION, output: false, input: false };
+    stream.write_all(&encode_value(Kind::Hello, &hello))?;
+    stream.write_all(&encode(Kind::Names, b""))?;
+    let (mut decoder, mut buffer) = (Decoder::default(), [0; 1024]);
+    loop {
+        // One of an earlier version hangs up.
+        let length = match stream.read(&mut buffer) {
+            Ok(0) | Err(_) => return Ok(false),
+            Ok(length) => length,
+        };
+        decoder.add(&buffer[..length]);
+        while let Some((kind, _)) = decoder.next_frame()? {
+            if kind == Kind::Names {
+                return Ok(true);
+            }
+        }
+    }
+}
