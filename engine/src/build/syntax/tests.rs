@@ -65,7 +65,7 @@ fn heredocs_follow_their_line() {
         wrong("FROM a\nRUN <<EOF\nx\n"),
         (2, "the heredoc EOF has no end: a line EOF is missing".into())
     );
-    assert_eq!(run_of(&super::parse("FROM a\nRUN echo x<<EOF").unwrap().instructions[1]).heredocs.len(), 0);
+    assert_eq!(run_of(&parse("FROM a\nRUN echo x<<EOF").unwrap().instructions[1]).heredocs.len(), 0);
 }
 
 #[test]
