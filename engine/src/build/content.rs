@@ -10,7 +10,7 @@ use crate::layer::pipe;
 use crate::layer::tar::{Archive, Entry, EntryKind};
 
 /// The most files that are remembered one by one.
-const FILES_MAX: usize = 20_000;
+const FILES_MAX: usize = 2_000;
 
 /// What a tar has in it.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -37,7 +37,7 @@ pub fn export(
     options: &BuildOptions,
     vertex: &Vertex<'_>,
 ) -> Result<Built> {
-    let Completed { stages, blobs, mut kept } = completed;
+    let Completed { stages, is_new: _, blobs, mut kept } = completed;
     let finished =
         |index: &usize| stages.get(index).ok_or_else(|| Error::invalid("a stage was not carried out"));
     let target = finished(&graph.target)?;

@@ -107,9 +107,10 @@ pub fn build(
     }
     let completed =
         Work::run(store, &graph, (&context, &named), options, &progress, cancellation).map_err(fail)?;
+    let is_new = completed.is_new;
     let built =
         output::write(store, &graph, completed, options, &progress).map_err(|error| fail(error.into()))?;
-    if store.build_cache().trim()? {
+    if is_new && store.build_cache().trim()? {
         let removals = store.removals()?;
         removals.collect_all(|| crate::container::ContainerRecord::layers_in_use(store))?;
     }

@@ -8,6 +8,7 @@ mod run;
 mod stage;
 
 use std::collections::BTreeMap;
+use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
 
 pub use chain::{Chain, Made};
@@ -40,6 +41,8 @@ pub struct Work<'a> {
     pub cancellation: &'a Cancellation,
     finished: Mutex<BTreeMap<usize, std::result::Result<Arc<Finished>, Aborted>>>,
     changed: Condvar,
+    /// Whether a step was done.
+    is_new: AtomicBool,
     /// Tars of the target's layers.
     blobs: BlobBatch,
     kept: Mutex<Vec<CompleteBlob>>,
@@ -64,6 +67,8 @@ struct Aborted;
 pub struct Completed {
     /// By their places in the graph.
     pub stages: BTreeMap<usize, Arc<Finished>>,
+    /// Whether a step was done that was not remembered.
+    pub is_new: bool,
     /// Where more of them come from.
     pub blobs: BlobBatch,
     /// Tars of layers of the target, which are blobs already but for their names.
@@ -93,6 +98,7 @@ impl<'a> Work<'a> {
             cancellation,
             finished: Mutex::default(),
             changed: Condvar::new(),
+            is_new: AtomicBool::new(false),
             blobs: store.blobs().begin_batch()?,
             kept: Mutex::default(),
             materials: Mutex::default(),
@@ -128,7 +134,7 @@ impl<'a> Work<'a> {
         let stages = finished.into_iter().filter_map(|(index, done)| Some((index, done.ok()?))).collect();
         refuse_cancelled(cancellation)?;
         let kept = work.kept.into_inner().unwrap_or_else(PoisonError::into_inner);
-        Ok(Completed { stages, blobs: work.blobs, kept })
+        Ok(Completed { stages, is_new: work.is_new.into_inner(), blobs: work.blobs, kept })
     }
 
     /// Waits for an earlier stage.

@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 use std::io::Write;
 use std::sync::PoisonError;
+use std::sync::atomic::Ordering;
 
 use super::chain::{Chain, Made};
 use super::copy::Prepared as PreparedCopy;
@@ -120,6 +121,7 @@ impl Work<'_> {
             }
             vertex.note(format!("not cached: {}", self.reason(&keys, circumstances)?));
         }
+        self.is_new.store(true, Ordering::Relaxed);
         let layer = self.store.layers().begin()?;
         match (&step.action, prepared) {
             (Action::Run(run), Prepared::Run(prepared)) => {
