@@ -97,8 +97,9 @@ impl Credentials {
     /// A file is broken, or a helper failed.
     pub fn find(&self, repository: &Repository) -> Result<Option<Credential>> {
         let wanted = key_of(&repository.registry);
-        let is_for =
-            |registry: &Option<String>| registry.as_ref().is_none_or(|known| host_of(&key_of(known)) == host_of(&wanted));
+        let is_for = |registry: &Option<String>| {
+            registry.as_ref().is_none_or(|known| host_of(&key_of(known)) == host_of(&wanted))
+        };
         if let Some((_, given)) = self.given.iter().find(|(registry, _)| is_for(registry)) {
             return Ok(Some(given.clone()));
         }
