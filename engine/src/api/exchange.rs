@@ -2,6 +2,7 @@
 
 use std::io::{Read, Result as IoResult, Write};
 use std::os::unix::net::UnixStream;
+use std::time::Duration;
 
 use serde::de::DeserializeOwned;
 use serde_json::Value;
@@ -17,6 +18,12 @@ pub const API_VERSION_MIN: &str = "1.24";
 
 /// The most bytes of a JSON document that a client sends.
 const DOCUMENT_MAX: u64 = 4 << 20;
+
+/// A client that loses what has come with the head of an answer when it takes the connection over.
+const READS_AHEAD: &str = "docker-sdk-python/";
+
+/// How long it has to read the head alone.
+const HEAD_START: Duration = Duration::from_millis(20);
 
 /// What is answered to a request.
 #[derive(Debug)]
@@ -250,6 +257,9 @@ impl<'c> Exchange<'c> {
         self.progress = Progress::Last;
         self.head.keeps_alive = false;
         (&mut &*self.connection).write_all(head.as_bytes())?;
+        if self.head.header("user-agent").is_some_and(|agent| agent.starts_with(READS_AHEAD)) {
+            std::thread::sleep(HEAD_START);
+        }
         let empty = Body::new(Vec::new(), self.connection, Length::Known(0), false);
         Ok(std::mem::replace(&mut self.body, empty).into_rest())
     }

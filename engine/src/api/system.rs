@@ -111,7 +111,7 @@ pub fn info(daemon: &Daemon, _: &mut Exchange<'_>) -> Outcome<Reply> {
         "NGoroutines": std::fs::read_dir("/proc/self/task").map_or(0, Iterator::count),
         "NEventsListener": 0,
         "SystemTime": rfc3339(Moment::now()),
-        "LoggingDriver": "local",
+        "LoggingDriver": "json-file",
     });
     let rest = json!({
         "CgroupDriver": "cgroupfs",

@@ -11,7 +11,7 @@ use crate::api::fault::{Fault, Outcome};
 use crate::command::{Volumes, remove_container};
 use crate::container::monitor::{Kind as Frame, Size, connect, encode_value};
 use crate::container::{
-    ContainerRecord, Happening, Patience, Status, Taken, inspect as document, note, open_running,
+    ContainerRecord, Happening, LogDriver, Patience, Status, Taken, inspect as document, note, open_running,
     rename as give_name, signal as send, start_detached, stop as stop_container, take,
 };
 use crate::error::{Error, Kind};
@@ -21,6 +21,11 @@ use crate::store::ContainerFolder;
 pub fn inspect(daemon: &Daemon, exchange: &mut Exchange<'_>) -> Outcome<Reply> {
     let (folder, record) = named(daemon, exchange)?;
     let mut document = document(&daemon.store, &folder)?;
+    // Docker's SDK reads the logs of drivers that it knows alone, and box's own is read in the same way.
+    let driver = &mut document["HostConfig"]["LogConfig"]["Type"];
+    if driver == LogDriver::Local.name() {
+        *driver = LogDriver::JsonFile.name().into();
+    }
     if exchange.head.query.is_set("size") {
         let (own, whole) = super::list::sizes(&daemon.store, &folder, &record);
         (document["SizeRw"], document["SizeRootFs"]) = (own.into(), whole.into());
