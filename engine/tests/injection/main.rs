@@ -140,7 +140,6 @@ fn run(request: Request) -> Result<bool, String> {
             }
         }
     }
-    place.remove();
     Ok(report.print())
 }
 

@@ -230,9 +230,11 @@ impl Place {
             let _ = fs::remove_dir(cgroup.join(name));
         }
     }
+}
 
+impl Drop for Place {
     /// Nothing stays on the machine.
-    pub fn remove(&self) {
+    fn drop(&mut self) {
         for pid in processes() {
             tracer::kill(pid);
         }
