@@ -6,7 +6,9 @@ use std::fs::File;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 
-use rustix::fs::{AtFlags, Dir, FileType, Gid, Mode, OFlags, Stat, Timespec, Timestamps, Uid, XattrFlags};
+use rustix::fs::{
+    AtFlags, Dir, FileType, Gid, Mode, OFlags, RenameFlags, Stat, Timespec, Timestamps, Uid, XattrFlags,
+};
 use rustix::io::Errno;
 
 use super::node::set_mode;
@@ -24,6 +26,35 @@ const DEPTH_MAX: usize = 200;
 pub fn copy_tree(from: impl AsFd, to: impl AsFd, keeps_owners: bool) -> Result<()> {
     let mut copy = Copy { keeps_owners, links: HashMap::new(), to: to.as_fd() };
     copy.folder(from.as_fd(), to.as_fd(), &mut Vec::new())
+}
+
+/// Moves what is in a folder into another one, and then the first one's owner, mode and attributes to it. What the other one has by
+/// the same name stays. Done once more after it was interrupted, it goes on.
+///
+/// # Errors
+/// Something cannot be moved.
+pub fn move_tree(from: impl AsFd, to: impl AsFd, keeps_owners: bool) -> Result<()> {
+    let (from, to) = (from.as_fd(), to.as_fd());
+    let status = rustix::fs::fstat(from)?;
+    let copy = Copy { keeps_owners, links: HashMap::new(), to };
+    if !keeps_owners {
+        // Whoever has no rights needs those of the folders' owner.
+        for folder in [from, to] {
+            rustix::fs::fchmod(folder, Mode::from_raw_mode(status.st_mode & 0o7777) | Mode::RWXU)?;
+        }
+    }
+    for entry in Dir::read_from(from).context(|| "read")? {
+        let entry = entry.context(|| "read")?;
+        let name = entry.file_name();
+        if name == c"." || name == c".." {
+            continue;
+        }
+        match rustix::fs::renameat_with(from, name, to, name, RenameFlags::NOREPLACE) {
+            Ok(()) | Err(Errno::EXIST) => {}
+            Err(errno) => return Err(errno).context(|| format!("move {}", name.to_string_lossy())),
+        }
+    }
+    copy.apply(from, to, &status)
 }
 
 struct Copy<'a> {

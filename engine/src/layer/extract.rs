@@ -7,6 +7,7 @@ use rustix::fs::{AtFlags, FileType, Gid, Mode, OFlags, ResolveFlags, Timespec, T
 use rustix::io::Errno;
 use serde::{Deserialize, Serialize};
 
+use super::folders::{Folders, MEMORY_MAX};
 use super::node::set_mode;
 use super::tar::{Archive, Device, Entry, EntryKind};
 use super::tree::{normalise, split};
@@ -50,7 +51,7 @@ pub struct Extraction {
 pub fn extract(stream: impl Read, folder: &OwnedFd, extraction: &Extraction) -> Result<()> {
     let mut archive = Archive::new(stream);
     let mut extractor =
-        Extractor { top: folder, extraction, folders: Vec::new(), buffer: vec![0; 1 << 17], is_first: true };
+        Extractor { top: folder, extraction, folders: Folders::new(MEMORY_MAX), buffer: vec![0; 1 << 17], is_first: true };
     while let Some(entry) = archive.next_entry()? {
         let name = String::from_utf8_lossy(&entry.path).into_owned();
         extractor.place(&mut archive, entry).map_err(|error| error.context(name))?;
@@ -63,8 +64,8 @@ pub fn extract(stream: impl Read, folder: &OwnedFd, extraction: &Extraction) -> 
 struct Extractor<'a> {
     top: &'a OwnedFd,
     extraction: &'a Extraction,
-    /// New folders, which get their modes and times when everything is in them.
-    folders: Vec<(Vec<u8>, Entry)>,
+    /// New ones.
+    folders: Folders,
     buffer: Vec<u8>,
     is_first: bool,
 }
@@ -160,7 +161,7 @@ impl Extractor<'_> {
 
     fn place_folder(&mut self, folder: &OwnedFd, name: &[u8], path: Vec<u8>, entry: Entry) -> Result<()> {
         match rustix::fs::mkdirat(folder, name, Mode::RWXU) {
-            Ok(()) => self.folders.push((path, entry)),
+            Ok(()) => self.folders.keep(path, entry)?,
             Err(Errno::EXIST) => match rustix::fs::statat(folder, name, AtFlags::SYMLINK_NOFOLLOW)?.st_mode {
                 mode if FileType::from_raw_mode(mode) == FileType::Directory => {}
                 _ => return Err(Error::conflict("something that is no folder is there already")),
@@ -263,7 +264,7 @@ impl Extractor<'_> {
     }
 
     fn finish_folders(&mut self) -> Result<()> {
-        for (path, entry) in std::mem::take(&mut self.folders).into_iter().rev() {
+        for (path, entry) in self.folders.take() {
             let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
             let resolve = ResolveFlags::BENEATH | ResolveFlags::NO_SYMLINKS;
             let folder = rustix::fs::openat2(self.top, &path[..], flags, Mode::empty(), resolve);

@@ -8,6 +8,7 @@ mod compression;
 mod copy;
 mod date;
 mod extract;
+mod folders;
 mod gather;
 mod lay;
 mod mountpoint;
@@ -26,7 +27,7 @@ mod whiteout;
 
 pub use change::{Change, ChangeKind, changes};
 pub use compression::uncompress;
-pub use copy::copy_tree;
+pub use copy::{copy_tree, move_tree};
 pub use date::date_back;
 pub use extract::{Extraction, Landing, Rights, extract};
 pub use gather::{Gathering, gather, gather_into};

@@ -1,6 +1,5 @@
 //! A tar becomes a folder: entries in order, the folders' own modes and times last.
 
-use std::collections::BTreeMap;
 use std::io::{Read, Write};
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::Path;
@@ -10,6 +9,7 @@ use serde::{Deserialize, Serialize};
 use rustix::fs::{AtFlags, Dev, FileType, Gid, Mode, OFlags, Timespec, Timestamps, Uid, XattrFlags};
 use rustix::io::Errno;
 
+use super::folders::{Folders, MEMORY_MAX};
 use super::tar::{Archive, Device, Entry, EntryKind, Time};
 use super::tree::{Place, Standing, Tree, normalise, split};
 use super::whiteout::{Marks, Whiteout, hide, is_mark, parse};
@@ -37,12 +37,14 @@ pub struct Unpacking {
     pub bytes_max: u64,
     /// The most entries.
     pub entries_max: u64,
+    /// The most bytes of memory for its folders.
+    pub memory_max: usize,
 }
 
 impl Unpacking {
     /// As many entries and bytes as fit on a large disk; what is more is a bomb.
     pub fn new(ownership: Ownership) -> Unpacking {
-        Unpacking { ownership, bytes_max: 1 << 40, entries_max: 20_000_000 }
+        Unpacking { ownership, bytes_max: 1 << 40, entries_max: 20_000_000, memory_max: MEMORY_MAX }
     }
 }
 
@@ -113,9 +115,6 @@ fn unpack_tar(stream: impl Read, folder: &Path, unpacking: Unpacking) -> Result<
     })
 }
 
-/// The most bytes of extended attributes that folders of a layer may have together.
-const KEPT_MAX: usize = 16 << 20;
-
 /// How much is copied at once.
 const BUFFER: usize = 1 << 18;
 
@@ -123,10 +122,7 @@ struct Writer {
     tree: Tree,
     unpacking: Unpacking,
     marks: Marks,
-    /// Folders with what they get in the end: writing into them changes their times, and may need a mode that is not theirs.
-    folders: BTreeMap<Vec<u8>, Entry>,
-    /// Bytes of their extended attributes.
-    kept: usize,
+    folders: Folders,
     buffer: Vec<u8>,
     size: u64,
     devices_left_out: u64,
@@ -143,8 +139,7 @@ impl Writer {
             tree,
             unpacking,
             marks,
-            folders: BTreeMap::new(),
-            kept: 0,
+            folders: Folders::new(unpacking.memory_max),
             buffer,
             size: 0,
             devices_left_out: 0,
@@ -170,7 +165,7 @@ impl Writer {
         if path.is_empty() {
             // The layer's own folder.
             if entry.kind == EntryKind::Folder {
-                self.finish_later(path, entry)?;
+                self.folders.keep(path, entry)?;
             }
             return Ok(());
         }
@@ -249,19 +244,7 @@ impl Writer {
                 self.make_opaque(&place.open(OFlags::DIRECTORY)?)?;
             }
         }
-        self.finish_later(path, entry)
-    }
-
-    /// What a folder gets in the end is kept until then.
-    fn finish_later(&mut self, path: Vec<u8>, entry: Entry) -> Result<()> {
-        self.kept += entry.xattrs.iter().map(|(name, value)| name.len() + value.len()).sum::<usize>();
-        if self.kept > KEPT_MAX {
-            return Err(Error::corrupt(format!(
-                "its folders have more than {KEPT_MAX} bytes of extended attributes"
-            )));
-        }
-        self.folders.insert(path, entry);
-        Ok(())
+        self.folders.keep(path, entry)
     }
 
     fn write_file(&mut self, archive: &mut Archive<impl Read>, path: &[u8], entry: &Entry) -> Result<()> {
@@ -377,8 +360,7 @@ impl Writer {
     }
 
     fn finish_folders(&mut self) -> Result<()> {
-        // What is in a folder comes before the folder, which may let nobody through.
-        for (path, entry) in std::mem::take(&mut self.folders).into_iter().rev() {
+        for (path, entry) in self.folders.take() {
             let named = || format!("layer: {}", String::from_utf8_lossy(&path));
             self.finish_folder(&path, &entry).context(named)?;
         }

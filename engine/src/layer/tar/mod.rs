@@ -152,7 +152,7 @@ impl<R: Read> Archive<R> {
         if path.contains(&0) || link.contains(&0) {
             return Err(named(Error::corrupt("a NUL in the name")));
         }
-        if let Some(size) = extended.size {
+        if let Some(size) = extended.size.filter(|_| header.has_content()) {
             self.content = size;
             self.padding = size.next_multiple_of(BLOCK as u64) - size;
         }
