@@ -156,7 +156,7 @@ impl Packer<'_, '_> {
         while let Some(folder) = folders.pop() {
             let named = || String::from_utf8_lossy(&folder).into_owned();
             let names = match names(&self.open(&folder, OFlags::RDONLY | OFlags::DIRECTORY)) {
-                Err(Errno::NOENT | Errno::XDEV | Errno::NOTDIR) => continue,
+                Err(Errno::NOENT | Errno::XDEV | Errno::NOTDIR | Errno::LOOP) => continue,
                 names => names.context(named)?,
             };
             let mut below = Vec::new();
@@ -210,9 +210,9 @@ impl Packer<'_, '_> {
                 }
                 Ok(is_folder)
             }
-            Err(Errno::NOENT) => Ok(false),
+            // A link that is opened with O_PATH is no link that is followed: its folder has become one meanwhile.
+            Err(Errno::NOENT | Errno::NOTDIR | Errno::LOOP) => Ok(false),
             Err(Errno::XDEV) => self.add_mountpoint(path).map(|()| false),
-            // A link that is opened with O_PATH is no link that is followed.
             Err(errno) => Err(errno.into()),
         }
     }
