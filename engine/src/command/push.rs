@@ -5,7 +5,6 @@ use super::registry_flags::{FLAGS, access};
 use super::{Arguments, Command, Flag, Global, print};
 use crate::error::Result;
 use crate::reference::Reference;
-use crate::store::ImageRecord;
 use crate::transfer::Silent;
 
 pub const COMMAND: Command = Command {
@@ -36,8 +35,6 @@ fn push(global: &Global, arguments: &Arguments) -> Result<u8> {
         let progress = Progress::new(Stream::Stdout, Direction::Push);
         crate::transfer::push(&store, &record, &reference, &access, &progress)?
     };
-    // It is another one where layers had to be compressed.
-    store.name_image(&ImageRecord { manifest: Some(digest), repo_digest: Some(digest), ..record })?;
     match is_quiet {
         true => print(&format!("{reference}\n")),
         false => print(&format!("{}: digest: {digest} size: {length}\n", reference.target())),
