@@ -14,7 +14,7 @@ use super::format::Format;
 use super::table::{list, table};
 use super::{Arguments, Command, Flag, Global, each, print, whole};
 use crate::container::{ContainerRecord, NetworkMode, Status, check_network_name};
-use crate::error::{Error, Kind, Result};
+use crate::error::{Error, Kind, Result, unless_gone};
 use crate::store::{NetworkDriver, NetworkRecord, Store, random_id};
 use crate::time::{Moment, rfc3339};
 
@@ -315,8 +315,7 @@ pub fn prune_networks(store: &Store) -> Result<Vec<String>> {
     let mut names = Vec::new();
     for record in store.networks().list()? {
         if !used.contains(&NetworkMode::Named(record.name.clone())) {
-            remove(store, &record.name)?;
-            names.push(record.name);
+            names.extend(unless_gone(remove(store, &record.name))?.map(|()| record.name));
         }
     }
     Ok(names)

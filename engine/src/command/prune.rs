@@ -9,7 +9,7 @@ use super::table::{human_size, list};
 use super::volume::prune_volumes;
 use super::{Arguments, Command, Flag, Global, print, whole};
 use crate::container::{ContainerRecord, Own, Status, disk_usage};
-use crate::error::Result;
+use crate::error::{Result, unless_gone};
 use crate::store::{Sharing, Store};
 
 pub const CONTAINERS: Command = Command {
@@ -76,9 +76,11 @@ fn prune_containers(store: &Store, filters: &Filters) -> Result<(String, u64)> {
         }
         // One that somebody starts or copies from is not to go.
         let Ok(Some(lock)) = folder.try_lock(Sharing::Exclusive) else { continue };
-        freed += disk_usage(store, &folder)?;
-        ids.push(record.id.clone());
-        Own { folder, record, lock }.remove(store)?;
+        let (id, size) = (record.id.clone(), unless_gone(disk_usage(store, &folder))?.unwrap_or(0));
+        if unless_gone(Own { folder, record, lock }.remove(store))?.is_some() {
+            freed += size;
+            ids.push(id);
+        }
     }
     Ok((list("Deleted Containers", &ids), freed))
 }
