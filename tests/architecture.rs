@@ -113,6 +113,7 @@ const ENGINE: House = House {
         "time",
         "digest",
         "reference",
+        "registries",
         "image",
         "deletion",
         "ids",

@@ -19,6 +19,7 @@ pub mod inside;
 pub mod layer;
 pub mod message;
 pub mod reference;
+pub mod registries;
 pub mod registry;
 pub mod store;
 pub mod time;

@@ -6,6 +6,7 @@ use super::{Arguments, Command, Flag, Global, print, say};
 use crate::error::{Error, Kind, Result};
 use crate::image::Platform;
 use crate::reference::Reference;
+use crate::registries::Meaning;
 use crate::registry::Access;
 use crate::store::Store;
 use crate::transfer::{Observer, Pulled, Silent};
@@ -27,8 +28,8 @@ pub const COMMAND: Command = Command {
 
 fn pull(global: &Global, arguments: &Arguments) -> Result<u8> {
     let text = arguments.operand(0)?.unwrap_or_default();
-    let reference = Reference::parse(text)?;
-    let (platform, access) = (platform(arguments)?, access(arguments));
+    let (platform, access) = (platform(arguments)?, access(arguments)?);
+    let reference = expand(text, &access)?;
     let store = global.store()?;
     if arguments.is_set("quiet") {
         pull_with(&store, &reference, platform.as_ref(), &access, &Silent)?;
@@ -43,6 +44,15 @@ fn pull(global: &Global, arguments: &Arguments) -> Result<u8> {
         pull_with(&store, &reference, platform.as_ref(), &access, &progress)?;
     let status = if was_there { "Image is up to date for" } else { "Downloaded newer image for" };
     print(&format!("Digest: {digest}\nStatus: {status} {}\n{reference}\n", reference.familiar()))
+}
+
+/// The image that a name means. If that is a file's doing, it is said.
+fn expand(text: &str, access: &Access) -> Result<Reference> {
+    let Meaning { reference, file } = access.registries.expand(text)?;
+    if let Some(file) = file {
+        say(&format!("{text}: {reference} is meant ({})", file.display()));
+    }
+    Ok(reference)
 }
 
 /// As Docker says where an image comes from.
@@ -117,8 +127,8 @@ pub fn provide(store: &Store, name: &str, arguments: &Arguments) -> Result<()> {
             _ => {}
         }
     }
-    let reference = Reference::parse(name)?;
-    let access = access(arguments);
+    let access = access(arguments)?;
+    let reference = expand(name, &access)?;
     if arguments.is_set("quiet") {
         return pull_with(store, &reference, platform.as_ref(), &access, &Silent).map(|_| ());
     }

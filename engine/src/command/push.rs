@@ -24,7 +24,7 @@ pub const COMMAND: Command = Command {
 fn push(global: &Global, arguments: &Arguments) -> Result<u8> {
     let text = arguments.operand(0)?.unwrap_or_default();
     let reference = Reference::parse(text)?;
-    let access = access(arguments);
+    let access = access(arguments)?;
     let store = global.store()?;
     let record = store.find_image(&reference.to_string())?;
     let is_quiet = arguments.is_set("quiet");

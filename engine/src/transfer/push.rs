@@ -44,7 +44,7 @@ pub fn push(
         Some(compressed) => (&compressed.manifest, &compressed.text),
         None => (&document, &text),
     };
-    let registry = Registry::open(&reference.repository, Purpose::Push, access)?;
+    let registry = Registry::open(&access.registries.endpoint(reference)?, Purpose::Push, access)?;
     let source = mount_source(store, record, reference)?;
     upload_layers(store, &registry, &document.layers, source.as_deref(), observer).context(named)?;
     let config = store.blobs().open(&document.config.digest)?;
