@@ -15,8 +15,8 @@ use super::place::{Place, Standing, open_in};
 use crate::error::{Context, Error, Kind, Result};
 use crate::layer::{
     Boundary, Change, Content, Extraction, Gathering, Landing, Laying, Ownership, Rights, Unpacked,
-    Unpacking, bare_mountpoints, changes, copy_tree, date_back, extract, gather, lay, move_tree, pack, unpack,
-    usage,
+    Unpacking, bare_mountpoints, changes, copy_tree, date_back, extract, gather, lay, move_tree, pack,
+    unpack, usage,
 };
 
 /// What is to be done.

@@ -155,7 +155,8 @@ pub(super) fn find_lower(layers: &[OwnedFd], path: &[u8]) -> Result<Option<Owned
                 FileType::CharacterDevice if status.st_rdev == 0 => return Ok(None),
                 FileType::Directory if end < path.len() => {
                     // A folder of the host's, on which a container stands, may change.
-                    hides |= there(below(layer, &path[..end], FOLDER))?.is_some_and(|folder| is_opaque(&folder));
+                    hides |=
+                        there(below(layer, &path[..end], FOLDER))?.is_some_and(|folder| is_opaque(&folder));
                 }
                 _ => {}
             }

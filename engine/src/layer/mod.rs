@@ -3,6 +3,7 @@
 //! A tar is hostile. Every path of it is resolved by the kernel beneath the layer's folder, as chroot(2) would (`tree`); what
 //! cannot be a layer is refused by its name.
 
+mod attribute;
 mod change;
 mod compression;
 mod copy;

@@ -49,7 +49,9 @@ fn is_bare(
     let Ok(found) = below(top, path.as_bytes(), OFlags::PATH | OFlags::NOFOLLOW) else { return Ok(false) };
     let status = rustix::fs::fstat(&found)?;
     match FileType::from_raw_mode(status.st_mode) {
-        FileType::RegularFile => Ok(is_target && status.st_size == 0 && find_lower(lower, path.as_bytes())?.is_none()),
+        FileType::RegularFile => {
+            Ok(is_target && status.st_size == 0 && find_lower(lower, path.as_bytes())?.is_none())
+        }
         FileType::Directory => {
             // It may have gone meanwhile.
             let flags = OFlags::RDONLY | OFlags::DIRECTORY;

@@ -308,7 +308,10 @@ fn the_memory_for_folders_is_bounded() {
     };
     let refused = |tar: Builder| {
         let said = bounded(tar).unwrap_err();
-        assert!(said.starts_with("layer: ") && said.contains("need more than 5120 bytes of memory"), "{said}");
+        assert!(
+            said.starts_with("layer: ") && said.contains("need more than 5120 bytes of memory"),
+            "{said}"
+        );
     };
     refused(many(50, &|number| format!("folder{number}")));
     refused(many(5, &|number| format!("{}{number}", "long/".repeat(300))));

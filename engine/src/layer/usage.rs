@@ -22,7 +22,9 @@ pub fn usage(folder: &Path) -> Result<u64> {
         for entry in entries {
             let entry = entry.context(|| folder.display().to_string())?;
             let status = match entry.metadata() {
-                Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) => continue,
+                Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) => {
+                    continue;
+                }
                 status => status.context(|| entry.path().display().to_string())?,
             };
             if status.is_dir() {

@@ -325,8 +325,14 @@ mod tests {
             ("[[registry]]\ninsecure = true", "prefix or location"),
             ("[[registry]]\nprefix = 'x.y'", "location must say where"),
             ("[[registry]]\nlocation = 'x.y'\ninsecure = 'yes'", "invalid type"),
-            ("[[registry]]\nlocation = 'x.y'\n[[registry.mirror]]\ninsecure = true", "a mirror has no location"),
-            ("[[registry]]\nlocation = 'x.y'\n[[registry.mirror]]\nlocation = 'a.b'\npull-from-mirror = 'x'", "unknown variant"),
+            (
+                "[[registry]]\nlocation = 'x.y'\n[[registry.mirror]]\ninsecure = true",
+                "a mirror has no location",
+            ),
+            (
+                "[[registry]]\nlocation = 'x.y'\n[[registry.mirror]]\nlocation = 'a.b'\npull-from-mirror = 'x'",
+                "unknown variant",
+            ),
         ] {
             let error = registries(&[text]).unwrap_err().to_string();
             assert!(error.contains(words), "{text}: {error}");

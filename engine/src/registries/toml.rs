@@ -85,7 +85,9 @@ impl Reader<'_> {
             self.pass_blank(false);
             let key = match self.peek() {
                 Some('"' | '\'') => self.string()?,
-                _ => self.take_while(|letter| letter.is_ascii_alphanumeric() || matches!(letter, '_' | '-')).to_string(),
+                _ => self
+                    .take_while(|letter| letter.is_ascii_alphanumeric() || matches!(letter, '_' | '-'))
+                    .to_string(),
             };
             if key.is_empty() {
                 return Err(wrong("a name must stand here"));
@@ -107,14 +109,19 @@ impl Reader<'_> {
             Some('[') => self.array(depth),
             Some('{') => self.inline_table(depth),
             _ => {
-                let word = self.take_while(|letter| letter.is_ascii_alphanumeric() || "+-_.:".contains(letter));
+                let word =
+                    self.take_while(|letter| letter.is_ascii_alphanumeric() || "+-_.:".contains(letter));
                 match word {
                     "true" => Ok(Value::Bool(true)),
                     "false" => Ok(Value::Bool(false)),
                     "inf" | "nan" => Ok(Value::String(word.to_string())),
-                    _ if word.starts_with(|letter: char| letter.is_ascii_digit() || "+-".contains(letter)) => {
+                    _ if word
+                        .starts_with(|letter: char| letter.is_ascii_digit() || "+-".contains(letter)) =>
+                    {
                         let digits = word.replace('_', "");
-                        Ok(digits.parse::<i64>().map_or_else(|_| Value::String(word.to_string()), Value::from))
+                        Ok(digits
+                            .parse::<i64>()
+                            .map_or_else(|_| Value::String(word.to_string()), Value::from))
                     }
                     _ => Err(wrong(format!("{word:?}: must be a value; texts have quotes around them"))),
                 }
@@ -205,7 +212,9 @@ impl Reader<'_> {
                 self.take_while(char::is_whitespace);
                 return Ok(None);
             }
-            other => return Err(wrong(format!("\\{}: not known", other.map_or(String::new(), String::from)))),
+            other => {
+                return Err(wrong(format!("\\{}: not known", other.map_or(String::new(), String::from))));
+            }
         }))
     }
 
@@ -284,10 +293,7 @@ mod tests {
 
     #[test]
     fn documents_of_every_kind() {
-        let text = concat!(
-            "# A comment\r\n",
-            "plain = 'it''s' # another\n"
-        );
+        let text = concat!("# A comment\r\n", "plain = 'it''s' # another\n");
         assert!(parse(text).unwrap_err().to_string().starts_with("line 2: "));
         let text = r##"
             top = "a # b" # c

@@ -286,7 +286,9 @@ mod tests {
             std::thread::scope(|scope| {
                 for thread in 0..8 {
                     let events = &events;
-                    scope.spawn(move || (0..50).for_each(|number| events.write(&event(thread * 50 + number)).unwrap()));
+                    scope.spawn(move || {
+                        (0..50).for_each(|number| events.write(&event(thread * 50 + number)).unwrap())
+                    });
                 }
             });
             count("now");

@@ -73,11 +73,6 @@ impl Layers {
         self.folder_of(id).join(FILES)
     }
 
-    /// Whether it is there.
-    pub fn has(&self, id: &ChainId) -> bool {
-        self.folder_of(id).exists()
-    }
-
     /// What is known of it.
     ///
     /// # Errors
@@ -170,7 +165,8 @@ impl Layers {
             // By somebody else in this moment.
             Err(error) if error.kind() == Kind::NotFound => return Ok(()),
             Ok(None) => {
-                let why = self.check(id).err().map_or_else(|| format!("layer {id}"), |error| error.to_string());
+                let why =
+                    self.check(id).err().map_or_else(|| format!("layer {id}"), |error| error.to_string());
                 return Err(Error::conflict(format!("{why}, and another command uses it")));
             }
             Err(error) => return Err(error),

@@ -198,9 +198,9 @@ impl Volumes {
         let lock = Lock::at(&partial, Sharing::Exclusive, "a volume that is filled").context(named)?;
         let files = partial.join(FILES);
         let made = std::fs::create_dir(&files).context(named);
-        let filled = made.and_then(|()| fill(&files)).and_then(|()| {
-            std::fs::rename(&partial, self.folder.join(name).join(FILLED)).context(named)
-        });
+        let filled = made
+            .and_then(|()| fill(&files))
+            .and_then(|()| std::fs::rename(&partial, self.folder.join(name).join(FILLED)).context(named));
         if let Err(error) = filled {
             removal::delete(&partial, self.maps.as_ref())?;
             return Err(error);

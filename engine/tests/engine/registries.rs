@@ -22,7 +22,10 @@ fn mirrors_are_asked_first() {
     let host = &registry.host;
     let mirrors = |mirrors: &[String]| {
         let tables = mirrors.iter().map(|mirror| format!("[[registry.mirror]]\nlocation = '{mirror}'\n"));
-        configure(&room, &format!("[[registry]]\nlocation = 'registry.invalid'\n{}", tables.collect::<String>()));
+        configure(
+            &room,
+            &format!("[[registry]]\nlocation = 'registry.invalid'\n{}", tables.collect::<String>()),
+        );
     };
     // The first one is not there, the second one has nothing.
     let empty = Registry::start(Content::default(), |_| Answer::Usual);
@@ -48,7 +51,8 @@ fn mirrors_are_asked_first() {
     assert!(!registry.requests("/v2/else/name/").is_empty());
     room.call(&["pull", "-q", "registry.invalid/other"]).fails(125, "registry.invalid is blocked (");
     configure(&room, "[[registry]]\nlocation = 'https://x'\n");
-    room.call(&["pull", "-q", name]).fails(125, ".config/containers/registries.conf: registry.location \"https://x\"");
+    room.call(&["pull", "-q", name])
+        .fails(125, ".config/containers/registries.conf: registry.location \"https://x\"");
     configure(&room, "\n[[registry]\n");
     room.call(&["pull", "-q", name]).fails(125, ".config/containers/registries.conf: line 2: ");
 }
@@ -61,7 +65,11 @@ fn names_without_a_registry_mean_the_first() {
     configure(&room, &format!("unqualified-search-registries = ['{host}', 'registry.invalid']"));
     let said = room.call(&["run", "--rm", "--network", "none", "-q", "some/name:1"]).exits(0);
     assert_eq!(said.stdout, "from the image\n");
-    assert!(said.stderr.starts_with(&format!("box: some/name:1: {host}/some/name:1 is meant (/")), "{}", said.stderr);
+    assert!(
+        said.stderr.starts_with(&format!("box: some/name:1: {host}/some/name:1 is meant (/")),
+        "{}",
+        said.stderr
+    );
     let before = registry.requests("").len();
     assert_eq!(room.call(&["run", "--rm", "--network", "none", "some/name:1"]).ok(), "from the image\n");
     assert_eq!(registry.requests("").len(), before, "it is there");

@@ -67,7 +67,10 @@ fn a_volume_that_is_filled_while_it_is_used() {
     furnish(&room);
     room.start(&["--name", "user", "-v", "data:/empty"], &["sleep", "1000"]);
     room.run(&["-v", "data:/srv"], &["sh", "-c", "echo new >/srv/new"]).ok();
-    assert_eq!(room.call(&["exec", "user", "sh", "-c", "cat /empty/link /empty/new"]).ok(), "the image'snew\n");
+    assert_eq!(
+        room.call(&["exec", "user", "sh", "-c", "cat /empty/link /empty/new"]).ok(),
+        "the image'snew\n"
+    );
     assert_eq!(room.call(&["exec", "user", "stat", "-c", "%a", "/empty"]).ok(), "750\n");
     room.call(&["exec", "user", "touch", "/empty/seen"]).ok();
     assert_eq!(room.run(&["-v", "data:/srv"], &["ls", "/srv"]).ok(), "link\nnew\nseen\nsub\n");

@@ -147,9 +147,16 @@ fn sizes_of_what_has_no_content() {
             .end();
         let found = entries(&tar).unwrap();
         assert_eq!(found.len(), 2, "{}", char::from(flag));
-        assert_eq!((found[0].0.size, &found[1].0.path[..], &found[1].1[..]), (0, &b"next"[..], &b"content"[..]));
+        assert_eq!(
+            (found[0].0.size, &found[1].0.path[..], &found[1].1[..]),
+            (0, &b"next"[..], &b"content"[..])
+        );
     }
-    let tar = Builder::default().pax(&[("size", b"7")]).entry(b'0', "it", 0, "", b"").raw(b"content").raw(&[0; 505]);
+    let tar = Builder::default()
+        .pax(&[("size", b"7")])
+        .entry(b'0', "it", 0, "", b"")
+        .raw(b"content")
+        .raw(&[0; 505]);
     assert_eq!(entries(&tar.end()).unwrap()[0].1, b"content");
 }
 
@@ -213,7 +220,8 @@ fn what_is_broken_is_refused() {
     let beyond = [("GNU.sparse.size", &b"10"[..]), ("GNU.sparse.map", b"9,3")];
     assert!(refused(&Builder::default().pax(&beyond).file("f", b"abc").end()).contains("beyond its end"));
     for size in ["9223372036854775807", "18446744073709551615", "18446744073709551616"] {
-        let pax = |name: &'static str| Builder::default().pax(&[(name, size.as_bytes())]).file("f", b"").end();
+        let pax =
+            |name: &'static str| Builder::default().pax(&[(name, size.as_bytes())]).file("f", b"").end();
         for name in ["size", "GNU.sparse.size", "GNU.sparse.realsize"] {
             assert!(refused(&pax(name)).contains(size), "{name} {size}");
         }
