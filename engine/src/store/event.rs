@@ -89,9 +89,11 @@ impl Events {
                 continue;
             }
             // Meanwhile nobody puts it aside; somebody may have before.
-            let lock = Lock::at(&path, Sharing::Shared, "the list of events")?;
-            if lock.is_of(&file) {
-                return append(&file, length, line);
+            match Lock::at(&path, Sharing::Shared, "the list of events") {
+                Ok(lock) if lock.is_of(&file) => return append(&file, length, line),
+                Ok(_) => {}
+                Err(error) if error.kind() == Kind::NotFound => {}
+                Err(error) => return Err(error),
             }
         }
     }
