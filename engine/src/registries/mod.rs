@@ -44,6 +44,15 @@ pub struct Endpoint {
     pub repository: Repository,
     /// Whether nobody has to show who he is there.
     pub is_insecure: bool,
+    /// Whether it is another registry than the name says: what is given for that one is not for this one.
+    pub is_elsewhere: bool,
+}
+
+impl Endpoint {
+    fn new(reference: &Reference, repository: Repository, is_insecure: bool) -> Endpoint {
+        let is_elsewhere = repository.registry != reference.repository.registry;
+        Endpoint { repository, is_insecure, is_elsewhere }
+    }
 }
 
 impl Registries {
@@ -119,7 +128,7 @@ impl Registries {
         if let Some((length, rule)) = self.rule(&reference.to_string()) {
             for mirror in rule.table.mirror.iter().filter(|mirror| rule.table.asks(mirror, reference)) {
                 let repository = rule.moved(reference, length, &mirror.location)?;
-                sources.push(Endpoint { repository, is_insecure: mirror.insecure });
+                sources.push(Endpoint::new(reference, repository, mirror.insecure));
             }
         }
         sources.push(self.endpoint(reference)?);
@@ -132,7 +141,7 @@ impl Registries {
     /// As for [`Registries::sources`].
     pub fn endpoint(&self, reference: &Reference) -> Result<Endpoint> {
         let Some((length, rule)) = self.rule(&reference.to_string()) else {
-            return Ok(Endpoint { repository: reference.repository.clone(), is_insecure: false });
+            return Ok(Endpoint::new(reference, reference.repository.clone(), false));
         };
         let Rule { table, file } = rule;
         if table.blocked {
@@ -143,7 +152,7 @@ impl Registries {
             "" => reference.repository.clone(),
             location => rule.moved(reference, length, location)?,
         };
-        Ok(Endpoint { repository, is_insecure: table.insecure })
+        Ok(Endpoint::new(reference, repository, table.insecure))
     }
 
     /// Whether nobody has to show who he is at a registry.

@@ -106,9 +106,12 @@ impl Registry {
     /// # Errors
     /// It cannot be reached, or is no registry.
     pub fn open(endpoint: &Endpoint, purpose: Purpose, access: &Access) -> Result<Registry> {
-        let Endpoint { repository, is_insecure } = endpoint;
+        let Endpoint { repository, is_insecure, is_elsewhere } = endpoint;
         let verification = if *is_insecure { Verification::Waived } else { access.verification };
-        let credential = access.credentials.find(repository)?;
+        let credential = match is_elsewhere {
+            false => access.credentials.find(repository)?,
+            true => access.credentials.find_named(repository)?,
+        };
         Registry::open_as(repository, purpose, verification, credential)
     }
 

@@ -71,12 +71,7 @@ impl Store {
     /// # Errors
     /// The disk did not take it.
     pub fn take_folder(&self, new: NewLayer, diff_id: DiffId, size: u64) -> Result<UnpackedLayer> {
-        let owners = match self.maps() {
-            None => Owners::Own,
-            Some(maps) if maps.is_squashed() => Owners::Squashed,
-            Some(maps) => Owners::Mapped(text(maps)),
-        };
-        let record = LayerRecord { diff_id, size, owners };
+        let record = LayerRecord { diff_id, size, owners: Owners::of(self.maps()) };
         new.describe(&record)?;
         Ok(UnpackedLayer { record, devices_left_out: 0, new })
     }
