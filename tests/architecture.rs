@@ -115,6 +115,7 @@ const ENGINE: House = House {
         "time",
         "digest",
         "reference",
+        "registries",
         "image",
         "deletion",
         "ids",

@@ -93,6 +93,20 @@ pub struct Hasher {
 }
 
 impl Hasher {
+    /// Of everything that a reader has.
+    ///
+    /// # Errors
+    /// It cannot be read.
+    pub fn of(mut reader: impl Read) -> std::io::Result<Hasher> {
+        let (mut hasher, mut buffer) = (Hasher::default(), vec![0; 1 << 18]);
+        loop {
+            match reader.read(&mut buffer)? {
+                0 => return Ok(hasher),
+                length => hasher.update(&buffer[..length]),
+            }
+        }
+    }
+
     /// Takes more bytes in.
     pub fn update(&mut self, bytes: &[u8]) {
         self.state.update(bytes);
@@ -125,11 +139,6 @@ impl<R> Hashing<R> {
     /// Digest and length of what has been read.
     pub fn hasher(&self) -> &Hasher {
         &self.hasher
-    }
-
-    /// The reader within.
-    pub fn inner_mut(&mut self) -> &mut R {
-        &mut self.inner
     }
 }
 

@@ -140,6 +140,17 @@ fn words(error: &std::io::Error) -> String {
     }
 }
 
+/// What was done to something; `None` if another command has removed it in the same moment.
+///
+/// # Errors
+/// Everything else that failed.
+pub fn unless_gone<T>(done: Result<T>) -> Result<Option<T>> {
+    match done {
+        Err(error) if error.kind() == Kind::NotFound => Ok(None),
+        done => done.map(Some),
+    }
+}
+
 /// Adds the step and its object to what failed.
 pub trait Context<T> {
     /// Puts what `step` says before the error.

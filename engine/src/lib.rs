@@ -20,6 +20,7 @@ pub mod layer;
 pub mod message;
 mod names;
 pub mod reference;
+pub mod registries;
 pub mod registry;
 pub mod store;
 pub mod time;

@@ -15,6 +15,12 @@ pub fn line(text: &str) -> Cow<'_, str> {
     escaped(text, is_obeyed)
 }
 
+/// The same of a file's name, which need not be text.
+pub fn name(bytes: &[u8]) -> Vec<u8> {
+    let chunks = bytes.utf8_chunks();
+    chunks.flat_map(|chunk| [line(chunk.valid()).as_bytes(), chunk.invalid()].concat()).collect()
+}
+
 /// A text that box has put into lines and columns.
 pub fn lines(text: &str) -> Cow<'_, str> {
     escaped(text, |letter| is_obeyed(letter) && !matches!(letter, '\n' | '\t'))
@@ -52,6 +58,7 @@ mod tests {
     #[test]
     fn a_terminal_obeys_nothing_of_it() {
         assert_eq!(line("a b ä\u{1b}[2J\n\tx\u{9b}\u{202e}"), "a b ä\\u001b[2J\\n\\tx\\u009b\\u202e");
+        assert_eq!(name(b"\xff\na\xfe"), b"\xff\\na\xfe");
         assert_eq!(lines("a\tb\n\r\u{7f}"), "a\tb\n\\r\\u007f");
         assert!(matches!(line("nothing"), Cow::Borrowed("nothing")));
     }

@@ -60,6 +60,20 @@ impl Repository {
         Ok(Repository { registry: registry.to_string(), path })
     }
 
+    /// That of a path at a registry, without what is understood at Docker Hub.
+    ///
+    /// # Errors
+    /// It cannot be one.
+    pub fn at(registry: &str, path: &str) -> Result<Repository> {
+        check_registry(registry).and_then(|()| check_path(path))?;
+        Ok(Repository { registry: registry.to_string(), path: path.to_string() })
+    }
+
+    /// Whether a name begins with its registry.
+    pub fn has_registry(text: &str) -> bool {
+        text.split_once('/').is_some_and(|(first, _)| is_registry(first))
+    }
+
     /// As people write it: `alpine`, `quay.io/org/name`.
     pub fn familiar(&self) -> String {
         match self.registry.as_str() {

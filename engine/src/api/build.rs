@@ -249,7 +249,7 @@ impl Provider for Images<'_> {
                 _ => {}
             }
         }
-        let reference = Reference::parse(name)?;
+        let reference = self.access.registries.expand(name)?.reference;
         let wanted = (self.is_asked || *platform != Platform::of_machine()).then_some(platform);
         Ok(pull(self.store, &reference, wanted, &self.access, &Silent)?.record)
     }

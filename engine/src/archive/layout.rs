@@ -10,7 +10,7 @@ use super::assemble::{self, Assembly};
 use crate::digest::Digest;
 use crate::error::{Context, Error, Result};
 use crate::image::{Configuration, DOCUMENT_MAX, Descriptor, Document, Platform};
-use crate::store::{ImageRecord, Lock, Store};
+use crate::store::{Image, Lock, Store};
 
 /// Whether a folder is an OCI layout, and not a root file system.
 pub fn is_layout(folder: &Path) -> bool {
@@ -22,11 +22,11 @@ pub fn is_layout(folder: &Path) -> bool {
 ///
 /// # Errors
 /// It has no such image, or a blob is not what its digest says.
-pub fn import_layout(store: &Store, folder: &Path, platform: &Platform) -> Result<(ImageRecord, Vec<Lock>)> {
+pub fn import_layout(store: &Store, folder: &Path, platform: &Platform) -> Result<(Image, Vec<Lock>)> {
     import(store, folder, platform).context(|| folder.display().to_string())
 }
 
-fn import(store: &Store, folder: &Path, platform: &Platform) -> Result<(ImageRecord, Vec<Lock>)> {
+fn import(store: &Store, folder: &Path, platform: &Platform) -> Result<(Image, Vec<Lock>)> {
     let text = read_bounded(&folder.join("index.json"))?;
     let (digest, manifest) = loop_to_manifest(folder, &text, platform)?;
     let Document::Manifest(document) = Document::parse(&manifest)? else {
@@ -38,6 +38,7 @@ fn import(store: &Store, folder: &Path, platform: &Platform) -> Result<(ImageRec
     if found != wanted {
         return Err(Error::corrupt(format!("its manifest has {found} layers, its configuration {wanted}")));
     }
+    let _lease = store.lease(&[digest, document.config.digest])?;
     let mut assembly = Assembly::default();
     let ids = assembly.unpack(store, &config, |index| open_blob(folder, &document.layers[index]))?;
     store.blobs().write(&manifest)?;
@@ -45,7 +46,7 @@ fn import(store: &Store, folder: &Path, platform: &Platform) -> Result<(ImageRec
     let locks = assembly.settle(store, Vec::new())?;
     let record = assemble::record(store, digest.to_string(), &config_text, &config, digest, ids)?;
     store.images().name(&record)?;
-    Ok((record, locks))
+    Ok((Image { id: record.id, config, layers: record.layers }, locks))
 }
 
 /// From the layout's index, through one more index if there is one, to a manifest.

@@ -9,7 +9,6 @@ mod leaves;
 mod load;
 mod rootfs;
 mod save;
-mod tar_writer;
 
 pub use assemble::{layer as layer_descriptor, manifest as write_manifest};
 pub use commit::{KeptLayer, descriptors};

@@ -7,21 +7,19 @@ use std::path::Path;
 use crate::digest::Digest;
 use crate::error::{Context, Error, Result};
 use crate::image::{ChainId, Configuration, Platform, RootFs};
-use crate::store::{ImageRecord, Lock, Store};
+use crate::store::{Image, ImageRecord, Lock, Store};
 
 /// The image that a tar is. One that has been unpacked before and has not changed since is not read again. The locks keep its
 /// layers from being removed.
 ///
 /// # Errors
 /// It cannot be read, or is no tar of a root file system.
-pub fn import_rootfs(store: &Store, path: &Path) -> Result<(ImageRecord, Vec<Lock>)> {
+pub fn import_rootfs(store: &Store, path: &Path) -> Result<(Image, Vec<Lock>)> {
     let named = || path.display().to_string();
     let mut file = File::open(path).context(named)?;
     let name = name(path, &file).context(named)?;
-    if let Some(record) = store.images().find(&name)?
-        && let Some(lock) = store.layers().hold(&record.layers[0])?
-    {
-        return Ok((record, vec![lock]));
+    if let Some(known) = known(store, &name)? {
+        return Ok(known);
     }
     let added = store.add_layer(None, &mut file, None).context(named)?;
     let platform = Platform::of_machine();
@@ -32,13 +30,22 @@ pub fn import_rootfs(store: &Store, path: &Path) -> Result<(ImageRecord, Vec<Loc
         ..Configuration::default()
     };
     let text = serde_json::to_vec(&config).map_err(|error| Error::invalid(error.to_string()))?;
+    let _lease = store.lease(&[Digest::of(&text)])?;
     let id = store.blobs().write(&text)?.into();
     let layers: Vec<ChainId> = vec![added.id];
     let size = added.record.size;
+    let image = Image { id, config, layers: layers.clone() };
     let record =
         ImageRecord { name, id, manifest: None, repo_digest: None, layers, size, created: None, platform };
     store.images().name(&record)?;
-    Ok((record, vec![added.lock]))
+    Ok((image, vec![added.lock]))
+}
+
+/// What has been unpacked before.
+fn known(store: &Store, name: &str) -> Result<Option<(Image, Vec<Lock>)>> {
+    // Nobody removes it between the look at its name and the locks.
+    let _beside = store.beside_removals()?;
+    store.images().find(name)?.map_or(Ok(None), |record| store.hold_image(&record))
 }
 
 /// What tells whether a file is still the same: its path, which file it is, its length and when it changed last.

@@ -5,10 +5,11 @@ use std::io::Write;
 
 use serde_json::{Value, json};
 
-use super::tar_writer::TarWriter;
+use super::contents::blob_path;
 use crate::digest::Digest;
 use crate::error::{Context, Error, Result};
 use crate::image::{DOCUMENT_MAX, Descriptor, Document, Manifest, media_type};
+use crate::layer::tar::{Entry, EntryKind, Writer};
 use crate::reference::Reference;
 use crate::store::{ImageRecord, Store, WITHOUT_MANIFEST};
 
@@ -45,27 +46,26 @@ pub fn save(store: &Store, records: &[ImageRecord], out: &mut dyn Write) -> Resu
             )));
         }
     }
-    let write = || -> std::io::Result<()> {
-        let mut tar = TarWriter::new(out);
-        tar.folder("blobs")?;
-        tar.folder("blobs/sha256")?;
-        for blob in &blobs {
-            let mut file = store.blobs().open(blob).map_err(std::io::Error::other)?;
-            let length = file.metadata()?.len();
-            tar.file(&format!("blobs/sha256/{}", blob.hex()), length, &mut file)?;
-        }
-        let documents = [
-            ("index.json", index(&images)),
-            ("manifest.json", docker_manifest(&images)),
-            ("oci-layout", json!({"imageLayoutVersion": "1.0.0"})),
-        ];
-        for (name, document) in documents {
-            let text = document.to_string();
-            tar.file(name, text.len() as u64, &mut text.as_bytes())?;
-        }
-        tar.finish()
-    };
-    write().context(|| "write the tar")
+    let file = |path: &str, size: u64| Entry::plain(path, EntryKind::File, 0o644, size);
+    let mut tar = Writer::new(out);
+    for folder in ["blobs", "blobs/sha256"] {
+        tar.entry(&Entry::plain(folder, EntryKind::Folder, 0o755, 0))?;
+    }
+    for blob in &blobs {
+        let content = store.blobs().open(blob)?;
+        let length = content.metadata().context(|| format!("blob {blob}"))?.len();
+        tar.file(&file(&blob_path(blob), length), content)?;
+    }
+    let documents = [
+        ("index.json", index(&images)),
+        ("manifest.json", docker_manifest(&images)),
+        ("oci-layout", json!({"imageLayoutVersion": "1.0.0"})),
+    ];
+    for (name, document) in documents {
+        let text = document.to_string();
+        tar.file(&file(name, text.len() as u64), text.as_bytes())?;
+    }
+    tar.finish()
 }
 
 fn images(store: &Store, records: &[ImageRecord]) -> Result<Vec<Saved>> {
@@ -114,13 +114,13 @@ fn index(images: &[Saved]) -> Value {
 }
 
 fn docker_manifest(images: &[Saved]) -> Value {
-    let path = |digest: &Digest| format!("blobs/sha256/{}", digest.hex());
     let one = |image: &Saved| {
         let names = image.records.iter().filter_map(ImageRecord::reference);
         let tags: Vec<String> =
             names.filter(|name| name.digest.is_none()).map(|name| name.familiar()).collect();
-        let layers: Vec<String> = image.manifest.layers.iter().map(|layer| path(&layer.digest)).collect();
-        json!({"Config": path(&image.manifest.config.digest), "RepoTags": tags, "Layers": layers})
+        let layers: Vec<String> =
+            image.manifest.layers.iter().map(|layer| blob_path(&layer.digest)).collect();
+        json!({"Config": blob_path(&image.manifest.config.digest), "RepoTags": tags, "Layers": layers})
     };
     images.iter().map(one).collect()
 }

@@ -99,7 +99,7 @@ fn build(global: &Global, arguments: &Arguments) -> Result<u8> {
         store: &store,
         platform,
         is_pulled: arguments.is_set("pull"),
-        access: access(arguments),
+        access: access(arguments)?,
         is_quiet: style != Style::Plain,
     };
     let printer = Printer::new(style);
@@ -298,7 +298,7 @@ impl Provider for Images<'_> {
                 _ => {}
             }
         }
-        let reference = Reference::parse(name)?;
+        let reference = self.access.registries.expand(name)?.reference;
         let is_asked = self.platform.is_some() || *platform != Platform::of_machine();
         let shown = Progress::new(Stream::Stderr, Direction::Pull);
         let observer: &dyn Observer = if self.is_quiet { &Silent } else { &shown };

@@ -3,7 +3,8 @@
 use std::path::Path;
 
 use super::output::write_output;
-use super::{Arguments, Command, Flag, Global, print};
+use super::stdout::print_bytes;
+use super::{Arguments, Command, Flag, Global};
 use crate::container::{
     CopyOptions, copy_from_stream, copy_into, copy_out, copy_to_stream, export as export_files,
 };
@@ -115,14 +116,14 @@ fn export(global: &Global, arguments: &Arguments) -> Result<u8> {
 fn diff(global: &Global, arguments: &Arguments) -> Result<u8> {
     let store = global.store()?;
     let folder: ContainerFolder = store.containers().find(arguments.operand(0)?.unwrap_or_default())?;
-    let mut text = String::new();
+    let mut text = Vec::new();
     for change in crate::container::changes(&store, &folder)? {
         let letter = match change.kind {
-            ChangeKind::Added => 'A',
-            ChangeKind::Changed => 'C',
-            ChangeKind::Deleted => 'D',
+            ChangeKind::Added => b"A ",
+            ChangeKind::Changed => b"C ",
+            ChangeKind::Deleted => b"D ",
         };
-        text += &format!("{letter} {}\n", message::line(&change.path));
+        text.extend([&letter[..], &message::name(&change.path), b"\n"].concat());
     }
-    print(&text)
+    print_bytes(&text)
 }

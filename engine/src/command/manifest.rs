@@ -5,7 +5,7 @@ use serde_json::Value;
 use super::registry_flags::{FLAGS, access};
 use super::{Arguments, Command, Flag, Global, print};
 use crate::error::{Context, Error, Result};
-use crate::reference::Reference;
+use crate::registries::Meaning;
 use crate::registry::{Purpose, Registry};
 
 pub const INSPECT: Command = Command {
@@ -23,8 +23,9 @@ pub const INSPECT: Command = Command {
 };
 
 fn inspect(_: &Global, arguments: &Arguments) -> Result<u8> {
-    let reference = Reference::parse(arguments.operand(0)?.unwrap_or_default())?;
-    let registry = Registry::open(&reference.repository, Purpose::Pull, &access(arguments))?;
+    let access = access(arguments)?;
+    let Meaning { reference, .. } = access.registries.expand(arguments.operand(0)?.unwrap_or_default())?;
+    let registry = Registry::open(&access.registries.endpoint(&reference)?, Purpose::Pull, &access)?;
     let document = registry.manifest(&reference.target()).context(|| reference.familiar())?;
     let wrong = |error: serde_json::Error| Error::corrupt(format!("{}: {error}", reference.familiar()));
     let mut shown: Value = serde_json::from_slice(&document.text).map_err(wrong)?;

@@ -4,6 +4,7 @@ use std::io::{IsTerminal, Write};
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
+use super::say;
 use super::table::human_size;
 use crate::digest::Digest;
 use crate::transfer::{Observer, Step};
@@ -118,6 +119,10 @@ impl Observer for Progress {
             _ if is_moving => {}
             _ => self.write(&format!("{}: {}\n", &layer.hex()[..12], self.words(step))),
         }
+    }
+
+    fn remark(&self, text: &str) {
+        say(text);
     }
 }
 

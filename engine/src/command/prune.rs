@@ -9,7 +9,7 @@ use super::table::{human_size, list};
 use super::volume::prune_volumes;
 use super::{Arguments, Command, Flag, Global, print, whole};
 use crate::container::{ContainerRecord, Own, Status, disk_usage};
-use crate::error::{Kind, Result};
+use crate::error::{Result, unless_gone};
 use crate::store::{Sharing, Store};
 
 pub const CONTAINERS: Command = Command {
@@ -64,15 +64,10 @@ fn prune_containers(store: &Store, filter: &PruneFilter) -> Result<(String, u64)
         }
         // One that somebody starts or copies from is not to go.
         let Ok(Some(lock)) = folder.try_lock(Sharing::Exclusive) else { continue };
-        let id = record.id.clone();
-        let size = disk_usage(store, &folder);
-        match size.and_then(|size| Own { folder, record, lock }.remove(store).map(|()| size)) {
-            // Another command was faster.
-            Err(error) if error.kind() == Kind::NotFound => {}
-            removed => {
-                freed += removed?;
-                ids.push(id);
-            }
+        let (id, size) = (record.id.clone(), unless_gone(disk_usage(store, &folder))?.unwrap_or(0));
+        if unless_gone(Own { folder, record, lock }.remove(store))?.is_some() {
+            freed += size;
+            ids.push(id);
         }
     }
     Ok((list("Deleted Containers", &ids), freed))

@@ -6,6 +6,7 @@ use super::{Arguments, Command, Flag, Global, print, say};
 use crate::error::{Error, Kind, Result};
 use crate::image::Platform;
 use crate::reference::Reference;
+use crate::registries::Meaning;
 use crate::registry::Access;
 use crate::store::Store;
 use crate::transfer::{Observer, Pulled, Silent, fetch_from_catalog, find_in_catalog};
@@ -27,14 +28,15 @@ pub const COMMAND: Command = Command {
 
 fn pull(global: &Global, arguments: &Arguments) -> Result<u8> {
     let text = arguments.operand(0)?.unwrap_or_default();
-    let reference = Reference::parse(text)?;
-    let (platform, access) = (platform(arguments)?, access(arguments));
+    let (platform, access) = (platform(arguments)?, access(arguments)?);
     let store = global.store()?;
     if let Some(known) = find_in_catalog(&store, text)? {
+        let reference = Reference::parse(text)?;
         let record = fetch_from_catalog(&store, &reference, &known, &access)?;
         let id = if arguments.is_set("quiet") { String::new() } else { format!("{}\n", record.id) };
         return print(&format!("{id}{reference}\n"));
     }
+    let reference = expand(text, &access)?;
     if arguments.is_set("quiet") {
         pull_with(&store, &reference, platform.as_ref(), &access, &Silent)?;
         return print(&format!("{reference}\n"));
@@ -48,6 +50,15 @@ fn pull(global: &Global, arguments: &Arguments) -> Result<u8> {
         pull_with(&store, &reference, platform.as_ref(), &access, &progress)?;
     let status = if was_there { "Image is up to date for" } else { "Downloaded newer image for" };
     print(&format!("Digest: {digest}\nStatus: {status} {}\n{reference}\n", reference.familiar()))
+}
+
+/// The image that a name means. If that is a file's doing, it is said.
+fn expand(text: &str, access: &Access) -> Result<Reference> {
+    let Meaning { reference, file } = access.registries.expand(text)?;
+    if let Some(file) = file {
+        say(&format!("{text}: {reference} is meant ({})", file.display()));
+    }
+    Ok(reference)
 }
 
 /// As Docker says where an image comes from.
@@ -128,14 +139,15 @@ pub fn provide(store: &Store, name: &str, arguments: &Arguments) -> Result<()> {
             _ => {}
         }
     }
-    let reference = Reference::parse(name)?;
-    let access = access(arguments);
+    let access = access(arguments)?;
     if let Some(known) = find_in_catalog(store, name)? {
+        let reference = Reference::parse(name)?;
         if !arguments.is_set("quiet") && policy == Policy::Missing {
             say(&format!("{} is not here: fetching {}", reference.familiar(), known.0.url));
         }
         return fetch_from_catalog(store, &reference, &known, &access).map(drop);
     }
+    let reference = expand(name, &access)?;
     if arguments.is_set("quiet") {
         return pull_with(store, &reference, platform.as_ref(), &access, &Silent).map(|_| ());
     }

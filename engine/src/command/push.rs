@@ -6,7 +6,6 @@ use super::registry_flags::{FLAGS, access};
 use super::{Arguments, Command, Flag, Global, print};
 use crate::error::Result;
 use crate::reference::Reference;
-use crate::store::ImageRecord;
 use crate::transfer::Silent;
 
 pub const COMMAND: Command = Command {
@@ -27,7 +26,7 @@ fn push(global: &Global, arguments: &Arguments) -> Result<u8> {
     let text = arguments.operand(0)?.unwrap_or_default();
     refuse_path("push", text)?;
     let reference = Reference::parse(text)?;
-    let access = access(arguments);
+    let access = access(arguments)?;
     let store = global.store()?;
     let record = store.find_image(&reference.to_string())?;
     let is_quiet = arguments.is_set("quiet");
@@ -38,8 +37,6 @@ fn push(global: &Global, arguments: &Arguments) -> Result<u8> {
         let progress = Progress::new(Stream::Stdout, Direction::Push);
         crate::transfer::push(&store, &record, &reference, &access, &progress)?
     };
-    // It is another one where layers had to be compressed.
-    store.name_image(&ImageRecord { manifest: Some(digest), repo_digest: Some(digest), ..record })?;
     match is_quiet {
         true => print(&format!("{reference}\n")),
         false => print(&format!("{}: digest: {digest} size: {length}\n", reference.target())),

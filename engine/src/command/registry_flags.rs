@@ -3,6 +3,7 @@
 use super::{Arguments, Flag};
 use crate::error::{Error, Result};
 use crate::image::Platform;
+use crate::registries::Registries;
 use crate::registry::{Access, Credentials, Verification};
 
 /// Whom to trust.
@@ -21,11 +22,15 @@ pub const PLATFORM_FLAGS: &[Flag] = &[Flag {
     help: "what the image is to run on (default: this machine)",
 }];
 
-/// Who asks, and whom to trust.
-pub fn access(arguments: &Arguments) -> Access {
+/// Who asks, where, and whom to trust.
+///
+/// # Errors
+/// registries.conf is broken.
+pub fn access(arguments: &Arguments) -> Result<Access> {
     let verification =
         if arguments.is_on("tls-verify") { Verification::Required } else { Verification::Waived };
-    Access { credentials: Credentials::of_caller(), verification }
+    let registries = Registries::of_caller()?;
+    Ok(Access { registries, credentials: Credentials::of_caller(), verification })
 }
 
 /// `--platform`.

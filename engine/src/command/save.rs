@@ -118,7 +118,7 @@ fn run_import(global: &Global, arguments: &Arguments) -> Result<u8> {
     let expected = expected(arguments)?;
     let input = Some(Path::new(text)).filter(|path| *path != "-");
     let mut stream: Box<dyn Read + Send> = match is_url(text) {
-        true => download_trusted(text, &access(arguments), expected.is_some())?.body,
+        true => download_trusted(text, &access(arguments)?, expected.is_some())?.body,
         false => open(input, "import")?,
     };
     let store = global.store()?;

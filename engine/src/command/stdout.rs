@@ -13,6 +13,14 @@ pub fn print(text: &str) -> Result<u8> {
     print_while_read(text).map(|_| 0)
 }
 
+/// The same of what need not be text, as names of files.
+pub fn print_bytes(bytes: &[u8]) -> Result<u8> {
+    match std::io::stdout().is_terminal() {
+        true => print(&String::from_utf8_lossy(bytes)),
+        false => write(bytes).map(|_| 0),
+    }
+}
+
 /// The same; false if nobody reads any more.
 pub fn print_while_read(text: &str) -> Result<bool> {
     let text = if std::io::stdout().is_terminal() { message::lines(text) } else { text.into() };

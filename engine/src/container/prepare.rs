@@ -90,6 +90,8 @@ fn fill_volumes(store: &Store, options: &Options, root: &RootFolders) -> Result<
         let MountSource::Volume { name, copies, .. } = &mount.source else { continue };
         if *copies {
             store.volumes().fill(name, |folder| root.copy_out(store, &mount.destination, folder))?;
+        } else {
+            store.volumes().finish(name)?;
         }
     }
     Ok(())

@@ -36,6 +36,9 @@ impl RootFolders {
     /// # Errors
     /// The disk did not take it.
     pub fn make(store: &Store, folder: &ContainerFolder, record: &ContainerRecord) -> Result<RootFolders> {
+        if let Base::Image { layers, .. } = &record.base {
+            layers.iter().try_for_each(|layer| store.layers().check(layer))?;
+        }
         let root = RootFolders::planned(store, folder.path(), &record.base);
         if root.lower[0].starts_with(folder.path()) {
             make_folder(&root.lower[0], 0o755)?;

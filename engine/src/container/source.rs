@@ -6,7 +6,7 @@ use super::record::Base;
 use crate::archive;
 use crate::error::{Context, Error, Kind, Result};
 use crate::image::{Execution, Platform};
-use crate::store::{Image, ImageRecord, Lock, Store};
+use crate::store::{Image, Lock, Store};
 
 /// Where a container's root comes from, and how its author wants it to be run.
 #[derive(Debug)]
@@ -42,12 +42,12 @@ impl Source {
         let path = Path::new(name);
         let status = std::fs::metadata(path).context(|| name.to_string())?;
         if !status.is_dir() {
-            let (record, locks) = archive::import_rootfs(store, path)?;
-            return Source::of_record(store, name, &record, locks);
+            let (image, locks) = archive::import_rootfs(store, path)?;
+            return Source::of_image(name, image, locks);
         }
         if archive::is_layout(path) {
-            let (record, locks) = archive::import_layout(store, path, &Platform::of_machine())?;
-            return Source::of_record(store, name, &record, locks);
+            let (image, locks) = archive::import_layout(store, path, &Platform::of_machine())?;
+            return Source::of_image(name, image, locks);
         }
         let folder = std::fs::canonicalize(path).context(|| name.to_string())?;
         Ok(Source {
@@ -63,22 +63,26 @@ impl Source {
     /// # Errors
     /// There is none, or it is for another machine.
     pub fn of_name(store: &Store, name: &str) -> Result<Source> {
+        // Nobody removes it between the look at its name and the locks.
+        let _beside = store.beside_removals()?;
         let record = store.find_image(name).map_err(|error| match error.kind() {
             Kind::NotFound => Error::not_found(format!(
                 "{error}: box pull {name}, or name a tar of a root file system, an OCI layout or a folder by its path (./{name})"
             )),
             _ => error,
         })?;
-        let mut locks = Vec::new();
-        for layer in &record.layers {
-            let lock = store.layers().hold(layer)?;
-            locks.push(lock.ok_or_else(|| Error::corrupt(format!("{name}: its layer {layer} is missing")))?);
+        match store.hold_image(&record)? {
+            Some((image, locks)) => Source::of_image(name, image, locks),
+            None => {
+                let wrong = record.layers.iter().find_map(|layer| store.layers().check(layer).err());
+                let why = wrong.map_or_else(|| "a layer is missing".to_string(), |error| error.to_string());
+                Err(Error::corrupt(format!("{name}: {why}: box pull {name}, or load it again")))
+            }
         }
-        Source::of_record(store, name, &record, locks)
     }
 
-    fn of_record(store: &Store, name: &str, record: &ImageRecord, locks: Vec<Lock>) -> Result<Source> {
-        let Image { id, config, layers } = store.load(record)?;
+    fn of_image(name: &str, image: Image, locks: Vec<Lock>) -> Result<Source> {
+        let Image { id, config, layers } = image;
         let (machine, made_for) = (Platform::of_machine(), config.platform());
         if !machine.accepts(&made_for) {
             return Err(Error::invalid(format!(

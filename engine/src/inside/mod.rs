@@ -12,7 +12,7 @@ use std::process::{Child, ChildStderr, ChildStdin, ChildStdout, Command, Stdio};
 
 pub use place::{Bind, Ended, Place, Standing};
 use task::{Answer, Task};
-pub use task::{Copy, OwnLayer, Pick, Source, copy_out_of, landing};
+pub use task::{Copy, OwnLayer, Pick, Source, copy_out_of, landing, move_into};
 
 use crate::error::{Context, Error, Kind, Result};
 use crate::ids::{IdMaps, Range};
@@ -76,6 +76,15 @@ pub fn changes(maps: Option<&IdMaps>, layer: OwnLayer) -> Result<Vec<Change>> {
 /// Something cannot be copied; the ids cannot be mapped.
 pub fn copy_out(maps: &IdMaps, layers: &[PathBuf], path: &str, to: &Path) -> Result<()> {
     let task = Task::CopyOut { layers: layers.to_vec(), path: path.to_string(), to: to.to_path_buf() };
+    Inside::start(Some(maps), &task)?.answer().map(drop)
+}
+
+/// Moves what is in a folder into another one, by the ids of containers.
+///
+/// # Errors
+/// Something cannot be moved; the ids cannot be mapped.
+pub fn move_files(maps: &IdMaps, from: &Path, to: &Path) -> Result<()> {
+    let task = Task::Move { from: from.to_path_buf(), to: to.to_path_buf() };
     Inside::start(Some(maps), &task)?.answer().map(drop)
 }
 

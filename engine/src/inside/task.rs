@@ -15,7 +15,8 @@ use super::place::{Place, Standing, open_in};
 use crate::error::{Context, Error, Kind, Result};
 use crate::layer::{
     Boundary, Change, Content, Extraction, Gathering, Landing, Laying, Ownership, Rights, Unpacked,
-    Unpacking, bare_mountpoints, changes, copy_tree, date_back, extract, gather, lay, pack, unpack, usage,
+    Unpacking, bare_mountpoints, changes, copy_tree, date_back, extract, gather, lay, move_tree, pack,
+    unpack, usage,
 };
 
 /// What is to be done.
@@ -27,6 +28,7 @@ pub(super) enum Task {
     PackLayer(OwnLayer),
     CopyIn { place: Place, copy: Copy },
     CopyOut { layers: Vec<PathBuf>, path: String, to: PathBuf },
+    Move { from: PathBuf, to: PathBuf },
     Changes(OwnLayer),
     Usage { folder: PathBuf },
     Gather { place: Place, gathering: Gathering },
@@ -101,6 +103,7 @@ impl Task {
             | Task::Delete { .. }
             | Task::PackLayer(_)
             | Task::CopyOut { .. }
+            | Task::Move { .. }
             | Task::Usage { .. }
             | Task::Date { .. }
             | Task::Changes(_) => None,
@@ -140,6 +143,7 @@ impl Task {
                 lay(std::io::stdin().lock(), &root(&place)?, &laying).map(|()| Answer::Done)
             }
             Task::Date { folder, latest } => date_back(&folder, latest).map(|()| Answer::Done),
+            Task::Move { from, to } => move_into(&from, &to, true).map(|()| Answer::Done),
             Task::Usage { folder } => usage(&folder).map(Answer::Usage),
             Task::Changes(OwnLayer { upper, lower, mounted }) => {
                 let left_out = bare_mountpoints(&upper, &lower, &mounted)?;
@@ -246,6 +250,18 @@ pub fn copy_out_of(layers: &[PathBuf], path: &str, to: &Path, keeps_owners: bool
         Err(Errno::NOENT | Errno::NOTDIR) => Ok(rustix::fs::fchmod(&to, Mode::from_raw_mode(0o755))?),
         folder => copy_tree(folder?, &to, keeps_owners),
     }
+}
+
+/// Moves what is in a folder into another one, with the rights of the calling process.
+///
+/// # Errors
+/// Something cannot be moved.
+pub fn move_into(from: &Path, to: &Path, keeps_owners: bool) -> Result<()> {
+    let open = |path: &Path| {
+        let flags = OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        rustix::fs::open(path, flags, Mode::empty()).context(|| path.display().to_string())
+    };
+    move_tree(open(from)?, open(to)?, keeps_owners)
 }
 
 fn open(folder: &Path) -> Result<OwnedFd> {

@@ -3,14 +3,14 @@
 use std::collections::HashMap;
 use std::ffi::{CStr, CString, OsStr};
 use std::fs::File;
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 
-use rustix::fs::{AtFlags, Dir, FileType, Gid, Mode, OFlags, Stat, Timespec, Timestamps, Uid, XattrFlags};
+use rustix::fs::{AtFlags, Dir, FileType, Mode, OFlags, RenameFlags, Stat};
 use rustix::io::Errno;
 
+use super::attribute::{Attributes, Xattr, xattrs};
 use super::node::set_mode;
-use super::whiteout::is_mark;
 use crate::error::{Context, Result};
 
 /// How deep trees may be: each level holds two descriptors.
@@ -24,6 +24,35 @@ const DEPTH_MAX: usize = 200;
 pub fn copy_tree(from: impl AsFd, to: impl AsFd, keeps_owners: bool) -> Result<()> {
     let mut copy = Copy { keeps_owners, links: HashMap::new(), to: to.as_fd() };
     copy.folder(from.as_fd(), to.as_fd(), &mut Vec::new())
+}
+
+/// Moves what is in a folder into another one, and then the first one's owner, mode and attributes to it. What the other one has by
+/// the same name stays. Done once more after it was interrupted, it goes on.
+///
+/// # Errors
+/// Something cannot be moved.
+pub fn move_tree(from: impl AsFd, to: impl AsFd, keeps_owners: bool) -> Result<()> {
+    let (from, to) = (from.as_fd(), to.as_fd());
+    let status = rustix::fs::fstat(from)?;
+    let copy = Copy { keeps_owners, links: HashMap::new(), to };
+    if !keeps_owners {
+        // Whoever has no rights needs those of the folders' owner.
+        for folder in [from, to] {
+            rustix::fs::fchmod(folder, Mode::from_raw_mode(status.st_mode & 0o7777) | Mode::RWXU)?;
+        }
+    }
+    for entry in Dir::read_from(from).context(|| "read")? {
+        let entry = entry.context(|| "read")?;
+        let name = entry.file_name();
+        if name == c"." || name == c".." {
+            continue;
+        }
+        match rustix::fs::renameat_with(from, name, to, name, RenameFlags::NOREPLACE) {
+            Ok(()) | Err(Errno::EXIST) => {}
+            Err(errno) => return Err(errno).context(|| format!("move {}", name.to_string_lossy())),
+        }
+    }
+    copy.apply(from, to, &status)
 }
 
 struct Copy<'a> {
@@ -97,8 +126,9 @@ impl Copy<'_> {
             FileType::Symlink => {
                 let target: CString = rustix::fs::readlinkat(from, name, Vec::new())?;
                 rustix::fs::symlinkat(&target, to, name)?;
-                self.own(to, name, &status)?;
-                Ok(rustix::fs::utimensat(to, name, &times(&status), AtFlags::SYMLINK_NOFOLLOW)?)
+                let attributes = self.attributes(&status, &[]);
+                attributes.own_at(to, name)?;
+                attributes.time_at(to, name)
             }
             kind => {
                 let mode = Mode::from_raw_mode(status.st_mode & 0o7777);
@@ -107,68 +137,31 @@ impl Copy<'_> {
                     Err(Errno::PERM) => return Ok(()),
                     made => made?,
                 }
-                self.own(to, name, &status)?;
+                let attributes = self.attributes(&status, &[]);
+                attributes.own_at(to, name)?;
                 set_mode(to, name, kind, mode)?;
-                Ok(rustix::fs::utimensat(to, name, &times(&status), AtFlags::SYMLINK_NOFOLLOW)?)
+                attributes.time_at(to, name)
             }
         }
     }
 
-    fn own(&self, folder: BorrowedFd<'_>, name: &CStr, status: &Stat) -> Result<()> {
-        if self.keeps_owners {
-            let (uid, gid) = (Uid::from_raw(status.st_uid), Gid::from_raw(status.st_gid));
-            rustix::fs::chownat(folder, name, Some(uid), Some(gid), AtFlags::SYMLINK_NOFOLLOW)?;
-        }
-        Ok(())
+    fn attributes<'x>(&self, status: &Stat, xattrs: &'x [Xattr]) -> Attributes<'x> {
+        let attributes = Attributes::of_file(status, xattrs);
+        if self.keeps_owners { attributes } else { attributes.without_owner() }
     }
 
-    /// Owner, attributes, mode, times: as in unpacking.
     fn apply(&self, from: BorrowedFd<'_>, to: BorrowedFd<'_>, status: &Stat) -> Result<()> {
-        if self.keeps_owners {
-            let (uid, gid) = (Uid::from_raw(status.st_uid), Gid::from_raw(status.st_gid));
-            rustix::fs::fchown(to, Some(uid), Some(gid))?;
-        }
-        copy_xattrs(from, to)?;
-        rustix::fs::fchmod(to, Mode::from_raw_mode(status.st_mode & 0o7777))?;
-        Ok(rustix::fs::futimens(to, &times(status))?)
-    }
-}
-
-fn copy_xattrs(from: BorrowedFd<'_>, to: BorrowedFd<'_>) -> Result<()> {
-    // O_PATH or not: by the descriptor's own path.
-    let path = format!("/proc/self/fd/{}", from.as_raw_fd());
-    let mut names = vec![0; 1 << 16];
-    let length = match rustix::fs::listxattr(&path, &mut names[..]) {
-        Err(Errno::OPNOTSUPP) => 0,
-        length => length?,
-    };
-    let mut value = vec![0; 1 << 16];
-    for name in names[..length].split(|&byte| byte == 0).filter(|name| !name.is_empty() && !is_mark(name)) {
-        let length = match rustix::fs::getxattr(&path, name, &mut value[..]) {
-            // Gone, or not ours to see.
-            Err(Errno::NODATA | Errno::PERM | Errno::ACCESS) => continue,
-            length => length?,
-        };
-        match rustix::fs::fsetxattr(to, name, &value[..length], XattrFlags::empty()) {
-            Err(Errno::OPNOTSUPP | Errno::PERM) if name != b"security.capability" => {}
-            set => set.context(|| format!("the attribute {}", String::from_utf8_lossy(name)))?,
-        }
-    }
-    Ok(())
-}
-
-fn times(status: &Stat) -> Timestamps {
-    let of = |seconds, nanoseconds: u64| Timespec { tv_sec: seconds, tv_nsec: nanoseconds.cast_signed() };
-    Timestamps {
-        last_access: of(status.st_atime, status.st_atime_nsec),
-        last_modification: of(status.st_mtime, status.st_mtime_nsec),
+        self.attributes(status, &xattrs(from)?).apply(to)
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use super::*;
     use std::os::unix::fs::{MetadataExt, PermissionsExt};
+
+    use rustix::fs::XattrFlags;
+
+    use super::*;
 
     #[test]
     fn copies_are_alike() {

@@ -1,12 +1,14 @@
 //! A tar is unpacked into a folder that others use: beneath it, through no link, and nothing but files is replaced.
 
 use std::io::{Read, Write};
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::OwnedFd;
 
-use rustix::fs::{AtFlags, FileType, Gid, Mode, OFlags, ResolveFlags, Timespec, Timestamps, Uid, XattrFlags};
+use rustix::fs::{AtFlags, FileType, Mode, OFlags, ResolveFlags};
 use rustix::io::Errno;
 use serde::{Deserialize, Serialize};
 
+use super::attribute::Attributes;
+use super::folders::{Folders, MEMORY_MAX};
 use super::node::set_mode;
 use super::tar::{Archive, Device, Entry, EntryKind};
 use super::tree::{normalise, split};
@@ -49,8 +51,13 @@ pub struct Extraction {
 /// It is no tar, or would replace a folder by a file or the other way round; the error names the entry.
 pub fn extract(stream: impl Read, folder: &OwnedFd, extraction: &Extraction) -> Result<()> {
     let mut archive = Archive::new(stream);
-    let mut extractor =
-        Extractor { top: folder, extraction, folders: Vec::new(), buffer: vec![0; 1 << 17], is_first: true };
+    let mut extractor = Extractor {
+        top: folder,
+        extraction,
+        folders: Folders::new(MEMORY_MAX),
+        buffer: vec![0; 1 << 17],
+        is_first: true,
+    };
     while let Some(entry) = archive.next_entry()? {
         let name = String::from_utf8_lossy(&entry.path).into_owned();
         extractor.place(&mut archive, entry).map_err(|error| error.context(name))?;
@@ -63,8 +70,8 @@ pub fn extract(stream: impl Read, folder: &OwnedFd, extraction: &Extraction) -> 
 struct Extractor<'a> {
     top: &'a OwnedFd,
     extraction: &'a Extraction,
-    /// New folders, which get their modes and times when everything is in them.
-    folders: Vec<(Vec<u8>, Entry)>,
+    /// New ones.
+    folders: Folders,
     buffer: Vec<u8>,
     is_first: bool,
 }
@@ -94,15 +101,13 @@ impl Extractor<'_> {
             EntryKind::File => {
                 let file = self.make_file(&folder, name)?;
                 self.copy(archive, &file, &entry)?;
-                self.apply(&file, &entry)
+                self.attributes(&entry).apply(&file)
             }
             EntryKind::SymbolicLink(to) => {
                 make(&folder, name, || rustix::fs::symlinkat(&to[..], &folder, name))?;
-                if self.extraction.rights == Rights::Kept {
-                    let (uid, gid) = (Uid::from_raw(entry.uid), Gid::from_raw(entry.gid));
-                    rustix::fs::chownat(&folder, name, Some(uid), Some(gid), AtFlags::SYMLINK_NOFOLLOW)?;
-                }
-                Ok(rustix::fs::utimensat(&folder, name, &times(&entry), AtFlags::SYMLINK_NOFOLLOW)?)
+                let attributes = self.attributes(&entry);
+                attributes.own_at(&folder, name)?;
+                attributes.time_at(&folder, name)
             }
             EntryKind::HardLink(to) => {
                 let to = self.landing(to)?;
@@ -160,7 +165,7 @@ impl Extractor<'_> {
 
     fn place_folder(&mut self, folder: &OwnedFd, name: &[u8], path: Vec<u8>, entry: Entry) -> Result<()> {
         match rustix::fs::mkdirat(folder, name, Mode::RWXU) {
-            Ok(()) => self.folders.push((path, entry)),
+            Ok(()) => self.folders.keep(path, entry)?,
             Err(Errno::EXIST) => match rustix::fs::statat(folder, name, AtFlags::SYMLINK_NOFOLLOW)?.st_mode {
                 mode if FileType::from_raw_mode(mode) == FileType::Directory => {}
                 _ => return Err(Error::conflict("something that is no folder is there already")),
@@ -231,44 +236,26 @@ impl Extractor<'_> {
         let rights = if self.extraction.rights == Rights::Own { 0o1777 } else { 0o7777 };
         let mode = Mode::from_raw_mode(entry.mode & rights);
         make(folder, name, || rustix::fs::mknodat(folder, name, kind, mode, number))?;
-        if self.extraction.rights == Rights::Kept {
-            let (uid, gid) = (Uid::from_raw(entry.uid), Gid::from_raw(entry.gid));
-            rustix::fs::chownat(folder, name, Some(uid), Some(gid), AtFlags::SYMLINK_NOFOLLOW)?;
-        }
+        self.attributes(entry).own_at(folder, name)?;
         set_mode(folder, name, kind, mode)
     }
 
-    /// Each may undo what comes before it: a new owner takes setuid and capabilities away.
-    fn apply(&self, file: impl AsFd, entry: &Entry) -> Result<()> {
-        let mut mode = entry.mode;
+    /// A program of somebody else's does not get the caller's rights.
+    fn attributes<'e>(&self, entry: &'e Entry) -> Attributes<'e> {
+        let attributes = Attributes::of_entry(entry);
         match self.extraction.rights {
-            Rights::Kept => {
-                rustix::fs::fchown(&file, Some(Uid::from_raw(entry.uid)), Some(Gid::from_raw(entry.gid)))
-                    .context(|| format!("give it to {}:{}", entry.uid, entry.gid))?;
-            }
-            // A program of somebody else's does not get the caller's rights.
-            Rights::Own => mode &= 0o1777,
+            Rights::Kept => attributes,
+            Rights::Own => attributes.without_owner().with_users_xattrs().with_mode_of(0o1777),
         }
-        for (name, value) in &entry.xattrs {
-            let is_users = name.starts_with(b"user.");
-            if is_users || self.extraction.rights == Rights::Kept {
-                match rustix::fs::fsetxattr(&file, &name[..], value, XattrFlags::empty()) {
-                    Err(Errno::OPNOTSUPP | Errno::PERM) if is_users => {}
-                    set => set.context(|| String::from_utf8_lossy(name).into_owned())?,
-                }
-            }
-        }
-        rustix::fs::fchmod(&file, Mode::from_raw_mode(mode))?;
-        Ok(rustix::fs::futimens(&file, &times(entry))?)
     }
 
     fn finish_folders(&mut self) -> Result<()> {
-        for (path, entry) in std::mem::take(&mut self.folders).into_iter().rev() {
+        for (path, entry) in self.folders.take() {
             let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
             let resolve = ResolveFlags::BENEATH | ResolveFlags::NO_SYMLINKS;
             let folder = rustix::fs::openat2(self.top, &path[..], flags, Mode::empty(), resolve);
             let named = || String::from_utf8_lossy(&path).into_owned();
-            self.apply(folder.context(named)?, &entry).context(named)?;
+            self.attributes(&entry).apply(folder.context(named)?).context(named)?;
         }
         Ok(())
     }
@@ -283,9 +270,4 @@ pub(super) fn make(folder: &OwnedFd, name: &[u8], make: impl Fn() -> rustix::io:
         },
         made => Ok(made?),
     }
-}
-
-pub(super) fn times(entry: &Entry) -> Timestamps {
-    let moment = Timespec { tv_sec: entry.mtime.seconds, tv_nsec: i64::from(entry.mtime.nanoseconds) };
-    Timestamps { last_access: moment, last_modification: moment }
 }

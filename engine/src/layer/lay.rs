@@ -5,11 +5,12 @@ use std::io::{Read, Write};
 use std::os::fd::{AsFd, OwnedFd};
 use std::rc::Rc;
 
-use rustix::fs::{AtFlags, FileType, Gid, Mode, OFlags, ResolveFlags, Uid, XattrFlags};
+use rustix::fs::{AtFlags, FileType, Gid, Mode, OFlags, ResolveFlags, Uid};
 use rustix::io::Errno;
 use serde::{Deserialize, Serialize};
 
-use super::extract::{make, times};
+use super::attribute::Attributes;
+use super::extract::make;
 use super::node::set_mode;
 use super::tar::{Archive, Entry, EntryKind};
 use super::tree::{normalise, split};
@@ -200,7 +201,7 @@ impl Layer<'_> {
                 };
                 let file = std::fs::File::from(file);
                 self.copy(archive, &file, &entry)?;
-                return apply(&file, &entry);
+                return Attributes::of_entry(&entry).apply(&file);
             }
             EntryKind::SymbolicLink(to) => {
                 clear(source, &folder, name)?;
@@ -230,7 +231,7 @@ impl Layer<'_> {
             rustix::fs::chownat(&folder, name, Some(uid), Some(gid), AtFlags::SYMLINK_NOFOLLOW)
                 .map_err(|errno| owner_error(errno, (entry.uid, entry.gid)))?;
         }
-        Ok(rustix::fs::utimensat(&folder, name, &times(&entry), AtFlags::SYMLINK_NOFOLLOW)?)
+        Attributes::of_entry(&entry).time_at(&folder, name)
     }
 
     /// A folder beneath a source's place. An archive need not have an entry for each.
@@ -293,7 +294,7 @@ impl Layer<'_> {
         for (source, path, entry) in std::mem::take(&mut self.folders).into_iter().rev() {
             let named = || String::from_utf8_lossy(&path).into_owned();
             let folder = self.open_below(&source, &path).context(named)?;
-            apply(&reopen(&folder)?, &entry).context(named)?;
+            Attributes::of_entry(&entry).apply(&reopen(&folder)?).context(named)?;
         }
         Ok(())
     }
@@ -362,19 +363,6 @@ fn owner_error(errno: Errno, (uid, gid): (u32, u32)) -> Error {
         )),
         errno => Error::from(errno).context(format!("give it to {uid}:{gid}")),
     }
-}
-
-/// Each may undo what comes before it: a new owner takes setuid and capabilities away.
-fn apply(file: impl AsFd, entry: &Entry) -> Result<()> {
-    give(&file, (entry.uid, entry.gid))?;
-    for (name, value) in &entry.xattrs {
-        match rustix::fs::fsetxattr(&file, &name[..], value, XattrFlags::empty()) {
-            Err(Errno::OPNOTSUPP | Errno::PERM) if name != b"security.capability" => {}
-            set => set.context(|| String::from_utf8_lossy(name).into_owned())?,
-        }
-    }
-    rustix::fs::fchmod(&file, Mode::from_raw_mode(entry.mode))?;
-    Ok(rustix::fs::futimens(&file, &times(entry))?)
 }
 
 fn reopen(folder: &OwnedFd) -> Result<OwnedFd> {

@@ -3,11 +3,13 @@
 //! A tar is hostile. Every path of it is resolved by the kernel beneath the layer's folder, as chroot(2) would (`tree`); what
 //! cannot be a layer is refused by its name.
 
+mod attribute;
 mod change;
 mod compression;
 mod copy;
 mod date;
 mod extract;
+mod folders;
 mod gather;
 mod lay;
 mod mode;
@@ -27,7 +29,7 @@ mod whiteout;
 
 pub use change::{Change, ChangeKind, changes};
 pub use compression::uncompress;
-pub use copy::copy_tree;
+pub use copy::{copy_tree, move_tree};
 pub use date::date_back;
 pub use extract::{Extraction, Landing, Rights, extract};
 pub use gather::{Gathering, gather, gather_into};

@@ -46,12 +46,16 @@ fn is_bare(
     bare: &BTreeSet<String>,
 ) -> Result<bool> {
     // What is not there, or is reached through a link, is nobody's mount point.
-    let Ok(found) = below(top, path, OFlags::PATH | OFlags::NOFOLLOW) else { return Ok(false) };
+    let Ok(found) = below(top, path.as_bytes(), OFlags::PATH | OFlags::NOFOLLOW) else { return Ok(false) };
     let status = rustix::fs::fstat(&found)?;
     match FileType::from_raw_mode(status.st_mode) {
-        FileType::RegularFile => Ok(is_target && status.st_size == 0 && find_lower(lower, path)?.is_none()),
+        FileType::RegularFile => {
+            Ok(is_target && status.st_size == 0 && find_lower(lower, path.as_bytes())?.is_none())
+        }
         FileType::Directory => {
-            let folder = below(top, path, OFlags::RDONLY | OFlags::DIRECTORY)?;
+            // It may have gone meanwhile.
+            let flags = OFlags::RDONLY | OFlags::DIRECTORY;
+            let Ok(folder) = below(top, path.as_bytes(), flags) else { return Ok(false) };
             for entry in Dir::read_from(&folder)? {
                 let entry = entry?;
                 let name = entry.file_name().to_string_lossy();
@@ -59,7 +63,7 @@ fn is_bare(
                     return Ok(false);
                 }
             }
-            Ok(match find_lower(lower, path)? {
+            Ok(match find_lower(lower, path.as_bytes())? {
                 None => true,
                 Some(below) => {
                     let below = rustix::fs::statat(&below, "", AtFlags::EMPTY_PATH)?;

@@ -8,6 +8,7 @@ use std::os::fd::{AsRawFd, OwnedFd};
 use rustix::fs::{Dir, FileType, Mode, OFlags, ResolveFlags, Stat};
 use rustix::io::Errno;
 
+use super::attribute::{CAPABILITY, xattrs};
 use super::tar::{Device, Entry, EntryKind, Time, Writer};
 use super::whiteout::is_mark;
 use crate::error::{Context, Error, Result};
@@ -156,7 +157,7 @@ impl Packer<'_, '_> {
         while let Some(folder) = folders.pop() {
             let named = || String::from_utf8_lossy(&folder).into_owned();
             let names = match names(&self.open(&folder, OFlags::RDONLY | OFlags::DIRECTORY)) {
-                Err(Errno::NOENT | Errno::XDEV | Errno::NOTDIR) => continue,
+                Err(Errno::NOENT | Errno::XDEV | Errno::NOTDIR | Errno::LOOP) => continue,
                 names => names.context(named)?,
             };
             let mut below = Vec::new();
@@ -210,9 +211,9 @@ impl Packer<'_, '_> {
                 }
                 Ok(is_folder)
             }
-            Err(Errno::NOENT) => Ok(false),
+            // A link that is opened with O_PATH is no link that is followed: its folder has become one meanwhile.
+            Err(Errno::NOENT | Errno::NOTDIR | Errno::LOOP) => Ok(false),
             Err(Errno::XDEV) => self.add_mountpoint(path).map(|()| false),
-            // A link that is opened with O_PATH is no link that is followed.
             Err(errno) => Err(errno.into()),
         }
     }
@@ -377,28 +378,5 @@ fn names(folder: &rustix::io::Result<OwnedFd>) -> rustix::io::Result<Vec<Vec<u8>
 
 /// Rights that a program has from its file, and what users have noted. Everything else is of the host's file system.
 fn is_kept(name: &[u8]) -> bool {
-    name == b"security.capability" || (name.starts_with(b"user.") && !is_mark(name))
-}
-
-fn xattrs(found: &OwnedFd) -> Result<Vec<(Vec<u8>, Vec<u8>)>> {
-    let path = by_descriptor(found);
-    let mut list = vec![0; 1 << 16];
-    let length = match rustix::fs::listxattr(&path, &mut list[..]) {
-        Err(Errno::OPNOTSUPP) => return Ok(Vec::new()),
-        length => length?,
-    };
-    let mut found = Vec::new();
-    for name in list[..length].split(|&byte| byte == 0).filter(|name| !name.is_empty()) {
-        let mut value = vec![0; 1 << 16];
-        match rustix::fs::getxattr(&path, name, &mut value[..]) {
-            Ok(length) => {
-                value.truncate(length);
-                found.push((name.to_vec(), value));
-            }
-            // Gone meanwhile, or not for this user.
-            Err(Errno::NODATA | Errno::PERM | Errno::ACCESS | Errno::OPNOTSUPP) => {}
-            Err(errno) => return Err(errno.into()),
-        }
-    }
-    Ok(found)
+    name == CAPABILITY || (name.starts_with(b"user.") && !is_mark(name))
 }

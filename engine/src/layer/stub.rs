@@ -19,7 +19,8 @@ pub fn remove_bare_mountpoints(upper: &Path, lower: &[PathBuf], mounted: &[Strin
     // What lies in a folder sorts behind it.
     for path in bare_mountpoints(upper, lower, mounted)?.iter().rev() {
         let (folder, name) = path.rsplit_once('/').unwrap_or(("", path));
-        let folder = below(&top, folder, OFlags::PATH | OFlags::DIRECTORY).context(|| path.clone())?;
+        let folder =
+            below(&top, folder.as_bytes(), OFlags::PATH | OFlags::DIRECTORY).context(|| path.clone())?;
         let removed = match rustix::fs::unlinkat(&folder, name, AtFlags::REMOVEDIR) {
             Err(Errno::NOTDIR) => rustix::fs::unlinkat(&folder, name, AtFlags::empty()),
             removed => removed,

@@ -1,18 +1,19 @@
 //! A tar becomes a folder: entries in order, the folders' own modes and times last.
 
-use std::collections::BTreeMap;
 use std::io::{Read, Write};
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::OwnedFd;
 use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 
-use rustix::fs::{AtFlags, Dev, FileType, Gid, Mode, OFlags, Timespec, Timestamps, Uid, XattrFlags};
+use rustix::fs::{AtFlags, Dev, FileType, Mode, OFlags};
 use rustix::io::Errno;
 
-use super::tar::{Archive, Device, Entry, EntryKind, Time};
+use super::attribute::Attributes;
+use super::folders::{Folders, MEMORY_MAX};
+use super::tar::{Archive, Device, Entry, EntryKind};
 use super::tree::{Place, Standing, Tree, normalise, split};
-use super::whiteout::{Marks, Whiteout, hide, is_mark, parse};
+use super::whiteout::{Marks, Whiteout, hide, parse};
 use crate::digest::Hashing;
 use crate::error::{Context, Error, Kind, Result};
 use crate::image::DiffId;
@@ -37,12 +38,14 @@ pub struct Unpacking {
     pub bytes_max: u64,
     /// The most entries.
     pub entries_max: u64,
+    /// The most bytes of memory for its folders.
+    pub memory_max: usize,
 }
 
 impl Unpacking {
     /// As many entries and bytes as fit on a large disk; what is more is a bomb.
     pub fn new(ownership: Ownership) -> Unpacking {
-        Unpacking { ownership, bytes_max: 1 << 40, entries_max: 20_000_000 }
+        Unpacking { ownership, bytes_max: 1 << 40, entries_max: 20_000_000, memory_max: MEMORY_MAX }
     }
 }
 
@@ -113,9 +116,6 @@ fn unpack_tar(stream: impl Read, folder: &Path, unpacking: Unpacking) -> Result<
     })
 }
 
-/// The most bytes of extended attributes that folders of a layer may have together.
-const KEPT_MAX: usize = 16 << 20;
-
 /// How much is copied at once.
 const BUFFER: usize = 1 << 18;
 
@@ -123,10 +123,7 @@ struct Writer {
     tree: Tree,
     unpacking: Unpacking,
     marks: Marks,
-    /// Folders with what they get in the end: writing into them changes their times, and may need a mode that is not theirs.
-    folders: BTreeMap<Vec<u8>, Entry>,
-    /// Bytes of their extended attributes.
-    kept: usize,
+    folders: Folders,
     buffer: Vec<u8>,
     size: u64,
     devices_left_out: u64,
@@ -143,8 +140,7 @@ impl Writer {
             tree,
             unpacking,
             marks,
-            folders: BTreeMap::new(),
-            kept: 0,
+            folders: Folders::new(unpacking.memory_max),
             buffer,
             size: 0,
             devices_left_out: 0,
@@ -170,7 +166,7 @@ impl Writer {
         if path.is_empty() {
             // The layer's own folder.
             if entry.kind == EntryKind::Folder {
-                self.finish_later(path, entry)?;
+                self.folders.keep(path, entry)?;
             }
             return Ok(());
         }
@@ -184,7 +180,7 @@ impl Writer {
             EntryKind::SymbolicLink(to) => {
                 let place = self.tree.place(&path)?;
                 self.make(&place, |place| rustix::fs::symlinkat(&to[..], &*place.folder, place.name))?;
-                self.apply_by_path(&place, &entry)
+                self.attributes(&entry).apply_at(&place, true)
             }
             EntryKind::Character(device) => {
                 self.write_node(&path, FileType::CharacterDevice, Some(*device), &entry)
@@ -249,19 +245,7 @@ impl Writer {
                 self.make_opaque(&place.open(OFlags::DIRECTORY)?)?;
             }
         }
-        self.finish_later(path, entry)
-    }
-
-    /// What a folder gets in the end is kept until then.
-    fn finish_later(&mut self, path: Vec<u8>, entry: Entry) -> Result<()> {
-        self.kept += entry.xattrs.iter().map(|(name, value)| name.len() + value.len()).sum::<usize>();
-        if self.kept > KEPT_MAX {
-            return Err(Error::corrupt(format!(
-                "its folders have more than {KEPT_MAX} bytes of extended attributes"
-            )));
-        }
-        self.folders.insert(path, entry);
-        Ok(())
+        self.folders.keep(path, entry)
     }
 
     fn write_file(&mut self, archive: &mut Archive<impl Read>, path: &[u8], entry: &Entry) -> Result<()> {
@@ -281,7 +265,7 @@ impl Writer {
                 }
             }
         }
-        self.apply(&file, entry)
+        self.attributes(entry).apply(&file)
     }
 
     fn copy(&mut self, archive: &mut Archive<impl Read>, file: &mut std::fs::File, most: u64) -> Result<()> {
@@ -332,53 +316,19 @@ impl Writer {
         let number: Dev = device.map_or(0, |Device { major, minor }| rustix::fs::makedev(major, minor));
         let mode = Mode::from_raw_mode(entry.mode);
         self.make(&place, |place| rustix::fs::mknodat(&*place.folder, place.name, kind, mode, number))?;
-        self.apply_by_path(&place, entry)
+        self.attributes(entry).apply_at(&place, false)
     }
 
-    /// Each may undo what comes before it: a new owner takes file capabilities and setuid away. Attributes come before the mode, which
-    /// may forbid to write them.
-    fn apply(&self, file: impl AsFd, entry: &Entry) -> Result<()> {
-        if self.unpacking.ownership != Ownership::Squashed {
-            let (uid, gid) = owner(entry);
-            rustix::fs::fchown(&file, Some(uid), Some(gid)).map_err(|errno| owner_error(errno, entry))?;
+    fn attributes<'e>(&self, entry: &'e Entry) -> Attributes<'e> {
+        let attributes = Attributes::of_entry(entry);
+        match self.unpacking.ownership {
+            Ownership::Kept | Ownership::KeptInUserNamespace => attributes,
+            Ownership::Squashed => attributes.without_owner().with_users_xattrs(),
         }
-        for (name, value) in self.xattrs(entry) {
-            judge_xattr(name, rustix::fs::fsetxattr(&file, name, value, XattrFlags::empty()))?;
-        }
-        rustix::fs::fchmod(&file, Mode::from_raw_mode(entry.mode))?;
-        Ok(rustix::fs::futimens(&file, &times(entry))?)
-    }
-
-    /// The same for what cannot be opened without doing something.
-    fn apply_by_path(&self, place: &Place<'_>, entry: &Entry) -> Result<()> {
-        let (folder, name) = (&*place.folder, place.name);
-        if self.unpacking.ownership != Ownership::Squashed {
-            let (uid, gid) = owner(entry);
-            rustix::fs::chownat(folder, name, Some(uid), Some(gid), AtFlags::SYMLINK_NOFOLLOW)
-                .map_err(|errno| owner_error(errno, entry))?;
-        }
-        for (attribute, value) in self.xattrs(entry) {
-            judge_xattr(
-                attribute,
-                rustix::fs::lsetxattr(place.path(), attribute, value, XattrFlags::empty()),
-            )?;
-        }
-        if !matches!(entry.kind, EntryKind::SymbolicLink(_)) {
-            // It is no link, and nobody else writes here: nothing is followed.
-            rustix::fs::chmodat(folder, name, Mode::from_raw_mode(entry.mode), AtFlags::empty())?;
-        }
-        Ok(rustix::fs::utimensat(folder, name, &times(entry), AtFlags::SYMLINK_NOFOLLOW)?)
-    }
-
-    fn xattrs<'e>(&self, entry: &'e Entry) -> impl Iterator<Item = (&'e [u8], &'e [u8])> {
-        let squashed = self.unpacking.ownership == Ownership::Squashed;
-        let wanted = move |name: &[u8]| !is_mark(name) && (!squashed || name.starts_with(b"user."));
-        entry.xattrs.iter().map(|(name, value)| (&name[..], &value[..])).filter(move |(name, _)| wanted(name))
     }
 
     fn finish_folders(&mut self) -> Result<()> {
-        // What is in a folder comes before the folder, which may let nobody through.
-        for (path, entry) in std::mem::take(&mut self.folders).into_iter().rev() {
+        for (path, entry) in self.folders.take() {
             let named = || format!("layer: {}", String::from_utf8_lossy(&path));
             self.finish_folder(&path, &entry).context(named)?;
         }
@@ -393,7 +343,7 @@ impl Writer {
                 OFlags::DIRECTORY | OFlags::CLOEXEC,
                 Mode::empty(),
             )?;
-            return self.apply(root, entry);
+            return self.attributes(entry).apply(root);
         }
         let place = match self.tree.existing_place(path) {
             Ok(place) => place,
@@ -402,35 +352,8 @@ impl Writer {
             Err(error) => return Err(error),
         };
         match place.look()? {
-            Standing::Folder => self.apply(place.open(OFlags::DIRECTORY)?, entry),
+            Standing::Folder => self.attributes(entry).apply(place.open(OFlags::DIRECTORY)?),
             _ => Ok(()),
         }
     }
-}
-
-/// What a file system or a machine does not have is left out, as Docker does; file capabilities are a right, and never are.
-fn judge_xattr(name: &[u8], set: rustix::io::Result<()>) -> Result<()> {
-    match set {
-        Err(Errno::OPNOTSUPP | Errno::PERM | Errno::INVAL) if name != b"security.capability" => Ok(()),
-        set => set.context(|| format!("the attribute {}", String::from_utf8_lossy(name))),
-    }
-}
-
-fn owner(entry: &Entry) -> (Uid, Gid) {
-    (Uid::from_raw(entry.uid), Gid::from_raw(entry.gid))
-}
-
-fn owner_error(errno: Errno, entry: &Entry) -> Error {
-    let Entry { uid, gid, .. } = entry;
-    match errno {
-        Errno::INVAL => Error::invalid(format!(
-            "its owner is {uid}:{gid}, and your ranges of ids (/etc/subuid, /etc/subgid) have no such: they need more"
-        )),
-        errno => Error::from(errno).context(format!("give it to {uid}:{gid}")),
-    }
-}
-
-fn times(entry: &Entry) -> Timestamps {
-    let of = |time: Time| Timespec { tv_sec: time.seconds, tv_nsec: i64::from(time.nanoseconds) };
-    Timestamps { last_access: of(entry.atime.unwrap_or(entry.mtime)), last_modification: of(entry.mtime) }
 }

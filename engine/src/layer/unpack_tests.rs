@@ -266,7 +266,7 @@ fn bombs_are_refused() {
     let room = Room::new("bombs");
     let tar = Builder::default().file("a", &[0; 4096]).file("b", b"").end();
     let bounded = |bytes_max, entries_max| {
-        let unpacking = Unpacking { ownership: ownership(), bytes_max, entries_max };
+        let unpacking = Unpacking { bytes_max, entries_max, ..Unpacking::new(ownership()) };
         unpack(&tar[..], &room.layer(), unpacking).map_err(|error| error.to_string())
     };
     assert_eq!(bounded(4096, 9).unwrap_err(), "the layer has more than 4096 bytes, uncompressed");
@@ -291,10 +291,34 @@ fn attributes_are_bounded() {
         .entry(b'0', "file", 0o644, "", b"");
     let said = room.refused(twice);
     assert!(said.contains("of headers before an entry: at most 1048576 are read"), "{said}");
-    let folders = (0..40).fold(Builder::default(), |tar, number| {
-        let tar = tar.pax(&[("SCHILY.xattr.user.a", &value)]);
-        tar.entry(b'5', &format!("folder{number}"), 0o755, "", b"")
-    });
-    let said = room.refused(folders);
-    assert!(said.contains("bytes of extended attributes"), "{said}");
+}
+
+/// Folders are kept in memory until everything is in them: their paths, and what they get.
+#[test]
+fn the_memory_for_folders_is_bounded() {
+    let room = Room::new("folders");
+    let bounded = |tar: Builder| {
+        let unpacking = Unpacking { memory_max: 5 << 10, ..Unpacking::new(ownership()) };
+        unpack(&tar.end()[..], &room.layer(), unpacking).map_err(|error| error.to_string())
+    };
+    let many = |count: usize, name: &dyn Fn(usize) -> String| {
+        (0..count).fold(Builder::default(), |tar, number| {
+            tar.pax(&[("path", name(number).as_bytes())]).folder("short")
+        })
+    };
+    let refused = |tar: Builder| {
+        let said = bounded(tar).unwrap_err();
+        assert!(
+            said.starts_with("layer: ") && said.contains("need more than 5120 bytes of memory"),
+            "{said}"
+        );
+    };
+    refused(many(50, &|number| format!("folder{number}")));
+    refused(many(5, &|number| format!("{}{number}", "long/".repeat(300))));
+    let value = vec![b'x'; 3000];
+    let attributes = |name: &str| Builder::default().pax(&[("SCHILY.xattr.user.a", &value)]).folder(name);
+    bounded(attributes("one")).unwrap();
+    refused(attributes("one").pax(&[("SCHILY.xattr.user.a", &value)]).folder("two"));
+    // The same folder once more is no other one.
+    bounded(many(50, &|_| "folder".to_string())).unwrap();
 }

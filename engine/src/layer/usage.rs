@@ -16,13 +16,15 @@ pub fn usage(folder: &Path) -> Result<u64> {
     let (mut folders, mut known, mut sum) = (vec![folder.to_path_buf()], HashSet::new(), 0);
     while let Some(folder) = folders.pop() {
         let entries = match std::fs::read_dir(&folder) {
-            Err(error) if error.kind() == ErrorKind::NotFound => continue,
+            Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) => continue,
             entries => entries.context(|| folder.display().to_string())?,
         };
         for entry in entries {
             let entry = entry.context(|| folder.display().to_string())?;
             let status = match entry.metadata() {
-                Err(error) if error.kind() == ErrorKind::NotFound => continue,
+                Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) => {
+                    continue;
+                }
                 status => status.context(|| entry.path().display().to_string())?,
             };
             if status.is_dir() {

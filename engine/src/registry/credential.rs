@@ -96,11 +96,21 @@ impl Credentials {
     /// # Errors
     /// A file is broken, or a helper failed.
     pub fn find(&self, repository: &Repository) -> Result<Option<Credential>> {
-        let wanted = key_of(&repository.registry);
-        let is_for = |registry: &Option<String>| {
-            registry.as_ref().is_none_or(|known| host_of(&key_of(known)) == host_of(&wanted))
-        };
-        if let Some((_, given)) = self.given.iter().find(|(registry, _)| is_for(registry)) {
+        match self.given.iter().find(|(registry, _)| registry.is_none()) {
+            Some((_, given)) => Ok(Some(given.clone())),
+            None => self.find_named(repository),
+        }
+    }
+
+    /// The same for a mirror, which is nobody that somebody has spoken of.
+    ///
+    /// # Errors
+    /// As for [`Credentials::find`].
+    pub fn find_named(&self, repository: &Repository) -> Result<Option<Credential>> {
+        let key = key_of(&repository.registry);
+        let is_for = |registry: &str| host_of(&key_of(registry)) == host_of(&key);
+        let given = self.given.iter().find(|(registry, _)| registry.as_deref().is_some_and(is_for));
+        if let Some((_, given)) = given {
             return Ok(Some(given.clone()));
         }
         for file in &self.files {

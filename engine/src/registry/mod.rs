@@ -33,6 +33,7 @@ use crate::digest::Digest;
 use crate::error::{Context, Error, Kind, Result};
 use crate::image::{DOCUMENT_MAX, media_type};
 use crate::reference::{DOCKER_HUB, Repository};
+use crate::registries::{Endpoint, Registries};
 
 /// The host that serves Docker Hub.
 const DOCKER_HUB_HOST: &str = "registry-1.docker.io";
@@ -49,9 +50,11 @@ pub enum Purpose {
     Push,
 }
 
-/// Who asks, and whom to trust.
-#[derive(Debug, Clone)]
+/// Who asks, where, and whom to trust.
+#[derive(Debug)]
 pub struct Access {
+    /// Where registries are.
+    pub registries: Registries,
     /// Names and passwords.
     pub credentials: Credentials,
     /// Whether registries have to show who they are.
@@ -102,9 +105,14 @@ impl Registry {
     ///
     /// # Errors
     /// It cannot be reached, or is no registry.
-    pub fn open(repository: &Repository, purpose: Purpose, access: &Access) -> Result<Registry> {
-        let credential = access.credentials.find(repository)?;
-        Registry::open_as(repository, purpose, access.verification, credential)
+    pub fn open(endpoint: &Endpoint, purpose: Purpose, access: &Access) -> Result<Registry> {
+        let Endpoint { repository, is_insecure, is_elsewhere } = endpoint;
+        let verification = if *is_insecure { Verification::Waived } else { access.verification };
+        let credential = match is_elsewhere {
+            false => access.credentials.find(repository)?,
+            true => access.credentials.find_named(repository)?,
+        };
+        Registry::open_as(repository, purpose, verification, credential)
     }
 
     /// The same as somebody in particular.

@@ -4,7 +4,6 @@ use std::io::Read;
 
 use super::{LayerRecord, Lock, NewLayer, Owners, Store};
 use crate::error::{Error, Result};
-use crate::ids::IdMaps;
 use crate::image::{ChainId, DiffId};
 use crate::inside;
 use crate::layer::{Ownership, Unpacking, unpack, unpack_aside};
@@ -50,20 +49,18 @@ impl Store {
     /// It is no layer, or not the one that `expected` names; nothing of it is left then.
     pub fn unpack(&self, stream: &mut (dyn Read + Send), expected: Option<&DiffId>) -> Result<UnpackedLayer> {
         let new = self.layers().begin()?;
-        let (unpacked, owners) = match self.maps() {
-            None => (unpack_aside(stream, &new.path(), Unpacking::new(Ownership::Kept))?, Owners::Own),
+        let unpacked = match self.maps() {
+            None => unpack_aside(stream, &new.path(), Unpacking::new(Ownership::Kept))?,
             Some(maps) if maps.is_squashed() => {
-                (unpack(stream, &new.path(), Unpacking::new(Ownership::Squashed))?, Owners::Squashed)
+                unpack(stream, &new.path(), Unpacking::new(Ownership::Squashed))?
             }
-            Some(maps) => {
-                let unpacked = inside::unpack_layer(maps, stream, &new.path())?;
-                (unpacked, Owners::Mapped(text(maps)))
-            }
+            Some(maps) => inside::unpack_layer(maps, stream, &new.path())?,
         };
         if let Some(expected) = expected.filter(|expected| **expected != unpacked.diff_id) {
             let found = unpacked.diff_id;
             return Err(Error::corrupt(format!("layer {expected}: what came has the digest {found}")));
         }
+        let owners = Owners::of(self.maps());
         let record = LayerRecord { diff_id: unpacked.diff_id, size: unpacked.size, owners };
         new.describe(&record)?;
         Ok(UnpackedLayer { record, devices_left_out: unpacked.devices_left_out, new })
@@ -74,12 +71,7 @@ impl Store {
     /// # Errors
     /// The disk did not take it.
     pub fn take_folder(&self, new: NewLayer, diff_id: DiffId, size: u64) -> Result<UnpackedLayer> {
-        let owners = match self.maps() {
-            None => Owners::Own,
-            Some(maps) if maps.is_squashed() => Owners::Squashed,
-            Some(maps) => Owners::Mapped(text(maps)),
-        };
-        let record = LayerRecord { diff_id, size, owners };
+        let record = LayerRecord { diff_id, size, owners: Owners::of(self.maps()) };
         new.describe(&record)?;
         Ok(UnpackedLayer { record, devices_left_out: 0, new })
     }
@@ -101,11 +93,4 @@ impl Store {
         let lock = unpacked.name(&id)?;
         Ok(AddedLayer { id, record, devices_left_out, lock })
     }
-}
-
-/// The maps in words, to see later whether they are the same.
-fn text(maps: &IdMaps) -> String {
-    let one = |range: &crate::ids::Range| format!("{}:{}:{}", range.inside, range.outside, range.count);
-    let all = |ranges: &[crate::ids::Range]| ranges.iter().map(one).collect::<Vec<_>>().join(",");
-    format!("{};{}", all(&maps.users), all(&maps.groups))
 }

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::fs::File;
-use std::io::{BufRead, BufReader, ErrorKind, Write};
+use std::io::{BufRead, BufReader, ErrorKind};
 use std::os::fd::{BorrowedFd, OwnedFd};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
@@ -13,7 +13,7 @@ use rustix::io::Errno;
 use serde::{Deserialize, Serialize};
 
 use super::lock::{Lock, Sharing};
-use crate::error::{Context, Result};
+use crate::error::{Context, Kind, Result};
 use crate::time::Moment;
 
 /// What something happened to.
@@ -55,14 +55,16 @@ pub struct Event {
 #[derive(Debug, Clone)]
 pub struct Events {
     folder: PathBuf,
+    /// What is longer is put aside.
+    length_max: u64,
 }
 
-/// What is longer than this is put aside.
+/// The usual length.
 const LENGTH_MAX: u64 = 4 << 20;
 
 impl Events {
     pub(super) fn at(folder: PathBuf) -> Events {
-        Events { folder }
+        Events { folder, length_max: LENGTH_MAX }
     }
 
     fn now(&self) -> PathBuf {
@@ -77,18 +79,34 @@ impl Events {
     fn write(&self, event: &Event) -> Result<()> {
         let mut line = serde_json::to_vec(event).map_err(|error| crate::Error::invalid(error.to_string()))?;
         line.push(b'\n');
-        let path = self.now();
-        let open =
-            || File::options().append(true).create(true).open(&path).context(|| path.display().to_string());
-        let mut file = open()?;
-        if file.metadata()?.len() > LENGTH_MAX
-            && let Ok(Some(_lock)) = Lock::try_at(&path, Sharing::Exclusive)
-        {
-            std::fs::rename(&path, self.folder.join("before"))?;
-            file = open()?;
+        let (path, mut options) = (self.now(), File::options());
+        loop {
+            let opened = options.read(true).append(true).create(true).open(&path);
+            let file = opened.context(|| path.display().to_string())?;
+            let length = file.metadata()?.len();
+            if length > self.length_max {
+                self.put_aside(&file)?;
+                continue;
+            }
+            // Meanwhile nobody puts it aside; somebody may have before.
+            match Lock::at(&path, Sharing::Shared, "the list of events") {
+                Ok(lock) if lock.is_of(&file) => return append(&file, length, line),
+                Ok(_) => {}
+                Err(error) if error.kind() == Kind::NotFound => {}
+                Err(error) => return Err(error),
+            }
         }
-        // One call: lines of several commands do not mix.
-        Ok(file.write_all(&line)?)
+    }
+
+    /// Of several commands that find it too long, one renames it.
+    fn put_aside(&self, file: &File) -> Result<()> {
+        let path = self.now();
+        match Lock::at(&path, Sharing::Exclusive, "the list of events") {
+            Ok(lock) if lock.is_of(file) => Ok(std::fs::rename(&path, self.folder.join("before"))?),
+            Ok(_) => Ok(()),
+            Err(error) if error.kind() == Kind::NotFound => Ok(()),
+            Err(error) => Err(error),
+        }
     }
 
     /// Those that are written down, the oldest first.
@@ -96,12 +114,20 @@ impl Events {
     /// # Errors
     /// A file cannot be read.
     pub fn read(&self) -> Result<Vec<Event>> {
+        // Between the two nobody puts one in the place of the other.
+        let _lock = match Lock::at(&self.now(), Sharing::Shared, "the list of events") {
+            Err(error) if error.kind() == Kind::NotFound => None,
+            lock => Some(lock?),
+        };
         let mut events = Vec::new();
         for name in ["before", "now"] {
             let path = self.folder.join(name);
-            match std::fs::read_to_string(&path) {
+            match std::fs::read(&path) {
                 // A line that a loss of power has torn is none.
-                Ok(text) => events.extend(text.lines().filter_map(|line| serde_json::from_str(line).ok())),
+                Ok(text) => {
+                    let lines = text.split(|&byte| byte == b'\n');
+                    events.extend(lines.filter_map(|line| serde_json::from_slice(line).ok()));
+                }
                 Err(error) if error.kind() == ErrorKind::NotFound => {}
                 Err(error) => return Err(error).context(|| path.display().to_string()),
             }
@@ -118,13 +144,29 @@ impl Events {
         let watch = inotify::init(flags)?;
         let wanted = inotify::WatchFlags::MODIFY | inotify::WatchFlags::CREATE;
         inotify::add_watch(&watch, &self.folder, wanted).context(|| self.folder.display().to_string())?;
-        let mut reader = EventReader { path: self.now(), watch, file: None, line: String::new() };
+        let mut reader = EventReader { path: self.now(), watch, file: None, line: Vec::new() };
         if let Some(file) = open(&reader.path)? {
             let mut file = BufReader::new(file);
             std::io::Seek::seek(&mut file, std::io::SeekFrom::End(0))?;
             reader.file = Some(file);
         }
         Ok(reader)
+    }
+}
+
+/// One call: lines of several commands do not mix. What a full disk has torn gets an end first; so may what another command is just
+/// writing, and then an empty line follows it.
+fn append(file: &File, length: u64, mut line: Vec<u8>) -> Result<()> {
+    let mut last = [b'\n'];
+    if length > 0 {
+        rustix::io::pread(file, &mut last, length - 1)?;
+    }
+    if last != *b"\n" {
+        line.insert(0, b'\n');
+    }
+    match rustix::io::write(file, &line)? {
+        written if written == line.len() => Ok(()),
+        _ => Err(crate::Error::new(Kind::Host, "the list of events: the disk is full")),
     }
 }
 
@@ -143,7 +185,7 @@ pub struct EventReader {
     watch: OwnedFd,
     file: Option<BufReader<File>>,
     /// The beginning of a line.
-    line: String,
+    line: Vec<u8>,
 }
 
 impl EventReader {
@@ -201,9 +243,9 @@ impl EventReader {
                 self.file = open(&self.path)?.map(BufReader::new);
             }
             let Some(file) = &mut self.file else { return Ok(events) };
-            while file.read_line(&mut self.line)? > 0 {
-                if self.line.ends_with('\n') {
-                    events.extend(serde_json::from_str(&self.line).ok());
+            while file.read_until(b'\n', &mut self.line)? > 0 {
+                if self.line.ends_with(b"\n") {
+                    events.extend(serde_json::from_slice(&self.line).ok());
                     self.line.clear();
                 }
             }
@@ -214,5 +256,60 @@ impl EventReader {
                 Err(_) => return Ok(events),
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn events(name: &str, length_max: u64) -> Events {
+        let folder = std::env::temp_dir().join(format!("box-events-{}-{name}", std::process::id()));
+        std::fs::create_dir(&folder).unwrap();
+        Events { folder, length_max }
+    }
+
+    fn event(number: usize) -> Event {
+        let (time, action) = (Moment(number as u64), "x".repeat(number % 100));
+        let attributes = BTreeMap::new();
+        Event { time, kind: EventKind::Volume, action, id: number.to_string(), attributes }
+    }
+
+    #[test]
+    fn many_that_write_put_aside_what_is_long() {
+        let events = events("many", 20_000);
+        let count = |name: &str| {
+            let text = std::fs::read_to_string(events.folder.join(name)).unwrap();
+            let mut lines = text.lines().filter(|line| !line.is_empty());
+            assert!(lines.all(|line| serde_json::from_str::<Event>(line).is_ok()), "{text}");
+            text.len() as u64
+        };
+        for round in 0..20 {
+            std::thread::scope(|scope| {
+                for thread in 0..8 {
+                    let events = &events;
+                    scope.spawn(move || {
+                        (0..50).for_each(|number| events.write(&event(thread * 50 + number)).unwrap())
+                    });
+                }
+            });
+            count("now");
+            // One that has just begun is not taken for the long one.
+            assert!(round == 0 || count("before") > events.length_max);
+        }
+        std::fs::remove_dir_all(&events.folder).unwrap();
+    }
+
+    #[test]
+    fn a_torn_line_costs_no_other() {
+        let events = events("torn", LENGTH_MAX);
+        events.write(&event(1)).unwrap();
+        let torn = [&std::fs::read(events.now()).unwrap()[..], b"{\"time\": 1, \xff"].concat();
+        std::fs::write(events.now(), torn).unwrap();
+        let mut reader = EventReader { file: None, ..events.follow().unwrap() };
+        events.write(&event(2)).unwrap();
+        assert_eq!(events.read().unwrap(), [event(1), event(2)]);
+        assert_eq!(reader.next_events(Some(Moment(0))).unwrap(), Some(vec![event(1), event(2)]));
+        std::fs::remove_dir_all(&events.folder).unwrap();
     }
 }

@@ -11,6 +11,7 @@ use crate::digest::Digest;
 use crate::error::{Context, Error, Result};
 use crate::image::{ChainId, Configuration, DOCUMENT_MAX, ImageId, Platform};
 use crate::reference::Reference;
+use crate::registries::Registries;
 use crate::time::{Moment, parse_rfc3339};
 
 /// An image that is there as a whole: its configuration and all its layers.
@@ -225,10 +226,13 @@ impl Store {
             return Ok((record, FoundBy::Id));
         }
         let reference = Reference::parse(text);
-        if let Ok(reference) = &reference
-            && let Some(record) = self.image_by_name(reference)?
-        {
-            return Ok((record, FoundBy::Name));
+        if let Ok(usual) = &reference {
+            // What a name without a registry is pulled from comes first.
+            let pulled = Registries::of_caller()?.expand(text)?.reference;
+            let pulled = if pulled == *usual { None } else { self.image_by_name(&pulled)? };
+            if let Some(record) = pulled.map_or_else(|| self.image_by_name(usual), |found| Ok(Some(found)))? {
+                return Ok((record, FoundBy::Name));
+            }
         }
         match digits {
             None => drop(reference?),

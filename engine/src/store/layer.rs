@@ -9,7 +9,7 @@ use super::whole::sync_folder;
 use super::{PARTIAL, fresh_name, names_in, removal, write_without_sync};
 use crate::digest::Digest;
 use crate::error::{Context, Error, Kind, Result};
-use crate::ids::IdMaps;
+use crate::ids::{IdMaps, Range};
 use crate::image::{ChainId, DiffId};
 
 /// Whose the files of a layer are on the host.
@@ -22,6 +22,19 @@ pub enum Owners {
     Mapped(String),
     /// All of one user: there was no range of ids to map.
     Squashed,
+}
+
+impl Owners {
+    /// Those of layers that are unpacked with these ids.
+    pub fn of(maps: Option<&IdMaps>) -> Owners {
+        let one = |range: &Range| format!("{}:{}:{}", range.inside, range.outside, range.count);
+        let all = |ranges: &[Range]| ranges.iter().map(one).collect::<Vec<_>>().join(",");
+        match maps {
+            None => Owners::Own,
+            Some(maps) if maps.is_squashed() => Owners::Squashed,
+            Some(maps) => Owners::Mapped(format!("{};{}", all(&maps.users), all(&maps.groups))),
+        }
+    }
 }
 
 /// What is known of a layer.
@@ -60,11 +73,6 @@ impl Layers {
         self.folder_of(id).join(FILES)
     }
 
-    /// Whether it is there.
-    pub fn has(&self, id: &ChainId) -> bool {
-        self.folder_of(id).exists()
-    }
-
     /// What is known of it.
     ///
     /// # Errors
@@ -75,13 +83,26 @@ impl Layers {
         serde_json::from_slice(&text).map_err(|error| Error::corrupt(format!("{}: {error}", path.display())))
     }
 
-    /// Keeps a layer from being removed, as long as the lock is held; `None` if it is not there.
+    /// Whether its files belong to those whom they belong to in a container that is started now.
+    ///
+    /// # Errors
+    /// They do not, or it is not there.
+    pub fn check(&self, id: &ChainId) -> Result<()> {
+        match self.record(id)?.owners == Owners::of(self.maps.as_ref()) {
+            true => Ok(()),
+            false => Err(Error::corrupt(format!(
+                "layer {id}: it was unpacked with other ids than yours are now (/etc/subuid, /etc/subgid)"
+            ))),
+        }
+    }
+
+    /// Keeps a layer from being removed, as long as the lock is held; `None` if it is not there, or of other ids.
     ///
     /// # Errors
     /// It cannot be locked.
     pub fn hold(&self, id: &ChainId) -> Result<Option<Lock>> {
         match Lock::at(&self.folder_of(id), Sharing::Shared, &format!("the layer {id}")) {
-            Ok(lock) => Ok(Some(lock)),
+            Ok(lock) => Ok(self.check(id).is_ok().then_some(lock)),
             Err(error) if error.kind() == Kind::NotFound => Ok(None),
             Err(error) => Err(error),
         }
@@ -135,6 +156,25 @@ impl Layers {
     /// It cannot be renamed.
     pub fn unname(&self, id: &ChainId) -> Result<PathBuf> {
         removal::set_aside(&self.folder_of(id))
+    }
+
+    /// Removes a layer that cannot be used, for another one of its name.
+    fn give_way(&self, id: &ChainId) -> Result<()> {
+        let _lock = match Lock::try_at(&self.folder_of(id), Sharing::Exclusive) {
+            Ok(Some(lock)) => lock,
+            // By somebody else in this moment.
+            Err(error) if error.kind() == Kind::NotFound => return Ok(()),
+            Ok(None) => {
+                let why =
+                    self.check(id).err().map_or_else(|| format!("layer {id}"), |error| error.to_string());
+                return Err(Error::conflict(format!("{why}, and another command uses it")));
+            }
+            Err(error) => return Err(error),
+        };
+        match self.check(id) {
+            Ok(()) => Ok(()),
+            Err(_) => self.unname(id).and_then(|gone| self.delete(&gone)),
+        }
     }
 
     /// Deletes what has lost its name.
@@ -210,10 +250,10 @@ impl NewLayer {
     }
 
     /// Gives it its name. The caller has synced it: a layer that has a name is whole, whatever happens to the power. If somebody
-    /// else was faster, theirs stays. The lock keeps the layer from being removed.
+    /// else was faster, theirs stays; one of other ids goes. The lock keeps the layer from being removed.
     ///
     /// # Errors
-    /// It cannot be renamed.
+    /// It cannot be renamed; somebody uses one of other ids.
     pub fn name(mut self, id: &ChainId) -> Result<Lock> {
         let target = self.layers.folder_of(id);
         loop {
@@ -228,6 +268,7 @@ impl NewLayer {
                     if let Some(lock) = self.layers.hold(id)? {
                         return Ok(lock);
                     }
+                    self.layers.give_way(id)?;
                 }
                 Err(errno) => return Err(errno).context(|| format!("layer {id}: rename")),
             }

@@ -10,9 +10,11 @@ use serde::{Deserialize, Serialize};
 
 use super::broken::REMEDY;
 use super::lock::{Lock, Sharing};
-use super::{PARTIAL, fresh_name, names_in, random_id, removal, write_without_sync};
+use super::whole::sync_folder;
+use super::{PARTIAL, fresh_name, names_in, random_id, removal, write_whole};
 use crate::error::{Context, Error, Kind, Result};
 use crate::ids::IdMaps;
+use crate::inside;
 use crate::time::Moment;
 
 /// What is known of a volume.
@@ -46,6 +48,11 @@ pub struct Volumes {
 
 const DATA: &str = "_data";
 const RECORD: &str = "volume.json";
+
+/// A folder with what the image has at a volume's place, copied as a whole and on its way into the volume. It may be of any owner, so
+/// it lies in one of the caller's, which can be renamed.
+const FILLED: &str = "filled";
+const FILES: &str = "fs";
 
 impl Volumes {
     pub(super) fn at(folder: PathBuf, maps: Option<IdMaps>) -> Volumes {
@@ -115,9 +122,9 @@ impl Volumes {
         std::fs::create_dir(&partial).context(named)?;
         let text = serde_json::to_vec(&record).map_err(|error| Error::invalid(error.to_string()))?;
         std::fs::create_dir(partial.join(DATA)).context(named)?;
-        write_without_sync(&partial.join(RECORD), &text)?;
+        write_whole(&partial.join(RECORD), &text)?;
         match renameat_with(CWD, &partial, CWD, &target, RenameFlags::NOREPLACE) {
-            Ok(()) => Ok(record),
+            Ok(()) => sync_folder(&target).map(|()| record),
             // Another command was faster.
             Err(Errno::EXIST) => {
                 removal::delete(&partial, None)?;
@@ -176,25 +183,60 @@ impl Volumes {
         Lock::at(&self.folder.join(name), sharing, &format!("the volume {name}"))
     }
 
-    /// Fills one that is empty: `fill` gets a folder, which becomes the volume's when it is complete.
+    /// Fills one that is empty: `fill` gets a folder, what is in which becomes the volume's when it is complete. The volume's own
+    /// folder stays: others may have it mounted.
     ///
     /// # Errors
-    /// It could not be filled; it is empty then.
+    /// It could not be filled; it is empty then, or the next container goes on.
     pub fn fill(&self, name: &str, fill: impl FnOnce(&Path) -> Result<()>) -> Result<()> {
         let _lock = self.lock(name, Sharing::Exclusive)?;
-        let data = self.path(name);
-        let named = || format!("volume {name}");
-        let is_empty = std::fs::read_dir(&data).context(named)?.next().is_none();
-        if !is_empty {
+        let (data, named) = (self.path(name), || format!("volume {name}"));
+        if self.finish_filling(name)? || std::fs::read_dir(&data).context(named)?.next().is_some() {
             return Ok(());
         }
-        let partial = data.with_file_name(fresh_name(PARTIAL)?);
+        let partial = self.folder.join(fresh_name(PARTIAL)?);
         std::fs::create_dir(&partial).context(named)?;
-        let filled = fill(&partial).and_then(|()| std::fs::rename(&partial, &data).context(named));
-        filled.or_else(|error| {
+        // Whoever sweeps leaves it alone, however long it takes.
+        let lock = Lock::at(&partial, Sharing::Exclusive, "a volume that is filled").context(named)?;
+        let files = partial.join(FILES);
+        let made = std::fs::create_dir(&files).context(named);
+        let filled = made
+            .and_then(|()| fill(&files))
+            .and_then(|()| std::fs::rename(&partial, self.folder.join(name).join(FILLED)).context(named));
+        if let Err(error) = filled {
             removal::delete(&partial, self.maps.as_ref())?;
-            Err(error)
-        })
+            return Err(error);
+        }
+        drop(lock);
+        self.finish_filling(name).map(drop)
+    }
+
+    /// Goes on where somebody who filled a volume was killed. False if nobody was.
+    ///
+    /// # Errors
+    /// Something cannot be moved into it.
+    pub fn finish(&self, name: &str) -> Result<bool> {
+        // Mostly there is nothing to wait for.
+        if !self.folder.join(name).join(FILLED).exists() {
+            return Ok(false);
+        }
+        let _lock = self.lock(name, Sharing::Exclusive)?;
+        self.finish_filling(name)
+    }
+
+    fn finish_filling(&self, name: &str) -> Result<bool> {
+        let (filled, data) = (self.folder.join(name).join(FILLED), self.path(name));
+        let files = filled.join(FILES);
+        if !files.exists() {
+            return Ok(false);
+        }
+        let moved = match &self.maps {
+            Some(maps) if !maps.is_squashed() => inside::move_files(maps, &files, &data),
+            maps => inside::move_into(&files, &data, maps.is_none()),
+        };
+        moved.context(|| format!("fill the volume {name}"))?;
+        removal::delete(&filled, self.maps.as_ref())?;
+        Ok(true)
     }
 
     /// Removes one with everything in it, unless somebody has it: `is_used` is asked when nobody holds it any more, because whoever
@@ -224,7 +266,11 @@ impl Volumes {
     /// # Errors
     /// Something cannot be deleted.
     pub fn sweep(&self) -> Result<()> {
-        removal::sweep(&self.folder, self.maps.as_ref(), |path| removal::is_old(path).then_some(()))
+        removal::sweep(&self.folder, self.maps.as_ref(), |path| {
+            // One that is made in a moment is not locked, one that is filled is.
+            let claim = || Lock::try_at(path, Sharing::Exclusive).ok().flatten();
+            if removal::is_old(path) { claim() } else { None }
+        })
     }
 }
 

@@ -30,6 +30,9 @@ pub enum Step {
 pub trait Observer: Sync {
     /// A layer, by the digest of its blob, has come to a step.
     fn note(&self, layer: &Digest, step: Step);
+
+    /// Something that is not as usual, in a line.
+    fn remark(&self, text: &str);
 }
 
 /// Nobody.
@@ -38,4 +41,6 @@ pub struct Silent;
 
 impl Observer for Silent {
     fn note(&self, _: &Digest, _: Step) {}
+
+    fn remark(&self, _: &str) {}
 }

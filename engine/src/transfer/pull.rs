@@ -6,6 +6,7 @@ use crate::digest::Digest;
 use crate::error::{Context, Error, Result};
 use crate::image::{ChainId, Configuration, DOCUMENT_MAX, Document, LAYERS_MAX, Manifest, Platform};
 use crate::reference::Reference;
+use crate::registries::Endpoint;
 use crate::registry::{Access, Purpose, RawDocument, Registry};
 use crate::store::{ImageRecord, Lock, Store};
 
@@ -42,9 +43,8 @@ pub fn pull(
     access: &Access,
     observer: &dyn Observer,
 ) -> Result<Pulled> {
-    let registry = Registry::open(&reference.repository, Purpose::Pull, access)?;
     let named = || reference.familiar();
-    let found = find(&registry, reference, platform).context(named)?;
+    let (registry, found) = find_anywhere(reference, platform, access, observer)?;
     let manifest = &found.manifest;
     let digests = found.documents.iter().map(|document| document.digest);
     let blobs = manifest.layers.iter().chain([&manifest.config]).map(|blob| blob.digest);
@@ -123,6 +123,30 @@ fn settle(store: &Store, fetched: Fetched) -> Result<(Vec<Lock>, u64)> {
     store.blobs().sync_names()?;
     store.layers().sync_names()?;
     Ok((held, devices))
+}
+
+/// At the first of the mirrors that has it, or else at the registry itself.
+fn find_anywhere(
+    reference: &Reference,
+    platform: Option<&Platform>,
+    access: &Access,
+    observer: &dyn Observer,
+) -> Result<(Registry, Found)> {
+    let named = || reference.familiar();
+    let look = |endpoint: &Endpoint| -> Result<(Registry, Found)> {
+        let registry = Registry::open(endpoint, Purpose::Pull, access)?;
+        let found = find(&registry, reference, platform).context(named)?;
+        Ok((registry, found))
+    };
+    let sources = access.registries.sources(reference)?;
+    let (last, mirrors) = sources.split_last().ok_or_else(|| Error::invalid("no registry"))?;
+    for mirror in mirrors {
+        match look(mirror) {
+            Ok(found) => return Ok(found),
+            Err(error) => observer.remark(&format!("mirror {}: {error}", mirror.repository)),
+        }
+    }
+    look(last)
 }
 
 /// From the name to the manifest, through one index or two.

@@ -13,7 +13,7 @@ use crate::reference::Reference;
 use crate::registry::{Access, Purpose, Registry, Uploaded};
 use crate::store::{ImageRecord, Store, WITHOUT_MANIFEST};
 
-/// Pushes an image. The result is the manifest's digest and length.
+/// Pushes an image, and notes what it is there. The result is the manifest's digest and length.
 ///
 /// # Errors
 /// The registry does not take it, or a layer is not here any more.
@@ -33,22 +33,34 @@ pub fn push(
     let Document::Manifest(document) = Document::parse(&text).context(named)? else {
         return Err(Error::corrupt(format!("{}: its manifest is an index", named())));
     };
-    let blobs: Vec<Digest> =
-        document.layers.iter().chain([&document.config]).map(|blob| blob.digest).collect();
-    let _lease = store.lease(&blobs)?;
+    let blobs = document.layers.iter().chain([&document.config]).map(|blob| blob.digest);
+    let _lease = store.lease(&blobs.chain([manifest]).collect::<Vec<_>>())?;
     let compressed = compress(store, &document).context(named)?;
     let (document, text) = match &compressed {
         Some(compressed) => (&compressed.manifest, &compressed.text),
         None => (&document, &text),
     };
-    let registry = Registry::open(&reference.repository, Purpose::Push, access)?;
+    let registry = Registry::open(&access.registries.endpoint(reference)?, Purpose::Push, access)?;
     let source = mount_source(store, record, reference)?;
     upload_layers(store, &registry, &document.layers, source.as_deref(), observer).context(named)?;
     let config = store.blobs().open(&document.config.digest)?;
     registry.upload(&document.config.digest, &config, source.as_deref(), &|_| {}).context(named)?;
     let media_type = document.media_type.as_deref().unwrap_or(media_type::OCI_MANIFEST);
     let digest = registry.put_manifest(tag, media_type, text).context(named)?;
+    note(store, record, digest)?;
     Ok((digest, text.len() as u64))
+}
+
+/// The manifest is another one where layers had to be compressed.
+fn note(store: &Store, record: &ImageRecord, digest: Digest) -> Result<()> {
+    // Whoever has taken the name away meanwhile, or given it to another image, is right.
+    let _beside = store.beside_removals()?;
+    match store.images().find(&record.name)?.filter(|now| now.id == record.id) {
+        Some(now) => {
+            store.name_image(&ImageRecord { manifest: Some(digest), repo_digest: Some(digest), ..now })
+        }
+        None => Ok(()),
+    }
 }
 
 /// Another repository of the registry that the image came from: its blobs need not be sent once more.

@@ -52,6 +52,13 @@ impl Room {
             fs::create_dir(room.folder.join(name)).expect("folder");
             chown(room.folder.join(name), Some(user), Some(user)).expect("chown");
         }
+        // Stands for the machine's.
+        let containers = room.folder.join("home/.config/containers");
+        fs::create_dir_all(&containers).expect("folder");
+        fs::write(containers.join("registries.conf"), "").expect("file");
+        for path in [containers.parent().expect("folder"), &containers] {
+            chown(path, Some(user), Some(user)).expect("chown");
+        }
         host::copy_program(Path::new(env!("CARGO_BIN_EXE_box")), &room.folder.join("box"));
         room.make_rootfs();
         Some(room)

@@ -179,3 +179,25 @@ fn what_is_broken_is_not_loaded() {
     room.call(&["load", "-i", "missing.tar"]).fails(1, "--input missing.tar: no such file");
     room.call(&["import", "saved.tar.zst"]).fails(1, "saved.tar.zst");
 }
+
+/// Ranges of ids change: a layer that was unpacked with others is said, and then replaced.
+#[test]
+fn layers_of_other_ids_are_not_used() {
+    let Some(room) = Room::new() else { return };
+    import(&room, "one", "one");
+    room.call(&["save", "-o", "saved.tar", "one"]).ok();
+    room.call(&["create", "--name", "made", "--network", "none", "one", "cat", "/etc/mark"]).ok();
+    let layer = fs::read_dir(room.data().join("layers")).expect("layers").flatten().next().expect("a layer");
+    let record = layer.path().join("layer.json");
+    let text = fs::read_to_string(&record).expect("record");
+    fs::write(&record, text.replace("\"own\"", "\"squashed\"")).expect("record");
+    let run = ["run", "--rm", "--network", "none", "--pull", "never", "one", "cat", "/etc/mark"];
+    room.call(&run).fails(125, "it was unpacked with other ids than yours are now");
+    room.call(&["start", "-a", "made"]).fails(1, "it was unpacked with other ids than yours are now");
+    room.call(&["load", "-q", "-i", "saved.tar"]).ok();
+    assert_eq!(fs::read_to_string(&record).expect("record"), text);
+    assert_eq!(room.call(&run).ok(), "one");
+    assert_eq!(room.call(&["start", "-a", "made"]).ok(), "one");
+    room.call(&["rm", "made"]).ok();
+    room.assert_gone();
+}

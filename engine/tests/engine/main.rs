@@ -28,6 +28,7 @@ mod networks;
 mod output;
 mod peers;
 mod pull;
+mod registries;
 mod registry;
 mod rootless;
 mod run;

@@ -151,6 +151,15 @@ pub fn raise_loopback() {
     });
 }
 
+/// An address of this machine that is none of the loopback's.
+pub fn distant_address() -> String {
+    raise_loopback();
+    let mut ip = Command::new(host::busybox());
+    // Another test may have been faster.
+    ip.args(["ip", "address", "add", "192.0.2.1/32", "dev", "lo"]).output().expect("ip");
+    "192.0.2.1".to_string()
+}
+
 struct Served {
     content: Content,
     behaviour: Box<Behaviour>,

@@ -60,6 +60,33 @@ fn a_volume_with_a_name() {
     room.assert_gone();
 }
 
+/// Filling is done in the folder that others have mounted, and goes on where it was killed.
+#[test]
+fn a_volume_that_is_filled_while_it_is_used() {
+    let Some(room) = Room::new() else { return };
+    furnish(&room);
+    room.start(&["--name", "user", "-v", "data:/empty"], &["sleep", "1000"]);
+    room.run(&["-v", "data:/srv"], &["sh", "-c", "echo new >/srv/new"]).ok();
+    assert_eq!(
+        room.call(&["exec", "user", "sh", "-c", "cat /empty/link /empty/new"]).ok(),
+        "the image'snew\n"
+    );
+    assert_eq!(room.call(&["exec", "user", "stat", "-c", "%a", "/empty"]).ok(), "750\n");
+    room.call(&["exec", "user", "touch", "/empty/seen"]).ok();
+    assert_eq!(room.run(&["-v", "data:/srv"], &["ls", "/srv"]).ok(), "link\nnew\nseen\nsub\n");
+    room.call(&["rm", "-f", "user"]).ok();
+    // As whoever was killed has left it: complete, and in part where it belongs.
+    let volume = room.data().join("volumes/data");
+    fs::create_dir_all(volume.join("filled/fs")).expect("folder");
+    fs::rename(volume.join("_data/sub"), volume.join("filled/fs/sub")).expect("rename");
+    fs::write(volume.join("filled/fs/new"), "the image's").expect("file");
+    let said = room.run(&["-v", "data:/srv:nocopy"], &["sh", "-c", "cat /srv/sub/file /srv/new"]);
+    assert_eq!(said.ok(), "the image'snew\n");
+    assert!(!volume.join("filled").exists());
+    room.call(&["volume", "rm", "data"]).ok();
+    room.assert_gone();
+}
+
 #[test]
 fn volumes_without_names_go_with_their_container() {
     let Some(room) = Room::new() else { return };

@@ -44,6 +44,10 @@ impl Observer for Teller {
         // Nobody listens to one whose client has gone.
         let _ = self.sender.send(document(self.words, layer, step));
     }
+
+    fn remark(&self, text: &str) {
+        let _ = self.sender.send(json!({"status": text}));
+    }
 }
 
 fn document(words: Words, layer: &Digest, step: Step) -> Value {

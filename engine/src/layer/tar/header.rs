@@ -55,19 +55,20 @@ impl Header {
 
     /// The length of the content in the tar.
     pub fn size(&self) -> Result<u64> {
-        // Of links and folders some say a size, and have no content.
-        match self.flag() {
-            b'1'..=b'6' => Ok(0),
-            _ => number(&self.0[124..136]).and_then(|size| match size {
-                0..0x7fff_ffff_ffff_fe00 => Ok(size),
-                _ => Err(Error::corrupt(format!("the tar says that an entry has {size} bytes"))),
-            }),
+        match self.has_content() {
+            false => Ok(0),
+            true => number(&self.0[124..136]).and_then(length),
         }
+    }
+
+    /// Whether content follows. Of links, devices and folders some say a size, and have none.
+    pub fn has_content(&self) -> bool {
+        !matches!(self.flag(), b'1'..=b'6')
     }
 
     /// Of GNU's sparse files, with holes.
     pub fn real_size(&self) -> Result<u64> {
-        number(&self.0[483..495])
+        number(&self.0[483..495]).and_then(length)
     }
 
     /// Segments of GNU's sparse files.
@@ -103,6 +104,14 @@ impl Header {
             u32::try_from(value).map_err(|_| Error::corrupt(format!("a device with the number {value}")))
         };
         Ok(Device { major: part(329..337)?, minor: part(337..345)? })
+    }
+}
+
+/// The length of an entry's content, which the padding must not make longer than a file may be.
+pub fn length(size: u64) -> Result<u64> {
+    match size {
+        0..0x7fff_ffff_ffff_fe00 => Ok(size),
+        _ => Err(Error::corrupt(format!("the tar says that an entry has {size} bytes"))),
     }
 }
 

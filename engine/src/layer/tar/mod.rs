@@ -81,6 +81,24 @@ pub struct Entry {
     pub segments: Option<Vec<Segment>>,
 }
 
+impl Entry {
+    /// Root's, and of 1970: the same content gives the same tar.
+    pub fn plain(path: &str, kind: EntryKind, mode: u32, size: u64) -> Entry {
+        Entry {
+            path: path.as_bytes().to_vec(),
+            kind,
+            mode,
+            uid: 0,
+            gid: 0,
+            mtime: Time::default(),
+            atime: None,
+            size,
+            xattrs: Vec::new(),
+            segments: None,
+        }
+    }
+}
+
 /// A tar that is read from its beginning to its end.
 pub struct Archive<R> {
     inner: R,
@@ -152,7 +170,7 @@ impl<R: Read> Archive<R> {
         if path.contains(&0) || link.contains(&0) {
             return Err(named(Error::corrupt("a NUL in the name")));
         }
-        if let Some(size) = extended.size {
+        if let Some(size) = extended.size.filter(|_| header.has_content()) {
             self.content = size;
             self.padding = size.next_multiple_of(BLOCK as u64) - size;
         }

@@ -1,7 +1,7 @@
 //! What stands before a header and replaces parts of it: PAX records and GNU's long names.
 
 use super::Time;
-use super::header::id;
+use super::header::{id, length};
 use super::sparse::Segment;
 use crate::error::{Error, Result};
 
@@ -58,7 +58,7 @@ impl Extended {
         match name {
             b"path" => self.path = Some(value.to_vec()),
             b"linkpath" => self.link = Some(value.to_vec()),
-            b"size" => self.size = Some(number(value)?),
+            b"size" => self.size = Some(length(number(value)?)?),
             b"uid" => self.uid = Some(id(number(value)?)?),
             b"gid" => self.gid = Some(id(number(value)?)?),
             b"mtime" => self.mtime = Some(time(value)?),
@@ -74,7 +74,7 @@ impl Sparse {
     fn set(&mut self, name: &[u8], value: &[u8]) -> Result<()> {
         match name {
             b"name" => self.name = Some(value.to_vec()),
-            b"size" | b"realsize" => self.size = Some(number(value)?),
+            b"size" | b"realsize" => self.size = Some(length(number(value)?)?),
             b"major" => self.is_in_content = number(value)? == 1,
             b"minor" | b"numblocks" => {}
             // Version 0.0 has a record for each offset and for each length.

@@ -136,6 +136,30 @@ fn long_names_of_gnu_and_pax() {
     assert_eq!((&found[1].0.path[..], found[1].0.uid), (&b"next"[..], 0));
 }
 
+/// Nothing follows what has no content, whatever is said of its size.
+#[test]
+fn sizes_of_what_has_no_content() {
+    for flag in b'1'..=b'6' {
+        let tar = Builder::default()
+            .pax(&[("size", b"1024")])
+            .entry(flag, "it", 0o644, "to", b"")
+            .file("next", b"content")
+            .end();
+        let found = entries(&tar).unwrap();
+        assert_eq!(found.len(), 2, "{}", char::from(flag));
+        assert_eq!(
+            (found[0].0.size, &found[1].0.path[..], &found[1].1[..]),
+            (0, &b"next"[..], &b"content"[..])
+        );
+    }
+    let tar = Builder::default()
+        .pax(&[("size", b"7")])
+        .entry(b'0', "it", 0, "", b"")
+        .raw(b"content")
+        .raw(&[0; 505]);
+    assert_eq!(entries(&tar.end()).unwrap()[0].1, b"content");
+}
+
 #[test]
 fn sparse_files_in_each_form() {
     let expected = Some(vec![Segment { offset: 4096, length: 3 }, Segment { offset: 8192, length: 2 }]);
@@ -195,6 +219,13 @@ fn what_is_broken_is_refused() {
     assert!(refused(&Builder::default().entry(b'V', "v", 0, "", b"").end()).contains("'V'"));
     let beyond = [("GNU.sparse.size", &b"10"[..]), ("GNU.sparse.map", b"9,3")];
     assert!(refused(&Builder::default().pax(&beyond).file("f", b"abc").end()).contains("beyond its end"));
+    for size in ["9223372036854775807", "18446744073709551615", "18446744073709551616"] {
+        let pax =
+            |name: &'static str| Builder::default().pax(&[(name, size.as_bytes())]).file("f", b"").end();
+        for name in ["size", "GNU.sparse.size", "GNU.sparse.realsize"] {
+            assert!(refused(&pax(name)).contains(size), "{name} {size}");
+        }
+    }
     let huge = [("uid", &b"4294967295"[..])];
     assert!(refused(&Builder::default().pax(&huge).file("f", b"").end()).contains("4294967294"));
     // Nothing at all, and an end that is not there, are tars for everybody else, too.

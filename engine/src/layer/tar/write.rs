@@ -1,6 +1,6 @@
 //! Writing tars: ustar headers, and PAX records for what does not fit into them.
 
-use std::io::Write;
+use std::io::{Read, Write};
 
 use super::header::BLOCK;
 use super::{Device, Entry, EntryKind, Time};
@@ -52,6 +52,23 @@ impl<W: Write> Writer<W> {
     /// Nobody takes what is written.
     pub fn content(&mut self, bytes: &[u8]) -> Result<()> {
         self.write(bytes)
+    }
+
+    /// A file with the first bytes of what is read.
+    ///
+    /// # Errors
+    /// Nobody takes what is written; there are fewer bytes than the entry says.
+    pub fn file(&mut self, entry: &Entry, content: impl Read) -> Result<()> {
+        self.entry(entry)?;
+        let copied = std::io::copy(&mut content.take(entry.size), &mut self.inner).map_err(refusal)?;
+        match copied == entry.size {
+            true => Ok(()),
+            false => Err(Error::corrupt(format!(
+                "{}: {copied} bytes instead of {}",
+                String::from_utf8_lossy(&entry.path),
+                entry.size
+            ))),
+        }
     }
 
     /// Ends the tar.
@@ -227,7 +244,11 @@ mod tests {
                 writer.content(b"bytes").unwrap();
             }
         }
-        writer.finish().unwrap();
+        let short =
+            writer.file(&Entry { path: b"short".to_vec(), ..plain.clone() }, &b"four"[..]).unwrap_err();
+        assert_eq!(short.to_string(), "short: 4 bytes instead of 5");
+        bytes.truncate(bytes.len() - BLOCK - 4);
+        Writer::new(&mut bytes).finish().unwrap();
         let mut archive = Archive::new(&bytes[..]);
         for entry in [plain, odd, link, device] {
             assert_eq!(archive.next_entry().unwrap(), Some(entry));

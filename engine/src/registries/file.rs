@@ -1,0 +1,126 @@
+//! The files, in the order in which they count: a user's own one stands for the machine's; what lies in `.d` is added.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use serde::Deserialize;
+
+use super::toml;
+use crate::error::{Context, Error, Result};
+
+/// Where the machine has them.
+const MACHINE: &str = "/etc/containers";
+
+const FILE: &str = "registries.conf";
+const FOLDER: &str = "registries.conf.d";
+
+/// What is known of a file's members; others are ignored, as podman does.
+#[derive(Debug, Default, Deserialize)]
+#[serde(rename_all = "kebab-case", default)]
+pub struct Document {
+    pub unqualified_search_registries: Option<Vec<String>>,
+    pub registry: Vec<RegistryTable>,
+    pub aliases: BTreeMap<String, String>,
+}
+
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(rename_all = "kebab-case", default)]
+pub struct RegistryTable {
+    pub prefix: String,
+    pub location: String,
+    pub insecure: bool,
+    pub blocked: bool,
+    pub mirror_by_digest_only: bool,
+    pub mirror: Vec<MirrorTable>,
+}
+
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(rename_all = "kebab-case", default)]
+pub struct MirrorTable {
+    pub location: String,
+    pub insecure: bool,
+    pub pull_from_mirror: Option<PullFrom>,
+}
+
+/// What a mirror is asked for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum PullFrom {
+    All,
+    DigestOnly,
+    TagOnly,
+}
+
+/// The files of the calling user.
+///
+/// # Errors
+/// A folder cannot be read.
+pub fn of_caller() -> Result<Vec<PathBuf>> {
+    let folder = |name| std::env::var_os(name).map(PathBuf::from).filter(|path| path.is_absolute());
+    let config = folder("XDG_CONFIG_HOME").or(folder("HOME").map(|home| home.join(".config")));
+    find(Path::new(MACHINE), config.map(|config| config.join("containers")).as_deref())
+}
+
+fn find(machine: &Path, user: Option<&Path>) -> Result<Vec<PathBuf>> {
+    let has_own = user.is_some_and(|user| user.join(FILE).exists());
+    let (main, folders) = match user {
+        Some(user) if has_own => (user.join(FILE), vec![user]),
+        user => (machine.join(FILE), [machine].into_iter().chain(user).collect()),
+    };
+    let mut files = vec![main];
+    for folder in folders.iter().map(|folder| folder.join(FOLDER)) {
+        let entries = match std::fs::read_dir(&folder) {
+            Ok(entries) => entries,
+            Err(error) if is_missing(&error) => continue,
+            Err(error) => return Err(error).context(|| folder.display().to_string()),
+        };
+        let mut paths: Vec<PathBuf> = entries.flatten().map(|entry| entry.path()).collect();
+        paths.retain(|path| path.extension().is_some_and(|extension| extension == "conf"));
+        paths.sort();
+        files.extend(paths);
+    }
+    Ok(files)
+}
+
+fn is_missing(error: &std::io::Error) -> bool {
+    matches!(error.kind(), std::io::ErrorKind::NotFound | std::io::ErrorKind::NotADirectory)
+}
+
+/// Reads a file; `None` if it is not there.
+///
+/// # Errors
+/// It cannot be read, is no TOML, or a member is of another kind.
+pub fn read(path: &Path) -> Result<Option<Document>> {
+    let named = || path.display().to_string();
+    let text = match std::fs::read_to_string(path) {
+        Ok(text) => text,
+        Err(error) if is_missing(&error) => return Ok(None),
+        Err(error) => return Err(error).context(named),
+    };
+    let value = toml::parse(&text).context(named)?;
+    serde_json::from_value(value).map(Some).map_err(|error| Error::corrupt(format!("{}: {error}", named())))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_users_file_stands_for_the_machines() {
+        let folder = std::env::temp_dir().join(format!("box-registries-{}", std::process::id()));
+        let (machine, user) = (folder.join("machine"), folder.join("user"));
+        for path in [&machine, &user] {
+            std::fs::create_dir_all(path.join(FOLDER)).unwrap();
+            for name in ["20.conf", "10.conf", "10.conf.bak"] {
+                std::fs::write(path.join(FOLDER).join(name), "").unwrap();
+            }
+        }
+        let found = || find(&machine, Some(&user)).unwrap();
+        let of = |path: &Path| ["10.conf", "20.conf"].map(|name| path.join(FOLDER).join(name)).to_vec();
+        assert_eq!(found(), [vec![machine.join(FILE)], of(&machine), of(&user)].concat());
+        std::fs::write(user.join(FILE), "").unwrap();
+        assert_eq!(found(), [vec![user.join(FILE)], of(&user)].concat());
+        assert_eq!(find(&machine, None).unwrap().len(), 3);
+        std::fs::remove_dir_all(&folder).unwrap();
+    }
+}
