@@ -100,8 +100,8 @@ impl Disk {
 
     /// What QEMU is told.
     pub fn arguments(&self) -> [String; 4] {
-        let server = format!("server.type=unix,server.path={}", self.socket.display());
-        let drive = format!("driver=nbd,{server},if=none,id=disk,format=raw,cache=writeback");
+        let server = format!("file.server.type=unix,file.server.path={}", self.socket.display());
+        let drive = format!("file.driver=nbd,{server},if=none,id=disk,format=raw,cache=writeback");
         ["-drive".into(), drive, "-device".into(), "virtio-blk-pci,drive=disk".into()]
     }
 

@@ -53,6 +53,9 @@ pub fn run(machine: &Machine, kernel: &Kernel, options: &Options, count: usize) 
                 Err(_) => {
                     println!("FAIL boot {cut}: the guest says nothing more; its console's last lines:");
                     guest.last_words().iter().for_each(|line| println!("    {line}"));
+                    if let Some((status, said)) = guest.finish(Duration::from_secs(1)) {
+                        println!("    QEMU: {status}: {}", said.trim());
+                    }
                     return Ok(false);
                 }
             };
