@@ -192,7 +192,7 @@ fn inherit_ports(
     for position in 0..attachment.interfaces.len() {
         let interface = &attachment.interfaces[position];
         let recorded = locked.network(&interface.network)?;
-        let Some(network) = recorded.filter(|network| can_publish(network)) else { continue };
+        let Some(network) = recorded.filter(can_publish) else { continue };
         let published: Result<Vec<_>> =
             ports.iter().map(|port| publish(interface, &network, *port)).collect();
         // An address of the family is missing there.

@@ -24,7 +24,7 @@ fn a_shell_of_its_own() {
     assert_eq!((status, said.as_str()), (3, "inside\nred 7\n"));
     let (status, said) = enter(&room, &["-u", "web", "-w", "/tmp", "web", "sh", "-c", "id -u; pwd"], "");
     assert_eq!((status, said.as_str()), (0, "33\n/tmp\n"));
-    room.call(&["enter", "nobody"]).fails(1, "no such container: nobody");
+    room.call(&["enter", "nobody"]).fails(1, "No such container: nobody");
     room.call(&["stop", "-t", "0", "web"]).ok();
     room.call(&["enter", "web"]).fails(1, "it is not running");
     room.call(&["rm", "web"]).ok();
