@@ -155,7 +155,7 @@ impl Work<'_> {
             });
             let gathering = gathering(paths.collect(), &[], false);
             let mut stream = TarStream::of_gathered(self.store.maps(), place, &gathering)?;
-            let copied = std::io::copy(&mut stream, out).map(drop).map_err(|error| closed(error));
+            let copied = std::io::copy(&mut stream, out).map(drop).map_err(closed);
             return stream.finish(copied);
         }
         let Some((root, ignored)) = root else { return Err(Error::invalid("no context")) };

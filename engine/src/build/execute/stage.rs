@@ -47,7 +47,7 @@ struct Circumstances {
 /// What a step needs before it is known whether it was done.
 enum Prepared<'w> {
     Run(Box<PreparedRun<'w>>),
-    Copy(PreparedCopy<'w>),
+    Copy(Box<PreparedCopy<'w>>),
     Workdir,
 }
 
@@ -111,7 +111,7 @@ impl Work<'_> {
     ) -> Result<(Made, bool)> {
         let prepared = match &step.action {
             Action::Run(run) => Prepared::Run(Box::new(self.prepare_run(run)?)),
-            Action::Copy(copy) => Prepared::Copy(self.prepare_copy(chain, copy)?),
+            Action::Copy(copy) => Prepared::Copy(Box::new(self.prepare_copy(chain, copy)?)),
             Action::Workdir { .. } => Prepared::Workdir,
         };
         let keys = self.keys(chain, step, &prepared)?;
@@ -128,7 +128,7 @@ impl Work<'_> {
                 self.run_step(chain, run, *prepared, vertex, &layer)?
             }
             (Action::Copy(copy), Prepared::Copy(prepared)) => {
-                self.copy_step(chain, copy, prepared, &layer)?
+                self.copy_step(chain, copy, *prepared, &layer)?
             }
             (Action::Workdir { path, user }, _) => self.make_folder(chain, path, user, &layer)?,
             (Action::Run(_) | Action::Copy(_), _) => return Err(Error::invalid("another step was prepared")),
