@@ -9,12 +9,17 @@ use pillbox_network::network::Network;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
+use super::container::{EndpointBody, connection};
 use super::daemon::Daemon;
 use super::exchange::{Exchange, Reply};
 use super::fault::{Fault, Outcome};
+use super::log::Level;
 use super::query::Filters;
 use crate::command::{is_labelled, make_network, prune_networks, remove_network};
-use crate::container::{ContainerRecord, network_settings, own_network_id};
+use crate::container::{
+    ContainerRecord, USUAL, connect as connect_container, disconnect as disconnect_container,
+    network_settings, own_network_id,
+};
 use crate::error::Kind;
 use crate::store::{NetworkDriver, NetworkRecord, Store, random_id};
 use crate::time::{Moment, rfc3339};
@@ -376,6 +381,53 @@ pub fn remove(daemon: &Daemon, exchange: &mut Exchange<'_>) -> Outcome<Reply> {
         _ => error.into(),
     })?;
     Ok(Reply::Empty(204))
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(rename_all = "PascalCase", default)]
+struct ConnectBody {
+    container: String,
+    endpoint_config: EndpointBody,
+}
+
+/// Connects a container to one.
+pub fn connect(daemon: &Daemon, exchange: &mut Exchange<'_>) -> Outcome<Reply> {
+    let (name, body): (String, ConnectBody) = (known(daemon, exchange.parameter(0))?, exchange.document()?);
+    let folder = daemon.container(&body.container)?;
+    let wanted = connection(&name, &body.endpoint_config)?;
+    let mut warn = |text: &str| daemon.log.write(Level::Info, text);
+    connect_container(&daemon.store, &folder, wanted, &mut warn).map_err(|error| match error.kind() {
+        Kind::Conflict if error.to_string().ends_with("is connected to it already") => {
+            let container = &body.container;
+            Fault::new(403, format!("endpoint with name {container} already exists in network {name}"))
+        }
+        _ => error.into(),
+    })?;
+    Ok(Reply::Empty(200))
+}
+
+/// Disconnects a container from one.
+pub fn disconnect(daemon: &Daemon, exchange: &mut Exchange<'_>) -> Outcome<Reply> {
+    let (name, body): (String, ConnectBody) = (known(daemon, exchange.parameter(0))?, exchange.document()?);
+    let folder = daemon.container(&body.container)?;
+    disconnect_container(&daemon.store, &folder, &name).map_err(|error| match error.kind() {
+        Kind::Conflict if error.to_string().ends_with("is not connected to it") => {
+            Fault::new(403, format!("container {} is not connected to network {name}", folder.id))
+        }
+        _ => error.into(),
+    })?;
+    Ok(Reply::Empty(200))
+}
+
+/// The name of a network that containers can be connected to.
+fn known(daemon: &Daemon, name: &str) -> Outcome<String> {
+    match name {
+        USUAL => Ok(USUAL.to_string()),
+        "host" | "none" => {
+            Err(Fault::new(403, format!("container cannot be connected to the network {name}")))
+        }
+        name => Ok(daemon.network(name)?.name),
+    }
 }
 
 /// Removes those that no container has.

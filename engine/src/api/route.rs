@@ -61,6 +61,8 @@ const ROUTES: &[(&str, &str, Handler)] = &[
     ("POST", "/networks/prune", network::prune),
     ("GET", "/networks/*", network::inspect),
     ("DELETE", "/networks/*", network::remove),
+    ("POST", "/networks/*/connect", network::connect),
+    ("POST", "/networks/*/disconnect", network::disconnect),
     ("GET", "/volumes", volume::list),
     ("POST", "/volumes/create", volume::create),
     ("POST", "/volumes/prune", volume::prune),

@@ -366,7 +366,7 @@ fn nobody_owns_the_state() {
     let fourth = Boxd::start(&room, "one");
     assert_eq!(fourth.get("/_ping").status, 200);
     let host = format!("unix://{}", fourth.socket.display());
-    room.call(&["daemon", "--host", &host]).fails(125, "another boxd serves it");
+    room.call(&["daemon", "--host", &host]).fails(1, "another boxd serves it");
     room.call(&["rm", "-f", "cc", "late"]).ok();
     room.assert_gone();
 }
@@ -539,6 +539,44 @@ fn images_volumes_and_networks() {
     assert_eq!(boxd.json("POST", "/networks/prune", None, 200), json!({"NetworksDeleted": ["n1"]}));
     let disk = boxd.json("GET", "/system/df", None, 200);
     assert!(disk["LayersSize"].as_u64().unwrap() > 0 && disk["Images"].as_array().unwrap().len() == 1);
+}
+
+#[test]
+fn several_networks() {
+    let Some(room) = Room::new() else { return };
+    let boxd = Boxd::start(&room, "d");
+    image(&room, &boxd);
+    for name in ["front", "back", "third"] {
+        boxd.json("POST", "/networks/create", Some(&json!({"Name": name})), 201);
+    }
+    let mut wanted = body(&["true"]);
+    wanted["HostConfig"]["NetworkMode"] = json!("back");
+    wanted["NetworkingConfig"]["EndpointsConfig"] =
+        json!({"back": {"Aliases": ["db"]}, "front": {"Aliases": ["web"]}});
+    create(&boxd, "cc", &wanted);
+    let networks =
+        || boxd.json("GET", "/containers/cc/json", None, 200)["NetworkSettings"]["Networks"].clone();
+    assert_eq!(
+        (&networks()["back"]["Aliases"], &networks()["front"]["Aliases"]),
+        (&json!(["db"]), &json!(["web"]))
+    );
+    let connect = json!({"Container": "cc", "EndpointConfig": {"Aliases": ["x"]}});
+    assert_eq!(boxd.post("/networks/third/connect", Some(&connect)).status, 200);
+    assert_eq!(networks()["third"]["Aliases"], json!(["x"]));
+    let again = boxd.refused("POST", "/networks/third/connect", Some(&connect), 403);
+    assert_eq!(again, "endpoint with name cc already exists in network third");
+    let disconnect = json!({"Container": "cc", "Force": true});
+    assert_eq!(boxd.post("/networks/third/disconnect", Some(&disconnect)).status, 200);
+    assert_eq!(networks()["third"], Value::Null);
+    assert!(
+        boxd.refused("POST", "/networks/third/disconnect", Some(&disconnect), 403)
+            .contains("is not connected")
+    );
+    assert_eq!(
+        boxd.refused("POST", "/networks/nosuch/connect", Some(&connect), 404),
+        "network nosuch not found"
+    );
+    assert_eq!(boxd.call("DELETE", "/containers/cc", None).status, 204);
 }
 
 /// Every member that Docker has is there, and of the same kind.

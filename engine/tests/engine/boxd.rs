@@ -79,7 +79,12 @@ impl Boxd {
     pub fn raw(&self, bytes: &[u8]) -> Answer {
         let mut stream = self.connect();
         stream.write_all(bytes).expect("send");
-        read_answer(&mut BufReader::new(stream))
+        let mut reader = BufReader::new(stream);
+        if bytes.starts_with(b"HEAD ") {
+            let (status, headers) = read_head(&mut reader);
+            return Answer { status, headers, body: Vec::new() };
+        }
+        read_answer(&mut reader)
     }
 
     pub fn call(&self, method: &str, path: &str, body: Option<&Value>) -> Answer {

@@ -7,6 +7,8 @@ use crate::harness::{Output, Room, finish, wait_for};
 use crate::host;
 
 /// docker, as its user calls it.
+const PATH: &str = "/usr/local/bin:/usr/bin:/bin:/usr/sbin:/sbin";
+
 struct Docker<'r> {
     room: &'r Room,
     boxd: Boxd,
@@ -15,8 +17,12 @@ struct Docker<'r> {
 impl<'r> Docker<'r> {
     /// `None` if it is not installed.
     fn new(room: &'r Room) -> Option<Docker<'r>> {
-        let found =
-            Command::new("docker").arg("--version").stdout(Stdio::null()).stderr(Stdio::null()).status();
+        let found = Command::new("docker")
+            .env("PATH", PATH)
+            .arg("--version")
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .status();
         if found.is_err() {
             host::skip("docker is not installed");
             return None;
@@ -31,10 +37,7 @@ impl<'r> Docker<'r> {
     fn command(&self, arguments: &[&str]) -> Command {
         let mut command = Command::new("timeout");
         command.args(["--foreground", "-k", "1", "60", "docker"]).args(arguments);
-        command
-            .env_clear()
-            .env("PATH", "/usr/bin:/bin:/usr/sbin:/sbin")
-            .env("HOME", self.room.folder.join("home"));
+        command.env_clear().env("PATH", PATH).env("HOME", self.room.folder.join("home"));
         command.env("DOCKER_HOST", format!("unix://{}", self.boxd.socket.display())).stdin(Stdio::null());
         command.current_dir(&self.room.folder);
         command

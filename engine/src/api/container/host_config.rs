@@ -9,8 +9,8 @@ use super::body::{
 use crate::api::fault::{Fault, Outcome};
 use crate::command::{Arguments, log_options, parse_device_rule, parse_tmpfs, parse_volume};
 use crate::container::{
-    Access, DeviceLimit, DeviceRequest, DeviceUse, IpcAccess, Limits, LogOptions, Mount, MountSource,
-    NetworkMode, Options, Restart, Seccomp, Sharing, Streams,
+    Access, Connection, DeviceLimit, DeviceRequest, DeviceUse, IpcAccess, Limits, LogOptions, Mount,
+    MountSource, NetworkMode, Options, Restart, Seccomp, Sharing, Streams, USUAL,
 };
 use crate::image::Execution;
 
@@ -397,30 +397,39 @@ fn network(body: &CreateBody, options: &mut Options) -> Outcome<()> {
     network.exposed = body.exposed_ports.keys().cloned().collect();
     network.mac = text(&body.mac_address);
     let endpoints = &body.networking_config.endpoints_config;
-    let own = [host.network_mode.as_str(), "default", "bridge"];
+    let first = match host.network_mode.as_str() {
+        "" | "default" => USUAL,
+        name => name,
+    };
     for (name, endpoint) in endpoints {
-        if !own.contains(&name.as_str()) {
-            return Err(Fault::invalid(format!(
-                "network {name}: one network can be named when a container is made"
-            )));
+        let name = if name == "default" { USUAL } else { name };
+        let Connection { network: _, aliases, addresses, mac } = connection(name, endpoint)?;
+        if name == first {
+            (network.aliases, network.addresses) = (aliases, addresses);
+            network.mac = mac.or(network.mac.take());
+        } else {
+            network.others.push(Connection { network: name.to_string(), aliases, addresses, mac });
         }
-        connect(endpoint, options)?;
     }
     Ok(())
 }
 
-fn connect(endpoint: &EndpointBody, options: &mut Options) -> Outcome<()> {
+/// How a container is to be connected to a network.
+///
+/// # Errors
+/// Something is asked for that box does not have.
+pub fn connection(network: &str, endpoint: &EndpointBody) -> Outcome<Connection> {
     let EndpointBody { ipam_config, links, aliases, mac_address, driver_opts } = endpoint;
     if !links.is_empty() || !driver_opts.is_empty() || !ipam_config.link_local.is_empty() {
         return Err(Fault::invalid("EndpointsConfig: Links, DriverOpts and LinkLocalIPs are not there"));
     }
-    let network = &mut options.network;
-    network.aliases.extend(aliases.iter().cloned());
-    network
-        .addresses
-        .extend([&ipam_config.four, &ipam_config.six].into_iter().filter_map(|address| text(address)));
-    network.mac = text(mac_address).or(network.mac.take());
-    Ok(())
+    let addresses = [&ipam_config.four, &ipam_config.six].into_iter().filter_map(|address| text(address));
+    Ok(Connection {
+        network: network.to_string(),
+        aliases: aliases.clone(),
+        addresses: addresses.collect(),
+        mac: text(mac_address),
+    })
 }
 
 /// As `--publish` takes them.

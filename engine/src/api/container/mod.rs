@@ -12,10 +12,10 @@ mod usage;
 mod wait;
 
 pub use attach::attach;
-pub use body::{Resources, Words};
+pub use body::{EndpointBody, Resources, Words};
 pub use create::create;
 pub use files::{changes, export, get_archive, head_archive, put_archive};
-pub use host_config::limits;
+pub use host_config::{connection, limits};
 pub use life::{
     inspect, kill, pause, remove, rename, resize, restart, size, start, stop, unpause, with_dockers_words,
 };
