@@ -119,11 +119,8 @@ impl NetworkRecords {
         let mut records = Vec::new();
         for file in names_in(&self.folder)? {
             if let Some(name) = file.strip_suffix(".json") {
-                match self.find(name) {
-                    Ok(record) => records.push(record),
-                    // Removed meanwhile. A broken one keeps nobody from the others.
-                    Err(_) => {}
-                }
+                // One may have been removed meanwhile, and a broken one keeps nobody from the others.
+                records.extend(self.find(name).ok());
             }
         }
         records.sort_by(|one, other| one.name.cmp(&other.name));
