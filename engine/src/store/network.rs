@@ -119,10 +119,9 @@ impl NetworkRecords {
         let mut records = Vec::new();
         for file in names_in(&self.folder)? {
             if let Some(name) = file.strip_suffix(".json") {
-                match self.find(name) {
-                    Ok(record) => records.push(record),
-                    // Removed meanwhile. A broken one keeps nobody from the others.
-                    Err(_) => {}
+                // Removed meanwhile, if it is not there. A broken one keeps nobody from the others.
+                if let Ok(record) = self.find(name) {
+                    records.push(record);
                 }
             }
         }
