@@ -58,6 +58,7 @@ const INIT: House = House {
         "device",
         "identity",
         "attribute",
+        "reaper",
         "program",
         "unmount",
         "entry",

@@ -11,7 +11,7 @@ mod unwind;
 use std::process::ExitCode;
 
 use pillbox_engine::api;
-use pillbox_engine::container::monitor::{self, keeper};
+use pillbox_engine::container::{keeper, monitor};
 use pillbox_engine::inside;
 
 // A short command is slowed down by pages that a general heap maps and unmaps for thousands of small blocks.

@@ -11,11 +11,10 @@ use serde_json::{Value, json};
 
 use super::container::{Resources, limits};
 use super::daemon::Daemon;
-use super::exchange::{Exchange, Reply, Stream};
+use super::exchange::{Exchange, Reply, Stream, has_gone};
 use super::fault::{Fault, Outcome};
 use super::image::registries;
 use super::query::Query;
-use super::server::has_gone;
 use crate::build::{
     BuildOptions, Built, Caching, Cancellation, ContextSource, DockerfileSource, Ending, Event, Failure,
     Provider, Sink, build as build_image,

@@ -3,10 +3,10 @@
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
+use super::counters::Counters;
 use super::fault::{Fault, Outcome};
 use super::head::Head;
 use super::log::{Level, Log};
-use super::metrics::Counters;
 use super::terminals::Terminals;
 use crate::container::sweep;
 use crate::error::{Error, Kind};

@@ -1,9 +1,11 @@
 //! One request and its answer.
 
 use std::io::{Read, Result as IoResult, Write};
+use std::os::fd::BorrowedFd;
 use std::os::unix::net::UnixStream;
 use std::time::Duration;
 
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
@@ -351,4 +353,11 @@ fn reason(status: u16) -> &'static str {
         503 => "Service Unavailable",
         _ => "Internal Server Error",
     }
+}
+
+/// Whether a client has closed its end altogether. That is always told, whatever is asked.
+pub fn has_gone(connection: BorrowedFd<'_>) -> bool {
+    let mut polled = [PollFd::from_borrowed_fd(connection, PollFlags::empty())];
+    let now = Timespec { tv_sec: 0, tv_nsec: 0 };
+    poll(&mut polled, Some(&now)).is_ok() && !polled[0].revents().is_empty()
 }

@@ -1,32 +1,13 @@
 //! `/metrics`: figures for Prometheus.
 
 use std::collections::BTreeMap;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::Ordering;
 
+use super::counters::Counters;
 use super::daemon::Daemon;
 use super::exchange::{Exchange, Reply};
 use super::fault::{Fault, Outcome};
 use crate::container::Status;
-
-/// What is counted.
-#[derive(Debug, Default)]
-pub struct Counters {
-    good: AtomicU64,
-    refused: AtomicU64,
-    failed: AtomicU64,
-}
-
-impl Counters {
-    /// Counts an answer.
-    pub fn count(&self, status: u16) {
-        let counter = match status {
-            500.. => &self.failed,
-            400.. => &self.refused,
-            _ => &self.good,
-        };
-        counter.fetch_add(1, Ordering::Relaxed);
-    }
-}
 
 /// What Prometheus reads, if the daemon was told to show it.
 pub fn metrics(daemon: &Daemon, exchange: &mut Exchange<'_>) -> Outcome<Reply> {

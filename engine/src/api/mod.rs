@@ -6,6 +6,7 @@
 mod body;
 mod build;
 mod container;
+mod counters;
 mod daemon;
 mod disk;
 mod event;

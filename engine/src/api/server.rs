@@ -1,7 +1,7 @@
 //! Connections: idle ones wait in one loop, in which heads of requests arrive as well; a request that has come has a thread.
 
 use std::io::{ErrorKind, Read, Write};
-use std::os::fd::{AsFd, BorrowedFd};
+use std::os::fd::AsFd;
 use std::os::unix::net::UnixStream;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -310,11 +310,4 @@ fn refuse(connection: UnixStream, fault: Fault) {
 
 fn is_end(signal: pillbox::Signal) -> bool {
     [pillbox::Signal::TERM, pillbox::Signal::INT, pillbox::Signal::QUIT].contains(&signal)
-}
-
-/// Whether a client has closed its end altogether. That is always told, whatever is asked.
-pub fn has_gone(connection: BorrowedFd<'_>) -> bool {
-    let mut polled = [PollFd::from_borrowed_fd(connection, PollFlags::empty())];
-    let now = Timespec { tv_sec: 0, tv_nsec: 0 };
-    poll(&mut polled, Some(&now)).is_ok() && !polled[0].revents().is_empty()
 }

@@ -4,7 +4,8 @@ use super::moment::parse_moment;
 use super::stdout::write_while_read;
 use super::{Arguments, Command, Flag, Global};
 use crate::container::ContainerRecord;
-use crate::container::log::{Line, Reader, Stream, Tail, open_log, show_log};
+use crate::container::log::{Line, Stream, Tail};
+use crate::container::{Reader, open_log, show_log};
 use crate::error::{Error, Result};
 use crate::time::{Moment, rfc3339};
 

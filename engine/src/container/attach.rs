@@ -1,7 +1,7 @@
 //! A command that is attached to a container: it passes its streams, its terminal's size and its signals on, until the end.
 
 use std::io::{ErrorKind, Read, Write};
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::net::UnixStream;
 
 use pillbox::Signal;
@@ -9,11 +9,12 @@ use pillbox::container::ForwardedSignals;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
 use rustix::stdio;
-use rustix::termios::{OptionalActions, Termios, isatty, tcgetattr, tcgetwinsize, tcsetattr};
+use rustix::termios::tcgetwinsize;
 
 use super::detach::{DetachKeys, Keyboard, Typed};
 use super::log::Stream;
 use super::monitor::{Decoder, Failure, Hello, Kind, Size, VERSION, decode_value, encode, encode_value};
+use super::raw_terminal::{RawTerminal, write_all};
 use crate::error::{Context, Error, Result};
 
 /// What a caller asks for: which of the program's streams are box's, and how they are used.
@@ -371,50 +372,5 @@ impl Session<'_> {
                 Err(_) => self.unsent.clear(),
             }
         }
-    }
-}
-
-/// A reader that has gone wants nothing more.
-pub(super) fn write_all(stream: BorrowedFd<'_>, mut content: &[u8]) {
-    while !content.is_empty() {
-        match rustix::io::write(stream, content) {
-            Ok(length) => content = &content[length..],
-            Err(Errno::INTR) => {}
-            Err(Errno::AGAIN) => {
-                let mut polled = [PollFd::from_borrowed_fd(stream, PollFlags::OUT)];
-                if poll(&mut polled, None).is_err_and(|errno| errno != Errno::INTR) {
-                    return;
-                }
-            }
-            Err(_) => return,
-        }
-    }
-}
-
-/// The user's terminal, in which keys reach the program as they are typed. It is put back when the value is dropped.
-pub(super) struct RawTerminal {
-    terminal: OwnedFd,
-    before: Termios,
-}
-
-impl RawTerminal {
-    pub(super) fn enter() -> Option<RawTerminal> {
-        let stdin = stdio::stdin();
-        if !isatty(stdin) {
-            return None;
-        }
-        let before = tcgetattr(stdin).ok()?;
-        let terminal = rustix::io::fcntl_dupfd_cloexec(stdin, 3).ok()?;
-        let mut raw = before.clone();
-        raw.make_raw();
-        tcsetattr(stdin, OptionalActions::Drain, &raw).ok()?;
-        Some(RawTerminal { terminal, before })
-    }
-}
-
-impl Drop for RawTerminal {
-    fn drop(&mut self) {
-        // Nothing can be done about a terminal that is gone.
-        let _ = tcsetattr(&self.terminal, OptionalActions::Drain, &self.before);
     }
 }

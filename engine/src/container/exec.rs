@@ -7,7 +7,7 @@ use serde_json::Value;
 use super::compile::compile_exec;
 use super::detach::DetachKeys;
 use super::facts::Facts;
-use super::monitor::keeper::keep_terminal;
+use super::keeper::keep_terminal;
 use super::options::{Options, Streams};
 use super::record::ContainerRecord;
 use super::root::RootFolders;

@@ -9,8 +9,8 @@ use rustix::io::Errno;
 use rustix::stdio;
 use rustix::termios::tcgetwinsize;
 
-use super::attach::{RawTerminal, write_all};
 use super::detach::{DetachKeys, Keyboard, Typed};
+use super::raw_terminal::{RawTerminal, write_all};
 use crate::error::{Context, Error, Result};
 
 /// How much at once is read.

@@ -15,9 +15,6 @@ use crate::time::Moment;
 /// Names of what has been put aside.
 pub const BROKEN: &str = ".broken-";
 
-/// What helps.
-pub const REMEDY: &str = "box system check --repair";
-
 /// A record that cannot be used.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Broken {

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::path::PathBuf;
 
-use super::broken::REMEDY;
+use super::REMEDY;
 use super::lock::{Lock, Sharing};
 use super::{ImageRecord, Store};
 use crate::digest::Digest;

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
-use super::broken::REMEDY;
+use super::REMEDY;
 use super::{Lock, Store, names_in, removal, write_whole};
 use crate::digest::Digest;
 use crate::error::{Context, Error, Result};

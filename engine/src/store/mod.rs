@@ -52,6 +52,9 @@ use crate::ids::IdMaps;
 const PARTIAL: &str = ".partial-";
 const GONE: &str = ".gone-";
 
+/// What helps.
+pub const REMEDY: &str = "box system check --repair";
+
 /// What a store has; new ones come at the end.
 const FOLDERS: [&str; 12] = [
     "blobs/sha256",

@@ -8,7 +8,7 @@ use std::time::SystemTime;
 
 use serde::{Deserialize, Serialize};
 
-use super::broken::REMEDY;
+use super::REMEDY;
 use super::lock::{Lock, Sharing};
 use super::{names_in, write_whole};
 use crate::error::{Context, Error, Result};

@@ -8,7 +8,7 @@ use rustix::fs::{CWD, RenameFlags, renameat_with};
 use rustix::io::Errno;
 use serde::{Deserialize, Serialize};
 
-use super::broken::REMEDY;
+use super::REMEDY;
 use super::lock::{Lock, Sharing};
 use super::whole::sync_folder;
 use super::{PARTIAL, fresh_name, names_in, random_id, removal, write_whole};

@@ -164,9 +164,9 @@ fn what_is_wrong_is_said_with_file_and_line() {
         build(&room, &["-q"], dockerfile).fails_with(1, words);
     }
     room.call(&["build", "nonesuch"]).fails(1, "build nonesuch: no such file or directory");
-    room.call(&["build", "--output", "type=x", "context"]).fails(1, "--output type=x: type must be");
-    room.call(&["build", "--progress", "x", "context"]).fails(1, "--progress x: must be");
-    room.call(&["build", "https://example.com/x.git"]).fails(1, "repositories of git");
+    room.call(&["build", "--output", "type=x", "context"]).fails(125, "--output type=x: type must be");
+    room.call(&["build", "--progress", "x", "context"]).fails(125, "--progress x: must be");
+    room.call(&["build", "https://example.com/x.git"]).fails(125, "repositories of git");
     room.assert_gone();
 }
 

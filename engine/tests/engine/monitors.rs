@@ -201,7 +201,8 @@ fn a_broken_folder() {
         let (id, short) = (made.trim(), &made[..12]);
         let folder = room.data().join("containers").join(id);
         let _ = fs::remove_file(folder.join(file));
-        fs::create_dir(folder.join(file)).expect("folder");
+        // A link to itself leads nowhere.
+        std::os::unix::fs::symlink(file, folder.join(file)).expect("link");
         let warned = |output: crate::harness::Output, status: i32| {
             let output = output.exits(status);
             assert!(output.stderr.contains(&format!("container {short}: ")), "{}", output.stderr);
@@ -335,7 +336,7 @@ fn an_end_that_takes_its_time() {
     room.start(&["--name", "slow"], &["sh", "-c", script]);
     wait_for("its trap", || room.call(&["logs", "slow"]).stdout == "ready\n");
     for wrong in ["-2", "101y", "1000000h", "soon"] {
-        room.call(&["stop", "-t", wrong, "slow"]).fails(125, &format!("--time {wrong}: must be a time"));
+        room.call(&["stop", "-t", wrong, "slow"]).fails(125, &format!("--timeout {wrong}: must be a time"));
     }
     room.call(&["stop", "-t", "-1", "slow"]).ok();
     assert_eq!(room.call(&["wait", "slow"]).ok(), "4\n");

@@ -159,6 +159,9 @@ pub fn changes(daemon: &Daemon, exchange: &mut Exchange<'_>) -> Outcome<Reply> {
     let found = container_changes(&daemon.store, &folder)?;
     Ok(Reply::Json(
         200,
-        found.iter().map(|change| json!({"Path": change.path, "Kind": kind(change.kind)})).collect(),
+        found
+            .iter()
+            .map(|change| json!({"Path": String::from_utf8_lossy(&change.path), "Kind": kind(change.kind)}))
+            .collect(),
     ))
 }

@@ -2,7 +2,6 @@
 //! folder, the largest number last; the oldest is deleted when the next begins), or where `--log-driver` says.
 
 mod driver;
-mod follow;
 mod journald;
 mod json_file;
 mod lines;
@@ -14,7 +13,6 @@ mod tag;
 mod write;
 
 pub use driver::Log;
-pub use follow::{Reader, open_log, show_log};
 pub use json_file::json_file;
 pub use read::{Line, LogReader, Tail};
 pub use record::Stream;

@@ -4,11 +4,9 @@
 //! It is this program once more, in a session of its own. Its stdin is the container's lock, which it holds as long as it lives;
 //! its stdout is a socket to the command that started it, its first client.
 
-mod cgroup;
 mod client;
 mod health;
 mod input;
-pub mod keeper;
 mod life;
 mod names;
 mod output;
@@ -29,6 +27,7 @@ pub use protocol::{Decoder, Failure, Hello, Kind, Size, VERSION, decode_value, e
 pub use spawn::{adopt, are_unreaped, connect, reap, start_again, start_monitor};
 pub use waiting::Waiting;
 
+use super::own_cgroup::OwnCgroup;
 use super::record::ContainerRecord;
 use crate::error::{Context, Error, Result};
 use crate::store::{ContainerFolder, ContainerId, Environment, Place, Store};
@@ -95,7 +94,7 @@ fn monitor(mut arguments: impl Iterator<Item = OsString>) -> Result<()> {
     let folder = store.containers().find(&id.to_string_lossy())?;
     let record = ContainerRecord::of(&folder)?;
     // As long as it lives.
-    let _cgroup = cgroup::OwnCgroup::enter(record.options.namespaces.cgroup_parent.as_deref());
+    let _cgroup = OwnCgroup::enter(record.options.namespaces.cgroup_parent.as_deref());
     let monitored = Monitored { store, folder, record, lock: Some(lock) };
     life::live(monitored, beginning, first)
 }

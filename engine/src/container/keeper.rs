@@ -12,7 +12,7 @@ use rustix::event::{PollFd, PollFlags, poll};
 use rustix::io::Errno;
 use rustix::stdio::stdin;
 
-use super::cgroup::OwnCgroup;
+use super::own_cgroup::OwnCgroup;
 use crate::error::{Context, Result};
 
 /// The name by which the program is called for it.

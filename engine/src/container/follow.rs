@@ -2,8 +2,7 @@
 
 use std::os::fd::{AsFd, BorrowedFd};
 
-use super::json_file::json_file;
-use super::read::{Line, LogReader, Tail};
+use super::log::{Line, LogReader, Tail, json_file};
 use crate::container::monitor::connect;
 use crate::container::options::LogDriver;
 use crate::container::record::ContainerRecord;
