@@ -587,7 +587,7 @@ fn documents_have_dockers_members() {
     image(&room, &boxd);
     run(&boxd, "web", &["sleep", "1000"]);
     let fixture = |name: &str| -> Value {
-        let path = format!("{}/../tests/fixtures/docker-api-{name}.json", env!("CARGO_MANIFEST_DIR"));
+        let path = format!("{}/tests/fixtures/docker-api-{name}.json", env!("CARGO_MANIFEST_DIR"));
         serde_json::from_str(&fs::read_to_string(path).unwrap()).unwrap()
     };
     let mut missing = Vec::new();
