@@ -26,7 +26,6 @@ mod monitors;
 mod names;
 mod networks;
 mod output;
-mod peers;
 mod pull;
 mod registries;
 mod registry;
