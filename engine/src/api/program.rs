@@ -4,6 +4,7 @@ use std::ffi::{OsStr, OsString};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use pillbox::container::ForwardedSignals;
 use rustls::ServerConfig;
 
 use super::daemon::Daemon;
@@ -56,13 +57,15 @@ pub fn run(global: &Global, arguments: &Arguments) -> Result<u8> {
     let data = path("data-root").or(global.data_root.clone());
     let runtime = path("exec-root").or(global.exec_root.clone());
     let store = Store::open(Place::of_user(user, &environment, data, runtime)?)?;
+    // A signal that comes before the first request, or while it tidies up, leaves no socket and no pid file either.
+    let signals = ForwardedSignals::block()?;
     let listeners = listeners(arguments, &environment)?;
     let pidfile = path("pidfile");
     if let Some(file) = &pidfile {
         let text = format!("{}\n", std::process::id());
         write_without_sync(file, text.as_bytes()).context(|| format!("--pidfile {}", file.display()))?;
     }
-    let served = serve(Daemon::new(store, log, arguments.is_set("metrics")), listeners, idle);
+    let served = serve(Daemon::new(store, log, arguments.is_set("metrics")), listeners, &signals, idle);
     if let Some(file) = &pidfile {
         // It is gone if somebody has tidied up.
         let _ = std::fs::remove_file(file);

@@ -72,8 +72,12 @@ struct Server {
 ///
 /// # Errors
 /// The kernel refuses to wait.
-pub fn serve(daemon: Daemon, listeners: Vec<Listener>, idle: Option<Duration>) -> Result<()> {
-    let signals = ForwardedSignals::block()?;
+pub fn serve(
+    daemon: Daemon,
+    listeners: Vec<Listener>,
+    signals: &ForwardedSignals,
+    idle: Option<Duration>,
+) -> Result<()> {
     let (bell, ring) = UnixStream::pair().context(|| "a pair of sockets")?;
     bell.set_nonblocking(true).context(|| "a pair of sockets")?;
     ring.set_nonblocking(true).context(|| "a pair of sockets")?;
@@ -83,7 +87,7 @@ pub fn serve(daemon: Daemon, listeners: Vec<Listener>, idle: Option<Duration>) -
     let mut server = Server { shared, bell, listeners, parked: Vec::new(), closed_until: None, last, idle };
     server.sweep_aside();
     loop {
-        if server.wait(&signals)? {
+        if server.wait(signals)? {
             return Ok(());
         }
         server.take_returned();
