@@ -135,7 +135,7 @@ pub(super) fn set_up(
         warnings: Vec::new(),
     };
     let done = step::compile(making.prepared).try_for_each(|step| {
-        let applied = options.observer.watch(step.name(), || step.apply(&mut making));
+        let applied = options.observer.watch(|| step.name(), || step.apply(&mut making));
         applied.map_err(|error| error.or_kind(step.kind()))
     });
     // This closes what is open: undoing needs free descriptors.

@@ -63,12 +63,12 @@ pub struct CreateOptions {
 pub(super) struct Observer(Option<Arc<dyn Fn(&'static str, Instant) + Send + Sync>>);
 
 impl Observer {
-    /// Does a step. The clock is read for an observer alone.
-    pub fn watch<T>(&self, name: &'static str, step: impl FnOnce() -> T) -> T {
+    /// Does a step. The clock is read, and the name looked for, for an observer alone.
+    pub fn watch<T>(&self, name: impl FnOnce() -> &'static str, step: impl FnOnce() -> T) -> T {
         let Some(observer) = &self.0 else { return step() };
         let began = Instant::now();
         let done = step();
-        observer(name, began);
+        observer(name(), began);
         done
     }
 }
