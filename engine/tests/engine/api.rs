@@ -175,7 +175,7 @@ fn a_terminal() {
     let Some(room) = Room::new() else { return };
     let boxd = Boxd::start(&room, "d");
     image(&room, &boxd);
-    let mut wanted = body(&["sh", "-c", "read line; stty size; echo got $line"]);
+    let mut wanted = body(&["sh", "-c", "stty -echo; while read line; do stty size; echo got $line; done"]);
     (wanted["Tty"], wanted["OpenStdin"], wanted["StdinOnce"]) = (json!(true), json!(true), json!(true));
     let id = create(&boxd, "tty", &wanted);
     let (_, mut attached) =
@@ -185,11 +185,21 @@ fn a_terminal() {
         format!("container {id} is not running")
     );
     assert_eq!(boxd.post(&format!("/containers/{id}/start"), None).status, 204);
-    assert_eq!(boxd.post(&format!("/containers/{id}/resize?h=30&w=90"), None).status, 200);
-    attached.get_mut().write_all(b"hello\n").unwrap();
+    // What is typed after the answer finds the new size, each time.
+    for rows in 30..60 {
+        assert_eq!(boxd.post(&format!("/containers/{id}/resize?h={rows}&w=90"), None).status, 200);
+        attached.get_mut().write_all(b"hello\n").unwrap();
+        let mut text = String::new();
+        while !text.contains("got hello\r\n") {
+            assert_ne!(attached.read_line(&mut text).unwrap(), 0, "{text:?}");
+        }
+        assert!(text.ends_with(&format!("{rows} 90\r\ngot hello\r\n")), "{text:?}");
+    }
+    // The end of a terminal's input is a character.
+    attached.get_mut().write_all(b"\x04").unwrap();
     let mut text = String::new();
     attached.read_to_string(&mut text).unwrap();
-    assert!(text.contains("30 90\r\ngot hello\r\n"), "{text:?}");
+    assert_eq!(text, "");
     // Whoever comes late reads it in the log.
     assert!(boxd.get(&format!("/containers/{id}/logs?stdout=1")).text().contains("got hello"));
 }

@@ -1,5 +1,7 @@
 //! What is done to containers: start, stop, kill, pause, rename, remove.
 
+use std::io::Write;
+use std::net::Shutdown;
 use std::time::Duration;
 
 use pillbox::Signal;
@@ -16,6 +18,9 @@ use crate::container::{
 };
 use crate::error::{Error, Kind};
 use crate::store::ContainerFolder;
+
+/// How long a monitor is waited for.
+const PATIENCE: Duration = Duration::from_secs(5);
 
 /// Everything that is known of it.
 pub fn inspect(daemon: &Daemon, exchange: &mut Exchange<'_>) -> Outcome<Reply> {
@@ -156,7 +161,11 @@ pub fn resize(daemon: &Daemon, exchange: &mut Exchange<'_>) -> Outcome<Reply> {
     let (folder, record) = running(daemon, exchange)?;
     let size = size(exchange)?;
     let stream = connect(&daemon.store, &folder.id)?.ok_or_else(|| not_running(&record))?;
-    std::io::Write::write_all(&mut &stream, &encode_value(Frame::Resize, &size))?;
+    (&stream).write_all(&encode_value(Frame::Resize, &size))?;
+    // The monitor hangs up when it has done all that was said: what the client types from now on finds the new size.
+    stream.shutdown(Shutdown::Write)?;
+    stream.set_read_timeout(Some(PATIENCE))?;
+    let _ = std::io::copy(&mut &stream, &mut std::io::sink());
     Ok(Reply::Empty(200))
 }
 
