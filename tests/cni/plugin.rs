@@ -1,9 +1,8 @@
 //! Calls of the plugin, one by one.
 
 use std::fs;
-use std::io::Write;
+use std::io::{ErrorKind, Write};
 use std::os::unix::fs::symlink;
-use std::path::Path;
 use std::process::{Command, Stdio};
 
 use serde_json::{Value, json};
@@ -74,8 +73,9 @@ impl Answer {
 pub fn install(host: &Host) -> String {
     fs::create_dir_all(FOLDER).expect("a folder");
     let path = format!("{FOLDER}/{NAME}");
-    if !Path::new(&path).exists() {
-        symlink(&host.runtime.path, &path).expect("a link");
+    match symlink(&host.runtime.path, &path) {
+        Err(error) if error.kind() == ErrorKind::AlreadyExists => {}
+        made => made.expect("a link"),
     }
     path
 }

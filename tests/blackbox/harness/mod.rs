@@ -10,8 +10,8 @@ mod terminal;
 
 pub use container::Container;
 pub use host::{
-    all_processors_of_the_cgroup, copy_program, decoy, mountpoints, processes_naming, skip, status_field,
-    while_swapped,
+    all_processors_of_the_cgroup, copy_program, decoy, lack, mountpoints, processes_naming, skip,
+    status_field, while_swapped,
 };
 pub use invocation::{Output, Running, start_limited, start_writing_to};
 pub use runtime::{Runtime, each_runtime, each_runtime_but, pillbox_only};

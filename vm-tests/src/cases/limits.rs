@@ -1,6 +1,7 @@
 //! cgroup v2: membership, and limits that take effect.
 
 use std::fs;
+use std::path::PathBuf;
 
 use serde_json::{Value, json};
 
@@ -12,6 +13,8 @@ use super::{Case, Guest, Need};
 pub const CASES: &[Case] = &[
     Case::new("cgroup_membership", cgroup_membership),
     Case::new("cgroup_namespace", cgroup_namespace),
+    Case::new("cgroup_that_passes_controllers_on", cgroup_that_passes_controllers_on)
+        .needs(&[Need::Controller("pids")]),
     Case::new("memory_limits", memory_limits).needs(&[Need::Controller("memory")]),
     Case::new("memory_limit_kills", memory_limit_kills).needs(&[Need::Controller("memory")]),
     Case::new("memory_limit_of_a_few_pages", memory_limit_of_a_few_pages)
@@ -49,6 +52,22 @@ fn cgroup_membership(guest: &Guest) -> Result<(), String> {
         "init is in the cgroup",
         members.lines().any(|line| Ok(line.to_owned()) == container.pid().map(|pid| pid.to_string())),
     )?;
+    container.remove()?;
+    holds("the cgroup is gone", !container.cgroup().exists())
+}
+
+/// systemd in a container, Docker in Docker: the container's own cgroup passes controllers on, and then takes no processes.
+fn cgroup_that_passes_controllers_on(guest: &Guest) -> Result<(), String> {
+    let container = guest.container("nested", Config::new(&["sleep", "100"]))?;
+    container.launch()?;
+    let below = container.cgroup().join("below");
+    fs::create_dir(&below).map_err(|e| format!("{}: {e}", below.display()))?;
+    let write =
+        |path: PathBuf, text: String| fs::write(&path, text).map_err(|e| format!("{}: {e}", path.display()));
+    write(below.join("cgroup.procs"), container.pid()?.to_string())?;
+    write(container.cgroup().join("cgroup.subtree_control"), "+pids".into())?;
+    let finished = container.exec(&["cat", "/proc/self/cgroup"])?.exits(0)?;
+    equal("cgroup of the exec", finished.stdout.as_str(), "0::/below\n")?;
     container.remove()?;
     holds("the cgroup is gone", !container.cgroup().exists())
 }
