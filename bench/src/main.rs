@@ -20,6 +20,7 @@ mod program;
 mod report;
 mod runtime;
 mod scale;
+mod sheet;
 mod stepping;
 mod sys;
 mod target;

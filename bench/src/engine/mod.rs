@@ -24,6 +24,7 @@ use crate::error::{Context, Result, error};
 use crate::host::{Machine, OWN_PROCESSES_AND_NETWORK, prepare};
 use crate::network::Host;
 use crate::runtime::{Runtime, find};
+use crate::sheet::{self, path};
 use contender::{BOX, Contender, Folders};
 use page::Page;
 
@@ -108,11 +109,6 @@ fn parse(arguments: &[OsString]) -> Result<Option<Options>> {
     }
 }
 
-/// Whoever enters a mount namespace is in its root folder then.
-fn path(value: OsString) -> Result<PathBuf> {
-    std::path::absolute(&value).context(|| value.display().to_string())
-}
-
 fn bench(options: &Options) -> Result<()> {
     let beside = || Ok::<_, std::io::Error>(std::env::current_exe()?.with_file_name(BOX));
     let program = options.program.clone().map_or_else(beside, Ok).context(|| "find box")?;
@@ -135,14 +131,8 @@ fn bench(options: &Options) -> Result<()> {
     let Measured { lines, figures, left_out, versions } = measured;
     let page = Page { machine, versions, lines, figures, size, left_out, live: options.live };
     print!("{}", page.table());
-    if let Some(file) = &options.json {
-        let text = format!("{:#}\n", page.json());
-        fs::write(file, text).context(|| format!("write {}", file.display()))?;
-    }
-    if let Some(file) = &options.markdown {
-        fs::write(file, page.markdown()).context(|| format!("write {}", file.display()))?;
-    }
-    Ok(())
+    let Options { json, markdown, .. } = options;
+    sheet::write(json.as_deref(), || page.json(), markdown.as_deref(), || page.markdown())
 }
 
 /// The folder on the disk, removed when dropped.

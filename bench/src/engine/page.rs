@@ -15,6 +15,7 @@ use super::{lists, user};
 use crate::course::Line;
 use crate::host::Machine;
 use crate::report::{columns, number};
+use crate::sheet::{self, at_most, table};
 use crate::target::{self, Target};
 
 /// Everything that was measured, and on which machine.
@@ -35,17 +36,12 @@ pub struct Page {
     pub live: usize,
 }
 
-const HEAD: [&str; 6] = ["case", "who", "median ms", "p95 ms", "min ms", "failed"];
+const HEAD: [&str; 6] = sheet::head("who");
 const FIGURE_HEAD: [&str; 3] = ["what", "who", "is"];
-
-fn at_most(what: impl Into<String>, bound: f64, measured: Option<f64>) -> Target {
-    Target { what: what.into(), bound, at_most: true, measured }
-}
 
 impl Page {
     fn median(&self, case: &str, subject: &str) -> Option<f64> {
-        let line = self.lines.iter().find(|line| line.case == case && line.subject == subject)?;
-        line.samples.median()
+        sheet::median(&self.lines, case, subject)
     }
 
     fn ratio(&self, case: &str, than: &str) -> Option<f64> {
@@ -117,62 +113,32 @@ impl Page {
         ]
     }
 
-    fn rows(&self) -> Vec<[String; 6]> {
-        let row = |line: &Line| {
-            let samples = &line.samples;
-            [
-                line.case.clone(),
-                line.subject.clone(),
-                number(samples.median()),
-                number(samples.percentile(95)),
-                number(samples.percentile(0)),
-                format!("{}/{}", samples.failures, samples.runs() + samples.failures),
-            ]
-        };
-        self.lines.iter().map(row).collect()
-    }
-
     fn figure_rows(&self) -> Vec<[String; 3]> {
         let row =
             |figure: &Figure| [figure.what.clone(), figure.subject.to_string(), number(Some(figure.value))];
         self.figures.iter().map(row).collect()
     }
 
-    fn failures(&self) -> impl Iterator<Item = String> {
-        self.lines.iter().filter_map(|line| {
-            let failure = line.samples.first_failure.as_deref()?;
-            Some(format!("{}, {}, failed: {failure}", line.case, line.subject))
-        })
-    }
-
     /// The tables as columns of text.
     pub fn table(&self) -> String {
         let targets: Vec<_> = self.targets().iter().map(Target::row).collect();
         let mut parts = vec![
-            columns(&HEAD.map(str::to_string), &self.rows(), 2),
+            columns(&HEAD.map(str::to_string), &sheet::rows(&self.lines), 2),
             columns(&FIGURE_HEAD.map(str::to_string), &self.figure_rows(), 2),
             columns(&target::HEAD.map(str::to_string), &targets, 1),
         ];
         parts.extend(self.left_out.iter().map(|why| format!("LEFT OUT: {why}\n")));
-        parts.extend(self.failures().map(|failure| format!("{failure}\n")));
+        parts.extend(sheet::failures(&self.lines).map(|failure| format!("{failure}\n")));
         parts.join("\n")
     }
 
     /// Everything, for programs. Times are in ms.
     pub fn json(&self) -> Value {
-        let line = |line: &Line| {
-            let samples = &line.samples;
-            json!({
-                "case": line.case, "who": line.subject, "runs": samples.runs(), "failures": samples.failures,
-                "firstFailure": samples.first_failure, "median": samples.median(),
-                "p95": samples.percentile(95), "min": samples.percentile(0),
-            })
-        };
         let figure =
             |figure: &Figure| json!({ "what": figure.what, "who": figure.subject, "is": figure.value });
         json!({
             "machine": self.machine.json(), "versions": self.versions, "live": self.live, "bytes": self.size,
-            "lines": self.lines.iter().map(line).collect::<Vec<_>>(),
+            "lines": sheet::documents(&self.lines, "who"),
             "figures": self.figures.iter().map(figure).collect::<Vec<_>>(),
             "targets": self.targets().iter().map(Target::json).collect::<Vec<_>>(),
             "leftOut": self.left_out,
@@ -190,21 +156,14 @@ impl Page {
             let _ = writeln!(text, "\nLEFT OUT: {why}");
         }
         let _ = write!(text, "\n## What is to be reached\n\n{}", target::markdown(&self.targets()));
-        let _ = write!(text, "\n## Times\n\n{}", table(&HEAD, &self.rows()));
-        for failure in self.failures() {
+        let _ = write!(text, "\n## Times\n\n{}", table(&HEAD, 2, &sheet::rows(&self.lines)));
+        for failure in sheet::failures(&self.lines) {
             let _ = writeln!(text, "\n{failure}");
         }
-        let _ = write!(text, "\n## Figures\n\n{}", table(&FIGURE_HEAD, &self.figure_rows()));
+        let _ = write!(text, "\n## Figures\n\n{}", table(&FIGURE_HEAD, 2, &self.figure_rows()));
         let _ = write!(text, "\n{EXPLANATION}");
         text
     }
-}
-
-/// A table of Markdown, whose first two columns are text.
-fn table<const N: usize>(head: &[&str; N], rows: &[[String; N]]) -> String {
-    let rule = format!("---|---|{}", "---:|".repeat(N - 2));
-    let rows: String = rows.iter().map(|row| format!("| {} |\n", row.join(" | "))).collect();
-    format!("| {} |\n|{rule}\n{rows}", head.join(" | "))
 }
 
 const EXPLANATION: &str = "\

@@ -20,6 +20,7 @@ use crate::course::{Course, Line};
 use crate::error::{Context, Result, error};
 use crate::host::{Machine, OWN_PROCESSES_AND_NETWORK, prepare};
 use crate::runtime::Runtime;
+use crate::sheet::{self, path};
 use page::Page;
 use plugin::Plugins;
 
@@ -96,11 +97,6 @@ fn parse(arguments: &[OsString]) -> Result<Option<Options>> {
     }
 }
 
-/// Whoever enters a mount namespace is in its root folder then.
-fn path(value: OsString) -> Result<PathBuf> {
-    std::path::absolute(&value).context(|| value.display().to_string())
-}
-
 fn bench(options: &Options) -> Result<()> {
     let beside = || Ok::<_, std::io::Error>(std::env::current_exe()?.with_file_name("pillbox"));
     let program = options.pillbox.clone().map_or_else(beside, Ok).context(|| "find pillbox")?;
@@ -121,14 +117,8 @@ fn bench(options: &Options) -> Result<()> {
     let live = options.live;
     let page = Page { machine, version, reference, lines, counts, size, reduced_size, left_out, live };
     print!("{}", page.table());
-    if let Some(file) = &options.json {
-        let text = format!("{:#}\n", page.json());
-        fs::write(file, text).context(|| format!("write {}", file.display()))?;
-    }
-    if let Some(file) = &options.markdown {
-        fs::write(file, page.markdown()).context(|| format!("write {}", file.display()))?;
-    }
-    Ok(())
+    let Options { json, markdown, .. } = options;
+    sheet::write(json.as_deref(), || page.json(), markdown.as_deref(), || page.markdown())
 }
 
 #[derive(Default)]

@@ -11,6 +11,7 @@ use super::traffic::{OURS, PLAIN, REFERENCE, TRAFFIC};
 use crate::course::Line;
 use crate::host::Machine;
 use crate::report::{columns, number};
+use crate::sheet::{self, at_most, table};
 use crate::target::{self, Target};
 
 /// Everything that was measured, and on which machine.
@@ -35,18 +36,13 @@ pub struct Page {
     pub live: usize,
 }
 
-const HEAD: [&str; 6] = ["case", "what", "median ms", "p95 ms", "min ms", "failed"];
+const HEAD: [&str; 6] = sheet::head("what");
 const COUNT_HEAD: [&str; 3] = ["command", "sent over netlink", "system calls"];
 const COMPARED_HEAD: [&str; 2] = ["what", "is"];
 
-fn at_most(what: impl Into<String>, bound: f64, measured: Option<f64>) -> Target {
-    Target { what: what.into(), bound, at_most: true, measured }
-}
-
 impl Page {
     fn median(&self, case: &str, subject: &str) -> Option<f64> {
-        let line = self.lines.iter().find(|line| line.case == case && line.subject == subject)?;
-        line.samples.median()
+        sheet::median(&self.lines, case, subject)
     }
 
     /// The difference of two medians of one case.
@@ -142,64 +138,34 @@ impl Page {
         rows
     }
 
-    fn rows(&self) -> Vec<[String; 6]> {
-        let row = |line: &Line| {
-            let samples = &line.samples;
-            [
-                line.case.clone(),
-                line.subject.clone(),
-                number(samples.median()),
-                number(samples.percentile(95)),
-                number(samples.percentile(0)),
-                format!("{}/{}", samples.failures, samples.runs() + samples.failures),
-            ]
-        };
-        self.lines.iter().map(row).collect()
-    }
-
     fn count_rows(&self) -> Vec<[String; 3]> {
         let row = |count: &Count| [count.case.clone(), count.trips.to_string(), count.calls.to_string()];
         self.counts.iter().map(row).collect()
-    }
-
-    fn failures(&self) -> impl Iterator<Item = String> {
-        self.lines.iter().filter_map(|line| {
-            let failure = line.samples.first_failure.as_deref()?;
-            Some(format!("{}, {}, failed: {failure}", line.case, line.subject))
-        })
     }
 
     /// The tables as columns of text.
     pub fn table(&self) -> String {
         let targets: Vec<_> = self.targets().iter().map(Target::row).collect();
         let mut parts = vec![
-            columns(&HEAD.map(str::to_string), &self.rows(), 2),
+            columns(&HEAD.map(str::to_string), &sheet::rows(&self.lines), 2),
             columns(&COUNT_HEAD.map(str::to_string), &self.count_rows(), 1),
             columns(&COMPARED_HEAD.map(str::to_string), &self.compared(), 1),
             columns(&target::HEAD.map(str::to_string), &targets, 1),
         ];
         parts.extend(self.left_out.iter().map(|why| format!("LEFT OUT: {why}\n")));
-        parts.extend(self.failures().map(|failure| format!("{failure}\n")));
+        parts.extend(sheet::failures(&self.lines).map(|failure| format!("{failure}\n")));
         parts.join("\n")
     }
 
     /// Everything, for programs. Times are in ms.
     pub fn json(&self) -> Value {
-        let line = |line: &Line| {
-            let samples = &line.samples;
-            json!({
-                "case": line.case, "what": line.subject, "runs": samples.runs(), "failures": samples.failures,
-                "firstFailure": samples.first_failure, "median": samples.median(),
-                "p95": samples.percentile(95), "min": samples.percentile(0),
-            })
-        };
         let count =
             |count: &Count| json!({ "command": count.case, "netlink": count.trips, "calls": count.calls });
         let compared = |[what, is]: [String; 2]| json!({ "what": what, "is": is });
         json!({
             "machine": self.machine.json(), "version": self.version, "reference": self.reference, "live": self.live,
             "bytes": self.size, "bytesWithoutNetworks": self.reduced_size,
-            "lines": self.lines.iter().map(line).collect::<Vec<_>>(),
+            "lines": sheet::documents(&self.lines, "what"),
             "counts": self.counts.iter().map(count).collect::<Vec<_>>(),
             "compared": self.compared().into_iter().map(compared).collect::<Vec<_>>(),
             "targets": self.targets().iter().map(Target::json).collect::<Vec<_>>(),
@@ -218,8 +184,8 @@ impl Page {
         }
         let _ = write!(text, "\n## What is to be reached\n\n{}", target::markdown(&self.targets()));
         let _ = write!(text, "\n## What explains it\n\n{}", table(&COMPARED_HEAD, 1, &self.compared()));
-        let _ = write!(text, "\n## Times\n\n{}", table(&HEAD, 2, &self.rows()));
-        for failure in self.failures() {
+        let _ = write!(text, "\n## Times\n\n{}", table(&HEAD, 2, &sheet::rows(&self.lines)));
+        for failure in sheet::failures(&self.lines) {
             let _ = writeln!(text, "\n{failure}");
         }
         let _ = write!(text, "\n## Counted\n\n{}", table(&COUNT_HEAD, 1, &self.count_rows()));
@@ -229,13 +195,6 @@ impl Page {
         let _ = write!(text, "    {chain}\n    {own}\n");
         text
     }
-}
-
-/// A table of Markdown, whose first `words` columns are text.
-fn table<const N: usize>(head: &[&str; N], words: usize, rows: &[[String; N]]) -> String {
-    let rule = format!("{}{}", "---|".repeat(words), "---:|".repeat(N - words));
-    let rows: String = rows.iter().map(|row| format!("| {} |\n", row.join(" | "))).collect();
-    format!("| {} |\n|{rule}\n{rows}", head.join(" | "))
 }
 
 const EXPLANATION: &str = "\
