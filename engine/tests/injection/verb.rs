@@ -16,6 +16,10 @@ pub struct Verb {
     pub again: fn(&Place) -> Result<(), String>,
 }
 
+/// One that stays, with a volume.
+const DETACHED: &[&str] =
+    &["run", "-d", "--name", "one", "--network", "none", "-v", "data:/data", IMAGE, "sleep", "1000"];
+
 /// All of them.
 pub const VERBS: [Verb; 10] = [
     Verb {
@@ -36,36 +40,10 @@ pub const VERBS: [Verb; 10] = [
     Verb {
         name: "run-detached",
         before: |_| Ok(()),
-        arguments: |_| {
-            words(&[
-                "run",
-                "-d",
-                "--name",
-                "one",
-                "--network",
-                "none",
-                "-v",
-                "data:/data",
-                IMAGE,
-                "sleep",
-                "1000",
-            ])
-        },
+        arguments: |_| words(DETACHED),
         again: |place| {
             place.must(&["rm", "-f", "one"])?;
-            place.must(&[
-                "run",
-                "-d",
-                "--name",
-                "one",
-                "--network",
-                "none",
-                "-v",
-                "data:/data",
-                IMAGE,
-                "sleep",
-                "1000",
-            ])?;
+            place.must(DETACHED)?;
             says(place, &["exec", "one", "cat", "/etc/passwd"], "root:x:0:0:root:/root:/bin/sh\n")
         },
     },
