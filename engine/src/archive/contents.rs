@@ -8,6 +8,7 @@ use std::rc::Rc;
 use crate::digest::Digest;
 use crate::error::{Context, Error, Result};
 use crate::image::{DOCUMENT_MAX, Descriptor};
+use crate::layer::clean;
 use crate::layer::tar::{Archive, Entry, EntryKind};
 use crate::layer::uncompress;
 use crate::store::{BlobBatch, CompleteBlob, Store};
@@ -47,7 +48,7 @@ impl Contents {
             if entries > ENTRIES_MAX {
                 return Err(Error::corrupt(format!("the tar has more than {ENTRIES_MAX} entries")));
             }
-            let path = plain(&String::from_utf8_lossy(&entry.path));
+            let path = clean(&String::from_utf8_lossy(&entry.path));
             match &entry.kind {
                 EntryKind::File if entry.segments.is_none() => {
                     let blob = read_file(&batch, &mut archive, &entry).context(|| path.clone())?;
@@ -57,9 +58,9 @@ impl Contents {
                 // Older Dockers write the same layer of several images once.
                 EntryKind::SymbolicLink(to) => {
                     let folder = path.rsplit_once('/').map_or("", |(folder, _)| folder);
-                    links.push((path.clone(), plain(&format!("{folder}/{}", String::from_utf8_lossy(to)))));
+                    links.push((path.clone(), clean(&format!("{folder}/{}", String::from_utf8_lossy(to)))));
                 }
-                EntryKind::HardLink(to) => links.push((path, plain(&String::from_utf8_lossy(to)))),
+                EntryKind::HardLink(to) => links.push((path, clean(&String::from_utf8_lossy(to)))),
                 _ => {}
             }
         }
@@ -81,7 +82,7 @@ impl Contents {
     /// # Errors
     /// It is not there, or not what its name says.
     pub fn number(&self, path: &str) -> Result<usize> {
-        let found = self.paths.get(&plain(path)).copied();
+        let found = self.paths.get(&clean(path)).copied();
         let number = found.ok_or_else(|| Error::corrupt(format!("{path}: it is not in the tar")))?;
         let digest = self.files[number].digest();
         match path.strip_prefix(BLOBS) {
@@ -167,17 +168,4 @@ const BLOBS: &str = "blobs/sha256/";
 /// The path of a layout's blob.
 pub fn blob_path(digest: &Digest) -> String {
     format!("{BLOBS}{}", digest.hex())
-}
-
-/// A path without what means nothing.
-fn plain(path: &str) -> String {
-    let mut parts: Vec<&str> = Vec::new();
-    for part in path.split('/') {
-        match part {
-            "" | "." => {}
-            ".." => drop(parts.pop()),
-            part => parts.push(part),
-        }
-    }
-    parts.join("/")
 }

@@ -4,12 +4,13 @@ use std::io::Read;
 use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 
-use rustix::fs::{CWD, Mode, OFlags, ResolveFlags};
+use rustix::fs::{CWD, Mode, OFlags};
 use rustix::io::Errno;
 
 use super::options::{ContextSource, DockerfileSource};
 use super::syntax::TEXT_MAX;
 use crate::error::{Context as _, Error, Kind, Result};
+use crate::layer::{AS_ROOT, open_beneath};
 use crate::layer::{Extraction, Landing, Patterns, Rights, extract, uncompress};
 use crate::store::{NewLayer, Store};
 
@@ -152,9 +153,7 @@ impl Context {
 
     /// The text of a file of the context; links do not lead out of it.
     fn read(&self, path: &str) -> Result<Option<String>> {
-        let resolve = ResolveFlags::IN_ROOT | ResolveFlags::NO_MAGICLINKS;
-        let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::CLOEXEC;
-        match rustix::fs::openat2(&self.root, Path::new(path), flags, Mode::empty(), resolve) {
+        match open_beneath(&self.root, path.as_bytes(), OFlags::RDONLY | OFlags::NONBLOCK, AS_ROOT) {
             Err(Errno::NOENT | Errno::NOTDIR) => Ok(None),
             file => Ok(Some(bounded(std::fs::File::from(file.context(|| path.to_string())?), path)?)),
         }

@@ -12,6 +12,7 @@ use crate::container::{
     Start, Streams, create, exec, open_running, run_in_foreground,
 };
 use crate::error::{Context, Error, Result};
+use crate::layer::open_beneath;
 use crate::store::{ContainerFolder, Store};
 
 pub const COMMAND: Command = Command {
@@ -85,10 +86,8 @@ fn find_shell(pid: i32, name: &str) -> Result<Vec<String>> {
     let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
     // Whoever may not look there finds out by trying.
     let Ok(root) = rustix::fs::open(&path, flags, Mode::empty()) else { return Ok(vec![SHELLS[1].into()]) };
-    let is_there = |shell: &&&str| {
-        let (flags, beneath) = (OFlags::PATH | OFlags::CLOEXEC, ResolveFlags::IN_ROOT);
-        rustix::fs::openat2(&root, **shell, flags, Mode::empty(), beneath).is_ok()
-    };
+    let is_there =
+        |shell: &&&str| open_beneath(&root, shell.as_bytes(), OFlags::PATH, ResolveFlags::IN_ROOT).is_ok();
     let shell = SHELLS.iter().find(is_there).ok_or_else(|| {
         Error::not_found(format!(
             "container {name}: it has no shell: box enter --with IMAGE {name} brings that of an image, such as busybox"

@@ -5,7 +5,7 @@ use std::os::unix::fs::{DirBuilderExt, MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
 use pillbox::root::Layers;
-use rustix::fs::{CWD, Mode, OFlags, ResolveFlags};
+use rustix::fs::{CWD, Mode, OFlags};
 use rustix::io::Errno;
 
 use super::account::Accounts;
@@ -13,6 +13,7 @@ use super::options::Options;
 use super::record::{Base, ContainerRecord};
 use crate::error::{Context, Error, Result};
 use crate::inside::{self, Bind, OwnLayer, Place, copy_out_of};
+use crate::layer::{AS_ROOT, open_beneath};
 use crate::store::{ContainerFolder, Store};
 
 /// The folders of a container's root.
@@ -164,9 +165,7 @@ fn read_beneath(layer: &Path, path: &str) -> Result<Found> {
         Err(Errno::NOENT) => return Ok(Found::Nothing),
         root => root?,
     };
-    let beneath = ResolveFlags::IN_ROOT | ResolveFlags::NO_MAGICLINKS;
-    let open =
-        |flags: OFlags| rustix::fs::openat2(&root, path, flags | OFlags::CLOEXEC, Mode::empty(), beneath);
+    let open = |flags: OFlags| open_beneath(&root, path.as_bytes(), flags, AS_ROOT);
     // A FIFO or a device that an image has there is not opened.
     let place = match open(OFlags::PATH) {
         Err(Errno::NOENT | Errno::NOTDIR | Errno::LOOP) => return Ok(Found::Nothing),

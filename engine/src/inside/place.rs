@@ -15,6 +15,8 @@ use rustix::process::{Pid, PidfdFlags, pidfd_open};
 use serde::{Deserialize, Serialize};
 
 use crate::error::{Context, Error, Result};
+use crate::layer::{create_beneath, open_beneath};
+use std::os::unix::ffi::OsStrExt;
 
 /// `CLONE_NEWUSER`, `CLONE_NEWNS`.
 const NEW_USER: u32 = 0x1000_0000;
@@ -181,8 +183,7 @@ fn make_read_only(tree: &OwnedFd) -> rustix::io::Result<()> {
 /// What is mounted on; made if it is missing, as when the container starts.
 fn mountpoint(root: &OwnedFd, path: &str, is_folder: bool) -> Result<OwnedFd> {
     let in_root = |path: &str, flags: OFlags, mode: Mode| {
-        let path = if path.is_empty() { "." } else { path };
-        rustix::fs::openat2(root, path, flags | OFlags::CLOEXEC, mode, ResolveFlags::IN_ROOT)
+        create_beneath(root, path.as_bytes(), flags, mode, ResolveFlags::IN_ROOT)
     };
     let parts: Vec<&str> = path.split('/').filter(|part| !part.is_empty()).collect();
     for length in 1..=parts.len() {
@@ -203,11 +204,5 @@ fn mountpoint(root: &OwnedFd, path: &str, is_folder: bool) -> Result<OwnedFd> {
 
 /// Opens something in a container's root; links lead to what they would there.
 pub fn open_in(root: &OwnedFd, path: &Path, flags: OFlags) -> rustix::io::Result<OwnedFd> {
-    let path = if path.as_os_str().is_empty() { Path::new(".") } else { path };
-    loop {
-        match rustix::fs::openat2(root, path, flags | OFlags::CLOEXEC, Mode::empty(), ResolveFlags::IN_ROOT) {
-            Err(Errno::AGAIN | Errno::INTR) => {}
-            opened => return opened,
-        }
-    }
+    open_beneath(root, path.as_os_str().as_bytes(), flags, ResolveFlags::IN_ROOT)
 }

@@ -6,13 +6,14 @@ use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 
 use pillbox::root::Layers;
-use rustix::fs::{FileType, Mode, OFlags, ResolveFlags};
+use rustix::fs::{FileType, Mode, OFlags};
 use rustix::io::Errno;
 use serde::{Deserialize, Serialize};
 
 use super::READY;
 use super::place::{Place, Standing, open_in};
 use crate::error::{Context, Error, Kind, Result};
+use crate::layer::{AS_ROOT, open_beneath};
 use crate::layer::{
     Boundary, Change, Content, Extraction, Gathering, Landing, Laying, Ownership, Rights, Unpacked,
     Unpacking, bare_mountpoints, changes, copy_tree, date_back, extract, gather, lay, move_tree, pack,
@@ -244,8 +245,7 @@ pub fn copy_out_of(layers: &[PathBuf], path: &str, to: &Path, keeps_owners: bool
             rustix::fs::open(layer, flags, Mode::empty()).context(|| layer.display().to_string())?
         }
     };
-    let beneath = ResolveFlags::IN_ROOT | ResolveFlags::NO_MAGICLINKS;
-    match rustix::fs::openat2(&root, path, flags, Mode::empty(), beneath) {
+    match open_beneath(&root, path.as_bytes(), flags, AS_ROOT) {
         // The container has an empty folder there.
         Err(Errno::NOENT | Errno::NOTDIR) => Ok(rustix::fs::fchmod(&to, Mode::from_raw_mode(0o755))?),
         folder => copy_tree(folder?, &to, keeps_owners),

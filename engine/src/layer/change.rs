@@ -4,10 +4,11 @@ use std::collections::BTreeSet;
 use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 
-use rustix::fs::{AtFlags, Dir, FileType, Mode, OFlags, ResolveFlags};
+use rustix::fs::{AtFlags, Dir, FileType, Mode, OFlags};
 use rustix::io::Errno;
 use serde::{Deserialize, Serialize};
 
+use super::beneath::{WITHOUT_LINKS, open_beneath};
 use crate::error::{Context, Result};
 
 /// What became of a path.
@@ -112,14 +113,7 @@ pub(super) fn open_layers(paths: &[PathBuf]) -> Result<Vec<OwnedFd>> {
 const FOLDER: OFlags = OFlags::RDONLY.union(OFlags::DIRECTORY);
 
 pub(super) fn below(top: &OwnedFd, path: &[u8], flags: OFlags) -> rustix::io::Result<OwnedFd> {
-    let resolve = ResolveFlags::BENEATH | ResolveFlags::NO_SYMLINKS;
-    let path = if path.is_empty() { b"." } else { path };
-    loop {
-        match rustix::fs::openat2(top, path, flags | OFlags::CLOEXEC, Mode::empty(), resolve) {
-            Err(Errno::AGAIN | Errno::INTR) => {}
-            opened => return opened,
-        }
-    }
+    open_beneath(top, path, flags, WITHOUT_LINKS)
 }
 
 /// `None` for what has gone, or has become something else, since its name was read.

@@ -3,8 +3,9 @@
 use std::os::fd::OwnedFd;
 use std::path::Path;
 
-use rustix::fs::{AtFlags, Dir, FileType, Mode, OFlags, ResolveFlags, Timespec, Timestamps};
+use rustix::fs::{AtFlags, Dir, FileType, Mode, OFlags, Timespec, Timestamps};
 
+use super::beneath::{WITHOUT_LINKS, open_beneath};
 use crate::error::{Context, Result};
 
 /// Sets the times of everything in a folder back that is younger than `latest`, in seconds since 1970.
@@ -43,8 +44,5 @@ pub fn date_back(folder: &Path, latest: i64) -> Result<()> {
 }
 
 fn open(top: &OwnedFd, path: &[u8]) -> rustix::io::Result<OwnedFd> {
-    let path = if path.is_empty() { b"." } else { path };
-    let resolve = ResolveFlags::BENEATH | ResolveFlags::NO_SYMLINKS;
-    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
-    rustix::fs::openat2(top, path, flags, Mode::empty(), resolve)
+    open_beneath(top, path, OFlags::RDONLY | OFlags::DIRECTORY, WITHOUT_LINKS)
 }

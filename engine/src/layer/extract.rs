@@ -1,5 +1,6 @@
 //! A tar is unpacked into a folder that others use: beneath it, through no link, and nothing but files is replaced.
 
+use std::fs::File;
 use std::io::{Read, Write};
 use std::os::fd::OwnedFd;
 
@@ -8,6 +9,7 @@ use rustix::io::Errno;
 use serde::{Deserialize, Serialize};
 
 use super::attribute::Attributes;
+use super::beneath::{WITHOUT_LINKS, open_beneath};
 use super::folders::{Folders, MEMORY_MAX};
 use super::node::set_mode;
 use super::tar::{Archive, Device, Entry, EntryKind};
@@ -99,8 +101,8 @@ impl Extractor<'_> {
         match &entry.kind {
             EntryKind::Folder => self.place_folder(&folder, name, path.clone(), entry),
             EntryKind::File => {
-                let file = self.make_file(&folder, name)?;
-                self.copy(archive, &file, &entry)?;
+                let file = make_file(&folder, name)?;
+                copy_content(archive, &file, &entry, &mut self.buffer)?;
                 self.attributes(&entry).apply(&file)
             }
             EntryKind::SymbolicLink(to) => {
@@ -138,26 +140,8 @@ impl Extractor<'_> {
     }
 
     fn open(&self, path: &[u8]) -> Result<OwnedFd> {
-        let resolve = ResolveFlags::BENEATH | ResolveFlags::NO_SYMLINKS;
-        let path = if path.is_empty() { b"." } else { path };
-        let open = |path: &[u8]| {
-            let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
-            rustix::fs::openat2(self.top, path, flags, Mode::empty(), resolve)
-        };
-        match open(path) {
-            // A tar need not have an entry for each folder.
-            Err(Errno::NOENT) if self.extraction.landing == Landing::AsNamed => {
-                let ends = path.iter().enumerate().filter(|(_, byte)| **byte == b'/').map(|(index, _)| index);
-                for end in ends.chain([path.len()]) {
-                    let (above, name) = split(&path[..end]);
-                    let above = open(if above.is_empty() { b"." } else { above })?;
-                    match rustix::fs::mkdirat(&above, name, Mode::from_raw_mode(0o755)) {
-                        Ok(()) | Err(Errno::EXIST) => {}
-                        Err(errno) => return Err(errno.into()),
-                    }
-                }
-                Ok(open(path)?)
-            }
+        let makes = self.extraction.landing == Landing::AsNamed;
+        match open_folder(self.top, path, WITHOUT_LINKS, makes) {
             Err(Errno::LOOP) => Err(Error::invalid("a link stands where a folder is to be")),
             opened => Ok(opened?),
         }
@@ -171,52 +155,6 @@ impl Extractor<'_> {
                 _ => return Err(Error::conflict("something that is no folder is there already")),
             },
             Err(errno) => return Err(errno.into()),
-        }
-        Ok(())
-    }
-
-    fn make_file(&self, folder: &OwnedFd, name: &[u8]) -> Result<std::fs::File> {
-        let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-        let create = || rustix::fs::openat(folder, name, flags, Mode::RUSR | Mode::WUSR);
-        match create() {
-            Err(Errno::EXIST) => {}
-            made => return Ok(made?.into()),
-        }
-        match rustix::fs::unlinkat(folder, name, AtFlags::empty()) {
-            Ok(()) | Err(Errno::NOENT) => Ok(create()?.into()),
-            // What is mounted there, as /etc/hosts is, gets the content.
-            Err(Errno::BUSY) => {
-                let flags = OFlags::WRONLY | OFlags::TRUNC | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-                Ok(rustix::fs::openat(folder, name, flags, Mode::empty())?.into())
-            }
-            Err(Errno::ISDIR) => Err(Error::conflict("a folder is there already")),
-            Err(errno) => Err(errno.into()),
-        }
-    }
-
-    fn copy(
-        &mut self,
-        archive: &mut Archive<impl Read>,
-        mut file: &std::fs::File,
-        entry: &Entry,
-    ) -> Result<()> {
-        let mut parts = vec![(0, u64::MAX)];
-        if let Some(segments) = &entry.segments {
-            file.set_len(entry.size)?;
-            parts = segments.iter().map(|segment| (segment.offset, segment.length)).collect();
-        }
-        for (offset, mut left) in parts {
-            std::io::Seek::seek(&mut file, std::io::SeekFrom::Start(offset))?;
-            while left > 0 {
-                let wanted = self.buffer.len().min(usize::try_from(left).unwrap_or(usize::MAX));
-                match archive.read_content(&mut self.buffer[..wanted])? {
-                    0 => break,
-                    length => {
-                        file.write_all(&self.buffer[..length])?;
-                        left -= length as u64;
-                    }
-                }
-            }
         }
         Ok(())
     }
@@ -251,9 +189,7 @@ impl Extractor<'_> {
 
     fn finish_folders(&mut self) -> Result<()> {
         for (path, entry) in self.folders.take() {
-            let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
-            let resolve = ResolveFlags::BENEATH | ResolveFlags::NO_SYMLINKS;
-            let folder = rustix::fs::openat2(self.top, &path[..], flags, Mode::empty(), resolve);
+            let folder = open_beneath(self.top, &path, OFlags::RDONLY | OFlags::DIRECTORY, WITHOUT_LINKS);
             let named = || String::from_utf8_lossy(&path).into_owned();
             self.attributes(&entry).apply(folder.context(named)?).context(named)?;
         }
@@ -270,4 +206,75 @@ pub(super) fn make(folder: &OwnedFd, name: &[u8], make: impl Fn() -> rustix::io:
         },
         made => Ok(made?),
     }
+}
+
+/// Makes a file, in the place of what stands there, unless that is a folder.
+pub(super) fn make_file(folder: &OwnedFd, name: &[u8]) -> Result<File> {
+    let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    let create = || rustix::fs::openat(folder, name, flags, Mode::RUSR | Mode::WUSR);
+    match create() {
+        Err(Errno::EXIST) => {}
+        made => return Ok(made?.into()),
+    }
+    match rustix::fs::unlinkat(folder, name, AtFlags::empty()) {
+        Ok(()) | Err(Errno::NOENT) => Ok(create()?.into()),
+        // What is mounted there, as /etc/hosts is, gets the content.
+        Err(Errno::BUSY) => {
+            let flags = OFlags::WRONLY | OFlags::TRUNC | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+            Ok(rustix::fs::openat(folder, name, flags, Mode::empty())?.into())
+        }
+        Err(Errno::ISDIR) => Err(Error::conflict("a folder is there already")),
+        Err(errno) => Err(errno.into()),
+    }
+}
+
+/// Writes the content of an entry, with its holes.
+pub(super) fn copy_content(
+    archive: &mut Archive<impl Read>,
+    mut file: &File,
+    entry: &Entry,
+    buffer: &mut [u8],
+) -> Result<()> {
+    let mut parts = vec![(0, u64::MAX)];
+    if let Some(segments) = &entry.segments {
+        file.set_len(entry.size)?;
+        parts = segments.iter().map(|segment| (segment.offset, segment.length)).collect();
+    }
+    for (offset, mut left) in parts {
+        std::io::Seek::seek(&mut file, std::io::SeekFrom::Start(offset))?;
+        while left > 0 {
+            let wanted = buffer.len().min(usize::try_from(left).unwrap_or(usize::MAX));
+            match archive.read_content(&mut buffer[..wanted])? {
+                0 => break,
+                length => {
+                    file.write_all(&buffer[..length])?;
+                    left -= length as u64;
+                }
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Opens a folder beneath another. With `makes` those that are missing are made: a tar need not have an entry for each.
+pub(super) fn open_folder(
+    top: &OwnedFd,
+    path: &[u8],
+    resolve: ResolveFlags,
+    makes: bool,
+) -> rustix::io::Result<OwnedFd> {
+    let open = |path: &[u8]| open_beneath(top, path, OFlags::PATH | OFlags::DIRECTORY, resolve);
+    match open(path) {
+        Err(Errno::NOENT) if makes => {}
+        opened => return opened,
+    }
+    let ends = path.iter().enumerate().filter(|(_, byte)| **byte == b'/').map(|(index, _)| index);
+    for end in ends.chain([path.len()]) {
+        let (above, name) = split(&path[..end]);
+        match rustix::fs::mkdirat(open(above)?, name, Mode::from_raw_mode(0o755)) {
+            Ok(()) | Err(Errno::EXIST) => {}
+            Err(errno) => return Err(errno),
+        }
+    }
+    open(path)
 }

@@ -4,15 +4,17 @@
 use std::io::{Read, Write};
 use std::os::fd::{AsRawFd, OwnedFd};
 
-use rustix::fs::{Dir, FileType, Mode, OFlags, ResolveFlags};
+use rustix::fs::{Dir, FileType, OFlags};
 use rustix::io::Errno;
 use serde::{Deserialize, Serialize};
 
+use super::beneath::{AS_ROOT, open_beneath};
 use super::compression::uncompress;
 use super::mode::ModeChange;
 use super::pack::{Choice, Selection, pack_selected};
 use super::pattern::{Patterns, is_pattern, matches_part};
 use super::tar::{Archive, Entry, EntryKind, Segment, Time, Writer};
+use super::tree::clean;
 use super::tree::normalise;
 use crate::error::{Error, Result};
 
@@ -83,7 +85,7 @@ impl Gatherer<'_, '_> {
         // What stands before `/./` does not go along with --parents.
         let pivot = source.find("/./").filter(|_| self.gathering.parents);
         let left = pivot.map_or(0, |at| clean(&source[..at]).len());
-        let path = clean(source);
+        let path = clean(source).into_bytes();
         if !is_pattern(&path) {
             return match self.find(&path)? {
                 Some(found) => self.add(&path, left, &found),
@@ -337,25 +339,5 @@ fn kind(found: &OwnedFd) -> Result<FileType> {
 
 /// Links lead to what they would if the root were that of a container.
 fn open(root: &OwnedFd, path: &[u8], flags: OFlags) -> rustix::io::Result<OwnedFd> {
-    let resolve = ResolveFlags::IN_ROOT | ResolveFlags::NO_MAGICLINKS;
-    let path = if path.is_empty() { b"." } else { path };
-    loop {
-        match rustix::fs::openat2(root, path, flags | OFlags::CLOEXEC, Mode::empty(), resolve) {
-            Err(Errno::AGAIN | Errno::INTR) => {}
-            opened => return opened,
-        }
-    }
-}
-
-/// Without `.`, `..` and slashes that mean nothing; nothing leads out of the root.
-fn clean(path: &str) -> Vec<u8> {
-    let mut parts: Vec<&str> = Vec::new();
-    for part in path.split('/') {
-        match part {
-            "" | "." => {}
-            ".." => drop(parts.pop()),
-            part => parts.push(part),
-        }
-    }
-    parts.join("/").into_bytes()
+    open_beneath(root, path, flags, AS_ROOT)
 }

@@ -1,16 +1,18 @@
 //! What was gathered is laid down in a root, by the rules of COPY: what a source becomes depends on what it is and on what stands at
 //! the destination. Links on the way to the destination are followed within the root; below it nothing is.
 
-use std::io::{Read, Write};
+use std::io::Read;
 use std::os::fd::{AsFd, OwnedFd};
 use std::rc::Rc;
 
-use rustix::fs::{AtFlags, FileType, Gid, Mode, OFlags, ResolveFlags, Uid};
+use rustix::fs::{AtFlags, FileType, Gid, Mode, OFlags, Uid};
 use rustix::io::Errno;
 use serde::{Deserialize, Serialize};
 
 use super::attribute::Attributes;
-use super::extract::make;
+use super::beneath::{AS_ROOT, WITHOUT_LINKS, open_beneath};
+use super::extract::{copy_content, make, make_file, open_folder};
+use super::folders::{Folders, MEMORY_MAX};
 use super::node::set_mode;
 use super::tar::{Archive, Entry, EntryKind};
 use super::tree::{normalise, split};
@@ -35,7 +37,14 @@ pub struct Laying {
 /// A folder would become a file or the other way round; the disk did not take it.
 pub fn lay(stream: impl Read, root: &OwnedFd, laying: &Laying) -> Result<()> {
     let mut archive = Archive::new(stream);
-    let mut layer = Layer { root, laying, source: None, folders: Vec::new(), buffer: vec![0; 1 << 17] };
+    let mut layer = Layer {
+        root,
+        laying,
+        source: None,
+        sources: Vec::new(),
+        folders: Folders::new(MEMORY_MAX),
+        buffer: vec![0; 1 << 17],
+    };
     if laying.makes_folder {
         layer.make_folders(&laying.destination).context(|| laying.destination.clone())?;
     }
@@ -53,8 +62,10 @@ struct Layer<'a> {
     laying: &'a Laying,
     /// What is just coming.
     source: Option<Rc<Source>>,
-    /// Folders, which get their modes and times when everything is in them.
-    folders: Vec<(Rc<Source>, Vec<u8>, Entry)>,
+    /// All that have come so far, by their numbers.
+    sources: Vec<Rc<Source>>,
+    /// Folders, which get their modes and times when everything is in them, by the numbers of their sources and their paths.
+    folders: Folders,
     buffer: Vec<u8>,
 }
 
@@ -77,7 +88,11 @@ impl Layer<'_> {
         let mark = entry.path.split(|byte| *byte == b'/').next().unwrap_or_default().to_vec();
         let source = match self.source.take().filter(|source| source.mark == mark) {
             Some(source) => source,
-            None => Rc::new(self.begin(&mark, &entry)?),
+            None => {
+                let source = Rc::new(self.begin(&mark, &entry)?);
+                self.sources.push(source.clone());
+                source
+            }
         };
         self.source = Some(source.clone());
         self.place(archive, &source, entry)
@@ -175,7 +190,7 @@ impl Layer<'_> {
         if path.is_empty() {
             // A folder's own entry: the destination stays as it is, but for what an archive says of it.
             if source.is_archive && entry.kind == EntryKind::Folder {
-                self.folders.push((source.clone(), path, entry));
+                self.keep_folder(&path, entry)?;
             }
             return Ok(());
         }
@@ -184,23 +199,12 @@ impl Layer<'_> {
         match &entry.kind {
             EntryKind::Folder => {
                 make_folder(source, &folder, name)?;
-                self.folders.push((source.clone(), path.clone(), entry));
-                return Ok(());
+                return self.keep_folder(&path, entry);
             }
             EntryKind::File => {
                 clear(source, &folder, name)?;
-                let flags =
-                    OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-                let create = || rustix::fs::openat(&folder, name, flags, Mode::RUSR | Mode::WUSR);
-                let file = match create() {
-                    Err(Errno::EXIST) => {
-                        rustix::fs::unlinkat(&folder, name, AtFlags::empty())?;
-                        create()?
-                    }
-                    file => file?,
-                };
-                let file = std::fs::File::from(file);
-                self.copy(archive, &file, &entry)?;
+                let file = make_file(&folder, name)?;
+                copy_content(archive, &file, &entry, &mut self.buffer)?;
                 return Attributes::of_entry(&entry).apply(&file);
             }
             EntryKind::SymbolicLink(to) => {
@@ -237,63 +241,27 @@ impl Layer<'_> {
     /// A folder beneath a source's place. An archive need not have an entry for each.
     fn open_below(&self, source: &Source, path: &[u8]) -> Result<OwnedFd> {
         let resolve = match source.is_archive {
-            true => ResolveFlags::IN_ROOT | ResolveFlags::NO_MAGICLINKS,
-            false => ResolveFlags::BENEATH | ResolveFlags::NO_SYMLINKS,
+            true => AS_ROOT,
+            false => WITHOUT_LINKS,
         };
-        let path = if path.is_empty() { b"." } else { path };
-        let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
-        let open = |path: &[u8]| rustix::fs::openat2(&source.folder, path, flags, Mode::empty(), resolve);
-        match open(path) {
-            Err(Errno::NOENT) if source.is_archive => {
-                let ends = path.iter().enumerate().filter(|(_, byte)| **byte == b'/').map(|(index, _)| index);
-                for end in ends.chain([path.len()]) {
-                    let (above, name) = split(&path[..end]);
-                    let above = open(if above.is_empty() { b"." } else { above })?;
-                    match rustix::fs::mkdirat(&above, name, Mode::from_raw_mode(0o755)) {
-                        Ok(()) | Err(Errno::EXIST) => {}
-                        Err(errno) => return Err(errno.into()),
-                    }
-                }
-                Ok(open(path)?)
-            }
+        match open_folder(&source.folder, path, resolve, source.is_archive) {
             Err(Errno::LOOP) => Err(Error::conflict("a link stands where a folder is to be")),
             opened => Ok(opened?),
         }
     }
 
-    fn copy(
-        &mut self,
-        archive: &mut Archive<impl Read>,
-        mut file: &std::fs::File,
-        entry: &Entry,
-    ) -> Result<()> {
-        let mut parts = vec![(0, u64::MAX)];
-        if let Some(segments) = &entry.segments {
-            file.set_len(entry.size)?;
-            parts = segments.iter().map(|segment| (segment.offset, segment.length)).collect();
-        }
-        for (offset, mut left) in parts {
-            if offset > 0 {
-                std::io::Seek::seek(&mut file, std::io::SeekFrom::Start(offset))?;
-            }
-            while left > 0 {
-                let wanted = self.buffer.len().min(usize::try_from(left).unwrap_or(usize::MAX));
-                match archive.read_content(&mut self.buffer[..wanted])? {
-                    0 => break,
-                    length => {
-                        file.write_all(&self.buffer[..length])?;
-                        left -= length as u64;
-                    }
-                }
-            }
-        }
-        Ok(())
+    /// Keeps a folder of the source that is just coming.
+    fn keep_folder(&mut self, path: &[u8], entry: Entry) -> Result<()> {
+        let number = u32::try_from(self.sources.len()).unwrap_or(u32::MAX) - 1;
+        self.folders.keep([&number.to_be_bytes(), path].concat(), entry)
     }
 
     fn finish_folders(&mut self) -> Result<()> {
-        for (source, path, entry) in std::mem::take(&mut self.folders).into_iter().rev() {
-            let named = || String::from_utf8_lossy(&path).into_owned();
-            let folder = self.open_below(&source, &path).context(named)?;
+        for (key, entry) in self.folders.take() {
+            let Some((number, path)) = key.split_first_chunk::<4>() else { continue };
+            let named = || String::from_utf8_lossy(path).into_owned();
+            let source = &self.sources[u32::from_be_bytes(*number) as usize];
+            let folder = self.open_below(source, path).context(named)?;
             Attributes::of_entry(&entry).apply(&reopen(&folder)?).context(named)?;
         }
         Ok(())
@@ -392,12 +360,5 @@ fn below(source: &Source, path: &[u8]) -> Result<Vec<u8>> {
 }
 
 fn open(root: &OwnedFd, path: &[u8], flags: OFlags) -> rustix::io::Result<OwnedFd> {
-    let resolve = ResolveFlags::IN_ROOT | ResolveFlags::NO_MAGICLINKS;
-    let path = if path.is_empty() { b"/" } else { path };
-    loop {
-        match rustix::fs::openat2(root, path, flags | OFlags::CLOEXEC, Mode::empty(), resolve) {
-            Err(Errno::AGAIN | Errno::INTR) => {}
-            opened => return opened,
-        }
-    }
+    open_beneath(root, path, flags, AS_ROOT)
 }

@@ -4,6 +4,7 @@
 //! cannot be a layer is refused by its name.
 
 mod attribute;
+mod beneath;
 mod change;
 mod compression;
 mod copy;
@@ -27,6 +28,7 @@ mod unpack_tests;
 mod usage;
 mod whiteout;
 
+pub use beneath::{AS_ROOT, create_beneath, open_beneath};
 pub use change::{Change, ChangeKind, changes};
 pub use compression::uncompress;
 pub use copy::{copy_tree, move_tree};
@@ -40,5 +42,6 @@ pub use pack::{Boundary, Content, pack};
 pub use pattern::Patterns;
 pub use pipe::{Drain, Feed, pipe};
 pub use stub::remove_bare_mountpoints;
+pub use tree::clean;
 pub use unpack::{Ownership, Unpacked, Unpacking, unpack, unpack_aside};
 pub use usage::usage;

@@ -5,10 +5,11 @@ use std::fs::File;
 use std::io::{Read, Write};
 use std::os::fd::{AsRawFd, OwnedFd};
 
-use rustix::fs::{Dir, FileType, Mode, OFlags, ResolveFlags, Stat};
+use rustix::fs::{Dir, FileType, OFlags, ResolveFlags, Stat};
 use rustix::io::Errno;
 
 use super::attribute::{CAPABILITY, xattrs};
+use super::beneath::{WITHOUT_LINKS, open_beneath};
 use super::tar::{Device, Entry, EntryKind, Time, Writer};
 use super::whiteout::is_mark;
 use crate::error::{Context, Error, Result};
@@ -182,17 +183,11 @@ impl Packer<'_, '_> {
     }
 
     fn open(&self, path: &[u8], flags: OFlags) -> rustix::io::Result<OwnedFd> {
-        let mut resolve = ResolveFlags::BENEATH | ResolveFlags::NO_SYMLINKS;
+        let mut resolve = WITHOUT_LINKS;
         if self.boundary == Boundary::Mounts {
             resolve |= ResolveFlags::NO_XDEV;
         }
-        let path = if path.is_empty() { b"." } else { path };
-        loop {
-            match rustix::fs::openat2(self.top, path, flags | OFlags::CLOEXEC, Mode::empty(), resolve) {
-                Err(Errno::AGAIN | Errno::INTR) => {}
-                opened => return opened,
-            }
-        }
+        open_beneath(self.top, path, flags, resolve)
     }
 
     /// True for a folder that is to be walked.

@@ -8,6 +8,7 @@ use std::rc::Rc;
 use rustix::fs::{AtFlags, FileType, Mode, OFlags, ResolveFlags};
 use rustix::io::Errno;
 
+use super::beneath::open_beneath;
 use crate::deletion;
 use crate::error::{Context, Error, Result};
 
@@ -40,6 +41,19 @@ const BENEATH: ResolveFlags =
 
 /// The longest path that the kernel takes.
 const PATH_MAX: usize = 4095;
+
+/// A path without `.`, `..` and slashes that mean nothing; nothing leads out of the root.
+pub fn clean(path: &str) -> String {
+    let mut parts: Vec<&str> = Vec::new();
+    for part in path.split('/') {
+        match part {
+            "" | "." => {}
+            ".." => drop(parts.pop()),
+            part => parts.push(part),
+        }
+    }
+    parts.join("/")
+}
 
 /// A path of a tar without `.`, `..` and slashes that mean nothing; empty for the folder itself.
 ///
@@ -149,13 +163,7 @@ impl Tree {
 
     /// Opens a folder by its normalised path.
     pub fn open(&self, path: &[u8]) -> rustix::io::Result<OwnedFd> {
-        let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
-        loop {
-            match rustix::fs::openat2(&*self.root, path, flags, Mode::empty(), BENEATH) {
-                Err(Errno::AGAIN | Errno::INTR) => {}
-                opened => return opened,
-            }
-        }
+        open_beneath(&self.root, path, OFlags::PATH | OFlags::DIRECTORY, BENEATH)
     }
 }
 

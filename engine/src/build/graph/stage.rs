@@ -11,6 +11,7 @@ use crate::build::syntax::{
 use crate::error::{Error, Result};
 use crate::image::{Configuration, Healthcheck, Platform};
 use crate::layer::ModeChange;
+use crate::layer::clean;
 
 /// Where programs are looked for, unless the image says it.
 const PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
@@ -434,15 +435,7 @@ fn joined(pairs: &[(String, String)]) -> String {
 /// An absolute path without `.`, `..` and slashes that mean nothing; a relative one is below `folder`.
 fn absolute(folder: &str, path: &str) -> String {
     let whole = if path.starts_with('/') { path.to_string() } else { format!("{folder}/{path}") };
-    let mut parts: Vec<&str> = Vec::new();
-    for part in whole.split('/') {
-        match part {
-            "" | "." => {}
-            ".." => drop(parts.pop()),
-            part => parts.push(part),
-        }
-    }
-    format!("/{}", parts.join("/"))
+    format!("/{}", clean(&whole))
 }
 
 /// Of ADD a URL, otherwise a path.
