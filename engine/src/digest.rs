@@ -1,7 +1,7 @@
 //! Digests: the names of everything in the store. SHA-256 alone, which is what registries use.
 
 use std::fmt;
-use std::io::Read;
+use std::io::{Read, Write};
 use std::str::FromStr;
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
@@ -124,19 +124,19 @@ impl Hasher {
     }
 }
 
-/// A reader that takes the digest of what passes through it.
+/// A reader or writer that takes the digest of what passes through it.
 pub struct Hashing<R> {
     inner: R,
     hasher: Hasher,
 }
 
 impl<R> Hashing<R> {
-    /// Of what is read from `inner` from now on.
+    /// Of what is read from `inner` or written to it from now on.
     pub fn new(inner: R) -> Hashing<R> {
         Hashing { inner, hasher: Hasher::default() }
     }
 
-    /// Digest and length of what has been read.
+    /// Digest and length of that.
     pub fn hasher(&self) -> &Hasher {
         &self.hasher
     }
@@ -147,6 +147,18 @@ impl<R: Read> Read for Hashing<R> {
         let length = self.inner.read(buffer)?;
         self.hasher.update(&buffer[..length]);
         Ok(length)
+    }
+}
+
+impl<W: Write> Write for Hashing<W> {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        let length = self.inner.write(bytes)?;
+        self.hasher.update(&bytes[..length]);
+        Ok(length)
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        self.inner.flush()
     }
 }
 

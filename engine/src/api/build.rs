@@ -17,16 +17,12 @@ use super::image::registries;
 use super::query::Query;
 use crate::build::{
     BuildOptions, Built, Caching, Cancellation, ContextSource, DockerfileSource, Ending, Event, Failure,
-    Provider, Sink, build as build_image,
+    Sink, StoreImages, build as build_image,
 };
 use crate::command::prune_builds;
 use crate::container::{NetworkMode, Options};
-use crate::error::Kind;
 use crate::image::Platform;
 use crate::reference::Reference;
-use crate::registry::Access;
-use crate::store::{ImageRecord, Store};
-use crate::transfer::{Silent, pull};
 
 /// How often it is looked whether the client is still there.
 const LOOK: Duration = Duration::from_secs(1);
@@ -40,7 +36,7 @@ pub fn build(daemon: &Daemon, exchange: &mut Exchange<'_>) -> Outcome<Reply> {
         Some(path) => DockerfileSource::InContext(path.to_string()),
         None => DockerfileSource::Usual,
     };
-    let mut images = Images {
+    let mut images = StoreImages {
         store: &daemon.store,
         is_asked: options.platform.is_some(),
         is_pulled: query.is_set("pull"),
@@ -229,29 +225,6 @@ fn run_options(query: &Query) -> Outcome<Options> {
     options.network.hosts =
         query.text("extrahosts").into_iter().flat_map(|hosts| hosts.split(',')).map(str::to_string).collect();
     Ok(options)
-}
-
-/// Images that are here, or come from registries.
-struct Images<'s> {
-    store: &'s Store,
-    is_asked: bool,
-    is_pulled: bool,
-    access: Access,
-}
-
-impl Provider for Images<'_> {
-    fn provide(&mut self, name: &str, platform: &Platform) -> crate::Result<ImageRecord> {
-        if !self.is_pulled {
-            match self.store.find_image(name) {
-                Ok(found) if platform.accepts(&found.platform) => return Ok(found),
-                Err(error) if error.kind() != Kind::NotFound => return Err(error),
-                _ => {}
-            }
-        }
-        let reference = self.access.registries.expand(name)?.reference;
-        let wanted = (self.is_asked || *platform != Platform::of_machine()).then_some(platform);
-        Ok(pull(self.store, &reference, wanted, &self.access, &Silent)?.record)
-    }
 }
 
 /// Removes what builds go on from.

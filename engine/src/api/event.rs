@@ -2,13 +2,12 @@
 
 use std::os::fd::AsFd;
 
-use serde_json::{Value, json};
-
 use super::container::moment;
 use super::daemon::Daemon;
 use super::exchange::{Exchange, Reply, Stream};
 use super::fault::{Fault, Outcome};
 use super::query::Filters;
+use crate::command::describe_event;
 use crate::command::is_labelled;
 use crate::store::{Event, EventKind};
 use crate::time::Moment;
@@ -64,7 +63,7 @@ pub fn events(daemon: &Daemon, exchange: &mut Exchange<'_>) -> Outcome<Reply> {
 
 fn show(event: &Event, filters: &Filters, stream: &mut Stream<'_>) -> Outcome<()> {
     if is_wanted(event, filters) {
-        let line = document(event).to_string() + "\n";
+        let line = describe_event(event).to_string() + "\n";
         std::io::Write::write_all(stream, line.as_bytes())?;
     }
     Ok(())
@@ -85,23 +84,4 @@ fn is_wanted(event: &Event, filters: &Filters) -> bool {
         && filters.all("label", |value| is_labelled(&event.attributes, value))
         && filters.any("scope", |value| value == "local")
         && none_of.iter().all(|name| !filters.has(name))
-}
-
-/// An event as Docker describes it, with what older clients read.
-fn document(event: &Event) -> Value {
-    let Event { time, kind, action, id, attributes } = event;
-    let mut document = json!({
-        "Type": kind.name(),
-        "Action": action,
-        "Actor": {"ID": id, "Attributes": attributes},
-        "scope": "local",
-        "time": time.0 / 1_000_000_000,
-        "timeNano": time.0,
-    });
-    if *kind == EventKind::Container {
-        document["status"] = json!(action);
-        document["id"] = json!(id);
-        document["from"] = json!(attributes.get("image"));
-    }
-    document
 }

@@ -24,6 +24,7 @@ mod fault;
 mod graph;
 mod options;
 mod output;
+mod provider;
 mod syntax;
 
 use std::collections::BTreeMap;
@@ -34,6 +35,7 @@ pub use export::Built;
 pub use options::{
     BuildOptions, Caching, Cancellation, ContextSource, DockerfileSource, Entitlements, Output, Secret,
 };
+pub use provider::{Provided, Provider, StoreImages};
 pub use syntax::TEXT_MAX;
 
 use context::{Context, Found};
@@ -45,16 +47,7 @@ use graph::{BaseImage, EPOCH, Graph, Images, Wishes, compile};
 use crate::error::{Error, Result};
 use crate::image::Platform;
 use crate::reference::Reference;
-use crate::store::{ImageRecord, Store};
-
-/// Whoever sees to it that an image is here.
-pub trait Provider {
-    /// Finds it, or pulls it.
-    ///
-    /// # Errors
-    /// It is not here, and cannot or must not be pulled.
-    fn provide(&mut self, name: &str, platform: &Platform) -> Result<ImageRecord>;
-}
+use crate::store::Store;
 
 /// A build that has failed.
 #[derive(Debug)]

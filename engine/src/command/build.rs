@@ -14,16 +14,16 @@ use super::registry_flags::{FLAGS as REGISTRY_FLAGS, PLATFORM_FLAGS, access, pla
 use super::{Arguments, Command, Flag, Global, print, say};
 use crate::build::{
     BuildOptions, Caching, Cancellation, ContextSource, DockerfileSource, Entitlements, Failure, Output,
-    Provider, build as build_image,
+    Provided, Provider, StoreImages, build as build_image,
 };
 use crate::container::size::parse_bytes;
 use crate::container::{NetworkMode, Options};
-use crate::error::{Context, Error, Kind, Result};
+use crate::error::{Context, Error, Result};
 use crate::image::Platform;
 use crate::reference::Reference;
-use crate::registry::{Access, download};
-use crate::store::{ImageRecord, Store};
-use crate::transfer::{Observer, Silent, pull};
+use crate::registry::download;
+use crate::store::ImageRecord;
+use crate::transfer::{Observer, Silent};
 
 pub const COMMAND: Command = Command {
     name: "build",
@@ -95,13 +95,13 @@ fn build(global: &Global, arguments: &Arguments) -> Result<u8> {
     let platform = platform(arguments)?;
     let (context, dockerfile) = sources(operand, arguments.text("file")?)?;
     let store = global.store()?;
-    let mut images = Images {
+    let images = StoreImages {
         store: &store,
-        platform,
+        is_asked: platform.is_some(),
         is_pulled: arguments.is_set("pull"),
         access: access(arguments)?,
-        is_quiet: style != Style::Plain,
     };
+    let mut images = ShownImages { images, is_quiet: style != Style::Plain };
     let printer = Printer::new(style);
     let cancellation = Cancellation::default();
     let built = until_interrupted(&mut || cancellation.cancel(&store), || {
@@ -279,36 +279,22 @@ fn text_of(stream: impl Read, name: &str) -> Result<String> {
     Ok(text)
 }
 
-/// Images that are here, or come from registries.
-struct Images<'a> {
-    store: &'a Store,
-    /// What was asked for on the command line.
-    platform: Option<Platform>,
-    is_pulled: bool,
-    access: Access,
+/// Images that are here, or come from registries while the user looks on.
+struct ShownImages<'a> {
+    images: StoreImages<'a>,
     is_quiet: bool,
 }
 
-impl Provider for Images<'_> {
+impl Provider for ShownImages<'_> {
     fn provide(&mut self, name: &str, platform: &Platform) -> Result<ImageRecord> {
-        if !self.is_pulled {
-            match self.store.find_image(name) {
-                Ok(found) if platform.accepts(&found.platform) => return Ok(found),
-                Err(error) if error.kind() != Kind::NotFound => return Err(error),
-                _ => {}
-            }
-        }
-        let reference = self.access.registries.expand(name)?.reference;
-        let is_asked = self.platform.is_some() || *platform != Platform::of_machine();
         let shown = Progress::new(Stream::Stderr, Direction::Pull);
         let observer: &dyn Observer = if self.is_quiet { &Silent } else { &shown };
-        let pulled = pull(self.store, &reference, is_asked.then_some(platform), &self.access, observer)?;
-        if pulled.devices_left_out > 0 {
+        let Provided { record, devices_left_out } = self.images.find_or_pull(name, platform, observer)?;
+        if devices_left_out > 0 {
             say(&format!(
-                "{name}: {} devices are left out: an ordinary user's layers cannot have any",
-                pulled.devices_left_out
+                "{name}: {devices_left_out} devices are left out: an ordinary user's layers cannot have any"
             ));
         }
-        Ok(pulled.record)
+        Ok(record)
     }
 }

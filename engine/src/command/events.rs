@@ -117,8 +117,8 @@ fn document(event: &Event) -> Value {
     })
 }
 
-/// As Docker's clients get it.
-fn message(event: &Event) -> Value {
+/// As Docker's clients get it, with what older ones read.
+pub fn message(event: &Event) -> Value {
     let Event { time, kind, action, id, attributes } = event;
     let mut message = json!({
         "Type": kind.name(),

@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use super::lock::{Lock, Sharing};
 use super::{Blobs, fresh_name, removal};
-use crate::digest::{Digest, Hasher};
+use crate::digest::{Digest, Hashing};
 use crate::error::{Context, Kind, Result};
 
 /// Names of these folders.
@@ -69,35 +69,33 @@ impl BlobBatch {
         let path = self.folder.path.join(number.to_string());
         let opened = OpenOptions::new().write(true).create_new(true).mode(0o644).open(&path);
         let file = opened.context(|| format!("write {}", path.display()))?;
-        Ok(NamelessBlob { file, path, hasher: Hasher::default(), folder: self.folder.clone() })
+        Ok(NamelessBlob { content: Hashing::new(file), path, folder: self.folder.clone() })
     }
 }
 
 /// A blob that is being written.
 pub struct NamelessBlob {
-    file: File,
+    content: Hashing<File>,
     path: PathBuf,
-    hasher: Hasher,
     folder: Arc<Folder>,
 }
 
 impl NamelessBlob {
     /// Everything has come.
     pub fn complete(self) -> CompleteBlob {
-        let NamelessBlob { file: _, path, hasher, folder } = self;
+        let NamelessBlob { content, path, folder } = self;
+        let hasher = content.hasher();
         CompleteBlob { path, digest: hasher.digest(), length: hasher.length(), folder }
     }
 }
 
 impl Write for NamelessBlob {
     fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
-        let length = self.file.write(bytes)?;
-        self.hasher.update(&bytes[..length]);
-        Ok(length)
+        self.content.write(bytes)
     }
 
     fn flush(&mut self) -> std::io::Result<()> {
-        Ok(())
+        self.content.flush()
     }
 }
 
