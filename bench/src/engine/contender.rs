@@ -19,6 +19,8 @@ const PATIENCE: Duration = Duration::from_secs(30);
 pub const BOX: &str = "box";
 pub const PODMAN: &str = "podman";
 pub const DOCKER: &str = "docker";
+/// Docker's client with box's daemon.
+pub const BOXD: &str = "boxd";
 
 /// Where an engine keeps what.
 #[derive(Clone)]
@@ -71,19 +73,43 @@ impl Contender {
 
     /// Docker with a daemon of its own, if both are on PATH.
     pub fn docker(folders: &Folders) -> Result<Self> {
-        let program = find(DOCKER).ok_or_else(|| error("not on PATH"))?;
-        let socket = OsString::from(format!("unix://{}", folders.memory.join("docker.sock").display()));
-        let daemon = Daemon::start(&socket, folders)?;
-        let flags = vec!["--host".into(), socket];
-        let docker = Contender::new(DOCKER, program, flags, Some(daemon), folders)?;
+        let program = find("dockerd").ok_or_else(|| error("dockerd is not on PATH"))?;
+        let flags = flags_of([
+            ("--data-root", folders.disk.join(DOCKER)),
+            ("--exec-root", folders.memory.join(DOCKER)),
+            ("--pidfile", folders.memory.join("docker.pid")),
+        ]);
+        let driver = ["--exec-opt", "native.cgroupdriver=cgroupfs"].map(OsString::from);
+        Contender::served(DOCKER, program, [flags, driver.into()].concat(), folders)
+    }
+
+    /// Docker's client with boxd, which has the store of [`Contender::box`].
+    pub fn boxd(program: &Path, folders: &Folders) -> Result<Self> {
+        let flags = flags_of([
+            ("--data-root", folders.disk.join(BOX)),
+            ("--exec-root", folders.memory.join("box/pillbox")),
+        ]);
+        let flags = [vec!["daemon".into()], flags].concat();
+        Contender::served(BOXD, program.to_path_buf(), flags, folders)
+    }
+
+    /// Docker's client, and the daemon that it speaks to.
+    fn served(name: &'static str, program: PathBuf, flags: Vec<OsString>, folders: &Folders) -> Result<Self> {
+        let client = find(DOCKER).ok_or_else(|| error("not on PATH"))?;
+        let socket = folders.memory.join(format!("{name}.sock"));
+        let log = folders.memory.join(format!("{name}.log"));
+        let mut daemon = Daemon { program, flags, socket, log, process: None };
+        let flags = vec!["--host".into(), daemon.host()];
+        daemon.start()?;
+        let contender = Contender::new(name, client, flags, Some(daemon), folders)?;
         let began = Instant::now();
-        while let Err(error) = docker.time(&["info"]) {
+        while let Err(error) = contender.time(&["info"]) {
             if began.elapsed() > PATIENCE {
                 return Err(error);
             }
             std::thread::sleep(Duration::from_millis(100));
         }
-        Ok(docker)
+        Ok(contender)
     }
 
     fn new(
@@ -180,9 +206,32 @@ impl Contender {
         }
     }
 
+    /// Where its daemon listens.
+    pub fn socket(&self) -> Option<PathBuf> {
+        Some(self.daemon.as_ref()?.socket.clone())
+    }
+
+    /// The parent of the containers' cgroups.
+    pub fn cgroup(&self) -> Option<&str> {
+        self.folders.cgroup.as_deref()
+    }
+
+    /// Ends the daemon; containers go on.
+    pub fn stop_daemon(&mut self) {
+        if let Some(daemon) = &mut self.daemon {
+            daemon.stop();
+        }
+    }
+
+    /// Starts the daemon again. It need not answer yet.
+    pub fn start_daemon(&mut self) -> Result<()> {
+        self.daemon.as_mut().map_or(Ok(()), Daemon::start)
+    }
+
     /// The processes that keep a container, other than its parent.
     pub fn daemons(&self) -> Vec<i32> {
-        let daemon = self.daemon.as_ref().and_then(|daemon| i32::try_from(daemon.process.id()).ok());
+        let process = self.daemon.as_ref().and_then(|daemon| daemon.process.as_ref());
+        let daemon = process.and_then(|process| i32::try_from(process.id()).ok());
         daemon.into_iter().flat_map(|pid| [vec![pid], children(pid)].concat()).collect()
     }
 }
@@ -196,32 +245,42 @@ fn children(pid: i32) -> Vec<i32> {
     text.split_whitespace().filter_map(|pid| pid.parse().ok()).collect()
 }
 
-/// dockerd, which starts a containerd.
+/// A daemon: boxd, or dockerd, which starts a containerd.
 struct Daemon {
-    process: Child,
+    program: PathBuf,
+    flags: Vec<OsString>,
+    socket: PathBuf,
+    log: PathBuf,
+    process: Option<Child>,
 }
 
 impl Daemon {
-    fn start(socket: &OsStr, folders: &Folders) -> Result<Self> {
-        let program = find("dockerd").ok_or_else(|| error("dockerd is not on PATH"))?;
-        let log = folders.memory.join("dockerd.log");
-        let log = fs::File::create(&log).context(|| format!("create {}", log.display()))?;
-        let mut command = Command::new(program);
-        command.arg("--host").arg(socket).arg("--data-root").arg(folders.disk.join(DOCKER));
-        command.arg("--exec-root").arg(folders.memory.join(DOCKER));
-        command.arg("--pidfile").arg(folders.memory.join("docker.pid"));
-        command.args(["--exec-opt", "native.cgroupdriver=cgroupfs"]);
+    /// Where its clients reach it.
+    fn host(&self) -> OsString {
+        format!("unix://{}", self.socket.display()).into()
+    }
+
+    fn start(&mut self) -> Result<()> {
+        let log = fs::File::create(&self.log).context(|| format!("create {}", self.log.display()))?;
+        let mut command = Command::new(&self.program);
+        command.args(&self.flags).arg("--host").arg(self.host());
         command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(log);
-        Ok(Daemon { process: command.spawn().context(|| "start dockerd")? })
+        self.process = Some(command.spawn().context(|| format!("start {}", self.program.display()))?);
+        Ok(())
+    }
+
+    fn stop(&mut self) {
+        let Some(mut process) = self.process.take() else { return };
+        if let Some(pid) = i32::try_from(process.id()).ok().and_then(Pid::from_raw) {
+            let _ = kill_process(pid, Signal::TERM);
+        }
+        let _ = process.wait();
     }
 }
 
 impl Drop for Daemon {
     fn drop(&mut self) {
-        if let Some(pid) = i32::try_from(self.process.id()).ok().and_then(Pid::from_raw) {
-            let _ = kill_process(pid, Signal::TERM);
-        }
-        let _ = self.process.wait();
+        self.stop();
     }
 }
 

@@ -1,5 +1,7 @@
 //! box beside Docker, Podman and a bare runtime: containers from images, lists, logs, pulls, and many at once.
 
+mod api;
+mod build;
 mod contender;
 mod disk;
 mod image;
@@ -183,6 +185,15 @@ impl Measured {
             engine.time(&["load".as_ref(), "-i".as_ref(), archive.as_os_str()])?;
         }
         self.lines = life::measure(course, &contenders);
+        let built = build::measure(course, &contenders);
+        self.add("builds", built);
+        if !is_alone {
+            let served = api(course, program, folders, &mut contenders);
+            if let Some((lines, figures)) = self.keep("API", served) {
+                self.lines.extend(lines);
+                self.figures.extend(figures);
+            }
+        }
         let lists = lists::measure(course, &contenders);
         self.add("lists", lists);
         self.lines.extend(disk::measure(course, &contenders, &folders.disk));
@@ -218,6 +229,21 @@ impl Measured {
         let lines = self.keep(name, lines);
         self.lines.extend(lines.into_iter().flatten());
     }
+}
+
+/// What Docker's client does with boxd, and with its own daemon.
+fn api(
+    course: &Course<'_>,
+    program: &Path,
+    folders: &Folders,
+    contenders: &mut Vec<Contender>,
+) -> Result<(Vec<Line>, Vec<Figure>)> {
+    let docker = contenders.pop_if(|engine| engine.name == contender::DOCKER);
+    let mut served = vec![Contender::boxd(program, folders)?];
+    served.extend(docker);
+    let measured = api::measure(course, &mut served);
+    contenders.extend(served.drain(1..));
+    measured
 }
 
 /// Docker has no part in it: its daemon is root's.

@@ -5,7 +5,9 @@ use std::fmt::Write;
 use serde_json::{Value, json};
 
 use super::Figure;
-use super::contender::{BOX, DOCKER, PODMAN};
+use super::api::{self, CLIENT, FIRST, IDLE, LIFE};
+use super::build::BUILD;
+use super::contender::{BOX, BOXD, DOCKER, PODMAN};
 use super::disk::END;
 use super::life::{BARE, BARE_DOCKER, BRIDGED, RUN, STAYING, VERSION};
 use super::log::{self, WRITES, processor, speed};
@@ -82,7 +84,33 @@ impl Page {
         targets.extend(self.pulls());
         targets.extend(self.at_once());
         targets.push(at_most(format!("{VERSION}, ms"), 1.0, self.median(VERSION, BOX)));
-        targets.push(at_most("program, MB", 4.0, Some(self.size as f64 / 1e6)));
+        targets.extend(self.api());
+        // It has boxd and builds inside.
+        targets.push(at_most("program, MB", 4.5, Some(self.size as f64 / 1e6)));
+        targets
+    }
+
+    fn api(&self) -> Vec<Target> {
+        let beside = |case: &str, bound| {
+            let measured = self.median(case, BOXD).zip(self.median(case, DOCKER));
+            at_most(format!("{case}: {BOXD} × {DOCKER}d"), bound, measured.map(|(own, docker)| own / docker))
+        };
+        let run = self.median(api::RUN, BOXD).zip(self.median(CLIENT, BOXD));
+        let mut targets = vec![
+            at_most(
+                format!("{}: {BOXD}, ms above the client's own start", api::RUN),
+                15.0,
+                run.map(|(run, client)| run - client),
+            ),
+            beside(&api::list(), 0.1),
+            beside(LIFE, 0.05),
+            at_most(IDLE, 6.0, self.figure(IDLE, BOXD)),
+            at_most(FIRST, 20.0, self.figure(FIRST, BOXD)),
+            at_most(api::FAILED, 0.0, self.figure(api::FAILED, BOXD)),
+        ];
+        for (case, bound) in BUILD.into_iter().zip([0.5, 0.1]) {
+            targets.extend(self.ratios(case, [(DOCKER, bound)]));
+        }
         targets
     }
 

@@ -173,6 +173,8 @@ impl Reader<'_> {
         }
         let mut text = String::new();
         loop {
+            let plain = self.take_while(|letter| !matches!(letter, '\'' | '"' | '\\' | '\n'));
+            text.push_str(plain);
             if self.take(&end) {
                 // Quotes may stand right before the three that end it.
                 while end.len() == 3 && self.take(&end[..1]) {
@@ -233,7 +235,8 @@ impl Reader<'_> {
             if self.peek() != Some('#') {
                 return;
             }
-            self.take_while(|letter| letter != '\n');
+            let rest = &self.text[self.at..];
+            self.at += rest.find('\n').unwrap_or(rest.len());
         }
     }
 
@@ -255,7 +258,15 @@ impl Reader<'_> {
 
     fn take_while(&mut self, is_meant: impl Fn(char) -> bool) -> &str {
         let rest = &self.text[self.at..];
-        let end = rest.find(|letter| !is_meant(letter)).unwrap_or(rest.len());
+        // Nearly all are of one byte.
+        let ascii = rest.bytes().position(|byte| !byte.is_ascii() || !is_meant(char::from(byte)));
+        let end = match ascii.map(|end| (end, rest.as_bytes()[end].is_ascii())) {
+            None => rest.len(),
+            Some((end, true)) => end,
+            Some((end, false)) => {
+                rest[end..].find(|letter| !is_meant(letter)).map_or(rest.len(), |more| end + more)
+            }
+        };
         self.at += end;
         &rest[..end]
     }

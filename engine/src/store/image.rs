@@ -10,7 +10,7 @@ use super::{Lock, Store, names_in, removal, write_whole};
 use crate::digest::Digest;
 use crate::error::{Context, Error, Result};
 use crate::image::{ChainId, Configuration, DOCUMENT_MAX, ImageId, Platform};
-use crate::reference::Reference;
+use crate::reference::{Reference, Repository};
 use crate::registries::Registries;
 use crate::time::{Moment, parse_rfc3339};
 
@@ -228,7 +228,10 @@ impl Store {
         let reference = Reference::parse(text);
         if let Ok(usual) = &reference {
             // What a name without a registry is pulled from comes first.
-            let pulled = Registries::of_caller()?.expand(text)?.reference;
+            let pulled = match Repository::has_registry(text) {
+                true => usual.clone(),
+                false => Registries::of_caller()?.expand(text)?.reference,
+            };
             let pulled = if pulled == *usual { None } else { self.image_by_name(&pulled)? };
             if let Some(record) = pulled.map_or_else(|| self.image_by_name(usual), |found| Ok(Some(found)))? {
                 return Ok((record, FoundBy::Name));
