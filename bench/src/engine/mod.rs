@@ -42,6 +42,7 @@ namespaces of its own, nothing is left.
   --live N           how many containers are listed, default 500
   --quick            5 runs, 50 containers
   --alone            leave docker and podman out
+  --only PART        measure this alone: life, builds, api, lists, disk, logs, parallel, pulls or user; may be given again
   --json FILE        write everything measured
   --markdown FILE    write a page, as bench/BOX.md
 ";
@@ -56,14 +57,75 @@ pub struct Figure {
     pub value: f64,
 }
 
+/// What is measured together.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Part {
+    Life,
+    Builds,
+    Api,
+    Lists,
+    Disk,
+    Logs,
+    Parallel,
+    Pulls,
+    User,
+}
+
+impl Part {
+    const ALL: [Part; 9] = [
+        Part::Life,
+        Part::Builds,
+        Part::Api,
+        Part::Lists,
+        Part::Disk,
+        Part::Logs,
+        Part::Parallel,
+        Part::Pulls,
+        Part::User,
+    ];
+
+    fn name(self) -> &'static str {
+        match self {
+            Part::Life => "life",
+            Part::Builds => "builds",
+            Part::Api => "api",
+            Part::Lists => "lists",
+            Part::Disk => "disk",
+            Part::Logs => "logs",
+            Part::Parallel => "parallel",
+            Part::Pulls => "pulls",
+            Part::User => "user",
+        }
+    }
+}
+
+impl std::str::FromStr for Part {
+    type Err = String;
+
+    fn from_str(text: &str) -> std::result::Result<Part, String> {
+        let names = Part::ALL.map(Part::name).join(", ");
+        Part::ALL.into_iter().find(|part| part.name() == text).ok_or(format!("must be one of {names}"))
+    }
+}
+
 struct Options {
     program: Option<PathBuf>,
     disk: PathBuf,
     runs: usize,
     live: usize,
     is_alone: bool,
+    /// All parts if there are none.
+    only: Vec<Part>,
     json: Option<PathBuf>,
     markdown: Option<PathBuf>,
+}
+
+impl Options {
+    fn wants(&self, part: Part) -> bool {
+        // Without docker there is no client for boxd.
+        let can_be = part != Part::Api || !self.is_alone;
+        can_be && (self.only.is_empty() || self.only.contains(&part))
+    }
 }
 
 /// `box [OPTIONS]`
@@ -83,6 +145,7 @@ fn parse(arguments: &[OsString]) -> Result<Option<Options>> {
         runs: 40,
         live: 500,
         is_alone: false,
+        only: Vec::new(),
         json: None,
         markdown: None,
     };
@@ -95,6 +158,7 @@ fn parse(arguments: &[OsString]) -> Result<Option<Options>> {
             Long("live") => options.live = parser.value()?.parse()?,
             Long("quick") => (options.runs, options.live) = (5, 50),
             Long("alone") => options.is_alone = true,
+            Long("only") => options.only.push(parser.value()?.parse()?),
             Long("json") => options.json = Some(path(parser.value()?)?),
             Long("markdown") => options.markdown = Some(path(parser.value()?)?),
             Long("help") | Short('h') => {
@@ -129,7 +193,7 @@ fn bench(options: &Options) -> Result<()> {
     let cgroup = Some(format!("/{}", scratch.prefix()));
     let folders = Folders { disk: disk.0.clone(), memory: scratch.file("engines"), cgroup };
     fs::create_dir_all(&folders.memory).context(|| "mkdir")?;
-    measured.measure(&course, &program, &folders, options.is_alone)?;
+    measured.measure(&course, &program, &folders, options)?;
     let Measured { lines, figures, left_out, versions } = measured;
     let page = Page { machine, versions, lines, figures, size, left_out, live: options.live };
     print!("{}", page.table());
@@ -170,10 +234,10 @@ impl Measured {
         course: &Course<'_>,
         program: &Path,
         folders: &Folders,
-        is_alone: bool,
+        options: &Options,
     ) -> Result<()> {
         let mut contenders = vec![Contender::r#box(program.to_path_buf(), folders)?];
-        if !is_alone {
+        if !options.is_alone {
             contenders.extend(self.keep(contender::PODMAN, Contender::podman(folders)));
             contenders.extend(self.keep(contender::DOCKER, Contender::docker(folders)));
         }
@@ -184,34 +248,26 @@ impl Measured {
         for engine in &contenders {
             engine.time(&["load".as_ref(), "-i".as_ref(), archive.as_os_str()])?;
         }
-        self.lines = life::measure(course, &contenders);
-        let built = build::measure(course, &contenders);
-        self.add("builds", built);
-        if !is_alone {
-            let served = api(course, program, folders, &mut contenders);
-            if let Some((lines, figures)) = self.keep("API", served) {
-                self.lines.extend(lines);
-                self.figures.extend(figures);
-            }
-        }
-        let lists = lists::measure(course, &contenders);
-        self.add("lists", lists);
-        self.lines.extend(disk::measure(course, &contenders, &folders.disk));
-        let figures = log::measure(course, &contenders);
-        let figures = self.keep("logs", figures);
-        self.figures.extend(figures.into_iter().flatten());
-        let figures = parallel::measure(&contenders);
-        let figures = self.keep("many at once", figures);
-        self.figures.extend(figures.into_iter().flatten());
-        let pulled = pull::measure(course, &contenders, &folders.disk);
-        if let Some((lines, figures)) = self.keep("pulls", pulled) {
-            self.lines.extend(lines);
-            self.figures.extend(figures);
+        for part in Part::ALL.into_iter().filter(|part| options.wants(*part)) {
+            let measured = match part {
+                Part::Life => Ok((life::measure(course, &contenders), Vec::new())),
+                Part::Builds => build::measure(course, &contenders).map(|lines| (lines, Vec::new())),
+                Part::Api => api(course, program, folders, &mut contenders),
+                Part::Lists => lists::measure(course, &contenders).map(|lines| (lines, Vec::new())),
+                Part::Disk => Ok((disk::measure(course, &contenders, &folders.disk), Vec::new())),
+                Part::Logs => log::measure(course, &contenders).map(|figures| (Vec::new(), figures)),
+                Part::Parallel => parallel::measure(&contenders).map(|figures| (Vec::new(), figures)),
+                Part::Pulls => pull::measure(course, &contenders, &folders.disk),
+                Part::User => continue,
+            };
+            self.add(part, measured);
         }
         contenders.iter().for_each(Contender::discard_all);
         drop(contenders);
-        let users = user(course, program, &folders.of_user(), is_alone);
-        self.add("an ordinary user", users);
+        if options.wants(Part::User) {
+            let users = user(course, program, &folders.of_user(), options.is_alone);
+            self.add(Part::User, users.map(|lines| (lines, Vec::new())));
+        }
         Ok(())
     }
 
@@ -225,9 +281,11 @@ impl Measured {
         result.map_err(left_out).ok()
     }
 
-    fn add(&mut self, name: &str, lines: Result<Vec<Line>>) {
-        let lines = self.keep(name, lines);
-        self.lines.extend(lines.into_iter().flatten());
+    fn add(&mut self, part: Part, measured: Result<(Vec<Line>, Vec<Figure>)>) {
+        if let Some((lines, figures)) = self.keep(part.name(), measured) {
+            self.lines.extend(lines);
+            self.figures.extend(figures);
+        }
     }
 }
 
