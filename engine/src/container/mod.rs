@@ -31,6 +31,7 @@ mod name;
 mod neighbours;
 mod network;
 mod options;
+mod overlay;
 mod own;
 mod own_cgroup;
 mod pause;

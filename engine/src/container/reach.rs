@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use super::options::{Access, Mount, MountSource};
+use super::overlay::Overlay;
 use super::record::ContainerRecord;
 use super::root::RootFolders;
 use super::status::{Status, open};
@@ -35,6 +36,7 @@ pub fn reach(store: &Store, folder: &ContainerFolder) -> Result<Reached> {
         }
         if let Some(lock) = folder.try_lock(Sharing::Exclusive)? {
             let root = RootFolders::make(store, folder, &record)?;
+            Overlay::await_end(root.work())?;
             let place = root.place(record.auto_remove, binds(store, &record.options.mounts));
             return Ok(Reached { place, lock: Some(lock) });
         }

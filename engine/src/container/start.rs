@@ -10,8 +10,10 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use super::attach::{Attaching, Outcome, Until, Wants, attach};
 use super::monitor::{connect, start_monitor};
 use super::options::Streams;
+use super::overlay::Overlay;
 use super::own::{HANDOVER, Own};
 use super::record::{ContainerRecord, Exit, Progress, set_stopped};
+use super::root::RootFolders;
 use super::status::{Status, is_held, open, open_running, unless_ended};
 use super::sweep::sweep_one;
 use crate::error::{Error, Kind, Result};
@@ -34,7 +36,7 @@ const STOP_TIMEOUT: Duration = Duration::from_secs(10);
 /// # Errors
 /// It could not be started; why is recorded with it.
 pub fn start_detached(store: &Store, own: Own, warn: &mut dyn FnMut(&str)) -> Result<()> {
-    begin_anew(&own)?;
+    begin_anew(store, &own)?;
     let stream = start_monitor(store, own)?;
     match attach(&stream, Wants::NOTHING, None, true, Until::Started, warn)? {
         Outcome::Running | Outcome::Ended(_) => Ok(()),
@@ -42,10 +44,14 @@ pub fn start_detached(store: &Store, own: Own, warn: &mut dyn FnMut(&str)) -> Re
     }
 }
 
-/// It was not stopped, and has not been started again.
-fn begin_anew(own: &Own) -> Result<()> {
+/// It was not stopped, has not been started again, and is not mounted any more.
+fn begin_anew(store: &Store, own: &Own) -> Result<()> {
     set_stopped(&own.folder, false)?;
     let progress = Progress::read(&own.folder)?;
+    if progress.exit.is_some() {
+        // The monitor would have nobody to tell what it waits for.
+        Overlay::await_end(RootFolders::planned(store, own.folder.path(), &own.record.base).work())?;
+    }
     match progress.restarts {
         0 => Ok(()),
         _ => Progress { restarts: 0, ..progress }.write(&own.folder),
@@ -62,7 +68,7 @@ pub fn start_attached(
     attaching: &Attaching,
     warn: &mut dyn FnMut(&str),
 ) -> Result<Outcome> {
-    begin_anew(&own)?;
+    begin_anew(store, &own)?;
     let (wants, id) = (attaching.wants(own.record.options.streams), own.folder.id.clone());
     let stream = start_monitor(store, own)?;
     let pass_on = |signal| send(store, &id, signal);
