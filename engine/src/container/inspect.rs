@@ -16,7 +16,7 @@ use super::options::{
     Access, Connection, HealthOptions, Limits, LogDriver, LogOptions, Mount, MountSource, NetworkMode,
     Options, Restart, Rights, Seccomp, Sharing, USUAL,
 };
-use super::ports::{Published, published};
+use super::ports::{Published, interfaces, published_by};
 use super::record::{Base, ContainerRecord, Exit, Progress};
 use super::status::Status;
 use crate::digest::Digest;
@@ -44,6 +44,8 @@ pub fn inspect(store: &Store, folder: &ContainerFolder) -> Result<Value> {
     let path = |name: &str| json!(folder.path().join(name));
     let names = |name: &str| json!(folder.names().join(name));
     let running = ExecRecord::running(store, &record.id)?;
+    let interfaces = interfaces(store, &record.id)?;
+    let named = |name: &str| store.networks().find(name).ok();
     Ok(json!({
         "Id": record.id,
         "Name": format!("/{}", record.name),
@@ -67,7 +69,7 @@ pub fn inspect(store: &Store, folder: &ContainerFolder) -> Result<Value> {
         "HostConfig": host_config(&record),
         "Mounts": record.options.mounts.iter().map(|one| inspect_mount(store, one)).collect::<Value>(),
         "Config": config(&record),
-        "NetworkSettings": network_settings(store, &record, published(store, folder)?),
+        "NetworkSettings": network_settings(store, &record, &interfaces, &named),
     }))
 }
 
@@ -432,14 +434,16 @@ pub fn network_name(mode: &NetworkMode) -> String {
     }
 }
 
-/// What a container has of the network at this moment.
-pub fn network_settings(store: &Store, record: &ContainerRecord, published: Vec<Published>) -> Value {
-    let root = pillbox::Root::at(&store.place().runtime);
-    let state = pillbox::ContainerId::new(&record.id).and_then(|id| root.find(&id)?.load());
-    // One that does not run is connected to nothing.
-    let interfaces = state.map(|state| state.network.0).unwrap_or_default();
+/// What a container has of the network at this moment: by these interfaces, of which one that does not run has none. `named` finds the
+/// record of a network.
+pub fn network_settings(
+    store: &Store,
+    record: &ContainerRecord,
+    interfaces: &[Interface],
+    named: &dyn Fn(&str) -> Option<NetworkRecord>,
+) -> Value {
     let mut ports: Map<String, Value> = Map::new();
-    for Published { host, port, protocol } in published {
+    for Published { host, port, protocol } in published_by(interfaces) {
         let (address, host_port) = host.rsplit_once(':').unwrap_or(("0.0.0.0", &host));
         let binding = json!({"HostIp": address.trim_matches(['[', ']']), "HostPort": host_port});
         if let Value::Array(bindings) = ports.entry(format!("{port}/{protocol}")).or_insert_with(|| json!([]))
@@ -458,7 +462,7 @@ pub fn network_settings(store: &Store, record: &ContainerRecord, published: Vec<
     for connection in record.options.network.connections() {
         let named = match connection.network.as_str() {
             USUAL => None,
-            name => store.networks().find(name).ok(),
+            name => named(name),
         };
         let link = runtime_name(named.as_ref());
         // An ordinary user's is called by the program that it is made by.

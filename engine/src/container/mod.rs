@@ -84,7 +84,7 @@ pub use options::{
     Seccomp, Sharing, Streams, SyslogOptions, USUAL,
 };
 pub use own::{Own, Taken, discard, forget_state, is_volume_used, remove_volumes, take};
-pub use ports::{Published, published};
+pub use ports::{Published, interfaces, published};
 pub use prepare::{Prepared, prepare};
 pub use processes::{ProcessLine, pids, processes};
 pub use reach::{Reached, changes, disk_usage, reach};
@@ -96,6 +96,6 @@ pub use start::{Patience, attach_to, end, signal, start_attached, start_detached
 pub use stats::{Sample, machine_memory};
 pub use status::{Status, is_held, open_running, span, unless_ended};
 pub use step::{StepContainer, StepStreams, kill_step};
-pub use sweep::sweep;
+pub use sweep::{Swept, sweep};
 pub use timeline::Timeline;
 pub use update::{Update, update};

@@ -15,7 +15,7 @@ use crate::store::{Lock, Sharing};
 /// Whoever keeps it decides when the overlay is unmounted: when the value is dropped, or later, with the container's last process.
 #[derive(Debug)]
 pub struct Overlay {
-    // Before the lock: what is dropped last is the last to go.
+    // The first field is dropped first: the lock goes when it is unmounted.
     mount: Option<Arc<OwnedFd>>,
     _lock: Lock,
 }
