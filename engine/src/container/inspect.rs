@@ -16,6 +16,7 @@ use super::options::{
     Access, Connection, HealthOptions, Limits, LogDriver, LogOptions, Mount, MountSource, NetworkMode,
     Options, Restart, Rights, Seccomp, Sharing, USUAL,
 };
+use super::owners::Owners;
 use super::ports::{Published, interfaces, published_by};
 use super::record::{Base, ContainerRecord, Exit, Progress};
 use super::status::Status;
@@ -322,17 +323,23 @@ fn host_config(record: &ContainerRecord) -> Value {
 fn binds(mounts: &[Mount]) -> Value {
     let binds: Vec<String> = mounts
         .iter()
-        .filter_map(|Mount { source, destination, access }| {
+        .filter_map(|Mount { source, destination, access, owners }| {
             let from = match source {
                 MountSource::Bind { path, .. } => path.display().to_string(),
                 MountSource::Volume { name, is_anonymous: false, .. } => name.clone(),
                 _ => return None,
             };
-            let flags = if *access == Access::ReadWrite { "" } else { ":ro" };
+            let read_only = Some("ro".to_string()).filter(|_| *access == Access::ReadOnly);
+            let flags: Vec<String> = read_only.into_iter().chain(idmap(owners.as_ref())).collect();
+            let flags = if flags.is_empty() { String::new() } else { format!(":{}", flags.join(",")) };
             Some(format!("{from}:{destination}{flags}"))
         })
         .collect();
     if binds.is_empty() { Value::Null } else { json!(binds) }
+}
+
+fn idmap(owners: Option<&Owners>) -> Option<String> {
+    owners.map(|owners| format!("idmap={}", owners.text()))
 }
 
 fn tmpfs(mounts: &[Mount]) -> Value {
@@ -391,14 +398,16 @@ fn port_bindings(published: &[String]) -> Value {
 
 /// A mount as Docker describes it.
 pub fn inspect_mount(store: &Store, mount: &Mount) -> Value {
-    let Mount { source, destination, access } = mount;
+    let Mount { source, destination, access, owners } = mount;
     let is_writable = *access == Access::ReadWrite;
+    let read_only = Some("ro".to_string()).filter(|_| !is_writable);
+    let mode = read_only.into_iter().chain(idmap(owners.as_ref())).collect::<Vec<_>>().join(",");
     match source {
         MountSource::Bind { path, propagation } => json!({
             "Type": "bind",
             "Source": path,
             "Destination": destination,
-            "Mode": if is_writable { "" } else { "ro" },
+            "Mode": mode,
             "RW": is_writable,
             "Propagation": propagation.as_deref().unwrap_or("rprivate"),
         }),
@@ -408,7 +417,7 @@ pub fn inspect_mount(store: &Store, mount: &Mount) -> Value {
             "Source": store.volumes().path(name),
             "Destination": destination,
             "Driver": "local",
-            "Mode": if is_writable { "" } else { "ro" },
+            "Mode": mode,
             "RW": is_writable,
             "Propagation": "",
         }),

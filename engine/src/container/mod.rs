@@ -34,6 +34,7 @@ mod options;
 mod overlay;
 mod own;
 mod own_cgroup;
+mod owners;
 mod pause;
 mod ports;
 mod prepare;
@@ -84,6 +85,7 @@ pub use options::{
     Seccomp, Sharing, Streams, SyslogOptions, USUAL,
 };
 pub use own::{Own, Taken, discard, forget_state, is_volume_used, remove_volumes, take};
+pub use owners::Owners;
 pub use ports::{Published, interfaces, published};
 pub use prepare::{Prepared, prepare};
 pub use processes::{ProcessLine, pids, processes};

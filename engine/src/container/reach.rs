@@ -35,6 +35,12 @@ pub fn reach(store: &Store, folder: &ContainerFolder) -> Result<Reached> {
             return Ok(Reached { place: Place::Process { pid, ended: Ended::new(pidfd) }, lock: None });
         }
         if let Some(lock) = folder.try_lock(Sharing::Exclusive)? {
+            if let Some(mount) = record.options.mounts.iter().find(|mount| mount.owners.is_some()) {
+                return Err(Error::conflict(format!(
+                    "container {0}: it does not run, and only there {1} has its owners (idmap): box start {0}",
+                    record.name, mount.destination
+                )));
+            }
             let root = RootFolders::make(store, folder, &record)?;
             Overlay::await_end(root.work())?;
             let place = root.place(record.auto_remove, binds(store, &record.options.mounts));
@@ -50,7 +56,7 @@ pub fn reach(store: &Store, folder: &ContainerFolder) -> Result<Reached> {
 fn binds(store: &Store, mounts: &[Mount]) -> Vec<Bind> {
     let mut binds: Vec<Bind> = mounts
         .iter()
-        .filter_map(|Mount { source, destination, access }| match source {
+        .filter_map(|Mount { source, destination, access, owners: _ }| match source {
             MountSource::Bind { path, .. } => Some(Bind {
                 source: path.clone(),
                 destination: destination.clone(),
